@@ -11,7 +11,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use patchadm_core::stage::{BaseHeader, Scope, StageId, StageIdentity, StageName, staged_path, write_base};
+use patchadm_core::stage::{
+    BaseHeader, BaseObjects, Scope, StageId, StageIdentity, StageName, staged_path, write_base,
+};
 use patchadm_svr4::package::ObjectPath;
 
 use crate::everyman::as_ordinary_user;
@@ -155,6 +157,6 @@ pub(crate) fn make_stage(at: &Path, root: &Path, paths: &[&str]) {
         packages: std::collections::BTreeMap::default(),
     };
     let mut base = Vec::new();
-    write_base(&mut base, &header, [].iter()).unwrap();
+    write_base(&mut base, &header, &BaseObjects::new(Vec::new())).unwrap();
     fs::write(at.join(".patchadm-stage/base.0"), base).unwrap();
 }

@@ -40,12 +40,25 @@ impl Dir {
     /// is synced. What is left of a failure under the private name of `program` goes with the next
     /// [`remove_leftovers`](Self::remove_leftovers).
     pub fn replace_file(&self, program: &str, name: &[u8], bytes: &[u8], mode: Mode) -> Result<()> {
+        self.replace_written(program, name, |file| {
+            file.put(bytes).and_then(|()| file.set_mode(mode)).and_then(|()| file.sync())
+        })
+    }
+
+    /// Writes a file in the same way without waiting for the disk: after a power cut it may be cut short, or hold anything.
+    /// For files whose readers tell that by a digest, and do without them.
+    pub fn replace_cache(&self, program: &str, name: &[u8], bytes: &[u8], mode: Mode) -> Result<()> {
+        self.replace_written(program, name, |file| file.put(bytes).and_then(|()| file.set_mode(mode)))
+    }
+
+    fn replace_written(
+        &self,
+        program: &str,
+        name: &[u8],
+        write: impl FnOnce(&mut WritableFile) -> Result<()>,
+    ) -> Result<()> {
         let (private, mut file) = self.create_private(program)?;
-        let written = file
-            .put(bytes)
-            .and_then(|()| file.set_mode(mode))
-            .and_then(|()| file.sync())
-            .and_then(|()| self.rename(&private, name));
+        let written = write(&mut file).and_then(|()| self.rename(&private, name));
         if written.is_err() {
             // The error before it is the one to be told.
             let _ = self.remove(&private);

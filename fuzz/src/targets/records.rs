@@ -9,7 +9,9 @@ use patchadm_core::depot::{DepotFlags, DepotIndex, SeenDepots};
 use patchadm_core::format::plan_differences::PlanDifferences;
 use patchadm_core::format::plan_file::PlanFile;
 use patchadm_core::http::Address;
-use patchadm_core::stage::{Base, PromotionRecord, StageCache, StageIdentity, StagesRecord, write_base};
+use patchadm_core::stage::{
+    Base, BaseObjects, PromotionRecord, StageCache, StageIdentity, StagesRecord, write_base,
+};
 use patchadm_rootfs::Digest;
 use patchadm_svr4::patch::PatchId;
 
@@ -152,7 +154,8 @@ pub fn promotion(input: &[u8]) {
 pub fn base(input: &[u8]) {
     let Ok(base) = Base::read(&mut &*input) else { return };
     let mut written = Vec::new();
-    write_base(&mut written, &base.header, base.objects.iter()).expect("memory takes every byte");
+    let objects = BaseObjects::new(base.objects.clone());
+    write_base(&mut written, &base.header, &objects).expect("memory takes every byte");
     assert_eq!(Base::read(&mut &*written).expect("what was written is read"), base);
 }
 

@@ -100,7 +100,7 @@ struct WrittenHeader {
 }
 
 /// Returns the digest of the lines of these objects, as the header of a base has it.
-pub fn objects_digest<'o>(objects: impl Iterator<Item = &'o BaseObject>) -> Digest {
+fn objects_digest<'o>(objects: impl Iterator<Item = &'o BaseObject>) -> Digest {
     let mut digest = Digesting::default();
     // Nothing is written, so nothing fails.
     let _ = each_piece(objects, |piece| {
@@ -110,12 +110,29 @@ pub fn objects_digest<'o>(objects: impl Iterator<Item = &'o BaseObject>) -> Dige
     digest.finish()
 }
 
-/// Writes a base. The objects are gone through twice, because their digest stands before them.
-pub fn write_base<'o>(
-    out: &mut impl Write,
-    header: &BaseHeader,
-    objects: impl ExactSizeIterator<Item = &'o BaseObject> + Clone,
-) -> io::Result<()> {
+/// The objects of a base that is to be written, with their digest, which stands before them.
+#[derive(Debug)]
+pub struct BaseObjects {
+    objects: Vec<BaseObject>,
+    digest: Digest,
+}
+
+impl BaseObjects {
+    /// Sorts objects by path and computes their digest.
+    pub fn new(mut objects: Vec<BaseObject>) -> Self {
+        objects.sort_by(|one, other| one.path.cmp(&other.path));
+        let digest = objects_digest(objects.iter());
+        Self { objects, digest }
+    }
+
+    /// Returns the number of objects.
+    pub fn count(&self) -> u64 {
+        self.objects.len() as u64
+    }
+}
+
+/// Writes a base.
+pub fn write_base(out: &mut impl Write, header: &BaseHeader, objects: &BaseObjects) -> io::Result<()> {
     let written = WrittenHeader {
         base: VERSION,
         stage: header.stage.to_string(),
@@ -123,14 +140,14 @@ pub fn write_base<'o>(
         run: header.promotion.as_ref().map(|(_, run)| run.clone()),
         paths: written_paths(&header.paths),
         packages: header.packages.iter().map(|(name, version)| (name.to_string(), version.clone())).collect(),
-        objects: objects.len() as u64,
-        digest: format!("b3:{}", objects_digest(objects.clone())),
+        objects: objects.count(),
+        digest: format!("b3:{}", objects.digest),
     };
     // Strings, numbers and a map with string keys: serialising these cannot fail.
     let mut line = serde_json::to_vec(&written).unwrap_or_default();
     line.push(b'\n');
     out.write_all(&line)?;
-    each_piece(objects, |piece| out.write_all(piece))
+    each_piece(objects.objects.iter(), |piece| out.write_all(piece))
 }
 
 /// Hands over the lines of objects, many at a time.
@@ -340,7 +357,7 @@ mod tests {
 
     fn written(objects: &[BaseObject]) -> String {
         let mut out = Vec::new();
-        write_base(&mut out, &header(), objects.iter()).unwrap();
+        write_base(&mut out, &header(), &BaseObjects::new(objects.to_vec())).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -370,7 +387,7 @@ mod tests {
         let promotion = Some((PatchId::new("web-02").unwrap(), "17-9c1d6f20aa31b7e4".to_owned()));
         let later = BaseHeader { promotion, ..header() };
         let mut out = Vec::new();
-        write_base(&mut out, &later, [].iter()).unwrap();
+        write_base(&mut out, &later, &BaseObjects::new(Vec::new())).unwrap();
         assert_eq!(Base::read(&mut &out[..]).unwrap().header, later);
     }
 

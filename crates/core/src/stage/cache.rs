@@ -6,8 +6,6 @@
 //! it was looked at is not kept, because a change within one tick of the clock shows no other time. The file is private
 //! and may be removed; one that is damaged is ignored.
 
-use std::collections::HashMap;
-
 use patchadm_rootfs::{Digest, Inode, KnownFile, Sums, Timestamp, Xattrs};
 use patchadm_svr4::package::ObjectPath;
 
@@ -32,9 +30,9 @@ pub struct CachedFile {
     pub xattrs: Xattrs,
 }
 
-/// What is known of the files of one tree.
+/// What is known of the files of one tree, sorted by path, each path once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CacheSide(HashMap<ObjectPath, CachedFile>);
+pub struct CacheSide(Vec<(ObjectPath, CachedFile)>);
 
 /// What is known of both trees.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,16 +46,21 @@ pub struct StageCache {
 impl CacheSide {
     /// Returns what is known of the file at a path.
     pub fn file(&self, path: &[u8]) -> Option<&CachedFile> {
-        self.0.get(path)
+        let at = self.0.binary_search_by(|(known, _)| known.as_bytes().cmp(path)).ok()?;
+        self.0.get(at).map(|(_, file)| file)
     }
 
-    /// Keeps a file that was read after the moment `since`, by the clock of its file system. One that had been touched
-    /// just before is not kept.
-    pub fn keep(&mut self, path: ObjectPath, file: CachedFile, since: Timestamp) {
-        let is_short = file.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-        if nanoseconds(since) - nanoseconds(file.file.ctime) >= QUIET && is_short <= MOST_XATTRS {
-            self.0.insert(path, file);
-        }
+    /// Keeps files that were read after the moment `since`, by the clock of their file system. Those that had been touched
+    /// just before are not kept.
+    pub fn of(files: impl Iterator<Item = (ObjectPath, CachedFile)>, since: Timestamp) -> Self {
+        let is_short = |file: &CachedFile| {
+            file.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() <= MOST_XATTRS
+        };
+        let is_quiet = |file: &CachedFile| nanoseconds(since) - nanoseconds(file.file.ctime) >= QUIET;
+        let mut kept: Vec<_> = files.filter(|(_, file)| is_quiet(file) && is_short(file)).collect();
+        kept.sort_by(|(one, _), (other, _)| one.cmp(other));
+        kept.dedup_by(|(one, _), (other, _)| one == other);
+        Self(kept)
     }
 
     /// Returns the number of files.
@@ -89,10 +92,16 @@ impl StageCache {
 
     /// Formats the file.
     pub fn write(&self) -> Vec<u8> {
-        let mut body = Vec::new();
-        put_side(&mut body, &self.stage);
-        put_side(&mut body, &self.live);
-        [&MAGIC[..], &Digest::of(&body).0, &body].concat()
+        let mut bytes = [&MAGIC[..], &[0; 32]].concat();
+        let head = bytes.len();
+        put_side(&mut bytes, &self.stage);
+        put_side(&mut bytes, &self.live);
+        if let Some((head, body)) = bytes.split_at_mut_checked(head)
+            && let Some((_, digest)) = head.split_at_mut_checked(MAGIC.len())
+        {
+            digest.copy_from_slice(&Digest::of(body).0);
+        }
+        bytes
     }
 }
 
@@ -164,12 +173,12 @@ impl<'a> Fields<'a> {
         if count > self.0.len() as u64 {
             return None;
         }
-        let mut files = HashMap::with_capacity(usize::try_from(count).ok()?.min(self.0.len() / 100));
+        let mut files = Vec::with_capacity(usize::try_from(count).ok()?.min(self.0.len() / 100));
         for _ in 0..count {
             let path = ObjectPath::new(self.bytes()?).ok()?;
-            files.insert(path, self.file()?);
+            files.push((path, self.file()?));
         }
-        Some(CacheSide(files))
+        files.is_sorted_by(|(one, _), (next, _)| one < next).then_some(CacheSide(files))
     }
 
     fn file(&mut self) -> Option<CachedFile> {
@@ -205,11 +214,15 @@ mod tests {
     }
 
     fn cache() -> StageCache {
-        let mut cache = StageCache::default();
-        let path = |text: &str| ObjectPath::new(text.as_bytes()).unwrap();
-        cache.stage.keep(path("/usr/a"), cached(Some(at(3))), Timestamp::whole(2000));
-        cache.live.keep(path("/usr/b"), cached(None), Timestamp::whole(2000));
-        cache
+        let late = Timestamp::whole(2000);
+        StageCache {
+            stage: CacheSide::of([(path("/usr/a"), cached(Some(at(3))))].into_iter(), late),
+            live: CacheSide::of([(path("/usr/b"), cached(None))].into_iter(), late),
+        }
+    }
+
+    fn path(text: &str) -> ObjectPath {
+        ObjectPath::new(text.as_bytes()).unwrap()
     }
 
     #[test]
@@ -230,12 +243,32 @@ mod tests {
 
     #[test]
     fn a_file_that_was_touched_just_before_is_not_kept() {
-        let mut side = CacheSide::default();
-        let path = ObjectPath::new(b"/usr/a").unwrap();
-        side.keep(path.clone(), cached(None), at(20_000_001));
-        assert!(side.is_empty());
-        side.keep(path, cached(None), at(20_000_002));
-        assert!(!side.is_empty());
+        let kept = |since| CacheSide::of([(path("/usr/a"), cached(None))].into_iter(), since);
+        assert!(kept(at(20_000_001)).is_empty());
+        assert!(!kept(at(20_000_002)).is_empty());
+    }
+
+    #[test]
+    fn files_are_found_by_their_paths_in_whatever_order_they_came() {
+        let file = |size| CachedFile {
+            file: KnownFile { mtime: at(size), ..cached(None).file },
+            xattrs: Xattrs::new(),
+        };
+        let files = [("/c", 3), ("/a", 1), ("/b", 2)].map(|(name, size)| (path(name), file(size)));
+        let cache = StageCache { live: CacheSide::of(files.into_iter(), Timestamp::whole(2000)), ..cache() };
+        let read = StageCache::parse(&cache.write());
+        assert_eq!(read.live.file(b"/b"), Some(&file(2)));
+        assert_eq!(read.live.file(b"/bb"), None);
+    }
+
+    #[test]
+    fn a_cache_out_of_order_is_damaged() {
+        let late = Timestamp::whole(2000);
+        let side = |name: &str| CacheSide::of([(path(name), cached(None))].into_iter(), late);
+        let (mut first, second) = (side("/b"), side("/a"));
+        first.0.extend(second.0);
+        let cache = StageCache { stage: first, live: CacheSide::default() };
+        assert_eq!(StageCache::parse(&cache.write()), StageCache::default());
     }
 
     proptest! {

@@ -24,7 +24,7 @@ mod promotion;
 mod scope;
 mod stages;
 
-pub use base::{Base, BaseError, BaseHeader, MOST_OBJECTS, objects_digest, write_base};
+pub use base::{Base, BaseError, BaseHeader, BaseObjects, MOST_OBJECTS, write_base};
 pub use base_line::{BaseObject, BaseState};
 pub use cache::{CacheSide, CachedFile, StageCache};
 pub use compared::ComparedAttributes;

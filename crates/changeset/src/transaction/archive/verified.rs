@@ -3,7 +3,8 @@
 //! With gzip, each member is decoded by the thread that made it and compared with its input; the decoded bytes then
 //! pass the datastream reader in a second thread. In the other formats, the encoder's output goes through a channel
 //! to a second thread, which decodes it with the reader that a backout will use; then, where anything was encoded,
-//! digests are compared. This proves the encoder right; the sync of the file system does the same for the disk.
+//! digests are compared. This proves the encoder right; the sync of the file system does the same for the disk. Where
+//! nothing is encoded, the digest of the file is that of what was read back.
 
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -53,7 +54,8 @@ enum Inner<'f> {
 
 struct ArchiveSink<'f> {
     file: &'f mut dyn Write,
-    b3: Digesting,
+    /// `None` where the thread that reads back computes it.
+    b3: Option<Digesting>,
     size: u64,
     reader: SyncSender<Vec<u8>>,
 }
@@ -65,7 +67,8 @@ pub(crate) fn write<'f, E>(
     content: impl FnOnce(VerifyingEncoder<'f>) -> Result<VerifyingEncoder<'f>, E>,
 ) -> Result<WrittenArchive, VerifiedWriteError<E>> {
     let (sender, receiver) = sync_channel(UNDER_WAY);
-    let sink = ArchiveSink { file, b3: Digesting::default(), size: 0, reader: sender };
+    let b3 = (format != UndoFormat::Plain).then(Digesting::default);
+    let sink = ArchiveSink { file, b3, size: 0, reader: sender };
     let inner = match format {
         UndoFormat::Gzip => Inner::Gzip(gzip::GzipEncoder::new(sink, cores())),
         UndoFormat::Compress => Inner::Compress(Hashing::new(compress::CompressEncoder::new(sink))),
@@ -81,18 +84,27 @@ pub(crate) fn write<'f, E>(
         // The sender is gone by now, so the other thread comes to the end of what was written.
         let read =
             reading.join().map_err(|_| VerifiedWriteError::ReadBack("the reading thread failed".to_owned()));
-        let (written, raw) = finished?;
-        match read? {
-            Ok(digest) if digest == raw => Ok(written),
-            Ok(_) => Err(VerifiedWriteError::ReadBack("other bytes came back than were written".to_owned())),
-            Err(reason) => Err(VerifiedWriteError::ReadBack(reason)),
+        let FinishedArchive { size, b3, raw } = finished?;
+        let decoded = read.and_then(|read| read.map_err(VerifiedWriteError::ReadBack))?;
+        match (b3, decoded) {
+            (Some(b3), decoded) if decoded == raw => Ok(WrittenArchive { size, b3 }),
+            (None, Some(b3)) => Ok(WrittenArchive { size, b3 }),
+            _ => Err(VerifiedWriteError::ReadBack("other bytes came back than were written".to_owned())),
         }
     })
 }
 
+/// An archive that was written, and may not have been read back.
+struct FinishedArchive {
+    size: u64,
+    /// The digest of the file; `None` where the thread that reads back has it.
+    b3: Option<Digest>,
+    /// The digest of the input, where it has to be compared with what is read back.
+    raw: Option<Digest>,
+}
+
 impl VerifyingEncoder<'_> {
-    /// Ends the file. Also returns the digest of the input, if it has to be compared with what is read back.
-    fn finish(self) -> io::Result<(WrittenArchive, Option<Digest>)> {
+    fn finish(self) -> io::Result<FinishedArchive> {
         let (sink, raw) = match self.inner {
             Inner::Gzip(encoder) => (encoder.finish()?, None),
             Inner::Compress(encoder) => {
@@ -101,8 +113,7 @@ impl VerifyingEncoder<'_> {
             }
             Inner::Plain(sink) => (sink.into_inner().map_err(io::IntoInnerError::into_error)?, None),
         };
-        let written = WrittenArchive { size: sink.size, b3: sink.b3.finish() };
-        Ok((written, raw))
+        Ok(FinishedArchive { size: sink.size, b3: sink.b3.map(|b3| b3.finish()), raw })
     }
 }
 
@@ -124,7 +135,9 @@ impl Write for VerifyingEncoder<'_> {
 impl ArchiveSink<'_> {
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)?;
-        self.b3.update(bytes);
+        if let Some(b3) = &mut self.b3 {
+            b3.update(bytes);
+        }
         self.size += bytes.len() as u64;
         Ok(())
     }
@@ -156,15 +169,15 @@ impl Write for ArchiveSink<'_> {
 }
 
 /// Reads a whole datastream with every member. Returns the digest of what was decoded; `None` for gzip, which has been
-/// compared already, and where nothing was encoded.
+/// compared already.
 fn read_back(chunks: Chunks, format: UndoFormat) -> Result<Option<Digest>, String> {
-    if format == UndoFormat::Compress {
-        let opened = patchadm_container::open_container(chunks).map_err(|error| error.to_string())?;
-        let read = read_members(Hashing::new(BufReader::new(opened.reader)))?;
-        Ok(Some(read.finish().1))
-    } else {
-        read_members(BufReader::new(chunks)).map(|_| None)
+    if format == UndoFormat::Gzip {
+        return read_members(BufReader::new(chunks)).map(|_| None);
     }
+    let opened = patchadm_container::open_container(chunks).map_err(|error| error.to_string())?;
+    let buffered = BufReader::with_capacity(BLOCK, Hashing::new(opened.reader));
+    let (_, digest) = read_members(buffered)?.into_inner().finish();
+    Ok(Some(digest))
 }
 
 fn read_members<R: Read>(input: R) -> Result<R, String> {

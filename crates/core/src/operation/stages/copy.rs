@@ -64,11 +64,7 @@ impl Copied {
 
     /// Returns what a cache keeps of the copies: those that nobody touched since shortly before the moment `since`.
     pub(super) fn known_copies(&self, since: Timestamp) -> CacheSide {
-        let mut side = CacheSide::default();
-        for (path, copy) in &self.copies {
-            side.keep(path.clone(), copy.clone(), since);
-        }
-        side
+        CacheSide::of(self.copies.iter().cloned(), since)
     }
 }
 

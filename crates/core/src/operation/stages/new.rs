@@ -24,9 +24,9 @@ use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must
 use crate::operation::small_file::read_small;
 use crate::path_glob::PathGlob;
 use crate::stage::{
-    BASE_OF_NEW, BaseHeader, CacheSide, DIRECTORIES, EXCLUDED, IDENTITY, INSIDE, LOCK, LONGEST_RECORD,
-    LeftOut, LeftReason, ListedStage, MOUNTS, Scope, StageCache, StageId, StageIdentity, StageName,
-    UNFINISHED, staged_path,
+    BASE_OF_NEW, BaseHeader, BaseObjects, CacheSide, DIRECTORIES, EXCLUDED, IDENTITY, INSIDE, LOCK,
+    LONGEST_RECORD, LeftOut, LeftReason, ListedStage, MOUNTS, Scope, StageCache, StageId, StageIdentity,
+    StageName, UNFINISHED, staged_path,
 };
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_rootfs::{LiveKind, Root, random};
@@ -246,7 +246,7 @@ impl<'a> NewStage<'a> {
             paths: self.scope.clone(),
             packages: packages.into_iter().collect(),
         };
-        let objects = base_objects(&copied.objects, &mounts);
+        let objects = BaseObjects::new(base_objects(&copied.objects, &mounts));
         put_base(&own, BASE_OF_NEW, &header, &objects)?;
         // Nobody works in the stage before it is complete.
         let since = own.look(BASE_OF_NEW)?.map(|seen| seen.ctime).unwrap_or_default();
@@ -257,7 +257,7 @@ impl<'a> NewStage<'a> {
             id: self.id,
             name: self.name.clone(),
             path: physical_path(&tree)?,
-            objects: objects.len() as u64,
+            objects: objects.count(),
             bytes: copied.bytes,
             reflinked: copied.reflinked,
             left,

@@ -9,7 +9,7 @@ use super::error::StageError;
 use crate::database::{RecordView, marker};
 use crate::path_glob::PathGlob;
 use crate::stage::{
-    BASE_OF_NEW, Base, BaseError, BaseHeader, BaseObject, CACHE, DIRECTORY, EXCLUDED, IDENTITY,
+    BASE_OF_NEW, Base, BaseError, BaseHeader, BaseObjects, CACHE, DIRECTORY, EXCLUDED, IDENTITY,
     LONGEST_RECORD, LeftOut, StageCache, StageIdentity, StageName, StagesRecord, UNFINISHED, stages_record,
     write_base,
 };
@@ -154,10 +154,10 @@ pub fn put_base(
     own: &Dir,
     name: &[u8],
     header: &BaseHeader,
-    objects: &[BaseObject],
+    objects: &BaseObjects,
 ) -> Result<(), StageError> {
     let (private, mut file) = own.create_private(PROGRAM)?;
-    let written = write_base(&mut file, header, objects.iter()).map_err(|error| file.write_error(&error));
+    let written = write_base(&mut file, header, objects).map_err(|error| file.write_error(&error));
     let written = written
         .and_then(|()| file.set_mode(Mode::of(PRIVATE)))
         .and_then(|()| file.sync())
@@ -178,7 +178,7 @@ pub fn put_file(own: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), StageError> 
 
 /// Writes the cache. That it cannot be written costs only time.
 pub fn put_cache(own: &Dir, cache: &StageCache) {
-    let _ = own.replace_file(PROGRAM, CACHE, &cache.write(), Mode::of(PRIVATE));
+    let _ = own.replace_cache(PROGRAM, CACHE, &cache.write(), Mode::of(PRIVATE));
 }
 
 /// Returns the path of a tree on the host, with all links resolved.

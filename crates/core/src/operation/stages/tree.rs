@@ -32,6 +32,8 @@ pub struct Tree {
     pub mounts: Vec<ObjectPath>,
     /// What was passed over, sorted, and why. Of a directory only its own path is there.
     pub left: Vec<(ObjectPath, LeftReason)>,
+    /// Whether what was known of its files is all that can be known of them: none was read, none is gone.
+    pub is_as_known: bool,
 }
 
 /// One object of a tree.
@@ -51,6 +53,7 @@ pub(super) type ObjectKey = ((u32, u32), u64);
 /// Reads a tree.
 pub fn read_tree(request: &TreeRequest<'_>) -> Result<Tree, StageError> {
     let mut walk = request.walk(places::is_reserved)?;
+    let is_as_known = walk.is_as_known(request.known);
     read_files(request, &mut walk)?;
     let groups = link_groups(&walk.met);
     let Walk { met, mounts, left } = walk;
@@ -59,7 +62,7 @@ pub fn read_tree(request: &TreeRequest<'_>) -> Result<Tree, StageError> {
         let live = live.ok_or_else(|| StageError::Changing(request.root.show(&path)))?;
         objects.push(TreeObject { path, live, group: groups.get(&key(&status)).copied() });
     }
-    Ok(Tree { objects, mounts, left })
+    Ok(Tree { objects, mounts, left, is_as_known })
 }
 
 /// Reads the files whose bytes are not known, each once, whatever names it has.
@@ -188,15 +191,13 @@ impl Tree {
 
 /// Returns what a cache keeps of files that were read after the moment `since`.
 pub(super) fn known_files(objects: &[TreeObject], since: Timestamp) -> CacheSide {
-    let mut side = CacheSide::default();
-    for TreeObject { path, live, .. } in objects {
-        if let LiveKind::Regular { size, b3, cksum } = live.kind {
-            let sums = Sums { size, cksum, b3 };
-            let file = KnownFile { inode: live.inode, mtime: live.mtime, ctime: live.ctime, sums };
-            side.keep(path.clone(), CachedFile { file, xattrs: live.xattrs.clone() }, since);
-        }
-    }
-    side
+    let files = objects.iter().filter_map(|TreeObject { path, live, .. }| {
+        let LiveKind::Regular { size, b3, cksum } = live.kind else { return None };
+        let sums = Sums { size, cksum, b3 };
+        let file = KnownFile { inode: live.inode, mtime: live.mtime, ctime: live.ctime, sums };
+        Some((path.clone(), CachedFile { file, xattrs: live.xattrs.clone() }))
+    });
+    CacheSide::of(files, since)
 }
 
 /// Returns objects and mount points as a base has them, sorted by path.
@@ -315,13 +316,12 @@ mod tests {
         assert_eq!(tree.known_files(late).len(), 3);
         assert!(tree.known_files(Timestamp::default()).is_empty(), "they were touched later");
         // What is said of the bytes is not so: whoever believes it has not read them.
-        let mut known = CacheSide::default();
-        for path in ["/usr/pkg/b", "/usr/pkg/bin/a"] {
-            let path = ObjectPath::new(path.as_bytes()).unwrap();
+        let with_other_bytes = ["/usr/pkg/b", "/usr/pkg/bin/a"].map(|path| {
             let mut cached = tree.known_files(late).file(path.as_bytes()).unwrap().clone();
             cached.file.sums.b3 = patchadm_rootfs::Digest([7; 32]);
-            known.keep(path, cached, late);
-        }
+            (ObjectPath::new(path.as_bytes()).unwrap(), cached)
+        });
+        let known = CacheSide::of(with_other_bytes.into_iter(), late);
         let digest =
             |tree: &Tree| tree.object(&staged_path(b"usr/pkg/b").unwrap()).unwrap().state().b3.unwrap();
         let again = read(dir.path(), &["usr/pkg"], &known, &LeftOut::default()).unwrap();

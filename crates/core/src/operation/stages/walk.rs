@@ -41,6 +41,15 @@ pub(super) struct Walk {
     pub(super) left: Vec<(ObjectPath, LeftReason)>,
 }
 
+impl Walk {
+    /// Whether everything is known of each file that was met, and of no other one.
+    pub(super) fn is_as_known(&self, known: &CacheSide) -> bool {
+        let mut files = self.met.iter().filter(|met| met.status.file_type == FileType::Regular);
+        let count = files.clone().count();
+        count == known.len() && files.all(|met| met.live.is_some())
+    }
+}
+
 /// A directory that is still to be entered.
 struct NextDirectory {
     path: ObjectPath,

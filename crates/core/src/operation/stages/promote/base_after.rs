@@ -1,35 +1,42 @@
 //! The base that a promotion leaves.
 
+use std::sync::OnceLock;
+
 use super::made_plan::MadePlan;
 use super::sides::PromotedTree;
 use crate::operation::stages::error::StageError;
-use crate::operation::stages::own_files::{Stage, put_base};
-use crate::stage::{BaseHeader, BaseObject, base_name};
-use patchadm_svr4::patch::PatchId;
+use crate::operation::stages::own_files::put_base;
+use crate::stage::{BaseHeader, BaseObjects, base_name};
 
-/// The base that a promotion leaves.
+/// The base that a promotion leaves: the stage as it was read, and beside that what the base in force says.
 pub(super) struct BaseAfter<'a> {
-    stage: Option<&'a Stage>,
-    id: &'a PatchId,
-    header: Option<BaseHeader>,
-    objects: Vec<BaseObject>,
+    tree: &'a PromotedTree,
+    made: &'a MadePlan,
+    objects: OnceLock<BaseObjects>,
 }
 
 impl<'a> BaseAfter<'a> {
-    /// Works it out: the stage as it was read, and beside that what the base in force says.
+    /// Begins with what was planned.
     pub(super) fn of(tree: &'a PromotedTree, made: &'a MadePlan) -> Self {
-        let header = made.base.as_ref().map(|force| BaseHeader {
-            packages: made.base_packages(&force.base),
-            ..force.base.header.clone()
-        });
-        let objects = made.base.as_ref().map(|force| made.base_after(&force.base)).unwrap_or_default();
-        Self { stage: tree.stage.as_ref(), id: &made.id, header, objects }
+        Self { tree, made, objects: OnceLock::new() }
+    }
+
+    /// Works out all objects. A thread may do that while the run is staged; who needs them waits for it.
+    pub(super) fn prepare(&self) -> &BaseObjects {
+        self.objects.get_or_init(|| {
+            let objects = self.made.base.as_ref().map(|force| self.made.base_after(&force.base));
+            BaseObjects::new(objects.unwrap_or_default())
+        })
     }
 
     /// Writes it, for the run of this name. Afterwards, no power cut loses it.
     pub(super) fn put(&self, run: &str) -> Result<(), StageError> {
-        let (Some(stage), Some(header)) = (self.stage, &self.header) else { return Ok(()) };
-        let header = BaseHeader { promotion: Some((self.id.clone(), run.to_owned())), ..header.clone() };
-        put_base(&stage.own, &base_name(self.id), &header, &self.objects)
+        let (Some(stage), Some(force)) = (&self.tree.stage, &self.made.base) else { return Ok(()) };
+        let header = BaseHeader {
+            promotion: Some((self.made.id.clone(), run.to_owned())),
+            packages: self.made.base_packages(&force.base),
+            ..force.base.header.clone()
+        };
+        put_base(&stage.own, &base_name(&self.made.id), &header, self.prepare())
     }
 }

@@ -1,6 +1,7 @@
 //! The plan of a promotion: both trees read, every path decided, what changes surveyed and planned.
 
 use std::collections::BTreeMap;
+use std::thread;
 
 use super::bases::{BaseInForce, in_force, own_promotions};
 use super::brought::{BroughtRecords, ComparedSides, PackageDatabase, RecordSource};
@@ -19,7 +20,7 @@ use crate::operation::promotion_hooks::{HookDirection, HookEnd, HookFiles};
 use crate::operation::session::{Caller, RootAndPolicy};
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::nesting::{must_be_apart, must_not_be_met};
-use crate::operation::stages::own_files::{Stage, put_cache};
+use crate::operation::stages::own_files::put_cache;
 use crate::operation::stages::tree::{Tree, TreeObject, read_tree};
 use crate::operation::stages::walk::TreeRequest;
 use crate::plan::Plan;
@@ -65,6 +66,8 @@ pub(super) struct MadePlan {
     packages: Vec<(PkgInst, bool)>,
     /// Before the trees were read.
     since: Timestamp,
+    /// Whether the cache has all that can be known of them.
+    is_as_known: bool,
 }
 
 /// Reads and decides everything. What is wrong with the stage or the root as a whole is an error; what the rules refuse is
@@ -79,17 +82,23 @@ pub(super) fn make_plan(
     let view = RecordView::live(&ground.root);
     let database = PackageDatabase::of(ground)?;
     let applied = &database.applied;
-    let base = match tree.stage.as_ref().filter(|_| !request.two_way) {
-        Some(stage) => Some(in_force(stage, &view, applied)?),
-        None => None,
-    };
+    let (base, known) = thread::scope(|scope| {
+        let known = tree.stage.as_ref().map(|stage| scope.spawn(|| stage.cache()));
+        let stage = tree.stage.as_ref().filter(|_| !request.two_way);
+        let base = stage.map(|stage| in_force(stage, &view, applied)).transpose();
+        // What is not known is read.
+        (base, known.and_then(|known| known.join().ok()).unwrap_or_default())
+    });
+    let base = base?;
     let scope = scope(request, base.as_ref().map(|force| &force.base.header.paths))?;
     if !scope.is_all() {
         must_be_apart(&ground.root, &tree.root, scope.paths())?;
     }
     let excluded = request.exclude.iter().chain(&ground.policy.promote_exclude);
     let left = LeftOut::by(excluded.cloned().collect());
-    let (stage, live) = reader.trees(&scope, &left)?;
+    let (stage, live) = reader.trees(&scope, &left, &known)?;
+    let is_as_known = stage.is_as_known && live.is_as_known;
+    drop(known);
     if !scope.is_all() {
         must_not_be_met(&ground.root, &tree.root, &live.objects)?;
     }
@@ -113,6 +122,7 @@ pub(super) fn make_plan(
         outcomes: Outcomes::new(),
         packages: Vec::new(),
         since: caller.now.timestamp(),
+        is_as_known,
     };
     let planned = match id {
         Ok(_) => reader.plan(&mut made, &database).and_then(|plan| {
@@ -142,8 +152,7 @@ struct PromotionReader<'a> {
 
 impl PromotionReader<'_> {
     /// Reads both trees, each in the promoted paths.
-    fn trees(&self, scope: &Scope, left: &LeftOut) -> Result<(Tree, Tree), StageError> {
-        let known = self.tree.stage.as_ref().map(Stage::cache).unwrap_or_default();
+    fn trees(&self, scope: &Scope, left: &LeftOut, known: &StageCache) -> Result<(Tree, Tree), StageError> {
         let interrupt = self.caller.interrupt;
         let request = |root, known| TreeRequest { root, scope, left, known, interrupt };
         let stage = read_tree(&request(&self.tree.root, &known.stage))?;
@@ -352,7 +361,7 @@ impl MadePlan {
     }
 
     /// The base that the promotion leaves: the stage as it was read, and of what was not compared what the base in force
-    /// says.
+    /// says. In no order.
     pub(super) fn base_after(&self, before: &Base) -> Vec<BaseObject> {
         let is_compared = |path: &ObjectPath| self.scope.contains(path) && !self.passed.has(path);
         let kept = before.objects.iter().filter(|object| !is_compared(&object.path)).cloned();
@@ -361,13 +370,13 @@ impl MadePlan {
         let last = objects.iter().filter_map(|object| object.object()?.group).max().unwrap_or(0);
         let read = self.stage.objects.iter().filter(|object| is_compared(&object.path));
         objects.extend(read.map(|object| object.base_object().numbered_behind(last)));
-        objects.sort_by(|one, other| one.path.cmp(&other.path));
         objects
     }
 
-    /// Keeps what was read of both trees for the next time; after a promotion, of the live tree only what did not change.
+    /// Keeps what was read of both trees for the next time. What a run changes meanwhile is known by its times to be
+    /// something else then.
     pub(super) fn keep_cache(&self, tree: &PromotedTree) {
-        let Some(stage) = &tree.stage else { return };
+        let Some(stage) = tree.stage.as_ref().filter(|_| !self.is_as_known) else { return };
         let cache =
             StageCache { stage: self.stage.known_files(self.since), live: self.live.known_files(self.since) };
         put_cache(&stage.own, &cache);

@@ -24,6 +24,7 @@ mod request;
 mod sides;
 
 use std::cell::RefCell;
+use std::thread;
 
 use super::error::StageError;
 use crate::database::RecordView;
@@ -157,11 +158,16 @@ fn promoted(
     let mut content = StageContent::of(&tree.root, plan);
     let portions = if made.portions.is_empty() { std::slice::from_ref(plan) } else { &made.portions[..] };
     let told = portions.iter().map(|one| patch_record(one, log::of_patch(one), log::of_installation(one)));
-    let done = perform_with_hooks(session, hooks, (plan, &mut content), told.collect(), &announce);
+    let done = thread::scope(|scope| {
+        scope.spawn(|| {
+            after.prepare();
+            made.keep_cache(tree);
+        });
+        perform_with_hooks(session, hooks, (plan, &mut content), told.collect(), &announce)
+    });
     made.hook_ends = hooks.map(|hooks| hooks.borrow().ends()).unwrap_or_default();
     if let (Ok(_), Some(stage)) = (&done, &tree.stage) {
         remove_old_bases(stage, &RecordView::live(&session.ground.root));
-        made.keep_cache(tree);
     }
     PromoteReport { in_use, ..made.report(done.map(Some), session.exchanged()) }
 }

@@ -8,7 +8,9 @@ use crate::build::{CompareOptions, compare};
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::own_files::{Stage, put_base};
 use crate::release::ReleaseObject;
-use crate::stage::{BASE_OF_NEW, BASES, Base, BaseObject, BaseState, ComparedAttributes, base_name};
+use crate::stage::{
+    BASE_OF_NEW, BASES, Base, BaseObject, BaseObjects, BaseState, ComparedAttributes, base_name,
+};
 use crate::three_way::{Outcome, of_recorded};
 use patchadm_svr4::package::ObjectPath;
 
@@ -34,7 +36,10 @@ fn put_states(
     apart: &Apart,
 ) -> Result<(), StageError> {
     let objects = with_states(base, decided, apart);
-    if objects == base.objects { Ok(()) } else { put_base(&stage.own, name, &base.header, &objects) }
+    if objects == base.objects {
+        return Ok(());
+    }
+    put_base(&stage.own, name, &base.header, &BaseObjects::new(objects))
 }
 
 /// The paths at which a base says something else than the base in force.
