@@ -12,6 +12,9 @@ use patchadm_svr4::package::ObjectPath;
 /// What the file begins with.
 const MAGIC: &[u8; 16] = b"patchadm stage1\n";
 
+/// The length of the digest behind it, in bytes.
+const DIGEST: usize = 32;
+
 /// The largest cache that is read, in bytes: 4 GiB.
 const LARGEST: u64 = 4 << 30;
 
@@ -28,6 +31,26 @@ pub struct CachedFile {
     pub file: KnownFile,
     /// Its extended attributes.
     pub xattrs: Xattrs,
+}
+
+/// A file that was read, and that a cache may keep.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadFile<'o> {
+    /// Its path in the root and in the stage.
+    pub path: &'o ObjectPath,
+    /// By what it is recognised, and the sums of its bytes.
+    pub file: KnownFile,
+    /// Its extended attributes.
+    pub xattrs: &'o Xattrs,
+}
+
+impl ReadFile<'_> {
+    /// Whether a cache keeps a file that was read after the moment `since`, by the clock of its file system: not one that
+    /// had been touched just before.
+    pub fn is_kept(&self, since: Timestamp) -> bool {
+        let bytes = self.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        nanoseconds(since) - nanoseconds(self.file.ctime) >= QUIET && bytes <= MOST_XATTRS
+    }
 }
 
 /// What is known of the files of one tree, sorted by path, each path once.
@@ -50,17 +73,8 @@ impl CacheSide {
         self.0.get(at).map(|(_, file)| file)
     }
 
-    /// Keeps files that were read after the moment `since`, by the clock of their file system. Those that had been touched
-    /// just before are not kept.
-    pub fn of(files: impl Iterator<Item = (ObjectPath, CachedFile)>, since: Timestamp) -> Self {
-        let is_short = |file: &CachedFile| {
-            file.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() <= MOST_XATTRS
-        };
-        let is_quiet = |file: &CachedFile| nanoseconds(since) - nanoseconds(file.file.ctime) >= QUIET;
-        let mut kept: Vec<_> = files.filter(|(_, file)| is_quiet(file) && is_short(file)).collect();
-        kept.sort_by(|(one, _), (other, _)| one.cmp(other));
-        kept.dedup_by(|(one, _), (other, _)| one == other);
-        Self(kept)
+    fn files(&self) -> impl Iterator<Item = ReadFile<'_>> {
+        self.0.iter().map(|(path, CachedFile { file, xattrs })| ReadFile { path, file: *file, xattrs })
     }
 
     /// Returns the number of files.
@@ -81,7 +95,7 @@ impl StageCache {
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
-        let (digest, body) = bytes.strip_prefix(MAGIC)?.split_at_checked(32)?;
+        let (digest, body) = bytes.strip_prefix(MAGIC)?.split_at_checked(DIGEST)?;
         if bytes.len() as u64 > LARGEST || Digest::of(body).0 != digest {
             return None;
         }
@@ -90,29 +104,35 @@ impl StageCache {
         fields.0.is_empty().then_some(cache)
     }
 
-    /// Formats the file.
+    /// Formats the file again.
     pub fn write(&self) -> Vec<u8> {
-        let mut bytes = [&MAGIC[..], &[0; 32]].concat();
-        let head = bytes.len();
-        put_side(&mut bytes, &self.stage);
-        put_side(&mut bytes, &self.live);
-        if let Some((head, body)) = bytes.split_at_mut_checked(head)
-            && let Some((_, digest)) = head.split_at_mut_checked(MAGIC.len())
-        {
-            digest.copy_from_slice(&Digest::of(body).0);
-        }
-        bytes
+        write_cache(self.stage.files(), self.live.files())
     }
+}
+
+/// Formats a cache of the files of a stage and of the root, both sorted by path, each path once.
+pub fn write_cache<'o>(
+    stage: impl Iterator<Item = ReadFile<'o>>,
+    live: impl Iterator<Item = ReadFile<'o>>,
+) -> Vec<u8> {
+    let mut bytes = [&MAGIC[..], &[0; DIGEST]].concat();
+    put_side(&mut bytes, stage);
+    put_side(&mut bytes, live);
+    let digest = Digest::of(bytes.get(MAGIC.len() + DIGEST..).unwrap_or_default());
+    bytes.splice(MAGIC.len()..MAGIC.len() + DIGEST, digest.0);
+    bytes
 }
 
 fn nanoseconds(time: Timestamp) -> i128 {
     i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanoseconds)
 }
 
-fn put_side(out: &mut Vec<u8>, side: &CacheSide) {
-    out.extend((side.0.len() as u64).to_le_bytes());
-    for (path, cached) in &side.0 {
-        let CachedFile { file, xattrs } = cached;
+/// Appends files behind their number.
+fn put_side<'o>(out: &mut Vec<u8>, files: impl Iterator<Item = ReadFile<'o>>) {
+    let (at, mut count) = (out.len(), 0_u64);
+    out.extend(count.to_le_bytes());
+    for ReadFile { path, file, xattrs } in files {
+        count += 1;
         put_bytes(out, path.as_bytes());
         out.extend(file.inode.number.to_le_bytes());
         // A file without birth time has one that no file can have.
@@ -128,6 +148,7 @@ fn put_side(out: &mut Vec<u8>, side: &CacheSide) {
             put_bytes(out, value);
         }
     }
+    out.splice(at..at + size_of::<u64>(), count.to_le_bytes());
 }
 
 /// Appends bytes of an object, which are fewer than 64 KiB, behind their length.
@@ -214,11 +235,8 @@ mod tests {
     }
 
     fn cache() -> StageCache {
-        let late = Timestamp::whole(2000);
-        StageCache {
-            stage: CacheSide::of([(path("/usr/a"), cached(Some(at(3))))].into_iter(), late),
-            live: CacheSide::of([(path("/usr/b"), cached(None))].into_iter(), late),
-        }
+        let entry = |name: &str, born| vec![(path(name), cached(born))];
+        StageCache { stage: CacheSide(entry("/usr/a", Some(at(3)))), live: CacheSide(entry("/usr/b", None)) }
     }
 
     fn path(text: &str) -> ObjectPath {
@@ -243,32 +261,21 @@ mod tests {
 
     #[test]
     fn a_file_that_was_touched_just_before_is_not_kept() {
-        let kept = |since| CacheSide::of([(path("/usr/a"), cached(None))].into_iter(), since);
-        assert!(kept(at(20_000_001)).is_empty());
-        assert!(!kept(at(20_000_002)).is_empty());
-    }
-
-    #[test]
-    fn files_are_found_by_their_paths_in_whatever_order_they_came() {
-        let file = |size| CachedFile {
-            file: KnownFile { mtime: at(size), ..cached(None).file },
-            xattrs: Xattrs::new(),
-        };
-        let files = [("/c", 3), ("/a", 1), ("/b", 2)].map(|(name, size)| (path(name), file(size)));
-        let cache = StageCache { live: CacheSide::of(files.into_iter(), Timestamp::whole(2000)), ..cache() };
-        let read = StageCache::parse(&cache.write());
-        assert_eq!(read.live.file(b"/b"), Some(&file(2)));
-        assert_eq!(read.live.file(b"/bb"), None);
+        let (path, CachedFile { file, xattrs }) = (path("/usr/a"), cached(None));
+        let read = ReadFile { path: &path, file, xattrs: &xattrs };
+        assert!(!read.is_kept(at(20_000_001)));
+        assert!(read.is_kept(at(20_000_002)));
     }
 
     #[test]
     fn a_cache_out_of_order_is_damaged() {
-        let late = Timestamp::whole(2000);
-        let side = |name: &str| CacheSide::of([(path(name), cached(None))].into_iter(), late);
-        let (mut first, second) = (side("/b"), side("/a"));
-        first.0.extend(second.0);
-        let cache = StageCache { stage: first, live: CacheSide::default() };
-        assert_eq!(StageCache::parse(&cache.write()), StageCache::default());
+        let side = |names: [&str; 2]| CacheSide(names.map(|name| (path(name), cached(None))).into());
+        for (names, is_whole) in [(["/a", "/b"], true), (["/b", "/a"], false), (["/a", "/a"], false)] {
+            let cache = StageCache { live: side(names), ..cache() };
+            let read = StageCache::parse(&cache.write());
+            assert_eq!(read == cache, is_whole, "{names:?}");
+            assert_eq!(read.live.file(b"/b").is_some(), is_whole);
+        }
     }
 
     proptest! {

@@ -13,7 +13,7 @@ use super::attributes::{Attributes, CopiedObject};
 use super::error::StageError;
 use super::tree::{ObjectKey, TreeObject, directory_of, key, known_files, link_groups};
 use super::walk::{MetObject, Walk, live_file};
-use crate::stage::{CacheSide, CachedFile};
+use crate::stage::{CachedFile, ReadFile};
 use patchadm_rootfs::{
     Dir, FileType, KnownFile, Live, LiveKind, ObjectStatus, Root, SpecialFile, Summing, Sums, Timestamp,
     WritableFile, side_by_side,
@@ -58,13 +58,18 @@ struct CopiedOne {
 
 impl Copied {
     /// Returns what a cache keeps of the live files, which were read after the moment `since`.
-    pub(super) fn known_files(&self, since: Timestamp) -> CacheSide {
+    pub(super) fn known_files(&self, since: Timestamp) -> impl Iterator<Item = ReadFile<'_>> {
         known_files(&self.objects, since)
     }
 
     /// Returns what a cache keeps of the copies: those that nobody touched since shortly before the moment `since`.
-    pub(super) fn known_copies(&self, since: Timestamp) -> CacheSide {
-        CacheSide::of(self.copies.iter().cloned(), since)
+    pub(super) fn known_copies(&self, since: Timestamp) -> impl Iterator<Item = ReadFile<'_>> {
+        let files = self.copies.iter().map(|(path, CachedFile { file, xattrs })| ReadFile {
+            path,
+            file: *file,
+            xattrs,
+        });
+        files.filter(move |file| file.is_kept(since))
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use super::error::StageError;
 use super::walk::{MetObject, TreeRequest, Walk};
-use crate::stage::{BaseObject, BaseState, CacheSide, CachedFile, LeftReason};
+use crate::stage::{BaseObject, BaseState, LeftReason, ReadFile};
 use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_rootfs::{
     Dir, FileType, KnownFile, Live, LiveKind, ObjectStatus, Root, Sums, Timestamp, side_by_side,
@@ -179,7 +179,7 @@ impl Tree {
     }
 
     /// Returns what a cache keeps of its files, which were read after the moment `since`.
-    pub fn known_files(&self, since: Timestamp) -> CacheSide {
+    pub fn known_files(&self, since: Timestamp) -> impl Iterator<Item = ReadFile<'_>> {
         known_files(&self.objects, since)
     }
 
@@ -190,14 +190,14 @@ impl Tree {
 }
 
 /// Returns what a cache keeps of files that were read after the moment `since`.
-pub(super) fn known_files(objects: &[TreeObject], since: Timestamp) -> CacheSide {
+pub(super) fn known_files(objects: &[TreeObject], since: Timestamp) -> impl Iterator<Item = ReadFile<'_>> {
     let files = objects.iter().filter_map(|TreeObject { path, live, .. }| {
         let LiveKind::Regular { size, b3, cksum } = live.kind else { return None };
         let sums = Sums { size, cksum, b3 };
         let file = KnownFile { inode: live.inode, mtime: live.mtime, ctime: live.ctime, sums };
-        Some((path.clone(), CachedFile { file, xattrs: live.xattrs.clone() }))
+        Some(ReadFile { path, file, xattrs: &live.xattrs })
     });
-    CacheSide::of(files, since)
+    files.filter(move |file| file.is_kept(since))
 }
 
 /// Returns objects and mount points as a base has them, sorted by path.
@@ -228,7 +228,7 @@ mod tests {
 
     use super::*;
     use crate::path_glob::PathGlob;
-    use crate::stage::{LeftOut, Scope, staged_path};
+    use crate::stage::{CacheSide, LeftOut, Scope, StageCache, staged_path, write_cache};
 
     fn scope(texts: &[&str]) -> Scope {
         Scope::new(texts.iter().map(|text| staged_path(text.as_bytes()).unwrap()).collect()).unwrap()
@@ -313,15 +313,14 @@ mod tests {
         let dir = tree();
         let tree = plain(dir.path(), &["usr/pkg"]).unwrap();
         let late = Timestamp::whole(i64::from(u32::MAX));
-        assert_eq!(tree.known_files(late).len(), 3);
-        assert!(tree.known_files(Timestamp::default()).is_empty(), "they were touched later");
+        assert_eq!(tree.known_files(late).count(), 3);
+        assert_eq!(tree.known_files(Timestamp::default()).count(), 0, "they were touched later");
         // What is said of the bytes is not so: whoever believes it has not read them.
-        let with_other_bytes = ["/usr/pkg/b", "/usr/pkg/bin/a"].map(|path| {
-            let mut cached = tree.known_files(late).file(path.as_bytes()).unwrap().clone();
-            cached.file.sums.b3 = patchadm_rootfs::Digest([7; 32]);
-            (ObjectPath::new(path.as_bytes()).unwrap(), cached)
+        let with_other_bytes = tree.known_files(late).map(|mut read| {
+            read.file.sums.b3 = patchadm_rootfs::Digest([7; 32]);
+            read
         });
-        let known = CacheSide::of(with_other_bytes.into_iter(), late);
+        let known = StageCache::parse(&write_cache(with_other_bytes, std::iter::empty())).stage;
         let digest =
             |tree: &Tree| tree.object(&staged_path(b"usr/pkg/b").unwrap()).unwrap().state().b3.unwrap();
         let again = read(dir.path(), &["usr/pkg"], &known, &LeftOut::default()).unwrap();

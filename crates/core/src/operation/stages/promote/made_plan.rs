@@ -204,6 +204,7 @@ impl PromotionReader<'_> {
         trees
             .refuse(&made.scope, &made.outcomes, limit)
             .map_err(|reason| Failure::from(reason.of(Command::Promote, &made.id)))?;
+        drop(trees);
         let mut touched = touched(made, &lines);
         if touched.paths.is_empty() && made.brought.is_empty() {
             return Ok(None);
@@ -377,9 +378,7 @@ impl MadePlan {
     /// something else then.
     pub(super) fn keep_cache(&self, tree: &PromotedTree) {
         let Some(stage) = tree.stage.as_ref().filter(|_| !self.is_as_known) else { return };
-        let cache =
-            StageCache { stage: self.stage.known_files(self.since), live: self.live.known_files(self.since) };
-        put_cache(&stage.own, &cache);
+        put_cache(&stage.own, self.stage.known_files(self.since), self.live.known_files(self.since));
     }
 
     /// The packages of the stage, as the base that the promotion leaves has them.
