@@ -18,7 +18,7 @@ use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::procedure_scripts::NOCHECK;
 use crate::reliability::brought::{patches_promoted, promoted_patches_backed_out};
-use crate::reliability::stories::{Command, Story, Told, copy, with_caller};
+use crate::reliability::stories::{Command, Story, Told, copy, scripts, with_caller};
 use crate::scenario::Scenario;
 use crate::tree::Tree;
 
@@ -26,7 +26,7 @@ use crate::tree::Tree;
 pub(crate) const STAGE: &str = "web";
 
 /// The stories of promotions.
-pub(crate) const PROMOTED: [Told; 9] = [
+pub(crate) const PROMOTED: [Told; 11] = [
     promoted,
     promotion_backed_out,
     promoted_again,
@@ -36,6 +36,8 @@ pub(crate) const PROMOTED: [Told; 9] = [
     promotion_backed_out_by_exchange,
     patches_promoted,
     promoted_patches_backed_out,
+    promoted_with_hooks,
+    promotion_with_hooks_backed_out,
 ];
 
 /// Promotes the stage beside a root.
@@ -55,6 +57,7 @@ fn request(root: &Root) -> PromoteRequest {
     PromoteRequest {
         stage: OsString::from(root.prefix().with_file_name(STAGE)),
         max_delete: DeleteLimit::parse("100%"),
+        scripts: scripts(),
         ..PromoteRequest::default()
     }
 }
@@ -179,6 +182,19 @@ impl Built {
         self.time("ACMEweb/bin/added", 1_650_000_000);
     }
 
+    /// Hooks of the root's policy, before and after, in both directions. They change nothing, because nothing that a hook
+    /// writes is taken back.
+    fn with_hooks(self) -> Self {
+        for name in ["before", "after"] {
+            let hook = format!("/etc/promote/{name}");
+            self.live.file(&hook, format!("#!/bin/sh\necho {name} $PATCHADM_DIRECTION of $PATCHADM_ID\n"));
+            self.live.mode(&hook, 0o755);
+        }
+        let policy = "promote_before=/etc/promote/before\npromote_after=/etc/promote/after\n";
+        self.live.file("/etc/patchadm/policy", policy);
+        self
+    }
+
     fn promote(&self) {
         let run = self.live.run(&format!("promote {STAGE} -R @ROOT@ --max-delete 100%"));
         assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
@@ -267,4 +283,17 @@ fn promotion_backed_out_by_exchange() -> Story {
     built.promote();
     let back = Command::BackOut(vec!["web-01".to_owned()]);
     built.story("back out a promotion by exchange", Command::Exchange("/opt/own", Box::new(back)))
+}
+
+fn promoted_with_hooks() -> Story {
+    let built = Built::new().with_hooks();
+    built.build();
+    built.story("promote with hooks", Command::Promote)
+}
+
+fn promotion_with_hooks_backed_out() -> Story {
+    let built = Built::new().with_hooks();
+    built.build();
+    built.promote();
+    built.story("back out a promotion with hooks", Command::BackOut(vec!["web-01".to_owned()]))
 }

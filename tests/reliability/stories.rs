@@ -501,20 +501,22 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
             let request = ApplyRequest {
                 patches: patches.clone(),
                 unconditional: *again,
-                scripts: PatchScriptRequest { settings: scripts(), ..PatchScriptRequest::default() },
+                scripts: by_default(),
                 ..ApplyRequest::default()
             };
             let report = apply_patches(root, &request, caller)?;
             (report.recovered, report.patches.into_iter().map(|one| one.result).collect())
         }
         Command::BackOut(ids) => {
-            let request = BackOutRequest { ids: ids.clone(), ..BackOutRequest::default() };
+            let request =
+                BackOutRequest { ids: ids.clone(), scripts: by_default(), ..BackOutRequest::default() };
             let report = back_out_patches(root, &request, caller)?;
             (report.recovered, report.patches.into_iter().map(|one| one.result).collect())
         }
         Command::Undo => {
             let run = run_to_undo(root, None)?;
-            let report = undo_application(root, &run, &BackOutRequest::default(), caller)?;
+            let request = BackOutRequest { scripts: by_default(), ..BackOutRequest::default() };
+            let report = undo_application(root, &run, &request, caller)?;
             (report.recovered, report.patches.into_iter().map(|one| one.result).collect())
         }
         Command::BackOutByScripts(ids) => {
@@ -595,7 +597,13 @@ fn adoption(package: &str, tree: &str) -> AdoptRequest {
     }
 }
 
-fn scripts() -> ScriptSettings {
+/// Scripts run as they do where nothing else is asked for.
+fn by_default() -> PatchScriptRequest {
+    PatchScriptRequest { settings: scripts(), ..PatchScriptRequest::default() }
+}
+
+/// The settings of scripts that run in the second process of the program.
+pub(crate) fn scripts() -> ScriptSettings {
     let executable = PathBuf::from(env!("CARGO_BIN_EXE_patchadm"));
     ScriptSettings { executable, temporary: std::env::temp_dir(), ..ScriptSettings::default() }
 }

@@ -29,6 +29,7 @@ pub mod patches;
 pub mod path_check;
 pub mod plan_file;
 pub mod promotion_hooks;
+mod promotion_records;
 pub mod publish;
 pub mod queries;
 pub mod recover;

@@ -23,6 +23,12 @@ impl Now {
         Timestamp::whole(self.utc.and_utc().timestamp())
     }
 
+    /// The moment itself, to the nanosecond.
+    pub fn moment(&self) -> Timestamp {
+        let utc = self.utc.and_utc();
+        Timestamp { seconds: utc.timestamp(), nanoseconds: utc.timestamp_subsec_nanos().min(999_999_999) }
+    }
+
     /// The time of a `PATCH_INFO` line: as date(1) prints it, in UTC.
     pub(super) fn patch_date(&self) -> String {
         self.utc.format("%a %b %e %H:%M:%S UTC %Y").to_string()

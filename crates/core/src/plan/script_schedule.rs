@@ -234,8 +234,8 @@ impl ScriptSchedule {
     }
 }
 
-/// A plan of which nothing is left to be done.
-fn frame(plan: &Plan) -> Plan {
+/// Returns a plan of which nothing is left to be done.
+pub(super) fn frame(plan: &Plan) -> Plan {
     Plan {
         changes: Vec::new(),
         records: Vec::new(),

@@ -66,11 +66,26 @@ pub struct StageCache {
     pub live: CacheSide,
 }
 
-impl CacheSide {
-    /// Returns what is known of the file at a path.
-    pub fn file(&self, path: &[u8]) -> Option<&CachedFile> {
-        let at = self.0.binary_search_by(|(known, _)| known.as_bytes().cmp(path)).ok()?;
+/// What is known of the files below one directory.
+#[derive(Clone, Copy, Debug)]
+pub struct CachedFiles<'c>(&'c [(ObjectPath, CachedFile)]);
+
+impl<'c> CachedFiles<'c> {
+    /// Returns what is known of the file at a path below the directory.
+    pub fn file(&self, path: &ObjectPath) -> Option<&'c CachedFile> {
+        let at = self.0.binary_search_by(|(known, _)| known.cmp(path)).ok()?;
         self.0.get(at).map(|(_, file)| file)
+    }
+}
+
+impl CacheSide {
+    /// Finds the files below a directory, among which each is found faster than among all.
+    pub fn below(&self, directory: &ObjectPath) -> CachedFiles<'_> {
+        let lowest = directory.lowest_below();
+        let begin = self.0.partition_point(|(known, _)| *known < lowest);
+        let behind = self.0.get(begin..).unwrap_or_default();
+        let count = behind.partition_point(|(known, _)| known.is_below(directory));
+        CachedFiles(behind.get(..count).unwrap_or_default())
     }
 
     fn files(&self) -> impl Iterator<Item = ReadFile<'_>> {
@@ -247,8 +262,9 @@ mod tests {
     fn a_cache_comes_back_and_a_damaged_one_is_empty() {
         let bytes = cache().write();
         assert_eq!(StageCache::parse(&bytes), cache());
-        assert_eq!(cache().stage.file(b"/usr/a"), Some(&cached(Some(at(3)))));
-        assert_eq!((cache().stage.len(), cache().live.file(b"/usr/a")), (1, None));
+        let found = |side: &CacheSide| side.below(&path("/usr")).file(&path("/usr/a")).cloned();
+        assert_eq!(found(&cache().stage), Some(cached(Some(at(3)))));
+        assert_eq!((cache().stage.len(), found(&cache().live)), (1, None));
         for length in 0..bytes.len() {
             assert!(StageCache::parse(&bytes[..length]).stage.is_empty(), "{length}");
         }
@@ -268,13 +284,26 @@ mod tests {
     }
 
     #[test]
+    fn files_are_found_below_their_directory_and_not_below_another() {
+        let names = ["/a", "/a-b", "/a/x", "/a/y/z", "/a0"];
+        let side = CacheSide(names.map(|name| (path(name), cached(None))).into());
+        let found = |directory: &str| {
+            let below = side.below(&path(directory));
+            names.map(|name| below.file(&path(name)).is_some())
+        };
+        assert_eq!(found("/a"), [false, false, true, true, false]);
+        assert_eq!(found("/"), [true; 5]);
+        assert_eq!(found("/nothing"), [false; 5]);
+    }
+
+    #[test]
     fn a_cache_out_of_order_is_damaged() {
         let side = |names: [&str; 2]| CacheSide(names.map(|name| (path(name), cached(None))).into());
         for (names, is_whole) in [(["/a", "/b"], true), (["/b", "/a"], false), (["/a", "/a"], false)] {
             let cache = StageCache { live: side(names), ..cache() };
             let read = StageCache::parse(&cache.write());
             assert_eq!(read == cache, is_whole, "{names:?}");
-            assert_eq!(read.live.file(b"/b").is_some(), is_whole);
+            assert_eq!(read.live.below(&ObjectPath::root()).file(&path("/b")).is_some(), is_whole);
         }
     }
 

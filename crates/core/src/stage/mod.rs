@@ -26,7 +26,7 @@ mod stages;
 
 pub use base::{Base, BaseError, BaseHeader, BaseObjects, MOST_OBJECTS, write_base};
 pub use base_line::{BaseObject, BaseState};
-pub use cache::{CacheSide, CachedFile, ReadFile, StageCache, write_cache};
+pub use cache::{CacheSide, CachedFile, CachedFiles, ReadFile, StageCache, write_cache};
 pub use compared::ComparedAttributes;
 pub use error::StageFileError;
 pub use identity::StageIdentity;

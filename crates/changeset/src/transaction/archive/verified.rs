@@ -48,7 +48,7 @@ pub(crate) struct VerifyingEncoder<'f> {
 
 enum Inner<'f> {
     Gzip(gzip::GzipEncoder<ArchiveSink<'f>>),
-    Compress(Hashing<compress::CompressEncoder<ArchiveSink<'f>>>),
+    Compress(Box<Hashing<compress::CompressEncoder<ArchiveSink<'f>>>>),
     Plain(BufWriter<ArchiveSink<'f>>),
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn write<'f, E>(
     let sink = ArchiveSink { file, b3, size: 0, reader: sender };
     let inner = match format {
         UndoFormat::Gzip => Inner::Gzip(gzip::GzipEncoder::new(sink, cores())),
-        UndoFormat::Compress => Inner::Compress(Hashing::new(compress::CompressEncoder::new(sink))),
+        UndoFormat::Compress => Inner::Compress(Box::new(Hashing::new(compress::CompressEncoder::new(sink)))),
         UndoFormat::Plain => Inner::Plain(BufWriter::with_capacity(BLOCK, sink)),
     };
     thread::scope(|scope| {

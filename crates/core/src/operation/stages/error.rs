@@ -6,6 +6,7 @@ use rustix::io::Errno;
 
 use crate::database::ViewError;
 use crate::operation::failure::Failure;
+use crate::operation::promotion_records::PromotionRecordFault;
 use crate::stage::{BaseError, ScopeError, StageFileError, StageNameError};
 use patchadm_rootfs::RootError;
 use patchadm_svr4::package::{ObjectPath, PathError};
@@ -155,6 +156,15 @@ pub enum StageError {
 impl From<Failure> for StageError {
     fn from(failure: Failure) -> Self {
         Self::Failure(failure)
+    }
+}
+
+impl From<PromotionRecordFault> for StageError {
+    fn from(fault: PromotionRecordFault) -> Self {
+        match fault {
+            PromotionRecordFault::View(error) => error.into(),
+            PromotionRecordFault::Damaged { path, error } => Self::Damaged { path, error },
+        }
     }
 }
 

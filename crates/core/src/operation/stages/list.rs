@@ -7,10 +7,8 @@ use std::path::Path;
 use super::error::StageError;
 use super::own_files::{Stage, own_directory, read_stages};
 use crate::database::{RecordView, read_consistently};
-use crate::stage::{
-    BASE_OF_NEW, INSIDE, LONGEST_RECORD, ListedStage, PromotionRecord, StageId, StagesRecord,
-    promotion_record,
-};
+use crate::operation::promotion_records::{PromotionRecordFault, read_promotion};
+use crate::stage::{BASE_OF_NEW, INSIDE, ListedStage, PromotionRecord, StageId, StagesRecord};
 use patchadm_rootfs::{Dir, Lock, Root};
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
@@ -64,12 +62,11 @@ pub fn list_stages(root: &Root) -> Result<Vec<StageEntry>, StageError> {
 fn promotions(root: &Root, view: &RecordView<'_>) -> Result<Vec<PromotionRecord>, StageError> {
     let mut found = Vec::new();
     for name in root.list(&places::patches())?.unwrap_or_default() {
-        let Some(place) = std::str::from_utf8(&name).ok().and_then(|id| promotion_record(id).ok()) else {
-            continue;
-        };
-        let text = view.read(&place, LONGEST_RECORD)?;
-        if let Some(Ok(record)) = text.map(|text| PromotionRecord::parse(&text)) {
-            found.push(record);
+        let Some(id) = std::str::from_utf8(&name).ok().and_then(|id| PatchId::new(id).ok()) else { continue };
+        match read_promotion(view, &id) {
+            Ok(record) => found.extend(record),
+            Err(PromotionRecordFault::Damaged { .. }) => {}
+            Err(PromotionRecordFault::View(error)) => return Err(error.into()),
         }
     }
     let number = |record: &PromotionRecord| patchadm_changeset::format::run::Run::parse(&record.run);

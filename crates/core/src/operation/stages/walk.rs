@@ -4,7 +4,7 @@
 //! to. What is mounted somewhere below is not entered; records, and what is left out, are passed over.
 
 use super::error::StageError;
-use crate::stage::{CacheSide, DIRECTORY, LeftOut, LeftReason, MOST_OBJECTS, Scope};
+use crate::stage::{CacheSide, CachedFiles, DIRECTORY, LeftOut, LeftReason, MOST_OBJECTS, Scope};
 use patchadm_rootfs::{Dir, FileType, Live, LiveKind, ObjectStatus, Root, Sums, Xattrs, side_by_side};
 use patchadm_svr4::package::ObjectPath;
 
@@ -56,6 +56,15 @@ struct NextDirectory {
     status: ObjectStatus,
     /// Whether it is an object of the tree, which the root directory is not.
     is_object: bool,
+}
+
+/// A directory while its names are looked at.
+#[derive(Clone, Copy)]
+struct OpenDirectory<'a> {
+    dir: &'a Dir,
+    status: &'a ObjectStatus,
+    /// What is known of the files in it.
+    known: CachedFiles<'a>,
 }
 
 /// What one directory came to.
@@ -146,8 +155,9 @@ impl Walker<'_> {
         let live = dir.live_through(&mut [], b"", None).map_err(failed)?;
         let live = live.filter(|live| live.inode == status.inode);
         let live = live.ok_or_else(|| StageError::Changing(self.request.root.show(path)))?;
+        let above = OpenDirectory { dir: &dir, status, known: self.request.known.below(path) };
         for name in dir.names().map_err(failed)? {
-            self.meet(&dir, &name, status, &mut entered)?;
+            self.meet(above, &name, &mut entered)?;
         }
         if *is_object {
             let (path, status) = (path.clone(), status.clone());
@@ -157,13 +167,8 @@ impl Walker<'_> {
     }
 
     /// Looks at one name of a directory.
-    fn meet(
-        &self,
-        dir: &Dir,
-        name: &[u8],
-        above: &ObjectStatus,
-        entered: &mut Entered,
-    ) -> Result<(), StageError> {
+    fn meet(&self, above: OpenDirectory<'_>, name: &[u8], entered: &mut Entered) -> Result<(), StageError> {
+        let dir = above.dir;
         let path = dir.path().join(name)?;
         if name == DIRECTORY || (self.is_reserved)(&path) {
             entered.walk.left.push((path, LeftReason::Excluded));
@@ -176,7 +181,7 @@ impl Walker<'_> {
             entered.walk.left.push((path, reason));
             return Ok(());
         }
-        if status.mount != above.mount {
+        if status.mount != above.status.mount {
             entered.walk.mounts.push(path);
             return Ok(());
         }
@@ -186,7 +191,7 @@ impl Walker<'_> {
                 return Ok(());
             }
             FileType::Regular => {
-                let known = self.request.known.file(path.as_bytes()).filter(|known| known.file.is(&status));
+                let known = above.known.file(&path).filter(|known| known.file.is(&status));
                 known.map(|known| live_file(&status, known.file.sums, known.xattrs.clone()))
             }
             _ => {

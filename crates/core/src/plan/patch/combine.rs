@@ -35,7 +35,15 @@ type Chain<'a> = Vec<(usize, &'a Change)>;
 
 /// The plans of one run as a single one; none where there is no patch.
 pub fn combine_plans(patches: &[Single<'_>]) -> Option<Plan> {
-    let last = patches.last()?.plan;
+    patches.last().map(|last| combine(patches, last.plan))
+}
+
+/// The plans of one run of two patches as a single one.
+pub fn combine_two(first: Single<'_>, second: Single<'_>) -> Plan {
+    combine(&[first, second], second.plan)
+}
+
+fn combine(patches: &[Single<'_>], last: &Plan) -> Plan {
     let plans = || patches.iter().map(|patch| patch.plan);
     let mut chains: BTreeMap<&ObjectPath, Chain<'_>> = BTreeMap::new();
     for (place, patch) in patches.iter().enumerate() {
@@ -56,7 +64,7 @@ pub fn combine_plans(patches: &[Single<'_>]) -> Option<Plan> {
             packages.push(package.clone());
         }
     }
-    Some(Plan {
+    Plan {
         command: last.command,
         patches: plans().flat_map(|plan| plan.patches.iter().cloned()).collect(),
         packages,
@@ -71,7 +79,7 @@ pub fn combine_plans(patches: &[Single<'_>]) -> Option<Plan> {
         signature: None,
         direction: last.direction,
         notes: plans().flat_map(|plan| plan.notes.iter().cloned()).collect(),
-    })
+    }
 }
 
 /// What a chain comes to.

@@ -1,7 +1,10 @@
 //! The part of a promotion that its stage's patches did: their objects, lines and records, with the undo data that they
 //! have. Nothing of it is in the undo archive of the promotion.
 
+use std::collections::BTreeMap;
+
 use super::brought::{BroughtPackage, BroughtPatches};
+use super::finished::{FinishedParts, finished};
 use super::input::PromotionInput;
 use super::objects::plan_objects;
 use crate::inventory::{Installed, Inventory, Save};
@@ -10,7 +13,8 @@ use crate::plan::ledger::LedgerChange;
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::records::{NewRecord, RecordChanges, package_path, patch_path, save_path};
 use crate::plan::refusal::{Command, Reason};
-use crate::plan::{Direction, Plan, RecordChange, TreeContent, space};
+use crate::plan::{Plan, RecordChange, TreeContent};
+use patchadm_changeset::RecordFile;
 use patchadm_svr4::format::params;
 use patchadm_svr4::format::remote::RemoteArchive;
 use patchadm_svr4::package::{Mode, ObjectPath, Params, PkgInst};
@@ -57,32 +61,20 @@ fn planned(
         draft.set_line(package, path, line.clone());
     }
     draft.finish()?;
-    let inventory = draft.inventory;
-    let records = records(brought, inventory)?;
-    let changes: Vec<_> = draft.changes.into_values().collect();
-    let space = space::needs(inventory, &changes, &records, &[], &[]);
-    space::enough(&space)?;
-    Ok(Plan {
-        command: command.name(),
+    let parts = FinishedParts {
+        command,
         patches: brought.ids.iter().map(ToString::to_string).collect(),
-        changes,
-        records,
-        contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
-        trailer: now.trailer("pkgadd", last),
         packages: brought.packages.keys().cloned().collect(),
+        records: records(brought, draft.inventory)?,
         undo: Vec::new(),
-        versions: Vec::new(),
-        space,
-        discard: Vec::new(),
-        notes: draft.notes,
-        signature: None,
-        direction: Direction::Forward,
-    })
+        last,
+    };
+    finished(draft, parts, now)
 }
 
 /// The parameters of a package with the patches that come: those of where it comes from, with what only the other tree
 /// records, and without patches that stay there.
-pub(super) fn parameters(package: &BroughtPackage, there: &Installed) -> Params {
+fn parameters(package: &BroughtPackage, there: &Installed) -> Params {
     let mut new = package.staged.params.clone();
     let has_info = |id: &&PatchId| new.get(&info_name(id)).is_some();
     let kept: Vec<&PatchId> = package.list.iter().filter(|id| !has_info(id)).collect();
@@ -145,17 +137,30 @@ fn records(brought: &BroughtPatches, inventory: &Inventory) -> Result<Vec<Record
     Ok(changes)
 }
 
-/// The record files of a package as they will be.
 fn new_records(package: &BroughtPackage, live: &Installed) -> Vec<NewRecord> {
-    let staged = package.staged.records.iter().filter_map(|(name, file)| {
-        let name = String::from_utf8(name.clone()).ok()?;
-        let is_pkginfo = name == "pkginfo";
-        let new = parameters(package, live);
-        let is_as_staged = !is_pkginfo || new == package.staged.params;
-        let bytes = if is_as_staged { file.bytes.clone() } else { params::write(&new) };
-        Some(NewRecord { name, bytes, mtime: Some(file.mtime) })
-    });
-    staged.collect()
+    let (_, files) = record_files(package, live);
+    let record = |(name, file): (&[u8], RecordFile)| {
+        let name = String::from_utf8(name.to_vec()).ok()?;
+        Some(NewRecord { name, bytes: file.bytes, mtime: Some(file.mtime) })
+    };
+    files.into_iter().filter_map(record).collect()
+}
+
+/// The parameters and record files of a package as they will be: those of where it comes from, but for a pkginfo whose
+/// parameters are others.
+pub(super) fn record_files<'p>(
+    package: &'p BroughtPackage,
+    there: &Installed,
+) -> (Params, BTreeMap<&'p [u8], RecordFile>) {
+    let new = parameters(package, there);
+    let staged = package.staged.records.iter().map(|(name, file)| (name.as_slice(), file.clone()));
+    let mut files: BTreeMap<&[u8], RecordFile> = staged.collect();
+    if new != package.staged.params
+        && let Some(pkginfo) = files.get_mut(&b"pkginfo"[..])
+    {
+        pkginfo.bytes = params::write(&new);
+    }
+    (new, files)
 }
 
 /// Gives the undo data of a patch that both have the state that it has in the stage: in force, or obsolete.

@@ -1,20 +1,19 @@
 //! A promotion that brings patches of its stage: first what they did, then, behind them, what else differs. Both are one run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::bring::{bring, parameters};
+use super::bring::{bring, record_files};
 use super::brought::BroughtPatches;
 use super::input::PromotionInput;
 use super::planner::promote;
 use crate::inventory::Inventory;
 use crate::plan::Plan;
 use crate::plan::clock::Now;
-use crate::plan::patch::combine::{Single, combine_plans};
+use crate::plan::patch::combine::{Single, combine_two};
 use crate::plan::patch::validate::applied_to;
 use crate::plan::refusal::{Command, Refusal};
-use patchadm_changeset::RecordFile;
+use crate::plan::script_schedule::frame;
 use patchadm_rootfs::{Inode, Live};
-use patchadm_svr4::format::params;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
@@ -48,11 +47,9 @@ pub fn promote_bringing(
     let applied = AppliedPatches::new(applied_to(&packages, separator).map_err(refuse)?);
     let second = promote(&own, &after, &applied, separator, now)?;
     let nothing = BTreeMap::new();
-    let both = [
-        Single { plan: &first, made: &made, packages: 0 },
-        Single { plan: &second, made: &nothing, packages: 0 },
-    ];
-    let plan = combine_plans(&both).unwrap_or_else(|| second.clone());
+    let first_of = Single { plan: &first, made: &made, packages: 0 };
+    let second_of = Single { plan: &second, made: &nothing, packages: 0 };
+    let plan = combine_two(first_of, second_of);
     let mut portions: Vec<Plan> = brought.ids.iter().map(|id| portion(&first, brought, id)).collect();
     portions.push(Plan { space: plan.space.clone(), ..second });
     Ok(PlannedPromotion { plan, portions })
@@ -91,12 +88,11 @@ fn projected(
 ) -> Inventory {
     let mut after = inventory.clone();
     after.names = None;
+    let changed: BTreeSet<&ObjectPath> = plan.changes.iter().map(|change| &change.path).collect();
     for path in brought.objects.keys() {
         match made.get(path) {
             Some(live) => drop(after.live.insert(path.clone(), live.clone())),
-            None if plan.changes.iter().any(|change| change.path == *path) => {
-                after.live.remove(path);
-            }
+            None if changed.contains(path) => drop(after.live.remove(path)),
             None => {}
         }
     }
@@ -108,16 +104,9 @@ fn projected(
     }
     for (package, of) in &brought.packages {
         let Some(installed) = after.packages.get_mut(package) else { continue };
-        let new = parameters(of, installed);
-        for (name, file) in &of.staged.records {
-            installed.records.insert(name.clone(), file.clone());
-        }
-        if new != of.staged.params
-            && let Some(pkginfo) = installed.records.get_mut(&b"pkginfo"[..])
-        {
-            *pkginfo = RecordFile { bytes: params::write(&new), ..pkginfo.clone() };
-        }
-        installed.params = new;
+        let (params, files) = record_files(of, installed);
+        installed.records.extend(files.into_iter().map(|(name, file)| (name.to_vec(), file)));
+        installed.params = params;
     }
     after
 }
@@ -130,13 +119,6 @@ fn portion(plan: &Plan, brought: &BroughtPatches, id: &PatchId) -> Plan {
         patches: vec![id.to_string()],
         changes: plan.changes.iter().filter(|change| is_its(&change.path)).cloned().collect(),
         packages: packages.map(|(name, _)| name.clone()).collect(),
-        records: Vec::new(),
-        contents: BTreeMap::new(),
-        undo: Vec::new(),
-        versions: Vec::new(),
-        space: Vec::new(),
-        discard: Vec::new(),
-        notes: Vec::new(),
-        ..plan.clone()
+        ..frame(plan)
     }
 }

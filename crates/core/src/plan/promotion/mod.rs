@@ -12,6 +12,7 @@
 mod bring;
 mod bringing;
 mod brought;
+mod finished;
 mod in_place;
 mod input;
 mod lines;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::finished::{FinishedParts, finished};
 use super::input::PromotionInput;
 use super::lines::record_lines;
 use super::local_package::{self, local_name};
@@ -9,10 +10,10 @@ use super::new_packages::record_new_packages;
 use super::objects::plan_objects;
 use super::records::{PackageRecorder, PromotionRecords};
 use crate::inventory::Inventory;
+use crate::plan::Plan;
 use crate::plan::clock::Now;
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::refusal::{Command, Reason, Refusal};
-use crate::plan::{Direction, Plan, UndoArchive, space};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::AppliedPatches;
 
@@ -58,26 +59,11 @@ impl Planner<'_> {
             now: self.now,
         };
         let PromotionRecords { changes: records, undo } = recorder.record(&draft, &packages)?;
-        let changes: Vec<_> = draft.changes.into_values().collect();
-        let archives: Vec<&UndoArchive> = undo.iter().collect();
-        let space = space::needs(self.inventory, &changes, &records, &archives, &[]);
-        space::enough(&space)?;
-        Ok(Plan {
-            command: Command::Promote.name(),
-            patches: vec![self.input.record.id.to_string()],
-            changes,
-            records,
-            contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
-            trailer: self.now.trailer("pkgadd", packages.last().unwrap_or(&local)),
-            packages,
-            undo,
-            versions: Vec::new(),
-            space,
-            discard: Vec::new(),
-            notes: draft.notes,
-            signature: None,
-            direction: Direction::Forward,
-        })
+        let last = packages.last().unwrap_or(&local).clone();
+        let patches = vec![self.input.record.id.to_string()];
+        let parts =
+            FinishedParts { command: Command::Promote, patches, packages, records, undo, last: &last };
+        finished(draft, parts, self.now)
     }
 
     /// The package that a path is recorded for: the first on its line.

@@ -3,8 +3,9 @@
 use crate::database::{RecordView, ledger};
 use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::run_of;
+use crate::operation::promotion_records::{PromotionRecordFault, read_promotion};
 use crate::operation::session::RootAndPolicy;
-use crate::stage::{LONGEST_RECORD, PromotionRecord, promotion_record};
+use crate::stage::PromotionRecord;
 use patchadm_changeset::format::run::Run;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
@@ -28,12 +29,12 @@ pub(super) fn with_brought(
 
 /// Reads the record of a promotion; `None` where the patch is none.
 fn promotion(view: &RecordView<'_>, id: &PatchId) -> Result<Option<PromotionRecord>, Failure> {
-    let damaged =
-        |error: &dyn std::fmt::Display| Failure::BadFile(format!("the record of promotion {id}: {error}"));
-    let place = promotion_record(id).map_err(|error| damaged(&error))?;
-    let Some(text) = view.read(&place, LONGEST_RECORD)? else { return Ok(None) };
-    let record = PromotionRecord::parse(&text).map_err(|error| damaged(&error))?;
-    Ok(Some(record).filter(|record| record.id == *id))
+    read_promotion(view, id).map_err(|fault| match fault {
+        PromotionRecordFault::View(error) => error.into(),
+        PromotionRecordFault::Damaged { error, .. } => {
+            Failure::BadFile(format!("the record of promotion {id}: {error}"))
+        }
+    })
 }
 
 /// Whether a patch is applied, by this run.

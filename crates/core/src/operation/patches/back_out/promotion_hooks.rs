@@ -6,10 +6,10 @@ use super::input::BackOutInput;
 use crate::database::RecordView;
 use crate::operation::failure::Failure;
 use crate::operation::promotion_hooks::{HookDirection, HookFiles, HookRun, HookSubject};
+use crate::operation::promotion_records::{PromotionRecordFault, read_promotion};
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::session::Session;
 use crate::plan::refusal::HookReason;
-use crate::stage::{LONGEST_RECORD, PromotionRecord, promotion_record};
 use patchadm_svr4::patch::PatchId;
 
 /// The hooks of patches that go, of which some are promotions.
@@ -54,11 +54,11 @@ impl BackoutHooks {
 /// What a hook is told of a patch; `None` where it is no promotion.
 fn subject(input: &BackOutInput<'_>, id: &PatchId) -> Result<Option<HookSubject>, Failure> {
     let view = RecordView::live(&input.ground.root);
-    let Ok(place) = promotion_record(id) else { return Ok(None) };
-    let Some(text) = view.read(&place, LONGEST_RECORD)? else { return Ok(None) };
-    let record = PromotionRecord::parse(&text).map_err(|error| {
-        let path = input.ground.root.show(&place);
-        HookReason::Record { path, why: error.to_string() }.refuse(HookDirection::BackOut, id)
+    let record = read_promotion(&view, id).map_err(|fault| match fault {
+        PromotionRecordFault::View(error) => error.into(),
+        PromotionRecordFault::Damaged { path, error } => {
+            HookReason::Record { path, why: error.to_string() }.refuse(HookDirection::BackOut, id)
+        }
     })?;
-    Ok(Some(HookSubject { id: record.id, stage: record.name }))
+    Ok(record.map(|record| HookSubject { id: record.id, stage: record.name }))
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::database::RecordView;
 use crate::operation::failure::Failure;
+use crate::operation::promotion_records::read_promotion;
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::own_files::Stage;
-use crate::stage::{BASE_OF_NEW, BASES, Base, LONGEST_RECORD, PromotionRecord, base_name, promotion_record};
+use crate::stage::{BASE_OF_NEW, BASES, Base, PromotionRecord, base_name};
 use patchadm_changeset::format::run::Run;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
@@ -47,7 +48,7 @@ pub(super) fn promotions(
     let mut found = Vec::new();
     for id in ids.into_iter().filter(|id| id.base() == stage.identity.name.as_str()) {
         let Some(record) = read_promotion(view, id)? else { continue };
-        if record.stage == Some(stage.identity.id) && record.id == *id {
+        if record.stage == Some(stage.identity.id) {
             let number = Run::parse(&record.run).map_or(0, |run| run.number);
             found.push((number, record));
         }
@@ -66,17 +67,6 @@ pub(in crate::operation::stages) fn own_promotions(
         Err(StageError::Failure(failure)) => Err(failure),
         Err(error) => Err(Failure::BadFile(error.to_string())),
     }
-}
-
-/// Reads the record of a promotion; `None` where the patch is none.
-pub(super) fn read_promotion(
-    view: &RecordView<'_>,
-    id: &PatchId,
-) -> Result<Option<PromotionRecord>, StageError> {
-    let place = promotion_record(id)?;
-    let Some(text) = view.read(&place, LONGEST_RECORD)? else { return Ok(None) };
-    let record = PromotionRecord::parse(&text);
-    record.map(Some).map_err(|error| StageError::Damaged { path: view.root().show(&place), error })
 }
 
 /// Removes the bases of promotions that are no longer applied. What cannot be removed goes another time.

@@ -121,7 +121,7 @@ pub(super) fn make_plan(
         live,
         outcomes: Outcomes::new(),
         packages: Vec::new(),
-        since: caller.now.timestamp(),
+        since: caller.now.moment(),
         is_as_known,
     };
     let planned = match id {

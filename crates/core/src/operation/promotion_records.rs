@@ -1,0 +1,32 @@
+//! The record that a promotion leaves on the root, read where an operation needs to know what a patch was made from.
+
+use crate::database::{RecordView, ViewError};
+use crate::stage::{LONGEST_RECORD, PromotionRecord, StageFileError, promotion_record};
+use patchadm_svr4::patch::PatchId;
+
+/// The reasons why the record of a promotion cannot be read.
+#[derive(Debug)]
+pub(in crate::operation) enum PromotionRecordFault {
+    /// The file could not be read.
+    View(ViewError),
+    /// The file at this path is not as this program writes it.
+    Damaged {
+        /// The path on the host.
+        path: String,
+        /// What is wrong with it.
+        error: StageFileError,
+    },
+}
+
+/// Reads the record of a promotion; `None` where the patch is none.
+pub(in crate::operation) fn read_promotion(
+    view: &RecordView<'_>,
+    id: &PatchId,
+) -> Result<Option<PromotionRecord>, PromotionRecordFault> {
+    // What makes no path is no patch that anybody applied.
+    let Ok(place) = promotion_record(id) else { return Ok(None) };
+    let text = view.read(&place, LONGEST_RECORD).map_err(PromotionRecordFault::View)?;
+    let record = text.map(|text| PromotionRecord::parse(&text)).transpose();
+    let damaged = |error| PromotionRecordFault::Damaged { path: view.root().show(&place), error };
+    Ok(record.map_err(damaged)?.filter(|record| record.id == *id))
+}
