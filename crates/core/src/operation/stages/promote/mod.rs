@@ -159,10 +159,15 @@ fn promoted(
     let portions = if made.portions.is_empty() { std::slice::from_ref(plan) } else { &made.portions[..] };
     let told = portions.iter().map(|one| patch_record(one, log::of_patch(one), log::of_installation(one)));
     let done = thread::scope(|scope| {
-        scope.spawn(|| {
+        let prepare = || {
             after.prepare();
             made.keep_cache(tree);
-        });
+        };
+        if session.ground.root.workers() > 1 {
+            scope.spawn(prepare);
+        } else {
+            prepare();
+        }
         perform_with_hooks(session, hooks, (plan, &mut content), told.collect(), &announce)
     });
     made.hook_ends = hooks.map(|hooks| hooks.borrow().ends()).unwrap_or_default();
