@@ -4,6 +4,7 @@
 //! ```text
 //! PATCHADM_TESTS=whole cargo test --release --test integration reliability:: -- --nocapture
 //! ```
+//! Of the stories that are broken, `PATCHADM_STORIES=promot` plays those whose names have that in them.
 //! What was played is told by [`figures`]: a line on standard error, and a file in `target/reliability/` from which the
 //! table of docs/reliability.md is made.
 

@@ -19,7 +19,7 @@ use crate::reliability::attempt::{
 };
 use crate::reliability::crash::{Legal, in_parallel};
 use crate::reliability::promotions::{PROMOTED, STAGE};
-use crate::reliability::stories::{Command, ELSEWHERE, OUTSIDE, Story, Trial, stories};
+use crate::reliability::stories::{Command, ELSEWHERE, OUTSIDE, Story, Trial, is_asked_for, stories};
 use crate::reliability::{figures, is_whole, sample_or_whole};
 use crate::scenario::Scenario;
 
@@ -178,7 +178,7 @@ fn an_error_at_any_change_ends_with_the_code_of_its_moment_and_leaves_no_third_s
             || story.name.ends_with("scripts")
     };
     let elsewhere = ELSEWHERE.iter().chain(&PROMOTED).map(|told| told());
-    for story in stories().chain(elsewhere).chain(scripted).filter(played) {
+    for story in stories().chain(elsewhere).chain(scripted).filter(played).filter(is_asked_for) {
         let (legal, changes) = (Legal::of(&story), course(&story));
         in_parallel(&injections(&changes), |&(number, errno)| {
             let change = &changes[number];

@@ -16,7 +16,7 @@ use crate::reliability::crash::{Legal, in_parallel};
 use crate::reliability::disk::{Deaf, Disk, Journaled, Window};
 use crate::reliability::killed::Dice;
 use crate::reliability::promotions::PROMOTED;
-use crate::reliability::stories::{ELSEWHERE, EXCHANGED, STORIES, Story, Trial};
+use crate::reliability::stories::{ELSEWHERE, EXCHANGED, STORIES, Story, Trial, is_asked_for};
 use crate::reliability::{figures, sample_or_whole};
 
 /// Up to so many changes every set is tried.
@@ -171,7 +171,7 @@ fn survives(plot: &Plot<'_>, most: usize) -> u64 {
 fn a_power_cut_leaves_a_command_done_or_not_done_after_recovery() {
     let mut tried = 0;
     let told = STORIES.iter().chain(&ELSEWHERE).chain(&EXCHANGED).chain(&PROMOTED);
-    for story in told.step_by(sample_or_whole(3, 1)).map(|told| told()) {
+    for story in told.step_by(sample_or_whole(3, 1)).map(|told| told()).filter(is_asked_for) {
         let legal = Legal::of(&story);
         let plot = Plot { story: &story, legal: &legal, killed: None, deaf: None };
         tried += survives(&plot, sample_or_whole(24, usize::MAX));
@@ -201,7 +201,7 @@ fn kills(story: &Story, most: usize) -> Vec<usize> {
 fn a_power_cut_during_recovery_leaves_a_command_done_or_not_done_after_the_next() {
     let mut tried = 0;
     let told = STORIES.iter().chain(&ELSEWHERE).chain(&PROMOTED);
-    for story in told.step_by(sample_or_whole(4, 1)).map(|told| told()) {
+    for story in told.step_by(sample_or_whole(4, 1)).map(|told| told()).filter(is_asked_for) {
         let legal = Legal::of(&story);
         for killed in kills(&story, sample_or_whole(2, 12)) {
             let plot = Plot { story: &story, legal: &legal, killed: Some(killed), deaf: None };

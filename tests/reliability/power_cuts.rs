@@ -1,7 +1,7 @@
 //! Power cuts on real file systems: what was synced is there, the rest is not, and the root is as before or as after.
 //!
 //! A root is made on ext4, on xfs, or on one of them with the other at `/opt`, each in an image of its own. While
-//! patchadd, patchrm, pkgadd, pkgrm or recover work, the file systems are shut down (`xfs_io -x -c shutdown`, with and
+//! patchadd, patchrm, pkgadd, pkgrm, promote or recover work, the file systems are shut down (`xfs_io -x -c shutdown`, with and
 //! without what their logs have in memory): from then on nothing reaches the image any more, as when the power goes.
 //! They are unmounted, mounted again, which replays their logs, and recovered by the program itself. Sometimes only one
 //! of two is cut, and the program has to say what it can and cannot put back.
@@ -91,8 +91,14 @@ fn a_power_cut_leaves_the_root_as_before_or_as_after_and_loses_nothing_that_was_
     told.extend([("third states", 0), ("acknowledged runs lost", 0)]);
     figures("power cuts", &told);
     if is_whole() {
-        let wanted =
-            ["before publication", "in the switch", "after the commit", "after the end", "in recovery"];
+        let wanted = [
+            "of promotions",
+            "before publication",
+            "in the switch",
+            "after the commit",
+            "after the end",
+            "in recovery",
+        ];
         for what in wanted.into_iter().chain(["trees mixed before recovery"]) {
             assert!(counts.contains_key(what), "never {what}: {counts:?}");
         }

@@ -597,6 +597,11 @@ fn adoption(package: &str, tree: &str) -> AdoptRequest {
     }
 }
 
+/// Whether a story is to be played: all are, unless `PATCHADM_STORIES` is a part of the names of some.
+pub(crate) fn is_asked_for(story: &Story) -> bool {
+    std::env::var("PATCHADM_STORIES").map_or(true, |part| story.name.contains(&part))
+}
+
 /// Scripts run as they do where nothing else is asked for.
 fn by_default() -> PatchScriptRequest {
     PatchScriptRequest { settings: scripts(), ..PatchScriptRequest::default() }

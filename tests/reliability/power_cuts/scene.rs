@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -27,13 +28,14 @@ pub(super) struct Layout {
 /// Where the undo archive of the second patch is: outside the root, as far as the program knows.
 pub(super) const ARCHIVES: &str = "opt/undo";
 
-/// What a root has: the patch, the second one, which was applied over it with its undo archive elsewhere, and the second
-/// package.
+/// What a root has: the patch, the second one, which was applied over it with its undo archive elsewhere, the second
+/// package, and what a stage made of software that no package has.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Has {
     pub(super) patch: bool,
     pub(super) later: bool,
     pub(super) package: bool,
+    pub(super) promoted: bool,
 }
 
 /// What is added or removed.
@@ -42,6 +44,7 @@ pub(super) enum Act {
     Patch,
     Later,
     Package,
+    Promotion,
 }
 
 impl Has {
@@ -51,12 +54,13 @@ impl Has {
             Act::Patch => Self { patch: !self.patch, ..self },
             Act::Later => Self { later: !self.later, ..self },
             Act::Package => Self { package: !self.package, ..self },
+            Act::Promotion => Self { promoted: !self.promoted, ..self },
         }
     }
 
-    /// The command that leads from here to there.
-    pub(super) fn command(self, act: Act) -> &'static str {
-        match (act, self) {
+    /// The command that leads from here to there; the promotion that is applied has this id.
+    pub(super) fn command(self, act: Act, promotion: &str) -> String {
+        let line = match (act, self) {
             (Act::Patch, Self { patch: false, .. }) => "patchadd -R @ROOT@ delivered/100-01",
             (Act::Patch, _) => "patchrm -R @ROOT@ 100-01",
             (Act::Later, Self { later: false, .. }) => {
@@ -65,7 +69,12 @@ impl Has {
             (Act::Later, _) => "patchrm -R @ROOT@ 200-01",
             (Act::Package, Self { package: false, .. }) => "pkgadd -n -R @ROOT@ -d spool ACMEdoc",
             (Act::Package, _) => "pkgrm -n -R @ROOT@ ACMEdoc",
-        }
+            (Act::Promotion, Self { promoted: false, .. }) => {
+                "promote own -R @ROOT@ --max-delete 100% --exchange-or-stop usr/own"
+            }
+            (Act::Promotion, _) => return format!("remove -R @ROOT@ --exchange-or-stop usr/own {promotion}"),
+        };
+        line.to_owned()
     }
 
     /// Whether it can be done here: the second patch is only ever applied over the first one, which then goes from under
@@ -74,7 +83,7 @@ impl Has {
         match act {
             Act::Patch => self.patch || !self.later,
             Act::Later => self.patch || self.later,
-            Act::Package => true,
+            Act::Package | Act::Promotion => true,
         }
     }
 
@@ -90,18 +99,15 @@ impl Has {
 }
 
 /// A way through all that a root may have, and back.
-const WALK: [Act; 10] = [
-    Act::Patch,
-    Act::Later,
-    Act::Patch,
-    Act::Package,
-    Act::Later,
-    Act::Patch,
-    Act::Later,
-    Act::Patch,
-    Act::Package,
-    Act::Later,
-];
+const WALK: [Act; 16] = {
+    use Act::{Later, Package, Patch, Promotion};
+    [
+        Patch, Later, Patch, Package, //
+        Later, Patch, Later, Promotion, //
+        Patch, Later, Patch, Package, //
+        Later, Patch, Later, Promotion,
+    ]
+};
 
 /// Everything that has to be as before or as after at once.
 #[derive(Clone, PartialEq, Eq)]
@@ -119,7 +125,9 @@ impl State {
         records.retain(|path, _| !path.ends_with("/delivered"));
         for (path, record) in &mut records {
             let mut columns: Vec<&str> = record.split('\t').collect();
-            if path.ends_with("/log") || path.ends_with("/remote") || path.contains("/undo") {
+            if ["/log", "/remote", "/promotion"].iter().any(|name| path.ends_with(name))
+                || path.contains("/undo")
+            {
                 // The run is named in it, or inode numbers are.
                 columns.truncate(4);
             } else if columns.len() > 6 {
@@ -128,6 +136,8 @@ impl State {
             }
             *record = columns.join("\t");
         }
+        let records = records.iter().map(|(path, record)| (without_number(path), without_number(record)));
+        let records = records.collect();
         Self { software: software(root), records, archives: archives(root) }
     }
 
@@ -193,6 +203,7 @@ impl Scene {
         later_patch().directory(&stage);
         fs::create_dir(stage.at(&format!("/{ARCHIVES}"))).unwrap();
         documents().write(&stage.beside("spool"));
+        build(&stage);
         let mut scene = Self { disks, stage, expected: BTreeMap::new() };
         scene.walk();
         if is_whole() {
@@ -201,7 +212,7 @@ impl Scene {
             let differences = first.iter().map(|(has, state)| state.difference(&scene.expected[has]));
             assert!(first == scene.expected, "{}", differences.collect::<String>());
         }
-        assert_eq!(scene.expected.len(), 8);
+        assert_eq!(scene.expected.len(), 16);
         scene
     }
 
@@ -210,10 +221,15 @@ impl Scene {
         let mut has = Has::default();
         for act in WALK {
             assert!(has.can(act));
-            succeeds(&self.stage, has.command(act));
+            succeeds(&self.stage, &has.command(act, &self.promotion()));
             has = has.with(act);
             self.expected.insert(has, self.state());
         }
+    }
+
+    /// The id of the promotion that is applied; empty where none is.
+    pub(super) fn promotion(&self) -> String {
+        self.stage.run("pkgparam -R @ROOT@ LOCLown PATCHLIST").stdout.trim().to_owned()
     }
 
     pub(super) fn expected(&self, has: Has) -> &State {
@@ -257,6 +273,46 @@ impl Scene {
                 || path.starts_with(&format!("{}/stage/", OWN[0]))
         };
         tree.objects().keys().filter(is_stray).cloned().chain(strangers(&self.stage.root())).collect()
+    }
+}
+
+/// A text without the numbers of promotions, of which each has another one.
+fn without_number(text: &str) -> String {
+    let mut parts = text.split("own-");
+    let mut without = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        without += "own-NN";
+        without += part.trim_start_matches(|digit: char| digit.is_ascii_digit());
+    }
+    without
+}
+
+/// Software of no package on both sides of the border, and a stage of it in which all of it is something else.
+fn build(live: &Scenario) {
+    let trees = ["usr/own", "opt/own"];
+    let write = |path: PathBuf, text: &str| {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        let moment = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+        fs::File::open(&path).unwrap().set_modified(moment).unwrap();
+    };
+    for tree in trees {
+        for number in 0..FILES {
+            write(live.at(&format!("/{tree}/kept/{number:02}")), &format!("kept {number}\n"));
+            write(live.at(&format!("/{tree}/{number:02}")), &format!("live {number}\n").repeat(100));
+        }
+    }
+    succeeds(live, "stage new own -R @ROOT@ --path usr/own --path opt/own");
+    for tree in trees.map(|tree| live.beside("own").join(tree)) {
+        for number in 0..FILES {
+            let file = tree.join(format!("{number:02}"));
+            match number % 4 {
+                0 => fs::remove_file(file).unwrap(),
+                1 => fs::set_permissions(file, fs::Permissions::from_mode(0o4711)).unwrap(),
+                _ => write(file, &format!("staged {number}\n").repeat(number * number + 1)),
+            }
+            write(tree.join(format!("new/deep/{number}")), "new\n");
+        }
     }
 }
 

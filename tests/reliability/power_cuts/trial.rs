@@ -73,7 +73,7 @@ impl Trials {
         for _ in 0..2 {
             let last = head(&self.scene).map(|head| head.header.run);
             let began = Instant::now();
-            let mut child = self.spawn(has.command(Act::Patch));
+            let mut child = self.spawn(&has.command(Act::Patch, ""));
             self.wait(&mut child, last.as_ref(), Moment::Published(Duration::ZERO));
             let published = began.elapsed();
             assert!(child.wait().unwrap().success());
@@ -99,10 +99,11 @@ impl Trials {
 
     fn draw_act(&mut self) -> Act {
         loop {
-            let act = match self.dice.below(8) {
+            let act = match self.dice.below(11) {
                 0..4 => Act::Patch,
                 4..6 => Act::Later,
-                _ => Act::Package,
+                6..8 => Act::Package,
+                _ => Act::Promotion,
             };
             if self.has.can(act) {
                 break act;
@@ -169,12 +170,12 @@ impl Trials {
     /// A command whose power is cut, recovered and compared.
     pub(super) fn trial(&mut self, number: u64) {
         let act = self.draw_act();
-        let line = self.has.command(act);
+        let line = self.has.command(act, &self.scene.promotion());
         let (before, after) = (self.has, self.has.with(act));
         let when = format!("{}, trial {number}, {line}", self.name);
         let last = head(&self.scene).map(|head| head.header.run);
         let victims = self.victims();
-        let end = self.cut_command(line, last.as_ref(), &victims);
+        let end = self.cut_command(&line, last.as_ref(), &victims);
         self.scene.unmount();
         self.scene.mount();
         self.count("power cuts");
@@ -196,6 +197,9 @@ impl Trials {
         }
         assert_eq!(said.trim(), self.has.listed(), "{when}: what was said before recovery");
         self.count(if self.has == after { "as after" } else { "as before" });
+        if act == Act::Promotion {
+            self.count("of promotions");
+        }
     }
 
     /// Runs the command into the cut, in a third of the trials beside another program that writes and syncs.
