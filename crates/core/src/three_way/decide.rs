@@ -33,75 +33,91 @@ pub trait PathFacts {
 
 /// The paths at which one tree differs from another.
 #[derive(Debug, Default)]
-struct Differing<'a> {
+struct Differing {
     /// In more than the modification time.
-    state: BTreeMap<&'a ObjectPath, ChangeKind>,
+    state: BTreeMap<ObjectPath, ChangeKind>,
     /// In the modification time alone.
-    time: BTreeSet<&'a ObjectPath>,
+    time: BTreeSet<ObjectPath>,
 }
 
-/// Compares two trees in every respect. What it borrows from is `paths`.
-fn between<'a>(
-    old: &[ReleaseObject],
-    new: &[ReleaseObject],
-    paths: &'a BTreeSet<ObjectPath>,
-) -> Differing<'a> {
-    let options = CompareOptions { mtimes: true, every_type: true };
-    let mut found = Differing::default();
-    for change in compare(old, new, options).changes {
-        let Some(path) = paths.get(&change.path) else { continue };
-        match change.kind {
-            ChangeKind::Replaced(differences) if differences.is_mtime_only() => {
-                found.time.insert(path);
-            }
-            kind => {
-                found.state.insert(path, kind);
+impl Differing {
+    /// Compares two trees in every respect.
+    fn between(old: &[ReleaseObject], new: &[ReleaseObject]) -> Self {
+        let options = CompareOptions { mtimes: true, every_type: true };
+        let mut found = Self::default();
+        for change in compare(old, new, options).changes {
+            match change.kind {
+                ChangeKind::Replaced(differences) if differences.is_mtime_only() => {
+                    found.time.insert(change.path);
+                }
+                kind => {
+                    found.state.insert(change.path, kind);
+                }
             }
         }
+        found
     }
-    found
-}
 
-/// Returns every path at which any of the trees differs from another one.
-pub fn differing(sides: &Sides<'_>) -> BTreeSet<ObjectPath> {
-    let options = CompareOptions { mtimes: true, every_type: true };
-    let mut pairs = vec![(sides.from, sides.to)];
-    pairs.extend(sides.base.into_iter().flat_map(|base| [(base, sides.from), (base, sides.to)]));
-    let changes = pairs.into_iter().flat_map(|(old, new)| compare(old, new, options).changes);
-    changes.map(|change| change.path).collect()
-}
-
-/// Returns the paths at which both trees are the same, and the base is not.
-pub fn same_on_both(sides: &Sides<'_>) -> BTreeSet<ObjectPath> {
-    let options = CompareOptions { mtimes: true, every_type: true };
-    let mut paths = differing(sides);
-    for change in compare(sides.to, sides.from, options).changes {
-        paths.remove(&change.path);
+    fn paths(&self) -> impl Iterator<Item = &ObjectPath> {
+        self.state.keys().chain(&self.time)
     }
-    paths
+
+    fn has(&self, path: &ObjectPath) -> bool {
+        self.state.contains_key(path) || self.time.contains(path)
+    }
 }
 
-/// Decides about every path at which the trees differ.
-pub fn decide(sides: &Sides<'_>, two_way: TwoWay, facts: &dyn PathFacts) -> Outcomes {
-    let paths = differing(sides);
-    let apart = between(sides.to, sides.from, &paths);
-    let mut outcomes = match sides.base {
-        Some(base) => {
-            let (from, to) = (between(base, sides.from, &paths), between(base, sides.to, &paths));
-            let decider = ThreeWay { from: &from, to: &to, apart: &apart, facts };
-            let all = paths.iter().filter_map(|path| Some((path.clone(), decider.outcome(path)?)));
-            all.collect()
-        }
-        None => without_base(&apart, two_way, facts),
-    };
-    settle(sides, &mut outcomes);
-    outcomes
+/// The paths at which any of the trees differs from another one.
+#[derive(Debug)]
+pub struct TreeDifferences {
+    /// The tree that is taken from, against the one that changes.
+    apart: Differing,
+    /// Both against the base, in the same order; `None` without one.
+    since_base: Option<(Differing, Differing)>,
+}
+
+impl TreeDifferences {
+    /// Compares the trees, each with each other one.
+    pub fn of(sides: &Sides<'_>) -> Self {
+        let since = |base| (Differing::between(base, sides.from), Differing::between(base, sides.to));
+        Self { apart: Differing::between(sides.to, sides.from), since_base: sides.base.map(since) }
+    }
+
+    /// Returns all of the paths.
+    pub fn paths(&self) -> BTreeSet<ObjectPath> {
+        let since = self.since_base.iter().flat_map(|(from, to)| from.paths().chain(to.paths()));
+        self.apart.paths().chain(since).cloned().collect()
+    }
+
+    /// Returns the paths at which both trees are the same, and the base is not.
+    pub fn same_on_both(&self) -> BTreeSet<ObjectPath> {
+        let mut paths = self.paths();
+        paths.retain(|path| !self.apart.has(path));
+        paths
+    }
+
+    /// Decides about every path. `sides` are those that were compared.
+    pub fn decide(&self, sides: &Sides<'_>, two_way: TwoWay, facts: &dyn PathFacts) -> Outcomes {
+        let mut outcomes = match &self.since_base {
+            Some((from, to)) => {
+                let decider = ThreeWay { from, to, apart: &self.apart, facts };
+                let all = self.paths().into_iter().filter_map(|path| {
+                    let outcome = decider.outcome(&path)?;
+                    Some((path, outcome))
+                });
+                all.collect()
+            }
+            None => without_base(&self.apart, two_way, facts),
+        };
+        settle(sides, &mut outcomes);
+        outcomes
+    }
 }
 
 struct ThreeWay<'a> {
-    from: &'a Differing<'a>,
-    to: &'a Differing<'a>,
-    apart: &'a Differing<'a>,
+    from: &'a Differing,
+    to: &'a Differing,
+    apart: &'a Differing,
     facts: &'a dyn PathFacts,
 }
 
@@ -144,7 +160,7 @@ fn is_in_from(kind: &ChangeKind) -> bool {
     *kind != ChangeKind::Deleted
 }
 
-fn without_base(apart: &Differing<'_>, two_way: TwoWay, facts: &dyn PathFacts) -> Outcomes {
+fn without_base(apart: &Differing, two_way: TwoWay, facts: &dyn PathFacts) -> Outcomes {
     let mut outcomes: Outcomes = apart
         .time
         .iter()

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!   base ──┐
-//!   from ──┼──► differing ──► decided ──► settled ──► Outcome of each path
-//!   to ────┘   (build::compare,  (the table,  (parents, directories
-//!               three times)      policy)      that hold something)
+//!   from ──┼──► differences ──► decided ──► settled ──► Outcome of each path
+//!   to ────┘   (build::compare,   (the table,   (parents, directories
+//!               three times)       policy)       that hold something)
 //! ```
 //! `to` is the tree that changes, `from` the one that it takes from, `base` what both had once. Pure: nothing is opened.
 //! What was changed on one side only is taken or kept, what became the same on both is left, and what was changed on both,
@@ -22,6 +22,6 @@ mod sides;
 mod tests;
 
 pub use comparable::{of_live, of_recorded};
-pub use decide::{PathFacts, TwoWay, decide, differing, same_on_both};
+pub use decide::{PathFacts, TreeDifferences, TwoWay};
 pub use outcome::{Conflict, Decision, KeptBecause, Outcome, Outcomes, SideChange};
 pub use sides::Sides;

@@ -96,14 +96,14 @@ fn three(base: &[&str], from: &[&str], to: &[&str], facts: &Facts) -> Vec<String
     let (base, from, to) = (tree(base), tree(from), tree(to));
     let standing = BTreeSet::new();
     let sides = Sides { base: Some(&base), from: &from, to: &to, standing: &standing };
-    shown(&decide(&sides, TwoWay::default(), facts))
+    shown(&TreeDifferences::of(&sides).decide(&sides, TwoWay::default(), facts))
 }
 
 fn two(from: &[&str], to: &[&str], two_way: TwoWay, facts: &Facts) -> Vec<String> {
     let (from, to) = (tree(from), tree(to));
     let standing = BTreeSet::new();
     let sides = Sides { base: None, from: &from, to: &to, standing: &standing };
-    shown(&decide(&sides, two_way, facts))
+    shown(&TreeDifferences::of(&sides).decide(&sides, two_way, facts))
 }
 
 #[test]
@@ -246,7 +246,7 @@ fn a_directory_with_a_socket_or_a_mount_point_stays() {
     let (base, from, to) = (tree(&["/d /", "/d/a A"]), tree(&[]), tree(&["/d /", "/d/a A"]));
     let standing = BTreeSet::from([path("/d/socket")]);
     let sides = Sides { base: Some(&base), from: &from, to: &to, standing: &standing };
-    let outcomes = decide(&sides, TwoWay::default(), &PLAIN);
+    let outcomes = TreeDifferences::of(&sides).decide(&sides, TwoWay::default(), &PLAIN);
     assert_eq!(shown(&outcomes), ["/d keep live-only", "/d/a delete"]);
 }
 
@@ -286,6 +286,10 @@ fn what_a_copy_without_privileges_could_not_have_is_no_difference() {
         let (base, to) = (object(0o4755, 0, owners), object(0o4755, 0, owners));
         let from = object(0o755, 1, owners);
         let sides = Sides { base: Some(&base), from: &from, to: &to, standing: &standing };
-        assert_eq!(decide(&sides, TwoWay::default(), &PLAIN).len(), count, "{owners}");
+        assert_eq!(
+            TreeDifferences::of(&sides).decide(&sides, TwoWay::default(), &PLAIN).len(),
+            count,
+            "{owners}"
+        );
     }
 }

@@ -26,7 +26,7 @@ use crate::path_glob::PathGlob;
 use crate::stage::{
     BASE_OF_NEW, BaseHeader, BaseObjects, CacheSide, DIRECTORIES, EXCLUDED, IDENTITY, INSIDE, LOCK,
     LONGEST_RECORD, LeftOut, LeftReason, ListedStage, MOUNTS, Scope, StageId, StageIdentity, StageName,
-    UNFINISHED, staged_path,
+    UNFINISHED, staged_path, write_cache,
 };
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_rootfs::{LiveKind, Root, random};
@@ -250,7 +250,7 @@ impl<'a> NewStage<'a> {
         put_base(&own, BASE_OF_NEW, &header, &objects)?;
         // Nobody works in the stage before it is complete.
         let since = own.look(BASE_OF_NEW)?.map(|seen| seen.ctime).unwrap_or_default();
-        put_cache(&own, copied.known_copies(since), copied.known_files(begun));
+        put_cache(&own, &write_cache(copied.known_copies(since), copied.known_files(begun)));
         let report = NewStageReport {
             recovered: Recovered::Nothing,
             id: self.id,

@@ -10,8 +10,8 @@ use crate::database::{RecordView, marker};
 use crate::path_glob::PathGlob;
 use crate::stage::{
     BASE_OF_NEW, Base, BaseError, BaseHeader, BaseObjects, CACHE, DIRECTORY, EXCLUDED, IDENTITY,
-    LONGEST_RECORD, LeftOut, ReadFile, StageCache, StageIdentity, StageName, StagesRecord, UNFINISHED,
-    stages_record, write_base, write_cache,
+    LONGEST_RECORD, LeftOut, StageCache, StageIdentity, StageName, StagesRecord, UNFINISHED, stages_record,
+    write_base,
 };
 use patchadm_rootfs::{Dir, Root};
 use patchadm_svr4::package::{Mode, ObjectPath};
@@ -177,12 +177,8 @@ pub fn put_file(own: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), StageError> 
 }
 
 /// Writes the cache. That it cannot be written costs only time.
-pub fn put_cache<'o>(
-    own: &Dir,
-    stage: impl Iterator<Item = ReadFile<'o>>,
-    live: impl Iterator<Item = ReadFile<'o>>,
-) {
-    let _ = own.replace_cache(PROGRAM, CACHE, &write_cache(stage, live), Mode::of(PRIVATE));
+pub fn put_cache(own: &Dir, cache: &[u8]) {
+    let _ = own.replace_cache(PROGRAM, CACHE, cache, Mode::of(PRIVATE));
 }
 
 /// Returns the path of a tree on the host, with all links resolved.

@@ -1,6 +1,8 @@
 //! What is decided about every path, from both trees and the base.
 
 use std::collections::BTreeSet;
+use std::panic::resume_unwind;
+use std::thread;
 
 use super::bases::BaseInForce;
 use super::guards::{PathCounts, refuse_deletion, refuse_other_mounts};
@@ -10,9 +12,7 @@ use crate::plan::refusal::{PromotionReason, Reason};
 use crate::policy::DeleteLimit;
 use crate::release::ReleaseObject;
 use crate::stage::{BaseState, ComparedAttributes, Scope};
-use crate::three_way::{
-    Outcome, Outcomes, PathFacts, Sides, TwoWay, decide, differing, of_live, of_recorded, same_on_both,
-};
+use crate::three_way::{Outcome, Outcomes, PathFacts, Sides, TreeDifferences, TwoWay, of_live, of_recorded};
 use patchadm_svr4::package::ObjectPath;
 
 /// The lists that are compared.
@@ -25,6 +25,7 @@ pub(in crate::operation::stages) struct ComparedTrees {
     to: Vec<ReleaseObject>,
     /// What of the tree that changes is not compared, and stays.
     standing: BTreeSet<ObjectPath>,
+    differences: TreeDifferences,
 }
 
 /// What is passed over on either side, and with it everything below.
@@ -71,12 +72,16 @@ impl ComparedTrees {
             counting.filter_map(|one| of_recorded(&one.path, one.object()?, compared)).collect()
         };
         let left = to.left.iter().map(|(path, _)| path);
-        Self {
-            base: base.map(of_base),
-            from: of_tree(from),
-            to: of_tree(to),
-            standing: left.chain(&to.mounts).cloned().collect(),
-        }
+        let standing = left.chain(&to.mounts).cloned().collect();
+        let (base, from, to) = thread::scope(|scope| {
+            let base = scope.spawn(|| base.map(of_base));
+            let both = (of_tree(from), of_tree(to));
+            let base = base.join().unwrap_or_else(|panic| resume_unwind(panic));
+            (base, both.0, both.1)
+        });
+        let sides = Sides { base: base.as_deref(), from: &from, to: &to, standing: &standing };
+        let differences = TreeDifferences::of(&sides);
+        Self { base, from, to, standing, differences }
     }
 
     fn sides(&self) -> Sides<'_> {
@@ -85,17 +90,17 @@ impl ComparedTrees {
 
     /// The paths at which any two of the trees differ.
     pub(in crate::operation::stages) fn differing(&self) -> BTreeSet<ObjectPath> {
-        differing(&self.sides())
+        self.differences.paths()
     }
 
     /// The paths at which both trees are the same, and the base is not.
     pub(in crate::operation::stages) fn same_on_both(&self) -> BTreeSet<ObjectPath> {
-        same_on_both(&self.sides())
+        self.differences.same_on_both()
     }
 
     /// Decides about each of them.
     pub(in crate::operation::stages) fn decide(&self, two_way: TwoWay, facts: &dyn PathFacts) -> Outcomes {
-        decide(&self.sides(), two_way, facts)
+        self.differences.decide(&self.sides(), two_way, facts)
     }
 
     /// The objects below a path on both sides, and how many of the live ones go.

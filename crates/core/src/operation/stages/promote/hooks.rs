@@ -28,7 +28,7 @@ pub(super) fn run_before<'a>(
     match ran {
         Ok(false) => {}
         Ok(true) => {
-            made.keep_cache(tree);
+            tree.keep_cache(made.cache().as_deref());
             let fingerprint = made.fingerprint.take();
             *made = make_plan(&session.ground, tree, request, session.caller)?;
             (made.hook_ends, made.fingerprint) = (hooks.borrow().ends(), fingerprint);

@@ -1,6 +1,7 @@
 //! The plan of a promotion: both trees read, every path decided, what changes surveyed and planned.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::thread;
 
 use super::bases::{BaseInForce, in_force, own_promotions};
@@ -20,7 +21,6 @@ use crate::operation::promotion_hooks::{HookDirection, HookEnd, HookFiles};
 use crate::operation::session::{Caller, RootAndPolicy};
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::nesting::{must_be_apart, must_not_be_met};
-use crate::operation::stages::own_files::put_cache;
 use crate::operation::stages::tree::{Tree, TreeObject, read_tree};
 use crate::operation::stages::walk::TreeRequest;
 use crate::plan::Plan;
@@ -31,7 +31,9 @@ use crate::plan::promotion::{
 };
 use crate::plan::refusal::{Command, Reason};
 use crate::policy::ScriptPolicy;
-use crate::stage::{Base, BaseObject, ComparedAttributes, LeftOut, PromotionRecord, Scope, StageCache};
+use crate::stage::{
+    Base, BaseObject, ComparedAttributes, LeftOut, PromotionRecord, Scope, StageCache, write_cache,
+};
 use crate::three_way::{Outcome, Outcomes, TwoWay};
 use patchadm_changeset::transaction::{ExchangeReport, Receipt, Recovered};
 use patchadm_rootfs::{KnownFile, Live, LiveKind, Sums, Timestamp};
@@ -86,8 +88,8 @@ pub(super) fn make_plan(
         let known = tree.stage.as_ref().map(|stage| scope.spawn(|| stage.cache()));
         let stage = tree.stage.as_ref().filter(|_| !request.two_way);
         let base = stage.map(|stage| in_force(stage, &view, applied)).transpose();
-        // What is not known is read.
-        (base, known.and_then(|known| known.join().ok()).unwrap_or_default())
+        let known = known.map(|known| known.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        (base, known.unwrap_or_default())
     });
     let base = base?;
     let scope = scope(request, base.as_ref().map(|force| &force.base.header.paths))?;
@@ -374,11 +376,11 @@ impl MadePlan {
         objects
     }
 
-    /// Keeps what was read of both trees for the next time. What a run changes meanwhile is known by its times to be
-    /// something else then.
-    pub(super) fn keep_cache(&self, tree: &PromotedTree) {
-        let Some(stage) = tree.stage.as_ref().filter(|_| !self.is_as_known) else { return };
-        put_cache(&stage.own, self.stage.known_files(self.since), self.live.known_files(self.since));
+    /// What was read of both trees, for the next time; `None` where the cache has it. What a run changes meanwhile is known
+    /// by its times to be something else then.
+    pub(super) fn cache(&self) -> Option<Vec<u8>> {
+        (!self.is_as_known)
+            .then(|| write_cache(self.stage.known_files(self.since), self.live.known_files(self.since)))
     }
 
     /// The packages of the stage, as the base that the promotion leaves has them.

@@ -24,6 +24,7 @@ mod request;
 mod sides;
 
 use std::cell::RefCell;
+use std::sync::OnceLock;
 use std::thread;
 
 use super::error::StageError;
@@ -139,7 +140,7 @@ fn carry_out(
 fn without_run(mut made: MadePlan, tree: &PromotedTree) -> PromoteReport {
     let outcome = made.refused_or_planned();
     if outcome.is_ok() {
-        made.keep_cache(tree);
+        tree.keep_cache(made.cache().as_deref());
     }
     made.report(outcome, Vec::new())
 }
@@ -154,25 +155,29 @@ fn promoted(
     let Ok(Some(plan)) = &made.plan else { return without_run(made, tree) };
     let in_use = in_use(&session.ground.root, plan);
     let after = BaseAfter::of(tree, &made);
-    let announce = |run: &str| after.put(run).map_err(|error| Cause::Source(Box::new(error)));
+    let cache = OnceLock::new();
+    let announce = |run: &str| {
+        after.put(run).map_err(|error| match error {
+            StageError::Root(error) => Cause::Root(error),
+            other => Cause::Source(Box::new(other)),
+        })
+    };
     let mut content = StageContent::of(&tree.root, plan);
     let portions = if made.portions.is_empty() { std::slice::from_ref(plan) } else { &made.portions[..] };
     let told = portions.iter().map(|one| patch_record(one, log::of_patch(one), log::of_installation(one)));
     let done = thread::scope(|scope| {
-        let prepare = || {
-            after.prepare();
-            made.keep_cache(tree);
-        };
         if session.ground.root.workers() > 1 {
-            scope.spawn(prepare);
-        } else {
-            prepare();
+            scope.spawn(|| {
+                after.prepare();
+                cache.get_or_init(|| made.cache());
+            });
         }
         perform_with_hooks(session, hooks, (plan, &mut content), told.collect(), &announce)
     });
     made.hook_ends = hooks.map(|hooks| hooks.borrow().ends()).unwrap_or_default();
     if let (Ok(_), Some(stage)) = (&done, &tree.stage) {
         remove_old_bases(stage, &RecordView::live(&session.ground.root));
+        tree.keep_cache(cache.get_or_init(|| made.cache()).as_deref());
     }
     PromoteReport { in_use, ..made.report(done.map(Some), session.exchanged()) }
 }

@@ -2,7 +2,7 @@
 
 use super::request::PromoteRequest;
 use crate::operation::stages::error::StageError;
-use crate::operation::stages::own_files::{Stage, named_tree, own_directory};
+use crate::operation::stages::own_files::{Stage, named_tree, own_directory, put_cache};
 use crate::stage::{Scope, StageName};
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::PatchId;
@@ -31,6 +31,13 @@ impl PromotedTree {
             Ok(Self { root: tree, stage: None, name })
         } else {
             Err(StageError::NoStage(tree.prefix().display().to_string()))
+        }
+    }
+
+    /// Keeps what was read of both trees, if the stage does not know it, for the next promotion.
+    pub(super) fn keep_cache(&self, cache: Option<&[u8]>) {
+        if let (Some(stage), Some(cache)) = (&self.stage, cache) {
+            put_cache(&stage.own, cache);
         }
     }
 }
