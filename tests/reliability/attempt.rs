@@ -112,6 +112,10 @@ pub(crate) fn course(story: &Story) -> Vec<Change> {
             {
                 Moment::Saving
             }
+            // What a stage keeps for the next promotion, when its run is over.
+            Journal::Closed if was == Some(Moment::Finishing) && path.starts_with("/.patchadm-stage/") => {
+                Moment::Finishing
+            }
             Journal::Closed if is_staged(*call, path) => Moment::Staging,
             Journal::Closed => Moment::Recording,
             Journal::Open => Moment::Switching,
