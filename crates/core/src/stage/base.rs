@@ -357,7 +357,9 @@ mod tests {
 
     fn written(objects: &[BaseObject]) -> String {
         let mut out = Vec::new();
-        write_base(&mut out, &header(), &BaseObjects::new(objects.to_vec())).unwrap();
+        // In the order in which they are given, which is not always that of a base.
+        let objects = BaseObjects { objects: objects.to_vec(), digest: objects_digest(objects.iter()) };
+        write_base(&mut out, &header(), &objects).unwrap();
         String::from_utf8(out).unwrap()
     }
 
