@@ -107,11 +107,11 @@ fn an_unfinished_stage_is_removed_although_it_cannot_say_whose_it_is() {
 /// A root with a tree and a stage of it that `stage new` has made.
 fn made_stage() -> Scenario {
     let scenario = Scenario::new();
-    for directory in ["usr", "bin", "lib", "lib64", "proc", "dev", "tmp", "work"] {
+    for directory in ["usr", "bin", "lib", "lib64", "proc", "dev", "tmp", "build"] {
         scenario.directory(&format!("/{directory}"));
     }
     scenario.file("/opt/web/bin/httpd", "live\n");
-    scenario.run("stage new -R @ROOT@ jail --path opt/web --dir work").ok();
+    scenario.run("stage new -R @ROOT@ jail --path opt/web --dir build").ok();
     scenario
 }
 
@@ -128,7 +128,7 @@ fn a_stage_is_made_entered_listed_and_dropped() {
         "--",
         "sh",
         "-c",
-        "echo begun; echo new > /opt/web/new; echo out > /work/out; read end; exit 0",
+        "echo begun; echo new > /opt/web/new; echo out > /build/out; read end; exit 0",
     ]);
     let mut inside = inside.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut first = [0; 6];
@@ -142,7 +142,7 @@ fn a_stage_is_made_entered_listed_and_dropped() {
     drop(inside.stdin.take());
     assert!(inside.wait().unwrap().success());
     assert_eq!(fs::read_to_string(scenario.beside("jail/opt/web/new")).unwrap(), "new\n");
-    assert_eq!(fs::read_to_string(scenario.beside("jail/work/out")).unwrap(), "out\n");
+    assert_eq!(fs::read_to_string(scenario.beside("jail/build/out")).unwrap(), "out\n");
     assert_eq!(list()["stages"][0]["inside"], 0);
     scenario.run("stage drop -R @ROOT@ jail").ok();
     assert_eq!(list()["stages"].as_array().unwrap().len(), 0);

@@ -210,12 +210,12 @@ fn a_link_in_the_stage_leads_no_mount_out_of_it() {
 #[test]
 fn working_directories_of_the_stage_are_where_the_root_has_them() {
     for staged in StagedRoot::for_everybody("working_directories…") {
-        staged.write("work/marker", "of the stage\n");
-        fs::write(staged.stage().join(".patchadm-stage/directories"), "work\nabsent\n").unwrap();
-        fs::create_dir_all(staged.scenario.at("/work")).unwrap();
-        let said = staged.script("", "cat /work/marker; echo built > /work/out; ls /absent 2>/dev/null");
+        staged.write("build/marker", "of the stage\n");
+        fs::write(staged.stage().join(".patchadm-stage/directories"), "build\nabsent\n").unwrap();
+        fs::create_dir_all(staged.scenario.at("/build")).unwrap();
+        let said = staged.script("", "cat /build/marker; echo built > /build/out; ls /absent 2>/dev/null");
         assert_eq!((said.stdout.as_str(), said.stderr.as_str()), ("of the stage\n", ""));
-        assert_eq!(staged.staged_text("work/out"), "built\n");
+        assert_eq!(staged.staged_text("build/out"), "built\n");
     }
 }
 

@@ -84,14 +84,7 @@ pub(super) fn make_plan(
     let view = RecordView::live(&ground.root);
     let database = PackageDatabase::of(ground)?;
     let applied = &database.applied;
-    let (base, known) = thread::scope(|scope| {
-        let known = tree.stage.as_ref().map(|stage| scope.spawn(|| stage.cache()));
-        let stage = tree.stage.as_ref().filter(|_| !request.two_way);
-        let base = stage.map(|stage| in_force(stage, &view, applied)).transpose();
-        let known = known.map(|known| known.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        (base, known.unwrap_or_default())
-    });
-    let base = base?;
+    let (base, known) = reader.base_and_cache(&view, applied)?;
     let scope = scope(request, base.as_ref().map(|force| &force.base.header.paths))?;
     if !scope.is_all() {
         must_be_apart(&ground.root, &tree.root, scope.paths())?;
@@ -153,6 +146,21 @@ struct PromotionReader<'a> {
 }
 
 impl PromotionReader<'_> {
+    /// Reads the base in force, unless there is none, and beside it what is known of both trees.
+    fn base_and_cache(
+        &self,
+        view: &RecordView<'_>,
+        applied: &AppliedPatches,
+    ) -> Result<(Option<BaseInForce>, StageCache), StageError> {
+        let Some(stage) = &self.tree.stage else { return Ok((None, StageCache::default())) };
+        thread::scope(|scope| {
+            let known = scope.spawn(|| stage.cache());
+            let base = (!self.request.two_way).then(|| in_force(stage, view, applied)).transpose();
+            let known = known.join().unwrap_or_else(|panic| resume_unwind(panic));
+            Ok((base?, known))
+        })
+    }
+
     /// Reads both trees, each in the promoted paths.
     fn trees(&self, scope: &Scope, left: &LeftOut, known: &StageCache) -> Result<(Tree, Tree), StageError> {
         let interrupt = self.caller.interrupt;
