@@ -205,6 +205,8 @@ impl Scene {
         documents().write(&stage.beside("spool"));
         build(&stage);
         let mut scene = Self { disks, stage, expected: BTreeMap::new() };
+        // The first backout of a patch leaves its lines in `pkginfo`: only then does a state look the same each time.
+        scene.walk();
         scene.walk();
         if is_whole() {
             let first = std::mem::take(&mut scene.expected);
