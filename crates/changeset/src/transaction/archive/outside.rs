@@ -70,14 +70,13 @@ impl HostDirectories {
         Ok(Self { base, patch: in_base, package: in_patch, names: [patch, package] })
     }
 
-    /// Removes the emptied directories, except for the named one.
-    pub(crate) fn remove_emptied(self) -> Result<(), Cause> {
+    /// Removes the emptied directories, except for the named one. Returns the innermost that is left.
+    pub(crate) fn remove_emptied(self) -> Result<Dir, Cause> {
         let Self { base, patch, package, names: [id, inst] } = self;
-        drop(package);
-        patch.remove_dir(&inst)?;
-        drop(patch);
-        base.remove_dir(&id)?;
-        Ok(())
+        if !patch.remove_dir(&inst)? {
+            return Ok(package);
+        }
+        Ok(if base.remove_dir(&id)? { base } else { patch })
     }
 }
 
@@ -94,6 +93,12 @@ fn named(root: &Root, base: &ObjectPath) -> Result<Option<Dir>, Cause> {
     let host = root.elsewhere(Path::new("/"))?;
     let physical = host.resolver().locate_dir(base)?;
     Ok(host.dir_if_there(&physical)?)
+}
+
+/// Makes durable that the directories of an archive are gone, which a killed run may have removed.
+fn sync_named(root: &Root, archive: &Path) -> Result<(), Cause> {
+    let (base, ..) = parts(archive)?;
+    named(root, &base)?.map_or(Ok(()), |base| Ok(base.sync()?))
 }
 
 fn if_there(dir: &Dir, name: &[u8]) -> Result<Option<Dir>, Cause> {
@@ -144,8 +149,9 @@ pub(crate) struct ArchiveCleanup<'a> {
 }
 
 impl ArchiveCleanup<'_> {
-    /// Removes an archive outside the root, its unpublished form, and its emptied directories of patch and package.
-    /// Returns a note if something stays.
+    /// Removes an archive outside the root, its unpublished form, and its emptied directories of patch and package, and
+    /// makes that durable: the journal, which is about to forget the archive, may lie on another file system. Returns a
+    /// note if something stays.
     pub(crate) fn remove(self, archive: &JournalArchive, path: &str) -> Result<Option<String>, Cause> {
         let path = outside_path(path);
         let stays = |reason: &str| Some(format!("{} stays: {reason}", path.display()));
@@ -167,7 +173,9 @@ impl ArchiveCleanup<'_> {
                  look at them and remove them, or say --undo-dir where a run is recovered"
             )));
         }
-        let Some(directories) = HostDirectories::open(self.root, &path)? else { return Ok(None) };
+        let Some(directories) = HostDirectories::open(self.root, &path)? else {
+            return sync_named(self.root, &path).map(|()| None);
+        };
         if directories.package.look(&unpublished)?.is_some_and(|seen| seen.file_type == FileType::Regular) {
             directories.package.remove(&unpublished)?;
         }
@@ -179,7 +187,7 @@ impl ArchiveCleanup<'_> {
         if is_there {
             directories.package.remove(&name)?;
         }
-        directories.remove_emptied()?;
+        directories.remove_emptied()?.sync()?;
         Ok(None)
     }
 
@@ -226,6 +234,9 @@ impl ArchiveCleanup<'_> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::{Arc, Mutex};
+
+    use patchadm_rootfs::{ChangeCall, Door};
 
     use super::*;
     use crate::format::journal::{JournalHead, JournalHeader, RunRecord};
@@ -251,7 +262,8 @@ mod tests {
         Sums::of(&mut &*bytes).unwrap().b3.to_string()
     }
 
-    /// Whether the end of a run removes a file with these bytes, of which the journal has these digest and patch.
+    /// Whether the end of a run removes a file with these bytes, of which the journal has these digest and patch. What is
+    /// removed is so for good: the last change is a sync.
     fn removes(bytes: &[u8], b3: &str, patch: &str, outside: &OutsideAccess<'_>) -> bool {
         let (host, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let path = host.path().join("100-01/ACMEweb/undo");
@@ -269,10 +281,14 @@ mod tests {
             ops: Vec::new(),
             is_whole: true,
         };
-        let root = Root::open(place.path()).unwrap();
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let noted = calls.clone();
+        let door = Door::default().witnessed(move |step, _| noted.lock().unwrap().push(step.call));
+        let root = Root::open_with(place.path(), door).unwrap();
         let ending = ArchiveCleanup { root: &root, journal: &journal, outside };
         let note = ending.remove(&archive, path.to_str().unwrap()).unwrap();
         assert_eq!(note.is_some(), path.exists(), "{note:?}");
+        assert_eq!(note.is_none(), calls.lock().unwrap().last() == Some(&ChangeCall::Sync));
         note.is_none()
     }
 

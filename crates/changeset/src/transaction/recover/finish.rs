@@ -234,7 +234,7 @@ fn remove_outside_archives(
 pub(crate) fn remove_unpublished(root: &Root, archive: &Path, run: &str) -> Result<(), Cause> {
     let Some(directories) = HostDirectories::open(root, archive)? else { return Ok(()) };
     directories.package.remove(&unpublished_name(run))?;
-    directories.remove_emptied()
+    directories.remove_emptied().map(drop)
 }
 
 /// The history and log entries of a run.
