@@ -155,7 +155,8 @@ fn is_looking_back(call: ChangeCall, path: &str) -> bool {
     call == ChangeCall::OpenWrite && (path.ends_with("/history") || path.ends_with("/log"))
 }
 
-/// Whether a change belongs to a directory of records that gets an undo archive, or to one beside the root.
+/// Whether a change belongs to a directory of records that gets an undo archive, or to one beside the root. The archive is
+/// written first, then its digest; where the digest comes first, both came from a stage and are copied like any record.
 fn is_saved(noted: &[(ChangeCall, String, Journal)], number: usize) -> bool {
     if noted[number].1.starts_with("/BESIDE/") {
         return true;
@@ -165,8 +166,9 @@ fn is_saved(noted: &[(ChangeCall, String, Journal)], number: usize) -> bool {
     // Those of the same run: of another one the journal was seen in between.
     let same = |(_, _, journal): &&(ChangeCall, String, Journal)| *journal == Journal::Closed;
     let (before, after) = noted.split_at(number);
-    let mut run = before.iter().rev().take_while(same).chain(after.iter().take_while(same));
-    run.any(|(_, path, _)| path.contains(&staged))
+    let begun = before.iter().rev().take_while(same).collect::<Vec<_>>().into_iter().rev();
+    let mut run = begun.chain(after.iter().take_while(same));
+    run.find(|(_, path, _)| path.contains(&staged)).is_some_and(|(_, path, _)| !path.ends_with("/undo.b3"))
 }
 
 fn is_staged(call: ChangeCall, path: &str) -> bool {
