@@ -137,9 +137,13 @@ pub(crate) fn strangers(root: &Path) -> Vec<String> {
     let ledgers = root.join("var/sadm/patchadm/ledger");
     let mut found = Vec::new();
     for package in names(&ledgers) {
-        let text = fs::read_to_string(ledgers.join(&package)).unwrap();
+        let ledger = ledgers.join(&package);
+        let text = fs::read_to_string(&ledger).unwrap();
         for line in text.lines() {
-            let line: Value = serde_json::from_str(line).unwrap();
+            let Ok(line) = serde_json::from_str::<Value>(line) else {
+                found.push(ledger.display().to_string());
+                continue;
+            };
             let word = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
             let save = root.join("var/sadm/pkg").join(&package).join("save").join(word("patch"));
             let is_archive = |name: &String| {
