@@ -32,7 +32,7 @@ pub fn release(input: &[u8]) {
 }
 
 pub fn elf(input: &[u8]) {
-    let Ok(Some(object)) = elf::read(input) else { return };
+    let Ok(Some(object)) = elf::read(&mut &*input) else { return };
     let names = object.needed.iter().chain(&object.soname).chain(&object.defines);
     assert!(
         names.map(String::len).max().unwrap_or_default() <= input.len(),

@@ -12,7 +12,7 @@ use super::against::OtherPatch;
 use super::pairs::ReleaseSide;
 use super::sparse::SparsePackage;
 use crate::elf;
-use crate::elf::{DynamicObject, ElfMachine};
+use crate::elf::{ElfFacts, ElfMachine};
 use crate::release::{Release, ReleaseObject, ReleasePackage};
 use crate::source::SourceError;
 use patchadm_svr4::package::ObjectPath;
@@ -147,7 +147,7 @@ impl AbiCheck {
 
     /// Looks into a file that a patch delivers; `place` is what findings call it.
     pub fn comes(&mut self, place: &str, data: &mut dyn Read) -> io::Result<()> {
-        if let Some(object) = dynamic_object(place, data, &mut self.skipped)? {
+        if let Some(object) = elf_facts(place, data, &mut self.skipped)? {
             self.new.extend(provided(&object).map(|feature| (feature, place.to_owned())));
         }
         Ok(())
@@ -239,7 +239,7 @@ fn provided_by(
     for other in others {
         let id = &other.patch.id;
         other.each_file(&mut |path, data| {
-            let Some(object) = dynamic_object(&format!("{id}: {path}"), data, skipped)? else {
+            let Some(object) = elf_facts(&format!("{id}: {path}"), data, skipped)? else {
                 return Ok(());
             };
             for feature in provided(&object).filter(|feature| needed.contains_key(feature)) {
@@ -256,7 +256,7 @@ fn look_into(
     package: &ReleasePackage,
     wanted: &dyn Fn(&ObjectPath) -> bool,
     skipped: &mut Vec<AbiFinding>,
-    look: &mut dyn FnMut(&str, &DynamicObject),
+    look: &mut dyn FnMut(&str, &ElfFacts),
 ) -> Result<(), AbiError> {
     let candidates: BTreeSet<&ObjectPath> = package
         .objects
@@ -270,7 +270,7 @@ fn look_into(
     let name = package.name.as_deref().unwrap_or(&package.origin);
     let read = package.contents.each(&|path| candidates.contains(path), &mut |path, data| {
         let place = format!("{name}: {path}");
-        if let Some(object) = dynamic_object(&place, data, skipped)? {
+        if let Some(object) = elf_facts(&place, data, skipped)? {
             look(&place, &object);
         }
         Ok(())
@@ -286,11 +286,11 @@ fn may_be_linked(object: &ReleaseObject) -> bool {
 }
 
 /// Reads a file if it is a program or library. One that is too large or damaged is told.
-fn dynamic_object(
+fn elf_facts(
     place: &str,
     data: &mut dyn Read,
     skipped: &mut Vec<AbiFinding>,
-) -> io::Result<Option<DynamicObject>> {
+) -> io::Result<Option<ElfFacts>> {
     let mut bytes = Vec::new();
     data.take(elf::MAGIC.len() as u64).read_to_end(&mut bytes)?;
     if bytes != elf::MAGIC {
@@ -300,7 +300,7 @@ fn dynamic_object(
     let read = if bytes.len() as u64 > LARGEST {
         Err("it is larger than 128 MiB".to_owned())
     } else {
-        elf::read(&bytes).map_err(|error| error.to_string())
+        elf::read(&mut &bytes[..]).map_err(|error| error.to_string())
     };
     Ok(read.unwrap_or_else(|reason| {
         skipped.push(AbiFinding::Skipped { file: place.to_owned(), reason });
@@ -309,7 +309,7 @@ fn dynamic_object(
 }
 
 /// What a library provides.
-fn provided(object: &DynamicObject) -> impl Iterator<Item = LibraryFeature> {
+fn provided(object: &ElfFacts) -> impl Iterator<Item = LibraryFeature> {
     let feature = |soname: &String, version: Option<&String>| LibraryFeature {
         machine: object.machine,
         soname: soname.clone(),
@@ -322,13 +322,13 @@ fn provided(object: &DynamicObject) -> impl Iterator<Item = LibraryFeature> {
 }
 
 /// What a program or library needs.
-fn needs(object: &DynamicObject) -> impl Iterator<Item = LibraryFeature> {
+fn needs(object: &ElfFacts) -> impl Iterator<Item = LibraryFeature> {
     let machine = object.machine;
     let library = move |soname: &String| LibraryFeature { machine, soname: soname.clone(), version: None };
-    let versions = object.needs.iter().map(move |(soname, version)| LibraryFeature {
+    let versions = object.needs.iter().filter(|need| !need.is_weak).map(move |need| LibraryFeature {
         machine,
-        soname: soname.clone(),
-        version: Some(version.clone()),
+        soname: need.library.clone(),
+        version: Some(need.version.clone()),
     });
     object.needed.iter().map(library).chain(versions)
 }

@@ -1,0 +1,136 @@
+//! Where the bytes of an ELF file come from: a slice, or an open file that is read where it is asked for.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+
+use super::error::ElfError;
+
+/// The bytes of a file.
+pub trait ElfSource {
+    /// Returns the bytes at an offset: `length` of them, or fewer where the file ends before.
+    fn slice(&mut self, offset: u64, length: usize) -> Result<&[u8], ElfError>;
+}
+
+impl ElfSource for &[u8] {
+    fn slice(&mut self, offset: u64, length: usize) -> Result<&[u8], ElfError> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.len());
+        Ok(&self[start..start.saturating_add(length).min(self.len())])
+    }
+}
+
+/// The shortest piece that is read from a file, in bytes: most headers and the names beside them lie in one.
+const PIECE: usize = 16 << 10;
+
+/// The most bytes of a file that are held at once.
+const MOST_HELD: usize = 4 << 20;
+
+/// An open file, read in pieces that are kept while they are few.
+pub struct FilePieces<'f> {
+    file: &'f File,
+    pieces: Vec<Piece>,
+    held: usize,
+}
+
+struct Piece {
+    offset: u64,
+    bytes: Vec<u8>,
+    /// Whether the file ends with it.
+    is_last: bool,
+}
+
+impl Piece {
+    /// Where the asked bytes begin and end in this piece, if it has them all or the file has no more.
+    fn range(&self, offset: u64, length: usize) -> Option<(usize, usize)> {
+        let start = usize::try_from(offset.checked_sub(self.offset)?).ok()?;
+        let end = start.checked_add(length)?;
+        if end <= self.bytes.len() {
+            return Some((start, end));
+        }
+        (self.is_last && start <= self.bytes.len()).then_some((start, self.bytes.len()))
+    }
+}
+
+impl<'f> FilePieces<'f> {
+    /// Reads nothing yet.
+    pub fn new(file: &'f File) -> Self {
+        Self { file, pieces: Vec::new(), held: 0 }
+    }
+
+    fn read(&self, offset: u64, length: usize) -> io::Result<Piece> {
+        let mut bytes = vec![0; length];
+        let mut filled = 0;
+        while filled < length {
+            match self.file.read_at(&mut bytes[filled..], offset.saturating_add(filled as u64)) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(Piece { offset, bytes, is_last: filled < length })
+    }
+}
+
+impl ElfSource for FilePieces<'_> {
+    fn slice(&mut self, offset: u64, length: usize) -> Result<&[u8], ElfError> {
+        if i64::try_from(offset.saturating_add(length as u64)).is_err() {
+            return Ok(&[]);
+        }
+        let found = self.pieces.iter().rposition(|piece| piece.range(offset, length).is_some());
+        let index = if let Some(index) = found {
+            index
+        } else {
+            let piece =
+                self.read(offset, length.max(PIECE)).map_err(|error| ElfError::Read(error.to_string()))?;
+            if self.held.saturating_add(piece.bytes.len()) > MOST_HELD {
+                self.pieces.clear();
+                self.held = 0;
+            }
+            self.held += piece.bytes.len();
+            self.pieces.push(piece);
+            self.pieces.len() - 1
+        };
+        let piece = &self.pieces[index];
+        let (start, end) = piece.range(offset, length).unwrap_or_default();
+        Ok(&piece.bytes[start..end])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek as _, SeekFrom, Write as _};
+
+    use super::*;
+
+    #[test]
+    fn a_file_in_pieces_says_the_same_as_the_whole() {
+        let bytes: Vec<u8> = (0..=250).cycle().take(PIECE * 3 + 100).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        let mut pieces = FilePieces::new(&file);
+        let mut whole = &bytes[..];
+        let lengths = [0, 1, 100, PIECE, PIECE * 2];
+        for offset in [0, 5, PIECE - 3, PIECE, PIECE * 3, bytes.len() - 1, bytes.len(), bytes.len() + 7] {
+            for length in lengths {
+                let asked = pieces.slice(offset as u64, length).unwrap().to_vec();
+                assert_eq!(asked, whole.slice(offset as u64, length).unwrap(), "{offset} {length}");
+            }
+        }
+        assert_eq!(pieces.slice(u64::MAX, 1), Ok(&[][..]));
+    }
+
+    #[test]
+    fn what_is_held_of_a_large_file_has_a_limit() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.seek(SeekFrom::Start(10 << 30)).unwrap();
+        file.write_all(b"end").unwrap();
+        let mut pieces = FilePieces::new(&file);
+        for number in 0..1000 {
+            pieces.slice(number << 20, 1).unwrap();
+            assert!(pieces.held <= MOST_HELD);
+        }
+        assert_eq!(pieces.slice(10 << 30, 10), Ok(&b"end"[..]));
+    }
+}
