@@ -323,6 +323,8 @@ mod state;
 mod structure;
 /// Every record damaged in every way, and every command on it.
 mod sweep;
+/// The programs and libraries of this machine, as other programs see them.
+mod system_libraries;
 /// Somebody at a terminal.
 mod terminal;
 /// What patchadd and patchrm print.

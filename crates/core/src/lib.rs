@@ -94,6 +94,7 @@ pub mod elf;
 pub mod format;
 pub mod http;
 pub mod inventory;
+pub mod libraries;
 pub mod namespaces;
 pub mod operation;
 pub mod patch_scripts;

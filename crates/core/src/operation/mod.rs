@@ -17,6 +17,7 @@ pub mod failure;
 mod identical;
 pub mod installf;
 pub mod keys;
+pub mod libraries;
 pub mod links;
 pub mod lint;
 mod log;

@@ -1,0 +1,31 @@
+//! Shared libraries as the loader of a root finds them: which program loads which, and by which path.
+//!
+//! Pure: a tree is a value, made of the programs, libraries and links that a scan has seen and of what a plan makes of
+//! them; the loader's settings are text that was read from the root. Nothing of the root is executed, and neither
+//! `etc/ld.so.cache` nor the directories `glibc-hwcaps` are read: what is true is what `ldconfig` would find now.
+//!
+//! ```text
+//! tree       programs, libraries and links under their paths; links are followed inside the root
+//! settings   etc/ld.so.conf with its includes, etc/ld.so.preload, the path files of musl
+//! machine    what depends on the processor: the default directories, `$LIB` and `$PLATFORM`
+//! search     where one name is searched: RPATH along the chain, RUNPATH, the directories of the root
+//! loading    one program with everything that it loads, in the order in which it loads it
+//! decision   which libraries stay for whom when a change takes them away
+//! cache      what is known of the files of a root, so that the next scan reads only what has changed
+//! ```
+
+pub mod cache;
+pub mod decision;
+mod loading;
+mod machine;
+mod search;
+mod settings;
+mod tree;
+
+pub use cache::FactsCache;
+pub use loading::{LoadedObject, Loader, Loading, Need, NeedSource};
+pub use settings::{ConfigFiles, LoaderSettings};
+pub use tree::{LibraryFile, LibraryTree, Way};
+
+#[cfg(test)]
+mod tests;

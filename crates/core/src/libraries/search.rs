@@ -1,0 +1,271 @@
+//! Where the loader searches one name: the rules of glibc's and of musl's.
+//!
+//! glibc: a name with a slash is a path. Else RPATH of the one that needs it and of the chain of those that loaded it,
+//! unless the first has a RUNPATH; its RUNPATH; the directories of `etc/ld.so.conf`; the default directories. musl: RPATH
+//! or RUNPATH of the whole chain; the directories of its path file, or its own.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::machine::{default_directories, lib_names, platform};
+use super::settings::LoaderSettings;
+use super::tree::{Followed, LibraryTree, Way};
+use crate::elf::{ElfFacts, ElfMachine};
+
+/// The directories that musl searches where it has no path file.
+const MUSL_DIRECTORIES: [&str; 3] = ["/lib", "/usr/local/lib", "/usr/lib"];
+
+/// The most values that the variables of one directory are tried with.
+const MOST_VALUES: usize = 8;
+
+/// A file that was found, and the path by which it was opened.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) way: Way,
+    pub(super) opened: Vec<u8>,
+}
+
+/// One of those that load others: what it says, and the directory that `$ORIGIN` stands for.
+#[derive(Clone, Copy)]
+pub(super) struct Searcher<'f> {
+    pub(super) facts: &'f ElfFacts,
+    pub(super) origin: &'f [u8],
+}
+
+/// The loader of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum LoaderKind {
+    Glibc,
+    /// With the name of its architecture.
+    Musl(String),
+}
+
+impl LoaderKind {
+    /// Returns the loader that a program names, or that a library without a program is made for.
+    pub(super) fn of(facts: &ElfFacts) -> Self {
+        let own =
+            facts.interpreter.iter().filter_map(|path| path.rsplit('/').next()?.strip_prefix("ld-musl-"));
+        let mut arch = own.chain(facts.needed.iter().filter_map(|name| name.strip_prefix("libc.musl-")));
+        let arch = arch.next().map(|rest| rest.split(".so").next().unwrap_or(rest).to_owned());
+        arch.map_or(Self::Glibc, Self::Musl)
+    }
+}
+
+/// Searches names in a tree. What does not depend on the program is searched once.
+pub(super) struct Search<'t> {
+    tree: &'t LibraryTree,
+    settings: &'t LoaderSettings,
+    directories: HashMap<Vec<u8>, Option<Rc<Followed>>>,
+    defaults: HashMap<ElfMachine, Rc<[String]>>,
+    by_root: HashMap<(String, ElfMachine, bool), Option<Found>>,
+    /// The names of the files of a directory that have a SONAME, for which `ldconfig` would make a link.
+    named: HashMap<(Vec<u8>, String), Vec<Vec<u8>>>,
+}
+
+impl<'t> Search<'t> {
+    pub(super) fn new(tree: &'t LibraryTree, settings: &'t LoaderSettings) -> Self {
+        let mut named: HashMap<(Vec<u8>, String), Vec<Vec<u8>>> = HashMap::new();
+        for (path, file) in tree.files().filter(|(path, _)| is_library_name(path.name())) {
+            if let (Some(directory), Some(soname)) = (path.parent_bytes(), &file.facts.soname) {
+                named.entry((directory.to_vec(), soname.clone())).or_default().push(path.name().to_vec());
+            }
+        }
+        for names in named.values_mut() {
+            names.sort();
+        }
+        Self {
+            tree,
+            settings,
+            directories: HashMap::new(),
+            defaults: HashMap::new(),
+            by_root: HashMap::new(),
+            named,
+        }
+    }
+
+    pub(super) fn tree(&self) -> &'t LibraryTree {
+        self.tree
+    }
+
+    pub(super) fn settings(&self) -> &'t LoaderSettings {
+        self.settings
+    }
+
+    /// Searches a name for the first of a chain: the one that needs it, the one that loaded that, and so on.
+    pub(super) fn find(
+        &mut self,
+        kind: &LoaderKind,
+        machine: ElfMachine,
+        name: &str,
+        chain: &[Searcher<'_>],
+    ) -> Option<Found> {
+        let asking = chain.first()?;
+        if name.contains('/') {
+            let paths = expanded(name, asking.origin, machine);
+            return paths.into_iter().find_map(|path| self.at_path(&path, machine));
+        }
+        match kind {
+            LoaderKind::Glibc => self.by_glibc(machine, name, chain, asking.facts),
+            LoaderKind::Musl(arch) => self.by_musl(machine, name, chain, arch),
+        }
+    }
+
+    fn by_glibc(
+        &mut self,
+        machine: ElfMachine,
+        name: &str,
+        chain: &[Searcher<'_>],
+        asking: &ElfFacts,
+    ) -> Option<Found> {
+        let inherited = if asking.runpath.is_none() { chain } else { &[] };
+        let rpaths = inherited.iter().filter_map(|one| Some((one.facts.rpath.as_deref()?, one.origin)));
+        let own = chain.iter().take(1).filter_map(|one| Some((one.facts.runpath.as_deref()?, one.origin)));
+        for (list, origin) in rpaths.chain(own) {
+            if let Some(found) = self.in_list(list, origin, machine, name) {
+                return Some(found);
+            }
+        }
+        let key = (name.to_owned(), machine, asking.searches_default_directories());
+        if let Some(known) = self.by_root.get(&key) {
+            return known.clone();
+        }
+        let found = self.in_root(machine, name, asking.searches_default_directories());
+        self.by_root.insert(key, found.clone());
+        found
+    }
+
+    fn by_musl(
+        &mut self,
+        machine: ElfMachine,
+        name: &str,
+        chain: &[Searcher<'_>],
+        arch: &str,
+    ) -> Option<Found> {
+        for one in chain {
+            let list = one.facts.runpath.as_deref().or(one.facts.rpath.as_deref());
+            let found = list.and_then(|list| self.in_list(list, one.origin, machine, name));
+            if found.is_some() {
+                return found;
+            }
+        }
+        let own = MUSL_DIRECTORIES.map(str::to_owned);
+        let settings = self.settings;
+        let directories = settings.musl.get(arch).map_or(&own[..], Vec::as_slice);
+        directories.iter().find_map(|directory| self.in_directory(directory.as_bytes(), machine, name))
+    }
+
+    /// Searches the directories of `etc/ld.so.conf`, then the default ones.
+    fn in_root(&mut self, machine: ElfMachine, name: &str, with_defaults: bool) -> Option<Found> {
+        let defaults =
+            self.defaults.entry(machine).or_insert_with(|| default_directories(machine).into()).clone();
+        let is_library = is_library_name(name.as_bytes());
+        let settings = self.settings;
+        for directory in settings.directories.iter().filter(|_| is_library) {
+            if with_defaults || !defaults.contains(directory) {
+                let found = self.by_ldconfig(directory, machine, name);
+                if found.is_some() {
+                    return found;
+                }
+            }
+        }
+        defaults.iter().filter(|_| with_defaults).find_map(|directory| {
+            if is_library {
+                self.by_ldconfig(directory, machine, name)
+            } else {
+                self.in_directory(directory.as_bytes(), machine, name)
+            }
+        })
+    }
+
+    /// Searches a directory as if `ldconfig` had just made its links: by name, else by SONAME.
+    fn by_ldconfig(&mut self, directory: &str, machine: ElfMachine, name: &str) -> Option<Found> {
+        if let Some(found) = self.in_directory(directory.as_bytes(), machine, name) {
+            return Some(found);
+        }
+        let physical = self.directory(directory.as_bytes())?.path().to_vec();
+        let names = self.named.get(&(physical, name.to_owned()))?.clone();
+        names.iter().rev().find_map(|file| self.file(directory.as_bytes(), machine, file))
+    }
+
+    /// Searches a list of directories, as RPATH and RUNPATH have it.
+    fn in_list(&mut self, list: &str, origin: &[u8], machine: ElfMachine, name: &str) -> Option<Found> {
+        list.split(':').find_map(|directory| {
+            let directories = expanded(directory, origin, machine);
+            directories.into_iter().find_map(|directory| self.in_directory(&directory, machine, name))
+        })
+    }
+
+    fn in_directory(&mut self, directory: &[u8], machine: ElfMachine, name: &str) -> Option<Found> {
+        self.file(directory, machine, name.as_bytes())
+    }
+
+    /// Opens a file in a directory; one of another class or machine is passed over.
+    fn file(&mut self, directory: &[u8], machine: ElfMachine, name: &[u8]) -> Option<Found> {
+        let followed = self.directory(directory)?;
+        let way = self.tree.follow_name(&followed, name)?;
+        let opened = [directory, b"/", name].concat();
+        (way.file.facts.machine == machine).then_some(Found { way, opened })
+    }
+
+    fn at_path(&mut self, path: &[u8], machine: ElfMachine) -> Option<Found> {
+        let way = self.tree.follow(path)?;
+        (way.file.facts.machine == machine).then(|| Found { way, opened: path.to_vec() })
+    }
+
+    fn directory(&mut self, path: &[u8]) -> Option<Rc<Followed>> {
+        if let Some(known) = self.directories.get(path) {
+            return known.clone();
+        }
+        let followed = self.tree.follow_directory(path).map(Rc::new);
+        self.directories.insert(path.to_vec(), followed.clone());
+        followed
+    }
+}
+
+/// Tells whether `ldconfig` looks at a file of this name.
+fn is_library_name(name: &[u8]) -> bool {
+    (name.starts_with(b"lib") || name.starts_with(b"ld-")) && name.windows(3).any(|part| part == b".so")
+}
+
+/// The absolute paths that a text with `$ORIGIN`, `$LIB` and `$PLATFORM` stands for: several where it is not known with
+/// which value the loader was built. What is relative depends on where a program is started, and is left out.
+fn expanded(text: &str, origin: &[u8], machine: ElfMachine) -> Vec<Vec<u8>> {
+    if !text.contains('$') {
+        return if text.starts_with('/') { vec![text.as_bytes().to_vec()] } else { Vec::new() };
+    }
+    let values = |name: &str| -> Vec<Vec<u8>> {
+        match name {
+            "ORIGIN" => vec![origin.to_vec()],
+            "LIB" => lib_names(machine).into_iter().map(String::into_bytes).collect(),
+            "PLATFORM" => platform(machine).map(|name| name.as_bytes().to_vec()).into_iter().collect(),
+            _ => Vec::new(),
+        }
+    };
+    let mut paths: Vec<Vec<u8>> = vec![Vec::new()];
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        for path in &mut paths {
+            path.extend_from_slice(before.as_bytes());
+        }
+        let token = ["ORIGIN", "LIB", "PLATFORM"].into_iter().find_map(|name| {
+            let after = match after.strip_prefix('{') {
+                Some(braced) => braced.strip_prefix(name)?.strip_prefix('}')?,
+                None => after.strip_prefix(name)?,
+            };
+            Some((name, after))
+        });
+        let (values, after) =
+            token.map_or((vec![b"$".to_vec()], after), |(name, after)| (values(name), after));
+        paths = paths
+            .iter()
+            .flat_map(|path| values.iter().map(move |value| [&path[..], value].concat()))
+            .take(MOST_VALUES)
+            .collect();
+        rest = after;
+    }
+    for path in &mut paths {
+        path.extend_from_slice(rest.as_bytes());
+    }
+    paths.retain(|path| path.starts_with(b"/"));
+    paths
+}

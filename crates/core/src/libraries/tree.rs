@@ -1,0 +1,160 @@
+//! Programs, libraries and links under their paths in a root, as they are or as they will be.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use patchadm_svr4::package::ObjectPath;
+
+use crate::elf::ElfFacts;
+
+/// The most links that are followed on one way, as in Linux.
+const MOST_LINKS: usize = 40;
+
+/// A program or library. Two names of one file share it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct LibraryFile {
+    /// What the file says to the loader.
+    pub facts: Arc<ElfFacts>,
+}
+
+/// What a path of the tree is.
+#[derive(Clone, Debug)]
+enum Node {
+    File(Arc<LibraryFile>),
+    Link(Arc<[u8]>),
+}
+
+/// The way from a path to the file that it leads to.
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// The physical paths of the links on the way, in the order in which they are followed.
+    pub links: Vec<ObjectPath>,
+    /// The physical path of the file.
+    pub path: ObjectPath,
+    /// The file.
+    pub file: Arc<LibraryFile>,
+}
+
+/// The programs, libraries and links of a root. Directories and other files are not in it.
+#[derive(Clone, Debug, Default)]
+pub struct LibraryTree {
+    nodes: HashMap<ObjectPath, Node>,
+}
+
+impl LibraryTree {
+    /// Puts a program or library at a path.
+    pub fn put_file(&mut self, path: ObjectPath, file: Arc<LibraryFile>) {
+        self.nodes.insert(path, Node::File(file));
+    }
+
+    /// Puts a link at a path.
+    pub fn put_link(&mut self, path: ObjectPath, target: &[u8]) {
+        self.nodes.insert(path, Node::Link(target.into()));
+    }
+
+    /// Takes away what is at a path; something that is neither program, library nor link may take its place.
+    pub fn remove(&mut self, path: &ObjectPath) {
+        self.nodes.remove(path);
+    }
+
+    /// Returns the program or library at a path, without following a link in its last component.
+    pub fn file_at(&self, path: &ObjectPath) -> Option<&Arc<LibraryFile>> {
+        match self.nodes.get(path)? {
+            Node::File(file) => Some(file),
+            Node::Link(_) => None,
+        }
+    }
+
+    /// Returns the programs and libraries with their paths, in no order.
+    pub fn files(&self) -> impl Iterator<Item = (&ObjectPath, &Arc<LibraryFile>)> {
+        self.nodes.iter().filter_map(|(path, node)| match node {
+            Node::File(file) => Some((path, file)),
+            Node::Link(_) => None,
+        })
+    }
+
+    /// Follows an absolute path, links included, without leaving the root. Returns `None` if it leads to no program or
+    /// library.
+    pub fn follow(&self, path: &[u8]) -> Option<Way> {
+        let Followed { links, path } = self.walk(Followed::default(), path)?;
+        let path = ObjectPath::new(&path).ok()?;
+        let file = self.file_at(&path)?.clone();
+        Some(Way { links, path, file })
+    }
+
+    /// Follows the path of a directory. One that has links only in it, or none at all, is believed to be there.
+    pub(super) fn follow_directory(&self, path: &[u8]) -> Option<Followed> {
+        self.walk(Followed::default(), path)
+    }
+
+    /// Follows a name in a directory that was followed before.
+    pub(super) fn follow_name(&self, directory: &Followed, name: &[u8]) -> Option<Way> {
+        let at = directory.join(name);
+        match self.nodes.get(&at[..])? {
+            Node::File(file) => Some(Way {
+                links: directory.links.clone(),
+                path: ObjectPath::new(&at).ok()?,
+                file: file.clone(),
+            }),
+            Node::Link(_) => {
+                let Followed { links, path } = self.walk(directory.clone(), name)?;
+                let path = ObjectPath::new(&path).ok()?;
+                let file = self.file_at(&path)?.clone();
+                Some(Way { links, path, file })
+            }
+        }
+    }
+
+    /// Walks on from a physical path.
+    fn walk(&self, from: Followed, path: &[u8]) -> Option<Followed> {
+        let Followed { mut links, path: mut at } = from;
+        let mut rest: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();
+        if path.starts_with(b"/") {
+            at.clear();
+        }
+        while let Some(name) = rest.pop() {
+            if name == b".." {
+                at.truncate(at.iter().rposition(|byte| *byte == b'/').unwrap_or_default());
+                continue;
+            }
+            let length = at.len();
+            at.push(b'/');
+            at.extend_from_slice(&name);
+            match self.nodes.get(&at[..]) {
+                Some(Node::Link(target)) => {
+                    links.push(ObjectPath::new(&at).ok()?);
+                    if links.len() > MOST_LINKS {
+                        return None;
+                    }
+                    at.truncate(if target.starts_with(b"/") { 0 } else { length });
+                    rest.extend(components(target).rev().map(<[u8]>::to_vec));
+                }
+                Some(Node::File(_)) if !rest.is_empty() => return None,
+                Some(Node::File(_)) | None => {}
+            }
+        }
+        Some(Followed { links, path: at })
+    }
+}
+
+/// A path that was followed: the links on the way, and the physical path; that of the root is empty.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Followed {
+    links: Vec<ObjectPath>,
+    path: Vec<u8>,
+}
+
+impl Followed {
+    fn join(&self, name: &[u8]) -> Vec<u8> {
+        [&self.path[..], b"/", name].concat()
+    }
+
+    /// The physical path.
+    pub(super) fn path(&self) -> &[u8] {
+        if self.path.is_empty() { b"/" } else { &self.path }
+    }
+}
+
+fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".")
+}

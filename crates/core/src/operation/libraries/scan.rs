@@ -1,0 +1,359 @@
+//! The programs, libraries and links of a root, found by looking at every object once.
+//!
+//! Directories are gone through level by level, several at a time, each through a descriptor that no symbolic link leads
+//! to. Only regular files that a cache does not know are opened, and of most of them four bytes are read. Pseudo and
+//! network file systems and roots inside the root are not entered, and named; what cannot be read is named and counted,
+//! and stops nothing.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::elf::{self, ElfFacts, FilePieces};
+use crate::libraries::cache::{FactsCache, FileKey, MountName};
+use crate::libraries::{LibraryFile, LibraryTree};
+use crate::path_glob::PathGlob;
+use crate::stage::DIRECTORY;
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError, Timestamp, side_by_side};
+use patchadm_svr4::package::ObjectPath;
+
+/// Directories of containers and images, whose programs load the libraries of their own roots.
+const FOREIGN: [&str; 6] = [
+    "/var/lib/docker",
+    "/var/lib/containers",
+    "/var/lib/machines",
+    "/var/lib/lxc",
+    "/var/lib/flatpak",
+    "/snap",
+];
+
+/// The package database, in which nothing is started.
+const DATABASE: &str = "/var/sadm";
+
+/// The file systems (statfs(2)) that hold no programs, or only by way of a network.
+const NOT_ENTERED: [(u64, &str); 17] = [
+    (0x9fa0, "proc"),
+    (0x6265_6572, "sysfs"),
+    (0x0027_e0eb, "cgroup"),
+    (0x6367_7270, "cgroup2"),
+    (0x1cd1, "devpts"),
+    (0x6462_6720, "debugfs"),
+    (0x7472_6163, "tracefs"),
+    (0x7363_6673, "securityfs"),
+    (0xcafe_4a11, "bpf"),
+    (0x6165_676c, "pstore"),
+    (0xde5e_81e4, "efivarfs"),
+    (0x1980_0202, "mqueue"),
+    (0x9584_58f6, "hugetlbfs"),
+    (0x6969, "nfs"),
+    (0xff53_4d42, "cifs"),
+    (0xfe53_4d42, "smb2"),
+    (0x6573_5546, "fuse"),
+];
+
+/// What is looked at, and how.
+#[derive(Clone, Copy)]
+pub struct ScanRequest<'a> {
+    /// The root.
+    pub root: &'a Root,
+    /// Paths that are not looked at (`shlib_skip`).
+    pub skip: &'a [PathGlob],
+    /// Paths that are entered although they lie on a network file system or are roots of their own (`shlib_scan`).
+    pub scan: &'a [ObjectPath],
+    /// What is known of files.
+    pub known: &'a FactsCache,
+    /// The moment at which the scan begins.
+    pub began: Timestamp,
+    /// Asked between directories which signal wants this to end.
+    pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+}
+
+/// What a scan has found.
+#[derive(Debug, Default)]
+pub struct LibraryScan {
+    /// The programs, libraries and links.
+    pub tree: LibraryTree,
+    /// The number of programs and libraries that are linked dynamically.
+    pub scanned: u64,
+    /// Files that were not understood, each with the reason, sorted.
+    pub not_understood: Vec<(ObjectPath, String)>,
+    /// Directories that were not entered, sorted.
+    pub skipped: Vec<ObjectPath>,
+    /// What is known now.
+    pub cache: FactsCache,
+}
+
+/// The reason a scan was given up.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// The root itself cannot be read.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// A signal came.
+    #[error("interrupted by signal {0}")]
+    Interrupted(i32),
+}
+
+/// A directory that is still to be entered.
+struct NextDirectory {
+    path: ObjectPath,
+    status: ObjectStatus,
+    /// The number of its mount.
+    mount: u32,
+}
+
+/// A file or link as it was met.
+enum Met {
+    Link(ObjectPath, Vec<u8>),
+    File { path: ObjectPath, inode: (u32, u64), key: Option<FileKey>, facts: Option<Arc<ElfFacts>> },
+}
+
+/// What one directory came to.
+#[derive(Default)]
+struct Entered {
+    met: Vec<Met>,
+    not_understood: Vec<(ObjectPath, String)>,
+    skipped: Vec<ObjectPath>,
+    next: Vec<NextDirectory>,
+}
+
+impl ScanRequest<'_> {
+    /// Looks at the root.
+    pub fn scan(&self) -> Result<LibraryScan, ScanError> {
+        let scanner = Scanner { request: self, mounts: Mutex::default() };
+        let top = self.root.dir(&ObjectPath::root())?;
+        let (status, magic) = (top.itself()?, top.file_system_magic()?);
+        let mount = scanner.mount(&ObjectPath::root(), magic);
+        let mut level = vec![NextDirectory { path: ObjectPath::root(), status, mount }];
+        let mut gathered = Gathered::default();
+        while !level.is_empty() {
+            if let Some(signal) = (self.interrupt)() {
+                return Err(ScanError::Interrupted(signal));
+            }
+            let entered = side_by_side(self.root.workers(), level.len(), || {
+                let (level, scanner) = (&level, &scanner);
+                move |at: usize| level.get(at).map(|directory| scanner.enter(directory)).unwrap_or_default()
+            });
+            level = entered.into_iter().flat_map(|entered| gathered.take(entered)).collect();
+        }
+        let mounts = scanner.mounts.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(gathered.finished(mounts, self.began))
+    }
+}
+
+/// Goes through the directories of a root.
+struct Scanner<'a> {
+    request: &'a ScanRequest<'a>,
+    mounts: Mutex<Vec<MountName>>,
+}
+
+impl Scanner<'_> {
+    /// Returns the number of a mount.
+    fn mount(&self, path: &ObjectPath, magic: u64) -> u32 {
+        let mut mounts = self.mounts.lock().unwrap_or_else(PoisonError::into_inner);
+        mounts.push((path.clone(), format!("{magic:x}")));
+        u32::try_from(mounts.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    fn enter(&self, directory: &NextDirectory) -> Entered {
+        let mut entered = Entered::default();
+        if self.look_into(directory, &mut entered).is_err() {
+            // It went away, or may not be read.
+            entered.skipped.push(directory.path.clone());
+        }
+        entered
+    }
+
+    fn look_into(&self, directory: &NextDirectory, entered: &mut Entered) -> Result<(), RootError> {
+        let NextDirectory { path, mount, .. } = directory;
+        let dir = self.request.root.dir(path)?;
+        let names = dir.names()?;
+        if self.is_foreign(&dir, &names)? {
+            entered.skipped.push(path.clone());
+            return Ok(());
+        }
+        let known = self.known_mount(*mount);
+        for name in names {
+            let Ok(path) = path.join(&name) else { continue };
+            // Who took it away after the listing took it away before it.
+            let Ok(Some(status)) = dir.look(&name) else { continue };
+            if self.is_skipped(&path) {
+                if status.file_type == FileType::Directory {
+                    entered.skipped.push(path);
+                }
+                continue;
+            }
+            match status.file_type {
+                FileType::Directory => self.go_on(directory, path, status, entered),
+                FileType::Symlink => {
+                    entered.met.extend(dir.read_link(&name).ok().map(|target| Met::Link(path, target)));
+                }
+                FileType::Regular => self.meet(&dir, &name, (path, status), (*mount, known), entered),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells whether a directory is a root of its own, or a stage of ours.
+    fn is_foreign(&self, dir: &Dir, names: &[Vec<u8>]) -> Result<bool, RootError> {
+        let has = |name: &[u8]| names.binary_search_by(|known| known[..].cmp(name)).is_ok();
+        if *dir.path() == ObjectPath::root() || self.request.scan.contains(dir.path()) {
+            return Ok(false);
+        }
+        if has(DIRECTORY) {
+            return Ok(true);
+        }
+        let is_there = |parts: &[&[u8]]| -> Result<bool, RootError> {
+            let (Some(last), above) = (parts.last(), parts.iter().rev().skip(1).rev()) else {
+                return Ok(false);
+            };
+            let mut at = dir.again()?;
+            for part in above {
+                if at.look(part)?.is_none_or(|seen| seen.file_type != FileType::Directory) {
+                    return Ok(false);
+                }
+                at = at.dir(part)?;
+            }
+            Ok(at.look(last)?.is_some())
+        };
+        Ok(has(b"etc") && is_there(&[b"etc", b"ld.so.cache"])?
+            || has(b"var") && is_there(&[b"var", b"sadm", b"pkg"])?)
+    }
+
+    fn is_skipped(&self, path: &ObjectPath) -> bool {
+        let request = self.request;
+        if request.scan.contains(path) {
+            return false;
+        }
+        let mut built_in = FOREIGN.iter().chain([&DATABASE]);
+        built_in.any(|known| known.as_bytes() == path.as_bytes())
+            || request.skip.iter().any(|glob| glob.names(path))
+    }
+
+    /// Plans to enter a directory, unless its file system is not entered.
+    fn go_on(&self, above: &NextDirectory, path: ObjectPath, status: ObjectStatus, entered: &mut Entered) {
+        if status.mount == above.status.mount && status.file_system == above.status.file_system {
+            entered.next.push(NextDirectory { path, status, mount: above.mount });
+            return;
+        }
+        let magic =
+            self.request.root.dir(&path).and_then(|dir| Ok((dir.itself()?, dir.file_system_magic()?)));
+        match magic {
+            Ok((status, magic)) if self.is_entered(&path, magic) => {
+                let mount = self.mount(&path, magic);
+                entered.next.push(NextDirectory { path, status, mount });
+            }
+            _ => entered.skipped.push(path),
+        }
+    }
+
+    fn is_entered(&self, path: &ObjectPath, magic: u64) -> bool {
+        self.request.scan.contains(path) || NOT_ENTERED.iter().all(|(known, _)| *known != magic)
+    }
+
+    /// Returns the number that a mount has in the cache.
+    fn known_mount(&self, mount: u32) -> Option<u32> {
+        let mounts = self.mounts.lock().unwrap_or_else(PoisonError::into_inner);
+        mounts.get(mount as usize).and_then(|name| self.request.known.mount(name))
+    }
+
+    /// Looks into a regular file, unless it is known.
+    fn meet(
+        &self,
+        dir: &Dir,
+        name: &[u8],
+        (path, status): (ObjectPath, ObjectStatus),
+        (mount, known): (u32, Option<u32>),
+        entered: &mut Entered,
+    ) {
+        let inode = (mount, status.inode.number);
+        let cached = known.and_then(|known| self.request.known.file(&FactsCache::key(known, &status)?));
+        if let Some(facts) = cached {
+            let key = FactsCache::key(mount, &status);
+            entered.met.push(Met::File { path, inode, key, facts: facts.cloned() });
+            return;
+        }
+        match read_facts(dir, name) {
+            Ok((facts, status)) => {
+                let key = FactsCache::key(mount, &status);
+                entered.met.push(Met::File { path, inode, key, facts: facts.map(Arc::new) });
+            }
+            Err(reason) => entered.not_understood.push((path, reason)),
+        }
+    }
+}
+
+/// How often a file is read that changes meanwhile.
+const TRIES: usize = 3;
+
+/// Reads the facts of a file, with the status that it had before and after.
+fn read_facts(dir: &Dir, name: &[u8]) -> Result<(Option<ElfFacts>, ObjectStatus), String> {
+    let told = |error: RootError| error.to_string();
+    for _ in 0..TRIES {
+        let (file, before) = dir.open_file(name).map_err(told)?;
+        let facts = if has_magic(&file).map_err(|error| error.to_string())? {
+            elf::read(&mut FilePieces::new(&file))
+        } else {
+            Ok(None)
+        };
+        if matches!(facts, Ok(None)) {
+            return Ok((None, before));
+        }
+        let after = ObjectStatus::of(&file, || dir.root().show(&dir.at(name))).map_err(told)?;
+        if (before.size, before.mtime, before.ctime) == (after.size, after.mtime, after.ctime) {
+            return facts.map(|facts| (facts, before)).map_err(|error| error.to_string());
+        }
+    }
+    Err("it is being written".to_owned())
+}
+
+/// Tells whether a file begins as an ELF file does.
+fn has_magic(file: &File) -> std::io::Result<bool> {
+    let mut head = [0; elf::MAGIC.len()];
+    match file.read_exact_at(&mut head, 0) {
+        Ok(()) => Ok(head == elf::MAGIC),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// What was met so far.
+#[derive(Default)]
+struct Gathered {
+    scan: LibraryScan,
+    /// The files by mount and inode: two names of one share it.
+    files: HashMap<(u32, u64), Arc<LibraryFile>>,
+    known: Vec<(FileKey, Option<Arc<ElfFacts>>)>,
+}
+
+impl Gathered {
+    /// Takes what one directory came to; returns the directories in it.
+    fn take(&mut self, entered: Entered) -> Vec<NextDirectory> {
+        self.scan.not_understood.extend(entered.not_understood);
+        self.scan.skipped.extend(entered.skipped);
+        for met in entered.met {
+            match met {
+                Met::Link(path, target) => self.scan.tree.put_link(path, &target),
+                Met::File { path, inode, key, facts } => {
+                    self.known.extend(key.map(|key| (key, facts.clone())));
+                    let Some(facts) = facts else { continue };
+                    self.scan.scanned += 1;
+                    let file =
+                        self.files.entry(inode).or_insert_with(|| Arc::new(LibraryFile { facts })).clone();
+                    self.scan.tree.put_file(path, file);
+                }
+            }
+        }
+        entered.next
+    }
+
+    fn finished(self, mounts: Vec<MountName>, began: Timestamp) -> LibraryScan {
+        let mut scan = self.scan;
+        scan.not_understood.sort();
+        scan.skipped.sort();
+        scan.cache = FactsCache::new(mounts, self.known, began);
+        scan
+    }
+}

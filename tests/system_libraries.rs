@@ -1,0 +1,214 @@
+//! The programs and libraries of this machine, as `readelf` and `ldd` see them and as the program does. A sample in every
+//! run; all of them with
+//!
+//! ```text
+//! PATCHADM_TESTS=whole cargo test --release --test integration system_libraries -- --nocapture
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use patchadm_core::elf::{self, ElfFacts, FilePieces};
+use patchadm_core::libraries::{FactsCache, LibraryTree, Loader};
+use patchadm_core::operation::libraries::loader_settings;
+use patchadm_core::operation::libraries::scan::{LibraryScan, ScanRequest};
+use patchadm_core::path_glob::PathGlob;
+use patchadm_rootfs::{Root, Timestamp};
+use patchadm_svr4::package::ObjectPath;
+
+use crate::reliability::{figures, is_whole};
+use crate::scenario::shared;
+
+/// What is looked at of this machine.
+const TOPS: [&str; 9] = ["usr", "lib", "lib32", "lib64", "libx32", "bin", "sbin", "etc", "opt"];
+
+/// Whether a program can be run here.
+fn runs(program: &str, argument: &str) -> bool {
+    Command::new(program).arg(argument).output().is_ok_and(|output| output.status.success())
+}
+
+/// The programs and libraries of this machine.
+fn scan() -> LibraryScan {
+    let root = Root::open(Path::new("/")).unwrap();
+    let top = std::fs::read_dir("/").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let others = top.filter(|name| !TOPS.contains(&name.as_str()));
+    let skip: Vec<PathGlob> = others.map(|name| PathGlob::parse(&format!("/{name}")).unwrap()).collect();
+    let known = FactsCache::default();
+    let began = Timestamp { seconds: 0, nanoseconds: 0 };
+    let request =
+        ScanRequest { root: &root, skip: &skip, scan: &[], known: &known, began, interrupt: &|| None };
+    request.scan().unwrap()
+}
+
+/// A path of the tree on this machine.
+fn on_disk(path: &ObjectPath) -> PathBuf {
+    PathBuf::from(path.to_string())
+}
+
+/// Files of a tree, sorted: all of them, or a sample.
+fn chosen(tree: &LibraryTree) -> Vec<(PathBuf, &ElfFacts)> {
+    let mut files: Vec<_> = tree.files().map(|(path, file)| (on_disk(path), &*file.facts)).collect();
+    files.sort_by(|(one, _), (other, _)| one.cmp(other));
+    files.into_iter().step_by(if is_whole() { 1 } else { 40 }).collect()
+}
+
+/// What a file says, each statement a line.
+fn told(facts: &ElfFacts) -> BTreeSet<String> {
+    let mut told: BTreeSet<String> = facts.needed.iter().map(|name| format!("needed {name}")).collect();
+    told.extend(facts.soname.iter().map(|name| format!("soname {name}")));
+    told.extend(facts.rpath.iter().map(|path| format!("rpath {path}")));
+    told.extend(facts.runpath.iter().map(|path| format!("runpath {path}")));
+    told.extend(facts.defines.iter().map(|version| format!("defines {version}")));
+    told.extend(facts.needs.iter().map(|need| {
+        let weak = if need.is_weak { " weak" } else { "" };
+        format!("needs {} {}{weak}", need.library, need.version)
+    }));
+    told
+}
+
+/// The same of files by `readelf -dVW`.
+fn told_by_readelf(paths: &[&Path]) -> BTreeMap<PathBuf, BTreeSet<String>> {
+    let output = Command::new("readelf").env("LC_ALL", "C").arg("-dVW").args(paths).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut told: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
+    let mut file = paths[0].to_owned();
+    let mut library = String::new();
+    let tags =
+        [("(NEEDED)", "needed"), ("(SONAME)", "soname"), ("(RPATH)", "rpath"), ("(RUNPATH)", "runpath")];
+    for line in text.lines() {
+        let field =
+            |name: &str| -> Option<&str> { line.split_once(name)?.1.split("  ").next().map(str::trim) };
+        if let Some(path) = line.strip_prefix("File: ") {
+            file = path.into();
+            continue;
+        }
+        let told = told.entry(file.clone()).or_default();
+        if let Some((_, word)) = tags.iter().find(|(tag, _)| line.contains(tag)) {
+            let value = line.split_once('[').unwrap().1.trim_end_matches(']');
+            told.insert(format!("{word} {value}"));
+        } else if let (true, Some(name)) = (line.contains("Rev: "), field("Name: ")) {
+            if !line.contains("Flags: BASE") {
+                told.insert(format!("defines {name}"));
+            }
+        } else if let Some(name) = field("File: ").filter(|_| line.contains("Cnt: ")) {
+            name.clone_into(&mut library);
+        } else if let (true, Some(name)) = (line.contains("Flags: "), field("Name: ")) {
+            let weak = if line.contains("Flags: WEAK") { " weak" } else { "" };
+            told.insert(format!("needs {library} {name}{weak}"));
+        }
+    }
+    // What a RUNPATH stands beside is of no effect.
+    for told in told.values_mut().filter(|told| told.iter().any(|line| line.starts_with("runpath "))) {
+        told.retain(|line| !line.starts_with("rpath "));
+    }
+    told
+}
+
+/// The ELF files below the real releases.
+fn of_the_cases() -> Vec<PathBuf> {
+    let Some(cases) = shared("system_libraries", "cases") else { return Vec::new() };
+    let mut found = Vec::new();
+    let mut next = vec![cases];
+    while let Some(directory) = next.pop() {
+        for entry in std::fs::read_dir(directory).unwrap().map(Result::unwrap) {
+            match entry.file_type().unwrap() {
+                kind if kind.is_dir() => next.push(entry.path()),
+                kind if kind.is_file() => found.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_file_says_what_readelf_says() {
+    if !runs("readelf", "--version") {
+        return crate::skipped("every_file_says_what_readelf_says: no readelf");
+    }
+    let scan = scan();
+    let here = chosen(&scan.tree);
+    let cases: Vec<(PathBuf, ElfFacts)> = of_the_cases()
+        .into_iter()
+        .filter_map(|path| {
+            let file = std::fs::File::open(&path).unwrap();
+            let facts = elf::read(&mut FilePieces::new(&file)).unwrap()?;
+            Some((path, facts))
+        })
+        .collect();
+    let cases = cases.iter().map(|(path, facts)| (path.clone(), facts));
+    let files: Vec<(PathBuf, &ElfFacts)> = here.into_iter().chain(cases).collect();
+    for part in files.chunks(100) {
+        // One more name, so that it says the name of each.
+        let paths: Vec<&Path> =
+            part.iter().map(|(path, _)| &**path).chain([Path::new("/proc/self/exe")]).collect();
+        let other = told_by_readelf(&paths);
+        for (path, facts) in part {
+            assert_eq!(told(facts), other.get(path).cloned().unwrap_or_default(), "{}", path.display());
+        }
+    }
+    assert!(!is_whole() || files.len() >= 1500, "{} files", files.len());
+    figures("readelf", &[("files as readelf says", files.len() as u64), ("others", 0)]);
+}
+
+/// What `ldd` says that a file loads: each name, and the real path of what was found.
+fn told_by_ldd(path: &Path) -> Option<BTreeMap<String, Option<PathBuf>>> {
+    let output = Command::new("ldd").env("LC_ALL", "C").arg(path).output().unwrap();
+    if !output.status.success() {
+        return None;
+    }
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut told = BTreeMap::new();
+    for line in text.lines().map(str::trim) {
+        let Some((name, found)) = line.split_once(" => ") else { continue };
+        let found = found.rsplit_once(" (0x").map(|(path, _)| std::fs::canonicalize(path).unwrap());
+        told.insert(name.to_owned(), found);
+    }
+    Some(told)
+}
+
+/// Why a file that `ldd` names is another one, where that is known.
+fn explained(found: Option<&PathBuf>) -> bool {
+    // Copies for newer processors, which are not read: what is there is there in its plain form as well.
+    found.is_some_and(|path| path.to_string_lossy().contains("/glibc-hwcaps/"))
+}
+
+#[test]
+fn every_program_and_library_finds_what_ldd_finds() {
+    if !runs("ldd", "--version") {
+        return crate::skipped("every_program_and_library_finds_what_ldd_finds: no ldd");
+    }
+    let scan = scan();
+    let settings = loader_settings(&Root::open(Path::new("/")).unwrap());
+    let mut loader = Loader::new(&scan.tree, &settings);
+    let (mut compared, mut names, mut explanations) = (0, 0, 0);
+    for (path, _) in chosen(&scan.tree) {
+        let Some(expected) = told_by_ldd(&path) else { continue };
+        let at = ObjectPath::new(path.to_str().unwrap().as_bytes()).unwrap();
+        let loading = loader.load(&at).unwrap();
+        let needs = loading.objects.iter().flat_map(|object| &object.needs);
+        let found: BTreeMap<&str, Option<PathBuf>> = needs
+            .map(|need| {
+                (need.name.as_str(), need.found.map(|index| on_disk(&loading.objects[index].way.path)))
+            })
+            .collect();
+        for (name, expected) in &expected {
+            names += 1;
+            if explained(expected.as_ref()) {
+                explanations += 1;
+                continue;
+            }
+            assert_eq!(found.get(name.as_str()), Some(expected), "{} needs {name}", path.display());
+        }
+        compared += 1;
+    }
+    figures(
+        "ldd",
+        &[
+            ("programs and libraries", compared),
+            ("names as ldd finds them", names),
+            ("explained", explanations),
+        ],
+    );
+}
