@@ -40,8 +40,7 @@ pub(super) fn defined(
     let entries = whole_table(source, layout, table, |bytes| {
         let definitions = VerDefIterator::new(layout.endian, layout.class, table.count, 0, bytes);
         // The first name is that of the version, the others are those of the versions before.
-        let named = definitions.map(|(definition, mut names)| Some((definition, names.next()?)));
-        Ok(named.take_while(Option::is_some).flatten().collect::<Vec<_>>())
+        Ok(definitions.map_while(|(definition, mut names)| Some((definition, names.next()?))).collect())
     })?;
     dynamic.count_entries(entries.len())?;
     let versions = entries.into_iter().filter(|(definition, _)| definition.vd_flags & BASE == 0);

@@ -14,8 +14,7 @@
 //! a line for each fact       JSON; the fact of an entry is its number from 1, or 0 of what is no program or library
 //! ```
 
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};

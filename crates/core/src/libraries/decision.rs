@@ -169,7 +169,8 @@ pub struct LibraryChange<'a> {
 impl LibraryChange<'_> {
     /// Decides what stays.
     pub fn decide(&self) -> LibraryDecision {
-        let lost = self.lost_needs();
+        let starts = starting_points(self.after, self.settings);
+        let lost = self.lost_needs(&starts);
         let mut obstacles: BTreeMap<ObjectPath, Obstacle> = self
             .candidates
             .iter()
@@ -177,7 +178,7 @@ impl LibraryChange<'_> {
             .collect();
         let kept = loop {
             let kept = self.reachable(&lost, &obstacles);
-            let shadows = self.shadowing(&kept);
+            let shadows = self.shadowing(&starts, &kept);
             if shadows.is_empty() {
                 break kept;
             }
@@ -187,14 +188,14 @@ impl LibraryChange<'_> {
     }
 
     /// The needs that the change leaves unmet, and that count.
-    fn lost_needs(&self) -> BTreeSet<CountedNeed> {
+    fn lost_needs(&self, starts: &BTreeSet<ObjectPath>) -> BTreeSet<CountedNeed> {
         let (mut before, mut after) =
             (Loader::new(self.before, self.settings), Loader::new(self.after, self.settings));
         let mut lost = BTreeSet::new();
-        for path in starting_points(self.after, self.settings) {
-            let Some(now) = after.load(&path) else { continue };
-            let was = self.same_file(&path).then(|| before.load(&path)).flatten();
-            lost.extend(self.lost_by(&path, &now, was.as_ref()));
+        for path in starts {
+            let Some(now) = after.load(path) else { continue };
+            let was = self.same_file(path).then(|| before.load(path)).flatten();
+            lost.extend(self.lost_by(path, &now, was.as_ref()));
         }
         lost
     }
@@ -343,7 +344,11 @@ impl LibraryChange<'_> {
     }
 
     /// The candidates that somebody would find, if they stayed, in the place of what serves him after the change.
-    fn shadowing(&self, kept: &BTreeMap<ObjectPath, BTreeSet<Consumer>>) -> BTreeSet<ObjectPath> {
+    fn shadowing(
+        &self,
+        starts: &BTreeSet<ObjectPath>,
+        kept: &BTreeMap<ObjectPath, BTreeSet<Consumer>>,
+    ) -> BTreeSet<ObjectPath> {
         let mut shadows = BTreeSet::new();
         if kept.is_empty() {
             return shadows;
@@ -351,8 +356,8 @@ impl LibraryChange<'_> {
         let tree = self.with(|path| kept.contains_key(path));
         let (mut with, mut without) =
             (Loader::new(&tree, self.settings), Loader::new(self.after, self.settings));
-        for path in starting_points(self.after, self.settings) {
-            let (Some(with), Some(without)) = (with.load(&path), without.load(&path)) else { continue };
+        for path in starts {
+            let (Some(with), Some(without)) = (with.load(path), without.load(path)) else { continue };
             for (index, object) in without.objects.iter().enumerate() {
                 for need in &object.needs {
                     if !self.lack(&without, index, need, None).is_nothing() {
