@@ -27,6 +27,7 @@
 //! | --- | --- | --- |
 //! | [`operation`] | applying, backing out, checking, listing, making and moving packages, recovering, each from its beginning to its end | all others |
 //! | [`plan`] | deciding everything before anything is touched | source, inventory, policy, format |
+//! | [`mod@order`] | the order in which things that need each other are renewed | nothing |
 //! | [`resolve`] | which of many patches go in, and in which order | plan, depot, policy |
 //! | [`patch_scripts`] | the texts of the scripts that patches and backout packages of ours carry | nothing |
 //! | [`build`] | patches made of two releases | release, elf, source, sign, `patch_scripts`, format |
@@ -97,6 +98,7 @@ pub mod inventory;
 pub mod libraries;
 pub mod namespaces;
 pub mod operation;
+pub mod order;
 pub mod patch_scripts;
 pub mod path_glob;
 pub mod plan;

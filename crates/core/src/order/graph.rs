@@ -1,0 +1,134 @@
+//! Names, and which of them needs which.
+
+use std::collections::BTreeSet;
+
+use super::closure::reached;
+use super::neighbours::Neighbours;
+use super::sequence::sequence;
+
+/// Where an edge comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EdgeKind {
+    /// A `depend` file.
+    Depend,
+    /// What a program or library says to its loader.
+    Elf,
+    /// A requirement of a patch.
+    Patch,
+}
+
+impl EdgeKind {
+    /// Returns the word for it: `depend`, `elf` or `patch`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Depend => "depend",
+            Self::Elf => "elf",
+            Self::Patch => "patch",
+        }
+    }
+}
+
+/// A need: `from` needs `to`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NeedEdge {
+    /// What needs.
+    pub from: String,
+    /// What is needed.
+    pub to: String,
+    /// Where the edge comes from.
+    pub kind: EdgeKind,
+    /// The file that says so, where there is one of its own.
+    pub object: Option<String>,
+    /// What it says: a line of `depend`, the name of a library, a requirement.
+    pub need: String,
+}
+
+/// Which way is gone from what is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OrderDirection {
+    /// To what needs it.
+    #[default]
+    Dependents,
+    /// To what it needs.
+    Dependencies,
+}
+
+impl OrderDirection {
+    /// Returns the word for it: `dependents` or `dependencies`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Dependents => "dependents",
+            Self::Dependencies => "dependencies",
+        }
+    }
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct OrderRequest<'a> {
+    /// Where to begin: these names are part of the answer. Names that the graph does not have are passed over.
+    pub operands: &'a [String],
+    /// Which way is gone from them.
+    pub direction: OrderDirection,
+    /// Whether each comes before what it needs.
+    pub is_reversed: bool,
+}
+
+/// The answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DependencyOrder {
+    /// The groups in their order. The names of a group need each other, and are sorted by their bytes.
+    pub groups: Vec<Vec<String>>,
+    /// The edges between the names of the answer, sorted.
+    pub edges: Vec<NeedEdge>,
+}
+
+/// Names, and which of them needs which.
+#[derive(Clone, Debug)]
+pub struct DependencyGraph {
+    /// The names, sorted by their bytes, without repetition.
+    names: Vec<String>,
+    /// The edges between different names, sorted, without repetition.
+    edges: Vec<NeedEdge>,
+    needs: Neighbours,
+    needed_by: Neighbours,
+}
+
+impl DependencyGraph {
+    /// Makes a graph of names and edges in any order. The ends of an edge need not be among the names; what needs itself
+    /// says nothing.
+    pub fn new(names: impl IntoIterator<Item = String>, mut edges: Vec<NeedEdge>) -> Self {
+        edges.retain(|edge| edge.from != edge.to);
+        edges.sort_unstable();
+        edges.dedup();
+        let ends = edges.iter().flat_map(|edge| [&edge.from, &edge.to]).cloned();
+        let mut names: Vec<String> = names.into_iter().chain(ends).collect();
+        names.sort_unstable();
+        names.dedup();
+        let place = |name: &String| names.binary_search(name).ok();
+        let pairs: Vec<(usize, usize)> =
+            edges.iter().filter_map(|edge| Some((place(&edge.from)?, place(&edge.to)?))).collect();
+        let turned = pairs.iter().map(|(from, to)| (*to, *from)).collect();
+        let count = names.len();
+        Self { needs: Neighbours::new(count, pairs), needed_by: Neighbours::new(count, turned), names, edges }
+    }
+
+    /// Answers a request.
+    pub fn order(&self, request: &OrderRequest<'_>) -> DependencyOrder {
+        let start = request.operands.iter().filter_map(|name| self.names.binary_search(name).ok());
+        let neighbours = match request.direction {
+            OrderDirection::Dependents => &self.needed_by,
+            OrderDirection::Dependencies => &self.needs,
+        };
+        let marks = reached(start, neighbours);
+        let mut groups = sequence(&self.needs, &marks);
+        if request.is_reversed {
+            groups.reverse();
+        }
+        let named = |group: Vec<usize>| group.into_iter().map(|node| self.names[node].clone()).collect();
+        let marked = self.names.iter().zip(&marks).filter(|(_, is_marked)| **is_marked);
+        let chosen: BTreeSet<&String> = marked.map(|(name, _)| name).collect();
+        let edges = self.edges.iter().filter(|edge| chosen.contains(&edge.from) && chosen.contains(&edge.to));
+        DependencyOrder { edges: edges.cloned().collect(), groups: groups.into_iter().map(named).collect() }
+    }
+}
