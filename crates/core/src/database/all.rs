@@ -18,6 +18,9 @@ use patchadm_svr4::format::params::LARGEST_FILE;
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::AppliedPatches;
 
+/// The largest `depend` file that is read, in bytes.
+const LARGEST_DEPEND: u64 = 16 << 20;
+
 /// The number of packages worth a thread.
 const SHARE: usize = 100;
 
@@ -92,6 +95,20 @@ impl<'a> PackageRecords<'a> {
             Ok(true) => installed::put_aside(self.view, &self.inst),
             Ok(false) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Reads its `depend` file, or returns `None` if it has none.
+    pub fn depend(&self) -> Result<Option<Vec<u8>>, DatabaseError> {
+        let install = self.dir.as_ref().map(|dir| dir.dir(b"install")).transpose();
+        match install {
+            Ok(Some(install)) => Ok(install.read_regular(b"depend", LARGEST_DEPEND)?),
+            Err(error) if error.is_not_found() => Ok(None),
+            // A symbolic link is followed inside the root.
+            Ok(None) | Err(_) => match places::package(&self.inst).join(b"install/depend") {
+                Ok(path) => Ok(self.view.read(&path, LARGEST_DEPEND)?),
+                Err(_) => Ok(None),
+            },
         }
     }
 

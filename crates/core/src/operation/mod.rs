@@ -25,6 +25,7 @@ pub mod make;
 pub mod many;
 pub mod mend;
 mod new_database;
+pub mod order;
 pub mod packages;
 pub mod patches;
 pub mod path_check;

@@ -58,9 +58,11 @@ pub(super) fn needed_by(package: &PkgInst, inventory: &Inventory) -> Vec<String>
 
 /// Whether this package is one that is meant.
 fn means(dependency: &Dependency, package: &PkgInst, params: &Params) -> bool {
-    if package.abbreviation() != dependency.package {
-        return false;
-    }
+    package.abbreviation() == dependency.package && fits_version(dependency, params)
+}
+
+/// Whether a package with these parameters has one of the versions that are meant.
+pub(crate) fn fits_version(dependency: &Dependency, params: &Params) -> bool {
     let arch = String::from_utf8_lossy(&compact(params.get("ARCH").unwrap_or_default())).into_owned();
     let version = params.text("VERSION");
     let mut versions = dependency.versions.iter();

@@ -1,7 +1,7 @@
 //! What installing, adopting, removing and forgetting a package do to a root.
 
 pub mod adopt;
-pub(super) mod depend;
+pub(crate) mod depend;
 pub mod forget;
 pub mod install;
 pub mod package_records;

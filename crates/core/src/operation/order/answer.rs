@@ -1,0 +1,94 @@
+//! What is asked for, and what is answered.
+
+use super::error::OrderError;
+use super::stale::StaleEntry;
+use crate::order::{DependencyGraph, DependencyOrder, OrderDirection, OrderRequest};
+use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::patch::PatchId;
+
+/// What is put in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderSubject {
+    /// Packages, and programs and libraries of no package.
+    Packages,
+    /// Patches.
+    Patches,
+}
+
+impl OrderSubject {
+    /// Returns the word for it: `packages` or `patches`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Packages => "packages",
+            Self::Patches => "patches",
+        }
+    }
+}
+
+/// Something that is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrderOperand {
+    /// A package or patch.
+    Name(String),
+    /// A path, as the records have it.
+    Path(ObjectPath),
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct OrderQuestion {
+    /// What is named; where nothing is, all packages are meant, and of a depot all patches.
+    pub operands: Vec<OrderOperand>,
+    /// Which way is gone from there.
+    pub direction: OrderDirection,
+    /// Whether each comes before what it needs.
+    pub is_reversed: bool,
+    /// Whether only that is wanted which needs a kept library or would load two versions of one.
+    pub is_about_stale: bool,
+}
+
+/// The answer.
+#[derive(Clone, Debug)]
+pub struct OrderAnswer {
+    /// What was put in order.
+    pub subject: OrderSubject,
+    /// The groups, and the edges between their names.
+    pub order: DependencyOrder,
+    /// What is stale, in the order of the groups; `None` where nobody asked.
+    pub stale: Option<Vec<StaleEntry>>,
+    /// Files that were not understood, each with the reason, sorted.
+    pub not_understood: Vec<(String, String)>,
+}
+
+impl OrderOperand {
+    /// The operand as messages show it.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::Name(name) => name.escape_debug().to_string(),
+            Self::Path(path) => path.to_string(),
+        }
+    }
+}
+
+impl OrderQuestion {
+    /// Puts the nodes of a graph in order that are reached from some.
+    pub(super) fn order(&self, graph: &DependencyGraph, starts: &[String]) -> DependencyOrder {
+        let (direction, is_reversed) = (self.direction, self.is_reversed);
+        graph.order(&OrderRequest { operands: starts, direction, is_reversed })
+    }
+
+    /// Returns the patches that are named, each as `known` spells it.
+    pub(super) fn patches<'k>(
+        &self,
+        known: impl Fn(&PatchId) -> Option<&'k PatchId>,
+    ) -> Result<Vec<String>, OrderError> {
+        let named = |operand: &OrderOperand| match operand {
+            OrderOperand::Name(name) => {
+                let id = PatchId::new(name).ok().and_then(|id| known(&id));
+                id.map(ToString::to_string).ok_or_else(|| OrderError::Unknown(operand.shown()))
+            }
+            OrderOperand::Path(_) => Err(OrderError::Mixed),
+        };
+        self.operands.iter().map(named).collect()
+    }
+}

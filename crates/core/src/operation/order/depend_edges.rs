@@ -1,0 +1,66 @@
+//! Edges from `depend` files.
+
+use std::collections::HashMap;
+
+use crate::order::{EdgeKind, NeedEdge};
+use crate::plan::package::depend::fits_version;
+use patchadm_svr4::format::depend::{Depend, Dependency, DependencyKind};
+use patchadm_svr4::package::{Params, PkgInst};
+
+/// A package, and what its `depend` file says.
+#[derive(Clone, Debug)]
+pub(super) struct DependingPackage {
+    /// Its instance.
+    pub(super) instance: PkgInst,
+    /// Its parameters.
+    pub(super) params: Params,
+    /// The file, where it has one, and what is in it.
+    pub(super) depend: Option<(String, Depend)>,
+}
+
+/// Makes the edges of all packages. A line means each instance that it fits; where it fits none, each instance of the
+/// package: that a version is another one than it was does not change which is renewed first.
+pub(super) fn depend_edges(packages: &[DependingPackage]) -> Vec<NeedEdge> {
+    let mut instances: HashMap<&str, Vec<&DependingPackage>> = HashMap::new();
+    for package in packages {
+        instances.entry(package.instance.abbreviation()).or_default().push(package);
+    }
+    let mut edges = Vec::new();
+    for package in packages {
+        let Some((file, depend)) = &package.depend else { continue };
+        for dependency in &depend.dependencies {
+            let known = instances.get(&*dependency.package).map(Vec::as_slice).unwrap_or_default();
+            for other in meant(dependency, known) {
+                edges.extend(edge(package, file, dependency, other));
+            }
+        }
+    }
+    edges
+}
+
+/// The instances that a line means.
+fn meant<'p>(dependency: &Dependency, known: &[&'p DependingPackage]) -> Vec<&'p DependingPackage> {
+    let fitting = known.iter().filter(|package| fits_version(dependency, &package.params)).copied();
+    let fitting: Vec<&DependingPackage> = fitting.collect();
+    if fitting.is_empty() { known.to_vec() } else { fitting }
+}
+
+fn edge(
+    package: &DependingPackage,
+    file: &str,
+    dependency: &Dependency,
+    other: &DependingPackage,
+) -> Option<NeedEdge> {
+    let (from, to, letter) = match dependency.binding {
+        DependencyKind::Prerequisite => (package, other, 'P'),
+        DependencyKind::Reverse => (other, package, 'R'),
+        DependencyKind::Incompatible => return None,
+    };
+    Some(NeedEdge {
+        from: from.instance.to_string(),
+        to: to.instance.to_string(),
+        kind: EdgeKind::Depend,
+        object: Some(file.to_owned()),
+        need: format!("{letter} {}", dependency.package),
+    })
+}

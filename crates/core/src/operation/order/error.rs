@@ -1,0 +1,53 @@
+//! The reasons why nothing can be put in order.
+
+use std::path::PathBuf;
+
+use crate::database::{DatabaseError, ViewError};
+use crate::operation::depots::DepotError;
+use crate::operation::failure::Failure;
+use crate::operation::libraries::scan::ScanError;
+use crate::source::SourceError;
+
+/// The reason nothing can be put in order.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// The records of the root cannot be read.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+    /// The programs and libraries of the root cannot be looked at.
+    #[error(transparent)]
+    Scan(#[from] ScanError),
+    /// A name or path that is none.
+    #[error("{0} is no package, patch or object that is there")]
+    Unknown(String),
+    /// Packages and patches are named together.
+    #[error("packages and patches cannot be put in one order: name one or the other")]
+    Mixed,
+    /// Patches are asked for libraries.
+    #[error("patches have no stale libraries: name packages or paths with --stale, or nothing")]
+    StalePatches,
+    /// Stale libraries are asked of packages that are not installed.
+    #[error("--stale is about what is installed, and -M names something else")]
+    StaleElsewhere,
+    /// The directory holds neither packages nor patches.
+    #[error("{} holds neither packages nor patches", .0.display())]
+    Empty(PathBuf),
+    /// A package cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A depot cannot be read.
+    #[error(transparent)]
+    Depot(#[from] DepotError),
+}
+
+impl From<DatabaseError> for OrderError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Failure(error.into())
+    }
+}
+
+impl From<ViewError> for OrderError {
+    fn from(error: ViewError) -> Self {
+        Self::Failure(DatabaseError::from(error).into())
+    }
+}

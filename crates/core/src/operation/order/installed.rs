@@ -1,0 +1,187 @@
+//! The packages or patches of a root.
+
+use std::collections::BTreeSet;
+
+use super::answer::{OrderAnswer, OrderOperand, OrderQuestion, OrderSubject};
+use super::depend_edges::{DependingPackage, depend_edges};
+use super::error::OrderError;
+use super::library_uses::LibraryUses;
+use super::object_owners::ObjectOwners;
+use super::patch_edges::patch_graph;
+use super::stale::{only_stale, stale_entries};
+use crate::database::{
+    DatabaseError, RecordView, all, contents, installed, places, policy, read_consistently,
+};
+use crate::libraries::{FactsCache, LibraryTree};
+use crate::operation::failure::Failure;
+use crate::operation::libraries::loader_settings;
+use crate::operation::libraries::scan::ScanRequest;
+use crate::operation::session::must_have_database;
+use crate::order::DependencyGraph;
+use patchadm_rootfs::{Root, Timestamp};
+use patchadm_svr4::format::depend::Depend;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::patch::{AppliedPatches, PatchId};
+
+/// The parameter of a package that holds kept libraries.
+const KEPT_FROM: &str = "KEPT_FROM";
+
+/// Puts packages or patches of a root in order. `interrupt` is asked which signal wants this to end.
+pub fn order_of_root(
+    root: &Root,
+    question: &OrderQuestion,
+    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+) -> Result<OrderAnswer, OrderError> {
+    must_have_database(root)?;
+    match patches_meant(root, question)? {
+        None => order_of_packages(root, question, interrupt),
+        Some(_) if question.is_about_stale => Err(OrderError::StalePatches),
+        Some(applied) => {
+            let starts = question.patches(|id| applied.get(id).map(|patch| &patch.id))?;
+            Ok(OrderAnswer {
+                subject: OrderSubject::Patches,
+                order: question.order(&patch_graph(&applied), &starts),
+                stale: None,
+                not_understood: Vec::new(),
+            })
+        }
+    }
+}
+
+/// The applied patches, if the operands are some of them; `None` where they are packages or paths.
+fn patches_meant(root: &Root, question: &OrderQuestion) -> Result<Option<AppliedPatches>, OrderError> {
+    let packages = read_consistently(root, installed::packages)?;
+    let is_package = |operand: &&OrderOperand| match operand {
+        OrderOperand::Name(name) => !instances(&packages, name).is_empty(),
+        OrderOperand::Path(_) => true,
+    };
+    let (packages, others): (Vec<_>, Vec<_>) = question.operands.iter().partition(is_package);
+    if others.is_empty() {
+        return Ok(None);
+    }
+    let separator = policy::of_root(root).map_err(Failure::from)?.separator;
+    let applied = read_consistently(root, |view| all::applied(view, &separator))?;
+    let is_applied = |operand: &OrderOperand| match operand {
+        OrderOperand::Name(name) => PatchId::new(name).is_ok_and(|id| applied.get(&id).is_some()),
+        OrderOperand::Path(_) => false,
+    };
+    match others.iter().find(|operand| !is_applied(operand)) {
+        Some(unknown) => Err(OrderError::Unknown(unknown.shown())),
+        None if packages.is_empty() => Ok(Some(applied)),
+        None => Err(OrderError::Mixed),
+    }
+}
+
+/// The instances that a name means: the one of that name, else all of that package.
+fn instances<'p>(packages: &'p [PkgInst], name: &str) -> Vec<&'p PkgInst> {
+    let exactly = packages.iter().find(|package| package.as_str() == name);
+    exactly.map_or_else(
+        || packages.iter().filter(|package| package.abbreviation() == name).collect(),
+        |package| vec![package],
+    )
+}
+
+/// What the records say at one moment.
+struct PackageRecordsRead {
+    packages: Vec<DependingPackage>,
+    owners: ObjectOwners,
+    /// The nodes that the operands mean.
+    starts: Vec<String>,
+}
+
+fn order_of_packages(
+    root: &Root,
+    question: &OrderQuestion,
+    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+) -> Result<OrderAnswer, OrderError> {
+    let known = FactsCache::default();
+    let began = Timestamp::whole(0);
+    let scan = ScanRequest { root, skip: &[], scan: &[], known: &known, began, interrupt }.scan()?;
+    let read: PackageRecordsRead = read_consistently(root, |view| {
+        let packages = depending_packages(view)?;
+        let owners = ObjectOwners::read(view, &scan.tree, root.workers())?;
+        let instances: Vec<PkgInst> = packages.iter().map(|package| package.instance.clone()).collect();
+        let operands = Operands { view, tree: &scan.tree, owners: &owners, packages: &instances };
+        let starts = question.operands.iter().map(|operand| operands.nodes(operand));
+        let starts = starts.collect::<Result<Vec<_>, OrderError>>()?.concat();
+        Ok::<_, OrderError>(PackageRecordsRead { packages, owners, starts })
+    })?;
+    let PackageRecordsRead { packages, owners, mut starts } = read;
+    let uses = LibraryUses::of(&scan.tree, &loader_settings(root));
+    let mut edges = depend_edges(&packages);
+    edges.extend(owners.edges(&uses));
+    let stale = question.is_about_stale.then(|| stale_entries(&uses, &owners, &kept(&packages)));
+    let names: Vec<String> = packages.iter().map(|package| package.instance.to_string()).collect();
+    let stale_names = || stale.iter().flatten().map(|entry| entry.name.clone());
+    let graph = DependencyGraph::new(names.iter().cloned().chain(stale_names()).chain(starts.clone()), edges);
+    if question.operands.is_empty() {
+        starts.extend(names.into_iter().chain(stale_names()));
+    }
+    let mut order = question.order(&graph, &starts);
+    let stale = stale.map(|entries| only_stale(&mut order, entries));
+    let not_understood = scan.not_understood.into_iter().map(|(path, reason)| (root.show(&path), reason));
+    Ok(OrderAnswer {
+        subject: OrderSubject::Packages,
+        order,
+        stale,
+        not_understood: not_understood.collect(),
+    })
+}
+
+/// The packages that hold kept libraries.
+fn kept(packages: &[DependingPackage]) -> BTreeSet<String> {
+    let kept = packages.iter().filter(|package| package.params.get(KEPT_FROM).is_some());
+    kept.map(|package| package.instance.to_string()).collect()
+}
+
+/// Reads all installed packages with their `depend` files.
+fn depending_packages(view: &RecordView<'_>) -> Result<Vec<DependingPackage>, OrderError> {
+    all::each(view, |package| {
+        let Some(params) = package.params()? else { return Ok(None) };
+        let instance = package.inst().clone();
+        let depend = package.depend()?.map(|text| {
+            let file = places::package(&instance).join(b"install/depend");
+            (file.map(|path| path.to_string()).unwrap_or_default(), Depend::parse(&text))
+        });
+        Ok::<_, OrderError>(Some(DependingPackage { instance, params, depend }))
+    })
+}
+
+/// What operands are looked up in.
+struct Operands<'a> {
+    view: &'a RecordView<'a>,
+    tree: &'a LibraryTree,
+    owners: &'a ObjectOwners,
+    packages: &'a [PkgInst],
+}
+
+impl Operands<'_> {
+    /// The nodes that an operand means.
+    fn nodes(&self, operand: &OrderOperand) -> Result<Vec<String>, OrderError> {
+        let nodes = match operand {
+            OrderOperand::Name(name) => {
+                instances(self.packages, name).into_iter().map(ToString::to_string).collect()
+            }
+            OrderOperand::Path(path) => self.nodes_of_path(path)?,
+        };
+        if nodes.is_empty() { Err(OrderError::Unknown(operand.shown())) } else { Ok(nodes) }
+    }
+
+    /// The packages of a path, as it was named or with its links followed; the object itself where none has it.
+    fn nodes_of_path(&self, path: &ObjectPath) -> Result<Vec<String>, OrderError> {
+        let root = self.view.root();
+        let located = root.resolver().locate(path).ok();
+        let spellings: BTreeSet<ObjectPath> = located.into_iter().chain([path.clone()]).collect();
+        let lines = contents::lines_at(self.view, &spellings, &[]).map_err(DatabaseError::from)?;
+        let owners = lines.values().flat_map(|line| &line.owners);
+        let owners: BTreeSet<String> = owners.map(|owner| owner.package.to_string()).collect();
+        if !owners.is_empty() {
+            return Ok(owners.into_iter().collect());
+        }
+        if let Some(way) = self.tree.follow(path.as_bytes()) {
+            return Ok(self.owners.nodes(&way.path));
+        }
+        let is_there = spellings.iter().any(|path| self.view.look(path).is_ok_and(|seen| seen.is_some()));
+        Ok(is_there.then(|| path.to_string()).into_iter().collect())
+    }
+}

@@ -1,0 +1,134 @@
+//! What the programs and libraries of a root load, put together from every program, and from each library that none loads.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use crate::libraries::{LibraryTree, Loader, LoaderSettings, Loading, NeedSource};
+use patchadm_svr4::package::ObjectPath;
+
+/// What an object loads by a name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct LibraryUse {
+    /// The name.
+    pub(super) name: String,
+    /// The library that is found.
+    pub(super) library: ObjectPath,
+}
+
+/// Two or more versions of one library that a program loads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DoubleLoad {
+    /// The program.
+    pub(super) program: ObjectPath,
+    /// The SONAMEs, sorted.
+    pub(super) libraries: Vec<String>,
+    /// For each the way from the program to it.
+    pub(super) ways: Vec<Vec<ObjectPath>>,
+}
+
+/// What all objects load.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LibraryUses {
+    /// What each object loads itself.
+    pub(super) uses: BTreeMap<ObjectPath, Vec<LibraryUse>>,
+    /// Where several versions of a library come together, by program.
+    pub(super) doubles: Vec<DoubleLoad>,
+}
+
+impl LibraryUses {
+    /// Loads everything in a tree.
+    pub(super) fn of(tree: &LibraryTree, settings: &LoaderSettings) -> Self {
+        let mut found = Self::default();
+        let mut loader = Loader::new(tree, settings);
+        let files: BTreeMap<_, _> = tree.files().collect();
+        let mut loaded = HashSet::new();
+        for (path, _) in files.iter().filter(|(_, file)| file.facts.is_program()) {
+            if let Some(loading) = loader.load(path) {
+                loaded.extend(loading.objects.iter().map(|object| Arc::as_ptr(&object.way.file)));
+                found.take(&loading);
+            }
+        }
+        for (path, _) in files.iter().filter(|(_, file)| !loaded.contains(&Arc::as_ptr(file))) {
+            if let Some(loading) = loader.load(path) {
+                found.take(&loading);
+            }
+        }
+        found
+    }
+
+    fn take(&mut self, loading: &Loading) {
+        for object in &loading.objects {
+            let own = match self.uses.get_mut(&object.way.path) {
+                Some(own) => own,
+                None => self.uses.entry(object.way.path.clone()).or_default(),
+            };
+            // The loader's settings are nobody's need.
+            for need in object.needs.iter().filter(|need| need.source != NeedSource::Preload) {
+                let Some(library) = need.found.and_then(|found| loading.objects.get(found)) else { continue };
+                let library = &library.way.path;
+                if own.iter().all(|known| known.name != need.name || known.library != *library) {
+                    own.push(LibraryUse { name: need.name.clone(), library: library.clone() });
+                }
+            }
+        }
+        self.doubles.extend(doubles(loading));
+    }
+}
+
+/// Finds the libraries that come in several versions: whose SONAMEs are equal up to `.so`.
+fn doubles(loading: &Loading) -> Vec<DoubleLoad> {
+    let mut versions: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
+    for (index, object) in loading.objects.iter().enumerate() {
+        let soname = object.way.file.facts.soname.as_deref();
+        if let Some((stem, soname)) = soname.and_then(|soname| Some((stem(soname)?, soname))) {
+            versions.entry(stem).or_default().entry(soname).or_insert(index);
+        }
+    }
+    let Some(program) = loading.objects.first() else { return Vec::new() };
+    let several = versions.into_values().filter(|versions| versions.len() > 1);
+    let double = several.map(|versions| DoubleLoad {
+        program: program.way.path.clone(),
+        libraries: versions.keys().map(|soname| (*soname).to_owned()).collect(),
+        ways: versions.values().map(|index| way_to(loading, *index)).collect(),
+    });
+    double.collect()
+}
+
+/// What stands before `.so` and the version in a SONAME.
+fn stem(soname: &str) -> Option<&str> {
+    let ends = soname.match_indices(".so").filter(|(at, found)| {
+        let rest = &soname[at + found.len()..];
+        rest.is_empty() || rest.starts_with('.')
+    });
+    ends.map(|(at, _)| &soname[..at]).next()
+}
+
+/// The objects from the program to one that it loads: each is loaded for the one before it.
+fn way_to(loading: &Loading, index: usize) -> Vec<ObjectPath> {
+    let (mut way, mut next, mut seen) = (Vec::new(), Some(index), BTreeSet::new());
+    while let Some(index) = next.filter(|index| seen.insert(*index)) {
+        let Some(object) = loading.objects.get(index) else { break };
+        way.push(object.way.path.clone());
+        next = object.loaded_by;
+    }
+    way.reverse();
+    way
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stem_ends_where_the_version_begins() {
+        for (soname, expected) in [
+            ("libc.so.6", Some("libc")),
+            ("libx.so", Some("libx")),
+            ("lib.sox.so.1", Some("lib.sox")),
+            ("libx-1.2.so", Some("libx-1.2")),
+            ("plugin", None),
+        ] {
+            assert_eq!(stem(soname), expected, "{soname}");
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! `patchadm order`: packages or patches in the order in which they are renewed, each after what it needs.
+//!
+//! ```text
+//! root ─┬─ depend files ─ depend_edges ──┐
+//!       ├─ scan ─ library_uses ──────────┼─► DependencyGraph ─► groups, edges
+//!       │          └─ contents ─ owners ─┘           ▲
+//!       └─ applied patches ─ patch_edges ────────────┤
+//! directory of packages, depot ──────────────────────┘
+//! ```
+//! A program or library of no package is a node under its path. Nothing is locked, run or changed. The groups themselves are
+//! made by [`order`](crate::order); what would be made of stale libraries is in `stale`.
+
+mod answer;
+mod depend_edges;
+mod directory;
+mod error;
+mod installed;
+mod library_uses;
+mod object_owners;
+mod patch_edges;
+mod stale;
+
+pub use answer::{OrderAnswer, OrderOperand, OrderQuestion, OrderSubject};
+pub use directory::order_of_directory;
+pub use error::OrderError;
+pub use installed::order_of_root;
+pub use stale::{StaleEntry, StaleReason};

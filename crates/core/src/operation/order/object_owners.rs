@@ -1,0 +1,90 @@
+//! Whose programs and libraries are: each by its physical path, as the loader finds it.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::library_uses::LibraryUses;
+use crate::database::{DatabaseError, RecordView, contents, pieces};
+use crate::libraries::LibraryTree;
+use crate::order::{EdgeKind, NeedEdge};
+use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath};
+
+/// The packages of programs and libraries, by path.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ObjectOwners(HashMap<ObjectPath, Vec<String>>);
+
+impl ObjectOwners {
+    /// Reads whose the files of a tree are.
+    pub(super) fn read(
+        view: &RecordView<'_>,
+        tree: &LibraryTree,
+        workers: usize,
+    ) -> Result<Self, DatabaseError> {
+        let mut owners = Self::default();
+        if tree.files().next().is_none() {
+            return Ok(owners);
+        }
+        let found = match pieces::every(view, workers, || |line| of_line(tree, line))? {
+            Some(found) => found,
+            None => {
+                let lines = contents::scan(view, |_| true)?;
+                lines.into_values().filter_map(|line| of_line(tree, line)).collect()
+            }
+        };
+        for (path, packages) in found {
+            owners.add(path, packages);
+        }
+        Ok(owners)
+    }
+
+    /// Notes packages of a file.
+    pub(super) fn add(&mut self, path: ObjectPath, packages: Vec<String>) {
+        let known = self.0.entry(path).or_default();
+        known.extend(packages);
+        known.sort();
+        known.dedup();
+    }
+
+    /// Returns the packages of a file, or its path where it has none.
+    pub(super) fn nodes(&self, path: &ObjectPath) -> Vec<String> {
+        self.0.get(path).cloned().unwrap_or_else(|| vec![path.to_string()])
+    }
+
+    /// Makes the edges between the packages of what loads and of what is loaded. What a package finds in itself is no edge.
+    pub(super) fn edges(&self, uses: &LibraryUses) -> Vec<NeedEdge> {
+        let mut edges = BTreeSet::new();
+        for (path, uses) in &uses.uses {
+            let own = self.nodes(path);
+            for one in uses {
+                let needed = self.nodes(&one.library);
+                for from in own.iter().filter(|from| !needed.contains(from)) {
+                    edges.extend(needed.iter().map(|to| NeedEdge {
+                        from: from.clone(),
+                        to: to.clone(),
+                        kind: EdgeKind::Elf,
+                        object: Some(path.to_string()),
+                        need: one.name.clone(),
+                    }));
+                }
+            }
+        }
+        edges.into_iter().collect()
+    }
+}
+
+/// The physical path and the packages of a line that is about a program or library. The records may have another way to it,
+/// through links of directories.
+fn of_line(tree: &LibraryTree, line: ContentsLine) -> Option<(ObjectPath, Vec<String>)> {
+    if !line.object.ftype.is_regular() && line.object.ftype != Ftype::Link {
+        return None;
+    }
+    let physical = if tree.file_at(&line.path).is_some() {
+        line.path
+    } else {
+        let way = tree.follow(line.path.as_bytes())?;
+        if way.path.name() != line.path.name() {
+            return None;
+        }
+        way.path
+    };
+    Some((physical, line.owners.into_iter().map(|owner| owner.package.to_string()).collect()))
+}
