@@ -56,6 +56,7 @@ const APPLETS: &[Applet] = &[
     verb("files", "list the objects of an applied patch", verbs::files::run),
     verb("diff", "show what taking a patch out would change", verbs::diff::run),
     verb("why", "show why a patch is applied, or would not be", verbs::why::run),
+    verb("order", "put packages or patches in order, each after what it needs", verbs::order::run),
     verb("history", "list the runs that changed a root", verbs::history::run),
     verb("analyze", "show which patches a machine lacks", verbs::analyze::run),
     verb("update", "apply the patches that a machine lacks", verbs::update::run),
@@ -104,12 +105,13 @@ const APPLETS: &[Applet] = &[
 ];
 
 /// The commands that only ask: nothing is changed or made by them.
-const QUERIES: [&str; 20] = [
+const QUERIES: [&str; 21] = [
     "analyze",
     "diff",
     "files",
     "history",
     "list",
+    "order",
     "owner",
     "show",
     "verify",

@@ -5,10 +5,11 @@
 const OF_CHANGES: [&str; 2] = ["--as-owner", "--trust-root"];
 
 /// Verbs that change nothing.
-const QUERIES: [&str; 12] = [
+const QUERIES: [&str; 13] = [
     "analyze",
     "build",
     "delta",
+    "order",
     "list",
     "show",
     "verify",

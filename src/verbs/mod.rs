@@ -21,6 +21,7 @@ pub(crate) mod key;
 pub(crate) mod links;
 pub(crate) mod lint;
 pub(crate) mod list;
+pub(crate) mod order;
 pub(crate) mod owner;
 pub(crate) mod plan;
 mod plan_file;

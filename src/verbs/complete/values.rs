@@ -89,6 +89,7 @@ fn of_argument(
         Some("ID|PKG") => (ids().into_iter().chain(packages()).collect(), OwnNames::None),
         Some("PATCH") if line.says("remove") => (ids(), OwnNames::None),
         Some("PATCH") => (patches(line), OwnNames::Directories),
+        Some("NAME|PATH") => (packages().into_iter().chain(ids()).collect(), OwnNames::Files),
         Some("PKGINST") => (packages(), OwnNames::None),
         Some("VERB|COMMAND" | "COMMAND") => {
             let listed = applets.iter().filter(|applet| applet.is_listed());

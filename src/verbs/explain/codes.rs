@@ -163,7 +163,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         10 [Restricted] "The run cannot be undone: it was none of patches, or its patches are no longer as it left them."
             "Back out or apply what is wanted by `patchadm remove` and `patchadm add`."
     }
-    "patchadm remove, undo, recover and questions", ["remove", "undo", "list", "show", "verify", "recover", "owner", "files", "diff", "history", "why"] => {
+    "patchadm remove, undo, recover and questions", ["remove", "undo", "list", "show", "verify", "recover", "owner", "files", "diff", "history", "why", "order"] => {
         7 [NoDatabase ReadOnly NoRights NotFound] "There is no package database under the root, or its records cannot be written."
             "Name the right root with -R."
     }
@@ -174,7 +174,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
     "patchadm remove and diff", ["remove", "undo", "plan", "diff"] => {
         28 [DamagedRecord] "A record of the root is damaged, or records disagree." "Do what the message says about that file."
     }
-    "patchadm recover and questions", ["list", "show", "verify", "recover", "owner", "files", "history", "why"] => {
+    "patchadm recover and questions", ["list", "show", "verify", "recover", "owner", "files", "history", "why", "order"] => {
         3 [NoRights UntrustedRoot]
             "You are neither root nor the owner of the root directory, or you are root and others may write its records."
             "Run it as one of them; --as-owner and --trust-root say whose a root is."
@@ -418,7 +418,10 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         41 [Signature] "A digest or a signature is wrong, or the index is older than one that the root has seen." "Do not use it; find out who has changed it."
         64 [Locked] "Another command indexes the directory, or fetches the same object." "Try again later."
     }
-    "every command about a root", ["add", "remove", "undo", "plan", "update", "list", "show", "verify", "analyze", "recover", "owner", "files", "diff", "history", "why", "adopt", "stage", "promote", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
+    "patchadm order", ["order"] => {
+        1 [DamagedInput NotApplicable Signature Download Locked] "What -M names cannot be read." "Read the message: it names the file."
+    }
+    "every command about a root", ["add", "remove", "undo", "plan", "update", "list", "show", "verify", "analyze", "recover", "owner", "files", "diff", "history", "why", "order", "adopt", "stage", "promote", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
         64 [Locked] "Another command is changing the root." "Try again later, or use --wait SECONDS where the command has it."
         65 [Unfinished InDoubt DamagedRecord]
             "A run was interrupted and could not be recovered, a plan would be made in the middle of one, or the outcome is in doubt."

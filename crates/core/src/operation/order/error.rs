@@ -14,9 +14,9 @@ pub enum OrderError {
     /// The records of the root cannot be read.
     #[error(transparent)]
     Failure(#[from] Failure),
-    /// The programs and libraries of the root cannot be looked at.
-    #[error(transparent)]
-    Scan(#[from] ScanError),
+    /// A signal came.
+    #[error("interrupted by signal {0}")]
+    Interrupted(i32),
     /// A name or path that is none.
     #[error("{0} is no package, patch or object that is there")]
     Unknown(String),
@@ -38,6 +38,15 @@ pub enum OrderError {
     /// A depot cannot be read.
     #[error(transparent)]
     Depot(#[from] DepotError),
+}
+
+impl From<ScanError> for OrderError {
+    fn from(error: ScanError) -> Self {
+        match error {
+            ScanError::Root(error) => Self::Failure(error.into()),
+            ScanError::Interrupted(signal) => Self::Interrupted(signal),
+        }
+    }
 }
 
 impl From<DatabaseError> for OrderError {
