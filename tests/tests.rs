@@ -81,6 +81,9 @@ mod directories_behind_links;
 mod documents;
 /// Files that an administrator edited.
 mod edited;
+/// ELF files made by hand.
+#[path = "../crates/core/src/elf/tests/sample.rs"]
+mod elf_sample;
 /// Every step that was recorded of the classic tools, played with ours.
 mod every_golden;
 /// Running the program as an ordinary user.
@@ -184,6 +187,8 @@ mod nginx;
 mod no_database;
 /// Attributes that a pkgmap cannot give.
 mod objects_file;
+/// Packages and patches, each after what it needs.
+mod order;
 /// Undo archives that are kept outside the root.
 mod outside_archives;
 /// Whose a path is, and what a patch did.

@@ -46,6 +46,7 @@ const LINES: &[&str] = &[
     "files --json -R @ROOT@ 100-01",
     "diff --json -R @ROOT@ 100-01",
     "why --json -R @ROOT@ 100-01",
+    "order --json -R @ROOT@ --stale --why",
     "history --json -R @ROOT@",
     "verify --json -R @ROOT@",
     "verify --json --root @ROOT@",
