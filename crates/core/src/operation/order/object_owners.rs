@@ -23,14 +23,12 @@ impl ObjectOwners {
         if tree.files().next().is_none() {
             return Ok(owners);
         }
-        let found = match pieces::every(view, workers, || |line| of_line(tree, line))? {
-            Some(found) => found,
-            None => {
-                let lines = contents::scan(view, |_| true)?;
-                lines.into_values().filter_map(|line| of_line(tree, line)).collect()
-            }
+        let in_pieces = pieces::every(view, workers, || |line| of_line(tree, line))?;
+        let line_by_line = || -> Result<Vec<_>, DatabaseError> {
+            let lines = contents::scan(view, |_| true)?;
+            Ok(lines.into_values().filter_map(|line| of_line(tree, line)).collect())
         };
-        for (path, packages) in found {
+        for (path, packages) in in_pieces.map_or_else(line_by_line, Ok)? {
             owners.add(path, packages);
         }
         Ok(owners)
