@@ -345,6 +345,17 @@ fn a_file_that_is_not_understood_is_named_and_stops_nothing() {
 }
 
 #[test]
+fn a_root_inside_the_root_is_not_looked_into() {
+    let stage = libraries();
+    stage.file("/srv/inner/etc/ld.so.cache", "");
+    stage.file("/srv/inner/usr/lib/libcut.so.1", &library("libcut.so.1", &["libz.so.1"])[..100]);
+    let run = stage.run("order -v -R @ROOT@ ACMEmid");
+    assert_eq!((run.code, run.stdout.as_str()), (0, "ACMEmid\nACMEapp\n"));
+    assert!(run.stderr.contains("NOTE: @ROOT@/srv/inner was not looked into\n"), "{}", run.stderr);
+    assert_eq!(stage.run("order -R @ROOT@ ACMEmid").ok(), "ACMEmid\nACMEapp\n");
+}
+
+#[test]
 fn what_a_compiler_made_is_put_in_order() {
     if Command::new("cc").arg("--version").output().is_err() {
         crate::skipped("what_a_compiler_made_is_put_in_order: cc is not installed");

@@ -78,6 +78,8 @@ mod measure;
 /// Memory for each object.
 mod memory;
 mod options;
+/// Packages, each after what it needs.
+mod ordering;
 mod plot;
 /// What a set is like.
 mod portrait;
@@ -279,6 +281,7 @@ fn rest(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut Report) ->
     }
     if options.wants(Part::Reading) {
         reading::run(disk, options, report)?;
+        ordering::run(disk, options, report)?;
     }
     if options.wants(Part::Family) {
         family::run(disk, inputs, options, report)?;

@@ -35,6 +35,8 @@ pub(super) struct OrderReport {
     face: OrderFace,
     #[serde(skip)]
     not_understood: Vec<(String, String)>,
+    #[serde(skip)]
+    skipped: Vec<String>,
 }
 
 /// An edge.
@@ -66,7 +68,7 @@ impl OrderReport {
         face: OrderFace,
         tells_why: bool,
     ) -> Self {
-        let OrderAnswer { subject, order, stale, not_understood } = answer;
+        let OrderAnswer { subject, order, stale, not_understood, skipped } = answer;
         let edges = tells_why.then(|| order.edges.iter().map(EdgeEntry::of).collect());
         Self {
             of: subject.word(),
@@ -77,6 +79,7 @@ impl OrderReport {
             all_edges: order.edges,
             face,
             not_understood,
+            skipped,
         }
     }
 
@@ -168,14 +171,18 @@ impl CommandReport for OrderReport {
     }
 
     fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
-        let note = match self.not_understood.as_slice() {
-            [] => None,
-            [(path, reason)] => Some(format!("{path} is not understood: {reason}")),
-            [(path, reason), ..] => Some(format!(
+        let mut notes = Vec::new();
+        match self.not_understood.as_slice() {
+            [] => {}
+            [(path, reason)] => notes.push(format!("{path} is not understood: {reason}")),
+            [(path, reason), ..] => notes.push(format!(
                 "{} files are not understood, the first of them {path}: {reason}",
                 self.not_understood.len()
             )),
-        };
-        Ok(print_notes(output, note.as_slice())?)
+        }
+        if output.is_verbose() {
+            notes.extend(self.skipped.iter().map(|path| format!("{path} was not looked into")));
+        }
+        Ok(print_notes(output, &notes)?)
     }
 }

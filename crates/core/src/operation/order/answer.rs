@@ -58,6 +58,15 @@ pub struct OrderAnswer {
     pub stale: Option<Vec<StaleEntry>>,
     /// Files that were not understood, each with the reason, sorted.
     pub not_understood: Vec<(String, String)>,
+    /// Directories that were not looked into, sorted.
+    pub skipped: Vec<String>,
+}
+
+impl OrderAnswer {
+    /// An order for which no file had to be looked into.
+    pub(super) fn of(subject: OrderSubject, order: DependencyOrder) -> Self {
+        Self { subject, order, stale: None, not_understood: Vec::new(), skipped: Vec::new() }
+    }
 }
 
 impl OrderOperand {

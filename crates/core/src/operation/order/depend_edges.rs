@@ -64,3 +64,39 @@ fn edge(
         need: format!("{letter} {}", dependency.package),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(instance: &str, version: &str, lines: &str) -> DependingPackage {
+        DependingPackage {
+            instance: PkgInst::new(instance).unwrap(),
+            params: [("ARCH", "i386"), ("VERSION", version)].into_iter().collect(),
+            depend: Some((format!("{instance}/install/depend"), Depend::parse(lines.as_bytes()))),
+        }
+    }
+
+    /// The edges of all packages, without where they come from.
+    fn edges(packages: &[DependingPackage]) -> Vec<String> {
+        let edges = depend_edges(packages).into_iter();
+        edges.map(|edge| format!("{}>{} {}", edge.from, edge.to, edge.need)).collect()
+    }
+
+    #[test]
+    fn a_line_means_the_instances_that_have_its_version_else_all_of_the_package() {
+        let installed =
+            |lines: &str| edges(&[package("A", "1", lines), package("B", "1", ""), package("B.2", "2", "")]);
+        assert_eq!(installed("P B The b\n"), ["A>B P B", "A>B.2 P B"]);
+        assert_eq!(installed("P B The b\n\t(i386) 2\n"), ["A>B.2 P B"]);
+        assert_eq!(installed("P B The b\n\t(sparc) 2\n"), ["A>B P B", "A>B.2 P B"]);
+        assert!(installed("P C Not there\n").is_empty());
+    }
+
+    #[test]
+    fn a_reverse_line_is_an_edge_of_the_other_package_and_an_exclusion_is_none() {
+        let packages = [package("A", "1", "R B\nI C\n"), package("B", "1", ""), package("C", "1", "")];
+        assert_eq!(edges(&packages), ["B>A R B"]);
+        assert_eq!(depend_edges(&packages)[0].object.as_deref(), Some("A/install/depend"));
+    }
+}

@@ -49,12 +49,7 @@ pub fn order_of_directory(
         none if none.is_empty() => patches.iter().map(|patch| patch.id.to_string()).collect(),
         starts => starts,
     };
-    Ok(OrderAnswer {
-        subject: OrderSubject::Patches,
-        order: question.order(&patch_graph(&patches), &starts),
-        stale: None,
-        not_understood: Vec::new(),
-    })
+    Ok(OrderAnswer::of(OrderSubject::Patches, question.order(&patch_graph(&patches), &starts)))
 }
 
 /// The patches of a depot with their relations, as if all were applied to one package.
@@ -174,11 +169,10 @@ impl DeliveredPackages {
         }
         let mut edges = depend_edges(&self.packages);
         edges.extend(soname_edges(&self.objects));
+        let order = question.order(&DependencyGraph::new(names, edges), &starts);
         Ok(OrderAnswer {
-            subject: OrderSubject::Packages,
-            order: question.order(&DependencyGraph::new(names, edges), &starts),
-            stale: None,
             not_understood: self.not_understood,
+            ..OrderAnswer::of(OrderSubject::Packages, order)
         })
     }
 

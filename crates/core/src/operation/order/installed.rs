@@ -38,12 +38,7 @@ pub fn order_of_root(
         Some(_) if question.is_about_stale => Err(OrderError::StalePatches),
         Some(applied) => {
             let starts = question.patches(|id| applied.get(id).map(|patch| &patch.id))?;
-            Ok(OrderAnswer {
-                subject: OrderSubject::Patches,
-                order: question.order(&patch_graph(&applied), &starts),
-                stale: None,
-                not_understood: Vec::new(),
-            })
+            Ok(OrderAnswer::of(OrderSubject::Patches, question.order(&patch_graph(&applied), &starts)))
         }
     }
 }
@@ -120,12 +115,9 @@ fn order_of_packages(
     let mut order = question.order(&graph, &starts);
     let stale = stale.map(|entries| only_stale(&mut order, entries));
     let not_understood = scan.not_understood.into_iter().map(|(path, reason)| (root.show(&path), reason));
-    Ok(OrderAnswer {
-        subject: OrderSubject::Packages,
-        order,
-        stale,
-        not_understood: not_understood.collect(),
-    })
+    let skipped = scan.skipped.iter().map(|path| root.show(path)).collect();
+    let not_understood = not_understood.collect();
+    Ok(OrderAnswer { stale, not_understood, skipped, ..OrderAnswer::of(OrderSubject::Packages, order) })
 }
 
 /// The packages that hold kept libraries.

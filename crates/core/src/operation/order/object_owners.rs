@@ -86,3 +86,29 @@ fn of_line(tree: &LibraryTree, line: ContentsLine) -> Option<(ObjectPath, Vec<St
     };
     Some((physical, line.owners.into_iter().map(|owner| owner.package.to_string()).collect()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::order::library_uses::LibraryUse;
+
+    fn path(text: &str) -> ObjectPath {
+        ObjectPath::new(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_library_of_several_packages_is_needed_from_all_of_them_but_by_none_of_them() {
+        let mut owners = ObjectOwners::default();
+        for (object, package) in [("/bin/a", "A"), ("/lib/x", "X"), ("/lib/x", "Y"), ("/bin/x", "X")] {
+            owners.add(path(object), vec![package.to_owned()]);
+        }
+        let mut uses = LibraryUses::default();
+        for object in ["/bin/a", "/bin/x", "/bin/own"] {
+            let one = LibraryUse { name: "x".to_owned(), library: path("/lib/x") };
+            uses.uses.insert(path(object), vec![one]);
+        }
+        let edges = owners.edges(&uses);
+        let edges: Vec<String> = edges.iter().map(|edge| format!("{}>{}", edge.from, edge.to)).collect();
+        assert_eq!(edges, ["/bin/own>X", "/bin/own>Y", "A>X", "A>Y"]);
+    }
+}
