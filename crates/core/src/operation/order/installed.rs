@@ -9,9 +9,7 @@ use super::library_uses::LibraryUses;
 use super::object_owners::ObjectOwners;
 use super::patch_edges::patch_graph;
 use super::stale::{only_stale, stale_entries};
-use crate::database::{
-    DatabaseError, RecordView, all, contents, installed, places, policy, read_consistently,
-};
+use crate::database::{DatabaseError, RecordView, all, contents, places, policy, read_consistently};
 use crate::libraries::{FactsCache, LibraryTree};
 use crate::operation::failure::Failure;
 use crate::operation::libraries::loader_settings;
@@ -45,7 +43,10 @@ pub fn order_of_root(
 
 /// The applied patches, if the operands are some of them; `None` where they are packages or paths.
 fn patches_meant(root: &Root, question: &OrderQuestion) -> Result<Option<AppliedPatches>, OrderError> {
-    let packages = read_consistently(root, installed::packages)?;
+    if question.operands.is_empty() {
+        return Ok(None);
+    }
+    let packages = read_consistently(root, package_names)?;
     let is_package = |operand: &&OrderOperand| match operand {
         OrderOperand::Name(name) => !instances(&packages, name).is_empty(),
         OrderOperand::Path(_) => true,
@@ -65,6 +66,12 @@ fn patches_meant(root: &Root, question: &OrderQuestion) -> Result<Option<Applied
         None if packages.is_empty() => Ok(Some(applied)),
         None => Err(OrderError::Mixed),
     }
+}
+
+/// The names of the directories of packages; whether each is one is seen when it is read.
+fn package_names(view: &RecordView<'_>) -> Result<Vec<PkgInst>, DatabaseError> {
+    let names = view.list(&places::packages())?.unwrap_or_default();
+    Ok(names.iter().filter_map(|name| PkgInst::new(std::str::from_utf8(name).ok()?).ok()).collect())
 }
 
 /// The instances that a name means: the one of that name, else all of that package.
