@@ -69,6 +69,7 @@ impl OrderArgs {
             direction: self.direction(),
             is_reversed: self.reverse,
             is_about_stale: self.stale,
+            with_edges: self.why || self.dot,
         })
     }
 

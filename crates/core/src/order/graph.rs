@@ -1,6 +1,6 @@
 //! Names, and which of them needs which.
 
-use std::collections::BTreeSet;
+use std::collections::{HashMap, HashSet};
 
 use super::closure::reached;
 use super::neighbours::Neighbours;
@@ -72,6 +72,8 @@ pub struct OrderRequest<'a> {
     pub direction: OrderDirection,
     /// Whether each comes before what it needs.
     pub is_reversed: bool,
+    /// Whether the edges are wanted, too.
+    pub with_edges: bool,
 }
 
 /// The answer.
@@ -79,7 +81,7 @@ pub struct OrderRequest<'a> {
 pub struct DependencyOrder {
     /// The groups in their order. The names of a group need each other, and are sorted by their bytes.
     pub groups: Vec<Vec<String>>,
-    /// The edges between the names of the answer, sorted.
+    /// The edges between the names of the answer, sorted; none unless they are wanted.
     pub edges: Vec<NeedEdge>,
 }
 
@@ -90,6 +92,8 @@ pub struct DependencyGraph {
     names: Vec<String>,
     /// The edges between different names, sorted, without repetition.
     edges: Vec<NeedEdge>,
+    /// For each edge the places of its names.
+    ends: Vec<(usize, usize)>,
     needs: Neighbours,
     needed_by: Neighbours,
 }
@@ -101,16 +105,23 @@ impl DependencyGraph {
         edges.retain(|edge| edge.from != edge.to);
         edges.sort_unstable();
         edges.dedup();
-        let ends = edges.iter().flat_map(|edge| [&edge.from, &edge.to]).cloned();
-        let mut names: Vec<String> = names.into_iter().chain(ends).collect();
+        let mut known: HashSet<String> = names.into_iter().collect();
+        for end in edges.iter().flat_map(|edge| [&edge.from, &edge.to]) {
+            if !known.contains(end) {
+                known.insert(end.clone());
+            }
+        }
+        let mut names: Vec<String> = known.into_iter().collect();
         names.sort_unstable();
-        names.dedup();
-        let place = |name: &String| names.binary_search(name).ok();
-        let pairs: Vec<(usize, usize)> =
-            edges.iter().filter_map(|edge| Some((place(&edge.from)?, place(&edge.to)?))).collect();
-        let turned = pairs.iter().map(|(from, to)| (*to, *from)).collect();
-        let count = names.len();
-        Self { needs: Neighbours::new(count, pairs), needed_by: Neighbours::new(count, turned), names, edges }
+        let places: HashMap<&str, usize> =
+            names.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
+        let place = |name: &String| places.get(name.as_str()).copied().unwrap_or_default();
+        let ends: Vec<(usize, usize)> =
+            edges.iter().map(|edge| (place(&edge.from), place(&edge.to))).collect();
+        let turned = ends.iter().map(|(from, to)| (*to, *from)).collect();
+        let (needs, needed_by) =
+            (Neighbours::new(names.len(), ends.clone()), Neighbours::new(names.len(), turned));
+        Self { names, edges, ends, needs, needed_by }
     }
 
     /// Answers a request.
@@ -126,9 +137,8 @@ impl DependencyGraph {
             groups.reverse();
         }
         let named = |group: Vec<usize>| group.into_iter().map(|node| self.names[node].clone()).collect();
-        let marked = self.names.iter().zip(&marks).filter(|(_, is_marked)| **is_marked);
-        let chosen: BTreeSet<&String> = marked.map(|(name, _)| name).collect();
-        let edges = self.edges.iter().filter(|edge| chosen.contains(&edge.from) && chosen.contains(&edge.to));
-        DependencyOrder { edges: edges.cloned().collect(), groups: groups.into_iter().map(named).collect() }
+        let edges = self.edges.iter().zip(&self.ends).filter(|(_, (from, to))| marks[*from] && marks[*to]);
+        let edges = edges.filter(|_| request.with_edges).map(|(edge, _)| edge.clone());
+        DependencyOrder { edges: edges.collect(), groups: groups.into_iter().map(named).collect() }
     }
 }

@@ -33,7 +33,12 @@ fn shown(order: &DependencyOrder) -> String {
 
 fn asked(words: &str, operands: &str, direction: OrderDirection) -> String {
     let operands: Vec<String> = operands.split_whitespace().map(str::to_owned).collect();
-    shown(&graph(words).1.order(&OrderRequest { operands: &operands, direction, is_reversed: false }))
+    shown(&graph(words).1.order(&OrderRequest {
+        operands: &operands,
+        direction,
+        is_reversed: false,
+        with_edges: true,
+    }))
 }
 
 fn all(words: &str) -> String {
@@ -69,7 +74,7 @@ fn dependents_and_dependencies_are_found_through_others_and_named_with_where_the
 #[test]
 fn reversed_is_the_same_backwards() {
     let (names, graph) = graph("a>b b>c c>b d>a");
-    let request = OrderRequest { operands: &names, ..OrderRequest::default() };
+    let request = OrderRequest { operands: &names, with_edges: true, ..OrderRequest::default() };
     let reversed = graph.order(&OrderRequest { is_reversed: true, ..request.clone() });
     assert_eq!((shown(&graph.order(&request)).as_str(), shown(&reversed).as_str()), ("b+c a d", "d a b+c"));
     assert_eq!(graph.order(&request).edges, reversed.edges);
@@ -79,7 +84,8 @@ fn reversed_is_the_same_backwards() {
 fn the_edges_are_those_between_the_names_of_the_answer() {
     let (_, graph) = graph("app>lib>libc other>libc app>lib");
     let operands = ["lib".to_owned()];
-    let order = graph.order(&OrderRequest { operands: &operands, ..OrderRequest::default() });
+    let order =
+        graph.order(&OrderRequest { operands: &operands, with_edges: true, ..OrderRequest::default() });
     assert_eq!(order.edges, [edge("app", "lib")]);
 }
 
@@ -169,7 +175,7 @@ proptest! {
         let direction =
             if takes_dependencies { OrderDirection::Dependencies } else { OrderDirection::Dependents };
         let operands: Vec<String> = begins.into_iter().map(name).collect();
-        let request = OrderRequest { operands: &operands, direction, is_reversed: false };
+        let request = OrderRequest { operands: &operands, direction, is_reversed: false, with_edges: true };
         let order = DependencyGraph::new(names.clone(), edges.clone()).order(&request);
 
         let reached = reachability(&names, &edges);

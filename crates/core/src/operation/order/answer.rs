@@ -45,6 +45,8 @@ pub struct OrderQuestion {
     pub is_reversed: bool,
     /// Whether only that is wanted which needs a kept library or would load two versions of one.
     pub is_about_stale: bool,
+    /// Whether the edges are wanted, too.
+    pub with_edges: bool,
 }
 
 /// The answer.
@@ -52,7 +54,7 @@ pub struct OrderQuestion {
 pub struct OrderAnswer {
     /// What was put in order.
     pub subject: OrderSubject,
-    /// The groups, and the edges between their names.
+    /// The groups, and the edges between their names where they are wanted.
     pub order: DependencyOrder,
     /// What is stale, in the order of the groups; `None` where nobody asked.
     pub stale: Option<Vec<StaleEntry>>,
@@ -82,8 +84,8 @@ impl OrderOperand {
 impl OrderQuestion {
     /// Puts the nodes of a graph in order that are reached from some.
     pub(super) fn order(&self, graph: &DependencyGraph, starts: &[String]) -> DependencyOrder {
-        let (direction, is_reversed) = (self.direction, self.is_reversed);
-        graph.order(&OrderRequest { operands: starts, direction, is_reversed })
+        let Self { direction, is_reversed, with_edges, .. } = *self;
+        graph.order(&OrderRequest { operands: starts, direction, is_reversed, with_edges })
     }
 
     /// Returns the patches that are named, each as `known` spells it.
