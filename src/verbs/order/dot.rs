@@ -23,10 +23,8 @@ pub(super) fn graph(groups: &[Vec<String>], edges: &[NeedEdge], tells_why: bool)
         arrows.entry((&edge.from, &edge.to)).or_default().push(reason_of(edge));
     }
     for ((from, to), reasons) in arrows {
-        let label = match tells_why {
-            true => format!(" [label={}]", quoted(&reasons.join("\n"))),
-            false => String::new(),
-        };
+        let label =
+            if tells_why { format!(" [label={}]", quoted(&reasons.join("\n"))) } else { String::new() };
         let _ = writeln!(text, "  {} -> {}{label};", quoted(from), quoted(to));
     }
     text + "}\n"

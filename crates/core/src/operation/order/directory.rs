@@ -40,7 +40,8 @@ pub fn order_of_directory(
     if !delivered.packages.is_empty() {
         return delivered.order(question);
     }
-    let depot = open_depot(&DepotLocation::Directory(directory.to_owned()), &[], session)?;
+    let depot =
+        open_depot(&DepotLocation::Directory(directory.to_owned()), &[], session).map_err(Box::new)?;
     if depot.index().patches().len() == 0 {
         return Err(OrderError::Empty(directory.to_owned()));
     }

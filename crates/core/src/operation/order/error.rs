@@ -37,7 +37,7 @@ pub enum OrderError {
     Source(#[from] SourceError),
     /// A depot cannot be read.
     #[error(transparent)]
-    Depot(#[from] DepotError),
+    Depot(#[from] Box<DepotError>),
 }
 
 impl From<ScanError> for OrderError {
