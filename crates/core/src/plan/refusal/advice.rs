@@ -26,6 +26,7 @@ impl Refusal {
             Reason::InSet(reason) => reason.hint().to_owned(),
             Reason::Promotion(reason) => reason.hint(wording),
             Reason::Hook(reason) => reason.hint(),
+            Reason::NotUndone(reason) => reason.hint(wording),
             Reason::Object { problem: ObjectProblem::NotPermitted(_), .. }
                 if self.command == Command::Promote =>
             {

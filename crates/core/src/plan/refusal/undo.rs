@@ -1,5 +1,7 @@
 //! Why a run is not undone.
 
+use super::{Command, Wording};
+
 /// A reason that lies in the run, or in what was done since.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UndoReason {
@@ -37,6 +39,17 @@ pub enum UndoReason {
 }
 
 impl UndoReason {
+    /// What to do instead; empty where nothing can be typed.
+    pub(super) fn hint(&self, wording: &Wording) -> String {
+        match self {
+            Self::OtherCommand(command) if command == Command::Pkgadd.name() => format!(
+                "if it put a package in the place of another version, go back to that with {}",
+                wording.command("pkgadd", "--update -d DEVICE PKG")
+            ),
+            _ => String::new(),
+        }
+    }
+
     /// The exit code.
     pub(super) fn code(&self) -> u8 {
         if *self == Self::UnknownRun { 2 } else { 10 }
