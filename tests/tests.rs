@@ -202,6 +202,8 @@ mod patch_documents;
 /// The scripts that patches of ours carry.
 mod patch_scripts;
 mod pkgadd;
+mod pkgadd_update;
+mod pkgadd_update_scripts;
 mod pkgchk;
 /// Pkgmaps and packages on devices, checked.
 mod pkgchk_packages;

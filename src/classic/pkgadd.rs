@@ -27,7 +27,7 @@ use console::ended;
 
 const USAGE: &str = "\
 pkgadd [-nvSAGM] [-a admin] [-d device] [-R root] [-r response] [-V vfstab] [-k keystore] [-P passphrase]
-    [-x proxy] [--override path] [--script-timeout seconds] [pkginst...|-Y category,...]
+    [-x proxy] [--override path] [--script-timeout seconds] [--update] [pkginst...|-Y category,...]
 pkgadd -s spool [-d device] [pkginst...|-Y category,...]";
 
 /// The search path and administration directory that packages are recorded with, as the classic tools set them.
@@ -83,6 +83,9 @@ struct PkgaddArgs {
     /// Replace this symbolic link to a directory by the directory of a package; may be repeated
     #[arg(long = "override", value_name = "PATH", value_parser = object_path, action = clap::ArgAction::Append)]
     overridden: Vec<ObjectPath>,
+    /// Put each package in the place of another version of itself, older or newer, of which nothing stays
+    #[arg(long, conflicts_with = "spool")]
+    update: bool,
     /// End a script that takes longer than this, 0 for never; otherwise as the policy of the root says
     #[arg(long, value_name = "SECONDS")]
     script_timeout: Option<u64>,
@@ -122,6 +125,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         response: args.response,
         environment: environment(call),
         overridden: inside(&root, &args.overridden),
+        update: args.update,
         conversation,
         silent: args.non_interactive || call.in_json,
         scripts: script_settings(call, args.trace, args.script_timeout),

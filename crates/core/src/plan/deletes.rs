@@ -3,7 +3,7 @@
 //! Only what is recorded for the package goes, and only when nobody else owns it. A path that another package owns
 //! as well stays and loses an owner; a path that no package owns stays and is said.
 
-use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 
 use super::Action;
 use super::plan_builder::{PlanBuilder, turns};
@@ -13,6 +13,14 @@ impl PlanBuilder<'_> {
     /// Whether a path lies in a directory that becomes something else, so that it has to go first.
     pub(super) fn is_in_turned(&self, path: &ObjectPath) -> bool {
         path.ancestors_bytes().any(|above| self.changes.get(above).is_some_and(|change| turns(change)))
+    }
+
+    /// Takes a package out of the line of a path; whether other packages own it still.
+    pub(super) fn disown(&mut self, package: &PkgInst, path: &ObjectPath, mut line: ContentsLine) -> bool {
+        line.owners.retain(|owner| owner.package != *package);
+        let is_shared = !line.owners.is_empty();
+        self.set_line(package, path, Some(line).filter(|_| is_shared));
+        is_shared
     }
 
     /// Takes a path away from a package.
@@ -34,13 +42,9 @@ impl PlanBuilder<'_> {
             return Ok(());
         }
         let recorded = line.object.ftype;
-        let mut rest = line;
-        rest.owners.retain(|owner| owner.package != *package);
-        if !rest.owners.is_empty() {
-            self.set_line(package, path, Some(rest));
+        if self.disown(package, path, line) {
             return Ok(());
         }
-        self.set_line(package, path, None);
         let Some(old) = self.old(path) else { return Ok(()) };
         if self.is_setting(path) {
             let path = self.inventory.show(path);

@@ -30,6 +30,8 @@ pub(super) struct PlanBuilder<'a> {
     pub(super) lines: BTreeMap<ObjectPath, (PkgInst, Option<Box<ContentsLine>>)>,
     /// Edited files that stay.
     pub(super) kept: BTreeSet<ObjectPath>,
+    /// Objects that go, in whose places directories may come without being delivered.
+    pub(super) yielding: BTreeSet<ObjectPath>,
     /// Sentences for a person.
     pub(super) notes: Vec<String>,
     /// Whether names that nobody has yet may be those of accounts that a script makes; their objects get numbers when
@@ -66,6 +68,7 @@ impl<'a> PlanBuilder<'a> {
             changes: BTreeMap::new(),
             lines: BTreeMap::new(),
             kept: BTreeSet::new(),
+            yielding: BTreeSet::new(),
             notes: Vec::new(),
             accounts_may_come: false,
             recorded_only: BTreeSet::new(),
@@ -183,6 +186,7 @@ impl<'a> PlanBuilder<'a> {
                     }
                     break;
                 }
+                Some(_) if self.yielding.contains(&above) => missing.push(above),
                 Some(_) => return Err(ObjectProblem::NotADirectory(real)),
                 // A link of which the target is not there: to make that, somewhere else, is nobody's wish.
                 None if self.old(&above).is_some() => return Err(ObjectProblem::LeadsNowhere(above)),
@@ -398,7 +402,9 @@ impl<'a> PlanBuilder<'a> {
             mtime: None,
             xattrs: NewXattrs::Inherited,
         };
-        self.change(package, directory, Action::Add(new));
+        let is_there = self.old(directory).is_some();
+        let action = if is_there { Action::Replace(new) } else { Action::Add(new) };
+        self.change(package, directory, action);
         self.record(package, directory, object);
     }
 

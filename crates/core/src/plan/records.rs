@@ -17,6 +17,12 @@ use super::RecordChange;
 use super::refusal::Reason;
 use crate::source::PackageImage;
 
+/// The file in a package's directory that says that its installation is not complete.
+pub(super) const INSTALL_LOCK: &str = "!I-Lock!";
+
+/// The file in a package's directory that says that its removal is not complete.
+pub(super) const REMOVAL_LOCK: &str = "!R-Lock!";
+
 /// The changes of a package's record files, and what an undo archive has to keep of them.
 #[derive(Debug, Default)]
 pub(super) struct RecordChanges {

@@ -4,7 +4,7 @@
 //! ```text
 //!   plan ──► records with the package's lines marked `*` ► preinstall
 //!            ► for each class in the order of CLASSES: what the engine makes ► its script ► links to what it made
-//!            ► postinstall ► records without marks
+//!            ► postinstall ► what only another version had goes ► records without marks
 //! ```
 //! The engine makes every object but the regular files of a class that has a script; classes that follow each other
 //! without a script are one batch. A course says nothing about how a script is run, and a batch is planned against
@@ -24,7 +24,7 @@ use super::ledger;
 use super::package::install::IntendedInstall;
 use super::patch::snapshot::add_kept_by_classes;
 use super::patch::undo::as_left;
-use super::records::package_path;
+use super::records::{INSTALL_LOCK, package_path};
 use super::refusal::Reason;
 use super::scripts::{InstallScripts, is_passing};
 use super::target::classes;
@@ -36,9 +36,6 @@ use steps::{ChangeBatch, ClassStep, Concerned, ListedFile, MappedObject, Outcome
 mod order;
 pub mod removal;
 pub mod steps;
-
-/// The file in a package's directory that says that its installation is not complete.
-pub const INSTALL_LOCK: &str = "!I-Lock!";
 
 /// The steps of a run, and what they may touch.
 #[derive(Clone, Debug)]
@@ -83,7 +80,7 @@ impl ScriptSchedule {
         }
         let (opening, closing) = records(intended);
         let mut course = Self {
-            concerned: concerned(&package, mapped, plan)?,
+            concerned: concerned(&package, mapped, plan, inventory)?,
             steps: Vec::new(),
             passing: passing(&package, &intended.passing)?,
             undo: plan.undo.clone(),
@@ -101,6 +98,11 @@ impl ScriptSchedule {
         course.classes(&order, plan, scripts, listed);
         if scripts.postinstall {
             course.steps.push(PackageStep::Procedure("postinstall"));
+        }
+        let changes = order.last(plan);
+        if !changes.is_empty() {
+            let last = Plan { changes, ..course.frame.clone() };
+            course.steps.push(PackageStep::Remove(Box::new(last), Vec::new()));
         }
         Ok(course)
     }
@@ -133,6 +135,8 @@ impl ScriptSchedule {
         } else {
             for (name, bytes) in files {
                 let path = package_path(&self.package, name.as_bytes())?;
+                // what would go for good is there again, until the end
+                records.retain(|record| !matches!(record, RecordChange::RemoveFile(gone) if *gone == path));
                 records.push(RecordChange::Write { path, bytes, mode, mtime: None });
             }
         }
@@ -256,15 +260,31 @@ fn mark(line: &mut ContentsLine, package: &PkgInst, status: Option<OwnerStatus>)
     }
 }
 
-fn concerned(package: &PkgInst, mapped: &[MappedObject], plan: &Plan) -> Result<Concerned, Reason> {
+fn concerned(
+    package: &PkgInst,
+    mapped: &[MappedObject],
+    plan: &Plan,
+    inventory: &Inventory,
+) -> Result<Concerned, Reason> {
     let changed = plan.changes.iter().map(|change| (change.path.clone(), false));
     let mut objects: BTreeMap<ObjectPath, bool> = changed.collect();
+    let is_editable = |ftype| matches!(ftype, Ftype::Editable | Ftype::Volatile);
+    let given_up = plan.contents.iter().filter(|(path, line)| line.is_none() && !path.relative().is_empty());
+    for (path, _) in given_up {
+        let line = inventory.lines.get(path);
+        objects.insert(path.clone(), line.is_some_and(|line| is_editable(line.object.ftype)));
+    }
     for each in mapped {
-        let editable = matches!(each.ftype, Ftype::Editable | Ftype::Volatile);
-        objects.insert(each.path.clone(), editable);
+        objects.insert(each.path.clone(), is_editable(each.ftype));
     }
     let files = iter::once(places::contents()).chain(ledger::paths(&plan.records).cloned()).collect();
-    Ok(Concerned { objects, trees: vec![package_path(package, b"")?], files })
+    let own = package_path(package, b"")?;
+    let elsewhere = plan.records.iter().filter_map(|record| match record {
+        RecordChange::RemoveTree(path) if !path.is_below(&own) => Some(path.clone()),
+        _ => None,
+    });
+    let trees = iter::once(own.clone()).chain(elsewhere).collect();
+    Ok(Concerned { objects, trees, files })
 }
 
 /// The records that come before the scripts, and the undo data, which come after them.

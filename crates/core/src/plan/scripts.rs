@@ -214,6 +214,19 @@ impl RemoveScripts {
     }
 }
 
+/// The scripts that install or remove the objects of a class of an installed package, by file name: those that the
+/// package was delivered with, and those that are there for all packages.
+pub(super) fn class_scripts(installed: &Installed, class: &str, system: &SystemScripts) -> Vec<String> {
+    let delivered = |name: &str| {
+        let ending = format!("install/{name}").into_bytes();
+        installed.records.keys().any(|record| {
+            *record == ending || record.starts_with(b"save/pspool/") && record.ends_with(&ending)
+        })
+    };
+    let names = ["i.", "r."].map(|prefix| format!("{prefix}{class}"));
+    names.into_iter().filter(|name| delivered(name) || system.deliverer(name).is_some()).collect()
+}
+
 fn has_own(classes: &BTreeMap<String, Deliverer>) -> bool {
     classes.values().any(|deliverer| *deliverer == Deliverer::Package)
 }

@@ -5,6 +5,7 @@
 
 pub mod add;
 pub(super) mod answers;
+mod belongings;
 pub mod installation;
 pub mod left_objects;
 pub mod observer;

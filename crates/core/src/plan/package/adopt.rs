@@ -24,7 +24,7 @@ use patchadm_svr4::package::{
     Params, PkgInst,
 };
 
-use super::package_records::package_records;
+use super::package_records::{RecordedBefore, package_records};
 
 /// The unit of the sizes in the first line of a pkgmap, in bytes.
 const BLOCK: u64 = 512;
@@ -239,7 +239,7 @@ impl<'a> Adoption<'a> {
         let params = merged(&package, &Params::new(), &software.params, &software.environment, now);
         let image = image(software, &self.entries, now)?;
         let target = PackageTarget::new(package.clone(), 0, &image, params)?;
-        let records = package_records(&target, None, None, inventory)?;
+        let records = package_records(&target, RecordedBefore::Nothing, inventory)?;
         let needs: Vec<SpaceNeed> = space::needs(inventory, &[], &records, &[], &[]);
         space::enough(&needs)?;
         let plan = Plan {

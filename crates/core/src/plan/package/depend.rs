@@ -1,12 +1,17 @@
 //! depend(4): what a package needs, excludes, and is needed by; and who fails when packages come and go.
 
-use crate::inventory::Inventory;
+use crate::inventory::{Installed, Inventory};
 use patchadm_svr4::format::depend::{Depend, Dependency, DependencyKind};
 use patchadm_svr4::format::params::compact;
 use patchadm_svr4::package::{Params, PkgInst};
 
-/// What stands against installing a package with this depend file, in words; empty where nothing does.
-pub(super) fn unmet_at_installation(depend: &Depend, inventory: &Inventory) -> Vec<String> {
+/// What stands against installing a package with this depend file, in words; empty where nothing does. An instance that is
+/// `replaced` stands in nobody's way.
+pub(super) fn unmet_at_installation(
+    depend: &Depend,
+    inventory: &Inventory,
+    replaced: Option<&PkgInst>,
+) -> Vec<String> {
     let mut found = Vec::new();
     for dependency in &depend.dependencies {
         let there = installed(dependency, inventory, true);
@@ -20,6 +25,7 @@ pub(super) fn unmet_at_installation(depend: &Depend, inventory: &Inventory) -> V
             DependencyKind::Incompatible => {
                 found.extend(
                     installed(dependency, inventory, false)
+                        .filter(|other| Some(*other) != replaced)
                         .map(|other| format!("it is incompatible with package {other}, which is installed")),
                 );
             }
@@ -33,12 +39,8 @@ pub(super) fn unmet_at_installation(depend: &Depend, inventory: &Inventory) -> V
 pub(super) fn needed_by(package: &PkgInst, inventory: &Inventory) -> Vec<String> {
     let mut found = Vec::new();
     let Some(own) = inventory.packages.get(package) else { return found };
-    let depend = |records: &std::collections::BTreeMap<Vec<u8>, patchadm_changeset::RecordFile>| {
-        let file = records.get(&b"install/depend"[..]);
-        file.map(|file| Depend::parse(&file.bytes).dependencies).unwrap_or_default()
-    };
     for (other, installed) in inventory.packages.iter().filter(|(other, _)| *other != package) {
-        let needs = depend(&installed.records).into_iter().any(|entry| {
+        let needs = recorded(installed).into_iter().any(|entry| {
             entry.binding == DependencyKind::Prerequisite && means(&entry, package, &own.params)
         });
         // another instance may serve as well
@@ -49,11 +51,39 @@ pub(super) fn needed_by(package: &PkgInst, inventory: &Inventory) -> Vec<String>
             found.push(format!("package {other} needs it"));
         }
     }
-    for entry in depend(&own.records).iter().filter(|entry| entry.binding == DependencyKind::Reverse) {
+    for entry in recorded(own).iter().filter(|entry| entry.binding == DependencyKind::Reverse) {
         found.extend(installed(entry, inventory, false).map(|other| format!("package {other} needs it")));
     }
     found.dedup();
     found
+}
+
+/// Who needs the installed version of a package and is not served by the one with the parameters `new`, in words.
+pub(super) fn needing_installed_version(
+    package: &PkgInst,
+    new: &Params,
+    inventory: &Inventory,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    let Some(own) = inventory.packages.get(package) else { return found };
+    let others = || inventory.packages.iter().filter(|(other, _)| *other != package);
+    for (other, installed) in others() {
+        let unserved = recorded(installed).into_iter().filter(|entry| {
+            entry.binding == DependencyKind::Prerequisite
+                && means(entry, package, &own.params)
+                && !means(entry, package, new)
+                // another instance may serve as well
+                && !others().any(|(instance, one)| means(entry, instance, &one.params))
+        });
+        found.extend(unserved.map(|entry| format!("package {other} needs {}", words(&entry))));
+    }
+    found
+}
+
+/// The dependencies of an installed package, as far as its `depend` file was read.
+fn recorded(installed: &Installed) -> Vec<Dependency> {
+    let file = installed.records.get(&b"install/depend"[..]);
+    file.map(|file| Depend::parse(&file.bytes).dependencies).unwrap_or_default()
 }
 
 /// Whether this package is one that is meant.

@@ -2,7 +2,8 @@
 //!
 //! The admin file decides where the package goes and what stops it (admin(4)); a question that it leaves open is a
 //! refusal where nobody can be asked. Files that no package recorded, and edited ones, are kept beside the new ones;
-//! what becomes of an edited file whose class has a script is that script's matter.
+//! what becomes of an edited file whose class has a script is that script's matter. What taking the place of another
+//! version means is in `update`.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +16,8 @@ use patchadm_svr4::format::space as format_of_space;
 use patchadm_svr4::package::{Ftype, Mode, ObjectPath, Params, PkgInst};
 
 use super::depend::unmet_at_installation;
-use super::package_records::{DamagedPackage, package_records};
+use super::given_up::{consider_edits, take_away, yielding};
+use super::package_records::{DamagedPackage, RecordedBefore, package_records};
 use crate::plan::clock::Now;
 use crate::plan::edits::{EditChoice, Edits};
 use crate::plan::links::sources_first;
@@ -53,6 +55,8 @@ pub struct InstallOptions {
     pub is_other_root: bool,
     /// What is left of the package, where its record is damaged and is made anew.
     pub damaged: Option<DamagedPackage>,
+    /// Whether the package takes the place of another version of itself, of which nothing stays.
+    pub update: bool,
 }
 
 /// A patch whose scripts have its packages installed.
@@ -80,6 +84,7 @@ impl Default for InstallOptions {
             patch: None,
             is_other_root: false,
             damaged: None,
+            update: false,
         }
     }
 }
@@ -189,17 +194,24 @@ impl Installation<'_> {
         let (package, params) = self.placement()?;
         let scripts = InstallScripts::of(self.delivered, &params, &self.options.system);
         scripts.check(self.delivered, package.as_str(), self.options.scripts)?;
-        self.check_depend()?;
+        self.check_depend(&package)?;
         self.check_privilege(&scripts)?;
         let old = self.inventory.packages.get(&package);
         let target = PackageTarget::new(package.clone(), self.index, self.delivered, params)?;
+        self.check_dependents(&target)?;
         let mut wanted = target.wanted()?;
         self.settle_set_id(&mut wanted)?;
         let draft = self.draft(&target, &wanted, &scripts)?;
         let mapped: Vec<MappedObject> = wanted.iter().map(MappedObject::of).collect();
         let damaged = self.options.damaged.as_ref();
         drop(wanted);
-        let records = package_records(&target, old, damaged, self.inventory)?;
+        let before = match (old, damaged) {
+            (Some(old), _) if self.replaces(old) => RecordedBefore::OtherVersion(old),
+            (Some(old), _) => RecordedBefore::Instance(old),
+            (None, Some(damaged)) => RecordedBefore::Damaged(damaged),
+            (None, None) => RecordedBefore::Nothing,
+        };
+        let records = package_records(&target, before, self.inventory)?;
         let changes: Vec<_> = draft.changes.into_values().collect();
         let held = scripts.take_part().then_some(&*mapped);
         let space = self.space(&target, &changes, &records, held)?;
@@ -212,6 +224,7 @@ impl Installation<'_> {
             trailer: self.now.trailer("pkgadd", &package),
             notes: [
                 damaged.map(|damaged| damaged.notes(&package)).unwrap_or_default(),
+                self.notes_of_update(&package),
                 draft.notes,
                 self.passed_over(&package),
                 kept_out(&package, &self.delivered.params),
@@ -240,9 +253,10 @@ impl Installation<'_> {
             .collect()
     }
 
-    fn check_depend(&self) -> Result<(), Reason> {
+    fn check_depend(&self, package: &PkgInst) -> Result<(), Reason> {
         let Some(depend) = self.delivered.install.get("depend") else { return Ok(()) };
-        let unmet = unmet_at_installation(&Depend::parse(depend), self.inventory);
+        let replaced = self.old_version(package).map(|_| package);
+        let unmet = unmet_at_installation(&Depend::parse(depend), self.inventory, replaced);
         if unmet.is_empty() {
             return Ok(());
         }
@@ -312,8 +326,11 @@ impl Installation<'_> {
                 edits.leave(&each.path);
             }
         }
+        let gone = self.given_up(target, wanted);
+        consider_edits(&mut edits, &target.package, &gone)?;
         let mut draft = PlanBuilder::new(self.inventory);
         draft.accounts_may_come = scripts.preinstall;
+        draft.yielding = yielding(&gone);
         for each in wanted.iter().filter(|each| each.object.ftype != Ftype::Link) {
             let handling = match edits.handling(&each.path) {
                 Handling::Ordinary if by_script(each) => Handling::ByScript,
@@ -331,6 +348,7 @@ impl Installation<'_> {
                 draft.delete(&target.package, &path)?;
             }
         }
+        take_away(&mut draft, &target.package, &gone, &edits)?;
         draft.relink()?;
         draft.finish()?;
         draft.date(self.now.timestamp());
@@ -368,11 +386,11 @@ impl Installation<'_> {
         records: &[RecordChange],
         held: Option<&[MappedObject]>,
     ) -> Result<Vec<SpaceNeed>, Reason> {
-        let copy = |mapped: &MappedObject| {
-            let size = self.inventory.live.get(&mapped.path)?.size()?;
-            Some((mapped.path.clone(), size, 1))
-        };
-        let mut extra: Vec<_> = held.unwrap_or_default().iter().filter_map(copy).collect();
+        let copy = |path: &ObjectPath| Some((path.clone(), self.inventory.live.get(path)?.size()?, 1));
+        let gone = changes.iter().filter(|change| matches!(change.action, Action::Delete));
+        let gone = gone.map(|change| &change.path);
+        let concerned = held.map(|mapped| mapped.iter().map(|each| &each.path).chain(gone));
+        let mut extra: Vec<_> = concerned.into_iter().flatten().filter_map(copy).collect();
         let text = self.delivered.install.get("space").map(Vec::as_slice).unwrap_or_default();
         let said = format_of_space::parse(text).map_err(|error| Reason::BadInformation {
             package: target.package.to_string(),

@@ -3,8 +3,10 @@
 pub mod adopt;
 pub(crate) mod depend;
 pub mod forget;
+mod given_up;
 pub mod install;
 pub mod package_records;
 pub(super) mod placement;
 pub mod regain;
 pub mod remove;
+pub mod update;

@@ -8,6 +8,7 @@ use patchadm_svr4::format::admin::{BasedirAnswer, InstanceAnswer};
 use patchadm_svr4::package::{Params, PkgInst};
 
 use super::install::Installation;
+use super::remove::refuse_to_take_away;
 use crate::plan::parameters::{self, merged};
 use crate::plan::patch::validate::{refuse_other_zones, same_version};
 use crate::plan::refusal::Reason;
@@ -31,15 +32,15 @@ impl Installation<'_> {
         let installed = self.inventory.packages.iter();
         let instances: Vec<(&PkgInst, &Installed)> =
             installed.filter(|(instance, _)| instance.abbreviation() == base.abbreviation()).collect();
+        if self.options.update {
+            return self.updated_instance(&base, &instances);
+        }
         if instances.is_empty() {
             return Ok(base);
         }
         let same = instances.iter().find(|(_, old)| same_version(&old.params, &self.delivered.params));
         match (self.options.admin.instance, same) {
-            (InstanceAnswer::Quit, _) => Err(administration(
-                format!("package {name} is installed already"),
-                Some("instance=overwrite"),
-            )),
+            (InstanceAnswer::Quit, _) => Err(installed_already(&name)),
             (InstanceAnswer::Ask, _) if !self.options.conversation => Err(Reason::Interaction {
                 found: format!(
                     "package {name} is installed already, and the admin file does not say what is to be done"
@@ -67,14 +68,18 @@ impl Installation<'_> {
         free.ok_or_else(|| administration(format!("there is no free instance name for {base}"), None))
     }
 
-    /// An installed instance must be whole, and unpatched unless this is a patch, too: a base package over a patched
-    /// one would leave records that speak of files that are gone.
+    /// An installed instance must be whole, and unpatched unless this is a patch, too, or another version, with which
+    /// patches go: a base package over a patched one would leave records that speak of files that are gone.
     fn check_installed(&self, package: &PkgInst, old: Option<&Installed>) -> Result<(), Reason> {
         let Some(old) = old else { return Ok(()) };
         if old.partial {
             self.check(self.options.admin.partial, "partial=nocheck", || {
                 format!("package {package} is only partially installed")
             })?;
+        }
+        if self.replaces(old) {
+            refuse_to_take_away(package, old)?;
+            return refuse_other_zones(package, &old.params, &self.delivered.params);
         }
         let patches = old.params.text("PATCHLIST");
         if !patches.trim().is_empty() && !is_patch(&self.delivered.params) {
@@ -86,10 +91,18 @@ impl Installation<'_> {
 
     fn params(&self, package: &PkgInst, old: Option<&Installed>) -> Result<Params, Reason> {
         let none = Params::new();
-        let old = old.map_or(&none, |old| &old.params);
+        let is_replaced = old.is_some_and(|old| self.replaces(old));
+        let mut old = old.map_or(&none, |old| &old.params);
         let mut delivered = self.delivered.params.clone();
         self.answered(old, &mut delivered)?;
         self.settle_basedir(package, old, &mut delivered)?;
+        if is_replaced {
+            // nothing of another version stays but the place where it is
+            if let Some(there) = old.get("BASEDIR") {
+                delivered.set("BASEDIR", there);
+            }
+            old = &none;
+        }
         let mut new = merged(package, old, &delivered, &self.options.environment, self.now);
         if old.is_empty() {
             // a package that was patched before it was made carries its records with it
@@ -179,7 +192,12 @@ impl Installation<'_> {
     }
 }
 
+/// The end of a run by an admin file that wants no package twice.
+pub(super) fn installed_already(name: &str) -> Reason {
+    administration(format!("package {name} is installed already"), Some("instance=overwrite"))
+}
+
 /// The end of a run by the admin file; `answer` is the line of one that would let it pass.
-fn administration(found: String, answer: Option<&'static str>) -> Reason {
+pub(super) fn administration(found: String, answer: Option<&'static str>) -> Reason {
     Reason::Administration { found, answer }
 }

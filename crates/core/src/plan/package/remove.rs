@@ -4,8 +4,6 @@
 //! edited files: who removes a package gives its files up. Where scripts take part, the plan says what becomes of the
 //! root if they do nothing else; [`ScriptSchedule`](crate::plan::script_schedule::ScriptSchedule) is made of it.
 
-use std::fmt::Write as _;
-
 use crate::inventory::{Installed, Inventory};
 use crate::policy::ScriptPolicy;
 use patchadm_svr4::format::admin::{Admin, CheckAnswer};
@@ -23,7 +21,7 @@ use crate::plan::scripts::{RemoveScripts, SystemScripts};
 use crate::plan::{Plan, RecordChange, space};
 pub use portions::{Fate, GoingObject, RemovalPortion};
 
-mod portions;
+pub(super) mod portions;
 
 /// What decides about a removal beside the package.
 #[derive(Clone, Debug)]
@@ -63,6 +61,12 @@ pub fn remove(
         .map_err(|reason| reason.shown(inventory).of(Command::Pkgrm, package))
 }
 
+/// Refuses a package whose objects are not this command's to take away.
+pub(super) fn refuse_to_take_away(package: &PkgInst, installed: &Installed) -> Result<(), Reason> {
+    refuse_adopted(package, installed)?;
+    refuse_promoted(package, installed)
+}
+
 /// Refuses a local package while a promotion can be backed out: its archive would go with the package.
 fn refuse_promoted(package: &PkgInst, installed: &Installed) -> Result<(), Reason> {
     let saved: Vec<&str> =
@@ -80,8 +84,7 @@ fn plan(
     now: &Now,
 ) -> Result<IntendedRemoval, Reason> {
     let installed = inventory.packages.get(package).ok_or(Reason::NoSuchPackage)?;
-    refuse_adopted(package, installed)?;
-    refuse_promoted(package, installed)?;
+    refuse_to_take_away(package, installed)?;
     let scripts = RemoveScripts::of(installed, &portions::owned_classes(package, inventory), options.system);
     scripts.check(installed, package, options.scripts)?;
     check(package, installed, &scripts, inventory, options)?;
@@ -120,7 +123,8 @@ fn plan(
         notes: draft.notes,
     };
     let portions = portions::portions(package, inventory, &scripts);
-    let warnings = about_patches(package, &patches, inventory).into_iter().collect();
+    let about = about_patches(package, &patches, inventory);
+    let warnings = if about.is_empty() { Vec::new() } else { vec![about.join("\n")] };
     Ok(IntendedRemoval { plan, scripts, portions, warnings })
 }
 
@@ -161,18 +165,18 @@ fn check(
     if needed.is_empty() { Ok(()) } else { check(admin.rdepend, "rdepend=nocheck", needed.join("; ")) }
 }
 
-/// What becomes of the patches of the package.
-fn about_patches(package: &PkgInst, patches: &str, inventory: &Inventory) -> Option<String> {
+/// What becomes of the patches of a package that goes, in sentences.
+pub(super) fn about_patches(package: &PkgInst, patches: &str, inventory: &Inventory) -> Vec<String> {
     if patches.is_empty() {
-        return None;
+        return Vec::new();
     }
     let elsewhere: Vec<&str> =
         patches.split_whitespace().filter(|id| is_applied_elsewhere(package, id, inventory)).collect();
-    let mut text = format!("patches are applied to package {package} and go with it: {patches}");
+    let mut sentences = vec![format!("patches are applied to package {package} and go with it: {patches}")];
     if !elsewhere.is_empty() {
-        let _ = write!(text, "\nother packages keep their parts of {}", elsewhere.join(" "));
+        sentences.push(format!("other packages keep their parts of {}", elsewhere.join(" ")));
     }
-    Some(text)
+    sentences
 }
 
 fn is_applied_elsewhere(package: &PkgInst, id: &str, inventory: &Inventory) -> bool {

@@ -9,9 +9,8 @@ use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
 use crate::plan::RecordChange;
-use crate::plan::records::{has_undo_data, package_path, save_of};
+use crate::plan::records::{INSTALL_LOCK, has_undo_data, package_path, save_of};
 use crate::plan::refusal::{Command, Reason, Refusal, Wording};
-use crate::plan::script_schedule::INSTALL_LOCK;
 
 /// A patch that was left half applied to a package.
 #[derive(Clone, Debug, PartialEq, Eq)]

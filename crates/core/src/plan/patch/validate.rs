@@ -190,8 +190,14 @@ pub(super) fn matches(image: &Image, inventory: &Inventory) -> Result<Vec<Match>
 /// Whether two packages have the same name, architecture and version: PKG and VERSION byte for byte, ARCH without white
 /// space.
 pub fn same_version(one: &Params, other: &Params) -> bool {
+    let is_same = |name| one.get(name) == other.get(name);
+    is_same("PKG") && is_same("VERSION") && same_architecture(one, other)
+}
+
+/// Whether two packages have the same architecture: ARCH without white space.
+pub fn same_architecture(one: &Params, other: &Params) -> bool {
     let arch = |params: &Params| compact(params.get("ARCH").unwrap_or_default());
-    ["PKG", "VERSION"].iter().all(|name| one.get(name) == other.get(name)) && arch(one) == arch(other)
+    arch(one) == arch(other)
 }
 
 /// A package as the patch wants it, and as it is installed.

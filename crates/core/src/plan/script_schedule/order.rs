@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::steps::{ListedFile, MappedObject, Portion};
 use crate::inventory::Inventory;
-use crate::plan::plan_builder::below;
+use crate::plan::plan_builder::{below, turns};
 use crate::plan::scripts::InstallScripts;
 use crate::plan::{Action, Body, Change, Plan};
 use patchadm_svr4::package::ObjectPath;
@@ -66,6 +66,17 @@ impl<'a> Order<'a> {
         listed
     }
 
+    /// The objects that go when everything else is done: no object of the package, and nothing that is in the way of one.
+    pub(super) fn last(&self, plan: &Plan) -> Vec<Box<Change>> {
+        plan.changes.iter().filter(|change| self.comes_last(change)).cloned().collect()
+    }
+
+    fn comes_last(&self, change: &Change) -> bool {
+        let goes = matches!(change.action, Action::Delete | Action::RemoveDirectory);
+        let in_turned = |above: &[u8]| self.changes.get(above).is_some_and(|change| turns(change));
+        goes && !change.path.ancestors_bytes().any(in_turned)
+    }
+
     /// The place of a change.
     fn slot(&self, change: &Change) -> usize {
         let own = self.class(&change.path).map(|class| 2 * class);
@@ -99,7 +110,8 @@ impl<'a> Order<'a> {
     /// The changes that the engine carries out, by place.
     pub(super) fn slots(&self, plan: &Plan) -> BTreeMap<usize, (Vec<Box<Change>>, Portion)> {
         let mut slots: BTreeMap<usize, (Vec<Box<Change>>, Portion)> = BTreeMap::new();
-        for change in plan.changes.iter().filter(|change| !self.is_listed(change)) {
+        let has_turn = |change: &Change| !self.is_listed(change) && !self.comes_last(change);
+        for change in plan.changes.iter().filter(|change| has_turn(change)) {
             let (changes, portion) = slots.entry(self.slot(change)).or_default();
             let is_link = matches!(
                 &change.action,

@@ -18,13 +18,10 @@ use super::{ScriptSchedule, frame, mark};
 use crate::inventory::Inventory;
 use crate::plan::ledger;
 use crate::plan::package::remove::{Fate, IntendedRemoval};
-use crate::plan::records::package_path;
+use crate::plan::records::{REMOVAL_LOCK, package_path};
 use crate::plan::refusal::Reason;
 use crate::plan::{Change, Plan, RecordChange};
 use patchadm_svr4::package::{ContentsLine, Ftype, Mode, ObjectPath, OwnerStatus, PkgInst};
-
-/// The file in a package's directory that says that its removal is not complete.
-pub const REMOVAL_LOCK: &str = "!R-Lock!";
 
 impl ScriptSchedule {
     /// The course of a removal. `inventory` is the one that it was planned with.

@@ -27,6 +27,8 @@ pub struct AddRequest {
     pub environment: Params,
     /// The symbolic links to directories in whose places the packages' directories go nevertheless.
     pub overridden: Vec<ObjectPath>,
+    /// Whether the packages take the places of other versions of themselves (`--update`).
+    pub update: bool,
     /// Whether somebody can be asked.
     pub conversation: bool,
     /// Whether nothing may be asked at all (`-n`): a package that wants to ask is refused.

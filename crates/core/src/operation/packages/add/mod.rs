@@ -68,7 +68,8 @@ pub fn add_packages(
     }
     let new = NewDatabase::make(root)?;
     let session = Session::begin(ground, caller).inspect_err(|_| new.remove_empty(root))?;
-    let mended = selected_names(&device);
+    // Nothing is known of a damaged record, so nothing can take its place as another version.
+    let mended = if request.update { Vec::new() } else { selected_names(&device) };
     let input =
         AddInput { mended: &mended, ..AddInput::new(&session.ground, &admin, &system, request, caller) };
     must_agree(root, |package| input.mends(package))?;

@@ -12,6 +12,7 @@ use crate::operation::device::DeliveredPackage;
 use crate::operation::failure::Failure;
 use crate::operation::identical::mark_identical;
 use crate::operation::packages::answers;
+use crate::operation::packages::belongings::{add_depend_files, add_owned};
 use crate::operation::packages::installation::{PlannedInstallation, described, is_update};
 use crate::operation::packages::observer::PackageObserver;
 use crate::operation::scripts::context::{ScriptContext, base_of, delivered_as_placed};
@@ -20,6 +21,7 @@ use crate::operation::scripts::runner::ScriptRunner;
 use crate::plan::concern::{FileToCompare, delivered_files};
 use crate::plan::package::install::{InstallOptions, install, placement};
 use crate::plan::package::package_records::DamagedPackage;
+use crate::plan::package::update::is_other_version;
 use crate::plan::refusal::Refusal;
 use crate::source::PackageImage;
 use patchadm_svr4::format::admin::Admin;
@@ -141,7 +143,14 @@ impl AddInput<'_> {
             patch: self.patch.cloned(),
             is_other_root: !self.ground.root.is_system(),
             damaged: None,
+            update: self.request.update,
         }
+    }
+
+    /// The installed version in whose place a package goes.
+    fn replaced<'p>(&self, package: &PackageImage, placed: &'p PackagePlacement) -> Option<&'p Installed> {
+        let old = placed.present.get(&placed.instance).filter(|_| self.request.update)?;
+        is_other_version(&old.params, &package.params).then_some(old)
     }
 
     /// Reads the installed instances of a package.
@@ -177,9 +186,16 @@ impl AddInput<'_> {
             touched.paths.extend(places::patch(patch).ok());
         }
         let (view, mended) = (RecordView::live(&self.ground.root), self.mended);
+        let replaced = self.replaced(image, placed);
+        if let Some(old) = replaced {
+            add_owned(&view, &placed.instance, &old.params, &mut touched)?;
+        }
         let packages =
             packages_but(&view, |package| mended.iter().any(|name| name == package.abbreviation()))?;
         let mut inventory = self.ground.survey_with(packages, &touched, None)?;
+        if replaced.is_some() {
+            add_depend_files(&view, &placed.instance, &mut inventory)?;
+        }
         let params = placed.params.clone();
         let installed = Installed { params, ..Installed::default() };
         let instances = BTreeMap::from([(placed.instance.clone(), installed)]);

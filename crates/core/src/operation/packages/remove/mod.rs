@@ -1,15 +1,14 @@
 //! `pkgrm`: installed packages are removed one after another, each a run of its own.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::database::contents::lines_of_package;
 use crate::database::{RecordView, all, installed};
 use crate::inventory::{Inventory, Touched};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::log;
 use crate::operation::packages::answers::{self, AdminFile};
+use crate::operation::packages::belongings::{add_depend_files, add_owned};
 use crate::operation::packages::left_objects::objects_left;
 use crate::operation::packages::observer::PackageObserver;
 use crate::operation::packages::report::{
@@ -22,20 +21,14 @@ use crate::operation::scripts::system::system_scripts;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database};
 use crate::plan::package::remove::{RemoveOptions, remove};
 use crate::plan::scripts::SystemScripts;
-use patchadm_changeset::RecordFile;
 use patchadm_changeset::transaction::Receipt;
 use patchadm_rootfs::Root;
-use patchadm_rootfs::Timestamp;
 use patchadm_svr4::format::admin::{Admin, CheckAnswer};
-use patchadm_svr4::package::{Mode, PkgInst};
-use patchadm_svr4::places;
+use patchadm_svr4::package::PkgInst;
 
 mod with_scripts;
 
 use with_scripts::remove_with_scripts;
-
-/// The largest `depend` file that is read, in bytes.
-const LARGEST_DEPEND: u64 = 1 << 20;
 
 /// The options and operands of pkgrm(1M).
 #[derive(Clone, Debug, Default)]
@@ -185,23 +178,9 @@ fn survey(session: &Session<'_>, package: &PkgInst) -> Result<Inventory, Failure
     let view = RecordView::live(&session.ground.root);
     let mut touched = Touched::default();
     touched.packages.insert(package.clone());
-    touched.paths.extend(lines_of_package(&view, package)?.into_keys());
-    let patches = installed::params(&view, package)?.map(|params| params.text("PATCHLIST").into_owned());
-    for id in patches.iter().flat_map(|list| list.split_whitespace()) {
-        touched.paths.extend(places::patch(id).ok());
-    }
+    let params = installed::params(&view, package)?.unwrap_or_default();
+    add_owned(&view, package, &params, &mut touched)?;
     let mut inventory = session.ground.survey(&touched, None)?;
-    for (other, installed) in inventory.packages.iter_mut().filter(|(other, _)| *other != package) {
-        installed.records = depend_file(&view, other)?;
-    }
+    add_depend_files(&view, package, &mut inventory)?;
     Ok(inventory)
-}
-
-/// Reads the `depend` file of an installed package, as a record.
-fn depend_file(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<Vec<u8>, RecordFile>, Failure> {
-    let name = b"install/depend".to_vec();
-    let Ok(path) = places::package(package).join(&name) else { return Ok(BTreeMap::new()) };
-    let bytes = view.read(&path, LARGEST_DEPEND)?;
-    let record = |bytes| RecordFile { bytes, mode: Mode::of(0o644), mtime: Timestamp::default() };
-    Ok(bytes.map(|bytes| (name, record(bytes))).into_iter().collect())
 }

@@ -127,7 +127,7 @@ fn fate(line: &ContentsLine, inventory: &Inventory) -> Fate {
 }
 
 /// The lines of a package, each with the class under which the package owns it.
-fn owned<'i>(
+pub(in crate::plan::package) fn owned<'i>(
     package: &PkgInst,
     inventory: &'i Inventory,
 ) -> impl DoubleEndedIterator<Item = (&'i ObjectPath, &'i ContentsLine, &'i str)> {

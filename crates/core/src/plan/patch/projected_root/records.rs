@@ -4,7 +4,7 @@ use patchadm_svr4::places;
 
 use super::ProjectedRoot;
 use crate::inventory::{Installed, Interruption, Save};
-use crate::plan::script_schedule::INSTALL_LOCK;
+use crate::plan::records::INSTALL_LOCK;
 use crate::plan::{RecordChange, TreeContent, TreeFile};
 use patchadm_changeset::RecordFile;
 use patchadm_rootfs::{Inode, Live, LiveKind, Timestamp, Xattrs};

@@ -1,0 +1,49 @@
+//! What has to be known of a package of which objects go: everything that it owns, its patches, and who needs it.
+
+use std::collections::BTreeMap;
+
+use crate::database::RecordView;
+use crate::database::contents::lines_of_package;
+use crate::inventory::{Inventory, Touched};
+use crate::operation::failure::Failure;
+use patchadm_changeset::RecordFile;
+use patchadm_rootfs::Timestamp;
+use patchadm_svr4::package::{Mode, Params, PkgInst};
+use patchadm_svr4::places;
+
+/// The largest `depend` file that is read, in bytes.
+const LARGEST_DEPEND: u64 = 1 << 20;
+
+/// Adds what a package owns, and the directories of its patches, to what a change is about.
+pub(super) fn add_owned(
+    view: &RecordView<'_>,
+    package: &PkgInst,
+    params: &Params,
+    touched: &mut Touched,
+) -> Result<(), Failure> {
+    touched.paths.extend(lines_of_package(view, package)?.into_keys());
+    let patches = params.text("PATCHLIST");
+    touched.paths.extend(patches.split_whitespace().filter_map(|id| places::patch(id).ok()));
+    Ok(())
+}
+
+/// Adds the `depend` files of all packages but `package` to what is known of them.
+pub(super) fn add_depend_files(
+    view: &RecordView<'_>,
+    package: &PkgInst,
+    inventory: &mut Inventory,
+) -> Result<(), Failure> {
+    for (other, installed) in inventory.packages.iter_mut().filter(|(other, _)| *other != package) {
+        installed.records = depend_file(view, other)?;
+    }
+    Ok(())
+}
+
+/// Reads the `depend` file of an installed package, as a record.
+fn depend_file(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<Vec<u8>, RecordFile>, Failure> {
+    let name = b"install/depend".to_vec();
+    let Ok(path) = places::package(package).join(&name) else { return Ok(BTreeMap::new()) };
+    let bytes = view.read(&path, LARGEST_DEPEND)?;
+    let record = |bytes| RecordFile { bytes, mode: Mode::of(0o644), mtime: Timestamp::default() };
+    Ok(bytes.map(|bytes| (name, record(bytes))).into_iter().collect())
+}
