@@ -228,7 +228,7 @@ pub(crate) fn program(command: &Command) -> refusal::Command {
     match command {
         Command::Apply { .. } => refusal::Command::Patchadd,
         Command::BackOut(_) | Command::BackOutByScripts(_) | Command::Undo => refusal::Command::Patchrm,
-        Command::Add { .. } | Command::Repair(_) => refusal::Command::Pkgadd,
+        Command::Add { .. } | Command::Update { .. } | Command::Repair(_) => refusal::Command::Pkgadd,
         Command::Remove(_) => refusal::Command::Pkgrm,
         Command::Adopt { .. } => refusal::Command::Adopt,
         Command::Forget(_) => refusal::Command::Forget,
@@ -259,7 +259,11 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
     let by = |patchadd, patchrm| match command {
         Command::Apply { .. } | Command::Adopt { .. } | Command::Forget(_) | Command::Promote => patchadd,
         Command::BackOut(_) | Command::BackOutByScripts(_) | Command::Undo | Command::Commit(_) => patchrm,
-        Command::Add { .. } | Command::Remove(_) | Command::Repair(_) | Command::Exchange(..) => 1,
+        Command::Add { .. }
+        | Command::Update { .. }
+        | Command::Remove(_)
+        | Command::Repair(_)
+        | Command::Exchange(..) => 1,
     };
     match moment {
         _ if errno == Errno::INTR => 0,

@@ -56,8 +56,11 @@ fn arguments(trial: &Trial, command: &Command) -> Vec<PathBuf> {
         Command::BackOut(ids) => words(&["patchrm", "-R"], ids),
         Command::Undo => words(&["undo", "-R"], &[]),
         Command::BackOutByScripts(ids) => words(&["patchrm", "--engine", "script", "-R"], ids),
-        Command::Add { spool, packages } => {
-            let mut all = words(&["pkgadd", "-n", "-R"], &["-d".to_owned(), spool.display().to_string()]);
+        Command::Add { spool, packages } | Command::Update { spool, packages } => {
+            let is_update = matches!(command, Command::Update { .. });
+            let start: &[&str] =
+                if is_update { &["pkgadd", "-n", "--update", "-R"] } else { &["pkgadd", "-n", "-R"] };
+            let mut all = words(start, &["-d".to_owned(), spool.display().to_string()]);
             all.extend(packages.iter().map(PathBuf::from));
             all
         }

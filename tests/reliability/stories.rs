@@ -53,6 +53,8 @@ pub(crate) enum Command {
     BackOutByScripts(Vec<String>),
     /// `pkgadd -n` of packages in this spool directory.
     Add { spool: PathBuf, packages: Vec<String> },
+    /// `pkgadd -n --update` of packages in this spool directory.
+    Update { spool: PathBuf, packages: Vec<String> },
     /// `pkgrm -n`.
     Remove(Vec<String>),
     /// `pkgchk -f` of these packages, or of the root.
@@ -281,6 +283,28 @@ fn package_added() -> Story {
     Story::of("pkgadd", stage, act)
 }
 
+/// Another version of a patched package, beside one that shares a directory with it: something comes, changes, turns
+/// into something else, goes with its directory, and stays for the other package.
+fn package_updated() -> Story {
+    let (stage, _) = patched_with(&[&patch()]);
+    stage.install(&another_package());
+    let spool = stage.beside("updates");
+    Package::new("ACMEweb")
+        .param("VERSION", "2.0")
+        .directory("bin")
+        .file("bin/httpd", 0o755, "httpd of another version\n".repeat(500))
+        .file("bin/same", 0o755, "the same\n")
+        .file("bin/later", 0o755, "later\n")
+        .link("bin/later.again", "later")
+        .file("new", 0o644, "a file now\n")
+        .directory("share")
+        .symlink("share/current", "v3")
+        .information("copyright", "Copyright 2026 Acme\n")
+        .write(&spool);
+    let act = Command::Update { spool, packages: vec!["ACMEweb".to_owned()] };
+    Story::of("pkgadd --update", stage, act)
+}
+
 fn package_removed() -> Story {
     let (stage, _) = patched_with(&[&patch()]);
     stage.install(&another_package());
@@ -323,6 +347,35 @@ fn with_scripts() -> Story {
     Story::of("pkgadd with scripts", stage, Command::Add { spool, packages: vec!["ACMEsrv".to_owned()] })
 }
 
+/// Another version whose scripts write into what changes, goes and stays without an owner.
+fn updated_with_scripts() -> Story {
+    let stage = Scenario::in_memory();
+    stage.file("/var/sadm/install/admin/default", NOCHECK);
+    let package = |version: &str| {
+        Package::new("ACMEsrv")
+            .param("VERSION", version)
+            .param("CLASSES", "none mine")
+            .directory("etc")
+            .file("etc/plain", 0o644, version)
+            .of_class("mine", 'e', "etc/conf", 0o644, version)
+            .information("i.mine", "while read from to; do cp $from $to; done\n")
+    };
+    let first = package("1.0")
+        .file("old/plain", 0o644, "goes\n")
+        .of_class("mine", 'f', "old/mine", 0o644, "stays\n")
+        .information("preremove", "exit 1\n");
+    stage.install(&first);
+    stage
+        .patchadd("", &Patch::of("100-01", Package::new("ACMEsrv").file("etc/plain", 0o644, "patched\n")))
+        .ok();
+    let spool = stage.beside("updates");
+    let harm = "cd $PKG_INSTALL_ROOT/opt/ACMEsrv; for each in old/plain old/mine etc/plain; do\n\
+                echo $UPDATE > $each; touch -d @1600000000 $each; done\n";
+    package("2.0").information("preinstall", "exit 0\n").information("postinstall", harm).write(&spool);
+    let act = Command::Update { spool, packages: vec!["ACMEsrv".to_owned()] };
+    Story::of("pkgadd --update with scripts", stage, act)
+}
+
 /// The scripts of an undo archive have their turn, and what they did is taken back before everything is restored.
 fn backout_by_scripts() -> Story {
     let (stage, _) = patched_with(&[&patch()]);
@@ -350,7 +403,8 @@ pub(crate) fn first_run() -> Story {
 }
 
 /// The stories with procedure scripts.
-pub(crate) const SCRIPTED: [Told; 3] = [with_scripts, backout_by_scripts, archive_played];
+pub(crate) const SCRIPTED: [Told; 4] =
+    [with_scripts, backout_by_scripts, archive_played, updated_with_scripts];
 
 /// A pkginfo that was cut and a `contents` that is gone are made anew.
 fn records_made_anew() -> Story {
@@ -389,7 +443,7 @@ pub(crate) const OUTSIDE: &str = "undo";
 pub(crate) type Told = fn() -> Story;
 
 /// All stories without procedure scripts; the first four, one of each command.
-pub(crate) const STORIES: [Told; 14] = [
+pub(crate) const STORIES: [Told; 15] = [
     one_patch,
     backout,
     package_added,
@@ -404,6 +458,7 @@ pub(crate) const STORIES: [Told; 14] = [
     middle_backout,
     run_undone,
     undo_data_given_up,
+    package_updated,
 ];
 
 /// All of them, one after another.
@@ -529,10 +584,11 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
             let report = back_out_patches(root, &request, caller)?;
             (report.recovered, report.patches.into_iter().map(|one| one.result).collect())
         }
-        Command::Add { spool, packages } => {
+        Command::Add { spool, packages } | Command::Update { spool, packages } => {
             let request = AddRequest {
                 device: spool.clone(),
                 packages: packages.clone(),
+                update: matches!(command, Command::Update { .. }),
                 silent: true,
                 scripts: scripts(),
                 ..AddRequest::default()
