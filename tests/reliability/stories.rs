@@ -357,7 +357,7 @@ fn updated_with_scripts() -> Story {
             .param("CLASSES", "none mine")
             .directory("etc")
             .file("etc/plain", 0o644, version)
-            .of_class("mine", 'e', "etc/conf", 0o644, version)
+            .of_class("mine", 'f', "etc/conf", 0o644, version)
             .information("i.mine", "while read from to; do cp $from $to; done\n")
     };
     let first = package("1.0")
