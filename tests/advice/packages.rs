@@ -14,6 +14,7 @@ pub(super) const ROWS: &[Row] = &[
     ("Reason::BasedirAnswered", basedir_answered),
     ("Reason::PatchesApplied", patches_applied),
     ("Reason::Adopted", adopted),
+    ("Reason::NotUndone", replaced),
 ];
 
 fn add(options: &str, name: &str) -> String {
@@ -119,6 +120,18 @@ fn patches_applied() {
     assert!(said.contains("`patchrm -R @ROOT@ 200-01 100-02 100-01`"), "{said}");
     assert_eq!(type_it(&stage, &said, &[]).code, 0, "{said}");
     assert_eq!(stage.run(&add("", "ACMEa")).code, 0);
+}
+
+fn replaced() {
+    let version = |version: &str| Package::new("ACMEa").param("VERSION", version).file("a", 0o644, version);
+    let stage = Scenario::with(&[version("1.0")]);
+    spool(&stage, &version("2.0"));
+    assert_eq!(stage.run(&add("--update", "ACMEa")).code, 0);
+    let said = stage.run("undo -R @ROOT@").fails(10);
+    spool(&stage, &version("1.0"));
+    let run = type_it(&stage, &said, &[("DEVICE", "spool"), ("PKG", "ACMEa -n")]);
+    assert_eq!(run.code, 0, "{said}{}", run.stderr);
+    assert_eq!(stage.text("/opt/ACMEa/a"), "1.0");
 }
 
 fn adopted() {

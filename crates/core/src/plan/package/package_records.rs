@@ -113,7 +113,9 @@ fn replaced<'s>(
     let mut changes = RecordChanges::of(package, old, files)?.changes;
     let is_empty = |directory: &&Vec<u8>| {
         let inside = [directory, &b"/"[..]].concat();
-        *directory != b"install" && !staying.iter().any(|name| name.starts_with(&inside))
+        // a directory in the place of a record goes with the record that comes there
+        let is_record = staying.contains(*directory);
+        *directory != b"install" && !is_record && !staying.iter().any(|name| name.starts_with(&inside))
     };
     let mut gone: Vec<Vec<u8>> = Vec::new();
     for directory in old.directories.iter().filter(is_empty) {
