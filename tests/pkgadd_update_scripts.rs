@@ -65,6 +65,8 @@ fn scripts_of_the_new_version_are_told_of_the_update_and_those_of_the_old_stay_s
     let lines = stage.lines();
     let paths: Vec<&str> = lines.iter().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(paths, ["/opt/ACMEall", "/opt/ACMEall/data", "/opt/ACMEall/tool"]);
+    let log = stage.text("/var/sadm/patchadm/log");
+    assert!(log.contains("/opt/ACMEall/only <removed>\n/opt/ACMEall/only/old <removed>\n"), "{log}");
     assert_eq!(recorded(&stage, "install"), ["preremove"]);
     assert_eq!(recorded(&stage, ""), ["install", "pkginfo", "save"]);
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");

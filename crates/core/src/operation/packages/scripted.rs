@@ -178,14 +178,15 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
                 self.scripts.run_script(run, &script, Deliverer::Package, Vec::new(), self.observer)?;
             }
             PackageStep::Install(batch) => {
-                let plan = self.objects(run, &batch.plan)?;
+                let plan = self.objects(run, &batch.plan, "")?;
                 if let Some(source) = self.source {
                     self.observer.switched(source.installation, &batch.portions, &plan);
                 }
             }
             PackageStep::InstallClass(class) => self.install_class(run, class)?,
             PackageStep::Remove(plan, portions) => {
-                let plan = self.objects(run, plan)?;
+                let marker = if self.course.is_removal { "" } else { " <removed>" };
+                let plan = self.objects(run, plan, marker)?;
                 for portion in portions {
                     let left = objects_left(&self.session.ground.root, portion, &plan);
                     self.observer.class_left(&portion.class, &left);
@@ -204,12 +205,13 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         Ok(())
     }
 
-    /// Carries out a batch of objects as the root is now, and logs their paths.
-    fn objects(&self, run: &mut ScriptedRun<'_>, plan: &Plan) -> Result<Plan, RunHalt> {
+    /// Carries out a batch of objects as the root is now, and logs their paths with `marker` behind each.
+    fn objects(&self, run: &mut ScriptedRun<'_>, plan: &Plan, marker: &str) -> Result<Plan, RunHalt> {
         let line = |path: &ObjectPath| self.course.line(path).cloned();
         let plan = refresh(&self.session.ground, plan.clone(), line)?;
         self.switch(run, &plan)?;
-        let mut paths: Vec<String> = plan.changes.iter().map(|change| format!("{}\n", change.path)).collect();
+        let mut paths: Vec<String> =
+            plan.changes.iter().map(|change| format!("{}{marker}\n", change.path)).collect();
         if self.course.is_removal {
             paths.reverse();
         }
