@@ -17,6 +17,7 @@ mod rules;
 mod scripts;
 mod snapshot;
 mod together;
+mod update;
 mod world;
 mod world_records;
 
