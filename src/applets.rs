@@ -64,6 +64,11 @@ const APPLETS: &[Applet] = &[
     verb("recover", "finish or roll back an interrupted run", verbs::recover::run),
     verb("stage", "build in a copy of parts of a root", verbs::stage::run),
     verb("promote", "make live what a stage has, as a patch that can be backed out", verbs::promote::run),
+    verb(
+        "shlibs",
+        "show the libraries that are kept, and remove those that nobody needs",
+        verbs::shlibs::run,
+    ),
     verb("build", "make a patch of two releases", verbs::build::run),
     verb("delta", "make the patches of a stable branch", verbs::delta::run),
     verb("adopt", "register software that is on disk as a package", verbs::adopt::run),

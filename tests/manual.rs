@@ -136,7 +136,7 @@ fn options_are_read_from_pages_and_from_help() {
     let page = ".Bl\n.It Fl B Ar dir\nkeep\n.It Fl -json\n.It Cm x\n.El\n";
     assert_eq!(Vec::from_iter(options(page)), ["--json", "-B"]);
     let help =
-        "Usage: x\n\nOptions:\n  -B <DIR>       keep\n      --json     print\n                 more -z\n";
+        "Usage: x\n\nOptions:\n  -B <DIR>       keep\n      --json[=X] print\n                 more -z\n";
     assert_eq!(Vec::from_iter(options_of_help(help)), ["--json", "-B"]);
 }
 
@@ -169,7 +169,7 @@ fn options_of_help(help: &str) -> BTreeSet<String> {
     options
         .filter_map(|line| line.split_whitespace().next())
         .filter(|word| word.starts_with('-'))
-        .map(|word| word.trim_end_matches(',').to_owned())
+        .map(|word| word.split(['[', ',']).next().unwrap_or(word).to_owned())
         .collect()
 }
 

@@ -52,12 +52,12 @@ const MODULES_OF_CORE: &[(&str, &[&str])] = &[
     ),
     ("order", &[]),
     ("resolve", &["plan", "depot", "policy"]),
-    ("plan", &["source", "inventory", "policy", "patch_scripts", "format", "stage"]),
+    ("plan", &["source", "inventory", "policy", "patch_scripts", "format", "stage", "sign"]),
     ("build", &["release", "elf", "source", "sign", "patch_scripts", "format", "path_glob"]),
     ("three_way", &["build", "release", "policy", "stage"]),
     ("release", &["source", "format"]),
     ("analyze", &["depot"]),
-    ("libraries", &["elf", "path_glob"]),
+    ("libraries", &["elf", "path_glob", "little_endian"]),
     ("elf", &[]),
     ("patch_scripts", &[]),
     ("script", &["process", "format"]),
@@ -73,7 +73,8 @@ const MODULES_OF_CORE: &[(&str, &[&str])] = &[
     ("policy", &["path_glob", "sign"]),
     ("format", &[]),
     ("path_glob", &[]),
-    ("stage", &["path_glob"]),
+    ("stage", &["path_glob", "little_endian"]),
+    ("little_endian", &[]),
 ];
 
 fn checkout() -> &'static Path {

@@ -6,6 +6,7 @@ pub(crate) mod options;
 mod paths;
 mod scripts;
 pub(crate) mod set;
+mod shlibs;
 pub(crate) mod suggest;
 pub(crate) mod synopsis;
 mod words;
@@ -15,4 +16,5 @@ pub(crate) use options::{
 };
 pub(crate) use paths::{directory_of_root, inside, object_path};
 pub(crate) use scripts::{ScriptOptions, script_settings};
+pub(crate) use shlibs::LibraryOptions;
 pub(crate) use words::{meant_by, named_text, one_of, word_for};

@@ -7,7 +7,7 @@ use patchadm_svr4::places;
 use super::patch_transcript::{print_opening, print_refusal};
 use super::showrev::PatchListing;
 use crate::arguments::set::SetOptions;
-use crate::arguments::{Extensions, RootOption, ScriptOptions, object_path, parse};
+use crate::arguments::{Extensions, LibraryOptions, RootOption, ScriptOptions, object_path, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::patch_command::on_root;
@@ -64,6 +64,8 @@ struct PatchaddArgs {
     #[command(flatten)]
     scripts: ScriptOptions,
     #[command(flatten)]
+    shlibs: LibraryOptions,
+    #[command(flatten)]
     root: RootOption,
     #[command(flatten)]
     owner: OwnerOptions,
@@ -99,6 +101,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         overridden: args.overridden,
         dry_run: args.validate,
         scripts: args.scripts.request(call, false),
+        shlibs: args.shlibs.request(),
         ..ApplyRequest::default()
     };
     let mut request = args.set.request(call, apply, None);

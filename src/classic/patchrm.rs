@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::patch_transcript::{print_opening, print_refusal};
-use crate::arguments::{Extensions, RootOption, ScriptOptions, parse};
+use crate::arguments::{Extensions, LibraryOptions, RootOption, ScriptOptions, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::patch_command::{PatchRequest, on_root};
@@ -39,6 +39,8 @@ struct PatchrmArgs {
     #[command(flatten)]
     scripts: ScriptOptions,
     #[command(flatten)]
+    shlibs: LibraryOptions,
+    #[command(flatten)]
     root: RootOption,
     #[command(flatten)]
     owner: OwnerOptions,
@@ -58,6 +60,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         moved_to: args.backout_dir,
         dry_run: args.validate,
         scripts: args.scripts.request(call, false),
+        shlibs: args.shlibs.request(),
         ..BackOutRequest::default()
     });
     request.must_name_patches(USAGE)?;

@@ -5,7 +5,8 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
 use crate::arguments::{
-    CategoryOption, Extensions, RootOption, inside, listed, object_path, parse, script_settings,
+    CategoryOption, Extensions, LibraryOptions, RootOption, inside, listed, object_path, parse,
+    script_settings,
 };
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
@@ -86,6 +87,8 @@ struct PkgaddArgs {
     /// Put each package in the place of another version of itself, older or newer, of which nothing stays
     #[arg(long, conflicts_with = "spool")]
     update: bool,
+    #[command(flatten)]
+    shlibs: LibraryOptions,
     /// End a script that takes longer than this, 0 for never; otherwise as the policy of the root says
     #[arg(long, value_name = "SECONDS")]
     script_timeout: Option<u64>,
@@ -129,6 +132,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         conversation,
         silent: args.non_interactive || call.in_json,
         scripts: script_settings(call, args.trace, args.script_timeout),
+        shlibs: args.shlibs.request(),
     };
     let copyright = !args.silent && !call.in_json;
     let details = AddDetails { device: &request.device, copyright, vendor: !args.silent };

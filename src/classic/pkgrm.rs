@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::arguments::{CategoryOption, Extensions, RootOption, parse, script_settings};
+use crate::arguments::{CategoryOption, Extensions, LibraryOptions, RootOption, parse, script_settings};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::classic::console::Console;
@@ -53,6 +53,8 @@ struct PkgrmArgs {
     /// Accepted for compatibility: file systems of clients are never mounted
     #[arg(short = 'V', value_name = "VFSTAB")]
     _vfstab: Option<PathBuf>,
+    #[command(flatten)]
+    shlibs: LibraryOptions,
     /// End a script that takes longer than this, 0 for never; otherwise as the policy of the root says
     #[arg(long, value_name = "SECONDS")]
     script_timeout: Option<u64>,
@@ -90,6 +92,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         admin: args.admin,
         conversation,
         scripts: script_settings(call, args.trace, args.script_timeout),
+        shlibs: args.shlibs.request(),
     };
     let mut console = Console::new(call, &root, !args.non_interactive, RemoveDetails);
     console.output.heedless();

@@ -177,6 +177,7 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         Reason::BadId(_)
         | Reason::BadPatch(_)
         | Reason::BadPkginfo { .. }
+        | Reason::KeptPackage(_)
         | Reason::BadInformation { .. } => ExitCause::DamagedInput,
         Reason::NotInstalled(_) | Reason::Zone { .. } | Reason::NothingToAsk => ExitCause::NotApplicable,
         Reason::AlreadyApplied(_) => ExitCause::AlreadyApplied,
@@ -200,6 +201,7 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         | Reason::UsedLater { .. }
         | Reason::SharedLater { .. }
         | Reason::Needed { .. }
+        | Reason::LibrariesLost(_)
         | Reason::InUse { .. } => ExitCause::Dependency,
         Reason::BackoutDirectory(_) | Reason::KeepWithoutUndo(_) | Reason::BasedirAnswered { .. } => {
             ExitCause::Usage

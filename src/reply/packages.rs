@@ -9,6 +9,7 @@ use super::advice::hint;
 use super::cause::ExitCause;
 use super::exit::Exit;
 use super::result_word::ResultWord;
+use super::shlibs_entry::LibrariesEntry;
 use super::words::{print_recovery, recovery_sentence};
 use super::{CommandReport, Reply, failure};
 use crate::surroundings::Output;
@@ -17,6 +18,7 @@ use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::packages::report::PackagesReport;
 use patchadm_core::operation::scripts::{LastingResults, RebootRequest};
 use patchadm_core::plan::Plan;
+use patchadm_core::plan::kept_libraries::LibraryReport;
 use patchadm_core::plan::refusal::{Command, Reason, Wording};
 use patchadm_core::source::{SourceError, SourceProblem};
 use patchadm_rootfs::Root;
@@ -28,6 +30,8 @@ pub(crate) struct EndedPackage<'a> {
     pub(crate) result: &'a Result<Receipt, Failure>,
     /// The wishes and warnings of its scripts.
     pub(crate) ending: LastingResults,
+    /// What is told of libraries, where somebody looked for them.
+    pub(crate) libraries: Option<&'a LibraryReport>,
 }
 
 impl EndedPackage<'_> {
@@ -92,6 +96,13 @@ impl<T: 'static> EndedPackages<T> {
         left.any(|left| !matches!(left, RootCondition::Unchanged | RootCondition::RolledBack))
     }
 
+    /// What is told of libraries where there is one package.
+    fn shlibs_of_one(&self) -> Option<LibrariesEntry> {
+        let mut packages = self.packages();
+        let only = packages.next().filter(|_| packages.next().is_none())?;
+        only.libraries.map(LibrariesEntry::from)
+    }
+
     fn packages(&self) -> impl Iterator<Item = EndedPackage<'_>> {
         self.outcome.iter().flat_map(|report| &report.packages).map(self.package)
     }
@@ -138,6 +149,7 @@ impl<T: 'static> Serialize for EndedPackages<T> {
             changed: self.packages().any(|package| package.result.is_ok()) || self.is_half_done(),
             error: self.outcome.as_ref().err().map(ToString::to_string),
             missing: self.outcome.iter().flat_map(|report| &report.missing).collect(),
+            shlibs: self.shlibs_of_one(),
             packages: self.packages().map(|package| PackageEntry::of(self.command, &package)).collect(),
         };
         document.serialize(serializer)
@@ -262,6 +274,9 @@ struct PackagesDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     missing: Vec<&'a String>,
+    /// What is told of libraries; of several packages only each package's entry tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shlibs: Option<LibrariesEntry>,
     packages: Vec<PackageEntry>,
 }
 
@@ -272,6 +287,8 @@ struct PackageEntry {
     reason: String,
     changed: usize,
     notes: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shlibs: Option<LibrariesEntry>,
 }
 
 impl PackageEntry {
@@ -283,6 +300,7 @@ impl PackageEntry {
             reason: package.result.as_ref().err().map(ToString::to_string).unwrap_or_default(),
             changed: done.map_or(0, |plan| plan.changes.len()),
             notes: package.plan.map(|plan| plan.notes.clone()).unwrap_or_default(),
+            shlibs: package.libraries.map(LibrariesEntry::from),
         }
     }
 }

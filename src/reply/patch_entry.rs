@@ -6,7 +6,9 @@ use serde::{Serialize, Serializer};
 
 use super::exit::Exit;
 use super::failure;
+use super::kept_shlibs::KeptShlibs;
 use super::result_word::ResultWord;
+use super::shlibs_entry::LibrariesEntry;
 use super::undo::{self, UndoEntry};
 use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_core::operation::failure::Failure;
@@ -74,6 +76,12 @@ pub(crate) struct PatchEntry {
     /// What is known of its signature, where somebody looked or an option forbade to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) signature: Option<SignatureRecord>,
+    /// What is told of libraries, where somebody looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) shlibs: Option<LibrariesEntry>,
+    /// The libraries from before the patch that stay for those who still load them.
+    #[serde(skip_serializing_if = "KeptShlibs::is_empty")]
+    pub(crate) kept_shlibs: KeptShlibs,
     /// The space that the patch needs on each file system.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) space: Vec<SpaceEntry>,
@@ -144,7 +152,20 @@ impl PatchEntry {
         one: ApplyOutcome,
         code: fn(Command, &Failure) -> Exit,
     ) -> Self {
-        let ApplyOutcome { id, plan, scripts, missing, moved, signature, reboot, in_use, set, result } = one;
+        let ApplyOutcome {
+            id,
+            plan,
+            scripts,
+            missing,
+            moved,
+            signature,
+            reboot,
+            in_use,
+            libraries,
+            kept,
+            set,
+            result,
+        } = one;
         let is_of_set = set.is_some();
         let set = set.unwrap_or_default();
         let required = || set.because.first().map(|by| format!("required by {by}")).unwrap_or_default();
@@ -191,6 +212,8 @@ impl PatchEntry {
             depot: set.depot,
             requires: set.requires,
             signature: signature.or_else(|| failure.as_ref()?.refused_signature().map(Verdict::record)),
+            shlibs: libraries.as_ref().map(LibrariesEntry::from),
+            kept_shlibs: KeptShlibs::of(&kept),
             space: planned.iter().flat_map(|plan| plan.space.iter().map(SpaceEntry::from)).collect(),
             notes: notes.chain(receipt.iter().flat_map(|receipt| &receipt.notes)).cloned().collect(),
             changes: planned

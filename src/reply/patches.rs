@@ -173,7 +173,7 @@ impl PatchFace {
 pub(crate) fn as_applied(report: BackOutReport) -> ApplyReport {
     let BackOutReport { recovered, patches, exchanges, refused } = report;
     let patches = patches.into_iter().map(|one| {
-        let BackOutOutcome { id, plan, scripts, missing, moved, result } = one;
+        let BackOutOutcome { id, plan, scripts, missing, moved, libraries, result } = one;
         ApplyOutcome {
             id,
             plan,
@@ -183,6 +183,8 @@ pub(crate) fn as_applied(report: BackOutReport) -> ApplyReport {
             signature: None,
             reboot: None,
             in_use: Vec::new(),
+            libraries,
+            kept: Vec::new(),
             set: None,
             result,
         }
@@ -240,6 +242,7 @@ fn first_failure(entries: &[PatchEntry]) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reply::kept_shlibs::KeptShlibs;
     use crate::reply::patch_entry::ChangeCounts;
 
     fn entry(verdict: &'static str, exit: Exit) -> PatchEntry {
@@ -263,6 +266,8 @@ mod tests {
             requires: Vec::new(),
             depot: None,
             signature: None,
+            shlibs: None,
+            kept_shlibs: KeptShlibs::default(),
             space: Vec::new(),
             notes: Vec::new(),
             changes: None,

@@ -9,6 +9,7 @@ use super::exchange_entry::ExchangeEntry;
 use super::exit::Exit;
 use super::patch_entry::{ProcessEntry, SpaceEntry, new_bytes};
 use super::patches::{PatchFace, PatchesReport};
+use super::shlibs_entry::LibrariesEntry;
 use patchadm_changeset::transaction::Receipt;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
@@ -52,6 +53,9 @@ pub(crate) struct PromotionAnswer {
     /// The fingerprint of what it was planned with, where a plan file is made or compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fingerprint: Option<String>,
+    /// What is told of libraries, where somebody looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) shlibs: Option<LibrariesEntry>,
     /// The hooks that run before and after it.
     pub(crate) hooks: Vec<HookEntry>,
 }
@@ -134,6 +138,7 @@ impl PromotionAnswer {
         });
         let hooks = report.hooks.iter().map(HookEntry::from).collect();
         let fingerprint = report.fingerprint.clone();
+        let shlibs = report.libraries.as_ref().map(LibrariesEntry::from);
         let space = report.plan.iter().flat_map(|plan| plan.space.iter().map(SpaceEntry::from));
         let (kept, conflicts) = (kept.collect(), conflicts.collect());
         let (packages, in_use, space) = (packages.collect(), in_use.collect(), space.collect());
@@ -156,6 +161,7 @@ impl PromotionAnswer {
             space,
             in_use,
             fingerprint,
+            shlibs,
             hooks,
         }
     }
@@ -224,6 +230,8 @@ fn outcome(id: String, plan: Option<Plan>, result: Result<Option<Receipt>, Failu
         signature: None,
         reboot: None,
         in_use: Vec::new(),
+        libraries: None,
+        kept: Vec::new(),
         set: None,
         result,
     }

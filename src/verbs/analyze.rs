@@ -22,13 +22,16 @@ use crate::many_roots::root_report::RootReport;
 use crate::reply::failure::{must_have_records, query_refused};
 use crate::reply::page::PageSection;
 use crate::reply::{Reply, Stop};
+use crate::surroundings::caller::now;
 use choice::{AnalysisChoice, AnalysisOptions};
 use comparison::{Comparison, ComparisonOptions};
 use page::{page_of, section_of};
 use patchadm_core::analyze::{AnalysisRequest, MachineFacts, analyse};
-use patchadm_core::operation::analysis::{facts_of_root, read_listings, write_page};
-use patchadm_core::operation::queries::applied_patches::PatchesError;
+use patchadm_core::operation::analysis::{facts_of, read_listings, still_loaded_in, write_page};
+use patchadm_core::operation::libraries::LibrariesBeforePatches;
+use patchadm_core::operation::queries::applied_patches::{PatchesError, installed_software};
 use patchadm_core::operation::session::RootAndPolicy;
+use patchadm_core::plan::clock::Now;
 use patchadm_rootfs::Root;
 use refusal::refused;
 use report::{AnalysedMachine, AnalysisReport};
@@ -67,7 +70,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         .map_err(|message| Stop::Usage { message, usage: USAGE })?;
     let root = args.common.root.open(call)?;
     let comparison = Comparison::open(call, &args.compared, &root, USAGE)?;
-    let analysed = Analysed { comparison, choice };
+    let analysed = Analysed { comparison, choice, now: now(&call.surroundings) };
     let made = call.surroundings.now.format("%Y-%m-%d %H:%M UTC").to_string();
     let page = args.html.as_deref().map(|path| PageFile { path, made });
     if args.many.are_named() {
@@ -75,7 +78,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     }
     if let Some(directory) = &args.from {
         let listings = read_listings(directory).map_err(|error| refused(&error))?;
-        let report = analysed.report(AnalysedMachine::Host(listings.host), &listings.facts, &root)?;
+        let (machine, kept) = (AnalysedMachine::Host(listings.host), LibrariesBeforePatches::new());
+        let report = analysed.report(machine, (&listings.facts, &kept), &root)?;
         write(page.as_ref(), || vec![section_of(&report)])?;
         return Ok(Reply::new(report.exit(), report));
     }
@@ -124,31 +128,34 @@ fn write(page: Option<&PageFile<'_>>, sections: impl FnOnce() -> Vec<PageSection
 struct Analysed {
     comparison: Comparison,
     choice: AnalysisChoice,
+    now: Now,
 }
 
 impl Analysed {
     fn of_root(&self, root: &Root) -> anyhow::Result<AnalysisReport> {
         must_have_records(root, 7)?;
         let stale = self.comparison.must_be_current(root)?;
-        let facts = facts_of_root(root).map_err(|error| match error {
+        let software = installed_software(root).map_err(|error| match error {
             PatchesError::Database(error) => query_refused(root, &error.into()),
             PatchesError::Policy(error) => query_refused(root, &error.into()),
         })?;
         let machine = AnalysedMachine::Root(root.prefix().to_owned());
-        Ok(self.report(machine, &facts, root)?.with_remarks(stale))
+        let kept =
+            still_loaded_in(root, &software, &self.now).map_err(|error| query_refused(root, &error))?;
+        Ok(self.report(machine, (&facts_of(&software), &kept), root)?.with_remarks(stale))
     }
 
     /// The report about a machine; the policy of the root says which patches come first.
     fn report(
         &self,
         machine: AnalysedMachine,
-        facts: &MachineFacts,
+        (facts, kept): (&MachineFacts, &LibrariesBeforePatches),
         root: &Root,
     ) -> anyhow::Result<AnalysisReport> {
         let Comparison { reference, name, .. } = &self.comparison;
         let first = RootAndPolicy::of(root).map_err(|failure| query_refused(root, &failure))?.policy.first;
         let analysis = analyse(reference, facts, &AnalysisRequest { first, ..self.choice.request.clone() });
-        let report = AnalysisReport::of(reference, name, machine, &self.choice, analysis);
+        let report = AnalysisReport::of(reference, name, machine, &self.choice, analysis, kept);
         Ok(report.with_remarks(self.comparison.passed_over()))
     }
 }

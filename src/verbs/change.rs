@@ -72,6 +72,7 @@ fn application_of_none(
         dry_run: changing.dry_run,
         note: changing.note.text.clone(),
         scripts: changing.scripts.request(call, changing.no_scripts),
+        shlibs: changing.shlibs.request(),
         ..ApplyRequest::default()
     }
 }
@@ -92,6 +93,7 @@ pub(super) fn backout(
         dry_run,
         note,
         scripts,
+        shlibs: changing.shlibs.request(),
         ..BackOutRequest::default()
     })
 }

@@ -163,16 +163,17 @@ impl ListReport {
         self.patches.iter().map(|one| one.id.len()).max().unwrap_or_default()
     }
 
-    /// The line below that of a patch, where more is wanted.
-    fn synopsis(&self, one: &ListedPatch, width: usize) -> Option<String> {
-        let synopsis = one.synopsis.as_ref().filter(|_| self.choice.is_verbose)?;
-        Some(format!("{:<width$}  {synopsis}", ""))
+    /// The lines below that of a patch: for whom it is not in force, and its synopsis where more is wanted.
+    fn lines_below(&self, one: &ListedPatch, width: usize) -> Vec<String> {
+        let synopsis = one.synopsis.iter().filter(|_| self.choice.is_verbose);
+        let below = one.kept_shlibs.sentences().iter().chain(synopsis);
+        below.map(|line| format!("{:<width$}  {line}", "")).collect()
     }
 
-    /// The lines of the patches, and their synopses.
+    /// The lines of the patches, and those below them.
     fn lines(&self) -> Vec<String> {
         let width = self.width();
-        let of = |one| std::iter::once(ListedPatch::line(one, width)).chain(self.synopsis(one, width));
+        let of = |one| std::iter::once(ListedPatch::line(one, width)).chain(self.lines_below(one, width));
         self.patches.iter().flat_map(of).collect()
     }
 
@@ -205,8 +206,8 @@ impl CommandReport for ListReport {
         let width = self.width();
         for one in &self.patches {
             one.print(output, width)?;
-            if let Some(synopsis) = self.synopsis(one, width) {
-                output.line(synopsis)?;
+            for line in self.lines_below(one, width) {
+                output.line(line)?;
             }
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::io;
 
 use serde::Serialize;
 
+use crate::reply::kept_shlibs::KeptShlibs;
 use crate::reply::removable::RemovableEntry;
 use crate::reply::undo::{UndoEntry, undo_in_brief};
 use crate::surroundings::{Output, Shade};
@@ -28,6 +29,9 @@ pub(super) struct ListedPatch {
     pub(super) incompatibles: Vec<String>,
     pub(super) undo: Vec<UndoEntry>,
     pub(super) removable: RemovableEntry,
+    /// The libraries from before it that stay for those who still load them.
+    #[serde(skip_serializing_if = "KeptShlibs::is_empty")]
+    pub(super) kept_shlibs: KeptShlibs,
 }
 
 impl From<&InspectedPatch> for ListedPatch {
@@ -47,6 +51,7 @@ impl From<&InspectedPatch> for ListedPatch {
             incompatibles: words(&one.patch.incompatibles),
             undo: one.undo.iter().map(UndoEntry::from).collect(),
             removable: RemovableEntry::of(&one.backout),
+            kept_shlibs: KeptShlibs::of(&one.kept),
         }
     }
 }

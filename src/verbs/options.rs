@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use crate::arguments::{
-    Extensions, MannerOptions, RootOption, ScriptOptions, directory_of_root, meant_by, named_text,
-    object_path, one_of, word_for,
+    Extensions, LibraryOptions, MannerOptions, RootOption, ScriptOptions, directory_of_root, meant_by,
+    named_text, object_path, one_of, word_for,
 };
 use crate::as_owner::options::OwnerOptions;
 use crate::many_roots::list::ManyRoots;
@@ -94,6 +94,8 @@ pub(crate) struct ChangeOptions {
     /// Refuse what needs a procedure script to be run
     #[arg(long)]
     pub(crate) no_scripts: bool,
+    #[command(flatten)]
+    pub(crate) shlibs: LibraryOptions,
     #[command(flatten)]
     pub(crate) many: ManyRoots,
     #[command(flatten)]

@@ -81,6 +81,9 @@ fn print_patch(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::
             output.line(format!("  note: {note}"))?;
         }
     }
+    for sentence in entry.kept_shlibs.sentences() {
+        output.line(format!("  {sentence}"))?;
+    }
     output.print(in_use_lines(&entry.in_use))?;
     if let Some(sentence) = reboot_sentence(entry.reboot) {
         output.line(format!("  {sentence}"))?;

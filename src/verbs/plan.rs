@@ -6,7 +6,7 @@ use super::change::{application, backout, change, with_plan_file};
 use super::options::{ApplyingOptions, ChangeOptions, NoteOption, VerbOptions};
 use super::plan_file::{AskedPlan, PlanFileOptions};
 use crate::arguments::set::SetOptions;
-use crate::arguments::{ScriptOptions, parse};
+use crate::arguments::{LibraryOptions, ScriptOptions, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::many_roots::list::ManyRoots;
@@ -34,6 +34,8 @@ struct PlanArgs {
     #[arg(long)]
     no_scripts: bool,
     #[command(flatten)]
+    shlibs: LibraryOptions,
+    #[command(flatten)]
     many: ManyRoots,
     #[command(flatten)]
     owner: OwnerOptions,
@@ -53,6 +55,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         note: NoteOption::default(),
         scripts: args.scripts,
         no_scripts: args.no_scripts,
+        shlibs: args.shlibs,
         many: args.many,
         owner: args.owner,
     };

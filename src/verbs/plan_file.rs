@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::options::{ApplyingOptions, ChangeOptions};
 use crate::arguments::set::SetOptions;
-use crate::arguments::{ScriptOptions, named_text};
+use crate::arguments::{LibraryOptions, ScriptOptions, named_text};
 use crate::reply::Stop;
 use crate::reply::failure::plan_file_refused;
 use patchadm_core::format::plan_file::{PlanFileError, PlanOptions};
@@ -79,6 +79,7 @@ impl AskedPlan {
         self.choices.write(&mut options)?;
         self.set.write(&mut options)?;
         self.changing.scripts.write(&mut options);
+        self.changing.shlibs.write(&mut options);
         let is_word = |operand: &Path| {
             verb == "update" || (options.depot.is_some() && operand.to_str().is_some_and(is_id))
         };
@@ -93,8 +94,9 @@ impl AskedPlan {
     /// The same with what a plan file says was asked for.
     fn taking(self, options: &PlanOptions) -> Result<Self, PlanFileError> {
         let scripts = ScriptOptions::of_plan(options)?;
+        let shlibs = LibraryOptions::of_plan(options)?;
         Ok(Self {
-            changing: ChangeOptions { scripts, no_scripts: options.no_scripts, ..self.changing },
+            changing: ChangeOptions { scripts, no_scripts: options.no_scripts, shlibs, ..self.changing },
             choices: ApplyingOptions::of_plan(options)?,
             set: self.set.reading(options),
             operands: options.operands.iter().map(PathBuf::from).collect(),

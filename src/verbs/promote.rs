@@ -10,7 +10,7 @@ use super::options::{
 use super::patch_lines::print_report;
 use super::plan_file::{PlanFileOptions, expected_plan};
 use super::stage::stage_failed;
-use crate::arguments::{directory_of_root, named_text, parse, script_settings};
+use crate::arguments::{LibraryOptions, directory_of_root, named_text, parse, script_settings};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::patch_command::exchanges_inside;
@@ -68,6 +68,8 @@ pub(super) struct PromotionOptions {
     edits: EditOptions,
     #[command(flatten)]
     undo: UndoOptions,
+    #[command(flatten)]
+    shlibs: LibraryOptions,
     #[command(flatten)]
     plan_file: PlanFileOptions,
 }
@@ -144,6 +146,7 @@ impl PromotionOptions {
         let mut options = PlanOptions::default();
         let (undo, edits) = (self.undo.clone(), self.edits.clone());
         ApplyingOptions { undo, edits, ..ApplyingOptions::default() }.write(&mut options)?;
+        self.shlibs.write(&mut options);
         options.operands = stage.map(named_text).transpose()?.into_iter().collect();
         options.exclude = self.exclude.iter().map(|glob| glob.as_str().to_owned()).collect();
         let wishes = PromotionWishes {
@@ -183,6 +186,7 @@ impl PromotionOptions {
             exchange: ExchangeOptions::default(),
             edits,
             undo,
+            shlibs: LibraryOptions::of_plan(options)?,
             plan_file: PlanFileOptions::default(),
         };
         Ok((choices, PathBuf::from(stage)))
@@ -223,6 +227,7 @@ impl PromotionOptions {
             dry_run,
             no_hooks: self.no_hooks,
             scripts: script_settings(call, false, None),
+            shlibs: self.shlibs.request(),
             plan_file: PlanFileRequest::default(),
         }
     }

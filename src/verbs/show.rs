@@ -178,6 +178,9 @@ fn lines(patch: &ShownPatch, one: &InspectedPatch) -> Vec<(&'static str, String)
         ("Patch", listed.id.clone()),
         ("Synopsis", listed.synopsis.clone().unwrap_or_default()),
         ("State", listed.state_text()),
+    ];
+    lines.extend(listed.kept_shlibs.sentences().iter().map(|sentence| ("", sentence.clone())));
+    lines.extend([
         ("Applied", listed.date_text.clone().unwrap_or_default()),
         ("On", listed.host.clone().unwrap_or_default()),
         ("Packages", listed.packages.join(", ")),
@@ -185,7 +188,7 @@ fn lines(patch: &ShownPatch, one: &InspectedPatch) -> Vec<(&'static str, String)
         ("Requires", listed.requires.join(", ")),
         ("Incompatible", listed.incompatibles.join(", ")),
         ("Changed", changed),
-    ];
+    ]);
     let changes = patch.changes.iter().flatten();
     lines.extend(changes.map(|change| ("", format!("{:<8} {}", change.action, change.path))));
     lines.push(("Restart", restart));

@@ -7,7 +7,7 @@ use super::options::{ExchangeOptions, NoteOption, SignatureOptions, VerbOptions}
 use super::patch_lines::print_report;
 use crate::arguments::fetching::FetchOptions;
 use crate::arguments::set::fetching;
-use crate::arguments::{ScriptOptions, parse};
+use crate::arguments::{LibraryOptions, ScriptOptions, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::patch_command::{PatchRequest, SetCommand, on_opened_root};
@@ -35,6 +35,8 @@ struct UndoArgs {
     wait: Option<u64>,
     #[command(flatten)]
     note: NoteOption,
+    #[command(flatten)]
+    shlibs: LibraryOptions,
     #[command(flatten)]
     scripts: ScriptOptions,
     /// Refuse what needs a procedure script to be run
@@ -76,11 +78,17 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 /// The request that undoes a run.
 fn request(call: &Invocation, args: UndoArgs, run: UndoneRun) -> Result<PatchRequest, Stop> {
     let UndoArgs { dry_run, wait, scripts, no_scripts, undo_dir, depot, signature, .. } = args;
-    let (scripts, note) = (scripts.request(call, no_scripts), args.note.text);
+    let (scripts, note, shlibs) = (scripts.request(call, no_scripts), args.note.text, args.shlibs.request());
     match (&run.work, depot) {
         (RunWork::Applied(_), None) => {
-            let request =
-                BackOutRequest { moved_to: undo_dir, dry_run, note, scripts, ..BackOutRequest::default() };
+            let request = BackOutRequest {
+                moved_to: undo_dir,
+                dry_run,
+                note,
+                scripts,
+                shlibs,
+                ..BackOutRequest::default()
+            };
             Ok(PatchRequest::UndoApplication(run, request))
         }
         (RunWork::Applied(_), Some(_)) => {
@@ -94,8 +102,15 @@ fn request(call: &Invocation, args: UndoArgs, run: UndoneRun) -> Result<PatchReq
         }
         (RunWork::BackedOut(_), Some(depot)) => {
             let signature = signature.request();
-            let apply =
-                ApplyRequest { undo_dir, signature, dry_run, note, scripts, ..ApplyRequest::default() };
+            let apply = ApplyRequest {
+                undo_dir,
+                signature,
+                dry_run,
+                note,
+                scripts,
+                shlibs,
+                ..ApplyRequest::default()
+            };
             let (operands, choices) = (SetOperands::Words(Vec::new()), SetRequest::default());
             let application = SetApplication { depot: Some(depot), operands, choices, apply };
             let fetching = fetching(call, args.fetching, wait);

@@ -11,6 +11,7 @@ use crate::many_roots::list::ManyRoots;
 use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line};
 use crate::reply::advice::mending;
+use crate::reply::kept_shlibs::KeptShlibs;
 use crate::reply::removable::RemovableEntry;
 use crate::reply::text::finding;
 use crate::reply::undo::UndoEntry;
@@ -23,7 +24,8 @@ use patchadm_core::database::archive::ArchiveError;
 use patchadm_core::operation::check::CheckError;
 use patchadm_core::operation::patches::undo_states::UndoState;
 use patchadm_core::operation::queries::verify::{
-    ArchiveState, ArchiveVerdict, UndoDamage, VerifiedPatch, VerifyError, VerifyReport, verify,
+    ArchiveState, ArchiveVerdict, KeptFault, KeptFinding, UndoDamage, VerifiedPatch, VerifyError,
+    VerifyReport, verify,
 };
 use patchadm_core::plan::patch::interrupted::Interrupted;
 use patchadm_core::plan::refusal::{Command, Wording};
@@ -64,6 +66,9 @@ struct VerifyReply {
     discrepancies: Vec<VerifyDiscrepancy>,
     patches: Vec<PatchState>,
     interrupted: Vec<HalfApplied>,
+    /// What is wrong with libraries that are kept.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    kept_libraries: Vec<KeptFindingEntry>,
     /// The number of patches whose undo data is damaged or lost.
     #[serde(skip)]
     damaged: usize,
@@ -98,6 +103,20 @@ impl DamagedRecord {
     }
 }
 
+/// A kept library with which something is wrong.
+#[derive(Debug, Serialize)]
+struct KeptFindingEntry {
+    package: String,
+    library: String,
+    paths: Vec<String>,
+    finding: &'static str,
+    /// Who finds it in the place of a newer one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    misled: Vec<String>,
+    #[serde(skip)]
+    sentence: String,
+}
+
 /// A patch that a tool without recovery left half applied.
 #[derive(Debug, Serialize)]
 struct HalfApplied {
@@ -119,6 +138,9 @@ struct PatchState {
     id: String,
     removable: RemovableEntry,
     undo: Vec<VerifiedUndoEntry>,
+    /// The libraries from before it that stay for those who still load them.
+    #[serde(skip_serializing_if = "KeptShlibs::is_empty")]
+    kept_shlibs: KeptShlibs,
 }
 
 /// The undo data of a patch in one package, and what was found in it.
@@ -162,7 +184,8 @@ fn exit_of(report: &VerifyReport) -> Exit {
     if codes.contains(&DAMAGED) {
         return DAMAGED;
     }
-    let is_edited = || report.wrong().next().is_some() || !report.interrupted.is_empty();
+    let is_edited =
+        || report.wrong().next().is_some() || !report.interrupted.is_empty() || !report.kept.is_empty();
     let of_records = || match (report.damage.is_empty(), is_edited()) {
         (false, _) => Exit::failed(ExitCause::DamagedRecord),
         (true, true) => Exit::failed(ExitCause::Edited),
@@ -232,6 +255,7 @@ impl VerifyReply {
             discrepancies: discrepancies.collect(),
             patches: report.patches.iter().map(PatchState::of).collect(),
             interrupted: report.interrupted.iter().map(|half| HalfApplied::of(half, &wording)).collect(),
+            kept_libraries: report.kept.iter().map(KeptFindingEntry::of).collect(),
             damaged: damages().filter(|damage| !is_earlier(damage)).count(),
             earlier: damages().filter(is_earlier).count(),
             sound_paths: sound.map(|checked| format!("{}: as recorded", root.show(&checked.path))).collect(),
@@ -248,11 +272,15 @@ impl VerifyReply {
             lines.push(path.clone());
             lines.extend(errors.iter().map(|error| format!("  {error}")));
         }
-        for PatchState { id, removable, undo } in &self.patches {
+        lines.extend(self.kept_libraries.iter().map(|one| one.sentence.clone()));
+        for PatchState { id, removable, undo, kept_shlibs } in &self.patches {
             let is_wrong = |one: &&VerifiedUndoEntry| !only_wrong || one.error.is_some();
             let undo: Vec<&VerifiedUndoEntry> = undo.iter().filter(is_wrong).collect();
             if !only_wrong || !undo.is_empty() {
                 lines.push(format!("{id}: {}", removable.words()));
+            }
+            if !only_wrong {
+                lines.extend(kept_shlibs.sentences().iter().map(|sentence| format!("  {sentence}")));
             }
             lines.extend(undo.iter().map(|one| format!("  {}: {}", one.undo.package, one.words())));
         }
@@ -297,8 +325,40 @@ impl VerifyReply {
             1 => "1 record is damaged; ".to_owned(),
             damaged => format!("{damaged} records are damaged; "),
         };
+        let kept = match self.kept_libraries.len() {
+            0 => String::new(),
+            1 => "; something is wrong with 1 kept library".to_owned(),
+            wrong => format!("; {wrong} findings about kept libraries"),
+        };
         let half = if self.interrupted.is_empty() { "" } else { "; a patch was left half applied" };
-        format!("{records}{objects}; {archives}{earlier}{half}.")
+        format!("{records}{objects}; {archives}{earlier}{kept}{half}.")
+    }
+}
+
+impl KeptFindingEntry {
+    fn of(finding: &KeptFinding) -> Self {
+        let KeptFinding { package, library, paths, fault } = finding;
+        let misled = match fault {
+            KeptFault::Shadows(paths) => paths.iter().map(ToString::to_string).collect(),
+            _ => Vec::new(),
+        };
+        let what = match fault {
+            KeptFault::Changed => "changed since it was kept".to_owned(),
+            KeptFault::Missing => "is not there any more".to_owned(),
+            KeptFault::Unneeded => "is needed by nobody; `patchadm shlibs --prune` removes it".to_owned(),
+            KeptFault::Shadows(_) => {
+                format!("is found in the place of a newer one by {}", misled.join(", "))
+            }
+        };
+        let paths: Vec<String> = paths.iter().map(ToString::to_string).collect();
+        Self {
+            package: package.to_string(),
+            library: library.clone(),
+            sentence: format!("kept library {library} ({package}: {}) {what}", paths.join(", ")),
+            paths,
+            finding: fault.word(),
+            misled,
+        }
     }
 }
 
@@ -319,6 +379,7 @@ impl PatchState {
             id: patch.id.to_string(),
             removable: RemovableEntry::of(&patch.backout),
             undo: patch.archives.iter().map(VerifiedUndoEntry::of).collect(),
+            kept_shlibs: KeptShlibs::of(&patch.kept),
         }
     }
 }

@@ -345,6 +345,8 @@ pub struct UndoArchive {
     /// Old files of the package's directory in the database (`pkginfo`, `save/pspool/…`, `install/…`), by their
     /// name in that directory.
     pub records: BTreeMap<Vec<u8>, RecordFile>,
+    /// Old files of packages of kept libraries, by name of package and file.
+    pub kept_records: BTreeMap<Vec<u8>, RecordFile>,
     /// What SVR4 cannot say. The digests of what is delivered are filled in when it has been staged.
     pub manifest: Manifest,
     /// How it is compressed.

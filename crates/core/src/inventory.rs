@@ -2,6 +2,7 @@
 
 mod file_names;
 mod interruption;
+mod kept;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +14,7 @@ use patchadm_svr4::package::{
 
 pub use file_names::{FileNames, has_names};
 pub use interruption::Interruption;
+pub use kept::{KEPT_FROM, KeptLibraries, is_kept_package};
 
 /// The state of a root before a change. `database` fills it in; planners only read it.
 #[derive(Clone, Debug, Default)]
@@ -22,8 +24,10 @@ pub struct Inventory {
     /// The path of the root on the host, which messages put before every path of it; none where it is `/` or was
     /// named by a relative path.
     pub prefix: Option<ObjectPath>,
-    /// Every installed package.
+    /// Every installed package, but for those of kept libraries.
     pub packages: BTreeMap<PkgInst, Installed>,
+    /// The packages of kept libraries, which were hidden ([`Self::hide_kept`]).
+    pub hidden: BTreeMap<PkgInst, Installed>,
     /// The `contents` lines of the paths concerned, and every hard-link line that points to one of them.
     pub lines: BTreeMap<ObjectPath, ContentsLine>,
     /// The objects at the paths concerned (those that were surveyed); absent where nothing is.

@@ -96,6 +96,7 @@ pub mod format;
 pub mod http;
 pub mod inventory;
 pub mod libraries;
+mod little_endian;
 pub mod namespaces;
 pub mod operation;
 pub mod order;

@@ -1,6 +1,7 @@
 //! What the operator of a root has decided once for all: its policy.
 
 mod delete_limit;
+mod library_words;
 mod root_patterns;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use patchadm_svr4::places;
 use regex::Regex;
 
 pub use delete_limit::DeleteLimit;
+pub use library_words::LibraryWords;
 pub use root_patterns::RootPatterns;
 
 /// [`Policy::RESTRICTED`], compiled once: a command reads several policies.
@@ -66,6 +68,14 @@ pub struct Policy {
     pub promote_before: Option<ObjectPath>,
     /// The program of the root that runs when a promotion or its backout is switched, before it is committed.
     pub promote_after: Option<ObjectPath>,
+    /// What becomes of libraries that a change takes away from those who need them.
+    pub shlibs: LibraryWords,
+    /// Libraries that always count as needed.
+    pub shlib_keep: Vec<PathGlob>,
+    /// What is not looked at when libraries are looked for.
+    pub shlib_skip: Vec<PathGlob>,
+    /// What is looked at although it is on a network file system or a root of its own.
+    pub shlib_scan: Vec<ObjectPath>,
     /// Roots whose owners may do anything as the superuser here; in the policy of the host only.
     pub trusted_roots: RootPatterns,
     /// Roots that are changed as their owners; in the policy of the host only.
@@ -151,6 +161,10 @@ impl Default for Policy {
             promote_exclude: Vec::new(),
             promote_before: None,
             promote_after: None,
+            shlibs: LibraryWords::default(),
+            shlib_keep: Vec::new(),
+            shlib_skip: Vec::new(),
+            shlib_scan: Vec::new(),
             signature: None,
             keys: places::keys(),
             trusted_roots: RootPatterns::default(),

@@ -26,7 +26,8 @@ pub(crate) struct AddDetails<'a> {
 /// The outcome of one package.
 pub(super) fn ended(added: &AddedPackage) -> EndedPackage<'_> {
     let plan = added.installation.as_ref().map(|installation| &installation.intended.plan);
-    EndedPackage { name: &added.name, plan, result: &added.result, ending: added.ending }
+    let libraries = added.installation.as_ref().and_then(|planned| planned.libraries.as_ref());
+    EndedPackage { name: &added.name, plan, result: &added.result, ending: added.ending, libraries }
 }
 
 impl PackageObserver for Console<'_, AddDetails<'_>> {

@@ -17,7 +17,8 @@ pub(super) struct RemoveDetails;
 /// The outcome of one package.
 pub(super) fn ended(removed: &RemovedPackage) -> EndedPackage<'_> {
     let plan = removed.removal.as_ref().map(|removal| &removal.intended.plan);
-    EndedPackage { name: &removed.name, plan, result: &removed.result, ending: removed.ending }
+    let libraries = removed.removal.as_ref().and_then(|planned| planned.libraries.as_ref());
+    EndedPackage { name: &removed.name, plan, result: &removed.result, ending: removed.ending, libraries }
 }
 
 /// The text behind the path of an object.

@@ -32,8 +32,14 @@ pub(super) fn section_of(report: &AnalysisReport) -> PageSection {
         heading: report.machine_name(),
         facts: facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         patches: report.rows().map(patch_of).collect(),
-        notes: report.unknown().map(UnknownEntry::line).collect(),
+        notes: report.rows().flat_map(kept_notes).chain(report.unknown().map(UnknownEntry::line)).collect(),
     }
+}
+
+/// For whom a patch is not in force.
+fn kept_notes(row: &AnalysisRow) -> impl Iterator<Item = String> {
+    let installed = row.installed.as_deref().unwrap_or_default();
+    row.kept_shlibs.sentences().iter().map(move |sentence| format!("{}-{installed}: {sentence}", row.id))
 }
 
 fn patch_of(row: &AnalysisRow) -> PagePatch {

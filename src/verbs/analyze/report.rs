@@ -11,6 +11,7 @@ use crate::reply::{CommandReport, Exit, ExitCause};
 use crate::surroundings::Output;
 use patchadm_core::analyze::{Analysis, CrossReference};
 use patchadm_core::operation::analysis::HostNames;
+use patchadm_core::operation::libraries::LibrariesBeforePatches;
 
 /// A patch that was named and that nobody knows: the code of patchadd(1M) for it.
 const UNKNOWN: Exit = Exit::new(33, ExitCause::NotFound);
@@ -52,15 +53,20 @@ impl AnalysisReport {
         machine: AnalysedMachine,
         choice: &AnalysisChoice,
         analysis: Analysis,
+        kept: &LibrariesBeforePatches,
     ) -> Self {
         let missing = analysis.patches.iter().filter(|patch| patch.is_missing).count();
         let unknown = analysis.unknown.into_iter().map(|patch| UnknownEntry::of(patch, depot));
-        let known = analysis.patches.into_iter().map(AnalysisRow::from);
+        let known = analysis.patches.into_iter().map(|patch| AnalysisRow::from(patch).with_kept(kept));
         Self {
             as_of: reference.as_of().map(|day| day.to_string()),
             groups: choice.request.groups.iter().map(ToString::to_string).collect(),
             missing,
-            patches: known.map(AnalysisEntry::Known).chain(unknown.map(AnalysisEntry::Unknown)).collect(),
+            patches: known
+                .map(Box::new)
+                .map(AnalysisEntry::Known)
+                .chain(unknown.map(AnalysisEntry::Unknown))
+                .collect(),
             machine,
             is_check: choice.is_check,
             remarks: Vec::new(),
@@ -108,7 +114,7 @@ impl AnalysisReport {
     pub(super) fn table(&self) -> Vec<String> {
         let widths = AnalysisRow::widths(self.rows());
         let head = AnalysisRow::head(widths);
-        let rows = self.rows().map(|row| row.line(widths));
+        let rows = self.rows().flat_map(|row| row.lines(widths));
         let unknown = self.unknown().map(UnknownEntry::line);
         if self.rows().next().is_none() {
             return unknown.collect();
@@ -170,7 +176,7 @@ impl CommandReport for AnalysisReport {
             }
         }
         for row in self.rows() {
-            output.line(row.line(widths))?;
+            row.lines(widths).try_for_each(|line| output.line(line))?;
         }
         Ok(())
     }

@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
+use crate::reply::kept_shlibs::KeptShlibs;
 use patchadm_core::analyze::{AnalysedPatch, FlagOrigin, UnknownPatch};
+use patchadm_core::operation::libraries::LibrariesBeforePatches;
+use patchadm_svr4::patch::PatchId;
 
 /// The most days that the column of ages shows.
 const MOST_DAYS: u32 = 999;
@@ -14,7 +17,7 @@ const RULE: usize = 55;
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(super) enum AnalysisEntry {
-    Known(AnalysisRow),
+    Known(Box<AnalysisRow>),
     Unknown(UnknownEntry),
 }
 
@@ -36,6 +39,9 @@ pub(super) struct AnalysisRow {
     pub(super) requires: Vec<String>,
     pub(super) size: Option<u64>,
     pub(super) reboot: Option<String>,
+    /// The libraries from before it that stay for those who still load them.
+    #[serde(skip_serializing_if = "KeptShlibs::is_empty")]
+    pub(super) kept_shlibs: KeptShlibs,
     /// The letters of the column of flags.
     #[serde(skip)]
     flags: String,
@@ -111,6 +117,7 @@ impl From<AnalysedPatch> for AnalysisRow {
             requires: patch.requires,
             size: patch.size,
             reboot: patch.reboot,
+            kept_shlibs: KeptShlibs::default(),
             is_missing: patch.is_missing,
         }
     }
@@ -137,8 +144,22 @@ impl AnalysisRow {
         ]
     }
 
+    /// The same with the libraries that are still loaded from before the patch, by the id that is applied.
+    pub(super) fn with_kept(mut self, kept: &LibrariesBeforePatches) -> Self {
+        let id = self.installed.as_ref().map(|revision| format!("{}-{revision}", self.id));
+        let found = id.and_then(|id| kept.get(&PatchId::new(&id).ok()?));
+        self.kept_shlibs = KeptShlibs::of(found.map(Vec::as_slice).unwrap_or_default());
+        self
+    }
+
+    /// The row of the table, and below it for whom the patch is not in force.
+    pub(super) fn lines(&self, widths: ColumnWidths) -> impl Iterator<Item = String> {
+        let below = self.kept_shlibs.sentences().iter().map(|sentence| format!("  {sentence}"));
+        std::iter::once(self.line(widths)).chain(below)
+    }
+
     /// The row of the table.
-    pub(super) fn line(&self, widths: ColumnWidths) -> String {
+    fn line(&self, widths: ColumnWidths) -> String {
         let ColumnWidths { base, installed, current } = widths;
         let revision = |revision: &Option<String>| revision.clone().unwrap_or_else(|| "--".to_owned());
         let age = self.age_days.map_or_else(|| "-".to_owned(), |days| days.min(MOST_DAYS).to_string());

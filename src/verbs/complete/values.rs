@@ -10,6 +10,7 @@ use crate::call::Applet;
 use crate::surroundings::Surroundings;
 use patchadm_core::analyze::Group;
 use patchadm_core::operation::queries::names::{applied_ids, package_names};
+use patchadm_core::plan::kept_libraries::is_named_as_kept;
 use patchadm_core::source::{directory_names, patches_in};
 use patchadm_rootfs::Root;
 
@@ -91,6 +92,10 @@ fn of_argument(
         Some("PATCH") => (patches(line), OwnNames::Directories),
         Some("NAME|PATH") => (packages().into_iter().chain(ids()).collect(), OwnNames::Files),
         Some("PKGINST") => (packages(), OwnNames::None),
+        Some("KEPT_PKG") => {
+            let kept = packages().into_iter().filter(|one| is_named_as_kept(one.value.as_bytes()));
+            (kept.collect(), OwnNames::None)
+        }
         Some("VERB|COMMAND" | "COMMAND") => {
             let listed = applets.iter().filter(|applet| applet.is_listed());
             (listed.map(|applet| Candidate::new(applet.name, applet.about)).collect(), OwnNames::None)

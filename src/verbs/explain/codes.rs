@@ -74,8 +74,8 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "None of the packages of the patch is installed in the version that it is for."
             "Nothing: the patch is not for this root."
         10 [Edited DamagedInput Restricted NoRights NotFound Dependency NotApplicable Script Unfinished Usage]
-            "Something about the packages or files does not fit: a file was edited, a sum is wrong, a script may not run, an object cannot be replaced; or a plan file does not hold any more."
-            "Read the message; for edited files choose with --edited, --override or --preserve."
+            "Something about the packages or files does not fit: a file was edited, a sum is wrong, a script may not run, an object cannot be replaced; under `stop`, programs would lose a shared library; or a plan file does not hold any more."
+            "Read the message; for edited files choose with --edited, --override or --preserve, for libraries with --keep-shlibs or --shlibs report."
         12 [Script] "A signal ended a script of the patch; what had begun was undone."
             "Look into the log for what the script said."
         13 [DamagedInput] "The patch has a symbolic link where a file belongs." "Get the patch again from its maker."
@@ -132,8 +132,8 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "Look into the log for what the script said."
         10 [Script] "The postbackout script of the patch failed or cannot be executed, or the hook behind a promotion that is backed out; everything was undone. Or a hook may or can not be run."
             "Look into the log for what the script said; --no-scripts backs a promotion out without its hooks."
-        11 [Script] "The checkinstall script of the undo archive does not want the patch to be backed out."
-            "Read what it says; the log has it as well."
+        11 [Script Dependency] "The checkinstall script of the undo archive does not want the patch to be backed out; or, under `stop`, programs would lose a shared library that the backout takes away."
+            "Read what it says; the log has it as well. Libraries stay with --keep-shlibs, or go with --shlibs report."
         12 [UndoData Usage] "The undo data is not where the records say." "Name the directory that holds it with -B (--undo-dir)."
         14 [Unfinished] "Another tool was interrupted while it applied the patch, and there is no undo data."
             "Put the package back from a backup, or finish the patch without a way back: patchadd -u -d."
@@ -163,7 +163,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         10 [Restricted] "The run cannot be undone: it was none of patches, or its patches are no longer as it left them."
             "Back out or apply what is wanted by `patchadm remove` and `patchadm add`."
     }
-    "patchadm remove, undo, recover and questions", ["remove", "undo", "list", "show", "verify", "recover", "owner", "files", "diff", "history", "why", "order"] => {
+    "patchadm remove, undo, recover and questions", ["remove", "undo", "list", "show", "verify", "recover", "owner", "files", "diff", "history", "why", "order", "shlibs"] => {
         7 [NoDatabase ReadOnly NoRights NotFound] "There is no package database under the root, or its records cannot be written."
             "Name the right root with -R."
     }
@@ -174,7 +174,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
     "patchadm remove and diff", ["remove", "undo", "plan", "diff"] => {
         28 [DamagedRecord] "A record of the root is damaged, or records disagree." "Do what the message says about that file."
     }
-    "patchadm recover and questions", ["list", "show", "verify", "recover", "owner", "files", "history", "why", "order"] => {
+    "patchadm recover and questions", ["list", "show", "verify", "recover", "owner", "files", "history", "why", "order", "shlibs"] => {
         3 [NoRights UntrustedRoot]
             "You are neither root nor the owner of the root directory, or you are root and others may write its records."
             "Run it as one of them; --as-owner and --trust-root say whose a root is."
@@ -285,8 +285,8 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "A package could not be installed or removed, or is not there; nothing of it was changed."
             "Read the message: it names the package and the reason."
         3 [Signal Script] "You, a script of the package, or a signal ended the command." "Run it again."
-        4 [Restricted Dependency Script] "The admin file or a script of the package forbids it, or an installed instance is in the way."
-            "Read the message; use another admin file with -a, or back patches out first."
+        4 [Restricted Dependency Script] "The admin file or a script of the package forbids it, an installed instance is in the way, or somebody would lose a shared library."
+            "Read the message; use another admin file with -a, or back patches out first; libraries stay with --keep-shlibs, or go with --shlibs report."
         5 [Restricted Dependency Script] "A question is open, and nobody can be asked."
             "Use an admin file that answers it (-a), -n to confirm a removal, or run it on a terminal."
         99 [DamagedInput NotFound Usage DamagedRecord] "The device, the admin file or the response file cannot be used, or records of the root are damaged."
@@ -421,7 +421,11 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
     "patchadm order", ["order"] => {
         1 [DamagedInput NotApplicable Signature Download Locked] "What -M names cannot be read." "Read the message: it names the file."
     }
-    "every command about a root", ["add", "remove", "undo", "plan", "update", "list", "show", "verify", "analyze", "recover", "owner", "files", "diff", "history", "why", "order", "adopt", "stage", "promote", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
+    "patchadm shlibs", ["shlibs"] => {
+        1 [DamagedInput Script] "What is kept cannot be looked at or removed." "Read the message: it names the file."
+        20 [Space] "A file system has too little space." "Make room; the message says how much is needed where."
+    }
+    "every command about a root", ["add", "remove", "undo", "plan", "update", "list", "show", "verify", "analyze", "recover", "owner", "files", "diff", "history", "why", "order", "shlibs", "adopt", "stage", "promote", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
         64 [Locked] "Another command is changing the root." "Try again later, or use --wait SECONDS where the command has it."
         65 [Unfinished InDoubt DamagedRecord]
             "A run was interrupted and could not be recovered, a plan would be made in the middle of one, or the outcome is in doubt."

@@ -23,8 +23,12 @@ pub const B3: &str = "b3";
 /// The word of [`ManifestHeader::features`] for an archive whose patch made the package: a backout takes all of it away.
 pub const MADE_PACKAGE: &str = "made-package";
 
+/// The word of [`ManifestHeader::features`] for an archive that says something of kept libraries
+/// ([`Manifest::shlibs`], [`ManifestHeader::unserved`]).
+pub const SHLIBS: &str = "shlibs";
+
 /// The words of [`ManifestHeader::features`] that this program knows.
-const FEATURES: &[&str] = &[B3, MADE_PACKAGE];
+const FEATURES: &[&str] = &[B3, MADE_PACKAGE, SHLIBS];
 
 /// The information file of an undo archive that holds the manifest.
 pub const MANIFEST: &str = "patchadm.manifest";
@@ -36,6 +40,10 @@ pub const KEPT_MANIFEST: &str = "manifest.gz";
 /// (`pkginfo`, `install/…`, `save/pspool/…`): a cpio archive of them.
 pub const RECORDS: &str = "patchadm.records";
 
+/// The information file of an undo archive that holds the records of the packages of kept libraries, by name of package
+/// and file: a cpio archive of them.
+pub const KEPT_RECORDS: &str = "patchadm.kept";
+
 /// The longest line that is read.
 const LONGEST_LINE: usize = 1 << 20;
 
@@ -46,6 +54,9 @@ pub struct Manifest {
     pub header: ManifestHeader,
     /// The objects that the patch delivered, deleted or changed, sorted by path.
     pub objects: Vec<ObjectRecord>,
+    /// The kept libraries that objects which the patch replaced need, and the links on the way to them, sorted by path.
+    /// They are no objects of the patch.
+    pub shlibs: Vec<ObjectRecord>,
 }
 
 /// The first line: which patch, which package, which root.
@@ -91,6 +102,13 @@ pub struct ManifestHeader {
     /// `m` (mode), `u` (owner), `g` (group). None in an archive that does not say so.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub open_attributes: Option<BTreeMap<String, String>>,
+    /// The packages of kept libraries of which the archive has objects.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub kept: Vec<String>,
+    /// The needs for libraries that were not met before the patch and are after it, so that a backout keeps nothing for
+    /// them: the path of the object that needs, the name that it needs, and its digest with `b3:` before it.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub unserved: Vec<(String, String, String)>,
 }
 
 /// One object, before and after the patch.
@@ -120,6 +138,9 @@ pub struct ObjectRecord {
     /// The path of the saved content among the members of the archive, as in its pkgmap, escaped.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub member: Option<String>,
+    /// The package of the kept library that it is; absent for an object of the patch.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub shlib: Option<String>,
 }
 
 /// Why a manifest cannot be read.
@@ -164,13 +185,22 @@ impl Manifest {
         if !header.features.iter().any(|word| word == B3) {
             return Err(ManifestError::Earlier);
         }
-        let objects = lines.map(|(index, line)| parse_line(index + 1, line)).collect::<Result<_, _>>()?;
-        Ok(Self { header, objects })
+        let (mut objects, mut shlibs) = (Vec::new(), Vec::new());
+        for (index, line) in lines {
+            let record: ObjectRecord = parse_line(index + 1, line)?;
+            if record.shlib.is_some() { shlibs.push(record) } else { objects.push(record) }
+        }
+        Ok(Self { header, objects, shlibs })
     }
 
     /// The bytes of the file.
     pub fn to_bytes(&self) -> Vec<u8> {
-        Self::write(&self.header, self.objects.iter().map(Cow::Borrowed))
+        Self::write(&self.header, self.all_objects().map(Cow::Borrowed))
+    }
+
+    /// Returns the objects of the patch, then those of kept libraries.
+    pub fn all_objects(&self) -> impl Iterator<Item = &ObjectRecord> {
+        self.objects.iter().chain(&self.shlibs)
     }
 
     /// Formats a manifest of these objects.
@@ -316,6 +346,8 @@ mod tests {
             record_times: BTreeMap::from([(encode(b"save/pspool/SUNWcsr/pkgmap"), 999_999_999)]),
             scripts: true,
             open_attributes: Some(BTreeMap::from([("/opt/x".to_owned(), "mug".to_owned())])),
+            kept: vec![],
+            unserved: vec![],
         }
     }
 
@@ -326,7 +358,7 @@ mod tests {
             ObjectRecord { was: Some(file()), became: Some(link), ..record("/bin/x") },
             ObjectRecord { kept: true, line: Some("/etc/y e none".to_owned()), ..record("/etc/y") },
         ];
-        let manifest = Manifest { header: header(), objects };
+        let manifest = Manifest { header: header(), objects, shlibs: vec![] };
         assert_eq!(Manifest::parse(&manifest.to_bytes()), Ok(manifest));
     }
 
@@ -356,13 +388,15 @@ mod tests {
             kept: false,
             delivered: false,
             member: None,
+            shlib: None,
         }
     }
 
     #[test]
     fn a_manifest_that_needs_an_unknown_word_is_refused_by_that_word() {
         let features = vec![B3.to_owned(), "of-tomorrow".to_owned()];
-        let needing = Manifest { header: ManifestHeader { features, ..header() }, objects: vec![] };
+        let needing =
+            Manifest { header: ManifestHeader { features, ..header() }, objects: vec![], shlibs: vec![] };
         let refused = Manifest::parse(&needing.to_bytes()).unwrap_err();
         assert_eq!(refused, ManifestError::Feature("of-tomorrow".to_owned()));
         assert!(refused.to_string().contains("`of-tomorrow`"));
@@ -393,10 +427,13 @@ mod tests {
 
     #[test]
     fn a_manifest_of_a_later_version_or_with_a_broken_line_is_refused_by_its_line() {
-        let later =
-            Manifest { header: ManifestHeader { manifest: VERSION + 1, ..header() }, objects: vec![] };
+        let later = Manifest {
+            header: ManifestHeader { manifest: VERSION + 1, ..header() },
+            objects: vec![],
+            shlibs: vec![],
+        };
         assert_eq!(Manifest::parse(&later.to_bytes()), Err(ManifestError::Version(VERSION + 1)));
-        let mut broken = Manifest { header: header(), objects: vec![] }.to_bytes();
+        let mut broken = Manifest { header: header(), objects: vec![], shlibs: vec![] }.to_bytes();
         broken.extend_from_slice(b"{\"path\":3}\n");
         assert!(matches!(Manifest::parse(&broken), Err(ManifestError::Line { line: 2, .. })));
         assert_eq!(Manifest::parse(b""), Err(ManifestError::Empty));

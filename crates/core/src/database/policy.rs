@@ -10,7 +10,7 @@ use regex::Regex;
 
 use super::places;
 use crate::path_glob::PathGlob;
-use crate::policy::{DeleteLimit, Edited, Policy, RootPatterns, ScriptPolicy};
+use crate::policy::{DeleteLimit, Edited, LibraryWords, Policy, RootPatterns, ScriptPolicy};
 use crate::sign::DemandWord;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_rootfs::{Root, RootError, Untrusted};
@@ -19,7 +19,7 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
 /// The names of all settings.
-const SETTINGS: [&str; 24] = [
+const SETTINGS: [&str; 28] = [
     "restricted",
     "separator",
     "undo_format",
@@ -41,6 +41,10 @@ const SETTINGS: [&str; 24] = [
     "promote_exclude",
     "promote_before",
     "promote_after",
+    "shlibs",
+    "shlib_keep",
+    "shlib_skip",
+    "shlib_scan",
     "trusted_roots",
     "as_owner_roots",
     "untrusted_roots",
@@ -184,8 +188,17 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
                 .ok_or_else(|| format!("<{value}> is neither a number nor a percentage"))?;
         }
         "promote_exclude" => {
-            let patterns = words(value).into_iter().map(|word| PathGlob::parse(&word));
-            policy.promote_exclude = patterns.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+            policy.promote_exclude = patterns(value)?;
+        }
+        "shlibs" => {
+            policy.shlibs = LibraryWords::parse(value)
+                .ok_or_else(|| format!("<{value}> is none of report, keep, stop and keep,stop"))?;
+        }
+        "shlib_keep" => policy.shlib_keep = patterns(value)?,
+        "shlib_skip" => policy.shlib_skip = patterns(value)?,
+        "shlib_scan" => {
+            let paths = words(value).into_iter().map(|word| program(&word));
+            policy.shlib_scan = paths.collect::<Result<_, _>>()?;
         }
         "promote_before" => policy.promote_before = Some(program(value)?),
         "promote_after" => policy.promote_after = Some(program(value)?),
@@ -213,6 +226,11 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
 fn words(value: &str) -> Vec<String> {
     let words = value.split([',', ' ', '\t', '\n']).filter(|word| !word.is_empty());
     words.map(str::to_owned).collect()
+}
+
+fn patterns(value: &str) -> Result<Vec<PathGlob>, String> {
+    let patterns = words(value).into_iter().map(|word| PathGlob::parse(&word));
+    patterns.collect::<Result<_, _>>().map_err(|error| error.to_string())
 }
 
 fn absolute(value: &str) -> Result<PathBuf, String> {
@@ -384,7 +402,7 @@ mod tests {
                 "wait=1\nedit=stop\n",
                 "line 2: edit: no such setting; there are restricted, separator, undo_format, undo_dir, edited, wait, \
                  scripts, script_timeout, exclude, signature, keys, depot, ca, proxy, cache, cache_limit, first, max_delete, \
-                 promote_exclude, promote_before, promote_after, trusted_roots, \
+                 promote_exclude, promote_before, promote_after, shlibs, shlib_keep, shlib_skip, shlib_scan, trusted_roots, \
                  as_owner_roots, untrusted_roots",
             ),
             (

@@ -7,7 +7,7 @@ use elf::note::{Note, NoteIterator};
 use serde::{Deserialize, Serialize};
 
 use super::error::{ElfError, MOST_ENTRIES};
-use super::layout::Layout;
+use super::layout::{LONGEST_NOTES, Layout};
 use super::pieces::ElfSource;
 
 /// The owner of the note.
@@ -15,9 +15,6 @@ const OWNER: &str = "FDO";
 
 /// The type of the note.
 const DLOPEN: u64 = 0x407c_0c0a;
-
-/// The most bytes of notes that are read of a segment: 256 KiB.
-const LONGEST_NOTES: usize = 256 << 10;
 
 /// The most notes of a file.
 const MOST_NOTES: usize = 1024;

@@ -17,6 +17,12 @@ const LONGEST_SEARCH_PATH: usize = 64 << 10;
 /// The longest name of a symbol, in bytes: those of templates are long.
 const LONGEST_SYMBOL: usize = 64 << 10;
 
+/// The most bytes of a table of symbols, or of a hash table, where a file is streamed.
+const LONGEST_TABLE: u64 = 8 << 20;
+
+/// The most bytes of a table of versions.
+pub(super) const LONGEST_VERSIONS: usize = 1 << 20;
+
 /// Bytes that are read of a name at first: few names are longer.
 const FIRST_LOOK: usize = 256;
 
@@ -56,9 +62,11 @@ pub(super) struct DynamicSection {
 }
 
 impl DynamicSection {
-    /// Reads the section. Returns `None` if there is none: the file is linked statically.
+    /// Reads the section. Returns `None` if there is none, or no string table in it, without which it can say nothing: the
+    /// file is linked statically, or was split from a program for debuggers.
     pub(super) fn read(source: &mut dyn ElfSource, layout: &Layout) -> Result<Option<Self>, ElfError> {
-        let Some(segment) = layout.segment(abi::PT_DYNAMIC) else { return Ok(None) };
+        let segment = layout.segment(abi::PT_DYNAMIC).filter(|segment| segment.p_filesz > 0);
+        let Some(segment) = segment else { return Ok(None) };
         let entry = if layout.class == Class::ELF64 { 16 } else { 8 };
         let most = entry * (MOST_ENTRIES + 1);
         let size = usize::try_from(segment.p_filesz).unwrap_or(usize::MAX).min(most);
@@ -74,9 +82,10 @@ impl DynamicSection {
             }
             section.take(entry.d_tag, entry.d_val());
         }
-        if section.strings.0 != 0 {
-            section.strings_at = layout.offset_of(section.strings.0)?;
+        if section.strings.0 == 0 {
+            return Ok(None);
         }
+        section.strings_at = layout.offset_of(section.strings.0)?;
         Ok(Some(section))
     }
 
@@ -98,6 +107,25 @@ impl DynamicSection {
             abi::DT_VERNEEDNUM => self.requirements.count = value,
             _ => {}
         }
+    }
+
+    /// Returns the parts of the file in which the tables are, as long as they can be: where each begins and ends.
+    pub(super) fn parts(&self, layout: &Layout) -> Vec<(u64, u64)> {
+        let offset = |address: u64| layout.offset_of(address).ok().filter(|_| address != 0);
+        let (strings, size) = (offset(self.strings.0), self.strings.1);
+        let unsized_tables = [self.symbols, self.hash, self.gnu_hash].map(offset);
+        let versions = [self.definitions.address, self.requirements.address].map(offset);
+        let begins = || unsized_tables.iter().chain(&versions).chain([&strings]).flatten();
+        let until_next = |from: u64| {
+            let next = begins().filter(|begin| **begin > from).min();
+            let most = from.saturating_add(LONGEST_TABLE);
+            next.map_or(most, |next| (*next).min(most))
+        };
+        let tables = unsized_tables.iter().flatten().map(|from| (*from, until_next(*from)));
+        let versions =
+            versions.iter().flatten().map(|from| (*from, from.saturating_add(LONGEST_VERSIONS as u64)));
+        let strings = strings.map(|from| (from, from.saturating_add(size)));
+        tables.chain(versions).chain(strings).collect()
     }
 
     /// Counts entries of a table, of which all together have a limit.

@@ -50,10 +50,19 @@ impl ElfFacts {
     }
 }
 
-/// Reads the facts of a file. Returns `None` if it is no ELF file, no program or library, or not linked dynamically.
+/// Reads the facts of a file. Returns `None` if it is no ELF file, no program or library, or not linked dynamically: what
+/// was split from a program for debuggers has its headers and nothing that could be loaded.
 pub fn read(source: &mut dyn ElfSource) -> Result<Option<ElfFacts>, ElfError> {
     let Some(layout) = Layout::read(source)? else { return Ok(None) };
-    let Some(mut dynamic) = DynamicSection::read(source, &layout)? else { return Ok(None) };
+    match linked(source, &layout) {
+        Err(_) if layout.is_debug_data(source) => Ok(None),
+        facts => facts,
+    }
+}
+
+/// Reads the facts of a program or library that is linked dynamically.
+fn linked(source: &mut dyn ElfSource, layout: &Layout) -> Result<Option<ElfFacts>, ElfError> {
+    let Some(mut dynamic) = DynamicSection::read(source, layout)? else { return Ok(None) };
     let mut facts = ElfFacts { machine: layout.machine, file_type: layout.file_type, ..ElfFacts::default() };
     facts.interpreter = layout.interpreter(source)?;
     facts.flags = dynamic.flags;
@@ -65,8 +74,8 @@ pub fn read(source: &mut dyn ElfSource) -> Result<Option<ElfFacts>, ElfError> {
     if facts.runpath.is_none() {
         facts.rpath = dynamic.rpath.map(|at| dynamic.search_path(source, at)).transpose()?;
     }
-    facts.defines = versions::defined(source, &layout, &mut dynamic)?;
-    facts.needs = versions::needed(source, &layout, &mut dynamic)?;
-    facts.dlopen = dlopen::notes(source, &layout)?;
+    facts.defines = versions::defined(source, layout, &mut dynamic)?;
+    facts.needs = versions::needed(source, layout, &mut dynamic)?;
+    facts.dlopen = dlopen::notes(source, layout)?;
     Ok(Some(facts))
 }

@@ -3,9 +3,10 @@
 use elf::abi;
 use elf::endian::{AnyEndian, EndianParse as _};
 use elf::file::{Class, ELF64_EHDR_TAILSIZE, FileHeader, parse_ident};
+use elf::section::{SectionHeader, SectionHeaderTable};
 use elf::segment::{ProgramHeader, SegmentTable};
 
-use super::error::ElfError;
+use super::error::{ElfError, MOST_ENTRIES};
 use super::pieces::ElfSource;
 
 /// The first bytes of every ELF file.
@@ -16,6 +17,12 @@ const MOST_SEGMENTS: usize = 4096;
 
 /// The longest path of an interpreter, in bytes: that of Linux.
 const LONGEST_PATH: u64 = 4096;
+
+/// The most bytes of notes that are read of a segment: 256 KiB.
+pub(super) const LONGEST_NOTES: usize = 256 << 10;
+
+/// The most bytes of the dynamic section that are read.
+const LONGEST_DYNAMIC: u64 = 16 * (MOST_ENTRIES as u64 + 1);
 
 /// The machine that a file is for: programs and libraries of two machines never meet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,7 +41,7 @@ pub(super) struct Layout {
     pub(super) class: Class,
     segments: Vec<ProgramHeader>,
     /// Where the section headers begin, and their number.
-    pub(super) sections: (u64, u16),
+    sections: (u64, u16),
 }
 
 impl Layout {
@@ -81,6 +88,54 @@ impl Layout {
         let path = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
         let path = std::str::from_utf8(path).ok().filter(|path| path.starts_with('/'));
         path.map(|path| Some(path.to_owned())).ok_or_else(|| ElfError::damaged("no path of an interpreter"))
+    }
+
+    /// Returns the parts of the file that the program headers name and that are read: where each begins and ends.
+    pub(super) fn named_parts(&self) -> impl Iterator<Item = (u64, u64)> {
+        let most = |segment: &ProgramHeader| match segment.p_type {
+            abi::PT_DYNAMIC => Some(LONGEST_DYNAMIC),
+            abi::PT_INTERP => Some(LONGEST_PATH),
+            abi::PT_NOTE => Some(LONGEST_NOTES as u64),
+            _ => None,
+        };
+        self.segments.iter().filter_map(move |segment| {
+            let size = segment.p_filesz.min(most(segment)?);
+            Some((segment.p_offset, segment.p_offset.saturating_add(size)))
+        })
+    }
+
+    /// Returns where the section headers begin and end.
+    pub(super) fn section_headers(&self) -> (u64, u64) {
+        let (offset, count) = self.sections;
+        (offset, offset.saturating_add(u64::from(count) * 64))
+    }
+
+    /// Returns where the program headers begin and end.
+    pub(super) fn program_headers(source: &mut dyn ElfSource) -> Option<(u64, u64)> {
+        let head = source.slice(0, abi::EI_NIDENT + ELF64_EHDR_TAILSIZE).ok()?;
+        let (ident, tail) = head.split_at_checked(abi::EI_NIDENT)?;
+        let header = FileHeader::parse_tail(parse_ident::<AnyEndian>(ident).ok()?, tail).ok()?;
+        let size = u64::from(header.e_phnum) * u64::from(header.e_phentsize);
+        Some((header.e_phoff, header.e_phoff.saturating_add(size)))
+    }
+
+    /// Tells whether a file has nothing but what debuggers want of a program: its section headers say that the dynamic
+    /// section, which the program headers still name, has no bytes in it.
+    pub(super) fn is_debug_data(&self, source: &mut dyn ElfSource) -> bool {
+        let Some(segment) = self.segment(abi::PT_DYNAMIC) else { return false };
+        let is_empty = |section: SectionHeader| {
+            section.sh_type == abi::SHT_NOBITS
+                && (section.sh_addr, section.sh_size) == (segment.p_vaddr, segment.p_memsz)
+        };
+        self.sections(source).into_iter().flatten().any(is_empty)
+    }
+
+    /// Reads the section headers; none if they are cut off or not there.
+    pub(super) fn sections(&self, source: &mut dyn ElfSource) -> Option<Vec<SectionHeader>> {
+        let size = if self.class == Class::ELF64 { 64 } else { 40 };
+        let (offset, count) = self.sections;
+        let bytes = source.slice(offset, usize::from(count) * size).ok()?;
+        Some(SectionHeaderTable::new(self.endian, self.class, bytes).iter().collect())
     }
 
     /// Reads a number of 32 bits.

@@ -14,6 +14,7 @@
 //! dlopen    the note of libraries that a program loads by itself
 //! symbols   exported and undefined symbols, on demand
 //! pieces    the bytes of an open file, read where they are asked for
+//! streamed  the bytes of a file that goes by, kept where they will be asked for
 //! ```
 
 mod dlopen;
@@ -22,6 +23,7 @@ mod error;
 mod facts;
 mod layout;
 mod pieces;
+mod streamed;
 mod symbols;
 mod versions;
 
@@ -30,6 +32,7 @@ pub use error::ElfError;
 pub use facts::{ElfFacts, read};
 pub use layout::{ElfMachine, MAGIC};
 pub use pieces::{ElfSource, FilePieces};
+pub use streamed::{MissingParts, PartsKeeper, StreamedParts};
 pub use symbols::{ElfSymbols, read_symbols};
 pub use versions::NeededVersion;
 

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 
 use elf::abi;
 use elf::file::Class;
-use elf::section::SectionHeaderTable;
 use elf::symbol::SymbolTable;
 
 use super::dynamic::DynamicSection;
@@ -17,10 +16,10 @@ use super::layout::Layout;
 use super::pieces::ElfSource;
 
 /// The most symbols that are read.
-const MOST_SYMBOLS: u64 = 1 << 20;
+const MOST_SYMBOLS: u64 = 1 << 18;
 
-/// The most bytes that all names of symbols may take: 32 MiB.
-pub(super) const MOST_SYMBOL_BYTES: usize = 32 << 20;
+/// The most bytes that all names of symbols may take: 16 MiB.
+pub(super) const MOST_SYMBOL_BYTES: usize = 16 << 20;
 
 /// Bytes of a table that are read at a time.
 const PART: usize = 48 << 10;
@@ -133,10 +132,7 @@ fn by_gnu_hash(source: &mut dyn ElfSource, layout: &Layout, address: u64) -> Res
 
 /// The size of the section at the address of the symbols.
 fn by_section(source: &mut dyn ElfSource, layout: &Layout, address: u64) -> Option<u64> {
-    let size = if layout.class == Class::ELF64 { 64 } else { 40 };
-    let (offset, count) = layout.sections;
-    let bytes = source.slice(offset, usize::from(count) * size).ok()?;
-    let mut sections = SectionHeaderTable::new(layout.endian, layout.class, bytes).iter();
+    let mut sections = layout.sections(source)?.into_iter();
     let found = sections.find(|section| section.sh_type == abi::SHT_DYNSYM && section.sh_addr == address)?;
     found.sh_size.checked_div(found.sh_entsize)
 }

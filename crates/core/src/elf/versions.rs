@@ -2,7 +2,7 @@
 
 use elf::gnu_symver::{VerDefIterator, VerNeedAux, VerNeedIterator};
 
-use super::dynamic::{CountedTable, DynamicSection};
+use super::dynamic::{CountedTable, DynamicSection, LONGEST_VERSIONS};
 use super::error::{ElfError, MOST_ENTRIES};
 use super::layout::Layout;
 use super::pieces::ElfSource;
@@ -15,9 +15,6 @@ const BASE: u16 = 1;
 
 /// Bytes that are read of a table at first.
 const FIRST_LOOK: usize = 4 << 10;
-
-/// The longest table, in bytes.
-const LONGEST_TABLE: usize = 1 << 20;
 
 /// A symbol version that a file needs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,7 +98,7 @@ fn whole_table<T>(
         return Err(ElfError::TooMany);
     }
     let offset = layout.offset_of(table.address)?;
-    for length in [FIRST_LOOK, LONGEST_TABLE] {
+    for length in [FIRST_LOOK, LONGEST_VERSIONS] {
         let found = entries(source.slice(offset, length)?)?;
         if found.len() as u64 == table.count {
             return Ok(found);

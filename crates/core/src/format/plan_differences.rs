@@ -8,7 +8,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::plan_file::PlanFile;
+use super::plan_file::{PlanFile, PlannedLibrary};
 
 /// So many differences are told.
 const TOLD: usize = 20;
@@ -132,6 +132,10 @@ fn subjects(plan: &PlanFile) -> Vec<(String, Value)> {
     for record in &plan.records {
         let sha256 = record.sha256.as_deref().unwrap_or("written by the run");
         all.add(format!("{} (a record)", record.path), &sha256);
+    }
+    for library in &plan.libraries {
+        let PlannedLibrary { patch, library: name, path, .. } = library;
+        all.add(format!("library {name} at {path} (by {patch})"), library);
     }
     for (place, script) in plan.scripts.iter().enumerate() {
         all.add(format!("script {}", place + 1), script);

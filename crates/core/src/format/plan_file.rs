@@ -44,6 +44,9 @@ pub struct PlanFile {
     pub records: Vec<PlannedRecord>,
     /// The scripts that run, in their order.
     pub scripts: Vec<PlannedScriptRun>,
+    /// What becomes of libraries that others need, and who needs them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub libraries: Vec<PlannedLibrary>,
     /// What a promotion was planned with; `None` for the other verbs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promotion: Option<PromotionStates>,
@@ -81,6 +84,12 @@ pub struct PlanOptions {
     pub script_timeout: Option<u64>,
     /// `--no-scripts`.
     pub no_scripts: bool,
+    /// `--shlibs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shlibs: Option<String>,
+    /// `--keep-shlibs`: `allowed` or `always`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_shlibs: Option<String>,
     /// `--all-or-nothing`.
     pub all_or_nothing: bool,
     /// `--withdrawn`.
@@ -208,6 +217,22 @@ pub struct PlannedScriptRun {
     pub name: String,
 }
 
+/// A library that others need and that the plan is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedLibrary {
+    /// The patch.
+    pub patch: String,
+    /// The name by which it is needed.
+    pub library: String,
+    /// Its path.
+    pub path: String,
+    /// What becomes of it: `kept`, or the word for the reason why it is lost.
+    pub fate: String,
+    /// The objects that need it; processes are not among them.
+    pub consumers: Vec<String>,
+}
+
 /// The reason why a plan file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanFileError {
@@ -250,6 +275,7 @@ impl PlanFile {
             changes: Vec::new(),
             records: Vec::new(),
             scripts: Vec::new(),
+            libraries: Vec::new(),
             promotion: None,
         }
     }

@@ -1,5 +1,5 @@
-//! What is known of the files of a root that were looked into, `elf.cache`: the next scan reads only those that somebody
-//! has changed since.
+//! What is known of the files of a root that were looked into, `elf.cache` (patchadm-elf-cache(5)): the next scan reads
+//! only those that somebody has changed since.
 //!
 //! A file is believed to be the same while mount, inode, size, modification and status change time are: the last is set
 //! by the system alone, at every change of content. A file that was changed less than two seconds before the scan is not
@@ -20,6 +20,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::elf::{DlopenNote, ElfFacts, ElfMachine, NeededVersion};
+use crate::little_endian::Fields;
 use patchadm_changeset::format::manifest::{decode, encode};
 use patchadm_rootfs::{ObjectStatus, Timestamp};
 use patchadm_svr4::package::ObjectPath;
@@ -111,12 +112,11 @@ impl FactsCache {
 
     fn read(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes.strip_prefix(MAGIC)?);
-        let [mounts, entries, facts, checksum] =
-            [fields.word()?, fields.word()?, fields.word()?, fields.word()?];
+        let [mounts, entries, facts, checksum] = [fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?];
         if crc32c::crc32c(fields.0) != checksum {
             return None;
         }
-        let mounts = (0..mounts).map(|_| fields.mount()).collect::<Option<Vec<_>>>()?;
+        let mounts = (0..mounts).map(|_| mount(&mut fields)).collect::<Option<Vec<_>>>()?;
         let (mut table, rest) = fields
             .0
             .split_at_checked((entries as usize).checked_mul(ENTRY)?)
@@ -128,7 +128,7 @@ impl FactsCache {
         }
         let mut found = Vec::with_capacity(table.0.len() / ENTRY);
         while !table.0.is_empty() {
-            let (key, fact) = table.entry(mounts.len())?;
+            let (key, fact) = entry(&mut table, mounts.len())?;
             match fact {
                 NONE => found.push((key, None)),
                 NOT_UNDERSTOOD => {}
@@ -177,34 +177,16 @@ fn nanoseconds(time: Timestamp) -> Option<i64> {
     time.seconds.checked_mul(1_000_000_000)?.checked_add(i64::from(time.nanoseconds))
 }
 
-/// The rest of the bytes; each field is `None` where they end too early.
-struct Fields<'a>(&'a [u8]);
+fn mount(fields: &mut Fields<'_>) -> Option<MountName> {
+    let (path, file_system) = std::str::from_utf8(fields.line()?).ok()?.rsplit_once(' ')?;
+    Some((ObjectPath::new(&decode(path)).ok()?, file_system.to_owned()))
+}
 
-impl Fields<'_> {
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (array, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*array)
-    }
-
-    fn word(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn mount(&mut self) -> Option<MountName> {
-        let end = self.0.iter().position(|byte| *byte == b'\n')?;
-        let (line, rest) = self.0.split_at_checked(end)?;
-        self.0 = rest.get(1..)?;
-        let (path, file_system) = std::str::from_utf8(line).ok()?.rsplit_once(' ')?;
-        Some((ObjectPath::new(&decode(path)).ok()?, file_system.to_owned()))
-    }
-
-    fn entry(&mut self, mounts: usize) -> Option<(FileKey, u32)> {
-        let (mount, fact) = (self.word()?, self.word()?);
-        let (inode, size) = (self.array().map(u64::from_le_bytes)?, self.array().map(u64::from_le_bytes)?);
-        let (mtime, ctime) = (self.array().map(i64::from_le_bytes)?, self.array().map(i64::from_le_bytes)?);
-        ((mount as usize) < mounts).then_some((FileKey { mount, inode, size, mtime, ctime }, fact))
-    }
+fn entry(fields: &mut Fields<'_>, mounts: usize) -> Option<(FileKey, u32)> {
+    let (mount, fact) = (fields.u32()?, fields.u32()?);
+    let (inode, size) = (fields.u64()?, fields.u64()?);
+    let (mtime, ctime) = (fields.i64()?, fields.i64()?);
+    ((mount as usize) < mounts).then_some((FileKey { mount, inode, size, mtime, ctime }, fact))
 }
 
 /// A line of facts, as it is written.

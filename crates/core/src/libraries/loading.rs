@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use patchadm_svr4::package::ObjectPath;
 
+use super::differences::Differences;
 use super::search::{Found, LoaderKind, Search, Searcher};
 use super::settings::LoaderSettings;
 use super::tree::{LibraryTree, Way};
@@ -31,6 +32,8 @@ pub enum NeedSource {
 pub struct Need {
     /// The name; of a note with several the first that was found, else the first.
     pub name: String,
+    /// The name by which the need is the same whatever was found: of a note with several names the first.
+    pub asked: String,
     /// How it is needed.
     pub source: NeedSource,
     /// The index of the object that was found among those of the loading.
@@ -68,12 +71,26 @@ pub struct Loader<'t> {
 impl<'t> Loader<'t> {
     /// Loads nothing yet.
     pub fn new(tree: &'t LibraryTree, settings: &'t LoaderSettings) -> Self {
-        Self { search: Search::new(tree, settings) }
+        Self::noticing(tree, settings, Differences::none())
+    }
+
+    /// Loads nothing yet, and notices who comes to one of these differences.
+    pub(super) fn noticing(
+        tree: &'t LibraryTree,
+        settings: &'t LoaderSettings,
+        differences: &'t Differences,
+    ) -> Self {
+        Self { search: Search::new(tree, settings, differences) }
+    }
+
+    /// Tells whether what was loaded since this was asked last came to one of the differences.
+    pub(super) fn take_met(&mut self) -> bool {
+        self.search.take_met()
     }
 
     /// Loads the program or library at a physical path. Returns `None` if there is none.
     pub fn load(&mut self, path: &ObjectPath) -> Option<Loading> {
-        let file = self.search.tree().file_at(path)?.clone();
+        let file = self.search.file_at(path)?.clone();
         let facts = &file.facts;
         let mut loading = Loading {
             objects: Vec::new(),
@@ -127,15 +144,15 @@ impl<'t> Loader<'t> {
     /// Finds what an object needs: the first of some names that is loaded already or is found.
     fn need(&mut self, loading: &mut Loading, by: usize, names: &[String], source: NeedSource) {
         let found = names.iter().find_map(|name| Some((name, self.one(loading, by, name)?)));
+        let Some(asked) = names.first().cloned() else { return };
         let (name, found) = match found {
-            Some((name, index)) => (Some(name), Some(index)),
-            None => (names.first(), None),
+            Some((name, index)) => (name.clone(), Some(index)),
+            None => (asked.clone(), None),
         };
-        let Some(name) = name.cloned() else { return };
         if let Some(index) = found {
             loading.names.insert(name.clone(), index);
         }
-        loading.objects[by].needs.push(Need { name, source, found });
+        loading.objects[by].needs.push(Need { name, asked, source, found });
     }
 
     fn one(&mut self, loading: &mut Loading, by: usize, name: &str) -> Option<usize> {

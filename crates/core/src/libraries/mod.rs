@@ -10,16 +10,24 @@
 //! machine    what depends on the processor: the default directories, `$LIB` and `$PLATFORM`
 //! search     where one name is searched: RPATH along the chain, RUNPATH, the directories of the root
 //! loading    one program with everything that it loads, in the order in which it loads it
+//! change     a change as the decision sees it: the trees, what may stay, who needs it
+//! differences, concerned   where its trees differ, and the programs that come there; the others load the same as before
+//! lost_needs, staying      what they need and have no more, and what of the old serves them
 //! decision   which libraries stay for whom when a change takes them away
 //! cache      what is known of the files of a root, so that the next scan reads only what has changed
 //! ```
 
 pub mod cache;
+mod change;
+mod concerned;
 pub mod decision;
+mod differences;
 mod loading;
+mod lost_needs;
 mod machine;
 mod search;
 mod settings;
+mod staying;
 mod tree;
 
 pub use cache::FactsCache;

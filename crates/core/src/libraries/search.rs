@@ -1,4 +1,4 @@
-//! Where the loader searches one name: the rules of glibc's and of musl's.
+//! Where the loader searches one name: the rules of glibc's and of musl's (patchadm-shlibs(7), "The search").
 //!
 //! glibc: a name with a slash is a path. Else RPATH of the one that needs it and of the chain of those that loaded it,
 //! unless the first has a RUNPATH; its RUNPATH; the directories of `etc/ld.so.conf`; the default directories. musl: RPATH
@@ -6,11 +6,14 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
+use super::differences::Differences;
 use super::machine::{default_directories, lib_names, platform};
 use super::settings::LoaderSettings;
-use super::tree::{Followed, LibraryTree, Way};
+use super::tree::{Followed, LibraryFile, LibraryTree, Way, is_library_name};
 use crate::elf::{ElfFacts, ElfMachine};
+use patchadm_svr4::package::ObjectPath;
 
 /// The directories that musl searches where it has no path file.
 const MUSL_DIRECTORIES: [&str; 3] = ["/lib", "/usr/local/lib", "/usr/lib"];
@@ -55,27 +58,40 @@ impl LoaderKind {
 pub(super) struct Search<'t> {
     tree: &'t LibraryTree,
     settings: &'t LoaderSettings,
-    directories: HashMap<Vec<u8>, Option<Rc<Followed>>>,
+    /// Paths and names of which somebody wants to know whether they were come to.
+    differences: &'t Differences,
+    /// Whether one of them was.
+    has_met: bool,
+    directories: HashMap<Vec<u8>, Known<Rc<Followed>>>,
     defaults: HashMap<ElfMachine, Rc<[String]>>,
-    by_root: HashMap<(String, ElfMachine, bool), Option<Found>>,
+    by_root: HashMap<(ElfMachine, bool), HashMap<String, Known<Found>>>,
     /// The names of the files of a directory that have a SONAME, for which `ldconfig` would make a link.
-    named: HashMap<(Vec<u8>, String), Vec<Vec<u8>>>,
+    named: HashMap<(&'t [u8], &'t str), Vec<&'t [u8]>>,
 }
 
+/// What was found before, if anything, and whether one of the differences was come to.
+type Known<T> = (Option<T>, bool);
+
 impl<'t> Search<'t> {
-    pub(super) fn new(tree: &'t LibraryTree, settings: &'t LoaderSettings) -> Self {
-        let mut named: HashMap<(Vec<u8>, String), Vec<Vec<u8>>> = HashMap::new();
+    pub(super) fn new(
+        tree: &'t LibraryTree,
+        settings: &'t LoaderSettings,
+        differences: &'t Differences,
+    ) -> Self {
+        let mut named: HashMap<(&[u8], &str), Vec<&[u8]>> = HashMap::new();
         for (path, file) in tree.files().filter(|(path, _)| is_library_name(path.name())) {
             if let (Some(directory), Some(soname)) = (path.parent_bytes(), &file.facts.soname) {
-                named.entry((directory.to_vec(), soname.clone())).or_default().push(path.name().to_vec());
+                named.entry((directory, soname)).or_default().push(path.name());
             }
         }
         for names in named.values_mut() {
-            names.sort();
+            names.sort_unstable();
         }
         Self {
             tree,
             settings,
+            differences,
+            has_met: false,
             directories: HashMap::new(),
             defaults: HashMap::new(),
             by_root: HashMap::new(),
@@ -83,8 +99,15 @@ impl<'t> Search<'t> {
         }
     }
 
-    pub(super) fn tree(&self) -> &'t LibraryTree {
-        self.tree
+    /// Tells whether one of the differences was come to since this was asked last.
+    pub(super) fn take_met(&mut self) -> bool {
+        std::mem::take(&mut self.has_met)
+    }
+
+    /// Returns the program or library at a physical path.
+    pub(super) fn file_at(&mut self, path: &ObjectPath) -> Option<&'t Arc<LibraryFile>> {
+        self.has_met |= self.differences.has_path(path.as_bytes());
+        self.tree.file_at(path)
     }
 
     pub(super) fn settings(&self) -> &'t LoaderSettings {
@@ -125,12 +148,15 @@ impl<'t> Search<'t> {
                 return Some(found);
             }
         }
-        let key = (name.to_owned(), machine, asking.searches_default_directories());
-        if let Some(known) = self.by_root.get(&key) {
-            return known.clone();
+        let key = (machine, asking.searches_default_directories());
+        if let Some((found, has_met)) = self.by_root.entry(key).or_default().get(name) {
+            self.has_met |= has_met;
+            return found.clone();
         }
+        let has_met = self.take_met();
         let found = self.in_root(machine, name, asking.searches_default_directories());
-        self.by_root.insert(key, found.clone());
+        self.by_root.entry(key).or_default().insert(name.to_owned(), (found.clone(), self.has_met));
+        self.has_met |= has_met;
         found
     }
 
@@ -182,8 +208,9 @@ impl<'t> Search<'t> {
         if let Some(found) = self.in_directory(directory.as_bytes(), machine, name) {
             return Some(found);
         }
-        let physical = self.directory(directory.as_bytes())?.path().to_vec();
-        let names = self.named.get(&(physical, name.to_owned()))?.clone();
+        let physical = self.directory(directory.as_bytes())?;
+        self.has_met |= self.differences.has_name(physical.path(), name);
+        let names = self.named.get(&(physical.path(), name))?.clone();
         names.iter().rev().find_map(|file| self.file(directory.as_bytes(), machine, file))
     }
 
@@ -202,29 +229,33 @@ impl<'t> Search<'t> {
     /// Opens a file in a directory; one of another class or machine is passed over.
     fn file(&mut self, directory: &[u8], machine: ElfMachine, name: &[u8]) -> Option<Found> {
         let followed = self.directory(directory)?;
-        let way = self.tree.follow_name(&followed, name)?;
+        let way = self.tree.follow_name(&followed, name, &mut visit(self.differences, &mut self.has_met))?;
         let opened = [directory, b"/", name].concat();
         (way.file.facts.machine == machine).then_some(Found { way, opened })
     }
 
     fn at_path(&mut self, path: &[u8], machine: ElfMachine) -> Option<Found> {
-        let way = self.tree.follow(path)?;
+        let way = self.tree.follow_seen(path, &mut visit(self.differences, &mut self.has_met))?;
         (way.file.facts.machine == machine).then(|| Found { way, opened: path.to_vec() })
     }
 
     fn directory(&mut self, path: &[u8]) -> Option<Rc<Followed>> {
-        if let Some(known) = self.directories.get(path) {
-            return known.clone();
+        if let Some((followed, has_met)) = self.directories.get(path) {
+            self.has_met |= has_met;
+            return followed.clone();
         }
-        let followed = self.tree.follow_directory(path).map(Rc::new);
-        self.directories.insert(path.to_vec(), followed.clone());
+        let mut has_met = false;
+        let followed =
+            self.tree.follow_directory(path, &mut visit(self.differences, &mut has_met)).map(Rc::new);
+        self.directories.insert(path.to_vec(), (followed.clone(), has_met));
+        self.has_met |= has_met;
         followed
     }
 }
 
-/// Tells whether `ldconfig` looks at a file of this name.
-fn is_library_name(name: &[u8]) -> bool {
-    (name.starts_with(b"lib") || name.starts_with(b"ld-")) && name.windows(3).any(|part| part == b".so")
+/// Notices when one of the differences is come to.
+fn visit<'m>(differences: &'m Differences, has_met: &'m mut bool) -> impl FnMut(&[u8]) + use<'m> {
+    move |path| *has_met |= differences.has_path(path)
 }
 
 /// The absolute paths that a text with `$ORIGIN`, `$LIB` and `$PLATFORM` stands for: several where it is not known with

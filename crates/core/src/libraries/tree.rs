@@ -24,6 +24,16 @@ enum Node {
     Link(Arc<[u8]>),
 }
 
+impl Node {
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File(file), Self::File(other)) => Arc::ptr_eq(file, other),
+            (Self::Link(target), Self::Link(other)) => target == other,
+            _ => false,
+        }
+    }
+}
+
 /// The way from a path to the file that it leads to.
 #[derive(Clone, Debug)]
 pub struct Way {
@@ -34,6 +44,9 @@ pub struct Way {
     /// The file.
     pub file: Arc<LibraryFile>,
 }
+
+/// Told each path at which something of a tree is looked up.
+pub(super) type Visit<'v> = &'v mut dyn FnMut(&[u8]);
 
 /// The programs, libraries and links of a root. Directories and other files are not in it.
 #[derive(Clone, Debug, Default)]
@@ -73,23 +86,39 @@ impl LibraryTree {
         })
     }
 
+    /// Returns the paths at which this tree and another one have something else.
+    pub(super) fn unlike<'t>(&'t self, other: &'t Self) -> impl Iterator<Item = &'t ObjectPath> {
+        let is_other = |(path, node): &(&ObjectPath, &Node)| {
+            !other.nodes.get(*path).is_some_and(|known| known.is_same(node))
+        };
+        let own = self.nodes.iter().filter(is_other);
+        let missing = other.nodes.iter().filter(|(path, _)| !self.nodes.contains_key(*path));
+        own.chain(missing).map(|(path, _)| path)
+    }
+
     /// Follows an absolute path, links included, without leaving the root. Returns `None` if it leads to no program or
     /// library.
     pub fn follow(&self, path: &[u8]) -> Option<Way> {
-        let Followed { links, path } = self.walk(Followed::default(), path)?;
+        self.follow_seen(path, &mut |_| {})
+    }
+
+    /// Follows an absolute path; `visit` is told each path that is looked up.
+    pub(super) fn follow_seen(&self, path: &[u8], visit: Visit<'_>) -> Option<Way> {
+        let Followed { links, path } = self.walk(Followed::default(), path, visit)?;
         let path = ObjectPath::new(&path).ok()?;
         let file = self.file_at(&path)?.clone();
         Some(Way { links, path, file })
     }
 
     /// Follows the path of a directory. One that has links only in it, or none at all, is believed to be there.
-    pub(super) fn follow_directory(&self, path: &[u8]) -> Option<Followed> {
-        self.walk(Followed::default(), path)
+    pub(super) fn follow_directory(&self, path: &[u8], visit: Visit<'_>) -> Option<Followed> {
+        self.walk(Followed::default(), path, visit)
     }
 
     /// Follows a name in a directory that was followed before.
-    pub(super) fn follow_name(&self, directory: &Followed, name: &[u8]) -> Option<Way> {
+    pub(super) fn follow_name(&self, directory: &Followed, name: &[u8], visit: Visit<'_>) -> Option<Way> {
         let at = directory.join(name);
+        visit(&at);
         match self.nodes.get(&at[..])? {
             Node::File(file) => Some(Way {
                 links: directory.links.clone(),
@@ -97,7 +126,7 @@ impl LibraryTree {
                 file: file.clone(),
             }),
             Node::Link(_) => {
-                let Followed { links, path } = self.walk(directory.clone(), name)?;
+                let Followed { links, path } = self.walk(directory.clone(), name, visit)?;
                 let path = ObjectPath::new(&path).ok()?;
                 let file = self.file_at(&path)?.clone();
                 Some(Way { links, path, file })
@@ -106,7 +135,7 @@ impl LibraryTree {
     }
 
     /// Walks on from a physical path.
-    fn walk(&self, from: Followed, path: &[u8]) -> Option<Followed> {
+    fn walk(&self, from: Followed, path: &[u8], visit: Visit<'_>) -> Option<Followed> {
         let Followed { mut links, path: mut at } = from;
         let mut rest: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();
         if path.starts_with(b"/") {
@@ -120,6 +149,7 @@ impl LibraryTree {
             let length = at.len();
             at.push(b'/');
             at.extend_from_slice(&name);
+            visit(&at);
             match self.nodes.get(&at[..]) {
                 Some(Node::Link(target)) => {
                     links.push(ObjectPath::new(&at).ok()?);
@@ -153,6 +183,11 @@ impl Followed {
     pub(super) fn path(&self) -> &[u8] {
         if self.path.is_empty() { b"/" } else { &self.path }
     }
+}
+
+/// Tells whether `ldconfig` looks at a file of this name.
+pub(super) fn is_library_name(name: &[u8]) -> bool {
+    (name.starts_with(b"lib") || name.starts_with(b"ld-")) && name.windows(3).any(|part| part == b".so")
 }
 
 fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {

@@ -16,6 +16,7 @@ mod exchange;
 pub mod failure;
 mod identical;
 pub mod installf;
+pub mod kept_packages;
 pub mod keys;
 pub mod libraries;
 pub mod links;

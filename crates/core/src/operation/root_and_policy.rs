@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use super::failure::Failure;
 use crate::database::archive::OutsideRules;
 use crate::database::survey::{SurveySettings, packages, parameters, survey_with};
-use crate::database::{RecordView, installed, policy};
-use crate::inventory::{Installed, Inventory, Touched};
+use crate::database::{RecordView, contents, installed, policy};
+use crate::inventory::{Installed, Inventory, KeptLibraries, Touched, is_kept_package};
 use crate::plan::patch::validate::applied_to;
 use crate::plan::refusal::Reason;
 use crate::policy::Policy;
@@ -81,6 +81,11 @@ impl RootAndPolicy {
         self.survey_with(packages(&RecordView::live(&self.root))?, touched, moved_to)
     }
 
+    /// Every installed package with its parameters, and whether it is only partially there.
+    pub(super) fn all_packages(&self) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
+        Ok(packages(&RecordView::live(&self.root))?)
+    }
+
     /// Every installed package with its parameters: what has to be known before it can be said what a patch touches.
     /// Locks of unfinished installations are not looked for.
     pub fn packages(&self) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
@@ -115,6 +120,43 @@ impl RootAndPolicy {
         });
         let records: Vec<Vec<_>> = records.into_iter().collect::<Result<_, E>>()?;
         Ok(AppliedPatches::new(records.into_iter().flatten().collect()))
+    }
+
+    /// The same survey for a plan that is made as if no libraries were kept, and settled afterwards.
+    pub(in crate::operation) fn survey_without_kept(
+        &self,
+        packages: BTreeMap<PkgInst, Installed>,
+        touched: &Touched,
+        moved_to: Option<&Path>,
+    ) -> Result<Inventory, Failure> {
+        let mut inventory = self.survey_with(packages, touched, moved_to)?;
+        inventory.hide_kept();
+        Ok(inventory)
+    }
+
+    /// What is kept in the root, whose packages are these.
+    pub(in crate::operation) fn kept_libraries(
+        &self,
+        packages: &BTreeMap<PkgInst, Installed>,
+    ) -> Result<KeptLibraries, Failure> {
+        let is_kept = |(package, installed): (&PkgInst, &Installed)| {
+            is_kept_package(&installed.params).then(|| package.clone())
+        };
+        let mut touched =
+            Touched { packages: packages.iter().filter_map(is_kept).collect(), ..Touched::default() };
+        if touched.packages.is_empty() {
+            return Ok(KeptLibraries::default());
+        }
+        let view = RecordView::live(&self.root);
+        for package in &touched.packages {
+            touched.paths.extend(contents::lines_of_package(&view, package)?.into_keys());
+        }
+        let all = packages.iter().filter(|(package, _)| touched.packages.contains(*package));
+        let all = all.map(|(package, installed)| (package.clone(), installed.clone())).collect();
+        let Inventory { packages, lines, live, .. } = self.survey_with(all, &touched, None)?;
+        let lines = lines.into_iter().filter(|(path, _)| touched.paths.contains(path)).collect();
+        let live = live.into_iter().filter(|(path, _)| touched.paths.contains(path)).collect();
+        Ok(KeptLibraries { packages, lines, live })
     }
 
     /// The same survey with `packages` that were read under the same lock.

@@ -35,7 +35,7 @@ impl Now {
     }
 
     /// INSTDATE, as pkgadd(1M) writes it.
-    pub(super) fn instdate(&self) -> String {
+    pub(in crate::plan) fn instdate(&self) -> String {
         self.local.format("%b %d %Y %H:%M").to_string()
     }
 

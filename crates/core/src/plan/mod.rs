@@ -9,6 +9,7 @@ pub mod concern;
 mod deletes;
 pub mod edits;
 pub mod given;
+pub mod kept_libraries;
 pub mod ledger;
 mod links;
 mod objects;
@@ -27,7 +28,7 @@ pub mod rights;
 pub mod script_schedule;
 pub mod scripted_records;
 pub mod scripts;
-mod space;
+pub(crate) mod space;
 mod target;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@
 //! without a script are one batch. A course says nothing about how a script is run, and a batch is planned against
 //! the root as it was before the run: [`refresh`](super::refresh) brings it up to date before it is carried out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 
 use patchadm_svr4::places;
@@ -283,8 +283,20 @@ fn concerned(
         RecordChange::RemoveTree(path) if !path.is_below(&own) => Some(path.clone()),
         _ => None,
     });
-    let trees = iter::once(own.clone()).chain(elsewhere).collect();
-    Ok(Concerned { objects, trees, files })
+    let others = kept_packages(&plan.records, std::slice::from_ref(package));
+    let trees: BTreeSet<ObjectPath> = iter::once(own.clone()).chain(elsewhere).chain(others).collect();
+    Ok(Concerned { objects, trees: trees.into_iter().collect(), files })
+}
+
+/// The directories of packages whose records change although the run is not about them: those of kept libraries.
+pub(crate) fn kept_packages(records: &[RecordChange], own: &[PkgInst]) -> BTreeSet<ObjectPath> {
+    let of_record = |record: &RecordChange| {
+        let rest = record.path().as_bytes().strip_prefix(places::BELOW_PACKAGES.as_bytes())?;
+        let name = rest.split(|byte| *byte == b'/').next()?;
+        let package = PkgInst::new(std::str::from_utf8(name).ok()?).ok()?;
+        (!own.contains(&package)).then(|| places::package(&package))
+    };
+    records.iter().filter_map(of_record).collect()
 }
 
 /// The records that come before the scripts, and the undo data, which come after them.

@@ -34,7 +34,7 @@ struct Need {
 
 /// What a run needs on each file system that it writes to. `extra` is what a package says it will need: path, bytes,
 /// objects.
-pub(super) fn needs(
+pub(crate) fn needs(
     inventory: &Inventory,
     changes: &[Box<Change>],
     records: &[RecordChange],

@@ -6,6 +6,7 @@
 //! it was looked at is not kept, because a change within one tick of the clock shows no other time. The file is private
 //! and may be removed; one that is damaged is ignored.
 
+use crate::little_endian::Fields;
 use patchadm_rootfs::{Digest, Inode, KnownFile, Sums, Timestamp, Xattrs};
 use patchadm_svr4::package::ObjectPath;
 
@@ -115,7 +116,7 @@ impl StageCache {
             return None;
         }
         let mut fields = Fields(body);
-        let cache = Self { stage: fields.side()?, live: fields.side()? };
+        let cache = Self { stage: side(&mut fields)?, live: side(&mut fields)? };
         fields.0.is_empty().then_some(cache)
     }
 
@@ -177,59 +178,42 @@ fn put_time(out: &mut Vec<u8>, time: Timestamp) {
     out.extend(time.nanoseconds.to_le_bytes());
 }
 
-/// The rest of the bytes; each field is `None` where they end too early.
-struct Fields<'a>(&'a [u8]);
+fn bytes<'a>(fields: &mut Fields<'a>) -> Option<&'a [u8]> {
+    let length = usize::from(fields.u16()?);
+    fields.bytes(length)
+}
 
-impl<'a> Fields<'a> {
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (array, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*array)
-    }
+fn time(fields: &mut Fields<'_>) -> Option<Timestamp> {
+    let seconds = fields.i64()?;
+    Some(Timestamp { seconds, nanoseconds: fields.u32()? })
+}
 
-    fn number(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
+fn side(fields: &mut Fields<'_>) -> Option<CacheSide> {
+    let count = fields.u64()?;
+    // An entry has more bytes than one.
+    if count > fields.0.len() as u64 {
+        return None;
     }
+    let mut files = Vec::with_capacity(usize::try_from(count).ok()?.min(fields.0.len() / 100));
+    for _ in 0..count {
+        let path = ObjectPath::new(bytes(fields)?).ok()?;
+        files.push((path, file(fields)?));
+    }
+    files.is_sorted_by(|(one, _), (next, _)| one < next).then_some(CacheSide(files))
+}
 
-    fn bytes(&mut self) -> Option<&'a [u8]> {
-        let length = usize::from(self.array().map(u16::from_le_bytes)?);
-        let (bytes, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(bytes)
+fn file(fields: &mut Fields<'_>) -> Option<CachedFile> {
+    let number = fields.u64()?;
+    let born = Some(time(fields)?).filter(|born| born.nanoseconds != u32::MAX);
+    let (mtime, ctime) = (time(fields)?, time(fields)?);
+    let size = fields.u64()?;
+    let cksum = fields.u16()?;
+    let sums = Sums { size, cksum, b3: Digest(fields.array()?) };
+    let mut xattrs = Xattrs::new();
+    for _ in 0..fields.u64()? {
+        xattrs.insert(bytes(fields)?.to_vec(), bytes(fields)?.to_vec());
     }
-
-    fn time(&mut self) -> Option<Timestamp> {
-        let seconds = self.array().map(i64::from_le_bytes)?;
-        Some(Timestamp { seconds, nanoseconds: self.array().map(u32::from_le_bytes)? })
-    }
-
-    fn side(&mut self) -> Option<CacheSide> {
-        let count = self.number()?;
-        // An entry has more bytes than one.
-        if count > self.0.len() as u64 {
-            return None;
-        }
-        let mut files = Vec::with_capacity(usize::try_from(count).ok()?.min(self.0.len() / 100));
-        for _ in 0..count {
-            let path = ObjectPath::new(self.bytes()?).ok()?;
-            files.push((path, self.file()?));
-        }
-        files.is_sorted_by(|(one, _), (next, _)| one < next).then_some(CacheSide(files))
-    }
-
-    fn file(&mut self) -> Option<CachedFile> {
-        let number = self.number()?;
-        let born = Some(self.time()?).filter(|born| born.nanoseconds != u32::MAX);
-        let (mtime, ctime) = (self.time()?, self.time()?);
-        let size = self.number()?;
-        let cksum = self.array().map(u16::from_le_bytes)?;
-        let sums = Sums { size, cksum, b3: Digest(self.array()?) };
-        let mut xattrs = Xattrs::new();
-        for _ in 0..self.number()? {
-            xattrs.insert(self.bytes()?.to_vec(), self.bytes()?.to_vec());
-        }
-        Some(CachedFile { file: KnownFile { inode: Inode { number, born }, mtime, ctime, sums }, xattrs })
-    }
+    Some(CachedFile { file: KnownFile { inode: Inode { number, born }, mtime, ctime, sums }, xattrs })
 }
 
 #[cfg(test)]

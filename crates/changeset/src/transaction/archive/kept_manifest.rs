@@ -20,7 +20,7 @@ pub(crate) fn write(
     dir: &Dir,
     name: &[u8],
 ) -> Result<WrittenArchive, Cause> {
-    let manifest = manifest_text(&undo.manifest.header, &undo.manifest.objects, digests);
+    let manifest = manifest_text(&undo.manifest.header, undo.manifest.all_objects(), digests);
     let bytes = compressed(&manifest)
         .map_err(|error| Cause::Archive { package: undo.package.to_string(), reason: error.to_string() })?;
     let b3 = record_file(dir, name, &bytes, Mode::of(0o600), None)?;

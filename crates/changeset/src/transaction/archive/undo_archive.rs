@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 
 use crate::archive_file::LARGEST_MANIFEST;
-use crate::format::manifest::{self, MANIFEST, Manifest, ManifestHeader, ObjectRecord, RECORDS};
+use crate::format::manifest::{
+    self, KEPT_RECORDS, MANIFEST, Manifest, ManifestHeader, ObjectRecord, RECORDS,
+};
 use crate::format::undo_digest::UndoDigest;
 use crate::plan::UndoArchive;
 use crate::record_file::RecordFile;
@@ -105,9 +107,11 @@ fn information(
     }
     let record_times = record_times(&archive.records);
     let header = ManifestHeader { record_times, ..archive.manifest.header.clone() };
-    files.insert(MANIFEST.to_owned(), manifest_text(&header, &archive.manifest.objects, digests));
-    if !archive.records.is_empty() {
-        files.insert(RECORDS.to_owned(), records(&archive.records)?);
+    files.insert(MANIFEST.to_owned(), manifest_text(&header, archive.manifest.all_objects(), digests));
+    for (name, old) in [(RECORDS, &archive.records), (KEPT_RECORDS, &archive.kept_records)] {
+        if !old.is_empty() {
+            files.insert(name.to_owned(), records(old)?);
+        }
     }
     Ok(files)
 }
@@ -123,12 +127,12 @@ fn must_be_readable(information: &Information) -> Result<(), String> {
 
 /// Returns a manifest as text, with the digests of the staged objects filled in where it has none. Versions that a
 /// later patch of the run replaces have theirs already.
-pub(crate) fn manifest_text(
+pub(crate) fn manifest_text<'o>(
     header: &ManifestHeader,
-    objects: &[ObjectRecord],
+    objects: impl Iterator<Item = &'o ObjectRecord>,
     digests: &BTreeMap<ObjectPath, Digest>,
 ) -> Vec<u8> {
-    Manifest::write(header, objects.iter().map(|object| with_digest(object, digests)))
+    Manifest::write(header, objects.map(|object| with_digest(object, digests)))
 }
 
 fn with_digest<'o>(

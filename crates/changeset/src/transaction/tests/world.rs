@@ -288,6 +288,7 @@ impl World {
                 kept: false,
                 delivered: false,
                 member: None,
+                shlib: None,
             });
         }
         let header = ManifestHeader {
@@ -305,6 +306,8 @@ impl World {
             record_times: BTreeMap::new(),
             scripts: false,
             open_attributes: None,
+            kept: Vec::new(),
+            unserved: Vec::new(),
         };
         UndoArchive {
             package: package(),
@@ -315,7 +318,8 @@ impl World {
             deletes: vec![PackagePath::new(b"new/tool").unwrap()],
             scripts: BTreeMap::new(),
             records: BTreeMap::new(),
-            manifest: Manifest { header, objects },
+            kept_records: BTreeMap::new(),
+            manifest: Manifest { header, objects, shlibs: Vec::new() },
             format: UndoFormat::Gzip,
             place: UndoPlace::Save,
         }

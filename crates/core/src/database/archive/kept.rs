@@ -159,9 +159,11 @@ mod tests {
             record_times: std::collections::BTreeMap::new(),
             scripts: false,
             open_attributes: None,
+            kept: Vec::new(),
+            unserved: Vec::new(),
         };
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(&Manifest { header, objects: Vec::new() }.to_bytes()).unwrap();
+        encoder.write_all(&Manifest { header, objects: Vec::new(), shlibs: Vec::new() }.to_bytes()).unwrap();
         encoder.finish().unwrap()
     }
 

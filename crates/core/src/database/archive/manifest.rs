@@ -27,12 +27,49 @@ pub(super) fn fault(manifest: &Manifest, patch: &str, package: &PkgInst) -> Opti
     if !rule::holds("manifest.header.record_times", are_fractions) {
         return Some("manifest, `record_times`: a part of a second is less than a second".to_owned());
     }
+    fault_of_objects(manifest, package).or_else(|| fault_of_libraries(manifest))
+}
+
+fn fault_of_objects(manifest: &Manifest, package: &PkgInst) -> Option<String> {
     let (mut paths, reserved) = (HashSet::new(), reserved());
     manifest.objects.iter().find_map(|record| {
         let reason = if rule::holds("manifest.path.once", paths.insert(record.path.as_str())) {
             fault_of_record(record, package, &reserved)?
         } else {
             "it is there twice"
+        };
+        Some(format!("manifest, path {}: {reason}", record.path))
+    })
+}
+
+/// Returns the fault of what a manifest says of kept libraries: each is that of a package which the header names.
+fn fault_of_libraries(manifest: &Manifest) -> Option<String> {
+    let (header, mut paths, reserved) = (&manifest.header, HashSet::new(), reserved());
+    let named: HashSet<&str> = header.kept.iter().map(String::as_str).collect();
+    let is_package = |name: &&str| PkgInst::new(name).is_ok() && *name != header.package;
+    if !rule::holds("manifest.header.kept", named.iter().all(is_package)) {
+        return Some("`kept` names what is no package of kept libraries".to_owned());
+    }
+    manifest.shlibs.iter().find_map(|record| {
+        let package = record.shlib.as_deref().and_then(|name| PkgInst::new(name).ok());
+        let package = package.filter(|package| named.contains(package.as_str()));
+        let Some(package) = package else {
+            return Some(format!(
+                "manifest, path {}: `shlib` is a package that it does not name",
+                record.path
+            ));
+        };
+        let is_own = |text: &Option<String>| {
+            let line = text.as_ref().and_then(|text| ContentsLine::parse(&decode(text)).ok());
+            line.is_some_and(|line| line.is_owned_by(&package))
+        };
+        let reason = if !rule::holds("manifest.shlib.once", paths.insert(record.path.as_str())) {
+            "it is there twice"
+        } else if !rule::holds("manifest.shlib.line", is_own(&record.line)) {
+            "`line` is not that of the kept package"
+        } else {
+            let record = ObjectRecord { new_line: record.line.clone(), ..record.clone() };
+            fault_of_record(&record, &package, &reserved)?
         };
         Some(format!("manifest, path {}: {reason}", record.path))
     })
@@ -147,6 +184,7 @@ mod tests {
             kept: false,
             delivered: false,
             member: None,
+            shlib: None,
         }
     }
 
@@ -166,8 +204,10 @@ mod tests {
             record_times: std::collections::BTreeMap::new(),
             scripts: false,
             open_attributes: None,
+            kept: Vec::new(),
+            unserved: Vec::new(),
         };
-        Manifest { header, objects }
+        Manifest { header, objects, shlibs: Vec::new() }
     }
 
     fn fault_of(manifest: &Manifest) -> Option<String> {
@@ -196,6 +236,35 @@ mod tests {
         assert!(fault_of(&silent).unwrap().contains("`silent`"));
         silent.header.parameters = silent.header.silent.clone();
         assert_eq!(fault_of(&silent), None);
+    }
+
+    #[test]
+    fn kept_libraries_are_there_once_and_of_packages_that_the_header_names() {
+        let line = encode(LINE.replace(" X", " X-SO").as_bytes());
+        let library = ObjectRecord {
+            line: Some(line),
+            new_line: None,
+            became: None,
+            shlib: Some("X-SO".to_owned()),
+            ..record("/opt/a")
+        };
+        let mut told = manifest(vec![]);
+        told.header.kept = vec!["X-SO".to_owned()];
+        told.shlibs = vec![library.clone()];
+        assert_eq!(fault_of(&told), None);
+
+        let twice = Manifest { shlibs: vec![library.clone(), library.clone()], ..told.clone() };
+        assert!(fault_of(&twice).unwrap().ends_with("it is there twice"));
+        let own = ObjectRecord { line: Some(encode(LINE.as_bytes())), ..library };
+        let of_another = Manifest { shlibs: vec![own], ..told.clone() };
+        assert!(fault_of(&of_another).unwrap().ends_with("`line` is not that of the kept package"));
+        for kept in [vec!["X".to_owned()], vec!["../X".to_owned()]] {
+            let mut lying = Manifest { shlibs: Vec::new(), ..told.clone() };
+            lying.header.kept = kept;
+            assert!(fault_of(&lying).unwrap().starts_with("`kept` names"));
+        }
+        told.header.kept.clear();
+        assert!(fault_of(&told).unwrap().ends_with("`shlib` is a package that it does not name"));
     }
 
     #[test]

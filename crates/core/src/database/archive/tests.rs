@@ -53,6 +53,7 @@ fn manifest_of(patch: &str, objects: &[Replaced<'_>]) -> Manifest {
         kept: false,
         delivered: false,
         member: Some((*path).to_owned()),
+        shlib: None,
     };
     let header = manifest::ManifestHeader {
         manifest: manifest::VERSION,
@@ -69,8 +70,10 @@ fn manifest_of(patch: &str, objects: &[Replaced<'_>]) -> Manifest {
         record_times: std::collections::BTreeMap::new(),
         scripts: false,
         open_attributes: None,
+        kept: Vec::new(),
+        unserved: Vec::new(),
     };
-    Manifest { header, objects: objects.iter().map(record).collect() }
+    Manifest { header, objects: objects.iter().map(record).collect(), shlibs: Vec::new() }
 }
 
 /// The line of `contents` of such a file.

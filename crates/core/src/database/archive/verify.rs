@@ -233,7 +233,7 @@ fn agrees(entry: &PkgmapEntry, members: &HashMap<Vec<u8>, Sums>) -> Result<(), S
 
 /// Checks that every object saved according to the manifest exists with that digest.
 fn agrees_with(manifest: &Manifest, members: &HashMap<Vec<u8>, Sums>) -> Result<(), String> {
-    for object in &manifest.objects {
+    for object in manifest.all_objects() {
         let (Some(member), Some(was)) = (&object.member, &object.was) else { continue };
         let path = PackagePath::new(&decode(member)).map_err(|error| format!("manifest: {error}"))?;
         let met = members.get(&member_name(&path));

@@ -1,7 +1,11 @@
 //! Small ELF files, made and read.
 
+mod debug_data;
+mod large;
 mod sample;
 
+pub(crate) use debug_data::debug_data;
+pub(crate) use large::LargeLibrary;
 pub(crate) use sample::Sample;
 
 use super::*;
@@ -194,4 +198,91 @@ fn symbols_are_those_that_nm_names() {
     }
     assert!(symbols.exported.contains("printf") && symbols.undefined.contains("__tls_get_addr"));
     assert_eq!(symbols, expected);
+}
+
+#[test]
+fn of_a_library_that_goes_by_little_is_kept() {
+    use std::io::Read as _;
+    let mut keeper = PartsKeeper::default();
+    for pass in 1.. {
+        let (mut library, mut buffer) = (LargeLibrary::new(64), vec![0; 100_000]);
+        loop {
+            let count = library.read(&mut buffer).unwrap();
+            if count == 0 {
+                break;
+            }
+            keeper.add(&buffer[..count]);
+            assert!(keeper.held() < 24 << 20, "{}", keeper.held());
+        }
+        let mut parts = keeper.finish();
+        let read = read(&mut parts).and_then(|facts| Ok((facts, read_symbols(&mut parts)?)));
+        let Some(missing) = parts.missing() else {
+            assert_eq!(pass, 2);
+            assert_eq!(read.unwrap().0.unwrap().soname.as_deref(), Some("liblarge.so.1"));
+            return;
+        };
+        assert!(read.is_err());
+        keeper = PartsKeeper::again(&missing);
+    }
+}
+
+#[test]
+fn parts_of_a_file_are_those_of_the_whole_however_it_is_cut() {
+    let whole: Vec<u8> =
+        (0..12_000_000_u32).flat_map(|number| (number % 251).to_le_bytes()).step_by(4).collect();
+    for piece in [1000, 65_536, 5_000_000] {
+        let mut keeper =
+            PartsKeeper::again(&MissingParts(vec![(4_000_000, 4_400_000), (6_000_000, 6_000_100)]));
+        whole.chunks(piece).for_each(|piece| keeper.add(piece));
+        let mut parts = keeper.finish();
+        for (offset, length) in [(0, 100), (4_000_000, 400_000), (6_000_050, 50), (11_900_000, 200_000)] {
+            let mut expected = &whole[..];
+            let expected = expected.slice(offset, length).unwrap();
+            assert_eq!(parts.slice(offset, length), Ok(expected), "{piece} {offset}");
+        }
+        assert!(parts.slice(5_000_000, 10).is_err());
+        assert_eq!(parts.missing(), None, "it is no ELF file");
+    }
+}
+
+#[test]
+fn tables_names_and_notes_that_point_outside_or_overlap_are_refused() {
+    let sample = Sample {
+        soname: Some("liba.so.1"),
+        dlopen: Some(r#"[{"soname":["libb.so"]}]"#),
+        ..Sample::default()
+    };
+    let whole = sample.bytes();
+    assert!(facts(&whole).unwrap().is_some());
+    let word = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    let offset = |at: usize| usize::try_from(word(&whole, at)).unwrap();
+    let dynamic = offset(64 + 56 + 8);
+    let tag = |wanted: u64| {
+        (0..32).map(|number| dynamic + number * 16).find(|at| word(&whole, *at) == wanted).unwrap()
+    };
+    let with = |at: usize, value: u64| {
+        let mut bytes = whole.clone();
+        bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        bytes
+    };
+    // The string table outside of what is loaded, a name behind its end, the dynamic section behind the file's.
+    assert!(matches!(facts(&with(tag(5) + 8, 1 << 40)), Err(ElfError::Damaged(_))));
+    assert_eq!(facts(&with(tag(14) + 8, 1 << 40)), Err(ElfError::Name));
+    assert!(matches!(facts(&with(64 + 56 + 8, 1 << 40)), Err(ElfError::Damaged(_))));
+    assert!(matches!(facts(&with(64 + 56 + 8, u64::MAX)), Err(ElfError::Damaged(_))));
+    // The string table over the headers: whatever stands there is a name or none.
+    let _ = facts(&with(tag(5) + 8, 0x40));
+    // A note that is longer than its segment, and a segment that is longer than the file.
+    let note = offset(64 + 2 * 56 + 8);
+    let mut long = whole.clone();
+    long[note + 4..note + 8].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert_eq!(facts(&long).unwrap().unwrap().dlopen, []);
+    assert!(facts(&with(64 + 2 * 56 + 32, u64::MAX)).is_ok());
+}
+
+#[test]
+fn what_was_split_for_debuggers_says_nothing() {
+    let sample = Sample { interpreter: Some("/lib/ld.so"), soname: Some("a"), ..Sample::default() };
+    assert_eq!(facts(&debug_data(&sample, true)), Ok(None));
+    assert_eq!(facts(&debug_data(&sample, false)), Ok(None));
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Root, at, program, words};
-use crate::elf::{ElfFacts, ElfSymbols, NeededVersion};
+use crate::elf::{DlopenNote, ElfFacts, ElfSymbols, NeededVersion};
 use crate::libraries::decision::{
     Candidate, CandidateNode, CandidateOrigin, Consumer, LibraryChange, LibraryDecision, Obstacle,
     OtherConsumer, OtherSource, SymbolSource,
@@ -193,7 +193,8 @@ fn a_symbol_that_vanishes_under_the_same_name_is_lost_unless_another_library_has
             .library("/lib/liby.so.1", &[])
             .file("/bin/p", program(&["libx.so.1"]));
         let newer = ElfFacts { flags: NEW, ..library("libx.so.1", needed) };
-        let mut scene = Scene::of(root).brings("/lib/libx.so.1", newer);
+        let mut scene = Scene::of(root).takes("/lib/libx.so.1").brings("/lib/libx.so.1", newer);
+        scene.candidates.get_mut(&at("/lib/libx.so.1")).unwrap().obstacle = Some(Obstacle::PathTaken);
         let of = |exported: &[&str], undefined: &[&str]| {
             let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
             Arc::new(ElfSymbols { exported: set(exported), undefined: set(undefined) })
@@ -244,6 +245,16 @@ fn who_lacked_it_already_is_no_reason_unless_the_change_brings_him() {
     let mut known = Scene::of(dav1d()).brings("/bin/new", program(&["libgone.so.1"]));
     known.unserved.insert((at("/bin/new"), "libgone.so.1".to_owned()));
     assert_eq!(known.decide(), LibraryDecision::default());
+}
+
+#[test]
+fn of_a_note_with_several_names_that_one_stays_which_was_found() {
+    let note = DlopenNote { soname: words(&["libx.so.3", "libx.so.1"]), priority: "suggested".into() };
+    let mut root = Root::default();
+    root.library("/lib/libx.so.1", &[]).file("/bin/p", ElfFacts { dlopen: vec![note], ..program(&[]) });
+    let scene = Scene::of(root).takes("/lib/libx.so.1");
+    assert_eq!(scene.keeps(), ["/lib/libx.so.1"]);
+    assert_eq!(scene.brings("/lib/libx.so.3", library("libx.so.3", &[])).keeps(), [""; 0]);
 }
 
 #[test]

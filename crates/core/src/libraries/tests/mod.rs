@@ -1,6 +1,7 @@
 //! Programs and libraries made of words, and what is loaded by whom.
 
 mod decisions;
+mod fast_path;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -10,5 +10,5 @@ mod page_file;
 
 pub use file::{AnalysisError, parse_cross_reference, read_cross_reference};
 pub use listings::{HostNames, Listings, read_listings};
-pub use of_root::facts_of_root;
+pub use of_root::{facts_of, facts_of_root, still_loaded_in};
 pub use page_file::write_page;

@@ -1,17 +1,41 @@
-//! The facts of a root: its packages and patches at one moment of its records.
+//! The facts of a root: its packages and patches at one moment of its records, and for whom patches are not in force.
 
 use crate::analyze::{InstalledPackage, InstalledPatch, MachineFacts};
 use crate::database::RecordReader;
+use crate::inventory::is_kept_package;
+use crate::operation::failure::Failure;
+use crate::operation::libraries::{LibrariesBeforePatches, still_loaded};
 use crate::operation::queries::applied_patches::{InstalledSoftware, PatchesError, installed_software};
+use crate::operation::session::{RootAndPolicy, without_lock};
+use crate::plan::clock::Now;
+use patchadm_rootfs::Root;
 
 /// Reads the packages and applied patches of a root, without a lock. Patch ids with another separator than `-` are those
 /// of no cross-reference, and keep their base.
 pub fn facts_of_root<'a>(reader: impl Into<RecordReader<'a>>) -> Result<MachineFacts, PatchesError> {
-    let InstalledSoftware { patches, packages } = installed_software(reader)?;
-    let packages = packages.into_iter().map(|(inst, params)| InstalledPackage {
+    Ok(facts_of(&installed_software(reader)?))
+}
+
+/// Returns the facts of a root whose packages and applied patches were read.
+pub fn facts_of(software: &InstalledSoftware) -> MachineFacts {
+    let packages = software.packages.iter().map(|(inst, params)| InstalledPackage {
         instance: inst.to_string(),
         arch: params.text("ARCH").to_string(),
         version: params.text("VERSION").to_string(),
     });
-    Ok(MachineFacts::new(packages, patches.iter().map(InstalledPatch::from)))
+    MachineFacts::new(packages, software.patches.iter().map(InstalledPatch::from))
+}
+
+/// Looks at a root, without a lock, for libraries from before its patches that are still loaded. Where nothing is kept
+/// nothing is read.
+pub fn still_loaded_in(
+    root: &Root,
+    software: &InstalledSoftware,
+    now: &Now,
+) -> Result<LibrariesBeforePatches, Failure> {
+    if !software.packages.iter().any(|(_, params)| is_kept_package(params)) {
+        return Ok(LibrariesBeforePatches::new());
+    }
+    let ground = RootAndPolicy::of(root)?;
+    without_lock(root, || still_loaded(&ground, now))
 }

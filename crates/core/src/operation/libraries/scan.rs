@@ -1,4 +1,4 @@
-//! The programs, libraries and links of a root, found by looking at every object once.
+//! The programs, libraries and links of a root, found by looking at every object once (patchadm-shlibs(7), "The scan").
 //!
 //! Directories are gone through level by level, several at a time, each through a descriptor that no symbolic link leads
 //! to. Only regular files that a cache does not know are opened, and of most of them four bytes are read. Pseudo and

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::database::{DatabaseError, ViewError};
 use crate::operation::depots::DepotError;
 use crate::operation::failure::Failure;
-use crate::operation::libraries::scan::ScanError;
+use crate::operation::libraries::ScanError;
 use crate::source::SourceError;
 
 /// The reason nothing can be put in order.

@@ -10,19 +10,17 @@ use super::object_owners::ObjectOwners;
 use super::patch_edges::patch_graph;
 use super::stale::{only_stale, stale_entries};
 use crate::database::{DatabaseError, RecordView, all, contents, places, policy, read_consistently};
-use crate::libraries::{FactsCache, LibraryTree};
+use crate::inventory::is_kept_package;
+use crate::libraries::LibraryTree;
 use crate::operation::failure::Failure;
-use crate::operation::libraries::loader_settings;
-use crate::operation::libraries::scan::ScanRequest;
+use crate::operation::libraries::{ScanRequest, known_files, loader_settings};
 use crate::operation::session::must_have_database;
 use crate::order::DependencyGraph;
+use crate::policy::Policy;
 use patchadm_rootfs::{Root, Timestamp};
 use patchadm_svr4::format::depend::Depend;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
-
-/// The parameter of a package that holds kept libraries.
-const KEPT_FROM: &str = "KEPT_FROM";
 
 /// Puts packages or patches of a root in order. `interrupt` is asked which signal wants this to end.
 pub fn order_of_root(
@@ -96,9 +94,10 @@ fn order_of_packages(
     question: &OrderQuestion,
     interrupt: &(dyn Fn() -> Option<i32> + Sync),
 ) -> Result<OrderAnswer, OrderError> {
-    let known = FactsCache::default();
-    let began = Timestamp::whole(0);
-    let scan = ScanRequest { root, skip: &[], scan: &[], known: &known, began, interrupt }.scan()?;
+    let (known, began) = (known_files(root), Timestamp::whole(0));
+    let Policy { shlib_skip, shlib_scan, .. } = policy::of_root(root).map_err(Failure::from)?;
+    let request = ScanRequest { root, skip: &shlib_skip, scan: &shlib_scan, known: &known, began, interrupt };
+    let scan = request.scan()?;
     let read: PackageRecordsRead = read_consistently(root, |view| {
         let packages = depending_packages(view)?;
         let owners = ObjectOwners::read(view, &scan.tree, root.workers())?;
@@ -129,7 +128,7 @@ fn order_of_packages(
 
 /// The packages that hold kept libraries.
 fn kept(packages: &[DependingPackage]) -> BTreeSet<String> {
-    let kept = packages.iter().filter(|package| package.params.get(KEPT_FROM).is_some());
+    let kept = packages.iter().filter(|package| is_kept_package(&package.params));
     kept.map(|package| package.instance.to_string()).collect()
 }
 

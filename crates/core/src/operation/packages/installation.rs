@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::inventory::Installed;
 use crate::operation::scripts::context::base_of;
+use crate::operation::scripts::staying_libraries::StayingObjects;
+use crate::plan::kept_libraries::LibraryReport;
 use crate::plan::package::install::IntendedInstall;
 use crate::plan::{Action, Body, Change};
 use crate::source::PackageImage;
@@ -33,6 +35,10 @@ pub struct PlannedInstallation {
     pub usual_modes: BTreeMap<ObjectPath, Mode>,
     /// Whether scripts take part while the root is changed.
     pub has_scripts: bool,
+    /// What is told of libraries, where somebody looked for them.
+    pub libraries: Option<LibraryReport>,
+    /// The kept objects that are there before and after.
+    pub staying: StayingObjects,
 }
 
 /// Adds to a plan what an observer wants to know of it. `present` are the instances that are installed.
@@ -61,6 +67,8 @@ pub(crate) fn described(
         implied,
         usual_modes: usual_modes(&intended),
         has_scripts: scripts.take_part(),
+        libraries: None,
+        staying: StayingObjects::new(),
         intended,
     };
     if !described.has_scripts {

@@ -8,6 +8,7 @@ pub(super) mod answers;
 mod belongings;
 pub mod installation;
 pub mod left_objects;
+mod libraries;
 pub mod observer;
 pub mod remove;
 pub mod report;

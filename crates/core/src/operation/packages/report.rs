@@ -3,6 +3,8 @@
 use super::installation::PlannedInstallation;
 use crate::operation::failure::Failure;
 use crate::operation::scripts::failure::LastingResults;
+use crate::operation::scripts::staying_libraries::StayingObjects;
+use crate::plan::kept_libraries::LibraryReport;
 use crate::plan::package::remove::IntendedRemoval;
 use crate::script::protocol::ExitMeaning;
 use patchadm_changeset::transaction::{Receipt, Recovered, RootCondition};
@@ -42,6 +44,10 @@ pub struct PlannedRemoval {
     pub intended: IntendedRemoval,
     /// Whether the dependencies of other packages are looked at.
     pub checks_dependencies: bool,
+    /// What is told of libraries, where somebody looked for them.
+    pub libraries: Option<LibraryReport>,
+    /// The kept objects that are there before and after.
+    pub staying: StayingObjects,
 }
 
 /// The outcome of the removal of one package.

@@ -254,7 +254,7 @@ impl GivenUp {
 
 /// What stays of undo data: the manifest, without the saved contents.
 fn kept(package: &PkgInst, name: &str, mut manifest: Manifest) -> UndoArchive {
-    for record in &mut manifest.objects {
+    for record in manifest.objects.iter_mut().chain(&mut manifest.shlibs) {
         record.member = None;
     }
     UndoArchive {
@@ -266,6 +266,7 @@ fn kept(package: &PkgInst, name: &str, mut manifest: Manifest) -> UndoArchive {
         deletes: Vec::new(),
         scripts: BTreeMap::new(),
         records: BTreeMap::new(),
+        kept_records: BTreeMap::new(),
         manifest,
         format: UndoFormat::Gzip,
         place: UndoPlace::ManifestOnly,

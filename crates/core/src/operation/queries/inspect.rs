@@ -12,9 +12,11 @@ use crate::database::{
 };
 use crate::inventory::{Installed, Inventory};
 use crate::operation::failure::Failure;
+use crate::operation::libraries::PatchedRecords;
 use crate::operation::patches::removable::removable;
 use crate::operation::patches::undo_states::{PackageUndo, UndoOfPatches, UndoState, undo_states};
 use crate::operation::session::{RootAndPolicy, must_have_database};
+use crate::plan::kept_libraries::KeptLibrary;
 use crate::plan::patch::interrupted::{Interrupted, interrupted};
 use crate::policy::Policy;
 use patchadm_rootfs::{Lock, Root};
@@ -57,6 +59,9 @@ pub struct InspectedPatch {
     /// Whether it could be backed out now, and why not, as far as records, manifests and lists of paths say; undo archives
     /// are not verified.
     pub backout: Result<(), Failure>,
+    /// The libraries from before it that stay for those who still load them, by the records of the last run that looked;
+    /// only of an effective patch.
+    pub kept: Vec<KeptLibrary>,
 }
 
 /// Of which patches it is wanted what they say of themselves: their files have to be read for it.
@@ -134,6 +139,9 @@ impl Inspector<'_> {
         let of = |(package, installed)| interrupted(package, installed, separator);
         let half: Vec<Interrupted> = packages.iter().flat_map(of).collect();
         let put_aside = put_aside(view.root(), &packages, &half, separator)?;
+        let kept =
+            PatchedRecords { view, ground: self.ground, separator, packages: &packages, applied: &applied };
+        let mut kept = kept.by_records()?;
         let mut undo = undo_states(view, self.ground, separator, &applied, &packages)?;
         let mut inventory = Inventory { packages, prefix: prefix(view.root()), ..Inventory::default() };
         let by = (&applied, half.as_slice());
@@ -148,6 +156,7 @@ impl Inspector<'_> {
             let of_half = || half.map_or(Ok(()), |half| Err(half.refusal().into()));
             all.push(InspectedPatch {
                 undo: undo_of(patch, &undo),
+                kept: kept.remove(&patch.id).filter(|_| half.is_none()).unwrap_or_default(),
                 backout: backouts.remove(&patch.id).unwrap_or_else(of_half),
                 words: if self.words.has(&patch.id) {
                     kept_words(view, &patch.id)
@@ -183,6 +192,7 @@ impl Inspector<'_> {
             words: PatchWords::default(),
             undo: Vec::new(),
             backout: Ok(()),
+            kept: Vec::new(),
         }
     }
 }

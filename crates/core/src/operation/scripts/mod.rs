@@ -14,6 +14,7 @@ pub(super) mod package;
 pub(super) mod package_directory;
 pub(super) mod runner;
 pub(super) mod safety;
+pub(super) mod staying_libraries;
 pub(super) mod system;
 
 pub use crate::script::OutputStream;

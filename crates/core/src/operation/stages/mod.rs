@@ -12,6 +12,7 @@ mod copy;
 mod drop;
 mod enter;
 pub mod error;
+mod kept_objects;
 pub mod list;
 mod mounts_below;
 mod nesting;

@@ -1,6 +1,6 @@
 //! depend(4): what a package needs, excludes, and is needed by; and who fails when packages come and go.
 
-use crate::inventory::{Installed, Inventory};
+use crate::inventory::{Installed, Inventory, is_kept_package};
 use patchadm_svr4::format::depend::{Depend, Dependency, DependencyKind};
 use patchadm_svr4::format::params::compact;
 use patchadm_svr4::package::{Params, PkgInst};
@@ -35,11 +35,16 @@ pub(super) fn unmet_at_installation(
     found
 }
 
-/// Who needs a package that is to be removed, in words.
+/// Who needs a package that is to be removed, in words. Of a package of kept libraries only packages that name it
+/// themselves: who needs the libraries is asked of the programs, not of the records of the last run that looked.
 pub(super) fn needed_by(package: &PkgInst, inventory: &Inventory) -> Vec<String> {
     let mut found = Vec::new();
     let Some(own) = inventory.packages.get(package) else { return found };
-    for (other, installed) in inventory.packages.iter().filter(|(other, _)| *other != package) {
+    let is_kept = is_kept_package(&own.params);
+    let is_asked = |(other, installed): &(&PkgInst, &Installed)| {
+        *other != package && !(is_kept && is_kept_package(&installed.params))
+    };
+    for (other, installed) in inventory.packages.iter().filter(is_asked) {
         let needs = recorded(installed).into_iter().any(|entry| {
             entry.binding == DependencyKind::Prerequisite && means(&entry, package, &own.params)
         });
@@ -51,8 +56,9 @@ pub(super) fn needed_by(package: &PkgInst, inventory: &Inventory) -> Vec<String>
             found.push(format!("package {other} needs it"));
         }
     }
-    for entry in recorded(own).iter().filter(|entry| entry.binding == DependencyKind::Reverse) {
-        found.extend(installed(entry, inventory, false).map(|other| format!("package {other} needs it")));
+    let reverse = recorded(own).into_iter().filter(|entry| entry.binding == DependencyKind::Reverse);
+    for entry in reverse.filter(|_| !is_kept) {
+        found.extend(installed(&entry, inventory, false).map(|other| format!("package {other} needs it")));
     }
     found.dedup();
     found

@@ -127,7 +127,17 @@ impl ApplyPlanner<'_> {
             direction: crate::plan::Direction::Forward,
         };
         let (no_undo, again) = (self.validated.no_undo, self.validated.again);
-        Ok(PatchPlan { plan, parts, hooks, no_undo, again, missing, moved: Vec::new() })
+        Ok(PatchPlan {
+            plan,
+            parts,
+            hooks,
+            no_undo,
+            again,
+            missing,
+            moved: Vec::new(),
+            libraries: None,
+            staying: BTreeMap::new(),
+        })
     }
 
     /// The objects of all packages, and what is to be said of them.

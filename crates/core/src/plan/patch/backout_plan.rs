@@ -90,7 +90,17 @@ impl<'a> Backout<'a> {
             space::enough(&plan.space)?;
         }
         let missing = patch_plan::missing(self.inventory, &plan.changes, &mut plan.notes);
-        Ok(PatchPlan { plan, parts, hooks, no_undo: false, again: false, missing, moved })
+        Ok(PatchPlan {
+            plan,
+            parts,
+            hooks,
+            no_undo: false,
+            again: false,
+            missing,
+            moved,
+            libraries: None,
+            staying: BTreeMap::new(),
+        })
     }
 
     /// The packages, in the order in which the patches have them.
@@ -244,7 +254,7 @@ impl<'a> Backout<'a> {
                 objects.push(record);
             }
             objects.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-            let manifest = Manifest { header: manifest.header.clone(), objects };
+            let manifest = Manifest { header: manifest.header.clone(), objects, shlibs: Vec::new() };
             live.push(LivePatch { going, id, archive, manifest, last });
         }
         live

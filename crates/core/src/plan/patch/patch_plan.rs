@@ -9,11 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use patchadm_svr4::places;
 
 use crate::inventory::Inventory;
+use patchadm_rootfs::Live;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
 use super::engine::{Bookkeeping, ChosenScripts, PlannedScript};
 use crate::plan::clock::Now;
+use crate::plan::kept_libraries::{KeptSettlement, LibraryReport};
 use crate::plan::package::install::IntendedInstall;
 use crate::plan::script_schedule::steps::MappedObject;
 use crate::plan::{Action, Change, Plan, RecordChange, TreeContent, UndoArchive};
@@ -35,6 +37,10 @@ pub struct PatchPlan {
     pub missing: Vec<ObjectPath>,
     /// Of a backout: what undo data of patches that stay takes over.
     pub moved: Vec<MovedObject>,
+    /// What is told of libraries, where somebody looked for them.
+    pub libraries: Option<LibraryReport>,
+    /// The kept objects that are there before and after, as they are.
+    pub staying: BTreeMap<ObjectPath, Live>,
 }
 
 /// An object that a patch which goes had found, and that the undo data of a patch which stays brings back from now on.
@@ -110,6 +116,15 @@ pub(super) fn held(parts: &[PackagePlan], inventory: &Inventory) -> Vec<(ObjectP
 }
 
 impl PatchPlan {
+    /// Keeps libraries that the plan would take away, and does with those that are kept what was settled.
+    pub fn keep_libraries(&mut self, settlement: &KeptSettlement) {
+        settlement.apply(&mut self.plan);
+        self.staying = settlement.staying();
+        for part in &mut self.parts {
+            part.deletes.retain(|path| !settlement.unmade.contains(path));
+        }
+    }
+
     /// Whether any script runs.
     pub fn has_scripts(&self) -> bool {
         !self.hooks.is_empty() || self.parts.iter().any(|part| part.chosen.has_scripts())
@@ -166,11 +181,17 @@ impl PatchPlan {
     /// What is done for the patch as a whole, after all packages; so is undo data of patches that stay written anew.
     pub fn remainder(&self) -> Plan {
         let of_package = |record: &RecordChange| self.parts.iter().any(|part| is_of(record, &part.package));
+        // What is done for packages of kept libraries is done for none of the patch.
+        let is_another = |package: &PkgInst| !self.parts.iter().any(|part| part.package == *package);
+        let others = self.plan.changes.iter().filter(|change| is_another(&change.package));
+        let owners = self.owners();
+        let lines =
+            self.plan.contents.iter().filter(|(path, _)| owners.get(path).copied().is_some_and(is_another));
         let records = self.plan.records.iter().filter(|record| is_undo(record) || !of_package(record));
         Plan {
-            changes: Vec::new(),
+            changes: others.cloned().collect(),
             records: records.cloned().collect(),
-            contents: BTreeMap::new(),
+            contents: lines.map(|(path, line)| (path.clone(), line.clone())).collect(),
             undo: if self.rewrites_undo() { self.plan.undo.clone() } else { Vec::new() },
             space: Vec::new(),
             notes: Vec::new(),

@@ -130,7 +130,12 @@ impl Undoing<'_> {
             deletes,
             scripts,
             records: records.old.clone(),
-            manifest: Manifest { header: self.header(draft, target, delivered, records), objects },
+            kept_records: BTreeMap::new(),
+            manifest: Manifest {
+                header: self.header(draft, target, delivered, records),
+                objects,
+                shlibs: Vec::new(),
+            },
             format: self.format,
             place: self.place(package),
         };
@@ -215,6 +220,8 @@ impl Undoing<'_> {
             record_times: BTreeMap::new(),
             scripts: self.runs_scripts,
             open_attributes: Some(delivered.open.clone()),
+            kept: Vec::new(),
+            unserved: Vec::new(),
         }
     }
 }
@@ -226,7 +233,8 @@ pub(in crate::plan) fn tree_file(name: &str, content: TreeContent, mode: u32) ->
 
 /// What stays of an archive where nothing is saved: which paths the patch has, and what was and is there.
 fn manifest_only(mut archive: UndoArchive) -> UndoArchive {
-    for record in &mut archive.manifest.objects {
+    let manifest = &mut archive.manifest;
+    for record in manifest.objects.iter_mut().chain(&mut manifest.shlibs) {
         record.member = None;
     }
     UndoArchive {
@@ -304,6 +312,7 @@ fn object_record(draft: &PlanBuilder<'_>, path: &ObjectPath) -> ObjectRecord {
         kept,
         delivered: false,
         member: None,
+        shlib: None,
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::inventory::{Installed, Inventory};
+use crate::inventory::{Installed, Inventory, is_kept_package};
 use crate::policy::Policy;
 use crate::source::{Image, ImageMacros, ImageMacrosError, PackageImage};
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
@@ -93,6 +93,16 @@ pub fn applied_to(packages: &[(&PkgInst, &Installed)], separator: &str) -> Resul
     packages.iter().map(read).collect()
 }
 
+/// Refuses packages that keep libraries, and their names: a patch never applies to one.
+fn refuse_kept(image: &Image, inventory: &Inventory) -> Result<(), Reason> {
+    let is_kept = |params: &Params| {
+        let name = params.text("PKG");
+        is_kept_package(params) || inventory.hidden.keys().any(|hidden| hidden.abbreviation() == name.trim())
+    };
+    let kept = image.packages.iter().find(|package| is_kept(&package.params));
+    kept.map_or(Ok(()), |package| Err(Reason::KeptPackage(package.spooled_name())))
+}
+
 /// Asks every rule about a patch.
 pub(super) fn validate(
     image: &Image,
@@ -106,6 +116,7 @@ pub(super) fn validate(
     if excludes(policy, &facts.id) {
         return Err(Reason::Excluded);
     }
+    refuse_kept(image, inventory)?;
     let all = matches(image, inventory)?;
     let applied = applied?;
     let packages: Vec<PkgInst> = all.iter().map(|found| found.package.clone()).collect();

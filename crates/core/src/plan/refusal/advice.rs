@@ -103,6 +103,14 @@ impl Refusal {
                 };
                 format!("make room for {missing} more {what} in {file_system}{elsewhere}")
             }
+            Reason::LibrariesLost(_) if self.command == Command::Pkgrm => {
+                "renew those who need it first, or accept the loss with --shlibs report".to_owned()
+            }
+            Reason::LibrariesLost(_) => {
+                "renew those who need them first, keep what can be kept with --shlibs keep, or accept the loss with \
+                 --shlibs report"
+                    .to_owned()
+            }
             Reason::ReadOnly(file_system) => format!("mount {file_system} for writing"),
             Reason::UndoMismatch { kept: true, .. } => format!("leave {} out, as before", wording.no_undo()),
             Reason::UndoMismatch { .. } => format!("use {}, as before", wording.no_undo()),

@@ -28,6 +28,8 @@ impl Refusal {
                 Reason::Administration { .. }
                 | Reason::PatchesApplied { .. }
                 | Reason::InUse { is_question: false, .. }
+                | Reason::LibrariesLost(_)
+                | Reason::KeptPackage(_)
                 | Reason::Object { problem: ObjectProblem::Settings, .. } => 4,
                 Reason::Interaction { .. } | Reason::InUse { is_question: true, .. } => 5,
                 Reason::BasedirAnswered { .. } => 99,
@@ -55,7 +57,7 @@ impl Reason {
             Self::Restricted { .. } => 23,
             Self::Incompatible { .. } => 24,
             Self::Required(_) => 25,
-            Self::BadPkginfo { .. } | Self::BadInformation { .. } => 28,
+            Self::BadPkginfo { .. } | Self::BadInformation { .. } | Self::KeptPackage(_) => 28,
             Self::BadId(_) => 29,
             Self::BadPatch(_) => 33,
             Self::LaterRevision(_) => 35,
@@ -81,6 +83,7 @@ impl Reason {
             | Self::SharedLater { .. } => 6,
             Self::BadId(_) => 8,
             Self::Hook(_) => 10,
+            Self::LibrariesLost(_) => 11,
             Self::Interrupted { .. } | Self::OtherInterrupted { .. } => 14,
             Self::Needed { .. } => 15,
             Self::NoSpace { .. } => 20,

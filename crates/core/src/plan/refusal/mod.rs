@@ -7,6 +7,7 @@ mod advice;
 mod brought;
 mod codes;
 mod hook;
+mod libraries;
 mod problems;
 mod promotion;
 mod set;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 
 pub use brought::BroughtReason;
 pub use hook::HookReason;
+pub use libraries::LibraryLoss;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{PatchId, Requirement};
 pub use problems::{HandOnProblem, ObjectInUse, ObjectProblem};
@@ -345,6 +347,10 @@ pub enum Reason {
         /// The line of an admin file that decides it.
         answer: &'static str,
     },
+    /// It says of itself that it keeps libraries, or goes by the name of a package that does: only runs make those.
+    KeptPackage(String),
+    /// Somebody would lose a library, which `stop` among the words about libraries forbids.
+    LibrariesLost(Vec<LibraryLoss>),
     /// Other packages use objects that would become different (`conflict` in admin(4)).
     InUse {
         /// The objects.

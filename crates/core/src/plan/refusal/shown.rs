@@ -7,7 +7,7 @@ use patchadm_svr4::package::ObjectPath;
 
 impl Reason {
     /// The reason with every path as the host sees it.
-    pub(in crate::plan) fn shown(self, inventory: &Inventory) -> Self {
+    pub(crate) fn shown(self, inventory: &Inventory) -> Self {
         let show = |path: ObjectPath| inventory.show(&path);
         match self {
             Self::Edited { paths, can_keep } => {
@@ -25,6 +25,13 @@ impl Reason {
             Self::InUse { objects, is_question } => {
                 let shown = |object: ObjectInUse| ObjectInUse { path: show(object.path), ..object };
                 Self::InUse { objects: objects.into_iter().map(shown).collect(), is_question }
+            }
+            Self::LibrariesLost(lost) => {
+                let shown = |loss: super::LibraryLoss| super::LibraryLoss {
+                    consumers: loss.consumers.into_iter().map(show).collect(),
+                    ..loss
+                };
+                Self::LibrariesLost(lost.into_iter().map(shown).collect())
             }
             Self::Promotion(reason) => Self::Promotion(reason.shown(show)),
             other => other,

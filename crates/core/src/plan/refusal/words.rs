@@ -139,6 +139,10 @@ impl Reason {
             Self::UsedLater { path, by } => {
                 format!("patch {by}, which was applied later, has objects below {path}")
             }
+            Self::KeptPackage(name) => {
+                format!("package {name} would be one of kept libraries, which nobody delivers or patches")
+            }
+            Self::LibrariesLost(lost) => lost.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
             Self::SharedLater { by } => format!("patch {by}, which was applied later, has paths of it"),
             Self::Needed { by, requirement } => format!("applied patch {by} requires {requirement}"),
             Self::InSet(reason) => reason.to_string(),

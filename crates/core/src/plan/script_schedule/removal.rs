@@ -8,13 +8,13 @@
 //! Classes that follow each other without a script are one batch. What the script of a class leaves of its objects
 //! stays, as the script wants it, and belongs to no package any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 
 use patchadm_svr4::places;
 
 use super::steps::{Concerned, PackageStep};
-use super::{ScriptSchedule, frame, mark};
+use super::{ScriptSchedule, frame, kept_packages, mark};
 use crate::inventory::Inventory;
 use crate::plan::ledger;
 use crate::plan::package::remove::{Fate, IntendedRemoval};
@@ -96,6 +96,13 @@ fn objects(intended: &IntendedRemoval, frame: &Plan) -> Vec<PackageStep> {
         batch.changes.sort_by(|a, b| a.path.cmp(&b.path));
         portions.push(portion.clone());
     }
+    let package = intended.plan.packages.first();
+    let others = intended.plan.changes.iter().filter(|change| Some(&change.package) != package);
+    let changes: Vec<Box<Change>> = others.cloned().collect();
+    if !changes.is_empty() {
+        // What was kept for the package goes with it.
+        steps.push(PackageStep::Remove(Box::new(Plan { changes, ..frame.clone() }), Vec::new()));
+    }
     steps
 }
 
@@ -106,14 +113,17 @@ fn concerned(intended: &IntendedRemoval, inventory: &Inventory) -> Concerned {
         line.is_some_and(|line| matches!(line.object.ftype, Ftype::Editable | Ftype::Volatile))
     };
     let all = intended.portions.iter().flat_map(|portion| &portion.objects).map(|going| &going.path);
-    let below_root = all.filter(|path| !path.relative().is_empty());
+    // What was kept for the package goes with it.
+    let changed = intended.plan.changes.iter().map(|change| &change.path);
+    let below_root = all.chain(changed).filter(|path| !path.relative().is_empty());
+    let kept = kept_packages(&intended.plan.records, &intended.plan.packages);
     let trees = intended.plan.records.iter().filter_map(|record| match record {
         RecordChange::RemoveTree(path) => Some(path.clone()),
         _ => None,
     });
     Concerned {
         objects: below_root.map(|path| (path.clone(), editable(path))).collect(),
-        trees: trees.collect(),
+        trees: trees.chain(kept).collect::<BTreeSet<_>>().into_iter().collect(),
         files: iter::once(places::contents()).chain(ledger::paths(&intended.plan.records).cloned()).collect(),
     }
 }

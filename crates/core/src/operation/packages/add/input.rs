@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::operation::libraries::LibraryRequest;
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::session::{Caller, RootAndPolicy};
 use crate::plan::package::install::OfPatch;
@@ -35,6 +36,8 @@ pub struct AddRequest {
     pub silent: bool,
     /// The settings of scripts.
     pub scripts: ScriptSettings,
+    /// What becomes of libraries that others need.
+    pub shlibs: LibraryRequest,
 }
 
 /// The input of the planner, beside the packages themselves.
@@ -52,6 +55,8 @@ pub(crate) struct AddInput<'a> {
     pub(crate) patch: Option<&'a OfPatch>,
     /// The packages, by abbreviation, whose damaged records stop nothing: the command makes them anew.
     pub(crate) mended: &'a [String],
+    /// Whether the lock of the root is held.
+    pub(crate) is_locked: bool,
 }
 
 impl<'a> AddInput<'a> {
@@ -64,7 +69,7 @@ impl<'a> AddInput<'a> {
         caller: &'a Caller<'a>,
     ) -> Self {
         let policy = ground.policy.scripts;
-        Self { ground, admin, system, policy, request, caller, patch: None, mended: &[] }
+        Self { ground, admin, system, policy, request, caller, patch: None, mended: &[], is_locked: false }
     }
 
     /// Whether the damaged record of a package stops nothing.

@@ -70,8 +70,11 @@ pub fn add_packages(
     let session = Session::begin(ground, caller).inspect_err(|_| new.remove_empty(root))?;
     // Nothing is known of a damaged record, so nothing can take its place as another version.
     let mended = if request.update { Vec::new() } else { selected_names(&device) };
-    let input =
-        AddInput { mended: &mended, ..AddInput::new(&session.ground, &admin, &system, request, caller) };
+    let input = AddInput {
+        mended: &mended,
+        is_locked: true,
+        ..AddInput::new(&session.ground, &admin, &system, request, caller)
+    };
     must_agree(root, |package| input.mends(package))?;
     // Others may have been here before the lock was taken.
     let mut rehearsed = if device.selected.len() == 1 && session.is_first()? { rehearsed } else { None };

@@ -7,22 +7,26 @@ use super::damaged::damaged_package;
 use super::input::AddInput;
 use crate::database::survey::packages_but;
 use crate::database::{DatabaseError, RecordView, installed};
-use crate::inventory::{Installed, Inventory, Touched};
+use crate::inventory::{Installed, Inventory, Touched, is_kept_package};
 use crate::operation::device::DeliveredPackage;
 use crate::operation::failure::Failure;
 use crate::operation::identical::mark_identical;
 use crate::operation::packages::answers;
 use crate::operation::packages::belongings::{add_depend_files, add_owned};
 use crate::operation::packages::installation::{PlannedInstallation, described, is_update};
+use crate::operation::packages::libraries::PackagePlanToSettle;
 use crate::operation::packages::observer::PackageObserver;
 use crate::operation::scripts::context::{ScriptContext, base_of, delivered_as_placed};
 use crate::operation::scripts::package_directory::PackageDirectory;
 use crate::operation::scripts::runner::ScriptRunner;
+use crate::operation::scripts::staying_libraries::StayingObjects;
+use crate::plan::Plan;
 use crate::plan::concern::{FileToCompare, delivered_files};
+use crate::plan::kept_libraries::LibraryReport;
 use crate::plan::package::install::{InstallOptions, install, placement};
 use crate::plan::package::package_records::DamagedPackage;
 use crate::plan::package::update::is_other_version;
-use crate::plan::refusal::Refusal;
+use crate::plan::refusal::{Command, Reason, Refusal};
 use crate::source::PackageImage;
 use patchadm_svr4::format::admin::Admin;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
@@ -110,8 +114,38 @@ impl AddInput<'_> {
             }
             (planned, _) => planned?,
         };
-        let installation = described(planned, image, &placed.present, self.admin);
+        let mut planned = planned;
+        let (libraries, staying) = self.settle_libraries(delivered, &mut planned.plan, &inventory)?;
+        let mut installation = described(planned, image, &placed.present, self.admin);
+        installation.libraries = libraries;
+        installation.staying = staying;
         Ok(PreparedPackage { installation, inventory })
+    }
+
+    /// Settles what becomes of libraries that others need. A package of a patch is no plan of its own.
+    fn settle_libraries(
+        &self,
+        delivered: DeliveredPackage<'_>,
+        plan: &mut Plan,
+        inventory: &Inventory,
+    ) -> Result<(Option<LibraryReport>, StayingObjects), Failure> {
+        if self.patch.is_some() {
+            return Ok((None, StayingObjects::new()));
+        }
+        let asked = PackagePlanToSettle {
+            ground: self.ground,
+            request: self.request.shlibs,
+            now: &self.caller.now,
+            is_run: self.is_locked,
+            plan,
+            inventory,
+            command: Command::Pkgadd,
+        };
+        let Some(settled) = asked.settle(&mut delivered.device.content())? else {
+            return Ok((None, StayingObjects::new()));
+        };
+        let staying = settled.staying();
+        Ok((settled.apply_to_plan(plan), staying))
     }
 
     /// Decides where a package goes, before its paths are looked at.
@@ -121,6 +155,11 @@ impl AddInput<'_> {
         response: &Params,
     ) -> Result<PackagePlacement, Failure> {
         let present = self.packages(delivered.image)?;
+        let is_kept = |params: &Params| is_kept_package(params);
+        if is_kept(&delivered.image.params) || present.values().any(|known| is_kept(&known.params)) {
+            let name = delivered.image.spooled_name();
+            return Err(Reason::KeptPackage(name.clone()).of(Command::Pkgadd, &name).into());
+        }
         let inventory = Inventory { packages: present.clone(), ..Inventory::default() };
         // What the admin file leaves open does not change where it goes; it is asked when everything is known.
         let options = self.options(response, true);
@@ -193,6 +232,9 @@ impl AddInput<'_> {
         let packages =
             packages_but(&view, |package| mended.iter().any(|name| name == package.abbreviation()))?;
         let mut inventory = self.ground.survey_with(packages, &touched, None)?;
+        if self.patch.is_none() {
+            inventory.hide_kept();
+        }
         if replaced.is_some() {
             add_depend_files(&view, &placed.instance, &mut inventory)?;
         }

@@ -6,7 +6,7 @@ use crate::operation::device::DeliveredPackage;
 use crate::operation::failure::Failure;
 use crate::operation::packages::observer::PackageObserver;
 use crate::operation::packages::report::AddedPackage;
-use crate::operation::packages::safety_copies::safety_copies;
+use crate::operation::packages::safety_copies::{add_objects, safety_copies};
 use crate::operation::packages::scripted::{InstallSource, ScriptedPackage};
 use crate::operation::patches::back_out::by_pkgadd::PlayedBackout;
 use crate::operation::scripts::context::{ScriptContext, base_of};
@@ -16,6 +16,7 @@ use crate::operation::scripts::package::{FailedRequests, PackageScripts};
 use crate::operation::scripts::package_directory::PackageDirectory;
 use crate::operation::scripts::runner::ScriptRunner;
 use crate::operation::scripts::safety::{check_classes, check_places, needs_absolute_tools};
+use crate::operation::scripts::staying_libraries::check_staying;
 use crate::operation::session::Session;
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::script_schedule::ScriptSchedule;
@@ -104,6 +105,7 @@ impl<'a> AddInput<'a> {
             ));
         }
         let mut copies = safety_copies([&course.concerned]);
+        add_objects(&mut copies, installation.staying.keys());
         if let Some(played) = &played {
             played.hold(&mut copies);
         }
@@ -118,7 +120,7 @@ impl<'a> AddInput<'a> {
         let package = ScriptedPackage::new(session, &course, Some(delivery), scripts, observer);
         let (receipt, ending) = package.perform(&intended.plan, &copies, |run| match &played {
             Some(played) => played.restore(session, run, &course.concerned, &inventory.lines),
-            None => Ok(()),
+            None => check_staying(&self.ground.root, &installation.staying),
         })?;
         added.ending = ending;
         if let (Some(played), Some(installation)) = (&played, &mut added.installation) {

@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 
 use crate::database::{RecordView, all, installed};
-use crate::inventory::{Inventory, Touched};
+use crate::inventory::{Inventory, Touched, is_kept_package};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
+use crate::operation::libraries::{KeptLibraryState, LibraryRequest, look_at_kept};
 use crate::operation::log;
 use crate::operation::packages::answers::{self, AdminFile};
 use crate::operation::packages::belongings::{add_depend_files, add_owned};
 use crate::operation::packages::left_objects::objects_left;
+use crate::operation::packages::libraries::PackagePlanToSettle;
 use crate::operation::packages::observer::PackageObserver;
 use crate::operation::packages::report::{
     PackagesReport, PlannedRemoval, RemovedPackage, leaves_root_usable,
@@ -17,10 +19,14 @@ use crate::operation::packages::report::{
 use crate::operation::queries::select::PackageSelection;
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::scripts::failure::LastingResults;
+use crate::operation::scripts::staying_libraries::StayingObjects;
 use crate::operation::scripts::system::system_scripts;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database};
-use crate::plan::package::remove::{RemoveOptions, remove};
+use crate::plan::kept_libraries::LibraryReport;
+use crate::plan::package::remove::{IntendedRemoval, RemoveOptions, remove};
+use crate::plan::refusal::{Command, LibraryLoss, Reason};
 use crate::plan::scripts::SystemScripts;
+use crate::policy::LibraryWords;
 use patchadm_changeset::transaction::Receipt;
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::admin::{Admin, CheckAnswer};
@@ -41,6 +47,8 @@ pub struct RemoveRequest {
     pub conversation: bool,
     /// The settings of scripts.
     pub scripts: ScriptSettings,
+    /// What becomes of libraries that others need.
+    pub shlibs: LibraryRequest,
 }
 
 /// Removes packages. An error is one of the root as a whole; what is wrong with one package is in its part of the
@@ -128,7 +136,11 @@ impl RemoveInput<'_> {
             let options = RemoveOptions { admin, conversation, system: self.system, scripts };
             remove(package, inventory, &options, now)
         };
-        let intended = plan(self.admin, self.request.conversation)?;
+        // Who needs kept libraries was asked already, and more exactly than by `depend` files.
+        let kept = inventory.packages.get(package).filter(|known| is_kept_package(&known.params));
+        let of_kept = kept.map(|_| Admin { rdepend: CheckAnswer::NoCheck, ..self.admin.clone() });
+        let mut intended = plan(of_kept.as_ref().unwrap_or(self.admin), self.request.conversation)?;
+        let (libraries, staying) = self.settle_libraries(inventory, &mut intended)?;
         for warning in &intended.warnings {
             observer.warns(warning);
         }
@@ -139,7 +151,47 @@ impl RemoveInput<'_> {
             }
         }
         let checks_dependencies = self.admin.rdepend != CheckAnswer::NoCheck;
-        Ok(PlannedRemoval { name: package.to_string(), intended, checks_dependencies })
+        Ok(PlannedRemoval { name: package.to_string(), intended, checks_dependencies, libraries, staying })
+    }
+
+    /// Settles what becomes of libraries that others need; those that stay are no matter of scripts.
+    fn settle_libraries(
+        &self,
+        inventory: &Inventory,
+        intended: &mut IntendedRemoval,
+    ) -> Result<(Option<LibraryReport>, StayingObjects), Failure> {
+        let asked = PackagePlanToSettle {
+            ground: &self.session.ground,
+            request: self.request.shlibs,
+            now: &self.session.caller.now,
+            is_run: true,
+            plan: &intended.plan,
+            inventory,
+            command: Command::Pkgrm,
+        };
+        let Some(settled) = asked.settle(&mut NoContent)? else { return Ok((None, StayingObjects::new())) };
+        let staying = settled.staying();
+        for portion in &mut intended.portions {
+            portion.objects.retain(|object| !settled.leaves(&object.path));
+        }
+        Ok((settled.apply_to_plan(&mut intended.plan), staying))
+    }
+
+    /// Refuses a package of kept libraries that somebody needs, unless their loss was accepted in so many words.
+    fn may_go(&self, package: &PkgInst, inventory: &Inventory) -> Result<(), Failure> {
+        let is_accepted = self.request.shlibs.words == Some(LibraryWords::default());
+        let Some(installed) = inventory.packages.get(package).filter(|_| !is_accepted) else { return Ok(()) };
+        if !is_kept_package(&installed.params) {
+            return Ok(());
+        }
+        let ground = &self.session.ground;
+        let look = look_at_kept(ground, &self.session.caller.now, true)?;
+        let needed = look.libraries.into_iter().filter(|one| one.package == *package);
+        let losses: Vec<LibraryLoss> = needed.filter_map(KeptLibraryState::loss).collect();
+        if losses.is_empty() {
+            return Ok(());
+        }
+        Err(Reason::LibrariesLost(losses).shown(inventory).of(Command::Pkgrm, package).into())
     }
 
     /// Removes a package; what becomes known of it on the way is noted in `removed`.
@@ -151,6 +203,7 @@ impl RemoveInput<'_> {
     ) -> Result<Receipt, Failure> {
         let session = self.session;
         let inventory = survey(session, package)?;
+        self.may_go(package, &inventory)?;
         let removal = &*removed.removal.insert(self.prepare(package, &inventory, observer)?);
         observer.removal_agreed(removal);
         if removal.intended.scripts.take_part() {
@@ -181,6 +234,10 @@ fn survey(session: &Session<'_>, package: &PkgInst) -> Result<Inventory, Failure
     let params = installed::params(&view, package)?.unwrap_or_default();
     add_owned(&view, package, &params, &mut touched)?;
     let mut inventory = session.ground.survey(&touched, None)?;
+    let is_kept = inventory.packages.get(package).is_some_and(|known| is_kept_package(&known.params));
+    if !is_kept {
+        inventory.hide_kept();
+    }
     add_depend_files(&view, package, &mut inventory)?;
     Ok(inventory)
 }

@@ -4,7 +4,7 @@ use crate::inventory::Inventory;
 use crate::operation::failure::Failure;
 use crate::operation::packages::observer::PackageObserver;
 use crate::operation::packages::report::PlannedRemoval;
-use crate::operation::packages::safety_copies::safety_copies;
+use crate::operation::packages::safety_copies::{add_objects, safety_copies};
 use crate::operation::packages::scripted::ScriptedPackage;
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::scripts::context::{ScriptContext, base_of};
@@ -12,6 +12,7 @@ use crate::operation::scripts::failure::LastingResults;
 use crate::operation::scripts::package::{FailedRequests, PackageScripts};
 use crate::operation::scripts::runner::ScriptRunner;
 use crate::operation::scripts::safety::{check_classes, check_places, needs_absolute_tools_to_go};
+use crate::operation::scripts::staying_libraries::check_staying;
 use crate::operation::session::Session;
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::script_schedule::ScriptSchedule;
@@ -42,10 +43,11 @@ pub(super) fn remove_with_scripts(
         ending: LastingResults::default(),
         failed_requests: FailedRequests::Warn,
     };
-    let copies = safety_copies([&course.concerned]);
+    let mut copies = safety_copies([&course.concerned]);
+    add_objects(&mut copies, removal.staying.keys());
     ScriptedPackage::new(session, &course, None, scripts, observer).perform(
         &removal.intended.plan,
         &copies,
-        |_| Ok(()),
+        |_| check_staying(&ground.root, &removal.staying),
     )
 }

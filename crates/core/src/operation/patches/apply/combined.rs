@@ -17,10 +17,13 @@ use patchadm_changeset::transaction::{Cause, Phase, Receipt, RootCondition, Tran
 
 /// Carries out what was gathered, as one run; the places of operands that have to go alone, where it turns out that a
 /// source is not what it says it is.
-pub(super) fn carry_out(
+pub(super) fn carry_out<'o>(
     session: &Session<'_>,
-    gathered: Vec<GatheredOperand<'_>>,
+    gathered: Vec<GatheredOperand<'o>>,
 ) -> Result<Vec<ApplyOutcome>, Vec<usize>> {
+    let finished =
+        |one: GatheredOperand<'o>| GatheredOperand { planned: one.planned.map(TakenPatch::finished), ..one };
+    let gathered: Vec<GatheredOperand<'o>> = gathered.into_iter().map(finished).collect();
     let taken: Vec<(&ApplyOperand, &TakenPatch)> =
         gathered.iter().filter_map(|one| Some((one.operand, one.planned.as_ref().ok()?))).collect();
     let plans: Vec<&Plan> = taken.iter().map(|(_, taken)| &taken.scripted.plan).collect();

@@ -6,10 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::input::ApplyInput;
+use super::libraries::{Position, settle};
 use super::operands::ApplyOperand;
 use super::planning::plan_against;
 use crate::inventory::{Inventory, Touched};
 use crate::operation::failure::Failure;
+use crate::operation::libraries::{LibraryKeeper, SettledLibraries};
 use crate::plan::concern::brings_scripts;
 use crate::plan::patch::patch_plan::PatchPlan;
 use crate::plan::patch::projected_root::{MadeObjects, ProjectedRoot};
@@ -30,6 +32,19 @@ pub(super) struct GatheredOperand<'o> {
 pub(super) struct TakenPatch {
     pub(super) scripted: PatchPlan,
     pub(super) made: MadeObjects,
+    /// What is done about libraries in the plan, which does not say it yet: the next patch is planned as if nothing were
+    /// kept.
+    pub(super) settled: Option<SettledLibraries>,
+}
+
+impl TakenPatch {
+    /// The plan as it is carried out.
+    pub(super) fn finished(mut self) -> Self {
+        if let Some(settled) = self.settled.take() {
+            settled.apply(&mut self.scripted);
+        }
+        self
+    }
 }
 
 /// Plans operands from the place `at` on, as many as can be one run. None where that is one at most, where it brings
@@ -37,8 +52,8 @@ pub(super) struct TakenPatch {
 pub(super) fn gather<'o>(
     input: &ApplyInput<'_>,
     operands: &'o [&'o ApplyOperand],
-    at: usize,
-    alone: &BTreeSet<usize>,
+    (at, alone): (usize, &BTreeSet<usize>),
+    keeper: &mut LibraryKeeper<'o>,
 ) -> Vec<GatheredOperand<'o>> {
     let operands = stretch(input, operands, at, alone);
     if operands.len() < 2 {
@@ -63,13 +78,21 @@ pub(super) fn gather<'o>(
                 if let Err(reason) = ahead.check_room(&scripted.plan) {
                     return without_room(gathered, operands, &reason);
                 }
+                let of = (&scripted.plan, &ahead.inventory);
+                let settled = match settle(keeper, operand, of, Position::Among) {
+                    Ok(settled) => settled,
+                    Err(failure) => {
+                        gathered.push(GatheredOperand { operand, planned: Err(failure) });
+                        continue;
+                    }
+                };
                 let is_chained = |path: &ObjectPath| last_touched.get(path).is_some_and(|last| *last > place);
                 let digests = digests(operand, &scripted.plan, is_chained);
                 let made = ahead.go_on(&scripted.plan, &digests);
                 if let Ok(applied) = &mut applied {
                     record(applied, &ahead.inventory, &scripted.plan, &input.ground.policy.separator);
                 }
-                Ok(TakenPatch { scripted, made })
+                Ok(TakenPatch { scripted, made, settled })
             }
             Err(failure) => Err(failure),
         };

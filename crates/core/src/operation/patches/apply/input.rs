@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::inventory::{Installed, Inventory, Touched};
 use crate::operation::failure::Failure;
+use crate::operation::libraries::{LibraryKeeper, LibraryRequest};
 use crate::operation::patches::foreseen::ForeseenRoot;
 use crate::operation::session::{Caller, RootAndPolicy};
 use crate::plan::clock::Now;
@@ -21,6 +22,8 @@ pub(super) struct ApplyInput<'a> {
     pub(super) ground: &'a RootAndPolicy,
     pub(super) now: &'a Now,
     pub(super) options: ApplyOptions,
+    /// What becomes of libraries that others need.
+    pub(super) shlibs: LibraryRequest,
     /// Told how far planning is.
     pub(super) progress: &'a (dyn Fn(ProgressEvent) + Sync),
     /// What the patches before leave where nothing is done; in a run nothing: the root has it.
@@ -37,7 +40,17 @@ impl<'a> ApplyInput<'a> {
         let (not_applicable, scripts) = (void.clone(), request.scripts.choice(ground)?);
         let options = ApplyOptions { not_applicable, scripts, ..options(request, &ground.policy) };
         let Caller { now, progress, .. } = caller;
-        Ok(Self { ground, now, options, progress: *progress, before: ForeseenRoot::at(now.timestamp()) })
+        let before = ForeseenRoot::at(now.timestamp());
+        Ok(Self { ground, now, options, shlibs: request.shlibs, progress: *progress, before })
+    }
+
+    /// Settles what becomes of libraries in the plans that follow.
+    pub(super) fn keeper<'k>(&self) -> LibraryKeeper<'k>
+    where
+        'a: 'k,
+    {
+        let is_run = !self.options.is_rehearsal;
+        LibraryKeeper::new(self.ground, self.shlibs, self.now, is_run)
     }
 
     /// Every installed package with its parameters.
@@ -51,7 +64,7 @@ impl<'a> ApplyInput<'a> {
         packages: BTreeMap<PkgInst, Installed>,
         touched: &Touched,
     ) -> Result<Inventory, Failure> {
-        Ok(self.before.onto(self.ground.survey_with(packages, touched, None)?))
+        Ok(self.before.onto(self.ground.survey_without_kept(packages, touched, None)?))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::operands::ApplyOperand;
-use super::plan_parts::{found, planned_change, planned_records};
+use super::plan_parts::{found, planned_change, planned_libraries, planned_records};
 use super::request::ApplyOutcome;
 use super::wanted::{OrderedPatches, WantedPatches};
 use crate::cache::digest_of_file;
@@ -110,6 +110,7 @@ fn take(plan: &mut PlanFile, outcome: &ApplyOutcome) {
     let Some(made) = outcome.plan.as_ref().filter(|_| outcome.result.is_ok()) else { return };
     plan.changes.extend(made.changes.iter().map(|change| planned_change(&outcome.id, change)));
     plan.records.extend(made.records.iter().flat_map(planned_records));
+    plan.libraries.extend(planned_libraries(&outcome.id, outcome.libraries.as_ref()));
     plan.scripts.extend(outcome.scripts.iter().map(|script| PlannedScriptRun {
         patch: outcome.id.clone(),
         package: script.package.as_ref().map(ToString::to_string),

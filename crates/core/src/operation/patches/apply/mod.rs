@@ -10,6 +10,7 @@ mod chosen;
 mod combined;
 mod gather;
 mod input;
+mod libraries;
 mod made_plan;
 mod operands;
 pub(in crate::operation) mod plan_parts;
@@ -40,12 +41,14 @@ use wanted::OrderedPatches;
 
 use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::Failure;
+use crate::operation::libraries::recorded_as_loaded;
 use crate::operation::plan_file::{PlanFault, save_plan};
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, must_agree, must_have_database, shown_to_anybody, without_lock,
 };
 use crate::resolve::Resolution;
 use patchadm_rootfs::Root;
+use patchadm_svr4::patch::PatchId;
 
 /// What became of patches that were read.
 #[derive(Default)]
@@ -86,12 +89,24 @@ pub(super) fn apply_read(
     let session = session.taking_for(ordered.because);
     let input = ApplyInput::of(&session.ground, request, &ordered.void, caller)?;
     let apply = if ordered.is_together { apply_together } else { apply_all };
-    let patches = apply(&session, &input, &request.scripts, &ordered.operands);
+    let mut patches = apply(&session, &input, &request.scripts, &ordered.operands);
+    add_kept_libraries(&session.ground, &mut patches);
     let (resolution, exchanges) = (ordered.resolution, session.exchanged());
     Ok(AppliedPatchSet {
         report: ApplyReport { recovered: session.recovered, patches, exchanges, refused: None },
         resolution,
     })
+}
+
+/// Adds to patches that were applied which libraries from before them are still loaded.
+fn add_kept_libraries(ground: &RootAndPolicy, patches: &mut [ApplyOutcome]) {
+    let applied = || patches.iter().any(|one| matches!(one.result, Ok(Some(_))));
+    // The patches are applied, whatever can be told of them.
+    let Some(Ok(mut kept)) = applied().then(|| recorded_as_loaded(ground)) else { return };
+    for one in patches.iter_mut().filter(|one| matches!(one.result, Ok(Some(_)))) {
+        let id = PatchId::parse(&one.id, &ground.policy.separator).ok();
+        one.kept = id.and_then(|id| kept.remove(&id)).unwrap_or_default();
+    }
 }
 
 /// What [`apply_read`] would do.

@@ -106,6 +106,8 @@ impl ApplyOperand {
             plan: Some(scripted.plan),
             reboot: reboot::advice(&self.device.image),
             in_use,
+            libraries: scripted.libraries,
+            kept: Vec::new(),
             set: None,
             result,
         }

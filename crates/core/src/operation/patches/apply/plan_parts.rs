@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::format::plan_file::{FoundObject, PlanFile, PlannedChange, PlannedRecord, PlannedState};
+use crate::format::plan_file::{
+    FoundObject, PlanFile, PlannedChange, PlannedLibrary, PlannedRecord, PlannedState,
+};
 use crate::operation::failure::Failure;
+use crate::plan::kept_libraries::{LibraryReport, ToldConsumer};
 use crate::plan::{Action, Body, Change, NewObject, Plan, RecordChange, TreeContent};
 use crate::sign::{sha256, sha256_text};
 use patchadm_changeset::format::manifest::{RecordedState, RecordedType, decode, encode};
@@ -78,6 +81,33 @@ pub(in crate::operation) fn planned_records(record: &RecordChange) -> Vec<Planne
         }
         _ => vec![PlannedRecord { path, sha256: None }],
     }
+}
+
+/// The libraries that a plan is about.
+pub(in crate::operation) fn planned_libraries(
+    patch: &str,
+    report: Option<&LibraryReport>,
+) -> Vec<PlannedLibrary> {
+    let consumers = |all: &[ToldConsumer]| {
+        let lasting = all.iter().filter(|consumer| consumer.pid.is_none());
+        lasting.map(|consumer| encode(consumer.path.as_bytes())).collect::<Vec<_>>()
+    };
+    let Some(report) = report else { return Vec::new() };
+    let kept = report.kept.iter().map(|kept| PlannedLibrary {
+        patch: patch.to_owned(),
+        library: kept.library.clone(),
+        path: kept.paths.first().map(|path| encode(path.as_bytes())).unwrap_or_default(),
+        fate: "kept".to_owned(),
+        consumers: consumers(&kept.consumers),
+    });
+    let lost = report.lost.iter().map(|lost| PlannedLibrary {
+        patch: patch.to_owned(),
+        library: lost.library.clone(),
+        path: encode(lost.path.as_bytes()),
+        fate: lost.reason.to_owned(),
+        consumers: consumers(&lost.consumers),
+    });
+    kept.chain(lost).filter(|library| !library.consumers.is_empty()).collect()
 }
 
 /// The digest of a record with its dates blanked: those of `INSTDATE` and of `PATCH_INFO_` lines.

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::gather::{digests, gather};
 use super::input::ApplyInput;
+use super::libraries::{Position, settle};
 use super::operands::ApplyOperand;
 use super::planning::plan;
 use super::request::ApplyOutcome;
 use crate::operation::device::OpenDevice;
 use crate::operation::failure::Failure;
+use crate::operation::libraries::{LibraryKeeper, SettledLibraries};
 use crate::operation::patches::in_use::in_use;
 use crate::operation::patches::scripts::{must_be_executable, must_be_safe};
 use crate::plan::patch::patch_plan::PatchPlan;
@@ -26,38 +28,46 @@ pub(super) fn rehearse_all(
     let last_touched = last_touched(&input, operands)?;
     let mut report: Vec<ApplyOutcome> = Vec::new();
     let mut damaged = BTreeSet::new();
+    let mut keeper = input.keeper();
     while let Some(first) = operands.get(report.len()) {
         let at = report.len();
-        let gathered = gather(&input, operands, at, &damaged);
-        let planned: Vec<(&ApplyOperand, Result<PatchPlan, Failure>)> = if gathered.is_empty() {
-            vec![(first, plan(&input, first, BTreeMap::new()).map(|(scripted, _)| scripted))]
+        let mut next_keeper = keeper.clone();
+        let gathered = gather(&input, operands, (at, &damaged), &mut next_keeper);
+        let planned: Vec<(&ApplyOperand, Result<PlannedPatch, Failure>)> = if gathered.is_empty() {
+            vec![(first, plan_alone(&input, first, &mut next_keeper))]
         } else {
             let gathered = gathered.into_iter();
-            gathered.map(|one| (one.operand, one.planned.map(|taken| taken.scripted))).collect()
+            gathered
+                .map(|one| (one.operand, one.planned.map(|taken| (taken.scripted, taken.settled))))
+                .collect()
         };
         let mut read = Vec::new();
         for (operand, planned) in planned {
-            read.push((operand, planned.map(|scripted| (delivered_digests(operand, &scripted), scripted))));
+            read.push((operand, planned.map(|planned| (delivered_digests(operand, &planned.0), planned))));
         }
         // One whose source is damaged is no part of a run.
-        let is_damaged = |read: &Result<(Option<_>, PatchPlan), Failure>| matches!(read, Ok((None, _)));
+        let is_damaged = |read: &Result<(Option<_>, PlannedPatch), Failure>| matches!(read, Ok((None, _)));
         let bad = read.iter().enumerate().filter(|(_, (_, read))| is_damaged(read));
         let bad: Vec<usize> = bad.map(|(place, _)| at + place).collect();
         if read.len() > 1 && !bad.is_empty() {
             damaged.extend(bad);
             continue;
         }
+        keeper = next_keeper;
         for (operand, read) in read {
             let place = report.len();
-            match read.and_then(|(digests, scripted)| {
-                Ok((usable(&input, operand, scripted, digests.is_some())?, digests))
+            match read.and_then(|(digests, (scripted, settled))| {
+                Ok((usable(&input, operand, scripted, digests.is_some())?, settled, digests))
             }) {
                 Err(failure) => report.push(operand.refused(failure)),
-                Ok((scripted, digests)) => {
+                Ok((mut scripted, settled, digests)) => {
                     if place + 1 < operands.len() {
                         let mut digests = digests.unwrap_or_default();
                         digests.retain(|path, _| last_touched.get(path).is_some_and(|last| *last > place));
                         input.before.add(scripted.plan.clone(), digests);
+                    }
+                    if let Some(settled) = settled {
+                        settled.apply(&mut scripted);
                     }
                     let in_use = in_use(&input.ground.root, &scripted.plan);
                     report.push(operand.applied(scripted, in_use, Ok(None)));
@@ -66,6 +76,20 @@ pub(super) fn rehearse_all(
         }
     }
     Ok(report)
+}
+
+/// A plan made as if nothing were kept, and what is done about libraries in it.
+type PlannedPatch = (PatchPlan, Option<SettledLibraries>);
+
+/// Plans a patch that is a run of its own.
+fn plan_alone<'o>(
+    input: &ApplyInput<'_>,
+    operand: &'o ApplyOperand,
+    keeper: &mut LibraryKeeper<'o>,
+) -> Result<PlannedPatch, Failure> {
+    let (scripted, inventory) = plan(input, operand, BTreeMap::new())?;
+    let settled = settle(keeper, operand, (&scripted.plan, &inventory), Position::Among)?;
+    Ok((scripted, settled))
 }
 
 /// The digests of the files that a plan takes from its source; none where one of them is not what the pkgmap says.

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use super::signatures::SignatureRequest;
 use crate::operation::failure::Failure;
+use crate::operation::libraries::LibraryRequest;
 use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::plan_file::PlanFileRequest;
 use crate::plan::Plan;
+use crate::plan::kept_libraries::{KeptLibrary, LibraryReport};
 use crate::plan::patch::engine::PlannedScript;
 use crate::plan::patch::patch_plan::MovedObject;
 use crate::policy::Edited;
@@ -48,6 +50,8 @@ pub struct ApplyRequest {
     pub conversation: bool,
     /// Which scripts run, and how.
     pub scripts: PatchScriptRequest,
+    /// What becomes of libraries that others need.
+    pub shlibs: LibraryRequest,
     /// What is done with a plan file.
     pub plan_file: PlanFileRequest,
 }
@@ -72,6 +76,10 @@ pub struct ApplyOutcome {
     /// Programs that run from, or have mapped, what the patch replaces: they run the old version until they are
     /// restarted.
     pub in_use: Vec<UsingProcess>,
+    /// What is told of libraries, where somebody looked for them.
+    pub libraries: Option<LibraryReport>,
+    /// The libraries from before the patch that stay for those who still load them; only of one that was applied.
+    pub kept: Vec<KeptLibrary>,
     /// What it is to the set that it is part of; `None` for a patch that was named by its path.
     pub set: Option<SetMembership>,
     /// The receipt of the run, or the reason why there was none. A dry run succeeds without a receipt.
@@ -127,6 +135,8 @@ impl ApplyOutcome {
             signature: None,
             reboot,
             in_use: Vec::new(),
+            libraries: None,
+            kept: Vec::new(),
             set: None,
             result: Err(failure),
         }

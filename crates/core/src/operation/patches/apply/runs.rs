@@ -24,7 +24,7 @@ pub(super) fn apply_all(
     let mut alone = BTreeSet::new();
     while let Some(first) = operands.get(report.len()) {
         let at = report.len();
-        let gathered = gather(input, operands, at, &alone);
+        let gathered = gather(input, operands, (at, &alone), &mut input.keeper());
         let done = if gathered.is_empty() {
             vec![apply_one(session, input, request, first)]
         } else {

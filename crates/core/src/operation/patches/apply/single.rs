@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::input::ApplyInput;
+use super::libraries::{Position, settle};
 use super::operands::ApplyOperand;
 use super::planning::plan;
 use super::request::ApplyOutcome;
@@ -23,6 +24,10 @@ pub(super) fn apply_one(
         Ok(planned) => planned,
         Err(failure) => return operand.refused(failure),
     };
+    match settle(&mut input.keeper(), operand, (&scripted.plan, &inventory), Position::Alone) {
+        Ok(settled) => settled.into_iter().for_each(|settled| settled.apply(&mut scripted)),
+        Err(failure) => return operand.refused(failure),
+    }
     // Before the switch: afterwards the old files have no path any more.
     let in_use = in_use(&session.ground.root, &scripted.plan);
     let result = if scripted.has_scripts() {

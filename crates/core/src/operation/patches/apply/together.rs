@@ -55,10 +55,10 @@ pub(super) fn rehearse_together(
 
 /// The plans of all operands as one run; the outcomes of all where they cannot be one.
 fn one_run<'o>(
-    input: &ApplyInput<'_>,
+    input: &ApplyInput<'o>,
     operands: &'o [&'o ApplyOperand],
 ) -> Result<Vec<GatheredOperand<'o>>, Vec<ApplyOutcome>> {
-    let gathered = gather(input, operands, 0, &BTreeSet::new());
+    let gathered = gather(input, operands, (0, &BTreeSet::new()), &mut input.keeper());
     let is_whole = gathered.len() == operands.len();
     if is_whole && gathered.iter().all(|one| one.planned.is_ok()) {
         return Ok(gathered);

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::input::ApplyInput;
+use super::libraries::{Position, settle};
 use super::operands::ApplyOperand;
 use super::planning::plan;
 use crate::inventory::Inventory;
@@ -84,7 +85,7 @@ impl ScriptedApplication<'_> {
         let mut scripts =
             PatchScripts::open(session, add, ScriptDirection::Apply, scripted, &packages, None)?;
         if scripts.before()? {
-            (*scripted, *inventory) = plan(self.input, self.operand, BTreeMap::new())?;
+            (*scripted, *inventory) = self.planned(BTreeMap::new())?;
         }
         let build = scripts.build_directory()?;
         let mut ready = scripts.ready(&scripted.parts, &packages, |part, delivered| {
@@ -94,13 +95,23 @@ impl ScriptedApplication<'_> {
         let answers: BTreeMap<usize, Params> =
             by_program.map(|one| (one.part.index, one.answers.params.clone())).collect();
         if answers.values().any(|params| params.iter().next().is_some()) {
-            (*scripted, *inventory) = plan(self.input, self.operand, answers)?;
+            (*scripted, *inventory) = self.planned(answers)?;
             for (package, part) in ready.iter_mut().zip(&scripted.parts) {
                 package.part = part.clone();
             }
         }
         let log = log::of_patch(&scripted.plan);
         scripts.perform(scripted, &ready, inventory, &mut device.content(), log)
+    }
+
+    /// The plan once more, after scripts have said or done something.
+    fn planned(&self, answers: BTreeMap<usize, Params>) -> Result<(PatchPlan, Inventory), Failure> {
+        let (mut scripted, inventory) = plan(self.input, self.operand, answers)?;
+        let of = (&scripted.plan, &inventory);
+        if let Some(settled) = settle(&mut self.input.keeper(), self.operand, of, Position::Alone)? {
+            settled.apply(&mut scripted);
+        }
+        Ok((scripted, inventory))
     }
 
     /// Where scripts will make undo archives outside the root, and nothing is yet.

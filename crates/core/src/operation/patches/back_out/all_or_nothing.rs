@@ -23,6 +23,7 @@ pub(super) fn refused(patches: Vec<BackOutOutcome>) -> Vec<BackOutOutcome> {
     let refused = patches.into_iter().map(|patch| {
         let failure = failure(&patch.id);
         BackOutOutcome {
+            libraries: None,
             plan: None,
             scripts: Vec::new(),
             missing: Vec::new(),

@@ -62,14 +62,15 @@ impl PlayedBackout {
         };
         let mut touched = Touched::default();
         undo.manifest.iter().for_each(|manifest| touched.by_backout(instance, manifest));
-        let inventory = input.survey(rules.packages, &touched)?;
+        let marker = rules.marker.clone();
+        let inventory = input.survey(rules.all_packages(), &touched)?;
         let mut options = BackOutOptions { scripts: input.choice.clone(), ..BackOutOptions::default() };
         let going = [GoingPatch { id, packages: vec![instance.clone()] }];
         later_patches(&input, &going, std::slice::from_ref(&undo), &inventory, &mut options)?;
         let Some(archive) = undo.as_archive(0) else { return Ok(None) };
         let policy = &ground.policy;
         let heirs = taking_over(&going, &[archive], &inventory, (policy, now), &options)?;
-        let later = opened(&input, heirs, &rules.marker)?;
+        let later = opened(&input, heirs, &marker)?;
         let with = (&*as_later(&later, 1), is_elsewhere);
         let scripted = back_out_of_package(&going, archive, with, &inventory, policy, &options, now)?;
         Ok(Some(Self { undo, later, scripted, lines: inventory.lines }))

@@ -11,6 +11,7 @@ use crate::database::archive::{self, ArchiveError};
 use crate::format::ledger::Ledger;
 use crate::inventory::{Installed, Inventory, Touched};
 use crate::operation::failure::Failure;
+use crate::operation::libraries::{LibraryKeeper, LibraryRequest};
 use crate::operation::patches::foreseen::ForeseenRoot;
 use crate::operation::patches::ledgers::LedgerCache;
 use crate::operation::session::RootAndPolicy;
@@ -51,6 +52,10 @@ pub(super) struct BackOutInput<'a> {
     pub(super) without_scripts: bool,
     pub(super) known: KnownArchives,
     ledgers: LedgerCache,
+    /// What becomes of libraries that others need.
+    shlibs: LibraryRequest,
+    /// Whether the root is changed, and not only planned.
+    is_run: bool,
     /// The packages and their patch records, which the first plan need not read again.
     read_packages: Cell<Option<BTreeMap<PkgInst, Installed>>>,
     read_applied: Cell<Option<AppliedPatches>>,
@@ -73,6 +78,8 @@ impl<'a> BackOutInput<'a> {
             without_scripts: request.scripts.none,
             known: KnownArchives::new(),
             ledgers: LedgerCache::default(),
+            shlibs: request.shlibs,
+            is_run: !request.dry_run,
             read_packages: Cell::default(),
             read_applied: Cell::default(),
             before: ForeseenRoot::at(now.timestamp()),
@@ -90,6 +97,14 @@ impl<'a> BackOutInput<'a> {
     pub(super) fn applied(&self, rules: &Inventory) -> Result<AppliedPatches, Reason> {
         let known = self.read_applied.take().filter(|_| self.before.is_as_it_is());
         known.map_or_else(|| self.ground.applied(rules), Ok)
+    }
+
+    /// Settles what becomes of libraries in a plan that is carried out.
+    pub(super) fn keeper<'k>(&self) -> LibraryKeeper<'k>
+    where
+        'a: 'k,
+    {
+        LibraryKeeper::new(self.ground, self.shlibs, self.now, self.is_run)
     }
 
     /// What may be opened outside the root.
@@ -157,6 +172,6 @@ impl<'a> BackOutInput<'a> {
         packages: BTreeMap<PkgInst, Installed>,
         touched: &Touched,
     ) -> Result<Inventory, Failure> {
-        Ok(self.before.onto(self.ground.survey_with(packages, touched, self.moved_to)?))
+        Ok(self.before.onto(self.ground.survey_without_kept(packages, touched, self.moved_to)?))
     }
 }

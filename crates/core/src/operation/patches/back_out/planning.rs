@@ -19,6 +19,9 @@ use crate::database::{RecordView, installed};
 use crate::inventory::{Inventory, Touched};
 use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
+use crate::operation::libraries::{
+    ArchivedLibraries, LaterContent, LibraryKeeper, PlanToSettle, SettledLibraries,
+};
 use crate::operation::patches::scripts::must_be_safe;
 use crate::operation::session::RootAndPolicy;
 use crate::plan::clock::Now;
@@ -42,12 +45,42 @@ pub(super) struct PlannedBackout {
     pub(super) promotion_hooks: BackoutHooks,
     /// Whether patches that go have a path in different packages.
     is_shared: bool,
+    /// What the archives hold of kept libraries.
+    archived: ArchivedLibraries,
 }
 
 impl PlannedBackout {
     /// What content comes from: the archives by their places in the plan.
     pub(super) fn content(&self) -> ArchiveSources<'_> {
         sources(self.undo.iter(), &self.later)
+    }
+
+    /// Settles what becomes of libraries. Unless it is the last, others are planned behind it.
+    pub(super) fn settle(
+        &self,
+        keeper: &mut LibraryKeeper<'_>,
+        is_last: bool,
+    ) -> Result<Option<SettledLibraries>, Failure> {
+        let plan = &self.scripted.plan;
+        let by = format!("patchrm {}", plan.patches.first().map(String::as_str).unwrap_or_default());
+        let asked = PlanToSettle {
+            plan,
+            inventory: &self.inventory,
+            command: Command::Patchrm,
+            by: &by,
+            forbids: false,
+            archived: Some(&self.archived),
+        };
+        let later = if is_last { LaterContent::NotAsked } else { LaterContent::ReadNow };
+        keeper.settle(&asked, &mut self.content(), later)
+    }
+
+    /// The same with what was settled in its plan: it is carried out alone.
+    pub(super) fn settled(mut self, input: &BackOutInput<'_>) -> Result<Self, Failure> {
+        if let Some(settled) = self.settle(&mut input.keeper(), true)? {
+            settled.apply(&mut self.scripted);
+        }
+        Ok(self)
     }
 
     /// The undo data of patches that stay, as the planner took it.
@@ -81,19 +114,24 @@ pub(super) fn rehearse_all(
 ) -> Result<Vec<BackOutOutcome>, Failure> {
     let mut input = BackOutInput::of(ground, request, now)?;
     let (mut all, mut in_the_way) = (Vec::new(), None);
+    let mut keeper = LibraryKeeper::new(ground, request.shlibs, now, false);
     for id in ids {
-        let planned =
-            plan(&input, id).and_then(|PlannedBackout { mut scripted, promotion_hooks, .. }| {
-                scripted.plan.notes.extend(promotion_hooks.notes());
-                must_be_safe(ground, Command::Patchrm, id.as_str(), &scripted)?;
-                let hooks = scripted.hooks.iter().map(|hook| hook.name.as_str());
-                hook_directory(ground, id).must_be_executable(hooks).map_err(Failure::Script)?;
-                Ok(scripted)
-            });
+        let planned = plan(&input, id).and_then(|planned| {
+            let settled = planned.settle(&mut keeper, false)?;
+            let PlannedBackout { mut scripted, promotion_hooks, .. } = planned;
+            scripted.plan.notes.extend(promotion_hooks.notes());
+            must_be_safe(ground, Command::Patchrm, id.as_str(), &scripted)?;
+            let hooks = scripted.hooks.iter().map(|hook| hook.name.as_str());
+            hook_directory(ground, id).must_be_executable(hooks).map_err(Failure::Script)?;
+            Ok((scripted, settled))
+        });
         match planned {
-            Ok(scripted) => {
+            Ok((mut scripted, settled)) => {
                 if ids.len() > 1 {
                     input.before.add(scripted.plan.clone(), BTreeMap::new());
+                }
+                if let Some(settled) = settled {
+                    settled.apply(&mut scripted);
                 }
                 all.push(BackOutOutcome::of(id, scripted, Ok(None)));
             }
@@ -207,6 +245,7 @@ struct OpenedUndo {
     going: Vec<GoingPatch>,
     undo: Vec<VerifiedUndo>,
     touched: Touched,
+    archived: ArchivedLibraries,
 }
 
 impl OpenedUndo {
@@ -219,7 +258,7 @@ impl OpenedUndo {
         let (root, outside) = (&input.ground.root, input.outside());
         let mut reading = UndoReading { root, outside, marker, digesting };
         let (mut touched, mut undo) = (Touched::default(), Vec::new());
-        let mut names = BTreeMap::new();
+        let (mut names, mut archived) = (BTreeMap::new(), ArchivedLibraries::default());
         for package in going.iter().flat_map(|patch| &patch.packages) {
             if let Entry::Vacant(entry) = names.entry(package) {
                 entry.insert(SavedNames::of(&RecordView::live(root), package)?);
@@ -241,10 +280,18 @@ impl OpenedUndo {
                 }
                 _ => {}
             }
+            if let (Some(manifest), Some(archive)) = (&one.manifest, one.as_archive(undo.len()))
+                && archive.is_bound
+            {
+                archived
+                    .add(manifest, archive.image, archive.index)
+                    .map_err(|reason| one.damaged(&reason))?;
+            }
             undo.push(one);
         }
+        touched.paths.extend(archived.paths().cloned());
         rules.packages.values_mut().for_each(|installed| installed.saves.clear());
-        Ok(Self { going: going.to_vec(), undo, touched })
+        Ok(Self { going: going.to_vec(), undo, touched, archived })
     }
 
     /// Looks at the objects and at the later patches, and plans.
@@ -255,9 +302,9 @@ impl OpenedUndo {
         mut options: BackOutOptions,
         (marker, digesting): (&str, &mut Vec<DigestCheck>),
     ) -> Result<PlannedBackout, Failure> {
-        let Self { going, undo, touched } = self;
+        let Self { going, undo, touched, archived } = self;
         let (policy, ground) = (&input.ground.policy, input.ground);
-        let inventory = input.survey(rules.packages, &touched)?;
+        let inventory = input.survey(rules.all_packages(), &touched)?;
         let is_shared = later_patches(input, &going, &undo, &inventory, &mut options)?;
         options.notes.extend(undo.iter().filter_map(|one| one.stays.clone()));
         let archives: Vec<BackoutArchive<'_>> =
@@ -271,6 +318,6 @@ impl OpenedUndo {
         let sources = UndoSources { archives: &archives, later: &written_anew };
         let scripted = back_out(&going, sources, &inventory, policy, &options, input.now)?;
         let promotion_hooks = BackoutHooks::default();
-        Ok(PlannedBackout { scripted, undo, later, inventory, promotion_hooks, is_shared })
+        Ok(PlannedBackout { scripted, undo, later, inventory, promotion_hooks, is_shared, archived })
     }
 }

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use crate::operation::failure::Failure;
+use crate::operation::libraries::LibraryRequest;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::patches::undone_run::UndoneRun;
 use crate::plan::Plan;
+use crate::plan::kept_libraries::LibraryReport;
 use crate::plan::patch::engine::PlannedScript;
 use crate::plan::patch::patch_plan::{MovedObject, PatchPlan};
 use patchadm_changeset::transaction::{ExchangeReport, ExchangeRequest, Receipt, Recovered};
@@ -37,6 +39,8 @@ pub struct BackOutRequest {
     pub exchanges: Vec<ExchangeRequest>,
     /// Which scripts run, and how.
     pub scripts: PatchScriptRequest,
+    /// What becomes of libraries that others need.
+    pub shlibs: LibraryRequest,
 }
 
 /// The outcome of one patch.
@@ -52,6 +56,8 @@ pub struct BackOutOutcome {
     pub missing: Vec<ObjectPath>,
     /// What undo data of patches that stay takes over.
     pub moved: Vec<MovedObject>,
+    /// What is told of libraries, where somebody looked for them.
+    pub libraries: Option<LibraryReport>,
     /// The receipt of the run, or the reason why there was none. A dry run succeeds without a receipt.
     pub result: Result<Option<Receipt>, Failure>,
 }
@@ -80,8 +86,8 @@ impl BackOutOutcome {
     /// The outcome of a patch, with the plan by which it was backed out.
     pub(super) fn of(id: &PatchId, scripted: PatchPlan, result: Result<Option<Receipt>, Failure>) -> Self {
         let scripts = scripted.scripts();
-        let PatchPlan { plan, missing, moved, .. } = scripted;
-        Self { id: id.to_string(), plan: Some(plan), scripts, missing, moved, result }
+        let PatchPlan { plan, missing, moved, libraries, .. } = scripted;
+        Self { id: id.to_string(), plan: Some(plan), scripts, missing, moved, libraries, result }
     }
 
     /// The outcome of a patch that could not be planned.
@@ -92,6 +98,7 @@ impl BackOutOutcome {
             scripts: Vec::new(),
             missing: Vec::new(),
             moved: Vec::new(),
+            libraries: None,
             result: Err(failure),
         }
     }

@@ -21,7 +21,8 @@ pub(super) fn back_out_one(
     request: &PatchScriptRequest,
     id: &PatchId,
 ) -> BackOutOutcome {
-    let planned = match plan(input, id) {
+    let settled = |planned: PlannedBackout| planned.settled(input);
+    let planned = match plan(input, id).and_then(settled) {
         Ok(planned) => planned,
         Err(failure) => return BackOutOutcome::refused(id, failure),
     };
@@ -38,7 +39,7 @@ pub(super) fn back_out_one(
     let planned = match hooks.as_ref().map_or(Ok(false), |hooks| hooks.borrow_mut().before()) {
         Ok(false) => planned,
         // The hook may have changed what was looked at.
-        Ok(true) => match plan(input, id) {
+        Ok(true) => match plan(input, id).and_then(settled) {
             Ok(planned) => planned,
             Err(failure) => return BackOutOutcome::refused(id, failure),
         },

@@ -24,7 +24,8 @@ pub(super) fn rehearse_together(
     input: &BackOutInput<'_>,
     ids: &[PatchId],
 ) -> Result<Option<Vec<BackOutOutcome>>, Failure> {
-    let Some(mut planned) = plan_together(input, ids)? else { return Ok(None) };
+    let Some(planned) = plan_together(input, ids)? else { return Ok(None) };
+    let mut planned = planned.settled(input)?;
     planned.scripted.plan.notes.extend(planned.promotion_hooks.notes());
     let outcome = |(id, plan)| BackOutOutcome::of(&id, portion(&planned, &id, plan), Ok(None));
     Ok(Some(portions(&planned, ids).into_iter().map(outcome).collect()))
@@ -36,11 +37,12 @@ pub(super) fn back_out_together(
     (input, settings): (&BackOutInput<'_>, &ScriptSettings),
     ids: &[PatchId],
 ) -> Result<Option<Vec<BackOutOutcome>>, Failure> {
-    let Some(mut planned) = plan_together(input, ids)? else { return Ok(None) };
+    let Some(planned) = plan_together(input, ids)? else { return Ok(None) };
+    let mut planned = planned.settled(input)?;
     let hooks = planned.promotion_hooks.open(session, settings)?;
     if hooks.as_ref().map_or(Ok(false), |hooks| hooks.borrow_mut().before())? {
         let Some(again) = plan_together(input, ids)? else { return Ok(None) };
-        planned = again;
+        planned = again.settled(input)?;
     }
     let portions = portions(&planned, ids);
     let told = portions.iter().map(|(_, plan)| patch_record(plan, None, log::of_backout(plan)));
@@ -127,6 +129,8 @@ fn portions(planned: &PlannedBackout, ids: &[PatchId]) -> Vec<(PatchId, Plan)> {
 /// A plan of one patch of the run.
 fn portion(planned: &PlannedBackout, id: &PatchId, plan: Plan) -> PatchPlan {
     let missing = planned.scripted.missing.iter();
+    // What is said of the run is said once.
+    let is_last = planned.scripted.plan.patches.last().is_some_and(|last| last == id.as_str());
     let own =
         missing.filter(|path| plan.changes.iter().any(|change| change.path == **path)).cloned().collect();
     PatchPlan {
@@ -137,5 +141,7 @@ fn portion(planned: &PlannedBackout, id: &PatchId, plan: Plan) -> PatchPlan {
         again: false,
         missing: own,
         moved: planned.scripted.moved.iter().filter(|object| object.from == *id).cloned().collect(),
+        staying: BTreeMap::new(),
+        libraries: planned.scripted.libraries.clone().filter(|_| is_last),
     }
 }

@@ -166,6 +166,11 @@ impl VerifiedUndo {
         Self { outside: None, ..self }
     }
 
+    /// Why the archive cannot be used.
+    pub(super) fn damaged(&self, reason: &str) -> ArchiveError {
+        damaged(&self.at, reason)
+    }
+
     /// What is restored from.
     pub(super) fn restored_from(&self) -> &OpenDevice {
         self.snapshot.as_ref().unwrap_or(&self.device)

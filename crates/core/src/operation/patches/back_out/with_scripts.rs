@@ -39,7 +39,7 @@ pub(super) fn back_out_with_scripts(
     let mut scripts =
         PatchScripts::open(session, add, ScriptDirection::BackOut, scripted, &packages, Some(hooks))?;
     if scripts.before()? {
-        let planned = plan(input, id)?;
+        let planned = plan(input, id)?.settled(input)?;
         (*scripted, inventory, later) = (planned.scripted, planned.inventory, planned.later);
     }
     let none = Params::new();

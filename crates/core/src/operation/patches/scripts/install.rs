@@ -42,6 +42,7 @@ impl PatchInstall {
     /// The input of the packages. Which scripts may run has been asked before.
     pub(crate) fn input<'a>(&'a self, session: &'a Session<'a>) -> AddInput<'a> {
         AddInput {
+            is_locked: true,
             ground: &session.ground,
             admin: &self.admin,
             system: &self.choice.system,

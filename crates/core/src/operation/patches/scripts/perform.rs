@@ -15,11 +15,12 @@ use crate::operation::scripts::failure::LastingResults;
 use crate::operation::scripts::halt::{RunHalt, end_run};
 use crate::operation::scripts::package::{FailedRequests, PackageScripts};
 use crate::operation::scripts::safety::check_classes;
+use crate::operation::scripts::staying_libraries::check_staying;
 use crate::plan::ledger;
 use crate::plan::patch::engine::Bookkeeping;
 use crate::plan::patch::patch_plan::PatchPlan;
 use crate::plan::refusal::Reason;
-use crate::plan::script_schedule::ScriptSchedule;
+use crate::plan::script_schedule::{ScriptSchedule, kept_packages};
 use crate::plan::{Plan, RecordChange};
 use crate::script::protocol::RebootRequest;
 use patchadm_changeset::transaction::{Cause, ContentSource, ProtectedPaths, Receipt, ScriptedRun};
@@ -66,6 +67,7 @@ impl<'a> PatchScripts<'a> {
             } else {
                 self.whole(&mut run, plan, content)
             };
+            let done = done.and_then(|()| check_staying(&session.ground.root, &scripted.staying));
             end_run(run, done, command, &subject)
         });
         let mut receipt = done.map_err(|failure| self.told(failure))?;
@@ -85,7 +87,8 @@ impl<'a> PatchScripts<'a> {
     fn copies(&self, scripted: &PatchPlan, turns: &[PackageTurn<'_>]) -> ProtectedPaths {
         let mut all = safety_copies(turns.iter().map(|turn| &turn.course.concerned));
         let deleted = scripted.parts.iter().flat_map(|part| &part.deletes);
-        add_objects(&mut all, deleted.chain(scripted.plan.changes.iter().map(|change| &change.path)));
+        let changed = scripted.plan.changes.iter().map(|change| &change.path);
+        add_objects(&mut all, deleted.chain(changed).chain(scripted.staying.keys()));
         let mut trees: BTreeSet<ObjectPath> = all.trees.into_iter().collect();
         trees.extend(scripted.parts.iter().map(|part| places::package(&part.package)));
         trees.extend(places::patches().join(self.id.as_bytes()).ok());
@@ -94,6 +97,8 @@ impl<'a> PatchScripts<'a> {
                 trees.insert(record.path().clone());
             }
         }
+        let packages: Vec<_> = scripted.parts.iter().map(|part| part.package.clone()).collect();
+        trees.extend(kept_packages(&scripted.plan.records, &packages));
         let outer = trees.clone();
         trees.retain(|path| !outer.iter().any(|other| path.is_below(other)));
         all.trees = trees.into_iter().collect();
@@ -174,7 +179,7 @@ impl<'a> PatchScripts<'a> {
             }
         }
         // Content is only read for undo data that is written anew.
-        if last.versions.is_empty() {
+        if last.versions.is_empty() && last.changes.is_empty() {
             self.last(run, &last, &mut NoContent)
         } else {
             self.last(run, &last, content)

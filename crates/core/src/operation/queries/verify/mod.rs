@@ -9,6 +9,7 @@
 //! Files of types `e` and `v` are somebody's to edit: their attributes are compared, their bytes are not.
 
 mod archives;
+mod kept_libraries;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,6 +30,7 @@ use crate::operation::patches::back_out::{KnownArchives, rehearse};
 use crate::operation::queries::select::PackagePattern;
 use crate::operation::session::{RootAndPolicy, must_have_database};
 use crate::plan::clock::Now;
+use crate::plan::kept_libraries::KeptLibrary;
 use crate::plan::patch::interrupted::{Interrupted, interrupted};
 use crate::plan::refusal::Reason;
 use patchadm_changeset::format::manifest;
@@ -37,7 +39,10 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ContentsLine, PkgInst};
 use patchadm_svr4::patch::{PatchId, PatchRecords};
 
+use kept_libraries::{FoundKept, LookAtKept};
+
 pub use archives::{ArchiveState, ArchiveVerdict};
+pub use kept_libraries::{KeptFault, KeptFinding};
 
 /// The answer.
 #[derive(Debug)]
@@ -50,6 +55,8 @@ pub struct VerifyReport {
     pub patches: Vec<VerifiedPatch>,
     /// The patches that a tool without recovery left half applied to the packages.
     pub interrupted: Vec<Interrupted>,
+    /// What is wrong with libraries that are kept. Where records are damaged nobody looks.
+    pub kept: Vec<KeptFinding>,
 }
 
 /// What was found about an applied patch.
@@ -61,6 +68,8 @@ pub struct VerifiedPatch {
     pub archives: Vec<ArchiveVerdict>,
     /// Whether it could be backed out now, and why not.
     pub backout: Result<(), Failure>,
+    /// The libraries from before it that stay for those who still load them; only of an effective patch.
+    pub kept: Vec<KeptLibrary>,
 }
 
 /// Why there is no answer.
@@ -156,16 +165,25 @@ pub fn verify(
         let ids = chosen.patches();
         let stopped = Stopped { identity: identity_fault(root)?, damage: damage.first().cloned() };
         let backouts = rehearse(&ground, &ids, known, undo_dir, now)?;
+        let mut kept = if damage.is_empty() {
+            let packages = all.0.iter().map(|(name, (installed, applied))| (name, installed, applied));
+            let is_meant = |package: &PkgInst| chosen.packages.contains(package);
+            LookAtKept { view, ground: &ground, now }.of(packages, is_meant)?
+        } else {
+            FoundKept::default()
+        };
         let mut patches: BTreeMap<PatchId, Vec<ArchiveVerdict>> = BTreeMap::new();
         for (of, archive) in archives {
             patches.entry(of.patch).or_default().push(archive);
         }
         let patches = ids.into_iter().zip(backouts).map(|(id, backout)| {
             let archives = patches.remove(&id).unwrap_or_default();
-            VerifiedPatch { id, archives, backout: stopped.failure().map_or(backout, Err) }
+            let kept = kept.by_patch.remove(&id).unwrap_or_default();
+            VerifiedPatch { id, archives, backout: stopped.failure().map_or(backout, Err), kept }
         });
+        let patches = patches.collect();
         let interrupted = chosen.interrupted(&all, &ground.policy.separator);
-        Ok(VerifyReport { damage, objects: objects.checked, patches: patches.collect(), interrupted })
+        Ok(VerifyReport { damage, objects: objects.checked, patches, interrupted, kept: kept.findings })
     })
 }
 

@@ -6,6 +6,7 @@ use std::thread;
 
 use super::bases::{BaseInForce, in_force, own_promotions};
 use super::brought::{BroughtRecords, ComparedSides, PackageDatabase, RecordSource};
+use super::content::StageContent;
 use super::decided::{ComparedTrees, PassedOver, kept_paths, refuse_mounts};
 use super::facts::RecordedFacts;
 use super::next_id::next_id;
@@ -15,16 +16,19 @@ use super::request::PromoteRequest;
 use super::sides::{PromotedTree, scope};
 use crate::database::contents::lines_of_paths;
 use crate::database::{DatabaseError, RecordView};
-use crate::inventory::{Inventory, Touched, has_names};
+use crate::inventory::{Inventory, KeptLibraries, Touched, has_names};
 use crate::operation::failure::Failure;
+use crate::operation::libraries::{LaterContent, LibraryKeeper, PlanToSettle};
 use crate::operation::promotion_hooks::{HookDirection, HookEnd, HookFiles};
 use crate::operation::session::{Caller, RootAndPolicy};
 use crate::operation::stages::error::StageError;
+use crate::operation::stages::kept_objects::{hide_copies, hide_own, kept_in};
 use crate::operation::stages::nesting::{must_be_apart, must_not_be_met};
 use crate::operation::stages::tree::{Tree, TreeObject, read_tree};
 use crate::operation::stages::walk::TreeRequest;
 use crate::plan::Plan;
 use crate::plan::edits::EditChoice;
+use crate::plan::kept_libraries::LibraryReport;
 use crate::plan::promotion::{
     NamesOfFiles, PlannedPromotion, PromotionInput, PromotionOptions, TakenObject, local_name,
     promote_bringing,
@@ -59,6 +63,8 @@ pub(super) struct MadePlan {
     passed: PassedOver,
     /// What comes from the package database of the stage.
     brought: BroughtRecords,
+    /// What is told of libraries, where somebody looked for them.
+    pub(super) libraries: Option<LibraryReport>,
     /// What each patch of the run does, where patches of the stage come.
     pub(super) portions: Vec<Plan>,
     pub(super) stage: Tree,
@@ -91,9 +97,17 @@ pub(super) fn make_plan(
     }
     let excluded = request.exclude.iter().chain(&ground.policy.promote_exclude);
     let left = LeftOut::by(excluded.cloned().collect());
-    let (stage, live) = reader.trees(&scope, &left, &known)?;
+    let (mut stage, mut live) = reader.trees(&scope, &left, &known)?;
     let is_as_known = stage.is_as_known && live.is_as_known;
     drop(known);
+    let kept_of_stage = match &tree.stage {
+        Some(own) if own.identity.records => kept_in(&own.root)?,
+        _ => KeptLibraries::default(),
+    };
+    let kept = kept_in(&ground.root)?;
+    hide_own(&mut stage, &kept_of_stage);
+    hide_copies(&mut stage, &kept);
+    hide_own(&mut live, &kept);
     if !scope.is_all() {
         must_not_be_met(&ground.root, &tree.root, &live.objects)?;
     }
@@ -111,6 +125,7 @@ pub(super) fn make_plan(
         scope,
         passed,
         brought: BroughtRecords::default(),
+        libraries: None,
         portions: Vec::new(),
         stage,
         live,
@@ -221,9 +236,10 @@ impl PromotionReader<'_> {
         }
         made.brought.touch(&mut touched, &made.stage);
         touched.packages.extend(local_name(made.id.base()).ok());
-        let inventory = self.ground.survey(&touched, None)?;
-        let PlannedPromotion { plan, portions } =
+        let inventory = self.ground.survey_without_kept(self.ground.all_packages()?, &touched, None)?;
+        let PlannedPromotion { mut plan, portions } =
             self.promotion(made, &inventory, (&database.applied, owners))?;
+        made.libraries = self.settle_libraries(&mut plan, &inventory, &made.id)?;
         made.portions = portions;
         made.packages = plan
             .packages
@@ -231,6 +247,29 @@ impl PromotionReader<'_> {
             .map(|package| (package.clone(), !inventory.packages.contains_key(package)))
             .collect();
         Ok(Some(plan))
+    }
+
+    /// Settles what becomes of libraries that others need.
+    fn settle_libraries(
+        &self,
+        plan: &mut Plan,
+        inventory: &Inventory,
+        id: &PatchId,
+    ) -> Result<Option<LibraryReport>, Failure> {
+        let by = format!("promote {id}");
+        let asked = PlanToSettle {
+            plan,
+            inventory,
+            command: Command::Promote,
+            by: &by,
+            forbids: false,
+            archived: None,
+        };
+        let now = &self.caller.now;
+        let mut keeper = LibraryKeeper::new(self.ground, self.request.shlibs, now, !self.request.dry_run);
+        let content = &mut StageContent::of(&self.tree.root, plan);
+        let settled = keeper.settle(&asked, content, LaterContent::NotAsked)?;
+        Ok(settled.and_then(|settled| settled.apply_to_plan(plan)))
     }
 
     /// The hooks of the policy, unless none is wanted.
@@ -426,6 +465,7 @@ impl MadePlan {
             in_use: Vec::new(),
             hooks: self.hook_ends,
             fingerprint: self.fingerprint,
+            libraries: self.libraries,
             result,
             refused: None,
         }

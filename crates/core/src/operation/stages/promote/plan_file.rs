@@ -10,7 +10,9 @@ use crate::format::plan_differences::PlanDifferences;
 use crate::format::plan_file::{PLANNED, PlanFile, PlannedPatch, PlannedScriptRun};
 use crate::format::promotion_states::{MOST_STATES, PromotionStates, STATE_DIGITS};
 use crate::operation::failure::Failure;
-use crate::operation::patches::apply::plan_parts::{found, planned_change, planned_records};
+use crate::operation::patches::apply::plan_parts::{
+    found, planned_change, planned_libraries, planned_records,
+};
 use crate::operation::plan_file::{PlanFault, save_plan};
 use crate::operation::session::RootAndPolicy;
 use crate::operation::stages::tree::{Tree, TreeObject};
@@ -60,6 +62,7 @@ fn plan_file(
     let applied = ground.recorded(&ground.packages()?)?;
     file.applied = applied.iter().map(|patch| patch.id.to_string()).collect();
     file.promotion = Some(states(made, last_run(&ground.root)?));
+    file.libraries = planned_libraries(made.id.as_str(), made.libraries.as_ref());
     let Ok(Some(plan)) = &made.plan else { return Ok(file) };
     let source = tree.root.prefix().display().to_string();
     file.patches = plan.patches.iter().map(|id| of_promotion(id, &source)).collect();

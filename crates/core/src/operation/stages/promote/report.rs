@@ -7,6 +7,7 @@ use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::new_bytes::new_bytes;
 use crate::operation::promotion_hooks::HookEnd;
 use crate::plan::Plan;
+use crate::plan::kept_libraries::LibraryReport;
 use crate::three_way::Conflict;
 use patchadm_changeset::transaction::{ExchangeReport, Receipt, Recovered};
 use patchadm_svr4::package::ObjectPath;
@@ -44,6 +45,8 @@ pub struct PromoteReport {
     pub hooks: Vec<HookEnd>,
     /// The fingerprint of what it was planned with, where a plan file is made or compared.
     pub fingerprint: Option<String>,
+    /// What is told of libraries, where somebody looked for them.
+    pub libraries: Option<LibraryReport>,
     /// The receipt of the run, or the reason why there was none. A dry run, and one with nothing to do, has no receipt.
     pub result: Result<Option<Receipt>, Failure>,
     /// Why the caller could not do what was only planned.

@@ -1,5 +1,6 @@
 //! What a promotion is asked for.
 
+use crate::operation::libraries::LibraryRequest;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -47,6 +48,8 @@ pub struct PromoteRequest {
     pub no_hooks: bool,
     /// How hooks are run.
     pub scripts: ScriptSettings,
+    /// What becomes of libraries that others need.
+    pub shlibs: LibraryRequest,
     /// What is done with a plan file.
     pub plan_file: PlanFileRequest,
 }

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use super::error::StageError;
+use super::kept_objects::{hide_own, kept_in};
 use super::nesting::{must_be_apart, must_not_be_met};
 use super::own_files::Stage;
 use super::promote::bases::{in_force, own_promotions};
@@ -121,8 +122,10 @@ impl Refresher<'_> {
         let (left, known) = (LeftOut::by(excluded.collect()), self.stage.cache());
         let interrupt = self.caller.interrupt;
         let request = |root, known| TreeRequest { root, scope, left: &left, known, interrupt };
-        let stage = read_tree(&request(&self.stage.root, &known.stage))?;
-        let live = read_tree(&request(root, &known.live))?;
+        let mut stage = read_tree(&request(&self.stage.root, &known.stage))?;
+        let mut live = read_tree(&request(root, &known.live))?;
+        hide_own(&mut stage, &kept_in(&self.stage.root)?);
+        hide_own(&mut live, &kept_in(root)?);
         must_not_be_met(root, &self.stage.root, &live.objects)?;
         let passed = PassedOver::of(&stage, &live, Some(&base));
         let compared =

@@ -40,7 +40,7 @@ impl CombinedRecords {
             }
             RecordChange::AddTree { path, files } => {
                 let files = files.iter().cloned().map(|file| renumbered(file, archives)).collect();
-                self.set(path, RecordChange::AddTree { path: path.clone(), files });
+                self.add_tree(path, RecordChange::AddTree { path: path.clone(), files });
             }
             RecordChange::RemoveFile(path) => match self.tree_of(path) {
                 Some((files, name)) => files.retain(|file| file.name != name),
@@ -56,7 +56,7 @@ impl CombinedRecords {
                 }
                 (None, _) => self.list.push(record.clone()),
             },
-            RecordChange::RemoveTree(path) => self.set(path, record.clone()),
+            RecordChange::RemoveTree(path) => self.remove_tree(path),
             RecordChange::Undo { path, archive, part } => {
                 let (archive, part) = (archive + archives, part.clone());
                 self.set(path, RecordChange::Undo { path: path.clone(), archive, part });
@@ -68,6 +68,34 @@ impl CombinedRecords {
                     _ => self.set(&change.path, record.clone()),
                 }
             }
+        }
+    }
+
+    /// A directory that goes. One that the run itself would have made never comes.
+    fn remove_tree(&mut self, path: &ObjectPath) {
+        let is_in = |record: &RecordChange| record.path() == path || record.path().is_below(path);
+        let is_made = |record: &RecordChange| matches!(record, RecordChange::AddTree { path: made, .. } if made == path);
+        let came = self.list.iter().any(is_made);
+        let was_there = !came
+            || self
+                .list
+                .iter()
+                .any(|record| matches!(record, RecordChange::RemoveTree(gone) if gone == path));
+        self.list.retain(|record| !is_in(record));
+        self.places = self.list.iter().enumerate().map(|(at, record)| (record.path().clone(), at)).collect();
+        if was_there {
+            self.set(path, RecordChange::RemoveTree(path.clone()));
+        }
+    }
+
+    /// A directory that comes: in the place of one that goes, it comes after that.
+    fn add_tree(&mut self, path: &ObjectPath, record: RecordChange) {
+        let known = self.places.get(path).and_then(|place| self.list.get(*place));
+        if matches!(known, Some(RecordChange::RemoveTree(_))) {
+            self.places.insert(path.clone(), self.list.len());
+            self.list.push(record);
+        } else {
+            self.set(path, record);
         }
     }
 

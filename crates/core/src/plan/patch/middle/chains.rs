@@ -152,6 +152,7 @@ static NOTHING: &ObjectRecord = &ObjectRecord {
     kept: false,
     delivered: false,
     member: None,
+    shlib: None,
 };
 
 impl<'a> Chains<'a> {
@@ -410,8 +411,10 @@ mod tests {
             record_times: BTreeMap::new(),
             scripts: false,
             open_attributes: None,
+            kept: Vec::new(),
+            unserved: Vec::new(),
         };
-        Manifest { header, objects: objects.collect() }
+        Manifest { header, objects: objects.collect(), shlibs: Vec::new() }
     }
 
     fn chains<'a>(manifests: &'a [Manifest], going: &[usize]) -> Chains<'a> {

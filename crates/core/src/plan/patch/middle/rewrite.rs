@@ -249,8 +249,9 @@ impl<'a> Rewriting<'a> {
 
     fn finish(self, taken: &TakenRecords) -> Result<RewrittenUndo, Reason> {
         let Self { later, mut objects, saved, deletes, .. } = self;
+        let mut shlibs = later.manifest.shlibs.clone();
         if later.archive.is_none() {
-            for record in objects.values_mut() {
+            for record in objects.values_mut().chain(&mut shlibs) {
                 record.member = None;
             }
         }
@@ -259,7 +260,7 @@ impl<'a> Rewriting<'a> {
         if taken.makes_package && !header.made_package() {
             header.features.push(MADE_PACKAGE.to_owned());
         }
-        let manifest = Manifest { header, objects: objects.into_values().collect() };
+        let manifest = Manifest { header, objects: objects.into_values().collect(), shlibs };
         let Some(of) = &later.archive else {
             return Ok(RewrittenUndo { archive: manifest_only(later, manifest), versions: Vec::new() });
         };
@@ -304,6 +305,7 @@ impl<'a> Rewriting<'a> {
             deletes,
             scripts,
             records,
+            kept_records: BTreeMap::new(),
             manifest,
             format: of.format,
             place: of.place(),
@@ -329,6 +331,7 @@ fn manifest_only(later: &LaterUndo<'_>, manifest: Manifest) -> UndoArchive {
         deletes: Vec::new(),
         scripts: BTreeMap::new(),
         records: BTreeMap::new(),
+        kept_records: BTreeMap::new(),
         manifest,
         format: patchadm_changeset::plan::UndoFormat::Gzip,
         place: UndoPlace::ManifestOnly,
@@ -353,14 +356,17 @@ fn version(
     };
     let content = &entry.object.content;
     let name = encode(path.as_bytes());
-    let record = manifest.objects.binary_search_by(|record| record.path.cmp(&name)).ok();
-    let was = record.and_then(|at| manifest.objects.get(at)?.was.as_ref());
+    let of = |records: &[ObjectRecord]| {
+        let at = records.binary_search_by(|record| record.path.cmp(&name)).ok()?;
+        records.get(at).filter(|record| record.member.is_some())?.was.clone()
+    };
+    let was = of(&manifest.objects).or_else(|| of(&manifest.shlibs));
     let member = Member {
         package: archive,
         path: member,
         size: content.size.ok_or_else(bad)?,
         cksum: content.cksum.ok_or_else(bad)?,
-        b3: was.and_then(RecordedState::digest).map(Box::new),
+        b3: was.as_ref().and_then(RecordedState::digest).map(Box::new),
     };
     Ok(Some(ReplacedVersion { package: package.clone(), path: path.clone(), member }))
 }

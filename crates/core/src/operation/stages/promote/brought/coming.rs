@@ -10,6 +10,7 @@ use super::source::RecordSource;
 use crate::database::contents::lines_of_package;
 use crate::database::{DatabaseError, RecordView, marker};
 use crate::operation::failure::Failure;
+use crate::operation::stages::kept_objects::without_kept;
 use crate::plan::promotion::NewPackage;
 use crate::plan::refusal::BroughtReason;
 use patchadm_svr4::package::PkgInst;
@@ -57,6 +58,10 @@ impl RecordSource<'_> {
         let view = RecordView::live(&self.from.root);
         let new = |package: &PkgInst| {
             let lines = lines_of_package(&view, package).map_err(DatabaseError::from)?;
+            let own = lines
+                .into_iter()
+                .filter_map(|(path, line)| Some((path, without_kept(line, &self.databases.0.kept)?)));
+            let lines = own.collect();
             Ok((package.clone(), NewPackage { staged: self.installed(package)?, lines }))
         };
         only.new.iter().map(new).collect()

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::inventory::Installed;
+use crate::inventory::{Installed, is_kept_package};
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
 use crate::plan::refusal::BroughtReason;
@@ -14,6 +14,8 @@ use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList};
 pub(in crate::operation::stages) struct PackageDatabase {
     pub(in crate::operation::stages) packages: BTreeMap<PkgInst, Installed>,
     pub(in crate::operation::stages) applied: AppliedPatches,
+    /// The packages of kept libraries, which are not among the others.
+    pub(in crate::operation::stages) kept: BTreeSet<PkgInst>,
 }
 
 /// What the stage has beside the root.
@@ -37,9 +39,12 @@ pub(super) struct ContinuedList {
 impl PackageDatabase {
     /// Reads that of a tree.
     pub(in crate::operation::stages) fn of(ground: &RootAndPolicy) -> Result<Self, Failure> {
-        let packages = ground.packages()?;
+        let mut packages = ground.packages()?;
+        let kept = packages.iter().filter(|(_, known)| is_kept_package(&known.params));
+        let kept: BTreeSet<PkgInst> = kept.map(|(package, _)| package.clone()).collect();
+        packages.retain(|package, _| !kept.contains(package));
         let applied = ground.recorded(&packages)?;
-        Ok(Self { packages, applied })
+        Ok(Self { packages, applied, kept })
     }
 
     fn list(&self, package: &PkgInst) -> Vec<PatchId> {
@@ -193,7 +198,11 @@ mod tests {
         let records = all
             .iter()
             .map(|(package, installed)| PatchRecords::from_params(package, &installed.params, "-").unwrap());
-        PackageDatabase { applied: AppliedPatches::new(records.collect()), packages: all }
+        PackageDatabase {
+            applied: AppliedPatches::new(records.collect()),
+            packages: all,
+            kept: BTreeSet::new(),
+        }
     }
 
     fn compared(

@@ -13,6 +13,7 @@ use crate::database::{DatabaseError, RecordView, places, saves};
 use crate::inventory::Installed;
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
+use crate::operation::stages::kept_objects::without_kept;
 use crate::plan::promotion::{BroughtPackage, BroughtPatches, PatchDirectory};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
@@ -79,8 +80,10 @@ impl<'a> RecordSource<'a> {
         let paths = changed.lines.keys().cloned().collect();
         let mut lines =
             lines_of_paths(&RecordView::live(&self.from.root), &paths).map_err(DatabaseError::from)?;
-        let line =
-            |(path, package): (&ObjectPath, &PkgInst)| (path.clone(), (package.clone(), lines.remove(path)));
+        let line = |(path, package): (&ObjectPath, &PkgInst)| {
+            let line = lines.remove(path).and_then(|line| without_kept(line, &self.databases.0.kept));
+            (path.clone(), (package.clone(), line))
+        };
         patches.lines = changed.lines.iter().map(line).collect();
         Ok(())
     }

@@ -1,0 +1,195 @@
+//! The needs that a change leaves unmet, and those that it meets: each program as it loads now and as it loaded before.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::change::{Consumer, ConsumerSource, LibraryChange};
+use super::loading::{LoadedObject, Loader, Loading, Need};
+use super::tree::LibraryFile;
+use patchadm_svr4::package::ObjectPath;
+
+impl LibraryChange<'_> {
+    /// The needs that the change leaves unmet and that count, and those that it meets and that were not met before.
+    pub(super) fn changed_needs(
+        &self,
+        starts: &BTreeSet<ObjectPath>,
+    ) -> (BTreeSet<CountedNeed>, BTreeSet<(ObjectPath, String)>) {
+        let (mut before, mut after) =
+            (Loader::new(self.before, self.settings), Loader::new(self.after, self.settings));
+        let (mut lost, mut newly_served) = (BTreeSet::new(), BTreeSet::new());
+        for path in starts {
+            let Some(now) = after.load(path) else { continue };
+            let was = self.same_file(path).then(|| before.load(path)).flatten();
+            let mut alone = |object: &ObjectPath| {
+                let is_known =
+                    was.as_ref().is_some_and(|was| was.objects.iter().any(|one| one.way.path == *object));
+                if is_known || !self.same_file(object) { None } else { before.load(object) }
+            };
+            lost.extend(self.lost_by(path, &now, was.as_ref(), &mut alone));
+            newly_served.extend(was.iter().flat_map(|was| newly_served_in(was, &now)));
+        }
+        (lost, newly_served)
+    }
+
+    /// Tells whether the file at a path is the same before and after.
+    fn same_file(&self, path: &ObjectPath) -> bool {
+        let files = (self.before.file_at(path), self.after.file_at(path));
+        matches!(files, (Some(was), Some(now)) if Arc::ptr_eq(was, now))
+    }
+
+    /// The needs of one program that count. An object that it did not load before, and that was there, had what it found
+    /// `alone`.
+    fn lost_by(
+        &self,
+        start: &ObjectPath,
+        now: &Loading,
+        was: Option<&Loading>,
+        alone: &mut dyn FnMut(&ObjectPath) -> Option<Loading>,
+    ) -> Vec<CountedNeed> {
+        let mut lost = Vec::new();
+        for (index, object) in now.objects.iter().enumerate() {
+            let path = &object.way.path;
+            let by_itself = alone(path);
+            for need in &object.needs {
+                let served = was.into_iter().chain(&by_itself).find_map(|was| served(was, path, need));
+                let lack = self.lack(now, index, need, served.as_ref());
+                let is_counted = served.as_ref().is_some_and(|served| served.lack.is_nothing())
+                    || self.brought.contains(path);
+                let is_known = self.unserved.contains(&(path.clone(), need.asked.clone()));
+                if !lack.is_nothing() && is_counted && !is_known {
+                    let consumer = Consumer { path: path.clone(), source: ConsumerSource::File(need.source) };
+                    let (name, served) = match served {
+                        Some(served) => (served.name, Some(served.path)),
+                        None => (need.name.clone(), None),
+                    };
+                    let (start, asked) = (start.clone(), need.asked.clone());
+                    lost.push(CountedNeed { start, consumer, asked, name, served, lack });
+                }
+            }
+        }
+        lost
+    }
+
+    /// What is missing for a need: the library, versions of it, or symbols that the old one had.
+    pub(super) fn lack(&self, now: &Loading, index: usize, need: &Need, served: Option<&Served>) -> Lack {
+        let Some(found) = need.found else { return Lack { is_missing: true, ..Lack::default() } };
+        let (Some(object), Some(library)) = (now.objects.get(index), now.objects.get(found)) else {
+            return Lack::default();
+        };
+        let versions = missing_versions(object.way.file.as_ref(), &need.name, library.way.file.as_ref());
+        let is_other = served.is_some_and(|served| !Arc::ptr_eq(&served.file, &library.way.file));
+        let symbols = match served.filter(|_| is_other && versions.is_empty()) {
+            Some(served) => self.missing_symbols(now, &object.way.file, &served.file),
+            None => Vec::new(),
+        };
+        Lack { is_missing: false, versions, symbols }
+    }
+
+    /// The symbols that the old library gave a consumer and that nothing in its new closure has.
+    fn missing_symbols(
+        &self,
+        now: &Loading,
+        consumer: &Arc<LibraryFile>,
+        old: &Arc<LibraryFile>,
+    ) -> Vec<String> {
+        let (Some(wanted), Some(given)) = (self.symbols.symbols(consumer), self.symbols.symbols(old)) else {
+            return Vec::new();
+        };
+        let mut missing: BTreeSet<&String> = wanted.undefined.intersection(&given.exported).collect();
+        for object in &now.objects {
+            if missing.is_empty() {
+                break;
+            }
+            match self.symbols.symbols(&object.way.file) {
+                Some(symbols) => missing.retain(|name| !symbols.exported.contains(*name)),
+                None => return Vec::new(),
+            }
+        }
+        missing.into_iter().cloned().collect()
+    }
+}
+
+/// What is missing for a need.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Lack {
+    pub(super) is_missing: bool,
+    pub(super) versions: Vec<String>,
+    pub(super) symbols: Vec<String>,
+}
+
+impl Lack {
+    pub(super) fn is_nothing(&self) -> bool {
+        !self.is_missing && self.versions.is_empty() && self.symbols.is_empty()
+    }
+}
+
+/// A need that is not met and counts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct CountedNeed {
+    /// The program that is loaded.
+    pub(super) start: ObjectPath,
+    pub(super) consumer: Consumer,
+    /// The name by which the need is known, and that of what served it.
+    pub(super) asked: String,
+    pub(super) name: String,
+    /// What served it before.
+    pub(super) served: Option<ObjectPath>,
+    pub(super) lack: Lack,
+}
+
+impl CountedNeed {
+    /// Tells whether it is this need of its consumer.
+    pub(super) fn is(&self, need: &Need) -> bool {
+        need.asked == self.asked && ConsumerSource::File(need.source) == self.consumer.source
+    }
+}
+
+/// What serves a need of a loading.
+pub(super) struct Served {
+    pub(super) name: String,
+    pub(super) index: usize,
+    pub(super) path: ObjectPath,
+    pub(super) file: Arc<LibraryFile>,
+    pub(super) lack: Lack,
+}
+
+/// Finds what serves the same need of the same object in another loading.
+pub(super) fn served(loading: &Loading, consumer: &ObjectPath, need: &Need) -> Option<Served> {
+    let object = loading.objects.iter().find(|object| object.way.path == *consumer)?;
+    let same = object.needs.iter().find(|other| other.asked == need.asked && other.source == need.source)?;
+    let index = same.found?;
+    let library = loading.objects.get(index)?;
+    let versions = missing_versions(object.way.file.as_ref(), &same.name, library.way.file.as_ref());
+    let lack = Lack { versions, ..Lack::default() };
+    let name = same.name.clone();
+    Some(Served { name, index, path: library.way.path.clone(), file: library.way.file.clone(), lack })
+}
+
+/// The needs of a program that were not met in one loading and are met in another: consumer and name.
+fn newly_served_in(was: &Loading, now: &Loading) -> Vec<(ObjectPath, String)> {
+    let needs = was.objects.iter().flat_map(|object| object.needs.iter().map(move |need| (object, need)));
+    let unmet = needs.filter_map(|(object, need)| {
+        let consumer = &object.way.path;
+        if is_served(was, object, need) {
+            return None;
+        }
+        let served = served(now, consumer, need)?;
+        served.lack.is_nothing().then(|| (consumer.clone(), need.asked.clone()))
+    });
+    unmet.collect()
+}
+
+/// Tells whether a need of a loaded object is met, with every version that it asks for.
+pub(super) fn is_served(loading: &Loading, object: &LoadedObject, need: &Need) -> bool {
+    let library = need.found.and_then(|found| loading.objects.get(found));
+    library.is_some_and(|library| {
+        missing_versions(object.way.file.as_ref(), &need.name, library.way.file.as_ref()).is_empty()
+    })
+}
+
+/// The versions that a file needs of a library and that it does not define.
+pub(super) fn missing_versions(consumer: &LibraryFile, name: &str, library: &LibraryFile) -> Vec<String> {
+    let needed = consumer.facts.needs.iter().filter(|need| need.library == name && !need.is_weak);
+    let missing = needed.filter(|need| !library.facts.defines.contains(&need.version));
+    missing.map(|need| need.version.clone()).collect()
+}

@@ -1,0 +1,85 @@
+//! What is kept in a root, shown, and what nobody needs of it removed in a run of its own (`patchadm shlibs`).
+
+use super::content::NoContent;
+use super::failure::Failure;
+use super::libraries::{KeptLibraryState, KeptLook, look_at_kept, plan_to_prune};
+use super::session::{Caller, RootAndPolicy, Session, must_agree, must_have_database, without_lock};
+use crate::plan::clock::Now;
+use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::PkgInst;
+
+/// What was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct KeptRequest {
+    /// The packages of kept libraries; all where none is named.
+    pub packages: Vec<String>,
+    /// What nobody needs or is missing is removed.
+    pub prune: bool,
+    /// Nothing is changed.
+    pub dry_run: bool,
+}
+
+/// What is kept, and what was removed of it.
+#[derive(Debug, Default)]
+pub struct KeptReport {
+    /// What is kept, as it was found.
+    pub look: KeptLook,
+    /// What was removed, or would be.
+    pub pruned: Vec<KeptLibraryState>,
+    /// The run; `None` where nothing was changed.
+    pub receipt: Option<Receipt>,
+    /// What recovery found.
+    pub recovered: Recovered,
+    /// The names that are no packages of kept libraries.
+    pub unknown: Vec<String>,
+}
+
+/// Shows what is kept, and removes what nobody needs where that is asked for.
+pub fn kept_packages(root: &Root, request: &KeptRequest, caller: &Caller<'_>) -> Result<KeptReport, Failure> {
+    must_have_database(root)?;
+    let ground = RootAndPolicy::of(root)?;
+    if !request.prune || request.dry_run {
+        return without_lock(root, || shown(&ground, request, &caller.now));
+    }
+    let session = Session::begin(ground, caller)?;
+    must_agree(root, |_| false)?;
+    let packages = match named(request, &look_at_kept(&session.ground, &caller.now, true)?) {
+        Ok(packages) => packages,
+        Err(unknown) => return Ok(KeptReport { unknown, ..KeptReport::default() }),
+    };
+    let (look, planned) = plan_to_prune(&session.ground, &caller.now, &packages, true)?;
+    let mut report = KeptReport { look, ..KeptReport::default() };
+    if let Some(planned) = planned {
+        report.receipt = Some(session.perform(&planned.plan, &mut NoContent, None, String::new())?);
+        report.pruned = planned.pruned;
+    }
+    Ok(KeptReport { recovered: session.recovered, ..report })
+}
+
+fn shown(ground: &RootAndPolicy, request: &KeptRequest, now: &Now) -> Result<KeptReport, Failure> {
+    let mut look = look_at_kept(ground, now, false)?;
+    let packages = match named(request, &look) {
+        Ok(packages) => packages,
+        Err(unknown) => return Ok(KeptReport { unknown, ..KeptReport::default() }),
+    };
+    let mut report = KeptReport::default();
+    if request.prune {
+        let (_, planned) = plan_to_prune(ground, now, &packages, false)?;
+        report.pruned = planned.map(|planned| planned.pruned).unwrap_or_default();
+    }
+    let is_meant = |package: &PkgInst| packages.is_empty() || packages.contains(package);
+    look.libraries.retain(|library| is_meant(&library.package));
+    look.packages.retain(|package, _| is_meant(package));
+    Ok(KeptReport { look, ..report })
+}
+
+/// The packages that are named; an error with the names that are none of kept libraries.
+fn named(request: &KeptRequest, look: &KeptLook) -> Result<Vec<PkgInst>, Vec<String>> {
+    let find = |name: &String| look.packages.keys().find(|package| package.as_str() == name);
+    let unknown: Vec<String> = request.packages.iter().filter(|name| find(name).is_none()).cloned().collect();
+    if !unknown.is_empty() {
+        return Err(unknown);
+    }
+    Ok(request.packages.iter().filter_map(find).cloned().collect())
+}

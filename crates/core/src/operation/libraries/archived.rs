@@ -1,0 +1,173 @@
+//! Kept libraries that undo archives hold (patchadm-undo(5)), which a backout may bring back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::new_files::MemberKey;
+use crate::plan::kept_libraries::ArchivedLibrary;
+use crate::plan::{Body, Member, NewObject, NewXattrs};
+use crate::source::PackageImage;
+use patchadm_changeset::RecordFile;
+use patchadm_changeset::format::manifest::{
+    KEPT_RECORDS, Manifest, ObjectRecord, RecordedState, RecordedType, decode,
+};
+use patchadm_rootfs::{Digest, Inode, Live, LiveKind, Timestamp};
+use patchadm_svr4::format::cpio;
+use patchadm_svr4::package::{ContentsLine, Mode, ObjectPath, PackagePath, PkgInst};
+
+/// What the archives of a backout hold of kept libraries.
+#[derive(Clone, Default)]
+pub(in crate::operation) struct ArchivedLibraries {
+    /// The objects, by path.
+    pub(super) objects: BTreeMap<ObjectPath, ArchivedLibrary>,
+    /// The directories that were theirs alone, by path.
+    pub(super) directories: BTreeMap<ObjectPath, ArchivedLibrary>,
+    /// The records of their packages, by package and name.
+    pub(super) packages: BTreeMap<PkgInst, BTreeMap<Vec<u8>, RecordFile>>,
+    /// Needs that were not met when the patches went in: path, name and digest of the object that needs.
+    pub(super) unserved: BTreeSet<(ObjectPath, String, Digest)>,
+}
+
+impl ArchivedLibraries {
+    /// Takes what one archive holds, whose place among the sources is `index`. What its records name that is not theirs
+    /// is the reason why it cannot be used.
+    pub(in crate::operation) fn add(
+        &mut self,
+        manifest: &Manifest,
+        image: &PackageImage,
+        index: usize,
+    ) -> Result<(), String> {
+        for (path, name, digest) in &manifest.header.unserved {
+            let digest = digest.strip_prefix("b3:").and_then(Digest::from_hex);
+            let path = ObjectPath::new(&decode(path)).ok();
+            self.unserved.extend(path.zip(digest).map(|(path, digest)| (path, name.clone(), digest)));
+        }
+        if manifest.shlibs.is_empty() {
+            return Ok(());
+        }
+        let files = image.install.get(KEPT_RECORDS).map(|bytes| kept_records(bytes)).transpose()?;
+        for (package, records) in files.unwrap_or_default() {
+            if !manifest.header.kept.iter().any(|name| name == package.as_str()) {
+                return Err(format!("it has records of package {package}, which its manifest does not name"));
+            }
+            // The first archive is that of the patch which was applied last.
+            self.packages.insert(package, records);
+        }
+        for record in &manifest.shlibs {
+            let Some(path) = record.object_path() else { continue };
+            let package = record.shlib.as_deref().unwrap_or_default();
+            if !manifest.header.kept.iter().any(|name| name == package) {
+                return Err(format!("it keeps {path} for {package:?}, which its manifest does not name"));
+            }
+            if record.line.as_deref().and_then(line_of).is_none_or(|line| line.path != path) {
+                return Err(format!("the line of {path}, which it keeps, is not that of this path"));
+            }
+            if let Some(archived) = archived(record, image, index) {
+                let directory = archived.live.is_directory();
+                let known = if directory { &mut self.directories } else { &mut self.objects };
+                known.insert(path, archived);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the paths of the objects and directories.
+    pub(in crate::operation) fn paths(&self) -> impl Iterator<Item = &ObjectPath> {
+        self.objects.keys().chain(self.directories.keys())
+    }
+
+    /// Returns where the files are among the sources.
+    pub(super) fn members(&self) -> impl Iterator<Item = MemberKey> {
+        self.objects.values().filter_map(|archived| match &archived.object.body {
+            Body::Member(member) => Some((member.package, member.path.clone())),
+            _ => None,
+        })
+    }
+
+    /// Returns the needs that were not met when the patches went in, of objects that are the same still.
+    pub(super) fn unserved_of(
+        &self,
+        digest: impl Fn(&ObjectPath) -> Option<Digest>,
+    ) -> BTreeSet<(ObjectPath, String)> {
+        let same = self.unserved.iter().filter(|(path, _, known)| digest(path) == Some(*known));
+        same.map(|(path, name, _)| (path.clone(), name.clone())).collect()
+    }
+}
+
+fn line_of(line: &str) -> Option<ContentsLine> {
+    ContentsLine::parse(&decode(line)).ok()
+}
+
+fn archived(record: &ObjectRecord, image: &PackageImage, index: usize) -> Option<ArchivedLibrary> {
+    let package = PkgInst::new(record.shlib.as_deref()?).ok()?;
+    let line = line_of(record.line.as_deref()?)?;
+    let was = record.was.as_ref()?;
+    let (body, kind) = match was.kind {
+        RecordedType::Symlink => {
+            let target = decode(was.target.as_deref()?).into_owned();
+            (Body::Symlink(target.clone()), LiveKind::Symlink(target))
+        }
+        RecordedType::File => {
+            let member = member(record, was, image, index)?;
+            let b3 = was.digest()?;
+            let kind = LiveKind::Regular { size: member.size, b3, cksum: member.cksum };
+            (Body::Member(member), kind)
+        }
+        RecordedType::Directory => (Body::Directory, LiveKind::Directory),
+        _ => return None,
+    };
+    let (mode, xattrs) = (Mode::of(was.mode), was.xattrs());
+    let (uid, gid, mtime) = (was.uid, was.gid, was.mtime);
+    let live = Live {
+        kind,
+        mode,
+        uid,
+        gid,
+        mtime,
+        ctime: Timestamp::default(),
+        inode: Inode { number: 0, born: None },
+        links: 1,
+        xattrs: xattrs.clone(),
+        obstacle: None,
+    };
+    let object = NewObject { body, mode, uid, gid, mtime: Some(mtime), xattrs: NewXattrs::Exact(xattrs) };
+    Some(ArchivedLibrary { package, line, object, live })
+}
+
+fn member(record: &ObjectRecord, was: &RecordedState, image: &PackageImage, index: usize) -> Option<Member> {
+    let path = PackagePath::new(&decode(record.member.as_deref()?)).ok()?;
+    let entry = image.files().find(|entry| entry.path == path)?;
+    let content = entry.object.content;
+    Some(Member {
+        package: index,
+        path,
+        size: content.size?,
+        cksum: content.cksum?,
+        b3: Some(Box::new(was.digest()?)),
+    })
+}
+
+/// Reads the records of packages of kept libraries.
+fn kept_records(bytes: &[u8]) -> Result<BTreeMap<PkgInst, BTreeMap<Vec<u8>, RecordFile>>, String> {
+    use std::io::Read as _;
+    let mut archive = cpio::CpioReader::new(bytes);
+    let mut packages: BTreeMap<PkgInst, BTreeMap<Vec<u8>, RecordFile>> = BTreeMap::new();
+    while let Some(header) = archive.next_member().map_err(|error| error.to_string())? {
+        let mut content = Vec::new();
+        archive.read_to_end(&mut content).map_err(|error| error.to_string())?;
+        let slash = header.name.iter().position(|byte| *byte == b'/');
+        let (package, name) = header.name.split_at(slash.unwrap_or(header.name.len()));
+        let package = std::str::from_utf8(package).ok().and_then(|name| PkgInst::new(name).ok());
+        let name = name.get(1..).filter(|name| {
+            let mut parts = name.split(|byte| *byte == b'/');
+            parts.all(|part| !part.is_empty() && part != b"." && part != b"..")
+        });
+        let (Some(package), Some(name)) = (package, name) else {
+            let name = String::from_utf8_lossy(&header.name).escape_debug().to_string();
+            return Err(format!("<{name}> is no record of a package"));
+        };
+        let mtime = Timestamp::whole(i64::try_from(header.mtime).unwrap_or_default());
+        let file = RecordFile { bytes: content, mode: Mode::of(header.mode), mtime };
+        packages.entry(package).or_default().insert(name.to_vec(), file);
+    }
+    Ok(packages)
+}

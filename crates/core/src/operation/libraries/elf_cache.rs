@@ -1,0 +1,45 @@
+//! The cache of what is known of the files of a root, `elf.cache` (patchadm-elf-cache(5)), on the disk.
+//!
+//! It is believed only where the caller or the superuser owns it and nobody else may write it. It is written by a run that
+//! holds the lock, without waiting for the disk: what is lost is read again.
+
+use crate::libraries::FactsCache;
+use crate::libraries::cache::LARGEST;
+use patchadm_rootfs::{Dir, FileType, Root};
+use patchadm_svr4::package::Mode;
+use patchadm_svr4::places;
+
+/// The name of the file in the directory of the program's own records.
+const CACHE: &[u8] = b"elf.cache";
+
+/// The program in the names of unfinished files.
+const PROGRAM: &str = "elf-cache";
+
+fn directory(root: &Root) -> Option<Dir> {
+    let physical = root.resolver().locate_dir(&places::own_directory()).ok()?;
+    root.dir_if_there(&physical).ok()?
+}
+
+/// Reads the cache; whatever is wrong with it, nothing is known.
+pub(in crate::operation) fn read(root: &Root) -> FactsCache {
+    let read = || {
+        let dir = directory(root)?;
+        let status = dir.look(CACHE).ok()??;
+        let is_own = status.uid == 0 || status.uid == rustix::process::geteuid().as_raw();
+        let is_private = status.mode.bits() & 0o022 == 0;
+        if status.file_type != FileType::Regular || !is_own || !is_private {
+            return None;
+        }
+        Some(FactsCache::parse(&dir.read_regular(CACHE, LARGEST).ok()??))
+    };
+    read().unwrap_or_default()
+}
+
+/// Writes the cache. That it cannot be written costs only time.
+pub(super) fn write(root: &Root, cache: &FactsCache) {
+    if let Some(dir) = directory(root) {
+        // What a killed run has left of it.
+        let _ = dir.remove_leftovers(PROGRAM);
+        let _ = dir.replace_cache(PROGRAM, CACHE, &cache.write(), Mode::of(0o600));
+    }
+}

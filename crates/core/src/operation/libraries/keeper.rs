@@ -1,0 +1,268 @@
+//! Plans, one after another, with what each of them does to libraries that others need.
+//!
+//! A plan that takes no library away, brings none of a new name, and changes no program while something is kept, costs a
+//! look at the first bytes of what it replaces. Any other is held against the scanned root.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::archived::ArchivedLibraries;
+use super::deciding::Deciding;
+use super::library_state::{LaterContent, LibraryState, file_at, symbols_at};
+use super::new_files::NewFiles;
+use super::planned_tree::{PhysicalPaths, TreeChange, TreeChanges, members, tree_changes};
+use super::request::LibraryRequest;
+use super::settled::{PlanToSettle, SettledLibraries, refused};
+use crate::inventory::KeptLibraries;
+use crate::libraries::LibraryFile;
+use crate::operation::failure::Failure;
+use crate::operation::session::RootAndPolicy;
+use crate::plan::clock::Now;
+use crate::plan::kept_libraries::{KeepingCause, KeptInput, SavedLibraries};
+use crate::plan::{Action, Change, Plan};
+use patchadm_changeset::transaction::ContentSource;
+use patchadm_rootfs::LiveKind;
+use patchadm_svr4::package::ObjectPath;
+
+/// Settles plan after plan.
+#[derive(Clone)]
+pub(in crate::operation) struct LibraryKeeper<'o> {
+    ground: &'o RootAndPolicy,
+    request: LibraryRequest,
+    now: &'o Now,
+    /// Whether the caller holds the lock and changes the root.
+    is_run: bool,
+    state: LibraryState<'o>,
+}
+
+impl<'o> LibraryKeeper<'o> {
+    /// Knows nothing yet.
+    pub(in crate::operation) fn new(
+        ground: &'o RootAndPolicy,
+        request: LibraryRequest,
+        now: &'o Now,
+        is_run: bool,
+    ) -> Self {
+        Self { ground, request, now, is_run, state: LibraryState::default() }
+    }
+
+    /// Decides what becomes of libraries in a plan. None where the plan stays as it is and there is nothing to tell.
+    pub(in crate::operation) fn settle(
+        &mut self,
+        asked: &PlanToSettle<'_>,
+        content: &mut dyn ContentSource,
+        later: LaterContent<'o>,
+    ) -> Result<Option<SettledLibraries>, Failure> {
+        let settled = self.settled(asked, content, later)?;
+        self.record_lines(asked);
+        Ok(settled)
+    }
+
+    fn settled(
+        &mut self,
+        asked: &PlanToSettle<'_>,
+        content: &mut dyn ContentSource,
+        later: LaterContent<'o>,
+    ) -> Result<Option<SettledLibraries>, Failure> {
+        let kept = match self.state.kept.take() {
+            Some(kept) => kept,
+            None => self.ground.kept_libraries(&asked.inventory.hidden)?,
+        };
+        let paths = PhysicalPaths { root: &self.ground.root, inventory: asked.inventory };
+        let changes = tree_changes(asked.plan, paths);
+        let gone = self.gone(asked.plan, paths);
+        let has_archived = asked.archived.is_some_and(|archived| !archived.objects.is_empty());
+        let is_all_read = !kept.is_empty() || has_archived || !gone.is_empty();
+        let mut wanted = if is_all_read { members(&changes) } else { members(&named_as_libraries(&changes)) };
+        wanted.extend(asked.archived.into_iter().flat_map(ArchivedLibraries::members));
+        let files = NewFiles::read(content, &wanted);
+        let is_concerned = has_archived
+            || gone.iter().any(|one| self.is_lost_library(one, &changes, &files))
+            || brings_new_name(asked, &changes, &files, paths)
+            || !kept.is_empty() && (!gone.is_empty() || files.has_objects());
+        if !is_concerned {
+            let is_last = matches!(later, LaterContent::NotAsked);
+            let settled = self.untouched(asked, kept, is_last)?;
+            if !is_last {
+                self.go_on(changes, files, (content, later));
+            }
+            return Ok(settled);
+        }
+        let began = self.now.moment();
+        self.state.scan(self.ground, began, self.is_run)?;
+        let words = self.request.words(&self.ground.policy);
+        let deciding = Deciding {
+            ground: self.ground,
+            asked,
+            state: &self.state,
+            kept: &kept,
+            changes: &changes,
+            files: &files,
+            paths,
+            words,
+            is_forbidden: asked.forbids && !self.request.always,
+            is_forced: asked.forbids && self.request.always,
+            gives_up: &|_| false,
+            now: self.now,
+        };
+        let decided = deciding.decide()?;
+        self.state.kept = Some(decided.settled.settlement.kept.clone());
+        self.state.go_on(decided.tree, files);
+        Ok(Some(decided.settled))
+    }
+
+    /// Goes on behind a plan that takes no library from anybody. Lines of kept directories are still those of their
+    /// packages.
+    fn untouched(
+        &mut self,
+        asked: &PlanToSettle<'_>,
+        kept: KeptLibraries,
+        is_last: bool,
+    ) -> Result<Option<SettledLibraries>, Failure> {
+        let is_touched = |path: &ObjectPath| kept.lines.contains_key(path);
+        let touches = asked.plan.contents.keys().any(is_touched)
+            || asked.plan.changes.iter().any(|change| is_touched(&change.path));
+        let settled = if touches { Some(self.settled_without_a_look(asked, &kept)?) } else { None };
+        if !is_last {
+            let after = settled.as_ref().map(|settled| settled.settlement.kept.clone());
+            self.state.kept = Some(after.unwrap_or(kept));
+        }
+        Ok(settled)
+    }
+
+    /// Goes on to the root after a plan, of whose files those were read that are known.
+    fn go_on(
+        &mut self,
+        changes: TreeChanges,
+        files: NewFiles,
+        (content, later): (&mut dyn ContentSource, LaterContent<'o>),
+    ) {
+        match later {
+            LaterContent::At(content) if self.state.scanned.is_none() => {
+                self.state.add_unread(changes, files, content);
+            }
+            _ => {
+                let all = NewFiles::read(content, &members(&changes));
+                self.state.add_read(changes, all);
+            }
+        }
+    }
+
+    fn settled_without_a_look(
+        &self,
+        asked: &PlanToSettle<'_>,
+        kept: &KeptLibraries,
+    ) -> Result<SettledLibraries, Failure> {
+        let input = KeptInput {
+            plan: asked.plan,
+            inventory: asked.inventory,
+            kept,
+            staying: None,
+            archived_packages: &BTreeMap::new(),
+            archived_directories: &BTreeMap::new(),
+            returned: &BTreeSet::new(),
+            cause: KeepingCause { by: asked.by, is_forced: false },
+            now: self.now,
+        };
+        let settlement = input.settle().map_err(|reason| refused(asked, reason))?;
+        let saved = match asked.archived {
+            Some(_) => SavedLibraries::default(),
+            None => SavedLibraries::of(kept, &settlement, &BTreeSet::new(), &BTreeSet::new()),
+        };
+        Ok(SettledLibraries { settlement, saved, report: None, sentences: Vec::new() })
+    }
+
+    /// The programs, libraries and links to libraries that a plan takes away or replaces.
+    fn gone(&self, plan: &Plan, paths: PhysicalPaths<'_>) -> Vec<GoneObject> {
+        let gone = |change: &Change| {
+            let old = match &change.action {
+                Action::Delete | Action::Replace(_) => change.old.as_deref()?,
+                _ => return None,
+            };
+            let physical = paths.of(&change.path);
+            match &old.kind {
+                LiveKind::Symlink(_) if is_library_name(&physical) => {
+                    Some(GoneObject { physical, file: None })
+                }
+                LiveKind::Regular { size, .. } if *size >= SMALLEST => {
+                    let file = match &self.state.scanned {
+                        Some(scanned) => scanned.tree.file_at(&physical).cloned()?,
+                        None if self.state.is_changed(&physical) => {
+                            return is_library_name(&physical).then_some(GoneObject { physical, file: None });
+                        }
+                        None => file_at(&self.ground.root, &physical)?,
+                    };
+                    Some(GoneObject { physical, file: Some(file) })
+                }
+                _ => None,
+            }
+        };
+        plan.changes.iter().filter_map(|change| gone(change)).collect()
+    }
+
+    /// Tells whether somebody may lose something by what goes: a library that nothing replaces which can do as much.
+    fn is_lost_library(&self, gone: &GoneObject, changes: &TreeChanges, files: &NewFiles) -> bool {
+        let Some(old) = &gone.file else { return true };
+        if old.facts.is_program() && old.facts.soname.is_none() {
+            return false;
+        }
+        let new = changes.iter().find(|(path, _)| *path == gone.physical);
+        let Some((_, TreeChange::Member((package, path)))) = new else { return true };
+        let Some(new) = files.get(*package, path).and_then(|new| new.file.as_ref()) else { return true };
+        let (was, is) = (&old.facts, &new.facts);
+        if was.soname != is.soname || was.machine != is.machine {
+            return true;
+        }
+        if was.defines.iter().any(|version| !is.defines.contains(version)) {
+            return true;
+        }
+        let key: *const LibraryFile = std::sync::Arc::as_ptr(new);
+        match (symbols_at(&self.ground.root, &gone.physical), files.symbols().get(&key)) {
+            (Some(was), Some(is)) => !was.exported.is_subset(&is.exported),
+            _ => true,
+        }
+    }
+
+    /// Keeps in mind which lines the plan leaves.
+    fn record_lines(&mut self, asked: &PlanToSettle<'_>) {
+        let lines = asked.plan.contents.iter().map(|(path, line)| (path.clone(), line.as_deref().cloned()));
+        self.state.lines.extend(lines);
+    }
+}
+
+/// The smallest file that can be a program or library, in bytes: the header of one of 32 bits.
+const SMALLEST: u64 = 52;
+
+/// Something that a plan takes away or replaces: a program or library, or, without a file, a link to one.
+struct GoneObject {
+    physical: ObjectPath,
+    file: Option<std::sync::Arc<LibraryFile>>,
+}
+
+/// Tells whether a name is one that libraries have.
+fn is_library_name(path: &ObjectPath) -> bool {
+    path.name().windows(3).any(|part| part == b".so")
+}
+
+/// The changes at paths with names that libraries have.
+fn named_as_libraries(changes: &TreeChanges) -> TreeChanges {
+    changes.iter().filter(|(path, _)| is_library_name(path)).cloned().collect()
+}
+
+/// Tells whether a plan puts a library, or a link to one, where nothing was.
+fn brings_new_name(
+    asked: &PlanToSettle<'_>,
+    changes: &TreeChanges,
+    files: &NewFiles,
+    paths: PhysicalPaths<'_>,
+) -> bool {
+    let added = asked.plan.changes.iter().filter(|change| matches!(change.action, Action::Add(_)));
+    let added: BTreeSet<ObjectPath> = added.map(|change| paths.of(&change.path)).collect();
+    changes.iter().filter(|(path, _)| added.contains(path)).any(|(path, change)| match change {
+        TreeChange::Member((package, member)) => {
+            let file = files.get(*package, member).and_then(|new| new.file.as_ref());
+            file.is_some_and(|file| !file.facts.is_program() || file.facts.soname.is_some())
+        }
+        TreeChange::Link(_) | TreeChange::SameAs(_) => is_library_name(path),
+        TreeChange::Gone | TreeChange::CopyOf(_) => false,
+    })
+}

@@ -1,0 +1,220 @@
+//! What is known of the programs and libraries of a root while several plans follow one another: the root as it is, and
+//! what the plans before leave.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::config::loader_settings;
+use super::elf_cache;
+use super::new_files::NewFiles;
+use super::planned_tree::{TreeChanges, apply, members};
+use super::scan::{ScanError, ScanRequest};
+use crate::elf::{self, ElfSymbols, FilePieces};
+use crate::inventory::KeptLibraries;
+use crate::libraries::decision::SymbolSource;
+use crate::libraries::{LibraryFile, LibraryTree, LoaderSettings};
+use crate::operation::failure::Failure;
+use crate::operation::session::RootAndPolicy;
+use patchadm_changeset::transaction::ContentSource;
+use patchadm_rootfs::{Root, Timestamp};
+use patchadm_svr4::package::{ContentsLine, ObjectPath};
+
+/// Where the files of a plan come from.
+pub(in crate::operation) type SharedContent<'o> = Rc<RefCell<dyn ContentSource + 'o>>;
+
+/// The symbols of files that plans bring.
+type NewSymbols = HashMap<*const LibraryFile, Arc<ElfSymbols>>;
+
+/// How the files of a plan are read where only a later plan needs them.
+pub(in crate::operation) enum LaterContent<'o> {
+    /// No plan follows.
+    NotAsked,
+    /// They are read at once, because their source is not there later.
+    ReadNow,
+    /// They are read from here.
+    At(SharedContent<'o>),
+}
+
+/// A plan before the first for which the root was scanned.
+#[derive(Clone)]
+struct EarlierPlan<'o> {
+    changes: TreeChanges,
+    files: EarlierFiles<'o>,
+}
+
+/// The files of a plan.
+#[derive(Clone)]
+enum EarlierFiles<'o> {
+    At(SharedContent<'o>),
+    Read(NewFiles),
+}
+
+/// The scanned root, with what plans have changed since.
+#[derive(Clone)]
+pub(super) struct ScannedRoot {
+    /// Its programs, libraries and links, with those that are kept.
+    pub(super) tree: LibraryTree,
+    /// The settings of its loaders.
+    pub(super) settings: Rc<LoaderSettings>,
+    /// The number of programs and libraries.
+    pub(super) scanned: u64,
+    /// Files that were not understood.
+    pub(super) not_understood: Rc<Vec<(ObjectPath, String)>>,
+    /// Directories that were not entered.
+    pub(super) skipped: Rc<Vec<ObjectPath>>,
+}
+
+/// What is known before a plan.
+#[derive(Clone, Default)]
+pub(super) struct LibraryState<'o> {
+    /// What is kept; `None` before the first look.
+    pub(super) kept: Option<KeptLibraries>,
+    /// The scanned root, once somebody needed it.
+    pub(super) scanned: Option<ScannedRoot>,
+    /// Lines of `contents` as the plans before leave them, without owners that keep libraries.
+    pub(super) lines: BTreeMap<ObjectPath, Option<ContentsLine>>,
+    earlier: Vec<EarlierPlan<'o>>,
+    symbols: NewSymbols,
+    /// Keeps the files alive whose symbols are known.
+    files: Vec<NewFiles>,
+}
+
+impl<'o> LibraryState<'o> {
+    /// Scans the root, unless that was done; `is_run` says that the caller holds the lock and changes the root.
+    pub(super) fn scan(
+        &mut self,
+        ground: &RootAndPolicy,
+        began: Timestamp,
+        is_run: bool,
+    ) -> Result<&ScannedRoot, Failure> {
+        if self.scanned.is_none() {
+            let mut scanned = scanned(ground, began, is_run)?;
+            for EarlierPlan { changes, files } in std::mem::take(&mut self.earlier) {
+                let files = match files {
+                    EarlierFiles::At(content) => {
+                        NewFiles::read(&mut *content.borrow_mut(), &members(&changes))
+                    }
+                    EarlierFiles::Read(files) => files,
+                };
+                apply(&mut scanned.tree, &changes, &files);
+                self.keep_files(files);
+            }
+            self.scanned = Some(scanned);
+        }
+        self.scanned.as_ref().ok_or_else(|| Failure::BadFile("the root was not scanned".to_owned()))
+    }
+
+    /// Goes on to the root after a plan whose files are read when somebody needs them.
+    pub(super) fn add_unread(&mut self, changes: TreeChanges, files: NewFiles, content: SharedContent<'o>) {
+        self.keep_files(files);
+        self.earlier.push(EarlierPlan { changes, files: EarlierFiles::At(content) });
+    }
+
+    /// Goes on to the root after a plan whose files are known.
+    pub(super) fn add_read(&mut self, changes: TreeChanges, files: NewFiles) {
+        match &mut self.scanned {
+            Some(scanned) => {
+                apply(&mut scanned.tree, &changes, &files);
+                self.keep_files(files);
+            }
+            None => self.earlier.push(EarlierPlan { changes, files: EarlierFiles::Read(files) }),
+        }
+    }
+
+    /// Goes on to the root with this tree.
+    pub(super) fn go_on(&mut self, tree: LibraryTree, files: NewFiles) {
+        if let Some(scanned) = &mut self.scanned {
+            scanned.tree = tree;
+        }
+        self.keep_files(files);
+    }
+
+    fn keep_files(&mut self, files: NewFiles) {
+        if files.has_objects() {
+            self.symbols.extend(files.symbols().iter().map(|(file, symbols)| (*file, symbols.clone())));
+            self.files.push(files);
+        }
+    }
+
+    /// The symbols of files that the plans before brought.
+    pub(super) fn symbols(&self) -> &NewSymbols {
+        &self.symbols
+    }
+
+    /// Tells whether a plan before has changed something at a physical path.
+    pub(super) fn is_changed(&self, path: &ObjectPath) -> bool {
+        self.earlier.iter().any(|plan| plan.changes.iter().any(|(changed, _)| changed == path))
+    }
+}
+
+fn scanned(ground: &RootAndPolicy, began: Timestamp, is_run: bool) -> Result<ScannedRoot, Failure> {
+    let known = elf_cache::read(&ground.root);
+    let request = ScanRequest {
+        root: &ground.root,
+        skip: &ground.policy.shlib_skip,
+        scan: &ground.policy.shlib_scan,
+        known: &known,
+        began,
+        interrupt: &|| None,
+    };
+    let scan = request.scan().map_err(|error| match error {
+        ScanError::Root(error) => Failure::Root(error),
+        ScanError::Interrupted(signal) => Failure::BadFile(format!("interrupted by signal {signal}")),
+    })?;
+    if is_run && scan.cache != known {
+        elf_cache::write(&ground.root, &scan.cache);
+    }
+    Ok(ScannedRoot {
+        tree: scan.tree,
+        settings: Rc::new(loader_settings(&ground.root)),
+        scanned: scan.scanned,
+        not_understood: Rc::new(scan.not_understood),
+        skipped: Rc::new(scan.skipped),
+    })
+}
+
+/// Reads symbols of files of a root, and of those that plans bring.
+pub(super) struct RootSymbols<'a> {
+    root: &'a Root,
+    paths: HashMap<*const LibraryFile, &'a ObjectPath>,
+    known: RefCell<HashMap<*const LibraryFile, Option<Arc<ElfSymbols>>>>,
+}
+
+impl<'a> RootSymbols<'a> {
+    /// Reads nothing yet. `tree` are the files of the root.
+    pub(super) fn new(root: &'a Root, tree: &'a LibraryTree, new: &[&NewSymbols]) -> Self {
+        let paths = tree.files().map(|(path, file)| (Arc::as_ptr(file), path)).collect();
+        let known = new.iter().flat_map(|symbols| symbols.iter());
+        let known = known.map(|(file, symbols)| (*file, Some(symbols.clone()))).collect();
+        Self { root, paths, known: RefCell::new(known) }
+    }
+}
+
+impl SymbolSource for RootSymbols<'_> {
+    fn symbols(&self, file: &Arc<LibraryFile>) -> Option<Arc<ElfSymbols>> {
+        let key = Arc::as_ptr(file);
+        if let Some(known) = self.known.borrow().get(&key) {
+            return known.clone();
+        }
+        let read = self.paths.get(&key).and_then(|path| symbols_at(self.root, path)).map(Arc::new);
+        self.known.borrow_mut().insert(key, read.clone());
+        read
+    }
+}
+
+/// Reads the symbols of a file of the root, by its physical path.
+pub(super) fn symbols_at(root: &Root, physical: &ObjectPath) -> Option<ElfSymbols> {
+    let dir = root.dir_if_there(&physical.parent()?).ok()??;
+    let (file, _) = dir.open_file(physical.name()).ok()?;
+    elf::read_symbols(&mut FilePieces::new(&file)).ok()
+}
+
+/// Reads what a file of the root says, by its physical path; `None` if it is no program and no library.
+pub(super) fn file_at(root: &Root, physical: &ObjectPath) -> Option<Arc<LibraryFile>> {
+    let dir = root.dir_if_there(&physical.parent()?).ok()??;
+    let (file, _) = dir.open_file(physical.name()).ok()?;
+    let facts = elf::read(&mut FilePieces::new(&file)).ok()??;
+    Some(Arc::new(LibraryFile { facts: Arc::new(facts) }))
+}

@@ -1,0 +1,99 @@
+//! The programs and libraries of sources, in little memory.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+
+use crate::elf::tests::{LargeLibrary, Sample};
+use crate::operation::libraries::new_files::{MemberKey, NewFiles};
+use patchadm_changeset::transaction::{ContentSource, FileSink, StreamError, WantedFile};
+use patchadm_rootfs::Digest;
+use patchadm_svr4::package::PackagePath;
+
+/// Makes a file.
+type MakeFile = fn() -> Box<dyn Read>;
+
+/// A source of one package, whose files are made each time they are read.
+struct Source {
+    files: Vec<(&'static str, MakeFile)>,
+    /// The files of each pass.
+    passes: Vec<Vec<&'static str>>,
+}
+
+impl ContentSource for Source {
+    fn stream(&mut self, wanted: &WantedFile<'_>, sink: &mut FileSink<'_>) -> Result<(), StreamError> {
+        let mut pass = Vec::new();
+        for (name, file) in &self.files {
+            if wanted(0, &member(name)) {
+                pass.push(*name);
+                sink(0, &member(name), &mut *file()).map_err(StreamError::Sink)?;
+            }
+        }
+        self.passes.push(pass);
+        Ok(())
+    }
+}
+
+fn member(name: &str) -> PackagePath {
+    PackagePath::new(name.as_bytes()).unwrap()
+}
+
+fn small() -> Box<dyn Read> {
+    let sample = Sample { soname: Some("libsmall.so.1"), ..Sample::default() };
+    Box::new(std::io::Cursor::new(sample.bytes()))
+}
+
+fn script() -> Box<dyn Read> {
+    Box::new(&b"#!/bin/sh\nexit 0\n"[..])
+}
+
+fn cut_off() -> Box<dyn Read> {
+    Box::new(&b"\x7fELF\x02\x01\x01"[..])
+}
+
+fn large() -> Box<dyn Read> {
+    Box::new(LargeLibrary::new(64))
+}
+
+fn large_with_headers_far_away() -> Box<dyn Read> {
+    Box::new(LargeLibrary::new(90 << 20))
+}
+
+fn read(source: &mut Source) -> NewFiles {
+    let wanted: BTreeSet<MemberKey> = source.files.iter().map(|(name, _)| (0, member(name))).collect();
+    NewFiles::read(source, &wanted)
+}
+
+#[test]
+fn one_pass_is_enough_for_what_is_small_and_for_what_is_no_program() {
+    let mut source = Source { files: vec![("a", small), ("b", script), ("c", cut_off)], passes: Vec::new() };
+    let files = read(&mut source);
+    assert_eq!(source.passes, [["a", "b", "c"]]);
+    let a = files.get(0, &member("a")).unwrap();
+    let sample = Sample { soname: Some("libsmall.so.1"), ..Sample::default() };
+    assert_eq!(a.file.as_ref().unwrap().facts.soname.as_deref(), Some("libsmall.so.1"));
+    assert_eq!(a.b3, Some(Digest::of(&sample.bytes())));
+    for other in ["b", "c"] {
+        assert!(files.get(0, &member(other)).unwrap().file.is_none(), "{other}");
+    }
+}
+
+#[test]
+fn a_second_pass_reads_what_lies_in_the_middle_of_a_large_file() {
+    let mut source = Source { files: vec![("a", small), ("large", large)], passes: Vec::new() };
+    let files = read(&mut source);
+    assert_eq!(source.passes, [vec!["a", "large"], vec!["large"]]);
+    let file = files.get(0, &member("large")).unwrap().file.clone().unwrap();
+    assert_eq!(file.facts.soname.as_deref(), Some("liblarge.so.1"));
+    assert_eq!(file.facts.needed, ["libc.so.6"]);
+    let symbols = &files.symbols()[&std::sync::Arc::as_ptr(&file)];
+    assert!(symbols.exported.contains("large") && symbols.undefined.contains("small"));
+    assert_eq!(files.symbols().len(), 2, "those of the first pass are gone");
+}
+
+#[test]
+fn what_two_passes_do_not_tell_is_not_known() {
+    let mut source = Source { files: vec![("far", large_with_headers_far_away)], passes: Vec::new() };
+    let files = read(&mut source);
+    assert_eq!(source.passes.len(), 2);
+    assert!(files.get(0, &member("far")).unwrap().file.is_none());
+}

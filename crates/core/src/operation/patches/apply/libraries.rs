@@ -1,0 +1,59 @@
+//! What a patch does to libraries that others need.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::operands::ApplyOperand;
+use crate::inventory::Inventory;
+use crate::operation::failure::Failure;
+use crate::operation::libraries::{LaterContent, LibraryKeeper, PlanToSettle, SettledLibraries};
+use crate::plan::Plan;
+use crate::plan::refusal::Command;
+use crate::source::Image;
+use patchadm_svr4::patch::PatchMacros;
+
+/// The word of `SUNW_PATCH_PROPERTIES` and `PATCH_PROPERTIES` by which a patch forbids that libraries stay which it takes
+/// away.
+const FORBIDDING: &str = "nokeepshlibs";
+
+/// Whether other patches are planned behind this one before it is carried out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Position {
+    /// It is carried out alone.
+    Alone,
+    /// Others may follow.
+    Among,
+}
+
+/// Settles what becomes of libraries in the plan of a patch.
+pub(super) fn settle<'o>(
+    keeper: &mut LibraryKeeper<'o>,
+    operand: &'o ApplyOperand,
+    (plan, inventory): (&Plan, &Inventory),
+    position: Position,
+) -> Result<Option<SettledLibraries>, Failure> {
+    let id = operand.shown_id();
+    let asked = PlanToSettle {
+        plan,
+        inventory,
+        command: Command::Patchadd,
+        by: &id,
+        forbids: forbids(&operand.device.image),
+        archived: None,
+    };
+    let later = match position {
+        Position::Alone => LaterContent::NotAsked,
+        Position::Among => LaterContent::At(Rc::new(RefCell::new(operand.device.content()))),
+    };
+    keeper.settle(&asked, &mut operand.device.content(), later)
+}
+
+/// Tells whether a patch forbids that libraries stay.
+fn forbids(image: &Image) -> bool {
+    let says_so = |properties: &[String]| properties.iter().any(|word| word == FORBIDDING);
+    let by_packages = image.packages.iter().any(|package| {
+        let macros = PatchMacros::from_params(&package.params, "-").ok().flatten();
+        macros.is_some_and(|macros| says_so(&macros.properties))
+    });
+    by_packages || image.patchinfo.as_ref().is_some_and(|patchinfo| says_so(&patchinfo.properties))
+}

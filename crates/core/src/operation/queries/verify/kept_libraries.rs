@@ -1,0 +1,120 @@
+//! Libraries that are kept for those who still need them: what is wrong with them, and which patches they are from before.
+
+use std::collections::BTreeMap;
+
+use crate::database::RecordView;
+use crate::inventory::{Installed, is_kept_package};
+use crate::operation::failure::Failure;
+use crate::operation::libraries::{
+    KeptLibraryState, KeptLook, KeptState, LibrariesBeforePatches, PatchedRecords, look_at_kept,
+};
+use crate::operation::session::RootAndPolicy;
+use crate::plan::clock::Now;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::patch::{AppliedPatches, PatchRecords};
+
+/// What is wrong with a kept library.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptFinding {
+    /// The package that keeps it.
+    pub package: PkgInst,
+    /// Its SONAME, or the name of its file.
+    pub library: String,
+    /// Its path and those of the links that lead to it.
+    pub paths: Vec<ObjectPath>,
+    /// What is wrong.
+    pub fault: KeptFault,
+}
+
+/// A fault of a kept library.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeptFault {
+    /// It is not what was kept.
+    Changed,
+    /// It is not there.
+    Missing,
+    /// Nobody needs it.
+    Unneeded,
+    /// These objects find it in the place of a newer library that serves them.
+    Shadows(Vec<ObjectPath>),
+}
+
+impl KeptFault {
+    /// Returns the word of the JSON document.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Missing => "missing",
+            Self::Unneeded => "unneeded",
+            Self::Shadows(_) => "shadows",
+        }
+    }
+
+    fn of(library: &KeptLibraryState) -> Vec<Self> {
+        let state = match library.state {
+            KeptState::Needed => None,
+            KeptState::Unneeded => Some(Self::Unneeded),
+            KeptState::Changed => Some(Self::Changed),
+            KeptState::Missing => Some(Self::Missing),
+        };
+        let shadows = Some(Self::Shadows(library.misled.clone())).filter(|_| !library.misled.is_empty());
+        // Who finds it instead of another one does not need it: that is the graver of the two.
+        let state = state.filter(|state| *state != Self::Unneeded || shadows.is_none());
+        state.into_iter().chain(shadows).collect()
+    }
+}
+
+/// What was found about kept libraries.
+#[derive(Debug, Default)]
+pub(super) struct FoundKept {
+    pub(super) findings: Vec<KeptFinding>,
+    pub(super) by_patch: LibrariesBeforePatches,
+}
+
+/// The root that is looked at.
+#[derive(Clone, Copy)]
+pub(super) struct LookAtKept<'a> {
+    pub(super) view: &'a RecordView<'a>,
+    pub(super) ground: &'a RootAndPolicy,
+    pub(super) now: &'a Now,
+}
+
+impl LookAtKept<'_> {
+    /// Looks, if one of these packages keeps libraries. Findings are those of the packages that are meant.
+    pub(super) fn of<'p>(
+        self,
+        packages: impl Iterator<Item = (&'p PkgInst, &'p Installed, &'p PatchRecords)>,
+        is_meant: impl Fn(&PkgInst) -> bool,
+    ) -> Result<FoundKept, Failure> {
+        let packages: Vec<_> = packages.collect();
+        if !packages.iter().any(|(_, installed, _)| is_kept_package(&installed.params)) {
+            return Ok(FoundKept::default());
+        }
+        let applied =
+            AppliedPatches::new(packages.iter().map(|(_, _, applied)| (*applied).clone()).collect());
+        let packages: BTreeMap<PkgInst, Installed> =
+            packages.into_iter().map(|(name, installed, _)| (name.clone(), installed.clone())).collect();
+        let look = look_at_kept(self.ground, self.now, false)?;
+        let records = PatchedRecords {
+            view: self.view,
+            ground: Some(self.ground),
+            separator: &self.ground.policy.separator,
+            packages: &packages,
+            applied: &applied,
+        };
+        Ok(FoundKept { findings: findings(&look, is_meant), by_patch: records.by_look(&look) })
+    }
+}
+
+fn findings(look: &KeptLook, is_meant: impl Fn(&PkgInst) -> bool) -> Vec<KeptFinding> {
+    let finding = |library: &KeptLibraryState, fault| KeptFinding {
+        package: library.package.clone(),
+        library: library.name.clone(),
+        paths: library.paths.clone(),
+        fault,
+    };
+    let meant = look.libraries.iter().filter(|library| is_meant(&library.package));
+    meant
+        .flat_map(|library| KeptFault::of(library).into_iter().map(move |fault| finding(library, fault)))
+        .collect()
+}

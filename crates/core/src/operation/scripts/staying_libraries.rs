@@ -1,0 +1,32 @@
+//! Libraries that stay for others are looked at when the last script has run: one that a script took away or changed ends
+//! the run.
+
+use std::collections::BTreeMap;
+
+use super::halt::RunHalt;
+use patchadm_changeset::transaction::Cause;
+use patchadm_rootfs::{Live, LiveKind, Root};
+use patchadm_svr4::package::ObjectPath;
+
+/// The objects that stay, as they were before the run.
+pub(crate) type StayingObjects = BTreeMap<ObjectPath, Live>;
+
+/// Checks that all of them are as they were.
+pub(crate) fn check_staying(root: &Root, staying: &StayingObjects) -> Result<(), RunHalt> {
+    for (path, before) in staying {
+        let physical = root.resolver().locate(path)?;
+        let above = physical.parent().unwrap_or_else(ObjectPath::root);
+        let now = root.dir_if_there(&above)?.map(|dir| dir.live(physical.name())).transpose()?.flatten();
+        if now.is_none_or(|now| !is_same(before, &now)) {
+            let what = "is kept for programs that need it, and a script changed it or took it away";
+            return Err(Cause::Script(format!("{} {what}", root.show(path))).into());
+        }
+    }
+    Ok(())
+}
+
+fn is_same(before: &Live, now: &Live) -> bool {
+    let of = |live: &Live| (live.mode, live.uid, live.gid, live.mtime);
+    let is_link = matches!(before.kind, LiveKind::Symlink(_));
+    before.kind == now.kind && (is_link || of(before) == of(now))
+}
