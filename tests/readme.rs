@@ -1,4 +1,5 @@
-//! The tour of `README.md` is true: its commands are run one after another in one shell, and print what it says.
+//! The tour of `README.md` is true, and so is its section about a library that is updated: the commands of each are run
+//! one after another in one shell, and print what it says.
 //!
 //! Dates, sizes, the numbers of runs and what the tests' user cannot set are passed over. A few commands are not run:
 //! those that build the program, need another program, or want the plug pulled at the right moment.
@@ -26,7 +27,7 @@ pub(crate) struct Shown {
 #[test]
 fn the_tour_prints_what_it_says() {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let mut tour = tour(&readme);
+    let mut tour = commands_below(&readme, "A tour");
     let pulled = tour.iter().position(|shown| shown.command.contains("kill -9")).unwrap();
     let recovered = tour[pulled..].iter().position(|shown| shown.command.ends_with(" recover")).unwrap();
     tour.remove(pulled + recovered);
@@ -40,6 +41,27 @@ fn the_tour_prints_what_it_says() {
 }
 
 #[test]
+fn a_library_is_updated_under_an_old_program_as_it_says() {
+    if Command::new("cc").arg("--version").output().is_err() {
+        crate::skipped("a_library_is_updated_under_an_old_program_as_it_says: there is no compiler, cc");
+        return;
+    }
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let mut commands = commands_below(&readme, "A library updated under an old program");
+    assert!(commands.len() > 25, "only {} commands are run", commands.len());
+    let shop = Shown { command: "patchadm demo shop > /dev/null".to_owned(), output: String::new() };
+    commands.insert(0, shop);
+    let outputs = run(&commands, &[]);
+    assert_eq!(outputs.len(), commands.len());
+    // The size of a program depends on its compiler.
+    let size = Regex::new(r"[\d.]+ (bytes|[KMG]iB)").unwrap();
+    let without_sizes = |text: &str| size.replace_all(&steady(text), "SIZE").into_owned();
+    for (shown, output) in commands.iter().zip(outputs) {
+        assert_eq!(without_sizes(&output), without_sizes(&shown.output), "$ {}", shown.command);
+    }
+}
+
+#[test]
 fn what_changes_from_run_to_run_is_passed_over() {
     let one = "100-01  effective  Fri Nov 20 09:27:21 UTC 2026  undo data: 3.1 KiB\nrun 8-ce71e7e45c8957eb\n";
     let other =
@@ -48,12 +70,12 @@ fn what_changes_from_run_to_run_is_passed_over() {
     assert_ne!(steady(one), steady(&one.replace("effective", "superseded")));
 }
 
-/// The commands of all code blocks below the heading of the tour.
-fn tour(readme: &str) -> Vec<Shown> {
-    let (_, tour) = readme.split_once("\n## A tour\n").unwrap();
-    let (tour, _) = tour.split_once("\n## ").unwrap();
+/// The commands of all code blocks below a heading.
+fn commands_below(readme: &str, heading: &str) -> Vec<Shown> {
+    let (_, section) = readme.split_once(&format!("\n## {heading}\n")).unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
     let mut shown: Vec<Shown> = Vec::new();
-    for block in tour.split("```").skip(1).step_by(2) {
+    for block in section.split("```").skip(1).step_by(2) {
         for line in block.lines().skip(1) {
             if let Some(command) = line.strip_prefix("$ ") {
                 shown.push(Shown { command: command.to_owned(), output: String::new() });

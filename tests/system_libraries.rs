@@ -11,8 +11,7 @@ use std::process::Command;
 
 use patchadm_core::elf::{self, ElfFacts, FilePieces};
 use patchadm_core::libraries::{FactsCache, LibraryTree, Loader};
-use patchadm_core::operation::libraries::loader_settings;
-use patchadm_core::operation::libraries::scan::{LibraryScan, ScanRequest};
+use patchadm_core::operation::libraries::{LibraryScan, ScanRequest, loader_settings};
 use patchadm_core::path_glob::PathGlob;
 use patchadm_rootfs::{Root, Timestamp};
 use patchadm_svr4::package::ObjectPath;

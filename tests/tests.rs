@@ -52,6 +52,8 @@ mod closed_trees;
 mod command_line;
 /// Undo data that is given up.
 mod commit;
+/// Libraries and programs made by the compiler of the machine.
+mod compiled;
 /// What shells complete.
 mod completions;
 /// Control characters in names and texts.
@@ -142,6 +144,16 @@ mod installf_in_run;
 mod interrupted_classic_runs;
 /// Scripts that ask, and who answers.
 mod interviews;
+/// Libraries that stay for those who need them.
+mod kept_libraries;
+/// Random updates and backouts, held against a plain model.
+mod kept_model;
+/// Three updates, backed out in every order.
+mod kept_orders;
+/// What is told of libraries that are kept.
+mod kept_queries;
+/// The same with a real library and its program.
+mod kept_real_case;
 /// Keys, and patches that are signed.
 mod keys;
 /// Which class action scripts `scripts=known` lets run.

@@ -5,11 +5,13 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::{Row, command_of, last_line, type_it, until_accepted};
 use crate::delivery::Patch;
+use crate::elf_sample::Sample;
 use crate::mounts::Mounted;
 use crate::packages::Package;
 use crate::scenario::Scenario;
 
 pub(super) const ROWS: &[Row] = &[
+    ("Reason::LibrariesLost", libraries_lost),
     ("Reason::Edited", edited),
     ("Reason::KeepWithoutUndo", keep_without_undo),
     ("Reason::Required", required),
@@ -514,4 +516,19 @@ fn stale_save() {
 fn a_command_names_the_root_in_the_words_of_a_shell() {
     let said = "back it out first: `patchadm -R '/a b' remove PATCH`";
     assert_eq!(command_of(said, &[("PATCH", "1-01")]), "patchadm -R '/a b' remove 1-01");
+}
+
+/// A library that a program needs; its loss is accepted by the option that is named.
+fn libraries_lost() {
+    let package = |name: &str| Package::new(name).param("BASEDIR", "/");
+    let library = Sample { soname: Some("libx.so.1"), ..Sample::default() }.bytes();
+    let sample = Sample { needed: &["libx.so.1"], interpreter: Some("/lib/ld.so"), ..Sample::default() };
+    let user = package("ACMEp").file("usr/bin/p", 0o755, sample.bytes());
+    let old = package("ACMEx").file("usr/lib/libx.so.1", 0o755, library);
+    let stage = Scenario::with(&[old, user]);
+    let patch = Patch::of("900-01", package("ACMEx").deletes(&["usr/lib/libx.so.1"]));
+    let add = |options: &str| format!("add {options} -R @ROOT@ {}", patch.directory(&stage).display());
+    let said = stage.run(&add("--shlibs stop")).fails(10);
+    let (_, option) = said.split_once("accept the loss with ").unwrap_or_else(|| panic!("{said}"));
+    assert_eq!(stage.run(&add(option.lines().next().unwrap().trim_end_matches('.'))).code, 0);
 }

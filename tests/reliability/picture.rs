@@ -251,6 +251,7 @@ pub(crate) fn strays(root: &Path) -> Vec<String> {
     let own = root.join("var/sadm/patchadm");
     let known = [
         "contents.stamp",
+        "elf.cache",
         "history",
         "journal",
         "ledger",
@@ -261,7 +262,10 @@ pub(crate) fn strays(root: &Path) -> Vec<String> {
         "stages",
         "unprivileged",
     ];
-    let is_known = |name: &String| known.contains(&&**name) || name.starts_with("journal.damaged-");
+    // A cache that was not finished goes with the next run that writes one.
+    let prefixes = ["journal.damaged-", ".elf-cache-"];
+    let is_known =
+        |name: &String| known.contains(&&**name) || prefixes.iter().any(|prefix| name.starts_with(prefix));
     let mut found: Vec<String> = names(&own).into_iter().filter(|name| !is_known(name)).collect();
     found.extend(names(&own.join("stage")));
     if let Ok(journal) = fs::read(own.join("journal")) {

@@ -35,6 +35,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps};
 use tempfile::TempDir;
 
 use crate::delivery::Patch;
+use crate::elf_sample::Sample;
 use crate::packages::Package;
 use crate::procedure_scripts::NOCHECK;
 use crate::reliability::promotions::{copy_stage, promote};
@@ -259,6 +260,70 @@ fn run_undone() -> Story {
     Story::of("undo", stage, Command::Undo)
 }
 
+/// A root whose policy keeps libraries: a library, a program made for it, and these patches applied; and where patches for
+/// the next library, for the next program, and with the first library again lie beside it.
+fn with_library(applied: &[usize]) -> (Scenario, [PathBuf; 3]) {
+    let stage = Scenario::in_memory();
+    stage.file("/var/sadm/install/admin/default", NOCHECK);
+    stage.file("/etc/patchadm/policy", "shlibs=keep\n");
+    let library = |name: &str| {
+        let bytes = Sample { soname: Some(name), ..Sample::default() }.bytes();
+        let directory = Package::new("ACMEx").directory("lib").directory("lib/deep");
+        directory
+            .file(&format!("lib/deep/{name}.0"), 0o755, bytes)
+            .symlink(&format!("lib/{name}"), &format!("deep/{name}.0"))
+    };
+    let program = |name: &str| {
+        let (needed, interpreter) = ([name], Some("/lib/ld.so"));
+        let sample =
+            Sample { needed: &needed, runpath: Some("/opt/ACMEx/lib"), interpreter, ..Sample::default() };
+        Package::new("ACMEp").file("bin/p", 0o755, sample.bytes())
+    };
+    stage.install(&library("libx.so.1"));
+    stage.install(&program("libx.so.1"));
+    let gone = ["lib/libx.so.1", "lib/deep/libx.so.1.0"];
+    let patches = [
+        Patch::of("100-01", library("libx.so.2").deletes(&gone)),
+        Patch::of("200-01", program("libx.so.2")),
+        Patch::of("300-01", library("libx.so.1")),
+    ];
+    for number in applied {
+        stage.patchadd("", &patches[*number]).ok();
+    }
+    let delivered = patches.each_ref().map(|patch| patch.directory(&stage));
+    (stage, delivered)
+}
+
+/// A library stays for a program that was made for it.
+fn library_kept() -> Story {
+    let (stage, [library, ..]) = with_library(&[]);
+    Story::of("keep a library", stage, apply(&[&library]))
+}
+
+/// The program comes for which the new library was made: the old one goes.
+fn library_dropped() -> Story {
+    let (stage, [_, program, _]) = with_library(&[0]);
+    Story::of("drop a kept library", stage, apply(&[&program]))
+}
+
+/// A patch brings a kept library itself.
+fn library_taken_over() -> Story {
+    let (stage, [.., again]) = with_library(&[0]);
+    Story::of("take a kept library over", stage, apply(&[&again]))
+}
+
+/// The library is backed out under the new program: the new one stays for that.
+fn library_backed_out() -> Story {
+    let (stage, _) = with_library(&[0, 1]);
+    Story::of("back out a library that is kept", stage, Command::BackOut(vec!["100-01".to_owned()]))
+}
+
+/// The new program is backed out: the library of the old one comes out of the undo archive.
+fn library_brought_back() -> Story {
+    let (stage, _) = with_library(&[0, 1]);
+    Story::of("bring back a kept library", stage, Command::BackOut(vec!["200-01".to_owned()]))
+}
+
 fn undo_data_given_up() -> Story {
     let (stage, _) = patched_with(&[&patch(), &second_patch()]);
     let ids = ["100-01", "200-01"].map(str::to_owned);
@@ -443,7 +508,7 @@ pub(crate) const OUTSIDE: &str = "undo";
 pub(crate) type Told = fn() -> Story;
 
 /// All stories without procedure scripts; the first four, one of each command.
-pub(crate) const STORIES: [Told; 15] = [
+pub(crate) const STORIES: [Told; 20] = [
     one_patch,
     backout,
     package_added,
@@ -459,6 +524,11 @@ pub(crate) const STORIES: [Told; 15] = [
     run_undone,
     undo_data_given_up,
     package_updated,
+    library_kept,
+    library_dropped,
+    library_taken_over,
+    library_backed_out,
+    library_brought_back,
 ];
 
 /// All of them, one after another.

@@ -47,6 +47,7 @@ const LINES: &[&str] = &[
     "diff --json -R @ROOT@ 100-01",
     "why --json -R @ROOT@ 100-01",
     "order --json -R @ROOT@ --stale --why",
+    "shlibs --json -R @ROOT@",
     "history --json -R @ROOT@",
     "verify --json -R @ROOT@",
     "verify --json --root @ROOT@",
