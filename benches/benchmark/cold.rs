@@ -68,7 +68,7 @@ pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut 
 }
 
 /// Writes everything to the disks, drops the page cache, and reads these programs into it again.
-fn drop_caches(programs: &[&OsStr]) -> Result<()> {
+pub(crate) fn drop_caches(programs: &[&OsStr]) -> Result<()> {
     rustix::fs::sync();
     fs::write(DROP, "3").with_context(|| DROP.to_owned())?;
     programs.iter().try_for_each(|program| {

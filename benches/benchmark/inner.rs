@@ -11,7 +11,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 
 use crate::measure::Usage;
-use crate::{codecs, floor, reader};
+use crate::{codecs, floor, libraries, reader};
 
 /// Runs the small program that the first argument names; false where it names none.
 pub(crate) fn run(arguments: &[OsString]) -> Result<bool> {
@@ -26,6 +26,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<bool> {
         "@floor-copy" => floor::copy_durably(path(0)?, path(1)?)?,
         "@read" => reader::read_all(path(0)?)?,
         "@codec" => codecs::run(&path(0)?.to_string_lossy(), path(1)?)?,
+        "@scan" => libraries::scan(path(0)?, path(1)?)?,
         other if other.starts_with('@') => bail!("there is no small program {other}"),
         _ => return Ok(false),
     }

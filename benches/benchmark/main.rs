@@ -3,7 +3,7 @@
 //! ```text
 //! cargo bench --bench benchmark                      everything; as root on ext4 and xfs images of its own
 //! cargo bench --bench benchmark -- apply reading     only these parts: apply, cold, growth, many, reading, family,
-//!                                                    making, stages, memory, codecs; and `million`, which must be named
+//!                                                    making, stages, libraries, memory, codecs; and `million`, which must be named
 //! cargo bench --bench benchmark -- --set system      only this data set: mixed, system, noise, trees; may be repeated
 //! cargo bench --bench benchmark -- --trees OLD NEW   two releases, each in a directory: the set trees, beside the others
 //! cargo bench --bench benchmark -- --branch RELEASE STABLE   directories of packages: `delta`, in the part making
@@ -66,6 +66,8 @@ mod inputs;
 mod interval;
 /// ELF, text, compressed.
 mod kinds;
+/// Libraries that stay, and for whom.
+mod libraries;
 /// Command lines.
 mod line;
 mod machine;
@@ -291,6 +293,9 @@ fn rest(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut Report) ->
     }
     if options.wants(Part::Stages) {
         stages::run(disk, inputs, options, report)?;
+    }
+    if options.wants(Part::Libraries) {
+        libraries::run(disk, options, report)?;
     }
     if options.wants(Part::Memory) {
         memory::run(disk, options, report)?;

@@ -25,6 +25,8 @@ pub(crate) enum Part {
     Making,
     /// A staged tree, promoted and taken back, beside cp and rsync.
     Stages,
+    /// Looking at all programs and libraries of a root, and deciding which libraries stay.
+    Libraries,
     /// Applying and backing out after the page cache was dropped, beside the floor.
     Cold,
     /// Memory for each object of installing, planning, applying, backing out and removing.

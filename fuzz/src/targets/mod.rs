@@ -9,10 +9,12 @@
 //! tables    files of lines: pkgmap, contents, prototype, depend, space …
 //! records   what the program writes for itself: journal, manifest, queue, history …
 //! archives  cpio, datastream, compress, and what a source makes of whole files
-//! making    releases of other formats, libraries, manifests, signatures, keys
+//! libraries programs and libraries: files, roots of them, what is known of them
+//! making    releases of other formats, manifests, signatures, keys
 //! ```
 
 mod archives;
+mod libraries;
 mod making;
 mod records;
 mod tables;
@@ -293,7 +295,34 @@ pub const TARGETS: &[Target] = &[
     target("bzip2", archives::container, &["BZh9", "1AY&SY", "\u{17}rE8P"]),
     target("xz", archives::container, &["7zXZ", "YZ", "\0\0", "\u{21}", "\u{1}"]),
     target("zstd", archives::container, &["\0\0\0\0", "\u{28}", "\u{1}"]),
-    target("elf", making::elf, &["\u{7f}ELF", "\0\0\0\0\0\0\0\0", "lib", ".so"]),
+    target("elf", libraries::elf, &["\u{7f}ELF", "\0\0\0\0\0\0\0\0", "lib", ".so"]),
+    target(
+        "libraries",
+        libraries::libraries,
+        &[
+            "f /",
+            "t /",
+            "l /",
+            "c /etc/ld.so.conf ",
+            "needed=",
+            "soname=",
+            "runpath=",
+            "$ORIGIN",
+            "$LIB",
+            "/..",
+            "interp=",
+            "include ",
+            "*",
+            ",",
+            "\n",
+            "ld-musl-x86_64.so.1",
+        ],
+    ),
+    target(
+        "facts_cache",
+        libraries::facts_cache,
+        &["patchadm-elf 1\n\0", "\"needed\":[", "null", "\0\0\0\0", "\n"],
+    ),
     target(
         "manifest",
         making::manifest,
