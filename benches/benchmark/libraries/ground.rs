@@ -202,13 +202,17 @@ fn size_of_program(path: &Path) -> Option<u64> {
     is_program.then(|| file.metadata().ok().map(|state| state.len())).flatten()
 }
 
-/// A library of the root that many need, relative to the root.
+/// A library of the root, relative to it: one that many need, else any.
 fn library(root: &Path) -> Result<String> {
-    let mut directories = vec![root.join("usr/lib")];
-    let own = fs::read_dir(root.join("usr/lib"))?.collect::<Result<Vec<_>, _>>()?;
-    directories.extend(own.iter().map(fs::DirEntry::path).filter(|path| path.is_dir()));
-    let all = LIBRARIES.iter().flat_map(|name| directories.iter().map(move |directory| directory.join(name)));
-    let found = all.filter_map(|path| path.canonicalize().ok()).find(|path| path.is_file());
-    let found = found.context("the root has none of the libraries that could be taken away")?;
-    Ok(found.strip_prefix(root.canonicalize()?)?.display().to_string())
+    let root = root.canonicalize()?;
+    let mut found = Found::default();
+    found.list(&root.join("usr/lib"))?;
+    let named = |name: &str, path: &Path| path.file_name().is_some_and(|own| own == name);
+    let wanted = LIBRARIES.iter().filter_map(|name| found.links.iter().find(|path| named(name, path)));
+    let wanted = wanted.filter_map(|path| path.canonicalize().ok());
+    let any = found.programs.iter().map(|(_, path)| path.clone());
+    let any = any.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().contains(".so")));
+    let chosen = wanted.chain(any).find(|path| path.starts_with(&root));
+    let chosen = chosen.context("the root has no library that could be taken away")?;
+    Ok(chosen.strip_prefix(root)?.display().to_string())
 }
