@@ -1,5 +1,6 @@
 //! The needs that a change leaves unmet, and those that it meets: each program as it loads now and as it loaded before.
 
+use std::cell::LazyCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -49,14 +50,19 @@ impl LibraryChange<'_> {
         let mut lost = Vec::new();
         for (index, object) in now.objects.iter().enumerate() {
             let path = &object.way.path;
-            let by_itself = alone(path);
+            let is_brought = self.brought.contains(path);
+            let by_itself = LazyCell::new(|| alone(path));
             for need in &object.needs {
-                let served = was.into_iter().chain(&by_itself).find_map(|was| served(was, path, need));
+                if !is_brought && is_met_as_before((now, index), need, was) {
+                    continue;
+                }
+                let served = was
+                    .and_then(|was| served(was, (index, path), need))
+                    .or_else(|| served(by_itself.as_ref()?, (0, path), need));
                 let lack = self.lack(now, index, need, served.as_ref());
-                let is_counted = served.as_ref().is_some_and(|served| served.lack.is_nothing())
-                    || self.brought.contains(path);
-                let is_known = self.unserved.contains(&(path.clone(), need.asked.clone()));
-                if !lack.is_nothing() && is_counted && !is_known {
+                let is_counted = is_brought || served.as_ref().is_some_and(|served| served.lack.is_nothing());
+                let is_known = || self.unserved.contains(&(path.clone(), need.asked.clone()));
+                if !lack.is_nothing() && is_counted && !is_known() {
                     let consumer = Consumer { path: path.clone(), source: ConsumerSource::File(need.source) };
                     let (name, served) = match served {
                         Some(served) => (served.name, Some(served.path)),
@@ -147,36 +153,57 @@ impl CountedNeed {
 /// What serves a need of a loading.
 pub(super) struct Served {
     pub(super) name: String,
-    pub(super) index: usize,
-    pub(super) path: ObjectPath,
-    pub(super) file: Arc<LibraryFile>,
-    pub(super) lack: Lack,
+    path: ObjectPath,
+    file: Arc<LibraryFile>,
+    lack: Lack,
+}
+
+/// Finds the same need of the same object in another loading: the object, and the need. `index` is the place of the object
+/// in the first loading, and in most others too.
+pub(super) fn counterpart<'l>(
+    loading: &'l Loading,
+    (index, consumer): (usize, &ObjectPath),
+    need: &Need,
+) -> Option<(&'l LoadedObject, &'l Need)> {
+    let is_same = |object: &&LoadedObject| object.way.path == *consumer;
+    let object = loading.objects.get(index).filter(is_same);
+    let object = object.or_else(|| loading.objects.iter().find(is_same))?;
+    let same = object.needs.iter().find(|other| other.asked == need.asked && other.source == need.source);
+    Some((object, same?))
 }
 
 /// Finds what serves the same need of the same object in another loading.
-pub(super) fn served(loading: &Loading, consumer: &ObjectPath, need: &Need) -> Option<Served> {
-    let object = loading.objects.iter().find(|object| object.way.path == *consumer)?;
-    let same = object.needs.iter().find(|other| other.asked == need.asked && other.source == need.source)?;
-    let index = same.found?;
-    let library = loading.objects.get(index)?;
+fn served(loading: &Loading, consumer: (usize, &ObjectPath), need: &Need) -> Option<Served> {
+    let (object, same) = counterpart(loading, consumer, need)?;
+    let library = loading.objects.get(same.found?)?;
     let versions = missing_versions(object.way.file.as_ref(), &same.name, library.way.file.as_ref());
     let lack = Lack { versions, ..Lack::default() };
-    let name = same.name.clone();
-    Some(Served { name, index, path: library.way.path.clone(), file: library.way.file.clone(), lack })
+    let (name, path, file) = (same.name.clone(), library.way.path.clone(), library.way.file.clone());
+    Some(Served { name, path, file, lack })
+}
+
+/// Tells whether the same file serves the same need of the same file as before, or nothing as before: then nothing is lost.
+fn is_met_as_before((now, index): (&Loading, usize), need: &Need, was: Option<&Loading>) -> bool {
+    let Some(object) = now.objects.get(index) else { return false };
+    let before = was.and_then(|was| Some((was, counterpart(was, (index, &object.way.path), need)?)));
+    let Some((was, (consumer, same))) = before else { return false };
+    let file =
+        |loading: &Loading, found: Option<usize>| Some(Arc::as_ptr(&loading.objects.get(found?)?.way.file));
+    Arc::ptr_eq(&consumer.way.file, &object.way.file) && file(was, same.found) == file(now, need.found)
 }
 
 /// The needs of a program that were not met in one loading and are met in another: consumer and name.
 fn newly_served_in(was: &Loading, now: &Loading) -> Vec<(ObjectPath, String)> {
-    let needs = was.objects.iter().flat_map(|object| object.needs.iter().map(move |need| (object, need)));
-    let unmet = needs.filter_map(|(object, need)| {
+    let objects = was.objects.iter().enumerate();
+    let needs =
+        objects.flat_map(|(index, object)| object.needs.iter().map(move |need| (index, object, need)));
+    let unmet = needs.filter(|(_, object, need)| !is_served(was, object, need));
+    let served = unmet.filter_map(|(index, object, need)| {
         let consumer = &object.way.path;
-        if is_served(was, object, need) {
-            return None;
-        }
-        let served = served(now, consumer, need)?;
+        let served = served(now, (index, consumer), need)?;
         served.lack.is_nothing().then(|| (consumer.clone(), need.asked.clone()))
     });
-    unmet.collect()
+    served.collect()
 }
 
 /// Tells whether a need of a loaded object is met, with every version that it asks for.

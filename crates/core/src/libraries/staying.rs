@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::change::{Consumer, ConsumerSource, LibraryChange, Obstacle};
 use super::concerned::starting_points;
 use super::loading::{Loader, Loading};
-use super::lost_needs::{CountedNeed, is_served, missing_versions, served};
+use super::lost_needs::{CountedNeed, counterpart, is_served, missing_versions};
 use super::settings::LoaderSettings;
 use super::tree::LibraryTree;
 use patchadm_svr4::package::ObjectPath;
@@ -20,8 +20,13 @@ impl LibraryChange<'_> {
         let tree = self.with(|path| !obstacles.contains_key(path));
         let mut loader = Loader::new(&tree, self.settings);
         let mut kept: BTreeMap<ObjectPath, BTreeSet<Consumer>> = BTreeMap::new();
+        let mut loaded: Option<(&ObjectPath, Loading)> = None;
         for need in lost {
-            let Some(loading) = loader.load(&need.start) else { continue };
+            // They are sorted by program.
+            if loaded.as_ref().is_none_or(|(start, _)| **start != need.start) {
+                loaded = loader.load(&need.start).map(|loading| (&need.start, loading));
+            }
+            let Some((_, loading)) = &loaded else { continue };
             let found =
                 loading.objects.iter().enumerate().find(|(_, object)| object.way.path == need.consumer.path);
             let index = found.and_then(|(_, object)| object.needs.iter().find(|other| need.is(other))?.found);
@@ -34,7 +39,7 @@ impl LibraryChange<'_> {
                 })
             };
             if let Some(index) = index.filter(serves) {
-                self.keep_with_needs((&loading, index), &need.consumer, obstacles, &mut kept);
+                self.keep_with_needs((loading, index), &need.consumer, obstacles, &mut kept);
             }
         }
         for (path, consumers) in self.others.iter().filter(|(path, _)| tree.file_at(path).is_some()) {
@@ -108,11 +113,16 @@ fn misled_from(
     let (mut with, mut without) = (Loader::new(with, settings), Loader::new(without, settings));
     let mut misled: BTreeMap<ObjectPath, BTreeSet<ObjectPath>> = BTreeMap::new();
     for path in starts {
-        let (Some(with), Some(without)) = (with.load(path), without.load(path)) else { continue };
-        for object in &without.objects {
+        let Some(with) = with.load(path) else { continue };
+        if !with.objects.iter().any(|object| is_kept(&object.way.path)) {
+            continue;
+        }
+        let Some(without) = without.load(path) else { continue };
+        for (index, object) in without.objects.iter().enumerate() {
             for need in object.needs.iter().filter(|need| is_served(&without, object, need)) {
-                let other = served(&with, &object.way.path, need);
-                let found = other.and_then(|other| with.objects.get(other.index)).map(|found| &found.way);
+                let other = counterpart(&with, (index, &object.way.path), need);
+                let found =
+                    other.and_then(|(_, other)| with.objects.get(other.found?)).map(|found| &found.way);
                 if let Some(way) = found.filter(|way| is_kept(&way.path)) {
                     misled.entry(way.path.clone()).or_default().insert(object.way.path.clone());
                 }
