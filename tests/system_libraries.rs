@@ -13,7 +13,7 @@ use patchadm_core::elf::{self, ElfFacts, FilePieces};
 use patchadm_core::libraries::{FactsCache, LibraryTree, Loader};
 use patchadm_core::operation::libraries::{LibraryScan, ScanRequest, loader_settings};
 use patchadm_core::path_glob::PathGlob;
-use patchadm_rootfs::{Root, Timestamp};
+use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 
 use crate::reliability::{figures, is_whole};
@@ -34,9 +34,7 @@ fn scan() -> LibraryScan {
     let others = top.filter(|name| !TOPS.contains(&name.as_str()));
     let skip: Vec<PathGlob> = others.map(|name| PathGlob::parse(&format!("/{name}")).unwrap()).collect();
     let known = FactsCache::default();
-    let began = Timestamp { seconds: 0, nanoseconds: 0 };
-    let request =
-        ScanRequest { root: &root, skip: &skip, scan: &[], known: &known, began, interrupt: &|| None };
+    let request = ScanRequest { root: &root, skip: &skip, scan: &[], known: &known, interrupt: &|| None };
     request.scan().unwrap()
 }
 

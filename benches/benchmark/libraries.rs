@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use patchadm_core::libraries::FactsCache;
 use patchadm_core::operation::libraries::ScanRequest;
-use patchadm_rootfs::{Root, Timestamp};
+use patchadm_rootfs::Root;
 
 use crate::cold::drop_caches;
 use crate::disk::Disk;
@@ -142,15 +142,7 @@ pub(crate) fn scan(root: &Path, cache: &Path) -> Result<()> {
     let root = Root::open(root)?;
     let known = FactsCache::parse(&fs::read(cache).unwrap_or_default());
     let read = began.elapsed();
-    let began_at = Timestamp { seconds: 0, nanoseconds: 0 };
-    let request = ScanRequest {
-        root: &root,
-        skip: &[],
-        scan: &[],
-        known: &known,
-        began: began_at,
-        interrupt: &|| None,
-    };
+    let request = ScanRequest { root: &root, skip: &[], scan: &[], known: &known, interrupt: &|| None };
     let scan = request.scan()?;
     println!(
         "{} programs and libraries, {} known; {read:?} for the cache, {:?} in all",

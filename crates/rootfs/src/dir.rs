@@ -7,7 +7,9 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{ObjectStatus, Result, Root, RootError, again, each_entry, optional};
+use super::{
+    FileType, ObjectStatus, Result, Root, RootError, again, each_entry, each_entry_from_here, optional,
+};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::package::rule::holds;
 
@@ -111,6 +113,26 @@ impl Dir {
     pub fn names_that_are(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Vec<u8>>> {
         let entries = self.entries_that_are(wanted)?;
         Ok(entries.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// Returns the names in a directory that was just opened, sorted, each with its type where the listing says it. Only the
+    /// first call tells them.
+    pub fn first_listing(&mut self) -> Result<Vec<(Vec<u8>, Option<FileType>)>> {
+        use rustix::fs::FileType as Listed;
+        let mut found = Vec::new();
+        each_entry_from_here(&self.fd, |name, listed| {
+            let known = match listed {
+                Listed::Directory => Some(FileType::Directory),
+                Listed::RegularFile => Some(FileType::Regular),
+                Listed::Symlink => Some(FileType::Symlink),
+                _ => None,
+            };
+            found.push((name.to_vec(), known));
+            Ok(())
+        })
+        .map_err(|errno| self.error("list", b"", errno))?;
+        found.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(found)
     }
 
     /// Returns the names, sorted, that are directories as far as the listing says. On a file system whose listings do not

@@ -57,7 +57,7 @@ pub(crate) use error::optional;
 pub use error::{Result, RootError};
 pub use file::WritableFile;
 pub use known::KnownFile;
-pub use listing::each_entry;
+pub use listing::{each_entry, each_entry_from_here};
 pub use live::{Digest, Inode, Live, LiveKind, Timestamp, Xattrs};
 pub use lock::{Lock, LockError, LockHolder};
 pub use look::StillFile;

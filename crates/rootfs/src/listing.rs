@@ -11,12 +11,20 @@ const BUFFER: usize = 32 << 10;
 /// the descriptor stands.
 pub fn each_entry(
     directory: impl AsFd,
-    mut visit: impl FnMut(&[u8], FileType) -> rustix::io::Result<()>,
+    visit: impl FnMut(&[u8], FileType) -> rustix::io::Result<()>,
 ) -> rustix::io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let own = super::again(|| rustix::fs::openat(&directory, ".", flags, Mode::empty()))?;
+    each_entry_from_here(own, visit)
+}
+
+/// Does the same from where the descriptor stands.
+pub fn each_entry_from_here(
+    directory: impl AsFd,
+    mut visit: impl FnMut(&[u8], FileType) -> rustix::io::Result<()>,
+) -> rustix::io::Result<()> {
     let mut buffer = Vec::with_capacity(BUFFER);
-    let mut entries = RawDir::new(own, buffer.spare_capacity_mut());
+    let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
     while let Some(entry) = entries.next() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();

@@ -156,23 +156,26 @@ fn scanned(ground: &RootAndPolicy, began: Timestamp, is_run: bool) -> Result<Sca
         skip: &ground.policy.shlib_skip,
         scan: &ground.policy.shlib_scan,
         known: &known,
-        began,
         interrupt: &|| None,
     };
-    let scan = request.scan().map_err(|error| match error {
+    let mut scan = request.scan().map_err(|error| match error {
         ScanError::Root(error) => Failure::Root(error),
         ScanError::Interrupted(signal) => Failure::BadFile(format!("interrupted by signal {signal}")),
     })?;
-    if is_run && scan.cache != known {
-        elf_cache::write(&ground.root, &scan.cache);
-    }
-    Ok(ScannedRoot {
-        tree: scan.tree,
+    let found = ScannedRoot {
+        tree: std::mem::take(&mut scan.tree),
         settings: Rc::new(loader_settings(&ground.root)),
         scanned: scan.scanned,
-        not_understood: Rc::new(scan.not_understood),
-        skipped: Rc::new(scan.skipped),
-    })
+        not_understood: Rc::new(std::mem::take(&mut scan.not_understood)),
+        skipped: Rc::new(std::mem::take(&mut scan.skipped)),
+    };
+    if is_run {
+        let cache = scan.into_cache(began);
+        if cache != known {
+            elf_cache::write(&ground.root, &cache);
+        }
+    }
+    Ok(found)
 }
 
 /// Reads symbols of files of a root, and of those that plans bring.

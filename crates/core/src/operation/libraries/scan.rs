@@ -63,8 +63,6 @@ pub struct ScanRequest<'a> {
     pub scan: &'a [ObjectPath],
     /// What is known of files.
     pub known: &'a FactsCache,
-    /// The moment at which the scan begins.
-    pub began: Timestamp,
     /// Asked between directories which signal wants this to end.
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
 }
@@ -80,8 +78,15 @@ pub struct LibraryScan {
     pub not_understood: Vec<(ObjectPath, String)>,
     /// Directories that were not entered, sorted.
     pub skipped: Vec<ObjectPath>,
-    /// What is known now.
-    pub cache: FactsCache,
+    known: Vec<(FileKey, Option<Arc<ElfFacts>>)>,
+    mounts: Vec<MountName>,
+}
+
+impl LibraryScan {
+    /// Returns what is known now of the files, for a scan that began at a moment.
+    pub fn into_cache(self, began: Timestamp) -> FactsCache {
+        FactsCache::new(self.mounts, self.known, began)
+    }
 }
 
 /// The reason a scan was given up.
@@ -113,6 +118,8 @@ enum Met {
 #[derive(Default)]
 struct Entered {
     met: Vec<Met>,
+    /// Files that are known as no programs and no libraries.
+    others: Vec<FileKey>,
     not_understood: Vec<(ObjectPath, String)>,
     skipped: Vec<ObjectPath>,
     next: Vec<NextDirectory>,
@@ -138,7 +145,7 @@ impl ScanRequest<'_> {
             level = entered.into_iter().flat_map(|entered| gathered.take(entered)).collect();
         }
         let mounts = scanner.mounts.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(gathered.finished(mounts, self.began))
+        Ok(gathered.finished(mounts))
     }
 }
 
@@ -167,29 +174,24 @@ impl Scanner<'_> {
 
     fn look_into(&self, directory: &NextDirectory, entered: &mut Entered) -> Result<(), RootError> {
         let NextDirectory { path, mount, .. } = directory;
-        let dir = self.request.root.dir(path)?;
-        let names = dir.names()?;
-        if self.is_foreign(&dir, &names)? {
+        let mut dir = self.request.root.dir(path)?;
+        let listing = dir.first_listing()?;
+        if self.is_foreign(&dir, &listing)? {
             entered.skipped.push(path.clone());
             return Ok(());
         }
-        let known = self.known_mount(*mount);
-        for name in names {
-            let Ok(path) = path.join(&name) else { continue };
-            // Who took it away after the listing took it away before it.
-            let Ok(Some(status)) = dir.look(&name) else { continue };
-            if self.is_skipped(&path) {
-                if status.file_type == FileType::Directory {
-                    entered.skipped.push(path);
-                }
+        let mount = (*mount, self.known_mount(*mount));
+        for (name, listed) in listing {
+            if listed == Some(FileType::Symlink) {
+                self.meet_link(&dir, &name, entered);
                 continue;
             }
+            // Who took it away after the listing took it away before it.
+            let Ok(Some(status)) = dir.look(&name) else { continue };
             match status.file_type {
-                FileType::Directory => self.go_on(directory, path, status, entered),
-                FileType::Symlink => {
-                    entered.met.extend(dir.read_link(&name).ok().map(|target| Met::Link(path, target)));
-                }
-                FileType::Regular => self.meet(&dir, &name, (path, status), (*mount, known), entered),
+                FileType::Directory => self.go_on(directory, &name, status, entered),
+                FileType::Symlink => self.meet_link(&dir, &name, entered),
+                FileType::Regular => self.meet(&dir, &name, &status, mount, entered),
                 _ => {}
             }
         }
@@ -197,8 +199,8 @@ impl Scanner<'_> {
     }
 
     /// Tells whether a directory is a root of its own, or a stage of ours.
-    fn is_foreign(&self, dir: &Dir, names: &[Vec<u8>]) -> Result<bool, RootError> {
-        let has = |name: &[u8]| names.binary_search_by(|known| known[..].cmp(name)).is_ok();
+    fn is_foreign(&self, dir: &Dir, listing: &[(Vec<u8>, Option<FileType>)]) -> Result<bool, RootError> {
+        let has = |name: &[u8]| listing.binary_search_by(|(known, _)| known[..].cmp(name)).is_ok();
         if *dir.path() == ObjectPath::root() || self.request.scan.contains(dir.path()) {
             return Ok(false);
         }
@@ -232,8 +234,19 @@ impl Scanner<'_> {
             || request.skip.iter().any(|glob| glob.names(path))
     }
 
-    /// Plans to enter a directory, unless its file system is not entered.
-    fn go_on(&self, above: &NextDirectory, path: ObjectPath, status: ObjectStatus, entered: &mut Entered) {
+    fn meet_link(&self, dir: &Dir, name: &[u8], entered: &mut Entered) {
+        let path = dir.path().join(name).ok().filter(|path| !self.is_skipped(path));
+        let target = path.and_then(|path| Some((path, dir.read_link(name).ok()?)));
+        entered.met.extend(target.map(|(path, target)| Met::Link(path, target)));
+    }
+
+    /// Plans to enter a directory, unless it is not entered.
+    fn go_on(&self, above: &NextDirectory, name: &[u8], status: ObjectStatus, entered: &mut Entered) {
+        let Ok(path) = above.path.join(name) else { return };
+        if self.is_skipped(&path) {
+            entered.skipped.push(path);
+            return;
+        }
         if status.mount == above.status.mount && status.file_system == above.status.file_system {
             entered.next.push(NextDirectory { path, status, mount: above.mount });
             return;
@@ -264,14 +277,20 @@ impl Scanner<'_> {
         &self,
         dir: &Dir,
         name: &[u8],
-        (path, status): (ObjectPath, ObjectStatus),
+        status: &ObjectStatus,
         (mount, known): (u32, Option<u32>),
         entered: &mut Entered,
     ) {
+        let cached = known.and_then(|known| self.request.known.file(&FactsCache::key(known, status)?));
+        let key = FactsCache::key(mount, status);
+        if cached == Some(None) {
+            // Wherever it is, it loads nothing and nobody loads it.
+            entered.others.extend(key);
+            return;
+        }
+        let Some(path) = dir.path().join(name).ok().filter(|path| !self.is_skipped(path)) else { return };
         let inode = (mount, status.inode.number);
-        let cached = known.and_then(|known| self.request.known.file(&FactsCache::key(known, &status)?));
         if let Some(facts) = cached {
-            let key = FactsCache::key(mount, &status);
             entered.met.push(Met::File { path, inode, key, facts: facts.cloned() });
             return;
         }
@@ -325,19 +344,19 @@ struct Gathered {
     scan: LibraryScan,
     /// The files by mount and inode: two names of one share it.
     files: HashMap<(u32, u64), Arc<LibraryFile>>,
-    known: Vec<(FileKey, Option<Arc<ElfFacts>>)>,
 }
 
 impl Gathered {
     /// Takes what one directory came to; returns the directories in it.
     fn take(&mut self, entered: Entered) -> Vec<NextDirectory> {
+        self.scan.known.extend(entered.others.into_iter().map(|key| (key, None)));
         self.scan.not_understood.extend(entered.not_understood);
         self.scan.skipped.extend(entered.skipped);
         for met in entered.met {
             match met {
                 Met::Link(path, target) => self.scan.tree.put_link(path, &target),
                 Met::File { path, inode, key, facts } => {
-                    self.known.extend(key.map(|key| (key, facts.clone())));
+                    self.scan.known.extend(key.map(|key| (key, facts.clone())));
                     let Some(facts) = facts else { continue };
                     self.scan.scanned += 1;
                     let file =
@@ -349,11 +368,11 @@ impl Gathered {
         entered.next
     }
 
-    fn finished(self, mounts: Vec<MountName>, began: Timestamp) -> LibraryScan {
+    fn finished(self, mounts: Vec<MountName>) -> LibraryScan {
         let mut scan = self.scan;
         scan.not_understood.sort();
         scan.skipped.sort();
-        scan.cache = FactsCache::new(mounts, self.known, began);
+        scan.mounts = mounts;
         scan
     }
 }

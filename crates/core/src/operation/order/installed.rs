@@ -17,7 +17,7 @@ use crate::operation::libraries::{ScanRequest, known_files, loader_settings};
 use crate::operation::session::must_have_database;
 use crate::order::DependencyGraph;
 use crate::policy::Policy;
-use patchadm_rootfs::{Root, Timestamp};
+use patchadm_rootfs::Root;
 use patchadm_svr4::format::depend::Depend;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
@@ -94,9 +94,9 @@ fn order_of_packages(
     question: &OrderQuestion,
     interrupt: &(dyn Fn() -> Option<i32> + Sync),
 ) -> Result<OrderAnswer, OrderError> {
-    let (known, began) = (known_files(root), Timestamp::whole(0));
+    let known = known_files(root);
     let Policy { shlib_skip, shlib_scan, .. } = policy::of_root(root).map_err(Failure::from)?;
-    let request = ScanRequest { root, skip: &shlib_skip, scan: &shlib_scan, known: &known, began, interrupt };
+    let request = ScanRequest { root, skip: &shlib_skip, scan: &shlib_scan, known: &known, interrupt };
     let scan = request.scan()?;
     let read: PackageRecordsRead = read_consistently(root, |view| {
         let packages = depending_packages(view)?;

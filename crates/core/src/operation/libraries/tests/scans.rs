@@ -33,7 +33,7 @@ fn scan(root: &Root) -> LibraryScan {
 }
 
 fn scan_with(root: &Root, known: &FactsCache) -> LibraryScan {
-    ScanRequest { root, skip: &[], scan: &[], known, began: LATER, interrupt: &|| None }.scan().unwrap()
+    ScanRequest { root, skip: &[], scan: &[], known, interrupt: &|| None }.scan().unwrap()
 }
 
 fn not_understood(scan: &LibraryScan) -> Vec<String> {
@@ -147,11 +147,13 @@ fn a_cache_is_believed_only_while_it_is_whole_and_private_and_the_files_are_the_
     let (dir, root) = root();
     fs::create_dir_all(dir.path().join("var/sadm/patchadm")).unwrap();
     let first = scan(&root);
-    elf_cache::write(&root, &first.cache);
+    let found = files(&first);
+    let written = first.into_cache(LATER);
+    elf_cache::write(&root, &written);
     let known = elf_cache::read(&root);
-    assert_eq!(known, first.cache);
+    assert_eq!(known, written);
     // What is known is not read again: a file that says nothing else by its status is believed to be the same.
-    assert_eq!(files(&scan_with(&root, &known)), files(&first));
+    assert_eq!(files(&scan_with(&root, &known)), found);
     put(dir.path(), "usr/lib/libgood.so.1", b"no library any more");
     assert_eq!(files(&scan_with(&root, &known)), [""; 0]);
 
