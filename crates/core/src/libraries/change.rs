@@ -56,6 +56,11 @@ pub enum Obstacle {
 }
 
 impl Obstacle {
+    /// Tells whether somebody wants it so: nothing else stands in the way.
+    pub(super) const fn is_wish(self) -> bool {
+        matches!(self, Self::Forbidden | Self::NotAsked)
+    }
+
     /// The word that reports have for it.
     pub const fn word(self) -> &'static str {
         match self {

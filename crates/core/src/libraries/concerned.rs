@@ -14,55 +14,34 @@ use super::settings::LoaderSettings;
 use super::tree::{LibraryFile, LibraryTree};
 use patchadm_svr4::package::ObjectPath;
 
-/// Who is looked at, sorted.
-#[derive(Debug, Default)]
-pub(super) struct Concerned {
-    /// Programs of the tree after the change, and libraries that no program loads there.
-    pub(super) after: BTreeSet<ObjectPath>,
-    /// The same of the tree before; none where nothing is kept already, because then nobody asks.
-    pub(super) before: BTreeSet<ObjectPath>,
-}
-
 /// Files, by identity.
 type Files = HashSet<*const LibraryFile>;
 
-impl Concerned {
-    /// Finds out whom a change concerns.
-    pub(super) fn of(change: &LibraryChange<'_>) -> Self {
-        let differences = differences(change);
-        let mut found = Self::default();
-        let mut same = SameAsBefore::default();
-        let mut loaded = Files::new();
-        let mut loader = Loader::noticing(change.after, change.settings, &differences);
-        for path in programs(change.after) {
-            let Some(loading) = loader.load(path) else { continue };
-            if loader.take_met() {
-                found.after.insert(path.clone());
-            } else {
-                same.starts.insert(path);
-                same.loaded.extend(files(&loading));
-            }
-            loaded.extend(files(&loading));
+/// Returns whom a change concerns: programs of the tree after it, and libraries that no program loads there.
+pub(super) fn concerned(change: &LibraryChange<'_>) -> BTreeSet<ObjectPath> {
+    let differences = differences(change);
+    let mut found = BTreeSet::new();
+    let mut loaded = Files::new();
+    let mut loader = Loader::noticing(change.after, change.settings, &differences);
+    for path in programs(change.after) {
+        let Some(loading) = loader.load(path) else { continue };
+        if loader.take_met() {
+            found.insert(path.clone());
         }
-        for path in not_among(change.after, &loaded) {
-            if loader.load(path).is_some() && loader.take_met() {
-                found.after.insert(path.clone());
-            } else {
-                same.starts.insert(path);
-            }
-        }
-        if change.candidates.keys().any(|path| change.is_kept_already(path)) {
-            found.before = same.concerned_before(change, &differences);
-        }
-        found
+        loaded.extend(files(&loading));
     }
+    for path in not_among(change.after, &loaded) {
+        if loader.load(path).is_some() && loader.take_met() {
+            found.insert(path.clone());
+        }
+    }
+    found
+}
 
-    /// Takes all programs, and all libraries that no program loads.
-    #[cfg(test)]
-    pub(super) fn everybody(change: &LibraryChange<'_>) -> Self {
-        let all = |tree| starting_points(tree, change.settings);
-        Self { after: all(change.after), before: all(change.before) }
-    }
+/// Returns everybody, whether a change concerns him or not.
+#[cfg(test)]
+pub(super) fn everybody(change: &LibraryChange<'_>) -> BTreeSet<ObjectPath> {
+    starting_points(change.after, change.settings)
 }
 
 /// Returns all programs of a tree, and the libraries that no program loads.
@@ -73,36 +52,6 @@ pub(super) fn starting_points(tree: &LibraryTree, settings: &LoaderSettings) -> 
         loaded.extend(files(&loading));
     }
     programs(tree).chain(not_among(tree, &loaded)).cloned().collect()
-}
-
-/// What is the same before a change and after it.
-#[derive(Default)]
-struct SameAsBefore<'t> {
-    starts: HashSet<&'t ObjectPath>,
-    /// What the programs among them load.
-    loaded: Files,
-}
-
-impl SameAsBefore<'_> {
-    fn concerned_before(
-        mut self,
-        change: &LibraryChange<'_>,
-        differences: &Differences,
-    ) -> BTreeSet<ObjectPath> {
-        let mut concerned = BTreeSet::new();
-        let mut loader = Loader::noticing(change.before, change.settings, differences);
-        for path in programs(change.before).filter(|path| !self.starts.contains(*path)) {
-            self.loaded.extend(loader.load(path).iter().flat_map(files));
-            concerned.insert(path.clone());
-        }
-        loader.take_met();
-        for path in not_among(change.before, &self.loaded).filter(|path| !self.starts.contains(*path)) {
-            if loader.load(path).is_some() && loader.take_met() {
-                concerned.insert(path.clone());
-            }
-        }
-        concerned
-    }
 }
 
 /// The paths at which the trees of a change differ, with and without candidates.

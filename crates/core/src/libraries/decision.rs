@@ -7,8 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::concerned::Concerned;
-use super::loading::Loader;
+use super::concerned::concerned;
+#[cfg(test)]
+use super::concerned::everybody;
 use super::lost_needs::CountedNeed;
 use patchadm_svr4::package::ObjectPath;
 
@@ -51,69 +52,128 @@ pub struct LibraryDecision {
     pub served: BTreeSet<(ObjectPath, String)>,
 }
 
+/// Whom a decision looks at, sorted: programs of the tree after the change, and libraries that no program loads there.
+type StartingPoints = fn(&LibraryChange<'_>) -> BTreeSet<ObjectPath>;
+
+/// What stays, with those who need it, and why the rest cannot.
+struct Staying {
+    kept: BTreeMap<ObjectPath, BTreeSet<Consumer>>,
+    obstacles: BTreeMap<ObjectPath, Obstacle>,
+}
+
 impl LibraryChange<'_> {
     /// Decides what stays.
     pub fn decide(&self) -> LibraryDecision {
-        self.decide_for(&Concerned::of(self))
+        self.decide_among(concerned)
     }
 
     /// Decides by looking at every program, whether the change concerns it or not.
     #[cfg(test)]
     pub(super) fn decide_plainly(&self) -> LibraryDecision {
-        self.decide_for(&Concerned::everybody(self))
+        self.decide_among(everybody)
     }
 
-    fn decide_for(&self, concerned: &Concerned) -> LibraryDecision {
-        let (lost, newly_served) = self.changed_needs(&concerned.after);
+    fn decide_among(&self, starts: StartingPoints) -> LibraryDecision {
+        let needed_before = self.needed_before(starts);
+        let starts = starts(self);
+        let (lost, served) = self.changed_needs(&starts);
         let obstacles = self.candidates.iter();
-        let mut obstacles: BTreeMap<ObjectPath, Obstacle> =
+        let obstacles: BTreeMap<ObjectPath, Obstacle> =
             obstacles.filter_map(|(path, candidate)| Some((path.clone(), candidate.obstacle?))).collect();
-        let kept = loop {
-            let kept = self.reachable(&lost, &obstacles);
-            let shadows = self.shadowing(&concerned.after, &kept);
-            if shadows.is_empty() {
-                break kept;
-            }
-            obstacles.extend(shadows.into_iter().map(|path| (path, Obstacle::Shadows)));
-        };
-        let needed_before = self.needed_before(&concerned.before);
-        let decision = self.finished(&lost, kept, (&obstacles, &needed_before));
-        LibraryDecision { served: newly_served, ..decision }
+        let staying = self.staying(&lost, &starts, obstacles);
+        let is_kept = |path: &ObjectPath| staying.kept.contains_key(path);
+        let unmet = lost.iter().filter(|need| !need.served.as_ref().is_some_and(is_kept));
+        let unmet = unmet.cloned().chain(self.lost_by_staying(&lost, &staying.kept)).collect();
+        let mut unmet = self.with_candidates(unmet);
+        unmet.retain(|need| !need.served.as_ref().is_some_and(is_kept));
+        let (dropped, unneeded) = self.left_over(&staying, &needed_before);
+        let lost = self.told(&unmet, &lost, &starts, &staying);
+        LibraryDecision { kept: staying.kept, lost, dropped, unneeded, served }
     }
 
-    fn finished(
+    /// Finds what stays, with what stands in the way of the others: of some that is known, others are found out.
+    fn staying(
         &self,
         lost: &BTreeSet<CountedNeed>,
-        kept: BTreeMap<ObjectPath, BTreeSet<Consumer>>,
-        (obstacles, needed_before): (&BTreeMap<ObjectPath, Obstacle>, &BTreeSet<ObjectPath>),
-    ) -> LibraryDecision {
-        let is_kept = |need: &&CountedNeed| need.served.as_ref().is_some_and(|path| kept.contains_key(path));
-        let told = lost.iter().filter(|need| !is_kept(need)).map(|need| LostNeed {
+        starts: &BTreeSet<ObjectPath>,
+        mut obstacles: BTreeMap<ObjectPath, Obstacle>,
+    ) -> Staying {
+        loop {
+            let kept = self.reachable(lost, &obstacles);
+            let shadows = self.shadowing(starts, &kept);
+            if shadows.is_empty() {
+                return Staying { kept, obstacles };
+            }
+            obstacles.extend(shadows.into_iter().map(|path| (path, Obstacle::Shadows)));
+        }
+    }
+
+    /// What is kept already and nobody needs: what goes, and what stays until it is pruned. That goes which was needed
+    /// before, and what would be in the way.
+    fn left_over(
+        &self,
+        staying: &Staying,
+        needed_before: &BTreeSet<ObjectPath>,
+    ) -> (BTreeSet<ObjectPath>, BTreeSet<ObjectPath>) {
+        let is_left = |path: &&ObjectPath| self.is_kept_already(path) && !staying.kept.contains_key(*path);
+        let goes = |path: &ObjectPath| needed_before.contains(path) || staying.obstacles.contains_key(path);
+        self.candidates.keys().filter(is_left).cloned().partition(goes)
+    }
+
+    /// The needs that are lost, each with the reason.
+    fn told(
+        &self,
+        unmet: &BTreeSet<CountedNeed>,
+        lost: &BTreeSet<CountedNeed>,
+        starts: &BTreeSet<ObjectPath>,
+        staying: &Staying,
+    ) -> Vec<LostNeed> {
+        let of_files = unmet.iter().map(|need| LostNeed {
             name: need.name.clone(),
             consumer: need.consumer.clone(),
             library: need.served.clone(),
-            obstacle: need.served.as_ref().and_then(|path| obstacles.get(path).copied()),
+            obstacle: need.served.as_ref().and_then(|path| staying.obstacles.get(path).copied()),
             versions: need.lack.versions.clone(),
             symbols: need.lack.symbols.clone(),
         });
-        let told: BTreeSet<LostNeed> = told.chain(self.lost_to_others(&kept, obstacles)).collect();
-        let is_left = |(path, candidate): &(&ObjectPath, &Candidate)| {
-            candidate.origin == CandidateOrigin::Kept && !kept.contains_key(*path)
+        let mut told: BTreeSet<LostNeed> = of_files.chain(self.lost_to_others(staying)).collect();
+        if told.iter().any(|need| need.obstacle.is_some_and(Obstacle::is_wish)) {
+            told = self.with_lasting_reasons(told, lost, starts, staying);
+        }
+        told.into_iter().collect()
+    }
+
+    /// Says of what nobody asked to keep, or the patch forbids, what else stands in its way: who asks the next time does not
+    /// ask in vain.
+    fn with_lasting_reasons(
+        &self,
+        told: BTreeSet<LostNeed>,
+        lost: &BTreeSet<CountedNeed>,
+        starts: &BTreeSet<ObjectPath>,
+        staying: &Staying,
+    ) -> BTreeSet<LostNeed> {
+        let mut lasting = staying.obstacles.clone();
+        lasting.retain(|_, obstacle| !obstacle.is_wish());
+        let asked = self.staying(lost, starts, lasting);
+        let reason = |need: LostNeed| {
+            let library = need.library.as_ref().filter(|path| !asked.kept.contains_key(*path));
+            let is_wish = need.obstacle.is_some_and(Obstacle::is_wish);
+            match library.filter(|_| is_wish) {
+                Some(path) => {
+                    let obstacle = asked.obstacles.get(path).copied().unwrap_or(Obstacle::PathTaken);
+                    LostNeed { obstacle: Some(obstacle), ..need }
+                }
+                None => need,
+            }
         };
-        let left = self.candidates.iter().filter(is_left).map(|(path, _)| path.clone());
-        let (dropped, unneeded) = left.partition(|path| needed_before.contains(path));
-        LibraryDecision { lost: told.into_iter().collect(), dropped, unneeded, kept, served: BTreeSet::new() }
+        told.into_iter().map(reason).collect()
     }
 
     /// The needs of others that do not stay: of processes, and those that the policy names.
-    fn lost_to_others(
-        &self,
-        kept: &BTreeMap<ObjectPath, BTreeSet<Consumer>>,
-        obstacles: &BTreeMap<ObjectPath, Obstacle>,
-    ) -> Vec<LostNeed> {
+    fn lost_to_others(&self, staying: &Staying) -> Vec<LostNeed> {
         let gone = self.others.iter().filter(|(path, _)| {
             let origin = self.candidates.get(*path).map(|candidate| candidate.origin);
-            origin == Some(CandidateOrigin::TakenAway) && !kept.contains_key(*path)
+            origin == Some(CandidateOrigin::TakenAway) && !staying.kept.contains_key(*path)
         });
         let lost = gone.flat_map(|(path, consumers)| {
             let soname = self.before.file_at(path).and_then(|file| file.facts.soname.clone());
@@ -122,7 +182,7 @@ impl LibraryChange<'_> {
                 name: name.clone(),
                 consumer: Consumer { path: other.path.clone(), source: ConsumerSource::Other(other.source) },
                 library: Some(path.clone()),
-                obstacle: obstacles.get(path).copied(),
+                obstacle: staying.obstacles.get(path).copied(),
                 versions: Vec::new(),
                 symbols: Vec::new(),
             })
@@ -130,21 +190,32 @@ impl LibraryChange<'_> {
         lost.collect()
     }
 
-    /// What was kept before the change and reached from somebody who is not kept himself.
-    fn needed_before(&self, starts: &BTreeSet<ObjectPath>) -> BTreeSet<ObjectPath> {
-        let mut needed = BTreeSet::new();
-        let is_kept = |path: &ObjectPath| self.is_kept_already(path);
-        if !self.candidates.keys().any(is_kept) {
-            return needed;
+    /// What was kept before the change and somebody needed who is not kept himself.
+    fn needed_before(&self, starts: StartingPoints) -> BTreeSet<ObjectPath> {
+        let candidates: BTreeMap<ObjectPath, Candidate> = self
+            .candidates
+            .iter()
+            .filter(|(path, _)| self.is_kept_already(path))
+            .map(|(path, candidate)| (path.clone(), Candidate { obstacle: None, ..candidate.clone() }))
+            .collect();
+        if candidates.is_empty() {
+            return BTreeSet::new();
         }
-        let mut loader = Loader::new(self.before, self.settings);
-        for path in starts.iter().filter(|path| !is_kept(path)) {
-            let Some(loading) = loader.load(path) else { continue };
-            for way in loading.objects.iter().map(|object| &object.way) {
-                needed.extend(way.links.iter().chain([&way.path]).filter(|path| is_kept(path)).cloned());
-            }
+        let mut without = self.before.clone();
+        for path in candidates.keys() {
+            without.remove(path);
         }
-        needed.extend(self.others.keys().filter(|path| is_kept(path)).cloned());
-        needed
+        let is_candidate = |path: &&ObjectPath| candidates.contains_key(*path);
+        let others = self.others.iter().filter(|(path, _)| is_candidate(path));
+        let nothing = LibraryChange {
+            after: &without,
+            candidates: &candidates,
+            brought: &BTreeSet::new(),
+            unserved: &BTreeSet::new(),
+            others: &others.map(|(path, consumers)| (path.clone(), consumers.clone())).collect(),
+            ..*self
+        };
+        let (lost, _) = nothing.changed_needs(&starts(&nothing));
+        nothing.reachable(&lost, &BTreeMap::new()).into_keys().collect()
     }
 }

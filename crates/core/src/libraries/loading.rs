@@ -40,6 +40,16 @@ pub struct Need {
     pub found: Option<usize>,
 }
 
+impl Need {
+    /// Returns all names that would do for an object: a note may have several.
+    fn names<'n>(&'n self, object: &'n LoadedObject) -> &'n [String] {
+        let notes = object.way.file.facts.dlopen.iter();
+        let mut notes = notes.filter(|_| self.source == NeedSource::Dlopen);
+        let own = notes.find(|note| note.soname.first() == Some(&self.asked));
+        own.map_or(std::slice::from_ref(&self.name), |note| &note.soname)
+    }
+}
+
 /// An object of a loading.
 #[derive(Clone, Debug)]
 pub struct LoadedObject {
@@ -113,6 +123,22 @@ impl<'t> Loader<'t> {
         self.load_needs(&mut loading, 0);
         self.load_dlopened(&mut loading);
         Some(loading)
+    }
+
+    /// Finds what would meet a need of an object of a loading, maybe of another tree, if nothing were loaded yet: with
+    /// every version that it asks for. Returns the name too.
+    pub(super) fn find_serving(
+        &mut self,
+        loading: &Loading,
+        by: usize,
+        need: &Need,
+    ) -> Option<(String, Way)> {
+        let object = loading.objects.get(by)?;
+        let chain = loading.chain(by);
+        need.names(object).iter().find_map(|name| {
+            let way = self.search.find(&loading.kind, loading.machine, name, &chain)?.way;
+            object.way.file.versions_missing_in(&way.file, name).is_empty().then(|| (name.clone(), way))
+        })
     }
 
     /// Loads what the objects from an index on need, breadth first.

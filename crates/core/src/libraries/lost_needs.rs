@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::change::{Consumer, ConsumerSource, LibraryChange};
 use super::loading::{LoadedObject, Loader, Loading, Need};
-use super::tree::LibraryFile;
+use super::tree::{LibraryFile, Way};
 use patchadm_svr4::package::ObjectPath;
 
 impl LibraryChange<'_> {
@@ -56,20 +56,18 @@ impl LibraryChange<'_> {
                 if !is_brought && is_met_as_before((now, index), need, was) {
                     continue;
                 }
-                let served = was
-                    .and_then(|was| served(was, (index, path), need))
-                    .or_else(|| served(by_itself.as_ref()?, (0, path), need));
+                // Nobody served who is new.
+                let served = if is_brought {
+                    None
+                } else {
+                    let was = was.and_then(|was| served(was, (index, path), need));
+                    was.or_else(|| served(by_itself.as_ref()?, (0, path), need))
+                };
                 let lack = self.lack(now, index, need, served.as_ref());
-                let is_counted = is_brought || served.as_ref().is_some_and(|served| served.lack.is_nothing());
+                let is_counted = is_brought || served.as_ref().is_some_and(Served::is_whole);
                 let is_known = || self.unserved.contains(&(path.clone(), need.asked.clone()));
                 if !lack.is_nothing() && is_counted && !is_known() {
-                    let consumer = Consumer { path: path.clone(), source: ConsumerSource::File(need.source) };
-                    let (name, served) = match served {
-                        Some(served) => (served.name, Some(served.path)),
-                        None => (need.name.clone(), None),
-                    };
-                    let (start, asked) = (start.clone(), need.asked.clone());
-                    lost.push(CountedNeed { start, consumer, asked, name, served, lack });
+                    lost.push(CountedNeed::of((start, object), need, served, lack));
                 }
             }
         }
@@ -82,7 +80,7 @@ impl LibraryChange<'_> {
         let (Some(object), Some(library)) = (now.objects.get(index), now.objects.get(found)) else {
             return Lack::default();
         };
-        let versions = missing_versions(object.way.file.as_ref(), &need.name, library.way.file.as_ref());
+        let versions = object.way.file.versions_missing_in(&library.way.file, &need.name);
         let is_other = served.is_some_and(|served| !Arc::ptr_eq(&served.file, &library.way.file));
         let symbols = match served.filter(|_| is_other && versions.is_empty()) {
             Some(served) => self.missing_symbols(now, &object.way.file, &served.file),
@@ -144,18 +142,56 @@ pub(super) struct CountedNeed {
 }
 
 impl CountedNeed {
-    /// Tells whether it is this need of its consumer.
-    pub(super) fn is(&self, need: &Need) -> bool {
-        need.asked == self.asked && ConsumerSource::File(need.source) == self.consumer.source
+    pub(super) fn of(
+        (start, object): (&ObjectPath, &LoadedObject),
+        need: &Need,
+        served: Option<Served>,
+        lack: Lack,
+    ) -> Self {
+        let source = ConsumerSource::File(need.source);
+        let consumer = Consumer { path: object.way.path.clone(), source };
+        let (name, served) = match served {
+            Some(served) => (served.name, Some(served.path)),
+            None => (need.name.clone(), None),
+        };
+        let (start, asked) = (start.clone(), need.asked.clone());
+        Self { start, consumer, asked, name, served, lack }
+    }
+
+    /// Tells whether it is this need of this object.
+    pub(super) fn is_of(&self, object: &LoadedObject, need: &Need) -> bool {
+        need.asked == self.asked
+            && ConsumerSource::File(need.source) == self.consumer.source
+            && object.way.path == self.consumer.path
+    }
+
+    /// Finds it in a loading of its program: the consumer, and the need.
+    pub(super) fn in_loading<'l>(&self, loading: &'l Loading) -> Option<(&'l LoadedObject, &'l Need)> {
+        let object = loading.objects.iter().find(|object| object.way.path == self.consumer.path)?;
+        Some((object, object.needs.iter().find(|need| self.is_of(object, need))?))
     }
 }
 
 /// What serves a need of a loading.
 pub(super) struct Served {
     pub(super) name: String,
-    path: ObjectPath,
+    pub(super) path: ObjectPath,
     file: Arc<LibraryFile>,
     lack: Lack,
+}
+
+impl Served {
+    /// What serves a consumer under a name, with the versions of it that are missing.
+    pub(super) fn by(consumer: &LoadedObject, name: &str, library: &Way) -> Self {
+        let versions = consumer.way.file.versions_missing_in(&library.file, name);
+        let lack = Lack { versions, ..Lack::default() };
+        Self { name: name.to_owned(), path: library.path.clone(), file: library.file.clone(), lack }
+    }
+
+    /// Tells whether it has every version that is asked for.
+    pub(super) fn is_whole(&self) -> bool {
+        self.lack.is_nothing()
+    }
 }
 
 /// Finds the same need of the same object in another loading: the object, and the need. `index` is the place of the object
@@ -173,13 +209,9 @@ pub(super) fn counterpart<'l>(
 }
 
 /// Finds what serves the same need of the same object in another loading.
-fn served(loading: &Loading, consumer: (usize, &ObjectPath), need: &Need) -> Option<Served> {
+pub(super) fn served(loading: &Loading, consumer: (usize, &ObjectPath), need: &Need) -> Option<Served> {
     let (object, same) = counterpart(loading, consumer, need)?;
-    let library = loading.objects.get(same.found?)?;
-    let versions = missing_versions(object.way.file.as_ref(), &same.name, library.way.file.as_ref());
-    let lack = Lack { versions, ..Lack::default() };
-    let (name, path, file) = (same.name.clone(), library.way.path.clone(), library.way.file.clone());
-    Some(Served { name, path, file, lack })
+    Some(Served::by(object, &same.name, &loading.objects.get(same.found?)?.way))
 }
 
 /// Tells whether the same file serves the same need of the same file as before, or nothing as before: then nothing is lost.
@@ -201,7 +233,7 @@ fn newly_served_in(was: &Loading, now: &Loading) -> Vec<(ObjectPath, String)> {
     let served = unmet.filter_map(|(index, object, need)| {
         let consumer = &object.way.path;
         let served = served(now, (index, consumer), need)?;
-        served.lack.is_nothing().then(|| (consumer.clone(), need.asked.clone()))
+        served.is_whole().then(|| (consumer.clone(), need.asked.clone()))
     });
     served.collect()
 }
@@ -209,14 +241,6 @@ fn newly_served_in(was: &Loading, now: &Loading) -> Vec<(ObjectPath, String)> {
 /// Tells whether a need of a loaded object is met, with every version that it asks for.
 pub(super) fn is_served(loading: &Loading, object: &LoadedObject, need: &Need) -> bool {
     let library = need.found.and_then(|found| loading.objects.get(found));
-    library.is_some_and(|library| {
-        missing_versions(object.way.file.as_ref(), &need.name, library.way.file.as_ref()).is_empty()
-    })
-}
-
-/// The versions that a file needs of a library and that it does not define.
-pub(super) fn missing_versions(consumer: &LibraryFile, name: &str, library: &LibraryFile) -> Vec<String> {
-    let needed = consumer.facts.needs.iter().filter(|need| need.library == name && !need.is_weak);
-    let missing = needed.filter(|need| !library.facts.defines.contains(&need.version));
-    missing.map(|need| need.version.clone()).collect()
+    library
+        .is_some_and(|library| object.way.file.versions_missing_in(&library.way.file, &need.name).is_empty())
 }

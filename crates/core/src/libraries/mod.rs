@@ -12,7 +12,8 @@
 //! loading    one program with everything that it loads, in the order in which it loads it
 //! change     a change as the decision sees it: the trees, what may stay, who needs it
 //! differences, concerned   where its trees differ, and the programs that come there; the others load the same as before
-//! lost_needs, staying      what they need and have no more, and what of the old serves them
+//! lost_needs, lost_candidates, staying
+//!            what they need and have no more, and what of the old serves them
 //! decision   which libraries stay for whom when a change takes them away
 //! cache      what is known of the files of a root, so that the next scan reads only what has changed
 //! ```
@@ -23,6 +24,7 @@ mod concerned;
 pub mod decision;
 mod differences;
 mod loading;
+mod lost_candidates;
 mod lost_needs;
 mod machine;
 mod search;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::change::{Consumer, ConsumerSource, LibraryChange, Obstacle};
 use super::concerned::starting_points;
-use super::loading::{Loader, Loading};
-use super::lost_needs::{CountedNeed, counterpart, is_served, missing_versions};
+use super::loading::{Loader, Loading, Need};
+use super::lost_needs::{CountedNeed, counterpart, is_served};
 use super::settings::LoaderSettings;
 use super::tree::LibraryTree;
 use patchadm_svr4::package::ObjectPath;
@@ -17,7 +17,8 @@ impl LibraryChange<'_> {
         lost: &BTreeSet<CountedNeed>,
         obstacles: &BTreeMap<ObjectPath, Obstacle>,
     ) -> BTreeMap<ObjectPath, BTreeSet<Consumer>> {
-        let tree = self.with(|path| !obstacles.contains_key(path));
+        let wanted = self.wanted(lost, obstacles);
+        let tree = self.with(|path| wanted.contains(path));
         let mut loader = Loader::new(&tree, self.settings);
         let mut kept: BTreeMap<ObjectPath, BTreeSet<Consumer>> = BTreeMap::new();
         let mut loaded: Option<(&ObjectPath, Loading)> = None;
@@ -27,18 +28,18 @@ impl LibraryChange<'_> {
                 loaded = loader.load(&need.start).map(|loading| (&need.start, loading));
             }
             let Some((_, loading)) = &loaded else { continue };
-            let found =
-                loading.objects.iter().enumerate().find(|(_, object)| object.way.path == need.consumer.path);
-            let index = found.and_then(|(_, object)| object.needs.iter().find(|other| need.is(other))?.found);
+            // What the program does not load any more, because a candidate hides it, somebody may still open.
+            let is_hidden = need.in_loading(loading).is_none();
+            let alone = is_hidden.then(|| loader.load(&need.consumer.path)).flatten();
+            let loading = alone.as_ref().unwrap_or(loading);
+            let Some((object, other)) = need.in_loading(loading) else { continue };
             let serves = |index: &usize| {
                 let library = loading.objects.get(*index).map(|library| library.way.file.as_ref());
-                let consumer = found.map(|(_, object)| object.way.file.as_ref());
-                let both = consumer.zip(library);
-                both.is_some_and(|(consumer, library)| {
-                    missing_versions(consumer, &need.name, library).is_empty()
+                library.is_some_and(|library| {
+                    object.way.file.versions_missing_in(library, &need.name).is_empty()
                 })
             };
-            if let Some(index) = index.filter(serves) {
+            if let Some(index) = other.found.filter(serves) {
                 self.keep_with_needs((loading, index), &need.consumer, obstacles, &mut kept);
             }
         }
@@ -51,6 +52,44 @@ impl LibraryChange<'_> {
             }
         }
         kept
+    }
+
+    /// The candidates that meet a need, and those that meet what these need, over the tree that comes of it. What another
+    /// candidate would hide that nobody needs is found.
+    fn wanted(
+        &self,
+        lost: &BTreeSet<CountedNeed>,
+        obstacles: &BTreeMap<ObjectPath, Obstacle>,
+    ) -> BTreeSet<ObjectPath> {
+        let may_stay =
+            |path: &ObjectPath| self.candidates.contains_key(path) && !obstacles.contains_key(path);
+        let offered = self.with(may_stay);
+        let mut finder = Loader::new(&offered, self.settings);
+        let mut starts: BTreeMap<&ObjectPath, Vec<&CountedNeed>> = BTreeMap::new();
+        for path in self.others.keys().filter(|path| may_stay(path)) {
+            starts.insert(path, Vec::new());
+        }
+        let mut wanted: BTreeSet<ObjectPath> = starts.keys().copied().cloned().collect();
+        for need in lost {
+            starts.entry(&need.start).or_default().push(need);
+        }
+        loop {
+            let tree = self.with(|path| wanted.contains(path));
+            let mut loader = Loader::new(&tree, self.settings);
+            let mut more = BTreeSet::new();
+            for (start, lost) in &starts {
+                let Some(now) = loader.load(start) else { continue };
+                for (index, need) in open_needs(&now, lost, &wanted) {
+                    let way = finder.find_serving(&now, index, need).map(|(_, way)| way);
+                    let all = way.iter().flat_map(|way| way.links.iter().chain([&way.path]));
+                    more.extend(all.filter(|path| may_stay(path) && !wanted.contains(*path)).cloned());
+                }
+            }
+            if more.is_empty() {
+                return wanted;
+            }
+            wanted.append(&mut more);
+        }
     }
 
     /// Keeps a candidate that was found, the links on the way to it, and the candidates that it needs in turn. At the path
@@ -94,6 +133,22 @@ impl LibraryChange<'_> {
     }
 }
 
+/// The needs of a loading that are looked for: those that were lost, and those of what stays that nothing meets.
+fn open_needs<'l>(
+    now: &'l Loading,
+    lost: &[&CountedNeed],
+    staying: &BTreeSet<ObjectPath>,
+) -> Vec<(usize, &'l Need)> {
+    let objects = now.objects.iter().enumerate();
+    let needs =
+        objects.flat_map(|(index, object)| object.needs.iter().map(move |need| (index, object, need)));
+    let open = needs.filter(|(_, object, need)| {
+        staying.contains(&object.way.path) && !is_served(now, object, need)
+            || lost.iter().any(|lost| lost.is_of(object, need))
+    });
+    open.map(|(index, _, need)| (index, need)).collect()
+}
+
 /// Returns the kept libraries that somebody finds in the place of what serves him without them, each with who finds it.
 pub fn misled_by(
     with: &LibraryTree,
@@ -112,19 +167,27 @@ fn misled_from(
 ) -> BTreeMap<ObjectPath, BTreeSet<ObjectPath>> {
     let (mut with, mut without) = (Loader::new(with, settings), Loader::new(without, settings));
     let mut misled: BTreeMap<ObjectPath, BTreeSet<ObjectPath>> = BTreeMap::new();
-    for path in starts {
-        let Some(with) = with.load(path) else { continue };
+    let (mut next, mut known): (Vec<ObjectPath>, BTreeSet<ObjectPath>) =
+        (starts.iter().cloned().collect(), starts.clone());
+    while let Some(path) = next.pop() {
+        let Some(with) = with.load(&path) else { continue };
         if !with.objects.iter().any(|object| is_kept(&object.way.path)) {
             continue;
         }
-        let Some(without) = without.load(path) else { continue };
+        let Some(without) = without.load(&path) else { continue };
         for (index, object) in without.objects.iter().enumerate() {
+            let own = &object.way.path;
+            // Who finds a kept library in its place does not load it, but somebody may open it.
+            let is_left = !with.objects.iter().any(|other| other.way.path == *own);
+            if is_left && known.insert(own.clone()) {
+                next.push(own.clone());
+            }
             for need in object.needs.iter().filter(|need| is_served(&without, object, need)) {
-                let other = counterpart(&with, (index, &object.way.path), need);
+                let other = counterpart(&with, (index, own), need);
                 let found =
                     other.and_then(|(_, other)| with.objects.get(other.found?)).map(|found| &found.way);
                 if let Some(way) = found.filter(|way| is_kept(&way.path)) {
-                    misled.entry(way.path.clone()).or_default().insert(object.way.path.clone());
+                    misled.entry(way.path.clone()).or_default().insert(own.clone());
                 }
             }
         }

@@ -17,6 +17,16 @@ pub struct LibraryFile {
     pub facts: Arc<ElfFacts>,
 }
 
+impl LibraryFile {
+    /// Returns the versions that this file needs of a library of this name and that it does not define; weak ones are not
+    /// needed.
+    pub(super) fn versions_missing_in(&self, library: &Self, name: &str) -> Vec<String> {
+        let needed = self.facts.needs.iter().filter(|need| need.library == name && !need.is_weak);
+        let missing = needed.filter(|need| !library.facts.defines.contains(&need.version));
+        missing.map(|need| need.version.clone()).collect()
+    }
+}
+
 /// What a path of the tree is.
 #[derive(Clone, Debug)]
 enum Node {

@@ -14,7 +14,7 @@ use patchadm_svr4::package::ObjectPath;
 
 /// A root before and after a change, and what may stay.
 #[derive(Default)]
-struct Scene {
+pub(super) struct Scene {
     before: Root,
     after: LibraryTree,
     candidates: BTreeMap<ObjectPath, Candidate>,
@@ -40,34 +40,40 @@ impl SymbolSource for Symbols {
 
 impl Scene {
     /// A change that has not begun: nothing is taken away.
-    fn of(before: Root) -> Self {
+    pub(super) fn of(before: Root) -> Self {
         Self { after: before.tree.clone(), before, ..Self::default() }
     }
 
     /// The change takes an object away.
-    fn takes(mut self, path: &str) -> Self {
+    pub(super) fn takes(mut self, path: &str) -> Self {
         self.offer(path, CandidateOrigin::TakenAway);
         self
     }
 
     /// An object is kept already.
-    fn has_kept(mut self, path: &str) -> Self {
+    pub(super) fn has_kept(mut self, path: &str) -> Self {
         self.offer(path, CandidateOrigin::Kept);
         self
     }
 
     fn offer(&mut self, path: &str, origin: CandidateOrigin) {
-        let path = at(path);
-        let node = match self.before.tree.file_at(&path) {
-            Some(file) => CandidateNode::File(file.clone()),
-            None => CandidateNode::Link(self.before.target(&path)),
-        };
-        self.after.remove(&path);
-        self.candidates.insert(path, Candidate { node, origin, obstacle: None });
+        let node = node(&self.before, path);
+        self.after.remove(&at(path));
+        self.candidates.insert(at(path), Candidate { node, origin, obstacle: None });
+    }
+
+    /// An object of another root may come.
+    pub(super) fn offer_of(&mut self, root: &Root, path: &str, origin: CandidateOrigin) {
+        self.candidates.insert(at(path), Candidate { node: node(root, path), origin, obstacle: None });
+    }
+
+    /// Something stands in the way of a candidate.
+    pub(super) fn hinder(&mut self, path: &str, obstacle: Obstacle) {
+        self.candidates.get_mut(&at(path)).unwrap().obstacle = Some(obstacle);
     }
 
     /// The change brings an object.
-    fn brings(mut self, path: &str, facts: ElfFacts) -> Self {
+    pub(super) fn brings(mut self, path: &str, facts: ElfFacts) -> Self {
         let mut root = Root::default();
         root.file(path, facts);
         let file = root.tree.file_at(&at(path)).unwrap().clone();
@@ -76,7 +82,7 @@ impl Scene {
         self
     }
 
-    fn decide(&self) -> LibraryDecision {
+    pub(super) fn decide(&self) -> LibraryDecision {
         LibraryChange {
             before: &self.before.tree,
             after: &self.after,
@@ -90,12 +96,20 @@ impl Scene {
         .decide()
     }
 
-    fn keeps(&self) -> Vec<String> {
+    pub(super) fn keeps(&self) -> Vec<String> {
         self.decide().kept.keys().map(ToString::to_string).collect()
     }
 }
 
-fn library(soname: &str, needed: &[&str]) -> ElfFacts {
+/// A library or link of a root.
+fn node(root: &Root, path: &str) -> CandidateNode {
+    match root.tree.file_at(&at(path)) {
+        Some(file) => CandidateNode::File(file.clone()),
+        None => CandidateNode::Link(root.target(&at(path))),
+    }
+}
+
+pub(super) fn library(soname: &str, needed: &[&str]) -> ElfFacts {
     ElfFacts { soname: Some(soname.to_owned()), needed: words(needed), ..ElfFacts::default() }
 }
 
@@ -177,7 +191,7 @@ fn a_version_or_symbol_that_vanishes_under_the_same_name_is_lost_and_named() {
     root.file("/bin/p", ElfFacts { needs: vec![need], ..program(&["libx.so.1"]) });
     let older = ElfFacts { defines: words(&["X_1.1"]), ..library("libx.so.1", &[]) };
     let mut scene = Scene::of(root).takes("/lib/libx.so.1").brings("/lib/libx.so.1", older);
-    scene.candidates.get_mut(&at("/lib/libx.so.1")).unwrap().obstacle = Some(Obstacle::PathTaken);
+    scene.hinder("/lib/libx.so.1", Obstacle::PathTaken);
     let [lost] = &scene.decide().lost[..] else { panic!("{:?}", scene.decide()) };
     assert_eq!(
         (lost.versions.as_slice(), lost.obstacle),
@@ -194,7 +208,7 @@ fn a_symbol_that_vanishes_under_the_same_name_is_lost_unless_another_library_has
             .file("/bin/p", program(&["libx.so.1"]));
         let newer = ElfFacts { flags: NEW, ..library("libx.so.1", needed) };
         let mut scene = Scene::of(root).takes("/lib/libx.so.1").brings("/lib/libx.so.1", newer);
-        scene.candidates.get_mut(&at("/lib/libx.so.1")).unwrap().obstacle = Some(Obstacle::PathTaken);
+        scene.hinder("/lib/libx.so.1", Obstacle::PathTaken);
         let of = |exported: &[&str], undefined: &[&str]| {
             let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
             Arc::new(ElfSymbols { exported: set(exported), undefined: set(undefined) })

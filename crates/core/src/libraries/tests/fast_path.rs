@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Root, at};
 use crate::elf::{DlopenNote, ElfFacts, ElfSymbols, NeededVersion};
 use crate::libraries::LibraryFile;
-use crate::libraries::concerned::Concerned;
+use crate::libraries::concerned::{concerned, everybody};
 use crate::libraries::decision::{
     Candidate, CandidateNode, CandidateOrigin, LibraryChange, Obstacle, OtherConsumer, OtherSource,
     SymbolSource,
@@ -223,7 +223,7 @@ fn what_is_decided_does_not_depend_on_whom_is_looked_at() {
         let change = case.change(&unserved);
         let (fast, plain) = (change.decide(), change.decide_plainly());
         assert_eq!(fast, plain, "seed {seed}");
-        let is_fewer = Concerned::of(&change).after.len() < Concerned::everybody(&change).after.len();
+        let is_fewer = concerned(&change).len() < everybody(&change).len();
         let is_shadowing = plain.lost.iter().any(|lost| lost.obstacle == Some(Obstacle::Shadows));
         for (what, is_so) in [
             ("kept", !plain.kept.is_empty()),

@@ -2,6 +2,7 @@
 
 mod decisions;
 mod fast_path;
+mod reasons;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

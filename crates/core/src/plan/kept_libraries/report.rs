@@ -100,7 +100,7 @@ pub fn why_lost(reason: &str) -> &'static str {
         "by-script" => "a script takes it away",
         "forbidden" => "the patch forbids that it stays",
         "not-asked" => "nobody has asked that it stays",
-        _ => "something else comes to its path",
+        _ => "something else comes to its path or is found before it",
     }
 }
 

@@ -1,0 +1,101 @@
+//! The needs that a candidate served, or could, and that is lost because it does not stay.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::change::{CandidateNode, Consumer, LibraryChange};
+use super::loading::{LoadedObject, Loader, Loading, Need};
+use super::lost_needs::{CountedNeed, Served, served};
+use super::tree::{LibraryFile, Way};
+use patchadm_svr4::package::ObjectPath;
+
+impl LibraryChange<'_> {
+    /// The needs of what stays that nothing meets: a candidate served them, or could, and does not stay.
+    pub(super) fn lost_by_staying(
+        &self,
+        lost: &BTreeSet<CountedNeed>,
+        kept: &BTreeMap<ObjectPath, BTreeSet<Consumer>>,
+    ) -> BTreeSet<CountedNeed> {
+        if kept.is_empty() {
+            return BTreeSet::new();
+        }
+        let is_kept = |path: &ObjectPath| kept.contains_key(path);
+        let (with_kept, with_all) = (self.with(is_kept), self.with(|_| true));
+        let [mut now, mut before, mut all] =
+            [&with_kept, self.before, &with_all].map(|tree| Loader::new(tree, self.settings));
+        let others = self.others.keys().filter(|path| is_kept(path));
+        let starts: BTreeSet<&ObjectPath> = lost.iter().map(|need| &need.start).chain(others).collect();
+        let mut found = BTreeSet::new();
+        for start in starts {
+            let Some(now) = now.load(start) else { continue };
+            let objects = now.objects.iter().enumerate();
+            let staying: Vec<_> = objects.filter(|(_, object)| is_kept(&object.way.path)).collect();
+            let was = if staying.is_empty() { None } else { before.load(start) };
+            for (index, object) in staying {
+                for need in &object.needs {
+                    let served = was.as_ref().and_then(|was| served(was, (index, &object.way.path), need));
+                    let served = served.filter(Served::is_whole);
+                    let Some(served) = served.or_else(|| self.could_serve(&mut all, (&now, index), need))
+                    else {
+                        continue;
+                    };
+                    let lack = self.lack(&now, index, need, Some(&served));
+                    if !lack.is_nothing() {
+                        found.insert(CountedNeed::of((start, object), need, Some(served), lack));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// Says of needs that nothing served which candidate could.
+    pub(super) fn with_candidates(&self, lost: BTreeSet<CountedNeed>) -> BTreeSet<CountedNeed> {
+        if lost.iter().all(|need| need.served.is_some()) {
+            return lost;
+        }
+        let with_all = self.with(|_| true);
+        let [mut now, mut all] = [self.after, &with_all].map(|tree| Loader::new(tree, self.settings));
+        let mut named = |lost: CountedNeed| {
+            let loading = now.load(&lost.start).filter(|_| lost.served.is_none());
+            let served = loading.and_then(|now| {
+                let index = now.objects.iter().position(|one| one.way.path == lost.consumer.path)?;
+                let (_, need) = lost.in_loading(&now)?;
+                self.could_serve(&mut all, (&now, index), need)
+            });
+            match served {
+                Some(Served { name, path, .. }) => CountedNeed { name, served: Some(path), ..lost },
+                None => lost,
+            }
+        };
+        lost.into_iter().map(&mut named).collect()
+    }
+
+    /// The candidate that would meet a need, if all of them stayed, or one that is found after something else.
+    fn could_serve(
+        &self,
+        all: &mut Loader<'_>,
+        (now, index): (&Loading, usize),
+        need: &Need,
+    ) -> Option<Served> {
+        let consumer = now.objects.get(index)?;
+        let found = all.find_serving(now, index, need);
+        let found = found.filter(|(_, way)| self.candidates.contains_key(&way.path));
+        let (name, way) = found.or_else(|| Some((need.name.clone(), self.hidden(consumer, need)?)))?;
+        Some(Served::by(consumer, &name, &way))
+    }
+
+    /// A candidate that would do, but for what is found before it.
+    fn hidden(&self, consumer: &LoadedObject, need: &Need) -> Option<Way> {
+        let serves = |file: &LibraryFile| {
+            file.facts.machine == consumer.way.file.facts.machine
+                && file.facts.soname.as_ref() == Some(&need.name)
+                && consumer.way.file.versions_missing_in(file, &need.name).is_empty()
+        };
+        self.candidates.iter().find_map(|(path, candidate)| match &candidate.node {
+            CandidateNode::File(file) if serves(file) => {
+                Some(Way { links: Vec::new(), path: path.clone(), file: file.clone() })
+            }
+            _ => None,
+        })
+    }
+}
