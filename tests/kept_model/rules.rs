@@ -171,11 +171,12 @@ impl World {
         let before = self.with_kept();
         let mut unserved = BTreeSet::new();
         for (path, object) in &live {
-            // By the contract also those whose library is there and can do less: these a backout does not pass over yet.
-            let is_missing = |need: &&Need| find(need, |path| before.contains_key(path)).is_none();
-            for need in object.needs.iter().filter(is_missing) {
+            for need in object.needs.iter().filter(|need| !is_met(need, &before)) {
                 unserved.insert((path.clone(), object.clone(), need.clone()));
             }
+        }
+        if !self.is_looked_at(&change, &live) {
+            unserved.clear();
         }
         let replaced = change.objects.keys().filter_map(|path| live.get(path).cloned()).collect();
         let mut saved = self.kept.clone();
@@ -188,14 +189,29 @@ impl World {
             package: change.package,
             changes: change.objects,
             saved: BTreeMap::new(),
-            unserved,
+            unserved: BTreeSet::new(),
         });
         let nothing = (BTreeMap::new(), BTreeSet::new());
         let decision = Decision { by: &id, refuses, saved: &nothing.0, passed_over: &nothing.1 };
         let outcome = self.settle(&was, &before, &decision);
         saved.retain(|path, kept| needed.contains(path) || self.kept.get(path) != Some(kept));
-        self.applied.last_mut().unwrap().saved = saved;
+        let after = self.with_kept();
+        unserved.retain(|(path, object, need)| after.get(path) == Some(object) && is_met(need, &after));
+        let applied = self.applied.last_mut().unwrap();
+        (applied.saved, applied.unserved) = (saved, unserved);
         outcome
+    }
+
+    /// Tells whether a patch is one for which the root is looked at: while something is kept, any; else one that takes a
+    /// library away, makes one less, or brings one of a new name.
+    fn is_looked_at(&self, change: &Change, live: &Objects) -> bool {
+        let is_less_or_new = |(path, new): (&String, &Option<Object>)| match (live.get(path), new) {
+            (Some(old), None) => old.soname.is_some(),
+            (Some(old), Some(new)) => old.is_full && !new.is_full,
+            (None, Some(new)) => new.soname.is_some(),
+            (None, None) => false,
+        };
+        !self.kept.is_empty() || change.objects.iter().any(is_less_or_new)
     }
 
     pub(super) fn back_out(&mut self, number: usize, keeps: bool) -> Outcome {
@@ -215,6 +231,10 @@ impl World {
         decision: &Decision<'_>,
     ) -> Outcome {
         let mut outcome = Outcome::default();
+        if *was == self.delivered() && decision.saved.is_empty() {
+            // Nothing changes: nobody looks.
+            return outcome;
+        }
         let live = self.live();
         // What was kept and needed until now.
         let mut old_live: Objects =
@@ -235,11 +255,12 @@ impl World {
 
         let mut open = Vec::new();
         for (path, object) in &live {
-            let is_brought = before.get(path) != Some(object);
+            let is_brought = old_live.get(path) != Some(object);
             for need in object.needs.iter().filter(|need| !is_met(need, &live)) {
                 let passed_over = (path.clone(), object.clone(), need.clone());
                 if (is_brought || is_met(need, before)) && !decision.passed_over.contains(&passed_over) {
-                    open.push(need.clone());
+                    let served = find(need, |path| before.contains_key(path)).filter(|_| !is_brought);
+                    open.push((need.clone(), served));
                 }
             }
         }
@@ -249,7 +270,7 @@ impl World {
             live.values().flat_map(|object| &object.needs).any(|need| is_met(need, &live) && finds(need))
         };
         let mut needed = BTreeSet::new();
-        while let Some(need) = open.pop() {
+        while let Some((need, served)) = open.pop() {
             if is_met(&need, &live) {
                 continue;
             }
@@ -260,20 +281,29 @@ impl World {
             let is_in_the_way = live.contains_key(&found);
             let serves = |path: &str| could.get(path).is_some_and(|object| object.serves(&need));
             let behind = if is_in_the_way { find(&need, serves) } else { None };
-            let is_behind = behind.as_ref().is_some_and(|path| *path != found);
             let path = behind.unwrap_or(found);
-            let Some(object) = could.get(&path).filter(|object| object.serves(&need)) else { continue };
-            let refused = decision.refuses.filter(|_| is_own_taking(&path));
-            let reason = match refused {
-                Some(refused) if is_behind => Some(refused),
-                _ if is_in_the_way => Some("path-taken"),
-                _ if shadows(&path) => Some("shadows"),
+            let Some(object) = could.get(&path).filter(|object| object.serves(&need)) else {
+                // What served is still there, behind something else.
+                outcome.lost.extend(served.map(|served| (served, "path-taken".to_owned())));
+                continue;
+            };
+            let why_not = |path: &String| match decision.refuses.filter(|_| is_own_taking(path)) {
+                _ if is_in_the_way || live.contains_key(path) => Some("path-taken"),
+                _ if shadows(path) => Some("shadows"),
                 refused => refused,
             };
-            if let Some(reason) = reason {
+            if why_not(&path).is_some() {
+                // What served is named; of somebody new it is what could.
+                let path = served.unwrap_or(path);
+                let reason = why_not(&path).unwrap_or("path-taken");
                 outcome.lost.insert((path, reason.to_owned()));
-            } else if needed.insert(path) {
-                open.extend(object.needs.clone());
+            } else if needed.insert(path.clone()) {
+                let was_there = before.get(&path) == Some(object);
+                for need in &object.needs {
+                    let is_served = was_there && is_met(need, before);
+                    let served = find(need, |path| before.contains_key(path)).filter(|_| is_served);
+                    open.push((need.clone(), served));
+                }
             }
         }
         self.rename(was, &live, &needed, &needed_before, &could, decision, &mut outcome);
