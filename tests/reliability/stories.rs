@@ -324,6 +324,19 @@ fn library_brought_back() -> Story {
     Story::of("bring back a kept library", stage, Command::BackOut(vec!["200-01".to_owned()]))
 }
 
+/// Two patches of one run: the first keeps a library, the second takes its last need away.
+fn library_kept_within_a_run() -> Story {
+    let (stage, [library, program, _]) = with_library(&[]);
+    Story::of("keep a library and drop it", stage, apply(&[&library, &program]))
+}
+
+/// Two patches are backed out in one run, between which an archived library is needed.
+fn library_needed_within_a_backout() -> Story {
+    let (stage, _) = with_library(&[0, 1]);
+    let ids = ["100-01", "200-01"].map(str::to_owned);
+    Story::of("back out a library and its program", stage, Command::BackOut(ids.to_vec()))
+}
+
 fn undo_data_given_up() -> Story {
     let (stage, _) = patched_with(&[&patch(), &second_patch()]);
     let ids = ["100-01", "200-01"].map(str::to_owned);
@@ -508,7 +521,7 @@ pub(crate) const OUTSIDE: &str = "undo";
 pub(crate) type Told = fn() -> Story;
 
 /// All stories without procedure scripts; the first four, one of each command.
-pub(crate) const STORIES: [Told; 20] = [
+pub(crate) const STORIES: [Told; 22] = [
     one_patch,
     backout,
     package_added,
@@ -529,6 +542,8 @@ pub(crate) const STORIES: [Told; 20] = [
     library_taken_over,
     library_backed_out,
     library_brought_back,
+    library_kept_within_a_run,
+    library_needed_within_a_backout,
 ];
 
 /// All of them, one after another.
