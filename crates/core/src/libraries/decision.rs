@@ -82,13 +82,26 @@ impl LibraryChange<'_> {
             obstacles.filter_map(|(path, candidate)| Some((path.clone(), candidate.obstacle?))).collect();
         let staying = self.staying(&lost, &starts, obstacles);
         let is_kept = |path: &ObjectPath| staying.kept.contains_key(path);
-        let unmet = lost.iter().filter(|need| !need.served.as_ref().is_some_and(is_kept));
+        let is_met = |need: &CountedNeed| {
+            need.served.as_ref().is_some_and(is_kept) || self.is_met_by(need, &staying.kept)
+        };
+        let unmet = lost.iter().filter(|need| !is_met(need));
         let unmet = unmet.cloned().chain(self.lost_by_staying(&lost, &staying.kept)).collect();
         let mut unmet = self.with_candidates(unmet);
         unmet.retain(|need| !need.served.as_ref().is_some_and(is_kept));
         let (dropped, unneeded) = self.left_over(&staying, &needed_before);
         let lost = self.told(&unmet, &lost, &starts, &staying);
         LibraryDecision { kept: staying.kept, lost, dropped, unneeded, served }
+    }
+
+    /// Tells whether a library of the name that is needed stays for the one that needs it, be it another than before.
+    fn is_met_by(&self, need: &CountedNeed, kept: &BTreeMap<ObjectPath, BTreeSet<Consumer>>) -> bool {
+        kept.iter().filter(|(_, consumers)| consumers.contains(&need.consumer)).any(|(path, _)| {
+            match self.candidates.get(path).map(|candidate| &candidate.node) {
+                Some(CandidateNode::File(file)) => file.facts.soname.as_ref() == Some(&need.name),
+                _ => false,
+            }
+        })
     }
 
     /// Finds what stays, with what stands in the way of the others: of some that is known, others are found out.

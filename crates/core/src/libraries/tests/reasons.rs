@@ -162,3 +162,19 @@ fn a_library_hides_a_newer_one_although_its_consumer_is_not_loaded_then() {
     scene.hinder("/first/libb.so.1", Obstacle::NotAsked);
     assert_eq!(lost(&scene.decide()), expected(Obstacle::Shadows));
 }
+
+#[test]
+fn who_is_served_by_another_library_that_stays_loses_nothing() {
+    let mut root = Root::default();
+    root.settings.directories = words(&["/first", "/second"]);
+    root.file("/second/liba.so.1", with_versions("liba.so.1", &["V_1", "V_2"]));
+    root.file("/bin/p", ElfFacts { needs: second_version("liba.so.1"), ..program(&["liba.so.1"]) });
+    let mut archive = Root::default();
+    archive.file("/first/liba.so.1", with_versions("liba.so.1", &["V_1", "V_2"]));
+    let scene = Scene::of(root).takes("/second/liba.so.1");
+    let mut scene = scene.brings("/second/liba.so.1", with_versions("liba.so.1", &["V_1"]));
+    scene.hinder("/second/liba.so.1", Obstacle::PathTaken);
+    scene.offer_of(&archive, "/first/liba.so.1", CandidateOrigin::Archived);
+    assert_eq!(scene.keeps(), ["/first/liba.so.1"]);
+    assert_eq!(scene.decide().lost, []);
+}
