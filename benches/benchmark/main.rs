@@ -53,6 +53,8 @@ mod contender;
 mod delivery;
 /// Images and directories to measure on.
 mod disk;
+/// Programs and libraries that a benchmark makes.
+mod elf_file;
 /// Installing, checking, making, moving packages.
 mod family;
 /// The least that a program can do.
@@ -68,6 +70,8 @@ mod interval;
 mod kinds;
 /// Libraries that stay, and for whom.
 mod libraries;
+/// Many libraries that need each other.
+mod library_set;
 /// Command lines.
 mod line;
 mod machine;

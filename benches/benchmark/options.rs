@@ -44,8 +44,8 @@ pub(crate) struct Options {
     /// Only these parts; without one, all.
     pub(crate) parts: Vec<Part>,
 
-    /// A data set for apply and backout, instead of mixed, system and, where it is named, trees; may be repeated. All
-    /// other parts are measured on mixed, where that is among the sets.
+    /// A data set for apply and backout, instead of mixed, system, libraries and, where it is named, trees; may be
+    /// repeated. All other parts are measured on mixed, where that is among the sets.
     #[arg(long = "set", value_name = "SET")]
     chosen: Vec<Set>,
 
@@ -111,9 +111,12 @@ impl Options {
             _ if !self.chosen.is_empty() => self.chosen.contains(set),
             Set::Trees => self.small || !self.trees.is_empty(),
             Set::Noise => self.small,
-            Set::Mixed | Set::System => true,
+            Set::Mixed | Set::System | Set::Libraries => true,
         };
-        [Set::Mixed, Set::System, Set::Trees, Set::Noise].into_iter().filter(is_wanted).collect()
+        [Set::Mixed, Set::System, Set::Libraries, Set::Trees, Set::Noise]
+            .into_iter()
+            .filter(is_wanted)
+            .collect()
     }
 
     /// The two releases of the set trees, where they are named.

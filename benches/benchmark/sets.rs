@@ -5,11 +5,12 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::delivery::write_tree;
+use crate::library_set::LibraryScale;
 use crate::options::Options;
 use crate::portrait::Portrait;
 use crate::slices::{LONGEST_NOISE, Material, longest_noise};
 use crate::workload::{Scale, Version, Workload};
-use crate::{system, trees};
+use crate::{library_set, system, trees};
 
 /// A data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -22,6 +23,8 @@ pub(crate) enum Set {
     Noise,
     /// Two releases, named with `--trees`.
     Trees,
+    /// Many libraries that need each other by symbol versions.
+    Libraries,
 }
 
 impl Set {
@@ -32,6 +35,7 @@ impl Set {
             Self::System => "system",
             Self::Noise => "noise",
             Self::Trees => "trees",
+            Self::Libraries => "libraries",
         }
     }
 
@@ -42,6 +46,9 @@ impl Set {
             Self::Mixed => Ok(Workload::made(scale, None)),
             Self::System => system::workload(scale),
             Self::Noise => Ok(Workload::made(scale, Some(Material::Noise))),
+            Self::Libraries => {
+                Ok(library_set::workload(options.pick(LibraryScale::FULL, LibraryScale::SMALL)))
+            }
             Self::Trees => {
                 if let Some([old, new]) = options.trees() {
                     return trees::workload(old, new);
@@ -65,7 +72,7 @@ impl Set {
         let range = match self {
             Self::Mixed => 0.65..=0.75,
             Self::Noise => 0.75..=0.85,
-            Self::System | Self::Trees => return Ok(()),
+            Self::System | Self::Trees | Self::Libraries => return Ok(()),
         };
         ensure!(range.contains(&ratio), "gzip -1 brings the set {} to {ratio:.3} of its size", self.name());
         if self == Self::Mixed {

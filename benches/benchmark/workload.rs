@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::elf_file::ElfFile;
 use crate::random::Random;
 use crate::slices::{BLOCK, Material};
 
@@ -67,6 +68,8 @@ enum Source {
     Real { path: PathBuf, key: u64, donors: Arc<[Donor]> },
     /// A real file in two releases, or in one of them.
     Released([Option<PathBuf>; 2]),
+    /// A program or library, old and new: what it says to its loader, then object code that follows from a key.
+    Linked(Arc<[ElfFile; 2]>, u64),
 }
 
 /// A real file that gives blocks to others.
@@ -99,6 +102,11 @@ impl File {
         Self { path, sizes, source: Source::Released(versions.map(|version| version.map(|real| real.path))) }
     }
 
+    /// A program or library of this size, old and new, with object code by its number.
+    pub(crate) fn linked(path: String, size: usize, versions: [ElfFile; 2], key: u64) -> Self {
+        Self { path, sizes: [size; 2], source: Source::Linked(Arc::new(versions), key) }
+    }
+
     /// Its content.
     pub(crate) fn content(&self, version: Version) -> Result<Vec<u8>> {
         let size = self.size(version);
@@ -114,6 +122,13 @@ impl File {
             Source::Released(versions) => {
                 let path = versions[version as usize].as_deref();
                 read(path.with_context(|| format!("{} is not in this release", self.path))?, size)
+            }
+            Source::Linked(versions, key) => {
+                let head = versions[version as usize].head(size);
+                ensure!(head.len() <= size, "the tables of {} are larger than it", self.path);
+                let mut content = made(Material::ObjectCode, *key, size, version);
+                content[..head.len()].copy_from_slice(&head);
+                Ok(content)
             }
         }
     }

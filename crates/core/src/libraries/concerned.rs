@@ -4,8 +4,10 @@
 //! Every program is loaded once, in the tree after the change. Who comes to no path and to no name at which one of the
 //! trees differs from another is done with.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use foldhash::HashSet;
 
 use super::change::{CandidateNode, LibraryChange};
 use super::differences::Differences;
@@ -17,22 +19,25 @@ use patchadm_svr4::package::ObjectPath;
 /// Files, by identity.
 type Files = HashSet<*const LibraryFile>;
 
+/// Programs of the tree after a change, and libraries that no program loads there, each with what it loads.
+pub(super) type LoadedStarts = BTreeMap<ObjectPath, Loading>;
+
 /// Returns whom a change concerns: programs of the tree after it, and libraries that no program loads there.
-pub(super) fn concerned(change: &LibraryChange<'_>) -> BTreeSet<ObjectPath> {
+pub(super) fn concerned(change: &LibraryChange<'_>) -> LoadedStarts {
     let differences = differences(change);
-    let mut found = BTreeSet::new();
-    let mut loaded = Files::new();
+    let mut found = LoadedStarts::new();
+    let mut loaded = Files::default();
     let mut loader = Loader::noticing(change.after, change.settings, &differences);
     for path in programs(change.after) {
         let Some(loading) = loader.load(path) else { continue };
-        if loader.take_met() {
-            found.insert(path.clone());
-        }
         loaded.extend(files(&loading));
+        if loader.take_met() {
+            found.insert(path.clone(), loading);
+        }
     }
     for path in not_among(change.after, &loaded) {
-        if loader.load(path).is_some() && loader.take_met() {
-            found.insert(path.clone());
+        if let Some(loading) = loader.load(path).filter(|_| loader.take_met()) {
+            found.insert(path.clone(), loading);
         }
     }
     found
@@ -40,14 +45,16 @@ pub(super) fn concerned(change: &LibraryChange<'_>) -> BTreeSet<ObjectPath> {
 
 /// Returns everybody, whether a change concerns him or not.
 #[cfg(test)]
-pub(super) fn everybody(change: &LibraryChange<'_>) -> BTreeSet<ObjectPath> {
-    starting_points(change.after, change.settings)
+pub(super) fn everybody(change: &LibraryChange<'_>) -> LoadedStarts {
+    let mut loader = Loader::new(change.after, change.settings);
+    let starts = starting_points(change.after, change.settings).into_iter();
+    starts.filter_map(|path| loader.load(&path).map(|loading| (path, loading))).collect()
 }
 
 /// Returns all programs of a tree, and the libraries that no program loads.
 pub(super) fn starting_points(tree: &LibraryTree, settings: &LoaderSettings) -> BTreeSet<ObjectPath> {
     let mut loader = Loader::new(tree, settings);
-    let mut loaded = Files::new();
+    let mut loaded = Files::default();
     for loading in programs(tree).filter_map(|path| loader.load(path)) {
         loaded.extend(files(&loading));
     }
@@ -56,7 +63,8 @@ pub(super) fn starting_points(tree: &LibraryTree, settings: &LoaderSettings) -> 
 
 /// The paths at which the trees of a change differ, with and without candidates.
 fn differences(change: &LibraryChange<'_>) -> Differences {
-    let paths = change.before.unlike(change.after).chain(change.candidates.keys()).chain(change.brought);
+    let paths =
+        change.before.unlike(change.after).into_iter().chain(change.candidates.keys()).chain(change.brought);
     let mut differences = Differences::default();
     for path in paths {
         let candidate = match change.candidates.get(path).map(|candidate| &candidate.node) {

@@ -7,9 +7,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::concerned::concerned;
+use super::comparisons::Comparisons;
 #[cfg(test)]
 use super::concerned::everybody;
+use super::concerned::{LoadedStarts, concerned};
 use super::lost_needs::CountedNeed;
 use patchadm_svr4::package::ObjectPath;
 
@@ -52,8 +53,8 @@ pub struct LibraryDecision {
     pub served: BTreeSet<(ObjectPath, String)>,
 }
 
-/// Whom a decision looks at, sorted: programs of the tree after the change, and libraries that no program loads there.
-type StartingPoints = fn(&LibraryChange<'_>) -> BTreeSet<ObjectPath>;
+/// Whom a decision looks at.
+type StartingPoints = fn(&LibraryChange<'_>) -> LoadedStarts;
 
 /// What stays, with those who need it, and why the rest cannot.
 struct Staying {
@@ -74,9 +75,11 @@ impl LibraryChange<'_> {
     }
 
     fn decide_among(&self, starts: StartingPoints) -> LibraryDecision {
-        let needed_before = self.needed_before(starts);
+        let comparisons = Comparisons::new(self.symbols);
+        let needed_before = self.needed_before(starts, &comparisons);
         let starts = starts(self);
-        let (lost, served) = self.changed_needs(&starts);
+        let (lost, served) = self.changed_needs(&starts, &comparisons);
+        let starts: BTreeSet<ObjectPath> = starts.into_keys().collect();
         let obstacles = self.candidates.iter();
         let obstacles: BTreeMap<ObjectPath, Obstacle> =
             obstacles.filter_map(|(path, candidate)| Some((path.clone(), candidate.obstacle?))).collect();
@@ -86,8 +89,8 @@ impl LibraryChange<'_> {
             need.served.as_ref().is_some_and(is_kept) || self.is_met_by(need, &staying.kept)
         };
         let unmet = lost.iter().filter(|need| !is_met(need));
-        let unmet = unmet.cloned().chain(self.lost_by_staying(&lost, &staying.kept)).collect();
-        let mut unmet = self.with_candidates(unmet);
+        let unmet = unmet.cloned().chain(self.lost_by_staying(&lost, &staying.kept, &comparisons)).collect();
+        let mut unmet = self.with_candidates(unmet, &comparisons);
         unmet.retain(|need| !need.served.as_ref().is_some_and(is_kept));
         let (dropped, unneeded) = self.left_over(&staying, &needed_before);
         let lost = self.told(&unmet, &lost, &starts, &staying);
@@ -204,7 +207,7 @@ impl LibraryChange<'_> {
     }
 
     /// What was kept before the change and somebody needed who is not kept himself.
-    fn needed_before(&self, starts: StartingPoints) -> BTreeSet<ObjectPath> {
+    fn needed_before(&self, starts: StartingPoints, comparisons: &Comparisons<'_>) -> BTreeSet<ObjectPath> {
         let candidates: BTreeMap<ObjectPath, Candidate> = self
             .candidates
             .iter()
@@ -228,7 +231,7 @@ impl LibraryChange<'_> {
             others: &others.map(|(path, consumers)| (path.clone(), consumers.clone())).collect(),
             ..*self
         };
-        let (lost, _) = nothing.changed_needs(&starts(&nothing));
+        let (lost, _) = nothing.changed_needs(&starts(&nothing), comparisons);
         nothing.reachable(&lost, &BTreeMap::new()).into_keys().collect()
     }
 }

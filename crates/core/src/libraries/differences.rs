@@ -1,7 +1,8 @@
 //! Where some trees differ: a program that comes to none of these places loads the same in all of them.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
+
+use foldhash::{HashMap, HashSet};
 
 use super::tree::{LibraryFile, is_library_name};
 use patchadm_svr4::package::ObjectPath;

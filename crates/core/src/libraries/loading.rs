@@ -1,12 +1,13 @@
 //! One program with everything that it loads, in the order in which its loader would load it.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::rc::Rc;
 
+use foldhash::{HashMap, HashMapExt as _};
 use patchadm_svr4::package::ObjectPath;
 
 use super::differences::Differences;
-use super::search::{Found, LoaderKind, Search, Searcher};
+use super::names::{NameNumber, Names};
+use super::search::{LoaderKind, OpenedNumber, Search, Searcher};
 use super::settings::LoaderSettings;
 use super::tree::{LibraryTree, Way};
 use crate::elf::ElfMachine;
@@ -31,9 +32,9 @@ pub enum NeedSource {
 #[derive(Clone, Debug)]
 pub struct Need {
     /// The name; of a note with several the first that was found, else the first.
-    pub name: String,
+    pub name: Rc<str>,
     /// The name by which the need is the same whatever was found: of a note with several names the first.
-    pub asked: String,
+    pub asked: Rc<str>,
     /// How it is needed.
     pub source: NeedSource,
     /// The index of the object that was found among those of the loading.
@@ -42,11 +43,11 @@ pub struct Need {
 
 impl Need {
     /// Returns all names that would do for an object: a note may have several.
-    fn names<'n>(&'n self, object: &'n LoadedObject) -> &'n [String] {
+    fn names<'n>(&'n self, object: &'n LoadedObject) -> Vec<&'n str> {
         let notes = object.way.file.facts.dlopen.iter();
         let mut notes = notes.filter(|_| self.source == NeedSource::Dlopen);
-        let own = notes.find(|note| note.soname.first() == Some(&self.asked));
-        own.map_or(std::slice::from_ref(&self.name), |note| &note.soname)
+        let own = notes.find(|note| note.soname.first().is_some_and(|first| **first == *self.asked));
+        own.map_or(vec![&*self.name], |note| note.soname.iter().map(String::as_str).collect())
     }
 }
 
@@ -54,13 +55,17 @@ impl Need {
 #[derive(Clone, Debug)]
 pub struct LoadedObject {
     /// The way to its file from the name that was opened.
-    pub way: Way,
+    pub way: Rc<Way>,
     /// The index of the object that it was loaded for; `None` of the program itself.
     pub loaded_by: Option<usize>,
     /// What it needs.
     pub needs: Vec<Need>,
     /// The directory that `$ORIGIN` stands for.
-    origin: Vec<u8>,
+    origin: Rc<[u8]>,
+    /// Whether one of those that it was loaded for has an RPATH, in which its libraries are searched as well.
+    inherits_rpath: bool,
+    /// What it was opened as, in the search of its loader.
+    number: OpenedNumber,
 }
 
 /// A program, or a library that no program loads, and what it loads; the first object is itself.
@@ -68,7 +73,6 @@ pub struct LoadedObject {
 pub struct Loading {
     /// The objects in the order in which they are loaded.
     pub objects: Vec<LoadedObject>,
-    names: HashMap<String, usize>,
     kind: LoaderKind,
     machine: ElfMachine,
 }
@@ -76,6 +80,45 @@ pub struct Loading {
 /// Loads programs of a tree.
 pub struct Loader<'t> {
     search: Search<'t>,
+    names: Names,
+    /// The index of each file in the loading under way, by its number.
+    by_file: Stamped,
+    /// The index of what is loaded under each name, by its number.
+    by_name: Stamped,
+    /// What an object finds that inherits nothing from those that it is loaded for: the same in each loading by glibc.
+    own_needs: HashMap<OpenedNumber, Rc<[FoundNeed]>>,
+}
+
+/// A name of an object's own, and what it finds if nothing is loaded under it.
+struct FoundNeed {
+    name: NameNumber,
+    found: Option<OpenedNumber>,
+    has_met: bool,
+}
+
+/// Indices of one loading, which the next one forgets.
+#[derive(Default)]
+struct Stamped {
+    loading: u64,
+    indices: Vec<(u64, usize)>,
+}
+
+impl Stamped {
+    fn forget(&mut self) {
+        self.loading += 1;
+    }
+
+    fn get(&self, number: usize) -> Option<usize> {
+        let (loading, index) = *self.indices.get(number)?;
+        (loading == self.loading).then_some(index)
+    }
+
+    fn set(&mut self, number: usize, index: usize) {
+        if self.indices.len() <= number {
+            self.indices.resize(number + 1, (0, 0));
+        }
+        self.indices[number] = (self.loading, index);
+    }
 }
 
 impl<'t> Loader<'t> {
@@ -90,7 +133,13 @@ impl<'t> Loader<'t> {
         settings: &'t LoaderSettings,
         differences: &'t Differences,
     ) -> Self {
-        Self { search: Search::new(tree, settings, differences) }
+        Self {
+            search: Search::new(tree, settings, differences),
+            names: Names::default(),
+            by_file: Stamped::default(),
+            by_name: Stamped::default(),
+            own_needs: HashMap::new(),
+        }
     }
 
     /// Tells whether what was loaded since this was asked last came to one of the differences.
@@ -100,22 +149,18 @@ impl<'t> Loader<'t> {
 
     /// Loads the program or library at a physical path. Returns `None` if there is none.
     pub fn load(&mut self, path: &ObjectPath) -> Option<Loading> {
-        let file = self.search.file_at(path)?.clone();
+        let start = self.search.open_physical(path)?;
+        let file = self.search.opened(start)?.way.file.clone();
         let facts = &file.facts;
-        let mut loading = Loading {
-            objects: Vec::new(),
-            names: HashMap::new(),
-            kind: LoaderKind::of(facts),
-            machine: facts.machine,
-        };
-        let interpreter = facts.interpreter.clone();
-        let is_program = facts.is_program();
-        let way = Way { links: Vec::new(), path: path.clone(), file };
-        loading.add(Found { way, opened: path.as_bytes().to_vec() }, None);
-        if let Some(interpreter) = interpreter {
-            self.need(&mut loading, 0, &[interpreter], NeedSource::Interpreter);
+        let mut loading =
+            Loading { objects: Vec::new(), kind: LoaderKind::of(facts), machine: facts.machine };
+        self.by_file.forget();
+        self.by_name.forget();
+        self.add(&mut loading, start, None);
+        if let Some(interpreter) = &facts.interpreter {
+            self.need(&mut loading, 0, std::slice::from_ref(interpreter), NeedSource::Interpreter);
         }
-        if is_program && loading.kind == LoaderKind::Glibc {
+        if facts.is_program() && loading.kind == LoaderKind::Glibc {
             for name in &self.search.settings().preload {
                 self.need(&mut loading, 0, std::slice::from_ref(name), NeedSource::Preload);
             }
@@ -132,12 +177,13 @@ impl<'t> Loader<'t> {
         loading: &Loading,
         by: usize,
         need: &Need,
-    ) -> Option<(String, Way)> {
+    ) -> Option<(String, Rc<Way>)> {
         let object = loading.objects.get(by)?;
         let chain = loading.chain(by);
-        need.names(object).iter().find_map(|name| {
-            let way = self.search.find(&loading.kind, loading.machine, name, &chain)?.way;
-            object.way.file.versions_missing_in(&way.file, name).is_empty().then(|| (name.clone(), way))
+        need.names(object).into_iter().find_map(|name| {
+            let found = self.search.find(&loading.kind, loading.machine, name, &chain)?;
+            let way = self.search.opened(found)?.way.clone();
+            object.way.file.versions_missing_in(&way.file, name).is_empty().then(|| (name.to_owned(), way))
         })
     }
 
@@ -145,12 +191,53 @@ impl<'t> Loader<'t> {
     fn load_needs(&mut self, loading: &mut Loading, from: usize) {
         let mut next = from;
         while let Some(object) = loading.objects.get(next) {
-            let file = object.way.file.clone();
-            for name in &file.facts.needed {
-                self.need(loading, next, std::slice::from_ref(name), NeedSource::Needed);
+            if object.inherits_rpath || loading.kind != LoaderKind::Glibc {
+                let file = object.way.file.clone();
+                for name in &file.facts.needed {
+                    self.need(loading, next, std::slice::from_ref(name), NeedSource::Needed);
+                }
+            } else {
+                self.load_own_needs(loading, next);
             }
             next += 1;
         }
+    }
+
+    /// Loads what an object needs that inherits nothing: it is searched once for all loadings.
+    fn load_own_needs(&mut self, loading: &mut Loading, by: usize) {
+        let Some(number) = loading.objects.get(by).map(|object| object.number) else { return };
+        let needs = match self.own_needs.get(&number) {
+            Some(needs) => needs.clone(),
+            None => {
+                let needs = self.find_own_needs(loading, by);
+                self.own_needs.insert(number, needs.clone());
+                needs
+            }
+        };
+        loading.objects[by].needs.reserve_exact(needs.len());
+        for need in needs.iter() {
+            let found = match self.loaded(loading, need.name) {
+                Some(index) => Some(index),
+                None => {
+                    self.search.meet_again(need.has_met);
+                    need.found.and_then(|found| self.add(loading, found, Some(by)))
+                }
+            };
+            self.push_need(loading, by, need.name, (need.name, NeedSource::Needed, found));
+        }
+    }
+
+    fn find_own_needs(&mut self, loading: &Loading, by: usize) -> Rc<[FoundNeed]> {
+        let had_met = self.search.take_met();
+        let chain = loading.chain(by);
+        let needed = chain.first().map(|own| own.facts.needed.as_slice()).unwrap_or_default();
+        let find = |name: &String| {
+            let found = self.search.find(&loading.kind, loading.machine, name, &chain);
+            FoundNeed { name: self.names.number(name), found, has_met: self.search.take_met() }
+        };
+        let found = needed.iter().map(find).collect();
+        self.search.meet_again(had_met);
+        found
     }
 
     /// Loads what the objects say that they may load later, and what that needs.
@@ -169,58 +256,88 @@ impl<'t> Loader<'t> {
 
     /// Finds what an object needs: the first of some names that is loaded already or is found.
     fn need(&mut self, loading: &mut Loading, by: usize, names: &[String], source: NeedSource) {
-        let found = names.iter().find_map(|name| Some((name, self.one(loading, by, name)?)));
-        let Some(asked) = names.first().cloned() else { return };
-        let (name, found) = match found {
-            Some((name, index)) => (name.clone(), Some(index)),
-            None => (asked.clone(), None),
-        };
+        let Some(first) = names.first() else { return };
+        let asked = self.names.number(first);
+        let found = names.iter().find_map(|name| {
+            let number = self.names.number(name);
+            Some((number, self.one(loading, by, (name, number))?))
+        });
+        let name = found.map_or(asked, |(name, _)| name);
+        self.push_need(loading, by, asked, (name, source, found.map(|(_, index)| index)));
+    }
+
+    fn push_need(
+        &mut self,
+        loading: &mut Loading,
+        by: usize,
+        asked: NameNumber,
+        (name, source, found): (NameNumber, NeedSource, Option<usize>),
+    ) {
         if let Some(index) = found {
-            loading.names.insert(name.clone(), index);
+            self.by_name.set(name.index(), index);
         }
+        let (name, asked) = (self.names.text(name), self.names.text(asked));
         loading.objects[by].needs.push(Need { name, asked, source, found });
     }
 
-    fn one(&mut self, loading: &mut Loading, by: usize, name: &str) -> Option<usize> {
-        if let Some(index) = loading.loaded(name) {
+    fn one(&mut self, loading: &mut Loading, by: usize, (name, number): (&str, NameNumber)) -> Option<usize> {
+        if let Some(index) = self.loaded(loading, number) {
             return Some(index);
         }
-        let found = {
-            let chain = loading.chain(by);
-            self.search.find(&loading.kind, loading.machine, name, &chain)?
-        };
-        Some(loading.add(found, Some(by)))
+        let found = self.search.find(&loading.kind, loading.machine, name, &loading.chain(by))?;
+        self.add(loading, found, Some(by))
+    }
+
+    /// The index of what is loaded under a name.
+    fn loaded(&self, loading: &Loading, name: NameNumber) -> Option<usize> {
+        let index = self.by_name.get(name.index());
+        index.or_else(|| loading.own_of_musl(&self.names.text(name)))
+    }
+
+    /// Adds an object, unless the same file is there already.
+    fn add(&mut self, loading: &mut Loading, found: OpenedNumber, loaded_by: Option<usize>) -> Option<usize> {
+        let opened = self.search.opened(found)?;
+        if let Some(known) = self.by_file.get(opened.file) {
+            return Some(known);
+        }
+        let index = loading.objects.len();
+        self.by_file.set(opened.file, index);
+        if let Some(soname) = &opened.way.file.facts.soname {
+            let soname = self.names.number(soname);
+            if self.by_name.get(soname.index()).is_none() {
+                self.by_name.set(soname.index(), index);
+            }
+        }
+        let parent = loaded_by.and_then(|index| loading.objects.get(index));
+        loading.objects.push(LoadedObject {
+            way: opened.way.clone(),
+            loaded_by,
+            needs: Vec::new(),
+            origin: opened.origin.clone(),
+            inherits_rpath: parent.is_some_and(LoadedObject::hands_rpath_on),
+            number: found,
+        });
+        Some(index)
+    }
+}
+
+impl LoadedObject {
+    /// Tells whether the libraries of what it loads are searched in an RPATH, its own or an inherited one.
+    fn hands_rpath_on(&self) -> bool {
+        self.inherits_rpath || self.way.file.facts.rpath.is_some()
     }
 }
 
 impl Loading {
-    /// The index of what is loaded under a name.
-    fn loaded(&self, name: &str) -> Option<usize> {
-        if let Some(index) = self.names.get(name) {
-            return Some(*index);
+    /// The index of musl's loader, if that has a library in itself.
+    fn own_of_musl(&self, name: &str) -> Option<usize> {
+        if !matches!(self.kind, LoaderKind::Musl(_)) || name.starts_with("libc.musl-") {
+            return None;
         }
-        let stem = name.strip_prefix("lib").and_then(|rest| rest.split_once('.')).map(|(stem, _)| stem);
-        let is_own =
-            matches!(self.kind, LoaderKind::Musl(_)) && stem.is_some_and(|stem| MUSL_OWN.contains(&stem));
+        let (stem, _) = name.strip_prefix("lib")?.split_once('.')?;
         let is_interpreter = |need: &&Need| need.source == NeedSource::Interpreter;
-        let interpreter = || self.objects.first()?.needs.iter().find(is_interpreter)?.found;
-        if is_own && !name.starts_with("libc.musl-") { interpreter() } else { None }
-    }
-
-    /// Adds an object, unless the same file is there already.
-    fn add(&mut self, found: Found, loaded_by: Option<usize>) -> usize {
-        let Found { way, opened } = found;
-        if let Some(known) = self.objects.iter().position(|object| Arc::ptr_eq(&object.way.file, &way.file)) {
-            return known;
-        }
-        let index = self.objects.len();
-        if let Some(soname) = &way.file.facts.soname {
-            self.names.entry(soname.clone()).or_insert(index);
-        }
-        let end = opened.iter().rposition(|byte| *byte == b'/').unwrap_or_default();
-        let origin = if end == 0 { b"/".to_vec() } else { opened[..end].to_vec() };
-        self.objects.push(LoadedObject { way, loaded_by, needs: Vec::new(), origin });
-        index
+        let interpreter = self.objects.first()?.needs.iter().find(is_interpreter)?;
+        interpreter.found.filter(|_| MUSL_OWN.contains(&stem))
     }
 
     /// The one that needs something, the one that it was loaded for, and so on up to the program.

@@ -1,10 +1,12 @@
 //! The needs that a candidate served, or could, and that is lost because it does not stay.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::change::{CandidateNode, Consumer, LibraryChange};
+use super::comparisons::Comparisons;
 use super::loading::{LoadedObject, Loader, Loading, Need};
-use super::lost_needs::{CountedNeed, Served, served};
+use super::lost_needs::{CountedNeed, Served, lack, served};
 use super::tree::{LibraryFile, Way};
 use patchadm_svr4::package::ObjectPath;
 
@@ -14,6 +16,7 @@ impl LibraryChange<'_> {
         &self,
         lost: &BTreeSet<CountedNeed>,
         kept: &BTreeMap<ObjectPath, BTreeSet<Consumer>>,
+        comparisons: &Comparisons<'_>,
     ) -> BTreeSet<CountedNeed> {
         if kept.is_empty() {
             return BTreeSet::new();
@@ -32,13 +35,13 @@ impl LibraryChange<'_> {
             let was = if staying.is_empty() { None } else { before.load(start) };
             for (index, object) in staying {
                 for need in &object.needs {
-                    let served = was.as_ref().and_then(|was| served(was, (index, &object.way.path), need));
-                    let served = served.filter(Served::is_whole);
-                    let Some(served) = served.or_else(|| self.could_serve(&mut all, (&now, index), need))
-                    else {
-                        continue;
-                    };
-                    let lack = self.lack(&now, index, need, Some(&served));
+                    let consumer = (index, &object.way.path);
+                    let served =
+                        was.as_ref().and_then(|was| served(was, consumer, need, &comparisons.versions));
+                    let served = served.filter(|served| served.is_whole);
+                    let could_serve = || self.could_serve(&mut all, (&now, index), need, comparisons);
+                    let Some(served) = served.or_else(could_serve) else { continue };
+                    let lack = lack((&now, index), need, Some(&served), comparisons);
                     if !lack.is_nothing() {
                         found.insert(CountedNeed::of((start, object), need, Some(served), lack));
                     }
@@ -49,7 +52,11 @@ impl LibraryChange<'_> {
     }
 
     /// Says of needs that nothing served which candidate could.
-    pub(super) fn with_candidates(&self, lost: BTreeSet<CountedNeed>) -> BTreeSet<CountedNeed> {
+    pub(super) fn with_candidates(
+        &self,
+        lost: BTreeSet<CountedNeed>,
+        comparisons: &Comparisons<'_>,
+    ) -> BTreeSet<CountedNeed> {
         if lost.iter().all(|need| need.served.is_some()) {
             return lost;
         }
@@ -60,10 +67,12 @@ impl LibraryChange<'_> {
             let served = loading.and_then(|now| {
                 let index = now.objects.iter().position(|one| one.way.path == lost.consumer.path)?;
                 let (_, need) = lost.in_loading(&now)?;
-                self.could_serve(&mut all, (&now, index), need)
+                self.could_serve(&mut all, (&now, index), need, comparisons)
             });
             match served {
-                Some(Served { name, path, .. }) => CountedNeed { name, served: Some(path), ..lost },
+                Some(Served { name, way, .. }) => {
+                    CountedNeed { name: name.to_string(), served: Some(way.path.clone()), ..lost }
+                }
                 None => lost,
             }
         };
@@ -76,19 +85,23 @@ impl LibraryChange<'_> {
         all: &mut Loader<'_>,
         (now, index): (&Loading, usize),
         need: &Need,
+        comparisons: &Comparisons<'_>,
     ) -> Option<Served> {
         let consumer = now.objects.get(index)?;
         let found = all.find_serving(now, index, need);
         let found = found.filter(|(_, way)| self.candidates.contains_key(&way.path));
-        let (name, way) = found.or_else(|| Some((need.name.clone(), self.hidden(consumer, need)?)))?;
-        Some(Served::by(consumer, &name, &way))
+        let (name, way) = match found {
+            Some((name, way)) => (name.into(), way),
+            None => (need.name.clone(), Rc::new(self.hidden(consumer, need)?)),
+        };
+        Some(Served::by(consumer, &name, &way, &comparisons.versions))
     }
 
     /// A candidate that would do, but for what is found before it.
     fn hidden(&self, consumer: &LoadedObject, need: &Need) -> Option<Way> {
         let serves = |file: &LibraryFile| {
             file.facts.machine == consumer.way.file.facts.machine
-                && file.facts.soname.as_ref() == Some(&need.name)
+                && file.facts.soname.as_deref() == Some(&*need.name)
                 && consumer.way.file.versions_missing_in(file, &need.name).is_empty()
         };
         self.candidates.iter().find_map(|(path, candidate)| match &candidate.node {

@@ -2,32 +2,34 @@
 
 use std::cell::LazyCell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::change::{Consumer, ConsumerSource, LibraryChange};
+use super::comparisons::{Comparisons, VersionComparisons};
+use super::concerned::LoadedStarts;
 use super::loading::{LoadedObject, Loader, Loading, Need};
-use super::tree::{LibraryFile, Way};
+use super::tree::Way;
 use patchadm_svr4::package::ObjectPath;
 
 impl LibraryChange<'_> {
     /// The needs that the change leaves unmet and that count, and those that it meets and that were not met before.
     pub(super) fn changed_needs(
         &self,
-        starts: &BTreeSet<ObjectPath>,
+        starts: &LoadedStarts,
+        comparisons: &Comparisons<'_>,
     ) -> (BTreeSet<CountedNeed>, BTreeSet<(ObjectPath, String)>) {
-        let (mut before, mut after) =
-            (Loader::new(self.before, self.settings), Loader::new(self.after, self.settings));
+        let mut before = Loader::new(self.before, self.settings);
         let (mut lost, mut newly_served) = (BTreeSet::new(), BTreeSet::new());
-        for path in starts {
-            let Some(now) = after.load(path) else { continue };
+        for (path, now) in starts {
             let was = self.same_file(path).then(|| before.load(path)).flatten();
             let mut alone = |object: &ObjectPath| {
                 let is_known =
                     was.as_ref().is_some_and(|was| was.objects.iter().any(|one| one.way.path == *object));
                 if is_known || !self.same_file(object) { None } else { before.load(object) }
             };
-            lost.extend(self.lost_by(path, &now, was.as_ref(), &mut alone));
-            newly_served.extend(was.iter().flat_map(|was| newly_served_in(was, &now)));
+            lost.extend(self.lost_by((path, now), was.as_ref(), comparisons, &mut alone));
+            newly_served.extend(was.iter().flat_map(|was| newly_served_in(was, now, &comparisons.versions)));
         }
         (lost, newly_served)
     }
@@ -42,9 +44,9 @@ impl LibraryChange<'_> {
     /// `alone`.
     fn lost_by(
         &self,
-        start: &ObjectPath,
-        now: &Loading,
+        (start, now): (&ObjectPath, &Loading),
         was: Option<&Loading>,
+        comparisons: &Comparisons<'_>,
         alone: &mut dyn FnMut(&ObjectPath) -> Option<Loading>,
     ) -> Vec<CountedNeed> {
         let mut lost = Vec::new();
@@ -60,12 +62,12 @@ impl LibraryChange<'_> {
                 let served = if is_brought {
                     None
                 } else {
-                    let was = was.and_then(|was| served(was, (index, path), need));
-                    was.or_else(|| served(by_itself.as_ref()?, (0, path), need))
+                    let was = was.and_then(|was| served(was, (index, path), need, &comparisons.versions));
+                    was.or_else(|| served(by_itself.as_ref()?, (0, path), need, &comparisons.versions))
                 };
-                let lack = self.lack(now, index, need, served.as_ref());
-                let is_counted = is_brought || served.as_ref().is_some_and(Served::is_whole);
-                let is_known = || self.unserved.contains(&(path.clone(), need.asked.clone()));
+                let lack = lack((now, index), need, served.as_ref(), comparisons);
+                let is_counted = is_brought || served.as_ref().is_some_and(|served| served.is_whole);
+                let is_known = || self.unserved.contains(&(path.clone(), need.asked.to_string()));
                 if !lack.is_nothing() && is_counted && !is_known() {
                     lost.push(CountedNeed::of((start, object), need, served, lack));
                 }
@@ -73,44 +75,30 @@ impl LibraryChange<'_> {
         }
         lost
     }
+}
 
-    /// What is missing for a need: the library, versions of it, or symbols that the old one had.
-    pub(super) fn lack(&self, now: &Loading, index: usize, need: &Need, served: Option<&Served>) -> Lack {
-        let Some(found) = need.found else { return Lack { is_missing: true, ..Lack::default() } };
-        let (Some(object), Some(library)) = (now.objects.get(index), now.objects.get(found)) else {
-            return Lack::default();
-        };
-        let versions = object.way.file.versions_missing_in(&library.way.file, &need.name);
-        let is_other = served.is_some_and(|served| !Arc::ptr_eq(&served.file, &library.way.file));
-        let symbols = match served.filter(|_| is_other && versions.is_empty()) {
-            Some(served) => self.missing_symbols(now, &object.way.file, &served.file),
-            None => Vec::new(),
-        };
-        Lack { is_missing: false, versions, symbols }
-    }
-
-    /// The symbols that the old library gave a consumer and that nothing in its new closure has.
-    fn missing_symbols(
-        &self,
-        now: &Loading,
-        consumer: &Arc<LibraryFile>,
-        old: &Arc<LibraryFile>,
-    ) -> Vec<String> {
-        let (Some(wanted), Some(given)) = (self.symbols.symbols(consumer), self.symbols.symbols(old)) else {
-            return Vec::new();
-        };
-        let mut missing: BTreeSet<&String> = wanted.undefined.intersection(&given.exported).collect();
-        for object in &now.objects {
-            if missing.is_empty() {
-                break;
-            }
-            match self.symbols.symbols(&object.way.file) {
-                Some(symbols) => missing.retain(|name| !symbols.exported.contains(*name)),
-                None => return Vec::new(),
-            }
+/// What is missing for a need: the library, versions of it, or symbols that the old one had.
+pub(super) fn lack(
+    (now, index): (&Loading, usize),
+    need: &Need,
+    served: Option<&Served>,
+    comparisons: &Comparisons<'_>,
+) -> Lack {
+    let Some(found) = need.found else { return Lack { is_missing: true, ..Lack::default() } };
+    let (Some(object), Some(library)) = (now.objects.get(index), now.objects.get(found)) else {
+        return Lack::default();
+    };
+    let (consumer, new) = (&object.way.file, &library.way.file);
+    let versions = comparisons.versions.missing(consumer, new, &need.name).to_vec();
+    let old = served.map(|served| &served.way.file);
+    let symbols = match old.filter(|old| !Arc::ptr_eq(old, new) && versions.is_empty()) {
+        Some(old) => {
+            let closure = now.objects.iter().map(|object| &object.way.file);
+            comparisons.symbols_missing(consumer, (old, new), closure)
         }
-        missing.into_iter().cloned().collect()
-    }
+        None => Vec::new(),
+    };
+    Lack { is_missing: false, versions, symbols }
 }
 
 /// What is missing for a need.
@@ -151,16 +139,16 @@ impl CountedNeed {
         let source = ConsumerSource::File(need.source);
         let consumer = Consumer { path: object.way.path.clone(), source };
         let (name, served) = match served {
-            Some(served) => (served.name, Some(served.path)),
-            None => (need.name.clone(), None),
+            Some(served) => (served.name.to_string(), Some(served.way.path.clone())),
+            None => (need.name.to_string(), None),
         };
-        let (start, asked) = (start.clone(), need.asked.clone());
+        let (start, asked) = (start.clone(), need.asked.to_string());
         Self { start, consumer, asked, name, served, lack }
     }
 
     /// Tells whether it is this need of this object.
     pub(super) fn is_of(&self, object: &LoadedObject, need: &Need) -> bool {
-        need.asked == self.asked
+        *need.asked == *self.asked
             && ConsumerSource::File(need.source) == self.consumer.source
             && object.way.path == self.consumer.path
     }
@@ -174,23 +162,23 @@ impl CountedNeed {
 
 /// What serves a need of a loading.
 pub(super) struct Served {
-    pub(super) name: String,
-    pub(super) path: ObjectPath,
-    file: Arc<LibraryFile>,
-    lack: Lack,
+    pub(super) name: Rc<str>,
+    /// The way to the library.
+    pub(super) way: Rc<Way>,
+    /// Whether it has every version that is asked for.
+    pub(super) is_whole: bool,
 }
 
 impl Served {
-    /// What serves a consumer under a name, with the versions of it that are missing.
-    pub(super) fn by(consumer: &LoadedObject, name: &str, library: &Way) -> Self {
-        let versions = consumer.way.file.versions_missing_in(&library.file, name);
-        let lack = Lack { versions, ..Lack::default() };
-        Self { name: name.to_owned(), path: library.path.clone(), file: library.file.clone(), lack }
-    }
-
-    /// Tells whether it has every version that is asked for.
-    pub(super) fn is_whole(&self) -> bool {
-        self.lack.is_nothing()
+    /// What serves a consumer under a name.
+    pub(super) fn by(
+        consumer: &LoadedObject,
+        name: &Rc<str>,
+        way: &Rc<Way>,
+        versions: &VersionComparisons,
+    ) -> Self {
+        let is_whole = versions.missing(&consumer.way.file, &way.file, name).is_empty();
+        Self { name: name.clone(), way: way.clone(), is_whole }
     }
 }
 
@@ -209,9 +197,14 @@ pub(super) fn counterpart<'l>(
 }
 
 /// Finds what serves the same need of the same object in another loading.
-pub(super) fn served(loading: &Loading, consumer: (usize, &ObjectPath), need: &Need) -> Option<Served> {
+pub(super) fn served(
+    loading: &Loading,
+    consumer: (usize, &ObjectPath),
+    need: &Need,
+    versions: &VersionComparisons,
+) -> Option<Served> {
     let (object, same) = counterpart(loading, consumer, need)?;
-    Some(Served::by(object, &same.name, &loading.objects.get(same.found?)?.way))
+    Some(Served::by(object, &same.name, &loading.objects.get(same.found?)?.way, versions))
 }
 
 /// Tells whether the same file serves the same need of the same file as before, or nothing as before: then nothing is lost.
@@ -225,22 +218,27 @@ fn is_met_as_before((now, index): (&Loading, usize), need: &Need, was: Option<&L
 }
 
 /// The needs of a program that were not met in one loading and are met in another: consumer and name.
-fn newly_served_in(was: &Loading, now: &Loading) -> Vec<(ObjectPath, String)> {
+fn newly_served_in(was: &Loading, now: &Loading, versions: &VersionComparisons) -> Vec<(ObjectPath, String)> {
     let objects = was.objects.iter().enumerate();
     let needs =
         objects.flat_map(|(index, object)| object.needs.iter().map(move |need| (index, object, need)));
-    let unmet = needs.filter(|(_, object, need)| !is_served(was, object, need));
+    let unmet = needs.filter(|(_, object, need)| !is_served(was, object, need, versions));
     let served = unmet.filter_map(|(index, object, need)| {
         let consumer = &object.way.path;
-        let served = served(now, (index, consumer), need)?;
-        served.is_whole().then(|| (consumer.clone(), need.asked.clone()))
+        let served = served(now, (index, consumer), need, versions)?;
+        served.is_whole.then(|| (consumer.clone(), need.asked.to_string()))
     });
     served.collect()
 }
 
 /// Tells whether a need of a loaded object is met, with every version that it asks for.
-pub(super) fn is_served(loading: &Loading, object: &LoadedObject, need: &Need) -> bool {
+pub(super) fn is_served(
+    loading: &Loading,
+    object: &LoadedObject,
+    need: &Need,
+    versions: &VersionComparisons,
+) -> bool {
     let library = need.found.and_then(|found| loading.objects.get(found));
     library
-        .is_some_and(|library| object.way.file.versions_missing_in(&library.way.file, &need.name).is_empty())
+        .is_some_and(|library| versions.missing(&object.way.file, &library.way.file, &need.name).is_empty())
 }

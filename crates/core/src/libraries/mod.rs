@@ -8,10 +8,12 @@
 //! tree       programs, libraries and links under their paths; links are followed inside the root
 //! settings   etc/ld.so.conf with its includes, etc/ld.so.preload, the path files of musl
 //! machine    what depends on the processor: the default directories, `$LIB` and `$PLATFORM`
+//! names      names as numbers
 //! search     where one name is searched: RPATH along the chain, RUNPATH, the directories of the root
 //! loading    one program with everything that it loads, in the order in which it loads it
 //! change     a change as the decision sees it: the trees, what may stay, who needs it
 //! differences, concerned   where its trees differ, and the programs that come there; the others load the same as before
+//! comparisons  what a library has for those that need it
 //! lost_needs, lost_candidates, staying
 //!            what they need and have no more, and what of the old serves them
 //! decision   which libraries stay for whom when a change takes them away
@@ -20,6 +22,7 @@
 
 pub mod cache;
 mod change;
+mod comparisons;
 mod concerned;
 pub mod decision;
 mod differences;
@@ -27,6 +30,7 @@ mod loading;
 mod lost_candidates;
 mod lost_needs;
 mod machine;
+mod names;
 mod search;
 mod settings;
 mod staying;

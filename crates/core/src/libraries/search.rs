@@ -4,9 +4,10 @@
 //! unless the first has a RUNPATH; its RUNPATH; the directories of `etc/ld.so.conf`; the default directories. musl: RPATH
 //! or RUNPATH of the whole chain; the directories of its path file, or its own.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use super::differences::Differences;
 use super::machine::{default_directories, lib_names, platform};
@@ -21,11 +22,18 @@ const MUSL_DIRECTORIES: [&str; 3] = ["/lib", "/usr/local/lib", "/usr/lib"];
 /// The most values that the variables of one directory are tried with.
 const MOST_VALUES: usize = 8;
 
-/// A file that was found, and the path by which it was opened.
-#[derive(Clone, Debug)]
-pub(super) struct Found {
-    pub(super) way: Way,
-    pub(super) opened: Vec<u8>,
+/// The number of a path by which a program or library was opened, in one search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct OpenedNumber(usize);
+
+/// A path by which a program or library was opened.
+pub(super) struct Opened {
+    /// The way from it to the file.
+    pub(super) way: Rc<Way>,
+    /// The directory that `$ORIGIN` stands for.
+    pub(super) origin: Rc<[u8]>,
+    /// The number of the file, which may be opened by several paths.
+    pub(super) file: usize,
 }
 
 /// One of those that load others: what it says, and the directory that `$ORIGIN` stands for.
@@ -64,9 +72,15 @@ pub(super) struct Search<'t> {
     has_met: bool,
     directories: HashMap<Vec<u8>, Known<Rc<Followed>>>,
     defaults: HashMap<ElfMachine, Rc<[String]>>,
-    by_root: HashMap<(ElfMachine, bool), HashMap<String, Known<Found>>>,
-    /// The names of the files of a directory that have a SONAME, for which `ldconfig` would make a link.
-    named: HashMap<(&'t [u8], &'t str), Vec<&'t [u8]>>,
+    by_root: HashMap<(ElfMachine, bool), HashMap<String, Known<OpenedNumber>>>,
+    /// The names of the files of a directory that have a SONAME, for which `ldconfig` would make a link; made when
+    /// somebody asks for one.
+    named: Option<HashMap<(&'t [u8], &'t str), Vec<&'t [u8]>>>,
+    opened: Vec<Opened>,
+    /// What was opened, by path.
+    by_path: HashMap<Rc<[u8]>, OpenedNumber>,
+    /// The numbers of files, by identity.
+    files: HashMap<*const LibraryFile, usize>,
 }
 
 /// What was found before, if anything, and whether one of the differences was come to.
@@ -78,15 +92,6 @@ impl<'t> Search<'t> {
         settings: &'t LoaderSettings,
         differences: &'t Differences,
     ) -> Self {
-        let mut named: HashMap<(&[u8], &str), Vec<&[u8]>> = HashMap::new();
-        for (path, file) in tree.files().filter(|(path, _)| is_library_name(path.name())) {
-            if let (Some(directory), Some(soname)) = (path.parent_bytes(), &file.facts.soname) {
-                named.entry((directory, soname)).or_default().push(path.name());
-            }
-        }
-        for names in named.values_mut() {
-            names.sort_unstable();
-        }
         Self {
             tree,
             settings,
@@ -95,7 +100,10 @@ impl<'t> Search<'t> {
             directories: HashMap::new(),
             defaults: HashMap::new(),
             by_root: HashMap::new(),
-            named,
+            named: None,
+            opened: Vec::new(),
+            by_path: HashMap::new(),
+            files: HashMap::new(),
         }
     }
 
@@ -104,10 +112,48 @@ impl<'t> Search<'t> {
         std::mem::take(&mut self.has_met)
     }
 
-    /// Returns the program or library at a physical path.
-    pub(super) fn file_at(&mut self, path: &ObjectPath) -> Option<&'t Arc<LibraryFile>> {
+    /// Notices again what was come to when something was searched before.
+    pub(super) fn meet_again(&mut self, has_met: bool) {
+        self.has_met |= has_met;
+    }
+
+    /// Opens the program or library at a physical path.
+    pub(super) fn open_physical(&mut self, path: &ObjectPath) -> Option<OpenedNumber> {
         self.has_met |= self.differences.has_path(path.as_bytes());
-        self.tree.file_at(path)
+        let file = self.tree.file_at(path)?;
+        let is_physical = |number: &&OpenedNumber| {
+            self.opened(**number)
+                .is_some_and(|opened| opened.way.links.is_empty() && opened.way.path == *path)
+        };
+        if let Some(number) = self.by_path.get(path.as_bytes()).filter(is_physical) {
+            return Some(*number);
+        }
+        let way = Way { links: Vec::new(), path: path.clone(), file: file.clone() };
+        Some(self.add(way, path.as_bytes()))
+    }
+
+    /// Returns what was opened.
+    pub(super) fn opened(&self, number: OpenedNumber) -> Option<&Opened> {
+        self.opened.get(number.0)
+    }
+
+    fn open(&mut self, way: Way, path: &[u8]) -> OpenedNumber {
+        if let Some(number) = self.by_path.get(path) {
+            return *number;
+        }
+        let number = self.add(way, path);
+        self.by_path.insert(path.into(), number);
+        number
+    }
+
+    fn add(&mut self, way: Way, path: &[u8]) -> OpenedNumber {
+        let next = self.files.len();
+        let file = *self.files.entry(Arc::as_ptr(&way.file)).or_insert(next);
+        let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or_default();
+        let origin = if end == 0 { b"/" } else { &path[..end] };
+        let number = OpenedNumber(self.opened.len());
+        self.opened.push(Opened { way: Rc::new(way), origin: origin.into(), file });
+        number
     }
 
     pub(super) fn settings(&self) -> &'t LoaderSettings {
@@ -121,7 +167,7 @@ impl<'t> Search<'t> {
         machine: ElfMachine,
         name: &str,
         chain: &[Searcher<'_>],
-    ) -> Option<Found> {
+    ) -> Option<OpenedNumber> {
         let asking = chain.first()?;
         if name.contains('/') {
             let paths = expanded(name, asking.origin, machine);
@@ -139,7 +185,7 @@ impl<'t> Search<'t> {
         name: &str,
         chain: &[Searcher<'_>],
         asking: &ElfFacts,
-    ) -> Option<Found> {
+    ) -> Option<OpenedNumber> {
         let inherited = if asking.runpath.is_none() { chain } else { &[] };
         let rpaths = inherited.iter().filter_map(|one| Some((one.facts.rpath.as_deref()?, one.origin)));
         let own = chain.iter().take(1).filter_map(|one| Some((one.facts.runpath.as_deref()?, one.origin)));
@@ -151,11 +197,11 @@ impl<'t> Search<'t> {
         let key = (machine, asking.searches_default_directories());
         if let Some((found, has_met)) = self.by_root.entry(key).or_default().get(name) {
             self.has_met |= has_met;
-            return found.clone();
+            return *found;
         }
         let has_met = self.take_met();
         let found = self.in_root(machine, name, asking.searches_default_directories());
-        self.by_root.entry(key).or_default().insert(name.to_owned(), (found.clone(), self.has_met));
+        self.by_root.entry(key).or_default().insert(name.to_owned(), (found, self.has_met));
         self.has_met |= has_met;
         found
     }
@@ -166,7 +212,7 @@ impl<'t> Search<'t> {
         name: &str,
         chain: &[Searcher<'_>],
         arch: &str,
-    ) -> Option<Found> {
+    ) -> Option<OpenedNumber> {
         for one in chain {
             let list = one.facts.runpath.as_deref().or(one.facts.rpath.as_deref());
             let found = list.and_then(|list| self.in_list(list, one.origin, machine, name));
@@ -181,7 +227,7 @@ impl<'t> Search<'t> {
     }
 
     /// Searches the directories of `etc/ld.so.conf`, then the default ones.
-    fn in_root(&mut self, machine: ElfMachine, name: &str, with_defaults: bool) -> Option<Found> {
+    fn in_root(&mut self, machine: ElfMachine, name: &str, with_defaults: bool) -> Option<OpenedNumber> {
         let defaults =
             self.defaults.entry(machine).or_insert_with(|| default_directories(machine).into()).clone();
         let is_library = is_library_name(name.as_bytes());
@@ -204,39 +250,46 @@ impl<'t> Search<'t> {
     }
 
     /// Searches a directory as if `ldconfig` had just made its links: by name, else by SONAME.
-    fn by_ldconfig(&mut self, directory: &str, machine: ElfMachine, name: &str) -> Option<Found> {
+    fn by_ldconfig(&mut self, directory: &str, machine: ElfMachine, name: &str) -> Option<OpenedNumber> {
         if let Some(found) = self.in_directory(directory.as_bytes(), machine, name) {
             return Some(found);
         }
         let physical = self.directory(directory.as_bytes())?;
         self.has_met |= self.differences.has_name(physical.path(), name);
-        let names = self.named.get(&(physical.path(), name))?.clone();
+        let names =
+            self.named.get_or_insert_with(|| named_files(self.tree)).get(&(physical.path(), name))?.clone();
         names.iter().rev().find_map(|file| self.file(directory.as_bytes(), machine, file))
     }
 
     /// Searches a list of directories, as RPATH and RUNPATH have it.
-    fn in_list(&mut self, list: &str, origin: &[u8], machine: ElfMachine, name: &str) -> Option<Found> {
+    fn in_list(
+        &mut self,
+        list: &str,
+        origin: &[u8],
+        machine: ElfMachine,
+        name: &str,
+    ) -> Option<OpenedNumber> {
         list.split(':').find_map(|directory| {
             let directories = expanded(directory, origin, machine);
             directories.into_iter().find_map(|directory| self.in_directory(&directory, machine, name))
         })
     }
 
-    fn in_directory(&mut self, directory: &[u8], machine: ElfMachine, name: &str) -> Option<Found> {
+    fn in_directory(&mut self, directory: &[u8], machine: ElfMachine, name: &str) -> Option<OpenedNumber> {
         self.file(directory, machine, name.as_bytes())
     }
 
     /// Opens a file in a directory; one of another class or machine is passed over.
-    fn file(&mut self, directory: &[u8], machine: ElfMachine, name: &[u8]) -> Option<Found> {
+    fn file(&mut self, directory: &[u8], machine: ElfMachine, name: &[u8]) -> Option<OpenedNumber> {
         let followed = self.directory(directory)?;
         let way = self.tree.follow_name(&followed, name, &mut visit(self.differences, &mut self.has_met))?;
-        let opened = [directory, b"/", name].concat();
-        (way.file.facts.machine == machine).then_some(Found { way, opened })
+        let is_meant = way.file.facts.machine == machine;
+        is_meant.then(|| self.open(way, &[directory, b"/", name].concat()))
     }
 
-    fn at_path(&mut self, path: &[u8], machine: ElfMachine) -> Option<Found> {
+    fn at_path(&mut self, path: &[u8], machine: ElfMachine) -> Option<OpenedNumber> {
         let way = self.tree.follow_seen(path, &mut visit(self.differences, &mut self.has_met))?;
-        (way.file.facts.machine == machine).then(|| Found { way, opened: path.to_vec() })
+        (way.file.facts.machine == machine).then(|| self.open(way, path))
     }
 
     fn directory(&mut self, path: &[u8]) -> Option<Rc<Followed>> {
@@ -251,6 +304,20 @@ impl<'t> Search<'t> {
         self.has_met |= has_met;
         followed
     }
+}
+
+/// The names of the libraries of a tree by directory and SONAME, sorted.
+fn named_files(tree: &LibraryTree) -> HashMap<(&[u8], &str), Vec<&[u8]>> {
+    let mut named: HashMap<(&[u8], &str), Vec<&[u8]>> = HashMap::new();
+    for (path, file) in tree.files().filter(|(path, _)| is_library_name(path.name())) {
+        if let (Some(directory), Some(soname)) = (path.parent_bytes(), &file.facts.soname) {
+            named.entry((directory, soname)).or_default().push(path.name());
+        }
+    }
+    for names in named.values_mut() {
+        names.sort_unstable();
+    }
+    named
 }
 
 /// Notices when one of the differences is come to.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::change::{Consumer, ConsumerSource, LibraryChange, Obstacle};
+use super::comparisons::VersionComparisons;
 use super::concerned::starting_points;
 use super::loading::{Loader, Loading, Need};
 use super::lost_needs::{CountedNeed, counterpart, is_served};
@@ -73,13 +74,14 @@ impl LibraryChange<'_> {
         for need in lost {
             starts.entry(&need.start).or_default().push(need);
         }
+        let versions = VersionComparisons::default();
         loop {
             let tree = self.with(|path| wanted.contains(path));
             let mut loader = Loader::new(&tree, self.settings);
             let mut more = BTreeSet::new();
             for (start, lost) in &starts {
                 let Some(now) = loader.load(start) else { continue };
-                for (index, need) in open_needs(&now, lost, &wanted) {
+                for (index, need) in open_needs(&now, lost, &wanted, &versions) {
                     let way = finder.find_serving(&now, index, need).map(|(_, way)| way);
                     let all = way.iter().flat_map(|way| way.links.iter().chain([&way.path]));
                     more.extend(all.filter(|path| may_stay(path) && !wanted.contains(*path)).cloned());
@@ -138,12 +140,13 @@ fn open_needs<'l>(
     now: &'l Loading,
     lost: &[&CountedNeed],
     staying: &BTreeSet<ObjectPath>,
+    versions: &VersionComparisons,
 ) -> Vec<(usize, &'l Need)> {
     let objects = now.objects.iter().enumerate();
     let needs =
         objects.flat_map(|(index, object)| object.needs.iter().map(move |need| (index, object, need)));
     let open = needs.filter(|(_, object, need)| {
-        staying.contains(&object.way.path) && !is_served(now, object, need)
+        staying.contains(&object.way.path) && !is_served(now, object, need, versions)
             || lost.iter().any(|lost| lost.is_of(object, need))
     });
     open.map(|(index, _, need)| (index, need)).collect()
@@ -166,6 +169,7 @@ fn misled_from(
     is_kept: impl Fn(&ObjectPath) -> bool,
 ) -> BTreeMap<ObjectPath, BTreeSet<ObjectPath>> {
     let (mut with, mut without) = (Loader::new(with, settings), Loader::new(without, settings));
+    let versions = VersionComparisons::default();
     let mut misled: BTreeMap<ObjectPath, BTreeSet<ObjectPath>> = BTreeMap::new();
     let (mut next, mut known): (Vec<ObjectPath>, BTreeSet<ObjectPath>) =
         (starts.iter().cloned().collect(), starts.clone());
@@ -182,7 +186,7 @@ fn misled_from(
             if is_left && known.insert(own.clone()) {
                 next.push(own.clone());
             }
-            for need in object.needs.iter().filter(|need| is_served(&without, object, need)) {
+            for need in object.needs.iter().filter(|need| is_served(&without, object, need, &versions)) {
                 let other = counterpart(&with, (index, own), need);
                 let found =
                     other.and_then(|(_, other)| with.objects.get(other.found?)).map(|found| &found.way);

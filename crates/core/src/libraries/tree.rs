@@ -1,8 +1,9 @@
 //! Programs, libraries and links under their paths in a root, as they are or as they will be.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use patchadm_svr4::package::ObjectPath;
 
 use crate::elf::ElfFacts;
@@ -59,30 +60,64 @@ pub struct Way {
 pub(super) type Visit<'v> = &'v mut dyn FnMut(&[u8]);
 
 /// The programs, libraries and links of a root. Directories and other files are not in it.
+///
+/// A copy shares what both have in common: it costs what was changed since the first of them was made.
 #[derive(Clone, Debug, Default)]
 pub struct LibraryTree {
-    nodes: HashMap<ObjectPath, Node>,
+    nodes: Arc<HashMap<ObjectPath, Node>>,
+    /// What is at a path instead; nothing where it was taken away.
+    changed: HashMap<ObjectPath, Option<Node>>,
 }
 
 impl LibraryTree {
     /// Puts a program or library at a path.
     pub fn put_file(&mut self, path: ObjectPath, file: Arc<LibraryFile>) {
-        self.nodes.insert(path, Node::File(file));
+        self.set(path, Some(Node::File(file)));
     }
 
     /// Puts a link at a path.
     pub fn put_link(&mut self, path: ObjectPath, target: &[u8]) {
-        self.nodes.insert(path, Node::Link(target.into()));
+        self.set(path, Some(Node::Link(target.into())));
     }
 
     /// Takes away what is at a path; something that is neither program, library nor link may take its place.
     pub fn remove(&mut self, path: &ObjectPath) {
-        self.nodes.remove(path);
+        self.set(path.clone(), None);
+    }
+
+    fn set(&mut self, path: ObjectPath, node: Option<Node>) {
+        if self.changed.len() > self.nodes.len() / 2 {
+            self.nodes = Arc::new(self.nodes().map(|(path, node)| (path.clone(), node.clone())).collect());
+            self.changed.clear();
+        }
+        match Arc::get_mut(&mut self.nodes).filter(|_| self.changed.is_empty()) {
+            Some(own) => {
+                match node {
+                    Some(node) => own.insert(path, node),
+                    None => own.remove(&path),
+                };
+            }
+            None => {
+                self.changed.insert(path, node);
+            }
+        }
+    }
+
+    fn node(&self, path: &[u8]) -> Option<&Node> {
+        match self.changed.get(path) {
+            Some(changed) => changed.as_ref(),
+            None => self.nodes.get(path),
+        }
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = (&ObjectPath, &Node)> {
+        let shared = self.nodes.iter().filter(|(path, _)| !self.changed.contains_key(*path));
+        shared.chain(self.changed.iter().filter_map(|(path, node)| Some((path, node.as_ref()?))))
     }
 
     /// Returns the program or library at a path, without following a link in its last component.
     pub fn file_at(&self, path: &ObjectPath) -> Option<&Arc<LibraryFile>> {
-        match self.nodes.get(path)? {
+        match self.node(path.as_bytes())? {
             Node::File(file) => Some(file),
             Node::Link(_) => None,
         }
@@ -90,20 +125,25 @@ impl LibraryTree {
 
     /// Returns the programs and libraries with their paths, in no order.
     pub fn files(&self) -> impl Iterator<Item = (&ObjectPath, &Arc<LibraryFile>)> {
-        self.nodes.iter().filter_map(|(path, node)| match node {
+        self.nodes().filter_map(|(path, node)| match node {
             Node::File(file) => Some((path, file)),
             Node::Link(_) => None,
         })
     }
 
-    /// Returns the paths at which this tree and another one have something else.
-    pub(super) fn unlike<'t>(&'t self, other: &'t Self) -> impl Iterator<Item = &'t ObjectPath> {
-        let is_other = |(path, node): &(&ObjectPath, &Node)| {
-            !other.nodes.get(*path).is_some_and(|known| known.is_same(node))
+    /// Returns the paths at which this tree and another one have something else. Where one is a copy of the other, only
+    /// what was changed since is compared.
+    pub(super) fn unlike<'t>(&'t self, other: &'t Self) -> BTreeSet<&'t ObjectPath> {
+        let is_other = |path: &&ObjectPath| match (self.node(path.as_bytes()), other.node(path.as_bytes())) {
+            (Some(own), Some(other)) => !own.is_same(other),
+            (None, None) => false,
+            _ => true,
         };
-        let own = self.nodes.iter().filter(is_other);
-        let missing = other.nodes.iter().filter(|(path, _)| !self.nodes.contains_key(*path));
-        own.chain(missing).map(|(path, _)| path)
+        let changed = self.changed.keys().chain(other.changed.keys());
+        if Arc::ptr_eq(&self.nodes, &other.nodes) {
+            return changed.filter(is_other).collect();
+        }
+        changed.chain(self.nodes.keys()).chain(other.nodes.keys()).filter(is_other).collect()
     }
 
     /// Follows an absolute path, links included, without leaving the root. Returns `None` if it leads to no program or
@@ -129,7 +169,7 @@ impl LibraryTree {
     pub(super) fn follow_name(&self, directory: &Followed, name: &[u8], visit: Visit<'_>) -> Option<Way> {
         let at = directory.join(name);
         visit(&at);
-        match self.nodes.get(&at[..])? {
+        match self.node(&at)? {
             Node::File(file) => Some(Way {
                 links: directory.links.clone(),
                 path: ObjectPath::new(&at).ok()?,
@@ -160,7 +200,7 @@ impl LibraryTree {
             at.push(b'/');
             at.extend_from_slice(&name);
             visit(&at);
-            match self.nodes.get(&at[..]) {
+            match self.node(&at) {
                 Some(Node::Link(target)) => {
                     links.push(ObjectPath::new(&at).ok()?);
                     if links.len() > MOST_LINKS {

@@ -66,8 +66,8 @@ impl LibraryUses {
             for need in object.needs.iter().filter(|need| need.source != NeedSource::Preload) {
                 let Some(library) = need.found.and_then(|found| loading.objects.get(found)) else { continue };
                 let library = &library.way.path;
-                if own.iter().all(|known| known.name != need.name || known.library != *library) {
-                    own.push(LibraryUse { name: need.name.clone(), library: library.clone() });
+                if own.iter().all(|known| *known.name != *need.name || known.library != *library) {
+                    own.push(LibraryUse { name: need.name.to_string(), library: library.clone() });
                 }
             }
         }

@@ -1,0 +1,98 @@
+//! What libraries have for those that need them, asked once for each of them: many programs load the same.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use foldhash::HashMap;
+
+use super::change::SymbolSource;
+use super::tree::LibraryFile;
+
+/// A file, by identity: the trees of a change keep it alive while comparisons are asked.
+type FileKey = *const LibraryFile;
+
+/// The versions that a library lacks, by the name under which they are needed.
+type LackedVersions = Vec<(Rc<str>, Rc<[String]>)>;
+
+/// Versions that libraries lack for those that need them.
+#[derive(Default)]
+pub(super) struct VersionComparisons(RefCell<HashMap<(FileKey, FileKey), LackedVersions>>);
+
+impl VersionComparisons {
+    /// Returns the versions that a consumer needs of a library of this name and that it does not define.
+    pub(super) fn missing(
+        &self,
+        consumer: &Arc<LibraryFile>,
+        library: &Arc<LibraryFile>,
+        name: &Rc<str>,
+    ) -> Rc<[String]> {
+        let mut known = self.0.borrow_mut();
+        let known = known.entry((Arc::as_ptr(consumer), Arc::as_ptr(library))).or_default();
+        if let Some((_, missing)) = known.iter().find(|(other, _)| other == name) {
+            return missing.clone();
+        }
+        let missing: Rc<[String]> = consumer.versions_missing_in(library, name).into();
+        known.push((name.clone(), missing.clone()));
+        missing
+    }
+}
+
+/// Comparisons of programs and libraries.
+pub(super) struct Comparisons<'c> {
+    pub(super) versions: VersionComparisons,
+    source: &'c dyn SymbolSource,
+    symbols: RefCell<HashMap<[FileKey; 3], Option<Rc<BTreeSet<String>>>>>,
+}
+
+impl<'c> Comparisons<'c> {
+    /// Compares nothing yet.
+    pub(super) fn new(source: &'c dyn SymbolSource) -> Self {
+        Self { versions: VersionComparisons::default(), source, symbols: RefCell::default() }
+    }
+
+    /// Returns the symbols that an old library gave a consumer and that nothing in its new closure has. The closure begins
+    /// with the new library.
+    pub(super) fn symbols_missing<'f>(
+        &self,
+        consumer: &Arc<LibraryFile>,
+        (old, new): (&Arc<LibraryFile>, &Arc<LibraryFile>),
+        closure: impl Iterator<Item = &'f Arc<LibraryFile>>,
+    ) -> Vec<String> {
+        let lacked = self.symbols_lacked(consumer, (old, new)).filter(|lacked| !lacked.is_empty());
+        let Some(lacked) = lacked else { return Vec::new() };
+        let mut missing: BTreeSet<&String> = lacked.iter().collect();
+        for file in closure {
+            if missing.is_empty() {
+                break;
+            }
+            match self.source.symbols(file) {
+                Some(symbols) => missing.retain(|name| !symbols.exported.contains(*name)),
+                None => return Vec::new(),
+            }
+        }
+        missing.into_iter().cloned().collect()
+    }
+
+    /// The symbols that an old library gave a consumer and that the new one lacks; `None` where one of them cannot be read.
+    fn symbols_lacked(
+        &self,
+        consumer: &Arc<LibraryFile>,
+        (old, new): (&Arc<LibraryFile>, &Arc<LibraryFile>),
+    ) -> Option<Rc<BTreeSet<String>>> {
+        let key = [consumer, old, new].map(Arc::as_ptr);
+        if let Some(known) = self.symbols.borrow().get(&key) {
+            return known.clone();
+        }
+        let lacked = || {
+            let [wanted, given, left] = [consumer, old, new].map(|file| self.source.symbols(file));
+            let (wanted, given, left) = (wanted?, given?, left?);
+            let lacked = wanted.undefined.iter().filter(|name| given.exported.contains(*name));
+            Some(Rc::new(lacked.filter(|name| !left.exported.contains(*name)).cloned().collect()))
+        };
+        let lacked = lacked();
+        self.symbols.borrow_mut().insert(key, lacked.clone());
+        lacked
+    }
+}
