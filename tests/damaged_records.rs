@@ -1,6 +1,7 @@
 //! Records that are damaged or disagree: everybody who reads them says so with file, line and a repair, nobody changes
 //! anything, and the repair that the message names, typed, works.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -217,6 +218,27 @@ fn pkgchk_f_makes_the_pkginfo_of_a_patched_package_anew_as_it_was() {
         stage.run("remove -R @ROOT@ 200-01 100-01").ok();
         assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
     }
+}
+
+#[test]
+fn pkgchk_f_collects_the_lines_of_patches_from_all_of_them_also_where_undo_data_was_given_up() {
+    let stage = stage();
+    let tool =
+        |id: &str| Patch::of(id, Package::new("ACMEweb").file("bin/tool", 0o755, format!("as of {id}\n")));
+    stage.patchadd("-d", &tool("300-01")).ok();
+    for id in ["400-01", "500-01", "600-01", "700-01"] {
+        stage.patchadd("", &tool(id)).ok();
+    }
+    stage.run("commit -R @ROOT@ 200-01 400-01").ok();
+    stage.run("remove -R @ROOT@ 500-01").ok();
+    stage.patchadd("", &tool("800-01")).ok();
+    stage.patchadd("", &tool("900-01")).ok();
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
+    let before = lines(&stage.text(WEB));
+    fs::remove_file(stage.at(WEB)).unwrap();
+    stage.run("pkgchk -f -R @ROOT@ ACMEweb").ok();
+    assert_eq!(lines(&stage.text(WEB)), before);
+    stage.run("verify -R @ROOT@").ok();
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! Undo data in the save directories: where it is, what state it is in, and that of other tools.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::PathBuf;
+
+use flate2::read::MultiGzDecoder;
 
 use crate::delivery::Patch;
 use crate::goldens_of_packages::Stage;
@@ -46,6 +49,27 @@ fn a_pointer_to_undo_data_elsewhere_says_whether_it_is_active() {
     assert_eq!(stage.text(&saved("100-01/remote")), pointer("active"));
     stage.run("patchrm -R @ROOT@ 100-01").ok();
     assert!(!stage.at(&saved("100-01")).exists());
+}
+
+#[test]
+fn the_archive_of_a_patch_has_no_line_for_each_patch_before_it() {
+    let stage = stage();
+    let ids: Vec<String> = (1..=6).map(|number| format!("{number}00-01")).collect();
+    for id in &ids {
+        stage.patchadd("", &patch(id)).ok();
+    }
+    for id in &ids[1..] {
+        let archive = fs::File::open(stage.at(&saved(&format!("{id}/undo.gz")))).unwrap();
+        let mut stream = Vec::new();
+        MultiGzDecoder::new(archive).read_to_end(&mut stream).unwrap();
+        let lines = stream.windows(14).filter(|window| window == b"-01=Installed:").count();
+        assert_eq!(lines, 1, "{id} saved the pkginfo without the lines that others have");
+    }
+    let before = stage.text("/var/sadm/pkg/ACMEweb/pkginfo");
+    stage.patchadd("", &patch("900-01")).ok();
+    stage.run("patchrm -R @ROOT@ 900-01").ok();
+    let after = stage.text("/var/sadm/pkg/ACMEweb/pkginfo");
+    assert_eq!(after, format!("{before}PATCH_INFO_900-01=backed out\n"));
 }
 
 #[test]

@@ -3,6 +3,9 @@
 //! Order as pkgadd(1M) writes it: CLASSES, BASEDIR, the environment, what is delivered, PKGINST, PKGSAV, then
 //! everything else in its old order. Variables that only steer a run are not stored.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use patchadm_svr4::places;
 
 use patchadm_svr4::package::{Params, PkgInst, exports};
@@ -74,9 +77,17 @@ pub(super) fn is_stored(name: &str) -> bool {
         && !is_patch_record(name)
 }
 
+/// What the names of the parameters that tell of patches begin with.
+pub(super) const PATCH_INFO: &str = "PATCH_INFO_";
+
+/// The patch of which a parameter tells how it was applied.
+pub(super) fn patch_of_info(name: &str) -> Option<&str> {
+    name.strip_prefix(PATCH_INFO)
+}
+
 /// Whether a parameter is one of the lists that are computed at every change.
 pub(super) fn is_patch_record(name: &str) -> bool {
-    matches!(name, "PATCHLIST" | "PATCH_OBSOLETES") || name.starts_with("PATCH_INFO_")
+    matches!(name, "PATCHLIST" | "PATCH_OBSOLETES") || patch_of_info(name).is_some()
 }
 
 /// What is said of the parameters that `package` delivers and that no script gets, one sentence each.
@@ -205,7 +216,7 @@ pub(super) fn is_word_of_last_patch(name: &str) -> bool {
 }
 
 /// The parameters after a patch that set `names` has gone: each as in `old`, unless it was set again later. The
-/// order is that of `old`, then that of `current`.
+/// order is that of `old`, then that of `current`; lines of patches that `old` lacks stay behind the ones that it has.
 pub(super) fn taken_back(
     current: &Params,
     old: &Params,
@@ -219,7 +230,30 @@ pub(super) fn taken_back(
             None => values.remove(name),
         }
     }
-    values.in_order_of(old)
+    values.in_order_of(&with_info_of(old, current))
+}
+
+/// The parameters that an undo archive saved, with the lines of patches that it left out: behind those that they follow now.
+fn with_info_of<'a>(old: &'a Params, current: &Params) -> Cow<'a, Params> {
+    let mut following: HashMap<&str, Vec<&str>> = HashMap::new();
+    let mut leader = None;
+    for (name, _) in current.iter() {
+        match leader {
+            _ if patch_of_info(name).is_none() => leader = None,
+            _ if old.get(name).is_some() => leader = Some(name),
+            Some(leader) => following.entry(leader).or_default().push(name),
+            None => {}
+        }
+    }
+    if following.is_empty() {
+        return Cow::Borrowed(old);
+    }
+    let mut whole = Params::with_room_of(current);
+    for (name, value) in old.iter() {
+        whole.push(name, value);
+        following.remove(name).into_iter().flatten().for_each(|name| whole.push(name, ""));
+    }
+    Cow::Owned(whole)
 }
 
 /// The same for the backout package of the classic tools: what it delivers is as before, unless it was set again
@@ -243,4 +277,31 @@ pub(super) fn taken_back_from_foreign(
         }
     }
     values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_patches_that_an_archive_left_out_come_back_where_they_stood() {
+        let whole: Params =
+            ["PKG", "PATCHLIST", "PATCH_INFO_1-01", "PATCH_INFO_2-01", "NOTE", "PATCH_INFO_3-01"]
+                .into_iter()
+                .map(|name| (name, name))
+                .collect();
+        let saved: Params = whole
+            .iter()
+            .filter(|(name, _)| *name != "PATCH_INFO_2-01")
+            .map(|(name, value)| (name, value))
+            .collect();
+        let mut current = whole.clone();
+        current.set("PATCH_INFO_4-01", "the patch that goes");
+        current.set("NOTE", "as it says");
+        let names = ["NOTE".to_owned()];
+        let expected = taken_back(&current, &whole, &names, |_| false);
+        let before: Vec<_> = expected.iter().take(6).collect();
+        assert_eq!(before, whole.iter().collect::<Vec<_>>());
+        assert_eq!(taken_back(&current, &saved, &names, |_| false), expected);
+    }
 }

@@ -20,7 +20,7 @@ use crate::operation::session::Session;
 use crate::plan::RecordChange;
 use crate::plan::clock::Now;
 use crate::plan::ledger::{LedgerArchive, LedgerChange};
-use crate::plan::package::regain::{installed_params, is_of_patch, patched_params};
+use crate::plan::package::regain::{installed_params, is_of_patch, patched_params, with_patch_info};
 use patchadm_svr4::format::params;
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::{Mode, ObjectPath, Params, PkgInst};
@@ -154,6 +154,7 @@ impl LostPkginfo<'_> {
         let Some(id) = PatchId::new(&line.patch).ok() else {
             return Ok(Err("its ledger is damaged".to_owned()));
         };
+        let (found, untold) = self.with_patch_info(found);
         let with = |now: &Now| patched_params(self.package, &found, &self.copy.params, &id, separator, now);
         if with(&self.session.caller.now).is_none() {
             return Ok(Err(format!("save/pspool/{} is not what {id} delivered", self.package)));
@@ -166,7 +167,12 @@ impl LostPkginfo<'_> {
             let mut moments = moments.map(|now| Now { host: host.clone(), ..now });
             exact = exact.or_else(|| moments.find_map(|now| with(&now).filter(is_recorded)));
         }
-        let mut unknown = Vec::new();
+        let mut unknown: Vec<String> = untold
+            .iter()
+            .map(|patch| {
+                format!("when and from where {patch} was applied is not known: it has no PATCH_INFO")
+            })
+            .collect();
         let is_exact = exact.is_some();
         let guessed = || entry.as_ref().and_then(|entry| self.moment(&entry.time, 0));
         let params = exact.or_else(|| with(&guessed().unwrap_or_else(|| self.session.caller.now.clone())));
@@ -197,6 +203,36 @@ impl LostPkginfo<'_> {
             is_newest.then_some((line, found))
         });
         newest.next().filter(|_| newest.next().is_none())
+    }
+
+    /// The parameters that a patch found, with PATCH_INFO of the patches before it, which their successors have; and the
+    /// patches of which nobody tells it. What is told is believed where the ledger has its digest.
+    fn with_patch_info(&self, found: Params) -> (Params, Vec<String>) {
+        let list = found.text("PATCHLIST").into_owned();
+        let lines: Vec<&LedgerLine> = self.traces.ledger.iter().flat_map(Ledger::lines).collect();
+        let is_recorded = |patch: &str, value: &[u8]| {
+            let told: Params = [("PATCHLIST", patch.as_bytes()), (&*format!("PATCH_INFO_{patch}"), value)]
+                .into_iter()
+                .collect();
+            let line = lines.iter().find(|line| line.patch == patch);
+            line.is_some_and(|line| ledger::info(&told, patch) == Some(line.info))
+        };
+        let older: Vec<Params> = self.traces.archives.values().filter_map(found_by).collect();
+        let (mut told, mut untold) = (Vec::new(), Vec::new());
+        for patch in list.split_whitespace() {
+            let name = format!("PATCH_INFO_{patch}");
+            if found.get(&name).is_some() {
+                continue;
+            }
+            let saved = older.iter().filter_map(|params| params.get(&name));
+            let in_manifests = self.traces.patch_info.iter().filter(|(id, _)| id == patch);
+            let mut values = saved.chain(in_manifests.map(|(_, value)| value.as_slice()));
+            match values.find(|value| is_recorded(patch, value)) {
+                Some(value) => told.push((name, value.to_vec())),
+                None => untold.push(patch.to_owned()),
+            }
+        }
+        (with_patch_info(&found, told), untold)
     }
 
     /// The archive of a line, to be bound to another record of its patch.

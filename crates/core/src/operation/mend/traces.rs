@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::database::archive::{self, OpenArchive};
+use crate::database::archive::{self, OpenArchive, kept_manifest};
 use crate::database::{RecordView, ledger, places};
 use crate::format::ledger::{Ledger, LedgerLine};
 use crate::operation::failure::Failure;
 use crate::operation::patches::back_out::records_in;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::RecordFile;
-use patchadm_changeset::format::manifest::Manifest;
+use patchadm_changeset::format::manifest::{Manifest, decode};
 use patchadm_svr4::format::params::{self, LARGEST_FILE};
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::{Params, PkgInst};
@@ -33,6 +33,8 @@ pub(super) struct PatchTraces {
     pub(super) saved: BTreeSet<String>,
     /// The old records in each archive that the ledger binds, by patch.
     pub(super) archives: BTreeMap<String, OldRecords>,
+    /// The values that manifests have of PATCH_INFO of earlier patches, by patch.
+    pub(super) patch_info: Vec<(String, Vec<u8>)>,
 }
 
 impl PatchTraces {
@@ -42,13 +44,21 @@ impl PatchTraces {
         let names = names.into_iter().filter_map(|name| String::from_utf8(name).ok());
         let saved: BTreeSet<String> = names.filter(|name| PatchId::new(name).is_ok()).collect();
         let ledger = ledger::read(&view, package).ok();
-        let mut archives = BTreeMap::new();
+        let (mut archives, mut patch_info) = (BTreeMap::new(), Vec::new());
         for line in ledger.iter().flat_map(Ledger::lines) {
-            if let Some(records) = old_records(ground, package, line) {
-                archives.insert(line.patch.clone(), records);
-            }
+            let kept = kept_manifest(&view, package, &line.patch, &only(line)).ok().flatten();
+            let manifest = match bound_archive(ground, package, line).filter(|_| kept.is_none()) {
+                Some((archive, manifest)) => {
+                    let records = records_in(archive, &manifest).ok();
+                    archives.extend(records.map(|records| (line.patch.clone(), records)));
+                    Some(manifest)
+                }
+                None => kept,
+            };
+            let told = manifest.into_iter().flat_map(|manifest| manifest.header.patch_info);
+            patch_info.extend(told.map(|(id, value)| (id, decode(&value).into_owned())));
         }
-        Ok(Self { ledger, saved, archives })
+        Ok(Self { ledger, saved, archives, patch_info })
     }
 
     /// The patches that the ledger or a save directory names.
@@ -65,18 +75,18 @@ pub(super) fn bound_archive(
     line: &LedgerLine,
 ) -> Option<(OpenArchive, Manifest)> {
     let view = RecordView::live(&ground.root);
-    let mut ledger = Ledger::default();
-    ledger.set(line.clone());
     let outside = ground.outside.with(None);
-    let found = archive::find_with(&view, &ground.host, package, &line.patch, &ledger, &outside).ok()?;
+    let found = archive::find_with(&view, &ground.host, package, &line.patch, &only(line), &outside).ok()?;
     let found = found.telling(&view).ok()?;
     let manifest = found.bound_manifest().ok()??;
     Some((found, manifest))
 }
 
-fn old_records(ground: &RootAndPolicy, package: &PkgInst, line: &LedgerLine) -> Option<OldRecords> {
-    let (archive, manifest) = bound_archive(ground, package, line)?;
-    records_in(archive, &manifest).ok()
+/// A ledger of one line.
+fn only(line: &LedgerLine) -> Ledger {
+    let mut ledger = Ledger::default();
+    ledger.set(line.clone());
+    ledger
 }
 
 /// What was delivered last to a package: pkginfo and pkgmap of its spooled copy.

@@ -1,7 +1,7 @@
 //! The parameters of an installed package, computed again from what was delivered to it: for a pkginfo that was lost.
 
 use crate::plan::clock::Now;
-use crate::plan::parameters::{merged, speak_for_last_patch};
+use crate::plan::parameters::{merged, patch_of_info, speak_for_last_patch};
 use crate::plan::target;
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{PatchId, PatchMacros, PatchRecords};
@@ -15,6 +15,21 @@ pub fn is_of_patch(delivered: &Params) -> bool {
 /// answered, are not known.
 pub fn installed_params(package: &PkgInst, delivered: &Params, now: &Now) -> Params {
     merged(package, &Params::new(), delivered, &Params::new(), now)
+}
+
+/// The parameters that an undo archive saved, with PATCH_INFO of patches that it left out behind the first one that it has,
+/// where they all stand as long as nobody moves them.
+pub fn with_patch_info(found: &Params, left_out: Vec<(String, Vec<u8>)>) -> Params {
+    let mut whole = Params::with_room_of(found);
+    let mut left_out = left_out.into_iter();
+    for (name, value) in found.iter() {
+        whole.push(name, value);
+        if patch_of_info(name).is_some() {
+            left_out.by_ref().for_each(|(name, value)| whole.push(&name, value));
+        }
+    }
+    left_out.for_each(|(name, value)| whole.push(&name, value));
+    whole
 }
 
 /// The parameters of a package after a patch that was applied at `now`, from those of before; none where the delivered

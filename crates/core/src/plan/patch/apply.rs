@@ -400,6 +400,7 @@ impl ApplyPlanner<'_> {
             id: self.id(),
             obsoletes: &package.delivered.obsoletes,
             old: &package.installed.params,
+            saves: &package.installed.saves,
             set: &package.set,
             silent: &package.silent,
             format: self.options.undo_format,

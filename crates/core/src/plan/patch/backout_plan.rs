@@ -330,7 +330,9 @@ impl<'a> Backout<'a> {
         let deletes = image.deletes.iter().map(|path| target.resolve(path));
         let deletes = deletes.collect::<Result<_, _>>()?;
         let (package, restores) = (package.clone(), archive.manifest.is_some());
-        Ok(PackagePlan { package, index, params: target.params, chosen, mapped, deletes, restores })
+        // Of several patches none runs scripts, and the parameters would be those of all patches once for each of them.
+        let params = if self.going.len() > 1 { Params::new() } else { target.params };
+        Ok(PackagePlan { package, index, params, chosen, mapped, deletes, restores })
     }
 
     /// The directories of the patches, under each spelling of an id.

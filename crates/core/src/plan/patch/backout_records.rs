@@ -15,6 +15,7 @@ use crate::plan::records::{package_path, reactivate, save_of};
 use crate::plan::refusal::Reason;
 use crate::plan::{RecordChange, UndoPart};
 use patchadm_changeset::RecordFile;
+use patchadm_changeset::format::manifest::{Manifest, encode};
 use patchadm_svr4::format::params;
 use patchadm_svr4::format::remote::RemoteArchive;
 use patchadm_svr4::package::{Mode, ObjectPath, Params, PkgInst};
@@ -111,6 +112,8 @@ impl<'a> RecordsBefore<'a> {
         let installed = self.root.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
         let later = &self.listed.later(id);
         let old = old_params(package, archive)?;
+        let heir = later.first().filter(|(_, manifest)| manifest.is_some());
+        let told = archive.manifest.filter(|_| heir.is_some()).map(|manifest| info_of_others(manifest, &old));
         let set_by_unknown = |name: &str| set_by_unknown(name, later, &installed.params, id);
         let set_later = |name: &str| set_by_known(name, later) || set_by_unknown(name);
         let mut left = Left::default();
@@ -148,6 +151,9 @@ impl<'a> RecordsBefore<'a> {
                 changes.push(RecordChange::RemoveTree(places::package(package)));
             }
         }
+        if let (Some((heir, _)), Some(told)) = (heir, told) {
+            left.taken.entry(heir.clone()).or_default().patch_info.extend(told);
+        }
         changes.push(RecordChange::Ledger(LedgerChange::of(package)));
         Ok((new, changes, left.taken))
     }
@@ -172,6 +178,16 @@ fn old_params(package: &PkgInst, archive: &BackoutArchive<'_>) -> Result<Params,
         package: package.clone(),
         reason: format!("the saved pkginfo: {error}"),
     })
+}
+
+/// The lines of applied patches that an archive has, in its manifest or in the pkginfo that it saved.
+fn info_of_others(manifest: &Manifest, old: &Params) -> BTreeMap<String, String> {
+    let list = old.text("PATCHLIST");
+    let saved = list.split_whitespace().filter_map(|id| {
+        let value = old.get(&format!("{}{id}", parameters::PATCH_INFO))?;
+        Some((id.to_owned(), encode(value)))
+    });
+    saved.chain(manifest.header.patch_info.clone()).collect()
 }
 
 /// Whether a later patch with a manifest has set a parameter again.

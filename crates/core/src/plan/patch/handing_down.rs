@@ -35,6 +35,9 @@ pub(super) struct TakenRecords {
     pub(super) parameters: BTreeMap<String, Option<Vec<u8>>>,
     /// The record files.
     pub(super) records: RecordsFound,
+    /// The lines of applied patches that only the undo data of the one that goes has, as in
+    /// [`ManifestHeader::patch_info`](patchadm_changeset::format::manifest::ManifestHeader::patch_info).
+    pub(super) patch_info: BTreeMap<String, String>,
     /// Whether it is now the patch that made the package.
     pub(super) makes_package: bool,
 }
@@ -78,6 +81,7 @@ impl TakenRecords {
     pub(super) fn add(&mut self, earlier: Self) {
         self.parameters.extend(earlier.parameters);
         self.records.extend(earlier.records);
+        self.patch_info.extend(earlier.patch_info);
         self.makes_package |= earlier.makes_package;
     }
 }

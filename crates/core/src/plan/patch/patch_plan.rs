@@ -61,7 +61,8 @@ pub struct PackagePlan {
     pub package: PkgInst,
     /// Its place in the image, or among the archives.
     pub index: usize,
-    /// Its parameters afterwards, as the program keeps the records.
+    /// Its parameters afterwards, as the program keeps the records; empty in a run of several patches, which runs no
+    /// scripts.
     pub params: Params,
     /// Its scripts.
     pub chosen: ChosenScripts,
@@ -122,6 +123,23 @@ impl PatchPlan {
         self.staying = settlement.staying();
         for part in &mut self.parts {
             part.deletes.retain(|path| !settlement.unmade.contains(path));
+        }
+    }
+
+    /// Lets go of the parameters of packages, which are for scripts: the plan is one of many of a run without any.
+    pub fn forget_parameters(&mut self) {
+        for part in &mut self.parts {
+            part.params = Params::new();
+        }
+    }
+
+    /// Lets go of what is written to a record: a later patch of the run writes it again.
+    pub fn forget_record(&mut self, path: &ObjectPath) {
+        let of_path = self.plan.records.iter_mut().filter(|record| record.path() == path);
+        for record in of_path {
+            if let RecordChange::Write { bytes, .. } = record {
+                *bytes = Vec::new();
+            }
         }
     }
 

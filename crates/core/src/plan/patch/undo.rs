@@ -6,6 +6,7 @@
 
 mod link_groups;
 mod made_anew;
+mod saved_pkginfo;
 mod scripts;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,8 +28,10 @@ use patchadm_svr4::patch::{PatchId, PatchList};
 
 use link_groups::LinkGroups;
 use made_anew::is_made_anew;
+use saved_pkginfo::{patch_info, without_patch_info};
 pub(super) use scripts::copying_scripts;
 
+use crate::inventory::Save;
 use crate::plan::parameters::is_restored;
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::records::RecordChanges;
@@ -45,6 +48,8 @@ pub(in crate::plan) struct Undoing<'a> {
     pub(in crate::plan) obsoletes: &'a PatchList,
     /// The parameters before.
     pub(in crate::plan) old: &'a Params,
+    /// The save directories of the package before.
+    pub(in crate::plan) saves: &'a BTreeMap<String, Save>,
     /// The names that the patch set.
     pub(in crate::plan) set: &'a [String],
     /// Those of them that it set by its silence.
@@ -129,7 +134,7 @@ impl Undoing<'_> {
             passing: BTreeMap::new(),
             deletes,
             scripts,
-            records: records.old.clone(),
+            records: without_patch_info(records.old.clone(), self.old),
             kept_records: BTreeMap::new(),
             manifest: Manifest {
                 header: self.header(draft, target, delivered, records),
@@ -215,6 +220,7 @@ impl Undoing<'_> {
             made_records: records.made.clone(),
             records: Some(found.collect()),
             classes: Some(classes(&target.image.params).join(" ")),
+            patch_info: patch_info(self.old, self.saves),
             features: vec![B3.to_owned()],
             silent: self.silent.to_vec(),
             record_times: BTreeMap::new(),

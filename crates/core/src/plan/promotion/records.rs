@@ -1,6 +1,8 @@
 //! The records of a promotion: its packages with their patch records, the local package, undo archives, and what is kept
 //! of the promotion itself.
 
+use std::collections::BTreeMap;
+
 use super::brought::NewPackage;
 use super::input::PromotionInput;
 use super::local_package;
@@ -121,10 +123,12 @@ impl PackageRecorder<'_> {
         recorded: &mut PromotionRecords,
     ) -> Result<(), Reason> {
         let id = &self.input.record.id;
+        let unsaved = BTreeMap::new();
         let undoing = Undoing {
             id,
             obsoletes: &PatchList::new(),
             old,
+            saves: self.inventory.packages.get(package).map_or(&unsaved, |installed| &installed.saves),
             set: &[],
             silent: &[],
             format: self.input.options.undo_format,

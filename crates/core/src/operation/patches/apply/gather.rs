@@ -16,7 +16,7 @@ use crate::plan::concern::brings_scripts;
 use crate::plan::patch::patch_plan::PatchPlan;
 use crate::plan::patch::projected_root::{MadeObjects, ProjectedRoot};
 use crate::plan::refusal::{Command, Reason};
-use crate::plan::{Action, Body, Member, NewObject, Plan};
+use crate::plan::{Action, Body, Member, NewObject, Plan, RecordChange};
 use patchadm_changeset::transaction::{ProgressEvent, RunActivity};
 use patchadm_rootfs::{Digest, Sums};
 use patchadm_svr4::package::{ObjectPath, PackagePath};
@@ -61,7 +61,8 @@ pub(super) fn gather<'o>(
     }
     let Ok((mut ahead, last_touched)) = look_ahead(input, operands) else { return Vec::new() };
     let mut applied = input.ground.applied(&ahead.inventory);
-    let mut gathered = Vec::new();
+    let mut gathered: Vec<GatheredOperand<'o>> = Vec::new();
+    let mut written = LastWriters::default();
     (input.progress)(ProgressEvent::Begins(RunActivity::Planning, operands.len() as u64));
     for (place, operand) in operands.iter().enumerate() {
         (input.progress)(ProgressEvent::Advances(1));
@@ -74,7 +75,7 @@ pub(super) fn gather<'o>(
             Err(Failure::Refused(refusal)) if is_of_room(&refusal.reason) => {
                 return without_room(gathered, operands, &refusal.reason);
             }
-            Ok(scripted) => {
+            Ok(mut scripted) => {
                 if let Err(reason) = ahead.check_room(&scripted.plan) {
                     return without_room(gathered, operands, &reason);
                 }
@@ -92,6 +93,8 @@ pub(super) fn gather<'o>(
                 if let Ok(applied) = &mut applied {
                     record(applied, &ahead.inventory, &scripted.plan, &input.ground.policy.separator);
                 }
+                scripted.forget_parameters();
+                written.forget_before(&mut gathered, &scripted.plan);
                 Ok(TakenPatch { scripted, made, settled })
             }
             Err(failure) => Err(failure),
@@ -99,6 +102,26 @@ pub(super) fn gather<'o>(
         gathered.push(GatheredOperand { operand, planned });
     }
     gathered
+}
+
+/// The last patch of a run that writes each record, by its place among those that were gathered.
+#[derive(Default)]
+struct LastWriters(HashMap<ObjectPath, usize>);
+
+impl LastWriters {
+    /// Takes what the next patch writes out of the plans before it: a thousand versions of the pkginfo that grows with each of
+    /// a thousand patches would be held for the sake of the last one.
+    fn forget_before(&mut self, gathered: &mut [GatheredOperand<'_>], next: &Plan) {
+        for record in &next.records {
+            let RecordChange::Write { path, .. } = record else { continue };
+            let last = self.0.insert(path.clone(), gathered.len());
+            if let Some(Ok(taken)) =
+                last.and_then(|place| gathered.get_mut(place)).map(|one| one.planned.as_mut())
+            {
+                taken.scripted.forget_record(path);
+            }
+        }
+    }
 }
 
 /// Records that the patch of a plan is applied, as the parameters say that it leaves: reading all records again for each of

@@ -406,6 +406,7 @@ mod tests {
             made_records: Vec::new(),
             records: None,
             classes: None,
+            patch_info: Default::default(),
             features: Vec::new(),
             silent: Vec::new(),
             record_times: BTreeMap::new(),

@@ -257,6 +257,7 @@ impl<'a> Rewriting<'a> {
         }
         let mut header = later.manifest.header.clone();
         into_header(&taken.records, &mut header);
+        header.patch_info.extend(taken.patch_info.clone());
         if taken.makes_package && !header.made_package() {
             header.features.push(MADE_PACKAGE.to_owned());
         }
