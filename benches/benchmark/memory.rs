@@ -23,6 +23,9 @@ const ID: &str = "820001-01";
 /// Bytes for each object that none of the commands may pass.
 const LIMIT: f64 = 1536.0;
 
+/// Bytes for each object that the plan of a patch of 2,000 may take.
+const PLAN_LIMIT: f64 = 2048.0;
+
 /// Bytes of a file.
 const SIZE: usize = 100;
 
@@ -31,6 +34,14 @@ pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     report.heading(&format!("Memory for each object, {}", disk.name()));
     let [fewer, more] = options.pick([2_000, 20_000], [20, 200]);
     let costs = [of_files(disk, fewer)?, of_files(disk, more)?];
+    let few = options.pick(20, 2);
+    let planned =
+        |costs: &[(&str, Cost)]| costs.iter().find(|(name, _)| *name == "plan").map(|(_, cost)| cost.peak);
+    if let (Some(most), Some(least)) = (planned(&costs[0]), planned(&of_files(disk, few)?)) {
+        let each = (most - least) / (fewer - few) as f64;
+        let work = format!("memory for each object, plan of {}", grouped(fewer));
+        report.at_most(disk.name(), &work, PLAN_LIMIT / 1024.0, each / 1024.0, " KiB");
+    }
     let heads = [fewer, more].map(|count| format!("peak, {} files", grouped(count)));
     let mut table = Table::new(&["command", &heads[0], &heads[1], "for each", "CPU", "CPU"]);
     for ((name, few), (_, many)) in costs[0].iter().zip(&costs[1]) {

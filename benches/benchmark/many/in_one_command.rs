@@ -13,11 +13,14 @@ use crate::line::Line;
 use crate::measure::{Costs, Spread, measure};
 use crate::options::Options;
 use crate::report::Report;
-use crate::table::{Table, grouped, known, seconds, spread, whole};
+use crate::table::{Table, grouped, known, mebibytes, seconds, spread, whole};
 use crate::workload::File;
 
 /// Files of each of the patches.
 const FILES: usize = 10;
+
+/// The memory that the backout of 1,000 patches may take, in MiB.
+const MEMORY: f64 = 150.0;
 
 /// How much more 200 patches may cost than one, and how much more than theirs the ratio of 1,000 may be.
 const MORE: f64 = 1.5;
@@ -37,8 +40,19 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
         .map(|(number, files)| Patch::write(&inputs, 600_000 + number, files))
         .collect::<Result<_>>()?;
 
-    let columns =
-        ["patches", "work", "in one command", "CPU", "flushes", "one patch", "CPU", "flushes", "ratio"];
+    let columns = [
+        "patches",
+        "work",
+        "in one command",
+        "CPU",
+        "flushes",
+        "peak",
+        "one patch",
+        "CPU",
+        "flushes",
+        "peak",
+        "ratio",
+    ];
     let mut table = Table::new(&columns);
     let mut lines = Lines::new();
     let mut of_200 = [f64::NAN; 2];
@@ -52,6 +66,7 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
             }
         }
         let [many, one] = costs;
+        let backouts = &many.backout;
         for (work, many, one) in
             [("apply", &many.application, &one.application), ("back out", &many.backout, &one.backout)]
         {
@@ -63,6 +78,10 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
             Spread::of_ratio(&many.application, &one.application),
             Spread::of_ratio(&many.backout, &one.backout),
         ];
+        if count == 1000 {
+            let peak = backouts.spread(|cost| cost.peak / f64::from(1 << 20));
+            report.at_most(disk.name(), "memory of the backout of 1,000 patches", MEMORY, peak, " MiB");
+        }
         for ((ratio, work), of_200) in ratios.into_iter().zip(["", "backout of "]).zip(&mut of_200) {
             if count == 200 {
                 *of_200 = ratio.median;
@@ -118,7 +137,13 @@ impl Both {
 fn row(count: usize, work: &str, many: &Costs, one: &Costs) -> Vec<String> {
     let figures = |costs: &Costs| {
         let cpu = costs.spread(|cost| cost.cpu).median;
-        [spread(costs.wall()), seconds(cpu), known(costs.counted(|cost| cost.flushes), whole)]
+        let peak = costs.spread(|cost| cost.peak).median;
+        [
+            spread(costs.wall()),
+            seconds(cpu),
+            known(costs.counted(|cost| cost.flushes), whole),
+            mebibytes(peak),
+        ]
     };
     let ratio = format!("{:.2}", Spread::of_ratio(many, one).median);
     let cells = [grouped(count), work.to_owned()].into_iter().chain(figures(many)).chain(figures(one));
