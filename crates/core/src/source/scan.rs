@@ -430,6 +430,8 @@ fn read_up_to(data: &mut dyn Read, most: u64) -> io::Result<Vec<u8>> {
         let step = usize::try_from(most.saturating_sub(bytes.len() as u64)).unwrap_or(step).min(step);
         bytes.try_reserve_exact(step)?;
         if data.take(step as u64).read_to_end(&mut bytes)? < step || step == 0 {
+            // Of many packages every small file would keep the room of a large one.
+            bytes.shrink_to_fit();
             return Ok(bytes);
         }
     }

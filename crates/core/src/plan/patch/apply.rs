@@ -73,6 +73,8 @@ struct Patched<'a> {
     installed: &'a Installed,
     delivered: &'a PatchMacros,
     wanted: Vec<Wanted<'a>>,
+    /// The same, as scripts and the undo archive are told of them: what is left of them when they have been placed.
+    placed: PlacedObjects,
     /// The names that the patch sets.
     set: Vec<String>,
     /// Those of them of which it says nothing.
@@ -81,13 +83,21 @@ struct Patched<'a> {
     chosen: ChosenScripts,
 }
 
+/// The objects of a package once they have a place in the plan.
+#[derive(Default)]
+struct PlacedObjects {
+    delivered: DeliveredPaths,
+    mapped: Vec<MappedObject>,
+}
+
 impl ApplyPlanner<'_> {
     fn plan(&self) -> Result<PatchPlan, Reason> {
         let choice = &self.options.scripts;
         let hooks = choice.hooks(applying(&self.image.hooks))?;
-        let patched: Vec<Patched<'_>> =
+        let mut patched: Vec<Patched<'_>> =
             self.validated.matches.iter().map(|found| self.patched(found)).collect::<Result<_, _>>()?;
         let mut draft = self.draft(&patched)?;
+        patched.iter_mut().for_each(Patched::forget_wanted);
         let (mut records, undo) = if self.validated.again {
             draft.notes.push(format!("{} is applied already; its files are installed again", self.id()));
             (Vec::new(), Vec::new())
@@ -97,9 +107,9 @@ impl ApplyPlanner<'_> {
         records.extend(self.traces_of_interruption()?);
         let changes: Vec<_> = draft.changes.into_values().collect();
         let missing = patch_plan::missing(self.inventory, &changes, &mut draft.notes);
-        let parts: Vec<PackagePlan> = patched.iter().map(Patched::part).collect::<Result<_, _>>()?;
-        let has_scripts = parts.iter().any(|part| part.chosen.has_scripts());
         self.refuse_scripts_after_interruption(&patched)?;
+        let parts: Vec<PackagePlan> = patched.into_iter().map(Patched::part).collect::<Result<_, _>>()?;
+        let has_scripts = parts.iter().any(|part| part.chosen.has_scripts());
         let held = if has_scripts { patch_plan::held(&parts, self.inventory) } else { Vec::new() };
         let snapshots = snapshot::expected(&undo, &parts);
         let archives: Vec<&UndoArchive> = undo.iter().chain(&snapshots).collect();
@@ -206,7 +216,8 @@ impl ApplyPlanner<'_> {
         let chosen = self.options.scripts.about(&found.package, image, &new, Role::Patch)?;
         let target = PackageTarget::new(found.package.clone(), found.index, image, new)?;
         let wanted = target.wanted()?;
-        Ok(Patched { target, installed, delivered, wanted, set, silent, chosen })
+        let placed = PlacedObjects::default();
+        Ok(Patched { target, installed, delivered, wanted, placed, set, silent, chosen })
     }
 
     /// PATCHLIST, `PATCH_OBSOLETES` and the `PATCH_INFO` line.
@@ -408,8 +419,7 @@ impl ApplyPlanner<'_> {
             saves_nothing: self.validated.no_undo,
             runs_scripts: package.chosen.has_scripts() || applying(&self.image.hooks).next().is_some(),
         };
-        let delivered = DeliveredPaths::of(&package.wanted);
-        let archive = undoing.archive(draft, target, &delivered, changed)?;
+        let archive = undoing.archive(draft, target, &package.placed.delivered, changed)?;
         let files = undoing.saved_files(&archive.place, undo.len())?;
         undo.push(archive);
         let path = package_path(&target.package, format!("save/{}", self.id()).as_bytes())?;
@@ -462,20 +472,24 @@ impl Patched<'_> {
             && chosen.scripts.classes.contains_key(wanted.object.class.as_str())
     }
 
-    fn part(&self) -> Result<PackagePlan, Reason> {
-        let target = &self.target;
+    /// Lets go of the objects, which have a place in the plan, before the manifest of the undo archive needs memory.
+    fn forget_wanted(&mut self) {
+        let wanted = std::mem::take(&mut self.wanted);
+        let mapped = wanted.iter().map(MappedObject::of).collect();
+        self.placed = PlacedObjects { delivered: DeliveredPaths::of(&wanted), mapped };
+    }
+
+    fn part(self) -> Result<PackagePlan, Reason> {
+        let target = self.target;
+        let deletes = target.image.deletes.iter().map(|path| target.resolve(path));
+        let deletes = deletes.collect::<Result<_, _>>()?;
         Ok(PackagePlan {
-            package: target.package.clone(),
+            package: target.package,
             index: target.index,
-            params: target.params.clone(),
-            chosen: self.chosen.clone(),
-            mapped: self.wanted.iter().map(MappedObject::of).collect(),
-            deletes: target
-                .image
-                .deletes
-                .iter()
-                .map(|path| target.resolve(path))
-                .collect::<Result<_, _>>()?,
+            params: target.params,
+            chosen: self.chosen,
+            mapped: self.placed.mapped,
+            deletes,
             restores: false,
         })
     }
