@@ -493,3 +493,17 @@ pub(super) fn check_size(expected: ContentInfo, size: u64) -> Result<(), String>
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::read_up_to;
+
+    #[test]
+    fn a_small_file_takes_no_room_of_a_large_one() {
+        let bytes = read_up_to(&mut &b"PKG=X\n"[..], 1 << 24).unwrap();
+        assert!(bytes.capacity() < 64, "{}", bytes.capacity());
+        let large = vec![b'x'; 200_000];
+        let read = read_up_to(&mut &large[..], 1 << 24).unwrap();
+        assert!(read == large && read.capacity() < 250_000, "{}", read.capacity());
+    }
+}

@@ -301,7 +301,7 @@ impl World {
             made_records: vec![],
             records: None,
             classes: None,
-            patch_info: Default::default(),
+            patch_info: BTreeMap::new(),
             features: vec![B3.to_owned()],
             silent: Vec::new(),
             record_times: BTreeMap::new(),

@@ -154,7 +154,7 @@ mod tests {
             made_records: Vec::new(),
             records: None,
             classes: None,
-            patch_info: Default::default(),
+            patch_info: std::collections::BTreeMap::new(),
             features: vec![B3.to_owned()],
             silent: Vec::new(),
             record_times: std::collections::BTreeMap::new(),

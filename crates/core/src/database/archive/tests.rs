@@ -65,7 +65,7 @@ fn manifest_of(patch: &str, objects: &[Replaced<'_>]) -> Manifest {
         made_records: Vec::new(),
         records: None,
         classes: None,
-        patch_info: Default::default(),
+        patch_info: std::collections::BTreeMap::new(),
         features: vec![manifest::B3.to_owned()],
         silent: Vec::new(),
         record_times: std::collections::BTreeMap::new(),

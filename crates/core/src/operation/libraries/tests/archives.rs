@@ -39,7 +39,7 @@ fn manifest(shlibs: Vec<ObjectRecord>) -> Manifest {
         made_records: vec![],
         records: None,
         classes: None,
-        patch_info: Default::default(),
+        patch_info: BTreeMap::new(),
         features: vec![SHLIBS.to_owned()],
         silent: vec![],
         record_times: BTreeMap::new(),

@@ -93,8 +93,11 @@ pub(super) fn gather<'o>(
                 if let Ok(applied) = &mut applied {
                     record(applied, &ahead.inventory, &scripted.plan, &input.ground.policy.separator);
                 }
-                scripted.forget_parameters();
-                written.forget_before(&mut gathered, &scripted.plan);
+                // A plan file tells each patch by itself.
+                if !input.options.is_rehearsal {
+                    scripted.forget_parameters();
+                    written.forget_before(&mut gathered, &scripted.plan);
+                }
                 Ok(TakenPatch { scripted, made, settled })
             }
             Err(failure) => Err(failure),

@@ -406,7 +406,7 @@ mod tests {
             made_records: Vec::new(),
             records: None,
             classes: None,
-            patch_info: Default::default(),
+            patch_info: BTreeMap::new(),
             features: Vec::new(),
             silent: Vec::new(),
             record_times: BTreeMap::new(),
