@@ -1,6 +1,7 @@
 //! Roots on overlayfs, as containers have them: packages in a lower layer, changes in the upper one.
 //!
 //! An object of the lower layer becomes another one when it is first changed, and a directory of it cannot be renamed.
+//! The policy of the host trusts these roots: by themselves they count as roots of containers.
 
 use std::fs;
 
@@ -19,6 +20,9 @@ fn mount(options: &str) -> String {
         "mkdir -p $BESIDE/layers
         mount -t tmpfs tmpfs $BESIDE/layers
         mkdir $BESIDE/layers/upper $BESIDE/layers/work
+        mkdir -p $BESIDE/etc/patchadm && cp /etc/passwd /etc/group $BESIDE/etc
+        echo trusted_roots=$ROOT > $BESIDE/etc/patchadm/policy
+        mount --bind $BESIDE/etc /etc
         mount -t overlay -o {options},lowerdir=$ROOT,upperdir=$BESIDE/layers/upper,workdir=$BESIDE/layers/work \
             overlay $ROOT"
     )

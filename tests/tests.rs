@@ -56,6 +56,8 @@ mod commit;
 mod compiled;
 /// What shells complete.
 mod completions;
+/// Roots of containers, which the superuser changes only when told to.
+mod container_roots;
 /// Control characters in names and texts.
 mod control_characters;
 /// Records that are damaged or disagree: who says it, and what repairs them.

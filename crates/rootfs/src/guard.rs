@@ -18,7 +18,7 @@ use super::calls::MOST_LINKS;
 use super::mounts::AccessListKind;
 use super::records::{RecordArea, RecordGuard};
 use super::way::look_at_links;
-use super::{Distrust, ObjectStatus, Result, Root, RootError, optional};
+use super::{Distrust, ForeignTree, ObjectStatus, Result, Root, RootError, optional};
 use patchadm_svr4::package::{ObjectPath, rule};
 
 impl Root {
@@ -34,8 +34,8 @@ impl RecordGuard {
         if self.areas.get().is_some() {
             return Ok(());
         }
-        if self.is_named {
-            return Err(refusal(root, &ObjectPath::root(), &root.seen()?, Distrust::Named));
+        if let Some(foreign) = &self.foreign {
+            return Err(by_the_place(root, root.seen()?.uid, foreign));
         }
         look_at_links(root)?;
         let tree = trace(root, &self.places.tree)?;
@@ -149,6 +149,15 @@ impl RecordGuard {
 fn refusal(root: &Root, physical: &ObjectPath, seen: &ObjectStatus, why: Distrust) -> RootError {
     let path = if *physical == ObjectPath::root() { root.shown_prefix() } else { root.show(physical) };
     root.untrusted(path, seen.uid, why)
+}
+
+/// Returns the refusal of a root because of the tree that it is in.
+fn by_the_place(root: &Root, owner: u32, foreign: &ForeignTree) -> RootError {
+    match foreign {
+        ForeignTree::Named => root.untrusted(root.shown_prefix(), owner, Distrust::Named),
+        ForeignTree::Engine { directory } => root.untrusted(directory.clone(), owner, Distrust::Engine),
+        ForeignTree::Overlay { mount_point } => root.untrusted(mount_point.clone(), owner, Distrust::Overlay),
+    }
 }
 
 /// Lets a refusal because of a directory on the way to the records name the records themselves, if they belong to the

@@ -12,6 +12,7 @@
 mod accounts;
 mod building;
 mod calls;
+mod containers;
 mod cores;
 #[cfg(debug_assertions)]
 mod counted;
@@ -46,6 +47,7 @@ pub use accounts::accounts_of;
 pub use building::{NewTree, UnnamedDirectory};
 pub(crate) use calls::again;
 pub use calls::random;
+pub use containers::ForeignTree;
 pub use cores::{cores, side_by_side};
 #[cfg(debug_assertions)]
 pub use counted::digested_bytes;

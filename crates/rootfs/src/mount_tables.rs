@@ -16,21 +16,31 @@ use super::{Dir, Result, RootError, mounts};
 use patchadm_svr4::package::unescape;
 
 /// A line of a mount table.
-struct Mount {
-    id: u64,
-    parent: u64,
+pub(crate) struct Mount {
+    pub(crate) id: u64,
+    /// The id of the mount that it stands on.
+    pub(crate) parent: u64,
     /// Major and minor number of the file system, as the table writes them.
-    device: Vec<u8>,
+    pub(crate) device: Vec<u8>,
     /// The directory of the file system that is mounted.
-    root: Vec<u8>,
+    pub(crate) root: Vec<u8>,
     /// Where it is mounted.
-    point: Vec<u8>,
+    pub(crate) point: Vec<u8>,
+    /// The name of the kind of file system.
+    pub(crate) kind: Vec<u8>,
 }
 
 /// Where a directory is on its file system.
-struct Place {
-    device: Vec<u8>,
-    path: Vec<u8>,
+pub(crate) struct Place {
+    pub(crate) device: Vec<u8>,
+    pub(crate) path: Vec<u8>,
+}
+
+impl Place {
+    /// Tells whether a directory of a file system is this place, or below it.
+    pub(crate) fn contains(&self, device: &[u8], path: &[u8]) -> bool {
+        device == self.device && below(path, &self.path).is_some()
+    }
 }
 
 impl Dir {
@@ -66,7 +76,7 @@ impl Dir {
 }
 
 /// Reads the lines of a mount table; what is none is left out.
-fn parse(table: &[u8]) -> Vec<Mount> {
+pub(crate) fn parse(table: &[u8]) -> Vec<Mount> {
     let line = |line: &[u8]| {
         let mut fields = line.split(|&byte| byte == b' ');
         let number = |field: &[u8]| std::str::from_utf8(field).ok()?.parse().ok();
@@ -76,13 +86,15 @@ fn parse(table: &[u8]) -> Vec<Mount> {
             device: fields.next()?.to_vec(),
             root: unescape(fields.next()?),
             point: unescape(fields.next()?),
+            // Behind the optional fields.
+            kind: unescape(fields.skip_while(|field| *field != b"-").nth(1)?),
         })
     };
     table.split(|&byte| byte == b'\n').filter_map(line).collect()
 }
 
 /// Returns where the directory with this path is on the file system of its mount.
-fn place_of(table: &[Mount], mount: u64, path: &[u8]) -> Option<Place> {
+pub(crate) fn place_of(table: &[Mount], mount: u64, path: &[u8]) -> Option<Place> {
     let mount = table.iter().find(|line| line.id == mount)?;
     let below = below(path, &mount.point)?;
     Some(Place { device: mount.device.clone(), path: joined(&mount.root, below) })
@@ -90,20 +102,19 @@ fn place_of(table: &[Mount], mount: u64, path: &[u8]) -> Option<Place> {
 
 /// Returns a sentence on a mount of a table that is on or below a place, or shows part of it elsewhere.
 fn found_in(table: &[Mount], place: &Place) -> Option<String> {
-    let is_in = |device: &[u8], path: &[u8]| device == place.device && below(path, &place.path).is_some();
     table.iter().find_map(|mount| {
         let point = String::from_utf8_lossy(&mount.point);
-        if is_in(&mount.device, &mount.root) {
+        if place.contains(&mount.device, &mount.root) {
             return Some(format!("it is mounted on {point} as well, or part of it"));
         }
         let parent = table.iter().find(|other| other.id == mount.parent && mount.parent != mount.id)?;
         let on = joined(&parent.root, below(&mount.point, &parent.point)?);
-        is_in(&parent.device, &on).then(|| format!("something is mounted on {point}"))
+        place.contains(&parent.device, &on).then(|| format!("something is mounted on {point}"))
     })
 }
 
 /// Returns what a path has below a directory, without a slash at its beginning; `None` if it is not there.
-fn below<'p>(path: &'p [u8], directory: &[u8]) -> Option<&'p [u8]> {
+pub(crate) fn below<'p>(path: &'p [u8], directory: &[u8]) -> Option<&'p [u8]> {
     let rest = path.strip_prefix(directory.strip_suffix(b"/").unwrap_or(directory))?;
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b"/") }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 
+use super::ForeignTree;
 use super::mounts::Mounts;
 use patchadm_svr4::package::ObjectPath;
 
@@ -23,8 +24,8 @@ pub struct RecordPlaces {
 #[derive(Debug)]
 pub(crate) struct RecordGuard {
     pub(super) places: RecordPlaces,
-    /// Whether the policy of the host says that the root is not the superuser's.
-    pub(super) is_named: bool,
+    /// The reason why the root is not the superuser's, whatever owners it shows.
+    pub(super) foreign: Option<ForeignTree>,
     pub(super) areas: OnceLock<Vec<RecordArea>>,
     pub(super) stages: OnceLock<ObjectPath>,
     /// The directories reached through links among the records.
@@ -42,10 +43,10 @@ pub(super) struct RecordArea {
 }
 
 impl RecordGuard {
-    pub(crate) fn new(places: RecordPlaces, is_named: bool) -> Self {
+    pub(crate) fn new(places: RecordPlaces, foreign: Option<ForeignTree>) -> Self {
         Self {
             places,
-            is_named,
+            foreign,
             areas: OnceLock::new(),
             stages: OnceLock::new(),
             led_to: RwLock::default(),

@@ -13,7 +13,9 @@ use rustix::io::Errno;
 use super::calls::has_account;
 use super::mounts;
 use super::records::RecordGuard;
-use super::{Distrust, Door, ObjectStatus, RecordPlaces, Result, RootError, Untrusted, again, cores};
+use super::{
+    Distrust, Door, ForeignTree, ObjectStatus, RecordPlaces, Result, RootError, Untrusted, again, cores,
+};
 use patchadm_svr4::package::{ObjectPath, unescape};
 
 /// A directory under which packages are installed, opened once and held open.
@@ -73,10 +75,10 @@ impl Root {
     }
 
     /// Requires the records of the root to be the superuser's alone; others are refused before they are read.
-    /// `is_named` states that the root is not the superuser's, whatever owners it shows.
+    /// `foreign` says why the root is not the superuser's, whatever owners it shows.
     #[must_use]
-    pub fn guarded(self, places: RecordPlaces, is_named: bool) -> Self {
-        Self { guard: Some(Arc::new(RecordGuard::new(places, is_named))), ..self }
+    pub fn guarded(self, places: RecordPlaces, foreign: Option<ForeignTree>) -> Self {
+        Self { guard: Some(Arc::new(RecordGuard::new(places, foreign))), ..self }
     }
 
     /// Trusts the owner of the root, as the caller said.

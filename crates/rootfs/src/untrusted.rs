@@ -9,7 +9,8 @@ pub struct Untrusted {
     pub root: String,
     /// The owner of the root directory.
     pub owner: u32,
-    /// The directory or record that others may change, with the prefix of the root.
+    /// The directory or record that others may change, with the prefix of the root; for the tree of a container, the
+    /// directory of the engine or the mount point.
     pub path: String,
     /// The owner of that directory or record; for a mount, the user who mounted it.
     pub uid: u32,
@@ -38,6 +39,10 @@ pub enum Distrust {
     OtherNamespace,
     /// The policy of the host names the root in `untrusted_roots`.
     Named,
+    /// It is in a directory in which an engine keeps the roots of containers.
+    Engine,
+    /// It is on an overlayfs, as the roots of containers are, or within one.
+    Overlay,
 }
 
 impl fmt::Display for Untrusted {
@@ -81,6 +86,15 @@ impl fmt::Display for Untrusted {
                     "The root {root} is not trusted: untrusted_roots of the policy of this host names it."
                 )
             }
+            Distrust::Engine => {
+                write!(f, "The root {root} is not trusted: it is in {path}, among the roots of containers.")
+            }
+            Distrust::Overlay => {
+                write!(
+                    f,
+                    "The root {root} is not trusted: it is on the overlayfs at {path}, as roots of containers are."
+                )
+            }
         }
     }
 }
@@ -110,6 +124,11 @@ impl Untrusted {
             }
             Distrust::Named if *owner != 0 => self.as_owner(),
             Distrust::Named => "Say --trust-root if whoever made it may do anything as root here.".to_owned(),
+            Distrust::Engine | Distrust::Overlay => {
+                "Run it inside the container. If whoever was root there may do anything as root here, say \
+                 --trust-root, or name the root in trusted_roots of /etc/patchadm/policy."
+                    .to_owned()
+            }
         }
     }
 
@@ -159,5 +178,7 @@ mod tests {
         let of_record = untrusted(0, 1004, Distrust::Owner);
         assert!(!of_record.way_on().contains("--as-owner"), "the owner of the root is the superuser");
         assert!(untrusted(0, 0, Distrust::Named).way_on().starts_with("Say --trust-root"));
+        let of_container = untrusted(0, 0, Distrust::Engine).way_on();
+        assert!(of_container.contains("--trust-root") && of_container.contains("trusted_roots"));
     }
 }

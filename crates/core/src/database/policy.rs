@@ -128,7 +128,7 @@ pub fn of_host(host: &Root) -> Result<Policy, PolicyError> {
     if host.read(&path, LARGEST_FILE as u64)?.is_none() {
         return Ok(Policy::default());
     }
-    let host = host.clone().guarded(super::host_policy(), false);
+    let host = host.clone().guarded(super::host_policy(), None);
     match host.read(&path, LARGEST_FILE as u64) {
         Ok(Some(text)) => parse(&text, &host.show(&path)),
         Ok(None) => Ok(Policy::default()),

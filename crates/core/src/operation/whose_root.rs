@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use crate::database::policy;
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{ForeignTree, Root};
 
 /// What the caller said about the owner of a root.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub fn standing(root: Root, host: &Root, said: SaidOfOwner) -> Result<RootStandi
     let path = root.physical_path()?;
     let path = path.as_os_str().as_encoded_bytes();
     if policy.untrusted_roots.name_it_or_above(path) {
-        return Ok(RootStanding::Caller(root.guarded(crate::database::records(), true)));
+        return Ok(RootStanding::Caller(root.guarded(crate::database::records(), Some(ForeignTree::Named))));
     }
     if owner != 0 && policy.as_owner_roots.name(path) {
         return Ok(RootStanding::Owner(root));
@@ -67,5 +67,7 @@ pub fn standing(root: Root, host: &Root, said: SaidOfOwner) -> Result<RootStandi
     if policy.trusted_roots.name(path) {
         return Ok(RootStanding::Caller(root.trusted()));
     }
-    Ok(RootStanding::Caller(root.guarded(crate::database::records(), false)))
+    // What belongs to somebody else is refused with the owner's name.
+    let foreign = if owner == 0 { root.container_tree()? } else { None };
+    Ok(RootStanding::Caller(root.guarded(crate::database::records(), foreign)))
 }

@@ -1,0 +1,248 @@
+//! The trees in which the roots of containers are: the directories of container engines, and overlayfs.
+//!
+//! Everything in such a tree may belong to uid 0, because whoever is root in a container wrote it. So owners say
+//! nothing there. A root counts as one of these by where its directory is, not by its name: a symbolic link or a bind
+//! mount leads to the same directory, and has the same answer. The overlayfs that `/` itself is on is no such tree: a
+//! program in a container is at home there.
+//!
+//! What no mount table shows is not known: a tree of an engine that keeps its containers in another directory, while
+//! nothing is mounted there.
+
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::mount_tables::{Mount, Place, below, parse, place_of};
+use super::{Result, Root, RootError, again, mounts};
+use patchadm_svr4::package::rule;
+
+/// The directories in which container engines keep the roots of their containers.
+const ENGINE_DIRECTORIES: [&str; 6] = [
+    "/var/lib/docker",
+    "/var/lib/containers",
+    "/var/lib/machines",
+    "/var/lib/lxc",
+    "/var/lib/lxd",
+    "/run/containers",
+];
+
+/// The names of overlayfs in mount tables: that of the kernel, that of old kernels, and that of the program.
+const OVERLAYS: [&[u8]; 3] = [b"overlay", b"overlayfs", b"fuse.fuse-overlayfs"];
+
+/// A tree whose owners say nothing about who wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ForeignTree {
+    /// The policy of the host says so.
+    Named,
+    /// A directory in which an engine keeps the roots of containers.
+    Engine {
+        /// Its usual path.
+        directory: String,
+    },
+    /// An overlayfs other than the one that `/` is on.
+    Overlay {
+        /// Where it is mounted.
+        mount_point: String,
+    },
+}
+
+impl Root {
+    /// Returns the tree of containers that the root directory is in; `None` if it is in none.
+    pub fn container_tree(&self) -> Result<Option<ForeignTree>> {
+        let table = mounts::table().map_err(|error| not_read(mounts::TABLE, &error))?;
+        let table = parse(&table);
+        let root = Location::of(self.fd())?;
+        let opened = Self::open(Path::new("/"))?;
+        let (major, minor) = opened.seen()?.file_system;
+        let mount = Location::of(opened.fd())?.mount;
+        let system = SystemRoot { mount, device: format!("{major}:{minor}").into_bytes() };
+        let mut engines = Vec::new();
+        for directory in ENGINE_DIRECTORIES {
+            if let Some(fd) = opened_directory(directory) {
+                engines.push((directory, Location::of(&fd)?));
+            }
+        }
+        let engine = engine_of(&table, &root, &system, &engines);
+        Ok(engine.or_else(|| overlay_of(&table, &root, &system)))
+    }
+}
+
+fn not_read(path: &str, error: &std::io::Error) -> RootError {
+    let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
+    RootError::Call { action: "read", path: path.to_owned(), errno }
+}
+
+/// Opens a directory of an engine, through links. One that is not there, or cannot be reached, holds no root.
+fn opened_directory(path: &str) -> Option<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    again(|| rustix::fs::open(path, flags, Mode::empty())).ok()
+}
+
+/// Where a directory is.
+struct Location {
+    /// The id of its mount.
+    mount: u64,
+    /// Its path as this process sees it, with all links resolved.
+    path: Vec<u8>,
+}
+
+impl Location {
+    /// Returns where an open directory is.
+    fn of(directory: &OwnedFd) -> Result<Self> {
+        let number = directory.as_fd().as_raw_fd();
+        let shown = format!("/proc/self/fdinfo/{number}");
+        let text = std::fs::read_to_string(&shown).map_err(|error| not_read(&shown, &error))?;
+        let id = text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
+        let mount = id.ok_or(RootError::Call { action: "read", path: shown, errno: Errno::NODATA })?;
+        let path = std::fs::read_link(format!("/proc/self/fd/{number}"));
+        let path = path.map_err(|error| not_read("/proc/self/fd", &error))?;
+        Ok(Self { mount, path: path.into_os_string().into_encoded_bytes() })
+    }
+}
+
+/// Where `/` of this process is.
+struct SystemRoot {
+    mount: u64,
+    /// Major and minor number of its file system, as tables write them.
+    device: Vec<u8>,
+}
+
+/// Returns the directory of an engine in which a root is: below it by its path, or in a part of a file system that is
+/// seen in it.
+fn engine_of(
+    table: &[Mount],
+    root: &Location,
+    system: &SystemRoot,
+    engines: &[(&str, Location)],
+) -> Option<ForeignTree> {
+    let is_here = root.mount == system.mount || table.iter().any(|mount| mount.id == root.mount);
+    let place = place_of(table, root.mount, &root.path);
+    let found = engines.iter().find(|(_, engine)| {
+        // The path of a directory in another mount namespace is one of that namespace.
+        let is_below = is_here && below(&root.path, &engine.path).is_some();
+        let is_seen = || place.as_ref().is_some_and(|place| is_seen_in(table, place, system, engine));
+        !rule::holds("root.container.engine", !(is_below || is_seen()))
+    });
+    found.map(|(directory, _)| ForeignTree::Engine { directory: (*directory).to_owned() })
+}
+
+/// Tells whether a place is in the directory of an engine, or in what is mounted somewhere below that. What contains `/`
+/// itself does not count: an engine that is shown the whole machine makes no container of it.
+fn is_seen_in(table: &[Mount], place: &Place, system: &SystemRoot, engine: &Location) -> bool {
+    let home = place_of(table, system.mount, b"/");
+    let within = table.iter().filter(|mount| below(&mount.point, &engine.path).is_some());
+    let areas = within.map(|mount| Place { device: mount.device.clone(), path: mount.root.clone() });
+    let is_in = |area: &Place, place: &Place| area.contains(&place.device, &place.path);
+    areas
+        .chain(place_of(table, engine.mount, &engine.path))
+        .any(|area| is_in(&area, place) && !home.as_ref().is_some_and(|home| is_in(&area, home)))
+}
+
+/// Returns the overlayfs on which a root is, or within which its file system is mounted, but for that of `/`.
+fn overlay_of(table: &[Mount], root: &Location, system: &SystemRoot) -> Option<ForeignTree> {
+    let mut next = root.mount;
+    // A mount stands on fewer others than there are.
+    for _ in table {
+        let mount = table.iter().find(|mount| mount.id == next)?;
+        let is_foreign = OVERLAYS.contains(&&*mount.kind) && mount.device != system.device;
+        if !rule::holds("root.container.overlay", !is_foreign) {
+            let mount_point = String::from_utf8_lossy(&mount.point).into_owned();
+            return Some(ForeignTree::Overlay { mount_point });
+        }
+        if mount.id == system.mount || mount.parent == mount.id {
+            return None;
+        }
+        next = mount.parent;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &[u8] = b"21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n\
+        22 21 8:2 /@ /data rw - btrfs /dev/sda2 rw\n\
+        30 21 0:40 / /var/lib/docker/overlay2/a/merged rw - overlay overlay rw,lowerdir=/l\n\
+        31 21 0:40 / /mnt/a\\040copy rw - overlay overlay rw,lowerdir=/l\n\
+        32 31 8:1 /srv/shared /mnt/a\\040copy/srv rw - ext4 /dev/sda1 rw\n\
+        33 21 8:1 /var/lib/machines/web /mnt/web rw - ext4 /dev/sda1 rw\n\
+        34 21 7:0 / /var/lib/machines/image rw - ext4 /dev/loop0 rw\n\
+        35 21 7:0 / /mnt/image rw - ext4 /dev/loop0 rw\n\
+        36 21 8:1 / /var/lib/machines/all rw - ext4 /dev/sda1 rw\n\
+        37 21 0:41 / /mnt/fuse rw - fuse.fuse-overlayfs fuse-overlayfs rw,user_id=0,group_id=0\n";
+
+    fn at(mount: u64, path: &str) -> Location {
+        Location { mount, path: path.as_bytes().to_vec() }
+    }
+
+    /// What is found of a root with this mount and path, where Docker's directory is a link to another file system.
+    fn found(mount: u64, path: &str) -> Option<String> {
+        let table = parse(TABLE);
+        let system = SystemRoot { mount: 21, device: b"8:1".to_vec() };
+        let engines =
+            [("/var/lib/docker", at(22, "/data/docker")), ("/var/lib/machines", at(21, "/var/lib/machines"))];
+        let root = at(mount, path);
+        let found = engine_of(&table, &root, &system, &engines);
+        found.or_else(|| overlay_of(&table, &root, &system)).map(|found| match found {
+            ForeignTree::Engine { directory } => directory,
+            ForeignTree::Overlay { mount_point } => format!("overlay {mount_point}"),
+            ForeignTree::Named => unreachable!(),
+        })
+    }
+
+    #[test]
+    fn a_root_in_the_directory_of_an_engine_is_found_by_path_link_and_mount() {
+        let is_in = |mount, path| found(mount, path).unwrap_or_default();
+        assert_eq!(is_in(21, "/var/lib/machines/web"), "/var/lib/machines");
+        assert_eq!(is_in(21, "/var/lib/machines"), "/var/lib/machines");
+        assert_eq!(is_in(22, "/data/docker/btrfs/subvolumes/a"), "/var/lib/docker");
+        assert_eq!(is_in(33, "/mnt/web/opt/zone"), "/var/lib/machines", "a bind mount of a container");
+        assert_eq!(is_in(35, "/mnt/image"), "/var/lib/machines", "the file system of a container");
+        for (mount, path) in [
+            (21, "/var/lib"),
+            (21, "/"),
+            (21, "/var/lib/machinesque/a"),
+            (21, "/srv/zone"),
+            (22, "/data"),
+            (22, "/data/dockers/a"),
+        ] {
+            assert_eq!(found(mount, path), None, "{path}");
+        }
+        assert_eq!(found(99, "/var/lib/machines/web"), None, "a path of another mount namespace");
+    }
+
+    #[test]
+    fn a_root_on_or_within_an_overlay_that_is_not_that_of_the_system_is_found() {
+        assert_eq!(found(31, "/mnt/a copy").unwrap(), "overlay /mnt/a copy");
+        assert_eq!(found(31, "/mnt/a copy/opt/zone").unwrap(), "overlay /mnt/a copy");
+        assert_eq!(
+            found(32, "/mnt/a copy/srv/zone").unwrap(),
+            "overlay /mnt/a copy",
+            "what is mounted in it"
+        );
+        assert_eq!(found(37, "/mnt/fuse/zone").unwrap(), "overlay /mnt/fuse");
+        let table = parse(
+            b"50 40 0:60 / / rw - overlay overlay rw\n51 50 8:1 /v /srv rw - ext4 /dev/sda1 rw\n\
+            52 50 0:60 /srv /other rw - overlay overlay rw\n53 51 0:61 / /srv/inner rw - overlay overlay rw\n",
+        );
+        let system = SystemRoot { mount: 50, device: b"0:60".to_vec() };
+        let found = |mount, path| overlay_of(&table, &at(mount, path), &system);
+        assert_eq!(found(50, "/opt/zone"), None, "at home in a container");
+        assert_eq!(found(51, "/srv/zone"), None);
+        assert_eq!(found(52, "/other/zone"), None, "the overlayfs of / under another name");
+        let inner = ForeignTree::Overlay { mount_point: "/srv/inner".to_owned() };
+        assert_eq!(found(53, "/srv/inner/zone"), Some(inner));
+    }
+
+    #[test]
+    fn where_a_directory_is_agrees_with_its_status() {
+        let root = Root::open(Path::new("/proc")).unwrap();
+        let location = Location::of(root.fd()).unwrap();
+        assert_eq!(location.path, b"/proc");
+        assert_eq!(location.mount, root.seen().unwrap().mount);
+        assert_eq!(Root::open(Path::new("/")).unwrap().container_tree().unwrap(), None);
+    }
+}
