@@ -15,7 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::mount_tables::{Mount, Place, below, parse, place_of};
-use super::{Result, Root, RootError, again, mounts};
+use super::{ForeignTree, Result, Root, RootError, again, mounts};
 use patchadm_svr4::package::rule;
 
 /// The directories in which container engines keep the roots of their containers.
@@ -30,23 +30,6 @@ const ENGINE_DIRECTORIES: [&str; 6] = [
 
 /// The names of overlayfs in mount tables: that of the kernel, that of old kernels, and that of the program.
 const OVERLAYS: [&[u8]; 3] = [b"overlay", b"overlayfs", b"fuse.fuse-overlayfs"];
-
-/// A tree whose owners say nothing about who wrote it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ForeignTree {
-    /// The policy of the host says so.
-    Named,
-    /// A directory in which an engine keeps the roots of containers.
-    Engine {
-        /// Its usual path.
-        directory: String,
-    },
-    /// An overlayfs other than the one that `/` is on.
-    Overlay {
-        /// Where it is mounted.
-        mount_point: String,
-    },
-}
 
 impl Root {
     /// Returns the tree of containers that the root directory is in; `None` if it is in none.

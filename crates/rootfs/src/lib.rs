@@ -47,7 +47,6 @@ pub use accounts::accounts_of;
 pub use building::{NewTree, UnnamedDirectory};
 pub(crate) use calls::again;
 pub use calls::random;
-pub use containers::ForeignTree;
 pub use cores::{cores, side_by_side};
 #[cfg(debug_assertions)]
 pub use counted::digested_bytes;
@@ -70,5 +69,5 @@ pub use resolve::Resolver;
 pub use root::Root;
 pub use status::{FileType, ObjectStatus};
 pub use sums::{Digesting, Hashing, Summing, Sums};
-pub use untrusted::{Distrust, Untrusted};
+pub use untrusted::{Distrust, ForeignTree, Untrusted};
 pub use write::SpecialFile;

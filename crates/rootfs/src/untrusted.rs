@@ -45,6 +45,23 @@ pub enum Distrust {
     Overlay,
 }
 
+/// A tree whose owners say nothing about who wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ForeignTree {
+    /// The policy of the host says so.
+    Named,
+    /// A directory in which an engine keeps the roots of containers.
+    Engine {
+        /// Its usual path.
+        directory: String,
+    },
+    /// An overlayfs other than the one that `/` is on.
+    Overlay {
+        /// Where it is mounted.
+        mount_point: String,
+    },
+}
+
 impl fmt::Display for Untrusted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { root, owner, path, uid, why, .. } = self;
