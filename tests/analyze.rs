@@ -334,3 +334,26 @@ fn listings_of_real_machines_are_read() {
         stage.run("analyze --xref patchdiag.xref --from machine").ok();
     }
 }
+
+#[test]
+fn a_claim_on_later_revisions_of_the_same_patch_hides_them_from_analyze_as_add_refuses_them() {
+    let stage = stage();
+    let web = |text: &str| Package::new("ACMEweb").file("bin/httpd", 0o755, text);
+    let claims = Patch::of("100007-01", web("one\n").param("SUNW_OBSOLETES", "100007-03"));
+    stage.patchadd("", &claims).ok();
+    for (revision, is_claimed) in [("02", true), ("03", true), ("04", false)] {
+        let id = format!("100007-{revision}");
+        let patch = Patch::of(&id, web("later\n")).directory(&stage);
+        let depot = format!("depot-{revision}");
+        fs::create_dir(stage.beside(&depot)).unwrap();
+        fs::rename(patch, stage.beside(&depot).join(&id)).unwrap();
+        let add = stage.run(&format!("patchadd -a -R @ROOT@ {depot}/{id}"));
+        assert_eq!(add.code == 6, is_claimed, "{id}: {} {}", add.code, add.stderr);
+        let analyze = stage.run(&format!("analyze --check -R @ROOT@ -M {depot}"));
+        assert_eq!(analyze.code == 0, add.code == 6, "{id}: {}", analyze.stdout);
+        assert_eq!(analyze.code == 66, add.code == 0, "{id}: {}", analyze.stdout);
+    }
+    // The patch that claims them is in force.
+    let obsolete = stage.run("analyze -R @ROOT@ -M depot-03 obsolete").ok();
+    assert!(obsolete.contains("List: obsolete (0/"), "{obsolete}");
+}

@@ -35,7 +35,14 @@ pub struct MachineFacts {
     /// The highest applied revision of each base.
     installed: BTreeMap<String, PatchId>,
     /// What applied patches say that they obsolete, by base.
-    obsoletes: HashMap<String, Vec<PatchId>>,
+    obsoletes: HashMap<String, Vec<Claim>>,
+}
+
+/// A patch that an applied one says it obsoletes.
+#[derive(Clone, Debug)]
+struct Claim {
+    obsoleted: PatchId,
+    by: PatchId,
 }
 
 impl MachineFacts {
@@ -50,8 +57,10 @@ impl MachineFacts {
             facts.packages.entry(name).or_default().insert((version, compact(&arch)));
         }
         for InstalledPatch { id, obsoletes } in patches {
-            for entry in obsoletes.into_iter().filter(|entry| !entry.same_base(&id)) {
-                facts.obsoletes.entry(entry.base().to_owned()).or_default().push(entry);
+            // Of its own revisions only a later one is claimed: it contains the earlier ones by its id.
+            for obsoleted in obsoletes.into_iter().filter(|entry| !id.contains(entry)) {
+                let claims = facts.obsoletes.entry(obsoleted.base().to_owned()).or_default();
+                claims.push(Claim { obsoleted, by: id.clone() });
             }
             let highest = facts.installed.entry(id.base().to_owned()).or_insert_with(|| id.clone());
             if *highest < id {
@@ -71,9 +80,10 @@ impl MachineFacts {
         self.installed.values()
     }
 
-    /// Whether an applied patch of another base contains this one.
+    /// Whether another applied patch says that it contains this one. No patch makes itself obsolete.
     pub(super) fn obsoletes(&self, id: &PatchId) -> bool {
-        self.obsoletes.get(id.base()).is_some_and(|entries| entries.iter().any(|entry| entry.contains(id)))
+        let covers = |claim: &Claim| claim.obsoleted.contains(id) && claim.by != *id;
+        self.obsoletes.get(id.base()).is_some_and(|claims| claims.iter().any(covers))
     }
 
     /// Whether a package that the patch is for is installed, in exactly that version and for one of the architectures.
@@ -136,6 +146,9 @@ mod tests {
             ["2-03", "2-01", "2-04", "1-01", "3-01"].map(is_obsolete),
             [true, true, false, false, false]
         );
+        let ahead = MachineFacts::new([], [patch("1-03", &["1-05", "1-02"])]);
+        let is_obsolete = |text| ahead.obsoletes(&id(text));
+        assert_eq!(["1-03", "1-04", "1-05", "1-06"].map(is_obsolete), [false, true, true, false]);
     }
 
     #[test]

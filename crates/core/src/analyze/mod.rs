@@ -8,7 +8,7 @@
 //! ```
 //! Everything here is pure: no file is opened, no clock is read. The rules are those of Patch Check Advanced, by which
 //! administrators know such lists; what is different on purpose: a patch comes once, a foreign patch keeps its name,
-//! and an installed patch obsoletes what it says and lower revisions, not later ones.
+//! and an installed patch obsoletes what it says and lower revisions, not later ones, also of its own base.
 
 mod analysis;
 mod cross_reference;
