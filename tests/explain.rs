@@ -88,3 +88,32 @@ fn the_name_of_an_exit_is_its_cause() {
     assert_eq!(ended("patchrm --json -R @ROOT@ 100-01"), (4, "undo-data".to_owned()));
     assert_eq!(ended("verify --json -R @ROOT@"), (4, "undo-data".to_owned()));
 }
+
+#[test]
+fn all_codes_are_listed_as_each_is_explained_by_itself() {
+    let stage = Scenario::new();
+    let text = stage.run("explain").ok();
+    let lines: Vec<(u8, u8, &str)> = text
+        .lines()
+        .map(|line| {
+            let (codes, meaning) = line.split_once(" from ").unwrap();
+            let (first, last) = codes.split_once('-').unwrap_or((codes, codes));
+            (first.parse().unwrap(), last.parse().unwrap(), meaning)
+        })
+        .collect();
+    let mut all = Vec::new();
+    for code in 0..=u8::MAX {
+        let run = stage.run(&format!("explain --json {code}"));
+        let document: Value = serde_json::from_str(&run.stdout).unwrap();
+        let own = document["meanings"].as_array().cloned().unwrap_or_default();
+        let told: Vec<String> = own
+            .iter()
+            .map(|one| format!("{}: {}", one["command"].as_str().unwrap(), one["text"].as_str().unwrap()))
+            .collect();
+        let listed = lines.iter().filter(|(first, last, _)| (first..=last).contains(&&code));
+        assert_eq!(listed.map(|(.., meaning)| *meaning).collect::<Vec<_>>(), told, "{code}");
+        all.extend(own);
+    }
+    assert_eq!(explained("")["meanings"], Value::from(all));
+    assert!(text.starts_with("0 from every command: It is done, or there was nothing to do.\n"), "{text}");
+}

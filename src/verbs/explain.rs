@@ -1,5 +1,6 @@
 //! `patchadm explain`: an exit code in a sentence, what to do, and the causes that it may have.
 
+mod all_codes;
 mod codes;
 
 use nix::sys::signal::Signal;
@@ -10,10 +11,11 @@ use crate::arguments::parse;
 use crate::call::{AppletKind, Invocation};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
+use all_codes::AllCodesReport;
 use codes::{CodeMeaning, MEANINGS};
 use patchadm_core::operation::lint::{LintCode, Severity};
 
-const USAGE: &str = "patchadm explain code [command]\npatchadm explain lint:code";
+const USAGE: &str = "patchadm explain [code [command]]\npatchadm explain lint:code";
 
 /// What stands before the code of a finding of `patchadm lint`.
 const FINDING: &str = "lint:";
@@ -23,7 +25,7 @@ const FINDING: &str = "lint:";
 struct ExplainArgs {
     #[command(flatten)]
     _common: VerbOptions,
-    /// The exit code, or lint: and the code of a finding
+    /// The exit code, or lint: and the code of a finding; all exit codes where none is named
     #[arg(value_name = "CODE")]
     code: Option<String>,
     /// The command that ended with it: a verb or a classic command; all of them where none is named
@@ -35,7 +37,7 @@ struct ExplainArgs {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: ExplainArgs = parse(call, USAGE)?;
     let wrong = |message: String| Stop::Usage { message, usage: USAGE };
-    let Some(word) = args.code else { return Err(wrong("no exit code is named".to_owned()).into()) };
+    let Some(word) = args.code else { return Ok(Reply::new(Exit::OK, AllCodesReport::of(all_meanings()))) };
     if let Some(name) = word.strip_prefix(FINDING) {
         return explain_finding(name);
     }
@@ -130,6 +132,11 @@ impl CommandReport for ExplainReport {
         }
         Ok(())
     }
+}
+
+/// The meanings of all codes, in their order.
+fn all_meanings() -> Vec<CodeMeaning> {
+    (0..=u8::MAX).flat_map(|code| meanings(code, None)).collect()
 }
 
 /// The meanings of a code for a command, or for all of them.

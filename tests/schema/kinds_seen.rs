@@ -75,6 +75,7 @@ const LINES: &[&str] = &[
     "recover --json --root @ROOT@",
     "recover --json --adopt-undo -R @ROOT@",
     "explain --json 2 remove",
+    "explain --json",
     "explain --json lint:setuid",
     "lint --json delivered/300-01",
     "build --json --id 900-01 --from tree:delivered/100-01 --to tree:delivered/300-01 --pkg ACMEtree --arch all --base-version 1 -o @ROOT@/opt/900-01",

@@ -1,0 +1,46 @@
+//! All exit codes, in lines: who ends with each, and what it means there.
+
+use serde::Serialize;
+
+use super::codes::CodeMeaning;
+use crate::reply::CommandReport;
+use crate::surroundings::Output;
+
+/// The meanings of all codes, in the order of the codes.
+#[derive(Serialize)]
+pub(super) struct AllCodesReport {
+    meanings: Vec<CodeMeaning>,
+}
+
+impl AllCodesReport {
+    /// The list of these meanings, which are in the order of their codes.
+    pub(super) fn of(meanings: Vec<CodeMeaning>) -> Self {
+        Self { meanings }
+    }
+
+    /// The meanings, each with the first and the last of the codes that it has: signals share theirs.
+    fn ranges(&self) -> Vec<(u8, u8, &CodeMeaning)> {
+        let mut ranges: Vec<(u8, u8, &CodeMeaning)> = Vec::new();
+        for one in &self.meanings {
+            match ranges.last_mut() {
+                Some((_, last, meaning))
+                    if last.checked_add(1) == Some(one.code) && meaning.text == one.text =>
+                {
+                    *last = one.code;
+                }
+                _ => ranges.push((one.code, one.code, one)),
+            }
+        }
+        ranges
+    }
+}
+
+impl CommandReport for AllCodesReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for (first, last, CodeMeaning { group, text, .. }) in self.ranges() {
+            let codes = if first == last { first.to_string() } else { format!("{first}-{last}") };
+            output.line(format!("{codes} from {group}: {text}"))?;
+        }
+        Ok(())
+    }
+}
