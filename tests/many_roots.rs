@@ -557,3 +557,35 @@ fn a_directory_stands_for_the_roots_in_it() {
         assert!(said.contains("no directory in delivered is a root, nor is it one itself"), "{line}: {said}");
     }
 }
+
+#[test]
+fn plan_and_add_say_the_same_of_several_roots_with_the_advice_below_each_reason() {
+    let stage = stage();
+    let roots = copies(&stage, 4);
+    list(&stage, &roots);
+    fs::write(roots[1].join("opt/ACMEweb/lib/web"), "mine\n").unwrap();
+    assert_eq!(stage.run(&format!("patchadd -R {} delivered/100-01", roots[1].display())).code, 0);
+    fs::remove_dir_all(roots[2].join("var/sadm")).unwrap();
+    if is_root() {
+        lchown(roots[3].join("var/sadm"), Some(54_321), Some(54_321)).unwrap();
+    }
+    let [plan, add] = ["plan", "add"].map(|verb| stage.run(&format!("{verb} --roots list delivered/200-01")));
+    assert_eq!(plan.code, add.code);
+    assert_eq!(sorted(&plan.stderr), sorted(&add.stderr));
+    let reasons = |run: &Run| run.stdout.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(reasons(&plan), reasons(&add));
+    assert!(!add.stdout.contains(".:"), "a reason ends before the roots begin: {}", add.stdout);
+    for root in &roots {
+        let shown = root.display();
+        let alone = stage.run(&format!("add -R {shown} delivered/200-01"));
+        let advice = alone.stderr.lines().last().unwrap();
+        assert!(advice.starts_with("    "), "{}", alone.stderr);
+        for several in [&plan.stderr, &add.stderr] {
+            let mut lines = several.lines();
+            let begin = format!("patchadm: ERROR: {shown}: ");
+            let reason = lines.find(|line| line.starts_with(&begin)).unwrap_or_else(|| panic!("{several}"));
+            assert_eq!(lines.next(), Some(advice), "{reason}");
+            assert!(!reason.contains(advice.trim()), "{reason}");
+        }
+    }
+}

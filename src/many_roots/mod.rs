@@ -22,6 +22,7 @@ use serde::Serialize;
 use crate::as_owner;
 use crate::as_owner::options::OwnerOptions;
 use crate::call::{Invocation, PROGRAM};
+use crate::reply::advice::hint;
 use crate::reply::cause_of::of_root;
 use crate::reply::json::{DocumentHead, JsonDocument, milliseconds_since};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, failure};
@@ -32,7 +33,7 @@ use list::ManyRoots;
 use patchadm_core::operation::many::{RootList, UnansweredRoot};
 use patchadm_core::operation::session::Caller;
 use patchadm_core::operation::whose_root::RootStanding;
-use patchadm_core::plan::refusal::Command;
+use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 use root_report::{RootBody, RootClass, RootReport, failure_line};
 use summary::{ResultCounts, RootsSummary};
@@ -140,7 +141,11 @@ impl<B: Send> RootTurns<'_, B> {
                 }
                 Err(error) => {
                     let exit = failure::code(Command::Patchadd, &error);
-                    return TurnEnd { report: unworked(exit, error.to_string(), root), waits: false };
+                    let advice = hint(&Wording::of_verbs(root.prefix()), Command::Patchadd, &error);
+                    let report = unworked(exit, error.to_string(), root);
+                    let advice = Some(advice).filter(|advice| !advice.is_empty());
+                    let report = RootReport { advice: advice.into_iter().collect(), ..report };
+                    return TurnEnd { report, waits: false };
                 }
             };
             let lock_wait_seconds = lock_wait_seconds(&root, self.task.wait);
@@ -245,7 +250,10 @@ fn print_root<B>(output: &mut Output, name: &Path, report: &RootReport<B>) -> st
     let line = format!("{}: {}", name.display(), report.line);
     match report.class {
         RootClass::NotBegun => return Ok(()),
-        RootClass::Refused | RootClass::Failed => output.error(&line)?,
+        RootClass::Refused | RootClass::Failed => {
+            let lines: Vec<&str> = std::iter::once(&line).chain(&report.advice).map(String::as_str).collect();
+            output.error(&lines.join("\n"))?;
+        }
         RootClass::Done | RootClass::Idle | RootClass::NotApplicable => output.line(line)?,
     }
     for note in &report.notes {

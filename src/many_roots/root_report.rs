@@ -32,6 +32,8 @@ pub(crate) struct RootReport<B> {
     pub(crate) exit: Exit,
     /// One line, without the name of the root.
     pub(crate) line: String,
+    /// The next steps after a refusal or failure, as for this root alone.
+    pub(crate) advice: Vec<String>,
     /// Notes for a person, line by line.
     pub(crate) notes: Vec<String>,
     /// The reason of a refusal or failure, in words that are the same for every root.
@@ -81,6 +83,7 @@ impl<B> RootReport<B> {
             result,
             exit,
             line,
+            advice: Vec::new(),
             notes: Vec::new(),
             reason,
             reboots: Vec::new(),

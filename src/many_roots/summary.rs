@@ -199,7 +199,7 @@ fn group(reason: &str, places: &[usize], names: &[&Path]) -> String {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    format!("  {} × {reason}: {}{more}", places.len(), named.join(", "))
+    format!("  {} × {}: {}{more}", places.len(), reason.trim_end_matches('.'), named.join(", "))
 }
 
 #[cfg(test)]
