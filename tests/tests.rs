@@ -32,6 +32,8 @@ mod bundles;
 mod cases;
 /// The same releases, patched and backed out.
 mod cases_patched;
+/// The scripts of the checks before a merge.
+mod checks;
 /// Which patches a backout is about.
 mod chosen_backouts;
 /// Class action scripts.
