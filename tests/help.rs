@@ -55,7 +55,7 @@ fn every_verb_and_command_is_explained_in_three_ways() {
         }
     }
     let overview = stage.run("help").ok();
-    for line in ["-h", "--help", "-R @ROOT@ --help", "-q -h", "-q help"] {
+    for line in ["-h", "--help", "-R @ROOT@ --help", "-q -h", "--color never help"] {
         assert_eq!(stage.run(line).ok(), overview, "{line}");
     }
 }

@@ -50,7 +50,7 @@ const ACTIONS_OF_STAGE: [&str; 6] = ["new", "enter", "list", "status", "refresh"
 #[test]
 fn an_action_of_stage_has_the_options_of_its_section() {
     let common: BTreeSet<String> = Page::called("patchadm")
-        .sections_about("-")
+        .sections_about("stage")
         .iter()
         .flat_map(|section| options(&section.text))
         .collect();
@@ -125,10 +125,15 @@ fn mandoc_has_nothing_to_say() {
         return;
     }
     let files: Vec<PathBuf> = pages().into_iter().map(|page| page.path).collect();
-    let output = Command::new("mandoc").args(["-T", "lint", "-W", "warning"]).args(files).output().unwrap();
-    let said =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert_eq!(said, "");
+    let output = Command::new("mandoc").args(["-T", "lint"]).args(files).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    // Its notes of style that are not about what a reader sees: long lines of the source, and pages of ours that are not
+    // among those of this machine; that they are there is seen by `a_page_refers_only_to_pages_that_are_there`.
+    let is_of_source = |line: &str| {
+        ["input text line longer than", "referenced manual not found"].iter().any(|note| line.contains(note))
+    };
+    let said: Vec<&str> = said.lines().filter(|line| !is_of_source(line)).collect();
+    assert_eq!(said, Vec::<&str>::new());
 }
 
 #[test]
@@ -267,8 +272,9 @@ impl Page {
             }
         }
         let names = |title: &str| {
-            let mut words = title.split([' ', ',', ':']);
-            title == "Options of every verb" || words.any(|word| word == verb)
+            let is_named = |words: &str| words.split([' ', ',', ':']).any(|word| word == verb);
+            let of_others = title.split_once("option of every verb but ").map(|(_, exceptions)| exceptions);
+            title == "Options of every verb" || of_others.map_or(is_named(title), |others| !is_named(others))
         };
         sections.retain(|section| names(&section.title));
         sections

@@ -376,6 +376,8 @@ mod unprivileged_patches;
 /// What a root lacks of a depot, applied in one command.
 mod update;
 mod valpath;
+/// The options that each verb has, and those that it refuses.
+mod verb_options;
 /// `patchadm verify`: files against records, undo archives against their digests.
 mod verify;
 /// The ways to objects and roots.

@@ -28,6 +28,16 @@ pub(crate) struct FetchOptions {
 }
 
 impl FetchOptions {
+    /// Them, and whether each was said.
+    pub(crate) fn said(&self) -> [(&'static str, bool); 4] {
+        [
+            ("--offline", self.offline),
+            ("--cache", self.cache.is_some()),
+            ("--ca", self.ca.is_some()),
+            ("-x", self.proxy.is_some()),
+        ]
+    }
+
     /// How depots are reached with these options under a policy. `wait` is the time that another command may hold up a
     /// download, if one was named.
     pub(crate) fn access<'a>(

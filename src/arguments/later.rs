@@ -4,6 +4,14 @@
 /// Options about whose a root is, and the advice where nothing is changed.
 const OF_CHANGES: [&str; 2] = ["--as-owner", "--trust-root"];
 
+/// Options that most verbs have, and what those do that have them.
+const OF_SOME_VERBS: [(&str, &str); 4] = [
+    ("-R", "-R is for verbs that work on a root"),
+    ("--policy", "--policy is for verbs that go by the policy of a root"),
+    ("-v", "-v is for verbs that have more to tell with it"),
+    ("-q", "-q is for verbs that have a report"),
+];
+
 /// Verbs that change nothing.
 const QUERIES: [&str; 13] = [
     "analyze",
@@ -40,6 +48,13 @@ const LATER: &[(&str, &str, &str, &str)] = &[
     ),
     ("patchrm", "-C", INSTALL_IMAGE, "Name the root of the image with -R: patchrm -R IMAGE ID"),
     ("patchrm", "-S", SERVICE, "Name its root with -R: patchrm -R /export/SERVICE ID"),
+    ("demo", "--json", "a story has no JSON form", "Leave it out"),
+    (
+        "help",
+        "--json",
+        "--json is a form of reports, and help is text for people",
+        "Leave it out; the lists of options are those of patchadm(8)",
+    ),
     (
         "showrev",
         "-w",
@@ -68,13 +83,16 @@ fn is_about_stages(command: &str) -> bool {
 }
 
 /// The lines about an option that `command` knows and does not have.
-pub(super) fn later_option(command: &str, option: &str) -> Option<String> {
+pub(super) fn later_option(command: &str, is_verb: bool, option: &str) -> Option<String> {
     let known = LATER.iter().find(|(of, name, ..)| *of == command && *name == option);
     if let Some((_, _, what, instead)) = known {
         return Some(format!("{what}\n{instead}."));
     }
     if option == "--roots" && is_about_stages(command) {
         return Some(ONE_ROOT.to_owned());
+    }
+    if let Some((_, what)) = OF_SOME_VERBS.iter().find(|(name, _)| *name == option) {
+        return is_verb.then(|| format!("{what}, and {command} is none of them\nLeave it out."));
     }
     (QUERIES.contains(&command) && OF_CHANGES.contains(&option)).then(|| {
         format!("{option} is for verbs that can change a root, and {command} changes nothing\nLeave it out.")

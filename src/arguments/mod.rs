@@ -12,7 +12,8 @@ pub(crate) mod synopsis;
 mod words;
 
 pub(crate) use options::{
-    AnswerOptions, CategoryOption, Extensions, MannerOptions, RootOption, listed, parse, refuse_unsupported,
+    CategoryOption, ColourOption, Extensions, HelpOption, JsonOption, PolicyOption, QuietOption, RootOption,
+    VerboseOption, VersionOption, listed, parse, refuse_unsupported,
 };
 pub(crate) use paths::{directory_of_root, inside, object_path};
 pub(crate) use scripts::{ScriptOptions, script_settings};

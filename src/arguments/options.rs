@@ -19,7 +19,7 @@ use clap::error::{ContextKind, ContextValue};
 use super::later::later_option;
 use super::suggest::did_you_mean;
 use super::synopsis::folded_synopsis;
-use crate::call::Invocation;
+use crate::call::{Invocation, PROGRAM};
 use crate::reply::{Exit, ExitCause, Stop};
 use crate::surroundings::{Manner, WhenToColour};
 use patchadm_rootfs::Root;
@@ -29,45 +29,81 @@ use patchadm_svr4::format::params::LARGEST_FILE;
 const JSON: &str = "json";
 const QUIET: &str = "global-quiet";
 const VERBOSE: &str = "global-verbose";
-const POLICY: &str = "global-policy";
+pub(crate) const POLICY: &str = "global-policy";
 pub(crate) const COLOUR: &str = "global-colour";
 
 /// The options that patchadm adds to every classic command; without them a command prints what it always printed.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Extensions {
     #[command(flatten)]
-    _answer: AnswerOptions,
-    /// Print the version
-    #[arg(long = "version", action = ArgAction::Version)]
-    _version: Option<bool>,
+    _json: JsonOption,
+    #[command(flatten)]
+    _help: HelpOption,
+    #[command(flatten)]
+    _version: VersionOption,
 }
 
-/// Those of them that no option of a command is called like.
+/// The option of a command whose answer has a form for programs.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct AnswerOptions {
+pub(crate) struct JsonOption {
     /// Print one JSON document instead of text
     #[arg(long = "json", id = JSON)]
     _json: bool,
+}
+
+/// The option that prints the options.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct HelpOption {
     /// Print help
     #[arg(short = 'h', long = "help", action = ArgAction::HelpLong)]
     _help: Option<bool>,
 }
 
-/// Options of every verb about what is said and how.
+/// The option that prints the version, of commands where `--version` means nothing else.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct MannerOptions {
+pub(crate) struct VersionOption {
+    /// Print the version
+    #[arg(long = "version", action = ArgAction::Version)]
+    _version: Option<bool>,
+}
+
+/// The option of a verb that has a report.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct QuietOption {
     /// Print errors only
-    #[arg(short = 'q', id = QUIET, conflicts_with = VERBOSE)]
+    #[arg(short = 'q', id = QUIET)]
     _quiet: bool,
+}
+
+/// The option of a verb that has more to say than it says by itself; it stands beside [`QuietOption`].
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct VerboseOption {
     /// Print more: a line for each path
-    #[arg(short = 'v', id = VERBOSE)]
+    #[arg(short = 'v', id = VERBOSE, conflicts_with = QUIET)]
     _verbose: bool,
+}
+
+/// The option of every verb about colours.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct ColourOption {
     /// Colour states: auto (on a terminal), always or never
     #[arg(long = "color", id = COLOUR, value_name = "WHEN", hide_possible_values = true)]
     _colour: Option<WhenToColour>,
+}
+
+/// The option of a verb that reads the policy of a root.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct PolicyOption {
     /// Take the policy in this file instead of that of the root
     #[arg(long = "policy", id = POLICY, value_name = "FILE")]
-    _policy: Option<PathBuf>,
+    policy: Option<PathBuf>,
+}
+
+impl PolicyOption {
+    /// Whether it was said.
+    pub(crate) fn is_said(&self) -> bool {
+        self.policy.is_some()
+    }
 }
 
 /// The root that a command works on.
@@ -113,7 +149,8 @@ pub(crate) fn parse<A: clap::Parser>(call: &mut Invocation, usage: &'static str)
         return Err(Stop::Described(Box::new(command)));
     }
     let name = call.name;
-    let stop = |error: clap::Error| stop(&error, name, usage);
+    let is_verb = call.program == PROGRAM;
+    let stop = |error: clap::Error| stop(&error, (name, is_verb), usage);
     let matches = command.try_get_matches_from(words(call)).map_err(stop)?;
     call.in_json = is_set(&matches, JSON);
     speak_as_asked(call, &matches);
@@ -125,7 +162,7 @@ pub(crate) fn parse<A: clap::Parser>(call: &mut Invocation, usage: &'static str)
 
 /// Sets the manner in which the command speaks.
 fn speak_as_asked(call: &mut Invocation, matches: &ArgMatches) {
-    if !matches!(matches.try_get_one::<bool>(QUIET), Ok(Some(_))) {
+    if !matches!(matches.try_contains_id(COLOUR), Ok(_)) {
         // A classic command speaks as it always did.
         return;
     }
@@ -198,7 +235,7 @@ pub(crate) fn refuse_unsupported<const N: usize>(
     }
 }
 
-fn stop(error: &clap::Error, command: &str, usage: &'static str) -> Stop {
+fn stop(error: &clap::Error, (command, is_verb): (&str, bool), usage: &'static str) -> Stop {
     let text = error.render().to_string();
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return Stop::Help(text);
@@ -209,7 +246,8 @@ fn stop(error: &clap::Error, command: &str, usage: &'static str) -> Stop {
         _ => None,
     };
     if error.kind() == ErrorKind::UnknownArgument
-        && let Some(message) = named(ContextKind::InvalidArg).and_then(|option| later_option(command, option))
+        && let Some(message) =
+            named(ContextKind::InvalidArg).and_then(|option| later_option(command, is_verb, option))
     {
         return Stop::Usage { message, usage };
     }

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::arguments::{AnswerOptions, MannerOptions, RootOption, inside, object_path, parse};
+use crate::arguments::{
+    ColourOption, HelpOption, JsonOption, PolicyOption, QuietOption, RootOption, inside, object_path, parse,
+};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::classic::pkgadd::environment;
@@ -53,7 +55,7 @@ struct AdoptArgs {
     #[arg(long, value_name = "NAME", group = "what")]
     rpm: Option<String>,
     /// Give the registration of an adopted package up; its files stay
-    #[arg(long, group = "what", requires = "pkg")]
+    #[arg(long, group = "what", requires = "pkg", conflicts_with_all = ["version", "arch", "name", "basedir", "editable", "volatile", "exclude"])]
     forget: bool,
     /// The architecture of the package
     #[arg(long, value_name = "ARCH")]
@@ -84,9 +86,15 @@ struct AdoptArgs {
     #[command(flatten)]
     root: RootOption,
     #[command(flatten)]
-    _manner: MannerOptions,
+    _quiet: QuietOption,
     #[command(flatten)]
-    _answer: AnswerOptions,
+    _colour: ColourOption,
+    #[command(flatten)]
+    _policy: PolicyOption,
+    #[command(flatten)]
+    _json: JsonOption,
+    #[command(flatten)]
+    _help: HelpOption,
 }
 
 fn glob(text: &str) -> Result<PathGlob, String> {

@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context as _;
 
-use super::options::VerbOptions;
+use super::options::BriefVerbOptions;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::many_roots::list::ManyRoots;
@@ -56,7 +56,7 @@ struct AnalyzeArgs {
     #[command(flatten)]
     many: ManyRoots,
     #[command(flatten)]
-    common: VerbOptions,
+    common: BriefVerbOptions,
     /// What is listed: missing (where nothing is said), installed, all, total, unbundled, bad, obsolete, with r, s or rs
     /// behind it only what is recommended or about security; or patches
     #[arg(value_name = "GROUP|ID")]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::options::{NoteOption, VerbOptions};
+use super::options::{BriefVerbOptions, NoteOption};
 use crate::arguments::parse;
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
@@ -41,7 +41,7 @@ struct CommitArgs {
     #[command(flatten)]
     owner: OwnerOptions,
     #[command(flatten)]
-    common: VerbOptions,
+    common: BriefVerbOptions,
     /// The ids of the patches
     #[arg(value_name = "ID")]
     ids: Vec<String>,

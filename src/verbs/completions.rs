@@ -6,7 +6,7 @@
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::options::VerbOptions;
+use super::options::RootlessOptions;
 use crate::arguments::parse;
 use crate::call::{AppletKind, Invocation, PROGRAM};
 use crate::reply::{CommandReport, Exit, Reply};
@@ -18,7 +18,7 @@ const USAGE: &str = "patchadm completions bash|zsh|fish";
 #[derive(clap::Parser)]
 struct CompletionsArgs {
     #[command(flatten)]
-    _common: VerbOptions,
+    _common: RootlessOptions,
     /// The shell: bash, zsh or fish
     #[arg(value_name = "SHELL", hide_possible_values = true)]
     shell: Shell,

@@ -9,11 +9,10 @@ mod fingerprint;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::options::VerbOptions;
-use crate::arguments::parse;
+use crate::arguments::{ColourOption, HelpOption, QuietOption, VersionOption, parse};
 use crate::call::Invocation;
 use crate::reply::failure::{code, modern};
-use crate::reply::{Exit, Reply, Stop};
+use crate::reply::{Exit, Reply};
 use directory::{DemoDirectory, DemoPatch, PACKAGES, PATCHES, PROGRAM, REFUSED};
 use fingerprint::{Fingerprint, fingerprint};
 use patchadm_core::operation::failure::Failure;
@@ -33,7 +32,13 @@ const USAGE: &str = "patchadm demo [dir]";
 #[derive(clap::Parser)]
 struct DemoArgs {
     #[command(flatten)]
-    _common: VerbOptions,
+    _quiet: QuietOption,
+    #[command(flatten)]
+    _colour: ColourOption,
+    #[command(flatten)]
+    _help: HelpOption,
+    #[command(flatten)]
+    _version: VersionOption,
     /// Where to build it: an empty or a new directory; patchadm-demo in the current one where none is named
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
@@ -42,9 +47,6 @@ struct DemoArgs {
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: DemoArgs = parse(call, USAGE)?;
-    if call.in_json {
-        return Err(Stop::Usage { message: "a story has no JSON form".to_owned(), usage: USAGE }.into());
-    }
     let files = match &args.directory {
         Some(directory) => DemoDirectory::make(directory)?,
         None => DemoDirectory::make_new(Path::new("."))?,

@@ -5,7 +5,7 @@ mod report;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use super::options::{SignatureOptions, VerbOptions};
+use super::options::{BriefVerbOptions, SignatureOptions};
 use super::secret_key::secret_key;
 use crate::arguments::fetching::{FetchOptions, fetch_bar};
 use crate::arguments::{one_of, parse};
@@ -48,7 +48,7 @@ struct DepotArgs {
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// Index: take the first line of this file as the password of the secret key
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "key")]
     password_file: Option<PathBuf>,
     /// Index: write a patchdiag.xref beside the index, too
     #[arg(long)]
@@ -58,7 +58,7 @@ struct DepotArgs {
     #[command(flatten)]
     signature: SignatureOptions,
     #[command(flatten)]
-    common: VerbOptions,
+    common: BriefVerbOptions,
     /// What to do: index or check
     #[arg(value_name = "ACTION", value_parser = one_of(&ACTIONS), hide_possible_values = true)]
     action: Option<DepotAction>,
@@ -85,18 +85,14 @@ impl DepotArgs {
     fn must_fit(&self) -> Result<(DepotAction, &OsStr), Stop> {
         let action = self.action.ok_or_else(|| usage("it is not said what to do with the depot"))?;
         let depot = self.depot.as_deref().ok_or_else(|| usage("no depot is named"))?;
-        let fetching = &self.fetching;
         let of_index = [
             ("--key", self.key.is_some()),
             ("--password-file", self.password_file.is_some()),
             ("--xref", self.xref),
         ];
-        let of_check = [
-            ("--offline", fetching.offline),
-            ("--cache", fetching.cache.is_some()),
-            ("--ca", fetching.ca.is_some()),
-            ("-x", fetching.proxy.is_some()),
-        ];
+        let (fetching, signature) = (self.fetching.said(), self.signature.said());
+        let of_check: Vec<_> =
+            [&fetching[..], &signature, &self.common.about_root()].into_iter().flatten().copied().collect();
         let wrong: &[(&str, bool)] = if action == DepotAction::Index { &of_check } else { &of_index };
         match wrong.iter().find(|(_, is_said)| *is_said) {
             Some((option, _)) => Err(usage(&format!("{option} is not an option of this action"))),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::named_paths::paths_in_root;
-use super::options::VerbOptions;
+use super::options::BriefVerbOptions;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::failure::{joined, modern, verb_code};
@@ -27,7 +27,7 @@ const USAGE: &str = "patchadm [-R root] diff [option...] id [path...]";
 #[derive(clap::Parser)]
 struct DiffArgs {
     #[command(flatten)]
-    common: VerbOptions,
+    common: BriefVerbOptions,
     /// The id of an applied patch
     #[arg(value_name = "ID")]
     id: Option<String>,

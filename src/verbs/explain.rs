@@ -6,7 +6,7 @@ mod codes;
 use nix::sys::signal::Signal;
 use serde::Serialize;
 
-use super::options::VerbOptions;
+use super::options::RootlessOptions;
 use crate::arguments::parse;
 use crate::call::{AppletKind, Invocation};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
@@ -24,8 +24,8 @@ const FINDING: &str = "lint:";
 #[derive(clap::Parser)]
 struct ExplainArgs {
     #[command(flatten)]
-    _common: VerbOptions,
-    /// The exit code, or lint: and the code of a finding; all exit codes where none is named
+    _common: RootlessOptions,
+    /// The exit code, or lint: and the code of a finding
     #[arg(value_name = "CODE")]
     code: Option<String>,
     /// The command that ended with it: a verb or a classic command; all of them where none is named

@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::options::VerbOptions;
-use crate::arguments::parse;
 use crate::arguments::suggest::{did_you_mean, similar};
 use crate::arguments::synopsis::folded_synopsis;
+use crate::arguments::{ColourOption, HelpOption, VersionOption, parse};
 use crate::call::{Applet, AppletKind, Invocation};
 use crate::reply::text::fold::fold;
 use crate::reply::{Reply, Stop};
@@ -20,7 +19,11 @@ const USAGE_OF_HELP: &str = "patchadm help [verb|command]";
 #[derive(clap::Parser)]
 struct HelpArgs {
     #[command(flatten)]
-    _common: VerbOptions,
+    _colour: ColourOption,
+    #[command(flatten)]
+    _help: HelpOption,
+    #[command(flatten)]
+    _version: VersionOption,
     /// The verb or command
     #[arg(value_name = "VERB|COMMAND")]
     name: Option<String>,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::options::VerbOptions;
+use super::options::PolicylessOptions;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::failure::query_refused;
@@ -26,7 +26,7 @@ const NAMES_IN_LINE: usize = 4;
 #[derive(clap::Parser)]
 struct HistoryArgs {
     #[command(flatten)]
-    common: VerbOptions,
+    common: PolicylessOptions,
     /// The name or the number of a run
     #[arg(value_name = "RUN")]
     run: Option<String>,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use chrono::NaiveDate;
 use serde::Serialize;
 
-use super::options::VerbOptions;
+use super::options::BriefVerbOptions;
 use super::password::{PasswordOptions, password};
 use crate::arguments::{one_of, parse};
 use crate::call::Invocation;
@@ -70,7 +70,7 @@ struct KeyArgs {
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     #[command(flatten)]
-    common: VerbOptions,
+    common: BriefVerbOptions,
     /// What to do: generate, trust, revoke or list
     #[arg(value_name = "ACTION", value_parser = one_of(&ACTIONS), hide_possible_values = true)]
     action: Option<KeyAction>,
@@ -134,7 +134,10 @@ impl KeyArgs {
             ("--bases", self.bases.is_some(), Trust),
             ("--reason", self.reason.is_some(), Revoke),
         ];
-        if let Some((option, ..)) = said.iter().find(|(_, is_said, of)| *is_said && *of != action) {
+        let of_others =
+            said.iter().filter(|(.., of)| *of != action).map(|(option, is_said, _)| (*option, *is_said));
+        let about_root = self.common.about_root().into_iter().filter(|_| action == Generate);
+        if let Some((option, _)) = of_others.chain(about_root).find(|(_, is_said)| *is_said) {
             return Err(usage(format!("{option} is not an option of this action")));
         }
         match (action, &self.subject) {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use serde::Serialize;
 
-use super::options::VerbOptions;
+use super::options::RootlessOptions;
 use crate::arguments::parse;
 use crate::call::{AppletKind, Invocation};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
@@ -21,7 +21,7 @@ struct LinksArgs {
     #[arg(long)]
     force: bool,
     #[command(flatten)]
-    _common: VerbOptions,
+    _common: RootlessOptions,
     /// The directory for the links
     #[arg(value_name = "DIR")]
     directory: PathBuf,

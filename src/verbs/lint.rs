@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde::Serialize;
 
-use super::options::VerbOptions;
+use super::options::RootlessOptions;
 use super::releases::read_release;
 use crate::arguments::parse;
 use crate::call::Invocation;
@@ -41,7 +41,7 @@ struct LintArgs {
     #[arg(long, value_name = "CODE", value_parser = code, action = clap::ArgAction::Append)]
     allow: Vec<LintCode>,
     #[command(flatten)]
-    _common: VerbOptions,
+    _common: RootlessOptions,
     /// The patches: directories, datastreams, tar or zip archives
     #[arg(value_name = "PATCH")]
     patches: Vec<PathBuf>,

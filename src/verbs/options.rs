@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use crate::arguments::{
-    Extensions, LibraryOptions, MannerOptions, RootOption, ScriptOptions, directory_of_root, meant_by,
-    named_text, object_path, one_of, word_for,
+    ColourOption, Extensions, LibraryOptions, PolicyOption, QuietOption, RootOption, ScriptOptions,
+    VerboseOption, directory_of_root, meant_by, named_text, object_path, one_of, word_for,
 };
 use crate::as_owner::options::OwnerOptions;
 use crate::many_roots::list::ManyRoots;
@@ -22,13 +22,67 @@ const UNDO_FORMATS: [(&str, UndoFormat); 3] =
 const CHOICES: [(&str, Edited); 3] =
     [("stop", Edited::Stop), ("replace", Edited::Replace), ("keep", Edited::Keep)];
 
-/// Options of every verb.
+/// Options of a verb that works on a root under its policy, and has more to say where that is asked for.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct VerbOptions {
     #[command(flatten)]
     pub(crate) root: RootOption,
     #[command(flatten)]
-    _manner: MannerOptions,
+    _quiet: QuietOption,
+    #[command(flatten)]
+    _verbose: VerboseOption,
+    #[command(flatten)]
+    _colour: ColourOption,
+    #[command(flatten)]
+    _policy: PolicyOption,
+    #[command(flatten)]
+    _extensions: Extensions,
+}
+
+/// Options of a verb that works on a root under its policy, and says all it has to say.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct BriefVerbOptions {
+    #[command(flatten)]
+    pub(crate) root: RootOption,
+    #[command(flatten)]
+    _quiet: QuietOption,
+    #[command(flatten)]
+    _colour: ColourOption,
+    #[command(flatten)]
+    policy: PolicyOption,
+    #[command(flatten)]
+    _extensions: Extensions,
+}
+
+impl BriefVerbOptions {
+    /// The options about a root, and whether each was said: an action of the verb that works on no root has none of them.
+    pub(crate) fn about_root(&self) -> [(&'static str, bool); 2] {
+        [("-R", self.root.root.is_some()), ("--policy", self.policy.is_said())]
+    }
+}
+
+/// Options of a verb that works on a root and reads no policy, and has more to say where that is asked for.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct PolicylessOptions {
+    #[command(flatten)]
+    pub(crate) root: RootOption,
+    #[command(flatten)]
+    _quiet: QuietOption,
+    #[command(flatten)]
+    _verbose: VerboseOption,
+    #[command(flatten)]
+    _colour: ColourOption,
+    #[command(flatten)]
+    _extensions: Extensions,
+}
+
+/// Options of a verb that works on no root, and says all it has to say.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct RootlessOptions {
+    #[command(flatten)]
+    _quiet: QuietOption,
+    #[command(flatten)]
+    _colour: ColourOption,
     #[command(flatten)]
     _extensions: Extensions,
 }
@@ -114,6 +168,11 @@ pub(crate) struct SignatureOptions {
 }
 
 impl SignatureOptions {
+    /// Them, and whether each was said.
+    pub(crate) fn said(&self) -> [(&'static str, bool); 2] {
+        [("--signature", self.signature.is_some()), ("--keys", self.keys.is_some())]
+    }
+
     /// What they say.
     pub(crate) fn request(self) -> SignatureRequest {
         SignatureRequest { word: self.signature, keys: self.keys }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use super::named_paths::paths_in_root;
 use super::options::VerbOptions;
 use crate::arguments::fetching::{FetchOptions, fetch_bar};
+use crate::arguments::options::POLICY;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::{Exit, Reply, Stop};
@@ -40,7 +41,7 @@ struct OrderArgs {
     #[arg(long)]
     stale: bool,
     /// Take the packages of this directory, or the patches of this depot
-    #[arg(short = 'M', value_name = "DIR", conflicts_with = "stale")]
+    #[arg(short = 'M', value_name = "DIR", conflicts_with_all = ["stale", "root", POLICY])]
     directory: Option<PathBuf>,
     /// Tell which object needs what, too
     #[arg(long)]

@@ -20,7 +20,11 @@ const USAGE: &str = "patchadm [-R root] plan [option...] patch...\npatchadm [-R 
 #[derive(clap::Parser)]
 struct PlanArgs {
     /// Plan the removal of applied patches instead
-    #[arg(long, conflicts_with_all = ["depot", "all_or_nothing", "withdrawn", "no_requires", "exclude", "save_plan", "plan_file"])]
+    #[arg(long, conflicts_with_all = [
+        "depot", "all_or_nothing", "withdrawn", "no_requires", "exclude", "save_plan", "plan_file",
+        "no_undo", "undo_format", "edited", "overridden", "preserved", "signature", "keys",
+        "offline", "cache", "ca", "proxy",
+    ])]
     remove: bool,
     #[command(flatten)]
     choices: ApplyingOptions,
@@ -61,7 +65,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     };
     let request = if args.remove {
         let ids = args.patches.iter().map(|id| id.to_string_lossy().into_owned()).collect();
-        backout(call, &changing, None, ids)
+        backout(call, &changing, args.choices.undo.undo_dir, ids)
     } else {
         let (choices, set, operands) = (args.choices, args.set, args.patches);
         let asked = AskedPlan { changing, choices, set, operands };

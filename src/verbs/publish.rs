@@ -6,7 +6,7 @@ mod report;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::options::VerbOptions;
+use super::options::RootlessOptions;
 use super::secret_key::secret_key;
 use crate::arguments::parse;
 use crate::call::Invocation;
@@ -40,7 +40,7 @@ struct PublishArgs {
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// Take the first line of this file as the password of the secret key
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "key")]
     password_file: Option<PathBuf>,
     /// How many days the index is believed: 30 where nothing is said, or never for no end
     #[arg(long, value_name = "DAYS", value_parser = days)]
@@ -58,7 +58,7 @@ struct PublishArgs {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    _common: VerbOptions,
+    _common: RootlessOptions,
     /// The directory of the patches, which --refresh and --finish do without; and the depot
     #[arg(value_name = "DIR")]
     directories: Vec<PathBuf>,

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::options::VerbOptions;
+use super::options::BriefVerbOptions;
 use crate::arguments::parse;
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
@@ -62,7 +62,7 @@ struct RecoverArgs {
     #[command(flatten)]
     owner: OwnerOptions,
     #[command(flatten)]
-    common: VerbOptions,
+    common: BriefVerbOptions,
     /// The patches whose undo archives are bound even where they differ
     #[arg(value_name = "ID", requires = "adopt_undo")]
     ids: Vec<String>,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::options::VerbOptions;
+use super::options::BriefVerbOptions;
 use crate::arguments::parse;
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
@@ -33,12 +33,12 @@ struct ShlibsArgs {
     #[arg(long, requires = "prune")]
     dry_run: bool,
     /// Wait this many seconds for another command to finish
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", requires = "prune")]
     wait: Option<u64>,
     #[command(flatten)]
     owner: OwnerOptions,
     #[command(flatten)]
-    common: VerbOptions,
+    common: BriefVerbOptions,
     /// The packages of kept libraries; all of them where none is named
     #[arg(value_name = "KEPT_PKG")]
     packages: Vec<String>,
@@ -94,6 +94,7 @@ struct PrunedEntry {
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: ShlibsArgs = parse(call, USAGE)?;
+    args.must_change_for_owner_options()?;
     let is_run = args.prune && !args.dry_run;
     let root = if is_run {
         args.owner.open::<ShlibsArgs>(call, &args.common.root, Command::Patchadd)?
@@ -112,6 +113,18 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     }
     let shown = ShlibsReport::of(&root, report, args.dry_run);
     Ok(Reply::about(&root, Exit::OK, shown))
+}
+
+impl ShlibsArgs {
+    /// Refuses options about whose the root is where nothing is to be changed.
+    fn must_change_for_owner_options(&self) -> Result<(), Stop> {
+        let said = [("--as-owner", self.owner.as_owner), ("--trust-root", self.owner.trust_root)];
+        let Some((option, _)) = said.iter().filter(|_| !self.prune).find(|(_, is_said)| *is_said) else {
+            return Ok(());
+        };
+        let message = format!("{option} is for what changes a root: with --prune\nLeave it out.");
+        Err(Stop::Usage { message, usage: USAGE })
+    }
 }
 
 /// The end of a run that failed: in the words of a removal, with the codes of the verbs that remove.

@@ -6,7 +6,7 @@ use chrono::SecondsFormat;
 use serde::Serialize;
 
 use super::key::signing_refused;
-use super::options::VerbOptions;
+use super::options::RootlessOptions;
 use super::secret_key::secret_key;
 use crate::arguments::parse;
 use crate::call::Invocation;
@@ -26,7 +26,7 @@ struct SignArgs {
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
     #[command(flatten)]
-    _common: VerbOptions,
+    _common: RootlessOptions,
     /// Patches, manifests of patches, or the index of a depot
     #[arg(value_name = "TARGET")]
     targets: Vec<PathBuf>,

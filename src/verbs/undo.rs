@@ -81,6 +81,8 @@ fn request(call: &Invocation, args: UndoArgs, run: UndoneRun) -> Result<PatchReq
     let (scripts, note, shlibs) = (scripts.request(call, no_scripts), args.note.text, args.shlibs.request());
     match (&run.work, depot) {
         (RunWork::Applied(_), None) => {
+            let about_depots = args.fetching.said().into_iter().chain(signature.said());
+            must_not_be_said(&run, about_depots)?;
             let request = BackOutRequest {
                 moved_to: undo_dir,
                 dry_run,
@@ -120,4 +122,17 @@ fn request(call: &Invocation, args: UndoArgs, run: UndoneRun) -> Result<PatchReq
             ))
         }
     }
+}
+
+/// Refuses options about patches that come from elsewhere, where a run is undone by backing patches out.
+fn must_not_be_said(
+    run: &UndoneRun,
+    mut options: impl Iterator<Item = (&'static str, bool)>,
+) -> Result<(), Stop> {
+    let Some((option, _)) = options.find(|(_, is_said)| *is_said) else { return Ok(()) };
+    let message = format!(
+        "{option} is about patches that are applied again, and run {} is undone by backing patches out\nLeave it out.",
+        run.name
+    );
+    Err(Stop::Usage { message, usage: USAGE })
 }

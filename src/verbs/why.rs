@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::options::VerbOptions;
+use super::options::BriefVerbOptions;
 use crate::arguments::fetching::FetchOptions;
 use crate::arguments::parse;
 use crate::arguments::set::SetOptions;
@@ -39,7 +39,7 @@ struct WhyArgs {
     #[command(flatten)]
     fetching: FetchOptions,
     #[command(flatten)]
-    common: VerbOptions,
+    common: BriefVerbOptions,
     /// The id of a patch, or the path of a delivered one
     #[arg(value_name = "ID|PATCH")]
     subject: Option<PathBuf>,

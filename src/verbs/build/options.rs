@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::super::options::VerbOptions;
+use super::super::options::RootlessOptions;
 use super::super::patch_options::{PatchOptions, wrong};
 use crate::arguments::one_of;
 use crate::reply::Stop;
@@ -53,7 +53,7 @@ pub(super) struct BuildArgs {
     #[command(flatten)]
     pub(super) patch: PatchOptions,
     #[command(flatten)]
-    _common: VerbOptions,
+    _common: RootlessOptions,
 }
 
 impl BuildArgs {

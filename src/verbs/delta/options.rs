@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::super::options::VerbOptions;
+use super::super::options::RootlessOptions;
 use super::super::patch_options::{FILE_FORMS, PatchOptions, read, wrong};
-use crate::arguments::one_of;
+use crate::arguments::{VerboseOption, one_of};
 use crate::reply::Stop;
 use patchadm_core::build::{BuildRequest, PatchForm};
 use patchadm_core::operation::delta::parse_bases;
@@ -43,7 +43,9 @@ pub(super) struct DeltaArgs {
     #[command(flatten)]
     pub(super) patch: PatchOptions,
     #[command(flatten)]
-    _common: VerbOptions,
+    _common: RootlessOptions,
+    #[command(flatten)]
+    _verbose: VerboseOption,
 }
 
 impl DeltaArgs {

@@ -11,7 +11,7 @@ use crate::call::Invocation;
 use crate::reply::words::print_notes;
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
-use crate::verbs::options::VerbOptions;
+use crate::verbs::options::BriefVerbOptions;
 use patchadm_core::operation::stages::{DropError, DroppedStage, drop_stage};
 use patchadm_core::plan::refusal::Command;
 
@@ -32,7 +32,7 @@ struct DropArgs {
     #[command(flatten)]
     owner: OwnerOptions,
     #[command(flatten)]
-    common: VerbOptions,
+    common: BriefVerbOptions,
     /// The stage: a directory or a name
     #[arg(value_name = "STAGE")]
     stage: OsString,

@@ -8,7 +8,7 @@ use crate::arguments::{one_of, parse};
 use crate::call::Invocation;
 use crate::reply::{Exit, ExitCause, Reply, Stop};
 use crate::surroundings::{Output, Surroundings};
-use crate::verbs::options::VerbOptions;
+use crate::verbs::options::PolicylessOptions;
 use patchadm_core::namespaces::{EnclosureEnd, EnclosureError, EnclosureNote};
 use patchadm_core::operation::stages::{EnterError, EnterRequest, StageView, enter_stage};
 use patchadm_core::stage::MountWord;
@@ -43,7 +43,7 @@ struct EnterArgs {
     #[arg(long)]
     as_root: bool,
     #[command(flatten)]
-    common: VerbOptions,
+    common: PolicylessOptions,
     /// The stage: a directory or a name
     #[arg(value_name = "STAGE")]
     stage: OsString,

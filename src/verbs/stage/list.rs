@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::ends::stage_failed;
-use crate::arguments::parse;
+use crate::arguments::{RootOption, parse};
 use crate::call::Invocation;
 use crate::reply::{CommandReport, Exit, Reply};
 use crate::surroundings::Output;
-use crate::verbs::options::VerbOptions;
+use crate::verbs::options::RootlessOptions;
 use patchadm_core::operation::stages::list::{StageEntry, StageState, list_stages};
 
 const USAGE: &str = "patchadm [-R root] stage list [option...]";
@@ -18,7 +18,9 @@ const USAGE: &str = "patchadm [-R root] stage list [option...]";
 #[derive(clap::Parser)]
 struct ListArgs {
     #[command(flatten)]
-    common: VerbOptions,
+    root: RootOption,
+    #[command(flatten)]
+    _common: RootlessOptions,
 }
 
 /// The stages of a root.
@@ -43,7 +45,7 @@ struct ShownEntry {
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "stage list";
     let args: ListArgs = parse(call, USAGE)?;
-    let root = args.common.root.open(call)?;
+    let root = args.root.open(call)?;
     let stages =
         list_stages(&root).map_err(|error| stage_failed(&root, "the stages cannot be listed", &error))?;
     let report = ListReport { stages: stages.iter().map(ShownEntry::from).collect() };

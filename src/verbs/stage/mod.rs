@@ -10,10 +10,10 @@ mod status;
 
 pub(super) use ends::stage_failed;
 
-use crate::arguments::{one_of, parse};
+use crate::arguments::{RootOption, one_of, parse};
 use crate::call::{Invocation, RunCommand, place_of_name};
 use crate::reply::{Reply, Stop};
-use crate::verbs::options::VerbOptions;
+use crate::verbs::options::RootlessOptions;
 
 const USAGE: &str = "patchadm [-R root] stage new|enter|list|status|refresh|drop [ARGUMENT...]";
 
@@ -31,7 +31,9 @@ const ACTIONS: [(&str, RunCommand); 6] = [
 #[derive(clap::Parser)]
 struct StageArgs {
     #[command(flatten)]
-    _common: VerbOptions,
+    _root: RootOption,
+    #[command(flatten)]
+    _common: RootlessOptions,
     /// What to do: new, enter, list, status, refresh or drop
     #[arg(value_name = "ACTION", value_parser = one_of(&ACTIONS), hide_possible_values = true)]
     _action: Option<RunCommand>,

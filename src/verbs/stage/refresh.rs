@@ -12,7 +12,7 @@ use crate::reply::promotion::ConflictEntry;
 use crate::reply::words::recovery_sentence;
 use crate::reply::{CommandReport, Exit, Reply, ResultWord};
 use crate::surroundings::Output;
-use crate::verbs::options::{EditOptions, VerbOptions};
+use crate::verbs::options::{BriefVerbOptions, EditOptions};
 use patchadm_core::operation::stages::refresh::{RefreshReport, RefreshRequest, refresh_stage};
 use patchadm_core::plan::refusal::{Command, Wording};
 
@@ -27,7 +27,7 @@ struct RefreshArgs {
     #[command(flatten)]
     edits: EditOptions,
     #[command(flatten)]
-    common: VerbOptions,
+    common: BriefVerbOptions,
     /// The stage: its directory or its name
     #[arg(value_name = "STAGE")]
     stage: PathBuf,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::Reply;
-use crate::verbs::options::VerbOptions;
+use crate::verbs::options::BriefVerbOptions;
 use crate::verbs::promote::{PromotionOptions, answer};
 
 const USAGE: &str = "patchadm [-R root] stage status [--path path]... [option...] stage";
@@ -16,7 +16,7 @@ struct StatusArgs {
     #[command(flatten)]
     choices: PromotionOptions,
     #[command(flatten)]
-    common: VerbOptions,
+    common: BriefVerbOptions,
     /// The stage: its directory or its name
     #[arg(value_name = "STAGE", required_unless_present = "plan_file")]
     stage: Option<PathBuf>,

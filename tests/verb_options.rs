@@ -1,0 +1,147 @@
+use std::fs;
+
+use crate::delivery::Patch;
+use crate::links::verbs;
+use crate::packages::Package;
+use crate::scenario::Scenario;
+
+/// Lines with which each verb reads a policy; `@` is the directory beside the root.
+const UNDER_A_POLICY: [(&str, &str); 25] = [
+    ("add", "add @/100-02"),
+    ("remove", "remove 100-01"),
+    ("undo", "undo 2"),
+    ("plan", "plan @/100-02"),
+    ("list", "list"),
+    ("show", "show 100-01"),
+    ("verify", "verify"),
+    ("owner", "owner /opt/ACMEweb/bin/tool"),
+    ("files", "files 100-01"),
+    ("diff", "diff 100-01"),
+    ("why", "why 100-01"),
+    ("order", "order"),
+    ("analyze", "analyze -M @"),
+    ("update", "update -M @"),
+    ("commit", "commit 100-01"),
+    ("recover", "recover"),
+    ("stage new", "stage new --path /opt @/other"),
+    ("stage status", "stage status @/stage"),
+    ("stage refresh", "stage refresh @/stage"),
+    ("stage drop", "stage drop @/stage"),
+    ("promote", "promote @/stage"),
+    ("shlibs", "shlibs"),
+    ("adopt", "adopt --pkg ACMEown --version 1 --dir /opt"),
+    ("key", "key list"),
+    ("depot", "depot check @"),
+];
+
+/// A root with one applied patch and a stage; beside it the next revision of the patch and a policy of one word that is none.
+fn stage() -> Scenario {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/tool", 0o755, "one\n")]);
+    let patch = |id: &str| Patch::of(id, Package::new("ACMEweb").file("bin/tool", 0o755, id));
+    stage.patchadd("", &patch("100-01")).ok();
+    patch("100-02").write(&stage.beside(""));
+    fs::write(stage.beside("policy"), "nonsense=1\n").unwrap();
+    stage.run(&at(&stage, "-R @ROOT@ stage new --path /opt @/stage")).ok();
+    stage
+}
+
+fn at(stage: &Scenario, line: &str) -> String {
+    line.replace("@/", &format!("{}/", stage.beside("").display()).replace("//", "/"))
+        .replace("-M @", &format!("-M {}", stage.beside("").display()))
+        .replace("check @", &format!("check {}", stage.beside("").display()))
+}
+
+/// The verbs, and the actions of `stage` in its place.
+fn verbs_and_actions() -> Vec<String> {
+    let actions =
+        ["new", "enter", "list", "status", "refresh", "drop"].map(|action| format!("stage {action}"));
+    verbs().into_iter().filter(|verb| verb != "stage").chain(actions).collect()
+}
+
+fn has_option(stage: &Scenario, verb: &str, option: &str) -> bool {
+    let help = stage.run(&format!("{verb} --help")).ok();
+    help.lines().any(|line| line.split_whitespace().next() == Some(option))
+}
+
+#[test]
+fn a_verb_with_the_option_policy_reads_that_file_and_another_refuses_the_option() {
+    let stage = stage();
+    for verb in verbs_and_actions() {
+        let line = UNDER_A_POLICY.iter().find(|(known, _)| *known == verb).map(|(_, line)| *line);
+        assert_eq!(has_option(&stage, &verb, "--policy"), line.is_some(), "{verb}");
+        let line = at(&stage, &format!("{} --policy @/policy", line.unwrap_or(&verb)));
+        // Where a verb takes no root either, that is said first.
+        let run = stage.run(&if has_option(&stage, &verb, "-R") {
+            format!("{line} -R @ROOT@")
+        } else {
+            line.clone()
+        });
+        assert_ne!(run.code, 0, "{line}");
+        let said = if has_option(&stage, &verb, "--policy") {
+            "policy, line 1: nonsense: no such setting"
+        } else {
+            "--policy is for verbs that go by the policy of a root"
+        };
+        assert!(run.stderr.contains(said), "{line}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn an_option_that_would_do_nothing_is_refused() {
+    let stage = stage();
+    for (option, value, why) in [
+        ("-R", " @ROOT@", "-R is for verbs that work on a root"),
+        ("-v", "", "-v is for verbs that have more to tell with it"),
+        ("-q", "", "-q is for verbs that have a report"),
+    ] {
+        let without: Vec<String> =
+            verbs_and_actions().into_iter().filter(|verb| !has_option(&stage, verb, option)).collect();
+        assert!(without.contains(&"help".to_owned()), "{option}: {without:?}");
+        for verb in without {
+            let said = stage.run(&format!("{verb} {option}{value}")).fails(1);
+            assert!(said.contains(why) && said.contains(&format!("and {verb} is none of them")), "{said}");
+        }
+    }
+    assert!(stage.run("help --json").fails(1).contains("--json is a form of reports"));
+    assert!(stage.run("demo --json").fails(1).contains("a story has no JSON form"));
+}
+
+#[test]
+fn an_option_that_another_action_of_the_verb_has_is_refused() {
+    let stage = stage();
+    for (line, said) in [
+        ("-R @ROOT@ key generate -o @/k --no-password", "-R is not an option of this action"),
+        ("key generate -o @/k --no-password --policy @/policy", "--policy is not an option of this action"),
+        ("-R @ROOT@ depot index @/", "-R is not an option of this action"),
+        ("depot index --keys @/ @/", "--keys is not an option of this action"),
+        ("depot index --signature require @/", "--signature is not an option of this action"),
+        ("depot index --password-file @/x @/", "required arguments were not provided:\n          --key"),
+        (
+            "publish --refresh --unsigned --password-file @/x @/",
+            "required arguments were not provided:\n          --key",
+        ),
+        ("-R @ROOT@ order -M @/", "the argument '-R <ROOT>' cannot be used with '-M <DIR>'"),
+        ("-R @ROOT@ shlibs --wait 1", "required arguments were not provided:\n          --prune"),
+        ("-R @ROOT@ shlibs --trust-root", "--trust-root is for what changes a root: with --prune"),
+        ("-R @ROOT@ adopt --forget --pkg ACMEweb --arch x", "cannot be used with '--arch <ARCH>'"),
+        ("-R @ROOT@ plan --remove --edited keep 100-01", "cannot be used with '--edited <CHOICE>'"),
+        ("-R @ROOT@ undo 2 --offline", "--offline is about patches that are applied again"),
+        ("-R @ROOT@ undo 2 --keys @/", "--keys is about patches that are applied again"),
+    ] {
+        let run = stage.run(&at(&stage, line));
+        assert_eq!(run.code, 1, "{line}: {}", run.stderr);
+        assert!(run.stderr.contains(said), "{line}: {}", run.stderr);
+    }
+    assert!(!stage.beside("k.sec").exists());
+    assert!(stage.run("-R @ROOT@ list").ok().contains("100-01"));
+}
+
+#[test]
+fn a_planned_removal_looks_for_undo_data_where_it_was_moved_to() {
+    let stage = stage();
+    fs::create_dir(stage.beside("undo")).unwrap();
+    stage.run(&at(&stage, "-R @ROOT@ add --undo-dir @/undo @/100-02")).ok();
+    fs::rename(stage.beside("undo"), stage.beside("moved")).unwrap();
+    assert_ne!(stage.run("-R @ROOT@ plan --remove 100-02").code, 0);
+    stage.run(&at(&stage, "-R @ROOT@ plan --remove --undo-dir @/moved 100-02")).ok();
+}
