@@ -13,7 +13,7 @@ use patchadm_svr4::package::{Mode, ObjectPath, Word};
 
 /// Flags of a file: edited by administrators; not in the package.
 const CONFIG: u64 = 1;
-const GHOST: u64 = 1 << 6;
+pub(super) const GHOST: u64 = 1 << 6;
 
 /// Reads the list, by path. Ghosts are left out. The content of files is still unknown.
 pub(super) fn listed(header: &RpmHeader) -> Result<BTreeMap<ObjectPath, ReleaseObject>, ReleaseProblem> {

@@ -5,13 +5,14 @@
 //! ```
 //! The header is the authority on paths and attributes, the payload has the content. The SHA-256 of the header and of the
 //! payload are compared where the package has them. `%config` files are edited by administrators, `%ghost` files are
-//! left out, capabilities become the extended attribute that they are. Scriptlets and triggers are named, never
+//! left out, the sizes of files of 4 GiB or more are those of the header, capabilities become the extended attribute that they are. Scriptlets and triggers are named, never
 //! translated. Signatures are not looked at.
 
 mod capabilities;
 mod files;
 mod header;
 mod payload;
+mod stripped;
 mod tags;
 
 use std::io::Read;
@@ -22,6 +23,7 @@ use super::package_identity::PackageIdentity;
 use super::{ReleaseForm, ReleasePackage};
 use header::{RpmHeader, damaged};
 use payload::Payload;
+use stripped::StrippedMembers;
 
 /// The bytes that a package begins with.
 pub(super) const MAGIC: &[u8] = b"\xed\xab\xee\xdb";
@@ -101,7 +103,8 @@ fn payload(file: &ArchiveFile, start: u64, header: &RpmHeader) -> Result<Payload
     // From 2018 on the header has a digest of the compressed payload.
     let is_sha256 = header.numbers(tags::PAYLOAD_DIGEST_ALGORITHM)?.first() == Some(&SHA256);
     let sha256 = if is_sha256 { header.string(tags::PAYLOAD_DIGEST)? } else { None };
-    Ok(Payload { part: file.part(start, file.size().saturating_sub(start)), sha256 })
+    let stripped = StrippedMembers::listed(header)?;
+    Ok(Payload { part: file.part(start, file.size().saturating_sub(start)), sha256, stripped })
 }
 
 /// `EPOCH:VERSION-RELEASE`, without an epoch that is not there.

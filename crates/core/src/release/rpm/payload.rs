@@ -1,6 +1,7 @@
 //! The archive of an rpm package: a compressed cpio archive whose members are the files that the header lists.
 //!
-//! Names of one file follow each other, and the last one has the content.
+//! Names of one file follow each other, and the last one has the content. Members have their names and sizes themselves,
+//! or, in a package with a file of 4 GiB or more, in the header.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, BufReader, Read};
@@ -8,6 +9,7 @@ use std::ops::ControlFlow;
 
 use sha2::{Digest as _, Sha256};
 
+use super::stripped::{self, StrippedMembers, StrippedReader};
 use crate::release::archive_file::FilePart;
 use crate::release::collector::{
     ArchiveContents, ContentVisit, NumberedContents, ObjectCollector, content_of,
@@ -32,6 +34,8 @@ pub(super) struct Payload {
     pub(super) part: FilePart,
     /// The SHA-256 that the header announces, in hexadecimal digits.
     pub(super) sha256: Option<String>,
+    /// The members of an archive without names and sizes, where the header has what they lack.
+    pub(super) stripped: Option<StrippedMembers>,
 }
 
 type MemberVisit<'a> = dyn FnMut(&CpioHeader, &mut dyn Read) -> Result<ControlFlow<()>, ReleaseProblem> + 'a;
@@ -87,14 +91,9 @@ impl Payload {
             if let ContainerFormat::Unsupported(what) = opened.form {
                 return Err(ReleaseProblem::Unsupported(format!("{what} compression")));
             }
-            let mut archive = CpioReader::new(BufReader::with_capacity(BUFFER, opened.reader));
-            while let Some(member) = archive.next_member().map_err(of_cpio)? {
-                if visit(&member, &mut archive)?.is_break() {
-                    return Ok(());
-                }
-            }
-            let mut rest = archive.into_inner().take(PADDING);
-            io::copy(&mut rest, &mut io::sink()).map_err(ReleaseProblem::of_archive)?;
+            let input = BufReader::with_capacity(BUFFER, opened.reader);
+            let ControlFlow::Continue(rest) = self.walk_members(input, visit)? else { return Ok(()) };
+            io::copy(&mut rest.take(PADDING), &mut io::sink()).map_err(ReleaseProblem::of_archive)?;
         }
         let found = Digest(digested.sha256.finalize().into()).to_string();
         match &self.sha256 {
@@ -103,6 +102,37 @@ impl Payload {
             )),
             _ => Ok(()),
         }
+    }
+}
+
+impl Payload {
+    /// Visits the members, whichever archive it is, and returns what follows them.
+    fn walk_members<R: Read>(
+        &self,
+        mut input: R,
+        visit: &mut MemberVisit<'_>,
+    ) -> Result<ControlFlow<(), R>, ReleaseProblem> {
+        let mut magic = [0; 6];
+        input.read_exact(&mut magic).map_err(ReleaseProblem::of_archive)?;
+        if magic != stripped::MAGIC {
+            let mut archive = CpioReader::new(magic.chain(input));
+            while let Some(member) = archive.next_member().map_err(of_cpio)? {
+                if visit(&member, &mut archive)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            return Ok(ControlFlow::Continue(archive.into_inner().into_inner().1));
+        }
+        let lacking =
+            || ReleaseProblem::bad("the archive names no files, and the header has no sizes of them");
+        let members = self.stripped.as_ref().ok_or_else(lacking)?;
+        let mut archive = StrippedReader::behind_magic(input, members);
+        while let Some(member) = archive.next_member()? {
+            if visit(member, &mut archive)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(archive.into_inner()))
     }
 }
 
@@ -130,12 +160,7 @@ fn cpio_path(name: &[u8]) -> Result<Option<ObjectPath>, ReleaseProblem> {
 }
 
 fn of_cpio(error: CpioError) -> ReleaseProblem {
-    match error {
-        CpioError::Magic { found, .. } if found == "07070X" => {
-            ReleaseProblem::Unsupported("an rpm package with files over 4 GiB".to_owned())
-        }
-        other => ReleaseProblem::of_archive(other.into()),
-    }
+    ReleaseProblem::of_archive(error.into())
 }
 
 fn with_content(mut object: ReleaseObject, of_bytes: FileContent) -> ReleaseObject {

@@ -1,6 +1,7 @@
 //! Releases as they are shipped: real packages where they are at hand, and small ones made here.
 
 mod hostile;
+mod large_rpm;
 mod shared;
 mod small;
 
