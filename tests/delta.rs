@@ -3,7 +3,7 @@
 mod broken_off;
 mod damaged_work;
 mod real_sets;
-mod sets;
+pub(crate) mod sets;
 
 use std::fs;
 
@@ -366,6 +366,46 @@ fn directories_and_words_that_make_no_sense_are_refused() {
     stage.run(&format!("{DELTA} --pkg X")).fails(1);
     fs::write(stage.beside("file"), "").unwrap();
     stage.run("delta --release release --stable stable --work file").fails(1);
+}
+
+#[test]
+fn inputs_that_cannot_be_used_leave_no_working_directory() {
+    let stage = stage();
+    fs::write(stage.beside("no.zip"), "no patch\n").unwrap();
+    for words in [
+        "--release nothing --stable stable",
+        "--release release --stable nothing",
+        "--release release/less_590_all.deb --stable stable",
+        "--release release --stable stable --only nobody",
+        "--release release --stable stable --against nothing",
+        "--release release --stable stable --against no.zip",
+    ] {
+        assert_ne!(stage.run(&format!("delta {words} --work work")).code, 0, "{words}");
+        assert!(!stage.beside("work").exists(), "{words}");
+    }
+    // One that is there is left as it is.
+    fs::create_dir(stage.beside("work")).unwrap();
+    stage.run("delta --release nothing --stable stable --work work").fails(1);
+    assert_eq!(fs::read_dir(stage.beside("work")).unwrap().count(), 0);
+    stage.run(DELTA).ok();
+    let before = work(&stage);
+    stage.run("delta --release nothing --stable stable --work work").fails(1);
+    assert!(work(&stage) == before);
+}
+
+#[test]
+fn scripts_that_are_left_out_of_all_patches_are_told_once() {
+    let stage = stage();
+    let [old, new] = ["1:3.0", "1:3.1"].map(|version| Deb::new("openssl", version, version));
+    replace(&stage.beside("release"), &old);
+    replace(&stage.beside("stable"), &new.script("postinst").script("prerm"));
+    replace(&stage.beside("stable"), &libcurl("7.2", "library, mended\n").script("postinst"));
+    let run = stage.run(DELTA);
+    let said = "NOTE: 3 scripts of another package format are left out: 2 postinst, 1 prerm\n";
+    assert_eq!((run.code, run.stderr.as_str()), (0, said));
+    let again = delta(&stage, "--rebuild");
+    assert_eq!(field(&again, "openssl", "scripts_left_out"), "[openssl: postinst,openssl: prerm]");
+    assert_eq!(stage.run(DELTA).stderr, "", "nothing is made");
 }
 
 #[test]

@@ -35,7 +35,8 @@ fn what_makes_no_sense_is_wrong_usage() {
 fn a_file_that_is_no_good_patch_stops_everything() {
     for (damage, code, reason) in [
         ("rubbish", 33, "neither a package, nor a patch"),
-        ("directory", 33, "a depot takes patches that are one file each"),
+        ("directory", 33, "work/300-01: no package in it"),
+        ("pipe", 33, "it is neither a file nor a directory"),
         ("form", 33, "a depot takes zip, tar, tar.gz and datastream"),
         ("twice", 10, "patch 200-01 is there twice"),
         ("cut", 41, "has another digest than the file"),
@@ -62,6 +63,16 @@ fn spoil(stage: &Scenario, damage: &str, first: &Path, second: &Path) {
     match damage {
         "rubbish" => fs::write(stage.beside("work/notes"), "what is this\n").unwrap(),
         "directory" => fs::create_dir(stage.beside("work/300-01")).unwrap(),
+        "pipe" => {
+            rustix::fs::mknodat(
+                rustix::fs::CWD,
+                stage.beside("work/pipe"),
+                rustix::fs::FileType::Fifo,
+                rustix::fs::Mode::RUSR,
+                0,
+            )
+            .unwrap();
+        }
         "twice" => {
             for end in ["", ".manifest", ".manifest.minisig"] {
                 fs::copy(beside(second, end), stage.beside(&format!("work/again.zip{end}"))).unwrap();

@@ -26,6 +26,8 @@ mod benchmark;
 mod boot;
 /// Patches made of two trees, applied and backed out.
 mod build;
+/// The form of a patch, as its name says it.
+mod build_forms;
 /// Directories and archives of several patches.
 mod bundles;
 /// Real releases, installed and compared with what they must look like.
@@ -267,6 +269,8 @@ mod promoted_names;
 mod prototypes;
 /// Patches that enter a depot.
 mod publish;
+/// Patches that enter it as directories.
+mod publish_directories;
 /// What is refused there.
 mod publish_refusals;
 mod puttext;

@@ -22,7 +22,7 @@ const NO_PATCH_MADE: &str = "no patch was made";
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: BuildArgs = parse(call, USAGE)?;
     let request = args.request(call.surroundings.now.timestamp())?;
-    let destination = args.destination();
+    let destination = args.destination()?;
     if !args.dry_run && !args.force && destination.path.symlink_metadata().is_ok() {
         return Err(refused(&BuildError::Exists(destination.path)));
     }

@@ -43,6 +43,7 @@ pub(crate) mod why;
 mod applied_id;
 mod change;
 mod lacking;
+mod left_out_scripts;
 mod listed;
 mod making_ends;
 mod meant;

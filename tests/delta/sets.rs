@@ -10,23 +10,36 @@ use crate::scenario::{Run, Scenario};
 
 /// A Debian package.
 #[derive(Clone)]
-pub(super) struct Deb {
+pub(crate) struct Deb {
     name: String,
     version: String,
     fields: String,
     files: BTreeMap<String, Vec<u8>>,
+    scripts: Vec<String>,
 }
 
 impl Deb {
     /// A package with one file that has this text.
-    pub(super) fn new(name: &str, version: &str, text: &str) -> Self {
+    pub(crate) fn new(name: &str, version: &str, text: &str) -> Self {
         let files = BTreeMap::from([(format!("usr/share/{name}"), text.as_bytes().to_vec())]);
-        Self { name: name.to_owned(), version: version.to_owned(), fields: String::new(), files }
+        Self {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            fields: String::new(),
+            files,
+            scripts: Vec::new(),
+        }
     }
 
     /// Says what it was built from.
     pub(super) fn of(mut self, source: &str) -> Self {
         self.fields = format!("Source: {source}\n");
+        self
+    }
+
+    /// Adds a maintainer script.
+    pub(crate) fn script(mut self, name: &str) -> Self {
+        self.scripts.push(name.to_owned());
         self
     }
 
@@ -37,14 +50,16 @@ impl Deb {
     }
 
     /// Writes it into a directory, under the name that it has in an archive; returns where.
-    pub(super) fn write(&self, directory: &Path) -> PathBuf {
+    pub(crate) fn write(&self, directory: &Path) -> PathBuf {
         fs::create_dir_all(directory).unwrap();
         let path = directory.join(format!("{}_{}_all.deb", self.name, self.version));
         let control = format!(
             "Package: {}\nVersion: {}\nArchitecture: all\n{}Description: for a test\n",
             self.name, self.version, self.fields
         );
-        let control = archive(&BTreeMap::from([("control".to_owned(), control.into_bytes())]));
+        let mut members = BTreeMap::from([("control".to_owned(), control.into_bytes())]);
+        members.extend(self.scripts.iter().map(|name| (name.clone(), b"#!/bin/sh\n".to_vec())));
+        let control = archive(&members);
         let mut bytes = b"!<arch>\n".to_vec();
         for (name, content) in [
             ("debian-binary", b"2.0\n".to_vec()),

@@ -36,8 +36,8 @@ pub(super) struct BuildArgs {
     #[arg(short = 'o', value_name = "OUT")]
     out: PathBuf,
     /// The form of the patch: dir, zip, tar, tar.gz or datastream
-    #[arg(long, value_name = "FORM", value_parser = one_of(&FORMS), hide_possible_values = true, default_value = "dir", hide_default_value = true)]
-    format: PatchForm,
+    #[arg(long, value_name = "FORM", value_parser = one_of(&FORMS), hide_possible_values = true)]
+    format: Option<PatchForm>,
     /// Replace a patch that is there
     #[arg(long)]
     pub(super) force: bool,
@@ -57,9 +57,23 @@ pub(super) struct BuildArgs {
 }
 
 impl BuildArgs {
-    /// Where the patch is written.
-    pub(super) fn destination(&self) -> PatchDestination {
-        PatchDestination { path: self.out.clone(), form: self.format, replaces: self.force }
+    /// Where the patch is written: in the form that is asked for, else in the one that the ending of the name says, else as a
+    /// directory. A form that the name contradicts is refused, as whoever takes the patch goes by its name.
+    pub(super) fn destination(&self) -> Result<PatchDestination, Stop> {
+        let named = PatchForm::of_name(&self.out);
+        match (self.format, named) {
+            (Some(asked), Some(named)) if asked != named => {
+                let (out, asked, named) = (self.out.display(), asked.word(), named.word());
+                Err(wrong(
+                    &format!("{out} is the name of a patch in the form {named}, and --format says {asked}"),
+                    USAGE,
+                ))
+            }
+            (asked, named) => {
+                let form = asked.or(named).unwrap_or_default();
+                Ok(PatchDestination { path: self.out.clone(), form, replaces: self.force })
+            }
+        }
     }
 
     /// What is asked for, by somebody for whom it is `now`.

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::super::left_out_scripts::left_out_scripts;
 use crate::reply::json::milliseconds_since;
 use crate::reply::words::human;
 use crate::reply::{CommandReport, ResultWord};
@@ -153,8 +154,8 @@ impl CommandReport for BuildReport {
             output
                 .complain(format!("NOTE: only the {release} release has {name} {arch}; it is left out\n"))?;
         }
-        for script in &self.scripts_left_out {
-            output.complain(format!("NOTE: {script} is a script of another format and is left out\n"))?;
+        if let Some(counts) = left_out_scripts(&self.scripts_left_out) {
+            output.complain(format!("NOTE: {counts}\n"))?;
         }
         for finding in &self.findings {
             output.complain(format!("NOTE: {}\n", finding.text))?;

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::super::left_out_scripts::left_out_scripts;
 use crate::reply::json::milliseconds_since;
 use crate::reply::{CommandReport, ResultWord};
 use crate::surroundings::Output;
@@ -33,6 +34,7 @@ struct SourceEntry {
     packages: Vec<String>,
     siblings_unchanged: Vec<String>,
     unpaired: Vec<UnpairedEntry>,
+    scripts_left_out: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,6 +76,7 @@ impl SourceEntry {
             packages: outcome.packages.clone(),
             siblings_unchanged: outcome.siblings_unchanged.clone(),
             unpaired: outcome.unpaired.iter().map(UnpairedEntry::of).collect(),
+            scripts_left_out: outcome.scripts_left_out.clone(),
             key: outcome.key.clone(),
             path: outcome.path.as_deref().map(shown),
             log: outcome.log.as_deref().map(shown),
@@ -128,6 +131,10 @@ impl CommandReport for DeltaReply {
                 let source = &source.source;
                 output.complain(format!("NOTE: {source}: {name} {arch} is {is}, and in no patch\n"))?;
             }
+        }
+        let left_out = self.sources.iter().flat_map(|source| source.scripts_left_out.iter().cloned());
+        if let Some(counts) = left_out_scripts(&left_out.collect::<Vec<_>>()) {
+            output.complain(format!("NOTE: {counts}\n"))?;
         }
         for SourceEntry { source, reason, .. } in self.sources.iter().filter(|one| one.state == "failed") {
             output.complain(format!("ERROR: {source}: {reason}.\n"))?;

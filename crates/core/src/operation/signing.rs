@@ -226,31 +226,10 @@ fn checked(
     let text = read_file(&path, LARGEST_MANIFEST)?;
     let found = Manifest::parse(&text);
     let found = found.map_err(|error| SigningError::Manifest { path: path.clone(), error })?;
-    match difference(&found, &expected) {
+    match found.difference(&expected) {
         None => Ok((path, text)),
         Some(reason) => Err(SigningError::Differs { path, reason }),
     }
-}
-
-/// What is wrong with a manifest. The name in a manifest of the form `file` means nothing.
-fn difference(found: &Manifest, expected: &Manifest) -> Option<String> {
-    if found.patch != expected.patch {
-        return Some(format!("it is one of patch {}, not of {}", found.patch, expected.patch));
-    }
-    if found.form != expected.form {
-        return Some(format!("its form is {}", found.form.word()));
-    }
-    if found.form == ManifestForm::File {
-        let sum = |manifest: &Manifest| manifest.entries.first().map(|entry| entry.sum);
-        return (sum(found) != sum(expected)).then(|| "the sum of the file is another".to_owned());
-    }
-    let shown = |path: &[u8]| path.escape_ascii().to_string();
-    let missing = expected.entries.iter().find(|entry| found.sum(&entry.path).is_none());
-    let more = found.entries.iter().find(|entry| expected.sum(&entry.path).is_none());
-    let other = found.entries.iter().find(|entry| expected.sum(&entry.path) != Some(&entry.sum));
-    None.or_else(|| missing.map(|entry| format!("it does not have {}", shown(&entry.path))))
-        .or_else(|| more.map(|entry| format!("it has {}, which is not there", shown(&entry.path))))
-        .or_else(|| other.map(|entry| format!("the sum of {} is another", shown(&entry.path))))
 }
 
 fn file_manifest(target: &Path) -> Result<Manifest, SigningError> {

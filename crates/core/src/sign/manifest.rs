@@ -107,6 +107,27 @@ pub enum ManifestError {
 }
 
 impl Manifest {
+    /// Returns what is wrong with it where it should be this one. The name in one of the form `file` means nothing.
+    pub fn difference(&self, expected: &Self) -> Option<String> {
+        if self.patch != expected.patch {
+            return Some(format!("it is one of patch {}, not of {}", self.patch, expected.patch));
+        }
+        if self.form != expected.form {
+            return Some(format!("its form is {}", self.form.word()));
+        }
+        if self.form == ManifestForm::File {
+            let sum = |manifest: &Self| manifest.entries.first().map(|entry| entry.sum);
+            return (sum(self) != sum(expected)).then(|| "the sum of the file is another".to_owned());
+        }
+        let shown = |path: &[u8]| path.escape_ascii().to_string();
+        let missing = expected.entries.iter().find(|entry| self.sum(&entry.path).is_none());
+        let more = self.entries.iter().find(|entry| expected.sum(&entry.path).is_none());
+        let other = self.entries.iter().find(|entry| expected.sum(&entry.path) != Some(&entry.sum));
+        None.or_else(|| missing.map(|entry| format!("it does not have {}", shown(&entry.path))))
+            .or_else(|| more.map(|entry| format!("it has {}, which is not there", shown(&entry.path))))
+            .or_else(|| other.map(|entry| format!("the sum of {} is another", shown(&entry.path))))
+    }
+
     /// Makes the manifest of a directory by the names of its files. `date` is in seconds since 1970.
     pub fn of_members(patch: &PatchId, date: i64, sums: &BTreeMap<Vec<u8>, Sha256Sum>) -> Self {
         let entries =

@@ -23,6 +23,15 @@ pub enum PatchForm {
     Datastream,
 }
 
+/// The endings of names that say a form.
+const ENDINGS: [(&str, PatchForm); 5] = [
+    (".tar", PatchForm::Tar),
+    (".tar.gz", PatchForm::TarGz),
+    (".tgz", PatchForm::TarGz),
+    (".zip", PatchForm::Zip),
+    (".pkg", PatchForm::Datastream),
+];
+
 /// Where a patch is written.
 #[derive(Clone, Debug)]
 pub struct PatchDestination {
@@ -61,6 +70,13 @@ impl PatchForm {
             Self::Datastream => "datastream",
         }
     }
+
+    /// Returns the form that the ending of a name says, in letters of either case; `None` where it says none.
+    pub fn of_name(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.as_bytes().to_ascii_lowercase();
+        let ending = ENDINGS.iter().find(|(ending, _)| name.ends_with(ending.as_bytes()));
+        ending.map(|(_, form)| *form)
+    }
 }
 
 /// Refuses a destination that is taken.
@@ -78,4 +94,29 @@ pub(super) fn parent_and_name(path: &Path) -> Result<(&Path, &[u8]), BuildError>
     let name = path.file_name().ok_or_else(no_name)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     Ok((parent.unwrap_or(Path::new(".")), name.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ending_of_a_name_says_the_form() {
+        for (name, form) in [
+            ("100-01.tar", Some(PatchForm::Tar)),
+            ("out/100-01.tar.gz", Some(PatchForm::TarGz)),
+            ("100-01.TGZ", Some(PatchForm::TarGz)),
+            ("100-01.Tar.Gz", Some(PatchForm::TarGz)),
+            ("100-01.zip", Some(PatchForm::Zip)),
+            ("100-01.pkg", Some(PatchForm::Datastream)),
+            ("100-01", None),
+            ("out.tar/100-01", None),
+            ("tar", None),
+            ("100-01.tar.xz", None),
+            ("100-01.gz", None),
+            ("..", None),
+        ] {
+            assert_eq!(PatchForm::of_name(Path::new(name)), form, "{name}");
+        }
+    }
 }

@@ -27,6 +27,7 @@ mod work;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use crate::build::{BuildError, OtherPatch};
 use crate::release::{ReleaseError, ReleaseProblem};
@@ -46,16 +47,24 @@ pub fn delta(
     request: &DeltaRequest<'_>,
     wait: &mut dyn FnMut(&LockHolder) -> bool,
 ) -> Result<DeltaReport, DeltaError> {
-    let work = if request.is_dry_run {
+    // Nothing is made for inputs that cannot be used; a directory that a run has made is locked before they are read.
+    let is_made = WorkDirectory::is_made(request.work)?;
+    let looked = if request.is_dry_run || !is_made {
         WorkDirectory::look(request.work, &request.bases)?
     } else {
         WorkDirectory::open(request.work, &request.bases, wait)?
     };
     let files = read_inputs(request.release, request.stable, request.cores)?;
     let mut table = SourceTable::of(&files);
-    let mut sources = left_over(&mut table, &work);
+    let mut sources = left_over(&mut table, &looked);
     choose_only(&mut table, &mut sources, request.only)?;
-    sources.extend(patches(request, &work, &files, &table.sources)?);
+    let against = OtherPatches::read(request.against)?;
+    let work = if request.is_dry_run || is_made {
+        looked
+    } else {
+        WorkDirectory::open(request.work, &request.bases, wait)?
+    };
+    sources.extend(patches(request, &work, &files, &table.sources, &against));
     sources.sort_by(|one, other| one.source.cmp(&other.source));
     let to_sign = if request.is_dry_run { 0 } else { handover::hand_over(&work)? };
     let report = DeltaReport { sources, to_sign };
@@ -99,19 +108,34 @@ fn choose_only(
     Ok(())
 }
 
+/// The patches that none must overlap.
+#[derive(Default)]
+struct OtherPatches {
+    patches: Vec<OtherPatch>,
+    /// The digests of what was named.
+    digests: Vec<String>,
+}
+
+impl OtherPatches {
+    fn read(named: &[PathBuf]) -> Result<Self, DeltaError> {
+        let mut read = Self::default();
+        for path in named {
+            let unreadable = |error| ReleaseError { path: path.clone(), problem: ReleaseProblem::Io(error) };
+            read.digests.push(InputDigest::of(path).map_err(unreadable)?.sha256);
+            read.patches.extend(OtherPatch::open_all(path)?);
+        }
+        Ok(read)
+    }
+}
+
 /// Takes source after source, several at a time, the largest first.
 fn patches(
     request: &DeltaRequest<'_>,
     work: &WorkDirectory,
     files: &[InputFile],
     sources: &BTreeMap<String, SourcePackages>,
-) -> Result<Vec<SourceOutcome>, DeltaError> {
-    let (mut others, mut against) = (Vec::new(), Vec::new());
-    for path in request.against {
-        let unreadable = |error| ReleaseError { path: path.clone(), problem: ReleaseProblem::Io(error) };
-        against.push(InputDigest::of(path).map_err(unreadable)?.sha256);
-        others.extend(OtherPatch::open_all(path)?);
-    }
+    against: &OtherPatches,
+) -> Vec<SourceOutcome> {
     let mut jobs: Vec<(&String, &SourcePackages)> = sources.iter().collect();
     jobs.sort_by_key(|(_, packages)| Reverse(packages.size(files)));
     let cores = request.cores.max(1);
@@ -120,15 +144,15 @@ fn patches(
         request,
         work,
         files,
-        others: &others,
-        against: &against,
+        others: &against.patches,
+        against: &against.digests,
         cores: cores.div_ceil(changed),
     };
     let (run, jobs) = (&run, &jobs);
     let outcomes = side_by_side(cores, jobs.len(), || {
         move |at: usize| jobs.get(at).map(|(name, packages)| run.outcome(name, packages))
     });
-    Ok(outcomes.into_iter().flatten().collect())
+    outcomes.into_iter().flatten().collect()
 }
 
 /// The signal that kept a source from being taken.

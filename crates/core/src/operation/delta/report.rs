@@ -31,6 +31,8 @@ pub struct SourceOutcome {
     pub siblings_unchanged: Vec<String>,
     /// Its packages that one directory lacks.
     pub unpaired: Vec<UnpairedPackage>,
+    /// The scripts of other package formats that a patch built now leaves out, each as `PACKAGE: SCRIPT`.
+    pub scripts_left_out: Vec<String>,
     /// The key of the patch.
     pub key: Option<String>,
     /// The patch.
@@ -81,6 +83,7 @@ impl SourceOutcome {
             packages: Vec::new(),
             siblings_unchanged: Vec::new(),
             unpaired: Vec::new(),
+            scripts_left_out: Vec::new(),
             key: None,
             path: None,
             log: None,

@@ -131,6 +131,7 @@ impl SourceRun<'_> {
             Err(SourceFailure::Build(error @ BuildError::NothingChanged { .. })) => return Err(error.into()),
             Err(failure) => {
                 (job.told.path, job.told.key) = (None, None);
+                job.told.scripts_left_out.clear();
                 job.told.id = Some(next.id.to_string());
                 job.told.reason = failure.to_string();
                 SourceEnd::Failed(Box::new(failure))
@@ -306,6 +307,7 @@ impl SourceJob<'_> {
         self.told.siblings_unchanged = unchanged.into_iter().map(|pair| self.shown(pair)).collect();
         self.told.id = Some(next.id.to_string());
         self.told.key = Some(key);
+        self.told.scripts_left_out.clone_from(&draft.scripts_left_out);
         self.told.reason = match (next.replaces, &next.previous) {
             (Some(reason), _) => format!("made again: {} {reason}", next.id),
             (None, Some(_)) if self.packages.is_same() => {

@@ -68,6 +68,14 @@ pub(super) enum PatchCondition {
 }
 
 impl WorkDirectory {
+    /// Whether a run has made the working directory: it has its lock.
+    pub(super) fn is_made(path: &Path) -> Result<bool, DeltaError> {
+        match Dir::of_host(path) {
+            Err(error) if error.is_not_found() => Ok(false),
+            dir => Ok(dir?.look(LOCK)?.is_some()),
+        }
+    }
+
     /// Opens a working directory, made if it is missing, and locks it. What killed runs left is removed.
     pub(super) fn open(
         path: &Path,

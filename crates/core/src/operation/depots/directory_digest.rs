@@ -34,7 +34,7 @@ pub fn digest_of_directory(directory: &Path) -> io::Result<ObjectDigest> {
 }
 
 /// Lists the files below a directory, each by its path from there. Links, devices and the like are an error.
-pub(super) fn files_of_directory(directory: &Path) -> io::Result<Vec<PathBuf>> {
+pub(in crate::operation) fn files_of_directory(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     list(directory, Path::new(""), 0, &mut files)?;
     files.sort();

@@ -14,6 +14,8 @@
 mod draft;
 mod error;
 mod index_file;
+mod papers;
+mod patch_directory;
 mod request;
 mod shown_keys;
 mod store;

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use super::index_file::{COPIES, INDEX, IndexFile, digest, previous_of};
+use super::patch_directory::PatchDirectory;
 use super::shown_keys::KEYS;
 use super::{PublishError, PublishRequest};
 use crate::depot::{DepotFile, DepotIndex, LARGEST_INDEX, object_path};
@@ -53,6 +54,8 @@ pub(super) struct DepotStore {
 pub(super) enum ObjectSource {
     /// A file of the publisher.
     File(PathBuf),
+    /// A directory of the publisher, as an archive.
+    Directory(PatchDirectory),
     /// Bytes in memory.
     Bytes(Vec<u8>),
 }
@@ -125,6 +128,15 @@ impl DepotStore {
                 file.put(bytes)?;
                 Measured { sha256: digest(bytes), size: bytes.len() as u64 }
             }
+            ObjectSource::Directory(directory) => {
+                let mut sum = Measuring::default();
+                directory.pack(|bytes| {
+                    request.go_on()?;
+                    sum.add(bytes);
+                    Ok(file.put(bytes)?)
+                })?;
+                sum.finish()
+            }
             ObjectSource::File(path) => {
                 let mut from = open_source(path)?;
                 read_through(path, &mut from, |bytes| {
@@ -136,6 +148,7 @@ impl DepotStore {
         if measured.sha256 != wanted.sha256 || measured.size != wanted.size {
             let path = match source {
                 ObjectSource::File(path) => path.clone(),
+                ObjectSource::Directory(directory) => directory.path.clone(),
                 ObjectSource::Bytes(_) => PathBuf::from(&wanted.path),
             };
             return Err(PublishError::Changed(path));
@@ -263,6 +276,24 @@ pub(super) struct Measured {
     pub(super) size: u64,
 }
 
+/// The digest and size of bytes so far.
+#[derive(Default)]
+pub(super) struct Measuring {
+    sum: Sha256,
+    size: u64,
+}
+
+impl Measuring {
+    pub(super) fn add(&mut self, bytes: &[u8]) {
+        self.sum.update(bytes);
+        self.size += bytes.len() as u64;
+    }
+
+    pub(super) fn finish(self) -> Measured {
+        Measured { sha256: sha256_text(&self.sum.finalize().into()), size: self.size }
+    }
+}
+
 /// Reads a file of the publisher to its end.
 pub(super) fn measure(path: &Path, request: &PublishRequest<'_>) -> Result<(File, Measured), PublishError> {
     let mut file = open_source(path)?;
@@ -280,7 +311,7 @@ fn read_through(
     source: &mut impl Read,
     mut each: impl FnMut(&[u8]) -> Result<(), PublishError>,
 ) -> Result<Measured, PublishError> {
-    let (mut sum, mut size, mut buffer) = (Sha256::new(), 0, vec![0; BUFFER]);
+    let (mut sum, mut buffer) = (Measuring::default(), vec![0; BUFFER]);
     loop {
         let count = match source.read(&mut buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -288,11 +319,10 @@ fn read_through(
             Ok(count) => count,
         };
         let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
-        sum.update(bytes);
-        size += count as u64;
+        sum.add(bytes);
         each(bytes)?;
     }
-    Ok(Measured { sha256: sha256_text(&sum.finalize().into()), size })
+    Ok(sum.finish())
 }
 
 /// Formats an index, which readers must be able to take.

@@ -6,23 +6,20 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use super::index_file::digest;
-use super::store::{Measured, ObjectSource, PROGRAM, measure};
+use super::papers::{HANDOVER, PatchPapers};
+use super::patch_directory::{PackedMembers, PatchDirectory};
+use super::store::{Measured, Measuring, ObjectSource, PROGRAM, measure};
 use super::{PublishError, PublishRequest};
 use crate::depot::{DepotFile, DepotPatch};
 use crate::operation::depots::index_entry;
-use crate::operation::small_file::read_start;
-use crate::sign::{
-    LARGEST_MANIFEST, LARGEST_SIGNATURE, Manifest, ManifestForm, PublicKey, Signature, SignatureFormat,
-    sha256_text,
-};
-use crate::source::{self, Extent, Form, Origin};
+use crate::sign::{Manifest, ManifestForm, sha256_text};
+use crate::source::{self, Extent, Form, Image, Origin};
 use patchadm_container::Compression;
 use patchadm_rootfs::{Dir, FileType, Lock, LockError, LockHolder};
-use patchadm_svr4::patch::PatchId;
+use patchadm_svr4::patch::{PatchId, PatchMacros};
 
 /// The directory of a `delta` that holds its patches, and the one that holds what is to be signed.
 const PATCHES: &str = "patches";
-const HANDOVER: &str = "handover";
 
 /// Directories that may lie where the patches are.
 const BESIDE_PATCHES: [&str; 2] = [HANDOVER, "logs"];
@@ -34,7 +31,7 @@ const LOCK: &[u8] = b"lock";
 pub(super) struct PatchToPublish {
     /// Its id.
     pub(super) id: PatchId,
-    /// The file.
+    /// The file or directory.
     path: PathBuf,
     /// Its line in the index.
     pub(super) entry: DepotPatch,
@@ -82,8 +79,8 @@ pub(super) fn read_patches(
     Ok(patches.into_values().collect())
 }
 
-/// Lists the files of a working directory that are patches by their names: all but manifests, signatures, hidden files, and
-/// what else `patchadm delta` puts there.
+/// Lists the files and directories of a working directory that are patches by their names: all but manifests, signatures,
+/// hidden files, and what else `patchadm delta` puts there.
 fn patch_files(work: &Path) -> Result<Vec<PathBuf>, PublishError> {
     let inside = work.join(PATCHES);
     let directory = if inside.is_dir() { inside } else { work.to_owned() };
@@ -96,8 +93,8 @@ fn patch_files(work: &Path) -> Result<Vec<PathBuf>, PublishError> {
         if is_beside(&name) || metadata.is_dir() && BESIDE_PATCHES.contains(&&*name) {
             continue;
         }
-        if !metadata.is_file() {
-            let reason = "it is no file, and a depot takes patches that are one file each".to_owned();
+        if !metadata.is_file() && !metadata.is_dir() {
+            let reason = "it is neither a file nor a directory".to_owned();
             return Err(PublishError::Patch { path: entry.path(), reason });
         }
         files.push(entry.path());
@@ -112,32 +109,36 @@ fn is_beside(name: &str) -> bool {
     name.starts_with('.') || is_of_delta || is_beside
 }
 
-/// Reads a patch with what lies beside it.
+/// Reads a patch with what lies beside it, or in it.
 fn read_patch(
     path: &Path,
     work: &Path,
     request: &PublishRequest<'_>,
 ) -> Result<PatchToPublish, PublishError> {
-    let fail = |reason: String| PublishError::Patch { path: path.to_owned(), reason };
-    let (file, measured) = measure(path, request)?;
-    let (_, image) = source::open(Origin::File(file, path), Extent::Everything)?;
-    let macros = image.patch_macros(PatchId::SEPARATOR).map_err(|error| fail(error.to_string()))?;
-    check_form(image.form).map_err(fail)?;
-    let beside = BesidePatch::of(path, work)?;
-    let manifest = beside.checked_manifest(&macros.id, &measured, request.signing.key())?;
+    let is_directory = path.is_dir();
+    let (patch, papers) = if is_directory {
+        let patch = read_directory(path, request)?;
+        (patch, PatchPapers::inside(path)?)
+    } else {
+        (read_file(path, request)?, PatchPapers::beside(path, work)?)
+    };
+    let ReadPatch { image, macros, measured, source, members } = patch;
+    let manifest =
+        papers.checked_manifest(&macros.id, request.signing.key(), |manifest, text| match &members {
+            Some(members) => members.difference(manifest, text, &macros.id),
+            None => difference_of_file(manifest, &measured),
+        })?;
     let mut entry = index_entry(&image, &macros, DepotFile::new(&measured.sha256, measured.size));
     entry.date =
         manifest.and_then(|manifest| manifest.date).unwrap_or_else(|| crate::depot::stamp(&request.now));
-    let mut objects =
-        vec![(ObjectSource::File(path.to_owned()), DepotFile::new(&measured.sha256, measured.size))];
-    let to_sign = beside.to_sign(path);
+    let mut objects = vec![(source, DepotFile::new(&measured.sha256, measured.size))];
+    let to_sign = papers.to_sign(path);
     let readme = image.readme.map(|(_, text)| text);
-    let signature = beside.signature.map(|found| found.bytes);
-    for (bytes, place) in [
-        (beside.manifest.map(|(_, bytes)| bytes), &mut entry.manifest),
-        (signature, &mut entry.signature),
-        (readme, &mut entry.readme),
-    ] {
+    // The papers of a directory are in its archive.
+    let (manifest, signature) = if is_directory { (None, None) } else { papers.into_bytes() };
+    for (bytes, place) in
+        [(manifest, &mut entry.manifest), (signature, &mut entry.signature), (readme, &mut entry.readme)]
+    {
         if let Some(bytes) = bytes {
             let object = DepotFile::new(&digest(&bytes), bytes.len() as u64);
             *place = Some(object.clone());
@@ -147,105 +148,52 @@ fn read_patch(
     Ok(PatchToPublish { id: macros.id, path: path.to_owned(), entry, objects, to_sign })
 }
 
-/// The manifest and the signature of a patch.
-struct BesidePatch {
-    manifest: Option<(PathBuf, Vec<u8>)>,
-    signature: Option<FoundSignature>,
+/// A patch as it was read, and the file that it becomes in the depot.
+struct ReadPatch {
+    image: Image,
+    macros: PatchMacros,
+    measured: Measured,
+    source: ObjectSource,
+    /// The files of a directory.
+    members: Option<PackedMembers>,
 }
 
-/// A signature file.
-struct FoundSignature {
-    path: PathBuf,
-    format: SignatureFormat,
-    bytes: Vec<u8>,
+/// Reads a patch that is a file.
+fn read_file(path: &Path, request: &PublishRequest<'_>) -> Result<ReadPatch, PublishError> {
+    let (file, measured) = measure(path, request)?;
+    let (_, image) = source::open(Origin::File(file, path), Extent::Everything)?;
+    let macros = macros_of(&image, path)?;
+    check_form(image.form).map_err(|reason| PublishError::Patch { path: path.to_owned(), reason })?;
+    Ok(ReadPatch { image, macros, measured, source: ObjectSource::File(path.to_owned()), members: None })
 }
 
-impl BesidePatch {
-    /// Reads what is beside a patch, or handed over to be signed and come back from there.
-    fn of(patch: &Path, work: &Path) -> Result<Self, PublishError> {
-        let name = patch.file_name().unwrap_or_default().to_string_lossy();
-        let manifest = patch.with_file_name(format!("{name}.manifest"));
-        let handed_over = work.join(HANDOVER).join(format!("{name}.manifest"));
-        let places = [&manifest, &handed_over];
-        let mut signature = None;
-        for (place, format) in
-            places.iter().flat_map(|place| SignatureFormat::ALL.map(|format| (place, format)))
-        {
-            let path = PathBuf::from(format!("{}{}", place.display(), format.ending()));
-            if signature.is_none() {
-                let bytes = read_small(&path, LARGEST_SIGNATURE)?;
-                signature = bytes.map(|bytes| FoundSignature { path, format, bytes });
-            }
-        }
-        let bytes = read_small(&manifest, LARGEST_MANIFEST)?;
-        Ok(Self { manifest: bytes.map(|bytes| (manifest, bytes)), signature })
-    }
-
-    /// What has to be signed, where there is no signature.
-    fn to_sign(&self, patch: &Path) -> Option<PathBuf> {
-        match (&self.manifest, &self.signature) {
-            (Some(_), Some(_)) => None,
-            (Some((manifest, _)), None) => Some(manifest.clone()),
-            (None, _) => Some(patch.to_owned()),
-        }
-    }
-
-    /// Reads the manifest, which must be of this patch and of these bytes, and its signature, which must be one of it where
-    /// that can be told.
-    fn checked_manifest(
-        &self,
-        id: &PatchId,
-        measured: &Measured,
-        key: Option<&PublicKey>,
-    ) -> Result<Option<Manifest>, PublishError> {
-        let Some((path, text)) = &self.manifest else { return Ok(None) };
-        let wrong = |path: &Path, reason: String| PublishError::Signature {
-            path: path.display().to_string(),
-            reason,
-        };
-        let manifest =
-            Manifest::parse(text).map_err(|error| wrong(path, format!("is not valid: {error}")))?;
-        if PatchId::new(&manifest.patch).ok().as_ref() != Some(id) {
-            return Err(wrong(path, format!("is the manifest of patch {}, not of {id}", manifest.patch)));
-        }
-        match (manifest.form, manifest.entries.as_slice()) {
-            (ManifestForm::File, [entry]) if sha256_text(&entry.sum) == measured.sha256 => {}
-            (ManifestForm::File, _) => {
-                return Err(wrong(path, "has another digest than the file".to_owned()));
-            }
-            _ => {
-                return Err(wrong(
-                    path,
-                    "is of the form `members`, and a file needs one of `file`".to_owned(),
-                ));
-            }
-        }
-        if let Some(found) = &self.signature {
-            let signature = Signature::parse(&found.bytes, found.format)
-                .map_err(|error| wrong(&found.path, format!("is not valid: {error}")))?;
-            if key.is_some_and(|key| key.id == signature.key && !signature.is_of(key, text)) {
-                return Err(wrong(
-                    &found.path,
-                    format!("is by key {}, but not of {}", signature.key, path.display()),
-                ));
-            }
-        }
-        Ok(Some(manifest))
-    }
+/// Reads a patch that is a directory, as the archive that it becomes.
+fn read_directory(path: &Path, request: &PublishRequest<'_>) -> Result<ReadPatch, PublishError> {
+    let (_, mut image) = source::open(Origin::Path(path), Extent::Everything)?;
+    let macros = macros_of(&image, path)?;
+    image.form = Form::Tar(None);
+    let directory = PatchDirectory::of(path, &macros.id)?;
+    let mut sum = Measuring::default();
+    let members = directory.pack(|bytes| {
+        sum.add(bytes);
+        request.go_on()
+    })?;
+    let (measured, source) = (sum.finish(), ObjectSource::Directory(directory));
+    Ok(ReadPatch { image, macros, measured, source, members: Some(members) })
 }
 
-/// Reads a file of at most `limit` bytes; `None` where there is none.
-fn read_small(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, PublishError> {
-    let unreadable = |error| PublishError::Read { path: path.to_owned(), error };
-    let bytes = match read_start(path, limit) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        read => read.map_err(unreadable)?,
-    };
-    if bytes.len() as u64 > limit {
-        let reason = format!("is larger than {limit} bytes");
-        return Err(PublishError::Signature { path: path.display().to_string(), reason });
+fn macros_of(image: &Image, path: &Path) -> Result<PatchMacros, PublishError> {
+    let fail = |reason: String| PublishError::Patch { path: path.to_owned(), reason };
+    image.patch_macros(PatchId::SEPARATOR).map_err(|error| fail(error.to_string()))
+}
+
+/// The fault of a manifest that lies beside a file.
+fn difference_of_file(manifest: &Manifest, measured: &Measured) -> Option<String> {
+    match (manifest.form, manifest.entries.as_slice()) {
+        (ManifestForm::File, [entry]) if sha256_text(&entry.sum) == measured.sha256 => None,
+        (ManifestForm::File, _) => Some("has another digest than the file".to_owned()),
+        _ => Some("is of the form `members`, and a file needs one of `file`".to_owned()),
     }
-    Ok(Some(bytes))
 }
 
 /// Refuses a form that mirrors and readers of every version cannot be given.

@@ -125,7 +125,7 @@ impl<'a, R: Read> StrippedReader<'a, R> {
         io::copy(self, &mut io::sink()).map_err(ReleaseProblem::of_archive)?;
         // The first magic number was read by whoever asked which archive this is.
         let is_first = self.position == MAGIC.len() as u64;
-        let magic = if is_first { MAGIC } else { self.padded::<6>()? };
+        let magic = if is_first { MAGIC } else { self.magic()? };
         match magic {
             MAGIC => {}
             NEWC => return self.end(),
@@ -139,7 +139,7 @@ impl<'a, R: Read> StrippedReader<'a, R> {
             let shown = digits.escape_ascii();
             return Err(bad(&format!("it has the file number {shown}, which the header does not list")));
         };
-        let [] = self.padded::<0>()?;
+        self.skip_padding()?;
         self.remaining = member.size;
         Ok(Some(member))
     }
@@ -158,12 +158,17 @@ impl<'a, R: Read> StrippedReader<'a, R> {
         Err(bad("it has members with and without a name"))
     }
 
-    /// Skips what fills up to 4 bytes, and reads what follows.
-    fn padded<const N: usize>(&mut self) -> Result<[u8; N], ReleaseProblem> {
-        for _ in self.position..self.position.next_multiple_of(4) {
-            let _: [u8; 1] = self.bytes()?;
-        }
+    fn magic(&mut self) -> Result<[u8; 6], ReleaseProblem> {
+        self.skip_padding()?;
         self.bytes()
+    }
+
+    /// Skips what fills up to 4 bytes.
+    fn skip_padding(&mut self) -> Result<(), ReleaseProblem> {
+        for _ in self.position..self.position.next_multiple_of(4) {
+            let [_] = self.bytes()?;
+        }
+        Ok(())
     }
 
     fn bytes<const N: usize>(&mut self) -> Result<[u8; N], ReleaseProblem> {

@@ -57,7 +57,8 @@ impl HeaderBuilder {
             _ => 1,
         };
         self.store.resize(self.store.len().next_multiple_of(width), 0);
-        for word in [tag, value_type, self.store.len() as u32, count as u32] {
+        let [at, count] = [self.store.len(), count].map(|number| u32::try_from(number).unwrap());
+        for word in [tag, value_type, at, count] {
             self.index.extend(word.to_be_bytes());
         }
         self.store.extend(bytes);
@@ -75,7 +76,8 @@ impl HeaderBuilder {
     }
 
     fn finish(self) -> Vec<u8> {
-        let sizes = [self.count.to_be_bytes(), (self.store.len() as u32).to_be_bytes()].concat();
+        let sizes =
+            [self.count.to_be_bytes(), u32::try_from(self.store.len()).unwrap().to_be_bytes()].concat();
         [&[0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0], &sizes[..], &self.index, &self.store].concat()
     }
 }

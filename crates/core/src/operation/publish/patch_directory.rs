@@ -1,0 +1,149 @@
+//! A patch that is a directory: it enters the depot as a tar archive of itself.
+//!
+//! The archive has one directory at its top, called after the patch, and in it every file, sorted by name; its manifest and
+//! signature are files like all others, so a reader verifies them there. Its bytes depend on the names of the files, their
+//! content and whether they are executable, and on nothing else: a copy of a directory is the same patch.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+use tar::{Builder, EntryType, Header};
+
+use super::PublishError;
+use crate::operation::depots::files_of_directory;
+use crate::sign::{MANIFEST, Manifest, ManifestEntry, ManifestForm, Sha256Sum, is_of_manifest, sha256};
+use patchadm_svr4::patch::PatchId;
+
+/// What is handed on at once.
+const BUFFER: usize = 1 << 18;
+
+/// The execute bits of a mode.
+const EXECUTABLE: u32 = 0o111;
+
+/// A directory and its files.
+#[derive(Debug)]
+pub(super) struct PatchDirectory {
+    pub(super) path: PathBuf,
+    /// The directory at the top of the archive.
+    top: PathBuf,
+    /// The files, from the directory.
+    files: Vec<PathBuf>,
+}
+
+/// The files of an archive with their digests, as they were packed.
+pub(super) struct PackedMembers(Vec<ManifestEntry>);
+
+impl PatchDirectory {
+    /// Lists the files of a patch. Links, devices and the like are refused.
+    pub(super) fn of(path: &Path, id: &PatchId) -> Result<Self, PublishError> {
+        let unreadable = |error: io::Error| match error.kind() {
+            io::ErrorKind::InvalidData => {
+                PublishError::Patch { path: path.to_owned(), reason: error.to_string() }
+            }
+            _ => PublishError::Directory { path: path.to_owned(), error },
+        };
+        let files = files_of_directory(path).map_err(unreadable)?;
+        Ok(Self { path: path.to_owned(), top: id.to_string().into(), files })
+    }
+
+    /// Packs the files, and hands each part of the archive on.
+    pub(super) fn pack(
+        &self,
+        each: impl FnMut(&[u8]) -> Result<(), PublishError>,
+    ) -> Result<PackedMembers, PublishError> {
+        let mut out = PartWriter { each, failure: None };
+        let packed = self.pack_into(&mut out);
+        match out.failure {
+            Some(failure) => Err(failure),
+            None => packed,
+        }
+    }
+
+    fn pack_into(&self, out: &mut dyn Write) -> Result<PackedMembers, PublishError> {
+        let mut archive = Builder::new(BufWriter::with_capacity(BUFFER, out));
+        let mut members = Vec::new();
+        for name in &self.files {
+            let sum = self.append(&mut archive, name)?;
+            members.push(ManifestEntry { path: name.as_os_str().as_bytes().to_vec(), sum });
+        }
+        let ended = archive.into_inner().and_then(|mut out| out.flush());
+        ended.map_err(|error| PublishError::Read { path: self.path.clone(), error })?;
+        members.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(PackedMembers(members))
+    }
+
+    /// Appends a file, and returns its digest.
+    fn append(&self, archive: &mut Builder<impl Write>, name: &Path) -> Result<Sha256Sum, PublishError> {
+        let path = self.path.join(name);
+        let unreadable = |error| PublishError::Read { path: path.clone(), error };
+        let file = File::open(&path).map_err(unreadable)?;
+        let seen = file.metadata().map_err(unreadable)?;
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Regular);
+        header.set_mode(if seen.permissions().mode() & EXECUTABLE == 0 { 0o644 } else { 0o755 });
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(seen.len());
+        let mut data = DigestedFile { file: file.take(seen.len()), sum: Sha256::new() };
+        archive.append_data(&mut header, self.top.join(name), &mut data).map_err(unreadable)?;
+        if data.file.limit() > 0 || fs::metadata(&path).map_err(unreadable)?.len() != seen.len() {
+            return Err(PublishError::Changed(path));
+        }
+        Ok(data.sum.finalize().into())
+    }
+}
+
+impl PackedMembers {
+    /// The fault of the manifest that was read from the directory: it is of other files than were packed.
+    pub(super) fn difference(&self, manifest: &Manifest, text: &[u8], id: &PatchId) -> Option<String> {
+        let packed = self.0.iter().find(|entry| entry.path == MANIFEST.as_bytes());
+        if packed.is_none_or(|packed| packed.sum != sha256(text)) {
+            return Some("changed while it was read".to_owned());
+        }
+        let entries = self.0.iter().filter(|entry| !is_of_manifest(&entry.path)).cloned().collect();
+        let (patch, form) = (id.to_string(), ManifestForm::Members);
+        let packed = Manifest { patch, form, date: None, entries };
+        manifest.difference(&packed).map(|reason| format!("does not fit the patch: {reason}"))
+    }
+}
+
+/// A file that is digested while it is read.
+struct DigestedFile {
+    file: io::Take<File>,
+    sum: Sha256,
+}
+
+impl Read for DigestedFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.sum.update(buffer.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+}
+
+/// Hands on what is written, and keeps the error of whoever takes it.
+struct PartWriter<F> {
+    each: F,
+    failure: Option<PublishError>,
+}
+
+impl<F: FnMut(&[u8]) -> Result<(), PublishError>> Write for PartWriter<F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match (self.each)(bytes) {
+            Ok(()) => Ok(bytes.len()),
+            Err(failure) => {
+                self.failure = Some(failure);
+                Err(io::ErrorKind::Other.into())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

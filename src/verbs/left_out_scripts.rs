@@ -1,0 +1,40 @@
+//! What is said of scripts of other package formats, which no patch carries: once, with counts.
+
+use std::collections::BTreeMap;
+
+/// Says how many scripts of which name are left out, of a list of `PACKAGE: SCRIPT`; `None` where it has none.
+pub(super) fn left_out_scripts(scripts: &[String]) -> Option<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for script in scripts {
+        let name = script.rsplit_once(": ").map_or(script.as_str(), |(_, name)| name);
+        *counts.entry(name).or_default() += 1;
+    }
+    let each: Vec<String> = counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
+    match scripts.len() {
+        0 => None,
+        1 => Some(format!("a script of another package format is left out: {}", scripts.concat())),
+        count => Some(format!("{count} scripts of another package format are left out: {}", each.join(", "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_are_counted_by_their_names() {
+        let said = |scripts: &[&str]| {
+            left_out_scripts(&scripts.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(said(&[]), None);
+        assert_eq!(
+            said(&["web: postinst"]).as_deref(),
+            Some("a script of another package format is left out: web: postinst")
+        );
+        let three = said(&["db: postinst", "web: postinst", "web: prerm"]);
+        assert_eq!(
+            three.as_deref(),
+            Some("3 scripts of another package format are left out: 2 postinst, 1 prerm")
+        );
+    }
+}
