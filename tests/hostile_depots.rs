@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::delivery::{Patch, indexed_depot};
 use crate::faulty_server::{Asked, FaultyServer, Step, head, rest, whole};
 use crate::packages::Package;
+use crate::reliability::figures;
 use crate::scenario::{Run, Scenario};
 
 /// The most memory that a command may write to.
@@ -117,6 +118,8 @@ fn an_index_that_is_none_is_refused_by_every_command() {
         must_be_refused(&run, 33, what_holds, "the index is larger than 67108864 bytes", line);
     }
     crate::tree::assert_same(&stage.everything(), &before);
+    let indexes = bad_indexes(&good).len() as u64 + 1;
+    figures("hostile-indexes", &[("indexes", indexes), ("commands", indexes * COMMANDS.len() as u64)]);
 }
 
 #[test]
@@ -254,6 +257,8 @@ fn what_a_server_sends_instead_of_a_patch_is_refused_and_nothing_is_changed() {
             });
         }
     });
+    let answers = BAD_SERVERS.len() as u64;
+    figures("hostile-servers", &[("answers", answers), ("refused", answers), ("changes", 0)]);
 }
 
 /// Servers that go on otherwise than they began, and from which the patch comes nevertheless. The first answer is cut.
@@ -322,6 +327,8 @@ fn a_patch_that_a_server_sends_in_pieces_is_the_patch_or_nothing() {
             });
         }
     });
+    let answers = ODD_SERVERS.len() as u64;
+    figures("odd-servers", &[("answers", answers), ("patches whole", answers)]);
 }
 
 #[test]
@@ -335,6 +342,7 @@ fn a_server_whose_index_is_none_is_refused() {
         ("404 Not Found", String::new(), 40, "has no index.json"),
         ("200 OK", "x".repeat(65 << 20), 33, "the index is larger than"),
     ];
+    let commands = (cases.len() * COMMANDS.len()) as u64;
     for (status, text, code, reason) in cases {
         let server = FaultyServer::begin(move |asked| match &*asked.path {
             "/index.json" => whole(status, text.as_bytes()),
@@ -346,4 +354,5 @@ fn a_server_whose_index_is_none_is_refused() {
         }
     }
     crate::tree::assert_same(&stage.everything(), &before);
+    figures("hostile-index-servers", &[("commands", commands)]);
 }

@@ -5,8 +5,8 @@
 //! PATCHADM_TESTS=whole cargo test --release --test integration reliability:: -- --nocapture
 //! ```
 //! Of the stories that are broken, `PATCHADM_STORIES=promot` plays those whose names have that in them.
-//! What was played is told by [`figures`]: a line on standard error, and a file in `target/reliability/` from which the
-//! table of docs/reliability.md is made.
+//! What was played is told by [`figures`]: a line on standard error, and a file in `target/reliability/` from which `table`
+//! makes the table of docs/reliability.md. `.ci/reliability` plays everything and has it made.
 
 /// How a command that met an error ends, and how it should.
 mod attempt;
@@ -71,6 +71,8 @@ mod signals;
 pub(crate) mod stories;
 /// Fifty commands on one root at once.
 mod storm;
+/// The table of docs/reliability.md.
+mod table;
 
 use std::fs;
 use std::io::Write as _;
@@ -90,10 +92,11 @@ pub(crate) fn sample_or_whole<T>(sample: T, whole: T) -> T {
 /// wrong fails instead of telling it, so a count of failures is told as the zero that it is.
 pub(crate) fn figures(about: &str, counts: &[(&str, u64)]) {
     let how = if is_whole() { "whole" } else { "sample" };
-    let counts: Vec<String> = counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
-    let line = format!("reliability ({how}): {about}: {}\n", counts.join(", "));
+    let told: Vec<String> = counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
+    let line = format!("reliability ({how}): {about}: {}\n", told.join(", "));
     // Nothing depends on either.
     let _ = std::io::stderr().write_all(line.as_bytes());
     let place = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/reliability"));
-    let _ = fs::create_dir_all(&place).and_then(|()| fs::write(place.join(format!("{about}-{how}")), line));
+    let _ = fs::create_dir_all(&place)
+        .and_then(|()| fs::write(place.join(format!("{about}-{how}")), table::figures_file(&line, counts)));
 }

@@ -64,8 +64,9 @@ fn every_mixture_of_patches_engines_edits_and_backouts_is_exact() {
             serde_json::from_str(line).unwrap()
         }
     };
-    let counts: Vec<(&str, u64)> = counts.iter().map(|(what, count)| (what.as_str(), *count)).collect();
-    figures("mixtures", &counts);
+    let mut told = vec![("sequences", sequences)];
+    told.extend(counts.iter().map(|(what, count)| (what.as_str(), *count)));
+    figures("mixtures", &told);
 }
 
 #[test]
