@@ -1,10 +1,10 @@
 //! Fresh roots: what a root looks like that has never had any patches but these.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use crate::reliability::stories::copy;
 use crate::scenario::{ADMIN, Scenario};
 use crate::state::State;
 
@@ -48,36 +48,34 @@ impl Template {
     pub(super) fn copy(&self) -> Scenario {
         let scenario = Scenario::in_memory();
         fs::remove_dir_all(scenario.root()).unwrap();
-        let copied = Command::new("cp").arg("-a").arg(self.scenario.root()).arg(scenario.root()).status();
-        assert!(copied.unwrap().success());
+        copy(&self.scenario.root(), &scenario.root(), &mut HashMap::new());
         scenario
     }
 }
+
+/// The patches of a fresh root, and the edits in it.
+type History = (Vec<Applied>, Edits);
 
 /// The states of fresh roots, each made once.
 pub(super) struct Fresh<'p> {
     template: &'p Template,
     patches: &'p [Made],
-    known: BTreeMap<(Vec<Applied>, Edits), State>,
+    known: BTreeMap<History, State>,
+    /// Roots that were made, by what was done to them so far.
+    roots: BTreeMap<History, Scenario>,
 }
 
 impl<'p> Fresh<'p> {
     pub(super) fn new(template: &'p Template, patches: &'p [Made]) -> Self {
-        Self { template, patches, known: BTreeMap::new() }
+        Self { template, patches, known: BTreeMap::new(), roots: BTreeMap::new() }
     }
 
     /// The state of a root on which only these patches were applied, and edited like this.
     pub(super) fn with(&mut self, list: &[Applied], edits: &Edits) -> &State {
-        let of_list = |edits: &Edits, list: &[Applied]| -> Edits {
-            let is_there =
-                |by: Option<usize>| by.is_none_or(|by| list.iter().any(|(number, _)| *number == by));
-            edits.iter().filter(|((by, _), _)| is_there(*by)).map(|(at, edit)| (at.clone(), *edit)).collect()
-        };
         let key = (list.to_vec(), of_list(edits, list));
         if !self.known.contains_key(&key) {
-            let scenario = self.template.copy();
-            edit(&scenario, edits, None);
-            for (at, (number, engine)) in list.iter().enumerate() {
+            let (scenario, done) = self.begun(list, edits);
+            for (at, (number, engine)) in list.iter().enumerate().skip(done) {
                 let patch = &self.patches[*number];
                 patch.deliver(&scenario, *engine);
                 let run = scenario.run(&add_line(*engine, patch));
@@ -96,9 +94,30 @@ impl<'p> Fresh<'p> {
                     .or_insert_with(|| State::of(&scenario, PACKAGE));
             }
             self.known.entry(key.clone()).or_insert_with(|| State::of(&scenario, PACKAGE));
+            self.roots.insert(key.clone(), scenario);
         }
         &self.known[&key]
     }
+
+    /// The root to which most of this has been done, in this order and nothing else, and how many of the patches it has: it
+    /// goes on from there. A new one where there is none.
+    fn begun(&mut self, list: &[Applied], edits: &Edits) -> (Scenario, usize) {
+        for done in (0..=list.len()).rev() {
+            let until = &list[..done];
+            if let Some(scenario) = self.roots.remove(&(until.to_vec(), of_list(edits, until))) {
+                return (scenario, done);
+            }
+        }
+        let scenario = self.template.copy();
+        edit(&scenario, edits, None);
+        (scenario, 0)
+    }
+}
+
+/// The edits of what these patches, or the package, have written.
+fn of_list(edits: &Edits, list: &[Applied]) -> Edits {
+    let is_there = |by: Option<usize>| by.is_none_or(|by| list.iter().any(|(number, _)| *number == by));
+    edits.iter().filter(|((by, _), _)| is_there(*by)).map(|(at, edit)| (at.clone(), *edit)).collect()
 }
 
 /// The command that applies a patch.
