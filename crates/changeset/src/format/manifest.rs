@@ -84,8 +84,8 @@ pub struct ManifestHeader {
     /// CLASSES as the patch delivered it; none in an archive that does not say so.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub classes: Option<String>,
-    /// PATCH_INFO of applied patches by their ids, escaped: those that neither the saved pkginfo has nor the undo data of
-    /// an earlier patch. A backout computes these lines; they are for a pkginfo that was lost.
+    /// The `PATCH_INFO` of applied patches by their ids, escaped: of those that neither the saved pkginfo tells nor the undo
+    /// data of an earlier patch. A backout computes these lines; they are for a pkginfo that was lost.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub patch_info: BTreeMap<String, String>,
     /// What a reader must know beyond the version, [`B3`] always; one with a word that is not known is refused.

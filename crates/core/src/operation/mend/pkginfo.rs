@@ -205,7 +205,7 @@ impl LostPkginfo<'_> {
         newest.next().filter(|_| newest.next().is_none())
     }
 
-    /// The parameters that a patch found, with PATCH_INFO of the patches before it, which their successors have; and the
+    /// The parameters that a patch found, with `PATCH_INFO` of the patches before it, which their successors have; and the
     /// patches of which nobody tells it. What is told is believed where the ledger has its digest.
     fn with_patch_info(&self, found: Params) -> (Params, Vec<String>) {
         let list = found.text("PATCHLIST").into_owned();

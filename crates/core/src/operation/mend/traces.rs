@@ -33,7 +33,7 @@ pub(super) struct PatchTraces {
     pub(super) saved: BTreeSet<String>,
     /// The old records in each archive that the ledger binds, by patch.
     pub(super) archives: BTreeMap<String, OldRecords>,
-    /// The values that manifests have of PATCH_INFO of earlier patches, by patch.
+    /// The values that manifests have of `PATCH_INFO` of earlier patches, by patch.
     pub(super) patch_info: Vec<(String, Vec<u8>)>,
 }
 

@@ -17,7 +17,7 @@ pub fn installed_params(package: &PkgInst, delivered: &Params, now: &Now) -> Par
     merged(package, &Params::new(), delivered, &Params::new(), now)
 }
 
-/// The parameters that an undo archive saved, with PATCH_INFO of patches that it left out behind the first one that it has,
+/// The parameters that an undo archive saved, with `PATCH_INFO` of patches that it left out behind the first one that it has,
 /// where they all stand as long as nobody moves them.
 pub fn with_patch_info(found: &Params, left_out: Vec<(String, Vec<u8>)>) -> Params {
     let mut whole = Params::with_room_of(found);
