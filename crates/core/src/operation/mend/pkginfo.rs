@@ -154,7 +154,7 @@ impl LostPkginfo<'_> {
         let Some(id) = PatchId::new(&line.patch).ok() else {
             return Ok(Err("its ledger is damaged".to_owned()));
         };
-        let (found, untold) = self.with_patch_info(found);
+        let (found, untold) = self.with_patch_info(&found);
         let with = |now: &Now| patched_params(self.package, &found, &self.copy.params, &id, separator, now);
         if with(&self.session.caller.now).is_none() {
             return Ok(Err(format!("save/pspool/{} is not what {id} delivered", self.package)));
@@ -207,7 +207,7 @@ impl LostPkginfo<'_> {
 
     /// The parameters that a patch found, with `PATCH_INFO` of the patches before it, which their successors have; and the
     /// patches of which nobody tells it. What is told is believed where the ledger has its digest.
-    fn with_patch_info(&self, found: Params) -> (Params, Vec<String>) {
+    fn with_patch_info(&self, found: &Params) -> (Params, Vec<String>) {
         let list = found.text("PATCHLIST").into_owned();
         let lines: Vec<&LedgerLine> = self.traces.ledger.iter().flat_map(Ledger::lines).collect();
         let is_recorded = |patch: &str, value: &[u8]| {
@@ -232,7 +232,7 @@ impl LostPkginfo<'_> {
                 None => untold.push(patch.to_owned()),
             }
         }
-        (with_patch_info(&found, told), untold)
+        (with_patch_info(found, told), untold)
     }
 
     /// The archive of a line, to be bound to another record of its patch.
