@@ -186,9 +186,7 @@ fn every_program_and_library_finds_what_ldd_finds() {
         let loading = loader.load(&at).unwrap();
         let needs = loading.objects.iter().flat_map(|object| &object.needs);
         let found: BTreeMap<&str, Option<PathBuf>> = needs
-            .map(|need| {
-                (&*need.name, need.found.map(|index| on_disk(&loading.objects[index].way.path)))
-            })
+            .map(|need| (&*need.name, need.found.map(|index| on_disk(&loading.objects[index].way.path))))
             .collect();
         for (name, expected) in &expected {
             names += 1;

@@ -108,6 +108,7 @@ pub mod process;
 pub mod release;
 pub mod resolve;
 pub mod script;
+mod sha256;
 pub mod sign;
 pub mod source;
 pub mod stage;

@@ -15,7 +15,6 @@
 mod error;
 mod objects;
 mod partial;
-mod running_digest;
 mod spool;
 mod store;
 

@@ -3,8 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 
-use sha2::{Digest as _, Sha256};
-
+use crate::sha256::Sha256;
 use crate::sign::sha256_text;
 
 const BUFFER: usize = 1 << 18;
@@ -34,5 +33,5 @@ pub fn digest_of_file<E: From<io::Error>>(
         size += count as u64;
         each(bytes)?;
     }
-    Ok(ObjectDigest { sha256: sha256_text(&sum.finalize().into()), size })
+    Ok(ObjectDigest { sha256: sha256_text(&sum.finalize()), size })
 }

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use serde::{Deserialize, Serialize};
 
 use super::error::CacheError;
-use super::running_digest::RunningDigest;
+use crate::sha256::RunningDigest;
 use crate::sign::sha256_text;
 use patchadm_rootfs::{Dir, RootError, WritableFile};
 use patchadm_svr4::package::Mode;
@@ -75,8 +75,10 @@ impl PartialDownload {
             return Ok(None);
         };
         self.file.rewind()?;
+        let mut spare: Option<Vec<u8>> = None;
         loop {
-            let mut part = vec![0; BUFFER];
+            let mut part = spare.take().unwrap_or_default();
+            part.resize(BUFFER, 0);
             let count = match self.file.read(&mut part) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(self.dir.read_error(self.sha256.as_bytes(), &error).into()),
@@ -86,7 +88,7 @@ impl PartialDownload {
                 return Ok(Some(origin));
             }
             part.truncate(count);
-            self.sum.update(part);
+            spare = self.sum.update(part);
         }
     }
 

@@ -9,10 +9,9 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
-
 use crate::depot::{DepotIndex, IndexError, LARGEST_INDEX};
 use crate::operation::small_file::read_start;
+use crate::sha256::Sha256;
 use crate::sign::{
     KeyFileError, KeyId, KeySeed, LARGEST_MANIFEST, Manifest, ManifestEntry, ManifestError, ManifestForm,
     PublicKey, SecretKey, SecretKeyError, Sha256Sum,
@@ -311,7 +310,7 @@ fn sum_of_reader(input: &mut impl Read) -> io::Result<Sha256Sum> {
     let mut buffer = vec![0; 1 << 18];
     loop {
         match input.read(&mut buffer) {
-            Ok(0) => return Ok(sum.finalize().into()),
+            Ok(0) => return Ok(sum.finalize()),
             Ok(count) => sum.update(buffer.get(..count).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use chrono::DateTime;
-use sha2::{Digest as _, Sha256};
 
 use super::signature::SignatureFormat;
+use crate::sha256::Sha256;
+pub use crate::sha256::Sha256Sum;
 use patchadm_svr4::package::PackagePath;
 use patchadm_svr4::patch::PatchId;
 
@@ -25,12 +26,9 @@ pub const MANIFEST: &str = "MANIFEST";
 /// The ending of the name of a manifest beside a file.
 pub const BESIDE: &str = ".manifest";
 
-/// A SHA-256 sum.
-pub type Sha256Sum = [u8; 32];
-
 /// Computes the SHA-256 sum of these bytes.
 pub fn sha256(bytes: &[u8]) -> Sha256Sum {
-    Sha256::digest(bytes).into()
+    Sha256::digest(bytes)
 }
 
 /// Formats a sum as hexadecimal digits.

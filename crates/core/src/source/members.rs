@@ -6,12 +6,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
 
-use sha2::{Digest, Sha256};
-
 use super::error::SourceProblem;
 use super::image::Image;
 use super::member::{Kind, LinkGroup, PackagePart, SourceMember};
 use super::{Source, SourceError};
+use crate::sha256::Sha256;
 use crate::sign::Sha256Sum;
 use patchadm_svr4::package::PackagePath;
 use patchadm_svr4::package::checksum::Checksum;
@@ -95,7 +94,7 @@ impl Source {
                 Kind::File => {
                     let mut digest = Sha256::new();
                     io::copy(data, &mut digest).map_err(fail)?;
-                    held.digests.insert(path.to_vec(), digest.finalize().into());
+                    held.digests.insert(path.to_vec(), digest.finalize());
                 }
                 _ => held.others.push(path.to_vec()),
             }

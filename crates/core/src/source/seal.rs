@@ -10,9 +10,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 use std::sync::OnceLock;
 
-use sha2::{Digest as _, Sha256};
-
 use super::member::{Kind, SourceMember};
+use crate::sha256::Sha256;
 use crate::sign::{Manifest, Sha256Sum, is_of_manifest, sha256};
 use patchadm_rootfs::Digest;
 use patchadm_svr4::package::PackagePath;
@@ -174,7 +173,7 @@ impl Read for DigestedMember<'_> {
         self.sum.update(buffer.get(..count).unwrap_or_default());
         self.left = self.left.saturating_sub(count as u64);
         if self.left == 0 || count == 0 {
-            let sum: Sha256Sum = self.sum.clone().finalize().into();
+            let sum: Sha256Sum = self.sum.clone().finalize();
             if sum != self.expected {
                 return Err(self.seal.broken_by(format!("{} is not what its manifest says", self.name)));
             }

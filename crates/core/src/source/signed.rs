@@ -12,16 +12,15 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
-
 use super::error::SourceProblem;
 use super::image::{Image, ImageSignature};
 use super::member::{Kind, PackagePart};
 use super::scan::{Scan, check_information};
 use super::seal::{BLOCK, Seal, SealedMembers, read_block};
 use super::{Input, Source, SourceError};
+use crate::sha256::RunningDigest;
 use crate::sign::{
-    Demand, DemandWord, KeyRole, LARGEST_MANIFEST, LARGEST_SIGNATURE, Manifest, ManifestForm, Sha256Sum,
+    Demand, DemandWord, KeyRole, LARGEST_MANIFEST, LARGEST_SIGNATURE, Manifest, ManifestForm,
     SignatureFormat, SignedFiles, Verdict, judge,
 };
 use patchadm_rootfs::Digest;
@@ -160,28 +159,32 @@ enum FileFault {
     Differs(&'static str),
 }
 
-/// Reads a file once: its sum must be that of the manifest; the digest of each MiB.
+/// The blocks that wait for their SHA-256 at most: so many MiB are held in memory, and three more.
+const MOST_WAITING: usize = 2;
+
+/// Reads a file once: its sum must be that of the manifest; the digest of each MiB. The two are of the same bytes in memory,
+/// and computed beside each other.
 fn sealed_blocks(file: &File, manifest: &Manifest) -> Result<Vec<Digest>, FileFault> {
     if manifest.form != ManifestForm::File {
         return Err(FileFault::Differs("has a manifest beside it that is one of a directory"));
     }
-    let (mut sum, mut blocks) = (Sha256::new(), Vec::new());
-    let mut buffer = vec![0; BLOCK];
+    let (mut sum, mut blocks) = (RunningDigest::of_parts_waiting(MOST_WAITING), Vec::new());
+    let mut spare: Option<Vec<u8>> = None;
     loop {
-        let at = (blocks.len() * BLOCK) as u64;
-        let count = read_block(file, &mut buffer, at).map_err(FileFault::Io)?;
-        let bytes = buffer.get(..count).unwrap_or_default();
-        sum.update(bytes);
+        let mut block = spare.take().unwrap_or_default();
+        block.resize(BLOCK, 0);
+        let count = read_block(file, &mut block, sum.size()).map_err(FileFault::Io)?;
+        block.truncate(count);
         if count > 0 {
-            blocks.push(Digest::of(bytes));
+            blocks.push(Digest::of(&block));
+            spare = sum.update(block);
         }
         if count < BLOCK {
             break;
         }
     }
-    let sum: Sha256Sum = sum.finalize().into();
     match manifest.entries.first() {
-        Some(entry) if entry.sum == sum => Ok(blocks),
+        Some(entry) if entry.sum == sum.sha256() => Ok(blocks),
         _ => Err(FileFault::Differs("is not the file that its manifest is about")),
     }
 }

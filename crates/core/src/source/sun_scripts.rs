@@ -12,7 +12,9 @@
 use std::sync::LazyLock;
 
 use regex::bytes::{NoExpand, Regex};
-use sha2::{Digest, Sha256};
+
+use crate::sha256::Sha256;
+use crate::sign::sha256_text;
 
 /// The largest script that is looked at; the stock ones have some 8,000 bytes.
 const LARGEST: usize = 1 << 16;
@@ -88,7 +90,7 @@ pub fn role(name: &str, script: &[u8]) -> Option<StockScript> {
     if script.len() > LARGEST {
         return None;
     }
-    let digest = format!("{:x}", Sha256::digest(normalised(script)));
+    let digest = sha256_text(&Sha256::digest(normalised(script)));
     DIGESTS.iter().any(|(role, _, known)| *role == expected && *known == digest).then_some(expected)
 }
 

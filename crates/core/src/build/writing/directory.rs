@@ -5,13 +5,13 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use rustix::io::Errno;
-use sha2::{Digest as _, Sha256};
 
 use super::super::draft::PatchDraft;
 use super::super::error::BuildError;
 use super::destination::{Interrupt, PatchDestination, WrittenPatch, check_free, parent_and_name};
 use super::members::{copy, feed};
 use super::sink::{PatchMember, PatchSink};
+use crate::sha256::Sha256;
 use crate::sign::{MANIFEST, Manifest, Sha256Sum, sha256};
 use patchadm_rootfs::{Dir, FileType, NewTree, Timestamp, UnnamedDirectory};
 use patchadm_svr4::package::Mode;
@@ -116,7 +116,7 @@ impl DirectorySink<'_> {
         file.set_mode(Mode::of(member.mode))?;
         file.set_mtime(Timestamp::whole(member.mtime))?;
         self.bytes += bytes;
-        self.digests.insert(name, sum.finalize().into());
+        self.digests.insert(name, sum.finalize());
         Ok(())
     }
 }

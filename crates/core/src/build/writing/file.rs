@@ -7,7 +7,6 @@ use std::path::PathBuf;
 
 use flate2::{Compression, GzBuilder};
 use rustix::io::Errno;
-use sha2::{Digest as _, Sha256};
 
 use super::super::draft::PatchDraft;
 use super::super::error::BuildError;
@@ -16,6 +15,7 @@ use super::members::feed;
 use super::stream::StreamSink;
 use super::tar_archive::TarSink;
 use super::zip_archive::ZipSink;
+use crate::sha256::Sha256;
 use crate::sign::{BESIDE, Manifest, Sha256Sum};
 use patchadm_rootfs::{Dir, FileType, RootError, WritableFile};
 use patchadm_svr4::package::Mode;
@@ -184,7 +184,7 @@ impl HashedOutput {
     }
 
     fn finish(self) -> (WritableFile, Sha256Sum, u64) {
-        (self.file, self.sum.finalize().into(), self.bytes)
+        (self.file, self.sum.finalize(), self.bytes)
     }
 }
 

@@ -6,8 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use sha2::{Digest as _, Sha256};
-
+use crate::sha256::Sha256;
 use crate::sign::{Sha256Sum, sha256_text};
 
 /// Directories inside directories, at most.
@@ -41,13 +40,13 @@ impl InputDigest {
     /// Reads a file, or a directory with all below it. A link is followed at the top only.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let sums = InputSums::of(path, true)?;
-        let sha256 = sha256_text(&sums.content.finalize().into());
-        Ok(Self { sha256, size: sums.size, stamp: sums.stamp.finalize().into() })
+        let sha256 = sha256_text(&sums.content.finalize());
+        Ok(Self { sha256, size: sums.size, stamp: sums.stamp.finalize() })
     }
 
     /// Whether nothing was changed since.
     pub(super) fn is_still(&self, path: &Path) -> io::Result<bool> {
-        Ok(self.stamp == Sha256Sum::from(InputSums::of(path, false)?.stamp.finalize()))
+        Ok(self.stamp == InputSums::of(path, false)?.stamp.finalize())
     }
 }
 
@@ -57,7 +56,7 @@ pub(super) fn sha256_of(input: &mut impl Read) -> io::Result<Sha256Sum> {
     while let Some(bytes) = next(input, &mut buffer)? {
         sum.update(bytes);
     }
-    Ok(sum.finalize().into())
+    Ok(sum.finalize())
 }
 
 /// Reads the next bytes; none at the end.

@@ -5,12 +5,11 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 use super::codes::LintCode;
 use super::findings::LintFindings;
 use super::subject::LintSubject;
 use crate::operation::small_file::read_start;
+use crate::sha256::Sha256;
 use crate::sign::{LARGEST_MANIFEST, Manifest, ManifestForm, Sha256Sum};
 use crate::source::{HeldDigests, HeldMembers};
 
@@ -60,7 +59,7 @@ pub(super) fn check_file(subject: &LintSubject<'_>, path: &Path, found: &mut Lin
     let text = read_start(&place, LARGEST_MANIFEST)?;
     let mut digest = Sha256::new();
     io::copy(&mut File::open(path)?, &mut digest)?;
-    let sum: Sha256Sum = digest.finalize().into();
+    let sum: Sha256Sum = digest.finalize();
     let name = place.file_name().map(|name| name.to_string_lossy().into_owned());
     let mut wrong = |text: String| found.push(LintCode::Manifest, None, name.clone(), text);
     match Manifest::parse(&text) {

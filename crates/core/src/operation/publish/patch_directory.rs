@@ -10,11 +10,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
 use tar::{Builder, EntryType, Header};
 
 use super::PublishError;
 use crate::operation::depots::files_of_directory;
+use crate::sha256::Sha256;
 use crate::sign::{MANIFEST, Manifest, ManifestEntry, ManifestForm, Sha256Sum, is_of_manifest, sha256};
 use patchadm_svr4::patch::PatchId;
 
@@ -94,7 +94,7 @@ impl PatchDirectory {
         if data.file.limit() > 0 || fs::metadata(&path).map_err(unreadable)?.len() != seen.len() {
             return Err(PublishError::Changed(path));
         }
-        Ok(data.sum.finalize().into())
+        Ok(data.sum.finalize())
     }
 }
 

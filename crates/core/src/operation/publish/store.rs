@@ -9,13 +9,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
-
 use super::index_file::{COPIES, INDEX, IndexFile, digest, previous_of};
 use super::patch_directory::PatchDirectory;
 use super::shown_keys::KEYS;
 use super::{PublishError, PublishRequest};
 use crate::depot::{DepotFile, DepotIndex, LARGEST_INDEX, object_path};
+use crate::sha256::Sha256;
 use crate::sign::{PublicKey, sha256_text};
 use patchadm_rootfs::{Dir, FileType, Lock, LockHolder, NewTree, RootError};
 use patchadm_svr4::package::Mode;
@@ -290,7 +289,7 @@ impl Measuring {
     }
 
     pub(super) fn finish(self) -> Measured {
-        Measured { sha256: sha256_text(&self.sum.finalize().into()), size: self.size }
+        Measured { sha256: sha256_text(&self.sum.finalize()), size: self.size }
     }
 }
 

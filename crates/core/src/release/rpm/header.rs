@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::release::error::ReleaseProblem;
+use crate::sha256::Sha256;
 use patchadm_rootfs::Digest;
 
 /// The bytes that a header begins with.
@@ -48,8 +47,9 @@ impl RpmHeader {
         let index = bytes(input, u64::from(count) * 16)?;
         let store = bytes(input, size.into())?;
         let length = 16 + index.len() as u64 + store.len() as u64;
-        let digest = Sha256::new().chain_update(start).chain_update(&index).chain_update(&store).finalize();
-        let sha256 = Digest(digest.into()).to_string();
+        let mut digest = Sha256::new();
+        [&start[..], &index, &store].into_iter().for_each(|part| digest.update(part));
+        let sha256 = Digest(digest.finalize()).to_string();
         let mut values = BTreeMap::new();
         for entry in index.as_chunks::<16>().0 {
             let word = |at| be32(entry, at).unwrap_or_default();

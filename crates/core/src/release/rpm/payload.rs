@@ -7,8 +7,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, BufReader, Read};
 use std::ops::ControlFlow;
 
-use sha2::{Digest as _, Sha256};
-
 use super::stripped::{self, StrippedMembers, StrippedReader};
 use crate::release::archive_file::FilePart;
 use crate::release::collector::{
@@ -17,6 +15,7 @@ use crate::release::collector::{
 use crate::release::error::ReleaseProblem;
 use crate::release::tar_archive::member_path;
 use crate::release::{FileContent, ReleaseObject, ReleaseObjectKind};
+use crate::sha256::Sha256;
 use patchadm_container::{ContainerFormat, open_container};
 use patchadm_rootfs::{Digest, Sums};
 use patchadm_svr4::format::cpio::{CpioError, CpioHeader, CpioReader};
@@ -95,7 +94,7 @@ impl Payload {
             let ControlFlow::Continue(rest) = self.walk_members(input, visit)? else { return Ok(()) };
             io::copy(&mut rest.take(PADDING), &mut io::sink()).map_err(ReleaseProblem::of_archive)?;
         }
-        let found = Digest(digested.sha256.finalize().into()).to_string();
+        let found = Digest(digested.sha256.finalize()).to_string();
         match &self.sha256 {
             Some(announced) if !announced.eq_ignore_ascii_case(&found) => Err(ReleaseProblem::bad(
                 "the package is damaged: its payload does not have the digest of its header",

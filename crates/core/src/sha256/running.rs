@@ -1,0 +1,165 @@
+//! The SHA-256 of bytes that come part by part, computed beside whoever receives them.
+//!
+//! The first bytes are digested at once. More of them get a thread of their own, which takes them in their order; the parts
+//! that wait for it are few, and whoever has another one waits, too. Where the system gives no thread, every part is
+//! digested at once. A thread that nobody asks for the digest any more ends by itself. Who fills a buffer for each part gets
+//! those back that were digested.
+
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use super::{Sha256, Sha256Sum};
+
+/// The bytes that are digested before there is a thread: most patches are smaller.
+const AT_ONCE: u64 = 1 << 20;
+
+/// The parts that wait for the thread at most, where nothing else is said.
+const MOST_WAITING: usize = 16;
+
+/// A digest under way.
+pub(crate) struct RunningDigest {
+    size: u64,
+    most_waiting: usize,
+    worker: DigestWorker,
+}
+
+/// Who computes the digest.
+enum DigestWorker {
+    Caller(Sha256),
+    Thread { parts: SyncSender<Vec<u8>>, digested: Receiver<Vec<u8>>, thread: JoinHandle<Sha256> },
+}
+
+impl RunningDigest {
+    /// Begins with no bytes.
+    pub(crate) fn new() -> Self {
+        Self::of_parts_waiting(MOST_WAITING)
+    }
+
+    /// The same of parts of which at most so many wait.
+    pub(crate) fn of_parts_waiting(most_waiting: usize) -> Self {
+        Self { size: 0, most_waiting, worker: DigestWorker::Caller(Sha256::new()) }
+    }
+
+    /// The number of bytes so far.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Takes the next bytes. Returns a buffer of bytes that were digested, if there is one, to be filled again.
+    pub(crate) fn update(&mut self, part: Vec<u8>) -> Option<Vec<u8>> {
+        self.size += part.len() as u64;
+        match &mut self.worker {
+            DigestWorker::Caller(sum) => {
+                sum.update(&part);
+                if self.size > AT_ONCE {
+                    self.worker = in_thread(sum.clone(), self.most_waiting);
+                }
+                Some(part)
+            }
+            DigestWorker::Thread { parts, digested, .. } => {
+                if parts.send(part).is_ok() {
+                    return digested.try_recv().ok();
+                }
+                // It has panicked, and the caller does so when it takes the digest back.
+                self.take_back();
+                None
+            }
+        }
+    }
+
+    /// Computes the SHA-256 of all bytes so far.
+    pub(crate) fn sha256(&mut self) -> Sha256Sum {
+        self.take_back().finalize()
+    }
+
+    /// Waits for the thread, if there is one, and goes on without it.
+    fn take_back(&mut self) -> Sha256 {
+        let none = DigestWorker::Caller(Sha256::new());
+        let sum = match std::mem::replace(&mut self.worker, none) {
+            DigestWorker::Caller(sum) => sum,
+            DigestWorker::Thread { parts, thread, .. } => {
+                drop(parts);
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            }
+        };
+        self.worker = DigestWorker::Caller(sum.clone());
+        sum
+    }
+}
+
+/// Hands a digest to a thread, if the system has one.
+fn in_thread(sum: Sha256, most_waiting: usize) -> DigestWorker {
+    let (parts, waiting) = sync_channel(most_waiting);
+    let (used, digested) = channel();
+    let begun = sum.clone();
+    match thread::Builder::new().spawn(move || digest(begun, &waiting, &used)) {
+        Ok(thread) => DigestWorker::Thread { parts, digested, thread },
+        Err(_) => DigestWorker::Caller(sum),
+    }
+}
+
+fn digest(mut sum: Sha256, waiting: &Receiver<Vec<u8>>, used: &Sender<Vec<u8>>) -> Sha256 {
+    for part in waiting {
+        sum.update(&part);
+        // Nobody may want it.
+        let _ = used.send(part);
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_the_same_with_a_thread_and_without_one() {
+        for parts in [0, 1, 15, 16, 17, 40, 200] {
+            let (mut running, mut all) = (RunningDigest::new(), Vec::new());
+            for number in 0..parts {
+                let part = vec![number; 65_000 + usize::from(number)];
+                all.extend_from_slice(&part);
+                running.update(part);
+            }
+            assert_eq!(
+                (running.size(), running.sha256()),
+                (all.len() as u64, Sha256::digest(&all)),
+                "{parts}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_buffer_comes_back_with_what_was_in_it_and_few_are_ever_needed() {
+        let (mut running, mut all, mut spare, mut made) =
+            (RunningDigest::of_parts_waiting(2), Vec::new(), Vec::new(), 0);
+        for number in 0..100_u8 {
+            let mut part = spare.pop().unwrap_or_else(|| {
+                made += 1;
+                Vec::new()
+            });
+            part.clear();
+            part.resize(100_000, number);
+            all.extend_from_slice(&part);
+            spare.extend(running.update(part));
+        }
+        assert_eq!(running.sha256(), Sha256::digest(&all));
+        assert!(
+            made <= 5,
+            "{made}: one is filled, one is digested, two wait, and one may be on its way back"
+        );
+    }
+
+    #[test]
+    fn bytes_may_follow_after_the_digest_was_asked_for() {
+        let (mut running, mut all) = (RunningDigest::new(), Vec::new());
+        for number in 0..100_u8 {
+            let part = vec![number; 50_000];
+            all.extend_from_slice(&part);
+            running.update(part);
+            if number % 30 == 29 {
+                assert_eq!(running.sha256(), Sha256::digest(&all), "{number}");
+                assert_eq!(running.sha256(), Sha256::digest(&all), "{number}, asked again");
+            }
+        }
+    }
+}
