@@ -22,6 +22,8 @@ mod bad_input;
 mod bad_packages;
 /// The confidence intervals of the benchmark, and its data.
 mod benchmark;
+/// Names and changes of type that scripts cannot be told of.
+mod beyond_scripts;
 /// Recovery at boot.
 mod boot;
 /// Patches made of two trees, applied and backed out.

@@ -210,7 +210,10 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         | Reason::StaleSave(_)
         | Reason::NoUndoData(_)
         | Reason::BadUndoData { .. } => ExitCause::UndoData,
-        Reason::Hook(_) | Reason::RecordsByScripts(_) | Reason::ScriptsUnsafe(_) => ExitCause::Script,
+        Reason::Hook(_)
+        | Reason::RecordsByScripts(_)
+        | Reason::BeyondScripts { .. }
+        | Reason::ScriptsUnsafe(_) => ExitCause::Script,
         Reason::Edited { .. } => ExitCause::Edited,
         Reason::Object { problem, .. } => of_object(problem),
         Reason::NoSpace { .. } => ExitCause::Space,

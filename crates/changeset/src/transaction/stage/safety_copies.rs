@@ -90,6 +90,7 @@ pub(crate) fn make_safety_copies(
         watch.check()?;
         copier.copy_with_ancestors(&object.path, false, object.editable)?;
     }
+    copier.copy_behind_links(&held.objects)?;
     Ok(copier.ops)
 }
 
@@ -116,8 +117,38 @@ impl SafetyCopier<'_> {
         }
     }
 
+    /// Protects the places that objects below a protected symbolic link will have once a directory stands there: nothing is
+    /// in them now.
+    fn copy_behind_links(&mut self, objects: &[ProtectedObject]) -> Result<(), Cause> {
+        let mut links: BTreeSet<&ObjectPath> = BTreeSet::new();
+        for object in objects {
+            let physical = self.resolver.locate(&object.path)?;
+            let Some(dir) = self.dirs.parent(&physical)? else { continue };
+            if dir.look(physical.name())?.is_some_and(|seen| seen.file_type == FileType::Symlink) {
+                links.insert(&object.path);
+            }
+        }
+        if links.is_empty() {
+            return Ok(());
+        }
+        for object in objects {
+            let link = object.path.ancestors().filter(|above| links.contains(above)).last();
+            let Some(link) = link else { continue };
+            let rest = object.path.as_bytes().strip_prefix(link.as_bytes()).unwrap_or_default();
+            let rest = rest.strip_prefix(b"/").unwrap_or(rest);
+            let joined = self.resolver.locate(&link)?.join(rest);
+            let physical = joined.map_err(|_| Cause::Changed(self.root.show(&object.path)))?;
+            self.copy_physical(physical, false, object.editable)?;
+        }
+        Ok(())
+    }
+
     fn copy_with_ancestors(&mut self, path: &ObjectPath, db: bool, editable: bool) -> Result<(), Cause> {
         let physical = self.resolver.locate(path)?;
+        self.copy_physical(physical, db, editable)
+    }
+
+    fn copy_physical(&mut self, physical: ObjectPath, db: bool, editable: bool) -> Result<(), Cause> {
         // A directory that is missing above it may be made on the way; then it has to go again.
         for above in physical.ancestors() {
             if above.relative().is_empty() || self.dirs.get(&above)?.is_some() {

@@ -89,6 +89,9 @@ impl Refusal {
                 format!("decide with --edited replace{keep}, or path by path with --override PATH{preserve}")
             }
             Reason::KeepWithoutUndo(_) => format!("leave {} out, or use --edited replace", wording.no_undo()),
+            Reason::BeyondScripts { by_choice: true, .. } => {
+                "let the program do the work of the scripts, with --engine native".to_owned()
+            }
             Reason::RecordsByScripts(_) => "let them with --engine script or --engine auto".to_owned(),
             Reason::ScriptForbidden { by_option: true, .. } => "leave --no-scripts out".to_owned(),
             Reason::ScriptForbidden { .. } => format!("if it may run, say scripts=run in {}", policy()),

@@ -216,6 +216,13 @@ pub enum Reason {
     },
     /// A package without request script was to be asked.
     NothingToAsk,
+    /// Scripts that run cannot do their part of a change.
+    BeyondScripts {
+        /// The path, and what is wrong with it.
+        what: String,
+        /// Whether they run because the user wants them to, and the program could do their work.
+        by_choice: bool,
+    },
     /// Scripts cannot be run for this root: what they would be told to use is not there, or somewhere else.
     ScriptsUnsafe(String),
     /// Files that the administrator edited would be replaced.

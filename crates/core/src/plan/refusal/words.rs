@@ -209,6 +209,7 @@ impl Reason {
             Self::BadId(reason)
             | Self::BadPatch(reason)
             | Self::ScriptsUnsafe(reason)
+            | Self::BeyondScripts { what: reason, .. }
             | Self::Administration { found: reason, .. }
             | Self::Interaction { found: reason, .. } => reason.clone(),
             _ => self.remains(),

@@ -18,6 +18,7 @@ use crate::operation::scripts::package_directory::PackageDirectory;
 use crate::operation::scripts::runner::ScriptRunner;
 use crate::operation::scripts::safety::{check_places, needs_absolute_tools};
 use crate::operation::session::{RootAndPolicy, Session};
+use crate::plan::patch::beyond_scripts::{below_turning_links, check_scripts_can, is_by_choice};
 use crate::plan::patch::engine::Bookkeeping;
 use crate::plan::patch::patch_plan::{PackagePlan, PatchPlan};
 use crate::plan::refusal::{Command, Reason};
@@ -74,7 +75,8 @@ pub(crate) struct PatchScripts<'a> {
     pub(super) ending: LastingResults,
 }
 
-/// Refuses a patch with scripts where a place that they work in is somewhere else for the host than for us.
+/// Refuses a patch with scripts where a place that they work in is somewhere else for the host than for us, or where they
+/// cannot do their part of a change.
 pub(in crate::operation::patches) fn must_be_safe(
     ground: &RootAndPolicy,
     command: Command,
@@ -85,6 +87,34 @@ pub(in crate::operation::patches) fn must_be_safe(
     for part in parts {
         check_places(ground, &part.package, base_of(&part.params).as_ref())
             .map_err(|reason| reason.of(command, &id))?;
+    }
+    check_scripts_can(scripted, command, |path| ground.root.show(path))
+        .map_err(|reason| reason.of(command, &id))?;
+    if command == Command::Patchadd && !scripted.no_undo {
+        must_not_look_through_links(ground, id, scripted)?;
+    }
+    Ok(())
+}
+
+/// Refuses a patch whose scripts would save what a link leads to as if it lay in the directory that comes in its place: such
+/// an undo package has objects below a link.
+fn must_not_look_through_links(
+    ground: &RootAndPolicy,
+    id: &str,
+    scripted: &PatchPlan,
+) -> Result<(), Failure> {
+    let resolver = ground.root.resolver();
+    for (path, link) in below_turning_links(scripted) {
+        let Some(above) = path.parent() else { continue };
+        let Some((behind, _)) = resolver.directory_behind(&above)? else { continue };
+        if ground.root.dir(&behind)?.look(path.name())?.is_some() {
+            let (path, link) = (ground.root.show(path), ground.root.show(link));
+            let what = format!(
+                "{link} becomes a directory, and the scripts of the patch would save {path} although it is behind that link"
+            );
+            let reason = Reason::BeyondScripts { what, by_choice: is_by_choice(scripted) };
+            return Err(reason.of(Command::Patchadd, &id).into());
+        }
     }
     Ok(())
 }

@@ -1,0 +1,105 @@
+//! What scripts between the changes of a patch cannot do: names that their lists cannot write, and changes of type.
+//!
+//! A class action script reads a list with a line for each file and a blank between its two paths, and copies one over the
+//! other. The scripts of a patch that build the undo package see what `ls` says, line by line.
+
+use std::collections::BTreeSet;
+
+use super::engine::{Bookkeeping, ScriptReason};
+use super::patch_plan::{PackagePlan, PatchPlan};
+use crate::plan::refusal::{Command, Reason};
+use crate::plan::{Action, Body, Change};
+use patchadm_rootfs::LiveKind;
+use patchadm_svr4::package::ObjectPath;
+
+/// Refuses a patch of which the scripts that run cannot do their part. `shown` is a path with the prefix of the root.
+pub fn check_scripts_can(
+    scripted: &PatchPlan,
+    command: Command,
+    shown: impl Fn(&ObjectPath) -> String,
+) -> Result<(), Reason> {
+    let saves = command == Command::Patchadd && !scripted.no_undo && !scripted.again;
+    for part in scripted.parts.iter().filter(|part| part.chosen.has_scripts()) {
+        let saves = saves && part.chosen.bookkeeping == Bookkeeping::Scripts;
+        let by_scripts = by_class_scripts(part);
+        for change in scripted.plan.changes.iter().filter(|change| change.package == part.package) {
+            let is_listed = by_scripts.contains(&change.path) && is_delivered(change);
+            if let Some(why) = obstacle(change, is_listed, saves) {
+                let path = shown(&change.path);
+                let by_choice = are_by_choice(part);
+                return Err(Reason::BeyondScripts { what: format!("{path} {why}"), by_choice });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The objects of packages whose scripts build an undo package that lie below a symbolic link which becomes a directory, each
+/// with the link.
+pub fn below_turning_links(scripted: &PatchPlan) -> Vec<(&ObjectPath, &ObjectPath)> {
+    let becomes_directory = |change: &&Change| {
+        let is_link = change.old.as_ref().is_some_and(|old| matches!(old.kind, LiveKind::Symlink(_)));
+        let new = match &change.action {
+            Action::Add(new) | Action::Replace(new) => Some(&new.body),
+            _ => None,
+        };
+        is_link && matches!(new, Some(Body::Directory))
+    };
+    let links = scripted.plan.changes.iter().map(Box::as_ref).filter(becomes_directory);
+    let links: Vec<&ObjectPath> = links.map(|change| &change.path).collect();
+    let by_scripts = scripted
+        .parts
+        .iter()
+        .filter(|part| part.chosen.bookkeeping == Bookkeeping::Scripts && !links.is_empty());
+    let objects = by_scripts.flat_map(|part| part.mapped.iter().map(|one| &one.path).chain(&part.deletes));
+    let below = objects.flat_map(|path| {
+        let above = links.iter().filter(|link| path.is_below(link));
+        above.map(move |link| (path, *link))
+    });
+    below.collect()
+}
+
+/// Whether all scripts of the packages run only because the user asked for scripts.
+pub fn is_by_choice(scripted: &PatchPlan) -> bool {
+    scripted.parts.iter().all(are_by_choice)
+}
+
+/// Whether no script of a package would run if the user had not asked for scripts.
+fn are_by_choice(part: &PackagePlan) -> bool {
+    part.chosen.planned.iter().all(|script| script.why == ScriptReason::Forced)
+}
+
+/// The files that class action scripts may install.
+fn by_class_scripts(part: &PackagePlan) -> BTreeSet<&ObjectPath> {
+    let is_scripted = |class: &str| part.chosen.scripts.classes.contains_key(class);
+    let files = part.mapped.iter().filter(|one| is_scripted(one.class.as_str()));
+    files.map(|one| &one.path).collect()
+}
+
+/// Whether a change brings a file of the package.
+fn is_delivered(change: &Change) -> bool {
+    matches!(&change.action, Action::Add(new) | Action::Replace(new) if matches!(new.body, Body::Member(_)))
+}
+
+/// Why scripts cannot do their part of a change. `is_listed` says whether a class action script installs the object, `saves`
+/// whether scripts build the undo package.
+fn obstacle(change: &Change, is_listed: bool, saves: bool) -> Option<&'static str> {
+    let old = change.old.as_ref().map(|old| &old.kind);
+    let has = |wanted: fn(u8) -> bool| change.path.as_bytes().iter().any(|byte| wanted(*byte));
+    if is_listed {
+        if has(|byte| byte.is_ascii_whitespace()) {
+            return Some(
+                "has white space in its name, and the list of files that a class action script reads cannot say that",
+            );
+        }
+        if matches!(old, Some(LiveKind::Directory)) {
+            return Some("is a directory, in whose place a class action script puts no file");
+        }
+    }
+    if saves && matches!(old, Some(LiveKind::Symlink(_))) && has(|byte| byte == b'\n') {
+        return Some(
+            "is a symbolic link with a line feed in its name, which the scripts of the patch cannot save",
+        );
+    }
+    None
+}

@@ -1,0 +1,154 @@
+//! Names and changes of type that the classic lists of scripts cannot say: with `--engine script` a patch does what it does
+//! natively, or is refused before anything is changed, and the way on is named.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use crate::sandbox::Sandbox;
+use crate::scenario::Scenario;
+use crate::tree::{Tree, assert_same};
+
+const BUILD: &str = "build --id 900-01 --from old --to new -o built --pkg ACMEt --arch all --base-version 1 \
+                     --basedir /opt/T --owner root:root";
+
+/// Makes a tree before and after.
+type Trees = fn(&Path, &Path);
+
+/// A root with the software of before, in a box, and the patch that makes of it what comes after.
+fn stage(trees: Trees) -> Option<(Scenario, Sandbox)> {
+    let stage = Scenario::new();
+    let (old, new) = (stage.beside("old"), stage.beside("new"));
+    for tree in [&old, &new] {
+        fs::create_dir_all(tree.join("bin")).unwrap();
+    }
+    fs::write(old.join("c"), "before\n").unwrap();
+    fs::write(new.join("c"), "after\n").unwrap();
+    trees(&old, &new);
+    let dated = "find old new -exec touch -h -d 2026-01-01 {} + && mkdir root/opt && cp -a old root/opt/T";
+    let done = Command::new("sh").args(["-c", dated]).current_dir(stage.beside("")).status();
+    assert!(done.unwrap().success());
+    stage.directory("/var/tmp");
+    let adopt = "adopt --pkg ACMEt --version 1 --dir @ROOT@/opt/T --arch all --basedir /opt/T -R @ROOT@";
+    for line in [adopt, BUILD] {
+        let run = stage.run(line);
+        assert_eq!(run.code, 0, "{line}: {}", run.stderr);
+    }
+    let sandbox = Sandbox::new(&stage.beside(""))?;
+    Some((stage, sandbox))
+}
+
+fn software(stage: &Scenario) -> Tree {
+    Tree::of(&stage.at("/opt/T"), &[])
+}
+
+fn nested(_: &Path, new: &Path) {
+    fs::create_dir_all(new.join("l/deep")).unwrap();
+    fs::write(new.join("l/deep/f"), "f\n").unwrap();
+    symlink("deep", new.join("l/s")).unwrap();
+}
+
+const TURNING: [(&str, Trees); 3] = [
+    ("a link that leads nowhere", |old, new| {
+        symlink("nowhere", old.join("l")).unwrap();
+        nested(old, new);
+    }),
+    ("a link to a directory", |old, new| {
+        symlink("bin", old.join("l")).unwrap();
+        nested(old, new);
+    }),
+    ("a link to a file", |old, new| {
+        symlink("c", old.join("l")).unwrap();
+        nested(old, new);
+    }),
+];
+
+#[test]
+fn a_link_becomes_a_directory_with_scripts_as_it_does_natively() {
+    for (what, trees) in TURNING {
+        let mut after = Vec::new();
+        for engine in ["native", "script"] {
+            let Some((stage, sandbox)) = stage(trees) else { return };
+            let before = software(&stage);
+            let (code, said) = sandbox.run(&stage, &format!("patchadd --engine {engine} -R @ROOT@ built"));
+            assert_eq!(code, 0, "{what}, {engine}: {said}");
+            after.push(software(&stage));
+            let (code, said) = sandbox.run(&stage, "patchrm -R @ROOT@ 900-01");
+            assert_eq!(code, 0, "{what}, {engine}: {said}");
+            assert_same(&software(&stage), &before);
+        }
+        assert_same(&after[1], &after[0]);
+    }
+}
+
+#[test]
+fn a_run_with_scripts_that_fails_leaves_the_link_and_nothing_of_the_directory() {
+    for (what, trees) in TURNING {
+        let Some((stage, sandbox)) = stage(trees) else { return };
+        let hook = stage.beside("built/postpatch");
+        fs::write(&hook, "#!/bin/sh\nexit 1\n").unwrap();
+        fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+        let before = software(&stage);
+        let (code, said) = sandbox.run(&stage, "patchadd --engine script -R @ROOT@ built");
+        assert!(code != 0 && !said.contains("internal error"), "{what}: {code} {said}");
+        assert_same(&software(&stage), &before);
+    }
+}
+
+const REFUSED: [(&str, Trees); 6] = [
+    ("bin/a b has white space in its name", |old, new| {
+        fs::write(old.join("bin/a b"), "1\n").unwrap();
+        fs::write(new.join("bin/a b"), "2\n").unwrap();
+    }),
+    ("bin/a\\tb has white space in its name", |_, new| fs::write(new.join("bin/a\tb"), "2\n").unwrap()),
+    ("bin/a\\nb has white space in its name", |_, new| fs::write(new.join("bin/a\nb"), "2\n").unwrap()),
+    ("a\\nb is a symbolic link with a line feed in its name", |old, _| {
+        symlink("c", old.join("a\nb")).unwrap()
+    }),
+    ("d is a directory, in whose place a class action script puts no file", |old, new| {
+        fs::create_dir(old.join("d")).unwrap();
+        fs::write(old.join("d/f"), "1\n").unwrap();
+        fs::write(new.join("d"), "2\n").unwrap();
+    }),
+    ("l becomes a directory, and the scripts of the patch would save", |old, new| {
+        for tree in [old, new] {
+            fs::create_dir(tree.join("d1")).unwrap();
+            fs::write(tree.join("d1/f"), "1\n").unwrap();
+        }
+        symlink("d1", old.join("l")).unwrap();
+        fs::create_dir(new.join("l")).unwrap();
+        fs::write(new.join("l/f"), "2\n").unwrap();
+    }),
+];
+
+#[test]
+fn what_scripts_cannot_be_told_of_is_refused_before_the_change_and_goes_in_natively() {
+    for (why, trees) in REFUSED {
+        let Some((stage, sandbox)) = stage(trees) else { return };
+        let before = stage.everything();
+        for verb in ["plan", "add", "patchadd"] {
+            let (code, said) = sandbox.run(&stage, &format!("{verb} --engine script -R @ROOT@ built"));
+            assert_eq!(code, 10, "{why}, {verb}: {said}");
+            assert!(said.contains(why) && !said.contains("internal error"), "{why}, {verb}: {said}");
+            // The classic command says no next step.
+            assert_eq!(said.contains("--engine native"), verb != "patchadd", "{why}, {verb}: {said}");
+            assert_same(&stage.everything(), &before);
+        }
+        let software_before = software(&stage);
+        for line in ["patchadd --engine native -R @ROOT@ built", "patchrm -R @ROOT@ 900-01"] {
+            let (code, said) = sandbox.run(&stage, line);
+            assert_eq!(code, 0, "{why}, {line}: {said}");
+        }
+        assert_same(&software(&stage), &software_before);
+    }
+}
+
+/// The advice about such a patch, typed.
+pub(crate) fn advised() {
+    let Some((stage, sandbox)) = stage(REFUSED[0].1) else { return };
+    let (code, said) = sandbox.run(&stage, "add --engine script -R @ROOT@ built");
+    assert!(code == 10 && said.contains("with --engine native"), "{said}");
+    let (code, said) = sandbox.run(&stage, "add --engine native -R @ROOT@ built");
+    assert_eq!(code, 0, "{said}");
+}
