@@ -104,7 +104,7 @@ const REFUSED: [(&str, Trees); 6] = [
     ("bin/a\\tb has white space in its name", |_, new| fs::write(new.join("bin/a\tb"), "2\n").unwrap()),
     ("bin/a\\nb has white space in its name", |_, new| fs::write(new.join("bin/a\nb"), "2\n").unwrap()),
     ("a\\nb is a symbolic link with a line feed in its name", |old, _| {
-        symlink("c", old.join("a\nb")).unwrap()
+        symlink("c", old.join("a\nb")).unwrap();
     }),
     ("d is a directory, in whose place a class action script puts no file", |old, new| {
         fs::create_dir(old.join("d")).unwrap();

@@ -186,7 +186,7 @@ fn the_policy_of_the_host_may_trust_roots_of_containers_and_an_owner_is_told_as_
 }
 
 /// A container in which the program runs: `/` is an overlayfs.
-const CONTAINER: &str = r#"set -e
+const CONTAINER: &str = r"set -e
     mkdir -p $BESIDE/mem && mount -t tmpfs -o mode=755 tmpfs $BESIDE/mem
     cd $BESIDE/mem && mkdir u w root
     mount -t overlay -o lowerdir=/,upperdir=u,workdir=w overlay root
@@ -202,7 +202,7 @@ const CONTAINER: &str = r#"set -e
         trusted=yes
         ! grep -q 'is not trusted' out || trusted=no
         echo $path $code $trusted
-    done"#;
+    done";
 
 #[test]
 fn the_overlayfs_of_the_running_system_is_home() {

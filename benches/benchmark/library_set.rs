@@ -66,7 +66,7 @@ impl Library {
         let symbols = |version| (0..each).map(|number| self.symbol(version, number)).collect();
         let mut defined: Vec<(String, Vec<String>)> =
             (0..self.versions + release).map(|version| (self.version(version), symbols(version))).collect();
-        if release == 0 && self.number % 5 == 0 {
+        if release == 0 && self.number.is_multiple_of(5) {
             defined[0].1.push(format!("acme{:03}_unused", self.number));
         }
         defined
@@ -108,7 +108,7 @@ pub(crate) fn workload(scale: LibraryScale) -> Workload {
         let is_replaced = number < scale.replaced_programs;
         let size = 20_000 + Random::seeded(&[22, number as u64]).below(180_000);
         let elf = |release: usize| {
-            let release = release * usize::from(number % 2 == 0);
+            let release = release * usize::from(number.is_multiple_of(2));
             let needed = needs(&libraries, 9, release, &[23, number as u64]);
             ElfFile { needed, ..ElfFile::default() }
         };

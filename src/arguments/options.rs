@@ -162,7 +162,7 @@ pub(crate) fn parse<A: clap::Parser>(call: &mut Invocation, usage: &'static str)
 
 /// Sets the manner in which the command speaks.
 fn speak_as_asked(call: &mut Invocation, matches: &ArgMatches) {
-    if !matches!(matches.try_contains_id(COLOUR), Ok(_)) {
+    if matches.try_contains_id(COLOUR).is_err() {
         // A classic command speaks as it always did.
         return;
     }

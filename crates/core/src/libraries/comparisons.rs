@@ -16,6 +16,9 @@ type FileKey = *const LibraryFile;
 /// The versions that a library lacks, by the name under which they are needed.
 type LackedVersions = Vec<(Rc<str>, Rc<[String]>)>;
 
+/// The symbols that a new library lacks; `None` where they cannot be read.
+type LackedSymbols = Option<Rc<BTreeSet<String>>>;
+
 /// Versions that libraries lack for those that need them.
 #[derive(Default)]
 pub(super) struct VersionComparisons(RefCell<HashMap<(FileKey, FileKey), LackedVersions>>);
@@ -43,7 +46,7 @@ impl VersionComparisons {
 pub(super) struct Comparisons<'c> {
     pub(super) versions: VersionComparisons,
     source: &'c dyn SymbolSource,
-    symbols: RefCell<HashMap<[FileKey; 3], Option<Rc<BTreeSet<String>>>>>,
+    symbols: RefCell<HashMap<[FileKey; 3], LackedSymbols>>,
 }
 
 impl<'c> Comparisons<'c> {
@@ -80,7 +83,7 @@ impl<'c> Comparisons<'c> {
         &self,
         consumer: &Arc<LibraryFile>,
         (old, new): (&Arc<LibraryFile>, &Arc<LibraryFile>),
-    ) -> Option<Rc<BTreeSet<String>>> {
+    ) -> LackedSymbols {
         let key = [consumer, old, new].map(Arc::as_ptr);
         if let Some(known) = self.symbols.borrow().get(&key) {
             return known.clone();

@@ -206,23 +206,15 @@ impl<'t> Loader<'t> {
     /// Loads what an object needs that inherits nothing: it is searched once for all loadings.
     fn load_own_needs(&mut self, loading: &mut Loading, by: usize) {
         let Some(number) = loading.objects.get(by).map(|object| object.number) else { return };
-        let needs = match self.own_needs.get(&number) {
-            Some(needs) => needs.clone(),
-            None => {
-                let needs = self.find_own_needs(loading, by);
-                self.own_needs.insert(number, needs.clone());
-                needs
-            }
-        };
+        let known = self.own_needs.get(&number).cloned();
+        let needs = known.unwrap_or_else(|| self.find_own_needs(loading, by));
+        self.own_needs.entry(number).or_insert_with(|| needs.clone());
         loading.objects[by].needs.reserve_exact(needs.len());
         for need in needs.iter() {
-            let found = match self.loaded(loading, need.name) {
-                Some(index) => Some(index),
-                None => {
-                    self.search.meet_again(need.has_met);
-                    need.found.and_then(|found| self.add(loading, found, Some(by)))
-                }
-            };
+            let found = self.loaded(loading, need.name).or_else(|| {
+                self.search.meet_again(need.has_met);
+                self.add(loading, need.found?, Some(by))
+            });
             self.push_need(loading, by, need.name, (need.name, NeedSource::Needed, found));
         }
     }

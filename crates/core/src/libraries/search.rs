@@ -75,13 +75,16 @@ pub(super) struct Search<'t> {
     by_root: HashMap<(ElfMachine, bool), HashMap<String, Known<OpenedNumber>>>,
     /// The names of the files of a directory that have a SONAME, for which `ldconfig` would make a link; made when
     /// somebody asks for one.
-    named: Option<HashMap<(&'t [u8], &'t str), Vec<&'t [u8]>>>,
+    named: Option<NamedFiles<'t>>,
     opened: Vec<Opened>,
     /// What was opened, by path.
     by_path: HashMap<Rc<[u8]>, OpenedNumber>,
     /// The numbers of files, by identity.
     files: HashMap<*const LibraryFile, usize>,
 }
+
+/// Names of libraries by directory and SONAME.
+type NamedFiles<'t> = HashMap<(&'t [u8], &'t str), Vec<&'t [u8]>>;
 
 /// What was found before, if anything, and whether one of the differences was come to.
 type Known<T> = (Option<T>, bool);
@@ -307,8 +310,8 @@ impl<'t> Search<'t> {
 }
 
 /// The names of the libraries of a tree by directory and SONAME, sorted.
-fn named_files(tree: &LibraryTree) -> HashMap<(&[u8], &str), Vec<&[u8]>> {
-    let mut named: HashMap<(&[u8], &str), Vec<&[u8]>> = HashMap::new();
+fn named_files(tree: &LibraryTree) -> NamedFiles<'_> {
+    let mut named = NamedFiles::new();
     for (path, file) in tree.files().filter(|(path, _)| is_library_name(path.name())) {
         if let (Some(directory), Some(soname)) = (path.parent_bytes(), &file.facts.soname) {
             named.entry((directory, soname)).or_default().push(path.name());

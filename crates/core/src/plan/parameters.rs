@@ -290,11 +290,7 @@ mod tests {
                 .into_iter()
                 .map(|name| (name, name))
                 .collect();
-        let saved: Params = whole
-            .iter()
-            .filter(|(name, _)| *name != "PATCH_INFO_2-01")
-            .map(|(name, value)| (name, value))
-            .collect();
+        let saved: Params = whole.iter().filter(|(name, _)| *name != "PATCH_INFO_2-01").collect();
         let mut current = whole.clone();
         current.set("PATCH_INFO_4-01", "the patch that goes");
         current.set("NOTE", "as it says");

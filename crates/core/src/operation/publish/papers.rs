@@ -32,7 +32,7 @@ impl PatchPapers {
         let name = patch.file_name().unwrap_or_default().to_string_lossy();
         let manifest = patch.with_file_name(format!("{name}.manifest"));
         let handed_over = work.join(HANDOVER).join(format!("{name}.manifest"));
-        Self::at(manifest, Some(handed_over))
+        Self::at(manifest, Some(&handed_over))
     }
 
     /// Reads what is in a directory.
@@ -40,9 +40,9 @@ impl PatchPapers {
         Self::at(patch.join(MANIFEST), None)
     }
 
-    fn at(manifest: PathBuf, handed_over: Option<PathBuf>) -> Result<Self, PublishError> {
+    fn at(manifest: PathBuf, handed_over: Option<&Path>) -> Result<Self, PublishError> {
         let mut signature = None;
-        for (place, format) in [Some(&manifest), handed_over.as_ref()]
+        for (place, format) in [Some(manifest.as_path()), handed_over]
             .into_iter()
             .flatten()
             .flat_map(|place| SignatureFormat::ALL.map(|format| (place, format)))

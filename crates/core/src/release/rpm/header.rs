@@ -48,7 +48,9 @@ impl RpmHeader {
         let store = bytes(input, size.into())?;
         let length = 16 + index.len() as u64 + store.len() as u64;
         let mut digest = Sha256::new();
-        [&start[..], &index, &store].into_iter().for_each(|part| digest.update(part));
+        for part in [&start[..], &index, &store] {
+            digest.update(part);
+        }
         let sha256 = Digest(digest.finalize()).to_string();
         let mut values = BTreeMap::new();
         for entry in index.as_chunks::<16>().0 {

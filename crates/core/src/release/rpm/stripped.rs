@@ -85,7 +85,7 @@ fn has_data(mode: u32) -> bool {
 /// The inodes of the files of a header, where it has them.
 struct Inodes {
     devices: Vec<u64>,
-    inodes: Vec<u64>,
+    numbers: Vec<u64>,
     flags: Vec<u64>,
 }
 
@@ -93,13 +93,13 @@ impl Inodes {
     fn read(header: &RpmHeader) -> Result<Self, ReleaseProblem> {
         let numbers = |tag| header.numbers(tag);
         let (devices, inodes) = (numbers(tags::FILE_DEVICES)?, numbers(tags::FILE_INODES)?);
-        Ok(Self { devices, inodes, flags: numbers(tags::FILE_FLAGS)? })
+        Ok(Self { devices, numbers: inodes, flags: numbers(tags::FILE_FLAGS)? })
     }
 
     /// Device and inode of a file. One that is not in the package has none, nor has one whose inode is 0.
     fn of(&self, at: usize) -> Option<(u64, u64)> {
         let is_ghost = self.flags.get(at).is_some_and(|flags| flags & GHOST != 0);
-        let inode = *self.inodes.get(at).filter(|&&inode| inode > 0 && !is_ghost)?;
+        let inode = *self.numbers.get(at).filter(|&&inode| inode > 0 && !is_ghost)?;
         Some((*self.devices.get(at)?, inode))
     }
 }
