@@ -4,7 +4,7 @@
 //! Every program is loaded once, in the tree after the change. Who comes to no path and to no name at which one of the
 //! trees differs from another is done with.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use foldhash::HashSet;
@@ -19,25 +19,21 @@ use patchadm_svr4::package::ObjectPath;
 /// Files, by identity.
 type Files = HashSet<*const LibraryFile>;
 
-/// Programs of the tree after a change, and libraries that no program loads there, each with what it loads.
-pub(super) type LoadedStarts = BTreeMap<ObjectPath, Loading>;
-
-/// Returns whom a change concerns: programs of the tree after it, and libraries that no program loads there.
-pub(super) fn concerned(change: &LibraryChange<'_>) -> LoadedStarts {
-    let differences = differences(change);
-    let mut found = LoadedStarts::new();
+/// Returns whom a change concerns: programs of the tree after it, and libraries that no program loads there. The loader is
+/// that of the tree after the change, and notices its [`differences`].
+pub(super) fn concerned(change: &LibraryChange<'_>, loader: &mut Loader<'_>) -> BTreeSet<ObjectPath> {
+    let mut found = BTreeSet::new();
     let mut loaded = Files::default();
-    let mut loader = Loader::noticing(change.after, change.settings, &differences);
     for path in programs(change.after) {
         let Some(loading) = loader.load(path) else { continue };
-        loaded.extend(files(&loading));
         if loader.take_met() {
-            found.insert(path.clone(), loading);
+            found.insert(path.clone());
         }
+        loaded.extend(files(&loading));
     }
     for path in not_among(change.after, &loaded) {
-        if let Some(loading) = loader.load(path).filter(|_| loader.take_met()) {
-            found.insert(path.clone(), loading);
+        if loader.load(path).is_some() && loader.take_met() {
+            found.insert(path.clone());
         }
     }
     found
@@ -45,10 +41,8 @@ pub(super) fn concerned(change: &LibraryChange<'_>) -> LoadedStarts {
 
 /// Returns everybody, whether a change concerns him or not.
 #[cfg(test)]
-pub(super) fn everybody(change: &LibraryChange<'_>) -> LoadedStarts {
-    let mut loader = Loader::new(change.after, change.settings);
-    let starts = starting_points(change.after, change.settings).into_iter();
-    starts.filter_map(|path| loader.load(&path).map(|loading| (path, loading))).collect()
+pub(super) fn everybody(change: &LibraryChange<'_>, _: &mut Loader<'_>) -> BTreeSet<ObjectPath> {
+    starting_points(change.after, change.settings)
 }
 
 /// Returns all programs of a tree, and the libraries that no program loads.
@@ -62,7 +56,7 @@ pub(super) fn starting_points(tree: &LibraryTree, settings: &LoaderSettings) -> 
 }
 
 /// The paths at which the trees of a change differ, with and without candidates.
-fn differences(change: &LibraryChange<'_>) -> Differences {
+pub(super) fn differences(change: &LibraryChange<'_>) -> Differences {
     let paths =
         change.before.unlike(change.after).into_iter().chain(change.candidates.keys()).chain(change.brought);
     let mut differences = Differences::default();

@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::comparisons::Comparisons;
 #[cfg(test)]
 use super::concerned::everybody;
-use super::concerned::{LoadedStarts, concerned};
+use super::concerned::{concerned, differences};
+use super::loading::Loader;
 use super::lost_needs::CountedNeed;
 use patchadm_svr4::package::ObjectPath;
 
@@ -53,8 +54,8 @@ pub struct LibraryDecision {
     pub served: BTreeSet<(ObjectPath, String)>,
 }
 
-/// Whom a decision looks at.
-type StartingPoints = fn(&LibraryChange<'_>) -> LoadedStarts;
+/// Whom a decision looks at, found by a loader of the tree after the change: programs, and libraries that no program loads.
+type StartingPoints = for<'t> fn(&LibraryChange<'_>, &mut Loader<'t>) -> BTreeSet<ObjectPath>;
 
 /// What stays, with those who need it, and why the rest cannot.
 struct Staying {
@@ -77,9 +78,10 @@ impl LibraryChange<'_> {
     fn decide_among(&self, starts: StartingPoints) -> LibraryDecision {
         let comparisons = Comparisons::new(self.symbols);
         let needed_before = self.needed_before(starts, &comparisons);
-        let starts = starts(self);
-        let (lost, served) = self.changed_needs(&starts, &comparisons);
-        let starts: BTreeSet<ObjectPath> = starts.into_keys().collect();
+        let differences = differences(self);
+        let mut after = Loader::noticing(self.after, self.settings, &differences);
+        let starts = starts(self, &mut after);
+        let (lost, served) = self.changed_needs((&starts, &mut after), &comparisons);
         let obstacles = self.candidates.iter();
         let obstacles: BTreeMap<ObjectPath, Obstacle> =
             obstacles.filter_map(|(path, candidate)| Some((path.clone(), candidate.obstacle?))).collect();
@@ -231,7 +233,10 @@ impl LibraryChange<'_> {
             others: &others.map(|(path, consumers)| (path.clone(), consumers.clone())).collect(),
             ..*self
         };
-        let (lost, _) = nothing.changed_needs(&starts(&nothing), comparisons);
+        let differences = differences(&nothing);
+        let mut after = Loader::noticing(nothing.after, nothing.settings, &differences);
+        let starts = starts(&nothing, &mut after);
+        let (lost, _) = nothing.changed_needs((&starts, &mut after), comparisons);
         nothing.reachable(&lost, &BTreeMap::new()).into_keys().collect()
     }
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use super::change::{Consumer, ConsumerSource, LibraryChange};
 use super::comparisons::{Comparisons, VersionComparisons};
-use super::concerned::LoadedStarts;
 use super::loading::{LoadedObject, Loader, Loading, Need};
 use super::tree::Way;
 use patchadm_svr4::package::ObjectPath;
@@ -16,20 +15,21 @@ impl LibraryChange<'_> {
     /// The needs that the change leaves unmet and that count, and those that it meets and that were not met before.
     pub(super) fn changed_needs(
         &self,
-        starts: &LoadedStarts,
+        (starts, after): (&BTreeSet<ObjectPath>, &mut Loader<'_>),
         comparisons: &Comparisons<'_>,
     ) -> (BTreeSet<CountedNeed>, BTreeSet<(ObjectPath, String)>) {
         let mut before = Loader::new(self.before, self.settings);
         let (mut lost, mut newly_served) = (BTreeSet::new(), BTreeSet::new());
-        for (path, now) in starts {
+        for path in starts {
+            let Some(now) = after.load(path) else { continue };
             let was = self.same_file(path).then(|| before.load(path)).flatten();
             let mut alone = |object: &ObjectPath| {
                 let is_known =
                     was.as_ref().is_some_and(|was| was.objects.iter().any(|one| one.way.path == *object));
                 if is_known || !self.same_file(object) { None } else { before.load(object) }
             };
-            lost.extend(self.lost_by((path, now), was.as_ref(), comparisons, &mut alone));
-            newly_served.extend(was.iter().flat_map(|was| newly_served_in(was, now, &comparisons.versions)));
+            lost.extend(self.lost_by((path, &now), was.as_ref(), comparisons, &mut alone));
+            newly_served.extend(was.iter().flat_map(|was| newly_served_in(was, &now, &comparisons.versions)));
         }
         (lost, newly_served)
     }
