@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io::{self, Read};
 
 use serde::{Deserialize, Serialize};
 
@@ -199,25 +200,47 @@ impl Manifest {
 
     /// The bytes of the file.
     pub fn to_bytes(&self) -> Vec<u8> {
-        Self::write(&self.header, self.all_objects().map(Cow::Borrowed))
+        let mut bytes = Vec::new();
+        // It is read from memory.
+        let _ = ManifestText::new(&self.header, self.all_objects().map(Cow::Borrowed)).read_to_end(&mut bytes);
+        bytes
     }
 
     /// Returns the objects of the patch, then those of kept libraries.
     pub fn all_objects(&self) -> impl Iterator<Item = &ObjectRecord> {
         self.objects.iter().chain(&self.shlibs)
     }
+}
 
-    /// Formats a manifest of these objects.
-    pub fn write<'o>(
-        header: &ManifestHeader,
-        objects: impl Iterator<Item = Cow<'o, ObjectRecord>>,
-    ) -> Vec<u8> {
-        let mut out = Vec::new();
-        put_json_line(&mut out, header);
-        for object in objects {
-            put_json_line(&mut out, &*object);
+/// Reads a manifest as text, of which one line at a time is made.
+pub struct ManifestText<I> {
+    objects: I,
+    line: Vec<u8>,
+    /// How many bytes of the line have been read.
+    at: usize,
+}
+
+impl<'o, I: Iterator<Item = Cow<'o, ObjectRecord>>> ManifestText<I> {
+    /// Returns the text of these objects under a header.
+    pub fn new(header: &ManifestHeader, objects: I) -> Self {
+        let mut line = Vec::new();
+        put_json_line(&mut line, header);
+        Self { objects, line, at: 0 }
+    }
+}
+
+impl<'o, I: Iterator<Item = Cow<'o, ObjectRecord>>> Read for ManifestText<I> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.line.len()
+            && let Some(object) = self.objects.next()
+        {
+            self.line.clear();
+            self.at = 0;
+            put_json_line(&mut self.line, &*object);
         }
-        out
+        let count = self.line.get(self.at..).unwrap_or_default().read(buffer)?;
+        self.at += count;
+        Ok(count)
     }
 }
 

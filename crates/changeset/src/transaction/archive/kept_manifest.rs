@@ -1,10 +1,10 @@
 //! The manifest of a patch without undo data: what an archive would say of its paths, for the patches around it.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{self, Read};
 
 use crate::plan::UndoArchive;
-use crate::transaction::archive::undo_archive::manifest_text;
+use crate::transaction::archive::archive_information::ArchiveManifest;
 use crate::transaction::archive::verified::WrittenArchive;
 use crate::transaction::error::Cause;
 use crate::transaction::stage::staged_files::record_file;
@@ -20,21 +20,21 @@ pub(crate) fn write(
     dir: &Dir,
     name: &[u8],
 ) -> Result<WrittenArchive, Cause> {
-    let manifest = manifest_text(&undo.manifest.header, undo.manifest.all_objects(), digests);
-    let bytes = compressed(&manifest)
+    let manifest = ArchiveManifest { manifest: &undo.manifest, digests };
+    let bytes = compressed(manifest.text(&undo.manifest.header))
         .map_err(|error| Cause::Archive { package: undo.package.to_string(), reason: error.to_string() })?;
     let b3 = record_file(dir, name, &bytes, Mode::of(0o600), None)?;
     Ok(WrittenArchive { size: bytes.len() as u64, b3 })
 }
 
-fn compressed(text: &[u8]) -> std::io::Result<Vec<u8>> {
+fn compressed(mut text: impl Read) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     let take = |verified: gzip::VerifiedMember| {
         out.extend_from_slice(&verified.member);
         Ok(())
     };
     let mut encoder = gzip::GzipEncoder::new(take, cores());
-    encoder.write_all(text)?;
+    io::copy(&mut text, &mut encoder)?;
     let _ = encoder.finish()?;
     Ok(out)
 }

@@ -1,5 +1,6 @@
 //! The second step: old objects are saved in undo archives, and changed records are staged.
 
+mod archive_information;
 pub(crate) mod kept_manifest;
 pub(crate) mod merged_contents;
 pub(crate) mod outside;

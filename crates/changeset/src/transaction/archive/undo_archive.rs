@@ -2,17 +2,12 @@
 //!
 //! An archive's bytes depend on the objects and the patch alone, never on the run or the clock.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 
-use crate::archive_file::LARGEST_MANIFEST;
-use crate::format::manifest::{
-    self, KEPT_RECORDS, MANIFEST, Manifest, ManifestHeader, ObjectRecord, RECORDS,
-};
 use crate::format::undo_digest::UndoDigest;
 use crate::plan::UndoArchive;
-use crate::record_file::RecordFile;
+use crate::transaction::archive::archive_information::{self, InformationFile};
 use crate::transaction::archive::verified::{self, VerifiedWriteError, VerifyingEncoder, WrittenArchive};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::Dirs;
@@ -25,12 +20,9 @@ use patchadm_svr4::format::cpio;
 use patchadm_svr4::format::cpio::{BLOCK, CpioFormat};
 use patchadm_svr4::format::datastream::{DatastreamError, DatastreamPackage, DatastreamWriter, PartWriter};
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry, member_name};
-use patchadm_svr4::format::{deletes, params};
+use patchadm_svr4::format::params;
 use patchadm_svr4::package::checksum;
-use patchadm_svr4::package::{ContentInfo, Ftype, Object, ObjectPath, PackagePath};
-
-/// The files of the backout package other than objects.
-type Information = BTreeMap<String, Vec<u8>>;
+use patchadm_svr4::package::{ObjectPath, PackagePath};
 
 /// The input of an undo archive, apart from the plan.
 #[derive(Clone, Copy)]
@@ -54,9 +46,11 @@ pub(crate) fn write(
 ) -> Result<WrittenArchive, Cause> {
     let ArchiveInput { root, digests, held, versions } = material;
     let pkginfo = params::write(&archive.pkginfo);
-    let information = information(archive, digests).map_err(|error| broken(archive, &error))?;
-    must_be_readable(&information).map_err(|reason| broken(archive, &reason))?;
-    let (pkgmap, max_blocks) = pkgmap(archive, &information, &pkginfo)?;
+    let information =
+        archive_information::files(archive, digests).map_err(|error| broken(archive, &error))?;
+    archive_information::must_be_readable(&information).map_err(|reason| broken(archive, &reason))?;
+    let (pkgmap, max_blocks) =
+        pkgmap(archive, &information, &InformationFile::held("pkginfo", pkginfo.clone()))?;
     let largest = archive.saved.iter().filter_map(|(entry, _)| entry.object.content.size).max();
     let Some(form) = CpioFormat::for_size(largest.unwrap_or_default()) else {
         let reason = "is larger than 8 GiB, which an undo archive cannot hold yet";
@@ -68,7 +62,7 @@ pub(crate) fn write(
         inst: archive.package.clone(),
         parts: 1,
         max_blocks,
-        pkginfo: pkginfo.clone(),
+        pkginfo,
         pkgmap,
     };
     let (resolver, dirs, passing) = (root.resolver(), Dirs::new(root), &archive.passing);
@@ -97,87 +91,16 @@ fn broken(archive: &UndoArchive, error: &dyn std::fmt::Display) -> Cause {
     Cause::Archive { package: archive.package.to_string(), reason: error.to_string() }
 }
 
-fn information(
-    archive: &UndoArchive,
-    digests: &BTreeMap<ObjectPath, Digest>,
-) -> Result<Information, cpio::CpioError> {
-    let mut files = archive.scripts.clone();
-    if !archive.deletes.is_empty() {
-        files.insert("deletes".to_owned(), deletes::write(archive.deletes.iter()));
-    }
-    let record_times = record_times(&archive.records);
-    let header = ManifestHeader { record_times, ..archive.manifest.header.clone() };
-    files.insert(MANIFEST.to_owned(), manifest_text(&header, archive.manifest.all_objects(), digests));
-    for (name, old) in [(RECORDS, &archive.records), (KEPT_RECORDS, &archive.kept_records)] {
-        if !old.is_empty() {
-            files.insert(name.to_owned(), records(old)?);
-        }
-    }
-    Ok(files)
-}
-
-/// Refuses information that nobody would read again.
-fn must_be_readable(information: &Information) -> Result<(), String> {
-    let too_large = information.iter().find(|(_, bytes)| bytes.len() as u64 > LARGEST_MANIFEST);
-    too_large.map_or(Ok(()), |(name, bytes)| {
-        let count = bytes.len();
-        Err(format!("its {name} would have {count} bytes, and no more than {LARGEST_MANIFEST} are read"))
-    })
-}
-
-/// Returns a manifest as text, with the digests of the staged objects filled in where it has none. Versions that a
-/// later patch of the run replaces have theirs already.
-pub(crate) fn manifest_text<'o>(
-    header: &ManifestHeader,
-    objects: impl Iterator<Item = &'o ObjectRecord>,
-    digests: &BTreeMap<ObjectPath, Digest>,
-) -> Vec<u8> {
-    Manifest::write(header, objects.map(|object| with_digest(object, digests)))
-}
-
-fn with_digest<'o>(
-    object: &'o ObjectRecord,
-    digests: &BTreeMap<ObjectPath, Digest>,
-) -> Cow<'o, ObjectRecord> {
-    let mut object = Cow::Borrowed(object);
-    let became = object.became.as_ref().filter(|state| state.kind == manifest::RecordedType::File);
-    let lacks = became.is_some_and(|state| state.b3.is_none());
-    let digest = if lacks { digests.get(&*manifest::decode(&object.path)) } else { None };
-    if let Some(digest) = digest
-        && let Some(became) = &mut object.to_mut().became
-    {
-        became.b3 = Some(digest.to_string());
-    }
-    object
-}
-
-/// Returns the nanoseconds of the old record files' times, which a cpio archive cannot hold.
-fn record_times(files: &BTreeMap<Vec<u8>, RecordFile>) -> BTreeMap<String, u32> {
-    let times = files.iter().map(|(name, file)| (manifest::encode(name), file.mtime.nanoseconds));
-    times.filter(|(_, nanoseconds)| *nanoseconds != 0).collect()
-}
-
-/// Packs the old record files into a cpio archive.
-fn records(files: &BTreeMap<Vec<u8>, RecordFile>) -> Result<Vec<u8>, cpio::CpioError> {
-    let mut writer = cpio::CpioWriter::new(Vec::new(), CpioFormat::Newc);
-    for (name, file) in files {
-        let size = file.bytes.len() as u64;
-        let header = cpio::CpioHeader::file(name, file.mode.bits(), file.mtime.seconds, size);
-        writer.write_member(&header, file.bytes.as_slice())?;
-    }
-    writer.finish()
-}
-
 /// Returns the pkgmap of an archive as text, and the blocks that it names.
-fn pkgmap(archive: &UndoArchive, information: &Information, pkginfo: &[u8]) -> Result<(Vec<u8>, u64), Cause> {
+fn pkgmap(
+    archive: &UndoArchive,
+    information: &[InformationFile<'_>],
+    pkginfo: &InformationFile<'_>,
+) -> Result<(Vec<u8>, u64), Cause> {
     let mut own = Vec::new();
-    let files = information.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
-    for (name, bytes) in files.chain([("pkginfo", pkginfo)]) {
-        let mut object = Object::new(Ftype::Information, "");
-        object.content =
-            ContentInfo { size: Some(bytes.len() as u64), cksum: Some(checksum::sum(bytes)), mtime: Some(0) };
-        let path = PackagePath::new(name.as_bytes()).map_err(|error| Cause::Internal(error.to_string()))?;
-        own.push(PkgmapEntry { part: 1, path, object });
+    for file in information.iter().chain([pkginfo]) {
+        let path = PackagePath::new(file.name.as_bytes()).map_err(|error| Cause::Internal(error.to_string()))?;
+        own.push(PkgmapEntry { part: 1, path, object: file.object() });
     }
     let mut entries: Vec<&PkgmapEntry> = archive.saved.iter().map(|(entry, _)| entry).chain(&own).collect();
     entries.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
@@ -211,22 +134,24 @@ impl OldObjects<'_> {
         encoder: VerifyingEncoder<'f>,
         archive: &UndoArchive,
         package: &DatastreamPackage,
-        information: &Information,
+        information: &[InformationFile<'_>],
         form: CpioFormat,
     ) -> Result<VerifyingEncoder<'f>, Cause> {
         let place = self.place;
         let failed = |error: DatastreamError| self_error(archive, place, &error);
         let stream = DatastreamWriter::new(encoder, std::slice::from_ref(package), 0).map_err(failed)?;
         let mut part = stream.begin_part(form).map_err(failed)?;
-        let files = information.iter().map(|(name, bytes)| (format!("install/{name}"), bytes.as_slice()));
         let mut directories = PartDirectories::default();
-        let own = [("pkginfo", &package.pkginfo), ("pkgmap", &package.pkgmap)];
-        for (name, bytes) in
-            own.map(|(name, bytes)| (name.to_owned(), bytes.as_slice())).into_iter().chain(files)
-        {
-            let header = cpio::CpioHeader::file(name.as_bytes(), 0o644, 0, bytes.len() as u64);
+        let mut put = |name: &str, size: u64, bytes: &mut dyn Read| {
+            let header = cpio::CpioHeader::file(name.as_bytes(), 0o644, 0, size);
             directories.above(name.as_bytes(), &mut part).map_err(failed)?;
-            part.write_member(&header, bytes).map_err(failed)?;
+            part.write_member(&header, bytes).map_err(failed)
+        };
+        for (name, bytes) in [("pkginfo", &package.pkginfo), ("pkgmap", &package.pkgmap)] {
+            put(name, bytes.len() as u64, &mut bytes.as_slice())?;
+        }
+        for file in information {
+            put(&format!("install/{}", file.name), file.size, &mut file.reader())?;
         }
         // A backout reads the information of every archive before it asks for an object.
         part.flush().map_err(failed)?;

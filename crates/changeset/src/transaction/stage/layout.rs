@@ -213,6 +213,10 @@ impl<'p> LayoutBuilder<'_, 'p> {
 
     pub(super) fn push(&mut self, item: LayoutItem<'p>) -> Result<(), Cause> {
         self.must_be_apart(&item)?;
+        if self.items.len() == self.items.capacity() {
+            // Records are few beside objects: to double the room of all items for them would take more than they do.
+            self.items.reserve_exact(self.items.len() / 8 + 8);
+        }
         self.items.push(item);
         Ok(())
     }

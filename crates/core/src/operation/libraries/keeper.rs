@@ -52,8 +52,11 @@ impl<'o> LibraryKeeper<'o> {
         content: &mut dyn ContentSource,
         later: LaterContent<'o>,
     ) -> Result<Option<SettledLibraries>, Failure> {
+        let is_last = matches!(later, LaterContent::NotAsked);
         let settled = self.settled(asked, content, later)?;
-        self.record_lines(asked);
+        if !is_last {
+            self.record_lines(asked);
+        }
         Ok(settled)
     }
 

@@ -185,6 +185,8 @@ impl<R: Read> DatastreamReader<R> {
     fn data(&mut self) -> Result<Vec<u8>, DatastreamError> {
         let mut data = Vec::new();
         self.read_to_end(&mut data)?;
+        // It is kept as long as the reader.
+        data.shrink_to_fit();
         Ok(data)
     }
 

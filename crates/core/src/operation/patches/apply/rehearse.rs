@@ -34,7 +34,9 @@ pub(super) fn rehearse_all(
         let mut next_keeper = keeper.clone();
         let gathered = gather(&input, operands, (at, &damaged), &mut next_keeper);
         let planned: Vec<(&ApplyOperand, Result<PlannedPatch, Failure>)> = if gathered.is_empty() {
-            vec![(first, plan_alone(&input, first, &mut next_keeper))]
+            let is_last = at + 1 == operands.len();
+            let position = if is_last { Position::Alone } else { Position::Among };
+            vec![(first, plan_alone(&input, first, (&mut next_keeper, position)))]
         } else {
             let gathered = gathered.into_iter();
             gathered
@@ -85,10 +87,10 @@ type PlannedPatch = (PatchPlan, Option<SettledLibraries>);
 fn plan_alone<'o>(
     input: &ApplyInput<'_>,
     operand: &'o ApplyOperand,
-    keeper: &mut LibraryKeeper<'o>,
+    (keeper, position): (&mut LibraryKeeper<'o>, Position),
 ) -> Result<PlannedPatch, Failure> {
     let (scripted, inventory) = plan(input, operand, BTreeMap::new())?;
-    let settled = settle(keeper, operand, (&scripted.plan, &inventory), Position::Among)?;
+    let settled = settle(keeper, operand, (&scripted.plan, &inventory), position)?;
     Ok((scripted, settled))
 }
 

@@ -1,0 +1,224 @@
+//! The files of a backout package other than objects: what its pkgmap says of them, and their bytes.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+
+use crate::archive_file::LARGEST_MANIFEST;
+use crate::format::manifest::{
+    self, KEPT_RECORDS, MANIFEST, Manifest, ManifestHeader, ManifestText, ObjectRecord, RECORDS,
+};
+use crate::plan::UndoArchive;
+use crate::record_file::RecordFile;
+use patchadm_rootfs::Digest;
+use patchadm_svr4::format::cpio::{self, CpioError, CpioFormat};
+use patchadm_svr4::format::deletes;
+use patchadm_svr4::package::checksum::{self, Checksum};
+use patchadm_svr4::package::{ContentInfo, Ftype, Object, ObjectPath};
+
+/// A manifest of more bytes is made twice rather than held: that of a patch of many thousand objects would take as much
+/// memory as all else that is known of them.
+const LARGEST_HELD: u64 = 1 << 20;
+
+/// The bytes of a manifest that are read at once.
+const PIECE: usize = 1 << 16;
+
+/// A file of a backout package that is no object.
+pub(super) struct InformationFile<'a> {
+    /// Its name.
+    pub(super) name: String,
+    /// How many bytes it has.
+    pub(super) size: u64,
+    cksum: u16,
+    content: InformationContent<'a>,
+}
+
+enum InformationContent<'a> {
+    /// These bytes.
+    Held(Vec<u8>),
+    /// The manifest of these objects under this header.
+    Manifest(Box<ManifestHeader>, ArchiveManifest<'a>),
+}
+
+impl<'a> InformationFile<'a> {
+    /// Returns a file with these bytes.
+    pub(super) fn held(name: &str, bytes: Vec<u8>) -> Self {
+        let (size, cksum) = (bytes.len() as u64, checksum::sum(&bytes));
+        Self { name: name.to_owned(), size, cksum, content: InformationContent::Held(bytes) }
+    }
+
+    /// Returns the manifest of an archive under a header.
+    fn manifest(header: ManifestHeader, objects: ArchiveManifest<'a>) -> io::Result<Self> {
+        let (mut size, mut sum, mut held) = (0, Checksum::new(), Vec::new());
+        let mut piece = vec![0; PIECE];
+        let mut text = objects.text(&header);
+        loop {
+            let count = text.read(&mut piece)?;
+            let bytes = piece.get(..count).filter(|bytes| !bytes.is_empty());
+            let Some(bytes) = bytes else { break };
+            size += count as u64;
+            sum.update(bytes);
+            if size <= LARGEST_HELD {
+                held.extend_from_slice(bytes);
+            } else {
+                held = Vec::new();
+            }
+        }
+        drop(text);
+        let content = if size <= LARGEST_HELD {
+            InformationContent::Held(held)
+        } else {
+            InformationContent::Manifest(Box::new(header), objects)
+        };
+        Ok(Self { name: MANIFEST.to_owned(), size, cksum: sum.finish(), content })
+    }
+
+    /// Returns what reads its bytes, from the first.
+    pub(super) fn reader(&self) -> Box<dyn Read + '_> {
+        match &self.content {
+            InformationContent::Held(bytes) => Box::new(bytes.as_slice()),
+            InformationContent::Manifest(header, objects) => Box::new(objects.text(header)),
+        }
+    }
+
+    /// Returns what a pkgmap says of it.
+    pub(super) fn object(&self) -> Object {
+        let mut object = Object::new(Ftype::Information, "");
+        object.content = ContentInfo { size: Some(self.size), cksum: Some(self.cksum), mtime: Some(0) };
+        object
+    }
+}
+
+/// The manifest of an archive, with the digests of staged objects filled in where it has none. Versions that a later
+/// patch of the run replaces have theirs already.
+#[derive(Clone, Copy)]
+pub(super) struct ArchiveManifest<'a> {
+    pub(super) manifest: &'a Manifest,
+    pub(super) digests: &'a BTreeMap<ObjectPath, Digest>,
+}
+
+impl<'a> ArchiveManifest<'a> {
+    /// Returns what reads the text of it under a header.
+    pub(super) fn text<'t>(self, header: &'t ManifestHeader) -> impl Read + 't
+    where
+        'a: 't,
+    {
+        ManifestText::new(header, self.manifest.all_objects().map(move |object| self.with_digest(object)))
+    }
+
+    fn with_digest(self, object: &'a ObjectRecord) -> Cow<'a, ObjectRecord> {
+        let mut object = Cow::Borrowed(object);
+        let became = object.became.as_ref().filter(|state| state.kind == manifest::RecordedType::File);
+        let lacks = became.is_some_and(|state| state.b3.is_none());
+        let digest = if lacks { self.digests.get(&*manifest::decode(&object.path)) } else { None };
+        if let Some(digest) = digest
+            && let Some(became) = &mut object.to_mut().became
+        {
+            became.b3 = Some(digest.to_string());
+        }
+        object
+    }
+}
+
+/// Returns the information files of an archive, sorted by name; without its pkginfo.
+pub(super) fn files<'a>(
+    archive: &'a UndoArchive,
+    digests: &'a BTreeMap<ObjectPath, Digest>,
+) -> Result<Vec<InformationFile<'a>>, CpioError> {
+    let scripts = archive.scripts.iter().map(|(name, text)| InformationFile::held(name, text.clone()));
+    let mut files: Vec<_> = scripts.collect();
+    if !archive.deletes.is_empty() {
+        files.push(InformationFile::held("deletes", deletes::write(archive.deletes.iter())));
+    }
+    let record_times = record_times(&archive.records);
+    let header = ManifestHeader { record_times, ..archive.manifest.header.clone() };
+    let objects = ArchiveManifest { manifest: &archive.manifest, digests };
+    files.push(InformationFile::manifest(header, objects)?);
+    for (name, old) in [(RECORDS, &archive.records), (KEPT_RECORDS, &archive.kept_records)] {
+        if !old.is_empty() {
+            files.push(InformationFile::held(name, records(old)?));
+        }
+    }
+    files.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(files)
+}
+
+/// Refuses information that nobody would read again.
+pub(super) fn must_be_readable(information: &[InformationFile<'_>]) -> Result<(), String> {
+    let too_large = information.iter().find(|file| file.size > LARGEST_MANIFEST);
+    too_large.map_or(Ok(()), |InformationFile { name, size, .. }| {
+        Err(format!("its {name} would have {size} bytes, and no more than {LARGEST_MANIFEST} are read"))
+    })
+}
+
+/// Returns the nanoseconds of the old record files' times, which a cpio archive cannot hold.
+fn record_times(files: &BTreeMap<Vec<u8>, RecordFile>) -> BTreeMap<String, u32> {
+    let times = files.iter().map(|(name, file)| (manifest::encode(name), file.mtime.nanoseconds));
+    times.filter(|(_, nanoseconds)| *nanoseconds != 0).collect()
+}
+
+/// Packs the old record files into a cpio archive.
+fn records(files: &BTreeMap<Vec<u8>, RecordFile>) -> Result<Vec<u8>, CpioError> {
+    let mut writer = cpio::CpioWriter::new(Vec::new(), CpioFormat::Newc);
+    for (name, file) in files {
+        let size = file.bytes.len() as u64;
+        let header = cpio::CpioHeader::file(name, file.mode.bits(), file.mtime.seconds, size);
+        writer.write_member(&header, file.bytes.as_slice())?;
+    }
+    writer.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::manifest::{B3, VERSION};
+
+    fn manifest(objects: usize) -> Manifest {
+        let header = ManifestHeader {
+            manifest: VERSION,
+            patch: "105181-05".to_owned(),
+            package: "SUNWcsr".to_owned(),
+            root: "0123456789abcdef".to_owned(),
+            obsoletes: Vec::new(),
+            parameters: Vec::new(),
+            made_records: Vec::new(),
+            records: None,
+            classes: None,
+            patch_info: BTreeMap::new(),
+            features: vec![B3.to_owned()],
+            silent: Vec::new(),
+            record_times: BTreeMap::new(),
+            scripts: false,
+            open_attributes: None,
+            kept: Vec::new(),
+            unserved: Vec::new(),
+        };
+        let record = |number: usize| ObjectRecord {
+            path: format!("/opt/acme/share/a-directory-with-a-long-name/file-{number:06}"),
+            was: None,
+            line: Some("x".repeat(300)),
+            became: None,
+            new_line: None,
+            kept: false,
+            delivered: true,
+            member: None,
+            shlib: None,
+        };
+        Manifest { header, objects: (0..objects).map(record).collect(), shlibs: Vec::new() }
+    }
+
+    #[test]
+    fn a_manifest_has_the_same_bytes_whether_it_is_held_or_made_twice() {
+        let digests = BTreeMap::new();
+        for (objects, is_held) in [(10, true), (3_000, false)] {
+            let manifest = manifest(objects);
+            let objects = ArchiveManifest { manifest: &manifest, digests: &digests };
+            let file = InformationFile::manifest(manifest.header.clone(), objects).unwrap();
+            assert_eq!(matches!(file.content, InformationContent::Held(_)), is_held);
+            let mut bytes = Vec::new();
+            file.reader().read_to_end(&mut bytes).unwrap();
+            assert_eq!(bytes, manifest.to_bytes());
+            assert_eq!((file.size, file.cksum), (bytes.len() as u64, checksum::sum(&bytes)));
+        }
+    }
+}
