@@ -184,9 +184,11 @@ fn every_program_and_library_finds_what_ldd_finds() {
         let Some(expected) = told_by_ldd(&path) else { continue };
         let at = ObjectPath::new(path.to_str().unwrap().as_bytes()).unwrap();
         let loading = loader.load(&at).unwrap();
-        let needs = loading.objects.iter().flat_map(|object| &object.needs);
-        let found: BTreeMap<&str, Option<PathBuf>> = needs
-            .map(|need| (&*need.name, need.found.map(|index| on_disk(&loading.objects[index].way.path))))
+        let needs = loading.objects.iter().flat_map(|object| loading.needs_of(object));
+        let found: BTreeMap<String, Option<PathBuf>> = needs
+            .map(|need| {
+                (loading.name(need).to_string(), loading.found(need).map(|found| on_disk(&found.way.path)))
+            })
             .collect();
         for (name, expected) in &expected {
             names += 1;
@@ -194,7 +196,7 @@ fn every_program_and_library_finds_what_ldd_finds() {
                 explanations += 1;
                 continue;
             }
-            assert_eq!(found.get(name.as_str()), Some(expected), "{} needs {name}", path.display());
+            assert_eq!(found.get(name), Some(expected), "{} needs {name}", path.display());
         }
         compared += 1;
     }

@@ -64,7 +64,7 @@ pub fn libraries(input: &[u8]) {
     for (path, file) in tree.files() {
         let loading = loader.load(path).expect("it is there");
         assert!(loading.objects.len() <= count, "each file is loaded once");
-        for need in loading.objects.iter().flat_map(|object| &object.needs) {
+        for need in loading.objects.iter().flat_map(|object| loading.needs_of(object)) {
             let found = need.found.map(|index| &loading.objects[index].way.file.facts.machine);
             assert!(
                 need.source == NeedSource::Interpreter

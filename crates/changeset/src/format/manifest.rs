@@ -202,7 +202,8 @@ impl Manifest {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         // It is read from memory.
-        let _ = ManifestText::new(&self.header, self.all_objects().map(Cow::Borrowed)).read_to_end(&mut bytes);
+        let _ =
+            ManifestText::new(&self.header, self.all_objects().map(Cow::Borrowed)).read_to_end(&mut bytes);
         bytes
     }
 

@@ -8,37 +8,41 @@ use std::sync::Arc;
 use foldhash::HashMap;
 
 use super::change::SymbolSource;
+use super::names::{NameNumber, Names};
 use super::tree::LibraryFile;
 
 /// A file, by identity: the trees of a change keep it alive while comparisons are asked.
 type FileKey = *const LibraryFile;
 
-/// The versions that a library lacks, by the name under which they are needed.
-type LackedVersions = Vec<(Rc<str>, Rc<[String]>)>;
+/// The versions that libraries lack for consumers that need them under a name: consumer, library, name.
+type LackedVersions = HashMap<(FileKey, FileKey, NameNumber), Rc<[String]>>;
 
 /// The symbols that a new library lacks; `None` where they cannot be read.
 type LackedSymbols = Option<Rc<BTreeSet<String>>>;
 
 /// Versions that libraries lack for those that need them.
 #[derive(Default)]
-pub(super) struct VersionComparisons(RefCell<HashMap<(FileKey, FileKey), LackedVersions>>);
+pub(super) struct VersionComparisons {
+    names: Rc<Names>,
+    lacked: RefCell<LackedVersions>,
+}
 
 impl VersionComparisons {
+    /// The names whose numbers they take: a loader has to have them, too.
+    pub(super) fn names(&self) -> &Rc<Names> {
+        &self.names
+    }
+
     /// Returns the versions that a consumer needs of a library of this name and that it does not define.
     pub(super) fn missing(
         &self,
         consumer: &Arc<LibraryFile>,
         library: &Arc<LibraryFile>,
-        name: &Rc<str>,
+        name: NameNumber,
     ) -> Rc<[String]> {
-        let mut known = self.0.borrow_mut();
-        let known = known.entry((Arc::as_ptr(consumer), Arc::as_ptr(library))).or_default();
-        if let Some((_, missing)) = known.iter().find(|(other, _)| other == name) {
-            return missing.clone();
-        }
-        let missing: Rc<[String]> = consumer.versions_missing_in(library, name).into();
-        known.push((name.clone(), missing.clone()));
-        missing
+        let missing = || consumer.versions_missing_in(library, &self.names.text(name)).into();
+        let key = (Arc::as_ptr(consumer), Arc::as_ptr(library), name);
+        self.lacked.borrow_mut().entry(key).or_insert_with(missing).clone()
     }
 }
 
@@ -76,6 +80,16 @@ impl<'c> Comparisons<'c> {
             }
         }
         missing.into_iter().cloned().collect()
+    }
+
+    /// Tells whether an old library gave a consumer symbols that the new one lacks.
+    pub(super) fn lacks_symbols(
+        &self,
+        consumer: &Arc<LibraryFile>,
+        (old, new): (&Arc<LibraryFile>, &Arc<LibraryFile>),
+    ) -> bool {
+        let lacked = || self.symbols_lacked(consumer, (old, new));
+        !Arc::ptr_eq(old, new) && lacked().is_some_and(|lacked| !lacked.is_empty())
     }
 
     /// The symbols that an old library gave a consumer and that the new one lacks; `None` where one of them cannot be read.

@@ -1,58 +1,53 @@
-//! The programs that a change can concern, and the libraries that no program loads: the others load the same before the
-//! change, after it, and with any of the candidates.
-//!
-//! Every program is loaded once, in the tree after the change. Who comes to no path and to no name at which one of the
-//! trees differs from another is done with.
+//! Programs, and the libraries that no program loads: whoever else is loaded is loaded by one of these. Those that come to
+//! no path and to no name at which some trees differ load the same in all of them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-use foldhash::HashSet;
 
 use super::change::{CandidateNode, LibraryChange};
 use super::differences::Differences;
 use super::loading::{Loader, Loading};
 use super::settings::LoaderSettings;
-use super::tree::{LibraryFile, LibraryTree};
+use super::tree::LibraryTree;
 use patchadm_svr4::package::ObjectPath;
 
-/// Files, by identity.
-type Files = HashSet<*const LibraryFile>;
-
-/// Returns whom a change concerns: programs of the tree after it, and libraries that no program loads there. The loader is
-/// that of the tree after the change, and notices its [`differences`].
-pub(super) fn concerned(change: &LibraryChange<'_>, loader: &mut Loader<'_>) -> BTreeSet<ObjectPath> {
-    let mut found = BTreeSet::new();
-    let mut loaded = Files::default();
-    for path in programs(change.after) {
+/// Loads every program of the loader's tree, and every library that none of them loads, each once. `visit` is told whether
+/// it came to one of the loader's differences.
+pub(super) fn load_all(
+    loader: &mut Loader<'_>,
+    tree: &LibraryTree,
+    visit: &mut dyn FnMut(&ObjectPath, &Loading, bool),
+) {
+    let mut is_loaded: Vec<bool> = Vec::new();
+    loader.take_met();
+    for (path, _) in tree.files().filter(|(_, file)| file.facts.is_program()) {
         let Some(loading) = loader.load(path) else { continue };
-        if loader.take_met() {
-            found.insert(path.clone());
+        for object in &loading.objects {
+            if is_loaded.len() <= object.file {
+                is_loaded.resize(object.file + 1, false);
+            }
+            is_loaded[object.file] = true;
         }
-        loaded.extend(files(&loading));
+        visit(path, &loading, loader.take_met());
     }
-    for path in not_among(change.after, &loaded) {
-        if loader.load(path).is_some() && loader.take_met() {
-            found.insert(path.clone());
+    for (path, file) in tree.files().filter(|(_, file)| !file.facts.is_program()) {
+        let number = loader.file_number(file);
+        if number.is_some_and(|number| is_loaded.get(number) == Some(&true)) {
+            continue;
+        }
+        if let Some(loading) = loader.load(path) {
+            visit(path, &loading, loader.take_met());
         }
     }
-    found
-}
-
-/// Returns everybody, whether a change concerns him or not.
-#[cfg(test)]
-pub(super) fn everybody(change: &LibraryChange<'_>, _: &mut Loader<'_>) -> BTreeSet<ObjectPath> {
-    starting_points(change.after, change.settings)
 }
 
 /// Returns all programs of a tree, and the libraries that no program loads.
 pub(super) fn starting_points(tree: &LibraryTree, settings: &LoaderSettings) -> BTreeSet<ObjectPath> {
-    let mut loader = Loader::new(tree, settings);
-    let mut loaded = Files::default();
-    for loading in programs(tree).filter_map(|path| loader.load(path)) {
-        loaded.extend(files(&loading));
-    }
-    programs(tree).chain(not_among(tree, &loaded)).cloned().collect()
+    let mut found = BTreeSet::new();
+    load_all(&mut Loader::new(tree, settings), tree, &mut |path, _, _| {
+        found.insert(path.clone());
+    });
+    found
 }
 
 /// The paths at which the trees of a change differ, with and without candidates.
@@ -69,20 +64,4 @@ pub(super) fn differences(change: &LibraryChange<'_>) -> Differences {
         differences.add(path, files.into_iter().flatten().map(Arc::as_ref));
     }
     differences
-}
-
-fn programs(tree: &LibraryTree) -> impl Iterator<Item = &ObjectPath> {
-    tree.files().filter(|(_, file)| file.facts.is_program()).map(|(path, _)| path)
-}
-
-/// The libraries and programs that are not among some files.
-fn not_among<'t>(tree: &'t LibraryTree, files: &Files) -> impl Iterator<Item = &'t ObjectPath> {
-    let rest =
-        tree.files().filter(|(_, file)| !file.facts.is_program() && !files.contains(&Arc::as_ptr(file)));
-    rest.map(|(path, _)| path)
-}
-
-/// The files of a loading.
-fn files(loading: &Loading) -> impl Iterator<Item = *const LibraryFile> + use<'_> {
-    loading.objects.iter().map(|object| Arc::as_ptr(&object.way.file))
 }

@@ -7,11 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::changed_needs::{ChangedNeeds, Thoroughness};
 use super::comparisons::Comparisons;
-#[cfg(test)]
-use super::concerned::everybody;
-use super::concerned::{concerned, differences};
-use super::loading::Loader;
 use super::lost_needs::CountedNeed;
 use patchadm_svr4::package::ObjectPath;
 
@@ -54,9 +51,6 @@ pub struct LibraryDecision {
     pub served: BTreeSet<(ObjectPath, String)>,
 }
 
-/// Whom a decision looks at, found by a loader of the tree after the change: programs, and libraries that no program loads.
-type StartingPoints = for<'t> fn(&LibraryChange<'_>, &mut Loader<'t>) -> BTreeSet<ObjectPath>;
-
 /// What stays, with those who need it, and why the rest cannot.
 struct Staying {
     kept: BTreeMap<ObjectPath, BTreeSet<Consumer>>,
@@ -66,22 +60,19 @@ struct Staying {
 impl LibraryChange<'_> {
     /// Decides what stays.
     pub fn decide(&self) -> LibraryDecision {
-        self.decide_among(concerned)
+        self.decide_with(Thoroughness::AsNeeded)
     }
 
-    /// Decides by looking at every program, whether the change concerns it or not.
+    /// Decides by looking at every need of every program, whether the change concerns it or not.
     #[cfg(test)]
     pub(super) fn decide_plainly(&self) -> LibraryDecision {
-        self.decide_among(everybody)
+        self.decide_with(Thoroughness::Everything)
     }
 
-    fn decide_among(&self, starts: StartingPoints) -> LibraryDecision {
+    fn decide_with(&self, thoroughness: Thoroughness) -> LibraryDecision {
         let comparisons = Comparisons::new(self.symbols);
-        let needed_before = self.needed_before(starts, &comparisons);
-        let differences = differences(self);
-        let mut after = Loader::noticing(self.after, self.settings, &differences);
-        let starts = starts(self, &mut after);
-        let (lost, served) = self.changed_needs((&starts, &mut after), &comparisons);
+        let needed_before = self.needed_before(thoroughness, &comparisons);
+        let ChangedNeeds { starts, lost, served } = self.changed_needs(thoroughness, &comparisons);
         let obstacles = self.candidates.iter();
         let obstacles: BTreeMap<ObjectPath, Obstacle> =
             obstacles.filter_map(|(path, candidate)| Some((path.clone(), candidate.obstacle?))).collect();
@@ -209,7 +200,11 @@ impl LibraryChange<'_> {
     }
 
     /// What was kept before the change and somebody needed who is not kept himself.
-    fn needed_before(&self, starts: StartingPoints, comparisons: &Comparisons<'_>) -> BTreeSet<ObjectPath> {
+    fn needed_before(
+        &self,
+        thoroughness: Thoroughness,
+        comparisons: &Comparisons<'_>,
+    ) -> BTreeSet<ObjectPath> {
         let candidates: BTreeMap<ObjectPath, Candidate> = self
             .candidates
             .iter()
@@ -233,10 +228,7 @@ impl LibraryChange<'_> {
             others: &others.map(|(path, consumers)| (path.clone(), consumers.clone())).collect(),
             ..*self
         };
-        let differences = differences(&nothing);
-        let mut after = Loader::noticing(nothing.after, nothing.settings, &differences);
-        let starts = starts(&nothing, &mut after);
-        let (lost, _) = nothing.changed_needs((&starts, &mut after), comparisons);
+        let ChangedNeeds { lost, .. } = nothing.changed_needs(thoroughness, comparisons);
         nothing.reachable(&lost, &BTreeMap::new()).into_keys().collect()
     }
 }

@@ -1,15 +1,16 @@
 //! One program with everything that it loads, in the order in which its loader would load it.
 
+use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use foldhash::{HashMap, HashMapExt as _};
 use patchadm_svr4::package::ObjectPath;
 
 use super::differences::Differences;
 use super::names::{NameNumber, Names};
 use super::search::{LoaderKind, OpenedNumber, Search, Searcher};
 use super::settings::LoaderSettings;
-use super::tree::{LibraryTree, Way};
+use super::tree::{LibraryFile, LibraryTree, Way};
 use crate::elf::ElfMachine;
 
 /// The libraries that musl's loader has in itself, without `lib`.
@@ -29,12 +30,12 @@ pub enum NeedSource {
 }
 
 /// A name that an object needs, and what was found.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Need {
     /// The name; of a note with several the first that was found, else the first.
-    pub name: Rc<str>,
+    pub(super) name: NameNumber,
     /// The name by which the need is the same whatever was found: of a note with several names the first.
-    pub asked: Rc<str>,
+    pub(super) asked: NameNumber,
     /// How it is needed.
     pub source: NeedSource,
     /// The index of the object that was found among those of the loading.
@@ -42,12 +43,9 @@ pub struct Need {
 }
 
 impl Need {
-    /// Returns all names that would do for an object: a note may have several.
-    fn names<'n>(&'n self, object: &'n LoadedObject) -> Vec<&'n str> {
-        let notes = object.way.file.facts.dlopen.iter();
-        let mut notes = notes.filter(|_| self.source == NeedSource::Dlopen);
-        let own = notes.find(|note| note.soname.first().is_some_and(|first| **first == *self.asked));
-        own.map_or(vec![&*self.name], |note| note.soname.iter().map(String::as_str).collect())
+    /// Tells whether it is the same need, whatever was found: of a loading with the same names.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (self.asked, self.source) == (other.asked, other.source)
     }
 }
 
@@ -58,14 +56,18 @@ pub struct LoadedObject {
     pub way: Rc<Way>,
     /// The index of the object that it was loaded for; `None` of the program itself.
     pub loaded_by: Option<usize>,
-    /// What it needs.
-    pub needs: Vec<Need>,
+    /// Where its needs are among those of the loading.
+    needs: Range<usize>,
+    /// What it may load later.
+    later: Vec<Need>,
     /// The directory that `$ORIGIN` stands for.
     origin: Rc<[u8]>,
     /// Whether one of those that it was loaded for has an RPATH, in which its libraries are searched as well.
     inherits_rpath: bool,
     /// What it was opened as, in the search of its loader.
-    number: OpenedNumber,
+    pub(super) number: OpenedNumber,
+    /// The number of its file, in the search of its loader.
+    pub(super) file: usize,
 }
 
 /// A program, or a library that no program loads, and what it loads; the first object is itself.
@@ -73,6 +75,9 @@ pub struct LoadedObject {
 pub struct Loading {
     /// The objects in the order in which they are loaded.
     pub objects: Vec<LoadedObject>,
+    /// What they need, without what they may load later.
+    needs: Vec<Need>,
+    names: Rc<Names>,
     kind: LoaderKind,
     machine: ElfMachine,
 }
@@ -80,13 +85,12 @@ pub struct Loading {
 /// Loads programs of a tree.
 pub struct Loader<'t> {
     search: Search<'t>,
-    names: Names,
     /// The index of each file in the loading under way, by its number.
     by_file: Stamped,
     /// The index of what is loaded under each name, by its number.
     by_name: Stamped,
     /// What an object finds that inherits nothing from those that it is loaded for: the same in each loading by glibc.
-    own_needs: HashMap<OpenedNumber, Rc<[FoundNeed]>>,
+    own_needs: Vec<Option<Rc<[FoundNeed]>>>,
 }
 
 /// A name of an object's own, and what it finds if nothing is loaded under it.
@@ -124,22 +128,32 @@ impl Stamped {
 impl<'t> Loader<'t> {
     /// Loads nothing yet.
     pub fn new(tree: &'t LibraryTree, settings: &'t LoaderSettings) -> Self {
-        Self::noticing(tree, settings, Differences::none())
+        Self::naming(tree, settings, &Rc::default())
     }
 
-    /// Loads nothing yet, and notices who comes to one of these differences.
+    /// Loads nothing yet. What is loaded has the numbers of these names.
+    pub(super) fn naming(tree: &'t LibraryTree, settings: &'t LoaderSettings, names: &Rc<Names>) -> Self {
+        Self::noticing(tree, settings, names, Differences::none())
+    }
+
+    /// Does the same, and notices who comes to one of these differences.
     pub(super) fn noticing(
         tree: &'t LibraryTree,
         settings: &'t LoaderSettings,
+        names: &Rc<Names>,
         differences: &'t Differences,
     ) -> Self {
         Self {
-            search: Search::new(tree, settings, differences),
-            names: Names::default(),
+            search: Search::new(tree, settings, names.clone(), differences),
             by_file: Stamped::default(),
             by_name: Stamped::default(),
-            own_needs: HashMap::new(),
+            own_needs: Vec::new(),
         }
+    }
+
+    /// The number that the objects of a file have, if it was loaded.
+    pub(super) fn file_number(&self, file: &Arc<LibraryFile>) -> Option<usize> {
+        self.search.file_number(file)
     }
 
     /// Tells whether what was loaded since this was asked last came to one of the differences.
@@ -152,8 +166,13 @@ impl<'t> Loader<'t> {
         let start = self.search.open_physical(path)?;
         let file = self.search.opened(start)?.way.file.clone();
         let facts = &file.facts;
-        let mut loading =
-            Loading { objects: Vec::new(), kind: LoaderKind::of(facts), machine: facts.machine };
+        let mut loading = Loading {
+            objects: Vec::new(),
+            needs: Vec::new(),
+            names: self.search.names().clone(),
+            kind: LoaderKind::of(facts),
+            machine: facts.machine,
+        };
         self.by_file.forget();
         self.by_name.forget();
         self.add(&mut loading, start, None);
@@ -180,10 +199,10 @@ impl<'t> Loader<'t> {
     ) -> Option<(String, Rc<Way>)> {
         let object = loading.objects.get(by)?;
         let chain = loading.chain(by);
-        need.names(object).into_iter().find_map(|name| {
-            let found = self.search.find(&loading.kind, loading.machine, name, &chain)?;
+        loading.names_for(object, need).into_iter().find_map(|name| {
+            let found = self.search.find(&loading.kind, loading.machine, &name, &chain)?;
             let way = self.search.opened(found)?.way.clone();
-            object.way.file.versions_missing_in(&way.file, name).is_empty().then(|| (name.to_owned(), way))
+            object.way.file.versions_missing_in(&way.file, &name).is_empty().then_some((name, way))
         })
     }
 
@@ -205,11 +224,15 @@ impl<'t> Loader<'t> {
 
     /// Loads what an object needs that inherits nothing: it is searched once for all loadings.
     fn load_own_needs(&mut self, loading: &mut Loading, by: usize) {
-        let Some(number) = loading.objects.get(by).map(|object| object.number) else { return };
-        let known = self.own_needs.get(&number).cloned();
-        let needs = known.unwrap_or_else(|| self.find_own_needs(loading, by));
-        self.own_needs.entry(number).or_insert_with(|| needs.clone());
-        loading.objects[by].needs.reserve_exact(needs.len());
+        let Some(number) = loading.objects.get(by).map(|object| object.number.index()) else { return };
+        if self.own_needs.len() <= number {
+            self.own_needs.resize(number + 1, None);
+        }
+        let needs = match &self.own_needs[number] {
+            Some(known) => known.clone(),
+            None => self.find_own_needs(loading, by),
+        };
+        self.own_needs[number].get_or_insert_with(|| needs.clone());
         for need in needs.iter() {
             let found = self.loaded(loading, need.name).or_else(|| {
                 self.search.meet_again(need.has_met);
@@ -225,7 +248,7 @@ impl<'t> Loader<'t> {
         let needed = chain.first().map(|own| own.facts.needed.as_slice()).unwrap_or_default();
         let find = |name: &String| {
             let found = self.search.find(&loading.kind, loading.machine, name, &chain);
-            FoundNeed { name: self.names.number(name), found, has_met: self.search.take_met() }
+            FoundNeed { name: self.search.names().number(name), found, has_met: self.search.take_met() }
         };
         let found = needed.iter().map(find).collect();
         self.search.meet_again(had_met);
@@ -249,9 +272,9 @@ impl<'t> Loader<'t> {
     /// Finds what an object needs: the first of some names that is loaded already or is found.
     fn need(&mut self, loading: &mut Loading, by: usize, names: &[String], source: NeedSource) {
         let Some(first) = names.first() else { return };
-        let asked = self.names.number(first);
+        let asked = self.search.names().number(first);
         let found = names.iter().find_map(|name| {
-            let number = self.names.number(name);
+            let number = self.search.names().number(name);
             Some((number, self.one(loading, by, (name, number))?))
         });
         let name = found.map_or(asked, |(name, _)| name);
@@ -268,8 +291,7 @@ impl<'t> Loader<'t> {
         if let Some(index) = found {
             self.by_name.set(name.index(), index);
         }
-        let (name, asked) = (self.names.text(name), self.names.text(asked));
-        loading.objects[by].needs.push(Need { name, asked, source, found });
+        loading.push(by, Need { name, asked, source, found });
     }
 
     fn one(&mut self, loading: &mut Loading, by: usize, (name, number): (&str, NameNumber)) -> Option<usize> {
@@ -283,7 +305,7 @@ impl<'t> Loader<'t> {
     /// The index of what is loaded under a name.
     fn loaded(&self, loading: &Loading, name: NameNumber) -> Option<usize> {
         let index = self.by_name.get(name.index());
-        index.or_else(|| loading.own_of_musl(&self.names.text(name)))
+        index.or_else(|| loading.own_of_musl(name))
     }
 
     /// Adds an object, unless the same file is there already.
@@ -294,20 +316,19 @@ impl<'t> Loader<'t> {
         }
         let index = loading.objects.len();
         self.by_file.set(opened.file, index);
-        if let Some(soname) = &opened.way.file.facts.soname {
-            let soname = self.names.number(soname);
-            if self.by_name.get(soname.index()).is_none() {
-                self.by_name.set(soname.index(), index);
-            }
+        if let Some(soname) = opened.soname.filter(|soname| self.by_name.get(soname.index()).is_none()) {
+            self.by_name.set(soname.index(), index);
         }
         let parent = loaded_by.and_then(|index| loading.objects.get(index));
         loading.objects.push(LoadedObject {
             way: opened.way.clone(),
             loaded_by,
-            needs: Vec::new(),
+            needs: 0..0,
+            later: Vec::new(),
             origin: opened.origin.clone(),
             inherits_rpath: parent.is_some_and(LoadedObject::hands_rpath_on),
             number: found,
+            file: opened.file,
         });
         Some(index)
     }
@@ -321,14 +342,65 @@ impl LoadedObject {
 }
 
 impl Loading {
+    /// Returns what an object needs, in the order of its loader.
+    pub fn needs_of<'l>(&'l self, object: &'l LoadedObject) -> impl Iterator<Item = &'l Need> + Clone {
+        self.needs.get(object.needs.clone()).unwrap_or_default().iter().chain(&object.later)
+    }
+
+    /// Returns every object with each of its needs, and its index.
+    pub(super) fn all_needs(&self) -> impl Iterator<Item = (usize, &LoadedObject, &Need)> {
+        let objects = self.objects.iter().enumerate();
+        objects.flat_map(|(index, object)| self.needs_of(object).map(move |need| (index, object, need)))
+    }
+
+    /// Returns what meets a need.
+    pub fn found(&self, need: &Need) -> Option<&LoadedObject> {
+        self.objects.get(need.found?)
+    }
+
+    /// Returns the name of a need.
+    pub fn name(&self, need: &Need) -> Rc<str> {
+        self.names.text(need.name)
+    }
+
+    /// Returns the name by which a need is the same whatever was found.
+    pub(super) fn asked(&self, need: &Need) -> Rc<str> {
+        self.names.text(need.asked)
+    }
+
+    /// Returns all names that would do for an object: a note may have several.
+    fn names_for(&self, object: &LoadedObject, need: &Need) -> Vec<String> {
+        let asked = self.asked(need);
+        let notes = object.way.file.facts.dlopen.iter();
+        let mut notes = notes.filter(|_| need.source == NeedSource::Dlopen);
+        let own = notes.find(|note| note.soname.first().is_some_and(|first| **first == *asked));
+        own.map_or_else(|| vec![self.name(need).to_string()], |note| note.soname.clone())
+    }
+
+    /// Adds a need of an object. Those of another object follow only when it has all but what it may load later.
+    fn push(&mut self, by: usize, need: Need) {
+        let Some(object) = self.objects.get_mut(by) else { return };
+        if need.source == NeedSource::Dlopen {
+            object.later.push(need);
+            return;
+        }
+        let start = if object.needs.is_empty() { self.needs.len() } else { object.needs.start };
+        self.needs.push(need);
+        object.needs = start..self.needs.len();
+    }
+
     /// The index of musl's loader, if that has a library in itself.
-    fn own_of_musl(&self, name: &str) -> Option<usize> {
-        if !matches!(self.kind, LoaderKind::Musl(_)) || name.starts_with("libc.musl-") {
+    fn own_of_musl(&self, name: NameNumber) -> Option<usize> {
+        if !matches!(self.kind, LoaderKind::Musl(_)) {
+            return None;
+        }
+        let name = self.names.text(name);
+        if name.starts_with("libc.musl-") {
             return None;
         }
         let (stem, _) = name.strip_prefix("lib")?.split_once('.')?;
         let is_interpreter = |need: &&Need| need.source == NeedSource::Interpreter;
-        let interpreter = self.objects.first()?.needs.iter().find(is_interpreter)?;
+        let interpreter = self.needs_of(self.objects.first()?).find(is_interpreter)?;
         interpreter.found.filter(|_| MUSL_OWN.contains(&stem))
     }
 
@@ -341,12 +413,5 @@ impl Loading {
             next = object.loaded_by;
         }
         chain
-    }
-
-    /// Returns what is needed and was not found, with the index of the object that needs it.
-    pub fn unmet(&self) -> impl Iterator<Item = (usize, &Need)> {
-        let needs = self.objects.iter().enumerate();
-        let needs = needs.flat_map(|(index, object)| object.needs.iter().map(move |need| (index, need)));
-        needs.filter(|(_, need)| need.found.is_none())
     }
 }

@@ -23,8 +23,9 @@ impl LibraryChange<'_> {
         }
         let is_kept = |path: &ObjectPath| kept.contains_key(path);
         let (with_kept, with_all) = (self.with(is_kept), self.with(|_| true));
+        let names = comparisons.versions.names();
         let [mut now, mut before, mut all] =
-            [&with_kept, self.before, &with_all].map(|tree| Loader::new(tree, self.settings));
+            [&with_kept, self.before, &with_all].map(|tree| Loader::naming(tree, self.settings, names));
         let others = self.others.keys().filter(|path| is_kept(path));
         let starts: BTreeSet<&ObjectPath> = lost.iter().map(|need| &need.start).chain(others).collect();
         let mut found = BTreeSet::new();
@@ -34,7 +35,7 @@ impl LibraryChange<'_> {
             let staying: Vec<_> = objects.filter(|(_, object)| is_kept(&object.way.path)).collect();
             let was = if staying.is_empty() { None } else { before.load(start) };
             for (index, object) in staying {
-                for need in &object.needs {
+                for need in now.needs_of(object) {
                     let consumer = (index, &object.way.path);
                     let served =
                         was.as_ref().and_then(|was| served(was, consumer, need, &comparisons.versions));
@@ -43,7 +44,9 @@ impl LibraryChange<'_> {
                     let Some(served) = served.or_else(could_serve) else { continue };
                     let lack = lack((&now, index), need, Some(&served), comparisons);
                     if !lack.is_nothing() {
-                        found.insert(CountedNeed::of((start, object), need, Some(served), lack));
+                        let need = (object, need);
+                        let versions = &comparisons.versions;
+                        found.insert(CountedNeed::of((start, &now), need, Some(served), lack, versions));
                     }
                 }
             }
@@ -61,17 +64,19 @@ impl LibraryChange<'_> {
             return lost;
         }
         let with_all = self.with(|_| true);
-        let [mut now, mut all] = [self.after, &with_all].map(|tree| Loader::new(tree, self.settings));
+        let names = comparisons.versions.names();
+        let [mut now, mut all] =
+            [self.after, &with_all].map(|tree| Loader::naming(tree, self.settings, names));
         let mut named = |lost: CountedNeed| {
             let loading = now.load(&lost.start).filter(|_| lost.served.is_none());
             let served = loading.and_then(|now| {
-                let index = now.objects.iter().position(|one| one.way.path == lost.consumer.path)?;
-                let (_, need) = lost.in_loading(&now)?;
+                let (index, _, need) = lost.in_loading(&now)?;
                 self.could_serve(&mut all, (&now, index), need, comparisons)
             });
             match served {
                 Some(Served { name, way, .. }) => {
-                    CountedNeed { name: name.to_string(), served: Some(way.path.clone()), ..lost }
+                    let name = names.text(name).to_string();
+                    CountedNeed { name, served: Some(way.path.clone()), ..lost }
                 }
                 None => lost,
             }
@@ -91,18 +96,18 @@ impl LibraryChange<'_> {
         let found = all.find_serving(now, index, need);
         let found = found.filter(|(_, way)| self.candidates.contains_key(&way.path));
         let (name, way) = match found {
-            Some((name, way)) => (name.into(), way),
-            None => (need.name.clone(), Rc::new(self.hidden(consumer, need)?)),
+            Some((name, way)) => (comparisons.versions.names().number(&name), way),
+            None => (need.name, Rc::new(self.hidden(consumer, &now.name(need))?)),
         };
-        Some(Served::by(consumer, &name, &way, &comparisons.versions))
+        Some(Served::by(consumer, name, &way, &comparisons.versions))
     }
 
     /// A candidate that would do, but for what is found before it.
-    fn hidden(&self, consumer: &LoadedObject, need: &Need) -> Option<Way> {
+    fn hidden(&self, consumer: &LoadedObject, name: &str) -> Option<Way> {
         let serves = |file: &LibraryFile| {
             file.facts.machine == consumer.way.file.facts.machine
-                && file.facts.soname.as_deref() == Some(&*need.name)
-                && consumer.way.file.versions_missing_in(file, &need.name).is_empty()
+                && file.facts.soname.as_deref() == Some(name)
+                && consumer.way.file.versions_missing_in(file, name).is_empty()
         };
         self.candidates.iter().find_map(|(path, candidate)| match &candidate.node {
             CandidateNode::File(file) if serves(file) => {

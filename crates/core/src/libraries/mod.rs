@@ -14,14 +14,15 @@
 //! change     a change as the decision sees it: the trees, what may stay, who needs it
 //! differences, concerned   where its trees differ, and the programs that come there; the others load the same as before
 //! comparisons  what a library has for those that need it
-//! lost_needs, lost_candidates, staying
-//!            what they need and have no more, and what of the old serves them
+//! changed_needs, lost_needs   each program as it loads after the change beside itself before: what it lost and gained
+//! lost_candidates, staying    what of the old serves those who lost something
 //! decision   which libraries stay for whom when a change takes them away
 //! cache      what is known of the files of a root, so that the next scan reads only what has changed
 //! ```
 
 pub mod cache;
 mod change;
+mod changed_needs;
 mod comparisons;
 mod concerned;
 pub mod decision;

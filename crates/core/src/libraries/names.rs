@@ -1,41 +1,48 @@
 //! Names of libraries as numbers: each is hashed where it is met first, and compared as a number afterwards.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use foldhash::HashMap;
 
 /// The number of a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NameNumber(usize);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct NameNumber(u32);
 
 impl NameNumber {
     /// The number itself: the first name has 0, and none is left out.
     pub(super) const fn index(self) -> usize {
-        self.0
+        self.0 as usize
     }
 }
 
-/// The names that were met.
-#[derive(Default)]
-pub(super) struct Names {
+/// The names that were met; those who share it have the same numbers.
+#[derive(Debug, Default)]
+pub(super) struct Names(RefCell<KnownNames>);
+
+#[derive(Debug, Default)]
+struct KnownNames {
     numbers: HashMap<Rc<str>, NameNumber>,
     texts: Vec<Rc<str>>,
 }
 
 impl Names {
     /// Returns the number of a name, a new one if it was not met yet.
-    pub(super) fn number(&mut self, name: &str) -> NameNumber {
-        if let Some(number) = self.numbers.get(name) {
+    pub(super) fn number(&self, name: &str) -> NameNumber {
+        let mut known = self.0.borrow_mut();
+        if let Some(number) = known.numbers.get(name) {
             return *number;
         }
-        let (number, text) = (NameNumber(self.texts.len()), Rc::<str>::from(name));
-        self.texts.push(text.clone());
-        self.numbers.insert(text, number);
+        // Files with so many names do not fit into memory.
+        let number = NameNumber(u32::try_from(known.texts.len()).unwrap_or(u32::MAX));
+        let text = Rc::<str>::from(name);
+        known.texts.push(text.clone());
+        known.numbers.insert(text, number);
         number
     }
 
     /// Returns the name of a number that these names have given.
     pub(super) fn text(&self, number: NameNumber) -> Rc<str> {
-        self.texts.get(number.0).cloned().unwrap_or_else(|| Rc::from(""))
+        self.0.borrow().texts.get(number.index()).cloned().unwrap_or_else(|| Rc::from(""))
     }
 }

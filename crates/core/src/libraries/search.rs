@@ -11,6 +11,7 @@ use foldhash::{HashMap, HashMapExt as _};
 
 use super::differences::Differences;
 use super::machine::{default_directories, lib_names, platform};
+use super::names::{NameNumber, Names};
 use super::settings::LoaderSettings;
 use super::tree::{Followed, LibraryFile, LibraryTree, Way, is_library_name};
 use crate::elf::{ElfFacts, ElfMachine};
@@ -26,6 +27,13 @@ const MOST_VALUES: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct OpenedNumber(usize);
 
+impl OpenedNumber {
+    /// The number itself: what is opened first has 0, and none is left out.
+    pub(super) const fn index(self) -> usize {
+        self.0
+    }
+}
+
 /// A path by which a program or library was opened.
 pub(super) struct Opened {
     /// The way from it to the file.
@@ -34,6 +42,8 @@ pub(super) struct Opened {
     pub(super) origin: Rc<[u8]>,
     /// The number of the file, which may be opened by several paths.
     pub(super) file: usize,
+    /// The SONAME of the file.
+    pub(super) soname: Option<NameNumber>,
 }
 
 /// One of those that load others: what it says, and the directory that `$ORIGIN` stands for.
@@ -66,6 +76,7 @@ impl LoaderKind {
 pub(super) struct Search<'t> {
     tree: &'t LibraryTree,
     settings: &'t LoaderSettings,
+    names: Rc<Names>,
     /// Paths and names of which somebody wants to know whether they were come to.
     differences: &'t Differences,
     /// Whether one of them was.
@@ -93,11 +104,13 @@ impl<'t> Search<'t> {
     pub(super) fn new(
         tree: &'t LibraryTree,
         settings: &'t LoaderSettings,
+        names: Rc<Names>,
         differences: &'t Differences,
     ) -> Self {
         Self {
             tree,
             settings,
+            names,
             differences,
             has_met: false,
             directories: HashMap::new(),
@@ -155,8 +168,19 @@ impl<'t> Search<'t> {
         let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or_default();
         let origin = if end == 0 { b"/" } else { &path[..end] };
         let number = OpenedNumber(self.opened.len());
-        self.opened.push(Opened { way: Rc::new(way), origin: origin.into(), file });
+        let soname = way.file.facts.soname.as_deref().map(|soname| self.names.number(soname));
+        self.opened.push(Opened { way: Rc::new(way), origin: origin.into(), file, soname });
         number
+    }
+
+    /// Returns the number of a file that was opened.
+    pub(super) fn file_number(&self, file: &Arc<LibraryFile>) -> Option<usize> {
+        self.files.get(&Arc::as_ptr(file)).copied()
+    }
+
+    /// The names that are searched.
+    pub(super) fn names(&self) -> &Rc<Names> {
+        &self.names
     }
 
     pub(super) fn settings(&self) -> &'t LoaderSettings {

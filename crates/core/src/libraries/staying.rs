@@ -33,7 +33,7 @@ impl LibraryChange<'_> {
             let is_hidden = need.in_loading(loading).is_none();
             let alone = is_hidden.then(|| loader.load(&need.consumer.path)).flatten();
             let loading = alone.as_ref().unwrap_or(loading);
-            let Some((object, other)) = need.in_loading(loading) else { continue };
+            let Some((_, object, other)) = need.in_loading(loading) else { continue };
             let serves = |index: &usize| {
                 let library = loading.objects.get(*index).map(|library| library.way.file.as_ref());
                 library.is_some_and(|library| {
@@ -65,7 +65,8 @@ impl LibraryChange<'_> {
         let may_stay =
             |path: &ObjectPath| self.candidates.contains_key(path) && !obstacles.contains_key(path);
         let offered = self.with(may_stay);
-        let mut finder = Loader::new(&offered, self.settings);
+        let versions = VersionComparisons::default();
+        let mut finder = Loader::naming(&offered, self.settings, versions.names());
         let mut starts: BTreeMap<&ObjectPath, Vec<&CountedNeed>> = BTreeMap::new();
         for path in self.others.keys().filter(|path| may_stay(path)) {
             starts.insert(path, Vec::new());
@@ -74,10 +75,9 @@ impl LibraryChange<'_> {
         for need in lost {
             starts.entry(&need.start).or_default().push(need);
         }
-        let versions = VersionComparisons::default();
         loop {
             let tree = self.with(|path| wanted.contains(path));
-            let mut loader = Loader::new(&tree, self.settings);
+            let mut loader = Loader::naming(&tree, self.settings, versions.names());
             let mut more = BTreeSet::new();
             for (start, lost) in &starts {
                 let Some(now) = loader.load(start) else { continue };
@@ -116,7 +116,7 @@ impl LibraryChange<'_> {
             for path in own {
                 kept.entry(path.clone()).or_default().insert(consumer.clone());
             }
-            next.extend(object.needs.iter().filter_map(|need| need.found));
+            next.extend(loading.needs_of(object).filter_map(|need| need.found));
         }
     }
 
@@ -142,12 +142,9 @@ fn open_needs<'l>(
     staying: &BTreeSet<ObjectPath>,
     versions: &VersionComparisons,
 ) -> Vec<(usize, &'l Need)> {
-    let objects = now.objects.iter().enumerate();
-    let needs =
-        objects.flat_map(|(index, object)| object.needs.iter().map(move |need| (index, object, need)));
-    let open = needs.filter(|(_, object, need)| {
+    let open = now.all_needs().filter(|(_, object, need)| {
         staying.contains(&object.way.path) && !is_served(now, object, need, versions)
-            || lost.iter().any(|lost| lost.is_of(object, need))
+            || lost.iter().any(|lost| lost.is_of(now, object, need))
     });
     open.map(|(index, _, need)| (index, need)).collect()
 }
@@ -168,8 +165,9 @@ fn misled_from(
     settings: &LoaderSettings,
     is_kept: impl Fn(&ObjectPath) -> bool,
 ) -> BTreeMap<ObjectPath, BTreeSet<ObjectPath>> {
-    let (mut with, mut without) = (Loader::new(with, settings), Loader::new(without, settings));
     let versions = VersionComparisons::default();
+    let [mut with, mut without] =
+        [with, without].map(|tree| Loader::naming(tree, settings, versions.names()));
     let mut misled: BTreeMap<ObjectPath, BTreeSet<ObjectPath>> = BTreeMap::new();
     let (mut next, mut known): (Vec<ObjectPath>, BTreeSet<ObjectPath>) =
         (starts.iter().cloned().collect(), starts.clone());
@@ -186,10 +184,9 @@ fn misled_from(
             if is_left && known.insert(own.clone()) {
                 next.push(own.clone());
             }
-            for need in object.needs.iter().filter(|need| is_served(&without, object, need, &versions)) {
+            for need in without.needs_of(object).filter(|need| is_served(&without, object, need, &versions)) {
                 let other = counterpart(&with, (index, own), need);
-                let found =
-                    other.and_then(|(_, other)| with.objects.get(other.found?)).map(|found| &found.way);
+                let found = other.and_then(|(_, other)| with.found(other)).map(|found| &found.way);
                 if let Some(way) = found.filter(|way| is_kept(&way.path)) {
                     misled.entry(way.path.clone()).or_default().insert(own.clone());
                 }

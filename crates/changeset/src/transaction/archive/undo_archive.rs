@@ -19,8 +19,8 @@ use patchadm_rootfs::{ObjectStatus, Resolver, Root, WritableFile};
 use patchadm_svr4::format::cpio;
 use patchadm_svr4::format::cpio::{BLOCK, CpioFormat};
 use patchadm_svr4::format::datastream::{DatastreamError, DatastreamPackage, DatastreamWriter, PartWriter};
-use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry, member_name};
 use patchadm_svr4::format::params;
+use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry, member_name};
 use patchadm_svr4::package::checksum;
 use patchadm_svr4::package::{ObjectPath, PackagePath};
 
@@ -58,13 +58,7 @@ pub(crate) fn write(
         let path = path.map(|(_, path)| root.show(path)).unwrap_or_default();
         return Err(Cause::Unsupported { path, reason });
     };
-    let package = DatastreamPackage {
-        inst: archive.package.clone(),
-        parts: 1,
-        max_blocks,
-        pkginfo,
-        pkgmap,
-    };
+    let package = DatastreamPackage { inst: archive.package.clone(), parts: 1, max_blocks, pkginfo, pkgmap };
     let (resolver, dirs, passing) = (root.resolver(), Dirs::new(root), &archive.passing);
     let buffer = Vec::new();
     let mut objects = OldObjects { root, resolver, dirs, held, versions, passing, place, watch, buffer };
@@ -99,7 +93,8 @@ fn pkgmap(
 ) -> Result<(Vec<u8>, u64), Cause> {
     let mut own = Vec::new();
     for file in information.iter().chain([pkginfo]) {
-        let path = PackagePath::new(file.name.as_bytes()).map_err(|error| Cause::Internal(error.to_string()))?;
+        let path =
+            PackagePath::new(file.name.as_bytes()).map_err(|error| Cause::Internal(error.to_string()))?;
         own.push(PkgmapEntry { part: 1, path, object: file.object() });
     }
     let mut entries: Vec<&PkgmapEntry> = archive.saved.iter().map(|(entry, _)| entry).chain(&own).collect();

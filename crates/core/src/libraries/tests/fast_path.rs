@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::{Root, at};
 use crate::elf::{DlopenNote, ElfFacts, ElfSymbols, NeededVersion};
 use crate::libraries::LibraryFile;
-use crate::libraries::concerned::{concerned, differences, everybody};
+use crate::libraries::changed_needs::Thoroughness;
+use crate::libraries::comparisons::Comparisons;
 use crate::libraries::decision::{
     Candidate, CandidateNode, CandidateOrigin, LibraryChange, Obstacle, OtherConsumer, OtherSource,
     SymbolSource,
 };
-use crate::libraries::loading::Loader;
 use patchadm_svr4::package::ObjectPath;
 
 const DIRECTORIES: [&str; 5] = ["/lib", "/usr/lib", "/opt/a", "/opt/b", "/usr/lib/x86_64-linux-gnu"];
@@ -224,9 +224,9 @@ fn what_is_decided_does_not_depend_on_whom_is_looked_at() {
         let change = case.change(&unserved);
         let (fast, plain) = (change.decide(), change.decide_plainly());
         assert_eq!(fast, plain, "seed {seed}");
-        let differences = differences(&change);
-        let mut after = Loader::noticing(change.after, change.settings, &differences);
-        let is_fewer = concerned(&change, &mut after).len() < everybody(&change, &mut after).len();
+        let comparisons = Comparisons::new(&Symbols);
+        let looked_at = |thoroughness| change.changed_needs(thoroughness, &comparisons).starts.len();
+        let is_fewer = looked_at(Thoroughness::AsNeeded) < looked_at(Thoroughness::Everything);
         let is_shadowing = plain.lost.iter().any(|lost| lost.obstacle == Some(Obstacle::Shadows));
         for (what, is_so) in [
             ("kept", !plain.kept.is_empty()),

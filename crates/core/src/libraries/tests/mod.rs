@@ -58,10 +58,10 @@ impl Root {
     fn loads(&self, path: &str) -> Vec<String> {
         let loading = Loader::new(&self.tree, &self.settings).load(&at(path)).unwrap();
         let told = |need: &Need| match need.found {
-            Some(index) => format!("{} {}", need.name, loading.objects[index].way.path),
-            None => format!("{} not found", need.name),
+            Some(index) => format!("{} {}", loading.name(need), loading.objects[index].way.path),
+            None => format!("{} not found", loading.name(need)),
         };
-        loading.objects.iter().flat_map(|object| object.needs.iter().map(told)).collect()
+        loading.all_needs().map(|(_, _, need)| told(need)).collect()
     }
 }
 

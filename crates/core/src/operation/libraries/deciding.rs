@@ -408,8 +408,8 @@ fn direct_needs(
     let mut needs = BTreeMap::new();
     for path in decision.kept.keys() {
         let Some(loading) = loader.load(path) else { continue };
-        let first = loading.objects.first().map(|object| &object.needs).into_iter().flatten();
-        let found = first.filter_map(|need| loading.objects.get(need.found?));
+        let first = loading.objects.first().into_iter().flat_map(|object| loading.needs_of(object));
+        let found = first.filter_map(|need| loading.found(need));
         needs.insert(path.clone(), found.map(|object| object.way.path.clone()).collect());
     }
     needs

@@ -63,11 +63,11 @@ impl LibraryUses {
                 None => self.uses.entry(object.way.path.clone()).or_default(),
             };
             // The loader's settings are nobody's need.
-            for need in object.needs.iter().filter(|need| need.source != NeedSource::Preload) {
-                let Some(library) = need.found.and_then(|found| loading.objects.get(found)) else { continue };
-                let library = &library.way.path;
-                if own.iter().all(|known| *known.name != *need.name || known.library != *library) {
-                    own.push(LibraryUse { name: need.name.to_string(), library: library.clone() });
+            for need in loading.needs_of(object).filter(|need| need.source != NeedSource::Preload) {
+                let Some(library) = loading.found(need) else { continue };
+                let (library, name) = (&library.way.path, loading.name(need));
+                if own.iter().all(|known| *known.name != *name || known.library != *library) {
+                    own.push(LibraryUse { name: name.to_string(), library: library.clone() });
                 }
             }
         }

@@ -1,0 +1,262 @@
+//! The needs that a change leaves unmet, and those that it meets: every program is loaded once as it loads after the change
+//! and, where it comes to something that differs, once as it loaded before.
+//!
+//! Many programs load the same libraries. An object that was found to lose and to gain nothing is not looked at again
+//! where it finds the same, and found the same before.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use foldhash::HashMap;
+
+use super::change::LibraryChange;
+use super::comparisons::Comparisons;
+use super::concerned::{differences, load_all};
+use super::loading::{LoadedObject, Loader, Loading, Need, NeedSource};
+use super::lost_needs::{CountedNeed, Served, is_served, lack, same_object, served};
+use super::names::NameNumber;
+use super::search::OpenedNumber;
+use patchadm_svr4::package::ObjectPath;
+
+/// Who and what is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Thoroughness {
+    /// What a change can concern, and nothing twice.
+    AsNeeded,
+    /// Everybody, and every need of everybody.
+    #[cfg(test)]
+    Everything,
+}
+
+/// What a change does to needs.
+#[derive(Debug, Default)]
+pub(super) struct ChangedNeeds {
+    /// Whom it can concern: programs, and libraries that no program loads.
+    pub(super) starts: BTreeSet<ObjectPath>,
+    /// The needs that it leaves unmet and that count.
+    pub(super) lost: BTreeSet<CountedNeed>,
+    /// Those that it meets and that were not met before: consumer and name.
+    pub(super) served: BTreeSet<(ObjectPath, String)>,
+}
+
+impl LibraryChange<'_> {
+    /// Finds the needs that the change leaves unmet, and those that it meets.
+    pub(super) fn changed_needs(
+        &self,
+        thoroughness: Thoroughness,
+        comparisons: &Comparisons<'_>,
+    ) -> ChangedNeeds {
+        let (differences, names) = (differences(self), comparisons.versions.names());
+        let mut after = Loader::noticing(self.after, self.settings, names, &differences);
+        let mut examination = Examination {
+            change: self,
+            comparisons,
+            before: Loader::naming(self.before, self.settings, names),
+            alone: HashMap::default(),
+            brought: Vec::new(),
+            quiet: Vec::new(),
+            found: ChangedNeeds::default(),
+        };
+        load_all(&mut after, self.after, &mut |path, now, is_concerned| match thoroughness {
+            Thoroughness::AsNeeded if is_concerned => examination.program(path, now),
+            Thoroughness::AsNeeded => {}
+            #[cfg(test)]
+            Thoroughness::Everything => {
+                examination.quiet.clear();
+                examination.program(path, now);
+            }
+        });
+        examination.found
+    }
+
+    /// Tells whether the file at a path is the same before and after.
+    fn same_file(&self, path: &ObjectPath) -> bool {
+        let files = (self.before.file_at(path), self.after.file_at(path));
+        matches!(files, (Some(was), Some(now)) if Arc::ptr_eq(was, now))
+    }
+}
+
+/// One program after another, held against itself before the change.
+struct Examination<'e, 'a> {
+    change: &'e LibraryChange<'a>,
+    comparisons: &'e Comparisons<'a>,
+    before: Loader<'e>,
+    /// What objects found before, each loaded by itself.
+    alone: HashMap<ObjectPath, Rc<[(Need, Served)]>>,
+    /// Whether the change brings an object, by its number.
+    brought: Vec<Option<bool>>,
+    /// What objects found, by their numbers, when they lost and gained nothing, whoever loaded them.
+    quiet: Vec<Option<FoundByObject>>,
+    found: ChangedNeeds,
+}
+
+/// What an object finds after a change, and found before it. Files are told by their numbers.
+#[derive(Debug, PartialEq, Eq)]
+struct FoundByObject {
+    /// The file that was there before, if the program loaded one.
+    was: Option<usize>,
+    needs: Vec<FoundByNeed>,
+}
+
+/// What one need finds after a change, and found before it.
+#[derive(Debug, PartialEq, Eq)]
+struct FoundByNeed {
+    asked: NameNumber,
+    source: NeedSource,
+    now: (NameNumber, Option<usize>),
+    was: Option<(NameNumber, Option<usize>)>,
+}
+
+/// An object of a program as it is loaded after the change and, maybe, before it.
+#[derive(Clone, Copy)]
+struct ObjectInBoth<'l> {
+    start: &'l ObjectPath,
+    now: &'l Loading,
+    index: usize,
+    object: &'l LoadedObject,
+    was: Option<&'l Loading>,
+    /// The object in the loading of before.
+    old: Option<&'l LoadedObject>,
+}
+
+impl Examination<'_, '_> {
+    fn program(&mut self, start: &ObjectPath, now: &Loading) {
+        self.found.starts.insert(start.clone());
+        let was = if self.change.same_file(start) { self.before.load(start) } else { None };
+        for (index, object) in now.objects.iter().enumerate() {
+            let old = was.as_ref().and_then(|was| same_object(was, (index, &object.way.path)));
+            self.object(ObjectInBoth { start, now, index, object, was: was.as_ref(), old });
+        }
+    }
+
+    fn object(&mut self, one: ObjectInBoth<'_>) {
+        let (number, found) = (one.object.number.index(), one.found());
+        if self.quiet.get(number).is_some_and(|quiet| quiet.as_ref() == Some(&found)) {
+            return;
+        }
+        let is_brought = self.is_brought(one.object.number, &one.object.way.path);
+        let mut is_quiet = true;
+        for need in one.now.needs_of(one.object) {
+            is_quiet &= self.loses_nothing(one, need, is_brought);
+            is_quiet &= self.gains_nothing(one, need);
+        }
+        if is_quiet {
+            if self.quiet.len() <= number {
+                self.quiet.resize_with(number + 1, || None);
+            }
+            self.quiet[number] = Some(found);
+        }
+    }
+
+    fn is_brought(&mut self, number: OpenedNumber, path: &ObjectPath) -> bool {
+        if self.brought.len() <= number.index() {
+            self.brought.resize(number.index() + 1, None);
+        }
+        *self.brought[number.index()].get_or_insert_with(|| self.change.brought.contains(path))
+    }
+
+    /// Notes a need that counts and is lost. Tells whether nothing is, whoever loads the object.
+    fn loses_nothing(&mut self, one: ObjectInBoth<'_>, need: &Need, is_brought: bool) -> bool {
+        if !is_brought && one.is_met_as_before(need) {
+            return true;
+        }
+        // Nobody served who is new.
+        let served = if is_brought { None } else { self.served_before(one, need) };
+        let lack = lack((one.now, one.index), need, served.as_ref(), self.comparisons);
+        if lack.is_nothing() {
+            return !self.depends_on_program(one, need, served.as_ref());
+        }
+        let is_counted = is_brought || served.as_ref().is_some_and(|served| served.is_whole);
+        let consumer = || (one.object.way.path.clone(), one.now.asked(need).to_string());
+        if is_counted && !self.change.unserved.contains(&consumer()) {
+            let versions = &self.comparisons.versions;
+            let program = (one.start, one.now);
+            self.found.lost.insert(CountedNeed::of(program, (one.object, need), served, lack, versions));
+        }
+        false
+    }
+
+    /// Finds what served a need: in the program, or where that did not load the object, by itself.
+    fn served_before(&mut self, one: ObjectInBoth<'_>, need: &Need) -> Option<Served> {
+        let consumer = (one.index, &one.object.way.path);
+        let was = one.was.and_then(|was| served(was, consumer, need, &self.comparisons.versions));
+        if was.is_some() || one.old.is_some() {
+            return was;
+        }
+        let alone = self.alone(&one.object.way.path);
+        alone.iter().find(|(other, _)| need.is_same(other)).map(|(_, served)| served.clone())
+    }
+
+    /// What an object that was there before found by itself.
+    fn alone(&mut self, path: &ObjectPath) -> Rc<[(Need, Served)]> {
+        if let Some(known) = self.alone.get(path) {
+            return known.clone();
+        }
+        let loading = if self.change.same_file(path) { self.before.load(path) } else { None };
+        let served = loading.iter().flat_map(|loading| {
+            let first = loading.objects.first().into_iter();
+            let needs = first.flat_map(|object| loading.needs_of(object).map(move |need| (object, need)));
+            needs.filter_map(|(object, need)| {
+                let way = &loading.found(need)?.way;
+                Some((*need, Served::by(object, need.name, way, &self.comparisons.versions)))
+            })
+        });
+        let served: Rc<[(Need, Served)]> = served.collect();
+        self.alone.insert(path.clone(), served.clone());
+        served
+    }
+
+    /// Tells whether a need is met because something else that the program loads has what a library lacks.
+    fn depends_on_program(&self, one: ObjectInBoth<'_>, need: &Need, served: Option<&Served>) -> bool {
+        let files = served.zip(one.now.found(need)).map(|(old, new)| (&old.way.file, &new.way.file));
+        files.is_some_and(|files| self.comparisons.lacks_symbols(&one.object.way.file, files))
+    }
+
+    /// Notes a need that was not met before and is. Tells whether it is none.
+    fn gains_nothing(&mut self, one: ObjectInBoth<'_>, need: &Need) -> bool {
+        let versions = &self.comparisons.versions;
+        let (Some(was), Some(old)) = (one.was, one.old) else { return true };
+        let Some(before) = was.needs_of(old).find(|other| need.is_same(other)) else { return true };
+        if is_served(was, old, before, versions) || !is_served(one.now, one.object, need, versions) {
+            return true;
+        }
+        self.found.served.insert((one.object.way.path.clone(), one.now.asked(need).to_string()));
+        false
+    }
+}
+
+impl ObjectInBoth<'_> {
+    fn found(&self) -> FoundByObject {
+        let file = |loading: &Loading, need: &Need| loading.found(need).map(|object| object.file);
+        let mut old = self.was.zip(self.old).map(|(was, old)| (was, was.needs_of(old)));
+        let needs = self.now.needs_of(self.object).map(|need| {
+            let was = old.as_mut().and_then(|(was, needs)| {
+                // Nearly always they stand in the same order.
+                let rest = needs.clone();
+                let next = needs.next().filter(|other| need.is_same(other));
+                let same = next.or_else(|| rest.clone().find(|other| need.is_same(other)));
+                let same = same.or_else(|| was.needs_of(self.old?).find(|other| need.is_same(other)))?;
+                Some((same.name, file(was, same)))
+            });
+            FoundByNeed {
+                asked: need.asked,
+                source: need.source,
+                now: (need.name, file(self.now, need)),
+                was,
+            }
+        });
+        FoundByObject { was: self.old.map(|old| old.file), needs: needs.collect() }
+    }
+
+    /// Tells whether the same file serves the same need of the same file as before, or nothing as before: then nothing is
+    /// lost.
+    fn is_met_as_before(&self, need: &Need) -> bool {
+        let before = self.was.zip(self.old);
+        let before = before
+            .and_then(|(was, old)| Some((was, old, was.needs_of(old).find(|other| need.is_same(other))?)));
+        let Some((was, old, same)) = before else { return false };
+        let file = |loading: &Loading, need: &Need| Some(Arc::as_ptr(&loading.found(need)?.way.file));
+        Arc::ptr_eq(&old.way.file, &self.object.way.file) && file(was, same) == file(self.now, need)
+    }
+}
