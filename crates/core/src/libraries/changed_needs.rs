@@ -13,8 +13,8 @@ use foldhash::HashMap;
 use super::change::LibraryChange;
 use super::comparisons::Comparisons;
 use super::concerned::{differences, load_all};
-use super::loading::{LoadedObject, Loader, Loading, Need, NeedSource};
-use super::lost_needs::{CountedNeed, Served, is_served, lack, same_object, served};
+use super::loading::{LoadedObject, Loader, Loading, Need, NeedSource, Stamped};
+use super::lost_needs::{CountedNeed, Served, is_served, lack};
 use super::names::NameNumber;
 use super::search::OpenedNumber;
 use patchadm_svr4::package::ObjectPath;
@@ -49,14 +49,18 @@ impl LibraryChange<'_> {
     ) -> ChangedNeeds {
         let (differences, names) = (differences(self), comparisons.versions.names());
         let mut after = Loader::noticing(self.after, self.settings, names, &differences);
+        let before = Loader::naming(self.before, self.settings, names);
         let mut examination = Examination {
             change: self,
             comparisons,
-            before: Loader::naming(self.before, self.settings, names),
+            was: before.nothing(),
+            before,
+            places: Stamped::default(),
             alone: HashMap::default(),
             brought: Vec::new(),
             quiet: Vec::new(),
-            found: ChangedNeeds::default(),
+            found: FoundByObject::default(),
+            changed: ChangedNeeds::default(),
         };
         load_all(&mut after, self.after, &mut |path, now, is_concerned| match thoroughness {
             Thoroughness::AsNeeded if is_concerned => examination.program(path, now),
@@ -67,7 +71,7 @@ impl LibraryChange<'_> {
                 examination.program(path, now);
             }
         });
-        examination.found
+        examination.changed
     }
 
     /// Tells whether the file at a path is the same before and after.
@@ -82,17 +86,25 @@ struct Examination<'e, 'a> {
     change: &'e LibraryChange<'a>,
     comparisons: &'e Comparisons<'a>,
     before: Loader<'e>,
+    /// The program as it loaded before, and the places of its objects, by the numbers of their paths.
+    was: Loading,
+    places: Stamped,
     /// What objects found before, each loaded by itself.
     alone: HashMap<ObjectPath, Rc<[(Need, Served)]>>,
     /// Whether the change brings an object, by its number.
     brought: Vec<Option<bool>>,
     /// What objects found, by their numbers, when they lost and gained nothing, whoever loaded them.
-    quiet: Vec<Option<FoundByObject>>,
-    found: ChangedNeeds,
+    quiet: Vec<Vec<FoundByObject>>,
+    /// What the object that is looked at finds.
+    found: FoundByObject,
+    changed: ChangedNeeds,
 }
 
+/// How many ways to find nothing lost are remembered of an object: programs that were there before, and such that come.
+const REMEMBERED: usize = 4;
+
 /// What an object finds after a change, and found before it. Files are told by their numbers.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct FoundByObject {
     /// The file that was there before, if the program loaded one.
     was: Option<usize>,
@@ -100,7 +112,7 @@ struct FoundByObject {
 }
 
 /// What one need finds after a change, and found before it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct FoundByNeed {
     asked: NameNumber,
     source: NeedSource,
@@ -122,17 +134,29 @@ struct ObjectInBoth<'l> {
 
 impl Examination<'_, '_> {
     fn program(&mut self, start: &ObjectPath, now: &Loading) {
-        self.found.starts.insert(start.clone());
-        let was = if self.change.same_file(start) { self.before.load(start) } else { None };
-        for (index, object) in now.objects.iter().enumerate() {
-            let old = was.as_ref().and_then(|was| same_object(was, (index, &object.way.path)));
-            self.object(ObjectInBoth { start, now, index, object, was: was.as_ref(), old });
+        self.changed.starts.insert(start.clone());
+        let mut was = std::mem::replace(&mut self.was, self.before.nothing());
+        let is_there = self.change.same_file(start) && self.before.load_over(&mut was, start);
+        let was_loaded = Some(&was).filter(|_| is_there);
+        self.places.forget();
+        for (place, object) in was_loaded.iter().flat_map(|was| was.objects.iter().enumerate()) {
+            self.places.set(object.path.index(), place);
         }
+        for (index, object) in now.objects.iter().enumerate() {
+            let place = self.places.get(object.path.index());
+            let old = was_loaded.zip(place).and_then(|(was, place)| was.objects.get(place));
+            self.object(ObjectInBoth { start, now, index, object, was: was_loaded, old });
+        }
+        self.was = was;
     }
 
     fn object(&mut self, one: ObjectInBoth<'_>) {
-        let (number, found) = (one.object.number.index(), one.found());
-        if self.quiet.get(number).is_some_and(|quiet| quiet.as_ref() == Some(&found)) {
+        let number = one.object.number.index();
+        if self.quiet.len() <= number {
+            self.quiet.resize_with(number + 1, Vec::new);
+        }
+        one.find(&mut self.found);
+        if self.quiet[number].contains(&self.found) {
             return;
         }
         let is_brought = self.is_brought(one.object.number, &one.object.way.path);
@@ -141,11 +165,8 @@ impl Examination<'_, '_> {
             is_quiet &= self.loses_nothing(one, need, is_brought);
             is_quiet &= self.gains_nothing(one, need);
         }
-        if is_quiet {
-            if self.quiet.len() <= number {
-                self.quiet.resize_with(number + 1, || None);
-            }
-            self.quiet[number] = Some(found);
+        if is_quiet && self.quiet[number].len() < REMEMBERED {
+            self.quiet[number].push(self.found.clone());
         }
     }
 
@@ -172,17 +193,16 @@ impl Examination<'_, '_> {
         if is_counted && !self.change.unserved.contains(&consumer()) {
             let versions = &self.comparisons.versions;
             let program = (one.start, one.now);
-            self.found.lost.insert(CountedNeed::of(program, (one.object, need), served, lack, versions));
+            self.changed.lost.insert(CountedNeed::of(program, (one.object, need), served, lack, versions));
         }
         false
     }
 
     /// Finds what served a need: in the program, or where that did not load the object, by itself.
     fn served_before(&mut self, one: ObjectInBoth<'_>, need: &Need) -> Option<Served> {
-        let consumer = (one.index, &one.object.way.path);
-        let was = one.was.and_then(|was| served(was, consumer, need, &self.comparisons.versions));
-        if was.is_some() || one.old.is_some() {
-            return was;
+        if let Some((was, old)) = one.was.zip(one.old) {
+            let same = was.needs_of(old).find(|other| need.is_same(other))?;
+            return Some(Served::by(old, same.name, &was.found(same)?.way, &self.comparisons.versions));
         }
         let alone = self.alone(&one.object.way.path);
         alone.iter().find(|(other, _)| need.is_same(other)).map(|(_, served)| served.clone())
@@ -221,22 +241,22 @@ impl Examination<'_, '_> {
         if is_served(was, old, before, versions) || !is_served(one.now, one.object, need, versions) {
             return true;
         }
-        self.found.served.insert((one.object.way.path.clone(), one.now.asked(need).to_string()));
+        self.changed.served.insert((one.object.way.path.clone(), one.now.asked(need).to_string()));
         false
     }
 }
 
 impl ObjectInBoth<'_> {
-    fn found(&self) -> FoundByObject {
+    /// Writes down what the object finds after the change, and found before it.
+    fn find(&self, found: &mut FoundByObject) {
         let file = |loading: &Loading, need: &Need| loading.found(need).map(|object| object.file);
-        let mut old = self.was.zip(self.old).map(|(was, old)| (was, was.needs_of(old)));
+        let before = self.was.zip(self.old);
+        // Nearly always they stand in the same order.
+        let mut in_order = before.map(|(was, old)| was.needs_of(old));
         let needs = self.now.needs_of(self.object).map(|need| {
-            let was = old.as_mut().and_then(|(was, needs)| {
-                // Nearly always they stand in the same order.
-                let rest = needs.clone();
-                let next = needs.next().filter(|other| need.is_same(other));
-                let same = next.or_else(|| rest.clone().find(|other| need.is_same(other)));
-                let same = same.or_else(|| was.needs_of(self.old?).find(|other| need.is_same(other)))?;
+            let next = in_order.as_mut().and_then(Iterator::next).filter(|other| need.is_same(other));
+            let was = before.and_then(|(was, old)| {
+                let same = next.or_else(|| was.needs_of(old).find(|other| need.is_same(other)))?;
                 Some((same.name, file(was, same)))
             });
             FoundByNeed {
@@ -246,7 +266,9 @@ impl ObjectInBoth<'_> {
                 was,
             }
         });
-        FoundByObject { was: self.old.map(|old| old.file), needs: needs.collect() }
+        found.was = self.old.map(|old| old.file);
+        found.needs.clear();
+        found.needs.extend(needs);
     }
 
     /// Tells whether the same file serves the same need of the same file as before, or nothing as before: then nothing is

@@ -19,9 +19,12 @@ pub(super) fn load_all(
     visit: &mut dyn FnMut(&ObjectPath, &Loading, bool),
 ) {
     let mut is_loaded: Vec<bool> = Vec::new();
+    let mut loading = loader.nothing();
     loader.take_met();
     for (path, _) in tree.files().filter(|(_, file)| file.facts.is_program()) {
-        let Some(loading) = loader.load(path) else { continue };
+        if !loader.load_over(&mut loading, path) {
+            continue;
+        }
         for object in &loading.objects {
             if is_loaded.len() <= object.file {
                 is_loaded.resize(object.file + 1, false);
@@ -35,7 +38,7 @@ pub(super) fn load_all(
         if number.is_some_and(|number| is_loaded.get(number) == Some(&true)) {
             continue;
         }
-        if let Some(loading) = loader.load(path) {
+        if loader.load_over(&mut loading, path) {
             visit(path, &loading, loader.take_met());
         }
     }

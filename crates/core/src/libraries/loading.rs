@@ -7,7 +7,7 @@ use std::sync::Arc;
 use patchadm_svr4::package::ObjectPath;
 
 use super::differences::Differences;
-use super::names::{NameNumber, Names};
+use super::names::{NameNumber, Names, PathNumber};
 use super::search::{LoaderKind, OpenedNumber, Search, Searcher};
 use super::settings::LoaderSettings;
 use super::tree::{LibraryFile, LibraryTree, Way};
@@ -68,6 +68,8 @@ pub struct LoadedObject {
     pub(super) number: OpenedNumber,
     /// The number of its file, in the search of its loader.
     pub(super) file: usize,
+    /// The number of its path.
+    pub(super) path: PathNumber,
 }
 
 /// A program, or a library that no program loads, and what it loads; the first object is itself.
@@ -102,22 +104,22 @@ struct FoundNeed {
 
 /// Indices of one loading, which the next one forgets.
 #[derive(Default)]
-struct Stamped {
+pub(super) struct Stamped {
     loading: u64,
     indices: Vec<(u64, usize)>,
 }
 
 impl Stamped {
-    fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         self.loading += 1;
     }
 
-    fn get(&self, number: usize) -> Option<usize> {
+    pub(super) fn get(&self, number: usize) -> Option<usize> {
         let (loading, index) = *self.indices.get(number)?;
         (loading == self.loading).then_some(index)
     }
 
-    fn set(&mut self, number: usize, index: usize) {
+    pub(super) fn set(&mut self, number: usize, index: usize) {
         if self.indices.len() <= number {
             self.indices.resize(number + 1, (0, 0));
         }
@@ -163,30 +165,46 @@ impl<'t> Loader<'t> {
 
     /// Loads the program or library at a physical path. Returns `None` if there is none.
     pub fn load(&mut self, path: &ObjectPath) -> Option<Loading> {
-        let start = self.search.open_physical(path)?;
-        let file = self.search.opened(start)?.way.file.clone();
-        let facts = &file.facts;
-        let mut loading = Loading {
+        let mut loading = self.nothing();
+        self.load_over(&mut loading, path).then_some(loading)
+    }
+
+    /// What is loaded for nobody.
+    pub(super) fn nothing(&self) -> Loading {
+        Loading {
             objects: Vec::new(),
             needs: Vec::new(),
             names: self.search.names().clone(),
-            kind: LoaderKind::of(facts),
-            machine: facts.machine,
+            kind: LoaderKind::Glibc,
+            machine: ElfMachine::default(),
+        }
+    }
+
+    /// Loads the program or library at a physical path, in the room of another loading of the same loader. Returns `false`,
+    /// with nothing in it, if there is none.
+    pub(super) fn load_over(&mut self, loading: &mut Loading, path: &ObjectPath) -> bool {
+        loading.objects.clear();
+        loading.needs.clear();
+        let Some(start) = self.search.open_physical(path) else { return false };
+        let Some(file) = self.search.opened(start).map(|opened| opened.way.file.clone()) else {
+            return false;
         };
+        let facts = &file.facts;
+        (loading.kind, loading.machine) = (LoaderKind::of(facts), facts.machine);
         self.by_file.forget();
         self.by_name.forget();
-        self.add(&mut loading, start, None);
+        self.add(loading, start, None);
         if let Some(interpreter) = &facts.interpreter {
-            self.need(&mut loading, 0, std::slice::from_ref(interpreter), NeedSource::Interpreter);
+            self.need(loading, 0, std::slice::from_ref(interpreter), NeedSource::Interpreter);
         }
         if facts.is_program() && loading.kind == LoaderKind::Glibc {
             for name in &self.search.settings().preload {
-                self.need(&mut loading, 0, std::slice::from_ref(name), NeedSource::Preload);
+                self.need(loading, 0, std::slice::from_ref(name), NeedSource::Preload);
             }
         }
-        self.load_needs(&mut loading, 0);
-        self.load_dlopened(&mut loading);
-        Some(loading)
+        self.load_needs(loading, 0);
+        self.load_dlopened(loading);
+        true
     }
 
     /// Finds what would meet a need of an object of a loading, maybe of another tree, if nothing were loaded yet: with
@@ -329,6 +347,7 @@ impl<'t> Loader<'t> {
             inherits_rpath: parent.is_some_and(LoadedObject::hands_rpath_on),
             number: found,
             file: opened.file,
+            path: opened.path,
         });
         Some(index)
     }

@@ -120,23 +120,16 @@ impl Served {
     }
 }
 
-/// Finds an object in another loading. `index` is its place in the first loading, and in most others too.
-pub(super) fn same_object<'l>(
-    loading: &'l Loading,
-    (index, consumer): (usize, &ObjectPath),
-) -> Option<&'l LoadedObject> {
-    let is_same = |object: &&LoadedObject| object.way.path == *consumer;
-    let object = loading.objects.get(index).filter(is_same);
-    object.or_else(|| loading.objects.iter().find(is_same))
-}
-
-/// Finds the same need of the same object in another loading: the object, and the need.
+/// Finds the same need of the same object in another loading: the object, and the need. `index` is the place of the object
+/// in the first loading, and in most others too.
 pub(super) fn counterpart<'l>(
     loading: &'l Loading,
-    consumer: (usize, &ObjectPath),
+    (index, consumer): (usize, &ObjectPath),
     need: &Need,
 ) -> Option<(&'l LoadedObject, &'l Need)> {
-    let object = same_object(loading, consumer)?;
+    let is_same = |object: &&LoadedObject| object.way.path == *consumer;
+    let object = loading.objects.get(index).filter(is_same);
+    let object = object.or_else(|| loading.objects.iter().find(is_same))?;
     Some((object, loading.needs_of(object).find(|other| need.is_same(other))?))
 }
 

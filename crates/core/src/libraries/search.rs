@@ -11,7 +11,7 @@ use foldhash::{HashMap, HashMapExt as _};
 
 use super::differences::Differences;
 use super::machine::{default_directories, lib_names, platform};
-use super::names::{NameNumber, Names};
+use super::names::{NameNumber, Names, PathNumber};
 use super::settings::LoaderSettings;
 use super::tree::{Followed, LibraryFile, LibraryTree, Way, is_library_name};
 use crate::elf::{ElfFacts, ElfMachine};
@@ -44,6 +44,8 @@ pub(super) struct Opened {
     pub(super) file: usize,
     /// The SONAME of the file.
     pub(super) soname: Option<NameNumber>,
+    /// The physical path of the file.
+    pub(super) path: PathNumber,
 }
 
 /// One of those that load others: what it says, and the directory that `$ORIGIN` stands for.
@@ -169,7 +171,8 @@ impl<'t> Search<'t> {
         let origin = if end == 0 { b"/" } else { &path[..end] };
         let number = OpenedNumber(self.opened.len());
         let soname = way.file.facts.soname.as_deref().map(|soname| self.names.number(soname));
-        self.opened.push(Opened { way: Rc::new(way), origin: origin.into(), file, soname });
+        let path = self.names.path_number(&way.path);
+        self.opened.push(Opened { way: Rc::new(way), origin: origin.into(), file, soname, path });
         number
     }
 
