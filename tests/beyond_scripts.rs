@@ -14,10 +14,17 @@ const BUILD: &str = "build --id 900-01 --from old --to new -o built --pkg ACMEt 
                      --basedir /opt/T --owner root:root";
 
 /// Makes a tree before and after.
-type Trees = fn(&Path, &Path);
+pub(crate) type Trees = fn(&Path, &Path);
 
-/// A root with the software of before, in a box, and the patch that makes of it what comes after.
+/// The same as [`two_trees`], in a box.
 fn stage(trees: Trees) -> Option<(Scenario, Sandbox)> {
+    let stage = two_trees(trees);
+    let sandbox = Sandbox::new(&stage.beside(""))?;
+    Some((stage, sandbox))
+}
+
+/// A root with the software of before, and the patch that makes of it what comes after.
+pub(crate) fn two_trees(trees: Trees) -> Scenario {
     let stage = Scenario::new();
     let (old, new) = (stage.beside("old"), stage.beside("new"));
     for tree in [&old, &new] {
@@ -35,11 +42,10 @@ fn stage(trees: Trees) -> Option<(Scenario, Sandbox)> {
         let run = stage.run(line);
         assert_eq!(run.code, 0, "{line}: {}", run.stderr);
     }
-    let sandbox = Sandbox::new(&stage.beside(""))?;
-    Some((stage, sandbox))
+    stage
 }
 
-fn software(stage: &Scenario) -> Tree {
+pub(crate) fn software(stage: &Scenario) -> Tree {
     Tree::of(&stage.at("/opt/T"), &[])
 }
 

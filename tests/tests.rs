@@ -386,6 +386,8 @@ mod valpath;
 mod verb_options;
 /// `patchadm verify`: files against records, undo archives against their digests.
 mod verify;
+/// What goes in comes out, or is refused.
+mod way_back;
 /// The ways to objects and roots.
 mod ways;
 /// Whose root it is that the superuser changes.

@@ -35,7 +35,7 @@ causes! {
     Superseded "superseded" "A later revision, or a patch that obsoletes it, is applied."
     NoRights "no-rights" "The caller may not do it."
     UntrustedRoot "untrusted-root" "Somebody else than the superuser may change the records of the root."
-    UndoData "undo-data" "Undo data is missing, damaged, somewhere else, or another root's."
+    UndoData "undo-data" "Undo data is missing, damaged, somewhere else, or another root's, or could not take a patch back."
     NoDatabase "no-database" "There is no package database below the root."
     ReadOnly "read-only" "The file system is mounted for reading only."
     NotFound "not-found" "What was named is not there."

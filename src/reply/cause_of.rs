@@ -207,6 +207,7 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
             ExitCause::Usage
         }
         Reason::UndoMismatch { .. }
+        | Reason::NoWayBack(_)
         | Reason::StaleSave(_)
         | Reason::NoUndoData(_)
         | Reason::BadUndoData { .. } => ExitCause::UndoData,

@@ -40,6 +40,7 @@ pub(super) const ROWS: &[Row] = &[
     ("Reason::Interrupted", interrupted),
     ("Reason::OtherInterrupted", other_interrupted),
     ("Reason::RecordsByScripts", records_by_scripts),
+    ("Reason::NoWayBack", crate::way_back::advised),
     ("Reason::BeyondScripts", crate::beyond_scripts::advised),
     ("Reason::ScriptForbidden", script_forbidden),
     ("Reason::Excluded", excluded),

@@ -45,6 +45,15 @@ impl Root {
     pub fn dir_if_there(&self, physical: &ObjectPath) -> Result<Option<Dir>> {
         optional(self.dir(physical))
     }
+
+    /// Does the same for the place of an object, which may be beyond a link
+    /// ([`Resolver::locate_object`](super::Resolver::locate_object)): no directory is there.
+    pub fn dir_of_object(&self, physical: &ObjectPath) -> Result<Option<Dir>> {
+        match self.dir_if_there(physical) {
+            Err(error) if error.errno() == Some(Errno::LOOP) => Ok(None),
+            opened => opened,
+        }
+    }
 }
 
 impl Dir {

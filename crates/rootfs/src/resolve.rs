@@ -42,6 +42,16 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// Returns the same for an object that a plan may turn links into directories for. Nothing is beyond a link that leads in
+    /// a circle, and nothing can be opened there: such an object is where it is written, which is its place once a directory
+    /// stands there.
+    pub fn locate_object(&self, path: &ObjectPath) -> Result<ObjectPath> {
+        match self.locate(path) {
+            Err(RootError::Loop(_)) => Ok(path.clone()),
+            located => located,
+        }
+    }
+
     /// Returns the physical path of a directory, with its own name followed too. Missing components stay as written.
     pub fn locate_dir(&self, path: &ObjectPath) -> Result<ObjectPath> {
         self.follow(path, &mut 0)
@@ -59,6 +69,16 @@ impl<'a> Resolver<'a> {
             Ok(None) => Ok(None),
             Ok(Some(directory)) => Ok(Some((physical, directory.itself()?))),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Returns where a symbolic link with this target would lead if it stood at `link`; `None` if that is a circle. The last
+    /// component need not be there.
+    pub fn lead_of(&self, link: &ObjectPath, target: &[u8]) -> Result<Option<ObjectPath>> {
+        let from = self.locate(link)?.parent().unwrap_or_else(ObjectPath::root);
+        match self.walk(from, target, &mut 0, link) {
+            Err(RootError::Loop(_)) => Ok(None),
+            led => led.map(Some),
         }
     }
 
@@ -200,6 +220,17 @@ mod tests {
         symlink("a", dir.path().join("b")).unwrap();
         let root = Root::open(dir.path()).unwrap();
         assert!(matches!(root.resolver().locate(&at("/a/x")), Err(RootError::Loop(_))));
+    }
+
+    #[test]
+    fn an_object_beyond_a_loop_is_where_it_is_written_and_nothing_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        symlink("b", dir.path().join("a")).unwrap();
+        symlink("a", dir.path().join("b")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let place = root.resolver().locate_object(&at("/a/x/y")).unwrap();
+        assert_eq!(place, at("/a/x/y"));
+        assert!(root.dir_of_object(&place.parent().unwrap()).unwrap().is_none());
     }
 
     #[test]

@@ -73,8 +73,8 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         8 [NotApplicable]
             "None of the packages of the patch is installed in the version that it is for."
             "Nothing: the patch is not for this root."
-        10 [Edited DamagedInput Restricted NoRights NotFound Dependency NotApplicable Script Unfinished Usage]
-            "Something about the packages or files does not fit: a file was edited, a sum is wrong, a script may not run, an object cannot be replaced; under `stop`, programs would lose a shared library; or a plan file does not hold any more."
+        10 [Edited DamagedInput Restricted NoRights NotFound Dependency NotApplicable Script Unfinished Usage UndoData]
+            "Something about the packages or files does not fit: a file was edited, a sum is wrong, a script may not run, an object cannot be replaced; under `stop`, programs would lose a shared library; it could not be backed out afterwards; or a plan file does not hold any more."
             "Read the message; for edited files choose with --edited, --override or --preserve, for libraries with --keep-shlibs or --shlibs report."
         12 [Script] "A signal ended a script of the patch; what had begun was undone."
             "Look into the log for what the script said."
@@ -212,7 +212,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         2 [AlreadyApplied] "The id is recorded already." "Leave --id out: the next one is taken."
         7 [NotFound Unfinished] "The directory is no stage, and no stage has the name; or the stage was never completed."
             "`patchadm stage list` shows the stages; a tree that is none is promoted with --two-way."
-        10 [Conflict NotApplicable Edited Restricted Dependency Script] "Stage and live tree both changed a path, a guard forbids it, patches or packages of the stage do not follow on those of the root, the stage is one of another root, the root changed meanwhile, a saved plan does not hold any more, or a hook may or can not be run."
+        10 [Conflict NotApplicable Edited Restricted Dependency Script UndoData] "Stage and live tree both changed a path, a guard forbids it, patches or packages of the stage do not follow on those of the root, the stage is one of another root, the root changed meanwhile, a saved plan does not hold any more, or a hook may or can not be run."
             "The message names the paths, and the option that decides."
         15 [Script] "The hook before the promotion failed, before anything was changed." "Look into the log for what it said."
         16 [Script] "The hook behind the promotion failed; everything was undone." "Look into the log for what it said."

@@ -61,7 +61,7 @@ fn located<'p>(
     paths: impl IntoIterator<Item = &'p ObjectPath>,
 ) -> Result<BTreeSet<ObjectPath>, Cause> {
     let resolver = root.resolver();
-    paths.into_iter().map(|path| resolver.locate(path).map_err(Cause::from)).collect()
+    paths.into_iter().map(|path| resolver.locate_object(path).map_err(Cause::from)).collect()
 }
 
 /// Copies safety copies.

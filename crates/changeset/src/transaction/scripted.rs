@@ -308,7 +308,7 @@ impl<'s> ScriptedRun<'s> {
         let mut dirs = Dirs::new(&self.root);
         let (mut made, mut found) = (Vec::new(), Vec::new());
         for (path, to) in objects {
-            let physical = resolver.locate(path)?;
+            let physical = resolver.locate_object(path)?;
             let Some(dir) = dirs.parent(&physical)? else { continue };
             let Some(seen) = dir.look(physical.name())? else { continue };
             let mut after = identity(&seen, None, None);

@@ -207,7 +207,7 @@ impl<'a> ObjectSurvey<'a> {
         while !self.open.is_empty() {
             let mut by_directory: BTreeMap<ObjectPath, Vec<(ObjectPath, Vec<u8>)>> = BTreeMap::new();
             for path in std::mem::take(&mut self.open) {
-                let physical = self.resolver.locate(&path)?;
+                let physical = self.resolver.locate_object(&path)?;
                 // A link among the parents may lead to directories that no path names.
                 if physical != path {
                     self.add(&physical);

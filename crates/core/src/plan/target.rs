@@ -120,12 +120,24 @@ impl<'a> PackageTarget<'a> {
 
     /// The objects to be installed, sorted by path: those whose class is one of CLASSES.
     pub(super) fn wanted(&self) -> Result<Vec<Wanted<'a>>, Reason> {
+        self.objects(|entry, path| self.expand(entry, path))
+    }
+
+    /// The same of an archive of the program's own: it has what was there, where a `$` is no variable.
+    pub(super) fn saved(&self) -> Result<Vec<Wanted<'a>>, Reason> {
+        self.objects(|entry, _| Ok(WantedObject::Delivered(&entry.object)))
+    }
+
+    fn objects(
+        &self,
+        object: impl Fn(&'a PkgmapEntry, &ObjectPath) -> Result<WantedObject<'a>, Reason>,
+    ) -> Result<Vec<Wanted<'a>>, Reason> {
         let classes = classes(&self.params);
         let mut wanted = Vec::new();
         for entry in self.image.pkgmap.entries.iter().filter(|entry| !entry.is_information()) {
             if classes.iter().any(|class| entry.object.class == *class) {
                 let path = self.resolve(&entry.path)?;
-                let object = self.expand(entry, &path)?;
+                let object = object(entry, &path)?;
                 let given = self.image.given.objects.get(&entry.path);
                 wanted.push(Wanted { entry, path, object, given });
             }

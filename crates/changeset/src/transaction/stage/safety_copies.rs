@@ -122,7 +122,7 @@ impl SafetyCopier<'_> {
     fn copy_behind_links(&mut self, objects: &[ProtectedObject]) -> Result<(), Cause> {
         let mut links: BTreeSet<&ObjectPath> = BTreeSet::new();
         for object in objects {
-            let physical = self.resolver.locate(&object.path)?;
+            let physical = self.resolver.locate_object(&object.path)?;
             let Some(dir) = self.dirs.parent(&physical)? else { continue };
             if dir.look(physical.name())?.is_some_and(|seen| seen.file_type == FileType::Symlink) {
                 links.insert(&object.path);
@@ -136,7 +136,7 @@ impl SafetyCopier<'_> {
             let Some(link) = link else { continue };
             let rest = object.path.as_bytes().strip_prefix(link.as_bytes()).unwrap_or_default();
             let rest = rest.strip_prefix(b"/").unwrap_or(rest);
-            let joined = self.resolver.locate(&link)?.join(rest);
+            let joined = self.resolver.locate_object(&link)?.join(rest);
             let physical = joined.map_err(|_| Cause::Changed(self.root.show(&object.path)))?;
             self.copy_physical(physical, false, object.editable)?;
         }
@@ -144,7 +144,7 @@ impl SafetyCopier<'_> {
     }
 
     fn copy_with_ancestors(&mut self, path: &ObjectPath, db: bool, editable: bool) -> Result<(), Cause> {
-        let physical = self.resolver.locate(path)?;
+        let physical = self.resolver.locate_object(path)?;
         self.copy_physical(physical, db, editable)
     }
 

@@ -26,7 +26,7 @@ pub fn foresee_exchanges(
         return Ok(reports);
     }
     for change in &plan.changes {
-        let physical = resolver.locate(&change.path)?;
+        let physical = resolver.locate_object(&change.path)?;
         for (report, request) in reports.iter_mut().zip(requests) {
             let directory = &request.directory;
             let is_inside = physical == *directory || physical.is_below(directory);

@@ -43,7 +43,7 @@ impl<'a> FileSystems<'a> {
     }
 
     fn look(&self, directory: &ObjectPath) -> Result<Option<ObjectStatus>> {
-        self.root.dir_if_there(directory)?.map(|dir| dir.itself()).transpose()
+        self.root.dir_of_object(directory)?.map(|dir| dir.itself()).transpose()
     }
 
     fn index(&mut self, directory: &ObjectPath, of: MountKey) -> Result<usize> {

@@ -75,7 +75,7 @@ fn look_at(
 ) -> Result<DirectorySeen> {
     let mut seen = DirectorySeen::default();
     let Some(directory) = directories.get(number) else { return Ok(seen) };
-    let Some(dir) = root.dir_if_there(&directory.physical)? else { return Ok(seen) };
+    let Some(dir) = root.dir_of_object(&directory.physical)? else { return Ok(seen) };
     for (path, name) in directory.paths.get(from..to).unwrap_or_default() {
         if let Some(live) = dir.live_through(buffer, name, known.get(path))? {
             seen.live.push((path.clone(), live));

@@ -15,6 +15,7 @@ use patchadm_svr4::package::{Ftype, Mode, ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchMacros, PatchRecords};
 
 use super::apply_options::ApplyOptions;
+use super::backout_proof::must_have_way_back;
 use super::engine::{Bookkeeping, ChosenScripts, Role, applying};
 use super::interrupted;
 use super::maker_notes::maker_notes;
@@ -136,6 +137,7 @@ impl ApplyPlanner<'_> {
             signature: self.image.signature.record(),
             direction: crate::plan::Direction::Forward,
         };
+        must_have_way_back(&plan, self.id(), self.inventory, (&self.policy.separator, self.now))?;
         let (no_undo, again) = (self.validated.no_undo, self.validated.again);
         Ok(PatchPlan {
             plan,

@@ -326,7 +326,8 @@ impl<'a> Backout<'a> {
         let (image, index) = (archive.made_by_scripts.unwrap_or(archive.image), archive.index);
         let chosen = self.options.scripts.about(package, image, &params, role)?;
         let target = PackageTarget::new(package.clone(), index, image, params)?;
-        let mapped = target.wanted()?.iter().map(MappedObject::of).collect();
+        let objects = if is_ours { target.saved()? } else { target.wanted()? };
+        let mapped = objects.iter().map(MappedObject::of).collect();
         let deletes = image.deletes.iter().map(|path| target.resolve(path));
         let deletes = deletes.collect::<Result<_, _>>()?;
         let (package, restores) = (package.clone(), archive.manifest.is_some());

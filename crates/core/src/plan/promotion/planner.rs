@@ -12,6 +12,7 @@ use super::records::{PackageRecorder, PromotionRecords};
 use crate::inventory::Inventory;
 use crate::plan::Plan;
 use crate::plan::clock::Now;
+use crate::plan::patch::backout_proof::must_have_way_back;
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::refusal::{Command, Reason, Refusal};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
@@ -63,7 +64,9 @@ impl Planner<'_> {
         let patches = vec![self.input.record.id.to_string()];
         let parts =
             FinishedParts { command: Command::Promote, patches, packages, records, undo, last: &last };
-        finished(draft, parts, self.now)
+        let plan = finished(draft, parts, self.now)?;
+        must_have_way_back(&plan, &self.input.record.id, self.inventory, (self.separator, self.now))?;
+        Ok(plan)
     }
 
     /// The package that a path is recorded for: the first on its line.

@@ -89,6 +89,7 @@ impl Refusal {
                 format!("decide with --edited replace{keep}, or path by path with --override PATH{preserve}")
             }
             Reason::KeepWithoutUndo(_) => format!("leave {} out, or use --edited replace", wording.no_undo()),
+            Reason::NoWayBack(_) => format!("if it need not be backed out, use {}", wording.no_undo()),
             Reason::BeyondScripts { by_choice: true, .. } => {
                 "let the program do the work of the scripts, with --engine native".to_owned()
             }

@@ -223,6 +223,8 @@ pub enum Reason {
         /// Whether they run because the user wants them to, and the program could do their work.
         by_choice: bool,
     },
+    /// The patch could not be backed out again, for this reason.
+    NoWayBack(Box<Reason>),
     /// Scripts cannot be run for this root: what they would be told to use is not there, or somewhere else.
     ScriptsUnsafe(String),
     /// Files that the administrator edited would be replaced.

@@ -33,6 +33,7 @@ impl Reason {
                 };
                 Self::LibrariesLost(lost.into_iter().map(shown).collect())
             }
+            Self::NoWayBack(why) => Self::NoWayBack(Box::new(why.shown(inventory))),
             Self::Promotion(reason) => Self::Promotion(reason.shown(show)),
             other => other,
         }

@@ -164,9 +164,9 @@ pub(in crate::operation) fn found(
 
 /// What is at a path.
 fn live(root: &Root, path: &ObjectPath) -> Result<Option<RecordedState>, Failure> {
-    let Some(above) = path.parent() else { return Ok(None) };
-    let physical = root.resolver().locate_dir(&above)?;
-    let Some(dir) = root.dir_if_there(&physical)? else { return Ok(None) };
+    let physical = root.resolver().locate_object(path)?;
+    let Some(above) = physical.parent() else { return Ok(None) };
+    let Some(dir) = root.dir_of_object(&above)? else { return Ok(None) };
     Ok(dir.live(path.name())?.as_ref().map(RecordedState::of))
 }
 

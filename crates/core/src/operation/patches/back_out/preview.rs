@@ -347,8 +347,8 @@ fn bytes_of(
 
 /// The bytes of a file of the root, which the caller may be kept from reading.
 fn live_bytes(root: &Root, path: &ObjectPath) -> Result<Option<Vec<u8>>, Failure> {
-    let located = root.resolver().locate(path)?;
+    let located = root.resolver().locate_object(path)?;
     let parent = located.parent().unwrap_or_else(ObjectPath::root);
-    let Some(directory) = root.dir_if_there(&parent)? else { return Ok(None) };
+    let Some(directory) = root.dir_of_object(&parent)? else { return Ok(None) };
     Ok(directory.read_regular(located.name(), LARGEST_COMPARED).ok().flatten())
 }
