@@ -102,7 +102,7 @@ fn a_run_with_scripts_that_fails_leaves_the_link_and_nothing_of_the_directory() 
     }
 }
 
-const REFUSED: [(&str, Trees); 6] = [
+const REFUSED: [(&str, Trees); 8] = [
     ("bin/a b has white space in its name", |old, new| {
         fs::write(old.join("bin/a b"), "1\n").unwrap();
         fs::write(new.join("bin/a b"), "2\n").unwrap();
@@ -126,7 +126,57 @@ const REFUSED: [(&str, Trees); 6] = [
         fs::create_dir(new.join("l")).unwrap();
         fs::write(new.join("l/f"), "2\n").unwrap();
     }),
+    ("d becomes a symbolic link, and the scripts of the patch would delete", |old, new| {
+        deleted_below(old, new, "f");
+        for tree in [old, new] {
+            fs::write(tree.join("bin/f"), "2\n").unwrap();
+        }
+    }),
+    ("bin/deep behind it for", |old, new| {
+        deleted_below(old, new, "deep/f");
+        fs::create_dir(new.join("bin/deep")).unwrap();
+        fs::write(new.join("bin/deep/f"), "it comes with the patch\n").unwrap();
+    }),
 ];
+
+/// A directory with a file that becomes a link to another directory.
+fn deleted_below(old: &Path, new: &Path, file: &str) {
+    let at = old.join("d").join(file);
+    fs::create_dir_all(at.parent().unwrap()).unwrap();
+    fs::write(at, "1\n").unwrap();
+    symlink("bin", new.join("d")).unwrap();
+}
+
+const NOT_REFUSED: [(&str, Trees); 3] = [
+    ("nothing of the name is behind the link", |old, new| deleted_below(old, new, "f")),
+    ("what is behind the link goes, too", |old, new| {
+        deleted_below(old, new, "f");
+        fs::write(old.join("bin/f"), "2\n").unwrap();
+    }),
+    ("a link in a circle", |old, new| {
+        fs::create_dir(old.join("d")).unwrap();
+        fs::write(old.join("d/f"), "1\n").unwrap();
+        symlink("d", new.join("d")).unwrap();
+    }),
+];
+
+#[test]
+fn a_directory_becomes_a_link_with_scripts_as_it_does_natively() {
+    for (what, trees) in NOT_REFUSED {
+        let mut after = Vec::new();
+        for engine in ["native", "script"] {
+            let Some((stage, sandbox)) = stage(trees) else { return };
+            let before = software(&stage);
+            let (code, said) = sandbox.run(&stage, &format!("patchadd --engine {engine} -R @ROOT@ built"));
+            assert_eq!(code, 0, "{what}, {engine}: {said}");
+            after.push(software(&stage));
+            let (code, said) = sandbox.run(&stage, "patchrm -R @ROOT@ 900-01");
+            assert_eq!(code, 0, "{what}, {engine}: {said}");
+            assert_same(&software(&stage), &before);
+        }
+        assert_same(&after[1], &after[0]);
+    }
+}
 
 #[test]
 fn what_scripts_cannot_be_told_of_is_refused_before_the_change_and_goes_in_natively() {

@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 
 use super::engine::{Bookkeeping, ScriptReason};
 use super::patch_plan::{PackagePlan, PatchPlan};
+use crate::plan::plan_builder::turns;
 use crate::plan::refusal::{Command, Reason};
-use crate::plan::{Action, Body, Change};
+use crate::plan::{Action, Body, Change, NewObject};
 use patchadm_rootfs::LiveKind;
 use patchadm_svr4::package::ObjectPath;
 
@@ -57,6 +58,40 @@ pub fn below_turning_links(scripted: &PatchPlan) -> Vec<(&ObjectPath, &ObjectPat
         above.map(move |link| (path, *link))
     });
     below.collect()
+}
+
+/// An object that scripts delete below a directory which becomes a symbolic link.
+#[derive(Debug)]
+pub struct DeletedBelowLink<'a> {
+    /// The path of the object.
+    pub path: &'a ObjectPath,
+    /// The directory.
+    pub link: &'a ObjectPath,
+    /// What the link says.
+    pub target: &'a [u8],
+}
+
+/// The objects that scripts delete below directories which become symbolic links.
+pub fn deleted_below_links(scripted: &PatchPlan) -> Vec<DeletedBelowLink<'_>> {
+    let links: Vec<(&ObjectPath, &[u8])> =
+        scripted.plan.changes.iter().filter_map(|change| turned_into_link(change)).collect();
+    let by_scripts = scripted.parts.iter().filter(|part| part.chosen.bookkeeping == Bookkeeping::Scripts);
+    let mut deleted = Vec::new();
+    for path in by_scripts.flat_map(|part| &part.deletes) {
+        let above = links.iter().filter(|(link, _)| path.is_below(link));
+        deleted.extend(above.map(|(link, target)| DeletedBelowLink { path, link, target }));
+    }
+    deleted
+}
+
+/// The path of a directory that becomes a symbolic link, and what the link says.
+fn turned_into_link(change: &Change) -> Option<(&ObjectPath, &[u8])> {
+    match &change.action {
+        Action::Replace(NewObject { body: Body::Symlink(target), .. }) if turns(change) => {
+            Some((&change.path, target))
+        }
+        _ => None,
+    }
 }
 
 /// Whether all scripts of the packages run only because the user asked for scripts.

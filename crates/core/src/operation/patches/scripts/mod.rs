@@ -17,6 +17,7 @@ mod perform;
 pub(super) mod request;
 pub(super) mod response;
 pub(crate) mod restoration;
+mod through_links;
 
 pub(super) use hooks::must_be_executable;
 pub(super) use patch::must_be_safe;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::hooks::HookDirectory;
 use super::kept;
 use super::output::PatchOutput;
+use super::through_links::{must_not_delete_through_links, must_not_look_through_links};
 use crate::operation::device::DeliveredPackage;
 use crate::operation::failure::Failure;
 use crate::operation::log;
@@ -18,7 +19,7 @@ use crate::operation::scripts::package_directory::PackageDirectory;
 use crate::operation::scripts::runner::ScriptRunner;
 use crate::operation::scripts::safety::{check_places, needs_absolute_tools};
 use crate::operation::session::{RootAndPolicy, Session};
-use crate::plan::patch::beyond_scripts::{below_turning_links, check_scripts_can, is_by_choice};
+use crate::plan::patch::beyond_scripts::check_scripts_can;
 use crate::plan::patch::engine::Bookkeeping;
 use crate::plan::patch::patch_plan::{PackagePlan, PatchPlan};
 use crate::plan::refusal::{Command, Reason};
@@ -93,30 +94,7 @@ pub(in crate::operation::patches) fn must_be_safe(
     if command == Command::Patchadd && !scripted.no_undo {
         must_not_look_through_links(ground, id, scripted)?;
     }
-    Ok(())
-}
-
-/// Refuses a patch whose scripts would save what a link leads to as if it lay in the directory that comes in its place: such
-/// an undo package has objects below a link.
-fn must_not_look_through_links(
-    ground: &RootAndPolicy,
-    id: &str,
-    scripted: &PatchPlan,
-) -> Result<(), Failure> {
-    let resolver = ground.root.resolver();
-    for (path, link) in below_turning_links(scripted) {
-        let Some(above) = path.parent() else { continue };
-        let Some((behind, _)) = resolver.directory_behind(&above)? else { continue };
-        if ground.root.dir(&behind)?.look(path.name())?.is_some() {
-            let (path, link) = (ground.root.show(path), ground.root.show(link));
-            let what = format!(
-                "{link} becomes a directory, and the scripts of the patch would save {path} although it is behind that link"
-            );
-            let reason = Reason::BeyondScripts { what, by_choice: is_by_choice(scripted) };
-            return Err(reason.of(Command::Patchadd, &id).into());
-        }
-    }
-    Ok(())
+    must_not_delete_through_links(ground, (command, id), scripted)
 }
 
 impl<'a> PatchScripts<'a> {

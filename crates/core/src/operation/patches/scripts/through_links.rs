@@ -1,0 +1,81 @@
+//! Scripts that would look or delete through a link where the directory beside it is meant.
+
+use crate::operation::failure::Failure;
+use crate::operation::session::RootAndPolicy;
+use crate::plan::Action;
+use crate::plan::patch::beyond_scripts::{
+    DeletedBelowLink, below_turning_links, deleted_below_links, is_by_choice,
+};
+use crate::plan::patch::patch_plan::PatchPlan;
+use crate::plan::refusal::{Command, Reason};
+use patchadm_svr4::package::ObjectPath;
+
+/// Refuses a patch whose scripts would save what a link leads to as if it lay in the directory that comes in its place: such
+/// an undo package has objects below a link.
+pub(super) fn must_not_look_through_links(
+    ground: &RootAndPolicy,
+    id: &str,
+    scripted: &PatchPlan,
+) -> Result<(), Failure> {
+    let resolver = ground.root.resolver();
+    for (path, link) in below_turning_links(scripted) {
+        let Some(above) = path.parent() else { continue };
+        let Some((behind, _)) = resolver.directory_behind(&above)? else { continue };
+        if ground.root.dir(&behind)?.look(path.name())?.is_some() {
+            let (path, link) = (ground.root.show(path), ground.root.show(link));
+            let what = format!(
+                "{link} becomes a directory, and the scripts of the patch would save {path} although it is behind that link"
+            );
+            let reason = Reason::BeyondScripts { what, by_choice: is_by_choice(scripted) };
+            return Err(reason.of(Command::Patchadd, &id).into());
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a patch whose scripts would delete what lies behind a new link, by the names of what the directory in its place
+/// had: they delete when the link is there.
+pub(super) fn must_not_delete_through_links(
+    ground: &RootAndPolicy,
+    (command, id): (Command, &str),
+    scripted: &PatchPlan,
+) -> Result<(), Failure> {
+    for deleted in deleted_below_links(scripted) {
+        if let Some(victim) = behind(ground, &deleted, scripted)? {
+            let (path, link, victim) =
+                (ground.root.show(deleted.path), ground.root.show(deleted.link), ground.root.show(&victim));
+            let what = format!(
+                "{link} becomes a symbolic link, and the scripts of the patch would delete {victim} behind it for {path}"
+            );
+            let reason = Reason::BeyondScripts { what, by_choice: is_by_choice(scripted) };
+            return Err(reason.of(command, &id).into());
+        }
+    }
+    Ok(())
+}
+
+/// What a deletion below a new link would meet behind it, unless that goes anyhow.
+fn behind(
+    ground: &RootAndPolicy,
+    deleted: &DeletedBelowLink<'_>,
+    scripted: &PatchPlan,
+) -> Result<Option<ObjectPath>, Failure> {
+    let resolver = ground.root.resolver();
+    let Some(lead) = resolver.lead_of(deleted.link, deleted.target)? else { return Ok(None) };
+    let rest = deleted.path.as_bytes().get(deleted.link.as_bytes().len() + 1..).unwrap_or_default();
+    let Ok(place) = lead.join(rest) else { return Ok(None) };
+    let place = resolver.locate_object(&place)?;
+    if place.is_below(deleted.link) {
+        return Ok(None);
+    }
+    let change = scripted.plan.changes.iter().find(|change| change.path == place);
+    let stays = match change.map(|change| &change.action) {
+        Some(Action::Delete | Action::RemoveDirectory) => false,
+        Some(Action::Add(_) | Action::Replace(_)) => true,
+        Some(Action::Attributes(_)) | None => {
+            let dir = ground.root.dir_of_object(&place.parent().unwrap_or_else(ObjectPath::root))?;
+            dir.map(|dir| dir.look(place.name())).transpose()?.flatten().is_some()
+        }
+    };
+    Ok(stays.then_some(place))
+}
