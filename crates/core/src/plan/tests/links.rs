@@ -60,3 +60,22 @@ fn a_name_goes_with_the_file_that_the_patch_says_not_with_the_one_on_record() {
     let plan = world.plan(&parted).unwrap();
     assert_eq!(linked(&plan), ["/opt/web/c -> /opt/web/b"]);
 }
+
+/// The numbers of files are those of two archives, and say nothing.
+#[test]
+fn names_that_a_later_patch_makes_as_they_were_are_as_found_once_the_earlier_one_is_gone() {
+    let base = Parcel::empty("base").package("ACMEweb", "BASEDIR=/opt/web");
+    let mut world = World::new().with(&base.file("a", "first").link("e", "/opt/web/a"));
+    assert_eq!(world.patchadd(&patch("900-01", "").file("a", "second")), 0);
+    assert_eq!(world.patchadd(&patch("901-01", "").file("a", "first")), 0);
+    world.know_later("901-01");
+    assert_eq!(world.patchrm("900-01"), 0);
+    let later = &world.archives[&(package("ACMEweb"), "901-01".to_owned())];
+    let names =
+        later.manifest.objects.iter().filter(|record| ["/opt/web/a", "/opt/web/e"].contains(&&*record.path));
+    assert!(names.clone().count() == 2 && names.clone().all(|record| record.is_untouched()), "{names:?}");
+    // So what somebody does to one of them is no matter of that patch.
+    world.take(&path("/opt/web/e"));
+    assert_eq!(world.patchrm("901-01"), 0);
+    assert_eq!((world.read("/opt/web/a").as_deref(), world.read("/opt/web/e")), (Some("first"), None));
+}

@@ -7,7 +7,8 @@ use crate::format::objects_file::GivenAttributes;
 use crate::plan::patch::backout_input::Elsewhere;
 use crate::plan::refusal::{HandOnProblem, Reason};
 use crate::policy::Edited;
-use patchadm_svr4::package::PackagePath;
+use patchadm_rootfs::LiveKind;
+use patchadm_svr4::package::{Mode, PackagePath};
 
 /// A root with both patches, and one with the later one alone; none where that one cannot be applied alone.
 struct Pair {
@@ -73,6 +74,31 @@ fn attributes_that_the_later_patch_took_over_would_stay() {
     let mut pair = pair(&patch("900-01", "").object("bin/httpd", "f 0700 root sys", Some("x"), None), &later);
     pair.is_not_handed_on("/opt/web/bin/httpd", HandOnProblem::Attributes);
     pair.differ("/opt/web/bin/httpd");
+}
+
+/// What an administrator did to the file of the earlier patch goes with it.
+#[test]
+fn attributes_that_the_later_patch_took_over_from_an_edit_would_stay() {
+    let httpd = path("/opt/web/bin/httpd");
+    let earlier = patch("900-01", "").file("bin/httpd", "x");
+    let later = patch("901-01", "").object("bin/httpd", "f ? ? ?", Some("new"), None);
+    let edits: [fn(&mut World, &ObjectPath); 3] = [
+        |world, at| world.inventory.live.get_mut(at).unwrap().mode = Mode::of(0o700),
+        World::take,
+        |world, at| world.replace(at, LiveKind::Symlink(b"elsewhere".to_vec())),
+    ];
+    for edit in edits {
+        let mut world = acme_web();
+        world.options.edits.general = Edited::Replace;
+        let mut alone = world.clone();
+        assert_eq!(world.patchadd(&earlier), 0);
+        edit(&mut world, &httpd);
+        assert_eq!((world.patchadd(&later), alone.patchadd(&later)), (0, 0));
+        world.know_later("901-01");
+        let mut pair = Pair { both: world, alone: Some(alone) };
+        pair.is_not_handed_on("/opt/web/bin/httpd", HandOnProblem::Attributes);
+        pair.differ("/opt/web/bin/httpd");
+    }
 }
 
 /// Of extended attributes and ACLs it is the same: a new file inherits those of the one in its place.

@@ -6,6 +6,7 @@ mod back_out;
 mod course;
 mod install;
 mod installf;
+mod linked;
 mod links;
 mod middle_refusals;
 mod parameters;
@@ -19,6 +20,7 @@ mod snapshot;
 mod together;
 mod update;
 mod world;
+mod world_links;
 mod world_records;
 
 use parcel::{Parcel, patch};

@@ -325,7 +325,7 @@ fn with(story: &Story, ids: &[&str], makers: &[Makers]) -> Option<World> {
 }
 
 /// How many stories of each kind are played, and how many in the whole suite.
-const STORIES: (u32, u32) = (400, 40_000);
+const STORIES: (u32, u32) = (400, 100_000);
 
 /// What was seen in all stories.
 #[derive(Debug, Default)]

@@ -52,6 +52,8 @@ pub(super) struct World {
     pub(super) removal: BackOutOptions,
     /// `-f` of patchrm.
     pub(super) force: bool,
+    /// Whether paths lead through symbolic links.
+    pub(super) follows_links: bool,
     inodes: u64,
 }
 
@@ -94,6 +96,7 @@ impl World {
             options: ApplyOptions::default(),
             removal: BackOutOptions::default(),
             force: false,
+            follows_links: false,
             inodes: 100,
         };
         for directory in ["/", "/opt", "/etc"] {
@@ -174,7 +177,11 @@ impl World {
 
     pub(super) fn plan(&mut self, parcel: &Parcel) -> Result<Plan, Refusal> {
         self.survey(parcel);
-        self.apply(parcel).map(|all| all.plan)
+        let planned = self.apply(parcel).map(|all| all.plan);
+        if planned.is_err() {
+            self.forget_beyond_links();
+        }
+        planned
     }
 
     /// Plans a patch with the inventory as it is.
@@ -217,12 +224,15 @@ impl World {
     }
 
     pub(super) fn plan_removal(&mut self, id: &str) -> Result<Plan, Refusal> {
-        self.plan_removals(&[id])
+        let planned = self.plan_removals(&[id]);
+        self.forget_beyond_links();
+        planned
     }
 
     /// Plans the backout of patches, the last applied first.
     pub(super) fn plan_removals(&mut self, ids: &[&str]) -> Result<Plan, Refusal> {
         self.remember();
+        self.look_beyond_links(None);
         let sources = self.sources(ids);
         let parsed: Vec<PatchId> = ids.iter().map(|id| super::id(id)).collect();
         let archives: Vec<BackoutArchive<'_>> = sources
@@ -353,6 +363,7 @@ impl World {
     /// Compares delivered bytes with those that are there, and says what patches delivered before.
     fn survey(&mut self, parcel: &Parcel) {
         self.remember();
+        self.look_beyond_links(Some(parcel));
         self.inventory.identical.clear();
         for (index, delivered) in parcel.image.packages.iter().enumerate() {
             for entry in delivered.files() {
@@ -436,6 +447,7 @@ impl World {
                 self.inventory.live.remove(&change.path);
             }
         }
+        self.move_beyond_links(plan);
         self.count_links();
         for (at, line) in &plan.contents {
             match line {
@@ -488,7 +500,8 @@ impl World {
         (live, bytes)
     }
 
-    fn count_links(&mut self) {
+    /// Counts the names of all files.
+    pub(super) fn count_links(&mut self) {
         let mut names: BTreeMap<u64, u64> = BTreeMap::new();
         for live in self.inventory.live.values() {
             *names.entry(live.inode.number).or_default() += 1;
@@ -504,12 +517,8 @@ impl World {
             let mut manifest = undo.manifest.clone();
             for object in &mut manifest.objects {
                 let at = ObjectPath::new(&decode(&object.path)).unwrap();
-                let change =
-                    plan.changes.iter().find(|change| change.path == at).map(|change| &change.action);
-                if let (Some(Action::Add(new) | Action::Replace(new)), Some(became)) =
-                    (change, &mut object.became)
-                    && let (Body::Member(member), RecordedType::File) = (&new.body, became.kind)
-                {
+                let Some(became) = &mut object.became else { continue };
+                if let Some(member) = new_content(plan, &at).filter(|_| became.kind == RecordedType::File) {
                     let digest = Digest::of(&delivered(parcel, member));
                     became.b3.get_or_insert_with(|| digest.to_string());
                 }
@@ -531,6 +540,17 @@ impl World {
             let stored = Stored { image, manifest, records: undo.records.clone(), bytes };
             self.archives.insert((undo.package.clone(), undo.patch.clone()), stored);
         }
+    }
+}
+
+/// The content that a plan puts at a path, by itself or as another name of a new file.
+fn new_content<'p>(plan: &'p Plan, at: &ObjectPath) -> Option<&'p Member> {
+    let change = plan.changes.iter().find(|change| change.path == *at)?;
+    let (Action::Add(new) | Action::Replace(new)) = &change.action else { return None };
+    match &new.body {
+        Body::Member(member) => Some(member),
+        Body::Link(source) => new_content(plan, source),
+        _ => None,
     }
 }
 

@@ -143,7 +143,8 @@ impl Judged<'_> {
             || self.installed.records.contains_key(name.as_bytes())
     }
 
-    /// Whether the heir left attributes open that a patch of the run had changed.
+    /// Whether the heir left attributes open that a patch of the run had changed, or that an administrator had changed by
+    /// then: those are not the ones that it would have found.
     fn takes_over_rights(&self, run: &Run<'_>, saver: Link<'_>, heir: Link<'_>) -> bool {
         let Some(became) = &heir.record.became else { return false };
         let header = self.chains.order.get(heir.at).and_then(|patch| patch.manifest);
@@ -155,7 +156,9 @@ impl Judged<'_> {
             None => is_same,
         };
         let (before, after) = (saver.record.was.as_ref(), run.last().record.became.as_ref());
-        let changed = |of: fn(&RecordedState) -> u32| before.map(of) != after.map(of);
+        let changed = |of: fn(&RecordedState) -> u32| {
+            before.map(of) != after.map(of) || before.map(of) != found.map(of)
+        };
         let same = |of: fn(&RecordedState) -> u32| found.map(of) == Some(of(became));
         let is_taken = |letter: char, of: fn(&RecordedState) -> u32| changed(of) && is_open(letter, same(of));
         is_taken('m', |state| state.mode)

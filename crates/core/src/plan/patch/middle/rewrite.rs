@@ -104,6 +104,7 @@ impl<'a> Rewriting<'a> {
             self.take_directory(directory);
         }
         self.name_partners(chains);
+        self.leave_files_as_found();
         self.carry_content()?;
         self.finish(taken)
     }
@@ -214,6 +215,46 @@ impl<'a> Rewriting<'a> {
                 self.objects.insert(record.path.clone(), partner);
             }
         }
+    }
+
+    /// Files with several names that this patch delivers as it would have found them: it found them so. Their numbers alone
+    /// differ, which are those of two archives.
+    fn leave_files_as_found(&mut self) {
+        for group in self.groups.values().copied().collect::<BTreeSet<u32>>() {
+            let names = self.names_as_found(group).unwrap_or_default();
+            for name in names {
+                let Some(record) = self.objects.get_mut(&name) else { continue };
+                record.member = None;
+                for state in [&mut record.was, &mut record.became].into_iter().flatten() {
+                    state.group = None;
+                }
+                if let Some(path) = record.object_path() {
+                    self.saved.remove(&path);
+                }
+            }
+        }
+    }
+
+    /// The names of a file before this patch, if they are those of one file after it, which is the same in all else.
+    fn names_as_found(&self, group: u32) -> Option<Vec<String>> {
+        let is_of = |state: &Option<RecordedState>, group| {
+            state.as_ref().is_some_and(|state| state.group == Some(group))
+        };
+        let without_group =
+            |state: &Option<RecordedState>| state.clone().map(|state| RecordedState { group: None, ..state });
+        let before: Vec<&ObjectRecord> =
+            self.objects.values().filter(|record| is_of(&record.was, group)).collect();
+        let after = before.first()?.became.as_ref()?.group?;
+        let is_same = |record: &&ObjectRecord| {
+            is_of(&record.was, group)
+                && is_of(&record.became, after)
+                && without_group(&record.was) == without_group(&record.became)
+        };
+        let mut of_either =
+            self.objects.values().filter(|record| is_of(&record.was, group) || is_of(&record.became, after));
+        of_either
+            .all(|record| is_same(&record))
+            .then(|| before.iter().map(|record| record.path.clone()).collect())
     }
 
     /// Where the name that carried the content of a file is none of this patch's, the first that is carries it.
