@@ -18,6 +18,7 @@ use crate::rivals::Rivals;
 use crate::stock_scripts;
 use crate::table::{Table, grouped, known, mebibytes, megabytes, seconds, spread, whole};
 use crate::tree::Clock;
+use crate::way_back;
 use crate::workload::{File, NEW, OLD, Version};
 
 /// What takes longer than this, in seconds, is run once.
@@ -56,6 +57,9 @@ pub(crate) fn run(
         );
     }
     judge(disk, inputs, &measured, report);
+    if let Some((_, ours)) = measured.iter().find(|(role, _)| *role == Role::Patchadm) {
+        way_back::run(disk, inputs, &ours.apply, options, report)?;
+    }
     in_short(disk, inputs, &measured, report);
     Ok(())
 }

@@ -117,6 +117,8 @@ mod tree;
 /// Two releases of something real.
 mod trees;
 /// Files and their versions.
+/// The proof that a patch can be backed out.
+mod way_back;
 mod workload;
 
 use std::ffi::OsString;

@@ -27,7 +27,7 @@ use crate::policy::Policy;
 use crate::source::PackageImage;
 
 /// Refuses a plan that keeps undo data from which its patch could not be backed out. The plan was made for `inventory`.
-pub(in crate::plan) fn must_have_way_back(
+pub fn must_have_way_back(
     plan: &Plan,
     id: &PatchId,
     inventory: &Inventory,
@@ -42,7 +42,7 @@ pub(in crate::plan) fn must_have_way_back(
 }
 
 /// Plans the backout of the patch of a plan on the root that the plan leaves.
-pub(in crate::plan) fn plan_backout(
+pub fn plan_backout(
     plan: &Plan,
     id: &PatchId,
     inventory: &Inventory,

@@ -5,7 +5,7 @@ pub mod apply_options;
 pub mod back_out;
 pub mod backout_input;
 mod backout_plan;
-pub(in crate::plan) mod backout_proof;
+pub mod backout_proof;
 mod backout_records;
 pub mod beyond_scripts;
 pub mod combine;
