@@ -4,11 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use patchadm_changeset::format::manifest::ObjectRecord;
 use patchadm_rootfs::{Live, LiveKind, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
 use super::projected_root::ProjectedRoot;
 use crate::inventory::{Inventory, Touched};
+use crate::plan::links::root_of;
 use crate::plan::plan_builder::below;
 use crate::plan::{Action, Body, Change, Plan};
 
@@ -17,9 +19,7 @@ const MOST_LINKS: usize = 40;
 
 /// The root that a plan leaves which was made for `inventory`; its file systems have room for everything.
 pub(super) fn root_after(plan: &Plan, inventory: &Inventory, when: Timestamp) -> Inventory {
-    let mut before = inventory.clone();
-    before.file_systems = Vec::new();
-    before.names = None;
+    let mut before = concerned(plan, inventory);
     for package in &plan.packages {
         before.packages.entry(package.clone()).or_default();
     }
@@ -28,6 +28,74 @@ pub(super) fn root_after(plan: &Plan, inventory: &Inventory, when: Timestamp) ->
     let mut after = root.inventory;
     find_ways(plan, &mut after);
     after
+}
+
+/// What of an inventory, which may be one for many patches, a backout of this plan is about.
+fn concerned(plan: &Plan, inventory: &Inventory) -> Inventory {
+    let paths = concerned_paths(plan, inventory);
+    let packages = plan.packages.iter().filter_map(|name| inventory.packages.get_key_value(name));
+    Inventory {
+        marker: inventory.marker.clone(),
+        prefix: inventory.prefix.clone(),
+        packages: packages.map(|(name, installed)| (name.clone(), installed.clone())).collect(),
+        lines: picked(&inventory.lines, &paths),
+        live: picked(&inventory.live, &paths),
+        physical: picked(&inventory.physical, &paths),
+        linked_directories: picked(&inventory.linked_directories, &paths),
+        patched_by: picked(&inventory.patched_by, &paths),
+        accounts: inventory.accounts.clone(),
+        privileged: inventory.privileged,
+        caller: inventory.caller,
+        on: picked(&inventory.on, &paths),
+        ..Inventory::default()
+    }
+}
+
+/// The paths of which the undo data of a plan speaks, and what they bring with them: what is above them, below directories
+/// that change, and other names of their files.
+fn concerned_paths(plan: &Plan, inventory: &Inventory) -> BTreeSet<ObjectPath> {
+    let changed: BTreeSet<&ObjectPath> = plan.changes.iter().map(|change| &change.path).collect();
+    let records = plan.undo.iter().flat_map(|undo| &undo.manifest.objects);
+    let mut paths: BTreeSet<ObjectPath> = records.filter_map(ObjectRecord::object_path).collect();
+    paths.extend(plan.contents.keys().cloned());
+    for change in &plan.changes {
+        paths.insert(change.path.clone());
+        if is_directory_or_link(change) {
+            let (lines, live) = (&inventory.lines, &inventory.live);
+            paths.extend(below(lines, &change.path).chain(below(live, &change.path)).cloned());
+        }
+    }
+    let files: BTreeSet<u64> =
+        plan.changes.iter().filter_map(|change| Some(change.old.as_ref()?.inode.number)).collect();
+    let names = inventory.objects_with_names().filter(|(_, live)| files.contains(&live.inode.number));
+    paths.extend(names.map(|(path, _)| path.clone()));
+    let is_of_changed =
+        |path: &&ObjectPath| root_of(path, &inventory.lines).is_some_and(|file| changed.contains(&file));
+    paths.extend(inventory.recorded_links().filter(is_of_changed).cloned());
+    let places: Vec<ObjectPath> =
+        paths.iter().filter_map(|path| inventory.physical.get(path)).cloned().collect();
+    paths.extend(places);
+    let above: Vec<ObjectPath> = paths.iter().flat_map(ObjectPath::ancestors).collect();
+    paths.extend(above);
+    paths
+}
+
+/// Whether a directory or link comes, goes, or becomes something else.
+fn is_directory_or_link(change: &Change) -> bool {
+    let was = change.old.as_ref().map(|old| &old.kind);
+    let was = matches!(was, Some(LiveKind::Directory | LiveKind::Symlink(_)));
+    match &change.action {
+        Action::Add(new) | Action::Replace(new) => {
+            was || matches!(new.body, Body::Directory | Body::Symlink(_))
+        }
+        Action::Delete | Action::RemoveDirectory => was,
+        Action::Attributes(_) => false,
+    }
+}
+
+fn picked<V: Clone>(map: &BTreeMap<ObjectPath, V>, paths: &BTreeSet<ObjectPath>) -> BTreeMap<ObjectPath, V> {
+    let found = paths.iter().filter_map(|path| map.get_key_value(path));
+    found.map(|(path, value)| (path.clone(), value.clone())).collect()
 }
 
 /// Finds where paths lead once links have come and gone.

@@ -239,15 +239,18 @@ const STORIES: (u32, u32) = (400, 100_000);
 #[test]
 fn what_goes_in_comes_out_whatever_links_there_are() {
     let (mut runner, mut seen, mut wrong) = (TestRunner::deterministic(), Seen::default(), Vec::new());
-    let is_whole = std::env::var_os("PATCHADM_TESTS").is_some_and(|value| value == "whole");
+    let played = stories_of(STORIES);
     let stories = stories();
-    for number in 0..if is_whole { STORIES.1 } else { STORIES.0 } {
+    for number in 0..played.end {
         let story = stories.new_tree(&mut runner).unwrap().current();
-        if let Err(reason) = play(&story, &mut seen) {
+        if played.contains(&number)
+            && let Err(reason) = play(&story, &mut seen)
+        {
             wrong.push(format!("story {number}: {reason}\n{story:?}"));
         }
     }
     println!("{seen:?}");
     assert!(wrong.is_empty(), "{} stories\n{}", wrong.len(), wrong.join("\n\n"));
-    assert!(seen.applied > STORIES.0 / 2 && seen.planned > STORIES.0 / 4, "{seen:?}");
+    let count = u32::try_from(played.len()).unwrap();
+    assert!(seen.applied > count / 2 && seen.planned > count / 4, "{seen:?}");
 }
