@@ -12,7 +12,7 @@ use super::world::now;
 use super::*;
 use crate::plan::patch::backout_proof::{is_plain, plan_backout};
 use crate::policy::Edited;
-use patchadm_rootfs::LiveKind;
+use patchadm_rootfs::{Live, LiveKind};
 
 const PATHS: [&str; 9] = ["a", "b", "d", "d/x", "d/y", "d/sub", "d/sub/z", "e", "e/x"];
 
@@ -54,7 +54,7 @@ fn all() -> impl Strategy<Value = Vec<Said>> {
     (said, 0u8..8).prop_map(|(mut all, wild)| {
         for at in 0..PATHS.len() {
             let is_above = |above: &&str| PATHS[at].rsplit_once('/').is_some_and(|(up, _)| up == *above);
-            let above = PATHS.iter().position(|above| is_above(&above));
+            let above = PATHS.iter().position(is_above);
             let holds = above.is_none_or(|above| matches!(all[above], Said::Nothing | Said::Directory(_)));
             if !holds && wild > 0 && !matches!(all[at], Said::Nothing) {
                 all[at] = Said::Deleted;
@@ -109,7 +109,7 @@ impl Done {
         let live = world.inventory.live.get(&at).cloned();
         let holds = world.inventory.live.keys().any(|other| other.is_below(&at));
         let is_in_directory =
-            at.parent().is_some_and(|up| world.inventory.live.get(&up).is_some_and(|up| up.is_directory()));
+            at.parent().is_some_and(|up| world.inventory.live.get(&up).is_some_and(Live::is_directory));
         match (self, live) {
             (Self::Written(content), Some(live)) if matches!(live.kind, LiveKind::Regular { .. }) => {
                 world.write(&at.to_string(), &format!("edited {content}"));

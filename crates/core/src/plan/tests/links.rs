@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::plan::{Action, Body, Plan};
+use patchadm_changeset::format::manifest::ObjectRecord;
 
 /// `path -> file` for every name that a plan links.
 fn linked(plan: &Plan) -> Vec<String> {
@@ -73,7 +74,7 @@ fn names_that_a_later_patch_makes_as_they_were_are_as_found_once_the_earlier_one
     let later = &world.archives[&(package("ACMEweb"), "901-01".to_owned())];
     let names =
         later.manifest.objects.iter().filter(|record| ["/opt/web/a", "/opt/web/e"].contains(&&*record.path));
-    assert!(names.clone().count() == 2 && names.clone().all(|record| record.is_untouched()), "{names:?}");
+    assert!(names.clone().count() == 2 && names.clone().all(ObjectRecord::is_untouched), "{names:?}");
     // So what somebody does to one of them is no matter of that patch.
     world.take(&path("/opt/web/e"));
     assert_eq!(world.patchrm("901-01"), 0);
