@@ -288,6 +288,115 @@ fn packages_that_are_new_in_the_stage_come_and_go_with_it() {
     patched.before.assert_again(&patched.live, "a new package");
 }
 
+fn new_package() -> Package {
+    Package::new("ACMEnew")
+        .file("bin/new", 0o755, "new 1\n")
+        .file("bin/old", 0o755, "old 1\n")
+        .file("lib/same", 0o644, "same 1\n")
+        .directory("empty")
+}
+
+/// A patch of the new package and of one that the root has: a file that changes, one that comes, one that goes.
+fn of_new() -> Patch {
+    let of_new = Package::new("ACMEnew")
+        .file("bin/new", 0o755, "new 2\n")
+        .file("share/more/added", 0o644, "added 2\n")
+        .deletes(&["bin/old"]);
+    Patch::of("300-01", of_new).package(Package::new("ACMEmail").file("bin/mail", 0o755, "mail 3\n"))
+}
+
+/// One of the new package alone, on top of it.
+fn of_new_alone() -> Patch {
+    let of_new = Package::new("ACMEnew")
+        .file("bin/new", 0o755, "new 3\n")
+        .file("bin/old", 0o755, "old 3\n")
+        .deletes(&["share/more/added"]);
+    Patch::of("300-02", of_new)
+}
+
+/// A stage with a new package that has these patches.
+fn with_new_package(patches: &[Patch]) -> Patched {
+    let patched = Patched::with(&[first()]);
+    patched.pkgadd("ACMEnew", &new_package());
+    patches.iter().for_each(|patch| patched.patchadd("", patch));
+    patched
+}
+
+#[test]
+fn packages_that_are_new_and_patched_in_the_stage_come_with_their_patches() {
+    let patched = with_new_package(&[of_new(), of_new_alone()]);
+    let plan = patched.promote("--dry-run").ok();
+    assert!(plan.contains("300-01: planned") && plan.contains("300-02: planned"), "{plan}");
+    let said = patched.promote("").ok();
+    assert!(said.contains("100-01: applied") && said.contains("300-02: applied"), "{said}");
+    let other = Scenario::with(&[web(), mail(), new_package()]);
+    for patch in [first(), of_new(), of_new_alone()] {
+        other.patchadd("", &patch).ok();
+    }
+    assert_same(&patched.live.tree(), &other.tree());
+    assert_eq!(patched.live.lines(), other.lines());
+    let list = |package: &str| patched.live.run(&format!("pkgparam -R @ROOT@ {package} PATCHLIST")).ok();
+    assert_eq!(
+        (list("ACMEnew"), list("ACMEmail")),
+        ("web-01 300-01 300-02\n".into(), "100-01 300-01\n".into())
+    );
+    assert_eq!(patched.live.run("pkgchk -R @ROOT@").ok(), "");
+    assert_eq!(patched.live.run("verify -R @ROOT@").code, 0);
+    assert_eq!(patched.promote("").ok(), "nothing to promote in /opt\n");
+    let record = fs::read_to_string(patched.live.at("/var/sadm/patch/web-01/promotion")).unwrap();
+    assert!(record.contains("\"brought\":[\"100-01\",\"300-01\",\"300-02\"]"), "{record}");
+    // What came on top of it later is brought by the next one.
+    let later = Patch::of("300-03", Package::new("ACMEnew").file("lib/same", 0o644, "same 4\n"));
+    let middle = Before::of(&patched.live);
+    patched.patchadd("", &later);
+    patched.promote("").ok();
+    assert_eq!(list("ACMEnew"), "web-01 300-01 300-02 300-03\n");
+    patched.patchrm("web-02");
+    middle.assert_again(&patched.live, "the second");
+    patched.patchrm("web-01");
+    patched.before.assert_again(&patched.live, "a new package with patches");
+}
+
+#[test]
+fn patches_of_a_new_package_come_off_alone_and_leave_it_as_it_was_installed() {
+    let patched = with_new_package(&[of_new(), of_new_alone()]);
+    patched.promote("").ok();
+    patched.patchrm("300-02");
+    assert_eq!(patched.live.text("/opt/ACMEnew/share/more/added"), "added 2\n");
+    assert!(!patched.live.at("/opt/ACMEnew/bin/old").exists());
+    patched.patchrm("300-01");
+    let other = Scenario::with(&[web(), mail(), new_package()]);
+    other.patchadd("", &first()).ok();
+    assert_same(&patched.live.tree(), &other.tree());
+    assert_eq!(patched.live.lines(), other.lines());
+    assert_eq!(patched.live.run("pkgchk -R @ROOT@").ok(), "");
+    assert_eq!(patched.live.run("verify -R @ROOT@").code, 0);
+    patched.patchrm("web-01");
+    patched.before.assert_again(&patched.live, "one by one");
+}
+
+#[test]
+fn a_patched_new_package_alone_comes_over_what_was_there_and_goes_again() {
+    for command in ["patchrm -R @ROOT@ web-01", "undo -R @ROOT@"] {
+        let live = Scenario::with(&[web()]);
+        live.file("/opt/ACMEnew/bin/new", "nobody's\n");
+        live.run("stage new web -R @ROOT@ --records --path opt").ok();
+        let patched = Patched { stage: live.beside("web"), before: Before::of(&live), live };
+        patched.pkgadd("ACMEnew", &new_package());
+        let alone = Patch::of("300-01", Package::new("ACMEnew").file("bin/new", 0o755, "new 2\n"));
+        patched.patchadd("", &alone);
+        patched.promote("").ok();
+        assert_eq!(patched.live.text("/opt/ACMEnew/bin/new"), "new 2\n");
+        assert!(patched.live.at("/var/sadm/patch/300-01").exists());
+        patched.live.run(command).ok();
+        patched.before.assert_again(&patched.live, command);
+        // What the live tree got at such a path meanwhile is somebody's.
+        patched.live.file("/opt/ACMEnew/bin/new", "of somebody\n");
+        patched.refused("", 10, "bin/new");
+        patched.refused("--edited keep", 10, "bin/new is not what patch 300-01 found there in the stage");
+    }
+}
+
 #[test]
 fn a_package_that_was_removed_or_replaced_in_the_stage_is_refused() {
     let patched = Patched::new();

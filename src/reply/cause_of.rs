@@ -139,8 +139,7 @@ fn of_brought(reason: &BroughtReason) -> ExitCause {
         BroughtReason::NotContinued { .. }
         | BroughtReason::OtherRecord { .. }
         | BroughtReason::PackageRemoved(_)
-        | BroughtReason::OtherVersion { .. }
-        | BroughtReason::NewAndPatched { .. } => ExitCause::Dependency,
+        | BroughtReason::OtherVersion { .. } => ExitCause::Dependency,
         BroughtReason::DamagedUndo(_) => ExitCause::DamagedInput,
         BroughtReason::NotAsFound { .. } | BroughtReason::NotAsMade { .. } => ExitCause::Edited,
         BroughtReason::NewOutside { .. }

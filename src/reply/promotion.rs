@@ -50,6 +50,9 @@ pub(crate) struct PromotionAnswer {
     pub(crate) space: Vec<SpaceEntry>,
     /// The programs that run the old version until they are restarted.
     pub(crate) in_use: Vec<ProcessEntry>,
+    /// How many paths an interrupted refresh of the stage still had to bring, which was completed first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) refreshed: Option<usize>,
     /// The fingerprint of what it was planned with, where a plan file is made or compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fingerprint: Option<String>,
@@ -138,6 +141,7 @@ impl PromotionAnswer {
         });
         let hooks = report.hooks.iter().map(HookEntry::from).collect();
         let fingerprint = report.fingerprint.clone();
+        let refreshed = report.refreshed.as_ref().map(|refresh| refresh.taken);
         let shlibs = report.libraries.as_ref().map(LibrariesEntry::from);
         let space = report.plan.iter().flat_map(|plan| plan.space.iter().map(SpaceEntry::from));
         let (kept, conflicts) = (kept.collect(), conflicts.collect());
@@ -160,6 +164,7 @@ impl PromotionAnswer {
             bytes,
             space,
             in_use,
+            refreshed,
             fingerprint,
             shlibs,
             hooks,

@@ -276,6 +276,9 @@ struct PromotionFaces {
 impl CommandReport for PromotionFaces {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         let PromotionAnswer { end, paths, conflicts, kept, .. } = &self.answer;
+        if let Some(count) = self.answer.refreshed {
+            output.line(format!("note: {}", refreshed_sentence(count, end.would_change.is_some())))?;
+        }
         if end.result == ResultWord::NothingToDo && end.failure.is_none() {
             let names: Vec<&str> = paths.iter().map(|path| path.path.as_str()).collect();
             output.line(format!("nothing to promote in {}", names.join(", ")))?;
@@ -306,6 +309,18 @@ impl CommandReport for PromotionFaces {
         }
         Ok(())
     }
+}
+
+/// What is said of an interrupted refresh that was completed first, or will be.
+fn refreshed_sentence(count: usize, is_plan: bool) -> String {
+    let paths = if count == 1 { "1 path".to_owned() } else { format!("{count} paths") };
+    if is_plan {
+        return format!(
+            "a refresh of this stage was interrupted: a promotion completes it first ({paths} still to be brought), and \
+             this is the plan as after it"
+        );
+    }
+    format!("a refresh of this stage was interrupted: it was completed first, {paths} brought")
 }
 
 /// The counts of a path, those that are not zero.

@@ -10,7 +10,7 @@ use patchadm_core::operation::stages::refresh::{RefreshRequest, refresh_stage};
 use patchadm_rootfs::{Door, Root};
 use serde_json::json;
 
-use super::{change_live, document, live, own, refresh, staged_text};
+use super::{change_live, document, live, own, refresh, staged_text, whole_stage};
 use crate::promote::Staged;
 use crate::reliability::crash::{in_parallel, spread};
 use crate::reliability::sigkill::{calls_of_program, has_strace, is_killed_at};
@@ -133,4 +133,96 @@ fn killed_from_outside_at_any_system_call_it_is_completed_by_the_next() {
     let killed = killed.into_inner();
     assert!(killed > 8, "only {killed} were killed");
     figures("refresh-sigkill", &[("refreshes killed at a system call", killed as u64), ("lost changes", 0)]);
+}
+
+/// The live tree, and what a promotion of the stage says of itself and of its packages.
+fn promoted(staged: &Staged, options: &str) -> (i32, String) {
+    let run = staged.promote(options);
+    (run.code, format!("{}{}", run.stdout, run.stderr))
+}
+
+#[test]
+fn a_promotion_after_a_refresh_that_died_at_any_change_completes_it_first() {
+    let (changes, _) = refreshed_through(&behind(), |_| false);
+    let mut told = 0;
+    for number in (1..=changes).step_by(5) {
+        let staged = behind();
+        staged.write("theirs", "stage\n");
+        let (_, done) = refreshed_through(&staged, move |at| at >= number);
+        let when = format!("change {number} of {changes}");
+        let was_interrupted = own(&staged, "refresh").exists();
+        let (live, stage) = (staged.tree(), whole_stage(&staged));
+        let (code, plan) = promoted(&staged, "--dry-run");
+        assert_eq!(code, 0, "{when}\n{plan}");
+        assert_same(&staged.tree(), &live);
+        assert_same(&whole_stage(&staged), &stage);
+        let (code, said) = promoted(&staged, "");
+        assert_eq!(code, 0, "{when}\n{said}");
+        for said in [&plan, &said] {
+            assert_eq!(said.contains("a refresh of this stage was interrupted"), was_interrupted, "{said}");
+        }
+        told += usize::from(was_interrupted);
+        if was_interrupted || done {
+            assert!(plan.contains("0 replaced, 1 added, 0 deleted"), "{when}\n{plan}");
+            assert!(!own(&staged, "refresh").exists(), "{when}");
+            assert_same(&staged.tree(), &staged.staged_tree());
+        }
+        assert_eq!(staged.text("theirs"), "stage\n", "{when}");
+        // Nothing else than what the stage had of its own went live.
+        fs::remove_file(live_path(&staged)).unwrap();
+        assert_same(&staged.tree(), &live);
+    }
+    assert!(told > 10, "{told}");
+}
+
+fn live_path(staged: &Staged) -> PathBuf {
+    live(staged, "theirs")
+}
+
+#[test]
+fn an_interrupted_refresh_is_completed_as_it_was_asked_for_or_named() {
+    let conflict = || {
+        let staged = Staged::new();
+        for number in 0..3 {
+            staged.live.file(&format!("/usr/pkg/share/{number}"), "live\n");
+            staged.write(&format!("share/{number}"), "stage\n");
+        }
+        staged
+    };
+    let staged = conflict();
+    let request = |staged: &Staged| RefreshRequest {
+        stage: staged.live.beside("web").into_os_string(),
+        edited: Some(patchadm_core::policy::Edited::Replace),
+        ..RefreshRequest::default()
+    };
+    let dies_at = |staged: &Staged, at: usize| {
+        let count = AtomicUsize::new(0);
+        let door = Door::watched(move |_| {
+            let number = count.fetch_add(1, Ordering::Relaxed);
+            if number >= at { Err(rustix::io::Errno::IO) } else { Ok(()) }
+        });
+        let opened = Root::open_with(&staged.live.root(), door).unwrap();
+        assert!(with_caller(|caller| refresh_stage(&opened, &request(staged), caller)).is_err());
+        own(staged, "refresh").exists()
+    };
+    let at = (4..60).find(|at| dies_at(&conflict(), *at)).unwrap();
+    assert!(dies_at(&staged, at + 3));
+    let document: serde_json::Value = serde_json::from_str(&staged.promote("--json").stdout).unwrap();
+    assert!(document["refreshed"].as_u64().is_some_and(|count| (1..=3).contains(&count)), "{document}");
+    assert_eq!(document["result"], "nothing-to-do", "{document}");
+    assert_eq!(staged_text(&staged, "share/2"), "live\n", "it was asked for with --edited replace");
+    // What cannot be decided as it was then is left to the operator, and nothing is promoted.
+    let staged = conflict();
+    fs::create_dir(own(&staged, "refresh")).unwrap();
+    for options in ["", "--dry-run"] {
+        let said = staged.promote(options).fails(10);
+        assert!(said.contains("stage web was interrupted") && said.contains("stage refresh web`"), "{said}");
+    }
+    assert_eq!(
+        (staged.text("share/1"), staged_text(&staged, "share/1")),
+        ("live\n".into(), "stage\n".into())
+    );
+    refresh(&staged, "--edited keep").ok();
+    staged.promote("--edited replace").ok();
+    assert_eq!(staged.text("share/1"), "stage\n");
 }

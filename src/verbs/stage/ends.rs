@@ -44,6 +44,12 @@ pub(in crate::verbs) fn stage_failed(root: &Root, undone: &str, error: &StageErr
             format!("{undone}\n{error}\nName a directory outside the staged paths.")
         }
         StageError::OtherRoot { root, .. } => format!("{undone}\n{error}\nName its root with -R {root}"),
+        StageError::InterruptedRefresh { stage, .. } => {
+            let refresh = Wording::of_verbs(root.prefix()).verb(&format!("stage refresh {stage}"));
+            format!(
+                "{undone}\n{error}\nComplete it, and decide with --edited, --override or --preserve: {refresh}"
+            )
+        }
         StageError::UnfinishedRun { stage, .. } => {
             format!("{undone}\n{error}\nComplete it: {}", Wording::of_verbs(Path::new(stage)).verb("recover"))
         }
@@ -57,6 +63,7 @@ pub(in crate::verbs) fn stage_failed(root: &Root, undone: &str, error: &StageErr
 fn exit_of(error: &StageError) -> Exit {
     match error {
         StageError::Failure(failure) => verb_code(Command::Patchadd, failure),
+        StageError::InterruptedRefresh { failure, .. } => verb_code(Command::Refresh, failure),
         StageError::Root(error) if error.is_no_space() => Exit::new(FULL, ExitCause::Space),
         StageError::Root(error) => Exit::failed(of_root(error)),
         StageError::Missing(_) | StageError::NoDirectory { .. } | StageError::ThroughLink { .. } => {

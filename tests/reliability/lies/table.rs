@@ -152,6 +152,7 @@ pub(super) const RULES: &[(&str, Shown)] = &[
     ("stage.identity.created", Unit("what_no_stage_new_writes_into_an_identity_is_refused", "no root of the suite has a stage")),
     ("stage.identity.marker", Unit("what_no_stage_new_writes_into_an_identity_is_refused", "no root of the suite has a stage")),
     ("stage.identity.records", Unit("what_no_stage_new_writes_into_an_identity_is_refused", "no root of the suite has a stage")),
+    ("stage.refreshing.version", Unit("choices_are_read_as_they_were_written_and_others_are_damage", "no root of the suite has a stage")),
     ("stage.identity.version", Unit("what_no_stage_new_writes_into_an_identity_is_refused", "no root of the suite has a stage")),
     ("stages.created", Unit("a_second_line_about_one_stage_and_a_broken_line_are_named", "no root of the suite has a stage")),
     ("stages.once", Unit("a_second_line_about_one_stage_and_a_broken_line_are_named", "no root of the suite has a stage")),

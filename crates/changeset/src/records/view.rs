@@ -115,6 +115,8 @@ pub struct RecordView<'a> {
 pub struct OpenRun {
     /// Its name, `<number>-<16 hexadecimal digits>`.
     pub name: String,
+    /// The command that began it.
+    pub command: String,
     /// Its stage on the file system of the records, as a physical path.
     pub stage: ObjectPath,
 }
@@ -124,7 +126,11 @@ pub fn open_run(root: &Root) -> Result<Option<OpenRun>, ViewError> {
     read_consistently(root, |view| {
         let open = view.open.as_ref().and_then(|journal| {
             let stage = journal.domains.first()?.stage.clone();
-            Some(OpenRun { name: journal.head.header.run.clone(), stage })
+            Some(OpenRun {
+                name: journal.head.header.run.clone(),
+                command: journal.head.header.command.clone(),
+                stage,
+            })
         });
         Ok(open)
     })

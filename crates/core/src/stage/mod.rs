@@ -21,6 +21,7 @@ mod mounts;
 mod name;
 mod places;
 mod promotion;
+mod refreshing;
 mod scope;
 mod stages;
 
@@ -35,8 +36,9 @@ pub use mounts::{MountWord, MountWordError, parse_mounts};
 pub use name::{StageId, StageName, StageNameError};
 pub use places::{
     BASE_OF_NEW, BASES, CACHE, DIRECTORIES, DIRECTORY, EXCLUDED, IDENTITY, INSIDE, LOCK, LONGEST_RECORD,
-    MOUNTS, UNFINISHED, base_name, promotion_record, stages_record,
+    MOUNTS, REFRESHING, UNFINISHED, base_name, promotion_record, stages_record,
 };
 pub use promotion::PromotionRecord;
+pub use refreshing::RefreshChoices;
 pub use scope::{Scope, ScopeError, staged_path};
 pub use stages::{ListedStage, StagesRecord};

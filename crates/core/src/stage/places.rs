@@ -32,6 +32,9 @@ pub const DIRECTORIES: &[u8] = b"directories";
 /// The patterns of `stage new --exclude`: one line, a JSON list of texts.
 pub const EXCLUDED: &[u8] = b"excluded";
 
+/// What was decided by the options of a refresh; there until it is done.
+pub const REFRESHING: &[u8] = b"refreshing";
+
 /// The lock of those who promote, refresh or remove a stage.
 pub const LOCK: &[u8] = b"lock";
 

@@ -102,6 +102,14 @@ pub enum StageError {
         /// The run.
         run: String,
     },
+    /// A refresh of the stage was interrupted, and cannot be completed as it was asked for.
+    #[error("a refresh of the stage {stage} was interrupted, and cannot be completed: {failure}")]
+    InterruptedRefresh {
+        /// The name of the stage.
+        stage: String,
+        /// Why.
+        failure: Failure,
+    },
     /// The stage belongs to another root.
     #[error("the stage {stage} is one of the root {root}, not of this one")]
     OtherRoot {

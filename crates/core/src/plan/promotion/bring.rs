@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::brought::{BroughtPackage, BroughtPatches};
+use super::brought::{BroughtPackage, BroughtPatches, PatchDirectory};
 use super::finished::{FinishedParts, finished};
 use super::input::PromotionInput;
 use super::objects::plan_objects;
@@ -121,7 +121,16 @@ fn records(brought: &BroughtPatches, inventory: &Inventory) -> Result<Vec<Record
         let ledger = LedgerChange { brought: of.lines.clone(), ..LedgerChange::of(package) };
         changes.push(RecordChange::Ledger(ledger));
     }
-    for (id, directory) in &brought.directories {
+    changes.extend(patch_directories(&brought.directories)?);
+    Ok(changes)
+}
+
+/// The directories of patches, or the files of theirs that the root lacks.
+pub(super) fn patch_directories(
+    directories: &BTreeMap<PatchId, PatchDirectory>,
+) -> Result<Vec<RecordChange>, Reason> {
+    let mut changes = Vec::new();
+    for (id, directory) in directories {
         let path = patch_path(id.as_str())?;
         if !directory.is_there {
             changes.push(RecordChange::AddTree { path, files: directory.files.clone() });

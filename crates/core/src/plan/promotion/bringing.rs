@@ -34,12 +34,15 @@ pub fn promote_bringing(
     applied: &AppliedPatches,
     (separator, now): (&str, &Now),
 ) -> Result<PlannedPromotion, Refusal> {
-    let (theirs, own) = divided(input, brought);
+    let (theirs, mut own) = divided(input, brought);
     let refuse =
         |reason: crate::plan::refusal::Reason| reason.shown(inventory).of(Command::Promote, &input.record.id);
     let Some(first) = bring(brought, &theirs, inventory, now).map_err(refuse)? else {
+        own.directories.clone_from(&brought.directories);
         let plan = promote(&own, inventory, applied, separator, now)?;
-        return Ok(PlannedPromotion { plan, portions: Vec::new() });
+        let portions =
+            if brought.ids.is_empty() { Vec::new() } else { portions(&[&plan], &plan, (brought, input)) };
+        return Ok(PlannedPromotion { plan, portions });
     };
     let made: BTreeMap<ObjectPath, Live> = made(&theirs);
     let after = projected(inventory, brought, &first, &made);
@@ -50,8 +53,10 @@ pub fn promote_bringing(
     let first_of = Single { plan: &first, made: &made, packages: 0 };
     let second_of = Single { plan: &second, made: &nothing, packages: 0 };
     let plan = combine_two(first_of, second_of);
-    let mut portions: Vec<Plan> = brought.ids.iter().map(|id| portion(&first, brought, id)).collect();
-    portions.push(Plan { space: plan.space.clone(), ..second });
+    let mut portions = portions(&[&first, &second], &second, (brought, input));
+    if let Some(own) = portions.last_mut() {
+        own.space.clone_from(&plan.space);
+    }
     Ok(PlannedPromotion { plan, portions })
 }
 
@@ -111,14 +116,31 @@ fn projected(
     after
 }
 
-/// What a brought patch does: the objects that it changed last.
-fn portion(plan: &Plan, brought: &BroughtPatches, id: &PatchId) -> Plan {
-    let is_its = |path: &ObjectPath| brought.objects.get(path).is_some_and(|object| object.patch == *id);
-    let packages = brought.packages.iter().filter(|(_, package)| package.patches.contains(id));
-    Plan {
-        patches: vec![id.to_string()],
-        changes: plan.changes.iter().filter(|change| is_its(&change.path)).cloned().collect(),
-        packages: packages.map(|(name, _)| name.clone()).collect(),
-        ..frame(plan)
-    }
+/// What each brought patch does, and behind them what `own`, the last of the plans, does beside them.
+fn portions(
+    plans: &[&Plan],
+    own: &Plan,
+    (brought, input): (&BroughtPatches, &PromotionInput<'_>),
+) -> Vec<Plan> {
+    let of_new =
+        |path: &ObjectPath| input.new_packages.values().find_map(|package| package.patched.objects.get(path));
+    let last = |path: &ObjectPath| brought.objects.get(path).or_else(|| of_new(path));
+    let of_patch = |id: &PatchId| {
+        let is_its = |path: &ObjectPath| last(path).is_some_and(|object| object.patch == *id);
+        let changes = plans.iter().flat_map(|plan| &plan.changes);
+        let known = brought.packages.iter().filter(|(_, package)| package.patches.contains(id));
+        let new = input.new_packages.iter().filter(|(_, package)| package.patched.ids.contains(id));
+        let packages = known.map(|(name, _)| name).chain(new.map(|(name, _)| name));
+        Plan {
+            patches: vec![id.to_string()],
+            changes: changes.filter(|change| is_its(&change.path)).cloned().collect(),
+            packages: packages.cloned().collect(),
+            ..frame(own)
+        }
+    };
+    let mut all: Vec<Plan> = brought.ids.iter().map(of_patch).collect();
+    let mut own = own.clone();
+    own.changes.retain(|change| last(&change.path).is_none());
+    all.push(own);
+    all
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::inventory::Installed;
 use crate::plan::TreeFile;
 use crate::plan::records::NewRecord;
+use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_changeset::plan::BroughtLine;
 use patchadm_rootfs::Live;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
@@ -68,6 +69,33 @@ pub struct NewPackage {
     pub staged: Installed,
     /// Its lines of `contents`.
     pub lines: BTreeMap<ObjectPath, ContentsLine>,
+    /// The patches that were applied to it in the stage: the promotion installs the package as they found it, and they stand
+    /// behind the promotion.
+    pub patched: NewPatches,
+}
+
+/// The patches of a package that only the stage has.
+#[derive(Clone, Debug, Default)]
+pub struct NewPatches {
+    /// The patches, in their order.
+    pub ids: Vec<PatchId>,
+    /// The objects that they changed.
+    pub objects: BTreeMap<ObjectPath, BroughtObject>,
+    /// What the first of them found at each path.
+    pub found: BTreeMap<ObjectPath, FoundByPatch>,
+    /// The files of each save directory, by its name.
+    pub saves: BTreeMap<String, Vec<TreeFile>>,
+    /// What the ledger says of them.
+    pub lines: Vec<BroughtLine>,
+}
+
+/// What a patch of a new package found at a path.
+#[derive(Clone, Debug)]
+pub struct FoundByPatch {
+    /// The object; `None` where nothing was.
+    pub state: Option<RecordedState>,
+    /// The line of `contents`, escaped.
+    pub line: Option<String>,
 }
 
 impl NewPackage {

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
-use super::brought::NewPackage;
+use super::brought::{NewPackage, PatchDirectory};
 use crate::stage::PromotionRecord;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_rootfs::Live;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::patch::PatchId;
 
 /// A promotion whose paths are decided.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct PromotionInput<'a> {
     pub stage: String,
     /// The packages that only the stage has.
     pub new_packages: BTreeMap<PkgInst, NewPackage>,
+    /// The directories of patches that were applied to new packages alone.
+    pub directories: BTreeMap<PatchId, PatchDirectory>,
     /// The record of the promotion; its packages and its run are not known before.
     pub record: PromotionRecord,
     /// The choices of the command.

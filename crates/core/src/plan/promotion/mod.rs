@@ -18,6 +18,7 @@ mod input;
 mod lines;
 mod local_package;
 mod new_packages;
+mod new_patches;
 mod objects;
 mod planner;
 mod records;
@@ -25,7 +26,9 @@ mod wanted_state;
 
 pub use bring::bring_records;
 pub use bringing::{PlannedPromotion, promote_bringing};
-pub use brought::{BroughtObject, BroughtPackage, BroughtPatches, NewPackage, PatchDirectory};
+pub use brought::{
+    BroughtObject, BroughtPackage, BroughtPatches, FoundByPatch, NewPackage, NewPatches, PatchDirectory,
+};
 pub use input::{NamesOfFiles, PromotionInput, PromotionOptions, TakenObject};
 pub use local_package::{local_name, local_package};
 pub use planner::promote;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::bring::patch_directories;
 use super::brought::NewPackage;
 use super::input::PromotionInput;
 use super::local_package;
@@ -51,6 +52,7 @@ impl PackageRecorder<'_> {
             self.package(draft, package, &mut recorded)?;
         }
         let is_new = |package: &&PkgInst| !self.inventory.packages.contains_key(*package);
+        recorded.changes.extend(patch_directories(&self.input.directories)?);
         let record = PromotionRecord {
             packages: packages.to_vec(),
             new_packages: packages.iter().filter(is_new).cloned().collect(),
@@ -81,6 +83,10 @@ impl PackageRecorder<'_> {
         );
         let mut new = old.clone();
         self.record_patch(package, &mut new);
+        let patched = coming.map(|new| &new.patched).filter(|patched| !patched.ids.is_empty());
+        if let Some(patched) = patched {
+            patched.list_behind(&self.input.record.id, &mut new);
+        }
         let pkginfo = NewRecord { name: "pkginfo".to_owned(), bytes: params::write(&new), mtime: None };
         let others = coming.into_iter().flat_map(NewPackage::records_but_pkginfo);
         let files = std::iter::once(pkginfo).chain(others).collect();
@@ -93,7 +99,11 @@ impl PackageRecorder<'_> {
         recorded.changes.extend(records::supersede(package, installed, id, &nothing_more, self.separator)?);
         self.save(draft, (package, &old, known.is_none()), &records, recorded)?;
         recorded.changes.extend(records.changes);
-        let ledger = LedgerChange::of_application(package, id.as_str(), self.input.options.no_undo);
+        let mut ledger = LedgerChange::of_application(package, id.as_str(), self.input.options.no_undo);
+        if let Some(patched) = patched {
+            recorded.changes.extend(patched.save_directories(package)?);
+            ledger.brought.clone_from(&patched.lines);
+        }
         recorded.changes.push(RecordChange::Ledger(ledger));
         Ok(())
     }
@@ -140,6 +150,9 @@ impl PackageRecorder<'_> {
         let target = PackageTarget::new(package.clone(), 0, &image, old.clone())?;
         let delivered = DeliveredPaths { paths: self.delivered(draft, package), ..DeliveredPaths::default() };
         let mut archive = undoing.archive(draft, &target, &delivered, changed)?;
+        if let Some(new) = self.input.new_packages.get(package) {
+            new.patched.take_out_of(&mut archive.manifest.objects);
+        }
         if is_new {
             archive.manifest.header.features.push(MADE_PACKAGE.to_owned());
         }

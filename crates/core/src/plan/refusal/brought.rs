@@ -42,14 +42,6 @@ pub enum BroughtReason {
         /// That of the root.
         live: String,
     },
-    /// A package that only the stage has was patched there.
-    #[error("package {package} is new in the stage and patched there: {}", ids(.patches))]
-    NewAndPatched {
-        /// The package.
-        package: PkgInst,
-        /// Its patches.
-        patches: Vec<PatchId>,
-    },
     /// A package that only the stage has owns something that is not promoted.
     #[error("package {package} is new in the stage, and its {path} is not promoted")]
     NewOutside {
@@ -130,12 +122,6 @@ impl BroughtReason {
                 "install that version on the root: {}",
                 wording.command("pkgadd", &format!("-d DEVICE {package}"))
             ),
-            Self::NewAndPatched { patches, .. } => {
-                format!(
-                    "back them out in the stage, and apply them on the root afterwards: {}",
-                    there.removal(&ids(patches))
-                )
-            }
             Self::NewOutside { .. } => "--path names the directories that are promoted".to_owned(),
             Self::NotAsFound { patch, .. }
             | Self::NotAsMade { patch, .. }

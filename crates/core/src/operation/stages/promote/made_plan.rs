@@ -1,10 +1,8 @@
 //! The plan of a promotion: both trees read, every path decided, what changes surveyed and planned.
 
 use std::collections::BTreeMap;
-use std::panic::resume_unwind;
-use std::thread;
 
-use super::bases::{BaseInForce, in_force, own_promotions};
+use super::bases::{BaseInForce, own_promotions};
 use super::brought::{BroughtRecords, ComparedSides, PackageDatabase, RecordSource};
 use super::content::StageContent;
 use super::decided::{ComparedTrees, PassedOver, kept_paths, refuse_mounts};
@@ -16,7 +14,7 @@ use super::request::PromoteRequest;
 use super::sides::{PromotedTree, scope};
 use crate::database::contents::lines_of_paths;
 use crate::database::{DatabaseError, RecordView};
-use crate::inventory::{Inventory, KeptLibraries, Touched, has_names};
+use crate::inventory::{Inventory, KeptLibraries, Touched};
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{LaterContent, LibraryKeeper, PlanToSettle};
 use crate::operation::promotion_hooks::{HookDirection, HookEnd, HookFiles};
@@ -24,8 +22,8 @@ use crate::operation::session::{Caller, RootAndPolicy};
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::kept_objects::{hide_copies, hide_own, kept_in};
 use crate::operation::stages::nesting::{must_be_apart, must_not_be_met};
-use crate::operation::stages::tree::{Tree, TreeObject, read_tree};
-use crate::operation::stages::walk::TreeRequest;
+use crate::operation::stages::refresh::CompletedRefresh;
+use crate::operation::stages::tree::{Tree, TreeObject};
 use crate::plan::Plan;
 use crate::plan::edits::EditChoice;
 use crate::plan::kept_libraries::LibraryReport;
@@ -33,11 +31,9 @@ use crate::plan::promotion::{
     NamesOfFiles, PlannedPromotion, PromotionInput, PromotionOptions, TakenObject, local_name,
     promote_bringing,
 };
-use crate::plan::refusal::{Command, Reason};
+use crate::plan::refusal::{Command, PromotionReason, Reason};
 use crate::policy::ScriptPolicy;
-use crate::stage::{
-    Base, BaseObject, ComparedAttributes, LeftOut, PromotionRecord, Scope, StageCache, write_cache,
-};
+use crate::stage::{Base, BaseObject, ComparedAttributes, LeftOut, PromotionRecord, Scope, write_cache};
 use crate::three_way::{Outcome, Outcomes, TwoWay};
 use patchadm_changeset::transaction::{ExchangeReport, Receipt, Recovered};
 use patchadm_rootfs::{KnownFile, Live, LiveKind, Sums, Timestamp};
@@ -58,6 +54,8 @@ pub(super) struct MadePlan {
     /// How they ended.
     pub(super) hook_ends: Vec<HookEnd>,
     pub(super) stage_id: Option<String>,
+    /// The interrupted refresh that will have been completed by then.
+    refreshed: Option<CompletedRefresh>,
     two_way: bool,
     scope: Scope,
     passed: PassedOver,
@@ -98,6 +96,7 @@ pub(super) fn make_plan(
     let excluded = request.exclude.iter().chain(&ground.policy.promote_exclude);
     let left = LeftOut::by(excluded.cloned().collect());
     let (mut stage, mut live) = reader.trees(&scope, &left, &known)?;
+    let (base, refreshed) = reader.as_refreshed(base, &mut stage, &scope)?;
     let is_as_known = stage.is_as_known && live.is_as_known;
     drop(known);
     let kept_of_stage = match &tree.stage {
@@ -121,6 +120,7 @@ pub(super) fn make_plan(
         fingerprint: None,
         hook_ends: Vec::new(),
         stage_id: tree.stage.as_ref().map(|stage| stage.identity.id.to_string()),
+        refreshed,
         two_way: request.two_way,
         scope,
         passed,
@@ -153,58 +153,14 @@ fn first_id(tree: &PromotedTree) -> Result<PatchId, StageError> {
     PatchId::new(&text).map_err(|error| StageError::Failure(Failure::BadId(error.to_string())))
 }
 
-struct PromotionReader<'a> {
-    ground: &'a RootAndPolicy,
-    tree: &'a PromotedTree,
-    request: &'a PromoteRequest,
-    caller: &'a Caller<'a>,
+pub(super) struct PromotionReader<'a> {
+    pub(super) ground: &'a RootAndPolicy,
+    pub(super) tree: &'a PromotedTree,
+    pub(super) request: &'a PromoteRequest,
+    pub(super) caller: &'a Caller<'a>,
 }
 
 impl PromotionReader<'_> {
-    /// Reads the base in force, unless there is none, and beside it what is known of both trees.
-    fn base_and_cache(
-        &self,
-        view: &RecordView<'_>,
-        applied: &AppliedPatches,
-    ) -> Result<(Option<BaseInForce>, StageCache), StageError> {
-        let Some(stage) = &self.tree.stage else { return Ok((None, StageCache::default())) };
-        thread::scope(|scope| {
-            let known = scope.spawn(|| stage.cache());
-            let base = (!self.request.two_way).then(|| in_force(stage, view, applied)).transpose();
-            let known = known.join().unwrap_or_else(|panic| resume_unwind(panic));
-            Ok((base?, known))
-        })
-    }
-
-    /// Reads both trees, each in the promoted paths.
-    fn trees(&self, scope: &Scope, left: &LeftOut, known: &StageCache) -> Result<(Tree, Tree), StageError> {
-        let interrupt = self.caller.interrupt;
-        let request = |root, known| TreeRequest { root, scope, left, known, interrupt };
-        let stage = read_tree(&request(&self.tree.root, &known.stage))?;
-        let live = if scope.is_all() && self.tree.stage.is_none() {
-            self.live_of(&stage)?
-        } else {
-            read_tree(&request(&self.ground.root, &known.live))?
-        };
-        Ok((stage, live))
-    }
-
-    /// The objects of the live tree at the paths of a tree that has no base: nothing else of the root is looked at.
-    fn live_of(&self, tree: &Tree) -> Result<Tree, StageError> {
-        let paths = tree.objects.iter().map(|object| object.path.clone()).collect();
-        let inventory = self.ground.survey(&Touched { paths, ..Touched::default() }, None)?;
-        let mut numbers = BTreeMap::new();
-        let mut objects = Vec::new();
-        for TreeObject { path, .. } in &tree.objects {
-            let Some(live) = inventory.live.get(path) else { continue };
-            let next = u32::try_from(numbers.len() + 1).unwrap_or(u32::MAX);
-            let file = (inventory.on.get(path).copied(), live.inode);
-            let group = has_names(live).then(|| *numbers.entry(file).or_insert(next));
-            objects.push(TreeObject { path: path.clone(), live: live.clone(), group });
-        }
-        Ok(Tree { objects, ..Tree::default() })
-    }
-
     /// Decides about every path, and plans what comes of it.
     fn plan(&self, made: &mut MadePlan, database: &PackageDatabase) -> Result<Option<Plan>, Failure> {
         let refuse = |reason: Reason| Failure::from(reason.of(Command::Promote, &made.id));
@@ -229,6 +185,10 @@ impl PromotionReader<'_> {
         trees
             .refuse(&made.scope, &made.outcomes, limit)
             .map_err(|reason| Failure::from(reason.of(Command::Promote, &made.id)))?;
+        made.brought.must_be_taken(&made.outcomes).map_err(|reason| {
+            let stage = self.tree.root.prefix().display().to_string();
+            refuse(Reason::Promotion(PromotionReason::Brought { stage, reason }))
+        })?;
         drop(trees);
         let mut touched = touched(made, &lines);
         if touched.paths.is_empty() && made.brought.is_empty() {
@@ -317,6 +277,7 @@ impl PromotionReader<'_> {
             live_names: &live_names,
             stage: self.tree.root.prefix().display().to_string(),
             new_packages: made.brought.new_packages.clone(),
+            directories: BTreeMap::new(),
             record: PromotionRecord {
                 id: made.id.clone(),
                 stage: self.tree.stage.as_ref().map(|stage| stage.identity.id),
@@ -462,6 +423,7 @@ impl MadePlan {
             two_way: self.two_way,
             plan: self.plan.ok().flatten(),
             portions: self.portions,
+            refreshed: self.refreshed,
             in_use: Vec::new(),
             hooks: self.hook_ends,
             fingerprint: self.fingerprint,

@@ -19,6 +19,7 @@ mod made_plan;
 mod next_id;
 mod path_reports;
 mod plan_file;
+mod reading;
 mod report;
 mod request;
 mod sides;
@@ -28,6 +29,7 @@ use std::sync::OnceLock;
 use std::thread;
 
 use super::error::StageError;
+use super::refresh::complete_refresh;
 use crate::database::RecordView;
 use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::Failure;
@@ -72,8 +74,10 @@ pub fn promote_stage(
     let own = tree.stage.as_ref().map(|stage| &stage.own);
     let lock = own.map(|own| Lock::take_file(own, LOCK, caller.program, wait)).transpose();
     let _held = lock.map_err(Failure::from)?;
-    let _records = lock_records(tree.stage.as_ref(), caller)?;
     may_change(root)?;
+    let refreshed =
+        tree.stage.as_ref().map(|stage| complete_refresh(root, stage, caller)).transpose()?.flatten();
+    let _records = lock_records(tree.stage.as_ref(), caller)?;
     let ground = ground(root, request)?;
     let new = NewDatabase::make(root)?;
     let session = Session::begin(ground, caller).inspect_err(|_| new.remove_empty(root))?;
@@ -81,7 +85,11 @@ pub fn promote_stage(
     if promoted.as_ref().map_or(true, |report| !report.has_changed()) {
         new.remove(root);
     }
-    Ok(PromoteReport { recovered: session.recovered, ..promoted? })
+    let recovered = match &refreshed {
+        Some(refreshed) if session.recovered.is_nothing() => refreshed.recovered.clone(),
+        _ => session.recovered,
+    };
+    Ok(PromoteReport { recovered, refreshed, ..promoted? })
 }
 
 fn ground(root: &Root, request: &PromoteRequest) -> Result<RootAndPolicy, Failure> {

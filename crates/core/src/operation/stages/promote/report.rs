@@ -6,6 +6,7 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::new_bytes::new_bytes;
 use crate::operation::promotion_hooks::HookEnd;
+use crate::operation::stages::refresh::CompletedRefresh;
 use crate::plan::Plan;
 use crate::plan::kept_libraries::LibraryReport;
 use crate::three_way::Conflict;
@@ -37,6 +38,8 @@ pub struct PromoteReport {
     pub packages: Vec<PackageReport>,
     /// The plan; `None` where there is nothing to do, or it was refused.
     pub plan: Option<Plan>,
+    /// The interrupted refresh of the stage that was completed first, or would be.
+    pub refreshed: Option<CompletedRefresh>,
     /// What each patch of the run does, the promotion last, where patches of the stage come; else nothing.
     pub portions: Vec<Plan>,
     /// Programs that run from, or have mapped, what is replaced.

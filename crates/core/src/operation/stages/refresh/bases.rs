@@ -74,6 +74,11 @@ fn compared(base: &Base) -> Vec<ReleaseObject> {
     base.objects.iter().filter_map(|one| of_recorded(&one.path, one.object()?, owners)).collect()
 }
 
+/// The objects of the base in force with what was brought.
+pub(super) fn with_states_of(base: &Base, decided: &DecidedRefresh) -> Vec<BaseObject> {
+    with_states(base, decided, &Apart::default())
+}
+
 /// The objects of a base with what was brought.
 fn with_states(base: &Base, decided: &DecidedRefresh, apart: &Apart) -> Vec<BaseObject> {
     let mut objects: BTreeMap<ObjectPath, BaseState> =

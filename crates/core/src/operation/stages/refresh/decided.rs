@@ -1,9 +1,10 @@
 //! What a refresh does with each path.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::operation::stages::tree::Tree;
+use crate::operation::stages::tree::{Tree, TreeObject};
 use crate::plan::promotion::BroughtPatches;
+use crate::stage::Scope;
 use crate::three_way::{Outcome, Outcomes};
 use patchadm_svr4::package::ObjectPath;
 
@@ -21,10 +22,39 @@ pub(super) struct DecidedRefresh {
 }
 
 impl DecidedRefresh {
+    /// Whether anything is brought, or was by an interrupted one.
+    pub(super) fn is_anything(&self) -> bool {
+        self.brought().next().is_some() || self.brought_before.is_some() || !self.patches.packages.is_empty()
+    }
+
     /// The paths of which both trees have the same from now on.
     pub(super) fn brought(&self) -> impl Iterator<Item = &ObjectPath> {
         let now = self.outcomes.iter().filter(|(_, outcome)| changes(outcome)).map(|(path, _)| path);
         now.chain(self.brought_before.iter().flatten())
+    }
+
+    /// The tree of the stage once it is carried out, in a scope.
+    pub(super) fn stage_after(&self, stage: Tree, scope: &Scope) -> Tree {
+        let next = stage.objects.iter().filter_map(|object| object.group).max().map_or(0, |last| last + 1);
+        let mut objects: BTreeMap<ObjectPath, TreeObject> =
+            stage.objects.into_iter().map(|object| (object.path.clone(), object)).collect();
+        for (path, outcome) in self.outcomes.iter().filter(|(path, _)| scope.contains(path)) {
+            let live = self.live.object(path);
+            match (outcome, live) {
+                (Outcome::TakeTime, Some(live)) => {
+                    if let Some(object) = objects.get_mut(path) {
+                        object.live.mtime = live.live.mtime;
+                    }
+                }
+                (outcome, Some(live)) if outcome.is_taken() => {
+                    let group = live.group.map(|group| next.saturating_add(group));
+                    objects.insert(path.clone(), TreeObject { group, ..live.clone() });
+                }
+                (outcome, _) if outcome.is_deleted() => drop(objects.remove(path)),
+                _ => {}
+            }
+        }
+        Tree { objects: objects.into_values().collect(), ..stage }
     }
 }
 

@@ -4,11 +4,13 @@
 //!   base in force, both trees ─► decided ─► objects into the stage ─► their states into the bases ─► records
 //! ```
 //! Objects come first, the bases that say so afterwards: cut in between, the next one finds the same on both sides, and lets
-//! the bases say so. Of the root nothing is changed.
+//! the bases say so. What the options decided is kept beside the copies until then, so that a promotion completes an interrupted
+//! one as it was asked for (`interrupted`). Of the root nothing is changed.
 
 mod bases;
 mod decided;
 mod facts;
+mod interrupted;
 mod objects;
 mod records;
 
@@ -18,7 +20,7 @@ use std::ffi::OsString;
 use super::error::StageError;
 use super::kept_objects::{hide_own, kept_in};
 use super::nesting::{must_be_apart, must_not_be_met};
-use super::own_files::Stage;
+use super::own_files::{Stage, put_file};
 use super::promote::bases::{in_force, own_promotions};
 use super::promote::brought::{PackageDatabase, RecordSource};
 use super::promote::decided::{ComparedTrees, PassedOver, refuse_conflicts};
@@ -32,11 +34,13 @@ use crate::plan::edits::EditChoice;
 use crate::plan::promotion::BroughtPatches;
 use crate::plan::refusal::{Command, PromotionReason};
 use crate::policy::Edited;
-use crate::stage::{ComparedAttributes, LOCK, LeftOut};
+use crate::stage::{ComparedAttributes, LOCK, LeftOut, REFRESHING, RefreshChoices};
 use crate::three_way::{Conflict, Outcome, Outcomes, TwoWay};
 use bases::write_states;
 use decided::{DecidedRefresh, changes};
 use facts::{RefreshFacts, UnfinishedRefresh};
+pub use interrupted::CompletedRefresh;
+pub(in crate::operation::stages) use interrupted::{complete_refresh, stage_to_be};
 use objects::{RefreshedStage, SCRATCH};
 use patchadm_changeset::transaction::Recovered;
 use patchadm_rootfs::{Lock, Root};
@@ -79,24 +83,48 @@ pub fn refresh_stage(
     caller: &Caller<'_>,
 ) -> Result<RefreshReport, StageError> {
     let stage = Stage::open(root, &request.stage)?;
-    let ground = RootAndPolicy::of(root)?;
     if request.dry_run {
-        let refresher = Refresher { ground: &ground, stage: &stage, request, caller, records: None };
+        let ground = RootAndPolicy::of(root)?;
+        let choice = request.choice(&ground);
+        let refresher = Refresher { ground: &ground, stage: &stage, choice, caller, records: None };
         let decided = without_lock(root, || Ok(refresher.decided()))??;
         return Ok(refresher.report(&decided, Recovered::Nothing));
     }
     let wait = |holder: &_| (caller.wait)(holder);
     let _stage_lock = Lock::take_file(&stage.own, LOCK, caller.program, wait).map_err(Failure::from)?;
-    let records = records::session(&stage, caller)?;
+    refresh_locked(root, &stage, |ground| request.choice(ground), caller)
+}
+
+impl RefreshRequest {
+    /// What happens to paths that both sides changed.
+    fn choice(&self, ground: &RootAndPolicy) -> EditChoice {
+        EditChoice {
+            general: self.edited.unwrap_or(ground.policy.edited),
+            overridden: self.overridden.iter().cloned().collect(),
+            preserved: self.preserved.iter().cloned().collect(),
+        }
+    }
+}
+
+/// Refreshes a stage whose lock the caller holds.
+fn refresh_locked(
+    root: &Root,
+    stage: &Stage,
+    choice: impl FnOnce(&RootAndPolicy) -> EditChoice,
+    caller: &Caller<'_>,
+) -> Result<RefreshReport, StageError> {
+    let ground = RootAndPolicy::of(root)?;
+    let choice = choice(&ground);
+    let records = records::session(stage, caller)?;
     let records = records.as_ref();
     if may_change(root).is_err() {
         // Who may only read the root cannot keep others from changing it: what is read is checked as it is copied.
-        let refresher = Refresher { ground: &ground, stage: &stage, request, caller, records };
+        let refresher = Refresher { ground: &ground, stage, choice, caller, records };
         let decided = without_lock(root, || Ok(refresher.decided()))??;
         return refresher.carry_out(&decided, Recovered::Nothing);
     }
     let session = Session::begin(ground, caller)?;
-    let refresher = Refresher { ground: &session.ground, stage: &stage, request, caller, records };
+    let refresher = Refresher { ground: &session.ground, stage, choice, caller, records };
     let decided = refresher.decided()?;
     refresher.carry_out(&decided, session.recovered.clone())
 }
@@ -104,7 +132,7 @@ pub fn refresh_stage(
 struct Refresher<'a> {
     ground: &'a RootAndPolicy,
     stage: &'a Stage,
-    request: &'a RefreshRequest,
+    choice: EditChoice,
     caller: &'a Caller<'a>,
     /// The package database of the stage, locked.
     records: Option<&'a Session<'a>>,
@@ -136,7 +164,7 @@ impl Refresher<'_> {
         let was_interrupted = self.stage.own.look(SCRATCH)?.is_some();
         let unfinished =
             was_interrupted.then_some(UnfinishedRefresh { base: &base.base, stage: &stage, live: &live });
-        let facts = RefreshFacts { lines: &lines, choice: &self.choice(), unfinished };
+        let facts = RefreshFacts { lines: &lines, choice: &self.choice, unfinished };
         let outcomes = trees.decide(TwoWay::default(), &facts);
         let brought_before = was_interrupted.then(|| trees.same_on_both());
         let patches = self.patches(&outcomes)?;
@@ -154,28 +182,24 @@ impl Refresher<'_> {
         source.refreshed(&own, &|path| outcomes.get(path).is_none_or(changes))
     }
 
-    fn choice(&self) -> EditChoice {
-        EditChoice {
-            general: self.request.edited.unwrap_or(self.ground.policy.edited),
-            overridden: self.request.overridden.iter().cloned().collect(),
-            preserved: self.request.preserved.iter().cloned().collect(),
-        }
-    }
-
     fn carry_out(&self, decided: &DecidedRefresh, recovered: Recovered) -> Result<RefreshReport, StageError> {
         let report = self.report(decided, recovered);
-        if report.refused.is_none() && (report.taken > 0 || decided.brought_before.is_some()) {
+        if report.refused.is_none() && decided.is_anything() {
             let refreshed = RefreshedStage {
                 root: &self.ground.root,
                 stage: self.stage,
                 interrupt: self.caller.interrupt,
             };
+            put_file(&self.stage.own, REFRESHING, &RefreshChoices(self.choice.clone()).write())?;
             refreshed.bring(decided)?;
             write_states(self.stage, decided)?;
-            self.stage.own.remove_tree(SCRATCH)?;
         }
         if let Some(session) = self.records.filter(|_| report.refused.is_none()) {
             records::bring(session, &decided.patches)?;
+        }
+        if report.refused.is_none() && self.stage.own.look(SCRATCH)?.is_some() {
+            self.stage.own.remove_tree(SCRATCH)?;
+            let _ = self.stage.own.remove(REFRESHING);
         }
         Ok(report)
     }

@@ -7,7 +7,7 @@ use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change};
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::own_files::Stage;
-use crate::operation::stages::promote::brought::must_be_finished;
+use crate::operation::stages::promote::brought::must_be_finished_but_for_refresh;
 use crate::plan::promotion::{BroughtPatches, bring_records};
 use crate::plan::refusal::Command;
 
@@ -17,7 +17,7 @@ pub(super) fn session<'a>(stage: &Stage, caller: &'a Caller<'_>) -> Result<Optio
     if !stage.identity.records || !has_database()? || may_change(&stage.root).is_err() {
         return Ok(None);
     }
-    must_be_finished(stage)?;
+    must_be_finished_but_for_refresh(stage)?;
     Ok(Some(Session::begin(RootAndPolicy::of(&stage.root)?, caller)?))
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::undo_data::StagedPatch;
 use crate::operation::stages::tree::Tree;
-use crate::plan::promotion::BroughtObject;
+use crate::plan::promotion::{BroughtObject, FoundByPatch};
 use crate::plan::refusal::BroughtReason;
 use crate::stage::ComparedAttributes;
 use crate::three_way::of_recorded;
@@ -75,6 +75,22 @@ impl ChangedPaths {
         &self,
         sides: &ComparedSides<'_>,
     ) -> Result<BTreeMap<ObjectPath, BroughtObject>, BroughtReason> {
+        self.compared_with(sides, true)
+    }
+
+    /// The same for patches of a package that the root lacks: the three-way rule decides about what is there on the root.
+    pub(super) fn compared_with_stage(
+        &self,
+        sides: &ComparedSides<'_>,
+    ) -> Result<BTreeMap<ObjectPath, BroughtObject>, BroughtReason> {
+        self.compared_with(sides, false)
+    }
+
+    fn compared_with(
+        &self,
+        sides: &ComparedSides<'_>,
+        is_found: bool,
+    ) -> Result<BTreeMap<ObjectPath, BroughtObject>, BroughtReason> {
         let mut objects = BTreeMap::new();
         for (path, changed) in &self.objects {
             if !(sides.is_promoted)(path) {
@@ -85,7 +101,7 @@ impl ChangedPaths {
             if !is_same(path, sides.compared, (&staged, &changed.became)) {
                 return Err(BroughtReason::NotAsMade { patch: changed.last.clone(), path: path.clone() });
             }
-            if !is_same(path, sides.compared, (&live, &changed.was)) {
+            if is_found && !is_same(path, sides.compared, (&live, &changed.was)) {
                 return Err(BroughtReason::NotAsFound { patch: changed.first.clone(), path: path.clone() });
             }
             let object = BroughtObject {
@@ -97,6 +113,23 @@ impl ChangedPaths {
         }
         Ok(objects)
     }
+}
+
+/// What the first of a package's patches found at each path that they changed, in object or line.
+pub(super) fn found_by(patches: &[StagedPatch]) -> BTreeMap<ObjectPath, FoundByPatch> {
+    let mut found = BTreeMap::new();
+    for record in patches.iter().flat_map(|patch| &patch.manifest.objects) {
+        if record.is_untouched() && record.line == record.new_line {
+            continue;
+        }
+        if let Some(path) = record.object_path() {
+            found.entry(path).or_insert_with(|| FoundByPatch {
+                state: record.was.clone().map(|state| RecordedState { group: None, ..state }),
+                line: record.line.clone(),
+            });
+        }
+    }
+    found
 }
 
 /// Whether two states are the same, but for times and other names of a file. Nobody can set the mode of a symbolic link.

@@ -2,16 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::changed_paths::{ChangedPaths, ComparedSides};
+use super::changed_paths::{ChangedPaths, ComparedSides, found_by};
 use super::failure::BroughtFailure;
-use super::packages::{OnlyStaged, only_staged};
+use super::packages::{ContinuedList, only_staged};
 use super::records::BroughtRecords;
 use super::source::RecordSource;
 use crate::database::contents::lines_of_package;
 use crate::database::{DatabaseError, RecordView, marker};
-use crate::operation::failure::Failure;
 use crate::operation::stages::kept_objects::without_kept;
-use crate::plan::promotion::NewPackage;
+use crate::plan::promotion::{NewPackage, NewPatches};
 use crate::plan::refusal::BroughtReason;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchId;
@@ -27,7 +26,8 @@ impl RecordSource<'_> {
     ) -> Result<BroughtRecords, BroughtFailure> {
         let (of_stage, live) = (&self.databases.0, self.databases.1);
         let only = only_staged((of_stage, live), base, own)?;
-        if !only.patched.is_empty() && marker(&self.from.root)? != marker(self.to)? {
+        let is_any_patched = !only.patched.is_empty() || only.new.values().any(|patches| !patches.is_empty());
+        if is_any_patched && marker(&self.from.root)? != marker(self.to)? {
             return Err(BroughtReason::OtherMarker.into());
         }
         let mut brought = BroughtRecords { versions: of_stage.versions(), ..BroughtRecords::default() };
@@ -39,31 +39,62 @@ impl RecordSource<'_> {
             }
             brought.patches.packages.insert(package.clone(), of);
         }
+        let mut of_new = Vec::new();
+        for (package, ids) in &only.new {
+            let new = self.new_package(package, ids, sides, &mut of_new)?;
+            brought.new_packages.insert(package.clone(), new);
+        }
         order.sort_by(|one, other| (one.0, one.1, one.2).cmp(&(other.0, other.1, other.2)));
         let mut changed = ChangedPaths::default();
         for (_, _, id, package, patch) in &order {
             changed.add(id, package, patch);
-            if !brought.patches.ids.contains(id) {
-                brought.patches.ids.push(PatchId::clone(id));
+        }
+        let of_known = order.iter().map(|(run, place, id, ..)| (*run, *place, PatchId::clone(id)));
+        of_new.extend(of_known);
+        of_new.sort();
+        for (_, _, id) in of_new {
+            if !brought.patches.ids.contains(&id) {
+                brought.patches.ids.push(id);
             }
         }
         brought.patches.objects = changed.compared(sides)?;
         self.lines(&changed, &mut brought.patches)?;
         self.directories(&mut brought.patches)?;
-        brought.new_packages = self.new_packages(&only)?;
         Ok(brought)
     }
 
-    fn new_packages(&self, only: &OnlyStaged) -> Result<BTreeMap<PkgInst, NewPackage>, Failure> {
+    /// A package that the root lacks, with its patches; `order` gets the run and the place of each.
+    fn new_package(
+        &self,
+        package: &PkgInst,
+        ids: &[PatchId],
+        sides: &ComparedSides<'_>,
+        order: &mut Vec<(u64, usize, PatchId)>,
+    ) -> Result<NewPackage, BroughtFailure> {
         let view = RecordView::live(&self.from.root);
-        let new = |package: &PkgInst| {
-            let lines = lines_of_package(&view, package).map_err(DatabaseError::from)?;
-            let own = lines
-                .into_iter()
-                .filter_map(|(path, line)| Some((path, without_kept(line, &self.databases.0.kept)?)));
-            let lines = own.collect();
-            Ok((package.clone(), NewPackage { staged: self.installed(package)?, lines }))
+        let lines = lines_of_package(&view, package).map_err(DatabaseError::from)?;
+        let own = lines
+            .into_iter()
+            .filter_map(|(path, line)| Some((path, without_kept(line, &self.databases.0.kept)?)));
+        let lines = own.collect();
+        if ids.is_empty() {
+            let patched = NewPatches::default();
+            return Ok(NewPackage { staged: self.installed(package)?, lines, patched });
+        }
+        let list = ContinuedList { patches: ids.to_vec(), list: ids.to_vec() };
+        let (of, patches) = self.package(package, &list)?;
+        let mut changed = ChangedPaths::default();
+        for (place, (id, patch)) in ids.iter().zip(&patches).enumerate() {
+            order.push((patch.run, place, id.clone()));
+            changed.add(id, package, patch);
+        }
+        let patched = NewPatches {
+            ids: of.patches,
+            objects: changed.compared_with_stage(sides)?,
+            found: found_by(&patches),
+            saves: of.saves,
+            lines: of.lines,
         };
-        only.new.iter().map(new).collect()
+        Ok(NewPackage { staged: of.staged, lines, patched })
     }
 }

@@ -1,9 +1,10 @@
 //! The lock of a stage's own package database, between the stage's lock and that of its root.
 
-use crate::database::{RecordView, installed, open_run};
+use crate::database::{OpenRun, RecordView, installed, open_run};
 use crate::operation::session::Caller;
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::own_files::Stage;
+use crate::plan::refusal::Command;
 use patchadm_rootfs::Lock;
 
 use crate::operation::failure::Failure;
@@ -25,10 +26,30 @@ pub(in crate::operation::stages) fn lock_records(
 
 /// Refuses a stage in whose package database a run was not finished.
 pub(in crate::operation::stages) fn must_be_finished(stage: &Stage) -> Result<(), StageError> {
+    refuse_unfinished(stage, |_| true)
+}
+
+/// The same, but for a run that a refresh began: the next one takes it back and begins it again.
+pub(in crate::operation::stages) fn must_be_finished_but_for_refresh(
+    stage: &Stage,
+) -> Result<(), StageError> {
+    refuse_unfinished(stage, |run| !is_of_refresh(run))
+}
+
+/// Whether a refresh was interrupted while it wrote the package database of the stage.
+pub(in crate::operation::stages) fn has_run_of_refresh(stage: &Stage) -> Result<bool, StageError> {
+    Ok(stage.identity.records && open_run(&stage.root)?.as_ref().is_some_and(is_of_refresh))
+}
+
+fn is_of_refresh(run: &OpenRun) -> bool {
+    run.command == Command::Refresh.name()
+}
+
+fn refuse_unfinished(stage: &Stage, is_refused: impl Fn(&OpenRun) -> bool) -> Result<(), StageError> {
     if !stage.identity.records {
         return Ok(());
     }
-    match open_run(&stage.root)? {
+    match open_run(&stage.root)?.filter(is_refused) {
         Some(run) => {
             let stage = stage.root.prefix().display().to_string();
             Err(StageError::UnfinishedRun { stage, run: run.name })

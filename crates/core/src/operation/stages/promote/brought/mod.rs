@@ -18,7 +18,9 @@ mod source;
 mod undo_data;
 
 pub(super) use changed_paths::ComparedSides;
-pub(in crate::operation::stages) use lock::{lock_records, must_be_finished};
+pub(in crate::operation::stages) use lock::{
+    has_run_of_refresh, lock_records, must_be_finished, must_be_finished_but_for_refresh,
+};
 pub(in crate::operation::stages) use packages::PackageDatabase;
 pub(super) use records::BroughtRecords;
 pub(in crate::operation::stages) use source::RecordSource;

@@ -23,8 +23,8 @@ pub(in crate::operation::stages) struct PackageDatabase {
 pub(super) struct OnlyStaged {
     /// The packages with patches that come.
     pub(super) patched: BTreeMap<PkgInst, ContinuedList>,
-    /// The packages that the root lacks.
-    pub(super) new: BTreeSet<PkgInst>,
+    /// The packages that the root lacks, each with its patches.
+    pub(super) new: BTreeMap<PkgInst, Vec<PatchId>>,
 }
 
 /// The patches of a package that come.
@@ -91,8 +91,7 @@ pub(super) fn only_staged(
         let then = base.and_then(|base| base.get(package));
         if !live.packages.contains_key(package) {
             if then.is_none() {
-                must_be_unpatched(stage, package)?;
-                found.new.insert(package.clone());
+                found.new.insert(package.clone(), stage.list(package));
             }
             continue;
         }
@@ -102,14 +101,6 @@ pub(super) fn only_staged(
         }
     }
     Ok(found)
-}
-
-fn must_be_unpatched(stage: &PackageDatabase, package: &PkgInst) -> Result<(), BroughtReason> {
-    let patches = stage.list(package);
-    if patches.is_empty() {
-        return Ok(());
-    }
-    Err(BroughtReason::NewAndPatched { package: package.clone(), patches })
 }
 
 /// Refuses a package of which the stage has another version than the root, and has it since it was made. Where only the root
@@ -216,7 +207,7 @@ mod tests {
         let words = |ids: &[PatchId]| ids.iter().map(PatchId::as_str).collect::<Vec<_>>().join(" ");
         let patched =
             found.patched.values().map(|list| format!("{}: {}", words(&list.patches), words(&list.list)));
-        let new = found.new.iter().map(ToString::to_string);
+        let new = found.new.iter().map(|(package, ids)| format!("{package}{}", words(ids)));
         Ok((patched.collect(), new.collect()))
     }
 
@@ -249,13 +240,7 @@ mod tests {
         let one = [("A", "1", &[][..])];
         assert_eq!(compared(&one, &[], &[]).unwrap().1, "A");
         assert_eq!(compared(&one, &[], &[("A", "1")]).unwrap().1, "", "the root has removed it");
-        assert_eq!(
-            compared(&[("A", "1", &["1-01"])], &[], &[]).unwrap_err(),
-            BroughtReason::NewAndPatched {
-                package: PkgInst::new("A").unwrap(),
-                patches: vec![PatchId::new("1-01").unwrap()],
-            }
-        );
+        assert_eq!(compared(&[("A", "1", &["1-01"])], &[], &[]).unwrap().1, "A1-01", "with its patches");
         assert!(matches!(compared(&[], &one, &[("A", "1")]), Err(BroughtReason::PackageRemoved(_))));
         assert!(compared(&[], &one, &[]).is_ok(), "the root has installed it since");
         let two = [("A", "2", &[][..])];

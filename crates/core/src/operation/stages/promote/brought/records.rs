@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::inventory::Touched;
 use crate::operation::stages::tree::Tree;
 use crate::plan::promotion::{BroughtPatches, NewPackage};
+use crate::plan::refusal::BroughtReason;
 use crate::three_way::{Outcome, Outcomes};
 use patchadm_svr4::package::PkgInst;
 
@@ -30,6 +31,21 @@ impl BroughtRecords {
                 (false, false) => drop(outcomes.remove(path)),
             }
         }
+    }
+
+    /// Refuses where something else stays on the root at a path that a patch of a new package changed.
+    pub(in crate::operation::stages) fn must_be_taken(
+        &self,
+        outcomes: &Outcomes,
+    ) -> Result<(), BroughtReason> {
+        let objects = self.new_packages.values().flat_map(|package| &package.patched.objects);
+        for (path, object) in objects.filter(|(_, object)| object.is_there) {
+            let outcome = outcomes.get(path);
+            if outcome.is_some_and(|outcome| !outcome.is_taken() && *outcome != Outcome::TakeTime) {
+                return Err(BroughtReason::NotAsFound { patch: object.patch.clone(), path: path.clone() });
+            }
+        }
+        Ok(())
     }
 
     /// Adds what has to be surveyed.

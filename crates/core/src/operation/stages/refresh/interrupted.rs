@@ -1,0 +1,107 @@
+//! A refresh that was interrupted, completed before somebody else reads the stage: what it was asked for is brought, as the
+//! live tree has it by now. Who only plans sees the stage as it will be then.
+
+use super::bases::with_states_of;
+use super::objects::SCRATCH;
+use super::{Refresher, refresh_locked};
+use crate::operation::session::{Caller, RootAndPolicy};
+use crate::operation::stages::error::StageError;
+use crate::operation::stages::own_files::Stage;
+use crate::operation::stages::promote::brought::has_run_of_refresh;
+use crate::operation::stages::tree::Tree;
+use crate::plan::edits::EditChoice;
+use crate::stage::{Base, LONGEST_RECORD, REFRESHING, RefreshChoices, Scope};
+use patchadm_changeset::transaction::Recovered;
+use patchadm_rootfs::Root;
+
+/// A refresh that somebody else completed, or that will be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CompletedRefresh {
+    /// The stage.
+    pub stage: String,
+    /// How many paths were still to be brought.
+    pub taken: usize,
+    /// The finding of recovery on the root, before anything else.
+    pub(in crate::operation::stages) recovered: Recovered,
+}
+
+/// Completes the refresh of a stage that was interrupted, with the choices that it was given; `None` where none was. The caller
+/// holds the lock of the stage, and no other.
+pub(in crate::operation::stages) fn complete_refresh(
+    root: &Root,
+    stage: &Stage,
+    caller: &Caller<'_>,
+) -> Result<Option<CompletedRefresh>, StageError> {
+    if !is_interrupted(stage)? {
+        return Ok(None);
+    }
+    let kept = kept_choice(stage)?;
+    let choice = |ground: &RootAndPolicy| kept.unwrap_or_else(|| default_choice(ground));
+    let report = refresh_locked(root, stage, choice, &caller.exchanging(&[]))?;
+    let name = report.stage;
+    match report.refused {
+        Some(failure) => Err(StageError::InterruptedRefresh { stage: name, failure }),
+        None => Ok(Some(CompletedRefresh { stage: name, taken: report.taken, recovered: report.recovered })),
+    }
+}
+
+/// A stage as it will be once its interrupted refresh is completed.
+pub(in crate::operation::stages) struct StageToBe {
+    decided: super::decided::DecidedRefresh,
+    /// What is told of it.
+    pub(in crate::operation::stages) told: CompletedRefresh,
+}
+
+/// Says what completing an interrupted refresh will make of a stage; `None` where none was interrupted.
+pub(in crate::operation::stages) fn stage_to_be(
+    ground: &RootAndPolicy,
+    stage: &Stage,
+    caller: &Caller<'_>,
+) -> Result<Option<StageToBe>, StageError> {
+    if stage.own.look(SCRATCH)?.is_none() {
+        return Ok(None);
+    }
+    let choice = kept_choice(stage)?.unwrap_or_else(|| default_choice(ground));
+    let refresher = Refresher { ground, stage, choice, caller, records: None };
+    let decided = refresher.decided()?;
+    let report = refresher.report(&decided, Recovered::Nothing);
+    let told = CompletedRefresh { stage: report.stage, taken: report.taken, recovered: Recovered::Nothing };
+    match report.refused {
+        Some(failure) => Err(StageError::InterruptedRefresh { stage: told.stage, failure }),
+        None => Ok(Some(StageToBe { decided, told })),
+    }
+}
+
+impl StageToBe {
+    /// The tree of the stage, of which `now` was read in a scope.
+    pub(in crate::operation::stages) fn tree(&self, now: Tree, scope: &Scope) -> Tree {
+        self.decided.stage_after(now, scope)
+    }
+
+    /// Its base.
+    pub(in crate::operation::stages) fn base(&self, now: Base) -> Base {
+        Base { objects: with_states_of(&now, &self.decided), header: now.header }
+    }
+}
+
+/// Whether a refresh of the stage was interrupted: in its objects, in its bases, or in its package database.
+fn is_interrupted(stage: &Stage) -> Result<bool, StageError> {
+    Ok(stage.own.look(SCRATCH)?.is_some() || has_run_of_refresh(stage)?)
+}
+
+/// What the options of the interrupted refresh decided; `None` where it died before it said so.
+fn kept_choice(stage: &Stage) -> Result<Option<EditChoice>, StageError> {
+    // Without copies beside it, it is one that was done.
+    if stage.own.look(SCRATCH)?.is_none() {
+        return Ok(None);
+    }
+    let Some(text) = stage.own.read_regular(REFRESHING, LONGEST_RECORD)? else { return Ok(None) };
+    let path = || stage.root.show(&stage.own.at(REFRESHING));
+    let choices = RefreshChoices::parse(&text);
+    let choices = choices.map_err(|error| StageError::Damaged { path: path(), error })?;
+    Ok(Some(choices.0))
+}
+
+fn default_choice(ground: &RootAndPolicy) -> EditChoice {
+    EditChoice { general: ground.policy.edited, ..EditChoice::default() }
+}
