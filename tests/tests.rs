@@ -338,9 +338,10 @@ mod spool;
 mod stage_enter;
 /// Directories of a root copied into a stage.
 mod stage_new;
+/// What others put where a stage could be.
+mod stage_packages;
 /// Changes of the live tree brought into a stage.
 mod stage_refresh;
-/// What others put where a stage could be.
 mod stage_strays;
 /// The page for those who have a jail.
 mod staged_builds;

@@ -139,6 +139,9 @@ fn of_brought(reason: &BroughtReason) -> ExitCause {
         BroughtReason::NotContinued { .. }
         | BroughtReason::OtherRecord { .. }
         | BroughtReason::PackageRemoved(_)
+        | BroughtReason::InstalledOnBoth { .. }
+        | BroughtReason::GoneAndReplaced { .. }
+        | BroughtReason::ClaimedByBoth { .. }
         | BroughtReason::OtherVersion { .. } => ExitCause::Dependency,
         BroughtReason::DamagedUndo(_) => ExitCause::DamagedInput,
         BroughtReason::NotAsFound { .. } | BroughtReason::NotAsMade { .. } => ExitCause::Edited,

@@ -13,7 +13,9 @@ use crate::reply::words::recovery_sentence;
 use crate::reply::{CommandReport, Exit, Reply, ResultWord};
 use crate::surroundings::Output;
 use crate::verbs::options::{BriefVerbOptions, EditOptions};
-use patchadm_core::operation::stages::refresh::{RefreshReport, RefreshRequest, refresh_stage};
+use patchadm_core::operation::stages::refresh::{
+    MovedPackage, PackageMove, RefreshReport, RefreshRequest, refresh_stage,
+};
 use patchadm_core::plan::refusal::{Command, Wording};
 
 const USAGE: &str = "patchadm [-R root] stage refresh [option...] stage";
@@ -65,6 +67,8 @@ struct RefreshReply {
     taken: usize,
     /// What both sides changed.
     conflicts: Vec<ConflictEntry>,
+    /// The packages that came to the root, or went from it.
+    packages: Vec<PackageEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     recovered: Option<String>,
     #[serde(skip)]
@@ -73,13 +77,44 @@ struct RefreshReply {
     exit: Exit,
 }
 
+/// A package that came to the root, or went from it.
+#[derive(Debug, Serialize)]
+struct PackageEntry {
+    name: String,
+    change: &'static str,
+    brought: bool,
+}
+
+impl PackageEntry {
+    fn of(package: &MovedPackage) -> Self {
+        let change = match package.change {
+            PackageMove::Installed => "installed",
+            PackageMove::Removed => "removed",
+            PackageMove::Replaced => "replaced",
+        };
+        Self { name: package.package.to_string(), change, brought: package.is_brought }
+    }
+
+    /// The package, and what became of its records in the stage.
+    fn line(&self, is_plan: bool) -> String {
+        let Self { name, change, brought } = self;
+        let records = match (brought, is_plan) {
+            (true, true) => "the records of the stage would follow",
+            (true, false) => "the records of the stage follow",
+            (false, _) => "the records of the stage stay as they are",
+        };
+        format!("package {name} was {change} on the root: {records}")
+    }
+}
+
 impl RefreshReply {
     fn of(report: RefreshReport, dry_run: bool, root: &Path) -> Self {
-        let RefreshReport { recovered, stage, taken, conflicts, refused } = report;
+        let RefreshReport { recovered, stage, taken, conflicts, packages, refused } = report;
+        let is_any_brought = packages.iter().any(|package| package.is_brought);
         let recovered = recovery_sentence(&recovered);
         let result = match (&refused, taken) {
             (Some(failure), _) => ResultWord::of_failure(failure),
-            (None, 0) => ResultWord::NothingToDo,
+            (None, 0) if !is_any_brought => ResultWord::NothingToDo,
             (None, _) if dry_run => ResultWord::Planned,
             (None, _) => ResultWord::Done,
         };
@@ -98,6 +133,7 @@ impl RefreshReply {
             stage,
             taken,
             conflicts: conflicts.collect(),
+            packages: packages.iter().map(PackageEntry::of).collect(),
             recovered,
             refused: refused.as_ref().map(words),
             exit,
@@ -112,10 +148,14 @@ impl CommandReport for RefreshReply {
         }
         let Self { stage, taken, .. } = self;
         let paths = if *taken == 1 { "1 path".to_owned() } else { format!("{taken} paths") };
-        Ok(output.line(match self.result {
+        output.line(match self.result {
             ResultWord::NothingToDo => format!("nothing to bring into stage {stage}"),
             ResultWord::Planned => format!("{paths} would be brought into stage {stage}"),
             _ => format!("{paths} brought into stage {stage}"),
-        })?)
+        })?;
+        for package in &self.packages {
+            output.line(format!("  {}", package.line(self.result == ResultWord::Planned)))?;
+        }
+        Ok(())
     }
 }

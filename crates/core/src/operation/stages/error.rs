@@ -108,7 +108,7 @@ pub enum StageError {
         /// The name of the stage.
         stage: String,
         /// Why.
-        failure: Failure,
+        failure: Box<Failure>,
     },
     /// The stage belongs to another root.
     #[error("the stage {stage} is one of the root {root}, not of this one")]

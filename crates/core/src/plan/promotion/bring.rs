@@ -46,7 +46,8 @@ pub fn bring_records(
     command: Command,
     now: &Now,
 ) -> Result<Option<Plan>, Reason> {
-    let Some(last) = brought.packages.keys().next_back() else { return Ok(None) };
+    let last = brought.packages.keys().next_back().or_else(|| brought.gone.last());
+    let Some(last) = last else { return Ok(None) };
     planned(PlanBuilder::new(inventory), brought, (command, last), now).map(Some)
 }
 
@@ -64,7 +65,7 @@ fn planned(
     let parts = FinishedParts {
         command,
         patches: brought.ids.iter().map(ToString::to_string).collect(),
-        packages: brought.packages.keys().cloned().collect(),
+        packages: brought.packages.keys().chain(&brought.gone).cloned().collect(),
         records: records(brought, draft.inventory)?,
         undo: Vec::new(),
         last,
@@ -120,6 +121,10 @@ fn records(brought: &BroughtPatches, inventory: &Inventory) -> Result<Vec<Record
         }
         let ledger = LedgerChange { brought: of.lines.clone(), ..LedgerChange::of(package) };
         changes.push(RecordChange::Ledger(ledger));
+    }
+    for package in &brought.gone {
+        changes.push(RecordChange::RemoveTree(package_path(package, b"")?));
+        changes.push(RecordChange::Ledger(LedgerChange::of(package)));
     }
     changes.extend(patch_directories(&brought.directories)?);
     Ok(changes)

@@ -23,6 +23,8 @@ pub struct BroughtPatches {
     pub objects: BTreeMap<ObjectPath, BroughtObject>,
     /// The lines of `contents` that they changed, as the stage has them.
     pub lines: BTreeMap<ObjectPath, (PkgInst, Option<ContentsLine>)>,
+    /// The packages that go, with all of their records.
+    pub gone: BTreeSet<PkgInst>,
     /// The files of the directory of each patch that the root lacks.
     pub directories: BTreeMap<PatchId, PatchDirectory>,
 }

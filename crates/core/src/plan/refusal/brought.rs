@@ -42,6 +42,38 @@ pub enum BroughtReason {
         /// That of the root.
         live: String,
     },
+    /// A package was installed on both sides, in other versions.
+    #[error(
+        "package {package} was installed on both sides: version {stage} in the stage, {live} on the root"
+    )]
+    InstalledOnBoth {
+        /// The package.
+        package: PkgInst,
+        /// The version in the stage.
+        stage: String,
+        /// That of the root.
+        live: String,
+    },
+    /// A package was removed on the root, and replaced in the stage.
+    #[error("package {package} was removed on the root, and has version {stage} in the stage")]
+    GoneAndReplaced {
+        /// The package.
+        package: PkgInst,
+        /// The version in the stage.
+        stage: String,
+    },
+    /// A package of the stage has an object that a package has which came to the root.
+    #[error(
+        "{path} is owned by package {stage} in the stage, and by package {live}, which was installed on the root"
+    )]
+    ClaimedByBoth {
+        /// The path.
+        path: ObjectPath,
+        /// The package of the stage.
+        stage: PkgInst,
+        /// That of the root.
+        live: PkgInst,
+    },
     /// A package that only the stage has owns something that is not promoted.
     #[error("package {package} is new in the stage, and its {path} is not promoted")]
     NewOutside {
@@ -122,6 +154,11 @@ impl BroughtReason {
                 "install that version on the root: {}",
                 wording.command("pkgadd", &format!("-d DEVICE {package}"))
             ),
+            Self::InstalledOnBoth { package, .. }
+            | Self::GoneAndReplaced { package, .. }
+            | Self::ClaimedByBoth { stage: package, .. } => {
+                format!("remove it in the stage: {}", there.command("pkgrm", package.as_str()))
+            }
             Self::NewOutside { .. } => "--path names the directories that are promoted".to_owned(),
             Self::NotAsFound { patch, .. }
             | Self::NotAsMade { patch, .. }

@@ -12,7 +12,7 @@ use crate::stage::{
     BASE_OF_NEW, BASES, Base, BaseObject, BaseObjects, BaseState, ComparedAttributes, base_name,
 };
 use crate::three_way::{Outcome, of_recorded};
-use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 /// Writes the states of what was brought into the bases. Until that in force has them, it is known which others had the
 /// same before.
@@ -26,6 +26,47 @@ pub(super) fn write_states(stage: &Stage, decided: &DecidedRefresh) -> Result<()
         put_states(stage, &name, &base, decided, &Apart::of(&before, &base))?;
     }
     put_states(stage, &in_force, &before, decided, &Apart::default())
+}
+
+/// Lets the bases say which packages both sides have from now on. Of a package of which another base says something else than
+/// the one in force, it says that still.
+pub(super) fn write_packages(stage: &Stage, decided: &DecidedRefresh) -> Result<(), StageError> {
+    let changes = &decided.packages.in_bases;
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let in_force =
+        if decided.base_name == "0" { BASE_OF_NEW.to_vec() } else { base_name(&decided.base_name) };
+    let before = stage.base(&in_force)?;
+    for name in stage.own.names_that_are(|name| name.starts_with(BASES) && name != in_force)? {
+        let Ok(base) = stage.base(&name) else { continue };
+        put_packages(stage, &name, base, changes, &before.header.packages)?;
+    }
+    let packages = before.header.packages.clone();
+    put_packages(stage, &in_force, before, changes, &packages)
+}
+
+fn put_packages(
+    stage: &Stage,
+    name: &[u8],
+    base: Base,
+    changes: &BTreeMap<PkgInst, Option<String>>,
+    in_force: &BTreeMap<PkgInst, String>,
+) -> Result<(), StageError> {
+    let mut header = base.header;
+    let known = header.packages.clone();
+    for (package, version) in
+        changes.iter().filter(|(package, _)| known.get(package) == in_force.get(package))
+    {
+        match version {
+            Some(version) => drop(header.packages.insert(package.clone(), version.clone())),
+            None => drop(header.packages.remove(package)),
+        }
+    }
+    if header.packages == known {
+        return Ok(());
+    }
+    put_base(&stage.own, name, &header, &BaseObjects::new(base.objects))
 }
 
 fn put_states(

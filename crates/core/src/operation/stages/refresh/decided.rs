@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::operation::stages::promote::brought::MovedPackages;
 use crate::operation::stages::tree::{Tree, TreeObject};
 use crate::plan::promotion::BroughtPatches;
 use crate::stage::Scope;
@@ -14,6 +15,8 @@ pub(super) struct DecidedRefresh {
     pub(super) outcomes: Outcomes,
     /// The patches of the root whose records come.
     pub(super) patches: BroughtPatches,
+    /// The packages that came to the root, or went from it.
+    pub(super) packages: MovedPackages,
     /// The base that they were compared with: `0`, or the id of a promotion.
     pub(super) base_name: String,
     /// What an interrupted one may have brought: paths that are the same in both trees, and were something else in the
@@ -24,7 +27,11 @@ pub(super) struct DecidedRefresh {
 impl DecidedRefresh {
     /// Whether anything is brought, or was by an interrupted one.
     pub(super) fn is_anything(&self) -> bool {
-        self.brought().next().is_some() || self.brought_before.is_some() || !self.patches.packages.is_empty()
+        self.brought().next().is_some()
+            || self.brought_before.is_some()
+            || !self.patches.packages.is_empty()
+            || !self.patches.gone.is_empty()
+            || !self.packages.in_bases.is_empty()
     }
 
     /// The paths of which both trees have the same from now on.

@@ -3,7 +3,7 @@
 
 use super::bases::with_states_of;
 use super::objects::SCRATCH;
-use super::{Refresher, refresh_locked};
+use super::{Refresher, StageRecords, refresh_locked};
 use crate::operation::session::{Caller, RootAndPolicy};
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::own_files::Stage;
@@ -40,7 +40,7 @@ pub(in crate::operation::stages) fn complete_refresh(
     let report = refresh_locked(root, stage, choice, &caller.exchanging(&[]))?;
     let name = report.stage;
     match report.refused {
-        Some(failure) => Err(StageError::InterruptedRefresh { stage: name, failure }),
+        Some(failure) => Err(StageError::InterruptedRefresh { stage: name, failure: Box::new(failure) }),
         None => Ok(Some(CompletedRefresh { stage: name, taken: report.taken, recovered: report.recovered })),
     }
 }
@@ -62,12 +62,15 @@ pub(in crate::operation::stages) fn stage_to_be(
         return Ok(None);
     }
     let choice = kept_choice(stage)?.unwrap_or_else(|| default_choice(ground));
-    let refresher = Refresher { ground, stage, choice, caller, records: None };
+    let records = StageRecords::planned(stage)?;
+    let refresher = Refresher { ground, stage, choice, caller, records };
     let decided = refresher.decided()?;
     let report = refresher.report(&decided, Recovered::Nothing);
     let told = CompletedRefresh { stage: report.stage, taken: report.taken, recovered: Recovered::Nothing };
     match report.refused {
-        Some(failure) => Err(StageError::InterruptedRefresh { stage: told.stage, failure }),
+        Some(failure) => {
+            Err(StageError::InterruptedRefresh { stage: told.stage, failure: Box::new(failure) })
+        }
         None => Ok(Some(StageToBe { decided, told })),
     }
 }

@@ -22,7 +22,8 @@ use super::kept_objects::{hide_own, kept_in};
 use super::nesting::{must_be_apart, must_not_be_met};
 use super::own_files::{Stage, put_file};
 use super::promote::bases::{in_force, own_promotions};
-use super::promote::brought::{PackageDatabase, RecordSource};
+pub use super::promote::brought::{MovedPackage, PackageMove};
+use super::promote::brought::{MovedPackages, PackageDatabase, RecordSource};
 use super::promote::decided::{ComparedTrees, PassedOver, refuse_conflicts};
 use super::tree::read_tree;
 use super::walk::TreeRequest;
@@ -32,11 +33,11 @@ use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, without_lock};
 use crate::plan::edits::EditChoice;
 use crate::plan::promotion::BroughtPatches;
-use crate::plan::refusal::{Command, PromotionReason};
+use crate::plan::refusal::{Command, PromotionReason, Reason};
 use crate::policy::Edited;
 use crate::stage::{ComparedAttributes, LOCK, LeftOut, REFRESHING, RefreshChoices};
 use crate::three_way::{Conflict, Outcome, Outcomes, TwoWay};
-use bases::write_states;
+use bases::{write_packages, write_states};
 use decided::{DecidedRefresh, changes};
 use facts::{RefreshFacts, UnfinishedRefresh};
 pub use interrupted::CompletedRefresh;
@@ -44,7 +45,7 @@ pub(in crate::operation::stages) use interrupted::{complete_refresh, stage_to_be
 use objects::{RefreshedStage, SCRATCH};
 use patchadm_changeset::transaction::Recovered;
 use patchadm_rootfs::{Lock, Root};
-use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 /// The options of `stage refresh`.
 #[derive(Clone, Debug, Default)]
@@ -72,6 +73,8 @@ pub struct RefreshReport {
     pub taken: usize,
     /// What both sides changed.
     pub conflicts: BTreeMap<ObjectPath, Conflict>,
+    /// The packages that came to the root, or went from it.
+    pub packages: Vec<MovedPackage>,
     /// Why nothing was changed, where the rules refuse it.
     pub refused: Option<Failure>,
 }
@@ -86,7 +89,13 @@ pub fn refresh_stage(
     if request.dry_run {
         let ground = RootAndPolicy::of(root)?;
         let choice = request.choice(&ground);
-        let refresher = Refresher { ground: &ground, stage: &stage, choice, caller, records: None };
+        let refresher = Refresher {
+            ground: &ground,
+            stage: &stage,
+            choice,
+            caller,
+            records: StageRecords::planned(&stage)?,
+        };
         let decided = without_lock(root, || Ok(refresher.decided()))??;
         return Ok(refresher.report(&decided, Recovered::Nothing));
     }
@@ -116,7 +125,7 @@ fn refresh_locked(
     let ground = RootAndPolicy::of(root)?;
     let choice = choice(&ground);
     let records = records::session(stage, caller)?;
-    let records = records.as_ref();
+    let records = StageRecords::locked(records.as_ref());
     if may_change(root).is_err() {
         // Who may only read the root cannot keep others from changing it: what is read is checked as it is copied.
         let refresher = Refresher { ground: &ground, stage, choice, caller, records };
@@ -134,8 +143,29 @@ struct Refresher<'a> {
     stage: &'a Stage,
     choice: EditChoice,
     caller: &'a Caller<'a>,
-    /// The package database of the stage, locked.
-    records: Option<&'a Session<'a>>,
+    /// The package database of the stage.
+    records: StageRecords<'a>,
+}
+
+/// The package database of a stage, where it has one that the caller may change.
+#[derive(Clone, Copy)]
+enum StageRecords<'a> {
+    None,
+    /// It is only read.
+    Planned,
+    /// It is locked.
+    Locked(&'a Session<'a>),
+}
+
+impl<'a> StageRecords<'a> {
+    fn locked(session: Option<&'a Session<'a>>) -> Self {
+        session.map_or(Self::None, Self::Locked)
+    }
+
+    /// Those of a stage of which only a plan is made.
+    fn planned(stage: &Stage) -> Result<Self, StageError> {
+        Ok(if records::are_there(stage)? { Self::Planned } else { Self::None })
+    }
 }
 
 impl Refresher<'_> {
@@ -167,19 +197,31 @@ impl Refresher<'_> {
         let facts = RefreshFacts { lines: &lines, choice: &self.choice, unfinished };
         let outcomes = trees.decide(TwoWay::default(), &facts);
         let brought_before = was_interrupted.then(|| trees.same_on_both());
-        let patches = self.patches(&outcomes)?;
-        Ok(DecidedRefresh { live, outcomes, patches, base_name: base.name, brought_before })
+        let (patches, packages) = self.records(&outcomes, &base.base.header.packages)?;
+        Ok(DecidedRefresh { live, outcomes, patches, packages, base_name: base.name, brought_before })
     }
 
-    /// The patches of the root whose records come: of packages that the stage did not change.
-    fn patches(&self, outcomes: &Outcomes) -> Result<BroughtPatches, Failure> {
-        let Some(session) = self.records else { return Ok(BroughtPatches::default()) };
+    /// The records of the root that come: those of patches, of packages that the stage did not change, and those of packages
+    /// that came to the root or went from it.
+    fn records(
+        &self,
+        outcomes: &Outcomes,
+        base: &BTreeMap<PkgInst, String>,
+    ) -> Result<(BroughtPatches, MovedPackages), Failure> {
         let root = &self.ground.root;
-        let of_stage = PackageDatabase::of(&session.ground)?;
+        let of_stage = match self.records {
+            StageRecords::None => return Ok(Default::default()),
+            StageRecords::Planned => PackageDatabase::of(&RootAndPolicy::of(&self.stage.root)?)?,
+            StageRecords::Locked(session) => PackageDatabase::of(&session.ground)?,
+        };
         let source = RecordSource::of(root, &self.stage.root, &of_stage)?;
         let applied = source.applied();
         let own = own_promotions(self.stage, &RecordView::live(root), applied)?;
-        source.refreshed(&own, &|path| outcomes.get(path).is_none_or(changes))
+        let is_as_live = |path: &ObjectPath| outcomes.get(path).is_none_or(changes);
+        let mut patches = source.refreshed(&own, &is_as_live)?;
+        let packages = source.moved(base, &own, &is_as_live, &mut patches)?;
+        source.directories(&mut patches)?;
+        Ok((patches, packages))
     }
 
     fn carry_out(&self, decided: &DecidedRefresh, recovered: Recovered) -> Result<RefreshReport, StageError> {
@@ -194,8 +236,11 @@ impl Refresher<'_> {
             refreshed.bring(decided)?;
             write_states(self.stage, decided)?;
         }
-        if let Some(session) = self.records.filter(|_| report.refused.is_none()) {
+        if let StageRecords::Locked(session) = self.records
+            && report.refused.is_none()
+        {
             records::bring(session, &decided.patches)?;
+            write_packages(self.stage, decided)?;
         }
         if report.refused.is_none() && self.stage.own.look(SCRATCH)?.is_some() {
             self.stage.own.remove_tree(SCRATCH)?;
@@ -210,12 +255,17 @@ impl Refresher<'_> {
             _ => None,
         });
         let name = self.stage.identity.name.to_string();
-        let refused = refuse_conflicts(&decided.outcomes, PromotionReason::RefreshConflicts)
+        let stage = self.stage.root.prefix().display().to_string();
+        let conflict = decided.packages.conflict.clone();
+        let conflict = conflict.map(|reason| Reason::Promotion(PromotionReason::Brought { stage, reason }));
+        let refused = conflict
+            .map_or_else(|| refuse_conflicts(&decided.outcomes, PromotionReason::RefreshConflicts), Err)
             .map_err(|reason| reason.of(Command::Refresh, &name));
         RefreshReport {
             recovered,
             taken: decided.outcomes.values().filter(|outcome| changes(outcome)).count(),
             conflicts: conflicts.collect(),
+            packages: decided.packages.all.clone(),
             refused: refused.err().map(Failure::from),
             stage: name,
         }

@@ -13,18 +13,25 @@ use crate::plan::refusal::Command;
 
 /// Locks the package database of a stage, if it has one that the caller may change.
 pub(super) fn session<'a>(stage: &Stage, caller: &'a Caller<'_>) -> Result<Option<Session<'a>>, StageError> {
-    let has_database = || installed::has_database(&RecordView::live(&stage.root)).map_err(Failure::from);
-    if !stage.identity.records || !has_database()? || may_change(&stage.root).is_err() {
+    if !are_there(stage)? {
         return Ok(None);
     }
     must_be_finished_but_for_refresh(stage)?;
     Ok(Some(Session::begin(RootAndPolicy::of(&stage.root)?, caller)?))
 }
 
+/// Whether a stage has a package database that the caller may change.
+pub(super) fn are_there(stage: &Stage) -> Result<bool, StageError> {
+    let has_database = || installed::has_database(&RecordView::live(&stage.root)).map_err(Failure::from);
+    Ok(stage.identity.records && has_database()? && may_change(&stage.root).is_ok())
+}
+
 /// Brings the records of patches into a stage, as one run of its package database.
 pub(super) fn bring(session: &Session<'_>, patches: &BroughtPatches) -> Result<(), Failure> {
-    let (paths, packages) =
-        (patches.lines.keys().cloned().collect(), patches.packages.keys().cloned().collect());
+    let (paths, packages) = (
+        patches.lines.keys().cloned().collect(),
+        patches.packages.keys().chain(&patches.gone).cloned().collect(),
+    );
     let inventory = session.ground.survey(&Touched { paths, packages, ..Touched::default() }, None)?;
     let plan = bring_records(patches, &inventory, Command::Refresh, &session.caller.now);
     let plan = plan.map_err(|reason| {

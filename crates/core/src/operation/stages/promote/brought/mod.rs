@@ -10,6 +10,7 @@ mod changed_paths;
 mod coming;
 mod failure;
 mod lock;
+mod moved;
 mod packages;
 mod record_files;
 mod records;
@@ -21,6 +22,8 @@ pub(super) use changed_paths::ComparedSides;
 pub(in crate::operation::stages) use lock::{
     has_run_of_refresh, lock_records, must_be_finished, must_be_finished_but_for_refresh,
 };
+pub(in crate::operation::stages) use moved::MovedPackages;
+pub use moved::{MovedPackage, PackageMove};
 pub(in crate::operation::stages) use packages::PackageDatabase;
 pub(super) use records::BroughtRecords;
 pub(in crate::operation::stages) use source::RecordSource;

@@ -47,7 +47,7 @@ impl PackageDatabase {
         Ok(Self { packages, applied, kept })
     }
 
-    fn list(&self, package: &PkgInst) -> Vec<PatchId> {
+    pub(super) fn list(&self, package: &PkgInst) -> Vec<PatchId> {
         let known = self.applied.packages().iter().find(|records| records.package == *package);
         known.map(|records: &_| ids(&records.list)).unwrap_or_default()
     }

@@ -13,7 +13,7 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
 impl RecordSource<'_> {
-    /// Says what comes. `own` are the promotions of the stage, and `is_as_live` says whether the stage has at a path, from
+    /// Says what comes, but for the directories of the patches. `own` are the promotions of the stage, and `is_as_live` says whether the stage has at a path, from
     /// now on, what the root has there. A package whose undo data cannot be read stays as it is.
     pub(in crate::operation::stages) fn refreshed(
         &self,
@@ -42,7 +42,6 @@ impl RecordSource<'_> {
             changed.lines.append(&mut paths.lines);
         }
         self.lines(&changed, &mut brought)?;
-        self.directories(&mut brought)?;
         Ok(brought)
     }
 }

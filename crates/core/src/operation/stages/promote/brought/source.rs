@@ -17,7 +17,7 @@ use crate::operation::stages::kept_objects::without_kept;
 use crate::plan::promotion::{BroughtPackage, BroughtPatches, PatchDirectory};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
-use patchadm_svr4::patch::AppliedPatches;
+use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
 /// The package database of a stage or a root, and the other one that it is brought to.
 pub(in crate::operation::stages) struct RecordSource<'a> {
@@ -69,6 +69,11 @@ impl<'a> RecordSource<'a> {
         Ok((BroughtPackage { patches: ids, staged, list, saves: saved, lines }, patches))
     }
 
+    /// The patches of a package, in their order.
+    pub(super) fn list(&self, package: &PkgInst) -> Vec<PatchId> {
+        self.databases.0.list(package)
+    }
+
     pub(super) fn installed(&self, package: &PkgInst) -> Result<Installed, Failure> {
         let mut installed = self.databases.0.packages.get(package).cloned().unwrap_or_default();
         records(&RecordView::live(&self.from.root), package, &mut installed)?;
@@ -89,7 +94,10 @@ impl<'a> RecordSource<'a> {
     }
 
     /// The directories of the patches, as far as the other tree lacks them.
-    pub(super) fn directories(&self, patches: &mut BroughtPatches) -> Result<(), Failure> {
+    pub(in crate::operation::stages) fn directories(
+        &self,
+        patches: &mut BroughtPatches,
+    ) -> Result<(), Failure> {
         let (stage, live) = (RecordView::live(&self.from.root), RecordView::live(self.to));
         for id in &patches.ids {
             let Ok(path) = places::patches().join(id.as_str().as_bytes()) else { continue };
