@@ -52,7 +52,7 @@ Incompatible: 999-01
      Changed: 1 replaced, 1 added, 1 deleted
      Restart: Reboot this machine when it suits to put the patch into effect.
    Undo data: ACMEweb SIZE
-     Removal: can be backed out
+     Removal: not checked: its records allow it, its undo data was not read
 ",
         host.trim()
     );
@@ -141,7 +141,10 @@ fn who_may_not_read_undo_data_is_shown_what_the_records_say() {
     if fs::metadata(stage.beside("")).unwrap().permissions().readonly() || crate::scenario::is_root() {
         assert!(text.contains("     Changed: not known: its undo data does not tell\n"), "{text}");
     }
-    assert!(text.contains("     Removal: can be backed out\n"), "{text}");
+    assert!(
+        text.contains("     Removal: not checked: its records allow it, its undo data was not read\n"),
+        "{text}"
+    );
 }
 
 #[test]

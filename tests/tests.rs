@@ -338,10 +338,11 @@ mod spool;
 mod stage_enter;
 /// Directories of a root copied into a stage.
 mod stage_new;
-/// What others put where a stage could be.
+/// Packages that came to the root of a stage, or went from it.
 mod stage_packages;
 /// Changes of the live tree brought into a stage.
 mod stage_refresh;
+/// What others put where a stage could be.
 mod stage_strays;
 /// The page for those who have a jail.
 mod staged_builds;
@@ -380,6 +381,8 @@ mod unfinished;
 mod unprivileged_packages;
 /// Patches applied by ordinary users.
 mod unprivileged_patches;
+/// Records from which something is missing that must be there, and what other tools may change.
+mod unseen_damage;
 /// What a root lacks of a depot, applied in one command.
 mod update;
 mod valpath;

@@ -379,15 +379,59 @@ fn an_archive_that_the_caller_may_not_read_is_found_before_anything_is_changed()
     let stage = stage();
     let archive = undo("ACMEweb", "100-01", "undo.gz");
     stage.mode(&archive, 0);
-    for (line, said_in) in
-        [("verify -R @ROOT@", 1), ("patchrm -R @ROOT@ 100-01", 2), ("patchrm -R @ROOT@ 100-01 200-01", 2)]
-    {
+    let verify = as_ordinary_user(&stage, "verify -R @ROOT@", &[&stage.at("/var/sadm")]).output().unwrap();
+    let said = String::from_utf8(verify.stdout).unwrap();
+    assert_eq!(verify.status.code(), Some(3), "{said}");
+    assert!(said.contains("100-01/undo.gz: Permission denied"), "{said}");
+    let way_on =
+        "You may not read all undo data: run `patchadm -R @ROOT@ verify` as root, or as the owner of the";
+    let way_on = way_on.replace("@ROOT@", stage.root().to_str().unwrap());
+    assert!(said.contains(&way_on) && !said.contains("is damaged\n"), "{said}");
+    assert!(said.ends_with("no undo data is damaged, that of 1 patch could not be read.\n"), "{said}");
+    for line in ["patchrm -R @ROOT@ 100-01", "patchrm -R @ROOT@ 100-01 200-01"] {
         let output = as_ordinary_user(&stage, line, &[&stage.root()]).output().unwrap();
         assert_eq!(output.status.code(), Some(4), "{line}");
-        let said = String::from_utf8(if said_in == 1 { output.stdout } else { output.stderr }).unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains("100-01/undo.gz: Permission denied"), "{line}: {said}");
+        assert!(said.contains("Run the same command as root, or as the owner of the root"), "{line}: {said}");
     }
     assert_eq!(["tool", "httpd"].map(|name| stage.text(&format!("/opt/ACMEweb/bin/{name}"))), ["two\n"; 2]);
+}
+
+#[test]
+fn a_ledger_that_the_caller_may_not_read_is_told_by_verify_and_is_no_damage() {
+    if !crate::scenario::is_root() {
+        return crate::skipped("a ledger that others may not read needs root to be made");
+    }
+    let stage = stage();
+    stage.mode("/var/sadm/patchadm/ledger/ACMEweb", 0);
+    let output = as_ordinary_user(&stage, "verify -R @ROOT@", &[&stage.at("/var/sadm")]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("ledger/ACMEweb: Permission denied"), "{said}");
+    assert!(said.ends_with("no undo data is damaged, that of 2 patches could not be read.\n"), "{said}");
+    let output = as_ordinary_user(&stage, "verify -R @ROOT@ --json", &[]).output().unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&document["exit"]["name"], &document["sound"]), (&"no-rights".into(), &false.into()));
+}
+
+#[test]
+fn who_may_not_read_what_a_plan_needs_is_told_the_file_and_who_may() {
+    if !crate::scenario::is_root() {
+        return crate::skipped("undo data that others may not read needs root to be made");
+    }
+    let stage = stage();
+    stage.mode(&undo("ACMEweb", "200-01", "undo.gz"), 0);
+    for (given, closed) in [
+        (None, "ledger/ACMEweb: Permission denied"),
+        (Some(stage.root()), "save/200-01/undo.gz: Permission denied"),
+    ] {
+        let given: Vec<_> = given.iter().map(std::path::PathBuf::as_path).collect();
+        let output = as_ordinary_user(&stage, "plan -R @ROOT@ --remove 200-01", &given).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(closed), "{said}");
+        assert!(said.contains("Run the same command as root, or as the owner of the root"), "{said}");
+    }
 }
 
 #[test]

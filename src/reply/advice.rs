@@ -38,6 +38,7 @@ pub(crate) fn hint(wording: &Wording, command: Command, failure: &Failure) -> St
             lost_journal(wording, reason)
         }
         Failure::Transaction(error) => of_transaction(wording, command, error),
+        _ if failure.is_refused_access() => who_may_read(),
         Failure::Root(error)
         | Failure::Database(DatabaseError::View(ViewError::Root(error)))
         | Failure::Archive(ArchiveError::Root(error) | ArchiveError::View(ViewError::Root(error))) => {
@@ -94,6 +95,14 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
         ),
         _ => String::new(),
     }
+}
+
+/// The hint where the caller may not read a record or undo data. There is none for who may read everything.
+fn who_may_read() -> String {
+    if rustix::process::geteuid().is_root() {
+        return String::new();
+    }
+    "Run the same command as root, or as the owner of the root directory.".to_owned()
 }
 
 /// The hint where an undo archive cannot be used.
@@ -213,6 +222,11 @@ fn name_the_patches(wording: &Wording, error: &SourceError) -> String {
     format!("Patches are applied by patchadd: {}", wording.command("patchadd", &directory))
 }
 
+/// A damaged record that stops nothing, as a note.
+pub(crate) fn damage_remark(damage: &RecordDamage) -> String {
+    format!("{damage}. {}", mending(damage))
+}
+
 /// What repairs a damaged record.
 pub(crate) fn mending(damage: &RecordDamage) -> String {
     let root = damage.root.as_ref().map(|root| format!(" -R {root}")).unwrap_or_default();
@@ -229,6 +243,10 @@ pub(crate) fn mending(damage: &RecordDamage) -> String {
         RecordRepair::Contents => {
             format!("Run {}, which makes it anew from the records of packages and patches.", option(""))
         }
+        RecordRepair::LostCopy(package) => format!(
+            "Put the directory back from a backup, or install {package} again with pkgadd; patches are applied and backed \
+             out without it, but what is damaged later cannot be made anew."
+        ),
         RecordRepair::EmptyDirectory(package) => {
             format!(
                 "Remove it with `rmdir {}` if {package} is not installed, else install it again.",

@@ -7,6 +7,9 @@ use super::failure;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::plan::refusal::Command;
 
+/// What is said of undo data that nobody has read.
+pub(crate) const NOT_CHECKED: &str = "not checked";
+
 /// Whether `remove` would take a patch back now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct RemovableEntry {
@@ -17,12 +20,24 @@ pub(crate) struct RemovableEntry {
     pub(crate) blocked_by: Vec<String>,
     /// Why it would not go.
     pub(crate) reason: Option<String>,
+    /// Whether undo data and objects were read for the answer: without that it holds as far as records and sizes say. It
+    /// stands beside this entry.
+    #[serde(skip)]
+    pub(crate) checked: bool,
 }
 
 impl RemovableEntry {
-    pub(crate) fn of(backout: &Result<(), Failure>) -> Self {
+    /// The answer after undo data and objects were read.
+    pub(crate) fn checked(backout: &Result<(), Failure>) -> Self {
+        let is_closed = matches!(backout, Err(failed) if failed.is_refused_access());
+        Self { checked: !is_closed, ..Self::at_a_glance(backout) }
+    }
+
+    /// The answer by records and sizes.
+    pub(crate) fn at_a_glance(backout: &Result<(), Failure>) -> Self {
+        let checked = false;
         let Err(failed) = backout else {
-            return Self { now: true, code: Exit::OK.code(), blocked_by: Vec::new(), reason: None };
+            return Self { now: true, code: Exit::OK.code(), blocked_by: Vec::new(), reason: None, checked };
         };
         let in_the_way = match failed {
             Failure::Refused(refusal) => refusal.reason.stands_in_the_way(),
@@ -33,13 +48,15 @@ impl RemovableEntry {
             code: failure::verb_code(Command::Patchrm, failed).code(),
             blocked_by: in_the_way.into_iter().collect(),
             reason: Some(failure::reason(failed)),
+            checked,
         }
     }
 
     /// The answer in words.
     pub(crate) fn words(&self) -> String {
         match &self.reason {
-            None => "can be backed out".to_owned(),
+            None if self.checked => "can be backed out".to_owned(),
+            None => format!("{NOT_CHECKED}: its records allow it, its undo data was not read"),
             Some(reason) => format!("cannot be backed out: {reason}"),
         }
     }

@@ -11,6 +11,7 @@ use crate::call::Invocation;
 use crate::many_roots::list::ManyRoots;
 use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::RootReport;
+use crate::reply::advice::damage_remark;
 use crate::reply::failure::query_refused;
 use crate::reply::words::{print_notes, unfinished_sentence};
 use crate::reply::{CommandReport, Exit, Reply, Stop};
@@ -136,10 +137,11 @@ fn since(text: &str, zone: Zone) -> Result<DateTime<Utc>, Stop> {
 impl ListReport {
     fn of(root: &Root, choice: ListChoice) -> anyhow::Result<Self> {
         let words = if choice.is_verbose || choice.in_json { WantedWords::All } else { WantedWords::None };
-        let Inspection { patches, unfinished, .. } =
+        let Inspection { patches, unfinished, lost_copies, .. } =
             inspect(root, words).map_err(|failed| query_refused(root, &failed))?;
         let mut remarks: Vec<String> =
             unfinished.iter().map(|run| unfinished_sentence(run, root.prefix())).collect();
+        remarks.extend(lost_copies.iter().map(damage_remark));
         let mut patches: Vec<&InspectedPatch> = patches.iter().collect();
         if let Some(since) = choice.since {
             let undated = patches.iter().filter(|one| one.date.is_none()).count();

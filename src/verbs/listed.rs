@@ -29,6 +29,8 @@ pub(super) struct ListedPatch {
     pub(super) incompatibles: Vec<String>,
     pub(super) undo: Vec<UndoEntry>,
     pub(super) removable: RemovableEntry,
+    /// Whether undo data and objects were read for that.
+    pub(super) checked: bool,
     /// The libraries from before it that stay for those who still load them.
     #[serde(skip_serializing_if = "KeptShlibs::is_empty")]
     pub(super) kept_shlibs: KeptShlibs,
@@ -50,7 +52,8 @@ impl From<&InspectedPatch> for ListedPatch {
             requires: one.patch.requires.iter().map(ToString::to_string).collect(),
             incompatibles: words(&one.patch.incompatibles),
             undo: one.undo.iter().map(UndoEntry::from).collect(),
-            removable: RemovableEntry::of(&one.backout),
+            removable: RemovableEntry::at_a_glance(&one.backout),
+            checked: false,
             kept_shlibs: KeptShlibs::of(&one.kept),
         }
     }

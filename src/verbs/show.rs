@@ -16,6 +16,7 @@ use crate::call::Invocation;
 use crate::many_roots::list::ManyRoots;
 use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::RootReport;
+use crate::reply::advice::damage_remark;
 use crate::reply::failure::query_refused;
 use crate::reply::patch_entry::ChangeCounts;
 use crate::reply::words::{named_value, print_notes, reboot_sentence, unfinished_sentence};
@@ -158,7 +159,8 @@ fn applied(root: &Root, subject: &str, is_verbose: bool) -> anyhow::Result<Optio
         changes: changes.map(|changes| changes.iter().map(shown).collect()),
     };
     let unfinished = inspection.unfinished;
-    let remarks = unfinished.iter().map(|run| unfinished_sentence(run, root.prefix())).collect();
+    let of_run = unfinished.iter().map(|run| unfinished_sentence(run, root.prefix()));
+    let remarks = of_run.chain(inspection.lost_copies.iter().map(damage_remark)).collect();
     let lines = lines(&patch, one);
     Ok(Some(AppliedReport { patch, unfinished, lines, remarks }))
 }

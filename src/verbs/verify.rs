@@ -21,6 +21,7 @@ use crate::surroundings::caller::now;
 use crate::surroundings::{Output, Zone};
 use patchadm_core::database::RecordDamage;
 use patchadm_core::database::archive::ArchiveError;
+use patchadm_core::database::foreign_changes::ForeignChange;
 use patchadm_core::operation::check::CheckError;
 use patchadm_core::operation::patches::undo_states::UndoState;
 use patchadm_core::operation::queries::verify::{
@@ -36,6 +37,9 @@ const USAGE: &str = "patchadm [-R root] verify [option...] [id|pkg...]\npatchadm
 /// Undo data is damaged or gone, and it is not where the records say: the codes of patchrm(1M).
 const DAMAGED: Exit = Exit::new(4, ExitCause::UndoData);
 const ELSEWHERE: Exit = Exit::new(12, ExitCause::UndoData);
+
+/// The caller may not read undo data or what is recorded of it: the code of patchadd(1M) for who may not do it.
+const CLOSED: Exit = Exit::new(3, ExitCause::NoRights);
 
 /// A name that is neither a patch nor a package: the code of patchrm(1M) for a patch that is not applied.
 const UNKNOWN: Exit = Exit::new(2, ExitCause::NotFound);
@@ -62,6 +66,9 @@ struct VerifyReply {
     /// What is wrong with the records themselves.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     records: Vec<DamagedRecord>,
+    /// What somebody else changed in the records since a run left them; no damage.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    changed_records: Vec<ChangedRecord>,
     checked: usize,
     discrepancies: Vec<VerifyDiscrepancy>,
     patches: Vec<PatchState>,
@@ -75,9 +82,34 @@ struct VerifyReply {
     /// The number of patches whose undo data an earlier form of the program made.
     #[serde(skip)]
     earlier: usize,
+    /// The number of patches whose undo data the caller may not read.
+    #[serde(skip)]
+    closed: usize,
+    /// What is to be typed by whom, where something could not be read.
+    #[serde(skip)]
+    way_on: String,
     /// The objects that are as recorded, where each path is wanted.
     #[serde(skip)]
     sound_paths: Vec<String>,
+}
+
+/// A record that is not as a run left it.
+#[derive(Debug, Serialize)]
+struct ChangedRecord {
+    path: String,
+    /// The number of the run that wrote it last.
+    run: u64,
+}
+
+impl ChangedRecord {
+    fn of(change: &ForeignChange) -> Self {
+        Self { path: change.file.clone(), run: change.run }
+    }
+
+    fn sentence(&self) -> String {
+        let Self { path, run } = self;
+        format!("{path}: changed since run {run}, not by this program")
+    }
 }
 
 /// A record that is damaged, or that another one contradicts.
@@ -137,6 +169,8 @@ struct VerifyDiscrepancy {
 struct PatchState {
     id: String,
     removable: RemovableEntry,
+    /// Whether undo data and objects could be read for that.
+    checked: bool,
     undo: Vec<VerifiedUndoEntry>,
     /// The libraries from before it that stay for those who still load them.
     #[serde(skip_serializing_if = "KeptShlibs::is_empty")]
@@ -154,7 +188,7 @@ struct VerifiedUndoEntry {
 }
 
 /// Runs the verb. Exit 0 if all is well, 1 if objects are not as recorded, a record is damaged, or a patch was left half applied, 4 or 12 if undo
-/// data is damaged or gone, 2 for a name that is none, 65 while a change is unfinished.
+/// data is damaged or gone, 2 for a name that is none, 3 where the caller may not read undo data and nothing else is wrong, 65 while a change is unfinished.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: VerifyArgs = parse(call, USAGE)?;
     let (processors, now, zone) =
@@ -191,7 +225,9 @@ fn exit_of(report: &VerifyReport) -> Exit {
         (true, true) => Exit::failed(ExitCause::Edited),
         (true, false) => Exit::OK,
     };
-    codes.first().copied().unwrap_or_else(of_records)
+    let found = codes.first().copied().unwrap_or_else(of_records);
+    let is_unread = found == Exit::OK && report.patches.iter().any(VerifiedPatch::is_closed);
+    if is_unread { CLOSED } else { found }
 }
 
 fn is_earlier(damage: &UndoDamage<'_>) -> bool {
@@ -251,6 +287,7 @@ impl VerifyReply {
         Self {
             sound: exit == Exit::OK,
             records: report.damage.iter().map(DamagedRecord::of).collect(),
+            changed_records: report.changed.iter().map(ChangedRecord::of).collect(),
             checked: report.objects.len(),
             discrepancies: discrepancies.collect(),
             patches: report.patches.iter().map(PatchState::of).collect(),
@@ -258,6 +295,8 @@ impl VerifyReply {
             kept_libraries: report.kept.iter().map(KeptFindingEntry::of).collect(),
             damaged: damages().filter(|damage| !is_earlier(damage)).count(),
             earlier: damages().filter(is_earlier).count(),
+            closed: report.patches.iter().filter(|patch| patch.is_closed()).count(),
+            way_on: who_may_read(&wording),
             sound_paths: sound.map(|checked| format!("{}: as recorded", root.show(&checked.path))).collect(),
         }
     }
@@ -268,12 +307,13 @@ impl VerifyReply {
         for DamagedRecord { sentence, advice, .. } in &self.records {
             lines.extend([sentence.clone(), format!("  {advice}")]);
         }
+        lines.extend(self.changed_records.iter().filter(|_| !only_wrong).map(ChangedRecord::sentence));
         for VerifyDiscrepancy { path, errors } in &self.discrepancies {
             lines.push(path.clone());
             lines.extend(errors.iter().map(|error| format!("  {error}")));
         }
         lines.extend(self.kept_libraries.iter().map(|one| one.sentence.clone()));
-        for PatchState { id, removable, undo, kept_shlibs } in &self.patches {
+        for PatchState { id, removable, undo, kept_shlibs, .. } in &self.patches {
             let is_wrong = |one: &&VerifiedUndoEntry| !only_wrong || one.error.is_some();
             let undo: Vec<&VerifiedUndoEntry> = undo.iter().filter(is_wrong).collect();
             if !only_wrong || !undo.is_empty() {
@@ -286,6 +326,7 @@ impl VerifyReply {
         }
         let is_told = |half: &&HalfApplied| only_wrong || self.patches.iter().all(|one| one.id != half.id);
         lines.extend(self.interrupted.iter().filter(is_told).map(|half| half.sentence.clone()));
+        lines.extend((self.closed > 0).then(|| self.way_on.clone()));
         lines
     }
 
@@ -320,6 +361,11 @@ impl VerifyReply {
             1 => ", and that of 1 patch is of an earlier form".to_owned(),
             earlier => format!(", and that of {earlier} patches is of an earlier form"),
         };
+        let closed = match self.closed {
+            0 => String::new(),
+            1 => ", that of 1 patch could not be read".to_owned(),
+            closed => format!(", that of {closed} patches could not be read"),
+        };
         let records = match self.records.len() {
             0 => String::new(),
             1 => "1 record is damaged; ".to_owned(),
@@ -331,8 +377,16 @@ impl VerifyReply {
             wrong => format!("; {wrong} findings about kept libraries"),
         };
         let half = if self.interrupted.is_empty() { "" } else { "; a patch was left half applied" };
-        format!("{records}{objects}; {archives}{earlier}{kept}{half}.")
+        format!("{records}{objects}; {archives}{earlier}{closed}{kept}{half}.")
     }
+}
+
+/// What is to be typed where the caller may not read undo data.
+fn who_may_read(wording: &Wording) -> String {
+    format!(
+        "You may not read all undo data: run {} as root, or as the owner of the root directory.",
+        wording.verb("verify")
+    )
 }
 
 impl KeptFindingEntry {
@@ -375,9 +429,11 @@ impl HalfApplied {
 
 impl PatchState {
     fn of(patch: &VerifiedPatch) -> Self {
+        let removable = RemovableEntry::checked(&patch.backout);
         Self {
             id: patch.id.to_string(),
-            removable: RemovableEntry::of(&patch.backout),
+            checked: removable.checked,
+            removable,
             undo: patch.archives.iter().map(VerifiedUndoEntry::of).collect(),
             kept_shlibs: KeptShlibs::of(&patch.kept),
         }

@@ -12,6 +12,7 @@ pub(super) const ROWS: &[Row] = &[
     ("RecordRepair::Installation", installation),
     ("RecordRepair::Contents", contents),
     ("RecordRepair::EmptyDirectory", empty_directory),
+    ("RecordRepair::LostCopy", lost_copy),
 ];
 
 const ADD: &str = "add -R @ROOT@ delivered/100-01";
@@ -74,4 +75,15 @@ fn empty_directory() {
     let path = command.strip_prefix("rmdir @ROOT@").unwrap_or_else(|| panic!("{said}"));
     fs::remove_dir(stage.at(path)).unwrap();
     assert_eq!(stage.run(ADD).code, 0);
+}
+
+fn lost_copy() {
+    let stage = stage();
+    fs::remove_dir_all(stage.at("/var/sadm/pkg/ACMEweb/save/pspool")).unwrap();
+    let said = stage.run("verify -R @ROOT@");
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.stdout.contains("install ACMEweb again with pkgadd"), "{said:?}");
+    assert_eq!(stage.run(ADD).code, 0, "it stops no change");
+    assert_eq!(stage.run("pkgadd -n -R @ROOT@ -d spool ACMEweb").code, 0);
+    stage.run("verify -R @ROOT@").ok();
 }

@@ -91,12 +91,27 @@ pub(crate) enum Damage {
     Nuls,
     Directory,
     Unreadable,
+    /// A whole line is gone, of a pkginfo one that every installation records.
+    LineGone,
+    /// Everything behind the end of a line is gone.
+    CutAtLine,
+    /// One byte is another one.
+    OtherByte,
 }
 
 impl Damage {
     /// What anybody can meet; [`Damage::Unreadable`] is none for a superuser.
     pub(crate) const ALL: [Self; 6] =
         [Self::Gone, Self::Empty, Self::FirstHalf, Self::Rubbish, Self::Nuls, Self::Directory];
+
+    /// What leaves a file that makes sense by itself, or one of the same size.
+    pub(crate) const UNSEEN: [Self; 3] = [Self::LineGone, Self::CutAtLine, Self::OtherByte];
+
+    /// Whether a record can be damaged this way. Of a file without any digest a byte may be any byte.
+    pub(crate) fn is_of(self, record: &Record) -> bool {
+        let has_digest = ["undo.gz", "obsolete.gz", "undo.b3", "contents.stamp", "journal"];
+        self != Self::OtherByte || has_digest.iter().any(|name| record.path.ends_with(name))
+    }
 
     /// Damages what is at `path`. Of a directory, the files in it are taken for its content.
     pub(crate) fn inflict(self, path: &Path) {
@@ -133,7 +148,25 @@ impl Damage {
                 let line = content[..half].iter().rposition(|byte| *byte == b'\n').map_or(half, |at| at + 1);
                 [&content[..line], b"!rubbish \x01 in / the = middle\n", &content[line..]].concat()
             }
+            Self::LineGone => {
+                let lines: Vec<&[u8]> = content.split_inclusive(|byte| *byte == b'\n').collect();
+                let is_needed = |line: &&[u8]| NEEDED.iter().any(|name| line.starts_with(name.as_bytes()));
+                let gone = lines.iter().position(is_needed).unwrap_or(lines.len() / 2);
+                [&lines[..gone], lines.get(gone + 1..).unwrap_or_default()].concat().concat()
+            }
+            Self::CutAtLine => {
+                let end = content[..half].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+                content[..end].to_vec()
+            }
+            Self::OtherByte => {
+                let mut content = content.to_vec();
+                content[half] ^= 1;
+                content
+            }
             _ => Vec::new(),
         }
     }
 }
+
+/// Lines of a pkginfo without which it is damaged.
+const NEEDED: [&str; 2] = ["PATCHLIST=", "INSTDATE="];

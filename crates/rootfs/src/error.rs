@@ -60,6 +60,11 @@ impl RootError {
         }
     }
 
+    /// Tells whether the caller may not do what was asked for.
+    pub fn is_refused_access(&self) -> bool {
+        matches!(self.errno(), Some(Errno::ACCESS | Errno::PERM))
+    }
+
     /// Tells whether the file system, or the caller's quota, is full.
     pub fn is_no_space(&self) -> bool {
         matches!(self.errno(), Some(Errno::NOSPC | Errno::DQUOT))

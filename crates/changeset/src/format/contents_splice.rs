@@ -183,6 +183,9 @@ mod tests {
             b3: Digest([0; 32]),
             links: links.len() as u64,
             owners,
+            packages: 0,
+            run: 1,
+            is_listed: true,
         };
         (out, stamp, (links, packages))
     }

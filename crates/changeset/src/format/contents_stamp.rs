@@ -3,12 +3,14 @@
 //! While that file is the one that the stamp names (inode, size, modification time), it is known to be sorted with one
 //! line for each path, so that a line is found by halving, and the next merge copies what it does not change as it is.
 //! The stamp also lists the hard-link lines by what they lead to, which no order of paths could tell, and the packages that
-//! own objects. A stamp that does not fit, is damaged or is missing means nothing but that everything is read.
+//! own objects, and what is known of the pkginfo of packages ([`bound_packages`](super::bound_packages)). A stamp that does
+//! not fit, is damaged or is missing means nothing but that everything is read.
 //!
 //! ```text
 //! 512 bytes   CRC-32C and one JSON object, padded with blanks      as a sector of the journal
 //! lines       <source> <name>                                      escaped as in contents, in the order of their bytes
 //! lines       <package> <lines>                                    in the order of their bytes
+//! lines       <package> <run> <BLAKE3> s|-                         in the order of their bytes
 //! ```
 
 use std::collections::BTreeMap;
@@ -20,9 +22,9 @@ use patchadm_rootfs::{Digest, Inode, Timestamp};
 use patchadm_svr4::format::contents::{is_comment, owner_names, path_of};
 use patchadm_svr4::package::{Ftype, ObjectPath, escape, unescape};
 
-/// The version that is written and read. Versions 1 and 2 had SHA-256 digests.
-const VERSION: u32 = 3;
-/// The most bytes of lines about hard links. A database with more gets no stamp.
+/// The version that is written and read. Versions 1 and 2 had SHA-256 digests, and 3 said nothing of packages.
+const VERSION: u32 = 4;
+/// The most bytes of lines about hard links. The stamp of a database with more lists none, and nothing is looked up by it.
 pub const MOST_LINK_BYTES: usize = 8 << 20;
 /// Bytes in front of these lines.
 pub const STAMP_HEAD: usize = SECTOR;
@@ -42,8 +44,14 @@ pub struct ContentsStamp {
     pub b3: Digest,
     /// Bytes of the lines about hard links.
     pub links: u64,
-    /// Bytes of the lines about packages.
+    /// Bytes of the lines about packages that own objects.
     pub owners: u64,
+    /// Bytes of the lines about the pkginfo of packages.
+    pub packages: u64,
+    /// The number of the run that wrote the stamp.
+    pub run: u64,
+    /// Whether hard links and owners are listed: only then may lines be looked up by it.
+    pub is_listed: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -56,26 +64,31 @@ struct Head {
     b3: String,
     links: u64,
     owners: u64,
+    packages: u64,
+    run: u64,
+    listed: bool,
 }
 
 impl ContentsStamp {
     /// Reads the first [`STAMP_HEAD`] bytes of a stamp; none where they are no such thing, or of another version.
     pub fn parse(head: &[u8]) -> Option<Self> {
         let head: Head = journal::checked_values(head.trim_ascii_end()).next()?;
-        let Head { version, inode, size, mtime, body, b3, links, owners } = head;
+        let Head { version, inode, size, mtime, body, b3, links, owners, packages, run, listed } = head;
         let makes_sense = version == VERSION && body <= size;
         let b3 = Digest::from_hex(&b3)?;
-        makes_sense.then_some(Self { inode, size, mtime, body, b3, links, owners })
+        let is_listed = listed;
+        makes_sense.then_some(Self { inode, size, mtime, body, b3, links, owners, packages, run, is_listed })
     }
 
     /// Bytes of the file that has the stamp.
     pub fn length(&self) -> Option<u64> {
-        (STAMP_HEAD as u64).checked_add(self.links)?.checked_add(self.owners)
+        (STAMP_HEAD as u64).checked_add(self.links)?.checked_add(self.owners)?.checked_add(self.packages)
     }
 
-    /// The stamp; `links` are the lines of [`Links::into_bytes`], `owners` those of [`OwnerCounts::into_bytes`].
-    pub fn write(&self, links: &[u8], owners: &[u8]) -> Vec<u8> {
-        let Self { inode, size, mtime, body, ref b3, .. } = *self;
+    /// The stamp; `links` are the lines of [`Links::into_bytes`], `owners` those of [`OwnerCounts::into_bytes`],
+    /// `packages` those of [`BoundPackages::write`](super::bound_packages::BoundPackages::write).
+    pub fn write(&self, links: &[u8], owners: &[u8], packages: &[u8]) -> Vec<u8> {
+        let Self { inode, size, mtime, body, ref b3, run, is_listed, .. } = *self;
         let (version, b3) = (VERSION, b3.to_string());
         let head = Head {
             version,
@@ -86,6 +99,9 @@ impl ContentsStamp {
             b3,
             links: links.len() as u64,
             owners: owners.len() as u64,
+            packages: packages.len() as u64,
+            run,
+            listed: is_listed,
         };
         let mut out = journal::checked_line(&head);
         out.pop();
@@ -93,6 +109,7 @@ impl ContentsStamp {
         out.push(b'\n');
         out.extend_from_slice(links);
         out.extend_from_slice(owners);
+        out.extend_from_slice(packages);
         out
     }
 }
@@ -140,6 +157,11 @@ impl OwnerCounts {
                 None => self.is_odd = true,
             }
         }
+    }
+
+    /// The number of the lines of a package.
+    pub fn count(&self, name: &[u8]) -> u64 {
+        self.counts.get(name).copied().unwrap_or_default()
     }
 
     /// The names of the packages, in the order of their bytes.
@@ -236,12 +258,23 @@ mod tests {
     fn stamp() -> ContentsStamp {
         let mtime = Timestamp { seconds: 1_577_836_800, nanoseconds: 123_456_789 };
         let inode = Inode { number: 4711, born: Some(mtime) };
-        ContentsStamp { inode, size: 1000, mtime, body: 900, b3: Digest([7; 32]), links: 20, owners: 6 }
+        ContentsStamp {
+            inode,
+            size: 1000,
+            mtime,
+            body: 900,
+            b3: Digest([7; 32]),
+            links: 20,
+            owners: 6,
+            packages: 4,
+            run: 17,
+            is_listed: true,
+        }
     }
 
     #[test]
     fn what_is_written_is_read_back_and_nothing_else_is_a_stamp() {
-        let bytes = stamp().write(b"/opt/a /opt/b\n/o /p\n", b"X 700\n");
+        let bytes = stamp().write(b"/opt/a /opt/b\n/o /p\n", b"X 700\n", b"X 17");
         assert_eq!(bytes.len() as u64, stamp().length().unwrap());
         assert_eq!(ContentsStamp::parse(&bytes[..STAMP_HEAD]), Some(stamp()));
         for damage in [0, 20, 100] {
@@ -256,12 +289,12 @@ mod tests {
 
     #[test]
     fn a_stamp_of_an_earlier_version_is_none() {
-        let bytes = stamp().write(b"", b"");
+        let bytes = stamp().write(b"", b"", b"");
         let mut head: serde_json::Value = journal::checked_values(bytes.trim_ascii_end()).next().unwrap();
         assert!(ContentsStamp::parse(&journal::checked_line(&head)).is_some());
         let sha256 = head.as_object_mut().unwrap().remove("b3").unwrap();
         head["sha256"] = sha256;
-        for version in [1, 2, 3] {
+        for version in [1, 2, 3, 4] {
             head["version"] = version.into();
             assert_eq!(ContentsStamp::parse(&journal::checked_line(&head)), None, "{version}");
         }
@@ -280,8 +313,11 @@ mod tests {
             b3: Digest([255; 32]),
             links: 0,
             owners: 0,
+            packages: 0,
+            run: most,
+            is_listed: false,
         };
-        assert_eq!(ContentsStamp::parse(&stamp.write(b"", b"")), Some(stamp));
+        assert_eq!(ContentsStamp::parse(&stamp.write(b"", b"", b"")), Some(stamp));
     }
 
     #[test]

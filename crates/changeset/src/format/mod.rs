@@ -1,5 +1,6 @@
 //! The formats of what a run leaves: journal, undo manifest, lists and stamps.
 
+pub mod bound_packages;
 pub mod contents_merge;
 pub mod contents_splice;
 pub mod contents_stamp;

@@ -13,6 +13,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 use super::view::inode_of;
 use super::{RecordView, places};
+use crate::format::bound_packages::BoundPackages;
 use crate::format::contents_splice::object_key;
 use crate::format::contents_stamp::{ContentsStamp, OwnerCounts, STAMP_HEAD, beginning, name_in};
 use crate::format::ordered::{Ordered, Spot};
@@ -46,18 +47,48 @@ pub(super) struct WantedLines<'a> {
 /// Returns the stamp of an open `contents`, if it has one that fits, and the file of the stamp.
 pub fn fitting(view: &RecordView<'_>, contents: &File) -> Option<(ContentsStamp, File)> {
     // Whatever stands in the way of the stamp, the database itself is there to be read.
-    let mut file = view.open(&places::contents_stamp()).ok()??;
-    let mut head = Vec::with_capacity(STAMP_HEAD);
-    (&mut file).take(STAMP_HEAD as u64).read_to_end(&mut head).ok()?;
-    let stamp = ContentsStamp::parse(&head)?;
+    let (stamp, file) = whole(view)?;
     let metadata = contents.metadata().ok()?;
     let nanoseconds = u32::try_from(metadata.mtime_nsec()).ok()?;
     let mtime = Timestamp { seconds: metadata.mtime(), nanoseconds };
     let fits = metadata.len() == stamp.size
         && mtime == stamp.mtime
         && inode_of(contents).ok()? == stamp.inode
-        && Some(file.metadata().ok()?.len()) == stamp.length();
+        && stamp.is_listed;
     (fits && rule::holds("stamp.body", closes(contents, &stamp)?)).then_some((stamp, file))
+}
+
+/// Returns the stamp that is there, whatever it is about, and its file behind the head.
+fn whole(view: &RecordView<'_>) -> Option<(ContentsStamp, File)> {
+    let mut file = view.open(&places::contents_stamp()).ok()??;
+    let mut head = Vec::with_capacity(STAMP_HEAD);
+    (&mut file).take(STAMP_HEAD as u64).read_to_end(&mut head).ok()?;
+    let stamp = ContentsStamp::parse(&head)?;
+    (Some(file.metadata().ok()?.len()) == stamp.length()).then_some((stamp, file))
+}
+
+/// The records as the last run left them.
+#[derive(Debug)]
+pub struct LastRecords {
+    /// What the stamp says of `contents`.
+    pub stamp: ContentsStamp,
+    /// The packages that owned objects, with the numbers of their lines; none where they are not listed.
+    pub owners: Option<OwnerCounts>,
+    /// What is known of the pkginfo of packages.
+    pub packages: BoundPackages,
+}
+
+/// Returns what the stamp says of the records as the last run left them, whether or not they still are; none where there
+/// is no stamp that makes sense.
+pub fn last(view: &RecordView<'_>) -> Option<LastRecords> {
+    let (stamp, mut lists) = whole(view)?;
+    lists.seek(SeekFrom::Start(STAMP_HEAD as u64 + stamp.links)).ok()?;
+    let mut lines = Vec::new();
+    lists.take(LONGEST_OWNERS).read_to_end(&mut lines).ok()?;
+    let (owners, packages) = lines.split_at_checked(usize::try_from(stamp.owners).ok()?)?;
+    let owners = if stamp.is_listed { Some(OwnerCounts::parse(owners)?) } else { None };
+    let packages = BoundPackages::parse(packages).filter(|_| packages.len() as u64 == stamp.packages)?;
+    Some(LastRecords { stamp, owners, packages })
 }
 
 /// Returns the packages that own objects in an open `contents`, if it has a stamp that fits. The stamp of a file that a run
@@ -66,7 +97,7 @@ pub fn owners(view: &RecordView<'_>, contents: &File) -> Option<OwnerCounts> {
     let (stamp, mut lists) = fitting(view, contents)?;
     lists.seek(SeekFrom::Start(STAMP_HEAD as u64 + stamp.links)).ok()?;
     let mut lines = Vec::new();
-    lists.take(LONGEST_OWNERS).read_to_end(&mut lines).ok()?;
+    lists.take(stamp.owners.min(LONGEST_OWNERS)).read_to_end(&mut lines).ok()?;
     OwnerCounts::parse(&lines).filter(|_| lines.len() as u64 == stamp.owners)
 }
 

@@ -72,6 +72,13 @@ pub enum ViewError {
     },
 }
 
+impl ViewError {
+    /// Tells whether the caller may not read a record.
+    pub fn is_refused_access(&self) -> bool {
+        matches!(self, Self::Root(error) if error.is_refused_access())
+    }
+}
+
 /// The reader of a root's records: an outsider, or a command started by a script of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordReader<'a> {

@@ -9,8 +9,8 @@ use std::thread;
 
 use rustix::io::Errno;
 
-use super::installed;
 use super::{DatabaseError, RecordDamage, RecordView, places};
+use super::{installed, patch_traces};
 use patchadm_rootfs::Dir;
 use patchadm_rootfs::FileType;
 use patchadm_rootfs::cores;
@@ -32,6 +32,8 @@ pub struct PackageRecords<'a> {
     /// The open directory, or `None` if the view has to be asked.
     dir: Option<Dir>,
     is_being_updated: bool,
+    /// Whether it has a ledger: a run of this program applied patches to it.
+    has_ledger: bool,
 }
 
 impl<'a> PackageRecords<'a> {
@@ -52,7 +54,22 @@ impl<'a> PackageRecords<'a> {
 
     /// Reads its parameters, or returns `None` where a tool without recovery is at work on the package, or was, and in the
     /// place of its directory is a file. A directory without pkginfo is damage.
+    /// So is one that lacks a patch of which runs of this program left other traces.
     pub fn params(&self) -> Result<Option<Params>, DatabaseError> {
+        let params = self.read_params()?;
+        params.as_ref().map_or(Ok(()), |params| self.must_list_patches(params))?;
+        Ok(params)
+    }
+
+    /// Refuses parameters of the package that lack a patch of which runs of this program left other traces.
+    pub fn must_list_patches(&self, params: &Params) -> Result<(), DatabaseError> {
+        if !self.has_ledger || self.is_being_updated || !self.view.is_live() {
+            return Ok(());
+        }
+        patch_traces::must_be_listed(self.view, &self.inst, params)
+    }
+
+    fn read_params(&self) -> Result<Option<Params>, DatabaseError> {
         let Some(dir) = &self.dir else {
             let params = installed::params(self.view, &self.inst)?;
             return if params.is_some() { Ok(params) } else { self.without_pkginfo().map(|()| None) };
@@ -131,13 +148,17 @@ pub fn each<T: Send, E: Send + From<DatabaseError>>(
     work: impl Fn(&PackageRecords<'_>) -> Result<Option<T>, E> + Sync,
 ) -> Result<Vec<T>, E> {
     let names = view.list(&places::packages()).map_err(DatabaseError::from)?.unwrap_or_default();
-    let packages: Vec<(PkgInst, bool)> = names
+    // Whoever may not list the ledgers learns nothing of them.
+    let ledgers = view.list(&places::ledgers()).ok().flatten().unwrap_or_default();
+    let packages: Vec<NamedPackage> = names
         .iter()
         .filter_map(|name| PkgInst::new(std::str::from_utf8(name).ok()?).ok())
         .map(|inst| {
             let saved = format!(".save.{inst}").into_bytes();
             let is_being_updated = names.binary_search(&saved).is_ok();
-            (inst, is_being_updated)
+            let has_ledger =
+                ledgers.binary_search_by(|name| name.as_slice().cmp(inst.as_str().as_bytes())).is_ok();
+            NamedPackage { inst, is_being_updated, has_ledger }
         })
         .collect();
     if !view.is_live() {
@@ -168,15 +189,22 @@ pub fn each<T: Send, E: Send + From<DatabaseError>>(
     })
 }
 
+/// What the names in two directories tell of a package.
+struct NamedPackage {
+    inst: PkgInst,
+    is_being_updated: bool,
+    has_ledger: bool,
+}
+
 /// Processes the packages of one thread.
 fn share<T, E: From<DatabaseError>>(
     view: &RecordView<'_>,
     directory: Option<&Dir>,
-    packages: Vec<(PkgInst, bool)>,
+    packages: Vec<NamedPackage>,
     work: &impl Fn(&PackageRecords<'_>) -> Result<Option<T>, E>,
 ) -> Result<Vec<T>, E> {
     let mut found = Vec::new();
-    for (inst, is_being_updated) in packages {
+    for NamedPackage { inst, is_being_updated, has_ledger } in packages {
         let opened = directory.map(|directory| directory.dir(inst.as_str().as_bytes())).transpose();
         let dir = match opened {
             // A symbolic link, or a file: the view follows the one and passes over the other.
@@ -184,7 +212,7 @@ fn share<T, E: From<DatabaseError>>(
             Err(error) if error.is_not_found() => continue,
             opened => opened.map_err(DatabaseError::from)?,
         };
-        found.extend(work(&PackageRecords { inst, view, dir, is_being_updated })?);
+        found.extend(work(&PackageRecords { inst, view, dir, is_being_updated, has_ledger })?);
     }
     Ok(found)
 }
@@ -193,7 +221,8 @@ fn share<T, E: From<DatabaseError>>(
 pub fn params_of(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
     let saved = places::packages().join(format!(".save.{package}").as_bytes());
     let is_being_updated = saved.map_or(Ok(false), |saved| view.look(&saved).map(|seen| seen.is_some()))?;
-    PackageRecords { inst: package.clone(), view, dir: None, is_being_updated }.params()
+    let has_ledger = view.look(&places::ledger(package)).is_ok_and(|seen| seen.is_some());
+    PackageRecords { inst: package.clone(), view, dir: None, is_being_updated, has_ledger }.params()
 }
 
 /// The parameters of all packages that are installed.

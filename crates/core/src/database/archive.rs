@@ -126,6 +126,19 @@ pub enum ArchiveError {
     Root(#[from] RootError),
 }
 
+impl ArchiveError {
+    /// Tells whether the caller may not read what is there: that says nothing about what it is worth.
+    pub fn is_closed(&self) -> bool {
+        match self {
+            Self::Root(error) => error.is_refused_access(),
+            Self::View(error) => error.is_refused_access(),
+            Self::Ledger(LedgerFault::View(error)) => error.is_refused_access(),
+            Self::Ledger(LedgerFault::Database(error)) => error.is_refused_access(),
+            _ => false,
+        }
+    }
+}
+
 /// An undo archive that was found and is open.
 #[derive(Debug)]
 pub struct OpenArchive {

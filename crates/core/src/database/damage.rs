@@ -34,6 +34,8 @@ pub enum RecordRepair {
     Contents,
     /// The empty directory of this package goes.
     EmptyDirectory(PkgInst),
+    /// The package is installed again, or its copy of what was delivered is put back. It stops no change.
+    LostCopy(PkgInst),
 }
 
 impl fmt::Display for RecordDamage {
@@ -78,6 +80,18 @@ impl RecordDamage {
         Self::new(root, root.show(&places::package(package)), "it is empty: it has no pkginfo", repair)
     }
 
+    /// The copy of what was delivered of a package, which is not there any more.
+    pub(super) fn of_lost_copy(root: &Root, package: &PkgInst, run: u64) -> Self {
+        let reason = format!("it is not there, and was after run {run}");
+        let repair = RecordRepair::LostCopy(package.clone());
+        Self::new(root, root.show(&places::delivered_pkgmap(package)), reason, repair)
+    }
+
+    /// Tells whether changes and questions have to stop because of it.
+    pub fn stops_changes(&self) -> bool {
+        !matches!(self.repair, RecordRepair::LostCopy(_))
+    }
+
     /// A `contents` that cannot be used.
     pub fn of_contents(root: &Root, reason: impl Into<String>) -> Self {
         Self::new(root, root.show(&places::contents()), reason, RecordRepair::Contents)
@@ -114,7 +128,8 @@ impl RecordDamage {
         match &self.repair {
             RecordRepair::Package(package)
             | RecordRepair::Installation(package)
-            | RecordRepair::EmptyDirectory(package) => Some(package),
+            | RecordRepair::EmptyDirectory(package)
+            | RecordRepair::LostCopy(package) => Some(package),
             RecordRepair::Contents => None,
         }
     }

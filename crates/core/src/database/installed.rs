@@ -11,6 +11,7 @@ use super::{DatabaseError, RecordDamage, RecordView, places, saves};
 use crate::inventory::Interruption;
 use crate::inventory::{Installed, Save};
 use patchadm_changeset::RecordFile;
+use patchadm_changeset::records::stamped;
 use patchadm_rootfs::{FileType, Root};
 use patchadm_svr4::format::params;
 use patchadm_svr4::format::params::LARGEST_FILE;
@@ -63,14 +64,16 @@ pub fn patch_records(
     records.map_err(|error| RecordDamage::of_pkginfo(root, package, error.to_string()).into())
 }
 
-/// The parameters without which nobody installs a package.
-const MANDATORY: [&str; 3] = ["NAME", "ARCH", "VERSION"];
+/// The parameters that every installation records.
+const MANDATORY: [&str; 5] = ["PKG", "NAME", "ARCH", "VERSION", "INSTDATE"];
 
-/// Tells whether an installation kept what was delivered of a package: then all of [`MANDATORY`] were recorded, and a
-/// pkginfo without one of them was cut.
+/// Tells whether an installation kept what was delivered of a package, or a run knew that it had: then all of
+/// [`MANDATORY`] were recorded, and a pkginfo without one of them was cut.
 fn is_spooled(root: &Root, package: &PkgInst) -> bool {
-    let kept = RecordView::live(root).look(&places::delivered_pkgmap(package));
-    kept.is_ok_and(|seen| seen.is_some())
+    let view = RecordView::live(root);
+    let is_there = view.look(&places::delivered_pkgmap(package)).is_ok_and(|seen| seen.is_some());
+    let was_there = || stamped::last(&view)?.packages.get(package).map(|bound| bound.is_spooled);
+    is_there || was_there() == Some(true)
 }
 
 /// Parses the parameters of a package. PKG, if set, must match the directory; otherwise, parameters of another
@@ -125,6 +128,12 @@ fn known(
 /// Tells whether the directory of a package holds the lock of an unfinished installation or removal.
 pub(super) fn is_partial(view: &RecordView<'_>, package: &PkgInst) -> Result<bool, DatabaseError> {
     Ok(is_locked(&view.list(&places::package(package))?.unwrap_or_default()))
+}
+
+/// Tells whether a tool without recovery is at work on a package, or was interrupted there.
+pub(super) fn is_at_work(view: &RecordView<'_>, package: &PkgInst) -> Result<bool, DatabaseError> {
+    let names = view.list(&places::package(package))?.unwrap_or_default();
+    Ok(is_locked(&names) || names.iter().any(|name| name == package.as_str().as_bytes()))
 }
 
 fn is_locked(names: &[Vec<u8>]) -> bool {

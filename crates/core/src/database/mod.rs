@@ -8,7 +8,8 @@
 //! places                            where the records are
 //! view                              one moment of them
 //! installed  contents  history      each kind of record        policy   of the root
-//! damage  agreement                 what is wrong with them, and whether they are one state
+//! damage  agreement  patch_traces   what is wrong with them, and whether they are one state
+//! foreign_changes                   what others changed since the last run
 //! saves                             the save directories of a package
 //! all                               every package at once
 //! pieces                            every line of contents, by several threads
@@ -22,10 +23,12 @@ pub mod agreement;
 pub mod all;
 pub mod archive;
 mod damage;
+pub mod foreign_changes;
 pub mod history;
 pub mod installed;
 pub mod ledger;
 mod ledger_draft;
+mod patch_traces;
 pub mod pieces;
 pub mod policy;
 mod record_places;
@@ -85,6 +88,11 @@ impl From<RecordDamage> for DatabaseError {
 }
 
 impl DatabaseError {
+    /// Tells whether the caller may not read a record.
+    pub fn is_refused_access(&self) -> bool {
+        matches!(self, Self::View(error) if error.is_refused_access())
+    }
+
     /// The damage of a record, if that is what it is about.
     pub fn damage(&self) -> Option<&RecordDamage> {
         match self {

@@ -22,8 +22,8 @@ mod scope;
 use super::failure::Failure;
 use super::mend::{MendedRecord, mend};
 use super::queries::select::PackagePattern;
+use super::record_damage::find_damage_of;
 use super::session::{Caller, RootAndPolicy, Session, must_have_database};
-use crate::database::agreement::find_damage_of;
 use crate::database::{RecordReader, RecordView, read_consistently};
 use compare::Comparison;
 use map::CheckMap;
@@ -159,7 +159,8 @@ impl<'a> CheckedRecords<'a> {
         let is_whole = self.is_whole();
         let is_meant =
             |name: &PkgInst| is_whole || packages.iter().any(|pattern| pattern.fits(name.as_str()));
-        let mut found = find_damage_of(view, self.request.workers.max(1), is_meant)?;
+        let mut found =
+            find_damage_of(view, self.request.workers.max(1), is_meant).map_err(CheckError::Operation)?;
         found.retain(|damage| damage.package().is_none_or(is_meant));
         if found.is_empty() { Ok(()) } else { Err(CheckError::Damaged(found)) }
     }

@@ -188,6 +188,16 @@ impl From<ViewError> for Failure {
 }
 
 impl Failure {
+    /// Tells whether the caller may not read a record, or undo data.
+    pub fn is_refused_access(&self) -> bool {
+        match self {
+            Self::Database(error) => error.is_refused_access(),
+            Self::Archive(error) => error.is_closed(),
+            Self::Root(error) => error.is_refused_access(),
+            _ => false,
+        }
+    }
+
     /// The verdict on its signature for which a patch was refused, if it was refused for one.
     pub fn refused_signature(&self) -> Option<&Verdict> {
         match self {

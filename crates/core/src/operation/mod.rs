@@ -35,6 +35,7 @@ pub mod promotion_hooks;
 mod promotion_records;
 pub mod publish;
 pub mod queries;
+mod record_damage;
 pub mod recover;
 mod root_and_policy;
 pub mod scripts;

@@ -8,9 +8,8 @@ use rustix::io::Errno;
 
 use super::exchange::{ExchangeLog, must_be_directories};
 use super::failure::Failure;
-use crate::database::{
-    RecordView, RootLedgers, agreement, has_journal, identity_fault, installed, read_consistently,
-};
+use super::record_damage;
+use crate::database::{RecordView, RootLedgers, has_journal, identity_fault, installed, read_consistently};
 use crate::plan::clock::Now;
 use crate::plan::{Plan, RecordChange};
 use crate::script::{ProcessIdentity, end_leftovers};
@@ -146,7 +145,7 @@ pub fn is_new(root: &Root) -> Result<bool, Failure> {
 /// Refuses a root whose `contents` does not agree with its packages. Damage of packages for which `is_passed_over` holds is
 /// no matter. What is wrong with the pkginfo of a package is found where packages are read.
 pub fn must_agree(root: &Root, is_passed_over: impl Fn(&PkgInst) -> bool) -> Result<(), Failure> {
-    Ok(agreement::must_agree(&RecordView::live(root), root.workers(), is_passed_over)?)
+    record_damage::must_agree(&RecordView::live(root), root.workers(), is_passed_over)
 }
 
 /// Whether a root has a package database; an error that names the root if not.
@@ -390,6 +389,8 @@ pub(super) fn shown_to_anybody<R>(
         Ok(()) => plan(),
         Err(refused @ (Failure::NotPrivileged(_) | Failure::ReadOnly(_))) => match plan() {
             Ok(report) => Ok(but(report, refused)),
+            // Which file the plan needs, and the caller may not read, says more than whose the root is.
+            Err(closed) if closed.is_refused_access() => Err(closed),
             Err(_) => Err(refused),
         },
         Err(other) => Err(other),

@@ -39,6 +39,9 @@ fn merged(lines: &str) -> (Vec<u8>, ContentsStamp, (Vec<u8>, Vec<u8>)) {
         b3: Digest([0; 32]),
         links: links.len() as u64,
         owners: owners.len() as u64,
+        packages: 0,
+        run: 1,
+        is_listed: true,
     };
     (text, stamp, (links, owners))
 }
@@ -73,7 +76,7 @@ impl Scene {
         let mtime =
             Timestamp { seconds: seen.mtime(), nanoseconds: u32::try_from(seen.mtime_nsec()).unwrap() };
         let stamp = ContentsStamp { inode: inode_of(&file).unwrap(), mtime, ..stamp };
-        fs::write(scene.stamp(), stamp.write(&links, &owners)).unwrap();
+        fs::write(scene.stamp(), stamp.write(&links, &owners, b"")).unwrap();
         scene
     }
 
@@ -178,10 +181,11 @@ fn a_stamp_that_leaves_lines_out_does_not_fit() {
     let (contents, (links, owners)) = (File::open(scene.contents()).unwrap(), merged(LINES).2);
     let whole = fitting(&RecordView::live(&scene.root), &contents).unwrap().0;
     for body in [0, whole.body / 2, LINES.find("/opt/ab").unwrap() as u64, whole.body - 1, whole.body + 1] {
-        fs::write(scene.stamp(), ContentsStamp { body, ..whole.clone() }.write(&links, &owners)).unwrap();
+        fs::write(scene.stamp(), ContentsStamp { body, ..whole.clone() }.write(&links, &owners, b""))
+            .unwrap();
         assert!(!scene.fits(), "{body} of {}", whole.body);
     }
-    fs::write(scene.stamp(), whole.write(&links, &owners)).unwrap();
+    fs::write(scene.stamp(), whole.write(&links, &owners, b"")).unwrap();
     assert!(scene.fits());
     let counts = super::owners(&RecordView::live(&scene.root), &contents).unwrap();
     assert_eq!(counts.names().collect::<Vec<_>>(), [b"X"]);

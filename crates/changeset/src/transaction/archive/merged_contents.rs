@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
+use super::bound_packages;
 use crate::format::contents_merge::{self, ContentsEdits, ContentsTrailer, MergeResult};
 use crate::format::contents_splice::splice;
 use crate::format::contents_stamp::{ContentsStamp, MOST_LINK_BYTES};
@@ -59,13 +60,14 @@ struct MergedContents {
 }
 
 /// Stages the merged `contents` under `name`, and completes its item: the digest of the old file and the identity of
-/// the new one. Returns the bytes of the stamp, empty if the file gets no stamp.
+/// the new one. Returns the bytes of the stamp, which names `run`.
 pub(crate) fn stage(
     root: &Root,
     plan: &Plan,
     item: &mut LayoutItem<'_>,
     within: &Dir,
     name: &[u8],
+    run: u64,
 ) -> Result<Vec<u8>, Cause> {
     let merging = Merging { root, plan, path: &item.op.path };
     let old = item.op.old.as_ref().map(|old| Ok::<_, Cause>((merging.open(old)?, old))).transpose()?;
@@ -95,9 +97,11 @@ pub(crate) fn stage(
         old.b3 = written.old_b3.map(Into::into);
     }
     note_identity(item, within, name, Some(written.passed.b3))?;
-    let (Some(new), Some(links), Some(owners)) = (&item.op.new, written.links, written.owners) else {
-        return Ok(Vec::new());
-    };
+    let Some(new) = &item.op.new else { return Ok(Vec::new()) };
+    let packages = bound_packages::after(root, plan, run)?.write();
+    let lists = written.links.zip(written.owners);
+    let is_listed = lists.is_some();
+    let (links, owners) = lists.unwrap_or_default();
     let stamp = ContentsStamp {
         inode: new.inode,
         size: new.size,
@@ -106,8 +110,11 @@ pub(crate) fn stage(
         b3: written.passed.b3,
         links: links.len() as u64,
         owners: owners.len() as u64,
+        packages: packages.len() as u64,
+        run,
+        is_listed,
     };
-    Ok(stamp.write(&links, &owners))
+    Ok(stamp.write(&links, &owners, &packages))
 }
 
 struct Merging<'a> {

@@ -1,6 +1,7 @@
 //! The second step: old objects are saved in undo archives, and changed records are staged.
 
 mod archive_information;
+mod bound_packages;
 pub(crate) mod kept_manifest;
 pub(crate) mod merged_contents;
 pub(crate) mod outside;

@@ -168,7 +168,8 @@ impl<'p> RecordStager<'_, 'p> {
             match item.new {
                 Some(ToStage::Contents) => {
                     let (within, name) = place_of(self.domains, item)?;
-                    stamp = merged_contents::stage(self.root, self.plan, item, &within, &name)?;
+                    stamp =
+                        merged_contents::stage(self.root, self.plan, item, &within, &name, self.run.number)?;
                 }
                 Some(ToStage::ContentsStamp) => self.file(item, &stamp)?,
                 Some(ToStage::Bytes(..) | ToStage::Directory) => self.file(item, &[])?,

@@ -12,7 +12,7 @@ use crate::database::contents::open;
 use crate::database::{RecordDamage, RecordView, all, installed};
 use crate::format::ledger::Ledger;
 use crate::operation::failure::Failure;
-use crate::operation::session::Session;
+use crate::operation::session::{RootAndPolicy, Session};
 use crate::plan::RecordChange;
 use crate::plan::package::regain::is_of_patch;
 use patchadm_changeset::format::manifest::{Manifest, decode};
@@ -38,7 +38,7 @@ pub(super) fn mend(session: &Session<'_>, damage: Vec<RecordDamage>) -> Result<V
     let view = RecordView::live(root);
     let mut regained = RegainedContents::default();
     match all::params_of_all(&view) {
-        Ok(packages) => regained.packages(session, &packages)?,
+        Ok(packages) => regained.packages(&session.ground, &packages)?,
         // Which patches a package has decides what becomes of its lines.
         Err(error) => {
             let why = format!("it is made when the records of all packages can be read: {error}");
@@ -87,6 +87,16 @@ pub(super) fn mend(session: &Session<'_>, damage: Vec<RecordDamage>) -> Result<V
     let others =
         damage.map(|damage| MendedRecord { damage, is_made: true, is_whole: true, said: Vec::new() });
     Ok(first.into_iter().chain(others).collect())
+}
+
+/// The lines of these packages as they and their patches brought them, as far as that is known.
+pub(in crate::operation) fn regained_lines(
+    ground: &RootAndPolicy,
+    packages: &BTreeMap<PkgInst, Params>,
+) -> Result<BTreeMap<ObjectPath, ContentsLine>, Failure> {
+    let mut regained = RegainedContents::default();
+    regained.packages(ground, packages)?;
+    Ok(regained.lines)
 }
 
 /// The lines of the file that is there, as far as they can be read.
@@ -140,21 +150,16 @@ impl Default for RegainedContents {
 impl RegainedContents {
     fn packages(
         &mut self,
-        session: &Session<'_>,
+        ground: &RootAndPolicy,
         packages: &BTreeMap<PkgInst, Params>,
     ) -> Result<(), Failure> {
         let mut applied = Vec::new();
         for (package, params) in packages {
-            let traces = PatchTraces::of(&session.ground, package)?;
-            let patches = installed::patch_records(
-                &session.ground.root,
-                package,
-                params,
-                &session.ground.policy.separator,
-            )?;
+            let traces = PatchTraces::of(ground, package)?;
+            let patches = installed::patch_records(&ground.root, package, params, &ground.policy.separator)?;
             let patches: Vec<PatchId> = patches.list.iter().cloned().collect();
-            self.base(session, package, params, &patches, &traces)?;
-            self.patches(session, package, &patches, &traces, &mut applied);
+            self.base(ground, package, params, &patches, &traces)?;
+            self.patches(ground, package, &patches, &traces, &mut applied);
         }
         // Of one package they are in their order already.
         applied.sort_by_key(|one| one.run);
@@ -167,13 +172,13 @@ impl RegainedContents {
     /// The lines of a package as it was installed.
     fn base(
         &mut self,
-        session: &Session<'_>,
+        ground: &RootAndPolicy,
         package: &PkgInst,
         params: &Params,
         patches: &[PatchId],
         traces: &PatchTraces,
     ) -> Result<(), Failure> {
-        let mut copy = SpooledCopy::of(&session.ground, package)?;
+        let mut copy = SpooledCopy::of(ground, package)?;
         for patch in patches.iter().rev() {
             let old =
                 traces.archives.iter().find(|(name, _)| PatchId::new(name).is_ok_and(|id| id == *patch));
@@ -209,7 +214,7 @@ impl RegainedContents {
     /// Finds what each patch of a package did.
     fn patches<'p>(
         &mut self,
-        session: &Session<'_>,
+        ground: &RootAndPolicy,
         package: &'p PkgInst,
         patches: &[PatchId],
         traces: &PatchTraces,
@@ -222,11 +227,11 @@ impl RegainedContents {
             let number = line.and_then(|line| Run::parse(&line.run)).map(|run| run.number);
             run = number.unwrap_or(run).max(run);
             let manifest = line.and_then(|line| {
-                let view = RecordView::live(&session.ground.root);
+                let view = RecordView::live(&ground.root);
                 let mut ledger = Ledger::default();
                 ledger.set(line.clone());
                 let kept = kept_manifest(&view, package, &line.patch, &ledger).ok().flatten();
-                kept.or_else(|| bound_archive(&session.ground, package, line).map(|(_, manifest)| manifest))
+                kept.or_else(|| bound_archive(ground, package, line).map(|(_, manifest)| manifest))
             });
             match manifest {
                 Some(manifest) => applied.push(AppliedTo { run, package, manifest }),

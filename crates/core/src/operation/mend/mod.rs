@@ -15,16 +15,17 @@ mod traces;
 
 use std::collections::BTreeMap;
 
-use crate::database::agreement::find_damage;
 use crate::database::{RecordDamage, RecordRepair, RecordView};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
+use crate::operation::record_damage::find_damage;
 use crate::operation::session::Session;
 use crate::plan::{Plan, RecordChange};
 use patchadm_svr4::package::PkgInst;
 
 use saved::kept;
 
+pub(in crate::operation) use contents::regained_lines;
 pub(in crate::operation) use saved::set_aside_unless_file;
 
 /// The name of this work in journal and history.
@@ -58,6 +59,9 @@ pub(super) fn mend(
         }
         let said = match damage.repair {
             RecordRepair::Package(_) => pkginfo::mend(session, &package)?,
+            RecordRepair::LostCopy(_) => pkginfo::Mending::given_up(
+                "what was delivered is not kept elsewhere: put the copy back from a backup, or install the package again",
+            ),
             _ => pkginfo::Mending::given_up(
                 "nothing is left of its records: install the package again, or put its directory back from a backup",
             ),

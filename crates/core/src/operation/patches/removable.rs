@@ -17,7 +17,7 @@ use crate::inventory::Inventory;
 use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::LaterPatches;
 use crate::operation::patches::ledgers::LedgerCache;
-use crate::operation::patches::undo_states::{UndoOfPatches, is_closed};
+use crate::operation::patches::undo_states::UndoOfPatches;
 use crate::operation::session::RootAndPolicy;
 use crate::plan::patch::back_out::packages_to_go;
 use crate::plan::patch::backout_input::BackOutOptions;
@@ -161,7 +161,7 @@ impl RemovableReader<'_> {
             let saved_as = installed::saved_as(self.view, package, id).map_err(Failure::from)?;
             match self.told(inventory, package, &saved_as) {
                 Ok(known) => told.push((package, known)),
-                Err(error) if is_closed(&error) => {
+                Err(error) if error.is_closed() => {
                     let by = others.iter().find(|(of, patch)| of == package && later.contains(patch));
                     if let Some((_, by)) = by {
                         return Ok(Err(Reason::SharedLater { by: by.clone() }

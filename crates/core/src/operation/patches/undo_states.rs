@@ -7,11 +7,9 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use rustix::io::Errno;
-
 use crate::database::archive::{self, ArchiveError, must_have_size};
 use crate::database::ledger::LedgerFault;
-use crate::database::{RecordView, ViewError, marker};
+use crate::database::{RecordView, marker};
 use crate::format::ledger::{Ledger, LedgerLine, LedgerUndo, WhyNone};
 use crate::inventory::{Installed, Save};
 use crate::operation::failure::Failure;
@@ -70,7 +68,7 @@ impl UndoState {
         match error {
             ArchiveError::Lost { .. } | ArchiveError::Missing { .. } => Self::Lost,
             ArchiveError::Outside { .. } | ArchiveError::Earlier { .. } => Self::Saved,
-            error if is_closed(error) => Self::Saved,
+            error if error.is_closed() => Self::Saved,
             _ => Self::Damaged,
         }
     }
@@ -80,15 +78,6 @@ impl UndoState {
         let is_given_up = line.is_some_and(|line| line.undo == LedgerUndo::None(WhyNone::Committed));
         if is_given_up { Self::Committed } else { Self::None }
     }
-}
-
-/// Whether the caller may not read what there is.
-pub(super) fn is_closed(error: &ArchiveError) -> bool {
-    let errno = match error {
-        ArchiveError::Root(error) | ArchiveError::View(ViewError::Root(error)) => error.errno(),
-        _ => None,
-    };
-    matches!(errno, Some(Errno::ACCESS | Errno::PERM))
 }
 
 /// The undo data of a patch in a package, and why a backout could not use it.
@@ -184,7 +173,7 @@ impl UndoStatesReader<'_> {
             Err(ArchiveError::Ledger(LedgerFault::Damaged { path, reason })) => {
                 Ok(SeenLedger::Damaged { path, reason })
             }
-            Err(error) if is_closed(&error) => Ok(SeenLedger::Closed),
+            Err(error) if error.is_closed() => Ok(SeenLedger::Closed),
             Err(error) => Err(error.into()),
         }
     }
@@ -233,7 +222,7 @@ impl UndoStatesReader<'_> {
                 let seen = self.seen(of, state, None);
                 SeenUndo { undo: PackageUndo { bytes, ..seen.undo }, ..seen }
             }
-            Some(Err(error)) if is_closed(&error) => self.seen(of, state, None),
+            Some(Err(error)) if error.is_closed() => self.seen(of, state, None),
             Some(Err(error)) => self.seen(of, state, Some(error)),
             None => self.by_names(of),
         }

@@ -6,15 +6,18 @@ use chrono::{DateTime, FixedOffset};
 
 use super::applied_date::applied_date;
 use super::kept_files::{PatchWords, kept_words};
+use crate::database::foreign_changes::lost_copies;
 use crate::database::survey::prefix;
 use crate::database::{
-    DatabaseError, RecordView, agreement, all, identity_fault, installed, open_run, policy, read_consistently,
+    DatabaseError, RecordDamage, RecordView, all, identity_fault, installed, open_run, policy,
+    read_consistently,
 };
 use crate::inventory::{Installed, Inventory};
 use crate::operation::failure::Failure;
 use crate::operation::libraries::PatchedRecords;
 use crate::operation::patches::removable::removable;
 use crate::operation::patches::undo_states::{PackageUndo, UndoOfPatches, UndoState, undo_states};
+use crate::operation::record_damage;
 use crate::operation::session::{RootAndPolicy, must_have_database};
 use crate::plan::kept_libraries::KeptLibrary;
 use crate::plan::patch::interrupted::{Interrupted, interrupted};
@@ -32,6 +35,8 @@ pub struct Inspection {
     pub applied: AppliedPatches,
     /// The run that was interrupted, before which everything is told.
     pub unfinished: Option<String>,
+    /// The packages that have no copy of what was delivered any more: it stops nothing.
+    pub lost_copies: Vec<RecordDamage>,
     /// What separates base and revision of an id.
     pub separator: String,
 }
@@ -91,9 +96,9 @@ pub fn inspect(root: &Root, words: WantedWords<'_>) -> Result<Inspection, Failur
     let policy = policy::of_root(root)?;
     let ground = RootAndPolicy::of(root).ok();
     let inspector = Inspector { ground: ground.as_ref(), policy: &policy, words };
-    let (applied, patches, is_during_run) = read_consistently(root, |view| {
+    let (applied, patches, lost_copies, is_during_run) = read_consistently(root, |view| {
         if !view.is_during_run() {
-            agreement::must_agree(view, root.workers(), |_| false)?;
+            record_damage::must_agree(view, root.workers(), |_| false)?;
         }
         let (applied, mut patches) = inspector.patches(view)?;
         if let Some(fault) = identity_fault(root)? {
@@ -101,10 +106,10 @@ pub fn inspect(root: &Root, words: WantedWords<'_>) -> Result<Inspection, Failur
                 one.backout = Err(fault.clone().into());
             }
         }
-        Ok::<_, Failure>((applied, patches, view.is_during_run()))
+        Ok::<_, Failure>((applied, patches, lost_copies(view)?, view.is_during_run()))
     })?;
     let unfinished = if is_during_run { interrupted_run(root)? } else { None };
-    Ok(Inspection { patches, applied, unfinished, separator: policy.separator })
+    Ok(Inspection { patches, applied, unfinished, lost_copies, separator: policy.separator })
 }
 
 /// The run that no command is at work on; where it cannot be told whether one is, the run as well.
@@ -131,6 +136,7 @@ impl Inspector<'_> {
                 // A directory without pkginfo is damage, unless somebody is at work on it.
                 return package.params().map(|_| None);
             };
+            package.must_list_patches(&found.params)?;
             let applied = installed::patch_records(root, inst, &found.params, separator)?;
             Ok::<_, DatabaseError>(Some((applied, (inst.clone(), found))))
         })?;

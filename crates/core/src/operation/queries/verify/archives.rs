@@ -101,7 +101,9 @@ fn ledgers(ground: &RootAndPolicy, archives: &[ArchiveToVerify]) -> BTreeMap<Pkg
 impl ArchiveVerifier<'_> {
     fn verified(&self, of: &ArchiveToVerify) -> (ArchiveVerdict, Option<Manifest>) {
         let earlier = self.ledgers.get(&of.package).and_then(|ledger| ledger.earlier(&of.saved_as));
-        let is_named = earlier.is_some_and(|line| line.has_undo)
+        // What the ledger says where it cannot be read is told by whoever reads it again.
+        let is_named = !self.ledgers.contains_key(&of.package)
+            || earlier.is_some_and(|line| line.has_undo)
             || self.line(of).is_some_and(|line| line.manifest.is_some() || line.archive().is_some());
         let (state, manifest) = match (of.is_kept || is_named).then(|| self.read(of)) {
             None => (ArchiveState::None(UndoState::without(self.line(of))), None),

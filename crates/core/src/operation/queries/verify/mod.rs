@@ -14,8 +14,8 @@ mod kept_libraries;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::database::agreement::find_damage;
 use crate::database::archive::ArchiveError;
+use crate::database::foreign_changes::{ForeignChange, foreign_changes};
 use crate::database::{
     DatabaseError, IdentityFault, RecordDamage, RecordRepair, RecordView, ViewError, identity_fault,
     installed, read_consistently,
@@ -28,6 +28,7 @@ use crate::operation::check::{
 use crate::operation::failure::Failure;
 use crate::operation::patches::back_out::{KnownArchives, rehearse};
 use crate::operation::queries::select::PackagePattern;
+use crate::operation::record_damage::find_damage;
 use crate::operation::session::{RootAndPolicy, must_have_database};
 use crate::plan::clock::Now;
 use crate::plan::kept_libraries::KeptLibrary;
@@ -49,6 +50,8 @@ pub use kept_libraries::{KeptFault, KeptFinding};
 pub struct VerifyReport {
     /// What is wrong with the records themselves. What they say is compared as far as they can be read.
     pub damage: Vec<RecordDamage>,
+    /// The records that somebody else changed since a run left them.
+    pub changed: Vec<ForeignChange>,
     /// Every object that was compared, with what is wrong with it.
     pub objects: Vec<CheckedObject>,
     /// The patches, in the order of listings.
@@ -102,11 +105,9 @@ impl VerifiedPatch {
     /// Why its undo data is not what was written, or not where the records say: of an archive, or of what a backout
     /// makes of it. None where it is sound, and where none was kept.
     pub fn damage(&self) -> Option<UndoDamage<'_>> {
-        let of_archive = self.archives.iter().find_map(|archive| match &archive.state {
-            ArchiveState::Unusable(error) => Some(UndoDamage::Archive(error)),
-            ArchiveState::Sound { .. } | ArchiveState::None(_) => None,
-        });
+        let of_archive = self.unusable().find(|error| !error.is_closed()).map(UndoDamage::Archive);
         let of_backout = || match &self.backout {
+            Err(Failure::Archive(error)) if error.is_closed() => None,
             Err(Failure::Archive(error)) => Some(UndoDamage::Archive(error)),
             Err(failure @ Failure::Source(_)) => Some(UndoDamage::Other(failure)),
             Err(failure @ Failure::Refused(refusal))
@@ -117,6 +118,19 @@ impl VerifiedPatch {
             _ => None,
         };
         of_archive.or_else(of_backout)
+    }
+
+    /// Whether the caller may not read its undo data, or what is recorded of it: nothing is known of that.
+    pub fn is_closed(&self) -> bool {
+        let is_backout_closed = matches!(&self.backout, Err(failure) if failure.is_refused_access());
+        is_backout_closed || self.unusable().any(ArchiveError::is_closed)
+    }
+
+    fn unusable(&self) -> impl Iterator<Item = &ArchiveError> {
+        self.archives.iter().filter_map(|archive| match &archive.state {
+            ArchiveState::Unusable(error) => Some(error),
+            ArchiveState::Sound { .. } | ArchiveState::None(_) => None,
+        })
     }
 }
 
@@ -163,9 +177,10 @@ pub fn verify(
             CheckReport::default()
         };
         let ids = chosen.patches();
-        let stopped = Stopped { identity: identity_fault(root)?, damage: damage.first().cloned() };
+        let stopping = damage.iter().find(|damage| damage.stops_changes()).cloned();
+        let stopped = Stopped { identity: identity_fault(root)?, damage: stopping.clone() };
         let backouts = rehearse(&ground, &ids, known, undo_dir, now)?;
-        let mut kept = if damage.is_empty() {
+        let mut kept = if stopping.is_none() {
             let packages = all.0.iter().map(|(name, (installed, applied))| (name, installed, applied));
             let is_meant = |package: &PkgInst| chosen.packages.contains(package);
             LookAtKept { view, ground: &ground, now }.of(packages, is_meant)?
@@ -183,7 +198,9 @@ pub fn verify(
         });
         let patches = patches.collect();
         let interrupted = chosen.interrupted(&all, &ground.policy.separator);
-        Ok(VerifyReport { damage, objects: objects.checked, patches, interrupted, kept: kept.findings })
+        let changed = foreign_changes(view)?;
+        let (objects, kept) = (objects.checked, kept.findings);
+        Ok(VerifyReport { damage, changed, objects, patches, interrupted, kept })
     })
 }
 
@@ -225,7 +242,10 @@ impl PatchedPackages {
     /// Reads them; those whose records are damaged are left out.
     fn read(view: &RecordView<'_>, separator: &str, damage: &[RecordDamage]) -> Result<Self, DatabaseError> {
         let mut packages = BTreeMap::new();
-        let is_sound = |package: &PkgInst| damage.iter().all(|damage| damage.package() != Some(package));
+        let is_sound = |package: &PkgInst| {
+            let mut stopping = damage.iter().filter(|damage| damage.stops_changes());
+            stopping.all(|damage| damage.package() != Some(package))
+        };
         for package in installed::packages(view)?.into_iter().filter(is_sound) {
             let Some(found) = installed::installed(view, &package)? else { continue };
             let Ok(applied) = PatchRecords::from_params(&package, &found.params, separator) else { continue };
