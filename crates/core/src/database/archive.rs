@@ -131,8 +131,7 @@ impl ArchiveError {
     pub fn is_closed(&self) -> bool {
         match self {
             Self::Root(error) => error.is_refused_access(),
-            Self::View(error) => error.is_refused_access(),
-            Self::Ledger(LedgerFault::View(error)) => error.is_refused_access(),
+            Self::View(error) | Self::Ledger(LedgerFault::View(error)) => error.is_refused_access(),
             Self::Ledger(LedgerFault::Database(error)) => error.is_refused_access(),
             _ => false,
         }
