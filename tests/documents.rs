@@ -220,7 +220,8 @@ fn documents_of_questions_have_the_fields_of_the_schema() {
     stage.run("add -R @ROOT@ delivered/100-01").ok();
     stage.run("add -R @ROOT@ delivered/200-01").ok();
     let of_one = |at: &str| {
-        "date string
+        "checked bool
+        date string
         date_text string
         host string
         incompatibles[]
