@@ -145,15 +145,21 @@ fn who_asks_about_a_root_with_an_interrupted_run_is_pointed_to_recovery() {
     let list: Value = serde_json::from_str(&stage.run("list --json -R @ROOT@").stdout).unwrap();
     assert!(list["unfinished"].as_str().unwrap().starts_with("3-"), "{list}");
     patch("300-01").directory(&stage);
-    for line in ["plan -R @ROOT@ delivered/300-01", "plan --remove -R @ROOT@ 100-01", "verify -R @ROOT@"] {
-        let said = stage.run(line).fails(65);
-        assert!(said.contains("recover`"), "{line}: {said}");
-    }
-    let said = stage.run("plan -R @ROOT@ delivered/300-01").fails(65);
-    assert!(
-        said.contains("if it was interrupted, `patchadm -R @ROOT@ recover` puts the root right."),
-        "{said}"
-    );
+    let said = stage.run("verify -R @ROOT@").fails(65);
+    assert!(said.contains("recover`"), "{said}");
+    let plans = ["plan -R @ROOT@ delivered/300-01", "plan --remove -R @ROOT@ 100-01"];
+    let before = plans.map(|line| {
+        let run = stage.run(line);
+        assert_eq!(run.code, 0, "{line}: {}", run.stderr);
+        assert!(run.stderr.starts_with("NOTE: The run 3-"), "{line}: {}", run.stderr);
+        let recovery = "was interrupted: `recover`, or the next change, would roll it back. This is the plan as after that.";
+        assert!(run.stderr.contains(recovery), "{line}: {}", run.stderr);
+        run.stdout
+    });
+    let plan: Value = serde_json::from_str(&stage.run("plan --json -R @ROOT@ delivered/300-01").stdout).unwrap();
+    assert_eq!((&plan["changed"], &plan["would_change"]), (&false.into(), &true.into()));
+    assert!(plan["recovered"].as_str().unwrap().contains("would roll it back"), "{plan}");
     assert!(stage.run("recover -R @ROOT@").ok().contains("was rolled back"));
     assert!(stage.run("list -R @ROOT@").ok().starts_with("100-01  effective"));
+    assert_eq!(plans.map(|line| stage.run(line).ok()), before, "the plans are those that were foreseen");
 }

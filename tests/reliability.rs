@@ -37,6 +37,8 @@ mod errors;
 mod flips;
 /// Parsers, given what nobody writes.
 pub(crate) mod fuzz;
+/// What recovery would do, held against what it does.
+mod foreseen;
 /// What is refused, and what is handled exactly, of what others wrote.
 mod hostile;
 /// Roots whose own tree is hostile.

@@ -68,11 +68,13 @@ impl PatchesReport {
         began: Instant,
     ) -> Self {
         let (mut patches, mut run, mut recovered, mut recovery_notes) = (Vec::new(), None, None, Vec::new());
+        let mut is_recovered = false;
         let (mut paths, mut holders) = (Vec::new(), Vec::new());
         let failure = match result {
             Err(failure) => Some(failure),
             Ok(report) => {
                 recovered = recovery_sentence(&report.recovered);
+                is_recovered = report.recovered.has_changed();
                 recovery_notes = report.recovered.notes().to_vec();
                 run = report.patches.iter().filter_map(|one| run_of(&one.result)).next_back();
                 paths = report.exchanges.iter().map(|exchange| ExchangeEntry::of(root, exchange)).collect();
@@ -99,7 +101,7 @@ impl PatchesReport {
             patches,
             paths,
             holders,
-            changed: run.is_some() || recovered.is_some() || failure.as_ref().is_some_and(is_half_done),
+            changed: run.is_some() || is_recovered || failure.as_ref().is_some_and(is_half_done),
             would_change: None,
             recovered,
             error: failure.as_ref().map(ToString::to_string),

@@ -53,6 +53,13 @@ pub(crate) fn recovery_sentence(found: &Recovered) -> Option<String> {
         Recovered::Finished { run, .. } => {
             Some(format!("The run {run} had been completed and is tidied up now: everything is as after it."))
         }
+        Recovered::Foreseen { run, is_rolled_back: true, .. } => Some(format!(
+            "The run {run} was interrupted: `recover`, or the next change, would roll it back. This is the plan as after that."
+        )),
+        Recovered::Foreseen { run, .. } => Some(format!(
+            "The run {run} had been completed and is not tidied up yet: `recover`, or the next change, would do it. This is the \
+             plan as after that."
+        )),
     }
 }
 

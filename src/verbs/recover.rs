@@ -95,7 +95,9 @@ impl RecoverReport {
         };
         let result = match run {
             Recovered::Nothing | Recovered::PassedOver { .. } if !done.is_empty() => ResultWord::Done,
-            Recovered::Nothing | Recovered::PassedOver { .. } => ResultWord::NothingToDo,
+            Recovered::Nothing | Recovered::PassedOver { .. } | Recovered::Foreseen { .. } => {
+                ResultWord::NothingToDo
+            }
             Recovered::RolledBack { .. } => ResultWord::RolledBack,
             Recovered::Finished { .. } => ResultWord::Finished,
         };

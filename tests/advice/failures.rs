@@ -10,7 +10,6 @@ use super::{Row, last_line, type_it};
 use crate::delivery::Patch;
 use crate::everyman::as_ordinary_user;
 use crate::packages::Package;
-use crate::reliability::hostile_roots::{can_trace, killed_at_rename};
 use crate::scenario::{Scenario, is_root};
 
 pub(super) const ROWS: &[Row] = &[
@@ -229,14 +228,17 @@ fn no_database() {
     }
 }
 
-/// A run that was killed is ended by the command that the refusal of a plan names.
+/// A run that is at work when a plan is refused, and dies then, is ended by the command that the refusal names.
 fn during_run() {
-    if !can_trace() {
-        return crate::skipped("advice: strace(1) is not installed");
-    }
     let stage = stage();
-    assert!(killed_at_rename(&stage, ADD, 3));
+    let wait = "#!/bin/sh\ntouch $PKG_INSTALL_ROOT/begun\nexec sleep 60\n";
+    let waiting = Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n").information("preinstall", wait);
+    Patch::of("200-01", waiting).directory(&stage);
+    let mut child = stage.command("add --engine script -R @ROOT@ delivered/200-01").spawn().unwrap();
+    crate::workshop::eventually("the script has begun", || stage.at("/begun").exists());
     let said = stage.run("plan -R @ROOT@ delivered/100-01").fails(65);
+    child.kill().unwrap();
+    child.wait().unwrap();
     assert!(type_it(&stage, last_line(&said), &[]).ok().starts_with("The "), "{said}");
     assert_eq!(stage.run("plan -R @ROOT@ delivered/100-01").code, 0);
 }

@@ -11,6 +11,7 @@ use patchadm_changeset::transaction::Recovered;
 use patchadm_rootfs::Door;
 use rustix::io::Errno;
 
+use crate::reliability::foreseen::{as_it_is, differences, foreseen};
 use crate::reliability::picture::{Picture, strangers, strays};
 use crate::reliability::promotions::PROMOTED;
 use crate::reliability::stories::{
@@ -113,12 +114,16 @@ pub(crate) fn spread(total: usize, most: usize) -> Vec<usize> {
     if total <= most { (0..total).collect() } else { (0..most).map(|index| index * total / most).collect() }
 }
 
-/// Kills the command after `number` changes, recovers, and looks; then, if nothing was done, does it after all.
-fn kill(story: &Story, legal: &Legal, number: usize) {
+/// Kills the command after `number` changes, recovers, and looks; then, if nothing was done, does it after all. Returns
+/// whether it could be foreseen how recovery leaves the root.
+fn kill(story: &Story, legal: &Legal, number: usize) -> bool {
     let trial = Trial::of(story);
     let when = format!("{}, killed after {number} changes", story.name);
     let said = trial.run(&story.whole, dead_after(number));
+    let foreseen = foreseen(&trial);
     let recovered = trial.recover(Door::default()).unwrap_or_else(|error| panic!("{when}: {error}"));
+    let differs = foreseen.as_ref().map(|foreseen| differences(foreseen, &as_it_is(&trial))).unwrap_or_default();
+    assert!(differs.is_empty(), "{when}: {recovered:?}: {}", differs.join("\n"));
     let state = legal.find(&trial, true).unwrap_or_else(|wrong| panic!("{when}: {recovered:?}: {wrong}"));
     assert!(said.is_err() || state == legal.last(), "{when}: acknowledged, but it is in state {state}");
     if number.is_multiple_of(8) {
@@ -128,6 +133,7 @@ fn kill(story: &Story, legal: &Legal, number: usize) {
             assert_eq!((again, legal.find(&trial, true)), (Ok(()), Ok(legal.last())), "{when}, once more");
         }
     }
+    foreseen.is_some()
 }
 
 /// Kills the command after `number` changes, recovery after `second` more; true if that was all it had to do.
@@ -143,16 +149,19 @@ fn kill_recovery(story: &Story, legal: &Legal, number: usize, second: usize) -> 
 
 #[test]
 fn killed_before_any_change_a_command_is_done_or_not_done_after_recovery() {
-    let mut tried = 0;
+    let (mut tried, known) = (0, AtomicUsize::new(0));
     let told = STORIES.iter().chain(&SCRIPTED).chain(&MENDED).chain(&ELSEWHERE).chain(&EXCHANGED);
     for story in told.chain(&PROMOTED).map(|told| told()).filter(is_asked_for) {
         let (legal, total) = (Legal::of(&story), changes_of(&story));
         assert!(total > 40, "{}: only {total} changes: is the door passed?", story.name);
         let points = spread(total + 1, sample_or_whole(6, usize::MAX));
-        in_parallel(&points, |&number| kill(&story, &legal, number));
+        in_parallel(&points, |&number| {
+            known.fetch_add(usize::from(kill(&story, &legal, number)), Ordering::Relaxed);
+        });
         tried += points.len();
     }
-    figures("crash", &[("crash points", tried as u64), ("third states", 0)]);
+    let known = known.into_inner() as u64;
+    figures("crash", &[("crash points", tried as u64), ("third states", 0), ("recoveries foreseen", known)]);
 }
 
 #[test]

@@ -102,8 +102,10 @@ impl Dir {
     pub fn dir(&self, name: &[u8]) -> Result<Self> {
         self.must_be_single(name)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let fd = again(|| rustix::fs::openat(&self.fd, name, flags, Mode::empty()))
-            .map_err(|errno| self.error("open", name, errno))?;
+        let opened = self.place(name).and_then(|(directory, there)| {
+            again(|| rustix::fs::openat(directory, there, flags, Mode::empty()))
+        });
+        let fd = opened.map_err(|errno| self.error("open", name, errno))?;
         Self::entered(fd, self.at(name), self.root.clone())
     }
 
@@ -129,7 +131,13 @@ impl Dir {
     pub fn first_listing(&mut self) -> Result<Vec<(Vec<u8>, Option<FileType>)>> {
         use rustix::fs::FileType as Listed;
         let mut found = Vec::new();
-        each_entry_from_here(&self.fd, |name, listed| {
+        let list = |tell: &mut dyn FnMut(&[u8], Listed)| {
+            each_entry_from_here(&self.fd, |name, listed| {
+                tell(name, listed);
+                Ok(())
+            })
+        };
+        self.each_shown(list, |name, listed| {
             let known = match listed {
                 Listed::Directory => Some(FileType::Directory),
                 Listed::RegularFile => Some(FileType::Regular),
@@ -137,9 +145,7 @@ impl Dir {
                 _ => None,
             };
             found.push((name.to_vec(), known));
-            Ok(())
-        })
-        .map_err(|errno| self.error("list", b"", errno))?;
+        })?;
         found.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         Ok(found)
     }
@@ -148,13 +154,11 @@ impl Dir {
     /// tell there are none.
     pub fn directories(&self) -> Result<Vec<Vec<u8>>> {
         let mut found = Vec::new();
-        each_entry(&self.fd, |name, file_type| {
+        self.each_name(|name, file_type| {
             if file_type == rustix::fs::FileType::Directory {
                 found.push(name.to_vec());
             }
-            Ok(())
-        })
-        .map_err(|errno| self.error("list", b"", errno))?;
+        })?;
         found.sort();
         Ok(found)
     }
@@ -168,21 +172,32 @@ impl Dir {
     fn entries_that_are(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<(Vec<u8>, bool)>> {
         use rustix::fs::FileType::{Directory, Unknown};
         let mut found = Vec::new();
-        each_entry(&self.fd, |name, file_type| {
+        self.each_name(|name, file_type| {
             if wanted(name) {
                 found.push((name.to_vec(), matches!(file_type, Directory | Unknown)));
             }
-            Ok(())
-        })
-        .map_err(|errno| self.error("list", b"", errno))?;
+        })?;
         found.sort();
         Ok(found)
+    }
+
+    /// Gives every name with its type as far as the listing says it.
+    fn each_name(&self, visit: impl FnMut(&[u8], rustix::fs::FileType)) -> Result<()> {
+        let list = |tell: &mut dyn FnMut(&[u8], rustix::fs::FileType)| {
+            each_entry(&self.fd, |name, listed| {
+                tell(name, listed);
+                Ok(())
+            })
+        };
+        self.each_shown(list, visit)
     }
 
     /// Returns the target of a symbolic link, as written.
     pub fn read_link(&self, name: &[u8]) -> Result<Vec<u8>> {
         self.must_be_single(name)?;
-        let target = again(|| rustix::fs::readlinkat(&self.fd, name, Vec::new()))
+        let target = self
+            .place(name)
+            .and_then(|(directory, there)| again(|| rustix::fs::readlinkat(directory, there, Vec::new())))
             .map_err(|errno| self.error("read the link", name, errno))?;
         Ok(target.into_bytes())
     }
@@ -245,6 +260,10 @@ impl Dir {
 
     pub(crate) fn fd(&self) -> &OwnedFd {
         &self.fd
+    }
+
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.fd
     }
 
     pub(crate) fn show(&self, name: &[u8]) -> String {

@@ -68,7 +68,8 @@ impl Dir {
     }
 
     fn statx(&self, name: &[u8], flags: AtFlags) -> rustix::io::Result<ObjectStatus> {
-        ObjectStatus::at(self, name, flags)
+        let (directory, there) = self.place(name)?;
+        Ok(self.with_shown_attributes(name, ObjectStatus::at(directory, there, flags)?))
     }
 
     /// Reads everything about `name`: type, attributes, extended attributes, and the sums of a regular file. Returns
@@ -114,7 +115,7 @@ impl Dir {
         )
         .map_err(|(action, errno)| self.error(action, name, errno))?;
         let is_steady = self.look(name)?.is_some_and(|later| seen.is_untouched(&later));
-        Ok(is_steady.then(|| live(kind, &seen, xattrs)))
+        Ok(is_steady.then(|| live(kind, &seen, self.with_shown_xattrs(name, xattrs))))
     }
 
     /// Reads an object of any other type.
@@ -148,11 +149,12 @@ impl Dir {
             self.must_be_single(name)?;
         }
         let path = self.magic_path(name);
-        xattrs(
+        let own = xattrs(
             |names| rustix::fs::llistxattr(path.as_slice(), names),
             |key, value| rustix::fs::lgetxattr(path.as_slice(), key, value),
         )
-        .map_err(|(action, errno)| self.error(action, name, errno))
+        .map_err(|(action, errno)| self.error(action, name, errno))?;
+        Ok(self.with_shown_xattrs(name, own))
     }
 
     /// Tells whether `name` itself has an extended attribute; false if the file system has none.
@@ -169,7 +171,9 @@ impl Dir {
     /// take only paths.
     pub(crate) fn magic_path(&self, name: &[u8]) -> Vec<u8> {
         use std::os::fd::AsRawFd as _;
-        let mut path = format!("/proc/self/fd/{}/", self.fd().as_fd().as_raw_fd()).into_bytes();
+        // Of a name that is hidden somebody has been told before that nothing is there.
+        let (directory, name) = self.place(name).unwrap_or((self.fd(), name));
+        let mut path = format!("/proc/self/fd/{}/", directory.as_fd().as_raw_fd()).into_bytes();
         path.extend_from_slice(if name.is_empty() { b"." } else { name });
         path
     }
@@ -201,6 +205,7 @@ impl Dir {
             Some(seen) => seen,
             None => ObjectStatus::of_file(&file).map_err(|errno| self.error("look at", name, errno))?,
         };
+        let seen = self.with_shown_attributes(name, seen);
         if seen.file_type != FileType::Regular {
             return Err(self.error("read", name, Errno::INVAL));
         }
@@ -216,8 +221,10 @@ impl Dir {
     fn open_at_once(&self, name: &[u8]) -> Result<(File, Option<ObjectStatus>)> {
         self.must_be_single(name)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let fd = again(|| rustix::fs::openat(self.fd(), name, flags, rustix::fs::Mode::empty()))
-            .map_err(|errno| self.error("open", name, errno))?;
+        let opened = self.place(name).and_then(|(directory, there)| {
+            again(|| rustix::fs::openat(directory, there, flags, rustix::fs::Mode::empty()))
+        });
+        let fd = opened.map_err(|errno| self.error("open", name, errno))?;
         let seen = self.look_at_record(name, &fd)?;
         Ok((File::from(fd), seen))
     }

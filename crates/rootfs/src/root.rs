@@ -13,8 +13,9 @@ use rustix::io::Errno;
 use super::calls::has_account;
 use super::mounts;
 use super::records::RecordGuard;
+use super::shown_names::ShownNames;
 use super::{
-    Distrust, Door, ForeignTree, ObjectStatus, RecordPlaces, Result, RootError, Untrusted, again, cores,
+    Dir, Distrust, Door, ForeignTree, ObjectStatus, RecordPlaces, Result, RootError, Untrusted, again, cores,
 };
 use patchadm_svr4::package::{ObjectPath, unescape};
 
@@ -33,6 +34,8 @@ pub struct Root {
     for_superuser: bool,
     /// The text that the caller has in the place of a file.
     instead: Option<Arc<SaidFile>>,
+    /// The names at which other objects are shown than are there.
+    shown: Option<Arc<ShownNames>>,
 }
 
 /// A text that the caller has in the place of a file of the root.
@@ -71,6 +74,7 @@ impl Root {
             trusted: false,
             for_superuser: false,
             instead: None,
+            shown: None,
         })
     }
 
@@ -210,6 +214,18 @@ impl Root {
 
     /// Opens the directory at a physical path, in which no component may be a symbolic link.
     pub(crate) fn open_directory(&self, physical: &ObjectPath) -> Result<OwnedFd> {
+        if self.is_showing() {
+            return self.walk(physical);
+        }
+        self.open_own(physical)
+    }
+
+    /// Opens the root directory itself.
+    pub(crate) fn top(&self) -> Result<Dir> {
+        Ok(Dir::new(self.open_own(&ObjectPath::root())?, ObjectPath::root(), self.clone()))
+    }
+
+    fn open_own(&self, physical: &ObjectPath) -> Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let relative = if physical.relative().is_empty() { &b"."[..] } else { physical.relative() };
@@ -219,6 +235,9 @@ impl Root {
 
     /// Returns the target of the link at a physical path, or `None` if there is no link.
     pub(crate) fn read_link(&self, physical: &ObjectPath) -> Result<Option<Vec<u8>>> {
+        if self.is_showing() {
+            return self.shown_link(physical);
+        }
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
         let opened =
@@ -235,6 +254,7 @@ impl Root {
             Err(errno) => Err(self.error("resolve", physical, errno)),
         }
     }
+
     /// Returns the error that refuses the root because of what stands at `path`.
     pub(crate) fn untrusted(&self, path: String, uid: u32, why: Distrust) -> RootError {
         let owner = self.seen().map_or(uid, |seen| seen.uid);
@@ -244,6 +264,19 @@ impl Root {
 
     pub(crate) fn fd(&self) -> &OwnedFd {
         &self.fd
+    }
+
+    /// Tells whether other objects are shown at some names than are there.
+    pub fn is_showing(&self) -> bool {
+        self.shown.is_some()
+    }
+
+    pub(crate) fn shown(&self) -> Option<&ShownNames> {
+        self.shown.as_deref()
+    }
+
+    pub(crate) fn with_names(self, names: Arc<ShownNames>, door: Arc<Door>) -> Self {
+        Self { shown: Some(names), door, ..self }
     }
 
     pub(crate) fn door(&self) -> &Door {

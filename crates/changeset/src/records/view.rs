@@ -257,7 +257,8 @@ impl<'a> RecordView<'a> {
     /// Makes the view that `head` calls for: live, or as before the run in progress.
     fn at(reader: RecordReader<'a>, head: Option<&JournalHead>) -> Result<Self, ViewError> {
         let root = reader.root;
-        if !head.is_some_and(JournalHead::is_open) {
+        // What is shown of a root is as before the run already.
+        if root.is_showing() || !head.is_some_and(JournalHead::is_open) {
             return Ok(Self::live(root));
         }
         let Some((mut file, path)) = open_journal(root)? else { return Err(ViewError::Raced) };

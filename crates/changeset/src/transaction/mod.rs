@@ -40,6 +40,7 @@ pub use journal::installf_queue::{InstallfQueue, read_queue, undo_queue};
 pub use journal::root_id_file::{renew_identity, settle_identity};
 pub use recover::discard::{JournalFate, discard_journal};
 pub use recover::finish::log_without_run;
+pub use recover::foreseen::{ForeseenRecovery, foresee_recovery};
 pub use recover::keep_stage::{KeptStage, keep_stage};
 pub use recover::recovery::{Recovered, recover, recover_with, unfinished_script};
 pub use scripted::{ScriptedRun, SettledAttributes};

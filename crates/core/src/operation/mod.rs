@@ -14,6 +14,7 @@ pub mod depots;
 pub mod device;
 mod exchange;
 pub mod failure;
+mod foreseen_root;
 mod identical;
 pub mod installf;
 pub mod kept_packages;

@@ -61,6 +61,11 @@ impl RootAndPolicy {
         Self { root, host, policy, outside, for_owner: None }
     }
 
+    /// The same for a root that is shown in the place of this one.
+    pub(super) fn of_shown(self, root: &Root) -> Self {
+        Self { root: root.clone(), ..self }
+    }
+
     /// The same for a plan that is only shown: what it says is what who may change the root would do.
     pub(super) fn for_who_may(self) -> Result<Self, Failure> {
         let may = self.root.is_privileged() || self.root.is_own()?;

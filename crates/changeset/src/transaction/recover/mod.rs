@@ -4,6 +4,7 @@ pub(crate) mod copies;
 pub(crate) mod damage_report;
 pub(crate) mod discard;
 pub(crate) mod finish;
+pub(crate) mod foreseen;
 pub(crate) mod keep_stage;
 pub(crate) mod put_back;
 pub(crate) mod recovery;

@@ -183,7 +183,7 @@ impl OpRunner<'_> {
         }
     }
 
-    fn is_of_somebody_else(&self, op: &Op, seen: &ObjectStatus, notes: &RunNotes) -> bool {
+    pub(super) fn is_of_somebody_else(&self, op: &Op, seen: &ObjectStatus, notes: &RunNotes) -> bool {
         if notes.is_ours(&op.path, seen) {
             return false;
         }
@@ -225,7 +225,7 @@ fn restore(copy: &Dir, to: &Dir, stage: &Dir) -> Result<(), Cause> {
 }
 
 /// Tells whether a name belongs to the safety copy itself, as far as inodes tell.
-fn is_itself(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, Cause> {
+pub(super) fn is_itself(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, Cause> {
     Ok(dir.look(name)?.is_some_and(|seen| seen.inode == copy.inode))
 }
 
@@ -238,7 +238,7 @@ pub(crate) fn is_held(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, C
 }
 
 /// Tells whether an object has its old content, whatever its attributes are now.
-fn is_like(dir: &Dir, name: &[u8], seen: &ObjectStatus, op: &Op) -> Result<bool, Cause> {
+pub(super) fn is_like(dir: &Dir, name: &[u8], seen: &ObjectStatus, op: &Op) -> Result<bool, Cause> {
     let Some(old) = op.old.as_ref().filter(|old| old.size == seen.size) else { return Ok(false) };
     Ok(match dir.live(name)?.map(|live| live.kind) {
         Some(LiveKind::Regular { b3, .. }) => old.b3 == Some(b3.into()),

@@ -47,6 +47,15 @@ pub enum Recovered {
         /// Each foreign object, and why it was passed over.
         notes: Vec<String>,
     },
+    /// A run is unfinished, and nothing was done: a plan is shown as after its recovery.
+    Foreseen {
+        /// The name of the run.
+        run: String,
+        /// Whether everything would be as before it, or as after it.
+        is_rolled_back: bool,
+        /// Notes for the operator.
+        notes: Vec<String>,
+    },
 }
 
 impl Recovered {
@@ -55,13 +64,19 @@ impl Recovered {
         matches!(self, Self::Nothing | Self::PassedOver { .. })
     }
 
+    /// Tells whether a run was rolled back or finished.
+    pub fn has_changed(&self) -> bool {
+        matches!(self, Self::RolledBack { .. } | Self::Finished { .. })
+    }
+
     /// Returns the notes for the operator.
     pub fn notes(&self) -> &[String] {
         match self {
             Self::Nothing => &[],
-            Self::RolledBack { notes, .. } | Self::Finished { notes, .. } | Self::PassedOver { notes } => {
-                notes
-            }
+            Self::RolledBack { notes, .. }
+            | Self::Finished { notes, .. }
+            | Self::Foreseen { notes, .. }
+            | Self::PassedOver { notes } => notes,
         }
     }
 
@@ -71,9 +86,10 @@ impl Recovered {
         match &mut self {
             Self::Nothing if more.is_empty() => {}
             Self::Nothing => return Self::PassedOver { notes: more },
-            Self::RolledBack { notes, .. } | Self::Finished { notes, .. } | Self::PassedOver { notes } => {
-                notes.append(&mut more);
-            }
+            Self::RolledBack { notes, .. }
+            | Self::Finished { notes, .. }
+            | Self::Foreseen { notes, .. }
+            | Self::PassedOver { notes } => notes.append(&mut more),
         }
         self
     }
@@ -233,7 +249,7 @@ pub(crate) fn roll_back(
 }
 
 /// Reads the requests that the scripts of a run made to installf and removef.
-fn read_run_queue(root: &Root, journal: &Journal) -> Result<InstallfRequests, Cause> {
+pub(super) fn read_run_queue(root: &Root, journal: &Journal) -> Result<InstallfRequests, Cause> {
     match journal.domains.first() {
         Some(domain) => read_queue(root, &domain.stage),
         None => Ok(InstallfRequests::default()),

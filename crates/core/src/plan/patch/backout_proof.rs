@@ -2,7 +2,7 @@
 //!
 //! The backout is planned by its own planner, from the undo data that the patch will leave and on the root as it will be. A
 //! patch of which that fails is refused. Most patches need no such plan: where objects come, go and are replaced in directories
-//! that stay, the way back is the way there, and a look at each change tells so ([`is_plain`]).
+//! that stay, the way back is the way there, and a look at each change tells so (`is_plain`).
 //!
 //! The room on the file systems is no part of the proof: it is another one by the time of the backout. Scripts may do what
 //! nobody knows before they have run; what is proved is what the program does.

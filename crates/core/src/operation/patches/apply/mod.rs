@@ -41,6 +41,7 @@ use wanted::OrderedPatches;
 
 use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::Failure;
+use crate::operation::foreseen_root::plan_on_foreseen_root;
 use crate::operation::libraries::recorded_as_loaded;
 use crate::operation::plan_file::{PlanFault, save_plan};
 use crate::operation::session::{
@@ -74,7 +75,11 @@ pub(super) fn apply_read(
     let undo_dir = request.undo_dir.clone().or_else(|| ground.policy.undo_dir.clone());
     let ground = ground.naming(undo_dir.as_deref());
     if request.dry_run {
-        let plan = || plan_read(root, ground, request, wanted, caller);
+        let plan = || {
+            let plan = |root: &Root| plan_read(root, ground.of_shown(root), request, wanted, caller);
+            let (set, recovered) = plan_on_foreseen_root(root, plan)?;
+            Ok(AppliedPatchSet { report: ApplyReport { recovered, ..set.report }, ..set })
+        };
         return shown_to_anybody(root, plan, |set, refused| AppliedPatchSet {
             report: set.report.but(refused),
             ..set

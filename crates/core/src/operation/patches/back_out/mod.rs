@@ -41,6 +41,7 @@ use together::{back_out_together, rehearse_together};
 
 use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::Failure;
+use crate::operation::foreseen_root::plan_on_foreseen_root;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, shown_to_anybody,
     without_lock,
@@ -58,7 +59,11 @@ pub fn back_out_patches(
     caller: &Caller<'_>,
 ) -> Result<BackOutReport, Failure> {
     if request.dry_run {
-        return shown_to_anybody(root, || plan_backouts(root, request, caller), BackOutReport::but);
+        let plan = || {
+            let (report, recovered) = plan_on_foreseen_root(root, |root| plan_backouts(root, request, caller))?;
+            Ok(BackOutReport { recovered, ..report })
+        };
+        return shown_to_anybody(root, plan, BackOutReport::but);
     }
     may_change(root)?;
     let ground = RootAndPolicy::of(root)?;

@@ -1,0 +1,62 @@
+//! What a plan is made for where a run was interrupted: the root as recovery would leave it. Here the one is held against
+//! the other, object for object.
+
+use std::collections::BTreeMap;
+
+use patchadm_changeset::transaction::{ForeseenRecovery, foresee_recovery};
+use patchadm_rootfs::{Dir, Live, LiveKind, Root, Timestamp};
+use patchadm_svr4::package::ObjectPath;
+
+use crate::reliability::stories::Trial;
+
+/// The objects of a root by path, without what a recovery writes about itself, and without what is another one by nature:
+/// inodes, the number of names, times of directories and of changes.
+type Seen = BTreeMap<ObjectPath, Live>;
+
+/// The root as its recovery would leave it; none where nothing is to be recovered, or where that cannot be told.
+pub(crate) fn foreseen(trial: &Trial) -> Option<Seen> {
+    let root = Root::open(&trial.root()).unwrap();
+    match foresee_recovery(&root) {
+        Ok(ForeseenRecovery::Root(foreseen)) => Some(seen(&foreseen.0)),
+        _ => None,
+    }
+}
+
+/// The root as it is.
+pub(crate) fn as_it_is(trial: &Trial) -> Seen {
+    seen(&Root::open(&trial.root()).unwrap())
+}
+
+/// What differs, a line each.
+pub(crate) fn differences(foreseen: &Seen, found: &Seen) -> Vec<String> {
+    let paths = foreseen.keys().chain(found.keys().filter(|path| !foreseen.contains_key(*path)));
+    let differs = paths.filter(|path| foreseen.get(*path) != found.get(*path));
+    differs.map(|path| format!("{path}: foreseen {:?}, found {:?}", foreseen.get(path), found.get(path))).collect()
+}
+
+fn seen(root: &Root) -> Seen {
+    let mut found = Seen::new();
+    below(&root.dir(&ObjectPath::root()).unwrap(), &mut found);
+    found
+}
+
+fn below(directory: &Dir, found: &mut Seen) {
+    for name in directory.names().unwrap() {
+        let path = directory.at(&name);
+        let shown = path.to_string();
+        let is_own = ["/var/sadm/patchadm", "/var/sadm/install/.lockfile"].contains(&shown.as_str());
+        if is_own || shown.contains("/.patchadm") {
+            continue;
+        }
+        let Some(mut live) = directory.live(&name).unwrap() else { continue };
+        live.ctime = Timestamp::default();
+        live.inode.number = 0;
+        live.inode.born = None;
+        live.links = 0;
+        if live.kind == LiveKind::Directory {
+            live.mtime = Timestamp::default();
+            below(&directory.dir(&name).unwrap(), found);
+        }
+        found.insert(path, live);
+    }
+}
