@@ -271,6 +271,7 @@ fn documents_of_questions_have_the_fields_of_the_schema() {
         discrepancies[].errors[] string
         discrepancies[].path string
         interrupted[]
+        patches[].checked bool
         patches[].id string
         patches[].removable.blocked_by[]
         patches[].removable.blocked_by[] string

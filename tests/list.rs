@@ -156,7 +156,8 @@ fn who_asks_about_a_root_with_an_interrupted_run_is_pointed_to_recovery() {
         assert!(run.stderr.contains(recovery), "{line}: {}", run.stderr);
         run.stdout
     });
-    let plan: Value = serde_json::from_str(&stage.run("plan --json -R @ROOT@ delivered/300-01").stdout).unwrap();
+    let plan: Value =
+        serde_json::from_str(&stage.run("plan --json -R @ROOT@ delivered/300-01").stdout).unwrap();
     assert_eq!((&plan["changed"], &plan["would_change"]), (&false.into(), &true.into()));
     assert!(plan["recovered"].as_str().unwrap().contains("would roll it back"), "{plan}");
     assert!(stage.run("recover -R @ROOT@").ok().contains("was rolled back"));

@@ -35,10 +35,10 @@ mod earlier;
 mod errors;
 /// Signed patches with one byte changed.
 mod flips;
-/// Parsers, given what nobody writes.
-pub(crate) mod fuzz;
 /// What recovery would do, held against what it does.
 mod foreseen;
+/// Parsers, given what nobody writes.
+pub(crate) mod fuzz;
 /// What is refused, and what is handled exactly, of what others wrote.
 mod hostile;
 /// Roots whose own tree is hostile.

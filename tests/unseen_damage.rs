@@ -2,6 +2,7 @@
 //! that makes sense. What another tool may have changed is no damage, and `verify` names it.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 
 use serde_json::Value;
 
@@ -28,6 +29,14 @@ fn without_lines(stage: &Scenario, path: &str, is_gone: impl Fn(&str) -> bool) {
     let kept: String = text.split_inclusive('\n').filter(|line| !is_gone(line)).collect();
     assert_ne!(kept, text, "{path}");
     fs::write(stage.at(path), kept).unwrap();
+}
+
+/// `verify` finds nothing wrong, and nothing that another program changed.
+#[track_caller]
+fn assert_unchanged(stage: &Scenario, after: &str) {
+    let run = stage.run("verify --json -R @ROOT@");
+    let document: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!((run.code, &document["changed_records"]), (0, &Value::Null), "{after}: {}", run.stdout);
 }
 
 /// Every question and change is refused, names what is missing in this record, and changes nothing.
@@ -64,7 +73,7 @@ fn a_line_that_is_gone_from_contents_is_missed_and_made_anew() {
     stage.run("pkgchk -f -R @ROOT@").ok();
     let conf = |text: &str| text.lines().find(|one| line(one)).map(str::to_owned);
     assert_eq!(conf(&stage.text(CONTENTS)), conf(&whole));
-    assert!(stage.run("verify -R @ROOT@").ok().ends_with("no undo data is damaged.\n"));
+    assert_unchanged(&stage, "a line is made anew");
 }
 
 #[test]
@@ -97,7 +106,7 @@ fn a_pkginfo_that_was_cut_at_the_end_of_a_line_is_missed_and_made_anew() {
         stage.run("pkgchk -f -R @ROOT@ ACMEweb");
         let has = |text: &str| text.lines().any(|line| line.starts_with(name));
         assert!(has(&whole) && has(&stage.text(PKGINFO)), "{name}: {}", stage.text(PKGINFO));
-        stage.run("verify -R @ROOT@").ok();
+        assert_unchanged(&stage, name);
     }
 }
 
@@ -122,25 +131,23 @@ fn a_package_that_lost_its_copy_of_what_was_delivered_is_told_and_nothing_stops(
         ("list -R @ROOT@", 0),
         ("show -R @ROOT@ 100-01", 0),
         ("verify -R @ROOT@", 1),
-        ("pkgchk -R @ROOT@", 99),
+        ("pkgchk -R @ROOT@", 1),
+        ("pkgchk -f -R @ROOT@", 1),
     ] {
         let run = stage.run(line);
         let said = format!("{}{}", run.stdout, run.stderr);
         assert_eq!(run.code, code, "{line}: {said}");
         assert!(said.contains(lost), "{line}: {said}");
     }
+    stage.mode("/opt/ACMEweb/etc/conf", 0o600);
+    stage.run("pkgchk -f -R @ROOT@");
+    assert_eq!(
+        fs::metadata(stage.at("/opt/ACMEweb/etc/conf")).unwrap().mode() & 0o777,
+        0o644,
+        "objects are compared and mended"
+    );
     assert!(stage.run("verify -R @ROOT@").stdout.contains("100-01: can be backed out"));
     stage.run("patchrm -R @ROOT@ 100-01").ok();
-}
-
-#[test]
-fn a_root_that_no_run_left_a_stamp_in_has_nothing_to_miss() {
-    let stage = stage();
-    fs::remove_file(stage.at("/var/sadm/patchadm/contents.stamp")).unwrap();
-    without_lines(&stage, CONTENTS, |line| line.starts_with("/opt/ACMEweb/etc/conf "));
-    stage.run("list -R @ROOT@").ok();
-    let said = stage.run("verify -R @ROOT@").ok();
-    assert!(!said.contains("changed since"), "{said}");
 }
 
 #[test]
@@ -159,4 +166,113 @@ fn undo_data_that_nobody_read_is_not_said_to_be_of_use() {
     let run = stage.run("verify -R @ROOT@ --json");
     let document: Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!((run.code, &document["patches"][0]["checked"]), (4, &true.into()));
+}
+
+#[test]
+fn no_run_of_this_program_is_taken_for_a_change_by_another_one() {
+    let stage = Scenario::with(&[web("one")]);
+    let scripts = Package::new("ACMEweb").information("postinstall", "exit 0\n");
+    Patch::of("100-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n")).directory(&stage);
+    Patch::of("200-01", scripts).directory(&stage);
+    web("one").write(&stage.beside("spool"));
+    Package::new("ACMEtool").file("bin/tool", 0o755, "tool\n").write(&stage.beside("spool"));
+    stage.file("/opt/more", "more\n");
+    for line in [
+        "pkgadd -n -R @ROOT@ -d spool ACMEweb",
+        "pkgadd -n -R @ROOT@ -d spool ACMEweb",
+        "pkgadd -n -R @ROOT@ -d spool ACMEtool",
+        "patchadd -R @ROOT@ delivered/100-01",
+        "patchadd -R @ROOT@ delivered/200-01",
+        "patchrm -R @ROOT@ 200-01",
+        "add --engine script -R @ROOT@ delivered/200-01",
+        "commit -R @ROOT@ 200-01",
+        "installf -R @ROOT@ ACMEweb /opt/more f none 0644 root root",
+        "removef -R @ROOT@ ACMEweb /opt/more",
+        "removef -f -R @ROOT@ ACMEweb",
+        "pkgrm -n -R @ROOT@ ACMEtool",
+        "patchrm -R @ROOT@ 100-01",
+    ] {
+        let run = stage.run(line);
+        assert_eq!(run.code, 0, "{line}: {}{}", run.stdout, run.stderr);
+        assert_unchanged(&stage, line);
+    }
+}
+
+#[test]
+fn what_another_program_changed_is_taken_over_with_a_note() {
+    let stage = stage();
+    for path in [PKGINFO, CONTENTS] {
+        let text = stage.text(path);
+        let more =
+            if path == PKGINFO { "SITE=a\n" } else { "/opt/other f none 0644 root root 1 1 1 ACMEweb\n" };
+        fs::write(stage.at(path), text + more).unwrap();
+    }
+    let patch = Patch::of("200-01", Package::new("ACMEweb").file("bin/tool", 0o755, "new\n"));
+    patch.directory(&stage);
+    let said = stage.run("add -R @ROOT@ delivered/200-01").ok();
+    for path in [PKGINFO, CONTENTS] {
+        let note =
+            format!("@ROOT@{path}: changed since run 2, not by this program; the change is taken over");
+        assert!(said.contains(&note), "{said}");
+    }
+    assert_eq!(stage.run("pkgparam -R @ROOT@ ACMEweb SITE").ok(), "a\n");
+}
+
+#[test]
+fn a_package_that_was_just_installed_is_bound_too() {
+    let stage = Scenario::with(&[web("one")]);
+    fs::remove_dir_all(stage.at("/var/sadm/pkg/ACMEweb/save/pspool")).unwrap();
+    let said = stage.run("verify -R @ROOT@").stdout;
+    assert!(said.contains("pspool/ACMEweb/pkgmap: it is not there, and was after run 1"), "{said}");
+    let text = stage.text(PKGINFO) + "SITE=a\n";
+    fs::write(stage.at(PKGINFO), text).unwrap();
+    assert!(
+        stage.run("verify -R @ROOT@").stdout.contains("pkginfo: changed since run 1, not by this program")
+    );
+}
+
+#[test]
+fn an_object_that_removef_gave_up_is_not_missed_when_another_tool_takes_another_line() {
+    let stage = Scenario::with(&[web("one")]);
+    stage.run("removef -R @ROOT@ ACMEweb /opt/ACMEweb/etc/conf").ok();
+    stage.run("removef -f -R @ROOT@ ACMEweb").ok();
+    stage.file("/opt/ACMEweb/etc/conf", "mine\n");
+    without_lines(&stage, CONTENTS, |line| line.starts_with("/opt/ACMEweb/bin/httpd "));
+    fs::remove_file(stage.at("/opt/ACMEweb/bin/httpd")).unwrap();
+    stage.run("list -R @ROOT@").ok();
+    assert!(stage.run("verify -R @ROOT@").ok().contains("contents: changed since run "));
+}
+
+#[test]
+fn a_stamp_that_is_not_the_one_of_the_last_run_is_named_and_nothing_is_concluded_from_it() {
+    const STAMP: &str = "/var/sadm/patchadm/contents.stamp";
+    let other_byte = |stage: &Scenario| {
+        let mut bytes = fs::read(stage.at(STAMP)).unwrap();
+        let last = bytes.len() - 2;
+        bytes[last] ^= 1;
+        fs::write(stage.at(STAMP), bytes).unwrap();
+    };
+    let gone = |stage: &Scenario| fs::remove_file(stage.at(STAMP)).unwrap();
+    let older = |stage: &Scenario| {
+        let before = fs::read(stage.at(STAMP)).unwrap();
+        stage
+            .patchadd("", &Patch::of("200-01", Package::new("ACMEweb").file("bin/tool", 0o755, "new\n")))
+            .ok();
+        fs::write(stage.at(STAMP), before).unwrap();
+    };
+    for (damage, run) in [("other byte", 2), ("gone", 2), ("older", 3)] {
+        let stage = stage();
+        match damage {
+            "other byte" => other_byte(&stage),
+            "gone" => gone(&stage),
+            _ => older(&stage),
+        }
+        let document: Value = serde_json::from_str(&stage.run("verify --json -R @ROOT@").ok()).unwrap();
+        let changed = document["changed_records"].as_array().unwrap();
+        assert_eq!((changed.len(), &changed[0]["run"]), (1, &run.into()), "{document}");
+        assert!(changed[0]["path"].as_str().unwrap().ends_with("contents.stamp"), "{document}");
+        stage.run("list -R @ROOT@").ok();
+        stage.run("patchrm -R @ROOT@ 100-01").ok();
+        assert_unchanged(&stage, "a run leaves another one");
+    }
 }

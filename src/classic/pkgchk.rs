@@ -63,7 +63,11 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     };
     let report = report.map_err(refused)?;
     let is_clean = report.checked.iter().all(|checked| checked.findings.is_empty());
-    let exit = if is_clean { Exit::OK } else { Exit::failed(ExitCause::Edited) };
+    let exit = match (is_clean, report.damage.is_empty()) {
+        (false, _) => Exit::failed(ExitCause::Edited),
+        (true, false) => Exit::failed(ExitCause::DamagedRecord),
+        (true, true) => Exit::OK,
+    };
     let exit = exit_of_repair(&report.mended).unwrap_or(exit);
     Ok(Reply::about(&root.clone(), exit, CheckReply { report, root, zone, args }))
 }
@@ -81,6 +85,9 @@ impl CommandReport for CheckReply {
         let found = &self.report.recovered;
         print_recovery(output, recovery_sentence(found).as_deref(), found.notes())?;
         self.report.mended.iter().try_for_each(|mended| print_mended(output, mended))?;
+        for damage in &self.report.damage {
+            output.error(&format!("{damage}\n{}", mending(damage)))?;
+        }
         print_unknown(output, &self.report.unknown, self.args.quiet)?;
         self.report.checked.iter().try_for_each(|checked| self.print_object(output, checked))
     }

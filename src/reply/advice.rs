@@ -243,7 +243,12 @@ pub(crate) fn mending(damage: &RecordDamage) -> String {
         RecordRepair::Contents => {
             format!("Run {}, which makes it anew from the records of packages and patches.", option(""))
         }
-        RecordRepair::LostCopy(package) => format!(
+        RecordRepair::LostCopy { is_patched: true, .. } => {
+            "Put the directory back from a backup; patches are applied and backed out without it, but what is damaged later \
+             cannot be made anew."
+                .to_owned()
+        }
+        RecordRepair::LostCopy { package, .. } => format!(
             "Put the directory back from a backup, or install {package} again with pkgadd; patches are applied and backed \
              out without it, but what is damaged later cannot be made anew."
         ),

@@ -79,7 +79,6 @@ fn empty_directory() {
 
 fn lost_copy() {
     let stage = stage();
-    assert_eq!(stage.run("pkgadd -n -R @ROOT@ -d spool ACMEweb").code, 0);
     fs::remove_dir_all(stage.at("/var/sadm/pkg/ACMEweb/save/pspool")).unwrap();
     let said = stage.run("verify -R @ROOT@");
     assert_eq!(said.code, 1, "{said:?}");

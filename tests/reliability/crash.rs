@@ -122,7 +122,8 @@ fn kill(story: &Story, legal: &Legal, number: usize) -> bool {
     let said = trial.run(&story.whole, dead_after(number));
     let foreseen = foreseen(&trial);
     let recovered = trial.recover(Door::default()).unwrap_or_else(|error| panic!("{when}: {error}"));
-    let differs = foreseen.as_ref().map(|foreseen| differences(foreseen, &as_it_is(&trial))).unwrap_or_default();
+    let differs =
+        foreseen.as_ref().map(|foreseen| differences(foreseen, &as_it_is(&trial))).unwrap_or_default();
     assert!(differs.is_empty(), "{when}: {recovered:?}: {}", differs.join("\n"));
     let state = legal.find(&trial, true).unwrap_or_else(|wrong| panic!("{when}: {recovered:?}: {wrong}"));
     assert!(said.is_err() || state == legal.last(), "{when}: acknowledged, but it is in state {state}");

@@ -31,7 +31,9 @@ pub(crate) fn as_it_is(trial: &Trial) -> Seen {
 pub(crate) fn differences(foreseen: &Seen, found: &Seen) -> Vec<String> {
     let paths = foreseen.keys().chain(found.keys().filter(|path| !foreseen.contains_key(*path)));
     let differs = paths.filter(|path| foreseen.get(*path) != found.get(*path));
-    differs.map(|path| format!("{path}: foreseen {:?}, found {:?}", foreseen.get(path), found.get(path))).collect()
+    differs
+        .map(|path| format!("{path}: foreseen {:?}, found {:?}", foreseen.get(path), found.get(path)))
+        .collect()
 }
 
 fn seen(root: &Root) -> Seen {
@@ -45,7 +47,8 @@ fn below(directory: &Dir, found: &mut Seen) {
         let path = directory.at(&name);
         let shown = path.to_string();
         let is_own = ["/var/sadm/patchadm", "/var/sadm/install/.lockfile"].contains(&shown.as_str());
-        if is_own || shown.contains("/.patchadm") {
+        let is_log = shown.starts_with("/var/sadm/patch/") && shown.ends_with("/log");
+        if is_own || is_log || shown.contains("/.patchadm") {
             continue;
         }
         let Some(mut live) = directory.live(&name).unwrap() else { continue };

@@ -37,6 +37,7 @@ mod records;
 mod removal;
 mod resolve;
 mod root;
+mod showing;
 mod shown_names;
 mod status;
 mod sums;

@@ -23,9 +23,9 @@ impl Dir {
     /// Gets hold of an object without opening it, or returns `None` if it is missing.
     pub fn hold(&self, name: &[u8]) -> Result<Option<OpenObject>> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let held = self
-            .place(name)
-            .and_then(|(directory, there)| again(|| rustix::fs::openat(directory, there, flags, Bits::empty())));
+        let held = self.place(name).and_then(|(directory, there)| {
+            again(|| rustix::fs::openat(directory, there, flags, Bits::empty()))
+        });
         let held = optional(held.map_err(|errno| self.error("open", name, errno)))?;
         Ok(held.map(|fd| OpenObject { fd, path: self.at(name), root: self.root().clone() }))
     }

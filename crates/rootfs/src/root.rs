@@ -15,7 +15,7 @@ use super::mounts;
 use super::records::RecordGuard;
 use super::shown_names::ShownNames;
 use super::{
-    Dir, Distrust, Door, ForeignTree, ObjectStatus, RecordPlaces, Result, RootError, Untrusted, again, cores,
+    Distrust, Door, ForeignTree, ObjectStatus, RecordPlaces, Result, RootError, Untrusted, again, cores,
 };
 use patchadm_svr4::package::{ObjectPath, unescape};
 
@@ -220,12 +220,8 @@ impl Root {
         self.open_own(physical)
     }
 
-    /// Opens the root directory itself.
-    pub(crate) fn top(&self) -> Result<Dir> {
-        Ok(Dir::new(self.open_own(&ObjectPath::root())?, ObjectPath::root(), self.clone()))
-    }
-
-    fn open_own(&self, physical: &ObjectPath) -> Result<OwnedFd> {
+    /// Opens the directory that is there at a physical path, whatever is shown.
+    pub(crate) fn open_own(&self, physical: &ObjectPath) -> Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let relative = if physical.relative().is_empty() { &b"."[..] } else { physical.relative() };

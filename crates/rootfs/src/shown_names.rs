@@ -1,16 +1,10 @@
-//! A root shown with other objects at some of its names: as it will be once they have gone to their places.
-//!
-//! Whoever reads such a root finds each object under the name that it will have. Nothing can be changed in it. A walk back
-//! through `..` out of a directory that is shown elsewhere fails, as where somebody has moved it.
+//! The names of a root at which other objects are shown than are there.
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use rustix::fs::FileType as Listed;
-use rustix::io::Errno;
-
-use super::{Dir, Door, FileType, ObjectStatus, Result, Root, Timestamp, Xattrs};
+use super::{Timestamp, Xattrs};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// Attributes that an object is shown with; of those that are `None` its own are shown.
@@ -30,13 +24,13 @@ pub struct ShownAttributes {
 
 /// The place of an object that is shown under another name.
 #[derive(Clone, Debug)]
-struct ShownPlace {
-    directory: Arc<Dir>,
-    name: Vec<u8>,
+pub(crate) struct ShownPlace {
+    pub(crate) directory: Arc<OwnedFd>,
+    pub(crate) name: Vec<u8>,
 }
 
 /// What is shown of a directory, by name; `None` where no object is.
-type ShownDirectory = BTreeMap<Vec<u8>, Option<ShownPlace>>;
+pub(crate) type ShownDirectory = BTreeMap<Vec<u8>, Option<ShownPlace>>;
 
 /// The names at which something else is shown, by physical path.
 #[derive(Debug, Default)]
@@ -44,7 +38,7 @@ pub struct ShownNames {
     directories: HashMap<ObjectPath, ShownDirectory>,
     attributes: HashMap<ObjectPath, ShownAttributes>,
     /// The directories of shown objects, each open once.
-    places: HashMap<ObjectPath, Arc<Dir>>,
+    places: HashMap<ObjectPath, Arc<OwnedFd>>,
 }
 
 impl ShownNames {
@@ -53,17 +47,17 @@ impl ShownNames {
         self.set(path, None);
     }
 
-    /// Shows at a path the object that is `name` in a directory.
-    pub fn show(&mut self, path: &ObjectPath, directory: &Dir, name: &[u8]) -> Result<()> {
-        let directory = match self.places.get(directory.path()) {
-            Some(open) => open.clone(),
-            None => {
-                let open = Arc::new(directory.again()?);
-                self.places.insert(directory.path().clone(), open.clone());
-                open
-            }
-        };
-        self.set(path, Some(ShownPlace { directory, name: name.to_vec() }));
+    /// Shows at a path the object that is `name` in an open directory, which is opened again by `open` where it is not yet.
+    pub(crate) fn show_in<E>(
+        &mut self,
+        path: &ObjectPath,
+        (directory, name): (&ObjectPath, &[u8]),
+        open: impl FnOnce() -> Result<OwnedFd, E>,
+    ) -> Result<(), E> {
+        let known = self.places.get(directory).cloned();
+        let open = known.map_or_else(|| open().map(Arc::new), Ok)?;
+        self.places.insert(directory.clone(), open.clone());
+        self.set(path, Some(ShownPlace { directory: open, name: name.to_vec() }));
         Ok(())
     }
 
@@ -85,182 +79,13 @@ impl ShownNames {
         self.directories.entry(directory).or_default().insert(path.name().to_vec(), place);
     }
 
-    fn at(&self, directory: &ObjectPath, name: &[u8]) -> Option<&Option<ShownPlace>> {
-        self.directories.get(directory)?.get(name)
-    }
-}
-
-impl Root {
-    /// Returns the same root with these names shown, in which nothing can be changed.
-    #[must_use]
-    pub fn showing(&self, names: ShownNames) -> Self {
-        let door = Door::watched(|_| Err(Errno::ROFS)).for_many();
-        self.clone().with_names(Arc::new(names), Arc::new(door))
+    /// What is shown of a directory, if anything is.
+    pub(crate) fn directory(&self, directory: &ObjectPath) -> Option<&ShownDirectory> {
+        self.directories.get(directory)
     }
 
-    /// Opens a directory of a root that shows other names, one component after another.
-    pub(crate) fn walk(&self, physical: &ObjectPath) -> Result<OwnedFd> {
-        let mut here = self.top()?;
-        for name in physical.relative().split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
-            here = match here.dir(name) {
-                // As openat2(2) says it of a link on the way.
-                Err(error) if error.errno() == Some(Errno::NOTDIR) && here.has_link(name)? => {
-                    return Err(self.error("open", physical, Errno::LOOP));
-                }
-                opened => opened?,
-            };
-        }
-        Ok(here.into_fd())
-    }
-
-    /// Returns the target of the link at a physical path of a root that shows other names, or `None` if there is no link.
-    pub(crate) fn shown_link(&self, physical: &ObjectPath) -> Result<Option<Vec<u8>>> {
-        let Some(directory) = physical.parent().map(|parent| self.dir_if_there(&parent)).transpose()?.flatten()
-        else {
-            return Ok(None);
-        };
-        if directory.has_link(physical.name())? { directory.read_link(physical.name()).map(Some) } else { Ok(None) }
-    }
-}
-
-impl Dir {
-    /// Returns the open directory, and the name there, under which a name of this one is found.
-    pub(crate) fn place<'a>(&'a self, name: &'a [u8]) -> rustix::io::Result<(&'a OwnedFd, &'a [u8])> {
-        match self.root().shown().and_then(|shown| shown.at(self.path(), name)) {
-            None => Ok((self.fd(), name)),
-            Some(None) => Err(Errno::NOENT),
-            Some(Some(place)) => Ok((place.directory.fd(), &place.name)),
-        }
-    }
-
-    /// Replaces the attributes of `name`, or of this directory for an empty name, by those that are shown.
-    pub(crate) fn with_shown_attributes(&self, name: &[u8], mut seen: ObjectStatus) -> ObjectStatus {
-        if let Some(shown) = self.shown_attributes(name) {
-            seen.mode = shown.mode.unwrap_or(seen.mode);
-            seen.uid = shown.uid.unwrap_or(seen.uid);
-            seen.gid = shown.gid.unwrap_or(seen.gid);
-            seen.mtime = shown.mtime.unwrap_or(seen.mtime);
-        }
-        seen
-    }
-
-    /// Replaces the extended attributes in the same way.
-    pub(crate) fn with_shown_xattrs(&self, name: &[u8], own: Xattrs) -> Xattrs {
-        self.shown_attributes(name).and_then(|shown| shown.xattrs.clone()).unwrap_or(own)
-    }
-
-    fn shown_attributes(&self, name: &[u8]) -> Option<&ShownAttributes> {
-        let shown = self.root().shown()?;
-        if matches!(name, b"" | b".") {
-            return shown.attributes.get(self.path());
-        }
-        shown.attributes.get(&self.at(name))
-    }
-
-    /// Gives the names of the listing that are shown, each with its type as far as the listing says it, then those that are
-    /// shown here alone.
-    pub(crate) fn each_shown(
-        &self,
-        list: impl FnOnce(&mut dyn FnMut(&[u8], Listed)) -> rustix::io::Result<()>,
-        mut visit: impl FnMut(&[u8], Listed),
-    ) -> Result<()> {
-        let shown = self.root().shown().and_then(|shown| shown.directories.get(self.path()));
-        let listed = list(&mut |name, listed| {
-            if !shown.is_some_and(|shown| shown.contains_key(name)) {
-                visit(name, listed);
-            }
-        });
-        listed.map_err(|errno| self.error("list", b"", errno))?;
-        for (name, _) in shown.into_iter().flatten().filter(|(_, place)| place.is_some()) {
-            if let Some(seen) = self.look(name)? {
-                visit(name, as_listed(seen.file_type));
-            }
-        }
-        Ok(())
-    }
-
-    fn has_link(&self, name: &[u8]) -> Result<bool> {
-        Ok(self.look(name)?.is_some_and(|seen| seen.file_type == FileType::Symlink))
-    }
-}
-
-/// The type as a listing says it.
-fn as_listed(file_type: FileType) -> Listed {
-    match file_type {
-        FileType::Regular => Listed::RegularFile,
-        FileType::Directory => Listed::Directory,
-        FileType::Symlink => Listed::Symlink,
-        FileType::Pipe => Listed::Fifo,
-        FileType::Socket => Listed::Socket,
-        FileType::Block => Listed::BlockDevice,
-        FileType::Character => Listed::CharacterDevice,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::symlink;
-
-    use super::*;
-    use crate::LiveKind;
-
-    fn at(path: &str) -> ObjectPath {
-        ObjectPath::new(path.as_bytes()).unwrap()
-    }
-
-    /// `new/gone` is hidden, `etc` is the directory `stage/1`, and `file` is `stage/2` with other attributes.
-    fn shown(top: &std::path::Path) -> Root {
-        for directory in ["new", "etc", "stage/1/in"] {
-            fs::create_dir_all(top.join(directory)).unwrap();
-        }
-        for (file, text) in [("new/gone", "x"), ("file", "now"), ("stage/2", "before"), ("stage/1/in/deep", "y")] {
-            fs::write(top.join(file), text).unwrap();
-        }
-        symlink("in", top.join("stage/1/link")).unwrap();
-        let root = Root::open(top).unwrap();
-        let stage = root.dir(&at("/stage")).unwrap();
-        let mut names = ShownNames::default();
-        names.hide(&at("/new/gone"));
-        names.show(&at("/etc"), &stage, b"1").unwrap();
-        names.show(&at("/file"), &stage, b"2").unwrap();
-        names.show(&at("/back"), &stage, b"2").unwrap();
-        let attributes = ShownAttributes { mode: Some(Mode::of(0o751)), ..ShownAttributes::default() };
-        names.set_attributes(&at("/new"), attributes);
-        root.showing(names)
-    }
-
-    #[test]
-    fn every_way_to_an_object_leads_to_the_one_that_is_shown() {
-        let top = tempfile::tempdir().unwrap();
-        let root = shown(top.path());
-        assert_eq!(root.read(&at("/file"), 10).unwrap().unwrap(), b"before");
-        assert_eq!(root.read(&at("/etc/link/deep"), 10).unwrap().unwrap(), b"y", "through a link that is shown");
-        assert_eq!(root.read(&at("/new/gone"), 10).unwrap(), None);
-        let dir = root.dir(&ObjectPath::root()).unwrap();
-        assert_eq!(dir.names().unwrap(), [&b"back"[..], b"etc", b"file", b"new", b"stage"]);
-        assert_eq!(dir.directories().unwrap(), [&b"etc"[..], b"new", b"stage"]);
-        let live = dir.live(b"file").unwrap().unwrap();
-        assert!(matches!(live.kind, LiveKind::Regular { size: 6, .. }));
-        assert_eq!(root.list(&at("/new")).unwrap().unwrap(), Vec::<Vec<u8>>::new());
-        assert_eq!(root.list(&at("/etc")).unwrap().unwrap(), [&b"in"[..], b"link"]);
-    }
-
-    #[test]
-    fn attributes_are_shown_of_a_name_and_of_the_open_directory() {
-        let top = tempfile::tempdir().unwrap();
-        let root = shown(top.path());
-        let above = root.dir(&ObjectPath::root()).unwrap();
-        assert_eq!(above.look(b"new").unwrap().unwrap().mode, Mode::of(0o751));
-        assert_eq!(root.dir(&at("/new")).unwrap().itself().unwrap().mode, Mode::of(0o751));
-        assert_eq!(above.live(b"new").unwrap().unwrap().mode, Mode::of(0o751));
-    }
-
-    #[test]
-    fn nothing_is_changed_in_a_root_that_shows_other_names() {
-        let top = tempfile::tempdir().unwrap();
-        let dir = shown(top.path()).dir(&ObjectPath::root()).unwrap();
-        assert_eq!(dir.remove(b"file").unwrap_err().errno(), Some(Errno::ROFS));
-        assert_eq!(dir.create(b"other").unwrap_err().errno(), Some(Errno::ROFS));
+    /// The attributes that the object at a path is shown with, if they are others.
+    pub(crate) fn attributes(&self, path: &ObjectPath) -> Option<&ShownAttributes> {
+        self.attributes.get(path)
     }
 }

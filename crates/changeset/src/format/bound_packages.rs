@@ -5,15 +5,16 @@
 //!
 //! ```text
 //! <package> <number of the run> <BLAKE3 of pkginfo> s|-      in the order of their bytes; s: with a spooled copy
+//!  <path>                                                    behind its package: given up, although the object stays
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use patchadm_rootfs::Digest;
-use patchadm_svr4::package::PkgInst;
+use patchadm_svr4::package::{ObjectPath, PkgInst, escape, unescape};
 
 /// A package as a run left it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BoundPackage {
     /// The number of the run.
     pub run: u64,
@@ -21,6 +22,8 @@ pub struct BoundPackage {
     pub pkginfo: Digest,
     /// Whether it had the copy of its pkgmap in `save/pspool`.
     pub is_spooled: bool,
+    /// The paths whose lines runs took from it while the objects stayed, as removef(1M) does.
+    pub given_up: BTreeSet<ObjectPath>,
 }
 
 /// The packages of which something is known.
@@ -30,34 +33,46 @@ pub struct BoundPackages(BTreeMap<PkgInst, BoundPackage>);
 impl BoundPackages {
     /// Reads the lines of a stamp; none where they are no such lines.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(bytes).ok()?;
-        let package = |line: &str| {
-            let mut words = line.split(' ');
-            let name = PkgInst::new(words.next()?).ok()?;
-            let run = words.next()?.parse().ok()?;
-            let pkginfo = Digest::from_hex(words.next()?)?;
-            let is_spooled = match words.next()? {
-                "s" => true,
-                "-" => false,
-                _ => return None,
-            };
-            words.next().is_none().then_some((name, BoundPackage { run, pkginfo, is_spooled }))
-        };
-        text.lines().map(package).collect::<Option<_>>().map(Self)
+        let mut packages = Self::default();
+        let mut last = None;
+        let lines = bytes.strip_suffix(b"\n").map_or(&[][..], |lines| lines).split(|byte| *byte == b'\n');
+        for line in lines.filter(|line| !line.is_empty()) {
+            if let Some(path) = line.strip_prefix(b" ") {
+                let package: &PkgInst = last.as_ref()?;
+                let path = ObjectPath::new(&unescape(path)).ok()?;
+                packages.0.get_mut(package)?.given_up.insert(path);
+                continue;
+            }
+            let (name, bound) = package_of(std::str::from_utf8(line).ok()?)?;
+            last = Some(name.clone());
+            packages.set(name, bound);
+        }
+        (bytes.is_empty() || bytes.ends_with(b"\n")).then_some(packages)
     }
 
     /// The lines of a stamp.
     pub fn write(&self) -> Vec<u8> {
-        let line = |(name, bound): (&PkgInst, &BoundPackage)| {
+        let mut lines = Vec::new();
+        for (name, bound) in &self.0 {
             let copy = if bound.is_spooled { "s" } else { "-" };
-            format!("{name} {} {} {copy}\n", bound.run, bound.pkginfo)
-        };
-        self.0.iter().map(line).collect::<String>().into_bytes()
+            lines.extend_from_slice(format!("{name} {} {} {copy}\n", bound.run, bound.pkginfo).as_bytes());
+            for path in &bound.given_up {
+                lines.push(b' ');
+                lines.extend_from_slice(&escape(path.as_bytes()));
+                lines.push(b'\n');
+            }
+        }
+        lines
     }
 
     /// What is known of a package.
     pub fn get(&self, package: &PkgInst) -> Option<&BoundPackage> {
         self.0.get(package)
+    }
+
+    /// The same to be changed.
+    pub fn get_mut(&mut self, package: &PkgInst) -> Option<&mut BoundPackage> {
+        self.0.get_mut(package)
     }
 
     /// All of them, in the order of their names.
@@ -76,6 +91,21 @@ impl BoundPackages {
     }
 }
 
+/// The package of a line.
+fn package_of(line: &str) -> Option<(PkgInst, BoundPackage)> {
+    let mut words = line.split(' ');
+    let name = PkgInst::new(words.next()?).ok()?;
+    let run = words.next()?.parse().ok()?;
+    let pkginfo = Digest::from_hex(words.next()?)?;
+    let is_spooled = match words.next()? {
+        "s" => true,
+        "-" => false,
+        _ => return None,
+    };
+    let bound = BoundPackage { run, pkginfo, is_spooled, given_up: BTreeSet::new() };
+    words.next().is_none().then_some((name, bound))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,7 +114,9 @@ mod tests {
     fn what_is_written_is_read_back_and_nothing_else_is() {
         let mut packages = BoundPackages::default();
         for (name, is_spooled) in [("X.2", true), ("ACMEweb", false), ("GONE", true)] {
-            let bound = BoundPackage { run: u64::MAX, pkginfo: Digest([7; 32]), is_spooled };
+            let paths: &[&[u8]] = if is_spooled { &[b"/opt/a b\n", b"/opt/c"] } else { &[] };
+            let given_up = paths.iter().map(|path| ObjectPath::new(path).unwrap()).collect();
+            let bound = BoundPackage { run: u64::MAX, pkginfo: Digest([7; 32]), is_spooled, given_up };
             packages.set(PkgInst::new(name).unwrap(), bound);
         }
         packages.remove(&PkgInst::new("GONE").unwrap());
@@ -92,11 +124,20 @@ mod tests {
         assert_eq!(BoundPackages::parse(&text), Some(packages.clone()));
         assert_eq!(packages.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["ACMEweb", "X.2"]);
         let text = String::from_utf8(text).unwrap();
-        for (from, to) in
-            [("ACMEweb", "../x"), (" -", ""), (" -", " x"), (" -", " - -"), ("07", "xy"), (" 1", " a")]
-        {
+        for (from, to) in [
+            ("ACMEweb", "../x"),
+            (" -", ""),
+            (" -", " x"),
+            (" -", " - -"),
+            ("07", "xy"),
+            (" 1", " a"),
+            (" /opt/c", " opt/c"),
+        ] {
             assert_eq!(BoundPackages::parse(text.replacen(from, to, 1).as_bytes()), None, "{from} {to}");
         }
         assert_eq!(BoundPackages::parse(b""), Some(BoundPackages::default()));
+        for odd in [&b" /opt/c\n"[..], b"X.2", b"ACMEweb 1\n"] {
+            assert_eq!(BoundPackages::parse(odd), None, "{odd:?}");
+        }
     }
 }

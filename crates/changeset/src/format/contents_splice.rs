@@ -185,7 +185,9 @@ mod tests {
             owners,
             packages: 0,
             run: 1,
+            by: 1,
             is_listed: true,
+            lines: Digest([0; 32]),
         };
         (out, stamp, (links, packages))
     }

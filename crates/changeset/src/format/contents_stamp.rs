@@ -7,7 +7,7 @@
 //! not fit, is damaged or is missing means nothing but that everything is read.
 //!
 //! ```text
-//! 512 bytes   CRC-32C and one JSON object, padded with blanks      as a sector of the journal
+//! 1024 bytes  CRC-32C and one JSON object, padded with blanks      as a sector of the journal
 //! lines       <source> <name>                                      escaped as in contents, in the order of their bytes
 //! lines       <package> <lines>                                    in the order of their bytes
 //! lines       <package> <run> <BLAKE3> s|-                         in the order of their bytes
@@ -22,12 +22,13 @@ use patchadm_rootfs::{Digest, Inode, Timestamp};
 use patchadm_svr4::format::contents::{is_comment, owner_names, path_of};
 use patchadm_svr4::package::{Ftype, ObjectPath, escape, unescape};
 
-/// The version that is written and read. Versions 1 and 2 had SHA-256 digests, and 3 said nothing of packages.
+/// The version that is written and read. Versions 1 and 2 had SHA-256 digests, and 3 said nothing of packages. No version of
+/// this number without `by` was ever released.
 const VERSION: u32 = 4;
 /// The most bytes of lines about hard links. The stamp of a database with more lists none, and nothing is looked up by it.
 pub const MOST_LINK_BYTES: usize = 8 << 20;
 /// Bytes in front of these lines.
-pub const STAMP_HEAD: usize = SECTOR;
+pub const STAMP_HEAD: usize = 2 * SECTOR;
 
 /// Which file a stamp is about, and what is known of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,10 +49,14 @@ pub struct ContentsStamp {
     pub owners: u64,
     /// Bytes of the lines about the pkginfo of packages.
     pub packages: u64,
-    /// The number of the run that wrote the stamp.
+    /// The number of the run that wrote that `contents`.
     pub run: u64,
+    /// The number of the run that wrote the stamp: every run does, whatever it changes.
+    pub by: u64,
     /// Whether hard links and owners are listed: only then may lines be looked up by it.
     pub is_listed: bool,
+    /// BLAKE3 of all lines behind the head.
+    pub lines: Digest,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -66,18 +71,23 @@ struct Head {
     owners: u64,
     packages: u64,
     run: u64,
+    by: u64,
     listed: bool,
+    /// BLAKE3 of all lines behind the head.
+    lines: String,
 }
 
 impl ContentsStamp {
     /// Reads the first [`STAMP_HEAD`] bytes of a stamp; none where they are no such thing, or of another version.
     pub fn parse(head: &[u8]) -> Option<Self> {
         let head: Head = journal::checked_values(head.trim_ascii_end()).next()?;
-        let Head { version, inode, size, mtime, body, b3, links, owners, packages, run, listed } = head;
+        let Head { version, inode, size, mtime, body, b3, links, owners, packages, run, by, listed, lines } =
+            head;
         let makes_sense = version == VERSION && body <= size;
-        let b3 = Digest::from_hex(&b3)?;
+        let (b3, lines) = (Digest::from_hex(&b3)?, Digest::from_hex(&lines)?);
         let is_listed = listed;
-        makes_sense.then_some(Self { inode, size, mtime, body, b3, links, owners, packages, run, is_listed })
+        let stamp = Self { inode, size, mtime, body, b3, links, owners, packages, run, by, is_listed, lines };
+        makes_sense.then_some(stamp)
     }
 
     /// Bytes of the file that has the stamp.
@@ -86,10 +96,12 @@ impl ContentsStamp {
     }
 
     /// The stamp; `links` are the lines of [`Links::into_bytes`], `owners` those of [`OwnerCounts::into_bytes`],
-    /// `packages` those of [`BoundPackages::write`](super::bound_packages::BoundPackages::write).
+    /// `packages` those of [`BoundPackages::write`](super::bound_packages::BoundPackages::write). Their lengths and their
+    /// digest are those of these bytes, whatever the fields say.
     pub fn write(&self, links: &[u8], owners: &[u8], packages: &[u8]) -> Vec<u8> {
-        let Self { inode, size, mtime, body, ref b3, run, is_listed, .. } = *self;
+        let Self { inode, size, mtime, body, ref b3, run, by, is_listed, .. } = *self;
         let (version, b3) = (VERSION, b3.to_string());
+        let lines = [links, owners, packages].concat();
         let head = Head {
             version,
             inode,
@@ -101,15 +113,15 @@ impl ContentsStamp {
             owners: owners.len() as u64,
             packages: packages.len() as u64,
             run,
+            by,
             listed: is_listed,
+            lines: Digest::of(&lines).to_string(),
         };
         let mut out = journal::checked_line(&head);
         out.pop();
         out.resize(STAMP_HEAD - 1, b' ');
         out.push(b'\n');
-        out.extend_from_slice(links);
-        out.extend_from_slice(owners);
-        out.extend_from_slice(packages);
+        out.extend_from_slice(&lines);
         out
     }
 }
@@ -266,15 +278,17 @@ mod tests {
             b3: Digest([7; 32]),
             links: 20,
             owners: 6,
-            packages: 4,
+            packages: 5,
             run: 17,
+            by: 18,
             is_listed: true,
+            lines: Digest::of(b"/opt/a /opt/b\n/o /p\nX 700\nX 17\n"),
         }
     }
 
     #[test]
     fn what_is_written_is_read_back_and_nothing_else_is_a_stamp() {
-        let bytes = stamp().write(b"/opt/a /opt/b\n/o /p\n", b"X 700\n", b"X 17");
+        let bytes = stamp().write(b"/opt/a /opt/b\n/o /p\n", b"X 700\n", b"X 17\n");
         assert_eq!(bytes.len() as u64, stamp().length().unwrap());
         assert_eq!(ContentsStamp::parse(&bytes[..STAMP_HEAD]), Some(stamp()));
         for damage in [0, 20, 100] {
@@ -315,7 +329,9 @@ mod tests {
             owners: 0,
             packages: 0,
             run: most,
+            by: most,
             is_listed: false,
+            lines: Digest::of(b""),
         };
         assert_eq!(ContentsStamp::parse(&stamp.write(b"", b"", b"")), Some(stamp));
     }

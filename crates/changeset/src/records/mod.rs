@@ -2,6 +2,7 @@
 
 pub mod contents;
 pub(crate) mod identity;
+mod last_records;
 pub(crate) mod lost_journal;
 pub mod stamped;
 mod view;
@@ -11,9 +12,10 @@ use patchadm_svr4::format::contents::ContentsError;
 use patchadm_svr4::places;
 
 pub use identity::IdentityFault;
+pub use last_records::LastRecords;
 pub use view::{
-    OpenRun, RecordReader, RecordView, ViewError, has_journal, identity_fault, last_run, marker, open_run,
-    read_consistently,
+    OpenRun, RecordReader, RecordView, ViewError, has_journal, identity_fault, last_committed_run, last_run,
+    marker, open_run, read_consistently,
 };
 
 /// The reasons why a record cannot be read.

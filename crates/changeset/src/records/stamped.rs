@@ -8,16 +8,15 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
+use super::last_records::{LastRecords, stamp_of};
 use super::view::inode_of;
 use super::{RecordView, places};
-use crate::format::bound_packages::BoundPackages;
 use crate::format::contents_splice::object_key;
-use crate::format::contents_stamp::{ContentsStamp, OwnerCounts, STAMP_HEAD, beginning, name_in};
+use crate::format::contents_stamp::{ContentsStamp, OwnerCounts, beginning, name_in};
 use crate::format::ordered::{Ordered, Spot};
-use patchadm_rootfs::Timestamp;
 use patchadm_svr4::format::contents::{ContentsReader, is_comment, key_of};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, rule};
 
@@ -25,8 +24,6 @@ use patchadm_svr4::package::{ContentsLine, ObjectPath, rule};
 const SEARCH: u64 = 16 << 10;
 /// The longest comments that close a database, in bytes.
 const LONGEST_END: u64 = 64 << 10;
-/// The most bytes of lines about packages that are read.
-const LONGEST_OWNERS: u64 = 64 << 20;
 /// The smallest size, in bytes, for which the choice of method matters.
 const SMALL: u64 = 1 << 20;
 
@@ -47,58 +44,31 @@ pub(super) struct WantedLines<'a> {
 /// Returns the stamp of an open `contents`, if it has one that fits, and the file of the stamp.
 pub fn fitting(view: &RecordView<'_>, contents: &File) -> Option<(ContentsStamp, File)> {
     // Whatever stands in the way of the stamp, the database itself is there to be read.
-    let (stamp, file) = whole(view)?;
-    let metadata = contents.metadata().ok()?;
-    let nanoseconds = u32::try_from(metadata.mtime_nsec()).ok()?;
-    let mtime = Timestamp { seconds: metadata.mtime(), nanoseconds };
-    let fits = metadata.len() == stamp.size
-        && mtime == stamp.mtime
-        && inode_of(contents).ok()? == stamp.inode
-        && stamp.is_listed;
+    let mut file = view.open(&places::contents_stamp()).ok()??;
+    let stamp = stamp_of(&mut file)?;
+    let fits = is_about(&stamp, contents) && stamp.is_listed;
     (fits && rule::holds("stamp.body", closes(contents, &stamp)?)).then_some((stamp, file))
 }
 
-/// Returns the stamp that is there, whatever it is about, and its file behind the head.
-fn whole(view: &RecordView<'_>) -> Option<(ContentsStamp, File)> {
-    let mut file = view.open(&places::contents_stamp()).ok()??;
-    let mut head = Vec::with_capacity(STAMP_HEAD);
-    (&mut file).take(STAMP_HEAD as u64).read_to_end(&mut head).ok()?;
-    let stamp = ContentsStamp::parse(&head)?;
-    (Some(file.metadata().ok()?.len()) == stamp.length()).then_some((stamp, file))
+/// Tells whether a stamp is about an open `contents`: the inode, size and modification time are those that it names.
+pub fn is_about(stamp: &ContentsStamp, contents: &File) -> bool {
+    let Ok(metadata) = contents.metadata() else { return false };
+    let mtime = (metadata.mtime(), metadata.mtime_nsec());
+    metadata.len() == stamp.size
+        && mtime == (stamp.mtime.seconds, i64::from(stamp.mtime.nanoseconds))
+        && inode_of(contents).is_ok_and(|inode| inode == stamp.inode)
 }
 
-/// The records as the last run left them.
-#[derive(Debug)]
-pub struct LastRecords {
-    /// What the stamp says of `contents`.
-    pub stamp: ContentsStamp,
-    /// The packages that owned objects, with the numbers of their lines; none where they are not listed.
-    pub owners: Option<OwnerCounts>,
-    /// What is known of the pkginfo of packages.
-    pub packages: BoundPackages,
-}
-
-/// Returns what the stamp says of the records as the last run left them, whether or not they still are; none where there
-/// is no stamp that makes sense.
-pub fn last(view: &RecordView<'_>) -> Option<LastRecords> {
-    let (stamp, mut lists) = whole(view)?;
-    lists.seek(SeekFrom::Start(STAMP_HEAD as u64 + stamp.links)).ok()?;
-    let mut lines = Vec::new();
-    lists.take(LONGEST_OWNERS).read_to_end(&mut lines).ok()?;
-    let (owners, packages) = lines.split_at_checked(usize::try_from(stamp.owners).ok()?)?;
-    let owners = if stamp.is_listed { Some(OwnerCounts::parse(owners)?) } else { None };
-    let packages = BoundPackages::parse(packages).filter(|_| packages.len() as u64 == stamp.packages)?;
-    Some(LastRecords { stamp, owners, packages })
+/// Returns the lines of the stamp of an open `contents`, if it has one that fits.
+pub(crate) fn fitting_lines<'v>(view: &'v RecordView<'_>, contents: &File) -> Option<&'v LastRecords> {
+    let (stamp, _) = fitting(view, contents)?;
+    view.last_records().filter(|last| last.stamp == stamp)
 }
 
 /// Returns the packages that own objects in an open `contents`, if it has a stamp that fits. The stamp of a file that a run
 /// wrote names them, so the file itself is not read.
 pub fn owners(view: &RecordView<'_>, contents: &File) -> Option<OwnerCounts> {
-    let (stamp, mut lists) = fitting(view, contents)?;
-    lists.seek(SeekFrom::Start(STAMP_HEAD as u64 + stamp.links)).ok()?;
-    let mut lines = Vec::new();
-    lists.take(stamp.owners.min(LONGEST_OWNERS)).read_to_end(&mut lines).ok()?;
-    OwnerCounts::parse(&lines).filter(|_| lines.len() as u64 == stamp.owners)
+    fitting_lines(view, contents)?.owners()
 }
 
 /// Tells whether the lines covered by a stamp are followed by nothing but closing comments. Lines that a lying stamp
@@ -126,8 +96,10 @@ pub(super) fn search(
     if SEARCH.saturating_mul(searches as u64) > size.max(SMALL) {
         return None;
     }
-    let (stamp, links) = fitting(view, contents)?;
-    search_in(contents, links, &stamp, wanted)
+    let (stamp, _) = fitting(view, contents)?;
+    let links =
+        if wanted.with_links && stamp.links > 0 { fitting_lines(view, contents)?.links() } else { &[] };
+    search_in(contents, Cursor::new(links), &stamp, wanted)
 }
 
 fn search_in(
@@ -138,8 +110,7 @@ fn search_in(
 ) -> Option<ContentsLines> {
     let mut paths: Cow<'_, BTreeSet<ObjectPath>> = wanted.paths.map_or_else(Cow::default, Cow::Borrowed);
     if wanted.with_links && stamp.links > 0 && !paths.is_empty() {
-        let head = STAMP_HEAD as u64;
-        let mut links = Ordered::new(links, head, head + stamp.links, whole_line);
+        let mut links = Ordered::new(links, 0, stamp.links, whole_line);
         let names = links_to(&mut links, &paths)?;
         paths.to_mut().extend(names);
     }

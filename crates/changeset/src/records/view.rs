@@ -14,6 +14,7 @@
 //! Not done here: telling old from new in a root that was copied while a run was in progress (inodes differ there,
 //! and the live files are shown); recovery, which compares digests, comes first in such a root.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt as _;
@@ -23,6 +24,7 @@ use std::time::{Duration, SystemTime};
 use rustix::io::Errno;
 
 use super::identity::{IdentityFault, RootId, RootIdentity};
+use super::last_records::LastRecords;
 use super::lost_journal::stage_without_journal;
 use super::places;
 use crate::format::journal::{self, HEAD, Identity, Journal, JournalError, JournalHead, Op, OpKind};
@@ -115,6 +117,8 @@ pub struct RecordView<'a> {
     /// For a reader inside the run: the directory of the packages, whose parameters alone are shown as before the
     /// run.
     within: Option<ObjectPath>,
+    /// What the stamp says, once it was read.
+    last: OnceCell<Option<LastRecords>>,
 }
 
 /// A run in progress, as its scripts know it.
@@ -197,6 +201,12 @@ pub fn last_run(root: &Root) -> Result<u64, ViewError> {
     Ok(head(root)?.as_ref().and_then(JournalHead::run).map_or(0, |run| run.number))
 }
 
+/// Returns the number of the last run if it was committed, or is to be; `None` where it was rolled back, or there was none.
+pub fn last_committed_run(root: &Root) -> Result<Option<u64>, ViewError> {
+    let committed = head(root)?.filter(|head| head.outcome == Some(journal::RunOutcome::Commit));
+    Ok(committed.as_ref().and_then(JournalHead::run).map(|run| run.number))
+}
+
 /// Tells whether a root has a journal: a run was published in it.
 pub fn has_journal(root: &Root) -> Result<bool, ViewError> {
     Ok(head(root)?.is_some())
@@ -272,17 +282,23 @@ impl<'a> RecordView<'a> {
         journal.must_be_of(&resolver.locate_dir(&places::own_directory())?).map_err(bad)?;
         let is_within = reader.run.is_some_and(|run| run == journal.head.header.run);
         let within = is_within.then(|| resolver.locate_dir(&places::packages())).transpose()?;
-        Ok(Self { root, resolver, open: Some(journal), within })
+        Ok(Self { root, resolver, open: Some(journal), within, last: OnceCell::new() })
     }
 
     /// Makes a view of the live files, for the holder of the lock after recovery, and for scripts of a run.
     pub fn live(root: &'a Root) -> Self {
-        Self { root, resolver: root.resolver(), open: None, within: None }
+        Self { root, resolver: root.resolver(), open: None, within: None, last: OnceCell::new() }
     }
 
     /// Returns the root of the view.
     pub fn root(&self) -> &'a Root {
         self.root
+    }
+
+    /// Returns what the stamp of `contents` says of the records as the last run left them, whether or not they still are;
+    /// none where there is no stamp, or it is not as it was written.
+    pub fn last_records(&self) -> Option<&LastRecords> {
+        self.last.get_or_init(|| LastRecords::of(self.open(&places::contents_stamp()).ok()??)).as_ref()
     }
 
     /// Tells whether every record is the live file.

@@ -186,6 +186,7 @@ impl<'s> ScriptedRun<'s> {
             written: BTreeMap::new(),
             archives: Vec::new(),
             saved: self.saved.clone(),
+            notes: Vec::new(),
         };
         self.remote.extend(remote_places(batch, &self.run));
         recorder.remote_archives()?;
@@ -193,6 +194,7 @@ impl<'s> ScriptedRun<'s> {
         versions.remove()?;
         recorder.directories(&mut layout)?;
         recorder.files(&mut layout)?;
+        self.notes.append(&mut recorder.notes);
         let sizes = recorder.written.values().map(|written| written.size);
         for (at, written) in &recorder.written {
             if let Some(undo) = batch.undo.get(*at) {

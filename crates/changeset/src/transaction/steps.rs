@@ -99,6 +99,8 @@ pub struct Staged<'p> {
 pub struct Snapshotted<'p> {
     on: Planned<'p>,
     archives: Vec<JournalArchive>,
+    /// Notes for the operator.
+    notes: Vec<String>,
     bytes: u64,
     undo: BTreeMap<usize, u64>,
 }
@@ -110,6 +112,8 @@ pub struct Published<'p> {
     journal: Journal,
     /// The staged names of old files without set-id bits.
     plain: HashSet<String>,
+    /// Notes for the operator.
+    notes: Vec<String>,
     bytes: u64,
     undo: BTreeMap<usize, u64>,
 }
@@ -174,6 +178,7 @@ impl<'p> Staged<'p> {
             written: BTreeMap::new(),
             archives: Vec::new(),
             saved: SavedArchives::new(),
+            notes: Vec::new(),
         };
         recorder.settings.watch.begins(RunActivity::Saving, saved_bytes(recorder.plan));
         // New objects go to the disk while old ones are saved; where nothing is saved there is no time for it.
@@ -184,9 +189,9 @@ impl<'p> Staged<'p> {
             saved.and(early.end().map_err(|cause| (Phase::Publish, cause)))
         });
         let undo = recorder.written.iter().map(|(index, written)| (*index, written.size)).collect();
-        let archives = recorder.archives;
+        let (archives, notes) = (recorder.archives, recorder.notes);
         match all {
-            Ok(()) => Ok(Snapshotted { on: self.on, archives, bytes: self.content.bytes, undo }),
+            Ok(()) => Ok(Snapshotted { on: self.on, archives, notes, bytes: self.content.bytes, undo }),
             Err((phase, cause)) => {
                 remove_unpublished(&self.on);
                 Err(self.on.opening.abandon(&self.on.root, phase, cause))
@@ -238,7 +243,10 @@ impl<'p> Snapshotted<'p> {
         let ops = items.filter(|item| item.inside.is_none()).map(|item| item.op);
         let Planned { root, plan, settings, opening, .. } = &self.on;
         match opening.publish(root, plan.command, *settings, &self.archives, ops) {
-            Ok(journal) => Ok(Published { on: self.on, journal, plain, bytes: self.bytes, undo: self.undo }),
+            Ok(journal) => {
+                let Self { on, notes, bytes, undo, .. } = self;
+                Ok(Published { on, journal, plain, notes, bytes, undo })
+            }
             Err(unpublished) => Err(match *unpublished {
                 Unpublished { journal: Some(journal), cause } => {
                     undo_published(root, &journal, Phase::Publish, cause)
@@ -278,6 +286,7 @@ impl Published<'_> {
             Err(cause) => return Err(undo_published(root, &self.journal, Phase::Switch, cause)),
         };
         runner.plain = plain;
+        runner.notes.append(&mut self.notes.clone());
         runner.notes.extend(self.on.staged.iter().flat_map(|tree| tree.notes.iter().cloned()));
         let switched = self.switch_names(&mut runner);
         let (mark, delivered) = match switched.and_then(|seen| Ok((journal_file::open(root)?, seen))) {

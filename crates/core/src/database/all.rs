@@ -75,7 +75,7 @@ impl<'a> PackageRecords<'a> {
             return if params.is_some() { Ok(params) } else { self.without_pkginfo().map(|()| None) };
         };
         match dir.read_regular(b"pkginfo", LARGEST_FILE as u64)? {
-            Some(text) => installed::parse(self.view.root(), &text, &self.inst).map(Some),
+            Some(text) => installed::parse(self.view, &text, &self.inst).map(Some),
             None => self.without_pkginfo().map(|()| None),
         }
     }

@@ -34,8 +34,13 @@ pub enum RecordRepair {
     Contents,
     /// The empty directory of this package goes.
     EmptyDirectory(PkgInst),
-    /// The package is installed again, or its copy of what was delivered is put back. It stops no change.
-    LostCopy(PkgInst),
+    /// The copy of what was delivered is put back, or the package is installed again. It stops no change.
+    LostCopy {
+        /// The package.
+        package: PkgInst,
+        /// Whether it has patches: then it is not installed again.
+        is_patched: bool,
+    },
 }
 
 impl fmt::Display for RecordDamage {
@@ -81,15 +86,15 @@ impl RecordDamage {
     }
 
     /// The copy of what was delivered of a package, which is not there any more.
-    pub(super) fn of_lost_copy(root: &Root, package: &PkgInst, run: u64) -> Self {
+    pub(super) fn of_lost_copy(root: &Root, package: &PkgInst, run: u64, is_patched: bool) -> Self {
         let reason = format!("it is not there, and was after run {run}");
-        let repair = RecordRepair::LostCopy(package.clone());
+        let repair = RecordRepair::LostCopy { package: package.clone(), is_patched };
         Self::new(root, root.show(&places::delivered_pkgmap(package)), reason, repair)
     }
 
     /// Tells whether changes and questions have to stop because of it.
     pub fn stops_changes(&self) -> bool {
-        !matches!(self.repair, RecordRepair::LostCopy(_))
+        !matches!(self.repair, RecordRepair::LostCopy { .. })
     }
 
     /// A `contents` that cannot be used.
@@ -129,7 +134,7 @@ impl RecordDamage {
             RecordRepair::Package(package)
             | RecordRepair::Installation(package)
             | RecordRepair::EmptyDirectory(package)
-            | RecordRepair::LostCopy(package) => Some(package),
+            | RecordRepair::LostCopy { package, .. } => Some(package),
             RecordRepair::Contents => None,
         }
     }

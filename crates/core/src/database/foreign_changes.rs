@@ -1,14 +1,19 @@
 //! What somebody else changed in the records since a run of this program left them, by the stamp of that run.
 //!
 //! Such a change is no damage: other tools write these files, too. What is missing that must be there is found elsewhere
-//! ([`agreement`](super::agreement)).
+//! ([`agreement`](super::agreement)). Every run leaves a stamp, so one that is not of the last run was lost, put back from
+//! elsewhere or changed: that is told in its place, and nothing is concluded from it.
+
+use std::collections::BTreeMap;
 
 use super::contents::{failed, open};
-use super::{DatabaseError, RecordDamage, RecordView, places};
-use patchadm_changeset::records::stamped;
+use super::history::readable_history;
+use super::{DatabaseError, RecordDamage, RecordView, all, places};
+use patchadm_changeset::format::run::Run;
+use patchadm_changeset::records::{LastRecords, last_committed_run};
 use patchadm_rootfs::{Digest, FileType, Hashing};
 use patchadm_svr4::format::params::LARGEST_FILE;
-use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::PkgInst;
 
 /// A record that is not as a run left it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,16 +24,19 @@ pub struct ForeignChange {
     pub run: u64,
 }
 
-/// Finds the records that were changed since: `contents`, then the pkginfo of packages by name. A record that is gone is
-/// left to who misses it.
+/// Finds the records that were changed since: `contents`, then the pkginfo of packages by name; or the stamp, where that is
+/// not the one of the last run. A record that is gone is left to who misses it.
 pub fn foreign_changes(view: &RecordView<'_>) -> Result<Vec<ForeignChange>, DatabaseError> {
-    let Some(last) = stamped::last(view) else { return Ok(Vec::new()) };
-    let mut found = Vec::new();
     let root = view.root();
+    let Some(last) = last_records(view)? else {
+        let file = root.show(&places::contents_stamp());
+        return Ok(last_run(view)?.map(|run| ForeignChange { file, run }).into_iter().collect());
+    };
+    let mut found = Vec::new();
     if contents_digest(view)?.is_some_and(|now| now != last.stamp.b3) {
         found.push(ForeignChange { file: root.show(&places::contents()), run: last.stamp.run });
     }
-    for (package, bound) in last.packages.iter() {
+    for (package, bound) in last.packages().iter() {
         let path = places::pkginfo(package);
         let now = view.read(&path, LARGEST_FILE as u64)?;
         if now.is_some_and(|now| Digest::of(&now) != bound.pkginfo) {
@@ -36,6 +44,22 @@ pub fn foreign_changes(view: &RecordView<'_>) -> Result<Vec<ForeignChange>, Data
         }
     }
     Ok(found)
+}
+
+/// The records as the last run left them, from its own stamp; none where that is not there any more.
+pub fn last_records<'v>(view: &'v RecordView<'_>) -> Result<Option<&'v LastRecords>, DatabaseError> {
+    let Some(last) = view.last_records() else { return Ok(None) };
+    Ok(last_run(view)?.is_none_or(|run| run == last.stamp.by).then_some(last))
+}
+
+/// The number of the last run that was not rolled back; none where there was none, or nothing tells it.
+fn last_run(view: &RecordView<'_>) -> Result<Option<u64>, DatabaseError> {
+    if let Some(run) = last_committed_run(view.root())? {
+        return Ok(Some(run));
+    }
+    let is_done = |result: &str| result == "done";
+    let runs = readable_history(view).into_iter().filter(|entry| is_done(&entry.result));
+    Ok(runs.filter_map(|entry| Run::parse(&entry.run)).map(|run| run.number).max())
 }
 
 /// The digest of `contents`, or `None` where there is no such file.
@@ -49,17 +73,30 @@ pub fn contents_digest(view: &RecordView<'_>) -> Result<Option<Digest>, Database
 /// Finds the packages that are there and had a copy of what was delivered (`save/pspool`) when a run left them, and have
 /// none.
 pub fn lost_copies(view: &RecordView<'_>) -> Result<Vec<RecordDamage>, DatabaseError> {
-    let Some(last) = stamped::last(view) else { return Ok(Vec::new()) };
-    let mut found = Vec::new();
-    for (package, bound) in last.packages.iter().filter(|(_, bound)| bound.is_spooled) {
-        let [pkginfo, copy] = [places::pkginfo(package), places::delivered_pkgmap(package)];
-        if is_file(view, &pkginfo)? && !is_file(view, &copy)? {
-            found.push(RecordDamage::of_lost_copy(view.root(), package, bound.run));
-        }
+    let Some(last) = view.last_records() else { return Ok(Vec::new()) };
+    if last.packages().iter().all(|(_, bound)| !bound.is_spooled) {
+        return Ok(Vec::new());
     }
-    Ok(found)
-}
-
-fn is_file(view: &RecordView<'_>, path: &ObjectPath) -> Result<bool, DatabaseError> {
-    Ok(view.look(path)?.is_some_and(|seen| seen.file_type == FileType::Regular))
+    let spooled: BTreeMap<&PkgInst, u64> = last
+        .packages()
+        .iter()
+        .filter(|(_, bound)| bound.is_spooled)
+        .map(|(name, bound)| (name, bound.run))
+        .collect();
+    all::each(view, |package| {
+        let Some(run) = spooled.get(package.inst()) else { return Ok(None) };
+        let map = package.view().look(&places::delivered_pkgmap(package.inst()))?;
+        if map.is_some_and(|seen| seen.file_type == FileType::Regular) {
+            return Ok(None);
+        }
+        // What is wrong with its pkginfo is told by itself.
+        let Ok(Some(params)) = package.params() else { return Ok(None) };
+        let is_patched = !params.text("PATCHLIST").trim().is_empty();
+        Ok::<_, DatabaseError>(Some(RecordDamage::of_lost_copy(
+            package.view().root(),
+            package.inst(),
+            *run,
+            is_patched,
+        )))
+    })
 }

@@ -24,7 +24,7 @@ use super::mend::{MendedRecord, mend};
 use super::queries::select::PackagePattern;
 use super::record_damage::find_damage_of;
 use super::session::{Caller, RootAndPolicy, Session, must_have_database};
-use crate::database::{RecordReader, RecordView, read_consistently};
+use crate::database::{RecordDamage, RecordReader, RecordView, read_consistently};
 use compare::Comparison;
 use map::CheckMap;
 use patchadm_rootfs::side_by_side;
@@ -81,8 +81,8 @@ pub fn check<'a>(
         if view.is_during_run() {
             return Err(CheckError::Unfinished(view.root().prefix().display().to_string()));
         }
-        records.must_be_sound(view)?;
-        records.compare(view, host, false, &DeliveredFiles::default())
+        let damage = records.must_be_sound(view)?;
+        Ok(CheckReport { damage, ..records.compare(view, host, false, &DeliveredFiles::default())? })
     })
 }
 
@@ -112,9 +112,9 @@ pub fn check_and_fix(
         return Ok(CheckReport { mended, recovered: session.recovered, ..CheckReport::default() });
     }
     let view = RecordView::live(root);
-    records.must_be_sound(&view)?;
+    let damage = records.must_be_sound(&view)?;
     let report = records.compare(&view, &session.ground.host, true, &DeliveredFiles::default())?;
-    Ok(CheckReport { recovered: session.recovered, ..report })
+    Ok(CheckReport { recovered: session.recovered, damage, ..report })
 }
 
 /// What objects are held against.
@@ -149,11 +149,11 @@ impl<'a> CheckedRecords<'a> {
     }
 
     /// Refuses records that disagree: all of a root that is checked as a whole, else `contents` and the packages that are
-    /// named. Scripts of a run see records that are being changed.
-    fn must_be_sound(&self, view: &RecordView<'_>) -> Result<(), CheckError> {
+    /// named. Scripts of a run see records that are being changed. Returns what is wrong and stops nothing.
+    fn must_be_sound(&self, view: &RecordView<'_>) -> Result<Vec<RecordDamage>, CheckError> {
         let is_within = !view.is_live() && !view.is_during_run();
         if self.map.is_some() || is_within {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let packages = &self.request.scope.packages;
         let is_whole = self.is_whole();
@@ -162,7 +162,8 @@ impl<'a> CheckedRecords<'a> {
         let mut found =
             find_damage_of(view, self.request.workers.max(1), is_meant).map_err(CheckError::Operation)?;
         found.retain(|damage| damage.package().is_none_or(is_meant));
-        if found.is_empty() { Ok(()) } else { Err(CheckError::Damaged(found)) }
+        let (stopping, others): (Vec<_>, Vec<_>) = found.into_iter().partition(RecordDamage::stops_changes);
+        if stopping.is_empty() { Ok(others) } else { Err(CheckError::Damaged(stopping)) }
     }
 
     fn lines(&self, view: &RecordView<'_>) -> Result<(Vec<ContentsLine>, UnmatchedOperands), CheckError> {

@@ -2,20 +2,20 @@
 //! when the last run ended.
 //!
 //! Where `contents` is another file than that run left, the stamp tells of each package how many lines it had. Where a
-//! package has fewer, its lines are made anew in memory from the copy of what was delivered and from its patches, as
-//! `pkgchk -f` does it. An object that is on the disk and has no line was lost; one that is not was given up by `removef`,
-//! a patch or another tool.
+//! package has fewer, its lines are made anew in memory from the copy of what was delivered, and, if an object that is on
+//! the disk has none, from its patches too, as `pkgchk -f` does it. Such an object was lost, unless a run gave it up
+//! (removef); one that is not there was given up by another tool.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufReader;
 
 use super::failure::Failure;
-use super::mend::regained_lines;
+use super::regained_lines::{delivered_lines, regained_lines};
 use super::root_and_policy::RootAndPolicy;
-use crate::database::foreign_changes::{contents_digest, lost_copies};
+use crate::database::foreign_changes::{contents_digest, last_records, lost_copies};
 use crate::database::{DatabaseError, RecordDamage, RecordView, agreement, all, contents};
 use patchadm_changeset::format::contents_stamp::OwnerCounts;
-use patchadm_changeset::records::stamped::{self, LastRecords};
+use patchadm_changeset::records::{LastRecords, stamped};
 use patchadm_rootfs::FileType;
 use patchadm_svr4::format::contents::{ContentsReader, is_comment};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
@@ -59,55 +59,94 @@ pub(in crate::operation) fn must_agree(
 
 /// Finds the objects whose lines were lost since the last run.
 fn lost_lines(view: &RecordView<'_>) -> Result<Option<RecordDamage>, Failure> {
-    let Some(LastRecords { stamp, owners: Some(before), .. }) = stamped::last(view) else { return Ok(None) };
     let Some(file) = contents::open(view).map_err(DatabaseError::from)?.filter(|_| view.is_live()) else {
         return Ok(None);
     };
-    if stamped::fitting(view, &file).is_some() || contents_digest(view)? == Some(stamp.b3) {
+    if stamped::fitting(view, &file).is_some() {
+        return Ok(None);
+    }
+    let Some(last) = last_records(view)? else { return Ok(None) };
+    let Some(before) = last.owners().filter(|_| !stamped::is_about(&last.stamp, &file)) else {
+        return Ok(None);
+    };
+    if contents_digest(view)? == Some(last.stamp.b3) {
         return Ok(None);
     }
     let Some((now, paths)) = lines_now(BufReader::with_capacity(1 << 18, file)) else { return Ok(None) };
-    let fewer = fewer_lines(view, &before, &now)?;
-    if fewer.is_empty() {
-        return Ok(None);
-    }
-    let ground = RootAndPolicy::of(view.root())?;
-    let mut lost = Vec::new();
-    for line in regained_lines(&ground, &fewer)?.values() {
-        if !paths.contains(&line.path) && is_there(view, line, &paths)? {
-            lost.push(view.root().show(&line.path));
-        }
-    }
+    let lost = LostLines { view, last, before: &before, now: &now, paths: &paths }.find()?;
     if lost.is_empty() {
         return Ok(None);
     }
+    let lost: Vec<String> = lost.iter().map(|path| view.root().show(path)).collect();
     let told: Vec<&str> = lost.iter().take(MOST_TOLD).map(String::as_str).collect();
     let more = if lost.len() > MOST_TOLD { " …" } else { "" };
     let count = lost.len();
     let reason = format!(
         "{count} objects of packages are there and have no line, which had one after run {}: {}{more}",
-        stamp.run,
+        last.stamp.run,
         told.join(" ")
     );
     Ok(Some(RecordDamage::of_contents(view.root(), reason)))
 }
 
-/// The packages that have fewer lines than before, with their parameters.
-fn fewer_lines(
-    view: &RecordView<'_>,
-    before: &OwnerCounts,
-    now: &OwnerCounts,
-) -> Result<BTreeMap<PkgInst, Params>, Failure> {
-    let mut fewer = BTreeMap::new();
-    for name in before.names().filter(|name| now.count(name) < before.count(name)) {
-        let package = std::str::from_utf8(name).ok().and_then(|name| PkgInst::new(name).ok());
-        let Some(package) = package else { continue };
-        // A package that another tool removed owns nothing any more.
-        if let Some(params) = all::params_of(view, &package)? {
-            fewer.insert(package, params);
+/// `contents` as the last run left it, and as it is.
+struct LostLines<'a> {
+    view: &'a RecordView<'a>,
+    last: &'a LastRecords,
+    before: &'a OwnerCounts,
+    now: &'a OwnerCounts,
+    /// The paths that have lines now.
+    paths: &'a BTreeSet<ObjectPath>,
+}
+
+impl LostLines<'_> {
+    /// The objects that are there, had a line, and have none.
+    fn find(&self) -> Result<BTreeSet<ObjectPath>, Failure> {
+        let fewer = self.fewer_lines()?;
+        if fewer.is_empty() {
+            return Ok(BTreeSet::new());
         }
+        let ground = RootAndPolicy::of(self.view.root())?;
+        let delivered = self.missed(&fewer, &delivered_lines(&ground, &fewer)?)?;
+        // What patches brought and took is in undo archives, which are read only where somebody may miss a line.
+        let has_patches = fewer.values().any(|params| !params.text("PATCHLIST").trim().is_empty());
+        if delivered.is_empty() && !has_patches {
+            return Ok(delivered);
+        }
+        self.missed(&fewer, &regained_lines(&ground, &fewer)?)
     }
-    Ok(fewer)
+
+    /// The objects of these lines that are there and have no line, and that no run gave up.
+    fn missed(
+        &self,
+        packages: &BTreeMap<PkgInst, Params>,
+        lines: &BTreeMap<ObjectPath, ContentsLine>,
+    ) -> Result<BTreeSet<ObjectPath>, Failure> {
+        let mut missed = BTreeSet::new();
+        for line in lines.values().filter(|line| !self.paths.contains(&line.path)) {
+            let is_given_up = packages.keys().filter(|package| line.is_owned_by(package)).all(|package| {
+                self.last.packages().get(package).is_some_and(|bound| bound.given_up.contains(&line.path))
+            });
+            if !is_given_up && is_there(self.view, line, self.paths)? {
+                missed.insert(line.path.clone());
+            }
+        }
+        Ok(missed)
+    }
+
+    /// The packages that have fewer lines than before, with their parameters.
+    fn fewer_lines(&self) -> Result<BTreeMap<PkgInst, Params>, Failure> {
+        let mut fewer = BTreeMap::new();
+        for name in self.before.names().filter(|name| self.now.count(name) < self.before.count(name)) {
+            let package = std::str::from_utf8(name).ok().and_then(|name| PkgInst::new(name).ok());
+            let Some(package) = package else { continue };
+            // A package that another tool removed owns nothing any more.
+            if let Some(params) = all::params_of(self.view, &package)? {
+                fewer.insert(package, params);
+            }
+        }
+        Ok(fewer)
+    }
 }
 
 /// The packages that own lines, and the paths of all lines; none where a line makes no sense, which is told as such.

@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use super::super::contents::{lines_at, lines_below, lines_of_paths};
 use super::*;
 use crate::format::contents_merge::{ContentsEdits, ContentsTrailer, merge};
-use patchadm_rootfs::Root;
 use patchadm_rootfs::{Digest, Inode};
+use patchadm_rootfs::{Root, Timestamp};
 use patchadm_svr4::package::PkgInst;
 
 fn at(path: &str) -> ObjectPath {
@@ -41,7 +41,9 @@ fn merged(lines: &str) -> (Vec<u8>, ContentsStamp, (Vec<u8>, Vec<u8>)) {
         owners: owners.len() as u64,
         packages: 0,
         run: 1,
+        by: 1,
         is_listed: true,
+        lines: Digest([0; 32]),
     };
     (text, stamp, (links, owners))
 }

@@ -11,10 +11,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-use super::bound_packages;
+use super::stamp::{ContentsFacts, ContentsLists};
 use crate::format::contents_merge::{self, ContentsEdits, ContentsTrailer, MergeResult};
 use crate::format::contents_splice::splice;
-use crate::format::contents_stamp::{ContentsStamp, MOST_LINK_BYTES};
+use crate::format::contents_stamp::MOST_LINK_BYTES;
 use crate::format::journal::Identity;
 use crate::plan::Plan;
 use crate::records::{RecordView, stamped};
@@ -52,15 +52,11 @@ struct MergedContents {
     passed: Passed,
     /// BLAKE3 of the old file.
     old_b3: Option<Digest>,
-    body: u64,
-    /// The lines of hard links, or `None` if they are too many for a stamp.
-    links: Option<Vec<u8>>,
-    /// The lines of packages, or `None` if a line of the database makes no sense.
-    owners: Option<Vec<u8>>,
+    lists: ContentsLists,
 }
 
 /// Stages the merged `contents` under `name`, and completes its item: the digest of the old file and the identity of
-/// the new one. Returns the bytes of the stamp, which names `run`.
+/// the new one. Returns what the stamp of run number `run` says of it, and the digest of the old file.
 pub(crate) fn stage(
     root: &Root,
     plan: &Plan,
@@ -68,7 +64,7 @@ pub(crate) fn stage(
     within: &Dir,
     name: &[u8],
     run: u64,
-) -> Result<Vec<u8>, Cause> {
+) -> Result<(Option<ContentsFacts>, Option<Digest>), Cause> {
     let merging = Merging { root, plan, path: &item.op.path };
     let old = item.op.old.as_ref().map(|old| Ok::<_, Cause>((merging.open(old)?, old))).transpose()?;
     let file = within.create(name)?;
@@ -84,7 +80,7 @@ pub(crate) fn stage(
         written
     } else {
         let merge: Merge = |old, out, edits, by| contents_merge::merge(old, out, edits, by);
-        merging.merge(io::empty(), file, merge).map_err(|(_, reason)| merging.wrong(reason))?
+        merging.merge(io::empty(), file, merge).map_err(|failed| merging.wrong(failed.1))?
     };
     if reserved.is_some_and(|reserved| reserved > written.passed.size) {
         written.file.set_size(written.passed.size)?;
@@ -97,24 +93,10 @@ pub(crate) fn stage(
         old.b3 = written.old_b3.map(Into::into);
     }
     note_identity(item, within, name, Some(written.passed.b3))?;
-    let Some(new) = &item.op.new else { return Ok(Vec::new()) };
-    let packages = bound_packages::after(root, plan, run)?.write();
-    let lists = written.links.zip(written.owners);
-    let is_listed = lists.is_some();
-    let (links, owners) = lists.unwrap_or_default();
-    let stamp = ContentsStamp {
-        inode: new.inode,
-        size: new.size,
-        mtime: new.mtime,
-        body: written.body,
-        b3: written.passed.b3,
-        links: links.len() as u64,
-        owners: owners.len() as u64,
-        packages: packages.len() as u64,
-        run,
-        is_listed,
-    };
-    Ok(stamp.write(&links, &owners, &packages))
+    let MergedContents { passed, lists, old_b3, .. } = written;
+    let new = item.op.new.as_deref();
+    let facts = new.map(|new| ContentsFacts::of_staged(new, passed.b3, lists, run));
+    Ok((facts, old_b3))
 }
 
 struct Merging<'a> {
@@ -155,14 +137,14 @@ impl Merging<'_> {
             Err(file) => file,
         };
         let merge: Merge = |old, out, edits, by| contents_merge::merge(old, out, edits, by);
-        match self.merge(self.again(old)?, file, merge) {
-            Err((mut file, ContentsError::Unsorted { .. })) => {
-                file.set_size(0)?;
-                let sort: Merge = |old, out, edits, by| contents_merge::merge_unsorted(old, out, edits, by);
-                self.merge(self.again(old)?, file, sort).map_err(|(_, reason)| self.wrong(reason))
-            }
-            other => other.map_err(|(_, reason)| self.wrong(reason)),
-        }
+        let unsorted = match self.merge(self.again(old)?, file, merge) {
+            Ok(merged) => return Ok(merged),
+            Err(failed) => *failed,
+        };
+        let (mut file, ContentsError::Unsorted { .. }) = unsorted else { return Err(self.wrong(unsorted.1)) };
+        file.set_size(0)?;
+        let sort: Merge = |old, out, edits, by| contents_merge::merge_unsorted(old, out, edits, by);
+        self.merge(self.again(old)?, file, sort).map_err(|failed| self.wrong(failed.1))
     }
 
     /// Rewinds the old file.
@@ -175,26 +157,24 @@ impl Merging<'_> {
     fn splice(&self, old: &File, file: WritableFile) -> Result<Result<MergedContents, WritableFile>, Cause> {
         let size = old.metadata().map_err(|error| self.failed(error))?.len();
         let searches = SEARCH.saturating_mul(self.plan.contents.len() as u64);
-        let Some((stamp, mut lists)) = stamped::fitting(&RecordView::live(self.root), old) else {
-            return Ok(Err(file));
-        };
+        let view = RecordView::live(self.root);
+        let Some(last) = stamped::fitting_lines(&view, old) else { return Ok(Err(file)) };
+        let (stamp, lists) = (&last.stamp, (last.links(), last.owner_lines()));
         if searches > size.max(SMALL) || stamp.links.max(stamp.owners) > MOST_LINK_BYTES as u64 {
             return Ok(Err(file));
         }
-        let (mut links, mut owners) = (Vec::new(), Vec::new());
-        for (length, list) in [(stamp.links, &mut links), (stamp.owners, &mut owners)] {
-            (&mut lists).take(length).read_to_end(list).map_err(|error| self.failed(error))?;
-        }
         let Plan { contents: edits, trailer, .. } = self.plan;
-        let (made, file) = digested(file, |out| splice(old, &stamp, (&links, &owners), out, edits, trailer));
+        let (made, file) = digested(file, |out| splice(old, stamp, lists, out, edits, trailer));
         Ok(match made.map_err(|reason| self.wrong(reason))? {
             (Some(made), passed) => Ok(MergedContents {
                 file,
                 passed,
                 old_b3: Some(stamp.b3),
-                body: made.body,
-                links: Some(made.links).filter(|links| links.len() <= MOST_LINK_BYTES),
-                owners: made.owners,
+                lists: ContentsLists {
+                    body: made.body,
+                    links: Some(made.links).filter(|links| links.len() <= MOST_LINK_BYTES),
+                    owners: made.owners,
+                },
             }),
             (None, _) => Err(file),
         })
@@ -206,17 +186,17 @@ impl Merging<'_> {
         old: impl Read,
         file: WritableFile,
         merge: Merge,
-    ) -> Result<MergedContents, (WritableFile, ContentsError)> {
+    ) -> Result<MergedContents, Box<(WritableFile, ContentsError)>> {
         let mut old = BufReader::with_capacity(PORTION, Hashing::new(old));
         let Plan { contents: edits, trailer, .. } = self.plan;
         let (made, file) = digested(file, |out| merge(&mut old, out, edits, trailer));
         match made {
             Ok((MergeResult { body, links, owners, .. }, passed)) => {
                 let (_, old_b3) = old.into_inner().finish();
-                let (links, owners) = (links.into_bytes(), owners.into_bytes());
-                Ok(MergedContents { file, passed, old_b3: Some(old_b3), body, links, owners })
+                let lists = ContentsLists { body, links: links.into_bytes(), owners: owners.into_bytes() };
+                Ok(MergedContents { file, passed, old_b3: Some(old_b3), lists })
             }
-            Err(reason) => Err((file, reason)),
+            Err(reason) => Err(Box::new((file, reason))),
         }
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod merged_contents;
 pub(crate) mod outside;
 pub(crate) mod rebuild;
 pub(crate) mod records;
+mod stamp;
 pub(crate) mod tree_stager;
 pub(crate) mod undo_archive;
 pub(crate) mod verified;

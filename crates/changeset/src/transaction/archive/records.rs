@@ -10,8 +10,10 @@ use crate::format::outside_path::OutsidePath;
 use crate::format::run::Run;
 use crate::ledgers::{LedgerInput, SavedArchives};
 use crate::plan::{Plan, TreeContent, TreeFile, UndoPart};
+use crate::records::RecordView;
 use crate::transaction::archive::merged_contents;
 use crate::transaction::archive::outside::{HostDirectories, host_digest, host_path, unpublished_name};
+use crate::transaction::archive::stamp::{ContentsFacts, taken_over};
 use crate::transaction::archive::tree_stager::{TreeStager, paths_text};
 use crate::transaction::archive::undo_archive::{self, ArchiveInput};
 use crate::transaction::archive::verified::WrittenArchive;
@@ -28,6 +30,7 @@ use patchadm_rootfs::{Digest, Inode};
 use patchadm_rootfs::{Dir, Root, side_by_side};
 use patchadm_svr4::format::remote::RemoteArchive;
 use patchadm_svr4::package::{Mode, ObjectPath};
+use patchadm_svr4::places;
 
 pub(crate) struct RecordStager<'a, 'p> {
     pub(crate) root: &'a Root,
@@ -47,6 +50,8 @@ pub(crate) struct RecordStager<'a, 'p> {
     pub(crate) archives: Vec<JournalArchive>,
     /// The archives written by earlier batches of the run.
     pub(crate) saved: SavedArchives,
+    /// Notes for the operator.
+    pub(crate) notes: Vec<String>,
 }
 
 impl<'p> RecordStager<'_, 'p> {
@@ -161,18 +166,32 @@ impl<'p> RecordStager<'_, 'p> {
 
     /// Stages all other records.
     pub(crate) fn files(&mut self, layout: &mut Layout<'p>) -> Result<(), Cause> {
-        // What is known of the staged `contents`, which comes before its stamp.
-        let mut stamp = Vec::new();
+        // What is known of the staged `contents`, which comes before its stamp, and the digest of the one of before.
+        let mut contents = None;
+        let mut facts = None;
         for item in &mut layout.items {
             self.settings.watch.check()?;
             match item.new {
                 Some(ToStage::Contents) => {
                     let (within, name) = place_of(self.domains, item)?;
-                    stamp =
-                        merged_contents::stage(self.root, self.plan, item, &within, &name, self.run.number)?;
+                    let number = self.run.number;
+                    let (staged, old) =
+                        merged_contents::stage(self.root, self.plan, item, &within, &name, number)?;
+                    (facts, contents) = (staged, old);
                 }
-                Some(ToStage::ContentsStamp) => self.file(item, &stamp)?,
-                Some(ToStage::Bytes(..) | ToStage::Directory) => self.file(item, &[])?,
+                Some(ToStage::ContentsStamp) => {
+                    let stamp = self.stamp(facts.take())?;
+                    self.file(item, &stamp)?;
+                }
+                Some(ToStage::Bytes(bytes, ..)) => {
+                    self.file(item, &[])?;
+                    if item.client == places::contents() {
+                        let new = item.op.new.as_deref();
+                        facts = new
+                            .and_then(|new| ContentsFacts::of_bytes(bytes, new, self.plan, self.run.number));
+                    }
+                }
+                Some(ToStage::Directory) => self.file(item, &[])?,
                 // Undo data was written before, by `archives`.
                 Some(
                     ToStage::Undo(_, UndoPart::Archive | UndoPart::Manifest)
@@ -193,7 +212,14 @@ impl<'p> RecordStager<'_, 'p> {
                 Some(ToStage::Attributes(_)) => attributes(item),
             }
         }
+        self.notes.append(&mut taken_over(self.root, self.plan, contents)?);
         Ok(())
+    }
+
+    /// The bytes of the stamp: about the `contents` that the run has staged, else about the one that the last stamp is about.
+    fn stamp(&self, staged: Option<ContentsFacts>) -> Result<Vec<u8>, Cause> {
+        let facts = staged.or_else(|| ContentsFacts::of_last(&RecordView::live(self.root)));
+        facts.map_or(Ok(Vec::new()), |facts| facts.stamp(self.root, self.plan, self.run.number))
     }
 
     /// Collects the input of the ledgers.

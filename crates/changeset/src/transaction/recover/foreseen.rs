@@ -53,7 +53,8 @@ fn foreseen(root: &Root) -> Result<ForeseenRecovery, Cause> {
     };
     let is_rolled_back = outcome == RunOutcome::RolledBack;
     let recovered = Recovered::Foreseen { run, is_rolled_back, notes: Vec::new() };
-    let shown = if is_rolled_back { ShownNames::default() } else { without_emptied_directories(root, &journal)? };
+    let shown =
+        if is_rolled_back { ShownNames::default() } else { without_emptied_directories(root, &journal)? };
     Ok(ForeseenRecovery::Root(Box::new((root.showing(shown), recovered))))
 }
 
@@ -183,7 +184,8 @@ impl Foreseer<'_> {
 
     fn move_back(&mut self, op: &Op) -> Result<IsKnown, Cause> {
         let Some(to) = &op.to else { return Ok(true) };
-        let (Some(parent), Some(other)) = (self.runner.parent_of(&op.path)?, self.runner.parent_of(to)?) else {
+        let (Some(parent), Some(other)) = (self.runner.parent_of(&op.path)?, self.runner.parent_of(to)?)
+        else {
             return Ok(true);
         };
         let is_gone = parent.look(op.path.name())?.is_none()
@@ -197,7 +199,8 @@ impl Foreseer<'_> {
 
     /// Shows each attribute that still has the run's value as it was before.
     fn attributes_back(&mut self, op: &Op) -> Result<IsKnown, Cause> {
-        let (Some(parent), Some(old), Some(new)) = (self.runner.parent_of(&op.path)?, &op.old, &op.new) else {
+        let (Some(parent), Some(old), Some(new)) = (self.runner.parent_of(&op.path)?, &op.old, &op.new)
+        else {
             return Ok(true);
         };
         let name = op.path.name();
@@ -229,7 +232,8 @@ impl Foreseer<'_> {
         // What a directory holds is known before it is asked whether it is empty.
         ops.sort_by(|a, b| b.path.cmp(&a.path));
         for op in ops {
-            let is_known = if op.old.is_none() { self.take_away(op, &notes)? } else { self.bring_back(op, &notes)? };
+            let is_known =
+                if op.old.is_none() { self.take_away(op, &notes)? } else { self.bring_back(op, &notes)? };
             if !is_known {
                 return Ok(false);
             }
@@ -254,7 +258,9 @@ impl Foreseer<'_> {
     fn bring_back(&mut self, op: &Op, notes: &RunNotes) -> Result<IsKnown, Cause> {
         let (Some(old), Some(parent)) = (&op.old, self.runner.parent_of(&op.path)?) else { return Ok(false) };
         let (name, seen) = (op.path.name(), parent.look(op.path.name())?);
-        let Some(copy) = &op.new else { return self.directory_back(op, &parent, seen.as_ref(), old) };
+        let Some(copy) = &op.new else {
+            return Ok(self.directory_back(op, parent.root().is_privileged(), seen.as_ref(), old));
+        };
         let (stage, staged) = self.runner.staged(op)?;
         if let Some(seen) = &seen {
             let is_back = is_held(&parent, name, copy)? && !is_itself(&stage, &staged, copy)?;
@@ -281,14 +287,13 @@ impl Foreseer<'_> {
     fn directory_back(
         &mut self,
         op: &Op,
-        parent: &Dir,
+        is_privileged: bool,
         seen: Option<&ObjectStatus>,
         old: &Identity,
-    ) -> Result<IsKnown, Cause> {
+    ) -> IsKnown {
         if !seen.is_some_and(|seen| seen.file_type == FileType::Directory) {
-            return Ok(false);
+            return false;
         }
-        let is_privileged = parent.root().is_privileged();
         let attributes = ShownAttributes {
             mode: Some(Mode::of(old.mode)),
             uid: is_privileged.then_some(old.uid),
@@ -296,7 +301,7 @@ impl Foreseer<'_> {
             ..ShownAttributes::default()
         };
         self.names.set_attributes(&op.path, attributes);
-        Ok(true)
+        true
     }
 }
 

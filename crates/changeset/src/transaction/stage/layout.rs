@@ -65,12 +65,14 @@ pub(crate) fn lay_out<'p>(
         builder.change(change)?;
     }
     builder.exchanges()?;
-    if !plan.contents.is_empty() || builder.lacks_contents(plan)? {
+    let writes_contents = !plan.contents.is_empty() || builder.lacks_contents(plan)?;
+    if writes_contents {
         builder.contents()?;
     }
     for record in &plan.records {
         builder.record(record, plan, ledgers)?;
     }
+    builder.stamp(plan, writes_contents)?;
     Ok(builder.finish(&plan.changes))
 }
 

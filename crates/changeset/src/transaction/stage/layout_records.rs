@@ -5,6 +5,7 @@ use super::layout_items::{LayoutItem, ToStage, turn};
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::ledgers::Ledgers;
 use crate::plan::{Plan, RecordChange};
+use crate::records::RecordView;
 use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::is_replaceable_hint;
 use crate::transaction::objects::identity::{identity, is_layered};
@@ -13,9 +14,19 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::places;
 
 impl<'p> LayoutBuilder<'_, 'p> {
-    /// Lays out the merged `contents` and its stamp.
+    /// Lays out the merged `contents`.
     pub(super) fn contents(&mut self) -> Result<(), Cause> {
-        self.write_record(&places::contents(), ToStage::Contents, turn::CONTENTS)?;
+        self.write_record(&places::contents(), ToStage::Contents, turn::CONTENTS)
+    }
+
+    /// Lays out the stamp, behind `contents` where the plan writes that. Every run leaves one where there is one; where there
+    /// is none, whoever writes `contents`.
+    pub(super) fn stamp(&mut self, plan: &Plan, writes_contents: bool) -> Result<(), Cause> {
+        let is_contents = |record: &RecordChange| matches!(record, RecordChange::Write { path, .. } if *path == places::contents());
+        let is_new = writes_contents || plan.records.iter().any(is_contents);
+        if !is_new && RecordView::live(self.root).last_records().is_none() {
+            return Ok(());
+        }
         let stamp = places::contents_stamp();
         let physical = self.parents(&stamp)?;
         match self.dirs.parent(&physical)? {
@@ -61,7 +72,8 @@ impl<'p> LayoutBuilder<'_, 'p> {
     ) -> Result<(), Cause> {
         match record {
             RecordChange::Write { path, bytes, mode, mtime } => {
-                self.write_record(path, ToStage::Bytes(bytes, *mode, mtime), turn::RECORD)
+                let rank = if *path == places::contents() { turn::CONTENTS } else { turn::RECORD };
+                self.write_record(path, ToStage::Bytes(bytes, *mode, mtime), rank)
             }
             RecordChange::AddTree { path, files } => {
                 let physical = self.parents(path)?;

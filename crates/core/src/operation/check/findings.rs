@@ -129,6 +129,8 @@ pub struct CheckReport {
     pub fixed: usize,
     /// What the scope names and the records do not have.
     pub unknown: UnmatchedOperands,
+    /// What is wrong with records and stops no comparison.
+    pub damage: Vec<RecordDamage>,
     /// Records that were damaged and are made anew; no object is compared then.
     pub mended: Vec<MendedRecord>,
     /// What became of an interrupted run before a repair.

@@ -4,14 +4,14 @@
 //! No object is touched. A record that was damaged, and not only lost, is kept beside the new one as `NAME.damaged`.
 //!
 //! ```text
-//! pkginfo   of a package       traces    of its patches: ledger, undo archives, spooled copy
-//! contents  of the root        saved     what somebody may want to look at
+//! pkginfo   of a package
+//! contents  of the root
+//! saved     what somebody may want to look at
 //! ```
 
 mod contents;
 mod pkginfo;
 mod saved;
-mod traces;
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,6 @@ use patchadm_svr4::package::PkgInst;
 
 use saved::kept;
 
-pub(in crate::operation) use contents::regained_lines;
 pub(in crate::operation) use saved::set_aside_unless_file;
 
 /// The name of this work in journal and history.
@@ -52,16 +51,13 @@ pub(super) fn mend(
     let root = &session.ground.root;
     let find = || find_damage(&RecordView::live(root), root.workers());
     let mut mended = Vec::new();
-    for damage in find()? {
+    for damage in find()?.into_iter().filter(RecordDamage::stops_changes) {
         let Some(package) = damage.package().cloned() else { continue };
         if is_chosen.is_some_and(|is_chosen| !is_chosen(&package)) {
             continue;
         }
         let said = match damage.repair {
             RecordRepair::Package(_) => pkginfo::mend(session, &package)?,
-            RecordRepair::LostCopy(_) => pkginfo::Mending::given_up(
-                "what was delivered is not kept elsewhere: put the copy back from a backup, or install the package again",
-            ),
             _ => pkginfo::Mending::given_up(
                 "nothing is left of its records: install the package again, or put its directory back from a backup",
             ),

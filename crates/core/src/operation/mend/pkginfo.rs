@@ -9,13 +9,13 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Duration};
 
 use super::contents::paths_of;
-use super::traces::{OldRecords, PatchTraces, SpooledCopy, bound_archive};
 use super::{MendedRecord, kept, write};
 use crate::database::contents::lines_of_package;
 use crate::database::history::{HistoryEntry, history};
 use crate::database::{RecordDamage, RecordView, ledger};
 use crate::format::ledger::{Ledger, LedgerLine};
 use crate::operation::failure::Failure;
+use crate::operation::package_traces::{OldRecords, PatchTraces, SpooledCopy, bound_archive};
 use crate::operation::session::Session;
 use crate::plan::RecordChange;
 use crate::plan::clock::Now;
@@ -130,11 +130,10 @@ impl LostPkginfo<'_> {
             entry.command == "pkgadd" && entry.packages.iter().any(|name| name == self.package.as_str())
         });
         let when = run.as_ref().and_then(|entry| self.moment(&entry.time, 0));
-        let mut params =
+        let params =
             installed_params(self.package, &delivered, when.as_ref().unwrap_or(&self.session.caller.now));
         if when.is_none() {
-            params.remove("INSTDATE");
-            unknown.push("INSTDATE is not known".to_owned());
+            unknown.push("when it was installed is not known: INSTDATE is that of now".to_owned());
         }
         let environment = "LANG, LC_*, TZ, PATH and OAMBASE as they were at the installation are not known";
         unknown.push(environment.to_owned());

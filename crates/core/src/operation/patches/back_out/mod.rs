@@ -60,7 +60,8 @@ pub fn back_out_patches(
 ) -> Result<BackOutReport, Failure> {
     if request.dry_run {
         let plan = || {
-            let (report, recovered) = plan_on_foreseen_root(root, |root| plan_backouts(root, request, caller))?;
+            let (report, recovered) =
+                plan_on_foreseen_root(root, |root| plan_backouts(root, request, caller))?;
             Ok(BackOutReport { recovered, ..report })
         };
         return shown_to_anybody(root, plan, BackOutReport::but);

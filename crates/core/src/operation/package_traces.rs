@@ -8,7 +8,7 @@ use crate::database::{RecordView, ledger, places};
 use crate::format::ledger::{Ledger, LedgerLine};
 use crate::operation::failure::Failure;
 use crate::operation::patches::back_out::records_in;
-use crate::operation::session::RootAndPolicy;
+use crate::operation::root_and_policy::RootAndPolicy;
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::manifest::{Manifest, decode};
 use patchadm_svr4::format::params::{self, LARGEST_FILE};
@@ -23,22 +23,22 @@ const SPOOLED: [&str; 2] = ["pkginfo", "pkgmap"];
 const LARGEST_MAP: u64 = 1 << 30;
 
 /// The old records that an undo archive has, by name in the directory of the package.
-pub(super) type OldRecords = BTreeMap<Vec<u8>, RecordFile>;
+pub(in crate::operation) type OldRecords = BTreeMap<Vec<u8>, RecordFile>;
 
 /// What is left of the patches of a package.
-pub(super) struct PatchTraces {
+pub(in crate::operation) struct PatchTraces {
     /// The lines of its ledger, whatever they count; none where it cannot be read.
-    pub(super) ledger: Option<Ledger>,
+    pub(in crate::operation) ledger: Option<Ledger>,
     /// The patches that have a save directory, as it is named.
-    pub(super) saved: BTreeSet<String>,
+    pub(in crate::operation) saved: BTreeSet<String>,
     /// The old records in each archive that the ledger binds, by patch.
-    pub(super) archives: BTreeMap<String, OldRecords>,
+    pub(in crate::operation) archives: BTreeMap<String, OldRecords>,
     /// The values that manifests have of `PATCH_INFO` of earlier patches, by patch.
-    pub(super) patch_info: Vec<(String, Vec<u8>)>,
+    pub(in crate::operation) patch_info: Vec<(String, Vec<u8>)>,
 }
 
 impl PatchTraces {
-    pub(super) fn of(ground: &RootAndPolicy, package: &PkgInst) -> Result<Self, Failure> {
+    pub(in crate::operation) fn of(ground: &RootAndPolicy, package: &PkgInst) -> Result<Self, Failure> {
         let view = RecordView::live(&ground.root);
         let names = view.list(&places::save(package))?.unwrap_or_default();
         let names = names.into_iter().filter_map(|name| String::from_utf8(name).ok());
@@ -62,14 +62,14 @@ impl PatchTraces {
     }
 
     /// The patches that the ledger or a save directory names.
-    pub(super) fn patches(&self) -> BTreeSet<PatchId> {
+    pub(in crate::operation) fn patches(&self) -> BTreeSet<PatchId> {
         let lines = self.ledger.iter().flat_map(Ledger::patches);
         lines.chain(&self.saved).filter_map(|name| PatchId::new(name).ok()).collect()
     }
 }
 
 /// The archive of a line, if it is what the line says.
-pub(super) fn bound_archive(
+pub(in crate::operation) fn bound_archive(
     ground: &RootAndPolicy,
     package: &PkgInst,
     line: &LedgerLine,
@@ -90,11 +90,11 @@ fn only(line: &LedgerLine) -> Ledger {
 }
 
 /// What was delivered last to a package: pkginfo and pkgmap of its spooled copy.
-pub(super) struct SpooledCopy {
+pub(in crate::operation) struct SpooledCopy {
     /// The parameters.
-    pub(super) params: Params,
+    pub(in crate::operation) params: Params,
     /// The bytes of the pkgmap.
-    pub(super) pkgmap: Vec<u8>,
+    pub(in crate::operation) pkgmap: Vec<u8>,
 }
 
 /// The scripts whose answers become parameters.
@@ -102,7 +102,10 @@ const ANSWERING: [&[u8]; 2] = [b"request", b"checkinstall"];
 
 impl SpooledCopy {
     /// Reads the copy that is there; none where it is not whole.
-    pub(super) fn of(ground: &RootAndPolicy, package: &PkgInst) -> Result<Option<Self>, Failure> {
+    pub(in crate::operation) fn of(
+        ground: &RootAndPolicy,
+        package: &PkgInst,
+    ) -> Result<Option<Self>, Failure> {
         let view = RecordView::live(&ground.root);
         let mut files = Vec::new();
         for name in SPOOLED {
@@ -116,7 +119,7 @@ impl SpooledCopy {
     }
 
     /// The copy of before a patch, of which an archive of it has the files that the patch replaced.
-    pub(super) fn before(&self, package: &PkgInst, old: &OldRecords) -> Option<Self> {
+    pub(in crate::operation) fn before(&self, package: &PkgInst, old: &OldRecords) -> Option<Self> {
         let [pkginfo, pkgmap] = SPOOLED.map(|name| old.get(&name_of(package, name)));
         if pkginfo.is_none() && pkgmap.is_none() {
             return None;
@@ -129,7 +132,7 @@ impl SpooledCopy {
     }
 
     /// Whether it brought scripts whose answers become parameters.
-    pub(super) fn has_answers(&self) -> bool {
+    pub(in crate::operation) fn has_answers(&self) -> bool {
         let map = Pkgmap::parse(&self.pkgmap);
         map.is_ok_and(|map| {
             map.entries

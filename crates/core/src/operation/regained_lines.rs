@@ -1,0 +1,209 @@
+//! The lines of packages as they and their patches brought them: from the pkgmaps of the packages as they were installed, and
+//! over them the lines that each patch left, in the order in which the patches were applied.
+
+use std::collections::BTreeMap;
+
+use super::package_traces::{PatchTraces, SpooledCopy, bound_archive};
+use crate::database::archive::kept_manifest;
+use crate::database::{RecordView, installed};
+use crate::format::ledger::Ledger;
+use crate::operation::failure::Failure;
+use crate::operation::root_and_policy::RootAndPolicy;
+use crate::plan::package::regain::is_of_patch;
+use patchadm_changeset::format::manifest::{Manifest, decode};
+use patchadm_changeset::format::run::Run;
+use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
+use patchadm_svr4::package::{ContentsLine, ObjectPath, OwningPackage, Params, PkgInst, variables};
+use patchadm_svr4::patch::PatchId;
+
+/// Lines by path.
+pub(super) type Lines = BTreeMap<ObjectPath, ContentsLine>;
+
+/// The lines of these packages as they and their patches brought them, as far as that is known.
+pub(super) fn regained_lines(
+    ground: &RootAndPolicy,
+    packages: &BTreeMap<PkgInst, Params>,
+) -> Result<Lines, Failure> {
+    let mut regained = RegainedLines::default();
+    regained.packages(ground, packages)?;
+    Ok(regained.lines)
+}
+
+/// The lines of these packages by the copies that are there of what was delivered last, whatever patches did since.
+pub(super) fn delivered_lines(
+    ground: &RootAndPolicy,
+    packages: &BTreeMap<PkgInst, Params>,
+) -> Result<Lines, Failure> {
+    let mut regained = RegainedLines::default();
+    for (package, params) in packages {
+        let copy = SpooledCopy::of(ground, package)?;
+        regained.delivered(package, params, copy.as_ref());
+    }
+    Ok(regained.lines)
+}
+
+/// A patch of a package, and when it was applied.
+struct AppliedTo<'p> {
+    run: u64,
+    package: &'p PkgInst,
+    manifest: Manifest,
+}
+
+/// The lines so far.
+pub(super) struct RegainedLines {
+    /// By path.
+    pub(super) lines: Lines,
+    /// What could not be known: whole sentences.
+    pub(super) unknown: Vec<String>,
+    /// Whether all of it could be known.
+    pub(super) is_whole: bool,
+}
+
+impl Default for RegainedLines {
+    fn default() -> Self {
+        Self { lines: Lines::new(), unknown: Vec::new(), is_whole: true }
+    }
+}
+
+impl RegainedLines {
+    /// Adds what is known of these packages.
+    pub(super) fn packages(
+        &mut self,
+        ground: &RootAndPolicy,
+        packages: &BTreeMap<PkgInst, Params>,
+    ) -> Result<(), Failure> {
+        let mut applied = Vec::new();
+        for (package, params) in packages {
+            let traces = PatchTraces::of(ground, package)?;
+            let patches = installed::patch_records(&ground.root, package, params, &ground.policy.separator)?;
+            let patches: Vec<PatchId> = patches.list.iter().cloned().collect();
+            self.base(ground, package, params, &patches, &traces)?;
+            self.patches(ground, package, &patches, &traces, &mut applied);
+        }
+        // Of one package they are in their order already.
+        applied.sort_by_key(|one| one.run);
+        for one in &applied {
+            self.apply(one, packages);
+        }
+        Ok(())
+    }
+
+    /// The lines of a package as it was installed.
+    fn base(
+        &mut self,
+        ground: &RootAndPolicy,
+        package: &PkgInst,
+        params: &Params,
+        patches: &[PatchId],
+        traces: &PatchTraces,
+    ) -> Result<(), Failure> {
+        let mut copy = SpooledCopy::of(ground, package)?;
+        for patch in patches.iter().rev() {
+            let old =
+                traces.archives.iter().find(|(name, _)| PatchId::new(name).is_ok_and(|id| id == *patch));
+            copy = match (copy, old) {
+                (Some(copy), Some((_, old))) => copy.before(package, old).or(Some(copy)),
+                (copy, _) => copy,
+            };
+        }
+        if !self.delivered(package, params, copy.as_ref().filter(|copy| !is_of_patch(&copy.params))) {
+            self.is_whole = false;
+            self.unknown.push(format!(
+                "which objects package {package} was installed with is not known any more: install it again with pkgadd"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Adds the lines of the objects of a copy; false where there is none that makes sense.
+    fn delivered(&mut self, package: &PkgInst, params: &Params, copy: Option<&SpooledCopy>) -> bool {
+        let made = copy.and_then(|copy| {
+            let map = Pkgmap::parse(&copy.pkgmap).ok()?;
+            let classes = params.text("CLASSES").into_owned();
+            let classes: Vec<&str> = classes.split_whitespace().collect();
+            let is_chosen = |entry: &&PkgmapEntry| classes.contains(&entry.object.class.as_str());
+            let entries = map.entries.iter().filter(|entry| !entry.is_information()).filter(is_chosen);
+            entries.map(|entry| line(entry, params, package)).collect::<Option<Vec<_>>>()
+        });
+        let Some(made) = made else { return false };
+        for line in made {
+            match self.lines.get_mut(&line.path) {
+                Some(known) => known.adopt_owners(line),
+                None => drop(self.lines.insert(line.path.clone(), line)),
+            }
+        }
+        true
+    }
+
+    /// Finds what each patch of a package did.
+    fn patches<'p>(
+        &mut self,
+        ground: &RootAndPolicy,
+        package: &'p PkgInst,
+        patches: &[PatchId],
+        traces: &PatchTraces,
+        applied: &mut Vec<AppliedTo<'p>>,
+    ) {
+        let (mut run, mut unknown) = (0, Vec::new());
+        for patch in patches {
+            let mut lines = traces.ledger.iter().flat_map(Ledger::lines);
+            let line = lines.find(|line| PatchId::new(&line.patch).is_ok_and(|id| id == *patch));
+            let number = line.and_then(|line| Run::parse(&line.run)).map(|run| run.number);
+            run = number.unwrap_or(run).max(run);
+            let manifest = line.and_then(|line| {
+                let view = RecordView::live(&ground.root);
+                let mut ledger = Ledger::default();
+                ledger.set(line.clone());
+                let kept = kept_manifest(&view, package, &line.patch, &ledger).ok().flatten();
+                kept.or_else(|| bound_archive(ground, package, line).map(|(_, manifest)| manifest))
+            });
+            match manifest {
+                Some(manifest) => applied.push(AppliedTo { run, package, manifest }),
+                None => unknown.push(patch.to_string()),
+            }
+        }
+        if !unknown.is_empty() {
+            self.is_whole = false;
+            let patches = unknown.join(" ");
+            self.unknown.push(format!("what {patches} changed in package {package} is not known any more"));
+        }
+    }
+
+    /// Puts the lines of a patch over those of before.
+    fn apply(&mut self, one: &AppliedTo<'_>, packages: &BTreeMap<PkgInst, Params>) {
+        for record in one.manifest.objects.iter().filter(|record| record.line != record.new_line) {
+            let Some(path) = record.object_path() else { continue };
+            let new = record.new_line.as_ref().and_then(|line| ContentsLine::parse(&decode(line)).ok());
+            let known = self.lines.remove(&path);
+            let mut line = match (new, known) {
+                (Some(new), known) => {
+                    let mut line = new;
+                    if let Some(known) = known {
+                        line.adopt_owners(known);
+                    }
+                    line
+                }
+                (None, Some(mut known)) => {
+                    known.owners.retain(|owner| owner.package != *one.package);
+                    known
+                }
+                (None, None) => continue,
+            };
+            line.owners.retain(|owner| packages.contains_key(&owner.package));
+            if !line.owners.is_empty() {
+                self.lines.insert(path, line);
+            }
+        }
+    }
+}
+
+/// The line of an entry of a pkgmap; none where it makes no sense with these parameters.
+fn line(entry: &PkgmapEntry, params: &Params, package: &PkgInst) -> Option<ContentsLine> {
+    let base = match params.get("BASEDIR").map(<[u8]>::trim_ascii) {
+        None | Some(b"") => ObjectPath::root(),
+        Some(path) => ObjectPath::new(path).ok()?,
+    };
+    let path = entry.path.resolve(&base, |name| variables::value(params, name)).ok()?;
+    let object = variables::expand_object(&entry.object, params).ok()?.into_owned();
+    Some(ContentsLine { path, volume: None, object, owners: vec![OwningPackage::new(package.clone())] })
+}
