@@ -32,5 +32,6 @@ pub(crate) mod space;
 mod target;
 #[cfg(test)]
 mod tests;
+mod unprivileged;
 
 pub use patchadm_changeset::plan::*;

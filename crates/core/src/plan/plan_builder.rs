@@ -14,6 +14,7 @@ use patchadm_svr4::package::{
 
 use super::refusal::{ObjectProblem, Reason};
 use super::reserved;
+use super::unprivileged;
 use super::{Action, Body, Change, NewObject, NewXattrs};
 
 /// The number of an account that is not there yet; no account has it.
@@ -240,11 +241,7 @@ impl<'a> PlanBuilder<'a> {
             return Ok(Resolved { mode, uid, gid, recorded });
         }
         let caller = self.inventory.caller;
-        if mode.bits() & 0o4000 != 0 && uid != Some(caller.0)
-            || mode.bits() & 0o2000 != 0 && gid != Some(caller.1) && !object.ftype.is_directory()
-        {
-            return Err(ObjectProblem::NotPermitted("a program that runs as another user or group"));
-        }
+        unprivileged::check_mode(mode, (uid, gid), object.ftype.is_directory(), caller)?;
         let asked = [&object.attributes.owner, &object.attributes.group];
         for (name, number, own) in [(asked[0], uid, caller.0), (asked[1], gid, caller.1)] {
             if number != Some(own) {
@@ -305,7 +302,23 @@ impl<'a> PlanBuilder<'a> {
         };
         match directory.filter(|at| self.old(at).is_some_and(|live| live.uid != self.inventory.caller.0)) {
             Some(at) => Err(ObjectProblem::ForeignDirectory(at)),
-            None => self.check_writable(change),
+            None => self.check_writable(change).and_then(|()| self.check_for_root(change)),
+        }
+    }
+
+    /// Without privileges nothing is made that only root can make, nor brought back.
+    fn check_for_root(&self, change: &Change) -> Result<(), ObjectProblem> {
+        let caller = self.inventory.caller;
+        match (&change.action, change.old.as_deref()) {
+            (Action::Add(new) | Action::Replace(new), _) => {
+                let source = match &new.body {
+                    Body::Link(source) => self.old(source),
+                    _ => None,
+                };
+                unprivileged::check_new(new, source, caller)
+            }
+            (Action::Attributes(new), Some(old)) => unprivileged::check_attributes(new, old, caller),
+            _ => Ok(()),
         }
     }
 

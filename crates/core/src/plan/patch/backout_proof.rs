@@ -22,6 +22,7 @@ use crate::plan::clock::Now;
 use crate::plan::patch::patch_plan::PatchPlan;
 use crate::plan::plan_builder::{below, turns};
 use crate::plan::refusal::Reason;
+use crate::plan::unprivileged::can_come_back;
 use crate::plan::{Action, Body, Change, NewObject, Plan, UndoArchive, UndoPlace};
 use crate::policy::Policy;
 use crate::source::PackageImage;
@@ -97,7 +98,7 @@ fn image(undo: &UndoArchive) -> PackageImage {
 
 /// Whether every change of a plan is one whose reverse can always be planned: its object is in its own place, is not one of
 /// several names of a file, and stays a directory or something else; no link comes or goes above an object; and without
-/// privileges directories stay as open as they are.
+/// privileges directories stay as open as they are, and nothing goes that only root can make.
 pub(in crate::plan) fn is_plain(plan: &Plan, inventory: &Inventory) -> bool {
     let is_on_link = |path: &ObjectPath| inventory.physical.get(path).is_some_and(|place| place != path);
     let is_plain = |change: &Change| !is_on_link(&change.path) && is_plain_change(plan, change, inventory);
@@ -110,8 +111,8 @@ fn is_plain_change(plan: &Plan, change: &Change, inventory: &Inventory) -> bool 
     let old = change.old.as_deref();
     let new = match &change.action {
         Action::Attributes(new) => {
-            let is_file = !old.is_some_and(Live::is_directory);
-            return is_file || inventory.privileged || new.mode.is_none();
+            let is_open = |old: &Live| !old.is_directory() && can_come_back(old, inventory.caller);
+            return inventory.privileged || new.mode.is_none() || old.is_none_or(is_open);
         }
         Action::Add(new) | Action::Replace(new) => Some(new),
         Action::Delete | Action::RemoveDirectory => None,
@@ -123,7 +124,8 @@ fn is_plain_change(plan: &Plan, change: &Change, inventory: &Inventory) -> bool 
     !is_of_several
         && !turns
         && is_new_file
-        && (inventory.privileged || stays_open(old, new))
+        && (inventory.privileged
+            || stays_open(old, new) && old.is_none_or(|old| can_come_back(old, inventory.caller)))
         && !(is_link(old, new) && leads_further(plan, &change.path, inventory))
 }
 

@@ -1,9 +1,12 @@
 //! The rules of patchadd(1M) and patchrm(1M): worked examples line by line, and each refusal with its code and words.
 
 use super::apply::{acme_web, actions};
+use super::world::regular;
 use super::*;
 use crate::plan::refusal::{Reason, Refusal, Wording};
 use crate::plan::rights::grants;
+use crate::policy::Edited;
+use patchadm_rootfs::LiveKind;
 use patchadm_svr4::package::Mode;
 
 fn saves(world: &World, id: &str) -> (Option<String>, Option<String>) {
@@ -309,6 +312,29 @@ fn without_privileges_nothing_is_renamed_where_the_owner_may_not_write() {
     );
     world.inventory.privileged = true;
     assert!(world.plan(&inside).is_ok());
+}
+
+#[test]
+fn without_privileges_nothing_goes_in_that_would_take_what_only_root_can_bring_back() {
+    let device = LiveKind::Device { block: false, major: 1, minor: 3 };
+    let program = regular(b"program");
+    let cases =
+        [(device, 0o666, "a device"), (program, 0o4755, "a program that runs as another user or group")];
+    for (kind, mode, what) in cases {
+        let mut world = acme_web().unprivileged();
+        world.put("/opt/web/bin/rootly", kind, mode);
+        world.bytes.insert(path("/opt/web/bin/rootly"), b"program".to_vec());
+        let live = world.inventory.live.get_mut(&path("/opt/web/bin/rootly")).unwrap();
+        (live.uid, live.gid) = (0, 0);
+        world.options.edits.general = Edited::Replace;
+        let patch = patch("900-01", "").file("bin/rootly", "new");
+        let refusal = world.plan(&patch).unwrap_err();
+        assert_eq!(refusal.code(), 10, "{refusal}");
+        assert!(refusal.why().ends_with(&format!("only root can make {what}")), "{refusal}");
+        assert!(refusal.why().contains("could not be backed out afterwards"), "{refusal}");
+        world.inventory.privileged = true;
+        assert!(world.plan(&patch).is_ok());
+    }
 }
 
 #[test]

@@ -105,6 +105,16 @@ impl World {
         world
     }
 
+    /// The same root of a user without privileges.
+    pub(super) fn unprivileged(mut self) -> Self {
+        self.inventory.privileged = false;
+        self.inventory.caller = (1000, 1000);
+        for live in self.inventory.live.values_mut() {
+            (live.uid, live.gid) = (1000, 1000);
+        }
+        self
+    }
+
     /// Installs a package as delivered, without a planner.
     pub(super) fn with(mut self, parcel: &Parcel) -> Self {
         let plan = install(
@@ -133,10 +143,11 @@ impl World {
         plan.is_ok().then(|| self.with(parcel))
     }
 
-    /// Puts an object there by hand.
+    /// Puts an object there by hand: it is the caller's.
     pub(super) fn put(&mut self, at: &str, kind: LiveKind, mode: u32) {
+        let (uid, gid) = self.inventory.caller;
         let live =
-            self.live(kind, mode, 0, 0, Timestamp { seconds: 1_600_000_000, nanoseconds: 123_456_789 });
+            self.live(kind, mode, uid, gid, Timestamp { seconds: 1_600_000_000, nanoseconds: 123_456_789 });
         self.inventory.live.insert(path(at), live);
     }
 
@@ -376,6 +387,12 @@ impl World {
         }
     }
 
+    /// Lets the planner of backouts read what all patches did.
+    pub(super) fn know_all(&mut self) {
+        let manifests = self.archives.iter().map(|(key, stored)| (key.clone(), stored.manifest.clone()));
+        self.removal.later = manifests.collect();
+    }
+
     /// What the undo manifests of the applied patches say of each path.
     pub(super) fn remember(&mut self) {
         self.inventory.delivered.clear();
@@ -428,6 +445,11 @@ impl World {
                 }
                 Action::Attributes(new) => {
                     let live = self.inventory.live.get_mut(&change.path).unwrap();
+                    assert!(
+                        self.inventory.privileged || live.uid == 1000,
+                        "{} is another one's",
+                        change.path
+                    );
                     live.mode = new.mode.unwrap_or(live.mode);
                     live.uid = new.uid.unwrap_or(live.uid);
                     live.gid = new.gid.unwrap_or(live.gid);
@@ -492,7 +514,13 @@ impl World {
         };
         let now = Timestamp { seconds: 1_700_000_000, nanoseconds: 5 };
         let mode = if matches!(kind, LiveKind::Symlink(_)) { 0o777 } else { new.mode.bits() };
-        let mut live = self.live(kind, mode, new.uid, new.gid, new.mtime.unwrap_or(now));
+        let (mut uid, mut gid) = (new.uid, new.gid);
+        if !self.inventory.privileged {
+            assert!(!matches!(kind, LiveKind::Device { .. }), "only root makes a device");
+            assert!(mode & 0o4000 == 0 || uid == 1000, "a program of another user becomes one of the caller");
+            (uid, gid) = self.inventory.caller;
+        }
+        let mut live = self.live(kind, mode, uid, gid, new.mtime.unwrap_or(now));
         live.xattrs = match &new.xattrs {
             NewXattrs::Exact(xattrs) | NewXattrs::Given(xattrs) => xattrs.clone(),
             NewXattrs::Inherited => old.map(|old| old.xattrs.clone()).unwrap_or_default(),
