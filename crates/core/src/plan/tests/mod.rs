@@ -12,6 +12,7 @@ mod middle_refusals;
 mod parameters;
 mod parcel;
 mod random;
+mod random_stories;
 mod redone;
 mod removal;
 mod rules;
@@ -24,22 +25,11 @@ mod world_links;
 mod world_records;
 
 use parcel::{Parcel, patch};
+use random_stories::{figures, play_stories};
 use world::World;
 
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
-
-/// The stories that a suite plays of so many: a sample, in the whole suite (`PATCHADM_TESTS=whole`) all, and whatever
-/// `PATCHADM_STORIES=FROM-TO` says.
-fn stories_of((sample, all): (u32, u32)) -> std::ops::Range<u32> {
-    let is_whole = std::env::var_os("PATCHADM_TESTS").is_some_and(|value| value == "whole");
-    let said = std::env::var("PATCHADM_STORIES").ok();
-    let said = said.as_deref().and_then(|text| text.split_once('-'));
-    match said.and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?))) {
-        Some((from, to)) => from..to,
-        None => 0..if is_whole { all } else { sample },
-    }
-}
 
 fn path(text: &str) -> ObjectPath {
     ObjectPath::new(text.as_bytes()).unwrap()

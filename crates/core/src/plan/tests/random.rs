@@ -117,8 +117,10 @@ proptest! {
         patches in prop::collection::vec(all(), 1..4),
         edits in prop::collection::vec((0usize..PATHS.len(), 0u8..2), 0..3),
         keep in any::<bool>(),
+        is_privileged in any::<bool>(),
     ) {
-        let Some(mut world) = World::new().if_installed(&parcel_of("base", "", &base)) else { return Ok(()) };
+        let empty = if is_privileged { World::new() } else { World::new().unprivileged() };
+        let Some(mut world) = empty.if_installed(&parcel_of("base", "", &base)) else { return Ok(()) };
         world.options.edits.general = if keep { Edited::Keep } else { Edited::Replace };
         for (at, content) in edits {
             let at = format!("/opt/web/{}", PATHS[at]);

@@ -9,7 +9,6 @@ use super::parcel::Parcel;
 use super::path;
 use super::world::World;
 use crate::inventory::LinkedDirectory;
-use crate::plan::patch::root_after::KnownLinks;
 use crate::plan::{Action, Body, Plan};
 use patchadm_changeset::format::manifest::ObjectRecord;
 use patchadm_rootfs::LiveKind;
@@ -28,14 +27,14 @@ impl World {
             return;
         }
         self.forget_beyond_links();
-        let ways = KnownLinks(&self.inventory.live);
         let mut places = BTreeMap::new();
         for at in self.surveyed(parcel) {
-            places.insert(at.clone(), ways.place_of(&at));
+            let place = self.place_of(&at);
+            places.insert(at, place);
         }
         let mut directories = BTreeMap::new();
         for (at, live) in &self.inventory.live {
-            let behind = ways.place_of(&at.join(b"x").unwrap()).parent().unwrap();
+            let behind = self.place_of(&at.join(b"x").unwrap()).parent().unwrap();
             let is_link = matches!(live.kind, LiveKind::Symlink(_));
             if let Some(live) = self.inventory.live.get(&behind).filter(|live| is_link && live.is_directory())
             {
@@ -53,6 +52,36 @@ impl World {
         }
         self.inventory.physical = places;
         self.inventory.linked_directories = directories;
+    }
+
+    /// Where a path is when the links among its parents are followed, as path_resolution(7) says; as it is written where they
+    /// lead in a circle.
+    fn place_of(&self, path: &ObjectPath) -> ObjectPath {
+        let names = |text: &[u8]| -> Vec<Vec<u8>> {
+            let names = text.split(|byte| *byte == b'/').rev();
+            names.filter(|name| !name.is_empty() && *name != b".").map(<[u8]>::to_vec).collect()
+        };
+        let directory = path.parent().unwrap_or_else(ObjectPath::root);
+        // The names still to go, the next one last.
+        let (mut left, mut here, mut links) = (names(directory.as_bytes()), ObjectPath::root(), 0);
+        while let Some(name) = left.pop() {
+            let above = here.clone();
+            here = match &name[..] {
+                b".." => here.parent().unwrap_or_else(ObjectPath::root),
+                name => here.join(name).unwrap(),
+            };
+            let Some(LiveKind::Symlink(target)) = self.inventory.live.get(&here).map(|live| &live.kind)
+            else {
+                continue;
+            };
+            links += 1;
+            if links > 40 {
+                return path.clone();
+            }
+            left.extend(names(target));
+            here = if target.starts_with(b"/") { ObjectPath::root() } else { above };
+        }
+        if path.parent().is_some() { here.join(path.name()).unwrap() } else { here }
     }
 
     /// Leaves only what is there.
