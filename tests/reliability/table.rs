@@ -28,6 +28,10 @@ const ELSEWHERE: [&str; 7] = [
     "many_roots",
 ];
 
+/// The suites among the unit tests of the core, by the modules that count, and where these are.
+const OF_CORE: [&str; 2] = ["linked", "redone"];
+const CORE: &str = "crates/core/src/plan/tests";
+
 /// The file of a suite's figures: a line for people, the commit and day, and each count with its name.
 pub(super) fn figures_file(line: &str, counts: &[(&str, u64)]) -> String {
     let commit = std::env::var(COMMIT).unwrap_or_else(|_| "unknown".to_owned());
@@ -211,9 +215,9 @@ fn sources() -> Vec<(String, String)> {
     found
 }
 
-/// The names under which a source counts: the first texts of its calls of `figures`.
-fn counted(text: &str) -> BTreeSet<String> {
-    let calls = text.split("figures(").skip(1).filter_map(|call| call.trim_start().strip_prefix('"'));
+/// The names under which a source counts: the first texts of its calls.
+fn counted(text: &str, call: &str) -> BTreeSet<String> {
+    let calls = text.split(call).skip(1).filter_map(|call| call.trim_start().strip_prefix('"'));
     calls.filter_map(|call| call.split_once('"').map(|(name, _)| name.to_owned())).collect()
 }
 
@@ -229,7 +233,7 @@ fn the_table_has_every_suite_that_counts_and_the_command_plays_it() {
             continue;
         }
         if is_of_suite || is_elsewhere {
-            counts.extend(counted(&text));
+            counts.extend(counted(&text, "figures("));
         } else if name != "reliability" && name != "reliability/table" {
             panic!("{name} counts, and nobody plays it for the table");
         }
@@ -239,6 +243,11 @@ fn the_table_has_every_suite_that_counts_and_the_command_plays_it() {
         ["by renames", "by exchange", "two passes of rsync"]
             .map(|way| format!("never without a version, {way}")),
     );
+    for module in OF_CORE {
+        let text = fs::read_to_string(at(CORE).join(format!("{module}.rs"))).unwrap();
+        counts.extend(counted(&text, "seen.tell("));
+        assert!(command.contains(&format!("plan::tests::{module}")), ".ci/reliability does not play {module}");
+    }
     let in_table = parts(ROWS).into_iter().filter_map(|(_, figure)| Some(figure?.0.trim().to_owned()));
     assert_eq!(in_table.collect::<BTreeSet<_>>(), counts);
     for module in ELSEWHERE {
