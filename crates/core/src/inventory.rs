@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use patchadm_changeset::RecordFile;
 use patchadm_rootfs::{Digest, KnownFile, Live, LiveKind};
+use patchadm_svr4::format::remote::RemoteArchive;
 use patchadm_svr4::package::{
     Accounts, ContentsLine, Ftype, Mode, ObjectAttributes, ObjectPath, Params, PkgInst,
 };
@@ -155,9 +156,22 @@ pub struct Save {
     pub size: u64,
     /// Whether there is a manifest instead of an archive: the patch keeps no undo data.
     pub has_manifest: bool,
+    /// Whether a snapshot of this program is beside an archive that scripts made.
+    pub has_snapshot: bool,
 }
 
 impl Save {
+    /// Whether there is a manifest: by itself, in an archive of this program, which is one of gzip, or in a snapshot. A classic
+    /// archive has none.
+    pub fn is_told(&self) -> bool {
+        let is_gzip = |name: &[u8]| name.ends_with(b".gz");
+        let remote = self.remote.as_deref().and_then(|bytes| RemoteArchive::parse(bytes).ok());
+        self.has_manifest
+            || self.has_snapshot
+            || self.archive.as_ref().is_some_and(|name| is_gzip(name.as_bytes()))
+            || remote.is_some_and(|remote| is_gzip(remote.find_at()))
+    }
+
     /// Whether the patch can be backed out: its archive is here or elsewhere.
     pub fn has_archive(&self) -> bool {
         self.archive.is_some() || self.remote.is_some()

@@ -165,8 +165,16 @@ fn save<E>(
     if !save.has_archive() {
         let manifest = look(KEPT_MANIFEST.as_bytes())?;
         save.has_manifest = manifest.is_some_and(|seen| seen.file_type == FileType::Regular);
+    } else if !save.is_told() {
+        let snapshot = look(snapshot_directory().as_bytes())?;
+        save.has_snapshot = snapshot.is_some_and(|seen| seen.file_type == FileType::Directory);
     }
     Ok(save)
+}
+
+/// The directory of a snapshot in that of its patch.
+fn snapshot_directory() -> &'static str {
+    SNAPSHOT.split_once('/').map_or(SNAPSHOT, |(directory, _)| directory)
 }
 
 /// Which paths the patch of a save directory changed, by the list beside its archive, or beside the snapshot; none
@@ -175,8 +183,7 @@ pub(super) fn saved_paths(save: &Dir) -> Result<Option<UndoPaths>, RootError> {
     if let Some(list) = listed(save)? {
         return Ok(Some(list));
     }
-    let directory = SNAPSHOT.split_once('/').map_or(SNAPSHOT, |(directory, _)| directory);
-    match save.dir(directory.as_bytes()) {
+    match save.dir(snapshot_directory().as_bytes()) {
         Ok(snapshot) => listed(&snapshot),
         Err(error) if error.is_not_found() || matches!(error.errno(), Some(Errno::LOOP | Errno::NOTDIR)) => {
             Ok(None)

@@ -13,18 +13,22 @@ use crate::format::ledger::SNAPSHOT;
 use crate::inventory::Save;
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
+use crate::operation::patches::back_out::records_in;
 use crate::operation::patches::ledgers::LedgerCache;
 use crate::operation::patches::order_on_root::OrderOnRoot;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, without_lock,
 };
 use crate::plan::ledger::{LedgerChange, LedgerRewrite};
+use crate::plan::patch::backout_records::info_of_others;
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::{Plan, RecordChange, UndoArchive, UndoPart, UndoPlace};
+use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::manifest::{KEPT_MANIFEST, Manifest};
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_rootfs::Root;
+use patchadm_svr4::format::params;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 use patchadm_svr4::places;
@@ -204,11 +208,14 @@ impl<'a> Committing<'a> {
                 found.path()
             ));
         }
-        let manifest = found.telling(&view)?.bound_manifest()?.ok_or_else(|| {
+        let found = found.telling(&view)?;
+        let manifest = found.bound_manifest()?.ok_or_else(|| {
             let reason = "it was not made by this program, and nothing else tells the paths of the patch";
             let (package, reason) = (package.clone(), reason.to_owned());
             Reason::BadUndoData { package, reason }.of(Command::Commit, id)
         })?;
+        let records = records_in(found, &manifest)?;
+        let manifest = with_patch_info(manifest, &records);
         given_up.add(&ground.root, package, &name, save, manifest)?;
         Ok(Some(size))
     }
@@ -252,6 +259,15 @@ impl GivenUp {
     }
 }
 
+/// The manifest with the lines of other patches in the pkginfo that its archive saved, which nothing else may have.
+fn with_patch_info(mut manifest: Manifest, records: &BTreeMap<Vec<u8>, RecordFile>) -> Manifest {
+    let saved = records.get(&b"pkginfo"[..]).and_then(|file| params::read(&file.bytes).ok());
+    if let Some(saved) = saved {
+        manifest.header.patch_info = info_of_others(&manifest, &saved);
+    }
+    manifest
+}
+
 /// What stays of undo data: the manifest, without the saved contents.
 fn kept(package: &PkgInst, name: &str, mut manifest: Manifest) -> UndoArchive {
     for record in manifest.objects.iter_mut().chain(&mut manifest.shlibs) {
@@ -270,5 +286,28 @@ fn kept(package: &PkgInst, name: &str, mut manifest: Manifest) -> UndoArchive {
         manifest,
         format: UndoFormat::Gzip,
         place: UndoPlace::ManifestOnly,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use patchadm_rootfs::Timestamp;
+    use patchadm_svr4::package::Mode;
+
+    #[test]
+    fn the_manifest_that_stays_has_the_lines_of_the_pkginfo_that_goes() {
+        let header = serde_json::json!({
+            "manifest": 1, "patch": "300-01", "package": "X", "root": "0123456789abcdef",
+            "obsoletes": [], "parameters": [], "made_records": [], "patch_info": {"200-01": "b"},
+        });
+        let header = serde_json::from_value(header).unwrap();
+        let manifest = Manifest { header, objects: Vec::new(), shlibs: Vec::new() };
+        let pkginfo = "PKG=X\nPATCHLIST=100-01 200-01\nPATCH_INFO_100-01=a\nPATCH_INFO_900-01=backed out\n";
+        let file = RecordFile { bytes: pkginfo.into(), mode: Mode::of(0o644), mtime: Timestamp::whole(1) };
+        let kept = with_patch_info(manifest, &BTreeMap::from([(b"pkginfo".to_vec(), file)]));
+        let lines: Vec<String> =
+            kept.header.patch_info.iter().map(|(id, text)| format!("{id} {text}")).collect();
+        assert_eq!(lines, ["100-01 a", "200-01 b"]);
     }
 }

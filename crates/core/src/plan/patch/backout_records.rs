@@ -181,7 +181,7 @@ fn old_params(package: &PkgInst, archive: &BackoutArchive<'_>) -> Result<Params,
 }
 
 /// The lines of applied patches that an archive has, in its manifest or in the pkginfo that it saved.
-fn info_of_others(manifest: &Manifest, old: &Params) -> BTreeMap<String, String> {
+pub fn info_of_others(manifest: &Manifest, old: &Params) -> BTreeMap<String, String> {
     let list = old.text("PATCHLIST");
     let saved = list.split_whitespace().filter_map(|id| {
         let value = old.get(&format!("{}{id}", parameters::PATCH_INFO))?;

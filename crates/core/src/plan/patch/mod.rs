@@ -6,7 +6,7 @@ pub mod back_out;
 pub mod backout_input;
 mod backout_plan;
 pub mod backout_proof;
-mod backout_records;
+pub mod backout_records;
 pub mod beyond_scripts;
 pub mod combine;
 pub mod engine;

@@ -15,6 +15,7 @@ use patchadm_svr4::package::{Mode, ObjectPath, Params};
 
 use super::engine::Bookkeeping;
 use super::patch_plan::PackagePlan;
+use super::undo::without_patch_info;
 use crate::plan::parameters::{TOLD_TO_SCRIPTS, is_patch_record};
 use crate::plan::records::package_path;
 use crate::plan::refusal::Reason;
@@ -67,6 +68,7 @@ pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> 
         if let Some(pkginfo) = before.records.get(&b"pkginfo"[..]) {
             archive.records.insert(b"pkginfo".to_vec(), pkginfo.clone());
         }
+        archive.records = without_patch_info(archive.records, &before.params);
     }
     archive
 }

@@ -28,7 +28,8 @@ use patchadm_svr4::patch::{PatchId, PatchList};
 
 use link_groups::LinkGroups;
 use made_anew::is_made_anew;
-use saved_pkginfo::{patch_info, without_patch_info};
+use saved_pkginfo::patch_info;
+pub(super) use saved_pkginfo::without_patch_info;
 pub(super) use scripts::copying_scripts;
 
 use crate::inventory::Save;

@@ -19,7 +19,7 @@ use crate::plan::parameters::{PATCH_INFO, patch_of_info};
 const PKGINFO: &[u8] = b"pkginfo";
 
 /// Leaves the lines of applied patches out of the pkginfo among the saved records, of which these are the parameters.
-pub(super) fn without_patch_info(
+pub(in crate::plan::patch) fn without_patch_info(
     mut records: BTreeMap<Vec<u8>, RecordFile>,
     old: &Params,
 ) -> BTreeMap<Vec<u8>, RecordFile> {
@@ -48,7 +48,7 @@ fn saved_params(old: &Params) -> Option<Params> {
 }
 
 /// The lines of applied patches that no earlier undo data has: that of the last patch, and of those before it up to the last
-/// one with a manifest, which has all before itself.
+/// one with a manifest, which has all before itself. A classic archive has none, and tells of no other patch.
 pub(super) fn patch_info(old: &Params, saves: &BTreeMap<String, Save>) -> BTreeMap<String, String> {
     let list = old.text("PATCHLIST");
     let mut found = BTreeMap::new();
@@ -56,7 +56,7 @@ pub(super) fn patch_info(old: &Params, saves: &BTreeMap<String, Save>) -> BTreeM
         if let Some(value) = old.get(&format!("{PATCH_INFO}{id}")) {
             found.insert(id.to_owned(), encode(value));
         }
-        if saves.get(id).is_some_and(|save| save.has_archive() || save.has_manifest) {
+        if saves.get(id).is_some_and(Save::is_told) {
             break;
         }
     }
@@ -110,5 +110,31 @@ mod tests {
         assert_eq!(lines(&["1-01", "2-01", "3-01"]), ["c"]);
         assert_eq!(lines(&["1-01", "2-01"]), ["b%25", "c"]);
         assert_eq!(lines(&[]), ["a", "b%25", "c"]);
+    }
+
+    #[test]
+    fn behind_a_classic_archive_there_are_lines_of_which_nothing_else_tells() {
+        let old = params(&[
+            ("PATCHLIST", "1-01 2-01 3-01"),
+            ("PATCH_INFO_1-01", "a"),
+            ("PATCH_INFO_2-01", "b"),
+            ("PATCH_INFO_3-01", "c"),
+        ]);
+        let here = |name: &str| Save { archive: Some(name.to_owned()), ..Save::default() };
+        let pointer = |name: &str| Save {
+            remote: Some(format!("TYPE=filesystem\nFIND_AT=/undo/{name}\nSTATE=active\n").into_bytes()),
+            ..Save::default()
+        };
+        let lines = |third: Save| {
+            let saves =
+                BTreeMap::from([("2-01".to_owned(), here("obsolete.gz")), ("3-01".to_owned(), third)]);
+            patch_info(&old, &saves).into_values().collect::<Vec<_>>()
+        };
+        assert_eq!(lines(here("undo.Z")), ["b", "c"]);
+        assert_eq!(lines(pointer("undo.Z")), ["b", "c"]);
+        let others = [here("undo.gz"), pointer("undo.gz"), Save { has_snapshot: true, ..here("undo.Z") }];
+        for own in others {
+            assert_eq!(lines(own), ["c"]);
+        }
     }
 }
