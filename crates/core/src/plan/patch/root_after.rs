@@ -18,7 +18,7 @@ use crate::plan::{Action, Body, Change, Plan};
 const MOST_LINKS: usize = 40;
 
 /// The root that a plan leaves which was made for `inventory`; its file systems have room for everything.
-pub(super) fn root_after(plan: &Plan, inventory: &Inventory, when: Timestamp) -> Inventory {
+pub(in crate::plan) fn root_after(plan: &Plan, inventory: &Inventory, when: Timestamp) -> Inventory {
     let mut before = concerned(plan, inventory);
     for package in &plan.packages {
         before.packages.entry(package.clone()).or_default();
@@ -105,22 +105,21 @@ fn find_ways(plan: &Plan, after: &mut Inventory) {
     if turned.is_empty() {
         return;
     }
+    // What was seen below them was seen through a link, or has gone.
     let changed: BTreeSet<&ObjectPath> = plan.changes.iter().map(|change| &change.path).collect();
-    for link in turned {
-        // What was seen there was seen through a link, or has gone.
-        let gone: Vec<ObjectPath> =
-            below(&after.live, link).filter(|path| !changed.contains(path)).cloned().collect();
-        for path in gone {
-            after.live.remove(&path);
-        }
-    }
+    let seen = |link| below(&after.live, link).filter(|path| !changed.contains(path)).cloned();
+    let unseen: BTreeSet<ObjectPath> = turned.into_iter().flat_map(seen).collect();
+    after.live.retain(|path, _| !unseen.contains(path));
     let ways = KnownLinks(&after.live);
-    let moved = |(path, known): (&ObjectPath, &ObjectPath)| {
+    let known = after.physical.iter().map(|(path, known)| (path, Some(known)));
+    let known = known.chain(unseen.iter().map(|path| (path, after.physical.get(path))));
+    let again = known.filter_map(|(path, known)| {
         let place = ways.place_of(path);
-        (place != *known).then(|| (path.clone(), place))
-    };
-    let moved: Vec<(ObjectPath, ObjectPath)> = after.physical.iter().filter_map(moved).collect();
-    for (path, place) in moved {
+        let is_other = known.is_none_or(|known| *known != place) || unseen.contains(path);
+        is_other.then(|| (path.clone(), place))
+    });
+    let again: BTreeMap<ObjectPath, ObjectPath> = again.collect();
+    for (path, place) in again {
         if place != path {
             match after.live.get(&place).cloned() {
                 Some(live) => drop(after.live.insert(path.clone(), live)),

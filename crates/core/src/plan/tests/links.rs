@@ -1,6 +1,7 @@
 //! Names of one file: chains of hard links, in whatever order their paths sort.
 
 use super::*;
+use crate::plan::patch::root_after::root_after;
 use crate::plan::{Action, Body, Plan};
 use patchadm_changeset::format::manifest::ObjectRecord;
 
@@ -79,4 +80,24 @@ fn names_that_a_later_patch_makes_as_they_were_are_as_found_once_the_earlier_one
     world.take(&path("/opt/web/e"));
     assert_eq!(world.patchrm("901-01"), 0);
     assert_eq!((world.read("/opt/web/a").as_deref(), world.read("/opt/web/e")), (Some("first"), None));
+}
+
+#[test]
+fn what_is_behind_a_link_is_there_still_when_the_link_says_the_same_in_other_words() {
+    let base = Parcel::empty("base").package("ACMEweb", "").directory("d").file("d/x", "x");
+    let mut world = World::new().following_links().with(&base);
+    world.options.edits.general = crate::policy::Edited::Replace;
+    world.move_away(&path("/opt/web/d"), &path("/opt/web/e"));
+    let before = world.tree();
+    let turned = patch("900-01", "").symlink("d", "../web/e");
+    let plan = world.plan(&turned).unwrap();
+    let behind = path("/opt/web/d/x");
+    let live = world.inventory.live.get(&behind).cloned();
+    assert!(live.is_some());
+    let after = root_after(&plan, &world.inventory, patchadm_rootfs::Timestamp::whole(1));
+    assert_eq!(after.live.get(&behind).map(|live| live.inode), live.map(|live| live.inode));
+    assert_eq!(after.physical.get(&behind), Some(&path("/opt/web/e/x")));
+    world.carry_out(&plan, &turned);
+    assert_eq!(world.patchrm("900-01"), 0);
+    assert_eq!(world.tree(), before);
 }
