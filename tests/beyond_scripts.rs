@@ -2,9 +2,12 @@
 //! natively, or is refused before anything is changed, and the way on is named.
 
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
+
+use flate2::read::MultiGzDecoder;
 
 use crate::sandbox::Sandbox;
 use crate::scenario::Scenario;
@@ -179,6 +182,27 @@ fn a_directory_becomes_a_link_with_scripts_as_it_does_natively() {
 }
 
 #[test]
+fn what_goes_behind_a_new_link_goes_where_all_of_the_software_is_behind_one() {
+    let Some((stage, sandbox)) = stage(NOT_REFUSED[1].1) else { return };
+    fs::create_dir_all(stage.at("/srv")).unwrap();
+    fs::rename(stage.at("/opt/T"), stage.at("/srv/T")).unwrap();
+    symlink("../srv/T", stage.at("/opt/T")).unwrap();
+    let (code, said) = sandbox.run(&stage, "plan --engine script -R @ROOT@ built");
+    assert_eq!(code, 0, "{said}");
+}
+
+#[test]
+fn a_patch_that_is_applied_again_saves_nothing_and_looks_through_no_link() {
+    let Some((stage, sandbox)) = stage(REFUSED[5].1) else { return };
+    let (code, said) = sandbox.run(&stage, "patchadd --engine native -R @ROOT@ built");
+    assert_eq!(code, 0, "{said}");
+    fs::remove_dir_all(stage.at("/opt/T/l")).unwrap();
+    symlink("d1", stage.at("/opt/T/l")).unwrap();
+    let (code, said) = sandbox.run(&stage, "patchadd -u --engine script -R @ROOT@ built");
+    assert_eq!(code, 0, "{said}");
+}
+
+#[test]
 fn what_scripts_cannot_be_told_of_is_refused_before_the_change_and_goes_in_natively() {
     for (why, trees) in REFUSED {
         let Some((stage, sandbox)) = stage(trees) else { return };
@@ -207,4 +231,29 @@ pub(crate) fn advised() {
     assert!(code == 10 && said.contains("with --engine native"), "{said}");
     let (code, said) = sandbox.run(&stage, "add --engine native -R @ROOT@ built");
     assert_eq!(code, 0, "{said}");
+}
+
+#[test]
+fn the_snapshot_beside_an_archive_of_scripts_has_no_line_for_each_patch_before_it() {
+    let Some((stage, sandbox)) = stage(|_, _| {}) else { return };
+    let ids = ["901-01", "902-01", "903-01", "904-01"];
+    for id in ids {
+        fs::write(stage.beside("new/c"), format!("as of {id}\n")).unwrap();
+        let build = BUILD.replace("900-01", id).replace("-o built", &format!("-o {id}"));
+        stage.run(&build).ok();
+        let (code, said) = sandbox.run(&stage, &format!("patchadd --engine script -R @ROOT@ {id}"));
+        assert_eq!(code, 0, "{said}");
+    }
+    for id in &ids[1..] {
+        let snapshot = stage.at(&format!("/var/sadm/pkg/ACMEt/save/{id}/snapshot/undo.gz"));
+        let mut stream = Vec::new();
+        MultiGzDecoder::new(fs::File::open(snapshot).unwrap()).read_to_end(&mut stream).unwrap();
+        let lines = stream.windows(14).filter(|window| window == b"-01=Installed:").count();
+        assert_eq!(lines, 1, "{id} saved the pkginfo without the lines that others have");
+    }
+    let before = stage.text("/var/sadm/pkg/ACMEt/pkginfo");
+    let (code, said) = sandbox.run(&stage, "patchrm -R @ROOT@ 904-01");
+    assert_eq!(code, 0, "{said}");
+    let lines = |text: &str| text.lines().filter(|line| line.starts_with("PATCH_INFO_90")).count();
+    assert_eq!(lines(&stage.text("/var/sadm/pkg/ACMEt/pkginfo")), lines(&before));
 }

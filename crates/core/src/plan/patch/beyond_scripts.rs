@@ -19,7 +19,7 @@ pub fn check_scripts_can(
     command: Command,
     shown: impl Fn(&ObjectPath) -> String,
 ) -> Result<(), Reason> {
-    let saves = command == Command::Patchadd && !scripted.no_undo && !scripted.again;
+    let saves = keeps_undo_data(scripted, command);
     for part in scripted.parts.iter().filter(|part| part.chosen.has_scripts()) {
         let saves = saves && part.chosen.bookkeeping == Bookkeeping::Scripts;
         let by_scripts = by_class_scripts(part);
@@ -27,8 +27,8 @@ pub fn check_scripts_can(
             let is_listed = by_scripts.contains(&change.path) && is_delivered(change);
             if let Some(why) = obstacle(change, is_listed, saves) {
                 let path = shown(&change.path);
-                let by_choice = are_by_choice(part);
-                return Err(Reason::BeyondScripts { what: format!("{path} {why}"), by_choice });
+                let (what, by_choice) = (format!("{path} {why}"), is_by_choice(scripted));
+                return Err(Reason::BeyondScripts { what, by_choice });
             }
         }
     }
@@ -94,14 +94,15 @@ fn turned_into_link(change: &Change) -> Option<(&ObjectPath, &[u8])> {
     }
 }
 
-/// Whether all scripts of the packages run only because the user asked for scripts.
-pub fn is_by_choice(scripted: &PatchPlan) -> bool {
-    scripted.parts.iter().all(are_by_choice)
+/// Whether scripts may save what was there: where the patch is applied for the first time and can be backed out.
+pub fn keeps_undo_data(scripted: &PatchPlan, command: Command) -> bool {
+    command == Command::Patchadd && !scripted.no_undo && !scripted.again
 }
 
-/// Whether no script of a package would run if the user had not asked for scripts.
-fn are_by_choice(part: &PackagePlan) -> bool {
-    part.chosen.planned.iter().all(|script| script.why == ScriptReason::Forced)
+/// Whether no script of the patch would run if the user had not asked for scripts.
+pub fn is_by_choice(scripted: &PatchPlan) -> bool {
+    let mut planned = scripted.parts.iter().flat_map(|part| &part.chosen.planned);
+    planned.all(|script| script.why == ScriptReason::Forced)
 }
 
 /// The files that class action scripts may install.

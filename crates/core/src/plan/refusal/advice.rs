@@ -93,6 +93,9 @@ impl Refusal {
             Reason::BeyondScripts { by_choice: true, .. } => {
                 "let the program do the work of the scripts, with --engine native".to_owned()
             }
+            Reason::BeyondScripts { by_choice: false, .. } => {
+                "ask its maker to make the patch anew: its scripts have to run, and cannot do this".to_owned()
+            }
             Reason::RecordsByScripts(_) => "let them with --engine script or --engine auto".to_owned(),
             Reason::ScriptForbidden { by_option: true, .. } => "leave --no-scripts out".to_owned(),
             Reason::ScriptForbidden { .. } => format!("if it may run, say scripts=run in {}", policy()),

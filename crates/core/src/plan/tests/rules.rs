@@ -3,7 +3,7 @@
 use super::apply::{acme_web, actions};
 use super::world::regular;
 use super::*;
-use crate::plan::refusal::{Reason, Refusal, Wording};
+use crate::plan::refusal::{Command, Reason, Refusal, Wording};
 use crate::plan::rights::grants;
 use crate::policy::Edited;
 use patchadm_rootfs::LiveKind;
@@ -334,6 +334,18 @@ fn without_privileges_nothing_goes_in_that_would_take_what_only_root_can_bring_b
         assert!(refusal.why().contains("could not be backed out afterwards"), "{refusal}");
         world.inventory.privileged = true;
         assert!(world.plan(&patch).is_ok());
+    }
+}
+
+#[test]
+fn what_scripts_cannot_do_is_done_natively_or_by_a_patch_that_is_made_anew() {
+    for (by_choice, advice) in
+        [(true, "with --engine native"), (false, "ask its maker to make the patch anew")]
+    {
+        let reason =
+            Reason::BeyondScripts { what: "/opt/a b has white space in its name".to_owned(), by_choice };
+        let hint = reason.of(Command::Patchadd, &"900-01").hint(&Wording::default());
+        assert!(hint.contains(advice), "{hint}");
     }
 }
 

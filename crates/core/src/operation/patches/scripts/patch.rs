@@ -19,7 +19,7 @@ use crate::operation::scripts::package_directory::PackageDirectory;
 use crate::operation::scripts::runner::ScriptRunner;
 use crate::operation::scripts::safety::{check_places, needs_absolute_tools};
 use crate::operation::session::{RootAndPolicy, Session};
-use crate::plan::patch::beyond_scripts::check_scripts_can;
+use crate::plan::patch::beyond_scripts::{check_scripts_can, keeps_undo_data};
 use crate::plan::patch::engine::Bookkeeping;
 use crate::plan::patch::patch_plan::{PackagePlan, PatchPlan};
 use crate::plan::refusal::{Command, Reason};
@@ -91,7 +91,7 @@ pub(in crate::operation::patches) fn must_be_safe(
     }
     check_scripts_can(scripted, command, |path| ground.root.show(path))
         .map_err(|reason| reason.of(command, &id))?;
-    if command == Command::Patchadd && !scripted.no_undo {
+    if keeps_undo_data(scripted, command) {
         must_not_look_through_links(ground, id, scripted)?;
     }
     must_not_delete_through_links(ground, (command, id), scripted)

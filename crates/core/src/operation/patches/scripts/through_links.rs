@@ -1,13 +1,15 @@
 //! Scripts that would look or delete through a link where the directory beside it is meant.
 
+use std::collections::HashMap;
+
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
-use crate::plan::Action;
 use crate::plan::patch::beyond_scripts::{
     DeletedBelowLink, below_turning_links, deleted_below_links, is_by_choice,
 };
 use crate::plan::patch::patch_plan::PatchPlan;
 use crate::plan::refusal::{Command, Reason};
+use crate::plan::{Action, Change};
 use patchadm_svr4::package::ObjectPath;
 
 /// Refuses a patch whose scripts would save what a link leads to as if it lay in the directory that comes in its place: such
@@ -40,8 +42,13 @@ pub(super) fn must_not_delete_through_links(
     (command, id): (Command, &str),
     scripted: &PatchPlan,
 ) -> Result<(), Failure> {
-    for deleted in deleted_below_links(scripted) {
-        if let Some(victim) = behind(ground, &deleted, scripted)? {
+    let deleted = deleted_below_links(scripted);
+    if deleted.is_empty() {
+        return Ok(());
+    }
+    let changes = changes_by_place(ground, scripted)?;
+    for deleted in deleted {
+        if let Some(victim) = behind(ground, &deleted, &changes)? {
             let (path, link, victim) =
                 (ground.root.show(deleted.path), ground.root.show(deleted.link), ground.root.show(&victim));
             let what = format!(
@@ -54,11 +61,21 @@ pub(super) fn must_not_delete_through_links(
     Ok(())
 }
 
+/// The changes of a patch by the places of their objects on the disk.
+fn changes_by_place<'p>(
+    ground: &RootAndPolicy,
+    scripted: &'p PatchPlan,
+) -> Result<HashMap<ObjectPath, &'p Change>, Failure> {
+    let resolver = ground.root.resolver();
+    let changes = scripted.plan.changes.iter().map(Box::as_ref);
+    changes.map(|change| Ok((resolver.locate_object(&change.path)?, change))).collect()
+}
+
 /// What a deletion below a new link would meet behind it, unless that goes anyhow.
 fn behind(
     ground: &RootAndPolicy,
     deleted: &DeletedBelowLink<'_>,
-    scripted: &PatchPlan,
+    changes: &HashMap<ObjectPath, &Change>,
 ) -> Result<Option<ObjectPath>, Failure> {
     let resolver = ground.root.resolver();
     let Some(lead) = resolver.lead_of(deleted.link, deleted.target)? else { return Ok(None) };
@@ -68,8 +85,7 @@ fn behind(
     if place.is_below(deleted.link) {
         return Ok(None);
     }
-    let change = scripted.plan.changes.iter().find(|change| change.path == place);
-    let stays = match change.map(|change| &change.action) {
+    let stays = match changes.get(&place).map(|change| &change.action) {
         Some(Action::Delete | Action::RemoveDirectory) => false,
         Some(Action::Add(_) | Action::Replace(_)) => true,
         Some(Action::Attributes(_)) | None => {
