@@ -60,7 +60,7 @@ impl<'c> Comparisons<'c> {
     }
 
     /// Returns the symbols that an old library gave a consumer and that nothing in its new closure has. The closure begins
-    /// with the new library.
+    /// with the program.
     pub(super) fn symbols_missing<'f>(
         &self,
         consumer: &Arc<LibraryFile>,

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::changed_needs::{ChangedNeeds, Thoroughness};
-use super::comparisons::Comparisons;
+use super::comparisons::{Comparisons, VersionComparisons};
 use super::lost_needs::CountedNeed;
 use patchadm_svr4::package::ObjectPath;
 
@@ -76,7 +76,7 @@ impl LibraryChange<'_> {
         let obstacles = self.candidates.iter();
         let obstacles: BTreeMap<ObjectPath, Obstacle> =
             obstacles.filter_map(|(path, candidate)| Some((path.clone(), candidate.obstacle?))).collect();
-        let staying = self.staying(&lost, &starts, obstacles);
+        let staying = self.staying(&lost, &starts, obstacles, &comparisons.versions);
         let is_kept = |path: &ObjectPath| staying.kept.contains_key(path);
         let is_met = |need: &CountedNeed| {
             need.served.as_ref().is_some_and(is_kept) || self.is_met_by(need, &staying.kept)
@@ -86,7 +86,7 @@ impl LibraryChange<'_> {
         let mut unmet = self.with_candidates(unmet, &comparisons);
         unmet.retain(|need| !need.served.as_ref().is_some_and(is_kept));
         let (dropped, unneeded) = self.left_over(&staying, &needed_before);
-        let lost = self.told(&unmet, &lost, &starts, &staying);
+        let lost = self.told(&unmet, (&lost, &starts), &staying, &comparisons.versions);
         LibraryDecision { kept: staying.kept, lost, dropped, unneeded, served }
     }
 
@@ -106,10 +106,11 @@ impl LibraryChange<'_> {
         lost: &BTreeSet<CountedNeed>,
         starts: &BTreeSet<ObjectPath>,
         mut obstacles: BTreeMap<ObjectPath, Obstacle>,
+        versions: &VersionComparisons,
     ) -> Staying {
         loop {
-            let kept = self.reachable(lost, &obstacles);
-            let shadows = self.shadowing(starts, &kept);
+            let kept = self.reachable(lost, &obstacles, versions);
+            let shadows = self.shadowing(starts, &kept, versions);
             if shadows.is_empty() {
                 return Staying { kept, obstacles };
             }
@@ -133,9 +134,9 @@ impl LibraryChange<'_> {
     fn told(
         &self,
         unmet: &BTreeSet<CountedNeed>,
-        lost: &BTreeSet<CountedNeed>,
-        starts: &BTreeSet<ObjectPath>,
+        whom: (&BTreeSet<CountedNeed>, &BTreeSet<ObjectPath>),
         staying: &Staying,
+        versions: &VersionComparisons,
     ) -> Vec<LostNeed> {
         let of_files = unmet.iter().map(|need| LostNeed {
             name: need.name.clone(),
@@ -147,7 +148,7 @@ impl LibraryChange<'_> {
         });
         let mut told: BTreeSet<LostNeed> = of_files.chain(self.lost_to_others(staying)).collect();
         if told.iter().any(|need| need.obstacle.is_some_and(Obstacle::is_wish)) {
-            told = self.with_lasting_reasons(told, lost, starts, staying);
+            told = self.with_lasting_reasons(told, whom, staying, versions);
         }
         told.into_iter().collect()
     }
@@ -157,13 +158,13 @@ impl LibraryChange<'_> {
     fn with_lasting_reasons(
         &self,
         told: BTreeSet<LostNeed>,
-        lost: &BTreeSet<CountedNeed>,
-        starts: &BTreeSet<ObjectPath>,
+        (lost, starts): (&BTreeSet<CountedNeed>, &BTreeSet<ObjectPath>),
         staying: &Staying,
+        versions: &VersionComparisons,
     ) -> BTreeSet<LostNeed> {
         let mut lasting = staying.obstacles.clone();
         lasting.retain(|_, obstacle| !obstacle.is_wish());
-        let asked = self.staying(lost, starts, lasting);
+        let asked = self.staying(lost, starts, lasting, versions);
         let reason = |need: LostNeed| {
             let library = need.library.as_ref().filter(|path| !asked.kept.contains_key(*path));
             let is_wish = need.obstacle.is_some_and(Obstacle::is_wish);
@@ -229,6 +230,6 @@ impl LibraryChange<'_> {
             ..*self
         };
         let ChangedNeeds { lost, .. } = nothing.changed_needs(thoroughness, comparisons);
-        nothing.reachable(&lost, &BTreeMap::new()).into_keys().collect()
+        nothing.reachable(&lost, &BTreeMap::new(), &comparisons.versions).into_keys().collect()
     }
 }

@@ -67,11 +67,19 @@ impl LibraryChange<'_> {
         let names = comparisons.versions.names();
         let [mut now, mut all] =
             [self.after, &with_all].map(|tree| Loader::naming(tree, self.settings, names));
+        let mut loaded: Option<(ObjectPath, Option<Loading>)> = None;
         let mut named = |lost: CountedNeed| {
-            let loading = now.load(&lost.start).filter(|_| lost.served.is_none());
+            if lost.served.is_some() {
+                return lost;
+            }
+            // They are sorted by program.
+            if loaded.as_ref().is_none_or(|(start, _)| *start != lost.start) {
+                loaded = Some((lost.start.clone(), now.load(&lost.start)));
+            }
+            let loading = loaded.as_ref().and_then(|(_, loading)| loading.as_ref());
             let served = loading.and_then(|now| {
-                let (index, _, need) = lost.in_loading(&now)?;
-                self.could_serve(&mut all, (&now, index), need, comparisons)
+                let (index, _, need) = lost.in_loading(now)?;
+                self.could_serve(&mut all, (now, index), need, comparisons)
             });
             match served {
                 Some(Served { name, way, .. }) => {

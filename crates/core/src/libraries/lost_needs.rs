@@ -1,4 +1,4 @@
-//! The needs that a change leaves unmet, and those that it meets.
+//! A need that a change leaves unmet: what served it before, what it lacks now, and whether it counts.
 
 use std::rc::Rc;
 use std::sync::Arc;

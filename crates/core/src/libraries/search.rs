@@ -92,6 +92,8 @@ pub(super) struct Search<'t> {
     opened: Vec<Opened>,
     /// What was opened, by path.
     by_path: HashMap<Rc<[u8]>, OpenedNumber>,
+    /// What was opened at its physical path, and by nobody's name until then. One that is searched later has another number.
+    started: HashMap<ObjectPath, OpenedNumber>,
     /// The numbers of files, by identity.
     files: HashMap<*const LibraryFile, usize>,
 }
@@ -121,6 +123,7 @@ impl<'t> Search<'t> {
             named: None,
             opened: Vec::new(),
             by_path: HashMap::new(),
+            started: HashMap::new(),
             files: HashMap::new(),
         }
     }
@@ -146,8 +149,13 @@ impl<'t> Search<'t> {
         if let Some(number) = self.by_path.get(path.as_bytes()).filter(is_physical) {
             return Some(*number);
         }
+        if let Some(number) = self.started.get(path) {
+            return Some(*number);
+        }
         let way = Way { links: Vec::new(), path: path.clone(), file: file.clone() };
-        Some(self.add(way, path.as_bytes()))
+        let number = self.add(way, path.as_bytes());
+        self.started.insert(path.clone(), number);
+        Some(number)
     }
 
     /// Returns what was opened.

@@ -17,10 +17,11 @@ impl LibraryChange<'_> {
         &self,
         lost: &BTreeSet<CountedNeed>,
         obstacles: &BTreeMap<ObjectPath, Obstacle>,
+        versions: &VersionComparisons,
     ) -> BTreeMap<ObjectPath, BTreeSet<Consumer>> {
-        let wanted = self.wanted(lost, obstacles);
+        let wanted = self.wanted(lost, obstacles, versions);
         let tree = self.with(|path| wanted.contains(path));
-        let mut loader = Loader::new(&tree, self.settings);
+        let mut loader = Loader::naming(&tree, self.settings, versions.names());
         let mut kept: BTreeMap<ObjectPath, BTreeSet<Consumer>> = BTreeMap::new();
         let mut loaded: Option<(&ObjectPath, Loading)> = None;
         for need in lost {
@@ -61,11 +62,11 @@ impl LibraryChange<'_> {
         &self,
         lost: &BTreeSet<CountedNeed>,
         obstacles: &BTreeMap<ObjectPath, Obstacle>,
+        versions: &VersionComparisons,
     ) -> BTreeSet<ObjectPath> {
         let may_stay =
             |path: &ObjectPath| self.candidates.contains_key(path) && !obstacles.contains_key(path);
         let offered = self.with(may_stay);
-        let versions = VersionComparisons::default();
         let mut finder = Loader::naming(&offered, self.settings, versions.names());
         let mut starts: BTreeMap<&ObjectPath, Vec<&CountedNeed>> = BTreeMap::new();
         for path in self.others.keys().filter(|path| may_stay(path)) {
@@ -81,7 +82,7 @@ impl LibraryChange<'_> {
             let mut more = BTreeSet::new();
             for (start, lost) in &starts {
                 let Some(now) = loader.load(start) else { continue };
-                for (index, need) in open_needs(&now, lost, &wanted, &versions) {
+                for (index, need) in open_needs(&now, lost, &wanted, versions) {
                     let way = finder.find_serving(&now, index, need).map(|(_, way)| way);
                     let all = way.iter().flat_map(|way| way.links.iter().chain([&way.path]));
                     more.extend(all.filter(|path| may_stay(path) && !wanted.contains(*path)).cloned());
@@ -125,13 +126,14 @@ impl LibraryChange<'_> {
         &self,
         starts: &BTreeSet<ObjectPath>,
         kept: &BTreeMap<ObjectPath, BTreeSet<Consumer>>,
+        versions: &VersionComparisons,
     ) -> BTreeSet<ObjectPath> {
         if kept.is_empty() {
             return BTreeSet::new();
         }
         let tree = self.with(|path| kept.contains_key(path));
         let is_kept = |path: &ObjectPath| kept.contains_key(path);
-        misled_from(starts, (&tree, self.after), self.settings, is_kept).into_keys().collect()
+        misled_from(starts, (&tree, self.after), (self.settings, versions), is_kept).into_keys().collect()
     }
 }
 
@@ -156,16 +158,16 @@ pub fn misled_by(
     settings: &LoaderSettings,
     is_kept: impl Fn(&ObjectPath) -> bool,
 ) -> BTreeMap<ObjectPath, BTreeSet<ObjectPath>> {
-    misled_from(&starting_points(without, settings), (with, without), settings, is_kept)
+    let versions = VersionComparisons::default();
+    misled_from(&starting_points(without, settings), (with, without), (settings, &versions), is_kept)
 }
 
 fn misled_from(
     starts: &BTreeSet<ObjectPath>,
     (with, without): (&LibraryTree, &LibraryTree),
-    settings: &LoaderSettings,
+    (settings, versions): (&LoaderSettings, &VersionComparisons),
     is_kept: impl Fn(&ObjectPath) -> bool,
 ) -> BTreeMap<ObjectPath, BTreeSet<ObjectPath>> {
-    let versions = VersionComparisons::default();
     let [mut with, mut without] =
         [with, without].map(|tree| Loader::naming(tree, settings, versions.names()));
     let mut misled: BTreeMap<ObjectPath, BTreeSet<ObjectPath>> = BTreeMap::new();
@@ -184,7 +186,7 @@ fn misled_from(
             if is_left && known.insert(own.clone()) {
                 next.push(own.clone());
             }
-            for need in without.needs_of(object).filter(|need| is_served(&without, object, need, &versions)) {
+            for need in without.needs_of(object).filter(|need| is_served(&without, object, need, versions)) {
                 let other = counterpart(&with, (index, own), need);
                 let found = other.and_then(|(_, other)| with.found(other)).map(|found| &found.way);
                 if let Some(way) = found.filter(|way| is_kept(&way.path)) {

@@ -115,6 +115,17 @@ fn origin_is_where_the_file_was_opened_and_links_are_followed_inside_the_root() 
 }
 
 #[test]
+fn a_program_that_is_loaded_again_is_opened_as_before() {
+    let mut root = Root::default();
+    root.library("/lib/liba.so.1", &[]).file("/bin/p", program(&["liba.so.1"]));
+    let mut loader = Loader::new(&root.tree, &root.settings);
+    let mut numbers =
+        || loader.load(&at("/bin/p")).unwrap().objects.iter().map(|one| one.number.index()).collect();
+    let first: Vec<usize> = numbers();
+    assert_eq!((first, numbers()), (vec![0, 1], vec![0, 1]));
+}
+
+#[test]
 fn links_that_lead_in_a_circle_lead_nowhere() {
     let mut root = Root::default();
     root.link("/lib/liba.so", "libb.so").link("/lib/libb.so", "liba.so");

@@ -3,7 +3,7 @@
 //! A plan that takes no library away, brings none of a new name, and changes no program while something is kept, costs a
 //! look at the first bytes of what it replaces. Any other is held against the scanned root.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::archived::ArchivedLibraries;
 use super::deciding::Deciding;
@@ -79,7 +79,7 @@ impl<'o> LibraryKeeper<'o> {
         wanted.extend(asked.archived.into_iter().flat_map(ArchivedLibraries::members));
         let files = NewFiles::read(content, &wanted);
         let is_concerned = has_archived
-            || gone.iter().any(|one| self.is_lost_library(one, &changes, &files))
+            || self.loses_library(&gone, &changes, &files)
             || brings_new_name(asked, &changes, &files, paths)
             || !kept.is_empty() && (!gone.is_empty() || files.has_objects());
         if !is_concerned {
@@ -202,14 +202,27 @@ impl<'o> LibraryKeeper<'o> {
         plan.changes.iter().filter_map(|change| gone(change)).collect()
     }
 
-    /// Tells whether somebody may lose something by what goes: a library that nothing replaces which can do as much.
-    fn is_lost_library(&self, gone: &GoneObject, changes: &TreeChanges, files: &NewFiles) -> bool {
+    /// Tells whether somebody may lose something by what goes.
+    fn loses_library(&self, gone: &[GoneObject], changes: &TreeChanges, files: &NewFiles) -> bool {
+        if gone.is_empty() {
+            return false;
+        }
+        let by_place = changes.iter().map(|(path, change)| (path, change)).collect();
+        gone.iter().any(|one| self.is_lost_library(one, &by_place, files))
+    }
+
+    /// Tells whether somebody may lose something by an object that goes: a library that nothing replaces which can do as much.
+    fn is_lost_library(
+        &self,
+        gone: &GoneObject,
+        changes: &HashMap<&ObjectPath, &TreeChange>,
+        files: &NewFiles,
+    ) -> bool {
         let Some(old) = &gone.file else { return true };
         if old.facts.is_program() && old.facts.soname.is_none() {
             return false;
         }
-        let new = changes.iter().find(|(path, _)| *path == gone.physical);
-        let Some((_, TreeChange::Member((package, path)))) = new else { return true };
+        let Some(TreeChange::Member((package, path))) = changes.get(&gone.physical) else { return true };
         let Some(new) = files.get(*package, path).and_then(|new| new.file.as_ref()) else { return true };
         let (was, is) = (&old.facts, &new.facts);
         if was.soname != is.soname || was.machine != is.machine {

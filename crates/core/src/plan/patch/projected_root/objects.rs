@@ -1,6 +1,6 @@
 //! The objects that a plan leaves: with the attributes that staging gives them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::{MadeObjects, ProjectedRoot};
 use crate::inventory::has_names;
@@ -37,7 +37,7 @@ impl ProjectedRoot {
 
     /// Names of one file: who changes one of them changes what is known of the others.
     fn doubt_names(&mut self, plan: &Plan) {
-        let mut files: Vec<Inode> = Vec::new();
+        let mut files: HashSet<Inode> = HashSet::new();
         for change in &plan.changes {
             files.extend(change.old.as_ref().filter(|old| has_names(old)).map(|old| old.inode));
             if let Action::Add(new) | Action::Replace(new) = &change.action
