@@ -9,12 +9,14 @@ use crate::contender::{self, Contender, Measured, Role};
 use crate::delivery::{PACKAGE, PackageWriter};
 use crate::disk::Disk;
 use crate::inputs::{Inputs, fresh};
+use crate::library_decision;
 use crate::line::Line;
 use crate::machine;
 use crate::measure::{Cost, Costs, Spread, measure};
 use crate::options::Options;
 use crate::report::Report;
 use crate::rivals::Rivals;
+use crate::sets::Set;
 use crate::stock_scripts;
 use crate::table::{Table, grouped, known, mebibytes, megabytes, seconds, spread, whole};
 use crate::tree::Clock;
@@ -59,6 +61,9 @@ pub(crate) fn run(
     judge(disk, inputs, &measured, report);
     if let Some((_, ours)) = measured.iter().find(|(role, _)| *role == Role::Patchadm) {
         way_back::run(disk, inputs, &ours.apply, options, report)?;
+        if inputs.set == Set::Libraries {
+            library_decision::run(disk, inputs, ours, options, report)?;
+        }
     }
     in_short(disk, inputs, &measured, report);
     Ok(())

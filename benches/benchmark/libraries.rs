@@ -30,7 +30,7 @@ use ground::{Ground, Size};
 const FIRST: f64 = 1.0;
 const FIRST_RATIO: f64 = 3.0;
 const LATER: f64 = 0.2;
-const LATER_RATIO: f64 = 2.0;
+const LATER_RATIO: f64 = 1.2;
 const TEXT: f64 = 1.0;
 const MEMORY: f64 = 64.0;
 

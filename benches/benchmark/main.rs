@@ -33,7 +33,7 @@
 //! stays mounted however it ends ([`disk`]). They need root, `mkfs.ext4` and `mkfs.xfs`; bytes written and flushes are
 //! known on images only. [`rivals`] says what dpkg, rpm and rsync have to do; whatever is not installed is skipped, by name.
 //!
-//! Not measured: other programs at the same time, networks.
+//! Not measured: other programs at the same time, networks; a patch is fetched from a server on the same machine.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a benchmark talks to who started it
 #![allow(clippy::disallowed_methods)] // it makes its own trees, beside the door
@@ -70,6 +70,8 @@ mod interval;
 mod kinds;
 /// Libraries that stay, and for whom.
 mod libraries;
+/// The decision about libraries.
+mod library_decision;
 /// Many libraries that need each other.
 mod library_set;
 /// Command lines.
@@ -116,9 +118,9 @@ mod table;
 mod tree;
 /// Two releases of something real.
 mod trees;
-/// Files and their versions.
 /// The proof that a patch can be backed out.
 mod way_back;
+/// Files and their versions.
 mod workload;
 
 use std::ffi::OsString;

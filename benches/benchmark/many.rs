@@ -1,6 +1,8 @@
-//! Many patches: a depot of thousands, hundreds in one command, and one that comes out from under later ones.
+//! Many patches: a depot of thousands, hundreds in one command, and one that comes out from under later ones; and one of a depot
+//! on a web server.
 
 mod depot;
+mod fetched;
 mod in_one_command;
 mod middle;
 mod offered;
@@ -15,5 +17,6 @@ use crate::report::Report;
 pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     depot::run(disk, options, report)?;
     in_one_command::run(disk, options, report)?;
-    middle::run(disk, options, report)
+    middle::run(disk, options, report)?;
+    fetched::run(disk, options, report)
 }
