@@ -1,7 +1,7 @@
 //! SHA-256: of bytes at hand, of a stream, and of parts beside whoever receives them.
 //!
-//! A build that reads web servers has the assembler of the library that TLS brings, which knows the instructions of every
-//! processor; any other build, and the one without such instructions, has that of the crate `sha2`.
+//! A build that reads web servers digests with ring, the library of its TLS, whose assembler uses what the processor has. Any
+//! other build, and one with the feature `plain-digests`, digests with the crate `sha2`.
 
 #[cfg(all(feature = "http", not(feature = "plain-digests")))]
 mod of_tls;
