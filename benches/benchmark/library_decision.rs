@@ -83,7 +83,9 @@ impl BothTrees {
             .filter(|(path, _)| is_same(&place(old, path), &place(new, path)))
             .map(|(path, file)| (path.clone(), file.clone()))
             .collect();
-        same.into_iter().for_each(|(path, file)| new_tree.put_file(path, file));
+        for (path, file) in same {
+            new_tree.put_file(path, file);
+        }
         for (root, tree) in [(new, &new_tree), (old, &old_tree)] {
             places.extend(tree.files().map(|(path, file)| (Arc::as_ptr(file), place(root, path))));
         }

@@ -246,7 +246,10 @@ fn the_table_has_every_suite_that_counts_and_the_command_plays_it() {
     for module in OF_CORE {
         let text = fs::read_to_string(at(CORE).join(format!("{module}.rs"))).unwrap();
         counts.extend(counted(&text, "seen.tell("));
-        assert!(command.contains(&format!("plan::tests::{module}")), ".ci/reliability does not play {module}");
+        assert!(
+            command.contains(&format!("plan::tests::{module}")),
+            ".ci/reliability does not play {module}"
+        );
     }
     let in_table = parts(ROWS).into_iter().filter_map(|(_, figure)| Some(figure?.0.trim().to_owned()));
     assert_eq!(in_table.collect::<BTreeSet<_>>(), counts);

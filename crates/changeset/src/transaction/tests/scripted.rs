@@ -292,7 +292,7 @@ fn a_change_that_fails_in_a_run_with_scripts_leaves_what_the_error_says() {
 #[test]
 fn recovery_of_a_run_with_scripts_may_be_stopped_anywhere_and_begun_again() {
     let total = counted(RUDE);
-    for stopped in [total / 2, total - 40] {
+    for stopped in [total / 2, total - 60] {
         let world = World::new();
         let before = world.picture();
         let _ = run(&world, failing_from(stopped, false, Errno::IO), RUDE);

@@ -54,7 +54,7 @@ impl World {
         self.inventory.linked_directories = directories;
     }
 
-    /// Where a path is when the links among its parents are followed, as path_resolution(7) says; as it is written where they
+    /// Where a path is when the links among its parents are followed, as `path_resolution(7)` says; as it is written where they
     /// lead in a circle.
     fn place_of(&self, path: &ObjectPath) -> ObjectPath {
         let names = |text: &[u8]| -> Vec<Vec<u8>> {

@@ -91,7 +91,7 @@ fn recovery_of_a_run_with_scripts_may_be_stopped_anywhere_and_begun_again() {
         let total = counted(ground, RUDE);
         let world = World::new();
         let before = world.picture();
-        let _ = run_on(ground, &world, dying(ground, total - 40), RUDE);
+        let _ = run_on(ground, &world, dying(ground, total - 60), RUDE);
         for number in 0..60 {
             let root = world.root(dying(ground, number));
             let lock = Lock::take(&root, "recover", in_a_moment).unwrap();
