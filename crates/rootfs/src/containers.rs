@@ -2,20 +2,21 @@
 //!
 //! Everything in such a tree may belong to uid 0, because whoever is root in a container wrote it. So owners say
 //! nothing there. A root counts as one of these by where its directory is, not by its name: a symbolic link or a bind
-//! mount leads to the same directory, and has the same answer. The overlayfs that `/` itself is on is no such tree: a
-//! program in a container is at home there.
+//! mount leads to the same directory, and has the same answer. So has a record that is on another mount than its root.
+//! The overlayfs that `/` itself is on is no such tree: a program in a container is at home there.
 //!
 //! What no mount table shows is not known: a tree of an engine that keeps its containers in another directory, while
 //! nothing is mounted there.
 
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::mount_tables::{Mount, Place, below, parse, place_of};
-use super::{ForeignTree, Result, Root, RootError, again, mounts};
+use super::{ForeignTree, Result, Root, RootError, TreeWay, again, mounts};
 use patchadm_svr4::package::rule;
 
 /// The directories in which container engines keep the roots of their containers.
@@ -34,22 +35,27 @@ const OVERLAYS: [&[u8]; 3] = [b"overlay", b"overlayfs", b"fuse.fuse-overlayfs"];
 impl Root {
     /// Returns the tree of containers that the root directory is in; `None` if it is in none.
     pub fn container_tree(&self) -> Result<Option<ForeignTree>> {
-        let table = mounts::table().map_err(|error| not_read(mounts::TABLE, &error))?;
-        let table = parse(&table);
-        let root = Location::of(self.fd())?;
-        let opened = Self::open(Path::new("/"))?;
-        let (major, minor) = opened.seen()?.file_system;
-        let mount = Location::of(opened.fd())?.mount;
-        let system = SystemRoot { mount, device: format!("{major}:{minor}").into_bytes() };
-        let mut engines = Vec::new();
-        for directory in ENGINE_DIRECTORIES {
-            if let Some(fd) = opened_directory(directory) {
-                engines.push((directory, Location::of(&fd)?));
-            }
-        }
-        let engine = engine_of(&table, &root, &system, &engines);
-        Ok(engine.or_else(|| overlay_of(&table, &root, &system)))
+        container_tree(self.fd(), self.prefix().as_os_str().as_bytes())
     }
+}
+
+/// Returns the tree of containers that an open directory or file is in, which somebody named so; `None` if it is in none.
+pub(crate) fn container_tree(opened: impl AsFd, named: &[u8]) -> Result<Option<ForeignTree>> {
+    let table = mounts::table().map_err(|error| not_read(mounts::TABLE, &error))?;
+    let table = parse(&table);
+    let found = Location::of(opened)?;
+    let root = Root::open(Path::new("/"))?;
+    let (major, minor) = root.seen()?.file_system;
+    let mount = Location::of(root.fd())?.mount;
+    let system = SystemRoot { mount, device: format!("{major}:{minor}").into_bytes() };
+    let mut engines = Vec::new();
+    for directory in ENGINE_DIRECTORIES {
+        if let Some(fd) = opened_directory(directory) {
+            engines.push((directory, Location::of(&fd)?));
+        }
+    }
+    let engine = engine_of(&table, (&found, named), &system, &engines);
+    Ok(engine.or_else(|| overlay_of(&table, &found, &system)))
 }
 
 fn not_read(path: &str, error: &std::io::Error) -> RootError {
@@ -63,7 +69,7 @@ fn opened_directory(path: &str) -> Option<OwnedFd> {
     again(|| rustix::fs::open(path, flags, Mode::empty())).ok()
 }
 
-/// Where a directory is.
+/// Where a directory or file is.
 struct Location {
     /// The id of its mount.
     mount: u64,
@@ -72,9 +78,9 @@ struct Location {
 }
 
 impl Location {
-    /// Returns where an open directory is.
-    fn of(directory: &OwnedFd) -> Result<Self> {
-        let number = directory.as_fd().as_raw_fd();
+    /// Returns where an open directory or file is.
+    fn of(opened: impl AsFd) -> Result<Self> {
+        let number = opened.as_fd().as_raw_fd();
         let shown = format!("/proc/self/fdinfo/{number}");
         let text = std::fs::read_to_string(&shown).map_err(|error| not_read(&shown, &error))?;
         let id = text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
@@ -92,11 +98,11 @@ struct SystemRoot {
     device: Vec<u8>,
 }
 
-/// Returns the directory of an engine in which a root is: below it by its path, or in a part of a file system that is
-/// seen in it.
+/// Returns the directory of an engine in which a root is, which somebody named so: below it by its path, or in a part of a
+/// file system that is seen in it.
 fn engine_of(
     table: &[Mount],
-    root: &Location,
+    (root, named): (&Location, &[u8]),
     system: &SystemRoot,
     engines: &[(&str, Location)],
 ) -> Option<ForeignTree> {
@@ -108,7 +114,31 @@ fn engine_of(
         let is_seen = || place.as_ref().is_some_and(|place| is_seen_in(table, place, system, engine));
         !rule::holds("root.container.engine", !(is_below || is_seen()))
     });
-    found.map(|(directory, _)| ForeignTree::Engine { directory: (*directory).to_owned() })
+    found.map(|(directory, engine)| ForeignTree::Engine {
+        directory: (*directory).to_owned(),
+        way: way_into(table, (root, named), directory, engine),
+    })
+}
+
+/// Returns the way by which a root, which somebody named so, is in the directory of an engine.
+fn way_into(
+    table: &[Mount],
+    (root, named): (&Location, &[u8]),
+    directory: &str,
+    engine: &Location,
+) -> TreeWay {
+    let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
+    if below(named, directory.as_bytes()).is_some() {
+        return TreeWay::Named;
+    }
+    if below(&root.path, directory.as_bytes()).is_some() {
+        return TreeWay::Physical(text(&root.path));
+    }
+    if below(&root.path, &engine.path).is_some() {
+        return TreeWay::Link(text(&engine.path));
+    }
+    let mount = table.iter().find(|mount| mount.id == root.mount);
+    mount.map_or(TreeWay::Named, |mount| TreeWay::Mount(text(&mount.point)))
 }
 
 /// Tells whether a place is in the directory of an engine, or in what is mounted somewhere below that. What contains `/`
@@ -168,9 +198,9 @@ mod tests {
         let engines =
             [("/var/lib/docker", at(22, "/data/docker")), ("/var/lib/machines", at(21, "/var/lib/machines"))];
         let root = at(mount, path);
-        let found = engine_of(&table, &root, &system, &engines);
+        let found = engine_of(&table, (&root, path.as_bytes()), &system, &engines);
         found.or_else(|| overlay_of(&table, &root, &system)).map(|found| match found {
-            ForeignTree::Engine { directory } => directory,
+            ForeignTree::Engine { directory, way } => format!("{directory}{way}"),
             ForeignTree::Overlay { mount_point } => format!("overlay {mount_point}"),
             ForeignTree::Named => unreachable!(),
         })
@@ -181,9 +211,14 @@ mod tests {
         let is_in = |mount, path| found(mount, path).unwrap_or_default();
         assert_eq!(is_in(21, "/var/lib/machines/web"), "/var/lib/machines");
         assert_eq!(is_in(21, "/var/lib/machines"), "/var/lib/machines");
-        assert_eq!(is_in(22, "/data/docker/btrfs/subvolumes/a"), "/var/lib/docker");
-        assert_eq!(is_in(33, "/mnt/web/opt/zone"), "/var/lib/machines", "a bind mount of a container");
-        assert_eq!(is_in(35, "/mnt/image"), "/var/lib/machines", "the file system of a container");
+        assert_eq!(
+            is_in(22, "/data/docker/btrfs/subvolumes/a"),
+            "/var/lib/docker (which leads to /data/docker)"
+        );
+        let bound = "/var/lib/machines (by what is mounted on /mnt/web)";
+        assert_eq!(is_in(33, "/mnt/web/opt/zone"), bound, "a bind mount of a container");
+        let image = "/var/lib/machines (by what is mounted on /mnt/image)";
+        assert_eq!(is_in(35, "/mnt/image"), image, "the file system of a container");
         for (mount, path) in [
             (21, "/var/lib"),
             (21, "/"),

@@ -4,7 +4,8 @@
 //! A [`RecordGuard`] looks at each of them when it is opened, by fstat(2) on the descriptor that is then used: it belongs to
 //! uid 0; neither others may write to it nor its group, but for group 0 without an access list. When all directories
 //! down to a record are the superuser's alone, nobody else can exchange one of them afterwards, so each is looked at
-//! once. The directories that every change uses are looked at before anything else.
+//! once. The directories that every change uses are looked at before anything else. What is mounted among the records is
+//! asked for the tree of a container, as the root itself was: owners say nothing there.
 //!
 //! Directories of objects are nobody's business here: users may own parts of a root.
 
@@ -15,10 +16,11 @@ use std::sync::PoisonError;
 use rustix::io::Errno;
 
 use super::calls::MOST_LINKS;
+use super::containers::container_tree;
 use super::mounts::AccessListKind;
 use super::records::{RecordArea, RecordGuard};
 use super::way::look_at_links;
-use super::{Distrust, ForeignTree, ObjectStatus, Result, Root, RootError, optional};
+use super::{Distrust, ForeignTree, ObjectStatus, Result, Root, RootError, TreeWay, optional};
 use patchadm_svr4::package::{ObjectPath, rule};
 
 impl Root {
@@ -35,7 +37,7 @@ impl RecordGuard {
             return Ok(());
         }
         if let Some(foreign) = &self.foreign {
-            return Err(by_the_place(root, root.seen()?.uid, foreign));
+            return Err(by_the_place(root, root.seen()?.uid, foreign, None));
         }
         look_at_links(root)?;
         let tree = trace(root, &self.places.tree)?;
@@ -142,7 +144,33 @@ impl RecordGuard {
         if let Some(why) = distrust(&seen, || mounts.has_list(&seen, &fd)) {
             return Err(refusal(root, physical, &seen, why));
         }
+        if let Some(foreign) = self.tree_of_mount(root, physical, &seen, &fd)? {
+            return Err(by_the_place(root, seen.uid, &foreign, Some(physical)));
+        }
         Ok(seen)
+    }
+
+    /// Returns the tree of containers that a record on another mount than the root is in. Each mount is asked about once;
+    /// that of the root has been.
+    fn tree_of_mount(
+        &self,
+        root: &Root,
+        physical: &ObjectPath,
+        seen: &ObjectStatus,
+        fd: impl AsFd,
+    ) -> Result<Option<ForeignTree>> {
+        let mut at_home = self.at_home.lock().unwrap_or_else(PoisonError::into_inner);
+        if at_home.is_empty() {
+            at_home.insert(root.seen()?.mount);
+        }
+        if at_home.contains(&seen.mount) {
+            return Ok(None);
+        }
+        let found = container_tree(&fd, root.show(physical).as_bytes())?;
+        if found.is_none() {
+            at_home.insert(seen.mount);
+        }
+        Ok(found)
     }
 }
 
@@ -151,12 +179,20 @@ fn refusal(root: &Root, physical: &ObjectPath, seen: &ObjectStatus, why: Distrus
     root.untrusted(path, seen.uid, why)
 }
 
-/// Returns the refusal of a root because of the tree that it is in.
-fn by_the_place(root: &Root, owner: u32, foreign: &ForeignTree) -> RootError {
-    match foreign {
-        ForeignTree::Named => root.untrusted(root.shown_prefix(), owner, Distrust::Named),
-        ForeignTree::Engine { directory } => root.untrusted(directory.clone(), owner, Distrust::Engine),
-        ForeignTree::Overlay { mount_point } => root.untrusted(mount_point.clone(), owner, Distrust::Overlay),
+/// Returns the refusal of a root because of the tree that it, or this record of it, is in.
+fn by_the_place(root: &Root, owner: u32, foreign: &ForeignTree, record: Option<&ObjectPath>) -> RootError {
+    let (path, why, way) = match foreign {
+        ForeignTree::Named => (root.shown_prefix(), Distrust::Named, TreeWay::Named),
+        ForeignTree::Engine { directory, way } => (directory.clone(), Distrust::Engine, way.clone()),
+        ForeignTree::Overlay { mount_point } => (mount_point.clone(), Distrust::Overlay, TreeWay::Named),
+    };
+    match root.untrusted(path, owner, why) {
+        RootError::Untrusted(mut told) => {
+            told.record = record.map(|record| root.show(record));
+            told.way = way;
+            RootError::Untrusted(told)
+        }
+        error => error,
     }
 }
 

@@ -72,5 +72,5 @@ pub use root::Root;
 pub use shown_names::{ShownAttributes, ShownNames};
 pub use status::{FileType, ObjectStatus};
 pub use sums::{Digesting, Hashing, Summing, Sums};
-pub use untrusted::{Distrust, ForeignTree, Untrusted};
+pub use untrusted::{Distrust, ForeignTree, TreeWay, Untrusted};
 pub use write::SpecialFile;

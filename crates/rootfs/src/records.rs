@@ -32,6 +32,8 @@ pub(crate) struct RecordGuard {
     pub(super) led_to: RwLock<Vec<ObjectPath>>,
     pub(super) good: RwLock<HashSet<ObjectPath>>,
     pub(super) mounts: Mutex<Mounts>,
+    /// The mounts on which no directory is in the tree of a container: that of the root, and those of records.
+    pub(super) at_home: Mutex<HashSet<u64>>,
 }
 
 /// The records below one physical path.
@@ -52,6 +54,7 @@ impl RecordGuard {
             led_to: RwLock::default(),
             good: RwLock::default(),
             mounts: Mutex::default(),
+            at_home: Mutex::default(),
         }
     }
 

@@ -15,7 +15,8 @@ use super::mounts;
 use super::records::RecordGuard;
 use super::shown_names::ShownNames;
 use super::{
-    Distrust, Door, ForeignTree, ObjectStatus, RecordPlaces, Result, RootError, Untrusted, again, cores,
+    Distrust, Door, ForeignTree, ObjectStatus, RecordPlaces, Result, RootError, TreeWay, Untrusted, again,
+    cores,
 };
 use patchadm_svr4::package::{ObjectPath, unescape};
 
@@ -255,7 +256,8 @@ impl Root {
     pub(crate) fn untrusted(&self, path: String, uid: u32, why: Distrust) -> RootError {
         let owner = self.seen().map_or(uid, |seen| seen.uid);
         let (root, has_account) = (self.shown_prefix(), has_account(owner));
-        RootError::Untrusted(Box::new(Untrusted { root, owner, path, uid, why, has_account }))
+        let (record, way) = (None, TreeWay::Named);
+        RootError::Untrusted(Box::new(Untrusted { root, owner, path, uid, record, way, why, has_account }))
     }
 
     pub(crate) fn fd(&self) -> &OwnedFd {

@@ -14,6 +14,10 @@ pub struct Untrusted {
     pub path: String,
     /// The owner of that directory or record; for a mount, the user who mounted it.
     pub uid: u32,
+    /// The record that is in the tree of a container, where that is not the root itself; with the prefix of the root.
+    pub record: Option<String>,
+    /// The way into the tree of a container, where no path says so.
+    pub way: TreeWay,
     /// The reason for distrust.
     pub why: Distrust,
     /// Whether the owner of the root directory has an account on this machine.
@@ -45,6 +49,31 @@ pub enum Distrust {
     Overlay,
 }
 
+/// The way by which a directory is in that of an engine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum TreeWay {
+    /// Its path, as it was named.
+    #[default]
+    Named,
+    /// This path: its own, with all links resolved.
+    Physical(String),
+    /// The directory of the engine is a link to this one.
+    Link(String),
+    /// What is mounted here is of that directory.
+    Mount(String),
+}
+
+impl fmt::Display for TreeWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named => Ok(()),
+            Self::Physical(path) => write!(f, " (as {path})"),
+            Self::Link(path) => write!(f, " (which leads to {path})"),
+            Self::Mount(path) => write!(f, " (by what is mounted on {path})"),
+        }
+    }
+}
+
 /// A tree whose owners say nothing about who wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ForeignTree {
@@ -54,6 +83,8 @@ pub enum ForeignTree {
     Engine {
         /// Its usual path.
         directory: String,
+        /// How the root, or one of its records, is in it.
+        way: TreeWay,
     },
     /// An overlayfs other than the one that `/` is on.
     Overlay {
@@ -64,7 +95,8 @@ pub enum ForeignTree {
 
 impl fmt::Display for Untrusted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { root, owner, path, uid, why, .. } = self;
+        let Self { root, owner, path, uid, why, record, way, .. } = self;
+        let what = record.as_deref().unwrap_or("it");
         match why {
             Distrust::Owner if uid == owner => {
                 write!(f, "The root {root} belongs to uid {uid}: {path} is theirs to write.")
@@ -104,12 +136,15 @@ impl fmt::Display for Untrusted {
                 )
             }
             Distrust::Engine => {
-                write!(f, "The root {root} is not trusted: it is in {path}, among the roots of containers.")
+                write!(
+                    f,
+                    "The root {root} is not trusted: {what} is in {path}{way}, among the roots of containers."
+                )
             }
             Distrust::Overlay => {
                 write!(
                     f,
-                    "The root {root} is not trusted: it is on the overlayfs at {path}, as roots of containers are."
+                    "The root {root} is not trusted: {what} is on the overlayfs at {path}, as roots of containers are."
                 )
             }
         }
@@ -167,6 +202,8 @@ mod tests {
             owner,
             path: "/zones/a/var/sadm".to_owned(),
             uid,
+            record: None,
+            way: TreeWay::Named,
             why,
             has_account: true,
         }
@@ -182,6 +219,32 @@ mod tests {
         assert_eq!(
             told.way_on(),
             "Run it as its owner with --as-owner, or say --trust-root if uid 1004 may do anything as root here."
+        );
+    }
+
+    #[test]
+    fn the_refusal_of_a_container_says_what_is_in_it_and_by_which_way_where_no_path_does() {
+        let told = Untrusted { path: "/var/lib/lxc".to_owned(), ..untrusted(0, 0, Distrust::Engine) };
+        let said = |way, record: Option<&str>| {
+            let record = record.map(str::to_owned);
+            Untrusted { way, record, ..told.clone() }.to_string()
+        };
+        let begin = "The root /zones/a is not trusted: ";
+        for (way, end) in [
+            (TreeWay::Named, ""),
+            (TreeWay::Physical("/var/lib/lxc/a".to_owned()), " (as /var/lib/lxc/a)"),
+            (TreeWay::Link("/data/lxc".to_owned()), " (which leads to /data/lxc)"),
+            (TreeWay::Mount("/zones".to_owned()), " (by what is mounted on /zones)"),
+        ] {
+            let expected = format!("{begin}it is in /var/lib/lxc{end}, among the roots of containers.");
+            assert_eq!(said(way, None), expected);
+        }
+        assert_eq!(
+            said(TreeWay::Mount("/zones/a/var".to_owned()), Some("/zones/a/var")),
+            format!(
+                "{begin}/zones/a/var is in /var/lib/lxc (by what is mounted on /zones/a/var), \
+                 among the roots of containers."
+            )
         );
     }
 
