@@ -9,6 +9,7 @@ use crate::everyman::NOBODY;
 use crate::mounts::Mounted;
 use crate::packages::Package;
 use crate::scenario::{Run, Scenario};
+use crate::tree::{Tree, assert_same};
 
 /// The directories of engines.
 const ENGINES: [&str; 6] = [
@@ -74,7 +75,12 @@ fn no_script_of_a_root_of_containers_runs_as_the_superuser_without_being_trusted
         let words = format!("-n -a {} -d spool", root.stage().beside("admin").display());
         let said = root.run(&format!("pkgadd {words} -R {path} ACMEs")).fails(1);
         assert!(said.contains("among the roots of containers") && !ran.exists(), "{said}");
-        for line in ["patchadd -R @C@ delivered/100-01", "patchrm -R @C@ 100-01", "recover -R @C@"] {
+        for line in [
+            "patchadd -R @C@ delivered/100-01",
+            "patchrm -R @C@ 100-01",
+            "recover -R @C@",
+            "stage -R @C@ refresh a",
+        ] {
             root.run(&line.replace("@C@", &path)).fails(3);
         }
         // What the refusal names is typed.
@@ -91,6 +97,70 @@ fn no_script_of_a_root_of_containers_runs_as_the_superuser_without_being_trusted
     );
 }
 
+/// Every command that changes a root, and its code where it is asked to change that of a container.
+const CHANGES: [(&str, i32); 22] = [
+    ("patchadd -R @C@ delivered/100-01", 3),
+    ("patchrm -R @C@ 100-01", 3),
+    ("pkgadd -n -R @C@ -d spool ACMEs", 1),
+    ("pkgrm -n -R @C@ ACMEweb", 1),
+    ("pkgchk -f -R @C@", 1),
+    ("installf -R @C@ ACMEweb /opt/d d 0755 root root", 1),
+    ("removef -R @C@ ACMEweb /opt/d", 1),
+    ("add -R @C@ delivered/100-01", 3),
+    ("remove -R @C@ 100-01", 3),
+    ("undo -R @C@ 1", 3),
+    ("update -R @C@ -M delivered", 3),
+    ("commit -R @C@ 100-01", 3),
+    ("recover -R @C@", 3),
+    ("adopt -R @C@ --pkg ACMEown --version 1 --dir /opt", 3),
+    ("shlibs -R @C@ --prune", 3),
+    ("key -R @C@ trust spool/key.pub", 3),
+    ("key -R @C@ revoke 7802F643AC6161C8", 3),
+    ("stage -R @C@ new --path /opt other", 3),
+    ("stage -R @C@ refresh other", 3),
+    ("stage -R @C@ refresh --dry-run other", 3),
+    ("stage -R @C@ drop other", 3),
+    ("promote -R @C@ other", 3),
+];
+
+#[test]
+fn no_command_that_changes_a_root_takes_anything_from_that_of_a_container() {
+    let Some(root) = mounted("commands and a root of a container", "true") else { return };
+    let container = root.outside("/var/lib/machines/a".as_ref());
+    let before = Tree::of(&container, &[]);
+    for (line, code) in CHANGES {
+        let said = root.run(&line.replace("@C@", "/var/lib/machines/a")).fails(code);
+        assert!(
+            said.contains("it is in /var/lib/machines, among the roots of containers."),
+            "{line}: {said}"
+        );
+        assert_same(&Tree::of(&container, &[]), &before);
+    }
+}
+
+#[test]
+fn records_that_are_mounted_from_a_container_are_those_of_a_container() {
+    let script = "mkdir -p $BESIDE/zone $BESIDE/home $BESIDE/mem
+        cp -a $ROOT/. $BESIDE/zone && mount --bind /var/lib/lxc/a/var $BESIDE/zone/var
+        cp -a $ROOT/. $BESIDE/home && cp -a $ROOT/var $BESIDE/mem/var && mount --bind $BESIDE/mem/var $BESIDE/home/var
+        cp -a $ROOT/. $BESIDE/deep && mount --bind /var/lib/lxc/a/var/sadm/pkg $BESIDE/deep/var/sadm/pkg";
+    let Some(root) = mounted("records that are mounted from a container", script) else { return };
+    let beside = |name: &str| root.stage().beside(name).display().to_string();
+    for (zone, record) in [("zone", "zone/var"), ("deep", "deep/var/sadm/pkg")] {
+        let (zone, record) = (beside(zone), beside(record));
+        let said = plan(&root, &zone).fails(3);
+        let reason = format!(
+            "The root {zone} is not trusted: {record} is in /var/lib/lxc (by what is mounted on {record}), \
+             among the roots of containers."
+        );
+        assert!(said.contains(&reason), "{said}");
+        assert!(said.contains("--trust-root") && said.contains("trusted_roots"), "{said}");
+        assert_eq!(root.run(&format!("plan --trust-root -R {zone} delivered/100-01")).code, 0);
+    }
+    // A file system of its own is nobody else's.
+    is_planned(&root, &beside("home"));
+}
+
 #[test]
 fn a_root_of_containers_is_one_by_whatever_name_it_is_reached() {
     let script = "mkdir -p $BESIDE/data $BESIDE/bound $BESIDE/inner $BESIDE/image
@@ -103,17 +173,22 @@ fn a_root_of_containers_is_one_by_whatever_name_it_is_reached() {
         mkdir /var/lib/machines/bound && mount --bind $ROOT /var/lib/machines/bound";
     let Some(root) = mounted("roots of containers under other names", script) else { return };
     let beside = |name: &str| root.stage().beside(name).display().to_string();
-    for (path, engine) in [
-        (beside("data/docker/a"), "/var/lib/docker"),
-        ("/var/lib/docker/a".to_owned(), "/var/lib/docker"),
-        (beside("link"), "/var/lib/machines"),
-        (beside("bound"), "/var/lib/lxc"),
-        (beside("bound/zone"), "/var/lib/lxc"),
-        (beside("image/a"), "/var/lib/machines"),
-        ("/var/lib/machines/bound".to_owned(), "/var/lib/machines"),
-        ("/var/lib/../lib/machines/a/".to_owned(), "/var/lib/machines"),
+    let by = |mount: &str| format!(" (by what is mounted on {})", beside(mount));
+    for (path, engine, way) in [
+        (beside("data/docker/a"), "/var/lib/docker", format!(" (which leads to {})", beside("data/docker"))),
+        ("/var/lib/docker/a".to_owned(), "/var/lib/docker", String::new()),
+        (beside("link"), "/var/lib/machines", " (as /var/lib/machines/a)".to_owned()),
+        (beside("bound"), "/var/lib/lxc", by("bound")),
+        (beside("bound/zone"), "/var/lib/lxc", by("bound")),
+        (beside("image/a"), "/var/lib/machines", by("image")),
+        ("/var/lib/machines/bound".to_owned(), "/var/lib/machines", String::new()),
+        (
+            "/var/lib/../lib/machines/a/".to_owned(),
+            "/var/lib/machines",
+            " (as /var/lib/machines/a)".to_owned(),
+        ),
     ] {
-        is_refused(&root, &path, &format!("in {engine}, among the roots of containers."));
+        is_refused(&root, &path, &format!("in {engine}{way}, among the roots of containers."));
     }
     let other = root.run("add --root /var/lib/lxc/a --root /var/lib/lxd/a delivered/100-01");
     assert_eq!(other.code, 3, "{}", other.stderr);

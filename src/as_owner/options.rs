@@ -25,6 +25,11 @@ pub(crate) struct OwnerOptions {
 }
 
 impl OwnerOptions {
+    /// The options, and whether each was said: what changes no root has none of them.
+    pub(crate) fn said(self) -> [(&'static str, bool); 2] {
+        [("--as-owner", self.as_owner), ("--trust-root", self.trust_root)]
+    }
+
     /// Opens the root that a command is to change or plan for, once it is known whose it is. `A` are the arguments of
     /// the command: where a process of the owner does the work, they are handed to it, and its end is that of the
     /// command.

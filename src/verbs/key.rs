@@ -10,18 +10,20 @@ use serde::Serialize;
 use super::options::BriefVerbOptions;
 use super::password::{PasswordOptions, password};
 use crate::arguments::{one_of, parse};
+use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::reply::failure::query_refused;
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::keys::{KeysError, RootKeys, read_keys, revoke_key, trust_key};
 use patchadm_core::operation::signing::{SigningError, generate_key};
+use patchadm_core::plan::refusal::Command;
 use patchadm_core::sign::{KeyId, KeyRole, KeyRules, PublicKey};
 use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm key generate -o name [--no-password|--password-file file] [--comment text]\n\
-    patchadm [-R root] key trust file [--name name] [--expires date] [--roles list] [--bases regex]\n\
-    patchadm [-R root] key revoke keyid [--reason text]\n\
+    patchadm [-R root] key trust file [--name name] [--expires date] [--roles list] [--bases regex] [--as-owner|--trust-root]\n\
+    patchadm [-R root] key revoke keyid [--reason text] [--as-owner|--trust-root]\n\
     patchadm [-R root] key list";
 
 /// The largest key file that is read, in bytes.
@@ -69,6 +71,8 @@ struct KeyArgs {
     /// Revoke: the reason
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+    #[command(flatten)]
+    owner: OwnerOptions,
     #[command(flatten)]
     common: BriefVerbOptions,
     /// What to do: generate, trust, revoke or list
@@ -137,7 +141,9 @@ impl KeyArgs {
         let of_others =
             said.iter().filter(|(.., of)| *of != action).map(|(option, is_said, _)| (*option, *is_said));
         let about_root = self.common.about_root().into_iter().filter(|_| action == Generate);
-        if let Some((option, _)) = of_others.chain(about_root).find(|(_, is_said)| *is_said) {
+        let of_changes = self.owner.said().into_iter().filter(|_| matches!(action, Generate | List));
+        if let Some((option, _)) = of_others.chain(about_root).chain(of_changes).find(|(_, is_said)| *is_said)
+        {
             return Err(usage(format!("{option} is not an option of this action")));
         }
         match (action, &self.subject) {
@@ -193,8 +199,8 @@ fn trust(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
         (Some(name), _) => name.clone(),
         (None, stem) => stem.unwrap_or_default().to_string_lossy().into_owned(),
     };
+    let root = args.owner.open::<KeyArgs>(call, &args.common.root, Command::Patchadd)?;
     let key = read_public_key(&file)?;
-    let root = args.common.root.open(call)?;
     let changed =
         call.change(&root, "key", None, |caller| trust_key(&root, (&name, &key, &rules), caller))?;
     let changed = changed.map_err(|error| keys_refused(&root, &error))?;
@@ -205,7 +211,7 @@ fn trust(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
 fn revoke(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
     let id: KeyId =
         args.subject.as_deref().unwrap_or_default().parse().map_err(|error| usage(format!("{error}")))?;
-    let root = args.common.root.open(call)?;
+    let root = args.owner.open::<KeyArgs>(call, &args.common.root, Command::Patchadd)?;
     let reason = args.reason.as_deref().unwrap_or_default();
     let changed = call.change(&root, "key", None, |caller| revoke_key(&root, (id, reason), caller))?;
     let changed = changed.map_err(|error| keys_refused(&root, &error))?;
@@ -319,9 +325,7 @@ pub(super) fn signing_refused(error: SigningError) -> anyhow::Error {
         | SigningError::Differs { .. }
         | SigningError::Unfit { .. } => Exit::SIGNATURE,
         SigningError::Exists(_) => Exit::failed(ExitCause::Usage),
-        SigningError::Source(source) => {
-            crate::reply::failure::source_code(patchadm_core::plan::refusal::Command::Patchadd, source)
-        }
+        SigningError::Source(source) => crate::reply::failure::source_code(Command::Patchadd, source),
         SigningError::Io { .. } => Exit::failed(ExitCause::NotFound),
         _ => return error.into(),
     };

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::ends::stage_failed;
 use crate::arguments::parse;
+use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::reply::failure::{described, verb_code};
 use crate::reply::promotion::ConflictEntry;
@@ -29,6 +30,8 @@ struct RefreshArgs {
     #[command(flatten)]
     edits: EditOptions,
     #[command(flatten)]
+    owner: OwnerOptions,
+    #[command(flatten)]
     common: BriefVerbOptions,
     /// The stage: its directory or its name
     #[arg(value_name = "STAGE")]
@@ -38,8 +41,8 @@ struct RefreshArgs {
 /// Runs the action.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "stage refresh";
-    let RefreshArgs { dry_run, edits, common, stage } = parse(call, USAGE)?;
-    let root = common.root.open(call)?;
+    let RefreshArgs { dry_run, edits, owner, common, stage } = parse(call, USAGE)?;
+    let root = owner.open::<RefreshArgs>(call, &common.root, Command::Refresh)?;
     if !dry_run {
         call.output.heedless();
     }
