@@ -164,7 +164,8 @@ fn documents_of_changes_have_the_fields_of_the_schema() {
         (&document["command"], &document["patches"][0]["verdict"]),
         (&"patchrm".into(), &"removed".into())
     );
-    let document = assert_fields(&stage, 2, "remove --json -R @ROOT@ 100-01", &changed(&REFUSED));
+    let advised = changed(&[&REFUSED[..], &["+advice[] string"]].concat());
+    let document = assert_fields(&stage, 2, "remove --json -R @ROOT@ 100-01", &advised);
     assert_eq!(document["patches"][0]["reason"], "it is not applied");
 }
 

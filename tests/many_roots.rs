@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::delivery::Patch;
-use crate::everyman::as_ordinary_user;
+use crate::everyman::{NOBODY, as_ordinary_user};
 use crate::packages::Package;
 use crate::reliability::{figures, sample_or_whole};
 use crate::scenario::{Run, Scenario, is_root};
@@ -588,6 +588,36 @@ fn plan_and_add_say_the_same_of_several_roots_with_the_advice_below_each_reason(
             let reason = lines.find(|line| line.starts_with(&begin)).unwrap_or_else(|| panic!("{several}"));
             assert_eq!(lines.next(), Some(advice), "{reason}");
             assert!(!reason.contains(advice.trim()), "{reason}");
+        }
+    }
+}
+
+#[test]
+fn a_root_that_its_owner_changes_has_the_same_advice_among_others_as_alone() {
+    if !is_root() {
+        return crate::skipped("a_root_that_its_owner_changes…: only root can become another user");
+    }
+    let stage = stage();
+    let roots = copies(&stage, 3);
+    list(&stage, &roots);
+    fs::write(roots[0].join("opt/ACMEweb/lib/web"), "mine\n").unwrap();
+    assert_eq!(stage.run(&format!("patchadd -R {} delivered/100-01", roots[0].display())).code, 0);
+    fs::remove_dir_all(roots[1].join("var/sadm")).unwrap();
+    fs::set_permissions(stage.beside(""), fs::Permissions::from_mode(0o755)).unwrap();
+    let owner = format!("{NOBODY}:{NOBODY}");
+    let given = Command::new("chown").args(["-R", &owner]).args(&roots).status().unwrap();
+    assert!(given.success());
+    for verb in ["plan", "add"] {
+        let several = stage.run(&format!("{verb} --as-owner --roots list delivered/200-01"));
+        for root in &roots {
+            let shown = root.display();
+            let alone = stage.run(&format!("{verb} --as-owner -R {shown} delivered/200-01"));
+            let advice = alone.stderr.lines().last().unwrap();
+            assert!(advice.starts_with("    ") && advice.len() > 20, "{}", alone.stderr);
+            let mut lines = several.stderr.lines();
+            let begin = format!("patchadm: ERROR: {shown}: ");
+            let reason = lines.find(|line| line.starts_with(&begin)).unwrap_or_else(|| panic!("{several:?}"));
+            assert_eq!(lines.next(), Some(advice), "{reason}");
         }
     }
 }

@@ -29,9 +29,16 @@ pub(super) fn report_of<B>(root: &Root, answer: &OwnerAnswer) -> RootReport<B> {
         _ if has(&document, "verdict", "not-applicable") => RootClass::NotApplicable,
         _ => RootClass::Idle,
     };
+    let advice = advice(&document);
     let body = RootBody::OfOwner(document);
     let report = RootReport::of_line(class, exit, line, root.prefix(), body);
-    RootReport { changed, would_change, result: named.unwrap_or(report.result), ..report }
+    RootReport { changed, would_change, advice, result: named.unwrap_or(report.result), ..report }
+}
+
+/// The next steps that the process names; no more of them than an honest one has.
+fn advice(document: &Map<String, Value>) -> Vec<String> {
+    let steps = document.get("advice").and_then(Value::as_array).into_iter().flatten();
+    steps.filter_map(Value::as_str).take(MOST_STEPS).map(printable_line).collect()
 }
 
 /// The exit of the process with the cause that it names: its code is known, the rest is its word.
@@ -57,12 +64,19 @@ fn line(exit: Exit, document: &Map<String, Value>, errors: &[u8]) -> String {
         ("", patches) => patches.join("; "),
         (error, _) => format!("failed ({}): {error}", exit.code()),
     };
-    let line: String = in_one_line(&line).chars().take(LONGEST_LINE).collect();
-    line.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+    printable_line(&line)
 }
 
 /// The longest line that is printed of a root, in characters.
 const LONGEST_LINE: usize = 4096;
+
+/// The most steps of advice that are printed of a root.
+const MOST_STEPS: usize = 20;
+
+fn printable_line(text: &str) -> String {
+    let letters = in_one_line(text).chars().take(LONGEST_LINE).collect::<String>();
+    letters.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+}
 
 fn patches(document: &Map<String, Value>) -> impl Iterator<Item = &Map<String, Value>> {
     document.get("patches").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object)
@@ -92,8 +106,23 @@ mod tests {
             (report.class, report.line.as_str(), report.changed),
             (RootClass::Done, "1-01?[2J applied", true)
         );
+        assert!(report.advice.is_empty());
         let RootBody::OfOwner(fields) = report.body else { panic!("not of the owner") };
         assert!(OURS.iter().all(|name| !fields.contains_key(*name)));
+    }
+
+    #[test]
+    fn the_advice_of_the_process_of_an_owner_is_printed_in_lines_of_bounded_length_and_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let mut steps = vec!["Say \u{1b}[2Jthis:\nthat.".to_owned(), "x".repeat(5_000)];
+        steps.extend((0..100).map(|number| number.to_string()));
+        let output = serde_json::json!({ "result": "refused", "advice": steps }).to_string();
+        let exit = Exit::new(10, ExitCause::Edited);
+        let answer = OwnerAnswer { exit, output: output.into_bytes(), errors: Vec::new() };
+        let report: RootReport<()> = report_of(&root, &answer);
+        assert_eq!((report.advice.len(), &*report.advice[0]), (20, "Say ?[2Jthis: that."));
+        assert_eq!(report.advice[1].len(), 4_096);
     }
 
     #[test]

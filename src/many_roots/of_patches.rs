@@ -4,12 +4,10 @@ use super::root_report::{
     RootBody, RootClass, RootReport, failure_line, in_one_line, locked_reason, without_root,
 };
 use crate::reply::Exit;
-use crate::reply::advice::hint;
 use crate::reply::exchange_entry::exchange_lines;
 use crate::reply::patch_entry::PatchEntry;
 use crate::reply::patch_text::{done_lines, in_use_lines};
 use crate::reply::patches::PatchesReport;
-use patchadm_core::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 
 /// The report about a root from that of its patches, with a line for each path if it `is_verbose`.
@@ -33,7 +31,7 @@ pub(crate) fn of_patches(root: &Root, report: PatchesReport, is_verbose: bool) -
     let reason = || without_root(&failed.unwrap_or_else(|| line.clone()), root.prefix());
     RootReport {
         class: class(&report),
-        advice: advice(root, &report),
+        advice: report.advice.clone(),
         result: report.result,
         exit,
         notes: planned
@@ -48,20 +46,6 @@ pub(crate) fn of_patches(root: &Root, report: PatchesReport, is_verbose: bool) -
         would_change: report.would_change.unwrap_or_default(),
         body: RootBody::Worked(report),
     }
-}
-
-/// The next steps, each once, in the order of the patches.
-fn advice(root: &Root, report: &PatchesReport) -> Vec<String> {
-    let wording = Wording::of_verbs(root.prefix());
-    let failed = report.patches.iter().filter(|patch| patch.has_failed());
-    let failures = report.failure.iter().chain(failed.filter_map(|patch| patch.failure.as_ref()));
-    let mut advice = Vec::new();
-    for step in failures.map(|failure| hint(&wording, report.command, failure)) {
-        if !step.is_empty() && !advice.contains(&step) {
-            advice.push(step);
-        }
-    }
-    advice
 }
 
 fn class(report: &PatchesReport) -> RootClass {

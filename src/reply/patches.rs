@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::advice::hint;
 use super::cause::ExitCause;
 use super::exchange_entry::{ExchangeEntry, HolderEntry};
 use super::exit::Exit;
@@ -18,7 +19,7 @@ use patchadm_changeset::transaction::{Receipt, RootCondition};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
 use patchadm_core::operation::patches::back_out::{BackOutOutcome, BackOutReport};
-use patchadm_core::plan::refusal::Command;
+use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 
 /// A command about patches that has ended.
@@ -48,6 +49,9 @@ pub(crate) struct PatchesReport {
     /// The reason why the command ended before it came to its patches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
+    /// The next steps after a refusal or failure, each once, in the order of the patches.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) advice: Vec<String>,
     duration_ms: u64,
     #[serde(skip)]
     pub(crate) exit: Exit,
@@ -105,11 +109,29 @@ impl PatchesReport {
             would_change: None,
             recovered,
             error: failure.as_ref().map(ToString::to_string),
+            advice: Vec::new(),
             duration_ms: milliseconds_since(began),
             exit,
             recovery_notes,
             failure,
         }
+        .with_advice(&match face {
+            PatchFace::Classic => Wording::of_classic(root.prefix()),
+            PatchFace::Verb | PatchFace::VerbOnRoots => Wording::of_verbs(root.prefix()),
+        })
+    }
+
+    /// Adds the next steps, in the options of whoever asked.
+    fn with_advice(self, wording: &Wording) -> Self {
+        let failed = self.patches.iter().filter(|patch| patch.has_failed());
+        let failures = self.failure.iter().chain(failed.filter_map(|patch| patch.failure.as_ref()));
+        let mut advice = Vec::new();
+        for step in failures.map(|failure| hint(wording, self.command, failure)) {
+            if !step.is_empty() && !advice.contains(&step) {
+                advice.push(step);
+            }
+        }
+        Self { advice, ..self }
     }
 
     /// Turns the report into that of a plan, where it is one.
