@@ -43,10 +43,33 @@ fn the_ending_of_the_name_says_the_form() {
         stage.run(&format!("publish --unsigned work depot-{out}")).ok();
         fs::remove_dir_all(work).unwrap();
     }
-    for out in ["100-01", "100-01.patch", "100-01.tar.xz"] {
+    for out in ["100-01", "100-01.patch"] {
         stage.run(&build(out)).ok();
         assert!(stage.beside(out).is_dir(), "{out}");
     }
+}
+
+#[test]
+fn a_name_of_an_archive_that_no_form_has_is_refused_with_what_can_be_written() {
+    let stage = trees();
+    for (out, ending) in [
+        ("100-01.tar.xz", ".xz"),
+        ("100-01.TAR.ZST", ".zst"),
+        ("100-01.tar.bz2", ".bz2"),
+        ("100-01.tar.Z", ".z"),
+        ("100-01.txz", ".txz"),
+        ("100-01.7z", ".7z"),
+        ("100-01.rpm", ".rpm"),
+    ] {
+        let said = stage.run(&build(out)).fails(1);
+        let reason = format!("{out} is the name of an archive, and no patch is written as {ending}\n");
+        assert!(said.contains(&reason), "{said}");
+        assert!(said.contains("ends with one of .tar, .tar.gz, .tgz, .zip, .pkg, or it is that"), "{said}");
+        assert!(!stage.beside(out).exists(), "{out}");
+    }
+    // Who says the form has decided.
+    stage.run(&format!("{} --format dir", build("100-01.tar.xz"))).ok();
+    assert!(stage.beside("100-01.tar.xz").is_dir());
 }
 
 #[test]

@@ -58,9 +58,20 @@ pub(super) struct BuildArgs {
 
 impl BuildArgs {
     /// Where the patch is written: in the form that is asked for, else in the one that the ending of the name says, else as a
-    /// directory. A form that the name contradicts is refused, as whoever takes the patch goes by its name.
+    /// directory. A form that the name contradicts is refused, as whoever takes the patch goes by its name; so is a name
+    /// that is one of an archive of another kind.
     pub(super) fn destination(&self) -> Result<PatchDestination, Stop> {
         let named = PatchForm::of_name(&self.out);
+        if let Some(ending) =
+            PatchForm::other_archive(&self.out).filter(|_| self.format != Some(PatchForm::Directory))
+        {
+            let (out, endings) = (self.out.display(), PatchForm::endings().collect::<Vec<_>>().join(", "));
+            let message = format!(
+                "{out} is the name of an archive, and no patch is written as {ending}\n\
+                 The name of a patch ends with one of {endings}, or it is that of a directory."
+            );
+            return Err(wrong(&message, USAGE));
+        }
         match (self.format, named) {
             (Some(asked), Some(named)) if asked != named => {
                 let (out, asked, named) = (self.out.display(), asked.word(), named.word());

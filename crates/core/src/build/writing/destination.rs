@@ -32,6 +32,12 @@ const ENDINGS: [(&str, PatchForm); 5] = [
     (".pkg", PatchForm::Datastream),
 ];
 
+/// The endings of names of archives that no patch is written as.
+const OTHER_ARCHIVES: [&str; 24] = [
+    ".7z", ".a", ".bz2", ".cpio", ".deb", ".gz", ".iso", ".jar", ".lz", ".lz4", ".lzma", ".rar", ".rpm",
+    ".taz", ".tbz", ".tbz2", ".tlz", ".txz", ".tz2", ".tzst", ".xz", ".z", ".zipx", ".zst",
+];
+
 /// Where a patch is written.
 #[derive(Clone, Debug)]
 pub struct PatchDestination {
@@ -77,6 +83,18 @@ impl PatchForm {
         let ending = ENDINGS.iter().find(|(ending, _)| name.ends_with(ending.as_bytes()));
         ending.map(|(_, form)| *form)
     }
+
+    /// Returns the ending of a name that is one of an archive, and says none of the forms.
+    pub fn other_archive(path: &Path) -> Option<&'static str> {
+        let name = path.file_name()?.as_bytes().to_ascii_lowercase();
+        let is_end = |ending: &&&str| name.len() > ending.len() && name.ends_with(ending.as_bytes());
+        OTHER_ARCHIVES.iter().find(is_end).copied().filter(|_| Self::of_name(path).is_none())
+    }
+
+    /// Returns the endings of names that say a form.
+    pub fn endings() -> impl Iterator<Item = &'static str> {
+        ENDINGS.iter().map(|(ending, _)| *ending)
+    }
 }
 
 /// Refuses a destination that is taken.
@@ -117,6 +135,18 @@ mod tests {
             ("..", None),
         ] {
             assert_eq!(PatchForm::of_name(Path::new(name)), form, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_ending_of_an_archive_that_is_no_form_is_known_and_another_is_not() {
+        for name in ["a.tar.xz", "out/a.Tar.Zst", "a.tar.bz2", "a.7z", "a.tar.Z", "a.rpm", "a.gz", "a.txz"] {
+            assert!(PatchForm::other_archive(Path::new(name)).is_some(), "{name}");
+        }
+        for name in
+            ["a", "a.tar", "a.tar.gz", "a.TGZ", "a.zip", "a.pkg", "100-01.patch", ".xz", "a.xz/b", ".."]
+        {
+            assert_eq!(PatchForm::other_archive(Path::new(name)), None, "{name}");
         }
     }
 }
