@@ -4,10 +4,10 @@
 //! signature are files like all others, so a reader verifies them there. Its bytes depend on the names of the files, their
 //! content and whether they are executable, and on nothing else: a copy of a directory is the same patch.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use tar::{Builder, EntryType, Header};
@@ -30,8 +30,28 @@ pub(super) struct PatchDirectory {
     pub(super) path: PathBuf,
     /// The directory at the top of the archive.
     top: PathBuf,
-    /// The files, from the directory.
-    files: Vec<PathBuf>,
+    /// The files, from the directory, as they were when it was listed.
+    files: Vec<(PathBuf, FileStamp)>,
+}
+
+/// What the system says of a file: another value after a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileStamp {
+    identity: (u64, u64),
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl FileStamp {
+    fn of(seen: &Metadata) -> Self {
+        Self {
+            identity: (seen.dev(), seen.ino()),
+            size: seen.len(),
+            modified: (seen.mtime(), seen.mtime_nsec()),
+            changed: (seen.ctime(), seen.ctime_nsec()),
+        }
+    }
 }
 
 /// The files of an archive with their digests, as they were packed.
@@ -39,18 +59,23 @@ pub(super) struct PackedMembers(Vec<ManifestEntry>);
 
 impl PatchDirectory {
     /// Lists the files of a patch. Links, devices and the like are refused.
-    pub(super) fn of(path: &Path, id: &PatchId) -> Result<Self, PublishError> {
-        let unreadable = |error: io::Error| match error.kind() {
-            io::ErrorKind::InvalidData => {
-                PublishError::Patch { path: path.to_owned(), reason: error.to_string() }
-            }
-            _ => PublishError::Directory { path: path.to_owned(), error },
+    pub(super) fn of(path: &Path) -> Result<Self, PublishError> {
+        let with_stamp = |name: PathBuf| {
+            let at = path.join(&name);
+            let seen = fs::symlink_metadata(&at).map_err(|error| PublishError::Read { path: at, error })?;
+            Ok((name, FileStamp::of(&seen)))
         };
-        let files = files_of_directory(path).map_err(unreadable)?;
-        Ok(Self { path: path.to_owned(), top: id.to_string().into(), files })
+        let files = listed(path)?.into_iter().map(with_stamp).collect::<Result<_, PublishError>>()?;
+        Ok(Self { path: path.to_owned(), top: PathBuf::new(), files })
     }
 
-    /// Packs the files, and hands each part of the archive on.
+    /// The same with the directory at the top of the archive, which is called after the patch.
+    pub(super) fn called(self, id: &PatchId) -> Self {
+        Self { top: id.to_string().into(), ..self }
+    }
+
+    /// Packs the files, and hands each part of the archive on. Refused if one of them has changed since they were listed,
+    /// or is another one.
     pub(super) fn pack(
         &self,
         each: impl FnMut(&[u8]) -> Result<(), PublishError>,
@@ -66,9 +91,12 @@ impl PatchDirectory {
     fn pack_into(&self, out: &mut dyn Write) -> Result<PackedMembers, PublishError> {
         let mut archive = Builder::new(BufWriter::with_capacity(BUFFER, out));
         let mut members = Vec::new();
-        for name in &self.files {
-            let sum = self.append(&mut archive, name)?;
+        for (name, stamp) in &self.files {
+            let sum = self.append(&mut archive, name, *stamp)?;
             members.push(ManifestEntry { path: name.as_os_str().as_bytes().to_vec(), sum });
+        }
+        if !listed(&self.path)?.iter().eq(self.files.iter().map(|(name, _)| name)) {
+            return Err(PublishError::Changed(self.path.clone()));
         }
         let ended = archive.into_inner().and_then(|mut out| out.flush());
         ended.map_err(|error| PublishError::Read { path: self.path.clone(), error })?;
@@ -77,7 +105,12 @@ impl PatchDirectory {
     }
 
     /// Appends a file, and returns its digest.
-    fn append(&self, archive: &mut Builder<impl Write>, name: &Path) -> Result<Sha256Sum, PublishError> {
+    fn append(
+        &self,
+        archive: &mut Builder<impl Write>,
+        name: &Path,
+        stamp: FileStamp,
+    ) -> Result<Sha256Sum, PublishError> {
         let path = self.path.join(name);
         let unreadable = |error| PublishError::Read { path: path.clone(), error };
         let file = File::open(&path).map_err(unreadable)?;
@@ -91,11 +124,22 @@ impl PatchDirectory {
         header.set_size(seen.len());
         let mut data = DigestedFile { file: file.take(seen.len()), sum: Sha256::new() };
         archive.append_data(&mut header, self.top.join(name), &mut data).map_err(unreadable)?;
-        if data.file.limit() > 0 || fs::metadata(&path).map_err(unreadable)?.len() != seen.len() {
+        let seen = fs::symlink_metadata(&path).map_err(unreadable)?;
+        if data.file.limit() > 0 || FileStamp::of(&seen) != stamp {
             return Err(PublishError::Changed(path));
         }
         Ok(data.sum.finalize())
     }
+}
+
+/// The files of a directory, sorted by name.
+fn listed(path: &Path) -> Result<Vec<PathBuf>, PublishError> {
+    files_of_directory(path).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => {
+            PublishError::Patch { path: path.to_owned(), reason: error.to_string() }
+        }
+        _ => PublishError::Directory { path: path.to_owned(), error },
+    })
 }
 
 impl PackedMembers {
@@ -145,5 +189,49 @@ impl<F: FnMut(&[u8]) -> Result<(), PublishError>> Write for PartWriter<F> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory with two files, as it was listed.
+    fn listed_directory() -> (tempfile::TempDir, PatchDirectory) {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["patchinfo", "README"] {
+            fs::write(dir.path().join(name), "one\n").unwrap();
+        }
+        let listed = PatchDirectory::of(dir.path())
+            .unwrap()
+            .called(&PatchId::parse("100-01", PatchId::SEPARATOR).unwrap());
+        (dir, listed)
+    }
+
+    #[test]
+    fn a_directory_is_packed_as_it_was_when_it_was_listed_or_not_at_all() {
+        let (_dir, listed) = listed_directory();
+        let mut bytes = 0;
+        listed.pack(|part| Ok(bytes += part.len())).unwrap();
+        assert!(bytes > 1024);
+        listed.pack(|_| Ok(())).unwrap();
+        // The stamps of two changes within one tick may be the same.
+        let later = || std::thread::sleep(std::time::Duration::from_millis(20));
+        let changes: [(&str, &dyn Fn(&Path)); 4] = [
+            ("of the same size", &|dir| fs::write(dir.join("patchinfo"), "two\n").unwrap()),
+            ("another file", &|dir| {
+                fs::write(dir.join("other"), "one\n").unwrap();
+                fs::rename(dir.join("other"), dir.join("README")).unwrap();
+            }),
+            ("one more", &|dir| fs::write(dir.join("more"), "").unwrap()),
+            ("one less", &|dir| fs::remove_file(dir.join("README")).unwrap()),
+        ];
+        for (what, change) in changes {
+            let (dir, listed) = listed_directory();
+            later();
+            change(dir.path());
+            let packed = listed.pack(|_| Ok(()));
+            assert!(matches!(packed, Err(PublishError::Changed(_) | PublishError::Read { .. })), "{what}");
+        }
     }
 }

@@ -167,12 +167,14 @@ fn read_file(path: &Path, request: &PublishRequest<'_>) -> Result<ReadPatch, Pub
     Ok(ReadPatch { image, macros, measured, source: ObjectSource::File(path.to_owned()), members: None })
 }
 
-/// Reads a patch that is a directory, as the archive that it becomes.
+/// Reads a patch that is a directory, as the archive that it becomes. Refused if a file changes from before its description
+/// is read until all of it is packed: what the index says is of the bytes that the depot has.
 fn read_directory(path: &Path, request: &PublishRequest<'_>) -> Result<ReadPatch, PublishError> {
+    let listed = PatchDirectory::of(path)?;
     let (_, mut image) = source::open(Origin::Path(path), Extent::Everything)?;
     let macros = macros_of(&image, path)?;
     image.form = Form::Tar(None);
-    let directory = PatchDirectory::of(path, &macros.id)?;
+    let directory = listed.called(&macros.id);
     let mut sum = Measuring::default();
     let members = directory.pack(|bytes| {
         sum.add(bytes);
