@@ -56,14 +56,17 @@ pub fn delta(
     };
     let files = read_inputs(request.release, request.stable, request.cores)?;
     let mut table = SourceTable::of(&files);
-    let mut sources = left_over(&mut table, &looked);
-    choose_only(&mut table, &mut sources, request.only)?;
+    let strays = strays(&mut table);
+    must_be_there(&table, strays.iter().chain(&gone(&table, &looked)), request.only)?;
     let against = OtherPatches::read(request.against)?;
     let work = if request.is_dry_run || is_made {
         looked
     } else {
         WorkDirectory::open(request.work, &request.bases, wait)?
     };
+    // Another run may have built something before the lock was there.
+    let mut sources: Vec<SourceOutcome> = strays.into_iter().chain(gone(&table, &work)).collect();
+    choose_only(&mut table, &mut sources, request.only);
     sources.extend(patches(request, &work, &files, &table.sources, &against));
     sources.sort_by(|one, other| one.source.cmp(&other.source));
     let to_sign = if request.is_dry_run { 0 } else { handover::hand_over(&work)? };
@@ -74,10 +77,14 @@ pub fn delta(
     }
 }
 
-/// The outcomes that need no packages: files that belong to no source, and sources that have nothing but a patch.
-fn left_over(table: &mut SourceTable, work: &WorkDirectory) -> Vec<SourceOutcome> {
+/// The outcomes of files that belong to no source.
+fn strays(table: &mut SourceTable) -> Vec<SourceOutcome> {
     let strays = std::mem::take(&mut table.strays).into_iter();
-    let failed = strays.map(|(name, error)| SourceOutcome::failed(&name, SourceFailure::Release(error)));
+    strays.map(|(name, error)| SourceOutcome::failed(&name, SourceFailure::Release(error))).collect()
+}
+
+/// The outcomes of sources that have nothing but a patch.
+fn gone(table: &SourceTable, work: &WorkDirectory) -> Vec<SourceOutcome> {
     let mut gone: BTreeMap<String, SourceOutcome> = BTreeMap::new();
     for record in work.built() {
         if !table.sources.contains_key(&record.source) {
@@ -87,25 +94,29 @@ fn left_over(table: &mut SourceTable, work: &WorkDirectory) -> Vec<SourceOutcome
             gone.insert(record.source, outcome);
         }
     }
-    failed.chain(gone.into_values()).collect()
+    gone.into_values().collect()
+}
+
+/// Refuses a named source that there is not, before anything is made.
+fn must_be_there<'a>(
+    table: &SourceTable,
+    others: impl Iterator<Item = &'a SourceOutcome>,
+    only: &[String],
+) -> Result<(), DeltaError> {
+    let others: Vec<&str> = others.map(|one| &*one.source).collect();
+    let is_there = |name: &String| table.sources.contains_key(name) || others.contains(&&**name);
+    match only.iter().find(|name| !is_there(name)) {
+        Some(unknown) => Err(DeltaError::UnknownSource(unknown.clone())),
+        None => Ok(()),
+    }
 }
 
 /// Leaves out all sources but those that were named.
-fn choose_only(
-    table: &mut SourceTable,
-    others: &mut Vec<SourceOutcome>,
-    only: &[String],
-) -> Result<(), DeltaError> {
-    let is_there =
-        |name: &String| table.sources.contains_key(name) || others.iter().any(|one| one.source == *name);
-    if let Some(unknown) = only.iter().find(|name| !is_there(name)) {
-        return Err(DeltaError::UnknownSource(unknown.clone()));
-    }
+fn choose_only(table: &mut SourceTable, others: &mut Vec<SourceOutcome>, only: &[String]) {
     if !only.is_empty() {
         table.sources.retain(|name, _| only.contains(name));
         others.retain(|one| only.contains(&one.source));
     }
-    Ok(())
 }
 
 /// The patches that none must overlap.
