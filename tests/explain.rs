@@ -11,6 +11,13 @@ fn explained(line: &str) -> Value {
 }
 
 #[test]
+fn the_help_says_that_all_exit_codes_are_listed_where_none_is_named() {
+    let help = Scenario::new().run("explain --help").ok();
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains("all exit codes are listed where none is named"), "{help}");
+}
+
+#[test]
 fn a_code_is_explained_for_one_command_with_its_causes() {
     let text = Scenario::new().run("explain 10 add").ok();
     assert!(text.starts_with("10 from add: Something about the packages or files does not fit"), "{text}");

@@ -25,7 +25,7 @@ const FINDING: &str = "lint:";
 struct ExplainArgs {
     #[command(flatten)]
     _common: RootlessOptions,
-    /// The exit code, or lint: and the code of a finding
+    /// The exit code, or lint: and the code of a finding; all exit codes are listed where none is named
     #[arg(value_name = "CODE")]
     code: Option<String>,
     /// The command that ended with it: a verb or a classic command; all of them where none is named
