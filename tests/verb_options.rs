@@ -37,7 +37,10 @@ const UNDER_A_POLICY: [(&str, &str); 25] = [
 /// A root with one applied patch and a stage; beside it the next revision of the patch and a policy of one word that is none.
 fn stage() -> Scenario {
     let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/tool", 0o755, "one\n")]);
-    let patch = |id: &str| Patch::of(id, Package::new("ACMEweb").file("bin/tool", 0o755, id));
+    let patch = |id: &str| {
+        let patch = Patch::of(id, Package::new("ACMEweb").file("bin/tool", 0o755, id));
+        patch.beside(&format!("README.{id}"), "Synopsis: a tool\n")
+    };
     stage.patchadd("", &patch("100-01")).ok();
     patch("100-02").write(&stage.beside(""));
     fs::write(stage.beside("policy"), "nonsense=1\n").unwrap();
@@ -86,6 +89,100 @@ fn a_verb_with_the_option_policy_reads_that_file_and_another_refuses_the_option(
     }
 }
 
+/// Lines with which each other verb answers.
+const WITHOUT_A_POLICY: [(&str, &str); 10] = [
+    ("explain", "explain 10"),
+    ("completions", "completions bash"),
+    ("links", "links @/links"),
+    ("history", "history"),
+    ("stage list", "stage list"),
+    ("lint", "lint @/100-02"),
+    ("sign", "sign --key @/k.sec @/100-02"),
+    ("publish", "publish --unsigned @/work @/depot"),
+    ("build", "build --id 300-01 --from @/a --to @/b -o @/made"),
+    ("delta", "delta --release @/a --stable @/b --work @/work"),
+];
+
+fn line_of(stage: &Scenario, verb: &str) -> String {
+    let lines = UNDER_A_POLICY.iter().chain(&WITHOUT_A_POLICY);
+    let line = lines.clone().find(|(known, _)| *known == verb);
+    at(stage, line.unwrap_or_else(|| panic!("no line has {verb}")).1)
+}
+
+/// The line on the root, where the verb works on one.
+fn on_root(stage: &Scenario, verb: &str) -> String {
+    let line = line_of(stage, verb);
+    if has_option(stage, verb, "-R") { format!("{line} -R @ROOT@") } else { line }
+}
+
+#[test]
+fn a_verb_whose_help_shows_json_prints_a_document_with_it() {
+    let stage = stage();
+    for verb in verbs_and_actions() {
+        if has_option(&stage, &verb, "--json") {
+            let run = stage.run(&format!("{} --json", on_root(&stage, &verb)));
+            let document: serde_json::Value = serde_json::from_str(&run.stdout)
+                .unwrap_or_else(|error| panic!("{verb}: {error}: {} {}", run.stdout, run.stderr));
+            assert_ne!(document["exit"]["name"], "usage", "{verb}: {document}");
+        }
+    }
+    assert!(!has_option(&stage, "stage enter", "--json"));
+}
+
+#[test]
+fn an_option_that_the_help_of_a_verb_shows_does_something_there() {
+    let stage = stage();
+    for verb in verbs_and_actions() {
+        let has = |option| has_option(&stage, &verb, option);
+        if has("-R") && verb != "stage enter" {
+            let run = stage.run(&format!("{} -R /no/such/root --color always", line_of(&stage, &verb)));
+            assert!(run.code != 0 && run.stderr.contains("/no/such/root"), "{verb}: {}", run.stderr);
+            assert!(run.stderr.contains("\u{1b}[") && has("--color"), "{verb}: {}", run.stderr);
+        }
+        if has("-q") && !["demo", "stage enter"].contains(&&*verb) {
+            let line = on_root(&stage, &verb);
+            let run = stage.run(&format!("{line} -q"));
+            assert_eq!(run.stdout, "", "{line}");
+        }
+    }
+}
+
+/// Lines with which each verb has more to tell for `-v`.
+const WITH_MORE: [(&str, &str); 13] = [
+    ("add", "add @/100-02"),
+    ("remove", "remove 100-01"),
+    ("undo", "undo 2"),
+    ("list", "list"),
+    ("show", "show 100-01"),
+    ("verify", "verify"),
+    ("owner", "owner /opt/ACMEweb/bin/tool"),
+    ("files", "files 100-01"),
+    ("history", "history"),
+    ("order", "order"),
+    ("update", "update -M @"),
+    ("promote", "promote @/stage"),
+    ("stage new", "stage new --path /opt --exclude tool @/other"),
+];
+
+#[test]
+fn a_verb_whose_help_shows_v_tells_more_with_it() {
+    for verb in verbs_and_actions() {
+        let Some((_, line)) = WITH_MORE.iter().find(|(known, _)| *known == verb) else {
+            let elsewhere = ["delta", "stage enter"].contains(&&*verb);
+            assert!(elsewhere || !has_option(&Scenario::new(), &verb, "-v"), "{verb}");
+            continue;
+        };
+        let [brief, verbose] = ["", " -v"].map(|option| {
+            let stage = stage();
+            fs::write(stage.beside("stage/opt/ACMEweb/own"), "own\n").unwrap();
+            let run = stage.run(&format!("{} -R @ROOT@{option}", at(&stage, line)));
+            (run.code, run.stdout + &run.stderr)
+        });
+        assert_eq!(brief.0, verbose.0, "{verb}: {brief:?} {verbose:?}");
+        assert!(verbose.1.len() > brief.1.len(), "{verb}: {brief:?} {verbose:?}");
+    }
+}
+
 #[test]
 fn an_option_that_would_do_nothing_is_refused() {
     let stage = stage();
@@ -112,6 +209,8 @@ fn an_option_that_another_action_of_the_verb_has_is_refused() {
     for (line, said) in [
         ("-R @ROOT@ key generate -o @/k --no-password", "-R is not an option of this action"),
         ("key generate -o @/k --no-password --policy @/policy", "--policy is not an option of this action"),
+        ("key generate -o @/k --no-password --trust-root", "--trust-root is not an option of this action"),
+        ("-R @ROOT@ key list --as-owner", "--as-owner is not an option of this action"),
         ("-R @ROOT@ depot index @/", "-R is not an option of this action"),
         ("depot index --keys @/ @/", "--keys is not an option of this action"),
         ("depot index --signature require @/", "--signature is not an option of this action"),

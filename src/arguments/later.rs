@@ -50,6 +50,12 @@ const LATER: &[(&str, &str, &str, &str)] = &[
     ("patchrm", "-S", SERVICE, "Name its root with -R: patchrm -R /export/SERVICE ID"),
     ("demo", "--json", "a story has no JSON form", "Leave it out"),
     (
+        "stage enter",
+        "--json",
+        "--json is not for this action: the output is that of the command",
+        "Leave it out",
+    ),
+    (
         "help",
         "--json",
         "--json is a form of reports, and help is text for people",

@@ -42,5 +42,5 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let AskedPlan { changing, choices, set, operands } = asked;
     let request = with_plan_file(application(call, &changing, (choices, set), operands), plan_file)
         .exchanging(exchange.requests());
-    change::<AddArgs>(call, USAGE, &common, &changing, request)
+    change::<AddArgs>(call, USAGE, &common.root, &changing, request)
 }

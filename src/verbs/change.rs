@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::options::{ApplyingOptions, ChangeOptions, VerbOptions};
+use super::options::{ApplyingOptions, ChangeOptions};
 use super::patch_lines::print_report;
+use crate::arguments::RootOption;
 use crate::arguments::set::SetOptions;
 use crate::call::Invocation;
 use crate::many_roots::list::must_be_read_often;
@@ -102,14 +103,14 @@ pub(super) fn backout(
 pub(super) fn change<A: clap::CommandFactory>(
     call: &mut Invocation,
     usage: &'static str,
-    common: &VerbOptions,
+    root: &RootOption,
     changing: &ChangeOptions,
     mut request: PatchRequest,
 ) -> anyhow::Result<Reply> {
     request.must_name_patches(usage)?;
     request.look_into_spool(&mut call.output)?;
     if !changing.many.are_named() {
-        let which = (&common.root, changing.owner);
+        let which = (root, changing.owner);
         return on_root::<A>(call, which, &request, changing.wait, print_report);
     }
     let idle = match &request {

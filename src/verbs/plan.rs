@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::change::{application, backout, change, with_plan_file};
-use super::options::{ApplyingOptions, ChangeOptions, NoteOption, VerbOptions};
+use super::options::{ApplyingOptions, BriefVerbOptions, ChangeOptions, NoteOption};
 use super::plan_file::{AskedPlan, PlanFileOptions};
 use crate::arguments::set::SetOptions;
 use crate::arguments::{LibraryOptions, ScriptOptions, parse};
@@ -44,7 +44,7 @@ struct PlanArgs {
     #[command(flatten)]
     owner: OwnerOptions,
     #[command(flatten)]
-    common: VerbOptions,
+    common: BriefVerbOptions,
     /// The patches to apply, or the ids of those to remove
     #[arg(value_name = "PATCH")]
     patches: Vec<PathBuf>,
@@ -74,5 +74,5 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         let request = application(call, &changing, (asked.choices, asked.set), asked.operands);
         with_plan_file(request, plan_file)
     };
-    change::<PlanArgs>(call, USAGE, &args.common, &changing, request)
+    change::<PlanArgs>(call, USAGE, &args.common.root, &changing, request)
 }

@@ -61,5 +61,5 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         request.all_or_nothing = all_or_nothing;
         request.force = force;
     }
-    change::<RemoveArgs>(call, USAGE, &common, &changing, request.exchanging(exchange.requests()))
+    change::<RemoveArgs>(call, USAGE, &common.root, &changing, request.exchanging(exchange.requests()))
 }

@@ -55,7 +55,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let codes = EndCodes { is_check: check, tells_reboot: reboot_code };
     let request = update(call, &changing, (choices, set), missing, codes);
     let request = with_plan_file(request, plan_file);
-    change::<UpdateArgs>(call, USAGE, &common, &changing, request)
+    change::<UpdateArgs>(call, USAGE, &common.root, &changing, request)
 }
 
 /// The analysis that the words ask for.

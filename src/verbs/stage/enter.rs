@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::ends::stage_failed;
-use crate::arguments::{one_of, parse};
+use crate::arguments::{
+    ColourOption, HelpOption, QuietOption, RootOption, VerboseOption, VersionOption, one_of, parse,
+};
 use crate::call::Invocation;
 use crate::reply::{Exit, ExitCause, Reply, Stop};
 use crate::surroundings::{Output, Surroundings};
-use crate::verbs::options::PolicylessOptions;
 use patchadm_core::namespaces::{EnclosureEnd, EnclosureError, EnclosureNote};
 use patchadm_core::operation::stages::{EnterError, EnterRequest, StageView, enter_stage};
 use patchadm_core::stage::MountWord;
@@ -43,7 +44,17 @@ struct EnterArgs {
     #[arg(long)]
     as_root: bool,
     #[command(flatten)]
-    common: PolicylessOptions,
+    root: RootOption,
+    #[command(flatten)]
+    _quiet: QuietOption,
+    #[command(flatten)]
+    _verbose: VerboseOption,
+    #[command(flatten)]
+    _colour: ColourOption,
+    #[command(flatten)]
+    _help: HelpOption,
+    #[command(flatten)]
+    _version: VersionOption,
     /// The stage: a directory or a name
     #[arg(value_name = "STAGE")]
     stage: OsString,
@@ -54,14 +65,11 @@ struct EnterArgs {
 
 /// Runs the action: its exit code is that of the command.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "stage enter";
     let args: EnterArgs = parse(call, USAGE)?;
-    if call.in_json {
-        let message = "--json is not for this action: the output is that of the command".to_owned();
-        return Err(Stop::Usage { message, usage: USAGE }.into());
-    }
     let mounts = args.mounts.iter().map(|word| MountWord::parse(word)).collect::<Result<Vec<_>, _>>();
     let mounts = mounts.map_err(|error| Stop::Usage { message: format!("--mount {error}"), usage: USAGE })?;
-    let root = args.common.root.open(call)?;
+    let root = args.root.open(call)?;
     let surroundings = &call.surroundings;
     let (shell, directory) = Surroundings::shell_and_directory();
     let request = EnterRequest {
