@@ -35,6 +35,8 @@ fn script(path: &Path, text: &str) {
 fn tools(bin: &TempDir, seconds: &str) -> Output {
     let mut command = Command::new(checkout(".ci/tools"));
     command.env_clear().env("PATH", bin.path()).env("PATCHADM_TOOLS_SECONDS", seconds);
+    // On a machine where they are links to /usr/bin they have everything that is installed.
+    command.env("PATCHADM_TOOLS_SBIN", bin.path().join("sbin"));
     command.env("CARGO_HOME", bin.path()).output().unwrap()
 }
 
@@ -48,11 +50,21 @@ fn the_checks_begin_without_any_tool_and_say_which_ones_they_lack() {
         let output = tools(&machine(apt_get), "20");
         assert!(output.status.success(), "{apt_get:?}: {output:?}");
         let said = String::from_utf8(output.stdout).unwrap();
-        for tool in ["mandoc", "shellcheck", "checkbashisms", "minisign", "strace", "cargo-deny"] {
+        for tool in ["mandoc", "shellcheck", "checkbashisms", "minisign", "mkfs.xfs", "strace", "cargo-deny"]
+        {
             let line = format!("{tool} is not installed and cannot be added\n");
             assert!(said.contains(&line), "{apt_get:?}: {said}");
         }
     }
+}
+
+#[test]
+fn a_tool_is_found_where_those_of_the_superuser_are() {
+    let bin = machine(None);
+    fs::create_dir(bin.path().join("sbin")).unwrap();
+    script(&bin.path().join("sbin/mkfs.xfs"), "exit 0");
+    let said = String::from_utf8(tools(&bin, "20").stdout).unwrap();
+    assert!(!said.contains("mkfs.xfs") && said.contains("strace is not installed"), "{said}");
 }
 
 #[test]
@@ -80,8 +92,8 @@ fn a_tool_that_a_package_brings_is_there_afterwards() {
 
 #[test]
 fn the_scripts_of_the_checks_have_nothing_to_warn_of() {
-    for (tool, scripts) in [("shellcheck", &[".ci/run", ".ci/tools"][..]), ("checkbashisms", &[".ci/tools"])]
-    {
+    let bash_too = [".ci/run", ".ci/reliability", ".ci/tools"];
+    for (tool, scripts) in [("shellcheck", &bash_too[..]), ("checkbashisms", &[".ci/tools"])] {
         let scripts = scripts.iter().map(|script| checkout(script));
         match Command::new(tool).args(scripts).output() {
             Err(_) => crate::skipped(&format!(
