@@ -27,7 +27,8 @@ impl Mounted {
             crate::skipped(&format!("{test}: only root can mount"));
             return None;
         }
-        let script = format!("set -e\n{script}\necho mounted\nread end");
+        // The shell goes on where what stands before `&&` fails, whatever `set -e` says.
+        let script = format!("set -e\n{}\necho mounted\nread end", script.replace("&&", "\n"));
         let spawned = Command::new("unshare")
             .args(["-m", "--propagation", "private", "sh", "-c", &script])
             .env("ROOT", stage.root())
