@@ -8,6 +8,7 @@ mod sequence;
 mod story;
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -102,8 +103,10 @@ fn only_what_happens_in_a_run_may_differ_and_each_of_these_does() {
             Disturbance::Disk => Said::of(&stage.limited("ulimit -f 200", &line).stdout),
             Disturbance::Signal => while_locked(&stage, |stage| {
                 let mut waiting = stage.command(&format!("{line} --wait 60"));
-                let child = waiting.stdout(Stdio::piped()).spawn().unwrap();
-                std::thread::sleep(std::time::Duration::from_millis(500));
+                let mut child = waiting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+                // Once it says that it waits, it hears signals; how long that takes is the machine's.
+                let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+                assert!(said.next().unwrap().unwrap().contains("waiting for process"));
                 Command::new("kill").arg(child.id().to_string()).status().unwrap();
                 Said::of(&String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap())
             }),
