@@ -119,7 +119,8 @@ fn an_index_that_is_none_is_refused_by_every_command() {
     }
     crate::tree::assert_same(&stage.everything(), &before);
     let indexes = bad_indexes(&good).len() as u64 + 1;
-    figures("hostile-indexes", &[("indexes", indexes), ("commands", indexes * COMMANDS.len() as u64)]);
+    let commands = indexes * COMMANDS.len() as u64;
+    figures("hostile-indexes", &[("indexes", indexes), ("commands", commands), ("changes", 0)]);
 }
 
 #[test]
@@ -354,5 +355,5 @@ fn a_server_whose_index_is_none_is_refused() {
         }
     }
     crate::tree::assert_same(&stage.everything(), &before);
-    figures("hostile-index-servers", &[("commands", commands)]);
+    figures("hostile-index-servers", &[("commands", commands), ("changes", 0)]);
 }

@@ -199,7 +199,8 @@ fn random_updates_keep_what_is_needed_and_nothing_else_and_every_way_back_ends_a
     });
     let counts = counts.into_inner().unwrap();
     let numbers: Vec<(&str, u64)> = counts.iter().map(|(what, number)| (&what[..], *number)).collect();
-    figures("kept-model", &[&[("cases", cases.len() as u64)], &numbers[..]].concat());
+    let found = [("cases", cases.len() as u64), ("other outcomes", 0), ("trees that did not come back", 0)];
+    figures("kept-model", &[&found[..], &numbers[..]].concat());
     if is_whole() {
         for what in ["kept", "dropped", "returned", "not-asked", "forbidden", "path-taken", "shadows"] {
             assert!(counts.get(what).is_some_and(|number| *number >= 100), "{what}: {counts:?}");

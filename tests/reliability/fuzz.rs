@@ -52,7 +52,8 @@ fn no_input_breaks_a_promise_of_a_parser() {
     let played = said.lines().find_map(|line| line.strip_prefix("played ")).expect("it says what it played");
     let played: u64 = played.parse().unwrap();
     assert!(played >= executions);
-    figures("fuzz", &[("executions", played), ("targets", TARGETS.len() as u64), ("panics", 0)]);
+    let targets = TARGETS.len() as u64;
+    figures("fuzz", &[("executions", played), ("targets", targets), ("panics", 0), ("broken promises", 0)]);
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn every_mixture_of_patches_engines_edits_and_backouts_is_exact() {
             serde_json::from_str(line).unwrap()
         }
     };
-    let mut told = vec![("sequences", sequences)];
+    let mut told = vec![("sequences", sequences), ("other trees", 0)];
     told.extend(counts.iter().map(|(what, count)| (what.as_str(), *count)));
     figures("mixtures", &told);
 }

@@ -262,6 +262,7 @@ fn without_its_rule_each_lie_works_and_each_test_fails() {
             ("rules played", rules),
             ("shown by a lie", lies),
             ("shown by a test that fails without the rule", rules - lies),
+            ("that nothing shows", 0),
         ];
         figures("rules", &counts);
     }
