@@ -187,8 +187,9 @@ struct VerifiedUndoEntry {
     error: Option<String>,
 }
 
-/// Runs the verb. Exit 0 if all is well, 1 if objects are not as recorded, a record is damaged, or a patch was left half applied, 4 or 12 if undo
-/// data is damaged or gone, 2 for a name that is none, 3 where the caller may not read undo data and nothing else is wrong, 65 while a change is unfinished.
+/// Runs the verb. Exit 0 if all is well, 1 if objects are not as recorded, a record is damaged, or a patch was left half
+/// applied, 4 or 12 if undo data is damaged or gone, 2 for a name that is none, 3 where the caller may not read undo data
+/// and nothing else is wrong, 65 while a change is unfinished.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: VerifyArgs = parse(call, USAGE)?;
     let (processors, now, zone) =

@@ -5,8 +5,8 @@
 //! ```
 //! The header is the authority on paths and attributes, the payload has the content. The SHA-256 of the header and of the
 //! payload are compared where the package has them. `%config` files are edited by administrators, `%ghost` files are
-//! left out, the sizes of files of 4 GiB or more are those of the header, capabilities become the extended attribute that they are. Scriptlets and triggers are named, never
-//! translated. Signatures are not looked at.
+//! left out, the sizes of files of 4 GiB or more are those of the header, capabilities become the extended attribute
+//! that they are. Scriptlets and triggers are named, never translated. Signatures are not looked at.
 
 mod capabilities;
 mod files;

@@ -13,8 +13,9 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
 impl RecordSource<'_> {
-    /// Says what comes, but for the directories of the patches. `own` are the promotions of the stage, and `is_as_live` says whether the stage has at a path, from
-    /// now on, what the root has there. A package whose undo data cannot be read stays as it is.
+    /// Says what comes, but for the directories of the patches. `own` are the promotions of the stage, and `is_as_live`
+    /// says whether the stage has at a path, from now on, what the root has there. A package whose undo data cannot be
+    /// read stays as it is.
     pub(in crate::operation::stages) fn refreshed(
         &self,
         own: &BTreeSet<PatchId>,
