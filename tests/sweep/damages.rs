@@ -107,9 +107,17 @@ impl Damage {
     /// What leaves a file that makes sense by itself, or one of the same size.
     pub(crate) const UNSEEN: [Self; 3] = [Self::LineGone, Self::CutAtLine, Self::OtherByte];
 
-    /// Whether a record can be damaged this way. Of a file without any digest a byte may be any byte.
+    /// Whether a record can be damaged this way. Of a file of which nobody knows a digest a byte may be any byte.
     pub(crate) fn is_of(self, record: &Record) -> bool {
-        let has_digest = ["undo.gz", "obsolete.gz", "undo.b3", "contents.stamp", "journal"];
+        let has_digest = [
+            "undo.gz",
+            "obsolete.gz",
+            "undo.b3",
+            "contents.stamp",
+            "journal",
+            "install/contents",
+            "ACMEcalm/pkginfo",
+        ];
         self != Self::OtherByte || has_digest.iter().any(|name| record.path.ends_with(name))
     }
 
@@ -159,8 +167,9 @@ impl Damage {
                 content[..end].to_vec()
             }
             Self::OtherByte => {
+                // Behind the middle: the head of a stamp is padded with blanks, and its lists are short.
                 let mut content = content.to_vec();
-                content[half] ^= 1;
+                content[half + half / 2] ^= 1;
                 content
             }
             _ => Vec::new(),

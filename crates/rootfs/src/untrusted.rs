@@ -227,7 +227,7 @@ mod tests {
         let told = Untrusted { path: "/var/lib/lxc".to_owned(), ..untrusted(0, 0, Distrust::Engine) };
         let said = |way, record: Option<&str>| {
             let record = record.map(str::to_owned);
-            Untrusted { way, record, ..told.clone() }.to_string()
+            Untrusted { record, way, ..told.clone() }.to_string()
         };
         let begin = "The root /zones/a is not trusted: ";
         for (way, end) in [

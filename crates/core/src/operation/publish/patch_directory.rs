@@ -212,12 +212,17 @@ mod tests {
     fn a_directory_is_packed_as_it_was_when_it_was_listed_or_not_at_all() {
         let (_dir, listed) = listed_directory();
         let mut bytes = 0;
-        listed.pack(|part| Ok(bytes += part.len())).unwrap();
+        let mut count = |part: &[u8]| {
+            bytes += part.len();
+            Ok(())
+        };
+        listed.pack(&mut count).unwrap();
         assert!(bytes > 1024);
         listed.pack(|_| Ok(())).unwrap();
         // The stamps of two changes within one tick may be the same.
         let later = || std::thread::sleep(std::time::Duration::from_millis(20));
-        let changes: [(&str, &dyn Fn(&Path)); 4] = [
+        type Change = dyn Fn(&Path);
+        let changes: [(&str, &Change); 4] = [
             ("of the same size", &|dir| fs::write(dir.join("patchinfo"), "two\n").unwrap()),
             ("another file", &|dir| {
                 fs::write(dir.join("other"), "one\n").unwrap();
