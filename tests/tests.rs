@@ -264,6 +264,9 @@ mod promote_model;
 /// Patches of a stage that go live with its promotion.
 mod promote_patches;
 mod promote_plans;
+/// How often the packages of a root are read for a plan.
+#[cfg(debug_assertions)]
+mod promote_reads;
 mod promote_refused;
 /// Files with several names that go live.
 mod promoted_names;

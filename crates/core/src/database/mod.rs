@@ -22,6 +22,8 @@
 pub mod agreement;
 pub mod all;
 pub mod archive;
+#[cfg(debug_assertions)]
+mod counted;
 mod damage;
 pub mod foreign_changes;
 pub mod history;
@@ -38,6 +40,8 @@ pub mod survey;
 use patchadm_rootfs::RootError;
 use patchadm_svr4::format::contents::ContentsError;
 
+#[cfg(debug_assertions)]
+pub use counted::package_reads;
 pub use damage::{RecordDamage, RecordRepair};
 pub use ledger_draft::RootLedgers;
 pub use patchadm_changeset::records::{

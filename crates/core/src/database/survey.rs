@@ -96,6 +96,8 @@ fn size(view: &RecordView<'_>, record: &ObjectPath) -> Result<u64, DatabaseError
 /// Reads every package with its parameters, and those put aside by an unfinished installation: all that the rules
 /// about patches need of packages not concerned.
 pub fn parameters(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
+    #[cfg(debug_assertions)]
+    super::counted::note(view.root());
     let packages = all::each(view, |package| {
         let Some(params) = package.params()? else { return Ok(None) };
         let interruption = Interruption { put_aside: package.put_aside()?, ..Interruption::default() };
@@ -116,6 +118,8 @@ pub fn packages_but(
     view: &RecordView<'_>,
     is_passed_over: impl Fn(&PkgInst) -> bool + Sync,
 ) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
+    #[cfg(debug_assertions)]
+    super::counted::note(view.root());
     let packages = all::each(view, |package| {
         let params = match package.params() {
             Ok(params) => params,

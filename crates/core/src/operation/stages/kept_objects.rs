@@ -1,6 +1,6 @@
 //! Kept libraries do not exist for promotions and refreshes: neither those of the root nor those of the stage are compared.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::tree::{Tree, TreeObject};
 use crate::database::{RecordView, installed};
@@ -20,7 +20,7 @@ pub(super) fn kept_in(root: &Root) -> Result<KeptLibraries, Failure> {
     if !installed::has_database(&view)? {
         return Ok(KeptLibraries::default());
     }
-    let mut packages = std::collections::BTreeMap::new();
+    let mut packages = BTreeMap::new();
     for package in installed::packages(&view)? {
         if !package.abbreviation().ends_with(SUFFIX) {
             continue;
@@ -60,7 +60,10 @@ pub(super) fn hide_copies(stage: &mut Tree, kept: &KeptLibraries) {
 }
 
 /// Takes the packages of kept libraries out of a line; `None` where nobody else owns it.
-pub(super) fn without_kept(mut line: ContentsLine, kept: &BTreeSet<PkgInst>) -> Option<ContentsLine> {
-    line.owners.retain(|owner| !kept.contains(&owner.package));
+pub(super) fn without_kept(
+    mut line: ContentsLine,
+    kept: &BTreeMap<PkgInst, Installed>,
+) -> Option<ContentsLine> {
+    line.owners.retain(|owner| !kept.contains_key(&owner.package));
     (!line.owners.is_empty()).then_some(line)
 }

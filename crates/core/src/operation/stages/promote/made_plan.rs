@@ -53,6 +53,8 @@ pub(super) struct MadePlan {
     pub(super) fingerprint: Option<String>,
     /// How they ended.
     pub(super) hook_ends: Vec<HookEnd>,
+    /// The patches that the root has.
+    pub(super) applied: Vec<PatchId>,
     pub(super) stage_id: Option<String>,
     /// The interrupted refresh that will have been completed by then.
     refreshed: Option<CompletedRefresh>,
@@ -119,6 +121,7 @@ pub(super) fn make_plan(
         hooks: HookFiles::default(),
         fingerprint: None,
         hook_ends: Vec::new(),
+        applied: applied.iter().map(|patch| patch.id.clone()).collect(),
         stage_id: tree.stage.as_ref().map(|stage| stage.identity.id.to_string()),
         refreshed,
         two_way: request.two_way,
@@ -196,7 +199,7 @@ impl PromotionReader<'_> {
         }
         made.brought.touch(&mut touched, &made.stage);
         touched.packages.extend(local_name(made.id.base()).ok());
-        let inventory = self.ground.survey_without_kept(self.ground.all_packages()?, &touched, None)?;
+        let inventory = self.ground.survey_without_kept(database.all(), &touched, None)?;
         let PlannedPromotion { mut plan, portions } =
             self.promotion(made, &inventory, (&database.applied, owners))?;
         made.libraries = self.settle_libraries(&mut plan, &inventory, &made.id)?;

@@ -59,8 +59,7 @@ fn plan_file(
     let asked = &request.plan_file;
     let mut file = PlanFile::new(asked.command.to_owned(), asked.options.clone());
     file.root = marker(&ground.root)?;
-    let applied = ground.recorded(&ground.packages()?)?;
-    file.applied = applied.iter().map(|patch| patch.id.to_string()).collect();
+    file.applied = made.applied.iter().map(ToString::to_string).collect();
     file.promotion = Some(states(made, last_run(&ground.root)?));
     file.libraries = planned_libraries(made.id.as_str(), made.libraries.as_ref());
     let Ok(Some(plan)) = &made.plan else { return Ok(file) };

@@ -172,8 +172,8 @@ impl Refresher<'_> {
     fn decided(&self) -> Result<DecidedRefresh, StageError> {
         let root = &self.ground.root;
         let view = RecordView::live(root);
-        let applied = self.ground.recorded(&self.ground.packages()?)?;
-        let base = in_force(self.stage, &view, &applied)?;
+        let database = PackageDatabase::of(self.ground)?;
+        let base = in_force(self.stage, &view, &database.applied)?;
         let scope = &base.base.header.paths;
         must_be_apart(root, &self.stage.root, scope.paths())?;
         let excluded = self.stage.excluded()?.into_iter().chain(self.ground.policy.promote_exclude.clone());
@@ -197,7 +197,7 @@ impl Refresher<'_> {
         let facts = RefreshFacts { lines: &lines, choice: &self.choice, unfinished };
         let outcomes = trees.decide(TwoWay::default(), &facts);
         let brought_before = was_interrupted.then(|| trees.same_on_both());
-        let (patches, packages) = self.records(&outcomes, &base.base.header.packages)?;
+        let (patches, packages) = self.records(database, &outcomes, &base.base.header.packages)?;
         Ok(DecidedRefresh { live, outcomes, patches, packages, base_name: base.name, brought_before })
     }
 
@@ -205,6 +205,7 @@ impl Refresher<'_> {
     /// that came to the root or went from it.
     fn records(
         &self,
+        database: PackageDatabase,
         outcomes: &Outcomes,
         base: &BTreeMap<PkgInst, String>,
     ) -> Result<(BroughtPatches, MovedPackages), Failure> {
@@ -214,7 +215,7 @@ impl Refresher<'_> {
             StageRecords::Planned => PackageDatabase::of(&RootAndPolicy::of(&self.stage.root)?)?,
             StageRecords::Locked(session) => PackageDatabase::of(&session.ground)?,
         };
-        let source = RecordSource::of(root, &self.stage.root, &of_stage)?;
+        let source = RecordSource::with(root, database, &self.stage.root, &of_stage)?;
         let applied = source.applied();
         let own = own_promotions(self.stage, &RecordView::live(root), applied)?;
         let is_as_live = |path: &ObjectPath| outcomes.get(path).is_none_or(changes);

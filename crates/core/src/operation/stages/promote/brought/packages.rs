@@ -15,7 +15,7 @@ pub(in crate::operation::stages) struct PackageDatabase {
     pub(in crate::operation::stages) packages: BTreeMap<PkgInst, Installed>,
     pub(in crate::operation::stages) applied: AppliedPatches,
     /// The packages of kept libraries, which are not among the others.
-    pub(in crate::operation::stages) kept: BTreeSet<PkgInst>,
+    pub(in crate::operation::stages) kept: BTreeMap<PkgInst, Installed>,
 }
 
 /// What the stage has beside the root.
@@ -39,12 +39,16 @@ pub(super) struct ContinuedList {
 impl PackageDatabase {
     /// Reads that of a tree.
     pub(in crate::operation::stages) fn of(ground: &RootAndPolicy) -> Result<Self, Failure> {
-        let mut packages = ground.packages()?;
-        let kept = packages.iter().filter(|(_, known)| is_kept_package(&known.params));
-        let kept: BTreeSet<PkgInst> = kept.map(|(package, _)| package.clone()).collect();
-        packages.retain(|package, _| !kept.contains(package));
+        let is_kept = |(_, known): &(PkgInst, Installed)| is_kept_package(&known.params);
+        let (kept, packages) = ground.all_packages()?.into_iter().partition(is_kept);
         let applied = ground.recorded(&packages)?;
         Ok(Self { packages, applied, kept })
+    }
+
+    /// Every package of the tree, for a survey of it.
+    pub(in crate::operation::stages) fn all(&self) -> BTreeMap<PkgInst, Installed> {
+        let all = self.packages.iter().chain(&self.kept);
+        all.map(|(package, installed)| (package.clone(), installed.clone())).collect()
     }
 
     pub(super) fn list(&self, package: &PkgInst) -> Vec<PatchId> {
@@ -192,7 +196,7 @@ mod tests {
         PackageDatabase {
             applied: AppliedPatches::new(records.collect()),
             packages: all,
-            kept: BTreeSet::new(),
+            kept: BTreeMap::new(),
         }
     }
 

@@ -35,9 +35,18 @@ impl<'a> RecordSource<'a> {
         to: &'a Root,
         known: &'a PackageDatabase,
     ) -> Result<Self, Failure> {
-        let from = RootAndPolicy::of(from)?;
-        let database = PackageDatabase::of(&from)?;
-        Ok(Self { from, to, databases: (database, known) })
+        let database = PackageDatabase::of(&RootAndPolicy::of(from)?)?;
+        Self::with(from, database, to, known)
+    }
+
+    /// The same with the packages of the tree at hand.
+    pub(in crate::operation::stages) fn with(
+        from: &Root,
+        database: PackageDatabase,
+        to: &'a Root,
+        known: &'a PackageDatabase,
+    ) -> Result<Self, Failure> {
+        Ok(Self { from: RootAndPolicy::of(from)?, to, databases: (database, known) })
     }
 
     /// The patches of the tree that it comes from.
