@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 
 use crate::delivery::Patch;
 use crate::packages::Package;
+use crate::procedure_scripts::NOCHECK;
 use crate::records::records;
 use crate::scenario::Scenario;
+use crate::tree::Tree;
 
 /// A root with two packages and a stage of it with records, `web`.
 struct Staged {
@@ -34,7 +36,11 @@ fn patch_of_news() -> Patch {
 
 impl Staged {
     fn new() -> Self {
-        let live = Scenario::with(&[web(), mail()]);
+        Self::with(&[web(), mail()])
+    }
+
+    fn with(packages: &[Package]) -> Self {
+        let live = Scenario::with(packages);
         live.run("stage new web -R @ROOT@ --records --path opt").ok();
         let stage = live.beside("web");
         Self { live, stage }
@@ -62,12 +68,22 @@ impl Staged {
     }
 
     fn refused(&self, words: &str) {
+        self.refused_with(&[words, "pkgrm"]);
+    }
+
+    fn refused_with(&self, words: &[&str]) {
         for options in ["--dry-run", "", "--edited replace"] {
             let before = records(&self.stage);
             let said = self.live.run(&format!("stage refresh web -R @ROOT@ {options}")).fails(10);
-            assert!(said.contains(words) && said.contains("pkgrm"), "{words}\n{said}");
+            assert!(words.iter().all(|words| said.contains(words)), "{words:?}\n{said}");
             assert_eq!(records(&self.stage), before, "nothing was changed");
         }
+    }
+
+    /// Applies a patch in the stage.
+    fn patchadd(&self, patch: &Patch) {
+        let at = patch.directory(&self.live);
+        self.live.run(&format!("patchadd -R {} {}", self.stage(), at.display())).ok();
     }
 
     fn says(&self, query: &str) -> (String, String) {
@@ -126,7 +142,8 @@ fn a_package_that_went_and_was_changed_in_the_stage_is_told_and_decided_with_its
     };
     let staged = Staged::new();
     change(&staged);
-    let kept = json!([{"name": "ACMEmail", "change": "removed", "brought": false}]);
+    let reason = "the stage has an object of its own at /opt/ACMEmail/bin/mail";
+    let kept = json!([{"name": "ACMEmail", "change": "removed", "brought": false, "reason": reason}]);
     let document = staged.refresh("");
     assert_eq!((&document["exit"]["code"], &document["packages"]), (&json!(10), &kept), "{document}");
     assert_eq!(document["conflicts"][0]["path"], "/opt/ACMEmail/bin/mail", "{document}");
@@ -162,7 +179,8 @@ fn what_both_sides_did_to_a_package_is_refused_with_what_to_type() {
     assert_eq!(staged.live.run("promote web -R @ROOT@").ok(), "nothing to promote in /opt\n");
     // What the stage installed itself it keeps when the root's goes, and that is told.
     staged.pkgrm("@ROOT@", "ACMEnews");
-    let kept = json!([{"name": "ACMEnews", "change": "removed", "brought": false}]);
+    let reason = "the stage has an object of its own at /opt/ACMEnews/bin/news";
+    let kept = json!([{"name": "ACMEnews", "change": "removed", "brought": false, "reason": reason}]);
     assert_eq!(staged.refresh("")["packages"], kept);
 }
 
@@ -174,6 +192,129 @@ fn another_version_on_the_root_is_told_and_the_local_package_of_a_promotion_is_n
     assert_eq!(staged.refresh("")["packages"], json!([]), "LOCLweb");
     staged.pkgrm("@ROOT@", "ACMEweb");
     staged.pkgadd("@ROOT@", &web().param("VERSION", "2.0"));
-    let replaced = json!([{"name": "ACMEweb", "change": "replaced", "brought": false}]);
+    let replaced = json!([{"name": "ACMEweb", "change": "replaced", "brought": true}]);
     assert_eq!(staged.refresh("--edited replace")["packages"], replaced);
+}
+
+/// The next version of `ACMEweb`: a file that changes, one that comes, one that goes.
+fn next_web() -> Package {
+    let next = Package::new("ACMEweb").param("VERSION", "2.0").file("bin/httpd", 0o755, "httpd 2\n");
+    next.file("share/new", 0o644, "new 2\n")
+}
+
+#[test]
+fn another_version_on_the_root_comes_with_its_records_and_takes_the_place_of_the_old_one() {
+    let old = web().file("etc/conf", 0o644, "port 1\n").information("copyright", "of version 1\n");
+    let staged = Staged::with(&[old, mail()]);
+    let first = Patch::of("400-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "httpd 1.1\n"));
+    staged.live.patchadd("", &first).ok();
+    staged.refresh("");
+    assert_eq!(staged.says("pkgparam ACMEweb PATCHLIST"), ("400-01\n".into(), "400-01\n".into()));
+    staged.pkgrm("@ROOT@", "ACMEweb");
+    staged.pkgadd("@ROOT@", &next_web());
+    let of_next = Package::new("ACMEweb").param("VERSION", "2.0").file("share/new", 0o644, "new 3\n");
+    staged.live.patchadd("", &Patch::of("500-01", of_next)).ok();
+    let replaced = json!([{"name": "ACMEweb", "change": "replaced", "brought": true}]);
+    assert_eq!(staged.refresh("--dry-run")["packages"], replaced);
+    assert_eq!(staged.refresh("")["packages"], replaced);
+    staged.assert_alike();
+    assert!(!records(&staged.stage).keys().any(|path| path.contains("400-01")), "of the old version");
+    let names = |root: PathBuf| {
+        let tree = Tree::of(&root.join("var/sadm/pkg/ACMEweb"), &[]);
+        tree.objects().keys().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(names(staged.stage.clone()), names(staged.live.root()));
+    staged.live.run(&format!("patchrm -R {} 500-01", staged.stage())).ok();
+    assert_eq!(fs::read_to_string(staged.stage.join("opt/ACMEweb/share/new")).unwrap(), "new 2\n");
+}
+
+#[test]
+fn another_version_on_the_root_is_refused_where_the_stage_has_patched_the_old_one() {
+    let staged = Staged::new();
+    staged.patchadd(&Patch::of("500-01", Package::new("ACMEweb").file("share/own", 0o644, "own\n")));
+    staged.pkgrm("@ROOT@", "ACMEweb");
+    staged.pkgadd("@ROOT@", &next_web());
+    staged.refused_with(&["2.0 on the root", &format!("-R {} remove 500-01", staged.stage())]);
+    let packages = staged.refresh("--dry-run")["packages"].clone();
+    assert_eq!((&packages[0]["change"], &packages[0]["brought"]), (&json!("replaced"), &json!(false)));
+    assert!(packages[0]["reason"].as_str().is_some_and(|reason| reason.contains("500-01")), "{packages}");
+    staged.live.run(&format!("patchrm -R {} 500-01", staged.stage())).ok();
+    assert_eq!(staged.refresh("")["packages"][0]["brought"], true);
+    staged.assert_alike();
+}
+
+/// A package of one file that others have as well, and of one that has its name.
+fn of_same(name: &str) -> Package {
+    let package = Package::new(name).param("BASEDIR", "/opt/ACMEsame");
+    package.file("bin/same", 0o755, "same 1\n").file(&format!("share/{name}"), 0o644, "own 1\n")
+}
+
+#[test]
+fn a_package_under_a_new_name_comes_in_the_place_of_the_old_one() {
+    for (old, new) in [("ACMEaaa", "ACMEzzz"), ("ACMEzzz", "ACMEaaa")] {
+        let staged = Staged::with(&[of_same(old), mail()]);
+        staged.pkgrm("@ROOT@", old);
+        staged.pkgadd("@ROOT@", &of_same(new));
+        let packages = staged.refresh("")["packages"].clone();
+        let moves = packages.as_array().unwrap();
+        assert!(moves.len() == 2 && moves.iter().all(|package| package["brought"] == true), "{packages}");
+        staged.assert_alike();
+    }
+}
+
+#[test]
+fn a_package_under_a_new_name_waits_for_the_old_one_of_which_the_stage_keeps_something() {
+    for (old, new) in [("ACMEaaa", "ACMEzzz"), ("ACMEzzz", "ACMEaaa")] {
+        let staged = Staged::with(&[of_same(old), mail()]);
+        fs::write(staged.stage.join("opt/ACMEsame/share").join(old), "of the stage\n").unwrap();
+        staged.pkgrm("@ROOT@", old);
+        staged.pkgadd("@ROOT@", &of_same(new));
+        let said = staged.live.run("stage refresh web -R @ROOT@").fails(10);
+        assert!(said.contains("--edited replace") && !said.contains("pkgrm"), "{said}");
+        let packages = staged.refresh("--edited keep")["packages"].clone();
+        let by_name = |name: &str| {
+            let all = packages.as_array().unwrap();
+            all.iter().find(|package| package["name"] == name).unwrap().clone()
+        };
+        let reason = |name: &str| by_name(name)["reason"].as_str().unwrap().to_owned();
+        assert!(reason(old).contains(&format!("/opt/ACMEsame/share/{old}")), "{packages}");
+        assert!(reason(new).contains("/opt/ACMEsame/bin/same") && reason(new).contains(old), "{packages}");
+        let said = staged.live.run("stage refresh web -R @ROOT@ --edited keep").ok();
+        assert!(said.contains(&reason(old)) && said.contains(&reason(new)), "{said}");
+        staged.refresh("--edited replace");
+        staged.assert_alike();
+    }
+}
+
+#[test]
+fn a_path_that_a_new_package_shares_is_recorded_as_the_root_has_it() {
+    let shared = |name: &str, text: &str| {
+        Package::new(name).param("BASEDIR", "/opt/ACMEsame").file("share/all", 0o644, text)
+    };
+    let staged = Staged::with(&[shared("ACMEweb", "all 1\n"), mail()]);
+    staged.live.file("/var/sadm/install/admin/nocheck", NOCHECK);
+    let at = shared("ACMEnews", "all of the news\n").write(&staged.live.beside("spool"));
+    let spool = at.parent().unwrap().display();
+    let run = staged.live.run(&format!("pkgadd -n -a nocheck -R @ROOT@ -d {spool} ACMEnews"));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(staged.refresh("")["packages"][0]["brought"], true);
+    staged.assert_alike();
+}
+
+#[test]
+fn all_that_both_sides_did_to_packages_is_told_at_once() {
+    let staged = Staged::new();
+    staged.pkgadd("@ROOT@", &news());
+    staged.pkgadd(&staged.stage(), &news().param("VERSION", "2.0"));
+    staged.pkgadd("@ROOT@", &of_same("ACMEsame"));
+    let claim = Package::new("ACMEclaim").param("BASEDIR", "/opt/ACMEsame");
+    let claim = claim.file("bin/same", 0o755, "same 1\n").file("share/ACMEsame", 0o644, "own 1\n");
+    staged.pkgadd(&staged.stage(), &claim);
+    staged.refused_with(&[
+        "package ACMEnews was installed on both sides",
+        "/opt/ACMEsame/bin/same is owned by package ACMEclaim",
+        "/opt/ACMEsame/share/ACMEsame is owned by package ACMEclaim",
+        &format!("pkgrm -R {} ACMEnews", staged.stage()),
+        &format!("pkgrm -R {} ACMEclaim", staged.stage()),
+    ]);
 }

@@ -127,6 +127,9 @@ fn of_promotion(reason: &PromotionReason) -> ExitCause {
         | PromotionReason::MountChanged { .. } => ExitCause::Conflict,
         PromotionReason::MissingPath { .. } => ExitCause::NotFound,
         PromotionReason::Brought { reason, .. } => of_brought(reason),
+        PromotionReason::Packages { reasons, .. } => {
+            reasons.first().map_or(ExitCause::Dependency, of_brought)
+        }
         PromotionReason::OtherRoot(_) | PromotionReason::OtherPackage { .. } => ExitCause::NotApplicable,
         PromotionReason::KnownId => ExitCause::AlreadyApplied,
         PromotionReason::EarlierId(_) => ExitCause::Superseded,
@@ -142,6 +145,7 @@ fn of_brought(reason: &BroughtReason) -> ExitCause {
         | BroughtReason::InstalledOnBoth { .. }
         | BroughtReason::GoneAndReplaced { .. }
         | BroughtReason::ClaimedByBoth { .. }
+        | BroughtReason::PatchedAndReplaced { .. }
         | BroughtReason::OtherVersion { .. } => ExitCause::Dependency,
         BroughtReason::DamagedUndo(_) => ExitCause::DamagedInput,
         BroughtReason::NotAsFound { .. } | BroughtReason::NotAsMade { .. } => ExitCause::Edited,

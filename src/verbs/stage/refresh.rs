@@ -86,6 +86,9 @@ struct PackageEntry {
     name: String,
     change: &'static str,
     brought: bool,
+    /// Why the records of the stage stay as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 impl PackageEntry {
@@ -95,16 +98,17 @@ impl PackageEntry {
             PackageMove::Removed => "removed",
             PackageMove::Replaced => "replaced",
         };
-        Self { name: package.package.to_string(), change, brought: package.is_brought }
+        let reason = package.stays.as_ref().map(ToString::to_string);
+        Self { name: package.package.to_string(), change, brought: package.is_brought(), reason }
     }
 
     /// The package, and what became of its records in the stage.
     fn line(&self, is_plan: bool) -> String {
-        let Self { name, change, brought } = self;
-        let records = match (brought, is_plan) {
-            (true, true) => "the records of the stage would follow",
-            (true, false) => "the records of the stage follow",
-            (false, _) => "the records of the stage stay as they are",
+        let Self { name, change, reason, .. } = self;
+        let records = match (reason, is_plan) {
+            (None, true) => "the records of the stage would follow".to_owned(),
+            (None, false) => "the records of the stage follow".to_owned(),
+            (Some(reason), _) => format!("the records of the stage stay as they are: {reason}"),
         };
         format!("package {name} was {change} on the root: {records}")
     }
@@ -113,7 +117,7 @@ impl PackageEntry {
 impl RefreshReply {
     fn of(report: RefreshReport, dry_run: bool, root: &Path) -> Self {
         let RefreshReport { recovered, stage, taken, conflicts, packages, refused } = report;
-        let is_any_brought = packages.iter().any(|package| package.is_brought);
+        let is_any_brought = packages.iter().any(MovedPackage::is_brought);
         let recovered = recovery_sentence(&recovered);
         let result = match (&refused, taken) {
             (Some(failure), _) => ResultWord::of_failure(failure),

@@ -92,6 +92,33 @@ pub fn lines_of_package(view: &RecordView<'_>, package: &PkgInst) -> Result<Cont
     Ok(lines)
 }
 
+/// Returns the lines of all objects that these packages own, of each package its own; one pass finds those of all.
+pub fn lines_of_packages(
+    view: &RecordView<'_>,
+    packages: &BTreeSet<PkgInst>,
+) -> Result<BTreeMap<PkgInst, ContentsLines>, RecordError> {
+    if packages.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let wanted: HashSet<&[u8]> = packages.iter().map(|package| package.as_str().as_bytes()).collect();
+    let names_one = |field: &[u8]| {
+        let is_end = |byte: &u8| matches!(byte, b'\\' | b':');
+        let name = field.split(is_end).next().unwrap_or_default();
+        wanted.contains(name) || name.split_first().is_some_and(|(_, rest)| wanted.contains(rest))
+    };
+    let lines = scan(view, |raw| raw.split(|&b| b == b' ' || b == b'\t').any(names_one))?;
+    let mut owned: BTreeMap<PkgInst, ContentsLines> =
+        packages.iter().map(|package| (package.clone(), ContentsLines::new())).collect();
+    for (path, line) in lines {
+        for owner in &line.owners {
+            if let Some(lines) = owned.get_mut(&owner.package) {
+                lines.insert(path.clone(), line.clone());
+            }
+        }
+    }
+    Ok(owned)
+}
+
 /// Returns the paths that a package has recorded with one of these marks.
 pub fn paths_marked(
     view: &RecordView<'_>,
@@ -269,6 +296,11 @@ mod tests {
         assert_eq!(of("X"), ["/opt", "/opt/a", "/opt/b", "/opt/d"]);
         assert_eq!(of("Y"), ["/opt", "/opt/b", "/opt/c", "/opt/with blank"]);
         assert_eq!(of("root"), [""; 0], "a user is no owner");
+        let all = ["X", "Y", "Z", "root"].map(|name| PkgInst::new(name).unwrap());
+        let together = lines_of_packages(&RecordView::live(&root), &all.clone().into()).unwrap();
+        for package in all {
+            assert_eq!(found(&together[&package]), of(package.as_str()), "{package}");
+        }
     }
 
     #[test]

@@ -104,12 +104,23 @@ fn replaced<'s>(
     saved: impl IntoIterator<Item = &'s String>,
     files: Vec<NewRecord>,
 ) -> Result<Vec<RecordChange>, Reason> {
-    let package = &target.package;
-    let mut staying: BTreeSet<Vec<u8>> = files.iter().map(|file| file.name.clone().into_bytes()).collect();
     let of_classes: Vec<String> =
         classes(&target.params).iter().map(|class| format!("save/{class}/")).collect();
-    let is_saved = |name: &&Vec<u8>| of_classes.iter().any(|class| name.starts_with(class.as_bytes()));
-    staying.extend(old.records.keys().filter(is_saved).cloned());
+    in_place(&target.package, old, saved, files, &of_classes)
+}
+
+/// The changes of a package's directory in which these files take the place of what is there, but for what is in these
+/// directories of it.
+pub(in crate::plan) fn in_place<'s>(
+    package: &PkgInst,
+    old: &Installed,
+    saved: impl IntoIterator<Item = &'s String>,
+    files: Vec<NewRecord>,
+    kept: &[String],
+) -> Result<Vec<RecordChange>, Reason> {
+    let mut staying: BTreeSet<Vec<u8>> = files.iter().map(|file| file.name.clone().into_bytes()).collect();
+    let is_kept = |name: &&Vec<u8>| kept.iter().any(|directory| name.starts_with(directory.as_bytes()));
+    staying.extend(old.records.keys().filter(is_kept).cloned());
     let mut changes = RecordChanges::of(package, old, files)?.changes;
     let is_empty = |directory: &&Vec<u8>| {
         let inside = [directory, &b"/"[..]].concat();

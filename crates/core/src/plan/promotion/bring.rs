@@ -1,7 +1,7 @@
 //! The part of a promotion that its stage's patches did: their objects, lines and records, with the undo data that they
 //! have. Nothing of it is in the undo archive of the promotion.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::brought::{BroughtPackage, BroughtPatches, PatchDirectory};
 use super::finished::{FinishedParts, finished};
@@ -10,6 +10,7 @@ use super::objects::plan_objects;
 use crate::inventory::{Installed, Inventory, Save};
 use crate::plan::clock::Now;
 use crate::plan::ledger::LedgerChange;
+use crate::plan::package::package_records::in_place;
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::records::{NewRecord, RecordChanges, package_path, patch_path, save_path};
 use crate::plan::refusal::{Command, Reason};
@@ -109,10 +110,14 @@ fn records(brought: &BroughtPatches, inventory: &Inventory) -> Result<Vec<Record
     let mut changes = Vec::new();
     for (package, of) in &brought.packages {
         let live = inventory.packages.get(package).unwrap_or(&nothing);
-        changes.extend(RecordChanges::of(package, live, new_records(of, live))?.changes);
-        for (name, save) in &live.saves {
-            if let Some(staged) = of.staged.saves.get(name) {
-                changes.extend(save_state((package, name), save, staged)?);
+        if of.replaces {
+            changes.extend(in_place(package, live, live.saves.keys(), new_records(of, live), &[])?);
+        } else {
+            changes.extend(RecordChanges::of(package, live, new_records(of, live))?.changes);
+            for (name, save) in &live.saves {
+                if let Some(staged) = of.staged.saves.get(name) {
+                    changes.extend(save_state((package, name), save, staged)?);
+                }
             }
         }
         for (name, files) in &of.saves {
@@ -126,8 +131,24 @@ fn records(brought: &BroughtPatches, inventory: &Inventory) -> Result<Vec<Record
         changes.push(RecordChange::RemoveTree(package_path(package, b"")?));
         changes.push(RecordChange::Ledger(LedgerChange::of(package)));
     }
+    changes.extend(left_patches(brought, inventory)?);
     changes.extend(patch_directories(&brought.directories)?);
     Ok(changes)
+}
+
+/// The removal of the directories of patches that went with their packages, and that no other package has.
+fn left_patches(brought: &BroughtPatches, inventory: &Inventory) -> Result<Vec<RecordChange>, Reason> {
+    let ids = |params: &Params| -> Vec<String> {
+        params.text("PATCHLIST").split_whitespace().map(str::to_owned).collect()
+    };
+    let (going, staying): (Vec<_>, Vec<_>) =
+        inventory.packages.iter().partition(|(package, _)| brought.goes(package));
+    let mut needed: BTreeSet<String> = staying.iter().flat_map(|(_, known)| ids(&known.params)).collect();
+    needed.extend(brought.packages.values().flat_map(|of| of.list.iter().map(ToString::to_string)));
+    let left: BTreeSet<String> = going.iter().flat_map(|(_, known)| ids(&known.params)).collect();
+    let paths = left.difference(&needed).map(|id| patch_path(id)).collect::<Result<Vec<_>, _>>()?;
+    let there = paths.into_iter().filter(|path| inventory.live.contains_key(path));
+    Ok(there.map(RecordChange::RemoveTree).collect())
 }
 
 /// The directories of patches, or the files of theirs that the root lacks.

@@ -42,6 +42,8 @@ pub struct BroughtPackage {
     pub saves: BTreeMap<String, Vec<TreeFile>>,
     /// What the ledger says of them.
     pub lines: Vec<BroughtLine>,
+    /// Whether it takes the place of another version, of whose records nothing stays.
+    pub replaces: bool,
 }
 
 /// An object that a patch changed.
@@ -113,6 +115,11 @@ impl NewPackage {
 }
 
 impl BroughtPatches {
+    /// Whether a package goes as it is: with all of its records, or for another version.
+    pub fn goes(&self, package: &PkgInst) -> bool {
+        self.gone.contains(package) || self.packages.get(package).is_some_and(|of| of.replaces)
+    }
+
     /// Every path that they changed, in object or line.
     pub fn paths(&self) -> impl Iterator<Item = &ObjectPath> {
         self.objects.keys().chain(self.lines.keys())

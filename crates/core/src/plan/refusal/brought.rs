@@ -62,6 +62,19 @@ pub enum BroughtReason {
         /// The version in the stage.
         stage: String,
     },
+    /// A package was replaced on the root by another version, and the stage has patched the one before.
+    #[error(
+        "package {package} has version {live} on the root, and in the stage patches of the version before: {}",
+        ids(.stage)
+    )]
+    PatchedAndReplaced {
+        /// The package.
+        package: PkgInst,
+        /// The version of the root.
+        live: String,
+        /// The patches of the stage.
+        stage: Vec<PatchId>,
+    },
     /// A package of the stage has an object that a package has which came to the root.
     #[error(
         "{path} is owned by package {stage} in the stage, and by package {live}, which was installed on the root"
@@ -158,6 +171,9 @@ impl BroughtReason {
             | Self::GoneAndReplaced { package, .. }
             | Self::ClaimedByBoth { stage: package, .. } => {
                 format!("remove it in the stage: {}", there.command("pkgrm", package.as_str()))
+            }
+            Self::PatchedAndReplaced { stage, .. } => {
+                format!("back out what the stage has beside it: {}", there.removal(&ids(stage)))
             }
             Self::NewOutside { .. } => "--path names the directories that are promoted".to_owned(),
             Self::NotAsFound { patch, .. }

@@ -63,6 +63,14 @@ pub enum PromotionReason {
         /// Why.
         reason: BroughtReason,
     },
+    /// Both sides did something to packages, differently.
+    #[error("{}", sentences(.reasons))]
+    Packages {
+        /// The directory of the stage.
+        stage: String,
+        /// What they did: at least one.
+        reasons: Vec<BroughtReason>,
+    },
     /// The id is one that is recorded already.
     #[error("it is recorded already")]
     KnownId,
@@ -105,6 +113,15 @@ impl PromotionReason {
             }
             Self::OtherRoot(root) => format!("name its root with -R {root}"),
             Self::Brought { stage, reason } => reason.hint(wording, stage),
+            Self::Packages { stage, reasons } => {
+                let mut hints: Vec<String> = Vec::new();
+                for hint in reasons.iter().map(|reason| reason.hint(wording, stage)) {
+                    if !hints.contains(&hint) {
+                        hints.push(hint);
+                    }
+                }
+                hints.join("; ")
+            }
             Self::OtherPackage { .. } => "make a stage of another name".to_owned(),
             Self::KnownId | Self::EarlierId(_) => "without --id the next one is taken".to_owned(),
         }
@@ -130,8 +147,17 @@ impl PromotionReason {
 
 /// At most ten paths in words.
 fn list(paths: &[ObjectPath]) -> String {
+    first_ones(paths, ", ")
+}
+
+/// At most ten reasons in words.
+fn sentences(reasons: &[BroughtReason]) -> String {
+    first_ones(reasons, "; ")
+}
+
+fn first_ones(all: &[impl ToString], between: &str) -> String {
     const MOST: usize = 10;
-    let shown: Vec<String> = paths.iter().take(MOST).map(ToString::to_string).collect();
-    let more = paths.len().saturating_sub(MOST);
-    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
+    let shown: Vec<String> = all.iter().take(MOST).map(ToString::to_string).collect();
+    let more = all.len().saturating_sub(MOST);
+    if more == 0 { shown.join(between) } else { format!("{} and {more} more", shown.join(between)) }
 }

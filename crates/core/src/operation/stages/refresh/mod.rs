@@ -22,7 +22,7 @@ use super::kept_objects::{hide_own, kept_in};
 use super::nesting::{must_be_apart, must_not_be_met};
 use super::own_files::{Stage, put_file};
 use super::promote::bases::{in_force, own_promotions};
-pub use super::promote::brought::{MovedPackage, PackageMove};
+pub use super::promote::brought::{MovedPackage, PackageMove, StayReason};
 use super::promote::brought::{MovedPackages, PackageDatabase, RecordSource};
 use super::promote::decided::{ComparedTrees, PassedOver, refuse_conflicts};
 use super::tree::read_tree;
@@ -257,11 +257,13 @@ impl Refresher<'_> {
         });
         let name = self.stage.identity.name.to_string();
         let stage = self.stage.root.prefix().display().to_string();
-        let conflict = decided.packages.conflict.clone();
-        let conflict = conflict.map(|reason| Reason::Promotion(PromotionReason::Brought { stage, reason }));
-        let refused = conflict
-            .map_or_else(|| refuse_conflicts(&decided.outcomes, PromotionReason::RefreshConflicts), Err)
-            .map_err(|reason| reason.of(Command::Refresh, &name));
+        let reasons = decided.packages.conflicts.clone();
+        let refused = if reasons.is_empty() {
+            refuse_conflicts(&decided.outcomes, PromotionReason::RefreshConflicts)
+        } else {
+            Err(Reason::Promotion(PromotionReason::Packages { stage, reasons }))
+        };
+        let refused = refused.map_err(|reason| reason.of(Command::Refresh, &name));
         RefreshReport {
             recovered,
             taken: decided.outcomes.values().filter(|outcome| changes(outcome)).count(),

@@ -1,6 +1,8 @@
 //! The records of packages that the stage did not change, put into its package database in a run of its own there.
 
-use crate::database::{RecordView, installed};
+use std::collections::BTreeSet;
+
+use crate::database::{RecordView, installed, places};
 use crate::inventory::Touched;
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
@@ -28,11 +30,16 @@ pub(super) fn are_there(stage: &Stage) -> Result<bool, StageError> {
 
 /// Brings the records of patches into a stage, as one run of its package database.
 pub(super) fn bring(session: &Session<'_>, patches: &BroughtPatches) -> Result<(), Failure> {
-    let (paths, packages) = (
-        patches.lines.keys().cloned().collect(),
-        patches.packages.keys().chain(&patches.gone).cloned().collect(),
-    );
-    let inventory = session.ground.survey(&Touched { paths, packages, ..Touched::default() }, None)?;
+    let known = session.ground.all_packages()?;
+    let going = known.iter().filter(|(package, _)| patches.goes(package));
+    let lists = going.map(|(_, known)| known.params.text("PATCHLIST"));
+    let ids: BTreeSet<String> =
+        lists.flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect();
+    let of_patches = ids.iter().filter_map(|id| places::patch(id).ok());
+    let paths = patches.lines.keys().cloned().chain(of_patches).collect();
+    let packages = patches.packages.keys().chain(&patches.gone).cloned().collect();
+    let touched = Touched { paths, packages, ..Touched::default() };
+    let inventory = session.ground.survey_with(known, &touched, None)?;
     let plan = bring_records(patches, &inventory, Command::Refresh, &session.caller.now);
     let plan = plan.map_err(|reason| {
         Failure::from(reason.of(Command::Refresh, &session.ground.root.prefix().display()))

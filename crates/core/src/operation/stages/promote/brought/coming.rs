@@ -7,7 +7,7 @@ use super::failure::BroughtFailure;
 use super::packages::{ContinuedList, only_staged};
 use super::records::BroughtRecords;
 use super::source::RecordSource;
-use crate::database::contents::lines_of_package;
+use crate::database::contents::{ContentsLines, lines_of_packages};
 use crate::database::{DatabaseError, RecordView, marker};
 use crate::operation::stages::kept_objects::without_kept;
 use crate::plan::promotion::{NewPackage, NewPatches};
@@ -40,8 +40,12 @@ impl RecordSource<'_> {
             brought.patches.packages.insert(package.clone(), of);
         }
         let mut of_new = Vec::new();
+        let names = only.new.keys().cloned().collect();
+        let lines = lines_of_packages(&RecordView::live(&self.from.root), &names);
+        let mut lines = lines.map_err(DatabaseError::from)?;
         for (package, ids) in &only.new {
-            let new = self.new_package(package, ids, sides, &mut of_new)?;
+            let lines = lines.remove(package).unwrap_or_default();
+            let new = self.new_package((package, lines), ids, sides, &mut of_new)?;
             brought.new_packages.insert(package.clone(), new);
         }
         order.sort_by(|one, other| (one.0, one.1, one.2).cmp(&(other.0, other.1, other.2)));
@@ -63,16 +67,14 @@ impl RecordSource<'_> {
         Ok(brought)
     }
 
-    /// A package that the root lacks, with its patches; `order` gets the run and the place of each.
+    /// A package that the root lacks, with its lines and patches; `order` gets the run and the place of each.
     fn new_package(
         &self,
-        package: &PkgInst,
+        (package, lines): (&PkgInst, ContentsLines),
         ids: &[PatchId],
         sides: &ComparedSides<'_>,
         order: &mut Vec<(u64, usize, PatchId)>,
     ) -> Result<NewPackage, BroughtFailure> {
-        let view = RecordView::live(&self.from.root);
-        let lines = lines_of_package(&view, package).map_err(DatabaseError::from)?;
         let own = lines
             .into_iter()
             .filter_map(|(path, line)| Some((path, without_kept(line, &self.databases.0.kept)?)));

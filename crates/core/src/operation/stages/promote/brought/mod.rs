@@ -3,14 +3,16 @@
 //! ```text
 //!   packages (which ones) ─► undo_data (verified) ─► changed_paths (both trees) ─► record_files ─► BroughtPatches
 //! ```
-//! A refresh takes the same way with the sides exchanged (`refreshed`). Nothing is written here, neither in the stage nor
-//! on the root.
+//! A refresh takes the same way with the sides exchanged (`refreshed`), and brings what came to the root or went from it
+//! (`moved` says which packages, `moved_records` their records). Nothing is written here, neither in the stage nor on the
+//! root.
 
 mod changed_paths;
 mod coming;
 mod failure;
 mod lock;
 mod moved;
+mod moved_records;
 mod packages;
 mod record_files;
 mod records;
@@ -23,7 +25,7 @@ pub(in crate::operation::stages) use lock::{
     has_run_of_refresh, lock_records, must_be_finished, must_be_finished_but_for_refresh,
 };
 pub(in crate::operation::stages) use moved::MovedPackages;
-pub use moved::{MovedPackage, PackageMove};
+pub use moved::{MovedPackage, PackageMove, StayReason};
 pub(in crate::operation::stages) use packages::PackageDatabase;
 pub(super) use records::BroughtRecords;
 pub(in crate::operation::stages) use source::RecordSource;

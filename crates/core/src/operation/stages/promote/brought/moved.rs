@@ -2,16 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::failure::BroughtFailure;
-use super::packages::{ContinuedList, PackageDatabase};
-use super::source::RecordSource;
-use crate::database::contents::{lines_of_package, lines_of_paths};
-use crate::database::{DatabaseError, RecordView};
-use crate::operation::failure::Failure;
-use crate::operation::stages::kept_objects::without_kept;
-use crate::plan::promotion::{BroughtPatches, local_package};
+use super::packages::PackageDatabase;
+use crate::plan::promotion::local_package;
 use crate::plan::refusal::BroughtReason;
-use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
+use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
 /// What became of a package on the root.
@@ -32,9 +26,30 @@ pub struct MovedPackage {
     pub package: PkgInst,
     /// What became of it on the root.
     pub change: PackageMove,
-    /// Whether the records of the stage follow. They stay as they are where the stage keeps an object of its own at one of
-    /// the paths, where undo data cannot be read, and where the root has another version.
-    pub is_brought: bool,
+    /// Why the records of the stage stay as they are; `None` where they follow.
+    pub stays: Option<StayReason>,
+}
+
+/// The reason why the records of a package in a stage do not follow those of the root.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StayReason {
+    /// The stage has an object of its own at a path of the package.
+    #[error("the stage has an object of its own at {0}")]
+    OwnObject(ObjectPath),
+    /// A package that stays in the stage owns a path of the package.
+    #[error("{path} is owned by package {owner}, which stays in the stage")]
+    Owned {
+        /// The path.
+        path: ObjectPath,
+        /// The package that stays.
+        owner: PkgInst,
+    },
+    /// The undo data of a patch of the package lies outside the root.
+    #[error("the undo data of patch {0} lies outside the root")]
+    UndoOutside(PatchId),
+    /// Its records, or what both sides did to it, forbid it.
+    #[error("{0}")]
+    Refused(BroughtReason),
 }
 
 /// What a refresh does with the packages of a stage.
@@ -43,188 +58,114 @@ pub(in crate::operation::stages) struct MovedPackages {
     pub(in crate::operation::stages) all: Vec<MovedPackage>,
     /// What the bases have to say afterwards: the version of each package, `None` of one that is gone.
     pub(in crate::operation::stages) in_bases: BTreeMap<PkgInst, Option<String>>,
-    /// What both sides did to one, differently: no option decides that.
-    pub(in crate::operation::stages) conflict: Option<BroughtReason>,
+    /// What both sides did to packages, differently: no option decides that.
+    pub(in crate::operation::stages) conflicts: Vec<BroughtReason>,
 }
 
-/// Compares root, stage and base; each package that moved, and whether only the bases have to know.
-fn moved(
-    (live, stage): (&PackageDatabase, &PackageDatabase),
-    base: &BTreeMap<PkgInst, String>,
-) -> Result<BTreeMap<PkgInst, Option<PackageMove>>, BroughtReason> {
-    let (of_live, of_stage) = (live.versions(), stage.versions());
-    let names = of_live.keys().chain(base.keys()).collect::<BTreeSet<_>>();
-    let is_foreign = |package: &PkgInst| {
-        live.packages
-            .get(package)
-            .or_else(|| stage.packages.get(package))
-            .is_some_and(|one| local_package(&one.params).is_some())
-    };
-    let mut found = BTreeMap::new();
-    for package in names.into_iter().filter(|package| !is_foreign(package)) {
-        let text = |version: &String| version.clone();
-        let change = match (base.get(package), of_live.get(package), of_stage.get(package)) {
-            (None, Some(_), None) => Some(PackageMove::Installed),
-            (None, Some(live), Some(stage)) if live == stage => None,
+/// The packages that differ between a root and the base of a stage.
+#[derive(Debug, Default)]
+pub(super) struct PackageMoves {
+    /// What became of each package; `None` where both sides did the same and only the bases do not know yet.
+    pub(super) all: BTreeMap<PkgInst, Option<PackageMove>>,
+    /// What both sides did to one, differently.
+    pub(super) conflicts: Vec<BroughtReason>,
+}
+
+impl MovedPackage {
+    /// Whether the records of the stage follow.
+    pub fn is_brought(&self) -> bool {
+        self.stays.is_none()
+    }
+}
+
+impl From<BroughtReason> for StayReason {
+    fn from(reason: BroughtReason) -> Self {
+        match reason {
+            BroughtReason::UndoOutside { patch, .. } => Self::UndoOutside(patch),
+            reason => Self::Refused(reason),
+        }
+    }
+}
+
+impl PackageMoves {
+    /// Compares root, stage and base.
+    pub(super) fn between(
+        live: &PackageDatabase,
+        stage: &PackageDatabase,
+        base: &BTreeMap<PkgInst, String>,
+    ) -> Self {
+        let (of_live, of_stage) = (live.versions(), stage.versions());
+        let names = of_live.keys().chain(base.keys()).collect::<BTreeSet<_>>();
+        let is_local = |package: &PkgInst| {
+            let known = live.packages.get(package).or_else(|| stage.packages.get(package));
+            known.is_some_and(|one| local_package(&one.params).is_some())
+        };
+        let mut moves = Self::default();
+        for package in names.into_iter().filter(|package| !is_local(package)) {
+            let versions = PackageVersions {
+                base: base.get(package),
+                live: of_live.get(package),
+                stage: of_stage.get(package),
+            };
+            match versions.compared(package) {
+                Ok(Some(change)) => drop(moves.all.insert(package.clone(), change)),
+                Ok(None) => {}
+                Err(conflict) => moves.conflicts.push(conflict),
+            }
+        }
+        moves
+    }
+
+    /// The packages of which something goes from the stage.
+    pub(super) fn going(&self) -> BTreeSet<PkgInst> {
+        self.that(&[PackageMove::Removed, PackageMove::Replaced])
+    }
+
+    /// The packages of which something comes from the root.
+    pub(super) fn coming(&self) -> BTreeSet<PkgInst> {
+        self.that(&[PackageMove::Installed, PackageMove::Replaced])
+    }
+
+    fn that(&self, wanted: &[PackageMove]) -> BTreeSet<PkgInst> {
+        let is_wanted = |change: &Option<PackageMove>| change.is_some_and(|change| wanted.contains(&change));
+        self.all.iter().filter(|(_, change)| is_wanted(change)).map(|(package, _)| package.clone()).collect()
+    }
+}
+
+/// The versions of a package.
+struct PackageVersions<'a> {
+    base: Option<&'a String>,
+    live: Option<&'a String>,
+    stage: Option<&'a String>,
+}
+
+impl PackageVersions<'_> {
+    /// What became of the package on the root: nothing; something that only the bases have to know; or more than that.
+    fn compared(&self, package: &PkgInst) -> Result<Option<Option<PackageMove>>, BroughtReason> {
+        let package = || package.clone();
+        Ok(match (self.base, self.live, self.stage) {
+            (None, Some(_), None) => Some(Some(PackageMove::Installed)),
+            (None, Some(live), Some(stage)) if live == stage => Some(None),
             (None, Some(live), Some(stage)) => {
-                let (package, stage, live) = (package.clone(), text(stage), text(live));
-                return Err(BroughtReason::InstalledOnBoth { package, stage, live });
+                let (stage, live) = (stage.clone(), live.clone());
+                return Err(BroughtReason::InstalledOnBoth { package: package(), stage, live });
             }
-            (Some(_), None, None) => None,
-            (Some(then), None, Some(stage)) if then == stage => Some(PackageMove::Removed),
+            (Some(_), None, None) => Some(None),
+            (Some(then), None, Some(stage)) if then == stage => Some(Some(PackageMove::Removed)),
             (Some(_), None, Some(stage)) => {
-                return Err(BroughtReason::GoneAndReplaced { package: package.clone(), stage: text(stage) });
-            }
-            (Some(then), Some(live), Some(stage)) if live != then && stage != then && live != stage => {
-                let (package, stage, live) = (package.clone(), text(stage), text(live));
-                return Err(BroughtReason::OtherVersion { package, stage, live });
+                return Err(BroughtReason::GoneAndReplaced { package: package(), stage: stage.clone() });
             }
             (Some(then), Some(live), Some(stage)) if live != then && stage == then => {
-                Some(PackageMove::Replaced)
+                Some(Some(PackageMove::Replaced))
+            }
+            (Some(then), Some(live), Some(stage)) if live != then && live != stage => {
+                let (stage, live) = (stage.clone(), live.clone());
+                return Err(BroughtReason::OtherVersion { package: package(), stage, live });
             }
             (Some(then), Some(live), None) if live != then => {
-                return Err(BroughtReason::PackageRemoved(package.clone()));
+                return Err(BroughtReason::PackageRemoved(package()));
             }
-            _ => continue,
-        };
-        found.insert(package.clone(), change);
+            _ => None,
+        })
     }
-    Ok(found)
-}
-
-impl RecordSource<'_> {
-    /// Adds to what comes into a stage the records of packages that came to the root, and takes out those that went. `base`
-    /// are the packages of the base in force.
-    pub(in crate::operation::stages) fn moved(
-        &self,
-        base: &BTreeMap<PkgInst, String>,
-        own: &BTreeSet<PatchId>,
-        is_as_live: &dyn Fn(&ObjectPath) -> bool,
-        brought: &mut BroughtPatches,
-    ) -> Result<MovedPackages, Failure> {
-        let mut packages = MovedPackages::default();
-        let found = match moved((&self.databases.0, self.databases.1), base) {
-            Ok(found) => found,
-            Err(conflict) => return Ok(MovedPackages { conflict: Some(conflict), ..packages }),
-        };
-        let versions = self.databases.0.versions();
-        for (package, change) in found {
-            let is_brought = match change {
-                None => true,
-                Some(PackageMove::Replaced) => false,
-                Some(PackageMove::Removed) => self.gone(&package, is_as_live, brought)?,
-                Some(PackageMove::Installed) => match self.came(&package, own, is_as_live, brought) {
-                    Ok(is_brought) => is_brought,
-                    Err(BroughtFailure::Refused(reason @ BroughtReason::ClaimedByBoth { .. })) => {
-                        return Ok(MovedPackages { conflict: Some(reason), ..packages });
-                    }
-                    Err(BroughtFailure::Refused(_)) => false,
-                    Err(BroughtFailure::Failed(failure)) => return Err(failure),
-                },
-            };
-            if is_brought {
-                packages.in_bases.insert(package.clone(), versions.get(&package).cloned());
-            }
-            packages.all.extend(change.map(|change| MovedPackage { package, change, is_brought }));
-        }
-        Ok(packages)
-    }
-
-    /// Takes a package out of the stage; false where that keeps something of it.
-    fn gone(
-        &self,
-        package: &PkgInst,
-        is_as_live: &dyn Fn(&ObjectPath) -> bool,
-        brought: &mut BroughtPatches,
-    ) -> Result<bool, Failure> {
-        let lines = lines_of_package(&RecordView::live(self.to), package).map_err(DatabaseError::from)?;
-        let lines: Vec<(ObjectPath, ContentsLine)> = lines.into_iter().collect();
-        if !lines.iter().all(|(path, _)| is_as_live(path)) {
-            return Ok(false);
-        }
-        for (path, line) in lines {
-            take_out(brought, package, &path, line);
-        }
-        brought.gone.insert(package.clone());
-        Ok(true)
-    }
-
-    /// Brings a package with its patches, but for the promotions of the stage; false where the stage keeps something else at
-    /// a path of it.
-    fn came(
-        &self,
-        package: &PkgInst,
-        own: &BTreeSet<PatchId>,
-        is_as_live: &dyn Fn(&ObjectPath) -> bool,
-        brought: &mut BroughtPatches,
-    ) -> Result<bool, BroughtFailure> {
-        let from = RecordView::live(&self.from.root);
-        let lines = lines_of_package(&from, package).map_err(DatabaseError::from)?;
-        let kept = &self.databases.0.kept;
-        let lines: BTreeMap<ObjectPath, ContentsLine> =
-            lines.into_iter().filter_map(|(path, line)| Some((path, without_kept(line, kept)?))).collect();
-        if !lines.keys().all(is_as_live) {
-            return Ok(false);
-        }
-        let paths = lines.keys().cloned().collect();
-        let there = lines_of_paths(&RecordView::live(self.to), &paths).map_err(DatabaseError::from)?;
-        for (path, line) in &lines {
-            if let Some(other) = there.get(path) {
-                must_not_be_claimed(package, path, line, other)?;
-            }
-        }
-        let ids: Vec<PatchId> = self.list(package).into_iter().filter(|id| !own.contains(id)).collect();
-        let (of, _) = self.package(package, &ContinuedList { patches: ids.clone(), list: ids.clone() })?;
-        brought.ids.extend(ids.into_iter().filter(|id| !brought.ids.contains(id)).collect::<Vec<_>>());
-        brought.packages.insert(package.clone(), of);
-        for (path, line) in lines {
-            put_in(brought, package, &path, line, there.get(&path));
-        }
-        Ok(true)
-    }
-}
-
-/// Refuses a path of a package that came, which a package of the stage alone has as well. Directories are shared.
-fn must_not_be_claimed(
-    package: &PkgInst,
-    path: &ObjectPath,
-    line: &ContentsLine,
-    there: &ContentsLine,
-) -> Result<(), BroughtReason> {
-    let other = there.owners.iter().map(|owner| &owner.package).find(|owner| !line.is_owned_by(owner));
-    match other {
-        Some(stage) if !line.object.ftype.is_directory() || !there.object.ftype.is_directory() => {
-            let (stage, live) = (stage.clone(), package.clone());
-            Err(BroughtReason::ClaimedByBoth { path: path.clone(), stage, live })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The line of a path as it will be, begun with what another package made of it already.
-fn put_in(
-    brought: &mut BroughtPatches,
-    package: &PkgInst,
-    path: &ObjectPath,
-    line: ContentsLine,
-    there: Option<&ContentsLine>,
-) {
-    let planned = brought.lines.get(path).map(|(_, line)| line.clone());
-    let mut merged = planned
-        .unwrap_or_else(|| there.cloned())
-        .unwrap_or_else(|| ContentsLine { owners: Vec::new(), ..line.clone() });
-    let owner = line.owners.into_iter().find(|owner| owner.package == *package);
-    merged.owners.retain(|owner| owner.package != *package);
-    merged.owners.extend(owner);
-    brought.lines.insert(path.clone(), (package.clone(), Some(merged)));
-}
-
-fn take_out(brought: &mut BroughtPatches, package: &PkgInst, path: &ObjectPath, line: ContentsLine) {
-    let planned = brought.lines.get(path).map(|(_, line)| line.clone());
-    let mut line = planned.unwrap_or(Some(line));
-    if let Some(line) = &mut line {
-        line.owners.retain(|owner| owner.package != *package);
-    }
-    let line = line.filter(|line| !line.owners.is_empty());
-    brought.lines.insert(path.clone(), (package.clone(), line));
 }

@@ -61,7 +61,7 @@ impl PackageDatabase {
         params.get(&format!("PATCH_INFO_{id}")).map(<[u8]>::to_vec)
     }
 
-    fn version(&self, package: &PkgInst) -> Option<String> {
+    pub(super) fn version(&self, package: &PkgInst) -> Option<String> {
         Some(self.packages.get(package)?.params.text("VERSION").into_owned())
     }
 

@@ -1,13 +1,14 @@
 //! The package database of one tree, read for what comes from it to another: packages, undo data, lines, directories.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::changed_paths::ChangedPaths;
 use super::failure::BroughtFailure;
 use super::packages::{ContinuedList, PackageDatabase};
 use super::record_files::{is_there, record_files};
-use super::undo_data::{StagedPatch, StagedUndo};
+use super::undo_data::{StagedPatch, StagedUndo, ledger_of};
 use crate::database::contents::lines_of_paths;
+use crate::database::history::readable_history;
 use crate::database::installed::{SavedNames, records};
 use crate::database::{DatabaseError, RecordView, places, saves};
 use crate::inventory::Installed;
@@ -15,6 +16,7 @@ use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
 use crate::operation::stages::kept_objects::without_kept;
 use crate::plan::promotion::{BroughtPackage, BroughtPatches, PatchDirectory};
+use crate::plan::refusal::BroughtReason;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
@@ -75,7 +77,33 @@ impl<'a> RecordSource<'a> {
             }
         }
         let (list, ids) = (list.list.clone(), list.patches.clone());
-        Ok((BroughtPackage { patches: ids, staged, list, saves: saved, lines }, patches))
+        let of = BroughtPackage { patches: ids, staged, list, saves: saved, lines, replaces: false };
+        Ok((of, patches))
+    }
+
+    /// Refuses a package of the other tree, which another version replaces, where that tree applied patches of its own to
+    /// it, or these, which are listed here as well: the history here tells which patches ever were applied here.
+    pub(super) fn must_not_be_patched(
+        &self,
+        package: &PkgInst,
+        listed: &[PatchId],
+    ) -> Result<(), BroughtFailure> {
+        let there = self.databases.1.list(package);
+        if there.is_empty() {
+            return Ok(());
+        }
+        let view = RecordView::live(self.to);
+        let (made, names) = (ledger_of(&view, package)?, SavedNames::of(&view, package)?);
+        let done = readable_history(&RecordView::live(&self.from.root)).into_iter();
+        let done = done.filter(|entry| entry.result == "done").flat_map(|entry| entry.patches);
+        let known: BTreeSet<String> = done.collect();
+        let is_own = |id: &PatchId| made.line(&names.name(id)).is_some() && !known.contains(id.as_str());
+        let own: Vec<PatchId> = there.into_iter().filter(|id| listed.contains(id) || is_own(id)).collect();
+        if own.is_empty() {
+            return Ok(());
+        }
+        let live = self.databases.0.version(package).unwrap_or_default();
+        Err(BroughtReason::PatchedAndReplaced { package: package.clone(), live, stage: own }.into())
     }
 
     /// The patches of a package, in their order.

@@ -32,8 +32,8 @@ pub(super) struct StagedPatch {
 impl<'a> StagedUndo<'a> {
     /// Reads the ledger of the package in a stage.
     pub(super) fn of(ground: &'a RootAndPolicy, package: &'a PkgInst) -> Result<Self, BroughtFailure> {
-        let ledger = ledger::counting(&RecordView::live(&ground.root), package);
-        Ok(Self { ground, package, ledger: ledger.map_err(|fault| unusable(fault.into()))? })
+        let ledger = ledger_of(&RecordView::live(&ground.root), package)?;
+        Ok(Self { ground, package, ledger })
     }
 
     /// Verifies the undo data of a patch, whose save directory has that name, and reads what it says.
@@ -74,6 +74,11 @@ impl<'a> StagedUndo<'a> {
         };
         Ok(told.map_or(Told::Nothing, |manifest| Told::By(Box::new(manifest))))
     }
+}
+
+/// Reads what a ledger says of the patches that its package has.
+pub(super) fn ledger_of(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledger, BroughtFailure> {
+    ledger::counting(view, package).map_err(|fault| unusable(fault.into()))
 }
 
 /// Why undo data of a stage cannot be used: it is damage of the stage, unless the system says that it cannot be read.

@@ -1,0 +1,246 @@
+//! The records of packages that came to a root, or went from it, for its stage. What goes is taken out before anything is
+//! put in its place, so that a package may come under another name; one that stays keeps its paths.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::failure::BroughtFailure;
+use super::moved::{MovedPackage, MovedPackages, PackageMove, PackageMoves, StayReason};
+use super::packages::ContinuedList;
+use super::source::RecordSource;
+use crate::database::contents::{ContentsLines, lines_of_packages, lines_of_paths};
+use crate::database::{DatabaseError, RecordView};
+use crate::operation::failure::Failure;
+use crate::operation::stages::kept_objects::without_kept;
+use crate::plan::promotion::{BroughtPackage, BroughtPatches};
+use crate::plan::refusal::BroughtReason;
+use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
+use patchadm_svr4::patch::PatchId;
+
+/// A package of the root that may come.
+struct ComingPackage {
+    of: BroughtPackage,
+    lines: ContentsLines,
+}
+
+/// The packages that moved, sorted into what goes, what comes and what stays.
+struct PackageMover<'a> {
+    source: &'a RecordSource<'a>,
+    is_as_live: &'a dyn Fn(&ObjectPath) -> bool,
+    /// The lines that the stage has of what goes.
+    going: BTreeMap<PkgInst, ContentsLines>,
+    coming: BTreeMap<PkgInst, ContentsLines>,
+    comes: BTreeMap<PkgInst, ComingPackage>,
+    /// The lines that the stage has of the paths of what comes.
+    there: ContentsLines,
+    stays: BTreeMap<PkgInst, StayReason>,
+    conflicts: Vec<BroughtReason>,
+}
+
+impl RecordSource<'_> {
+    /// Adds to what comes into a stage the records of packages that came to the root, and takes out those that went. `base`
+    /// are the packages of the base in force.
+    pub(in crate::operation::stages) fn moved(
+        &self,
+        base: &BTreeMap<PkgInst, String>,
+        own: &BTreeSet<PatchId>,
+        is_as_live: &dyn Fn(&ObjectPath) -> bool,
+        brought: &mut BroughtPatches,
+    ) -> Result<MovedPackages, Failure> {
+        let moves = PackageMoves::between(&self.databases.0, self.databases.1, base);
+        let mut mover = PackageMover::of(self, &moves, is_as_live)?;
+        for (package, change) in &moves.all {
+            match change {
+                Some(PackageMove::Removed) => mover.hold_own_objects(package, PackageMove::Removed),
+                Some(change) => mover.read_coming(package, *change, own)?,
+                None => {}
+            }
+        }
+        mover.hold_claimed(&moves, brought)?;
+        mover.take_out(brought);
+        mover.put_in(brought);
+        let PackageMover { mut stays, conflicts, .. } = mover;
+        let versions = self.databases.0.versions();
+        let mut packages =
+            MovedPackages { conflicts: [moves.conflicts, conflicts].concat(), ..MovedPackages::default() };
+        for (package, change) in moves.all {
+            let stays = stays.remove(&package);
+            if stays.is_none() {
+                packages.in_bases.insert(package.clone(), versions.get(&package).cloned());
+            }
+            packages.all.extend(change.map(|change| MovedPackage { package, change, stays }));
+        }
+        Ok(packages)
+    }
+}
+
+impl<'a> PackageMover<'a> {
+    /// Reads the lines of all packages that moved, on the side where they are.
+    fn of(
+        source: &'a RecordSource<'a>,
+        moves: &PackageMoves,
+        is_as_live: &'a dyn Fn(&ObjectPath) -> bool,
+    ) -> Result<Self, Failure> {
+        let lines = |view: &RecordView<'_>, packages: &BTreeSet<PkgInst>| {
+            lines_of_packages(view, packages).map_err(DatabaseError::from)
+        };
+        let going = lines(&RecordView::live(source.to), &moves.going())?;
+        let mut coming = lines(&RecordView::live(&source.from.root), &moves.coming())?;
+        let kept = &source.databases.0.kept;
+        for lines in coming.values_mut() {
+            let own = std::mem::take(lines).into_iter();
+            *lines = own.filter_map(|(path, line)| Some((path, without_kept(line, kept)?))).collect();
+        }
+        let (comes, stays) = (BTreeMap::new(), BTreeMap::new());
+        let (there, conflicts) = (ContentsLines::new(), Vec::new());
+        Ok(Self { source, is_as_live, going, coming, comes, there, stays, conflicts })
+    }
+
+    /// Lets a package stay of which the stage has an object of its own.
+    fn hold_own_objects(&mut self, package: &PkgInst, change: PackageMove) {
+        let side = if change == PackageMove::Removed { &self.going } else { &self.coming };
+        let own = side.get(package).into_iter().flatten().filter(|(path, _)| !(self.is_as_live)(path));
+        // A directory stays because of what is in it.
+        if let Some((path, _)) = own.min_by_key(|(_, line)| line.object.ftype.is_directory()) {
+            self.stays.insert(package.clone(), StayReason::OwnObject(path.clone()));
+        }
+    }
+
+    /// Reads a package that came with its patches, but for the promotions of the stage. What was edited in the stage of a
+    /// package that another version replaces is an edit of that from then on; patches of the old one are refused.
+    fn read_coming(
+        &mut self,
+        package: &PkgInst,
+        change: PackageMove,
+        own: &BTreeSet<PatchId>,
+    ) -> Result<(), Failure> {
+        let source = self.source;
+        let listed: Vec<PatchId> = source.list(package).into_iter().filter(|id| !own.contains(id)).collect();
+        let read = || -> Result<BroughtPackage, BroughtFailure> {
+            if change == PackageMove::Replaced {
+                source.must_not_be_patched(package, &listed)?;
+            }
+            let list = ContinuedList { patches: listed.clone(), list: listed.clone() };
+            Ok(source.package(package, &list)?.0)
+        };
+        match read() {
+            Ok(of) => {
+                let of = BroughtPackage { replaces: change == PackageMove::Replaced, ..of };
+                let lines = self.coming.get(package).cloned().unwrap_or_default();
+                self.comes.insert(package.clone(), ComingPackage { of, lines });
+            }
+            Err(BroughtFailure::Failed(failure)) => return Err(failure),
+            Err(BroughtFailure::Refused(reason)) => {
+                if matches!(reason, BroughtReason::PatchedAndReplaced { .. }) {
+                    self.conflicts.push(reason.clone());
+                }
+                self.stays.insert(package.clone(), reason.into());
+            }
+        }
+        if change == PackageMove::Installed {
+            self.hold_own_objects(package, change);
+        }
+        Ok(())
+    }
+
+    /// Lets a package stay on the root that has a path of one which stays in the stage, and refuses what another package of
+    /// the stage has. Directories are shared.
+    fn hold_claimed(&mut self, moves: &PackageMoves, brought: &BroughtPatches) -> Result<(), Failure> {
+        self.comes.retain(|package, _| !self.stays.contains_key(package));
+        let paths = self.comes.values().flat_map(|coming| coming.lines.keys().cloned()).collect();
+        let there = lines_of_paths(&RecordView::live(self.source.to), &paths);
+        self.there = there.map_err(DatabaseError::from)?;
+        let (mut staying, mut conflicts) = (BTreeMap::new(), Vec::new());
+        for (package, coming) in &self.comes {
+            for (path, line) in &coming.lines {
+                let Some(owner) = self.other_owner(path, line, brought).cloned() else { continue };
+                let path = path.clone();
+                if !coming.of.replaces && moves.all.get(&owner) == Some(&Some(PackageMove::Removed)) {
+                    staying.insert(package.clone(), StayReason::Owned { path, owner });
+                    break;
+                }
+                let (stage, live) = (owner, package.clone());
+                conflicts.push(BroughtReason::ClaimedByBoth { path, stage, live });
+            }
+        }
+        self.conflicts.append(&mut conflicts);
+        self.stays.append(&mut staying);
+        self.comes.retain(|package, _| !self.stays.contains_key(package));
+        Ok(())
+    }
+
+    /// The package that owns a path in the stage from now on, beside those that own it on the root.
+    fn other_owner<'s>(
+        &'s self,
+        path: &ObjectPath,
+        line: &ContentsLine,
+        brought: &'s BroughtPatches,
+    ) -> Option<&'s PkgInst> {
+        let planned = brought.lines.get(path).map(|(_, line)| line.as_ref());
+        let there = planned.unwrap_or_else(|| self.there.get(path))?;
+        let stays = |owner: &PkgInst| !self.going.contains_key(owner) || self.stays.contains_key(owner);
+        let mut owners = there.owners.iter().map(|owner| &owner.package);
+        owners
+            .find(|owner| !line.is_owned_by(owner) && stays(owner))
+            .filter(|_| !are_directories(line, there))
+    }
+
+    /// Takes the lines and the records of what goes out of the stage.
+    fn take_out(&self, brought: &mut BroughtPatches) {
+        for (package, lines) in self.going.iter().filter(|(package, _)| !self.stays.contains_key(*package)) {
+            for (path, line) in lines {
+                take_out(brought, package, path, line);
+            }
+        }
+        let is_gone =
+            |package: &&PkgInst| !self.stays.contains_key(*package) && !self.comes.contains_key(*package);
+        brought.gone.extend(self.going.keys().filter(is_gone).cloned());
+    }
+
+    /// Puts the lines and the records of what comes into the stage.
+    fn put_in(&mut self, brought: &mut BroughtPatches) {
+        for (package, ComingPackage { of, lines }) in std::mem::take(&mut self.comes) {
+            let new: Vec<PatchId> =
+                of.patches.iter().filter(|id| !brought.ids.contains(id)).cloned().collect();
+            brought.ids.extend(new);
+            for (path, line) in lines {
+                put_in(brought, &package, &path, line, self.there.get(&path));
+            }
+            brought.packages.insert(package, of);
+        }
+    }
+}
+
+fn are_directories(one: &ContentsLine, other: &ContentsLine) -> bool {
+    one.object.ftype.is_directory() && other.object.ftype.is_directory()
+}
+
+/// The line of a path as it will be: the object of the root, which the stage has from now on, and the owners of both, begun
+/// with what another package made of it already. A directory stays as the stage has recorded it.
+fn put_in(
+    brought: &mut BroughtPatches,
+    package: &PkgInst,
+    path: &ObjectPath,
+    line: ContentsLine,
+    there: Option<&ContentsLine>,
+) {
+    let planned = brought.lines.get(path).map(|(_, line)| line.clone());
+    let before = planned.unwrap_or_else(|| there.cloned());
+    let owner = line.owners.iter().find(|owner| owner.package == *package).cloned();
+    let mut merged = match before {
+        Some(before) if are_directories(&before, &line) => before,
+        before => ContentsLine { owners: before.map(|before| before.owners).unwrap_or_default(), ..line },
+    };
+    merged.owners.retain(|owner| owner.package != *package);
+    merged.owners.extend(owner);
+    brought.lines.insert(path.clone(), (package.clone(), Some(merged)));
+}
+
+fn take_out(brought: &mut BroughtPatches, package: &PkgInst, path: &ObjectPath, line: &ContentsLine) {
+    let planned = brought.lines.get(path).map(|(_, line)| line.clone());
+    let mut line = planned.unwrap_or_else(|| Some(line.clone()));
+    if let Some(line) = &mut line {
+        line.owners.retain(|owner| owner.package != *package);
+    }
+    let line = line.filter(|line| !line.owners.is_empty());
+    brought.lines.insert(path.clone(), (package.clone(), line));
+}
