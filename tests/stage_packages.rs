@@ -318,3 +318,20 @@ fn all_that_both_sides_did_to_packages_is_told_at_once() {
         &format!("pkgrm -R {} ACMEclaim", staged.stage()),
     ]);
 }
+
+#[test]
+fn an_interrupted_refresh_that_no_option_completes_says_what_does() {
+    let staged = Staged::new();
+    staged.pkgadd("@ROOT@", &news());
+    staged.pkgadd(&staged.stage(), &news().param("VERSION", "2.0"));
+    fs::create_dir(staged.stage.join(".patchadm-stage/refresh")).unwrap();
+    for options in ["", "--dry-run"] {
+        let said = staged.live.run(&format!("promote web -R @ROOT@ {options}")).fails(10);
+        assert!(said.contains("a refresh of the stage web was interrupted"), "{said}");
+        assert!(said.contains(&format!("pkgrm -R {} ACMEnews", staged.stage())), "{said}");
+        assert!(!said.contains("--edited"), "{said}");
+    }
+    staged.pkgrm(&staged.stage(), "ACMEnews");
+    staged.live.run("promote web -R @ROOT@").ok();
+    staged.assert_alike();
+}

@@ -205,6 +205,18 @@ impl From<&PathReport> for PathEntry {
     }
 }
 
+/// What is said of an interrupted refresh that was completed first, or will be.
+pub(crate) fn refreshed_sentence(count: usize, is_plan: bool) -> String {
+    let paths = if count == 1 { "1 path".to_owned() } else { format!("{count} paths") };
+    if is_plan {
+        return format!(
+            "a refresh of this stage was interrupted: a promotion completes it first ({paths} still to be brought), and \
+             this is the plan as after it"
+        );
+    }
+    format!("a refresh of this stage was interrupted: it was completed first, {paths} brought")
+}
+
 /// The promotion in the form of an application, behind the patches that it brings; none where there is nothing to do.
 fn applied(report: PromoteReport) -> ApplyReport {
     let PromoteReport { recovered, id, plan, portions, in_use, exchanges, result, refused, .. } = report;

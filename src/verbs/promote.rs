@@ -16,7 +16,7 @@ use crate::call::Invocation;
 use crate::patch_command::exchanges_inside;
 use crate::reply::exchange_entry::exchange_lines;
 use crate::reply::failure::plan_file_refused;
-use crate::reply::promotion::{PathEntry, PromotionAnswer};
+use crate::reply::promotion::{PathEntry, PromotionAnswer, refreshed_sentence};
 use crate::reply::{CommandReport, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
 use patchadm_changeset::transaction::ExchangeRequest;
@@ -309,18 +309,6 @@ impl CommandReport for PromotionFaces {
         }
         Ok(())
     }
-}
-
-/// What is said of an interrupted refresh that was completed first, or will be.
-fn refreshed_sentence(count: usize, is_plan: bool) -> String {
-    let paths = if count == 1 { "1 path".to_owned() } else { format!("{count} paths") };
-    if is_plan {
-        return format!(
-            "a refresh of this stage was interrupted: a promotion completes it first ({paths} still to be brought), and \
-             this is the plan as after it"
-        );
-    }
-    format!("a refresh of this stage was interrupted: it was completed first, {paths} brought")
 }
 
 /// The counts of a path, those that are not zero.

@@ -6,23 +6,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use patchadm_core::database::open_run;
 use patchadm_core::operation::stages::refresh::{RefreshRequest, refresh_stage};
 use patchadm_rootfs::{Door, Root};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{change_live, document, live, own, refresh, staged_text, whole_stage};
+use crate::delivery::Patch;
+use crate::packages::Package;
 use crate::promote::Staged;
 use crate::reliability::crash::{in_parallel, spread};
 use crate::reliability::sigkill::{calls_of_program, has_strace, is_killed_at};
 use crate::reliability::stories::with_caller;
 use crate::reliability::{figures, sample_or_whole};
 use crate::scenario::Scenario;
-use crate::tree::assert_same;
+use crate::tree::{Tree, assert_same};
 
 /// Refreshes a stage in this process, through a door that fails the changes of which `fails` says so by their number.
 /// Returns how many changes there were, and whether it was done.
 fn refreshed_through(
-    staged: &Staged,
+    live: &Scenario,
     fails: impl Fn(usize) -> bool + Send + Sync + 'static,
 ) -> (usize, bool) {
     let count = Arc::new(AtomicUsize::new(0));
@@ -31,8 +34,8 @@ fn refreshed_through(
         let number = counted.fetch_add(1, Ordering::Relaxed);
         if fails(number) { Err(rustix::io::Errno::IO) } else { Ok(()) }
     });
-    let opened = Root::open_with(&staged.live.root(), door).unwrap();
-    let stage: OsString = staged.live.beside("web").into_os_string();
+    let opened = Root::open_with(&live.root(), door).unwrap();
+    let stage: OsString = live.beside("web").into_os_string();
     let request = RefreshRequest { stage, ..RefreshRequest::default() };
     let done = with_caller(|caller| refresh_stage(&opened, &request, caller)).is_ok();
     (count.load(Ordering::Relaxed), done)
@@ -67,7 +70,7 @@ fn behind() -> Staged {
 
 #[test]
 fn a_death_at_any_change_leaves_a_stage_that_the_next_one_completes() {
-    let (changes, done) = refreshed_through(&behind(), |_| false);
+    let (changes, done) = refreshed_through(&behind().live, |_| false);
     assert!(done && changes > 30, "{changes}");
     for number in (0..=changes).step_by(3) {
         for dies in if number % 2 == 0 { &[true, false][..] } else { &[true] } {
@@ -76,7 +79,7 @@ fn a_death_at_any_change_leaves_a_stage_that_the_next_one_completes() {
             staged.write("theirs", "stage\n");
             let before = staged.live.everything();
             let when = format!("change {number} of {changes}, dies: {dies}");
-            let (_, done) = refreshed_through(&staged, move |at| at == number || dies && at > number);
+            let (_, done) = refreshed_through(&staged.live, move |at| at == number || dies && at > number);
             assert_same(&staged.live.everything(), &before);
             assert_completed_by_the_next(&staged, &format!("{when}, done: {done}"));
         }
@@ -143,12 +146,12 @@ fn promoted(staged: &Staged, options: &str) -> (i32, String) {
 
 #[test]
 fn a_promotion_after_a_refresh_that_died_at_any_change_completes_it_first() {
-    let (changes, _) = refreshed_through(&behind(), |_| false);
+    let (changes, _) = refreshed_through(&behind().live, |_| false);
     let mut told = 0;
     for number in (1..=changes).step_by(5) {
         let staged = behind();
         staged.write("theirs", "stage\n");
-        let (_, done) = refreshed_through(&staged, move |at| at >= number);
+        let (_, done) = refreshed_through(&staged.live, move |at| at >= number);
         let when = format!("change {number} of {changes}");
         let was_interrupted = own(&staged, "refresh").exists();
         let (live, stage) = (staged.tree(), whole_stage(&staged));
@@ -207,7 +210,7 @@ fn an_interrupted_refresh_is_completed_as_it_was_asked_for_or_named() {
     };
     let at = (4..60).find(|at| dies_at(&conflict(), *at)).unwrap();
     assert!(dies_at(&staged, at + 3));
-    let document: serde_json::Value = serde_json::from_str(&staged.promote("--json").stdout).unwrap();
+    let document: Value = serde_json::from_str(&staged.promote("--json").stdout).unwrap();
     assert!(document["refreshed"].as_u64().is_some_and(|count| (1..=3).contains(&count)), "{document}");
     assert_eq!(document["result"], "nothing-to-do", "{document}");
     assert_eq!(staged_text(&staged, "share/2"), "live\n", "it was asked for with --edited replace");
@@ -225,4 +228,110 @@ fn an_interrupted_refresh_is_completed_as_it_was_asked_for_or_named() {
     refresh(&staged, "--edited keep").ok();
     staged.promote("--edited replace").ok();
     assert_eq!(staged.text("share/1"), "stage\n");
+}
+
+/// A root and a stage of it with records: on the root one package came and was patched, a patched one was replaced and one
+/// went; the stage has a file of its own.
+fn behind_with_records() -> Scenario {
+    let package = |name: &str, version: &str| {
+        Package::new(name).param("VERSION", version).file("bin/one", 0o755, version)
+    };
+    let live = Scenario::with(&[package("ACMEweb", "1.0"), package("ACMEmail", "1.0")]);
+    live.patchadd("", &Patch::of("300-01", Package::new("ACMEweb").file("bin/one", 0o755, "1.1"))).ok();
+    live.run("stage new web -R @ROOT@ --records --path opt").ok();
+    for name in ["ACMEweb", "ACMEmail"] {
+        assert_eq!(live.run(&format!("pkgrm -n -R @ROOT@ {name}")).code, 0);
+    }
+    live.install(&package("ACMEweb", "2.0"));
+    live.install(&package("ACMEnews", "1.0"));
+    live.patchadd("", &Patch::of("400-01", Package::new("ACMEnews").file("bin/one", 0o755, "1.1"))).ok();
+    fs::create_dir_all(live.beside("web/opt/own")).unwrap();
+    fs::write(live.beside("web/opt/own/file"), "of the stage\n").unwrap();
+    live
+}
+
+#[test]
+fn a_plan_after_a_refresh_with_records_that_died_at_any_change_is_what_the_promotion_does() {
+    let (changes, done) = refreshed_through(&behind_with_records(), |_| false);
+    assert!(done, "{changes}");
+    let mut open_runs = 0;
+    for number in (1..=changes).step_by(sample_or_whole(9, 1)) {
+        let live = behind_with_records();
+        refreshed_through(&live, move |at| at >= number);
+        let when = format!("change {number} of {changes}");
+        let stage = || Tree::of(&live.beside("web"), &[".patchadm-stage/lock"]);
+        let run = open_run(&Root::open(&live.beside("web")).unwrap()).unwrap();
+        open_runs += usize::from(run.is_some());
+        let document = |options: &str| -> Value {
+            let run = live.run(&format!("promote web -R @ROOT@ --json {options}"));
+            serde_json::from_str(&run.stdout).unwrap()
+        };
+        let before = stage();
+        let plan = document("--dry-run");
+        assert_same(&stage(), &before);
+        let done = document("");
+        // One that died before it began is none: then the stage has patches of a version that the root has no more.
+        if plan["refreshed"] == Value::Null {
+            assert_eq!(plan["exit"], done["exit"], "{when}");
+            continue;
+        }
+        assert_eq!(plan["exit"]["code"], 0, "{when}\n{plan}");
+        for field in ["exit", "id", "base", "paths", "packages", "kept", "conflicts", "refreshed"] {
+            assert_eq!(plan[field], done[field], "{when}: {field}");
+        }
+        assert!(live.at("/opt/own/file").exists(), "{when}");
+        live.run("stage refresh web -R @ROOT@").ok();
+        let stage = live.beside("web").display().to_string();
+        assert_eq!(live.run(&format!("pkgchk -R {stage}")).ok(), "", "{when}");
+    }
+    assert!(open_runs > 1, "{open_runs}");
+}
+
+/// A refresh that died when it had begun to change the stage.
+fn interrupted() -> Staged {
+    let staged = behind();
+    staged.write("theirs", "stage\n");
+    let (changes, _) = refreshed_through(&behind().live, |_| false);
+    let (_, done) = refreshed_through(&staged.live, move |at| at >= changes / 2);
+    assert!(!done && own(&staged, "refresh").exists());
+    staged
+}
+
+#[test]
+fn what_is_wrong_with_a_promotion_is_found_before_an_interrupted_refresh_is_completed() {
+    let staged = interrupted();
+    staged.promote("--dry-run --save-plan plan.json").ok();
+    staged.live.file("/usr/pkg/late", "late\n");
+    let before = (staged.live.everything(), whole_stage(&staged));
+    for options in
+        ["web --id other-01", "web --undo-dir /nowhere", "web --save-plan none/plan.json", "--plan plan.json"]
+    {
+        let run = staged.live.run(&format!("promote -R @ROOT@ {options}"));
+        assert_ne!(run.code, 0, "{options}");
+        let said = format!("{}{}", run.stdout, run.stderr);
+        assert!(!said.contains("completed first"), "{options}: {said}");
+        assert_same(&staged.live.everything(), &before.0);
+        assert_same(&whole_stage(&staged), &before.1);
+    }
+    let said = staged.promote("").ok();
+    assert!(said.contains("it was completed first"), "{said}");
+    assert_eq!((staged.text("theirs"), staged_text(&staged, "late")), ("stage\n".into(), "late\n".into()));
+}
+
+#[test]
+fn an_error_behind_the_completion_of_a_refresh_says_that_the_stage_changed() {
+    let staged = interrupted();
+    let contents = staged.live.at("/var/sadm/install/contents");
+    let text = fs::read_to_string(&contents).unwrap();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("/usr/pkg/mine")).collect();
+    fs::write(&contents, lines.join("\n") + "\n").unwrap();
+    let run = staged.promote("");
+    assert_ne!(run.code, 0);
+    assert!(
+        run.stderr.contains("a refresh of this stage was interrupted: it was completed first"),
+        "{}",
+        run.stderr
+    );
+    assert!(!own(&staged, "refresh").exists());
+    assert_eq!(staged_text(&staged, "new/other"), "new\n");
 }

@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
+use crate::reply::advice::hint;
 use crate::reply::cause_of::of_root;
-use crate::reply::failure::{described, verb_code};
+use crate::reply::failure::{described, joined, verb_code};
+use crate::reply::promotion::refreshed_sentence;
 use crate::reply::{Exit, ExitCause, ResultWord, Stop};
+use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::stages::StageError;
-use patchadm_core::plan::refusal::{Command, Wording};
+use patchadm_core::plan::refusal::{Command, PromotionReason, Reason, Wording};
 use patchadm_rootfs::Root;
 
 /// The code where there is no stage.
@@ -30,7 +33,13 @@ const DAMAGED: u8 = 33;
 /// The end of an operation on a stage; `undone` says what did not happen.
 pub(in crate::verbs) fn stage_failed(root: &Root, undone: &str, error: &StageError) -> anyhow::Error {
     let exit = exit_of(error);
-    let message = match error {
+    let message = told(root, undone, error);
+    Stop::Ran { exit, result: ResultWord::of_cause(exit.cause()), message }.into()
+}
+
+/// What did not happen, why, and what to do then.
+fn told(root: &Root, undone: &str, error: &StageError) -> String {
+    match error {
         StageError::Failure(failure) => {
             format!("{undone}\n{}", described(&Wording::of_verbs(root.prefix()), Command::Patchadd, failure))
         }
@@ -44,19 +53,31 @@ pub(in crate::verbs) fn stage_failed(root: &Root, undone: &str, error: &StageErr
             format!("{undone}\n{error}\nName a directory outside the staged paths.")
         }
         StageError::OtherRoot { root, .. } => format!("{undone}\n{error}\nName its root with -R {root}"),
-        StageError::InterruptedRefresh { stage, .. } => {
-            let refresh = Wording::of_verbs(root.prefix()).verb(&format!("stage refresh {stage}"));
-            format!(
-                "{undone}\n{error}\nComplete it, and decide with --edited, --override or --preserve: {refresh}"
-            )
+        StageError::InterruptedRefresh { stage, failure } => {
+            let wording = Wording::of_verbs(root.prefix());
+            let refresh = wording.verb(&format!("stage refresh {stage}"));
+            let way_on = if is_conflict_of_paths(failure) {
+                format!("Complete it, and decide with --edited, --override or --preserve: {refresh}")
+            } else {
+                format!("Complete it then: {refresh}")
+            };
+            joined([undone.to_owned(), error.to_string(), hint(&wording, Command::Refresh, failure), way_on])
+        }
+        StageError::AfterRefresh { refreshed, error } => {
+            joined([told(root, undone, error), refreshed_sentence(refreshed.taken, false)])
         }
         StageError::UnfinishedRun { stage, .. } => {
             format!("{undone}\n{error}\nComplete it: {}", Wording::of_verbs(Path::new(stage)).verb("recover"))
         }
         StageError::NotEmpty(_) => format!("{undone}\n{error}\nName one that is not there, or an empty one."),
         _ => format!("{undone}\n{error}"),
-    };
-    Stop::Ran { exit, result: ResultWord::of_cause(exit.cause()), message }.into()
+    }
+}
+
+/// Whether both trees changed paths, so that options decide about them.
+fn is_conflict_of_paths(failure: &Failure) -> bool {
+    let Failure::Refused(refusal) = failure else { return false };
+    matches!(*refusal.reason, Reason::Promotion(PromotionReason::RefreshConflicts(_)))
 }
 
 /// The exit for an error.
@@ -64,6 +85,7 @@ fn exit_of(error: &StageError) -> Exit {
     match error {
         StageError::Failure(failure) => verb_code(Command::Patchadd, failure),
         StageError::InterruptedRefresh { failure, .. } => verb_code(Command::Refresh, failure),
+        StageError::AfterRefresh { error, .. } => exit_of(error),
         StageError::Root(error) if error.is_no_space() => Exit::new(FULL, ExitCause::Space),
         StageError::Root(error) => Exit::failed(of_root(error)),
         StageError::Missing(_) | StageError::NoDirectory { .. } | StageError::ThroughLink { .. } => {

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use crate::database::ViewError;
 use crate::operation::failure::Failure;
 use crate::operation::promotion_records::PromotionRecordFault;
+use crate::operation::stages::completed_refresh::CompletedRefresh;
 use crate::stage::{BaseError, ScopeError, StageFileError, StageNameError};
 use patchadm_rootfs::RootError;
 use patchadm_svr4::package::{ObjectPath, PathError};
@@ -109,6 +110,14 @@ pub enum StageError {
         stage: String,
         /// Why.
         failure: Box<Failure>,
+    },
+    /// An interrupted refresh of the stage was completed, and then this went wrong.
+    #[error("{error}")]
+    AfterRefresh {
+        /// The refresh.
+        refreshed: CompletedRefresh,
+        /// What went wrong.
+        error: Box<StageError>,
     },
     /// The stage belongs to another root.
     #[error("the stage {stage} is one of the root {root}, not of this one")]

@@ -8,6 +8,7 @@
 //! ```
 
 mod attributes;
+mod completed_refresh;
 mod copy;
 mod drop;
 mod enter;

@@ -74,30 +74,32 @@ fn planned(
     finished(draft, parts, now)
 }
 
-/// The parameters of a package with the patches that come: those of where it comes from, with what only the other tree
-/// records, and without patches that stay there.
-fn parameters(package: &BroughtPackage, there: &Installed) -> Params {
-    let mut new = package.staged.params.clone();
-    let has_info = |id: &&PatchId| new.get(&info_name(id)).is_some();
-    let kept: Vec<&PatchId> = package.list.iter().filter(|id| !has_info(id)).collect();
-    let is_listed = |id: &&str| package.list.iter().any(|listed| listed.as_str() == *id);
-    let listed = new.text("PATCHLIST").into_owned();
-    let stays: Vec<&str> =
-        listed.split([' ', '\t', ',']).filter(|id| !id.is_empty() && !is_listed(id)).collect();
-    if kept.is_empty() && stays.is_empty() {
-        return new;
-    }
-    for name in kept.into_iter().map(info_name) {
-        if let Some(info) = there.params.get(&name) {
-            new.set(&name, info);
+impl BroughtPackage {
+    /// The parameters of the package with the patches that come: those of where it comes from, with what only the other
+    /// tree, where it is `there`, records, and without patches that stay there.
+    pub fn parameters(&self, there: &Installed) -> Params {
+        let mut new = self.staged.params.clone();
+        let has_info = |id: &&PatchId| new.get(&info_name(id)).is_some();
+        let kept: Vec<&PatchId> = self.list.iter().filter(|id| !has_info(id)).collect();
+        let is_listed = |id: &&str| self.list.iter().any(|listed| listed.as_str() == *id);
+        let listed = new.text("PATCHLIST").into_owned();
+        let stays: Vec<&str> =
+            listed.split([' ', '\t', ',']).filter(|id| !id.is_empty() && !is_listed(id)).collect();
+        if kept.is_empty() && stays.is_empty() {
+            return new;
         }
+        for name in kept.into_iter().map(info_name) {
+            if let Some(info) = there.params.get(&name) {
+                new.set(&name, info);
+            }
+        }
+        for id in stays {
+            new.remove(&format!("PATCH_INFO_{id}"));
+        }
+        let list: Vec<&str> = self.list.iter().map(PatchId::as_str).collect();
+        new.set("PATCHLIST", list.join(" "));
+        new
     }
-    for id in stays {
-        new.remove(&format!("PATCH_INFO_{id}"));
-    }
-    let list: Vec<&str> = package.list.iter().map(PatchId::as_str).collect();
-    new.set("PATCHLIST", list.join(" "));
-    new
 }
 
 fn info_name(id: &PatchId) -> String {
@@ -187,7 +189,7 @@ pub(super) fn record_files<'p>(
     package: &'p BroughtPackage,
     there: &Installed,
 ) -> (Params, BTreeMap<&'p [u8], RecordFile>) {
-    let new = parameters(package, there);
+    let new = package.parameters(there);
     let staged = package.staged.records.iter().map(|(name, file)| (name.as_slice(), file.clone()));
     let mut files: BTreeMap<&[u8], RecordFile> = staged.collect();
     if new != package.staged.params

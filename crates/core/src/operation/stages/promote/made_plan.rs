@@ -22,7 +22,7 @@ use crate::operation::session::{Caller, RootAndPolicy};
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::kept_objects::{hide_copies, hide_own, kept_in};
 use crate::operation::stages::nesting::{must_be_apart, must_not_be_met};
-use crate::operation::stages::refresh::CompletedRefresh;
+use crate::operation::stages::refresh::StageToBe;
 use crate::operation::stages::tree::{Tree, TreeObject};
 use crate::plan::Plan;
 use crate::plan::edits::EditChoice;
@@ -56,8 +56,8 @@ pub(super) struct MadePlan {
     /// The patches that the root has.
     pub(super) applied: Vec<PatchId>,
     pub(super) stage_id: Option<String>,
-    /// The interrupted refresh that will have been completed by then.
-    refreshed: Option<CompletedRefresh>,
+    /// The stage as it will be once its interrupted refresh is completed.
+    refreshed: Option<StageToBe>,
     two_way: bool,
     scope: Scope,
     passed: PassedOver,
@@ -320,7 +320,8 @@ impl PromotionReader<'_> {
             ComparedSides { stage: &made.stage, live: &made.live, is_promoted: &is_promoted, compared };
         let base = made.base.as_ref().map(|force| &force.base.header.packages);
         let own = own_promotions(stage, &view, &database.applied)?;
-        let records = RecordSource::of(&stage.root, &self.ground.root, database)?;
+        let brought = made.refreshed.as_ref().map(StageToBe::records);
+        let records = RecordSource::of(&stage.root, brought, &self.ground.root, database)?;
         let refuse = |reason: Reason| Failure::from(reason.of(Command::Promote, &made.id));
         records.brought(base, &own, &sides).map_err(|failed| failed.of(&stage.root, refuse))
     }
@@ -426,7 +427,7 @@ impl MadePlan {
             two_way: self.two_way,
             plan: self.plan.ok().flatten(),
             portions: self.portions,
-            refreshed: self.refreshed,
+            refreshed: self.refreshed.map(|to_be| to_be.told),
             in_use: Vec::new(),
             hooks: self.hook_ends,
             fingerprint: self.fingerprint,

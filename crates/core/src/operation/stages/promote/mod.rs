@@ -29,7 +29,8 @@ use std::sync::OnceLock;
 use std::thread;
 
 use super::error::StageError;
-use super::refresh::complete_refresh;
+use super::own_files::Stage;
+use super::refresh::{complete_refresh, is_interrupted};
 use crate::database::RecordView;
 use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::Failure;
@@ -44,7 +45,7 @@ use crate::operation::session::{
 use crate::stage::LOCK;
 use base_after::BaseAfter;
 use bases::remove_old_bases;
-use brought::{lock_records, must_be_finished};
+use brought::lock_records;
 use content::StageContent;
 use hooks::run_before;
 use made_plan::{MadePlan, make_plan};
@@ -75,21 +76,60 @@ pub fn promote_stage(
     let lock = own.map(|own| Lock::take_file(own, LOCK, caller.program, wait)).transpose();
     let _held = lock.map_err(Failure::from)?;
     may_change(root)?;
-    let refreshed =
-        tree.stage.as_ref().map(|stage| complete_refresh(root, stage, caller)).transpose()?.flatten();
+    let Some(stage) = &tree.stage else { return promote_locked(root, &tree, request, caller) };
+    if let Some(refused) = refused_before_refresh(root, stage, request, caller)? {
+        return Ok(refused);
+    }
+    let Some(refreshed) = complete_refresh(root, stage, caller)? else {
+        return promote_locked(root, &tree, request, caller);
+    };
+    match promote_locked(root, &tree, request, caller) {
+        Ok(report) if report.recovered.is_nothing() => {
+            let recovered = refreshed.recovered.clone();
+            Ok(PromoteReport { recovered, refreshed: Some(refreshed), ..report })
+        }
+        Ok(report) => Ok(PromoteReport { refreshed: Some(refreshed), ..report }),
+        Err(error) => Err(StageError::AfterRefresh { refreshed, error: Box::new(error) }),
+    }
+}
+
+/// Plans a promotion of a stage whose interrupted refresh it would complete first: what is wrong with it is found while
+/// nothing is changed yet. `None` where it can begin, and where the root itself has to be recovered first.
+fn refused_before_refresh(
+    root: &Root,
+    stage: &Stage,
+    request: &PromoteRequest,
+    caller: &Caller<'_>,
+) -> Result<Option<PromoteReport>, StageError> {
+    if !is_interrupted(stage)? {
+        return Ok(None);
+    }
+    if let Some(directory) = request.undo_dir.as_deref() {
+        undo_directory::must_be_usable(&ground(root, request)?.host, directory)?;
+    }
+    match rehearse(root, request, caller) {
+        Ok(report) if report.result.is_err() => Ok(Some(PromoteReport { refreshed: None, ..report })),
+        Ok(_) | Err(StageError::Failure(Failure::DuringRun(_))) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Promotes a tree whose lock, if it is a stage, the caller holds.
+fn promote_locked(
+    root: &Root,
+    tree: &PromotedTree,
+    request: &PromoteRequest,
+    caller: &Caller<'_>,
+) -> Result<PromoteReport, StageError> {
     let _records = lock_records(tree.stage.as_ref(), caller)?;
     let ground = ground(root, request)?;
     let new = NewDatabase::make(root)?;
     let session = Session::begin(ground, caller).inspect_err(|_| new.remove_empty(root))?;
-    let promoted = carry_out(&session, &tree, request);
+    let promoted = carry_out(&session, tree, request);
     if promoted.as_ref().map_or(true, |report| !report.has_changed()) {
         new.remove(root);
     }
-    let recovered = match &refreshed {
-        Some(refreshed) if session.recovered.is_nothing() => refreshed.recovered.clone(),
-        _ => session.recovered,
-    };
-    Ok(PromoteReport { recovered, refreshed, ..promoted? })
+    Ok(PromoteReport { recovered: session.recovered, ..promoted? })
 }
 
 fn ground(root: &Root, request: &PromoteRequest) -> Result<RootAndPolicy, Failure> {
@@ -100,10 +140,7 @@ fn ground(root: &Root, request: &PromoteRequest) -> Result<RootAndPolicy, Failur
 
 /// What a promotion would do.
 fn rehearse(root: &Root, request: &PromoteRequest, caller: &Caller<'_>) -> Result<PromoteReport, StageError> {
-    let tree = PromotedTree::open(root, request)?;
-    if let Some(stage) = &tree.stage {
-        must_be_finished(stage)?;
-    }
+    let tree = PromotedTree::open(root, request)?.foreseen()?;
     let ground = ground(root, request)?.for_who_may()?;
     must_be_directories(root, &caller.exchanges)?;
     let mut made = without_lock(root, || Ok(planned(&ground, &tree, request, caller)))??;

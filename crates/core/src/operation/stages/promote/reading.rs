@@ -9,7 +9,7 @@ use super::made_plan::PromotionReader;
 use crate::database::RecordView;
 use crate::inventory::{Touched, has_names};
 use crate::operation::stages::error::StageError;
-use crate::operation::stages::refresh::{CompletedRefresh, stage_to_be};
+use crate::operation::stages::refresh::{StageToBe, stage_to_be};
 use crate::operation::stages::tree::{Tree, TreeObject, read_tree};
 use crate::operation::stages::walk::TreeRequest;
 use crate::stage::{LeftOut, Scope, StageCache};
@@ -55,14 +55,14 @@ impl PromotionReader<'_> {
         base: Option<BaseInForce>,
         stage: &mut Tree,
         scope: &Scope,
-    ) -> Result<(Option<BaseInForce>, Option<CompletedRefresh>), StageError> {
-        let Some(own) = self.tree.stage.as_ref().filter(|_| self.request.dry_run) else {
+    ) -> Result<(Option<BaseInForce>, Option<StageToBe>), StageError> {
+        let Some(own) = self.tree.stage.as_ref().filter(|_| self.tree.is_refresh_interrupted) else {
             return Ok((base, None));
         };
-        let Some(to_be) = stage_to_be(self.ground, own, self.caller)? else { return Ok((base, None)) };
+        let to_be = stage_to_be(self.ground, own, self.caller)?;
         *stage = to_be.tree(std::mem::take(stage), scope);
         let base = base.map(|force| BaseInForce { base: to_be.base(force.base), ..force });
-        Ok((base, Some(to_be.told)))
+        Ok((base, Some(to_be)))
     }
 
     /// The objects of the live tree at the paths of a tree that has no base: nothing else of the root is looked at.

@@ -6,7 +6,7 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::new_bytes::new_bytes;
 use crate::operation::promotion_hooks::HookEnd;
-use crate::operation::stages::refresh::CompletedRefresh;
+use crate::operation::stages::completed_refresh::CompletedRefresh;
 use crate::plan::Plan;
 use crate::plan::kept_libraries::LibraryReport;
 use crate::three_way::Conflict;

@@ -1,10 +1,14 @@
 //! The sides of a promotion: the tree that is promoted, the base that is in force, and the live tree.
 
+use super::brought::{has_run_of_refresh, must_be_finished};
 use super::request::PromoteRequest;
+use crate::operation::failure::Failure;
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::own_files::{Stage, named_tree, own_directory, put_cache};
+use crate::operation::stages::refresh::is_interrupted;
 use crate::stage::{Scope, StageName};
-use patchadm_rootfs::Root;
+use patchadm_changeset::transaction::{ForeseenRecovery, foresee_recovery};
+use patchadm_rootfs::{Lock, Root};
 use patchadm_svr4::patch::PatchId;
 
 /// A tree that is promoted.
@@ -16,6 +20,8 @@ pub(super) struct PromotedTree {
     pub(super) stage: Option<Stage>,
     /// The base of the ids of its promotions.
     pub(super) name: StageName,
+    /// Whether it is promoted as it will be once an interrupted refresh of it is completed.
+    pub(super) is_refresh_interrupted: bool,
 }
 
 impl PromotedTree {
@@ -25,13 +31,36 @@ impl PromotedTree {
         if own_directory(&tree)?.is_some() {
             let stage = Stage::of_tree(tree.clone())?;
             stage.must_be_of(root)?;
-            Ok(Self { root: tree, name: stage.identity.name.clone(), stage: Some(stage) })
+            let name = stage.identity.name.clone();
+            Ok(Self { root: tree, name, stage: Some(stage), is_refresh_interrupted: false })
         } else if request.two_way {
             let name = name_of(&tree, request)?;
-            Ok(Self { root: tree, stage: None, name })
+            Ok(Self { root: tree, stage: None, name, is_refresh_interrupted: false })
         } else {
             Err(StageError::NoStage(tree.prefix().display().to_string()))
         }
+    }
+
+    /// The same for a plan: a stage of which a refresh was interrupted is the one that a promotion will have completed, its
+    /// package database as after the recovery of the run that the refresh began there. Any other unfinished run is refused.
+    pub(super) fn foreseen(self) -> Result<Self, StageError> {
+        let Some(stage) = &self.stage else { return Ok(self) };
+        let is_refresh_interrupted = is_interrupted(stage)?;
+        if !has_run_of_refresh(stage)? {
+            must_be_finished(stage)?;
+            return Ok(Self { is_refresh_interrupted, ..self });
+        }
+        let is_at_work = Lock::is_held(&stage.root).unwrap_or(true);
+        let foreseen = foresee_recovery(&stage.root).map_err(Failure::from)?;
+        let ForeseenRecovery::Root(foreseen) = foreseen else {
+            return must_be_finished(stage).map(|()| self);
+        };
+        if is_at_work {
+            return must_be_finished(stage).map(|()| self);
+        }
+        let root = foreseen.0;
+        let stage = self.stage.map(|stage| Stage { root: root.clone(), ..stage });
+        Ok(Self { root, stage, is_refresh_interrupted, ..self })
     }
 
     /// Keeps what was read of both trees, if the stage does not know it, for the next promotion.

@@ -55,18 +55,26 @@ fn put_packages(
 ) -> Result<(), StageError> {
     let mut header = base.header;
     let known = header.packages.clone();
-    for (package, version) in
-        changes.iter().filter(|(package, _)| known.get(package) == in_force.get(package))
-    {
-        match version {
-            Some(version) => drop(header.packages.insert(package.clone(), version.clone())),
-            None => drop(header.packages.remove(package)),
-        }
-    }
+    let is_as_in_force = |(package, _): &(&PkgInst, &_)| known.get(*package) == in_force.get(*package);
+    header.packages = with_packages(header.packages, changes.iter().filter(is_as_in_force));
     if header.packages == known {
         return Ok(());
     }
     put_base(&stage.own, name, &header, &BaseObjects::new(base.objects))
+}
+
+/// Packages with their versions, where these changed; those without one go.
+pub(super) fn with_packages<'a>(
+    mut packages: BTreeMap<PkgInst, String>,
+    changes: impl IntoIterator<Item = (&'a PkgInst, &'a Option<String>)>,
+) -> BTreeMap<PkgInst, String> {
+    for (package, version) in changes {
+        match version {
+            Some(version) => drop(packages.insert(package.clone(), version.clone())),
+            None => drop(packages.remove(package)),
+        }
+    }
+    packages
 }
 
 fn put_states(

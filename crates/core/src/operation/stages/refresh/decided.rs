@@ -10,6 +10,7 @@ use crate::three_way::{Outcome, Outcomes};
 use patchadm_svr4::package::ObjectPath;
 
 /// The live tree, and what is decided about the paths of the stage.
+#[derive(Debug)]
 pub(super) struct DecidedRefresh {
     pub(super) live: Tree,
     pub(super) outcomes: Outcomes,

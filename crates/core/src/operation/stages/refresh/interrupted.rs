@@ -1,29 +1,21 @@
 //! A refresh that was interrupted, completed before somebody else reads the stage: what it was asked for is brought, as the
 //! live tree has it by now. Who only plans sees the stage as it will be then.
 
-use super::bases::with_states_of;
+use super::bases::{with_packages, with_states_of};
+use super::decided::DecidedRefresh;
 use super::objects::SCRATCH;
 use super::{Refresher, StageRecords, refresh_locked};
 use crate::operation::session::{Caller, RootAndPolicy};
+use crate::operation::stages::completed_refresh::CompletedRefresh;
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::own_files::Stage;
 use crate::operation::stages::promote::brought::has_run_of_refresh;
 use crate::operation::stages::tree::Tree;
 use crate::plan::edits::EditChoice;
+use crate::plan::promotion::BroughtPatches;
 use crate::stage::{Base, LONGEST_RECORD, REFRESHING, RefreshChoices, Scope};
 use patchadm_changeset::transaction::Recovered;
 use patchadm_rootfs::Root;
-
-/// A refresh that somebody else completed, or that will be.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CompletedRefresh {
-    /// The stage.
-    pub stage: String,
-    /// How many paths were still to be brought.
-    pub taken: usize,
-    /// The finding of recovery on the root, before anything else.
-    pub(in crate::operation::stages) recovered: Recovered,
-}
 
 /// Completes the refresh of a stage that was interrupted, with the choices that it was given; `None` where none was. The caller
 /// holds the lock of the stage, and no other.
@@ -46,21 +38,19 @@ pub(in crate::operation::stages) fn complete_refresh(
 }
 
 /// A stage as it will be once its interrupted refresh is completed.
+#[derive(Debug)]
 pub(in crate::operation::stages) struct StageToBe {
-    decided: super::decided::DecidedRefresh,
+    decided: DecidedRefresh,
     /// What is told of it.
     pub(in crate::operation::stages) told: CompletedRefresh,
 }
 
-/// Says what completing an interrupted refresh will make of a stage; `None` where none was interrupted.
+/// Says what completing the interrupted refresh of a stage will make of it.
 pub(in crate::operation::stages) fn stage_to_be(
     ground: &RootAndPolicy,
     stage: &Stage,
     caller: &Caller<'_>,
-) -> Result<Option<StageToBe>, StageError> {
-    if stage.own.look(SCRATCH)?.is_none() {
-        return Ok(None);
-    }
+) -> Result<StageToBe, StageError> {
     let choice = kept_choice(stage)?.unwrap_or_else(|| default_choice(ground));
     let records = StageRecords::planned(stage)?;
     let refresher = Refresher { ground, stage, choice, caller, records };
@@ -71,7 +61,7 @@ pub(in crate::operation::stages) fn stage_to_be(
         Some(failure) => {
             Err(StageError::InterruptedRefresh { stage: told.stage, failure: Box::new(failure) })
         }
-        None => Ok(Some(StageToBe { decided, told })),
+        None => Ok(StageToBe { decided, told }),
     }
 }
 
@@ -83,12 +73,19 @@ impl StageToBe {
 
     /// Its base.
     pub(in crate::operation::stages) fn base(&self, now: Base) -> Base {
-        Base { objects: with_states_of(&now, &self.decided), header: now.header }
+        let mut header = now.header.clone();
+        header.packages = with_packages(header.packages, &self.decided.packages.in_bases);
+        Base { objects: with_states_of(&now, &self.decided), header }
+    }
+
+    /// The packages and patches that come to its package database, or go from it.
+    pub(in crate::operation::stages) fn records(&self) -> &BroughtPatches {
+        &self.decided.patches
     }
 }
 
 /// Whether a refresh of the stage was interrupted: in its objects, in its bases, or in its package database.
-fn is_interrupted(stage: &Stage) -> Result<bool, StageError> {
+pub(in crate::operation::stages) fn is_interrupted(stage: &Stage) -> Result<bool, StageError> {
     Ok(stage.own.look(SCRATCH)?.is_some() || has_run_of_refresh(stage)?)
 }
 

@@ -17,6 +17,7 @@ mod records;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
+pub use super::completed_refresh::CompletedRefresh;
 use super::error::StageError;
 use super::kept_objects::{hide_own, kept_in};
 use super::nesting::{must_be_apart, must_not_be_met};
@@ -40,8 +41,9 @@ use crate::three_way::{Conflict, Outcome, Outcomes, TwoWay};
 use bases::{write_packages, write_states};
 use decided::{DecidedRefresh, changes};
 use facts::{RefreshFacts, UnfinishedRefresh};
-pub use interrupted::CompletedRefresh;
-pub(in crate::operation::stages) use interrupted::{complete_refresh, stage_to_be};
+pub(in crate::operation::stages) use interrupted::{
+    StageToBe, complete_refresh, is_interrupted, stage_to_be,
+};
 use objects::{RefreshedStage, SCRATCH};
 use patchadm_changeset::transaction::Recovered;
 use patchadm_rootfs::{Lock, Root};

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::inventory::{Installed, is_kept_package};
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
+use crate::plan::promotion::BroughtPatches;
 use crate::plan::refusal::BroughtReason;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList};
@@ -43,6 +44,23 @@ impl PackageDatabase {
         let (kept, packages) = ground.all_packages()?.into_iter().partition(is_kept);
         let applied = ground.recorded(&packages)?;
         Ok(Self { packages, applied, kept })
+    }
+
+    /// The same as it will be once these packages and patches have come to the tree, and those that go are gone.
+    pub(in crate::operation::stages) fn with(
+        self,
+        brought: &BroughtPatches,
+        ground: &RootAndPolicy,
+    ) -> Result<Self, Failure> {
+        let mut packages = self.packages;
+        packages.retain(|package, _| !brought.gone.contains(package));
+        for (package, of) in &brought.packages {
+            let there = packages.remove(package).unwrap_or_default();
+            let installed = Installed { params: of.parameters(&there), ..of.staged.clone() };
+            packages.insert(package.clone(), installed);
+        }
+        let applied = ground.recorded(&packages)?;
+        Ok(Self { packages, applied, kept: self.kept })
     }
 
     /// Every package of the tree, for a survey of it.

@@ -31,14 +31,21 @@ pub(in crate::operation::stages) struct RecordSource<'a> {
 }
 
 impl<'a> RecordSource<'a> {
-    /// Reads the packages of a tree. `known` are those of the other one.
+    /// Reads the packages of a tree, or what they will be once these packages and patches have come to it. `known` are those
+    /// of the other one.
     pub(in crate::operation::stages) fn of(
         from: &Root,
+        brought: Option<&BroughtPatches>,
         to: &'a Root,
         known: &'a PackageDatabase,
     ) -> Result<Self, Failure> {
-        let database = PackageDatabase::of(&RootAndPolicy::of(from)?)?;
-        Self::with(from, database, to, known)
+        let from = RootAndPolicy::of(from)?;
+        let now = PackageDatabase::of(&from)?;
+        let database = match brought {
+            Some(brought) => now.with(brought, &from)?,
+            None => now,
+        };
+        Ok(Self { from, to, databases: (database, known) })
     }
 
     /// The same with the packages of the tree at hand.
