@@ -244,6 +244,7 @@ fn of_object(problem: &ObjectProblem) -> ExitCause {
         | ObjectProblem::SamePlace(_)
         | ObjectProblem::DeliveredTwice(_)
         | ObjectProblem::ThroughOwnLink(_)
+        | ObjectProblem::LeadsElsewhere(_)
         | ObjectProblem::Unknown(_)
         | ObjectProblem::CannotHave { .. }
         | ObjectProblem::LinkSource(_) => ExitCause::DamagedInput,

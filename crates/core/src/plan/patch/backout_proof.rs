@@ -16,12 +16,12 @@ use patchadm_svr4::patch::PatchId;
 
 use super::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, UndoSources};
 use super::backout_plan::Backout;
-use super::root_after::root_after;
+use super::root_after::{first_led_elsewhere, root_after};
 use crate::inventory::{Inventory, has_names};
 use crate::plan::clock::Now;
 use crate::plan::patch::patch_plan::PatchPlan;
 use crate::plan::plan_builder::{below, turns};
-use crate::plan::refusal::Reason;
+use crate::plan::refusal::{ObjectProblem, Reason};
 use crate::plan::unprivileged::can_come_back;
 use crate::plan::{Action, Body, Change, NewObject, Plan, UndoArchive, UndoPlace};
 use crate::policy::Policy;
@@ -50,6 +50,9 @@ pub fn plan_backout(
     (separator, now): (&str, &Now),
 ) -> Result<PatchPlan, Reason> {
     let after = root_after(plan, inventory, now.timestamp());
+    if let Some(change) = first_led_elsewhere(plan, inventory, &after) {
+        return Err(led_elsewhere(change, inventory));
+    }
     let images: Vec<PackageImage> = plan.undo.iter().map(image).collect();
     let undo = plan.undo.iter().zip(&images).enumerate();
     let archives: Vec<BackoutArchive<'_>> =
@@ -66,6 +69,19 @@ pub fn plan_backout(
         now,
     };
     backout.plan()
+}
+
+/// An object that comes by a way that the same plan turns.
+fn led_elsewhere(change: &Change, inventory: &Inventory) -> Reason {
+    let is_link = |above: &ObjectPath| {
+        inventory.live.get(above).is_some_and(|live| matches!(live.kind, LiveKind::Symlink(_)))
+    };
+    let link = change.path.ancestors().find(is_link).unwrap_or_else(|| change.path.clone());
+    Reason::Object {
+        package: change.package.clone(),
+        path: change.path.to_string(),
+        problem: ObjectProblem::LeadsElsewhere(link),
+    }
 }
 
 /// An archive, as it will be read, with its place among them and its backout package.

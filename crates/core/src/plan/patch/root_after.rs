@@ -130,6 +130,45 @@ fn find_ways(plan: &Plan, after: &mut Inventory) {
     }
 }
 
+/// The first object that a plan makes by a way that leads elsewhere afterwards, because a link on it goes or changes: by its path
+/// nobody would find it.
+pub(super) fn first_led_elsewhere<'p>(
+    plan: &'p Plan,
+    inventory: &Inventory,
+    after: &Inventory,
+) -> Option<&'p Change> {
+    if !plan.changes.iter().any(|change| turns_way(change)) {
+        return None;
+    }
+    let comes = |change: &&Change| matches!(change.action, Action::Add(_) | Action::Replace(_));
+    // A name that the plan has found by itself, for a copy, was not looked at: it lies beside one that was.
+    let was_seen = |change: &&Change| inventory.physical.contains_key(&change.path);
+    let mut coming = plan.changes.iter().map(Box::as_ref).filter(comes).filter(was_seen);
+    coming.find(|change| {
+        let found_at = after.physical.get(&change.path).unwrap_or(&change.path);
+        place_in(plan, inventory, &change.path) != *found_at
+    })
+}
+
+/// Where a plan puts an object: below a directory that it makes, or where the way led before.
+fn place_in(plan: &Plan, inventory: &Inventory, path: &ObjectPath) -> ObjectPath {
+    let is_made = |above: &ObjectPath| {
+        let at = plan.changes.binary_search_by(|change| change.path.cmp(above)).ok();
+        at.and_then(|at| plan.changes.get(at)).is_some_and(|change| match &change.action {
+            Action::Add(new) | Action::Replace(new) => matches!(new.body, Body::Directory),
+            _ => false,
+        })
+    };
+    let place = match path.ancestors().find(is_made) {
+        Some(directory) => {
+            let rest = path.as_bytes().get(directory.as_bytes().len() + 1..).unwrap_or_default();
+            place_in(plan, inventory, &directory).join(rest).ok()
+        }
+        None => inventory.physical.get(path).cloned(),
+    };
+    place.unwrap_or_else(|| path.clone())
+}
+
 /// Whether paths may lead elsewhere after a change: a link comes or goes.
 fn turns_way(change: &Change) -> bool {
     let new = match &change.action {

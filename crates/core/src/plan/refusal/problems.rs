@@ -69,6 +69,9 @@ pub enum ObjectProblem {
     /// A symbolic link on the way to it has a target that is not there.
     #[error("{0} on the way to it is a symbolic link that leads nowhere")]
     LeadsNowhere(ObjectPath),
+    /// A symbolic link on the way to it leads elsewhere once the same run is over.
+    #[error("{0} on the way to it is a symbolic link that leads elsewhere afterwards")]
+    LeadsElsewhere(ObjectPath),
     /// It is, or is another name of, a record of packages and patches.
     #[error("it is a record of packages and patches, which no package delivers")]
     Record,

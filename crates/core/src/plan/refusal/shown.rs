@@ -47,6 +47,7 @@ impl ObjectProblem {
             Self::SamePlace(path) => Self::SamePlace(show(path)),
             Self::ThroughOwnLink(path) => Self::ThroughOwnLink(show(path)),
             Self::NotADirectory(path) => Self::NotADirectory(show(path)),
+            Self::LeadsElsewhere(path) => Self::LeadsElsewhere(show(path)),
             Self::LeadsNowhere(path) => Self::LeadsNowhere(show(path)),
             Self::NotEmpty(path) => Self::NotEmpty(show(path)),
             Self::LinkSource(path) => Self::LinkSource(show(path)),

@@ -101,3 +101,20 @@ fn what_is_behind_a_link_is_there_still_when_the_link_says_the_same_in_other_wor
     assert_eq!(world.patchrm("900-01"), 0);
     assert_eq!(world.tree(), before);
 }
+
+#[test]
+fn nothing_comes_by_a_way_that_the_same_patch_turns() {
+    let base =
+        Parcel::empty("base").package("ACMEweb", "").directory("b").symlink("a", "b").symlink("d", "a");
+    let mut world = World::new().following_links().with(&base);
+    let before = world.tree();
+    let refusal = world.plan(&patch("900-01", "").deletes("a").file("d/x", "x")).unwrap_err();
+    assert_eq!(refusal.code(), 10);
+    let why =
+        "path /opt/web/d/x: /opt/web/d on the way to it is a symbolic link that leads elsewhere afterwards";
+    assert!(refusal.why().ends_with(why), "{refusal}");
+    let stays = patch("900-01", "").file("d/x", "x");
+    assert_eq!(world.patchadd(&stays), 0);
+    assert_eq!(world.patchrm("900-01"), 0);
+    assert_eq!(world.tree(), before);
+}
