@@ -12,7 +12,7 @@ pub struct StageFileError {
 
 impl StageFileError {
     /// Makes the error of a line.
-    pub(super) fn at(line: usize, reason: impl Into<String>) -> Self {
+    pub(crate) fn at(line: usize, reason: impl Into<String>) -> Self {
         Self { line, reason: reason.into() }
     }
 }

@@ -21,7 +21,6 @@ mod mounts;
 mod name;
 mod places;
 mod promotion;
-mod refreshing;
 mod scope;
 mod stages;
 
@@ -39,6 +38,5 @@ pub use places::{
     MOUNTS, REFRESHING, UNFINISHED, base_name, promotion_record, stages_record,
 };
 pub use promotion::PromotionRecord;
-pub use refreshing::RefreshChoices;
 pub use scope::{Scope, ScopeError, staged_path};
 pub use stages::{ListedStage, StagesRecord};

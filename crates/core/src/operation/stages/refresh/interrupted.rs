@@ -2,6 +2,7 @@
 //! live tree has it by now. Who only plans sees the stage as it will be then.
 
 use super::bases::{with_packages, with_states_of};
+use super::choices::RefreshChoices;
 use super::decided::DecidedRefresh;
 use super::objects::SCRATCH;
 use super::{Refresher, StageRecords, refresh_locked};
@@ -13,7 +14,7 @@ use crate::operation::stages::promote::brought::has_run_of_refresh;
 use crate::operation::stages::tree::Tree;
 use crate::plan::edits::EditChoice;
 use crate::plan::promotion::BroughtPatches;
-use crate::stage::{Base, LONGEST_RECORD, REFRESHING, RefreshChoices, Scope};
+use crate::stage::{Base, LONGEST_RECORD, REFRESHING, Scope};
 use patchadm_changeset::transaction::Recovered;
 use patchadm_rootfs::Root;
 

@@ -8,6 +8,7 @@
 //! one as it was asked for (`interrupted`). Of the root nothing is changed.
 
 mod bases;
+mod choices;
 mod decided;
 mod facts;
 mod interrupted;
@@ -36,9 +37,10 @@ use crate::plan::edits::EditChoice;
 use crate::plan::promotion::BroughtPatches;
 use crate::plan::refusal::{Command, PromotionReason, Reason};
 use crate::policy::Edited;
-use crate::stage::{ComparedAttributes, LOCK, LeftOut, REFRESHING, RefreshChoices};
+use crate::stage::{ComparedAttributes, LOCK, LeftOut, REFRESHING};
 use crate::three_way::{Conflict, Outcome, Outcomes, TwoWay};
 use bases::{write_packages, write_states};
+use choices::RefreshChoices;
 use decided::{DecidedRefresh, changes};
 use facts::{RefreshFacts, UnfinishedRefresh};
 pub(in crate::operation::stages) use interrupted::{

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::error::StageFileError;
 use crate::plan::edits::EditChoice;
 use crate::policy::Edited;
+use crate::stage::StageFileError;
 use patchadm_changeset::format::manifest::{decode, encode};
 use patchadm_svr4::package::{ObjectPath, rule};
 
