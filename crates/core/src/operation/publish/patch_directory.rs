@@ -208,6 +208,8 @@ mod tests {
         (dir, listed)
     }
 
+    type Change = dyn Fn(&Path);
+
     #[test]
     fn a_directory_is_packed_as_it_was_when_it_was_listed_or_not_at_all() {
         let (_dir, listed) = listed_directory();
@@ -221,7 +223,6 @@ mod tests {
         listed.pack(|_| Ok(())).unwrap();
         // The stamps of two changes within one tick may be the same.
         let later = || std::thread::sleep(std::time::Duration::from_millis(20));
-        type Change = dyn Fn(&Path);
         let changes: [(&str, &Change); 4] = [
             ("of the same size", &|dir| fs::write(dir.join("patchinfo"), "two\n").unwrap()),
             ("another file", &|dir| {

@@ -61,7 +61,7 @@ impl PromotionReader<'_> {
         };
         let to_be = stage_to_be(self.ground, own, self.caller)?;
         *stage = to_be.tree(std::mem::take(stage), scope);
-        let base = base.map(|force| BaseInForce { base: to_be.base(force.base), ..force });
+        let base = base.map(|force| BaseInForce { base: to_be.base(&force.base), ..force });
         Ok((base, Some(to_be)))
     }
 

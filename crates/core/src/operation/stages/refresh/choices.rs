@@ -16,7 +16,7 @@ const VERSION: u32 = 1;
 
 /// What a refresh does with paths that both sides changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RefreshChoices(pub EditChoice);
+pub(super) struct RefreshChoices(pub(super) EditChoice);
 
 /// The line as it is written.
 #[derive(Serialize, Deserialize)]
@@ -39,7 +39,7 @@ enum WrittenEdited {
 
 impl RefreshChoices {
     /// Reads the file.
-    pub fn parse(text: &[u8]) -> Result<Self, StageFileError> {
+    pub(super) fn parse(text: &[u8]) -> Result<Self, StageFileError> {
         let fault = |reason: &str| StageFileError::at(1, reason);
         let line = text.strip_suffix(b"\n").ok_or_else(|| fault("its end is missing"))?;
         let written: WrittenChoices =
@@ -63,7 +63,7 @@ impl RefreshChoices {
     }
 
     /// Formats the file.
-    pub fn write(&self) -> Vec<u8> {
+    pub(super) fn write(&self) -> Vec<u8> {
         let texts = |paths: &BTreeSet<ObjectPath>| paths.iter().map(|path| encode(path.as_bytes())).collect();
         let written = WrittenChoices {
             refreshing: VERSION,

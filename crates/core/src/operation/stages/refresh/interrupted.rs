@@ -73,10 +73,10 @@ impl StageToBe {
     }
 
     /// Its base.
-    pub(in crate::operation::stages) fn base(&self, now: Base) -> Base {
+    pub(in crate::operation::stages) fn base(&self, now: &Base) -> Base {
         let mut header = now.header.clone();
         header.packages = with_packages(header.packages, &self.decided.packages.in_bases);
-        Base { objects: with_states_of(&now, &self.decided), header }
+        Base { objects: with_states_of(now, &self.decided), header }
     }
 
     /// The packages and patches that come to its package database, or go from it.

@@ -107,11 +107,16 @@ impl PackageMoves {
                 live: of_live.get(package),
                 stage: of_stage.get(package),
             };
-            match versions.compared(package) {
-                Ok(Some(change)) => drop(moves.all.insert(package.clone(), change)),
-                Ok(None) => {}
-                Err(conflict) => moves.conflicts.push(conflict),
-            }
+            let change = match versions.compared(package) {
+                Ok(RootsPackage::Same) => continue,
+                Ok(RootsPackage::Known) => None,
+                Ok(RootsPackage::Moved(change)) => Some(change),
+                Err(conflict) => {
+                    moves.conflicts.push(conflict);
+                    continue;
+                }
+            };
+            moves.all.insert(package.clone(), change);
         }
         moves
     }
@@ -132,6 +137,16 @@ impl PackageMoves {
     }
 }
 
+/// What became of a package on the root.
+enum RootsPackage {
+    /// Nothing.
+    Same,
+    /// Something that only the bases have to know.
+    Known,
+    /// Something that comes into the stage.
+    Moved(PackageMove),
+}
+
 /// The versions of a package.
 struct PackageVersions<'a> {
     base: Option<&'a String>,
@@ -140,23 +155,23 @@ struct PackageVersions<'a> {
 }
 
 impl PackageVersions<'_> {
-    /// What became of the package on the root: nothing; something that only the bases have to know; or more than that.
-    fn compared(&self, package: &PkgInst) -> Result<Option<Option<PackageMove>>, BroughtReason> {
+    /// What became of the package on the root.
+    fn compared(&self, package: &PkgInst) -> Result<RootsPackage, BroughtReason> {
         let package = || package.clone();
         Ok(match (self.base, self.live, self.stage) {
-            (None, Some(_), None) => Some(Some(PackageMove::Installed)),
-            (None, Some(live), Some(stage)) if live == stage => Some(None),
+            (None, Some(_), None) => RootsPackage::Moved(PackageMove::Installed),
+            (None, Some(live), Some(stage)) if live == stage => RootsPackage::Known,
             (None, Some(live), Some(stage)) => {
                 let (stage, live) = (stage.clone(), live.clone());
                 return Err(BroughtReason::InstalledOnBoth { package: package(), stage, live });
             }
-            (Some(_), None, None) => Some(None),
-            (Some(then), None, Some(stage)) if then == stage => Some(Some(PackageMove::Removed)),
+            (Some(_), None, None) => RootsPackage::Known,
+            (Some(then), None, Some(stage)) if then == stage => RootsPackage::Moved(PackageMove::Removed),
             (Some(_), None, Some(stage)) => {
                 return Err(BroughtReason::GoneAndReplaced { package: package(), stage: stage.clone() });
             }
             (Some(then), Some(live), Some(stage)) if live != then && stage == then => {
-                Some(Some(PackageMove::Replaced))
+                RootsPackage::Moved(PackageMove::Replaced)
             }
             (Some(then), Some(live), Some(stage)) if live != then && live != stage => {
                 let (stage, live) = (stage.clone(), live.clone());
@@ -165,7 +180,7 @@ impl PackageVersions<'_> {
             (Some(then), Some(live), None) if live != then => {
                 return Err(BroughtReason::PackageRemoved(package()));
             }
-            _ => None,
+            _ => RootsPackage::Same,
         })
     }
 }
