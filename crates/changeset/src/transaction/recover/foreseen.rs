@@ -61,7 +61,10 @@ fn foreseen(root: &Root) -> Result<ForeseenRecovery, Cause> {
 /// Hides the directories that the end of a committed run removes, where they are empty.
 fn without_emptied_directories(root: &Root, journal: &Journal) -> Result<ShownNames, Cause> {
     let mut names = ShownNames::default();
-    for op in journal.ops.iter().filter(|op| op.kind == OpKind::Rmdir) {
+    let mut ops: Vec<&Op> = journal.ops.iter().filter(|op| op.kind == OpKind::Rmdir).collect();
+    // What is inside another one first.
+    ops.sort_by(|one, other| other.path.cmp(&one.path));
+    for op in ops {
         if let Some(directory) = root.dir_if_there(&op.path)?
             && names.names(&op.path, directory.names()?).is_empty()
         {

@@ -26,8 +26,21 @@ pub(in crate::plan) fn root_after(plan: &Plan, inventory: &Inventory, when: Time
     let mut root = ProjectedRoot::new(before, Touched::default(), when);
     root.go_on(plan, &BTreeMap::new());
     let mut after = root.inventory;
+    change_places(plan, &mut after);
     find_ways(plan, &mut after);
     after
+}
+
+/// Puts what a plan leaves at a path behind a link at its place, too, where the survey saw the object as well.
+fn change_places(plan: &Plan, after: &mut Inventory) {
+    for change in &plan.changes {
+        let place = after.physical.get(&change.path).filter(|place| **place != change.path).cloned();
+        let Some(place) = place else { continue };
+        match after.live.get(&change.path).cloned() {
+            Some(live) => drop(after.live.insert(place, live)),
+            None => drop(after.live.remove(&place)),
+        }
+    }
 }
 
 /// What of an inventory, which may be one for many patches, a backout of this plan is about.
