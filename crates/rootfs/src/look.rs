@@ -69,7 +69,7 @@ impl Dir {
 
     fn statx(&self, name: &[u8], flags: AtFlags) -> rustix::io::Result<ObjectStatus> {
         let (directory, there) = self.place(name)?;
-        Ok(self.with_shown_attributes(name, ObjectStatus::at(directory, there, flags)?))
+        Ok(self.with_shown_attributes(ObjectStatus::at(directory, there, flags)?))
     }
 
     /// Reads everything about `name`: type, attributes, extended attributes, and the sums of a regular file. Returns
@@ -115,7 +115,7 @@ impl Dir {
         )
         .map_err(|(action, errno)| self.error(action, name, errno))?;
         let is_steady = self.look(name)?.is_some_and(|later| seen.is_untouched(&later));
-        Ok(is_steady.then(|| live(kind, &seen, self.with_shown_xattrs(name, xattrs))))
+        Ok(is_steady.then(|| live(kind, &seen, xattrs)))
     }
 
     /// Reads an object of any other type.
@@ -149,12 +149,11 @@ impl Dir {
             self.must_be_single(name)?;
         }
         let path = self.magic_path(name);
-        let own = xattrs(
+        xattrs(
             |names| rustix::fs::llistxattr(path.as_slice(), names),
             |key, value| rustix::fs::lgetxattr(path.as_slice(), key, value),
         )
-        .map_err(|(action, errno)| self.error(action, name, errno))?;
-        Ok(self.with_shown_xattrs(name, own))
+        .map_err(|(action, errno)| self.error(action, name, errno))
     }
 
     /// Tells whether `name` itself has an extended attribute; false if the file system has none.
@@ -205,7 +204,7 @@ impl Dir {
             Some(seen) => seen,
             None => ObjectStatus::of_file(&file).map_err(|errno| self.error("look at", name, errno))?,
         };
-        let seen = self.with_shown_attributes(name, seen);
+        let seen = self.with_shown_attributes(seen);
         if seen.file_type != FileType::Regular {
             return Err(self.error("read", name, Errno::INVAL));
         }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use rustix::fs::FileType as Listed;
 use rustix::io::Errno;
 
-use super::shown_names::{ShownAttributes, ShownNames};
-use super::{Dir, Door, FileType, ObjectStatus, Result, Root, Xattrs};
+use super::shown_names::ShownNames;
+use super::{Dir, Door, FileType, ObjectStatus, Result, Root};
 use patchadm_svr4::package::ObjectPath;
 
 impl ShownNames {
@@ -69,28 +69,15 @@ impl Dir {
         }
     }
 
-    /// Replaces the attributes of `name`, or of this directory for an empty name, by those that are shown.
-    pub(crate) fn with_shown_attributes(&self, name: &[u8], mut seen: ObjectStatus) -> ObjectStatus {
-        if let Some(shown) = self.shown_attributes(name) {
+    /// Replaces the attributes of an object by those that are shown.
+    pub(crate) fn with_shown_attributes(&self, mut seen: ObjectStatus) -> ObjectStatus {
+        if let Some(shown) = self.root().shown().and_then(|shown| shown.attributes(&seen)) {
             seen.mode = shown.mode.unwrap_or(seen.mode);
             seen.uid = shown.uid.unwrap_or(seen.uid);
             seen.gid = shown.gid.unwrap_or(seen.gid);
             seen.mtime = shown.mtime.unwrap_or(seen.mtime);
         }
         seen
-    }
-
-    /// Replaces the extended attributes in the same way.
-    pub(crate) fn with_shown_xattrs(&self, name: &[u8], own: Xattrs) -> Xattrs {
-        self.shown_attributes(name).and_then(|shown| shown.xattrs.clone()).unwrap_or(own)
-    }
-
-    fn shown_attributes(&self, name: &[u8]) -> Option<&ShownAttributes> {
-        let shown = self.root().shown()?;
-        if matches!(name, b"" | b".") {
-            return shown.attributes(self.path());
-        }
-        shown.attributes(&self.at(name))
     }
 
     /// Gives the names of the listing that are shown, each with its type as far as the listing says it, then those that are
@@ -139,7 +126,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::LiveKind;
+    use crate::{LiveKind, ShownAttributes};
     use patchadm_svr4::package::Mode;
 
     fn at(path: &str) -> ObjectPath {
@@ -165,7 +152,8 @@ mod tests {
         names.show(&at("/file"), &stage, b"2").unwrap();
         names.show(&at("/back"), &stage, b"2").unwrap();
         let attributes = ShownAttributes { mode: Some(Mode::of(0o751)), ..ShownAttributes::default() };
-        names.set_attributes(&at("/new"), attributes);
+        let seen = root.dir(&ObjectPath::root()).unwrap().look(b"new").unwrap().unwrap();
+        names.set_attributes(&seen, attributes);
         root.showing(names)
     }
 
@@ -190,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_are_shown_of_a_name_and_of_the_open_directory() {
+    fn attributes_are_shown_by_every_name_and_of_the_open_directory() {
         let top = tempfile::tempdir().unwrap();
         let root = shown(top.path());
         let above = root.dir(&ObjectPath::root()).unwrap();

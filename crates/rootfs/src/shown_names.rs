@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::{Timestamp, Xattrs};
+use super::{Inode, ObjectStatus, Timestamp};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// Attributes that an object is shown with; of those that are `None` its own are shown.
@@ -18,8 +18,6 @@ pub struct ShownAttributes {
     pub gid: Option<u32>,
     /// The modification time.
     pub mtime: Option<Timestamp>,
-    /// All extended attributes.
-    pub xattrs: Option<Xattrs>,
 }
 
 /// The place of an object that is shown under another name.
@@ -36,7 +34,8 @@ pub(crate) type ShownDirectory = BTreeMap<Vec<u8>, Option<ShownPlace>>;
 #[derive(Debug, Default)]
 pub struct ShownNames {
     directories: HashMap<ObjectPath, ShownDirectory>,
-    attributes: HashMap<ObjectPath, ShownAttributes>,
+    /// What is shown of objects, whatever names they have: by identity and file system.
+    attributes: HashMap<(Inode, (u32, u32)), ShownAttributes>,
     /// The directories of shown objects, each open once.
     places: HashMap<ObjectPath, Arc<OwnedFd>>,
 }
@@ -61,9 +60,9 @@ impl ShownNames {
         Ok(())
     }
 
-    /// Shows the object at a path with other attributes.
-    pub fn set_attributes(&mut self, path: &ObjectPath, attributes: ShownAttributes) {
-        self.attributes.insert(path.clone(), attributes);
+    /// Shows an object with other attributes, by all its names.
+    pub fn set_attributes(&mut self, seen: &ObjectStatus, attributes: ShownAttributes) {
+        self.attributes.insert((seen.inode, seen.file_system), attributes);
     }
 
     /// The names that a directory with these `names` is shown with.
@@ -84,8 +83,8 @@ impl ShownNames {
         self.directories.get(directory)
     }
 
-    /// The attributes that the object at a path is shown with, if they are others.
-    pub(crate) fn attributes(&self, path: &ObjectPath) -> Option<&ShownAttributes> {
-        self.attributes.get(path)
+    /// The attributes that an object is shown with, if they are others.
+    pub(crate) fn attributes(&self, seen: &ObjectStatus) -> Option<&ShownAttributes> {
+        self.attributes.get(&(seen.inode, seen.file_system))
     }
 }

@@ -220,7 +220,7 @@ impl Foreseer<'_> {
         if new.xattrs != to.xattrs {
             return Ok(false);
         }
-        self.names.set_attributes(&op.path, given_back(&seen, new, &to, parent.root().is_privileged()));
+        self.names.set_attributes(&seen, given_back(&seen, new, &to, parent.root().is_privileged()));
         Ok(true)
     }
 
@@ -262,7 +262,7 @@ impl Foreseer<'_> {
         let (Some(old), Some(parent)) = (&op.old, self.runner.parent_of(&op.path)?) else { return Ok(false) };
         let (name, seen) = (op.path.name(), parent.look(op.path.name())?);
         let Some(copy) = &op.new else {
-            return Ok(self.directory_back(op, parent.root().is_privileged(), seen.as_ref(), old));
+            return Ok(self.directory_back(parent.root().is_privileged(), seen.as_ref(), old));
         };
         let (stage, staged) = self.runner.staged(op)?;
         if let Some(seen) = &seen {
@@ -289,21 +289,18 @@ impl Foreseer<'_> {
     /// Shows a directory with its old attributes. One that has to be made again is not foreseen.
     fn directory_back(
         &mut self,
-        op: &Op,
         is_privileged: bool,
         seen: Option<&ObjectStatus>,
         old: &Identity,
     ) -> IsKnown {
-        if !seen.is_some_and(|seen| seen.file_type == FileType::Directory) {
-            return false;
-        }
+        let Some(seen) = seen.filter(|seen| seen.file_type == FileType::Directory) else { return false };
         let attributes = ShownAttributes {
             mode: Some(Mode::of(old.mode)),
             uid: is_privileged.then_some(old.uid),
             gid: is_privileged.then_some(old.gid),
-            ..ShownAttributes::default()
+            mtime: None,
         };
-        self.names.set_attributes(&op.path, attributes);
+        self.names.set_attributes(seen, attributes);
         true
     }
 }
@@ -318,6 +315,5 @@ fn given_back(seen: &ObjectStatus, from: &Identity, to: &Identity, is_privileged
         uid: owner(seen.uid, from.uid, to.uid),
         gid: owner(seen.gid, from.gid, to.gid),
         mtime: (!is_directory && seen.mtime == from.mtime).then_some(to.mtime),
-        xattrs: None,
     }
 }
