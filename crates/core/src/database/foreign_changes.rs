@@ -30,7 +30,7 @@ pub fn foreign_changes(view: &RecordView<'_>) -> Result<Vec<ForeignChange>, Data
     let root = view.root();
     let Some(last) = last_records(view)? else {
         let file = root.show(&places::contents_stamp());
-        return Ok(last_run(view)?.map(|run| ForeignChange { file, run }).into_iter().collect());
+        return Ok(last_done_run(view)?.map(|run| ForeignChange { file, run }).into_iter().collect());
     };
     let mut found = Vec::new();
     if contents_digest(view)?.is_some_and(|now| now != last.stamp.b3) {
@@ -49,11 +49,11 @@ pub fn foreign_changes(view: &RecordView<'_>) -> Result<Vec<ForeignChange>, Data
 /// The records as the last run left them, from its own stamp; none where that is not there any more.
 pub fn last_records<'v>(view: &'v RecordView<'_>) -> Result<Option<&'v LastRecords>, DatabaseError> {
     let Some(last) = view.last_records() else { return Ok(None) };
-    Ok(last_run(view)?.is_none_or(|run| run == last.stamp.by).then_some(last))
+    Ok(last_done_run(view)?.is_none_or(|run| run == last.stamp.by).then_some(last))
 }
 
 /// The number of the last run that was not rolled back; none where there was none, or nothing tells it.
-fn last_run(view: &RecordView<'_>) -> Result<Option<u64>, DatabaseError> {
+fn last_done_run(view: &RecordView<'_>) -> Result<Option<u64>, DatabaseError> {
     if let Some(run) = last_committed_run(view.root())? {
         return Ok(Some(run));
     }

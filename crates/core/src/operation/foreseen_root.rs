@@ -1,7 +1,7 @@
 //! The root that a plan is shown for: as it is, or, where a run was interrupted, as its recovery would leave it.
 
 use super::failure::Failure;
-use crate::database::open_run;
+use crate::database::{last_run, open_run};
 use patchadm_changeset::transaction::{ForeseenRecovery, Recovered, foresee_recovery};
 use patchadm_rootfs::{Lock, Root};
 
@@ -19,11 +19,12 @@ pub(super) fn plan_on_foreseen_root<T>(
         _ => None,
     };
     let Some(foreseen) = foreseen else { return Ok((plan(root)?, Recovered::Nothing)) };
-    let run = open_run(root)?;
+    let state = || Ok::<_, Failure>((open_run(root)?, last_run(root)?));
+    let before = state()?;
     let (shown, recovered) = *foreseen;
     let planned = plan(&shown)?;
-    // Somebody may have recovered it meanwhile.
-    if is_at_work() || open_run(root)? != run {
+    // Somebody may have recovered it meanwhile, and changed the root.
+    if is_at_work() || state()? != before {
         return Err(Failure::DuringRun(root.prefix().display().to_string()));
     }
     Ok((planned, recovered))
