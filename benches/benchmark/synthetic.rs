@@ -116,7 +116,7 @@ fn write_pkginfo(root: &Path, package: &str, patches: impl Iterator<Item = usize
     let ids: Vec<String> = patches.map(|number| format!("{}-01", 300_000 + number)).collect();
     let mut text = format!(
         "PKG={package}\nNAME=Acme {package}\nARCH=all\nVERSION=1.0\nCATEGORY=application\nBASEDIR=/\nCLASSES=none\n\
-         PKGINST={package}\n"
+         PKGINST={package}\nINSTDATE=Nov 20 2026 09:16\n"
     );
     if !ids.is_empty() {
         let _ = writeln!(text, "PATCHLIST={}", ids.join(" "));

@@ -75,7 +75,10 @@ impl<'a> PackageRecords<'a> {
             return if params.is_some() { Ok(params) } else { self.without_pkginfo().map(|()| None) };
         };
         match dir.read_regular(b"pkginfo", LARGEST_FILE as u64)? {
-            Some(text) => installed::parse(self.view, &text, &self.inst).map(Some),
+            Some(text) => {
+                let has_saves = || dir.look(b"save").is_ok_and(|seen| seen.is_some());
+                installed::parse(self.view, &text, &self.inst, has_saves).map(Some)
+            }
             None => self.without_pkginfo().map(|()| None),
         }
     }

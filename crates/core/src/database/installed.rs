@@ -49,7 +49,7 @@ pub fn packages(view: &RecordView<'_>) -> Result<Vec<PkgInst>, DatabaseError> {
 pub fn params(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
     let path = places::pkginfo(package);
     let Some(text) = view.read(&path, LARGEST_FILE as u64)? else { return Ok(None) };
-    parse(view, &text, package).map(Some)
+    parse(view, &text, package, || has_saves(view, package)).map(Some)
 }
 
 /// Reads the patch records of a package out of its parameters.
@@ -67,16 +67,27 @@ pub fn patch_records(
 const MANDATORY: [&str; 5] = ["PKG", "NAME", "ARCH", "VERSION", "INSTDATE"];
 
 /// Tells whether an installation kept what was delivered of a package, or a run knew that it had: then all of
-/// [`MANDATORY`] were recorded, and a pkginfo without one of them was cut.
-fn is_spooled(view: &RecordView<'_>, package: &PkgInst) -> bool {
-    let is_there = view.look(&places::delivered_pkgmap(package)).is_ok_and(|seen| seen.is_some());
+/// [`MANDATORY`] were recorded, and a pkginfo without one of them was cut. Most packages of which that is asked have not even a
+/// save directory.
+fn is_spooled(view: &RecordView<'_>, package: &PkgInst, has_saves: impl FnOnce() -> bool) -> bool {
+    let map = places::delivered_pkgmap(package);
     let was_there = || view.last_records()?.packages().get(package).map(|bound| bound.is_spooled);
-    is_there || was_there() == Some(true)
+    has_saves() && view.look(&map).is_ok_and(|seen| seen.is_some()) || was_there() == Some(true)
+}
+
+fn has_saves(view: &RecordView<'_>, package: &PkgInst) -> bool {
+    view.look(&places::save(package)).is_ok_and(|seen| seen.is_some())
 }
 
 /// Parses the parameters of a package. PKG, if set, must match the directory; otherwise, parameters of another
-/// package in their place would pass its patches off as those of this one.
-pub(super) fn parse(view: &RecordView<'_>, text: &[u8], package: &PkgInst) -> Result<Params, DatabaseError> {
+/// package in their place would pass its patches off as those of this one. `has_saves` tells whether the package has a save
+/// directory.
+pub(super) fn parse(
+    view: &RecordView<'_>,
+    text: &[u8],
+    package: &PkgInst,
+    has_saves: impl FnOnce() -> bool,
+) -> Result<Params, DatabaseError> {
     let root = view.root();
     let damaged = |reason: &str| Err(RecordDamage::of_pkginfo(root, package, reason).into());
     let params = params::read(text).map_err(|error| RecordDamage::of_params(root, package, &error))?;
@@ -90,7 +101,7 @@ pub(super) fn parse(view: &RecordView<'_>, text: &[u8], package: &PkgInst) -> Re
         return damaged("its last line has no end: the file was cut");
     }
     let lacking = MANDATORY.iter().find(|name| params.get(name).is_none());
-    if let Some(lacking) = lacking.filter(|_| is_spooled(view, package)) {
+    if let Some(lacking) = lacking.filter(|_| is_spooled(view, package, has_saves)) {
         return damaged(&format!("it has no {lacking}: lines are missing"));
     }
     let named = params.get("PKG").map(<[u8]>::trim_ascii).unwrap_or_default();
@@ -165,7 +176,7 @@ pub(super) fn put_aside(view: &RecordView<'_>, package: &PkgInst) -> Result<Opti
         return Ok(None);
     }
     let Some(text) = view.read(&path, LARGEST_FILE as u64)? else { return Ok(None) };
-    Ok(parse(view, &text, package).ok())
+    Ok(parse(view, &text, package, || has_saves(view, package)).ok())
 }
 
 /// Returns the name of a patch's save directory: its id as first written.
