@@ -29,8 +29,8 @@ const MIB: u64 = 1 << 20;
 /// program itself.
 const SAMPLE: u64 = 64 * MIB;
 
-/// What a patch of 16 MiB may need over one of a byte.
-const MORE: u64 = 12 * MIB;
+/// What a patch of 16 MiB may need over one of a byte: less than it holds, most of it the buffers of two threads.
+const MORE: u64 = 14 * MIB;
 
 /// Runs a command that has to succeed; the largest resident set that it had, in bytes.
 #[track_caller]
