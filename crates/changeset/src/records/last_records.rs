@@ -9,7 +9,7 @@ use crate::format::contents_stamp::{ContentsStamp, OwnerCounts, STAMP_HEAD};
 use patchadm_rootfs::Digest;
 
 /// The most bytes of lines of a stamp that are read.
-const LONGEST_LINES: u64 = 256 << 20;
+const LONGEST_LINES: u64 = 64 << 20;
 
 /// Returns the stamp in an open file, whatever it is about; the file is then behind its head.
 pub(super) fn stamp_of(file: &mut File) -> Option<ContentsStamp> {
