@@ -12,7 +12,7 @@ use patchadm_core::operation::recover::RecoveryAid;
 use patchadm_rootfs::Door;
 
 use crate::reliability::crash::{Legal, changes_of, dead_after, in_parallel, spread};
-use crate::reliability::stories::{SCRIPTED, STORIES, Story, Told, Trial, first_run};
+use crate::reliability::stories::{SCRIPTED, STORIES, Story, Told, Trial, first_run, library_dropped};
 use crate::reliability::{figures, sample_or_whole};
 
 /// What happens to the journal.
@@ -113,6 +113,17 @@ fn play((story, has_scripts): (&Story, bool), legal: &Legal, (number, loss): (us
         }
         Err(other) => panic!("{when}: {other}"),
     }
+}
+
+/// The directory of a package goes as one of the last names, and nothing is staged in its place.
+#[test]
+fn a_package_of_kept_libraries_that_still_has_to_go_proves_nothing() {
+    let (story, counts) = (library_dropped(), Counts::default());
+    let (legal, changes) = (Legal::of(&story), changes_of(&story));
+    let trials: Vec<(usize, Loss)> =
+        (changes.saturating_sub(60)..changes).map(|number| (number, Loss::RemovedWithCopies)).collect();
+    in_parallel(&trials, |&trial| play((&story, false), &legal, trial, &counts));
+    assert!(counts.unproved.into_inner() > 0);
 }
 
 #[test]

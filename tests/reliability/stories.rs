@@ -301,7 +301,7 @@ fn library_kept() -> Story {
 }
 
 /// The program comes for which the new library was made: the old one goes.
-fn library_dropped() -> Story {
+pub(crate) fn library_dropped() -> Story {
     let (stage, [_, program, _]) = with_library(&[0]);
     Story::of("drop a kept library", stage, apply(&[&program]))
 }

@@ -13,7 +13,7 @@ use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::stage::own_stage::{MARKER, OwnStage};
 use patchadm_rootfs::{Dir, FileType, Root, Timestamp};
-use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
 /// The most paths that are named.
@@ -69,7 +69,8 @@ pub(crate) fn prove(root: &Root, own: &Dir, stage: &OwnStage) -> Result<Proved, 
     if found.manifests.is_empty() {
         return unproved();
     }
-    let (not_before, not_after) = found.compared()?;
+    let (not_before, mut not_after) = found.compared()?;
+    not_after.extend(found.kept_packages()?);
     let is_certain = found.doubtful.is_empty();
     if is_certain && found.old == 0 && found.published.is_empty() && not_before.is_empty() {
         return Ok(Proved::Before);
@@ -176,6 +177,21 @@ impl Evidence<'_> {
             paths.iter().filter(|(_, found)| !is(found)).map(|(path, _)| self.root.show(path)).collect()
         };
         Ok((not(|found| found.0), not(|found| found.1)))
+    }
+
+    /// Returns the directories of packages of kept libraries that the run has changed and not taken away: what it takes
+    /// away has no staged object whose absence would tell that it is gone.
+    fn kept_packages(&self) -> Result<Vec<String>, Cause> {
+        let mut left = Vec::new();
+        let names = self.manifests.iter().flat_map(|manifest| &manifest.header.kept);
+        for package in names.filter_map(|name| PkgInst::new(name).ok()) {
+            let physical = self.root.resolver().locate_dir(&places::package(&package))?;
+            let Some(dir) = self.root.dir_if_there(&physical)? else { continue };
+            if dir.itself()?.inode.born.is_none_or(|born| born < self.since) {
+                left.push(self.root.show(dir.path()));
+            }
+        }
+        Ok(left)
     }
 
     /// Returns the paths to be named where nothing is proved.
