@@ -21,7 +21,7 @@ pub fn elf(input: &[u8]) {
     assert_eq!((elf::read(&mut parts), elf::read_symbols(&mut parts)), whole);
     assert_eq!(parts.missing(), None, "all of a small file is kept");
     if let Ok(symbols) = &whole.1 {
-        let longest = symbols.exported.iter().chain(&symbols.undefined).map(String::len).max();
+        let longest = symbols.exported.iter().chain(symbols.undefined.iter()).map(str::len).max();
         assert!(longest.unwrap_or_default() <= input.len());
     }
     let Ok(Some(object)) = whole.0 else { return };

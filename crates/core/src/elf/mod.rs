@@ -12,6 +12,7 @@
 //! dynamic   the dynamic section: which tables there are; names
 //! versions  symbol versions that are defined and needed
 //! dlopen    the note of libraries that a program loads by itself
+//! symbol_names  names of symbols as a set
 //! symbols   exported and undefined symbols, on demand
 //! pieces    the bytes of an open file, read where they are asked for
 //! streamed  the bytes of a file that goes by, kept where they will be asked for
@@ -24,6 +25,7 @@ mod facts;
 mod layout;
 mod pieces;
 mod streamed;
+mod symbol_names;
 mod symbols;
 mod versions;
 
@@ -33,6 +35,7 @@ pub use facts::{ElfFacts, read};
 pub use layout::{ElfMachine, MAGIC};
 pub use pieces::{ElfSource, FilePieces};
 pub use streamed::{MissingParts, PartsKeeper, StreamedParts};
+pub use symbol_names::SymbolNames;
 pub use symbols::{ElfSymbols, read_symbols};
 pub use versions::NeededVersion;
 

@@ -3,8 +3,6 @@
 //! The dynamic section does not say how many symbols there are. The hash tables do, for those that can be looked up; the
 //! section headers, where there are any, for all.
 
-use std::collections::BTreeSet;
-
 use elf::abi;
 use elf::file::Class;
 use elf::symbol::SymbolTable;
@@ -14,6 +12,7 @@ use super::error::ElfError;
 use super::layout::ElfMachine;
 use super::layout::Layout;
 use super::pieces::ElfSource;
+use super::symbol_names::SymbolNames;
 
 /// The most symbols that are read.
 const MOST_SYMBOLS: u64 = 1 << 18;
@@ -32,9 +31,9 @@ const WIDE_HASHES: [ElfMachine; 2] =
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ElfSymbols {
     /// The names that others can use.
-    pub exported: BTreeSet<String>,
+    pub exported: SymbolNames,
     /// The names that others have to define; without those that may be missing.
-    pub undefined: BTreeSet<String>,
+    pub undefined: SymbolNames,
 }
 
 /// Reads the symbols of a file. Returns none if it is no program or library that is linked dynamically.
@@ -51,7 +50,7 @@ pub fn read_symbols(source: &mut dyn ElfSource) -> Result<ElfSymbols, ElfError> 
     }
     let size = if layout.class == Class::ELF64 { 24 } else { 16 };
     let table = layout.offset_of(dynamic.symbols)?;
-    let (mut at, mut bytes) = (0, 0);
+    let mut at = 0;
     while at < count {
         let part = (PART / size).min(usize::try_from(count - at).unwrap_or(usize::MAX));
         let read = source.slice(table.saturating_add(at * size as u64), part * size)?.to_vec();
@@ -68,16 +67,16 @@ pub fn read_symbols(source: &mut dyn ElfSource) -> Result<ElfSymbols, ElfError> 
                 _ => continue,
             };
             if symbol.st_name != 0 {
-                let name = dynamic.symbol(source, symbol.st_name.into())?;
-                bytes += name.len();
-                names.insert(name);
+                names.push(dynamic.symbol(source, symbol.st_name.into())?);
             }
         }
-        if bytes > MOST_SYMBOL_BYTES {
+        if symbols.exported.bytes() + symbols.undefined.bytes() > MOST_SYMBOL_BYTES {
             return Err(ElfError::TooMany);
         }
         at += part as u64;
     }
+    symbols.exported.sort();
+    symbols.undefined.sort();
     Ok(symbols)
 }
 

@@ -1,7 +1,6 @@
 //! What libraries have for those that need them, asked once for each of them: many programs load the same.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use foldhash::HashMap;
 use super::change::SymbolSource;
 use super::names::{NameNumber, Names};
 use super::tree::LibraryFile;
+use crate::elf::SymbolNames;
 
 /// A file, by identity: the trees of a change keep it alive while comparisons are asked.
 type FileKey = *const LibraryFile;
@@ -17,8 +17,8 @@ type FileKey = *const LibraryFile;
 /// The versions that libraries lack for consumers that need them under a name: consumer, library, name.
 type LackedVersions = HashMap<(FileKey, FileKey, NameNumber), Rc<[String]>>;
 
-/// The symbols that a new library lacks; `None` where they cannot be read.
-type LackedSymbols = Option<Rc<BTreeSet<String>>>;
+/// Symbols that a new library lacks; `None` where they cannot be read.
+type LackedSymbols = Option<Rc<SymbolNames>>;
 
 /// Versions that libraries lack for those that need them.
 #[derive(Default)]
@@ -50,13 +50,17 @@ impl VersionComparisons {
 pub(super) struct Comparisons<'c> {
     pub(super) versions: VersionComparisons,
     source: &'c dyn SymbolSource,
-    symbols: RefCell<HashMap<[FileKey; 3], LackedSymbols>>,
+    /// Those that an old library exports and a new one does not.
+    gone: RefCell<HashMap<[FileKey; 2], LackedSymbols>>,
+    /// Those among them that a consumer uses, the consumer first.
+    used: RefCell<HashMap<[FileKey; 3], LackedSymbols>>,
 }
 
 impl<'c> Comparisons<'c> {
     /// Compares nothing yet.
     pub(super) fn new(source: &'c dyn SymbolSource) -> Self {
-        Self { versions: VersionComparisons::default(), source, symbols: RefCell::default() }
+        let versions = VersionComparisons::default();
+        Self { versions, source, gone: RefCell::default(), used: RefCell::default() }
     }
 
     /// Returns the symbols that an old library gave a consumer and that nothing in its new closure has. The closure begins
@@ -67,19 +71,18 @@ impl<'c> Comparisons<'c> {
         (old, new): (&Arc<LibraryFile>, &Arc<LibraryFile>),
         closure: impl Iterator<Item = &'f Arc<LibraryFile>>,
     ) -> Vec<String> {
-        let lacked = self.symbols_lacked(consumer, (old, new)).filter(|lacked| !lacked.is_empty());
-        let Some(lacked) = lacked else { return Vec::new() };
-        let mut missing: BTreeSet<&String> = lacked.iter().collect();
+        let Some(lacked) = self.symbols_lacked(consumer, (old, new)) else { return Vec::new() };
+        let mut missing: Vec<&str> = lacked.iter().collect();
         for file in closure {
             if missing.is_empty() {
                 break;
             }
             match self.source.symbols(file) {
-                Some(symbols) => missing.retain(|name| !symbols.exported.contains(*name)),
+                Some(symbols) => missing.retain(|name| !symbols.exported.contains(name)),
                 None => return Vec::new(),
             }
         }
-        missing.into_iter().cloned().collect()
+        missing.into_iter().map(str::to_owned).collect()
     }
 
     /// Tells whether an old library gave a consumer symbols that the new one lacks.
@@ -88,28 +91,43 @@ impl<'c> Comparisons<'c> {
         consumer: &Arc<LibraryFile>,
         (old, new): (&Arc<LibraryFile>, &Arc<LibraryFile>),
     ) -> bool {
-        let lacked = || self.symbols_lacked(consumer, (old, new));
-        !Arc::ptr_eq(old, new) && lacked().is_some_and(|lacked| !lacked.is_empty())
+        !Arc::ptr_eq(old, new)
+            && self.symbols_lacked(consumer, (old, new)).is_some_and(|lacked| !lacked.is_empty())
     }
 
     /// The symbols that an old library gave a consumer and that the new one lacks; `None` where one of them cannot be read.
+    /// The consumer is read only where the new library lacks something at all.
     fn symbols_lacked(
         &self,
         consumer: &Arc<LibraryFile>,
         (old, new): (&Arc<LibraryFile>, &Arc<LibraryFile>),
     ) -> LackedSymbols {
+        let gone = self.symbols_gone(old, new)?;
+        if gone.is_empty() {
+            return Some(gone);
+        }
         let key = [consumer, old, new].map(Arc::as_ptr);
-        if let Some(known) = self.symbols.borrow().get(&key) {
+        if let Some(known) = self.used.borrow().get(&key) {
             return known.clone();
         }
-        let lacked = || {
-            let [wanted, given, left] = [consumer, old, new].map(|file| self.source.symbols(file));
-            let (wanted, given, left) = (wanted?, given?, left?);
-            let lacked = wanted.undefined.iter().filter(|name| given.exported.contains(*name));
-            Some(Rc::new(lacked.filter(|name| !left.exported.contains(*name)).cloned().collect()))
-        };
-        let lacked = lacked();
-        self.symbols.borrow_mut().insert(key, lacked.clone());
-        lacked
+        let wanted = self.source.symbols(consumer);
+        let used = wanted.map(|wanted| gone.iter().filter(|name| wanted.undefined.contains(name)).collect());
+        let used = used.map(Rc::new);
+        self.used.borrow_mut().insert(key, used.clone());
+        used
+    }
+
+    /// The symbols that an old library exports and a new one does not; `None` where one of them cannot be read.
+    fn symbols_gone(&self, old: &Arc<LibraryFile>, new: &Arc<LibraryFile>) -> LackedSymbols {
+        let key = [old, new].map(Arc::as_ptr);
+        if let Some(known) = self.gone.borrow().get(&key) {
+            return known.clone();
+        }
+        let given = self.source.symbols(old);
+        let left = self.source.symbols(new);
+        let gone = given.zip(left).map(|(given, left)| given.exported.missing_in(&left.exported).collect());
+        let gone = gone.map(Rc::new);
+        self.gone.borrow_mut().insert(key, gone.clone());
+        gone
     }
 }

@@ -1,9 +1,11 @@
 //! The parameters of a package: an ordered list of names and values.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
 use std::ops::Range;
+
+use foldhash::HashMap;
+use foldhash::fast::RandomState;
 
 /// The number of lines from which names are found by an index.
 const INDEXED: usize = 64;

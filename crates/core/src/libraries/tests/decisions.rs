@@ -210,7 +210,7 @@ fn a_symbol_that_vanishes_under_the_same_name_is_lost_unless_another_library_has
         let mut scene = Scene::of(root).takes("/lib/libx.so.1").brings("/lib/libx.so.1", newer);
         scene.hinder("/lib/libx.so.1", Obstacle::PathTaken);
         let of = |exported: &[&str], undefined: &[&str]| {
-            let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            let set = |names: &[&str]| names.iter().copied().collect();
             Arc::new(ElfSymbols { exported: set(exported), undefined: set(undefined) })
         };
         scene.symbols.0 = BTreeMap::from([

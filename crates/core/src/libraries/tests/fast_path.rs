@@ -129,9 +129,9 @@ struct Symbols;
 
 impl SymbolSource for Symbols {
     fn symbols(&self, file: &Arc<LibraryFile>) -> Option<Arc<ElfSymbols>> {
-        let names = ["s0".to_owned(), format!("s{}", file.facts.flags & 1)];
-        let undefined = ["s0", "s1"].map(str::to_owned).into();
-        Some(Arc::new(ElfSymbols { exported: names.into(), undefined }))
+        let second = if file.facts.flags & 1 == 0 { "s0" } else { "s1" };
+        let undefined = ["s0", "s1"].into_iter().collect();
+        Some(Arc::new(ElfSymbols { exported: ["s0", second].into_iter().collect(), undefined }))
     }
 }
 

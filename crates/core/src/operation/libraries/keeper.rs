@@ -233,7 +233,7 @@ impl<'o> LibraryKeeper<'o> {
         }
         let key: *const LibraryFile = std::sync::Arc::as_ptr(new);
         match (symbols_at(&self.ground.root, &gone.physical), files.symbols().get(&key)) {
-            (Some(was), Some(is)) => !was.exported.is_subset(&is.exported),
+            (Some(was), Some(is)) => was.exported.missing_in(&is.exported).next().is_some(),
             _ => true,
         }
     }

@@ -2,7 +2,7 @@
 //! what the plans before leave.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -76,6 +76,8 @@ pub(super) struct LibraryState<'o> {
     /// Lines of `contents` as the plans before leave them, without owners that keep libraries.
     pub(super) lines: BTreeMap<ObjectPath, Option<ContentsLine>>,
     earlier: Vec<EarlierPlan<'o>>,
+    /// The physical paths that these change.
+    changed: HashSet<ObjectPath>,
     symbols: NewSymbols,
     /// Keeps the files alive whose symbols are known.
     files: Vec<NewFiles>,
@@ -91,6 +93,7 @@ impl<'o> LibraryState<'o> {
     ) -> Result<&ScannedRoot, Failure> {
         if self.scanned.is_none() {
             let mut scanned = scanned(ground, began, is_run)?;
+            self.changed.clear();
             for EarlierPlan { changes, files } in std::mem::take(&mut self.earlier) {
                 let files = match files {
                     EarlierFiles::At(content) => {
@@ -109,7 +112,7 @@ impl<'o> LibraryState<'o> {
     /// Goes on to the root after a plan whose files are read when somebody needs them.
     pub(super) fn add_unread(&mut self, changes: TreeChanges, files: NewFiles, content: SharedContent<'o>) {
         self.keep_files(files);
-        self.earlier.push(EarlierPlan { changes, files: EarlierFiles::At(content) });
+        self.add_earlier(changes, EarlierFiles::At(content));
     }
 
     /// Goes on to the root after a plan whose files are known.
@@ -119,8 +122,13 @@ impl<'o> LibraryState<'o> {
                 apply(&mut scanned.tree, &changes, &files);
                 self.keep_files(files);
             }
-            None => self.earlier.push(EarlierPlan { changes, files: EarlierFiles::Read(files) }),
+            None => self.add_earlier(changes, EarlierFiles::Read(files)),
         }
+    }
+
+    fn add_earlier(&mut self, changes: TreeChanges, files: EarlierFiles<'o>) {
+        self.changed.extend(changes.iter().map(|(path, _)| path.clone()));
+        self.earlier.push(EarlierPlan { changes, files });
     }
 
     /// Goes on to the root with this tree.
@@ -143,9 +151,9 @@ impl<'o> LibraryState<'o> {
         &self.symbols
     }
 
-    /// Tells whether a plan before has changed something at a physical path.
+    /// Tells whether a plan before for which the root was not scanned has changed something at a physical path.
     pub(super) fn is_changed(&self, path: &ObjectPath) -> bool {
-        self.earlier.iter().any(|plan| plan.changes.iter().any(|(changed, _)| changed == path))
+        self.changed.contains(path)
     }
 }
 
