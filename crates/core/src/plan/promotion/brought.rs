@@ -99,7 +99,7 @@ pub struct FoundByPatch {
     /// The object; `None` where nothing was.
     pub state: Option<RecordedState>,
     /// The line of `contents`, escaped.
-    pub line: Option<String>,
+    pub line: Option<Box<str>>,
 }
 
 impl NewPackage {

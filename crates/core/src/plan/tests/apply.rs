@@ -152,8 +152,9 @@ fn the_other_names_of_a_replaced_file_are_linked_anew_and_saved() {
     let groups: Vec<_> =
         plan.undo[0].manifest.objects.iter().map(|object| object.was.as_ref().unwrap().group).collect();
     assert_eq!(groups, [Some(1), Some(1)]);
-    let members: Vec<_> = plan.undo[0].manifest.objects.iter().map(|object| object.member.clone()).collect();
-    assert_eq!(members, [Some("bin/a".to_owned()), None]);
+    let members: Vec<_> =
+        plan.undo[0].manifest.objects.iter().map(|object| object.member.as_deref()).collect();
+    assert_eq!(members, [Some("bin/a"), None]);
 }
 
 #[test]
