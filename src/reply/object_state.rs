@@ -20,7 +20,8 @@ pub(crate) fn state_words(state: Option<&RecordedState>) -> String {
     if state.kind != RecordedType::Symlink {
         words.push(format!("{:04o} {}:{}", state.mode, state.uid, state.gid));
     }
-    if let Some(digits) = state.b3.as_deref().and_then(|digest| digest.get(..SHOWN_DIGITS)) {
+    let digest = state.b3.as_deref().map(ToString::to_string).unwrap_or_default();
+    if let Some(digits) = digest.get(..SHOWN_DIGITS) {
         words.push(format!("b3 {digits}"));
     }
     if !state.xattrs.is_empty() {
@@ -55,7 +56,7 @@ mod tests {
             gid: 2,
             mtime: Timestamp::default(),
             size: Some(3),
-            b3: Some("0123456789abcdef".repeat(4)),
+            b3: Some(Box::new("0123456789abcdef".repeat(4).into())),
             target: None,
             device: None,
             xattrs: std::collections::BTreeMap::new(),
@@ -64,7 +65,7 @@ mod tests {
         assert_eq!(state_words(Some(&file)), "file, 3 bytes, 4755 0:2, b3 0123456789ab");
         let link = RecordedState {
             kind: RecordedType::Symlink,
-            target: Some("a%20b".to_owned()),
+            target: Some("a%20b".into()),
             size: None,
             b3: None,
             ..file

@@ -11,6 +11,7 @@
 //! damaged one counts as none, and so does a line about an object that is not exactly as it says, as in a copied root.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 
 use patchadm_rootfs::{Digest, Inode, Timestamp};
 use patchadm_svr4::package::{ObjectPath, escape, unescape};
@@ -41,8 +42,8 @@ pub struct DeliveredObjects(pub BTreeMap<ObjectPath, DeliveredObject>);
 impl DeliveredObjects {
     /// Reads the file; none where it is anything else.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let (head, lines) = bytes.split_at_checked(CHECKSUM + 1)?;
-        if head != checksum(lines).as_bytes() {
+        let (stated, lines) = bytes.split_at_checked(CHECKSUM + 1)?;
+        if stated != head(crc32c::crc32c(lines)).as_bytes() {
             return None;
         }
         let lines = lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
@@ -51,20 +52,38 @@ impl DeliveredObjects {
 
     /// Writes the file, its lines in the order of the paths.
     pub fn write(&self) -> Vec<u8> {
-        let mut lines = Vec::new();
-        for (path, object) in &self.0 {
-            let born = object.inode.born.map_or_else(|| "-".to_owned(), |born| born.to_string());
-            let text = format!("{} {born} {} {} ", object.inode.number, object.changed, object.b3);
-            lines.extend_from_slice(text.as_bytes());
-            lines.extend_from_slice(&escape(path.as_bytes()));
-            lines.push(b'\n');
-        }
-        [checksum(&lines).into_bytes(), lines].concat()
+        let mut bytes = Vec::new();
+        // It is written to memory.
+        let _ = write_listed(self.0.iter().map(|(path, object)| (path, *object)), &mut bytes);
+        bytes
     }
 }
 
-fn checksum(lines: &[u8]) -> String {
-    format!("{:08x}\n", crc32c::crc32c(lines))
+/// Writes the file of these objects, which are in the order of their paths. Each line is made twice, as the checksum stands
+/// before all of them: so the file is never all in memory.
+pub fn write_listed<'l>(
+    objects: impl Iterator<Item = (&'l ObjectPath, DeliveredObject)> + Clone,
+    to: &mut impl Write,
+) -> io::Result<()> {
+    let lines = objects.map(|(path, object)| written(path, object));
+    let sum = lines.clone().fold(0, |sum, line| crc32c::crc32c_append(sum, &line));
+    to.write_all(head(sum).as_bytes())?;
+    for line in lines {
+        to.write_all(&line)?;
+    }
+    Ok(())
+}
+
+fn written(path: &ObjectPath, object: DeliveredObject) -> Vec<u8> {
+    let born = object.inode.born.map_or_else(|| "-".to_owned(), |born| born.to_string());
+    let mut line = format!("{} {born} {} {} ", object.inode.number, object.changed, object.b3).into_bytes();
+    line.extend_from_slice(&escape(path.as_bytes()));
+    line.push(b'\n');
+    line
+}
+
+fn head(checksum: u32) -> String {
+    format!("{checksum:08x}\n")
 }
 
 fn line(line: &[u8]) -> Option<(ObjectPath, DeliveredObject)> {

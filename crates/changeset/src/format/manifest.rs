@@ -126,13 +126,13 @@ pub struct ObjectRecord {
     pub was: Option<RecordedState>,
     /// The line of `contents` before, escaped; absent where there was none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub line: Option<String>,
+    pub line: Option<Box<str>>,
     /// What the patch put there; absent for what it deleted or kept.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub became: Option<RecordedState>,
     /// The line of `contents` after, escaped; absent where the patch took the line out.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub new_line: Option<String>,
+    pub new_line: Option<Box<str>>,
     /// The edited file of the administrator stayed; the patch's version is beside it as `PATH.patch-<id>`.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub kept: bool,
@@ -142,10 +142,10 @@ pub struct ObjectRecord {
     pub delivered: bool,
     /// The path of the saved content among the members of the archive, as in its pkgmap, escaped.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub member: Option<String>,
+    pub member: Option<Box<str>>,
     /// The package of the kept library that it is; absent for an object of the patch.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub shlib: Option<String>,
+    pub shlib: Option<Box<str>>,
 }
 
 /// Why a manifest cannot be read.
@@ -382,10 +382,11 @@ mod tests {
 
     #[test]
     fn a_manifest_comes_back_as_it_was_written() {
-        let link = RecordedState { kind: RecordedType::Symlink, target: Some(encode(b"a\xff%b")), ..file() };
+        let link =
+            RecordedState { kind: RecordedType::Symlink, target: Some(encode(b"a\xff%b").into()), ..file() };
         let objects = vec![
             ObjectRecord { was: Some(file()), became: Some(link), ..record("/bin/x") },
-            ObjectRecord { kept: true, line: Some("/etc/y e none".to_owned()), ..record("/etc/y") },
+            ObjectRecord { kept: true, line: Some("/etc/y e none".into()), ..record("/etc/y") },
         ];
         let manifest = Manifest { header: header(), objects, shlibs: vec![] };
         assert_eq!(Manifest::parse(&manifest.to_bytes()), Ok(manifest));
@@ -399,7 +400,7 @@ mod tests {
             gid: 2,
             mtime: Timestamp { seconds: -1, nanoseconds: 999_999_999 },
             size: Some(3),
-            b3: Some("00".repeat(32)),
+            b3: Some(Box::new("00".repeat(32).into())),
             target: None,
             device: None,
             xattrs: BTreeMap::from([("user.a".to_owned(), "00ff".to_owned())]),

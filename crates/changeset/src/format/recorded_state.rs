@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::escaped::{decode, encode, hex, unhex};
+use super::journal::NotedDigest;
 use patchadm_rootfs::{Digest, Live, LiveKind, Timestamp, Xattrs};
 
 /// The file type of a [`RecordedState`].
@@ -45,10 +46,10 @@ pub struct RecordedState {
     pub size: Option<u64>,
     /// BLAKE3 of the bytes, 64 hexadecimal digits, for a regular file.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub b3: Option<String>,
+    pub b3: Option<Box<NotedDigest>>,
     /// Target of a symbolic link, escaped.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub target: Option<String>,
+    pub target: Option<Box<str>>,
     /// Major and minor number of a device.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub device: Option<(u32, u32)>,
@@ -80,12 +81,12 @@ impl RecordedState {
             LiveKind::Regular { size, b3, .. } => {
                 state.kind = RecordedType::File;
                 state.size = Some(*size);
-                state.b3 = Some(b3.to_string());
+                state.b3 = Some(Box::new((*b3).into()));
             }
             LiveKind::Directory => {}
             LiveKind::Symlink(target) => {
                 state.kind = RecordedType::Symlink;
-                state.target = Some(encode(target));
+                state.target = Some(encode(target).into());
             }
             LiveKind::Pipe => state.kind = RecordedType::Pipe,
             LiveKind::Socket => state.kind = RecordedType::Socket,
@@ -110,7 +111,10 @@ impl RecordedState {
 
     /// The digest of its bytes, where it has one.
     pub fn digest(&self) -> Option<Digest> {
-        self.b3.as_deref().and_then(Digest::from_hex)
+        match self.b3.as_deref()? {
+            NotedDigest::Digest(digest) => Some(*digest),
+            NotedDigest::Other(text) => Digest::from_hex(text),
+        }
     }
 
     /// Its extended attributes as bytes; a value that is not hexadecimal is left out.

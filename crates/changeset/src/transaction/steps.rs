@@ -9,7 +9,6 @@ use super::error::{Cause, Phase, RootCondition, TransactionError};
 use super::opening::{RunOpening, Unpublished, undo_published};
 use super::settings::{RunActivity, RunSettings};
 use super::switched_run::SwitchedRun;
-use crate::format::delivered::DeliveredObjects;
 use crate::format::journal::{Identity, Journal, JournalArchive, Op, OpKind, RunOutcome};
 use crate::format::manifest::encode;
 use crate::ledgers::SavedArchives;
@@ -26,7 +25,7 @@ use crate::transaction::stage::layout_stager::LayoutStager;
 use crate::transaction::stage::object_stager::StagedContent;
 use crate::transaction::stage::old_link::link_old_objects;
 use crate::transaction::stage::staged_versions::StagedVersions;
-use crate::transaction::switch::delivered;
+use crate::transaction::switch::delivered::{self, SwitchedObject};
 use crate::transaction::switch::op_runner::OpRunner;
 use crate::transaction::tree::request::ExchangeReport;
 use crate::transaction::tree::staging::{StagedExchange, prepare_trees, reports, settle_trees};
@@ -319,7 +318,7 @@ impl Published<'_> {
     }
 
     /// Switches all names and makes that durable. Returns the objects that are in place and need not be read again.
-    fn switch_names(&self, runner: &mut OpRunner<'_>) -> Result<DeliveredObjects, Cause> {
+    fn switch_names(&self, runner: &mut OpRunner<'_>) -> Result<Vec<SwitchedObject<'_>>, Cause> {
         // The journal has the records first, for its readers; the switch has them last.
         let (records, objects): (Vec<_>, Vec<_>) = self.journal.ops.iter().partition(|op| op.db);
         let watch = self.on.settings.watch;
@@ -342,7 +341,7 @@ impl Published<'_> {
         }
         // A script that ran leaves no order of times to go by.
         let delivered = if switched.had_scripts() {
-            DeliveredObjects::default()
+            Vec::new()
         } else {
             delivered::look(runner, &objects, records.first().copied())
         };

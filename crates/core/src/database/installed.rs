@@ -231,8 +231,10 @@ pub fn records(
                 installed.directories.insert(name);
             }
             FileType::Regular => {
-                if let Some(bytes) = view.read(&path, LARGEST_RECORD)? {
-                    installed.records.insert(name, RecordFile { bytes, mode: seen.mode, mtime: seen.mtime });
+                if let Some(mut bytes) = view.read(&path, LARGEST_RECORD)? {
+                    bytes.shrink_to_fit();
+                    let (bytes, mode, mtime) = (bytes.into(), seen.mode, seen.mtime);
+                    installed.records.insert(name, RecordFile { bytes, mode, mtime });
                 }
             }
             _ => {}
@@ -359,7 +361,7 @@ mod tests {
         let text = |name: &Vec<u8>| String::from_utf8(name.clone()).unwrap();
         let names: Vec<_> = found.records.keys().map(text).collect();
         assert_eq!(names, ["install/preremove", "pkginfo", "save/pspool/X/install/depend"]);
-        assert_eq!(found.records[&b"install/preremove"[..]].bytes, b"exit 0\n");
+        assert_eq!(*found.records[&b"install/preremove"[..]].bytes, b"exit 0\n");
         let directories: Vec<_> = found.directories.iter().map(text).collect();
         assert_eq!(directories, ["install", "save/pspool", "save/pspool/X", "save/pspool/X/install"]);
     }

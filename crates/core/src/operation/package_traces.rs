@@ -128,7 +128,7 @@ impl SpooledCopy {
             Some(file) => params::read(&file.bytes).ok()?,
             None => self.params.clone(),
         };
-        Some(Self { params, pkgmap: pkgmap.map_or_else(|| self.pkgmap.clone(), |file| file.bytes.clone()) })
+        Some(Self { params, pkgmap: pkgmap.map_or_else(|| self.pkgmap.clone(), |file| file.bytes.to_vec()) })
     }
 
     /// Whether it brought scripts whose answers become parameters.

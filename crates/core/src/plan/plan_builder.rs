@@ -252,8 +252,9 @@ impl<'a> PlanBuilder<'a> {
     }
 
     /// Checks what only the whole shows: a directory that becomes something else must be empty by then, and one
-    /// that stays full is not removed. Adds the note about owners.
+    /// that stays full is not removed. Adds the note about owners. Nobody claims a place behind it.
     pub(super) fn finish(&mut self) -> Result<(), Reason> {
+        self.claims = BTreeMap::new();
         let mut last_directory = None;
         for change in self.changes.values() {
             let directory = change.path.parent_bytes();

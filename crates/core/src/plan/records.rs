@@ -124,7 +124,7 @@ impl RecordChanges {
         let mut records = Self::default();
         for NewRecord { name, bytes, mtime } in files {
             let old = installed.records.get(name.as_bytes());
-            if old.is_some_and(|old| old.bytes == bytes) {
+            if old.is_some_and(|old| *old.bytes == bytes) {
                 records.same.push(name);
                 continue;
             }

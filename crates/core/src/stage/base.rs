@@ -332,7 +332,7 @@ mod tests {
             gid: 0,
             mtime: Timestamp { seconds: 1_754_377_781, nanoseconds: 1 },
             size: Some(12),
-            b3: Some(Digest([byte; 32]).to_string()),
+            b3: Some(Box::new(Digest([byte; 32]).into())),
             target: None,
             device: None,
             xattrs: BTreeMap::new(),

@@ -112,7 +112,7 @@ impl BaseObject {
                 written.gid = Some(state.gid);
                 written.mtime = Some(state.mtime);
                 written.size = state.size;
-                written.b3 = state.b3.as_deref().map(Cow::Borrowed);
+                written.b3 = state.b3.as_deref().map(|b3| Cow::Owned(b3.to_string()));
                 written.target = state.target.as_deref().map(Cow::Borrowed);
                 written.device = state.device;
                 written.xattrs = Some(Cow::Borrowed(&state.xattrs));
@@ -193,8 +193,8 @@ impl<'a> WrittenObject<'a> {
             gid,
             mtime,
             size: self.size,
-            b3: digest.map(|digest| digest.to_string()),
-            target: self.target.map(Cow::into_owned),
+            b3: digest.map(|digest| Box::new(digest.into())),
+            target: self.target.map(|target| target.into_owned().into()),
             device: self.device,
             xattrs,
             group: self.group,

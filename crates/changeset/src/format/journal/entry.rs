@@ -151,7 +151,7 @@ pub struct Op {
     pub editable: bool,
     /// For `tree`: the digest of the list of all objects of both directories, which is a file in the stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub list: Option<NotedDigest>,
+    pub list: Option<Box<NotedDigest>>,
 }
 
 impl Op {
@@ -236,7 +236,7 @@ pub struct Identity {
     pub target: Option<Box<str>>,
     /// Extended attributes of a directory whose attributes change: escaped name to escaped value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub xattrs: Option<BTreeMap<String, String>>,
+    pub xattrs: Option<Box<BTreeMap<String, String>>>,
 }
 
 /// The digest of an identity: 32 bytes, or the text that a journal has in its place, which the check refuses.

@@ -114,7 +114,7 @@ impl<'a> ArchiveManifest<'a> {
         if let Some(digest) = digest
             && let Some(became) = &mut object.to_mut().became
         {
-            became.b3 = Some(digest.to_string());
+            became.b3 = Some(Box::new((*digest).into()));
         }
         object
     }
@@ -196,7 +196,7 @@ mod tests {
         let record = |number: usize| ObjectRecord {
             path: format!("/opt/acme/share/a-directory-with-a-long-name/file-{number:06}"),
             was: None,
-            line: Some("x".repeat(300)),
+            line: Some("x".repeat(300).into()),
             became: None,
             new_line: None,
             kept: false,

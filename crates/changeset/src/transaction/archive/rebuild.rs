@@ -120,11 +120,11 @@ fn pour(
 /// Returns what the manifest says of the old object.
 fn was(manifest: &[u8], op: &Op) -> Result<Option<RecordedState>, String> {
     let manifest = Manifest::parse(manifest).map_err(|error| error.to_string())?;
-    let wanted = op.old.as_ref().and_then(|old| old.b3.as_ref()).map(ToString::to_string);
+    let wanted = op.old.as_ref().and_then(|old| old.b3.as_ref());
     let mut saved = manifest.objects.into_iter().chain(manifest.shlibs).filter(|object| object.was.is_some());
     let found = saved.find(|object| {
         decode(&object.path) == op.path.as_bytes()
-            || object.was.as_ref().is_some_and(|was| was.b3.is_some() && was.b3 == wanted)
+            || object.was.as_ref().is_some_and(|was| was.b3.is_some() && was.b3.as_deref() == wanted)
     });
     Ok(found.and_then(|object| object.was))
 }

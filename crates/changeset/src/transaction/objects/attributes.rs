@@ -21,7 +21,7 @@ pub(crate) fn with_attributes(old: &Identity, new: &AttributeChange) -> Identity
         uid: new.uid.unwrap_or(old.uid),
         gid: new.gid.unwrap_or(old.gid),
         mtime: new.mtime.unwrap_or(old.mtime),
-        xattrs: new.xattrs.as_ref().map(encoded).or_else(|| old.xattrs.clone()),
+        xattrs: new.xattrs.as_ref().map(|xattrs| Box::new(encoded(xattrs))).or_else(|| old.xattrs.clone()),
         ..old.clone()
     }
 }
@@ -65,8 +65,8 @@ pub(crate) fn has_attributes(parent: &Dir, name: &[u8], wanted: &Identity) -> Re
         return Ok(false);
     }
     match &wanted.xattrs {
-        Some(xattrs) if wanted.file_type == 'd' => Ok(encoded(&parent.dir(name)?.xattrs(b"")?) == *xattrs),
-        Some(xattrs) => Ok(encoded(&parent.xattrs(name)?) == *xattrs),
+        Some(xattrs) if wanted.file_type == 'd' => Ok(encoded(&parent.dir(name)?.xattrs(b"")?) == **xattrs),
+        Some(xattrs) => Ok(encoded(&parent.xattrs(name)?) == **xattrs),
         None => Ok(true),
     }
 }
@@ -126,7 +126,7 @@ pub(crate) fn set_attributes_of_directory(dir: &Dir, from: &Identity, to: &Ident
 /// in `from`.
 fn set_xattrs(dir: &Dir, name: &[u8], from: &Identity, to: &Identity) -> Result<(), Cause> {
     let empty = BTreeMap::new();
-    let (before, after) = (from.xattrs.as_ref().unwrap_or(&empty), to.xattrs.as_ref().unwrap_or(&empty));
+    let (before, after) = (from.xattrs.as_deref().unwrap_or(&empty), to.xattrs.as_deref().unwrap_or(&empty));
     let now = dir.xattrs(name)?;
     for (key, value) in before {
         let is_ours = now.get(&*decode(key)).is_some_and(|now| encode(now) == *value);

@@ -109,7 +109,7 @@ impl OpRunner<'_> {
         let is_other = is_new(&|one| one.mode, seen.mode.bits())
             || is_new(&|one| one.uid, seen.uid)
             || is_new(&|one| one.gid, seen.gid)
-            || xattrs == new.xattrs && new.xattrs != old.xattrs;
+            || xattrs.as_ref() == new.xattrs.as_deref() && new.xattrs != old.xattrs;
         let was = || format!("mode {:04o}, owner {}, group {}", old.mode, old.uid, old.gid);
         Ok(is_other.then(|| format!("has new attributes; it had {}", was())))
     }

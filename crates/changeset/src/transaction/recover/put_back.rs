@@ -177,7 +177,8 @@ impl OpRunner<'_> {
             }
             Some(seen) => {
                 let mut now = identity(seen, None, None);
-                now.xattrs = Some(crate::transaction::objects::identity::encoded(&parent.xattrs(name)?));
+                now.xattrs =
+                    Some(Box::new(crate::transaction::objects::identity::encoded(&parent.xattrs(name)?)));
                 set_attributes(parent, name, &now, old)
             }
         }
@@ -219,8 +220,8 @@ fn restore(copy: &Dir, to: &Dir, stage: &Dir) -> Result<(), Cause> {
         }
     }
     let (mut now, mut before) = (identity(&to.itself()?, None, None), identity(&copy.itself()?, None, None));
-    now.xattrs = Some(crate::transaction::objects::identity::encoded(&to.xattrs(b"")?));
-    before.xattrs = Some(crate::transaction::objects::identity::encoded(&copy.xattrs(b"")?));
+    now.xattrs = Some(Box::new(crate::transaction::objects::identity::encoded(&to.xattrs(b"")?)));
+    before.xattrs = Some(Box::new(crate::transaction::objects::identity::encoded(&copy.xattrs(b"")?)));
     set_attributes_of_directory(to, &now, &before)
 }
 

@@ -208,7 +208,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         let mut old = identity(&seen, b3, target);
         let gets_xattrs = matches!(&change.action, Action::Attributes(new) if new.xattrs.is_some());
         if live.is_directory() || gets_xattrs {
-            old.xattrs = Some(encoded(&live.xattrs));
+            old.xattrs = Some(Box::new(encoded(&live.xattrs)));
         }
         Ok(Some(Box::new(old)))
     }

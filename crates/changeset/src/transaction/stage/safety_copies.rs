@@ -193,7 +193,7 @@ impl SafetyCopier<'_> {
         op.touched = Some(Box::new(seen.ctime));
         if seen.file_type == FileType::Directory {
             let mut old = identity(&seen, None, None);
-            old.xattrs = Some(encoded(&dir.xattrs(&name)?));
+            old.xattrs = Some(Box::new(encoded(&dir.xattrs(&name)?)));
             op.old = Some(Box::new(old));
             if op.db {
                 copy_tree(dir, &name, &stage, staged)?;
@@ -348,7 +348,7 @@ pub(crate) fn make_again(stage: &Dir, name: &[u8], old: &Identity) -> Result<(),
     if stage.root().is_privileged() {
         dir.set_own_owner(Some(old.uid), Some(old.gid))?;
     }
-    for (key, value) in old.xattrs.iter().flatten() {
+    for (key, value) in old.xattrs.as_deref().into_iter().flatten() {
         dir.set_xattr(b"", &crate::format::manifest::decode(key), &crate::format::manifest::decode(value))?;
     }
     dir.set_own_mode(Mode::of(old.mode))?;

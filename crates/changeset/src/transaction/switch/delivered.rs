@@ -5,13 +5,15 @@
 //! younger than that of each one switched after it. The list is a hint, made behind the commit and not synced; a run that
 //! cannot write it goes on without.
 
-use crate::format::delivered::{DELIVERED, DeliveredObject, DeliveredObjects};
-use crate::format::journal::{Journal, NotedDigest, Op, OpKind};
+use std::io::{BufWriter, Write as _};
+
+use crate::format::delivered::{DELIVERED, DeliveredObject, write_listed};
+use crate::format::journal::{Identity, Journal, NotedDigest, Op, OpKind};
 use crate::plan::Plan;
 use crate::transaction::error::Cause;
 use crate::transaction::journal::journal_file;
 use crate::transaction::switch::op_runner::OpRunner;
-use patchadm_rootfs::{Inode, ObjectStatus, Root, Timestamp};
+use patchadm_rootfs::{ObjectStatus, Root, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
 /// File systems on this machine alone, whose kernel sets a time at each change: ext4, xfs, btrfs (statfs(2)). A tmpfs is
@@ -24,10 +26,12 @@ const WORTH_IT: usize = 32;
 /// Changes closer to each other may get one time: twice a kernel's longest tick, in nanoseconds.
 const TICK: u32 = 20_000_000;
 
+/// What is gathered of a list before it is written.
+const PIECE: usize = 1 << 16;
+
 /// An object in place behind the switch.
-struct SwitchedObject<'a> {
-    op: &'a Op,
-    inode: Inode,
+pub(crate) struct SwitchedObject<'j> {
+    op: &'j Op,
     changed: Timestamp,
     /// Whether size and modification time are those of the staged object, and it is that object.
     is_staged: bool,
@@ -35,30 +39,33 @@ struct SwitchedObject<'a> {
     is_in_order: bool,
 }
 
-/// Looks at the objects in place behind the switch, and returns those that are as they were staged. `objects` are in the
-/// order of the switch, and `record` was switched behind them.
-pub(crate) fn look(runner: &mut OpRunner<'_>, objects: &[&Op], record: Option<&Op>) -> DeliveredObjects {
+/// Looks at the objects in place behind the switch, and returns those that are as they were staged, in the order of their
+/// paths. `objects` are in the order of the switch, and `record` was switched behind them.
+pub(crate) fn look<'j>(
+    runner: &mut OpRunner<'_>,
+    objects: &[&'j Op],
+    record: Option<&Op>,
+) -> Vec<SwitchedObject<'j>> {
     try_look(runner, objects, record).unwrap_or_default()
 }
 
-fn try_look(
+fn try_look<'j>(
     runner: &mut OpRunner<'_>,
-    objects: &[&Op],
+    objects: &[&'j Op],
     record: Option<&Op>,
-) -> Result<DeliveredObjects, Cause> {
+) -> Result<Vec<SwitchedObject<'j>>, Cause> {
     let (Some(record), true) = (record, is_worth_it(runner, objects.len())) else {
-        return Ok(DeliveredObjects::default());
+        return Ok(Vec::new());
     };
     let staged = journal_file::written(runner.root)?;
     let Some(last) = seen(runner, record)?.map(|seen| seen.ctime) else {
-        return Ok(DeliveredObjects::default());
+        return Ok(Vec::new());
     };
     let mut switched = Vec::new();
-    for op in objects {
+    for &op in objects {
         let (Some(new), Some(seen)) = (&op.new, seen(runner, op)?) else { continue };
         let is_staged = (seen.inode, seen.size, seen.mtime) == (new.inode, new.size, new.mtime);
-        let (inode, changed) = (seen.inode, seen.ctime);
-        switched.push(SwitchedObject { op, inode, changed, is_staged, is_in_order: false });
+        switched.push(SwitchedObject { op, changed: seen.ctime, is_staged, is_in_order: false });
     }
     Ok(untouched(switched, staged, last))
 }
@@ -71,7 +78,11 @@ fn is_worth_it(runner: &OpRunner<'_>, objects: usize) -> bool {
 
 /// Returns those of the objects that nobody has changed: all were `staged` at the latest then, and the `last` switch was
 /// that of a record.
-fn untouched(mut switched: Vec<SwitchedObject<'_>>, staged: Timestamp, last: Timestamp) -> DeliveredObjects {
+fn untouched(
+    mut switched: Vec<SwitchedObject<'_>>,
+    staged: Timestamp,
+    last: Timestamp,
+) -> Vec<SwitchedObject<'_>> {
     let mut latest = last;
     for object in switched.iter_mut().rev() {
         object.is_in_order = object.changed <= latest;
@@ -79,19 +90,26 @@ fn untouched(mut switched: Vec<SwitchedObject<'_>>, staged: Timestamp, last: Tim
             latest = latest.min(object.changed);
         }
     }
-    let (mut found, mut before) = (DeliveredObjects::default(), staged);
-    for object in &switched {
+    let mut before = staged;
+    switched.retain(|object| {
         let is_untouched = object.changed <= staged || object.is_in_order && object.changed <= later(before);
         if object.is_in_order {
             before = before.max(object.changed);
         }
-        let digest = object.op.new.as_ref().and_then(|new| new.b3.as_ref()).and_then(NotedDigest::digest);
-        if let Some(b3) = digest.filter(|_| object.is_staged && is_untouched) {
-            let listed = DeliveredObject { inode: object.inode, changed: object.changed, b3 };
-            found.0.insert(object.op.path.clone(), listed);
-        }
+        object.is_staged && is_untouched && object.listed().is_some()
+    });
+    switched.shrink_to_fit();
+    switched.sort_unstable_by(|one, other| one.op.path.cmp(&other.op.path));
+    switched
+}
+
+impl<'j> SwitchedObject<'j> {
+    /// Returns what the list has of it; none where it has no bytes. It is the staged object.
+    fn listed(&self) -> Option<(&'j ObjectPath, DeliveredObject)> {
+        let Identity { inode, b3, .. } = self.op.new.as_deref()?;
+        let b3 = b3.as_ref().and_then(NotedDigest::digest)?;
+        Some((&self.op.path, DeliveredObject { inode: *inode, changed: self.changed, b3 }))
     }
-    found
 }
 
 /// Returns what is at the target of an op that puts an object there.
@@ -107,34 +125,38 @@ fn seen(runner: &mut OpRunner<'_>, op: &Op) -> Result<Option<ObjectStatus>, Caus
 
 /// Writes the list beside each undo archive that a committed run of this plan has made: the objects of its own manifest, where
 /// these are so many that it is worth it.
-pub(crate) fn write(root: &Root, journal: &Journal, plan: &Plan, objects: &DeliveredObjects) {
-    if objects.0.len() < WORTH_IT {
+pub(crate) fn write(root: &Root, journal: &Journal, plan: &Plan, objects: &[SwitchedObject<'_>]) {
+    if objects.len() < WORTH_IT {
         return;
     }
     for (archive, undo) in journal.archives.iter().zip(&plan.undo) {
         let Some(directory) = archive.path.as_ref().and_then(ObjectPath::parent) else { continue };
-        let own = undo.manifest.objects.iter().filter_map(|record| {
-            let path = record.object_path()?;
-            let object = *objects.0.get(&path)?;
-            Some((path, object))
-        });
-        let own = DeliveredObjects(own.collect());
-        if own.0.len() >= WORTH_IT {
+        let place = |path: &ObjectPath| objects.binary_search_by(|object| object.op.path.cmp(path)).ok();
+        let own = undo.manifest.objects.iter().filter_map(|record| place(&record.object_path()?));
+        let mut own: Vec<usize> = own.collect();
+        own.sort_unstable();
+        own.dedup();
+        if own.len() >= WORTH_IT {
+            let own = own.into_iter().filter_map(|place| objects.get(place)).collect();
             // What could not be written is read at the backout.
             let _ = write_in(root, &directory, own);
         }
     }
 }
 
-fn write_in(root: &Root, directory: &ObjectPath, mut objects: DeliveredObjects) -> Result<(), Cause> {
+fn write_in(root: &Root, directory: &ObjectPath, mut objects: Vec<&SwitchedObject<'_>>) -> Result<(), Cause> {
     let physical = root.resolver().locate(directory)?;
     let Some(dir) = root.dir_if_there(&physical)? else { return Ok(()) };
     dir.remove(DELIVERED)?;
     let mut file = dir.create(DELIVERED)?;
     let now = file.look()?.ctime;
     // A change right behind the look may have got the same time as the switch, where that was a moment ago.
-    objects.0.retain(|_, object| later(object.changed) <= now);
-    Ok(file.put(&objects.write())?)
+    objects.retain(|object| later(object.changed) <= now);
+    let mut pieces = BufWriter::with_capacity(PIECE, &mut file);
+    let listed = objects.iter().filter_map(|object| object.listed());
+    let written = write_listed(listed, &mut pieces).and_then(|()| pieces.flush());
+    drop(pieces);
+    Ok(written.map_err(|error| file.write_error(&error))?)
 }
 
 /// The first time that no change at this one can have.

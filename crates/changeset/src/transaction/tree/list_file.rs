@@ -27,7 +27,7 @@ pub(crate) fn read(stage: &Dir, op: &Op) -> Result<TreeList, Cause> {
         Cause::Journal { path: root.show(&path), reason }
     };
     let bytes = stage.read_regular(op.list_name().as_bytes(), LARGEST)?.ok_or_else(damaged)?;
-    let wanted = op.list.as_ref().and_then(NotedDigest::digest);
+    let wanted = op.list.as_deref().and_then(NotedDigest::digest);
     if wanted != Some(Digest::of(&bytes)) {
         return Err(damaged());
     }

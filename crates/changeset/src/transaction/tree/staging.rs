@@ -76,7 +76,7 @@ pub(crate) fn settle_trees(
         let is_it = |kind, stage: &str| kind == OpKind::Tree && stage == tree.stage;
         for item in layout.items.iter_mut().filter(|item| is_it(item.op.kind, &item.op.stage)) {
             item.op.new = Some(settled.new.clone());
-            item.op.list = Some(settled.digest.into());
+            item.op.list = Some(Box::new(settled.digest.into()));
         }
         let stage = &domains.get(tree.domain)?.entry.stage;
         staged.push(StagedExchange {

@@ -59,7 +59,7 @@ fn fault_of_libraries(manifest: &Manifest) -> Option<String> {
                 record.path
             ));
         };
-        let is_own = |text: &Option<String>| {
+        let is_own = |text: &Option<Box<str>>| {
             let line = text.as_ref().and_then(|text| ContentsLine::parse(&decode(text)).ok());
             line.is_some_and(|line| line.is_owned_by(&package))
         };
@@ -166,7 +166,7 @@ mod tests {
             gid: 8,
             mtime: Timestamp { seconds: 1, nanoseconds: 999_999_999 },
             size: Some(1),
-            b3: Some(Digest([7; 32]).to_string()),
+            b3: Some(Box::new(Digest([7; 32]).into())),
             target: None,
             device: None,
             xattrs: [("user.a".to_owned(), "00ff".to_owned())].into(),
@@ -180,7 +180,7 @@ mod tests {
             was: Some(state()),
             line: None,
             became: Some(state()),
-            new_line: Some(encode(LINE.replace("/opt/a", path).as_bytes())),
+            new_line: Some(encode(LINE.replace("/opt/a", path).as_bytes()).into()),
             kept: false,
             delivered: false,
             member: None,
@@ -243,10 +243,10 @@ mod tests {
     fn kept_libraries_are_there_once_and_of_packages_that_the_header_names() {
         let line = encode(LINE.replace(" X", " X-SO").as_bytes());
         let library = ObjectRecord {
-            line: Some(line),
+            line: Some(line.into()),
             new_line: None,
             became: None,
-            shlib: Some("X-SO".to_owned()),
+            shlib: Some("X-SO".into()),
             ..record("/opt/a")
         };
         let mut told = manifest(vec![]);
@@ -256,7 +256,7 @@ mod tests {
 
         let twice = Manifest { shlibs: vec![library.clone(), library.clone()], ..told.clone() };
         assert!(fault_of(&twice).unwrap().ends_with("it is there twice"));
-        let own = ObjectRecord { line: Some(encode(LINE.as_bytes())), ..library };
+        let own = ObjectRecord { line: Some(encode(LINE.as_bytes()).into()), ..library };
         let of_another = Manifest { shlibs: vec![own], ..told.clone() };
         assert!(fault_of(&of_another).unwrap().ends_with("`line` is not that of the kept package"));
         for kept in [vec!["X".to_owned()], vec!["../X".to_owned()]] {
@@ -277,7 +277,7 @@ mod tests {
             assert!(found.contains("no patch changes"), "{path}: {found}");
         }
         for line in [LINE.replace("/opt/a", "/opt/b"), LINE.replace(" X", " Y"), "garbage".to_owned()] {
-            let lying = ObjectRecord { new_line: Some(encode(line.as_bytes())), ..record("/opt/a") };
+            let lying = ObjectRecord { new_line: Some(encode(line.as_bytes()).into()), ..record("/opt/a") };
             assert!(fault_of(&manifest(vec![lying])).is_some(), "{line}");
         }
         let up = ObjectRecord { path: "/opt/../etc/passwd".to_owned(), ..record("/opt/a") };
@@ -308,7 +308,7 @@ mod tests {
             RecordedState { uid: u32::MAX, ..state() },
             RecordedState { gid: u32::MAX, ..state() },
             RecordedState { mtime: Timestamp { seconds: 0, nanoseconds: 1_000_000_000 }, ..state() },
-            RecordedState { b3: Some("07".to_owned()), ..state() },
+            RecordedState { b3: Some(Box::new("07".to_owned().into())), ..state() },
             RecordedState { xattrs: [("user.a".to_owned(), "0".to_owned())].into(), ..state() },
             RecordedState { xattrs: [(String::new(), "00".to_owned())].into(), ..state() },
         ];

@@ -31,7 +31,7 @@ fn state(bytes: &[u8]) -> RecordedState {
         gid: 0,
         mtime: Timestamp::whole(0),
         size: Some(bytes.len() as u64),
-        b3: Some(digest(bytes).to_string()),
+        b3: Some(Box::new(digest(bytes).into())),
         target: None,
         device: None,
         xattrs: std::collections::BTreeMap::default(),
@@ -49,10 +49,10 @@ fn manifest_of(patch: &str, objects: &[Replaced<'_>]) -> Manifest {
         was: Some(state(old)),
         line: None,
         became: Some(state(new)),
-        new_line: Some(line(path, new)),
+        new_line: Some(line(path, new).into()),
         kept: false,
         delivered: false,
-        member: Some((*path).to_owned()),
+        member: Some((*path).into()),
         shlib: None,
     };
     let header = manifest::ManifestHeader {

@@ -166,7 +166,7 @@ fn kept_records(bytes: &[u8]) -> Result<BTreeMap<PkgInst, BTreeMap<Vec<u8>, Reco
             return Err(format!("<{name}> is no record of a package"));
         };
         let mtime = Timestamp::whole(i64::try_from(header.mtime).unwrap_or_default());
-        let file = RecordFile { bytes: content, mode: Mode::of(header.mode), mtime };
+        let file = RecordFile { bytes: content.into(), mode: Mode::of(header.mode), mtime };
         packages.entry(package).or_default().insert(name.to_vec(), file);
     }
     Ok(packages)

@@ -44,6 +44,10 @@ fn depend_file(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<Vec<
     let name = b"install/depend".to_vec();
     let Ok(path) = places::package(package).join(&name) else { return Ok(BTreeMap::new()) };
     let bytes = view.read(&path, LARGEST_DEPEND)?;
-    let record = |bytes| RecordFile { bytes, mode: Mode::of(0o644), mtime: Timestamp::default() };
+    let record = |bytes: Vec<u8>| RecordFile {
+        bytes: bytes.into(),
+        mode: Mode::of(0o644),
+        mtime: Timestamp::default(),
+    };
     Ok(bytes.map(|bytes| (name, record(bytes))).into_iter().collect())
 }

@@ -304,7 +304,11 @@ mod tests {
         let header = serde_json::from_value(header).unwrap();
         let manifest = Manifest { header, objects: Vec::new(), shlibs: Vec::new() };
         let pkginfo = "PKG=X\nPATCHLIST=100-01 200-01\nPATCH_INFO_100-01=a\nPATCH_INFO_900-01=backed out\n";
-        let file = RecordFile { bytes: pkginfo.into(), mode: Mode::of(0o644), mtime: Timestamp::whole(1) };
+        let file = RecordFile {
+            bytes: Vec::from(pkginfo).into(),
+            mode: Mode::of(0o644),
+            mtime: Timestamp::whole(1),
+        };
         let kept = with_patch_info(manifest, &BTreeMap::from([(b"pkginfo".to_vec(), file)]));
         let lines: Vec<String> =
             kept.header.patch_info.iter().map(|(id, text)| format!("{id} {text}")).collect();

@@ -76,7 +76,7 @@ mod tests {
             gid: 0,
             mtime: Timestamp::default(),
             size: Some(content.len() as u64),
-            b3: Some(content.to_owned()),
+            b3: Some(Box::new(content.to_owned().into())),
             target: None,
             device: None,
             xattrs: std::collections::BTreeMap::new(),

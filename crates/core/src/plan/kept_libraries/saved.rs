@@ -64,7 +64,7 @@ impl SavedLibraries {
                 object.content.size = Some(*size);
                 object.content.cksum = Some(*cksum);
                 object.content.mtime = Some(live.mtime.seconds);
-                Some(encode(path.as_bytes()))
+                Some(encode(path.as_bytes()).into())
             }
             LiveKind::Symlink(target) => {
                 object.target = Some(target.clone());
@@ -80,12 +80,12 @@ impl SavedLibraries {
             path: encode(path.as_bytes()),
             became: after.map(|_| was.clone()),
             was: Some(was),
-            line: Some(encode(&line.write())),
-            new_line: after.map(|line| encode(&line.write())),
+            line: Some(encode(&line.write()).into()),
+            new_line: after.map(|line| encode(&line.write()).into()),
             kept: false,
             delivered: false,
             member,
-            shlib: Some(keeper.to_string()),
+            shlib: Some(keeper.as_str().into()),
         });
         self.entries.push((PkgmapEntry { part: 1, path: written, object }, path.clone()));
     }

@@ -336,8 +336,8 @@ impl Settling<'_, '_> {
             }
         }
         lines.sort();
-        let text = lines.iter().flat_map(|line| [&line[..], b"\n"].concat()).collect();
-        let file = RecordFile { bytes: text, mode: Mode::of(0o644), mtime: Timestamp::default() };
+        let text: Vec<u8> = lines.iter().flat_map(|line| [&line[..], b"\n"].concat()).collect();
+        let file = RecordFile { bytes: text.into(), mode: Mode::of(0o644), mtime: Timestamp::default() };
         installed.records.insert(DEPEND.as_bytes().to_vec(), file);
         self.done.kept.packages.insert(keeper.clone(), installed);
     }
@@ -481,7 +481,7 @@ impl Settling<'_, '_> {
             Installed { params, records: BTreeMap::new(), ..known.cloned().unwrap_or_default() };
         installed.records = known.map(|known| known.records.clone()).unwrap_or_default();
         if let Some(known) = known {
-            files.retain(|name, bytes| known.records.get(name).is_none_or(|file| file.bytes != *bytes));
+            files.retain(|name, bytes| known.records.get(name).is_none_or(|file| *file.bytes != *bytes));
         }
         let mode = Mode::of(0o644);
         if is_new {
@@ -498,9 +498,9 @@ impl Settling<'_, '_> {
                 self.done.records.push(RecordChange::Write { path, bytes, mode, mtime });
             }
         }
-        let files = files
-            .into_iter()
-            .map(|(name, bytes)| (name, RecordFile { bytes, mode, mtime: input.now.timestamp() }));
+        let files = files.into_iter().map(|(name, bytes)| {
+            (name, RecordFile { bytes: bytes.into(), mode, mtime: input.now.timestamp() })
+        });
         installed.records.extend(files);
         self.done.kept.packages.insert(package.clone(), installed);
         Ok(())

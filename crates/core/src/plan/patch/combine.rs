@@ -205,7 +205,7 @@ fn archived(
             chains.get(path).and_then(|chain| chain.last()).is_some_and(|(last, _)| *last > place)
         };
         let digest = path.filter(is_replaced).and_then(|path| digest(own?.get(&path)?));
-        became.b3 = digest.map(|digest| digest.to_string());
+        became.b3 = digest.map(|digest| Box::new(digest.into()));
     }
     archive
 }

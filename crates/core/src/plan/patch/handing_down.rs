@@ -136,7 +136,7 @@ impl Package<'_> {
                 }
                 (None, Some(file)) => left.changes.push(RecordChange::Write {
                     path: package_path(self.name, name)?,
-                    bytes: file.bytes.clone(),
+                    bytes: file.bytes.to_vec(),
                     mode: file.mode,
                     mtime: Some(file.mtime),
                 }),

@@ -106,7 +106,7 @@ impl<'a> Restoring<'a> {
     }
 
     fn read(&self, record: &'a ObjectRecord) -> Result<Restored<'a>, Reason> {
-        let line = |text: &Option<String>| match text {
+        let line = |text: &Option<Box<str>>| match text {
             None => Ok(None),
             Some(text) => {
                 ContentsLine::parse(&decode(text)).map(Some).map_err(|error| self.bad(&error.to_string()))

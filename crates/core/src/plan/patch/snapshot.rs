@@ -78,7 +78,7 @@ pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> 
 fn is_left(record: &mut ObjectRecord, now: &Inventory) -> bool {
     let Some(path) = record.object_path() else { return true };
     let is_named = record.delivered || record.became.is_none();
-    record.new_line = now.lines.get(&path).map(|line| encode(&line.write()));
+    record.new_line = now.lines.get(&path).map(|line| encode(&line.write()).into());
     let group = record.became.as_ref().and_then(|became| became.group);
     record.became = now.live.get(&path).map(|live| RecordedState {
         group: group.filter(|_| live.links > 1 && !live.is_directory()),

@@ -111,7 +111,7 @@ impl Undoing<'_> {
                 Some(live) => {
                     if let Some(entry) = saved_entry(draft, target, path, live, &groups)? {
                         let has_content = entry.object.ftype.is_regular();
-                        record.member = has_content.then(|| encode(entry.path.as_bytes()));
+                        record.member = has_content.then(|| encode(entry.path.as_bytes()).into());
                         saved.push((entry, path.clone()));
                     }
                 }
@@ -265,7 +265,7 @@ pub(in crate::plan) fn as_left(
     for record in &mut archive.manifest.objects {
         let Some(path) = record.object_path() else { continue };
         if let Some(line) = lines.get(&path) {
-            record.new_line = line.as_ref().map(|line| encode(&line.write()));
+            record.new_line = line.as_ref().map(|line| encode(&line.write()).into());
         }
         if let (Some(live), Some(became)) = (live.get(&path), &mut record.became) {
             *became = RecordedState { group: became.group, ..RecordedState::of(live) };
@@ -301,7 +301,7 @@ fn also_listed(
 
 /// What the manifest says of a path.
 fn object_record(draft: &PlanBuilder<'_>, path: &ObjectPath) -> ObjectRecord {
-    let written = |line: &ContentsLine| encode(&line.write());
+    let written = |line: &ContentsLine| encode(&line.write()).into();
     let kept = draft.kept.contains(path);
     let was = draft.old(path).map(RecordedState::of);
     let became = match draft.changes.get(path).map(|change| &change.action) {
@@ -361,12 +361,12 @@ fn becoming(draft: &PlanBuilder<'_>, new: &NewObject) -> RecordedState {
     match &new.body {
         Body::Member(member) => {
             state.size = Some(member.size);
-            state.b3 = member.b3.as_ref().map(ToString::to_string);
+            state.b3 = member.b3.as_deref().map(|b3| Box::new((*b3).into()));
         }
         Body::Directory => state.kind = RecordedType::Directory,
         Body::Symlink(target) => {
             state.kind = RecordedType::Symlink;
-            state.target = Some(encode(target));
+            state.target = Some(encode(target).into());
         }
         Body::Link(_) | Body::CopyOf(_) => {}
         Body::Pipe => state.kind = RecordedType::Pipe,

@@ -2,6 +2,7 @@
 //! have. Nothing of it is in the undo archive of the promotion.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::brought::{BroughtPackage, BroughtPatches, PatchDirectory};
 use super::finished::{FinishedParts, finished};
@@ -178,7 +179,7 @@ fn new_records(package: &BroughtPackage, live: &Installed) -> Vec<NewRecord> {
     let (_, files) = record_files(package, live);
     let record = |(name, file): (&[u8], RecordFile)| {
         let name = String::from_utf8(name.to_vec()).ok()?;
-        Some(NewRecord { name, bytes: file.bytes, mtime: Some(file.mtime) })
+        Some(NewRecord { name, bytes: Arc::unwrap_or_clone(file.bytes), mtime: Some(file.mtime) })
     };
     files.into_iter().filter_map(record).collect()
 }
@@ -195,7 +196,7 @@ pub(super) fn record_files<'p>(
     if new != package.staged.params
         && let Some(pkginfo) = files.get_mut(&b"pkginfo"[..])
     {
-        pkginfo.bytes = params::write(&new);
+        pkginfo.bytes = params::write(&new).into();
     }
     (new, files)
 }

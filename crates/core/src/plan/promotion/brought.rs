@@ -99,7 +99,7 @@ pub struct FoundByPatch {
     /// The object; `None` where nothing was.
     pub state: Option<RecordedState>,
     /// The line of `contents`, escaped.
-    pub line: Option<String>,
+    pub line: Option<Box<str>>,
 }
 
 impl NewPackage {
@@ -108,7 +108,7 @@ impl NewPackage {
         self.staged.records.iter().filter(|(name, _)| name.as_slice() != b"pkginfo").filter_map(
             |(name, file)| {
                 let name = String::from_utf8(name.clone()).ok()?;
-                Some(NewRecord { name, bytes: file.bytes.clone(), mtime: Some(file.mtime) })
+                Some(NewRecord { name, bytes: file.bytes.to_vec(), mtime: Some(file.mtime) })
             },
         )
     }

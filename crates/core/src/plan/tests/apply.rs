@@ -152,8 +152,9 @@ fn the_other_names_of_a_replaced_file_are_linked_anew_and_saved() {
     let groups: Vec<_> =
         plan.undo[0].manifest.objects.iter().map(|object| object.was.as_ref().unwrap().group).collect();
     assert_eq!(groups, [Some(1), Some(1)]);
-    let members: Vec<_> = plan.undo[0].manifest.objects.iter().map(|object| object.member.clone()).collect();
-    assert_eq!(members, [Some("bin/a".to_owned()), None]);
+    let members: Vec<_> =
+        plan.undo[0].manifest.objects.iter().map(|object| object.member.as_deref()).collect();
+    assert_eq!(members, [Some("bin/a"), None]);
 }
 
 #[test]
@@ -378,9 +379,9 @@ fn the_records_of_a_patch_are_kept_as_the_classic_tools_keep_them() {
         ]
     );
     assert_eq!(world.param("ACMEweb", "INSTDATE"), "Nov 20 2026 07:37");
-    assert_eq!(installed.records[&b"install/copyright"[..]].bytes, b"(c)");
+    assert_eq!(*installed.records[&b"install/copyright"[..]].bytes, b"(c)");
     let spooled = &installed.records[&b"save/pspool/ACMEweb/pkgmap"[..]].bytes;
-    assert_eq!(*spooled, patch.image.packages[0].pkgmap_bytes);
+    assert_eq!(**spooled, patch.image.packages[0].pkgmap_bytes);
     let archive = &world.archives[&(package("ACMEweb"), "900-01".to_owned())];
     assert!(archive.records.contains_key(&b"pkginfo"[..]));
     assert!(archive.records.contains_key(&b"save/pspool/ACMEweb/pkgmap"[..]));

@@ -63,7 +63,7 @@ fn shown(world: &World) -> BTreeMap<String, Option<Vec<u8>>> {
     let params = params.map(|(name, value)| (name.to_owned(), Some(value.to_vec())));
     let path = |name: &[u8]| format!("/{}", String::from_utf8_lossy(name));
     let files = installed.records.iter().filter(|(name, _)| name.as_slice() != b"pkginfo");
-    let files = files.map(|(name, file)| (path(name), Some(file.bytes.clone())));
+    let files = files.map(|(name, file)| (path(name), Some(file.bytes.to_vec())));
     let directories = installed.directories.iter().map(|name| (path(name), None));
     params.chain(files).chain(directories).collect()
 }

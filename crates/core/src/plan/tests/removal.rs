@@ -22,8 +22,11 @@ fn world(parcel: &Parcel, scripts: &[&str]) -> World {
     let mut world = World::new().with(parcel);
     let records = &mut world.inventory.packages.get_mut(&package("ACMEweb")).unwrap().records;
     for script in scripts {
-        let file =
-            RecordFile { bytes: b"exit 0\n".to_vec(), mode: Mode::of(0o644), mtime: Timestamp::whole(1) };
+        let file = RecordFile {
+            bytes: b"exit 0\n".to_vec().into(),
+            mode: Mode::of(0o644),
+            mtime: Timestamp::whole(1),
+        };
         records.insert(format!("install/{script}").into_bytes(), file);
     }
     world

@@ -548,7 +548,7 @@ impl World {
                 let Some(became) = &mut object.became else { continue };
                 if let Some(member) = new_content(plan, &at).filter(|_| became.kind == RecordedType::File) {
                     let digest = Digest::of(&delivered(parcel, member));
-                    became.b3.get_or_insert_with(|| digest.to_string());
+                    became.b3.get_or_insert_with(|| Box::new(digest.into()));
                 }
             }
             let mut bytes = BTreeMap::new();

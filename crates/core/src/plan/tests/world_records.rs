@@ -97,7 +97,7 @@ impl World {
             Some((saved, "remote")) => package.saves.get_mut(saved).unwrap().remote = Some(bytes.to_vec()),
             _ => {
                 let mtime = mtime.unwrap_or(Timestamp::whole(7));
-                let file = RecordFile { bytes: bytes.to_vec(), mode: Mode::of(0o644), mtime };
+                let file = RecordFile { bytes: bytes.to_vec().into(), mode: Mode::of(0o644), mtime };
                 let ends = rest.match_indices('/').map(|(end, _)| &rest[..end]);
                 let above = ends.filter(|above| *above != "save").map(|above| above.as_bytes().to_vec());
                 package.directories.extend(above);

@@ -45,7 +45,7 @@ fn change(kind: OpKind, path: &str, stage: &str) -> Op {
 }
 
 fn directory(xattr: &str) -> Box<Identity> {
-    let xattrs = Some([(xattr.to_owned(), "x".to_owned())].into());
+    let xattrs = Some(Box::new([(xattr.to_owned(), "x".to_owned())].into()));
     Box::new(Identity { file_type: 'd', b3: None, xattrs, ..*object() })
 }
 
@@ -293,7 +293,7 @@ fn must_be_found(lies: &[(&str, Lie)]) {
 #[test]
 fn an_exchange_has_a_sealed_list_and_two_directories() {
     let exchange = || {
-        let list = Some("0".repeat(64).into());
+        let list = Some(Box::new("0".repeat(64).into()));
         let directories = Some(directory("user.x"));
         Op {
             list,
@@ -312,7 +312,7 @@ fn an_exchange_has_a_sealed_list_and_two_directories() {
     let file = Some(object());
     for lie in [
         Op { list: None, ..exchange() },
-        Op { list: Some("x".to_owned().into()), ..exchange() },
+        Op { list: Some(Box::new("x".to_owned().into())), ..exchange() },
         Op { old: file.clone(), ..exchange() },
         Op { new: None, ..exchange() },
         Op { stage: "o/7".to_owned(), ..exchange() },

@@ -18,13 +18,13 @@ fn record(path: &str, keeper: &str, line: &str) -> ObjectRecord {
     ObjectRecord {
         path: path.to_owned(),
         was: None,
-        line: Some(line.to_owned()),
+        line: Some(line.into()),
         became: None,
         new_line: None,
         kept: false,
         delivered: false,
         member: None,
-        shlib: Some(keeper.to_owned()),
+        shlib: Some(keeper.into()),
     }
 }
 
@@ -84,7 +84,7 @@ fn an_archive_with_records_of_other_packages_or_paths_is_refused() {
         let reason = refused(vec![good()], &[name]);
         assert!(reason.is_some_and(|reason| !reason.is_empty()), "{name}");
     }
-    let other = ObjectRecord { shlib: Some("ACMEother-SO".to_owned()), ..good() };
+    let other = ObjectRecord { shlib: Some("ACMEother-SO".into()), ..good() };
     assert!(refused(vec![other], &[]).is_some());
     let path = ObjectRecord { path: "/etc/passwd".to_owned(), ..good() };
     assert!(refused(vec![path], &[]).is_some());

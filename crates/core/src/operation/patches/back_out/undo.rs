@@ -253,7 +253,7 @@ fn records(bytes: &[u8]) -> Result<BTreeMap<Vec<u8>, RecordFile>, String> {
         let mut content = Vec::new();
         archive.read_to_end(&mut content).map_err(|error| error.to_string())?;
         let mtime = Timestamp::whole(i64::try_from(header.mtime).unwrap_or_default());
-        files.insert(header.name, RecordFile { bytes: content, mode: Mode::of(header.mode), mtime });
+        files.insert(header.name, RecordFile { bytes: content.into(), mode: Mode::of(header.mode), mtime });
     }
     Ok(files)
 }

@@ -378,7 +378,7 @@ mod tests {
             gid: 0,
             mtime: patchadm_rootfs::Timestamp::default(),
             size: Some(content.len() as u64),
-            b3: Some(patchadm_rootfs::Digest::of(content.as_bytes()).to_string()),
+            b3: Some(Box::new(patchadm_rootfs::Digest::of(content.as_bytes()).into())),
             target: None,
             device: None,
             xattrs: BTreeMap::new(),

@@ -282,7 +282,7 @@ impl<'a> Rewriting<'a> {
             let from = (source.index, carrier);
             self.saved.insert(path, SavedObject { entry: PkgmapEntry { path: written, ..entry }, from });
             if let Some(record) = self.objects.get_mut(&name) {
-                record.member = Some(member);
+                record.member = Some(member.into());
             }
         }
         Ok(())
@@ -439,10 +439,10 @@ fn target_of<'i>(
 
 /// The line before the run, with the owners that came or went since: of this package by what the run found, of others as
 /// the patch found them.
-fn inherited_line(before: Option<&str>, found: Option<&str>, package: &PkgInst) -> Option<String> {
+fn inherited_line(before: Option<&str>, found: Option<&str>, package: &PkgInst) -> Option<Box<str>> {
     let parse = |text: Option<&str>| text.and_then(|text| ContentsLine::parse(&decode(text)).ok());
     let (Some(mut found), before) = (parse(found), parse(before)) else {
-        return before.map(str::to_owned);
+        return before.map(Into::into);
     };
     let is_shared = found.owners.iter().any(|owner| owner.package != *package);
     match before {
@@ -459,6 +459,6 @@ fn inherited_line(before: Option<&str>, found: Option<&str>, package: &PkgInst) 
     text_of(Some(found))
 }
 
-fn text_of(line: Option<ContentsLine>) -> Option<String> {
-    line.map(|line| encode(&line.write()))
+fn text_of(line: Option<ContentsLine>) -> Option<Box<str>> {
+    line.map(|line| encode(&line.write()).into())
 }

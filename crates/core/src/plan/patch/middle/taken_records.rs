@@ -31,7 +31,7 @@ pub(super) fn into_records(
         })?;
         let mut params = read.params();
         set(&mut params, taken.parameters.iter());
-        saved.bytes = params::write(&params);
+        saved.bytes = params::write(&params).into();
     }
     for (name, file) in &taken.records {
         match file {

@@ -1,5 +1,7 @@
 //! The records of packages that a plan leaves: parameters, information files, save directories.
 
+use std::sync::Arc;
+
 use patchadm_svr4::places;
 
 use super::ProjectedRoot;
@@ -16,8 +18,11 @@ impl ProjectedRoot {
     pub(in crate::plan::patch) fn record(&mut self, record: &RecordChange) {
         match record {
             RecordChange::Write { path, bytes, mode, mtime } => {
-                let file =
-                    RecordFile { bytes: bytes.clone(), mode: *mode, mtime: mtime.unwrap_or(self.when) };
+                let file = RecordFile {
+                    bytes: bytes.clone().into(),
+                    mode: *mode,
+                    mtime: mtime.unwrap_or(self.when),
+                };
                 self.written(path, file);
             }
             RecordChange::AddTree { path, files } => self.tree(path, files),
@@ -49,8 +54,8 @@ impl ProjectedRoot {
     fn written(&mut self, path: &ObjectPath, file: RecordFile) {
         if let Some((save, name)) = self.in_save(path) {
             match name.as_slice() {
-                b"obsoleted_by" => save.obsoleted_by = Some(file.bytes),
-                b"remote" => save.remote = Some(file.bytes),
+                b"obsoleted_by" => save.obsoleted_by = Some(Arc::unwrap_or_clone(file.bytes)),
+                b"remote" => save.remote = Some(Arc::unwrap_or_clone(file.bytes)),
                 _ => {}
             }
             return;

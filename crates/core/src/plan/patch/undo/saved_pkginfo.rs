@@ -24,7 +24,7 @@ pub(in crate::plan::patch) fn without_patch_info(
     old: &Params,
 ) -> BTreeMap<Vec<u8>, RecordFile> {
     if let (Some(file), Some(saved)) = (records.get_mut(PKGINFO), saved_params(old)) {
-        file.bytes = params::write(&saved);
+        file.bytes = params::write(&saved).into();
     }
     records
 }
