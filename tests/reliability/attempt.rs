@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use patchadm::reply::failure;
-use patchadm_changeset::format::journal::{JournalEntry, OpKind, RunOutcome, parse_head};
+use patchadm_changeset::format::journal::{JournalEntry, Op, OpKind, RunOutcome, parse_head};
 use patchadm_core::plan::refusal;
 use patchadm_rootfs::{ChangeCall, Door, RootChange};
 use rustix::io::Errno;
@@ -16,7 +16,8 @@ use crate::reliability::stories::{Command, OUTSIDE, Story, Trial};
 /// Where a change stands in the course of a run, as far as codes tell it apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Moment {
-    /// History and logs are opened, to see whether they have what the run before did. The run itself has not begun.
+    /// History and logs are opened, to see whether they have what the run before did, or the cache of what is known of
+    /// libraries is written. The run itself has not begun.
     LookingBack,
     /// New objects are written beside their places, or room is made for them.
     Staging,
@@ -64,6 +65,14 @@ fn journal(root: &Path) -> Journal {
 const NAMES_OF_RUN: [(&str, &str); 5] =
     [("", ""), ("ops-", ""), ("ops-", ".new"), ("undo-", ".gz"), ("undo.", ".tmp")];
 
+/// The first part of the name that the cache of what is known of libraries has until it is whole.
+const ELF_CACHE: &str = ".elf-cache-";
+
+/// Tells whether a path is that of the cache of what is known of libraries, before it is whole.
+pub(crate) fn is_elf_cache(path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|name| name.starts_with(ELF_CACHE))
+}
+
 /// The path with `RUN` for what has the form of a run, and `BESIDE` for the directory beside a root: both have random
 /// names.
 fn without_run(path: &str) -> String {
@@ -79,6 +88,9 @@ fn without_run(path: &str) -> String {
     let part = |part: &str| {
         if part.starts_with(".patchadm-stage-") {
             return ".patchadm-stage-NAME".to_owned();
+        }
+        if part.starts_with(ELF_CACHE) {
+            return format!("{ELF_CACHE}NAME");
         }
         let run = |(before, after): &&(&str, &str)| {
             part.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).is_some_and(is_run)
@@ -135,24 +147,29 @@ pub(crate) fn course(story: &Story) -> Vec<Change> {
     changes
 }
 
-/// The staged files that took the places of undo archives in the last run of a root.
+/// The staged files that took the places of undo archives in the last run of a root, and the manifests that stay of those
+/// that were given up.
 fn rewritten_archives(root: &Path) -> Vec<String> {
     let journal = fs::read(root.join("var/sadm/patchadm/journal")).unwrap_or_default();
     // Behind the sectors each line is a checksum and what it is of.
     let lines = journal.get(4096..).unwrap_or_default().split(|byte| *byte == b'\n');
     let entries = lines.filter_map(|line| serde_json::from_slice(line.get(9..)?).ok());
-    let replaced = entries.filter_map(|entry| match entry {
-        JournalEntry::Op(op) if op.kind == OpKind::Replace && op.path.to_string().ends_with("/undo.gz") => {
-            Some(format!("/RUN/{}", op.stage))
-        }
+    let is_rewritten = |op: &Op| {
+        let path = op.path.to_string();
+        op.kind == OpKind::Replace && path.ends_with("/undo.gz") || path.ends_with("/manifest.gz")
+    };
+    let rewritten = entries.filter_map(|entry| match entry {
+        JournalEntry::Op(op) if is_rewritten(&op) => Some(format!("/RUN/{}", op.stage)),
         _ => None,
     });
-    replaced.collect()
+    rewritten.collect()
 }
 
-/// Whether a change opens history or a log, which before a commit only the next run does, for the one before it.
+/// Whether a change opens history or a log, which before a commit only the next run does, for the one before it; or writes
+/// the cache of what is known of libraries.
 fn is_looking_back(call: ChangeCall, path: &str) -> bool {
     call == ChangeCall::OpenWrite && (path.ends_with("/history") || path.ends_with("/log"))
+        || is_elf_cache(path)
 }
 
 /// Whether a change belongs to a directory of records that gets an undo archive, or to one beside the root. The archive is

@@ -15,7 +15,8 @@ use rustix::io::Errno;
 use crate::packages::Package;
 use crate::procedure_scripts::NOCHECK;
 use crate::reliability::attempt::{
-    Change, Ended, Moment, attempt, course, expected_code, expected_state, failing, met_change, words,
+    Change, Ended, Moment, attempt, course, expected_code, expected_state, failing, is_elf_cache, met_change,
+    words,
 };
 use crate::reliability::crash::{Legal, in_parallel};
 use crate::reliability::promotions::{PROMOTED, STAGE};
@@ -114,9 +115,12 @@ fn is_log(change: &Change) -> bool {
     change.moment == Moment::Switching && change.path.ends_with("/RUN/log")
 }
 
-/// What a stage keeps to be faster the next time, at the end, and before a hook may have changed something: where it cannot
-/// be written, nothing is lost.
+/// What is kept to be faster the next time: of libraries, and of a stage at the end, and before a hook may have changed
+/// something. Where it cannot be written, nothing is lost.
 fn is_for_next_time(story: &Story, change: &Change) -> bool {
+    if is_elf_cache(&change.path) {
+        return true;
+    }
     let is_its_moment = change.moment == Moment::Finishing || story.name == "promote with hooks";
     is_its_moment && change.path.starts_with("/.patchadm-stage/")
 }
