@@ -146,32 +146,37 @@ impl DynamicSection {
     }
 
     fn text(&mut self, source: &mut dyn ElfSource, at: u64, longest: usize) -> Result<String, ElfError> {
-        let text = self.string(source, at, longest)?.to_owned();
+        let text = self.string(source, at, longest, str::to_owned)?;
         self.name_bytes = self.name_bytes.saturating_add(text.len());
         if self.name_bytes > MOST_NAME_BYTES { Err(ElfError::LongNames) } else { Ok(text) }
     }
 
     /// Reads the name of a symbol; the caller has a limit for all of them.
-    pub(super) fn symbol<'s>(&self, source: &'s mut dyn ElfSource, at: u64) -> Result<&'s str, ElfError> {
-        self.string(source, at, LONGEST_SYMBOL)
+    pub(super) fn symbol(
+        &self,
+        source: &mut dyn ElfSource,
+        at: u64,
+        take: impl FnOnce(&str),
+    ) -> Result<(), ElfError> {
+        self.string(source, at, LONGEST_SYMBOL, take)
     }
 
-    fn string<'s>(
+    fn string<T>(
         &self,
-        source: &'s mut dyn ElfSource,
+        source: &mut dyn ElfSource,
         at: u64,
         longest: usize,
-    ) -> Result<&'s str, ElfError> {
+        take: impl FnOnce(&str) -> T,
+    ) -> Result<T, ElfError> {
         let left = self.strings.1.checked_sub(at).ok_or(ElfError::Name)?;
         let offset = self.strings_at.checked_add(at).ok_or(ElfError::Name)?;
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(longest + 1);
-        let end = |bytes: &[u8]| bytes.iter().position(|byte| *byte == 0);
-        let looked = most.min(FIRST_LOOK);
-        let length = match end(source.slice(offset, looked)?) {
-            Some(length) => length,
-            None => end(source.slice(offset, most)?).ok_or(ElfError::Name)?,
-        };
-        let bytes = source.slice(offset, looked.max(length))?;
-        std::str::from_utf8(bytes.get(..length).unwrap_or_default()).map_err(|_| ElfError::Name)
+        for length in [most.min(FIRST_LOOK), most] {
+            let bytes = source.slice(offset, length)?;
+            if let Some(end) = bytes.iter().position(|byte| *byte == 0) {
+                return std::str::from_utf8(&bytes[..end]).map(take).map_err(|_| ElfError::Name);
+            }
+        }
+        Err(ElfError::Name)
     }
 }

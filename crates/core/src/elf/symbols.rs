@@ -67,7 +67,7 @@ pub fn read_symbols(source: &mut dyn ElfSource) -> Result<ElfSymbols, ElfError> 
                 _ => continue,
             };
             if symbol.st_name != 0 {
-                names.push(dynamic.symbol(source, symbol.st_name.into())?);
+                dynamic.symbol(source, symbol.st_name.into(), |name| names.push(name))?;
             }
         }
         if symbols.exported.bytes() + symbols.undefined.bytes() > MOST_SYMBOL_BYTES {

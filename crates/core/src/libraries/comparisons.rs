@@ -107,27 +107,20 @@ impl<'c> Comparisons<'c> {
             return Some(gone);
         }
         let key = [consumer, old, new].map(Arc::as_ptr);
-        if let Some(known) = self.used.borrow().get(&key) {
-            return known.clone();
-        }
-        let wanted = self.source.symbols(consumer);
-        let used = wanted.map(|wanted| gone.iter().filter(|name| wanted.undefined.contains(name)).collect());
-        let used = used.map(Rc::new);
-        self.used.borrow_mut().insert(key, used.clone());
-        used
+        let used = || {
+            let wanted = self.source.symbols(consumer)?;
+            Some(Rc::new(gone.iter().filter(|name| wanted.undefined.contains(name)).collect()))
+        };
+        self.used.borrow_mut().entry(key).or_insert_with(used).clone()
     }
 
     /// The symbols that an old library exports and a new one does not; `None` where one of them cannot be read.
     fn symbols_gone(&self, old: &Arc<LibraryFile>, new: &Arc<LibraryFile>) -> LackedSymbols {
         let key = [old, new].map(Arc::as_ptr);
-        if let Some(known) = self.gone.borrow().get(&key) {
-            return known.clone();
-        }
-        let given = self.source.symbols(old);
-        let left = self.source.symbols(new);
-        let gone = given.zip(left).map(|(given, left)| given.exported.missing_in(&left.exported).collect());
-        let gone = gone.map(Rc::new);
-        self.gone.borrow_mut().insert(key, gone.clone());
-        gone
+        let gone = || {
+            let (given, left) = (self.source.symbols(old)?, self.source.symbols(new)?);
+            Some(Rc::new(given.exported.missing_in(&left.exported).collect()))
+        };
+        self.gone.borrow_mut().entry(key).or_insert_with(gone).clone()
     }
 }
