@@ -23,8 +23,8 @@ use patchadm_core::operation::patches::sets::{SetApplication, apply_operands, ap
 use patchadm_core::operation::patches::spool::{SpooledPatch, spooled_patch};
 use patchadm_core::operation::patches::undo::{UndoneRun, undo_application, undo_backout};
 use patchadm_core::operation::session::{Caller, RootAndPolicy};
-use patchadm_core::plan::refusal::Command;
-use patchadm_core::resolve::SetRequest;
+use patchadm_planning::plan::refusal::Command;
+use patchadm_planning::resolve::SetRequest;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;

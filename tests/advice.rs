@@ -83,7 +83,7 @@ fn every_cause_that_carries_advice_has_a_scene() {
     )
     .unwrap();
     let mut met = BTreeSet::new();
-    for source in ["crates/core/src/plan/refusal/advice.rs", "src/reply/advice.rs"] {
+    for source in ["crates/planning/src/plan/refusal/advice.rs", "src/reply/advice.rs"] {
         let text = fs::read_to_string(checkout.join(source)).unwrap();
         let (code, _) = text.split_once("#[cfg(test)]").unwrap_or((&text, ""));
         let code = code.lines().filter(|line| !line.trim_start().starts_with("//"));

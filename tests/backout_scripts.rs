@@ -12,9 +12,9 @@ use proptest::prelude::*;
 
 use crate::scenario::Run;
 
-const CHECKINSTALL: &str = include_str!("../crates/core/src/patch_scripts/undo_checkinstall.sh");
-const CLASS: &str = include_str!("../crates/core/src/patch_scripts/undo_class.sh");
-const POSTINSTALL: &str = include_str!("../crates/core/src/patch_scripts/undo_postinstall.sh");
+const CHECKINSTALL: &str = include_str!("../crates/inputs/src/patch_scripts/undo_checkinstall.sh");
+const CLASS: &str = include_str!("../crates/inputs/src/patch_scripts/undo_class.sh");
+const POSTINSTALL: &str = include_str!("../crates/inputs/src/patch_scripts/undo_postinstall.sh");
 
 const SHELLS: [&str; 6] = ["sh", "dash", "bash", "ksh93", "mksh", "busybox sh"];
 /// The last is the nawk of System V, where a Heirloom toolchest puts it.
@@ -458,7 +458,7 @@ fn shellcheck_has_nothing_to_warn_of() {
         return;
     };
     let scripts = ["checkinstall", "class", "postinstall"]
-        .map(|name| format!("crates/core/src/patch_scripts/undo_{name}.sh"));
+        .map(|name| format!("crates/inputs/src/patch_scripts/undo_{name}.sh"));
     let mut shellcheck = Command::new(shellcheck);
     shellcheck.args(["--norc", "--severity=warning"]).args(scripts).current_dir(env!("CARGO_MANIFEST_DIR"));
     let output = shellcheck.output().unwrap();

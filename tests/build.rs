@@ -13,11 +13,11 @@ use crate::delivery::Patch;
 use crate::packages::{DELIVERED, Package};
 use crate::scenario::Scenario;
 use crate::tree::{Tree, assert_same};
-use patchadm_core::build::{
+use patchadm_making::build::{
     BuildRequest, CompareOptions, ListChoices, PairNaming, PatchDestination, PatchForm, PatchLists,
     PreviousPatch, ReadmeText, draft_patch, write_patch,
 };
-use patchadm_core::release::{
+use patchadm_making::release::{
     ContentReader, FileContent, LinkGroup, ObjectOwner, Release, ReleaseForm, ReleaseObject,
     ReleaseObjectKind, ReleasePackage, Upkeep,
 };

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use patchadm_core::depot::DepotIndex;
+use patchadm_inputs::depot::DepotIndex;
 use patchadm_svr4::patch::PatchId;
 use serde_json::Value;
 

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use patchadm_core::depot::{DepotIndex, DepotPatch, object_path};
-use patchadm_core::sign::{LARGEST_SIGNATURE, PublicKey, Signature, SignatureFormat};
+use patchadm_inputs::depot::{DepotIndex, DepotPatch, object_path};
+use patchadm_inputs::sign::{LARGEST_SIGNATURE, PublicKey, Signature, SignatureFormat};
 use sha2::{Digest as _, Sha256};
 
 /// A public key of `testdata/signatures`.

@@ -8,11 +8,11 @@ use patchadm_changeset::format::journal::{
 };
 use patchadm_changeset::records::contents;
 use patchadm_changeset::transaction::{read_queue, undo_queue};
-use patchadm_core::database::archive::OutsideAccess;
-use patchadm_core::database::survey::{SurveySettings, survey};
-use patchadm_core::database::{RecordView, open_run};
-use patchadm_core::inventory::Touched;
-use patchadm_core::plan::registration::installf_queue::merged;
+use patchadm_inputs::database::archive::OutsideAccess;
+use patchadm_inputs::database::survey::{SurveySettings, survey};
+use patchadm_inputs::database::{RecordView, open_run};
+use patchadm_inputs::inventory::Touched;
+use patchadm_planning::plan::registration::installf_queue::merged;
 use patchadm_rootfs::{Lock, Root};
 use patchadm_svr4::package::ObjectPath;
 

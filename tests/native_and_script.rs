@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
-use patchadm_core::patch_scripts::of_patch;
+use patchadm_inputs::patch_scripts::of_patch;
 use patchadm_svr4::format::params::ParamFile;
 use patchadm_svr4::package::checksum;
 use patchadm_svr4::patch::PatchInfo;

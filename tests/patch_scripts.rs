@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
 
-use patchadm_core::patch_scripts::{UNDO_CLASS, of_patch};
+use patchadm_inputs::patch_scripts::{UNDO_CLASS, of_patch};
 
 use crate::delivery::Patch;
 use crate::packages::Package;

@@ -3,9 +3,9 @@
 use std::fs;
 use std::sync::Arc;
 
-use patchadm_core::database::package_reads;
 use patchadm_core::operation::plan_file::{PlanFileRequest, read_plan};
 use patchadm_core::operation::stages::promote::{PromoteRequest, promote_stage};
+use patchadm_inputs::database::package_reads;
 use patchadm_rootfs::Root;
 
 use crate::packages::Package;

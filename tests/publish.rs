@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use chrono::DateTime;
-use patchadm_core::depot::DepotIndex;
 use patchadm_core::operation::publish::{IndexSigning, PublishError, PublishRequest, PublishWork};
+use patchadm_inputs::depot::DepotIndex;
 use patchadm_rootfs::{Dir, Lock};
 use serde_json::Value;
 

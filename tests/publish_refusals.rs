@@ -128,7 +128,7 @@ fn an_object_that_is_lost_comes_back_and_a_damaged_one_is_named() {
     index(&stage);
     let second = deliver_signed(&stage, "200-01", "two\n");
     let sha256 = digest(&fs::read(second).unwrap());
-    let object = stage.beside("depot").join(patchadm_core::depot::object_path(&sha256));
+    let object = stage.beside("depot").join(patchadm_inputs::depot::object_path(&sha256));
     fs::create_dir_all(object.parent().unwrap()).unwrap();
     fs::write(object, "x").unwrap();
     let said = publish_signed(&stage).fails(33);

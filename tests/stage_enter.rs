@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use patchadm_core::stage::{
+use patchadm_inputs::stage::{
     BaseHeader, BaseObjects, Scope, StageId, StageIdentity, StageName, staged_path, write_base,
 };
 use patchadm_svr4::package::ObjectPath;

@@ -12,7 +12,7 @@ use patchadm_core::operation::stages::new::{NewStageRequest, make_stage};
 use patchadm_core::operation::stages::own_files::Stage;
 use patchadm_core::operation::stages::tree::{Tree as StagedTree, read_tree};
 use patchadm_core::operation::stages::{StageError, TreeRequest};
-use patchadm_core::stage::{Base, CacheSide, LeftOut, Scope, staged_path};
+use patchadm_inputs::stage::{Base, CacheSide, LeftOut, Scope, staged_path};
 use patchadm_rootfs::{Door, Root};
 use serde_json::Value;
 

@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use patchadm_core::elf::{self, ElfFacts, FilePieces};
-use patchadm_core::libraries::{FactsCache, LibraryTree, Loader};
 use patchadm_core::operation::libraries::{LibraryScan, ScanRequest, loader_settings};
-use patchadm_core::path_glob::PathGlob;
+use patchadm_inputs::path_glob::PathGlob;
+use patchadm_libraries::elf::{self, ElfFacts, FilePieces};
+use patchadm_libraries::{FactsCache, LibraryTree, Loader};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 

@@ -92,7 +92,7 @@ mod documents;
 /// Files that an administrator edited.
 mod edited;
 /// ELF files made by hand.
-#[path = "../crates/core/src/elf/tests/sample.rs"]
+#[path = "../crates/libraries/src/elf/tests/sample.rs"]
 mod elf_sample;
 /// Every step that was recorded of the classic tools, played with ours.
 mod every_golden;

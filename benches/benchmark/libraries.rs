@@ -12,8 +12,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use patchadm_core::libraries::FactsCache;
 use patchadm_core::operation::libraries::ScanRequest;
+use patchadm_libraries::FactsCache;
 use patchadm_rootfs::Root;
 
 use crate::cold::drop_caches;

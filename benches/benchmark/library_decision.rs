@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
-use patchadm_core::elf::{ElfSymbols, FilePieces, read_symbols};
-use patchadm_core::libraries::decision::{
+use patchadm_core::operation::libraries::{ScanRequest, loader_settings};
+use patchadm_libraries::decision::{
     Candidate, CandidateNode, CandidateOrigin, LibraryChange, Obstacle, SymbolSource,
 };
-use patchadm_core::libraries::{FactsCache, LibraryFile, LibraryTree, LoaderSettings};
-use patchadm_core::operation::libraries::{ScanRequest, loader_settings};
+use patchadm_libraries::elf::{ElfSymbols, FilePieces, read_symbols};
+use patchadm_libraries::{FactsCache, LibraryFile, LibraryTree, LoaderSettings};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 

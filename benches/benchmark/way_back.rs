@@ -4,19 +4,20 @@
 //! makes, and held against the processor time of whole applies. Beside it stands the same with a full plan of the backout,
 //! as it is made where a look at each change does not do.
 
+use patchadm_planning::plan::concern::touched_by_patch;
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
-use patchadm_core::inventory::{Inventory, Touched};
 use patchadm_core::operation::session::RootAndPolicy;
-use patchadm_core::plan::Plan;
-use patchadm_core::plan::clock::Now;
-use patchadm_core::plan::patch::apply::apply;
-use patchadm_core::plan::patch::apply_options::ApplyOptions;
-use patchadm_core::plan::patch::backout_proof::{must_have_way_back, plan_backout};
-use patchadm_core::plan::patch::validate::applied_to;
-use patchadm_core::source::{Extent, Origin, open};
+use patchadm_inputs::inventory::Inventory;
+use patchadm_inputs::source::{Extent, Origin, open};
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::clock::Now;
+use patchadm_planning::plan::patch::apply::apply;
+use patchadm_planning::plan::patch::apply_options::ApplyOptions;
+use patchadm_planning::plan::patch::backout_proof::{must_have_way_back, plan_backout};
+use patchadm_planning::plan::patch::validate::applied_to;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
@@ -81,7 +82,7 @@ impl PlannedSet {
         let now = Now { utc, local: utc, host: "benchmark".to_owned() };
         let ground = RootAndPolicy::of(&Root::open(root)?)?;
         let (_, image) = open(Origin::Path(patch), Extent::Everything)?;
-        let touched = Touched::by_patch(&image, PATCH, &ground.packages()?);
+        let touched = touched_by_patch(&image, PATCH, &ground.packages()?);
         let inventory = ground.survey(&touched, None)?;
         let packages: Vec<_> = inventory.packages.iter().collect();
         let separator = ground.policy.separator.clone();

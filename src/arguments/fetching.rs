@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use crate::call::Invocation;
 use crate::surroundings::Surroundings;
 use crate::surroundings::fetch_bar::FetchBar;
-use patchadm_core::http::{HttpSettings, Patience, Proxies};
 use patchadm_core::operation::depots::{DepotAccess, DepotProgress};
-use patchadm_core::policy::Policy;
+use patchadm_inputs::http::{HttpSettings, Patience, Proxies};
+use patchadm_inputs::policy::Policy;
 
 /// Options that say how patches are fetched; what is not said is as the policy says, else as the environment does.
 #[derive(Clone, Debug, Default, clap::Args)]

@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt as _;
 
-use patchadm_core::stage::staged_path;
+use patchadm_inputs::stage::staged_path;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use super::words::{meant_by, one_of, word_for};
 use crate::call::Invocation;
-use patchadm_core::format::plan_file::{PlanFileError, PlanOptions};
 use patchadm_core::operation::patches::scripts::PatchScriptRequest;
 use patchadm_core::operation::scripts::ScriptSettings;
-use patchadm_core::plan::patch::engine::Engine;
+use patchadm_inputs::format::plan_file::{PlanFileError, PlanOptions};
+use patchadm_planning::plan::patch::engine::Engine;
 
 const ENGINES: [(&str, Engine); 3] =
     [("auto", Engine::Auto), ("native", Engine::Native), ("script", Engine::Script)];

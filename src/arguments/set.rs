@@ -8,11 +8,11 @@ use super::words::named_text;
 use crate::call::{Invocation, PROGRAM};
 use crate::patch_command::{Fetching, OperandCommand, PatchRequest, SetCommand};
 use crate::reply::patches::EndCodes;
-use patchadm_core::analyze::AnalysisRequest;
-use patchadm_core::format::plan_file::PlanOptions;
 use patchadm_core::operation::patches::apply::ApplyRequest;
 use patchadm_core::operation::patches::sets::{SetApplication, SetOperands};
-use patchadm_core::resolve::SetRequest;
+use patchadm_inputs::format::plan_file::PlanOptions;
+use patchadm_planning::analyze::AnalysisRequest;
+use patchadm_planning::resolve::SetRequest;
 
 /// Options that name a depot and say which of its patches are taken.
 #[derive(Clone, Debug, Default, clap::Args)]

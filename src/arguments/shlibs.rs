@@ -1,9 +1,9 @@
 //! Options about shared libraries that a change takes away from those who need them.
 
 use super::words::{meant_by, one_of, word_for};
-use patchadm_core::format::plan_file::{PlanFileError, PlanOptions};
 use patchadm_core::operation::libraries::LibraryRequest;
-use patchadm_core::policy::LibraryWords;
+use patchadm_inputs::format::plan_file::{PlanFileError, PlanOptions};
+use patchadm_inputs::policy::LibraryWords;
 
 const WORDS: [(&str, LibraryWords); 4] = [
     ("report", LibraryWords { keep: false, stop: false }),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use patchadm_core::format::plan_file::PlanFileError;
+use patchadm_inputs::format::plan_file::PlanFileError;
 
 /// Reads one of these words.
 pub(crate) fn one_of<T: Copy + Send + Sync + 'static>(

@@ -9,8 +9,8 @@ use crate::reply::{Stop, failure};
 use crate::surroundings::Surroundings;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::whose_root::{AnswerOfRun, RootStanding, SaidOfOwner, standing};
-use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_core::script::environment::{ASKED, TRUSTED};
+use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 
 /// The options that say how far the owner of the root is trusted.

@@ -16,7 +16,7 @@ use crate::surroundings::Output;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::installf::target::{InstallfError, note_failure};
 use patchadm_core::operation::installf::{InstallfOutcome, InstallfRequest, InstallfSubject, installf};
-use patchadm_core::plan::refusal::{Command, Wording};
+use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::registration::{Registration, class};
 

@@ -5,7 +5,7 @@ use crate::reply::patches::PatchesReport;
 use crate::reply::words::print_recovery;
 use crate::surroundings::Output;
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::plan::refusal::Command;
+use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 
 /// Prints the beginning: what is looked at, then the patches that passed, in their order.

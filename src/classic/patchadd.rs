@@ -20,7 +20,7 @@ use crate::reply::{Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::patches::apply::{ApplyRequest, SignatureRequest};
 use patchadm_core::operation::queries::applied_patches::applied_patches;
-use patchadm_core::sign::DemandWord;
+use patchadm_inputs::sign::DemandWord;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 

@@ -16,7 +16,7 @@ use crate::reply::packages::EndedPackages;
 use crate::reply::{Reply, Stop};
 use patchadm_core::operation::device::SPOOL;
 use patchadm_core::operation::packages::add::{AddRequest, add_packages};
-use patchadm_core::plan::refusal::{Command, Wording};
+use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_svr4::package::{ObjectPath, Params};
 
 mod console;

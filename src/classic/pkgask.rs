@@ -14,7 +14,7 @@ use patchadm_core::operation::device::SPOOL;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::packages::add::ask::{AskReport, AskRequest, ask_packages};
 use patchadm_core::operation::packages::observer::PackageObserver;
-use patchadm_core::plan::refusal::{Command, Wording};
+use patchadm_planning::plan::refusal::{Command, Wording};
 
 const USAGE: &str = "pkgask [-d device] [-R root] -r response pkginst...";
 

@@ -19,12 +19,12 @@ use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop, fail
 use crate::surroundings::{Output, Zone};
 use arguments::{PkgchkArgs, USAGE};
 use document::{CheckDocument, ListDocument};
-use patchadm_core::database::{DatabaseError, ViewError};
 use patchadm_core::operation::check::{
     CheckError, CheckReport, CheckRequest, CheckedObject, UnmatchedOperands, check, check_and_fix, recorded,
 };
 use patchadm_core::operation::mend::MendedRecord;
-use patchadm_core::plan::refusal::Command;
+use patchadm_inputs::database::{DatabaseError, ViewError};
+use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ContentsLine;
 

@@ -14,7 +14,7 @@ use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use crate::surroundings::caller::with_signals;
 use crate::surroundings::output::without_numbers;
 use crate::surroundings::{Output, Surroundings};
-use patchadm_core::operation::make::{
+use patchadm_making::make::{
     MadePackage, MakeError, MakeRequest, MakeStep, MakeWatch, ParameterDefaults, make_package, map_package,
 };
 use patchadm_svr4::format::pkgmap::Pkgmap;

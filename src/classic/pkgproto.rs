@@ -13,7 +13,7 @@ use crate::reply::cause_of::of_io;
 use crate::reply::json::as_texts;
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
-use patchadm_core::operation::make::describe::{DescribeOperand, DescribeRequest, describe};
+use patchadm_making::make::describe::{DescribeOperand, DescribeRequest, describe};
 use patchadm_svr4::format::prototype::is_class;
 
 const USAGE: &str = "pkgproto [-i] [-c class] [path1[=path2]...]";

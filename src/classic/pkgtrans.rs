@@ -16,8 +16,8 @@ use patchadm_core::operation::translate::{
     ExistingPolicy, PackageTranslation, TransferDestination, TransferObserver, TransferredPackage,
     TranslateError, TranslateRequest,
 };
-use patchadm_core::plan::refusal::Command;
-use patchadm_core::source::{SourceError, SourceProblem, is_standard_input};
+use patchadm_inputs::source::{SourceError, SourceProblem, is_standard_input};
+use patchadm_planning::plan::refusal::Command;
 
 const USAGE: &str = "pkgtrans [-cinos] device1 device2 [pkginst...]";
 

@@ -12,7 +12,7 @@ use crate::classic::installf::{input_lines, noting_failure, refused};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::installf::removef::{RemovefRequest, removef};
-use patchadm_core::plan::refusal::Command;
+use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, unescape};
 

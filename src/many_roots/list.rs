@@ -84,7 +84,7 @@ pub(crate) fn must_be_read_often(sources: &[PathBuf], usage: &'static str) -> Re
     let once = |path: &&PathBuf| {
         let metadata = path.metadata();
         path.as_path() == Path::new("-")
-            || patchadm_core::source::is_standard_input(path)
+            || patchadm_inputs::source::is_standard_input(path)
             || metadata.is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
     };
     match sources.iter().find(once) {

@@ -33,7 +33,7 @@ use list::ManyRoots;
 use patchadm_core::operation::many::{RootList, UnansweredRoot};
 use patchadm_core::operation::session::Caller;
 use patchadm_core::operation::whose_root::RootStanding;
-use patchadm_core::plan::refusal::{Command, Wording};
+use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 use root_report::{RootBody, RootClass, RootReport, failure_line};
 use summary::{ResultCounts, RootsSummary};

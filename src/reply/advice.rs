@@ -6,14 +6,14 @@ use super::depot_end::depot_advice;
 
 use patchadm_changeset::format::journal::JournalError;
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
-use patchadm_core::database::archive::ArchiveError;
-use patchadm_core::database::ledger::LedgerFault;
-use patchadm_core::database::{DatabaseError, RecordDamage, RecordRepair, ViewError};
-use patchadm_core::depot::StaleIndex;
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_core::script::ScriptError;
-use patchadm_core::source::{SourceError, SourceProblem};
+use patchadm_inputs::database::archive::ArchiveError;
+use patchadm_inputs::database::ledger::LedgerFault;
+use patchadm_inputs::database::{DatabaseError, RecordDamage, RecordRepair, ViewError};
+use patchadm_inputs::depot::StaleIndex;
+use patchadm_inputs::source::{SourceError, SourceProblem};
+use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::{LockError, RootError};
 
 /// The next step for the user; empty where nothing helps.

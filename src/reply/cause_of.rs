@@ -6,21 +6,21 @@ use rustix::io::Errno;
 
 use super::cause::ExitCause;
 use patchadm_changeset::transaction::{Cause, RootCondition, TransactionError};
-use patchadm_core::cache::CacheError;
-use patchadm_core::database::archive::ArchiveError;
-use patchadm_core::database::ledger::LedgerFault;
-use patchadm_core::database::policy::PolicyError;
-use patchadm_core::database::{DatabaseError, ViewError};
-use patchadm_core::http::{HttpError, HttpProblem};
 use patchadm_core::operation::depots::{DepotError, FlagsFileError};
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::plan::refusal::{
-    BroughtReason, Command, ObjectProblem, PromotionReason, Reason, Refusal, SetReason, UndoReason,
-};
 use patchadm_core::script::ScriptError;
 use patchadm_core::script::response::ResponseError;
-use patchadm_core::sign::KeyDirectoryError;
-use patchadm_core::source::{SourceError, SourceProblem};
+use patchadm_inputs::cache::CacheError;
+use patchadm_inputs::database::archive::ArchiveError;
+use patchadm_inputs::database::ledger::LedgerFault;
+use patchadm_inputs::database::policy::PolicyError;
+use patchadm_inputs::database::{DatabaseError, ViewError};
+use patchadm_inputs::http::{HttpError, HttpProblem};
+use patchadm_inputs::sign::KeyDirectoryError;
+use patchadm_inputs::source::{SourceError, SourceProblem};
+use patchadm_planning::plan::refusal::{
+    BroughtReason, Command, ObjectProblem, PromotionReason, Reason, Refusal, SetReason, UndoReason,
+};
 use patchadm_rootfs::{LockError, RootError};
 use patchadm_svr4::format::contents::ContentsError;
 use patchadm_svr4::format::cpio::CpioError;

@@ -3,9 +3,9 @@
 use super::cause::ExitCause;
 use super::cause_of::of_depot;
 use super::exit::Exit;
-use patchadm_core::cache::CacheError;
-use patchadm_core::http::{HttpError, HttpProblem};
 use patchadm_core::operation::depots::{DepotError, FlagsFileError};
+use patchadm_inputs::cache::CacheError;
+use patchadm_inputs::http::{HttpError, HttpProblem};
 use patchadm_rootfs::LockError;
 
 /// The code where something could not be fetched, or has another size than the index says.

@@ -11,12 +11,12 @@ use super::cause::ExitCause;
 use super::cause_of::{cause_of, of_database, of_io, of_root, of_source, of_view};
 use super::result_word::ResultWord;
 use crate::surroundings::SurroundingsError;
-use patchadm_core::database::policy::PolicyError;
-use patchadm_core::database::{DatabaseError, RecordDamage, ViewError};
 use patchadm_core::operation::check::CheckError;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::queries::applied_patches::PatchesError;
 use patchadm_core::operation::queries::packages::QueryError;
+use patchadm_inputs::database::policy::PolicyError;
+use patchadm_inputs::database::{DatabaseError, RecordDamage, ViewError};
 use patchadm_svr4::package::PathError;
 
 /// The end of a command: its exit code, and the cause. Serialized it is the code.

@@ -14,15 +14,15 @@ use crate::reply::cause_of::{cause_of, of_problem};
 use crate::reply::exit::{Exit, Stop};
 use crate::surroundings::output::without_numbers;
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
-use patchadm_core::database::archive::ArchiveError;
-use patchadm_core::database::{DatabaseError, ViewError};
 use patchadm_core::operation::depots::DepotError;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::plan_file::PlanFault;
 use patchadm_core::operation::session::must_have_database;
-use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_core::script::ScriptError;
-use patchadm_core::source::{SourceError, SourceProblem};
+use patchadm_inputs::database::archive::ArchiveError;
+use patchadm_inputs::database::{DatabaseError, ViewError};
+use patchadm_inputs::source::{SourceError, SourceProblem};
+use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::{LockError, Root};
 
 /// The exit of `command` for a failure.
@@ -373,7 +373,7 @@ mod tests {
     use rustix::io::Errno;
 
     use super::*;
-    use patchadm_core::depot::StaleIndex;
+    use patchadm_inputs::depot::StaleIndex;
     use patchadm_rootfs::{LockHolder, RootError};
 
     fn no_space() -> Cause {

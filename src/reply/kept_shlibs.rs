@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use super::shlibs_entry::{ConsumerEntry, consumers};
-use patchadm_core::plan::kept_libraries::{KeptLibrary, ToldConsumer};
+use patchadm_planning::plan::kept_libraries::{KeptLibrary, ToldConsumer};
 
 /// The most programs that a sentence names.
 const MOST_NAMED: usize = 10;

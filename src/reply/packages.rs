@@ -17,10 +17,10 @@ use patchadm_changeset::transaction::{Receipt, RootCondition};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::packages::report::PackagesReport;
 use patchadm_core::operation::scripts::{LastingResults, RebootRequest};
-use patchadm_core::plan::Plan;
-use patchadm_core::plan::kept_libraries::LibraryReport;
-use patchadm_core::plan::refusal::{Command, Reason, Wording};
-use patchadm_core::source::{SourceError, SourceProblem};
+use patchadm_inputs::source::{SourceError, SourceProblem};
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::kept_libraries::LibraryReport;
+use patchadm_planning::plan::refusal::{Command, Reason, Wording};
 use patchadm_rootfs::Root;
 
 /// The outcome of one package.

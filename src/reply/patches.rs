@@ -19,7 +19,7 @@ use patchadm_changeset::transaction::{Receipt, RootCondition};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
 use patchadm_core::operation::patches::back_out::{BackOutOutcome, BackOutReport};
-use patchadm_core::plan::refusal::{Command, Wording};
+use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 
 /// A command about patches that has ended.

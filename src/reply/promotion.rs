@@ -15,8 +15,8 @@ use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
 use patchadm_core::operation::promotion_hooks::HookEnd;
 use patchadm_core::operation::stages::promote::{PathReport, PromoteReport, SwitchWay};
-use patchadm_core::plan::Plan;
-use patchadm_core::plan::refusal::Command;
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 
 /// A promotion that has ended, or its plan.

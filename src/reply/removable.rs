@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::exit::Exit;
 use super::failure;
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::plan::refusal::Command;
+use patchadm_planning::plan::refusal::Command;
 
 /// What is said of undo data that nobody has read.
 pub(crate) const NOT_CHECKED: &str = "not checked";

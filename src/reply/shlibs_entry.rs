@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use patchadm_core::plan::kept_libraries::{
+use patchadm_planning::plan::kept_libraries::{
     KeptLibrary, LibraryReport, LostLibrary, PackagePaths, ToldConsumer,
 };
 use patchadm_svr4::package::ObjectPath;

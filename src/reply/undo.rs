@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::words::human;
 use patchadm_core::operation::patches::undo_states::{PackageUndo, UndoState};
-use patchadm_core::plan::{Plan, UndoArchive, UndoPlace};
+use patchadm_planning::plan::{Plan, UndoArchive, UndoPlace};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::places;

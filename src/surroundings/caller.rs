@@ -11,9 +11,9 @@ use chrono::SecondsFormat;
 
 use crate::surroundings::Surroundings;
 use patchadm_changeset::transaction::ProgressEvent;
-use patchadm_core::database::policy;
 use patchadm_core::operation::session::Caller;
-use patchadm_core::plan::clock::Now;
+use patchadm_inputs::database::policy;
+use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::{LockHolder, Root};
 use patchadm_svr4::package::control::printable;
 

@@ -24,7 +24,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, Local, NaiveDateTime, TimeZone as _, Utc};
 
-use patchadm_core::database::{RecordReader, policy};
+use patchadm_inputs::database::{RecordReader, policy};
 use patchadm_rootfs::{Root, accounts_of};
 
 /// The variable that tells a process that it does as the owner of a root what the superuser asked for.

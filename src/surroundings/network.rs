@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use patchadm_core::http::Proxies;
+use patchadm_inputs::http::Proxies;
 
 /// The cache of a machine, where the caller may use it.
 const OF_THE_MACHINE: &str = "/var/cache/patchadm";

@@ -5,7 +5,7 @@
 use std::io::{self, BufRead as _};
 
 use crate::surroundings::output::Output;
-use patchadm_core::source::HeldSignals;
+use patchadm_inputs::source::HeldSignals;
 
 /// Prints the objections, sentences without full stop, and asks whether to go on nevertheless.
 pub(crate) fn agreed(output: &mut Output, against: &[String], question: &str, help: &str) -> bool {

@@ -19,8 +19,8 @@ use crate::surroundings::Output;
 use patchadm_core::operation::adopt::{
     AdoptReport, AdoptRequest, AdoptSource, adopt_software, forget_software,
 };
-use patchadm_core::path_glob::PathGlob;
-use patchadm_core::plan::refusal::Command;
+use patchadm_inputs::path_glob::PathGlob;
+use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 

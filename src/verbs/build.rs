@@ -12,7 +12,9 @@ use crate::call::Invocation;
 use crate::reply::{Exit, Reply, Stop};
 use crate::surroundings::caller::with_signals;
 use options::{BuildArgs, USAGE};
-use patchadm_core::build::{BuildError, OtherPatch, PreviousError, PreviousPatch, draft_patch, write_patch};
+use patchadm_making::build::{
+    BuildError, OtherPatch, PreviousError, PreviousPatch, draft_patch, write_patch,
+};
 use report::BuildReport;
 
 /// What did not happen, as the first line of an end says it.

@@ -14,10 +14,10 @@ use crate::many_roots::{RootsTask, on_many};
 use crate::patch_command::{PatchRequest, on_root};
 use crate::reply::Reply;
 use crate::reply::patches::{EndCodes, PatchFace, PatchesReport};
-use patchadm_core::analyze::AnalysisRequest;
 use patchadm_core::operation::patches::apply::ApplyRequest;
 use patchadm_core::operation::patches::back_out::BackOutRequest;
 use patchadm_core::operation::plan_file::PlanFileRequest;
+use patchadm_planning::analyze::AnalysisRequest;
 
 /// The request to apply patches.
 pub(super) fn application(

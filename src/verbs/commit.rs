@@ -14,7 +14,7 @@ use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::patches::commit::{CommitReport, CommitRequest, commit_patches};
 use patchadm_core::operation::session::Caller;
-use patchadm_core::plan::refusal::Command;
+use patchadm_planning::plan::refusal::Command;
 
 const USAGE: &str = "patchadm [-R root] commit [--superseded] [--keep n] [--dry-run] [option...] [id...]";
 

@@ -10,8 +10,8 @@ use crate::reply::{Exit, Reply, ResultWord};
 use crate::surroundings::caller::with_signals;
 use ends::{of_failure, stop};
 use options::{DeltaArgs, USAGE};
-use patchadm_core::build::BuildRequest;
-use patchadm_core::operation::delta::{DeltaReport, DeltaRequest, delta};
+use patchadm_making::build::BuildRequest;
+use patchadm_making::delta::{DeltaReport, DeltaRequest, delta};
 use patchadm_svr4::patch::PatchId;
 use report::DeltaReply;
 

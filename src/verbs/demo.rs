@@ -22,8 +22,8 @@ use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyRequest};
 use patchadm_core::operation::patches::back_out::{BackOutOutcome, BackOutRequest, back_out_patches};
 use patchadm_core::operation::patches::sets::apply_patches;
 use patchadm_core::operation::queries::packages::parameters;
-use patchadm_core::plan::refusal::Command;
-use patchadm_core::plan::{Action, Body, Plan};
+use patchadm_planning::plan::refusal::Command;
+use patchadm_planning::plan::{Action, Body, Plan};
 use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm demo [dir]";

@@ -22,7 +22,7 @@ use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::demands;
 use patchadm_core::operation::session::RootAndPolicy;
 use patchadm_core::operation::signing::sign_index;
-use patchadm_core::sign::{Demand, DemandWord};
+use patchadm_inputs::sign::{Demand, DemandWord};
 use patchadm_rootfs::Root;
 use report::DepotReport;
 

@@ -18,7 +18,7 @@ use crate::surroundings::{Output, Shade};
 use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::back_out::{BackoutPreview, PreviewedObject, preview_backout};
-use patchadm_core::plan::refusal::Command;
+use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm [-R root] diff [option...] id [path...]";

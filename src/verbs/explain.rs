@@ -13,7 +13,7 @@ use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
 use all_codes::AllCodesReport;
 use codes::{CodeMeaning, MEANINGS};
-use patchadm_core::operation::lint::{LintCode, Severity};
+use patchadm_making::lint::{LintCode, Severity};
 
 const USAGE: &str = "patchadm explain [code [command]]\npatchadm explain lint:code";
 

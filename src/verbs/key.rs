@@ -17,8 +17,8 @@ use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::keys::{KeysError, RootKeys, read_keys, revoke_key, trust_key};
 use patchadm_core::operation::signing::{SigningError, generate_key};
-use patchadm_core::plan::refusal::Command;
-use patchadm_core::sign::{KeyId, KeyRole, KeyRules, PublicKey};
+use patchadm_inputs::sign::{KeyId, KeyRole, KeyRules, PublicKey};
+use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm key generate -o name [--no-password|--password-file file] [--comment text]\n\

@@ -14,11 +14,9 @@ use crate::call::Invocation;
 use crate::reply::failure::source_code;
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
-use patchadm_core::operation::lint::{
-    DepotPatch, LintCode, LintFinding, LintInput, Severity, depot_patches, lint,
-};
-use patchadm_core::plan::refusal;
-use patchadm_core::source::SourceError;
+use patchadm_inputs::source::SourceError;
+use patchadm_making::lint::{DepotPatch, LintCode, LintFinding, LintInput, Severity, depot_patches, lint};
+use patchadm_planning::plan::refusal;
 
 const USAGE: &str = "patchadm lint [--base set] [--depot dir] [--strict] [--allow code]... patch...";
 

@@ -3,9 +3,9 @@
 use crate::reply::cause_of::{of_io, of_root};
 use crate::reply::failure::{problem_code, source_code};
 use crate::reply::{Exit, ExitCause};
-use patchadm_core::build::{AbiError, BuildError, PreviousError};
-use patchadm_core::plan::refusal::Command;
-use patchadm_core::release::{ReleaseError, ReleaseProblem};
+use patchadm_making::build::{AbiError, BuildError, PreviousError};
+use patchadm_making::release::{ReleaseError, ReleaseProblem};
+use patchadm_planning::plan::refusal::Command;
 
 /// The code where the releases make no patch.
 pub(super) const NO_PATCH: u8 = 10;

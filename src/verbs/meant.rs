@@ -5,8 +5,8 @@ use std::path::Path;
 use crate::arguments::suggest::{similar, similar_id};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::queries::applied_patches::applied_patches;
-use patchadm_core::plan::refusal::Reason;
-use patchadm_core::source::{SourceError, SourceProblem, directory_names};
+use patchadm_inputs::source::{SourceError, SourceProblem, directory_names};
+use patchadm_planning::plan::refusal::Reason;
 use patchadm_rootfs::Root;
 
 /// What was meant, if a patch was refused because of what it was called.

@@ -10,10 +10,10 @@ use crate::as_owner::options::OwnerOptions;
 use crate::many_roots::list::ManyRoots;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::ExchangeRequest;
-use patchadm_core::format::plan_file::{PlanFileError, PlanOptions};
 use patchadm_core::operation::patches::apply::SignatureRequest;
-use patchadm_core::policy::Edited;
-use patchadm_core::sign::DemandWord;
+use patchadm_inputs::format::plan_file::{PlanFileError, PlanOptions};
+use patchadm_inputs::policy::Edited;
+use patchadm_inputs::sign::DemandWord;
 use patchadm_svr4::package::ObjectPath;
 
 const UNDO_FORMATS: [(&str, UndoFormat); 3] =

@@ -19,8 +19,8 @@ use patchadm_core::operation::depots::{DepotProgress, FetchSession};
 use patchadm_core::operation::order::{
     OrderAnswer, OrderOperand, OrderQuestion, order_of_directory, order_of_root,
 };
-use patchadm_core::order::OrderDirection;
-use patchadm_core::policy::Policy;
+use patchadm_inputs::policy::Policy;
+use patchadm_planning::order::OrderDirection;
 use patchadm_svr4::package::ObjectPath;
 use refusal::order_refused;
 use report::{OrderFace, OrderReport};

@@ -11,7 +11,7 @@ use crate::reply::patches::PatchesReport;
 use crate::reply::words::{human, print_recovery, reboot_sentence};
 use crate::surroundings::{Output, Shade};
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::plan::refusal::Command;
+use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 
 /// Prints a report: of each patch its line or its refusal, its notes, its plan where it is only planned.

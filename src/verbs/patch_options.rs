@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use crate::arguments::object_path;
 use crate::reply::{Exit, ExitCause, Stop};
-use patchadm_core::build::{
+use patchadm_inputs::path_glob::PathGlob;
+use patchadm_inputs::policy::Policy;
+use patchadm_making::build::{
     BuildRequest, CompareOptions, ListChoices, PairNaming, PatchForm, PatchLists, ReadmeText,
 };
-use patchadm_core::path_glob::PathGlob;
-use patchadm_core::policy::Policy;
 use patchadm_svr4::format::fields;
 use patchadm_svr4::package::{ObjectPath, Word};
 use patchadm_svr4::patch::{PatchId, PatchList, Requirements};

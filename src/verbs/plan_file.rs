@@ -8,8 +8,8 @@ use crate::arguments::set::SetOptions;
 use crate::arguments::{LibraryOptions, ScriptOptions, named_text};
 use crate::reply::Stop;
 use crate::reply::failure::plan_file_refused;
-use patchadm_core::format::plan_file::{PlanFileError, PlanOptions};
 use patchadm_core::operation::plan_file::{ExpectedPlan, PlanFault, PlanFileRequest, read_plan};
+use patchadm_inputs::format::plan_file::{PlanFileError, PlanOptions};
 use patchadm_svr4::patch::PatchId;
 
 /// Options about plan files.

@@ -16,7 +16,7 @@ use patchadm_core::operation::publish::{
     IndexSigning, PublishRequest, PublishState, PublishWork, SignIndex, publish,
 };
 use patchadm_core::operation::signing::sign_index;
-use patchadm_core::sign::{PublicKey, SecretKey};
+use patchadm_inputs::sign::{PublicKey, SecretKey};
 use refusal::refused;
 use report::PublicationReport;
 

@@ -25,7 +25,7 @@ use patchadm_core::operation::adopt_undo::adopt_undo;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::recover::{Recovery, RecoveryAid, recover_with_aid};
 use patchadm_core::operation::session::Caller;
-use patchadm_core::plan::refusal::{Command, Wording};
+use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm [-R root] recover [option...]\npatchadm recover [option...] --roots file";

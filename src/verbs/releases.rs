@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 
 use super::making_ends::of_release;
 use crate::reply::Stop;
-use patchadm_core::release::{Release, open};
+use patchadm_making::release::{Release, open};
 
 /// Reads a release, or ends with the code of a patch that cannot be read for the same reason; `lost` says what did not
 /// happen.

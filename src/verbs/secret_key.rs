@@ -6,7 +6,7 @@ use super::key::signing_refused;
 use super::password::{PasswordOptions, password};
 use crate::call::Invocation;
 use patchadm_core::operation::signing::{SigningError, read_secret_key};
-use patchadm_core::sign::SecretKey;
+use patchadm_inputs::sign::SecretKey;
 
 /// Reads a secret key. The password that it needs is the first line of `password_file`, else it is asked for.
 pub(super) fn secret_key(

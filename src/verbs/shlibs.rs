@@ -14,7 +14,7 @@ use crate::surroundings::Output;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::kept_packages::{KeptReport, KeptRequest, kept_packages};
 use patchadm_core::operation::libraries::{KeptLibraryState, KeptLook};
-use patchadm_core::plan::refusal::Command;
+use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 

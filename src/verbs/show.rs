@@ -28,7 +28,7 @@ use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::queries::applied_signature::applied_signature;
 use patchadm_core::operation::queries::changed_objects::{ChangedObject, changed_objects};
 use patchadm_core::operation::queries::inspect::{InspectedPatch, WantedWords, inspect};
-use patchadm_core::source::{self, Extent, Origin};
+use patchadm_inputs::source::{self, Extent, Origin};
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::PatchId;
 

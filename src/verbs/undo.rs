@@ -18,8 +18,8 @@ use patchadm_core::operation::patches::apply::ApplyRequest;
 use patchadm_core::operation::patches::back_out::BackOutRequest;
 use patchadm_core::operation::patches::sets::{SetApplication, SetOperands};
 use patchadm_core::operation::patches::undo::{RunWork, UndoneRun, run_to_undo};
-use patchadm_core::plan::refusal::Command;
-use patchadm_core::resolve::SetRequest;
+use patchadm_planning::plan::refusal::Command;
+use patchadm_planning::resolve::SetRequest;
 
 const USAGE: &str =
     "patchadm [-R root] undo [option...] [run]\npatchadm [-R root] undo [option...] -M depot [run]";

@@ -11,7 +11,7 @@ use crate::arguments::set::SetOptions;
 use crate::call::Invocation;
 use crate::reply::patches::EndCodes;
 use crate::reply::{Reply, Stop};
-use patchadm_core::analyze::AnalysisRequest;
+use patchadm_planning::analyze::AnalysisRequest;
 
 const USAGE: &str = "patchadm [-R root] update [-M depot] [option...] [group|id...]\n\
     patchadm update [-M depot] [option...] --roots file [group|id...]";

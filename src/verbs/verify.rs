@@ -19,17 +19,17 @@ use crate::reply::words::human;
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
 use crate::surroundings::caller::now;
 use crate::surroundings::{Output, Zone};
-use patchadm_core::database::RecordDamage;
-use patchadm_core::database::archive::ArchiveError;
-use patchadm_core::database::foreign_changes::ForeignChange;
 use patchadm_core::operation::check::CheckError;
 use patchadm_core::operation::patches::undo_states::UndoState;
 use patchadm_core::operation::queries::verify::{
     ArchiveState, ArchiveVerdict, KeptFault, KeptFinding, UndoDamage, VerifiedPatch, VerifyError,
     VerifyReport, verify,
 };
-use patchadm_core::plan::patch::interrupted::Interrupted;
-use patchadm_core::plan::refusal::{Command, Wording};
+use patchadm_inputs::database::RecordDamage;
+use patchadm_inputs::database::archive::ArchiveError;
+use patchadm_inputs::database::foreign_changes::ForeignChange;
+use patchadm_planning::plan::patch::interrupted::Interrupted;
+use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm [-R root] verify [option...] [id|pkg...]\npatchadm verify [option...] --roots file|dir [id|pkg...]";

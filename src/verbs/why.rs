@@ -22,8 +22,8 @@ use patchadm_core::operation::queries::reasons::{
     PackageFit, PatchAtHand, PatchNeed, PatchReasons, patch_reasons,
 };
 use patchadm_core::operation::session::RootAndPolicy;
-use patchadm_core::plan::refusal::Command;
-use patchadm_core::source::{self, Extent, Image, Origin};
+use patchadm_inputs::source::{self, Extent, Image, Origin};
+use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::{PatchId, PatchMacros, Requirement};
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use patchadm::reply::failure;
 use patchadm_changeset::format::journal::{JournalEntry, Op, OpKind, RunOutcome, parse_head};
-use patchadm_core::plan::refusal;
+use patchadm_planning::plan::refusal;
 use patchadm_rootfs::{ChangeCall, Door, RootChange};
 use rustix::io::Errno;
 

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-use patchadm_core::database::{RecordView, ViewError, read_consistently};
 use patchadm_core::operation::queries::applied_patches::applied_patches;
+use patchadm_inputs::database::{RecordView, ViewError, read_consistently};
 use patchadm_rootfs::{Lock, Root};
 use patchadm_svr4::package::ObjectPath;
 use rustix::process::{Pid, Signal, kill_process};

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 
 use patchadm_core::operation::signing::{read_secret_key, sign_target};
-use patchadm_core::sign::SecretKey;
+use patchadm_inputs::sign::SecretKey;
 
 use crate::depots::{public_key, read_depot};
 use crate::packages::files;

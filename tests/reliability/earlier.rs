@@ -13,8 +13,8 @@ use flate2::read::GzDecoder;
 use patchadm_changeset::format::journal::{JournalError, SECTOR, done_sector, parse_head};
 use patchadm_changeset::format::manifest::{MANIFEST, Manifest, ManifestError};
 use patchadm_container as container;
-use patchadm_core::database::history;
-use patchadm_core::format::ledger::Ledger;
+use patchadm_inputs::database::history;
+use patchadm_inputs::format::ledger::Ledger;
 use patchadm_svr4::format::datastream;
 use tempfile::TempDir;
 

@@ -6,8 +6,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use patchadm_core::sign::{Demand, DemandWord, KeyRing, KeyRules, PublicKey, Revocations, TrustedKey};
-use patchadm_core::source::{SourceError, SourceProblem, open_signed};
+use patchadm_inputs::sign::{Demand, DemandWord, KeyRing, KeyRules, PublicKey, Revocations, TrustedKey};
+use patchadm_inputs::source::{SourceError, SourceProblem, open_signed};
 
 use crate::reliability::{figures, sample_or_whole};
 use crate::scenario::Scenario;

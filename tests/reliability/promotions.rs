@@ -11,7 +11,7 @@ use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::session::Caller;
 use patchadm_core::operation::stages::error::StageError;
 use patchadm_core::operation::stages::promote::{PromoteReport, PromoteRequest, promote_stage};
-use patchadm_core::policy::DeleteLimit;
+use patchadm_inputs::policy::DeleteLimit;
 use patchadm_rootfs::{Digest, Door, Root};
 
 use crate::delivery::Patch;

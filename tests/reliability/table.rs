@@ -28,9 +28,9 @@ const ELSEWHERE: [&str; 7] = [
     "many_roots",
 ];
 
-/// The suites among the unit tests of the core, by the modules that count, and where these are.
-const OF_CORE: [&str; 2] = ["linked", "redone"];
-const CORE: &str = "crates/core/src/plan/tests";
+/// The suites among the unit tests of the planner, by the modules that count, and where these are.
+const OF_PLANNER: [&str; 2] = ["linked", "redone"];
+const PLANNER: &str = "crates/planning/src/plan/tests";
 
 /// The file of a suite's figures: a line for people, the commit and day, and each count with its name.
 pub(super) fn figures_file(line: &str, counts: &[(&str, u64)]) -> String {
@@ -256,8 +256,8 @@ fn the_table_has_every_suite_that_counts_and_the_command_plays_it() {
         ["by renames", "by exchange", "two passes of rsync"]
             .map(|way| format!("never without a version, {way}")),
     );
-    for module in OF_CORE {
-        let text = fs::read_to_string(at(CORE).join(format!("{module}.rs"))).unwrap();
+    for module in OF_PLANNER {
+        let text = fs::read_to_string(at(PLANNER).join(format!("{module}.rs"))).unwrap();
         counts.extend(counted(&text, "seen.tell("));
         assert!(
             command.contains(&format!("plan::tests::{module}")),

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use patchadm_core::database::open_run;
 use patchadm_core::operation::stages::refresh::{RefreshRequest, refresh_stage};
+use patchadm_inputs::database::open_run;
 use patchadm_rootfs::{Door, Root};
 use serde_json::{Value, json};
 
@@ -195,7 +195,7 @@ fn an_interrupted_refresh_is_completed_as_it_was_asked_for_or_named() {
     let staged = conflict();
     let request = |staged: &Staged| RefreshRequest {
         stage: staged.live.beside("web").into_os_string(),
-        edited: Some(patchadm_core::policy::Edited::Replace),
+        edited: Some(patchadm_inputs::policy::Edited::Replace),
         ..RefreshRequest::default()
     };
     let dies_at = |staged: &Staged, at: usize| {

@@ -3,11 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use patchadm_core::elf::{self, DlopenNote, ElfFacts, ElfSymbols, PartsKeeper};
-use patchadm_core::libraries::decision::{
-    Candidate, CandidateNode, CandidateOrigin, LibraryChange, SymbolSource,
-};
-use patchadm_core::libraries::{
+use patchadm_libraries::decision::{Candidate, CandidateNode, CandidateOrigin, LibraryChange, SymbolSource};
+use patchadm_libraries::elf::{self, DlopenNote, ElfFacts, ElfSymbols, PartsKeeper};
+use patchadm_libraries::{
     ConfigFiles, FactsCache, LibraryFile, LibraryTree, Loader, LoaderSettings, NeedSource,
 };
 use patchadm_svr4::package::ObjectPath;

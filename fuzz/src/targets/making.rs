@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 
-use patchadm_core::release;
-use patchadm_core::sign::{
+use patchadm_inputs::sign::{
     KeyRules, Manifest, PublicKey, Revocations, SecretKey, Signature, SignatureFormat,
 };
+use patchadm_making::release;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 /// What is read of the files of a release at most, in bytes.

@@ -4,12 +4,12 @@ use patchadm_changeset::format::installf_queue::InstallfRequests;
 use patchadm_changeset::format::journal;
 use patchadm_changeset::format::journal::{HEAD, Journal, JournalEntry, JournalHeader, SECTOR, checked_line};
 use patchadm_changeset::format::manifest::{Manifest, decode, encode};
-use patchadm_core::database::history;
-use patchadm_core::depot::{DepotFlags, DepotIndex, SeenDepots};
-use patchadm_core::format::plan_differences::PlanDifferences;
-use patchadm_core::format::plan_file::PlanFile;
-use patchadm_core::http::Address;
-use patchadm_core::stage::{
+use patchadm_inputs::database::history;
+use patchadm_inputs::depot::{DepotFlags, DepotIndex, SeenDepots};
+use patchadm_inputs::format::plan_differences::PlanDifferences;
+use patchadm_inputs::format::plan_file::PlanFile;
+use patchadm_inputs::http::Address;
+use patchadm_inputs::stage::{
     Base, BaseObjects, PromotionRecord, StageCache, StageIdentity, StagesRecord, write_base,
 };
 use patchadm_rootfs::Digest;

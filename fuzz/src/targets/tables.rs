@@ -2,8 +2,8 @@
 
 use patchadm_changeset::format::contents_merge::{ContentsEdits, ContentsTrailer, merge, merge_unsorted};
 use patchadm_changeset::format::undo_digest::UndoDigest;
-use patchadm_core::format::ledger::Ledger;
-use patchadm_core::format::objects_file::ObjectsFile;
+use patchadm_inputs::format::ledger::Ledger;
+use patchadm_inputs::format::objects_file::ObjectsFile;
 use patchadm_svr4::format::contents;
 use patchadm_svr4::format::contents::ContentsRecord;
 use patchadm_svr4::format::depend::Depend;

@@ -1,7 +1,7 @@
 //! Parameters and everything that is written in their syntax; patch ids and lists of them; the texts beside a patch.
 
-use patchadm_core::database::policy;
 use patchadm_core::script::protocol::PatchMessage;
+use patchadm_inputs::database::policy;
 use patchadm_svr4::format::admin::Admin;
 use patchadm_svr4::format::params;
 use patchadm_svr4::format::params::{LONGEST_NAME, MOST_PARAMETERS, ParamFile};

@@ -9,10 +9,10 @@ use crate::surroundings::questions;
 use patchadm_core::operation::packages::installation::PlannedInstallation;
 use patchadm_core::operation::packages::observer::PackageObserver;
 use patchadm_core::operation::packages::report::AddedPackage;
-use patchadm_core::plan::Plan;
-use patchadm_core::plan::refusal::{Command, Wording};
-use patchadm_core::plan::script_schedule::steps::Portion;
-use patchadm_core::source::PackageImage;
+use patchadm_inputs::source::PackageImage;
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::refusal::{Command, Wording};
+use patchadm_planning::plan::script_schedule::steps::Portion;
 
 /// The installation of packages.
 pub(crate) struct AddDetails<'a> {

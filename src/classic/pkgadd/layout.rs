@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use patchadm_core::operation::packages::installation::PlannedInstallation;
-use patchadm_core::plan::script_schedule::steps::Portion;
-use patchadm_core::plan::{Action, Body, Change, Plan};
-use patchadm_core::source::PackageImage;
+use patchadm_inputs::source::PackageImage;
+use patchadm_planning::plan::script_schedule::steps::Portion;
+use patchadm_planning::plan::{Action, Body, Change, Plan};
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::admin::{CheckAnswer, ConflictAnswer};
 use patchadm_svr4::package::ObjectPath;

@@ -11,7 +11,7 @@ use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
 use crate::surroundings::{Output, Zone};
 use patchadm_core::operation::check::CheckScope;
 use patchadm_core::operation::check::device::{DevicePackage, DeviceReport, check_device};
-use patchadm_core::plan::refusal::Command;
+use patchadm_planning::plan::refusal::Command;
 
 /// The answer about a device.
 struct DeviceReply {

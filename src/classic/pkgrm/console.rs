@@ -8,7 +8,7 @@ use crate::surroundings::questions;
 use patchadm_core::operation::packages::left_objects::{LeftObject, StayReason};
 use patchadm_core::operation::packages::observer::PackageObserver;
 use patchadm_core::operation::packages::report::{PlannedRemoval, RemovedPackage};
-use patchadm_core::plan::refusal::{Command, Wording};
+use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_svr4::package::Params;
 
 /// The removal of packages.

@@ -17,7 +17,7 @@ use base64ct::{Base64, Encoding as _};
 use maud::{DOCTYPE, PreEscaped, html};
 
 use palette::{DARK, LIGHT};
-use patchadm_core::sign::sha256;
+use patchadm_inputs::sign::sha256;
 use section::{SectionView, facts};
 use visible_text::visible;
 

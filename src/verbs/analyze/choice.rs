@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 
-use patchadm_core::analyze::{AnalysisRequest, Group, SynopsisPattern, UnwantedPatch};
+use patchadm_planning::analyze::{AnalysisRequest, Group, SynopsisPattern, UnwantedPatch};
 use patchadm_svr4::patch::PatchId;
 
 /// Options that narrow a list.

@@ -12,8 +12,6 @@ use crate::reply::Stop;
 use crate::reply::failure::query_refused;
 use crate::surroundings::caller::with_signals;
 use crate::verbs::options::SignatureOptions;
-use patchadm_core::analyze::{CrossReference, from_depot};
-use patchadm_core::http::Address;
 use patchadm_core::operation::analysis::{parse_cross_reference, read_cross_reference};
 use patchadm_core::operation::depots::{
     Depot, DepotError, DepotLocation, DepotProgress, FetchSession, fetch_bytes, open_depot,
@@ -21,7 +19,9 @@ use patchadm_core::operation::depots::{
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::demands;
 use patchadm_core::operation::session::RootAndPolicy;
-use patchadm_core::sign::{Demand, DemandWord};
+use patchadm_inputs::http::Address;
+use patchadm_inputs::sign::{Demand, DemandWord};
+use patchadm_planning::analyze::{CrossReference, from_depot};
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::patchdiag::LARGEST_FILE;
 

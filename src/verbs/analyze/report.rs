@@ -9,9 +9,9 @@ use super::row::{AnalysisEntry, AnalysisRow, UnknownEntry};
 use crate::reply::words::print_notes;
 use crate::reply::{CommandReport, Exit, ExitCause};
 use crate::surroundings::Output;
-use patchadm_core::analyze::{Analysis, CrossReference};
 use patchadm_core::operation::analysis::HostNames;
 use patchadm_core::operation::libraries::LibrariesBeforePatches;
+use patchadm_planning::analyze::{Analysis, CrossReference};
 
 /// A patch that was named and that nobody knows: the code of patchadd(1M) for it.
 const UNKNOWN: Exit = Exit::new(33, ExitCause::NotFound);

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::reply::kept_shlibs::KeptShlibs;
-use patchadm_core::analyze::{AnalysedPatch, FlagOrigin, UnknownPatch};
 use patchadm_core::operation::libraries::LibrariesBeforePatches;
+use patchadm_planning::analyze::{AnalysedPatch, FlagOrigin, UnknownPatch};
 use patchadm_svr4::patch::PatchId;
 
 /// The most days that the column of ages shows.

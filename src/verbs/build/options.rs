@@ -7,7 +7,7 @@ use super::super::options::RootlessOptions;
 use super::super::patch_options::{PatchOptions, wrong};
 use crate::arguments::one_of;
 use crate::reply::Stop;
-use patchadm_core::build::{BuildRequest, PatchDestination, PatchForm};
+use patchadm_making::build::{BuildRequest, PatchDestination, PatchForm};
 use patchadm_svr4::patch::PatchId;
 
 pub(super) const USAGE: &str = "patchadm build [option...] --id id --from release --to release -o out";

@@ -9,11 +9,11 @@ use crate::reply::json::milliseconds_since;
 use crate::reply::words::human;
 use crate::reply::{CommandReport, ResultWord};
 use crate::surroundings::Output;
-use patchadm_core::build::{
+use patchadm_inputs::sign::sha256_text;
+use patchadm_making::build::{
     BuildFinding, ChangeCounts, PatchDestination, PatchDraft, ReleaseSide, SparsePackage, UnpairedPackage,
     WrittenPatch,
 };
-use patchadm_core::sign::sha256_text;
 
 /// The report.
 #[derive(Debug, Serialize)]

@@ -8,10 +8,10 @@ use clap::Arg;
 use super::line::{TypedLine, WantedWord};
 use crate::call::Applet;
 use crate::surroundings::Surroundings;
-use patchadm_core::analyze::Group;
 use patchadm_core::operation::queries::names::{applied_ids, package_names};
-use patchadm_core::plan::kept_libraries::is_named_as_kept;
-use patchadm_core::source::{directory_names, patches_in};
+use patchadm_inputs::source::{directory_names, patches_in};
+use patchadm_planning::analyze::Group;
+use patchadm_planning::plan::kept_libraries::is_named_as_kept;
 use patchadm_rootfs::Root;
 
 /// One possible word.

@@ -3,7 +3,7 @@
 use super::super::making_ends::{NO_PATCH, of_build, of_previous, of_release};
 use crate::reply::cause_of::of_root;
 use crate::reply::{Exit, ExitCause, Stop};
-use patchadm_core::operation::delta::{DeltaError, SourceFailure};
+use patchadm_making::delta::{DeltaError, SourceFailure};
 use patchadm_rootfs::LockError;
 
 /// The exit for a source that has no patch.

@@ -7,8 +7,8 @@ use super::super::options::RootlessOptions;
 use super::super::patch_options::{FILE_FORMS, PatchOptions, read, wrong};
 use crate::arguments::{VerboseOption, one_of};
 use crate::reply::Stop;
-use patchadm_core::build::{BuildRequest, PatchForm};
-use patchadm_core::operation::delta::parse_bases;
+use patchadm_making::build::{BuildRequest, PatchForm};
+use patchadm_making::delta::parse_bases;
 use patchadm_svr4::patch::PatchId;
 
 pub(super) const USAGE: &str = "patchadm delta [option...] --release dir --stable dir --work dir";

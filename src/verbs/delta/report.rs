@@ -9,8 +9,8 @@ use super::super::left_out_scripts::left_out_scripts;
 use crate::reply::json::milliseconds_since;
 use crate::reply::{CommandReport, ResultWord};
 use crate::surroundings::Output;
-use patchadm_core::build::{ReleaseSide, UnpairedPackage};
-use patchadm_core::operation::delta::{DeltaReport, SourceOutcome};
+use patchadm_making::build::{ReleaseSide, UnpairedPackage};
+use patchadm_making::delta::{DeltaReport, SourceOutcome};
 
 /// The report.
 #[derive(Debug, Serialize)]

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use patchadm_core::operation::make::{MakeRequest, MakeWatch, ParameterDefaults, make_package};
+use patchadm_making::make::{MakeRequest, MakeWatch, ParameterDefaults, make_package};
 use patchadm_rootfs::{Dir, NewTree, Timestamp};
 use patchadm_svr4::package::{Mode, Params};
 
@@ -244,7 +244,7 @@ fn write(tree: &mut NewTree, name: &str, bytes: &[u8], day: i64) -> io::Result<(
 mod tests {
     use super::super::fingerprint::fingerprint;
     use super::*;
-    use patchadm_core::source::{Extent, Origin, open};
+    use patchadm_inputs::source::{Extent, Origin, open};
     use patchadm_rootfs::Root;
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::reason::reason_of;
-use patchadm_core::order::NeedEdge;
+use patchadm_planning::order::NeedEdge;
 
 /// Writes the graph. With `tells_why` an arrow says what is behind it.
 pub(super) fn graph(groups: &[Vec<String>], edges: &[NeedEdge], tells_why: bool) -> String {
@@ -38,7 +38,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use patchadm_core::order::EdgeKind;
+    use patchadm_planning::order::EdgeKind;
 
     #[test]
     fn a_name_with_quotes_stays_one_and_each_pair_has_one_arrow() {

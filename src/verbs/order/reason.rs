@@ -1,6 +1,6 @@
 //! What stands behind an edge, in words.
 
-use patchadm_core::order::{EdgeKind, NeedEdge};
+use patchadm_planning::order::{EdgeKind, NeedEdge};
 
 /// What stands behind an edge.
 pub(super) fn reason_of(edge: &NeedEdge) -> String {

@@ -8,7 +8,7 @@ use crate::reply::CommandReport;
 use crate::reply::words::print_notes;
 use crate::surroundings::Output;
 use patchadm_core::operation::order::{OrderAnswer, StaleEntry, StaleReason};
-use patchadm_core::order::{NeedEdge, OrderDirection};
+use patchadm_planning::order::{NeedEdge, OrderDirection};
 
 /// The form of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

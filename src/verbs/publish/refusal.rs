@@ -5,7 +5,7 @@ use crate::reply::failure::source_code;
 use crate::reply::{Exit, ExitCause, Stop};
 use patchadm_core::operation::depots::FlagsFileError;
 use patchadm_core::operation::publish::PublishError;
-use patchadm_core::plan::refusal::Command;
+use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::LockError;
 
 /// The code where a patch or an index does not fit the depot.

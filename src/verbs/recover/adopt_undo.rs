@@ -7,7 +7,7 @@ use crate::reply::{CommandReport, Exit, ExitCause, ResultWord, failure};
 use crate::surroundings::Output;
 use patchadm_core::operation::adopt_undo::{AdoptedUndo, AdoptionReport, UnreadableUndo};
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::plan::refusal::{Command, Wording};
+use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 
 /// Undo data that does not fit: the code of patchrm(1M).

@@ -6,7 +6,7 @@ use crate::reply::CommandReport;
 use crate::reply::words::{named_value, reboot_sentence};
 use crate::surroundings::Output;
 use patchadm_core::operation::queries::kept_files::PatchWords;
-use patchadm_core::source::Image;
+use patchadm_inputs::source::Image;
 use patchadm_svr4::patch::{PatchId, PatchMacros};
 
 /// Everything about a delivered patch.

@@ -13,7 +13,7 @@ use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
 use crate::verbs::options::BriefVerbOptions;
 use patchadm_core::operation::stages::{DropError, DroppedStage, drop_stage};
-use patchadm_core::plan::refusal::Command;
+use patchadm_planning::plan::refusal::Command;
 
 const USAGE: &str = "patchadm [-R root] stage drop [--force] [--wait seconds] stage";
 

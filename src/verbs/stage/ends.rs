@@ -9,7 +9,7 @@ use crate::reply::promotion::refreshed_sentence;
 use crate::reply::{Exit, ExitCause, ResultWord, Stop};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::stages::StageError;
-use patchadm_core::plan::refusal::{Command, PromotionReason, Reason, Wording};
+use patchadm_planning::plan::refusal::{Command, PromotionReason, Reason, Wording};
 use patchadm_rootfs::Root;
 
 /// The code where there is no stage.

@@ -12,7 +12,7 @@ use crate::reply::{Exit, ExitCause, Reply, Stop};
 use crate::surroundings::{Output, Surroundings};
 use patchadm_core::namespaces::{EnclosureEnd, EnclosureError, EnclosureNote};
 use patchadm_core::operation::stages::{EnterError, EnterRequest, StageView, enter_stage};
-use patchadm_core::stage::MountWord;
+use patchadm_inputs::stage::MountWord;
 use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm [-R root] stage enter [--view root|stage] [--mount [rw:]src[:dst]]... [--mounts file]\n\

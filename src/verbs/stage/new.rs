@@ -15,8 +15,8 @@ use crate::reply::{CommandReport, Exit, Reply, ResultWord};
 use crate::surroundings::Output;
 use crate::verbs::options::VerbOptions;
 use patchadm_core::operation::stages::new::{NewStageReport, NewStageRequest, make_stage};
-use patchadm_core::path_glob::PathGlob;
-use patchadm_core::plan::refusal::Command;
+use patchadm_inputs::path_glob::PathGlob;
+use patchadm_planning::plan::refusal::Command;
 
 const USAGE: &str = "patchadm [-R root] stage new --path path... [--name name] [--records] [--dir dir]... \
     [--mounts file] [--exclude pattern]... [option...] stage";

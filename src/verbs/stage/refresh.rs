@@ -17,7 +17,7 @@ use crate::verbs::options::{BriefVerbOptions, EditOptions};
 use patchadm_core::operation::stages::refresh::{
     MovedPackage, PackageMove, RefreshReport, RefreshRequest, refresh_stage,
 };
-use patchadm_core::plan::refusal::{Command, Wording};
+use patchadm_planning::plan::refusal::{Command, Wording};
 
 const USAGE: &str = "patchadm [-R root] stage refresh [option...] stage";
 

@@ -11,19 +11,19 @@ use std::path::Path;
 use super::content::NoContent;
 use super::failure::Failure;
 use super::session::{Caller, RootAndPolicy, Session, may_change, must_have_database};
-use crate::database::archive::{self, OutsideAccess};
-use crate::database::history::{HistoryEntry, readable_history};
-use crate::database::ledger::{self, LedgerFault};
-use crate::database::{DatabaseError, RecordView, installed};
-use crate::format::ledger::{Ledger, LedgerLine, UndoLocation};
 use crate::operation::patches::undo_directory;
-use crate::plan::Plan;
-use crate::plan::RecordChange;
-use crate::plan::ledger::{LedgerArchive, LedgerChange};
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState};
 use patchadm_changeset::format::outside_path::OutsidePath;
 use patchadm_changeset::format::run::Run;
 use patchadm_changeset::format::undo_digest::UndoDigest;
+use patchadm_inputs::database::archive::{self, OutsideAccess};
+use patchadm_inputs::database::history::{HistoryEntry, readable_history};
+use patchadm_inputs::database::ledger::{self, LedgerFault};
+use patchadm_inputs::database::{DatabaseError, RecordView, installed};
+use patchadm_inputs::format::ledger::{Ledger, LedgerLine, UndoLocation};
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::RecordChange;
+use patchadm_planning::plan::ledger::{LedgerArchive, LedgerChange};
 use patchadm_rootfs::Root;
 use patchadm_rootfs::{Digest, FileType};
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
@@ -125,7 +125,7 @@ pub fn adopt_undo(
         space: Vec::new(),
         discard: Vec::new(),
         signature: None,
-        direction: crate::plan::Direction::Forward,
+        direction: patchadm_planning::plan::Direction::Forward,
         notes: Vec::new(),
     };
     session.perform(&plan, &mut NoContent, None, String::new())?;

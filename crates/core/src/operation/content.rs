@@ -2,15 +2,9 @@
 
 use std::io::Read;
 
-use crate::source::{Image, Source, SourceError};
 use patchadm_changeset::transaction::{ContentSource, FileSink, StreamError, WantedFile};
+use patchadm_inputs::source::{Image, Source};
 use patchadm_svr4::package::PackagePath;
-
-impl From<SourceError> for StreamError {
-    fn from(error: SourceError) -> Self {
-        Self::Source(Box::new(error))
-    }
-}
 
 /// One source: the packages of the plan are those of its image.
 pub(super) struct OneSource<'a> {
@@ -57,7 +51,7 @@ impl ContentSource for ArchiveSources<'_> {
         for (index, one) in self.0.iter_mut().enumerate() {
             let of_this = |_: usize, path: &PackagePath| wanted(index, path);
             // What must be read from its beginning is read only if there is something in it.
-            let mut files = one.image.packages.iter().flat_map(crate::source::PackageImage::files);
+            let mut files = one.image.packages.iter().flat_map(patchadm_inputs::source::PackageImage::files);
             if !files.any(|file| of_this(0, &file.path)) {
                 continue;
             }

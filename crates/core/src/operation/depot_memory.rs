@@ -9,8 +9,8 @@ use chrono::{DateTime, Utc};
 
 use super::failure::Failure;
 use super::session::Session;
-use crate::depot::{IndexSight, LARGEST_MEMORY, SeenDepots, StaleIndex};
-use crate::sign::DemandWord;
+use patchadm_inputs::depot::{IndexSight, LARGEST_MEMORY, SeenDepots, StaleIndex};
+use patchadm_inputs::sign::DemandWord;
 use patchadm_rootfs::{Dir, Root, RootError};
 use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places;
@@ -105,9 +105,9 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::depot::DepotIndex;
     use crate::operation::session::{Caller, RootAndPolicy};
-    use crate::plan::clock::Now;
+    use patchadm_inputs::depot::DepotIndex;
+    use patchadm_planning::plan::clock::Now;
 
     const HERE: &str = "/srv/depot";
 

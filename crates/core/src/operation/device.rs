@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::content::OneSource;
 use super::failure::Failure;
 use crate::operation::queries::select::{PackagePattern, PackageSelection};
-use crate::plan::refusal::{Command, Reason};
-use crate::source::{self, Extent, Form, Image, Origin, PackageImage, Source, SourceError};
+use patchadm_inputs::source::{self, Extent, Form, Image, Origin, PackageImage, Source, SourceError};
+use patchadm_planning::plan::refusal::{Command, Reason};
 
 /// The directory where packages wait for their installation.
 pub const SPOOL: &str = "/var/spool/pkg";

@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 
 use super::failure::Failure;
-use crate::plan::Plan;
 use patchadm_changeset::transaction::{
     Cause, ExchangeReport, ExchangeRequest, ExchangeWay, Phase, RootCondition, TransactionError,
     foresee_exchanges,
 };
+use patchadm_planning::plan::Plan;
 use patchadm_rootfs::{FileType, Root};
 use patchadm_svr4::package::ObjectPath;
 use rustix::io::Errno;

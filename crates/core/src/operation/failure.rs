@@ -9,17 +9,17 @@ use std::sync::Arc;
 use super::depots::DepotError;
 use super::plan_file::PlanFault;
 use super::scripts::failure::ScriptFailure;
-use crate::database::archive::ArchiveError;
-use crate::database::ledger::LedgerFault;
-use crate::database::policy::PolicyError;
-use crate::database::{DatabaseError, IdentityFault, RecordDamage, RecordError, ViewError};
-use crate::depot::{SeenDepotsError, StaleIndex};
-use crate::plan::refusal::Refusal;
 use crate::script::ScriptError;
 use crate::script::response::ResponseError;
-use crate::sign::{KeyDirectoryError, Verdict};
-use crate::source::{SourceError, SourceProblem};
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
+use patchadm_inputs::database::archive::ArchiveError;
+use patchadm_inputs::database::ledger::LedgerFault;
+use patchadm_inputs::database::policy::PolicyError;
+use patchadm_inputs::database::{DatabaseError, IdentityFault, RecordDamage, RecordError, ViewError};
+use patchadm_inputs::depot::{SeenDepotsError, StaleIndex};
+use patchadm_inputs::sign::{KeyDirectoryError, Verdict};
+use patchadm_inputs::source::{SourceError, SourceProblem};
+use patchadm_planning::plan::refusal::Refusal;
 use patchadm_rootfs::{LockError, RootError, Untrusted};
 
 /// A failed operation.

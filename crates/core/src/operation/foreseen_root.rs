@@ -1,8 +1,8 @@
 //! The root that a plan is shown for: as it is, or, where a run was interrupted, as its recovery would leave it.
 
 use super::failure::Failure;
-use crate::database::{last_run, open_run};
 use patchadm_changeset::transaction::{ForeseenRecovery, Recovered, foresee_recovery};
+use patchadm_inputs::database::{last_run, open_run};
 use patchadm_rootfs::{Lock, Root};
 
 /// Makes a plan that is only shown, for the root as after the recovery of an interrupted run; what that would do is told

@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 
 use super::failure::Failure;
-use crate::database::survey::fill_identical;
-use crate::inventory::Inventory;
-use crate::plan::concern::FileToCompare;
-use crate::source::{Image, Source};
+use patchadm_inputs::database::survey::fill_identical;
+use patchadm_inputs::inventory::Inventory;
+use patchadm_inputs::source::{Image, Source};
+use patchadm_planning::plan::concern::FileToCompare;
 use patchadm_rootfs::{Hashing, LiveKind};
 use patchadm_svr4::package::{ObjectPath, PackagePath};
 

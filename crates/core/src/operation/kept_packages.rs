@@ -4,8 +4,8 @@ use super::content::NoContent;
 use super::failure::Failure;
 use super::libraries::{KeptLibraryState, KeptLook, look_at_kept, plan_to_prune};
 use super::session::{Caller, RootAndPolicy, Session, must_agree, must_have_database, without_lock};
-use crate::plan::clock::Now;
 use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
 

@@ -6,8 +6,10 @@
 
 use super::failure::Failure;
 use super::session::{Caller, RootAndPolicy, Session};
-use crate::database::policy;
-use crate::sign::{KeyDirectory, KeyDirectoryError, KeyFileError, KeyId, KeyRing, KeyRules, PublicKey};
+use patchadm_inputs::database::policy;
+use patchadm_inputs::sign::{
+    KeyDirectory, KeyDirectoryError, KeyFileError, KeyId, KeyRing, KeyRules, PublicKey,
+};
 use patchadm_rootfs::{Dir, Root, RootError};
 use patchadm_svr4::package::{Mode, ObjectPath};
 

@@ -3,7 +3,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use crate::plan::{Action, Change, Plan};
+use patchadm_planning::plan::{Action, Change, Plan};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::package::control::printable;
 use patchadm_svr4::places;
@@ -32,7 +32,7 @@ pub(super) fn of_installation(plan: &Plan) -> String {
 }
 
 fn marker(change: &Change) -> &'static str {
-    use crate::plan::Body;
+    use patchadm_planning::plan::Body;
     match &change.action {
         Action::Add(new) | Action::Replace(new) => match new.body {
             Body::Symlink(_) => " <symbolic link>",

@@ -3,7 +3,7 @@
 
 use super::failure::Failure;
 use super::session::may_change;
-use crate::database::{RecordView, installed};
+use patchadm_inputs::database::{RecordView, installed};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places;

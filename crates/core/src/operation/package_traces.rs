@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::database::archive::{self, OpenArchive, kept_manifest};
-use crate::database::{RecordView, ledger, places};
-use crate::format::ledger::{Ledger, LedgerLine};
 use crate::operation::failure::Failure;
 use crate::operation::patches::back_out::records_in;
 use crate::operation::root_and_policy::RootAndPolicy;
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::manifest::{Manifest, decode};
+use patchadm_inputs::database::archive::{self, OpenArchive, kept_manifest};
+use patchadm_inputs::database::{RecordView, ledger, places};
+use patchadm_inputs::format::ledger::{Ledger, LedgerLine};
 use patchadm_svr4::format::params::{self, LARGEST_FILE};
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::{Params, PkgInst};

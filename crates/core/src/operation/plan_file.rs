@@ -5,9 +5,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::format::plan_differences::PlanDifferences;
-use crate::format::plan_file::{LARGEST_PLAN, PlanFile, PlanFileError, PlanOptions};
-use crate::operation::small_file::read_start;
+use patchadm_inputs::format::plan_differences::PlanDifferences;
+use patchadm_inputs::format::plan_file::{LARGEST_PLAN, PlanFile, PlanFileError, PlanOptions};
+use patchadm_inputs::small_file::read_start;
 use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 

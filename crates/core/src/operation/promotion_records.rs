@@ -1,7 +1,7 @@
 //! The record that a promotion leaves on the root, read where an operation needs to know what a patch was made from.
 
-use crate::database::{RecordView, ViewError};
-use crate::stage::{LONGEST_RECORD, PromotionRecord, StageFileError, promotion_record};
+use patchadm_inputs::database::{RecordView, ViewError};
+use patchadm_inputs::stage::{LONGEST_RECORD, PromotionRecord, StageFileError, promotion_record};
 use patchadm_svr4::patch::PatchId;
 
 /// The reasons why the record of a promotion cannot be read.

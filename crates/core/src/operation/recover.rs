@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use super::check::{CheckRequest, CheckedAspects, check};
 use super::failure::Failure;
 use super::session::{Caller, RootAndPolicy, Session, may_change, must_have_database};
-use crate::database::{DatabaseError, RecordView, all, installed, policy};
-use crate::plan::patch::interrupted::{Interrupted, interrupted};
 use crate::script::end_leftovers;
 use patchadm_changeset::format::root_id;
 use patchadm_changeset::transaction::{
     Cause, JournalFate, KeptStage, Phase, Recovered, RootCondition, TransactionError, discard_journal,
     keep_stage, renew_identity,
 };
+use patchadm_inputs::database::{DatabaseError, RecordView, all, installed, policy};
+use patchadm_planning::plan::patch::interrupted::{Interrupted, interrupted};
 use patchadm_rootfs::{Dir, Root, random};
 use patchadm_svr4::package::{Mode, ObjectPath, rule};
 use patchadm_svr4::places::own_directory;

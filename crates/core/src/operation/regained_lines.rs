@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 
 use super::package_traces::{PatchTraces, SpooledCopy, bound_archive};
-use crate::database::archive::kept_manifest;
-use crate::database::{RecordView, installed};
-use crate::format::ledger::Ledger;
 use crate::operation::failure::Failure;
 use crate::operation::root_and_policy::RootAndPolicy;
-use crate::plan::package::regain::is_of_patch;
 use patchadm_changeset::format::manifest::{Manifest, decode};
 use patchadm_changeset::format::run::Run;
+use patchadm_inputs::database::archive::kept_manifest;
+use patchadm_inputs::database::{RecordView, installed};
+use patchadm_inputs::format::ledger::Ledger;
+use patchadm_planning::plan::package::regain::is_of_patch;
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, OwningPackage, Params, PkgInst, variables};
 use patchadm_svr4::patch::PatchId;

@@ -6,13 +6,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
-use crate::database::archive::OutsideRules;
-use crate::database::survey::{SurveySettings, packages, parameters, survey_with};
-use crate::database::{RecordView, contents, installed, policy};
-use crate::inventory::{Installed, Inventory, KeptLibraries, Touched, is_kept_package};
-use crate::plan::patch::validate::applied_to;
-use crate::plan::refusal::Reason;
-use crate::policy::Policy;
+use patchadm_inputs::database::archive::OutsideRules;
+use patchadm_inputs::database::survey::{SurveySettings, packages, parameters, survey_with};
+use patchadm_inputs::database::{RecordView, contents, installed, policy};
+use patchadm_inputs::inventory::{Installed, Inventory, KeptLibraries, Touched, is_kept_package};
+use patchadm_inputs::policy::Policy;
+use patchadm_planning::plan::patch::validate::applied_to;
+use patchadm_planning::plan::refusal::Reason;
 use patchadm_rootfs::{Root, random, side_by_side};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchRecords};
@@ -198,7 +198,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::policy::ScriptPolicy;
+    use patchadm_inputs::policy::ScriptPolicy;
 
     fn policy(root: &Path, text: &str) {
         fs::create_dir_all(root.join("etc/patchadm")).unwrap();

@@ -9,9 +9,6 @@ use rustix::io::Errno;
 use super::exchange::{ExchangeLog, must_be_directories};
 use super::failure::Failure;
 use super::record_damage;
-use crate::database::{RecordView, RootLedgers, has_journal, identity_fault, installed, read_consistently};
-use crate::plan::clock::Now;
-use crate::plan::{Plan, RecordChange};
 use crate::script::{ProcessIdentity, end_leftovers};
 use patchadm_changeset::format::journal::{PatchRecord, RunRecord, ScriptProcess};
 use patchadm_changeset::transaction::{
@@ -19,6 +16,11 @@ use patchadm_changeset::transaction::{
     Recovered, RootCondition, RunSettings, RunWatch, ScriptedRun, SwitchedRun, TransactionError, carry_out,
     log_without_run, recover_with, settle_identity, unfinished_script,
 };
+use patchadm_inputs::database::{
+    RecordView, RootLedgers, has_journal, identity_fault, installed, read_consistently,
+};
+use patchadm_planning::plan::clock::Now;
+use patchadm_planning::plan::{Plan, RecordChange};
 use patchadm_rootfs::{Dir, Lock, LockError, LockHolder, Root, random};
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::places;

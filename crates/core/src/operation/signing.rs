@@ -9,14 +9,14 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::depot::{DepotIndex, IndexError, LARGEST_INDEX};
-use crate::operation::small_file::read_start;
-use crate::sha256::Sha256;
-use crate::sign::{
+use patchadm_inputs::depot::{DepotIndex, IndexError, LARGEST_INDEX};
+use patchadm_inputs::sha256::Sha256;
+use patchadm_inputs::sign::{
     KeyFileError, KeyId, KeySeed, LARGEST_MANIFEST, Manifest, ManifestEntry, ManifestError, ManifestForm,
     PublicKey, SecretKey, SecretKeyError, Sha256Sum,
 };
-use crate::source::{self, Extent, Origin, SourceError};
+use patchadm_inputs::small_file::read_start;
+use patchadm_inputs::source::{self, Extent, Origin, SourceError};
 use patchadm_rootfs::{Dir, FileType, RootError, random};
 use patchadm_svr4::package::Mode;
 use patchadm_svr4::patch::{PatchId, PatchMacros};
@@ -241,7 +241,7 @@ fn members_manifest(target: &Path) -> Result<Manifest, SigningError> {
     let patch = patch_id(target)?;
     let mut entries = Vec::new();
     collect(&Dir::of_host(target)?, target, &mut Vec::new(), &mut entries)?;
-    entries.retain(|entry| !crate::sign::is_of_manifest(&entry.path));
+    entries.retain(|entry| !patchadm_inputs::sign::is_of_manifest(&entry.path));
     entries.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(Manifest { patch, form: ManifestForm::Members, date: None, entries })
 }

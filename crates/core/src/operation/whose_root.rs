@@ -1,7 +1,7 @@
 //! Whose root is it? Asked before the superuser changes a root: who may write its records decides what is done there.
 
 use super::failure::Failure;
-use crate::database::policy;
+use patchadm_inputs::database::policy;
 use patchadm_rootfs::{ForeignTree, Root};
 
 /// What the caller said about the owner of a root.
@@ -59,7 +59,9 @@ pub fn standing(root: Root, host: &Root, said: SaidOfOwner) -> Result<RootStandi
     let path = root.physical_path()?;
     let path = path.as_os_str().as_encoded_bytes();
     if policy.untrusted_roots.name_it_or_above(path) {
-        return Ok(RootStanding::Caller(root.guarded(crate::database::records(), Some(ForeignTree::Named))));
+        return Ok(RootStanding::Caller(
+            root.guarded(patchadm_inputs::database::records(), Some(ForeignTree::Named)),
+        ));
     }
     if owner != 0 && policy.as_owner_roots.name(path) {
         return Ok(RootStanding::Owner(root));
@@ -69,5 +71,5 @@ pub fn standing(root: Root, host: &Root, said: SaidOfOwner) -> Result<RootStandi
     }
     // What belongs to somebody else is refused with the owner's name.
     let foreign = if owner == 0 { root.container_tree()? } else { None };
-    Ok(RootStanding::Caller(root.guarded(crate::database::records(), foreign)))
+    Ok(RootStanding::Caller(root.guarded(patchadm_inputs::database::records(), foreign)))
 }

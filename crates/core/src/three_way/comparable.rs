@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::release::{Device, FileContent, LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
-use crate::stage::ComparedAttributes;
 use patchadm_changeset::format::manifest::{RecordedState, RecordedType, decode};
+use patchadm_inputs::stage::ComparedAttributes;
+use patchadm_making::release::{
+    Device, FileContent, LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep,
+};
 use patchadm_rootfs::{Live, LiveKind, Timestamp};
 use patchadm_svr4::package::{Mode, ObjectPath, Word};
 

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::outcome::{Conflict, Decision, KeptBecause, Outcome, Outcomes, SideChange};
 use super::settle::settle;
 use super::sides::Sides;
-use crate::build::{ChangeKind, CompareOptions, compare};
-use crate::policy::Edited;
-use crate::release::ReleaseObject;
+use patchadm_inputs::policy::Edited;
+use patchadm_making::build::{ChangeKind, CompareOptions, compare};
+use patchadm_making::release::ReleaseObject;
 use patchadm_svr4::package::ObjectPath;
 
 /// What a comparison without a base does.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::outcome::{Conflict, Decision, KeptBecause, Outcome, Outcomes, SideChange};
 use super::sides::Sides;
-use crate::release::{ReleaseObject, ReleaseObjectKind};
+use patchadm_making::release::{ReleaseObject, ReleaseObjectKind};
 use patchadm_svr4::package::ObjectPath;
 
 /// Brings the outcomes of paths together that lie in one another.

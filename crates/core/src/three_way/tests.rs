@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::policy::Edited;
-use crate::release::ReleaseObject;
-use crate::stage::ComparedAttributes;
 use patchadm_changeset::format::manifest::{RecordedState, RecordedType};
+use patchadm_inputs::policy::Edited;
+use patchadm_inputs::stage::ComparedAttributes;
+use patchadm_making::release::ReleaseObject;
 use patchadm_rootfs::{Digest, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 

@@ -8,10 +8,10 @@ use super::request::{AdoptRequest, AdoptSource};
 use super::software_list::{SoftwareList, paths_of};
 use super::{dpkg, rpm, tree};
 use crate::operation::failure::Failure;
-use crate::operation::small_file::read_start;
-use crate::path_glob::PathGlob;
-use crate::plan::package::adopt::AdoptableSoftware;
-use crate::plan::parameters::ADOPTED;
+use patchadm_inputs::path_glob::PathGlob;
+use patchadm_inputs::small_file::read_start;
+use patchadm_planning::plan::package::adopt::AdoptableSoftware;
+use patchadm_planning::plan::parameters::ADOPTED;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{Ftype, ObjectPath, Params, PkgInst};
 

@@ -24,14 +24,14 @@ use super::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, shown_to_anybody,
     without_lock,
 };
-use crate::database::RecordView;
-use crate::database::contents::lines_of_package;
-use crate::inventory::{Inventory, Touched};
-use crate::plan::Plan;
-use crate::plan::package::adopt::{AdoptableSoftware, AdoptionConflict, IntendedAdoption, adopt};
-use crate::plan::package::forget::forget;
 use listed::ListedSoftware;
 use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_inputs::database::RecordView;
+use patchadm_inputs::database::contents::lines_of_package;
+use patchadm_inputs::inventory::{Inventory, Touched};
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::package::adopt::{AdoptableSoftware, AdoptionConflict, IntendedAdoption, adopt};
+use patchadm_planning::plan::package::forget::forget;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 

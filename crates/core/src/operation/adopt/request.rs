@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::path_glob::PathGlob;
+use patchadm_inputs::path_glob::PathGlob;
 use patchadm_svr4::package::{ObjectPath, Params};
 
 /// What is to become a package, and how it is called.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use crate::analyze::{CrossReference, from_patchdiag};
+use patchadm_planning::analyze::{CrossReference, from_patchdiag};
 use patchadm_svr4::format::package_list::PackageListError;
 use patchadm_svr4::format::patchdiag::{self, PatchdiagError};
 use patchadm_svr4::format::showrev::ShowrevError;

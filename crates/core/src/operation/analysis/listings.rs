@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 
 use super::file::{AnalysisError, read};
-use crate::analyze::{InstalledPackage, InstalledPatch, MachineFacts};
+use patchadm_planning::analyze::{InstalledPackage, InstalledPatch, MachineFacts};
 use patchadm_svr4::format::{package_list, showrev};
 
 /// The largest output of uname that is read, in bytes.

@@ -1,7 +1,7 @@
 //! What an analysis is made of, read from where it is: cross-reference files, the records of a root, and the outputs of
 //! commands that were run on a machine that is not here.
 //!
-//! Nothing is decided here; [`analyze`](crate::analyze) does.
+//! Nothing is decided here; [`analyze`](patchadm_planning::analyze) does.
 
 mod file;
 mod listings;

@@ -1,13 +1,13 @@
 //! The facts of a root: its packages and patches at one moment of its records, and for whom patches are not in force.
 
-use crate::analyze::{InstalledPackage, InstalledPatch, MachineFacts};
-use crate::database::RecordReader;
-use crate::inventory::is_kept_package;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{LibrariesBeforePatches, still_loaded};
 use crate::operation::queries::applied_patches::{InstalledSoftware, PatchesError, installed_software};
 use crate::operation::session::{RootAndPolicy, without_lock};
-use crate::plan::clock::Now;
+use patchadm_inputs::database::RecordReader;
+use patchadm_inputs::inventory::is_kept_package;
+use patchadm_planning::analyze::{InstalledPackage, InstalledPatch, MachineFacts};
+use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::Root;
 
 /// Reads the packages and applied patches of a root, without a lock. Patch ids with another separator than `-` are those

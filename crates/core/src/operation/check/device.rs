@@ -14,7 +14,7 @@ use super::scope::CheckScope;
 use crate::operation::device::OpenDevice;
 use crate::operation::failure::Failure;
 use crate::operation::queries::select::PackageSelection;
-use crate::source::{Form, PackageImage, SourceError};
+use patchadm_inputs::source::{Form, PackageImage, SourceError};
 use patchadm_svr4::package::checksum::sum_of;
 use patchadm_svr4::package::{ContentInfo, Object, ObjectPath, PackagePath, variables};
 

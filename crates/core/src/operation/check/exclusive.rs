@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use super::compare::Comparison;
 use super::findings::{CheckError, CheckedObject, Finding, UnfixedReason};
-use crate::database::{RecordView, contents};
+use patchadm_inputs::database::{RecordView, contents};
 use patchadm_rootfs::{FileType, RootError};
 use patchadm_svr4::format::contents::key_of;
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath};

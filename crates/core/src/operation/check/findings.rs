@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use crate::database::{DatabaseError, RecordDamage, RecordError, ViewError};
 use crate::operation::failure::Failure;
 use crate::operation::mend::MendedRecord;
 use crate::operation::queries::packages::QueryError;
 use patchadm_changeset::transaction::Recovered;
+use patchadm_inputs::database::{DatabaseError, RecordDamage, RecordError, ViewError};
 use patchadm_rootfs::Digest;
 use patchadm_rootfs::RootError;
 use patchadm_svr4::package::{Mode, Object, ObjectPath};

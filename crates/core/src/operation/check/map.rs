@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::findings::{CheckError, UnmatchedOperands};
 use super::scope::CheckScope;
-use crate::database::{RecordView, installed};
 use crate::operation::queries::packages::parameter_file;
 use crate::operation::queries::select::PackagePattern;
-use crate::operation::small_file::read_start;
+use patchadm_inputs::database::{RecordView, installed};
+use patchadm_inputs::small_file::read_start;
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, OwningPackage, Params, PkgInst, variables};
 

@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::findings::{CheckError, UnmatchedOperands};
-use crate::database::contents::{self, ContentsLines};
-use crate::database::{DatabaseError, RecordError, RecordView, all, installed, pieces};
 use crate::operation::queries::select::{PackagePattern, PackageSelection};
+use patchadm_inputs::database::contents::{self, ContentsLines};
+use patchadm_inputs::database::{DatabaseError, RecordError, RecordView, all, installed, pieces};
 use patchadm_svr4::format::contents::key_of;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PathError};
 

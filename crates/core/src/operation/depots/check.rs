@@ -7,9 +7,9 @@ use super::error::DepotError;
 use super::fetch::{fetch_patch, take_readme};
 use super::location::DepotLocation;
 use super::session::{DepotProgress, FetchSession, PatchWork};
-use crate::depot::DepotPatch;
-use crate::sign::{Demand, DemandWord, SignatureState};
-use crate::source::{SourceProblem, open_signed};
+use patchadm_inputs::depot::DepotPatch;
+use patchadm_inputs::sign::{Demand, DemandWord, SignatureState};
+use patchadm_inputs::source::{SourceProblem, open_signed};
 
 /// What is wrong with an object.
 #[derive(Debug)]

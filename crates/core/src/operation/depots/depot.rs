@@ -6,12 +6,12 @@ use super::index_bytes::IndexBytes;
 use super::known_patches::KnownPatches;
 use super::location::DepotLocation;
 use super::session::FetchSession;
-use crate::depot::{DepotIndex, IndexSight, StaleIndex};
 use crate::operation::depot_memory::{check_index, remember_index};
 use crate::operation::failure::Failure;
 use crate::operation::session::Session;
-use crate::sign::{Demand, DemandWord, SignatureState, Verdict, sha256, sha256_text};
 use chrono::{DateTime, Utc};
+use patchadm_inputs::depot::{DepotIndex, IndexSight, StaleIndex};
+use patchadm_inputs::sign::{Demand, DemandWord, SignatureState, Verdict, sha256, sha256_text};
 use patchadm_rootfs::Root;
 
 /// A depot whose index was read, as far as its signature is good enough for all demands.

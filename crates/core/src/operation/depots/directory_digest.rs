@@ -9,8 +9,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::cache::{ObjectDigest, digest_of_file};
-use crate::sign::{sha256, sha256_text};
+use patchadm_inputs::cache::{ObjectDigest, digest_of_file};
+use patchadm_inputs::sign::{sha256, sha256_text};
 
 /// Directories inside directories, at most.
 const DEEPEST: usize = 256;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::error::DepotError;
 use super::session::{DepotProgress, FetchSession};
-use crate::cache::{CacheError, PartialDownload, PartialOrigin};
-use crate::depot::DepotFile;
-use crate::http::{Address, HttpAnswer, HttpBody, HttpError, HttpProblem, HttpRequest, Validators};
+use patchadm_inputs::cache::{CacheError, PartialDownload, PartialOrigin};
+use patchadm_inputs::depot::DepotFile;
+use patchadm_inputs::http::{Address, HttpAnswer, HttpBody, HttpError, HttpProblem, HttpRequest, Validators};
 
 /// The pause between two looks at a download of another command.
 const PAUSE: Duration = Duration::from_millis(100);

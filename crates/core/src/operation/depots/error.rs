@@ -4,10 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::flags_file::FlagsFileError;
-use crate::cache::CacheError;
-use crate::depot::IndexError;
-use crate::http::{AddressError, HttpError, HttpProblem};
-use crate::sign::Verdict;
+use patchadm_inputs::cache::CacheError;
+use patchadm_inputs::depot::IndexError;
+use patchadm_inputs::http::{AddressError, HttpError, HttpProblem};
+use patchadm_inputs::sign::Verdict;
 use patchadm_rootfs::{LockError, RootError};
 use patchadm_svr4::patch::PatchId;
 

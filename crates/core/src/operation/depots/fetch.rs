@@ -12,11 +12,11 @@ use super::download::{FetchedBy, each_part, fetch_object, with_retries};
 use super::error::DepotError;
 use super::location::{DepotLocation, is_web_address};
 use super::session::FetchSession;
-use crate::cache::{ObjectDigest, digest_of_file};
-use crate::depot::{DepotFile, DepotPatch, object_path};
-use crate::http::{Address, HttpAnswer, HttpRequest};
-use crate::operation::small_file::read_small;
-use crate::sign::{LARGEST_SIGNATURE, Signature, SignatureFormat};
+use patchadm_inputs::cache::{ObjectDigest, digest_of_file};
+use patchadm_inputs::depot::{DepotFile, DepotPatch, object_path};
+use patchadm_inputs::http::{Address, HttpAnswer, HttpRequest};
+use patchadm_inputs::sign::{LARGEST_SIGNATURE, Signature, SignatureFormat};
+use patchadm_inputs::small_file::read_small;
 
 /// The largest patch without an index that is fetched, in bytes: 64 GiB.
 const LARGEST_PATCH: u64 = 64 << 30;

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::depot::{DepotFlags, DepotFlagsError, LARGEST_FLAGS};
-use crate::operation::small_file::read_small;
+use patchadm_inputs::depot::{DepotFlags, DepotFlagsError, LARGEST_FLAGS};
+use patchadm_inputs::small_file::read_small;
 
 /// The reason the flags of a depot cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -15,11 +15,11 @@ use super::known_patches::{KnownPatch, KnownPatches};
 use super::patch_entry::index_entry;
 use super::patch_files::{PatchFile, patch_files};
 use super::session::DepotProgress;
-use crate::cache::digest_of_file;
-use crate::depot::{DepotFile, DepotFlags, DepotIndex, DepotPatch, is_plain_name, stamp};
-use crate::operation::small_file::read_small;
-use crate::sign::{LARGEST_MANIFEST, LARGEST_SIGNATURE, Manifest, sha256, sha256_text};
-use crate::source::{self, Extent, Origin, SourceError, SourceProblem};
+use patchadm_inputs::cache::digest_of_file;
+use patchadm_inputs::depot::{DepotFile, DepotFlags, DepotIndex, DepotPatch, is_plain_name, stamp};
+use patchadm_inputs::sign::{LARGEST_MANIFEST, LARGEST_SIGNATURE, Manifest, sha256, sha256_text};
+use patchadm_inputs::small_file::read_small;
+use patchadm_inputs::source::{self, Extent, Origin, SourceError, SourceProblem};
 use patchadm_rootfs::{cores, side_by_side};
 use patchadm_svr4::patch::PatchId;
 

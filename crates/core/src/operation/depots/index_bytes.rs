@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use super::download::{AnswerBytes, fetch_small};
 use super::error::DepotError;
 use super::session::FetchSession;
-use crate::depot::{DepotIndex, IndexError, LARGEST_INDEX};
-use crate::http::{Address, HttpError, HttpProblem, Validators};
-use crate::operation::small_file::read_small;
-use crate::sign::{
+use patchadm_inputs::depot::{DepotIndex, IndexError, LARGEST_INDEX};
+use patchadm_inputs::http::{Address, HttpError, HttpProblem, Validators};
+use patchadm_inputs::sign::{
     Demand, DemandWord, KeyRole, LARGEST_SIGNATURE, SignatureFormat, SignedFiles, Verdict, judge, sha256,
     sha256_text,
 };
+use patchadm_inputs::small_file::read_small;
 
 /// The bytes of an index.
 pub(super) struct IndexBytes {

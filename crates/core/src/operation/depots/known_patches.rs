@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::depot::DepotPatch;
+use patchadm_inputs::depot::DepotPatch;
 use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 

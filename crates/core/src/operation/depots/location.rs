@@ -6,7 +6,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 
 use super::error::DepotError;
-use crate::http::Address;
+use patchadm_inputs::http::Address;
 
 /// Where a depot is.
 #[derive(Clone, Debug, PartialEq, Eq)]

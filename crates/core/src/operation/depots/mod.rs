@@ -6,7 +6,7 @@
 //!                              fetch_patch ───┴─► path                size and digest checked, manifest beside it
 //! ```
 //! A directory of patches that has no index is indexed in memory, as `patchadm depot index` would do it on disk. What is on
-//! another machine goes through the cache ([`crate::cache`]): resumed, verified again at each use, and never fetched twice
+//! another machine goes through the cache ([`patchadm_inputs::cache`]): resumed, verified again at each use, and never fetched twice
 //! at a time. All that a command fetches is there under names for people until its [`FetchSession`] ends; a patch that has a
 //! manifest has it beside itself, so that it is opened as any other file with a signature.
 //!

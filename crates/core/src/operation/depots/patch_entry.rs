@@ -1,9 +1,9 @@
 //! What an index says of a patch, as its packages and its README say it.
 
-use crate::depot::{DepotFile, DepotPackage, DepotPatch};
-use crate::source::sun_scripts::role;
-use crate::source::{Form, Image, PackageImage};
 use patchadm_container::Compression;
+use patchadm_inputs::depot::{DepotFile, DepotPackage, DepotPatch};
+use patchadm_inputs::source::sun_scripts::role;
+use patchadm_inputs::source::{Form, Image, PackageImage};
 use patchadm_svr4::format::readme;
 use patchadm_svr4::package::Ftype;
 use patchadm_svr4::patch::{PatchId, PatchMacros};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::directory_digest::files_of_directory;
 use super::error::DepotError;
-use crate::sign::{SignatureFormat, sha256, sha256_text};
+use patchadm_inputs::sign::{SignatureFormat, sha256, sha256_text};
 
 /// What a depot has beside its patches, and what lies beside patches in bundles of them.
 const BESIDE: [&str; 9] = [

@@ -7,8 +7,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::error::DepotError;
-use crate::cache::{DownloadCache, PatchSpool};
-use crate::http::{HttpClient, HttpSettings};
+use patchadm_inputs::cache::{DownloadCache, PatchSpool};
+use patchadm_inputs::http::{HttpClient, HttpSettings};
 use patchadm_rootfs::Dir;
 
 /// How depots are reached, as the caller decided it.

@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 
 use crate::operation::installf::target::{InstallfError, InstallfTarget, inside, package};
 use crate::operation::session::Caller;
-use crate::plan::refusal::Command;
-use crate::plan::registration::installf::{Registering, finish, register};
-use crate::plan::registration::settle::Discrepancy;
 use patchadm_changeset::format::installf_queue::{InstallfEntry, InstallfRequests};
+use patchadm_planning::plan::refusal::Command;
+use patchadm_planning::plan::registration::installf::{Registering, finish, register};
+use patchadm_planning::plan::registration::settle::Discrepancy;
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::registration::Registration;
 use patchadm_svr4::package::{Ftype, ObjectPath, OwnerStatus, PkgInst};

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::operation::installf::target::{InstallfError, InstallfTarget, inside, package};
 use crate::operation::session::Caller;
-use crate::plan::refusal::Command;
-use crate::plan::registration::removef::{GivingUp, finish, give_up};
+use patchadm_planning::plan::refusal::Command;
+use patchadm_planning::plan::registration::removef::{GivingUp, finish, give_up};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, OwnerStatus};
 

@@ -7,19 +7,19 @@
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
 
-use crate::database::contents::{paths_marked, paths_of_queue};
-use crate::database::{RecordView, all, installed, open_run};
-use crate::inventory::{Inventory, Touched};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, Session, must_agree, must_have_database};
-use crate::plan::Plan;
-use crate::plan::refusal::{Command, Refusal};
-use crate::plan::registration::installf_queue::{check_room, overlaid};
 use patchadm_changeset::format::installf_queue::InstallfEntry;
 use patchadm_changeset::transaction::{
     Cause, InstallfQueue, Phase, RootCondition, TransactionError, note_failed_request,
 };
+use patchadm_inputs::database::contents::{paths_marked, paths_of_queue};
+use patchadm_inputs::database::{RecordView, all, installed, open_run};
+use patchadm_inputs::inventory::{Inventory, Touched};
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::refusal::{Command, Refusal};
+use patchadm_planning::plan::registration::installf_queue::{check_room, overlaid};
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::registration::RegistrationError;
 use patchadm_svr4::package::{ObjectPath, OwnerStatus, PkgInst};

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::new_files::MemberKey;
-use crate::plan::kept_libraries::ArchivedLibrary;
-use crate::plan::{Body, Member, NewObject, NewXattrs};
-use crate::source::PackageImage;
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::manifest::{
     KEPT_RECORDS, Manifest, ObjectRecord, RecordedState, RecordedType, decode,
 };
+use patchadm_inputs::source::PackageImage;
+use patchadm_planning::plan::kept_libraries::ArchivedLibrary;
+use patchadm_planning::plan::{Body, Member, NewObject, NewXattrs};
 use patchadm_rootfs::{Digest, Inode, Live, LiveKind, Timestamp};
 use patchadm_svr4::format::cpio;
 use patchadm_svr4::package::{ContentsLine, Mode, ObjectPath, PackagePath, PkgInst};

@@ -1,6 +1,6 @@
 //! The loader's settings, read inside a root.
 
-use crate::libraries::{ConfigFiles, LoaderSettings};
+use patchadm_libraries::{ConfigFiles, LoaderSettings};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 

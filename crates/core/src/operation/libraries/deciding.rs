@@ -9,21 +9,21 @@ use super::owners::Owners;
 use super::planned_tree::{PhysicalPaths, TreeChange, TreeChanges, apply, returned};
 use super::settled::{PlanToSettle, SettledLibraries, refused};
 use super::telling::{Telling, how, losses};
-use crate::inventory::KeptLibraries;
-use crate::libraries::decision::{
+use crate::operation::failure::Failure;
+use crate::operation::session::RootAndPolicy;
+use patchadm_inputs::inventory::KeptLibraries;
+use patchadm_inputs::policy::LibraryWords;
+use patchadm_libraries::decision::{
     Candidate, CandidateNode, CandidateOrigin, Consumer, ConsumerSource, LibraryChange, LibraryDecision,
     Obstacle, OtherConsumer, OtherSource,
 };
-use crate::libraries::{LibraryTree, Loader};
-use crate::operation::failure::Failure;
-use crate::operation::session::RootAndPolicy;
-use crate::plan::clock::Now;
-use crate::plan::kept_libraries::{
+use patchadm_libraries::{LibraryTree, Loader};
+use patchadm_planning::plan::clock::Now;
+use patchadm_planning::plan::kept_libraries::{
     ArchivedLibrary, KeepingCause, KeptInput, SavedLibraries, StayingLibrary, StayingOrigin, ToldConsumer,
 };
-use crate::plan::refusal::Reason;
-use crate::plan::{Action, Change};
-use crate::policy::LibraryWords;
+use patchadm_planning::plan::refusal::Reason;
+use patchadm_planning::plan::{Action, Change};
 use patchadm_rootfs::{Digest, LiveKind, Sums};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
@@ -160,8 +160,8 @@ impl Deciding<'_, '_> {
 
     fn archived_node(&self, archived: &ArchivedLibrary) -> Option<CandidateNode> {
         match &archived.object.body {
-            crate::plan::Body::Symlink(target) => Some(CandidateNode::Link(target.clone())),
-            crate::plan::Body::Member(member) => {
+            patchadm_planning::plan::Body::Symlink(target) => Some(CandidateNode::Link(target.clone())),
+            patchadm_planning::plan::Body::Member(member) => {
                 let new = self.files.get(member.package, &member.path)?;
                 new.file.clone().map(CandidateNode::File)
             }
@@ -206,7 +206,8 @@ impl Deciding<'_, '_> {
                 _ => None,
             }
         };
-        let is_directory = |body: &crate::plan::Body| matches!(body, crate::plan::Body::Directory);
+        let is_directory =
+            |body: &patchadm_planning::plan::Body| matches!(body, patchadm_planning::plan::Body::Directory);
         put(path).is_some()
             || path.ancestors().any(|above| put(&above).is_some_and(|body| !is_directory(body)))
     }

@@ -3,8 +3,8 @@
 //! It is believed only where the caller or the superuser owns it and nobody else may write it. It is written by a run that
 //! holds the lock, without waiting for the disk: what is lost is read again.
 
-use crate::libraries::FactsCache;
-use crate::libraries::cache::LARGEST;
+use patchadm_libraries::FactsCache;
+use patchadm_libraries::cache::LARGEST;
 use patchadm_rootfs::{Dir, FileType, Root};
 use patchadm_svr4::package::Mode;
 use patchadm_svr4::places;

@@ -11,13 +11,13 @@ use super::elf_cache;
 use super::new_files::NewFiles;
 use super::planned_tree::{TreeChanges, apply, members};
 use super::scan::{ScanError, ScanRequest};
-use crate::elf::{self, ElfSymbols, FilePieces};
-use crate::inventory::KeptLibraries;
-use crate::libraries::decision::SymbolSource;
-use crate::libraries::{LibraryFile, LibraryTree, LoaderSettings};
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::transaction::ContentSource;
+use patchadm_inputs::inventory::KeptLibraries;
+use patchadm_libraries::decision::SymbolSource;
+use patchadm_libraries::elf::{self, ElfSymbols, FilePieces};
+use patchadm_libraries::{LibraryFile, LibraryTree, LoaderSettings};
 use patchadm_rootfs::{Root, Timestamp};
 use patchadm_svr4::package::{ContentsLine, ObjectPath};
 

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use crate::libraries::decision::{OtherConsumer, OtherSource};
+use patchadm_libraries::decision::{OtherConsumer, OtherSource};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 

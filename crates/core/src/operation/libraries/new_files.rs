@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use crate::elf::{self, ElfSymbols, MissingParts, PartsKeeper, StreamedParts};
-use crate::libraries::LibraryFile;
 use patchadm_changeset::transaction::ContentSource;
+use patchadm_libraries::LibraryFile;
+use patchadm_libraries::elf::{self, ElfSymbols, MissingParts, PartsKeeper, StreamedParts};
 use patchadm_rootfs::{Digest, Digesting};
 use patchadm_svr4::package::PackagePath;
 

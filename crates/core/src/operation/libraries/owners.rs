@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::library_state::LibraryState;
 use super::settled::PlanToSettle;
-use crate::database::RecordView;
-use crate::database::contents::lines_of_paths;
-use crate::inventory::KeptLibraries;
-use crate::libraries::LibraryTree;
 use crate::operation::failure::Failure;
+use patchadm_inputs::database::RecordView;
+use patchadm_inputs::database::contents::lines_of_paths;
+use patchadm_inputs::inventory::KeptLibraries;
+use patchadm_libraries::LibraryTree;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 

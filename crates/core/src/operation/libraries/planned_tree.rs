@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::new_files::{MemberKey, NewFiles};
-use crate::inventory::{Inventory, KeptLibraries};
-use crate::libraries::LibraryTree;
-use crate::plan::{Action, Body, Change, NewObject, NewXattrs, Plan};
+use patchadm_inputs::inventory::{Inventory, KeptLibraries};
+use patchadm_libraries::LibraryTree;
+use patchadm_planning::plan::{Action, Body, Change, NewObject, NewXattrs, Plan};
 use patchadm_rootfs::{Live, LiveKind, Root};
 use patchadm_svr4::package::ObjectPath;
 

@@ -1,6 +1,6 @@
 //! What is asked for libraries that a change takes away.
 
-use crate::policy::{LibraryWords, Policy};
+use patchadm_inputs::policy::{LibraryWords, Policy};
 
 /// The options about libraries; without them the policy of the root decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -10,11 +10,11 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::elf::{self, ElfFacts, FilePieces};
-use crate::libraries::cache::{FactsCache, FileKey, MountName};
-use crate::libraries::{LibraryFile, LibraryTree};
-use crate::path_glob::PathGlob;
-use crate::stage::DIRECTORY;
+use patchadm_inputs::path_glob::PathGlob;
+use patchadm_inputs::stage::DIRECTORY;
+use patchadm_libraries::cache::{FactsCache, FileKey, MountName};
+use patchadm_libraries::elf::{self, ElfFacts, FilePieces};
+use patchadm_libraries::{LibraryFile, LibraryTree};
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError, Timestamp, side_by_side};
 use patchadm_svr4::package::ObjectPath;
 

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::archived::ArchivedLibraries;
-use crate::inventory::Inventory;
 use crate::operation::failure::Failure;
-use crate::plan::Plan;
-use crate::plan::kept_libraries::{KeptSettlement, LibraryReport, SavedLibraries};
-use crate::plan::patch::patch_plan::PatchPlan;
-use crate::plan::refusal::{Command, Reason};
+use patchadm_inputs::inventory::Inventory;
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::kept_libraries::{KeptSettlement, LibraryReport, SavedLibraries};
+use patchadm_planning::plan::patch::patch_plan::PatchPlan;
+use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_rootfs::Live;
 use patchadm_svr4::package::ObjectPath;
 

@@ -9,13 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::link_chains::{files_with_links, opened_name};
 use super::look::{KeptLook, look_at_kept};
-use crate::database::{DatabaseError, RecordView, archive, contents, installed, ledger, places};
-use crate::inventory::{Installed, KEPT_FROM, is_kept_package};
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
-use crate::plan::clock::Now;
-use crate::plan::kept_libraries::{CONSUMERS, KeptLibrary, ToldConsumer, is_named_as_kept, way_of_needing};
 use patchadm_changeset::format::manifest::{ObjectRecord, PatchedPaths, decode};
+use patchadm_inputs::database::{DatabaseError, RecordView, archive, contents, installed, ledger, places};
+use patchadm_inputs::inventory::{Installed, KEPT_FROM, is_kept_package};
+use patchadm_planning::plan::clock::Now;
+use patchadm_planning::plan::kept_libraries::{
+    CONSUMERS, KeptLibrary, ToldConsumer, is_named_as_kept, way_of_needing,
+};
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatch, AppliedPatches, PatchId};
 

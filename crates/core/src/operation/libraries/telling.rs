@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::library_state::ScannedRoot;
 use super::owners::Owners;
-use crate::inventory::{KEPT_FROM, KeptLibraries};
-use crate::libraries::NeedSource;
-use crate::libraries::decision::{
+use patchadm_inputs::inventory::{KEPT_FROM, KeptLibraries};
+use patchadm_inputs::policy::LibraryWords;
+use patchadm_libraries::NeedSource;
+use patchadm_libraries::decision::{
     Candidate, CandidateNode, Consumer, ConsumerSource, LibraryDecision, LostNeed, Obstacle, OtherSource,
 };
-use crate::plan::kept_libraries::{
+use patchadm_planning::plan::kept_libraries::{
     KeptLibrary, KeptSettlement, LibraryReport, LostLibrary, PackagePaths, ToldConsumer, why_lost,
 };
-use crate::plan::refusal::LibraryLoss;
-use crate::policy::LibraryWords;
+use patchadm_planning::plan::refusal::LibraryLoss;
 use patchadm_rootfs::Live;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 

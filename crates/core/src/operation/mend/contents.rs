@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use std::io::BufReader;
 
 use super::{MendedRecord, kept, write};
-use crate::database::agreement::is_closed;
-use crate::database::contents::open;
-use crate::database::{RecordDamage, RecordView, all, installed};
 use crate::operation::failure::Failure;
 use crate::operation::regained_lines::{Lines, RegainedLines};
 use crate::operation::session::Session;
-use crate::plan::RecordChange;
+use patchadm_inputs::database::agreement::is_closed;
+use patchadm_inputs::database::contents::open;
+use patchadm_inputs::database::{RecordDamage, RecordView, all, installed};
+use patchadm_planning::plan::RecordChange;
 use patchadm_svr4::format::contents::{ContentsReader, is_comment};
 use patchadm_svr4::package::{ContentsLine, Mode, ObjectPath, PkgInst};
 use patchadm_svr4::places;

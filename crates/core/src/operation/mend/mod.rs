@@ -15,12 +15,12 @@ mod saved;
 
 use std::collections::BTreeMap;
 
-use crate::database::{RecordDamage, RecordRepair, RecordView};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::record_damage::find_damage;
 use crate::operation::session::Session;
-use crate::plan::{Plan, RecordChange};
+use patchadm_inputs::database::{RecordDamage, RecordRepair, RecordView};
+use patchadm_planning::plan::{Plan, RecordChange};
 use patchadm_svr4::package::PkgInst;
 
 use saved::kept;
@@ -87,7 +87,7 @@ fn plan_of(session: &Session<'_>, package: &PkgInst, records: Vec<RecordChange>)
         space: Vec::new(),
         discard: Vec::new(),
         signature: None,
-        direction: crate::plan::Direction::Forward,
+        direction: patchadm_planning::plan::Direction::Forward,
         notes: Vec::new(),
     }
 }

@@ -10,17 +10,19 @@ use chrono::{DateTime, Duration};
 
 use super::contents::paths_of;
 use super::{MendedRecord, kept, write};
-use crate::database::contents::lines_of_package;
-use crate::database::history::{HistoryEntry, history};
-use crate::database::{RecordDamage, RecordView, ledger};
-use crate::format::ledger::{Ledger, LedgerLine};
 use crate::operation::failure::Failure;
 use crate::operation::package_traces::{OldRecords, PatchTraces, SpooledCopy, bound_archive};
 use crate::operation::session::Session;
-use crate::plan::RecordChange;
-use crate::plan::clock::Now;
-use crate::plan::ledger::{LedgerArchive, LedgerChange};
-use crate::plan::package::regain::{installed_params, is_of_patch, patched_params, with_patch_info};
+use patchadm_inputs::database::contents::lines_of_package;
+use patchadm_inputs::database::history::{HistoryEntry, history};
+use patchadm_inputs::database::{RecordDamage, RecordView, ledger};
+use patchadm_inputs::format::ledger::{Ledger, LedgerLine};
+use patchadm_planning::plan::RecordChange;
+use patchadm_planning::plan::clock::Now;
+use patchadm_planning::plan::ledger::{LedgerArchive, LedgerChange};
+use patchadm_planning::plan::package::regain::{
+    installed_params, is_of_patch, patched_params, with_patch_info,
+};
 use patchadm_svr4::format::params;
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::{Mode, ObjectPath, Params, PkgInst};

@@ -1,8 +1,8 @@
 //! A damaged record kept beside the one that takes its place.
 
-use crate::database::RecordView;
 use crate::operation::failure::Failure;
-use crate::plan::RecordChange;
+use patchadm_inputs::database::RecordView;
+use patchadm_planning::plan::RecordChange;
 use patchadm_rootfs::{Dir, FileType, Root};
 use patchadm_svr4::package::{Mode, ObjectPath};
 

@@ -2,7 +2,7 @@
 
 use super::error::OrderError;
 use super::stale::StaleEntry;
-use crate::order::{DependencyGraph, DependencyOrder, OrderDirection, OrderRequest};
+use patchadm_planning::order::{DependencyGraph, DependencyOrder, OrderDirection, OrderRequest};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::order::{EdgeKind, NeedEdge};
-use crate::plan::package::depend::fits_version;
+use patchadm_planning::order::{EdgeKind, NeedEdge};
+use patchadm_planning::plan::package::depend::fits_version;
 use patchadm_svr4::format::depend::{Depend, Dependency, DependencyKind};
 use patchadm_svr4::package::{Params, PkgInst};
 

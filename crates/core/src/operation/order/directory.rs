@@ -12,11 +12,13 @@ use super::depend_edges::{DependingPackage, depend_edges};
 use super::error::OrderError;
 use super::object_owners::ObjectOwners;
 use super::patch_edges::patch_graph;
-use crate::depot::{DepotIndex, DepotPatch};
-use crate::elf::{self, ElfFacts, ElfMachine};
 use crate::operation::depots::{DepotLocation, FetchSession, open_depot};
-use crate::order::{DependencyGraph, EdgeKind, NeedEdge};
-use crate::source::{self, Extent, Image, Origin, PackageImage, Source, SourceError, SourceProblem};
+use patchadm_inputs::depot::{DepotIndex, DepotPatch};
+use patchadm_inputs::source::{
+    self, Extent, Image, Origin, PackageImage, Source, SourceError, SourceProblem,
+};
+use patchadm_libraries::elf::{self, ElfFacts, ElfMachine};
+use patchadm_planning::order::{DependencyGraph, EdgeKind, NeedEdge};
 use patchadm_svr4::format::depend::Depend;
 use patchadm_svr4::package::{ObjectPath, PackagePath, PkgInst, variables};
 use patchadm_svr4::patch::{AppliedPatches, InstalledInfo, PatchId, PatchList, PatchRecords, Requirements};

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::database::{DatabaseError, ViewError};
 use crate::operation::depots::DepotError;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::ScanError;
-use crate::source::SourceError;
+use patchadm_inputs::database::{DatabaseError, ViewError};
+use patchadm_inputs::source::SourceError;
 
 /// The reason nothing can be put in order.
 #[derive(Debug, thiserror::Error)]

@@ -9,14 +9,16 @@ use super::library_uses::LibraryUses;
 use super::object_owners::ObjectOwners;
 use super::patch_edges::patch_graph;
 use super::stale::{only_stale, stale_entries};
-use crate::database::{DatabaseError, RecordView, all, contents, places, policy, read_consistently};
-use crate::inventory::is_kept_package;
-use crate::libraries::LibraryTree;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{ScanRequest, known_files, loader_settings};
 use crate::operation::session::must_have_database;
-use crate::order::DependencyGraph;
-use crate::policy::Policy;
+use patchadm_inputs::database::{
+    DatabaseError, RecordView, all, contents, places, policy, read_consistently,
+};
+use patchadm_inputs::inventory::is_kept_package;
+use patchadm_inputs::policy::Policy;
+use patchadm_libraries::LibraryTree;
+use patchadm_planning::order::DependencyGraph;
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::depend::Depend;
 use patchadm_svr4::package::{ObjectPath, PkgInst};

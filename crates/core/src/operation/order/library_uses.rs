@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use crate::libraries::{LibraryTree, Loader, LoaderSettings, Loading, NeedSource};
+use patchadm_libraries::{LibraryTree, Loader, LoaderSettings, Loading, NeedSource};
 use patchadm_svr4::package::ObjectPath;
 
 /// What an object loads by a name.

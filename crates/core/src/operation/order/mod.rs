@@ -8,7 +8,7 @@
 //! directory of packages, depot ──────────────────────┘
 //! ```
 //! A program or library of no package is a node under its path. Nothing is locked, run or changed. The groups themselves are
-//! made by [`order`](crate::order); what would be made of stale libraries is in `stale`.
+//! made by [`order`](patchadm_planning::order); what would be made of stale libraries is in `stale`.
 
 mod answer;
 mod depend_edges;

@@ -3,9 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::library_uses::LibraryUses;
-use crate::database::{DatabaseError, RecordView, contents, pieces};
-use crate::libraries::LibraryTree;
-use crate::order::{EdgeKind, NeedEdge};
+use patchadm_inputs::database::{DatabaseError, RecordView, contents, pieces};
+use patchadm_libraries::LibraryTree;
+use patchadm_planning::order::{EdgeKind, NeedEdge};
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath};
 
 /// The packages of programs and libraries, by path.

@@ -1,6 +1,6 @@
 //! Edges from the requirements of patches.
 
-use crate::order::{DependencyGraph, EdgeKind, NeedEdge};
+use patchadm_planning::order::{DependencyGraph, EdgeKind, NeedEdge};
 use patchadm_svr4::patch::AppliedPatches;
 
 /// Makes the graph of patches: each requirement leads to the patch that meets it, if one does.

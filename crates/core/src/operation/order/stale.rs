@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::library_uses::LibraryUses;
 use super::object_owners::ObjectOwners;
-use crate::order::DependencyOrder;
+use patchadm_planning::order::DependencyOrder;
 use patchadm_svr4::package::ObjectPath;
 
 /// Why something should be renewed.

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use crate::operation::failure::Failure;
 use crate::operation::scripts::interview::ScriptAnswers;
-use crate::operation::small_file::read_start;
-use crate::plan::refusal::Refusal;
+use patchadm_inputs::small_file::read_start;
+use patchadm_planning::plan::refusal::Refusal;
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::admin::{Admin, BasedirAnswer, CheckAnswer, ConflictAnswer, InstanceAnswer};
 use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile};
@@ -115,7 +115,7 @@ pub(crate) fn open_questions<T>(admin: &Admin, plan: impl Fn(&Admin) -> Result<T
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::refusal::{Command, Reason};
+    use patchadm_planning::plan::refusal::{Command, Reason};
 
     /// A planner that finds a partial package and a conflict.
     fn plan(admin: &Admin) -> Result<(), Refusal> {

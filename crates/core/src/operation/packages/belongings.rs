@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::database::RecordView;
-use crate::database::contents::lines_of_package;
-use crate::inventory::{Inventory, Touched};
 use crate::operation::failure::Failure;
 use patchadm_changeset::RecordFile;
+use patchadm_inputs::database::RecordView;
+use patchadm_inputs::database::contents::lines_of_package;
+use patchadm_inputs::inventory::{Inventory, Touched};
 use patchadm_rootfs::Timestamp;
 use patchadm_svr4::package::{Mode, Params, PkgInst};
 use patchadm_svr4::places;

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::inventory::Installed;
 use crate::operation::scripts::context::base_of;
 use crate::operation::scripts::staying_libraries::StayingObjects;
-use crate::plan::kept_libraries::LibraryReport;
-use crate::plan::package::install::IntendedInstall;
-use crate::plan::{Action, Body, Change};
-use crate::source::PackageImage;
+use patchadm_inputs::inventory::Installed;
+use patchadm_inputs::source::PackageImage;
+use patchadm_planning::plan::kept_libraries::LibraryReport;
+use patchadm_planning::plan::package::install::IntendedInstall;
+use patchadm_planning::plan::{Action, Body, Change};
 use patchadm_svr4::format::admin::Admin;
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::database::RecordView;
-use crate::plan::Plan;
-use crate::plan::package::remove::{Fate, RemovalPortion};
+use patchadm_inputs::database::RecordView;
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::package::remove::{Fate, RemovalPortion};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 

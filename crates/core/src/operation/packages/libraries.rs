@@ -1,15 +1,15 @@
 //! What an installation or removal does to libraries that others need.
 
-use crate::inventory::Inventory;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{
     LaterContent, LibraryKeeper, LibraryRequest, PlanToSettle, SettledLibraries,
 };
 use crate::operation::session::RootAndPolicy;
-use crate::plan::Plan;
-use crate::plan::clock::Now;
-use crate::plan::refusal::Command;
 use patchadm_changeset::transaction::ContentSource;
+use patchadm_inputs::inventory::Inventory;
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::clock::Now;
+use patchadm_planning::plan::refusal::Command;
 
 /// A plan about a package.
 pub(crate) struct PackagePlanToSettle<'a> {

@@ -4,9 +4,9 @@ use super::installation::PlannedInstallation;
 use super::left_objects::LeftObject;
 use super::report::{AddedPackage, PlannedRemoval, RemovedPackage};
 use crate::operation::scripts::runner::ScriptOutput;
-use crate::plan::Plan;
-use crate::plan::script_schedule::steps::Portion;
-use crate::source::PackageImage;
+use patchadm_inputs::source::PackageImage;
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::script_schedule::steps::Portion;
 use patchadm_svr4::package::Params;
 
 /// Watches packages come and go. Every method has a default that says nothing and agrees to nothing.

@@ -4,10 +4,10 @@ use super::installation::PlannedInstallation;
 use crate::operation::failure::Failure;
 use crate::operation::scripts::failure::LastingResults;
 use crate::operation::scripts::staying_libraries::StayingObjects;
-use crate::plan::kept_libraries::LibraryReport;
-use crate::plan::package::remove::IntendedRemoval;
 use crate::script::protocol::ExitMeaning;
 use patchadm_changeset::transaction::{Receipt, Recovered, RootCondition};
+use patchadm_planning::plan::kept_libraries::LibraryReport;
+use patchadm_planning::plan::package::remove::IntendedRemoval;
 
 /// The outcomes of all packages of a command; `T` is the outcome of one.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::plan::script_schedule::steps::Concerned;
 use patchadm_changeset::transaction::{ProtectedObject, ProtectedPaths};
+use patchadm_planning::plan::script_schedule::steps::Concerned;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::places;
 

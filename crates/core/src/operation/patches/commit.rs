@@ -7,10 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::database::archive::{self, ArchiveError};
-use crate::database::{RecordView, installed, saves};
-use crate::format::ledger::SNAPSHOT;
-use crate::inventory::Save;
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::patches::back_out::records_in;
@@ -19,14 +15,18 @@ use crate::operation::patches::order_on_root::OrderOnRoot;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, without_lock,
 };
-use crate::plan::ledger::{LedgerChange, LedgerRewrite};
-use crate::plan::patch::backout_records::info_of_others;
-use crate::plan::refusal::{Command, Reason};
-use crate::plan::{Plan, RecordChange, UndoArchive, UndoPart, UndoPlace};
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::manifest::{KEPT_MANIFEST, Manifest};
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_inputs::database::archive::{self, ArchiveError};
+use patchadm_inputs::database::{RecordView, installed, saves};
+use patchadm_inputs::format::ledger::SNAPSHOT;
+use patchadm_inputs::inventory::Save;
+use patchadm_planning::plan::ledger::{LedgerChange, LedgerRewrite};
+use patchadm_planning::plan::patch::backout_records::info_of_others;
+use patchadm_planning::plan::refusal::{Command, Reason};
+use patchadm_planning::plan::{Plan, RecordChange, UndoArchive, UndoPart, UndoPlace};
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::params;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
@@ -178,7 +178,7 @@ impl<'a> Committing<'a> {
             space: Vec::new(),
             discard: given_up.discard,
             signature: None,
-            direction: crate::plan::Direction::Forward,
+            direction: patchadm_planning::plan::Direction::Forward,
             notes: given_up.notes,
         };
         Ok(PlannedCommit { patches, plan: Some(plan) })

@@ -2,7 +2,7 @@
 
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
-use crate::resolve::{InstalledPackages, Offer, Resolution, ResolverInput, SetRequest, resolve};
+use patchadm_planning::resolve::{InstalledPackages, Offer, Resolution, ResolverInput, SetRequest, resolve};
 
 /// Decides which of the offers go into a root as it is now.
 pub(super) fn resolved(

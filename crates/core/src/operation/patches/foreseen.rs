@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::inventory::{Installed, Inventory, Touched};
-use crate::plan::Plan;
-use crate::plan::patch::projected_root::ProjectedRoot;
+use patchadm_inputs::inventory::{Installed, Inventory, Touched};
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::patch::projected_root::ProjectedRoot;
 use patchadm_rootfs::{Digest, Timestamp};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 

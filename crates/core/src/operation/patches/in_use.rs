@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::plan::{Action, Plan};
+use patchadm_planning::plan::{Action, Plan};
 use patchadm_rootfs::Root;
 
 /// A process with the files that it uses of those that change.

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use crate::database::archive::ArchiveError;
-use crate::database::{RecordView, installed};
-use crate::format::ledger::Ledger;
-use crate::inventory::{Installed, Inventory};
 use crate::operation::failure::Failure;
 use crate::operation::patches::ledgers::LedgerCache;
-use crate::plan::patch::backout_input::Elsewhere;
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState};
 use patchadm_changeset::format::run::Run;
+use patchadm_inputs::database::archive::ArchiveError;
+use patchadm_inputs::database::{RecordView, installed};
+use patchadm_inputs::format::ledger::Ledger;
+use patchadm_inputs::inventory::{Installed, Inventory};
+use patchadm_planning::plan::patch::backout_input::Elsewhere;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList};

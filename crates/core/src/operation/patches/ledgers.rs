@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::database::archive::ArchiveError;
-use crate::database::{RecordView, ledger};
-use crate::format::ledger::Ledger;
+use patchadm_inputs::database::archive::ArchiveError;
+use patchadm_inputs::database::{RecordView, ledger};
+use patchadm_inputs::format::ledger::Ledger;
 use patchadm_svr4::package::PkgInst;
 
 /// What was read of the ledgers of a root: the lines that count.

@@ -1,6 +1,6 @@
 //! The size of what a patch of a run of several puts in place, which its receipt says.
 
-use crate::plan::{Action, Body, Plan};
+use patchadm_planning::plan::{Action, Body, Plan};
 use patchadm_svr4::package::ObjectPath;
 
 /// Returns the bytes of the objects that a plan puts in place, and of the edited files that it keeps.

@@ -1,6 +1,6 @@
 //! What a patch wants to happen after its installation. It is told, never done.
 
-use crate::source::Image;
+use patchadm_inputs::source::Image;
 use patchadm_svr4::format::patchinfo::PatchinfoFile;
 use patchadm_svr4::format::readme::{ReadmeReboot, reboot_request};
 

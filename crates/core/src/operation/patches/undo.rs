@@ -11,7 +11,7 @@ use super::sets::{SetApplication, SetOperands, apply_set};
 use crate::operation::depots::FetchSession;
 use crate::operation::failure::Failure;
 use crate::operation::session::Caller;
-use crate::resolve::SetRequest;
+use patchadm_planning::resolve::SetRequest;
 use patchadm_rootfs::Root;
 
 /// Backs out what a run applied: exactly its patches, or none. The patches in the request do not count.

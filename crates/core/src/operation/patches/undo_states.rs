@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::database::archive::{self, ArchiveError, must_have_size};
-use crate::database::ledger::LedgerFault;
-use crate::database::{RecordView, marker};
-use crate::format::ledger::{Ledger, LedgerLine, LedgerUndo, WhyNone};
-use crate::inventory::{Installed, Save};
 use crate::operation::failure::Failure;
 use crate::operation::patches::ledgers::LedgerCache;
 use crate::operation::session::RootAndPolicy;
+use patchadm_inputs::database::archive::{self, ArchiveError, must_have_size};
+use patchadm_inputs::database::ledger::LedgerFault;
+use patchadm_inputs::database::{RecordView, marker};
+use patchadm_inputs::format::ledger::{Ledger, LedgerLine, LedgerUndo, WhyNone};
+use patchadm_inputs::inventory::{Installed, Save};
 use patchadm_svr4::format::remote::RemoteArchive;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};

@@ -3,14 +3,14 @@
 //! The history says which patches a run was about; that they are still as the run left them is asked of the records and of
 //! the ledgers.
 
-use crate::database::archive::ArchiveError;
-use crate::database::history::{HistoryEntry, readable_history};
-use crate::database::{RecordView, ledger};
 use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::run_of;
 use crate::operation::session::{RootAndPolicy, must_have_database};
-use crate::plan::refusal::{Command, Reason, UndoReason};
 use patchadm_changeset::format::run::Run;
+use patchadm_inputs::database::archive::ArchiveError;
+use patchadm_inputs::database::history::{HistoryEntry, readable_history};
+use patchadm_inputs::database::{RecordView, ledger};
+use patchadm_planning::plan::refusal::{Command, Reason, UndoReason};
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 

@@ -6,8 +6,8 @@ use super::hook_end::HookEnd;
 use crate::operation::failure::Failure;
 use crate::operation::patches::scripts::hooks::HookDirectory;
 use crate::operation::session::RootAndPolicy;
-use crate::plan::refusal::{Command, HookReason, Reason};
-use crate::policy::ScriptPolicy;
+use patchadm_inputs::policy::ScriptPolicy;
+use patchadm_planning::plan::refusal::{Command, HookReason, Reason};
 use patchadm_rootfs::{FileType, ForeignObject, Root, RootError};
 use patchadm_svr4::package::ObjectPath;
 
@@ -30,6 +30,11 @@ impl HookDirection {
             Self::Promote => "promote",
             Self::BackOut => "backout",
         }
+    }
+
+    /// Refuses it for a reason that lies in a hook.
+    pub(in crate::operation) fn refuse(self, reason: HookReason, subject: &impl ToString) -> Failure {
+        Reason::Hook(reason).of(self.command(), subject).into()
     }
 
     /// The command that is refused.
@@ -145,11 +150,4 @@ fn hook_file(root: &Root, key: &'static str, path: &ObjectPath) -> Result<HookFi
         unfit(failure.detail().unwrap_or_default().to_owned(), format!("put {shown} right"))
     })?;
     Ok(HookFile { key, path: path.clone(), file })
-}
-
-impl HookReason {
-    /// The refusal of a promotion, or of its backout.
-    pub(in crate::operation) fn refuse(self, direction: HookDirection, subject: &impl ToString) -> Failure {
-        Reason::Hook(self).of(direction.command(), subject).into()
-    }
 }

@@ -14,15 +14,15 @@ use crate::operation::scripts::failure::ScriptFailure;
 use crate::operation::scripts::halt::RunHalt;
 use crate::operation::scripts::runner::{ScriptOutput, ScriptRunner, ScriptSettings};
 use crate::operation::session::Session;
-use crate::plan::Plan;
-use crate::plan::refusal::{HookReason, Reason};
 use crate::script::environment::of_patch;
 use crate::script::{ScriptCall, ScriptEnd, search_path};
-use crate::stage::StageName;
 use patchadm_changeset::format::journal::PatchRecord;
 use patchadm_changeset::transaction::{
     Cause, ContentSource, Receipt, RootCondition, ScriptRecorder, SwitchedRun,
 };
+use patchadm_inputs::stage::StageName;
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::refusal::{HookReason, Reason};
 use patchadm_rootfs::Dir;
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
@@ -140,7 +140,7 @@ impl<'a> HookRun<'a> {
         // The one of the promotion before it, or of the other hook.
         let _ = Dir::of_host(shop.directory()).and_then(|dir| dir.remove(format!("{name}.start").as_bytes()));
         let started = HookDirectory::at(directory.clone()).file(name, shop.directory());
-        let file = started.map_err(|failure| unfit(hook, &failure).refuse(self.direction, id))?;
+        let file = started.map_err(|failure| self.direction.refuse(unfit(hook, &failure), id))?;
         let path = search_path(shop.tools());
         let (locale, private) = (self.runner.locale, shop.directory());
         let mut environment = of_patch(id.as_str(), root, locale, &path, private, run);

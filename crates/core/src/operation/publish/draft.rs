@@ -8,7 +8,7 @@ use chrono::Days;
 use super::index_file::StoredIndex;
 use super::work::PatchToPublish;
 use super::{PublishError, PublishReport, PublishRequest, PublishState};
-use crate::depot::{DepotFlags, DepotIndex, DepotPatch};
+use patchadm_inputs::depot::{DepotFlags, DepotIndex, DepotPatch};
 use patchadm_rootfs::{RootError, random};
 use patchadm_svr4::patch::PatchId;
 

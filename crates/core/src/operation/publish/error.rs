@@ -3,9 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::depot::IndexError;
 use crate::operation::depots::FlagsFileError;
-use crate::source::SourceError;
+use patchadm_inputs::depot::IndexError;
+use patchadm_inputs::source::SourceError;
 use patchadm_rootfs::{LockError, RootError};
 use patchadm_svr4::patch::PatchId;
 

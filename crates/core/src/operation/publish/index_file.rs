@@ -7,8 +7,8 @@ use std::io::Read as _;
 
 use super::PublishError;
 use super::request::IndexSigning;
-use crate::depot::{DepotIndex, LARGEST_INDEX};
-use crate::sign::{LARGEST_SIGNATURE, PublicKey, Signature, SignatureFormat, sha256, sha256_text};
+use patchadm_inputs::depot::{DepotIndex, LARGEST_INDEX};
+use patchadm_inputs::sign::{LARGEST_SIGNATURE, PublicKey, Signature, SignatureFormat, sha256, sha256_text};
 use patchadm_rootfs::{Dir, RootError};
 
 /// The index, and the directory of its copies and signatures.
@@ -120,8 +120,8 @@ pub(super) fn digest(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sign::SecretKey;
     use chrono::DateTime;
+    use patchadm_inputs::sign::SecretKey;
 
     fn key() -> SecretKey {
         let path = format!("{}/../../testdata/signatures/plain.sec", env!("CARGO_MANIFEST_DIR"));

@@ -27,8 +27,8 @@ use shown_keys::read_shown_keys;
 use store::{DepotStore, text_of};
 use work::{PatchToPublish, lock_work, read_patches};
 
-use crate::depot::DepotIndex;
 use crate::operation::depots::read_flags;
+use patchadm_inputs::depot::DepotIndex;
 use patchadm_rootfs::LockHolder;
 
 pub use error::PublishError;

@@ -14,8 +14,10 @@ use tar::{Builder, EntryType, Header};
 
 use super::PublishError;
 use crate::operation::depots::files_of_directory;
-use crate::sha256::Sha256;
-use crate::sign::{MANIFEST, Manifest, ManifestEntry, ManifestForm, Sha256Sum, is_of_manifest, sha256};
+use patchadm_inputs::sha256::Sha256;
+use patchadm_inputs::sign::{
+    MANIFEST, Manifest, ManifestEntry, ManifestForm, Sha256Sum, is_of_manifest, sha256,
+};
 use patchadm_svr4::patch::PatchId;
 
 /// What is handed on at once.

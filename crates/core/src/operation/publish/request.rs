@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 
 use super::PublishError;
-use crate::sign::PublicKey;
+use patchadm_inputs::sign::PublicKey;
 
 /// What is to be published, and how.
 pub struct PublishRequest<'a> {

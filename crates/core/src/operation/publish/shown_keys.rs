@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::sign::PublicKey;
+use patchadm_inputs::sign::PublicKey;
 use patchadm_rootfs::{Dir, RootError};
 
 /// The directory of the keys, below the top of a depot.

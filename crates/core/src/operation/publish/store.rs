@@ -13,9 +13,9 @@ use super::index_file::{COPIES, INDEX, IndexFile, digest, previous_of};
 use super::patch_directory::PatchDirectory;
 use super::shown_keys::KEYS;
 use super::{PublishError, PublishRequest};
-use crate::depot::{DepotFile, DepotIndex, LARGEST_INDEX, object_path};
-use crate::sha256::Sha256;
-use crate::sign::{PublicKey, sha256_text};
+use patchadm_inputs::depot::{DepotFile, DepotIndex, LARGEST_INDEX, object_path};
+use patchadm_inputs::sha256::Sha256;
+use patchadm_inputs::sign::{PublicKey, sha256_text};
 use patchadm_rootfs::{Dir, FileType, Lock, LockHolder, NewTree, RootError};
 use patchadm_svr4::package::Mode;
 

@@ -10,11 +10,11 @@ use super::papers::{HANDOVER, PatchPapers};
 use super::patch_directory::{PackedMembers, PatchDirectory};
 use super::store::{Measured, Measuring, ObjectSource, PROGRAM, measure};
 use super::{PublishError, PublishRequest};
-use crate::depot::{DepotFile, DepotPatch};
 use crate::operation::depots::index_entry;
-use crate::sign::{Manifest, ManifestForm, sha256_text};
-use crate::source::{self, Extent, Form, Image, Origin};
 use patchadm_container::Compression;
+use patchadm_inputs::depot::{DepotFile, DepotPatch};
+use patchadm_inputs::sign::{Manifest, ManifestForm, sha256_text};
+use patchadm_inputs::source::{self, Extent, Form, Image, Origin};
 use patchadm_rootfs::{Dir, FileType, Lock, LockError, LockHolder};
 use patchadm_svr4::patch::{PatchId, PatchMacros};
 
@@ -129,8 +129,9 @@ fn read_patch(
             None => difference_of_file(manifest, &measured),
         })?;
     let mut entry = index_entry(&image, &macros, DepotFile::new(&measured.sha256, measured.size));
-    entry.date =
-        manifest.and_then(|manifest| manifest.date).unwrap_or_else(|| crate::depot::stamp(&request.now));
+    entry.date = manifest
+        .and_then(|manifest| manifest.date)
+        .unwrap_or_else(|| patchadm_inputs::depot::stamp(&request.now));
     let mut objects = vec![(source, DepotFile::new(&measured.sha256, measured.size))];
     let to_sign = papers.to_sign(path);
     let readme = image.readme.map(|(_, text)| text);

@@ -1,7 +1,7 @@
 //! Which patches are applied to a root, as showrev(1M) and patchadd(1M) `-p` list them.
 
-use crate::database::policy::{self, PolicyError};
-use crate::database::{DatabaseError, RecordReader, all, installed, read_consistently};
+use patchadm_inputs::database::policy::{self, PolicyError};
+use patchadm_inputs::database::{DatabaseError, RecordReader, all, installed, read_consistently};
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{
     AppliedPatch, AppliedPatches, PatchList, PatchMacros, PatchRecords, Requirements,

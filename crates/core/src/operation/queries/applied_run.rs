@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::database::RecordView;
-use crate::database::history::{HistoryEntry, readable_history};
+use patchadm_inputs::database::RecordView;
+use patchadm_inputs::database::history::{HistoryEntry, readable_history};
 use patchadm_svr4::patch::PatchId;
 
 /// The commands that apply patches.

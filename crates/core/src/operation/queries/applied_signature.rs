@@ -1,9 +1,9 @@
 //! What was known of the signature of a patch when it was applied, as the history of the root has it.
 
-use crate::database::RecordView;
-use crate::database::history::readable_history;
-use crate::plan::refusal::Command;
 use patchadm_changeset::format::history::SignatureRecord;
+use patchadm_inputs::database::RecordView;
+use patchadm_inputs::database::history::readable_history;
+use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::PatchId;
 

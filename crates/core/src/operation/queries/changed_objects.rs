@@ -1,10 +1,10 @@
 //! What an applied patch changed, by its undo data: for who may read it.
 
-use crate::database::archive;
-use crate::database::{DatabaseError, RecordView, installed, ledger, read_consistently};
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::{ObjectRecord, PatchedPaths};
+use patchadm_inputs::database::archive;
+use patchadm_inputs::database::{DatabaseError, RecordView, installed, ledger, read_consistently};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatch, PatchId};

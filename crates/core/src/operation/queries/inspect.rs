@@ -6,22 +6,22 @@ use chrono::{DateTime, FixedOffset};
 
 use super::applied_date::applied_date;
 use super::kept_files::{PatchWords, kept_words};
-use crate::database::foreign_changes::lost_copies;
-use crate::database::survey::prefix;
-use crate::database::{
-    DatabaseError, RecordDamage, RecordView, all, identity_fault, installed, open_run, policy,
-    read_consistently,
-};
-use crate::inventory::{Installed, Inventory};
 use crate::operation::failure::Failure;
 use crate::operation::libraries::PatchedRecords;
 use crate::operation::patches::removable::removable;
 use crate::operation::patches::undo_states::{PackageUndo, UndoOfPatches, UndoState, undo_states};
 use crate::operation::record_damage;
 use crate::operation::session::{RootAndPolicy, must_have_database};
-use crate::plan::kept_libraries::KeptLibrary;
-use crate::plan::patch::interrupted::{Interrupted, interrupted};
-use crate::policy::Policy;
+use patchadm_inputs::database::foreign_changes::lost_copies;
+use patchadm_inputs::database::survey::prefix;
+use patchadm_inputs::database::{
+    DatabaseError, RecordDamage, RecordView, all, identity_fault, installed, open_run, policy,
+    read_consistently,
+};
+use patchadm_inputs::inventory::{Installed, Inventory};
+use patchadm_inputs::policy::Policy;
+use patchadm_planning::plan::kept_libraries::KeptLibrary;
+use patchadm_planning::plan::patch::interrupted::{Interrupted, interrupted};
 use patchadm_rootfs::{Lock, Root};
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatch, AppliedPatches, PatchId, PatchRecords, Superseded};

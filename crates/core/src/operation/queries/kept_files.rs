@@ -2,9 +2,9 @@
 //!
 //! They are documentation, and no rule depends on them: one that cannot be read, or is too long, tells nothing.
 
-use crate::database::RecordView;
 use crate::operation::patches::reboot;
-use crate::source::Image;
+use patchadm_inputs::database::RecordView;
+use patchadm_inputs::source::Image;
 use patchadm_svr4::format::params::ParamFile;
 use patchadm_svr4::format::patchinfo::PatchinfoFile;
 use patchadm_svr4::format::readme;

@@ -1,7 +1,7 @@
 //! The names that somebody may be about to type: answered from what can be read, never with an error.
 
-use crate::database::{RecordReader, installed, read_consistently};
 use crate::operation::queries::applied_patches::applied_patches;
+use patchadm_inputs::database::{RecordReader, installed, read_consistently};
 use patchadm_svr4::package::PkgInst;
 
 /// The ids of the applied patches, in the order of listings, each with its packages; none where they cannot be read.

@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::database::all::{self, PackageRecords};
-use crate::database::{DatabaseError, RecordDamage, RecordReader, RecordView, contents, read_consistently};
 use crate::operation::device::named;
 use crate::operation::queries::counts::ObjectCounts;
 use crate::operation::queries::select::PackageSelection;
-use crate::operation::small_file::read_start;
-use crate::source::{self, Extent, Origin, SourceError};
+use patchadm_inputs::database::all::{self, PackageRecords};
+use patchadm_inputs::database::{
+    DatabaseError, RecordDamage, RecordReader, RecordView, contents, read_consistently,
+};
+use patchadm_inputs::small_file::read_start;
+use patchadm_inputs::source::{self, Extent, Origin, SourceError};
 use patchadm_rootfs::{FileType, ObjectStatus};
 use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile, ParamsError};
 use patchadm_svr4::package::{ContentsLine, Params, PkgInst};
@@ -104,8 +106,8 @@ pub enum QueryError {
     },
 }
 
-impl From<crate::database::ViewError> for QueryError {
-    fn from(error: crate::database::ViewError) -> Self {
+impl From<patchadm_inputs::database::ViewError> for QueryError {
+    fn from(error: patchadm_inputs::database::ViewError) -> Self {
         Self::Database(error.into())
     }
 }

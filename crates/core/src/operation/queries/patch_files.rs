@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::patch_reader::{PatchReader, PatchedObject, PatchedPackage};
-use crate::database::{RecordView, all, contents, policy, read_consistently, saves};
 use crate::operation::failure::Failure;
 use crate::operation::session::{RootAndPolicy, must_have_database};
 use patchadm_changeset::format::undo_paths::PathDigest;
+use patchadm_inputs::database::{RecordView, all, contents, policy, read_consistently, saves};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchRecords};
@@ -46,7 +46,7 @@ pub(super) fn records(
     let records: Result<Vec<PatchRecords>, _> = params
         .iter()
         .map(|(package, params)| {
-            crate::database::installed::patch_records(view.root(), package, params, separator)
+            patchadm_inputs::database::installed::patch_records(view.root(), package, params, separator)
         })
         .collect();
     Ok((AppliedPatches::new(records?), params))
@@ -57,8 +57,8 @@ fn by_names(view: &RecordView<'_>, told: PatchedPackage, id: &PatchId) -> Result
     let lists = saves::paths(view, &told.package)?;
     let is_of_patch = |name: &String| PatchId::new(name).is_ok_and(|other| other == *id);
     let Some((_, list)) = lists.into_iter().find(|(name, _)| is_of_patch(name)) else { return Ok(told) };
-    let lines =
-        contents::lines_of_package(view, &told.package).map_err(crate::database::DatabaseError::from)?;
+    let lines = contents::lines_of_package(view, &told.package)
+        .map_err(patchadm_inputs::database::DatabaseError::from)?;
     let paths = lines.into_keys().filter(|path| list.has(&PathDigest::of(path)));
     Ok(PatchedPackage { objects: paths.map(PatchedObject::named).collect(), ..told })
 }

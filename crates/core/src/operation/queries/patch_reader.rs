@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 
 use super::object_action::ObjectAction;
-use crate::database::archive::{self, ArchiveError};
-use crate::database::{DatabaseError, RecordView, installed, ledger};
-use crate::format::ledger::Ledger;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::{ObjectRecord, PatchedPaths, RecordedState};
+use patchadm_inputs::database::archive::{self, ArchiveError};
+use patchadm_inputs::database::{DatabaseError, RecordView, installed, ledger};
+use patchadm_inputs::format::ledger::Ledger;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
@@ -91,8 +91,8 @@ impl<'a> PatchReader<'a> {
 }
 
 /// Whether an error is that of one file, and not of the moment that is read.
-fn is_of_file(error: &crate::database::ViewError) -> bool {
-    matches!(error, crate::database::ViewError::Root(_))
+fn is_of_file(error: &patchadm_inputs::database::ViewError) -> bool {
+    matches!(error, patchadm_inputs::database::ViewError::Root(_))
 }
 
 fn object(record: &ObjectRecord, has_undo: bool) -> Option<PatchedObject> {

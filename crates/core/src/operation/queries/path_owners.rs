@@ -14,13 +14,15 @@ use super::object_action::ObjectAction;
 use super::patch_files::records;
 use super::patch_reader::{PatchReader, PatchedObject, PatchedPackage};
 use super::standing::standing;
-use crate::database::{DatabaseError, RecordView, contents, marker, policy, read_consistently, saves};
 use crate::operation::failure::Failure;
 use crate::operation::patches::order_on_root::OrderOnRoot;
 use crate::operation::session::{RootAndPolicy, must_have_database};
-use crate::policy::Policy;
 use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_changeset::format::undo_paths::{PathDigest, UndoPaths};
+use patchadm_inputs::database::{
+    DatabaseError, RecordView, contents, marker, policy, read_consistently, saves,
+};
+use patchadm_inputs::policy::Policy;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use super::applied_run::AppliedRuns;
 use super::patch_files::records;
-use crate::database::{policy, read_consistently};
 use crate::operation::failure::Failure;
 use crate::operation::session::must_have_database;
-use crate::plan::patch::validate::{named_version, same_version};
-use crate::plan::refusal::{Command, Reason};
-use crate::source::Image;
+use patchadm_inputs::database::{policy, read_consistently};
+use patchadm_inputs::source::Image;
+use patchadm_planning::plan::patch::validate::{named_version, same_version};
+use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchMacros, PatchStanding, Requirement};

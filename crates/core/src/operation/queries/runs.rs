@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::database::history::HistoryEntry;
-use crate::database::{DatabaseError, RecordView, read_consistently};
 use crate::operation::failure::Failure;
 use crate::operation::session::must_have_database;
 use patchadm_changeset::format::run::Run;
+use patchadm_inputs::database::history::HistoryEntry;
+use patchadm_inputs::database::{DatabaseError, RecordView, read_consistently};
 use patchadm_rootfs::Root;
 use patchadm_svr4::places;
 

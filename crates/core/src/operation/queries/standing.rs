@@ -1,6 +1,6 @@
 //! What an applied patch is worth, in the words of `list`.
 
-use crate::policy::Policy;
+use patchadm_inputs::policy::Policy;
 use patchadm_svr4::patch::{AppliedPatches, PatchId, Superseded};
 
 /// The state of a patch by its records: `effective`, `superseded` or `obsoleted`, and `restricted` beside these.

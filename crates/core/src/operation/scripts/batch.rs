@@ -1,15 +1,15 @@
 //! The batches of changes between scripts, brought up to date before each is carried out.
 
 use super::halt::RunHalt;
-use crate::database::contents::paths_of_queue;
-use crate::database::{RecordView, open_run};
-use crate::inventory::Touched;
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
-use crate::plan::refresh::refreshed;
-use crate::plan::registration::installf_queue::merged;
-use crate::plan::{Action, Body, Plan};
 use patchadm_changeset::transaction::read_queue;
+use patchadm_inputs::database::contents::paths_of_queue;
+use patchadm_inputs::database::{RecordView, open_run};
+use patchadm_inputs::inventory::Touched;
+use patchadm_planning::plan::refresh::refreshed;
+use patchadm_planning::plan::registration::installf_queue::merged;
+use patchadm_planning::plan::{Action, Body, Plan};
 use patchadm_svr4::package::{ContentsLine, ObjectPath};
 
 /// Makes the changes of a plan fit the root as it is now. `line` gives the final line of a path.

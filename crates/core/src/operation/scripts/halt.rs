@@ -1,9 +1,9 @@
 //! Giving up a run in which scripts take part, whatever it is that stands against it.
 
 use crate::operation::failure::Failure;
-use crate::plan::refusal::{Command, Reason};
 use crate::script::ScriptError;
 use patchadm_changeset::transaction::{Cause, Phase, Receipt, RootCondition, ScriptedRun, TransactionError};
+use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_rootfs::RootError;
 use patchadm_svr4::package::PkgInst;
 

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 
 use crate::operation::device::{DeliveredPackage, OpenDevice};
 use crate::operation::failure::Failure;
-use crate::plan::script_schedule::steps::ListedFile;
-use crate::plan::{Body, Member};
 use crate::script::trust::{ScriptUser, unreadable_by};
-use crate::source::{Form, PackageImage, SourceError, SourceProblem};
+use patchadm_inputs::source::{Form, PackageImage, SourceError, SourceProblem};
+use patchadm_planning::plan::script_schedule::steps::ListedFile;
+use patchadm_planning::plan::{Body, Member};
 use patchadm_rootfs::Summing;
 use patchadm_rootfs::{NewTree, WritableFile};
 use patchadm_svr4::package::{Mode, PackagePath};

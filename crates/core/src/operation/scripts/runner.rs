@@ -10,13 +10,13 @@ use std::time::Duration;
 use super::failure::words;
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
-use crate::plan::refusal::Reason;
 use crate::script::{
     OutputStream, ProcessIdentity, RunAs, ScriptCall, ScriptEnd, ScriptError, ScriptHost, ScriptHostSettings,
     ScriptInput, ScriptListener,
 };
 use patchadm_changeset::format::journal::ScriptProcess;
 use patchadm_changeset::transaction::ScriptRecorder;
+use patchadm_planning::plan::refusal::Reason;
 
 /// The settings of scripts that only the command line knows.
 #[derive(Clone, Debug, Default)]

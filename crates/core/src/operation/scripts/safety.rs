@@ -9,14 +9,14 @@ use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::inventory::Installed;
 use crate::operation::session::RootAndPolicy;
-use crate::plan::package::remove::RemovalPortion;
-use crate::plan::refusal::Reason;
-use crate::plan::script_schedule::ScriptSchedule;
-use crate::plan::script_schedule::steps::{ClassStep, PackageStep};
-use crate::plan::scripts::Deliverer;
-use crate::source::PackageImage;
+use patchadm_inputs::inventory::Installed;
+use patchadm_inputs::source::PackageImage;
+use patchadm_planning::plan::package::remove::RemovalPortion;
+use patchadm_planning::plan::refusal::Reason;
+use patchadm_planning::plan::script_schedule::ScriptSchedule;
+use patchadm_planning::plan::script_schedule::steps::{ClassStep, PackageStep};
+use patchadm_planning::plan::scripts::Deliverer;
 use patchadm_rootfs::{FileType, Root, RootError};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::places;
@@ -175,8 +175,8 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::database::archive::OutsideRules;
-    use crate::policy::Policy;
+    use patchadm_inputs::database::archive::OutsideRules;
+    use patchadm_inputs::policy::Policy;
     use patchadm_svr4::package::Params;
 
     fn refused(prepare: impl Fn(&Path)) -> Option<String> {

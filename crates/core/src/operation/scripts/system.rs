@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::database::RecordView;
-use crate::database::contents::scan;
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
-use crate::plan::scripts::{Deliverer, SystemScripts};
-use crate::policy::ScriptPolicy;
 use crate::script::standard;
+use patchadm_inputs::database::RecordView;
+use patchadm_inputs::database::contents::scan;
+use patchadm_inputs::policy::ScriptPolicy;
+use patchadm_planning::plan::scripts::{Deliverer, SystemScripts};
 use patchadm_rootfs::{FileType, Root, RootError};
 use patchadm_svr4::format::contents::key_of;
 use patchadm_svr4::places;

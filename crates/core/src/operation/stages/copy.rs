@@ -13,7 +13,7 @@ use super::attributes::{Attributes, CopiedObject};
 use super::error::StageError;
 use super::tree::{ObjectKey, TreeObject, directory_of, key, known_files, link_groups};
 use super::walk::{MetObject, Walk, live_file};
-use crate::stage::{CachedFile, ReadFile};
+use patchadm_inputs::stage::{CachedFile, ReadFile};
 use patchadm_rootfs::{
     Dir, FileType, KnownFile, Live, LiveKind, ObjectStatus, Root, SpecialFile, Summing, Sums, Timestamp,
     WritableFile, side_by_side,

@@ -16,7 +16,7 @@ use super::own_files::{
 use super::records::forget_stage;
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, Session};
-use crate::stage::{
+use patchadm_inputs::stage::{
     DIRECTORY, IDENTITY, INSIDE, LOCK, LONGEST_RECORD, ListedStage, StageId, StageIdentity, UNFINISHED,
 };
 use patchadm_rootfs::{Dir, Lock, LockError, Root, RootError};

@@ -11,8 +11,8 @@ use crate::namespaces::{
     Access, EnclosedCommand, Enclosure, EnclosureEnd, EnclosureError, EnclosureNote, HeldLock, MissingPlace,
     Mount, MountSource, enclose,
 };
-use crate::operation::small_file::read_small;
-use crate::stage::{
+use patchadm_inputs::small_file::read_small;
+use patchadm_inputs::stage::{
     BASE_OF_NEW, Base, BaseState, DIRECTORIES, DIRECTORY, INSIDE, LONGEST_RECORD, MOUNTS, MountWord,
     parse_mounts, staged_path,
 };

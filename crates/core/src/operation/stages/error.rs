@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
-use crate::database::ViewError;
 use crate::operation::failure::Failure;
 use crate::operation::promotion_records::PromotionRecordFault;
 use crate::operation::stages::completed_refresh::CompletedRefresh;
-use crate::stage::{BaseError, ScopeError, StageFileError, StageNameError};
+use patchadm_inputs::database::ViewError;
+use patchadm_inputs::stage::{BaseError, ScopeError, StageFileError, StageNameError};
 use patchadm_rootfs::RootError;
 use patchadm_svr4::package::{ObjectPath, PathError};
 

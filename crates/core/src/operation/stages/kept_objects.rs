@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::tree::{Tree, TreeObject};
-use crate::database::{RecordView, installed};
-use crate::inventory::{Installed, KeptLibraries, is_kept_package};
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::RecordedState;
+use patchadm_inputs::database::{RecordView, installed};
+use patchadm_inputs::inventory::{Installed, KeptLibraries, is_kept_package};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 

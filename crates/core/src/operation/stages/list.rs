@@ -6,9 +6,9 @@ use std::path::Path;
 
 use super::error::StageError;
 use super::own_files::{Stage, own_directory, read_stages};
-use crate::database::{RecordView, read_consistently};
 use crate::operation::promotion_records::{PromotionRecordFault, read_promotion};
-use crate::stage::{BASE_OF_NEW, INSIDE, ListedStage, PromotionRecord, StageId, StagesRecord};
+use patchadm_inputs::database::{RecordView, read_consistently};
+use patchadm_inputs::stage::{BASE_OF_NEW, INSIDE, ListedStage, PromotionRecord, StageId, StagesRecord};
 use patchadm_rootfs::{Dir, Lock, Root};
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;

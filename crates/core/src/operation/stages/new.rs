@@ -17,18 +17,18 @@ use super::own_files::{physical_path, put_base, put_cache, put_file};
 use super::records::{record_stage, staged_records};
 use super::tree::base_objects;
 use super::walk::{TreeRequest, Walk};
-use crate::database::{RecordView, marker, read_consistently};
 use crate::operation::failure::Failure;
 use crate::operation::new_database::NewDatabase;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database};
-use crate::operation::small_file::read_small;
-use crate::path_glob::PathGlob;
-use crate::stage::{
+use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_inputs::database::{RecordView, marker, read_consistently};
+use patchadm_inputs::path_glob::PathGlob;
+use patchadm_inputs::small_file::read_small;
+use patchadm_inputs::stage::{
     BASE_OF_NEW, BaseHeader, BaseObjects, CacheSide, DIRECTORIES, EXCLUDED, IDENTITY, INSIDE, LOCK,
     LONGEST_RECORD, LeftOut, LeftReason, ListedStage, MOUNTS, Scope, StageId, StageIdentity, StageName,
     UNFINISHED, staged_path, write_cache,
 };
-use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_rootfs::{LiveKind, Root, random};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::places;
@@ -304,7 +304,7 @@ impl<'a> NewStage<'a> {
         copier.make_way(&places::records())?;
         copier.copy(walk)?;
         let view = RecordView::live(self.root);
-        let packages = crate::database::survey::parameters(&view).map_err(Failure::from)?;
+        let packages = patchadm_inputs::database::survey::parameters(&view).map_err(Failure::from)?;
         let version = |params: &patchadm_svr4::package::Params| params.text("VERSION").into_owned();
         Ok(packages.into_iter().map(|(name, installed)| (name, version(&installed.params))).collect())
     }

@@ -10,7 +10,7 @@ use super::nesting::way_to;
 use super::own_files::{own_directory, physical_path, remove_own_files};
 use super::tree::key;
 use super::walk::Walk;
-use crate::stage::{DIRECTORY, Scope, UNFINISHED};
+use patchadm_inputs::stage::{DIRECTORY, Scope, UNFINISHED};
 use patchadm_rootfs::{Dir, ObjectStatus, Root};
 use patchadm_svr4::package::{Mode, ObjectPath};
 

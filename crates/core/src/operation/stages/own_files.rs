@@ -6,9 +6,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use super::error::StageError;
-use crate::database::{RecordView, marker};
-use crate::path_glob::PathGlob;
-use crate::stage::{
+use patchadm_inputs::database::{RecordView, marker};
+use patchadm_inputs::path_glob::PathGlob;
+use patchadm_inputs::stage::{
     BASE_OF_NEW, Base, BaseError, BaseHeader, BaseObjects, CACHE, DIRECTORY, EXCLUDED, IDENTITY,
     LONGEST_RECORD, LeftOut, StageCache, StageIdentity, StageName, StagesRecord, UNFINISHED, stages_record,
     write_base,

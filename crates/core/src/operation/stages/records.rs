@@ -7,10 +7,10 @@ use super::own_files::read_stages;
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::session::Session;
-use crate::plan::{Plan, RecordChange};
-use crate::stage::{ListedStage, StageId, StagesRecord, stages_record};
 use patchadm_changeset::format::root_id;
 use patchadm_changeset::transaction::Receipt;
+use patchadm_inputs::stage::{ListedStage, StageId, StagesRecord, stages_record};
+use patchadm_planning::plan::{Plan, RecordChange};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::places;
@@ -82,7 +82,7 @@ fn write(session: &Session<'_>, stages: &StagesRecord) -> Result<Receipt, StageE
         discard: Vec::new(),
         notes: Vec::new(),
         signature: None,
-        direction: crate::plan::Direction::Forward,
+        direction: patchadm_planning::plan::Direction::Forward,
     };
     Ok(session.perform(&plan, &mut NoContent, None, String::new())?)
 }

@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 
-use crate::stage::StageName;
+use patchadm_inputs::stage::StageName;
 
 /// The variable that tells every program inside which stage it is in.
 const STAGE: &str = "PATCHADM_STAGE";

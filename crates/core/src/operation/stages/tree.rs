@@ -1,7 +1,7 @@
 //! All objects below some directories of the root or of the stage, each down to the last attribute and the digest of its
 //! bytes.
 //!
-//! Files that a [`StageCache`](crate::stage::StageCache) knows are not read; the others are, several at a time. A file
+//! Files that a [`StageCache`](patchadm_inputs::stage::StageCache) knows are not read; the others are, several at a time. A file
 //! that changes while it is read, or becomes something else, is an error, so that what is listed was there. A name that
 //! somebody makes or takes away meanwhile may be listed or not.
 
@@ -9,8 +9,8 @@ use std::collections::HashMap;
 
 use super::error::StageError;
 use super::walk::{MetObject, TreeRequest, Walk};
-use crate::stage::{BaseObject, BaseState, LeftReason, ReadFile};
 use patchadm_changeset::format::manifest::RecordedState;
+use patchadm_inputs::stage::{BaseObject, BaseState, LeftReason, ReadFile};
 use patchadm_rootfs::{
     Dir, FileType, KnownFile, Live, LiveKind, ObjectStatus, Root, Sums, Timestamp, side_by_side,
 };
@@ -227,8 +227,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::path_glob::PathGlob;
-    use crate::stage::{CacheSide, LeftOut, Scope, StageCache, staged_path, write_cache};
+    use patchadm_inputs::path_glob::PathGlob;
+    use patchadm_inputs::stage::{CacheSide, LeftOut, Scope, StageCache, staged_path, write_cache};
 
     fn scope(texts: &[&str]) -> Scope {
         Scope::new(texts.iter().map(|text| staged_path(text.as_bytes()).unwrap()).collect()).unwrap()

@@ -4,7 +4,7 @@
 //! to. What is mounted somewhere below is not entered; records, and what is left out, are passed over.
 
 use super::error::StageError;
-use crate::stage::{CacheSide, CachedFiles, DIRECTORY, LeftOut, LeftReason, MOST_OBJECTS, Scope};
+use patchadm_inputs::stage::{CacheSide, CachedFiles, DIRECTORY, LeftOut, LeftReason, MOST_OBJECTS, Scope};
 use patchadm_rootfs::{Dir, FileType, Live, LiveKind, ObjectStatus, Root, Sums, Xattrs, side_by_side};
 use patchadm_svr4::package::ObjectPath;
 

@@ -24,7 +24,7 @@ pub use error::TranslateError;
 pub use removal::remove_spooled;
 
 use super::device::{self, OpenDevice};
-use crate::source::{Form, MemberStamp, PackageImage};
+use patchadm_inputs::source::{Form, MemberStamp, PackageImage};
 use patchadm_svr4::format::pkgmap;
 use patchadm_svr4::package::PackagePath;
 

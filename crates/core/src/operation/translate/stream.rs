@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use super::{
     Attended, PROGRAM, PackageTranslation, TransferObserver, TransferredPackage, TranslateError, member_name,
 };
-use crate::source::{MemberStamp, PackageImage};
+use patchadm_inputs::source::{MemberStamp, PackageImage};
 use patchadm_rootfs::{Dir, WritableFile};
 use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader};
 use patchadm_svr4::format::datastream::{DatastreamError, DatastreamPackage, DatastreamWriter, PartWriter};

@@ -12,7 +12,7 @@ use super::{
     Attended, ExistingPolicy, PROGRAM, PackageTranslation, TransferObserver, TransferredPackage,
     TranslateError, member_name,
 };
-use crate::source::{MemberStamp, PackageImage};
+use patchadm_inputs::source::{MemberStamp, PackageImage};
 use patchadm_rootfs::Timestamp;
 use patchadm_rootfs::{Dir, NewTree, Root, UnnamedDirectory};
 use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile};

@@ -4,15 +4,15 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::faulty_server::{Asked, FaultyServer, Step, head, rest, whole};
-use crate::depot::DepotFile;
-use crate::http::{Address, HttpError, HttpProblem, HttpSettings, Patience};
 use crate::operation::depots::download::{FetchedBy, fetch_object};
 use crate::operation::depots::fetch::take_object;
 use crate::operation::depots::{
     DepotAccess, DepotError, DepotLocation, FetchSession, fetch_address, open_depot,
 };
-use crate::sign::{sha256, sha256_text};
 use chrono::DateTime;
+use patchadm_inputs::depot::DepotFile;
+use patchadm_inputs::http::{Address, HttpError, HttpProblem, HttpSettings, Patience};
+use patchadm_inputs::sign::{sha256, sha256_text};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
@@ -328,7 +328,7 @@ fn a_page_in_the_place_of_an_object_or_an_index_is_neither() {
 
 #[test]
 fn an_index_that_did_not_change_is_not_sent_again_and_is_there_without_a_network() {
-    let index = crate::depot::DepotIndex::new("0f".repeat(16), DateTime::UNIX_EPOCH).write();
+    let index = patchadm_inputs::depot::DepotIndex::new("0f".repeat(16), DateTime::UNIX_EPOCH).write();
     let server = FaultyServer::begin(move |asked| match asked.header("if-none-match") {
         Some("\"one\"") => vec![Step::Send(head("304 Not Modified", &[]))],
         _ if asked.path.ends_with(".minisig") => whole("404 Not Found", b""),

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::operation::libraries::ArchivedLibraries;
-use crate::source::PackageImage;
 use patchadm_changeset::format::manifest::{
     KEPT_RECORDS, Manifest, ManifestHeader, ObjectRecord, SHLIBS, VERSION,
 };
+use patchadm_inputs::source::PackageImage;
 use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader, CpioWriter};
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::Params;

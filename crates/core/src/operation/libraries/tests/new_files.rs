@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 
-use crate::elf::tests::{LargeLibrary, Sample};
+use crate::elf_files::{LargeLibrary, Sample};
 use crate::operation::libraries::new_files::{MemberKey, NewFiles};
 use patchadm_changeset::transaction::{ContentSource, FileSink, StreamError, WantedFile};
 use patchadm_rootfs::Digest;

@@ -4,9 +4,9 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
-use crate::elf::tests::{Sample, debug_data, library};
-use crate::libraries::FactsCache;
+use crate::elf_files::{Sample, debug_data, library};
 use crate::operation::libraries::{LibraryScan, ScanRequest, elf_cache};
+use patchadm_libraries::FactsCache;
 use patchadm_rootfs::{Root, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 

@@ -1,10 +1,10 @@
 //! A package whose record is damaged, found before it is installed over.
 
-use crate::database::{DatabaseError, RecordView, all, installed, ledger};
-use crate::format::ledger::Ledger;
-use crate::inventory::Installed;
 use crate::operation::failure::Failure;
-use crate::plan::package::package_records::DamagedPackage;
+use patchadm_inputs::database::{DatabaseError, RecordView, all, installed, ledger};
+use patchadm_inputs::format::ledger::Ledger;
+use patchadm_inputs::inventory::Installed;
+use patchadm_planning::plan::package::package_records::DamagedPackage;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchId;

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use crate::operation::libraries::LibraryRequest;
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::session::{Caller, RootAndPolicy};
-use crate::plan::package::install::OfPatch;
-use crate::plan::scripts::SystemScripts;
-use crate::policy::ScriptPolicy;
+use patchadm_inputs::policy::ScriptPolicy;
+use patchadm_planning::plan::package::install::OfPatch;
+use patchadm_planning::plan::scripts::SystemScripts;
 use patchadm_svr4::format::admin::Admin;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 

@@ -9,7 +9,6 @@ pub(crate) mod input;
 pub(crate) mod prepare;
 pub(crate) mod with_scripts;
 
-use crate::database::{RecordView, installed};
 use crate::operation::device::{DeliveredPackage, OpenDevice};
 use crate::operation::failure::Failure;
 use crate::operation::log;
@@ -22,10 +21,11 @@ use crate::operation::scripts::failure::LastingResults;
 use crate::operation::scripts::interview::ScriptAnswers;
 use crate::operation::scripts::system::system_scripts;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree};
-use crate::plan::refusal::Command;
-use crate::plan::scripts::InstallScripts;
-use crate::source::PackageImage;
 use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_inputs::database::{RecordView, installed};
+use patchadm_inputs::source::PackageImage;
+use patchadm_planning::plan::refusal::Command;
+use patchadm_planning::plan::scripts::InstallScripts;
 use patchadm_rootfs::Root;
 use patchadm_svr4::places;
 

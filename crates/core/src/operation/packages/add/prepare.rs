@@ -1,13 +1,11 @@
 //! The decisions about one package before anything changes: where it goes, and the plan.
 
+use patchadm_planning::plan::concern::add_package;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::damaged::damaged_package;
 use super::input::AddInput;
-use crate::database::survey::packages_but;
-use crate::database::{DatabaseError, RecordView, installed};
-use crate::inventory::{Installed, Inventory, Touched, is_kept_package};
 use crate::operation::device::DeliveredPackage;
 use crate::operation::failure::Failure;
 use crate::operation::identical::mark_identical;
@@ -20,14 +18,17 @@ use crate::operation::scripts::context::{ScriptContext, base_of, delivered_as_pl
 use crate::operation::scripts::package_directory::PackageDirectory;
 use crate::operation::scripts::runner::ScriptRunner;
 use crate::operation::scripts::staying_libraries::StayingObjects;
-use crate::plan::Plan;
-use crate::plan::concern::{FileToCompare, delivered_files};
-use crate::plan::kept_libraries::LibraryReport;
-use crate::plan::package::install::{InstallOptions, install, placement};
-use crate::plan::package::package_records::DamagedPackage;
-use crate::plan::package::update::is_other_version;
-use crate::plan::refusal::{Command, Reason, Refusal};
-use crate::source::PackageImage;
+use patchadm_inputs::database::survey::packages_but;
+use patchadm_inputs::database::{DatabaseError, RecordView, installed};
+use patchadm_inputs::inventory::{Installed, Inventory, Touched, is_kept_package};
+use patchadm_inputs::source::PackageImage;
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::concern::{FileToCompare, delivered_files};
+use patchadm_planning::plan::kept_libraries::LibraryReport;
+use patchadm_planning::plan::package::install::{InstallOptions, install, placement};
+use patchadm_planning::plan::package::package_records::DamagedPackage;
+use patchadm_planning::plan::package::update::is_other_version;
+use patchadm_planning::plan::refusal::{Command, Reason, Refusal};
 use patchadm_svr4::format::admin::Admin;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::places;
@@ -220,7 +221,7 @@ impl AddInput<'_> {
     ) -> Result<Inventory, Failure> {
         let mut touched = Touched::default();
         let DeliveredPackage { device, index, image } = delivered;
-        touched.add(&placed.instance, index, image, &placed.params);
+        add_package(&mut touched, &placed.instance, index, image, &placed.params);
         for patch in placed.damaged.iter().flat_map(|damaged| &damaged.ended) {
             touched.paths.extend(places::patch(patch).ok());
         }

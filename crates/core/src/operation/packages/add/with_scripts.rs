@@ -18,12 +18,12 @@ use crate::operation::scripts::runner::ScriptRunner;
 use crate::operation::scripts::safety::{check_classes, check_places, needs_absolute_tools};
 use crate::operation::scripts::staying_libraries::check_staying;
 use crate::operation::session::Session;
-use crate::plan::refusal::{Command, Reason};
-use crate::plan::script_schedule::ScriptSchedule;
-use crate::plan::scripts::InstallScripts;
 use crate::script::RunAs;
 use patchadm_changeset::format::manifest::MANIFEST;
 use patchadm_changeset::transaction::Receipt;
+use patchadm_planning::plan::refusal::{Command, Reason};
+use patchadm_planning::plan::script_schedule::ScriptSchedule;
+use patchadm_planning::plan::scripts::InstallScripts;
 use patchadm_svr4::format::admin::RequestUser;
 
 /// A package whose scripts may run.

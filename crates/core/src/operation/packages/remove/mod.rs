@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use crate::database::{RecordView, all, installed};
-use crate::inventory::{Inventory, Touched, is_kept_package};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{KeptLibraryState, LibraryRequest, look_at_kept};
@@ -22,12 +20,14 @@ use crate::operation::scripts::failure::LastingResults;
 use crate::operation::scripts::staying_libraries::StayingObjects;
 use crate::operation::scripts::system::system_scripts;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database};
-use crate::plan::kept_libraries::LibraryReport;
-use crate::plan::package::remove::{IntendedRemoval, RemoveOptions, remove};
-use crate::plan::refusal::{Command, LibraryLoss, Reason};
-use crate::plan::scripts::SystemScripts;
-use crate::policy::LibraryWords;
 use patchadm_changeset::transaction::Receipt;
+use patchadm_inputs::database::{RecordView, all, installed};
+use patchadm_inputs::inventory::{Inventory, Touched, is_kept_package};
+use patchadm_inputs::policy::LibraryWords;
+use patchadm_planning::plan::kept_libraries::LibraryReport;
+use patchadm_planning::plan::package::remove::{IntendedRemoval, RemoveOptions, remove};
+use patchadm_planning::plan::refusal::{Command, LibraryLoss, Reason};
+use patchadm_planning::plan::scripts::SystemScripts;
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::admin::{Admin, CheckAnswer};
 use patchadm_svr4::package::PkgInst;

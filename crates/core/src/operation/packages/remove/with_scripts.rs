@@ -1,6 +1,5 @@
 //! Removing a package whose scripts take part.
 
-use crate::inventory::Inventory;
 use crate::operation::failure::Failure;
 use crate::operation::packages::observer::PackageObserver;
 use crate::operation::packages::report::PlannedRemoval;
@@ -14,9 +13,10 @@ use crate::operation::scripts::runner::ScriptRunner;
 use crate::operation::scripts::safety::{check_classes, check_places, needs_absolute_tools_to_go};
 use crate::operation::scripts::staying_libraries::check_staying;
 use crate::operation::session::Session;
-use crate::plan::refusal::{Command, Reason};
-use crate::plan::script_schedule::ScriptSchedule;
 use patchadm_changeset::transaction::Receipt;
+use patchadm_inputs::inventory::Inventory;
+use patchadm_planning::plan::refusal::{Command, Reason};
+use patchadm_planning::plan::script_schedule::ScriptSchedule;
 use patchadm_svr4::package::PkgInst;
 
 /// Removes a package with its scripts. An error leaves the root as it was before, or says what is left.

@@ -7,9 +7,9 @@ use super::operands::ApplyOperand;
 use super::request::{ApplyOutcome, ApplyRequest};
 use super::wanted::{PatchChoice, WantedPatches};
 use crate::operation::failure::Failure;
-use crate::plan::refusal::{Command, Reason};
-use crate::resolve::SetVerdict;
-use crate::sign::Demand;
+use patchadm_inputs::sign::Demand;
+use patchadm_planning::plan::refusal::{Command, Reason};
+use patchadm_planning::resolve::SetVerdict;
 use patchadm_svr4::patch::{PatchId, PatchList};
 
 /// Patches in the order in which they are applied.

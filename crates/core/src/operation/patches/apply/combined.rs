@@ -11,9 +11,9 @@ use crate::operation::log;
 use crate::operation::patches::in_use::in_use_of_each;
 use crate::operation::patches::new_bytes::new_bytes;
 use crate::operation::session::{Session, patch_record};
-use crate::plan::patch::combine::{Single, combine_plans};
-use crate::plan::{Action, Plan};
 use patchadm_changeset::transaction::{Cause, Phase, Receipt, RootCondition, TransactionError};
+use patchadm_planning::plan::patch::combine::{Single, combine_plans};
+use patchadm_planning::plan::{Action, Plan};
 
 /// Carries out what was gathered, as one run; the places of operands that have to go alone, where it turns out that a
 /// source is not what it says it is.

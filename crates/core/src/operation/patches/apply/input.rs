@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::inventory::{Installed, Inventory, Touched};
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{LibraryKeeper, LibraryRequest};
 use crate::operation::patches::foreseen::ForeseenRoot;
 use crate::operation::session::{Caller, RootAndPolicy};
-use crate::plan::clock::Now;
-use crate::plan::edits::EditChoice;
-use crate::plan::patch::apply_options::ApplyOptions;
-use crate::policy::{Edited, Policy};
 use patchadm_changeset::transaction::ProgressEvent;
+use patchadm_inputs::inventory::{Installed, Inventory, Touched};
+use patchadm_inputs::policy::{Edited, Policy};
+use patchadm_planning::plan::clock::Now;
+use patchadm_planning::plan::edits::EditChoice;
+use patchadm_planning::plan::patch::apply_options::ApplyOptions;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchList;
 

@@ -4,12 +4,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::operands::ApplyOperand;
-use crate::inventory::Inventory;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{LaterContent, LibraryKeeper, PlanToSettle, SettledLibraries};
-use crate::plan::Plan;
-use crate::plan::refusal::Command;
-use crate::source::Image;
+use patchadm_inputs::inventory::Inventory;
+use patchadm_inputs::source::Image;
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::refusal::Command;
 use patchadm_svr4::patch::PatchMacros;
 
 /// The word of `SUNW_PATCH_PROPERTIES` and `PATCH_PROPERTIES` by which a patch forbids that libraries stay which it takes

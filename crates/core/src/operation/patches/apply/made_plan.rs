@@ -6,16 +6,16 @@ use super::operands::ApplyOperand;
 use super::plan_parts::{found, planned_change, planned_libraries, planned_records};
 use super::request::ApplyOutcome;
 use super::wanted::{OrderedPatches, WantedPatches};
-use crate::cache::digest_of_file;
-use crate::database::marker;
-use crate::format::plan_file::{PLANNED, PlanFile, PlannedPatch, PlannedScriptRun};
 use crate::operation::depots::digest_of_directory;
 use crate::operation::failure::Failure;
 use crate::operation::plan_file::{PlanFault, PlanFileRequest};
 use crate::operation::session::RootAndPolicy;
-use crate::plan::Plan;
-use crate::plan::refusal::{Command, Reason};
-use crate::resolve::{SetOutcome, SetVerdict};
+use patchadm_inputs::cache::digest_of_file;
+use patchadm_inputs::database::marker;
+use patchadm_inputs::format::plan_file::{PLANNED, PlanFile, PlannedPatch, PlannedScriptRun};
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::refusal::{Command, Reason};
+use patchadm_planning::resolve::{SetOutcome, SetVerdict};
 
 /// Makes the plan of what was rehearsed.
 pub(super) fn made_plan(

@@ -31,9 +31,9 @@ pub(super) use chosen::{ChosenPatch, ChosenPatches, ChosenSource};
 pub(super) use operands::{ApplyOperand, is_set};
 pub(super) use wanted::{PatchChoice, WantedPatches};
 
-use crate::format::plan_differences::PlanDifferences;
 use input::ApplyInput;
 use made_plan::made_plan;
+use patchadm_inputs::format::plan_differences::PlanDifferences;
 use rehearse::rehearse_all;
 use runs::apply_all;
 use together::{apply_together, rehearse_together};
@@ -47,7 +47,7 @@ use crate::operation::plan_file::{PlanFault, save_plan};
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, must_agree, must_have_database, shown_to_anybody, without_lock,
 };
-use crate::resolve::Resolution;
+use patchadm_planning::resolve::Resolution;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::PatchId;
 

@@ -1,18 +1,19 @@
 //! A patch that patchadd(1M) is called with, read but for the content of its objects.
 
+use patchadm_planning::plan::concern::touched_by_patch;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::request::{ApplyOutcome, ApplyRequest};
-use crate::inventory::{Installed, Touched};
 use crate::operation::device::OpenDevice;
 use crate::operation::failure::{Failure, is_of_source, is_undone_for_source};
 use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::reboot;
-use crate::plan::patch::patch_plan::PatchPlan;
-use crate::sign::{Demand, DemandWord};
-use crate::source::{Bundle, SourceError, SourceProblem, open_signed};
 use patchadm_changeset::transaction::Receipt;
+use patchadm_inputs::inventory::{Installed, Touched};
+use patchadm_inputs::sign::{Demand, DemandWord};
+use patchadm_inputs::source::{Bundle, SourceError, SourceProblem, open_signed};
+use patchadm_planning::plan::patch::patch_plan::PatchPlan;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{PatchId, PatchMacros};
 
@@ -56,7 +57,7 @@ impl ApplyOperand {
     /// What the patch touches of a root with these packages. A patch without an id has no directory in the database.
     pub(super) fn touched(&self, installed: &BTreeMap<PkgInst, Installed>) -> Touched {
         let directory = self.id.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
-        Touched::by_patch(&self.device.image, &directory, installed)
+        touched_by_patch(&self.device.image, &directory, installed)
     }
 
     /// The outcome of the patch where it could not be planned.

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::format::plan_file::{
+use crate::operation::failure::Failure;
+use patchadm_changeset::format::manifest::{RecordedState, RecordedType, decode, encode};
+use patchadm_inputs::format::plan_file::{
     FoundObject, PlanFile, PlannedChange, PlannedLibrary, PlannedRecord, PlannedState,
 };
-use crate::operation::failure::Failure;
-use crate::plan::kept_libraries::{LibraryReport, ToldConsumer};
-use crate::plan::{Action, Body, Change, NewObject, Plan, RecordChange, TreeContent};
-use crate::sign::{sha256, sha256_text};
-use patchadm_changeset::format::manifest::{RecordedState, RecordedType, decode, encode};
+use patchadm_inputs::sign::{sha256, sha256_text};
+use patchadm_planning::plan::kept_libraries::{LibraryReport, ToldConsumer};
+use patchadm_planning::plan::{Action, Body, Change, NewObject, Plan, RecordChange, TreeContent};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places;
@@ -69,7 +69,7 @@ pub(in crate::operation) fn planned_records(record: &RecordChange) -> Vec<Planne
     match record {
         RecordChange::Write { bytes, .. } => vec![PlannedRecord { path, sha256: Some(undated(bytes)) }],
         RecordChange::AddTree { files, .. } => {
-            let file = |file: &crate::plan::TreeFile| {
+            let file = |file: &patchadm_planning::plan::TreeFile| {
                 let name = encode(&file.name);
                 let sha256 = match &file.content {
                     TreeContent::Bytes(bytes) => Some(undated(bytes)),

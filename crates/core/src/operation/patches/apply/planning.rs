@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use super::input::ApplyInput;
 use super::operands::ApplyOperand;
-use crate::inventory::Inventory;
 use crate::operation::device::OpenDevice;
 use crate::operation::failure::Failure;
 use crate::operation::identical::mark_identical;
 use crate::operation::patches::undo_directory;
-use crate::plan::concern::delivered_files;
-use crate::plan::patch::apply::apply;
-use crate::plan::patch::apply_options::ApplyOptions;
-use crate::plan::patch::patch_plan::PatchPlan;
-use crate::plan::refusal::Reason;
+use patchadm_inputs::inventory::Inventory;
+use patchadm_planning::plan::concern::delivered_files;
+use patchadm_planning::plan::patch::apply::apply;
+use patchadm_planning::plan::patch::apply_options::ApplyOptions;
+use patchadm_planning::plan::patch::patch_plan::PatchPlan;
+use patchadm_planning::plan::refusal::Reason;
 use patchadm_svr4::package::Params;
 use patchadm_svr4::patch::AppliedPatches;
 

@@ -14,9 +14,9 @@ use crate::operation::failure::Failure;
 use crate::operation::libraries::{LibraryKeeper, SettledLibraries};
 use crate::operation::patches::in_use::in_use;
 use crate::operation::patches::scripts::{must_be_executable, must_be_safe};
-use crate::plan::patch::patch_plan::PatchPlan;
-use crate::plan::refusal::Command;
-use crate::plan::{Action, Body, Change, NewObject};
+use patchadm_planning::plan::patch::patch_plan::PatchPlan;
+use patchadm_planning::plan::refusal::Command;
+use patchadm_planning::plan::{Action, Body, Change, NewObject};
 use patchadm_rootfs::Digest;
 use patchadm_svr4::package::ObjectPath;
 

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::database::policy;
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
-use crate::policy::Policy;
-use crate::sign::{Demand, DemandWord, KeyDirectory, KeyRing};
+use patchadm_inputs::database::policy;
+use patchadm_inputs::policy::Policy;
+use patchadm_inputs::sign::{Demand, DemandWord, KeyDirectory, KeyRing};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 

@@ -10,8 +10,8 @@ use super::runs::apply_all;
 use crate::operation::failure::Failure;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::session::Session;
-use crate::plan::concern::brings_scripts;
-use crate::plan::refusal::{Command, Reason, SetReason};
+use patchadm_planning::plan::concern::brings_scripts;
+use patchadm_planning::plan::refusal::{Command, Reason, SetReason};
 use std::collections::BTreeSet;
 
 /// Applies all operands with one commit; where one cannot be part of that, nothing is changed.

@@ -7,7 +7,7 @@ use super::request::ApplyOutcome;
 use crate::operation::failure::Failure;
 use crate::operation::patches::decision::resolved;
 use crate::operation::session::RootAndPolicy;
-use crate::resolve::{Offer, Resolution, SetOutcome, SetRequest, SetVerdict};
+use patchadm_planning::resolve::{Offer, Resolution, SetOutcome, SetRequest, SetVerdict};
 use patchadm_svr4::patch::PatchList;
 
 /// Patches that were read.

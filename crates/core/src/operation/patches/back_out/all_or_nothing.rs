@@ -2,7 +2,7 @@
 
 use super::request::BackOutOutcome;
 use crate::operation::failure::Failure;
-use crate::plan::refusal::{Command, Reason, SetReason};
+use patchadm_planning::plan::refusal::{Command, Reason, SetReason};
 
 /// The outcomes of patches that could go, but not in one run: the first with scripts is refused for them, or else the last
 /// one, and the others stay because of it.

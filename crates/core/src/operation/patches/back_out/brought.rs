@@ -1,12 +1,12 @@
 //! The patches that a promotion brought from its stage: who takes the promotion back takes them back as well.
 
-use crate::database::{RecordView, ledger};
 use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::run_of;
 use crate::operation::promotion_records::{PromotionRecordFault, read_promotion};
 use crate::operation::session::RootAndPolicy;
-use crate::stage::PromotionRecord;
 use patchadm_changeset::format::run::Run;
+use patchadm_inputs::database::{RecordView, ledger};
+use patchadm_inputs::stage::PromotionRecord;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
 /// Adds to patches what the promotions among them brought, as far as it is still applied as they brought it.
@@ -46,7 +46,8 @@ fn is_of_run(
 ) -> Result<bool, Failure> {
     let number = Run::parse(run).map(|run| run.number);
     for package in applied.get(id).map(|patch| patch.packages.as_slice()).unwrap_or_default() {
-        let ledger = ledger::counting(view, package).map_err(crate::database::archive::ArchiveError::from)?;
+        let ledger = ledger::counting(view, package)
+            .map_err(patchadm_inputs::database::archive::ArchiveError::from)?;
         let by = run_of(&ledger, id.as_str());
         if by.is_some() && by == number {
             return Ok(true);

@@ -4,6 +4,7 @@
 //! the scripts had their turn: the SVR4 form says no parameter that was not there, no record, no time below the second.
 //! Any other one is what its scripts and its pkgmap make of it.
 
+use patchadm_planning::plan::concern::add_backout;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::heir::{HeirUndo, as_later, sources};
@@ -12,22 +13,22 @@ use super::later::later_patches;
 use super::request::BackOutRequest;
 use super::rules::rules;
 use super::undo::{UndoReading, VerifiedUndo};
-use crate::database::archive::DigestCheck;
-use crate::database::{RecordView, all, installed};
-use crate::inventory::Touched;
 use crate::operation::failure::Failure;
 use crate::operation::packages::safety_copies::add_objects;
 use crate::operation::patches::scripts::restoration::Restoration;
 use crate::operation::scripts::halt::RunHalt;
 use crate::operation::session::Session;
-use crate::plan::RecordChange;
-use crate::plan::patch::back_out::back_out_of_package;
-use crate::plan::patch::backout_input::{BackOutOptions, GoingPatch};
-use crate::plan::patch::patch_plan::PatchPlan;
-use crate::plan::patch::taking_over::taking_over;
-use crate::plan::script_schedule::steps::Concerned;
-use crate::source::PackageImage;
 use patchadm_changeset::transaction::{ProtectedPaths, ScriptedRun};
+use patchadm_inputs::database::archive::DigestCheck;
+use patchadm_inputs::database::{RecordView, all, installed};
+use patchadm_inputs::inventory::Touched;
+use patchadm_inputs::source::PackageImage;
+use patchadm_planning::plan::RecordChange;
+use patchadm_planning::plan::patch::back_out::back_out_of_package;
+use patchadm_planning::plan::patch::backout_input::{BackOutOptions, GoingPatch};
+use patchadm_planning::plan::patch::patch_plan::PatchPlan;
+use patchadm_planning::plan::patch::taking_over::taking_over;
+use patchadm_planning::plan::script_schedule::steps::Concerned;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
@@ -61,7 +62,7 @@ impl PlayedBackout {
             return Ok(None);
         };
         let mut touched = Touched::default();
-        undo.manifest.iter().for_each(|manifest| touched.by_backout(instance, manifest));
+        undo.manifest.iter().for_each(|manifest| add_backout(&mut touched, instance, manifest));
         let marker = rules.marker.clone();
         let inventory = input.survey(rules.all_packages(), &touched)?;
         let mut options = BackOutOptions { scripts: input.choice.clone(), ..BackOutOptions::default() };

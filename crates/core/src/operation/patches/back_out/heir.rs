@@ -3,14 +3,14 @@
 
 use super::input::BackOutInput;
 use super::undo::{UndoReading, VerifiedUndo};
-use crate::database::archive::{self, ArchiveError};
-use crate::database::{RecordView, installed};
 use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
 use crate::operation::patches::undo_directory::must_be_private;
-use crate::plan::patch::backout_input::LaterUndo;
 use patchadm_changeset::format::manifest::Manifest;
 use patchadm_changeset::format::outside_path::OutsidePath;
+use patchadm_inputs::database::archive::{self, ArchiveError};
+use patchadm_inputs::database::{RecordView, installed};
+use patchadm_planning::plan::patch::backout_input::LaterUndo;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchId;
 

@@ -8,8 +8,8 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::scripts::hooks::HookDirectory;
 use crate::operation::patches::scripts::kept;
 use crate::operation::session::RootAndPolicy;
-use crate::plan::patch::engine::BACKING_OUT;
-use crate::policy::ScriptPolicy;
+use patchadm_inputs::policy::ScriptPolicy;
+use patchadm_planning::plan::patch::engine::BACKING_OUT;
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 

@@ -6,19 +6,19 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::request::BackOutRequest;
-use crate::database::RecordView;
-use crate::database::archive::{self, ArchiveError};
-use crate::format::ledger::Ledger;
-use crate::inventory::{Installed, Inventory, Touched};
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{LibraryKeeper, LibraryRequest};
 use crate::operation::patches::foreseen::ForeseenRoot;
 use crate::operation::patches::ledgers::LedgerCache;
 use crate::operation::session::RootAndPolicy;
-use crate::plan::clock::Now;
-use crate::plan::patch::engine::ScriptChoice;
-use crate::plan::refusal::Reason;
 use patchadm_changeset::format::manifest::Manifest;
+use patchadm_inputs::database::RecordView;
+use patchadm_inputs::database::archive::{self, ArchiveError};
+use patchadm_inputs::format::ledger::Ledger;
+use patchadm_inputs::inventory::{Installed, Inventory, Touched};
+use patchadm_planning::plan::clock::Now;
+use patchadm_planning::plan::patch::engine::ScriptChoice;
+use patchadm_planning::plan::refusal::Reason;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::AppliedPatches;
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::database::places;
 use patchadm_changeset::format::delivered::{
     DELIVERED, DeliveredObject, DeliveredObjects, LARGEST_DELIVERED,
 };
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, decode};
+use patchadm_inputs::database::places;
 use patchadm_rootfs::{KnownFile, Root, Sums};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use super::input::BackOutInput;
 use super::undo::VerifiedUndo;
-use crate::database::archive::{self, ArchiveError, OutsideAccess};
-use crate::database::{RecordView, installed};
-use crate::inventory::Inventory;
 use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::LaterPatches;
-use crate::plan::patch::backout_input::{BackOutOptions, Elsewhere, GoingPatch};
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord};
+use patchadm_inputs::database::archive::{self, ArchiveError, OutsideAccess};
+use patchadm_inputs::database::{RecordView, installed};
+use patchadm_inputs::inventory::Inventory;
+use patchadm_planning::plan::patch::backout_input::{BackOutOptions, Elsewhere, GoingPatch};
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchId;
 

@@ -46,7 +46,7 @@ use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, shown_to_anybody,
     without_lock,
 };
-use crate::policy::Policy;
+use patchadm_inputs::policy::Policy;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::PatchId;
 

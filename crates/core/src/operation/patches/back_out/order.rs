@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::what_first::in_order;
-use crate::database::RecordView;
 use crate::operation::patches::later_patches::latest_run_first;
 use crate::operation::session::RootAndPolicy;
+use patchadm_inputs::database::RecordView;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
 /// Puts patches that require others of the command before those, and later applied ones before earlier ones.

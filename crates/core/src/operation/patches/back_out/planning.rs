@@ -1,5 +1,6 @@
 //! The plan of a backout: the rules, the undo archives, the later patches, and what the planner decides.
 
+use patchadm_planning::plan::concern::{add_backout, add_foreign_backout};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::Path;
@@ -13,10 +14,6 @@ use super::promotion_hooks::BackoutHooks;
 use super::request::{BackOutOutcome, BackOutRequest};
 use super::rules::rules;
 use super::undo::{UndoReading, VerifiedUndo};
-use crate::database::archive::{ArchiveError, DigestCheck};
-use crate::database::installed::SavedNames;
-use crate::database::{RecordView, installed};
-use crate::inventory::{Inventory, Touched};
 use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{
@@ -24,14 +21,20 @@ use crate::operation::libraries::{
 };
 use crate::operation::patches::scripts::must_be_safe;
 use crate::operation::session::RootAndPolicy;
-use crate::plan::clock::Now;
-use crate::plan::patch::back_out::{back_out, may_back_out, may_go_as_one};
-use crate::plan::patch::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, LaterUndo, UndoSources};
-use crate::plan::patch::engine::BACKING_OUT;
-use crate::plan::patch::patch_plan::PatchPlan;
-use crate::plan::patch::taking_over::taking_over;
-use crate::plan::refusal::{Command, Reason, Refusal};
 use patchadm_changeset::format::manifest::Manifest;
+use patchadm_inputs::database::archive::{ArchiveError, DigestCheck};
+use patchadm_inputs::database::installed::SavedNames;
+use patchadm_inputs::database::{RecordView, installed};
+use patchadm_inputs::inventory::{Inventory, Touched};
+use patchadm_planning::plan::clock::Now;
+use patchadm_planning::plan::patch::back_out::{back_out, may_back_out, may_go_as_one};
+use patchadm_planning::plan::patch::backout_input::{
+    BackOutOptions, BackoutArchive, GoingPatch, LaterUndo, UndoSources,
+};
+use patchadm_planning::plan::patch::engine::BACKING_OUT;
+use patchadm_planning::plan::patch::patch_plan::PatchPlan;
+use patchadm_planning::plan::patch::taking_over::taking_over;
+use patchadm_planning::plan::refusal::{Command, Reason, Refusal};
 use patchadm_svr4::patch::PatchId;
 
 /// A backout that was planned, with what it restores from and what it was planned with.
@@ -272,11 +275,11 @@ impl OpenedUndo {
             let one = reading.undo((id, package), input.archive(package, &name)?, known)?.without_text();
             match (&one.manifest, rules.packages.get(package), one.device.image.packages.first()) {
                 (Some(manifest), _, _) => {
-                    touched.by_backout(package, manifest);
+                    add_backout(&mut touched, package, manifest);
                     touched.known.append(&mut known_files(root, package, &name, manifest));
                 }
                 (None, Some(installed), Some(image)) => {
-                    touched.by_foreign_backout(package, &name, image, &installed.params);
+                    add_foreign_backout(&mut touched, package, &name, image, &installed.params);
                 }
                 _ => {}
             }

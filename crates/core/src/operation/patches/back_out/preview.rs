@@ -8,17 +8,17 @@ use std::io::Read as _;
 use super::input::BackOutInput;
 use super::planning::{PlannedBackout, plan};
 use super::request::BackOutRequest;
-use crate::database::archive::ArchiveError;
 use crate::operation::failure::Failure;
 use crate::operation::queries::object_action::ObjectAction;
 use crate::operation::session::{RootAndPolicy, must_agree, must_have_database, without_lock};
-use crate::plan::clock::Now;
-use crate::plan::patch::backout_input::LaterUndo;
-use crate::plan::{Action, Body, Change, Member, NewObject, NewXattrs, UndoArchive};
 use patchadm_changeset::format::manifest::{
     ObjectRecord, RecordedState, RecordedType, decode, encode, recorded_xattrs,
 };
 use patchadm_changeset::transaction::{Cause, ContentSource as _, StreamError};
+use patchadm_inputs::database::archive::ArchiveError;
+use patchadm_planning::plan::clock::Now;
+use patchadm_planning::plan::patch::backout_input::LaterUndo;
+use patchadm_planning::plan::{Action, Body, Change, Member, NewObject, NewXattrs, UndoArchive};
 use patchadm_rootfs::{Live, Root};
 use patchadm_svr4::package::{ObjectPath, PackagePath, PkgInst};
 use patchadm_svr4::patch::PatchId;

@@ -3,13 +3,13 @@
 use std::cell::RefCell;
 
 use super::input::BackOutInput;
-use crate::database::RecordView;
 use crate::operation::failure::Failure;
 use crate::operation::promotion_hooks::{HookDirection, HookFiles, HookRun, HookSubject};
 use crate::operation::promotion_records::{PromotionRecordFault, read_promotion};
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::session::Session;
-use crate::plan::refusal::HookReason;
+use patchadm_inputs::database::RecordView;
+use patchadm_planning::plan::refusal::HookReason;
 use patchadm_svr4::patch::PatchId;
 
 /// The hooks of patches that go, of which some are promotions.
@@ -31,7 +31,7 @@ impl BackoutHooks {
         let subjects = subjects.collect::<Result<Vec<_>, _>>()?;
         let Some(first) = subjects.first() else { return Ok(Self::default()) };
         let files = HookFiles::of(input.ground, input.choice.policy, HookDirection::BackOut);
-        let files = files.map_err(|reason| reason.refuse(HookDirection::BackOut, &first.id))?;
+        let files = files.map_err(|reason| HookDirection::BackOut.refuse(reason, &first.id))?;
         Ok(Self { subjects, files })
     }
 
@@ -57,7 +57,7 @@ fn subject(input: &BackOutInput<'_>, id: &PatchId) -> Result<Option<HookSubject>
     let record = read_promotion(&view, id).map_err(|fault| match fault {
         PromotionRecordFault::View(error) => error.into(),
         PromotionRecordFault::Damaged { path, error } => {
-            HookReason::Record { path, why: error.to_string() }.refuse(HookDirection::BackOut, id)
+            HookDirection::BackOut.refuse(HookReason::Record { path, why: error.to_string() }, id)
         }
     })?;
     Ok(record.map(|record| HookSubject { id: record.id, stage: record.name }))

@@ -6,11 +6,11 @@ use crate::operation::failure::Failure;
 use crate::operation::libraries::LibraryRequest;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::patches::undone_run::UndoneRun;
-use crate::plan::Plan;
-use crate::plan::kept_libraries::LibraryReport;
-use crate::plan::patch::engine::PlannedScript;
-use crate::plan::patch::patch_plan::{MovedObject, PatchPlan};
 use patchadm_changeset::transaction::{ExchangeReport, ExchangeRequest, Receipt, Recovered};
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::kept_libraries::LibraryReport;
+use patchadm_planning::plan::patch::engine::PlannedScript;
+use patchadm_planning::plan::patch::patch_plan::{MovedObject, PatchPlan};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 

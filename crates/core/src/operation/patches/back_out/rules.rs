@@ -1,9 +1,9 @@
 //! What the rules of a backout ask about.
 
 use super::input::BackOutInput;
-use crate::database::{RecordView, installed, saves};
-use crate::inventory::{Inventory, Touched};
 use crate::operation::failure::Failure;
+use patchadm_inputs::database::{RecordView, installed, saves};
+use patchadm_inputs::inventory::{Inventory, Touched};
 use patchadm_svr4::patch::{PatchId, PatchList};
 
 /// Surveys every package, with its records, and the save directories of those that have one of the patches.

@@ -4,14 +4,14 @@ use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime};
 
 use super::brought::with_brought;
 use super::request::BackOutRequest;
-use crate::database::history::readable_history;
-use crate::database::{RecordView, ledger};
 use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::run_of;
 use crate::operation::patches::order_on_root::OrderOnRoot;
 use crate::operation::patches::undone_run::named_run;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::run::Run;
+use patchadm_inputs::database::history::readable_history;
+use patchadm_inputs::database::{RecordView, ledger};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
 /// The patches that go: `named`, with everything that requires them where that is wanted, and what came after a point.

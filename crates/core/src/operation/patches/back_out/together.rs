@@ -12,9 +12,9 @@ use crate::operation::patches::new_bytes::new_bytes;
 use crate::operation::promotion_hooks::perform_with_hooks;
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::session::{Session, patch_record};
-use crate::plan::patch::patch_plan::PatchPlan;
-use crate::plan::{Change, Plan};
 use patchadm_changeset::transaction::Receipt;
+use patchadm_planning::plan::patch::patch_plan::PatchPlan;
+use patchadm_planning::plan::{Change, Plan};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
@@ -114,7 +114,7 @@ fn portions(planned: &PlannedBackout, ids: &[PatchId]) -> Vec<(PatchId, Plan)> {
             command: all.command,
             trailer: all.trailer.clone(),
             signature: all.signature.clone(),
-            direction: crate::plan::Direction::Back,
+            direction: patchadm_planning::plan::Direction::Back,
             records: Vec::new(),
             contents: BTreeMap::new(),
             undo: Vec::new(),

@@ -6,7 +6,7 @@ use super::input::BackOutInput;
 use super::planning::plan;
 use super::request::BackOutOutcome;
 use crate::operation::failure::Failure;
-use crate::plan::refusal::{Refusal, WayOut};
+use patchadm_planning::plan::refusal::{Refusal, WayOut};
 use patchadm_svr4::patch::PatchId;
 
 impl BackOutOutcome {

@@ -1,21 +1,21 @@
 //! The checks and the last records after the scripts of a package that keep the records themselves.
 
 use super::patch::{PatchPackage, PatchScripts, ScriptDirection};
-use crate::database::RecordView;
-use crate::database::archive::{self, ArchiveError, OutsideAccess};
-use crate::inventory::{Inventory, Touched};
 use crate::operation::failure::Failure;
 use crate::operation::scripts::halt::RunHalt;
-use crate::plan::package::install::IntendedInstall;
-use crate::plan::patch::patch_plan::PatchPlan;
-use crate::plan::patch::snapshot;
-use crate::plan::refusal::Reason;
-use crate::plan::scripted_records::{
+use patchadm_changeset::transaction::Cause;
+use patchadm_inputs::database::RecordView;
+use patchadm_inputs::database::archive::{self, ArchiveError, OutsideAccess};
+use patchadm_inputs::inventory::{Inventory, Touched};
+use patchadm_inputs::source::{self, Extent, Origin, PackageImage};
+use patchadm_planning::plan::package::install::IntendedInstall;
+use patchadm_planning::plan::patch::patch_plan::PatchPlan;
+use patchadm_planning::plan::patch::snapshot;
+use patchadm_planning::plan::refusal::Reason;
+use patchadm_planning::plan::scripted_records::{
     differing, marks_after_application, marks_after_backout, reconciled, taken_back, unsaved,
 };
-use crate::plan::{Plan, RecordChange, UndoArchive};
-use crate::source::{self, Extent, Origin, PackageImage};
-use patchadm_changeset::transaction::Cause;
+use patchadm_planning::plan::{Plan, RecordChange, UndoArchive};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::{PatchId, PatchMacros};
 

@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::operation::scripts::ScriptFailure;
-use crate::source::{Form, Hooks, Image, Source};
+use patchadm_inputs::source::{Form, Hooks, Image, Source};
 use patchadm_rootfs::{Dir, NewTree};
 use patchadm_svr4::package::Mode;
 

@@ -3,9 +3,9 @@
 use super::request::PatchScriptRequest;
 use crate::operation::packages::add::input::{AddInput, AddRequest};
 use crate::operation::session::Session;
-use crate::plan::package::install::OfPatch;
-use crate::plan::patch::engine::ScriptChoice;
-use crate::policy::ScriptPolicy;
+use patchadm_inputs::policy::ScriptPolicy;
+use patchadm_planning::plan::package::install::OfPatch;
+use patchadm_planning::plan::patch::engine::ScriptChoice;
 use patchadm_svr4::format::admin::{Admin, CheckAnswer, ConflictAnswer, InstanceAnswer, RequestUser};
 
 /// The answers that the classic patchadd(1M) gives in advance: an instance of the same version is updated, nothing is asked.

@@ -4,13 +4,13 @@
 //! that content. Of one that a classic tool left nothing is recorded: it runs where nobody but the superuser could have
 //! written it since, and that is said.
 
-use crate::database::archive::ArchiveError;
-use crate::database::{RecordView, ledger};
-use crate::format::ledger::{LedgerLine, LedgerUndo};
 use crate::operation::failure::Failure;
 use crate::operation::scripts::safety::check_owners;
 use crate::operation::session::RootAndPolicy;
-use crate::plan::refusal::{Command, Reason};
+use patchadm_inputs::database::archive::ArchiveError;
+use patchadm_inputs::database::{RecordView, ledger};
+use patchadm_inputs::format::ledger::{LedgerLine, LedgerUndo};
+use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_rootfs::Digest;
 use patchadm_svr4::package::{PkgInst, rule};
 use patchadm_svr4::patch::PatchId;

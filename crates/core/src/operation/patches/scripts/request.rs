@@ -4,8 +4,8 @@ use crate::operation::failure::Failure;
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::scripts::system::system_scripts;
 use crate::operation::session::RootAndPolicy;
-use crate::plan::patch::engine::{Engine, ScriptChoice};
-use crate::policy::ScriptPolicy;
+use patchadm_inputs::policy::ScriptPolicy;
+use patchadm_planning::plan::patch::engine::{Engine, ScriptChoice};
 
 /// The options of a patch command about scripts.
 #[derive(Clone, Debug, Default)]

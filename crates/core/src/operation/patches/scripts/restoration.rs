@@ -6,13 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::inventory::Touched;
 use crate::operation::scripts::batch::refresh;
 use crate::operation::scripts::halt::RunHalt;
 use crate::operation::session::Session;
-use crate::plan::Plan;
-use crate::plan::patch::patch_plan::{PackagePlan, PatchPlan};
 use patchadm_changeset::transaction::{ContentSource, ScriptedRun};
+use patchadm_inputs::inventory::Touched;
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::patch::patch_plan::{PackagePlan, PatchPlan};
 use patchadm_rootfs::LiveKind;
 use patchadm_svr4::package::{ContentsLine, ObjectPath};
 use patchadm_svr4::places;

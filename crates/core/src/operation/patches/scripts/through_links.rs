@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
-use crate::plan::patch::beyond_scripts::{
+use patchadm_planning::plan::patch::beyond_scripts::{
     DeletedBelowLink, below_turning_links, deleted_below_links, is_by_choice,
 };
-use crate::plan::patch::patch_plan::PatchPlan;
-use crate::plan::refusal::{Command, Reason};
-use crate::plan::{Action, Change};
+use patchadm_planning::plan::patch::patch_plan::PatchPlan;
+use patchadm_planning::plan::refusal::{Command, Reason};
+use patchadm_planning::plan::{Action, Change};
 use patchadm_svr4::package::ObjectPath;
 
 /// Refuses a patch whose scripts would save what a link leads to as if it lay in the directory that comes in its place: such

@@ -2,7 +2,7 @@
 
 use super::fetch::{FetchedPatch, FetchedPatches};
 use crate::operation::patches::apply::{ApplyOperand, ChosenPatch, ChosenPatches, ChosenSource};
-use crate::resolve::{Offer, Resolution, SetOutcome, SetRequest, SetVerdict};
+use patchadm_planning::resolve::{Offer, Resolution, SetOutcome, SetRequest, SetVerdict};
 
 /// Returns the patches to be applied: those that were fetched, or read before; none where all were asked for and one was
 /// not. The first offers are those of `operands`.

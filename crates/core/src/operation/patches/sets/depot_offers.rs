@@ -4,13 +4,13 @@ use super::chosen::chosen;
 use super::fetch::fetch_planned;
 use super::outcomes::{ToldSet, told};
 use super::set_depot::SetDepot;
-use crate::depot::DepotPatch;
 use crate::operation::depots::FetchSession;
 use crate::operation::failure::Failure;
 use crate::operation::patches::apply::{ApplyOperand, ApplyReport, ApplyRequest, apply_read};
 use crate::operation::patches::decision::resolved;
 use crate::operation::session::{Caller, RootAndPolicy, Session};
-use crate::resolve::{Offer, SetRequest};
+use patchadm_inputs::depot::DepotPatch;
+use patchadm_planning::resolve::{Offer, SetRequest};
 use patchadm_rootfs::Root;
 
 /// What is offered for a root: patches that were read, and those of a depot.

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::depot::DepotPatch;
 use crate::operation::depots::{Depot, DepotError, DepotProgress, FetchSession, PatchWork, fetch_patch};
 use crate::operation::failure::Failure;
-use crate::resolve::Resolution;
+use patchadm_inputs::depot::DepotPatch;
+use patchadm_planning::resolve::Resolution;
 
 /// Where a patch that goes in is.
 pub(super) enum FetchedPatch {

@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 
 use super::set_depot::SetDepot;
-use crate::analyze::{AnalysisRequest, analyse, from_depot};
 use crate::operation::analysis::facts_of_root;
 use crate::operation::failure::Failure;
 use crate::operation::queries::applied_patches::PatchesError;
-use crate::policy::Policy;
-use crate::resolve::{Offer, SetRequest, is_excluded};
+use patchadm_inputs::policy::Policy;
+use patchadm_planning::analyze::{AnalysisRequest, analyse, from_depot};
+use patchadm_planning::resolve::{Offer, SetRequest, is_excluded};
 use patchadm_rootfs::Root;
 
 /// Returns the patches of the groups that the root lacks, by their bases, and the patches that are named besides. What

@@ -23,15 +23,15 @@ mod words;
 use std::ffi::OsString;
 
 use super::apply::{ApplyReport, ApplyRequest, demands};
-use crate::analyze::AnalysisRequest;
-use crate::depot::DepotPatch;
 use crate::operation::depots::FetchSession;
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, may_change};
-use crate::resolve::SetRequest;
 use depot_offers::{DepotOffers, apply_offers};
 use missing::missing_patches;
 use operands::{apply_bundle, bundle_named};
+use patchadm_inputs::depot::DepotPatch;
+use patchadm_planning::analyze::AnalysisRequest;
+use patchadm_planning::resolve::SetRequest;
 use patchadm_rootfs::Root;
 use set_depot::SetDepot;
 use words::words;

@@ -6,11 +6,11 @@ use std::path::Path;
 use crate::operation::depots::{DepotProgress, FetchSession, PatchWork};
 use crate::operation::failure::Failure;
 use crate::operation::patches::apply::{ApplyOperand, ApplyOutcome, ApplyRequest, is_set};
-use crate::plan::patch::validate::declared;
-use crate::plan::refusal::Command;
-use crate::resolve::{Offer, OfferedPackage};
-use crate::sign::Demand;
-use crate::source::{Bundle, BundlePatches, Image, PackageImage};
+use patchadm_inputs::sign::Demand;
+use patchadm_inputs::source::{Bundle, BundlePatches, Image, PackageImage};
+use patchadm_planning::plan::patch::validate::declared;
+use patchadm_planning::plan::refusal::Command;
+use patchadm_planning::resolve::{Offer, OfferedPackage};
 use patchadm_svr4::patch::PatchId;
 
 /// The patches of operands, each read once.

@@ -13,8 +13,8 @@ use crate::operation::patches::apply::{
     ApplyOperand, ApplyReport, ApplyRequest, PatchChoice, WantedPatches, apply_read, demands,
 };
 use crate::operation::session::{Caller, RootAndPolicy, may_change, shown_to_anybody};
-use crate::resolve::SetRequest;
-use crate::source::Bundle;
+use patchadm_inputs::source::Bundle;
+use patchadm_planning::resolve::SetRequest;
 use patchadm_rootfs::Root;
 
 /// Applies patches that are named by their paths. An error is one of the root as a whole; what is wrong with one patch is in

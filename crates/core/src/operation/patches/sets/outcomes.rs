@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use super::fetch::FetchedPatches;
 use crate::operation::failure::Failure;
 use crate::operation::patches::apply::{ApplyOutcome, ApplyReport, SetMembership};
-use crate::plan::refusal::{Command, Reason, SetReason};
-use crate::resolve::{Offer, Resolution, SetOutcome, SetRequest, SetVerdict};
+use patchadm_planning::plan::refusal::{Command, Reason, SetReason};
+use patchadm_planning::resolve::{Offer, Resolution, SetOutcome, SetRequest, SetVerdict};
 
 /// A set of which outcomes are told.
 pub(super) struct ToldSet<'a> {

@@ -2,15 +2,15 @@
 
 use super::depot_offers::{DepotOffers, apply_offers};
 use super::set_depot::SetDepot;
-use crate::depot::DepotPatch;
 use crate::operation::depots::FetchSession;
 use crate::operation::failure::Failure;
 use crate::operation::patches::apply::{ApplyOperand, ApplyReport, ApplyRequest};
 use crate::operation::patches::decision::resolved;
 use crate::operation::session::{Caller, RootAndPolicy, must_have_database};
-use crate::plan::refusal::{Reason, SetReason};
-use crate::resolve::{Offer, SetOutcome, SetRequest};
-use crate::sign::Demand;
+use patchadm_inputs::depot::DepotPatch;
+use patchadm_inputs::sign::Demand;
+use patchadm_planning::plan::refusal::{Reason, SetReason};
+use patchadm_planning::resolve::{Offer, SetOutcome, SetRequest};
 use patchadm_rootfs::Root;
 
 /// Whether patches require what is neither applied nor among them.

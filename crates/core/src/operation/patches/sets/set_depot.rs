@@ -2,13 +2,13 @@
 
 use std::ffi::OsStr;
 
-use crate::depot::DepotPatch;
 use crate::operation::depots::{Depot, DepotError, DepotLocation, FetchSession, open_depot};
 use crate::operation::failure::Failure;
 use crate::operation::session::{RootAndPolicy, Session, must_have_database};
-use crate::plan::refusal::{Command, Reason};
-use crate::resolve::Offer;
-use crate::sign::{Demand, DemandWord};
+use patchadm_inputs::depot::DepotPatch;
+use patchadm_inputs::sign::{Demand, DemandWord};
+use patchadm_planning::plan::refusal::{Command, Reason};
+use patchadm_planning::resolve::Offer;
 use patchadm_rootfs::Root;
 
 /// A depot whose index was compared with what the root remembers of it.

@@ -7,8 +7,8 @@ use std::io::Read as _;
 use std::path::Path;
 
 use crate::operation::failure::Failure;
-use crate::plan::refusal::{Command, Reason};
-use crate::resolve::Offer;
+use patchadm_planning::plan::refusal::{Command, Reason};
+use patchadm_planning::resolve::Offer;
 use patchadm_svr4::patch::PatchId;
 
 /// The largest list of ids, in bytes.

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::{ArchiveToVerify, VerifyError};
-use crate::database::archive::{self, ArchiveError, OutsideAccess};
-use crate::database::{RecordView, ledger, marker};
-use crate::format::ledger::{Ledger, LedgerLine};
 use crate::operation::patches::back_out::KnownArchives;
 use crate::operation::patches::undo_states::UndoState;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::Manifest;
+use patchadm_inputs::database::archive::{self, ArchiveError, OutsideAccess};
+use patchadm_inputs::database::{RecordView, ledger, marker};
+use patchadm_inputs::format::ledger::{Ledger, LedgerLine};
 use patchadm_rootfs::side_by_side;
 use patchadm_svr4::package::PkgInst;
 

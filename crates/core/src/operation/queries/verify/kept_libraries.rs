@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::database::RecordView;
-use crate::inventory::{Installed, is_kept_package};
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{
     KeptLibraryState, KeptLook, KeptState, LibrariesBeforePatches, PatchedRecords, look_at_kept,
 };
 use crate::operation::session::RootAndPolicy;
-use crate::plan::clock::Now;
+use patchadm_inputs::database::RecordView;
+use patchadm_inputs::inventory::{Installed, is_kept_package};
+use patchadm_planning::plan::clock::Now;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchRecords};
 

@@ -14,13 +14,6 @@ mod kept_libraries;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::database::archive::ArchiveError;
-use crate::database::foreign_changes::{ForeignChange, foreign_changes};
-use crate::database::{
-    DatabaseError, IdentityFault, RecordDamage, RecordRepair, RecordView, ViewError, identity_fault,
-    installed, read_consistently,
-};
-use crate::inventory::Installed;
 use crate::operation::check::{
     CheckError, CheckReport, CheckRequest, CheckScope, CheckedAspects, CheckedObject, DeliveredFile,
     DeliveredFiles, check_delivered,
@@ -30,12 +23,19 @@ use crate::operation::patches::back_out::{KnownArchives, rehearse};
 use crate::operation::queries::select::PackagePattern;
 use crate::operation::record_damage::find_damage;
 use crate::operation::session::{RootAndPolicy, must_have_database};
-use crate::plan::clock::Now;
-use crate::plan::kept_libraries::KeptLibrary;
-use crate::plan::patch::interrupted::{Interrupted, interrupted};
-use crate::plan::refusal::Reason;
 use patchadm_changeset::format::manifest;
 use patchadm_changeset::format::manifest::{Manifest, decode};
+use patchadm_inputs::database::archive::ArchiveError;
+use patchadm_inputs::database::foreign_changes::{ForeignChange, foreign_changes};
+use patchadm_inputs::database::{
+    DatabaseError, IdentityFault, RecordDamage, RecordRepair, RecordView, ViewError, identity_fault,
+    installed, read_consistently,
+};
+use patchadm_inputs::inventory::Installed;
+use patchadm_planning::plan::clock::Now;
+use patchadm_planning::plan::kept_libraries::KeptLibrary;
+use patchadm_planning::plan::patch::interrupted::{Interrupted, interrupted};
+use patchadm_planning::plan::refusal::Reason;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ContentsLine, PkgInst};
 use patchadm_svr4::patch::{PatchId, PatchRecords};

@@ -6,7 +6,7 @@ use super::made_plan::MadePlan;
 use super::sides::PromotedTree;
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::own_files::put_base;
-use crate::stage::{BaseHeader, BaseObjects, base_name};
+use patchadm_inputs::stage::{BaseHeader, BaseObjects, base_name};
 
 /// The base that a promotion leaves: the stage as it was read, and beside that what the base in force says.
 pub(super) struct BaseAfter<'a> {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::database::RecordView;
 use crate::operation::failure::Failure;
 use crate::operation::promotion_records::read_promotion;
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::own_files::Stage;
-use crate::stage::{BASE_OF_NEW, BASES, Base, PromotionRecord, base_name};
 use patchadm_changeset::format::run::Run;
+use patchadm_inputs::database::RecordView;
+use patchadm_inputs::stage::{BASE_OF_NEW, BASES, Base, PromotionRecord, base_name};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
 /// A base, and which one it is.

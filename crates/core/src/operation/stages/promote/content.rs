@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::operation::stages::tree::directory_of;
-use crate::plan::{Action, Body, Plan};
 use patchadm_changeset::transaction::{ContentSource, FileSink, StreamError, WantedFile};
+use patchadm_planning::plan::{Action, Body, Plan};
 use patchadm_rootfs::{Dir, Root};
 use patchadm_svr4::package::{ObjectPath, PackagePath};
 

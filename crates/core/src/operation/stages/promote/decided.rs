@@ -8,11 +8,11 @@ use super::bases::BaseInForce;
 use super::guards::{PathCounts, refuse_deletion, refuse_other_mounts};
 use super::report::KeptPath;
 use crate::operation::stages::tree::Tree;
-use crate::plan::refusal::{PromotionReason, Reason};
-use crate::policy::DeleteLimit;
-use crate::release::ReleaseObject;
-use crate::stage::{BaseState, ComparedAttributes, Scope};
 use crate::three_way::{Outcome, Outcomes, PathFacts, Sides, TreeDifferences, TwoWay, of_live, of_recorded};
+use patchadm_inputs::policy::DeleteLimit;
+use patchadm_inputs::stage::{BaseState, ComparedAttributes, Scope};
+use patchadm_making::release::ReleaseObject;
+use patchadm_planning::plan::refusal::{PromotionReason, Reason};
 use patchadm_svr4::package::ObjectPath;
 
 /// The lists that are compared.

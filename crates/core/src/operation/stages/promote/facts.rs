@@ -1,9 +1,9 @@
 //! What the records of a root say of the paths at which the trees differ.
 
 use crate::operation::stages::tree::Tree;
-use crate::plan::edits::EditChoice;
-use crate::policy::Edited;
 use crate::three_way::PathFacts;
+use patchadm_inputs::policy::Edited;
+use patchadm_planning::plan::edits::EditChoice;
 use patchadm_rootfs::LiveKind;
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath};
 use std::collections::BTreeMap;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::plan::refusal::{PromotionReason, Reason};
-use crate::policy::DeleteLimit;
-use crate::stage::Scope;
+use patchadm_inputs::policy::DeleteLimit;
+use patchadm_inputs::stage::Scope;
+use patchadm_planning::plan::refusal::{PromotionReason, Reason};
 use patchadm_svr4::package::ObjectPath;
 
 /// The objects of a promoted path on both sides.

@@ -12,9 +12,6 @@ use super::path_reports::path_reports;
 use super::report::{PackageReport, PromoteReport};
 use super::request::PromoteRequest;
 use super::sides::{PromotedTree, scope};
-use crate::database::contents::lines_of_paths;
-use crate::database::{DatabaseError, RecordView};
-use crate::inventory::{Inventory, KeptLibraries, Touched};
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{LaterContent, LibraryKeeper, PlanToSettle};
 use crate::operation::promotion_hooks::{HookDirection, HookEnd, HookFiles};
@@ -24,18 +21,23 @@ use crate::operation::stages::kept_objects::{hide_copies, hide_own, kept_in};
 use crate::operation::stages::nesting::{must_be_apart, must_not_be_met};
 use crate::operation::stages::refresh::StageToBe;
 use crate::operation::stages::tree::{Tree, TreeObject};
-use crate::plan::Plan;
-use crate::plan::edits::EditChoice;
-use crate::plan::kept_libraries::LibraryReport;
-use crate::plan::promotion::{
+use crate::three_way::{Outcome, Outcomes, TwoWay};
+use patchadm_changeset::transaction::{ExchangeReport, Receipt, Recovered};
+use patchadm_inputs::database::contents::lines_of_paths;
+use patchadm_inputs::database::{DatabaseError, RecordView};
+use patchadm_inputs::inventory::{Inventory, KeptLibraries, Touched};
+use patchadm_inputs::policy::ScriptPolicy;
+use patchadm_inputs::stage::{
+    Base, BaseObject, ComparedAttributes, LeftOut, PromotionRecord, Scope, write_cache,
+};
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::edits::EditChoice;
+use patchadm_planning::plan::kept_libraries::LibraryReport;
+use patchadm_planning::plan::promotion::{
     NamesOfFiles, PlannedPromotion, PromotionInput, PromotionOptions, TakenObject, local_name,
     promote_bringing,
 };
-use crate::plan::refusal::{Command, PromotionReason, Reason};
-use crate::policy::ScriptPolicy;
-use crate::stage::{Base, BaseObject, ComparedAttributes, LeftOut, PromotionRecord, Scope, write_cache};
-use crate::three_way::{Outcome, Outcomes, TwoWay};
-use patchadm_changeset::transaction::{ExchangeReport, Receipt, Recovered};
+use patchadm_planning::plan::refusal::{Command, PromotionReason, Reason};
 use patchadm_rootfs::{KnownFile, Live, LiveKind, Sums, Timestamp};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
@@ -240,7 +242,7 @@ impl PromotionReader<'_> {
         let policy = self.ground.policy.scripts;
         let scripts = if self.request.no_hooks { ScriptPolicy::Unwanted } else { policy };
         let files = HookFiles::of(self.ground, scripts, HookDirection::Promote);
-        let files = files.map_err(|reason| reason.refuse(HookDirection::Promote, id))?;
+        let files = files.map_err(|reason| HookDirection::Promote.refuse(reason, id))?;
         let ends = files.ends();
         Ok((files, ends))
     }

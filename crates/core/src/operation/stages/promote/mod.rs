@@ -31,7 +31,6 @@ use std::thread;
 use super::error::StageError;
 use super::own_files::Stage;
 use super::refresh::{complete_refresh, is_interrupted};
-use crate::database::RecordView;
 use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::Failure;
 use crate::operation::log;
@@ -42,7 +41,6 @@ use crate::operation::promotion_hooks::{HookRun, perform_with_hooks};
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, patch_record, shown_to_anybody, without_lock,
 };
-use crate::stage::LOCK;
 use base_after::BaseAfter;
 use bases::remove_old_bases;
 use brought::lock_records;
@@ -50,6 +48,8 @@ use content::StageContent;
 use hooks::run_before;
 use made_plan::{MadePlan, make_plan};
 use patchadm_changeset::transaction::Cause;
+use patchadm_inputs::database::RecordView;
+use patchadm_inputs::stage::LOCK;
 use patchadm_rootfs::{Lock, Root};
 use plan_file::settle_plan_file;
 use sides::PromotedTree;

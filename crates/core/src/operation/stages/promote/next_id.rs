@@ -1,9 +1,9 @@
 //! The id of a promotion: the name of the stage, and a revision later than any that was ever there.
 
-use crate::database::RecordView;
-use crate::database::history::readable_history;
-use crate::plan::refusal::{PromotionReason, Reason};
-use crate::stage::StageName;
+use patchadm_inputs::database::RecordView;
+use patchadm_inputs::database::history::readable_history;
+use patchadm_inputs::stage::StageName;
+use patchadm_planning::plan::refusal::{PromotionReason, Reason};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
 /// Returns the id that was asked for, if it is a new and later one, else the next one.

@@ -2,9 +2,9 @@
 
 use super::report::{PathReport, SwitchWay};
 use crate::operation::stages::tree::Tree;
-use crate::plan::{Action, Body, Change};
-use crate::stage::Scope;
 use patchadm_changeset::transaction::{ExchangeReport, ExchangeWay};
+use patchadm_inputs::stage::Scope;
+use patchadm_planning::plan::{Action, Body, Change};
 use patchadm_svr4::package::ObjectPath;
 
 /// Reports the promoted paths, then the other directories that should be exchanged.

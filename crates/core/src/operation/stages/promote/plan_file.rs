@@ -5,10 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 use super::made_plan::MadePlan;
 use super::request::PromoteRequest;
 use super::sides::PromotedTree;
-use crate::database::{last_run, marker};
-use crate::format::plan_differences::PlanDifferences;
-use crate::format::plan_file::{PLANNED, PlanFile, PlannedPatch, PlannedScriptRun};
-use crate::format::promotion_states::{MOST_STATES, PromotionStates, STATE_DIGITS};
 use crate::operation::failure::Failure;
 use crate::operation::patches::apply::plan_parts::{
     found, planned_change, planned_libraries, planned_records,
@@ -17,6 +13,10 @@ use crate::operation::plan_file::{PlanFault, save_plan};
 use crate::operation::session::RootAndPolicy;
 use crate::operation::stages::tree::{Tree, TreeObject};
 use patchadm_changeset::format::manifest::{RecordedType, encode};
+use patchadm_inputs::database::{last_run, marker};
+use patchadm_inputs::format::plan_differences::PlanDifferences;
+use patchadm_inputs::format::plan_file::{PLANNED, PlanFile, PlannedPatch, PlannedScriptRun};
+use patchadm_inputs::format::promotion_states::{MOST_STATES, PromotionStates, STATE_DIGITS};
 use patchadm_rootfs::{Digest, Digesting, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 

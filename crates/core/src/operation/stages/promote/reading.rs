@@ -6,13 +6,13 @@ use std::thread;
 
 use super::bases::{BaseInForce, in_force};
 use super::made_plan::PromotionReader;
-use crate::database::RecordView;
-use crate::inventory::{Touched, has_names};
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::refresh::{StageToBe, stage_to_be};
 use crate::operation::stages::tree::{Tree, TreeObject, read_tree};
 use crate::operation::stages::walk::TreeRequest;
-use crate::stage::{LeftOut, Scope, StageCache};
+use patchadm_inputs::database::RecordView;
+use patchadm_inputs::inventory::{Touched, has_names};
+use patchadm_inputs::stage::{LeftOut, Scope, StageCache};
 use patchadm_svr4::patch::AppliedPatches;
 
 impl PromotionReader<'_> {

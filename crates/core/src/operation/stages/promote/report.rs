@@ -7,10 +7,10 @@ use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::new_bytes::new_bytes;
 use crate::operation::promotion_hooks::HookEnd;
 use crate::operation::stages::completed_refresh::CompletedRefresh;
-use crate::plan::Plan;
-use crate::plan::kept_libraries::LibraryReport;
 use crate::three_way::Conflict;
 use patchadm_changeset::transaction::{ExchangeReport, Receipt, Recovered};
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::kept_libraries::LibraryReport;
 use patchadm_svr4::package::ObjectPath;
 
 /// What a promotion did, or would do.

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use crate::operation::plan_file::PlanFileRequest;
 use crate::operation::scripts::ScriptSettings;
-use crate::path_glob::PathGlob;
-use crate::policy::{DeleteLimit, Edited};
 use patchadm_changeset::plan::UndoFormat;
+use patchadm_inputs::path_glob::PathGlob;
+use patchadm_inputs::policy::{DeleteLimit, Edited};
 use patchadm_svr4::package::ObjectPath;
 
 /// The options of `patchadm promote`; an option not given falls back to the root's policy.

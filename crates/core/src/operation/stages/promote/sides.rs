@@ -6,8 +6,8 @@ use crate::operation::failure::Failure;
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::own_files::{Stage, named_tree, own_directory, put_cache};
 use crate::operation::stages::refresh::is_interrupted;
-use crate::stage::{Scope, StageName};
 use patchadm_changeset::transaction::{ForeseenRecovery, foresee_recovery};
+use patchadm_inputs::stage::{Scope, StageName};
 use patchadm_rootfs::{Lock, Root};
 use patchadm_svr4::patch::PatchId;
 

@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::decided::DecidedRefresh;
-use crate::build::{CompareOptions, compare};
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::own_files::{Stage, put_base};
-use crate::release::ReleaseObject;
-use crate::stage::{
+use crate::three_way::{Outcome, of_recorded};
+use patchadm_inputs::stage::{
     BASE_OF_NEW, BASES, Base, BaseObject, BaseObjects, BaseState, ComparedAttributes, base_name,
 };
-use crate::three_way::{Outcome, of_recorded};
+use patchadm_making::build::{CompareOptions, compare};
+use patchadm_making::release::ReleaseObject;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 /// Writes the states of what was brought into the bases. Until that in force has them, it is known which others had the

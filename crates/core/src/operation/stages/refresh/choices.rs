@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::edits::EditChoice;
-use crate::policy::Edited;
-use crate::stage::StageFileError;
 use patchadm_changeset::format::manifest::{decode, encode};
+use patchadm_inputs::policy::Edited;
+use patchadm_inputs::stage::StageFileError;
+use patchadm_planning::plan::edits::EditChoice;
 use patchadm_svr4::package::{ObjectPath, rule};
 
 /// The version of the format.

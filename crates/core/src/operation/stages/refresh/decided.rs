@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::operation::stages::promote::brought::MovedPackages;
 use crate::operation::stages::tree::{Tree, TreeObject};
-use crate::plan::promotion::BroughtPatches;
-use crate::stage::Scope;
 use crate::three_way::{Outcome, Outcomes};
+use patchadm_inputs::stage::Scope;
+use patchadm_planning::plan::promotion::BroughtPatches;
 use patchadm_svr4::package::ObjectPath;
 
 /// The live tree, and what is decided about the paths of the stage.

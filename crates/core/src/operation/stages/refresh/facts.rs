@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use crate::operation::stages::tree::{Tree, TreeObject};
-use crate::plan::edits::EditChoice;
-use crate::policy::Edited;
-use crate::stage::{Base, BaseObject};
 use crate::three_way::PathFacts;
 use patchadm_changeset::format::manifest::{RecordedState, RecordedType};
+use patchadm_inputs::policy::Edited;
+use patchadm_inputs::stage::{Base, BaseObject};
+use patchadm_planning::plan::edits::EditChoice;
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath};
 
 /// What the records of the root say of the paths at which the trees differ.

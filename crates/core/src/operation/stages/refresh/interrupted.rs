@@ -12,10 +12,10 @@ use crate::operation::stages::error::StageError;
 use crate::operation::stages::own_files::Stage;
 use crate::operation::stages::promote::brought::has_run_of_refresh;
 use crate::operation::stages::tree::Tree;
-use crate::plan::edits::EditChoice;
-use crate::plan::promotion::BroughtPatches;
-use crate::stage::{Base, LONGEST_RECORD, REFRESHING, Scope};
 use patchadm_changeset::transaction::Recovered;
+use patchadm_inputs::stage::{Base, LONGEST_RECORD, REFRESHING, Scope};
+use patchadm_planning::plan::edits::EditChoice;
+use patchadm_planning::plan::promotion::BroughtPatches;
 use patchadm_rootfs::Root;
 
 /// Completes the refresh of a stage that was interrupted, with the choices that it was given; `None` where none was. The caller

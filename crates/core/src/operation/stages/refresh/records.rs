@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use crate::database::{RecordView, installed, places};
-use crate::inventory::Touched;
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change};
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::own_files::Stage;
 use crate::operation::stages::promote::brought::must_be_finished_but_for_refresh;
-use crate::plan::promotion::{BroughtPatches, bring_records};
-use crate::plan::refusal::Command;
+use patchadm_inputs::database::{RecordView, installed, places};
+use patchadm_inputs::inventory::Touched;
+use patchadm_planning::plan::promotion::{BroughtPatches, bring_records};
+use patchadm_planning::plan::refusal::Command;
 
 /// Locks the package database of a stage, if it has one that the caller may change.
 pub(super) fn session<'a>(stage: &Stage, caller: &'a Caller<'_>) -> Result<Option<Session<'a>>, StageError> {

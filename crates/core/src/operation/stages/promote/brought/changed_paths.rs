@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use super::undo_data::StagedPatch;
 use crate::operation::stages::tree::Tree;
-use crate::plan::promotion::{BroughtObject, FoundByPatch};
-use crate::plan::refusal::BroughtReason;
-use crate::stage::ComparedAttributes;
 use crate::three_way::of_recorded;
 use patchadm_changeset::format::manifest::{RecordedState, RecordedType};
+use patchadm_inputs::stage::ComparedAttributes;
+use patchadm_planning::plan::promotion::{BroughtObject, FoundByPatch};
+use patchadm_planning::plan::refusal::BroughtReason;
 use patchadm_rootfs::Timestamp;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;

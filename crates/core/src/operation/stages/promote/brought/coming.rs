@@ -7,11 +7,11 @@ use super::failure::BroughtFailure;
 use super::packages::{ContinuedList, only_staged};
 use super::records::BroughtRecords;
 use super::source::RecordSource;
-use crate::database::contents::{ContentsLines, lines_of_packages};
-use crate::database::{DatabaseError, RecordView, marker};
 use crate::operation::stages::kept_objects::without_kept;
-use crate::plan::promotion::{NewPackage, NewPatches};
-use crate::plan::refusal::BroughtReason;
+use patchadm_inputs::database::contents::{ContentsLines, lines_of_packages};
+use patchadm_inputs::database::{DatabaseError, RecordView, marker};
+use patchadm_planning::plan::promotion::{NewPackage, NewPatches};
+use patchadm_planning::plan::refusal::BroughtReason;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchId;
 

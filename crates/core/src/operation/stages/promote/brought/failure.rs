@@ -1,7 +1,7 @@
 //! Why nothing comes from the package database of a stage.
 
 use crate::operation::failure::Failure;
-use crate::plan::refusal::{BroughtReason, PromotionReason, Reason};
+use patchadm_planning::plan::refusal::{BroughtReason, PromotionReason, Reason};
 use patchadm_rootfs::Root;
 
 /// Why nothing comes: the rules refuse it, or something cannot be read.

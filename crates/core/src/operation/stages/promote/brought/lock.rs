@@ -1,10 +1,10 @@
 //! The lock of a stage's own package database, between the stage's lock and that of its root.
 
-use crate::database::{OpenRun, RecordView, installed, open_run};
 use crate::operation::session::Caller;
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::own_files::Stage;
-use crate::plan::refusal::Command;
+use patchadm_inputs::database::{OpenRun, RecordView, installed, open_run};
+use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Lock;
 
 use crate::operation::failure::Failure;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::packages::PackageDatabase;
-use crate::plan::promotion::local_package;
-use crate::plan::refusal::BroughtReason;
+use patchadm_planning::plan::promotion::local_package;
+use patchadm_planning::plan::refusal::BroughtReason;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 

@@ -7,12 +7,12 @@ use super::failure::BroughtFailure;
 use super::moved::{MovedPackage, MovedPackages, PackageMove, PackageMoves, StayReason};
 use super::packages::ContinuedList;
 use super::source::RecordSource;
-use crate::database::contents::{ContentsLines, lines_of_packages, lines_of_paths};
-use crate::database::{DatabaseError, RecordView};
 use crate::operation::failure::Failure;
 use crate::operation::stages::kept_objects::without_kept;
-use crate::plan::promotion::{BroughtPackage, BroughtPatches};
-use crate::plan::refusal::BroughtReason;
+use patchadm_inputs::database::contents::{ContentsLines, lines_of_packages, lines_of_paths};
+use patchadm_inputs::database::{DatabaseError, RecordView};
+use patchadm_planning::plan::promotion::{BroughtPackage, BroughtPatches};
+use patchadm_planning::plan::refusal::BroughtReason;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::inventory::{Installed, is_kept_package};
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
-use crate::plan::promotion::BroughtPatches;
-use crate::plan::refusal::BroughtReason;
+use patchadm_inputs::inventory::{Installed, is_kept_package};
+use patchadm_planning::plan::promotion::BroughtPatches;
+use patchadm_planning::plan::refusal::BroughtReason;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList};
 

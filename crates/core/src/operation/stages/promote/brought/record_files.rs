@@ -1,9 +1,9 @@
 //! The files of a record directory of a stage, as they come live: small ones whole, large ones by their digest.
 
-use crate::database::archive::ArchiveError;
-use crate::database::{RecordView, ViewError};
-use crate::plan::{CopiedRecord, TreeContent, TreeFile};
 use patchadm_changeset::archive_file::digest_of;
+use patchadm_inputs::database::archive::ArchiveError;
+use patchadm_inputs::database::{RecordView, ViewError};
+use patchadm_planning::plan::{CopiedRecord, TreeContent, TreeFile};
 use patchadm_rootfs::{FileType, ObjectStatus};
 use patchadm_svr4::package::ObjectPath;
 

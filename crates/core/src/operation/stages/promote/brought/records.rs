@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::inventory::Touched;
 use crate::operation::stages::tree::Tree;
-use crate::plan::promotion::{BroughtPatches, NewPackage};
-use crate::plan::refusal::BroughtReason;
 use crate::three_way::{Outcome, Outcomes};
+use patchadm_inputs::inventory::Touched;
+use patchadm_planning::plan::promotion::{BroughtPatches, NewPackage};
+use patchadm_planning::plan::refusal::BroughtReason;
 use patchadm_svr4::package::PkgInst;
 
 /// What comes live from the package database of a stage.

@@ -8,7 +8,7 @@ use super::failure::BroughtFailure;
 use super::packages::only_live;
 use super::source::RecordSource;
 use crate::operation::failure::Failure;
-use crate::plan::promotion::BroughtPatches;
+use patchadm_planning::plan::promotion::BroughtPatches;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 

@@ -1,14 +1,14 @@
 //! The undo data of a patch of a stage: verified from its first byte to its last by the ledger of the stage, and what it says.
 
 use super::failure::BroughtFailure;
-use crate::database::archive::{self, ArchiveError};
-use crate::database::{RecordView, ledger};
-use crate::format::ledger::Ledger;
 use crate::operation::session::RootAndPolicy;
-use crate::plan::refusal::BroughtReason;
 use patchadm_changeset::format::manifest::Manifest;
 use patchadm_changeset::format::run::Run;
 use patchadm_changeset::plan::BroughtLine;
+use patchadm_inputs::database::archive::{self, ArchiveError};
+use patchadm_inputs::database::{RecordView, ledger};
+use patchadm_inputs::format::ledger::Ledger;
+use patchadm_planning::plan::refusal::BroughtReason;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchId;
 

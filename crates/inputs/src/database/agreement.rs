@@ -1,0 +1,252 @@
+//! Whether the records of a root are one state: `contents`, the directories of the packages, and their pkginfo.
+//!
+//! What one of them names and another lacks, and what cannot be read, is damage. A change looks at all of it: the pkginfo
+//! of every package is read for the plan anyway ([`all`]), and [`must_agree`] looks at `contents`, of which a run of this
+//! program left in a stamp whom it names; a `contents` that anybody else wrote is read line by line. `verify` and
+//! `pkgchk` ask for everything that is wrong ([`find_damage`]).
+//!
+//! The traces of an interrupted tool without recovery, `!I-Lock!`, `!R-Lock!`, `.save.PKG` and marks in `contents`, are
+//! no damage.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs::File;
+use std::io::{BufReader, Seek as _};
+use std::os::unix::fs::FileExt as _;
+
+use super::contents::{failed, open};
+use super::damage::RecordDamage;
+use super::{DatabaseError, RecordView, all, pieces, places};
+use patchadm_changeset::records::stamped;
+use patchadm_rootfs::{Dir, FileType};
+use patchadm_svr4::format::contents::{ContentsError, ContentsReader, is_comment};
+use patchadm_svr4::format::pkgmap::Pkgmap;
+use patchadm_svr4::package::{ContentsLine, PkgInst};
+
+/// The largest pkgmap that is read, in bytes: 1 GiB.
+const LARGEST_MAP: u64 = 1 << 30;
+
+/// The most bad lines that are told of one file.
+const MOST_BAD_LINES: usize = 1000;
+
+/// Refuses a root whose `contents` is missing beside packages, has a line that cannot be parsed, or names a package that
+/// has no directory. Damage of packages for which `is_passed_over` holds is no matter.
+pub fn must_agree(
+    view: &RecordView<'_>,
+    workers: usize,
+    is_passed_over: impl Fn(&PkgInst) -> bool,
+) -> Result<(), DatabaseError> {
+    let found = damage_of_contents(view, workers)?;
+    let mut found = found.into_iter().filter(|damage| !damage.package().is_some_and(&is_passed_over));
+    found.next().map_or(Ok(()), |damage| Err(damage.into()))
+}
+
+/// Finds everything that is wrong with the records, packages first.
+pub fn find_damage(view: &RecordView<'_>, workers: usize) -> Result<Vec<RecordDamage>, DatabaseError> {
+    find_damage_of(view, workers, |_| true)
+}
+
+/// Finds what is wrong with `contents` and with the pkginfo of the packages for which `is_meant` holds.
+pub fn find_damage_of(
+    view: &RecordView<'_>,
+    workers: usize,
+    is_meant: impl Fn(&PkgInst) -> bool + Sync,
+) -> Result<Vec<RecordDamage>, DatabaseError> {
+    let of_packages = all::each(view, |package| {
+        if !is_meant(package.inst()) {
+            return Ok(None);
+        }
+        match package.params() {
+            Ok(_) => Ok::<_, DatabaseError>(None),
+            Err(DatabaseError::Damaged(damage)) => Ok(Some(*damage)),
+            Err(error) => Err(error),
+        }
+    });
+    let mut found = of_packages?;
+    found.extend(damage_of_contents(view, workers)?);
+    Ok(found)
+}
+
+fn damage_of_contents(view: &RecordView<'_>, workers: usize) -> Result<Vec<RecordDamage>, DatabaseError> {
+    let packages = PackageDirectories::of(view)?;
+    let file = match open(view) {
+        Ok(Some(file)) => file,
+        Ok(None) => return packages.without_contents("it is not there, and packages are"),
+        Err(error) => match DatabaseError::from(error) {
+            DatabaseError::Damaged(damage) => return Ok(vec![*damage]),
+            error => return Err(error),
+        },
+    };
+    let size = file.metadata().map_err(|error| failed(view, error.into()))?.len();
+    if size == 0 {
+        return packages.without_contents("it is empty, and packages are there");
+    }
+    let (owners, mut found) = owners_in(view, file, size, workers)?;
+    let is_known = |package: &PkgInst| packages.has(package) || packages.has_saved(package);
+    let strange: BTreeSet<PkgInst> = owners.into_iter().filter(|package| !is_known(package)).collect();
+    found.extend(named_in(view, &strange)?);
+    Ok(found)
+}
+
+fn instance(name: &[u8]) -> Option<PkgInst> {
+    PkgInst::new(std::str::from_utf8(name).ok()?).ok()
+}
+
+/// The directories of the packages.
+struct PackageDirectories<'a> {
+    view: &'a RecordView<'a>,
+    /// All names in the directory above them, sorted.
+    names: Vec<Vec<u8>>,
+    /// That directory, where the live files count.
+    above: Option<Dir>,
+    /// The names in it that its listing calls directories, sorted: a thousand packages need no look each.
+    directories: Vec<Vec<u8>>,
+}
+
+impl<'a> PackageDirectories<'a> {
+    fn of(view: &'a RecordView<'a>) -> Result<Self, DatabaseError> {
+        let names = view.list(&places::packages())?.unwrap_or_default();
+        let root = view.root();
+        let above = if view.is_live() {
+            root.dir_if_there(&root.resolver().locate_dir(&places::packages())?)?
+        } else {
+            None
+        };
+        let directories = above.as_ref().map_or_else(|| Ok(Vec::new()), Dir::directories)?;
+        Ok(Self { view, names, above, directories })
+    }
+
+    /// Tells whether a package has a directory. What cannot be looked at is the matter of whoever reads it.
+    fn has(&self, package: &PkgInst) -> bool {
+        let name = package.as_str().as_bytes();
+        if self.directories.binary_search_by(|other| other.as_slice().cmp(name)).is_ok() {
+            return true;
+        }
+        let seen = match &self.above {
+            Some(above) => above.look(name).ok().flatten(),
+            None => self.view.look(&places::package(package)).ok().flatten(),
+        };
+        seen.is_some_and(|seen| matches!(seen.file_type, FileType::Directory | FileType::Symlink))
+    }
+
+    /// The damage of a root that has no `contents`: none without packages, or where all that are there have no objects.
+    fn without_contents(&self, reason: &str) -> Result<Vec<RecordDamage>, DatabaseError> {
+        for package in self.names.iter().filter_map(|name| instance(name)) {
+            if self.has(&package) && self.may_have_objects(&package)? {
+                return Ok(vec![RecordDamage::of_contents(self.view.root(), reason)]);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Tells whether a package was installed with objects, by the copy of its pkgmap; also where there is none.
+    fn may_have_objects(&self, package: &PkgInst) -> Result<bool, DatabaseError> {
+        let kept = self.view.read(&places::delivered_pkgmap(package), LARGEST_MAP)?;
+        let Some(text) = kept else { return Ok(true) };
+        let map = Pkgmap::parse(&text);
+        Ok(map.map_or(true, |map| map.entries.iter().any(|entry| !entry.is_information())))
+    }
+
+    /// Tells whether the classic tools have put its directory aside while they update it.
+    fn has_saved(&self, package: &PkgInst) -> bool {
+        let saved = format!(".save.{package}").into_bytes();
+        self.names.binary_search(&saved).is_ok()
+    }
+}
+
+/// The packages that `contents` names without a mark, and its bad lines.
+fn owners_in(
+    view: &RecordView<'_>,
+    file: File,
+    size: u64,
+    workers: usize,
+) -> Result<(Vec<PkgInst>, Vec<RecordDamage>), DatabaseError> {
+    if let Some(owners) = stamped::owners(view, &file) {
+        return Ok((owners.names().filter_map(instance).collect(), Vec::new()));
+    }
+    if is_closed(&file, size) {
+        let new_owners = || {
+            let mut known = HashSet::new();
+            move |line: ContentsLine| {
+                let new: Vec<PkgInst> =
+                    unmarked(line).filter(|package| known.insert(package.clone())).collect();
+                (!new.is_empty()).then_some(new)
+            }
+        };
+        if let Some(owners) = pieces::every(view, workers, new_owners)? {
+            return Ok((owners.into_iter().flatten().collect(), Vec::new()));
+        }
+    }
+    line_by_line(view, file, size)
+}
+
+/// The owners of a line that no unfinished tool has marked.
+fn unmarked(line: ContentsLine) -> impl Iterator<Item = PkgInst> {
+    line.owners.into_iter().filter(|owner| owner.status.is_none()).map(|owner| owner.package)
+}
+
+/// Tells whether the last line has an end.
+pub fn is_closed(file: &File, size: u64) -> bool {
+    let mut last = [b'\n'];
+    size.checked_sub(1).is_none_or(|at| file.read_exact_at(&mut last, at).is_ok() && last == [b'\n'])
+}
+
+fn line_by_line(
+    view: &RecordView<'_>,
+    mut file: File,
+    size: u64,
+) -> Result<(Vec<PkgInst>, Vec<RecordDamage>), DatabaseError> {
+    let is_closed = is_closed(&file, size);
+    file.rewind().map_err(|error| failed(view, error.into()))?;
+    let mut reader = ContentsReader::new(BufReader::with_capacity(1 << 18, file));
+    let (mut owners, mut found, mut ends_in_object) = (BTreeSet::new(), Vec::new(), false);
+    loop {
+        let line = reader.line() + 1;
+        let raw = match reader.next_line() {
+            Ok(None) => break,
+            Ok(Some(raw)) => raw,
+            Err(error) => {
+                found.push(RecordDamage::of_line(view.root(), &error).ok_or_else(|| failed(view, error))?);
+                break;
+            }
+        };
+        ends_in_object = !is_comment(raw);
+        if !ends_in_object || found.len() >= MOST_BAD_LINES {
+            continue;
+        }
+        match ContentsLine::parse(raw) {
+            Ok(parsed) => owners.extend(unmarked(parsed)),
+            Err(error) => {
+                found.extend(RecordDamage::of_line(view.root(), &ContentsError::Line { line, error }));
+            }
+        }
+    }
+    let last = reader.line().saturating_sub(1);
+    if !is_closed && ends_in_object && found.last().is_none_or(|damage| damage.line != Some(last)) {
+        let reason = "the line has no end: the file was cut";
+        found.push(RecordDamage::of_contents(view.root(), reason).in_line(last));
+    }
+    Ok((owners.into_iter().collect(), found))
+}
+
+/// The damage about packages that have no directory, each with the first line that names it without a mark.
+fn named_in(view: &RecordView<'_>, strange: &BTreeSet<PkgInst>) -> Result<Vec<RecordDamage>, DatabaseError> {
+    if strange.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut lines: BTreeMap<PkgInst, u64> = BTreeMap::new();
+    if let Some(file) = open(view)? {
+        let mut reader = ContentsReader::new(BufReader::with_capacity(1 << 18, file));
+        let mut line = 1;
+        while let Ok(Some(raw)) = reader.next_line() {
+            for package in ContentsLine::parse(raw).into_iter().flat_map(unmarked) {
+                if strange.contains(&package) {
+                    lines.entry(package).or_insert(line);
+                }
+            }
+            line += 1;
+        }
+    }
+    let damage =
+        |(package, line): (PkgInst, u64)| RecordDamage::of_owner(view.root(), &package).in_line(line);
+    Ok(lines.into_iter().map(damage).collect())
+}

@@ -1,0 +1,40 @@
+//! Signatures: who made a patch, and whether a root believes it.
+//!
+//! ```text
+//!   manifest, signature ──┐
+//!   keys of the root ─────┼─► verdict ─► trusted │ unsigned │ unknown-key │ revoked │ expired │ not-allowed │ bad
+//!   policy of the root ───┘   pure                          and with the policy: go on, say so, or refuse
+//! ```
+//! Signed is a manifest of SHA-256 sums (patchadm-signatures(5)); signatures and keys are those of minisign(1), with both
+//! algorithms, and of signify(1). Values and formats have no file open; only [`KeyDirectory`] reads a root.
+//!
+//! The curve itself stands behind the feature `sign`. A build without it reads all formats and knows no key: every
+//! signature is one of an unknown key, which `require` refuses.
+//!
+//! Not done here: the comparison of a source with its manifest ([`source`](crate::source)), PKCS#7, and whether an index is
+//! fresh.
+
+mod armor;
+mod curve;
+mod key_directory;
+mod key_rules;
+mod manifest;
+mod public_key;
+#[cfg(feature = "sign")]
+mod secret_key;
+mod signature;
+mod verdict;
+
+pub use curve::IS_AVAILABLE;
+pub use key_directory::{KeyDirectory, KeyDirectoryError, KeyRing, TrustedKey};
+pub use key_rules::{KeyRole, KeyRules, KeyRulesError, Revocations};
+pub use manifest::{
+    BESIDE, LARGEST_MANIFEST, MANIFEST, Manifest, ManifestEntry, ManifestError, ManifestForm, Sha256Sum,
+    sha256, sha256_text,
+};
+pub use manifest::{file_of_manifest, is_of_manifest};
+pub use public_key::{KeyFileError, KeyId, PublicKey};
+#[cfg(feature = "sign")]
+pub use secret_key::{KeySeed, SecretKey, SecretKeyError};
+pub use signature::{LARGEST_SIGNATURE, Signature, SignatureError, SignatureFormat};
+pub use verdict::{Demand, DemandWord, SignatureState, SignedFiles, Verdict, judge};

@@ -1,0 +1,195 @@
+//! Why a source cannot be read, in kinds from which a command chooses its exit code.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::sign::Verdict;
+use patchadm_changeset::transaction::StreamError;
+use patchadm_container::ContainerError;
+use patchadm_rootfs::RootError;
+use patchadm_svr4::format::cpio::CpioError;
+use patchadm_svr4::format::datastream::DatastreamError;
+use patchadm_svr4::package::PackagePath;
+
+/// What is wrong with which source.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {problem}", .path.display())]
+pub struct SourceError {
+    /// What the user named.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub problem: SourceProblem,
+}
+
+impl From<SourceError> for StreamError {
+    fn from(error: SourceError) -> Self {
+        Self::Source(Box::new(error))
+    }
+}
+
+/// What is wrong with a source. The numbers are those of patchadd(1M).
+#[derive(Debug, thiserror::Error)]
+pub enum SourceProblem {
+    /// There is nothing of that name.
+    #[error("no such file or directory")]
+    NotFound,
+    /// It cannot be read, for a reason of the system.
+    #[error("cannot read{}: {error}", of(.file.as_deref()))]
+    Io {
+        /// The file inside it, where it is a directory.
+        file: Option<String>,
+        /// The reason.
+        error: io::Error,
+    },
+    /// A form that is known and not read.
+    #[error("{0} is not supported yet")]
+    Unsupported(String),
+    /// It is no package, patch or archive, or a damaged one; exit 33.
+    #[error("{0}")]
+    BadForm(String),
+    /// It is no patch but a directory of patches, with these names; exit 33.
+    #[error("it is a directory of patches, not a patch: it holds {}", listed(.0))]
+    HoldsPatches(Vec<String>),
+    /// The patches of a bundle do not fit where they would be unpacked; exit 18.
+    #[error("its patches need {needed} bytes to be unpacked, and {place} has {free}")]
+    NoSpool {
+        /// Bytes that are needed.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+        /// The directory.
+        place: String,
+    },
+    /// The patches of a bundle cannot be unpacked; exit 36.
+    #[error("its patches cannot be unpacked: {0}")]
+    Spool(RootError),
+    /// A name or link in an archive leads out of the package, or the name cannot be a file's; exit 33.
+    #[error("member <{member}> {reason}")]
+    Unsafe {
+        /// The member.
+        member: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The compression around it is damaged; exit 39.
+    #[error("{0}")]
+    NotDecompressed(String),
+    /// The pkginfo or pkgmap of a package is damaged; exit 28.
+    #[error("package {package}: {file} is corrupt: {reason}")]
+    CorruptPackageFile {
+        /// Directory of the package.
+        package: String,
+        /// `pkginfo`, `pkgmap`, or another file that the package needs to be understood.
+        file: String,
+        /// What is wrong, with the line where there is one.
+        reason: String,
+    },
+    /// A file is missing or is not what the pkgmap says; exit 10.
+    #[error("package {package}, file {file}: {reason}")]
+    Corrupt {
+        /// Directory of the package.
+        package: String,
+        /// Path of the object as the pkgmap writes it, or `install/…`.
+        file: String,
+        /// `size 3 expected 4`, `sum 17 expected 18`, `missing from the source`.
+        reason: String,
+    },
+    /// The policy refuses it for its signature; exit 41.
+    #[error("{0}")]
+    Signature(Box<Verdict>),
+    /// It is not what it was when its signature was verified; exit 41.
+    #[error("it is not, or no longer, what was signed: {0}")]
+    Changed(String),
+    /// An object that should be a file is a symbolic link; exit 13.
+    #[error("package {package}, file {file}: symbolic link included in patch")]
+    Symlink {
+        /// Directory of the package.
+        package: String,
+        /// Path of the object as the pkgmap writes it.
+        file: PackagePath,
+    },
+}
+
+impl SourceError {
+    /// The refusal of a signature.
+    pub fn signature(path: &std::path::Path, verdict: Verdict) -> Self {
+        Self { path: path.to_owned(), problem: SourceProblem::Signature(Box::new(verdict)) }
+    }
+
+    /// Whether the source did not stay what it was when its signature was verified.
+    pub fn is_exchange(&self) -> bool {
+        matches!(self.problem, SourceProblem::Changed(_))
+    }
+
+    /// The refusal of a source that did not stay what it was.
+    pub(super) fn changed(path: &std::path::Path, reason: &str) -> Self {
+        Self { path: path.to_owned(), problem: SourceProblem::Changed(reason.to_owned()) }
+    }
+}
+
+/// The most names in a message.
+const MOST_LISTED: usize = 20;
+
+fn listed(names: &[String]) -> String {
+    let shown = names.get(..MOST_LISTED).unwrap_or(names).join(", ");
+    match names.len().saturating_sub(MOST_LISTED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+fn of(file: Option<&str>) -> String {
+    file.map(|name| format!(" {name}")).unwrap_or_default()
+}
+
+impl SourceProblem {
+    /// What went wrong while an archive was read.
+    pub(super) fn of_archive(error: io::Error) -> Self {
+        if ContainerError::is_inside(&error) {
+            return Self::NotDecompressed(error.to_string());
+        }
+        match error.downcast::<DatastreamError>() {
+            Ok(error) => Self::of_datastream(error),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound => Self::NotFound,
+                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => {
+                    Self::BadForm(format!("archive is damaged: {error}"))
+                }
+                // The tar reader gives its own complaints no kind, and no number of the system either.
+                io::ErrorKind::Other if error.raw_os_error().is_none() => {
+                    Self::BadForm(format!("archive is damaged: {error}"))
+                }
+                _ => Self::Io { file: None, error },
+            },
+        }
+    }
+
+    /// The same, where it is known which member was read.
+    pub(super) fn of_member(member: &PackagePath, error: io::Error) -> Self {
+        match Self::of_archive(error) {
+            Self::Io { error, .. } => Self::read(&member.to_string(), error),
+            Self::NotFound => Self::read(&member.to_string(), io::ErrorKind::NotFound.into()),
+            Self::BadForm(reason) if !reason.contains("member <") => {
+                Self::BadForm(format!("member <{member}>: {reason}"))
+            }
+            other => other,
+        }
+    }
+
+    pub(super) fn of_datastream(error: DatastreamError) -> Self {
+        match error {
+            DatastreamError::Io(error) | DatastreamError::Archive { source: CpioError::Io(error), .. } => {
+                Self::of_archive(error)
+            }
+            other => Self::BadForm(other.to_string()),
+        }
+    }
+
+    pub(super) fn read(file: &str, error: io::Error) -> Self {
+        Self::Io { file: Some(file.to_owned()), error }
+    }
+
+    pub(super) fn corrupt(package: &str, file: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Corrupt { package: package.to_owned(), file: file.into(), reason: reason.into() }
+    }
+}

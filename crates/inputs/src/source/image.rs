@@ -1,0 +1,214 @@
+//! What a source holds, apart from the content of its objects.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::error::SourceProblem;
+use super::member::{MemberStamp, PackagePart};
+use crate::format::objects_file::ObjectsFile;
+use crate::sign::{Manifest, SignatureState, SignedFiles, Verdict};
+use patchadm_changeset::format::history::SignatureRecord;
+use patchadm_container::{Compression, ContainerFormat};
+use patchadm_svr4::format::patchinfo::PatchinfoFile;
+use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
+use patchadm_svr4::package::{PackagePath, Params, PkgInst};
+
+/// What a source is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A directory.
+    Directory,
+    /// A package datastream.
+    Datastream(Option<Compression>),
+    /// A tar archive.
+    Tar(Option<Compression>),
+    /// A zip archive or a jar.
+    Zip,
+}
+
+impl Form {
+    /// The form of a file with this content in this compression. Refused is what is no source.
+    pub(super) fn of(
+        content: ContainerFormat,
+        compression: Option<Compression>,
+    ) -> Result<Self, SourceProblem> {
+        match (content, compression) {
+            (ContainerFormat::Datastream, compression) => Ok(Self::Datastream(compression)),
+            (ContainerFormat::Tar, compression) => Ok(Self::Tar(compression)),
+            (ContainerFormat::Zip, None) => Ok(Self::Zip),
+            (ContainerFormat::Unsupported(what), _) => {
+                Err(SourceProblem::Unsupported(format!("{what} compression")))
+            }
+            _ => Err(SourceProblem::BadForm("neither a package, nor a patch, nor an archive".to_owned())),
+        }
+    }
+}
+
+/// A patch, a package or several packages, as `Source::scan` found it.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The file name of the operand.
+    pub name: String,
+    /// The one directory at the top of an archive, such as `103201-01`; none where there is none.
+    pub top: Option<String>,
+    /// What the operand is.
+    pub form: Form,
+    /// The packages: in the order of a datastream, otherwise sorted by directory. Never empty.
+    pub packages: Vec<PackageImage>,
+    /// Name and text of the README beside the packages.
+    pub readme: Option<(String, Vec<u8>)>,
+    /// What the file `patchinfo` beside the packages says.
+    pub patchinfo: Option<PatchinfoFile>,
+    /// The scripts beside the packages.
+    pub hooks: Hooks,
+    /// What is known of its signature.
+    pub signature: ImageSignature,
+    /// Which package is in which directory (see [`PackageImage::at`]).
+    pub(super) index: HashMap<Vec<u8>, usize>,
+}
+
+/// What is known of the signature of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageSignature {
+    /// The verdict; never one that the policy refuses.
+    pub verdict: Verdict,
+    /// The manifest and its signature, where they are trusted.
+    pub files: Option<SignedFiles>,
+    /// The id of the patch that a trusted manifest is about.
+    pub patch: Option<String>,
+    /// Whether an option forbade to look.
+    pub is_waived: bool,
+}
+
+impl ImageSignature {
+    /// That nobody looked.
+    pub(super) fn unchecked() -> Self {
+        Self { verdict: Verdict::unchecked(), files: None, patch: None, is_waived: false }
+    }
+
+    /// What a verdict leaves of the files that it was about.
+    pub(super) fn of(verdict: Verdict, files: Option<SignedFiles>, manifest: Option<&Manifest>) -> Self {
+        let files = files.filter(|_| manifest.is_some());
+        let patch = manifest.map(|manifest| manifest.patch.clone());
+        Self { verdict, files, patch, is_waived: false }
+    }
+
+    /// The verdict as reports and the history tell it: where somebody looked, or was told not to.
+    pub fn record(&self) -> Option<SignatureRecord> {
+        let is_told = self.is_waived || self.verdict.state != SignatureState::Unchecked;
+        is_told.then(|| self.verdict.record())
+    }
+}
+
+/// The scripts of a patch as a whole, run by patchadd(1M) and patchrm(1M).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hooks {
+    /// Before the packages.
+    pub prepatch: Option<Vec<u8>>,
+    /// After the packages.
+    pub postpatch: Option<Vec<u8>>,
+    /// Before the backout.
+    pub prebackout: Option<Vec<u8>>,
+    /// After the backout.
+    pub postbackout: Option<Vec<u8>>,
+}
+
+/// One package of a source.
+#[derive(Clone, Debug)]
+pub struct PackageImage {
+    /// The name of its directory, with the `.suffix` that it may have.
+    pub directory: String,
+    /// Its pkginfo, parsed; PKG is there and is a package name.
+    pub params: Params,
+    /// Its pkginfo, as it is.
+    pub pkginfo_bytes: Vec<u8>,
+    /// Its pkgmap, parsed; every information file in it is there with its size and sum.
+    pub pkgmap: Pkgmap,
+    /// Its pkgmap, as it is.
+    pub pkgmap_bytes: Vec<u8>,
+    /// The files of `install/` by name: scripts, depend, copyright, …
+    pub install: BTreeMap<String, Vec<u8>>,
+    /// The objects to delete, from `install/deletes`.
+    pub deletes: Vec<PackagePath>,
+    /// What the pkgmap cannot say of the objects, from `install/patchadm.objects`.
+    pub given: ObjectsFile,
+    /// The path of its directory in the source, ended by `/`; empty where the source is the package.
+    pub(super) at: Vec<u8>,
+    pub(super) stamps: BTreeMap<String, MemberStamp>,
+}
+
+impl PackageImage {
+    /// A package that is in no source: its records, as it would have been delivered. `params` must have PKG.
+    pub fn without_source(params: Params, pkgmap: Pkgmap) -> Self {
+        Self {
+            directory: params.text("PKG").into_owned(),
+            pkginfo_bytes: patchadm_svr4::format::params::write(&params),
+            params,
+            pkgmap_bytes: pkgmap.write(),
+            pkgmap,
+            install: BTreeMap::new(),
+            deletes: Vec::new(),
+            given: ObjectsFile::default(),
+            at: Vec::new(),
+            stamps: BTreeMap::new(),
+        }
+    }
+
+    /// The name of the package in its source: that of its directory, unless the source is the package itself and its
+    /// directory is called something else.
+    pub fn spooled_name(&self) -> String {
+        let abbreviation = self.params.text("PKG");
+        let is_instance = PkgInst::new(&self.directory).is_ok_and(|name| name.abbreviation() == abbreviation);
+        if is_instance { self.directory.clone() } else { abbreviation.into_owned() }
+    }
+
+    /// Where the package directory is, in a source that is the directory `source`.
+    pub fn directory_in(&self, source: &std::path::Path) -> std::path::PathBuf {
+        use std::os::unix::ffi::OsStrExt;
+        let inside = self.at.strip_suffix(b"/").unwrap_or(&self.at);
+        if inside.is_empty() { source.to_owned() } else { source.join(std::ffi::OsStr::from_bytes(inside)) }
+    }
+
+    /// What the source says of `pkginfo`, `pkgmap` or a file `install/…`.
+    pub fn stamp(&self, name: &str) -> MemberStamp {
+        self.stamps.get(name).copied().unwrap_or(MemberStamp::UNKNOWN)
+    }
+
+    /// The entries of objects that have content of their own (`f`, `e`, `v`).
+    pub fn files(&self) -> impl Iterator<Item = &PkgmapEntry> {
+        self.pkgmap.entries.iter().filter(|entry| entry.object.ftype.is_regular())
+    }
+}
+
+impl Image {
+    /// Makes an image that is in no source and has no package yet.
+    pub fn without_source(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            top: None,
+            form: Form::Directory,
+            packages: Vec::new(),
+            readme: None,
+            patchinfo: None,
+            hooks: Hooks::default(),
+            signature: ImageSignature::unchecked(),
+            index: HashMap::new(),
+        }
+    }
+
+    /// The package that a member of the source belongs to, and what the member is to it.
+    pub(super) fn locate<'p>(&self, path: &'p PackagePath) -> Option<(usize, PackagePart<'p>)> {
+        // All packages of a source are at the same depth, so that one of them decides where to cut.
+        let depth = self.packages.first()?.at.split_inclusive(|&byte| byte == b'/').count();
+        let (directory, rest) = cut(path.as_bytes(), depth)?;
+        Some((*self.index.get(directory)?, PackagePart::of(rest)))
+    }
+}
+
+/// The first `depth` components with the slash behind them, and the rest.
+pub(super) fn cut(path: &[u8], depth: usize) -> Option<(&[u8], &[u8])> {
+    if depth == 0 {
+        return Some((&[], path));
+    }
+    let slash = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').nth(depth - 1)?.0;
+    path.split_at_checked(slash + 1)
+}

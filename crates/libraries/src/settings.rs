@@ -1,0 +1,131 @@
+//! What an administrator has told the loader: `etc/ld.so.conf` with its includes, `etc/ld.so.preload`, and the path
+//! files of musl.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use patchadm_svr4::package::ObjectPath;
+
+use patchadm_inputs::path_glob::PathGlob;
+
+/// How deep files may include others.
+const DEEPEST: usize = 16;
+
+/// The most files that are read.
+const MOST_FILES: usize = 1000;
+
+/// The most directories of all files.
+const MOST_DIRECTORIES: usize = 4096;
+
+/// The files of a root in which the loader's settings are.
+pub trait ConfigFiles {
+    /// Returns the content of a file, or `None` if there is none that can be read.
+    fn content(&self, path: &ObjectPath) -> Option<Vec<u8>>;
+
+    /// Returns the names in a directory, or none if it cannot be read.
+    fn names(&self, directory: &ObjectPath) -> Vec<Vec<u8>>;
+}
+
+/// The settings of the loaders of a root.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoaderSettings {
+    /// The directories of `etc/ld.so.conf`, in the order in which they are searched.
+    pub directories: Vec<String>,
+    /// What every program loads.
+    pub preload: Vec<String>,
+    /// The directories that musl searches, by the name of its architecture; no entry where there is no path file.
+    pub musl: BTreeMap<String, Vec<String>>,
+}
+
+impl LoaderSettings {
+    /// Reads the settings of a root.
+    pub fn read(files: &dyn ConfigFiles) -> Self {
+        let mut conf = ConfReader { files, directories: Vec::new(), seen: BTreeSet::new() };
+        if let Ok(path) = ObjectPath::new(b"/etc/ld.so.conf") {
+            conf.read(&path, 0);
+        }
+        Self { directories: conf.directories, preload: preload(files), musl: musl(files) }
+    }
+}
+
+/// Reads `ld.so.conf` and what it includes, each file once.
+struct ConfReader<'f> {
+    files: &'f dyn ConfigFiles,
+    directories: Vec<String>,
+    seen: BTreeSet<ObjectPath>,
+}
+
+impl ConfReader<'_> {
+    fn read(&mut self, path: &ObjectPath, depth: usize) {
+        if depth > DEEPEST || self.seen.len() >= MOST_FILES || !self.seen.insert(path.clone()) {
+            return;
+        }
+        let Some(content) = self.files.content(path) else { return };
+        for line in String::from_utf8_lossy(&content).lines() {
+            let line = line.split('#').next().unwrap_or_default().trim();
+            let mut words = line.split_whitespace();
+            match words.next() {
+                None | Some("hwcap") => {}
+                Some("include") => words.for_each(|pattern| self.include(path, pattern, depth)),
+                Some(_) => self.add(line),
+            }
+        }
+    }
+
+    fn include(&mut self, from: &ObjectPath, pattern: &str, depth: usize) {
+        let above = from.parent().unwrap_or_else(ObjectPath::root);
+        let path = if pattern.starts_with('/') {
+            ObjectPath::new(pattern.as_bytes())
+        } else {
+            above.join(pattern.as_bytes())
+        };
+        // Only the last component may be a pattern, as in every ld.so.conf that is known.
+        let Ok(path) = path else { return };
+        let (Some(directory), Ok(name)) = (path.parent(), std::str::from_utf8(path.name())) else { return };
+        let Ok(glob) = PathGlob::parse(name) else { return };
+        let mut included: Vec<ObjectPath> =
+            self.files.names(&directory).iter().filter_map(|name| directory.join(name).ok()).collect();
+        included.retain(|path| glob.names(path) && !path.name().starts_with(b"."));
+        included.sort();
+        for path in &included {
+            self.read(path, depth + 1);
+        }
+    }
+
+    /// Takes a line that names directories, separated by blanks, colons or commas; `=TYPE` behind one is of old times.
+    fn add(&mut self, line: &str) {
+        let between = |letter: char| letter.is_whitespace() || letter == ':' || letter == ',';
+        for name in line.split(between) {
+            let name = name.split('=').next().unwrap_or_default();
+            let name = if name.len() > 1 { name.trim_end_matches('/') } else { name };
+            if name.starts_with('/')
+                && self.directories.len() < MOST_DIRECTORIES
+                && !self.directories.iter().any(|known| known == name)
+            {
+                self.directories.push(name.to_owned());
+            }
+        }
+    }
+}
+
+fn preload(files: &dyn ConfigFiles) -> Vec<String> {
+    let content = ObjectPath::new(b"/etc/ld.so.preload").ok().and_then(|path| files.content(&path));
+    let content = content.unwrap_or_default();
+    let text = String::from_utf8_lossy(&content);
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+    let between = |letter: char| letter.is_whitespace() || letter == ':';
+    lines.flat_map(|line| line.split(between)).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+fn musl(files: &dyn ConfigFiles) -> BTreeMap<String, Vec<String>> {
+    let Ok(etc) = ObjectPath::new(b"/etc") else { return BTreeMap::new() };
+    let mut found = BTreeMap::new();
+    for name in files.names(&etc) {
+        let arch = name.strip_prefix(b"ld-musl-").and_then(|name| name.strip_suffix(b".path"));
+        let Some(arch) = arch.and_then(|arch| std::str::from_utf8(arch).ok()) else { continue };
+        let Some(content) = etc.join(&name).ok().and_then(|path| files.content(&path)) else { continue };
+        let text = String::from_utf8_lossy(&content).into_owned();
+        let directories = text.split([':', '\n']).filter(|name| name.starts_with('/')).map(str::to_owned);
+        found.insert(arch.to_owned(), directories.take(MOST_DIRECTORIES).collect());
+    }
+    found
+}

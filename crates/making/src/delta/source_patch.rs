@@ -1,0 +1,331 @@
+//! One source: whether its patch is of what lies there, and if not, the patch that is.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use super::error::SourceFailure;
+use super::inputs::InputFile;
+use super::key::KeyLines;
+use super::log;
+use super::report::{SourceEnd, SourceOutcome};
+use super::request::DeltaRequest;
+use super::revision::{EarlierPatches, EarlierRevision, NextRevision, RevisionChoice, after, choose};
+use super::sources::SourcePackages;
+use super::state::{BuiltRecord, file_name};
+use super::work::{PatchCondition, WorkDirectory};
+use crate::build::{
+    BuildError, OtherPatch, PatchDestination, PatchDraft, PreviousPatch, ReleaseSide, draft_patch,
+    write_patch,
+};
+use crate::release::{Release, ReleaseError, ReleasePackage, ReleaseProblem, open_packages};
+use patchadm_inputs::sign::sha256_text;
+use patchadm_svr4::patch::PatchId;
+
+/// What the patches of all sources have in common.
+pub(super) struct SourceRun<'a> {
+    pub(super) request: &'a DeltaRequest<'a>,
+    pub(super) work: &'a WorkDirectory,
+    pub(super) files: &'a [InputFile],
+    /// The patches that none must overlap, and the digests of their files.
+    pub(super) others: &'a [OtherPatch],
+    pub(super) against: &'a [String],
+    /// The number of threads for one source.
+    pub(super) cores: usize,
+}
+
+/// A source and what is told of it.
+struct SourceJob<'a> {
+    name: &'a str,
+    packages: &'a SourcePackages,
+    told: SourceOutcome,
+}
+
+impl SourceRun<'_> {
+    /// Takes one source.
+    pub(super) fn outcome(&self, name: &str, packages: &SourcePackages) -> SourceOutcome {
+        let told = SourceOutcome::new(name, SourceEnd::Unchanged, "");
+        let mut job = SourceJob { name, packages, told };
+        let end = match ((self.request.interrupt)(), &packages.damage) {
+            (Some(signal), _) => Err(BuildError::Interrupted(signal).into()),
+            (None, Some(error)) => Err(SourceFailure::Release(error.clone())),
+            (None, None) => self.patch(&mut job),
+        };
+        let mut told = job.told;
+        told.unpaired.clone_from(&packages.unpaired);
+        told.end = end.unwrap_or_else(|failure| {
+            told.reason = failure.to_string();
+            SourceEnd::Failed(Box::new(failure))
+        });
+        told
+    }
+
+    fn patch(&self, job: &mut SourceJob<'_>) -> Result<SourceEnd, SourceFailure> {
+        let records = self.work.of_source(job.name);
+        if job.packages.pairs.is_empty() {
+            job.told.id = records.last().map(|record| record.id.clone());
+            return Ok(job.alone());
+        }
+        if records.is_empty() && job.packages.is_same() {
+            self.forget_unfinished(job.name, None)?;
+            return Ok(job.unchanged("the files are the same"));
+        }
+        let base = self.work.base_of(job.name)?;
+        let earlier = self.earlier(&records)?;
+        let key = |id: &PatchId, previous: Option<&EarlierRevision>| self.key(job.packages, id, previous);
+        match choose(&base, earlier.as_ref(), self.request.rebuild, &key)? {
+            RevisionChoice::Keep => {
+                let Some(last) = records.last() else { return Ok(SourceEnd::Kept) };
+                self.forget_unfinished(job.name, Some(last))?;
+                self.forget_other_forms(last)?;
+                job.kept(last, self.work);
+                Ok(SourceEnd::Kept)
+            }
+            RevisionChoice::Make(next) => self.make(job, earlier.as_ref(), &next),
+        }
+    }
+
+    /// Makes a patch, or the one after it, where nothing is left to deliver in its own place.
+    fn make(
+        &self,
+        job: &mut SourceJob<'_>,
+        earlier: Option<&EarlierPatches>,
+        next: &NextRevision,
+    ) -> Result<SourceEnd, SourceFailure> {
+        match self.build(job, next) {
+            Err(SourceFailure::Build(BuildError::NothingChanged { .. })) if next.previous.is_none() => {}
+            built => return built,
+        }
+        match earlier {
+            None => {
+                self.forget_unfinished(job.name, None)?;
+                Ok(job.unchanged("the objects are the same"))
+            }
+            Some(EarlierPatches { last, condition: PatchCondition::AsBuilt(manifest), .. }) => {
+                let previous = Some(EarlierRevision { record: last.clone(), manifest: manifest.clone() });
+                let next = NextRevision { id: after(&next.id)?, previous, replaces: None };
+                self.build(job, &next)
+            }
+            Some(EarlierPatches { last, condition: PatchCondition::NotAsBuilt(fault), .. }) => {
+                Err(SourceFailure::NotAsBuilt { path: last.path.clone().into(), fault })
+            }
+        }
+    }
+
+    /// Builds a patch. Its log is written whether that succeeds or not.
+    fn build(&self, job: &mut SourceJob<'_>, next: &NextRevision) -> Result<SourceEnd, SourceFailure> {
+        let key = self.key(job.packages, &next.id, next.previous.as_ref());
+        let request = (self.request.patch)(next.id.clone());
+        let mut text = log::beginning(job.name, request.date, job.packages, self.files);
+        let opened = self.open_both(job);
+        let built = self.previous(next).and_then(|previous| {
+            let (from, to) = opened?;
+            let draft = draft_patch(&from, &to, previous.as_ref(), self.others, &request)?;
+            self.must_be_unchanged(job.packages)?;
+            text += &log::of_draft(&draft);
+            job.built(&draft, next, key);
+            let path = self.work.at("patches").join(file_name(&next.id, self.request.form));
+            job.told.path = Some(path);
+            if self.request.is_dry_run { Ok(None) } else { self.write(job, &draft).map(Some) }
+        });
+        let end = match built {
+            Err(SourceFailure::Build(error @ BuildError::NothingChanged { .. })) => return Err(error.into()),
+            Err(failure) => {
+                (job.told.path, job.told.key) = (None, None);
+                job.told.scripts_left_out.clear();
+                job.told.id = Some(next.id.to_string());
+                job.told.reason = failure.to_string();
+                SourceEnd::Failed(Box::new(failure))
+            }
+            Ok(record) => {
+                if let Some(record) = record {
+                    self.enter(record, &next.id)?;
+                }
+                SourceEnd::Built
+            }
+        };
+        job.told.end = end;
+        if !self.request.is_dry_run {
+            text += &log::end(&job.told);
+            job.told.log = Some(self.work.put_log(&next.id, text.as_bytes())?);
+        }
+        Ok(std::mem::replace(&mut job.told.end, SourceEnd::Unchanged))
+    }
+
+    /// Writes a patch and makes it durable.
+    fn write(&self, job: &SourceJob<'_>, draft: &PatchDraft<'_>) -> Result<BuiltRecord, SourceFailure> {
+        let file = file_name(&draft.id, self.request.form);
+        if self.work.is_signed(&file)? {
+            return Err(SourceFailure::Signed(format!("patches/{file}").into()));
+        }
+        self.work.note_base(job.name, draft.id.base())?;
+        let path = self.work.at("patches").join(&file);
+        let destination = PatchDestination { path, form: self.request.form, replaces: true };
+        let written = write_patch(draft, &destination, &|| (self.request.interrupt)())?;
+        self.work.settle(&file)?;
+        let key = job.told.key.clone().unwrap_or_default();
+        Ok(BuiltRecord::of(job.name, &draft.id, key, self.request.form, sha256_text(&written.sha256)))
+    }
+
+    fn enter(&self, record: BuiltRecord, id: &PatchId) -> Result<(), SourceFailure> {
+        let file = record.file().to_owned();
+        self.work.enter(record)?;
+        Ok(self.work.remove_other_forms(id, Some(&file))?)
+    }
+
+    /// Removes what a run that was killed left of the patch after the last one, as this run does not make it.
+    fn forget_unfinished(&self, source: &str, last: Option<&BuiltRecord>) -> Result<(), SourceFailure> {
+        if self.request.is_dry_run {
+            return Ok(());
+        }
+        let next = match last {
+            Some(last) => after(&PatchId::new(&last.id)?),
+            None => self.work.base_of(source).and_then(|base| Ok(PatchId::new(&format!("{base}-01"))?)),
+        };
+        // A name that cannot begin an id has no patch.
+        next.map_or(Ok(()), |id| Ok(self.work.remove_other_forms(&id, None)?))
+    }
+
+    /// Removes what a run that was killed left of a patch that it made in another form.
+    fn forget_other_forms(&self, last: &BuiltRecord) -> Result<(), SourceFailure> {
+        if self.request.is_dry_run {
+            return Ok(());
+        }
+        Ok(self.work.remove_other_forms(&PatchId::new(&last.id)?, Some(last.file()))?)
+    }
+
+    /// What is known of the patches of a source.
+    fn earlier(&self, records: &[BuiltRecord]) -> Result<Option<EarlierPatches>, SourceFailure> {
+        let Some((last, rest)) = records.split_last() else { return Ok(None) };
+        let before = match rest.last() {
+            None => None,
+            Some(record) => match self.work.condition(record)? {
+                PatchCondition::AsBuilt(manifest) => {
+                    Some(EarlierRevision { record: record.clone(), manifest })
+                }
+                PatchCondition::NotAsBuilt(fault) => {
+                    return Err(SourceFailure::NotAsBuilt { path: record.path.clone().into(), fault });
+                }
+            },
+        };
+        let (condition, is_signed) = (self.work.condition(last)?, self.work.is_signed(last.file())?);
+        Ok(Some(EarlierPatches { last: last.clone(), condition, is_signed, before }))
+    }
+
+    fn previous(&self, next: &NextRevision) -> Result<Option<PreviousPatch>, SourceFailure> {
+        let path = next.previous.as_ref().map(|previous| self.work.at(&previous.record.path));
+        Ok(path.map(|path| PreviousPatch::read(&path)).transpose()?)
+    }
+
+    fn key(&self, packages: &SourcePackages, id: &PatchId, previous: Option<&EarlierRevision>) -> String {
+        let request = (self.request.patch)(id.clone());
+        let mut lines = KeyLines::of(&request, self.request.form, self.against);
+        lines.add_inputs("release", packages.digests(self.files, ReleaseSide::From));
+        lines.add_inputs("stable", packages.digests(self.files, ReleaseSide::To));
+        lines.key(previous.map(|previous| previous.manifest.as_str()))
+    }
+
+    /// Opens the packages of a source in both directories, at once where that is allowed.
+    fn open_both(&self, job: &SourceJob<'_>) -> Result<(Release, Release), SourceFailure> {
+        if self.request.cores < 2 {
+            return Ok((self.open(job, ReleaseSide::From)?, self.open(job, ReleaseSide::To)?));
+        }
+        std::thread::scope(|scope| {
+            let to = scope.spawn(|| self.open(job, ReleaseSide::To));
+            let from = self.open(job, ReleaseSide::From);
+            match to.join() {
+                Ok(to) => Ok((from?, to?)),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    }
+
+    /// Opens the packages of a source in one directory.
+    fn open(&self, job: &SourceJob<'_>, side: ReleaseSide) -> Result<Release, SourceFailure> {
+        let files = job.packages.files.iter().filter_map(|at| self.files.get(*at));
+        let files = files.filter(|file| file.side == side);
+        let entries: Vec<PathBuf> = files.map(|file| file.path.clone()).collect();
+        let directory = if side == ReleaseSide::From { self.request.release } else { self.request.stable };
+        let name = format!("{} of {}", job.name, directory.display());
+        let is_its_own = |package: &ReleasePackage| package.source.as_deref() == Some(job.name);
+        let opened = open_packages(&name, &entries, self.cores, &is_its_own);
+        opened.map_err(|error| SourceFailure::Release(error.into()))
+    }
+
+    /// Refuses packages that are no longer what their digests, and so the key, are of.
+    fn must_be_unchanged(&self, packages: &SourcePackages) -> Result<(), SourceFailure> {
+        for file in packages.files.iter().filter_map(|at| self.files.get(*at)) {
+            let Ok(content) = &file.content else { continue };
+            let failed = |error| ReleaseError { path: file.path.clone(), problem: ReleaseProblem::Io(error) };
+            let is_still = content.digest.is_still(&file.path);
+            if !is_still.map_err(|error| SourceFailure::Release(failed(error).into()))? {
+                return Err(SourceFailure::Changed(file.path.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SourceJob<'_> {
+    /// The end of a source that only one directory has.
+    fn alone(&mut self) -> SourceEnd {
+        let only = |side| self.packages.unpaired.iter().all(|one| one.side == side);
+        let (end, reason) = match () {
+            () if only(ReleaseSide::To) => (SourceEnd::New, "no package of it was released"),
+            () if only(ReleaseSide::From) => (SourceEnd::Gone, "no package of it is maintained"),
+            () => (SourceEnd::Gone, "other packages of it are maintained than were released"),
+        };
+        reason.clone_into(&mut self.told.reason);
+        end
+    }
+
+    fn unchanged(&mut self, reason: &str) -> SourceEnd {
+        self.told = SourceOutcome::new(self.name, SourceEnd::Unchanged, reason);
+        self.told.siblings_unchanged = self.names(|_| true);
+        SourceEnd::Unchanged
+    }
+
+    fn kept(&mut self, last: &BuiltRecord, work: &WorkDirectory) {
+        "it is of the packages that lie there".clone_into(&mut self.told.reason);
+        self.told.id = Some(last.id.clone());
+        self.told.key = Some(last.key.clone());
+        self.told.path = Some(work.at(&last.path));
+        self.told.log = Some(work.at(&format!("logs/{}.log", last.id)));
+        self.told.packages = self.names(|is_same| !is_same);
+        self.told.siblings_unchanged = self.names(|is_same| is_same);
+    }
+
+    fn built(&mut self, draft: &PatchDraft<'_>, next: &NextRevision, key: String) {
+        let packed: BTreeSet<(&str, &str)> = draft
+            .packages
+            .iter()
+            .filter_map(|drafted| Some((drafted.new.name.as_deref()?, drafted.new.arch.as_deref()?)))
+            .collect();
+        let is_packed = |(name, arch): &(String, String)| packed.contains(&(name.as_str(), arch.as_str()));
+        let pairs = self.packages.pairs.keys();
+        let (packages, unchanged): (Vec<_>, Vec<_>) = pairs.partition(|pair| is_packed(pair));
+        self.told.packages = packages.into_iter().map(|pair| self.shown(pair)).collect();
+        self.told.siblings_unchanged = unchanged.into_iter().map(|pair| self.shown(pair)).collect();
+        self.told.id = Some(next.id.to_string());
+        self.told.key = Some(key);
+        self.told.scripts_left_out.clone_from(&draft.scripts_left_out);
+        self.told.reason = match (next.replaces, &next.previous) {
+            (Some(reason), _) => format!("made again: {} {reason}", next.id),
+            (None, Some(_)) if self.packages.is_same() => {
+                "nothing differs any more: all goes back".to_owned()
+            }
+            _ => format!("{} of {} packages differ", packed.len(), self.packages.pairs.len()),
+        };
+    }
+
+    /// The names of the packages that both directories have, chosen by whether their files are the same.
+    fn names(&self, wanted: impl Fn(bool) -> bool) -> Vec<String> {
+        let pairs = self.packages.pairs.iter().filter(|(_, is_same)| wanted(**is_same));
+        pairs.map(|(pair, _)| self.shown(pair)).collect()
+    }
+
+    /// The name of a package; with its architecture where the source has several of the name.
+    fn shown(&self, (name, arch): &(String, String)) -> String {
+        let same = self.packages.pairs.keys().filter(|(other, _)| other == name).count();
+        if same > 1 { format!("{name}:{arch}") } else { name.clone() }
+    }
+}

@@ -1,0 +1,325 @@
+//! The working directory: its lock, its records, its patches, its logs.
+//!
+//! ```text
+//! WORK/lock  bases  state.json  patches/<id>.<format>{,.manifest}  logs/<id>.log{,.1}  handover/
+//! ```
+//! Every file gets its name by a rename of bytes that are on the disk. A patch is entered into `state.json` after it is
+//! whole: a run that is killed leaves its finished patches finished, and what else it leaves the next run removes or
+//! writes over. No directory of it may be a symbolic link.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::digest::sha256_of;
+use super::error::{DeltaError, SourceFailure};
+use super::state::{BuiltRecord, DeltaState, FORMS, LARGEST, file_name, is_word, parse_bases, write_bases};
+use crate::build::remove_unfinished;
+use patchadm_inputs::sign::{BESIDE, sha256, sha256_text};
+use patchadm_inputs::sign::{LARGEST_MANIFEST, Manifest, ManifestForm};
+use patchadm_rootfs::{Dir, FileType, Lock, LockHolder, NewTree, RootError};
+use patchadm_svr4::package::Mode;
+use patchadm_svr4::patch::PatchId;
+
+/// What is in the private name of a file that is being written, and in the lock.
+const PROGRAM: &str = "patchadm-delta";
+
+const LOCK: &[u8] = b"lock";
+const STATE: &[u8] = b"state.json";
+const BASES: &[u8] = b"bases";
+const PATCHES: &[u8] = b"patches";
+const LOGS: &[u8] = b"logs";
+
+/// The directory of what is handed over.
+pub(super) const HANDOVER: &[u8] = b"handover";
+
+/// The endings of signatures.
+const SIGNATURES: [&str; 2] = [".minisig", ".sig"];
+
+/// The largest log that is kept beside the new one, in bytes: 16 MiB.
+const LARGEST_LOG: u64 = 16 << 20;
+
+/// A working directory, or what there is of one.
+pub(super) struct WorkDirectory {
+    path: PathBuf,
+    /// The directory, and that of its patches; none where a dry run finds none.
+    top: Option<Dir>,
+    patches: Option<Dir>,
+    records: Mutex<WorkRecords>,
+    _lock: Option<Lock>,
+}
+
+/// The records of a working directory.
+#[derive(Clone, Debug, Default)]
+struct WorkRecords {
+    state: DeltaState,
+    bases: BTreeMap<String, String>,
+    /// The list of bases as it is on the disk.
+    bases_on_disk: Vec<u8>,
+}
+
+/// What lies under the name of a patch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum PatchCondition {
+    /// What was built; with the digest of its manifest, in hexadecimal digits.
+    AsBuilt(String),
+    /// Something else, or nothing.
+    NotAsBuilt(&'static str),
+}
+
+impl WorkDirectory {
+    /// Whether a run has made the working directory: it has its lock.
+    pub(super) fn is_made(path: &Path) -> Result<bool, DeltaError> {
+        match Dir::of_host(path) {
+            Err(error) if error.is_not_found() => Ok(false),
+            dir => Ok(dir?.look(LOCK)?.is_some()),
+        }
+    }
+
+    /// Opens a working directory, made if it is missing, and locks it. What killed runs left is removed.
+    pub(super) fn open(
+        path: &Path,
+        given: &BTreeMap<String, String>,
+        wait: &mut dyn FnMut(&LockHolder) -> bool,
+    ) -> Result<Self, DeltaError> {
+        let top = NewTree::at(path)?.directory(b"")?;
+        let lock = Lock::take_file(&top, LOCK, PROGRAM, wait)?;
+        let patches = folder(&top, PATCHES)?;
+        remove_unfinished(&patches)?;
+        for dir in [&top, &folder(&top, LOGS)?, &folder(&top, HANDOVER)?] {
+            dir.remove_leftovers(PROGRAM)?;
+        }
+        let records = WorkRecords::read(path, &top, given)?;
+        let (top, patches, lock) = (Some(top), Some(patches), Some(lock));
+        Ok(Self { path: path.to_owned(), top, patches, records: Mutex::new(records), _lock: lock })
+    }
+
+    /// Looks at a working directory that may be missing, and changes nothing.
+    pub(super) fn look(path: &Path, given: &BTreeMap<String, String>) -> Result<Self, DeltaError> {
+        let there = |found: Result<Dir, RootError>| match found {
+            Err(error) if error.is_not_found() => Ok(None),
+            found => found.map(Some),
+        };
+        let top = there(Dir::of_host(path))?;
+        let patches = top.as_ref().map(|top| there(top.dir(PATCHES))).transpose()?.flatten();
+        let records = match &top {
+            Some(top) => WorkRecords::read(path, top, given)?,
+            None => WorkRecords::default().with_bases(given)?,
+        };
+        Ok(Self { path: path.to_owned(), top, patches, records: Mutex::new(records), _lock: None })
+    }
+
+    /// The path of something in it.
+    pub(super) fn at(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The directory itself.
+    pub(super) fn top(&self) -> Result<Dir, RootError> {
+        match &self.top {
+            Some(top) => top.again(),
+            None => Dir::of_host(&self.path),
+        }
+    }
+
+    /// The directory of the patches.
+    pub(super) fn patches(&self) -> Result<Dir, RootError> {
+        match &self.patches {
+            Some(patches) => patches.again(),
+            None => self.top()?.dir(PATCHES),
+        }
+    }
+
+    /// The patches of a source, the highest revision last.
+    pub(super) fn of_source(&self, source: &str) -> Vec<BuiltRecord> {
+        self.records().state.of_source(source)
+    }
+
+    /// All patches, sorted by source and id.
+    pub(super) fn built(&self) -> Vec<BuiltRecord> {
+        self.records().state.records().to_vec()
+    }
+
+    /// The base of the patches of a source: the one that it was given, else its name.
+    pub(super) fn base_of(&self, source: &str) -> Result<String, SourceFailure> {
+        if !is_word(source) {
+            return Err(SourceFailure::Name(source.chars().take(80).collect()));
+        }
+        let records = self.records();
+        if let Some(base) = records.bases.get(source) {
+            return Ok(base.clone());
+        }
+        match records.bases.iter().find(|(_, base)| *base == source) {
+            Some((other, base)) => Err(SourceFailure::BaseTaken { base: base.clone(), other: other.clone() }),
+            None => Ok(source.to_owned()),
+        }
+    }
+
+    /// Notes the base of a source, before its first patch is there.
+    pub(super) fn note_base(&self, source: &str, base: &str) -> Result<(), RootError> {
+        let mut records = self.records();
+        records.bases.insert(source.to_owned(), base.to_owned());
+        let text = write_bases(&records.bases);
+        if text != records.bases_on_disk {
+            put_file(&self.top()?, BASES, &text)?;
+            records.bases_on_disk = text;
+        }
+        Ok(())
+    }
+
+    /// Enters a patch that is whole and on the disk.
+    pub(super) fn enter(&self, record: BuiltRecord) -> Result<(), RootError> {
+        let mut records = self.records();
+        records.state.enter(record);
+        put_file(&self.top()?, STATE, &records.state.write())
+    }
+
+    /// Compares a patch and its manifest with what was built.
+    pub(super) fn condition(&self, record: &BuiltRecord) -> Result<PatchCondition, RootError> {
+        let Some(patches) = &self.patches else { return Ok(PatchCondition::NotAsBuilt("is not there")) };
+        let name = record.file().as_bytes();
+        let Some((mut file, _)) = patches.open_seen(name)? else {
+            return Ok(PatchCondition::NotAsBuilt("is not there"));
+        };
+        let sum = sha256_of(&mut file).map_err(|error| patches.read_error(name, &error))?;
+        if sha256_text(&sum) != record.sha256 {
+            return Ok(PatchCondition::NotAsBuilt("is not what was built"));
+        }
+        let Some(text) = patches.read_regular(beside(record.file()).as_bytes(), LARGEST_MANIFEST)? else {
+            return Ok(PatchCondition::NotAsBuilt("has no manifest"));
+        };
+        if is_manifest_of(record, &text) {
+            Ok(PatchCondition::AsBuilt(sha256_text(&sha256(&text))))
+        } else {
+            Ok(PatchCondition::NotAsBuilt("has a manifest of something else"))
+        }
+    }
+
+    /// Whether there is a signature of a patch, beside it or where it was handed over.
+    pub(super) fn is_signed(&self, file: &str) -> Result<bool, RootError> {
+        let Some(top) = &self.top else { return Ok(false) };
+        for folder in [PATCHES, HANDOVER] {
+            let dir = match top.dir(folder) {
+                Err(error) if error.is_not_found() => continue,
+                dir => dir?,
+            };
+            for ending in SIGNATURES {
+                if dir.look(format!("{}{ending}", beside(file)).as_bytes())?.is_some() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Makes a patch durable, so that it can be entered.
+    pub(super) fn settle(&self, file: &str) -> Result<(), RootError> {
+        let patches = self.patches()?;
+        for name in [file.to_owned(), beside(file)] {
+            if let Some(file) = patches.open_writable(name.as_bytes())? {
+                file.sync()?;
+            }
+        }
+        patches.sync()
+    }
+
+    /// Removes what a run that was killed, or one that asked for another form, left of a patch: all its forms but one.
+    /// What is signed stays.
+    pub(super) fn remove_other_forms(&self, id: &PatchId, kept: Option<&str>) -> Result<(), RootError> {
+        let Some(patches) = &self.patches else { return Ok(()) };
+        for file in FORMS.map(|form| file_name(id, form)) {
+            if Some(file.as_str()) == kept {
+                continue;
+            }
+            for name in [file.clone(), beside(&file)] {
+                let seen = patches.look(name.as_bytes())?;
+                if seen.is_some_and(|seen| seen.file_type == FileType::Regular) && !self.is_signed(&file)? {
+                    patches.remove(name.as_bytes())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the log of a patch; the one before it stays as `.log.1`. Returns its path.
+    pub(super) fn put_log(&self, id: &PatchId, text: &[u8]) -> Result<PathBuf, RootError> {
+        let logs = folder(&self.top()?, LOGS)?;
+        let name = format!("{id}.log");
+        if let Ok(Some(before)) = logs.read_regular(name.as_bytes(), LARGEST_LOG) {
+            put_file(&logs, format!("{name}.1").as_bytes(), &before)?;
+        }
+        put_file(&logs, name.as_bytes(), text)?;
+        Ok(self.at(&format!("logs/{name}")))
+    }
+
+    fn records(&self) -> MutexGuard<'_, WorkRecords> {
+        // Nothing is changed in a way that a panic could leave half-done.
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl WorkRecords {
+    fn read(path: &Path, top: &Dir, given: &BTreeMap<String, String>) -> Result<Self, DeltaError> {
+        let damaged = |name: &[u8]| {
+            let path = path.join(String::from_utf8_lossy(name).as_ref());
+            move |error| DeltaError::State { path, error }
+        };
+        let mut records = Self::default();
+        if let Some(text) = top.read(STATE, LARGEST)? {
+            records.state = DeltaState::parse(&text).map_err(damaged(STATE))?;
+        }
+        if let Some(text) = top.read(BASES, LARGEST)? {
+            records.bases = parse_bases(&String::from_utf8_lossy(&text)).map_err(damaged(BASES))?;
+            records.bases_on_disk = text;
+        }
+        records.state.complete(&mut records.bases).map_err(damaged(STATE))?;
+        records.with_bases(given)
+    }
+
+    /// Adds the bases that somebody gave. A source keeps the one that it has, and no two have one.
+    fn with_bases(mut self, given: &BTreeMap<String, String>) -> Result<Self, DeltaError> {
+        for (name, wanted) in given {
+            let had = self.bases.entry(name.clone()).or_insert_with(|| wanted.clone());
+            if had != wanted {
+                let (name, had, wanted) = (name.clone(), had.clone(), wanted.clone());
+                return Err(DeltaError::OtherBase { name, had, wanted });
+            }
+        }
+        let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
+        for (name, base) in &self.bases {
+            if let Some(first) = owners.insert(base, name) {
+                let (first, second, base) = (first.to_owned(), name.clone(), base.clone());
+                return Err(DeltaError::SameBase { first, second, base });
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// Writes a file that replaces the one of this name, by a rename of bytes that are on the disk.
+pub(super) fn put_file(dir: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), RootError> {
+    dir.replace_file(PROGRAM, name, bytes, Mode::of(0o644))?;
+    dir.sync()
+}
+
+/// Opens a directory of the working directory, made if it is missing.
+pub(super) fn folder(top: &Dir, name: &[u8]) -> Result<Dir, RootError> {
+    match top.dir(name) {
+        Err(error) if error.is_not_found() => top.make_dir(name, Mode::of(0o755)),
+        dir => dir,
+    }
+}
+
+/// Whether a text is the manifest of a patch as it was built.
+pub(super) fn is_manifest_of(record: &BuiltRecord, text: &[u8]) -> bool {
+    Manifest::parse(text).is_ok_and(|manifest| {
+        let sums: Vec<String> = manifest.entries.iter().map(|entry| sha256_text(&entry.sum)).collect();
+        let is_its_own = manifest.form == ManifestForm::File && manifest.patch == record.id;
+        is_its_own && sums == [record.sha256.as_str()]
+    })
+}
+
+/// The name of the manifest beside a file.
+pub(super) fn beside(file: &str) -> String {
+    format!("{file}{BESIDE}")
+}

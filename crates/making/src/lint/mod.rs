@@ -1,0 +1,121 @@
+//! `patchadm lint`: everything that can be found wrong with a patch without applying it.
+//!
+//! ```text
+//! operand ─ open ─► Image ─► subject: paths resolved ─┬─ identity, objects, scripts, readme   pure
+//!           └─ members ───► sums of all files ────────┼─ contents, manifest
+//!                           a release, a depot ───────┴─ against_base, libraries, against_depot
+//! ```
+//! Every check adds its findings and none ends the others; what cannot be read as a patch at all is an error, as for
+//! patchadd(1M). No script is run. Whether a signature is right is not asked, only whether there is one.
+
+mod against_base;
+mod against_depot;
+mod codes;
+mod contents;
+mod findings;
+mod identity;
+mod libraries;
+mod manifest;
+mod objects;
+mod readme;
+mod scripts;
+mod subject;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+pub use codes::{LintCode, Severity};
+pub use findings::LintFinding;
+pub use scripts::SyntaxCheck;
+pub use subject::DepotPatch;
+
+use crate::release::Release;
+use findings::LintFindings;
+use patchadm_inputs::source::{self, Extent, Form, Image, Origin, SourceError, SourceProblem, patches_in};
+use subject::LintSubject;
+
+/// What a patch is checked against.
+pub struct LintInput<'a> {
+    /// The release that it is for.
+    pub base: Option<&'a Release>,
+    /// The other patches.
+    pub depot: &'a [DepotPatch],
+    /// What a shell says of the syntax of a script.
+    pub syntax: &'a SyntaxCheck<'a>,
+}
+
+/// The findings of one patch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LintedPatch {
+    /// The id, or `None` where its packages name none or several.
+    pub id: Option<String>,
+    /// The findings, errors first.
+    pub findings: Vec<LintFinding>,
+}
+
+/// Checks a patch.
+pub fn lint(path: &Path, input: &LintInput<'_>) -> Result<LintedPatch, SourceError> {
+    let mut found = LintFindings::default();
+    let (source, image) = match source::open(Origin::Path(path), Extent::Unchecked) {
+        Ok(opened) => opened,
+        Err(error) => return found_at_opening(error),
+    };
+    let subject = check_image(&image, input, &mut found);
+    let held = source.members(&image)?;
+    contents::check(&subject, &held, &mut found);
+    if let Some(base) = input.base.filter(|_| !found.has_damaged_content()) {
+        libraries::check((&source, &image), &subject, base, &mut found)?;
+    }
+    manifest::check_signature(path, &held, &mut found);
+    if held.beside.iter().any(|name| name == "MANIFEST") {
+        manifest::check_members(&subject, &source.digests(&image)?, &mut found);
+    }
+    if image.form != Form::Directory {
+        let unreadable = |error| SourceError {
+            path: path.to_owned(),
+            problem: SourceProblem::Io { file: Some("manifest".to_owned()), error },
+        };
+        manifest::check_file(&subject, path, &mut found).map_err(unreadable)?;
+    }
+    Ok(LintedPatch { id: subject.id.as_ref().map(ToString::to_string), findings: found.sorted() })
+}
+
+/// Reads the patches of a directory, to check others against them.
+pub fn depot_patches(directory: &Path) -> Result<Vec<DepotPatch>, SourceError> {
+    let mut patches = Vec::new();
+    for (name, _) in patches_in(directory) {
+        let (_, image) = source::open(Origin::Path(&directory.join(name)), Extent::Unchecked)?;
+        patches.extend(DepotPatch::of(&image));
+    }
+    Ok(patches)
+}
+
+/// Makes all checks that need no content.
+fn check_image<'i>(image: &'i Image, input: &LintInput<'_>, found: &mut LintFindings) -> LintSubject<'i> {
+    let subject = LintSubject::of(image, found);
+    identity::check(&subject, found);
+    objects::check(&subject, found);
+    scripts::check(&subject, input.syntax, found);
+    readme::check(&subject, found);
+    if let Some(base) = input.base {
+        against_base::check(&subject, base, found);
+    }
+    against_depot::check(&subject, input.depot, found);
+    subject
+}
+
+/// What is wrong with a file of a package so that nothing else can be checked is a finding; anything else is the error.
+fn found_at_opening(error: SourceError) -> Result<LintedPatch, SourceError> {
+    let mut found = LintFindings::default();
+    match &error.problem {
+        SourceProblem::Symlink { package, file } => {
+            found.of_path(LintCode::Type, package, file, "a symbolic link stands in its place");
+        }
+        SourceProblem::Corrupt { package, file, reason } => {
+            found.of_path(LintCode::Member, package, file, reason);
+        }
+        _ => return Err(error),
+    }
+    Ok(LintedPatch { id: None, findings: found.sorted() })
+}

@@ -1,0 +1,177 @@
+//! A patch that is checked: its packages, with every path where it would be installed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::codes::LintCode;
+use super::findings::LintFindings;
+use patchadm_inputs::source::{Image, PackageImage};
+use patchadm_svr4::format::pkgmap::PkgmapEntry;
+use patchadm_svr4::package::{ObjectPath, PackagePath, PathError, variables};
+use patchadm_svr4::patch::{PatchId, PatchList, PatchMacros, Requirement, Requirements};
+use patchadm_svr4::places;
+
+/// The separator between base code and revision of an id.
+pub(super) const SEPARATOR: &str = "-";
+
+/// A patch as its packages describe it.
+#[derive(Debug)]
+pub(super) struct LintSubject<'i> {
+    pub(super) image: &'i Image,
+    /// The id, if its packages agree about one.
+    pub(super) id: Option<PatchId>,
+    pub(super) packages: Vec<LintPackage<'i>>,
+}
+
+/// A package of it.
+#[derive(Debug)]
+pub(super) struct LintPackage<'i> {
+    pub(super) image: &'i PackageImage,
+    /// Its objects by the paths at which they would be.
+    pub(super) objects: BTreeMap<ObjectPath, &'i PkgmapEntry>,
+    /// What it deletes, by the same.
+    pub(super) deletes: BTreeMap<ObjectPath, &'i PackagePath>,
+    /// The patch macros of its pkginfo, if they can be read.
+    pub(super) macros: Option<PatchMacros>,
+}
+
+/// Another patch, as far as it matters to the one that is checked.
+#[derive(Clone, Debug)]
+pub struct DepotPatch {
+    /// Its id.
+    pub id: PatchId,
+    /// The patches that it contains.
+    pub obsoletes: PatchList,
+    /// The patches that it requires, alternatives among them.
+    pub requires: Requirements,
+    /// Its packages by name and architecture, each with every path that it delivers or deletes and whether that is
+    /// delivered as something else than a directory.
+    pub packages: BTreeMap<(String, String), BTreeMap<ObjectPath, bool>>,
+}
+
+impl<'i> LintSubject<'i> {
+    /// Resolves the paths of a patch; what cannot be resolved is found to be wrong.
+    pub(super) fn of(image: &'i Image, found: &mut LintFindings) -> Self {
+        let packages: Vec<_> = image.packages.iter().map(|package| LintPackage::of(package, found)).collect();
+        let ids: BTreeSet<&PatchId> =
+            packages.iter().filter_map(|package| Some(&package.macros.as_ref()?.id)).collect();
+        let id = ids.first().filter(|_| ids.len() == 1).map(|id| (*id).clone());
+        Self { image, id, packages }
+    }
+
+    /// Returns what other patches have to know of it; `None` without an id.
+    pub(super) fn as_depot_patch(&self) -> Option<DepotPatch> {
+        let id = self.id.clone()?;
+        let (mut obsoletes, mut requires) = (PatchList::new(), String::new());
+        let mut packages: BTreeMap<_, BTreeMap<ObjectPath, bool>> = BTreeMap::new();
+        for package in &self.packages {
+            if let Some(macros) = &package.macros {
+                for each in &macros.obsoletes {
+                    obsoletes.push(each.clone());
+                }
+                requires = format!("{requires} {}", macros.requires.joined(" "));
+            }
+            let paths = packages.entry(package.name()).or_default();
+            paths.extend(package.deletes.keys().map(|path| (path.clone(), false)));
+            let objects = package.objects.iter();
+            paths.extend(objects.map(|(path, entry)| (path.clone(), !entry.object.ftype.is_directory())));
+        }
+        let requires = Requirements::parse(&requires, SEPARATOR).ok()?;
+        Some(DepotPatch { id, obsoletes, requires, packages })
+    }
+}
+
+impl DepotPatch {
+    /// Describes a patch of a depot; `None` if its packages name no patch, or several.
+    pub fn of(image: &Image) -> Option<Self> {
+        LintSubject::of(image, &mut LintFindings::default()).as_depot_patch()
+    }
+
+    /// Whether one of the two requires or obsoletes a revision of the other.
+    pub(super) fn is_related_to(&self, other: &Self) -> bool {
+        let names = |one: &Self, id: &PatchId| {
+            one.obsoletes.iter().any(|each| each.same_base(id))
+                || one.requires.iter().flat_map(Requirement::ids).any(|each| each.same_base(id))
+        };
+        names(self, &other.id) || names(other, &self.id)
+    }
+}
+
+impl<'i> LintPackage<'i> {
+    fn of(image: &'i PackageImage, found: &mut LintFindings) -> Self {
+        let mut wrong = |path: &PackagePath, text: &str| {
+            found.of_path(LintCode::Path, &image.directory, path, text);
+        };
+        let macros = PatchMacros::from_params(&image.params, SEPARATOR).ok().flatten();
+        let mut package = Self { image, objects: BTreeMap::new(), deletes: BTreeMap::new(), macros };
+        let mut twice = Vec::new();
+        for entry in image.pkgmap.entries.iter().filter(|entry| !entry.is_information()) {
+            match resolve(image, &entry.path) {
+                Err(error) => wrong(&entry.path, &error.to_string()),
+                Ok(path) => {
+                    if let Some(reason) = reserved(&path) {
+                        wrong(&entry.path, reason);
+                    }
+                    if package.objects.insert(path, entry).is_some() {
+                        twice.push(&entry.path);
+                    }
+                }
+            }
+        }
+        for path in &image.deletes {
+            match resolve(image, path) {
+                Err(error) => wrong(path, &error.to_string()),
+                Ok(resolved) => {
+                    if let Some(reason) = reserved(&resolved) {
+                        wrong(path, reason);
+                    }
+                    package.deletes.insert(resolved, path);
+                }
+            }
+        }
+        for path in twice {
+            found.of_path(
+                LintCode::Duplicate,
+                &image.directory,
+                path,
+                "the package has another object at this path",
+            );
+        }
+        package
+    }
+
+    /// Returns PKG and ARCH.
+    pub(super) fn name(&self) -> (String, String) {
+        let text = |name| self.image.params.text(name).trim().to_owned();
+        (text("PKG"), text("ARCH"))
+    }
+
+    /// Returns the directory, by which findings name the package.
+    pub(super) fn directory(&self) -> &'i str {
+        &self.image.directory
+    }
+}
+
+/// Returns the path at which an object would be installed.
+fn resolve(package: &PackageImage, path: &PackagePath) -> Result<ObjectPath, PathError> {
+    let base = match package.params.get("BASEDIR").map(<[u8]>::trim_ascii) {
+        None | Some(b"") => ObjectPath::root(),
+        Some(base) => ObjectPath::new(base)?,
+    };
+    path.resolve(&base, |name| variables::value(&package.params, name))
+}
+
+/// Returns the reason why no package may have an object at a path.
+fn reserved(path: &ObjectPath) -> Option<&'static str> {
+    let records = [places::BELOW_PACKAGES, places::BELOW_PATCHES, places::BELOW_OWN_DIRECTORY];
+    if path.relative().is_empty() {
+        Some("it is the root directory")
+    } else if records.iter().any(|below| path.as_bytes().starts_with(below.as_bytes()))
+        || path.as_bytes() == places::CONTENTS.as_bytes()
+    {
+        Some("it is a record of the package database")
+    } else if path.as_bytes().starts_with(b"/etc/patchadm/") {
+        Some("it is a setting of the root")
+    } else {
+        None
+    }
+}

@@ -1,0 +1,80 @@
+//! Why a release cannot be read.
+
+use std::io;
+use std::path::PathBuf;
+
+use patchadm_container::ContainerError;
+use patchadm_inputs::source::SourceProblem;
+use patchadm_rootfs::RootError;
+use patchadm_svr4::package::PathError;
+
+/// What is wrong with which release.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {problem}", path.display())]
+pub struct ReleaseError {
+    /// The file or directory: the operand, or one inside it.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub problem: ReleaseProblem,
+}
+
+/// What is wrong with a release, in kinds from which a command chooses its exit code.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReleaseProblem {
+    /// There is nothing of that name.
+    #[error("no such file or directory")]
+    NotFound,
+    /// It cannot be read, for a reason of the system.
+    #[error("cannot read it: {0}")]
+    Io(io::Error),
+    /// An object of a tree cannot be read.
+    #[error(transparent)]
+    Tree(#[from] RootError),
+    /// A form, or a part of one, that is known and not read.
+    #[error("{0} is not supported")]
+    Unsupported(String),
+    /// It is no package and no archive, or a damaged one; exit 33.
+    #[error("{0}")]
+    BadForm(String),
+    /// A name leads out of the package, or cannot be a file's; exit 33.
+    #[error("member <{member}> {reason}")]
+    Unsafe {
+        /// The member.
+        member: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A path that cannot be in a package; exit 33.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The compression around it is damaged, or needs too much memory; exit 39.
+    #[error("{0}")]
+    NotDecompressed(String),
+    /// An SVR4 package that cannot be read; its own kinds have exit codes.
+    #[error(transparent)]
+    Svr4(#[from] SourceProblem),
+    /// A tree or file became another one while it was read.
+    #[error("{0} changed while it was read")]
+    Changed(String),
+}
+
+impl ReleaseProblem {
+    /// Sorts an error by whether the data or the disk is to blame.
+    pub(super) fn of_archive(error: io::Error) -> Self {
+        if ContainerError::is_inside(&error) {
+            return Self::NotDecompressed(error.to_string());
+        }
+        let of_data = match error.kind() {
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => true,
+            // The tar reader gives its own complaints no kind, and no number of the system either.
+            io::ErrorKind::Other => error.raw_os_error().is_none(),
+            _ => false,
+        };
+        if of_data { Self::BadForm(format!("archive is damaged: {error}")) } else { Self::Io(error) }
+    }
+
+    pub(super) fn bad(reason: impl Into<String>) -> Self {
+        Self::BadForm(reason.into())
+    }
+}

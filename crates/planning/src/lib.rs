@@ -1,0 +1,30 @@
+//! Pure decisions: every function takes values and returns a decision with its reason, and nothing is opened or changed.
+//!
+//! ```text
+//!   Image, Inventory, Policy ──► plan ──► Plan, or a Refusal
+//!   offers, applied patches ───► resolve ► which patches, in which order
+//!   what needs what ───────────► order ──► groups, each after what it needs
+//!   cross-reference, machine ──► analyze ► what the machine lacks
+//! ```
+//! | module | is about | uses of this crate |
+//! | --- | --- | --- |
+//! | [`plan`] | deciding everything before anything is touched | nothing |
+//! | [`resolve`] | which of many patches go in, and in which order | plan |
+//! | [`mod@order`] | the order in which things that need each other are renewed | nothing |
+//! | [`analyze`] | which patches of a cross-reference a machine lacks | nothing |
+
+// Unit tests make trees of their own; what is linted is the library as it is built.
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
+
+pub mod analyze;
+pub mod order;
+pub mod plan;
+pub mod resolve;
+
+/// Says which test is skipped and why, where it is seen: past the capture of what a test prints.
+#[cfg(test)]
+pub(crate) fn skipped(what: &str) {
+    use std::io::Write as _;
+    // Nothing depends on it.
+    let _ = writeln!(std::io::stderr(), "skipped: {what}");
+}

@@ -1,0 +1,151 @@
+//! What a change is about, known before the root is surveyed: the paths and packages that its planner will ask for.
+
+use std::collections::BTreeMap;
+
+use super::patch::engine::{Role, ScriptChoice, applying};
+use super::patch::validate::same_version;
+use super::records::patch_path;
+use super::target::{PackageTarget, Wanted};
+use patchadm_changeset::format::manifest::{Manifest, decode};
+use patchadm_inputs::inventory::{Installed, Touched};
+use patchadm_inputs::source::{Image, PackageImage};
+use patchadm_svr4::package::{Ftype, ObjectPath, Params, PkgInst};
+
+/// A delivered file and where it goes: for comparing its bytes with those that are there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileToCompare<'a> {
+    /// The place of its package in the image.
+    pub package: usize,
+    /// Its line in the pkgmap.
+    pub entry: &'a patchadm_svr4::format::pkgmap::PkgmapEntry,
+    /// Where it goes.
+    pub path: ObjectPath,
+}
+
+/// What applying a patch touches: the packages of `image` that are installed. Packages that make no sense are passed over
+/// here; the planner refuses them.
+pub fn touched_by_patch(image: &Image, id: &str, installed: &BTreeMap<PkgInst, Installed>) -> Touched {
+    let mut touched = Touched::default();
+    touched.paths.extend(patch_path(id).ok());
+    for (index, package) in image.packages.iter().enumerate() {
+        for (inst, old) in installed.iter().filter(|(_, old)| same_version(&old.params, &package.params)) {
+            add_package(&mut touched, inst, index, package, &old.params);
+        }
+    }
+    touched
+}
+
+/// Adds what installing `image` as `inst` touches; `params` say where BASEDIR is.
+pub fn add_package(
+    touched: &mut Touched,
+    inst: &PkgInst,
+    index: usize,
+    image: &PackageImage,
+    params: &Params,
+) {
+    touched.packages.insert(inst.clone());
+    let Some(target) = target(inst, index, image, params) else { return };
+    for wanted in target.wanted().unwrap_or_default() {
+        if !wanted.object.ftype.is_directory() {
+            touched.not_directories.insert(wanted.path.clone());
+        }
+        touched.paths.extend(link_source(&wanted));
+        touched.paths.insert(wanted.path);
+    }
+    for path in image.deletes.iter().filter_map(|path| target.resolve(path).ok()) {
+        touched.not_directories.insert(path.clone());
+        touched.paths.insert(path);
+    }
+}
+
+/// What taking a patch back touches, where its archive has no manifest: what the backout package delivers.
+pub fn add_foreign_backout(
+    touched: &mut Touched,
+    package: &PkgInst,
+    id: &str,
+    image: &PackageImage,
+    params: &Params,
+) {
+    touched.paths.extend(patch_path(id).ok());
+    add_package(touched, package, 0, image, params);
+}
+
+/// What taking a patch back touches: everything that its manifest names as changed, and what was put beside it.
+pub fn add_backout(touched: &mut Touched, package: &PkgInst, manifest: &Manifest) {
+    touched.packages.insert(package.clone());
+    touched.paths.extend(patch_path(&manifest.header.patch).ok());
+    for object in manifest.objects.iter().filter(|object| !object.is_as_found()) {
+        let bytes = decode(&object.path);
+        let beside = [&bytes[..], format!(".patch-{}", manifest.header.patch).as_bytes()].concat();
+        for path in [ObjectPath::new(&bytes), ObjectPath::new(&beside)].into_iter().flatten() {
+            touched.not_directories.insert(path.clone());
+            touched.paths.insert(path);
+        }
+    }
+}
+
+/// The files that `image` delivers to installed packages, with the places they go to.
+pub fn delivered_files<'i>(
+    image: &'i Image,
+    installed: &BTreeMap<PkgInst, Installed>,
+) -> Vec<FileToCompare<'i>> {
+    let mut files = Vec::new();
+    for (index, package) in image.packages.iter().enumerate() {
+        for (inst, old) in installed.iter().filter(|(_, old)| same_version(&old.params, &package.params)) {
+            let Some(target) = target(inst, index, package, &old.params) else { continue };
+            let wanted = target.wanted().unwrap_or_default();
+            let regular = wanted.into_iter().filter(|wanted| wanted.object.ftype.is_regular());
+            files.extend(regular.map(|wanted| FileToCompare {
+                package: index,
+                entry: wanted.entry,
+                path: wanted.path,
+            }));
+        }
+    }
+    files
+}
+
+/// Whether a patch brings scripts that would run, as far as that can be told from the parameters of the installed
+/// packages. What is refused for its scripts brings none.
+pub fn brings_scripts(
+    image: &Image,
+    installed: &BTreeMap<PkgInst, Installed>,
+    choice: &ScriptChoice,
+) -> bool {
+    if applying(&image.hooks).next().is_some() {
+        return true;
+    }
+    image.packages.iter().enumerate().any(|(index, package)| {
+        installed.iter().filter(|(_, old)| same_version(&old.params, &package.params)).any(|(inst, old)| {
+            let target = target(inst, index, package, &old.params);
+            let chosen = target.map(|target| choice.about(inst, package, &target.params, Role::Patch));
+            chosen.and_then(Result::ok).is_some_and(|chosen| chosen.has_scripts())
+        })
+    })
+}
+
+/// The package in its place: installed parameters, and delivered ones where those are silent.
+fn target<'a>(
+    inst: &PkgInst,
+    index: usize,
+    image: &'a PackageImage,
+    params: &Params,
+) -> Option<PackageTarget<'a>> {
+    let mut all = params.clone();
+    for (name, value) in image.params.iter() {
+        match name {
+            "CLASSES" => {
+                let classes = format!("{} {}", params.text("CLASSES"), String::from_utf8_lossy(value));
+                all.set("CLASSES", classes);
+            }
+            _ if all.get(name).is_none() => all.set(name, value),
+            _ => {}
+        }
+    }
+    PackageTarget::new(inst.clone(), index, image, all).ok()
+}
+
+fn link_source(wanted: &Wanted<'_>) -> Option<ObjectPath> {
+    let target = wanted.object.target.as_ref().filter(|_| wanted.object.ftype == Ftype::Link)?;
+    wanted.path.link_source(target).ok()
+}

@@ -1,0 +1,156 @@
+//! What is told of the libraries that a plan takes away, keeps, and gives up.
+
+use std::fmt::Write as _;
+
+use patchadm_inputs::policy::LibraryWords;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
+
+/// Somebody who needs a library.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ToldConsumer {
+    /// The object that needs it.
+    pub path: ObjectPath,
+    /// The packages that own the object.
+    pub packages: Vec<PkgInst>,
+    /// How it needs it: `needed`, `interp`, `dlopen`, `preload`, `mapped` or `policy`.
+    pub how: &'static str,
+    /// The process that has it mapped.
+    pub pid: Option<u32>,
+}
+
+/// A library that stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptLibrary {
+    /// The package that keeps it.
+    pub package: PkgInst,
+    /// The package that it is from.
+    pub from: String,
+    /// Its SONAME, or the name of its file.
+    pub library: String,
+    /// Its path and those of the links that lead to it.
+    pub paths: Vec<ObjectPath>,
+    /// Its size.
+    pub bytes: u64,
+    /// Who needs it.
+    pub consumers: Vec<ToldConsumer>,
+}
+
+/// A library, or versions and symbols of one, that somebody needs and that are there no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostLibrary {
+    /// The name by which it is needed.
+    pub library: String,
+    /// Where it was found.
+    pub path: ObjectPath,
+    /// The word for the reason why it does not stay.
+    pub reason: &'static str,
+    /// The versions that are missing, where another library has the name.
+    pub versions: Vec<String>,
+    /// The symbols that are missing.
+    pub symbols: Vec<String>,
+    /// Who needs it.
+    pub consumers: Vec<ToldConsumer>,
+}
+
+/// Kept objects of one package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackagePaths {
+    /// The package.
+    pub package: PkgInst,
+    /// The paths.
+    pub paths: Vec<ObjectPath>,
+}
+
+/// What is told of libraries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LibraryReport {
+    /// What was asked for.
+    pub words: LibraryWords,
+    /// The number of programs and libraries that were looked at.
+    pub scanned: u64,
+    /// Files that were not understood, each with the reason.
+    pub not_understood: Vec<(ObjectPath, String)>,
+    /// Directories that were not entered.
+    pub skipped: Vec<ObjectPath>,
+    /// The libraries that stay because of the plan.
+    pub kept: Vec<KeptLibrary>,
+    /// The libraries that are lost to somebody.
+    pub lost: Vec<LostLibrary>,
+    /// What was kept and goes.
+    pub dropped: Vec<PackagePaths>,
+    /// What was kept and is again a package's own.
+    pub returned: Vec<PackagePaths>,
+}
+
+/// The words for the ways in which somebody needs a library.
+const WAYS_OF_NEEDING: [&str; 6] = ["needed", "interp", "dlopen", "preload", "mapped", "policy"];
+
+/// Returns the word for a way of needing a library that a record has; `None` if it is no such word.
+pub fn way_of_needing(word: &str) -> Option<&'static str> {
+    WAYS_OF_NEEDING.into_iter().find(|known| *known == word)
+}
+
+/// The most consumers that a sentence names.
+const MOST_NAMED: usize = 3;
+
+/// Returns what the word for a reason means.
+pub fn why_lost(reason: &str) -> &'static str {
+    match reason {
+        "shadows" => "if it stayed, others would find it in the place of the new one",
+        "by-script" => "a script takes it away",
+        "forbidden" => "the patch forbids that it stays",
+        "not-asked" => "nobody has asked that it stays",
+        _ => "something else comes to its path or is found before it",
+    }
+}
+
+impl LostLibrary {
+    /// Returns what is missing: the library, or versions and symbols of it.
+    fn missing(&self) -> String {
+        let all: Vec<&str> = self.versions.iter().chain(&self.symbols).map(String::as_str).collect();
+        match all.as_slice() {
+            [] => String::new(),
+            [one] => format!(" ({one})"),
+            [first, rest @ ..] => format!(" ({first} and {} more)", rest.len()),
+        }
+    }
+}
+
+fn named(consumers: &[ToldConsumer], show: &impl Fn(&ObjectPath) -> String) -> String {
+    let mut paths: Vec<&ObjectPath> = consumers.iter().map(|consumer| &consumer.path).collect();
+    paths.dedup();
+    let mut text = paths.iter().take(MOST_NAMED).map(|path| show(path)).collect::<Vec<_>>().join(", ");
+    if paths.len() > MOST_NAMED {
+        let _ = write!(text, " and {} more", paths.len() - MOST_NAMED);
+    }
+    text
+}
+
+impl LibraryReport {
+    /// Returns what a person should know, in sentences; `show` gives paths as the host sees them.
+    pub fn sentences(&self, show: impl Fn(&ObjectPath) -> String) -> Vec<String> {
+        let kept = self.kept.iter().map(|kept| {
+            let (library, package) = (&kept.library, &kept.package);
+            format!("{library} stays in package {package}: needed by {}", named(&kept.consumers, &show))
+        });
+        let lost = self.lost.iter().map(|lost| {
+            let (library, who) = (&lost.library, named(&lost.consumers, &show));
+            format!("{who} loses {library}{}: {}", lost.missing(), why_lost(lost.reason))
+        });
+        let of = |packages: &[PackagePaths], what: &str| {
+            let sentence = |one: &PackagePaths| {
+                let paths: Vec<String> = one.paths.iter().map(&show).collect();
+                format!("package {} no longer keeps {}: {what}", one.package, paths.join(", "))
+            };
+            packages.iter().map(sentence).collect::<Vec<_>>()
+        };
+        let dropped = of(&self.dropped, "not needed any more");
+        let returned = of(&self.returned, "delivered again");
+        kept.chain(lost).chain(dropped).chain(returned).collect()
+    }
+
+    /// Tells whether there is anything to be told to a person.
+    pub fn is_silent(&self) -> bool {
+        self.kept.is_empty() && self.lost.is_empty() && self.dropped.is_empty() && self.returned.is_empty()
+    }
+}

@@ -1,0 +1,568 @@
+//! Objects, lines and packages of kept libraries after a plan, and what they change in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use patchadm_changeset::RecordFile;
+use patchadm_changeset::format::contents_merge::ContentsEdits;
+use patchadm_rootfs::{Live, LiveKind, Timestamp};
+use patchadm_svr4::format::params;
+use patchadm_svr4::package::{
+    ContentInfo, ContentsLine, Ftype, Mode, Object, ObjectAttributes, ObjectPath, OwningPackage, Params,
+    PkgInst,
+};
+use patchadm_svr4::places;
+
+use super::package_files::{
+    DEPEND, KeptFiles, NewKeptPackage, depend_line, free_instance, instance_of, named_package, prerequisites,
+};
+use crate::plan::clock::Now;
+use crate::plan::records::package_path;
+use crate::plan::refusal::Reason;
+use crate::plan::{Action, Change, NewObject, Plan, RecordChange, TreeContent, TreeFile};
+use patchadm_inputs::inventory::{Installed, Inventory, KEPT_FROM, KeptLibraries};
+
+/// Why libraries are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct KeepingCause<'a> {
+    /// What takes them away, as `KEPT_BY` has it: a patch, or a command.
+    pub by: &'a str,
+    /// Whether the patch forbids keeping, and it was demanded all the same.
+    pub is_forced: bool,
+}
+
+/// Where an object is from that is kept after a plan.
+#[derive(Clone, Debug)]
+pub enum StayingOrigin {
+    /// The plan would take it away.
+    TakenAway,
+    /// It is kept already.
+    Kept,
+    /// An undo archive brings it back.
+    Archived(Box<ArchivedLibrary>),
+}
+
+/// A kept object that an undo archive has.
+#[derive(Clone, Debug)]
+pub struct ArchivedLibrary {
+    /// The package that kept it.
+    pub package: PkgInst,
+    /// Its line of `contents`.
+    pub line: ContentsLine,
+    /// What is made.
+    pub object: NewObject,
+    /// The same as it will be seen.
+    pub live: Live,
+}
+
+/// An object that is kept after a plan.
+#[derive(Clone, Debug)]
+pub struct StayingLibrary {
+    /// Where it is from.
+    pub origin: StayingOrigin,
+    /// Who needs it: how, and the path. Processes are not among them.
+    pub consumers: BTreeSet<(&'static str, ObjectPath)>,
+    /// The packages that own somebody who needs it.
+    pub dependents: BTreeSet<PkgInst>,
+    /// The packages that own what it needs itself.
+    pub needs: BTreeSet<PkgInst>,
+}
+
+/// What a settlement is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct KeptInput<'a> {
+    /// The plan, made as if nothing were kept.
+    pub plan: &'a Plan,
+    /// What it was made against.
+    pub inventory: &'a Inventory,
+    /// What is kept before.
+    pub kept: &'a KeptLibraries,
+    /// What is kept afterwards; `None` where it was not looked who needs what: then all stays for whom it was kept.
+    pub staying: Option<&'a BTreeMap<ObjectPath, StayingLibrary>>,
+    /// The records of packages that archives bring back, by package and name.
+    pub archived_packages: &'a BTreeMap<PkgInst, BTreeMap<Vec<u8>, RecordFile>>,
+    /// Directories that archives bring back, if libraries in them come back.
+    pub archived_directories: &'a BTreeMap<ObjectPath, ArchivedLibrary>,
+    /// Kept objects that the plan brings itself, with the same bytes and attributes.
+    pub returned: &'a BTreeSet<ObjectPath>,
+    /// Why libraries are kept that the plan takes away.
+    pub cause: KeepingCause<'a>,
+    /// The moment of the run.
+    pub now: &'a Now,
+}
+
+/// What kept libraries change in a plan.
+#[derive(Clone, Debug, Default)]
+pub struct KeptSettlement {
+    /// What is kept afterwards.
+    pub kept: KeptLibraries,
+    /// Changes of the plan that are not made: objects stay where they are.
+    pub unmade: BTreeSet<ObjectPath>,
+    /// Changes that come in addition, or in the place of those of the plan.
+    pub changes: BTreeMap<ObjectPath, Box<Change>>,
+    /// Lines of `contents` in the place of those of the plan; an inner `None` takes the line away.
+    pub contents: ContentsEdits,
+    /// Lines of `contents` that stay as they are, whatever the plan says.
+    pub unchanged_lines: BTreeSet<ObjectPath>,
+    /// Records of packages of kept libraries.
+    pub records: Vec<RecordChange>,
+}
+
+impl KeptInput<'_> {
+    /// Settles what becomes of kept libraries.
+    pub fn settle(&self) -> Result<KeptSettlement, Reason> {
+        let mut settling = Settling { input: self, done: KeptSettlement::default(), after: BTreeMap::new() };
+        settling.objects()?;
+        settling.directories();
+        settling.packages()?;
+        Ok(settling.done)
+    }
+
+    /// The change that the plan makes at a path.
+    fn change(&self, path: &ObjectPath) -> Option<&Change> {
+        let at = self.plan.changes.binary_search_by(|change| change.path.cmp(path)).ok()?;
+        self.plan.changes.get(at).map(Box::as_ref)
+    }
+
+    /// The line of a path after the plan, without those who keep libraries.
+    fn line_after(&self, path: &ObjectPath) -> Option<ContentsLine> {
+        match self.plan.contents.get(path) {
+            Some(edit) => edit.as_deref().cloned(),
+            None => self.line_before(path),
+        }
+    }
+
+    /// The line of a path before the plan, without those who keep libraries.
+    fn line_before(&self, path: &ObjectPath) -> Option<ContentsLine> {
+        let kept = self.kept.lines.get(path).and_then(|line| self.kept.without_keepers(line));
+        self.inventory.lines.get(path).cloned().or(kept)
+    }
+
+    /// Tells whether an object that is kept before is kept afterwards.
+    fn stays(&self, path: &ObjectPath) -> bool {
+        match self.staying {
+            Some(staying) => staying.contains_key(path),
+            None => !self.returned.contains(path) && !self.is_put(path),
+        }
+    }
+
+    /// Tells whether the plan puts something at a path.
+    fn is_put(&self, path: &ObjectPath) -> bool {
+        let change = self.change(path);
+        change.is_some_and(|change| matches!(change.action, Action::Add(_) | Action::Replace(_)))
+    }
+}
+
+/// Settles objects, then directories, then packages.
+struct Settling<'a, 'i> {
+    input: &'a KeptInput<'i>,
+    done: KeptSettlement,
+    /// The package that keeps each path afterwards.
+    after: BTreeMap<ObjectPath, PkgInst>,
+}
+
+impl Settling<'_, '_> {
+    fn objects(&mut self) -> Result<(), Reason> {
+        let input = self.input;
+        for path in input.kept.paths() {
+            if input.stays(path) {
+                let Some(keeper) = input.kept.keeper(path) else { continue };
+                self.after.insert(path.clone(), keeper.clone());
+                self.keep_line(path, input.kept.lines.get(path).cloned());
+            } else {
+                self.give_up(path);
+            }
+        }
+        let mut instances = BTreeMap::new();
+        for (path, staying) in input.staying.into_iter().flatten() {
+            match &staying.origin {
+                StayingOrigin::Kept => {}
+                StayingOrigin::TakenAway => self.leave(path, &mut instances)?,
+                StayingOrigin::Archived(archived) => self.bring_back(path, archived, &mut instances)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn keep_line(&mut self, path: &ObjectPath, line: Option<ContentsLine>) {
+        let live = self.input.kept.live.get(path).or_else(|| self.input.inventory.live.get(path)).cloned();
+        self.done.kept.live.extend(live.map(|live| (path.clone(), live)));
+        self.done.kept.lines.extend(line.map(|line| (path.clone(), line)));
+    }
+
+    /// A kept object is kept no more: it goes, or it is the plan's own.
+    fn give_up(&mut self, path: &ObjectPath) {
+        let input = self.input;
+        if input.returned.contains(path) {
+            self.done.unmade.insert(path.clone());
+            return;
+        }
+        let old = input.kept.live.get(path).cloned().map(Box::new);
+        if let Some(change) = input.change(path) {
+            if let (Action::Add(new), Some(old)) = (&change.action, old) {
+                let action = Action::Replace(new.clone());
+                let change = Change { action, old: Some(old), ..change.clone() };
+                self.done.changes.insert(path.clone(), Box::new(change));
+            }
+            return;
+        }
+        if let (Some(package), Some(old)) = (input.kept.keeper(path).cloned(), old) {
+            let change = Change { package, path: path.clone(), action: Action::Delete, old: Some(old) };
+            self.done.changes.insert(path.clone(), Box::new(change));
+        }
+        self.done.contents.insert(path.clone(), None);
+    }
+
+    /// An object that the plan would take away stays, and changes its owner.
+    fn leave(&mut self, path: &ObjectPath, instances: &mut BTreeMap<PkgInst, PkgInst>) -> Result<(), Reason> {
+        let input = self.input;
+        let Some(change) = input.change(path) else { return Ok(()) };
+        let known = input.line_before(path);
+        let Some(mut line) = known.or_else(|| line_of_nobody(change, input.inventory)) else { return Ok(()) };
+        let from = line.owners.first().map_or_else(|| change.package.clone(), |owner| owner.package.clone());
+        let keeper = if let Some(known) = instances.get(&from) {
+            known.clone()
+        } else {
+            let is_foreign =
+                |name: &str| input.inventory.packages.keys().any(|package| package.abbreviation() == name);
+            let keeper = free_instance(&from, is_foreign, |instance| self.is_taken(instance))?;
+            self.add_package(&from, &keeper);
+            instances.insert(from.clone(), keeper.clone());
+            keeper
+        };
+        line.owners = vec![OwningPackage::new(keeper.clone())];
+        self.done.unmade.insert(path.clone());
+        self.done.contents.insert(path.clone(), Some(Box::new(line.clone())));
+        self.after.insert(path.clone(), keeper);
+        self.keep_line(path, Some(line));
+        Ok(())
+    }
+
+    /// An object comes back out of an undo archive.
+    fn bring_back(
+        &mut self,
+        path: &ObjectPath,
+        archived: &ArchivedLibrary,
+        instances: &mut BTreeMap<PkgInst, PkgInst>,
+    ) -> Result<(), Reason> {
+        let keeper = if let Some(known) = instances.get(&archived.package) {
+            known.clone()
+        } else {
+            let keeper = self.instance_again(&archived.package)?;
+            instances.insert(archived.package.clone(), keeper.clone());
+            keeper
+        };
+        let mut line = archived.line.clone();
+        line.owners = vec![OwningPackage::new(keeper.clone())];
+        let there = self.input.change(path).and_then(|change| change.old.as_deref());
+        if there.is_some_and(|there| self.is_same(there, &archived.live)) {
+            self.done.unmade.insert(path.clone());
+        } else {
+            let (new, old) = (archived.object.clone(), there.cloned().map(Box::new));
+            let action = if old.is_some() { Action::Replace(new) } else { Action::Add(new) };
+            let change = Change { package: keeper.clone(), path: path.clone(), action, old };
+            self.done.changes.insert(path.clone(), Box::new(change));
+        }
+        self.done.contents.insert(path.clone(), Some(Box::new(line.clone())));
+        self.done.kept.live.insert(path.clone(), archived.live.clone());
+        self.done.kept.lines.insert(path.clone(), line);
+        self.after.insert(path.clone(), keeper);
+        Ok(())
+    }
+
+    /// Tells whether what the plan takes away is what an archive brings back.
+    fn is_same(&self, there: &Live, archived: &Live) -> bool {
+        let is_link = matches!(there.kind, LiveKind::Symlink(_));
+        let owners = |live: &Live| self.input.inventory.privileged.then_some((live.uid, live.gid));
+        there.kind == archived.kind
+            && owners(there) == owners(archived)
+            && (is_link || (there.mode, there.mtime) == (archived.mode, archived.mtime))
+            && there.xattrs == archived.xattrs
+    }
+
+    /// The package that an archive brings back: the same again where it is there still, else the first instance that is
+    /// free.
+    fn instance_again(&mut self, archived: &PkgInst) -> Result<PkgInst, Reason> {
+        let input = self.input;
+        let records = input.archived_packages.get(archived);
+        let bytes = records.and_then(|records| records.get(&b"pkginfo"[..])).map(|file| &file.bytes);
+        let mut params = bytes.and_then(|bytes| params::read(bytes).ok()).unwrap_or_default();
+        let by = |params: &Params| {
+            [KEPT_FROM, "KEPT_BY", "VERSION", "KEPT_PATCHES"].map(|name| params.text(name).into_owned())
+        };
+        let same = input.kept.packages.get(archived).filter(|known| by(&known.params) == by(&params));
+        if same.is_some() {
+            return Ok(archived.clone());
+        }
+        let is_own = |path: &PkgInst| self.is_taken(path);
+        let instance =
+            if is_own(archived) { instance_of(archived.abbreviation(), is_own)? } else { archived.clone() };
+        params.set("PKGINST", instance.as_str());
+        let depend = records.and_then(|records| records.get(DEPEND.as_bytes())).cloned();
+        let mut installed = Installed { params, ..Installed::default() };
+        installed.records.extend(depend.map(|file| (DEPEND.as_bytes().to_vec(), file)));
+        self.done.kept.packages.insert(instance.clone(), installed);
+        Ok(instance)
+    }
+
+    fn is_taken(&self, instance: &PkgInst) -> bool {
+        let input = self.input;
+        input.inventory.packages.contains_key(instance)
+            || input.kept.packages.contains_key(instance)
+            || self.done.kept.packages.contains_key(instance)
+    }
+
+    /// A package for what is kept from another one. Its prerequisites stand in `install/depend` already.
+    fn add_package(&mut self, from: &PkgInst, keeper: &PkgInst) {
+        let input = self.input;
+        let none = Installed::default();
+        // The local package of a promotion may only come with it.
+        let old = input.inventory.packages.get(from).unwrap_or(&none);
+        let KeepingCause { by, is_forced } = input.cause;
+        let new =
+            NewKeptPackage { instance: keeper, from: (from, &old.params), by, is_forced, now: input.now };
+        let mut installed = Installed { params: new.params(), ..Installed::default() };
+        let depend = old.records.get(DEPEND.as_bytes()).map(|file| prerequisites(&file.bytes));
+        let mut lines = depend.unwrap_or_default();
+        let needs = input.staying.into_iter().flatten().filter(|(path, staying)| {
+            let owner = input.line_before(path).and_then(|line| Some(line.owners.first()?.package.clone()));
+            let owner = owner.or_else(|| input.change(path).map(|change| change.package.clone()));
+            matches!(staying.origin, StayingOrigin::TakenAway) && owner.as_ref() == Some(from)
+        });
+        let needs: BTreeSet<&PkgInst> = needs.flat_map(|(_, staying)| &staying.needs).collect();
+        for package in needs.into_iter().filter(|package| *package != keeper && *package != from) {
+            let is_named = |line: &Vec<u8>| named_package(line) == Some(package.as_str().as_bytes());
+            if !lines.iter().any(is_named) {
+                lines.push(depend_line('P', package.as_str(), &self.name_of(package)));
+            }
+        }
+        lines.sort();
+        let text: Vec<u8> = lines.iter().flat_map(|line| [&line[..], b"\n"].concat()).collect();
+        let file = RecordFile { bytes: text.into(), mode: Mode::of(0o644), mtime: Timestamp::default() };
+        installed.records.insert(DEPEND.as_bytes().to_vec(), file);
+        self.done.kept.packages.insert(keeper.clone(), installed);
+    }
+
+    fn name_of(&self, package: &PkgInst) -> String {
+        let all = [&self.input.inventory.packages, &self.input.kept.packages];
+        let known = all.iter().find_map(|packages| packages.get(package));
+        known.map(|installed| installed.params.text("NAME").into_owned()).unwrap_or_default()
+    }
+
+    /// The directories on the way to kept objects belong to their packages too; those on no way do not any more.
+    fn directories(&mut self) {
+        let input = self.input;
+        let mut keepers: BTreeMap<ObjectPath, BTreeSet<PkgInst>> = BTreeMap::new();
+        for (path, keeper) in &self.after {
+            for above in path.ancestors() {
+                keepers.entry(above).or_default().insert(keeper.clone());
+            }
+        }
+        let before = input.kept.lines.iter().filter(|(_, line)| line.object.ftype.is_directory());
+        let before = before.map(|(path, _)| path.clone());
+        let all: BTreeSet<ObjectPath> = keepers.keys().cloned().chain(before).collect();
+        for path in all {
+            let here = keepers.remove(&path).unwrap_or_default();
+            self.directory(&path, &here);
+        }
+    }
+
+    fn directory(&mut self, path: &ObjectPath, keepers: &BTreeSet<PkgInst>) {
+        let input = self.input;
+        let before = input.kept.lines.get(path).or_else(|| input.inventory.lines.get(path));
+        let others = input.line_after(path);
+        let after = if keepers.is_empty() {
+            others
+        } else {
+            let archived = input.archived_directories.get(path);
+            let base = others.or_else(|| {
+                let mut line = before.or(archived.map(|archived| &archived.line)).cloned()?;
+                line.owners.clear();
+                Some(line)
+            });
+            base.map(|mut line| {
+                line.owners.extend(keepers.iter().cloned().map(OwningPackage::new));
+                // Who owned it before keeps his place in the line.
+                let place = |owner: &OwningPackage| {
+                    let known =
+                        before.map(|line| line.owners.iter().position(|one| one.package == owner.package));
+                    known.flatten().unwrap_or(usize::MAX)
+                };
+                line.owners.sort_by_key(place);
+                line
+            })
+        };
+        if !keepers.is_empty() {
+            let is_removed = |change: &Change| matches!(change.action, Action::RemoveDirectory);
+            if input.change(path).is_some_and(is_removed) {
+                self.done.unmade.insert(path.clone());
+            }
+            if after.is_some() {
+                self.keep_line(path, after.clone());
+            }
+            self.make_directory(path, keepers);
+        } else if after.is_none() && before.is_some() {
+            self.remove_directory(path);
+        }
+        if after.as_ref() == before {
+            if input.plan.contents.contains_key(path) {
+                self.done.unchanged_lines.insert(path.clone());
+            }
+        } else {
+            self.done.contents.insert(path.clone(), after.map(Box::new));
+        }
+    }
+
+    /// A directory that went with what was kept in it comes back with that.
+    fn make_directory(&mut self, path: &ObjectPath, keepers: &BTreeSet<PkgInst>) {
+        let input = self.input;
+        let is_there = input.kept.live.contains_key(path)
+            || input.inventory.live.contains_key(path)
+            || input.change(path).is_some();
+        if let (Some(archived), Some(keeper), false) =
+            (input.archived_directories.get(path), keepers.first(), is_there)
+        {
+            let action = Action::Add(archived.object.clone());
+            let change = Change { package: keeper.clone(), path: path.clone(), action, old: None };
+            self.done.changes.insert(path.clone(), Box::new(change));
+            self.done.kept.live.insert(path.clone(), archived.live.clone());
+        }
+    }
+
+    /// A directory that only kept packages had goes when it is empty.
+    fn remove_directory(&mut self, path: &ObjectPath) {
+        let input = self.input;
+        let owner = input.kept.lines.get(path).and_then(|line| line.owners.first());
+        let live = input.kept.live.get(path).filter(|live| live.is_directory());
+        if let (Some(owner), Some(old), None) = (owner, live, input.change(path)) {
+            let (package, old) = (owner.package.clone(), Some(Box::new(old.clone())));
+            let change = Change { package, path: path.clone(), action: Action::RemoveDirectory, old };
+            self.done.changes.insert(path.clone(), Box::new(change));
+        }
+    }
+
+    /// The records of the packages of kept libraries.
+    fn packages(&mut self) -> Result<(), Reason> {
+        let input = self.input;
+        let mut all: BTreeSet<PkgInst> = self.after.values().cloned().collect();
+        let gone: Vec<PkgInst> =
+            input.kept.packages.keys().filter(|package| !all.contains(*package)).cloned().collect();
+        for package in gone {
+            self.done.records.push(RecordChange::RemoveTree(places::package(&package)));
+        }
+        while let Some(package) = all.pop_first() {
+            self.package(&package)?;
+        }
+        Ok(())
+    }
+
+    fn package(&mut self, package: &PkgInst) -> Result<(), Reason> {
+        let input = self.input;
+        let (known, new) = (input.kept.packages.get(package), self.done.kept.packages.get(package));
+        let Some(base) = new.or(known) else { return Ok(()) };
+        let own = self.after.iter().filter(|(_, keeper)| *keeper == package).map(|(path, _)| path);
+        let staying: Option<Vec<&StayingLibrary>> =
+            input.staying.map(|staying| own.filter_map(|path| staying.get(path)).collect());
+        let depend = base.records.get(DEPEND.as_bytes()).map(|file| prerequisites(&file.bytes));
+        let mut files = match staying {
+            Some(staying) => {
+                let dependents: BTreeSet<&PkgInst> =
+                    staying.iter().flat_map(|library| &library.dependents).collect();
+                let named = |package: &&PkgInst| (package.to_string(), self.name_of(package));
+                let dependents = dependents.iter().map(named).collect();
+                let consumers =
+                    staying.iter().flat_map(|library| library.consumers.iter().cloned()).collect();
+                let prerequisites = depend.unwrap_or_default();
+                self.files(package, &base.params, &prerequisites, &dependents, &consumers)
+            }
+            None => BTreeMap::new(),
+        };
+        let (params, is_new) = (base.params.clone(), known.is_none());
+        let mut installed =
+            Installed { params, records: BTreeMap::new(), ..known.cloned().unwrap_or_default() };
+        installed.records = known.map(|known| known.records.clone()).unwrap_or_default();
+        if let Some(known) = known {
+            files.retain(|name, bytes| known.records.get(name).is_none_or(|file| *file.bytes != *bytes));
+        }
+        let mode = Mode::of(0o644);
+        if is_new {
+            let file = |(name, bytes): (&Vec<u8>, &Vec<u8>)| {
+                let content = TreeContent::Bytes(bytes.clone());
+                TreeFile { name: name.clone(), content, mode, mtime: Some(input.now.timestamp()) }
+            };
+            let (path, files) = (places::package(package), files.iter().map(file).collect());
+            self.done.records.push(RecordChange::AddTree { path, files });
+        } else {
+            for (name, bytes) in &files {
+                let (path, bytes) = (package_path(package, name)?, bytes.clone());
+                let mtime = Some(input.now.timestamp());
+                self.done.records.push(RecordChange::Write { path, bytes, mode, mtime });
+            }
+        }
+        let files = files.into_iter().map(|(name, bytes)| {
+            (name, RecordFile { bytes: bytes.into(), mode, mtime: input.now.timestamp() })
+        });
+        installed.records.extend(files);
+        self.done.kept.packages.insert(package.clone(), installed);
+        Ok(())
+    }
+
+    fn files(
+        &self,
+        package: &PkgInst,
+        params: &Params,
+        prerequisites: &[Vec<u8>],
+        dependents: &BTreeMap<String, String>,
+        consumers: &BTreeSet<(&'static str, ObjectPath)>,
+    ) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let lines = self.done.kept.lines.values().filter(|line| line.is_owned_by(package)).collect();
+        KeptFiles { params, lines, prerequisites, dependents, consumers }.files()
+    }
+}
+
+/// The line that an object of no package gets when it is kept.
+fn line_of_nobody(change: &Change, inventory: &Inventory) -> Option<ContentsLine> {
+    let live = change.old.as_deref()?;
+    let mut object = match &live.kind {
+        LiveKind::Regular { size, cksum, .. } => {
+            let mut object = Object::new(Ftype::File, "none");
+            let (size, cksum, mtime) = (Some(*size), Some(*cksum), Some(live.mtime.seconds));
+            object.content = ContentInfo { size, cksum, mtime };
+            object
+        }
+        LiveKind::Symlink(target) => {
+            let mut object = Object::new(Ftype::Symlink, "none");
+            object.target = Some(target.clone());
+            object
+        }
+        _ => return None,
+    };
+    if object.ftype == Ftype::File {
+        object.attributes = ObjectAttributes {
+            mode: Some(live.mode),
+            owner: Some(inventory.accounts.user(live.uid)),
+            group: Some(inventory.accounts.group(live.gid)),
+        };
+    }
+    Some(ContentsLine { path: change.path.clone(), volume: None, object, owners: Vec::new() })
+}
+
+impl KeptSettlement {
+    /// Returns the kept objects that are there before and after the plan.
+    pub fn staying(&self) -> BTreeMap<ObjectPath, Live> {
+        let stays =
+            |(path, live): &(&ObjectPath, &Live)| !live.is_directory() && !self.changes.contains_key(*path);
+        let staying = self.kept.live.iter().filter(stays);
+        staying.map(|(path, live)| (path.clone(), live.clone())).collect()
+    }
+
+    /// Makes these changes in the plan.
+    pub fn apply(&self, plan: &mut Plan) {
+        plan.changes
+            .retain(|change| !self.unmade.contains(&change.path) && !self.changes.contains_key(&change.path));
+        plan.changes.extend(self.changes.values().cloned());
+        plan.changes.sort_by(|a, b| a.path.cmp(&b.path));
+        plan.contents.retain(|path, _| !self.unchanged_lines.contains(path));
+        plan.contents.extend(self.contents.iter().map(|(path, line)| (path.clone(), line.clone())));
+        plan.records.extend(self.records.iter().cloned());
+    }
+}

@@ -1,0 +1,37 @@
+//! What will be done to a root, decided before anything is touched.
+//!
+//! A [`Plan`] is a value: `--dry-run` prints it, and `patchadm_changeset` carries out exactly that. The planners in [`patch`],
+//! [`package`] and [`registration`] are pure functions from what is delivered or asked for and what the root holds to a
+//! plan or a refusal; they open nothing, and read neither clock nor environment. What they share stands beside them.
+
+pub mod clock;
+pub mod concern;
+mod deletes;
+pub mod edits;
+pub mod given;
+pub mod kept_libraries;
+pub mod ledger;
+mod links;
+mod objects;
+pub mod package;
+pub mod parameters;
+pub mod patch;
+mod plan_builder;
+mod privileges;
+pub mod promotion;
+mod records;
+pub mod refresh;
+pub mod refusal;
+pub mod registration;
+mod reserved;
+pub mod rights;
+pub mod script_schedule;
+pub mod scripted_records;
+pub mod scripts;
+pub mod space;
+mod target;
+#[cfg(test)]
+mod tests;
+mod unprivileged;
+
+pub use patchadm_changeset::plan::*;

@@ -1,0 +1,361 @@
+//! `adopt`: registering software that is on the disk already as a package, without moving a byte.
+//!
+//! The plan has records only: lines of `contents`, and the package's directory as pkgadd(1M) leaves it, with a spooled
+//! pkgmap made of what is there. A file, link or device that another package owns is a conflict, and all of them are
+//! told; directories are shared. What is not there, or is nothing that a package can have, is left out and named.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::plan::clock::Now;
+use crate::plan::parameters::merged;
+use crate::plan::plan_builder::below;
+use crate::plan::refusal::{Command, Reason, Refusal};
+use crate::plan::target::PackageTarget;
+use crate::plan::{Plan, SpaceNeed, reserved, space};
+use patchadm_changeset::format::contents_merge::ContentsEdits;
+use patchadm_inputs::inventory::Inventory;
+use patchadm_inputs::source::PackageImage;
+use patchadm_rootfs::{Inode, Live, LiveKind};
+use patchadm_svr4::format::params;
+use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
+use patchadm_svr4::package::checksum::sum;
+use patchadm_svr4::package::{
+    ContentInfo, ContentsLine, Ftype, Object, ObjectAttributes, ObjectPath, OwningPackage, PackagePath,
+    Params, PkgInst,
+};
+
+use super::package_records::{RecordedBefore, package_records};
+
+/// The unit of the sizes in the first line of a pkgmap, in bytes.
+const BLOCK: u64 = 512;
+
+/// The class of every adopted object.
+const CLASS: &str = "none";
+
+/// Software that is to become a package.
+#[derive(Clone, Debug)]
+pub struct AdoptableSoftware {
+    /// The package that it becomes.
+    pub package: PkgInst,
+    /// Its parameters, as a package would deliver them.
+    pub params: Params,
+    /// The environment that is recorded: LANG, `LC_*`, TZ, PATH, OAMBASE.
+    pub environment: Params,
+    /// Its paths, each with the type that it has if it is a regular file: `f`, `e` or `v`.
+    pub paths: BTreeMap<ObjectPath, Ftype>,
+    /// Whether a path that is not there is a refusal.
+    pub must_be_there: bool,
+}
+
+/// An adoption that is planned.
+#[derive(Clone, Debug)]
+pub struct IntendedAdoption {
+    /// Everything that changes: records alone. It must not be carried out where there are conflicts.
+    pub plan: Plan,
+    /// The objects of the package.
+    pub objects: Vec<ObjectPath>,
+    /// The directories among them that other packages have as well.
+    pub directories_shared: usize,
+    /// The objects that other packages own.
+    pub conflicts: Vec<AdoptionConflict>,
+    /// The listed paths at which nothing is.
+    pub missing: Vec<ObjectPath>,
+}
+
+/// An object that other packages own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdoptionConflict {
+    /// The path.
+    pub path: ObjectPath,
+    /// The packages.
+    pub owners: Vec<PkgInst>,
+}
+
+/// Plans an adoption. The inventory must have the paths, and the places on the disk that they lead to.
+pub fn adopt(
+    software: &AdoptableSoftware,
+    inventory: &Inventory,
+    now: &Now,
+) -> Result<IntendedAdoption, Refusal> {
+    let mut adoption = Adoption::new(software, inventory);
+    let planned = adoption.take_all().and_then(|()| adoption.plan(now));
+    planned.map_err(|reason| reason.shown(inventory).of(Command::Adopt, &software.package))
+}
+
+/// An adoption in the making.
+struct Adoption<'a> {
+    software: &'a AdoptableSoftware,
+    inventory: &'a Inventory,
+    lines: ContentsEdits,
+    entries: Vec<(ObjectPath, Object)>,
+    /// The path under which each place on the disk is recorded.
+    places: BTreeMap<ObjectPath, ObjectPath>,
+    /// The first name of each file that may have several.
+    files: HashMap<(Option<usize>, Inode), ObjectPath>,
+    directories_shared: usize,
+    conflicts: Vec<AdoptionConflict>,
+    missing: Vec<ObjectPath>,
+    notes: Vec<String>,
+}
+
+impl<'a> Adoption<'a> {
+    fn new(software: &'a AdoptableSoftware, inventory: &'a Inventory) -> Self {
+        Self {
+            software,
+            inventory,
+            lines: ContentsEdits::new(),
+            entries: Vec::new(),
+            places: BTreeMap::new(),
+            files: HashMap::new(),
+            directories_shared: 0,
+            conflicts: Vec::new(),
+            missing: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn take_all(&mut self) -> Result<(), Reason> {
+        if self.inventory.packages.contains_key(&self.software.package) {
+            return Err(refused("it is installed already".to_owned()));
+        }
+        for (path, ftype) in &self.software.paths {
+            self.take(path, *ftype)?;
+        }
+        if self.software.must_be_there && !self.missing.is_empty() {
+            let shown = self.missing.iter().map(|path| self.inventory.show(path).to_string());
+            return Err(refused(format!("nothing is at {}", shown.collect::<Vec<_>>().join(", "))));
+        }
+        if self.entries.is_empty() {
+            return Err(refused("nothing of it is there".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, path: &ObjectPath, ftype: Ftype) -> Result<(), Reason> {
+        let inventory = self.inventory;
+        let Some(live) = inventory.live.get(path) else {
+            self.missing.push(path.clone());
+            return Ok(());
+        };
+        let is_link = matches!(live.kind, LiveKind::Symlink(_));
+        if is_link && below(&self.software.paths, path).next().is_some() {
+            // It stands for a directory that the software has (merged /usr), and is nobody's.
+            return Ok(());
+        }
+        let place = inventory.physical.get(path).unwrap_or(path);
+        reserved::check(path, place).map_err(|problem| Reason::Object {
+            package: self.software.package.clone(),
+            path: path.to_string(),
+            problem,
+        })?;
+        let shown = inventory.show(path);
+        if let Some(first) = self.places.get(place) {
+            self.notes.push(format!("{shown} is recorded as {}, which is the same", inventory.show(first)));
+            return Ok(());
+        }
+        let Some(object) = self.object(path, ftype, live) else {
+            self.notes.push(format!("{shown} is left out: no package has a {}", live.kind.word()));
+            return Ok(());
+        };
+        self.places.insert(place.clone(), path.clone());
+        self.record(path, place, object);
+        Ok(())
+    }
+
+    /// The object at a path as a package has it; none where no package can.
+    fn object(&mut self, path: &ObjectPath, ftype: Ftype, live: &Live) -> Option<Object> {
+        let mut object = match &live.kind {
+            LiveKind::Socket => return None,
+            LiveKind::Directory => Object::new(Ftype::Directory, CLASS),
+            LiveKind::Pipe => Object::new(Ftype::Pipe, CLASS),
+            LiveKind::Symlink(target) => {
+                return Some(Object { target: Some(target.clone()), ..Object::new(Ftype::Symlink, CLASS) });
+            }
+            LiveKind::Device { block, major, minor } => {
+                let ftype = if *block { Ftype::Block } else { Ftype::Character };
+                Object { device: Some((Some(*major), Some(*minor))), ..Object::new(ftype, CLASS) }
+            }
+            LiveKind::Regular { size, cksum, .. } => {
+                if let Some(first) = self.first_name(path, live) {
+                    let target = Some(relative_target(path, &first));
+                    return Some(Object { target, ..Object::new(Ftype::Link, CLASS) });
+                }
+                let (size, cksum) = (Some(*size), Some(*cksum));
+                let content = ContentInfo { size, cksum, mtime: Some(live.mtime.seconds) };
+                Object { content, ..Object::new(ftype, CLASS) }
+            }
+        };
+        let accounts = &self.inventory.accounts;
+        object.attributes = ObjectAttributes {
+            mode: Some(live.mode),
+            owner: Some(accounts.user(live.uid)),
+            group: Some(accounts.group(live.gid)),
+        };
+        Some(object)
+    }
+
+    /// The name under which a file with several names is recorded already.
+    fn first_name(&mut self, path: &ObjectPath, live: &Live) -> Option<ObjectPath> {
+        if live.links < 2 {
+            return None;
+        }
+        let file = (self.inventory.on.get(path).copied(), live.inode);
+        let first = self.files.get(&file).cloned();
+        if first.is_none() {
+            self.files.insert(file, path.clone());
+        }
+        first
+    }
+
+    /// Adds the line of an object, or the conflict that it is.
+    fn record(&mut self, path: &ObjectPath, place: &ObjectPath, object: Object) {
+        let is_directory = object.ftype.is_directory();
+        let is_shared = |line: &ContentsLine| is_directory && line.object.ftype.is_directory();
+        let known = self.inventory.lines.get(path);
+        let elsewhere = self.inventory.lines.get(place).filter(|_| place != path);
+        let others = [known, elsewhere].into_iter().flatten().filter(|line| !is_shared(line));
+        let mut owners: Vec<PkgInst> =
+            others.flat_map(|line| line.owners.iter().map(|owner| owner.package.clone())).collect();
+        owners.dedup();
+        if !owners.is_empty() {
+            self.conflicts.push(AdoptionConflict { path: self.inventory.show(path), owners });
+            return;
+        }
+        let mut line = known.cloned().unwrap_or_else(|| ContentsLine {
+            path: path.clone(),
+            volume: None,
+            object: object.clone(),
+            owners: Vec::with_capacity(1),
+        });
+        self.directories_shared += usize::from(!line.owners.is_empty());
+        line.owners.push(OwningPackage::new(self.software.package.clone()));
+        self.lines.insert(path.clone(), Some(Box::new(line)));
+        self.entries.push((path.clone(), object));
+    }
+
+    fn plan(self, now: &Now) -> Result<IntendedAdoption, Reason> {
+        let (software, inventory) = (self.software, self.inventory);
+        let package = software.package.clone();
+        let params = merged(&package, &Params::new(), &software.params, &software.environment, now);
+        let image = image(software, &self.entries, now)?;
+        let target = PackageTarget::new(package.clone(), 0, &image, params)?;
+        let records = package_records(&target, RecordedBefore::Nothing, inventory)?;
+        let needs: Vec<SpaceNeed> = space::needs(inventory, &[], &records, &[], &[]);
+        space::enough(&needs)?;
+        let plan = Plan {
+            command: Command::Adopt.name(),
+            patches: Vec::new(),
+            changes: Vec::new(),
+            records,
+            contents: self.lines,
+            trailer: now.trailer(Command::Adopt.name(), &package),
+            packages: vec![package],
+            undo: Vec::new(),
+            versions: Vec::new(),
+            space: needs,
+            discard: Vec::new(),
+            signature: None,
+            direction: crate::plan::Direction::Forward,
+            notes: self.notes,
+        };
+        Ok(IntendedAdoption {
+            plan,
+            objects: self.entries.into_iter().map(|(path, _)| path).collect(),
+            directories_shared: self.directories_shared,
+            conflicts: self.conflicts,
+            missing: self.missing.iter().map(|path| inventory.show(path)).collect(),
+        })
+    }
+}
+
+/// The package that would have delivered the objects.
+fn image(
+    software: &AdoptableSoftware,
+    objects: &[(ObjectPath, Object)],
+    now: &Now,
+) -> Result<PackageImage, Reason> {
+    let bad = |reason: String| Reason::BadPkginfo { package: software.package.to_string(), reason };
+    let basedir = ObjectPath::new(software.params.get("BASEDIR").unwrap_or(b"/"));
+    let basedir = basedir.map_err(|error| bad(format!("BASEDIR: {error}")))?;
+    let pkginfo = params::write(&software.params);
+    let information = Object {
+        content: ContentInfo {
+            size: Some(pkginfo.len() as u64),
+            cksum: Some(sum(&pkginfo)),
+            mtime: Some(now.timestamp().seconds),
+        },
+        ..Object::new(Ftype::Information, "")
+    };
+    let entry = |path: &[u8], object: &Object| -> Result<PkgmapEntry, Reason> {
+        let path = PackagePath::new(path).map_err(|error| bad(error.to_string()))?;
+        Ok(PkgmapEntry { part: 1, path, object: object.clone() })
+    };
+    let mut entries = vec![entry(b"pkginfo", &information)?];
+    for (path, object) in objects {
+        entries.push(entry(written(path, &basedir), object)?);
+    }
+    let blocks =
+        entries.iter().filter_map(|entry| entry.object.content.size).map(|size| size.div_ceil(BLOCK));
+    let max_blocks = blocks.fold(0, u64::saturating_add);
+    let pkgmap = Pkgmap { parts: 1, max_blocks, compressed_blocks: None, entries };
+    Ok(PackageImage::without_source(software.params.clone(), pkgmap))
+}
+
+/// How a package writes a path: relative where it is below BASEDIR.
+fn written<'p>(path: &'p ObjectPath, basedir: &ObjectPath) -> &'p [u8] {
+    if basedir.relative().is_empty() {
+        return path.relative();
+    }
+    let inside = path.as_bytes().strip_prefix(basedir.as_bytes()).and_then(|rest| rest.strip_prefix(b"/"));
+    inside.filter(|rest| !rest.is_empty()).unwrap_or(path.as_bytes())
+}
+
+/// The target of a hard link at `link` to `first`, relative to the directory of the link.
+fn relative_target(link: &ObjectPath, first: &ObjectPath) -> Vec<u8> {
+    let parts = |path: &'_ ObjectPath| -> Vec<Vec<u8>> {
+        path.relative().split(|&byte| byte == b'/').map(<[u8]>::to_vec).collect()
+    };
+    let (link, first) = (parts(link), parts(first));
+    let directories = link.len().saturating_sub(1).min(first.len().saturating_sub(1));
+    let shared = link.iter().zip(&first).take(directories).take_while(|(a, b)| a == b).count();
+    let up = std::iter::repeat_n(b"..".to_vec(), link.len().saturating_sub(shared + 1));
+    up.chain(first.into_iter().skip(shared)).collect::<Vec<_>>().join(&b'/')
+}
+
+fn refused(found: String) -> Reason {
+    Reason::Administration { found, answer: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> ObjectPath {
+        ObjectPath::new(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn the_target_of_a_link_leads_back_to_the_first_name() {
+        for (link, first, target) in [
+            ("/usr/bin/b", "/usr/bin/a", "a"),
+            ("/usr/bin/b", "/usr/lib/a", "../lib/a"),
+            ("/b", "/usr/a", "usr/a"),
+            ("/usr/x/b", "/a", "../../a"),
+        ] {
+            assert_eq!(relative_target(&path(link), &path(first)), target.as_bytes(), "{link}");
+            assert_eq!(path(link).link_source(target.as_bytes()).unwrap(), path(first), "{link}");
+        }
+    }
+
+    #[test]
+    fn a_path_below_the_base_directory_is_written_relative_to_it() {
+        for (basedir, at, expected) in [
+            ("/", "/usr/bin/a", "usr/bin/a"),
+            ("/opt/acme", "/opt/acme/bin", "bin"),
+            ("/opt/acme", "/opt/acme", "/opt/acme"),
+            ("/opt/acme", "/opt/acmes/bin", "/opt/acmes/bin"),
+        ] {
+            assert_eq!(written(&path(at), &path(basedir)), expected.as_bytes(), "{at}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! depend(4): what a package needs, excludes, and is needed by; and who fails when packages come and go.
+
+use patchadm_inputs::inventory::{Installed, Inventory, is_kept_package};
+use patchadm_svr4::format::depend::{Depend, Dependency, DependencyKind};
+use patchadm_svr4::format::params::compact;
+use patchadm_svr4::package::{Params, PkgInst};
+
+/// What stands against installing a package with this depend file, in words; empty where nothing does. An instance that is
+/// `replaced` stands in nobody's way.
+pub(super) fn unmet_at_installation(
+    depend: &Depend,
+    inventory: &Inventory,
+    replaced: Option<&PkgInst>,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    for dependency in &depend.dependencies {
+        let there = installed(dependency, inventory, true);
+        match dependency.binding {
+            DependencyKind::Prerequisite if there.is_none() => {
+                found.push(format!(
+                    "it needs package {}, which is not completely installed",
+                    words(dependency)
+                ));
+            }
+            DependencyKind::Incompatible => {
+                found.extend(
+                    installed(dependency, inventory, false)
+                        .filter(|other| Some(*other) != replaced)
+                        .map(|other| format!("it is incompatible with package {other}, which is installed")),
+                );
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Who needs a package that is to be removed, in words. Of a package of kept libraries only packages that name it
+/// themselves: who needs the libraries is asked of the programs, not of the records of the last run that looked.
+pub(super) fn needed_by(package: &PkgInst, inventory: &Inventory) -> Vec<String> {
+    let mut found = Vec::new();
+    let Some(own) = inventory.packages.get(package) else { return found };
+    let is_kept = is_kept_package(&own.params);
+    let is_asked = |(other, installed): &(&PkgInst, &Installed)| {
+        *other != package && !(is_kept && is_kept_package(&installed.params))
+    };
+    for (other, installed) in inventory.packages.iter().filter(is_asked) {
+        let needs = recorded(installed).into_iter().any(|entry| {
+            entry.binding == DependencyKind::Prerequisite && means(&entry, package, &own.params)
+        });
+        // another instance may serve as well
+        let others = inventory.packages.iter().filter(|(instance, _)| *instance != package);
+        let replaced =
+            others.map(|(instance, _)| instance).any(|i| i.abbreviation() == package.abbreviation());
+        if needs && !replaced {
+            found.push(format!("package {other} needs it"));
+        }
+    }
+    let reverse = recorded(own).into_iter().filter(|entry| entry.binding == DependencyKind::Reverse);
+    for entry in reverse.filter(|_| !is_kept) {
+        found.extend(installed(&entry, inventory, false).map(|other| format!("package {other} needs it")));
+    }
+    found.dedup();
+    found
+}
+
+/// Who needs the installed version of a package and is not served by the one with the parameters `new`, in words.
+pub(super) fn needing_installed_version(
+    package: &PkgInst,
+    new: &Params,
+    inventory: &Inventory,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    let Some(own) = inventory.packages.get(package) else { return found };
+    let others = || inventory.packages.iter().filter(|(other, _)| *other != package);
+    for (other, installed) in others() {
+        let unserved = recorded(installed).into_iter().filter(|entry| {
+            entry.binding == DependencyKind::Prerequisite
+                && means(entry, package, &own.params)
+                && !means(entry, package, new)
+                // another instance may serve as well
+                && !others().any(|(instance, one)| means(entry, instance, &one.params))
+        });
+        found.extend(unserved.map(|entry| format!("package {other} needs {}", words(&entry))));
+    }
+    found
+}
+
+/// The dependencies of an installed package, as far as its `depend` file was read.
+fn recorded(installed: &Installed) -> Vec<Dependency> {
+    let file = installed.records.get(&b"install/depend"[..]);
+    file.map(|file| Depend::parse(&file.bytes).dependencies).unwrap_or_default()
+}
+
+/// Whether this package is one that is meant.
+fn means(dependency: &Dependency, package: &PkgInst, params: &Params) -> bool {
+    package.abbreviation() == dependency.package && fits_version(dependency, params)
+}
+
+/// Whether a package with these parameters has one of the versions that are meant.
+pub fn fits_version(dependency: &Dependency, params: &Params) -> bool {
+    let arch = String::from_utf8_lossy(&compact(params.get("ARCH").unwrap_or_default())).into_owned();
+    let version = params.text("VERSION");
+    let mut versions = dependency.versions.iter();
+    let is_any = dependency.versions.is_empty();
+    is_any
+        || versions.any(|wanted| {
+            let of_arch = wanted.arch.is_empty() || arch.split(',').any(|one| one == wanted.arch);
+            of_arch && wanted.version == version.trim()
+        })
+}
+
+/// An installed instance that is meant.
+fn installed<'a>(dependency: &Dependency, inventory: &'a Inventory, completely: bool) -> Option<&'a PkgInst> {
+    let mut packages = inventory.packages.iter();
+    let meant = packages.find(|(package, installed)| {
+        !(completely && installed.partial) && means(dependency, package, &installed.params)
+    });
+    meant.map(|(package, _)| package)
+}
+
+fn words(dependency: &Dependency) -> String {
+    let versions = dependency.versions.iter();
+    let versions: Vec<String> =
+        versions.map(|wanted| format!("({}) {}", wanted.arch, wanted.version)).collect();
+    if versions.is_empty() {
+        dependency.package.clone()
+    } else {
+        format!("{} {}", dependency.package, versions.join(" or "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dependency_is_named_with_the_versions_that_serve() {
+        let found = Depend::parse(b"P ACMEcore Core\n\t(i386)1.0\n  2.0\nI ACMEold Old\n");
+        let said: Vec<String> = found.dependencies.iter().map(words).collect();
+        assert_eq!(said, ["ACMEcore (i386) 1.0 or () 2.0", "ACMEold"]);
+    }
+}

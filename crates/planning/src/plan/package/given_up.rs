@@ -1,0 +1,123 @@
+//! What only the old version of a package has, when another one takes its place: it goes as it does when a package is
+//! removed.
+//!
+//! What a class script installed or would remove is not touched: it stays, and is no package's any more. Edited files are
+//! kept under another name.
+
+use std::collections::BTreeSet;
+
+use patchadm_inputs::inventory::{Installed, Inventory};
+use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath, PkgInst};
+
+use super::remove::portions::owned;
+use crate::plan::edits::Edits;
+use crate::plan::objects::Handling;
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::refusal::Reason;
+use crate::plan::scripts::{SystemScripts, class_scripts};
+use crate::plan::target::Wanted;
+
+/// An object that only the old version has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GivenUpObject<'a> {
+    /// Where it is.
+    path: &'a ObjectPath,
+    line: &'a ContentsLine,
+    /// Whether a script installed it or would remove it, so that nobody else may.
+    is_by_script: bool,
+}
+
+impl GivenUpObject<'_> {
+    /// Whether a directory on the way to something new may come in its place.
+    fn yields(&self) -> bool {
+        !self.is_by_script && !self.is_shared() && !self.line.object.ftype.is_directory()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.line.owners.len() > 1
+    }
+}
+
+/// Finds what only the old version has, sorted by path. Directories on the way to something new stay the package's, as
+/// they would be if the new version made them, and so do links that lead on that way.
+pub(super) fn given_up<'a>(
+    (package, old): (&PkgInst, &Installed),
+    wanted: &[Wanted<'_>],
+    inventory: &'a Inventory,
+    system: &SystemScripts,
+) -> Vec<GivenUpObject<'a>> {
+    let staying: BTreeSet<&[u8]> = wanted.iter().map(|each| each.path.as_bytes()).collect();
+    let above: BTreeSet<&[u8]> = wanted.iter().flat_map(|each| each.path.ancestors_bytes()).collect();
+    let leads_on = |line: &ContentsLine| {
+        let ftype = line.object.ftype;
+        above.contains(line.path.as_bytes()) && (ftype.is_directory() || ftype == Ftype::Symlink)
+    };
+    let classes: BTreeSet<&str> = owned(package, inventory).map(|(_, _, class)| class).collect();
+    let has_script = |class: &&str| !class_scripts(old, class, system).is_empty();
+    let scripted: BTreeSet<&str> = classes.into_iter().filter(has_script).collect();
+    owned(package, inventory)
+        .filter(|(path, line, _)| !staying.contains(path.as_bytes()) && !leads_on(line))
+        .map(|(path, line, class)| GivenUpObject {
+            path,
+            line,
+            is_by_script: scripted.contains(class) && !line.object.ftype.is_directory(),
+        })
+        .collect()
+}
+
+/// Decides about what an administrator wrote into objects that go.
+pub(super) fn consider_edits(
+    edits: &mut Edits<'_>,
+    package: &PkgInst,
+    given_up: &[GivenUpObject<'_>],
+) -> Result<(), Reason> {
+    let mut going = given_up.iter().filter(|one| !one.is_by_script && !one.is_shared());
+    going.try_for_each(|one| edits.consider(package, one.path, None))
+}
+
+/// The objects in whose places directories on the way to something new may come.
+pub(super) fn yielding(given_up: &[GivenUpObject<'_>]) -> BTreeSet<ObjectPath> {
+    given_up.iter().filter(|one| one.yields()).map(|one| one.path.clone()).collect()
+}
+
+/// Takes away what only the old version has.
+pub(super) fn take_away(
+    draft: &mut PlanBuilder<'_>,
+    package: &PkgInst,
+    given_up: &[GivenUpObject<'_>],
+    edits: &Edits<'_>,
+) -> Result<(), Reason> {
+    given_up.iter().try_for_each(|one| take_one_away(draft, package, one, &edits.handling(one.path)))
+}
+
+fn take_one_away(
+    draft: &mut PlanBuilder<'_>,
+    package: &PkgInst,
+    given_up: &GivenUpObject<'_>,
+    handling: &Handling,
+) -> Result<(), Reason> {
+    let GivenUpObject { path, line, is_by_script } = *given_up;
+    if is_by_script {
+        let is_shared = draft.disown(package, path, line.clone());
+        if !is_shared && draft.old(path).is_some() {
+            let path = draft.inventory.show(path);
+            let class = &line.object.class;
+            draft.notes.push(format!("{path} stays, and no package owns it: class {class} has a script"));
+        }
+        return Ok(());
+    }
+    if !line.object.ftype.is_directory() && draft.claim(package, path).is_err() {
+        // the new version has the same place under another path
+        draft.disown(package, path, line.clone());
+        return Ok(());
+    }
+    let live = draft.old(path).filter(|live| !live.is_directory());
+    if let (Handling::CopyFirst(suffix), Some(old)) = (handling, live) {
+        draft.keep_copy(package, path, old, suffix).map_err(|problem| Reason::Object {
+            package: package.clone(),
+            path: path.to_string(),
+            problem,
+        })?;
+    }
+    draft.delete(package, path)
+}

@@ -1,0 +1,180 @@
+//! The records of a package that is installed: of a new instance, over those of an installed one, or in the place of
+//! damaged ones and those of another version.
+
+use std::collections::BTreeSet;
+
+use super::remove::patch_directories;
+use crate::plan::ledger::LedgerChange;
+use crate::plan::records::{self, INSTALL_LOCK, NewRecord, REMOVAL_LOCK, RecordChanges, package_path};
+use crate::plan::refusal::Reason;
+use crate::plan::scripts::{is_passing, is_recorded};
+use crate::plan::target::{PackageTarget, classes};
+use crate::plan::{RecordChange, TreeContent, TreeFile};
+use patchadm_inputs::inventory::{Installed, Inventory};
+use patchadm_svr4::package::{Mode, PkgInst};
+
+/// A package whose record is damaged: nothing is known of what is installed, and its patches end.
+#[derive(Clone, Debug, Default)]
+pub struct DamagedPackage {
+    /// What is wrong with the record.
+    pub reason: String,
+    /// Whether the package has a directory in the database.
+    pub is_there: bool,
+    /// The files in that directory.
+    pub installed: Installed,
+    /// The save directories of patches, by name.
+    pub saved: Vec<String>,
+    /// The patches that end, as the ledger has them, and those that have nothing but a save directory.
+    pub ended: Vec<String>,
+}
+
+impl DamagedPackage {
+    /// What is said of it.
+    pub(super) fn notes(&self, package: &PkgInst) -> Vec<String> {
+        let mut notes =
+            vec![format!("package {package}: its record was damaged and is made anew ({})", self.reason)];
+        if !self.ended.is_empty() {
+            notes.push(format!(
+                "patches of package {package} end with its old record, and can be applied again: {}",
+                self.ended.join(" ")
+            ));
+        }
+        notes
+    }
+}
+
+/// What is recorded of a package before it is installed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum RecordedBefore<'a> {
+    /// Nothing: it is a new instance.
+    Nothing,
+    /// An instance that the package goes over.
+    Instance(&'a Installed),
+    /// An instance of another version, of which nothing stays.
+    OtherVersion(&'a Installed),
+    /// A record that is damaged, and is made anew.
+    Damaged(&'a DamagedPackage),
+}
+
+/// The directory of a new instance as one tree, with an `install` even where nothing is in it, or the changed files of
+/// an installed one. Scripts that only an installation has a use for are not among them.
+pub(super) fn package_records(
+    target: &PackageTarget<'_>,
+    before: RecordedBefore<'_>,
+    inventory: &Inventory,
+) -> Result<Vec<RecordChange>, Reason> {
+    let package = &target.package;
+    let stays = |name: &str| is_recorded(name) && !is_passing(name);
+    let files = records::files(package, target.image, &target.params, stays)?;
+    let patches = |ids: &str| patch_directories(package, ids, inventory);
+    Ok(match before {
+        RecordedBefore::Nothing => vec![new_directory(package, files)?],
+        RecordedBefore::Instance(old) => {
+            let mut changes = RecordChanges::of(package, old, files)?.changes;
+            changes.push(RecordChange::Ledger(LedgerChange::of(package)));
+            changes
+        }
+        RecordedBefore::OtherVersion(old) => {
+            let mut changes = replaced(target, old, old.saves.keys(), files)?;
+            if let Some(lock) = lock_of(old) {
+                changes.push(RecordChange::RemoveFile(package_path(package, lock.as_bytes())?));
+            }
+            changes.extend(patches(&old.params.text("PATCHLIST"))?);
+            changes.push(anew(package));
+            changes
+        }
+        RecordedBefore::Damaged(damaged) => {
+            let mut changes = if damaged.is_there {
+                replaced(target, &damaged.installed, &damaged.saved, files)?
+            } else {
+                vec![new_directory(package, files)?]
+            };
+            changes.extend(patches(&damaged.ended.join(" "))?);
+            changes.push(anew(package));
+            changes
+        }
+    })
+}
+
+/// The changes of a package's directory in which what is installed takes the place of what is there: nothing of a patch
+/// stays, and of what class scripts saved only that of classes which are there still.
+fn replaced<'s>(
+    target: &PackageTarget<'_>,
+    old: &Installed,
+    saved: impl IntoIterator<Item = &'s String>,
+    files: Vec<NewRecord>,
+) -> Result<Vec<RecordChange>, Reason> {
+    let of_classes: Vec<String> =
+        classes(&target.params).iter().map(|class| format!("save/{class}/")).collect();
+    in_place(&target.package, old, saved, files, &of_classes)
+}
+
+/// The changes of a package's directory in which these files take the place of what is there, but for what is in these
+/// directories of it.
+pub(in crate::plan) fn in_place<'s>(
+    package: &PkgInst,
+    old: &Installed,
+    saved: impl IntoIterator<Item = &'s String>,
+    files: Vec<NewRecord>,
+    kept: &[String],
+) -> Result<Vec<RecordChange>, Reason> {
+    let mut staying: BTreeSet<Vec<u8>> = files.iter().map(|file| file.name.clone().into_bytes()).collect();
+    let is_kept = |name: &&Vec<u8>| kept.iter().any(|directory| name.starts_with(directory.as_bytes()));
+    staying.extend(old.records.keys().filter(is_kept).cloned());
+    let mut changes = RecordChanges::of(package, old, files)?.changes;
+    let is_empty = |directory: &&Vec<u8>| {
+        let inside = [directory, &b"/"[..]].concat();
+        // a directory in the place of a record goes with the record that comes there
+        let is_record = staying.contains(*directory);
+        *directory != b"install" && !is_record && !staying.iter().any(|name| name.starts_with(&inside))
+    };
+    let mut gone: Vec<Vec<u8>> = Vec::new();
+    for directory in old.directories.iter().filter(is_empty) {
+        if !is_inside(directory, &gone) {
+            changes.push(RecordChange::RemoveTree(package_path(package, directory)?));
+            gone.push(directory.clone());
+        }
+    }
+    for name in old.records.keys().filter(|name| !staying.contains(*name) && !is_inside(name, &gone)) {
+        changes.push(RecordChange::RemoveFile(package_path(package, name)?));
+    }
+    for id in saved {
+        changes.push(RecordChange::RemoveTree(package_path(package, format!("save/{id}").as_bytes())?));
+    }
+    Ok(changes)
+}
+
+/// The lock of an installation or removal that somebody did not finish.
+fn lock_of(old: &Installed) -> Option<&'static str> {
+    let lock = if old.interruption.is_locked { INSTALL_LOCK } else { REMOVAL_LOCK };
+    old.partial.then_some(lock)
+}
+
+/// Whether a record lies in one of these directories.
+fn is_inside(name: &[u8], directories: &[Vec<u8>]) -> bool {
+    let rest = |directory: &Vec<u8>| name.strip_prefix(directory.as_slice());
+    directories.iter().filter_map(rest).any(|rest| rest.starts_with(b"/"))
+}
+
+/// The directory of a package that has none yet.
+fn new_directory(package: &PkgInst, files: Vec<NewRecord>) -> Result<RecordChange, Reason> {
+    let files = files.into_iter().map(|file| TreeFile {
+        name: file.name.into_bytes(),
+        content: TreeContent::Bytes(file.bytes),
+        mode: Mode::of(0o644),
+        mtime: file.mtime,
+    });
+    // pkgadd(1M) makes it for every package
+    let install = TreeFile {
+        name: b"install".to_vec(),
+        content: TreeContent::Directory,
+        mode: Mode::of(0o755),
+        mtime: None,
+    };
+    Ok(RecordChange::AddTree { path: package_path(package, b"")?, files: files.chain([install]).collect() })
+}
+
+/// The ledger of a package that no patch is applied to; what is there is not looked at.
+fn anew(package: &PkgInst) -> RecordChange {
+    RecordChange::Ledger(LedgerChange { is_anew: true, ..LedgerChange::of(package) })
+}

@@ -1,0 +1,201 @@
+//! `pkgrm`: what removing a package does to a root.
+//!
+//! Its objects go, unless another package owns them as well; directories go when they are empty. Nothing is kept of
+//! edited files: who removes a package gives its files up. Where scripts take part, the plan says what becomes of the
+//! root if they do nothing else; [`ScriptSchedule`](crate::plan::script_schedule::ScriptSchedule) is made of it.
+
+use patchadm_inputs::inventory::{Installed, Inventory};
+use patchadm_inputs::policy::ScriptPolicy;
+use patchadm_svr4::format::admin::{Admin, CheckAnswer};
+use patchadm_svr4::package::{ObjectPath, PkgInst};
+
+use super::depend::needed_by;
+use crate::plan::clock::Now;
+use crate::plan::ledger::LedgerChange;
+use crate::plan::parameters::ADOPTED;
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::promotion::local_package;
+use crate::plan::records::{package_path, patch_path};
+use crate::plan::refusal::{Command, Reason, Refusal};
+use crate::plan::scripts::{RemoveScripts, SystemScripts};
+use crate::plan::{Plan, RecordChange, space};
+pub use portions::{Fate, GoingObject, RemovalPortion};
+
+pub(super) mod portions;
+
+/// What decides about a removal beside the package.
+#[derive(Clone, Debug)]
+pub struct RemoveOptions<'a> {
+    /// The admin file.
+    pub admin: &'a Admin,
+    /// Whether the user can be asked. What the admin file leaves open is then taken as agreed to.
+    pub conversation: bool,
+    /// The class action scripts that are there beside the package's own.
+    pub system: &'a SystemScripts,
+    /// Which scripts may run.
+    pub scripts: ScriptPolicy,
+}
+
+/// A removal that is planned.
+#[derive(Clone, Debug)]
+pub struct IntendedRemoval {
+    /// Everything that changes, as if no script took part.
+    pub plan: Plan,
+    /// The scripts that take part.
+    pub scripts: RemoveScripts,
+    /// What goes, class by class, from the first to the last.
+    pub portions: Vec<RemovalPortion>,
+    /// Sentences that a person should read before it is done.
+    pub warnings: Vec<String>,
+}
+
+/// Plans the removal of a package. The inventory must have every line that the package owns, and the `depend` files
+/// of all packages.
+pub fn remove(
+    package: &PkgInst,
+    inventory: &Inventory,
+    options: &RemoveOptions<'_>,
+    now: &Now,
+) -> Result<IntendedRemoval, Refusal> {
+    plan(package, inventory, options, now)
+        .map_err(|reason| reason.shown(inventory).of(Command::Pkgrm, package))
+}
+
+/// Refuses a package whose objects are not this command's to take away.
+pub(super) fn refuse_to_take_away(package: &PkgInst, installed: &Installed) -> Result<(), Reason> {
+    refuse_adopted(package, installed)?;
+    refuse_promoted(package, installed)
+}
+
+/// Refuses a local package while a promotion can be backed out: its archive would go with the package.
+fn refuse_promoted(package: &PkgInst, installed: &Installed) -> Result<(), Reason> {
+    let saved: Vec<&str> =
+        installed.saves.iter().filter(|(_, save)| save.has_archive()).map(|(id, _)| id.as_str()).collect();
+    if local_package(&installed.params).is_none() || saved.is_empty() {
+        return Ok(());
+    }
+    Err(Reason::PatchesApplied { package: package.clone(), patches: saved.join(" ") })
+}
+
+fn plan(
+    package: &PkgInst,
+    inventory: &Inventory,
+    options: &RemoveOptions<'_>,
+    now: &Now,
+) -> Result<IntendedRemoval, Reason> {
+    let installed = inventory.packages.get(package).ok_or(Reason::NoSuchPackage)?;
+    refuse_to_take_away(package, installed)?;
+    let scripts = RemoveScripts::of(installed, &portions::owned_classes(package, inventory), options.system);
+    scripts.check(installed, package, options.scripts)?;
+    check(package, installed, &scripts, inventory, options)?;
+    let mut draft = PlanBuilder::new(inventory);
+    let owned: Vec<&ObjectPath> =
+        inventory.lines.iter().filter(|(_, line)| line.is_owned_by(package)).map(|(path, _)| path).collect();
+    for path in &owned {
+        draft.delete(package, path)?;
+    }
+    draft.finish()?;
+    let patches = installed.params.text("PATCHLIST").trim().to_owned();
+    let mut records = vec![RecordChange::RemoveTree(package_path(package, b"")?)];
+    records.push(RecordChange::Ledger(LedgerChange::of(package)));
+    records.extend(patch_directories(package, &patches, inventory)?);
+    let mut space = Vec::new();
+    if scripts.take_part() {
+        let size = |path: &&ObjectPath| Some(((*path).clone(), inventory.live.get(*path)?.size()?, 1));
+        let held: Vec<_> = owned.iter().filter_map(size).collect();
+        space = space::with_requests(space::needs(inventory, &[], &[], &[], &held));
+        space::enough(&space)?;
+    }
+    let plan = Plan {
+        command: Command::Pkgrm.name(),
+        patches: Vec::new(),
+        packages: vec![package.clone()],
+        changes: draft.changes.into_values().collect(),
+        records,
+        contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
+        trailer: now.trailer("pkgrm", package),
+        undo: Vec::new(),
+        versions: Vec::new(),
+        space,
+        discard: Vec::new(),
+        signature: None,
+        direction: crate::plan::Direction::Forward,
+        notes: draft.notes,
+    };
+    let portions = portions::portions(package, inventory, &scripts);
+    let about = about_patches(package, &patches, inventory);
+    let warnings = if about.is_empty() { Vec::new() } else { vec![about.join("\n")] };
+    Ok(IntendedRemoval { plan, scripts, portions, warnings })
+}
+
+/// Refuses a package whose files another package manager looks after: it would miss them.
+fn refuse_adopted(package: &PkgInst, installed: &Installed) -> Result<(), Reason> {
+    let from = installed.params.text(ADOPTED).trim().to_owned();
+    let is_anothers = matches!(from.split_whitespace().next(), Some("dpkg" | "rpm"));
+    if is_anothers { Err(Reason::Adopted { package: package.clone(), from }) } else { Ok(()) }
+}
+
+/// What the admin file decides.
+fn check(
+    package: &PkgInst,
+    installed: &Installed,
+    scripts: &RemoveScripts,
+    inventory: &Inventory,
+    options: &RemoveOptions<'_>,
+) -> Result<(), Reason> {
+    let check = |check: CheckAnswer, answer: &'static str, found: String| match check {
+        CheckAnswer::NoCheck => Ok(()),
+        CheckAnswer::Ask if options.conversation => Ok(()),
+        CheckAnswer::Ask => Err(Reason::Interaction { found, answer }),
+        CheckAnswer::Quit => Err(Reason::Administration { found, answer: Some(answer) }),
+    };
+    let admin = options.admin;
+    if installed.partial {
+        check(admin.partial, "partial=nocheck", format!("package {package} is only partially installed"))?;
+    }
+    if scripts.are_own() {
+        check(
+            admin.action,
+            "action=nocheck",
+            "the package has scripts of its own that run with the permissions of whoever removes it"
+                .to_owned(),
+        )?;
+    }
+    let needed = needed_by(package, inventory);
+    if needed.is_empty() { Ok(()) } else { check(admin.rdepend, "rdepend=nocheck", needed.join("; ")) }
+}
+
+/// What becomes of the patches of a package that goes, in sentences.
+pub(super) fn about_patches(package: &PkgInst, patches: &str, inventory: &Inventory) -> Vec<String> {
+    if patches.is_empty() {
+        return Vec::new();
+    }
+    let elsewhere: Vec<&str> =
+        patches.split_whitespace().filter(|id| is_applied_elsewhere(package, id, inventory)).collect();
+    let mut sentences = vec![format!("patches are applied to package {package} and go with it: {patches}")];
+    if !elsewhere.is_empty() {
+        sentences.push(format!("other packages keep their parts of {}", elsewhere.join(" ")));
+    }
+    sentences
+}
+
+fn is_applied_elsewhere(package: &PkgInst, id: &str, inventory: &Inventory) -> bool {
+    let mut others = inventory.packages.iter().filter(|(other, _)| *other != package);
+    others.any(|(_, other)| other.params.text("PATCHLIST").split_whitespace().any(|word| word == id))
+}
+
+/// The directories of patches that no other package has.
+pub(super) fn patch_directories(
+    package: &PkgInst,
+    patches: &str,
+    inventory: &Inventory,
+) -> Result<Vec<RecordChange>, Reason> {
+    let mut changes = Vec::new();
+    for id in patches.split_whitespace() {
+        let path = patch_path(id)?;
+        if !is_applied_elsewhere(package, id, inventory) && inventory.live.contains_key(&path) {
+            changes.push(RecordChange::RemoveTree(path));
+        }
+    }
+    Ok(changes)
+}

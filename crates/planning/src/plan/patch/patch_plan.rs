@@ -1,0 +1,271 @@
+//! A patch package by package: what its scripts need to be run between the changes of their own package.
+//!
+//! The plan of a patch is one for all its packages. Where scripts take part, every package has a course of its own
+//! within the run, so the plan is taken apart again: objects and records belong to the package that brings them, a
+//! line that several packages share to the last of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use patchadm_svr4::places;
+
+use patchadm_inputs::inventory::Inventory;
+use patchadm_rootfs::Live;
+use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
+use patchadm_svr4::patch::PatchId;
+
+use super::engine::{Bookkeeping, ChosenScripts, PlannedScript};
+use crate::plan::clock::Now;
+use crate::plan::kept_libraries::{KeptSettlement, LibraryReport};
+use crate::plan::package::install::IntendedInstall;
+use crate::plan::script_schedule::steps::MappedObject;
+use crate::plan::{Action, Change, Plan, RecordChange, TreeContent, UndoArchive};
+
+/// A patch that is to be applied or backed out, with its scripts.
+#[derive(Clone, Debug)]
+pub struct PatchPlan {
+    /// Everything that changes, as the program does it.
+    pub plan: Plan,
+    /// Package by package, in the order in which they are processed.
+    pub parts: Vec<PackagePlan>,
+    /// The scripts of the patch itself.
+    pub hooks: Vec<PlannedScript>,
+    /// Whether no undo data is kept.
+    pub no_undo: bool,
+    /// Whether it is applied already, and only its files are installed again.
+    pub again: bool,
+    /// Recorded objects that are not there and are made again: somebody has taken them away.
+    pub missing: Vec<ObjectPath>,
+    /// Of a backout: what undo data of patches that stay takes over.
+    pub moved: Vec<MovedObject>,
+    /// What is told of libraries, where somebody looked for them.
+    pub libraries: Option<LibraryReport>,
+    /// The kept objects that are there before and after, as they are.
+    pub staying: BTreeMap<ObjectPath, Live>,
+}
+
+/// An object that a patch which goes had found, and that the undo data of a patch which stays brings back from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MovedObject {
+    /// The patch that goes.
+    pub from: PatchId,
+    /// The path of the object.
+    pub path: ObjectPath,
+    /// The patch that stays.
+    pub to: PatchId,
+}
+
+/// One package of a patch.
+#[derive(Clone, Debug)]
+pub struct PackagePlan {
+    /// The instance.
+    pub package: PkgInst,
+    /// Its place in the image, or among the archives.
+    pub index: usize,
+    /// Its parameters afterwards, as the program keeps the records; empty in a run of several patches, which runs no
+    /// scripts.
+    pub params: Params,
+    /// Its scripts.
+    pub chosen: ChosenScripts,
+    /// Every object that it delivers.
+    pub mapped: Vec<MappedObject>,
+    /// The objects that it takes away.
+    pub deletes: BTreeSet<ObjectPath>,
+    /// Whether the plan takes it back to the last attribute, from a manifest of the program's own: then that is what
+    /// counts, not what its scripts bring back.
+    pub restores: bool,
+}
+
+impl PackagePlan {
+    /// The files of classes whose script is the package's own: what is in them is that script's matter.
+    pub fn by_own_scripts(&self) -> BTreeSet<ObjectPath> {
+        let own: BTreeSet<&str> = self.chosen.own_classes().collect();
+        let files = self.mapped.iter().filter(|one| one.ftype.is_regular());
+        files.filter(|one| own.contains(one.class.as_str())).map(|one| one.path.clone()).collect()
+    }
+}
+
+/// The recorded objects that are not there, and that these changes make again, with a note for each.
+pub(super) fn missing(
+    inventory: &Inventory,
+    changes: &[Box<Change>],
+    notes: &mut Vec<String>,
+) -> Vec<ObjectPath> {
+    let is_made_again = |change: &&Change| {
+        matches!(change.action, Action::Add(_))
+            && change.old.is_none()
+            && inventory.lines.contains_key(&change.path)
+    };
+    let missing = changes.iter().map(Box::as_ref).filter(is_made_again).map(|change| change.path.clone());
+    let missing: Vec<ObjectPath> = missing.collect();
+    notes.extend(missing.iter().map(|path| format!("{} is missing; it is made again", inventory.show(path))));
+    missing
+}
+
+/// What the held copies of these packages need on the file systems, where scripts run: path, bytes, objects. Where
+/// scripts are taken back, what comes back is another copy.
+pub(super) fn held(parts: &[PackagePlan], inventory: &Inventory) -> Vec<(ObjectPath, u64, u64)> {
+    let of_part = |part: &PackagePlan| {
+        let copies = 1 + u64::from(part.restores && part.chosen.bookkeeping == Bookkeeping::Scripts);
+        let paths = part.mapped.iter().map(|mapped| &mapped.path).chain(&part.deletes);
+        let size = |path: &ObjectPath| {
+            let size = inventory.live.get(path)?.size()?;
+            Some((path.clone(), size.saturating_mul(copies), copies))
+        };
+        paths.filter_map(size).collect::<Vec<_>>()
+    };
+    parts.iter().flat_map(of_part).collect()
+}
+
+impl PatchPlan {
+    /// Keeps libraries that the plan would take away, and does with those that are kept what was settled.
+    pub fn keep_libraries(&mut self, settlement: &KeptSettlement) {
+        settlement.apply(&mut self.plan);
+        self.staying = settlement.staying();
+        for part in &mut self.parts {
+            part.deletes.retain(|path| !settlement.unmade.contains(path));
+        }
+    }
+
+    /// Lets go of the parameters of packages, which are for scripts: the plan is one of many of a run without any.
+    pub fn forget_parameters(&mut self) {
+        for part in &mut self.parts {
+            part.params = Params::new();
+        }
+    }
+
+    /// Lets go of what is written to a record: a later patch of the run writes it again.
+    pub fn forget_record(&mut self, path: &ObjectPath) {
+        let of_path = self.plan.records.iter_mut().filter(|record| record.path() == path);
+        for record in of_path {
+            if let RecordChange::Write { bytes, .. } = record {
+                *bytes = Vec::new();
+            }
+        }
+    }
+
+    /// Whether any script runs.
+    pub fn has_scripts(&self) -> bool {
+        !self.hooks.is_empty() || self.parts.iter().any(|part| part.chosen.has_scripts())
+    }
+
+    /// Every script, in the order in which they run; those of packages stand between those of the patch.
+    pub fn scripts(&self) -> Vec<PlannedScript> {
+        let (before, after): (Vec<_>, Vec<_>) =
+            self.hooks.iter().cloned().partition(|hook| hook.name.starts_with("pre"));
+        let packages = self.parts.iter().flat_map(|part| part.chosen.planned.iter().cloned());
+        before.into_iter().chain(packages).chain(after).collect()
+    }
+
+    /// What is done for one package, as an installation of its own.
+    pub fn intended(&self, part: &PackagePlan, now: &Now) -> IntendedInstall {
+        let (plan, owners) = (&self.plan, self.owners());
+        let mine: Vec<_> =
+            plan.changes.iter().filter(|change| change.package == part.package).cloned().collect();
+        let place = plan.undo.iter().position(|undo| undo.package == part.package);
+        let own = place.and_then(|place| plan.undo.get(place)).filter(|_| !self.rewrites_undo());
+        let undo: Vec<UndoArchive> = own.cloned().into_iter().collect();
+        let records = plan.records.iter().filter(|record| is_of(record, &part.package) && !is_undo(record));
+        let contents = plan
+            .contents
+            .iter()
+            .filter(|(path, line)| {
+                let owner = owners.get(path).copied().or_else(|| self.fallback(line.as_deref()));
+                owner == Some(&part.package)
+            })
+            .map(|(path, line)| (path.clone(), line.clone()))
+            .collect();
+        let plan = Plan {
+            packages: vec![part.package.clone()],
+            changes: mine,
+            records: records.cloned().map(renumbered).collect(),
+            contents,
+            trailer: now.trailer("pkgadd", &part.package),
+            undo,
+            versions: Vec::new(),
+            space: Vec::new(),
+            discard: Vec::new(),
+            notes: Vec::new(),
+            ..plan.clone()
+        };
+        IntendedInstall {
+            plan,
+            params: part.params.clone(),
+            scripts: part.chosen.scripts.clone(),
+            mapped: part.mapped.clone(),
+            passing: part.chosen.passing.clone(),
+        }
+    }
+
+    /// What is done for the patch as a whole, after all packages; so is undo data of patches that stay written anew.
+    pub fn remainder(&self) -> Plan {
+        let of_package = |record: &RecordChange| self.parts.iter().any(|part| is_of(record, &part.package));
+        // What is done for packages of kept libraries is done for none of the patch.
+        let is_another = |package: &PkgInst| !self.parts.iter().any(|part| part.package == *package);
+        let others = self.plan.changes.iter().filter(|change| is_another(&change.package));
+        let owners = self.owners();
+        let lines =
+            self.plan.contents.iter().filter(|(path, _)| owners.get(path).copied().is_some_and(is_another));
+        let records = self.plan.records.iter().filter(|record| is_undo(record) || !of_package(record));
+        Plan {
+            changes: others.cloned().collect(),
+            records: records.cloned().collect(),
+            contents: lines.map(|(path, line)| (path.clone(), line.clone())).collect(),
+            undo: if self.rewrites_undo() { self.plan.undo.clone() } else { Vec::new() },
+            space: Vec::new(),
+            notes: Vec::new(),
+            ..self.plan.clone()
+        }
+    }
+
+    /// Whether the undo archives are those of patches that stay.
+    fn rewrites_undo(&self) -> bool {
+        self.plan.records.iter().any(is_undo)
+    }
+
+    /// The package with whose course the line of each path comes.
+    fn owners(&self) -> BTreeMap<&ObjectPath, &PkgInst> {
+        let mut owners: BTreeMap<&ObjectPath, &PkgInst> = BTreeMap::new();
+        for change in &self.plan.changes {
+            owners.insert(&change.path, &change.package);
+        }
+        for part in &self.parts {
+            let mapped = part.mapped.iter().map(|mapped| &mapped.path);
+            owners.extend(mapped.chain(&part.deletes).map(|path| (path, &part.package)));
+        }
+        owners
+    }
+
+    /// The package of a line that no package brings.
+    fn fallback(&self, line: Option<&ContentsLine>) -> Option<&PkgInst> {
+        let owns = |part: &&PackagePlan| line.is_some_and(|line| line.is_owned_by(&part.package));
+        self.parts.iter().rfind(owns).or(self.parts.last()).map(|part| &part.package)
+    }
+}
+
+/// Whether a record is one of a package's directory.
+fn is_of(record: &RecordChange, package: &PkgInst) -> bool {
+    record.path().is_below(&places::package(package))
+}
+
+/// Whether a record is undo data of a patch that stays.
+fn is_undo(record: &RecordChange) -> bool {
+    matches!(record, RecordChange::Undo { .. })
+}
+
+/// The same record in a plan that has no other undo archive.
+fn renumbered(mut record: RecordChange) -> RecordChange {
+    if let RecordChange::AddTree { files, .. } = &mut record {
+        for file in files {
+            match &mut file.content {
+                TreeContent::Undo(place) | TreeContent::UndoDigest(place) | TreeContent::Manifest(place) => {
+                    *place = 0;
+                }
+                TreeContent::Bytes(_)
+                | TreeContent::AroundRun(..)
+                | TreeContent::Copied(_)
+                | TreeContent::Directory => {}
+            }
+        }
+    }
+    record
+}

@@ -1,0 +1,268 @@
+//! What patches that stay take over from those that go: undo data that is written anew, and bytes of an administrator that
+//! only archives have.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use super::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, LaterUndo};
+use super::backout_records::RecordsBefore;
+use super::handing_down::TakenRecords;
+use super::later::Among;
+use super::middle::chains::{Chains, Link};
+use super::middle::rewrite::{Rewriting, RewrittenUndo};
+use super::patch_plan::MovedObject;
+use crate::plan::clock::Now;
+use crate::plan::ledger::{LedgerChange, LedgerRewrite};
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::records::{save_of, save_path};
+use crate::plan::refusal::{Command, Reason, Refusal};
+use crate::plan::{
+    Action, Body, Member, NewObject, NewXattrs, RecordChange, ReplacedVersion, UndoArchive, UndoPart,
+};
+use patchadm_changeset::format::manifest::{KEPT_MANIFEST, ObjectRecord, RecordedType, decode};
+use patchadm_inputs::format::ledger::SNAPSHOT;
+use patchadm_inputs::inventory::Inventory;
+use patchadm_inputs::policy::Policy;
+use patchadm_inputs::source::PackageImage;
+use patchadm_svr4::format::remote::RemoteArchive;
+use patchadm_svr4::package::{Mode, PackagePath, PkgInst};
+use patchadm_svr4::patch::PatchId;
+
+/// A package from which patches go, with the undo data of those that stay.
+pub(super) struct TakingOver<'a> {
+    /// The package.
+    pub(super) package: &'a PkgInst,
+    /// The archives of the patches that go.
+    pub(super) archives: Vec<&'a BackoutArchive<'a>>,
+    /// What patches that stay take over of its parameters and record files.
+    pub(super) taken: &'a BTreeMap<PatchId, TakenRecords>,
+    /// The undo data of patches that stay, of all packages.
+    pub(super) later: &'a [LaterUndo<'a>],
+    /// The packages with their save directories.
+    pub(super) inventory: &'a Inventory,
+    /// What separates base and revision of an id.
+    pub(super) separator: &'a str,
+}
+
+/// The patches that stay and whose undo data changes when these go, by package: they have paths, parameters or record
+/// files of theirs. `archives` are those of the patches that go.
+pub fn taking_over(
+    going: &[GoingPatch],
+    archives: &[BackoutArchive<'_>],
+    inventory: &Inventory,
+    (policy, now): (&Policy, &Now),
+    options: &BackOutOptions,
+) -> Result<BTreeSet<(PkgInst, PatchId)>, Refusal> {
+    let Some(first) = going.last() else { return Ok(BTreeSet::new()) };
+    // Nobody takes anything over of whom nothing is known.
+    let packages: BTreeSet<&PkgInst> = options.later.keys().map(|(package, _)| package).collect();
+    let mut found = BTreeSet::new();
+    for package in packages {
+        let of: Vec<&BackoutArchive<'_>> =
+            archives.iter().filter(|archive| archive.package == package).collect();
+        let ids = going.iter().map(|patch| &patch.id).collect();
+        let (separator, known) = (policy.separator.as_str(), &options.later);
+        let among = Among { id: &first.id, inventory, separator, known, going: ids };
+        let heirs = heirs(&among, package, of, now);
+        let heirs = heirs.map_err(|reason| reason.shown(inventory).of(Command::Patchrm, &first.id))?;
+        found.extend(heirs.into_iter().map(|id| (package.clone(), id)));
+    }
+    Ok(found)
+}
+
+/// The patches of a package that take something over from those that go.
+fn heirs(
+    among: &Among<'_>,
+    package: &PkgInst,
+    mut archives: Vec<&BackoutArchive<'_>>,
+    now: &Now,
+) -> Result<BTreeSet<PatchId>, Reason> {
+    let mut before = RecordsBefore::of(among, package, now)?;
+    archives.sort_by_cached_key(|archive| std::cmp::Reverse(before.listed.place(archive.patch)));
+    let manifests = archives.iter().filter_map(|archive| Some((archive.patch, archive.manifest?)));
+    let chains = before.listed.chains(&manifests.collect());
+    if chains.order.iter().all(|patch| patch.goes) {
+        return Ok(BTreeSet::new());
+    }
+    let of_paths = chains.heirs().into_keys().filter_map(|at| chains.order.get(at));
+    let mut heirs: BTreeSet<PatchId> = of_paths.map(|patch| patch.id.clone()).collect();
+    for archive in archives {
+        before.back_out(archive.patch, archive)?;
+    }
+    heirs.extend(before.taken.into_keys());
+    Ok(heirs)
+}
+
+/// The undo data of patches that stay, written anew.
+#[derive(Default)]
+pub(super) struct Rewritten {
+    pub(super) undo: Vec<UndoArchive>,
+    pub(super) versions: Vec<ReplacedVersion>,
+    pub(super) records: Vec<RecordChange>,
+    pub(super) discard: Vec<PathBuf>,
+    pub(super) moved: Vec<MovedObject>,
+}
+
+impl TakingOver<'_> {
+    /// Writes the undo data of the patches anew that take something over.
+    pub(super) fn rewrite(&self, chains: &Chains<'_>, rewritten: &mut Rewritten) -> Result<(), Reason> {
+        let archives = self.archives.iter().copied();
+        let sources: HashMap<usize, &BackoutArchive<'_>> =
+            archives.filter_map(|archive| Some((chains.place(archive.patch)?, archive))).collect();
+        let mut ledger = LedgerChange::of(self.package);
+        let (mut heirs, nothing) = (chains.heirs(), TakenRecords::default());
+        for at in self.taken.keys().filter_map(|id| chains.place(id)) {
+            heirs.entry(at).or_default();
+        }
+        for (at, inherited) in heirs {
+            let Some(patch) = chains.order.get(at) else { continue };
+            let later = self.of(&patch.id).ok_or_else(|| Reason::NoUndoData(self.package.clone()))?;
+            let taken = self.taken.get(&patch.id);
+            let rewriting = Rewriting::of(later, &sources)?;
+            let mut undo = rewriting.take(at, &inherited, taken.unwrap_or(&nothing), chains)?;
+            undo.archive.manifest.header.root.clone_from(&self.inventory.marker);
+            let mut savers = inherited.runs.iter().filter_map(|run| sources.get(&run.content_saver()?.at));
+            let is_adopted = savers.any(|source| !source.is_bound)
+                || taken.is_some() && sources.values().any(|source| !source.is_bound);
+            rewritten.records.extend(self.files_of(later, &patch.id, rewritten.undo.len())?);
+            let used_up = later.archive.filter(|archive| archive.is_used_up);
+            rewritten.discard.extend(used_up.and_then(|archive| archive.outside).map(Path::to_owned));
+            rewritten.add(undo);
+            let patch = later.patch.clone();
+            ledger.rewritten.push(LedgerRewrite { patch, is_given_up: false, is_adopted });
+        }
+        rewritten.records.push(RecordChange::Ledger(ledger));
+        rewritten.moved.extend(chains.moved().filter_map(|(from, record, to)| {
+            Some(MovedObject { from: from.clone(), path: record.object_path()?, to: to.clone() })
+        }));
+        Ok(())
+    }
+
+    /// The undo data of a patch that stays.
+    fn of(&self, patch: &PatchId) -> Option<&LaterUndo<'_>> {
+        self.later.iter().find(|later| {
+            let id = PatchId::parse(&later.patch, self.separator);
+            later.package == self.package && id.as_ref() == Ok(patch)
+        })
+    }
+
+    /// The files of a save directory that follow the undo data with this place in the plan.
+    fn files_of(
+        &self,
+        later: &LaterUndo<'_>,
+        id: &PatchId,
+        archive: usize,
+    ) -> Result<Vec<RecordChange>, Reason> {
+        let missing = || Reason::NoUndoData(later.package.clone());
+        let installed = self.inventory.packages.get(later.package).ok_or_else(missing)?;
+        let (saved_as, save) = save_of(installed, id, self.separator).ok_or_else(missing)?;
+        let file = |name: &str, part: UndoPart| {
+            let path = save_path(later.package, saved_as, name)?;
+            Ok::<_, Reason>(RecordChange::Undo { path, archive, part })
+        };
+        if later.archive.is_some_and(|archive| archive.is_snapshot) {
+            let directory = SNAPSHOT.split_once('/').map_or(SNAPSHOT, |(directory, _)| directory);
+            let beside = |name: &str| format!("{directory}/{name}");
+            return Ok(vec![
+                file(&beside("undo.paths"), UndoPart::Paths)?,
+                file(SNAPSHOT, UndoPart::Archive)?,
+                file(&beside("undo.b3"), UndoPart::Digest)?,
+            ]);
+        }
+        let mut records = vec![file("undo.paths", UndoPart::Paths)?];
+        match (&later.archive, &save.archive, &save.remote) {
+            (None, ..) => records.push(file(KEPT_MANIFEST, UndoPart::Manifest)?),
+            (Some(_), Some(name), _) => {
+                records.push(file(name, UndoPart::Archive)?);
+                records.push(file("undo.b3", UndoPart::Digest)?);
+            }
+            (Some(_), None, Some(pointer)) => {
+                let pointer = RemoteArchive::parse(pointer).map_err(|error| Reason::BadUndoData {
+                    package: later.package.clone(),
+                    reason: error.to_string(),
+                })?;
+                records.push(file("undo.b3", UndoPart::Digest)?);
+                records.push(file("remote", UndoPart::Pointer(pointer))?);
+            }
+            (Some(_), None, None) => return Err(missing()),
+        }
+        Ok(records)
+    }
+
+    /// Keeps the bytes of an administrator that only archives have, which go or are written anew.
+    pub(super) fn keep_edited(&self, draft: &mut PlanBuilder<'_>, chains: &Chains<'_>) -> Result<(), Reason> {
+        for run in &chains.runs {
+            for (before, link) in run.edited() {
+                self.keep_one(draft, chains, before, link)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps what the patch of a link saved of an administrator's bytes, under the id of the patch before.
+    fn keep_one(
+        &self,
+        draft: &mut PlanBuilder<'_>,
+        chains: &Chains<'_>,
+        before: usize,
+        link: Link<'_>,
+    ) -> Result<(), Reason> {
+        let (Some(before), Some(patch)) = (chains.order.get(before), chains.order.get(link.at)) else {
+            return Ok(());
+        };
+        let Some(path) = link.record.object_path() else { return Ok(()) };
+        let own = self.archives.iter().find(|archive| *archive.patch == patch.id);
+        let own = own.map(|archive| (archive.index, archive.image));
+        let of_later = || self.of(&patch.id)?.archive.map(|archive| (archive.index, archive.image));
+        let copy = own.or_else(of_later).and_then(|(index, image)| copied(link.record, index, image));
+        let shown = draft.inventory.show(&path);
+        let Some(new) = copy else {
+            draft.notes.push(format!("what was written into {shown} after {} was not saved", before.id));
+            return Ok(());
+        };
+        let name = draft.free_name(&path, &format!("edited-{}", before.id));
+        let name = name.map_err(|problem| Reason::Object {
+            package: self.package.clone(),
+            path: path.to_string(),
+            problem,
+        })?;
+        let kept = draft.inventory.show(&name);
+        draft.notes.push(format!("{shown} was edited; the edited one is kept as {kept}"));
+        draft.change(self.package, &name, Action::Add(new));
+        Ok(())
+    }
+}
+
+impl Rewritten {
+    fn add(&mut self, undo: RewrittenUndo) {
+        let RewrittenUndo { mut archive, versions } = undo;
+        for place in archive.passing.values_mut().flatten() {
+            *place += self.versions.len();
+        }
+        self.versions.extend(versions);
+        self.undo.push(archive);
+    }
+}
+
+/// The object that an archive saved, as a new one.
+fn copied(record: &ObjectRecord, index: usize, image: &PackageImage) -> Option<NewObject> {
+    let was = record.was.as_ref()?;
+    let body = match was.kind {
+        RecordedType::Symlink => Body::Symlink(decode(was.target.as_deref()?).into_owned()),
+        RecordedType::File => {
+            let path = PackagePath::new(&decode(record.member.as_deref()?)).ok()?;
+            let content = image.files().find(|entry| entry.path == path)?.object.content;
+            let b3 = was.digest().map(Box::new);
+            Body::Member(Member { package: index, path, size: content.size?, cksum: content.cksum?, b3 })
+        }
+        _ => return None,
+    };
+    Some(NewObject {
+        body,
+        mode: Mode::of(was.mode & 0o777),
+        uid: was.uid,
+        gid: was.gid,
+        mtime: Some(was.mtime),
+        xattrs: NewXattrs::Exact(was.xattrs()),
+    })
+}

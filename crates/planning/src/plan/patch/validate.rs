@@ -1,0 +1,367 @@
+//! The rules that decide whether a patch may be applied at all, in the order of patchadd(1M): the first that fails
+//! is the refusal.
+//!
+//! Nothing here looks at objects; edited files, space and whatever else lies in the paths comes after.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use patchadm_inputs::inventory::{Installed, Inventory, is_kept_package};
+use patchadm_inputs::policy::Policy;
+use patchadm_inputs::source::{Image, ImageMacros, ImageMacrosError, PackageImage};
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
+use patchadm_svr4::patch::{
+    AppliedPatches, PatchConflict, PatchId, PatchList, PatchMacros, PatchMacrosError, PatchRecords,
+    PatchStanding, Requirements,
+};
+
+use super::apply_options::ApplyOptions;
+use super::interrupted::{interrupted, why_interrupted};
+use crate::plan::records::has_undo_data;
+use crate::plan::refusal::{Reason, Wording};
+use patchadm_svr4::format::params::compact;
+
+/// Zone parameters, which must be equal in patch and package.
+const ZONE_PARAMETERS: [&str; 3] = ["SUNW_PKG_ALLZONES", "SUNW_PKG_HOLLOW", "SUNW_PKG_THISZONE"];
+
+/// What a patch as a whole says: the union over its packages and its patchinfo.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    /// Its id.
+    pub(super) id: PatchId,
+    /// What it contains.
+    pub(super) obsoletes: PatchList,
+    /// What it needs.
+    pub(super) requires: Requirements,
+    /// What it cannot be together with.
+    pub(super) incompatibles: PatchList,
+    /// Words of its properties.
+    pub(super) properties: Vec<String>,
+    /// What each package says, by its place in the image.
+    pub(super) packages: Vec<PatchMacros>,
+}
+
+/// A package of the patch and the installed instance that it is for.
+#[derive(Clone, Debug)]
+pub(super) struct Match {
+    /// The instance.
+    pub(super) package: PkgInst,
+    /// The place in the image.
+    pub(super) index: usize,
+}
+
+/// What the rules left standing.
+#[derive(Debug)]
+pub(super) struct Validated {
+    /// The patch.
+    pub(super) facts: Facts,
+    /// The packages to be patched.
+    pub(super) matches: Vec<Match>,
+    /// Whether it is applied to all of them already, and only its files are installed again.
+    pub(super) again: bool,
+    /// Whether no undo data is kept.
+    pub(super) no_undo: bool,
+    /// Sentences for a person.
+    pub(super) notes: Vec<String>,
+}
+
+impl Facts {
+    /// Reads the macros of all packages, which must name one patch.
+    pub(super) fn of(image: &Image, separator: &str) -> Result<Self, Reason> {
+        let ImageMacros { whole, packages } = image.all_macros(separator).map_err(no_patch)?;
+        let PatchMacros { id, obsoletes, requires, incompatibles, properties } = whole;
+        Ok(Self { id, obsoletes, requires, incompatibles, properties, packages })
+    }
+
+    /// Whether a word is among the properties.
+    pub(super) fn has_property(&self, word: &str) -> bool {
+        self.properties.iter().any(|property| property == word)
+    }
+}
+
+/// What a patch says of itself: the union over its packages, which must name one patch, and its patchinfo.
+pub fn declared(image: &Image, separator: &str) -> Result<PatchMacros, Reason> {
+    image.patch_macros(separator).map_err(no_patch)
+}
+
+/// The patch records of some packages, in their order.
+pub fn applied_to(packages: &[(&PkgInst, &Installed)], separator: &str) -> Result<Vec<PatchRecords>, Reason> {
+    let read = |(package, installed): &(&PkgInst, &Installed)| {
+        PatchRecords::from_params(package, &installed.params, separator)
+            .map_err(|error| Reason::BadPkginfo { package: package.to_string(), reason: error.to_string() })
+    };
+    packages.iter().map(read).collect()
+}
+
+/// Refuses packages that keep libraries, and their names: a patch never applies to one.
+fn refuse_kept(image: &Image, inventory: &Inventory) -> Result<(), Reason> {
+    let is_kept = |params: &Params| {
+        let name = params.text("PKG");
+        is_kept_package(params) || inventory.hidden.keys().any(|hidden| hidden.abbreviation() == name.trim())
+    };
+    let kept = image.packages.iter().find(|package| is_kept(&package.params));
+    kept.map_or(Ok(()), |package| Err(Reason::KeptPackage(package.spooled_name())))
+}
+
+/// Asks every rule about a patch.
+pub(super) fn validate(
+    image: &Image,
+    facts: Facts,
+    inventory: &Inventory,
+    applied: Result<&AppliedPatches, Reason>,
+    policy: &Policy,
+    options: &ApplyOptions,
+) -> Result<Validated, Reason> {
+    let separator = &policy.separator;
+    if excludes(policy, &facts.id) {
+        return Err(Reason::Excluded);
+    }
+    refuse_kept(image, inventory)?;
+    let all = matches(image, inventory)?;
+    let applied = applied?;
+    let packages: Vec<PkgInst> = all.iter().map(|found| found.package.clone()).collect();
+    let mut notes = Vec::new();
+    let restricted = policy.is_restricted(facts.id.base());
+    let no_undo = !restricted && (options.no_undo || facts.has_property("nobackout"));
+    let refuse_interrupted = || refuse_interrupted(inventory, &facts.id, &packages, separator);
+    let (remaining, again) = standing(applied, &facts.id, &packages, options, refuse_interrupted)?;
+    if !(options.unconditional && options.no_undo && no_undo) {
+        refuse_interrupted()?;
+    }
+    notes.extend(warn_of_interrupted(inventory, &facts.id, &packages, separator));
+    refuse_relations(applied, &facts, &remaining, policy, options, &mut notes)?;
+    if let Some(directory) = options.undo_dir.as_ref().filter(|directory| !directory.is_absolute()) {
+        return Err(Reason::BackoutDirectory(directory.clone()));
+    }
+    if restricted && options.no_undo {
+        notes.push(format!("-d is ignored for restricted patch {}.", facts.id));
+    }
+    if !again {
+        refuse_undo_mismatch(applied, inventory, &facts.id, separator, no_undo)?;
+    }
+    if facts.has_property("interactive") && !options.conversation {
+        return Err(Reason::Interactive);
+    }
+    let matches: Vec<Match> = all.into_iter().filter(|found| remaining.contains(&found.package)).collect();
+    for found in &matches {
+        refuse_zones(image, inventory, found)?;
+    }
+    Ok(Validated { facts, matches, again, no_undo, notes })
+}
+
+/// Why an image is no patch that can be applied.
+fn no_patch(error: ImageMacrosError) -> Reason {
+    let bad = |package: String, reason: String| Reason::BadPkginfo { package, reason };
+    let of_patchinfo = |reason: String| bad("patchinfo".to_owned(), reason);
+    match error {
+        ImageMacrosError::Package { package, error } => match *error {
+            PatchMacrosError::Id { .. } => Reason::BadId(format!("package {package}: {error}")),
+            PatchMacrosError::TwoIds { .. } => Reason::BadPatch(format!("package {package}: {error}")),
+            PatchMacrosError::List { .. } | PatchMacrosError::Requires(_) => bad(package, error.to_string()),
+        },
+        ImageMacrosError::NoPatch(package) => {
+            Reason::BadPatch(format!("package {package} names no patch (SUNW_PATCHID)"))
+        }
+        ImageMacrosError::TwoIds(..) => Reason::BadPatch(error.to_string()),
+        ImageMacrosError::NoPackage => Reason::BadPatch("it holds no package".to_owned()),
+        ImageMacrosError::List(error) => of_patchinfo(error.to_string()),
+        ImageMacrosError::Requires(error) => of_patchinfo(error.to_string()),
+    }
+}
+
+fn excludes(policy: &Policy, id: &PatchId) -> bool {
+    let mut words = policy.exclude.iter();
+    words.any(|word| {
+        word == id.base() || PatchId::parse(word, &policy.separator).is_ok_and(|excluded| excluded == *id)
+    })
+}
+
+/// The packages of the patch that are installed in the version that it is for.
+pub(super) fn matches(image: &Image, inventory: &Inventory) -> Result<Vec<Match>, Reason> {
+    let mut taken: BTreeMap<&PkgInst, &PackageImage> = BTreeMap::new();
+    let mut matches = Vec::new();
+    for (index, delivered) in image.packages.iter().enumerate() {
+        let mut installed = inventory.packages.iter();
+        let Some((package, _)) = installed.find(|(_, old)| same_version(&old.params, &delivered.params))
+        else {
+            continue;
+        };
+        if let Some(first) = taken.insert(package, delivered) {
+            let (one, other) = (&first.directory, &delivered.directory);
+            return Err(Reason::BadPatch(format!("{one} and {other} are both for package {package}")));
+        }
+        matches.push(Match { package: package.clone(), index });
+    }
+    if matches.is_empty() {
+        return Err(Reason::NotInstalled(image.packages.iter().map(|one| missed(one, inventory)).collect()));
+    }
+    Ok(matches)
+}
+
+/// Whether two packages have the same name, architecture and version: PKG and VERSION byte for byte, ARCH without white
+/// space.
+pub fn same_version(one: &Params, other: &Params) -> bool {
+    let is_same = |name| one.get(name) == other.get(name);
+    is_same("PKG") && is_same("VERSION") && same_architecture(one, other)
+}
+
+/// Whether two packages have the same architecture: ARCH without white space.
+pub fn same_architecture(one: &Params, other: &Params) -> bool {
+    let arch = |params: &Params| compact(params.get("ARCH").unwrap_or_default());
+    arch(one) == arch(other)
+}
+
+/// A package as the patch wants it, and as it is installed.
+fn missed(package: &PackageImage, inventory: &Inventory) -> String {
+    let is_same = |installed: &&Installed| installed.params.get("PKG") == package.params.get("PKG");
+    let installed =
+        inventory.packages.values().filter(is_same).map(|installed| named_version(&installed.params));
+    let installed: Vec<String> = installed.collect();
+    match installed.as_slice() {
+        [] => format!("{} (not installed)", named_version(&package.params)),
+        installed => format!("{} (installed: {})", named_version(&package.params), installed.join(", ")),
+    }
+}
+
+/// A package in words: `PKG (ARCH) VERSION`.
+pub fn named_version(params: &Params) -> String {
+    format!("{} ({}) {}", params.text("PKG"), params.text("ARCH"), params.text("VERSION"))
+}
+
+/// A patch that a tool without recovery left half applied is not applied further: what it replaced is lost, and undo
+/// data made now would say that the patch's own files were there before it.
+fn refuse_interrupted(
+    inventory: &Inventory,
+    id: &PatchId,
+    packages: &[PkgInst],
+    separator: &str,
+) -> Result<(), Reason> {
+    let why = |package: &PkgInst| why_interrupted(package, inventory.packages.get(package)?, id, separator);
+    packages.iter().find_map(why).map_or(Ok(()), Err)
+}
+
+/// What is said of the packages to which another patch was left half applied: the patch that is applied now is undone
+/// exactly, but what it found may be neither the files of before that one nor its own.
+fn warn_of_interrupted(
+    inventory: &Inventory,
+    id: &PatchId,
+    packages: &[PkgInst],
+    separator: &str,
+) -> Vec<String> {
+    let half = |package: &PkgInst| {
+        let installed = inventory.packages.get(package);
+        installed.map(|installed| interrupted(package, installed, separator)).unwrap_or_default()
+    };
+    let others = packages.iter().flat_map(half).filter(|half| half.patch != *id);
+    let root = inventory.show(&ObjectPath::root()).to_string();
+    let wording = Wording::of_verbs(Path::new(&root));
+    others.map(|half| half.told(&wording)).collect()
+}
+
+/// The packages that remain to be patched, and whether the patch is applied again.
+fn standing(
+    applied: &AppliedPatches,
+    id: &PatchId,
+    packages: &[PkgInst],
+    options: &ApplyOptions,
+    refuse_interrupted: impl Fn() -> Result<(), Reason>,
+) -> Result<(Vec<PkgInst>, bool), Reason> {
+    match applied.standing(id, packages) {
+        PatchStanding::New => Ok((packages.to_vec(), false)),
+        PatchStanding::PartlyApplied(remaining) => Ok((remaining, false)),
+        PatchStanding::Applied if options.unconditional && applied.later_revision(id).is_none() => {
+            Ok((packages.to_vec(), true))
+        }
+        PatchStanding::Applied => {
+            refuse_interrupted()?;
+            Err(Reason::AlreadyApplied(packages.to_vec()))
+        }
+        PatchStanding::LaterRevision(later) => Err(Reason::LaterRevision(later.clone())),
+        PatchStanding::Obsoleted(obsoletion) => {
+            Err(Reason::Obsoleted { by: obsoletion.by.cloned(), entry: obsoletion.entry.clone() })
+        }
+    }
+}
+
+/// Restricted, incompatible and required patches.
+fn refuse_relations(
+    applied: &AppliedPatches,
+    facts: &Facts,
+    packages: &[PkgInst],
+    policy: &Policy,
+    options: &ApplyOptions,
+    notes: &mut Vec<String>,
+) -> Result<(), Reason> {
+    let id = &facts.id;
+    let is_restricted = |id: &PatchId| policy.is_restricted(id.base());
+    if let Some((restricted, package)) = applied.restricted(id, packages, &is_restricted) {
+        return Err(Reason::Restricted { restricted: restricted.clone(), package: package.clone() });
+    }
+    match applied.incompatible_with(id, &facts.obsoletes, &facts.incompatibles) {
+        Some(PatchConflict::IncomingNames { named, applied, .. }) => {
+            let (applied, named) = (applied.clone(), named.clone());
+            return Err(Reason::Incompatible { applied, named, says_applied: false });
+        }
+        Some(PatchConflict::AppliedNames { applied, named }) => {
+            let (applied, named) = (applied.clone(), named.clone());
+            return Err(Reason::Incompatible { applied, named, says_applied: true });
+        }
+        None => {}
+    }
+    for requirement in &facts.requires {
+        if applied.satisfies(requirement).is_some() || requirement.is_met_by(id, &facts.obsoletes) {
+            continue;
+        }
+        let mut operands = options.not_applicable.iter();
+        match operands.find(|operand| requirement.ids().iter().any(|needed| operand.contains(needed))) {
+            Some(operand) => notes.push(format!("required patch {operand} is not applicable to this root")),
+            None => return Err(Reason::Required(requirement.clone())),
+        }
+    }
+    Ok(())
+}
+
+/// A patch of several packages is either with undo data in all of them or in none.
+fn refuse_undo_mismatch(
+    applied: &AppliedPatches,
+    inventory: &Inventory,
+    id: &PatchId,
+    separator: &str,
+    no_undo: bool,
+) -> Result<(), Reason> {
+    let Some(patch) = applied.get(id) else { return Ok(()) };
+    for package in &patch.packages {
+        let installed = inventory.packages.get(package);
+        let kept = installed.is_some_and(|installed| has_undo_data(installed, id, separator));
+        if kept == no_undo {
+            return Err(Reason::UndoMismatch { package: package.clone(), kept });
+        }
+    }
+    Ok(())
+}
+
+fn refuse_zones(image: &Image, inventory: &Inventory, found: &Match) -> Result<(), Reason> {
+    let (Some(delivered), Some(installed)) =
+        (image.packages.get(found.index), inventory.packages.get(&found.package))
+    else {
+        return Ok(());
+    };
+    refuse_other_zones(&found.package, &installed.params, &delivered.params)
+}
+
+/// Zone parameters that a package delivers must be those that are installed. A patch that is silent about one does
+/// not contradict.
+pub(in crate::plan) fn refuse_other_zones(
+    package: &PkgInst,
+    installed: &Params,
+    delivered: &Params,
+) -> Result<(), Reason> {
+    for parameter in ZONE_PARAMETERS {
+        let (old, new) = (installed.text(parameter), delivered.text(parameter));
+        if delivered.get(parameter).is_some() && old.trim() != new.trim() {
+            let (installed, delivered) = (old.into_owned(), new.into_owned());
+            return Err(Reason::Zone { package: package.clone(), parameter, installed, delivered });
+        }
+    }
+    Ok(())
+}

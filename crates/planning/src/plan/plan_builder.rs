@@ -1,0 +1,489 @@
+//! A plan in the making: the changes and lines so far, and the checks that every path has to pass.
+//!
+//! Guarantees: no path twice, no two paths that are one place on the disk, no way through a link that the same run
+//! makes, nothing below what is no directory, nothing at an object that no rename may touch. Which object goes
+//! where is decided in `objects`, `links` and `deletes`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use patchadm_inputs::inventory::Inventory;
+use patchadm_rootfs::{Live, Timestamp};
+use patchadm_svr4::package::{
+    ContentsLine, Ftype, Mode, Object, ObjectAttributes, ObjectPath, OwningPackage, PkgInst,
+};
+
+use super::refusal::{ObjectProblem, Reason};
+use super::reserved;
+use super::unprivileged;
+use super::{Action, Body, Change, NewObject, NewXattrs};
+
+/// The number of an account that is not there yet; no account has it.
+pub(super) const UNKNOWN: u32 = u32::MAX;
+
+/// What a planner has decided so far.
+#[derive(Debug)]
+pub(super) struct PlanBuilder<'a> {
+    /// The root as it is.
+    pub(super) inventory: &'a Inventory,
+    /// The changes, by path.
+    pub(super) changes: BTreeMap<ObjectPath, Box<Change>>,
+    /// The lines of `contents` that change, each with the package because of which it does.
+    pub(super) lines: BTreeMap<ObjectPath, (PkgInst, Option<Box<ContentsLine>>)>,
+    /// Edited files that stay.
+    pub(super) kept: BTreeSet<ObjectPath>,
+    /// Objects that go, in whose places directories may come without being delivered.
+    pub(super) yielding: BTreeSet<ObjectPath>,
+    /// Sentences for a person.
+    pub(super) notes: Vec<String>,
+    /// Whether names that nobody has yet may be those of accounts that a script makes; their objects get numbers when
+    /// it has run (see `refresh`).
+    pub(super) accounts_may_come: bool,
+    /// Owners and groups that cannot be set.
+    recorded_only: BTreeSet<String>,
+    /// Which path claims a place on the disk, and for which package.
+    claims: BTreeMap<ObjectPath, (ObjectPath, PkgInst)>,
+    /// The paths of `changes` at which a directory comes in the place of something else.
+    new_directories: BTreeSet<ObjectPath>,
+    /// The directory of the path whose way was found open last, and its place: the way of the next path in it is open too.
+    open_directory: Option<(ObjectPath, ObjectPath)>,
+}
+
+/// The attributes that an object gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Resolved {
+    /// Permission bits.
+    pub(super) mode: Mode,
+    /// Numeric owner.
+    pub(super) uid: u32,
+    /// Numeric group.
+    pub(super) gid: u32,
+    /// As they are recorded.
+    pub(super) recorded: ObjectAttributes,
+}
+
+impl<'a> PlanBuilder<'a> {
+    /// Nothing decided yet.
+    pub(super) fn new(inventory: &'a Inventory) -> Self {
+        Self {
+            inventory,
+            changes: BTreeMap::new(),
+            lines: BTreeMap::new(),
+            kept: BTreeSet::new(),
+            yielding: BTreeSet::new(),
+            notes: Vec::new(),
+            accounts_may_come: false,
+            recorded_only: BTreeSet::new(),
+            claims: BTreeMap::new(),
+            new_directories: BTreeSet::new(),
+            open_directory: None,
+        }
+    }
+
+    /// What is at a path now; nothing below a directory that the run puts in the place of something else.
+    pub(super) fn old(&self, path: &ObjectPath) -> Option<&'a Live> {
+        if self.is_below_new_directory(path) { None } else { self.inventory.live.get(path) }
+    }
+
+    /// The line of `contents` of a path as it will be.
+    pub(super) fn line(&self, path: &ObjectPath) -> Option<&ContentsLine> {
+        match self.lines.get(path) {
+            Some((_, line)) => line.as_deref(),
+            None => self.inventory.lines.get(path),
+        }
+    }
+
+    /// Sets the line of a path, where that is a change.
+    pub(super) fn set_line(&mut self, package: &PkgInst, path: &ObjectPath, line: Option<ContentsLine>) {
+        if self.line(path) != line.as_ref() {
+            self.lines.insert(path.clone(), (package.clone(), line.map(Box::new)));
+        }
+    }
+
+    /// The line of an object that `package` has installed last: its owners are those of before and, behind them,
+    /// `package`.
+    pub(super) fn record(&mut self, package: &PkgInst, path: &ObjectPath, object: Object) {
+        let mut line = self.line(path).cloned().unwrap_or_else(|| ContentsLine {
+            path: path.clone(),
+            volume: None,
+            object: object.clone(),
+            owners: Vec::with_capacity(1),
+        });
+        line.object = object;
+        let known = line.owners.iter().position(|owner| owner.package == *package);
+        let owner =
+            known.map_or_else(|| OwningPackage::new(package.clone()), |place| line.owners.remove(place));
+        line.owners.push(OwningPackage { status: None, ..owner });
+        self.set_line(package, path, Some(line));
+    }
+
+    /// Adds a change.
+    pub(super) fn change(&mut self, package: &PkgInst, path: &ObjectPath, action: Action) {
+        let old = self.old(path).cloned().map(Box::new);
+        match &action {
+            Action::Replace(new) if matches!(new.body, Body::Directory) => {
+                self.new_directories.insert(path.clone());
+            }
+            _ => {
+                self.new_directories.remove(path);
+            }
+        }
+        let is_on_way = |directory: &ObjectPath| directory == path || directory.is_below(path);
+        self.open_directory.take_if(|(above, place)| is_on_way(above) || is_on_way(place));
+        let change = Change { package: package.clone(), path: path.clone(), action, old };
+        self.changes.insert(path.clone(), Box::new(change));
+    }
+
+    /// Gives every new object without a time of its own this one: what is made anew must not say when the disk got it,
+    /// for the undo archive of a later patch does. Directories change with every name in them, and keep no time.
+    pub(super) fn date(&mut self, when: Timestamp) {
+        for change in self.changes.values_mut() {
+            if let Action::Add(new) | Action::Replace(new) = &mut change.action
+                && !matches!(new.body, Body::Directory | Body::Link(_))
+            {
+                new.mtime.get_or_insert(when);
+            }
+        }
+    }
+
+    /// Claims the place of a path for a package; the package that had claimed the same path before, if one has.
+    pub(super) fn claim(
+        &mut self,
+        package: &PkgInst,
+        path: &ObjectPath,
+    ) -> Result<Option<PkgInst>, ObjectProblem> {
+        let place = self.place_of(path);
+        match self.claims.get(&place) {
+            None => {
+                self.claims.insert(place, (path.clone(), package.clone()));
+                Ok(None)
+            }
+            Some((other, first)) if other == path => Ok(Some(first.clone())),
+            Some((other, _)) => Err(ObjectProblem::SamePlace(other.clone())),
+        }
+    }
+
+    /// Checks the way to a path and plans the directories that are missing on it: 0755 root root, recorded, so that
+    /// they go with the package (pkgadd(1M)).
+    pub(super) fn open_way(&mut self, package: &PkgInst, path: &ObjectPath) -> Result<(), ObjectProblem> {
+        let place = self.place_of(path);
+        let is_open = |(open, at): &(ObjectPath, ObjectPath)| {
+            [path, &place].map(ObjectPath::parent_bytes) == [open, at].map(|path| Some(path.as_bytes()))
+        };
+        if self.open_directory.as_ref().is_some_and(is_open) {
+            return Ok(());
+        }
+        for above in path.ancestors_bytes().chain(place.ancestors_bytes()) {
+            self.check_planned_directory(above)?;
+        }
+        let mut missing = Vec::new();
+        for (above, real) in path.ancestors().zip(place.ancestors()) {
+            if above.relative().is_empty() || self.becomes_directory(&above) {
+                break;
+            }
+            match self.old(&real) {
+                Some(live) if live.is_directory() => {
+                    if let Some(obstacle) = live.obstacle.filter(|word| !word.contains("mount")) {
+                        return Err(ObjectProblem::Obstacle { at: real, obstacle });
+                    }
+                    break;
+                }
+                Some(_) if self.yielding.contains(&above) => missing.push(above),
+                Some(_) => return Err(ObjectProblem::NotADirectory(real)),
+                // A link of which the target is not there: to make that, somewhere else, is nobody's wish.
+                None if self.old(&above).is_some() => return Err(ObjectProblem::LeadsNowhere(above)),
+                None => missing.push(above),
+            }
+        }
+        for directory in missing.iter().rev() {
+            self.imply(package, directory);
+        }
+        self.open_directory = path.parent().zip(place.parent());
+        Ok(())
+    }
+
+    /// Refuses a path at which no package delivers anything.
+    pub(super) fn check_reserved(&self, path: &ObjectPath) -> Result<(), ObjectProblem> {
+        reserved::check(path, &self.place_of(path))
+    }
+
+    /// Whether a path belongs to the settings of this program.
+    pub(super) fn is_setting(&self, path: &ObjectPath) -> bool {
+        matches!(self.check_reserved(path), Err(ObjectProblem::Settings))
+    }
+
+    /// Refuses an object that cannot be renamed.
+    pub(super) fn check_obstacle(&self, path: &ObjectPath) -> Result<(), ObjectProblem> {
+        match self.old(path).and_then(|live| live.obstacle) {
+            Some(obstacle) => Err(ObjectProblem::Obstacle { at: path.clone(), obstacle }),
+            None => Ok(()),
+        }
+    }
+
+    /// The attributes that an object gets: those that are written; where there is a `?` those of what is there, and
+    /// where nothing is, 0755 or 0644, root, root, and such owners stay `?` in the records, as pkgadd(1M) leaves them.
+    /// Owners that cannot be set are recorded.
+    pub(super) fn resolve(&mut self, object: &Object, old: Option<&Live>) -> Result<Resolved, ObjectProblem> {
+        let accounts = &self.inventory.accounts;
+        let same_kind = old.filter(|live| live.is_directory() == object.ftype.is_directory());
+        let usual = if object.ftype.is_directory() { 0o755 } else { 0o644 };
+        let mode = object.attributes.mode.or(same_kind.map(|live| live.mode)).unwrap_or(Mode::of(usual));
+        let owner = object.attributes.owner.clone();
+        let owner = owner.or_else(|| same_kind.map(|live| accounts.user(live.uid)));
+        let group = object.attributes.group.clone();
+        let group = group.or_else(|| same_kind.map(|live| accounts.group(live.gid)));
+        let recorded = ObjectAttributes { mode: Some(mode), owner: owner.clone(), group: group.clone() };
+        let [owner, group] = [&owner, &group].map(|name| name.as_deref().unwrap_or("root"));
+        let (uid, gid) = (accounts.uid(owner), accounts.gid(group));
+        if self.inventory.privileged {
+            let later = self.accounts_may_come.then_some(UNKNOWN);
+            let uid = uid.or(later).ok_or_else(|| ObjectProblem::UnknownUser(owner.to_owned()))?;
+            let gid = gid.or(later).ok_or_else(|| ObjectProblem::UnknownGroup(group.to_owned()))?;
+            return Ok(Resolved { mode, uid, gid, recorded });
+        }
+        let caller = self.inventory.caller;
+        unprivileged::check_mode(mode, (uid, gid), object.ftype.is_directory(), caller)?;
+        let asked = [&object.attributes.owner, &object.attributes.group];
+        for (name, number, own) in [(asked[0], uid, caller.0), (asked[1], gid, caller.1)] {
+            if number != Some(own) {
+                self.recorded_only.extend(name.as_ref().map(ToString::to_string));
+            }
+        }
+        Ok(Resolved { mode, uid: caller.0, gid: caller.1, recorded })
+    }
+
+    /// Checks what only the whole shows: a directory that becomes something else must be empty by then, and one
+    /// that stays full is not removed. Adds the note about owners. Nobody claims a place behind it.
+    pub(super) fn finish(&mut self) -> Result<(), Reason> {
+        self.claims = BTreeMap::new();
+        let mut last_directory = None;
+        for change in self.changes.values() {
+            let directory = change.path.parent_bytes();
+            if last_directory != directory {
+                self.check_above(change)?;
+            }
+            self.check_ownership(change).map_err(|problem| refuse(change, problem))?;
+            // What stays or goes has no way to look at.
+            last_directory = directory.filter(|_| is_new(change));
+            if let Some(held) = turns(change).then(|| self.first_held(&change.path)).flatten() {
+                return Err(refuse(change, ObjectProblem::NotEmpty(held)));
+            }
+        }
+        for path in self.full_directories() {
+            self.changes.remove(&path);
+            let path = self.inventory.show(&path);
+            self.notes.push(format!("{path} stays: it holds objects that are recorded"));
+        }
+        if !self.recorded_only.is_empty() {
+            let names: Vec<&str> = self.recorded_only.iter().map(String::as_str).collect();
+            self.notes.push(format!("owners and groups that are recorded only: {}", names.join(", ")));
+        }
+        Ok(())
+    }
+
+    /// Nothing may come to lie below what becomes no directory; a hard link, planned last, may have taken a place above.
+    fn check_above(&self, change: &Change) -> Result<(), Reason> {
+        if !is_new(change) {
+            return Ok(());
+        }
+        let mut above = change.path.ancestors_bytes();
+        above
+            .try_for_each(|above| self.check_planned_directory(above))
+            .map_err(|problem| refuse(change, problem))
+    }
+
+    /// Without privileges nothing is changed in a directory of somebody else, even where writing to it is allowed:
+    /// its owner could take away or put there what they like at any moment.
+    fn check_ownership(&self, change: &Change) -> Result<(), ObjectProblem> {
+        if self.inventory.privileged {
+            return Ok(());
+        }
+        let directory = match change.action {
+            Action::Attributes(_) => Some(change.path.clone()),
+            _ => self.place_of(&change.path).parent(),
+        };
+        match directory.filter(|at| self.old(at).is_some_and(|live| live.uid != self.inventory.caller.0)) {
+            Some(at) => Err(ObjectProblem::ForeignDirectory(at)),
+            None => self.check_writable(change).and_then(|()| self.check_for_root(change)),
+        }
+    }
+
+    /// Without privileges nothing is made that only root can make, nor brought back.
+    fn check_for_root(&self, change: &Change) -> Result<(), ObjectProblem> {
+        let caller = self.inventory.caller;
+        match (&change.action, change.old.as_deref()) {
+            (Action::Add(new) | Action::Replace(new), _) => {
+                let source = match &new.body {
+                    Body::Link(source) => self.old(source),
+                    _ => None,
+                };
+                unprivileged::check_new(new, source, caller)
+            }
+            (Action::Attributes(new), Some(old)) => unprivileged::check_attributes(new, old, caller),
+            _ => Ok(()),
+        }
+    }
+
+    /// A directory that its owner may not write to lets only root rename anything into it, out of it, or itself
+    /// (rename(2)).
+    fn check_writable(&self, change: &Change) -> Result<(), ObjectProblem> {
+        let closed = |mode: Mode| mode.bits() & 0o300 != 0o300;
+        let is_closed = |live: &Live| live.is_directory() && closed(live.mode);
+        let refused =
+            |at| Err(ObjectProblem::Obstacle { at, obstacle: "may not be written to by its owner" });
+        if let Action::Add(new) | Action::Replace(new) = &change.action
+            && matches!(new.body, Body::Directory)
+            && closed(new.mode)
+            && !self.is_below_new_directory(&change.path)
+        {
+            return Err(ObjectProblem::NotPermitted("a directory that its owner may not write to"));
+        }
+        if matches!(change.action, Action::Replace(_)) && change.old.as_deref().is_some_and(is_closed) {
+            return refused(change.path.clone());
+        }
+        let parent = self.place_of(&change.path).parent();
+        let above = parent.filter(|_| !matches!(change.action, Action::Attributes(_)));
+        let becomes_closed = |at: &ObjectPath| match self.changes.get(at).map(|change| &change.action) {
+            Some(Action::Attributes(new)) => new.mode.is_some_and(closed),
+            _ => false,
+        };
+        match above {
+            Some(at) if self.old(&at).is_some_and(is_closed) || becomes_closed(&at) => refused(at),
+            _ => Ok(()),
+        }
+    }
+
+    /// The first name `PATH.suffix`, `PATH.suffix.2`, … that is free.
+    pub(super) fn free_name(&self, path: &ObjectPath, suffix: &str) -> Result<ObjectPath, ObjectProblem> {
+        let mut number = 1u32;
+        loop {
+            let mut name = path.as_bytes().to_vec();
+            name.extend_from_slice(format!(".{suffix}").as_bytes());
+            if number > 1 {
+                name.extend_from_slice(format!(".{number}").as_bytes());
+            }
+            let name = ObjectPath::new(&name).map_err(|error| ObjectProblem::BadPath(error.to_string()))?;
+            if !self.inventory.live.contains_key(&name) && !self.changes.contains_key(&name) {
+                return Ok(name);
+            }
+            number += 1;
+        }
+    }
+
+    /// Where a path is on the disk after the run.
+    fn place_of(&self, path: &ObjectPath) -> ObjectPath {
+        let moved = self.is_below_new_directory(path);
+        let place = self.inventory.physical.get(path).filter(|_| !moved);
+        place.unwrap_or(path).clone()
+    }
+
+    fn is_below_new_directory(&self, path: &ObjectPath) -> bool {
+        !self.new_directories.is_empty()
+            && path.ancestors_bytes().any(|above| self.new_directories.contains(above))
+    }
+
+    fn becomes_directory(&self, path: &ObjectPath) -> bool {
+        self.changes.get(path).is_some_and(|change| {
+            matches!(&change.action, Action::Add(new) | Action::Replace(new) if matches!(new.body, Body::Directory))
+        })
+    }
+
+    /// An object above a path may only be planned as a directory.
+    fn check_planned_directory(&self, above: &[u8]) -> Result<(), ObjectProblem> {
+        let Some(change) = self.changes.get(above) else { return Ok(()) };
+        match &change.action {
+            Action::Add(new) | Action::Replace(new) => match new.body {
+                Body::Directory => Ok(()),
+                Body::Symlink(_) => Err(ObjectProblem::ThroughOwnLink(change.path.clone())),
+                _ => Err(ObjectProblem::NotADirectory(change.path.clone())),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    fn imply(&mut self, package: &PkgInst, directory: &ObjectPath) {
+        let mut object = Object::new(Ftype::Directory, "none");
+        let (uid, gid) = if self.inventory.privileged { (0, 0) } else { self.inventory.caller };
+        object.attributes = ObjectAttributes {
+            mode: Some(Mode::of(0o755)),
+            owner: Some("root".into()),
+            group: Some("root".into()),
+        };
+        let new = NewObject {
+            body: Body::Directory,
+            mode: Mode::of(0o755),
+            uid,
+            gid,
+            mtime: None,
+            xattrs: NewXattrs::Inherited,
+        };
+        let is_there = self.old(directory).is_some();
+        let action = if is_there { Action::Replace(new) } else { Action::Add(new) };
+        self.change(package, directory, action);
+        self.record(package, directory, object);
+    }
+
+    /// Something below a directory, recorded or not, that the run does not take away.
+    fn first_held(&self, directory: &ObjectPath) -> Option<ObjectPath> {
+        let goes = |path: &ObjectPath| {
+            let action = self.changes.get(path).map(|change| &change.action);
+            matches!(action, Some(Action::Delete | Action::RemoveDirectory))
+        };
+        let held = below(&self.inventory.live, directory).find(|path| !goes(path)).cloned();
+        held.or_else(|| self.first_recorded(directory))
+    }
+
+    /// Directories that would be removed, and hold something that is recorded. What is recorded and will not be there
+    /// holds none: somebody has taken it away.
+    fn full_directories(&self) -> BTreeSet<ObjectPath> {
+        let mut full = BTreeSet::new();
+        // What is below a directory sorts behind it.
+        for (directory, change) in self.changes.iter().rev() {
+            if !matches!(change.action, Action::RemoveDirectory) {
+                continue;
+            }
+            let is_gone = |path: &ObjectPath| match self.changes.get(path).map(|change| &change.action) {
+                Some(Action::Delete) => true,
+                Some(Action::RemoveDirectory) => !full.contains(path),
+                Some(_) => false,
+                None => self.inventory.physical.contains_key(path) && !self.inventory.live.contains_key(path),
+            };
+            let known = below(&self.inventory.lines, directory).chain(below(&self.lines, directory));
+            if known.into_iter().any(|path| self.line(path).is_some() && !is_gone(path)) {
+                full.insert(directory.clone());
+            }
+        }
+        full
+    }
+
+    /// A path below a directory that will be recorded.
+    fn first_recorded(&self, directory: &ObjectPath) -> Option<ObjectPath> {
+        let known = below(&self.inventory.lines, directory).chain(below(&self.lines, directory));
+        known.into_iter().find(|path| self.line(path).is_some()).cloned()
+    }
+}
+
+/// The keys that lie below a directory.
+pub(super) fn below<'m, V>(
+    map: &'m BTreeMap<ObjectPath, V>,
+    directory: &ObjectPath,
+) -> impl Iterator<Item = &'m ObjectPath> {
+    let directory = directory.clone();
+    let behind = map.range(directory.lowest_below()..).map(|(path, _)| path);
+    behind.take_while(move |path| path.is_below(&directory))
+}
+
+/// Whether a change puts a new object at its path.
+fn is_new(change: &Change) -> bool {
+    matches!(change.action, Action::Add(_) | Action::Replace(_))
+}
+
+/// Returns the reason that a change cannot be made.
+fn refuse(change: &Change, problem: ObjectProblem) -> Reason {
+    Reason::Object { package: change.package.clone(), path: change.path.to_string(), problem }
+}
+
+/// Whether a change makes something else of a directory.
+pub(super) fn turns(change: &Change) -> bool {
+    let is_other = matches!(&change.action, Action::Replace(new) if !matches!(new.body, Body::Directory));
+    is_other && change.old.as_deref().is_some_and(Live::is_directory)
+}

@@ -1,0 +1,146 @@
+//! A promotion that brings patches of its stage: first what they did, then, behind them, what else differs. Both are one run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::bring::{bring, record_files};
+use super::brought::BroughtPatches;
+use super::input::PromotionInput;
+use super::planner::promote;
+use crate::plan::Plan;
+use crate::plan::clock::Now;
+use crate::plan::patch::combine::{Single, combine_two};
+use crate::plan::patch::validate::applied_to;
+use crate::plan::refusal::{Command, Refusal};
+use crate::plan::script_schedule::frame;
+use patchadm_inputs::inventory::Inventory;
+use patchadm_rootfs::{Inode, Live};
+use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::patch::{AppliedPatches, PatchId};
+
+/// A promotion with the patches that it brings.
+#[derive(Debug)]
+pub struct PlannedPromotion {
+    /// What the run does.
+    pub plan: Plan,
+    /// What each patch of the run does, the promotion last, where patches are brought; else nothing.
+    pub portions: Vec<Plan>,
+}
+
+/// Plans a promotion. `inventory` and `applied` are as for [`promote`]; it holds what the brought patches changed as well.
+pub fn promote_bringing(
+    input: &PromotionInput<'_>,
+    brought: &BroughtPatches,
+    inventory: &Inventory,
+    applied: &AppliedPatches,
+    (separator, now): (&str, &Now),
+) -> Result<PlannedPromotion, Refusal> {
+    let (theirs, mut own) = divided(input, brought);
+    let refuse =
+        |reason: crate::plan::refusal::Reason| reason.shown(inventory).of(Command::Promote, &input.record.id);
+    let Some(first) = bring(brought, &theirs, inventory, now).map_err(refuse)? else {
+        own.directories.clone_from(&brought.directories);
+        let plan = promote(&own, inventory, applied, separator, now)?;
+        let portions =
+            if brought.ids.is_empty() { Vec::new() } else { portions(&[&plan], &plan, (brought, input)) };
+        return Ok(PlannedPromotion { plan, portions });
+    };
+    let made: BTreeMap<ObjectPath, Live> = made(&theirs);
+    let after = projected(inventory, brought, &first, &made);
+    let packages: Vec<_> = after.packages.iter().collect();
+    let applied = AppliedPatches::new(applied_to(&packages, separator).map_err(refuse)?);
+    let second = promote(&own, &after, &applied, separator, now)?;
+    let nothing = BTreeMap::new();
+    let first_of = Single { plan: &first, made: &made, packages: 0 };
+    let second_of = Single { plan: &second, made: &nothing, packages: 0 };
+    let plan = combine_two(first_of, second_of);
+    let mut portions = portions(&[&first, &second], &second, (brought, input));
+    if let Some(own) = portions.last_mut() {
+        own.space.clone_from(&plan.space);
+    }
+    Ok(PlannedPromotion { plan, portions })
+}
+
+/// The objects of brought patches, and the others.
+fn divided<'a>(
+    input: &PromotionInput<'a>,
+    brought: &BroughtPatches,
+) -> (PromotionInput<'a>, PromotionInput<'a>) {
+    let is_theirs = |path: &ObjectPath| brought.objects.contains_key(path);
+    let (mut theirs, mut own) = (input.clone(), input.clone());
+    theirs.taken.retain(|path, _| is_theirs(path));
+    theirs.deleted.retain(is_theirs);
+    own.taken.retain(|path, _| !is_theirs(path));
+    own.deleted.retain(|path| !is_theirs(path));
+    (theirs, own)
+}
+
+/// The objects that come, each as a file of its own that no other path has.
+fn made(theirs: &PromotionInput<'_>) -> BTreeMap<ObjectPath, Live> {
+    let numbered = theirs.taken.iter().zip(1..);
+    let object = |((path, taken), number): ((&ObjectPath, &super::input::TakenObject<'_>), u64)| {
+        let inode = Inode { number: u64::MAX - number, born: None };
+        (path.clone(), Live { inode, ..taken.object.clone() })
+    };
+    numbered.map(object).collect()
+}
+
+/// The root behind the brought patches, as the rest of the promotion finds it.
+fn projected(
+    inventory: &Inventory,
+    brought: &BroughtPatches,
+    plan: &Plan,
+    made: &BTreeMap<ObjectPath, Live>,
+) -> Inventory {
+    let mut after = inventory.clone();
+    after.names = None;
+    let changed: BTreeSet<&ObjectPath> = plan.changes.iter().map(|change| &change.path).collect();
+    for path in brought.objects.keys() {
+        match made.get(path) {
+            Some(live) => drop(after.live.insert(path.clone(), live.clone())),
+            None if changed.contains(path) => drop(after.live.remove(path)),
+            None => {}
+        }
+    }
+    for (path, line) in &plan.contents {
+        match line {
+            Some(line) => drop(after.lines.insert(path.clone(), (**line).clone())),
+            None => drop(after.lines.remove(path)),
+        }
+    }
+    for (package, of) in &brought.packages {
+        let Some(installed) = after.packages.get_mut(package) else { continue };
+        let (params, files) = record_files(of, installed);
+        installed.records.extend(files.into_iter().map(|(name, file)| (name.to_vec(), file)));
+        installed.params = params;
+    }
+    after
+}
+
+/// What each brought patch does, and behind them what `own`, the last of the plans, does beside them.
+fn portions(
+    plans: &[&Plan],
+    own: &Plan,
+    (brought, input): (&BroughtPatches, &PromotionInput<'_>),
+) -> Vec<Plan> {
+    let of_new =
+        |path: &ObjectPath| input.new_packages.values().find_map(|package| package.patched.objects.get(path));
+    let last = |path: &ObjectPath| brought.objects.get(path).or_else(|| of_new(path));
+    let of_patch = |id: &PatchId| {
+        let is_its = |path: &ObjectPath| last(path).is_some_and(|object| object.patch == *id);
+        let changes = plans.iter().flat_map(|plan| &plan.changes);
+        let known = brought.packages.iter().filter(|(_, package)| package.patches.contains(id));
+        let new = input.new_packages.iter().filter(|(_, package)| package.patched.ids.contains(id));
+        let packages = known.map(|(name, _)| name).chain(new.map(|(name, _)| name));
+        Plan {
+            patches: vec![id.to_string()],
+            changes: changes.filter(|change| is_its(&change.path)).cloned().collect(),
+            packages: packages.cloned().collect(),
+            ..frame(own)
+        }
+    };
+    let mut all: Vec<Plan> = brought.ids.iter().map(of_patch).collect();
+    let mut own = own.clone();
+    own.changes.retain(|change| last(&change.path).is_none());
+    all.push(own);
+    all
+}

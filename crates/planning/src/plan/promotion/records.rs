@@ -1,0 +1,191 @@
+//! The records of a promotion: its packages with their patch records, the local package, undo archives, and what is kept
+//! of the promotion itself.
+
+use std::collections::BTreeMap;
+
+use super::bring::patch_directories;
+use super::brought::NewPackage;
+use super::input::PromotionInput;
+use super::local_package;
+use crate::plan::clock::Now;
+use crate::plan::ledger::LedgerChange;
+use crate::plan::patch::undo::{DeliveredPaths, Undoing, tree_file};
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::records::{self, NewRecord, RecordChanges, package_path, patch_path};
+use crate::plan::refusal::Reason;
+use crate::plan::target::PackageTarget;
+use crate::plan::{RecordChange, TreeContent, UndoArchive};
+use patchadm_changeset::format::manifest::MADE_PACKAGE;
+use patchadm_inputs::inventory::{Installed, Inventory};
+use patchadm_inputs::source::PackageImage;
+use patchadm_inputs::stage::PromotionRecord;
+use patchadm_svr4::format::params;
+use patchadm_svr4::format::pkgmap::Pkgmap;
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
+use patchadm_svr4::patch::{AppliedPatches, InstalledInfo, PatchList, PatchRecords, Requirements};
+
+/// What a promotion records.
+#[derive(Debug, Default)]
+pub(super) struct PromotionRecords {
+    pub(super) changes: Vec<RecordChange>,
+    pub(super) undo: Vec<UndoArchive>,
+}
+
+/// What every package of a promotion is recorded with.
+pub(super) struct PackageRecorder<'a> {
+    pub(super) input: &'a PromotionInput<'a>,
+    pub(super) inventory: &'a Inventory,
+    pub(super) applied: &'a AppliedPatches,
+    pub(super) separator: &'a str,
+    pub(super) now: &'a Now,
+}
+
+impl PackageRecorder<'_> {
+    /// Records the promotion for its packages, the local one first.
+    pub(super) fn record(
+        &self,
+        draft: &PlanBuilder<'_>,
+        packages: &[PkgInst],
+    ) -> Result<PromotionRecords, Reason> {
+        let mut recorded = PromotionRecords::default();
+        for package in packages {
+            self.package(draft, package, &mut recorded)?;
+        }
+        let is_new = |package: &&PkgInst| !self.inventory.packages.contains_key(*package);
+        recorded.changes.extend(patch_directories(&self.input.directories)?);
+        let record = PromotionRecord {
+            packages: packages.to_vec(),
+            new_packages: packages.iter().filter(is_new).cloned().collect(),
+            ..self.input.record.clone()
+        };
+        let (before, after) = record.around_run();
+        recorded.changes.push(RecordChange::AddTree {
+            path: patch_path(self.input.record.id.as_str())?,
+            files: vec![tree_file("promotion", TreeContent::AroundRun(before, after), 0o644)],
+        });
+        Ok(recorded)
+    }
+
+    fn package(
+        &self,
+        draft: &PlanBuilder<'_>,
+        package: &PkgInst,
+        recorded: &mut PromotionRecords,
+    ) -> Result<(), Reason> {
+        let known = self.inventory.packages.get(package);
+        let nothing = Installed::default();
+        let installed = known.unwrap_or(&nothing);
+        let record = &self.input.record;
+        let coming = self.input.new_packages.get(package);
+        let old = known.or(coming.map(|new| &new.staged)).map_or_else(
+            || local_package::parameters(package, record.id.base(), record.name.as_str(), self.now),
+            |installed| installed.params.clone(),
+        );
+        let mut new = old.clone();
+        self.record_patch(package, &mut new);
+        let patched = coming.map(|new| &new.patched).filter(|patched| !patched.ids.is_empty());
+        if let Some(patched) = patched {
+            patched.list_behind(&self.input.record.id, &mut new);
+        }
+        let pkginfo = NewRecord { name: "pkginfo".to_owned(), bytes: params::write(&new), mtime: None };
+        let others = coming.into_iter().flat_map(NewPackage::records_but_pkginfo);
+        let files = std::iter::once(pkginfo).chain(others).collect();
+        let mut records = RecordChanges::of(package, installed, files)?;
+        records.date(self.now.timestamp());
+        let (id, nothing_more) = (&self.input.record.id, PatchList::new());
+        if records::save_of(installed, id, self.separator).is_some() {
+            return Err(Reason::StaleSave(package.clone()));
+        }
+        recorded.changes.extend(records::supersede(package, installed, id, &nothing_more, self.separator)?);
+        self.save(draft, (package, &old, known.is_none()), &records, recorded)?;
+        recorded.changes.extend(records.changes);
+        let mut ledger = LedgerChange::of_application(package, id.as_str(), self.input.options.no_undo);
+        if let Some(patched) = patched {
+            recorded.changes.extend(patched.save_directories(package)?);
+            ledger.brought.clone_from(&patched.lines);
+        }
+        recorded.changes.push(RecordChange::Ledger(ledger));
+        Ok(())
+    }
+
+    /// PATCHLIST and the `PATCH_INFO` line.
+    fn record_patch(&self, package: &PkgInst, new: &mut Params) {
+        let info = InstalledInfo {
+            date: self.now.patch_date(),
+            host: self.now.host.clone(),
+            obsoletes: PatchList::new(),
+            requires: Requirements::default(),
+            incompatibles: PatchList::new(),
+        };
+        let known = self.applied.packages().iter().find(|records| records.package == *package);
+        match known {
+            Some(records) => records.write_applied(&self.input.record.id, info, new),
+            None => PatchRecords::none(package.clone()).write_applied(&self.input.record.id, info, new),
+        };
+    }
+
+    /// The save directory of a package, with the undo archive.
+    fn save(
+        &self,
+        draft: &PlanBuilder<'_>,
+        (package, old, is_new): (&PkgInst, &Params, bool),
+        changed: &RecordChanges,
+        recorded: &mut PromotionRecords,
+    ) -> Result<(), Reason> {
+        let id = &self.input.record.id;
+        let unsaved = BTreeMap::new();
+        let undoing = Undoing {
+            id,
+            obsoletes: &PatchList::new(),
+            old,
+            saves: self.inventory.packages.get(package).map_or(&unsaved, |installed| &installed.saves),
+            set: &[],
+            silent: &[],
+            format: self.input.options.undo_format,
+            directory: self.input.options.undo_dir.as_deref(),
+            saves_nothing: self.input.options.no_undo,
+            runs_scripts: false,
+        };
+        let image = delivered_package(package, old);
+        let target = PackageTarget::new(package.clone(), 0, &image, old.clone())?;
+        let delivered = DeliveredPaths { paths: self.delivered(draft, package), ..DeliveredPaths::default() };
+        let mut archive = undoing.archive(draft, &target, &delivered, changed)?;
+        if let Some(new) = self.input.new_packages.get(package) {
+            new.patched.take_out_of(&mut archive.manifest.objects);
+        }
+        if is_new {
+            archive.manifest.header.features.push(MADE_PACKAGE.to_owned());
+        }
+        let files = undoing.saved_files(&archive.place, recorded.undo.len())?;
+        recorded.undo.push(archive);
+        let path = package_path(package, format!("save/{id}").as_bytes())?;
+        recorded.changes.push(RecordChange::AddTree { path, files });
+        Ok(())
+    }
+
+    /// The taken paths that are recorded for a package.
+    fn delivered(
+        &self,
+        draft: &PlanBuilder<'_>,
+        package: &PkgInst,
+    ) -> std::collections::BTreeSet<ObjectPath> {
+        let is_of = |path: &&ObjectPath| {
+            let first = draft.line(path).and_then(|line| line.owners.first());
+            first.is_some_and(|owner| owner.package == *package)
+        };
+        self.input.taken.keys().filter(is_of).cloned().collect()
+    }
+}
+
+/// A package as a patch of it would deliver it: with the name and the classes that it has.
+fn delivered_package(package: &PkgInst, installed: &Params) -> PackageImage {
+    let mut params = Params::new();
+    params.set("PKG", package.abbreviation());
+    if let Some(classes) = installed.get("CLASSES") {
+        params.set("CLASSES", classes);
+    }
+    PackageImage::without_source(
+        params,
+        Pkgmap { parts: 1, max_blocks: 0, compressed_blocks: None, entries: Vec::new() },
+    )
+}

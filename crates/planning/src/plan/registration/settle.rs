@@ -1,0 +1,266 @@
+//! An object that installf(1M) declares final: whether it is what its line says, what makes it so, and what the line says
+//! then.
+//!
+//! What is missing is made, but for regular files; attributes are set; a symbolic link is turned. An object of another
+//! type, or a hard link that is no name of its source, is somebody else's and stays: the line says `!` then.
+
+use std::collections::BTreeMap;
+
+use patchadm_inputs::inventory::{Inventory, LinkedDirectory};
+use patchadm_rootfs::{Live, LiveKind};
+use patchadm_svr4::package::{
+    Accounts, ContentInfo, ContentsLine, Ftype, Mode, Object, ObjectAttributes, ObjectPath, PkgInst, Word,
+};
+
+use crate::plan::objects::body_of;
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::refusal::ObjectProblem;
+use crate::plan::{Action, Body, NewObject, NewXattrs};
+
+/// The longest chain of hard links to hard links that is followed.
+const LONGEST_CHAIN: usize = 40;
+
+/// An object that is not what it was declared to be. The texts are those of pkgchk(1M).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Discrepancy {
+    /// Nothing is there.
+    #[error("pathname does not exist")]
+    Missing,
+    /// Something else is there.
+    #[error("file type <{}> expected <{}> actual", char::from(.expected.letter()), char::from(.actual.letter()))]
+    Type {
+        /// What was declared.
+        expected: Ftype,
+        /// What is there.
+        actual: Ftype,
+    },
+    /// Another device is there.
+    #[error("major/minor device <{}, {}> expected <{}, {}> actual", .expected.0, .expected.1, .actual.0, .actual.1)]
+    Device {
+        /// The numbers that were declared.
+        expected: (u32, u32),
+        /// Those that are there.
+        actual: (u32, u32),
+    },
+    /// It is not another name of its source.
+    #[error("pathname not properly linked to <{0}>")]
+    NotLinked(String),
+}
+
+/// What a declaration comes to.
+pub(super) struct Settled {
+    /// What the line says then.
+    pub(super) object: Object,
+    /// What is wrong, if anything.
+    pub(super) discrepancy: Option<Discrepancy>,
+}
+
+/// What the line of an object says when it is final. `line_of` gives the lines as they are by then.
+pub(super) fn settled<'l>(
+    line: &ContentsLine,
+    line_of: impl Fn(&ObjectPath) -> Option<&'l ContentsLine>,
+    inventory: &Inventory,
+) -> Settled {
+    let Inventory { live, accounts, .. } = inventory;
+    let mut object = line.object.clone();
+    if let Some(directory) = behind(line, inventory) {
+        object.attributes = directory.attributes(accounts);
+        return Settled { object, discrepancy: None };
+    }
+    let there = live.get(&line.path);
+    let discrepancy = match object.ftype {
+        Ftype::Link => not_linked(line, there, line_of, live),
+        _ => differs(&object, there),
+    };
+    if discrepancy.is_none() && !object.ftype.is_link() {
+        object.attributes = known(&object, there, accounts);
+        if let Some((major, minor)) = there.and_then(numbers) {
+            object.device = Some((Some(major), Some(minor)));
+        }
+        object.content = there.and_then(content).filter(|_| object.ftype.is_regular()).unwrap_or_default();
+    }
+    Settled { object, discrepancy }
+}
+
+/// The directory that a symbolic link leads to which stands where a directory is declared: both stay as they are.
+fn behind<'i>(line: &ContentsLine, inventory: &'i Inventory) -> Option<&'i LinkedDirectory> {
+    inventory.linked_directory(&line.path).filter(|_| line.object.ftype.is_directory())
+}
+
+/// The attributes of an object: what is not known is taken from what is there, else 0755 or 0644, root, root.
+fn known(object: &Object, there: Option<&Live>, accounts: &Accounts) -> ObjectAttributes {
+    let usual = if object.ftype.is_directory() { 0o755 } else { 0o644 };
+    let ObjectAttributes { mode, owner, group } = object.attributes.clone();
+    let name = |live: Option<Word>| live.unwrap_or_else(|| "root".into());
+    ObjectAttributes {
+        mode: Some(mode.or(there.map(|live| live.mode)).unwrap_or(Mode::of(usual))),
+        owner: Some(owner.unwrap_or_else(|| name(there.map(|live| accounts.user(live.uid))))),
+        group: Some(group.unwrap_or_else(|| name(there.map(|live| accounts.group(live.gid))))),
+    }
+}
+
+/// What is wrong with an object that is no hard link, and cannot be put right.
+fn differs(object: &Object, there: Option<&Live>) -> Option<Discrepancy> {
+    let (major, minor) = object.device.unwrap_or_default();
+    let Some(live) = there else {
+        let is_complete = !object.ftype.is_device() || major.is_some() && minor.is_some();
+        let can_be_made = !object.ftype.is_regular() && is_complete;
+        return (!can_be_made).then_some(Discrepancy::Missing);
+    };
+    let fits = match (&live.kind, object.ftype) {
+        (LiveKind::Directory, ftype) => ftype.is_directory(),
+        (LiveKind::Regular { .. }, ftype) => ftype.is_regular(),
+        (LiveKind::Socket, _) => false,
+        (_, ftype) => ftype == type_of(live),
+    };
+    if !fits {
+        return Some(Discrepancy::Type { expected: object.ftype, actual: type_of(live) });
+    }
+    let actual = numbers(live)?;
+    let expected = (major.unwrap_or(actual.0), minor.unwrap_or(actual.1));
+    (expected != actual).then_some(Discrepancy::Device { expected, actual })
+}
+
+/// Major and minor number of a device.
+fn numbers(live: &Live) -> Option<(u32, u32)> {
+    match live.kind {
+        LiveKind::Device { major, minor, .. } => Some((major, minor)),
+        _ => None,
+    }
+}
+
+fn not_linked<'l>(
+    line: &ContentsLine,
+    there: Option<&Live>,
+    line_of: impl Fn(&ObjectPath) -> Option<&'l ContentsLine>,
+    live: &BTreeMap<ObjectPath, Live>,
+) -> Option<Discrepancy> {
+    let named = line.object.target.clone().unwrap_or_default();
+    let source = source(line, line_of).and_then(|source| live.get(&source));
+    let is_name = source
+        .filter(|source| can_have_names(source))
+        .is_some_and(|source| there.is_none_or(|there| there.inode == source.inode));
+    (!is_name).then(|| Discrepancy::NotLinked(String::from_utf8_lossy(&named).into_owned()))
+}
+
+/// Whether link(2) gives the object another name: no directory, and no symbolic link.
+fn can_have_names(live: &Live) -> bool {
+    !matches!(live.kind, LiveKind::Directory | LiveKind::Symlink(_))
+}
+
+/// The object that a hard link names in the end, through recorded links to links.
+fn source<'l>(
+    line: &ContentsLine,
+    line_of: impl Fn(&ObjectPath) -> Option<&'l ContentsLine>,
+) -> Option<ObjectPath> {
+    let mut at = line.path.link_source(line.object.target.as_deref()?).ok()?;
+    for _ in 0..LONGEST_CHAIN {
+        match line_of(&at).map(|line| &line.object) {
+            Some(Object { ftype: Ftype::Link, target: Some(target), .. }) => {
+                at = at.link_source(target).ok()?;
+            }
+            _ => return Some(at),
+        }
+    }
+    None
+}
+
+impl PlanBuilder<'_> {
+    /// Plans what makes an object what its line says, as far as that can be done without content.
+    pub(super) fn put_right(&mut self, package: &PkgInst, line: &ContentsLine) -> Result<(), ObjectProblem> {
+        let inventory = self.inventory;
+        let line_of = |path: &ObjectPath| inventory.lines.get(path);
+        let stays = behind(line, inventory).is_some();
+        if stays || settled(line, line_of, inventory).discrepancy.is_some() {
+            return Ok(());
+        }
+        match (line.object.ftype, inventory.live.get(&line.path)) {
+            (Ftype::Link, None) => self.name(package, line),
+            (Ftype::Link, Some(_)) => Ok(()),
+            (Ftype::Symlink, Some(live)) => self.turn(package, line, live),
+            (_, Some(live)) => self.set_attributes(package, line, live),
+            (_, None) => self.make(package, line),
+        }
+    }
+
+    fn make(&mut self, package: &PkgInst, line: &ContentsLine) -> Result<(), ObjectProblem> {
+        self.open_way(package, &line.path)?;
+        let new = self.new_object(line)?;
+        self.change(package, &line.path, Action::Add(new));
+        Ok(())
+    }
+
+    /// Makes a hard link.
+    fn name(&mut self, package: &PkgInst, line: &ContentsLine) -> Result<(), ObjectProblem> {
+        let inventory = self.inventory;
+        let Some(source) = source(line, |path| inventory.lines.get(path)) else { return Ok(()) };
+        self.open_way(package, &line.path)?;
+        let new = self.other_name(&line.path, &source)?;
+        self.change(package, &line.path, Action::Add(new));
+        Ok(())
+    }
+
+    /// Turns a symbolic link that points elsewhere.
+    fn turn(&mut self, package: &PkgInst, line: &ContentsLine, live: &Live) -> Result<(), ObjectProblem> {
+        let is_there = |target: &Vec<u8>| live.kind == LiveKind::Symlink(target.clone());
+        if line.object.target.as_ref().is_some_and(is_there) {
+            return Ok(());
+        }
+        self.check_obstacle(&line.path)?;
+        let new = self.new_object(line)?;
+        self.change(package, &line.path, Action::Replace(new));
+        Ok(())
+    }
+
+    fn set_attributes(
+        &mut self,
+        package: &PkgInst,
+        line: &ContentsLine,
+        live: &Live,
+    ) -> Result<(), ObjectProblem> {
+        let resolved = self.resolve(&line.object, Some(live))?;
+        if let Some(attributes) = self.different_attributes(live, &line.object, &resolved) {
+            check_attributes(&line.path, live)?;
+            self.change(package, &line.path, Action::Attributes(attributes));
+        }
+        Ok(())
+    }
+
+    fn new_object(&mut self, line: &ContentsLine) -> Result<NewObject, ObjectProblem> {
+        self.check_privilege(&line.object)?;
+        let body: Body = body_of(&line.object)?;
+        let resolved = self.resolve(&line.object, None)?;
+        let (mode, uid, gid) = (resolved.mode, resolved.uid, resolved.gid);
+        Ok(NewObject { body, mode, uid, gid, mtime: None, xattrs: NewXattrs::Inherited })
+    }
+}
+
+/// An immutable or append-only object takes no other attributes; a mount point does.
+fn check_attributes(path: &ObjectPath, live: &Live) -> Result<(), ObjectProblem> {
+    match live.obstacle.filter(|word| !word.contains("mount")) {
+        Some(obstacle) => Err(ObjectProblem::Obstacle { at: path.clone(), obstacle }),
+        None => Ok(()),
+    }
+}
+
+/// Size, sum and time of a regular file; none of anything else.
+pub(super) fn content(live: &Live) -> Option<ContentInfo> {
+    match live.kind {
+        LiveKind::Regular { size, cksum, .. } => {
+            Some(ContentInfo { size: Some(size), cksum: Some(cksum), mtime: Some(live.mtime.seconds) })
+        }
+        _ => None,
+    }
+}
+
+/// The type under which a live object is recorded when nobody names one.
+pub(super) fn type_of(live: &Live) -> Ftype {
+    match live.kind {
+        LiveKind::Directory => Ftype::Directory,
+        LiveKind::Symlink(_) => Ftype::Symlink,
+        LiveKind::Pipe => Ftype::Pipe,
+        LiveKind::Device { block: true, .. } => Ftype::Block,
+        LiveKind::Device { .. } => Ftype::Character,
+        LiveKind::Regular { .. } | LiveKind::Socket => Ftype::File,
+    }
+}

@@ -1,0 +1,285 @@
+//! Which procedure scripts a package brings into a run, who delivers the script of a class, and which files of
+//! `install` stay in the package's directory of the database.
+//!
+//! Whether a script may run at all is the policy's word (patchadm-policy(5)). Stock patch scripts are no obstacle
+//! where a patch is applied natively: their work is done by the program itself. A script that did not come with the
+//! package is no better known than one of its own where it runs what the package delivered, or where a package put it
+//! there as one of its files.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::refusal::Reason;
+use super::target::classes;
+use patchadm_changeset::format::manifest::MANIFEST;
+use patchadm_inputs::inventory::Installed;
+use patchadm_inputs::policy::ScriptPolicy;
+use patchadm_inputs::source::PackageImage;
+use patchadm_inputs::source::sun_scripts;
+use patchadm_svr4::package::{Params, PkgInst};
+
+/// Scripts with a fixed name (pkginfo(4), pkgadd(1M)).
+const SCRIPTS: &[&str] = &["request", "checkinstall", "preinstall", "postinstall", "preremove", "postremove"];
+
+/// Who delivers the script of a class: the first of these that has one (pkgadd(1M)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Deliverer {
+    /// The package: `install/i.<class>`, run from its directory in the database.
+    Package,
+    /// The root: `usr/sadm/install/scripts/i.<class>` below it.
+    Root,
+    /// The running system: `/usr/sadm/install/scripts/i.<class>`.
+    Host,
+    /// This program: a script of a standard class.
+    Standard,
+}
+
+/// The class action scripts that are there beside those of packages: file names such as `i.build`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SystemScripts {
+    /// Of the root.
+    pub root: BTreeSet<String>,
+    /// Of the running system.
+    pub host: BTreeSet<String>,
+    /// Of this program.
+    pub standard: BTreeSet<String>,
+    /// Those of root and running system that a package delivered as a file of its own, or that may be such a file: a
+    /// symbolic link. Filled in only where the policy asks for it.
+    pub delivered: BTreeSet<(Deliverer, String)>,
+}
+
+/// Classes whose scripts run what a package delivers, whoever wrote the script: sed(1) has the commands `e` and `w`,
+/// awk(1) `system` and pipes, and a file of class build is itself a script.
+const RUN_WHAT_IS_DELIVERED: [&str; 3] = ["sed", "awk", "build"];
+
+/// The scripts that take part in the installation of a package.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InstallScripts {
+    /// Whether it has a `request`.
+    pub request: bool,
+    /// Whether it has a `checkinstall`.
+    pub checkinstall: bool,
+    /// Whether it has a `preinstall`.
+    pub preinstall: bool,
+    /// Whether it has a `postinstall`.
+    pub postinstall: bool,
+    /// The classes whose files a script installs, and who delivers it.
+    pub classes: BTreeMap<String, Deliverer>,
+    /// Those of them whose script did not come with the package and is not known all the same.
+    pub unknown: BTreeSet<String>,
+}
+
+impl SystemScripts {
+    /// Who delivers a script of this name, where the package does not.
+    pub fn deliverer(&self, name: &str) -> Option<Deliverer> {
+        let places = [
+            (&self.root, Deliverer::Root),
+            (&self.host, Deliverer::Host),
+            (&self.standard, Deliverer::Standard),
+        ];
+        places.into_iter().find(|(names, _)| names.contains(name)).map(|(_, deliverer)| deliverer)
+    }
+
+    /// Those of `classes` whose script is not one of the package and still no known one. `prefix` is that of the
+    /// scripts.
+    fn unknown(&self, prefix: &str, classes: &BTreeMap<String, Deliverer>) -> BTreeSet<String> {
+        let is_unknown = |class: &str, deliverer: Deliverer| {
+            RUN_WHAT_IS_DELIVERED.contains(&class)
+                || self.delivered.contains(&(deliverer, format!("{prefix}{class}")))
+        };
+        let elsewhere = classes.iter().filter(|(_, deliverer)| **deliverer != Deliverer::Package);
+        let unknown = elsewhere.filter(|(class, deliverer)| is_unknown(class, **deliverer));
+        unknown.map(|(class, _)| class.clone()).collect()
+    }
+}
+
+impl InstallScripts {
+    /// The scripts of a package that is installed with these parameters (CLASSES among them). A class script of the
+    /// package's own runs even if there is nothing for it to install; one of the system only where the package
+    /// delivers files of its class, and is not the undo archive of a patch: what that holds has been through the script
+    /// already. A file that the pkgmap does not name is no script of the package: nobody vouches for its bytes.
+    pub fn of(image: &PackageImage, params: &Params, system: &SystemScripts) -> Self {
+        let entries = image.pkgmap.entries.iter().filter(|entry| entry.is_information());
+        let listed: BTreeSet<&[u8]> = entries.map(|entry| entry.path.as_bytes()).collect();
+        let has = |name: &str| image.install.contains_key(name) && listed.contains(name.as_bytes());
+        let scripted = classes(params).into_iter().filter_map(|class| {
+            let name = format!("i.{class}");
+            let deliverer = if has(&name) {
+                Some(Deliverer::Package)
+            } else if !has(MANIFEST) && image.files().any(|entry| entry.object.class == class) {
+                system.deliverer(&name)
+            } else {
+                None
+            };
+            deliverer.map(|deliverer| (class, deliverer))
+        });
+        let classes = scripted.collect();
+        Self {
+            unknown: system.unknown("i.", &classes),
+            classes,
+            request: has("request"),
+            checkinstall: has("checkinstall"),
+            preinstall: has("preinstall"),
+            postinstall: has("postinstall"),
+        }
+    }
+
+    /// Whether any of them runs while the root is changed: such an installation is a run with scripts.
+    pub fn take_part(&self) -> bool {
+        self.preinstall || self.postinstall || !self.classes.is_empty()
+    }
+
+    /// Whether one of those that change the root came with the package. Scripts of the root, of the system and of this
+    /// program do not count: whoever installed them has answered for them.
+    pub fn are_own(&self) -> bool {
+        self.preinstall || self.postinstall || has_own(&self.classes)
+    }
+
+    /// Refuses scripts that the policy of the root does not allow. Stock patch scripts are known.
+    pub fn check(&self, image: &PackageImage, package: &str, policy: ScriptPolicy) -> Result<(), Reason> {
+        let fixed = [
+            ("request", self.request),
+            ("checkinstall", self.checkinstall),
+            ("preinstall", self.preinstall),
+            ("postinstall", self.postinstall),
+        ];
+        let text = |name: &str| image.install.get(name).map(Vec::as_slice);
+        check(fixed, "i.", (&self.classes, &self.unknown), text, package, policy)
+    }
+}
+
+/// The scripts that take part in the removal of a package.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RemoveScripts {
+    /// Whether it has a `preremove`.
+    pub preremove: bool,
+    /// Whether it has a `postremove`.
+    pub postremove: bool,
+    /// The classes whose objects a script removes, and who delivers it.
+    pub classes: BTreeMap<String, Deliverer>,
+    /// Those of them whose script did not come with the package and is not known all the same.
+    pub unknown: BTreeSet<String>,
+}
+
+impl RemoveScripts {
+    /// The scripts of an installed package that owns objects of the classes `owned`. A class script of the package's
+    /// own, if it has one of a class of CLASSES or of `owned`, runs even if there is nothing for it to remove; one of
+    /// the system only where there is.
+    pub fn of(installed: &Installed, owned: &BTreeSet<&str>, system: &SystemScripts) -> Self {
+        let has = |name: &str| installed.records.contains_key(format!("install/{name}").as_bytes());
+        let own = classes(&installed.params);
+        let all: BTreeSet<&str> = own.iter().map(String::as_str).chain(owned.iter().copied()).collect();
+        let scripted = all.into_iter().filter_map(|class| {
+            let name = format!("r.{class}");
+            let deliverer = if has(&name) {
+                Some(Deliverer::Package)
+            } else if owned.contains(class) {
+                system.deliverer(&name)
+            } else {
+                None
+            };
+            deliverer.map(|deliverer| (class.to_owned(), deliverer))
+        });
+        let classes = scripted.collect();
+        Self {
+            unknown: system.unknown("r.", &classes),
+            classes,
+            preremove: has("preremove"),
+            postremove: has("postremove"),
+        }
+    }
+
+    /// Whether there are any: such a removal is a run with scripts.
+    pub fn take_part(&self) -> bool {
+        self.preremove || self.postremove || !self.classes.is_empty()
+    }
+
+    /// Whether one of them came with the package.
+    pub fn are_own(&self) -> bool {
+        self.preremove || self.postremove || has_own(&self.classes)
+    }
+
+    /// Refuses scripts that the policy of the root does not allow.
+    pub fn check(
+        &self,
+        installed: &Installed,
+        package: &PkgInst,
+        policy: ScriptPolicy,
+    ) -> Result<(), Reason> {
+        let fixed = [("preremove", self.preremove), ("postremove", self.postremove)];
+        let text = |name: &str| {
+            let record = installed.records.get(format!("install/{name}").as_bytes());
+            record.map(|record| record.bytes.as_slice())
+        };
+        check(fixed, "r.", (&self.classes, &self.unknown), text, package.as_str(), policy)
+    }
+}
+
+/// The scripts that install or remove the objects of a class of an installed package, by file name: those that the
+/// package was delivered with, and those that are there for all packages.
+pub(super) fn class_scripts(installed: &Installed, class: &str, system: &SystemScripts) -> Vec<String> {
+    let delivered = |name: &str| {
+        let ending = format!("install/{name}").into_bytes();
+        installed.records.keys().any(|record| {
+            *record == ending || record.starts_with(b"save/pspool/") && record.ends_with(&ending)
+        })
+    };
+    let names = ["i.", "r."].map(|prefix| format!("{prefix}{class}"));
+    names.into_iter().filter(|name| delivered(name) || system.deliverer(name).is_some()).collect()
+}
+
+fn has_own(classes: &BTreeMap<String, Deliverer>) -> bool {
+    classes.values().any(|deliverer| *deliverer == Deliverer::Package)
+}
+
+/// Refuses the first script that a policy does not allow: those of `fixed` that are there, and those of the classes, some
+/// of which are unknown though no script of the package.
+fn check<'t, const N: usize>(
+    fixed: [(&str, bool); N],
+    prefix: &str,
+    (classes, unknown): (&BTreeMap<String, Deliverer>, &BTreeSet<String>),
+    text: impl Fn(&str) -> Option<&'t [u8]>,
+    package: &str,
+    policy: ScriptPolicy,
+) -> Result<(), Reason> {
+    let fixed = fixed.into_iter().filter(|(_, there)| *there).map(|(name, _)| name.to_owned());
+    let is_for_none = matches!(policy, ScriptPolicy::None | ScriptPolicy::Unwanted);
+    let forbidden = |class: &String, deliverer: Deliverer| {
+        is_for_none || deliverer == Deliverer::Package || unknown.contains(class)
+    };
+    let of_classes = classes.iter().filter(|(class, deliverer)| forbidden(class, **deliverer));
+    let is_known = |name: &str| {
+        let text = text(name).filter(|_| policy == ScriptPolicy::Known);
+        text.is_some_and(|text| sun_scripts::role(name, text).is_some())
+    };
+    let mut all = fixed.chain(of_classes.map(|(class, _)| format!("{prefix}{class}")));
+    match all.find(|name| policy != ScriptPolicy::Run && !is_known(name)) {
+        Some(script) => {
+            let by_option = policy == ScriptPolicy::Unwanted;
+            Err(Reason::ScriptForbidden { package: Some(package.to_owned()), script, by_option })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether a file of `install` is a procedure or class action script.
+pub(super) fn is_script(name: &str) -> bool {
+    SCRIPTS.contains(&name) || name.starts_with("i.") || name.starts_with("r.")
+}
+
+/// Whether a file of `install` stays in the package's directory of the database where a patch is applied natively:
+/// an information file such as `copyright`, `depend`, `space`, `compver`.
+pub(super) fn is_kept(name: &str) -> bool {
+    let patch_only = name.starts_with("patch_") || name.starts_with("u.");
+    !is_script(name) && !patch_only && name != "deletes" && is_recorded(name)
+}
+
+/// Whether a file of `install` is recorded when pkgadd(1M) installs the package.
+pub(super) fn is_recorded(name: &str) -> bool {
+    !matches!(name, "pkginfo" | "pkgmap") && !name.starts_with("patchadm.")
+}
+
+/// Whether a recorded file of `install` goes when the installation is complete: a script that only an installation
+/// has a use for.
+pub(super) fn is_passing(name: &str) -> bool {
+    matches!(name, "preinstall" | "postinstall") || name.starts_with("i.")
+}

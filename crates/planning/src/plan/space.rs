@@ -1,0 +1,197 @@
+//! Space: what a run needs on each file system, against what is free.
+//!
+//! Counted are all new objects (old ones stay until the commit), an upper bound of the undo archives, the records
+//! and the ballast that the transaction reserves for its rollback.
+
+use patchadm_inputs::inventory::{FileSystem, Inventory};
+use patchadm_svr4::package::ObjectPath;
+
+use super::refusal::Reason;
+use super::{Action, Body, Change, RecordChange, SpaceNeed, TreeContent, UndoArchive, UndoPlace};
+
+/// What the transaction reserves on every file system, in bytes.
+pub(super) const BALLAST: u64 = 1 << 20;
+/// What installf(1M) and removef(1M) may need within a run on a file system, in bytes: the queue, its lines in the
+/// records, and directories and other objects without content.
+const REQUESTS: u64 = 256 << 10;
+/// How many objects those are.
+const REQUESTED: u64 = 32;
+/// The name of a run takes no more, in bytes.
+const LONGEST_RUN: u64 = 64;
+/// What headers, names and padding of one member of an archive take at most, in bytes.
+const MEMBER: u64 = 8 << 10;
+
+/// What is needed on one file system before its size is known.
+#[derive(Clone, Copy, Debug, Default)]
+struct Need {
+    bytes: u64,
+    inodes: u64,
+    /// Whether an object is changed there, even if that takes no room.
+    changes: bool,
+    /// How many of the bytes are undo data.
+    undo: u64,
+}
+
+/// What a run needs on each file system that it writes to. `extra` is what a package says it will need: path, bytes,
+/// objects.
+pub fn needs(
+    inventory: &Inventory,
+    changes: &[Box<Change>],
+    records: &[RecordChange],
+    undo: &[&UndoArchive],
+    extra: &[(ObjectPath, u64, u64)],
+) -> Vec<SpaceNeed> {
+    let mut needs = vec![Need::default(); inventory.file_systems.len()];
+    for change in changes {
+        if let Some(need) = needs.get_mut(file_system(inventory, &change.path)) {
+            need.changes = true;
+        }
+        if let Action::Add(new) | Action::Replace(new) = &change.action {
+            let size = object_size(inventory, &new.body);
+            add(inventory, &mut needs, file_system(inventory, &change.path), size, 1);
+        }
+    }
+    // `contents` is written whole beside the old one
+    add(inventory, &mut needs, inventory.records_on, inventory.contents_size, 1);
+    for record in records {
+        let (size, count) = record_size(record);
+        add(inventory, &mut needs, inventory.records_on, size, count);
+    }
+    let is_here =
+        |archive: &&UndoArchive| !matches!(archive.place, UndoPlace::Remote(_) | UndoPlace::Beside(_));
+    for archive in undo.iter().copied().filter(is_here) {
+        let before = bytes_of(&needs, inventory.records_on);
+        add(inventory, &mut needs, inventory.records_on, archive_size(archive), 2);
+        if let Some(need) = needs.get_mut(inventory.records_on) {
+            need.undo = need.undo.saturating_add(need.bytes.saturating_sub(before));
+        }
+    }
+    for (path, bytes, inodes) in extra {
+        add(inventory, &mut needs, file_system(inventory, path), *bytes, *inodes);
+    }
+    // That the records cannot be written is said of the root as a whole.
+    let of_records = inventory.file_systems.get(inventory.records_on);
+    let is_closed = |need: &Need, on: &FileSystem| {
+        need.changes && on.is_read_only && of_records.is_none_or(|records| records.name != on.name)
+    };
+    let all = needs.iter().zip(&inventory.file_systems);
+    let used = all.filter(|(need, on)| need.bytes > 0 || need.inodes > 0 || is_closed(need, on));
+    used.map(|(need, file_system)| SpaceNeed {
+        file_system: file_system.name.clone(),
+        bytes: need.bytes.saturating_add(BALLAST),
+        free: file_system.free,
+        inodes: need.inodes,
+        free_inodes: file_system.inodes,
+        is_read_only: is_closed(need, file_system),
+        undo: need.undo,
+    })
+    .collect()
+}
+
+/// The needs of a run in which scripts take part: they may make objects, and ask for lines in the records.
+pub(super) fn with_requests(mut needs: Vec<SpaceNeed>) -> Vec<SpaceNeed> {
+    for need in &mut needs {
+        need.bytes = need.bytes.saturating_add(REQUESTS);
+        need.inodes = need.inodes.saturating_add(REQUESTED);
+    }
+    needs
+}
+
+fn object_size(inventory: &Inventory, body: &Body) -> u64 {
+    match body {
+        Body::Member(member) => member.size,
+        Body::CopyOf(path) => inventory.live.get(path).and_then(patchadm_rootfs::Live::size).unwrap_or(0),
+        Body::Symlink(target) => target.len() as u64,
+        _ => 0,
+    }
+}
+
+/// Refuses where a file system is read-only or too small.
+pub(super) fn enough(needs: &[SpaceNeed]) -> Result<(), Reason> {
+    for need in needs {
+        let file_system = need.file_system.clone();
+        if need.is_read_only {
+            return Err(Reason::ReadOnly(file_system));
+        }
+        if need.bytes > need.free {
+            return Err(Reason::NoSpace {
+                file_system,
+                needed: need.bytes,
+                free: need.free,
+                inodes: false,
+                undo: need.undo,
+            });
+        }
+        if let Some(free) = need.free_inodes.filter(|free| need.inodes > *free) {
+            return Err(Reason::NoSpace { file_system, needed: need.inodes, free, inodes: true, undo: 0 });
+        }
+    }
+    Ok(())
+}
+
+/// An upper bound of an archive: every saved object whole, since data may not compress.
+fn archive_size(archive: &UndoArchive) -> u64 {
+    let objects: u64 = archive.saved.iter().filter_map(|(entry, _)| entry.object.content.size).sum();
+    let records: u64 = archive.records.values().map(|record| record.bytes.len() as u64).sum();
+    let scripts: u64 = archive.scripts.values().map(|script| script.len() as u64).sum();
+    let members = (archive.saved.len()
+        + archive.records.len()
+        + archive.manifest.objects.len()
+        + archive.scripts.len()
+        + 8) as u64;
+    let directories: u64 = archive.saved.iter().map(|(entry, _)| above(entry.path.as_bytes())).sum();
+    let plain = objects
+        .saturating_add(records)
+        .saturating_add(directories)
+        .saturating_add(scripts)
+        .saturating_add(members.saturating_mul(MEMBER));
+    // a compressor may enlarge what it cannot compress, compress(1) by up to an eighth
+    plain.saturating_add(plain / 8)
+}
+
+/// The headers of the directories above a member, at most.
+fn above(path: &[u8]) -> u64 {
+    let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end as u64);
+    256 + ends.map(|length| 128 + length).sum::<u64>()
+}
+
+fn record_size(record: &RecordChange) -> (u64, u64) {
+    match record {
+        RecordChange::Write { bytes, .. } => (bytes.len() as u64, 1),
+        // It is small, and the ballast is for what is.
+        RecordChange::Ledger(_) | RecordChange::Undo { .. } => (0, 1),
+        RecordChange::AddTree { files, .. } => {
+            let size = |content: &TreeContent| match content {
+                TreeContent::Bytes(bytes) => bytes.len() as u64,
+                TreeContent::AroundRun(before, after) => (before.len() + after.len()) as u64 + LONGEST_RUN,
+                TreeContent::Copied(copied) => copied.size,
+                TreeContent::Undo(_)
+                | TreeContent::UndoDigest(_)
+                | TreeContent::Manifest(_)
+                | TreeContent::Directory => 0,
+            };
+            // every file may need a directory of its own
+            (files.iter().map(|file| size(&file.content)).sum(), 2 * files.len() as u64 + 1)
+        }
+        RecordChange::RemoveFile(_) | RecordChange::RemoveTree(_) | RecordChange::Move { .. } => (0, 0),
+    }
+}
+
+/// The file system of a path, or of the nearest directory above it that is known.
+fn file_system(inventory: &Inventory, path: &ObjectPath) -> usize {
+    let known = inventory.on.get(path).copied();
+    let above = || path.ancestors_bytes().find_map(|above| inventory.on.get(above).copied());
+    known.or_else(above).unwrap_or(inventory.records_on)
+}
+
+fn bytes_of(needs: &[Need], index: usize) -> u64 {
+    needs.get(index).map_or(0, |need| need.bytes)
+}
+
+fn add(inventory: &Inventory, needs: &mut [Need], index: usize, bytes: u64, inodes: u64) {
+    let unit = inventory.file_systems.get(index).map_or(1, |file_system| file_system.unit.max(1));
+    if let Some(need) = needs.get_mut(index) {
+        need.bytes = need.bytes.saturating_add(bytes.div_ceil(unit).saturating_mul(unit));
+        need.inodes = need.inodes.saturating_add(inodes);
+    }
+}

@@ -1,0 +1,178 @@
+//! One package of a run: where its relative paths lie, what its variables mean, which of its objects are installed.
+
+use std::borrow::Cow;
+use std::ops::Deref;
+
+use patchadm_svr4::format::pkgmap::PkgmapEntry;
+use patchadm_svr4::package::{Ftype, Mode, Object, ObjectPath, PackagePath, Params, PkgInst, variables};
+
+use super::refusal::{ObjectProblem, Reason};
+use patchadm_inputs::format::objects_file::GivenAttributes;
+use patchadm_inputs::source::PackageImage;
+
+/// A package that is delivered, and the instance that it goes into.
+#[derive(Clone, Debug)]
+pub(super) struct PackageTarget<'a> {
+    /// The instance.
+    pub(super) package: PkgInst,
+    /// Its place in the image.
+    pub(super) index: usize,
+    /// What is delivered.
+    pub(super) image: &'a PackageImage,
+    /// The parameters in force after the run.
+    pub(super) params: Params,
+    /// Where relative paths lie.
+    pub(super) basedir: ObjectPath,
+}
+
+/// An object to be installed, its variables replaced.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted<'a> {
+    /// Its line in the pkgmap.
+    pub(super) entry: &'a PkgmapEntry,
+    /// Where it goes.
+    pub(super) path: ObjectPath,
+    /// What it is; owner, group and target without variables.
+    pub(super) object: WantedObject<'a>,
+    /// What the package gives it beyond that line.
+    pub(super) given: Option<&'a GivenAttributes>,
+}
+
+/// What an object to be installed is: what its line says, unless that has variables or is not what is wanted.
+#[derive(Clone, Debug)]
+pub(super) enum WantedObject<'a> {
+    /// What the line says.
+    Delivered(&'a Object),
+    /// Something else.
+    Settled(Box<Object>),
+}
+
+impl Wanted<'_> {
+    /// The attributes that the package leaves open, as manifests have them; none where it names all.
+    pub(super) fn open_attributes(&self) -> Option<String> {
+        let attributes = &self.object.attributes;
+        // A symbolic link has no mode of its own, a hard link no attributes.
+        let has_mode = self.object.ftype != Ftype::Symlink;
+        let open = [
+            ('m', has_mode && attributes.mode.is_none()),
+            ('u', attributes.owner.is_none()),
+            ('g', attributes.group.is_none()),
+        ];
+        let letters: String = open.into_iter().filter(|(_, is)| *is).map(|(letter, _)| letter).collect();
+        Some(letters).filter(|letters| self.object.ftype != Ftype::Link && !letters.is_empty())
+    }
+}
+
+impl WantedObject<'_> {
+    /// Makes it an object with other permission bits.
+    pub(super) fn set_mode(&mut self, mode: Option<Mode>) {
+        let mut object = Object::clone(self);
+        object.attributes.mode = mode;
+        *self = Self::Settled(Box::new(object));
+    }
+}
+
+impl Deref for WantedObject<'_> {
+    type Target = Object;
+
+    fn deref(&self) -> &Object {
+        match self {
+            Self::Delivered(object) => object,
+            Self::Settled(object) => object,
+        }
+    }
+}
+
+impl<'a> PackageTarget<'a> {
+    /// The package `image` as it is installed with these parameters. Without a BASEDIR relative paths lie in `/`.
+    pub(super) fn new(
+        package: PkgInst,
+        index: usize,
+        image: &'a PackageImage,
+        params: Params,
+    ) -> Result<Self, Reason> {
+        let basedir = match params.get("BASEDIR").map(<[u8]>::trim_ascii) {
+            None | Some(b"") => ObjectPath::root(),
+            Some(path) => ObjectPath::new(path).map_err(|error| Reason::BadPkginfo {
+                package: package.to_string(),
+                reason: format!("BASEDIR: {error}"),
+            })?,
+        };
+        Ok(Self { package, index, image, params, basedir })
+    }
+
+    /// Where a path of the package is.
+    pub(super) fn resolve(&self, path: &PackagePath) -> Result<ObjectPath, Reason> {
+        path.resolve(&self.basedir, |name| self.variable(name))
+            .map_err(|error| self.refuse(path, ObjectProblem::BadPath(error.to_string())))
+    }
+
+    /// How the package writes a path: relative where it is below BASEDIR.
+    pub(super) fn write(&self, path: &ObjectPath) -> Result<PackagePath, Reason> {
+        let relative = if path.is_below(&self.basedir) && !self.basedir.relative().is_empty() {
+            path.as_bytes().get(self.basedir.as_bytes().len() + 1..).unwrap_or_default()
+        } else {
+            path.as_bytes()
+        };
+        PackagePath::new(relative)
+            .map_err(|error| self.refuse(path, ObjectProblem::BadPath(error.to_string())))
+    }
+
+    /// The objects to be installed, sorted by path: those whose class is one of CLASSES.
+    pub(super) fn wanted(&self) -> Result<Vec<Wanted<'a>>, Reason> {
+        self.objects(|entry, path| self.expand(entry, path))
+    }
+
+    /// The same of an archive of the program's own: it has what was there, where a `$` is no variable.
+    pub(super) fn saved(&self) -> Result<Vec<Wanted<'a>>, Reason> {
+        self.objects(|entry, _| Ok(WantedObject::Delivered(&entry.object)))
+    }
+
+    fn objects(
+        &self,
+        object: impl Fn(&'a PkgmapEntry, &ObjectPath) -> Result<WantedObject<'a>, Reason>,
+    ) -> Result<Vec<Wanted<'a>>, Reason> {
+        let classes = classes(&self.params);
+        let mut wanted = Vec::new();
+        for entry in self.image.pkgmap.entries.iter().filter(|entry| !entry.is_information()) {
+            if classes.iter().any(|class| entry.object.class == *class) {
+                let path = self.resolve(&entry.path)?;
+                let object = object(entry, &path)?;
+                let given = self.image.given.objects.get(&entry.path);
+                wanted.push(Wanted { entry, path, object, given });
+            }
+        }
+        wanted.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(wanted)
+    }
+
+    /// A refusal about one of its objects.
+    pub(super) fn refuse(&self, path: &impl ToString, problem: ObjectProblem) -> Reason {
+        Reason::Object { package: self.package.clone(), path: path.to_string(), problem }
+    }
+
+    fn variable(&self, name: &str) -> Option<Vec<u8>> {
+        variables::value(&self.params, name)
+    }
+
+    fn expand(&self, entry: &'a PkgmapEntry, path: &ObjectPath) -> Result<WantedObject<'a>, Reason> {
+        let object = variables::expand_object(&entry.object, &self.params).map(|object| match object {
+            Cow::Borrowed(object) => WantedObject::Delivered(object),
+            Cow::Owned(object) => WantedObject::Settled(Box::new(object)),
+        });
+        object.map_err(|error| self.refuse(path, ObjectProblem::BadPath(error.to_string())))
+    }
+}
+
+/// Whether a package is a patch, or takes one back: it goes over a package that is installed.
+pub(super) fn is_patch(delivered: &Params) -> bool {
+    let says = |name: &&str| !delivered.text(name).trim().is_empty();
+    ["SUNW_PATCHID", "Patch_label", "ACTIVE_PATCH"].iter().any(says)
+}
+
+/// The words of CLASSES; `none` where the package names no class.
+pub(super) fn classes(params: &Params) -> Vec<String> {
+    let text = params.text("CLASSES");
+    let classes: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+    if classes.is_empty() { vec!["none".to_owned()] } else { classes }
+}

@@ -1,0 +1,120 @@
+//! Names of one file: chains of hard links, in whatever order their paths sort.
+
+use super::*;
+use crate::plan::patch::root_after::root_after;
+use crate::plan::{Action, Body, Plan};
+use patchadm_changeset::format::manifest::ObjectRecord;
+
+/// `path -> file` for every name that a plan links.
+fn linked(plan: &Plan) -> Vec<String> {
+    let of = |action: &Action| match action {
+        Action::Add(new) | Action::Replace(new) => match &new.body {
+            Body::Link(file) => Some(file.to_string()),
+            _ => None,
+        },
+        _ => None,
+    };
+    plan.changes
+        .iter()
+        .filter_map(|change| Some(format!("{} -> {}", change.path, of(&change.action)?)))
+        .collect()
+}
+
+#[test]
+fn a_link_to_a_link_names_the_file_whichever_comes_first() {
+    let mut world = World::new().with(&Parcel::empty("base").package("ACMEweb", "BASEDIR=/opt/web"));
+    let new = patch("900-01", "").link("a", "b").link("b", "c").link("d", "b").file("c", "the file");
+    let plan = world.plan(&new).unwrap();
+    assert_eq!(
+        linked(&plan),
+        ["/opt/web/a -> /opt/web/c", "/opt/web/b -> /opt/web/c", "/opt/web/d -> /opt/web/c"]
+    );
+}
+
+#[test]
+fn names_of_a_file_that_becomes_a_link_follow_it() {
+    let base = Parcel::empty("base").package("ACMEweb", "BASEDIR=/opt/web");
+    let base = base.file("b", "old").link("a", "b").link("c", "b");
+    let mut world = World::new().with(&base);
+    let turned = patch("900-01", "").file("c", "new").link("b", "c");
+    let plan = world.plan(&turned).unwrap();
+    assert_eq!(linked(&plan), ["/opt/web/a -> /opt/web/c", "/opt/web/b -> /opt/web/c"]);
+}
+
+#[test]
+fn a_name_that_is_to_be_a_file_of_its_own_is_made_anew_though_it_looks_the_same() {
+    let base = Parcel::empty("base").package("ACMEweb", "BASEDIR=/opt/web");
+    let base = base.file("a", "same").link("b", "a").link("c", "a");
+    let mut world = World::new().with(&base);
+    let parted = patch("900-01", "").file("a", "same").file("b", "same").link("c", "b");
+    let plan = world.plan(&parted).unwrap();
+    assert_eq!(linked(&plan), ["/opt/web/c -> /opt/web/b"]);
+    let changed: Vec<String> = plan.changes.iter().map(|change| change.path.to_string()).collect();
+    assert_eq!(changed, ["/opt/web/b", "/opt/web/c"]);
+}
+
+#[test]
+fn a_name_goes_with_the_file_that_the_patch_says_not_with_the_one_on_record() {
+    let base = Parcel::empty("base").package("ACMEweb", "BASEDIR=/opt/web");
+    let base = base.file("a", "same").link("b", "a").link("c", "a");
+    let mut world = World::new().with(&base);
+    let parted = patch("900-01", "").file("a", "new").file("b", "same").link("c", "b");
+    let plan = world.plan(&parted).unwrap();
+    assert_eq!(linked(&plan), ["/opt/web/c -> /opt/web/b"]);
+}
+
+/// The numbers of files are those of two archives, and say nothing.
+#[test]
+fn names_that_a_later_patch_makes_as_they_were_are_as_found_once_the_earlier_one_is_gone() {
+    let base = Parcel::empty("base").package("ACMEweb", "BASEDIR=/opt/web");
+    let mut world = World::new().with(&base.file("a", "first").link("e", "/opt/web/a"));
+    assert_eq!(world.patchadd(&patch("900-01", "").file("a", "second")), 0);
+    assert_eq!(world.patchadd(&patch("901-01", "").file("a", "first")), 0);
+    world.know_later("901-01");
+    assert_eq!(world.patchrm("900-01"), 0);
+    let later = &world.archives[&(package("ACMEweb"), "901-01".to_owned())];
+    let names =
+        later.manifest.objects.iter().filter(|record| ["/opt/web/a", "/opt/web/e"].contains(&&*record.path));
+    assert!(names.clone().count() == 2 && names.clone().all(ObjectRecord::is_untouched), "{names:?}");
+    // So what somebody does to one of them is no matter of that patch.
+    world.take(&path("/opt/web/e"));
+    assert_eq!(world.patchrm("901-01"), 0);
+    assert_eq!((world.read("/opt/web/a").as_deref(), world.read("/opt/web/e")), (Some("first"), None));
+}
+
+#[test]
+fn what_is_behind_a_link_is_there_still_when_the_link_says_the_same_in_other_words() {
+    let base = Parcel::empty("base").package("ACMEweb", "").directory("d").file("d/x", "x");
+    let mut world = World::new().following_links().with(&base);
+    world.options.edits.general = patchadm_inputs::policy::Edited::Replace;
+    world.move_away(&path("/opt/web/d"), &path("/opt/web/e"));
+    let before = world.tree();
+    let turned = patch("900-01", "").symlink("d", "../web/e");
+    let plan = world.plan(&turned).unwrap();
+    let behind = path("/opt/web/d/x");
+    let live = world.inventory.live.get(&behind).cloned();
+    assert!(live.is_some());
+    let after = root_after(&plan, &world.inventory, patchadm_rootfs::Timestamp::whole(1));
+    assert_eq!(after.live.get(&behind).map(|live| live.inode), live.map(|live| live.inode));
+    assert_eq!(after.physical.get(&behind), Some(&path("/opt/web/e/x")));
+    world.carry_out(&plan, &turned);
+    assert_eq!(world.patchrm("900-01"), 0);
+    assert_eq!(world.tree(), before);
+}
+
+#[test]
+fn nothing_comes_by_a_way_that_the_same_patch_turns() {
+    let base =
+        Parcel::empty("base").package("ACMEweb", "").directory("b").symlink("a", "b").symlink("d", "a");
+    let mut world = World::new().following_links().with(&base);
+    let before = world.tree();
+    let refusal = world.plan(&patch("900-01", "").deletes("a").file("d/x", "x")).unwrap_err();
+    assert_eq!(refusal.code(), 10);
+    let why =
+        "path /opt/web/d/x: /opt/web/d on the way to it is a symbolic link that leads elsewhere afterwards";
+    assert!(refusal.why().ends_with(why), "{refusal}");
+    let stays = patch("900-01", "").file("d/x", "x");
+    assert_eq!(world.patchadd(&stays), 0);
+    assert_eq!(world.patchrm("900-01"), 0);
+    assert_eq!(world.tree(), before);
+}
