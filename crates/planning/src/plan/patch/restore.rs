@@ -387,8 +387,9 @@ impl<'a> Restoring<'a> {
 type ComingBack<'r> = BTreeMap<ObjectPath, (ObjectPath, &'r RecordedState)>;
 
 /// For each group of names of one file the name that the others are linked to: one that the patch did not touch, or that
-/// only got other attributes, and that still has the bytes, or gets them back, else the one whose content was saved. Paths that some patch has `changed`
-/// become something else again.
+/// only got other attributes, and that still has the bytes and the time, or gets them back; else the one whose content was
+/// saved; else one that has the bytes alone. The same bytes with another time may have been written anew, as a file of their
+/// own. Paths that some patch has `changed` become something else again.
 fn carriers(
     draft: &PlanBuilder<'_>,
     restored: &[Restored<'_>],
@@ -396,6 +397,7 @@ fn carriers(
     changed: &HashSet<&ObjectPath>,
 ) -> BTreeMap<u32, ObjectPath> {
     let mut carriers: BTreeMap<u32, ObjectPath> = BTreeMap::new();
+    let mut alike: BTreeMap<u32, ObjectPath> = BTreeMap::new();
     for each in restored {
         let Some((was, group)) = each.record.was.as_ref().and_then(|was| Some((was, was.group?))) else {
             continue;
@@ -406,14 +408,18 @@ fn carriers(
             }
             continue;
         }
-        let stays = each.is_untouched && !changed.contains(&each.path) || each.record.is_in_place();
-        if stays && draft.inventory.live.get(&each.path).is_some_and(|live| !is_edited(live, was)) {
-            carriers.insert(group, each.path.clone());
+        let is_in_place = each.record.is_in_place();
+        let stays = each.is_untouched && !changed.contains(&each.path) || is_in_place;
+        let alive = draft.inventory.live.get(&each.path).filter(|live| stays && !is_edited(live, was));
+        if let Some(live) = alive {
+            let known = if is_in_place || live.mtime == was.mtime { &mut carriers } else { &mut alike };
+            known.insert(group, each.path.clone());
         } else if each.record.member.is_some() || was.kind != RecordedType::File {
             carriers.entry(group).or_insert_with(|| each.path.clone());
         }
     }
-    carriers
+    alike.extend(carriers);
+    alike
 }
 
 fn carrier<'c>(carriers: &'c BTreeMap<u32, ObjectPath>, each: &Restored<'_>) -> Option<&'c ObjectPath> {

@@ -83,6 +83,23 @@ fn names_that_a_later_patch_makes_as_they_were_are_as_found_once_the_earlier_one
 }
 
 #[test]
+fn a_name_comes_back_as_a_file_of_its_own_where_its_file_was_written_anew_with_the_same_bytes() {
+    let base = Parcel::empty("base").package("ACMEweb", "BASEDIR=/opt/web");
+    let mut world = World::new().with(&base.file("a", "same").link("e", "/opt/web/a"));
+    let (file, name) = (path("/opt/web/a"), path("/opt/web/e"));
+    let before = world.inventory.live[&name].clone();
+    assert_eq!(world.patchadd(&patch("900-01", "").deletes("e")), 0);
+    world.replace(&file, before.kind.clone());
+    if let Some(live) = world.inventory.live.get_mut(&file) {
+        live.mtime.seconds = before.mtime.seconds + 1;
+    }
+    assert_eq!(world.patchrm("900-01"), 0);
+    let (file, name) = (&world.inventory.live[&file], &world.inventory.live[&name]);
+    assert_eq!((&name.kind, name.mtime), (&before.kind, before.mtime));
+    assert!(name.inode != file.inode && file.mtime != before.mtime);
+}
+
+#[test]
 fn what_is_behind_a_link_is_there_still_when_the_link_says_the_same_in_other_words() {
     let base = Parcel::empty("base").package("ACMEweb", "").directory("d").file("d/x", "x");
     let mut world = World::new().following_links().with(&base);
