@@ -62,7 +62,7 @@ impl Bench {
             std::iter::once(path.display().to_string()).chain(rest).collect::<Vec<_>>()
         };
         let bench = Self {
-            dir: tempfile::tempdir().unwrap(),
+            dir: crate::scenario::directory(),
             shell: applet(shell),
             name: format!("{}, {}", shell.0, awk.0),
         };

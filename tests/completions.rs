@@ -131,7 +131,7 @@ fn a_lock_is_not_waited_for() {
 
 #[test]
 fn five_thousand_patches_are_all_there() {
-    let stage = Scenario::in_memory();
+    let stage = Scenario::new();
     for number in 0..50 {
         let ids: Vec<String> = (0..100).map(|at| format!("{}-01", 100_000 + number * 100 + at)).collect();
         let info = "Installed: Fri Nov 20 06:37:39 UTC 2026 From: a Obsoletes:  Requires:  Incompatibles: ";

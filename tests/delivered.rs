@@ -88,7 +88,7 @@ fn a_copied_root_a_damaged_list_and_none_are_backed_out_alike() {
 
 #[test]
 fn there_is_no_list_where_a_file_can_be_written_to_without_a_trace_in_its_times() {
-    let stage = patched_on(Scenario::in_memory());
+    let stage = patched_on(Scenario::new());
     let magic = rustix::fs::statfs(stage.root()).unwrap().f_type;
     if magic != 0x0102_1994 {
         return crate::skipped("the list on a tmpfs: /dev/shm is none");

@@ -135,7 +135,7 @@ fn play(seed: u64, counts: &mut Counts) {
     for (path, (package, object)) in world.base.clone() {
         world.say(format!("{package} has {path}: {object}"));
     }
-    let stage = Scenario::in_memory();
+    let stage = Scenario::new();
     stage.directory("/opt");
     base_packages(&world).iter().for_each(|package| stage.install(package));
     check(&stage, &world);

@@ -302,7 +302,7 @@ fn lists_are_computed_as_the_program_does_it() {
 
 /// The scripts as files, to be read by tools.
 fn written() -> (tempfile::TempDir, Vec<PathBuf>) {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::scenario::directory();
     let mut scripts = of_patch(["none"]);
     scripts.insert("undo_class".to_owned(), UNDO_CLASS);
     let write = |(name, text): (String, &str)| {

@@ -23,16 +23,7 @@ pub(crate) struct Producer {
 impl Producer {
     /// An empty directory, with `spool` in it for packages, and a root beside it.
     pub(crate) fn new() -> Self {
-        Self::on(Scenario::new())
-    }
-
-    /// The same in memory, for tests of many files.
-    pub(crate) fn in_memory() -> Self {
-        Self::on(Scenario::in_memory())
-    }
-
-    fn on(stage: Scenario) -> Self {
-        let workshop = Self { stage };
+        let workshop = Self { stage: Scenario::new() };
         fs::create_dir_all(workshop.at("spool")).unwrap();
         workshop
     }

@@ -22,7 +22,15 @@ pub(crate) struct Staged {
 
 impl Staged {
     pub(crate) fn new() -> Self {
-        let live = Scenario::new();
+        Self::on(Scenario::new())
+    }
+
+    /// The same on a disk, where a directory is read in an order that hardly changes with what happens in it.
+    pub(crate) fn on_disk() -> Self {
+        Self::on(Scenario::on_disk())
+    }
+
+    fn on(live: Scenario) -> Self {
         live.file("/usr/pkg/bin/tool", "tool 1\n");
         live.mode("/usr/pkg/bin/tool", 0o755);
         live.link("/usr/pkg/bin/again", "/usr/pkg/bin/tool");

@@ -31,7 +31,7 @@ use crate::tree::{Tree, assert_same};
 /// that were used are counted.
 fn round(seed: u64, table: &BTreeMap<String, String>, used: &mut Used) {
     let mut random = Random(seed);
-    let live = Scenario::in_memory();
+    let live = Scenario::new();
     live.directory("/usr/pkg");
     fs::remove_dir(live.at("/usr/pkg")).unwrap();
     first_tree(&live.at("/usr/pkg"), &mut random);

@@ -306,7 +306,7 @@ fn assert_clear(run: Run, path: &str) {
 
 #[test]
 fn what_becomes_something_else_while_it_is_read_is_named() {
-    let staged = Staged::new();
+    let staged = Staged::on_disk();
     for number in 0..200 {
         staged.write(&format!("turns/{number}"), &"x".repeat(3000));
     }

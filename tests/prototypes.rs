@@ -60,7 +60,7 @@ fn prototypes(shared: &Path) -> Vec<(String, Vec<u8>)> {
 
 /// A workshop with those of them in it whose paths begin so.
 fn workshop(all: &[(String, Vec<u8>)], beginning: &str) -> Producer {
-    let workshop = Producer::in_memory();
+    let workshop = Producer::new();
     for (path, text) in all.iter().filter(|(path, _)| path.starts_with(beginning)) {
         workshop.file(path, text);
     }

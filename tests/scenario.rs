@@ -9,9 +9,11 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use patchadm_svr4::package::checksum;
+use rustix::fs::StatVfsMountFlags;
 use tempfile::TempDir;
 
 use crate::schema::assert_document_if_asked;
@@ -42,14 +44,12 @@ pub(crate) struct Run {
 impl Scenario {
     /// A root with accounts and an empty package database.
     pub(crate) fn new() -> Self {
-        Self::in_directory(tempfile::tempdir().unwrap())
+        Self::in_directory(directory())
     }
 
-    /// The same on a file system in memory, where the machine has one: for tests of many runs that are no tests of
-    /// disks.
-    pub(crate) fn in_memory() -> Self {
-        let memory = tempfile::tempdir_in("/dev/shm");
-        Self::in_directory(memory.unwrap_or_else(|_| tempfile::tempdir().unwrap()))
+    /// The same on a disk, for tests of what only the file system of a disk does.
+    pub(crate) fn on_disk() -> Self {
+        Self::in_directory(tempfile::tempdir().unwrap())
     }
 
     fn in_directory(dir: TempDir) -> Self {
@@ -64,7 +64,7 @@ impl Scenario {
         scenario
     }
 
-    /// A root with nothing in it at all, not even a package database.
+    /// A root with nothing in it at all, not even a package database; on a disk, as those of the classic tools were.
     pub(crate) fn bare() -> Self {
         let scenario = Self { dir: tempfile::tempdir().unwrap(), environment: Vec::new() };
         scenario.directory("/");
@@ -258,6 +258,25 @@ fn rules_left_out() -> Option<(&'static str, String)> {
     const NAME: &str = "PATCHADM_RULES_LEFT_OUT";
     let told = std::env::var(NAME).ok().filter(|_| cfg!(feature = "rules-left-out"))?;
     Some((NAME, told))
+}
+
+/// A directory for one test, which goes with the value. It is in memory where the machine has room there and lets programs
+/// run, since a test on a disk spends a third of its time waiting for it; where TMPDIR is set, it is in that directory.
+pub(crate) fn directory() -> TempDir {
+    static IN_MEMORY: LazyLock<bool> = LazyLock::new(has_memory);
+    if *IN_MEMORY { tempfile::tempdir_in(MEMORY).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
+const MEMORY: &str = "/dev/shm";
+
+/// Whether tests are to be, and can be, played in memory.
+fn has_memory() -> bool {
+    /// In bytes; all tests that are played at once need less.
+    const ROOM: u64 = 1 << 30;
+    let is_told_otherwise = std::env::var_os("TMPDIR").is_some();
+    let Ok(found) = rustix::fs::statvfs(MEMORY) else { return false };
+    let runs_programs = !found.f_flag.contains(StatVfsMountFlags::NOEXEC);
+    !is_told_otherwise && runs_programs && found.f_bavail * found.f_frsize >= ROOM
 }
 
 /// Whether the test is run by the superuser.

@@ -28,7 +28,7 @@ impl Twins {
 
     /// None where the packages cannot be installed.
     fn if_possible(packages: &[Package]) -> Option<Self> {
-        let single = Scenario::in_memory();
+        let single = Scenario::new();
         for package in packages {
             let written = package.write(&single.beside("spool"));
             let name = written.file_name().unwrap().to_str().unwrap();
@@ -42,7 +42,7 @@ impl Twins {
 
     /// A twin for a root that is as it is to be.
     fn copied(single: Scenario) -> Self {
-        let together = Scenario::in_memory();
+        let together = Scenario::new();
         fs::remove_dir_all(together.root()).unwrap();
         let copied = Command::new("cp").arg("-a").arg(single.root()).arg(together.root()).status();
         assert!(copied.unwrap().success());

@@ -31,7 +31,8 @@ pub(crate) const PROGRAMS: &str = "--mount /usr --mount /bin --mount /lib --moun
 
 impl StagedRoot {
     pub(crate) fn new(is_ordinary: bool) -> Self {
-        let scenario = Scenario::new();
+        // Not in memory: inside a stage `/dev` is another one.
+        let scenario = Scenario::on_disk();
         for directory in ["usr", "bin", "lib", "lib64", "proc", "dev", "tmp", "opt/web/bin", "var/db/web"] {
             scenario.directory(&format!("/{directory}"));
         }

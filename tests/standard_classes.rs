@@ -28,7 +28,7 @@ struct Scene {
 impl Scene {
     fn new(shell: &'static [&'static str], name: &str) -> Self {
         assert!(standard(name).is_some());
-        let scene = Self { dir: tempfile::tempdir().unwrap(), shell };
+        let scene = Self { dir: crate::scenario::directory(), shell };
         for directory in ["root/etc", "save", "package"] {
             fs::create_dir_all(scene.at(directory)).unwrap();
         }

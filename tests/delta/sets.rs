@@ -96,7 +96,7 @@ fn archive(files: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
 
 /// Two directories: `curl` has a library beside it that changed alone, `openssl` changed, `less` did not.
 pub(super) fn stage() -> Scenario {
-    let stage = Scenario::in_memory();
+    let stage = Scenario::new();
     let (release, stable) = (stage.beside("release"), stage.beside("stable"));
     let less = Deb::new("less", "590", "less\n");
     for directory in [&release, &stable] {

@@ -51,7 +51,7 @@ fn the_same_releases_give_the_same_bytes_in_every_form() {
     if !has_dpkg_deb(test) {
         return;
     }
-    let (here, mut there) = (Scenario::new(), Scenario::in_memory());
+    let (here, mut there) = (Scenario::new(), Scenario::new());
     let acme = |version: &str| cases.join(format!("make/packages/acme-tools_{version}-1_amd64.xz.deb"));
     for (version, set, side) in [("1.0", "release", "old"), ("1.1", "stable", "new")] {
         unpack(&acme(version), &here.beside(side));

@@ -140,7 +140,7 @@ fn three_revisions_of_tzdata() {
     if !has_dpkg_deb(test) {
         return;
     }
-    let revisions = Revisions { stage: Scenario::in_memory(), top: "usr" };
+    let revisions = Revisions { stage: Scenario::new(), top: "usr" };
     unpack(&deb_in(&cases.join("release"), "tzdata"), &revisions.tree("base"));
     unpack(&deb_in(&cases.join("stable"), "tzdata"), &revisions.tree("first"));
     let zones = |name: &str| revisions.tree(name).join("usr/share/zoneinfo");

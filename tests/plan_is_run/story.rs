@@ -90,7 +90,7 @@ pub(super) fn template() -> Scenario {
         let base = Package::new(name).directory("share").directory("share/doc");
         PATHS.iter().fold(base, |package, path| file(package, path, "base"))
     };
-    let stage = Scenario::in_memory();
+    let stage = Scenario::new();
     for package in [package("ACMEweb"), package("ACMEdb")] {
         stage.install(&package);
     }
@@ -99,7 +99,7 @@ pub(super) fn template() -> Scenario {
 
 /// Another root like this one.
 pub(super) fn copy(of: &Scenario) -> Scenario {
-    let copy = Scenario::in_memory();
+    let copy = Scenario::new();
     fs::remove_dir_all(copy.root()).unwrap();
     let copied = Command::new("cp").arg("-a").arg(of.root()).arg(copy.root()).status().unwrap();
     assert!(copied.success());

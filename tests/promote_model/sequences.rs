@@ -61,7 +61,7 @@ type Outcome = Result<[BTreeMap<String, State>; 2], String>;
 impl<'t> Sequence<'t> {
     fn new(seed: u64, table: &'t BTreeMap<String, String>) -> Self {
         let mut random = Random(seed);
-        let live = Scenario::in_memory();
+        let live = Scenario::new();
         for path in PATHS {
             first_tree(&live.at(path), &mut random);
         }

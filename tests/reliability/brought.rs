@@ -11,7 +11,7 @@ use crate::scenario::Scenario;
 
 /// A root whose stage has patches of a package, and something of its own.
 fn patched(patches: &[Patch]) -> Scenario {
-    let live = Scenario::in_memory();
+    let live = Scenario::new();
     live.file("/var/sadm/install/admin/default", NOCHECK);
     live.install(&package());
     live.run(&format!("stage new {STAGE} -R @ROOT@ --records --path opt")).ok();

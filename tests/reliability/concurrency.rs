@@ -50,7 +50,7 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        let scenario = Scenario::in_memory();
+        let scenario = Scenario::new();
         let (mut package, mut patch) = (Package::new("ACMEweb"), Package::new("ACMEweb"));
         for number in 0..FILES {
             let path = format!("share/{number:04}");
@@ -261,7 +261,7 @@ fn readers_beside_every_kind_of_run_see_before_or_after() {
 
 #[test]
 fn every_command_that_changes_a_root_waits_as_its_policy_says_and_names_who_it_waits_for() {
-    let stage = Scenario::in_memory();
+    let stage = Scenario::new();
     stage.install(&Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n"));
     stage.install(&Package::new("ACMEold").file("bin/old", 0o755, "one\n"));
     Package::new("ACMEnew").file("bin/new", 0o755, "one\n").write(&stage.beside("spool"));
@@ -311,7 +311,7 @@ fn every_command_that_changes_a_root_waits_as_its_policy_says_and_names_who_it_w
 
 #[test]
 fn who_is_told_to_end_while_it_waits_ends_by_the_signal() {
-    let stage = Scenario::in_memory();
+    let stage = Scenario::new();
     stage.install(&Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n"));
     Patch::of("100-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n")).directory(&stage);
     stage.file("/etc/patchadm/policy", "wait=18446744073709551615\n");

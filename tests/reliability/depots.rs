@@ -108,7 +108,7 @@ fn mirror_all_the_while(depot: &Path, mirror: &Path, is_over: &AtomicBool) -> u6
 
 #[test]
 fn readers_and_mirrors_see_one_complete_index_while_patches_are_published() {
-    let stage = Scenario::in_memory();
+    let stage = Scenario::new();
     let count = sample_or_whole(20, 200);
     let works: Vec<PathBuf> =
         (0..count).map(|at| work(&stage, &format!("work{at}"), &[format!("{}-01", 1000 + at)])).collect();
@@ -180,7 +180,7 @@ struct Begun {
 
 impl Begun {
     fn new() -> Self {
-        let stage = Scenario::in_memory();
+        let stage = Scenario::new();
         let first = work(&stage, "first", &["1000-01".to_owned()]);
         let work = work(&stage, "work", &["1000-01".to_owned(), "2000-01".to_owned()]);
         let begun = Self { stage, work };

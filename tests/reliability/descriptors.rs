@@ -21,7 +21,7 @@ fn stage(directories: usize, files: usize) -> Scenario {
             patch = patch.file(&format!("new/{directory:03}/{file}"), 0o644, "new\n");
         }
     }
-    let stage = Scenario::in_memory();
+    let stage = Scenario::new();
     stage.install(&package);
     Patch::of("100-01", patch).directory(&stage);
     stage

@@ -63,7 +63,7 @@ impl Earlier {
     /// Unpacks the root by tar(1), which restores the times of symbolic links as well. `None` for who is not root, or
     /// where there is no tar(1); says so.
     fn unpack(&self) -> Option<(TempDir, PathBuf)> {
-        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let dir = crate::scenario::directory();
         let mut tar = Process::new("tar")
             .args(["--numeric-owner", "-xpzf", "-", "-C"])
             .arg(dir.path())

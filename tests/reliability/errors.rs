@@ -39,7 +39,7 @@ fn advice(errno: Errno) -> &'static str {
 
 /// A package whose scripts write into what is mapped, and into nothing else.
 fn with_scripts(patch: bool) -> Story {
-    let stage = Scenario::in_memory();
+    let stage = Scenario::new();
     stage.file("/var/sadm/install/admin/default", NOCHECK);
     let base = |version: &str| {
         Package::new("ACMEsrv")

@@ -149,7 +149,7 @@ const SCRIPT: &str = "for at in $PKGSAV $PKG_INSTALL_ROOT/var/tmp ${BASEDIR:-/no
 
 /// A root with two packages, a patch and a policy; the root of which hostile ones are made.
 fn good() -> Scenario {
-    let mut stage = Scenario::in_memory();
+    let mut stage = Scenario::new();
     stage.file("/var/sadm/install/admin/nocheck", NOCHECK);
     stage.file("/etc/patchadm/policy", "scripts=run\n");
     stage.file("/usr/sadm/install/scripts/i.mine", "while read src dst; do cp $src $dst; done\n");

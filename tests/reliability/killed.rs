@@ -45,7 +45,7 @@ fn stage() -> Scenario {
     package = package.file("lib/large", 0o755, large("one "));
     patch = patch.file("lib/large", 0o755, large("two "));
     let deleted: Vec<&str> = deleted.iter().map(String::as_str).collect();
-    let stage = Scenario::in_memory();
+    let stage = Scenario::new();
     stage.install(&package);
     Patch::of(ID, patch.deletes(&deleted)).directory(&stage);
     stage

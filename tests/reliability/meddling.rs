@@ -34,7 +34,7 @@ fn stage() -> Scenario {
         package = package.file(&path, 0o644, format!("first of {number}\n"));
         patch = patch.file(&path, 0o644, format!("the second of {number}\n"));
     }
-    let stage = Scenario::in_memory();
+    let stage = Scenario::new();
     stage.install(&package);
     patch.clone().write(&stage.beside("newer"));
     Patch::of("100-01", patch).directory(&stage);

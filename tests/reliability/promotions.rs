@@ -95,7 +95,7 @@ struct Built {
 impl Built {
     /// The stage of a root with a package and with software that no package has.
     fn new() -> Self {
-        let live = Scenario::in_memory();
+        let live = Scenario::new();
         live.file("/var/sadm/install/admin/default", NOCHECK);
         live.install(&package());
         live.file("/opt/own/bin/tool", "tool 1\n");
@@ -257,7 +257,7 @@ fn promotion_undone() -> Story {
 
 /// A tree that no package has, on a root that had no run but the one that listed the stage.
 fn first_promotion() -> Story {
-    let live = Scenario::in_memory();
+    let live = Scenario::new();
     live.file("/opt/own/bin/tool", "tool 1\n");
     live.file("/opt/own/lib/libt.so.1", "library 1\n");
     live.file("/opt/own/gone", "gone\n");

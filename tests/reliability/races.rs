@@ -72,7 +72,7 @@ const PAIRS: [[&str; 2]; 4] = [
 const FILES: usize = 24;
 
 fn stage() -> Scenario {
-    let stage = Scenario::in_memory();
+    let stage = Scenario::new();
     let web = Package::new("ACMEweb").directory("bin").directory("share").directory("share/doc");
     let (mut first, mut patch) = (web.clone(), web);
     for number in 0..FILES {

@@ -74,7 +74,7 @@ fn more_signals_do_not_break_a_rollback() {
 
 #[test]
 fn pkgadd_and_pkgrm_are_rolled_back_by_a_signal_and_end_with_3() {
-    let stage = Scenario::in_memory();
+    let stage = Scenario::new();
     let at = stage.at("/var/sadm/patchadm/journal");
     let mut package = Package::new("ACMEweb");
     for number in 0..400 {

@@ -138,7 +138,7 @@ pub(super) fn second_patch() -> Patch {
 
 /// A root on which the package is installed, and where both patches lie beside it.
 fn patched_with(applied: &[&Patch]) -> (Scenario, [PathBuf; 2]) {
-    let stage = Scenario::in_memory();
+    let stage = Scenario::new();
     stage.file("/var/sadm/install/admin/default", NOCHECK);
     stage.install(&package());
     let delivered = [patch().directory(&stage), second_patch().directory(&stage)];
@@ -235,7 +235,7 @@ fn middle_backout_elsewhere() -> Story {
 
 /// The backout of a patch under two others; `options` are those with which the last one is applied.
 fn under_two_others(name: &'static str, options: impl Fn(&Scenario) -> String) -> Story {
-    let stage = Scenario::in_memory();
+    let stage = Scenario::new();
     stage.file("/var/sadm/install/admin/default", NOCHECK);
     let files = |one: &str, other: &str, text: &str| {
         let mut package = Package::new("ACMEweb");
@@ -263,7 +263,7 @@ fn run_undone() -> Story {
 /// A root whose policy keeps libraries: a library, a program made for it, and these patches applied; and where patches for
 /// the next library, for the next program, and with the first library again lie beside it.
 fn with_library(applied: &[usize]) -> (Scenario, [PathBuf; 3]) {
-    let stage = Scenario::in_memory();
+    let stage = Scenario::new();
     stage.file("/var/sadm/install/admin/default", NOCHECK);
     stage.file("/etc/patchadm/policy", "shlibs=keep\n");
     let library = |name: &str| {
@@ -427,7 +427,7 @@ fn with_scripts() -> Story {
 
 /// Another version whose scripts write into what changes, goes and stays without an owner.
 fn updated_with_scripts() -> Story {
-    let stage = Scenario::in_memory();
+    let stage = Scenario::new();
     stage.file("/var/sadm/install/admin/default", NOCHECK);
     let package = |version: &str| {
         Package::new("ACMEsrv")
@@ -473,7 +473,7 @@ fn archive_played() -> Story {
 
 /// The first package of a root: no run was ever made there.
 pub(crate) fn first_run() -> Story {
-    let stage = Scenario::in_memory();
+    let stage = Scenario::new();
     let spool = stage.beside("added");
     another_package().write(&spool);
     let act = Command::Add { spool, packages: vec!["ACMEdoc".to_owned()] };
@@ -559,7 +559,7 @@ pub(crate) struct Trial {
 impl Trial {
     /// A copy of the root with which a story begins.
     pub(crate) fn of(story: &Story) -> Self {
-        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let dir = crate::scenario::directory();
         copy(&story.stage.root(), &dir.path().join("root"), &mut HashMap::new());
         fs::create_dir(dir.path().join("spare")).unwrap();
         let trial = Self { dir };

@@ -141,7 +141,7 @@ fn package_of(number: usize) -> String {
 }
 
 fn storm() -> Storm {
-    let stage = Scenario::in_memory();
+    let stage = Scenario::new();
     let mut packages: Vec<Package> = (0..PACKAGES).map(|number| Package::new(&package_of(number))).collect();
     for number in 0..PATCHES {
         let path = format!("share/{number:02}");

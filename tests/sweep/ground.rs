@@ -68,7 +68,7 @@ pub(crate) struct Template {
 impl Template {
     /// A root with three packages, and a patch of two revisions and another one on one of them.
     pub(crate) fn new() -> Self {
-        let stage = Scenario::in_memory();
+        let stage = Scenario::new();
         let web = || Package::new("ACMEweb");
         let calm = Package::new("ACMEcalm").file("lib/calm", 0o644, "calm\n");
         let delivered = web().file("bin/httpd", 0o755, "one\n").file("bin/tool", 0o755, "one\n");
@@ -139,7 +139,7 @@ impl<'a> Ground<'a> {
     }
 
     fn made(template: &'a Template, caller: Caller, damaged: Option<(&'static Record, Damage)>) -> Self {
-        let stage = Scenario::in_memory();
+        let stage = Scenario::new();
         fs::set_permissions(stage.beside(""), Permissions::from_mode(0o755)).unwrap();
         let mut ground = Self { template, caller, damaged, stage, before: Tree::default() };
         ground.make_anew();

@@ -109,7 +109,7 @@ fn web() -> Package {
 
 /// A scene with all that the commands read, and a root at rest.
 pub(super) fn scene() -> Scenario {
-    let stage = Scenario::in_memory();
+    let stage = Scenario::new();
     stage.file("/var/sadm/install/admin/nocheck", NOCHECK);
     stage.file("/etc/patchadm/policy", "scripts=run\nundo_format=none\n");
     let library = Package::new("ACMElib").file("a", 0o644, "a\n").file("su", 0o4755, "su\n");

@@ -28,7 +28,7 @@ pub(super) fn manifest(at: &Path) -> Vec<u8> {
 /// also in the ledger.
 pub(super) fn write(root: &Path, at: &Path, manifest: &[u8], is_bound: bool) {
     let before = fs::read(at).unwrap();
-    let scratch = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let scratch = crate::scenario::directory();
     let from = apart(at);
     let copied = std::process::Command::new("cp").arg("-a").args([&from, scratch.path()]).status().unwrap();
     assert!(copied.success());

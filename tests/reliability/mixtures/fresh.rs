@@ -33,7 +33,7 @@ pub(super) struct Template {
 
 impl Template {
     pub(super) fn new() -> Self {
-        let scenario = Scenario::in_memory();
+        let scenario = Scenario::new();
         for directory in ["/opt", "/var/tmp", "/tmp"] {
             scenario.directory(directory);
         }
@@ -46,7 +46,7 @@ impl Template {
 
     /// Another root like it.
     pub(super) fn copy(&self) -> Scenario {
-        let scenario = Scenario::in_memory();
+        let scenario = Scenario::new();
         fs::remove_dir_all(scenario.root()).unwrap();
         copy(&self.scenario.root(), &scenario.root(), &mut HashMap::new());
         scenario

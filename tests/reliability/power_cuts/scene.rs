@@ -183,7 +183,7 @@ impl Scene {
     /// Makes the root with the first package on new file systems, and walks through its states.
     pub(super) fn new(layout: Layout) -> Self {
         // On a disk a sync takes its time, so that a cut can come in it.
-        let stage = if is_whole() { Scenario::new() } else { Scenario::in_memory() };
+        let stage = if is_whole() { Scenario::on_disk() } else { Scenario::new() };
         stage.directory("/opt");
         let root = Disk::new(layout.root, &stage.beside("root.image"), &stage.root());
         // What the scenario made moves onto the file system.

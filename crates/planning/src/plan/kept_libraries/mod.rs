@@ -1,7 +1,7 @@
 //! What a plan does with kept libraries (patchadm-shlibs(7)): the second step of planning, a pure function too.
 //!
 //! A plan is made as if nothing were kept ([`Inventory::hide_kept`](patchadm_inputs::inventory::Inventory::hide_kept)). When it has
-//! been decided which libraries stay for those who need them ([`LibraryChange`](patchadm_libraries::decision::LibraryChange)),
+//! been decided which libraries stay for those who need them (`LibraryChange` of patchadm-libraries),
 //! [`KeptSettlement`] says what that changes in the plan: objects that are not taken away, lines of `contents` that get
 //! another owner, the records of the packages of kept libraries, and what the undo archive holds of them.
 //!
