@@ -25,8 +25,8 @@ pub(crate) mod order;
 pub(crate) mod owner;
 pub(crate) mod plan;
 mod plan_file;
-#[cfg(feature = "sign")]
 pub(crate) mod promote;
+#[cfg(feature = "sign")]
 pub(crate) mod publish;
 pub(crate) mod recover;
 pub(crate) mod remove;
