@@ -25,7 +25,7 @@ impl Staged {
         Self::on(Scenario::new())
     }
 
-    /// The same on a disk, where a directory is read in an order that hardly changes with what happens in it.
+    /// The same on a disk. In memory a tree that somebody writes to without pause may change during each reading of it.
     pub(crate) fn on_disk() -> Self {
         Self::on(Scenario::on_disk())
     }

@@ -64,7 +64,8 @@ impl Scenario {
         scenario
     }
 
-    /// A root with nothing in it at all, not even a package database; on a disk, as those of the classic tools were.
+    /// A root with nothing in it at all, not even a package database; on a disk, whose listings have
+    /// the order of those of the classic tools.
     pub(crate) fn bare() -> Self {
         let scenario = Self { dir: tempfile::tempdir().unwrap(), environment: Vec::new() };
         scenario.directory("/");
@@ -261,7 +262,7 @@ fn rules_left_out() -> Option<(&'static str, String)> {
 }
 
 /// A directory for one test, which goes with the value. It is in memory where the machine has room there and lets programs
-/// run, since a test on a disk spends a third of its time waiting for it; where TMPDIR is set, it is in that directory.
+/// run, since a test on a disk waits for it; where TMPDIR is set, it is in that directory.
 pub(crate) fn directory() -> TempDir {
     static IN_MEMORY: LazyLock<bool> = LazyLock::new(has_memory);
     if *IN_MEMORY { tempfile::tempdir_in(MEMORY).unwrap() } else { tempfile::tempdir().unwrap() }

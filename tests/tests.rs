@@ -16,9 +16,9 @@ mod architecture;
 mod as_owner;
 /// The procedure scripts of our backout packages.
 mod backout_scripts;
-/// Packages that are damaged: refused by one line, and nothing is changed.
 /// Damaged and hostile patches.
 mod bad_input;
+/// Packages that are damaged: refused by one line, and nothing is changed.
 mod bad_packages;
 /// The confidence intervals of the benchmark, and its data.
 mod benchmark;

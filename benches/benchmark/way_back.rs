@@ -4,7 +4,6 @@
 //! makes, and held against the processor time of whole applies. Beside it stands the same with a full plan of the backout,
 //! as it is made where a look at each change does not do.
 
-use patchadm_planning::plan::concern::touched_by_patch;
 use std::path::Path;
 use std::time::Instant;
 
@@ -14,6 +13,7 @@ use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::source::{Extent, Origin, open};
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::clock::Now;
+use patchadm_planning::plan::concern::touched_by_patch;
 use patchadm_planning::plan::patch::apply::apply;
 use patchadm_planning::plan::patch::apply_options::ApplyOptions;
 use patchadm_planning::plan::patch::backout_proof::{must_have_way_back, plan_backout};

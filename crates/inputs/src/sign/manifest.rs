@@ -238,7 +238,7 @@ pub fn is_of_manifest(path: &[u8]) -> bool {
 }
 
 /// Returns the file that another one is the manifest of, or a signature of its manifest: the name before `.manifest`.
-pub fn file_of_manifest(path: &[u8]) -> Option<&[u8]> {
+pub(crate) fn file_of_manifest(path: &[u8]) -> Option<&[u8]> {
     without_signature(path).strip_suffix(BESIDE.as_bytes())
 }
 

@@ -28,11 +28,12 @@ mod verdict;
 pub use curve::IS_AVAILABLE;
 pub use key_directory::{KeyDirectory, KeyDirectoryError, KeyRing, TrustedKey};
 pub use key_rules::{KeyRole, KeyRules, KeyRulesError, Revocations};
+pub(crate) use manifest::file_of_manifest;
+pub use manifest::is_of_manifest;
 pub use manifest::{
     BESIDE, LARGEST_MANIFEST, MANIFEST, Manifest, ManifestEntry, ManifestError, ManifestForm, Sha256Sum,
     sha256, sha256_text,
 };
-pub use manifest::{file_of_manifest, is_of_manifest};
 pub use public_key::{KeyFileError, KeyId, PublicKey};
 #[cfg(feature = "sign")]
 pub use secret_key::{KeySeed, SecretKey, SecretKeyError};

@@ -1,3 +1,5 @@
+//! Groups and orders, held against what names need of each other.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 

@@ -58,7 +58,7 @@ pub fn add_package(
     }
 }
 
-/// What taking a patch back touches, where its archive has no manifest: what the backout package delivers.
+/// Adds what taking a patch back touches, where its archive has no manifest: what the backout package delivers.
 pub fn add_foreign_backout(
     touched: &mut Touched,
     package: &PkgInst,
@@ -70,7 +70,7 @@ pub fn add_foreign_backout(
     add_package(touched, package, 0, image, params);
 }
 
-/// What taking a patch back touches: everything that its manifest names as changed, and what was put beside it.
+/// Adds what taking a patch back touches: everything that its manifest names as changed, and what was put beside it.
 pub fn add_backout(touched: &mut Touched, package: &PkgInst, manifest: &Manifest) {
     touched.packages.insert(package.clone());
     touched.paths.extend(patch_path(&manifest.header.patch).ok());

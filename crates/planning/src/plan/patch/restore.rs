@@ -387,7 +387,7 @@ impl<'a> Restoring<'a> {
 type ComingBack<'r> = BTreeMap<ObjectPath, (ObjectPath, &'r RecordedState)>;
 
 /// For each group of names of one file the name that the others are linked to: one that the patch did not touch, or that
-/// only got other attributes, and that still has the bytes and the time, or gets them back; else the one whose content was
+/// only got other attributes, and that still has the bytes and the time, or gets the bytes back; else the one whose content was
 /// saved; else one that has the bytes alone. The same bytes with another time may have been written anew, as a file of their
 /// own. Paths that some patch has `changed` become something else again.
 fn carriers(

@@ -1,12 +1,12 @@
 //! Several patches as one run: planned against what the one before leaves, and done at once, they leave the root, the
 //! records and the undo archives of single runs.
 
-use crate::plan::concern::touched_by_patch;
 use proptest::prelude::*;
 
 use super::random::{all, parcel_of};
 use super::world::{World, applied, now};
 use super::*;
+use crate::plan::concern::touched_by_patch;
 use crate::plan::patch::apply::apply;
 use crate::plan::patch::combine::{Single, combine_plans};
 use crate::plan::patch::projected_root::{MadeObjects, ProjectedRoot};

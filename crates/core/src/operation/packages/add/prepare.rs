@@ -1,6 +1,5 @@
 //! The decisions about one package before anything changes: where it goes, and the plan.
 
-use patchadm_planning::plan::concern::add_package;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -23,6 +22,7 @@ use patchadm_inputs::database::{DatabaseError, RecordView, installed};
 use patchadm_inputs::inventory::{Installed, Inventory, Touched, is_kept_package};
 use patchadm_inputs::source::PackageImage;
 use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::concern::add_package;
 use patchadm_planning::plan::concern::{FileToCompare, delivered_files};
 use patchadm_planning::plan::kept_libraries::LibraryReport;
 use patchadm_planning::plan::package::install::{InstallOptions, install, placement};

@@ -1,6 +1,5 @@
 //! A patch that patchadd(1M) is called with, read but for the content of its objects.
 
-use patchadm_planning::plan::concern::touched_by_patch;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -13,6 +12,7 @@ use patchadm_changeset::transaction::Receipt;
 use patchadm_inputs::inventory::{Installed, Touched};
 use patchadm_inputs::sign::{Demand, DemandWord};
 use patchadm_inputs::source::{Bundle, SourceError, SourceProblem, open_signed};
+use patchadm_planning::plan::concern::touched_by_patch;
 use patchadm_planning::plan::patch::patch_plan::PatchPlan;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{PatchId, PatchMacros};

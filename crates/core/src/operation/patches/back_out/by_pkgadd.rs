@@ -4,7 +4,6 @@
 //! the scripts had their turn: the SVR4 form says no parameter that was not there, no record, no time below the second.
 //! Any other one is what its scripts and its pkgmap make of it.
 
-use patchadm_planning::plan::concern::add_backout;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::heir::{HeirUndo, as_later, sources};
@@ -24,6 +23,7 @@ use patchadm_inputs::database::{RecordView, all, installed};
 use patchadm_inputs::inventory::Touched;
 use patchadm_inputs::source::PackageImage;
 use patchadm_planning::plan::RecordChange;
+use patchadm_planning::plan::concern::add_backout;
 use patchadm_planning::plan::patch::back_out::back_out_of_package;
 use patchadm_planning::plan::patch::backout_input::{BackOutOptions, GoingPatch};
 use patchadm_planning::plan::patch::patch_plan::PatchPlan;

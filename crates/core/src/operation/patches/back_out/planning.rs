@@ -1,6 +1,5 @@
 //! The plan of a backout: the rules, the undo archives, the later patches, and what the planner decides.
 
-use patchadm_planning::plan::concern::{add_backout, add_foreign_backout};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::Path;
@@ -27,6 +26,7 @@ use patchadm_inputs::database::installed::SavedNames;
 use patchadm_inputs::database::{RecordView, installed};
 use patchadm_inputs::inventory::{Inventory, Touched};
 use patchadm_planning::plan::clock::Now;
+use patchadm_planning::plan::concern::{add_backout, add_foreign_backout};
 use patchadm_planning::plan::patch::back_out::{back_out, may_back_out, may_go_as_one};
 use patchadm_planning::plan::patch::backout_input::{
     BackOutOptions, BackoutArchive, GoingPatch, LaterUndo, UndoSources,
