@@ -371,9 +371,20 @@ impl<'a> PlanBuilder<'a> {
 
     /// Where a path is on the disk after the run.
     fn place_of(&self, path: &ObjectPath) -> ObjectPath {
-        let moved = self.is_below_new_directory(path);
-        let place = self.inventory.physical.get(path).filter(|_| !moved);
-        place.unwrap_or(path).clone()
+        if self.is_below_new_directory(path) {
+            return path.clone();
+        }
+        let place = self.inventory.physical.get(path).cloned();
+        place.or_else(|| self.place_in_directory(path)).unwrap_or_else(|| path.clone())
+    }
+
+    /// The place of a name that no survey has looked at: one beside an object, in the same directory.
+    fn place_in_directory(&self, path: &ObjectPath) -> Option<ObjectPath> {
+        let directory = path.parent()?;
+        // What lies deeper sorts behind what it lies below.
+        let beside = below(&self.inventory.physical, &directory).next()?;
+        let place = self.inventory.physical.get(beside)?.parent()?;
+        if beside.parent()? == directory { place.join(path.name()).ok() } else { None }
     }
 
     fn is_below_new_directory(&self, path: &ObjectPath) -> bool {
@@ -432,10 +443,16 @@ impl<'a> PlanBuilder<'a> {
         held.or_else(|| self.first_recorded(directory))
     }
 
-    /// Directories that would be removed, and hold something that is recorded. What is recorded and will not be there
-    /// holds none: somebody has taken it away.
+    /// Directories that would be removed, and hold something that is recorded, or get something by way of a link. What is
+    /// recorded and will not be there holds none: somebody has taken it away.
     fn full_directories(&self) -> BTreeSet<ObjectPath> {
         let mut full = BTreeSet::new();
+        if !self.changes.values().any(|change| matches!(change.action, Action::RemoveDirectory)) {
+            return full;
+        }
+        let new = self.changes.values().filter(|change| is_new(change));
+        let places = new.map(|change| (self.place_of(&change.path), &change.path));
+        let behind_links: BTreeMap<_, _> = places.filter(|(place, path)| place != *path).collect();
         // What is below a directory sorts behind it.
         for (directory, change) in self.changes.iter().rev() {
             if !matches!(change.action, Action::RemoveDirectory) {
@@ -448,7 +465,8 @@ impl<'a> PlanBuilder<'a> {
                 None => self.inventory.physical.contains_key(path) && !self.inventory.live.contains_key(path),
             };
             let known = below(&self.inventory.lines, directory).chain(below(&self.lines, directory));
-            if known.into_iter().any(|path| self.line(path).is_some() && !is_gone(path)) {
+            let is_filled = below(&behind_links, &self.place_of(directory)).next().is_some();
+            if is_filled || known.into_iter().any(|path| self.line(path).is_some() && !is_gone(path)) {
                 full.insert(directory.clone());
             }
         }

@@ -135,3 +135,56 @@ fn nothing_comes_by_a_way_that_the_same_patch_turns() {
     assert_eq!(world.patchrm("900-01"), 0);
     assert_eq!(world.tree(), before);
 }
+
+/// The link by which a patch sees the other name goes with the patch, so it is not there when the patch is backed out.
+#[test]
+fn a_name_seen_by_way_of_a_link_that_goes_comes_back_with_the_file() {
+    let base = Parcel::empty("base").package("ACMEweb", "").directory("e").symlink("d", "e");
+    let mut world =
+        World::new().following_links().with(&base.file("b", "the file").link("e/x", "/opt/web/b"));
+    let before = world.tree();
+    assert_eq!(world.patchadd(&patch("900-01", "").deletes("b").deletes("d").deletes("d/x")), 0);
+    assert_eq!(world.patchrm("900-01"), 0);
+    assert_eq!(world.tree(), before);
+}
+
+#[test]
+fn a_directory_that_gets_something_by_way_of_a_link_stays() {
+    let base = Parcel::empty("base").package("ACMEweb", "").directory("e").symlink("d", "e");
+    let mut world = World::new().following_links().with(&base);
+    let before = world.tree();
+    let new = patch("900-01", "").file("d/sub", "new").deletes("e");
+    let plan = world.plan(&new).unwrap();
+    assert_eq!(plan.notes, ["/opt/web/e stays: it holds objects that are recorded"]);
+    let changed: Vec<String> = plan.changes.iter().map(|change| change.path.to_string()).collect();
+    assert_eq!(changed, ["/opt/web/d/sub"]);
+    world.carry_out(&plan, &new);
+    assert_eq!(world.read("/opt/web/e/sub").as_deref(), Some("new"));
+    assert_eq!(world.patchrm("900-01"), 0);
+    assert_eq!(world.tree(), before);
+}
+
+#[test]
+fn a_new_file_goes_beside_an_edited_one_only_where_the_caller_has_the_directory() {
+    let base = Parcel::empty("base").package("ACMEweb", "").directory("d").file("d/x", "x");
+    let mut world = World::new().following_links().with(&base).unprivileged();
+    world.options.edits.general = patchadm_inputs::policy::Edited::Keep;
+    world.move_away(&path("/opt/web/d"), &path("/opt/moved"));
+    world.write("/opt/moved/x", "edited");
+    if let Some(link) = world.inventory.live.get_mut(&path("/opt/web/d")) {
+        link.uid = 1000;
+    }
+    let new = patch("900-01", "").file("d/x", "new");
+    let mut of_root = world.clone();
+    if let Some(moved) = of_root.inventory.live.get_mut(&path("/opt/moved")) {
+        moved.uid = 0;
+    }
+    let refusal = of_root.plan(&new).unwrap_err();
+    assert_eq!(
+        refusal.why(),
+        "package ACMEweb, path /opt/web/d/x.patch-900-01: the directory /opt/moved belongs to another user"
+    );
+    let plan = world.plan(&new).unwrap();
+    let changed: Vec<String> = plan.changes.iter().map(|change| change.path.to_string()).collect();
+    assert_eq!(changed, ["/opt/web/d/x.patch-900-01"]);
+}

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::parcel::Parcel;
+use super::world_links::place_after;
 use super::{package, path};
 use crate::plan::clock::Now;
 use crate::plan::package::install::{InstallOptions, install};
@@ -462,14 +463,15 @@ impl World {
             self.inventory.live.insert(at.clone(), live);
             self.bytes.extend(bytes.map(|bytes| (at.clone(), bytes)));
         }
+        let places = self.move_beyond_links(plan, &before);
         for change in
             plan.changes.iter().rev().filter(|change| matches!(change.action, Action::RemoveDirectory))
         {
-            if !self.inventory.live.keys().any(|at| at.is_below(&change.path)) {
-                self.inventory.live.remove(&change.path);
+            let place = place_after(plan, &places, &change.path);
+            if !self.inventory.live.keys().any(|at| at.is_below(&place)) {
+                self.inventory.live.remove(&place);
             }
         }
-        self.move_beyond_links(plan);
         self.count_links();
         for (at, line) in &plan.contents {
             match line {

@@ -30,6 +30,9 @@ impl World {
         let mut places = BTreeMap::new();
         for at in self.surveyed(parcel) {
             let place = self.place_of(&at);
+            for beside in self.kept_beside(&place).filter(|_| at != place) {
+                places.insert(at.parent().unwrap().join(beside.name()).unwrap(), beside);
+            }
             places.insert(at, place);
         }
         let mut directories = BTreeMap::new();
@@ -95,9 +98,17 @@ impl World {
         self.inventory.linked_directories.clear();
     }
 
-    /// Moves what a plan did to paths beyond links to the places of these.
-    pub(super) fn move_beyond_links(&mut self, plan: &Plan) {
-        let places = std::mem::take(&mut self.inventory.physical);
+    /// Moves what a plan did to paths beyond links to the places of these: all places as they were `before` it.
+    pub(super) fn move_beyond_links(
+        &mut self,
+        plan: &Plan,
+        before: &Self,
+    ) -> BTreeMap<ObjectPath, ObjectPath> {
+        let mut places = std::mem::take(&mut self.inventory.physical);
+        // No survey has looked at the names beside edited files.
+        for change in plan.changes.iter().filter(|_| self.follows_links) {
+            places.entry(change.path.clone()).or_insert_with(|| before.place_of(&change.path));
+        }
         for at in places.iter().filter(|(at, place)| at != place).map(|(at, _)| at) {
             let (live, bytes) = (self.inventory.live.remove(at), self.bytes.remove(at));
             if plan.changes.iter().any(|change| change.path == *at) {
@@ -109,6 +120,14 @@ impl World {
             }
         }
         self.inventory.linked_directories.clear();
+        places
+    }
+
+    /// The files that runs have kept beside an object.
+    fn kept_beside(&self, place: &ObjectPath) -> impl Iterator<Item = ObjectPath> {
+        let names = [".edited-", ".patch-"].map(|infix| [place.as_bytes(), infix.as_bytes()].concat());
+        let is_beside = move |at: &&ObjectPath| names.iter().any(|name| at.as_bytes().starts_with(name));
+        self.inventory.live.keys().filter(is_beside).cloned()
     }
 
     /// The paths that a survey looks at, with those above them.
@@ -147,7 +166,11 @@ impl World {
 }
 
 /// Where a path is once a plan has put directories in the places of links above it.
-fn place_after(plan: &Plan, places: &BTreeMap<ObjectPath, ObjectPath>, at: &ObjectPath) -> ObjectPath {
+pub(super) fn place_after(
+    plan: &Plan,
+    places: &BTreeMap<ObjectPath, ObjectPath>,
+    at: &ObjectPath,
+) -> ObjectPath {
     let is_new = |above: &ObjectPath| {
         plan.changes.iter().any(|change| match &change.action {
             Action::Add(new) | Action::Replace(new) => {

@@ -6,17 +6,26 @@ use super::made_anew::is_made_anew;
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::{Action, Body};
 use patchadm_changeset::format::manifest::ObjectRecord;
-use patchadm_inputs::inventory::Inventory;
 use patchadm_rootfs::{Inode, Live};
 use patchadm_svr4::package::{Ftype, ObjectPath};
 
 /// The live objects that have several names, each by one path: one place under two paths (there is a link above it) is
-/// one name, and goes by the path that the patch or a record has.
+/// one name, and goes by the path that the patch changes, else by one that it does not turn elsewhere, which is there when
+/// the patch is backed out, else by the one that the patch or a record has.
 fn one_path_each<'a>(
-    inventory: &'a Inventory,
+    draft: &PlanBuilder<'a>,
     paths: &BTreeSet<ObjectPath>,
 ) -> impl Iterator<Item = (&'a ObjectPath, &'a Live)> {
-    let rank = |path: &ObjectPath| (paths.contains(path), inventory.lines.contains_key(path));
+    let inventory = draft.inventory;
+    let turns = |above: &[u8]| {
+        let change = draft.changes.get(above);
+        change.is_some_and(|change| !matches!(change.action, Action::Attributes(_)))
+    };
+    let rank = |path: &ObjectPath| {
+        let leads_elsewhere = path.ancestors_bytes().any(turns);
+        let is_changed = draft.changes.contains_key(path);
+        (is_changed, !leads_elsewhere, paths.contains(path), inventory.lines.contains_key(path))
+    };
     let mut places: BTreeMap<&ObjectPath, (&ObjectPath, &Live)> = BTreeMap::new();
     for (path, live) in inventory.objects_with_names() {
         let place = inventory.physical.get(path).unwrap_or(path);
@@ -48,7 +57,7 @@ impl LinkGroups {
             (inventory.on.get(path).copied(), live.inode)
         };
         let mut names: BTreeMap<_, Vec<&ObjectPath>> = BTreeMap::new();
-        for (path, live) in one_path_each(inventory, paths) {
+        for (path, live) in one_path_each(draft, paths) {
             names.entry(key(path, live)).or_default().push(path);
         }
         let mut groups = Self::default();
