@@ -1,4 +1,4 @@
-//! What is reached from some nodes of a graph.
+//! The nodes that are reached from some nodes of a graph.
 
 use super::neighbours::Neighbours;
 

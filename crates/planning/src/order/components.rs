@@ -17,7 +17,7 @@ struct Visit {
     next: usize,
 }
 
-/// What is known while the nodes are visited.
+/// The known facts while the nodes are visited.
 struct Visitor<'n> {
     needs: &'n Neighbours,
     /// When each node was met first, counted from 1; 0 of those that were not met.

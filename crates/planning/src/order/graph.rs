@@ -1,4 +1,4 @@
-//! Names, and which of them needs which.
+//! Names, and the needs between them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,7 +11,7 @@ use super::sequence::sequence;
 pub enum EdgeKind {
     /// A `depend` file.
     Depend,
-    /// What a program or library says to its loader.
+    /// The needs that a program or library states to its loader.
     Elf,
     /// A requirement of a patch.
     Patch,
@@ -31,15 +31,15 @@ impl EdgeKind {
 /// A need: `from` needs `to`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NeedEdge {
-    /// What needs.
+    /// The dependent.
     pub from: String,
-    /// What is needed.
+    /// The dependency.
     pub to: String,
     /// Where the edge comes from.
     pub kind: EdgeKind,
-    /// The file that says so, where there is one of its own.
+    /// The file that states the need, if it is a file of its own.
     pub object: Option<String>,
-    /// What it says: a line of `depend`, the name of a library, a requirement.
+    /// The text of the need: a line of `depend`, the name of a library, a requirement.
     pub need: String,
 }
 
@@ -63,7 +63,7 @@ impl OrderDirection {
     }
 }
 
-/// What is asked for.
+/// The request.
 #[derive(Clone, Debug, Default)]
 pub struct OrderRequest<'a> {
     /// Where to begin: these names are part of the answer. Names that the graph does not have are passed over.

@@ -1,8 +1,8 @@
-//! The order in which things that need each other are renewed: each after what it needs.
+//! The order in which things that need each other are renewed: each after those that it needs.
 //!
-//! Pure: a graph is made of names and of edges from what needs to what is needed; where they come from is not known here.
-//! What needs each other, directly or through others, is one group. The same names and edges in any order give the same
-//! groups in the same order, and no input is too deep: nothing calls itself.
+//! Pure: a graph is made of names and of edges from a dependent to its dependency; their origin is not known here.
+//! Nodes that need each other, directly or through others, are one group. The same names and edges in any order give
+//! the same groups in the same order, and no input is too deep: nothing calls itself.
 //!
 //! ```text
 //! graph       names and edges; what is asked for, and the answer

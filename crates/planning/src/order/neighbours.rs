@@ -23,12 +23,12 @@ impl Neighbours {
         Self { begins, nodes: pairs.into_iter().map(|(_, neighbour)| neighbour).collect() }
     }
 
-    /// The number of nodes.
+    /// Returns the number of nodes.
     pub(super) fn count(&self) -> usize {
         self.begins.len() - 1
     }
 
-    /// The neighbours of a node, in ascending order.
+    /// Returns the neighbours of a node, in ascending order.
     pub(super) fn of(&self, node: usize) -> &[usize] {
         &self.nodes[self.begins[node]..self.begins[node + 1]]
     }

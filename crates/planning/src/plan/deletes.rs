@@ -1,7 +1,7 @@
-//! What a package takes away: the paths of its `deletes` file, or all of them when it is removed.
+//! The objects that a package takes away: the paths of its `deletes` file, or all of them when it is removed.
 //!
-//! Only what is recorded for the package goes, and only when nobody else owns it. A path that another package owns
-//! as well stays and loses an owner; a path that no package owns stays and is said.
+//! An object goes only if it is recorded for the package and has no other owner. A path that another package owns as
+//! well stays and loses an owner. A path that no package owns stays and is reported.
 
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 
@@ -10,7 +10,7 @@ use super::plan_builder::{PlanBuilder, turns};
 use super::refusal::{ObjectProblem, Reason};
 
 impl PlanBuilder<'_> {
-    /// Whether a path lies in a directory that becomes something else, so that it has to go first.
+    /// Tells whether a path lies in a directory that becomes something else, so that it has to go first.
     pub(super) fn is_in_turned(&self, path: &ObjectPath) -> bool {
         path.ancestors_bytes().any(|above| self.changes.get(above).is_some_and(|change| turns(change)))
     }
@@ -63,6 +63,10 @@ impl PlanBuilder<'_> {
         if recorded.is_directory() && self.inventory.linked_directory(path).is_some() {
             let path = self.inventory.show(path);
             self.notes.push(format!("{path} stays: it is a symbolic link that leads to a directory"));
+            return Ok(());
+        }
+        // By another path to its place it goes already, or another object comes there.
+        if self.claim(package, path).is_err() {
             return Ok(());
         }
         self.check_obstacle(path).map_err(|problem: ObjectProblem| Reason::Object {

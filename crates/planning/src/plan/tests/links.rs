@@ -1,4 +1,4 @@
-//! Names of one file: chains of hard links, in whatever order their paths sort.
+//! Names of one file: chains of hard links, for every sort order of their paths.
 
 use super::*;
 use crate::plan::patch::root_after::root_after;
@@ -76,7 +76,7 @@ fn names_that_a_later_patch_makes_as_they_were_are_as_found_once_the_earlier_one
     let names =
         later.manifest.objects.iter().filter(|record| ["/opt/web/a", "/opt/web/e"].contains(&&*record.path));
     assert!(names.clone().count() == 2 && names.clone().all(ObjectRecord::is_untouched), "{names:?}");
-    // So what somebody does to one of them is no matter of that patch.
+    // So an action on one of them does not concern that patch.
     world.take(&path("/opt/web/e"));
     assert_eq!(world.patchrm("901-01"), 0);
     assert_eq!((world.read("/opt/web/a").as_deref(), world.read("/opt/web/e")), (Some("first"), None));
@@ -136,7 +136,7 @@ fn nothing_comes_by_a_way_that_the_same_patch_turns() {
     assert_eq!(world.tree(), before);
 }
 
-/// The link by which a patch sees the other name goes with the patch, so it is not there when the patch is backed out.
+/// The link through which a patch sees the other name goes with the patch, so it is not there at the backout.
 #[test]
 fn a_name_seen_by_way_of_a_link_that_goes_comes_back_with_the_file() {
     let base = Parcel::empty("base").package("ACMEweb", "").directory("e").symlink("d", "e");
@@ -187,4 +187,37 @@ fn a_new_file_goes_beside_an_edited_one_only_where_the_caller_has_the_directory(
     let plan = world.plan(&new).unwrap();
     let changed: Vec<String> = plan.changes.iter().map(|change| change.path.to_string()).collect();
     assert_eq!(changed, ["/opt/web/d/x.patch-900-01"]);
+}
+
+/// The same place under two paths: what is delivered by one of them counts, as with one path.
+#[test]
+fn what_a_patch_deletes_by_one_path_and_delivers_by_another_is_delivered() {
+    let base = Parcel::empty("base").package("ACMEweb", "").directory("e").symlink("d", "e");
+    let mut world = World::new().following_links().with(&base.file("e/x", "old"));
+    // What is at the path that the patch delivers is not what is recorded there, which is nothing.
+    world.options.edits.general = patchadm_inputs::policy::Edited::Replace;
+    let before = world.tree();
+    let new = patch("900-01", "").file("d/x", "new").deletes("e/x");
+    let plan = world.plan(&new).unwrap();
+    let changed: Vec<String> = plan.changes.iter().map(|change| change.path.to_string()).collect();
+    assert_eq!(changed, ["/opt/web/d/x"]);
+    world.carry_out(&plan, &new);
+    assert_eq!(world.read("/opt/web/e/x").as_deref(), Some("new"));
+    assert_eq!(world.patchrm("900-01"), 0);
+    assert_eq!(world.tree(), before);
+}
+
+/// The first patch that goes had parted the names; the later one found one of them as a file of its own.
+#[test]
+fn names_that_a_middle_patch_parted_come_back_as_one_file_with_the_later_one() {
+    let base = Parcel::empty("base").package("ACMEweb", "");
+    let base = base.file("a", "same").file("b", "other").link("e", "/opt/web/a");
+    let mut world = World::new().with(&base);
+    let before = world.tree();
+    assert_eq!(world.patchadd(&patch("903-01", "").file("a", "same").link("e", "/opt/web/b")), 0);
+    assert_eq!(world.patchadd(&patch("904-01", "").file("a", "same").link("e", "/opt/web/b")), 0);
+    world.know_later("904-01");
+    assert_eq!(world.patchrm("903-01"), 0);
+    assert_eq!(world.patchrm("904-01"), 0);
+    assert_eq!(world.tree(), before);
 }

@@ -193,14 +193,22 @@ impl<'a> Rewriting<'a> {
         Ok(())
     }
 
-    /// Other names of a file that was handed on, which this patch does not have, are written down as they are.
+    /// Other names of a file that was handed on are written down as they are, those too that this patch found as a file of
+    /// its own and left so: they are one file with what it brings back.
     fn name_partners(&mut self, chains: &Chains<'a>) {
         for (&(at, number), &group) in &self.groups {
             let manifest = chains.order.get(at).and_then(|patch| patch.manifest);
             for record in manifest.into_iter().flat_map(|manifest| &manifest.objects) {
                 let was = record.was.as_ref().filter(|was| was.group == Some(number));
-                let Some(was) = was.filter(|_| !self.objects.contains_key(&record.path)) else { continue };
+                let Some(was) = was else { continue };
                 let state = Some(RecordedState { group: Some(group), ..was.clone() });
+                if let Some(own) = self.objects.get_mut(&record.path) {
+                    let alone = Some(RecordedState { group: None, ..was.clone() });
+                    if own.was == alone && own.became == alone {
+                        (own.was, own.became) = (state.clone(), state);
+                    }
+                    continue;
+                }
                 let (was, became) = (state.clone(), state);
                 let (line, new_line) = (record.line.clone(), record.line.clone());
                 let partner = ObjectRecord {
