@@ -1,0 +1,71 @@
+//! Edited files among the objects of a patch.
+
+use super::ApplyPlanner;
+use super::packages::{Patched, by_path};
+use crate::plan::edits::{EditChoice, Edits};
+use crate::plan::objects::Handling;
+use crate::plan::patch::engine::Bookkeeping;
+use crate::plan::refusal::Reason;
+use crate::plan::target::Wanted;
+use patchadm_inputs::policy::Edited;
+use patchadm_svr4::package::ObjectPath;
+
+impl ApplyPlanner<'_> {
+    /// Decides about edited files; refuses where one stops the patch.
+    pub(super) fn edits(&self, patched: &[Patched<'_>]) -> Result<Edits<'_>, Reason> {
+        let saved = !self.validated.no_undo && !self.validated.again;
+        let choice = if self.validated.again {
+            // no undo data is written, so nothing could say later that a file was kept
+            let overridden = self.options.edits.overridden.clone();
+            EditChoice { general: Edited::Replace, overridden, ..EditChoice::default() }
+        } else {
+            self.options.edits.clone()
+        };
+        let mut edits = Edits::new(self.inventory, choice, self.id().as_str(), saved);
+        for (package, wanted) in by_path(patched) {
+            if package.is_by_script(wanted) {
+                continue;
+            }
+            if self.validated.again && self.is_anothers(wanted) {
+                edits.leave(&wanted.path);
+            } else {
+                edits.consider(&package.target.package, &wanted.path, Some(&wanted.object))?;
+            }
+        }
+        for package in patched {
+            for path in &package.target.image.deletes {
+                edits.consider(&package.target.package, &package.target.resolve(path)?, None)?;
+            }
+        }
+        edits.check()?;
+        self.refuse_keeping(patched, &edits)?;
+        Ok(edits)
+    }
+
+    /// Scripts that install and delete the objects know nothing of edited files that are to be kept.
+    fn refuse_keeping(&self, patched: &[Patched<'_>], edits: &Edits<'_>) -> Result<(), Reason> {
+        let by_scripts = patched.iter().filter(|one| one.chosen.bookkeeping == Bookkeeping::Scripts);
+        for package in by_scripts {
+            let deletes = package.target.image.deletes.iter().map(|path| package.target.resolve(path));
+            let deletes: Vec<ObjectPath> = deletes.collect::<Result<_, _>>()?;
+            let mut paths = package.wanted.iter().map(|wanted| &wanted.path).chain(&deletes);
+            if let Some(path) = paths.find(|path| matches!(edits.handling(path), Handling::Beside(_))) {
+                let (path, name) = (self.inventory.show(path), &package.target.package);
+                return Err(Reason::ScriptsUnsafe(format!(
+                    "{path} was edited and is to be kept, which the scripts of package {name} cannot do"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a path no longer has what this patch delivered, because another patch came after it.
+    fn is_anothers(&self, wanted: &Wanted<'_>) -> bool {
+        let object = self.inventory.lines.get(&wanted.path).map(|line| &line.object);
+        object.is_none_or(|object| {
+            object.ftype != wanted.object.ftype
+                || object.content != wanted.object.content
+                || object.target != wanted.object.target
+        })
+    }
+}

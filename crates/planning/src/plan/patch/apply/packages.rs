@@ -1,0 +1,125 @@
+//! The packages of a patch, each with its old and new parameters.
+
+use super::ApplyPlanner;
+use crate::plan::parameters::{is_stored, merged, set_by, silent_among, speak_for_last_patch};
+use crate::plan::patch::engine::{Bookkeeping, ChosenScripts, Role};
+use crate::plan::patch::patch_plan::PackagePlan;
+use crate::plan::patch::undo::DeliveredPaths;
+use crate::plan::patch::validate::Match;
+use crate::plan::refusal::Reason;
+use crate::plan::script_schedule::steps::MappedObject;
+use crate::plan::target::{PackageTarget, Wanted};
+use patchadm_inputs::inventory::Installed;
+use patchadm_svr4::package::{Params, PkgInst};
+use patchadm_svr4::patch::{PatchMacros, PatchRecords};
+
+/// A package of the patch, with its old and new parameters.
+pub(super) struct Patched<'a> {
+    pub(super) target: PackageTarget<'a>,
+    pub(super) installed: &'a Installed,
+    pub(super) delivered: &'a PatchMacros,
+    pub(super) wanted: Vec<Wanted<'a>>,
+    /// The same, as scripts and the undo archive are told of them: what is left of them when they have been placed.
+    pub(super) placed: PlacedObjects,
+    /// The names that the patch sets.
+    pub(super) set: Vec<String>,
+    /// Those of them of which it says nothing.
+    pub(super) silent: Vec<String>,
+    /// Its scripts.
+    pub(super) chosen: ChosenScripts,
+}
+
+/// The objects of a package once they have a place in the plan.
+#[derive(Default)]
+pub(super) struct PlacedObjects {
+    pub(super) delivered: DeliveredPaths,
+    pub(super) mapped: Vec<MappedObject>,
+}
+
+impl ApplyPlanner<'_> {
+    /// The packages of the patch that are installed, in its order.
+    pub(super) fn packages(&self) -> Result<Vec<Patched<'_>>, Reason> {
+        self.validated.matches.iter().map(|found| self.patched(found)).collect()
+    }
+
+    fn patched(&self, found: &Match) -> Result<Patched<'_>, Reason> {
+        let missing = || Reason::NotInstalled(vec![found.package.to_string()]);
+        let image = self.image.packages.get(found.index).ok_or_else(missing)?;
+        let delivered = self.validated.facts.packages.get(found.index).ok_or_else(missing)?;
+        let installed = self.inventory.packages.get(&found.package).ok_or_else(missing)?;
+        let old = &installed.params;
+        let mut new = merged(&found.package, old, &image.params, &Params::new(), self.now);
+        speak_for_last_patch(&mut new, &image.params, self.id().as_str(), &delivered.obsoletes.to_string());
+        let answers = self.options.answers.get(&found.index);
+        for (name, value) in answers.into_iter().flat_map(Params::iter) {
+            if is_stored(name) {
+                new.set(name, value);
+            }
+        }
+        let set = set_by(old, &new, &image.params);
+        let silent = silent_among(&set, &image.params, &delivered.obsoletes, answers);
+        self.record_patch(&found.package, delivered, &mut new);
+        let chosen = self.options.scripts.about(&found.package, image, &new, Role::Patch)?;
+        let target = PackageTarget::new(found.package.clone(), found.index, image, new)?;
+        let wanted = target.wanted()?;
+        let placed = PlacedObjects::default();
+        Ok(Patched { target, installed, delivered, wanted, placed, set, silent, chosen })
+    }
+
+    /// PATCHLIST, `PATCH_OBSOLETES` and the `PATCH_INFO` line.
+    fn record_patch(&self, package: &PkgInst, delivered: &PatchMacros, new: &mut Params) {
+        let installed = patchadm_svr4::patch::InstalledInfo {
+            date: self.now.patch_date(),
+            host: self.now.host.clone(),
+            obsoletes: delivered.obsoletes.clone(),
+            requires: delivered.requires.clone(),
+            incompatibles: delivered.incompatibles.clone(),
+        };
+        let known = self.applied.packages().iter().find(|records| records.package == *package);
+        match known {
+            Some(records) => records.write_applied(self.id(), installed, new),
+            None => PatchRecords::none(package.clone()).write_applied(self.id(), installed, new),
+        };
+    }
+}
+
+impl Patched<'_> {
+    /// Whether a script of the package's own puts the object there, so that an edited one is that script's matter.
+    pub(super) fn is_by_script(&self, wanted: &Wanted<'_>) -> bool {
+        let chosen = &self.chosen;
+        chosen.bookkeeping == Bookkeeping::Program
+            && wanted.object.ftype.is_regular()
+            && chosen.scripts.classes.contains_key(wanted.object.class.as_str())
+    }
+
+    /// Lets go of the objects, which have a place in the plan, before the manifest of the undo archive needs memory.
+    pub(super) fn forget_wanted(&mut self) {
+        let wanted = std::mem::take(&mut self.wanted);
+        let mapped = wanted.iter().map(MappedObject::of).collect();
+        self.placed = PlacedObjects { delivered: DeliveredPaths::of(&wanted), mapped };
+    }
+
+    pub(super) fn part(self) -> Result<PackagePlan, Reason> {
+        let target = self.target;
+        let deletes = target.image.deletes.iter().map(|path| target.resolve(path));
+        let deletes = deletes.collect::<Result<_, _>>()?;
+        Ok(PackagePlan {
+            package: target.package,
+            index: target.index,
+            params: target.params,
+            chosen: self.chosen,
+            mapped: self.placed.mapped,
+            deletes,
+            restores: false,
+        })
+    }
+}
+
+/// The objects of all packages by path: what one package has in a directory may need another to make it.
+pub(super) fn by_path<'p, 'a>(patched: &'p [Patched<'a>]) -> Vec<(&'p Patched<'a>, &'p Wanted<'a>)> {
+    let wanted =
+        patched.iter().flat_map(|package| package.wanted.iter().map(move |wanted| (package, wanted)));
+    let mut all: Vec<_> = wanted.collect();
+    all.sort_by(|(_, a), (_, b)| a.path.cmp(&b.path));
+    all
+}
