@@ -33,6 +33,17 @@ fn the_architecture_names_every_folder_of_the_program_and_the_crates() {
     assert!(missing.is_empty(), "there and not named: {missing:?}");
 }
 
+/// A request without a place would be no help.
+#[test]
+fn the_architecture_says_where_each_of_forty_requests_goes() {
+    let page = text(PAGES[0]);
+    let table = page.split("| a request | where it goes |").nth(1).unwrap();
+    let rows: Vec<&str> = table.lines().skip(2).take_while(|line| line.starts_with("| ")).collect();
+    assert!(rows.len() >= 40, "{} requests", rows.len());
+    let lost: Vec<&&str> = rows.iter().filter(|row| paths(row).is_empty()).collect();
+    assert!(lost.is_empty(), "nowhere: {lost:?}");
+}
+
 #[test]
 fn paths_are_what_stands_in_backticks_with_a_slash_or_an_ending() {
     let page = "`src/a` and `Plan`, `cargo test x/y`, `b.rs`, `-R /`, `/dev/null`, `var/sadm`\n```\n`src/no`\n```\n`man`";

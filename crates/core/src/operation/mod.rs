@@ -1,4 +1,4 @@
-//! What the commands do, each a sequence that only this module knows: open, read, decide, change, report as values.
+//! The commands, each a sequence that only this module knows: open, read, decide, change, report as values.
 //!
 //! Nothing here prints or reads the environment; a command of the program turns arguments into a call and the answer into
 //! text.
@@ -38,6 +38,7 @@ mod record_damage;
 pub mod recover;
 mod regained_lines;
 mod root_and_policy;
+mod run;
 pub mod scripts;
 pub mod session;
 #[cfg(feature = "sign")]

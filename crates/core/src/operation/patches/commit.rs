@@ -1,8 +1,8 @@
-//! `patchadm commit`: undo data is given up. Of a patch only the manifest and the list of its paths stay, for the patches
+//! `patchadm commit`: gives undo data up. Of a patch, only the manifest and the list of its paths stay, for the patches
 //! around it.
 //!
-//! All is one run; archives outside the root are removed after its commit. Undo data of another tool is not given up: with
-//! it would go all that is known of the paths of its patch.
+//! Everything is one run; archives outside the root are removed after its commit. Undo data of another tool is not given up:
+//! everything that is known of the paths of its patch would be lost with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -33,16 +33,16 @@ use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 use patchadm_svr4::places;
 
-/// What undo data is to be given up.
+/// The undo data to give up.
 #[derive(Clone, Debug, Default)]
 pub struct CommitRequest {
     /// The ids, as they were typed.
     pub ids: Vec<String>,
-    /// That of all patches that are not effective.
+    /// Whether to give up that of all patches that are not effective.
     pub superseded: bool,
-    /// That of all patches but the newest ones, as many as this.
+    /// The number of newest patches that keep their undo data; that of all others is given up.
     pub keep: Option<usize>,
-    /// Where archives outside the root are that were moved.
+    /// The directory of archives outside the root that were moved.
     pub undo_dir: Option<PathBuf>,
     /// Plan only; nothing is changed.
     pub dry_run: bool,
@@ -51,11 +51,11 @@ pub struct CommitRequest {
 /// What was given up, or would be.
 #[derive(Debug, Default)]
 pub struct CommitReport {
-    /// The run that recovery found unfinished before anything else, and what became of it.
+    /// The run that recovery found unfinished before anything else, and its outcome.
     pub recovered: Recovered,
     /// The patches, in the order of listings.
     pub patches: Vec<CommittedPatch>,
-    /// The run; none where nothing was changed.
+    /// The run; `None` if nothing was changed.
     pub receipt: Option<Receipt>,
 }
 
@@ -64,13 +64,13 @@ pub struct CommitReport {
 pub struct CommittedPatch {
     /// The patch.
     pub id: PatchId,
-    /// The packages in which it had undo data; none where it had none any more.
+    /// The packages in which it had undo data; empty if it had none any more.
     pub packages: Vec<PkgInst>,
     /// The bytes of its archives.
     pub freed: u64,
 }
 
-/// Gives undo data up. One patch that is refused, and nothing is changed.
+/// Gives undo data up. If one patch is refused, nothing is changed.
 pub fn commit_patches(
     root: &Root,
     request: &CommitRequest,
@@ -97,13 +97,13 @@ pub fn commit_patches(
     Ok(CommitReport { recovered: session.recovered, patches: planned.patches, receipt })
 }
 
-/// What is to be done; no plan where no patch has undo data.
+/// The work to be done; no plan if no patch has undo data.
 struct PlannedCommit {
     patches: Vec<CommittedPatch>,
     plan: Option<Plan>,
 }
 
-/// The root, as far as it is asked.
+/// The root, as far as it is read.
 struct Committing<'a> {
     ground: &'a RootAndPolicy,
     applied: AppliedPatches,
@@ -126,7 +126,7 @@ impl<'a> Committing<'a> {
         Ok(Self { ground, applied, ledgers: LedgerCache::default() })
     }
 
-    /// The patches that are meant, in the order of listings.
+    /// Returns the patches that are meant, in the order of listings.
     fn chosen(&self, request: &CommitRequest) -> Result<Vec<PatchId>, Failure> {
         let mut chosen: BTreeSet<&PatchId> = BTreeSet::new();
         for text in &request.ids {
@@ -184,7 +184,7 @@ impl<'a> Committing<'a> {
         Ok(PlannedCommit { patches, plan: Some(plan) })
     }
 
-    /// Gives the undo data of a patch in a package up: its bytes; none where there is none.
+    /// Gives up the undo data of a patch in a package. Returns its bytes; `None` if there is none.
     fn give_up(
         &self,
         (id, package): (&PatchId, &PkgInst),
@@ -259,7 +259,8 @@ impl GivenUp {
     }
 }
 
-/// The manifest with the lines of other patches in the pkginfo that its archive saved, which nothing else may have.
+/// Returns the manifest with the lines of other patches in the pkginfo that its archive saved. Those may be recorded nowhere
+/// else.
 fn with_patch_info(mut manifest: Manifest, records: &BTreeMap<Vec<u8>, RecordFile>) -> Manifest {
     let saved = records.get(&b"pkginfo"[..]).and_then(|file| params::read(&file.bytes).ok());
     if let Some(saved) = saved {
@@ -268,7 +269,7 @@ fn with_patch_info(mut manifest: Manifest, records: &BTreeMap<Vec<u8>, RecordFil
     manifest
 }
 
-/// What stays of undo data: the manifest, without the saved contents.
+/// Returns the part of undo data that is kept: the manifest, without the saved contents.
 fn kept(package: &PkgInst, name: &str, mut manifest: Manifest) -> UndoArchive {
     for record in manifest.objects.iter_mut().chain(&mut manifest.shlibs) {
         record.member = None;

@@ -4,7 +4,7 @@ use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
 use patchadm_planning::resolve::{InstalledPackages, Offer, Resolution, ResolverInput, SetRequest, resolve};
 
-/// Decides which of the offers go into a root as it is now.
+/// Decides which of the offers are applied to a root as it is now.
 pub(super) fn resolved(
     ground: &RootAndPolicy,
     offers: &[Offer],

@@ -1,7 +1,7 @@
-//! The root as the patches of a command will have left it: what the next patch of a rehearsal is planned against.
+//! The root as the patches of a command will have left it: the basis for the next patch of a rehearsal.
 //!
-//! Nothing is done, so it is computed: each survey of the root as it is gets what the plans before it change. What scripts
-//! would do beside that is not known.
+//! Nothing is carried out, so the root is computed: each survey of the present root gets the changes of the earlier plans.
+//! Other effects of scripts are not known.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ use patchadm_planning::plan::patch::projected_root::ProjectedRoot;
 use patchadm_rootfs::{Digest, Timestamp};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
-/// The plans so far, in their order, each with the digests of what it delivers where a later one asks for them. Without
-/// any it is the root as it is.
+/// The plans so far, in their order, each with the digests of what it delivers, if a later one needs them. Without plans, it
+/// is the root as it is.
 #[derive(Debug, Default)]
 pub(super) struct ForeseenRoot {
     plans: Vec<(Plan, BTreeMap<ObjectPath, Digest>)>,
@@ -20,22 +20,22 @@ pub(super) struct ForeseenRoot {
 }
 
 impl ForeseenRoot {
-    /// The root before the first patch; `when` is the time of the command.
+    /// Returns the root before the first patch; `when` is the time of the command.
     pub(super) fn at(when: Timestamp) -> Self {
         Self { plans: Vec::new(), when }
     }
 
-    /// Whether it is the root as it is.
+    /// Returns whether it is the present root.
     pub(super) fn is_as_it_is(&self) -> bool {
         self.plans.is_empty()
     }
 
-    /// Adds what a patch will have done.
+    /// Adds the changes of a patch.
     pub(super) fn add(&mut self, plan: Plan, digests: BTreeMap<ObjectPath, Digest>) {
         self.plans.push((plan, digests));
     }
 
-    /// The packages, as they are, with the parameters that they will have.
+    /// Returns the present packages with their future parameters.
     pub(super) fn packages(&self, packages: BTreeMap<PkgInst, Installed>) -> BTreeMap<PkgInst, Installed> {
         if self.plans.is_empty() {
             return packages;
@@ -43,7 +43,7 @@ impl ForeseenRoot {
         self.onto(Inventory { packages, ..Inventory::default() }).packages
     }
 
-    /// A survey of the root as it is, with everything as it will be.
+    /// Returns a survey of the present root with all future changes.
     pub(super) fn onto(&self, inventory: Inventory) -> Inventory {
         if self.plans.is_empty() {
             return inventory;

@@ -1,7 +1,7 @@
-//! Which programs run from what a plan replaces: they keep the old version until they are restarted.
+//! The programs that run from files that a plan replaces: they keep the old version until they are restarted.
 //!
-//! Asked of `/proc`, and only for the root of the running system; what belongs to other users is seen by the superuser
-//! only. An answer that cannot be had is an empty one: it is advice.
+//! They are found in `/proc`, and only for the root of the running system. Only the superuser sees the processes of other
+//! users. If there is no answer, the result is empty: it is advice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,7 +11,7 @@ use std::path::Path;
 use patchadm_planning::plan::{Action, Plan};
 use patchadm_rootfs::Root;
 
-/// A process with the files that it uses of those that change.
+/// A process with those of its files that change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsingProcess {
     /// Its number.
@@ -22,12 +22,12 @@ pub struct UsingProcess {
     pub paths: Vec<String>,
 }
 
-/// The processes that use something the plan replaces or deletes.
+/// Returns the processes that use a file that the plan replaces or deletes.
 pub(in crate::operation) fn in_use(root: &Root, plan: &Plan) -> Vec<UsingProcess> {
     in_use_of_each(root, &[plan]).pop().unwrap_or_default()
 }
 
-/// The same for each of several plans, with one look at all processes.
+/// Returns the same for each of several plans, with a single pass over all processes.
 pub(super) fn in_use_of_each(root: &Root, plans: &[&Plan]) -> Vec<Vec<UsingProcess>> {
     if !root.is_system() {
         return plans.iter().map(|_| Vec::new()).collect();
@@ -45,14 +45,14 @@ pub(super) fn in_use_of_each(root: &Root, plans: &[&Plan]) -> Vec<Vec<UsingProce
     each.iter().map(own).collect()
 }
 
-/// The paths of the objects that a plan replaces or deletes.
+/// Returns the paths of the objects that a plan replaces or deletes.
 fn taken_by(plan: &Plan) -> BTreeSet<Vec<u8>> {
     let changing =
         plan.changes.iter().filter(|change| matches!(change.action, Action::Replace(_) | Action::Delete));
     changing.map(|change| change.path.as_bytes().to_vec()).collect()
 }
 
-/// The processes that use one of these paths.
+/// Returns the processes that use one of these paths.
 fn users(paths: &BTreeSet<Vec<u8>>) -> Vec<UsingProcess> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let used: BTreeMap<u32, UsingProcess> = processes
@@ -79,7 +79,7 @@ fn of_process(process: u32, directory: &Path, changing: &BTreeSet<Vec<u8>>) -> O
     Some(UsingProcess { process, program, paths: used })
 }
 
-/// The path in a line of `/proc/<pid>/maps`: what follows the first slash.
+/// Returns the path in a line of `/proc/<pid>/maps`: what follows the first slash.
 fn mapped(line: &[u8]) -> Option<Vec<u8>> {
     line.iter().position(|&b| b == b'/').map(|slash| line[slash..].to_vec())
 }

@@ -1,4 +1,4 @@
-//! The patches that were applied after the one that is backed out: what they have of its paths is theirs.
+//! The patches that were applied after the one that is backed out: paths that both changed belong to the later patch.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -19,27 +19,27 @@ use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList};
 /// The manifests of later patches, by package and patch.
 pub(super) type LaterManifests = BTreeMap<(PkgInst, String), Manifest>;
 
-/// What is asked about.
+/// The query.
 pub(super) struct LaterPatches<'a> {
     /// The root.
     pub(super) root: &'a Root,
-    /// What separates base and revision of an id.
+    /// The separator between base and revision of an id.
     pub(super) separator: &'a str,
-    /// The packages, and who is listed with the paths of the patch.
+    /// The packages, and the patches that are listed with the paths of the patch.
     pub(super) inventory: &'a Inventory,
     /// The ledger of a package.
     pub(super) ledger: &'a dyn Fn(&PkgInst) -> Result<Rc<Ledger>, ArchiveError>,
-    /// The manifest of a patch of a package; none where it cannot be read.
+    /// The manifest of a patch of a package; `None` if it cannot be read.
     pub(super) manifest: &'a dyn Fn(&PkgInst, &str) -> Option<Manifest>,
-    /// The patch that goes.
+    /// The patch that is backed out.
     pub(super) id: &'a PatchId,
     /// The packages that it is applied to.
     pub(super) packages: &'a [PkgInst],
 }
 
 impl LaterPatches<'_> {
-    /// The manifests of those that were applied to the packages of the patch after it. Those without a readable archive
-    /// are left out, as nothing is restored from them.
+    /// Returns the manifests of the patches that were applied to the packages of the patch after it. Leaves out those
+    /// without a readable archive, because nothing is restored from them.
     pub(super) fn of_packages(&self) -> Result<LaterManifests, Failure> {
         let mut found = BTreeMap::new();
         for (package, installed) in self.concerned(true) {
@@ -54,8 +54,8 @@ impl LaterPatches<'_> {
         Ok(found)
     }
 
-    /// Those that were applied to other packages after the patch, as far as they are listed with a path that it changed:
-    /// several packages may own a path. `manifests` are those of the patch.
+    /// Returns the patches that were applied to other packages after the patch, if they are listed with a path that it
+    /// changed: several packages may own a path. `manifests` are those of the patch.
     pub(super) fn elsewhere(&self, manifests: &[&Manifest]) -> Result<Vec<Elsewhere>, Failure> {
         let changed = manifests.iter().flat_map(|manifest| &manifest.objects);
         let changed: Vec<&ObjectRecord> = changed.filter(|record| !record.is_as_found()).collect();
@@ -86,7 +86,7 @@ impl LaterPatches<'_> {
         Ok(found)
     }
 
-    /// The packages that the patch is applied to, or the other ones that were surveyed.
+    /// Returns the packages that the patch is applied to, or the other ones that were surveyed.
     fn concerned(&self, is_own: bool) -> impl Iterator<Item = (&PkgInst, &Installed)> {
         let packages = self.inventory.packages.iter();
         packages.filter(move |(package, _)| self.packages.contains(package) == is_own)
@@ -96,7 +96,7 @@ impl LaterPatches<'_> {
         Ok(installed::patch_records(self.root, package, &installed.params, self.separator)?.list)
     }
 
-    /// The run that applied the patch; none where no ledger knows it.
+    /// Returns the run that applied the patch; `None` if no ledger knows it.
     fn applied_by(&self) -> Result<Option<AppliedBy>, Failure> {
         for package in self.packages {
             if let Some(run) = applied_by(&*(self.ledger)(package)?, &self.id.to_string()) {
@@ -107,8 +107,8 @@ impl LaterPatches<'_> {
     }
 }
 
-/// Puts patches of later runs before those of earlier ones, where the ledgers know the runs of all: between packages
-/// nothing else tells which one came later.
+/// Sorts patches of later runs before those of earlier ones, if the ledgers know the runs of all: between packages, nothing
+/// else tells which one came later.
 pub(super) fn latest_run_first(
     view: &RecordView<'_>,
     applied: &AppliedPatches,
@@ -131,12 +131,12 @@ pub(super) fn latest_run_first(
 #[derive(Clone, Copy)]
 struct AppliedBy {
     number: u64,
-    /// It adopted the undo data: the patch may have been applied at any time before.
+    /// Whether it adopted the undo data: the patch may have been applied at any time before.
     is_adoption: bool,
 }
 
 impl AppliedBy {
-    /// Whether its patch was applied after that of another run; none where the numbers do not tell.
+    /// Returns whether its patch was applied after that of another run; `None` if the numbers do not tell.
     fn is_behind(self, other: Self) -> Option<bool> {
         let is_told = self.number != other.number && !self.is_adoption && !other.is_adoption;
         is_told.then_some(self.number > other.number)
@@ -149,13 +149,13 @@ fn applied_by(ledger: &Ledger, patch: &str) -> Option<AppliedBy> {
         .map(|run| AppliedBy { number: run.number, is_adoption: line.is_adopted })
 }
 
-/// The number of the run that applied a patch, as far as the ledger of a package says it.
+/// Returns the number of the run that applied a patch, if the ledger of a package has it.
 pub(super) fn run_of(ledger: &Ledger, patch: &str) -> Option<u64> {
     applied_by(ledger, patch).filter(|by| !by.is_adoption).map(|by| by.number)
 }
 
-/// Whether a patch came behind the one with these records, where their runs do not tell: it found at a path what that
-/// one put there, and not the other way round.
+/// Returns whether a patch came after the one with these records, if their runs do not tell: it found at a path what the
+/// other one put there, and not the other way round.
 fn is_behind(manifest: &Manifest, earlier: &[&ObjectRecord]) -> bool {
     let content = |state: &Option<RecordedState>| {
         state.as_ref().map(|state| (state.kind, state.size, state.b3.clone(), state.target.clone()))

@@ -9,12 +9,12 @@ use patchadm_inputs::database::{RecordView, ledger};
 use patchadm_inputs::format::ledger::Ledger;
 use patchadm_svr4::package::PkgInst;
 
-/// What was read of the ledgers of a root: the lines that count.
+/// The ledgers of a root that were read: the lines that count.
 #[derive(Default)]
 pub(super) struct LedgerCache(RefCell<BTreeMap<PkgInst, Rc<Ledger>>>);
 
 impl LedgerCache {
-    /// The ledger of a package.
+    /// Returns the ledger of a package.
     pub(super) fn of(&self, view: &RecordView<'_>, package: &PkgInst) -> Result<Rc<Ledger>, ArchiveError> {
         if let Some(known) = self.0.borrow().get(package) {
             return Ok(known.clone());

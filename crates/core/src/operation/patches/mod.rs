@@ -1,4 +1,4 @@
-//! Patches: applied and taken back, the order in which several are taken, and which of them could go.
+//! Patches: applying and backing them out, the order of several, and which of them could be removed.
 
 pub mod apply;
 pub mod back_out;

@@ -1,4 +1,4 @@
-//! The size of what a patch of a run of several puts in place, which its receipt says.
+//! The size of what one of several patches of a run puts in place, for its receipt.
 
 use patchadm_planning::plan::{Action, Body, Plan};
 use patchadm_svr4::package::ObjectPath;

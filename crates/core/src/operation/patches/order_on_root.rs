@@ -7,8 +7,8 @@ use chrono::{DateTime, FixedOffset};
 use crate::operation::queries::applied_date::applied_date;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
-/// The order in which the patches of a root were applied: within a package that of its list, between packages by date,
-/// then by id.
+/// The order in which the patches of a root were applied: within a package by its list, between packages by date, then by
+/// id.
 pub(in crate::operation) struct OrderOnRoot<'a> {
     applied: &'a AppliedPatches,
     dates: BTreeMap<&'a PatchId, DateTime<FixedOffset>>,
@@ -28,17 +28,17 @@ impl<'a> OrderOnRoot<'a> {
         Self { applied, dates }
     }
 
-    /// The patches, in the order of listings.
+    /// Returns the patches, in the order of listings.
     pub(super) fn all(&self) -> impl Iterator<Item = &'a PatchId> {
         self.applied.iter().map(|patch| &patch.id)
     }
 
-    /// When a patch was applied, where its record says so.
+    /// Returns the date when a patch was applied, if its record has one.
     pub(super) fn date(&self, id: &PatchId) -> Option<DateTime<FixedOffset>> {
         self.dates.get(id).copied()
     }
 
-    /// Whether a patch was applied after another one.
+    /// Returns whether a patch was applied after another one.
     pub(super) fn is_after(&self, one: &PatchId, other: &PatchId) -> bool {
         for of in self.applied.packages() {
             let place = |id: &PatchId| of.list.iter().position(|known| known == id);
@@ -49,12 +49,12 @@ impl<'a> OrderOnRoot<'a> {
         (self.date(one), one) > (self.date(other), other)
     }
 
-    /// The patches, the last applied first.
+    /// Returns the patches, the last applied first.
     pub(super) fn newest_first(&self) -> Vec<&'a PatchId> {
         self.newest_first_of(self.all().collect())
     }
 
-    /// Some of the patches, the last applied first.
+    /// Returns the given patches, the last applied first.
     pub(in crate::operation) fn newest_first_of(&self, mut rest: Vec<&'a PatchId>) -> Vec<&'a PatchId> {
         let mut ordered = Vec::with_capacity(rest.len());
         while !rest.is_empty() {

@@ -1,4 +1,4 @@
-//! What a patch wants to happen after its installation. It is told, never done.
+//! What a patch requests for the time after its installation. It is reported, never done.
 
 use patchadm_inputs::source::Image;
 use patchadm_svr4::format::patchinfo::PatchinfoFile;
@@ -7,12 +7,12 @@ use patchadm_svr4::format::readme::{ReadmeReboot, reboot_request};
 /// The words of `PATCH_PROPERTIES` that ask for a reboot, strongest first.
 const WORDS: [&str; 4] = ["reconfigimmediate", "rebootimmediate", "reconfigafter", "rebootafter"];
 
-/// What `patchinfo`, or the README where there is none, asks for.
+/// Returns what `patchinfo` requests, or the README if there is none.
 pub(super) fn advice(image: &Image) -> Option<&'static str> {
     asked_by(image.patchinfo.as_ref(), image.readme.as_ref().map(|(_, text)| text.as_slice()))
 }
 
-/// The same of files at hand.
+/// Returns the same for given files.
 pub(in crate::operation) fn asked_by(
     patchinfo: Option<&PatchinfoFile>,
     readme: Option<&[u8]>,

@@ -1,10 +1,11 @@
-//! Which applied patches could be backed out now, and what stands in the way of the others, as far as it can be said at a
-//! glance: no object of the root is looked at, and the digest of no undo archive is compared.
+//! The applied patches that could be backed out now, and the obstacles for the others, as far as a quick look tells: no
+//! object of the root is examined, and no digest of an undo archive is compared.
 //!
-//! The rules, their order and their refusals are those of the backout itself. First the records: what is superseded or
-//! required stays, and what has no undo data. Then the undo data, by name, size and ledger. Then the later patches: of a patch that has any the manifest is read, and of these the manifests of those
-//! that may stand in its way, which the lists of paths beside the archives tell. A caller who may not read them gets what
-//! the records and the lists say.
+//! The rules, their order and their refusals are those of the backout itself. The records come first: a patch stays if it is
+//! superseded or required, or has no undo data. The undo data comes next, by name, size and ledger. The later patches come
+//! last: for a patch with later ones, its manifest is read, and the manifests of those later ones that may stand in its way
+//! according to the lists of paths beside the archives. A caller who may not read them gets what the records and the lists
+//! say.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -33,10 +34,10 @@ use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList};
 /// A patch of a package.
 type PatchOfPackage = (PkgInst, String);
 
-/// Which of the applied patches could be backed out now, and why not the others: what `remove` of the one patch would
-/// say to a caller with every right. `half` are those that were left half applied. `inventory` has the packages with their
-/// save directories, `undo` what was seen of the undo data, whose errors are taken out. Without `ground` the records alone
-/// are asked.
+/// Returns which of the applied patches could be backed out now, and why the others could not: the answer of `remove` for
+/// that one patch to a caller with all rights. `half` has the half-applied patches. `inventory` has the packages with their
+/// save directories. `undo` has the state of the undo data; its errors are taken out. Without `ground`, only the records are
+/// used.
 pub(in crate::operation) fn removable(
     view: &RecordView<'_>,
     ground: Option<&RootAndPolicy>,
@@ -68,7 +69,7 @@ pub(in crate::operation) fn removable(
     Ok(all)
 }
 
-/// The packages from which a patch could go as far as records, ledgers and sizes say.
+/// Returns the packages from which a patch could be removed as far as records, ledgers and sizes tell.
 fn by_records(
     id: &PatchId,
     policy: &Policy,
@@ -92,8 +93,8 @@ fn by_records(
     }
 }
 
-/// Whether a patch of these packages may have a later one: in them, or, as the order between packages is not recorded with
-/// them, any in others.
+/// Returns whether a patch of these packages may have a later one: in them, or anywhere in others, because the order between
+/// packages is not recorded with them.
 fn may_have_later(applied: &AppliedPatches, (id, packages): &(PatchId, Vec<PkgInst>)) -> bool {
     applied.packages().iter().any(|of| {
         let is_own = packages.contains(&of.package);
@@ -101,7 +102,7 @@ fn may_have_later(applied: &AppliedPatches, (id, packages): &(PatchId, Vec<PkgIn
     })
 }
 
-/// What is read of a root, each once.
+/// The data that is read of a root, each item once.
 struct RemovableReader<'a> {
     view: &'a RecordView<'a>,
     ground: &'a RootAndPolicy,
@@ -116,7 +117,7 @@ impl RemovableReader<'_> {
         self.ledgers.of(self.view, package)
     }
 
-    /// What the archive of a patch says, or what is kept of it without one.
+    /// Returns what the archive of a patch says, or what is kept of the patch without an archive.
     fn told(
         &self,
         inventory: &Inventory,
@@ -136,14 +137,14 @@ impl RemovableReader<'_> {
         Ok(told)
     }
 
-    /// The patches that were applied to a package after this one.
+    /// Returns the patches that were applied to a package after this one.
     fn later(&self, id: &PatchId, package: &PkgInst) -> impl Iterator<Item = String> {
         let list = self.lists.get(package).copied();
         let after = list.into_iter().flat_map(PatchList::iter).skip_while(move |other| *other != id).skip(1);
         after.map(ToString::to_string)
     }
 
-    /// Whether a patch could go from these packages as far as later ones are concerned.
+    /// Returns whether later patches allow a patch to be removed from these packages.
     fn may_leave(
         &self,
         id: &PatchId,
@@ -198,11 +199,12 @@ impl RemovableReader<'_> {
     }
 }
 
-/// Which patches changed or deliver a path, by the lists beside their archives; where one is missing, by the archive.
+/// The patches that changed or deliver each path, by the lists beside their archives, or by the archive if a list is
+/// missing.
 struct ChangedPaths {
     patches: Vec<PatchOfPackage>,
     by_path: HashMap<PathDigest, Vec<usize>>,
-    /// The paths of each.
+    /// The paths of each patch.
     paths: HashMap<PatchOfPackage, Vec<PathDigest>>,
 }
 
@@ -235,14 +237,14 @@ impl ChangedPaths {
         self.paths.insert(of, paths);
     }
 
-    /// Those that have a path in common with a patch of a package.
+    /// Returns the patches that have a path in common with a patch of a package.
     fn others(&self, of: &PatchOfPackage) -> BTreeSet<&PatchOfPackage> {
         let paths = self.paths.get(of).into_iter().flatten();
         let all = paths.filter_map(|path| self.by_path.get(path)).flatten();
         all.filter_map(|at| self.patches.get(*at)).filter(|(_, patch)| *patch != of.1).collect()
     }
 
-    /// Those that are listed with the paths of a patch.
+    /// Returns the patches that are listed with the paths of a patch.
     fn patched_by(&self, told: &[(&PkgInst, Rc<PatchedPaths>)]) -> BTreeMap<ObjectPath, Vec<String>> {
         let paths = told.iter().flat_map(|(_, told)| match &**told {
             PatchedPaths::Manifest(manifest) => {

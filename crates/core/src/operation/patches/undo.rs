@@ -1,5 +1,4 @@
-//! `patchadm undo`: what a run did is taken back, by a backout or an application as any other. The history says of that
-//! which run it undoes.
+//! `patchadm undo`: undoes a run, by an ordinary backout or application. The history records which run that one undoes.
 
 pub use super::undone_run::{RunWork, UndoneRun, run_to_undo};
 
@@ -26,7 +25,7 @@ pub fn undo_application(
     back_out_patches(root, &request, &caller.undoing(&run.name))
 }
 
-/// Applies what a run backed out: exactly its patches, from a depot. The patches in the request and what is chosen do not
+/// Applies what a run backed out: exactly its patches, from a depot. The patches and the choices in the request do not
 /// count.
 pub fn undo_backout(
     root: &Root,

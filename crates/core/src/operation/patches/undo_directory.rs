@@ -1,5 +1,5 @@
-//! The directory of the host in which undo archives are kept outside a root (`-B`, `undo_dir`): whoever may write there
-//! could put other undo data in their place.
+//! The directory of the host in which undo archives are kept outside a root (`-B`, `undo_dir`). Anyone who can write there
+//! could replace the undo data.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -10,7 +10,7 @@ use patchadm_rootfs::{Dir, Root};
 use patchadm_svr4::package::{ObjectPath, rule};
 use patchadm_svr4::places;
 
-/// Checks a directory in which archives are to be made: it is there, the caller can write to it, and nobody else can.
+/// Checks a directory for new archives: it exists, the caller can write to it, and no other user can.
 pub(in crate::operation) fn must_be_usable(host: &Root, directory: &Path) -> Result<(), Failure> {
     let dir = open(host, directory)?;
     if !dir.is_writable() {
@@ -19,14 +19,14 @@ pub(in crate::operation) fn must_be_usable(host: &Root, directory: &Path) -> Res
     must_be_of_its_owner(&dir, directory)
 }
 
-/// Checks a directory in which archives were made, by its absolute path: nobody else can write to it.
+/// Checks a directory in which archives were made, by its absolute path: no other user can write to it.
 pub(in crate::operation) fn must_be_private(host: &Root, directory: &[u8]) -> Result<(), Failure> {
     let directory = Path::new(OsStr::from_bytes(if directory.is_empty() { b"/" } else { directory }));
     must_be_of_its_owner(&open(host, directory)?, directory)
 }
 
-/// Refuses a directory outside a root that is a stage: what is applied there must be backed out by what is in it, also
-/// when it is live.
+/// Refuses a directory outside a root that is a stage: what is applied there must be backed out with undo data inside it,
+/// even when the stage is live.
 pub(in crate::operation) fn must_be_inside_stage(root: &Root, directory: &Path) -> Result<(), Failure> {
     let identity = places::stage_identity();
     let own = root.dir_if_there(&identity.parent().unwrap_or_else(ObjectPath::root))?;
@@ -57,7 +57,7 @@ fn must_be_of_its_owner(dir: &Dir, directory: &Path) -> Result<(), Failure> {
     Err(wrong(directory, reason))
 }
 
-/// Whether nobody but the superuser and the caller can change names in a directory. A sticky bit is not enough.
+/// Returns whether only the superuser and the caller can change names in a directory. A sticky bit is not enough.
 fn is_of_its_owner(dir: &Dir) -> Result<bool, Failure> {
     let seen = dir.itself()?;
     let is_owner = seen.uid == 0 || dir.is_own()?;

@@ -1,8 +1,8 @@
-//! What is left of the undo data of applied patches, package by package: by the names and sizes in the save directories,
-//! and by the ledgers. No archive is read to its end.
+//! The remaining undo data of applied patches, package by package: by the names and sizes in the save directories, and by
+//! the ledgers. No archive is read to its end.
 //!
-//! A caller who may not read a ledger learns what the names in the save directory tell: an archive or a pointer is saved
-//! undo data, a manifest alone says that none was wanted, and nothing at all that it is lost.
+//! A caller who may not read a ledger learns what the names in the save directory tell: an archive or a pointer means saved
+//! undo data, a manifest alone means that none was wanted, and an empty directory that it is lost.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -20,18 +20,18 @@ use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 use patchadm_svr4::places;
 
-/// What became of the undo data of a patch in a package.
+/// The state of the undo data of a patch in a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UndoState {
-    /// It is there, as a run of this root saved it.
+    /// It exists, as a run of this root saved it.
     Saved,
     /// None was kept, on purpose.
     None,
     /// It was given up.
     Committed,
-    /// It was saved, and is gone.
+    /// It was saved, and no longer exists.
     Lost,
-    /// It is there, and is not what was saved.
+    /// It exists, and is not what was saved.
     Damaged,
     /// Another tool saved it.
     Classic,
@@ -42,16 +42,16 @@ pub enum UndoState {
 pub struct PackageUndo {
     /// The package.
     pub package: PkgInst,
-    /// What became of it.
+    /// Its state.
     pub state: UndoState,
-    /// Bytes of the archive that is there.
+    /// The size of the existing archive, in bytes.
     pub bytes: u64,
-    /// Where the archive is, or was, as the host sees it.
+    /// The present or former path of the archive, as the host sees it.
     pub path: Option<String>,
 }
 
 impl UndoState {
-    /// The word for it.
+    /// Returns the word for the state.
     pub fn word(self) -> &'static str {
         match self {
             Self::Saved => "saved",
@@ -63,7 +63,7 @@ impl UndoState {
         }
     }
 
-    /// What becomes of undo data that a backout could not use for this reason.
+    /// Returns the state of undo data that a backout could not use for this reason.
     pub fn of_error(error: &ArchiveError) -> Self {
         match error {
             ArchiveError::Lost { .. } | ArchiveError::Missing { .. } => Self::Lost,
@@ -73,14 +73,14 @@ impl UndoState {
         }
     }
 
-    /// Where nothing is kept: why, as far as the ledger says it.
+    /// Returns the state where nothing is kept: why, as far as the ledger says it.
     pub fn without(line: Option<&LedgerLine>) -> Self {
         let is_given_up = line.is_some_and(|line| line.undo == LedgerUndo::None(WhyNone::Committed));
         if is_given_up { Self::Committed } else { Self::None }
     }
 }
 
-/// The undo data of a patch in a package, and why a backout could not use it.
+/// The undo data of a patch in a package, and the reason why a backout could not use it.
 #[derive(Debug)]
 pub(in crate::operation) struct SeenUndo {
     pub(in crate::operation) undo: PackageUndo,
@@ -90,7 +90,7 @@ pub(in crate::operation) struct SeenUndo {
 /// The undo data of each patch of each package.
 pub(in crate::operation) type UndoOfPatches = BTreeMap<(PatchId, PkgInst), SeenUndo>;
 
-/// Looks at the undo data of every applied patch. Without `ground` only the names are asked.
+/// Returns the state of the undo data of every applied patch. Without `ground`, only names are looked at.
 pub(in crate::operation) fn undo_states(
     view: &RecordView<'_>,
     ground: Option<&RootAndPolicy>,
@@ -129,7 +129,7 @@ pub(in crate::operation) fn undo_states(
     Ok(found)
 }
 
-/// What is named after patches, by their ids, with the name.
+/// Returns, by their ids, the items that are named after patches, with the name.
 fn by_id<'a, T>(
     named: impl Iterator<Item = (&'a str, &'a T)>,
     separator: &str,
@@ -145,17 +145,17 @@ struct PatchSave<'a> {
     save: Option<&'a Save>,
 }
 
-/// What the caller learns of the ledger of a package.
+/// The part of the ledger of a package that the caller learns.
 enum SeenLedger {
     /// The lines that count.
     Read(Rc<Ledger>),
-    /// That there is one.
+    /// A ledger that the caller may not read.
     Closed,
-    /// That it is not what a run writes.
+    /// A ledger that is not what a run writes.
     Damaged { path: String, reason: String },
 }
 
-/// What is read of a root, each once.
+/// The data that is read of a root, each item once.
 struct UndoStatesReader<'a> {
     view: &'a RecordView<'a>,
     ground: Option<&'a RootAndPolicy>,
@@ -178,7 +178,7 @@ impl UndoStatesReader<'_> {
         }
     }
 
-    /// The state where the names alone say it.
+    /// Returns the state if the names alone tell it.
     fn by_names(&self, of: PatchSave<'_>) -> SeenUndo {
         let state = match of.save {
             Some(save) if save.has_archive() => UndoState::Saved,
@@ -188,7 +188,7 @@ impl UndoStatesReader<'_> {
         self.seen(of, state, None)
     }
 
-    /// The state by the line of the patch in the ledger, if it has one.
+    /// Returns the state according to the line of the patch in the ledger, if it has one.
     fn known(&self, of: PatchSave<'_>, line: Option<&LedgerLine>) -> SeenUndo {
         let Some(save) = of.save.filter(|save| save.has_archive()) else {
             return self.without_archive(of, line);
@@ -208,7 +208,7 @@ impl UndoStatesReader<'_> {
         }
     }
 
-    /// The state of an archive that has to be opened, because it is elsewhere or no line names it.
+    /// Returns the state of an archive that has to be opened, because it is elsewhere or no line names it.
     fn opened(&self, of: PatchSave<'_>, state: UndoState) -> SeenUndo {
         let find = |ground: &RootAndPolicy| {
             let ledger = self.ledgers.of(self.view, of.package)?;
@@ -235,7 +235,7 @@ impl UndoStatesReader<'_> {
         self.seen(of, UndoState::without(line), lost)
     }
 
-    /// The undo data as it was seen; an error counts for more than `state`.
+    /// Returns the undo data as it was seen; an error counts for more than `state`.
     fn seen(&self, of: PatchSave<'_>, state: UndoState, error: Option<ArchiveError>) -> SeenUndo {
         let state = error.as_ref().map_or(state, UndoState::of_error);
         let path = match &error {
@@ -246,7 +246,7 @@ impl UndoStatesReader<'_> {
         SeenUndo { undo: PackageUndo { package: of.package.clone(), state, bytes, path }, error }
     }
 
-    /// Where the archive is: in the save directory, or where the pointer leads.
+    /// Returns where the archive is: in the save directory, or where the pointer leads.
     fn path(&self, of: PatchSave<'_>) -> Option<String> {
         let save = of.save?;
         if let Some(archive) = &save.archive {

@@ -1,7 +1,7 @@
-//! A run that is to be undone: which one is meant, and whether what it did still stands.
+//! A run that is to be undone: which one is meant, and whether its changes are still in place.
 //!
-//! The history says which patches a run was about; that they are still as the run left them is asked of the records and of
-//! the ledgers.
+//! The history says which patches a run was about. The records and the ledgers say whether they are still as the run left
+//! them.
 
 use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::run_of;
@@ -19,13 +19,13 @@ use patchadm_svr4::patch::{AppliedPatches, PatchId};
 pub struct UndoneRun {
     /// Its name.
     pub name: String,
-    /// Whether it is meant as the last one.
+    /// Whether it was found as the last run.
     is_last: bool,
-    /// What it did.
+    /// Its work.
     pub work: RunWork,
 }
 
-/// What a run did.
+/// The work of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunWork {
     /// It applied these patches, in this order.
@@ -35,7 +35,7 @@ pub enum RunWork {
 }
 
 impl RunWork {
-    /// The patches that it was about.
+    /// Returns the patches that the run was about.
     pub(super) fn patches(&self) -> &[String] {
         match self {
             Self::Applied(patches) | Self::BackedOut(patches) => patches,
@@ -43,7 +43,7 @@ impl RunWork {
     }
 }
 
-/// Finds the run with a name or a number; without one the last run that changed something.
+/// Finds the run with a name or a number; without one, the last run that changed something.
 pub fn run_to_undo(root: &Root, word: Option<&str>) -> Result<UndoneRun, Failure> {
     must_have_database(root)?;
     let history = readable_history(&RecordView::live(root));
@@ -70,12 +70,12 @@ pub fn run_to_undo(root: &Root, word: Option<&str>) -> Result<UndoneRun, Failure
     Ok(run)
 }
 
-/// How the history calls the end of a run that changed something.
+/// The word of the history for a run that changed something.
 const DONE: &str = "done";
 
 impl UndoneRun {
-    /// Refuses where something of what the run applied no longer stands as the run made it. The caller has the lock of the
-    /// root, or plans without one.
+    /// Refuses a run if something that it applied is no longer as the run left it. The caller holds the lock of the root, or
+    /// plans without one.
     pub(super) fn must_stand(&self, root: &Root, applied: &AppliedPatches) -> Result<(), Failure> {
         let view = RecordView::live(root);
         let history = readable_history(&view);
@@ -102,7 +102,7 @@ impl UndoneRun {
         Ok(())
     }
 
-    /// Refuses where something of what the run backed out is applied.
+    /// Refuses a run if something that it backed out is applied.
     fn must_be_gone(&self, root: &Root) -> Result<(), Failure> {
         let RunWork::BackedOut(patches) = &self.work else { return Ok(()) };
         let ground = RootAndPolicy::of(root)?;
@@ -117,12 +117,12 @@ impl UndoneRun {
     }
 }
 
-/// The last run that changed something.
+/// Returns the last run that changed something.
 fn last_run(history: &[HistoryEntry]) -> Option<&str> {
     history.iter().rev().find(|line| line.result == DONE).map(|line| line.run.as_str())
 }
 
-/// The run that a word names, by its name or its number.
+/// Returns the run that a word names, by its name or its number.
 pub(super) fn named_run<'h>(history: &'h [HistoryEntry], word: &str) -> Option<&'h str> {
     let is_it = |run: &str| run == word || run.split_once('-').is_some_and(|(number, _)| number == word);
     history.iter().map(|line| line.run.as_str()).find(|run| is_it(run))

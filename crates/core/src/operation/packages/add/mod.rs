@@ -17,7 +17,7 @@ use crate::operation::new_database::NewDatabase;
 use crate::operation::packages::answers::{self, AdminFile};
 use crate::operation::packages::observer::PackageObserver;
 use crate::operation::packages::report::{AddedPackage, PackagesReport, leaves_root_usable};
-use crate::operation::scripts::failure::LastingResults;
+use crate::operation::run::{BatchEnd, RunPlanner, run_all};
 use crate::operation::scripts::interview::ScriptAnswers;
 use crate::operation::scripts::system::system_scripts;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree};
@@ -32,6 +32,7 @@ use patchadm_svr4::places;
 use input::AddInput;
 pub use input::AddRequest;
 use prepare::{PackagePlacement, PreparedPackage};
+use with_scripts::ScriptSetup;
 
 /// Installs packages. An error is one of the device or the root as a whole; what is wrong with one package is in its
 /// part of the report, and the others are tried nevertheless.
@@ -77,16 +78,10 @@ pub fn add_packages(
     };
     must_agree(root, |package| input.mends(package))?;
     // Others may have been here before the lock was taken.
-    let mut rehearsed = if device.selected.len() == 1 && session.is_first()? { rehearsed } else { None };
-    for &index in &device.selected {
-        let added = input.add(&session, &device, index, rehearsed.take(), observer);
-        observer.added(&added);
-        let goes_on = added.result.as_ref().err().is_none_or(leaves_root_usable);
-        report.packages.push(added);
-        if !goes_on {
-            break;
-        }
-    }
+    let rehearsed = if device.selected.len() == 1 && session.is_first()? { rehearsed } else { None };
+    let mut planner =
+        AddPlanner { input: &input, session: &session, device: &device, rehearsed, observer: &mut *observer };
+    report.packages = run_all(&mut planner);
     if report.packages.iter().all(AddedPackage::left_nothing) {
         new.remove(root);
     }
@@ -139,30 +134,6 @@ impl<'a> AddInput<'a> {
         answers::response(self.request.response.as_deref(), &package.spooled_name())
     }
 
-    fn add(
-        &self,
-        session: &Session<'_>,
-        device: &'a OpenDevice,
-        index: usize,
-        rehearsed: Option<PreparedPackage>,
-        observer: &mut dyn PackageObserver,
-    ) -> AddedPackage {
-        let delivered = match device.delivered(index) {
-            Ok(delivered) => delivered,
-            Err(failure) => return AddedPackage::refused(device.image.name.clone(), failure),
-        };
-        let name = delivered.image.spooled_name();
-        observer.adding(&name, delivered.image);
-        let mut added = AddedPackage {
-            name,
-            installation: None,
-            result: Err(Failure::Declined),
-            ending: LastingResults::default(),
-        };
-        added.result = self.install(session, delivered, rehearsed, observer, &mut added);
-        added
-    }
-
     /// Finds the scripts of a package that goes there; refused where the policy does not allow one.
     fn allowed(&self, package: &PackageImage, placed: &PackagePlacement) -> Result<InstallScripts, Failure> {
         let scripts = InstallScripts::of(package, &placed.params, self.system);
@@ -172,15 +143,15 @@ impl<'a> AddInput<'a> {
         Ok(scripts)
     }
 
-    /// Installs a package; what becomes known of it on the way is noted in `added`.
-    fn install(
+    /// Plans a package, with the answers of its scripts; what becomes known of it on the way is noted in `added`.
+    fn ready(
         &self,
         session: &Session<'_>,
         delivered: DeliveredPackage<'a>,
         rehearsed: Option<PreparedPackage>,
         observer: &mut dyn PackageObserver,
         added: &mut AddedPackage,
-    ) -> Result<Receipt, Failure> {
+    ) -> Result<(PreparedPackage, Option<ScriptSetup<'a>>), Failure> {
         let package = delivered.image;
         let answered = self.answered(package)?;
         let given = answered.clone().unwrap_or_default();
@@ -213,7 +184,20 @@ impl<'a> AddInput<'a> {
         };
         observer.installing(&prepared.installation, package);
         added.name.clone_from(&prepared.installation.instance);
-        if let Some(setup) = setup.filter(|_| prepared.installation.has_scripts) {
+        let setup = setup.filter(|_| prepared.installation.has_scripts);
+        Ok((prepared, setup))
+    }
+
+    /// Installs a package as it was planned.
+    fn install(
+        &self,
+        session: &Session<'_>,
+        delivered: DeliveredPackage<'a>,
+        (prepared, setup): (PreparedPackage, Option<ScriptSetup<'a>>),
+        observer: &mut dyn PackageObserver,
+        added: &mut AddedPackage,
+    ) -> Result<Receipt, Failure> {
+        if let Some(setup) = setup {
             added.installation = Some(prepared.installation.clone());
             return self.install_with_scripts(session, &prepared, setup, observer, added);
         }
@@ -222,5 +206,58 @@ impl<'a> AddInput<'a> {
         drop(inventory);
         let plan = &added.installation.insert(installation).intended.plan;
         session.perform(plan, &mut delivered.device.content(), None, log::of_installation(plan))
+    }
+}
+
+/// The selected packages of a device, each a run of its own.
+struct AddPlanner<'p, 'a> {
+    input: &'p AddInput<'a>,
+    session: &'p Session<'p>,
+    device: &'a OpenDevice,
+    /// How the only package was planned while nobody had the lock.
+    rehearsed: Option<PreparedPackage>,
+    observer: &'p mut dyn PackageObserver,
+}
+
+/// A package as it was planned.
+struct PlannedAddition<'a> {
+    added: AddedPackage,
+    ready: Result<(DeliveredPackage<'a>, (PreparedPackage, Option<ScriptSetup<'a>>)), Failure>,
+}
+
+impl<'a> RunPlanner for AddPlanner<'_, 'a> {
+    type Batch = PlannedAddition<'a>;
+    type Outcome = AddedPackage;
+
+    fn count(&self) -> usize {
+        self.device.selected.len()
+    }
+
+    fn plan(&mut self, taken: usize) -> PlannedAddition<'a> {
+        let index = self.device.selected.get(taken).copied().unwrap_or_default();
+        let device: &'a OpenDevice = self.device;
+        let delivered = match device.delivered(index) {
+            Ok(delivered) => delivered,
+            Err(failure) => {
+                let added = AddedPackage::refused(device.image.name.clone(), Failure::Declined);
+                return PlannedAddition { added, ready: Err(failure) };
+            }
+        };
+        let name = delivered.image.spooled_name();
+        self.observer.adding(&name, delivered.image);
+        let mut added = AddedPackage::refused(name, Failure::Declined);
+        let (session, rehearsed) = (self.session, self.rehearsed.take());
+        let ready = self.input.ready(session, delivered, rehearsed, self.observer, &mut added);
+        PlannedAddition { added, ready: ready.map(|ready| (delivered, ready)) }
+    }
+
+    fn carry_out(&mut self, _: usize, planned: PlannedAddition<'a>) -> BatchEnd<AddedPackage> {
+        let PlannedAddition { mut added, ready } = planned;
+        added.result = ready.and_then(|(delivered, ready)| {
+            self.input.install(self.session, delivered, ready, self.observer, &mut added)
+        });
+        self.observer.added(&added);
+        let goes_on = added.result.as_ref().err().is_none_or(leaves_root_usable);
+        if goes_on { BatchEnd::Done(vec![added]) } else { BatchEnd::Last(vec![added]) }
     }
 }

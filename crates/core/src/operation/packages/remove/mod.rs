@@ -15,6 +15,7 @@ use crate::operation::packages::report::{
     PackagesReport, PlannedRemoval, RemovedPackage, leaves_root_usable,
 };
 use crate::operation::queries::select::PackageSelection;
+use crate::operation::run::{BatchEnd, RunPlanner, run_all};
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::scripts::failure::LastingResults;
 use crate::operation::scripts::staying_libraries::StayingObjects;
@@ -67,17 +68,8 @@ pub fn remove_packages(
     let system = system_scripts(&session.ground)?;
     let input = RemoveInput { session: &session, request, admin: &admin, system: &system };
     let (selected, missing) = selected(&session.ground.root, &request.packages)?;
-    let mut packages = Vec::new();
     let wanted = if missing.is_empty() { selected } else { Vec::new() };
-    for package in wanted {
-        let removed = input.remove(&package, observer);
-        observer.removed(&removed);
-        let goes_on = removed.result.as_ref().err().is_none_or(leaves_root_usable);
-        packages.push(removed);
-        if !goes_on {
-            break;
-        }
-    }
+    let packages = run_all(&mut RemovePlanner { input: &input, wanted: &wanted, observer });
     Ok(PackagesReport { recovered: session.recovered, unknown_answers: unknown, missing, packages })
 }
 
@@ -109,18 +101,6 @@ struct RemoveInput<'a> {
 }
 
 impl RemoveInput<'_> {
-    fn remove(&self, package: &PkgInst, observer: &mut dyn PackageObserver) -> RemovedPackage {
-        let name = package.to_string();
-        let mut removed = RemovedPackage {
-            name,
-            removal: None,
-            result: Err(Failure::Declined),
-            ending: LastingResults::default(),
-        };
-        removed.result = self.carry_out(package, observer, &mut removed);
-        removed
-    }
-
     fn prepare(
         &self,
         package: &PkgInst,
@@ -194,24 +174,30 @@ impl RemoveInput<'_> {
         Err(Reason::LibrariesLost(losses).shown(inventory).of(Command::Pkgrm, package).into())
     }
 
-    /// Removes a package; what becomes known of it on the way is noted in `removed`.
-    fn carry_out(
+    /// Plans the removal of a package; with what it was planned.
+    fn planned(
         &self,
         package: &PkgInst,
         observer: &mut dyn PackageObserver,
-        removed: &mut RemovedPackage,
-    ) -> Result<Receipt, Failure> {
-        let session = self.session;
-        let inventory = survey(session, package)?;
+    ) -> Result<(PlannedRemoval, Inventory), Failure> {
+        let inventory = survey(self.session, package)?;
         self.may_go(package, &inventory)?;
-        let removal = &*removed.removal.insert(self.prepare(package, &inventory, observer)?);
-        observer.removal_agreed(removal);
+        let removal = self.prepare(package, &inventory, observer)?;
+        observer.removal_agreed(&removal);
+        Ok((removal, inventory))
+    }
+
+    /// Removes a package as it was planned.
+    fn remove(
+        &self,
+        package: &PkgInst,
+        (removal, inventory): (&PlannedRemoval, Inventory),
+        observer: &mut dyn PackageObserver,
+    ) -> Result<(Receipt, LastingResults), Failure> {
+        let session = self.session;
         if removal.intended.scripts.take_part() {
             let settings = &self.request.scripts;
-            let (receipt, ending) =
-                remove_with_scripts(session, settings, package, removal, &inventory, observer)?;
-            removed.ending = ending;
-            return Ok(receipt);
+            return remove_with_scripts(session, settings, package, removal, &inventory, observer);
         }
         // The plan is all that is needed from here.
         drop(inventory);
@@ -222,7 +208,48 @@ impl RemoveInput<'_> {
             observer.class_left(&portion.class, &left);
         }
         observer.objects_gone();
-        Ok(receipt)
+        Ok((receipt, LastingResults::default()))
+    }
+}
+
+/// The packages that go, each a run of its own.
+struct RemovePlanner<'p, 'a> {
+    input: &'p RemoveInput<'a>,
+    wanted: &'p [PkgInst],
+    observer: &'p mut dyn PackageObserver,
+}
+
+impl RunPlanner for RemovePlanner<'_, '_> {
+    type Batch = Result<(PlannedRemoval, Inventory), Failure>;
+    type Outcome = RemovedPackage;
+
+    fn count(&self) -> usize {
+        self.wanted.len()
+    }
+
+    fn plan(&mut self, taken: usize) -> Self::Batch {
+        let package = self.wanted.get(taken).ok_or(Failure::Declined)?;
+        self.input.planned(package, self.observer)
+    }
+
+    fn carry_out(&mut self, taken: usize, planned: Self::Batch) -> BatchEnd<RemovedPackage> {
+        let Some(package) = self.wanted.get(taken) else { return BatchEnd::Last(Vec::new()) };
+        let mut ending = LastingResults::default();
+        let (removal, result) = match planned {
+            Err(failure) => (None, Err(failure)),
+            Ok((removal, inventory)) => {
+                let done = self.input.remove(package, (&removal, inventory), self.observer);
+                let result = done.map(|(receipt, left)| {
+                    ending = left;
+                    receipt
+                });
+                (Some(removal), result)
+            }
+        };
+        let removed = RemovedPackage { name: package.to_string(), removal, result, ending };
+        self.observer.removed(&removed);
+        let goes_on = removed.result.as_ref().err().is_none_or(leaves_root_usable);
+        if goes_on { BatchEnd::Done(vec![removed]) } else { BatchEnd::Last(vec![removed]) }
     }
 }
 

@@ -5,47 +5,22 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::batch::{PlannedOperand, PlannedPatch};
 use super::input::ApplyInput;
 use super::libraries::{Position, settle};
 use super::operands::ApplyOperand;
 use super::planning::plan_against;
 use crate::operation::failure::Failure;
-use crate::operation::libraries::{LibraryKeeper, SettledLibraries};
+use crate::operation::libraries::LibraryKeeper;
 use patchadm_changeset::transaction::{ProgressEvent, RunActivity};
 use patchadm_inputs::inventory::{Inventory, Touched};
 use patchadm_planning::plan::concern::brings_scripts;
-use patchadm_planning::plan::patch::patch_plan::PatchPlan;
-use patchadm_planning::plan::patch::projected_root::{MadeObjects, ProjectedRoot};
+use patchadm_planning::plan::patch::projected_root::ProjectedRoot;
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::plan::{Action, Body, Member, NewObject, Plan, RecordChange};
 use patchadm_rootfs::{Digest, Sums};
 use patchadm_svr4::package::{ObjectPath, PackagePath};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchInfo};
-
-/// An operand that takes part in a run, or is left out of it.
-pub(super) struct GatheredOperand<'o> {
-    pub(super) operand: &'o ApplyOperand,
-    pub(super) planned: Result<TakenPatch, Failure>,
-}
-
-/// A patch that takes part.
-pub(super) struct TakenPatch {
-    pub(super) scripted: PatchPlan,
-    pub(super) made: MadeObjects,
-    /// What is done about libraries in the plan, which does not say it yet: the next patch is planned as if nothing were
-    /// kept.
-    pub(super) settled: Option<SettledLibraries>,
-}
-
-impl TakenPatch {
-    /// The plan as it is carried out.
-    pub(super) fn finished(mut self) -> Self {
-        if let Some(settled) = self.settled.take() {
-            settled.apply(&mut self.scripted);
-        }
-        self
-    }
-}
 
 /// Plans operands from the place `at` on, as many as can be one run. None where that is one at most, where it brings
 /// scripts or is to go `alone`, or where the survey fails, which is then that operand's matter.
@@ -54,14 +29,14 @@ pub(super) fn gather<'o>(
     operands: &'o [&'o ApplyOperand],
     (at, alone): (usize, &BTreeSet<usize>),
     keeper: &mut LibraryKeeper<'o>,
-) -> Vec<GatheredOperand<'o>> {
+) -> Vec<PlannedOperand<'o>> {
     let operands = stretch(input, operands, at, alone);
     if operands.len() < 2 {
         return Vec::new();
     }
     let Ok((mut ahead, last_touched)) = look_ahead(input, operands) else { return Vec::new() };
     let mut applied = input.ground.applied(&ahead.inventory);
-    let mut gathered: Vec<GatheredOperand<'o>> = Vec::new();
+    let mut gathered: Vec<PlannedOperand<'o>> = Vec::new();
     let mut written = LastWriters::default();
     (input.progress)(ProgressEvent::Begins(RunActivity::Planning, operands.len() as u64));
     for (place, operand) in operands.iter().enumerate() {
@@ -83,7 +58,7 @@ pub(super) fn gather<'o>(
                 let settled = match settle(keeper, operand, of, Position::Among) {
                     Ok(settled) => settled,
                     Err(failure) => {
-                        gathered.push(GatheredOperand { operand, planned: Err(failure) });
+                        gathered.push(PlannedOperand { operand, planned: Err(failure) });
                         continue;
                     }
                 };
@@ -98,11 +73,11 @@ pub(super) fn gather<'o>(
                     scripted.forget_parameters();
                     written.forget_before(&mut gathered, &scripted.plan);
                 }
-                Ok(TakenPatch { scripted, made, settled })
+                Ok(PlannedPatch { scripted, made, settled, inventory: None })
             }
             Err(failure) => Err(failure),
         };
-        gathered.push(GatheredOperand { operand, planned });
+        gathered.push(PlannedOperand { operand, planned });
     }
     gathered
 }
@@ -114,7 +89,7 @@ struct LastWriters(HashMap<ObjectPath, usize>);
 impl LastWriters {
     /// Takes what the next patch writes out of the plans before it: a thousand versions of the pkginfo that grows with each of
     /// a thousand patches would be held for the sake of the last one.
-    fn forget_before(&mut self, gathered: &mut [GatheredOperand<'_>], next: &Plan) {
+    fn forget_before(&mut self, gathered: &mut [PlannedOperand<'_>], next: &Plan) {
         for record in &next.records {
             let RecordChange::Write { path, .. } = record else { continue };
             let last = self.0.insert(path.clone(), gathered.len());
@@ -171,15 +146,15 @@ fn is_of_room(reason: &Reason) -> bool {
 /// All of them refused, because there is no room for all of them: those that came first would be applied alone otherwise.
 /// What was refused already stays so for its own reason.
 fn without_room<'o>(
-    gathered: Vec<GatheredOperand<'o>>,
+    gathered: Vec<PlannedOperand<'o>>,
     operands: &'o [&'o ApplyOperand],
     reason: &Reason,
-) -> Vec<GatheredOperand<'o>> {
+) -> Vec<PlannedOperand<'o>> {
     let refusal = |operand: &ApplyOperand| reason.clone().of(Command::Patchadd, &operand.shown_id());
     let mut known = gathered.into_iter();
     let refused = operands.iter().map(|operand| match known.next() {
         Some(one) if one.planned.is_err() => one,
-        _ => GatheredOperand { operand, planned: Err(refusal(operand).into()) },
+        _ => PlannedOperand { operand, planned: Err(refusal(operand).into()) },
     });
     refused.collect()
 }

@@ -1,26 +1,26 @@
 //! Patches are applied: one after another, each planned against what the one before left.
 //!
 //! ```text
-//!   patches ─► session ─► order ─► runs: as many as can be one run ─┬─► gather ─► combined ─┐
-//!                                   └─◄─────────────────────────────┴─► single ─────────────┴─► commit
+//!   patches ─► session ─► order ─► planner: a batch of as many as can be one run ─► commit
+//!                                     └─◄─────────── the next batch ──────────────────┘
 //! ```
-//! Patches without scripts of their own that follow one another are one run; one with scripts is a run of its own.
+//! Patches without scripts of their own that follow one another are one run; one with scripts is a run of its own
+//! ([`run_all`](crate::operation::run::run_all)).
 
+mod batch;
 mod chosen;
-mod combined;
 mod gather;
 mod input;
 mod libraries;
 mod made_plan;
+mod one_run;
 mod operands;
 pub(in crate::operation) mod plan_parts;
+mod planner;
 mod planning;
-mod rehearse;
 mod request;
-mod runs;
 mod signatures;
-mod single;
-mod together;
+mod source_check;
 mod wanted;
 mod with_scripts;
 
@@ -34,9 +34,7 @@ pub(super) use wanted::{PatchChoice, WantedPatches};
 use input::ApplyInput;
 use made_plan::made_plan;
 use patchadm_inputs::format::plan_differences::PlanDifferences;
-use rehearse::rehearse_all;
-use runs::apply_all;
-use together::{apply_together, rehearse_together};
+use planner::apply_all;
 use wanted::OrderedPatches;
 
 use crate::operation::exchange::{foreseen, must_be_directories};
@@ -44,6 +42,7 @@ use crate::operation::failure::Failure;
 use crate::operation::foreseen_root::plan_on_foreseen_root;
 use crate::operation::libraries::recorded_as_loaded;
 use crate::operation::plan_file::{PlanFault, save_plan};
+use crate::operation::run::Execution;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, must_agree, must_have_database, shown_to_anybody, without_lock,
 };
@@ -93,8 +92,8 @@ pub(super) fn apply_read(
     rehearse_for_plan(&session.ground, request, (wanted, &ordered), caller)?;
     let session = session.taking_for(ordered.because);
     let input = ApplyInput::of(&session.ground, request, &ordered.void, caller)?;
-    let apply = if ordered.is_together { apply_together } else { apply_all };
-    let mut patches = apply(&session, &input, &request.scripts, &ordered.operands);
+    let operands = (&ordered.operands[..], ordered.is_together);
+    let mut patches = apply_all(input, &request.scripts, operands, Execution::Perform(&session))?;
     add_kept_libraries(&session.ground, &mut patches);
     let (resolution, exchanges) = (ordered.resolution, session.exchanged());
     Ok(AppliedPatchSet {
@@ -145,8 +144,8 @@ fn rehearsed(
     ordered: &OrderedPatches<'_>,
     caller: &Caller<'_>,
 ) -> Result<Vec<ApplyOutcome>, Failure> {
-    let rehearse = if ordered.is_together { rehearse_together } else { rehearse_all };
-    rehearse(ApplyInput::of(ground, request, &ordered.void, caller)?, &ordered.operands)
+    let input = ApplyInput::of(ground, request, &ordered.void, caller)?;
+    apply_all(input, &request.scripts, (&ordered.operands, ordered.is_together), Execution::Foresee)
 }
 
 /// Plans all patches before the first of them is applied, where a plan file is to be saved or held to.

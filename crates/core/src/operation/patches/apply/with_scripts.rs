@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use super::batch::{PlannedOperand, PlannedPatch};
 use super::input::ApplyInput;
 use super::libraries::{Position, settle};
 use super::operands::ApplyOperand;
 use super::planning::plan;
+use super::request::ApplyOutcome;
 use crate::operation::failure::Failure;
 use crate::operation::log;
+use crate::operation::patches::in_use::in_use;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::patches::scripts::install::PatchInstall;
 use crate::operation::patches::scripts::patch::{PatchScripts, ScriptDirection};
@@ -25,21 +28,26 @@ use patchadm_svr4::format::response::UnwritableValue;
 use patchadm_svr4::package::Params;
 use patchadm_svr4::patch::PatchMacros;
 
-/// What was done, and the plan by which it was.
+/// Applies a patch whose scripts take part.
 pub(super) fn apply_with_scripts(
     session: &Session<'_>,
     input: &ApplyInput<'_>,
     request: &PatchScriptRequest,
-    operand: &ApplyOperand,
-    mut scripted: PatchPlan,
-    mut inventory: Inventory,
-) -> (PatchPlan, Result<Receipt, Failure>) {
+    one: PlannedOperand<'_>,
+) -> ApplyOutcome {
+    let operand = one.operand;
+    let (mut scripted, inventory) = match one.planned.map(PlannedPatch::finished) {
+        Ok(planned) => (planned.scripted, planned.inventory),
+        Err(failure) => return operand.refused(failure),
+    };
+    // Before the switch: afterwards the old files have no path any more.
+    let in_use = in_use(&session.ground.root, &scripted.plan);
     let is_saved = !scripted.no_undo && !scripted.again;
     let patch = OfPatch { id: operand.shown_id(), is_saved, is_applied: true };
     let installing = PatchInstall::new(request, input.options.scripts.clone(), patch);
     let application = ScriptedApplication { session, input, operand };
     let new = application.new_archives(&scripted);
-    let done = application.carry_out(&installing, &mut scripted, &mut inventory);
+    let done = application.carry_out(&installing, &mut scripted, &mut inventory.unwrap_or_default());
     if let Err(failure) = &done
         && matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack)
     {
@@ -47,7 +55,7 @@ pub(super) fn apply_with_scripts(
             remove_archive(place);
         }
     }
-    (scripted, done)
+    operand.carried_out(scripted, in_use, done)
 }
 
 /// A patch to be applied.

@@ -88,9 +88,22 @@ impl<'a> BackOutInput<'a> {
 
     /// The same where the records were read already, and the root was not changed since.
     #[must_use]
-    pub(super) fn knowing(self, known: Option<KnownRecords>) -> Self {
-        let Some(KnownRecords { packages, applied }) = known else { return self };
+    pub(super) fn knowing(self, known: KnownRecords) -> Self {
+        let KnownRecords { packages, applied } = known;
         Self { read_packages: Cell::new(Some(packages)), read_applied: Cell::new(Some(applied)), ..self }
+    }
+
+    /// The same before anything was read.
+    pub(super) fn afresh(&self) -> Self {
+        Self {
+            choice: self.choice.clone(),
+            known: KnownArchives::new(),
+            ledgers: LedgerCache::default(),
+            read_packages: Cell::default(),
+            read_applied: Cell::default(),
+            before: ForeseenRoot::at(self.now.timestamp()),
+            ..*self
+        }
     }
 
     /// The patch records of the packages.

@@ -1,10 +1,9 @@
-//! `patchrm`: patches are taken back, each a run of its own, from their verified undo archives.
+//! `patchrm`: patches are taken back from their verified undo archives.
 //!
 //! ```text
-//!   session ─► order ─► all planned ─► patch by patch: planning ─► single ─► commit
+//!   session ─► order ─► planner: one run of all, or patch by patch, all foreseen first ─► commit
 //! ```
 
-mod all_or_nothing;
 mod brought;
 pub(in crate::operation) mod by_pkgadd;
 mod heir;
@@ -12,15 +11,16 @@ mod hooks;
 mod input;
 mod known;
 mod later;
+mod one_run;
 mod order;
+mod perform;
+mod planner;
 mod planning;
 mod preview;
 mod promotion_hooks;
 mod request;
 mod rules;
 mod selection;
-mod single;
-mod together;
 mod undo;
 mod way_out;
 mod what_first;
@@ -32,16 +32,15 @@ pub use preview::{BackoutPreview, ContentPair, LARGEST_COMPARED, PreviewedObject
 pub use request::{BackOutOutcome, BackOutReport, BackOutRequest};
 pub(in crate::operation) use undo::records_in;
 
-use input::{BackOutInput, KnownRecords};
+use input::KnownRecords;
 use order::dependents_first;
-use planning::rehearse_all;
+use planner::back_out_all;
 use selection::selected;
-use single::back_out_one;
-use together::{back_out_together, rehearse_together};
 
 use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::Failure;
 use crate::operation::foreseen_root::plan_on_foreseen_root;
+use crate::operation::run::Execution;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, shown_to_anybody,
     without_lock,
@@ -75,41 +74,10 @@ pub fn back_out_patches(
     let read = KnownRecords::of(&session.ground)?;
     let ids = selected(&session.ground, request, &read.applied, ids)?;
     let ids = dependents_first(&session.ground, &read.applied, ids);
-    let mut read = Some(read);
-    if ids.len() > 1 {
-        let input = BackOutInput::of(&session.ground, request, &caller.now)?;
-        let together = back_out_together(&session, (&input, &request.scripts.settings), &ids);
-        if let Ok(Some(patches)) = together {
-            return Ok(session_report(session, patches));
-        }
-        let patches = rehearse_all(&session.ground, request, &ids, &caller.now)?;
-        let patches = one_by_one(patches, request, together.err());
-        if patches.iter().any(|planned| planned.result.is_err()) {
-            return Ok(session_report(session, patches));
-        }
-    }
-    let mut patches = Vec::new();
-    let mut failed = None;
-    for id in &ids {
-        if let Some(failed) = &failed {
-            patches.push(BackOutOutcome::refused(id, Failure::NotTried(String::clone(failed))));
-            continue;
-        }
-        // What was read of the root holds until the root is changed.
-        let input = BackOutInput::of(&session.ground, request, &caller.now)?.knowing(read.take());
-        let backed_out = back_out_one(&session, &input, &request.scripts, id).with_way_out(&input);
-        if backed_out.result.is_err() {
-            failed = Some(id.to_string());
-        }
-        patches.push(backed_out);
-    }
-    Ok(session_report(session, patches))
-}
-
-/// What was done on a locked root.
-fn session_report(session: Session<'_>, patches: Vec<BackOutOutcome>) -> BackOutReport {
+    let input = (&session.ground, request, &caller.now);
+    let patches = back_out_all(input, &ids, read, Execution::Perform(&session))?;
     let exchanges = session.exchanged();
-    BackOutReport { recovered: session.recovered, patches, exchanges, refused: None }
+    Ok(BackOutReport { recovered: session.recovered, patches, exchanges, refused: None })
 }
 
 /// What [`back_out_patches`] would do.
@@ -127,37 +95,13 @@ fn plan_backouts(
         let read = KnownRecords::of(&ground)?;
         let ids = selected(&ground, request, &read.applied, ids.clone())?;
         let ids = dependents_first(&ground, &read.applied, ids);
-        let input = BackOutInput::of(&ground, request, &caller.now)?;
-        let together = if ids.len() > 1 { rehearse_together(&input, &ids) } else { Ok(None) };
-        if let Ok(Some(patches)) = together {
-            return Ok(patches);
-        }
-        let patches = rehearse_all(&ground, request, &ids, &caller.now)?;
-        Ok(one_by_one(patches, request, together.err()))
+        back_out_all((&ground, request, &caller.now), &ids, read, Execution::Foresee)
     };
     must_be_directories(root, &caller.exchanges)?;
     let patches = without_lock(root, plan_all)?;
     let plans = patches.iter().filter_map(|one| Some((one.plan.as_ref()?, !one.scripts.is_empty())));
     let exchanges = foreseen(root, &caller.exchanges, plans)?;
     Ok(BackOutReport { patches, exchanges, ..BackOutReport::default() })
-}
-
-/// The outcomes of patches that are asked one by one, because there is no run of all of them: where that was refused and
-/// none of them says why, the last one says it. Where they must be one run, none of them goes.
-fn one_by_one(
-    mut patches: Vec<BackOutOutcome>,
-    request: &BackOutRequest,
-    failure: Option<Failure>,
-) -> Vec<BackOutOutcome> {
-    let is_said = patches.iter().any(|patch| patch.result.is_err());
-    if !is_said && failure.is_none() && request.all_or_nothing && patches.len() > 1 {
-        return all_or_nothing::refused(patches);
-    }
-    if let (Some(failure), Some(last)) = (failure.filter(|_| !is_said), patches.last_mut()) {
-        last.result = Err(failure);
-        last.plan = None;
-    }
-    patches
 }
 
 /// The patches that are named, each once.

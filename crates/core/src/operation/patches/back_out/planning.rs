@@ -5,12 +5,12 @@ use std::collections::btree_map::Entry;
 use std::path::Path;
 
 use super::heir::{HeirUndo, as_later, sources};
-use super::hooks::{hook_directory, kept_hooks};
+use super::hooks::kept_hooks;
 use super::input::{BackOutInput, KnownArchives};
 use super::known::known_files;
 use super::later::later_patches;
 use super::promotion_hooks::BackoutHooks;
-use super::request::{BackOutOutcome, BackOutRequest};
+use super::request::BackOutRequest;
 use super::rules::rules;
 use super::undo::{UndoReading, VerifiedUndo};
 use crate::operation::content::ArchiveSources;
@@ -18,7 +18,6 @@ use crate::operation::failure::Failure;
 use crate::operation::libraries::{
     ArchivedLibraries, LaterContent, LibraryKeeper, PlanToSettle, SettledLibraries,
 };
-use crate::operation::patches::scripts::must_be_safe;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::Manifest;
 use patchadm_inputs::database::archive::{ArchiveError, DigestCheck};
@@ -79,11 +78,17 @@ impl PlannedBackout {
     }
 
     /// The same with what was settled in its plan: it is carried out alone.
-    pub(super) fn settled(mut self, input: &BackOutInput<'_>) -> Result<Self, Failure> {
-        if let Some(settled) = self.settle(&mut input.keeper(), true)? {
+    pub(super) fn settled(self, input: &BackOutInput<'_>) -> Result<Self, Failure> {
+        let settled = self.settle(&mut input.keeper(), true)?;
+        Ok(self.with(settled))
+    }
+
+    /// The same with what was settled in its plan.
+    pub(super) fn with(mut self, settled: Option<SettledLibraries>) -> Self {
+        if let Some(settled) = settled {
             settled.apply(&mut self.scripted);
         }
-        Ok(self)
+        self
     }
 
     /// The undo data of patches that stay, as the planner took it.
@@ -105,51 +110,6 @@ pub(in crate::operation) fn rehearse(
     let mut input = BackOutInput::of(ground, &request, now)?;
     input.known = known;
     Ok(ids.iter().map(|id| plan(&input, id).map(drop)).collect())
-}
-
-/// What would become of each of these patches if they were backed out in this order. All or nothing: where one cannot go,
-/// none of the others is tried.
-pub(super) fn rehearse_all(
-    ground: &RootAndPolicy,
-    request: &BackOutRequest,
-    ids: &[PatchId],
-    now: &Now,
-) -> Result<Vec<BackOutOutcome>, Failure> {
-    let mut input = BackOutInput::of(ground, request, now)?;
-    let (mut all, mut in_the_way) = (Vec::new(), None);
-    let mut keeper = LibraryKeeper::new(ground, request.shlibs, now, false);
-    for id in ids {
-        let planned = plan(&input, id).and_then(|planned| {
-            let settled = planned.settle(&mut keeper, false)?;
-            let PlannedBackout { mut scripted, promotion_hooks, .. } = planned;
-            scripted.plan.notes.extend(promotion_hooks.notes());
-            must_be_safe(ground, Command::Patchrm, id.as_str(), &scripted)?;
-            let hooks = scripted.hooks.iter().map(|hook| hook.name.as_str());
-            hook_directory(ground, id).must_be_executable(hooks).map_err(Failure::Script)?;
-            Ok((scripted, settled))
-        });
-        match planned {
-            Ok((mut scripted, settled)) => {
-                if ids.len() > 1 {
-                    input.before.add(scripted.plan.clone(), BTreeMap::new());
-                }
-                if let Some(settled) = settled {
-                    settled.apply(&mut scripted);
-                }
-                all.push(BackOutOutcome::of(id, scripted, Ok(None)));
-            }
-            Err(failure) => {
-                in_the_way.get_or_insert(id);
-                all.push(BackOutOutcome::refused(id, failure).with_way_out(&input));
-            }
-        }
-    }
-    let Some(in_the_way) = in_the_way else { return Ok(all) };
-    let with_its_end = ids.iter().zip(all).map(|(id, outcome)| match outcome.result {
-        Ok(_) => BackOutOutcome::refused(id, Failure::NotTried(in_the_way.to_string())),
-        Err(_) => outcome,
-    });
-    Ok(with_its_end.collect())
 }
 
 /// Plans the backout of a patch. Meanwhile threads see whether its archives are what was written; if one is not, that

@@ -1,4 +1,4 @@
-//! The checks and the last records after the scripts of a package that keep the records themselves.
+//! The checks and the last records after the scripts of a package that maintain the records themselves.
 
 use super::patch::{PatchPackage, PatchScripts, ScriptDirection};
 use crate::operation::failure::Failure;
@@ -19,18 +19,18 @@ use patchadm_planning::plan::{Plan, RecordChange, UndoArchive};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::{PatchId, PatchMacros};
 
-/// The records that are left to be changed for a package after its scripts.
+/// The remaining changes to the records of a package after its scripts.
 pub(super) struct RecordsAfter {
-    /// Records of it.
+    /// Its changed records.
     pub(super) records: Vec<RecordChange>,
-    /// The program's own snapshot of what was before, to be written.
+    /// The program's own snapshot of the earlier state, to be written.
     pub(super) snapshot: Option<UndoArchive>,
-    /// Sentences that a person should read.
+    /// Sentences for the reader of a report.
     pub(super) notes: Vec<String>,
 }
 
 impl RecordsAfter {
-    /// Adds it to the last batch of the run, and what a person should know to the notes of the run.
+    /// Adds the records to the last batch of the run, and the sentences to the notes of the run.
     pub(super) fn add_to(self, last: &mut Plan, notes: &mut Vec<String>) -> Result<(), Reason> {
         notes.extend(self.notes);
         last.records.extend(self.records);
@@ -43,7 +43,7 @@ impl RecordsAfter {
 }
 
 impl PatchScripts<'_> {
-    /// Brings what the scripts of a package answered together with what the program knows.
+    /// Reconciles the answers of a package's scripts with what the program knows.
     pub(super) fn reconcile(
         &self,
         member: &PatchPackage<'_>,
@@ -79,7 +79,7 @@ impl PatchScripts<'_> {
         PatchId::parse(&self.id, separator).map_err(|error| Reason::BadId(error.to_string()))
     }
 
-    /// Checks what scripts made of a package, and says what is left to do to its records.
+    /// Checks what scripts made of a package, and returns the remaining changes to its records.
     pub(super) fn after_scripts(
         &self,
         scripted: &PatchPlan,
@@ -108,7 +108,7 @@ impl PatchScripts<'_> {
                 let obsoletes = obsoletes.ok().flatten().map(|delivered| delivered.obsoletes);
                 let obsoletes = obsoletes.unwrap_or_default();
                 let records = marks_after_application(package, installed, &id, &obsoletes, separator)?;
-                // Where nothing is to be saved, a save directory that scripts have made all the same is theirs.
+                // If nothing is to be saved, a save directory that scripts have made nevertheless belongs to them.
                 let is_theirs = scripted.no_undo && installed.saves.contains_key(id.as_str());
                 let planned = planned.filter(|_| !is_theirs);
                 let known = planned.zip(before.packages.get(package));
@@ -122,8 +122,8 @@ impl PatchScripts<'_> {
         }
     }
 
-    /// The undo archive that scripts made, or the program's own snapshot, must hold everything that they replaced. What
-    /// is to be said of objects that only the snapshot holds.
+    /// Checks that the undo archive made by scripts, or the program's own snapshot, holds everything that they replaced.
+    /// Returns a remark on objects that only the snapshot holds.
     fn check_undo(
         &self,
         scripted: &PatchPlan,

@@ -1,8 +1,8 @@
 //! The scripts of a patch itself: prepatch and postpatch, prebackout and postbackout.
 //!
-//! They run as the caller, in the directory of the patch: the one that the user named, a private copy where the patch
-//! came in one file, or at a backout the directory of the database. A script needs the permission to be executed and
-//! an interpreter that is there; without a line `#!` sh(1) runs it.
+//! They run as the caller, in the directory of the patch: the one that the user named, a private copy if the patch came in
+//! one file, or at a backout the directory of the database. A script needs execute permission and an existing interpreter;
+//! without a line `#!`, sh(1) runs it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -23,12 +23,12 @@ pub(crate) struct HookDirectory {
 }
 
 impl HookDirectory {
-    /// In the directory of the database.
+    /// Uses the directory of the database.
     pub(crate) fn at(directory: PathBuf) -> Self {
         Self { directory }
     }
 
-    /// The directory of a delivered patch; its scripts and README are copied below `private` where it is no directory.
+    /// Returns the directory of a delivered patch. If that is no directory, copies its scripts and README below `private`.
     pub(super) fn of(source: &Source, image: &Image, private: &Path) -> io::Result<Self> {
         if source.form() == Form::Directory {
             return Ok(Self { directory: std::path::absolute(source.path())? });
@@ -45,7 +45,7 @@ impl HookDirectory {
         Ok(Self { directory })
     }
 
-    /// Refuses those of these scripts that could not be run.
+    /// Refuses these scripts if one of them could not be run.
     pub(in crate::operation) fn must_be_executable<'n>(
         &self,
         names: impl IntoIterator<Item = &'n str>,
@@ -56,7 +56,7 @@ impl HookDirectory {
         })
     }
 
-    /// The text of a script that may be executed.
+    /// Returns the text of a script that may be executed.
     fn executable(&self, name: &str) -> Result<Vec<u8>, ScriptFailure> {
         let file = self.directory.join(name);
         let refuse = |reason: String| ScriptFailure::not_executable(name, reason);
@@ -68,7 +68,7 @@ impl HookDirectory {
         fs::read(&file).map_err(failed)
     }
 
-    /// The file that sh(1) is to run for a script: the script, or one that starts its interpreter, made in `private`.
+    /// Returns the file that sh(1) runs for a script: the script, or one that starts its interpreter, made in `private`.
     pub(in crate::operation) fn file(&self, name: &str, private: &Path) -> Result<PathBuf, ScriptFailure> {
         let file = self.directory.join(name);
         let refuse = |reason: String| ScriptFailure::not_executable(name, reason);
@@ -91,7 +91,8 @@ impl HookDirectory {
     }
 }
 
-/// Refuses those of these scripts of a patch that could not be run: what stands in the directory of the patch, or is delivered in its archive.
+/// Refuses these scripts of a patch if one of them could not be run: those in the directory of the patch, or those in its
+/// archive.
 pub(in crate::operation::patches) fn must_be_executable(
     source: &Source,
     image: &Image,
@@ -115,7 +116,7 @@ struct Interpreter<'t> {
 }
 
 impl<'t> Interpreter<'t> {
-    /// None where the script names none. One that is not there is refused.
+    /// Returns the interpreter; `None` if the script names none. Refuses one that does not exist.
     fn of(name: &str, text: &'t [u8]) -> Result<Option<Self>, ScriptFailure> {
         let Some(line) = text.strip_prefix(b"#!").and_then(|rest| rest.split(|&byte| byte == b'\n').next())
         else {
@@ -145,7 +146,7 @@ fn named(hooks: &Hooks) -> [(&'static str, Option<&Vec<u8>>); 4] {
     ]
 }
 
-/// A word that the shell takes as it is.
+/// Returns a word in a form that the shell takes literally.
 fn quoted(word: &[u8]) -> Vec<u8> {
     let mut text = vec![b'\''];
     for &byte in word {

@@ -1,4 +1,4 @@
-//! With what the packages of a patch are installed where their scripts keep the records: as pkgadd(1M) would.
+//! The settings for installing the packages of a patch whose scripts maintain the records: as pkgadd(1M) would.
 
 use super::request::PatchScriptRequest;
 use crate::operation::packages::add::input::{AddInput, AddRequest};
@@ -8,7 +8,8 @@ use patchadm_planning::plan::package::install::OfPatch;
 use patchadm_planning::plan::patch::engine::ScriptChoice;
 use patchadm_svr4::format::admin::{Admin, CheckAnswer, ConflictAnswer, InstanceAnswer, RequestUser};
 
-/// The answers that the classic patchadd(1M) gives in advance: an instance of the same version is updated, nothing is asked.
+/// Returns the answers that the classic patchadd(1M) gives in advance: an instance of the same version is updated, no
+/// question is asked.
 fn admin() -> Admin {
     Admin {
         instance: InstanceAnswer::Unique,
@@ -25,7 +26,7 @@ fn admin() -> Admin {
     }
 }
 
-/// The options with which packages of a patch are installed where their scripts keep the records.
+/// The options for installing packages of a patch whose scripts maintain the records.
 pub(crate) struct PatchInstall {
     admin: Admin,
     request: AddRequest,
@@ -39,7 +40,7 @@ impl PatchInstall {
         Self { admin: admin(), request, choice, patch }
     }
 
-    /// The input of the packages. Which scripts may run has been asked before.
+    /// Returns the input of the packages. The permission to run scripts has been checked before.
     pub(crate) fn input<'a>(&'a self, session: &'a Session<'a>) -> AddInput<'a> {
         AddInput {
             is_locked: true,

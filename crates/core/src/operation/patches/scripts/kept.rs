@@ -1,8 +1,8 @@
-//! The scripts of a patch that are kept in the root until its backout: which of them may run.
+//! The scripts of a patch that are kept in the root until its backout, and the permission to run them.
 //!
-//! They lie below `var/sadm/patch` for years. One that the run which applied the patch has recorded runs if it still has
-//! that content. Of one that a classic tool left nothing is recorded: it runs where nobody but the superuser could have
-//! written it since, and that is said.
+//! They lie below `var/sadm/patch` for years. A script that was recorded by the run that applied the patch may run if it
+//! still has that content. For a script that a classic tool left, there is no record. It runs if only the superuser could
+//! have written it since, and this is reported.
 
 use crate::operation::failure::Failure;
 use crate::operation::scripts::safety::check_owners;
@@ -16,14 +16,14 @@ use patchadm_svr4::package::{PkgInst, rule};
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 
-/// The largest script that is read to be compared.
+/// The largest script that is read for the comparison.
 const LARGEST: u64 = 16 << 20;
 
-/// The word of the root's ledger on a script that is kept for a patch.
+/// The entry of the root's ledger about a script that is kept for a patch.
 enum Recorded {
-    /// Nothing of the patch: a classic tool applied it.
+    /// No entry for the patch: a classic tool applied it.
     Nothing,
-    /// The patch, and no such script of it.
+    /// An entry for the patch, without this script.
     NoSuchScript,
     /// The digest of the script.
     Digest(Digest),
@@ -42,7 +42,7 @@ fn recorded(ground: &RootAndPolicy, patch: &PatchId, name: &str) -> Result<Recor
         if let Some(digest) = ledger.script_digest(patch.as_str(), name) {
             return Ok(Recorded::Digest(digest));
         }
-        // A line that was written for an archive of another tool, or to adopt one, says nothing of scripts.
+        // A line that was written for an archive of another tool, or to adopt one, says nothing about scripts.
         let is_of_classic = |undo: &LedgerUndo| matches!(undo, LedgerUndo::Kept { is_classic: true, .. });
         let is_own = |line: &LedgerLine| !line.is_adopted && !is_of_classic(&line.undo);
         if ledger.line(patch.as_str()).is_some_and(is_own) || ledger.earlier(patch.as_str()).is_some() {
@@ -52,7 +52,7 @@ fn recorded(ground: &RootAndPolicy, patch: &PatchId, name: &str) -> Result<Recor
     Ok(found)
 }
 
-/// Refuses a kept script that may not run. What is to be said of one that may.
+/// Refuses a kept script that may not run. Returns a remark on one that may.
 pub(crate) fn may_run(
     ground: &RootAndPolicy,
     patch: &PatchId,

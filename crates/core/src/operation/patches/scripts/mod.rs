@@ -4,8 +4,8 @@
 //!   plan ─► prepatch ─► checkinstall of each package ─► plan again ─► run begins
 //!        ─► package by package: its course ─► records of the patch ─► postpatch ─► commit
 //! ```
-//! The same for a backout, with prebackout and postbackout. Whatever fails before the commit, everything that belongs
-//! to any of the packages is as before. What a prepatch did to something else stays: it ran before the run.
+//! A backout does the same with prebackout and postbackout. If anything fails before the commit, all files of the packages
+//! are as before. Other effects of a prepatch stay: it ran before the run.
 
 mod after;
 pub(in crate::operation) mod hooks;

@@ -1,23 +1,23 @@
-//! The output of the scripts of a patch: nothing is shown while they run, and everything goes into the log. Kept here is
-//! what patchadd(1M) and patchrm(1M) have to say about it in the end.
+//! The output of the scripts of a patch: nothing is shown while they run, and everything goes into the log. This module
+//! keeps what patchadd(1M) and patchrm(1M) have to say about it in the end.
 
 use crate::operation::packages::observer::PackageObserver;
 use crate::operation::scripts::{OutputStream, ScriptOutput};
 use crate::script::protocol::PatchMessage;
 
-/// The most of the output that is kept to look for messages in, from its end.
+/// The longest part of the output that is searched for messages, from its end.
 const KEPT: usize = 1 << 20;
 
 /// The end of the output, and the notes for the outcome.
 #[derive(Debug, Default)]
 pub(super) struct PatchOutput {
     said: Vec<u8>,
-    /// Sentences about what went wrong without being a failure.
+    /// Sentences about problems that are not failures.
     pub(super) notes: Vec<String>,
 }
 
 impl PatchOutput {
-    /// The message of the scripts to the command, if there is one.
+    /// Returns the message of the scripts to the command, if there is one.
     pub(super) fn message(&self) -> Option<PatchMessage> {
         PatchMessage::last_in(&self.said)
     }

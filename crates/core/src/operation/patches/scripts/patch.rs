@@ -1,4 +1,4 @@
-//! The scripts of one patch at work: its hooks, and what its packages ask before anything is changed.
+//! The scripts of one patch at work: its hooks, and the questions of its packages before anything is changed.
 
 use std::path::PathBuf;
 
@@ -40,7 +40,7 @@ pub(crate) struct PatchPackage<'d> {
     pub(crate) answers: ScriptAnswers,
 }
 
-/// The two ways of a patch.
+/// The two directions of a patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ScriptDirection {
     Apply,
@@ -76,8 +76,8 @@ pub(crate) struct PatchScripts<'a> {
     pub(super) ending: LastingResults,
 }
 
-/// Refuses a patch with scripts where a place that they work in is somewhere else for the host than for us, or where they
-/// cannot do their part of a change.
+/// Refuses a patch with scripts if a place that they work in is somewhere else for the host than for this program, or if
+/// they cannot do their part of a change.
 pub(in crate::operation::patches) fn must_be_safe(
     ground: &RootAndPolicy,
     command: Command,
@@ -98,7 +98,7 @@ pub(in crate::operation::patches) fn must_be_safe(
 }
 
 impl<'a> PatchScripts<'a> {
-    /// Gets ready; refused where scripts would not be safe.
+    /// Prepares the scripts. Refuses them if they would not be safe.
     pub(crate) fn open(
         session: &'a Session<'a>,
         input: AddInput<'a>,
@@ -131,14 +131,14 @@ impl<'a> PatchScripts<'a> {
         Ok(Self { session, input, runner, output, hooks, hook_names, direction, id, ending })
     }
 
-    /// The private directory in which scripts build backout packages.
+    /// Returns the private directory in which scripts build backout packages.
     pub(crate) fn build_directory(&self) -> Result<PathBuf, Failure> {
         let private = self.runner.shop.directory();
         let made = Dir::of_host(private).and_then(|dir| dir.make_dir(b"build", Mode::of(0o700)));
         made.map_err(|error| unprepared(&error.into())).map(|_| private.join("build"))
     }
 
-    /// Runs the script of the patch itself that comes before its packages, if it is planned. Whether it ran.
+    /// Runs the script of the patch itself that comes before its packages, if it is planned. Returns whether it ran.
     pub(crate) fn before(&mut self) -> Result<bool, Failure> {
         let [name, _] = self.direction.hooks();
         if !self.has_hook(name) {
@@ -188,8 +188,8 @@ impl<'a> PatchScripts<'a> {
         }
     }
 
-    /// Gets all packages ready, and runs the checkinstall of each for which that is planned. `response` makes the response
-    /// file for scripts that keep the records.
+    /// Prepares all packages, and runs the planned checkinstall of each. `response` makes the response file for scripts that
+    /// maintain the records.
     pub(crate) fn ready<'d>(
         &mut self,
         parts: &[PackagePlan],
@@ -216,7 +216,7 @@ impl<'a> PatchScripts<'a> {
         Ok(ready)
     }
 
-    /// Finds where a package goes: over the instance that was found for it.
+    /// Finds the place of a package: that of the instance that was found for it.
     pub(super) fn placed(
         &self,
         part: &PackagePlan,
@@ -251,18 +251,18 @@ impl<'a> PatchScripts<'a> {
         }
     }
 
-    /// A failure before there was a run: what the scripts said goes into the log of runs that changed nothing.
+    /// Returns a failure before there was a run. The output of the scripts goes into the log of runs that changed nothing.
     fn without_run(&mut self, halt: RunHalt) -> Failure {
         let failure = halt.without_run(self.direction.command(), &self.id);
         let subject = format!("{} {}", self.direction.command().name(), self.id);
         let mut text = log::head(&subject, &failure).into_bytes();
         text.extend(self.runner.take_log());
-        // it is told to the user in any case
+        // the user sees it in any case
         let _ = self.session.log(&text);
         self.told(failure)
     }
 
-    /// A failure of a script, with what the script has to say and where its output is.
+    /// Returns a failure of a script, with the words of the script and the place of its output.
     pub(super) fn told(&self, failure: Failure) -> Failure {
         match failure {
             Failure::Script(mut failure) => {
@@ -276,7 +276,7 @@ impl<'a> PatchScripts<'a> {
     }
 }
 
-/// A value that cannot be said in a response file.
+/// Returns the failure for a value that cannot be written in a response file.
 fn untold(value: &UnwritableValue) -> Failure {
     let UnwritableValue { name, reason } = value;
     Failure::BadFile(format!("the value of {name} cannot be told to scripts: {reason}"))

@@ -1,4 +1,4 @@
-//! Carrying a patch with scripts out: the packages one after another, what belongs to the patch as a whole, the commit.
+//! Carrying out a patch with scripts: the packages one after another, the parts of the patch as a whole, the commit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,13 +32,13 @@ struct PackageTurn<'t> {
     package: &'t PatchPackage<'t>,
     installation: PlannedInstallation,
     course: ScriptSchedule,
-    /// The lines of `contents` that its paths had.
+    /// The earlier lines of `contents` at its paths.
     lines: BTreeMap<ObjectPath, ContentsLine>,
 }
 
 impl<'a> PatchScripts<'a> {
-    /// Carries everything out in one run. `inventory` is what `scripted` was planned with, `content` brings the objects
-    /// of the plan as a whole, for a patch that has no scripts but its own.
+    /// Carries everything out in one run. `scripted` was planned with `inventory`. `content` has the objects of the plan as
+    /// a whole, for a patch with no scripts but its own.
     pub(crate) fn perform(
         mut self,
         scripted: &PatchPlan,
@@ -83,7 +83,7 @@ impl<'a> PatchScripts<'a> {
         }
     }
 
-    /// Everything that the scripts may touch, and all records of the patch.
+    /// Returns everything that the scripts may touch, and all records of the patch.
     fn copies(&self, scripted: &PatchPlan, turns: &[PackageTurn<'_>]) -> ProtectedPaths {
         let mut all = safety_copies(turns.iter().map(|turn| &turn.course.concerned));
         let deleted = scripted.parts.iter().flat_map(|part| &part.deletes);
@@ -109,7 +109,7 @@ impl<'a> PatchScripts<'a> {
         all
     }
 
-    /// A patch with no scripts but its own: everything at once.
+    /// Carries out a patch with no scripts but its own, all at once.
     fn whole(
         &mut self,
         run: &mut ScriptedRun<'_>,
@@ -122,8 +122,8 @@ impl<'a> PatchScripts<'a> {
         self.last(run, &plan, content)
     }
 
-    /// The last batch of the run, and the script of the patch itself that comes after its packages: a backout's before the
-    /// batch, an application's after it.
+    /// Carries out the last batch of the run, and the script of the patch itself that comes after its packages: for a
+    /// backout before the batch, for an application after it.
     fn last(
         &mut self,
         run: &mut ScriptedRun<'_>,
@@ -144,7 +144,7 @@ impl<'a> PatchScripts<'a> {
         }
     }
 
-    /// Package by package, each against what the one before left.
+    /// Carries out package by package, each on what the previous one left.
     fn packages(
         &mut self,
         run: &mut ScriptedRun<'_>,
@@ -201,7 +201,7 @@ impl<'a> PatchScripts<'a> {
         ScriptedPackage::new(self.session, course, Some(source), scripts, &mut self.output)
     }
 
-    /// Plans what a package does: as the program plans it, or as pkgadd(1M) would, where its scripts keep the records.
+    /// Plans the work of a package: as the program does it, or, if its scripts maintain the records, as pkgadd(1M) would.
     fn turn<'t>(
         &self,
         scripted: &PatchPlan,
@@ -222,7 +222,7 @@ impl<'a> PatchScripts<'a> {
         intended.scripts = part.chosen.scripts.clone();
         intended.passing.clone_from(&part.chosen.passing);
         self.reconcile(package, intended)?;
-        // what is restored may be more than the package that the scripts install
+        // more may be restored than the package that the scripts install
         let mut lines = inventory.lines.clone();
         lines.extend(known.lines.clone());
         self.checked(package, installation, &known, lines)
@@ -245,7 +245,7 @@ impl<'a> PatchScripts<'a> {
     }
 }
 
-/// Refuses what came up only within the run, and is not copied.
+/// Refuses paths that came up only within the run, and are not copied.
 fn refuse_uncopied(turn: &PackageTurn<'_>, copies: &ProtectedPaths) -> Result<(), RunHalt> {
     let known: BTreeSet<&ObjectPath> = copies.objects.iter().map(|object| &object.path).collect();
     match turn.course.concerned.objects.keys().find(|path| !known.contains(path)) {
@@ -254,7 +254,7 @@ fn refuse_uncopied(turn: &PackageTurn<'_>, copies: &ProtectedPaths) -> Result<()
     }
 }
 
-/// Words for the exit codes of scripts, for the one who reads the outcome.
+/// Returns the words for the exit codes of scripts, for the reader of the outcome.
 fn words(ending: LastingResults) -> Vec<String> {
     let warned = ending.warned.then(|| "a script warned; the log says more".to_owned());
     let reboot = match ending.reboot {

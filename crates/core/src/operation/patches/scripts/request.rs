@@ -1,4 +1,4 @@
-//! The wishes of the user about the scripts of patches, joined with the policy of the root.
+//! The user's options for the scripts of patches, combined with the policy of the root.
 
 use crate::operation::failure::Failure;
 use crate::operation::scripts::ScriptSettings;
@@ -12,14 +12,14 @@ use patchadm_planning::plan::patch::engine::{Engine, ScriptChoice};
 pub struct PatchScriptRequest {
     /// The settings of scripts.
     pub settings: ScriptSettings,
-    /// The one who does the work of patch scripts: program or scripts.
+    /// The engine that does the work of patch scripts: program or scripts.
     pub engine: Engine,
-    /// Whether none may run, whatever the policy of the root says.
+    /// Whether none may run, regardless of the policy of the root.
     pub none: bool,
 }
 
 impl PatchScriptRequest {
-    /// Joins it with the policy and the class action scripts of a root.
+    /// Combines it with the policy and the class action scripts of a root.
     pub(crate) fn choice(&self, ground: &RootAndPolicy) -> Result<ScriptChoice, Failure> {
         let policy = match ground.policy.scripts {
             ScriptPolicy::Run | ScriptPolicy::Known if self.none => ScriptPolicy::Unwanted,

@@ -1,5 +1,5 @@
-//! The response file with which the scripts of a patch are called, in the names that the published patch scripts know
-//! (patchadd(1M), patchrm(1M)).
+//! The response file for the scripts of a patch, with the names that the published patch scripts know (patchadd(1M),
+//! patchrm(1M)).
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -7,11 +7,11 @@ use std::path::Path;
 use patchadm_svr4::format::response::{UnwritableValue, write};
 use patchadm_svr4::package::Params;
 
-/// The response file of an application: what patchadd(1M) tells scripts beside their package.
+/// The response file of an application: what patchadd(1M) passes to scripts beside their package.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ApplyResponse<'a> {
     pub(crate) patch: &'a str,
-    /// The patches that it obsoletes, by the word of the package.
+    /// The patches that it obsoletes, according to the package.
     pub(crate) obsoletes: &'a str,
     /// Whether a patch that is applied is applied again.
     pub(crate) unconditional: bool,
@@ -28,7 +28,7 @@ pub(crate) struct ApplyResponse<'a> {
 }
 
 impl ApplyResponse<'_> {
-    /// The response file.
+    /// Returns the response file.
     pub(crate) fn text(&self) -> Result<Vec<u8>, UnwritableValue> {
         let mut params = Params::new();
         let word = |is: bool| if is { "true" } else { "false" };
@@ -51,7 +51,7 @@ impl ApplyResponse<'_> {
     }
 }
 
-/// The response file of a backout: the records as they are now.
+/// Returns the response file of a backout: the present records.
 pub(crate) fn of_backout(installed: &Params) -> Result<Vec<u8>, UnwritableValue> {
     let mut params = Params::new();
     params.push("OLDLIST", installed.get("PATCHLIST").unwrap_or_default());

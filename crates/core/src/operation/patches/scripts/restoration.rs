@@ -1,8 +1,8 @@
-//! A backout whose scripts keep the records, made exact: when they had their turn, everything of the package is brought
-//! back to what it was before the run, and the plan is carried out as if there had been no scripts.
+//! A backout whose scripts maintain the records, made exact: after the scripts have run, everything of the package is
+//! restored to its state before the run, and the plan is carried out as if there had been no scripts.
 //!
-//! What scripts did to anything else stays, as do the files of classes whose script is the package's own: those scripts
-//! know better what belongs to the patch. Lines that scripts wrote by installf(1M) for other paths stay too.
+//! Effects of scripts on anything else stay, as do the files of classes with a script of the package itself: those scripts
+//! know better what belongs to the patch. Lines that scripts wrote with installf(1M) for other paths stay too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,10 +17,10 @@ use patchadm_rootfs::LiveKind;
 use patchadm_svr4::package::{ContentsLine, ObjectPath};
 use patchadm_svr4::places;
 
-/// A package that is brought back after its scripts.
+/// A package that is restored after its scripts.
 pub(crate) struct Restoration<'a> {
     pub(crate) session: &'a Session<'a>,
-    /// The backout as the program does it.
+    /// The backout as the program performs it.
     pub(crate) scripted: &'a PatchPlan,
     /// The package.
     pub(crate) part: &'a PackagePlan,
@@ -55,8 +55,8 @@ impl Restoration<'_> {
         Ok(run.switch(&plan, content)?)
     }
 
-    /// Puts the lines of paths that the plan does not change, and that scripts changed, into the plan as they were; those
-    /// of files that scripts made get the size and sum that these have now.
+    /// Puts the lines of paths that scripts changed and the plan does not into the plan as they were. Lines of files that
+    /// scripts made get the present size and sum of these files.
     fn lines_back(
         &self,
         plan: &mut Plan,

@@ -1,4 +1,4 @@
-//! Scripts that would look or delete through a link where the directory beside it is meant.
+//! Scripts that would look or delete through a link although the directory beside it is meant.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::plan::{Action, Change};
 use patchadm_svr4::package::ObjectPath;
 
-/// Refuses a patch whose scripts would save what a link leads to as if it lay in the directory that comes in its place: such
+/// Refuses a patch whose scripts would save the target of a link as if it lay in the directory that replaces the link: such
 /// an undo package has objects below a link.
 pub(super) fn must_not_look_through_links(
     ground: &RootAndPolicy,
@@ -35,8 +35,8 @@ pub(super) fn must_not_look_through_links(
     Ok(())
 }
 
-/// Refuses a patch whose scripts would delete what lies behind a new link, by the names of what the directory in its place
-/// had: they delete when the link is there.
+/// Refuses a patch whose scripts would delete objects behind a new link, by the names in the directory that the link
+/// replaces: the scripts delete when the link exists.
 pub(super) fn must_not_delete_through_links(
     ground: &RootAndPolicy,
     (command, id): (Command, &str),
@@ -61,7 +61,7 @@ pub(super) fn must_not_delete_through_links(
     Ok(())
 }
 
-/// The changes of a patch by the places of their objects on the disk.
+/// Returns the changes of a patch by the places of their objects on the disk.
 fn changes_by_place<'p>(
     ground: &RootAndPolicy,
     scripted: &'p PatchPlan,
@@ -71,7 +71,7 @@ fn changes_by_place<'p>(
     changes.map(|change| Ok((resolver.locate_object(&change.path)?, change))).collect()
 }
 
-/// What a deletion below a new link would meet behind it, unless that goes anyhow.
+/// Returns what a deletion below a new link would meet behind it, unless that is removed anyway.
 fn behind(
     ground: &RootAndPolicy,
     deleted: &DeletedBelowLink<'_>,

@@ -1,11 +1,11 @@
-//! What was chosen and fetched, as it is handed on to be applied.
+//! The chosen and fetched patches, as they are passed on to be applied.
 
 use super::fetch::{FetchedPatch, FetchedPatches};
 use crate::operation::patches::apply::{ApplyOperand, ChosenPatch, ChosenPatches, ChosenSource};
 use patchadm_planning::resolve::{Offer, Resolution, SetOutcome, SetRequest, SetVerdict};
 
-/// Returns the patches to be applied: those that were fetched, or read before; none where all were asked for and one was
-/// not. The first offers are those of `operands`.
+/// Returns the patches to be applied: those that were fetched, or read before; none if all were requested and one was not
+/// fetched. The first offers are those of `operands`.
 pub(super) fn chosen(
     offers: &[Offer],
     resolution: &Resolution,

@@ -13,7 +13,7 @@ use patchadm_inputs::depot::DepotPatch;
 use patchadm_planning::resolve::{Offer, SetRequest};
 use patchadm_rootfs::Root;
 
-/// What is offered for a root: patches that were read, and those of a depot.
+/// The offers for a root: patches that were read, and those of a depot.
 pub(super) struct DepotOffers<'a> {
     pub(super) depot: &'a SetDepot,
     /// The offers of the operands, then those of the entries.
@@ -22,8 +22,8 @@ pub(super) struct DepotOffers<'a> {
     pub(super) entries: Vec<&'a DepotPatch>,
 }
 
-/// Applies what the resolver takes of the offers. Everything but the patches themselves happens without the lock of the root;
-/// without a patch to apply the root is not locked, and nothing is remembered of the depot.
+/// Applies what the resolver takes from the offers. Everything but the patches themselves happens without the lock of the
+/// root. Without a patch to apply, the root is not locked, and nothing is remembered of the depot.
 pub(super) fn apply_offers(
     root: &Root,
     ground: RootAndPolicy,

@@ -1,4 +1,4 @@
-//! What was chosen, fetched before the root is locked.
+//! The chosen patches, fetched before the root is locked.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use crate::operation::failure::Failure;
 use patchadm_inputs::depot::DepotPatch;
 use patchadm_planning::resolve::Resolution;
 
-/// Where a patch that goes in is.
+/// The location of a patch that is applied.
 pub(super) enum FetchedPatch {
     /// It is this file or directory.
     Path(PathBuf),
@@ -15,11 +15,11 @@ pub(super) enum FetchedPatch {
     Operand(usize),
 }
 
-/// Each patch that goes in, in their order, or why it is not there.
+/// Each patch that is applied, in order, or the reason why it is not there.
 pub(super) type FetchedPatches = Vec<Result<FetchedPatch, DepotError>>;
 
-/// Fetches what goes in. The first offers are those of `operands` patches that are there, the others those of the entries. A
-/// patch that cannot be fetched is left out; a signal ends everything.
+/// Fetches the patches that are applied. The first offers are those of the existing `operands` patches, the others those of
+/// the entries. A patch that cannot be fetched is left out; a signal ends everything.
 pub(super) fn fetch_planned(
     depot: &Depot,
     (operands, entries): (usize, &[&DepotPatch]),

@@ -1,4 +1,4 @@
-//! What an analysis of a root lists as missing, as the words that name a set.
+//! The patches that an analysis of a root lists as missing, as the words that name a set.
 
 use std::collections::HashSet;
 
@@ -11,9 +11,9 @@ use patchadm_planning::analyze::{AnalysisRequest, analyse, from_depot};
 use patchadm_planning::resolve::{Offer, SetRequest, is_excluded};
 use patchadm_rootfs::Root;
 
-/// Returns the patches of the groups that the root lacks, by their bases, and the patches that are named besides. What
-/// these require is not among them: the resolver pulls it in and says for whom. Nor is what an option or the policy leaves
-/// out in every revision: nobody named it.
+/// Returns the patches of the groups that the root lacks, by their bases, and the patches that are named in addition. Leaves
+/// out their requirements: the resolver pulls them in and says for which patch. Leaves out what an option or the policy
+/// excludes in every revision: nobody named it.
 pub(super) fn missing_patches(
     (root, policy): (&Root, &Policy),
     depot: &SetDepot,

@@ -3,11 +3,11 @@
 //! ```text
 //!   operands ─► words ─► resolve ─► fetch ─► apply, as any other patches ─► verdicts on all that were named or pulled in
 //! ```
-//! Everything before `apply` happens without the lock of the root. What is found out under it, edited files and space
-//! among it, leaves a patch out as it would leave it out alone, and what requires it with it.
+//! Everything before `apply` happens without the lock of the root. What is found out under it, such as edited files and
+//! space, leaves a patch out as it would leave it out alone, together with the patches that require it.
 //!
-//! Patches that are named by their paths are a set, too, where they are several: they are offered instead of those of a
-//! depot, and so are the patches of a directory or archive of several.
+//! Several patches that are named by their paths are a set, too: they are offered instead of those of a depot. So are the
+//! patches of a directory or archive of several.
 
 mod chosen;
 mod depot_offers;
@@ -43,25 +43,25 @@ pub use operands::{apply_operands, apply_patches};
 pub struct SetApplication {
     /// The depot, as it was named; `None` for the one of the policy.
     pub depot: Option<OsString>,
-    /// Which patches of it are named.
+    /// The patches of the depot that are named.
     pub operands: SetOperands,
-    /// What is chosen; the patches and the depot in it do not count.
+    /// The choices for the set; the patches and the depot in it do not count.
     pub choices: SetRequest,
-    /// How they are applied; the patches in it do not count.
+    /// The options of the application; the patches in it do not count.
     pub apply: ApplyRequest,
 }
 
-/// The patches of a depot that are named.
+/// The named patches of a depot.
 #[derive(Clone, Debug)]
 pub enum SetOperands {
-    /// Ids, or files that list ids; everything current where there is none.
+    /// Ids, or files that list ids; everything current if there are none.
     Words(Vec<OsString>),
-    /// What an analysis of the root lists as missing, which may be nothing.
+    /// The patches that an analysis of the root lists as missing; there may be none.
     Missing(Box<AnalysisRequest>),
 }
 
-/// Applies patches of a depot, or of a bundle that is named as one. An error is one of the root or the depot as a whole;
-/// every patch that was named or pulled in has its part of the report.
+/// Applies patches of a depot, or of a bundle that is named like one. An error is one of the root or the depot as a whole.
+/// Every patch that was named or pulled in has its part of the report.
 pub fn apply_set(
     root: &Root,
     request: &SetApplication,

@@ -1,4 +1,4 @@
-//! Paths of patches and of bundles, as offers: what each patch says of itself, and which of them are named.
+//! Paths of patches and of bundles, as offers: what each patch says of itself, and which ones are named.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -18,13 +18,13 @@ pub(super) struct OfferedOperands<'a> {
     pub(super) operands: Vec<ApplyOperand>,
     /// The offer of each.
     pub(super) offers: Vec<Offer>,
-    /// The ids that are named: those of the operands, and of a bundle those of its `patch_order`, else all.
+    /// The named ids: those of the operands, and for a bundle those of its `patch_order`, otherwise all.
     pub(super) named: Vec<String>,
     /// The first bundle, as it was named.
     pub(super) place: Option<String>,
-    /// What cannot be read.
+    /// The patches that cannot be read.
     pub(super) unread: Vec<ApplyOutcome>,
-    /// The bundles; what was unpacked goes with them.
+    /// The bundles; their unpacked files are removed with them.
     pub(super) opened: Vec<BundlePatches>,
     request: &'a ApplyRequest,
     pub(super) demands: &'a [Demand],
@@ -47,7 +47,8 @@ impl<'a> OfferedOperands<'a> {
         }
     }
 
-    /// Takes an operand: a patch, or what holds several, unpacked if need be. A set that cannot be unpacked is an error.
+    /// Adds an operand: a patch, or a file with several patches, unpacked if needed. A set that cannot be unpacked is an
+    /// error.
     pub(super) fn take(&mut self, path: &Path, session: Option<&FetchSession<'_>>) -> Result<(), Failure> {
         match self.read(path) {
             Ok(operand) => {
@@ -63,7 +64,7 @@ impl<'a> OfferedOperands<'a> {
         Ok(())
     }
 
-    /// The only patch, where there is nothing else: neither another one nor a bundle.
+    /// Returns the only patch, if there is nothing else: neither another one nor a bundle.
     pub(super) fn is_single(&self) -> bool {
         self.operands.len() == 1 && self.unread.is_empty() && self.opened.is_empty()
     }
@@ -94,7 +95,7 @@ impl<'a> OfferedOperands<'a> {
         ApplyOperand::read(path, self.separator, self.demands, self.request)
     }
 
-    /// Offers a patch; its id.
+    /// Offers a patch. Returns its id.
     fn offer(&mut self, path: &Path, operand: ApplyOperand) -> Option<String> {
         match offer_of(path, &operand.device.image, self.separator) {
             Ok(offer) => {
@@ -115,7 +116,7 @@ impl<'a> OfferedOperands<'a> {
         self.unread.push(ApplyOutcome::refused(name, None, failure));
     }
 
-    /// Tells patches that come more than once by what they deliver, whatever their form and place.
+    /// Identifies patches that occur more than once by what they deliver, regardless of their form and place.
     pub(super) fn tell_contents(&mut self) {
         let mut count: HashMap<PatchId, usize> = HashMap::new();
         for offer in &self.offers {
@@ -129,8 +130,8 @@ impl<'a> OfferedOperands<'a> {
     }
 }
 
-/// What a patch delivers, in a form that can be compared: its packages with the sums of their objects, and what is beside them
-/// but the README.
+/// Returns what a patch delivers, in a comparable form: its packages with the sums of their objects, and the files beside
+/// them except the README.
 fn content(image: &Image) -> String {
     let package = |one: &PackageImage| {
         format!("{}{}", one.pkginfo_bytes.escape_ascii(), one.pkgmap_bytes.escape_ascii())
@@ -140,7 +141,7 @@ fn content(image: &Image) -> String {
     format!("{}{:?}{:?}", packages.concat(), image.patchinfo, image.hooks)
 }
 
-/// What a patch says of itself, all its packages taken together.
+/// Returns what a patch says of itself, all its packages taken together.
 fn offer_of(path: &Path, image: &Image, separator: &str) -> Result<Offer, Failure> {
     let macros = declared(image, separator)
         .map_err(|reason| Failure::from(reason.of(Command::Patchadd, &image.name)))?;

@@ -17,8 +17,8 @@ use patchadm_inputs::source::Bundle;
 use patchadm_planning::resolve::SetRequest;
 use patchadm_rootfs::Root;
 
-/// Applies patches that are named by their paths. An error is one of the root as a whole; what is wrong with one patch is in
-/// its part of the report. What holds several patches is not unpacked.
+/// Applies patches that are named by their paths. An error is one of the root as a whole; the error of a single patch is in
+/// its part of the report. Files with several patches are not unpacked.
 pub fn apply_patches(
     root: &Root,
     request: &ApplyRequest,
@@ -27,8 +27,8 @@ pub fn apply_patches(
     apply_operands(root, request, &SetRequest::default(), None, caller)
 }
 
-/// The same with choices for a set. With a session, paths may be directories or archives of several patches, which are
-/// unpacked for the time that this takes, and what is required is taken from the depot of the policy.
+/// Does the same with choices for a set. With a session, paths may be directories or archives of several patches, which are
+/// unpacked for as long as needed, and requirements are taken from the depot of the policy.
 pub fn apply_operands(
     root: &Root,
     request: &ApplyRequest,
@@ -51,7 +51,8 @@ pub fn apply_operands(
     })
 }
 
-/// Applies patches of a bundle that is named as depots are: those that the operands name, else those that it names itself.
+/// Applies patches of a bundle that is named like a depot: those that the operands name, otherwise those that it names
+/// itself.
 pub(super) fn apply_bundle(
     root: &Root,
     (path, operands): (&Path, &[OsString]),
@@ -70,8 +71,8 @@ pub(super) fn apply_bundle(
     })
 }
 
-/// The bundle that is named as a depot: an archive of several patches, or a directory without an index that has an order or
-/// its patches one level below.
+/// Returns the bundle that is named like a depot: an archive of several patches, or a directory without an index that has an
+/// order or its patches one level below.
 pub(super) fn bundle_named(depot: Option<&OsStr>) -> Option<PathBuf> {
     let DepotLocation::Directory(path) = DepotLocation::parse(depot?).ok()? else { return None };
     let has = |name: &str| path.join(name).exists();
@@ -84,8 +85,8 @@ pub(super) fn bundle_named(depot: Option<&OsStr>) -> Option<PathBuf> {
     (may_be && is_set()).then_some(path)
 }
 
-/// Applies what is chosen of what `take` offers, with what is required from the depot of the policy where a session is
-/// given; where it is only a plan, for callers too who could not carry it out.
+/// Applies what is chosen from the offers of `take`. With a session, takes requirements from the depot of the policy. If it
+/// is only a plan, makes it also for callers who could not carry it out.
 fn apply_taken(
     root: &Root,
     (request, choices): (&ApplyRequest, &SetRequest),
@@ -108,7 +109,7 @@ fn apply_taken(
     work()
 }
 
-/// Applies what is chosen of the offers; what was unpacked is there until that is done.
+/// Applies what is chosen from the offers. Unpacked files exist until that is done.
 fn apply_offered(
     root: &Root,
     (request, choices): (&ApplyRequest, &SetRequest),
@@ -145,7 +146,7 @@ fn apply_offered(
     Ok(ApplyReport { patches: report.patches.into_iter().chain(unread).collect(), ..report })
 }
 
-/// Applies what the resolver takes of the operands.
+/// Applies what the resolver takes from the operands.
 fn apply_set_of(
     root: &Root,
     ground: RootAndPolicy,
@@ -162,7 +163,7 @@ fn apply_set_of(
     Ok(told(done.report, resolution, set))
 }
 
-/// The outcomes of patches that are not tried, because one that was named with them cannot be read.
+/// Returns the outcomes of patches that are not tried, because one that was named with them cannot be read.
 fn not_without(offered: &OfferedOperands<'_>) -> ApplyReport {
     let first = offered.unread.first().map(|first| first.id.clone()).unwrap_or_default();
     let untried = |operand: &ApplyOperand| operand.not_without(&first);

@@ -1,4 +1,4 @@
-//! The outcomes of a set: what was applied, with whom it was for, and every patch that was not.
+//! The outcomes of a set: what was applied, with the patches that required it, and every patch that was not applied.
 
 use std::collections::HashMap;
 
@@ -8,17 +8,17 @@ use crate::operation::patches::apply::{ApplyOutcome, ApplyReport, SetMembership}
 use patchadm_planning::plan::refusal::{Command, Reason, SetReason};
 use patchadm_planning::resolve::{Offer, Resolution, SetOutcome, SetRequest, SetVerdict};
 
-/// A set of which outcomes are told.
+/// A set whose outcomes are reported.
 pub(super) struct ToldSet<'a> {
     pub(super) offers: &'a [Offer],
     /// The number of the first offers that are operands beside the depot.
     pub(super) operands: usize,
-    /// What was fetched of what goes in; nothing where all of it was there.
+    /// The fetched patches among those that are applied; empty if nothing had to be fetched.
     pub(super) fetched: FetchedPatches,
     pub(super) choices: &'a SetRequest,
 }
 
-/// Adds to the report of what was applied what every other patch of the set has become.
+/// Adds the outcomes of all other patches of the set to the report of what was applied.
 pub(super) fn told(report: ApplyReport, resolution: Resolution, set: ToldSet<'_>) -> ApplyReport {
     let ToldSet { offers, operands, fetched, choices } = set;
     let mut done: HashMap<String, ApplyOutcome> =
@@ -67,7 +67,7 @@ fn refusal(reason: Reason, id: &str) -> Failure {
     reason.of(Command::Patchadd, &id).into()
 }
 
-/// The outcome of a patch; where it needs one of the set that does not go in, with the reason of that.
+/// Returns the outcome of a patch. If it needs one of the set that is not applied, the outcome has the reason of that one.
 fn with_reason(
     outcome: ApplyOutcome,
     verdict: &SetVerdict,

@@ -1,4 +1,4 @@
-//! Patches that are named by their paths, with what they require from the depot of the policy.
+//! Patches that are named by their paths, with their requirements from the depot of the policy.
 
 use super::depot_offers::{DepotOffers, apply_offers};
 use super::set_depot::SetDepot;
@@ -13,7 +13,7 @@ use patchadm_planning::plan::refusal::{Reason, SetReason};
 use patchadm_planning::resolve::{Offer, SetOutcome, SetRequest};
 use patchadm_rootfs::Root;
 
-/// Whether patches require what is neither applied nor among them.
+/// Returns whether patches have a requirement that is neither applied nor among them.
 pub(super) fn lacks_patches(
     root: &Root,
     ground: &RootAndPolicy,
@@ -32,7 +32,7 @@ pub(super) fn lacks_patches(
     Ok(resolution.verdicts.iter().any(|verdict| lacks(&verdict.outcome)))
 }
 
-/// Applies patches with what the depot of the policy has of what they require.
+/// Applies patches together with those of their requirements that the depot of the policy has.
 pub(super) fn apply_served(
     root: &Root,
     (ground, demands): (RootAndPolicy, Vec<Demand>),
@@ -44,7 +44,7 @@ pub(super) fn apply_served(
     let depot = SetDepot::open(root, None, (&ground, demands), session)?;
     let mut entries: Vec<&DepotPatch> = depot.depot.index().patches().collect();
     let served = depot.offers(&entries)?;
-    // What was named by its path is taken from there.
+    // A patch that was named by its path is taken from there.
     let is_other = |offer: &Offer| offers.iter().all(|named| named.id != offer.id);
     let is_served: Vec<bool> = served.iter().map(is_other).collect();
     let mut kept = is_served.iter();

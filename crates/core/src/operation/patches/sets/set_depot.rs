@@ -1,4 +1,4 @@
-//! The depot of a set: found, opened, and believed as far as the root demands it.
+//! The depot of a set: found, opened, and trusted as far as the root demands it.
 
 use std::ffi::OsStr;
 
@@ -11,19 +11,19 @@ use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::resolve::Offer;
 use patchadm_rootfs::Root;
 
-/// A depot whose index was compared with what the root remembers of it.
+/// A depot whose index was compared with the memory of the root.
 pub(super) struct SetDepot {
     pub(super) depot: Depot,
     /// The depot as it was named.
     pub(super) named: String,
-    /// What is demanded of the signatures of its index and its patches.
+    /// The demands on the signatures of its index and its patches.
     pub(super) demands: Vec<Demand>,
     separator: String,
     word: DemandWord,
 }
 
 impl SetDepot {
-    /// Opens the depot that was named, else the one of the policy.
+    /// Opens the named depot, otherwise the one of the policy.
     pub(super) fn open(
         root: &Root,
         named: Option<&OsStr>,
@@ -41,7 +41,7 @@ impl SetDepot {
         Ok(Self { depot, named, demands, separator, word })
     }
 
-    /// Refuses a directory without an index in which there is no patch: it is not the one that was meant.
+    /// Refuses a directory with neither index nor patches: it is not the one that was meant.
     pub(super) fn must_have_patches(&self) -> Result<(), DepotError> {
         let depot = &self.depot;
         match depot.location() {
@@ -55,7 +55,7 @@ impl SetDepot {
         }
     }
 
-    /// Its patches as offers, each at the place of its entry.
+    /// Returns its patches as offers, each at the place of its entry.
     pub(super) fn offers(&self, entries: &[&DepotPatch]) -> Result<Vec<Offer>, Failure> {
         let offers = entries.iter().map(|entry| Offer::of_entry(entry, &self.separator));
         offers.collect::<Result<_, _>>().map_err(|error| {

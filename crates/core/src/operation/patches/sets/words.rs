@@ -17,7 +17,7 @@ const LARGEST_LIST: u64 = 4 << 20;
 /// The most ids that one command names.
 const MOST_IDS: usize = 100_000;
 
-/// Returns the ids that the operands name, or `None` where there is no operand.
+/// Returns the ids that the operands name, or `None` without operands.
 pub(super) fn words(
     offers: &[Offer],
     separator: &str,
@@ -47,13 +47,13 @@ pub(super) fn words(
     Ok(Some(words))
 }
 
-/// Whether a word is an id, with a revision or without one.
+/// Returns whether a word is an id, with a revision or without one.
 fn could_be_id(word: &str, separator: &str) -> bool {
     PatchId::parse(word, separator).is_ok()
         || PatchId::parse(&format!("{word}{separator}1"), separator).is_ok()
 }
 
-/// The ids of a list: the first word of each line; what begins with `#` is a comment.
+/// Returns the ids of a list: the first word of each line. Lines that begin with `#` are comments.
 fn listed(path: &Path) -> Result<Vec<String>, Failure> {
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(LARGEST_LIST + 1).read_to_string(&mut text));

@@ -38,6 +38,7 @@ use crate::operation::new_database::NewDatabase;
 use crate::operation::patches::in_use::in_use;
 use crate::operation::patches::undo_directory;
 use crate::operation::promotion_hooks::{HookRun, perform_with_hooks};
+use crate::operation::run::{BatchEnd, Execution, RunPlanner, run_all};
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, patch_record, shown_to_anybody, without_lock,
 };
@@ -125,7 +126,7 @@ fn promote_locked(
     let ground = ground(root, request)?;
     let new = NewDatabase::make(root)?;
     let session = Session::begin(ground, caller).inspect_err(|_| new.remove_empty(root))?;
-    let promoted = carry_out(&session, tree, request);
+    let promoted = carry_out(&session, tree, request, caller);
     if promoted.as_ref().map_or(true, |report| !report.has_changed()) {
         new.remove(root);
     }
@@ -143,41 +144,81 @@ fn rehearse(root: &Root, request: &PromoteRequest, caller: &Caller<'_>) -> Resul
     let tree = PromotedTree::open(root, request)?.foreseen()?;
     let ground = ground(root, request)?.for_who_may()?;
     must_be_directories(root, &caller.exchanges)?;
-    let mut made = without_lock(root, || Ok(planned(&ground, &tree, request, caller)))??;
-    let plan = made.plan.as_ref().ok().and_then(Option::as_ref);
-    let exchanges = foreseen(root, &caller.exchanges, plan.into_iter().map(|plan| (plan, false)))?;
-    let outcome = made.refused_or_planned();
-    Ok(made.report(outcome, exchanges))
-}
-
-/// Makes the plan, and holds it to a plan file.
-fn planned(
-    ground: &RootAndPolicy,
-    tree: &PromotedTree,
-    request: &PromoteRequest,
-    caller: &Caller<'_>,
-) -> Result<MadePlan, StageError> {
-    let mut made = make_plan(ground, tree, request, caller)?;
-    settle_plan_file(ground, tree, request, &mut made);
-    Ok(made)
+    let execution = Execution::Foresee;
+    let planner = PromotionPlanner { ground: &ground, tree: &tree, request, caller, execution };
+    without_lock(root, || Ok(planner.promote()))?
 }
 
 fn carry_out(
     session: &Session<'_>,
     tree: &PromotedTree,
     request: &PromoteRequest,
+    caller: &Caller<'_>,
 ) -> Result<PromoteReport, StageError> {
     must_agree(&session.ground.root, |_| false)?;
     if let Some(directory) = request.undo_dir.as_deref() {
         undo_directory::must_be_usable(&session.ground.host, directory)?;
     }
-    let mut made = planned(&session.ground, tree, request, session.caller)?;
-    if !matches!(made.plan, Ok(Some(_))) {
-        return Ok(without_run(made, tree));
+    let (ground, execution) = (&session.ground, Execution::Perform(session));
+    PromotionPlanner { ground, tree, request, caller, execution }.promote()
+}
+
+/// A promotion: a run of one patch, and of those that come from the stage with it.
+#[derive(Clone, Copy)]
+struct PromotionPlanner<'a> {
+    ground: &'a RootAndPolicy,
+    tree: &'a PromotedTree,
+    request: &'a PromoteRequest,
+    caller: &'a Caller<'a>,
+    execution: Execution<'a>,
+}
+
+impl PromotionPlanner<'_> {
+    fn promote(mut self) -> Result<PromoteReport, StageError> {
+        let nothing = || Err(Failure::NotTried(String::new()).into());
+        run_all(&mut self).pop().unwrap_or_else(nothing)
     }
-    match run_before(session, tree, request, &mut made)? {
-        Ok(hooks) => Ok(promoted(session, tree, made, hooks.as_ref())),
-        Err(failure) => Ok(made.report(Err(failure), Vec::new())),
+
+    fn foreseen(&self, mut made: MadePlan) -> Result<PromoteReport, StageError> {
+        let plan = made.plan.as_ref().ok().and_then(Option::as_ref);
+        let plans = plan.into_iter().map(|plan| (plan, false));
+        let exchanges = foreseen(&self.ground.root, &self.caller.exchanges, plans)?;
+        let outcome = made.refused_or_planned();
+        Ok(made.report(outcome, exchanges))
+    }
+
+    fn performed(&self, session: &Session<'_>, mut made: MadePlan) -> Result<PromoteReport, StageError> {
+        if !matches!(made.plan, Ok(Some(_))) {
+            return Ok(without_run(made, self.tree));
+        }
+        match run_before(session, self.tree, self.request, &mut made)? {
+            Ok(hooks) => Ok(promoted(session, self.tree, made, hooks.as_ref())),
+            Err(failure) => Ok(made.report(Err(failure), Vec::new())),
+        }
+    }
+}
+
+impl RunPlanner for PromotionPlanner<'_> {
+    type Batch = Result<MadePlan, StageError>;
+    type Outcome = Result<PromoteReport, StageError>;
+
+    fn count(&self) -> usize {
+        1
+    }
+
+    /// Makes the plan, and holds it to a plan file.
+    fn plan(&mut self, _: usize) -> Self::Batch {
+        let mut made = make_plan(self.ground, self.tree, self.request, self.caller)?;
+        settle_plan_file(self.ground, self.tree, self.request, &mut made);
+        Ok(made)
+    }
+
+    fn carry_out(&mut self, _: usize, made: Self::Batch) -> BatchEnd<Self::Outcome> {
+        let report = made.and_then(|made| match self.execution {
+            Execution::Foresee => self.foreseen(made),
+            Execution::Perform(session) => self.performed(session, made),
+        });
+        BatchEnd::Last(vec![report])
     }
 }
 

@@ -1,8 +1,9 @@
-//! The backout of one patch.
+//! The backout of one patch, carried out.
 
 use std::cell::RefCell;
 
 use super::input::BackOutInput;
+use super::planner::PlannedPatch;
 use super::planning::{PlannedBackout, plan};
 use super::request::BackOutOutcome;
 use super::with_scripts::back_out_with_scripts;
@@ -14,18 +15,15 @@ use crate::operation::session::{Session, patch_record};
 use patchadm_changeset::transaction::Receipt;
 use patchadm_svr4::patch::PatchId;
 
-/// Plans the backout of a patch and carries it out.
-pub(super) fn back_out_one(
+/// Carries the backout of a patch out that was planned.
+pub(super) fn perform_one(
     session: &Session<'_>,
     input: &BackOutInput<'_>,
     request: &PatchScriptRequest,
     id: &PatchId,
+    (planned, settled): PlannedPatch,
 ) -> BackOutOutcome {
-    let settled = |planned: PlannedBackout| planned.settled(input);
-    let planned = match plan(input, id).and_then(settled) {
-        Ok(planned) => planned,
-        Err(failure) => return BackOutOutcome::refused(id, failure),
-    };
+    let planned = planned.with(settled);
     if planned.scripted.has_scripts() {
         let PlannedBackout { mut scripted, undo, later, inventory, .. } = planned;
         let undo = (undo.as_slice(), later);
@@ -39,7 +37,7 @@ pub(super) fn back_out_one(
     let planned = match hooks.as_ref().map_or(Ok(false), |hooks| hooks.borrow_mut().before()) {
         Ok(false) => planned,
         // The hook may have changed what was looked at.
-        Ok(true) => match plan(input, id).and_then(settled) {
+        Ok(true) => match plan(input, id).and_then(|planned| planned.settled(input)) {
             Ok(planned) => planned,
             Err(failure) => return BackOutOutcome::refused(id, failure),
         },

@@ -9,8 +9,9 @@ use super::request::BackOutOutcome;
 use crate::operation::failure::Failure;
 use crate::operation::log;
 use crate::operation::patches::new_bytes::new_bytes;
+use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::promotion_hooks::perform_with_hooks;
-use crate::operation::scripts::ScriptSettings;
+use crate::operation::run::{BatchEnd, Execution, RunPlanner};
 use crate::operation::session::{Session, patch_record};
 use patchadm_changeset::transaction::Receipt;
 use patchadm_planning::plan::patch::patch_plan::PatchPlan;
@@ -18,43 +19,89 @@ use patchadm_planning::plan::{Change, Plan};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
-/// What would become of patches that go as one run, the last applied first. None where they cannot go as one; an error
-/// where one of them may not go.
-pub(super) fn rehearse_together(
-    input: &BackOutInput<'_>,
-    ids: &[PatchId],
-) -> Result<Option<Vec<BackOutOutcome>>, Failure> {
-    let Some(planned) = plan_together(input, ids)? else { return Ok(None) };
-    let mut planned = planned.settled(input)?;
-    planned.scripted.plan.notes.extend(planned.promotion_hooks.notes());
-    let outcome = |(id, plan)| BackOutOutcome::of(&id, portion(&planned, &id, plan), Ok(None));
-    Ok(Some(portions(&planned, ids).into_iter().map(outcome).collect()))
+/// The backout of several patches as one run.
+pub(super) struct OneRunBackout<'a> {
+    input: &'a BackOutInput<'a>,
+    scripts: &'a PatchScriptRequest,
+    ids: &'a [PatchId],
+    execution: Execution<'a>,
+    /// Why one of them may not go, where that is why they are no run, which has no outcomes then.
+    pub(super) refusal: Option<Failure>,
 }
 
-/// Backs patches out as one run. None where they cannot go as one; an error where one of them may not go.
-pub(super) fn back_out_together(
-    session: &Session<'_>,
-    (input, settings): (&BackOutInput<'_>, &ScriptSettings),
-    ids: &[PatchId],
-) -> Result<Option<Vec<BackOutOutcome>>, Failure> {
-    let Some(planned) = plan_together(input, ids)? else { return Ok(None) };
-    let mut planned = planned.settled(input)?;
-    let hooks = planned.promotion_hooks.open(session, settings)?;
-    if hooks.as_ref().map_or(Ok(false), |hooks| hooks.borrow_mut().before())? {
-        let Some(again) = plan_together(input, ids)? else { return Ok(None) };
-        planned = again.settled(input)?;
+impl<'a> OneRunBackout<'a> {
+    pub(super) fn new(
+        (input, scripts): (&'a BackOutInput<'a>, &'a PatchScriptRequest),
+        ids: &'a [PatchId],
+        execution: Execution<'a>,
+    ) -> Self {
+        Self { input, scripts, ids, execution, refusal: None }
     }
-    let portions = portions(&planned, ids);
-    let told = portions.iter().map(|(_, plan)| patch_record(plan, None, log::of_backout(plan)));
-    let plan = &planned.scripted.plan;
-    let content = &mut planned.content();
-    let done = perform_with_hooks(session, hooks.as_ref(), (plan, content), told.collect(), &|_| Ok(()));
-    let mut results = of_each(done, &portions).into_iter();
-    let outcome = |(id, plan)| {
-        let result = results.next().unwrap_or_else(|| Err(Failure::NotTried(String::new())));
-        BackOutOutcome::of(&id, portion(&planned, &id, plan), result.map(Some))
-    };
-    Ok(Some(portions.into_iter().map(outcome).collect()))
+
+    /// Plans the patches as one run, the last applied first, with what becomes of libraries. None where they cannot go as
+    /// one; an error where one of them may not go.
+    fn planned(&self) -> Result<Option<PlannedBackout>, Failure> {
+        plan_together(self.input, self.ids)?.map(|planned| planned.settled(self.input)).transpose()
+    }
+
+    /// What would become of the patches.
+    fn foreseen(&self, mut planned: PlannedBackout) -> Vec<BackOutOutcome> {
+        planned.scripted.plan.notes.extend(planned.promotion_hooks.notes());
+        let outcome = |(id, plan)| BackOutOutcome::of(&id, portion(&planned, &id, plan), Ok(None));
+        portions(&planned, self.ids).into_iter().map(outcome).collect()
+    }
+
+    /// Backs the patches out with one commit. None where they cannot go as one any more, after a hook.
+    fn perform(
+        &self,
+        session: &Session<'_>,
+        mut planned: PlannedBackout,
+    ) -> Result<Option<Vec<BackOutOutcome>>, Failure> {
+        let hooks = planned.promotion_hooks.open(session, &self.scripts.settings)?;
+        if hooks.as_ref().map_or(Ok(false), |hooks| hooks.borrow_mut().before())? {
+            let Some(again) = self.planned()? else { return Ok(None) };
+            planned = again;
+        }
+        let portions = portions(&planned, self.ids);
+        let told = portions.iter().map(|(_, plan)| patch_record(plan, None, log::of_backout(plan)));
+        let plan = &planned.scripted.plan;
+        let content = &mut planned.content();
+        let done = perform_with_hooks(session, hooks.as_ref(), (plan, content), told.collect(), &|_| Ok(()));
+        let mut results = of_each(done, &portions).into_iter();
+        let outcome = |(id, plan)| {
+            let result = results.next().unwrap_or_else(|| Err(Failure::NotTried(String::new())));
+            BackOutOutcome::of(&id, portion(&planned, &id, plan), result.map(Some))
+        };
+        Ok(Some(portions.into_iter().map(outcome).collect()))
+    }
+}
+
+impl RunPlanner for OneRunBackout<'_> {
+    type Batch = Result<Option<PlannedBackout>, Failure>;
+    type Outcome = BackOutOutcome;
+
+    fn count(&self) -> usize {
+        self.ids.len()
+    }
+
+    fn plan(&mut self, _: usize) -> Self::Batch {
+        self.planned()
+    }
+
+    fn carry_out(&mut self, _: usize, planned: Self::Batch) -> BatchEnd<BackOutOutcome> {
+        let done = planned.and_then(|planned| match (planned, self.execution) {
+            (None, _) => Ok(None),
+            (Some(planned), Execution::Foresee) => Ok(Some(self.foreseen(planned))),
+            (Some(planned), Execution::Perform(session)) => self.perform(session, planned),
+        });
+        BatchEnd::Last(match done {
+            Ok(Some(outcomes)) => outcomes,
+            other => {
+                self.refusal = other.err();
+                Vec::new()
+            }
+        })
+    }
 }
 
 /// The result of the run, for each of its patches.

@@ -1,0 +1,215 @@
+//! The patches of one patchrm(1M): one run of all of them, where that can be, or each by itself.
+//!
+//! Several that go each by itself are foreseen first: where one cannot go, nothing is changed.
+
+use std::collections::BTreeMap;
+
+use super::hooks::hook_directory;
+use super::input::{BackOutInput, KnownRecords};
+use super::one_run::OneRunBackout;
+use super::perform::perform_one;
+use super::planning::{PlannedBackout, plan};
+use super::request::{BackOutOutcome, BackOutRequest};
+use crate::operation::failure::Failure;
+use crate::operation::libraries::{LibraryKeeper, SettledLibraries};
+use crate::operation::patches::scripts::must_be_safe;
+use crate::operation::run::{BatchEnd, Execution, RunPlanner, run_all};
+use crate::operation::session::RootAndPolicy;
+use patchadm_planning::plan::clock::Now;
+use patchadm_planning::plan::patch::patch_plan::PatchPlan;
+use patchadm_planning::plan::refusal::{Command, Reason, SetReason};
+use patchadm_svr4::patch::PatchId;
+
+/// Backs patches out, in their order, or tells what would become of them. `read` is what was read of the root before.
+pub(super) fn back_out_all(
+    (ground, request, now): (&RootAndPolicy, &BackOutRequest, &Now),
+    ids: &[PatchId],
+    read: KnownRecords,
+    execution: Execution<'_>,
+) -> Result<Vec<BackOutOutcome>, Failure> {
+    let each = EachBackout::of((ground, request, now), ids, execution)?;
+    if ids.len() < 2 {
+        return Ok(run_all(&mut each.knowing(read)));
+    }
+    let mut one_run = OneRunBackout::new((&each.input, &request.scripts), ids, execution);
+    let outcomes = run_all(&mut one_run);
+    if !outcomes.is_empty() {
+        return Ok(outcomes);
+    }
+    let refusal = one_run.refusal.take();
+    Ok(each.afresh().knowing(read).take_all(refusal))
+}
+
+/// Patches that are backed out each by itself.
+struct EachBackout<'a> {
+    input: BackOutInput<'a>,
+    request: &'a BackOutRequest,
+    ids: &'a [PatchId],
+    /// What is known of libraries before the next one, where nothing is done.
+    keeper: LibraryKeeper<'a>,
+    execution: Execution<'a>,
+}
+
+/// A backout as it was planned, and what is done about libraries in it.
+pub(super) type PlannedPatch = (PlannedBackout, Option<SettledLibraries>);
+
+impl<'a> EachBackout<'a> {
+    fn of(
+        (ground, request, now): (&'a RootAndPolicy, &'a BackOutRequest, &'a Now),
+        ids: &'a [PatchId],
+        execution: Execution<'a>,
+    ) -> Result<Self, Failure> {
+        let input = BackOutInput::of(ground, request, now)?;
+        let keeper = LibraryKeeper::new(ground, request.shlibs, now, false);
+        Ok(Self { input, request, ids, keeper, execution })
+    }
+
+    /// The same where the records were read already, and the root was not changed since.
+    fn knowing(self, read: KnownRecords) -> Self {
+        Self { input: self.input.knowing(read), ..self }
+    }
+
+    /// The same before anything is planned.
+    fn afresh(&self) -> Self {
+        let keeper = LibraryKeeper::new(self.input.ground, self.request.shlibs, self.input.now, false);
+        Self { input: self.input.afresh(), keeper, ..*self }
+    }
+
+    /// Takes each by itself, since there is no run of all of them; `refusal` is why, where one of them may not go.
+    fn take_all(mut self, refusal: Option<Failure>) -> Vec<BackOutOutcome> {
+        let mut foreseen = Self { execution: Execution::Foresee, ..self.afresh() };
+        let outcomes = all_or_none(run_all(&mut foreseen));
+        let outcomes = without_one_run(outcomes, self.request, refusal);
+        let may_go = outcomes.iter().all(|outcome| outcome.result.is_ok());
+        if self.is_performed() && may_go { run_all(&mut self) } else { outcomes }
+    }
+
+    fn is_performed(&self) -> bool {
+        matches!(self.execution, Execution::Perform(_))
+    }
+
+    fn id(&self, place: usize) -> Result<&'a PatchId, Failure> {
+        let ids: &'a [PatchId] = self.ids;
+        ids.get(place).ok_or_else(|| Failure::NotTried(String::new()))
+    }
+
+    fn plan_one(&mut self, place: usize) -> Result<PlannedPatch, Failure> {
+        let planned = plan(&self.input, self.id(place)?)?;
+        let settled = if self.is_performed() {
+            planned.settle(&mut self.input.keeper(), true)?
+        } else {
+            planned.settle(&mut self.keeper, false)?
+        };
+        Ok((planned, settled))
+    }
+
+    /// Tells what would become of a patch, and adds it to the root as it will be.
+    fn foreseen(&mut self, id: &PatchId, (planned, settled): PlannedPatch) -> BackOutOutcome {
+        let PlannedBackout { mut scripted, promotion_hooks, .. } = planned;
+        scripted.plan.notes.extend(promotion_hooks.notes());
+        if let Err(failure) = self.may_run(id, &scripted) {
+            return BackOutOutcome::refused(id, failure);
+        }
+        if self.ids.len() > 1 {
+            self.input.before.add(scripted.plan.clone(), BTreeMap::new());
+        }
+        if let Some(settled) = settled {
+            settled.apply(&mut scripted);
+        }
+        BackOutOutcome::of(id, scripted, Ok(None))
+    }
+
+    /// Refuses scripts that could not run safely, and hooks that could not run at all.
+    fn may_run(&self, id: &PatchId, scripted: &PatchPlan) -> Result<(), Failure> {
+        let ground = self.input.ground;
+        must_be_safe(ground, Command::Patchrm, id.as_str(), scripted)?;
+        let hooks = scripted.hooks.iter().map(|hook| hook.name.as_str());
+        hook_directory(ground, id).must_be_executable(hooks).map_err(Failure::Script)
+    }
+}
+
+impl RunPlanner for EachBackout<'_> {
+    type Batch = Result<PlannedPatch, Failure>;
+    type Outcome = BackOutOutcome;
+
+    fn count(&self) -> usize {
+        self.ids.len()
+    }
+
+    fn plan(&mut self, taken: usize) -> Result<PlannedPatch, Failure> {
+        if self.is_performed() && taken > 0 {
+            // The root is another one by now.
+            self.input = self.input.afresh();
+        }
+        self.plan_one(taken)
+    }
+
+    fn carry_out(&mut self, taken: usize, planned: Self::Batch) -> BatchEnd<BackOutOutcome> {
+        let Some(id) = self.ids.get(taken) else { return BatchEnd::Last(Vec::new()) };
+        let outcome = match (planned, self.execution) {
+            (Err(failure), _) => BackOutOutcome::refused(id, failure),
+            (Ok(planned), Execution::Foresee) => self.foreseen(id, planned),
+            (Ok(planned), Execution::Perform(session)) => {
+                perform_one(session, &self.input, &self.request.scripts, id, planned)
+            }
+        };
+        let outcome = outcome.with_way_out(&self.input);
+        let is_last = outcome.result.is_err() && self.is_performed();
+        if is_last { BatchEnd::Last(vec![outcome]) } else { BatchEnd::Done(vec![outcome]) }
+    }
+
+    fn not_tried(&self, taken: &[BackOutOutcome]) -> Vec<BackOutOutcome> {
+        let failed = taken.last().map(|last| last.id.clone()).unwrap_or_default();
+        let rest = self.ids.iter().skip(taken.len());
+        rest.map(|id| BackOutOutcome::refused(id, Failure::NotTried(failed.clone()))).collect()
+    }
+}
+
+/// The outcomes of patches of which none goes where one cannot.
+fn all_or_none(outcomes: Vec<BackOutOutcome>) -> Vec<BackOutOutcome> {
+    let in_the_way =
+        outcomes.iter().find(|outcome| outcome.result.is_err()).map(|outcome| outcome.id.clone());
+    let Some(in_the_way) = in_the_way else { return outcomes };
+    let with_its_end = outcomes.into_iter().map(|outcome| match outcome.result {
+        Ok(_) => outcome.but(Failure::NotTried(in_the_way.clone())),
+        Err(_) => outcome,
+    });
+    with_its_end.collect()
+}
+
+/// The outcomes of patches that could each go by itself, because there is no run of all of them: where that was refused and
+/// none of them says why, the last one says it. Where they must be one run, none of them goes.
+fn without_one_run(
+    mut outcomes: Vec<BackOutOutcome>,
+    request: &BackOutRequest,
+    refusal: Option<Failure>,
+) -> Vec<BackOutOutcome> {
+    if outcomes.iter().any(|outcome| outcome.result.is_err()) {
+        return outcomes;
+    }
+    if let Some(refusal) = refusal {
+        if let Some(last) = outcomes.last_mut() {
+            (last.result, last.plan) = (Err(refusal), None);
+        }
+        return outcomes;
+    }
+    if request.all_or_nothing && outcomes.len() > 1 { must_be_one_run(outcomes) } else { outcomes }
+}
+
+/// The outcomes of patches that must be one run and cannot: the first with scripts is refused for them, or else the last
+/// one, and the others stay because of it.
+fn must_be_one_run(outcomes: Vec<BackOutOutcome>) -> Vec<BackOutOutcome> {
+    let scripted = outcomes.iter().position(|outcome| !outcome.scripts.is_empty());
+    let reason = if scripted.is_some() { SetReason::OwnRun } else { SetReason::NotTogether };
+    let culprit = outcomes.get(scripted.unwrap_or(outcomes.len().saturating_sub(1)));
+    let Some(culprit) = culprit.map(|culprit| culprit.id.clone()) else { return outcomes };
+    let refused = outcomes.into_iter().map(|outcome| {
+        let failure = if outcome.id == culprit {
+            Reason::InSet(reason.clone()).of(Command::Patchrm, &culprit).into()
+        } else {
+            Failure::NotTried(culprit.clone())
+        };
+        outcome.but(failure)
+    });
+    refused.collect()
+}

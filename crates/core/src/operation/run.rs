@@ -1,0 +1,71 @@
+//! The one way to run: what a command takes is planned, and then performed or only foreseen, batch after batch.
+//!
+//! ```text
+//! operands, in their order ─► a batch: planned on the projected root, proved,  ─┬─► performed ─┬─► outcomes
+//!            ▲                         libraries settled, room found            └─► foreseen ──┤
+//!            └──── the next batch, or this one once more without a damaged source ◄────────────┘
+//! ```
+//! A batch is what one run can do, and its end is one commit. A single patch or package is a list of one.
+
+use super::session::Session;
+
+/// What is done with a batch that is planned.
+#[derive(Clone, Copy)]
+pub(super) enum Execution<'s> {
+    /// Nothing: it is told what would become of it.
+    Foresee,
+    /// It is carried out on a locked root.
+    Perform(&'s Session<'s>),
+}
+
+/// What became of a batch.
+pub(super) enum BatchEnd<O> {
+    /// The outcomes of its operands; the next batch follows.
+    Done(Vec<O>),
+    /// The outcomes of its operands; nothing more is tried.
+    Last(Vec<O>),
+    /// Nothing was done: one of its operands is no part of it, and what is left is planned once more.
+    PlanAgain,
+}
+
+/// The planner of one command: it knows the operands, in their order, how a batch of them is planned, and what is done with
+/// it then.
+pub(super) trait RunPlanner {
+    /// Some operands, planned.
+    type Batch;
+    /// The outcome of one operand.
+    type Outcome;
+
+    /// How many operands there are.
+    fn count(&self) -> usize;
+
+    /// Plans what follows the first `taken` operands: one operand at least.
+    fn plan(&mut self, taken: usize) -> Self::Batch;
+
+    /// Performs the batch behind the first `taken` operands, or foresees it and goes on to the root after it.
+    fn carry_out(&mut self, taken: usize, batch: Self::Batch) -> BatchEnd<Self::Outcome>;
+
+    /// The outcomes of the operands behind those that were `taken`, which are not tried; none where nothing is told of them.
+    fn not_tried(&self, _taken: &[Self::Outcome]) -> Vec<Self::Outcome> {
+        Vec::new()
+    }
+}
+
+/// Takes all operands of a planner; their outcomes, in their order.
+pub(super) fn run_all<P: RunPlanner>(planner: &mut P) -> Vec<P::Outcome> {
+    let mut taken = Vec::with_capacity(planner.count());
+    while taken.len() < planner.count() {
+        let batch = planner.plan(taken.len());
+        match planner.carry_out(taken.len(), batch) {
+            BatchEnd::Done(outcomes) => taken.extend(outcomes),
+            BatchEnd::PlanAgain => {}
+            BatchEnd::Last(outcomes) => {
+                taken.extend(outcomes);
+                break;
+            }
+        }
+    }
+    let left = planner.not_tried(&taken);
+    taken.extend(left);
+    taken
+}
