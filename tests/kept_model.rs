@@ -23,7 +23,7 @@ use worlds::{base_packages, draw_change, draw_own};
 use crate::random::Random;
 use crate::records::Before;
 use crate::reliability::crash::in_parallel;
-use crate::reliability::{figures, is_whole, sample_or_whole};
+use crate::reliability::{Sampled, figures, is_whole};
 use crate::scenario::Scenario;
 
 /// How often each outcome and reason came.
@@ -187,19 +187,22 @@ fn play(seed: u64, counts: &mut Counts) {
 
 #[test]
 fn random_updates_keep_what_is_needed_and_nothing_else_and_every_way_back_ends_at_the_first_tree() {
-    let cases: Vec<u64> = (0..sample_or_whole(15, 10_000)).collect();
+    let cases = Sampled::of("kept libraries", 3, 10_000);
     let counts = Mutex::new(Counts::new());
-    in_parallel(&cases, |case| {
-        let mut own = Counts::new();
-        play(case * 7919 + 1, &mut own);
-        let mut counts = counts.lock().unwrap();
-        for (what, number) in own {
-            *counts.entry(what).or_default() += number;
+    let processors: Vec<usize> = (0..std::thread::available_parallelism().map_or(1, usize::from)).collect();
+    in_parallel(&processors, |_| {
+        while let Some(case) = cases.next() {
+            let mut own = Counts::new();
+            play(case * 7919 + 1, &mut own);
+            let mut counts = counts.lock().unwrap();
+            for (what, number) in own {
+                *counts.entry(what).or_default() += number;
+            }
         }
     });
     let counts = counts.into_inner().unwrap();
     let numbers: Vec<(&str, u64)> = counts.iter().map(|(what, number)| (&what[..], *number)).collect();
-    let found = [("cases", cases.len() as u64), ("other outcomes", 0), ("trees that did not come back", 0)];
+    let found = [("cases", cases.played()), ("other outcomes", 0), ("trees that did not come back", 0)];
     figures("kept-model", &[&found[..], &numbers[..]].concat());
     if is_whole() {
         for what in ["kept", "dropped", "returned", "not-asked", "forbidden", "path-taken", "shadows"] {

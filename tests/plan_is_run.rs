@@ -22,13 +22,13 @@ use crate::everyman::as_ordinary_user;
 use crate::mounts::Mounted;
 use crate::packages::Package;
 use crate::random::Random;
-use crate::reliability::sample_or_whole;
+use crate::reliability::Sampled;
 use crate::scenario::{Scenario, is_root};
 use sequence::{Owner, Play};
 use story::{Said, said_by};
 
-/// Sequences of a sample, and of the whole.
-const SEQUENCES: (u64, u64) = (60, 3_000);
+/// The seconds of a sample, and the sequences of the whole.
+const SEQUENCES: (u64, u64) = (5, 3_000);
 
 /// What may differ between a plan and the run after it: what happens in between and in the run, how the test makes it
 /// happen, and the code and verdict of the run where the plan had said that all is well.
@@ -52,17 +52,13 @@ enum Disturbance {
 
 #[test]
 fn whatever_a_plan_says_the_command_then_says() {
-    let (sequences, next) = (sample_or_whole(SEQUENCES.0, SEQUENCES.1), AtomicU64::new(0));
     let template = story::template();
+    let sequences = Sampled::of("plans and runs", SEQUENCES.0, SEQUENCES.1);
     let (differences, commands) = (Mutex::new(Vec::new()), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= sequences {
-                        break;
-                    }
+                while let Some(number) = sequences.next() {
                     let random = Random(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 7);
                     let mut play = Play::new(&template, random);
                     let found = play.play();
@@ -73,8 +69,9 @@ fn whatever_a_plan_says_the_command_then_says() {
         }
     });
     let differences = differences.into_inner().unwrap();
-    assert!(differences.is_empty(), "{} of {sequences}:\n{}", differences.len(), differences.join("\n"));
-    assert!(commands.into_inner() > 4 * sequences, "too little was asked");
+    let played = sequences.played();
+    assert!(differences.is_empty(), "{} of {played}:\n{}", differences.len(), differences.join("\n"));
+    assert!(commands.into_inner() > 4 * played, "too little was asked");
 }
 
 /// A root with a package and a patch for it that passes.
@@ -213,7 +210,8 @@ fn a_mount_within_the_root_that_is_read_only_is_told_by_the_plan_as_by_the_run()
 #[test]
 fn an_ordinary_user_has_the_same_answer_twice_on_a_root_of_their_own() {
     let template = story::template();
-    for number in 0..sample_or_whole(6, 300) {
+    let sequences = Sampled::of("plans and runs of a user", 1, 300);
+    while let Some(number) = sequences.next() {
         let mut play = Play::new(&template, Random(number ^ 0x5eed));
         play.owner = Owner::Everyman;
         assert_eq!(play.play(), None, "sequence {number}");

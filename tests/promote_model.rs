@@ -23,7 +23,7 @@ use changing::{change, change_pairs, draw_name, first_tree};
 use reading::{Expected, Read, Sides, Used, check, table};
 
 use crate::random::Random;
-use crate::reliability::{figures, is_whole, sample_or_whole};
+use crate::reliability::{Sampled, figures, is_whole};
 use crate::scenario::{Scenario, shared};
 use crate::tree::{Tree, assert_same};
 
@@ -95,7 +95,8 @@ fn every_path_becomes_what_the_table_says() {
     let Some(file) = shared("the table of the three-way rule", "cases/promote/threeway.tsv") else { return };
     let table = table(&fs::read_to_string(file).unwrap());
     let mut used = Used::default();
-    for seed in 0..sample_or_whole(12, 1300) {
+    let rounds = Sampled::of("promotions", 2, 1300);
+    while let Some(seed) = rounds.next() {
         round(seed * 7919 + 1, &table, &mut used);
     }
     if is_whole() {

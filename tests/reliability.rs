@@ -79,6 +79,8 @@ mod table;
 use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// Whether everything is to be played, not a sample.
 pub(crate) fn is_whole() -> bool {
@@ -88,6 +90,43 @@ pub(crate) fn is_whole() -> bool {
 /// `sample` or `whole`, as is asked for.
 pub(crate) fn sample_or_whole<T>(sample: T, whole: T) -> T {
     if is_whole() { whole } else { sample }
+}
+
+/// The numbers of cases to play: in the whole suite all of them, in a sample as many as this machine plays in so many
+/// seconds, the first one in any case.
+pub(crate) struct Sampled {
+    about: &'static str,
+    all: u64,
+    until: Option<Instant>,
+    next: AtomicU64,
+}
+
+impl Sampled {
+    pub(crate) fn of(about: &'static str, seconds: u64, all: u64) -> Self {
+        let until = (!is_whole()).then(|| Instant::now() + Duration::from_secs(seconds));
+        Self { about, all, until, next: AtomicU64::new(0) }
+    }
+
+    /// The next number, for whichever thread asks.
+    pub(crate) fn next(&self) -> Option<u64> {
+        let is_over = self.played() > 0 && self.until.is_some_and(|until| Instant::now() >= until);
+        let number = if is_over { self.all } else { self.next.fetch_add(1, Ordering::Relaxed) };
+        (number < self.all).then_some(number)
+    }
+
+    /// How many were asked for.
+    pub(crate) fn played(&self) -> u64 {
+        self.next.load(Ordering::Relaxed).min(self.all)
+    }
+}
+
+impl Drop for Sampled {
+    fn drop(&mut self) {
+        if self.until.is_some() {
+            let line = format!("sample of {}: {} of {}\n", self.about, self.played(), self.all);
+            let _ = std::io::stderr().write_all(line.as_bytes());
+        }
+    }
 }
 
 /// Tells what a test has played: `crash`, `[("crash points", 4096), ("third states", 0)]`. A test that finds something

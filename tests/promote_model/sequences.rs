@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use super::changing::{change, draw_name, first_tree};
 use super::reading::{Columns, Expected, Read, Sides, State, Used, check, table};
 use crate::random::Random;
-use crate::reliability::{figures, sample_or_whole};
+use crate::reliability::{Sampled, figures};
 use crate::scenario::{Run, Scenario, shared};
 use crate::tree::{Tree, assert_same};
 
@@ -296,8 +296,8 @@ fn sequences_of_promotions_edits_backouts_and_refreshes_keep_to_the_table() {
     let Some(file) = shared("the table of the three-way rule", "cases/promote/threeway.tsv") else { return };
     let table = table(&fs::read_to_string(file).unwrap());
     let mut counts = Counts::new();
-    let sequences = sample_or_whole(6, 300);
-    for seed in 0..sequences {
+    let sequences = Sampled::of("sequences of promotions", 2, 300);
+    while let Some(seed) = sequences.next() {
         let mut sequence = Sequence::new(seed * 6_364_136 + 11, &table);
         sequence.play(18);
         let paths = sequence.used.all.values().sum::<usize>() as u64;
@@ -306,7 +306,8 @@ fn sequences_of_promotions_edits_backouts_and_refreshes_keep_to_the_table() {
             *counts.entry(what).or_default() += count;
         }
     }
-    let mut told: Vec<(&str, u64)> = vec![("sequences", sequences), ("other outcomes", 0), ("lost files", 0)];
+    let mut told: Vec<(&str, u64)> =
+        vec![("sequences", sequences.played()), ("other outcomes", 0), ("lost files", 0)];
     told.extend(counts);
     figures("promote-sequences", &told);
 }

@@ -13,20 +13,19 @@ mod story;
 use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::differences::{Difference, Explained, assert_explained};
 use crate::random::Random;
-use crate::reliability::{figures, sample_or_whole};
+use crate::reliability::{Sampled, figures};
 use crate::sandbox::Sandbox;
 use crate::scenario::Scenario;
 use fresh::Template;
 use play::{Counts, Play};
 
-/// Sequences of a sample, and of the whole.
-const SEQUENCES: (u64, u64) = (100, 20_000);
+/// The seconds of a sample, and the sequences of the whole.
+const SEQUENCES: (u64, u64) = (8, 20_000);
 
-/// Set for the process that plays: the number of the first sequence and how many there are.
+/// Set for the process that plays.
 const PLAYS: &str = "PATCHADM_MIXTURES";
 
 /// What is deliberately different from a fresh root. Copies of what was edited before a backout are compared one by one.
@@ -43,10 +42,9 @@ const DIFFERENCES: &[Explained] = &[
 
 #[test]
 fn every_mixture_of_patches_engines_edits_and_backouts_is_exact() {
-    let sequences = sample_or_whole(SEQUENCES.0, SEQUENCES.1);
     let stage = Scenario::new();
     let counts = match Sandbox::new(&stage.beside("")) {
-        None => checked(play(0, sequences, false)),
+        None => checked(play(false)),
         Some(sandbox) => {
             let mut command = sandbox.command(std::env::current_exe().unwrap());
             command.args([
@@ -55,7 +53,7 @@ fn every_mixture_of_patches_engines_edits_and_backouts_is_exact() {
                 "--nocapture",
                 "--ignored",
             ]);
-            command.env(PLAYS, format!("0 {sequences} scripts")).env("TMPDIR", "/tmp").stdin(Stdio::null());
+            command.env(PLAYS, "scripts").env("TMPDIR", "/tmp").stdin(Stdio::null());
             let output = command.output().unwrap();
             let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{said}");
@@ -64,7 +62,7 @@ fn every_mixture_of_patches_engines_edits_and_backouts_is_exact() {
             serde_json::from_str(line).unwrap()
         }
     };
-    let mut told = vec![("sequences", sequences), ("other trees", 0)];
+    let mut told = vec![("other trees", 0)];
     told.extend(counts.iter().map(|(what, count)| (what.as_str(), *count)));
     figures("mixtures", &told);
 }
@@ -73,10 +71,10 @@ fn every_mixture_of_patches_engines_edits_and_backouts_is_exact() {
 #[ignore = "played by every_mixture_of_patches_engines_edits_and_backouts_is_exact, in a sandbox"]
 #[allow(clippy::print_stdout)] // the process that started it reads that
 fn the_process_in_the_sandbox() {
-    let Ok(which) = std::env::var(PLAYS) else { return };
-    let which: Vec<&str> = which.split(' ').collect();
-    let [first, sequences] = [which[0], which[1]].map(|number| number.parse().unwrap());
-    let counts = checked(play(first, sequences, which.len() > 2));
+    if std::env::var_os(PLAYS).is_none() {
+        return;
+    }
+    let counts = checked(play(true));
     println!("\nplayed {}", serde_json::to_string(&counts).unwrap());
 }
 
@@ -87,25 +85,22 @@ fn checked((counts, differences): (Counts, Vec<Difference>)) -> BTreeMap<String,
 }
 
 /// Plays sequences, on every processor.
-fn play(first: u64, sequences: u64, has_scripts: bool) -> (Counts, Vec<Difference>) {
+fn play(has_scripts: bool) -> (Counts, Vec<Difference>) {
     let template = Template::new();
     let found = Mutex::new((Counts::new(), Vec::new()));
     let explained = Mutex::new(BTreeMap::new());
-    let next = AtomicU64::new(first);
+    let sequences = Sampled::of("mixtures", SEQUENCES.0, SEQUENCES.1);
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..processors {
             scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= first + sequences {
-                        break;
-                    }
+                while let Some(number) = sequences.next() {
                     let mut random = Random(number.wrapping_mul(0x2545_f491_4f6c_dd1d));
                     let patches = story::patches(&mut random);
                     let mut play = Play::new(&template, &patches, random, has_scripts);
                     play.play();
                     let mut found = found.lock().unwrap();
+                    *found.0.entry("sequences").or_default() += 1;
                     for (what, count) in play.counts {
                         *found.0.entry(what).or_default() += count;
                     }
