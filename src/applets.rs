@@ -24,17 +24,17 @@ use crate::{as_owner, classic, enclosed, supervisor, verbs};
 use patchadm_core::namespaces::FIRST_PROCESS;
 use patchadm_core::script::SUPERVISOR;
 
-/// A command that has a name of its own.
+/// Returns a command that has a name of its own.
 const fn classic(name: &'static str, about: &'static str, run: RunCommand) -> Applet {
     Applet { name, kind: AppletKind::Classic, about, run }
 }
 
-/// A verb of `patchadm`.
+/// Returns a verb of `patchadm`.
 const fn verb(name: &'static str, about: &'static str, run: RunCommand) -> Applet {
     Applet { name, kind: AppletKind::Verb, about, run }
 }
 
-/// A command that no list shows.
+/// Returns a command that no list shows.
 const fn hidden(name: &'static str, kind: AppletKind, run: RunCommand) -> Applet {
     Applet { name, kind, about: "", run }
 }
@@ -136,17 +136,17 @@ const QUERIES: [&str; 21] = [
 
 /// Runs the command that the words of the command line ask for.
 pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
-    // Records are for everybody to read, whatever the caller's habits; what is private says so itself.
+    // Records are for everyone to read, regardless of the caller's umask. Private files set their own mode.
     let umask = rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
-    // A file that becomes larger than the caller allows is an error of the call that writes it, not the end of the
-    // program. Scripts have the signal as it was: a handler is none of theirs. Without it there is only the old end.
+    // A file that grows beyond the caller's limit makes the writing call fail, and does not end the program. Scripts
+    // get the signal as it was: a handler is not inherited. Without the handler the signal ends the program as before.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     let ChosenCommand { applet, program, arguments } = match choose(words.collect()) {
         Ok(choice) => choice,
         Err(stop) => return finish(&mut Output::new(PROGRAM), None, Err(stop.into())).into(),
     };
     let mut output = Output::new(program);
-    // What follows `--` is said to another command.
+    // Words after `--` are for another command.
     let mut options = arguments.iter().take_while(|word| *word != "--");
     let mut in_json = options.any(|word| word == "--json").then_some(applet.name);
     let result = match Surroundings::read() {
@@ -189,7 +189,7 @@ struct ChosenCommand {
     arguments: Vec<OsString>,
 }
 
-/// Finds the command: by the name of the program, else by the first word that is no global option.
+/// Finds the command: by the name of the program, else by the first word that is not a global option.
 fn choose(words: Vec<OsString>) -> Result<ChosenCommand, Stop> {
     let mut words = words.into_iter();
     let called = words.next().map(PathBuf::from).unwrap_or_default();
@@ -207,7 +207,7 @@ fn choose(words: Vec<OsString>) -> Result<ChosenCommand, Stop> {
     Ok(ChosenCommand { applet, program: applet.program(), arguments })
 }
 
-/// The answer to a call that names no command.
+/// Returns the answer to a call that names no command.
 fn without_command(arguments: &[OsString]) -> Stop {
     let asks_for = |options: [&str; 2]| arguments.iter().any(|word| options.iter().any(|one| word == one));
     if asks_for(["--help", "-h"]) {
@@ -219,7 +219,7 @@ fn without_command(arguments: &[OsString]) -> Stop {
     Stop::Usage { message: "no command is named".to_owned(), usage: USAGE }
 }
 
-/// Says what is left to say, and turns the result into the exit code.
+/// Prints the remaining messages, and turns the result into the exit code.
 fn finish(output: &mut Output, in_json: Option<&'static str>, result: anyhow::Result<Exit>) -> Exit {
     let said = result.or_else(|error| explain(output, in_json, &error));
     let (exit, lost) = match said.and_then(|exit| output.flush().map(|()| exit).map_err(anyhow::Error::from))
@@ -229,7 +229,7 @@ fn finish(output: &mut Output, in_json: Option<&'static str>, result: anyhow::Re
         Err(error) => (Exit::failed(Exit::of(&error).cause()), Some(error)),
     };
     if let Some(error) = lost {
-        // What could not be written is lost anyway; that is what is told.
+        // The unwritten output is lost anyway, which this message reports.
         let _ = output.error(&format!("cannot write to standard output: {error:#}"));
     }
     exit
@@ -266,7 +266,7 @@ fn explain(
     Ok(exit)
 }
 
-/// The word for an end by an error.
+/// Returns the word for an end by an error.
 fn result_of(error: &anyhow::Error) -> ResultWord {
     match error.downcast_ref() {
         Some(Stop::Ran { result, .. }) => *result,

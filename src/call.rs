@@ -40,17 +40,17 @@ pub(crate) enum AppletKind {
 }
 
 impl Applet {
-    /// Whether a link with its name, or the name as first argument, is this command and not `patchadm`.
+    /// Tells whether a link with its name, or the name as first argument, is this command and not `patchadm`.
     pub(crate) fn has_own_name(&self) -> bool {
         matches!(self.kind, AppletKind::Classic | AppletKind::ForScripts)
     }
 
-    /// The name before its diagnostics: its own, or that of the program.
+    /// Returns the name before its diagnostics: its own, or that of the program.
     pub(crate) fn program(&self) -> &'static str {
         if self.has_own_name() { self.name } else { PROGRAM }
     }
 
-    /// Whether people are to know of it.
+    /// Tells whether people are to know of it.
     pub(crate) fn is_listed(&self) -> bool {
         matches!(self.kind, AppletKind::Verb | AppletKind::Classic)
     }
@@ -59,7 +59,7 @@ impl Applet {
 /// Options that may stand before a verb and take a value.
 const GLOBAL_WITH_VALUE: [&str; 4] = ["-R", "--color", "--policy", "--roots"];
 
-/// The place of the command's name; global options may come before it.
+/// Returns the place of the command's name; global options may come before it.
 pub(crate) fn place_of_name(arguments: &[OsString]) -> Option<usize> {
     let mut takes_value = false;
     arguments.iter().position(|word| {
@@ -90,7 +90,7 @@ pub(crate) struct Invocation {
 }
 
 impl Invocation {
-    /// Changes a root. A held lock is waited for as long as was asked for, else as the policy of the root says.
+    /// Changes a root. Waits for a held lock for the requested time, else for the time in the policy of the root.
     pub(crate) fn change<T>(
         &self,
         root: &Root,

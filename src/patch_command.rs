@@ -43,7 +43,7 @@ pub(crate) enum PatchRequest {
 }
 
 impl PatchRequest {
-    /// The classic command that does this.
+    /// Returns the classic command that does this.
     pub(crate) fn command(&self) -> Command {
         match self {
             Self::Apply(_) | Self::Set(_) | Self::UndoBackout(..) => Command::Patchadd,
@@ -51,7 +51,7 @@ impl PatchRequest {
         }
     }
 
-    /// The exit codes that were asked for beside those of every command.
+    /// Returns the exit codes that were asked for beside those of every command.
     pub(crate) fn codes(&self) -> EndCodes {
         match self {
             Self::Set(set) | Self::UndoBackout(_, set) => set.codes,
@@ -67,7 +67,7 @@ impl PatchRequest {
         }
     }
 
-    /// What the history is to tell of it.
+    /// Returns the note for the history.
     fn note(&self) -> Option<&str> {
         match self {
             Self::Apply(operands) => operands.apply.note.as_deref(),
@@ -76,7 +76,7 @@ impl PatchRequest {
         }
     }
 
-    /// The directories whose changes should become visible at once.
+    /// Returns the directories whose changes should become visible at once.
     fn exchanges(&self) -> &[ExchangeRequest] {
         match self {
             Self::Apply(operands) => &operands.apply.exchanges,
@@ -85,7 +85,7 @@ impl PatchRequest {
         }
     }
 
-    /// The same request, whose changes should become visible at once below these directories.
+    /// Returns the same request, with changes below these directories becoming visible at once.
     pub(crate) fn exchanging(mut self, exchanges: Vec<ExchangeRequest>) -> Self {
         match &mut self {
             Self::Apply(operands) => operands.apply.exchanges = exchanges,
@@ -128,7 +128,7 @@ impl PatchRequest {
         Ok(())
     }
 
-    /// Shows no bar where there is no place for one.
+    /// Hides the bar if there is no place for one.
     pub(crate) fn hide_bar_if(&mut self, is_hidden: bool) {
         let fetching = match self {
             Self::Set(set) | Self::UndoBackout(_, set) => &mut set.fetching,
@@ -155,7 +155,7 @@ impl PatchRequest {
     }
 }
 
-/// The same request about paths inside a root.
+/// Returns the same request about paths inside a root.
 fn inside_root(root: &Root, request: &ApplyRequest) -> ApplyRequest {
     ApplyRequest {
         overridden: inside(root, &request.overridden),
@@ -164,7 +164,7 @@ fn inside_root(root: &Root, request: &ApplyRequest) -> ApplyRequest {
     }
 }
 
-/// The same directories inside a root.
+/// Returns the same directories inside a root.
 pub(crate) fn exchanges_inside(root: &Root, requests: &[ExchangeRequest]) -> Vec<ExchangeRequest> {
     let paths: Vec<ObjectPath> = requests.iter().map(|request| request.directory.clone()).collect();
     let inside = inside(root, &paths).into_iter().zip(requests);
@@ -190,7 +190,7 @@ impl Fetching {
         caller: &Caller<'_>,
         work: impl FnOnce(&FetchSession<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        // What is wrong with it is said where the root is looked at.
+        // An error in it is reported when the root is looked at.
         let policy = RootAndPolicy::of(root).map(|ground| ground.policy).unwrap_or_default();
         let bar = FetchBar::new(Instant::now(), self.has_bar);
         let progress = |progress: DepotProgress<'_>| bar.show(progress);
@@ -203,7 +203,7 @@ impl Fetching {
 #[derive(Clone, Debug)]
 pub(crate) struct OperandCommand {
     pub(crate) apply: ApplyRequest,
-    /// What is chosen where the patches are a set; nothing said where none is asked for.
+    /// The choices for a set of patches; the defaults if no set is asked for.
     pub(crate) choices: SetRequest,
     pub(crate) fetching: Fetching,
 }
@@ -276,7 +276,7 @@ pub(crate) fn on_root<A: clap::CommandFactory>(
     on_opened_root(call, root, request, wait, print)
 }
 
-/// The same on a root that is open.
+/// Runs the same on a root that is open.
 pub(crate) fn on_opened_root(
     call: &mut Invocation,
     root: Root,

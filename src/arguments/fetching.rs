@@ -38,8 +38,8 @@ impl FetchOptions {
         ]
     }
 
-    /// How depots are reached with these options under a policy. `wait` is the time that another command may hold up a
-    /// download, if one was named.
+    /// Returns how depots are reached with these options under a policy. `wait` is the time that another command may hold
+    /// up a download, if one was named.
     pub(crate) fn access<'a>(
         &self,
         surroundings: &Surroundings,
@@ -74,7 +74,7 @@ impl FetchOptions {
     }
 }
 
-/// A bar for what a command fetches or indexes, drawn only where somebody looks.
+/// Returns a bar for what a command fetches or indexes, drawn only if someone watches.
 pub(crate) fn fetch_bar(call: &Invocation) -> FetchBar {
     let surroundings = &call.surroundings;
     FetchBar::new(Instant::now(), surroundings.stderr_is_terminal && !surroundings.is_quiet && !call.in_json)

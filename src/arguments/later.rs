@@ -1,5 +1,4 @@
-//! Options that the classic commands or other verbs have and this command does not: what they are, and what to do
-//! instead.
+//! Options that the classic commands or other verbs have and this command does not: their meaning, and an alternative.
 
 /// Options about whose a root is, and the advice where nothing is changed.
 const OF_CHANGES: [&str; 2] = ["--as-owner", "--trust-root"];
@@ -83,12 +82,12 @@ const SERVICE: &str =
 const ONE_ROOT: &str = "--roots is for verbs that change many roots, and a stage is a copy of one\n\
      Make a patch of it with `patchadm build`, which `patchadm add --roots FILE PATCH` applies to all of them.";
 
-/// Whether a command is one of stages.
+/// Tells whether a command works on stages.
 fn is_about_stages(command: &str) -> bool {
     command == "promote" || command.split(' ').next() == Some("stage")
 }
 
-/// The lines about an option that `command` knows and does not have.
+/// Returns the lines about an option that `command` knows and does not have.
 pub(super) fn later_option(command: &str, is_verb: bool, option: &str) -> Option<String> {
     let known = LATER.iter().find(|(of, name, ..)| *of == command && *name == option);
     if let Some((_, _, what, instead)) = known {

@@ -100,7 +100,7 @@ pub(crate) struct PolicyOption {
 }
 
 impl PolicyOption {
-    /// Whether it was said.
+    /// Tells whether it was said.
     pub(crate) fn is_said(&self) -> bool {
         self.policy.is_some()
     }
@@ -129,7 +129,7 @@ pub(crate) fn listed(words: &[String]) -> Vec<String> {
 }
 
 impl RootOption {
-    /// Whether somebody named the root, or it is `/` because nobody did.
+    /// Tells whether the root was named. Otherwise it is `/` by default.
     pub(crate) fn is_named(&self, call: &Invocation) -> bool {
         self.root.is_some() || call.surroundings.install_root.is_some()
     }
@@ -177,7 +177,7 @@ fn speak_as_asked(call: &mut Invocation, matches: &ArgMatches) {
     });
 }
 
-/// The text of a policy; that it makes sense is seen where it is first needed.
+/// Returns the text of a policy; that it makes sense is seen where it is first needed.
 fn read_policy(path: &Path) -> Result<Vec<u8>, Stop> {
     let mut text = Vec::new();
     let read = File::open(path).and_then(|file| file.take(LARGEST_FILE as u64 + 1).read_to_end(&mut text));
@@ -196,7 +196,7 @@ fn is_set(matches: &ArgMatches, option: &str) -> bool {
     matches!(matches.try_get_one(option), Ok(Some(true)))
 }
 
-/// The description of a command's arguments, without the options that clap adds.
+/// Returns the description of a command's arguments, without the options that clap adds.
 pub(crate) fn command<A: clap::CommandFactory>(call: &Invocation) -> clap::Command {
     A::command()
         .name(call.program)
@@ -207,7 +207,7 @@ pub(crate) fn command<A: clap::CommandFactory>(call: &Invocation) -> clap::Comma
         .mut_args(repeatable)
 }
 
-/// A flag may be said twice; an option with a value only where it takes several: of two roots none is the right one.
+/// Allows a flag to be repeated; an option with a value only if it takes several: of two roots none is the right one.
 fn repeatable(argument: clap::Arg) -> clap::Arg {
     if argument.get_action().takes_values() {
         return argument;
@@ -216,7 +216,7 @@ fn repeatable(argument: clap::Arg) -> clap::Arg {
     argument.overrides_with(itself)
 }
 
-/// The words of a call, the name of the command before them.
+/// Returns the words of a call, the name of the command before them.
 pub(crate) fn words(call: &Invocation) -> impl Iterator<Item = OsString> {
     std::iter::once(OsString::from(call.program)).chain(call.arguments.iter().map(tidy))
 }

@@ -24,7 +24,7 @@ pub(crate) struct ScriptOptions {
 }
 
 impl ScriptOptions {
-    /// The request that the options stand for; `none` where no script may run.
+    /// Returns the request that the options stand for; `none` where no script may run.
     pub(crate) fn request(&self, call: &Invocation, none: bool) -> PatchScriptRequest {
         PatchScriptRequest {
             settings: script_settings(call, false, self.script_timeout),
@@ -39,14 +39,14 @@ impl ScriptOptions {
         options.script_timeout = self.script_timeout;
     }
 
-    /// The options that a plan file has.
+    /// Returns the options that a plan file has.
     pub(crate) fn of_plan(options: &PlanOptions) -> Result<Self, PlanFileError> {
         let engine = meant_by(&ENGINES, "engine", options.engine.as_deref())?;
         Ok(Self { engine, script_timeout: options.script_timeout })
     }
 }
 
-/// How scripts are run: `trace` shows their commands, `limit` ends them after so many seconds.
+/// Returns how scripts are run: `trace` shows their commands, `limit` ends them after so many seconds.
 pub(crate) fn script_settings(call: &Invocation, trace: bool, limit: Option<u64>) -> ScriptSettings {
     let temporary = call.surroundings.temporary.clone();
     let locale = call.surroundings.locale.clone();

@@ -56,7 +56,7 @@ impl SetOptions {
         Self { depot, fetching, ..Self::default() }
     }
 
-    /// Writes down in a plan file what is taken from where; how it is fetched is no part of a plan.
+    /// Writes to a plan file what is taken from where. How it is fetched is not part of a plan.
     pub(crate) fn write(&self, options: &mut PlanOptions) -> Result<(), String> {
         let ChoiceOptions { all_or_nothing, withdrawn, no_requires, exclude } = self.choices.clone();
         options.depot = self.depot.as_ref().map(named_text).transpose()?;
@@ -76,8 +76,8 @@ impl SetOptions {
         Self { depot: options.depot.as_ref().map(OsString::from), choices, ..self }
     }
 
-    /// The request of a command with these options: patches of the depot, if one is named, else the patches that the operands
-    /// are.
+    /// Returns the request of a command with these options: patches of the depot, if one is named, else the patches that
+    /// the operands are.
     pub(crate) fn request(self, call: &Invocation, apply: ApplyRequest, wait: Option<u64>) -> PatchRequest {
         if self.depot.is_none() {
             let (choices, fetching) = (self.choices.request(), fetching(call, self.fetching, wait));
@@ -87,7 +87,8 @@ impl SetOptions {
         self.of_depot(call, apply, SetOperands::Words(operands), (wait, EndCodes::default()))
     }
 
-    /// The request to apply what an analysis lists as missing: patches of the depot that is named, else of that of the policy.
+    /// Returns the request to apply what an analysis lists as missing: patches of the depot that is named, else of that
+    /// of the policy.
     pub(crate) fn update(
         self,
         call: &Invocation,
@@ -112,7 +113,7 @@ impl SetOptions {
     }
 }
 
-/// How a command with these options fetches what it needs.
+/// Returns how a command with these options fetches what it needs.
 pub(crate) fn fetching(call: &Invocation, options: FetchOptions, wait: Option<u64>) -> Fetching {
     let surroundings = &call.surroundings;
     let is_shown = call.program == PROGRAM && surroundings.stderr_is_terminal;

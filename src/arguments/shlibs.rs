@@ -1,4 +1,4 @@
-//! Options about shared libraries that a change takes away from those who need them.
+//! Options about shared libraries that a change takes away from their consumers.
 
 use super::words::{meant_by, one_of, word_for};
 use patchadm_core::operation::libraries::LibraryRequest;
@@ -36,7 +36,7 @@ pub(crate) struct LibraryOptions {
 }
 
 impl LibraryOptions {
-    /// The request that the options stand for.
+    /// Returns the request that the options stand for.
     pub(crate) fn request(&self) -> LibraryRequest {
         LibraryRequest {
             words: self.shlibs,
@@ -51,7 +51,7 @@ impl LibraryOptions {
         options.keep_shlibs = word_for(&KEEPING, self.keep_shlibs);
     }
 
-    /// The options that a plan file has.
+    /// Returns the options that a plan file has.
     pub(crate) fn of_plan(options: &PlanOptions) -> Result<Self, PlanFileError> {
         Ok(Self {
             shlibs: meant_by(&WORDS, "shlibs", options.shlibs.as_deref())?,

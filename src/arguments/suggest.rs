@@ -1,26 +1,26 @@
-//! What somebody may have meant by a word that means nothing: one measure for verbs, ids and names of files. It is the
-//! measure that clap has for options.
+//! Suggestions for an unknown word: one measure for verbs, ids and names of files. It is the measure that clap has for
+//! options.
 
-/// How much alike a word must be to be suggested, as for options.
+/// The similarity that a word needs to be suggested, as for options.
 const ALIKE: f64 = 0.7;
 
-/// How much alike an id must be: ids are digits, and of two of them most are alike.
+/// The similarity that an id needs: ids are digits, and most of the digits of any two agree.
 const ALIKE_ID: f64 = 0.9;
 
-/// The known word that is most like a word that is not known, if one is like it.
+/// Returns the known word that is most like a word that is not known, if one is like it.
 pub(crate) fn similar<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     most_alike(word, known, ALIKE)
 }
 
-/// The same for ids, and for names that begin with one: one slip makes one like another.
+/// Returns the same for ids, and for names that begin with one: one slip makes one like another.
 pub(crate) fn similar_id<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let (same, others): (Vec<&str>, Vec<&str>) =
         known.into_iter().partition(|id| base(id).is_some() && base(id) == base(word));
-    // Of a base, the latest revision is what is there.
+    // The latest revision of a base is the one that exists.
     same.into_iter().max().or_else(|| most_alike(word, others, ALIKE_ID))
 }
 
-/// The question at the end of a message.
+/// Returns the question at the end of a message.
 pub(crate) fn did_you_mean(meant: &str) -> String {
     format!("did you mean `{meant}`?")
 }
@@ -31,7 +31,7 @@ fn most_alike<'a>(word: &str, known: impl IntoIterator<Item = &'a str>, least: f
     alike.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, known)| known)
 }
 
-/// The base of an id, or of a name that begins with one.
+/// Returns the base of an id, or of a name that begins with one.
 fn base(id: &str) -> Option<&str> {
     let (base, _) = id.split_once('-')?;
     (!base.is_empty() && base.bytes().all(|byte| byte.is_ascii_digit())).then_some(base)

@@ -1,13 +1,13 @@
 //! The synopsis of a command, as wide as its help.
 
-/// What stands before the first line of a synopsis, in columns.
+/// The width of the label before the first line of a synopsis, in columns.
 const LABEL: usize = "usage: ".len();
 
-/// The indentation of what goes on from the line before.
+/// The indentation of continuation lines.
 const INDENT: usize = 4;
 
-/// The lines of a synopsis below each other, none of them wider than `width` columns together with the label before them.
-/// What stands in brackets is not torn apart.
+/// Returns the lines of a synopsis below each other, none of them wider than `width` columns together with the label
+/// before them. What stands in brackets is not torn apart.
 pub(crate) fn folded_synopsis(usage: &str, width: usize) -> String {
     let mut lines = Vec::new();
     for form in forms(usage) {
@@ -25,7 +25,7 @@ pub(crate) fn folded_synopsis(usage: &str, width: usize) -> String {
     lines.join(&format!("\n{}", " ".repeat(LABEL)))
 }
 
-/// The ways to call the command; a line that begins with a blank goes on from the one before.
+/// Returns the ways to call the command; a line that begins with a blank goes on from the one before.
 fn forms(usage: &str) -> Vec<String> {
     let mut forms: Vec<String> = Vec::new();
     for line in usage.lines() {
@@ -40,7 +40,7 @@ fn forms(usage: &str) -> Vec<String> {
     forms
 }
 
-/// The words of a form; what stands in brackets is one word.
+/// Returns the words of a form; a part in brackets is one word.
 fn pieces(form: &str) -> Vec<&str> {
     let (mut pieces, mut depth, mut begin) = (Vec::new(), 0usize, 0);
     for (at, letter) in form.char_indices() {

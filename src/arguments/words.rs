@@ -1,4 +1,4 @@
-//! Options whose value is one of a few words: a slip is answered with the words, and shells complete them.
+//! Options with one of a few words as their value: a wrong word is answered with the list, and shells complete them.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ pub(crate) fn one_of<T: Copy + Send + Sync + 'static>(
     })
 }
 
-/// The word with this meaning.
+/// Returns the word with this meaning.
 pub(crate) fn word_for<T: Copy + PartialEq>(
     words: &[(&'static str, T)],
     meaning: Option<T>,
@@ -25,7 +25,7 @@ pub(crate) fn word_for<T: Copy + PartialEq>(
     found.map(|(word, _)| (*word).to_owned())
 }
 
-/// The meaning of a word that a plan file has for an option.
+/// Returns the meaning of a word that a plan file has for an option.
 pub(crate) fn meant_by<T: Copy>(
     words: &[(&'static str, T)],
     field: &'static str,
@@ -37,7 +37,7 @@ pub(crate) fn meant_by<T: Copy>(
     found.map(|(_, meaning)| Some(*meaning)).ok_or_else(wrong)
 }
 
-/// What a path or address that was named is in a plan file: absolute if it is there.
+/// Returns a named path or address as a plan file has it: absolute if it is here.
 pub(crate) fn named_text(named: impl AsRef<Path>) -> Result<String, String> {
     let named = named.as_ref();
     let is_there = named.symlink_metadata().is_ok();

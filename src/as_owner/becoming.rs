@@ -1,7 +1,7 @@
 //! The process that becomes the owner of a root: it gives up everything that it has, then starts the program anew.
 //!
-//! Between the change of user and the new start nothing of it can be traced, and afterwards no memory of the caller's is
-//! there to be read.
+//! Between the change of user and the new start it cannot be traced. Afterwards none of the caller's memory is there to
+//! be read.
 
 use std::ffi::{CString, OsString};
 use std::io;
@@ -72,7 +72,7 @@ fn give_up_bounds() -> io::Result<()> {
         match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << bit)) {
             // The kernel knows no more of them.
             Err(Errno::INVAL) => break,
-            // A caller who may not do it has no such capability to lose by a change of user.
+            // A caller without the permission has no such capability to lose by a change of user.
             Ok(()) | Err(Errno::PERM) => {}
             Err(errno) => return Err(errno.into()),
         }

@@ -1,5 +1,5 @@
-//! The arguments of a call as another process is to have them: without what is said to the caller alone, and with paths
-//! that mean the same in any working directory.
+//! The arguments of a call for another process: without those for the caller alone, and with paths that mean the same
+//! in any working directory.
 
 use std::any::TypeId;
 use std::ffi::OsString;
@@ -16,7 +16,7 @@ use crate::call::Invocation;
 /// pipe, so that it has no colours.
 const OF_THE_CALLER: [&str; 7] = ["as_owner", "trust_root", "root", "lists", "named", "jobs", COLOUR];
 
-/// Commands that ask a person unless they are told not to; nobody can be asked through a pipe.
+/// Commands that ask the user unless they are told not to; a pipe leaves no one to ask.
 const ASKING: [&str; 2] = ["pkgadd", "pkgrm"];
 
 /// The words of a call for processes of the owners of roots.
@@ -27,7 +27,7 @@ pub(crate) struct CallWords {
 }
 
 impl CallWords {
-    /// Those of this call, whose arguments are `A`.
+    /// Returns the words of this call, whose arguments are `A`.
     pub(crate) fn of<A: clap::CommandFactory>(call: &Invocation) -> anyhow::Result<Self> {
         let mut command = options::command::<A>(call);
         command.build();
@@ -52,7 +52,7 @@ impl CallWords {
         Ok(Self { command: call.name, rest })
     }
 
-    /// The name of the command and its arguments, for the root at `root`.
+    /// Returns the name of the command and its arguments, for the root at `root`.
     pub(super) fn for_root(&self, root: &Path) -> io::Result<Vec<OsString>> {
         let root = std::path::absolute(root)?;
         // An action of a verb is a word of its own.
@@ -79,7 +79,7 @@ fn add_option(words: &mut Vec<OsString>, arg: &Arg, matches: &ArgMatches) {
     }
 }
 
-/// The values of an argument as they were typed, those that name a file here as absolute paths.
+/// Returns the values of an argument as they were typed, those that name a file here as absolute paths.
 fn values(arg: &Arg, matches: &ArgMatches) -> Vec<OsString> {
     let are_paths = arg.get_value_parser().type_id() == TypeId::of::<PathBuf>();
     let raw = matches.get_raw(arg.get_id().as_str()).into_iter().flatten();
@@ -88,7 +88,7 @@ fn values(arg: &Arg, matches: &ArgMatches) -> Vec<OsString> {
 
 fn absolute(value: &std::ffi::OsStr) -> OsString {
     let path = Path::new(value);
-    // A name that is no file here may be one that the command knows: an admin file, a patch id.
+    // A name that is not a file here may be one that the command knows: an admin file, a patch id.
     if value == "-" || path.is_absolute() || path.symlink_metadata().is_err() {
         return value.to_owned();
     }

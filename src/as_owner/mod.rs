@@ -1,9 +1,9 @@
-//! `--as-owner`: a process of the owner of a root does everything, and the caller passes on what it says.
+//! `--as-owner`: a process of the root's owner does everything, and the caller passes on its output.
 //!
-//! The process has nothing of the caller's but its arguments, its language and time zone: its own environment, session,
-//! working directory and umask, no descriptor but input (nothing, or the caller's where that is no terminal) and two
-//! pipes. Of the root the caller has the directory only. What comes through the pipes is data about that one root: control
-//! characters are escaped. How the process ends is the end of the command.
+//! The process has nothing of the caller's except its arguments, its language and time zone. It has its own
+//! environment, session, working directory and umask. Its only descriptors are input (nothing, or the caller's unless
+//! that is a terminal) and two pipes. Of the root the caller has the directory only. The data from the pipes is about
+//! that one root: control characters are escaped. The end of the process is the end of the command.
 //!
 //! The session keyring stays the caller's: there is no way to a new one without calls that this program does not make.
 
@@ -116,7 +116,7 @@ struct RootOwner {
 }
 
 impl RootOwner {
-    /// The owner of the directory of `root`. One without an account has the group of the directory, and no other.
+    /// Returns the owner of the directory of `root`. One without an account has the group of the directory, and no other.
     fn of(root: &Root) -> Result<Self, Failure> {
         let (uid, gid) = root.owner()?;
         let account = User::from_uid(Uid::from_raw(uid)).ok().flatten();
@@ -129,7 +129,7 @@ impl RootOwner {
         })
     }
 
-    /// The process, to be started: it becomes the owner before it is anything else.
+    /// Returns the process, to be started: it becomes the owner before it is anything else.
     fn process(&self, surroundings: &Surroundings, words: Vec<OsString>, input: Stdio) -> Command {
         let groups: Vec<String> = self.groups.iter().map(u32::to_string).collect();
         let mut command = Command::new("/proc/self/exe");
@@ -144,7 +144,7 @@ impl RootOwner {
     }
 }
 
-/// The groups of a user; only the first one where the database does not tell.
+/// Returns the groups of a user; only the first one where the database does not tell.
 fn groups_of(user: &User) -> Vec<u32> {
     let name = std::ffi::CString::new(user.name.as_bytes()).unwrap_or_default();
     let groups = nix::unistd::getgrouplist(&name, user.gid).unwrap_or_else(|_| vec![user.gid]);

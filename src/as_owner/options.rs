@@ -1,4 +1,4 @@
-//! The options that say whose a root is, and the refusal of one that is not the superuser's alone.
+//! The options that tell the owner of a root, and the refusal of a root that does not belong to the superuser alone.
 
 use std::path::Path;
 
@@ -25,7 +25,7 @@ pub(crate) struct OwnerOptions {
 }
 
 impl OwnerOptions {
-    /// The options, and whether each was said: what changes no root has none of them.
+    /// Returns the options, and whether each was given: a command that changes no root has none of them.
     pub(crate) fn said(self) -> [(&'static str, bool); 2] {
         [("--as-owner", self.as_owner), ("--trust-root", self.trust_root)]
     }
@@ -64,7 +64,7 @@ impl OwnerOptions {
     }
 }
 
-/// The three lines of a refusal: whose the root is, that nothing was changed, how to go on.
+/// Returns the three lines of a refusal: whose the root is, that nothing was changed, how to go on.
 fn refused(command: Command, failed: &Failure) -> Stop {
     Stop::Refused {
         exit: failure::code(command, failed),

@@ -1,5 +1,5 @@
-//! Between the caller and a process of the owner of a root: what it says is passed on, signals are handed down, its end
-//! is waited for.
+//! The relay between the caller and a process of a root's owner: it passes on output, hands down signals, and waits for
+//! the end.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,7 +20,7 @@ const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// The largest piece that is passed on at a time, in bytes.
 const PIECE: usize = 1 << 13;
 
-/// The most bytes that are read after the end of the process: more than a pipe holds is from somebody who goes on talking.
+/// The most bytes that are read after the end of the process: more than a pipe holds comes from a writer that goes on.
 const AFTER_THE_END: usize = 1 << 20;
 
 /// Follows a process to its end: how it ended, as an exit code. `interrupt` names the signal that came to the caller.
@@ -89,7 +89,7 @@ fn send(handle: &OwnedFd, signal: Signal) {
     let _ = pidfd_send_signal(handle, signal);
 }
 
-/// Whether somebody has stopped the process: it could hold the caller up for ever.
+/// Tells whether the process has been stopped: it could hold the caller up for ever.
 fn is_stopped(pid: Pid) -> bool {
     let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     waitid(WaitId::Pid(pid), options).is_ok_and(|status| status.is_some_and(|status| status.stopped()))
@@ -114,7 +114,7 @@ impl<'a> ChildStream<'a> {
         match rustix::io::retry_on_intr(|| rustix::io::read(pipe, &mut piece)) {
             Ok(count) if count > 0 => {
                 let text = self.escape.escaped(piece.get(..count).unwrap_or_default());
-                // What nobody reads is lost; the process works on, and its exit code tells of it.
+                // Output without a reader is lost; the process works on, and its exit code tells of it.
                 let _ = self.to.write_all(&text).and_then(|()| self.to.flush());
                 count
             }

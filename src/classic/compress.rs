@@ -1,4 +1,4 @@
-//! `compress`, with which patch scripts pack their undo data, for systems that have no such command.
+//! `compress`, which patch scripts use to pack their undo data, for systems without such a command.
 //!
 //! It writes `FILE.Z` and removes `FILE`, as compress(1) does, or writes to standard output. The new file is complete
 //! and on the disk before the old one goes. It is for procedure scripts only: they find it among their tools.
@@ -67,7 +67,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::silent(exit))
 }
 
-/// Puts `FILE.Z` in the place of `FILE`; gives the gain in percent, or none where there is none and nothing was done.
+/// Puts `FILE.Z` in the place of `FILE`; gives the gain in percent, or none if there is none and nothing was done.
 fn replace(file: &Path, force: bool) -> io::Result<Option<f64>> {
     let irregular = || io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
     let name = file.file_name().ok_or_else(irregular)?.as_bytes();
@@ -92,7 +92,7 @@ fn replace(file: &Path, force: bool) -> io::Result<Option<f64>> {
         }
         Ok(_) => Ok(dir.remove(&target).map(|()| None)?),
         Err(error) => {
-            // What is half written is of no use; the first error is the one to tell.
+            // A half-written file is useless; the first error is the one to report.
             let _ = dir.remove(&target);
             Err(error)
         }
@@ -102,7 +102,7 @@ fn replace(file: &Path, force: bool) -> io::Result<Option<f64>> {
 /// Packs the file into `packed`, which takes its attributes over and is made durable; gives the size.
 fn fill(file: &Path, before: &ObjectStatus, packed: &mut WritableFile) -> io::Result<u64> {
     pack(file, &mut *packed)?;
-    // Only root can give a file away; anybody else owns both.
+    // Only root can give a file away; any other user owns both.
     let _ = packed.set_owner(before.uid, before.gid);
     packed.set_mode(before.mode)?;
     packed.set_mtime(before.mtime)?;

@@ -48,7 +48,7 @@ impl<S> ScriptOutput for Console<'_, S> {
     }
 
     fn heard(&mut self, _stream: OutputStream, bytes: &[u8]) {
-        // Where nobody reads any more, the script goes on nevertheless.
+        // Without a reader of the output, the script goes on nevertheless.
         if self.outcome {
             drop(self.output.raw(bytes));
             drop(self.output.flush());

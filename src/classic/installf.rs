@@ -53,8 +53,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     noting_failure(call, register)
 }
 
-/// Does the work of installf or removef, and reports it. Where it fails in a script of a run, that run is told, whatever
-/// the script makes of the exit code.
+/// Does the work of installf or removef, and reports it. A failure in a script of a run is reported to that run,
+/// regardless of how the script treats the exit code.
 pub(crate) fn noting_failure(call: &mut Invocation, work: RunCommand) -> anyhow::Result<Reply> {
     let result = work(call).and_then(|reply| reply.print(call.name, call.in_json, &mut call.output));
     let why = match &result {
@@ -67,13 +67,13 @@ pub(crate) fn noting_failure(call: &mut Invocation, work: RunCommand) -> anyhow:
         let words: Vec<String> = words.collect();
         let text = format!("{} {} failed: {}", call.program, words.join(" "), why.trim_end());
         let root = root_named(&call.arguments);
-        // The exit code tells of the failure of the call itself; there is nobody else to tell of this one.
+        // The exit code tells of the failure of the call itself; there is no one else to tell.
         let _ = root.open(call).map(|root| note_failure(&root, &run, &text));
     }
     result.map(Reply::silent)
 }
 
-/// The root that the words of a command line name, which may make no sense otherwise.
+/// Returns the root that the words of a command line name, which may make no sense otherwise.
 fn root_named(words: &[OsString]) -> RootOption {
     let joined = words.iter().find_map(|word| word.as_encoded_bytes().strip_prefix(b"-R"));
     let next = || words.iter().skip_while(|word| *word != "-R").nth(1).map(PathBuf::from);
@@ -112,7 +112,7 @@ fn register(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::about(&root, exit, InstallfReport::of(request.package, &registered, &root)))
 }
 
-/// The registrations on standard input, one on a line; blank lines are passed over.
+/// Returns the registrations on standard input, one on a line; blank lines are passed over.
 fn from_input(class: Option<&str>) -> anyhow::Result<Vec<Registration>> {
     let registrations = input_lines()?
         .iter()
@@ -122,7 +122,7 @@ fn from_input(class: Option<&str>) -> anyhow::Result<Vec<Registration>> {
     Ok(registrations)
 }
 
-/// The lines of standard input that are not blank.
+/// Returns the lines of standard input that are not blank.
 pub(crate) fn input_lines() -> anyhow::Result<Vec<Vec<u8>>> {
     let mut bytes = Vec::new();
     std::io::stdin().take(LARGEST_INPUT + 1).read_to_end(&mut bytes)?;
@@ -134,7 +134,7 @@ pub(crate) fn input_lines() -> anyhow::Result<Vec<Vec<u8>>> {
     Ok(lines.map(<[u8]>::to_vec).collect())
 }
 
-/// The end of a call that registered or gave up nothing.
+/// Returns the end of a call that registered or gave up nothing.
 pub(crate) fn refused(root: &Root, command: Command, error: &InstallfError) -> Stop {
     let exit = match error {
         InstallfError::Failure(failed) => failure::code(command, failed),

@@ -1,4 +1,4 @@
-//! The menu of the packages on a device, for commands that were told none: pkgadd(1M), pkgtrans(1).
+//! The menu of the packages on a device, for commands without operands: pkgadd(1M), pkgtrans(1).
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -10,7 +10,7 @@ use patchadm_core::operation::queries::select::PackageSelection;
 const QUESTION: &str = "\nSelect package(s) you wish to process (or 'all' to process\n\
                         all packages). (default: all) [?,??,q]: ";
 
-/// Lets somebody before a terminal choose packages; none where they want none.
+/// Lets the user at a terminal choose packages; none if the user wants none.
 pub(crate) fn choose(output: &mut Output, device: &Path) -> anyhow::Result<Option<Vec<String>>> {
     let listing = spooled_packages(device, &PackageSelection::default())?;
     output.complain(text(&listing))?;

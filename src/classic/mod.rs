@@ -1,4 +1,4 @@
-//! The classic commands, one file each: its options, what it does, what it says.
+//! The classic commands, one file each: its options, its work, its output.
 
 pub(crate) mod compress;
 pub(crate) mod installf;

@@ -150,7 +150,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     .reply(&root))
 }
 
-/// The environment that is recorded with a package.
+/// Returns the environment that is recorded with a package.
 pub(crate) fn environment(call: &Invocation) -> Params {
     let locale = call.surroundings.locale.iter();
     let locale = locale.map(|(name, value)| (name.clone(), value.clone().into_vec()));

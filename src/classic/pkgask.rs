@@ -43,7 +43,7 @@ struct PkgaskReport {
     missing: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    /// The reason of a failure; `None` where a script has told it already.
+    /// The reason of a failure; `None` if a script has told it already.
     #[serde(skip)]
     explanation: Option<String>,
     #[serde(skip)]

@@ -155,7 +155,7 @@ impl Serialize for ListReply {
     }
 }
 
-/// Prints what became of a damaged record.
+/// Prints the outcome for a damaged record.
 fn print_mended(output: &mut Output, mended: &MendedRecord) -> anyhow::Result<()> {
     let MendedRecord { damage, is_made, said, .. } = mended;
     if !is_made {
@@ -167,8 +167,8 @@ fn print_mended(output: &mut Output, mended: &MendedRecord) -> anyhow::Result<()
     said.iter().try_for_each(|line| Ok(output.line(format!("  {line}"))?))
 }
 
-/// The code of a repair: 0 where all records are whole again, 1 where something of them could not be known, 99 where one was
-/// not made.
+/// Returns the code of a repair: 0 where all records are whole again, 1 where something of them could not be known, 99
+/// where one was not made.
 fn exit_of_repair(mended: &[MendedRecord]) -> Option<Exit> {
     let worst = |mended: &MendedRecord| match (mended.is_made, mended.is_whole) {
         (false, _) => DAMAGED,
@@ -192,7 +192,7 @@ fn print_unknown(output: &mut Output, unknown: &UnmatchedOperands, no_paths: boo
     Ok(())
 }
 
-/// The code of a check that was not made.
+/// Returns the code of a check that was not made.
 fn refused(error: CheckError) -> anyhow::Error {
     let exit = match &error {
         CheckError::Unfinished(_) => Exit::UNFINISHED,

@@ -71,8 +71,8 @@ struct PkginfoArgs {
     _extensions: Extensions,
 }
 
-/// Runs the command. Exit 0 if everything that was named was found, and something was; else 1. A list of all packages may
-/// be empty: that is no error.
+/// Runs the command. Exit 0 if everything that was named was found, and at least one package was; else 1. A list of all
+/// packages may be empty: that is no error.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PkginfoArgs = parse(call, USAGE)?;
     let selection = args.selection();
@@ -145,7 +145,7 @@ impl Serialize for PkginfoReport {
 }
 
 impl PkginfoArgs {
-    /// Whether nothing narrows the question to some packages, and the answer is more than yes or no.
+    /// Tells whether nothing narrows the question to some packages, and the answer is more than yes or no.
     fn asks_for_all(&self) -> bool {
         let is_narrow = self.partial || self.complete || self.arch.is_some() || self.version_wanted.is_some();
         !self.quiet && !is_narrow && self.category.is_empty() && self.packages.is_empty()

@@ -1,4 +1,4 @@
-//! pkgmk(1): makes a package from a prototype, in the words of the classic command. All that it tells goes to standard
+//! pkgmk(1): makes a package from a prototype, in the words of the classic command. All its messages go to standard
 //! error; only `-n` prints, the pkgmap.
 
 use std::ffi::OsString;
@@ -79,7 +79,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
                 warnings.push(warning.to_string());
             }
             if !in_json {
-                // Where standard error cannot be written to, nobody can be told.
+                // If standard error cannot be written to, there is no one to tell.
                 let _ = screen.complain(step_text(&step));
             }
         };
@@ -111,7 +111,7 @@ fn exit_of(error: &MakeError) -> Exit {
     }
 }
 
-/// The answer where there is no package.
+/// The result if no package is made.
 #[derive(Serialize)]
 struct MakeFailure {
     result: ResultWord,
@@ -200,7 +200,7 @@ fn shown(word: &OsString) -> String {
     word.to_string_lossy().escape_debug().to_string()
 }
 
-/// The values of parameters that nobody gives: from the machine and the clock.
+/// Returns the values of parameters that are not given: from the machine and the clock.
 fn defaults(surroundings: &Surroundings) -> ParameterDefaults {
     let now = surroundings.zone.at(surroundings.now.timestamp());
     ParameterDefaults {
@@ -210,7 +210,7 @@ fn defaults(surroundings: &Surroundings) -> ParameterDefaults {
     }
 }
 
-/// A step in the words of the classic command.
+/// Returns a step in the words of the classic command.
 fn step_text(step: &MakeStep) -> String {
     match step {
         MakeStep::Building => "## Building pkgmap from package prototype file.\n".to_owned(),

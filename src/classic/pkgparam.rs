@@ -55,7 +55,7 @@ struct PkgparamReport {
 
 impl Serialize for PkgparamReport {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Of several with one name the first counts.
+        // If several have one name, the first counts.
         let pairs = self.parameters.iter().rev().map(|(name, value)| (name, text(value)));
         BTreeMap::from([("parameters", pairs.collect::<BTreeMap<_, _>>())]).serialize(serializer)
     }
@@ -71,7 +71,7 @@ impl CommandReport for PkgparamReport {
 }
 
 impl PkgparamArgs {
-    /// The parameters, and the names that are wanted of them.
+    /// Returns the parameters, and the names that are wanted of them.
     fn find(&self, call: &Invocation) -> anyhow::Result<(Params, &[String])> {
         if let Some(file) = &self.file {
             return Ok((parameter_file(file)?, &self.words));
@@ -94,7 +94,7 @@ impl PkgparamArgs {
     }
 }
 
-/// The parameters named, in the order of the names; all, in the order of the file, where none is.
+/// Returns the parameters named, in the order of the names; all, in the order of the file, where none is.
 fn selected<'a>(params: &'a Params, names: &'a [String]) -> impl Iterator<Item = (&'a str, Vec<u8>)> {
     let chosen: Vec<(&str, &[u8])> = if names.is_empty() {
         params.iter().collect()

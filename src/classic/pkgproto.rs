@@ -98,7 +98,7 @@ impl CommandReport for PkgprotoReport {
     }
 }
 
-/// Lines that cannot be written have an exit code of their own, unless nobody reads them.
+/// Lines that cannot be written have an exit code of their own, unless the reader has gone.
 fn unwritable(error: io::Error) -> anyhow::Error {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return error.into();
@@ -107,7 +107,7 @@ fn unwritable(error: io::Error) -> anyhow::Error {
     Stop::Refused { exit, message: format!("cannot write to standard output: {error}") }.into()
 }
 
-/// The names on standard input, one in a line; directories among them are described without what is below.
+/// Returns the names on standard input, one in a line; directories among them are described without what is below.
 fn names() -> anyhow::Result<Vec<DescribeOperand>> {
     let mut input = io::stdin().lock();
     let mut names = Vec::new();

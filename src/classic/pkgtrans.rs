@@ -141,7 +141,7 @@ fn line(transferred: &TransferredPackage) -> String {
     format!("Transferring <{name}> package instance\n{renamed}")
 }
 
-/// The exit code of pkgtrans(1) for an error.
+/// Returns the exit code of pkgtrans(1) for an error.
 pub(crate) fn code(error: &TranslateError) -> Exit {
     match error {
         TranslateError::Source(error) => failure::source_code(Command::Pkgadd, error),
@@ -161,7 +161,7 @@ pub(crate) fn code(error: &TranslateError) -> Exit {
     }
 }
 
-/// The sentences for an error: the one of the classic command, and what is wrong.
+/// Returns the sentences for an error: the one of the classic command, and what is wrong.
 fn complaint(error: &TranslateError) -> String {
     let why = match error {
         TranslateError::Source(SourceError {

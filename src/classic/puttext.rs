@@ -14,7 +14,7 @@ use crate::surroundings::Output;
 
 const USAGE: &str = "puttext [-n] [-l lmargin] [-r rmargin] string";
 
-/// The column at which lines end where nobody says otherwise.
+/// The default column at which lines end.
 const RIGHT_MARGIN: u16 = 60;
 
 /// Print a message in lines that fit on a screen

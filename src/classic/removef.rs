@@ -98,21 +98,21 @@ impl CommandReport for RemovefReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         for path in &self.host_paths {
             let line = [path, &b"\n"[..]].concat();
-            // A script must be able to remove what it is told; nobody else has a use for these bytes.
+            // A script must be able to remove the paths that it is given; no one else has a use for these bytes.
             if self.for_terminal { output.print(line)? } else { output.raw(line)? }
         }
         Ok(())
     }
 }
 
-/// A path with that of the root before it, byte for byte: scripts hand it to rm(1).
+/// Returns a path with that of the root before it, byte for byte: scripts hand it to rm(1).
 fn host_path(root: &Root, path: &ObjectPath) -> Vec<u8> {
     let prefix = root.prefix().as_os_str().as_bytes();
     let prefix = prefix.strip_suffix(b"/").unwrap_or(prefix);
     [prefix, path.as_bytes()].concat()
 }
 
-/// A word as a path; none where it is relative.
+/// Returns a word as a path; none if it is relative.
 fn path(word: &[u8]) -> Option<Result<ObjectPath, Stop>> {
     let checked = word.starts_with(b"/").then(|| ObjectPath::new(word))?;
     Some(
@@ -123,7 +123,7 @@ fn path(word: &[u8]) -> Option<Result<ObjectPath, Stop>> {
     )
 }
 
-/// The first word of each line, with escapes as in contents(4).
+/// Returns the first word of each line, with escapes as in contents(4).
 fn first_words(lines: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let first =
         |line: &Vec<u8>| line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty()).map(unescape);

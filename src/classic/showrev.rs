@@ -53,7 +53,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::about(&root, Exit::OK, ShowrevReport { system, patches }))
 }
 
-/// The system block: what uname(2) says, under the names of showrev(1M).
+/// Returns the system block: what uname(2) says, under the names of showrev(1M).
 fn system(machine: &Machine) -> [(&'static str, String); 6] {
     let Machine { system, node, release, version, hardware, domain } = machine;
     [
@@ -97,7 +97,7 @@ impl Serialize for SystemBlock {
 pub(super) struct PatchListing {
     #[serde(serialize_with = "as_listed")]
     pub(super) patches: Vec<AppliedPatch>,
-    /// The line where there is no patch.
+    /// The line if there is no patch.
     #[serde(skip)]
     pub(super) none: &'static str,
 }

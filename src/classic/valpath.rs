@@ -1,4 +1,4 @@
-//! valpath(1): says by its exit code whether a path is what it should be.
+//! valpath(1): tells by its exit code whether a path has the required properties.
 
 use std::ffi::OsString;
 use std::path::Path;

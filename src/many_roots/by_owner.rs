@@ -1,4 +1,4 @@
-//! The answer of a process of the owner of a root: data about that root, never about others.
+//! The answer of a process of a root's owner: data about that root, never about others.
 
 use serde_json::{Map, Value};
 
@@ -35,13 +35,13 @@ pub(super) fn report_of<B>(root: &Root, answer: &OwnerAnswer) -> RootReport<B> {
     RootReport { changed, would_change, advice, result: named.unwrap_or(report.result), ..report }
 }
 
-/// The next steps that the process names; no more of them than an honest one has.
+/// Returns the next steps that the process names; no more of them than an honest one has.
 fn advice(document: &Map<String, Value>) -> Vec<String> {
     let steps = document.get("advice").and_then(Value::as_array).into_iter().flatten();
     steps.filter_map(Value::as_str).take(MOST_STEPS).map(printable_line).collect()
 }
 
-/// The exit of the process with the cause that it names: its code is known, the rest is its word.
+/// Returns the exit of the process with the cause that it names: its code is known, the rest is its word.
 fn with_cause(exit: Exit, document: &Map<String, Value>) -> Exit {
     let named = document.get("exit").and_then(|exit| exit.get("name")).and_then(Value::as_str);
     match named.and_then(ExitCause::named) {

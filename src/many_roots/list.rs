@@ -1,6 +1,6 @@
-//! Which roots: those of lists, those in directories, and those that are named one by one.
+//! The selection of roots: those of lists, those in directories, and those that are named one by one.
 //!
-//! A list has one root in a line, as bytes; blanks around it, empty lines and lines that begin with `#` say nothing.
+//! A list has one root in a line, as bytes. Blanks around it, empty lines and lines that begin with `#` are ignored.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -17,7 +17,7 @@ use patchadm_core::operation::many::{RootList, roots_at};
 /// The largest list that is read, in bytes.
 const LARGEST_LIST: u64 = 16 << 20;
 
-/// The fewest roots that are changed at a time, whatever the number of processors.
+/// The fewest roots that are changed at a time, for any number of processors.
 const FEWEST_CHANGING: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
 /// How many roots are changed at a time for each processor.
 const TWO: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
@@ -39,23 +39,23 @@ pub(crate) struct ManyRoots {
 }
 
 impl ManyRoots {
-    /// Whether the command is about many roots.
+    /// Tells whether the command is about many roots.
     pub(crate) fn are_named(&self) -> bool {
         !self.lists.is_empty() || !self.named.is_empty() || self.jobs.is_some()
     }
 
-    /// How many are asked at a time.
+    /// Returns how many are asked at a time.
     pub(super) fn jobs(&self) -> NonZeroUsize {
         self.jobs.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
     }
 
-    /// How many are changed at a time: more than there are processors, for most of a small change is waiting until the
-    /// disk has it, and one flush of the disk serves all that wait.
+    /// Returns how many are changed at a time: more than there are processors, for most of a small change is waiting
+    /// until the disk has it, and one flush of the disk serves all that wait.
     pub(super) fn changing_jobs(&self) -> NonZeroUsize {
         self.jobs.unwrap_or_else(|| self.jobs().saturating_mul(TWO).max(FEWEST_CHANGING))
     }
 
-    /// The roots, those of lists first.
+    /// Returns the roots, those of lists first.
     pub(super) fn open(&self, call: &Invocation, usage: &'static str) -> anyhow::Result<RootList> {
         let wrong = |message: String| Stop::Usage { message, usage };
         if call.surroundings.install_root.is_some() {
@@ -99,7 +99,7 @@ pub(crate) fn must_be_read_often(sources: &[PathBuf], usage: &'static str) -> Re
     }
 }
 
-/// The roots that a directory stands for; one at least.
+/// Returns the roots that a directory stands for; one at least.
 fn held(directory: &Path) -> Result<Vec<PathBuf>, String> {
     let absolute =
         std::path::absolute(directory).map_err(|error| format!("{}: {error}", directory.display()))?;

@@ -1,10 +1,10 @@
 //! Verbs on many roots at once: one line for each as it ends, one summary, one exit code.
 //!
-//! Lines come as the roots end, because a root that waits for its lock must not hide what happens to the others; they
-//! begin with the root's name. What went well goes to standard output, with the summary; what did not to standard
-//! error. With `--json` there is one document, with the document of every root in their order.
+//! Lines come as the roots end, because a root that waits for its lock must not hide the others. Each begins with the
+//! root's name. Successes go to standard output, with the summary; failures go to standard error. With `--json` there
+//! is one document, with the documents of all roots in order.
 //!
-//! A signal ends the runs that are under way as it would end them alone, and no other is begun.
+//! A signal ends the runs in progress as it would end them alone, and no other run begins.
 
 mod by_owner;
 pub(crate) mod list;
@@ -104,8 +104,8 @@ pub(crate) fn on_many<A: clap::CommandFactory, B: Serialize + Send + 'static>(
     progress.finish(signal, surroundings.began, task)
 }
 
-/// The turns of all roots. One that is locked has a second, when all others are done: nobody has to wait for those who
-/// wait.
+/// The turns of all roots. A locked root has a second turn when all others are done, so that no root has to wait for
+/// the waiting ones.
 struct RootTurns<'a, B> {
     surroundings: &'a Surroundings,
     owner: OwnerOptions,
@@ -123,7 +123,7 @@ struct TurnEnd<B> {
 }
 
 impl<B: Send> RootTurns<'_, B> {
-    /// Gives each root its turn. Held locks are waited for only where it is said since when: all wait at once.
+    /// Gives each root its turn. Waits for held locks only if a starting time is given: all wait at once.
     fn take_each(
         &self,
         roots: &RootList,
@@ -164,7 +164,7 @@ impl<B: Send> RootTurns<'_, B> {
         roots.each(jobs, &stops, &turn, ended);
     }
 
-    /// The report from a process of the owner of a root.
+    /// Returns the report from a process of the owner of a root.
     fn by_owner(&self, root: &Root) -> RootReport<B> {
         match as_owner::answer(self.surroundings, self.for_owners, root, self.interrupt) {
             Ok(answer) => by_owner::report_of(root, &answer),
@@ -182,12 +182,12 @@ struct RootsProgress<'a, B> {
     summary: RootsSummary,
     documents: Vec<(usize, JsonDocument<RootBody<B>>)>,
     bar: RootsBar,
-    /// Nobody reads any more: the work goes on, and that is told at the end.
+    /// The error if the output is no longer read: the work goes on, and the end reports it.
     unwritten: std::io::Result<()>,
 }
 
 impl<'a, B: Serialize + 'static> RootsProgress<'a, B> {
-    /// The progress of a call on these roots, of which none is done, and where the call stands.
+    /// Returns the progress of a call on these roots, with none of them done, and the surroundings of the call.
     fn begin(call: &'a mut Invocation, names: &'a [&'a Path]) -> (Self, &'a mut Surroundings) {
         let Invocation { surroundings, output, in_json, name, .. } = call;
         let shows_bar = !*in_json && surroundings.stderr_is_terminal && !surroundings.is_quiet;
@@ -262,14 +262,14 @@ fn print_root<B>(output: &mut Output, name: &Path, report: &RootReport<B>) -> st
     output.flush()
 }
 
-/// A root on which nothing could be tried.
+/// Returns the report on a root on which nothing could be tried.
 fn unworked<B>(exit: Exit, error: String, root: &Root) -> RootReport<B> {
     let line = failure_line(exit, &error);
     let body = RootBody::Unworked { result: ResultWord::Failed, changed: false, error };
     RootReport::of_line(RootClass::Failed, exit, line, root.prefix(), body)
 }
 
-/// A root whose turn did not come, or did not come to its end.
+/// Returns the report on a root whose turn did not come, or was not finished.
 fn without_answer<B>(name: &Path, unanswered: &UnansweredRoot, signal: Option<i32>) -> RootReport<B> {
     let error = unanswered.to_string();
     let (class, exit) = match unanswered {

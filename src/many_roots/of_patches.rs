@@ -10,7 +10,7 @@ use crate::reply::patch_text::{done_lines, in_use_lines};
 use crate::reply::patches::PatchesReport;
 use patchadm_rootfs::Root;
 
-/// The report about a root from that of its patches, with a line for each path if it `is_verbose`.
+/// Returns the report about a root from that of its patches, with a line for each path if it `is_verbose`.
 pub(crate) fn of_patches(root: &Root, report: PatchesReport, is_verbose: bool) -> RootReport<PatchesReport> {
     let exit = report.exit;
     let line = match &report.error {
@@ -19,7 +19,7 @@ pub(crate) fn of_patches(root: &Root, report: PatchesReport, is_verbose: bool) -
         None => report.patches.iter().map(patch_line).collect::<Vec<_>>().join("; "),
     };
     let well = || report.patches.iter().filter(|patch| patch.exit == Exit::OK);
-    // Who cannot change the root has seen what would be done there.
+    // A caller who cannot change the root has seen the plan for it.
     let planned = report.patches.iter().filter(|_| report.error.is_some()).map(patch_line);
     let notes = report.recovered.iter().chain(well().flat_map(|patch| &patch.notes));
     let exchanged = (report.paths.as_slice(), report.holders.as_slice());

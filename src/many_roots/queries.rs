@@ -1,7 +1,7 @@
 //! A question about many roots: the answers in the order of the roots, and one summary.
 //!
-//! Nothing is locked or changed, so no root waits for another, nobody is asked whose a root is, and a signal may end it at
-//! any moment. An answer that comes before its turn is kept until those before it are there.
+//! Nothing is locked or changed. So no root waits for another, the owner of a root does not matter, and a signal may
+//! end the command at any moment. An answer that comes before its turn is kept until the earlier ones are there.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -68,7 +68,7 @@ struct RootsAnswer<B> {
     text: String,
 }
 
-/// What the answers come to.
+/// The summary of the answers.
 #[derive(Serialize)]
 struct AnswersSummary {
     #[serde(flatten)]
@@ -94,7 +94,7 @@ impl<B: Serialize> CommandReport for RootsAnswer<B> {
     }
 }
 
-/// What the answers so far say of patches.
+/// The facts about patches in the answers so far.
 #[derive(Default)]
 struct PatchFacts {
     lacking: Vec<String>,
@@ -145,8 +145,8 @@ pub(crate) fn ask_many<B: Serialize + Send + 'static>(
 }
 
 impl<B: Serialize + 'static> RootsProgress<'_, B> {
-    /// Counts an answer and prints it, whatever it is, as one root alone would: on standard output. What could not be asked
-    /// is an error; so is what is wrong, where only errors are wanted.
+    /// Counts an answer of any kind and prints it as one root alone would: on standard output. A failed query is an
+    /// error; so is a finding if only errors are wanted.
     fn take_answer(&mut self, place: usize, report: RootReport<B>) {
         let is_answer = matches!(report.body, RootBody::Worked(_));
         if self.in_json || !is_answer {

@@ -13,7 +13,7 @@ pub(crate) enum RootClass {
     Done,
     /// Everything is in force already.
     Idle,
-    /// No package is there that it is about.
+    /// It concerns no package that is there.
     NotApplicable,
     /// The rules say no.
     Refused,
@@ -62,7 +62,7 @@ pub(crate) enum RootBody<B> {
 }
 
 impl<B> RootReport<B> {
-    /// A root of which one line says all; what is no failure has no reason.
+    /// A root that one line describes; without a failure it has no reason.
     pub(crate) fn of_line(
         class: RootClass,
         exit: Exit,
@@ -102,17 +102,17 @@ impl<B> RootReport<B> {
     }
 }
 
-/// The line of a root where something went wrong.
+/// Returns the line of a root where something went wrong.
 pub(crate) fn failure_line(exit: Exit, error: &str) -> String {
     format!("failed ({}): {}", exit.code(), in_one_line(error))
 }
 
-/// The reason that stands for every root that another command holds.
+/// Returns the reason that stands for every root that another command holds.
 pub(crate) fn locked_reason(exit: Exit) -> Option<String> {
     (exit.cause() == ExitCause::Locked).then(|| failure_line(exit, "locked by another command"))
 }
 
-/// A text with `ROOT` for the path of a root.
+/// Returns a text with `ROOT` for the path of a root.
 pub(crate) fn without_root(text: &str, prefix: &Path) -> String {
     match prefix.display().to_string().trim_end_matches('/') {
         "" => text.to_owned(),

@@ -12,7 +12,7 @@ use crate::reply::{Exit, ResultWord};
 /// As many roots are named with each reason: every one of them has had its own line.
 const NAMED: usize = 5;
 
-/// The outcomes of all roots, and the roots behind each.
+/// The outcomes of all roots, and the roots for each outcome.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RootsSummary {
     /// For every root, in their order: its kind and its exit code.
@@ -84,12 +84,12 @@ impl RootsSummary {
         }
     }
 
-    /// Whether any root differs now.
+    /// Tells whether any root differs now.
     pub(super) fn is_changed(&self) -> bool {
         self.changed
     }
 
-    /// Whether any root would differ if this were no plan.
+    /// Tells whether any root would differ if this were no plan.
     pub(super) fn would_change(&self) -> bool {
         self.would_change
     }
@@ -98,12 +98,12 @@ impl RootsSummary {
         self.ends.iter().flatten().filter(|end| end.class == class).count()
     }
 
-    /// The number of roots that were refused or failed.
+    /// Returns the number of roots that were refused or failed.
     pub(super) fn bad(&self) -> usize {
         self.number_of(RootClass::Refused) + self.number_of(RootClass::Failed)
     }
 
-    /// The roots by the words of their documents.
+    /// Returns the roots by the words of their documents.
     pub(super) fn counts(&self) -> ResultCounts {
         let of = |word| self.ends.iter().flatten().filter(|end| end.result == word).count();
         ResultCounts {
@@ -130,8 +130,8 @@ impl RootsSummary {
         }
     }
 
-    /// The code of the command: that of the signal that kept a root from being done, else that of the first root, in
-    /// their order, that has one.
+    /// Returns the code of the command: that of the signal that kept a root from being done, else that of the first root,
+    /// in their order, that has one.
     pub(super) fn exit(&self, signal: Option<i32>) -> Exit {
         let by_signal = signal.map(Exit::by_signal);
         let mut codes = self.ends.iter().flatten().map(|end| end.exit);
@@ -141,8 +141,8 @@ impl RootsSummary {
         }
     }
 
-    /// The word for the whole: that of the root whose exit code is that of the command, else of the first where something
-    /// was done.
+    /// Returns the word for the whole: that of the root whose exit code is that of the command, else of the first where
+    /// something was done.
     pub(super) fn result(&self, signal: Option<i32>) -> ResultWord {
         let exit = self.exit(signal);
         let decides = |end: &&RootEnd| {
@@ -152,7 +152,8 @@ impl RootsSummary {
         decisive.map_or(ResultWord::NothingToDo, |end| end.result)
     }
 
-    /// The text that is printed at the end; `done` and `idle` are the words for roots where something, and nothing, was done.
+    /// Returns the text that is printed at the end; `done` and `idle` are the words for roots where something, and
+    /// nothing, was done.
     pub(super) fn text(&mut self, names: &[&Path], done: &str, idle: &str) -> String {
         let counts = self.kinds();
         let plural = if counts.roots == 1 { "root" } else { "roots" };
@@ -191,7 +192,7 @@ impl RootsSummary {
     }
 }
 
-/// A reason, the number of roots for which it holds, and the first of them.
+/// Returns a reason, the number of roots for which it holds, and the first of them.
 fn group(reason: &str, places: &[usize], names: &[&Path]) -> String {
     let named = places.iter().take(NAMED).filter_map(|place| names.get(*place));
     let named: Vec<String> = named.map(|name| name.display().to_string()).collect();

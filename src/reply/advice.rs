@@ -1,4 +1,5 @@
-//! What to type next after a failure, in the options of whoever asked; the advice of refusals is theirs.
+//! The command to type next after a failure, with the options of the command that asked. Refusals bring their own
+//! advice.
 
 use rustix::io::Errno;
 
@@ -16,7 +17,7 @@ use patchadm_inputs::source::{SourceError, SourceProblem};
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::{LockError, RootError};
 
-/// The next step for the user; empty where nothing helps.
+/// Returns the next step for the user; empty if nothing helps.
 pub(crate) fn hint(wording: &Wording, command: Command, failure: &Failure) -> String {
     if let Some(told) = failure.untrusted() {
         return told.way_on();
@@ -53,7 +54,7 @@ pub(crate) fn hint(wording: &Wording, command: Command, failure: &Failure) -> St
     }
 }
 
-/// The hint after a failure that comes before anything is read for a plan, and after that of a script.
+/// Returns the hint after a failure that comes before anything is read for a plan, and after that of a script.
 fn before_anything(wording: &Wording, failure: &Failure) -> String {
     match failure {
         Failure::NoDepot => "Name the directory of the patches, or an address, with -M.".to_owned(),
@@ -97,7 +98,8 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
     }
 }
 
-/// The hint where the caller may not read a record or undo data. There is none for who may read everything.
+/// Returns the hint if the caller may not read a record or undo data. There is none for a caller who may read
+/// everything.
 fn who_may_read() -> String {
     if rustix::process::geteuid().is_root() {
         return String::new();
@@ -105,7 +107,7 @@ fn who_may_read() -> String {
     "Run the same command as root, or as the owner of the root directory.".to_owned()
 }
 
-/// The hint where an undo archive cannot be used.
+/// Returns the hint where an undo archive cannot be used.
 fn of_archive(wording: &Wording, command: Command, error: &ArchiveError) -> String {
     match error {
         ArchiveError::Missing { remote: true, .. } if matches!(command, Command::Patchrm | Command::Commit) => {
@@ -130,7 +132,7 @@ fn of_archive(wording: &Wording, command: Command, error: &ArchiveError) -> Stri
     }
 }
 
-/// The hint after a run that failed.
+/// Returns the hint after a run that failed.
 fn of_transaction(wording: &Wording, command: Command, error: &TransactionError) -> String {
     match (&error.left, &error.cause) {
         (RootCondition::InDoubt, _) => format!("Run {}.", wording.verb("recover")),
@@ -147,12 +149,12 @@ fn of_transaction(wording: &Wording, command: Command, error: &TransactionError)
     }
 }
 
-/// Whether a run was about to write undo data that could be kept elsewhere.
+/// Tells whether a run was about to write undo data that could be kept elsewhere.
 fn is_of_undo_data(command: Command, phase: Phase) -> bool {
     command == Command::Patchadd && phase == Phase::Snapshot
 }
 
-/// The hint where the ledger does not know an archive.
+/// Returns the hint where the ledger does not know an archive.
 fn adopt(wording: &Wording) -> String {
     format!(
         "Put the right archive back; or run {}, which compares archives with the records.",
@@ -160,7 +162,7 @@ fn adopt(wording: &Wording) -> String {
     )
 }
 
-/// The hint where a run could not be recovered for this cause.
+/// Returns the hint where a run could not be recovered for this cause.
 fn unrecovered(wording: &Wording, cause: &Cause) -> String {
     match cause {
         Cause::Journal { path, reason } if path.ends_with("/journal") => lost_journal(wording, reason),
@@ -181,7 +183,7 @@ fn unrecovered(wording: &Wording, cause: &Cause) -> String {
     }
 }
 
-/// The hint where the journal cannot be read.
+/// Returns the hint where the journal cannot be read.
 fn lost_journal(wording: &Wording, reason: &JournalError) -> String {
     match reason {
         JournalError::Version(_) => "Use the version of patchadm that wrote it.".to_owned(),
@@ -197,12 +199,12 @@ fn lost_journal(wording: &Wording, reason: &JournalError) -> String {
     }
 }
 
-/// The hint where a run could not be rolled back.
+/// Returns the hint where a run could not be rolled back.
 fn put_right(wording: &Wording) -> String {
     format!("Put right what stands in the way, then run {}.", wording.verb("recover"))
 }
 
-/// The hint for an error of the system; empty where nothing can be said.
+/// Returns the hint for an error of the system; empty if nothing can be said.
 fn remedy(errno: Option<Errno>) -> &'static str {
     match errno {
         Some(Errno::NOSPC | Errno::DQUOT) => "Make room on the file system and try again.",
@@ -215,19 +217,19 @@ fn remedy(errno: Option<Errno>) -> &'static str {
     }
 }
 
-/// How the patches of a directory are applied, which is no package; empty for any other trouble with a source.
+/// Returns how to apply the patches of a directory that is not a package; empty for any other trouble with a source.
 fn name_the_patches(wording: &Wording, error: &SourceError) -> String {
     let SourceProblem::HoldsPatches(_) = &error.problem else { return String::new() };
     let directory = error.path.display().to_string();
     format!("Patches are applied by patchadd: {}", wording.command("patchadd", &directory))
 }
 
-/// A damaged record that stops nothing, as a note.
+/// Returns a damaged record that stops nothing, as a note.
 pub(crate) fn damage_remark(damage: &RecordDamage) -> String {
     format!("{damage}. {}", mending(damage))
 }
 
-/// What repairs a damaged record.
+/// Returns the repair of a damaged record.
 pub(crate) fn mending(damage: &RecordDamage) -> String {
     let root = damage.root.as_ref().map(|root| format!(" -R {root}")).unwrap_or_default();
     let option = |package: &str| format!("`pkgchk -f{root}{package}`");
@@ -261,19 +263,19 @@ pub(crate) fn mending(damage: &RecordDamage) -> String {
     }
 }
 
-/// The error of the system where a source could not be read.
+/// Returns the error of the system where a source could not be read.
 pub(super) fn errno_of(problem: &SourceProblem) -> Option<Errno> {
     let SourceProblem::Io { error, .. } = problem else { return None };
     let inside = || error.get_ref()?.downcast_ref::<RootError>()?.errno();
     Errno::from_io_error(error).or_else(inside)
 }
 
-/// Whether an error is about the limits of this process and not about what it was to read.
+/// Tells whether an error is about the limits of this process and not about what it was to read.
 pub(super) fn is_of_process(errno: Option<Errno>) -> bool {
     matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
-/// Whether a run ended because a ledger is damaged.
+/// Tells whether a run ended because a ledger is damaged.
 pub(super) fn is_damaged(fault: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     matches!(fault.downcast_ref(), Some(LedgerFault::Damaged { .. }))
 }

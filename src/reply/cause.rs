@@ -1,4 +1,4 @@
-//! The causes of exit codes: one name for each, whatever the command and its code.
+//! The causes of exit codes: one name for each, independent of the command and its code.
 
 use serde::{Serialize, Serializer};
 
@@ -15,12 +15,12 @@ macro_rules! causes {
             /// Every cause, in the order of the manual.
             pub(crate) const ALL: &[Self] = &[$(Self::$cause,)*];
 
-            /// The name, which is `exit.name` of JSON documents.
+            /// Returns the name, which is `exit.name` of JSON documents.
             pub(crate) fn name(self) -> &'static str {
                 match self { $(Self::$cause => $name,)* }
             }
 
-            /// What it means, as a sentence.
+            /// Returns its meaning, as a sentence.
             pub(crate) fn meaning(self) -> &'static str {
                 match self { $(Self::$cause => $means,)* }
             }
@@ -60,7 +60,7 @@ causes! {
 }
 
 impl ExitCause {
-    /// The cause of this name.
+    /// Returns the cause of this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|cause| cause.name() == name)
     }

@@ -1,4 +1,4 @@
-//! The cause behind each error: what `exit.name` says of it.
+//! The cause of each error: the value of `exit.name`.
 
 use std::io;
 
@@ -26,7 +26,7 @@ use patchadm_svr4::format::contents::ContentsError;
 use patchadm_svr4::format::cpio::CpioError;
 use patchadm_svr4::format::datastream::DatastreamError;
 
-/// The cause of a failed operation.
+/// Returns the cause of a failed operation.
 pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
     if failure.untrusted().is_some() {
         return ExitCause::UntrustedRoot;
@@ -80,7 +80,7 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
     }
 }
 
-/// The cause where a depot cannot be used, or a patch not be fetched.
+/// Returns the cause where a depot cannot be used, or a patch not be fetched.
 pub(crate) fn of_depot(error: &DepotError) -> ExitCause {
     match error {
         DepotError::Http(HttpError { problem: HttpProblem::Interrupted(_), .. })
@@ -117,7 +117,7 @@ pub(crate) fn of_depot(error: &DepotError) -> ExitCause {
     }
 }
 
-/// The cause where a stage is not promoted or refreshed.
+/// Returns the cause where a stage is not promoted or refreshed.
 fn of_promotion(reason: &PromotionReason) -> ExitCause {
     match reason {
         PromotionReason::Conflicts(_)
@@ -136,7 +136,7 @@ fn of_promotion(reason: &PromotionReason) -> ExitCause {
     }
 }
 
-/// The cause where the patches or packages of a stage do not go live.
+/// Returns the cause where the patches or packages of a stage do not go live.
 fn of_brought(reason: &BroughtReason) -> ExitCause {
     match reason {
         BroughtReason::NotContinued { .. }
@@ -157,7 +157,7 @@ fn of_brought(reason: &BroughtReason) -> ExitCause {
     }
 }
 
-/// The cause where a patch of a set does not go in.
+/// Returns the cause where a patch of a set does not go in.
 fn of_set(reason: &SetReason) -> ExitCause {
     match reason {
         SetReason::LaterInSet(_) | SetReason::ContainedInSet(_) => ExitCause::Superseded,
@@ -261,12 +261,12 @@ fn of_object(problem: &ObjectProblem) -> ExitCause {
     }
 }
 
-/// The cause where a source cannot be used.
+/// Returns the cause where a source cannot be used.
 pub(crate) fn of_source(error: &SourceError) -> ExitCause {
     of_problem(&error.problem)
 }
 
-/// The cause of what is wrong with a source.
+/// Returns the cause of what is wrong with a source.
 pub(super) fn of_problem(problem: &SourceProblem) -> ExitCause {
     match problem {
         SourceProblem::NotFound => ExitCause::NotFound,
@@ -279,7 +279,7 @@ pub(super) fn of_problem(problem: &SourceProblem) -> ExitCause {
     }
 }
 
-/// The cause of a failed call on a root.
+/// Returns the cause of a failed call on a root.
 pub(crate) fn of_root(error: &RootError) -> ExitCause {
     match error {
         RootError::Untrusted(_) => ExitCause::UntrustedRoot,
@@ -289,7 +289,7 @@ pub(crate) fn of_root(error: &RootError) -> ExitCause {
     }
 }
 
-/// The cause of an error of input or output.
+/// Returns the cause of an error of input or output.
 pub(crate) fn of_io(error: &io::Error) -> ExitCause {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<RootError>()) {
         Some(inner) => of_root(inner),
@@ -301,7 +301,7 @@ pub(crate) fn of_io(error: &io::Error) -> ExitCause {
     }
 }
 
-/// The cause where a datastream cannot be written.
+/// Returns the cause where a datastream cannot be written.
 pub(crate) fn of_datastream(error: &DatastreamError) -> ExitCause {
     match error {
         DatastreamError::Io(error) | DatastreamError::Archive { source: CpioError::Io(error), .. } => {
@@ -321,7 +321,7 @@ fn of_errno(errno: Option<Errno>) -> ExitCause {
     }
 }
 
-/// The cause where the records of a root cannot be read.
+/// Returns the cause where the records of a root cannot be read.
 pub(crate) fn of_database(error: &DatabaseError) -> ExitCause {
     match error {
         DatabaseError::View(error) => of_view(error),
@@ -332,7 +332,7 @@ pub(crate) fn of_database(error: &DatabaseError) -> ExitCause {
     }
 }
 
-/// The cause where no steady state of the records was seen.
+/// Returns the cause where no steady state of the records was seen.
 pub(crate) fn of_view(error: &ViewError) -> ExitCause {
     match error {
         ViewError::Root(error) => of_root(error),

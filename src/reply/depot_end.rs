@@ -1,4 +1,4 @@
-//! How a command ends where a depot cannot be used or a patch not be fetched: the code, and what to type next.
+//! The end of a command if a depot cannot be used or a patch cannot be fetched: the code, and the next step.
 
 use super::cause::ExitCause;
 use super::cause_of::of_depot;
@@ -17,7 +17,7 @@ const NO_FIT: u8 = 10;
 /// The code where what was named is damaged.
 const DAMAGED: u8 = 33;
 
-/// The exit for a depot that cannot be used. Every command has the same codes for it.
+/// Returns the exit for a depot that cannot be used. Every command has the same codes for it.
 pub(crate) fn depot_exit(error: &DepotError) -> Exit {
     if let Some(signal) = error.signal() {
         return Exit::by_signal(signal);
@@ -33,7 +33,7 @@ pub(crate) fn depot_exit(error: &DepotError) -> Exit {
     Exit::new(code, of_depot(error))
 }
 
-/// The next step for the user.
+/// Returns the next step for the user.
 pub(crate) fn depot_advice(error: &DepotError) -> String {
     match error {
         DepotError::Http(error) => of_http(error).to_owned(),
@@ -77,7 +77,7 @@ pub(crate) fn depot_advice(error: &DepotError) -> String {
     }
 }
 
-/// Whether the text of an error begins with a path or an address, whose letters stay as they are.
+/// Tells whether the text of an error begins with a path or an address, whose letters stay as they are.
 pub(crate) fn begins_with_place(error: &DepotError) -> bool {
     matches!(
         error,

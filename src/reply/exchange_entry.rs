@@ -1,4 +1,4 @@
-//! How the changes below directories became visible that should be exchanged.
+//! The way in which changes below the directories to be exchanged became visible.
 
 use serde::Serialize;
 
@@ -23,7 +23,7 @@ pub(crate) struct ExchangeEntry {
 pub(crate) struct HolderEntry {
     process: u32,
     program: String,
-    /// What it holds, as the system tells it.
+    /// The path that it holds, as the system gives it.
     path: String,
 }
 
@@ -46,7 +46,7 @@ impl From<&DirectoryUser> for HolderEntry {
     }
 }
 
-/// The lines of the directories and of the processes that stay in them, for a person.
+/// Returns the lines of the directories and of the processes that stay in them, for a person.
 pub(crate) fn exchange_lines(
     (entries, holders): (&[ExchangeEntry], &[HolderEntry]),
     is_plan: bool,

@@ -1,7 +1,7 @@
-//! Exit codes, and how errors become them.
+//! Exit codes, and their assignment to errors.
 //!
-//! Commands return an [`Exit`] of their own, or an error. `Exit::of` is the one place that gives an error its code:
-//! a `Stop` carries its own, a few errors of the library have a code that holds for every command, all others are 1.
+//! Commands return an [`Exit`] of their own, or an error. `Exit::of` is the one place that gives an error its code: a
+//! `Stop` carries its own, a few errors of the library have a code that holds for every command, all others are 1.
 
 use std::process::ExitCode;
 
@@ -37,7 +37,7 @@ impl Exit {
     pub(crate) const UNFINISHED: Self = Self::new(65, ExitCause::Unfinished);
     /// A defect of this program.
     pub(crate) const INTERNAL: Self = Self::new(70, ExitCause::Internal);
-    /// Nobody reads the output any more: what a shell shows for SIGPIPE.
+    /// The output is no longer read: what a shell shows for SIGPIPE.
     pub(crate) const PIPE: Self = Self::new(141, ExitCause::Signal);
 
     /// The code of a command that has its own table (patchadd(1M), pkgadd(1M)).
@@ -55,12 +55,12 @@ impl Exit {
         Self::new(u8::try_from(signal.saturating_add(128)).unwrap_or(u8::MAX), ExitCause::Signal)
     }
 
-    /// The number.
+    /// Returns the number.
     pub const fn code(self) -> u8 {
         self.code
     }
 
-    /// The cause.
+    /// Returns the cause.
     pub fn cause(self) -> ExitCause {
         self.cause
     }
@@ -80,7 +80,7 @@ impl Exit {
     }
 }
 
-/// The damage of a record, if that is what an error is about.
+/// Returns the damage of a record, if that is what an error is about.
 pub(crate) fn record_damage(error: &anyhow::Error) -> Option<&RecordDamage> {
     error.chain().find_map(|error| match error.downcast_ref::<Failure>() {
         Some(failure) => failure.damage(),
@@ -94,7 +94,7 @@ impl Serialize for Exit {
     }
 }
 
-/// The cause of an error, or of one behind it, where its type tells.
+/// Returns the cause of an error, or of one in its chain, if its type tells.
 fn known_cause<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<ExitCause> {
     let of_query = |error: &'e QueryError| match error {
         QueryError::Database(error) => of_database(error),
@@ -129,8 +129,8 @@ fn known_cause<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<ExitC
         .or_else(|| is_misread.then_some(ExitCause::Usage))
 }
 
-/// Finds the trouble with the view of the records, if that is what an error is about. Errors that only pass it on are no
-/// links of the chain of causes: they have to be opened.
+/// Finds the trouble with the view of the records, if that is what an error is about. Errors that only pass it on are
+/// not links of the chain of causes: they have to be opened.
 fn view_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e ViewError> {
     match database_error(error) {
         Some(DatabaseError::View(inner)) => Some(inner),

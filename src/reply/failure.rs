@@ -25,12 +25,12 @@ use patchadm_inputs::source::{SourceError, SourceProblem};
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::{LockError, Root};
 
-/// The exit of `command` for a failure.
+/// Returns the exit of `command` for a failure.
 pub fn code(command: Command, failure: &Failure) -> Exit {
     Exit::new(number(command, failure), cause_of(failure))
 }
 
-/// The number of that exit.
+/// Returns the number of that exit.
 fn number(command: Command, failure: &Failure) -> u8 {
     use Command::{Adopt, Forget, Patchadd, Patchrm, Promote, Refresh};
     let by = |patchadd, patchrm, package| match command {
@@ -98,15 +98,15 @@ const LOCKED: u8 = Exit::LOCKED.code();
 const UNFINISHED: u8 = Exit::UNFINISHED.code();
 const SIGNATURE: u8 = Exit::SIGNATURE.code();
 
-/// The exit code of a command for a root that somebody else than the superuser may change.
+/// Returns the exit code of a command for a root that a user other than the superuser may change.
 fn untrusted_number(command: Command) -> u8 {
     if is_about_packages(command) { 1 } else { 3 }
 }
 
-/// What the verbs of the program have in the place of a command's name.
+/// The name that the verbs of the program use in place of a command's name.
 const VERBS: &str = "patchadm";
 
-/// The exit code of a command, by its name, for a damaged record. Queries have only one code for everything.
+/// Returns the exit code of a command, by its name, for a damaged record. Queries have only one code for everything.
 pub(crate) fn damaged_code(program: &str) -> Exit {
     let code = match program {
         "patchadd" | VERBS => 28,
@@ -120,7 +120,7 @@ pub(crate) fn damaged_code(program: &str) -> Exit {
 /// The exit code of installf(1M) and removef(1M) when the database could not be changed.
 const INTERNAL_OF_OBJECTS: u8 = 99;
 
-/// Whether a command is a classic one about packages.
+/// Tells whether a command is a classic one about packages.
 fn is_about_packages(command: Command) -> bool {
     matches!(command, Command::Pkgadd | Command::Pkgrm) || is_about_objects(command)
 }
@@ -129,7 +129,7 @@ fn is_about_objects(command: Command) -> bool {
     matches!(command, Command::Installf | Command::Removef)
 }
 
-/// The exit of a verb of `patchadm` for it: that of the classic command, but a held lock is the same for all.
+/// Returns the exit of a verb of `patchadm` for it: that of the classic command, but a held lock is the same for all.
 pub(crate) fn verb_code(command: Command, failure: &Failure) -> Exit {
     match failure {
         Failure::Lock(LockError::Held { .. }) => Exit::LOCKED,
@@ -139,12 +139,12 @@ pub(crate) fn verb_code(command: Command, failure: &Failure) -> Exit {
     }
 }
 
-/// The exit of a command for a source that cannot be used.
+/// Returns the exit of a command for a source that cannot be used.
 pub(crate) fn source_code(command: Command, error: &SourceError) -> Exit {
     problem_code(command, &error.path, &error.problem)
 }
 
-/// The same for what is wrong with the source at a path.
+/// Returns the same for a problem with the source at a path.
 pub(crate) fn problem_code(command: Command, path: &Path, problem: &SourceProblem) -> Exit {
     Exit::new(source_number(command, path, problem), of_problem(problem))
 }
@@ -228,14 +228,14 @@ fn transaction_number(command: Command, error: &TransactionError) -> u8 {
     }
 }
 
-/// The end of a verb that only asks, and could not: the error, and the next step.
+/// Returns the end of a verb that only asks, and could not: the error, and the next step.
 pub(crate) fn query_refused(root: &Root, failure: &Failure) -> Stop {
     let wording = Wording::of_verbs(root.prefix());
     let lines = [failure.to_string(), hint(&wording, Command::Patchadd, failure)];
     Stop::Refused { exit: verb_code(Command::Patchadd, failure), message: joined(lines) }
 }
 
-/// The end of a verb whose plan file cannot be used.
+/// Returns the end of a verb whose plan file cannot be used.
 pub(crate) fn plan_file_refused(fault: PlanFault) -> Stop {
     let failure = Failure::from(fault);
     let exit = verb_code(Command::Patchadd, &failure);
@@ -243,7 +243,7 @@ pub(crate) fn plan_file_refused(fault: PlanFault) -> Stop {
     Stop::Refused { exit, message: described(&wording, Command::Patchadd, &failure) }
 }
 
-/// The end of a verb that changes the root and could not.
+/// Returns the end of a verb that changes the root and could not.
 pub(crate) fn change_failed(root: &Root, command: Command, failure: &Failure) -> Stop {
     Stop::Ran {
         exit: verb_code(command, failure),
@@ -263,8 +263,8 @@ pub(crate) fn must_have_records(root: &Root, code: u8) -> anyhow::Result<()> {
     }
 }
 
-/// The sentences of the classic commands, without `ERROR: ` and without the line that ends a refusal.
-/// `patch` is the one that it is about, if it is about one.
+/// Returns the sentences of the classic commands, without `ERROR: ` and without the line that ends a refusal. `patch`
+/// is the patch concerned, if there is one.
 pub fn classic(root: &Path, command: Command, patch: Option<&str>, failure: &Failure) -> String {
     if let Failure::Refused(refusal) = failure {
         return refusal.classic();
@@ -274,7 +274,7 @@ pub fn classic(root: &Path, command: Command, patch: Option<&str>, failure: &Fai
     format!("{}\n{}{hint}", said(patch, failure), state(failure))
 }
 
-/// The failure as a sentence; a name that somebody typed keeps its small letter.
+/// Returns the failure as a sentence; a name that the user typed keeps its small letter.
 fn said(patch: Option<&str>, failure: &Failure) -> String {
     let text = without_numbers(&failure.to_string());
     match failure {
@@ -294,7 +294,7 @@ fn said(patch: Option<&str>, failure: &Failure) -> String {
     }
 }
 
-/// The condition of the root, as a sentence.
+/// Returns the condition of the root, as a sentence.
 pub(crate) fn state(failure: &Failure) -> String {
     match failure.left() {
         RootCondition::Unchanged => "Nothing was changed.".to_owned(),
@@ -309,7 +309,7 @@ pub(crate) fn state(failure: &Failure) -> String {
     }
 }
 
-/// The reason of a refusal or failure, in one line.
+/// Returns the reason of a refusal or failure, in one line.
 pub(crate) fn reason(failure: &Failure) -> String {
     match failure {
         Failure::Refused(refusal) => refusal.why(),
@@ -317,7 +317,7 @@ pub(crate) fn reason(failure: &Failure) -> String {
     }
 }
 
-/// The failure, the condition of the root and the next step: one line each.
+/// Returns the failure, the condition of the root and the next step: one line each.
 pub(crate) fn described(wording: &Wording, command: Command, failure: &Failure) -> String {
     joined([failure.to_string(), state(failure), hint(wording, command, failure)])
 }
@@ -327,7 +327,7 @@ pub(crate) fn joined<const N: usize>(lines: [String; N]) -> String {
     lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
-/// The lines of a refusal in the words of the verbs: what did not happen, why, and the next step.
+/// Returns the lines of a refusal in the words of the verbs: what did not happen, why, and the next step.
 pub(crate) fn modern(root: &Path, command: Command, subject: &str, failure: &Failure) -> [String; 3] {
     let wording = Wording::of_verbs(root);
     if let Failure::Refused(refusal) = failure {
@@ -350,7 +350,7 @@ pub(crate) fn modern(root: &Path, command: Command, subject: &str, failure: &Fai
     [what, without_numbers(&failure.to_string()), hint(&wording, command, failure)]
 }
 
-/// A text as a sentence: a capital at its beginning, a full stop at its end.
+/// Returns a text as a sentence: a capital at its beginning, a full stop at its end.
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first =
@@ -358,7 +358,7 @@ fn sentence(text: &str) -> String {
     closed(first.into_iter().chain(letters).collect())
 }
 
-/// A text with a full stop at its end.
+/// Returns a text with a full stop at its end.
 fn closed(mut text: String) -> String {
     if !text.ends_with(['.', '?', '!']) {
         text.push('.');

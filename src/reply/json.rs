@@ -41,7 +41,7 @@ pub(crate) struct ErrorFields {
     pub(crate) error: String,
 }
 
-/// The first fields of every document: the command, the root that it is about, and the exit code.
+/// The first fields of every document: the command, its root, and the exit code.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DocumentHead<'a> {
     pub(crate) command: &'static str,
@@ -50,7 +50,7 @@ pub(crate) struct DocumentHead<'a> {
 }
 
 impl DocumentHead<'_> {
-    /// A document whose other fields are those of `body`, a struct or map.
+    /// Returns a document whose other fields are those of `body`, a struct or map.
     pub(crate) fn document<B: Serialize>(self, body: B) -> JsonDocument<B> {
         let root = self.root.map(|root| root.display().to_string());
         let exit = ExitFields { code: self.exit.code(), name: self.exit.cause() };
@@ -59,7 +59,7 @@ impl DocumentHead<'_> {
 }
 
 impl<B: Serialize> JsonDocument<B> {
-    /// The text of the document, with a newline at its end.
+    /// Returns the text of the document, with a newline at its end.
     pub(crate) fn text(&self) -> serde_json::Result<Vec<u8>> {
         let mut text = without_high_controls(&serde_json::to_vec_pretty(self)?);
         text.push(b'\n');
@@ -67,7 +67,7 @@ impl<B: Serialize> JsonDocument<B> {
     }
 }
 
-/// A document with DEL and C1 as `\u` escapes, which JSON does not ask for, and terminals do.
+/// Returns a document with DEL and C1 as `\u` escapes, which JSON does not ask for, and terminals do.
 fn without_high_controls(document: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(document);
     if !text.chars().any(is_high_control) {
@@ -94,7 +94,7 @@ pub(crate) fn as_texts<S: Serializer>(texts: &[Vec<u8>], serializer: S) -> Resul
     serializer.collect_seq(texts.iter().map(|text| String::from_utf8_lossy(text)))
 }
 
-/// The time since a moment, in milliseconds.
+/// Returns the time since a moment, in milliseconds.
 pub(crate) fn milliseconds_since(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Libraries from before a patch that stay for those who still load them: the patch is in force except for these.
+//! Libraries from before a patch that stay for programs that still load them: the patch is in force except for these.
 
 use std::fmt::Write as _;
 
@@ -49,12 +49,13 @@ impl KeptShlibs {
         Self { entries: libraries.iter().map(entry).collect(), sentences: sentences(libraries) }
     }
 
-    /// Whether the patch is in force for everybody and nothing from before it is left.
+    /// Tells whether the patch is in force for everybody and nothing from before it is left.
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The sentences that say for whom the patch is not in force: one for all libraries that the same programs load.
+    /// Returns the sentences about the programs for which the patch is not in force: one for all libraries that the
+    /// same programs load.
     pub(crate) fn sentences(&self) -> &[String] {
         &self.sentences
     }
@@ -86,7 +87,8 @@ fn sentence(programs: &[String], libraries: &[&str]) -> String {
     format!("in force, except for {many} that still {load} {}: {named}", libraries.join(", "))
 }
 
-/// The programs among those who need a library, each once: a library that the policy keeps is loaded by nobody for that.
+/// Returns the programs among the consumers of a library, each once. That the policy keeps a library does not mean that
+/// a program loads it.
 fn programs(consumers: &[ToldConsumer]) -> Vec<String> {
     let loading = consumers.iter().filter(|consumer| consumer.how != "policy");
     let mut paths: Vec<String> = loading.map(|consumer| consumer.path.to_string()).collect();

@@ -54,7 +54,7 @@ pub(crate) trait CommandReport: Serialize {
         Ok(())
     }
 
-    /// Prints what goes to standard error behind either face.
+    /// Prints the remarks that go to standard error after either form of the reply.
     fn print_remarks(&self, _output: &mut Output) -> anyhow::Result<()> {
         Ok(())
     }

@@ -6,7 +6,7 @@ use patchadm_changeset::format::manifest::{RecordedState, RecordedType, decode};
 /// The digits of a digest that are shown: enough to tell two versions apart.
 const SHOWN_DIGITS: usize = 12;
 
-/// The state in words: type, size or target, mode, owner and group, the beginning of the digest.
+/// Returns the state in words: type, size or target, mode, owner and group, the beginning of the digest.
 pub(crate) fn state_words(state: Option<&RecordedState>) -> String {
     let Some(state) = state else { return "nothing".to_owned() };
     let mut words = vec![type_word(state.kind).to_owned()];

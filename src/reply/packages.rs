@@ -1,4 +1,4 @@
-//! The answer of pkgadd(1M) and pkgrm(1M): how packages ended, and the exit code of several together.
+//! The answer of pkgadd(1M) and pkgrm(1M): the outcomes of packages, and the exit code of several together.
 
 use std::fmt::Write as _;
 use std::io;
@@ -30,12 +30,12 @@ pub(crate) struct EndedPackage<'a> {
     pub(crate) result: &'a Result<Receipt, Failure>,
     /// The wishes and warnings of its scripts.
     pub(crate) ending: LastingResults,
-    /// What is told of libraries, where somebody looked for them.
+    /// The report about libraries, if they were examined.
     pub(crate) libraries: Option<&'a LibraryReport>,
 }
 
 impl EndedPackage<'_> {
-    /// The code that it alone would have, without the tens that stand for a reboot.
+    /// Returns the code that it alone would have, without the tens that stand for a reboot.
     fn exit(&self, command: Command) -> Exit {
         match self.result {
             Ok(_) if self.ending.warned => Exit::new(2, ExitCause::Script),
@@ -44,7 +44,7 @@ impl EndedPackage<'_> {
         }
     }
 
-    /// The reboot that the package asks for; one that was undone asks for none.
+    /// Returns the reboot that the package asks for; one that was undone asks for none.
     fn reboot(&self) -> RebootRequest {
         if self.result.is_ok() { self.ending.reboot } else { RebootRequest::None }
     }
@@ -71,7 +71,7 @@ impl<T: 'static> EndedPackages<T> {
         }
     }
 
-    /// The word for all packages together: where the exit code is that of one of them, its word.
+    /// Returns the word for all packages together: where the exit code is that of one of them, its word.
     fn result(&self) -> ResultWord {
         let report = match &self.outcome {
             Err(failed) => return ResultWord::of_failure(failed),
@@ -89,14 +89,14 @@ impl<T: 'static> EndedPackages<T> {
         }
     }
 
-    /// Whether the root is neither as before nor as after.
+    /// Tells whether the root is neither as before nor as after.
     fn is_half_done(&self) -> bool {
         let failures = self.packages().filter_map(|package| package.result.as_ref().err());
         let mut left = failures.chain(self.outcome.as_ref().err()).map(Failure::left);
         left.any(|left| !matches!(left, RootCondition::Unchanged | RootCondition::RolledBack))
     }
 
-    /// What is told of libraries where there is one package.
+    /// Returns the report about libraries if there is one package.
     fn shlibs_of_one(&self) -> Option<LibrariesEntry> {
         let mut packages = self.packages();
         let only = packages.next().filter(|_| packages.next().is_none())?;
@@ -107,7 +107,7 @@ impl<T: 'static> EndedPackages<T> {
         self.outcome.iter().flat_map(|report| &report.packages).map(self.package)
     }
 
-    /// The most urgent reboot that any of the packages asks for.
+    /// Returns the most urgent reboot that any of the packages asks for.
     fn reboot(&self) -> RebootRequest {
         self.packages().map(|package| package.reboot()).max().unwrap_or_default()
     }
@@ -161,7 +161,8 @@ const REBOOT: &str = "\n*** IMPORTANT NOTICE ***\n\
     \tStart this machine again now: what was installed or removed\n\
     \tis not completely in effect before that.\n";
 
-/// The code of a command after which the machine should be started again: ten more for later, twenty more for now.
+/// Returns the code of a command after which the machine should be started again: ten more for later, twenty more for
+/// now.
 fn after_reboot(exit: Exit, reboot: RebootRequest) -> Exit {
     let tens = match reboot {
         RebootRequest::None => 0,
@@ -190,7 +191,7 @@ pub(crate) fn print_ending(
         }
         Err(Failure::Declined) => {}
         Err(Failure::Script(failure)) if !failure.is_told => {}
-        // Where standard error cannot be written to, nobody can be told.
+        // If standard error cannot be written to, there is no one to tell.
         Err(failed) => drop(print_reason(output, wording, command, failed)),
     }
     let ending = ending(package.exit(command));
@@ -220,7 +221,7 @@ fn print_reason(
     }
 }
 
-/// The reason of a failure; what is left half done and the next step have lines of their own.
+/// Returns the reason of a failure; what is left half done and the next step have lines of their own.
 pub(crate) fn explanation(wording: &Wording, command: Command, failed: &Failure) -> String {
     let why = match failed {
         Failure::Refused(refusal) if matches!(*refusal.reason, Reason::NothingToAsk) => refusal.why(),
@@ -235,7 +236,7 @@ pub(crate) fn explanation(wording: &Wording, command: Command, failed: &Failure)
         }) => format!("could not process datastream from <{}>: {problem}", path.display()),
         other => other.to_string(),
     };
-    // That nothing was changed, or is again, is said at the end.
+    // The end of the report says that nothing was changed, or that everything was restored.
     let left = match failed.left() {
         RootCondition::Unchanged | RootCondition::RolledBack => String::new(),
         RootCondition::InDoubt | RootCondition::Unfinished(_) => failure::state(failed),
@@ -243,7 +244,7 @@ pub(crate) fn explanation(wording: &Wording, command: Command, failed: &Failure)
     failure::joined([why, left, hint(wording, command, failed)])
 }
 
-/// The end of the sentence that begins with `Installation of <X>`, by exit code (pkgadd(1M), pkgrm(1M)).
+/// Returns the end of the sentence that begins with `Installation of <X>`, by exit code (pkgadd(1M), pkgrm(1M)).
 pub(crate) fn ending(exit: Exit) -> &'static str {
     match exit.code() {
         0 => "was successful.",
@@ -256,8 +257,8 @@ pub(crate) fn ending(exit: Exit) -> &'static str {
     }
 }
 
-/// The exit code of several packages together: what needs the operator most. Codes that hold for every command come
-/// first, then those of pkgadd(1M) from 1 on; 0 is the last.
+/// Returns the exit code of several packages together: what needs the operator most. Codes that hold for every command
+/// come first, then those of pkgadd(1M) from 1 on; 0 is the last.
 fn together(exits: impl Iterator<Item = Exit>) -> Exit {
     let weight = |exit: &Exit| match exit.code() {
         0 => 0,
@@ -274,7 +275,7 @@ struct PackagesDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     missing: Vec<&'a String>,
-    /// What is told of libraries; of several packages only each package's entry tells it.
+    /// The report about libraries; of several packages, each package's entry has its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     shlibs: Option<LibrariesEntry>,
     packages: Vec<PackageEntry>,

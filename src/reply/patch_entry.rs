@@ -34,7 +34,7 @@ pub(crate) struct PatchEntry {
     /// The exit code that the patch alone would have had.
     #[serde(rename = "code")]
     pub(crate) exit: Exit,
-    /// The reason of a refusal or failure; empty where the patch went well.
+    /// The reason of a refusal or failure; empty if the patch went well.
     pub(crate) reason: String,
     /// The packages that the patch changes.
     pub(crate) packages: Vec<String>,
@@ -42,7 +42,7 @@ pub(crate) struct PatchEntry {
     pub(crate) files: ChangeCounts,
     /// The size of new objects in bytes.
     pub(crate) bytes: u64,
-    /// The undo data behind the change, package by package.
+    /// The undo data of the change, package by package.
     pub(crate) undo: Vec<UndoEntry>,
     /// The reboot that the patch asks for after installation.
     pub(crate) reboot: Option<&'static str>,
@@ -70,13 +70,13 @@ pub(crate) struct PatchEntry {
     /// The depot that has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) depot: Option<String>,
-    /// The patches that it needs, by what the index of its depot says.
+    /// The patches that it needs according to the index of its depot.
     #[serde(skip)]
     pub(crate) requires: Vec<Requirement>,
-    /// What is known of its signature, where somebody looked or an option forbade to.
+    /// The known facts about its signature, if it was examined or an option forbade that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) signature: Option<SignatureRecord>,
-    /// What is told of libraries, where somebody looked.
+    /// The report about libraries, if they were examined.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) shlibs: Option<LibrariesEntry>,
     /// The libraries from before the patch that stay for those who still load them.
@@ -104,22 +104,22 @@ pub(crate) struct PatchEntry {
 }
 
 impl PatchEntry {
-    /// Whether nothing has to be done: the patch is in force anyway or has no package here.
+    /// Tells whether nothing has to be done: the patch is in force anyway or has no package here.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.verdict, "already-applied" | "superseded" | "obsoleted" | "not-applicable")
     }
 
-    /// Whether another patch of the command kept it from being tried.
+    /// Tells whether another patch of the command kept it from being tried.
     pub(crate) fn is_untried(&self) -> bool {
         self.verdict == "not-tried"
     }
 
-    /// Whether the patch would be applied or backed out.
+    /// Tells whether the patch would be applied or backed out.
     pub(crate) fn is_planned(&self) -> bool {
         self.verdict == "planned"
     }
 
-    /// The word for the patch alone.
+    /// Returns the word for the patch alone.
     pub(crate) fn result(&self) -> ResultWord {
         match &self.failure {
             // It is not in force, and is not going to be.
@@ -131,17 +131,17 @@ impl PatchEntry {
         }
     }
 
-    /// Whether none of its packages is here in the version that it is for.
+    /// Tells whether none of its packages is installed here in the version that it is for.
     pub(crate) fn is_not_applicable(&self) -> bool {
         self.verdict == "not-applicable"
     }
 
-    /// Whether what was asked for was not done.
+    /// Tells whether what was asked for was not done.
     pub(crate) fn has_failed(&self) -> bool {
         self.exit != Exit::OK && !self.is_idle()
     }
 
-    /// Whether a script of the patch itself runs that has this name.
+    /// Tells whether a script of the patch itself runs that has this name.
     pub(crate) fn runs_script(&self, name: &str) -> bool {
         self.scripts.iter().any(|script| script.package.is_none() && script.name == name)
     }
@@ -365,7 +365,7 @@ impl From<&SpaceNeed> for SpaceEntry {
     }
 }
 
-/// The word for a patch that was refused or failed.
+/// Returns the word for a patch that was refused or failed.
 pub(crate) fn verdict_of(failed: &Failure) -> &'static str {
     match failed {
         Failure::Refused(refusal) => refusal.reason.verdict(refusal.command),

@@ -1,4 +1,4 @@
-//! What the faces of commands about patches have in common as text: plans, and programs in use.
+//! The common text of commands about patches: plans, and programs in use.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use super::patch_entry::{ChangeEntry, PatchEntry, ProcessEntry};
 use super::words::human;
 use patchadm_rootfs::Root;
 
-/// What a patch will do, package by package and path by path, and what it needs.
+/// Returns the effects of a patch, package by package and path by path, and its needs.
 pub(crate) fn plan_text(root: &Root, entry: &PatchEntry) -> String {
     let mut text = String::new();
     for package in &entry.packages {
@@ -42,19 +42,19 @@ pub(crate) fn plan_text(root: &Root, entry: &PatchEntry) -> String {
     text
 }
 
-/// One path of a plan, with what happens to it.
+/// Returns one path of a plan, with what happens to it.
 fn change_line(root: &Root, change: &ChangeEntry) -> String {
     let size = change.size.map(|size| format!(" ({})", human(size))).unwrap_or_default();
     format!("  {:<16} {}{size}\n", change.action, root.show(&change.path))
 }
 
-/// What was done, path by path; empty where nothing was.
+/// Returns the actions, path by path; empty if there were none.
 pub(crate) fn done_lines(root: &Root, entry: &PatchEntry) -> String {
     let changes = entry.carried_out.iter().flat_map(|plan| &plan.changes);
     changes.map(|change| change_line(root, &ChangeEntry::from(&**change))).collect()
 }
 
-/// The programs that still run the old version, one line each.
+/// Returns the programs that still run the old version, one line each.
 pub(crate) fn in_use_lines(users: &[ProcessEntry]) -> String {
     let mut text = String::new();
     for ProcessEntry { process, program, paths } in users {

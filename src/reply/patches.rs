@@ -1,6 +1,7 @@
-//! The answer of a command about patches: patch by patch, what was decided and done.
+//! The answer of a command about patches: patch by patch, the decision and the action.
 //!
-//! Every face takes its words from these values, and each is made once, whether patches were applied or backed out.
+//! Every form of the answer is made from these values, and each value is made once, for applications and backouts
+//! alike.
 
 use std::time::Instant;
 
@@ -121,7 +122,7 @@ impl PatchesReport {
         })
     }
 
-    /// Adds the next steps, in the options of whoever asked.
+    /// Adds the next steps, with the options of the command that asked.
     fn with_advice(self, wording: &Wording) -> Self {
         let failed = self.patches.iter().filter(|patch| patch.has_failed());
         let failures = self.failure.iter().chain(failed.filter_map(|patch| patch.failure.as_ref()));
@@ -141,7 +142,7 @@ impl PatchesReport {
         self
     }
 
-    /// Whether it is the report of a plan.
+    /// Tells whether it is the report of a plan.
     pub(crate) fn is_plan(&self) -> bool {
         self.would_change.is_some()
     }
@@ -179,12 +180,12 @@ const REBOOT: Exit = Exit::new(67, ExitCause::Reboot);
 pub(crate) enum PatchFace {
     Classic,
     Verb,
-    /// The verb on one of many roots, of which each takes what is for it.
+    /// The verb on one of many roots. Each root takes the patches that are for it.
     VerbOnRoots,
 }
 
 impl PatchFace {
-    /// The exit for a failure.
+    /// Returns the exit for a failure.
     fn code(self) -> fn(Command, &Failure) -> Exit {
         match self {
             Self::Classic => code,
@@ -193,7 +194,7 @@ impl PatchFace {
     }
 }
 
-/// A backout in the form of an application.
+/// Returns a backout in the form of an application.
 pub(crate) fn as_applied(report: BackOutReport) -> ApplyReport {
     let BackOutReport { recovered, patches, exchanges, refused } = report;
     let patches = patches.into_iter().map(|one| {
@@ -216,7 +217,7 @@ pub(crate) fn as_applied(report: BackOutReport) -> ApplyReport {
     ApplyReport { recovered, patches: patches.collect(), exchanges, refused }
 }
 
-/// The word for all patches together: where the exit code is that of one of them, its word.
+/// Returns the word for all patches together: where the exit code is that of one of them, its word.
 fn result_of(failure: Option<&Failure>, exit: Exit, entries: &[PatchEntry]) -> ResultWord {
     if let Some(failure) = failure {
         return ResultWord::of_failure(failure);
@@ -240,8 +241,8 @@ fn run_of(result: &Result<Option<Receipt>, Failure>) -> Option<u64> {
     receipt.run.split('-').next()?.parse().ok()
 }
 
-/// The exit code of a classic command: with one patch its own code; with several nothing that is in force anyway is a
-/// failure, and the first failure counts.
+/// Returns the exit code of a classic command: with one patch its own code; with several nothing that is in force anyway
+/// is a failure, and the first failure counts.
 fn exit(entries: &[PatchEntry]) -> Exit {
     if let [only] = entries {
         return only.exit;
@@ -249,7 +250,8 @@ fn exit(entries: &[PatchEntry]) -> Exit {
     first_failure(entries)
 }
 
-/// The exit code of a verb: that of the first failure; where no patch that was named has a package here, that of the first.
+/// Returns the exit code of a verb: that of the first failure; where no patch that was named has a package here, that of
+/// the first.
 fn first_failure_or_stranger(entries: &[PatchEntry]) -> Exit {
     match entries.first() {
         Some(first) if entries.iter().all(PatchEntry::is_not_applicable) => first.exit,
@@ -257,8 +259,8 @@ fn first_failure_or_stranger(entries: &[PatchEntry]) -> Exit {
     }
 }
 
-/// The exit code of a verb on many roots, and of a classic command with several patches: a patch that is in force anyway, or has no
-/// package here, is no failure.
+/// Returns the exit code of a verb on many roots, and of a classic command with several patches. A patch that is in
+/// force anyway, or has no package here, is no failure.
 fn first_failure(entries: &[PatchEntry]) -> Exit {
     entries.iter().find(|entry| entry.has_failed()).map_or(Exit::OK, |entry| entry.exit)
 }

@@ -33,14 +33,14 @@ pub(crate) struct PromotionAnswer {
     /// The end, with the promotion as a patch.
     #[serde(flatten)]
     pub(crate) end: PatchesReport,
-    /// What becomes of each promoted path, and of other directories that should be exchanged.
+    /// The outcome for each promoted path, and for other directories to be exchanged.
     pub(crate) paths: Vec<PathEntry>,
     /// The directories that should be exchanged, as a person is told of them.
     #[serde(skip)]
     pub(crate) exchanges: Vec<ExchangeEntry>,
-    /// What stays as it is.
+    /// The paths that stay as they are.
     pub(crate) kept: Vec<KeptEntry>,
-    /// What both sides changed.
+    /// The paths that both sides changed.
     pub(crate) conflicts: Vec<ConflictEntry>,
     /// The packages of the promotion.
     pub(crate) packages: Vec<PackageEntry>,
@@ -56,7 +56,7 @@ pub(crate) struct PromotionAnswer {
     /// The fingerprint of what it was planned with, where a plan file is made or compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fingerprint: Option<String>,
-    /// What is told of libraries, where somebody looked.
+    /// The report about libraries, if they were examined.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) shlibs: Option<LibrariesEntry>,
     /// The hooks that run before and after it.
@@ -68,14 +68,14 @@ pub(crate) struct PromotionAnswer {
 pub(crate) struct HookEntry {
     /// The key of the policy.
     pub(crate) name: &'static str,
-    /// Its exit code; `None` where it did not run, or did not come to its end.
+    /// Its exit code; `None` if it did not run, or did not come to its end.
     pub(crate) exit: Option<i32>,
     /// Its path in the root.
     #[serde(skip)]
     pub(crate) path: String,
 }
 
-/// What becomes of a promoted path.
+/// The outcome for a promoted path.
 #[derive(Debug, Serialize)]
 pub(crate) struct PathEntry {
     pub(crate) path: String,
@@ -171,7 +171,7 @@ impl PromotionAnswer {
         }
     }
 
-    /// The exit code.
+    /// Returns the exit code.
     pub(crate) fn exit(&self) -> Exit {
         self.end.exit
     }
@@ -205,7 +205,7 @@ impl From<&PathReport> for PathEntry {
     }
 }
 
-/// What is said of an interrupted refresh that was completed first, or will be.
+/// Returns the sentence about an interrupted refresh that was completed first, or will be.
 pub(crate) fn refreshed_sentence(count: usize, is_plan: bool) -> String {
     let paths = if count == 1 { "1 path".to_owned() } else { format!("{count} paths") };
     if is_plan {
@@ -217,7 +217,8 @@ pub(crate) fn refreshed_sentence(count: usize, is_plan: bool) -> String {
     format!("a refresh of this stage was interrupted: it was completed first, {paths} brought")
 }
 
-/// The promotion in the form of an application, behind the patches that it brings; none where there is nothing to do.
+/// Returns the promotion in the form of an application, after the patches that it brings; none if there is nothing to
+/// do.
 fn applied(report: PromoteReport) -> ApplyReport {
     let PromoteReport { recovered, id, plan, portions, in_use, exchanges, result, refused, .. } = report;
     let is_something = plan.is_some() || result.is_err();
@@ -254,7 +255,7 @@ fn outcome(id: String, plan: Option<Plan>, result: Result<Option<Receipt>, Failu
     }
 }
 
-/// What the run did for a patch that it brought: its undo data came along.
+/// Returns the receipt of the run for a patch that it brought: its undo data came along.
 fn receipt_of(run: &Receipt, plan: &Plan) -> Receipt {
     Receipt {
         run: run.run.clone(),

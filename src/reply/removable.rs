@@ -7,7 +7,7 @@ use super::failure;
 use patchadm_core::operation::failure::Failure;
 use patchadm_planning::plan::refusal::Command;
 
-/// What is said of undo data that nobody has read.
+/// The word for undo data that has not been read.
 pub(crate) const NOT_CHECKED: &str = "not checked";
 
 /// Whether `remove` would take a patch back now.
@@ -52,7 +52,7 @@ impl RemovableEntry {
         }
     }
 
-    /// The answer in words.
+    /// Returns the answer in words.
     pub(crate) fn words(&self) -> String {
         match &self.reason {
             None if self.checked => "can be backed out".to_owned(),

@@ -1,4 +1,4 @@
-//! The word for how a command ended that can change or make something.
+//! The word for the end of a command that can change or make something.
 
 use serde::Serialize;
 
@@ -16,7 +16,7 @@ pub(crate) enum ResultWord {
     Planned,
     /// `recover` completed a run.
     Finished,
-    /// What had begun was undone: everything is as before.
+    /// The begun changes were undone: everything is as before.
     RolledBack,
     /// There was nothing to do.
     NothingToDo,
@@ -38,7 +38,7 @@ impl ResultWord {
         Self::Failed,
     ];
 
-    /// The word itself.
+    /// Returns the word itself.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -51,7 +51,7 @@ impl ResultWord {
         }
     }
 
-    /// The value with this word.
+    /// Returns the value with this word.
     pub(crate) fn named(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|one| one.word() == word)
     }

@@ -1,4 +1,4 @@
-//! What is told of libraries in the JSON document of a change.
+//! The report about libraries in the JSON document of a change.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use patchadm_svr4::package::ObjectPath;
 /// The most consumers and symbols of one library that are listed.
 const MOST_LISTED: usize = 100;
 
-/// What is told of libraries.
+/// The report about libraries.
 #[derive(Debug, Serialize)]
 pub(crate) struct LibrariesEntry {
     policy: Vec<&'static str>,
@@ -60,7 +60,7 @@ struct PathsEntry {
     paths: Vec<String>,
 }
 
-/// Somebody who needs a library.
+/// A consumer of a library.
 #[derive(Debug, Serialize)]
 pub(crate) struct ConsumerEntry {
     path: String,

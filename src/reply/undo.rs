@@ -1,4 +1,4 @@
-//! What became of the undo data of a patch: the same fields in every document, and the words of it.
+//! The outcome for the undo data of a patch: the same fields in every document, and its wording.
 
 use serde::Serialize;
 
@@ -29,8 +29,8 @@ impl From<&PackageUndo> for UndoEntry {
 }
 
 impl UndoEntry {
-    /// The undo data that a plan leaves, package by package. `bytes` are those of each archive that was written, by its
-    /// place in the plan; before that the sizes of what is saved count.
+    /// Returns the undo data that a plan leaves, package by package. `bytes` are those of each archive that was written,
+    /// by its place in the plan; before that the sizes of what is saved count.
     pub(super) fn of_plan(root: &Root, plan: &Plan, bytes: &dyn Fn(usize) -> Option<u64>) -> Vec<Self> {
         let of = |package: &PkgInst| {
             let mut archives = plan.undo.iter().enumerate();
@@ -49,12 +49,12 @@ impl UndoEntry {
         plan.packages.iter().map(of).collect()
     }
 
-    /// Whether there is an archive.
+    /// Tells whether there is an archive.
     pub(crate) fn is_kept(&self) -> bool {
         [UndoState::Saved, UndoState::Classic].iter().any(|state| state.word() == self.state)
     }
 
-    /// The state in words, with the size where something is kept.
+    /// Returns the state in words, with the size where something is kept.
     pub(crate) fn words(&self) -> String {
         match self.state {
             "saved" | "classic" if self.bytes == 0 => "kept elsewhere".to_owned(),
@@ -67,7 +67,7 @@ impl UndoEntry {
     }
 }
 
-/// The undo data of all packages in one word or size: what is worst, else the size of all.
+/// Returns the undo data of all packages in one word or size: what is worst, else the size of all.
 pub(crate) fn undo_in_brief(undo: &[UndoEntry]) -> String {
     let any = |state: UndoState| undo.iter().any(|one| one.state == state.word());
     for state in [UndoState::Lost, UndoState::Damaged] {
@@ -87,7 +87,7 @@ pub(crate) fn undo_in_brief(undo: &[UndoEntry]) -> String {
     }
 }
 
-/// The size of the objects that an archive keeps, before compression.
+/// Returns the size of the objects that an archive keeps, before compression.
 pub(super) fn saved_bytes(undo: &UndoArchive) -> u64 {
     undo.saved.iter().filter_map(|(entry, _)| entry.object.content.size).sum()
 }

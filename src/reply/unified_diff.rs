@@ -8,8 +8,8 @@ const MOST_LINES: usize = 10_000;
 /// The lines around a change.
 const CONTEXT: usize = 3;
 
-/// The difference of two files at `path`; `None` where one of them is no text in UTF-8, or has too many lines. A side that
-/// is not there is `None`, and called `/dev/null` as diff(1) does it.
+/// Returns the difference of two files at `path`; `None` if one of them is not text in UTF-8, or has too many lines. A
+/// missing side is `None`, and called `/dev/null` as diff(1) does it.
 pub(crate) fn unified_diff(path: &str, now: Option<&[u8]>, then: Option<&[u8]>) -> Option<String> {
     let (before, after) = (text(now.unwrap_or_default())?, text(then.unwrap_or_default())?);
     let name = |side: Option<&[u8]>, label: &str| match side {
@@ -22,7 +22,7 @@ pub(crate) fn unified_diff(path: &str, now: Option<&[u8]>, then: Option<&[u8]>) 
     Some(unified.to_string())
 }
 
-/// A text that people can read: UTF-8 without NUL, of not too many lines.
+/// Returns a text that people can read: UTF-8 without NUL, of not too many lines.
 fn text(bytes: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))?;
     (text.lines().count() <= MOST_LINES).then_some(text)

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::surroundings::Output;
 use patchadm_changeset::transaction::Recovered;
 
-/// A size in binary units.
+/// Returns a size in binary units.
 pub(crate) fn human(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {
@@ -37,13 +37,13 @@ pub(crate) fn print_notes(output: &mut Output, notes: &[String]) -> io::Result<(
     notes.try_for_each(|note| output.complain(note))
 }
 
-/// A line of a description: the name, if it has one, and the value.
+/// Returns a line of a description: the name, if it has one, and the value.
 pub(crate) fn named_value(name: &str, value: &str) -> String {
     let colon = if name.is_empty() { ' ' } else { ':' };
     format!("{name:>12}{colon} {value}")
 }
 
-/// The outcome of a recovery as a sentence; `None` where no run was interrupted.
+/// Returns the outcome of a recovery as a sentence; `None` if no run was interrupted.
 pub(crate) fn recovery_sentence(found: &Recovered) -> Option<String> {
     match found {
         Recovered::Nothing | Recovered::PassedOver { .. } => None,
@@ -63,7 +63,7 @@ pub(crate) fn recovery_sentence(found: &Recovered) -> Option<String> {
     }
 }
 
-/// The command that puts a root right after an interrupted run, to be typed anywhere.
+/// Returns the command that puts a root right after an interrupted run, to be typed anywhere.
 pub(crate) fn recover_command(root: &Path) -> String {
     if root == Path::new("/") {
         return "patchadm recover".to_owned();
@@ -71,7 +71,7 @@ pub(crate) fn recover_command(root: &Path) -> String {
     format!("patchadm -R {} recover", root.display())
 }
 
-/// What is said of a root where a run is not finished.
+/// Returns the sentence about a root with an unfinished run.
 pub(crate) fn unfinished_sentence(run: &str, root: &Path) -> String {
     format!(
         "The run {run} was interrupted: this is how the root was before it. Run `{}`.",
@@ -79,7 +79,7 @@ pub(crate) fn unfinished_sentence(run: &str, root: &Path) -> String {
     )
 }
 
-/// The reboot that a patch asks for, as a sentence.
+/// Returns the reboot that a patch asks for, as a sentence.
 pub(crate) fn reboot_sentence(word: Option<&str>) -> Option<&'static str> {
     Some(match word? {
         "rebootimmediate" => "Reboot this machine now to put the patch into effect.",

@@ -1,4 +1,4 @@
-//! The bars that show how far a run is, or how many roots are done: on a terminal, that of a run after half a second.
+//! The bars that show the progress of a run, or of many roots: on a terminal, that of a run after half a second.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -107,7 +107,7 @@ fn style(doing: RunActivity) -> ProgressStyle {
     }
 }
 
-/// A line that fits into the terminal whatever its width: a bar that takes the room that there is, or words only.
+/// Returns a line that fits into a terminal of any width: a bar that takes the available room, or words only.
 fn fitting(with_bar: &str, words: &str) -> ProgressStyle {
     let has_room = columns(std::io::stderr()).is_none_or(|columns| columns >= ROOM_FOR_BAR);
     // A template of this program is never refused; if it were, the bar would only look different.

@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const SIGNALS: [i32; 3] =
     [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP];
 
-/// The time and host of a command.
+/// Returns the time and host of a command.
 pub(crate) fn now(surroundings: &Surroundings) -> Now {
     let seconds = surroundings.now.timestamp();
     Now {
@@ -34,8 +34,8 @@ pub(crate) fn now(surroundings: &Surroundings) -> Now {
     }
 }
 
-/// The seconds that a command waits for the lock of a root: as asked for, else as the policy of the root says. A policy
-/// that makes no sense is reported by the operation.
+/// Returns the seconds that a command waits for the lock of a root: as asked for, else as the policy of the root says. A
+/// policy that makes no sense is reported by the operation.
 pub(crate) fn lock_wait_seconds(root: &Root, asked: Option<u64>) -> u64 {
     asked.unwrap_or_else(|| policy::of_root(root).map_or(0, |policy| policy.wait))
 }
@@ -83,10 +83,10 @@ impl RootTurn<'_> {
     }
 }
 
-/// Whether signals that were listened to end the program again, as if nobody had.
+/// Whether the signals that are caught end the program again, as if no handler were set.
 static END_THE_PROGRAM: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
-/// Does work as [`with_signals`] does, behind which signals end the program at once again.
+/// Does work as [`with_signals`] does. After it, signals end the program at once again.
 pub(crate) fn with_signals_for_now<T>(
     work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync)) -> T,
 ) -> anyhow::Result<T> {
@@ -131,7 +131,7 @@ impl LockWait<'_> {
         }
         if !self.is_quiet && !self.was_reported.replace(true) {
             let line = format!("{}: waiting for {} to finish\n", self.speaks_as, holder.describe());
-            // Where standard error cannot be written to, nobody can be told.
+            // If standard error cannot be written to, there is no one to tell.
             let _ = std::io::stderr().write_all(&printable(line.as_bytes()));
         }
         thread::sleep(PAUSE.min(left));

@@ -1,4 +1,4 @@
-//! The bar of what comes before a run: downloads, patches that are read or compared, and directories that are indexed.
+//! The bar for the time before a run: downloads, patches that are read or compared, and directories that are indexed.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use super::manner::columns;
 use patchadm_core::operation::depots::{DepotProgress, PatchWork};
 use patchadm_svr4::package::control::printable;
 
-/// What takes less shows nothing.
+/// Shorter work shows nothing.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// On a narrower terminal there is no bar, only words.
@@ -25,12 +25,12 @@ pub(crate) struct FetchBar {
     shown: RefCell<ShownProgress>,
 }
 
-/// What is known of the work, and what of it is on the terminal.
+/// The known progress of the work, and the part of it on the terminal.
 #[derive(Default)]
 struct ShownProgress {
     /// The patch that is taken up, as `fetching 2/20`.
     patch: Option<String>,
-    /// What is on the terminal: what it is about, and the bar.
+    /// The bar on the terminal, with its subject.
     bar: Option<(String, ProgressBar)>,
 }
 
@@ -109,7 +109,7 @@ fn word(doing: PatchWork) -> &'static str {
     }
 }
 
-/// The end of the last part of an address, without control characters.
+/// Returns the end of the last part of an address, without control characters.
 fn short(address: &str) -> String {
     let name = address.rsplit('/').next().unwrap_or(address);
     let name = String::from_utf8_lossy(&printable(name.as_bytes())).into_owned();

@@ -1,6 +1,6 @@
-//! The manner of speaking: how much is said, in which colours, how wide.
+//! The form of the output: its detail, its colours and its width.
 //!
-//! Colours say only what state something is in, and are never sent where nobody sees them, unless that is asked for.
+//! Colours only show states. They are never sent to an output that no one watches, unless that is asked for.
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
@@ -39,8 +39,8 @@ pub(crate) enum WhenToColour {
 }
 
 impl WhenToColour {
-    /// What the environment says, whose variables `value_of` knows if they are set and not empty: `NO_COLOR` wins over
-    /// `CLICOLOR_FORCE`; a dumb terminal shows no colours.
+    /// Returns the settings of the environment. `value_of` knows its variables that are set and not empty. `NO_COLOR`
+    /// wins over `CLICOLOR_FORCE`; a dumb terminal shows no colours.
     pub(crate) fn of(value_of: impl Fn(&str) -> Option<OsString>) -> Self {
         if value_of("NO_COLOR").is_some() {
             return Self::Never;
@@ -51,14 +51,14 @@ impl WhenToColour {
         if value_of("TERM").is_some_and(|value| value == "dumb") { Self::Never } else { Self::OnTerminal }
     }
 
-    /// Whether a stream is coloured, with what the environment says where nothing else was said.
+    /// Tells whether a stream is coloured, with what the environment says where nothing else was said.
     pub(crate) fn applies(self, by_environment: Self, is_terminal: bool) -> bool {
         let said = if self == Self::OnTerminal { by_environment } else { self };
         said == Self::Always || said == Self::OnTerminal && is_terminal
     }
 }
 
-/// What a colour says.
+/// The meaning of a colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shade {
     /// An id.
@@ -72,7 +72,7 @@ pub(crate) enum Shade {
 }
 
 impl Shade {
-    /// The shade of a state as `list` and `show` call it; none for other words.
+    /// Returns the shade of a state as `list` and `show` call it; none for other words.
     pub(crate) fn of_state(state: &str) -> Option<Self> {
         match state {
             "effective" | "applied" => Some(Self::Effective),
@@ -82,7 +82,7 @@ impl Shade {
         }
     }
 
-    /// The escape sequence that begins it.
+    /// Returns the escape sequence that begins it.
     pub(crate) fn begin(self) -> &'static str {
         match self {
             Self::Id => "\x1b[1m",
@@ -96,12 +96,12 @@ impl Shade {
     pub(crate) const END: &'static str = "\x1b[0m";
 }
 
-/// The width of help on the terminal of standard output.
+/// Returns the width of help on the terminal of standard output.
 pub(crate) fn width_of_help() -> usize {
     columns(std::io::stdout()).map_or(WIDEST_HELP, |columns| columns.clamp(NARROWEST_HELP, WIDEST_HELP))
 }
 
-/// The columns of a terminal; `None` for anything else, and for one that does not tell.
+/// Returns the columns of a terminal; `None` for anything else, and for one that does not tell.
 pub(crate) fn columns(stream: impl std::os::fd::AsFd) -> Option<usize> {
     if !stream.as_fd().is_terminal() {
         return None;

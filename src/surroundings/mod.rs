@@ -49,7 +49,7 @@ pub(crate) struct Surroundings {
     pub(crate) now: DateTime<Utc>,
     /// The file mode creation mask of the caller; the program has one of its own.
     pub(crate) umask: u32,
-    /// When the command began, by a clock that nobody sets: for durations.
+    /// When the command began, by a clock that is never set: for durations.
     pub(crate) began: Instant,
     /// The time zone in which moments are shown.
     pub(crate) zone: Zone,
@@ -63,7 +63,7 @@ pub(crate) struct Surroundings {
     pub(crate) home: Option<PathBuf>,
     /// Whether standard output is a terminal.
     pub(crate) stdout_is_terminal: bool,
-    /// Whether standard input is a terminal, so that somebody can be asked.
+    /// Whether standard input is a terminal, so that the user can be asked.
     pub(crate) stdin_is_terminal: bool,
     /// Whether standard error is a terminal.
     pub(crate) stderr_is_terminal: bool,
@@ -103,7 +103,7 @@ pub(crate) struct Machine {
     pub(crate) version: String,
     /// Kind of hardware, `uname -m`.
     pub(crate) hardware: String,
-    /// NIS domain; empty where there is none.
+    /// NIS domain; empty if there is none.
     pub(crate) domain: String,
 }
 
@@ -149,7 +149,7 @@ impl Surroundings {
         })
     }
 
-    /// The root to work on: `-R`, else `PKG_INSTALL_ROOT`, else `/`. Both, and not the same, is an error.
+    /// Returns the root to work on: `-R`, else `PKG_INSTALL_ROOT`, else `/`. Both, and not the same, is an error.
     pub(crate) fn root(&self, option: Option<&Path>) -> Result<PathBuf, SurroundingsError> {
         match (option, &self.install_root) {
             (Some(option), Some(environment)) if option != environment => {
@@ -161,7 +161,7 @@ impl Surroundings {
         }
     }
 
-    /// The root under the policy that the caller named, if one was.
+    /// Returns the root under the policy that the caller named, if one was.
     pub(crate) fn under_policy(&self, root: Root) -> Root {
         match &self.policy {
             None => root,
@@ -174,18 +174,18 @@ impl Surroundings {
         RecordReader::within(root, self.run.as_deref())
     }
 
-    /// The whole environment, for a command that is to have it.
+    /// Returns the whole environment, for a command that is to have it.
     pub(crate) fn environment() -> Vec<(OsString, OsString)> {
         std::env::vars_os().collect()
     }
 
-    /// The shell of the caller, and the working directory, if the system tells.
+    /// Returns the shell of the caller, and the working directory, if the system tells.
     pub(crate) fn shell_and_directory() -> (Option<OsString>, Option<PathBuf>) {
         let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());
         (shell, std::env::current_dir().ok())
     }
 
-    /// The name of the caller by the accounts of this machine; the number where it has none there.
+    /// Returns the name of the caller from the accounts of this machine; the number if there is none.
     pub(crate) fn user() -> String {
         let uid = rustix::process::getuid().as_raw();
         let accounts = Root::open(Path::new("/")).and_then(|host| accounts_of(&host, &host));
@@ -194,8 +194,8 @@ impl Surroundings {
 }
 
 impl Zone {
-    /// The zone that `TZ` asks for. One that leads out of the zones of the system is read as a file only if it is one: a
-    /// device has no end.
+    /// Returns the zone that `TZ` asks for. A path outside the zones of the system is read only if it is a regular
+    /// file: a device has no end.
     fn of(variable: Option<&OsStr>) -> Self {
         let Some(name) = variable else { return Self::Local };
         let bytes = name.as_encoded_bytes();
@@ -204,7 +204,7 @@ impl Zone {
         if is_inside || path.is_absolute() && path.is_file() { Self::Local } else { Self::Utc }
     }
 
-    /// The moment at which the clock on the wall shows this; the first, where it shows it twice.
+    /// Returns the moment at which the clock on the wall shows this; the first, where it shows it twice.
     pub(crate) fn moment(self, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
         match self {
             Self::Local => Local.from_local_datetime(&wall).earliest().map(|local| local.with_timezone(&Utc)),
@@ -212,7 +212,7 @@ impl Zone {
         }
     }
 
-    /// A moment (seconds since 1970) as the clock on the wall showed it; 1970 where it is beyond any calendar.
+    /// Returns a moment (seconds since 1970) as the clock on the wall showed it; 1970 where it is beyond any calendar.
     pub(crate) fn at(self, seconds: i64) -> NaiveDateTime {
         let moment = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
         match self {

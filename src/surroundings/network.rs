@@ -1,4 +1,4 @@
-//! What the environment says about the network: proxies, certificates, and where a cache may be.
+//! The network settings of the environment: proxies, certificates, and the possible place of a cache.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use patchadm_inputs::http::Proxies;
 /// The cache of a machine, where the caller may use it.
 const OF_THE_MACHINE: &str = "/var/cache/patchadm";
 
-/// What the environment says about the network.
+/// The network settings of the environment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NetworkSurroundings {
     /// `http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`.
@@ -41,8 +41,8 @@ impl NetworkSurroundings {
         }
     }
 
-    /// The directory of the cache where nobody names one: that of the machine for the superuser and whoever has it, else
-    /// the caller's own.
+    /// Returns the default directory of the cache: that of the machine for the superuser and for a user who has access
+    /// to it, else the caller's own.
     pub(crate) fn cache(&self) -> Option<PathBuf> {
         let machine = Path::new(OF_THE_MACHINE);
         let is_usable = rustix::process::geteuid().is_root()

@@ -1,11 +1,10 @@
 //! The two streams of a command: its report on standard output, its diagnostics on standard error.
 //!
-//! Names and texts of packages and roots come from strangers: control characters in what is printed are escaped here, for
-//! every command.
-//! Nothing here panics when nobody reads: a broken pipe is an error like any other, and the program ends quietly on
-//! it, unless it has changed something and its exit code has to tell of that: then what could not be written, for
-//! whatever reason, does not change the code. Standard output is flushed before a diagnostic, so that both are in order on
-//! a terminal.
+//! Names and texts of packages and roots come from strangers. Control characters in printed text are escaped here, for
+//! every command. Nothing here panics without a reader. A broken pipe is an error like any other, and the program ends
+//! quietly on it, unless it has changed something and its exit code has to tell of that. Then a failed write, for any
+//! reason, does not change the code. Standard output is flushed before a diagnostic, so that both are in order on a
+//! terminal.
 
 use std::io::{self, BufWriter, Stderr, Stdout, Write};
 
@@ -20,7 +19,7 @@ pub(crate) struct Output {
     stderr: Stderr,
     is_heedless: bool,
     manner: Manner,
-    /// Why a part of the report was not written, which nobody has been told yet.
+    /// Why a part of the report was not written, if this has not been reported yet.
     lost: Option<io::Error>,
 }
 
@@ -43,12 +42,12 @@ impl Output {
         self.manner = manner;
     }
 
-    /// Whether nothing but errors is wanted.
+    /// Tells whether nothing but errors is wanted.
     pub(crate) fn is_quiet(&self) -> bool {
         self.manner.is_quiet
     }
 
-    /// Whether a line for each path is wanted.
+    /// Tells whether a line for each path is wanted.
     pub(crate) fn is_verbose(&self) -> bool {
         self.manner.is_verbose
     }
@@ -89,7 +88,7 @@ impl Output {
         }
     }
 
-    /// Why a part of the report could not be written, where the command had to go on all the same; told once.
+    /// Returns why a part of the report could not be written, where the command had to go on all the same; told once.
     pub(crate) fn take_loss(&mut self) -> Option<io::Error> {
         self.lost.take()
     }
@@ -125,7 +124,7 @@ impl Output {
     /// Writes to standard error byte for byte: what a script says.
     pub(crate) fn raw_to_error(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
         let flushed = self.flush();
-        // Where standard error cannot be written to, nobody can be told.
+        // If standard error cannot be written to, there is no one to tell.
         let _ = self.stderr.write_all(text.as_ref());
         flushed
     }
@@ -169,7 +168,7 @@ impl Output {
     }
 }
 
-/// A text without the numbers that the system has for its errors: the words before them are enough.
+/// Returns a text without the numbers that the system has for its errors: the words before them are enough.
 pub(crate) fn without_numbers(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;

@@ -1,6 +1,6 @@
 //! Questions at a terminal: printed on standard error, answered on standard input.
 //!
-//! Only asked where standard input is a terminal; who asks sees to that.
+//! They are only asked if standard input is a terminal; the caller checks that.
 
 use std::io::{self, BufRead as _};
 
@@ -10,7 +10,7 @@ use patchadm_inputs::source::HeldSignals;
 /// Prints the objections, sentences without full stop, and asks whether to go on nevertheless.
 pub(crate) fn agreed(output: &mut Output, against: &[String], question: &str, help: &str) -> bool {
     for sentence in against {
-        // Who cannot be told is not asked below either.
+        // If this cannot be written, the question below is not asked either.
         drop(output.complain(format!("\n{sentence}.\n")));
     }
     yes(output, question, help)
@@ -46,14 +46,14 @@ pub(crate) fn secret(output: &mut Output, question: &str) -> Option<Vec<u8>> {
     silent.local_modes.remove(LocalModes::ECHO);
     tcsetattr(&terminal, OptionalActions::Flush, &silent).ok()?;
     let line = answer(output, question);
-    // Whatever the answer was: who types next must see it.
+    // Restored for any answer: the next typed text must be visible.
     let _ = tcsetattr(&terminal, OptionalActions::Flush, &before);
     let _ = output.complain("\n");
     line.map(|line| line.trim_end_matches(['\n', '\r']).as_bytes().to_vec())
 }
 
-/// The line that somebody types after a question; none at the end of the input, when a signal asks for the end of the
-/// command, and where standard error cannot be written to, so that nobody can be asked.
+/// Returns the line that the user types after a question. Returns none at the end of the input, when a signal asks for
+/// the end of the command, and if standard error cannot be written to, so that no one can be asked.
 fn answer(output: &mut Output, question: &str) -> Option<String> {
     // Held before the question can be read: who interrupts as soon as it is there is heard as well.
     let signals = HeldSignals::hold().ok()?;

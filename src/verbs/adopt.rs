@@ -142,7 +142,7 @@ impl AdoptArgs {
         Ok(())
     }
 
-    /// The package that is to be forgotten.
+    /// Returns the package to forget.
     fn forgotten(&self) -> Result<Option<PkgInst>, Stop> {
         let package = self.pkg.as_ref().filter(|_| self.forget).map(|pkg| PkgInst::new(pkg));
         package.transpose().map_err(|error| Stop::Usage { message: error.to_string(), usage: USAGE })
@@ -171,7 +171,7 @@ impl AdoptArgs {
     }
 }
 
-/// The path inside the root of a directory that is named with or without the prefix of the root.
+/// Returns the path inside the root of a directory that is named with or without the prefix of the root.
 fn tree_inside(root: &Root, tree: &Path) -> Result<ObjectPath, Stop> {
     let bad = |reason: String| Stop::Usage { message: format!("{}: {reason}", tree.display()), usage: USAGE };
     let whole = std::path::absolute(tree).map_err(|error| bad(error.to_string()))?;
@@ -242,7 +242,7 @@ impl AdoptReply {
         }
     }
 
-    /// What was done, or would be, in a sentence.
+    /// Returns the action, done or planned, in a sentence.
     fn sentence(&self) -> String {
         let Self { package, objects, directories_shared, .. } = self;
         let is = if self.result == ResultWord::Planned { "would be" } else { "is" };

@@ -1,4 +1,4 @@
-//! `patchadm analyze`: which patches a machine lacks.
+//! `patchadm analyze`: lists the patches that a machine lacks.
 
 pub(super) mod choice;
 mod comparison;
@@ -145,7 +145,7 @@ impl Analysed {
         Ok(self.report(machine, (&facts_of(&software), &kept), root)?.with_remarks(stale))
     }
 
-    /// The report about a machine; the policy of the root says which patches come first.
+    /// Returns the report about a machine; the policy of the root says which patches come first.
     fn report(
         &self,
         machine: AnalysedMachine,
@@ -160,7 +160,7 @@ impl Analysed {
     }
 }
 
-/// The answer of one root of many.
+/// Returns the answer of one root of many.
 fn answer_of(report: AnalysisReport) -> RootAnswer<AnalysisReport> {
     let (exit, line, notes) = (report.exit(), report.line(), report.table());
     RootReport { exit, ..RootReport::of_answer(line, notes, report) }.into()

@@ -1,11 +1,11 @@
-//! The answer of verbs that ask about an applied patch, where it is not applied.
+//! The answer of verbs that ask about an applied patch, if it is not applied.
 
 use super::meant::applied_like;
 use crate::arguments::suggest::did_you_mean;
 use crate::reply::{Exit, ExitCause, Stop};
 use patchadm_rootfs::Root;
 
-/// Says that a patch is not applied, and which one may have been meant; 2, as of patchrm(1M).
+/// Returns the end for a patch that is not applied, with the one that may have been meant; 2, as of patchrm(1M).
 pub(super) fn not_applied(root: &Root, id: &str) -> Stop {
     let meant = applied_like(root, id).map(|meant| format!("\n{}", did_you_mean(&meant)));
     let message = format!("patch {id} is not applied{}", meant.unwrap_or_default());

@@ -17,7 +17,7 @@ use patchadm_making::build::{
 };
 use report::BuildReport;
 
-/// What did not happen, as the first line of an end says it.
+/// The event that did not happen, as the first line of an end.
 const NO_PATCH_MADE: &str = "no patch was made";
 
 /// Runs the verb.
@@ -49,17 +49,17 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::new(Exit::OK, report))
 }
 
-/// The end for a patch that was named and cannot be used.
+/// Returns the end for a patch that was named and cannot be used.
 fn refused_patch(error: &PreviousError) -> anyhow::Error {
     stop(of_previous(error), error)
 }
 
-/// The end where no patch is made.
+/// Returns the end where no patch is made.
 fn refused(error: &BuildError) -> anyhow::Error {
     stop(of_build(error), error)
 }
 
-/// An end in the three lines of the modern face: what did not happen, why, what to do.
+/// Returns an end in the three lines of the modern face: what did not happen, why, what to do.
 fn stop((exit, next): (Exit, &'static str), reason: &dyn std::fmt::Display) -> anyhow::Error {
     Stop::Refused { exit, message: format!("{NO_PATCH_MADE}\n{reason}.\n{next}") }.into()
 }

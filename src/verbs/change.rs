@@ -19,7 +19,7 @@ use patchadm_core::operation::patches::back_out::BackOutRequest;
 use patchadm_core::operation::plan_file::PlanFileRequest;
 use patchadm_planning::analyze::AnalysisRequest;
 
-/// The request to apply patches.
+/// Returns the request to apply patches.
 pub(super) fn application(
     call: &Invocation,
     changing: &ChangeOptions,
@@ -32,7 +32,7 @@ pub(super) fn application(
     request
 }
 
-/// The request to apply what an analysis lists as missing.
+/// Returns the request to apply what an analysis lists as missing.
 pub(super) fn update(
     call: &Invocation,
     changing: &ChangeOptions,
@@ -46,7 +46,7 @@ pub(super) fn update(
     request
 }
 
-/// The same request with what is done with a plan file.
+/// Returns the same request with what is done with a plan file.
 pub(super) fn with_plan_file(mut request: PatchRequest, plan_file: PlanFileRequest) -> PatchRequest {
     match &mut request {
         PatchRequest::Apply(operands) => operands.apply.plan_file = plan_file,
@@ -56,7 +56,7 @@ pub(super) fn with_plan_file(mut request: PatchRequest, plan_file: PlanFileReque
     request
 }
 
-/// How patches are applied that are not named yet.
+/// Returns how patches are applied that are not named yet.
 fn application_of_none(
     call: &Invocation,
     changing: &ChangeOptions,
@@ -78,7 +78,7 @@ fn application_of_none(
     }
 }
 
-/// The request to back patches out.
+/// Returns the request to back patches out.
 pub(super) fn backout(
     call: &Invocation,
     changing: &ChangeOptions,

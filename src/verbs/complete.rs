@@ -1,7 +1,7 @@
-//! The hidden verb by which shells ask what could come next: candidates, one in a line, each with a tab and what it is
-//! where that is worth saying. A last line `:files` or `:directories` asks the shell for names of its own.
+//! The hidden verb that shells call to learn what could come next: candidates, one per line, each followed by a tab and
+//! a description if that is useful. A last line `:files` or `:directories` asks the shell for names of its own.
 //!
-//! It is never an error, takes no lock, and answers within a second or says nothing: somebody is typing.
+//! It is never an error, takes no lock, and answers within a second or says nothing: the user is typing.
 
 mod line;
 mod values;
@@ -71,7 +71,7 @@ fn question(call: &mut Invocation, words: &WordsOfShell) -> Question {
         let name = before.remove(place_of_name(&before)?);
         call.applets.iter().find(|applet| applet.is_listed() && name == applet.name)
     });
-    // The value of an option before the verb is one of `list`'s, too: all verbs share these options.
+    // The value of an option before the verb is also one of `list`: all verbs share these options.
     let shared = || call.applets.iter().find(|applet| applet.name == "list");
     let applet = applet.or_else(|| shared().filter(|_| is_value_of_option(&words.before)));
     let Some(command) = applet.and_then(|applet| description(call, applet)) else {
@@ -87,7 +87,7 @@ fn is_value_of_option(before: &[OsString]) -> bool {
     place_of_name(&with_next).is_none()
 }
 
-/// The description of the arguments of a command.
+/// Returns the description of the arguments of a command.
 fn description(call: &mut Invocation, applet: &Applet) -> Option<clap::Command> {
     call.is_asked_for_options = true;
     (call.name, call.program) = (applet.name, applet.program());
@@ -102,7 +102,7 @@ fn description(call: &mut Invocation, applet: &Applet) -> Option<clap::Command> 
     }
 }
 
-/// The names of verbs and commands, or the options that may stand before them.
+/// Returns the names of verbs and commands, or the options that may stand before them.
 fn names_of(applets: &[Applet], options: bool) -> Vec<Candidate> {
     if options {
         let known = [

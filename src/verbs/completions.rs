@@ -1,7 +1,7 @@
-//! `patchadm completions`: the script by which a shell asks the program what could come next.
+//! `patchadm completions`: the script that lets a shell ask the program what could come next.
 //!
-//! The scripts know nothing of verbs and options: at every question they call the hidden verb that
-//! [`complete`](super::complete) is.
+//! The scripts know nothing of verbs and options: for every question they call the hidden verb
+//! [`complete`](super::complete).
 
 use clap::ValueEnum;
 use serde::Serialize;

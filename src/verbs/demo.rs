@@ -218,7 +218,7 @@ impl Demonstration<'_> {
         self.print(&lines.join("\n"))
     }
 
-    /// The head of a step: what happens, and the command that does it.
+    /// Prints the head of a step: what happens, and the command that does it.
     fn print_step(&mut self, title: &str, command: &str) -> anyhow::Result<()> {
         self.step += 1;
         self.print(&format!("\n{}. {title}\n   $ {command}", self.step))
@@ -269,7 +269,7 @@ impl Demonstration<'_> {
     }
 }
 
-/// The report of the one patch that was asked for.
+/// Returns the report of the one patch that was asked for.
 fn only<T>(patches: Vec<T>) -> anyhow::Result<T> {
     patches.into_iter().next().ok_or_else(|| anyhow::anyhow!("the operation reports on no patch"))
 }
@@ -285,7 +285,7 @@ fn word(action: &Action) -> &'static str {
     }
 }
 
-/// A path as a shell takes it.
+/// Returns a path as a shell takes it.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_alphanumeric() || "/._-+".contains(c);

@@ -81,7 +81,7 @@ fn usage(message: &str) -> Stop {
 }
 
 impl DepotArgs {
-    /// The action and the depot, if all that was said belongs to it.
+    /// Returns the action and the depot, if all given options belong to it.
     fn must_fit(&self) -> Result<(DepotAction, &OsStr), Stop> {
         let action = self.action.ok_or_else(|| usage("it is not said what to do with the depot"))?;
         let depot = self.depot.as_deref().ok_or_else(|| usage("no depot is named"))?;
@@ -154,7 +154,7 @@ fn policy_and_demands(root: &Root, args: &DepotArgs) -> Result<(RootAndPolicy, V
     Ok((ground, demands))
 }
 
-/// The gravest of what was found: wrong, then not there, then not to be read.
+/// Returns the gravest of what was found: wrong, then not there, then not to be read.
 fn exit_of(checked: &DepotCheck) -> Exit {
     let exits = checked
         .faults

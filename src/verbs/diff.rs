@@ -36,7 +36,7 @@ struct DiffArgs {
     paths: Vec<PathBuf>,
 }
 
-/// What taking a patch out would change.
+/// The changes of taking a patch out.
 #[derive(Debug, Serialize)]
 struct DiffReport {
     id: String,
@@ -74,7 +74,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::about(&root, Exit::OK, DiffReport::of(&root, id, preview)))
 }
 
-/// Why there is no answer: what `remove` would say.
+/// Returns the reason that there is no answer: the one that `remove` would give.
 fn refused(root: &Root, id: &str, failed: &Failure) -> Stop {
     let lines = modern(root.prefix(), Command::Patchrm, &format!("patch {id}"), failed);
     Stop::Refused { exit: verb_code(Command::Patchrm, failed), message: joined(lines) }

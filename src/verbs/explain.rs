@@ -17,7 +17,7 @@ use patchadm_making::lint::{LintCode, Severity};
 
 const USAGE: &str = "patchadm explain [code [command]]\npatchadm explain lint:code";
 
-/// What stands before the code of a finding of `patchadm lint`.
+/// The prefix of the code of a `patchadm lint` finding.
 const FINDING: &str = "lint:";
 
 /// Explain an exit code, or a finding of lint
@@ -134,12 +134,12 @@ impl CommandReport for ExplainReport {
     }
 }
 
-/// The meanings of all codes, in their order.
+/// Returns the meanings of all codes, in their order.
 fn all_meanings() -> Vec<CodeMeaning> {
     (0..=u8::MAX).flat_map(|code| meanings(code, None)).collect()
 }
 
-/// The meanings of a code for a command, or for all of them.
+/// Returns the meanings of a code for a command, or for all of them.
 fn meanings(code: u8, command: Option<&str>) -> Vec<CodeMeaning> {
     let is_meant =
         |one: &&CodeMeaning| one.code == code && command.is_none_or(|command| one.is_about(command));
@@ -151,7 +151,7 @@ fn meanings(code: u8, command: Option<&str>) -> Vec<CodeMeaning> {
 
 const KILLED: &str = "A signal ended the command at once: it had no time to undo or to finish anything.";
 
-/// The meaning of 128 + N. Only the signals that the program catches let it put things in order.
+/// Returns the meaning of 128 + N. Only the signals that the program catches let it put things in order.
 fn by_signal(code: u8) -> Option<CodeMeaning> {
     let signal = Signal::try_from(i32::from(code.checked_sub(128)?)).ok();
     let (text, advice) = match signal {
@@ -184,7 +184,7 @@ fn by_signal(code: u8) -> Option<CodeMeaning> {
     })
 }
 
-/// The codes that a command ends with, in words.
+/// Returns the codes that a command ends with, in words.
 fn codes_of(command: &str) -> String {
     let codes = MEANINGS.iter().filter(|one| one.is_about(command)).map(|one| one.code);
     let codes: std::collections::BTreeSet<u8> = codes.collect();

@@ -44,7 +44,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     (applet.run)(call)
 }
 
-/// The list of commands.
+/// Returns the list of commands.
 pub(crate) fn overview(applets: &[Applet], width: usize) -> String {
     let about = env!("CARGO_PKG_DESCRIPTION");
     let mut text = String::new();
@@ -73,7 +73,7 @@ pub(crate) fn usage_text(usage: &str, width: usize) -> String {
     format!("usage: {}\n", folded_synopsis(usage, width))
 }
 
-/// The message about a name that is no command.
+/// Returns the message about a name that is not a command.
 pub(crate) fn unknown_command(name: &str, applets: &[Applet]) -> String {
     let listed = applets.iter().filter(|applet| applet.is_listed()).map(|applet| applet.name);
     let meant = similar(name, listed).map(|meant| format!("\n{}", did_you_mean(meant))).unwrap_or_default();

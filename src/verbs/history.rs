@@ -87,7 +87,7 @@ fn unknown(name: &str) -> Stop {
     Stop::Refused { exit: Exit::new(UNKNOWN, ExitCause::NotFound), message }
 }
 
-/// What is to be said of lines that were passed over.
+/// Returns the remarks on lines that were passed over.
 fn remarks(root: &Root, past: &PastRuns) -> Vec<String> {
     let path = root.show(&patchadm_svr4::places::history());
     let foreign = (past.unreadable > 0).then(|| {
@@ -120,12 +120,12 @@ impl From<&PastRun> for RunEntry {
 }
 
 impl RunEntry {
-    /// The number of the run, which is enough to name it.
+    /// Returns the number of the run, which is enough to name it.
     fn number(&self) -> &str {
         self.run.split_once('-').map_or(&*self.run, |(number, _)| number)
     }
 
-    /// The columns of the table.
+    /// Returns the columns of the table.
     fn columns(&self, is_verbose: bool) -> [String; 6] {
         let names = if self.patches.is_empty() { &self.packages } else { &self.patches };
         let shown = if is_verbose { names.len() } else { NAMES_IN_LINE };
@@ -138,7 +138,7 @@ impl RunEntry {
         [run, self.time.clone(), self.user.clone(), self.command.clone(), self.result.clone(), what]
     }
 
-    /// Everything about the run, a name and a value in a line.
+    /// Returns everything about the run, a name and a value in a line.
     fn lines(&self) -> Vec<(&'static str, String)> {
         let mut lines = vec![
             ("Run", self.run.clone()),

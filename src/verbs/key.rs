@@ -123,7 +123,7 @@ fn usage(message: impl Into<String>) -> Stop {
 }
 
 impl KeyArgs {
-    /// The action, if all that was said belongs to it.
+    /// Returns the action, if all given options belong to it.
     fn must_fit(&self) -> Result<KeyAction, Stop> {
         use KeyAction::{Generate, List, Revoke, Trust};
         let action = self.action.ok_or_else(|| usage("it is not said what to do with keys"))?;
@@ -155,7 +155,7 @@ impl KeyArgs {
         }
     }
 
-    /// The rules that the options make.
+    /// Returns the rules that the options make.
     fn rules(&self) -> Result<KeyRules, Stop> {
         let mut rules = KeyRules::default();
         let said = [("expires", &self.expires), ("roles", &self.roles), ("bases", &self.bases)];
@@ -219,7 +219,7 @@ fn revoke(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
     about_root(call, &root, changed, id, &format!("key {id} {text}"))
 }
 
-/// What the root knows of one key after a change.
+/// Returns the root's facts about one key after a change.
 fn about_root(call: &Invocation, root: &Root, changed: bool, id: KeyId, text: &str) -> anyhow::Result<Reply> {
     let mut keys = shown_keys(call, root)?;
     keys.retain(|shown| shown.id == id.to_string());
@@ -305,7 +305,7 @@ fn read_public_key(file: &Path) -> anyhow::Result<PublicKey> {
     Ok(PublicKey::parse(&text).map_err(|error| refused(ExitCause::DamagedInput, &error))?)
 }
 
-/// The end by keys of a root that cannot be believed or changed.
+/// Returns the end by keys of a root that cannot be believed or changed.
 fn keys_refused(root: &Root, error: &KeysError) -> anyhow::Error {
     let exit = match error {
         KeysError::Failed(failure) => return query_refused(root, failure).into(),
@@ -316,7 +316,7 @@ fn keys_refused(root: &Root, error: &KeysError) -> anyhow::Error {
     Stop::Refused { exit, message: format!("the keys of the root are as before\n{error}") }.into()
 }
 
-/// The end by a key or patch of a producer's that cannot be used.
+/// Returns the end by a key or patch of a producer's that cannot be used.
 pub(super) fn signing_refused(error: SigningError) -> anyhow::Error {
     let exit = match &error {
         SigningError::SecretKey { .. }

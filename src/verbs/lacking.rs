@@ -40,7 +40,7 @@ impl LackingReport {
         Ok(Self { patch: id.to_string(), lacking: has.is_none(), has, unfinished, remarks })
     }
 
-    /// The answer in a line.
+    /// Returns the answer in a line.
     pub(super) fn line(&self) -> String {
         match &self.has {
             None => format!("lacks {}", self.patch),

@@ -1,8 +1,8 @@
-//! What is said of scripts of other package formats, which no patch carries: once, with counts.
+//! The report about scripts of other package formats, which no patch carries: once, with counts.
 
 use std::collections::BTreeMap;
 
-/// Says how many scripts of which name are left out, of a list of `PACKAGE: SCRIPT`; `None` where it has none.
+/// Returns how many scripts of each name are left out, from a list of `PACKAGE: SCRIPT`; `None` for an empty list.
 pub(super) fn left_out_scripts(scripts: &[String]) -> Option<String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for script in scripts {

@@ -1,4 +1,4 @@
-//! `patchadm links`: makes links by which the program is called as each classic command.
+//! `patchadm links`: makes links through which the program is called as each classic command.
 
 use std::path::PathBuf;
 
@@ -62,7 +62,7 @@ impl CommandReport for LinksReport {
     }
 }
 
-/// A refusal in the three lines of the modern face: what did not happen, why, what to do.
+/// Returns a refusal in the three lines of the modern face: what did not happen, why, what to do.
 fn refused(error: LinksError) -> anyhow::Error {
     let LinksError::Taken { only_links, .. } = &error else { return error.into() };
     let next = if *only_links {

@@ -1,4 +1,4 @@
-//! `patchadm lint`: what is wrong with patches, found without applying them.
+//! `patchadm lint`: finds faults of patches without applying them.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -98,7 +98,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::new(exit, LintReport { patches, errors, warnings }))
 }
 
-/// A patch that cannot be read at all: the codes of patchadd(1M).
+/// Returns the end for a patch that cannot be read at all, with the codes of patchadd(1M).
 fn unreadable(error: &SourceError) -> anyhow::Error {
     let exit = source_code(refusal::Command::Patchadd, error);
     Stop::Refused { exit, message: error.to_string() }.into()
@@ -160,7 +160,7 @@ fn read_by_shell(text: &[u8]) -> Result<(), String> {
     Err(reason.strip_prefix("/bin/sh: ").unwrap_or(reason).to_owned())
 }
 
-/// Whether a script names a shell, or nothing, as its interpreter.
+/// Tells whether a script names a shell, or nothing, as its interpreter.
 fn is_for_shell(text: &[u8]) -> bool {
     let first = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let Some(interpreter) = first.strip_prefix(b"#!") else { return true };

@@ -118,7 +118,7 @@ fn order(text: &str) -> Result<ListOrder, String> {
     }
 }
 
-/// The moment that a date names: RFC 3339, or a day, which begins at midnight of the time zone.
+/// Returns the moment that a date names: RFC 3339, or a day, which begins at midnight of the time zone.
 fn since(text: &str, zone: Zone) -> Result<DateTime<Utc>, Stop> {
     let day = || {
         let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
@@ -160,19 +160,20 @@ impl ListReport {
         Ok(Self { patches, unfinished, remarks, choice })
     }
 
-    /// The width of the ids.
+    /// Returns the width of the ids.
     fn width(&self) -> usize {
         self.patches.iter().map(|one| one.id.len()).max().unwrap_or_default()
     }
 
-    /// The lines below that of a patch: for whom it is not in force, and its synopsis where more is wanted.
+    /// Returns the lines below that of a patch: the programs for which it is not in force, and its synopsis in longer
+    /// lists.
     fn lines_below(&self, one: &ListedPatch, width: usize) -> Vec<String> {
         let synopsis = one.synopsis.iter().filter(|_| self.choice.is_verbose);
         let below = one.kept_shlibs.sentences().iter().chain(synopsis);
         below.map(|line| format!("{:<width$}  {line}", "")).collect()
     }
 
-    /// The lines of the patches, and those below them.
+    /// Returns the lines of the patches, and those below them.
     fn lines(&self) -> Vec<String> {
         let width = self.width();
         let of = |one| std::iter::once(ListedPatch::line(one, width)).chain(self.lines_below(one, width));
@@ -187,7 +188,7 @@ impl ListReport {
         }
     }
 
-    /// The report of one root of many.
+    /// Returns the report of one root of many.
     fn answer(self) -> RootAnswer<Self> {
         let line = match self.patches.len() {
             0 => self.empty().to_owned(),

@@ -60,13 +60,13 @@ impl From<&InspectedPatch> for ListedPatch {
 }
 
 impl ListedPatch {
-    /// The state with the patch that is behind it.
+    /// Returns the state with the patch that causes it.
     pub(super) fn state_text(&self) -> String {
         let by = self.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
         format!("{}{by}", self.state.join(", "))
     }
 
-    /// The line of a list in which ids are this wide.
+    /// Returns the line of a list in which ids are this wide.
     pub(super) fn line(&self, width: usize) -> String {
         self.parts(width).into_iter().map(|(_, text)| text).collect()
     }
@@ -77,7 +77,7 @@ impl ListedPatch {
         output.line("")
     }
 
-    /// The parts of the line, each with what its colour says.
+    /// Returns the parts of the line, each with what its colour says.
     fn parts(&self, width: usize) -> [(Option<Shade>, String); 5] {
         let (state, undo) = (self.state_text(), undo_in_brief(&self.undo));
         let after_id = " ".repeat(width.saturating_sub(self.id.len()) + 2);
@@ -92,7 +92,7 @@ impl ListedPatch {
         ]
     }
 
-    /// The colour of the state.
+    /// Returns the colour of the state.
     pub(super) fn shade(&self) -> Option<Shade> {
         self.state.iter().find_map(|state| Shade::of_state(state))
     }

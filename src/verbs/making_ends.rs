@@ -1,4 +1,4 @@
-//! How the making of a patch ends where it fails: the code, and what to do next.
+//! The end of a failed making of a patch: the code, and the next step.
 
 use crate::reply::cause_of::{of_io, of_root};
 use crate::reply::failure::{problem_code, source_code};
@@ -10,7 +10,7 @@ use patchadm_planning::plan::refusal::Command;
 /// The code where the releases make no patch.
 pub(super) const NO_PATCH: u8 = 10;
 
-/// The end for a release that cannot be read: the code of a patch that cannot be read for the same reason.
+/// Returns the end for a release that cannot be read: the code of a patch that cannot be read for the same reason.
 pub(super) fn of_release(error: &ReleaseError) -> (Exit, &'static str) {
     let exit = match &error.problem {
         ReleaseProblem::Svr4(problem) => problem_code(Command::Patchadd, &error.path, problem),
@@ -21,7 +21,7 @@ pub(super) fn of_release(error: &ReleaseError) -> (Exit, &'static str) {
     (exit, "Name a release that is whole: a tree, package, archive, or a directory of them.")
 }
 
-/// The end for a patch that was named and cannot be used.
+/// Returns the end for a patch that was named and cannot be used.
 pub(super) fn of_previous(error: &PreviousError) -> (Exit, &'static str) {
     let exit = match error {
         PreviousError::Source(error) => source_code(Command::Patchadd, error),
@@ -31,7 +31,7 @@ pub(super) fn of_previous(error: &PreviousError) -> (Exit, &'static str) {
     (exit, "Name a patch that this program can read.")
 }
 
-/// The end where no patch is made.
+/// Returns the end where no patch is made.
 pub(super) fn of_build(error: &BuildError) -> (Exit, &'static str) {
     match error {
         BuildError::Pair(_) => (Exit::failed(ExitCause::Usage), "Say it with the option that is named."),

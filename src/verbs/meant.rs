@@ -1,4 +1,4 @@
-//! What somebody may have meant by an id that is not applied, or by a file that is not there.
+//! Suggestions for an id that is not applied, or for a missing file.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use patchadm_inputs::source::{SourceError, SourceProblem, directory_names};
 use patchadm_planning::plan::refusal::Reason;
 use patchadm_rootfs::Root;
 
-/// What was meant, if a patch was refused because of what it was called.
+/// Returns the suggestion, if a patch was refused because of its name.
 pub(super) fn meant_instead(root: &Root, failed: &Failure) -> Option<String> {
     match failed {
         Failure::Refused(refusal) if *refusal.reason == Reason::NotApplied => {
@@ -20,14 +20,14 @@ pub(super) fn meant_instead(root: &Root, failed: &Failure) -> Option<String> {
     }
 }
 
-/// The applied patch whose id is most like a word; none where the records cannot be read.
+/// Returns the applied patch whose id is most like a word; none if the records cannot be read.
 pub(super) fn applied_like(root: &Root, word: &str) -> Option<String> {
     let applied = applied_patches(root).unwrap_or_default();
     let ids: Vec<String> = applied.iter().map(|patch| patch.id.to_string()).collect();
     similar_id(word, ids.iter().map(String::as_str)).map(str::to_owned)
 }
 
-/// The path of the file beside a missing one whose name is most like its name.
+/// Returns the path of the file beside a missing one whose name is most like its name.
 fn file_like(missing: &Path) -> Option<String> {
     let name = missing.file_name()?.to_str()?;
     let directory = missing.parent().filter(|parent| !parent.as_os_str().is_empty());

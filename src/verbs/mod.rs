@@ -1,4 +1,4 @@
-//! The verbs of `patchadm`, one file each: its options, what it does, what it says.
+//! The verbs of `patchadm`, one file each: its options, its work, its output.
 
 pub(crate) mod add;
 pub(crate) mod adopt;

@@ -1,4 +1,4 @@
-//! Paths of a root as somebody types them: from `/` of the root on, or where they are on this machine.
+//! Paths of a root as users type them: from `/` of the root on, or where they are on this machine.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use crate::reply::Stop;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 
-/// The paths as the records of the root have them. A relative one is that of the working directory if that is below the
-/// root, and else begins at the root.
+/// Returns the paths as the records of the root have them. A relative one is that of the working directory if that is
+/// below the root, and else begins at the root.
 pub(super) fn paths_in_root(
     root: &Root,
     words: &[PathBuf],

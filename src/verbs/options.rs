@@ -55,7 +55,8 @@ pub(crate) struct BriefVerbOptions {
 }
 
 impl BriefVerbOptions {
-    /// The options about a root, and whether each was said: an action of the verb that works on no root has none of them.
+    /// Returns the options about a root, and whether each was given: an action of the verb that works on no root
+    /// accepts none of them.
     pub(crate) fn about_root(&self) -> [(&'static str, bool); 2] {
         [("-R", self.root.root.is_some()), ("--policy", self.policy.is_said())]
     }
@@ -98,7 +99,7 @@ pub(crate) struct NoteOption {
 /// The longest note, in bytes.
 const LONGEST_NOTE: usize = 1_000;
 
-/// A note: one line with something in it.
+/// Returns a note: one line with something in it.
 fn note_text(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         return Err("it is empty".to_owned());
@@ -124,7 +125,7 @@ pub(crate) struct ExchangeOptions {
 }
 
 impl ExchangeOptions {
-    /// The directories, those that must be exchanged last.
+    /// Returns the directories, those that must be exchanged last.
     pub(crate) fn requests(self) -> Vec<ExchangeRequest> {
         let request = |or_stop| move |directory| ExchangeRequest { directory, or_stop };
         let must_be = self.exchange_or_stop.into_iter().map(request(true));
@@ -173,7 +174,7 @@ impl SignatureOptions {
         [("--signature", self.signature.is_some()), ("--keys", self.keys.is_some())]
     }
 
-    /// What they say.
+    /// Returns the request of these options.
     pub(crate) fn request(self) -> SignatureRequest {
         SignatureRequest { word: self.signature, keys: self.keys }
     }
@@ -233,7 +234,7 @@ impl ApplyingOptions {
         Ok(())
     }
 
-    /// The options that a plan file has.
+    /// Returns the options that a plan file has.
     pub(super) fn of_plan(options: &PlanOptions) -> Result<Self, PlanFileError> {
         let paths = |field, paths: &[String]| {
             let path = |text: &String| {
@@ -260,7 +261,7 @@ impl ApplyingOptions {
     }
 }
 
-/// A path of a root as a plan file has it.
+/// Returns a path of a root as a plan file has it.
 pub(super) fn path_text(path: &ObjectPath) -> Result<String, String> {
     let text = str::from_utf8(path.as_bytes()).map(str::to_owned);
     text.map_err(|_| format!("a plan file cannot name {path}, which is no UTF-8"))

@@ -57,7 +57,7 @@ struct OrderArgs {
 }
 
 impl OrderArgs {
-    /// The question; `paths` reads those of the words that are paths.
+    /// Returns the question; `paths` reads those of the words that are paths.
     fn question(
         &self,
         paths: impl Fn(&[PathBuf]) -> Result<Vec<ObjectPath>, Stop>,
@@ -101,7 +101,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::about(&root, Exit::OK, args.report(answer)))
 }
 
-/// The order of what is in a directory; no root is opened.
+/// Returns the order of what is in a directory; no root is opened.
 fn in_directory(call: &Invocation, args: &OrderArgs) -> anyhow::Result<Reply> {
     let directory = args.directory.as_deref().unwrap_or_else(|| std::path::Path::new("."));
     let question = args.question(paths_in_packages)?;

@@ -1,4 +1,4 @@
-//! `patchadm owner`: whose a path is, and which patches changed or deliver it.
+//! `patchadm owner`: shows the owner of a path, and the patches that changed or deliver it.
 
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm [-R root] owner [option...] path...";
 
-/// What is said where undo data may not be read.
+/// The note if undo data may not be read.
 const NOT_KNOWN: &str = "not everything is known: the undo data of some patches cannot be read by this caller, is gone, or was made by \
      another program";
 
@@ -33,7 +33,7 @@ struct OwnerArgs {
     paths: Vec<PathBuf>,
 }
 
-/// Whose paths are.
+/// The owners of paths.
 #[derive(Debug, Serialize)]
 struct OwnerReport {
     paths: Vec<OwnedPath>,

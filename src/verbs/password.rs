@@ -22,7 +22,8 @@ pub(super) struct PasswordOptions {
     pub(super) password_file: Option<PathBuf>,
 }
 
-/// The password that the options name or that is typed; none where there is to be none. A new one is asked for twice.
+/// Returns the password that the options name or that is typed; none if there is to be none. A new one is asked for
+/// twice.
 pub(super) fn password(
     call: &mut Invocation,
     options: &PasswordOptions,
@@ -46,7 +47,7 @@ pub(super) fn password(
     Ok(Some(with_signals_for_now(|interrupt| typed(&mut call.output, is_new, interrupt))??))
 }
 
-/// The password that is typed.
+/// Returns the password that is typed.
 fn typed(output: &mut Output, is_new: bool, interrupt: &dyn Fn() -> Option<i32>) -> Result<Vec<u8>, Stop> {
     let mut ask = |question| {
         let declined = || {

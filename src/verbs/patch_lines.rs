@@ -43,7 +43,7 @@ pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Out
     }
 }
 
-/// What is said where a depot has nothing for the root, or nothing came after a point.
+/// Returns the line if a depot has nothing for the root, or if nothing was applied after a point.
 fn nothing_to_do(command: Command) -> &'static str {
     match command {
         Command::Patchrm => "nothing to do: there is no patch to back out",

@@ -1,4 +1,4 @@
-//! The options about a patch that is made, whichever verb makes it, and the request that they make.
+//! The options about a new patch, for every verb that makes one, and the request that they form.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -98,7 +98,7 @@ pub(super) struct PatchOptions {
 }
 
 impl PatchOptions {
-    /// What is asked for about the patch of this id, by somebody for whom it is `now`. `usage` is that of the verb.
+    /// Returns the request about the patch of this id, for a caller at the time `now`. `usage` is that of the verb.
     pub(super) fn request(&self, id: PatchId, now: i64, usage: &'static str) -> Result<BuildRequest, Stop> {
         Ok(BuildRequest {
             id,
@@ -184,12 +184,12 @@ impl PatchOptions {
     }
 }
 
-/// Whether a text is one line with something in it.
+/// Tells whether a text is one line that is not empty.
 fn is_line(text: &str) -> bool {
     !text.trim().is_empty() && !text.chars().any(char::is_control)
 }
 
-/// An end for words that make no sense.
+/// Returns an end for words that make no sense.
 pub(super) fn wrong(error: &dyn std::fmt::Display, usage: &'static str) -> Stop {
     Stop::Usage { message: error.to_string(), usage }
 }

@@ -1,4 +1,4 @@
-//! The options about plan files: what was asked for goes into the file, and comes out of it again.
+//! The options about plan files: they write a request to the file, and read it from there again.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(super) struct PlanFileOptions {
     pub(super) plan: Option<PathBuf>,
 }
 
-/// What a command was asked for.
+/// The request to a command.
 pub(super) struct AskedPlan {
     pub(super) changing: ChangeOptions,
     pub(super) choices: ApplyingOptions,
@@ -32,7 +32,7 @@ pub(super) struct AskedPlan {
 }
 
 impl PlanFileOptions {
-    /// What is asked for in the end, and what is done with a plan file. `verb` carries the plan out.
+    /// Returns the final request, and the use of a plan file. `verb` carries the plan out.
     pub(super) fn settle(
         self,
         asked: AskedPlan,
@@ -73,7 +73,7 @@ pub(super) fn expected_plan(path: &Path, verb: &str, usage: &'static str) -> Res
 }
 
 impl AskedPlan {
-    /// What was asked for as a plan file says it.
+    /// Returns the request as a plan file has it.
     fn options(&self, verb: &str) -> Result<PlanOptions, String> {
         let mut options = PlanOptions { no_scripts: self.changing.no_scripts, ..PlanOptions::default() };
         self.choices.write(&mut options)?;
@@ -91,7 +91,7 @@ impl AskedPlan {
         Ok(PlanOptions { operands, ..options })
     }
 
-    /// The same with what a plan file says was asked for.
+    /// Returns the same with what a plan file says was asked for.
     fn taking(self, options: &PlanOptions) -> Result<Self, PlanFileError> {
         let scripts = ScriptOptions::of_plan(options)?;
         let shlibs = LibraryOptions::of_plan(options)?;

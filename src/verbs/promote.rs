@@ -1,4 +1,4 @@
-//! `patchadm promote`: what a stage has goes live.
+//! `patchadm promote`: puts the state of a stage live.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -112,7 +112,7 @@ fn limit(text: &str) -> Result<DeleteLimit, String> {
 }
 
 impl PromotionOptions {
-    /// What is asked for in the end, and what is done with a plan file.
+    /// Returns the final request, and the use of a plan file.
     pub(super) fn settle(
         mut self,
         stage: Option<PathBuf>,
@@ -141,7 +141,7 @@ impl PromotionOptions {
         Ok(AskedPromotion { choices: Self { exchange, ..choices }, stage, plan_file })
     }
 
-    /// What was asked for as a plan file says it.
+    /// Returns the request as a plan file has it.
     fn written(&self, stage: Option<&Path>) -> Result<PlanOptions, String> {
         let mut options = PlanOptions::default();
         let (undo, edits) = (self.undo.clone(), self.edits.clone());
@@ -162,7 +162,7 @@ impl PromotionOptions {
         Ok(options)
     }
 
-    /// The options and the stage that a plan file has.
+    /// Returns the options and the stage that a plan file has.
     fn of_plan(options: &PlanOptions) -> Result<(Self, PathBuf), PlanFileError> {
         let field = |field, value: &str| PlanFileError::Field { field, value: value.to_owned() };
         let [stage] = options.operands.as_slice() else {
@@ -194,12 +194,12 @@ impl PromotionOptions {
 }
 
 impl AskedPromotion {
-    /// The directories whose changes should become visible at once.
+    /// Returns the directories whose changes should become visible at once.
     pub(super) fn exchanges(&self) -> Vec<ExchangeRequest> {
         self.choices.exchange.clone().requests()
     }
 
-    /// The request that it is.
+    /// Returns the request for these options.
     pub(super) fn request(self, call: &Invocation, dry_run: bool) -> PromoteRequest {
         let Self { choices, stage, plan_file } = self;
         PromoteRequest { plan_file, ..choices.request(call, stage.into_os_string(), dry_run) }
@@ -207,7 +207,7 @@ impl AskedPromotion {
 }
 
 impl PromotionOptions {
-    /// What is asked for without a plan file.
+    /// Returns the request without a plan file.
     fn request(self, call: &Invocation, stage: OsString, dry_run: bool) -> PromoteRequest {
         PromoteRequest {
             stage,
@@ -311,7 +311,7 @@ impl CommandReport for PromotionFaces {
     }
 }
 
-/// The counts of a path, those that are not zero.
+/// Returns the counts of a path, those that are not zero.
 fn counts(path: &PathEntry) -> String {
     let all = [
         (path.added, "added"),

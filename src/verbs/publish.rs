@@ -24,7 +24,7 @@ const USAGE: &str = "patchadm publish [option...] work depot\n\
     patchadm publish --refresh [option...] depot\n\
     patchadm publish --finish [--key file] depot";
 
-/// The days for which an index is believed where nothing is said.
+/// The default number of days for which an index is valid.
 const DAYS: u32 = 30;
 
 /// The most days that can be said: a hundred years.
@@ -115,7 +115,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 }
 
 impl PublishArgs {
-    /// The work to be done, and the depot.
+    /// Returns the work to be done, and the depot.
     fn work_and_depot(&self) -> Result<(PublishWork<'_>, &Path), Stop> {
         let usage = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
         let without = match (self.finish, self.refresh) {
@@ -154,7 +154,7 @@ fn signing<'a>(key: &IndexKey, sign: &'a SignIndex<'a>, is_unsigned: bool) -> In
 fn read_key(call: &mut Invocation, args: &PublishArgs) -> anyhow::Result<IndexKey> {
     let Some(file) = &args.key else { return Ok(IndexKey::None) };
     let mut text = Vec::new();
-    // What cannot be read, or is no public key, is told as what it is not: a secret key.
+    // A file that cannot be read, or is not a public key, is reported as what it is not: a secret key.
     let read = std::fs::File::open(file).and_then(|opened| opened.take(LARGEST_KEY).read_to_end(&mut text));
     if let (Ok(_), Ok(public)) = (read, PublicKey::parse(&text)) {
         return Ok(IndexKey::Public(public));

@@ -1,7 +1,7 @@
 //! `patchadm recover`: finishes or rolls back an interrupted run, of one root or of many.
 //!
-//! `--domain` and `--without` are words of the grammar for roots over several file systems one of which is older than
-//! the others, or lost. What they mean is not done yet: they are refused, with what can be done instead.
+//! `--domain` and `--without` are part of the syntax for roots over several file systems if one of these is older than
+//! the others, or lost. They are not implemented yet: they are refused, with an alternative.
 
 mod adopt_undo;
 
@@ -156,7 +156,7 @@ impl CommandReport for RecoverReport {
     }
 }
 
-/// What was done, and what recovery found, in a line.
+/// Returns the actions, and the findings of recovery, in a line.
 fn sentences(done: &[String], run: &Recovered) -> String {
     let found = recovery_sentence(run);
     let found = found.or_else(|| done.is_empty().then(|| "No run was interrupted.".to_owned()));
@@ -164,7 +164,7 @@ fn sentences(done: &[String], run: &Recovered) -> String {
 }
 
 impl RecoverArgs {
-    /// What is to be done before recovery.
+    /// Returns the action before recovery.
     fn aid(&self) -> RecoveryAid {
         match &self.keep_stage {
             Some(to) => RecoveryAid::KeepStage(std::path::absolute(to).unwrap_or_else(|_| to.clone())),

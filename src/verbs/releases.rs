@@ -1,4 +1,4 @@
-//! Releases that an option names, and the ends where one cannot be read.
+//! Releases that an option names, and the ends if one cannot be read.
 
 use std::ffi::OsStr;
 

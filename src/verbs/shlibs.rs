@@ -20,7 +20,7 @@ use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 
 const USAGE: &str = "patchadm [-R root] shlibs [--prune] [--dry-run] [--wait seconds] [package...]";
 
-/// What the lock, the journal and the history call it.
+/// The name in the lock, the journal and the history.
 const NAME: &str = "shlibs";
 
 /// Show the libraries that are kept for programs which still need them, or remove those that nobody needs
@@ -116,7 +116,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 }
 
 impl ShlibsArgs {
-    /// Refuses options about whose the root is where nothing is to be changed.
+    /// Refuses options about the root's owner if nothing is to be changed.
     fn must_change_for_owner_options(&self) -> Result<(), Stop> {
         let said = [("--as-owner", self.owner.as_owner), ("--trust-root", self.owner.trust_root)];
         let Some((option, _)) = said.iter().filter(|_| !self.prune).find(|(_, is_said)| *is_said) else {
@@ -127,7 +127,7 @@ impl ShlibsArgs {
     }
 }
 
-/// The end of a run that failed: in the words of a removal, with the codes of the verbs that remove.
+/// Returns the end of a run that failed: in the words of a removal, with the codes of the verbs that remove.
 fn failed_as_verb(root: &Root, failed: &Failure) -> Stop {
     match change_failed(root, Command::Pkgrm, failed) {
         Stop::Ran { result, message, .. } => {

@@ -71,7 +71,7 @@ struct ShownPatch {
     reboot: Option<&'static str>,
     /// The number of objects by kind of change; null where its undo data does not tell the caller.
     files: Option<ChangeCounts>,
-    /// What was known of its signature when it was applied, where somebody looked or an option forbade to.
+    /// The known facts about its signature when it was applied, if it was examined or an option forbade that.
     #[serde(skip_serializing_if = "Option::is_none")]
     signature: Option<SignatureRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,7 +116,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Err(Stop::Refused { exit: NOT_APPLIED, message }.into())
 }
 
-/// The report of one root of many; that it lacks the patch is no answer there, either.
+/// Returns the report of one root of many. That it lacks the patch is no answer there, either.
 fn answer(root: &Root, subject: &str, is_verbose: bool) -> RootAnswer<AppliedReport> {
     match applied(root, subject, is_verbose) {
         Err(error) => RootAnswer::failed(root, &error),
@@ -138,7 +138,7 @@ fn answer(root: &Root, subject: &str, is_verbose: bool) -> RootAnswer<AppliedRep
 fn applied(root: &Root, subject: &str, is_verbose: bool) -> anyhow::Result<Option<AppliedReport>> {
     let wanted = PatchId::new(subject).ok();
     let inspection = match inspect(root, wanted.as_ref().map_or(WantedWords::None, WantedWords::Of)) {
-        // What is delivered is the same whatever the root.
+        // A delivered patch is the same for every root.
         Err(Failure::NoDatabase(_)) if Path::new(subject).exists() => return Ok(None),
         answer => answer.map_err(|failed| query_refused(root, &failed))?,
     };
@@ -200,7 +200,7 @@ fn lines(patch: &ShownPatch, one: &InspectedPatch) -> Vec<(&'static str, String)
     lines
 }
 
-/// A signature in a few words.
+/// Returns a signature in a few words.
 fn signature_words(signature: &SignatureRecord) -> String {
     let mut words = signature.state.clone();
     if let Some(key) = &signature.key {

@@ -75,7 +75,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     on_opened_root(call, root, &request, wait, print_report)
 }
 
-/// The request that undoes a run.
+/// Returns the request that undoes a run.
 fn request(call: &Invocation, args: UndoArgs, run: UndoneRun) -> Result<PatchRequest, Stop> {
     let UndoArgs { dry_run, wait, scripts, no_scripts, undo_dir, depot, signature, .. } = args;
     let (scripts, note, shlibs) = (scripts.request(call, no_scripts), args.note.text, args.shlibs.request());

@@ -58,7 +58,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     change::<UpdateArgs>(call, USAGE, &common.root, &changing, request)
 }
 
-/// The analysis that the words ask for.
+/// Returns the analysis that the words ask for.
 fn missing(call: &Invocation, words: &[String]) -> Result<AnalysisRequest, Stop> {
     let today = call.surroundings.now.date_naive();
     let choice = AnalysisChoice::of(&AnalysisOptions::default(), words, today);

@@ -38,7 +38,7 @@ const USAGE: &str = "patchadm [-R root] verify [option...] [id|pkg...]\npatchadm
 const DAMAGED: Exit = Exit::new(4, ExitCause::UndoData);
 const ELSEWHERE: Exit = Exit::new(12, ExitCause::UndoData);
 
-/// The caller may not read undo data or what is recorded of it: the code of patchadd(1M) for who may not do it.
+/// The caller may not read undo data or its records: the code of patchadd(1M) for a caller without the rights.
 const CLOSED: Exit = Exit::new(3, ExitCause::NoRights);
 
 /// A name that is neither a patch nor a package: the code of patchrm(1M) for a patch that is not applied.
@@ -63,17 +63,17 @@ struct VerifyArgs {
 #[derive(Debug, Serialize)]
 struct VerifyReply {
     sound: bool,
-    /// What is wrong with the records themselves.
+    /// The faults of the records themselves.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     records: Vec<DamagedRecord>,
-    /// What somebody else changed in the records since a run left them; no damage.
+    /// Changes that others made to the records since a run left them; no damage.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     changed_records: Vec<ChangedRecord>,
     checked: usize,
     discrepancies: Vec<VerifyDiscrepancy>,
     patches: Vec<PatchState>,
     interrupted: Vec<HalfApplied>,
-    /// What is wrong with libraries that are kept.
+    /// The faults of kept libraries.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     kept_libraries: Vec<KeptFindingEntry>,
     /// The number of patches whose undo data is damaged or lost.
@@ -85,7 +85,7 @@ struct VerifyReply {
     /// The number of patches whose undo data the caller may not read.
     #[serde(skip)]
     closed: usize,
-    /// What is to be typed by whom, where something could not be read.
+    /// The command to type, and as whom, if something could not be read.
     #[serde(skip)]
     way_on: String,
     /// The objects that are as recorded, where each path is wanted.
@@ -142,7 +142,7 @@ struct KeptFindingEntry {
     library: String,
     paths: Vec<String>,
     finding: &'static str,
-    /// Who finds it in the place of a newer one.
+    /// The programs that find it instead of a newer one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     misled: Vec<String>,
     #[serde(skip)]
@@ -265,8 +265,8 @@ fn unwrapped(error: VerifyError) -> anyhow::Error {
 }
 
 impl CommandReport for VerifyReply {
-    /// Prints the objects first, then patch by patch, and at the end what it comes to. What is wrong is an error where only
-    /// errors are wanted.
+    /// Prints the objects first, then patch by patch, and at the end the summary. Problems are printed as errors if
+    /// only errors are wanted.
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         if output.is_quiet() && !self.sound {
             return Ok(output.error(&self.lines(true).join("\n"))?);
@@ -302,7 +302,7 @@ impl VerifyReply {
         }
     }
 
-    /// The lines about objects and patches; `only_wrong` leaves out what is sound.
+    /// Returns the lines about objects and patches; `only_wrong` leaves out what is sound.
     fn lines(&self, only_wrong: bool) -> Vec<String> {
         let mut lines = self.sound_paths.clone();
         for DamagedRecord { sentence, advice, .. } in &self.records {
@@ -331,7 +331,7 @@ impl VerifyReply {
         lines
     }
 
-    /// The report of one root of many: what is wrong; with `is_verbose` everything.
+    /// Returns the report of one root of many: what is wrong; with `is_verbose` everything.
     fn answer(self, root: &Root, exit: Exit, is_verbose: bool) -> RootAnswer<Self> {
         let (summary, notes) = (self.summary(), self.lines(!is_verbose));
         let stuck = self.patches.iter().filter(|one| !one.removable.now).map(|one| one.id.clone()).collect();
@@ -345,7 +345,7 @@ impl VerifyReply {
         RootAnswer { stuck, ..report.into() }
     }
 
-    /// The result in one line.
+    /// Returns the result in one line.
     fn summary(&self) -> String {
         let objects = match (self.checked, self.discrepancies.len()) {
             (all, 0) => format!("{all} objects are as recorded"),
@@ -382,7 +382,7 @@ impl VerifyReply {
     }
 }
 
-/// What is to be typed where the caller may not read undo data.
+/// Returns the command to type if the caller may not read undo data.
 fn who_may_read(wording: &Wording) -> String {
     format!(
         "You may not read all undo data: run {} as root, or as the owner of the root directory.",

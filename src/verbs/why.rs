@@ -54,7 +54,7 @@ struct WhyReport {
     named: Option<bool>,
     because: Vec<String>,
     run: Option<String>,
-    /// What was to be told of the run that applied it.
+    /// The note that was given for the run that applied it.
     note: Option<String>,
     needs: Vec<NeedEntry>,
     needed_by: Vec<String>,
@@ -82,7 +82,7 @@ struct FitEntry {
     installed: Vec<String>,
 }
 
-/// What would become of the patch if somebody applied it now; nulls where that is not known.
+/// The outcome for the patch if someone applied it now; nulls where that is not known.
 #[derive(Clone, Debug, Default, Serialize)]
 struct Verdict {
     #[serde(rename = "verdict")]
@@ -115,7 +115,7 @@ struct PatchSource {
     fetching: FetchOptions,
 }
 
-/// The report about a patch that is named by its path.
+/// Returns the report about a patch that is named by its path.
 fn of_delivered(call: &Invocation, root: &Root, source: PatchSource) -> anyhow::Result<WhyReport> {
     let image = delivered(&source.subject)?;
     let word = id_of(&image).unwrap_or_default();
@@ -127,8 +127,8 @@ fn of_delivered(call: &Invocation, root: &Root, source: PatchSource) -> anyhow::
     Ok(WhyReport::of(found, verdict))
 }
 
-/// The report about a patch that is named by its id: by the records, and where these do not settle it by the depot that is
-/// named, else by that of the policy. Without a revision the current one of the depot is meant.
+/// Returns the report about a patch that is named by its id: by the records, and where these do not settle it by the
+/// depot that is named, else by that of the policy. Without a revision the current one of the depot is meant.
 fn of_id(call: &Invocation, root: &Root, mut source: PatchSource) -> anyhow::Result<WhyReport> {
     let word = source.subject.to_string_lossy().into_owned();
     let found = reasons(root, &word, PatchAtHand::Nothing)?;
@@ -172,18 +172,18 @@ fn delivered(path: &Path) -> anyhow::Result<Image> {
     Ok(source::open(Origin::Path(path), Extent::Everything)?.1)
 }
 
-/// The id that a delivered patch names.
+/// Returns the id that a delivered patch names.
 fn id_of(image: &Image) -> Option<String> {
     let macros = |params| PatchMacros::from_params(params, PatchId::SEPARATOR).ok().flatten();
     image.packages.iter().find_map(|package| Some(macros(&package.params)?.id.to_string()))
 }
 
-/// What applying a patch would come to.
+/// The result of applying a patch.
 #[derive(Debug, Default)]
 struct Rehearsal {
-    /// The id, as it was named where nobody has the patch.
+    /// The id, as it was named if no one has the patch.
     id: String,
-    /// What it needs, by what the index of the depot says.
+    /// Its requirements according to the index of the depot.
     needs: Vec<Requirement>,
     verdict: Verdict,
 }

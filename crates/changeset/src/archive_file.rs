@@ -1,5 +1,5 @@
-//! Undo archives as plain files: their bytes, datastream and manifest. Patch, package and ledger line are not known
-//! here.
+//! Undo archives as plain files: their bytes, datastream and manifest. This module knows neither patch nor package nor
+//! ledger line.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -21,7 +21,7 @@ pub const LARGEST_MANIFEST: u64 = 256 << 20;
 /// The bytes digested at once.
 const BUFFER: usize = 1 << 17;
 
-/// A package datastream whose compression has been taken off.
+/// A decompressed package datastream.
 pub type ArchiveStream<'a> = DatastreamReader<BufReader<Box<dyn Read + 'a>>>;
 
 /// The reasons why an archive cannot be read.
@@ -32,7 +32,7 @@ pub enum ArchiveFileError {
     Damaged {
         /// The path of the archive.
         path: String,
-        /// What is wrong with it, in words for the operator.
+        /// The damage, in words for the operator.
         reason: String,
     },
     /// An earlier form of the program made the archive.
@@ -48,7 +48,7 @@ pub enum ArchiveFileError {
     Root(#[from] RootError),
 }
 
-/// The reasons why what is in an archive cannot be used.
+/// The reasons why the content of an archive cannot be used.
 #[derive(Debug)]
 pub enum UnreadContent {
     /// An earlier form of the program wrote its manifest.
@@ -73,7 +73,7 @@ impl From<ManifestError> for UnreadContent {
 }
 
 impl UnreadContent {
-    /// The error of the archive with this path.
+    /// Returns the error for the archive with this path.
     pub fn of(self, path: &str) -> ArchiveFileError {
         let path = path.to_owned();
         match self {
@@ -136,7 +136,7 @@ pub fn read_manifest(member: &mut impl Read) -> Result<Manifest, UnreadContent> 
     Ok(Manifest::parse(&bytes)?)
 }
 
-/// Reads a file from its beginning, wherever others read it.
+/// Reads a file from its beginning, independently of other readers' positions.
 #[derive(Debug)]
 pub struct FromStart<'a> {
     file: &'a File,

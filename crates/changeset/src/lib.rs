@@ -1,8 +1,9 @@
-//! Changes many objects of a root as one: all of them or none, whatever interrupts it.
+//! Changes many objects of a root as one: all of them or none, regardless of any interruption.
 //!
-//! This crate knows objects and records as bytes, and no patches. What to do comes down as a [`Plan`](plan::Plan); what
-//! only the layer above understands is handed down as values: [`Ledgers`](ledgers::Ledgers) makes the ledgers that a run
-//! leaves, [`OutsideAccess`](outside::OutsideAccess) says which undo archives of the host recovery may touch.
+//! This crate knows objects and records as bytes, and knows no patches. The layer above passes the changes as a
+//! [`Plan`](plan::Plan), and passes values for matters that only it understands: [`Ledgers`](ledgers::Ledgers) makes
+//! the ledgers that a run leaves, [`OutsideAccess`](outside::OutsideAccess) says which undo archives of the host
+//! recovery may touch.
 //!
 //! # The protocol
 //! ```text
@@ -12,20 +13,21 @@
 //!           │ in the way      │ targets           │ their places         │                  │ commits
 //!           └──── a failure removes the stages: nothing live has changed ──┘└─ a failure rolls back
 //! ```
-//! A *run* is one change of a root. A *domain* is a set of targets on one mount and file system, so that a rename reaches
-//! all of them from the *stage* of the domain, the directory where the run keeps what is not in its place. Each step
-//! consumes the one before it, so none can be left out.
+//! A *run* is one change of a root. A *domain* is a set of targets on one mount and file system, so that a rename
+//! reaches all of them from the *stage* of the domain, the directory where the run keeps objects that are not in their
+//! places. Each step consumes the one before it, so none can be left out.
 //!
-//! 1. **Lock.** Whoever holds the lock first recovers a run that is unfinished; only then is the root read.
+//! 1. **Lock.** The holder of the lock first recovers any unfinished run; only then is the root read.
 //! 2. **Stage.** Every new object is written into the stage of its domain, final in owner, mode, attributes and time.
-//! 3. **Snapshot.** Every old object that goes is saved in an undo archive, which is read back while it is written.
+//! 3. **Snapshot.** Every outgoing object is saved in an undo archive, which is read back while it is written.
 //! 4. **Records.** `contents` is merged once; it and every other record are staged like objects.
 //! 5. **Sync, publish.** Every domain is made durable, then the journal gets its name. From here recovery rolls back.
-//! 6. **Switch.** Only renames: additions, exchanges, attributes, deletions, records last. What comes out of an exchange is
-//!    looked at: what somebody changed since the plan is kept, and the run is rolled back.
+//! 6. **Switch.** Only renames: additions, exchanges, attributes, deletions, records last. The objects that come out of
+//!    an exchange are checked: one that someone has changed since the plan is kept, and the run is rolled back.
 //! 7. **Commit.** Every domain is made durable again; then one sector of the journal says `commit`. Before it every domain
 //!    can go back, because its old objects are in its own stage; after it every domain is forward already.
-//! 8. **Finish.** History and log get their lines, the stages go, the journal says `done`. All of it can be done again.
+//! 8. **Finish.** History and log get their lines, the stages are removed, the journal says `done`. All of this can be
+//!    repeated.
 //!
 //! # Recovery
 //! | the journal | what is done |
@@ -36,14 +38,14 @@
 //! | says `commit` | the run is finished: everything is as after |
 //! | is damaged, or says what no run writes | nothing is touched |
 //!
-//! Every field that is read from a root is checked before anything is done by it. The protocol with all its cases is
-//! patchadm-transaction(7), the journal patchadm-journal(5), the undo archive patchadm-undo(5).
+//! Every field that is read from a root is checked before it is used. patchadm-transaction(7) describes the protocol
+//! with all its cases, patchadm-journal(5) the journal, and patchadm-undo(5) the undo archive.
 //!
 //! # Readers
-//! Readers take no lock and wait for nobody: a [`RecordView`](records::RecordView) shows all records as before a run or all
-//! as after it, at any moment of it, also after a crash.
+//! Readers take no lock and never wait: a [`RecordView`](records::RecordView) shows all records as before a run or all
+//! as after it, at any moment of the run, even after a crash.
 
-// Unit tests make trees of their own; what is linted is the library as it is built.
+// Unit tests make their own trees; the lints apply to the library as built.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod archive_file;
@@ -57,7 +59,7 @@ pub mod transaction;
 
 pub use record_file::RecordFile;
 
-/// Says which test is skipped and why, where it is seen: past the capture of what a test prints.
+/// Reports which test is skipped and why, visibly: past the capture of test output.
 #[cfg(test)]
 pub(crate) fn skipped(what: &str) {
     use std::io::Write as _;

@@ -35,20 +35,21 @@ impl OutsideAccess<'static> {
 }
 
 impl OutsideAccess<'_> {
-    /// Tells whether the command that ends a run may touch what the run left at a path of the host, whatever the root
-    /// says of it.
+    /// Tells whether the command that ends a run may touch the file that the run left at a path of the host, regardless
+    /// of what the root says about it.
     pub fn may_touch(&self, root: &Root, path: &ObjectPath) -> bool {
         self.is_planned || is_own(root) || self.is_named(path)
     }
 
-    /// Tells whether somebody other than the root names the directory of archives at a path of the host.
+    /// Tells whether the caller or the host, rather than the root, names the directory of archives at a path of the
+    /// host.
     pub fn is_named(&self, path: &ObjectPath) -> bool {
         let directory = OutsidePath::parse(path.as_bytes()).map(|at| at.directory);
         is_directory(self.of_host, directory) || is_directory(self.moved_to, directory)
     }
 }
 
-/// Tells whether nobody with fewer rights than the caller controls what the root says.
+/// Tells whether no user with fewer rights than the caller controls the content of the root.
 pub fn is_own(root: &Root) -> bool {
     !root.is_privileged() || root.is_system()
 }

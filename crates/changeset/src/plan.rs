@@ -25,9 +25,9 @@ pub use undo_format::UndoFormat;
 /// Everything that one run changes in a root.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The command this is the plan of, as history and journal name it (`patchadd`, `patchrm`, `pkgadd`, …).
+    /// The command of the plan, as history and journal name it (`patchadd`, `patchrm`, `pkgadd`, …).
     pub command: &'static str,
-    /// The patches it is about; none for a package.
+    /// The patches concerned; none for a package.
     pub patches: Vec<String>,
     /// The packages it changes, in the order in which they are processed.
     pub packages: Vec<PkgInst>,
@@ -46,18 +46,18 @@ pub struct Plan {
     pub versions: Vec<ReplacedVersion>,
     /// What it needs on each file system that it writes to.
     pub space: Vec<SpaceNeed>,
-    /// Undo archives outside the root that are of no use after the commit, and removed then.
+    /// Undo archives outside the root that are useless after the commit, and removed then.
     pub discard: Vec<PathBuf>,
-    /// What a person should know, in whole sentences.
+    /// Notes for the operator, in whole sentences.
     pub notes: Vec<String>,
-    /// What is known of the signature of the one patch, where the history is to tell it.
+    /// The facts about the signature of the one patch, if they go into the history.
     pub signature: Option<SignatureRecord>,
-    /// Whether it leads to something newer or back.
+    /// Whether it leads forward to newer objects or back.
     pub direction: Direction,
 }
 
-/// The direction of a run, which decides in what order names are exchanged: a new program may need a new library, and the
-/// old library serves the old program only.
+/// The direction of a run, which decides the order in which names are exchanged: a new program may need a new library,
+/// and the old library serves only the old program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Direction {
     /// Libraries before the programs that may need them.
@@ -67,7 +67,7 @@ pub enum Direction {
     Back,
 }
 
-/// What a patch delivers at a path where a later patch of the same run puts something else.
+/// The object that a patch delivers at a path where a later patch of the same run puts another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplacedVersion {
     /// The package that delivers it.
@@ -78,89 +78,89 @@ pub struct ReplacedVersion {
     pub member: Member,
 }
 
-/// What a plan needs on one file system, beside what is free there.
+/// The space that a plan needs on one file system, and the free space there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpaceNeed {
     /// Its topmost directory inside the root.
     pub file_system: String,
-    /// Bytes: new objects, undo data, records, ballast.
+    /// The bytes needed: new objects, undo data, records, ballast.
     pub bytes: u64,
     /// Bytes that are free.
     pub free: u64,
     /// Objects to be made.
     pub inodes: u64,
-    /// Objects that can be made; none where there is no limit.
+    /// Objects that can be made; `None` if there is no limit.
     pub free_inodes: Option<u64>,
     /// Whether nothing can be changed there.
     pub is_read_only: bool,
-    /// Those of the bytes that are undo data, which could be kept elsewhere.
+    /// The bytes of undo data among those needed, which could be kept elsewhere.
     pub undo: u64,
 }
 
 /// One object that changes.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// Whose object it is.
+    /// The package that owns the object.
     pub package: PkgInst,
-    /// Where it is.
+    /// The path.
     pub path: ObjectPath,
-    /// What happens to it.
+    /// The change.
     pub action: Action,
-    /// What is there now, as the survey saw it; none where nothing is.
+    /// The existing object, as the survey saw it; `None` if the path is free.
     pub old: Option<Box<Live>>,
 }
 
-/// What happens to an object. Doing and undoing each of these is one step of the transaction.
+/// The change of an object. Doing and undoing each of these is one step of the transaction.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Nothing is there; the new object is put there.
+    /// The path is free; the new object is put there.
     Add(NewObject),
-    /// The new object takes the place of the old one, whatever the types of the two.
+    /// The new object takes the place of the old one, regardless of their types.
     Replace(NewObject),
-    /// The object (not a directory) is taken away.
+    /// The object (not a directory) is removed.
     Delete,
     /// An object of any type stays and gets other attributes.
     Attributes(AttributeChange),
-    /// A directory is removed after the commit if it is empty then; else it stays, with a note.
+    /// A directory is removed after the commit if it is empty then; otherwise it stays, with a note.
     RemoveDirectory,
 }
 
 /// An object to be staged, final in every attribute.
 #[derive(Clone, Debug)]
 pub struct NewObject {
-    /// What it is.
+    /// Its type and content.
     pub body: Body,
     /// Permission bits (not for links).
     pub mode: Mode,
-    /// Numeric owner; recorded only, where the caller may not set it.
+    /// Numeric owner; only recorded if the caller may not set it.
     pub uid: u32,
-    /// Numeric group; recorded only, where the caller may not set it.
+    /// Numeric group; only recorded if the caller may not set it.
     pub gid: u32,
     /// Modification time; none leaves the time of staging.
     pub mtime: Option<Timestamp>,
-    /// Where its extended attributes come from.
+    /// The source of its extended attributes.
     pub xattrs: NewXattrs,
 }
 
-/// What a new object is, and where its content comes from.
+/// The type of a new object, and the source of its content.
 #[derive(Clone, Debug)]
 pub enum Body {
     /// A regular file, streamed from the source.
     Member(Member),
-    /// A regular file with the bytes and every attribute of the live object at this path: how an edited file is
-    /// kept under another name before it is replaced.
+    /// A regular file with the bytes and every attribute of the live object at this path. This keeps an edited file
+    /// under another name before it is replaced.
     CopyOf(ObjectPath),
     /// A directory.
     Directory,
     /// A symbolic link with this target, as written.
     Symlink(Vec<u8>),
-    /// Another name of the object at this path: the new one where the plan changes it, else the live one.
+    /// Another name of the object at this path: the new one if the plan changes it, otherwise the live one.
     Link(ObjectPath),
     /// A named pipe.
     Pipe,
     /// A device.
     Device {
-        /// Block device, else character device.
+        /// Whether it is a block device rather than a character device.
         block: bool,
         /// Major number.
         major: u32,
@@ -169,10 +169,10 @@ pub enum Body {
     },
 }
 
-/// A file within the source of a plan, and what its bytes must be.
+/// A file within the source of a plan, and the bytes expected in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// The package of the image, by its place there.
+    /// The package, by its place in the image.
     pub package: usize,
     /// Its path in that package.
     pub path: PackagePath,
@@ -180,16 +180,16 @@ pub struct Member {
     pub size: u64,
     /// The System V sum that the bytes must have.
     pub cksum: u16,
-    /// The BLAKE3 that they must have, where it is known (an undo archive of ours).
+    /// The BLAKE3 that they must have, if it is known (an undo archive of ours).
     pub b3: Option<Box<Digest>>,
 }
 
-/// Where the extended attributes of a new object come from.
+/// The source of the extended attributes of a new object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NewXattrs {
-    /// Label, ACL and `user.*` of the object it replaces; a new object takes what its parent hands down.
+    /// Label, ACL and `user.*` of the object it replaces; a new object takes the attributes that its parent hands down.
     Inherited,
-    /// Those that a package gives. Only the label is that of the object it replaces, or of its parent.
+    /// The attributes given by a package. Only the label comes from the replaced object, or from the parent.
     Given(Xattrs),
     /// Exactly these: a backout.
     Exact(Xattrs),
@@ -198,7 +198,7 @@ pub enum NewXattrs {
 /// A record of the package database that changes; paths are absolute inside the root.
 #[derive(Clone, Debug)]
 pub enum RecordChange {
-    /// A file gets these bytes; it is made, with missing parents, where it is not there.
+    /// A file gets these bytes; a missing file is made, with missing parents.
     Write {
         /// Where.
         path: ObjectPath,
@@ -209,39 +209,39 @@ pub enum RecordChange {
         /// Modification time; none leaves the time of staging.
         mtime: Option<Timestamp>,
     },
-    /// A directory that is not there appears with all its files at once.
+    /// A missing directory appears with all its files at once.
     AddTree {
         /// Where.
         path: ObjectPath,
-        /// Its files: relative name, content, permission bits. Directories between are made 0755; one that may hold
-        /// no file is an entry of its own.
+        /// Its files: relative name, content, permission bits. Intermediate directories are made 0755; a directory that
+        /// may hold no file is an entry of its own.
         files: Vec<TreeFile>,
     },
-    /// A file goes away.
+    /// A file is removed.
     RemoveFile(ObjectPath),
-    /// A directory goes away with everything in it.
+    /// A directory is removed with everything in it.
     RemoveTree(ObjectPath),
-    /// A record gets another name (`undo.gz` becomes `obsolete.gz`); nothing is there under the new one.
+    /// A record gets another name (`undo.gz` becomes `obsolete.gz`); the new name is free.
     Move {
         /// The name it has.
         from: ObjectPath,
         /// The name it gets.
         to: ObjectPath,
     },
-    /// The ledger of a package follows what the run does to its patches; the run knows what its lines say.
+    /// The ledger of a package follows the changes of the run to its patches; the run knows the content of its lines.
     Ledger(LedgerChange),
     /// A file in the save directory of a patch that stays follows the entry of [`Plan::undo`] with this place.
     Undo {
         /// Where.
         path: ObjectPath,
-        /// Which entry.
+        /// The index of the entry.
         archive: usize,
-        /// What the file has of it.
+        /// The part that the file holds.
         part: UndoPart,
     },
 }
 
-/// What a file in the save directory of a patch that stays has of its undo data, when a run writes that anew.
+/// The part of a staying patch's undo data in a file of its save directory, when a run rewrites that data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UndoPart {
     /// The archive itself.
@@ -252,19 +252,19 @@ pub enum UndoPart {
     Digest,
     /// The list of paths.
     Paths,
-    /// The pointer to an archive outside the root; this is the one that was there, with its state.
+    /// The pointer to an archive outside the root; holds the previous archive, with its state.
     Pointer(RemoteArchive),
 }
 
 impl Plan {
-    /// The undo archives that are written; without the entries of patches that keep no undo data.
+    /// Returns the undo archives that are written, without the entries of patches that keep no undo data.
     pub fn archives(&self) -> impl Iterator<Item = &UndoArchive> {
         self.undo.iter().filter(|undo| undo.place != UndoPlace::ManifestOnly)
     }
 }
 
 impl UndoArchive {
-    /// The path on the host of an archive that is written outside the root by this run.
+    /// Returns the path on the host of an archive that this run writes outside the root.
     pub fn outside(&self, run: &str) -> Option<PathBuf> {
         match &self.place {
             UndoPlace::Remote(path) => Some(path.clone()),
@@ -277,7 +277,7 @@ impl UndoArchive {
 }
 
 impl RecordChange {
-    /// The record; of a move the name that it gets.
+    /// Returns the path of the record; for a move, the new name.
     pub fn path(&self) -> &ObjectPath {
         match self {
             Self::Write { path, .. }
@@ -309,17 +309,17 @@ pub struct TreeFile {
 pub enum TreeContent {
     /// These bytes.
     Bytes(Vec<u8>),
-    /// The undo archive with this place in [`Plan::undo`]; its digest is put beside it as `undo.b3`.
+    /// The undo archive at this place in [`Plan::undo`]; its digest is put beside it as `undo.b3`.
     Undo(usize),
-    /// The digest of the undo archive with this place in [`Plan::undo`], which is kept elsewhere.
+    /// The digest of the undo archive at this place in [`Plan::undo`], which is kept elsewhere.
     UndoDigest(usize),
-    /// The manifest of the entry with this place in [`Plan::undo`], compressed: the patch keeps no undo data.
+    /// The compressed manifest of the entry at this place in [`Plan::undo`]: the patch keeps no undo data.
     Manifest(usize),
     /// None: it is a directory.
     Directory,
     /// The first bytes, the name of the run, and the second bytes.
     AroundRun(Vec<u8>, Vec<u8>),
-    /// What a file of another tree has, which may be too large for memory.
+    /// The content of a file of another tree, which may be too large for memory.
     Copied(Box<CopiedRecord>),
 }
 
@@ -332,13 +332,13 @@ pub struct UndoArchive {
     pub patch: String,
     /// The parameters of the backout package.
     pub pkginfo: Params,
-    /// The objects to save, each with its pkgmap entry (size and sum from the survey). An entry without content
-    /// (a link, a device, a directory) is only written down.
+    /// The objects to save, each with its pkgmap entry (size and sum from the survey). An entry without content (a
+    /// link, a device, a directory) is only recorded.
     pub saved: Vec<(PkgmapEntry, ObjectPath)>,
-    /// Those of them that are not there before the run, but made by an earlier patch of it: the place in
-    /// [`Plan::versions`] of what has content.
+    /// Those of them that do not exist before the run, because an earlier patch of it makes them; with the place in
+    /// [`Plan::versions`] of an object with content.
     pub passing: BTreeMap<ObjectPath, Option<usize>>,
-    /// What the patch adds, for tools that know no manifest; what is below a directory comes before it.
+    /// The objects that the patch adds, for tools that know no manifest; the content of a directory comes before it.
     pub deletes: Vec<PackagePath>,
     /// The procedure scripts of the backout package, for the same tools, by their names in `install`.
     pub scripts: BTreeMap<String, Vec<u8>>,
@@ -347,27 +347,28 @@ pub struct UndoArchive {
     pub records: BTreeMap<Vec<u8>, RecordFile>,
     /// Old files of packages of kept libraries, by name of package and file.
     pub kept_records: BTreeMap<Vec<u8>, RecordFile>,
-    /// What SVR4 cannot say. The digests of what is delivered are filled in when it has been staged.
+    /// The facts that SVR4 cannot express. The digests of delivered objects are filled in once these are staged.
     pub manifest: Manifest,
-    /// How it is compressed.
+    /// Its compression.
     pub format: UndoFormat,
-    /// Where it goes.
+    /// Its place.
     pub place: UndoPlace,
 }
 
-/// Where an undo archive goes.
+/// The place of an undo archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UndoPlace {
     /// Into the save directory, as a file of the [`RecordChange::AddTree`] that names it.
     Save,
-    /// Into the save directory as well, beside the archive that the scripts of the patch made: the program's own
-    /// snapshot, from which it restores.
+    /// Also into the save directory, beside the archive that the scripts of the patch made: the program's own snapshot,
+    /// from which it restores.
     Snapshot,
-    /// Below a directory of the host that is no part of the transaction's file systems (`patchadd -B`): the whole
-    /// path of the archive.
+    /// Below a directory of the host that is not on the transaction's file systems (`patchadd -B`): the whole path of
+    /// the archive.
     Remote(PathBuf),
-    /// Beside an archive outside the root that has this path and goes after the commit: its own name has the run.
+    /// Beside an archive outside the root that has this path and is removed after the commit: its own name contains the
+    /// run.
     Beside(PathBuf),
-    /// Nowhere: the patch keeps no undo data, and of what it did only the manifest stays in the save directory.
+    /// Nowhere: the patch keeps no undo data, and only the manifest stays in the save directory.
     ManifestOnly,
 }

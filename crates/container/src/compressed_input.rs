@@ -1,12 +1,12 @@
-//! The bytes below a decoder: counted, and with their failures kept apart from those of the data.
+//! The input of a decoder: counts the bytes, and keeps read failures apart from faults in the data.
 
 use std::io::{self, BufReader, Read};
 
-/// Bytes read at once.
+/// The number of bytes read at once.
 const BUFFER: usize = 1 << 16;
 
-/// A compressed stream being read. A decoder between this and the caller may dress an error of the disk in one of its own;
-/// the first such error is kept here as it was.
+/// A compressed stream being read. A decoder between this and the caller may wrap an error of the disk in one of its
+/// own; the first such error is kept here unchanged.
 pub(crate) struct CompressedInput<R> {
     inner: BufReader<R>,
     count: u64,
@@ -24,7 +24,8 @@ impl<R: Read> CompressedInput<R> {
         self.count
     }
 
-    /// Returns the error to report where a decoder above failed: that of the disk if there was one, else damaged data.
+    /// Returns the error to report when a decoder above failed: that of the disk if there was one, otherwise damaged
+    /// data.
     pub(crate) fn error(
         &mut self,
         of_decoder: impl Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -64,7 +65,7 @@ impl<R: Read> Read for CompressedInput<R> {
     }
 }
 
-/// An error about the data.
+/// Returns an error about the data.
 pub(crate) fn damaged(reason: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason.into())
 }

@@ -1,10 +1,10 @@
-//! The format of a file, told by its first bytes and never by its name, and the removal of gzip, compress(1), bzip2, xz or
-//! Zstandard around it.
+//! Detects the format of a file by its first bytes, never by its name, and removes gzip, compress(1), bzip2, xz or
+//! Zstandard compression around it.
 //!
 //! One layer of compression is removed, as a stream: around a tar archive (`x.tar.gz`, `x.tar.xz`) or around a
-//! datastream. Where the feature of bzip2, xz or Zstandard is off, that compression is recognised and refused by name.
-//! A gzip file may have several members, as made by `cat a.gz b.gz`, a bzip2 or xz file several streams and a Zstandard
-//! file several frames; anything else after one is an error.
+//! datastream. If the feature of bzip2, xz or Zstandard is off, that compression is recognised and refused by name. A
+//! gzip file may have several members, as made by `cat a.gz b.gz`, a bzip2 or xz file several streams and a Zstandard
+//! file several frames; any other data after one is an error.
 
 use std::error::Error;
 use std::io::{self, Read};
@@ -60,14 +60,14 @@ pub enum Compression {
     Zstd,
 }
 
-/// The reason that compressed data cannot be read. It travels inside [`io::Error`] through the readers above;
-/// see [`ContainerError::is_inside`].
+/// The reason why compressed data cannot be read. It travels inside [`io::Error`] through the readers above; see
+/// [`ContainerError::is_inside`].
 #[derive(Debug, thiserror::Error)]
 #[error("cannot decompress: {0}")]
 pub struct ContainerError(#[source] io::Error);
 
 impl ContainerError {
-    /// Whether `error` is about damaged compressed data and not about the disk.
+    /// Returns whether `error` is about damaged compressed data and not about the disk.
     pub fn is_inside(error: &io::Error) -> bool {
         error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<Self>)
     }
@@ -97,8 +97,8 @@ pub fn detect_format(start: &[u8]) -> ContainerFormat {
     }
 }
 
-/// Whether a block is the header of a tar archive, by its checksum, which even the oldest variant has: the
-/// sum of all bytes, with blanks in place of the checksum itself. Old programs added signed bytes.
+/// Returns whether a block is the header of a tar archive, by its checksum, which even the oldest variant has: the sum
+/// of all bytes, with blanks in place of the checksum itself. Old programs added signed bytes.
 fn is_tar(start: &[u8]) -> bool {
     let Some(block) = start.get(..512) else { return false };
     let field = block.get(148..156).unwrap_or_default().trim_ascii_start();
@@ -153,7 +153,7 @@ pub fn open_container<'a, R: Read + 'a>(mut input: R) -> io::Result<OpenedContai
     Ok(OpenedContainer { form, compression: Some(compression), reader })
 }
 
-/// Returns a reader of all streams of a bzip2 file; a block needs 4 MB whatever the file says.
+/// Returns a reader of all streams of a bzip2 file; a block needs 4 MB regardless of what the file states.
 #[cfg(feature = "bzip2")]
 fn bzip2_decoder<R: Read>(input: R) -> impl Read {
     bzip2::bufread::MultiBzDecoder::new(io::BufReader::with_capacity(1 << 16, input))

@@ -1,4 +1,4 @@
-//! What a stream is compressed with, told by its content, and the codecs that SVR4 itself does not know.
+//! The compression of a stream, detected by its content, and the codecs that SVR4 itself does not know.
 
 #[cfg(any(feature = "xz", feature = "zstd"))]
 mod compressed_input;
@@ -18,8 +18,8 @@ use std::thread::available_parallelism;
 
 use patchadm_svr4::format::{compress, datastream};
 
-/// How many threads are worth having for work that each core can do a part of: at least 1. No result depends on it,
-/// only the time that it takes.
+/// Returns the number of threads for work that the cores can share: at least 1. It affects only the time, never the
+/// result.
 fn cores() -> usize {
     static KNOWN: OnceLock<usize> = OnceLock::new();
     *KNOWN.get_or_init(|| available_parallelism().map_or(1, usize::from).min(8))

@@ -1,8 +1,8 @@
-//! Reading Zstandard: frames one after another, and skippable frames between them.
+//! Reads Zstandard: frames one after another, and skippable frames between them.
 //!
-//! What the format lets a reader verify is verified: the content checksum and the content size of each frame where it has
-//! them. A window of more than [`LARGEST_WINDOW`] bytes is refused before it is allocated, a frame with a dictionary always.
-//! How many bytes come out is the caller's to limit.
+//! Everything that the format lets a reader verify is verified: the content checksum and the content size of each frame
+//! that has them. A window of more than [`LARGEST_WINDOW`] bytes is refused before it is allocated. A frame with a
+//! dictionary is always refused. The caller must limit the number of bytes of output.
 
 use std::io::{self, Read};
 
@@ -13,7 +13,7 @@ use crate::compressed_input::{CompressedInput, damaged};
 /// The largest window that is allocated, in bytes.
 const LARGEST_WINDOW: u64 = 64 << 20;
 
-/// The bytes that a frame begins with.
+/// The first bytes of a frame.
 pub(crate) const MAGIC: [u8; 4] = *b"\x28\xb5\x2f\xfd";
 
 /// The content of a Zstandard file.
@@ -23,7 +23,7 @@ pub(crate) struct ZstdDecoder<R> {
     place: Place,
 }
 
-/// Where in the file the next byte is.
+/// The place of the next byte in the file.
 #[derive(Clone, Copy)]
 enum Place {
     BetweenFrames,
@@ -34,13 +34,13 @@ enum Place {
 /// A frame whose content is being read.
 #[derive(Clone, Copy)]
 struct OpenFrame {
-    /// Bytes of content, where the frame says so.
+    /// Bytes of content, if the frame states them.
     announced: Option<u64>,
     /// Bytes of content so far.
     size: u64,
 }
 
-/// Whether these bytes begin a frame that carries no content.
+/// Returns whether these bytes begin a frame without content.
 pub(crate) fn is_skippable(start: &[u8]) -> bool {
     matches!(start, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
 }
@@ -98,7 +98,7 @@ impl<R: Read> ZstdDecoder<R> {
         Ok(OpenFrame { announced, size: 0 })
     }
 
-    /// Reads a little-endian field as long as two bits say.
+    /// Reads a little-endian field whose length two bits select.
     fn field(&mut self, lengths: [u64; 4], bits: u8, header: &mut Vec<u8>) -> io::Result<u64> {
         let length = lengths.get(usize::from(bits)).copied().unwrap_or_default();
         let mut value = 0;
@@ -110,7 +110,7 @@ impl<R: Read> ZstdDecoder<R> {
         Ok(value)
     }
 
-    /// Decodes until there are bytes to give, or the frame is at its end.
+    /// Decodes until there is output, or until the end of the frame.
     fn decode(&mut self) -> io::Result<()> {
         while self.frames.can_collect() == 0 && !self.frames.is_finished() {
             let decoded = self.frames.decode_blocks(&mut self.input, BlockDecodingStrategy::UptoBlocks(1));
@@ -119,7 +119,7 @@ impl<R: Read> ZstdDecoder<R> {
         Ok(())
     }
 
-    /// Verifies what a frame says of its content as a whole.
+    /// Verifies the facts that a frame states about its content as a whole.
     fn close_frame(&self, frame: OpenFrame) -> io::Result<()> {
         if frame.announced.is_some_and(|size| size != frame.size) {
             return Err(damaged("a Zstandard frame has another size than its header says"));

@@ -1,4 +1,4 @@
-//! The sequences of a patch manager: each command from its beginning to its end, with the scripts that it runs.
+//! The sequences of a patch manager: each command from beginning to end, with the scripts that it runs.
 //!
 //! ```text
 //!   what the user named          the root below -R
@@ -20,8 +20,8 @@
 //!                 report, exit code
 //! ```
 //! The same pipe serves `patchadd`, `patchrm` (its source is an undo archive), `pkgadd` and `pkgrm`, and without a source
-//! `installf` and `removef`. Nothing here prints, ends the process, or reads the environment or the clock: the program
-//! does, and hands down what is needed.
+//! `installf` and `removef`. Nothing here prints, ends the process, or reads the environment or the clock: the program does
+//! that, and passes on what is needed.
 //!
 //! | module | is about | uses of this crate |
 //! | --- | --- | --- |
@@ -39,7 +39,7 @@
 //! scripts run.
 //!
 //! # Example
-//! The patches of a root, and what stands against another one:
+//! The patches of a root, and the relations of one of them:
 //! ```
 //! use patchadm_core::operation::queries::applied_patches::applied_patches;
 //! use patchadm_svr4::patch::PatchId;
@@ -69,7 +69,7 @@
 //! # }
 //! ```
 
-// Unit tests make trees of their own; what is linted is the library as it is built.
+// Unit tests make trees of their own; the lint applies to the library as it is built.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 #[cfg(test)]
@@ -80,7 +80,7 @@ pub mod process;
 pub mod script;
 pub mod three_way;
 
-/// Says which test is skipped and why, where it is seen: past the capture of what a test prints.
+/// Reports which test is skipped and why, visibly: past the capture of test output.
 #[cfg(test)]
 pub(crate) fn skipped(what: &str) {
     use std::io::Write as _;

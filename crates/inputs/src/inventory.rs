@@ -1,4 +1,4 @@
-//! What a root holds, as far as a plan needs to know: the input of every planner beside what is delivered.
+//! The facts about a root that a plan needs: the input of every planner, together with the delivered packages.
 
 mod file_names;
 mod interruption;
@@ -22,7 +22,7 @@ pub use kept::{KEPT_FROM, KeptLibraries, is_kept_package};
 pub struct Inventory {
     /// The marker of the root: 16 hexadecimal digits that bind undo archives to it (patchadm-journal(5)).
     pub marker: String,
-    /// The path of the root on the host, which messages put before every path of it; none where it is `/` or was
+    /// The path of the root on the host, which messages put before every path of it; none if it is `/` or was
     /// named by a relative path.
     pub prefix: Option<ObjectPath>,
     /// Every installed package, but for those of kept libraries.
@@ -40,8 +40,8 @@ pub struct Inventory {
     /// The directories inside the root to which symbolic links at the paths concerned lead, by the path of the link:
     /// for paths at which a directory is delivered or recorded.
     pub linked_directories: BTreeMap<ObjectPath, LinkedDirectory>,
-    /// What the last patch that changed a path delivered there (undo manifests), for paths whose size and sum agree
-    /// with `contents` and whose time does not.
+    /// The digests of the objects that the last patch to change a path delivered there (undo manifests), for paths
+    /// whose size and sum agree with `contents` and whose time does not.
     pub delivered: BTreeMap<ObjectPath, Digest>,
     /// Paths whose live bytes are exactly those that are delivered now; compared only where size, sum, time and
     /// attributes agree.
@@ -65,19 +65,19 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// A path of the root as messages name it: where the host sees it.
+    /// Returns a path of the root as messages name it: where the host sees it.
     pub fn show(&self, path: &ObjectPath) -> ObjectPath {
         let seen = self.prefix.as_ref().and_then(|prefix| prefix.join(path.relative()).ok());
         seen.unwrap_or_else(|| path.clone())
     }
 
-    /// The directory behind the symbolic link that is at a path, if there is one.
+    /// Returns the directory behind the symbolic link that is at a path, if there is one.
     pub fn linked_directory(&self, path: &ObjectPath) -> Option<&LinkedDirectory> {
         let is_link = self.live.get(path).is_some_and(|live| matches!(live.kind, LiveKind::Symlink(_)));
         self.linked_directories.get(path).filter(|_| is_link)
     }
 
-    /// The same where the link is no object of `package`: it stays where the package delivers a directory.
+    /// Returns the same if the link is no object of `package`: then it stays where the package delivers a directory.
     pub fn staying_link(&self, package: &PkgInst, path: &ObjectPath) -> Option<&LinkedDirectory> {
         let is_own = |line: &ContentsLine| line.object.ftype == Ftype::Symlink && line.is_owned_by(package);
         self.linked_directory(path).filter(|_| !self.lines.get(path).is_some_and(is_own))
@@ -87,7 +87,7 @@ impl Inventory {
 /// A directory that a symbolic link leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkedDirectory {
-    /// Where it is, all links followed.
+    /// Its path, all links followed.
     pub path: ObjectPath,
     /// Permission bits.
     pub mode: Mode,
@@ -98,7 +98,7 @@ pub struct LinkedDirectory {
 }
 
 impl LinkedDirectory {
-    /// Its attributes as a line of `contents` has them.
+    /// Returns its attributes as a line of `contents` has them.
     pub fn attributes(&self, accounts: &Accounts) -> ObjectAttributes {
         ObjectAttributes {
             mode: Some(self.mode),
@@ -108,8 +108,8 @@ impl LinkedDirectory {
     }
 }
 
-/// What a change is about: the paths and packages that its planner will ask for. What they bring with them (the
-/// directories above a path, the other names of its file) the survey adds.
+/// The subject of a change: the paths and packages that its planner will ask for. The survey adds related ones: the
+/// directories above a path, the other names of its file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Touched {
     /// The paths that may change: objects that are delivered or deleted, and the sources of delivered hard links.
@@ -119,7 +119,7 @@ pub struct Touched {
     pub not_directories: BTreeSet<ObjectPath>,
     /// The packages whose records may change.
     pub packages: BTreeSet<PkgInst>,
-    /// Files whose bytes are known for as long as nothing of them changes, so that they need not be read.
+    /// Files whose bytes are known while their status stays the same, so that they need not be read.
     pub known: BTreeMap<ObjectPath, KnownFile>,
 }
 
@@ -130,8 +130,8 @@ pub struct Installed {
     pub params: Params,
     /// Whether a lock of an unfinished installation or removal is in its directory.
     pub partial: bool,
-    /// What a tool without recovery left of an installation that it did not finish. Filled in for the packages concerned;
-    /// of the others a survey says only what was put aside.
+    /// The traces of an installation by a tool without recovery that did not finish it. Filled in for the packages
+    /// concerned; for the others a survey only has the parameters that were put aside.
     pub interruption: Interruption,
     /// Its save directories, by the patch id that names each. A survey fills them in for the packages concerned and
     /// those that own a path concerned.
@@ -161,8 +161,8 @@ pub struct Save {
 }
 
 impl Save {
-    /// Whether there is a manifest: by itself, in an archive of this program, which is one of gzip, or in a snapshot. A classic
-    /// archive has none.
+    /// Tells whether there is a manifest: by itself, in an archive of this program (which is in gzip format), or in a
+    /// snapshot. A classic archive has none.
     pub fn is_told(&self) -> bool {
         let is_gzip = |name: &[u8]| name.ends_with(b".gz");
         let remote = self.remote.as_deref().and_then(|bytes| RemoteArchive::parse(bytes).ok());
@@ -172,7 +172,7 @@ impl Save {
             || remote.is_some_and(|remote| is_gzip(remote.find_at()))
     }
 
-    /// Whether the patch can be backed out: its archive is here or elsewhere.
+    /// Tells whether the patch can be backed out: its archive is here or elsewhere.
     pub fn has_archive(&self) -> bool {
         self.archive.is_some() || self.remote.is_some()
     }
@@ -189,6 +189,6 @@ pub struct FileSystem {
     pub inodes: Option<u64>,
     /// Bytes are handed out in units of this size.
     pub unit: u64,
-    /// Whether it, or the mount by which the root has it, is read-only.
+    /// Whether it is read-only, or the mount that shows it to the root is.
     pub is_read_only: bool,
 }

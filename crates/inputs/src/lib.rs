@@ -1,5 +1,5 @@
-//! What a decision about patches rests on, read and verified: patches and packages as sources, the records of a root and
-//! its policy, signatures, depots.
+//! The verified inputs of a decision about patches: patches and packages as sources, the records of a root and its
+//! policy, signatures, depots.
 //!
 //! ```text
 //!   what the user named            the root below -R          a depot
@@ -9,8 +9,8 @@
 //!     └────┬────┘                   └────┬─────┘          └────┬────┘
 //!        sign      format            policy, stage          http, cache
 //! ```
-//! Nothing here decides: what is wrong with a patch, a record or a signature is a value, and what follows from it is said
-//! above. Every reader has a limit for each length, and an error that names the place.
+//! Nothing here decides: a fault of a patch, a record or a signature is a value, and higher layers draw the
+//! consequences. Every reader has a limit for each length, and an error that names the place.
 //!
 //! | module | is about | uses of this crate |
 //! | --- | --- | --- |
@@ -45,7 +45,7 @@ pub mod small_file;
 pub mod source;
 pub mod stage;
 
-/// Says which test is skipped and why, where it is seen: past the capture of what a test prints.
+/// Reports which test is skipped and why, past the capture of test output.
 #[cfg(test)]
 pub(crate) fn skipped(what: &str) {
     use std::io::Write as _;

@@ -1,6 +1,6 @@
 //! Fields of the little-endian files that the program keeps for itself: caches.
 
-/// The rest of the bytes; each field is `None` where they end too early.
+/// The rest of the bytes; each field is `None` if they end too early.
 pub struct Fields<'a>(pub &'a [u8]);
 
 impl<'a> Fields<'a> {

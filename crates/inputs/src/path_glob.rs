@@ -1,8 +1,8 @@
 //! Patterns for paths, as options name them.
 //!
-//! A pattern without a slash is compared with the last component of a path, at any depth; one with a slash with the
-//! whole path below the base directory, whether it begins with the slash or not. `*` and `?` stand for any letters but
-//! `/`, `**` for any at all, `[…]` for one of several.
+//! A pattern without a slash is compared with the last component of a path, at any depth. One with a slash is compared
+//! with the whole path below the base directory, whether it begins with the slash or not. `*` and `?` stand for any
+//! letters except `/`, `**` for any at all, `[…]` for one of several.
 
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -20,7 +20,7 @@ pub struct PathGlob {
     by_name: bool,
 }
 
-/// The reason a text is no pattern.
+/// The reason a text is not a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("<{}> is not a pattern for paths: {reason}", .text.escape_debug())]
 pub struct PathGlobError {
@@ -52,18 +52,18 @@ impl PathGlob {
         &self.text
     }
 
-    /// Whether it names a path.
+    /// Tells whether it names a path.
     pub fn names(&self, path: &ObjectPath) -> bool {
         self.regex.is_match(if self.by_name { path.name() } else { path.relative() })
     }
 
-    /// Whether it names a path, or a directory above it.
+    /// Tells whether it names a path, or a directory above it.
     pub fn names_it_or_above(&self, path: &ObjectPath) -> bool {
         self.names(path) || path.ancestors().any(|above| self.names(&above))
     }
 }
 
-/// The regular expression of a pattern; none where a bracket stays open.
+/// Returns the regular expression of a pattern; none if a bracket stays open.
 fn translated(glob: &str) -> Option<String> {
     let mut out = String::new();
     let mut letters = glob.chars().peekable();

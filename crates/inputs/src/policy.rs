@@ -1,4 +1,4 @@
-//! What the operator of a root has decided once for all: its policy.
+//! The permanent decisions of a root's operator: its policy.
 
 mod delete_limit;
 mod library_words;
@@ -28,13 +28,13 @@ static RESTRICTED: LazyLock<Regex> =
 pub struct Policy {
     /// Which patches are restricted: matched against the base of their id.
     pub restricted: Regex,
-    /// What stands between base and revision of a patch id.
+    /// The separator between base and revision of a patch id.
     pub separator: String,
     /// How undo archives are compressed: `gz`, `Z` or `none`.
     pub undo_format: UndoFormat,
     /// Where undo archives are kept, when not in the save directory.
     pub undo_dir: Option<PathBuf>,
-    /// What happens to locally edited files.
+    /// The treatment of locally edited files.
     pub edited: Edited,
     /// Seconds to wait for the lock.
     pub wait: u64,
@@ -44,7 +44,7 @@ pub struct Policy {
     pub scripts: ScriptPolicy,
     /// Seconds that one script may take; 0 is no limit.
     pub script_timeout: u64,
-    /// What is demanded of the signatures of patches; `warn` where nothing is said and the root has a key.
+    /// The demand on the signatures of patches; by default `warn` if the root has a key.
     pub signature: Option<DemandWord>,
     /// The directory of the keys that the root trusts, inside it.
     pub keys: ObjectPath,
@@ -60,27 +60,27 @@ pub struct Policy {
     pub cache_limit: u64,
     /// Packages whose patches go before all others.
     pub first: Vec<String>,
-    /// How much of the live objects of a promoted path a promotion may delete.
+    /// The part of the live objects of a promoted path that a promotion may delete.
     pub max_delete: DeleteLimit,
-    /// What a promotion neither compares nor takes.
+    /// Objects that a promotion neither compares nor takes.
     pub promote_exclude: Vec<PathGlob>,
     /// The program of the root that runs before a promotion or its backout.
     pub promote_before: Option<ObjectPath>,
     /// The program of the root that runs when a promotion or its backout is switched, before it is committed.
     pub promote_after: Option<ObjectPath>,
-    /// What becomes of libraries that a change takes away from those who need them.
+    /// The treatment of libraries that a change takes away from their consumers.
     pub shlibs: LibraryWords,
     /// Libraries that always count as needed.
     pub shlib_keep: Vec<PathGlob>,
-    /// What is not looked at when libraries are looked for.
+    /// Paths that a search for libraries skips.
     pub shlib_skip: Vec<PathGlob>,
-    /// What is looked at although it is on a network file system or a root of its own.
+    /// Paths that are searched although they are on a network file system or are a root of their own.
     pub shlib_scan: Vec<ObjectPath>,
     /// Roots whose owners may do anything as the superuser here; in the policy of the host only.
     pub trusted_roots: RootPatterns,
     /// Roots that are changed as their owners; in the policy of the host only.
     pub as_owner_roots: RootPatterns,
-    /// Roots that are not the superuser's, whatever owners they show; in the policy of the host only.
+    /// Roots that do not count as the superuser's, regardless of the owners that they show; in the policy of the host only.
     pub untrusted_roots: RootPatterns,
 }
 
@@ -99,7 +99,7 @@ pub enum ScriptPolicy {
     Unwanted,
 }
 
-/// What happens to a file that the administrator edited and a patch replaces.
+/// The treatment of a file that the administrator edited and a patch replaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Edited {
     /// Nothing is changed; every such file is listed.
@@ -118,7 +118,7 @@ impl Policy {
     /// The size of the cache where the policy names none, in bytes: 2 GiB.
     pub const CACHE_LIMIT: u64 = 2 << 30;
 
-    /// Whether a patch with this base is restricted.
+    /// Tells whether a patch with this base is restricted.
     pub fn is_restricted(&self, base: &str) -> bool {
         self.restricted.is_match(base)
     }

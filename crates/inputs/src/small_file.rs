@@ -1,4 +1,4 @@
-//! Small files of the host, of which no more is read than a limit allows.
+//! Small files of the host, read up to a limit.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -13,7 +13,8 @@ pub fn read_small(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads the first bytes of a file, one more than the limit at most, so that whoever judges them sees that they are too many.
+/// Reads the first bytes of a file, at most one more than the limit, so that the caller can see that there are too
+/// many.
 pub fn read_start(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;

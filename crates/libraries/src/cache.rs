@@ -1,10 +1,10 @@
-//! What is known of the files of a root that were looked into, `elf.cache` (patchadm-elf-cache(5)): the next scan reads
-//! only those that somebody has changed since.
+//! The known facts about the files of a root, `elf.cache` (patchadm-elf-cache(5)). The next scan reads only the files
+//! that have changed since.
 //!
-//! A file is believed to be the same while mount, inode, size, modification and status change time are: the last is set
-//! by the system alone, at every change of content. A file that was changed less than two seconds before the scan is not
-//! kept, because a change within one tick of a coarse clock shows no other time. The file may be removed at any time; one
-//! that is damaged is ignored. All numbers are little-endian:
+//! A file counts as unchanged while mount, inode, size, modification time and status change time stay the same. Only
+//! the system sets the last one, at every change of content. A file that was changed less than two seconds before the
+//! scan is not kept, because a second change within one tick of a coarse clock shows the same time. The file may be
+//! removed at any time. A damaged one is ignored. All numbers are little-endian:
 //!
 //! ```text
 //! "patchadm-elf 1\n\0"
@@ -25,7 +25,7 @@ use patchadm_inputs::little_endian::Fields;
 use patchadm_rootfs::{ObjectStatus, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
-/// What the file begins with.
+/// The start of the file.
 const MAGIC: &[u8; 16] = b"patchadm-elf 1\n\0";
 
 /// The bytes of an entry.
@@ -43,7 +43,7 @@ const NONE: u32 = 0;
 /// The fact of a file that was not understood.
 const NOT_UNDERSTOOD: u32 = u32::MAX;
 
-/// By what a file is recognised.
+/// The facts that identify a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileKey {
     mount: u32,
@@ -56,7 +56,7 @@ pub struct FileKey {
 /// A mount of the root: where it is, and the type of its file system.
 pub type MountName = (ObjectPath, String);
 
-/// What is known of files.
+/// The known facts about files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FactsCache {
     mounts: Vec<MountName>,
@@ -70,13 +70,13 @@ impl FactsCache {
         self.mounts.iter().position(|known| known == mount).and_then(|at| u32::try_from(at).ok())
     }
 
-    /// Returns the key of a file on the mount with a number; `None` where its times have no place in the file.
+    /// Returns the key of a file on the mount with a number; `None` if its times have no place in the file.
     pub fn key(mount: u32, status: &ObjectStatus) -> Option<FileKey> {
         let (mtime, ctime) = (nanoseconds(status.mtime)?, nanoseconds(status.ctime)?);
         Some(FileKey { mount, inode: status.inode.number, size: status.size, mtime, ctime })
     }
 
-    /// Returns what is known of a file: `Some(None)` if it is no program and no library.
+    /// Returns the known facts about a file: `Some(None)` if it is not a program or library.
     pub fn file(&self, key: &FileKey) -> Option<Option<&Arc<ElfFacts>>> {
         let at = self.entries.binary_search_by(|(known, _)| known.cmp(key)).ok()?;
         self.entries.get(at).map(|(_, facts)| facts.as_ref())
@@ -105,7 +105,7 @@ impl FactsCache {
         Self { mounts, entries }
     }
 
-    /// Reads the file. Whatever is wrong with it, the answer is that nothing is known.
+    /// Reads the file. If anything is wrong with it, nothing is known.
     pub fn parse(bytes: &[u8]) -> Self {
         Self::read(bytes).unwrap_or_default()
     }

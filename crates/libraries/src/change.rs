@@ -1,4 +1,4 @@
-//! A change of programs and libraries as the decision sees it: trees, what may stay, who needs it.
+//! A change of programs and libraries as the decision sees it: trees, candidates and consumers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub enum CandidateOrigin {
     Archived,
 }
 
-/// What a candidate is.
+/// The kind of a candidate.
 #[derive(Clone, Debug)]
 pub enum CandidateNode {
     /// A library.
@@ -32,9 +32,9 @@ pub enum CandidateNode {
 /// An object that may stay.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    /// What it is.
+    /// Its kind.
     pub node: CandidateNode,
-    /// Where it comes from.
+    /// Its origin.
     pub origin: CandidateOrigin,
     /// Why it cannot stay, where that is known.
     pub obstacle: Option<Obstacle>,
@@ -45,23 +45,23 @@ pub struct Candidate {
 pub enum Obstacle {
     /// Something else is at its path after the change, or on the way to it.
     PathTaken,
-    /// Somebody who does not need it would find it before the one that he needs.
+    /// A consumer that does not need it would find it before the one that it needs.
     Shadows,
     /// A script of the change takes it away.
     ByScript,
     /// The patch forbids it.
     Forbidden,
-    /// Nobody has asked that libraries are kept.
+    /// No one has asked to keep libraries.
     NotAsked,
 }
 
 impl Obstacle {
-    /// Tells whether somebody wants it so: nothing else stands in the way.
+    /// Tells whether it is only a choice: nothing else stands in the way.
     pub(super) const fn is_wish(self) -> bool {
         matches!(self, Self::Forbidden | Self::NotAsked)
     }
 
-    /// The word that reports have for it.
+    /// Returns the word that reports have for it.
     pub const fn word(self) -> &'static str {
         match self {
             Self::PathTaken => "path-taken",
@@ -73,7 +73,7 @@ impl Obstacle {
     }
 }
 
-/// Why somebody counts as one who needs a library, beside what files say.
+/// The reason that something counts as a consumer of a library, apart from what files say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OtherSource {
     /// A process has it mapped.
@@ -82,7 +82,7 @@ pub enum OtherSource {
     Policy,
 }
 
-/// Somebody who needs a library, beside what files say.
+/// A consumer of a library, apart from those that files name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OtherConsumer {
     /// The program, or the library itself where the policy names it.
@@ -94,7 +94,7 @@ pub struct OtherConsumer {
 /// How a consumer needs a library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConsumerSource {
-    /// By what its file says, or the loader's settings.
+    /// The file itself names the need, or the loader's settings do.
     File(NeedSource),
     /// Otherwise.
     Other(OtherSource),
@@ -124,13 +124,13 @@ pub struct LibraryChange<'a> {
     pub after: &'a LibraryTree,
     /// The settings as the change leaves them.
     pub settings: &'a LoaderSettings,
-    /// What may stay.
+    /// The candidates.
     pub candidates: &'a BTreeMap<ObjectPath, Candidate>,
     /// The objects that the change brings: their needs count whether or not they were met before.
     pub brought: &'a BTreeSet<ObjectPath>,
     /// Needs that were not met when the patch went in that is backed out: consumer and name.
     pub unserved: &'a BTreeSet<(ObjectPath, String)>,
-    /// Who needs a candidate beside what files say.
+    /// The consumers of each candidate apart from those that files name.
     pub others: &'a BTreeMap<ObjectPath, BTreeSet<OtherConsumer>>,
     /// Where symbols are read.
     pub symbols: &'a dyn SymbolSource,
@@ -142,7 +142,7 @@ impl LibraryChange<'_> {
         self.candidates.get(path).is_some_and(|candidate| candidate.origin == CandidateOrigin::Kept)
     }
 
-    /// The tree with some of the candidates.
+    /// Returns the tree with some of the candidates.
     pub(super) fn with(&self, chosen: impl Fn(&ObjectPath) -> bool) -> LibraryTree {
         let mut tree = self.after.clone();
         for (path, candidate) in self.candidates.iter().filter(|(path, _)| chosen(path)) {

@@ -1,8 +1,8 @@
-//! The needs that a change leaves unmet, and those that it meets: every program is loaded once as it loads after the change
-//! and, where it comes to something that differs, once as it loaded before.
+//! The needs that a change leaves unmet, and those that it meets. Every program is loaded once as it loads after the
+//! change and, if it reaches a difference, once as it loaded before.
 //!
-//! Many programs load the same libraries. An object that was found to lose and to gain nothing is not looked at again
-//! where it finds the same, and found the same before.
+//! Many programs load the same libraries. An object that lost and gained nothing is not examined again if it finds the
+//! same libraries, before and after.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -19,20 +19,20 @@ use super::names::NameNumber;
 use super::search::OpenedNumber;
 use patchadm_svr4::package::ObjectPath;
 
-/// Who and what is looked at.
+/// The extent of the examination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Thoroughness {
-    /// What a change can concern, and nothing twice.
+    /// Only the parts that a change can concern, and nothing twice.
     AsNeeded,
     /// Everybody, and every need of everybody.
     #[cfg(test)]
     Everything,
 }
 
-/// What a change does to needs.
+/// The effect of a change on needs.
 #[derive(Debug, Default)]
 pub(super) struct ChangedNeeds {
-    /// Whom it can concern: programs, and libraries that no program loads.
+    /// The affected starting points: programs, and libraries that no program loads.
     pub(super) starts: BTreeSet<ObjectPath>,
     /// The needs that it leaves unmet and that count.
     pub(super) lost: BTreeSet<CountedNeed>,
@@ -89,13 +89,13 @@ struct Examination<'e, 'a> {
     /// The program as it loaded before, and the places of its objects, by the numbers of their paths.
     was: Loading,
     places: Stamped,
-    /// What objects found before, each loaded by itself.
+    /// The libraries that objects found before, each loaded by itself.
     alone: HashMap<ObjectPath, Rc<[(Need, Served)]>>,
     /// Whether the change brings an object, by its number.
     brought: Vec<Option<bool>>,
-    /// What objects found, by their numbers, when they lost and gained nothing, whoever loaded them.
+    /// The libraries that objects found, by their numbers, when they lost and gained nothing, for any loader.
     quiet: Vec<Vec<FoundByObject>>,
-    /// What the object that is looked at finds.
+    /// The libraries that the current object finds.
     found: FoundByObject,
     changed: ChangedNeeds,
 }
@@ -103,7 +103,7 @@ struct Examination<'e, 'a> {
 /// How many ways to find nothing lost are remembered of an object: programs that were there before, and such that come.
 const REMEMBERED: usize = 4;
 
-/// What an object finds after a change, and found before it. Files are told by their numbers.
+/// The libraries that an object finds after a change, and found before it. Files are identified by their numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct FoundByObject {
     /// The file that was there before, if the program loaded one.
@@ -111,7 +111,7 @@ struct FoundByObject {
     needs: Vec<FoundByNeed>,
 }
 
-/// What one need finds after a change, and found before it.
+/// The library that one need finds after a change, and found before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct FoundByNeed {
     asked: NameNumber,
@@ -177,12 +177,12 @@ impl Examination<'_, '_> {
         *self.brought[number.index()].get_or_insert_with(|| self.change.brought.contains(path))
     }
 
-    /// Notes a need that counts and is lost. Tells whether nothing is, whoever loads the object.
+    /// Notes a need that counts and is lost. Returns true if nothing is lost, whichever object loads this one.
     fn loses_nothing(&mut self, one: ObjectInBoth<'_>, need: &Need, is_brought: bool) -> bool {
         if !is_brought && one.is_met_as_before(need) {
             return true;
         }
-        // Nobody served who is new.
+        // Nothing served a new object before.
         let served = if is_brought { None } else { self.served_before(one, need) };
         let lack = lack((one.now, one.index), need, served.as_ref(), self.comparisons);
         if lack.is_nothing() {
@@ -208,7 +208,7 @@ impl Examination<'_, '_> {
         alone.iter().find(|(other, _)| need.is_same(other)).map(|(_, served)| served.clone())
     }
 
-    /// What an object that was there before found by itself.
+    /// Returns the libraries that an old object found by itself before the change.
     fn alone(&mut self, path: &ObjectPath) -> Rc<[(Need, Served)]> {
         if let Some(known) = self.alone.get(path) {
             return known.clone();
@@ -271,8 +271,8 @@ impl ObjectInBoth<'_> {
         found.needs.extend(needs);
     }
 
-    /// Tells whether the same file serves the same need of the same file as before, or nothing as before: then nothing is
-    /// lost.
+    /// Tells whether the same file serves the same need of the same file as before, or nothing did before: then nothing
+    /// is lost.
     fn is_met_as_before(&self, need: &Need) -> bool {
         let before = self.was.zip(self.old);
         let before = before

@@ -1,4 +1,4 @@
-//! What libraries have for those that need them, asked once for each of them: many programs load the same.
+//! What libraries offer to their consumers, determined once for each: many programs load the same ones.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -17,7 +17,7 @@ type FileKey = *const LibraryFile;
 /// The versions that libraries lack for consumers that need them under a name: consumer, library, name.
 type LackedVersions = HashMap<(FileKey, FileKey, NameNumber), Rc<[String]>>;
 
-/// Symbols that a new library lacks; `None` where they cannot be read.
+/// Symbols that a new library lacks; `None` if they cannot be read.
 type LackedSymbols = Option<Rc<SymbolNames>>;
 
 /// Versions that libraries lack for those that need them.
@@ -28,7 +28,7 @@ pub(super) struct VersionComparisons {
 }
 
 impl VersionComparisons {
-    /// The names whose numbers they take: a loader has to have them, too.
+    /// Returns the names whose numbers they take: a loader has to have them, too.
     pub(super) fn names(&self) -> &Rc<Names> {
         &self.names
     }
@@ -95,8 +95,8 @@ impl<'c> Comparisons<'c> {
             && self.symbols_lacked(consumer, (old, new)).is_some_and(|lacked| !lacked.is_empty())
     }
 
-    /// The symbols that an old library gave a consumer and that the new one lacks; `None` where one of them cannot be read.
-    /// The consumer is read only where the new library lacks something at all.
+    /// Returns the symbols that an old library gave a consumer and that the new one lacks; `None` if one of them
+    /// cannot be read. The consumer is read only where the new library lacks something at all.
     fn symbols_lacked(
         &self,
         consumer: &Arc<LibraryFile>,
@@ -114,7 +114,7 @@ impl<'c> Comparisons<'c> {
         self.used.borrow_mut().entry(key).or_insert_with(used).clone()
     }
 
-    /// The symbols that an old library exports and a new one does not; `None` where one of them cannot be read.
+    /// Returns the symbols that an old library exports and a new one does not; `None` if one of them cannot be read.
     fn symbols_gone(&self, old: &Arc<LibraryFile>, new: &Arc<LibraryFile>) -> LackedSymbols {
         let key = [old, new].map(Arc::as_ptr);
         let gone = || {

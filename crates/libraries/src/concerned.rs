@@ -1,5 +1,5 @@
-//! Programs, and the libraries that no program loads: whoever else is loaded is loaded by one of these. Those that come to
-//! no path and to no name at which some trees differ load the same in all of them.
+//! Programs, and the libraries that no program loads: every other library is loaded by one of these. Those that reach
+//! no path and no name at which some trees differ load the same in all of them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ pub(super) fn starting_points(tree: &LibraryTree, settings: &LoaderSettings) -> 
     found
 }
 
-/// The paths at which the trees of a change differ, with and without candidates.
+/// Returns the paths at which the trees of a change differ, with and without candidates.
 pub(super) fn differences(change: &LibraryChange<'_>) -> Differences {
     let paths =
         change.before.unlike(change.after).into_iter().chain(change.candidates.keys()).chain(change.brought);

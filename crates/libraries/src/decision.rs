@@ -1,9 +1,10 @@
-//! Which libraries stay for those that still need them when a change takes them away (patchadm-shlibs(7), "What stays").
+//! The decision which libraries stay for programs that still need them when a change removes them (patchadm-shlibs(7),
+//! "What stays").
 //!
-//! The change has been planned as if nothing were kept. What it leaves is one tree; what it takes away, what is kept
-//! already and what an archive brings back are candidates. A need that was met before and is not met after is looked for
-//! among the candidates; what is found stays, and what that needs in turn. Nothing stays that another program would find in
-//! the place of a newer one.
+//! The change has been planned as if nothing were kept. Its result is one tree. The candidates are the libraries that
+//! it removes, those that are kept already and those that an archive brings back. A need that was met before and is not
+//! met afterwards is searched among the candidates. What is found stays, and so does what it needs in turn. A candidate
+//! does not stay if another program would find it instead of a newer library.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +25,7 @@ pub use super::change::{
 pub struct LostNeed {
     /// The name that is needed.
     pub name: String,
-    /// Who needs it.
+    /// Its consumer.
     pub consumer: Consumer,
     /// The candidate that served it, or the library that lacks something, where there is one.
     pub library: Option<ObjectPath>,
@@ -36,22 +37,22 @@ pub struct LostNeed {
     pub symbols: Vec<String>,
 }
 
-/// What is decided about the candidates.
+/// The decision about the candidates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LibraryDecision {
     /// The candidates that stay, each with those who need it: directly, or through others that stay.
     pub kept: BTreeMap<ObjectPath, BTreeSet<Consumer>>,
     /// The needs that are lost.
     pub lost: Vec<LostNeed>,
-    /// What was kept for somebody and is needed no more.
+    /// Libraries that were kept for a consumer and are no longer needed.
     pub dropped: BTreeSet<ObjectPath>,
-    /// What was kept and nobody needed before either: it stays until it is pruned.
+    /// Libraries that were kept although nothing needed them before either. They stay until they are pruned.
     pub unneeded: BTreeSet<ObjectPath>,
     /// The needs that were not met before the change and are met after it: consumer and name.
     pub served: BTreeSet<(ObjectPath, String)>,
 }
 
-/// What stays, with those who need it, and why the rest cannot.
+/// The candidates that stay, with their consumers, and the obstacles for the rest.
 struct Staying {
     kept: BTreeMap<ObjectPath, BTreeSet<Consumer>>,
     obstacles: BTreeMap<ObjectPath, Obstacle>,
@@ -100,7 +101,8 @@ impl LibraryChange<'_> {
         })
     }
 
-    /// Finds what stays, with what stands in the way of the others: of some that is known, others are found out.
+    /// Finds the candidates that stay, and the obstacles for the others. Some obstacles are given, the rest are
+    /// determined here.
     fn staying(
         &self,
         lost: &BTreeSet<CountedNeed>,
@@ -118,8 +120,8 @@ impl LibraryChange<'_> {
         }
     }
 
-    /// What is kept already and nobody needs: what goes, and what stays until it is pruned. That goes which was needed
-    /// before, and what would be in the way.
+    /// Returns the kept libraries that nothing needs: those that go, and those that stay until they are pruned. A
+    /// library goes if it was needed before or if it would be in the way.
     fn left_over(
         &self,
         staying: &Staying,
@@ -130,7 +132,7 @@ impl LibraryChange<'_> {
         self.candidates.keys().filter(is_left).cloned().partition(goes)
     }
 
-    /// The needs that are lost, each with the reason.
+    /// Returns the needs that are lost, each with the reason.
     fn told(
         &self,
         unmet: &BTreeSet<CountedNeed>,
@@ -153,8 +155,8 @@ impl LibraryChange<'_> {
         told.into_iter().collect()
     }
 
-    /// Says of what nobody asked to keep, or the patch forbids, what else stands in its way: who asks the next time does not
-    /// ask in vain.
+    /// Names the other obstacle of libraries that no one asked to keep or that the patch forbids to keep, so that a
+    /// second request is not made in vain.
     fn with_lasting_reasons(
         &self,
         told: BTreeSet<LostNeed>,
@@ -179,7 +181,7 @@ impl LibraryChange<'_> {
         told.into_iter().map(reason).collect()
     }
 
-    /// The needs of others that do not stay: of processes, and those that the policy names.
+    /// Returns the needs of others that do not stay: of processes, and those that the policy names.
     fn lost_to_others(&self, staying: &Staying) -> Vec<LostNeed> {
         let gone = self.others.iter().filter(|(path, _)| {
             let origin = self.candidates.get(*path).map(|candidate| candidate.origin);
@@ -200,7 +202,7 @@ impl LibraryChange<'_> {
         lost.collect()
     }
 
-    /// What was kept before the change and somebody needed who is not kept himself.
+    /// Returns the kept libraries that, before the change, a consumer needed that is not kept itself.
     fn needed_before(
         &self,
         thoroughness: Thoroughness,

@@ -1,4 +1,4 @@
-//! Where some trees differ: a program that comes to none of these places loads the same in all of them.
+//! The places where some trees differ: a program that reaches none of them loads the same in all trees.
 
 use std::sync::LazyLock;
 
@@ -7,7 +7,7 @@ use foldhash::{HashMap, HashSet};
 use super::tree::{LibraryFile, is_library_name};
 use patchadm_svr4::package::ObjectPath;
 
-/// The paths at which some trees differ, and the names by which they are found there.
+/// The paths at which some trees differ, and the names that find them there.
 #[derive(Debug, Default)]
 pub(super) struct Differences {
     paths: HashSet<ObjectPath>,

@@ -1,8 +1,8 @@
-//! Shared libraries as the loader of a root finds them: which program loads which, and by which path.
+//! Shared libraries as the loader of a root finds them: which program loads which library through which path.
 //!
-//! Pure: a tree is a value, made of the programs, libraries and links that a scan has seen and of what a plan makes of
-//! them; the loader's settings are text that was read from the root. Nothing of the root is executed, and neither
-//! `etc/ld.so.cache` nor the directories `glibc-hwcaps` are read: what is true is what `ldconfig` would find now.
+//! Pure: a tree is a value, made of the programs, libraries and links that a scan has seen and of a plan's changes to
+//! them. The loader's settings are text that was read from the root. Nothing of the root is executed, and neither
+//! `etc/ld.so.cache` nor the directories `glibc-hwcaps` are read: the truth is what `ldconfig` would find now.
 //!
 //! ```text
 //! tree       programs, libraries and links under their paths; links are followed inside the root
@@ -50,7 +50,7 @@ pub use tree::{LibraryFile, LibraryTree, Way};
 #[cfg(test)]
 mod tests;
 
-/// Says which test is skipped and why, where it is seen: past the capture of what a test prints.
+/// Reports which test is skipped and why, past the capture of test output.
 #[cfg(test)]
 pub(crate) fn skipped(what: &str) {
     use std::io::Write as _;

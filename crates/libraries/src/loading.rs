@@ -16,7 +16,7 @@ use crate::elf::ElfMachine;
 /// The libraries that musl's loader has in itself, without `lib`.
 const MUSL_OWN: [&str; 7] = ["c", "pthread", "rt", "m", "dl", "util", "xnet"];
 
-/// How somebody comes to need a library.
+/// The way in which a library is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NeedSource {
     /// By a NEEDED of its own.
@@ -34,7 +34,7 @@ pub enum NeedSource {
 pub struct Need {
     /// The name; of a note with several the first that was found, else the first.
     pub(super) name: NameNumber,
-    /// The name by which the need is the same whatever was found: of a note with several names the first.
+    /// The name that identifies the need independently of what was found: the first name of a note with several.
     pub(super) asked: NameNumber,
     /// How it is needed.
     pub source: NeedSource,
@@ -43,7 +43,7 @@ pub struct Need {
 }
 
 impl Need {
-    /// Tells whether it is the same need, whatever was found: of a loading with the same names.
+    /// Tells whether it is the same need, independently of what was found, in a loading with the same names.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         (self.asked, self.source) == (other.asked, other.source)
     }
@@ -56,15 +56,15 @@ pub struct LoadedObject {
     pub way: Rc<Way>,
     /// The index of the object that it was loaded for; `None` of the program itself.
     pub loaded_by: Option<usize>,
-    /// Where its needs are among those of the loading.
+    /// The range of its needs among those of the loading.
     needs: Range<usize>,
-    /// What it may load later.
+    /// The libraries that it may load later.
     later: Vec<Need>,
     /// The directory that `$ORIGIN` stands for.
     origin: Rc<[u8]>,
     /// Whether one of those that it was loaded for has an RPATH, in which its libraries are searched as well.
     inherits_rpath: bool,
-    /// What it was opened as, in the search of its loader.
+    /// The number under which the search of its loader opened it.
     pub(super) number: OpenedNumber,
     /// The number of its file, in the search of its loader.
     pub(super) file: usize,
@@ -77,7 +77,7 @@ pub struct LoadedObject {
 pub struct Loading {
     /// The objects in the order in which they are loaded.
     pub objects: Vec<LoadedObject>,
-    /// What they need, without what they may load later.
+    /// Their needs, without the libraries that they may load later.
     needs: Vec<Need>,
     names: Rc<Names>,
     kind: LoaderKind,
@@ -91,7 +91,8 @@ pub struct Loader<'t> {
     by_file: Stamped,
     /// The index of what is loaded under each name, by its number.
     by_name: Stamped,
-    /// What an object finds that inherits nothing from those that it is loaded for: the same in each loading by glibc.
+    /// The needs of each object that inherits nothing from its loaders, with what they find: the same in every loading
+    /// by glibc.
     own_needs: Vec<Option<Rc<[FoundNeed]>>>,
 }
 
@@ -138,7 +139,7 @@ impl<'t> Loader<'t> {
         Self::noticing(tree, settings, names, Differences::none())
     }
 
-    /// Does the same, and notices who comes to one of these differences.
+    /// Does the same, and records which objects reach one of these differences.
     pub(super) fn noticing(
         tree: &'t LibraryTree,
         settings: &'t LoaderSettings,
@@ -153,7 +154,7 @@ impl<'t> Loader<'t> {
         }
     }
 
-    /// The number that the objects of a file have, if it was loaded.
+    /// Returns the number that the objects of a file have, if it was loaded.
     pub(super) fn file_number(&self, file: &Arc<LibraryFile>) -> Option<usize> {
         self.search.file_number(file)
     }
@@ -169,7 +170,7 @@ impl<'t> Loader<'t> {
         self.load_over(&mut loading, path).then_some(loading)
     }
 
-    /// What is loaded for nobody.
+    /// Returns an empty loading.
     pub(super) fn nothing(&self) -> Loading {
         Loading {
             objects: Vec::new(),
@@ -320,7 +321,7 @@ impl<'t> Loader<'t> {
         self.add(loading, found, Some(by))
     }
 
-    /// The index of what is loaded under a name.
+    /// Returns the index of what is loaded under a name.
     fn loaded(&self, loading: &Loading, name: NameNumber) -> Option<usize> {
         let index = self.by_name.get(name.index());
         index.or_else(|| loading.own_of_musl(name))
@@ -361,7 +362,7 @@ impl LoadedObject {
 }
 
 impl Loading {
-    /// Returns what an object needs, in the order of its loader.
+    /// Returns the needs of an object, in the order of its loader.
     pub fn needs_of<'l>(&'l self, object: &'l LoadedObject) -> impl Iterator<Item = &'l Need> + Clone {
         self.needs.get(object.needs.clone()).unwrap_or_default().iter().chain(&object.later)
     }
@@ -372,7 +373,7 @@ impl Loading {
         objects.flat_map(|(index, object)| self.needs_of(object).map(move |need| (index, object, need)))
     }
 
-    /// Returns what meets a need.
+    /// Returns the object that meets a need.
     pub fn found(&self, need: &Need) -> Option<&LoadedObject> {
         self.objects.get(need.found?)
     }
@@ -382,7 +383,7 @@ impl Loading {
         self.names.text(need.name)
     }
 
-    /// Returns the name by which a need is the same whatever was found.
+    /// Returns the name that identifies the need independently of what was found.
     pub(super) fn asked(&self, need: &Need) -> Rc<str> {
         self.names.text(need.asked)
     }
@@ -408,7 +409,7 @@ impl Loading {
         object.needs = start..self.needs.len();
     }
 
-    /// The index of musl's loader, if that has a library in itself.
+    /// Returns the index of musl's loader, if that has a library in itself.
     fn own_of_musl(&self, name: NameNumber) -> Option<usize> {
         if !matches!(self.kind, LoaderKind::Musl(_)) {
             return None;
@@ -423,7 +424,7 @@ impl Loading {
         interpreter.found.filter(|_| MUSL_OWN.contains(&stem))
     }
 
-    /// The one that needs something, the one that it was loaded for, and so on up to the program.
+    /// Returns the one that needs something, the one that it was loaded for, and so on up to the program.
     fn chain(&self, from: usize) -> Vec<Searcher<'_>> {
         let mut chain = Vec::new();
         let mut next = Some(from);

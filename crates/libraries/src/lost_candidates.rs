@@ -1,4 +1,4 @@
-//! The needs that a candidate served, or could, and that is lost because it does not stay.
+//! The needs that a candidate served, or could have served, and that are lost because it does not stay.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use super::tree::{LibraryFile, Way};
 use patchadm_svr4::package::ObjectPath;
 
 impl LibraryChange<'_> {
-    /// The needs of what stays that nothing meets: a candidate served them, or could, and does not stay.
+    /// Returns the unmet needs of staying libraries: a candidate served them, or could, and does not stay.
     pub(super) fn lost_by_staying(
         &self,
         lost: &BTreeSet<CountedNeed>,
@@ -54,7 +54,7 @@ impl LibraryChange<'_> {
         found
     }
 
-    /// Says of needs that nothing served which candidate could.
+    /// Adds, to needs that nothing served, the candidate that could.
     pub(super) fn with_candidates(
         &self,
         lost: BTreeSet<CountedNeed>,
@@ -92,7 +92,7 @@ impl LibraryChange<'_> {
         lost.into_iter().map(&mut named).collect()
     }
 
-    /// The candidate that would meet a need, if all of them stayed, or one that is found after something else.
+    /// Returns the candidate that would meet a need, if all of them stayed, or one that is found after something else.
     fn could_serve(
         &self,
         all: &mut Loader<'_>,
@@ -110,7 +110,7 @@ impl LibraryChange<'_> {
         Some(Served::by(consumer, name, &way, &comparisons.versions))
     }
 
-    /// A candidate that would do, but for what is found before it.
+    /// Returns a candidate that would do if nothing were found before it.
     fn hidden(&self, consumer: &LoadedObject, name: &str) -> Option<Way> {
         let serves = |file: &LibraryFile| {
             file.facts.machine == consumer.way.file.facts.machine

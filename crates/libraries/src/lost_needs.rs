@@ -1,4 +1,4 @@
-//! A need that a change leaves unmet: what served it before, what it lacks now, and whether it counts.
+//! A need that a change leaves unmet: the library that served it before, what it lacks now, and whether it counts.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::names::NameNumber;
 use super::tree::Way;
 use patchadm_svr4::package::ObjectPath;
 
-/// What is missing for a need: the library, versions of it, or symbols that the old one had.
+/// Returns the missing parts of a need: the library, versions of it, or symbols that the old one had.
 pub(super) fn lack(
     (now, index): (&Loading, usize),
     need: &Need,
@@ -36,7 +36,7 @@ pub(super) fn lack(
     Lack { is_missing: false, versions, symbols }
 }
 
-/// What is missing for a need.
+/// The missing parts of a need.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Lack {
     pub(super) is_missing: bool,
@@ -56,10 +56,10 @@ pub(super) struct CountedNeed {
     /// The program that is loaded.
     pub(super) start: ObjectPath,
     pub(super) consumer: Consumer,
-    /// The name by which the need is known, and that of what served it.
+    /// The name that identifies the need, and that of the object that served it.
     pub(super) asked: String,
     pub(super) name: String,
-    /// What served it before.
+    /// The library that served it before.
     pub(super) served: Option<ObjectPath>,
     pub(super) lack: Lack,
 }
@@ -97,7 +97,7 @@ impl CountedNeed {
     }
 }
 
-/// What serves a need of a loading.
+/// The library that serves a need of a loading.
 #[derive(Clone)]
 pub(super) struct Served {
     pub(super) name: NameNumber,
@@ -108,7 +108,7 @@ pub(super) struct Served {
 }
 
 impl Served {
-    /// What serves a consumer under a name.
+    /// Returns the library that serves a consumer under a name.
     pub(super) fn by(
         consumer: &LoadedObject,
         name: NameNumber,

@@ -1,4 +1,4 @@
-//! What depends on the processor: the default directories of its loader, and the values of `$LIB` and `$PLATFORM`.
+//! The processor-dependent settings: the default directories of its loader, and the values of `$LIB` and `$PLATFORM`.
 
 use crate::elf::ElfMachine;
 
@@ -31,7 +31,7 @@ fn multiarch(machine: ElfMachine) -> &'static [&'static str] {
     known(machine).map_or(&[], |(_, names, _)| names)
 }
 
-/// The directories that are searched where nothing else is said, in their order.
+/// Returns the directories that are searched by default, in their order.
 pub(super) fn default_directories(machine: ElfMachine) -> Vec<String> {
     let names = multiarch(machine);
     let own =
@@ -40,14 +40,14 @@ pub(super) fn default_directories(machine: ElfMachine) -> Vec<String> {
     own.chain(wide.iter().chain(&["/lib", "/usr/lib"]).map(|at| (*at).to_owned())).collect()
 }
 
-/// The values that `$LIB` may have: the loader was built with one of them.
+/// Returns the values that `$LIB` may have: the loader was built with one of them.
 pub(super) fn lib_names(machine: ElfMachine) -> Vec<String> {
     let own = multiarch(machine).iter().map(|name| format!("lib/{name}"));
     let wide = machine.is_64.then(|| "lib64".to_owned());
     own.chain(wide).chain(["lib".to_owned()]).collect()
 }
 
-/// The value of `$PLATFORM`.
+/// Returns the value of `$PLATFORM`.
 pub(super) fn platform(machine: ElfMachine) -> Option<&'static str> {
     known(machine).map(|(_, _, platform)| *platform)
 }

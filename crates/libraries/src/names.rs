@@ -1,4 +1,5 @@
-//! Names of libraries, and paths, as numbers: each is hashed where it is met first, and compared as a number afterwards.
+//! Names of libraries, and paths, as numbers: each is hashed on its first occurrence, and compared as a number
+//! afterwards.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,7 +12,7 @@ use patchadm_svr4::package::ObjectPath;
 pub(super) struct NameNumber(u32);
 
 impl NameNumber {
-    /// The number itself: the first name has 0, and none is left out.
+    /// Returns the number itself: the first name has 0, and none is left out.
     pub(super) const fn index(self) -> usize {
         self.0 as usize
     }
@@ -22,7 +23,7 @@ impl NameNumber {
 pub(super) struct PathNumber(u32);
 
 impl PathNumber {
-    /// The number itself: the first path has 0, and none is left out.
+    /// Returns the number itself: the first path has 0, and none is left out.
     pub(super) const fn index(self) -> usize {
         self.0 as usize
     }

@@ -1,8 +1,9 @@
-//! Where the loader searches one name: the rules of glibc's and of musl's (patchadm-shlibs(7), "The search").
+//! The search of the loader for one name: the rules of glibc and musl (patchadm-shlibs(7), "The search").
 //!
-//! glibc: a name with a slash is a path. Else RPATH of the one that needs it and of the chain of those that loaded it,
-//! unless the first has a RUNPATH; its RUNPATH; the directories of `etc/ld.so.conf`; the default directories. musl: RPATH
-//! or RUNPATH of the whole chain; the directories of its path file, or its own.
+//! glibc: a name with a slash is a path. Any other name is searched in RPATH of the object that needs it and of the
+//! chain of its loaders, unless the first has a RUNPATH; then in its RUNPATH, in the directories of `etc/ld.so.conf`,
+//! and in the default directories. musl: RPATH or RUNPATH of the whole chain; the directories of its path file, or its
+//! own.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,18 +24,18 @@ const MUSL_DIRECTORIES: [&str; 3] = ["/lib", "/usr/local/lib", "/usr/lib"];
 /// The most values that the variables of one directory are tried with.
 const MOST_VALUES: usize = 8;
 
-/// The number of a path by which a program or library was opened, in one search.
+/// The number of a path that opened a program or library, in one search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct OpenedNumber(usize);
 
 impl OpenedNumber {
-    /// The number itself: what is opened first has 0, and none is left out.
+    /// Returns the number itself: what is opened first has 0, and none is left out.
     pub(super) const fn index(self) -> usize {
         self.0
     }
 }
 
-/// A path by which a program or library was opened.
+/// A path that opened a program or library.
 pub(super) struct Opened {
     /// The way from it to the file.
     pub(super) way: Rc<Way>,
@@ -79,20 +80,21 @@ pub(super) struct Search<'t> {
     tree: &'t LibraryTree,
     settings: &'t LoaderSettings,
     names: Rc<Names>,
-    /// Paths and names of which somebody wants to know whether they were come to.
+    /// The paths and names that are watched: the search notes when it reaches one.
     differences: &'t Differences,
-    /// Whether one of them was.
+    /// Whether the search reached one of them.
     has_met: bool,
     directories: HashMap<Vec<u8>, Known<Rc<Followed>>>,
     defaults: HashMap<ElfMachine, Rc<[String]>>,
     by_root: HashMap<(ElfMachine, bool), HashMap<String, Known<OpenedNumber>>>,
-    /// The names of the files of a directory that have a SONAME, for which `ldconfig` would make a link; made when
-    /// somebody asks for one.
+    /// The names of the files of a directory that have a SONAME and that `ldconfig` would make a link for; determined
+    /// on first use.
     named: Option<NamedFiles<'t>>,
     opened: Vec<Opened>,
-    /// What was opened, by path.
+    /// The opened objects, by path.
     by_path: HashMap<Rc<[u8]>, OpenedNumber>,
-    /// What was opened at its physical path, and by nobody's name until then. One that is searched later has another number.
+    /// What was opened at its physical path, and not yet under a name. An object that is searched later has another
+    /// number.
     started: HashMap<ObjectPath, OpenedNumber>,
     /// The numbers of files, by identity.
     files: HashMap<*const LibraryFile, usize>,
@@ -101,7 +103,7 @@ pub(super) struct Search<'t> {
 /// Names of libraries by directory and SONAME.
 type NamedFiles<'t> = HashMap<(&'t [u8], &'t str), Vec<&'t [u8]>>;
 
-/// What was found before, if anything, and whether one of the differences was come to.
+/// The earlier result, if there is one, and whether the search reached one of the differences.
 type Known<T> = (Option<T>, bool);
 
 impl<'t> Search<'t> {
@@ -133,7 +135,7 @@ impl<'t> Search<'t> {
         std::mem::take(&mut self.has_met)
     }
 
-    /// Notices again what was come to when something was searched before.
+    /// Notes again the difference that an earlier search reached.
     pub(super) fn meet_again(&mut self, has_met: bool) {
         self.has_met |= has_met;
     }
@@ -158,7 +160,7 @@ impl<'t> Search<'t> {
         Some(number)
     }
 
-    /// Returns what was opened.
+    /// Returns the opened object.
     pub(super) fn opened(&self, number: OpenedNumber) -> Option<&Opened> {
         self.opened.get(number.0)
     }
@@ -189,7 +191,7 @@ impl<'t> Search<'t> {
         self.files.get(&Arc::as_ptr(file)).copied()
     }
 
-    /// The names that are searched.
+    /// Returns the names that are searched.
     pub(super) fn names(&self) -> &Rc<Names> {
         &self.names
     }
@@ -344,7 +346,7 @@ impl<'t> Search<'t> {
     }
 }
 
-/// The names of the libraries of a tree by directory and SONAME, sorted.
+/// Returns the names of the libraries of a tree by directory and SONAME, sorted.
 fn named_files(tree: &LibraryTree) -> NamedFiles<'_> {
     let mut named = NamedFiles::new();
     for (path, file) in tree.files().filter(|(path, _)| is_library_name(path.name())) {
@@ -358,13 +360,13 @@ fn named_files(tree: &LibraryTree) -> NamedFiles<'_> {
     named
 }
 
-/// Notices when one of the differences is come to.
+/// Notes when the search reaches one of the differences.
 fn visit<'m>(differences: &'m Differences, has_met: &'m mut bool) -> impl FnMut(&[u8]) + use<'m> {
     move |path| *has_met |= differences.has_path(path)
 }
 
-/// The absolute paths that a text with `$ORIGIN`, `$LIB` and `$PLATFORM` stands for: several where it is not known with
-/// which value the loader was built. What is relative depends on where a program is started, and is left out.
+/// Returns the absolute paths that a text with `$ORIGIN`, `$LIB` and `$PLATFORM` stands for: several where it is not
+/// known with which value the loader was built. What is relative depends on where a program is started, and is left out.
 fn expanded(text: &str, origin: &[u8], machine: ElfMachine) -> Vec<Vec<u8>> {
     if !text.contains('$') {
         return if text.starts_with('/') { vec![text.as_bytes().to_vec()] } else { Vec::new() };

@@ -1,4 +1,4 @@
-//! What an administrator has told the loader: `etc/ld.so.conf` with its includes, `etc/ld.so.preload`, and the path
+//! The administrator's settings for the loader: `etc/ld.so.conf` with its includes, `etc/ld.so.preload`, and the path
 //! files of musl.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,9 +30,9 @@ pub trait ConfigFiles {
 pub struct LoaderSettings {
     /// The directories of `etc/ld.so.conf`, in the order in which they are searched.
     pub directories: Vec<String>,
-    /// What every program loads.
+    /// The libraries that every program loads.
     pub preload: Vec<String>,
-    /// The directories that musl searches, by the name of its architecture; no entry where there is no path file.
+    /// The directories that musl searches, by the name of its architecture; no entry if there is no path file.
     pub musl: BTreeMap<String, Vec<String>>,
 }
 
@@ -91,7 +91,7 @@ impl ConfReader<'_> {
         }
     }
 
-    /// Takes a line that names directories, separated by blanks, colons or commas; `=TYPE` behind one is of old times.
+    /// Takes a line that names directories, separated by blanks, colons or commas; a `=TYPE` suffix is obsolete.
     fn add(&mut self, line: &str) {
         let between = |letter: char| letter.is_whitespace() || letter == ':' || letter == ',';
         for name in line.split(between) {

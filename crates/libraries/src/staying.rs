@@ -1,4 +1,5 @@
-//! The candidates that stay: what unmet needs reach, unless somebody else would find it in the place of something newer.
+//! The candidates that stay: those that unmet needs reach, unless another consumer would find one instead of a newer
+//! library.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -12,7 +13,7 @@ use super::tree::LibraryTree;
 use patchadm_svr4::package::ObjectPath;
 
 impl LibraryChange<'_> {
-    /// The candidates that are reached from needs, each with who needs it.
+    /// Returns the candidates that are reached from needs, each with who needs it.
     pub(super) fn reachable(
         &self,
         lost: &BTreeSet<CountedNeed>,
@@ -30,7 +31,8 @@ impl LibraryChange<'_> {
                 loaded = loader.load(&need.start).map(|loading| (&need.start, loading));
             }
             let Some((_, loading)) = &loaded else { continue };
-            // What the program does not load any more, because a candidate hides it, somebody may still open.
+            // A library that the program no longer loads because a candidate hides it may still be opened by another
+            // consumer.
             let is_hidden = need.in_loading(loading).is_none();
             let alone = is_hidden.then(|| loader.load(&need.consumer.path)).flatten();
             let loading = alone.as_ref().unwrap_or(loading);
@@ -56,8 +58,8 @@ impl LibraryChange<'_> {
         kept
     }
 
-    /// The candidates that meet a need, and those that meet what these need, over the tree that comes of it. What another
-    /// candidate would hide that nobody needs is found.
+    /// Returns the candidates that meet a need, and those that meet the needs of these, over the resulting tree. Also
+    /// finds candidates that are hidden by another, unneeded candidate.
     fn wanted(
         &self,
         lost: &BTreeSet<CountedNeed>,
@@ -121,7 +123,8 @@ impl LibraryChange<'_> {
         }
     }
 
-    /// The candidates that somebody would find, if they stayed, in the place of what serves him after the change.
+    /// Returns the candidates that, if they stayed, some consumer would find instead of the library that serves it
+    /// after the change.
     pub(super) fn shadowing(
         &self,
         starts: &BTreeSet<ObjectPath>,
@@ -137,7 +140,8 @@ impl LibraryChange<'_> {
     }
 }
 
-/// The needs of a loading that are looked for: those that were lost, and those of what stays that nothing meets.
+/// Returns the needs of a loading to search for: those that were lost, and those of staying libraries that nothing
+/// meets.
 fn open_needs<'l>(
     now: &'l Loading,
     lost: &[&CountedNeed],
@@ -151,7 +155,8 @@ fn open_needs<'l>(
     open.map(|(index, _, need)| (index, need)).collect()
 }
 
-/// Returns the kept libraries that somebody finds in the place of what serves him without them, each with who finds it.
+/// Returns the kept libraries that some consumer finds instead of the library that serves it without them, each with
+/// its finder.
 pub fn misled_by(
     with: &LibraryTree,
     without: &LibraryTree,
@@ -181,7 +186,8 @@ fn misled_from(
         let Some(without) = without.load(&path) else { continue };
         for (index, object) in without.objects.iter().enumerate() {
             let own = &object.way.path;
-            // Who finds a kept library in its place does not load it, but somebody may open it.
+            // A program that finds a kept library instead of this object does not load the object, but something else
+            // may open it.
             let is_left = !with.objects.iter().any(|other| other.way.path == *own);
             if is_left && known.insert(own.clone()) {
                 next.push(own.clone());

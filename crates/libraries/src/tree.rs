@@ -14,7 +14,7 @@ const MOST_LINKS: usize = 40;
 /// A program or library. Two names of one file share it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct LibraryFile {
-    /// What the file says to the loader.
+    /// The file's statements to the loader.
     pub facts: Arc<ElfFacts>,
 }
 
@@ -28,7 +28,7 @@ impl LibraryFile {
     }
 }
 
-/// What a path of the tree is.
+/// The kind of object at a path of the tree.
 #[derive(Clone, Debug)]
 enum Node {
     File(Arc<LibraryFile>),
@@ -65,7 +65,7 @@ pub(super) type Visit<'v> = &'v mut dyn FnMut(&[u8]);
 #[derive(Clone, Debug, Default)]
 pub struct LibraryTree {
     nodes: Arc<HashMap<ObjectPath, Node>>,
-    /// What is at a path instead; nothing where it was taken away.
+    /// The new object at a path; nothing if it was taken away.
     changed: HashMap<ObjectPath, Option<Node>>,
 }
 
@@ -229,7 +229,7 @@ impl Followed {
         [&self.path[..], b"/", name].concat()
     }
 
-    /// The physical path.
+    /// Returns the physical path.
     pub(super) fn path(&self) -> &[u8] {
         if self.path.is_empty() { b"/" } else { &self.path }
     }

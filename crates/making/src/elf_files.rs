@@ -1,4 +1,4 @@
-//! The small ELF files of the tests of patchadm-libraries, for tests of what is made of them.
+//! The small ELF files of the tests of patchadm-libraries, for tests of their use here.
 
 #[path = "../../libraries/src/elf/tests/library.rs"]
 mod library;

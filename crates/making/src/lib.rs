@@ -25,7 +25,7 @@ pub mod lint;
 pub mod make;
 pub mod release;
 
-/// Says which test is skipped and why, where it is seen: past the capture of what a test prints.
+/// Reports which test is skipped and why, past the capture of test output.
 #[cfg(test)]
 pub(crate) fn skipped(what: &str) {
     use std::io::Write as _;

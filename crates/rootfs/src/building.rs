@@ -1,9 +1,10 @@
-//! New trees of files: how packages are written, in a directory of their own or where scripts are to find them.
+//! New trees of files, for writing packages: in a directory of their own, or where scripts find them.
 //!
-//! Nothing that is there is ever written to: files are made new, and directories on the way to them are made or, where
-//! they are there, entered without following a symbolic link. A [`UnnamedDirectory`] stands under a private name beside its
-//! place, so that nobody takes it for what it is going to be; it gets its name as a whole, and what is left under the
-//! private name goes with the value, or with [`Dir::remove_leftovers`] where the program was killed. None of it is durable before [`Dir::sync_file_system`].
+//! Existing files are never written to. Files are made new. Directories on the way to them are made, or entered without
+//! following a symbolic link if they exist. A [`UnnamedDirectory`] has a private name beside its place, so that it is
+//! not mistaken for the finished directory. It gets its name as a whole. Remains under the private name go with the
+//! value, or with [`Dir::remove_leftovers`] if the program was killed. Nothing is durable before
+//! [`Dir::sync_file_system`].
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -160,7 +161,7 @@ impl UnnamedDirectory {
         above.join(OsStr::from_bytes(&self.private))
     }
 
-    /// Sets the times of all directories, and the mode with which everybody may read this one.
+    /// Sets the times of all directories, and a mode that lets everyone read this one.
     pub fn close(&self, mtime: Timestamp) -> Result<()> {
         self.tree.date(mtime)?;
         self.parent.set_mode(&self.private, Mode::of(DIRECTORY))?;
@@ -182,7 +183,7 @@ impl UnnamedDirectory {
             moved => return moved,
         }
         match parent.exchange(private, parent, name) {
-            // For a moment nothing has the name.
+            // For a moment, no object has the name.
             Err(error) if is_beyond(&error) => {
                 parent.rename(name, &self.old())?;
                 parent.rename(private, name)
@@ -198,7 +199,7 @@ impl UnnamedDirectory {
 
 impl Drop for UnnamedDirectory {
     fn drop(&mut self) {
-        // What cannot be removed stays under a name that says what it was; an error before it is the one to be told.
+        // Objects that cannot be removed stay under a name that identifies them; an earlier error is the one to report.
         let _ = self.parent.remove_tree(&self.private);
         let _ = self.parent.remove_tree(&self.old());
     }

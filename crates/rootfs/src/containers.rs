@@ -1,12 +1,12 @@
-//! The trees in which the roots of containers are: the directories of container engines, and overlayfs.
+//! The trees that contain the roots of containers: the directories of container engines, and overlayfs.
 //!
-//! Everything in such a tree may belong to uid 0, because whoever is root in a container wrote it. So owners say
-//! nothing there. A root counts as one of these by where its directory is, not by its name: a symbolic link or a bind
-//! mount leads to the same directory, and has the same answer. So has a record that is on another mount than its root.
-//! The overlayfs that `/` itself is on is no such tree: a program in a container is at home there.
+//! Everything in such a tree may belong to uid 0, because root in a container wrote it. So owners prove nothing there.
+//! The location of its directory, not its name, decides whether a root counts as one of these: a symbolic link or a
+//! bind mount leads to the same directory and gives the same answer. The same holds for a record on another mount than
+//! its root. The overlayfs of `/` itself is no such tree: a program in a container is at home there.
 //!
-//! What no mount table shows is not known: a tree of an engine that keeps its containers in another directory, while
-//! nothing is mounted there.
+//! Trees that no mount table shows are not known: that of an engine that keeps its containers in another directory,
+//! while nothing is mounted there.
 
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -39,7 +39,8 @@ impl Root {
     }
 }
 
-/// Returns the tree of containers that an open directory or file is in, which somebody named so; `None` if it is in none.
+/// Returns the tree of containers that an open directory or file is in, or `None` if it is in none. `named` is its path
+/// as given.
 pub(crate) fn container_tree(opened: impl AsFd, named: &[u8]) -> Result<Option<ForeignTree>> {
     let table = mounts::table().map_err(|error| not_read(mounts::TABLE, &error))?;
     let table = parse(&table);
@@ -63,13 +64,13 @@ fn not_read(path: &str, error: &std::io::Error) -> RootError {
     RootError::Call { action: "read", path: path.to_owned(), errno }
 }
 
-/// Opens a directory of an engine, through links. One that is not there, or cannot be reached, holds no root.
+/// Opens a directory of an engine, through links. A missing or unreachable one holds no root.
 fn opened_directory(path: &str) -> Option<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     again(|| rustix::fs::open(path, flags, Mode::empty())).ok()
 }
 
-/// Where a directory or file is.
+/// The location of a directory or file.
 struct Location {
     /// The id of its mount.
     mount: u64,
@@ -78,7 +79,7 @@ struct Location {
 }
 
 impl Location {
-    /// Returns where an open directory or file is.
+    /// Returns the location of an open directory or file.
     fn of(opened: impl AsFd) -> Result<Self> {
         let number = opened.as_fd().as_raw_fd();
         let shown = format!("/proc/self/fdinfo/{number}");
@@ -91,15 +92,15 @@ impl Location {
     }
 }
 
-/// Where `/` of this process is.
+/// The location of `/` of this process.
 struct SystemRoot {
     mount: u64,
     /// Major and minor number of its file system, as tables write them.
     device: Vec<u8>,
 }
 
-/// Returns the directory of an engine in which a root is, which somebody named so: below it by its path, or in a part of a
-/// file system that is seen in it.
+/// Returns the directory of an engine that contains a root with this given path: below it by its path, or in a part of
+/// a file system that is visible in it.
 fn engine_of(
     table: &[Mount],
     (root, named): (&Location, &[u8]),
@@ -109,7 +110,7 @@ fn engine_of(
     let is_here = root.mount == system.mount || table.iter().any(|mount| mount.id == root.mount);
     let place = place_of(table, root.mount, &root.path);
     let found = engines.iter().find(|(_, engine)| {
-        // The path of a directory in another mount namespace is one of that namespace.
+        // The path of a directory in another mount namespace belongs to that namespace.
         let is_below = is_here && below(&root.path, &engine.path).is_some();
         let is_seen = || place.as_ref().is_some_and(|place| is_seen_in(table, place, system, engine));
         !rule::holds("root.container.engine", !(is_below || is_seen()))
@@ -120,7 +121,7 @@ fn engine_of(
     })
 }
 
-/// Returns the way by which a root, which somebody named so, is in the directory of an engine.
+/// Returns the way by which a root with this given path is in the directory of an engine.
 fn way_into(
     table: &[Mount],
     (root, named): (&Location, &[u8]),
@@ -141,8 +142,8 @@ fn way_into(
     mount.map_or(TreeWay::Named, |mount| TreeWay::Mount(text(&mount.point)))
 }
 
-/// Tells whether a place is in the directory of an engine, or in what is mounted somewhere below that. What contains `/`
-/// itself does not count: an engine that is shown the whole machine makes no container of it.
+/// Tells whether a place is in the directory of an engine, or in a mount somewhere below it. A mount that contains `/`
+/// itself does not count: showing the whole machine to an engine does not turn it into a container.
 fn is_seen_in(table: &[Mount], place: &Place, system: &SystemRoot, engine: &Location) -> bool {
     let home = place_of(table, system.mount, b"/");
     let within = table.iter().filter(|mount| below(&mount.point, &engine.path).is_some());
@@ -153,10 +154,10 @@ fn is_seen_in(table: &[Mount], place: &Place, system: &SystemRoot, engine: &Loca
         .any(|area| is_in(&area, place) && !home.as_ref().is_some_and(|home| is_in(&area, home)))
 }
 
-/// Returns the overlayfs on which a root is, or within which its file system is mounted, but for that of `/`.
+/// Returns the overlayfs that holds a root, or within which its file system is mounted, except for that of `/`.
 fn overlay_of(table: &[Mount], root: &Location, system: &SystemRoot) -> Option<ForeignTree> {
     let mut next = root.mount;
-    // A mount stands on fewer others than there are.
+    // A mount has fewer ancestors than the table has lines.
     for _ in table {
         let mount = table.iter().find(|mount| mount.id == next)?;
         let is_foreign = OVERLAYS.contains(&&*mount.kind) && mount.device != system.device;
@@ -191,7 +192,8 @@ mod tests {
         Location { mount, path: path.as_bytes().to_vec() }
     }
 
-    /// What is found of a root with this mount and path, where Docker's directory is a link to another file system.
+    /// Returns the finding about a root with this mount and path, if Docker's directory is a link to another file
+    /// system.
     fn found(mount: u64, path: &str) -> Option<String> {
         let table = parse(TABLE);
         let system = SystemRoot { mount: 21, device: b"8:1".to_vec() };

@@ -1,14 +1,14 @@
-//! The number of threads that work side by side, and how they share the work.
+//! The number of threads that work in parallel, and the division of work among them.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, available_parallelism};
 
-/// The most threads worth having: behind them is one disk, and each needs buffers.
+/// The largest useful number of threads: they share one disk, and each needs buffers.
 const MOST: usize = 8;
 
-/// Returns the number of threads for work that every core can share, at least 1. Results never depend on it, only the
-/// time they take. The system is asked once: its answer is in half a dozen files.
+/// Returns the number of threads for work that every core can share, at least 1. It affects only the time, never the
+/// results. The system is asked once: its answer is spread over half a dozen files.
 pub fn cores() -> usize {
     static KNOWN: OnceLock<usize> = OnceLock::new();
     *KNOWN.get_or_init(|| available_parallelism().map_or(1, usize::from).min(MOST))

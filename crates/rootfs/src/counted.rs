@@ -1,10 +1,11 @@
-//! How many bytes this process has digested: in builds for debugging only, for the test that no byte is digested twice.
+//! The number of bytes that this process has digested: in debug builds only, for the test that no byte is digested
+//! twice.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 static DIGESTED: AtomicU64 = AtomicU64::new(0);
 
-/// Counts bytes that are digested.
+/// Counts digested bytes.
 pub(crate) fn note(bytes: &[u8]) {
     DIGESTED.fetch_add(bytes.len() as u64, Ordering::Relaxed);
 }

@@ -1,7 +1,7 @@
-//! A walk down into a tree of any depth, with few open directories.
+//! A descent into a tree of any depth, with few open directories.
 //!
-//! Only the last directories on the way are kept open. The way back up to the others is `..`, believed only if it
-//! leads to the directory that was left.
+//! Only the last directories on the way are kept open. The way back up to the others is `..`, which must lead to the
+//! directory that was left.
 
 use std::collections::VecDeque;
 
@@ -22,13 +22,13 @@ struct Level {
     name: Vec<u8>,
     /// Its status, so that `..` can be checked.
     seen: ObjectStatus,
-    /// Whether its name is part of the path of its [`Dir`], which ends where it would become too long.
+    /// Whether its name is part of the path of its [`Dir`], which ends before it becomes too long.
     is_in_path: bool,
 }
 
 /// The way down to a directory; at most eight of its directories are open.
 pub struct Descent<'a> {
-    /// The directory where the way begins.
+    /// The directory in which the way begins.
     above: &'a Dir,
     levels: Vec<Level>,
     /// The directories of the last levels.
@@ -60,7 +60,7 @@ impl<'a> Descent<'a> {
     }
 
     /// Goes back to the directory above. Returns the name of the directory left, or `None` at the beginning. Fails if
-    /// somebody has moved the directory.
+    /// the directory has been moved.
     pub fn leave(&mut self) -> Result<Option<Vec<u8>>> {
         let (Some(level), Some(left)) = (self.levels.pop(), self.open.pop_back()) else { return Ok(None) };
         if let Some(above) = self.levels.last()
@@ -83,7 +83,7 @@ fn back_to(expected: &Level, left: &Dir, level: &Level) -> Result<Dir> {
     if (seen.mount, seen.file_system, seen.inode)
         != (expected.seen.mount, expected.seen.file_system, expected.seen.inode)
     {
-        // Somebody moved it while it was open.
+        // It was moved while it was open.
         return Err(left.error("leave", b"", Errno::AGAIN));
     }
     Ok(dir)

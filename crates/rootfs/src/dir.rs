@@ -19,7 +19,7 @@ pub struct Dir {
     fd: OwnedFd,
     path: ObjectPath,
     root: Root,
-    /// Whether its files may be records, which are checked when they are opened.
+    /// Whether its files may be records, which are checked on opening.
     has_records: bool,
 }
 
@@ -62,7 +62,7 @@ impl Dir {
         Self { fd, path, root, has_records }
     }
 
-    /// Wraps an opened directory. If it holds records, it must belong to the superuser where that matters.
+    /// Wraps an opened directory. If it holds records, it must belong to the superuser on a guarded root.
     pub(crate) fn entered(fd: OwnedFd, path: ObjectPath, root: Root) -> Result<Self> {
         if let Some(guard) = root.guard() {
             guard.directory(&root, &fd, &path)?;
@@ -120,14 +120,14 @@ impl Dir {
         Ok(self.entries()?.into_iter().map(|(name, _)| name).collect())
     }
 
-    /// Returns those of the names in the directory, sorted, of which the function says yes.
+    /// Returns the names in the directory for which the function returns true, sorted.
     pub fn names_that_are(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Vec<u8>>> {
         let entries = self.entries_that_are(wanted)?;
         Ok(entries.into_iter().map(|(name, _)| name).collect())
     }
 
-    /// Returns the names in a directory that was just opened, sorted, each with its type where the listing says it. Only the
-    /// first call tells them.
+    /// Returns the names in a directory that was just opened, sorted, each with its type if the listing tells it. Only
+    /// the first call returns them.
     pub fn first_listing(&mut self) -> Result<Vec<(Vec<u8>, Option<FileType>)>> {
         use rustix::fs::FileType as Listed;
         let mut found = Vec::new();
@@ -150,8 +150,8 @@ impl Dir {
         Ok(found)
     }
 
-    /// Returns the names, sorted, that are directories as far as the listing says. On a file system whose listings do not
-    /// tell there are none.
+    /// Returns the names of directories, sorted, as far as the listing tells. On a file system whose listings do not
+    /// tell types, there are none.
     pub fn directories(&self) -> Result<Vec<Vec<u8>>> {
         let mut found = Vec::new();
         self.each_name(|name, file_type| {
@@ -163,8 +163,7 @@ impl Dir {
         Ok(found)
     }
 
-    /// Returns the names in the directory, sorted, each with whether it may be a directory as far as the listing
-    /// says.
+    /// Returns the names in the directory, sorted, and for each whether the listing allows it to be a directory.
     pub fn entries(&self) -> Result<Vec<(Vec<u8>, bool)>> {
         self.entries_that_are(|_| true)
     }
@@ -181,7 +180,7 @@ impl Dir {
         Ok(found)
     }
 
-    /// Gives every name with its type as far as the listing says it.
+    /// Passes every name to `visit`, with its type as far as the listing tells it.
     fn each_name(&self, visit: impl FnMut(&[u8], rustix::fs::FileType)) -> Result<()> {
         let list = |tell: &mut dyn FnMut(&[u8], rustix::fs::FileType)| {
             each_entry(&self.fd, |name, listed| {
@@ -235,7 +234,7 @@ impl Dir {
         rustix::fs::accessat(&self.fd, ".", access, rustix::fs::AtFlags::EACCESS).is_ok()
     }
 
-    /// Tells whether nothing can be changed in the directory because its file system, or the mount that leads to it, is
+    /// Tells whether the directory cannot be changed because its file system, or the mount that leads to it, is
     /// read-only.
     pub fn is_read_only(&self) -> Result<bool> {
         let stat = again(|| rustix::fs::fstatvfs(&self.fd))
@@ -245,7 +244,7 @@ impl Dir {
 
     /// Returns the path of `name` in the directory, or its own path for an empty name.
     pub fn at(&self, name: &[u8]) -> ObjectPath {
-        // A name that makes no path (too long together) is shown by its directory; the call on it fails anyway.
+        // A name that forms no path (too long in total) is shown by its directory; the call on it fails anyway.
         if name.is_empty() {
             self.path.clone()
         } else {

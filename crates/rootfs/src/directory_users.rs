@@ -1,7 +1,7 @@
-//! Finds the processes that hold a directory, or something in it, as working directory, root or open file.
+//! Finds the processes that hold a directory, or an object in it, as working directory, root or open file.
 //!
-//! Asked of `/proc`; what belongs to other users is seen by the superuser only. An answer that cannot be had is an empty
-//! one: it is advice.
+//! The information comes from `/proc`; only the superuser sees processes of other users. A failed query gives an empty
+//! answer: the result is advice only.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,12 +17,12 @@ pub struct DirectoryUser {
     pub process: u32,
     /// The name of its program.
     pub program: String,
-    /// The path of the object, as the system tells it.
+    /// The path of the object, as the system reports it.
     pub path: String,
 }
 
-/// Returns the processes, this one excepted, that have an object as working directory, root or open file of which
-/// `is_inside` says yes: it gets file system (major and minor) and inode number. Each process and path is there once.
+/// Returns the processes, except this one, that have an object selected by `is_inside` as working directory, root or
+/// open file. `is_inside` gets file system (major and minor) and inode number. Each process and path appears once.
 pub fn users_of(is_inside: &dyn Fn((u32, u32), u64) -> bool) -> Vec<DirectoryUser> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let used: BTreeMap<u32, Vec<DirectoryUser>> = processes
@@ -58,7 +58,7 @@ fn of_process(
 }
 
 fn leads_inside(link: &Path, is_inside: &dyn Fn((u32, u32), u64) -> bool) -> bool {
-    // What is known of it is enough: a server that does not answer must not be waited for.
+    // Cached attributes are enough: the call must not wait for a server that does not answer.
     let seen = rustix::fs::statx(CWD, link, AtFlags::STATX_DONT_SYNC, StatxFlags::INO);
     seen.is_ok_and(|seen| is_inside((seen.stx_dev_major, seen.stx_dev_minor), seen.stx_ino))
 }

@@ -1,8 +1,9 @@
 //! The door: the one point that every change of a root passes, where a test can count changes, make them fail, stop,
-//! and see what was really done.
+//! and see which were really made.
 //!
-//! One pass is one system call; a call interrupted by a signal passes again when it is repeated. Not passing are the
-//! lock file and the record in it, which are no part of the state of a root, and the actions of procedure scripts.
+//! One pass is one system call; a call interrupted by a signal passes again when it is repeated. Two kinds of changes
+//! do not pass: the lock file and its record, which are not part of the state of a root, and the actions of procedure
+//! scripts.
 
 use std::fmt;
 use std::path::Path;
@@ -91,7 +92,7 @@ impl Door {
         Self { watcher: Some(Box::new(watcher)), witness: None, for_many: false }
     }
 
-    /// Tells whether changes are watched, and so must come in an order that is the same in every run.
+    /// Tells whether changes are watched, and so must come in the same order in every run.
     pub(crate) fn is_watched(&self) -> bool {
         self.watcher.is_some() && !self.for_many
     }
@@ -145,7 +146,7 @@ mod tests {
     use super::*;
     use crate::Root;
 
-    /// A door that notes what passes it, as text, and refuses what `refused` says.
+    /// Returns a door that records passing changes as text, and refuses those for which `refused` returns an error.
     fn noting(refused: fn(&RootChange<'_>) -> Result<(), Errno>) -> (Door, Arc<Mutex<Vec<String>>>) {
         let notes = Arc::new(Mutex::new(Vec::new()));
         let kept = notes.clone();

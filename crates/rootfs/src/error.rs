@@ -19,8 +19,8 @@ pub enum RootError {
         /// The error number of the system.
         errno: Errno,
     },
-    /// A name is not a single component: empty, `.`, `..`, or with a slash or a NUL byte. A call with it could reach
-    /// something outside its directory.
+    /// A name is not a single component: empty, `.`, `..`, or with a slash or a NUL byte. A call with it could reach an
+    /// object outside its directory.
     #[error("<{name}> is not the name of an object in {directory}")]
     Name {
         /// The name, with unprintable bytes escaped.
@@ -42,7 +42,7 @@ pub enum RootError {
         /// The limit, in bytes.
         limit: u64,
     },
-    /// Somebody other than the superuser may change the records of the root.
+    /// A user other than the superuser may change the records of the root.
     #[error("{0}")]
     Untrusted(Box<Untrusted>),
 }
@@ -60,7 +60,7 @@ impl RootError {
         }
     }
 
-    /// Tells whether the caller may not do what was asked for.
+    /// Tells whether the caller lacks permission for the operation.
     pub fn is_refused_access(&self) -> bool {
         matches!(self.errno(), Some(Errno::ACCESS | Errno::PERM))
     }
@@ -86,7 +86,7 @@ impl From<RootError> for io::Error {
 /// The result of an operation on a root.
 pub type Result<T> = std::result::Result<T, RootError>;
 
-/// Returns the C library's words for an error, without its number.
+/// Returns the C library's text for an error, without its number.
 fn errno_text(errno: Errno) -> String {
     let text = io::Error::from(errno).to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()

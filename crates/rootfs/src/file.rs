@@ -66,7 +66,7 @@ impl WritableFile {
         self.error("write", Errno::from_io_error(error).unwrap_or(Errno::IO))
     }
 
-    /// Shares the blocks of `source` if the file system can; returns false if the bytes have to be copied.
+    /// Shares the blocks of `source` if the file system can; returns false if the bytes must be copied.
     pub fn clone_of(&self, source: &File) -> Result<bool> {
         match self.change(ChangeCall::Write, "clone", || rustix::fs::ioctl_ficlone(&self.file, source)) {
             Ok(()) => Ok(true),
@@ -157,10 +157,10 @@ impl WritableFile {
         Ok(())
     }
 
-    /// Asks the system to start writing these bytes to the disk, without waiting. This is advice: nothing becomes
-    /// durable by it, and errors show at the next sync.
+    /// Asks the system to start writing these bytes to the disk, without waiting. This is advice: it makes nothing
+    /// durable, and errors show at the next sync.
     pub fn begin_write_back(&self, offset: u64, length: u64) {
-        // Bytes that are not on the disk yet are sent there first; while they are under way they stay in memory.
+        // Bytes that are not on the disk yet are sent there first; they stay in memory until they arrive.
         let _ =
             rustix::fs::fadvise(&self.file, offset, NonZeroU64::new(length), rustix::fs::Advice::DontNeed);
     }
@@ -202,7 +202,7 @@ impl WritableFile {
         })
     }
 
-    /// Sets the modification time; to be done last.
+    /// Sets the modification time. Call it last.
     pub fn set_mtime(&self, mtime: Timestamp) -> Result<()> {
         let times = timestamps(mtime);
         self.change(ChangeCall::SetTimes, "set the time of", || rustix::fs::futimens(&self.file, &times))
@@ -233,14 +233,14 @@ impl WritableFile {
         }
     }
 
-    /// Makes content and size durable. After it a power cut keeps the bytes; the name is made durable by
-    /// [`super::Dir::sync`].
+    /// Makes content and size durable. Afterwards the bytes survive a power cut; [`super::Dir::sync`] makes the name
+    /// durable.
     pub fn sync(&self) -> Result<()> {
         self.change(ChangeCall::Sync, "sync", || rustix::fs::fdatasync(&self.file))
     }
 }
 
-/// A lock for writing over the whole of a file.
+/// Returns a write lock over the whole of a file.
 fn write_lock() -> libc::flock {
     libc::flock {
         l_type: libc::c_short::try_from(libc::F_WRLCK).unwrap_or_default(),

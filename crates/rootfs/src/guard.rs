@@ -1,13 +1,13 @@
-//! The records of a root that must be the superuser's alone.
+//! Guards the records of a root that must be the superuser's alone.
 //!
-//! Who may write to a record of a root, or exchange a directory on the way to it, decides what the superuser does there.
-//! A [`RecordGuard`] looks at each of them when it is opened, by fstat(2) on the descriptor that is then used: it belongs to
-//! uid 0; neither others may write to it nor its group, but for group 0 without an access list. When all directories
-//! down to a record are the superuser's alone, nobody else can exchange one of them afterwards, so each is looked at
-//! once. The directories that every change uses are looked at before anything else. What is mounted among the records is
-//! asked for the tree of a container, as the root itself was: owners say nothing there.
+//! A user who may write to a record of a root, or exchange a directory on the way to it, decides what the superuser
+//! does there. A [`RecordGuard`] checks each of them on opening, by fstat(2) on the descriptor that is then used: it
+//! must belong to uid 0, and neither others nor its group may write to it, except for group 0 without an access list.
+//! Once all directories down to a record are the superuser's alone, no one else can exchange one of them afterwards, so
+//! each is checked once. The directories that every change uses are checked before anything else. Mounts among the
+//! records, like the root itself, are checked for the tree of a container: owners prove nothing there.
 //!
-//! Directories of objects are nobody's business here: users may own parts of a root.
+//! Directories of objects are not checked here: users may own parts of a root.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
@@ -45,7 +45,7 @@ impl RecordGuard {
         for used in &self.places.used {
             self.all_good(root, &trace_in(root, &self.places.tree, &tree, used)?.way)?;
         }
-        // Nobody else can change where it is from here on.
+        // From here on, no one else can change its location.
         if let Some(stages) = &self.places.stages {
             let _ = self.stages.set(trace_in(root, &self.places.tree, &tree, stages)?.place);
         }
@@ -82,7 +82,7 @@ impl RecordGuard {
         self.judge(root, physical, file).map(Some)
     }
 
-    /// Adds the target of a symbolic link among the records to the records; `link` is the path with the link.
+    /// Adds the target of a symbolic link among the records to the records; `link` is the path that contains the link.
     pub(crate) fn link(&self, root: &Root, physical: &ObjectPath, link: &ObjectPath) -> Result<()> {
         self.begin(root)?;
         if !self.is_record(physical) {
@@ -97,7 +97,7 @@ impl RecordGuard {
     /// Checks every directory above a record, and those that links on the way to its area led through.
     fn way_to(&self, root: &Root, physical: &ObjectPath) -> Result<()> {
         let areas = self.areas.get().map(Vec::as_slice).unwrap_or_default();
-        // What is in a directory of records that was looked at has the same way; there may be thousands.
+        // Objects in a checked directory of records have the same way; there may be thousands.
         let is_place = || areas.iter().any(|area| area.place == *physical);
         if physical.parent().is_some_and(|above| self.is_known(&above) && self.is_record(&above))
             && !is_place()
@@ -150,8 +150,8 @@ impl RecordGuard {
         Ok(seen)
     }
 
-    /// Returns the tree of containers that a record on another mount than the root is in. Each mount is asked about once;
-    /// that of the root has been.
+    /// Returns the tree of containers that holds a record on another mount than the root. Each mount is checked once;
+    /// that of the root already has been.
     fn tree_of_mount(
         &self,
         root: &Root,
@@ -179,7 +179,7 @@ fn refusal(root: &Root, physical: &ObjectPath, seen: &ObjectStatus, why: Distrus
     root.untrusted(path, seen.uid, why)
 }
 
-/// Returns the refusal of a root because of the tree that it, or this record of it, is in.
+/// Returns the refusal of a root because of the tree that holds it or this record of it.
 fn by_the_place(root: &Root, owner: u32, foreign: &ForeignTree, record: Option<&ObjectPath>) -> RootError {
     let (path, why, way) = match foreign {
         ForeignTree::Named => (root.shown_prefix(), Distrust::Named, TreeWay::Named),
@@ -208,7 +208,7 @@ fn by_the_tree(root: &Root, tree: &RecordArea, error: RootError) -> RootError {
     }
 }
 
-/// Returns in what way an object with these attributes is not the superuser's alone. `has_list` returns the kind of
+/// Returns the reason why an object with these attributes is not the superuser's alone. `has_list` returns the kind of
 /// its access list.
 pub(crate) fn distrust(seen: &ObjectStatus, has_list: impl FnOnce() -> AccessListKind) -> Option<Distrust> {
     let bits = seen.mode.bits();
@@ -236,7 +236,7 @@ fn trace(root: &Root, path: &ObjectPath) -> Result<RecordArea> {
     trace_from(root, top, path.as_bytes(), path)
 }
 
-/// Does the same from `tree` on, which contains `path` and whose way was checked: nobody else can change that any
+/// Does the same from `tree` on, which contains `path` and whose way was checked: no one else can change that way any
 /// more.
 fn trace_in(root: &Root, tree: &ObjectPath, found: &RecordArea, path: &ObjectPath) -> Result<RecordArea> {
     match path.as_bytes().strip_prefix(tree.as_bytes()) {
@@ -245,7 +245,7 @@ fn trace_in(root: &Root, tree: &ObjectPath, found: &RecordArea, path: &ObjectPat
     }
 }
 
-/// Continues from a found place to what is `below` it; `path` is the whole path.
+/// Continues from a found place to the object `below` it; `path` is the whole path.
 fn trace_from(root: &Root, found: RecordArea, below: &[u8], path: &ObjectPath) -> Result<RecordArea> {
     let (RecordArea { mut place, mut way }, mut links) = (found, 0);
     let mut rest: VecDeque<Vec<u8>> = parts(below).collect();

@@ -1,8 +1,8 @@
-//! Files whose bytes were read or written before, and need not be read again.
+//! Files whose bytes were read or written earlier, and need not be read again.
 
 use crate::{Inode, ObjectStatus, Sums, Timestamp};
 
-/// A regular file whose bytes are known for as long as nothing of it changes.
+/// A regular file whose bytes are known as long as it does not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownFile {
     /// Its identity.
@@ -11,7 +11,7 @@ pub struct KnownFile {
     pub mtime: Timestamp,
     /// The status change time, which no program can set.
     pub ctime: Timestamp,
-    /// What is known of the bytes.
+    /// The known sums of the bytes.
     pub sums: Sums,
 }
 

@@ -1,8 +1,8 @@
-//! Private names: objects under construction beside their place, and what a killed program left there.
+//! Private names: objects under construction beside their place, and the leftovers of a killed program.
 //!
 //! An object under a private name is locked (flock(2)) by its maker until it has its name or is gone. The system
-//! releases the lock however the program dies. An unlocked object therefore belongs to nobody, and the next run of
-//! the same program in that directory removes it.
+//! releases the lock no matter how the program dies. An unlocked object therefore has no maker any more, and the next
+//! run of the same program in that directory removes it.
 
 use std::os::fd::AsFd;
 
@@ -19,12 +19,12 @@ const DIGITS: usize = 16;
 const TRIES: usize = 16;
 
 impl Dir {
-    /// Makes a directory under a private name of `program`. It is locked as long as a descriptor of it is open.
+    /// Makes a directory under a private name of `program`. It stays locked while a descriptor of it is open.
     pub fn make_private(&self, program: &str) -> Result<(Vec<u8>, Self)> {
         self.private(program, |name| match self.make_dir(name, Mode::of(0o700)) {
             Ok(dir) => Ok(dir),
             Err(error) => {
-                // It may have been made and not got its mode; the first error is the one to be told.
+                // It may have been made without getting its mode; the first error is the one to report.
                 let _ = self.remove_dir(name);
                 Err(error)
             }
@@ -36,8 +36,8 @@ impl Dir {
         self.private(program, |name| self.create(name))
     }
 
-    /// Writes a file that replaces the one of this name by a rename of durable bytes. The name is durable once the directory
-    /// is synced. What is left of a failure under the private name of `program` goes with the next
+    /// Writes a file that replaces the one of this name by a rename of durable bytes. The name is durable once the
+    /// directory is synced. Remains of a failure under the private name of `program` go with the next
     /// [`remove_leftovers`](Self::remove_leftovers).
     pub fn replace_file(&self, program: &str, name: &[u8], bytes: &[u8], mode: Mode) -> Result<()> {
         self.replace_written(program, name, |file| {
@@ -45,8 +45,8 @@ impl Dir {
         })
     }
 
-    /// Writes a file in the same way without waiting for the disk: after a power cut it may be cut short, or hold anything.
-    /// For files whose readers tell that by a digest, and do without them.
+    /// Writes a file in the same way without waiting for the disk: after a power cut it may be cut short, or hold
+    /// arbitrary bytes. For files whose readers detect that by a digest and can do without them.
     pub fn replace_cache(&self, program: &str, name: &[u8], bytes: &[u8], mode: Mode) -> Result<()> {
         self.replace_written(program, name, |file| file.put(bytes).and_then(|()| file.set_mode(mode)))
     }
@@ -60,7 +60,7 @@ impl Dir {
         let (private, mut file) = self.create_private(program)?;
         let written = write(&mut file).and_then(|()| self.rename(&private, name));
         if written.is_err() {
-            // The error before it is the one to be told.
+            // The earlier error is the one to report.
             let _ = self.remove(&private);
         }
         written
@@ -82,7 +82,7 @@ impl Dir {
     }
 
     /// Removes the remains of killed runs of `program` in this directory: objects of the caller under a private name
-    /// that nobody has locked.
+    /// that no process has locked.
     pub fn remove_leftovers(&self, program: &str) -> Result<()> {
         for name in self.names()?.into_iter().filter(|name| is_private(name, program)) {
             let Some(seen) = self.look(&name)? else { continue };

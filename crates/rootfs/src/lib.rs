@@ -5,7 +5,7 @@
 //! made through [`Dir`] handles, by single system calls that pass [`Door`], so that a test can count them, fail
 //! them or stop at one. No other crate writes to a root.
 //!
-//! This module knows nothing of packages: it speaks of files, directories and attributes.
+//! This crate knows nothing about packages: it handles files, directories and attributes.
 
 #![allow(clippy::disallowed_methods)] // this is the door
 

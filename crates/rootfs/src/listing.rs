@@ -1,14 +1,14 @@
-//! The entries of a directory, told one by one from the buffer that the kernel fills.
+//! The entries of a directory, delivered one by one from the buffer that the kernel fills.
 
 use std::os::fd::AsFd;
 
 use rustix::fs::{FileType, Mode, OFlags, RawDir};
 
-/// The bytes of entries that are read at once.
+/// The number of bytes of entries read at once.
 const BUFFER: usize = 32 << 10;
 
-/// Gives the name of every entry but `.` and `..`, with its type as far as the listing says. Each call begins anew, wherever
-/// the descriptor stands.
+/// Passes on the name of every entry except `.` and `..`, with its type as far as the listing tells it. Each call
+/// starts over, regardless of the position of the descriptor.
 pub fn each_entry(
     directory: impl AsFd,
     visit: impl FnMut(&[u8], FileType) -> rustix::io::Result<()>,
@@ -18,7 +18,7 @@ pub fn each_entry(
     each_entry_from_here(own, visit)
 }
 
-/// Does the same from where the descriptor stands.
+/// Does the same from the position of the descriptor.
 pub fn each_entry_from_here(
     directory: impl AsFd,
     mut visit: impl FnMut(&[u8], FileType) -> rustix::io::Result<()>,

@@ -25,7 +25,7 @@ impl Timestamp {
         Self { seconds, nanoseconds: 0 }
     }
 
-    /// Parses what is displayed: `seconds.nanoseconds`.
+    /// Parses the displayed form: `seconds.nanoseconds`.
     pub fn parse(text: &str) -> Option<Self> {
         let (seconds, nanoseconds) = text.split_once('.')?;
         Some(Self { seconds: seconds.parse().ok()?, nanoseconds: nanoseconds.parse().ok()? })
@@ -90,7 +90,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// The file type of an object in the root and what only that type has.
+/// The file type of an object in the root, with the data specific to that type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LiveKind {
     /// A regular file.

@@ -19,26 +19,26 @@ const NAME: &[u8] = b".lockfile";
 /// The size of the record in the lock file.
 const RECORD: usize = 128;
 
-/// The number of looks at a locked directory, and the pause between them, before the lock counts.
+/// The number of checks of a locked directory, and the pause between them, before the lock counts.
 const LOOKS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// The lock of a root, held until it is dropped (or the process ends, however it ends).
+/// The lock of a root, held until it is dropped (or the process ends for any reason).
 ///
 /// An open-file-description lock (fcntl(2), `F_OFD_SETLK`) over the whole file: it conflicts with the fcntl locks of
-/// the classic tools, which flock(2) does not, and no other close of the file in this process drops it.
+/// the classic tools, unlike flock(2), and closing the file elsewhere in this process does not drop it.
 ///
-/// Who removes or replaces the file while it is locked takes nothing away from the holder: the lock of a root is also
-/// one on the directory of the stages (flock(2)), which stays. Only its owner may open that directory, so no other user
-/// can hold writers up by locking it; for the same reason the file is made private. Before the first run of a root, and
-/// on a file system that cannot lock a directory (NFS), the file alone counts.
+/// Removing or replacing the locked file does not affect the holder: the lock of a root also covers the directory of
+/// the stages (flock(2)), which stays. Only its owner may open that directory, so no other user can block writers by
+/// locking it; for the same reason the file is made private. Before the first run of a root, and on a file system that
+/// cannot lock a directory (NFS), the file alone counts.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
     stages: Option<Dir>,
 }
 
-/// The holder of a lock, as far as the record in the file says.
+/// The holder of a lock, according to the record in the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LockHolder(String);
 
@@ -72,8 +72,8 @@ pub enum LockError {
 impl Drop for Lock {
     /// Releases the lock at once: a process being started may share the open file for a moment longer.
     fn drop(&mut self) {
-        // The end of the last process that has the file gives it back in any case. The directory comes first: who gets
-        // the file must not find it locked.
+        // The end of the last process that has the file releases it in any case. The directory comes first: the next
+        // holder of the file must not find it locked.
         if let Some(stages) = &self.stages {
             let _ = flock(stages.fd(), FlockOperation::Unlock);
         }
@@ -98,7 +98,7 @@ impl Lock {
                 lock.stages = Some(stages);
                 return Ok(lock);
             }
-            // The end of a process gives its locks back one after another.
+            // The end of a process releases its locks one after another.
             looks += 1;
             if looks < LOOKS {
                 std::thread::sleep(PAUSE);
@@ -138,8 +138,8 @@ impl Lock {
         }
     }
 
-    /// Holds the lock represented by the file `name` of a directory together with others who share it, so that nobody
-    /// takes it alone. The file is made if it is missing, and stays.
+    /// Holds the lock represented by the file `name` of a directory together with other processes that share it, so
+    /// that none takes it alone. The file is made if it is missing, and stays.
     pub fn share_file(dir: &Dir, name: &[u8]) -> Result<Self, LockError> {
         loop {
             let file = open(dir, name)?;
@@ -155,7 +155,7 @@ impl Lock {
         }
     }
 
-    /// Tells whether another process holds the lock of `root` at present, without taking it for a moment.
+    /// Tells whether another process currently holds the lock of `root`, without taking the lock even briefly.
     pub fn is_held(root: &Root) -> Result<bool, RootError> {
         let Some(dir) = root.dir_if_there(&root.resolver().locate_dir(&places::install())?)? else {
             return Ok(false);
@@ -172,8 +172,8 @@ impl Lock {
         }
     }
 
-    /// Writes the holder into the lock file, for messages only. A file with further names belongs to somebody else
-    /// and is not written.
+    /// Writes the holder into the lock file, for messages only. A file with further names belongs to someone else and
+    /// is not written.
     fn note(&self, program: &str) {
         use std::os::unix::fs::FileExt;
         if rustix::fs::fstat(&self.file).map_or(true, |seen| seen.st_nlink > 1) {
@@ -207,7 +207,7 @@ fn set(file: &File, kind: libc::c_int) -> Result<(), Errno> {
     fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(kind)?)).map(drop).map_err(errno_of)
 }
 
-/// Whether a lock that others hold would keep a writer out.
+/// Returns whether a lock held by others would keep a writer out.
 fn held_by_others(file: &File) -> Result<bool, Errno> {
     let mut lock = whole_file(libc::F_WRLCK)?;
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)).map_err(errno_of)?;

@@ -1,4 +1,4 @@
-//! Looks at objects without changing them: one statx(2), or everything down to the digest.
+//! Reads objects without changing them: one statx(2), or everything down to the digest.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -14,13 +14,13 @@ use crate::{KnownFile, Live, LiveKind, Sums, Xattrs};
 /// The longest value of an extended attribute, and the longest list of names (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
 const LONGEST_XATTR: usize = 65_536;
 
-/// The most memory reserved for a file because of its size, and the extra bytes with which one more read shows the
+/// The most memory reserved for a file because of its size, including the extra bytes that let one more read show the
 /// end.
 const LARGEST_HINT: usize = 1 << 20;
 const SPARE: usize = 64;
 
-/// A file that was regular a moment ago. Before the second read it is checked again, so that nothing is read without
-/// end; anything but a regular file is an error then.
+/// A file that was regular a moment ago. Before the second read it is checked again, so that no read is endless;
+/// anything but a regular file is an error then.
 #[derive(Debug)]
 pub struct StillFile {
     file: File,
@@ -56,7 +56,7 @@ impl Dir {
     pub fn look(&self, name: &[u8]) -> Result<Option<ObjectStatus>> {
         self.must_be_single(name)?;
         match self.statx(name, AtFlags::SYMLINK_NOFOLLOW) {
-            // Thousands of files are looked for that are not there: no words for that.
+            // Thousands of lookups find no file, so no error text is built for them.
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             seen => seen.map(Some).map_err(|errno| self.error("look at", name, errno)),
         }
@@ -104,7 +104,7 @@ impl Dir {
         let Some((mut file, seen)) = optional(self.open_file(name))? else { return Ok(None) };
         let sums = match known.filter(|known| known.is(&seen)) {
             Some(known) => known.sums,
-            // That nothing came behind these bytes meanwhile is what the second look says.
+            // The second look shows that nothing was appended after these bytes meanwhile.
             None => Sums::through(buffer, &mut (&mut file).take(seen.size))
                 .map_err(|error| self.io_error("read", name, &error))?,
         };
@@ -128,7 +128,7 @@ impl Dir {
 
     fn kind(&self, name: &[u8], seen: &ObjectStatus) -> Result<LiveKind> {
         Ok(match seen.file_type {
-            // It was something else a moment ago.
+            // It was of another type a moment ago.
             FileType::Regular => return Err(self.error("read a steady state of", name, Errno::AGAIN)),
             FileType::Directory => LiveKind::Directory,
             FileType::Symlink => LiveKind::Symlink(self.read_link(name)?),
@@ -170,7 +170,7 @@ impl Dir {
     /// take only paths.
     pub(crate) fn magic_path(&self, name: &[u8]) -> Vec<u8> {
         use std::os::fd::AsRawFd as _;
-        // Of a name that is hidden somebody has been told before that nothing is there.
+        // For a hidden name, an earlier call has already reported that no object is there.
         let (directory, name) = self.place(name).unwrap_or((self.fd(), name));
         let mut path = format!("/proc/self/fd/{}/", directory.as_fd().as_raw_fd()).into_bytes();
         path.extend_from_slice(if name.is_empty() { b"." } else { name });
@@ -197,7 +197,7 @@ impl Dir {
         }
     }
 
-    /// Opens what was a regular file a moment ago, without waiting; anything else is refused.
+    /// Opens, without waiting, an object that was a regular file a moment ago; anything else is refused.
     pub fn open_file(&self, name: &[u8]) -> Result<(File, ObjectStatus)> {
         let (file, seen) = self.open_at_once(name)?;
         let seen = match seen {
@@ -237,7 +237,7 @@ impl Dir {
     pub fn read(&self, name: &[u8], limit: u64) -> Result<Option<Vec<u8>>> {
         match self.read_regular(name, limit)? {
             Some(bytes) => Ok(Some(bytes)),
-            // What is there and no file is an error with its reason.
+            // An existing object that is not a file is an error with its reason.
             None => optional(self.open_regular(name)).map(|_| None),
         }
     }
@@ -260,8 +260,8 @@ impl Dir {
     }
 }
 
-/// Reads a file of this size to its end, or one byte more than `limit`. A call that returns all the bytes the file
-/// had when opened, with room to spare, has reached the end.
+/// Reads a file of this size to its end, or one byte more than `limit`. A call that returns all bytes that the file had
+/// when opened, with room to spare, has reached the end.
 fn read_whole(file: &File, size: u64, limit: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
     let room = bytes.capacity() as u64;
     if size < room && size <= limit {
@@ -346,7 +346,7 @@ mod tests {
         std::fs::write(dir.path().join("file"), b"abc").unwrap();
         let place = Dir::of_host(dir.path()).unwrap();
         let seen = place.look(b"file").unwrap().unwrap();
-        // What is said of the bytes is not so: whoever believes it has not read them.
+        // The stated facts about the bytes are wrong: a result that repeats them shows that the bytes were not read.
         let sums = Sums { cksum: 1, ..Sums::of(&mut &b"xyz"[..]).unwrap() };
         let known = KnownFile { inode: seen.inode, mtime: seen.mtime, ctime: seen.ctime, sums };
         let digest = |known: &KnownFile| {

@@ -1,9 +1,9 @@
-//! Finds mounts on, below or from a directory, in every mount namespace that can be seen.
+//! Finds mounts on, below or from a directory, in every visible mount namespace.
 //!
-//! The kernel lets a directory be renamed although something is mounted on it or below it in another mount namespace, or
-//! although it is mounted elsewhere itself: the mount goes along with it, and whoever looks at the old path there sees
-//! something else. So the mount tables of all processes are read, one for each namespace and root directory. Tables that the
-//! caller may not read are passed over.
+//! The kernel allows renaming a directory that has a mount on it or below it in another mount namespace, or that is
+//! mounted elsewhere itself. The mount goes along with it, so processes there see another object at the old path. So
+//! the mount tables of all processes are read, one for each namespace and root directory. Tables that the caller may
+//! not read are skipped.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,19 +18,19 @@ use patchadm_svr4::package::unescape;
 /// A line of a mount table.
 pub(crate) struct Mount {
     pub(crate) id: u64,
-    /// The id of the mount that it stands on.
+    /// The id of its parent mount.
     pub(crate) parent: u64,
     /// Major and minor number of the file system, as the table writes them.
     pub(crate) device: Vec<u8>,
-    /// The directory of the file system that is mounted.
+    /// The mounted directory of the file system.
     pub(crate) root: Vec<u8>,
-    /// Where it is mounted.
+    /// The mount point.
     pub(crate) point: Vec<u8>,
-    /// The name of the kind of file system.
+    /// The type of the file system.
     pub(crate) kind: Vec<u8>,
 }
 
-/// Where a directory is on its file system.
+/// The place of a directory on its file system.
 pub(crate) struct Place {
     pub(crate) device: Vec<u8>,
     pub(crate) path: Vec<u8>,
@@ -44,8 +44,8 @@ impl Place {
 }
 
 impl Dir {
-    /// Returns a sentence on a mount that is on or below this directory, or that shows part of it elsewhere; `None` if there
-    /// is none in any mount namespace that can be seen.
+    /// Returns a sentence on a mount that is on or below this directory, or that shows part of it elsewhere; `None` if
+    /// there is none in any visible mount namespace.
     pub fn mount_in_the_way(&self) -> Result<Option<String>> {
         let failed = |error: &std::io::Error| {
             let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
@@ -75,7 +75,7 @@ impl Dir {
     }
 }
 
-/// Reads the lines of a mount table; what is none is left out.
+/// Reads the lines of a mount table; invalid lines are left out.
 pub(crate) fn parse(table: &[u8]) -> Vec<Mount> {
     let line = |line: &[u8]| {
         let mut fields = line.split(|&byte| byte == b' ');
@@ -86,14 +86,14 @@ pub(crate) fn parse(table: &[u8]) -> Vec<Mount> {
             device: fields.next()?.to_vec(),
             root: unescape(fields.next()?),
             point: unescape(fields.next()?),
-            // Behind the optional fields.
+            // After the optional fields.
             kind: unescape(fields.skip_while(|field| *field != b"-").nth(1)?),
         })
     };
     table.split(|&byte| byte == b'\n').filter_map(line).collect()
 }
 
-/// Returns where the directory with this path is on the file system of its mount.
+/// Returns the place of the directory with this path on the file system of its mount.
 pub(crate) fn place_of(table: &[Mount], mount: u64, path: &[u8]) -> Option<Place> {
     let mount = table.iter().find(|line| line.id == mount)?;
     let below = below(path, &mount.point)?;
@@ -113,7 +113,7 @@ fn found_in(table: &[Mount], place: &Place) -> Option<String> {
     })
 }
 
-/// Returns what a path has below a directory, without a slash at its beginning; `None` if it is not there.
+/// Returns the part of a path below a directory, without a leading slash, or `None` if it is not below it.
 pub(crate) fn below<'p>(path: &'p [u8], directory: &[u8]) -> Option<&'p [u8]> {
     let rest = path.strip_prefix(directory.strip_suffix(b"/").unwrap_or(directory))?;
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b"/") }
@@ -154,7 +154,7 @@ mod tests {
         23 21 0:5 / /proc rw - proc proc rw\n\
         24 22 0:40 / /srv/www/cache rw - tmpfs tmpfs rw\n";
 
-    /// What is found of a directory in a table, where it is known by the own one.
+    /// Returns the finding about a directory in a table; its place comes from the process's own table.
     fn found(mount: u64, path: &str, table: &[u8]) -> Option<String> {
         let place = place_of(&parse(OWN), mount, path.as_bytes()).unwrap();
         found_in(&parse(table), &place)

@@ -1,4 +1,5 @@
-//! Decides whether a file system's word on owners counts: who mounted it, and which access lists it has.
+//! Decides whether the owners that a file system reports can be trusted, by the user who mounted it and by its access
+//! lists.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -37,7 +38,7 @@ pub(crate) enum AccessListKind {
     Other,
 }
 
-/// The mounts met so far.
+/// The mounts encountered so far.
 #[derive(Debug, Default)]
 pub(crate) struct Mounts {
     good: HashSet<u64>,
@@ -46,9 +47,9 @@ pub(crate) struct Mounts {
 }
 
 impl Mounts {
-    /// Returns who answers for an object's mount, if it is not the superuser of this mount namespace.
+    /// Returns the user responsible for an object's mount, if it is not the superuser of this mount namespace.
     pub(crate) fn distrust(&mut self, seen: &ObjectStatus) -> Result<Option<(u32, Distrust)>> {
-        // Kernels before 5.8 do not tell which mount it is.
+        // Kernels before 5.8 do not report the mount.
         if seen.mount == 0 || self.good.contains(&seen.mount) {
             return Ok(None);
         }
@@ -73,7 +74,7 @@ impl Mounts {
                 self.without_lists.insert(seen.file_system);
             }
         }
-        // Only where a group may write does it matter.
+        // It matters only if the group may write.
         if seen.mode.bits() & 0o020 != 0 && ask(POSIX_LIST).is_ok() {
             AccessListKind::Posix
         } else {
@@ -82,7 +83,7 @@ impl Mounts {
     }
 }
 
-/// Returns who answers for an object on a mount made by this user, if it is not the superuser of this mount
+/// Returns the user responsible for an object on a mount made by this user, if it is not the superuser of this mount
 /// namespace.
 fn judge(seen: &ObjectStatus, mounted_by: Option<u32>) -> Option<(u32, Distrust)> {
     if !rule::holds("root.mount.namespace", mounted_by.is_some() || is_of_system(seen)) {

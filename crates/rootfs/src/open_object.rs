@@ -11,7 +11,8 @@ use super::{ChangeCall, Dir, FileType, ObjectStatus, Result, Root, RootChange, R
 use crate::Sums;
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// One object, independent of its name: the object looked at is the one changed. A symbolic link is held itself.
+/// One object, independent of its name: the object checked is the one changed. For a symbolic link, the link itself is
+/// held.
 #[derive(Debug)]
 pub struct OpenObject {
     fd: OwnedFd,

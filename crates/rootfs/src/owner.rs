@@ -1,11 +1,11 @@
-//! Finds out who else could exchange an object: the owners and modes of everything on the way to it.
+//! Finds out who else could exchange an object, from the owners and modes of everything on the way to it.
 
 use std::collections::BTreeSet;
 
 use super::{FileType, ObjectStatus, Result, Root};
 use patchadm_svr4::package::ObjectPath;
 
-/// An object that somebody other than the caller and the superuser may change or exchange.
+/// An object that a user other than the caller and the superuser may change or exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForeignObject {
     /// Its path, for messages.
@@ -27,15 +27,15 @@ impl std::fmt::Display for ForeignObject {
 }
 
 impl Root {
-    /// Returns the first object on the way to `path`, from the root directory on, that is not under the sole control
-    /// of the caller and the superuser; `None` if nobody else can exchange the object at `path`. Directories reached
-    /// through symbolic links are checked too. Missing objects belong to nobody.
+    /// Returns the first object on the way to `path`, from the root directory on, that is not under the sole control of
+    /// the caller and the superuser; `None` if no one else can exchange the object at `path`. Directories reached
+    /// through symbolic links are checked too. Missing objects have no owner.
     pub fn strange_on_the_way(&self, path: &ObjectPath) -> Result<Option<ForeignObject>> {
         self.on_the_way(path, &[0, rustix::process::geteuid().as_raw()])
     }
 
-    /// Returns the first object on the way to `path` that is not under the sole control of the superuser and the owner of the
-    /// root directory, as [`strange_on_the_way`](Self::strange_on_the_way) does for the caller.
+    /// Returns the first object on the way to `path` that is not under the sole control of the superuser and of the
+    /// root directory's owner, as [`strange_on_the_way`](Self::strange_on_the_way) does for the caller.
     pub fn others_on_the_way(&self, path: &ObjectPath) -> Result<Option<ForeignObject>> {
         let owner = self.dir(&ObjectPath::root())?.itself()?.uid;
         self.on_the_way(path, &[0, owner])

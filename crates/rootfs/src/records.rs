@@ -1,4 +1,4 @@
-//! Where the records of a root are, and which of them were found to be the superuser's alone.
+//! The places of the records of a root, and the records found to be the superuser's alone.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
@@ -14,17 +14,17 @@ pub struct RecordPlaces {
     pub tree: ObjectPath,
     /// The directories in that tree that every change uses.
     pub used: Vec<ObjectPath>,
-    /// The directory of the stages in that tree. Objects two or more levels below it may belong to anybody.
+    /// The directory of the stages in that tree. Objects two or more levels below it may belong to any user.
     pub stages: Option<ObjectPath>,
-    /// Directories and files elsewhere that are records where they are used.
+    /// Directories and files elsewhere that count as records when they are used.
     pub elsewhere: Vec<ObjectPath>,
 }
 
-/// What is known of the records of a root and their owners.
+/// The facts about the records of a root and their owners.
 #[derive(Debug)]
 pub(crate) struct RecordGuard {
     pub(super) places: RecordPlaces,
-    /// The reason why the root is not the superuser's, whatever owners it shows.
+    /// The reason why the root is not the superuser's, regardless of the owners it shows.
     pub(super) foreign: Option<ForeignTree>,
     pub(super) areas: OnceLock<Vec<RecordArea>>,
     pub(super) stages: OnceLock<ObjectPath>,

@@ -1,8 +1,8 @@
 //! Removes a directory with everything below it, to any depth.
 //!
 //! Neither stack nor descriptors grow with the depth (see [`Descent`]): nesting directories tens of thousands deep
-//! costs nothing and must not stop whoever tidies up. Symbolic links are removed, never followed; other mounts are
-//! never entered.
+//! costs nothing and must not stop a cleanup. Symbolic links are removed, never followed; other mounts are never
+//! entered.
 
 use rustix::io::Errno;
 
@@ -37,7 +37,7 @@ impl Dir {
         }
     }
 
-    /// Does the same to an [entry](Self::entries), which is not looked at where the listing tells that it is no directory.
+    /// Does the same to an [entry](Self::entries), without a status call if the listing says that it is no directory.
     pub fn remove_entry(&self, (name, may_be_directory): &(Vec<u8>, bool)) -> Result<()> {
         if *may_be_directory { self.remove_tree(name) } else { self.remove(name) }
     }
@@ -122,7 +122,7 @@ mod tests {
         Root::open(path).unwrap().dir(&ObjectPath::root()).unwrap()
     }
 
-    /// Nests directories, each with a file beside the next one.
+    /// Nests directories, each containing a file beside the next directory.
     fn nest(top: &Dir, depth: usize) {
         let mut dir = top.make_dir(b"d", Mode::of(0o755)).unwrap();
         for level in 0..depth {

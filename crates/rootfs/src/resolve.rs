@@ -9,11 +9,11 @@ use super::calls::MOST_LINKS;
 use super::{ObjectStatus, Result, Root, RootError};
 use patchadm_svr4::package::ObjectPath;
 
-/// Resolves paths of one root and remembers directories, so that a thousand files of a directory cost one look.
+/// Resolves paths of one root and remembers directories, so that a thousand files of a directory cost one lookup.
 ///
-/// A link with an absolute target starts again at the root, `..` at the root stays there: as after chroot(2). The
-/// last component of an object's path is never followed. What the answer says is checked again when the directory
-/// is opened ([`Root::dir`] follows no link at all), so a link that is swapped in between gives an error.
+/// A link with an absolute target starts again at the root, `..` at the root stays there: as after chroot(2). The last
+/// component of an object's path is never followed. The answer is checked again when the directory is opened
+/// ([`Root::dir`] follows no link at all), so a link swapped in between causes an error.
 #[derive(Debug)]
 pub struct Resolver<'a> {
     root: &'a Root,
@@ -29,22 +29,22 @@ impl<'a> Resolver<'a> {
     pub fn locate(&self, path: &ObjectPath) -> Result<ObjectPath> {
         let Some(parent) = path.parent_bytes() else { return Ok(path.clone()) };
         match self.known.borrow().get(parent) {
-            // Most directories are what they are called, and so is what is in them.
+            // Most directories resolve to their own path, and so do the objects in them.
             Some(known) if known.as_bytes() == parent => return Ok(path.clone()),
             Some(known) => return self.join(known, path.name(), path),
             None => {}
         }
         let parent = path.parent().unwrap_or_else(ObjectPath::root);
         match self.locate_dir(&parent)? {
-            // Where no link leads elsewhere, the two share their bytes.
+            // If no link leads elsewhere, the two share their bytes.
             same if same == parent => Ok(path.clone()),
             other => self.join(&other, path.name(), path),
         }
     }
 
-    /// Returns the same for an object that a plan may turn links into directories for. Nothing is beyond a link that leads in
-    /// a circle, and nothing can be opened there: such an object is where it is written, which is its place once a directory
-    /// stands there.
+    /// Does the same for an object for which a plan may turn links into directories. Nothing lies beyond a link that
+    /// leads in a circle, and nothing can be opened there: the path of such an object stays as written, which is its
+    /// place once a directory replaces the link.
     pub fn locate_object(&self, path: &ObjectPath) -> Result<ObjectPath> {
         match self.locate(path) {
             Err(RootError::Loop(_)) => Ok(path.clone()),
@@ -58,7 +58,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// Returns the directory inside the root behind the symbolic link at a path, with its status; `None` if the link
-    /// leads to something else, nowhere or in a circle.
+    /// leads to another object, nowhere or in a circle.
     pub fn directory_behind(&self, path: &ObjectPath) -> Result<Option<(ObjectPath, ObjectStatus)>> {
         let physical = match self.locate_dir(path) {
             Err(RootError::Loop(_)) => return Ok(None),
@@ -72,8 +72,8 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Returns where a symbolic link with this target would lead if it stood at `link`; `None` if that is a circle. The last
-    /// component need not be there.
+    /// Returns the place to which a symbolic link with this target would lead from `link`, or `None` if that is a
+    /// circle. The last component need not exist.
     pub fn lead_of(&self, link: &ObjectPath, target: &[u8]) -> Result<Option<ObjectPath>> {
         let from = self.locate(link)?.parent().unwrap_or_else(ObjectPath::root);
         match self.walk(from, target, &mut 0, link) {

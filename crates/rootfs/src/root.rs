@@ -1,4 +1,4 @@
-//! The directory that `-R` names, held open, and what is known of it as a whole.
+//! The directory that `-R` names, held open, and the facts about it as a whole.
 
 use std::ffi::OsStr;
 use std::io;
@@ -27,23 +27,23 @@ pub struct Root {
     prefix: Arc<PathBuf>,
     door: Arc<Door>,
     privileged: bool,
-    /// Checks who owns the records, where that matters.
+    /// Checks the owners of the records, if the root is guarded.
     guard: Option<Arc<RecordGuard>>,
     /// Whether the caller trusts the owner of the root.
     trusted: bool,
     /// Whether the caller acts for the superuser.
     for_superuser: bool,
-    /// The text that the caller has in the place of a file.
+    /// The text that the caller supplies in place of a file.
     instead: Option<Arc<SaidFile>>,
-    /// The names at which other objects are shown than are there.
+    /// The names at which objects other than the existing ones are shown.
     shown: Option<Arc<ShownNames>>,
 }
 
-/// A text that the caller has in the place of a file of the root.
+/// A text that the caller supplies in place of a file of the root.
 #[derive(Debug)]
 struct SaidFile {
     place: ObjectPath,
-    /// What errors call it.
+    /// Its name in errors.
     name: String,
     text: Vec<u8>,
 }
@@ -79,8 +79,8 @@ impl Root {
         })
     }
 
-    /// Requires the records of the root to be the superuser's alone; others are refused before they are read.
-    /// `foreign` says why the root is not the superuser's, whatever owners it shows.
+    /// Requires the records of the root to be the superuser's alone; others are refused before they are read. `foreign`
+    /// says why the root is not the superuser's, regardless of the owners it shows.
     #[must_use]
     pub fn guarded(self, places: RecordPlaces, foreign: Option<ForeignTree>) -> Self {
         Self { guard: Some(Arc::new(RecordGuard::new(places, foreign))), ..self }
@@ -103,13 +103,13 @@ impl Root {
         Self { for_superuser: true, ..self }
     }
 
-    /// Puts a text of the caller's in the place of a file, for those who ask for it; `name` is what errors call it.
+    /// Puts a text of the caller in place of a file, for code that asks for it; `name` is its name in errors.
     #[must_use]
     pub fn with_text_instead(self, place: ObjectPath, name: String, text: Vec<u8>) -> Self {
         Self { instead: Some(Arc::new(SaidFile { place, name, text })), ..self }
     }
 
-    /// Returns name and text of what the caller has in the place of a file.
+    /// Returns name and text that the caller supplies in place of a file.
     pub fn text_instead(&self, place: &ObjectPath) -> Option<(&str, &[u8])> {
         let said = self.instead.as_ref().filter(|said| said.place == *place)?;
         Some((&said.name, &said.text))
@@ -221,7 +221,7 @@ impl Root {
         self.open_own(physical)
     }
 
-    /// Opens the directory that is there at a physical path, whatever is shown.
+    /// Opens the existing directory at a physical path, regardless of what is shown.
     pub(crate) fn open_own(&self, physical: &ObjectPath) -> Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
@@ -252,7 +252,7 @@ impl Root {
         }
     }
 
-    /// Returns the error that refuses the root because of what stands at `path`.
+    /// Returns the error that refuses the root because of the object at `path`.
     pub(crate) fn untrusted(&self, path: String, uid: u32, why: Distrust) -> RootError {
         let owner = self.seen().map_or(uid, |seen| seen.uid);
         let (root, has_account) = (self.shown_prefix(), has_account(owner));
@@ -264,7 +264,7 @@ impl Root {
         &self.fd
     }
 
-    /// Tells whether other objects are shown at some names than are there.
+    /// Tells whether objects other than the existing ones are shown at some names.
     pub fn is_showing(&self) -> bool {
         self.shown.is_some()
     }

@@ -1,7 +1,7 @@
 //! A root shown with other objects at some of its names: as it will be once they have gone to their places.
 //!
-//! Whoever reads such a root finds each object under the name that it will have. Nothing can be changed in it. A walk back
-//! through `..` out of a directory that is shown elsewhere fails, as where somebody has moved it.
+//! A reader of such a root finds each object under its future name. Such a root is read-only. A walk back through `..`
+//! out of a directory that is shown elsewhere fails, as if the directory had been moved.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ impl ShownNames {
 }
 
 impl Root {
-    /// Returns the same root with these names shown, in which nothing can be changed.
+    /// Returns the same root, read-only, with these names shown.
     #[must_use]
     pub fn showing(&self, names: ShownNames) -> Self {
         let door = Door::watched(|_| Err(Errno::ROFS)).for_many();
@@ -34,7 +34,7 @@ impl Root {
         let mut here = Dir::new(self.open_own(&ObjectPath::root())?, ObjectPath::root(), self.clone());
         for name in physical.relative().split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
             here = match here.dir(name) {
-                // As openat2(2) says it of a link on the way.
+                // As openat2(2) reports a link on the way.
                 Err(error) if error.errno() == Some(Errno::NOTDIR) && here.has_link(name)? => {
                     return Err(self.error("open", physical, Errno::LOOP));
                 }
@@ -60,7 +60,7 @@ impl Root {
 }
 
 impl Dir {
-    /// Returns the open directory, and the name there, under which a name of this one is found.
+    /// Returns the open directory and the name in it where a name of this one is found.
     pub(crate) fn place<'a>(&'a self, name: &'a [u8]) -> rustix::io::Result<(&'a OwnedFd, &'a [u8])> {
         match self.root().shown().and_then(|shown| shown.directory(self.path())?.get(name)) {
             None => Ok((self.fd(), name)),
@@ -80,8 +80,8 @@ impl Dir {
         seen
     }
 
-    /// Gives the names of the listing that are shown, each with its type as far as the listing says it, then those that are
-    /// shown here alone.
+    /// Passes on the listed names that are shown, each with its type as far as the listing tells it, then those that
+    /// are only shown here.
     pub(crate) fn each_shown(
         &self,
         list: impl FnOnce(&mut dyn FnMut(&[u8], Listed)) -> rustix::io::Result<()>,
@@ -107,7 +107,7 @@ impl Dir {
     }
 }
 
-/// The type as a listing says it.
+/// Returns the type in the form of a listing.
 fn as_listed(file_type: FileType) -> Listed {
     match file_type {
         FileType::Regular => Listed::RegularFile,
@@ -133,7 +133,8 @@ mod tests {
         ObjectPath::new(path.as_bytes()).unwrap()
     }
 
-    /// `new/gone` is hidden, `etc` is the directory `stage/1`, and `file` is `stage/2` with other attributes.
+    /// Returns a root in which `new/gone` is hidden, `etc` is the directory `stage/1`, and `file` is `stage/2` with
+    /// other attributes.
     fn shown(top: &std::path::Path) -> Root {
         for directory in ["new", "etc", "stage/1/in"] {
             fs::create_dir_all(top.join(directory)).unwrap();

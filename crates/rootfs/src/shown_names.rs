@@ -1,4 +1,4 @@
-//! The names of a root at which other objects are shown than are there.
+//! The names of a root at which objects other than the existing ones are shown.
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Inode, ObjectStatus, Timestamp};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// Attributes that an object is shown with; of those that are `None` its own are shown.
+/// The attributes with which an object is shown; for those that are `None`, its own are shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShownAttributes {
     /// The permission bits.
@@ -27,14 +27,14 @@ pub(crate) struct ShownPlace {
     pub(crate) name: Vec<u8>,
 }
 
-/// What is shown of a directory, by name; `None` where no object is.
+/// The shown objects of a directory, by name; `None` if no object is shown.
 pub(crate) type ShownDirectory = BTreeMap<Vec<u8>, Option<ShownPlace>>;
 
-/// The names at which something else is shown, by physical path.
+/// The names at which other objects are shown, by physical path.
 #[derive(Debug, Default)]
 pub struct ShownNames {
     directories: HashMap<ObjectPath, ShownDirectory>,
-    /// What is shown of objects, whatever names they have: by identity and file system.
+    /// The shown attributes of objects under any name: by identity and file system.
     attributes: HashMap<(Inode, (u32, u32)), ShownAttributes>,
     /// The directories of shown objects, each open once.
     places: HashMap<ObjectPath, Arc<OwnedFd>>,
@@ -46,7 +46,7 @@ impl ShownNames {
         self.set(path, None);
     }
 
-    /// Shows at a path the object that is `name` in an open directory, which is opened again by `open` where it is not yet.
+    /// Shows at a path the object that is `name` in an open directory, which `open` opens again if it is not yet held.
     pub(crate) fn show_in<E>(
         &mut self,
         path: &ObjectPath,
@@ -65,7 +65,7 @@ impl ShownNames {
         self.attributes.insert((seen.inode, seen.file_system), attributes);
     }
 
-    /// The names that a directory with these `names` is shown with.
+    /// Returns the names with which a directory that has these `names` is shown.
     pub fn names(&self, directory: &ObjectPath, mut names: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
         let Some(shown) = self.directories.get(directory) else { return names };
         names.retain(|name| !shown.contains_key(name));
@@ -78,12 +78,12 @@ impl ShownNames {
         self.directories.entry(directory).or_default().insert(path.name().to_vec(), place);
     }
 
-    /// What is shown of a directory, if anything is.
+    /// Returns the shown objects of a directory, if there are any.
     pub(crate) fn directory(&self, directory: &ObjectPath) -> Option<&ShownDirectory> {
         self.directories.get(directory)
     }
 
-    /// The attributes that an object is shown with, if they are others.
+    /// Returns the attributes with which an object is shown, if they differ from its own.
     pub(crate) fn attributes(&self, seen: &ObjectStatus) -> Option<&ShownAttributes> {
         self.attributes.get(&(seen.inode, seen.file_system))
     }

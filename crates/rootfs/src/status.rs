@@ -58,7 +58,7 @@ pub struct ObjectStatus {
     pub device: (u32, u32),
     /// The id of its mount.
     pub mount: u64,
-    /// The file system it is on (major and minor of `st_dev`); changes with each boot.
+    /// Its file system (major and minor of `st_dev`); changes with each boot.
     pub file_system: (u32, u32),
     /// The reason why no rename may touch it: immutable, append-only or a mount point.
     pub obstacle: Option<&'static str>,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A root that somebody other than the superuser may change, with the evidence.
+/// A root that a user other than the superuser may change, with the evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Untrusted {
     /// The path of the root, as it was named.
@@ -14,9 +14,9 @@ pub struct Untrusted {
     pub path: String,
     /// The owner of that directory or record; for a mount, the user who mounted it.
     pub uid: u32,
-    /// The record that is in the tree of a container, where that is not the root itself; with the prefix of the root.
+    /// The record that is in the tree of a container, unless the root itself is; with the prefix of the root.
     pub record: Option<String>,
-    /// The way into the tree of a container, where no path says so.
+    /// The way into the tree of a container, if the path does not show it.
     pub way: TreeWay,
     /// The reason for distrust.
     pub why: Distrust,
@@ -31,35 +31,35 @@ pub enum Distrust {
     Owner,
     /// Its group may write to it.
     Group,
-    /// Everybody may write to it.
+    /// Everyone may write to it.
     Others,
     /// An access list lets others write to it, or cannot be judged.
     AccessList,
     /// It is a symbolic link of another user on the way to the root.
     Link,
-    /// Another user mounted its file system and answers for everything in it.
+    /// Another user mounted its file system and is responsible for everything in it.
     ForeignMount,
     /// It belongs to another mount namespace than the caller's.
     OtherNamespace,
     /// The policy of the host names the root in `untrusted_roots`.
     Named,
-    /// It is in a directory in which an engine keeps the roots of containers.
+    /// It is in a directory where an engine keeps the roots of containers.
     Engine,
-    /// It is on an overlayfs, as the roots of containers are, or within one.
+    /// It is on or within an overlayfs, like the roots of containers.
     Overlay,
 }
 
-/// The way by which a directory is in that of an engine.
+/// The way by which a directory lies in that of an engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum TreeWay {
     /// Its path, as it was named.
     #[default]
     Named,
-    /// This path: its own, with all links resolved.
+    /// Its own path, with all links resolved.
     Physical(String),
     /// The directory of the engine is a link to this one.
     Link(String),
-    /// What is mounted here is of that directory.
+    /// Part of that directory is mounted here.
     Mount(String),
 }
 
@@ -83,12 +83,12 @@ pub enum ForeignTree {
     Engine {
         /// Its usual path.
         directory: String,
-        /// How the root, or one of its records, is in it.
+        /// The way by which the root, or one of its records, lies in it.
         way: TreeWay,
     },
-    /// An overlayfs other than the one that `/` is on.
+    /// An overlayfs other than that of `/`.
     Overlay {
-        /// Where it is mounted.
+        /// Its mount point.
         mount_point: String,
     },
 }

@@ -1,7 +1,7 @@
-//! The way to a root from outside: checks who owns the symbolic links that its path leads through.
+//! The way to a root from outside: checks the owners of the symbolic links on its path.
 //!
-//! Directories above a root may belong to anybody (`/tmp`, the workspace of a build), because the root is opened
-//! once. But a foreign symbolic link among them would decide which root is changed.
+//! Directories above a root may belong to any user (`/tmp`, the workspace of a build), because the root is opened once.
+//! But a foreign symbolic link among them would decide which root is changed.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -75,7 +75,7 @@ fn parts(path: &Path) -> VecDeque<OsString> {
     path.components().filter_map(named).collect()
 }
 
-/// Opens a name without following it, just to look at it.
+/// Opens a name without following it, only to read its status.
 fn open(at: Option<&OwnedFd>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     again(|| match at {

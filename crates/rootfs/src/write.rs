@@ -11,7 +11,7 @@ use super::{
 use crate::Timestamp;
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// The attempts to open a file that comes and goes.
+/// The largest number of attempts to open a file that comes and goes.
 const MOST_TRIES: usize = 100;
 
 /// An object without content that mknod(2) makes.
@@ -99,8 +99,8 @@ impl Dir {
         Ok(WritableFile::new(fd.into(), self.at(name), self.root().clone()))
     }
 
-    /// Opens an existing file for reading and writing, or returns `None` if it is missing. Anything but a regular
-    /// file is refused unopened. A file with further names, which may be anybody's, is first replaced by a copy.
+    /// Opens an existing file for reading and writing, or returns `None` if it is missing. Anything but a regular file
+    /// is refused unopened. A file with further names, which may belong to anyone, is first replaced by a copy.
     pub fn open_writable(&self, name: &[u8]) -> Result<Option<WritableFile>> {
         match self.look(name)? {
             None => return Ok(None),
@@ -116,7 +116,7 @@ impl Dir {
             let seen = rustix::fs::fstat(&fd)?;
             let is_file =
                 rustix::fs::FileType::from_raw_mode(seen.st_mode) == rustix::fs::FileType::RegularFile;
-            // Somebody put another file there since it was looked at.
+            // Another file has been put there since the check.
             if is_file && seen.st_nlink <= 1 { Ok(fd) } else { Err(Errno::INVAL) }
         }))?;
         let Some(fd) = opened else { return Ok(None) };
@@ -157,18 +157,18 @@ impl Dir {
                 self.rename(&beside, name)
             });
         if made.is_err() {
-            // What is left of the copy is found by its name, if it cannot be removed either.
+            // If the copy cannot be removed either, its name lets it be found.
             let _ = self.remove(&beside);
         }
         made
     }
 
-    /// Makes a directory with exactly this mode, whatever the umask.
+    /// Makes a directory with exactly this mode, regardless of the umask.
     pub fn make_dir(&self, name: &[u8], mode: Mode) -> Result<Self> {
         self.change(ChangeCall::MakeDirectory, "make the directory", name, || {
             rustix::fs::mkdirat(self.fd(), name, Bits::from_raw_mode(mode.bits()))
         })?;
-        // By its descriptor: whoever may write to this directory may have put something else under the name.
+        // By its descriptor: a user who may write to this directory may have put another object under the name.
         let made = self.dir(name)?;
         if made.itself()?.mode != mode {
             made.set_own_mode(mode)?;
@@ -217,15 +217,15 @@ impl Dir {
         })
     }
 
-    /// Renames `name` to `new_name` in this directory, replacing what is there.
+    /// Renames `name` to `new_name` in this directory, replacing any existing object.
     pub fn rename(&self, name: &[u8], new_name: &[u8]) -> Result<()> {
         self.change_two(ChangeCall::Rename, "rename", name, (self, new_name), || {
             rustix::fs::renameat(self.fd(), name, self.fd(), new_name)
         })
     }
 
-    /// Renames `name` to `other_name` in another directory, replacing what is there. If both are names of one object,
-    /// nothing happens (rename(2)).
+    /// Renames `name` to `other_name` in another directory, replacing any existing object. If both are names of one
+    /// object, nothing happens (rename(2)).
     pub fn replace(&self, name: &[u8], other: &Self, other_name: &[u8]) -> Result<()> {
         self.change_two(ChangeCall::Rename, "rename", name, (other, other_name), || {
             rustix::fs::renameat(self.fd(), name, other.fd(), other_name)
@@ -262,8 +262,8 @@ impl Dir {
         })
     }
 
-    /// Sets the permission bits of `name` itself. A symbolic link, which has none, fails with ELOOP, whatever `name`
-    /// was when it was looked at.
+    /// Sets the permission bits of `name` itself. A symbolic link, which has none, fails with ELOOP, regardless of the
+    /// earlier type of `name`.
     pub fn set_mode(&self, name: &[u8], mode: Mode) -> Result<()> {
         use std::os::fd::AsRawFd as _;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;

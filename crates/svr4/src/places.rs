@@ -8,16 +8,16 @@ use crate::package::{ObjectPath, PathError, PkgInst};
 /// The tree of all records.
 pub const RECORDS: &str = "/var/sadm";
 
-/// What the paths below the directory of packages begin with.
+/// The prefix of paths below the directory of packages.
 pub const BELOW_PACKAGES: &str = "/var/sadm/pkg/";
 
-/// What the paths below the directory of patches begin with.
+/// The prefix of paths below the directory of patches.
 pub const BELOW_PATCHES: &str = "/var/sadm/patch/";
 
 /// The directory of patchadm's own files.
 pub const OWN_DIRECTORY: &str = "/var/sadm/patchadm";
 
-/// What the paths of patchadm's own files begin with.
+/// The prefix of the paths of patchadm's own files.
 pub const BELOW_OWN_DIRECTORY: &str = "/var/sadm/patchadm/";
 
 /// The log of the root, beside those of its patches.
@@ -26,7 +26,7 @@ pub const OWN_LOG: &str = "/var/sadm/patchadm/log";
 /// contents(4), the database of installed objects.
 pub const CONTENTS: &str = "/var/sadm/install/contents";
 
-/// What the classic tools put beside `contents`: copies of it, and locks.
+/// The files that the classic tools put beside `contents`: copies of it, and locks.
 pub const BESIDE_CONTENTS: [&str; 4] = [
     "/var/sadm/install/t.contents",
     "/var/sadm/install/s.contents",
@@ -37,31 +37,31 @@ pub const BESIDE_CONTENTS: [&str; 4] = [
 /// The directory of the settings of this program.
 const SETTINGS: &str = "/etc/patchadm";
 
-/// Below these everything is a record.
+/// The directories below which every object is a record.
 const RECORD_DIRECTORIES: [&str; 3] = [BELOW_PACKAGES, BELOW_PATCHES, BELOW_OWN_DIRECTORY];
 
-/// Records that stand beside what packages deliver, and beside [`BESIDE_CONTENTS`].
+/// The records, in addition to [`BESIDE_CONTENTS`], that lie beside delivered objects.
 const RECORD_FILES: [&str; 2] = [OWN_DIRECTORY, CONTENTS];
 
-/// Tells whether a path is one of a record of packages or of this program.
+/// Tells whether a path is that of a record of packages or of this program.
 pub fn is_record(path: &ObjectPath) -> bool {
     let path = path.as_bytes();
     RECORD_FILES.iter().chain(&BESIDE_CONTENTS).any(|file| file.as_bytes() == path)
         || RECORD_DIRECTORIES.iter().any(|directory| path.starts_with(directory.as_bytes()))
 }
 
-/// Tells whether a path is one of the settings of this program.
+/// Tells whether a path is that of a setting of this program.
 pub fn is_setting(path: &ObjectPath) -> bool {
     let rest = path.as_bytes().strip_prefix(SETTINGS.as_bytes());
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
-/// Tells whether a path is a record or a setting: nothing is delivered, copied or taken there.
+/// Tells whether a path is a record or a setting: no object is delivered, copied or taken there.
 pub fn is_reserved(path: &ObjectPath) -> bool {
     is_record(path) || is_setting(path)
 }
 
-/// Makes a path of a constant or of a valid package name.
+/// Makes a path from a constant or from a valid package name.
 fn fixed(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap_or_else(|_| ObjectPath::root())
 }
@@ -76,7 +76,7 @@ pub fn own_directory() -> ObjectPath {
     fixed(OWN_DIRECTORY)
 }
 
-/// Returns the mark of a root that an owner other than the superuser changes: owners are recorded only.
+/// Returns the mark of a root that an owner other than the superuser changes: owners are only recorded.
 pub fn unprivileged() -> ObjectPath {
     fixed("/var/sadm/patchadm/unprivileged")
 }
@@ -91,17 +91,17 @@ pub fn history() -> ObjectPath {
     fixed("/var/sadm/patchadm/history")
 }
 
-/// Returns what the root remembers of depots.
+/// Returns the file in which the root remembers depots.
 pub fn depots() -> ObjectPath {
     fixed("/var/sadm/patchadm/depots")
 }
 
-/// Returns the list of the stages that were made of the root, by which they are found.
+/// Returns the list of the stages made from the root, which serves to find them.
 pub fn stage_list() -> ObjectPath {
     fixed("/var/sadm/patchadm/stages")
 }
 
-/// Returns the identity of a stage, which a root has that is one.
+/// Returns the identity of a stage; only a root that is a stage has it.
 pub fn stage_identity() -> ObjectPath {
     fixed("/.patchadm-stage/identity")
 }
@@ -161,7 +161,7 @@ pub fn delivered_pkgmap(package: &PkgInst) -> ObjectPath {
     fixed(&format!("{BELOW_PACKAGES}{package}/save/pspool/{package}/pkgmap"))
 }
 
-/// Returns the directory of the scripts that are kept of an installed package.
+/// Returns the directory of the kept scripts of an installed package.
 pub fn package_scripts(package: &PkgInst) -> ObjectPath {
     fixed(&format!("{BELOW_PACKAGES}{package}/install"))
 }
@@ -176,7 +176,7 @@ pub fn policy() -> ObjectPath {
     fixed("/etc/patchadm/policy")
 }
 
-/// Returns the directory of the keys that the root trusts, where its policy names no other.
+/// Returns the directory of the keys that the root trusts, unless its policy names another.
 pub fn keys() -> ObjectPath {
     fixed("/etc/patchadm/keys")
 }

@@ -23,7 +23,7 @@ pub(crate) struct AddDetails<'a> {
     pub(crate) vendor: bool,
 }
 
-/// The outcome of one package.
+/// Returns the outcome of one package.
 pub(super) fn ended(added: &AddedPackage) -> EndedPackage<'_> {
     let plan = added.installation.as_ref().map(|installation| &installation.intended.plan);
     let libraries = added.installation.as_ref().and_then(|planned| planned.libraries.as_ref());

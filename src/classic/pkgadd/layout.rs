@@ -1,4 +1,4 @@
-//! The texts of pkgadd(1M) about one package, as values: what scripts and people are used to read.
+//! The texts of pkgadd(1M) about one package, as values: scripts and people are used to them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::format::admin::{CheckAnswer, ConflictAnswer};
 use patchadm_svr4::package::ObjectPath;
 
-/// The lines about a package before anything is done.
+/// Returns the lines about a package before anything is done.
 pub(super) fn heading(name: &str, device: &str, package: &PackageImage) -> String {
     let text = |name| package.params.text(name);
     format!(
@@ -29,7 +29,7 @@ pub(super) fn update_notice(instance: &str) -> String {
     )
 }
 
-/// A warning for each object whose mode the package does not say; the path is that inside the root.
+/// Returns a warning for each object whose mode the package does not say; the path is that inside the root.
 pub(super) fn usual_modes(installation: &PlannedInstallation) -> String {
     let mut text = String::new();
     for (path, mode) in &installation.usual_modes {
@@ -38,7 +38,7 @@ pub(super) fn usual_modes(installation: &PlannedInstallation) -> String {
     text
 }
 
-/// The steps up to the first object.
+/// Returns the steps up to the first object.
 pub(super) fn steps(installation: &PlannedInstallation, package: &PackageImage, root: &Root) -> String {
     let mut text = String::new();
     if let Some(basedir) = &installation.basedir {
@@ -75,12 +75,12 @@ pub(super) fn steps(installation: &PlannedInstallation, package: &PackageImage, 
 /// The line before the first object.
 pub(super) const PART: &str = "## Installing part 1 of 1.\n";
 
-/// That a class is complete.
+/// Returns the line that a class is complete.
 pub(super) fn verified(class: &str) -> String {
     format!("[ verifying class <{class}> ]\n")
 }
 
-/// The objects of a batch, class by class, in a run with scripts.
+/// Returns the objects of a batch, class by class, in a run with scripts.
 pub(super) fn portions(
     installation: &PlannedInstallation,
     portions: &[Portion],
@@ -107,7 +107,7 @@ pub(super) fn portions(
     text
 }
 
-/// The objects that were installed, class by class; hard links come last in their class.
+/// Returns the objects that were installed, class by class; hard links come last in their class.
 pub(super) fn paths(installation: &PlannedInstallation, root: &Root) -> String {
     let mut text = String::new();
     let mut classes: Vec<&str> = Vec::new();
@@ -153,7 +153,7 @@ fn is_link(change: &Change) -> bool {
     matches!(&change.action, Action::Add(new) | Action::Replace(new) if matches!(new.body, Body::Link(_)))
 }
 
-/// The text behind a path, or `None` for objects that pkgadd(1M) does not list.
+/// Returns the text after a path, or `None` for objects that pkgadd(1M) does not list.
 fn marker(change: &Change, implied: bool) -> Option<&'static str> {
     match &change.action {
         Action::Add(new) | Action::Replace(new) => match new.body {

@@ -24,7 +24,7 @@ struct DeviceReply {
     verbose: bool,
 }
 
-/// Checks or lists what is asked for. Exit 0 if every object is what its pkgmap says, 1 if not or if there is no such
+/// Runs the requested check or list. Exit 0 if every object agrees with its pkgmap, 1 if not or if there is no such
 /// package.
 pub(super) fn run(args: &PkgchkArgs, device: &Path, scope: CheckScope, zone: Zone) -> anyhow::Result<Reply> {
     let aspects = (!args.long).then(|| args.aspects());

@@ -14,13 +14,13 @@ use patchadm_svr4::package::ContentsLine;
 /// The document of a check.
 #[derive(Serialize)]
 pub(super) struct CheckDocument {
-    /// The word for a repair; none where nothing is changed.
+    /// The word for a repair; none if nothing is changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<ResultWord>,
     checked: usize,
     discrepancies: Vec<CheckDiscrepancy>,
     unknown_packages: Vec<String>,
-    /// Damaged records and what became of them.
+    /// Damaged records and their outcomes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     records: Vec<RepairedRecord>,
 }

@@ -9,12 +9,12 @@ use anyhow::Context as _;
 /// The longest list of paths that is read, in bytes.
 const LONGEST: u64 = 256 << 20;
 
-/// The words of lists that are separated by commas or blanks.
+/// Returns the words of lists that are separated by commas or blanks.
 pub(super) fn words(lists: &[String]) -> impl Iterator<Item = &str> {
     lists.iter().flat_map(|list| list.split([',', ' ', '\t', '\n'])).filter(|word| !word.is_empty())
 }
 
-/// The lines of a list that say something, without blanks around them.
+/// Returns the lines of a list that say something, without blanks around them.
 pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty())
 }

@@ -14,14 +14,14 @@ use patchadm_svr4::package::Params;
 /// The removal of packages.
 pub(super) struct RemoveDetails;
 
-/// The outcome of one package.
+/// Returns the outcome of one package.
 pub(super) fn ended(removed: &RemovedPackage) -> EndedPackage<'_> {
     let plan = removed.removal.as_ref().map(|removal| &removal.intended.plan);
     let libraries = removed.removal.as_ref().and_then(|planned| planned.libraries.as_ref());
     EndedPackage { name: &removed.name, plan, result: &removed.result, ending: removed.ending, libraries }
 }
 
-/// The text behind the path of an object.
+/// Returns the text after the path of an object.
 fn marker(left: &LeftObject) -> &'static str {
     match left.stays {
         None => "",

@@ -1,10 +1,10 @@
-//! What a page says, before it is one: values only, with texts as strangers wrote them.
+//! The contents of a page before it is rendered: values only, with texts as strangers wrote them.
 
 /// A page about patches.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Page {
     pub(crate) title: String,
-    /// What holds for the whole page: names and values.
+    /// The facts about the whole page: names and values.
     pub(crate) facts: Vec<(String, String)>,
     pub(crate) sections: Vec<PageSection>,
 }
@@ -16,7 +16,7 @@ pub(crate) struct PageSection {
     pub(crate) facts: Vec<(String, String)>,
     /// The patches, in the order to apply them.
     pub(crate) patches: Vec<PagePatch>,
-    /// What else has to be said.
+    /// Other remarks.
     pub(crate) notes: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ pub(crate) enum PatchState {
 }
 
 impl PatchState {
-    /// The word for it.
+    /// Returns the word for it.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -71,7 +71,7 @@ impl PatchState {
         }
     }
 
-    /// The class of its colour.
+    /// Returns the class of its colour.
     pub(super) fn class(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -82,7 +82,7 @@ impl PatchState {
 }
 
 impl PagePatch {
-    /// The id of the revision that the row is about.
+    /// Returns the id of the revision that the row is about.
     pub(super) fn id(&self) -> String {
         match self.current.as_ref().or(self.installed.as_ref()) {
             Some(revision) => format!("{}-{revision}", self.base),
@@ -90,7 +90,7 @@ impl PagePatch {
         }
     }
 
-    /// Its flags in words.
+    /// Returns its flags in words.
     pub(super) fn flags(&self) -> Vec<&'static str> {
         let flags = [
             (self.is_recommended, "recommended"),
@@ -100,7 +100,7 @@ impl PagePatch {
         flags.into_iter().filter_map(|(is_set, word)| is_set.then_some(word)).collect()
     }
 
-    /// The kinds by which a table is filtered.
+    /// Returns the kinds that a table is filtered by.
     pub(super) fn kinds(&self) -> String {
         let applied = self.installed.is_some().then_some("applied");
         let missing = (self.state == PatchState::Missing).then_some("missing");

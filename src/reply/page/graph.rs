@@ -34,7 +34,7 @@ struct SectionGraph {
     left_out: usize,
 }
 
-/// Draws the graph of a section; nothing where no patch of it requires another one.
+/// Draws the graph of a section; nothing if no patch of it requires another one.
 pub(super) fn graph(number: usize, section: &PageSection) -> Markup {
     let graph = SectionGraph::of(section);
     if graph.boxes.is_empty() {
@@ -85,7 +85,7 @@ impl SectionGraph {
         graph
     }
 
-    /// The number of the box of a base, which is made where there is none.
+    /// Returns the number of the box of a base, which is made where there is none.
     fn number_of(&mut self, base: &str, name: &str, places: &HashMap<&str, usize>) -> usize {
         if let Some(number) = self.numbers.get(base) {
             return *number;
@@ -97,7 +97,7 @@ impl SectionGraph {
     }
 }
 
-/// A line from the right side of what is required to the left side of what requires it.
+/// Returns a line from the right side of what is required to the left side of what requires it.
 fn line(layout: &Layout, from: usize, to: usize) -> String {
     let place = |number: usize| layout.places.get(number).copied().unwrap_or_default();
     let ((left, from_y), (to_x, to_y)) = (place(from), place(to));

@@ -1,7 +1,7 @@
-//! Where the boxes of a graph of requirements stand: in layers, what is required to the left of what requires it.
+//! The places of the boxes in a graph of requirements: in layers, each requirement to the left of its dependents.
 //!
-//! The same graph is always drawn the same way, and no two boxes overlap. A circle is drawn as if the line that closes it
-//! were not there; the line is drawn all the same.
+//! The same graph is always drawn the same way, and no two boxes overlap. A circle is drawn as if the line that closes
+//! it were not there; the line is drawn all the same.
 
 use std::collections::BTreeMap;
 
@@ -63,7 +63,7 @@ impl RequirementGraph {
         }
     }
 
-    /// The boxes that each box requires.
+    /// Returns the boxes that each box requires.
     fn required(&self) -> Vec<Vec<usize>> {
         let mut required = vec![Vec::new(); self.boxes];
         for &(from, to) in &self.lines {
@@ -74,7 +74,8 @@ impl RequirementGraph {
         required
     }
 
-    /// The boxes by layer: each one layer behind the last of those that it requires. Followed without recursion.
+    /// Returns the boxes by layer: each is one layer after the last of those that it requires. Followed without
+    /// recursion.
     fn layers(&self, required: &[Vec<usize>]) -> Vec<Vec<usize>> {
         let mut depth: Vec<Option<usize>> = vec![None; self.boxes];
         let mut is_open = vec![false; self.boxes];
@@ -106,8 +107,8 @@ impl RequirementGraph {
         layers.into_values().collect()
     }
 
-    /// The layers with their boxes beside those that they belong to: each is moved to the middle of its neighbours, some
-    /// times over.
+    /// Returns the layers with their boxes beside those that they belong to: each is moved to the middle of its
+    /// neighbours, some times over.
     fn ordered(&self, mut layers: Vec<Vec<usize>>) -> Vec<Vec<usize>> {
         let mut neighbours = vec![Vec::new(); self.boxes];
         for &(from, to) in self.lines.iter().filter(|(from, to)| *from < self.boxes && *to < self.boxes) {

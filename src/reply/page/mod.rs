@@ -1,7 +1,7 @@
-//! The third face of an answer: a page for a browser, one file that asks for nothing else.
+//! The third form of an answer: a page for a browser, one file that requests nothing else.
 //!
-//! Its policy allows its own style and script by their digests and nothing besides: no request, no image, no form. All
-//! that it says is there without the script. Texts of strangers are text wherever they stand.
+//! Its policy allows its own style and script by their digests and nothing else: no request, no image, no form. All its
+//! information is there without the script. Texts of strangers are always shown as text.
 
 mod content;
 mod graph;
@@ -60,7 +60,7 @@ pub(crate) fn html_of(page: &Page) -> String {
     markup.into_string()
 }
 
-/// What the page may do: show its own style and run its own script.
+/// Returns the permissions of the page: to show its own style and run its own script.
 fn policy(style: &str) -> String {
     let digest = |text: &str| Base64::encode_string(&sha256(text.as_bytes()));
     format!(

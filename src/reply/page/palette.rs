@@ -1,15 +1,15 @@
 //! The colours of a page, light and dark, and their place in its style.
 //!
-//! Every text has a contrast of 4.5:1 or more to what it stands on.
+//! Every text has a contrast of at least 4.5:1 to its background.
 
 /// A colour: red, green, blue.
 pub(super) type Colour = [u8; 3];
 
 /// The colours of one scheme.
 pub(super) struct Palette {
-    /// What everything stands on.
+    /// The background of everything.
     pub(super) ground: Colour,
-    /// What rows, boxes and heads of tables stand on.
+    /// The background of rows, boxes and table heads.
     pub(super) raised: Colour,
     pub(super) text: Colour,
     /// Text that matters less.
@@ -17,11 +17,11 @@ pub(super) struct Palette {
     /// Lines between and around.
     pub(super) line: Colour,
     pub(super) link: Colour,
-    /// What is missing.
+    /// Missing patches.
     pub(super) missing: Colour,
-    /// What is about security, and what was withdrawn.
+    /// Security patches, and withdrawn ones.
     pub(super) warning: Colour,
-    /// What is as it should be.
+    /// A state as it should be.
     pub(super) fine: Colour,
 }
 
@@ -52,7 +52,7 @@ pub(super) const DARK: Palette = Palette {
 };
 
 impl Palette {
-    /// The colours as variables of a style sheet.
+    /// Returns the colours as variables of a style sheet.
     pub(super) fn variables(&self) -> String {
         let named = [
             ("ground", self.ground),
@@ -74,7 +74,7 @@ impl Palette {
 mod tests {
     use super::*;
 
-    /// The relative luminance of a colour, by the Web Content Accessibility Guidelines.
+    /// Returns the relative luminance of a colour, by the Web Content Accessibility Guidelines.
     fn luminance(colour: Colour) -> f64 {
         let part = |value: u8| {
             let value = f64::from(value) / 255.0;

@@ -12,7 +12,7 @@ use super::references::{alternatives, anchor, base_of};
 use super::visible_text::visible;
 use crate::reply::words::{human, reboot_sentence};
 
-/// What a table can be narrowed to: the kind and its words.
+/// The choices for narrowing a table: the kind and its words.
 const KINDS: [(&str, &str); 6] = [
     ("", "all"),
     ("missing", "missing"),
@@ -44,7 +44,7 @@ impl<'a> SectionView<'a> {
         Self { section, number, places: places.collect(), required_by }
     }
 
-    /// The whole section.
+    /// Returns the whole section.
     pub(super) fn markup(&self) -> Markup {
         let name = format!("s{}", self.number);
         let section = self.section;
@@ -66,7 +66,7 @@ impl<'a> SectionView<'a> {
         }
     }
 
-    /// The form that narrows the table; the script shows it.
+    /// Returns the form that narrows the table; the script shows it.
     fn filter(&self) -> Markup {
         html! {
             form id=(format!("f{}", self.number)) hidden {
@@ -152,7 +152,7 @@ impl<'a> SectionView<'a> {
         }
     }
 
-    /// What a patch requires; what is listed here is a link to it.
+    /// Returns the requirements of a patch; those listed here are links.
     fn requirements(&self, requires: &[String]) -> Markup {
         html! {
             @for (at, entry) in requires.iter().enumerate() {

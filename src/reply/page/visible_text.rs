@@ -1,8 +1,9 @@
-//! Texts of strangers as a page shows them: what cannot be seen, or turns the direction of what follows, in a form that can.
+//! Texts of strangers on a page: invisible characters, and those that change the text direction, in a visible form.
 
 use std::fmt::Write as _;
 
-/// A text in which control characters and marks without a width or with a direction are written out, as `\u{202e}`.
+/// Returns a text in which control characters and marks without a width or with a direction are written out, as
+/// `\u{202e}`.
 pub(super) fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {

@@ -1,10 +1,10 @@
-//! The lines of pkgchk(1M) about an object that is not as it is recorded.
+//! The lines of pkgchk(1M) about an object that differs from its record.
 
 use crate::surroundings::Zone;
 use patchadm_core::operation::check::{Difference, Finding, UnfixedReason};
 use patchadm_svr4::package::Mode;
 
-/// `ERROR: PATH` and one indented line for each finding; nothing where there is none. `path` has the prefix of the
+/// `ERROR: PATH` and one indented line for each finding; nothing if there is none. `path` has the prefix of the
 /// root.
 pub(crate) fn error(findings: &[Finding], path: &str, zone: Zone) -> String {
     if findings.is_empty() {
@@ -14,7 +14,7 @@ pub(crate) fn error(findings: &[Finding], path: &str, zone: Zone) -> String {
     format!("ERROR: {path}\n{}", details.collect::<String>())
 }
 
-/// The line of one finding, without indentation.
+/// Returns the line of one finding, without indentation.
 pub(crate) fn detail(finding: &Finding, zone: Zone) -> String {
     let differ =
         |what: &str, expected: &str, actual: &str| format!("{what} <{expected}> expected <{actual}> actual");
@@ -52,7 +52,7 @@ pub(crate) fn detail(finding: &Finding, zone: Zone) -> String {
     }
 }
 
-/// The line of a repair that failed.
+/// Returns the line of a repair that failed.
 fn unable(unfixed: &UnfixedReason) -> String {
     match unfixed {
         UnfixedReason::Attributes => "unable to fix attributes".to_owned(),

@@ -3,8 +3,8 @@
 //! Words are moved to the next line, never cut: one that is longer than a line has a line of its own. A line is always
 //! shorter than the width, by at least one column, as with the classic tool.
 
-/// The lines of a message. White space of any length, newlines too, is one blank; the two characters `\n` begin a
-/// new line. `width` is in columns; a character takes one.
+/// Returns the lines of a message. White space of any length, including newlines, is one blank; the two characters `\n`
+/// begin a new line. `width` is in columns; a character takes one.
 pub(crate) fn fold(text: &[u8], width: usize) -> Vec<Vec<u8>> {
     let mut lines = Vec::new();
     for paragraph in paragraphs(text) {
@@ -23,7 +23,7 @@ pub(crate) fn fold(text: &[u8], width: usize) -> Vec<Vec<u8>> {
     lines
 }
 
-/// The parts between breaks that the text asks for.
+/// Returns the parts between breaks that the text asks for.
 fn paragraphs(text: &[u8]) -> Vec<&[u8]> {
     let mut parts = Vec::new();
     let mut rest = text;
@@ -36,7 +36,7 @@ fn paragraphs(text: &[u8]) -> Vec<&[u8]> {
     parts
 }
 
-/// The number of characters in UTF-8 text: bytes that do not continue one.
+/// Returns the number of characters in UTF-8 text: bytes that do not continue one.
 fn columns(text: &[u8]) -> usize {
     text.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
 }

@@ -1,4 +1,4 @@
-//! The long listing of pkgchk(1M), `-l`: what is recorded of one object.
+//! The long listing of pkgchk(1M), `-l`: the record of one object.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use patchadm_svr4::package::{ContentsLine, Ftype, Object};
 /// Packages in a line of the listing.
 const PACKAGES_IN_LINE: usize = 5;
 
-/// The long listing of a recorded object, with a blank line at its end. `path` has the prefix of the root.
+/// Returns the long listing of a recorded object, with a blank line at its end. `path` has the prefix of the root.
 pub(crate) fn long(line: &ContentsLine, path: &str, zone: Zone) -> String {
     let owners: Vec<&str> = line.owners.iter().map(|owner| owner.package.as_str()).collect();
     let is_partial = line.owners.iter().any(|owner| owner.status.is_some());
@@ -16,7 +16,7 @@ pub(crate) fn long(line: &ContentsLine, path: &str, zone: Zone) -> String {
     listed(&line.object, path, &owners, status, zone)
 }
 
-/// The long listing of an object of a package that is not installed. `path` is as the pkgmap writes it.
+/// Returns the long listing of an object of a package that is not installed. `path` is as the pkgmap writes it.
 pub(crate) fn spooled(object: &Object, path: &str, package: &str, zone: Zone) -> String {
     listed(object, path, &[package], "spooled", zone)
 }
@@ -38,7 +38,7 @@ fn listed(object: &Object, path: &str, packages: &[&str], status: &str, zone: Zo
     text
 }
 
-/// The name of a type in the listing, spelled as the classic tool spells it.
+/// Returns the name of a type in the listing, spelled as the classic tool spells it.
 pub(crate) fn type_name(ftype: Ftype) -> &'static str {
     match ftype {
         Ftype::File => "regular file",

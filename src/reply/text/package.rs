@@ -26,7 +26,7 @@ const FIELDS: [&str; 13] = [
 ];
 const SHOWN_EMPTY: usize = 6;
 
-/// The line of the short listing: category, instance padded to `width`, name.
+/// Returns the line of the short listing: category, instance padded to `width`, name.
 pub(crate) fn short(package: &ListedPackage, width: usize) -> Vec<u8> {
     let category = value(package, "CATEGORY");
     let first = category.split(|byte| *byte == b',').next().unwrap_or_default();
@@ -39,7 +39,7 @@ pub(crate) fn short(package: &ListedPackage, width: usize) -> Vec<u8> {
     line
 }
 
-/// The two lines of the extracted listing.
+/// Returns the two lines of the extracted listing.
 pub(crate) fn extracted(package: &ListedPackage, width: usize) -> Vec<u8> {
     let mut text = fit(package.instance.as_bytes(), width);
     text.extend(b"  ");
@@ -54,7 +54,7 @@ pub(crate) fn extracted(package: &ListedPackage, width: usize) -> Vec<u8> {
     text
 }
 
-/// All fields, and a blank line.
+/// Returns all fields, and a blank line.
 pub(crate) fn long(package: &ListedPackage) -> Vec<u8> {
     let mut text = Vec::new();
     field(&mut text, "PKGINST", package.instance.as_bytes());
@@ -72,7 +72,7 @@ pub(crate) fn long(package: &ListedPackage) -> Vec<u8> {
     text
 }
 
-/// The words of the long listing for a state.
+/// Returns the words of the long listing for a state.
 pub(crate) fn status(state: PackageState) -> &'static str {
     match state {
         PackageState::Complete => "completely installed",
@@ -105,7 +105,7 @@ fn field(text: &mut Vec<u8>, name: &str, value: &[u8]) {
     text.push(b'\n');
 }
 
-/// A parameter as listings show it, on one line whatever is in it: ARCH and CATEGORY without white space.
+/// Returns a parameter as listings show it, always on one line: ARCH and CATEGORY without white space.
 fn value(package: &ListedPackage, name: &str) -> Vec<u8> {
     let value = package.params.get(name).unwrap_or_default();
     if matches!(name, "ARCH" | "CATEGORY") { compact(value) } else { on_one_line(value) }

@@ -1,12 +1,12 @@
 //! The line of a patch in the listings of showrev(1M) and patchadd(1M), `-p`.
 //!
-//! Programs split it at its labels: each label is followed by a blank, its list by another, so that two stand behind
-//! the label of an empty list; ids and packages are joined by a comma and a blank.
+//! Programs split it at its labels. Each label is followed by a blank, and its list by another, so that two blanks
+//! follow the label of an empty list. Ids and packages are joined by a comma and a blank.
 
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::AppliedPatch;
 
-/// The line, with its newline.
+/// Returns the line, with its newline.
 pub(crate) fn line(patch: &AppliedPatch) -> String {
     let packages: Vec<&str> = patch.packages.iter().map(PkgInst::as_str).collect();
     format!(
@@ -19,7 +19,7 @@ pub(crate) fn line(patch: &AppliedPatch) -> String {
     )
 }
 
-/// All lines; where there is no patch, the line `none` instead (the commands differ in it).
+/// Returns all lines; without a patch, the line `none` instead (the commands differ in it).
 pub(crate) fn listing(patches: &[AppliedPatch], none: &str) -> String {
     if patches.is_empty() { format!("{none}\n") } else { patches.iter().map(line).collect() }
 }

@@ -1,4 +1,4 @@
-//! What an analysis is asked for on the command line.
+//! The request for an analysis on the command line.
 
 use chrono::NaiveDate;
 
@@ -36,7 +36,7 @@ pub(in crate::verbs) struct AnalysisOptions {
     check: bool,
 }
 
-/// What is asked for.
+/// The request.
 #[derive(Clone, Debug)]
 pub(in crate::verbs) struct AnalysisChoice {
     pub(in crate::verbs) request: AnalysisRequest,
@@ -45,7 +45,7 @@ pub(in crate::verbs) struct AnalysisChoice {
 }
 
 impl AnalysisChoice {
-    /// What the options and words mean; what makes no sense as a message.
+    /// Returns the meaning of the options and words; a message if they make no sense.
     pub(in crate::verbs) fn of(
         options: &AnalysisOptions,
         words: &[String],
@@ -82,12 +82,12 @@ impl AnalysisChoice {
     }
 }
 
-/// Whether a word could be the base of a patch, or one with its revision.
+/// Tells whether a word could be the base of a patch, or one with its revision.
 fn can_be_patch(word: &str) -> bool {
     PatchId::new(word).is_ok() || PatchId::new(&format!("{word}-0")).is_ok()
 }
 
-/// The base of an id; a word without revision is one.
+/// Returns the base of an id; a word without revision is a base.
 fn base_of(id: &str) -> String {
     PatchId::new(id).map_or_else(|_| id.to_owned(), |id| id.base().to_owned())
 }

@@ -1,4 +1,4 @@
-//! What machines are compared with: a cross-reference file, or the index of a depot.
+//! The objects that machines are compared with: a cross-reference file, or the index of a depot.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -50,7 +50,7 @@ pub(super) struct Comparison {
     now: DateTime<Utc>,
 }
 
-/// What was named, once it is known of which kind it is.
+/// A named place, once its kind is known.
 enum NamedPlace {
     File(OsString),
     Address(Address),
@@ -106,7 +106,7 @@ impl Comparison {
         Ok(stale.map(|stale| stale.to_string()))
     }
 
-    /// What was in the directory of the depot and is no patch, as a sentence.
+    /// Returns the sentence about everything in the directory of the depot that is not a patch.
     pub(super) fn passed_over(&self) -> Option<String> {
         let (depot, _) = self.depot.as_ref()?;
         match depot.passed_over() {
@@ -117,7 +117,7 @@ impl Comparison {
     }
 }
 
-/// A cross-reference file is fetched where its name is an address.
+/// Returns the place of a cross-reference file, which is fetched if its name is an address.
 fn place_of_file(file: &OsString) -> Result<NamedPlace, DepotError> {
     match DepotLocation::parse(file) {
         Ok(DepotLocation::Address(_)) => Ok(NamedPlace::Address(Address::parse(&file.to_string_lossy())?)),
@@ -135,7 +135,7 @@ fn of_policy(root: &Root, usage: &'static str) -> anyhow::Result<(NamedPlace, Os
     Ok((NamedPlace::Depot(location), depot.into()))
 }
 
-/// Fetches something, with a bar where somebody looks.
+/// Fetches something, with a bar if someone watches.
 fn fetch<T>(
     call: &mut Invocation,
     options: &ComparisonOptions,

@@ -4,7 +4,7 @@ use super::report::AnalysisReport;
 use super::row::{AnalysisRow, UnknownEntry};
 use crate::reply::page::{Page, PagePatch, PageSection, PatchState, html_of};
 
-/// The page about machines, each with its section, in their order.
+/// Returns the page about machines, each with its section, in their order.
 pub(super) fn page_of(sections: Vec<PageSection>, made: &str) -> String {
     let title = match sections.as_slice() {
         [one] => format!("Patches of {}", one.heading),
@@ -14,7 +14,7 @@ pub(super) fn page_of(sections: Vec<PageSection>, made: &str) -> String {
     html_of(&Page { title, facts, sections })
 }
 
-/// The section about one machine.
+/// Returns the section about one machine.
 pub(super) fn section_of(report: &AnalysisReport) -> PageSection {
     let (kind, machine) = report.machine();
     let count = |is: &dyn Fn(&AnalysisRow) -> bool| report.rows().filter(|row| is(row)).count().to_string();
@@ -36,7 +36,7 @@ pub(super) fn section_of(report: &AnalysisReport) -> PageSection {
     }
 }
 
-/// For whom a patch is not in force.
+/// Returns the notes on the programs for which a patch is not in force.
 fn kept_notes(row: &AnalysisRow) -> impl Iterator<Item = String> {
     let installed = row.installed.as_deref().unwrap_or_default();
     row.kept_shlibs.sentences().iter().map(move |sentence| format!("{}-{installed}: {sentence}", row.id))

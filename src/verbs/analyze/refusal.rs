@@ -1,4 +1,4 @@
-//! How an analysis ends that cannot be made: what holds, why, and what to do.
+//! The end of an analysis that cannot be made: the present state, the reason, and the next step.
 
 use std::io;
 
@@ -7,13 +7,13 @@ use crate::reply::{Exit, ExitCause, Stop};
 use patchadm_core::operation::analysis::AnalysisError;
 use patchadm_core::operation::depots::DepotError;
 
-/// A file that was named is none of what it should be, or is not there: the code of patchadd(1M) for it.
+/// A named file has none of the expected forms, or does not exist: the code of patchadd(1M) for it.
 const NOT_USABLE: u8 = 33;
 
 /// A list of packages or patches is damaged: the code of patchadd(1M) for a damaged pkginfo.
 const DAMAGED_LIST: u8 = 28;
 
-/// The refusal of a file.
+/// Returns the refusal of a file.
 pub(super) fn refused(error: &AnalysisError) -> anyhow::Error {
     let (code, next) = match error {
         AnalysisError::File { .. } => (NOT_USABLE, "Look at the spelling and at the working directory."),
@@ -35,7 +35,7 @@ pub(super) fn refused(error: &AnalysisError) -> anyhow::Error {
     not_analysed(Exit::new(code, cause), &format!("{error}\n{next}"))
 }
 
-/// The refusal of a depot.
+/// Returns the refusal of a depot.
 pub(super) fn depot_refused(error: &DepotError) -> anyhow::Error {
     not_analysed(depot_exit(error), &format!("{error}\n{}", depot_advice(error)))
 }

@@ -13,7 +13,7 @@ use patchadm_core::operation::analysis::HostNames;
 use patchadm_core::operation::libraries::LibrariesBeforePatches;
 use patchadm_planning::analyze::{Analysis, CrossReference};
 
-/// A patch that was named and that nobody knows: the code of patchadd(1M) for it.
+/// A patch that was named and is not known: the code of patchadd(1M) for it.
 const UNKNOWN: Exit = Exit::new(33, ExitCause::NotFound);
 
 /// A patch is missing, where that was asked for.
@@ -80,7 +80,7 @@ impl AnalysisReport {
         self
     }
 
-    /// How the command ends.
+    /// Returns how the command ends.
     pub(super) fn exit(&self) -> Exit {
         if self.unknown().next().is_some() {
             return UNKNOWN;
@@ -88,17 +88,17 @@ impl AnalysisReport {
         if self.is_check && self.missing > 0 { MISSING } else { Exit::OK }
     }
 
-    /// The patches that are known.
+    /// Returns the patches that are known.
     pub(super) fn rows(&self) -> impl Iterator<Item = &AnalysisRow> {
         self.patches.iter().filter_map(AnalysisEntry::known)
     }
 
-    /// The patches that were named and are not known.
+    /// Returns the patches that were named and are not known.
     pub(super) fn unknown(&self) -> impl Iterator<Item = &UnknownEntry> {
         self.patches.iter().filter_map(AnalysisEntry::unknown)
     }
 
-    /// The report in a line.
+    /// Returns the report in a line.
     pub(super) fn line(&self) -> String {
         let listed = self.rows().count();
         let patches = if listed == 1 { "1 patch" } else { &format!("{listed} patches") };
@@ -110,7 +110,7 @@ impl AnalysisReport {
         format!("{patches} listed, {missing}")
     }
 
-    /// The table, without what stands above it.
+    /// Returns the table, without what stands above it.
     pub(super) fn table(&self) -> Vec<String> {
         let widths = AnalysisRow::widths(self.rows());
         let head = AnalysisRow::head(widths);
@@ -122,7 +122,7 @@ impl AnalysisReport {
         head.into_iter().chain(rows).chain(unknown).collect()
     }
 
-    /// The machine, with its kind and its names.
+    /// Returns the machine, with its kind and its names.
     pub(super) fn machine(&self) -> (&'static str, String) {
         match &self.machine {
             AnalysedMachine::Host(Some(host)) => ("Host", format!("{} ({})", host.node, host.system)),
@@ -131,7 +131,7 @@ impl AnalysisReport {
         }
     }
 
-    /// The name of the machine.
+    /// Returns the name of the machine.
     pub(super) fn machine_name(&self) -> String {
         match &self.machine {
             AnalysedMachine::Root(root) => root.display().to_string(),
@@ -140,24 +140,24 @@ impl AnalysisReport {
         }
     }
 
-    /// What it is compared with, and of which day that is.
+    /// Returns the name of the comparison and its day.
     pub(super) fn compared_with(&self) -> String {
         let from = self.as_of.as_ref().map(|day| format!(" from {day}")).unwrap_or_default();
         format!("{}{from}", self.depot)
     }
 
-    /// What is listed, with the number of patches and the sum of their ages.
+    /// Returns what is listed, with the number of patches and the sum of their ages.
     pub(super) fn listed(&self) -> String {
         let ages: u64 = self.rows().filter_map(|row| row.age_days).map(u64::from).sum();
         format!("{} ({}/{ages})", self.groups_in_words(), self.rows().count())
     }
 
-    /// The groups that were asked for.
+    /// Returns the groups that were asked for.
     pub(super) fn groups_in_words(&self) -> String {
         if self.groups.is_empty() { "patches".to_owned() } else { self.groups.join(" ") }
     }
 
-    /// The number of listed patches that the machine lacks.
+    /// Returns the number of listed patches that the machine lacks.
     pub(super) fn missing(&self) -> usize {
         self.missing
     }

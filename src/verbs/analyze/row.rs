@@ -49,7 +49,7 @@ pub(super) struct AnalysisRow {
     pub(super) is_missing: bool,
 }
 
-/// A patch that was named and that nobody knows.
+/// A patch that was named and is not known.
 #[derive(Debug, Serialize)]
 pub(super) struct UnknownEntry {
     id: String,
@@ -124,7 +124,7 @@ impl From<AnalysedPatch> for AnalysisRow {
 }
 
 impl AnalysisRow {
-    /// The widths that all rows fit into.
+    /// Returns the widths that all rows fit into.
     pub(super) fn widths<'a>(rows: impl Iterator<Item = &'a Self>) -> ColumnWidths {
         let least = ColumnWidths { base: 6, installed: 2, current: 2 };
         rows.fold(least, |widths, row| ColumnWidths {
@@ -134,7 +134,7 @@ impl AnalysisRow {
         })
     }
 
-    /// The names of the columns, and a rule below them.
+    /// Returns the names of the columns, and a rule below them.
     pub(super) fn head(widths: ColumnWidths) -> [String; 2] {
         let ColumnWidths { base, installed, current } = widths;
         let rule = |width| "-".repeat(width);
@@ -152,13 +152,13 @@ impl AnalysisRow {
         self
     }
 
-    /// The row of the table, and below it for whom the patch is not in force.
+    /// Returns the row of the table, followed by the programs for which the patch is not in force.
     pub(super) fn lines(&self, widths: ColumnWidths) -> impl Iterator<Item = String> {
         let below = self.kept_shlibs.sentences().iter().map(|sentence| format!("  {sentence}"));
         std::iter::once(self.line(widths)).chain(below)
     }
 
-    /// The row of the table.
+    /// Returns the row of the table.
     fn line(&self, widths: ColumnWidths) -> String {
         let ColumnWidths { base, installed, current } = widths;
         let revision = |revision: &Option<String>| revision.clone().unwrap_or_else(|| "--".to_owned());

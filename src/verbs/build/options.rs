@@ -57,9 +57,9 @@ pub(super) struct BuildArgs {
 }
 
 impl BuildArgs {
-    /// Where the patch is written: in the form that is asked for, else in the one that the ending of the name says, else as a
-    /// directory. A form that the name contradicts is refused, as whoever takes the patch goes by its name; so is a name
-    /// that is one of an archive of another kind.
+    /// Returns where the patch is written: in the form that is asked for, else in the one that the ending of the name
+    /// says, else as a directory. A form that contradicts the name is refused, because readers of the patch go by its
+    /// name. So is the name of an archive of another kind.
     pub(super) fn destination(&self) -> Result<PatchDestination, Stop> {
         let named = PatchForm::of_name(&self.out);
         if let Some(ending) =
@@ -87,7 +87,7 @@ impl BuildArgs {
         }
     }
 
-    /// What is asked for, by somebody for whom it is `now`.
+    /// Returns the request, for a caller at the time `now`.
     pub(super) fn request(&self, now: i64) -> Result<BuildRequest, Stop> {
         let id = PatchId::new(&self.id).map_err(|error| wrong(&error, USAGE))?;
         let mut request = self.patch.request(id, now, USAGE)?;

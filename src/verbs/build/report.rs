@@ -1,4 +1,4 @@
-//! What `patchadm build` says of the patch that it made.
+//! The report of `patchadm build` about the new patch.
 
 use std::time::Instant;
 

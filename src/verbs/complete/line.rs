@@ -1,4 +1,4 @@
-//! The words on a command line as a shell has them, and what they say so far.
+//! The words on a command line as a shell has them, and their meaning so far.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -15,16 +15,16 @@ pub(super) struct WordsOfShell {
     pub(super) called: String,
     /// The words between the command and the current one.
     pub(super) before: Vec<OsString>,
-    /// What is typed of the current word; of `--option=value` the value only.
+    /// The typed part of the current word; of `--option=value` only the value.
     pub(super) current: String,
     /// The option that the current word begins with, where it has the form `--option=value`.
     pub(super) option: Option<String>,
-    /// What this shell wants before each candidate.
+    /// The prefix that this shell wants before each candidate.
     pub(super) prefix: String,
 }
 
 impl WordsOfShell {
-    /// Reads shell, place and words; none where they make no sense.
+    /// Reads shell, place and words; none if they make no sense.
     pub(super) fn read(arguments: &[OsString], home: Option<&Path>) -> Option<Self> {
         let mut arguments = arguments.iter().take(MOST_WORDS).map(|word| word.to_string_lossy());
         let shell = arguments.next()?;
@@ -62,7 +62,7 @@ fn split_of_bash(before: &mut Vec<String>, current: String) -> (Option<String>, 
     (None, current)
 }
 
-/// The words before the current one, those that bash has split at `=` put together again.
+/// Returns the words before the current one, those that bash has split at `=` put together again.
 fn joined(words: Vec<String>) -> Vec<String> {
     let mut joined: Vec<String> = Vec::new();
     let mut goes_on = false;
@@ -81,7 +81,7 @@ fn joined(words: Vec<String>) -> Vec<String> {
     joined
 }
 
-/// A word without quotes and backslashes; `~/` is the home directory.
+/// Returns a word without quotes and backslashes; `~/` is the home directory.
 fn plain(word: &str, home: Option<&Path>) -> String {
     let (mut plain, mut quote, mut letters) = (String::new(), None, word.chars());
     while let Some(letter) = letters.next() {
@@ -98,7 +98,7 @@ fn plain(word: &str, home: Option<&Path>) -> String {
     }
 }
 
-/// What the words before the current one say.
+/// The meaning of the words before the current one.
 #[derive(Debug)]
 pub(super) struct TypedLine {
     /// Options that were said, by their ids, with their values.
@@ -153,7 +153,7 @@ impl TypedLine {
         }
     }
 
-    /// Reads letters behind one hyphen; what follows one that takes a value is its value.
+    /// Reads letters after one hyphen; the text after a letter that takes a value is its value.
     fn take_letters(&mut self, command: &Command, letters: &str) {
         for (at, letter) in letters.char_indices() {
             let Some(arg) = command.get_arguments().find(|arg| arg.get_short() == Some(letter)) else {
@@ -177,27 +177,27 @@ impl TypedLine {
         }
     }
 
-    /// The last value of an option.
+    /// Returns the last value of an option.
     pub(super) fn value_of(&self, id: &str) -> Option<&str> {
         self.said.iter().rev().find(|(said, _)| said == id).and_then(|(_, value)| value.as_deref())
     }
 
-    /// Whether an option was said.
+    /// Tells whether an option was said.
     pub(super) fn says(&self, id: &str) -> bool {
         self.said.iter().any(|(said, _)| said == id)
     }
 
-    /// The directory that the current word begins with, up to its last slash.
+    /// Returns the directory that the current word begins with, up to its last slash.
     pub(super) fn current_directory(&self) -> Option<&str> {
         self.directory.as_deref()
     }
 
-    /// The root that the words name.
+    /// Returns the root that the words name.
     pub(super) fn root(&self) -> Option<PathBuf> {
         self.value_of("root").map(PathBuf::from)
     }
 
-    /// What the current word has to be.
+    /// Returns the required kind of the current word.
     pub(super) fn wanted(&self, command: &Command, words: &WordsOfShell) -> WantedWord {
         let value =
             |arg: Option<&Arg>| arg.map_or(WantedWord::None, |arg| WantedWord::Value(Box::new(arg.clone())));
@@ -216,7 +216,7 @@ impl TypedLine {
     }
 }
 
-/// The options of a command as they are typed, each with its short help.
+/// Returns the options of a command as they are typed, each with its short help.
 fn options(command: &Command) -> Vec<(String, String)> {
     let shown = command.get_arguments().filter(|arg| !arg.is_positional() && !arg.is_hide_set());
     let mut options = Vec::new();

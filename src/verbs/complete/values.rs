@@ -18,7 +18,7 @@ use patchadm_rootfs::Root;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub(super) value: String,
-    /// What it is, where that is worth saying.
+    /// Its description, if that is useful.
     pub(super) about: String,
 }
 
@@ -27,7 +27,7 @@ impl Candidate {
         Self { value: value.to_owned(), about: about.to_owned() }
     }
 
-    /// Whether it can be handed over: names come from strangers.
+    /// Tells whether it can be handed over: names come from strangers.
     pub(super) fn is_one_line(&self) -> bool {
         !self.value.chars().any(char::is_control)
     }
@@ -51,7 +51,7 @@ impl OwnNames {
     }
 }
 
-/// The candidates for a word.
+/// Returns the candidates for a word.
 pub(super) fn values_of(
     wanted: &WantedWord,
     line: &TypedLine,
@@ -109,7 +109,7 @@ fn of_argument(
     }
 }
 
-/// The root that the line is about; none where it cannot be opened.
+/// Returns the root that the line is about; none if it cannot be opened.
 fn root(line: &TypedLine, surroundings: &Surroundings) -> Option<Root> {
     let path = surroundings.root(line.root().as_deref()).ok()?;
     Root::open(&std::path::absolute(path).ok()?).ok()
@@ -120,7 +120,7 @@ fn applied(line: &TypedLine, surroundings: &Surroundings) -> Vec<Candidate> {
     ids.iter().map(|(id, packages)| Candidate::new(id, packages)).collect()
 }
 
-/// The packages of the root; for a command that takes them from a directory, those in it.
+/// Returns the packages of the root; for a command that takes them from a directory, those in it.
 fn packages(line: &TypedLine, surroundings: &Surroundings) -> Vec<Candidate> {
     let names = match line.value_of("device").map(PathBuf::from) {
         Some(device) => {
@@ -134,7 +134,7 @@ fn packages(line: &TypedLine, surroundings: &Surroundings) -> Vec<Candidate> {
     names.iter().map(|name| Candidate::new(name, "")).collect()
 }
 
-/// The patches of the directory that the current word is in, with that directory before them.
+/// Returns the patches of the directory that the current word is in, with that directory before them.
 fn patches(line: &TypedLine) -> Vec<Candidate> {
     let (directory, prefix) = match line.current_directory() {
         Some(directory) => (PathBuf::from(directory), directory),

@@ -1,4 +1,4 @@
-//! How `patchadm delta` ends where something fails: the code of a source, and that of the whole run.
+//! The end of `patchadm delta` after a failure: the code of a source, and that of the whole run.
 
 use super::super::making_ends::{NO_PATCH, of_build, of_previous, of_release};
 use crate::reply::cause_of::of_root;
@@ -6,7 +6,7 @@ use crate::reply::{Exit, ExitCause, Stop};
 use patchadm_making::delta::{DeltaError, SourceFailure};
 use patchadm_rootfs::LockError;
 
-/// The exit for a source that has no patch.
+/// Returns the exit for a source that has no patch.
 pub(super) fn of_failure(failure: &SourceFailure) -> Exit {
     let no_patch = |cause| Exit::new(NO_PATCH, cause);
     match failure {
@@ -23,7 +23,7 @@ pub(super) fn of_failure(failure: &SourceFailure) -> Exit {
     }
 }
 
-/// The end of a run, in the three lines of the modern face: what did not happen, why, what to do.
+/// Returns the end of a run, in the three lines of the modern face: what did not happen, why, what to do.
 pub(super) fn stop(error: &DeltaError) -> Stop {
     let (exit, next) = match error {
         DeltaError::Set(error) => (of_release(error).0, "Name two directories of packages."),

@@ -49,14 +49,14 @@ pub(super) struct DeltaArgs {
 }
 
 impl DeltaArgs {
-    /// What is asked for about every patch, by somebody for whom it is `now`. Each has an id of its own in the place of
+    /// Returns the request for every patch, for a caller at the time `now`. Each patch has its own id in the place of
     /// this one.
     pub(super) fn template(&self, now: i64) -> Result<BuildRequest, Stop> {
         let id = PatchId::new("source-01").map_err(|error| wrong(&error, USAGE))?;
         self.patch.request(id, now, USAGE)
     }
 
-    /// The bases that sources are given.
+    /// Returns the bases that sources are given.
     pub(super) fn bases(&self) -> Result<BTreeMap<String, String>, Stop> {
         let Some(path) = &self.ids else { return Ok(BTreeMap::new()) };
         let text = String::from_utf8_lossy(&read(path)?).into_owned();

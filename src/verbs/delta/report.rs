@@ -1,4 +1,4 @@
-//! What `patchadm delta` says of the patches that it made.
+//! The report of `patchadm delta` about the patches that it made.
 
 use std::path::Path;
 use std::time::Instant;
@@ -83,7 +83,7 @@ impl SourceEntry {
         }
     }
 
-    /// The lines about it: its state, then its packages.
+    /// Returns the lines about it: its state, then its packages.
     fn lines(&self) -> Vec<String> {
         let Self { source, id, state, reason, .. } = self;
         let id = id.as_ref().map(|id| format!(" {id}")).unwrap_or_default();

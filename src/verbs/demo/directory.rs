@@ -102,7 +102,7 @@ pub(super) const PATCHES: [DemoPatch; 3] = [
     },
 ];
 
-/// A patch that cannot be applied after those: it requires one that nobody has.
+/// A patch that cannot be applied after those: it requires one that is not available.
 pub(super) const REFUSED: DemoPatch = DemoPatch {
     id: "100003-01",
     synopsis: "acmed: works only together with patch 100099-01",
@@ -157,17 +157,17 @@ impl DemoDirectory {
         Err(DemoError::NotEmpty(parent.to_owned()))
     }
 
-    /// The directory to be named with `-R`.
+    /// Returns the directory to be named with `-R`.
     pub(super) fn root(&self) -> PathBuf {
         self.directory.join("root")
     }
 
-    /// The directory of the packages.
+    /// Returns the directory of the packages.
     pub(super) fn spool(&self) -> PathBuf {
         self.directory.join("packages")
     }
 
-    /// The directory of a patch.
+    /// Returns the directory of a patch.
     pub(super) fn patch(&self, patch: &DemoPatch) -> PathBuf {
         self.directory.join("patches").join(patch.id)
     }
@@ -222,7 +222,8 @@ impl DemoPatch {
         )
     }
 
-    /// The assignments that its packages are made with: the variable of the prototypes, and the parameters of a patch.
+    /// Returns the assignments that its packages are made with: the variable of the prototypes, and the parameters of a
+    /// patch.
     fn assignments(&self) -> Vec<(&'static str, &'static str)> {
         let parameters = [
             ("patch", self.id),

@@ -1,8 +1,8 @@
 //! One checksum over a whole tree: equal before and after means that nothing is different.
 //!
-//! It covers everything outside `var/sadm`: path, type, permission bits, numeric owner and group, modification time
-//! to the nanosecond (but of directories: they change with every name in them), content, link targets, device
-//! numbers, extended attributes, and which names are one file.
+//! It covers everything outside `var/sadm`: path, type, permission bits, numeric owner and group, modification time to
+//! the nanosecond (except of directories: they change with every name in them), content, link targets, device numbers,
+//! extended attributes, and the names that share one file.
 
 use std::collections::BTreeMap;
 

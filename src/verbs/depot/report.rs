@@ -1,4 +1,4 @@
-//! What `patchadm depot` says of a depot.
+//! The report of `patchadm depot` about a depot.
 
 use std::path::Path;
 use std::time::Instant;
@@ -29,7 +29,7 @@ pub(super) struct DepotReport {
     note: Option<String>,
 }
 
-/// What is wrong with an object of a depot.
+/// A fault of an object of a depot.
 #[derive(Debug, Serialize)]
 struct ObjectError {
     object: String,
@@ -37,7 +37,7 @@ struct ObjectError {
 }
 
 impl ObjectError {
-    /// What is said of something that is not in the index.
+    /// Returns the sentence about something that is not in the index.
     fn left_out(&self) -> String {
         let Self { object, reason } = self;
         format!(

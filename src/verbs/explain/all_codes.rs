@@ -1,4 +1,4 @@
-//! All exit codes, in lines: who ends with each, and what it means there.
+//! All exit codes, in lines: the commands that end with each, and its meaning there.
 
 use serde::Serialize;
 
@@ -18,7 +18,7 @@ impl AllCodesReport {
         Self { meanings }
     }
 
-    /// The meanings, each with the first and the last of the codes that it has: signals share theirs.
+    /// Returns the meanings, each with the first and the last of the codes that it has: signals share theirs.
     fn ranges(&self) -> Vec<(u8, u8, &CodeMeaning)> {
         let mut ranges: Vec<(u8, u8, &CodeMeaning)> = Vec::new();
         for one in &self.meanings {

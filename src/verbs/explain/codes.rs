@@ -1,6 +1,6 @@
-//! The codes of all commands: who ends with them, what they mean, what to do, and which causes they have.
+//! The codes of all commands: the commands that end with them, their meanings, the next steps, and their causes.
 //!
-//! The test of the documents looks up every exit that it sees: an end with a cause that is not here fails it.
+//! The test of the documents looks up every exit that it sees: a cause that is missing here fails it.
 
 use serde::Serialize;
 
@@ -26,7 +26,7 @@ pub(super) struct CodeMeaning {
 }
 
 impl CodeMeaning {
-    /// Whether it is about a command of this name.
+    /// Tells whether it is about a command of this name.
     pub(super) fn is_about(&self, command: &str) -> bool {
         self.commands.is_empty() || self.commands.contains(&command)
     }

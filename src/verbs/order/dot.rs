@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::reason::reason_of;
 use patchadm_planning::order::NeedEdge;
 
-/// Writes the graph. With `tells_why` an arrow says what is behind it.
+/// Writes the graph. With `tells_why` each arrow carries its reason.
 pub(super) fn graph(groups: &[Vec<String>], edges: &[NeedEdge], tells_why: bool) -> String {
     let mut text = "digraph order {\n".to_owned();
     for (number, group) in groups.iter().enumerate() {
@@ -30,7 +30,7 @@ pub(super) fn graph(groups: &[Vec<String>], edges: &[NeedEdge], tells_why: bool)
     text + "}\n"
 }
 
-/// A string as Graphviz reads it.
+/// Returns a string as Graphviz reads it.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }

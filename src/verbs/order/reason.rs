@@ -1,8 +1,8 @@
-//! What stands behind an edge, in words.
+//! The reason for an edge, in words.
 
 use patchadm_planning::order::{EdgeKind, NeedEdge};
 
-/// What stands behind an edge.
+/// Returns the reason for an edge.
 pub(super) fn reason_of(edge: &NeedEdge) -> String {
     let object = edge.object.as_deref().unwrap_or_default();
     match edge.kind {

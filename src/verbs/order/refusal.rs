@@ -1,4 +1,4 @@
-//! How the verb ends where nothing can be put in order.
+//! The end of the verb if nothing can be put in order.
 
 use crate::reply::cause_of::of_source;
 use crate::reply::depot_end::{depot_advice, depot_exit};
@@ -7,8 +7,8 @@ use crate::reply::{Exit, ExitCause, Stop};
 use patchadm_core::operation::order::OrderError;
 use patchadm_rootfs::Root;
 
-/// The end of the verb. What is named and is not there, or cannot be read, ends with 1; what is wrong with the records of a
-/// root as every question ends.
+/// Returns the end of the verb. What is named and is not there, or cannot be read, ends with 1; what is wrong with the
+/// records of a root as every question ends.
 pub(super) fn order_refused(root: Option<&Root>, error: &OrderError, usage: &'static str) -> Stop {
     match (error, root) {
         (OrderError::Mixed | OrderError::StalePatches | OrderError::StaleElsewhere, _) => {

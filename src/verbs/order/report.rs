@@ -103,7 +103,7 @@ impl OrderReport {
     }
 }
 
-/// The edges that begin at a name; all are sorted by where they begin.
+/// Returns the edges that begin at a name; all are sorted by where they begin.
 fn edges_from<'e>(edges: &'e [NeedEdge], name: &str) -> &'e [NeedEdge] {
     let begin = edges.partition_point(|edge| *edge.from < *name);
     let end = edges.partition_point(|edge| *edge.from <= *name);
@@ -139,7 +139,7 @@ impl StaleReport {
         }
     }
 
-    /// The package or path.
+    /// Returns the package or path.
     fn subject(&self) -> &str {
         self.name.as_deref().or(self.path.as_deref()).unwrap_or_default()
     }

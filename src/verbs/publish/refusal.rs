@@ -1,4 +1,4 @@
-//! The ends of `patchadm publish` where the index stays as it is: codes, causes, and what to do.
+//! The ends of `patchadm publish` if the index stays as it is: codes, causes, and the next step.
 
 use crate::reply::cause_of::{of_io, of_root};
 use crate::reply::failure::source_code;
@@ -14,7 +14,7 @@ const NO_FIT: u8 = 10;
 /// The code where what was named is damaged.
 const DAMAGED: u8 = 33;
 
-/// The end where nothing was published.
+/// Returns the end where nothing was published.
 pub(super) fn refused(error: &PublishError) -> anyhow::Error {
     let (exit, next) = end_of(error);
     Stop::Refused { exit, message: format!("nothing was published\n{error}.\n{next}") }.into()

@@ -1,4 +1,4 @@
-//! What `patchadm publish` says of the index that it made.
+//! The report of `patchadm publish` about the new index.
 
 use std::path::Path;
 use std::time::Instant;

@@ -130,7 +130,7 @@ impl CommandReport for AdoptReport {
     }
 }
 
-/// The sentence about an archive that cannot be read.
+/// Returns the sentence about an archive that cannot be read.
 fn lost(one: &UnreadableUndo) -> String {
     let meaning = if one.is_earlier {
         "that version can back the patch out, and this one cannot"
@@ -140,7 +140,7 @@ fn lost(one: &UnreadableUndo) -> String {
     format!("{}; {meaning}", one.reason)
 }
 
-/// The outcome for one archive, with the run that tells it from others of the same patch.
+/// Returns the outcome for one archive, with the run that tells it from others of the same patch.
 fn sentence(one: &AdoptedUndo) -> String {
     let AdoptedUndo { patch, package, run, made, recorded, differs, is_adopted } = one;
     let made = made.as_ref().map(|made| format!(" of {made}")).unwrap_or_default();

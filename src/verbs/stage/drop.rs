@@ -17,7 +17,7 @@ use patchadm_planning::plan::refusal::Command;
 
 const USAGE: &str = "patchadm [-R root] stage drop [--force] [--wait seconds] stage";
 
-/// What the lock, the journal and the history call it.
+/// The name in the lock, the journal and the history.
 const NAME: &str = "stage";
 
 /// Remove a stage that nobody is in

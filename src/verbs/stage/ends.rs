@@ -1,4 +1,4 @@
-//! The exit codes of what is not done with a stage, and what to do then.
+//! The exit codes of failed operations on a stage, and the next steps.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use patchadm_core::operation::stages::StageError;
 use patchadm_planning::plan::refusal::{Command, PromotionReason, Reason, Wording};
 use patchadm_rootfs::Root;
 
-/// The code where there is no stage.
+/// The exit code if there is no stage.
 const NO_STAGE: u8 = 7;
 
 /// The code where a guard refuses.
@@ -30,14 +30,14 @@ const UNFINISHED: u8 = 65;
 /// The code where a file of a stage is damaged, or something changed while it was read.
 const DAMAGED: u8 = 33;
 
-/// The end of an operation on a stage; `undone` says what did not happen.
+/// Returns the end of an operation on a stage; `undone` says what did not happen.
 pub(in crate::verbs) fn stage_failed(root: &Root, undone: &str, error: &StageError) -> anyhow::Error {
     let exit = exit_of(error);
     let message = told(root, undone, error);
     Stop::Ran { exit, result: ResultWord::of_cause(exit.cause()), message }.into()
 }
 
-/// What did not happen, why, and what to do then.
+/// Returns what did not happen, why, and what to do then.
 fn told(root: &Root, undone: &str, error: &StageError) -> String {
     match error {
         StageError::Failure(failure) => {
@@ -74,13 +74,13 @@ fn told(root: &Root, undone: &str, error: &StageError) -> String {
     }
 }
 
-/// Whether both trees changed paths, so that options decide about them.
+/// Tells whether both trees changed paths, so that options decide about them.
 fn is_conflict_of_paths(failure: &Failure) -> bool {
     let Failure::Refused(refusal) = failure else { return false };
     matches!(*refusal.reason, Reason::Promotion(PromotionReason::RefreshConflicts(_)))
 }
 
-/// The exit for an error.
+/// Returns the exit for an error.
 fn exit_of(error: &StageError) -> Exit {
     match error {
         StageError::Failure(failure) => verb_code(Command::Patchadd, failure),

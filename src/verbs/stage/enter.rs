@@ -1,4 +1,4 @@
-//! `patchadm stage enter`: a command, or a shell, that sees the stage in the place of what it is a copy of.
+//! `patchadm stage enter`: runs a command or a shell that sees the stage in place of the original.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -102,7 +102,7 @@ fn tell_note(output: &mut Output, note: &EnclosureNote) {
         EnclosureNote::Made(place) => format!("made the mount point {place} in the stage"),
         EnclosureNote::HostProcesses => "/proc is that of the host, read-only".to_owned(),
     };
-    // Where standard error cannot be written to, nobody can be told.
+    // If standard error cannot be written to, there is no one to tell.
     let _ = output.complain(format!("{program}: {line}\n"));
 }
 

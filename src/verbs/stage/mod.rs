@@ -1,4 +1,4 @@
-//! `patchadm stage`: copies of parts of a root in which software is built; a file for each thing that is done with one.
+//! `patchadm stage`: copies of parts of a root in which software is built; one file for each action.
 
 mod drop;
 mod ends;

@@ -21,7 +21,7 @@ use patchadm_planning::plan::refusal::Command;
 const USAGE: &str = "patchadm [-R root] stage new --path path... [--name name] [--records] [--dir dir]... \
     [--mounts file] [--exclude pattern]... [option...] stage";
 
-/// What the lock, the journal and the history call it.
+/// The name in the lock, the journal and the history.
 const NAME: &str = "stage";
 
 /// Copy directories of a root into a stage, and note what they were
@@ -142,7 +142,7 @@ impl NewReport {
         }
     }
 
-    /// What was left out, counted by its reason.
+    /// Returns the number of omitted objects by reason.
     fn left_out(&self) -> Option<String> {
         let words = [
             ("socket", "socket", "sockets"),

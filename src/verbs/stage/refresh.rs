@@ -1,4 +1,4 @@
-//! `patchadm stage refresh`: what changed on the live tree comes into a stage.
+//! `patchadm stage refresh`: brings changes of the live tree into a stage.
 
 use std::path::{Path, PathBuf};
 
@@ -68,7 +68,7 @@ struct RefreshReply {
     stage: String,
     /// How many paths of the stage changed, or would.
     taken: usize,
-    /// What both sides changed.
+    /// The paths that both sides changed.
     conflicts: Vec<ConflictEntry>,
     /// The packages that came to the root, or went from it.
     packages: Vec<PackageEntry>,
@@ -102,7 +102,7 @@ impl PackageEntry {
         Self { name: package.package.to_string(), change, brought: package.is_brought(), reason }
     }
 
-    /// The package, and what became of its records in the stage.
+    /// Returns the package, and the outcome for its records in the stage.
     fn line(&self, is_plan: bool) -> String {
         let Self { name, change, reason, .. } = self;
         let records = match (reason, is_plan) {

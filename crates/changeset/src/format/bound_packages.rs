@@ -1,7 +1,7 @@
-//! What a stamp of `contents` says of packages: the pkginfo of each as the last run that wrote it left it.
+//! The facts about packages in a stamp of `contents`: the pkginfo of each, as left by the last run that wrote it.
 //!
-//! It is no proof of anything: whoever may write the records may write the stamp. It tells what somebody else changed
-//! since.
+//! The stamp proves nothing: anyone who may write the records may write the stamp. It shows what someone else has
+//! changed since.
 //!
 //! ```text
 //! <package> <number of the run> <BLAKE3 of pkginfo> s|-      in the order of their bytes; s: with a spooled copy
@@ -26,12 +26,12 @@ pub struct BoundPackage {
     pub given_up: BTreeSet<ObjectPath>,
 }
 
-/// The packages of which something is known.
+/// The packages about which facts are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BoundPackages(BTreeMap<PkgInst, BoundPackage>);
 
 impl BoundPackages {
-    /// Reads the lines of a stamp; none where they are no such lines.
+    /// Reads the lines of a stamp; returns `None` if they are malformed.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let mut packages = Self::default();
         let mut last = None;
@@ -50,7 +50,7 @@ impl BoundPackages {
         (bytes.is_empty() || bytes.ends_with(b"\n")).then_some(packages)
     }
 
-    /// The lines of a stamp.
+    /// Returns the lines of a stamp.
     pub fn write(&self) -> Vec<u8> {
         let mut lines = Vec::new();
         for (name, bound) in &self.0 {
@@ -65,33 +65,33 @@ impl BoundPackages {
         lines
     }
 
-    /// What is known of a package.
+    /// Returns the facts about a package.
     pub fn get(&self, package: &PkgInst) -> Option<&BoundPackage> {
         self.0.get(package)
     }
 
-    /// The same to be changed.
+    /// Returns the facts about a package, for changes.
     pub fn get_mut(&mut self, package: &PkgInst) -> Option<&mut BoundPackage> {
         self.0.get_mut(package)
     }
 
-    /// All of them, in the order of their names.
+    /// Iterates over all packages, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&PkgInst, &BoundPackage)> {
         self.0.iter()
     }
 
-    /// Notes a package.
+    /// Records the facts about a package.
     pub fn set(&mut self, package: PkgInst, bound: BoundPackage) {
         self.0.insert(package, bound);
     }
 
-    /// Forgets a package that goes.
+    /// Removes the facts about a package that is being removed.
     pub fn remove(&mut self, package: &PkgInst) {
         self.0.remove(package);
     }
 }
 
-/// The package of a line.
+/// Returns the package of a line.
 fn package_of(line: &str) -> Option<(PkgInst, BoundPackage)> {
     let mut words = line.split(' ');
     let name = PkgInst::new(words.next()?).ok()?;

@@ -20,8 +20,8 @@ use patchadm_svr4::format::contents::{ContentsError, ContentsReader, is_comment,
 
 /// The largest number of lines that [`merge_unsorted`] loads.
 pub const MOST_UNSORTED_LINES: u64 = 8_000_000;
-/// The largest amount of comments held back behind one line, in bytes. They wait until the next path is known
-/// to be a different one.
+/// The largest amount of comments held back after one line, in bytes. They wait until the next path is known to be a
+/// different one.
 const MOST_COMMENTS_HELD: usize = 1 << 20;
 
 /// The edits of a database: the new line of each path that changes, or `None` for a path to be deleted.
@@ -74,7 +74,7 @@ pub struct MergeReport {
     pub deleted: u64,
     /// Edits that delete a path the database does not have.
     pub absent: u64,
-    /// Second and later lines of one path, folded into the first.
+    /// Second and later lines of a path, folded into the first.
     pub duplicates: u64,
 }
 
@@ -137,7 +137,7 @@ pub fn merge_unsorted(
     loaded.sort_by(|a, b| key_of(&a.raw).cmp(&key_of(&b.raw)));
     let mut merger = Merger::new(out, edits);
     for same in loaded.chunk_by(|a, b| key_of(&a.raw) == key_of(&b.raw)) {
-        // All comments first: one between two lines of a path must not part them.
+        // All comments come first: a comment between two lines of a path must not separate them.
         for comment in same.iter().flat_map(|line| &line.comments) {
             merger.comment(comment)?;
         }
@@ -165,8 +165,8 @@ struct TrailerFilter {
 }
 
 impl TrailerFilter {
-    /// Whether a line belongs to a trailer. The second line of a trailer is a date in the locale of its
-    /// writer: a comment with a time of day in it.
+    /// Returns whether a line belongs to a trailer. The second line of a trailer is a date in the locale of its writer:
+    /// a comment with a time of day in it.
     fn drops(&mut self, raw: &[u8]) -> bool {
         let headline = raw.starts_with(b"# Last modified by ");
         let date = std::mem::replace(&mut self.date_may_follow, headline)
@@ -306,7 +306,7 @@ impl<'a, W: Write> Merger<'a, W> {
 }
 
 impl Held {
-    /// Takes the next line, in the room of the one before.
+    /// Takes the next line, reusing the memory of the previous one.
     fn hold(&mut self, key: &[u8], raw: &[u8], line: u64) {
         for (room, bytes) in [(&mut self.key, key), (&mut self.raw, raw)] {
             room.clear();

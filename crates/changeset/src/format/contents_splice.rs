@@ -1,7 +1,7 @@
-//! The next `contents` from one that is known to be in order: what no edit names is copied without being looked at.
+//! Makes the next `contents` from one that is known to be sorted: parts that no edit names are copied unread.
 //!
-//! The result is that of [`merge`](super::contents_merge::merge), byte for byte. It needs the [`ContentsStamp`] of the old file,
-//! which tells that every line of it is in its place; whether the stamp fits is the caller's knowledge.
+//! The result is that of [`merge`](super::contents_merge::merge), byte for byte. It needs the [`ContentsStamp`] of the
+//! old file, which states that every line is in its place. The caller must know that the stamp fits.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -12,29 +12,29 @@ use super::contents_stamp::{ContentsStamp, OwnerCounts, link_line};
 use super::ordered::{OrderError, Ordered};
 use patchadm_svr4::format::contents::{ContentsError, is_comment, key_of};
 
-/// What is copied at once, in bytes.
+/// The number of bytes copied at once.
 const PORTION: usize = 256 << 10;
 
-/// What a splice made.
+/// The result of a splice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spliced {
-    /// Bytes in front of the trailer.
+    /// The number of bytes before the trailer.
     pub body: u64,
-    /// The hard-link lines that are in the database now, as a stamp has them.
+    /// The hard-link lines now in the database, in the form of a stamp.
     pub links: Vec<u8>,
-    /// The lines of a stamp about packages; none where nothing is known of them.
+    /// The lines of a stamp about packages; `None` if nothing is known about them.
     pub owners: Option<Vec<u8>>,
 }
 
-/// A place of the old file where something changes: from `start` to `end` the new line stands instead, if there is one.
+/// A changing place of the old file: the new line, if there is one, replaces the bytes from `start` to `end`.
 struct Seam {
     start: u64,
     end: u64,
     line: Option<Vec<u8>>,
 }
 
-/// Writes `old` with `edits` and a new trailer to `out`. `links` and `owners` are the lines of the stamp about hard links and
-/// packages. None, with nothing written, where `old` turns out to be in no order.
+/// Writes `old` with `edits` and a new trailer to `out`. `links` and `owners` are the lines of the stamp about hard
+/// links and packages. Returns `None`, with nothing written, if `old` turns out to be unsorted.
 pub fn splice(
     mut old: impl Read + Seek,
     stamp: &ContentsStamp,
@@ -54,7 +54,7 @@ pub fn splice(
     Ok(Some(Spliced { body, links, owners: changes.owners.and_then(OwnerCounts::into_bytes) }))
 }
 
-/// The places of all edits, in the order of the file.
+/// Returns the places of all edits, in the order of the file.
 fn seams(
     old: impl Read + Seek,
     stamp: &ContentsStamp,
@@ -85,12 +85,12 @@ fn seams(
     Ok(seams)
 }
 
-/// The key by which the lines of a database ascend.
+/// Returns the key by which the lines of a database ascend.
 pub fn object_key(line: &[u8]) -> Option<Cow<'_, [u8]>> {
     (!is_comment(line)).then(|| key_of(line))
 }
 
-/// Copies what is between the seams; the bytes in front of the trailer.
+/// Copies the parts between the seams; returns the number of bytes before the trailer.
 fn copy(
     mut old: impl Read + Seek,
     end: u64,
@@ -129,7 +129,7 @@ fn copy(
     Ok(size)
 }
 
-/// What becomes of the lists of hard links and of packages.
+/// The changes of the lists of hard links and of packages.
 #[derive(Default)]
 struct LineChanges {
     removed: BTreeSet<Vec<u8>>,
@@ -165,7 +165,7 @@ mod tests {
         ContentsTrailer { program: program.to_owned(), package, when: chrono::NaiveDateTime::default() }
     }
 
-    /// A database as a run leaves it, with its stamp and the list of its links.
+    /// Returns a database as a run leaves it, with its stamp and the list of its links.
     fn merged(old: &[u8], edits: &ContentsEdits) -> (Vec<u8>, ContentsStamp, (Vec<u8>, Vec<u8>)) {
         let mut out = Vec::new();
         let MergeResult { body, links, owners, .. } =

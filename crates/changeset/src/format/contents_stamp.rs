@@ -1,10 +1,10 @@
-//! `var/sadm/patchadm/contents.stamp` (contents(5)): what is known of the `contents` that the last run wrote.
+//! `var/sadm/patchadm/contents.stamp` (contents(5)): the facts about the `contents` that the last run wrote.
 //!
 //! While that file is the one that the stamp names (inode, size, modification time), it is known to be sorted with one
-//! line for each path, so that a line is found by halving, and the next merge copies what it does not change as it is.
-//! The stamp also lists the hard-link lines by what they lead to, which no order of paths could tell, and the packages that
-//! own objects, and what is known of the pkginfo of packages ([`bound_packages`](super::bound_packages)). A stamp that does
-//! not fit, is damaged or is missing means nothing but that everything is read.
+//! line for each path. So a binary search finds a line, and the next merge copies unchanged parts as they are. The
+//! stamp also lists the hard-link lines by their sources, which no order of paths could show, the packages that own
+//! objects, and the facts about the pkginfo of packages ([`bound_packages`](super::bound_packages)). If a stamp does
+//! not fit, is damaged or is missing, everything is read; there is no other consequence.
 //!
 //! ```text
 //! 1024 bytes  CRC-32C and one JSON object, padded with blanks      as a sector of the journal
@@ -22,24 +22,24 @@ use patchadm_rootfs::{Digest, Inode, Timestamp};
 use patchadm_svr4::format::contents::{is_comment, owner_names, path_of};
 use patchadm_svr4::package::{Ftype, ObjectPath, escape, unescape};
 
-/// The version that is written and read. Versions 1 and 2 had SHA-256 digests, and 3 said nothing of packages. No version of
-/// this number without `by` was ever released.
+/// The version that is written and read. Versions 1 and 2 had SHA-256 digests, and 3 had no facts about packages. No
+/// version of this number without `by` was ever released.
 const VERSION: u32 = 4;
-/// The most bytes of lines about hard links. The stamp of a database with more lists none, and nothing is looked up by it.
+/// The most bytes of lines about hard links. The stamp of a database with more lists none and is not used for lookups.
 pub const MOST_LINK_BYTES: usize = 8 << 20;
-/// Bytes in front of these lines.
+/// The number of bytes before these lines.
 pub const STAMP_HEAD: usize = 2 * SECTOR;
 
-/// Which file a stamp is about, and what is known of it.
+/// The file that a stamp describes, and the facts about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContentsStamp {
     /// The `contents` that the stamp was made for.
     pub inode: Inode,
     /// Its size in bytes.
     pub size: u64,
-    /// When it was written.
+    /// The time when it was written.
     pub mtime: Timestamp,
-    /// Bytes in front of the two lines that close it.
+    /// The number of bytes before the two lines that close it.
     pub body: u64,
     /// BLAKE3 of all its bytes.
     pub b3: Digest,
@@ -51,11 +51,11 @@ pub struct ContentsStamp {
     pub packages: u64,
     /// The number of the run that wrote that `contents`.
     pub run: u64,
-    /// The number of the run that wrote the stamp: every run does, whatever it changes.
+    /// The number of the run that wrote the stamp: every run writes it, regardless of what it changes.
     pub by: u64,
-    /// Whether hard links and owners are listed: only then may lines be looked up by it.
+    /// Whether hard links and owners are listed: only then may lookups use the stamp.
     pub is_listed: bool,
-    /// BLAKE3 of all lines behind the head.
+    /// BLAKE3 of all lines after the head.
     pub lines: Digest,
 }
 
@@ -73,12 +73,12 @@ struct Head {
     run: u64,
     by: u64,
     listed: bool,
-    /// BLAKE3 of all lines behind the head.
+    /// BLAKE3 of all lines after the head.
     lines: String,
 }
 
 impl ContentsStamp {
-    /// Reads the first [`STAMP_HEAD`] bytes of a stamp; none where they are no such thing, or of another version.
+    /// Reads the first [`STAMP_HEAD`] bytes of a stamp; returns `None` if they are malformed or of another version.
     pub fn parse(head: &[u8]) -> Option<Self> {
         let head: Head = journal::checked_values(head.trim_ascii_end()).next()?;
         let Head { version, inode, size, mtime, body, b3, links, owners, packages, run, by, listed, lines } =
@@ -90,14 +90,15 @@ impl ContentsStamp {
         makes_sense.then_some(stamp)
     }
 
-    /// Bytes of the file that has the stamp.
+    /// Returns the size in bytes of the file that holds the stamp.
     pub fn length(&self) -> Option<u64> {
         (STAMP_HEAD as u64).checked_add(self.links)?.checked_add(self.owners)?.checked_add(self.packages)
     }
 
-    /// The stamp; `links` are the lines of [`Links::into_bytes`], `owners` those of [`OwnerCounts::into_bytes`],
-    /// `packages` those of [`BoundPackages::write`](super::bound_packages::BoundPackages::write). Their lengths and their
-    /// digest are those of these bytes, whatever the fields say.
+    /// Returns the stamp; `links` are the lines of [`Links::into_bytes`], `owners` those of
+    /// [`OwnerCounts::into_bytes`], `packages` those of
+    /// [`BoundPackages::write`](super::bound_packages::BoundPackages::write). Their lengths and their digest are those
+    /// of these bytes, regardless of the fields.
     pub fn write(&self, links: &[u8], owners: &[u8], packages: &[u8]) -> Vec<u8> {
         let Self { inode, size, mtime, body, ref b3, run, by, is_listed, .. } = *self;
         let (version, b3) = (VERSION, b3.to_string());
@@ -130,12 +131,12 @@ impl ContentsStamp {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnerCounts {
     counts: BTreeMap<Vec<u8>, u64>,
-    /// Whether a line made no sense, so that nothing is known.
+    /// Whether a line could not be parsed, so that nothing is known.
     is_odd: bool,
 }
 
 impl OwnerCounts {
-    /// Reads the lines of a stamp; none where they are no such lines.
+    /// Reads the lines of a stamp; returns `None` if they are malformed.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let lines = bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
         let count = |line: &[u8]| {
@@ -160,7 +161,7 @@ impl OwnerCounts {
         }
     }
 
-    /// Counts a line no more that was counted.
+    /// Stops counting a line that was counted.
     pub fn forget(&mut self, raw: &[u8]) {
         for name in owner_names(raw).into_iter().flatten() {
             match self.counts.get_mut(name) {
@@ -171,24 +172,24 @@ impl OwnerCounts {
         }
     }
 
-    /// The number of the lines of a package.
+    /// Returns the number of lines of a package.
     pub fn count(&self, name: &[u8]) -> u64 {
         self.counts.get(name).copied().unwrap_or_default()
     }
 
-    /// The names of the packages, in the order of their bytes.
+    /// Returns the names of the packages, in byte order.
     pub fn names(&self) -> impl Iterator<Item = &[u8]> {
         self.counts.keys().map(Vec::as_slice)
     }
 
-    /// The lines of a stamp; none where a line of the database made no sense.
+    /// Returns the lines of a stamp, or `None` if a line of the database could not be parsed.
     pub fn into_bytes(self) -> Option<Vec<u8>> {
         let line = |(name, count): (Vec<u8>, u64)| [name, format!(" {count}\n").into_bytes()].concat();
         (!self.is_odd).then(|| self.counts.into_iter().flat_map(line).collect())
     }
 }
 
-/// The hard-link lines of a database, as they are met.
+/// The hard-link lines of a database, in the order of their appearance.
 #[derive(Clone, Debug, Default)]
 pub struct Links {
     lines: Vec<Vec<u8>>,
@@ -196,7 +197,7 @@ pub struct Links {
 }
 
 impl Links {
-    /// Notes a line of the database, if it is one of a hard link.
+    /// Records a line of the database if it is that of a hard link.
     pub fn note(&mut self, raw: &[u8]) {
         let Some(line) = link_line(raw) else { return };
         self.bytes = self.bytes.saturating_add(line.len() + 1);
@@ -207,7 +208,7 @@ impl Links {
         }
     }
 
-    /// The lines, in order; none where there are more than [`MOST_LINK_BYTES`].
+    /// Returns the lines, sorted, or `None` if they exceed [`MOST_LINK_BYTES`].
     pub fn into_bytes(mut self) -> Option<Vec<u8>> {
         if self.bytes > MOST_LINK_BYTES {
             return None;
@@ -222,7 +223,7 @@ impl Links {
     }
 }
 
-/// The line about a hard link; none for every other line of the database.
+/// Returns the line about a hard link, or `None` for any other line of the database.
 pub(super) fn link_line(raw: &[u8]) -> Option<Vec<u8>> {
     let (name, source) = link_of(raw)?;
     let mut line = beginning(&source);
@@ -230,20 +231,20 @@ pub(super) fn link_line(raw: &[u8]) -> Option<Vec<u8>> {
     Some(line)
 }
 
-/// What the lines begin with that name the links to `source`.
+/// Returns the prefix of the lines that name the links to `source`.
 pub fn beginning(source: &ObjectPath) -> Vec<u8> {
     let mut line = escape(source.as_bytes());
     line.push(b' ');
     line
 }
 
-/// The link that a line names.
+/// Returns the link that a line names.
 pub fn name_in(line: &[u8]) -> Option<ObjectPath> {
     let at = line.iter().position(|&byte| byte == b' ')?;
     ObjectPath::new(&unescape(line.get(at + 1..)?)).ok()
 }
 
-/// Name and source of a hard-link line; none for every other line. Looks at no more than the first three fields.
+/// Returns name and source of a hard-link line, or `None` for any other line. Reads only the first three fields.
 pub fn link_of(raw: &[u8]) -> Option<(ObjectPath, ObjectPath)> {
     let blanks = raw.iter().take_while(|byte| b" \t".contains(byte)).count();
     if raw.get(blanks + path_of(raw).len()) != Some(&b'=') || is_comment(raw) {

@@ -1,14 +1,15 @@
-//! `delivered`, beside an undo archive: which objects on the disk are those that the patch put there (patchadm-undo(5)), so
-//! that a backout need not read them to see that nobody has edited them.
+//! `delivered`, beside an undo archive: the objects on the disk that the patch put there (patchadm-undo(5)). A backout
+//! need not read them to see that they have not been edited.
 //!
 //! ```text
 //! <CRC-32C of the lines below, in hexadecimal>
 //! <inode> <birth time or -> <status change time> <BLAKE3> <path, escaped>
 //! ```
-//! Times are `seconds.nanoseconds`. Whatever is written into a file, or set on it, changes its status change time, which no
-//! program can set, on the file systems for which there is a list; so an object with the same inode, birth time and status
-//! change time, and with the size and modification time that the manifest has, holds the same bytes. The list is a hint: a
-//! damaged one counts as none, and so does a line about an object that is not exactly as it says, as in a copied root.
+//! Times are `seconds.nanoseconds`. On the file systems for which there is a list, every write to a file and every
+//! change of its attributes changes its status change time, which no program can set. So an object with the same inode,
+//! birth time and status change time, and with the size and modification time in the manifest, holds the same bytes.
+//! The list is a hint: a damaged list counts as none, and so does a line that does not match its object exactly, as in
+//! a copied root.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -16,15 +17,15 @@ use std::io::{self, Write};
 use patchadm_rootfs::{Digest, Inode, Timestamp};
 use patchadm_svr4::package::{ObjectPath, escape, unescape};
 
-/// The name of the list, which stands beside an undo archive.
+/// The name of the list, which lies beside an undo archive.
 pub const DELIVERED: &[u8] = b"delivered";
-/// The most bytes of a list that are read: 256 MiB.
+/// The largest list that is read, in bytes: 256 MiB.
 pub const LARGEST_DELIVERED: u64 = 256 << 20;
 
 /// Hexadecimal digits of the checksum.
 const CHECKSUM: usize = 8;
 
-/// An object as it was right behind the switch.
+/// An object as it was right after the switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeliveredObject {
     /// Its inode and birth time, which a copy of it does not have.
@@ -40,7 +41,7 @@ pub struct DeliveredObject {
 pub struct DeliveredObjects(pub BTreeMap<ObjectPath, DeliveredObject>);
 
 impl DeliveredObjects {
-    /// Reads the file; none where it is anything else.
+    /// Reads the file; returns `None` if it is anything else.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let (stated, lines) = bytes.split_at_checked(CHECKSUM + 1)?;
         if stated != head(crc32c::crc32c(lines)).as_bytes() {
@@ -59,8 +60,8 @@ impl DeliveredObjects {
     }
 }
 
-/// Writes the file of these objects, which are in the order of their paths. Each line is made twice, as the checksum stands
-/// before all of them: so the file is never all in memory.
+/// Writes the file of these objects, which are in the order of their paths. Each line is made twice, because the
+/// checksum precedes all of them; this way the whole file is never in memory.
 pub fn write_listed<'l>(
     objects: impl Iterator<Item = (&'l ObjectPath, DeliveredObject)> + Clone,
     to: &mut impl Write,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// Bytes as text: printable ASCII as it is, everything else and `%` as `%XX`.
+/// Returns bytes as text: printable ASCII as it is, everything else and `%` as `%XX`.
 pub fn encode(bytes: &[u8]) -> String {
     encoded(bytes).into_owned()
 }
@@ -27,7 +27,7 @@ pub fn encoded(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The bytes of [`encode`]; a `%` without two digits stays as it is. Text without any is not copied.
+/// Reverses [`encode`]; a `%` without two digits stays as it is. Text without any `%` is not copied.
 pub fn decode(text: &str) -> Cow<'_, [u8]> {
     if !text.contains('%') {
         return Cow::Borrowed(text.as_bytes());
@@ -48,7 +48,7 @@ pub fn decode(text: &str) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// Bytes as lower-case hexadecimal digits.
+/// Returns bytes as lower-case hexadecimal digits.
 pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
@@ -57,7 +57,8 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The value of an extended attribute as the manifest writes it; `None` where the text is not hexadecimal.
+/// Reads the value of an extended attribute from its form in the manifest; returns `None` if the text is not
+/// hexadecimal.
 pub fn unhex(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;

@@ -1,6 +1,6 @@
 //! Digests, markers and other numbers that formats write with a fixed number of hexadecimal digits.
 
-/// Whether a text is this many lower-case hexadecimal digits, and nothing else.
+/// Returns whether a text consists of exactly this many lower-case hexadecimal digits.
 pub fn is_hex(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

@@ -1,8 +1,8 @@
-//! The history of a root, `var/sadm/patchadm/history`: one JSON line for each run, appended after its outcome;
-//! a run of several patches has one for each of them.
+//! The history of a root, `var/sadm/patchadm/history`: one JSON line for each run, appended after its outcome. A run of
+//! several patches has one line for each patch.
 //!
-//! [`HistoryEntry`] is the line, for the writer and for readers. History decides nothing: what is applied is in the
-//! parameters of the packages. A last line that a power cut tore off is passed over (the next writer cuts it off).
+//! [`HistoryEntry`] is the line, for the writer and for readers. History decides nothing: the parameters of the
+//! packages state which patches are applied. A last line torn by a power cut is skipped (the next writer cuts it off).
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use patchadm_svr4::format::lines::LONGEST_LINE;
 
-/// What was known of the signature of a patch when it was applied, in the words of patchadm-signatures(5).
+/// The facts known about the signature of a patch when it was applied, in the words of patchadm-signatures(5).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignatureRecord {
-    /// What was found out: `trusted`, `unsigned`, …; `unchecked` where an option forbade to look.
+    /// The result of the check: `trusted`, `unsigned`, …; `unchecked` if an option disabled the check.
     pub state: String,
     /// The id of the key that signed, 16 hexadecimal digits.
     #[serde(default)]
@@ -21,13 +21,13 @@ pub struct SignatureRecord {
     /// The name that the root has for the key.
     #[serde(default)]
     pub name: Option<String>,
-    /// The time of signing, RFC 3339, where the signature covers one.
+    /// The time of signing, RFC 3339, if the signature covers one.
     #[serde(default)]
     pub time: Option<String>,
     /// What the manifest covers: `members` or `file`.
     #[serde(default)]
     pub form: Option<String>,
-    /// What was demanded: `require`, `warn` or `off`.
+    /// The policy in force: `require`, `warn` or `off`.
     pub policy: String,
 }
 
@@ -36,51 +36,51 @@ pub struct SignatureRecord {
 pub struct HistoryEntry {
     /// The run: `<number>-<16 hexadecimal digits>`.
     pub run: String,
-    /// When it began: RFC 3339, in seconds, UTC.
+    /// Its start time: RFC 3339, in seconds, UTC.
     pub time: String,
-    /// The login name of who ran it, or the number of a user without one.
+    /// The login name of the user who ran it, or the number of a user without one.
     pub user: String,
     /// The command: `patchadd`, `patchrm`, `pkgadd`, `pkgrm`, `recover`.
     pub command: String,
-    /// The patches it was about; empty for packages.
+    /// The patches concerned; empty for packages.
     #[serde(default)]
     pub patches: Vec<String>,
     /// The packages it changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packages: Vec<String>,
-    /// How it ended: `done` or `rolled-back`.
+    /// Its outcome: `done` or `rolled-back`.
     pub result: String,
-    /// How long it took, in milliseconds.
+    /// Its duration in milliseconds.
     pub duration: u64,
-    /// Whether the superuser trusted whoever owns the root (`--trust-root`).
+    /// Whether the superuser trusted the owner of the root (`--trust-root`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trusted: bool,
-    /// The signature of the patch, where somebody asked for it or an option forbade to.
+    /// The signature of the patch, if the check was requested or an option disabled it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<SignatureRecord>,
-    /// What somebody wanted to be told later.
+    /// The note that the caller asked to keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// Of patches that nobody named: for which one each was taken, too.
+    /// For each patch that nobody named: the patch for which it was taken, too.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub because: BTreeMap<String, String>,
-    /// The run that it undid, where it was made to undo one.
+    /// The run that it undid, if its purpose was to undo one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<String>,
 }
 
-/// A line of the history that is none.
+/// An invalid line of the history.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
 pub struct HistoryError {
     /// Its number; the first is 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// The fault.
     pub reason: String,
 }
 
 impl HistoryEntry {
-    /// The line, with its newline.
+    /// Returns the line, with its newline.
     pub fn line(&self) -> Vec<u8> {
         // Strings, lists of strings and a number: serialising these cannot fail.
         let mut line = serde_json::to_vec(self).unwrap_or_default();
@@ -88,7 +88,7 @@ impl HistoryEntry {
         line
     }
 
-    /// Reads a line, with or without its newline. Fields that a later version added are passed over.
+    /// Reads a line, with or without its newline. Fields added by a later version are ignored.
     pub fn parse(line: &[u8]) -> Result<Self, String> {
         if line.len() > LONGEST_LINE {
             return Err(format!("it is longer than {LONGEST_LINE} bytes"));
@@ -97,7 +97,7 @@ impl HistoryEntry {
     }
 }
 
-/// Reads the text of a history. What follows the last newline was torn off by a power cut, and is passed over.
+/// Reads the text of a history. Text after the last newline was torn off by a power cut, and is skipped.
 pub fn parse(text: &[u8]) -> Result<Vec<HistoryEntry>, HistoryError> {
     let whole = text.iter().rposition(|&byte| byte == b'\n').and_then(|end| text.get(..end));
     let lines = whole.unwrap_or_default().split(|&byte| byte == b'\n').enumerate();

@@ -1,9 +1,8 @@
-//! The queue of a run (patchadm-journal(5)): what installf(1M) and removef(1M) were asked for by its scripts.
+//! The queue of a run (patchadm-journal(5)): the requests of its scripts to installf(1M) and removef(1M).
 //!
-//! Text, one line for each request and for each object that was made or changed at once, in the order in which they came;
-//! lines are only ever added. Requests become lines of `contents` with the last batch of the run; what was made or
-//! changed is undone when the run is rolled back. A last line without its newline was never acknowledged and does not
-//! count.
+//! Text, one line for each request and for each object that was made or changed at once, in order of arrival; lines are
+//! only ever added. Requests become lines of `contents` with the last batch of the run; a rollback of the run undoes
+//! the objects made or changed. A last line without its newline was never acknowledged and does not count.
 
 use std::collections::BTreeSet;
 
@@ -25,13 +24,13 @@ pub enum InstallfEntry {
     Add(PkgInst, Registration),
     /// `remove`: a package gives an object up.
     Remove(PkgInst, ObjectPath),
-    /// `finish-add`: what a package has registered is final, or what it has registered in one class.
+    /// `finish-add`: the registrations of a package, or those in one class, are final.
     FinishAdd(PkgInst, Option<String>),
-    /// `finish-remove`: what a package has given up is no longer its own.
+    /// `finish-remove`: the objects that a package has given up are no longer its own.
     FinishRemove(PkgInst),
-    /// `made`: an object of this type was made where nothing was.
+    /// `made`: an object of this type was made at a free path.
     Made(ObjectPath, Ftype),
-    /// `changed`: an object got other attributes; those that it had.
+    /// `changed`: an object got other attributes; holds the old ones.
     Changed {
         /// The path of the object, inside the root.
         path: ObjectPath,
@@ -41,9 +40,9 @@ pub enum InstallfEntry {
         uid: u32,
         /// Its numeric group before.
         gid: u32,
-        /// Which object it is.
+        /// Its inode and birth time.
         inode: Inode,
-        /// Of what type it is.
+        /// Its type.
         ftype: Ftype,
         /// The digest of its bytes, for a file: set-id bits go back to these only.
         b3: Option<Digest>,
@@ -54,7 +53,7 @@ pub enum InstallfEntry {
         path: ObjectPath,
         /// The target that it had.
         old: Vec<u8>,
-        /// The one that it got.
+        /// The new target.
         new: Vec<u8>,
     },
 }
@@ -63,21 +62,21 @@ pub enum InstallfEntry {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InstallfRequests(pub Vec<InstallfEntry>);
 
-/// Why bytes are no queue.
+/// The reason why bytes are not a queue.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}{} is not what this program writes", .field.map(|field| format!(", {field}")).unwrap_or_default())]
 pub struct InstallfQueueError {
-    /// Its number; the first is 1.
+    /// The number of the line; the first is 1.
     pub line: usize,
-    /// The field that is wrong, where one alone is.
+    /// The wrong field, if there is only one.
     pub field: Option<&'static str>,
 }
 
 impl InstallfRequests {
-    /// Reads a queue, also one whose last line was cut by a crash.
+    /// Reads a queue, even one whose last line was cut off by a crash.
     pub fn parse(bytes: &[u8]) -> Result<Self, InstallfQueueError> {
         let mut lines: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').collect();
-        // what follows the last newline: nothing, or a line that was cut short
+        // The text after the last newline: nothing, or a line that was cut short.
         lines.pop();
         let entries = lines.iter().enumerate().map(|(index, line)| {
             let wrong = |field| InstallfQueueError { line: index + 1, field };
@@ -87,13 +86,13 @@ impl InstallfRequests {
         entries.collect::<Result<_, _>>().map(Self)
     }
 
-    /// The bytes of some entries, to be added to a queue.
+    /// Returns the bytes of some entries, to be added to a queue.
     pub fn lines(entries: &[InstallfEntry]) -> Vec<u8> {
         let lines = entries.iter().map(|entry| [&write(entry)[..], b"\n"].concat());
         lines.collect::<Vec<_>>().concat()
     }
 
-    /// The paths that its requests name, and the sources of the hard links among them.
+    /// Returns the paths that its requests name, and the sources of the hard links among them.
     pub fn paths(&self) -> BTreeSet<ObjectPath> {
         let mut paths = BTreeSet::new();
         for entry in &self.0 {
@@ -111,7 +110,7 @@ impl InstallfRequests {
         paths
     }
 
-    /// The packages that declare something final: all that they have pending is concerned, queued or recorded.
+    /// Returns the packages that declare something final. This concerns all their pending requests, queued or recorded.
     pub fn finishing(&self) -> BTreeSet<PkgInst> {
         let finishing = self.0.iter().filter_map(|entry| match entry {
             InstallfEntry::FinishAdd(package, _) | InstallfEntry::FinishRemove(package) => {
@@ -160,7 +159,7 @@ fn entry(fields: &mut Fields<'_>) -> Option<InstallfEntry> {
     fields.end().ok().map(|()| entry)
 }
 
-/// Checks what a line says of an object against what this program writes; the field that is wrong, if one is.
+/// Checks the facts in a line about an object against those that this program writes; returns the wrong field, if any.
 fn check(entry: &InstallfEntry) -> Result<(), &'static str> {
     use Ftype as T;
     match entry {
@@ -195,7 +194,7 @@ fn path(fields: &mut Fields<'_>) -> Option<ObjectPath> {
     ObjectPath::new(&unescape(fields.next()?)).ok()
 }
 
-/// A class, or `?` for none.
+/// Reads a class, or `?` for none.
 fn class(fields: &mut Fields<'_>) -> Result<Option<String>, FieldError> {
     match fields.next() {
         Some(b"?") => Ok(None),
@@ -207,7 +206,7 @@ fn number(fields: &mut Fields<'_>) -> Option<u32> {
     fields::number(fields.next()?, u32::MAX.into()).and_then(|number| u32::try_from(number).ok())
 }
 
-/// The number of an inode, and when it was born: `seconds.nanoseconds`, or `?` where nobody knows.
+/// Reads the number of an inode and its birth time: `seconds.nanoseconds`, or `?` if unknown.
 fn inode(fields: &mut Fields<'_>) -> Option<Inode> {
     let number = fields::number(fields.next()?, u64::MAX)?;
     let born = match fields.next()? {

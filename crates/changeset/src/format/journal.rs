@@ -1,12 +1,12 @@
 //! The journal of a root, `var/sadm/patchadm/journal` (patchadm-journal(5)): bytes to values and back.
 //!
 //! Eight sectors of 512 bytes, then lines. A sector is one CRC-32C and one JSON object, padded with blanks and closed
-//! by a newline, or blank; the file is text, so that `head -c 4096` shows it. Whether a run is in progress, and which way
-//! it ended, is in the sectors alone: one sector is written at once or not at all.
+//! by a newline, or blank; the file is text, so that `head -c 4096` shows it. The sectors alone state whether a run is
+//! in progress, and how it ended: a sector is written as a whole or not at all.
 //!
-//! Everybody may read the journal, and its lines are what readers of the package database need. All else is in a second
-//! file that only the owner may read, `ops-<run>` (`ops`); the header names length and BLAKE3 of the lines of either.
-//! Of a journal of an earlier version nothing but the sectors is read, and only when its run is tidied up.
+//! Everyone may read the journal, and its lines are those that readers of the package database need. All else is in a
+//! second file that only the owner may read, `ops-<run>` (`ops`); the header names length and BLAKE3 of the lines of
+//! both. In a journal of an earlier version, only the sectors are read, and only if its run is tidied up.
 
 mod check;
 mod domain;
@@ -28,15 +28,15 @@ pub use domain::{Domain, Lack};
 pub use entry::{Identity, JournalArchive, JournalEntry, NotedDigest, Op, OpKind, PatchRecord, RunRecord};
 pub use ops::JournalFiles;
 
-/// The version that is written and read. Versions 1 to 3 had SHA-256 digests.
+/// The version written and read. Versions 1 to 3 had SHA-256 digests.
 pub const VERSION: u32 = 4;
 /// Bytes of a sector.
 pub const SECTOR: usize = 512;
 /// The bytes of a line before its JSON: checksum and blank.
 const CHECKSUM: usize = 9;
-/// The room that is made for a line at first; nearly all need no more.
+/// The initial capacity for a line; nearly all lines need no more.
 const USUAL_LINE: usize = 1 << 10;
-/// Bytes of the sectors together: where the lines begin.
+/// The total size of the sectors, in bytes: the offset of the lines.
 pub const HEAD: usize = 8 * SECTOR;
 
 /// Places of the sectors. 5 to 7 are blank.
@@ -45,16 +45,16 @@ const PROGRESS: [usize; 2] = [1, 2];
 const OUTCOME: usize = 3;
 const DONE: usize = 4;
 
-/// The first sector: which run, of which root, and how long the parts that follow are.
+/// The first sector: the run, its root, and the lengths of the parts that follow.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalHeader {
-    /// [`VERSION`]; an earlier one of a run that is tidied up.
+    /// [`VERSION`], or an earlier one for a run that is tidied up.
     pub version: u32,
     /// The run, as text.
     pub run: String,
     /// The command that made it.
     pub command: String,
-    /// The marker of the root: 16 hexadecimal digits, random with its first journal, handed on ever since.
+    /// The marker of the root: 16 hexadecimal digits, chosen at random for its first journal and inherited ever since.
     pub root: String,
     /// Bytes of all lines of the journal.
     pub lines: u64,
@@ -71,37 +71,37 @@ pub struct JournalHeader {
     pub ops_b3: String,
 }
 
-/// How a run ended.
+/// The outcome of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunOutcome {
-    /// Everything is as after.
+    /// Everything is in the state after the run.
     Commit,
-    /// Everything is as before.
+    /// Everything is in the state before the run.
     RolledBack,
 }
 
-/// How far a run with procedure scripts is. Two sectors are written in turn, so that one of them is always whole; the
-/// one with the higher number counts.
+/// The progress of a run with procedure scripts. Two sectors are written in turn, so that one of them is always whole;
+/// the one with the higher number counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScriptProgress {
     /// Counts from 1.
     pub number: u64,
-    /// The script that runs; none between scripts.
+    /// The running script; `None` between scripts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<ScriptProcess>,
 }
 
-/// A procedure script that runs. Boot and start time tell its process group from a later one with the same number.
+/// A running procedure script. Boot and start time tell its process group from a later one with the same number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScriptProcess {
-    /// What it is called in messages.
+    /// Its name in messages.
     pub name: String,
     /// Its process group, by which recovery ends it.
     pub group: i32,
     /// The boot that it runs in, `/proc/sys/kernel/random/boot_id`.
     pub boot_id: String,
-    /// When its first process started, in clock ticks since the boot: field 22 of `/proc/PID/stat`.
+    /// The start time of its first process, in clock ticks since the boot: field 22 of `/proc/PID/stat`.
     pub start_time: u64,
 }
 
@@ -117,28 +117,28 @@ struct DoneSector {
     unsynced: bool,
 }
 
-/// What the sectors say.
+/// The content of the sectors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalHead {
     /// The first sector, written once, before the run is published.
     pub header: JournalHeader,
-    /// How the run ended; none while it is in progress.
+    /// The outcome of the run; `None` while it is in progress.
     pub outcome: Option<RunOutcome>,
     /// Whether it is also tidied up.
     pub done: bool,
-    /// Whether a power cut may have taken what was written to history and logs when it was tidied up.
+    /// Whether a power cut may have lost the text written to history and logs when it was tidied up.
     pub is_unsynced: bool,
-    /// How far a run with scripts is; none in any other run.
+    /// The progress of a run with scripts; `None` in any other run.
     pub progress: Option<ScriptProgress>,
 }
 
 impl JournalHead {
-    /// Whether the switch may be half done: recovery rolls back, readers take the old records.
+    /// Returns whether the switch may be half done: recovery rolls back, readers take the old records.
     pub fn is_open(&self) -> bool {
         self.outcome.is_none() && !self.done
     }
 
-    /// Returns the name of the run in its parts; `None` if it is none.
+    /// Returns the parsed name of the run; `None` if it is invalid.
     pub fn run(&self) -> Option<Run> {
         Run::parse(&self.header.run)
     }
@@ -153,30 +153,30 @@ pub struct Journal {
     pub domains: Vec<Domain>,
     /// The undo archives.
     pub archives: Vec<JournalArchive>,
-    /// What is told of it.
+    /// Its entries for history and logs.
     pub run_record: RunRecord,
-    /// The changes, in the order in which they are made.
+    /// The changes, in the order of their execution.
     pub ops: Vec<Op>,
-    /// Whether this is all that the run wrote; false when only what readers need was read.
+    /// Whether this is everything that the run wrote; false if only the part for readers was read.
     pub is_whole: bool,
 }
 
-/// Why a journal cannot be read: the medium is damaged, or another version of the program wrote it.
+/// The reason why a journal cannot be read: the medium is damaged, or another version of the program wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
     /// It is shorter than its sectors or its lines.
     #[error("it is cut short")]
     Short,
-    /// A sector or line does not have the checksum that stands before it.
+    /// A sector or line does not match the checksum before it.
     #[error("{0} does not have its checksum")]
     Checksum(String),
-    /// The lines are not those that the header is about.
+    /// The lines are not those that the header describes.
     #[error("its lines do not have the digest that its header names")]
     Digest,
-    /// The file with the ops of objects is not there, or another one.
+    /// The file with the ops of objects is missing, or is another one.
     #[error("the file ops-{0} beside it is missing, or not the one that its header names")]
     Ops(String),
-    /// Something is not written as it should be.
+    /// Some content is malformed.
     #[error("{0} is not what this program writes")]
     Content(String),
     /// A field has a value that this program never writes there, although the checksums are right.
@@ -184,16 +184,16 @@ pub enum JournalError {
     Field {
         /// The field.
         field: &'static str,
-        /// What it is a field of.
+        /// The record that contains the field.
         of: String,
     },
-    /// It is not there, although a stage beside its place says that a run may be unfinished.
+    /// It is missing, although a stage beside its place shows that a run may be unfinished.
     #[error("it is gone, and stage/{0} beside it may be that of an unfinished run")]
     Gone(String),
-    /// Something else than a file is in its place.
+    /// An object other than a file is in its place.
     #[error("it is no file")]
     NoFile,
-    /// It is of another root than the identity of this one says.
+    /// It belongs to another root than the one with this identity.
     #[error("it is of the root {}, and root-id beside it names the root {}", .0.0, .0.1)]
     OtherRoot(
         /// The marker in the header, and that in `root-id`.
@@ -215,12 +215,12 @@ impl Journal {
         Self::parse_by(1, bytes, ops)
     }
 
-    /// Does the same with so many threads.
+    /// Does the same with this many threads.
     pub(crate) fn parse_by(threads: usize, bytes: &[u8], ops: Option<&[u8]>) -> Result<Self, JournalError> {
         Self::parse_with(bytes, |journal| journal.add_ops(threads, ops))
     }
 
-    /// Does the same with the second file read line by line, so that its bytes are never all in memory.
+    /// Does the same with the second file read line by line, so that the whole file is never in memory.
     pub(crate) fn parse_beside(
         threads: usize,
         bytes: &[u8],
@@ -277,7 +277,7 @@ impl Journal {
             JournalEntry::RunRecord(run_record) => self.run_record = *run_record,
             JournalEntry::Op(op) => {
                 if self.ops.len() == self.ops.capacity() {
-                    // By an eighth: a journal of a million changes would take as much again for changes that do not come.
+                    // Grows by an eighth: doubling would waste as much memory again in a journal of a million changes.
                     self.ops.reserve_exact(self.ops.len() / 8 + 64);
                 }
                 self.ops.push(*op);
@@ -286,13 +286,13 @@ impl Journal {
     }
 }
 
-/// So many bytes of the lines of a journal.
+/// Returns this many bytes of the lines of a journal.
 fn part(bytes: &[u8], length: u64) -> Result<&[u8], JournalError> {
     let length = usize::try_from(length).map_err(|_| JournalError::Short)?;
     bytes.get(HEAD..).and_then(|lines| lines.get(..length)).ok_or(JournalError::Short)
 }
 
-/// The lines of a file.
+/// Returns the lines of a file.
 fn texts(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
     lines.split(|&b| b == b'\n').filter(|text| !text.is_empty())
 }
@@ -315,7 +315,7 @@ pub fn parse_head(bytes: &[u8]) -> Result<JournalHead, JournalError> {
     };
     let progress = PROGRESS.iter().filter_map(|&place| match read(place) {
         [] => None,
-        // A sector that was being written when the run was cut does not count; the other one does.
+        // A sector that was being written when the run was interrupted does not count; the other one does.
         text => checked::<ScriptProgress>(text, || "its progress".to_owned()).ok(),
     });
     let progress = progress.max_by_key(|progress| progress.number);
@@ -327,8 +327,8 @@ pub fn parse_head(bytes: &[u8]) -> Result<JournalHead, JournalError> {
     Ok(head)
 }
 
-/// What is told of a run, from the beginning of its file of ops, where it stands before the ops; `None` where it is not in
-/// these bytes.
+/// Reads the entries of a run for history and logs from the beginning of its ops file, where they precede the ops;
+/// `None` if they are not in these bytes.
 pub fn run_record_in(ops: &[u8]) -> Result<Option<RunRecord>, JournalError> {
     let whole = ops.iter().rposition(|&b| b == b'\n').unwrap_or_default();
     for (index, text) in texts(ops.get(..whole).unwrap_or_default()).enumerate() {
@@ -344,8 +344,8 @@ pub fn run_record_in(ops: &[u8]) -> Result<Option<RunRecord>, JournalError> {
     Ok(None)
 }
 
-/// The bytes of a journal of which the header can be read, with those other sectors blank that cannot: what is left of
-/// one that is damaged there. `None` where the header itself cannot be read.
+/// Returns the bytes of a journal with all unreadable sectors other than the header blanked: the remains of a journal
+/// damaged there. `None` if the header itself cannot be read.
 pub fn mended(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut mended = bytes.to_vec();
     let places = std::iter::once(OUTCOME).chain([DONE]).chain(PROGRESS);
@@ -359,7 +359,8 @@ pub fn mended(bytes: &[u8]) -> Option<Vec<u8>> {
     parse_head(&mended).ok().map(|_| mended)
 }
 
-/// The bytes of a journal with another marker of the root in its header. `None` where that cannot be read.
+/// Returns the bytes of a journal with another marker of the root in its header, or `None` if the header cannot be
+/// read.
 pub fn with_marker(bytes: &[u8], marker: &str) -> Option<Vec<u8>> {
     let header = JournalHeader { root: marker.to_owned(), ..parse_head(bytes).ok()?.header };
     let mut changed = bytes.to_vec();
@@ -367,29 +368,30 @@ pub fn with_marker(bytes: &[u8], marker: &str) -> Option<Vec<u8>> {
     Some(changed)
 }
 
-/// The sector that says how a run ended, and where it belongs in the file.
+/// Returns the sector with the outcome of a run, and its offset in the file.
 pub fn outcome_sector(outcome: RunOutcome) -> (Vec<u8>, u64) {
     (sector(&OutcomeSector { outcome }), (OUTCOME * SECTOR) as u64)
 }
 
-/// The sector that says how far a run with scripts is, and where it belongs in the file.
+/// Returns the sector with the progress of a run with scripts, and its offset in the file.
 pub fn progress_sector(progress: &ScriptProgress) -> (Vec<u8>, u64) {
     let place = PROGRESS[usize::from(progress.number.is_multiple_of(2))];
     (sector(progress), (place * SECTOR) as u64)
 }
 
-/// A line by itself, as in the journal: checksum, blank, JSON, newline. For the files that a run keeps beside it.
+/// Returns a single line as in the journal: checksum, blank, JSON, newline. For the files that a run keeps beside the
+/// journal.
 pub fn checked_line(value: &impl Serialize) -> Vec<u8> {
     line(value)
 }
 
-/// The values of [`checked_line`]s; what is torn or damaged is left out.
+/// Returns the values of [`checked_line`]s; torn and damaged lines are left out.
 pub fn checked_values<T: DeserializeOwned>(bytes: &[u8]) -> impl Iterator<Item = T> {
     bytes.split(|&b| b == b'\n').filter_map(|text| checked(text, String::new).ok())
 }
 
-/// The sector that says that a run is tidied up, and where it belongs in the file. With `unsynced` the next command looks
-/// whether history and logs have what was told of the run.
+/// Returns the sector that marks a run as tidied up, and its offset in the file. With `unsynced`, the next command
+/// checks whether history and logs contain the entries of the run.
 pub fn done_sector(unsynced: bool) -> (Vec<u8>, u64) {
     (sector(&DoneSector { done: true, unsynced }), (DONE * SECTOR) as u64)
 }

@@ -1,7 +1,7 @@
-//! The manifest of an undo archive, `install/patchadm.manifest`: what a package in SVR4 form cannot say.
+//! The manifest of an undo archive, `install/patchadm.manifest`: the facts that a package in SVR4 form cannot express.
 //!
-//! JSON lines (patchadm-undo(5)): the first is the [`ManifestHeader`], each other one an [`ObjectRecord`]. Bytes that are
-//! not printable ASCII, and `%`, stand as `%XX`. Tools that do not know the file ignore it.
+//! JSON lines (patchadm-undo(5)): the first is the [`ManifestHeader`], each other one an [`ObjectRecord`]. Bytes that
+//! are not printable ASCII, and `%`, are written as `%XX`. Tools that do not know the file ignore it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,18 +14,18 @@ use patchadm_svr4::package::{ObjectPath, rule};
 pub use super::escaped::{decode, encode, encoded, unhex};
 pub use super::recorded_state::{RecordedState, RecordedType, recorded_xattrs};
 
-/// The version of the format that is written; a reader refuses a higher one. Version 1 has no objects that a patch
-/// found as it delivers them, and no [`delivered`](ObjectRecord::delivered).
+/// The version of the format written; a reader refuses a higher one. Version 1 lacks objects that a patch found already
+/// as it delivers them, and lacks [`delivered`](ObjectRecord::delivered).
 pub const VERSION: u32 = 2;
 
-/// The word of [`ManifestHeader::features`] for digests by BLAKE3. Earlier forms had SHA-256.
+/// The word of [`ManifestHeader::features`] for BLAKE3 digests. Earlier forms had SHA-256.
 pub const B3: &str = "b3";
 
-/// The word of [`ManifestHeader::features`] for an archive whose patch made the package: a backout takes all of it away.
+/// The word of [`ManifestHeader::features`] for an archive whose patch made the package: a backout removes all of it.
 pub const MADE_PACKAGE: &str = "made-package";
 
-/// The word of [`ManifestHeader::features`] for an archive that says something of kept libraries
-/// ([`Manifest::shlibs`], [`ManifestHeader::unserved`]).
+/// The word of [`ManifestHeader::features`] for an archive with facts about kept libraries ([`Manifest::shlibs`],
+/// [`ManifestHeader::unserved`]).
 pub const SHLIBS: &str = "shlibs";
 
 /// The words of [`ManifestHeader::features`] that this program knows.
@@ -45,22 +45,22 @@ pub const RECORDS: &str = "patchadm.records";
 /// and file: a cpio archive of them.
 pub const KEPT_RECORDS: &str = "patchadm.kept";
 
-/// The longest line that is read.
+/// The longest line that is read, in bytes.
 const LONGEST_LINE: usize = 1 << 20;
 
 /// A whole manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
-    /// What it is about.
+    /// The header.
     pub header: ManifestHeader,
     /// The objects that the patch delivered, deleted or changed, sorted by path.
     pub objects: Vec<ObjectRecord>,
-    /// The kept libraries that objects which the patch replaced need, and the links on the way to them, sorted by path.
-    /// They are no objects of the patch.
+    /// The kept libraries needed by objects that the patch replaced, and the links on the way to them, sorted by path.
+    /// They are not objects of the patch.
     pub shlibs: Vec<ObjectRecord>,
 }
 
-/// The first line: which patch, which package, which root.
+/// The first line: patch, package and root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestHeader {
     /// [`VERSION`].
@@ -71,47 +71,48 @@ pub struct ManifestHeader {
     pub package: String,
     /// The marker of the root (patchadm-journal(5)): an archive of another root is refused.
     pub root: String,
-    /// What the patch obsoletes in this package.
+    /// The patches that the patch obsoletes in this package.
     pub obsoletes: Vec<String>,
     /// Names of the parameters that the patch set in the package's pkginfo.
     pub parameters: Vec<String>,
-    /// Files of the package's directory in the database that the patch made, relative to it, and directories, with a
-    /// `/` at the end.
+    /// Files and directories that the patch made in the package's directory of the database, relative to it;
+    /// directories end in `/`.
     pub made_records: Vec<String>,
-    /// The files of the package's directory in the database that the patch found there and wrote, changed or not, relative
-    /// to it; none in an archive that does not say so.
+    /// The files that the patch found in the package's directory of the database and wrote, changed or not, relative to
+    /// it; `None` in an archive that does not state them.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub records: Option<Vec<String>>,
-    /// CLASSES as the patch delivered it; none in an archive that does not say so.
+    /// CLASSES as the patch delivered it; `None` in an archive that does not state it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub classes: Option<String>,
-    /// The `PATCH_INFO` of applied patches by their ids, escaped: of those that neither the saved pkginfo tells nor the undo
-    /// data of an earlier patch. A backout computes these lines; they are for a pkginfo that was lost.
+    /// The escaped `PATCH_INFO` of applied patches, by id, if neither the saved pkginfo nor the undo data of an earlier
+    /// patch has it. A backout computes these lines; they are for a pkginfo that was lost.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub patch_info: BTreeMap<String, String>,
-    /// What a reader must know beyond the version, [`B3`] always; one with a word that is not known is refused.
+    /// The features that a reader must know beyond the version; always [`B3`]. A manifest with an unknown word is
+    /// refused.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub features: Vec<String>,
-    /// The names among `parameters` that the patch set by its silence: an earlier patch had brought them, and this one
-    /// says nothing of them.
+    /// The names among `parameters` that the patch set implicitly: an earlier patch had brought them, and this one does
+    /// not mention them.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub silent: Vec<String>,
-    /// The nanoseconds in the modification times of the old records, by escaped name: [`RECORDS`] has whole seconds.
-    /// A record that is not named has none.
+    /// The nanoseconds in the modification times of the old records, by escaped name: [`RECORDS`] has whole seconds. A
+    /// record that is not named has no nanoseconds.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub record_times: BTreeMap<String, u32>,
     /// Whether procedure scripts ran when the patch was applied.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub scripts: bool,
-    /// The attributes that the patch left open (`?`) and took from what it found, by escaped path: the letters
-    /// `m` (mode), `u` (owner), `g` (group). None in an archive that does not say so.
+    /// The attributes that the patch left open (`?`) and took from the existing object, by escaped path: the letters
+    /// `m` (mode), `u` (owner), `g` (group). `None` in an archive that does not state them.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub open_attributes: Option<BTreeMap<String, String>>,
-    /// The packages of kept libraries of which the archive has objects.
+    /// The packages of kept libraries whose objects are in the archive.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub kept: Vec<String>,
-    /// The needs for libraries that were not met before the patch and are after it, so that a backout keeps nothing for
-    /// them: the path of the object that needs, the name that it needs, and its digest with `b3:` before it.
+    /// The library needs that the patch was the first to meet, so that a backout keeps nothing for them: the path of
+    /// the object with the need, the name that it needs, and its digest with the prefix `b3:`.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub unserved: Vec<(String, String, String)>,
 }
@@ -121,45 +122,45 @@ pub struct ManifestHeader {
 pub struct ObjectRecord {
     /// Absolute path inside the root, `%XX`-escaped.
     pub path: String,
-    /// What was there; absent where nothing was.
+    /// The object before; absent if the path was free.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub was: Option<RecordedState>,
-    /// The line of `contents` before, escaped; absent where there was none.
+    /// The line of `contents` before, escaped; absent if there was none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub line: Option<Box<str>>,
-    /// What the patch put there; absent for what it deleted or kept.
+    /// The object that the patch put there; absent if it deleted or kept the object.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub became: Option<RecordedState>,
-    /// The line of `contents` after, escaped; absent where the patch took the line out.
+    /// The line of `contents` after, escaped; absent if the patch removed the line.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub new_line: Option<Box<str>>,
-    /// The edited file of the administrator stayed; the patch's version is beside it as `PATH.patch-<id>`.
+    /// Whether the edited file of the administrator stayed, with the patch's version beside it as `PATH.patch-<id>`.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub kept: bool,
-    /// The patch delivers it, whether it changed it or not; false for what it deletes, and for other names of a file
+    /// Whether the patch delivers it, changed or not; false for objects that it deletes, and for other names of a file
     /// that it changed.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub delivered: bool,
     /// The path of the saved content among the members of the archive, as in its pkgmap, escaped.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub member: Option<Box<str>>,
-    /// The package of the kept library that it is; absent for an object of the patch.
+    /// The package of a kept library; absent for an object of the patch.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub shlib: Option<Box<str>>,
 }
 
-/// Why a manifest cannot be read.
+/// The reason why a manifest cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
     /// It has no first line.
     #[error("the undo manifest is empty")]
     Empty,
-    /// A line is not what it should be.
+    /// A line is malformed.
     #[error("undo manifest, line {line}: {reason}")]
     Line {
         /// Counted from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
     /// An earlier form of the program wrote it, with other digests.
@@ -168,7 +169,7 @@ pub enum ManifestError {
     /// A later version of the program wrote it.
     #[error("undo manifest of version {0}: this program reads version {VERSION}")]
     Version(u32),
-    /// It needs something that this program does not know.
+    /// It needs a feature that this program does not know.
     #[error("the undo manifest needs `{0}`, which this program does not know")]
     Feature(String),
 }
@@ -198,7 +199,7 @@ impl Manifest {
         Ok(Self { header, objects, shlibs })
     }
 
-    /// The bytes of the file.
+    /// Returns the bytes of the file.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         // It is read from memory.
@@ -213,11 +214,11 @@ impl Manifest {
     }
 }
 
-/// Reads a manifest as text, of which one line at a time is made.
+/// Reads a manifest as text; makes one line at a time.
 pub struct ManifestText<I> {
     objects: I,
     line: Vec<u8>,
-    /// How many bytes of the line have been read.
+    /// The number of bytes of the line already read.
     at: usize,
 }
 
@@ -245,7 +246,7 @@ impl<'o, I: Iterator<Item = Cow<'o, ObjectRecord>>> Read for ManifestText<I> {
     }
 }
 
-/// What an undo archive says of the paths of its patch.
+/// The facts of an undo archive about the paths of its patch.
 #[derive(Clone, Debug)]
 pub enum PatchedPaths {
     /// Its manifest.
@@ -255,7 +256,7 @@ pub enum PatchedPaths {
 }
 
 impl PatchedPaths {
-    /// The manifest, if there is one.
+    /// Returns the manifest, if there is one.
     pub fn manifest(&self) -> Option<&Manifest> {
         match self {
             Self::Manifest(manifest) => Some(manifest),
@@ -263,7 +264,7 @@ impl PatchedPaths {
         }
     }
 
-    /// The paths that the patch changed or delivers, as far as the archive says it.
+    /// Returns the paths that the patch changed or delivers, as far as the archive states them.
     pub fn paths(&self) -> Vec<ObjectPath> {
         match self {
             Self::Manifest(manifest) => {
@@ -276,14 +277,14 @@ impl PatchedPaths {
 }
 
 impl ManifestHeader {
-    /// Whether the patch made the package.
+    /// Returns whether the patch made the package.
     pub fn made_package(&self) -> bool {
         self.features.iter().any(|word| word == MADE_PACKAGE)
     }
 }
 
 impl ObjectRecord {
-    /// Whether the patch changed the object. A directory that stayed as it was is recorded and is not changed.
+    /// Returns whether the patch changed the object. A directory that stayed as it was is recorded but not changed.
     pub fn is_changed(&self) -> bool {
         match (&self.was, &self.became) {
             (Some(was), Some(became))
@@ -296,18 +297,18 @@ impl ObjectRecord {
         }
     }
 
-    /// Whether the list of paths beside the archive has it: what the patch changed or delivers.
+    /// Returns whether the list of paths beside the archive has it: the patch changed or delivers it.
     pub fn is_listed(&self) -> bool {
         self.delivered || self.is_changed()
     }
 
-    /// Whether the patch has the path: what an earlier patch put there must not come back under it. An edited file that
-    /// stayed is not the patch's, nor is another name of a file that it changed.
+    /// Returns whether the patch has the path, so that the object of an earlier patch must not come back under it. An
+    /// edited file that stayed is not the patch's, nor is another name of a file that it changed.
     pub fn has_path(&self) -> bool {
         !self.kept && (self.delivered || self.became.is_none() || self.was != self.became)
     }
 
-    /// Whether the object stayed in its place and only its attributes changed: nothing of its content is saved.
+    /// Returns whether the object stayed in place and only its attributes changed: its content is not saved.
     pub fn is_in_place(&self) -> bool {
         let (Some(was), Some(became)) = (&self.was, &self.became) else { return false };
         let content = |state: &RecordedState| {
@@ -319,13 +320,13 @@ impl ObjectRecord {
             && !self.is_untouched()
     }
 
-    /// Whether the patch left the object as it was.
+    /// Returns whether the patch left the object as it was.
     pub fn is_untouched(&self) -> bool {
         self.kept || self.was == self.became
     }
 
-    /// Whether a backout has nothing to do with it: neither object nor line changed, and it is no other name of a file
-    /// that did.
+    /// Returns whether a backout need not touch it: neither object nor line changed, and it is not another name of a
+    /// changed file.
     pub fn is_as_found(&self) -> bool {
         self.is_untouched()
             && self.line == self.new_line
@@ -333,7 +334,7 @@ impl ObjectRecord {
             && self.was.as_ref().is_none_or(|was| was.group.is_none())
     }
 
-    /// Its path; none where it is none.
+    /// Returns its path, or `None` if the text is not a path.
     pub fn object_path(&self) -> Option<ObjectPath> {
         ObjectPath::new(&decode(&self.path)).ok()
     }

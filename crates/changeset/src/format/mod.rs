@@ -1,4 +1,4 @@
-//! The formats of what a run leaves: journal, undo manifest, lists and stamps.
+//! The formats of the files that a run leaves: journal, undo manifest, lists and stamps.
 
 pub mod bound_packages;
 pub mod contents_merge;

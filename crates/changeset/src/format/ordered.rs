@@ -1,21 +1,21 @@
-//! Finding a line in a file whose lines are in order, by halving: a few small reads, however long the file is.
+//! Finds a line in a sorted file by binary search: a few small reads, regardless of the length of the file.
 //!
-//! Lines without a key (comments) may stand anywhere and are passed over. That the file is in order is the caller's
-//! knowledge; where two lines that were looked at contradict it, the answer is [`OrderError::Unsorted`] rather than a
-//! wrong one. Memory is one window and one line.
+//! Lines without a key (comments) may appear anywhere and are skipped. The caller must know that the file is sorted. If
+//! two examined lines contradict that, the answer is [`OrderError::Unsorted`] rather than a wrong one. Memory use is
+//! one window and one line.
 
 use std::borrow::Cow;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use patchadm_svr4::format::lines::LONGEST_LINE;
 
-/// What is read at once, in bytes.
+/// The number of bytes read at once.
 const WINDOW: usize = 4096;
 
-/// Why a line cannot be found by halving. A search from the first line to the last says more.
+/// The reason why a binary search cannot find a line. A search from the first line to the last tells more.
 #[derive(Debug, thiserror::Error)]
 pub enum OrderError {
-    /// The lines are in no order.
+    /// The lines are unsorted.
     #[error("the lines are not in order")]
     Unsorted,
     /// A line is longer than [`LONGEST_LINE`].
@@ -26,18 +26,18 @@ pub enum OrderError {
     Io(#[from] io::Error),
 }
 
-/// A line and where it is.
+/// A line and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spot {
-    /// Where it begins, in bytes from the beginning of the file.
+    /// Its start, in bytes from the beginning of the file.
     pub start: u64,
-    /// Where the next line begins.
+    /// The start of the next line.
     pub end: u64,
     /// The line, without its newline.
     pub line: Vec<u8>,
 }
 
-/// The key of a line; none for one that has no part in the order.
+/// Returns the key of a line, or `None` for a line outside the order.
 pub type Key = fn(&[u8]) -> Option<Cow<'_, [u8]>>;
 
 /// A part of a file whose lines ascend by their keys.
@@ -53,24 +53,25 @@ pub struct Ordered<R> {
 }
 
 impl<R: Read + Seek> Ordered<R> {
-    /// The lines from `begin`, where one begins, to `end`.
+    /// Makes a search over the lines from `begin`, the start of a line, to `end`.
     pub fn new(from: R, begin: u64, end: u64, key: Key) -> Self {
         Self { from, begin, end, key, window: Vec::new(), window_at: 0 }
     }
 
-    /// The file.
+    /// Returns the file.
     pub fn into_inner(self) -> R {
         self.from
     }
 
-    /// The first line whose key is `key` or comes after it.
+    /// Returns the first line whose key is `key` or comes after it.
     pub fn find(&mut self, key: &[u8]) -> Result<Option<Spot>, OrderError> {
         self.find_from(self.begin, key)
     }
 
-    /// As [`find`](Self::find), beginning with the line at `from`; no line before it may be the one sought.
+    /// Does the same as [`find`](Self::find), starting with the line at `from`; no line before it may be the one
+    /// sought.
     pub fn find_from(&mut self, from: u64, key: &[u8]) -> Result<Option<Spot>, OrderError> {
-        // Every line that begins before `low` comes before `key`; of those that begin at `high` or behind it none does.
+        // Every line that begins before `low` comes before `key`; no line that begins at or after `high` does.
         let (mut low, mut high) = (from.max(self.begin), self.end);
         let (mut before, mut behind): (Option<Vec<u8>>, Option<Vec<u8>>) = (None, None);
         while high.saturating_sub(low) > WINDOW as u64 {
@@ -98,7 +99,7 @@ impl<R: Read + Seek> Ordered<R> {
                 return Err(OrderError::Unsorted);
             }
             if *found >= *key {
-                // One line out of its place is seen by the line behind it.
+                // The following line reveals a line that is out of place.
                 let next = self.next(spot.end)?;
                 let ascends = next.is_none_or(|next| found < self.key_of(&next.line));
                 return if ascends { Ok(Some(spot)) } else { Err(OrderError::Unsorted) };
@@ -107,7 +108,7 @@ impl<R: Read + Seek> Ordered<R> {
         }
     }
 
-    /// The first line with a key at `at`, where a line begins, or behind it.
+    /// Returns the first line with a key at or after `at`, the start of a line.
     pub fn next(&mut self, mut at: u64) -> Result<Option<Spot>, OrderError> {
         loop {
             let Some(spot) = self.line(at, self.end)? else { return Ok(None) };
@@ -118,7 +119,7 @@ impl<R: Read + Seek> Ordered<R> {
         }
     }
 
-    /// The first line with a key that begins behind `middle` and before `high`.
+    /// Returns the first line with a key that begins after `middle` and before `high`.
     fn first_behind(&mut self, middle: u64, high: u64) -> Result<Option<Spot>, OrderError> {
         let Some(mut spot) = self.line(middle, high)? else { return Ok(None) };
         loop {
@@ -134,7 +135,7 @@ impl<R: Read + Seek> Ordered<R> {
         (self.key)(line).map(Cow::into_owned).unwrap_or_default()
     }
 
-    /// What stands from `at` to the end of its line, if `at` is before `limit`.
+    /// Returns the bytes from `at` to the end of the line, if `at` is before `limit`.
     fn line(&mut self, at: u64, limit: u64) -> Result<Option<Spot>, OrderError> {
         if at >= limit.min(self.end) {
             return Ok(None);
@@ -160,7 +161,7 @@ impl<R: Read + Seek> Ordered<R> {
         }
     }
 
-    /// Some of the bytes from `at` on; none at the end of the file.
+    /// Returns some of the bytes from `at` on; none at the end of the file.
     fn bytes(&mut self, at: u64) -> io::Result<&[u8]> {
         let inside = |this: &Self| {
             let skip = usize::try_from(at.checked_sub(this.window_at)?).ok()?;
@@ -191,7 +192,7 @@ mod tests {
         Ordered::new(Cursor::new(text), 0, text.len() as u64, key)
     }
 
-    /// The first line from `key` on, found by looking at all.
+    /// Returns the first line from `key` on, found by reading all lines.
     fn plainly<'a>(text: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
         text.split(|&byte| byte == b'\n')
             .filter(|line| !line.is_empty())

@@ -1,7 +1,7 @@
 //! The path of an undo archive that is kept outside the root: `DIR/<id>/<PKG>/NAME`.
 //!
-//! A root names paths of the host in `remote`, in its ledger and in its journal. Those that have another form are
-//! nothing that this program, or the scripts of a patch, could have written.
+//! A root names paths of the host in `remote`, in its ledger and in its journal. Neither this program nor the scripts
+//! of a patch could have written a path of another form.
 
 use super::run::Run;
 
@@ -11,7 +11,7 @@ const LONGEST: usize = 4095;
 /// The compressions that the name of an archive may end in.
 const SUFFIXES: [&str; 3] = [".gz", ".Z", ".zst"];
 
-/// A path of that form, taken apart.
+/// A path of that form, split into its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutsidePath<'p> {
     /// The directory for all archives: that of `-B`. Empty for `/`.
@@ -25,8 +25,8 @@ pub struct OutsidePath<'p> {
 }
 
 impl<'p> OutsidePath<'p> {
-    /// Takes a path apart; none where it has another form. Components that lead elsewhere (`.`, `..`, empty ones) have
-    /// no place in it.
+    /// Splits a path into its parts; returns `None` if it has another form. Components that lead elsewhere (`.`, `..`,
+    /// empty ones) are not allowed.
     pub fn parse(path: &'p [u8]) -> Option<Self> {
         let components = path.strip_prefix(b"/")?.split(|&byte| byte == b'/');
         let is_plain = |part: &[u8]| !matches!(part, b"" | b"." | b"..");
@@ -43,13 +43,13 @@ impl<'p> OutsidePath<'p> {
         Some(Self { directory, patch, package, name })
     }
 
-    /// Whether the archive is that of this patch and package.
+    /// Returns whether the archive belongs to this patch and package.
     pub fn is_of(&self, patch: &str, package: &str) -> bool {
         self.patch == patch && self.package == package
     }
 }
 
-/// Whether an undo archive may have this name: `undo` or `obsolete`, with a run and a suffix or without, or
+/// Returns whether an undo archive may have this name: `undo` or `obsolete`, with a run and a suffix or without, or
 /// `undo.<run>.tmp` while it is written outside the root.
 pub(super) fn is_archive_name(name: &[u8]) -> bool {
     let Ok(name) = std::str::from_utf8(name) else { return false };

@@ -1,4 +1,4 @@
-//! An object as manifests and plan files have it: everything about it that a backout restores.
+//! An object as manifests and plan files record it: everything about it that a backout restores.
 
 use std::collections::BTreeMap;
 
@@ -62,7 +62,7 @@ pub struct RecordedState {
 }
 
 impl RecordedState {
-    /// What a backout needs of an object as it was seen.
+    /// Returns the state that a backout needs from an object as it was seen.
     pub fn of(live: &Live) -> Self {
         let mut state = Self {
             kind: RecordedType::Directory,
@@ -98,7 +98,7 @@ impl RecordedState {
         state
     }
 
-    /// Whether what is recorded is what is there: type, rights and content.
+    /// Returns whether the recorded object is the existing one: type, rights and content.
     pub fn is_found(recorded: Option<&Self>, found: Option<&Self>) -> bool {
         let (Some(recorded), Some(found)) = (recorded, found) else {
             return recorded.is_none() && found.is_none();
@@ -109,7 +109,7 @@ impl RecordedState {
             && (recorded.b3.is_none() || recorded.b3 == found.b3)
     }
 
-    /// The digest of its bytes, where it has one.
+    /// Returns the digest of its bytes, if it has one.
     pub fn digest(&self) -> Option<Digest> {
         match self.b3.as_deref()? {
             NotedDigest::Digest(digest) => Some(*digest),
@@ -117,7 +117,7 @@ impl RecordedState {
         }
     }
 
-    /// Its extended attributes as bytes; a value that is not hexadecimal is left out.
+    /// Returns its extended attributes as bytes; a value that is not hexadecimal is left out.
     pub fn xattrs(&self) -> Xattrs {
         self.xattrs
             .iter()
@@ -126,7 +126,7 @@ impl RecordedState {
     }
 }
 
-/// Extended attributes as a [`RecordedState`] has them.
+/// Returns extended attributes in the form of a [`RecordedState`].
 pub fn recorded_xattrs(xattrs: &Xattrs) -> BTreeMap<String, String> {
     xattrs.iter().map(|(name, value)| (encode(name), hex(value))).collect()
 }

@@ -1,12 +1,12 @@
 //! The identity of a root, `var/sadm/patchadm/root-id`: one line with its marker, which the journal repeats.
 //!
 //! The marker is 16 hexadecimal digits, random, made with the first run of a root and never changed by a run. Undo
-//! archives and stages carry it, so that those of another root are told apart.
+//! archives and stages carry it, so that those of another root can be recognised.
 
 use super::journal::is_marker;
 use patchadm_svr4::package::rule::holds;
 
-/// The most bytes of the file that are read.
+/// The largest file that is read, in bytes.
 pub const LARGEST: u64 = 4096;
 
 /// Reads the marker. `None` for anything but one line as [`write()`] makes it.
@@ -20,7 +20,7 @@ pub fn write(marker: &str) -> Vec<u8> {
     format!("{marker}\n").into_bytes()
 }
 
-/// Makes a marker of a random number.
+/// Makes a marker from a random number.
 pub fn marker(random: u64) -> String {
     format!("{random:016x}")
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Runs are counted below this, so that there is always a next one.
+/// The limit of run numbers, which all lie below it, so that there is always a next one.
 pub(super) const RUNS: u64 = 1 << 63;
 
 /// The highest number that a run can have: it has no next one.
@@ -11,7 +11,7 @@ pub const LAST_NUMBER: u64 = RUNS - 1;
 /// The name of a run: `<number>-<16 hexadecimal digits>`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Run {
-    /// One more than that of the run before.
+    /// One more than the number of the previous run.
     pub number: u64,
     /// Random, so that two roots that were copied from each other do not share runs.
     pub nonce: u64,
@@ -27,7 +27,7 @@ impl Run {
         Some(Self { number: number.parse().ok()?, nonce: u64::from_str_radix(nonce, 16).ok()? })
     }
 
-    /// Whether a text is the name of a run, spelt as it is written, with a number that another one can follow.
+    /// Returns whether a text is the name of a run in its exact spelling, with a number that another run can follow.
     pub fn is_name(text: &str) -> bool {
         Self::parse(text).is_some_and(|run| run.number < RUNS && run.to_string() == text)
     }

@@ -1,8 +1,8 @@
 //! The list of a directory that changes by one exchange: `tree.<n>` in the stage of its domain.
 //!
-//! One JSON line for each path below the directory, in the order of their bytes: which object was there before the run, and
-//! which one is there after it. What is dropped when the run has ended is held against it, so that nothing goes that is not
-//! in the list. The journal has its digest; a list that is written otherwise than here is damaged.
+//! One JSON line for each path below the directory, in the order of their bytes: the object before the run, and the
+//! object after it. The objects dropped at the end of the run are checked against the list, so that only listed objects
+//! go. The journal has its digest; a list in any other form than the one written here is damaged.
 
 use patchadm_rootfs::{Inode, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ pub struct ListedObject {
     pub file_type: char,
     /// Inode and birth time.
     pub inode: Inode,
-    /// Bytes of a file that is in this directory only, as the run knew it.
+    /// The size in bytes of a file that is in this directory only, as the run knew it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
     /// Modification time of a file that is in this directory only, as the run knew it.
@@ -30,14 +30,14 @@ pub struct ListedObject {
     pub mtime: Option<Timestamp>,
 }
 
-/// What a path below the directory is before and after the run.
+/// The objects at a path below the directory before and after the run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListedPath {
     /// The path relative to the directory.
     pub path: Vec<u8>,
-    /// The object before; `None` where nothing was.
+    /// The object before; `None` if there was none.
     pub old: Option<ListedObject>,
-    /// The object after; `None` where nothing is.
+    /// The object after; `None` if there is none.
     pub new: Option<ListedObject>,
 }
 
@@ -62,7 +62,7 @@ impl TreeList {
         Self(paths)
     }
 
-    /// Returns all paths, those of directories before those of what is in them.
+    /// Returns all paths; a directory comes before its content.
     pub fn paths(&self) -> &[ListedPath] {
         &self.0
     }
@@ -84,7 +84,7 @@ impl TreeList {
         bytes
     }
 
-    /// Reads the bytes of the file; `None` if this is not how a list is written.
+    /// Reads the bytes of the file; returns `None` unless they have the exact form of a list.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let mut paths: Vec<ListedPath> = Vec::new();
         let lines = match bytes {

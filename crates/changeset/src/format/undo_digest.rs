@@ -1,15 +1,15 @@
-//! `undo.b3`: the line in a save directory that tells people digest and run of an undo archive (patchadm-undo(5)).
-//! Nothing is believed because of it.
+//! `undo.b3`: the line in a save directory that shows people the digest and run of an undo archive (patchadm-undo(5)).
+//! The program does not rely on it.
 //!
 //! ```text
 //! <BLAKE3 of the archive>  <its name>  <the run>
 //! ```
-//! Two blanks stand between the fields, as b3sum(1) has them. The name is that which the archive had when it was
-//! written; it may have another one since.
+//! Two blanks separate the fields, as in the output of b3sum(1). The name is the original one of the archive; the
+//! archive may have been renamed since.
 
 use patchadm_rootfs::Digest;
 
-/// The line, read.
+/// The parsed line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UndoDigest {
     /// BLAKE3 of the bytes of the archive.
@@ -21,7 +21,7 @@ pub struct UndoDigest {
 }
 
 impl UndoDigest {
-    /// Reads the file; none where it is anything else.
+    /// Reads the file; returns `None` if it is anything else.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let (digest, rest) = text.strip_suffix(b"\n")?.split_at_checked(64)?;
         let rest = rest.strip_prefix(b"  ")?;
@@ -37,7 +37,7 @@ impl UndoDigest {
         })
     }
 
-    /// The file.
+    /// Returns the bytes of the file.
     pub fn write(&self) -> Vec<u8> {
         let digest = self.b3.to_string();
         [digest.as_bytes(), b"  ", &self.name, b"  ", self.run.as_bytes(), b"\n"].concat()

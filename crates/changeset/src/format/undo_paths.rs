@@ -1,12 +1,13 @@
-//! `undo.paths`: which paths the undo archive beside it changed (patchadm-undo(5)), without opening the archive.
+//! `undo.paths`: the paths that the undo archive beside it changed (patchadm-undo(5)), readable without opening the
+//! archive.
 //!
 //! ```text
 //! <marker of the root> b3 <CRC-32C of the lines below, in hexadecimal>
 //! <the first 16 bytes of the BLAKE3 of a path, in hexadecimal>      sorted, each path once
 //! ```
-//! Whoever plans a change asks every archive of a package about a few paths; five hundred archives answer from a line
-//! each instead of being decompressed. The manifest in the archive is what counts when something is restored, and where
-//! the list is damaged.
+//! Planning a change asks every archive of a package about a few paths; five hundred archives answer from one line each
+//! instead of being decompressed. The manifest in the archive counts when something is restored, and if the list is
+//! damaged.
 
 use patchadm_rootfs::Digest;
 use patchadm_svr4::package::ObjectPath;
@@ -18,18 +19,18 @@ const MARKER: usize = 16;
 /// Bytes of the first line: marker, the word `b3` between blanks, eight digits, newline.
 const HEAD: usize = MARKER + 13;
 
-/// The file, read.
+/// The parsed file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UndoPaths {
     bytes: Vec<u8>,
 }
 
-/// A path as the file has it.
+/// A path in the form of the file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PathDigest(String);
 
 impl PathDigest {
-    /// That of a path.
+    /// Returns the digest of a path.
     pub fn of(path: &ObjectPath) -> Self {
         let mut text = Digest::of(path.as_bytes()).to_string();
         text.truncate(DIGITS);
@@ -38,13 +39,13 @@ impl PathDigest {
 }
 
 impl UndoPaths {
-    /// Reads the file; none where it is anything else.
+    /// Reads the file; returns `None` if it is anything else.
     pub fn parse(bytes: Vec<u8>) -> Option<Self> {
         let (head, lines) = bytes.split_at_checked(HEAD)?;
         (head.get(MARKER..)? == checksum(lines).as_bytes()).then_some(Self { bytes })
     }
 
-    /// The file.
+    /// Returns the bytes of the file.
     pub fn write<'a>(marker: &str, paths: impl Iterator<Item = &'a ObjectPath>) -> Vec<u8> {
         let mut digests: Vec<PathDigest> = paths.map(PathDigest::of).collect();
         digests.sort_unstable();
@@ -53,24 +54,24 @@ impl UndoPaths {
         format!("{marker}{}{lines}", checksum(lines.as_bytes())).into_bytes()
     }
 
-    /// The marker of the root whose objects the archive saves.
+    /// Returns the marker of the root whose objects the archive saves.
     pub fn marker(&self) -> &[u8] {
         self.bytes.get(..MARKER).unwrap_or_default()
     }
 
-    /// How many paths it has.
+    /// Returns the number of its paths.
     pub fn count(&self) -> usize {
         self.bytes.len().saturating_sub(HEAD) / (DIGITS + 1)
     }
 
-    /// All of its paths.
+    /// Returns all of its paths.
     pub fn digests(&self) -> impl Iterator<Item = PathDigest> {
         let (lines, _) = self.bytes.get(HEAD..).unwrap_or_default().as_chunks::<{ DIGITS + 1 }>();
         let digits = lines.iter().map(|line| String::from_utf8_lossy(&line[..DIGITS]));
         digits.map(|digest| PathDigest(digest.into_owned()))
     }
 
-    /// Whether the archive changed a path.
+    /// Returns whether the archive changed a path.
     pub fn has(&self, PathDigest(digest): &PathDigest) -> bool {
         let lines = self.bytes.get(HEAD..).unwrap_or_default();
         let (lines, _) = lines.as_chunks::<{ DIGITS + 1 }>();
@@ -78,7 +79,7 @@ impl UndoPaths {
     }
 }
 
-/// What stands behind the marker in front of these lines.
+/// Returns the part of the first line after the marker, for these lines.
 fn checksum(lines: &[u8]) -> String {
     format!(" b3 {:08x}\n", crc32c::crc32c(lines))
 }

@@ -1,10 +1,10 @@
-//! The attributes that an object gets which stays in place.
+//! The new attributes of an object that stays in place.
 
 use crate::format::manifest::{RecordedState, recorded_xattrs};
 use patchadm_rootfs::{Live, Timestamp, Xattrs};
 use patchadm_svr4::package::Mode;
 
-/// New attributes of an object that stays; `None` keeps what is there.
+/// New attributes of an object that stays; `None` keeps the current value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AttributeChange {
     /// Permission bits; a symbolic link has none.
@@ -32,7 +32,7 @@ impl AttributeChange {
         (lacking != Self::default()).then_some(lacking)
     }
 
-    /// Adds a later change: its attributes count where both name one.
+    /// Adds a later change, whose attributes win if both name one.
     #[must_use]
     pub fn then(self, later: &Self) -> Self {
         Self {

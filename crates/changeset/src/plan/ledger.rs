@@ -1,40 +1,40 @@
-//! What a run does to the ledger of a package: the lines of the patches that it applies come, those of patches that are no
-//! longer applied go.
+//! The changes of a run to the ledger of a package: lines of patches that it applies are added, lines of patches that
+//! are no longer applied are removed.
 //!
-//! What the lines say is known when the undo archives have been written; here is only which patches they are about.
+//! The content of the lines is known once the undo archives have been written; this module only names the patches.
 
 use patchadm_rootfs::Digest;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
-/// The change of a ledger. Lines of patches that the package no longer has, or has with another record, go by
-/// themselves.
+/// The change of a ledger. Lines of patches that the package no longer has, or has with another record, are removed
+/// automatically.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerChange {
-    /// Where it is.
+    /// Its path.
     pub path: ObjectPath,
     /// The package.
     pub package: PkgInst,
     /// The patches that the run applies, in their order.
     pub applied: Vec<LedgerPatch>,
-    /// Archives that were there before and are taken as the root's own.
+    /// Archives that existed before and are adopted as the root's own.
     pub adopted: Vec<LedgerArchive>,
-    /// The undo data of patches that stay, which the run writes anew or gives up.
+    /// The undo data of patches that stay, which the run rewrites or gives up.
     pub rewritten: Vec<LedgerRewrite>,
-    /// Lines that come from the ledger of a copy of the root, whose archives come with them.
+    /// Lines from the ledger of a copy of the root, whose archives come with them.
     pub brought: Vec<BroughtLine>,
-    /// The ledger that is there is not looked at.
+    /// Whether the existing ledger is ignored.
     pub is_anew: bool,
 }
 
-/// Undo data of a patch that stays, which the run writes anew or gives up.
+/// Undo data of a patch that stays, which the run rewrites or gives up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerRewrite {
     /// The patch, as its save directory is named.
     pub patch: String,
-    /// Whether the archive goes and only the manifest stays.
+    /// Whether the archive is removed and only the manifest stays.
     pub is_given_up: bool,
-    /// Whether something that the ledger did not bind to a run has come into it.
+    /// Whether data that the ledger did not bind to a run has come into it.
     pub is_adopted: bool,
 }
 
@@ -47,7 +47,7 @@ pub struct LedgerPatch {
     pub is_without_undo: bool,
 }
 
-/// An archive that is taken as the root's own, or the manifest of a patch without one.
+/// An archive that is adopted as the root's own, or the manifest of a patch without one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerArchive {
     /// The patch, as its save directory is named.
@@ -56,17 +56,17 @@ pub struct LedgerArchive {
     pub b3: Digest,
     /// Bytes of the file.
     pub size: u64,
-    /// Where it is; none for a manifest.
+    /// Its place; `None` for a manifest.
     pub place: Option<UndoLocation>,
 }
 
 impl LedgerChange {
-    /// The change that takes the lines out which no longer count.
+    /// Returns the change that removes the lines that no longer count.
     pub fn of(package: &PkgInst) -> Self {
         Self::at(places::ledger(package), package)
     }
 
-    /// The same for the ledger at a path.
+    /// Returns the same change for the ledger at a path.
     pub fn at(path: ObjectPath, package: &PkgInst) -> Self {
         let package = package.clone();
         Self {
@@ -80,13 +80,13 @@ impl LedgerChange {
         }
     }
 
-    /// The change of a run that applies a patch.
+    /// Returns the change of a run that applies a patch.
     pub fn of_application(package: &PkgInst, patch: &str, is_without_undo: bool) -> Self {
         let applied = vec![LedgerPatch { patch: patch.to_owned(), is_without_undo }];
         Self { applied, ..Self::of(package) }
     }
 
-    /// Adds what a later patch of the same run does.
+    /// Adds the change of a later patch of the same run.
     pub fn add(&mut self, later: &Self) {
         self.applied.extend(later.applied.iter().cloned());
         self.adopted.extend(later.adopted.iter().cloned());
@@ -96,19 +96,19 @@ impl LedgerChange {
     }
 }
 
-/// The line of a patch that was applied to a copy of the root and comes with what it did there.
+/// The line of a patch that was applied to a copy of the root and comes with its changes there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BroughtLine {
     /// The patch, as its save directory is named.
     pub patch: String,
-    /// The line as the ledger of the copy has it, with its newline. The run that brings it becomes its run.
+    /// The line as in the ledger of the copy, with its newline. The run that brings it becomes its run.
     pub text: Vec<u8>,
 }
 
-/// Where an archive is kept.
+/// The place where an archive is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UndoLocation {
-    /// In the save directory, whatever its name there.
+    /// In the save directory, under any name.
     Save,
     /// At this path of the host, without newlines.
     Host(Vec<u8>),

@@ -34,7 +34,7 @@ pub fn open(view: &RecordView<'_>) -> Result<Option<File>, RecordError> {
     let path = places::contents();
     let file = view.open(&path)?;
     if file.is_none() && view.look(&path)?.is_some() {
-        // Something that cannot be read is no empty database.
+        // An unreadable object is not an empty database.
         return Err(RecordError::NoFile { root: named(view), path: view.root().show(&path) });
     }
     Ok(file)
@@ -45,7 +45,7 @@ fn scan_file(
     mut file: File,
     wants: &mut impl FnMut(&[u8]) -> bool,
 ) -> Result<ContentsLines, RecordError> {
-    // A search that came to nothing may have read some of it.
+    // A search without result may have read some of it.
     let picked = file.rewind().map_err(ContentsError::from);
     picked
         .and_then(|()| pick(BufReader::with_capacity(1 << 18, file), wants))
@@ -57,7 +57,7 @@ pub fn failed(view: &RecordView<'_>, reason: ContentsError) -> RecordError {
     RecordError::Contents { root: named(view), path: view.root().show(&places::contents()), reason }
 }
 
-/// The root on the host, unless it is that of the running system.
+/// Returns the root on the host, unless it is that of the running system.
 fn named(view: &RecordView<'_>) -> Option<String> {
     let root = view.root();
     (!root.is_system()).then(|| root.prefix().display().to_string())
@@ -92,7 +92,7 @@ pub fn lines_of_package(view: &RecordView<'_>, package: &PkgInst) -> Result<Cont
     Ok(lines)
 }
 
-/// Returns the lines of all objects that these packages own, of each package its own; one pass finds those of all.
+/// Returns, for each of these packages, the lines of all objects that it owns; one pass finds them all.
 pub fn lines_of_packages(
     view: &RecordView<'_>,
     packages: &BTreeSet<PkgInst>,
@@ -132,8 +132,8 @@ pub fn paths_marked(
     Ok(marked.map(|line| line.path).collect())
 }
 
-/// Returns the paths concerned by the queue of a run: those it names, and those that its packages have pending when
-/// it makes that final.
+/// Returns the paths concerned by the queue of a run: those it names, and the pending ones of packages that it
+/// finishes.
 pub fn paths_of_queue(
     view: &RecordView<'_>,
     queue: &InstallfRequests,

@@ -7,31 +7,31 @@ use patchadm_svr4::places::own_directory;
 /// The name of the file.
 pub(crate) const NAME: &[u8] = b"root-id";
 
-/// What `root-id` says.
+/// The content of `root-id`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RootId {
-    /// It is not there.
+    /// The file is missing.
     Missing,
-    /// It is there, and no marker is in it.
+    /// The file exists but contains no marker.
     Damaged,
     /// The marker.
     Marker(String),
 }
 
-/// What both say of a root.
+/// The identity of a root according to both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RootIdentity {
-    /// Nothing, and no run was ever made.
+    /// No marker, and no run was ever made.
     New,
-    /// This marker; `false` where only the header of the journal has it.
+    /// This marker; `false` if only the header of the journal has it.
     Known(String, bool),
     /// Two markers: that of the header, that of the file.
     Two(String, String),
-    /// Nothing, although runs were made.
+    /// No marker, although runs were made.
     Lost,
 }
 
-/// What is wrong with the identity of a root: nothing may be changed in it.
+/// A fault in the identity of a root: nothing may be changed in the root.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityFault {
     /// The journal names one marker, `root-id` another.
@@ -94,7 +94,7 @@ impl RootIdentity {
         })
     }
 
-    /// Returns what is wrong with it.
+    /// Returns the fault, if there is one.
     pub(crate) fn fault(self, own: &Dir) -> Option<IdentityFault> {
         let show = |name: &[u8]| own.root().show(&own.at(name));
         let (journal, root_id) = (show(b"journal"), show(NAME));

@@ -1,4 +1,4 @@
-//! What the stamp of `contents` says of the records as the last run left them.
+//! The facts in the stamp of `contents` about the records as the last run left them.
 
 use std::cell::OnceCell;
 use std::fs::File;
@@ -8,10 +8,10 @@ use crate::format::bound_packages::BoundPackages;
 use crate::format::contents_stamp::{ContentsStamp, OwnerCounts, STAMP_HEAD};
 use patchadm_rootfs::Digest;
 
-/// The most bytes of lines of a stamp that are read.
+/// The most bytes of a stamp's lines that are read.
 const LONGEST_LINES: u64 = 64 << 20;
 
-/// Returns the stamp in an open file, whatever it is about; the file is then behind its head.
+/// Returns the stamp in an open file, regardless of the file it describes; the read position is then after its head.
 pub(super) fn stamp_of(file: &mut File) -> Option<ContentsStamp> {
     let mut head = Vec::with_capacity(STAMP_HEAD);
     file.take(STAMP_HEAD as u64).read_to_end(&mut head).ok()?;
@@ -22,15 +22,16 @@ pub(super) fn stamp_of(file: &mut File) -> Option<ContentsStamp> {
 /// The records as the last run left them.
 #[derive(Debug)]
 pub struct LastRecords {
-    /// What the stamp says of `contents`.
+    /// The facts of the stamp about `contents`.
     pub stamp: ContentsStamp,
-    /// The lines behind its head, as they were written.
+    /// The lines after its head, as they were written.
     lines: Vec<u8>,
     packages: OnceCell<BoundPackages>,
 }
 
 impl LastRecords {
-    /// Reads what a stamp says, whether or not the records still are as it says; none where it is not as it was written.
+    /// Reads the facts of a stamp, whether or not they still hold for the records; returns `None` if the stamp is not
+    /// as it was written.
     pub(super) fn of(mut file: File) -> Option<Self> {
         let stamp = stamp_of(&mut file)?;
         let length =
@@ -41,29 +42,29 @@ impl LastRecords {
         is_whole.then(|| Self { stamp, lines, packages: OnceCell::new() })
     }
 
-    /// The lines about hard links, about packages that own objects, and about the pkginfo of packages.
+    /// Returns the lines about hard links, about packages that own objects, and about the pkginfo of packages.
     fn parts(&self) -> [&[u8]; 3] {
         let (links, rest) = split(&self.lines, self.stamp.links);
         let (owners, packages) = split(rest, self.stamp.owners);
         [links, owners, packages]
     }
 
-    /// The lines about hard links.
+    /// Returns the lines about hard links.
     pub fn links(&self) -> &[u8] {
         self.parts()[0]
     }
 
-    /// The lines about packages that own objects.
+    /// Returns the lines about packages that own objects.
     pub fn owner_lines(&self) -> &[u8] {
         self.parts()[1]
     }
 
-    /// The packages that owned objects, with the numbers of their lines; none where they are not listed.
+    /// Returns the packages that owned objects, with the numbers of their lines, or `None` if they are not listed.
     pub fn owners(&self) -> Option<OwnerCounts> {
         if self.stamp.is_listed { OwnerCounts::parse(self.owner_lines()) } else { None }
     }
 
-    /// What is known of the pkginfo of packages.
+    /// Returns the facts about the pkginfo of packages.
     pub fn packages(&self) -> &BoundPackages {
         self.packages.get_or_init(|| BoundPackages::parse(self.parts()[2]).unwrap_or_default())
     }

@@ -34,7 +34,7 @@ pub enum RecordError {
         /// The error, with its line.
         reason: ContentsError,
     },
-    /// Something other than a regular file (a link, a pipe, a directory) takes the place of a record.
+    /// An object other than a regular file (a link, a pipe, a directory) is in the place of a record.
     #[error("{path} is not a regular file")]
     NoFile {
         /// The root on the host, unless it is that of the running system.

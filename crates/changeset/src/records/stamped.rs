@@ -1,9 +1,9 @@
-//! Looking lines up in a `contents` that is known to be in order: a few KiB are read, however long it is.
+//! Looks up lines in a `contents` that is known to be sorted: a few KiB are read, regardless of its length.
 //!
-//! That it is in order is known while the stamp of our last write fits (`format::contents_stamp`, contents(5)): same
-//! inode, size and modification time. Every other file, be it edited, copied, restored or written by another program, is
-//! read from its first line to its last by the functions of [`contents`](super::contents), which come here first; so is
-//! one that contradicts its stamp, and one in which a wanted line makes no sense. The answers are the same.
+//! The file is known to be sorted while the stamp of our last write fits (`format::contents_stamp`, contents(5)): same
+//! inode, size and modification time. The functions of [`contents`](super::contents), which come here first, read every
+//! other file from its first line to its last: one that was edited, copied, restored or written by another program, one
+//! that contradicts its stamp, and one in which a wanted line cannot be parsed. The answers are the same.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,14 +43,14 @@ pub(super) struct WantedLines<'a> {
 
 /// Returns the stamp of an open `contents`, if it has one that fits, and the file of the stamp.
 pub fn fitting(view: &RecordView<'_>, contents: &File) -> Option<(ContentsStamp, File)> {
-    // Whatever stands in the way of the stamp, the database itself is there to be read.
+    // If the stamp cannot be read for any reason, the database itself can be.
     let mut file = view.open(&places::contents_stamp()).ok()??;
     let stamp = stamp_of(&mut file)?;
     let fits = is_about(&stamp, contents) && stamp.is_listed;
     (fits && rule::holds("stamp.body", closes(contents, &stamp)?)).then_some((stamp, file))
 }
 
-/// Tells whether a stamp is about an open `contents`: the inode, size and modification time are those that it names.
+/// Tells whether a stamp is about an open `contents`: the inode, size and modification time match.
 pub fn is_about(stamp: &ContentsStamp, contents: &File) -> bool {
     let Ok(metadata) = contents.metadata() else { return false };
     let mtime = (metadata.mtime(), metadata.mtime_nsec());
@@ -85,7 +85,7 @@ fn closes(contents: &File, stamp: &ContentsStamp) -> Option<bool> {
     Some(before == [b'\n'] && lines.all(|line| is_comment(line.trim_ascii_end())))
 }
 
-/// Returns the wanted lines of an open database, or `None` if the file has to be read sequentially.
+/// Returns the wanted lines of an open database, or `None` if the file must be read sequentially.
 pub(super) fn search(
     view: &RecordView<'_>,
     contents: &File,
@@ -141,7 +141,7 @@ fn whole_line(line: &[u8]) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Borrowed(line))
 }
 
-/// Reads lines as long as their paths begin with `prefix`.
+/// Reads lines while their paths begin with `prefix`.
 fn read_range(from: impl Read, prefix: &[u8], lines: &mut ContentsLines) -> Option<()> {
     let mut reader = ContentsReader::new(BufReader::with_capacity(1 << 16, from));
     while let Some(raw) = reader.next_line().ok()? {

@@ -1,18 +1,17 @@
 //! Reading records without a lock: all as before a run or all as after it, never a mixture.
 //!
 //! While a run is between publication and its outcome, a record that the journal names is read as it was before: from
-//! its place if the switch has not reached it, else from the stage, where the exchange put it. An object is opened
-//! first and then asked which one it is, so that a switch between a look and an opening cannot slip the new one in.
-//! Afterwards the journal is looked at again; if it changed in between, the answer is thrown away and made anew.
-//! Nothing waits for a writer, no writer waits for a reader, and it works as well while a dead run waits for its
-//! recovery.
+//! its place if the switch has not reached it, otherwise from the stage, where the exchange put it. An object is opened
+//! first and identified afterwards, so that a switch between the check and the opening cannot slip the new one in.
+//! Afterwards the journal is checked again; if it changed in between, the answer is discarded and made anew. No reader
+//! waits for a writer, and no writer for a reader. This also works while a dead run waits for its recovery.
 //!
-//! A script of a run, which the run waits for, is part of it: commands that it starts see the live files, as it does
-//! itself. Only the parameters of the packages that the run replaces or takes away are those of before, until it has
-//! committed: that is what pkgparam(1) shows during an update ([`RecordReader::within`]).
+//! A script of a run, for which the run waits, is part of it: commands that it starts see the live files, as it does
+//! itself. Only the parameters of packages that the run replaces or removes are the old ones until it has committed:
+//! pkgparam(1) shows these during an update ([`RecordReader::within`]).
 //!
-//! Not done here: telling old from new in a root that was copied while a run was in progress (inodes differ there,
-//! and the live files are shown); recovery, which compares digests, comes first in such a root.
+//! This module cannot tell old from new in a root that was copied while a run was in progress: inodes differ there, and
+//! the live files are shown. In such a root, recovery, which compares digests, must come first.
 
 use std::cell::OnceCell;
 use std::fs::File;
@@ -117,7 +116,7 @@ pub struct RecordView<'a> {
     /// For a reader inside the run: the directory of the packages, whose parameters alone are shown as before the
     /// run.
     within: Option<ObjectPath>,
-    /// What the stamp says, once it was read.
+    /// The content of the stamp, once it has been read.
     last: OnceCell<Option<LastRecords>>,
 }
 
@@ -132,7 +131,7 @@ pub struct OpenRun {
     pub stage: ObjectPath,
 }
 
-/// Returns the run in progress, or a dead one that nobody has recovered yet.
+/// Returns the run in progress, or a dead one that has not been recovered yet.
 pub fn open_run(root: &Root) -> Result<Option<OpenRun>, ViewError> {
     read_consistently(root, |view| {
         let open = view.open.as_ref().and_then(|journal| {
@@ -158,7 +157,7 @@ pub fn read_consistently<'a, T, E: From<ViewError>>(
         match attempt(reader, &mut read) {
             Ok(Some(answer)) => return answer,
             Ok(None) => {}
-            // A sector that is being written at this moment looks like a damaged one; it does not for long.
+            // A sector that is just being written looks like a damaged one, but not for long.
             Err(error @ ViewError::Journal { .. }) => damage = Some(error),
             Err(error) => return Err(error.into()),
         }
@@ -189,19 +188,20 @@ fn state(head: Option<&JournalHead>) -> Option<(&str, bool, Option<journal::RunO
     head.map(|head| (head.header.run.as_str(), head.is_open(), head.outcome))
 }
 
-/// Returns the marker of the root, 16 hexadecimal digits set before its first journal; `None` where no run ever began.
-/// Where `root-id` and the journal disagree, that of the first.
+/// Returns the marker of the root, 16 hexadecimal digits set before its first journal; `None` if no run ever began. If
+/// `root-id` and the journal disagree, returns that of `root-id`.
 pub fn marker(root: &Root) -> Result<Option<String>, ViewError> {
     let header = head(root)?.map(|head| head.header.root);
     Ok(RootId::of(root)?.marker().or(header))
 }
 
-/// Returns the number of the last run by the journal of a root, 0 if it has none.
+/// Returns the number of the last run according to the journal of a root, or 0 if it has none.
 pub fn last_run(root: &Root) -> Result<u64, ViewError> {
     Ok(head(root)?.as_ref().and_then(JournalHead::run).map_or(0, |run| run.number))
 }
 
-/// Returns the number of the last run if it was committed, or is to be; `None` where it was rolled back, or there was none.
+/// Returns the number of the last run if it was committed, or is to be; `None` if it was rolled back, or if there was
+/// none.
 pub fn last_committed_run(root: &Root) -> Result<Option<u64>, ViewError> {
     let committed = head(root)?.filter(|head| head.outcome == Some(journal::RunOutcome::Commit));
     Ok(committed.as_ref().and_then(JournalHead::run).map(|run| run.number))
@@ -212,8 +212,8 @@ pub fn has_journal(root: &Root) -> Result<bool, ViewError> {
     Ok(head(root)?.is_some())
 }
 
-/// Returns what is wrong with the identity of a root, if anything is: `root-id` and the journal name two markers, or
-/// neither names one although runs were made.
+/// Returns the fault of the identity of a root, if there is one: `root-id` and the journal name two markers, or neither
+/// names one although runs were made.
 pub fn identity_fault(root: &Root) -> Result<Option<IdentityFault>, ViewError> {
     let header = head(root)?.map(|head| head.header.root);
     let directory = root.resolver().locate_dir(&places::own_directory())?;
@@ -248,7 +248,7 @@ fn open_journal(root: &Root) -> Result<Option<(File, String)>, ViewError> {
     }
 }
 
-/// Tells whether something else than a file is in the place of the journal.
+/// Tells whether an object other than a file is in the place of the journal.
 fn is_no_file(own: &Dir) -> Result<bool, RootError> {
     Ok(own.look(b"journal")?.is_some_and(|seen| seen.file_type != FileType::Regular))
 }
@@ -267,7 +267,7 @@ impl<'a> RecordView<'a> {
     /// Makes the view that `head` calls for: live, or as before the run in progress.
     fn at(reader: RecordReader<'a>, head: Option<&JournalHead>) -> Result<Self, ViewError> {
         let root = reader.root;
-        // What is shown of a root is as before the run already.
+        // A root with shown names is already as before the run.
         if root.is_showing() || !head.is_some_and(JournalHead::is_open) {
             return Ok(Self::live(root));
         }
@@ -295,8 +295,8 @@ impl<'a> RecordView<'a> {
         self.root
     }
 
-    /// Returns what the stamp of `contents` says of the records as the last run left them, whether or not they still are;
-    /// none where there is no stamp, or it is not as it was written.
+    /// Returns the facts of the stamp of `contents` about the records as the last run left them, whether or not they
+    /// still hold; `None` if there is no stamp, or if it is not as it was written.
     pub fn last_records(&self) -> Option<&LastRecords> {
         self.last.get_or_init(|| LastRecords::of(self.open(&places::contents_stamp()).ok()??)).as_ref()
     }
@@ -329,7 +329,7 @@ impl<'a> RecordView<'a> {
     /// Reads a whole record of at most `limit` bytes, or returns `None` if it is missing.
     pub fn read(&self, path: &ObjectPath, limit: u64) -> Result<Option<Vec<u8>>, ViewError> {
         let Some(mut file) = self.open(path)? else { return Ok(None) };
-        // Enough for most records, so that they are read by one call.
+        // Enough for most records, so that one call reads them.
         let mut bytes = Vec::with_capacity(COMMON);
         read_to(&mut file, limit.saturating_add(1), &mut bytes, &self.root.show(path))?;
         if bytes.len() as u64 > limit {
@@ -427,7 +427,7 @@ impl<'a> RecordView<'a> {
         live()
     }
 
-    /// Applies `get` to `below` in the old image of `op`: the live object, unless that is new or gone, else the
+    /// Applies `get` to `below` in the old image of `op`: the live object, unless that is new or gone; otherwise the
     /// staged one, unless a rollback has just put the new one back there.
     fn old_image<T>(
         &self,
@@ -440,11 +440,11 @@ impl<'a> RecordView<'a> {
         if is_held && op.old.is_none() {
             return Ok(None);
         }
-        // Scripts and batches change a held record time and again; the copy is as before, wherever it is.
+        // Scripts and batches change a held record repeatedly; the copy is in the old state, wherever it is.
         let is_old = |inode: &Inode| op.new.as_ref().is_some_and(|new| is(*inode, new)) == is_held;
         let staged = |name: &str| journal.domains.get(op.domain)?.stage.join(name.as_bytes()).ok();
         let elsewhere = if op.kind == OpKind::Move { op.to.clone() } else { staged(&op.stage) };
-        // Where names cannot be exchanged the old object of a replacement has a name of its own in the stage.
+        // If names cannot be exchanged, the old object of a replacement has a name of its own in the stage.
         let second = (op.kind == OpKind::Replace).then(|| staged(&op.old_stage())).flatten();
         for _ in 0..TRIES {
             if let Some((_, value)) = self.image(&op.path, below, get)?.filter(|(inode, _)| is_old(inode)) {

@@ -1,4 +1,4 @@
-//! What the attempts before this one have shown of a plan: some of what stands in its way is seen only when it is tried.
+//! The findings of earlier attempts at a plan: some obstacles show only when the plan is tried.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::settings::RunSettings;
 use crate::transaction::stage::layout_items::{LaidTree, TreeState};
 use patchadm_svr4::package::ObjectPath;
 
-/// What earlier attempts of the same plan have shown.
+/// The findings of earlier attempts at the same plan.
 #[derive(Debug, Default)]
 pub(crate) struct EarlierAttempts {
     /// Directories into which nothing could be renamed from their domain.
@@ -17,7 +17,7 @@ pub(crate) struct EarlierAttempts {
 }
 
 impl EarlierAttempts {
-    /// Learns from a failed attempt; tells whether another one can go on.
+    /// Learns from a failed attempt; tells whether another attempt can continue.
     pub(crate) fn learn(&mut self, error: &TransactionError, settings: RunSettings<'_>) -> bool {
         if !matches!(error.left, RootCondition::Unchanged | RootCondition::RolledBack) {
             return false;
@@ -38,12 +38,12 @@ impl EarlierAttempts {
         }
     }
 
-    /// Tells whether there was any.
+    /// Tells whether there was an earlier attempt.
     pub(crate) fn is_any(&self) -> bool {
         !self.apart.is_empty() || !self.given_up.is_empty()
     }
 
-    /// Returns the directories that should be exchanged, as far as it is known how.
+    /// Returns the directories that should be exchanged, with what is known about each.
     pub(crate) fn trees(&self, settings: RunSettings<'_>) -> Vec<LaidTree> {
         let tree = |request: &super::ExchangeRequest| LaidTree {
             request: request.clone(),

@@ -169,7 +169,7 @@ pub enum Cause {
     /// The records could not be read.
     #[error(transparent)]
     View(ViewError),
-    /// The ledger of a package cannot be read: the error of whoever makes ledgers.
+    /// The ledger of a package cannot be read: the error of the code that makes ledgers.
     #[error(transparent)]
     Ledger(Box<dyn std::error::Error + Send + Sync>),
     /// The journal is damaged.
@@ -228,7 +228,7 @@ pub enum Cause {
         /// The name of the run.
         run: String,
     },
-    /// The stage of an unfinished run can be written by somebody else.
+    /// Another user can write to the stage of an unfinished run.
     #[error(
         "{stage} belongs to uid {uid} or may be written by others, so what is in it is not believed; nothing was touched"
     )]
@@ -282,7 +282,7 @@ impl Cause {
         }
     }
 
-    /// Makes the cause that a directory (a physical path) cannot be exchanged.
+    /// Makes the cause for a directory (a physical path) that cannot be exchanged.
     pub(crate) fn no_exchange(root: &Root, directory: &ObjectPath, reason: String) -> Self {
         let shown = root.show(directory);
         Self::NoExchange(Box::new(NoExchange { directory: directory.clone(), shown, reason }))

@@ -7,10 +7,10 @@
 //!            │                  │ targets             │ their places           │                     │ commits
 //!            └───────── a failure deletes the stage: nothing live has changed ─┘└─ a failure rolls back ┘
 //! ```
-//! Each step consumes the one before it, so none can be left out. patchadm-transaction(7) describes the protocol with the
-//! reason for each step, patchadm-journal(5) the format of the journal. The guarantee: at any instant every path holds the
-//! whole old or the whole new object; after recovery, all objects and records are as before or all are as after; and
-//! nobody else's bytes are lost.
+//! Each step consumes the one before it, so none can be left out. patchadm-transaction(7) describes the protocol with
+//! the reason for each step, patchadm-journal(5) the format of the journal. The guarantee: at any instant every path
+//! holds the whole old or the whole new object; after recovery, all objects and records are as before or all are as
+//! after; and no bytes written by anyone else are lost.
 
 mod archive;
 mod attempts;

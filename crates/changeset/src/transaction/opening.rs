@@ -23,7 +23,7 @@ pub(crate) struct RunOpening {
 
 /// A journal that could not be published.
 pub(crate) struct Unpublished {
-    /// The journal, if it may have reached the disk: then the run has to be rolled back.
+    /// The journal, if it may have reached the disk: then the run must be rolled back.
     pub(crate) journal: Option<Journal>,
     pub(crate) cause: Cause,
 }
@@ -45,7 +45,8 @@ impl RunOpening {
         match ready.and_then(|()| OpenDomains::begin(root, &run, apart)) {
             Ok(domains) => Ok(Self { run, marker, domains }),
             Err(cause) => {
-                // Whatever was made of the stage goes; what cannot go belongs to no journal, and goes next time.
+                // Every part of the stage is removed. A part that cannot be removed belongs to no journal, and is
+                // removed next time.
                 let _ = remove_strays(root, None);
                 Err(TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged })
             }
@@ -68,7 +69,7 @@ impl RunOpening {
         let journal = self.read_back(root, &journal, settings).map_err(before)?;
         match journal_file::publish(root) {
             Ok(()) => Ok(journal),
-            // Once the rename was made it may have reached the disk.
+            // Once made, the rename may have reached the disk.
             Err(cause) => match journal_file::head(root) {
                 Ok(found) if found.as_ref().is_none_or(|found| *found != journal.head) => Err(before(cause)),
                 _ => Err(Box::new(Unpublished { journal: Some(journal), cause })),
@@ -76,7 +77,7 @@ impl RunOpening {
         }
     }
 
-    /// Writes the journal and its copies; returns the bytes of what everybody may read. Of the ops each is gone when it is
+    /// Writes the journal and its copies; returns the bytes of the publicly readable part. Drops each op once it is
     /// written.
     fn write(
         &self,
@@ -111,7 +112,7 @@ impl RunOpening {
         settings.watch.check()?;
         std::thread::scope(|scope| {
             let syncing = scope.spawn(|| self.make_durable(&run));
-            // In this thread: what is read takes the memory that the layout has left.
+            // In this thread: the data read reuses the memory that the layout has freed.
             let read = journal_file::read_back(root, journal, &run);
             syncing.join().map_err(|_| Cause::Internal("a thread failed".to_owned()))??;
             read

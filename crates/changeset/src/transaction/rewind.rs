@@ -1,7 +1,8 @@
-//! Restores protected objects in the middle of a run with procedure scripts: whatever the scripts left is discarded.
+//! Restores protected objects in the middle of a run with procedure scripts. Everything that the scripts left is
+//! discarded.
 //!
 //! The safety copies stay where they are, so that the run can still be rolled back. Copies of them are put in place,
-//! in the way of a rollback.
+//! just as a rollback would put back the originals.
 
 use std::collections::{BTreeSet, HashMap};
 

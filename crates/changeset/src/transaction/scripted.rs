@@ -8,8 +8,8 @@
 //!   │ journal durable  │ the script left      │ can end it         │
 //!   └──────────────── a failure, or a death, restores every safety copy ┘
 //! ```
-//! Batches need no undo of their own: whatever they and the scripts did, a rollback restores the safety copies
-//! (`recover/put_back.rs`). Whatever scripts do to other objects is not undone.
+//! Batches need no undo of their own: regardless of what they and the scripts did, a rollback restores the safety
+//! copies (`recover/put_back.rs`). Changes of scripts to other objects are not undone.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -150,7 +150,7 @@ impl<'s> ScriptedRun<'s> {
         failed_requests::take(&self.domains.get(0)?.dir)
     }
 
-    /// Adds text to the log, which is written when the run ends, whichever way.
+    /// Adds text to the log, which is written when the run ends, whatever its outcome.
     pub fn log(&mut self, text: &[u8]) -> Result<(), Cause> {
         run_notes::add_to_log(&self.domains.get(0)?.dir, text)
     }
@@ -279,8 +279,7 @@ impl<'s> ScriptedRun<'s> {
         run_notes::add(&self.domains.get(0)?.dir, &[RunNote::ScriptRuns(true)], false)
     }
 
-    /// Records that no script runs any more, and the current object at every protected path: none of these is
-    /// somebody else's.
+    /// Records that no script runs any more, and the current object at every protected path: none of these is foreign.
     pub fn script_ended(&mut self) -> Result<(), Cause> {
         let runner = &mut OpRunner::open(&self.root, &self.journal)?;
         let mut made = Vec::new();
@@ -389,7 +388,7 @@ fn set_attributes(dir: &Dir, name: &[u8], seen: &ObjectStatus, to: &SettledAttri
         settle_xattrs(dir, name, xattrs)?;
     }
     if let Some(mode) = to.mode.filter(|_| seen.file_type != FileType::Symlink) {
-        // After chown(2), which may drop setuid: set whenever it is not what it should be.
+        // After chown(2), which may drop setuid: the mode is set whenever it is wrong.
         if dir.look(name)?.is_some_and(|seen| seen.mode != mode) {
             dir.set_mode(name, mode)?;
         }

@@ -73,18 +73,18 @@ pub struct RunSettings<'a> {
     pub nonce: u64,
     /// Drafts the ledgers that the run leaves.
     pub ledgers: &'a dyn Ledgers,
-    /// The directories whose changes should become visible at once, in the order of their switch; none inside another. A
-    /// run with scripts takes no notice of them.
+    /// The directories whose changes should become visible at once, in the order of their switch; none inside another.
+    /// A run with scripts ignores them.
     pub exchanges: &'a [ExchangeRequest],
     /// Consulted between steps.
     pub watch: RunWatch<'a>,
     /// Returns the milliseconds since the command began, for the history.
     pub elapsed: &'a dyn Fn() -> u64,
-    /// Called with the name of the run when everything is staged, before the journal is published: makes durable what
-    /// must be there once the run is, outside the root. A run that is tried again calls it again.
+    /// Called with the name of the run when everything is staged, before the journal is published: makes durable
+    /// everything outside the root that must exist once the run does. A run that is tried again calls it again.
     pub before_publishing: &'a dyn Fn(&str) -> Result<(), Cause>,
-    /// Called when all names are switched, before anything is looked at once more and made durable; an error rolls back. A
-    /// run with batches does not call it.
+    /// Called when all names are switched, before anything is checked once more and made durable; an error rolls back.
+    /// A run with batches does not call it.
     pub when_switched: &'a dyn Fn(&mut SwitchedRun<'_>) -> Result<(), Cause>,
 }
 

@@ -41,16 +41,16 @@ pub struct Receipt {
     pub bytes: u64,
     /// The bytes of each undo archive, by its index in the plan.
     pub undo: BTreeMap<usize, u64>,
-    /// How the changes below each directory became visible that should be exchanged.
+    /// How the changes below each directory to be exchanged became visible.
     pub exchanges: Vec<ExchangeReport>,
     /// Notes for the operator: directories that stay, work that could not be finished.
     pub notes: Vec<String>,
 }
 
-/// Carries out `plan` from the first step to the last. If nothing can be renamed into a directory from the stage of
-/// its domain, everything is undone, and a second run with a history entry of its own treats that directory as a
-/// domain of its own. A directory that turns out to be one that cannot be exchanged is given up in the same way, unless it
-/// must be.
+/// Carries out `plan` from the first step to the last. If nothing can be renamed into a directory from the stage of its
+/// domain, everything is undone, and a second run with a history entry of its own treats that directory as a domain of
+/// its own. A directory that turns out not to be exchangeable is given up in the same way, unless its exchange is
+/// mandatory.
 pub fn carry_out<'p>(
     root: &Root,
     lock: &'p Lock,
@@ -85,7 +85,7 @@ pub struct Planned<'p> {
     staged: Vec<StagedExchange>,
 }
 
-/// A run whose new objects stand beside their targets.
+/// A run whose new objects are staged beside their targets.
 #[derive(Debug)]
 pub struct Staged<'p> {
     on: Planned<'p>,
@@ -93,7 +93,7 @@ pub struct Staged<'p> {
     versions: StagedVersions,
 }
 
-/// A run whose old objects are saved and whose records stand beside their places.
+/// A run whose old objects are saved and whose records are staged beside their places.
 #[derive(Debug)]
 pub struct Snapshotted<'p> {
     on: Planned<'p>,
@@ -119,7 +119,7 @@ pub struct Published<'p> {
 
 impl<'p> Planned<'p> {
     /// Lays out `plan`: domains, stages, obstacles. The root must be recovered, and `lock` must have been held since
-    /// before the inventory was read. What `earlier` attempts have shown is taken into account.
+    /// before the inventory was read. The findings of `earlier` attempts are taken into account.
     pub(crate) fn begin(
         root: &Root,
         _lock: &'p Lock,
@@ -180,7 +180,7 @@ impl<'p> Staged<'p> {
             notes: Vec::new(),
         };
         recorder.settings.watch.begins(RunActivity::Saving, saved_bytes(recorder.plan));
-        // New objects go to the disk while old ones are saved; where nothing is saved there is no time for it.
+        // New objects go to the disk while old ones are saved; if nothing is saved, there is no time for it.
         let bytes = if self.on.plan.archives().next().is_none() { 0 } else { self.content.bytes };
         let all = std::thread::scope(|scope| {
             let early = EarlySync::begin(scope, &self.on.root, &self.on.opening.domains, bytes);
@@ -223,7 +223,7 @@ fn saved_bytes(plan: &Plan) -> u64 {
 /// Removes the archives outside the root of a run that is given up.
 fn remove_unpublished(on: &Planned<'_>) {
     for path in &remote_places(on.plan, &on.opening.run) {
-        // A leftover `.tmp` outside the root is named by its run and in nobody's way.
+        // A leftover `.tmp` outside the root is named after its run and blocks nothing.
         let _ = crate::transaction::recover::finish::remove_unpublished(
             &on.root,
             path,
@@ -237,7 +237,7 @@ impl<'p> Snapshotted<'p> {
     pub fn publish(mut self) -> Result<Published<'p>, TransactionError> {
         self.name_saved_objects();
         let plain = plain_objects(&self.on.layout);
-        // From here the run follows its journal: each op is all that is left of its item, and that only until it is written.
+        // From here the run follows its journal: only the op remains of each item, and only until it is written.
         let items = std::mem::take(&mut self.on.layout.items).into_iter();
         let ops = items.filter(|item| item.inside.is_none()).map(|item| item.op);
         let Planned { root, plan, settings, opening, .. } = &self.on;
@@ -339,7 +339,7 @@ impl Published<'_> {
         for tree in &self.on.staged {
             tree.must_be_as_known(&self.on.root)?;
         }
-        // A script that ran leaves no order of times to go by.
+        // After a script has run, the order of times proves nothing.
         let delivered = if switched.had_scripts() {
             Vec::new()
         } else {
@@ -352,13 +352,14 @@ impl Published<'_> {
     }
 }
 
-/// Collects what this run itself gave to objects that stay in their place, by inode.
+/// Collects, by inode, the attributes that this run itself gave to objects that stay in place.
 fn given_identities<'j>(objects: &[&'j Op]) -> HashMap<Inode, &'j Identity> {
     let attributes = objects.iter().filter(|op| op.kind == OpKind::Attr);
     attributes.filter_map(|op| Some((op.old.as_ref()?.inode, op.new.as_deref()?))).collect()
 }
 
-/// Returns the op as its old object has to look now: its file may have another name, which stays and got another time.
+/// Returns the op with its old object as it must look now: its file may have another name that stays and got another
+/// time.
 fn with_given_time<'j>(op: &'j Op, given: &HashMap<Inode, &Identity>) -> Cow<'j, Op> {
     let Some(old) = &op.old else { return Cow::Borrowed(op) };
     let Some(new) = given.get(&old.inode) else { return Cow::Borrowed(op) };

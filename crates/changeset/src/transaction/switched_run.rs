@@ -1,8 +1,8 @@
-//! What a run records of the scripts that work as a part of it, and a run between its switch and its commit.
+//! The records a run keeps of its own scripts, and a run between its switch and its commit.
 //!
-//! A script that runs when all names are switched is a part of the run like any other: recovery ends it before it undoes the
-//! run, and what it says goes into the log, whichever way the run ends. Nothing is held back for it: what it writes is
-//! somebody else's edit.
+//! A script that runs when all names are switched is a part of the run like any other: recovery ends it before it
+//! undoes the run, and its output goes into the log, whatever the outcome of the run. It gets no safety copies: its
+//! changes count as foreign edits.
 
 use crate::format::journal::{LONGEST_SCRIPT_NAME, ScriptProcess, ScriptProgress};
 use crate::format::run::Run;
@@ -13,23 +13,23 @@ use crate::transaction::journal::journal_file;
 use crate::transaction::journal::run_notes::{self, RunNote};
 use patchadm_rootfs::{Dir, Root};
 
-/// Records what a published run has to know of its scripts.
+/// Records what a published run must know about its scripts.
 pub trait ScriptRecorder {
-    /// Adds text to the log, which is written when the run ends, whichever way.
+    /// Adds text to the log, which is written when the run ends, whatever its outcome.
     fn log(&mut self, text: &[u8]) -> Result<(), Cause>;
 
     /// Records durably that a script runs. Call it when its process exists and the script itself has not started.
     fn script_begins(&mut self, process: &ScriptProcess) -> Result<(), Cause>;
 }
 
-/// A run whose names are all switched, and that is not committed.
+/// A run whose names are all switched, but which is not committed.
 #[derive(Debug)]
 pub struct SwitchedRun<'r> {
     root: &'r Root,
     run: &'r Run,
     /// The stage on the file system of the records.
     stage: &'r Dir,
-    /// The number of the last progress sector; 0 where no script has run.
+    /// The number of the last progress sector; 0 if no script has run.
     progress: u64,
 }
 
@@ -48,8 +48,8 @@ impl<'r> SwitchedRun<'r> {
         self.progress > 0
     }
 
-    /// Records that no script runs any more. What scripts asked installf(1M) and removef(1M) for would have no batch that
-    /// does it: that is an error.
+    /// Records that no script runs any more. Requests of scripts to installf(1M) and removef(1M) are an error, because
+    /// no batch would carry them out.
     pub fn script_ended(&mut self) -> Result<(), Cause> {
         run_notes::add(self.stage, &[RunNote::ScriptRuns(false)], false)?;
         self.note_progress(None)?;

@@ -1,4 +1,4 @@
-//! Reading gzip: members of ours with several cores, others one after another.
+//! Reads gzip: our own members with several cores, others one after another.
 
 use std::io::{self, BufReader, Cursor, Read};
 
@@ -9,13 +9,13 @@ use super::in_order::InOrder;
 use super::{HEADER, TRAILER, member_size};
 use crate::cores;
 
-/// Bytes read at once from a file of another's making.
+/// The number of bytes read at once from a file made by another program.
 const BUFFER: usize = 1 << 17;
 
 type Pool = InOrder<Vec<u8>, io::Result<Vec<u8>>>;
 
-/// The content of a gzip file. Members of ours are read ahead, two for each thread, as soon as more than the first one
-/// is wanted: what an archive says of itself is in that one.
+/// The content of a gzip file. Our own members are read ahead, two for each thread, as soon as more than the first one
+/// is wanted: that one contains the description of an archive.
 #[derive(Debug)]
 pub struct GzipDecoder<R> {
     state: DecoderState<R>,
@@ -23,25 +23,25 @@ pub struct GzipDecoder<R> {
 
 #[derive(Debug)]
 enum DecoderState<R> {
-    /// Members of ours, as far as they go.
+    /// Our own members, until the first other one.
     Members(Members<R>),
     /// Members of any kind.
     Others(Box<MultiGzDecoder<BufReader<Rest<R>>>>),
-    /// It ended with an error, or is on its way from one state to the other.
+    /// It ended with an error, or is changing from one state to the other.
     Ended,
 }
 
-/// A header that was read already, and what follows it.
+/// A header that was already read, and the rest after it.
 type Rest<R> = io::Chain<Cursor<Vec<u8>>, R>;
 
 #[derive(Debug)]
 struct Members<R> {
     input: R,
-    /// Started when more than the first member is wanted.
+    /// The threads, started when more than the first member is wanted.
     pool: Option<Pool>,
     threads: usize,
     content: Cursor<Vec<u8>>,
-    /// What was read behind the last member of ours, at the end nothing.
+    /// The bytes read after our last member; empty at the end.
     behind: Option<Vec<u8>>,
 }
 
@@ -95,7 +95,7 @@ impl<R: Read> Read for GzipDecoder<R> {
 }
 
 impl<R: Read> Members<R> {
-    /// Reads the member with this header; none where it is no header of ours.
+    /// Reads the member with this header; returns `None` if the header is not ours.
     fn member(&mut self, header: Vec<u8>) -> io::Result<Option<Vec<u8>>> {
         let Some(size) = member_size(&header) else {
             self.behind = Some(header);
@@ -109,8 +109,8 @@ impl<R: Read> Members<R> {
         Ok(Some(member))
     }
 
-    /// The content of the next member; nothing where those of ours are at their end. As many are decoded ahead as may be
-    /// under way, but one that is the only one left is decoded here: threads would be started for it alone.
+    /// Returns the content of the next member, or nothing after our last one. As many members are decoded ahead as may
+    /// be in progress, but a single remaining one is decoded here: threads would be started for it alone.
     fn next_content(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut ahead = Vec::new();
         while self.behind.is_none() && self.under_way() + ahead.len() < 2 * self.threads {
@@ -141,7 +141,7 @@ impl<R: Read> Members<R> {
         self.pool.as_ref().map_or(0, InOrder::under_way)
     }
 
-    /// Nothing where the members of ours are at their end.
+    /// Returns 0 after the last of our members.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let count = self.content.read(buffer)?;
@@ -154,14 +154,14 @@ impl<R: Read> Members<R> {
     }
 }
 
-/// Reads as many bytes as a header of ours has; fewer at the end of the file.
+/// Reads as many bytes as our header has; fewer at the end of the file.
 fn read_header(input: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut header = Vec::with_capacity(HEADER);
     input.take(HEADER as u64).read_to_end(&mut header)?;
     Ok(header)
 }
 
-/// The content of a member of ours, no longer than such a member may hold.
+/// Returns the content of one of our members, no longer than such a member may hold.
 fn decode(inflater: &mut Inflater, member: &[u8]) -> io::Result<Vec<u8>> {
     let damaged = || {
         io::Error::new(io::ErrorKind::InvalidData, "corrupt gzip stream does not have a matching checksum")

@@ -1,4 +1,4 @@
-//! Writing gzip with several cores, each member decoded again before it counts.
+//! Writes gzip with several cores, and decodes each member again before it counts.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -7,21 +7,22 @@ use super::codec::{Deflater, Inflater};
 use super::in_order::InOrder;
 use super::{CHUNK, HEAD, HEADER, trailer};
 
-/// Chunks for each thread that may be under way, so that the threads have work while whoever feeds them waits for a disk.
+/// The number of chunks for each thread that may be in progress, so that the threads have work while the writer waits
+/// for a disk.
 const AHEAD: usize = 5;
 
-/// A member, and the content that it was made of: decoded again it is that content, byte by byte.
+/// A member and its content: the decoded member is that content, byte by byte.
 #[derive(Debug)]
 pub struct VerifiedMember {
-    /// What goes into the file.
+    /// The bytes for the file.
     pub member: Vec<u8>,
-    /// What it decodes to.
+    /// The decoded content.
     pub content: Vec<u8>,
 }
 
 /// Takes the members of a file in their order.
 pub trait MemberOutput {
-    /// Takes the next one.
+    /// Takes the next member.
     fn take(&mut self, verified: VerifiedMember) -> io::Result<()>;
 }
 
@@ -31,29 +32,29 @@ impl<F: FnMut(VerifiedMember) -> io::Result<()>> MemberOutput for F {
     }
 }
 
-/// Compresses what is written to it, and hands the members to `out` in their order. A flush ends the member, so that what
-/// was written before it is read without decoding what follows.
+/// Compresses what is written to it, and hands the members to `out` in their order. A flush ends the member, so that
+/// the bytes written before it can be read without decoding those that follow.
 #[derive(Debug)]
 pub struct GzipEncoder<O> {
     out: O,
     chunk: Vec<u8>,
-    /// Whether a member was begun.
+    /// Whether a member has been started.
     is_begun: bool,
-    /// Compresses until threads are started.
+    /// The worker that compresses until threads are started.
     worker: Box<Worker>,
-    /// Started when there is more than one full member.
+    /// The threads, started when there is more than one full member.
     pool: Option<InOrder<Vec<u8>, io::Result<VerifiedMember>>>,
     threads: usize,
 }
 
 impl<O: MemberOutput> GzipEncoder<O> {
-    /// Begins a file; nothing is written yet. Up to `threads` threads compress, with a few chunks under way for each.
+    /// Begins a file; nothing is written yet. Up to `threads` threads compress, with a few chunks in progress for each.
     pub fn new(out: O, threads: usize) -> Self {
         let chunk = Vec::with_capacity(CHUNK);
         Self { out, chunk, is_begun: false, worker: Box::default(), pool: None, threads: threads.max(1) }
     }
 
-    /// Ends the file, and gives back what the members were handed to.
+    /// Ends the file, and returns the receiver of the members.
     pub fn finish(mut self) -> io::Result<O> {
         if !self.is_begun || !self.chunk.is_empty() {
             self.end_member()?;
@@ -64,7 +65,7 @@ impl<O: MemberOutput> GzipEncoder<O> {
         Ok(self.out)
     }
 
-    /// Ends the member that is under way. Where no thread was started yet, it is compressed here and now.
+    /// Ends the current member. If no thread has been started yet, it is compressed in this thread at once.
     fn end_member(&mut self) -> io::Result<()> {
         let chunk = std::mem::take(&mut self.chunk);
         self.is_begun = true;
@@ -140,7 +141,7 @@ impl Worker {
         Ok(VerifiedMember { member, content })
     }
 
-    /// Proves the encoder: what it made is decoded, and compared with what it was made of.
+    /// Proves the encoder: decodes its output and compares it with the content.
     fn must_decode_to(&mut self, content: &[u8], deflated: &[u8]) -> io::Result<()> {
         self.inflater.inflate(deflated, &mut self.again)?;
         if self.again == content {

@@ -1,4 +1,4 @@
-//! Work that several threads do, with the results in the order of the questions.
+//! Work of several threads, with the results in the order of the questions.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 
 type AnsweredJob<T, R> = (T, SyncSender<R>);
 
-/// Threads that answer questions. Whoever asks sees to it that not too many questions are under way
-/// ([`Self::under_way`]); each holds what it needs in memory.
+/// Threads that answer questions. The caller ensures that not too many questions are in progress ([`Self::under_way`]);
+/// each holds its data in memory.
 pub(super) struct InOrder<T, R> {
     jobs: Option<Sender<AnsweredJob<T, R>>>,
     answers: VecDeque<Receiver<R>>,
@@ -28,22 +28,22 @@ impl<T: Send + 'static, R: Send + 'static> InOrder<T, R> {
         Self { jobs: Some(jobs), answers: VecDeque::new(), threads: (0..threads.max(1)).map(start).collect() }
     }
 
-    /// How many questions have no answer taken yet.
+    /// Returns the number of questions whose answer has not been taken yet.
     pub(super) fn under_way(&self) -> usize {
         self.answers.len()
     }
 
-    /// Asks.
+    /// Asks a question.
     pub(super) fn ask(&mut self, question: T) {
         let (answer, receiver) = sync_channel(1);
         self.answers.push_back(receiver);
         if let Some(jobs) = &self.jobs {
-            // Where all threads are gone, the missing answer says so.
+            // If all threads are gone, the missing answer shows it.
             let _ = jobs.send((question, answer));
         }
     }
 
-    /// The answer to the oldest question, waited for; none if there is no question, or its thread failed.
+    /// Waits for the answer to the oldest question; returns `None` if there is no question, or its thread failed.
     pub(super) fn answer(&mut self) -> Option<R> {
         self.answers.pop_front()?.recv().ok()
     }
@@ -53,7 +53,7 @@ fn answer<T, R>(waiting: &Mutex<Receiver<AnsweredJob<T, R>>>, mut work: impl FnM
     loop {
         let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((question, to)) = job else { return };
-        // Nobody waits any more where the whole was given up.
+        // If the whole work was given up, no one waits for the answer any more.
         let _ = to.send(work(question));
     }
 }
@@ -62,7 +62,7 @@ impl<T, R> Drop for InOrder<T, R> {
     fn drop(&mut self) {
         self.jobs = None;
         for thread in self.threads.drain(..) {
-            // A thread that failed has left its answer out, which its owner has seen.
+            // A thread that failed has given no answer, which its owner has noticed.
             let _ = thread.join();
         }
     }

@@ -1,4 +1,4 @@
-//! What is written is gzip for everybody, the same whoever compresses, and is read again.
+//! The output is gzip for every reader, the same for any number of threads, and can be read again.
 
 use std::io::{Read, Write};
 
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Bytes that compress a little, of any length.
+/// Returns bytes of any length that compress a little.
 fn content(length: usize) -> Vec<u8> {
     let mut state = 1u64;
     let mut next = move || {
@@ -38,7 +38,7 @@ fn decoded(file: &[u8]) -> std::io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// As another program makes it.
+/// Returns a gzip file as another program makes it.
 fn plain_gzip(content: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(content).unwrap();
@@ -110,7 +110,7 @@ fn damage_is_found_wherever_it_is() {
     for at in (0..file.len()).step_by(997).chain([12, 16, 17, file.len() - 1, file.len() - 8]) {
         let mut damaged = file.clone();
         damaged[at] ^= 0x55;
-        // Time, flags and system in the header say nothing of the content.
+        // Time, flags and system in the header say nothing about the content.
         assert!(!matches!(decoded(&damaged), Ok(read) if read != content), "byte {at}");
     }
     for length in (1..file.len()).step_by(1009) {

@@ -1,4 +1,4 @@
-//! The check behind each block: a sum of its content.
+//! The check after each block: a sum of its content.
 
 use std::io::{self, Read};
 

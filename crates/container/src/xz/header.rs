@@ -10,7 +10,7 @@ const LARGEST_DICTIONARY: u32 = 64 << 20;
 /// The filter that every chain ends with, and the only one that is read.
 const LZMA2: u64 = 0x21;
 
-/// What a stream says of the checks of its blocks.
+/// The declaration of a stream about the checks of its blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StreamFlags {
     NoCheck,
@@ -20,7 +20,7 @@ pub(super) enum StreamFlags {
 }
 
 impl StreamFlags {
-    /// Reads the header of a stream behind its first six bytes.
+    /// Reads the header of a stream after its first six bytes.
     pub(super) fn read<R: Read>(input: &mut CompressedInput<R>) -> io::Result<Self> {
         let flags = input.array::<2>()?;
         if input.array()? != crc32fast::hash(&flags).to_le_bytes() {
@@ -44,7 +44,7 @@ impl StreamFlags {
         }
     }
 
-    /// Reads the footer; the index before it began when `index_start` bytes were read.
+    /// Reads the footer; the index before it began after `index_start` bytes of input.
     pub(super) fn read_footer<R: Read>(
         self,
         input: &mut CompressedInput<R>,
@@ -63,21 +63,21 @@ impl StreamFlags {
     }
 }
 
-/// What a block says of itself.
+/// The description of a block.
 #[derive(Debug)]
 pub(super) struct BlockHeader {
     /// The bytes of the header.
     pub(super) length: u64,
-    /// The bytes of LZMA2 data, where it says so.
+    /// The bytes of LZMA2 data, if stated.
     pub(super) packed_size: Option<u64>,
-    /// The bytes of content, where it says so.
+    /// The bytes of content, if stated.
     pub(super) content_size: Option<u64>,
     /// The bytes of the dictionary.
     pub(super) dictionary: u32,
 }
 
 impl BlockHeader {
-    /// Reads a header behind its first byte, which says how long it is.
+    /// Reads a header after its first byte, which states its length.
     pub(super) fn read<R: Read>(first: u8, input: &mut CompressedInput<R>) -> io::Result<Self> {
         let length = (u64::from(first) + 1) * 4;
         let mut bytes = vec![first];
@@ -93,7 +93,7 @@ impl BlockHeader {
         Self::parse(length, fields.get(1..).unwrap_or_default())?.ok_or_else(damage)
     }
 
-    /// Parses the fields; `None` where they are cut.
+    /// Parses the fields; returns `None` if they are cut short.
     fn parse(length: u64, mut fields: &[u8]) -> io::Result<Option<Self>> {
         let Some(flags) = fields.split_off_first().copied() else { return Ok(None) };
         if flags & 0x3c != 0 {
@@ -112,7 +112,7 @@ impl BlockHeader {
     }
 }
 
-/// The size of a dictionary by its one byte.
+/// Returns the size of a dictionary from its one byte.
 fn dictionary(bits: u8) -> io::Result<u32> {
     let size = match bits {
         0..=39 => u64::from(2 | (bits & 1)) << (u32::from(bits) / 2 + 11),

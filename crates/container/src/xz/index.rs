@@ -1,4 +1,4 @@
-//! The index at the end of a stream, compared with the blocks that were there.
+//! The index at the end of a stream, compared with the actual blocks.
 
 use std::io::{self, Read};
 
@@ -24,7 +24,7 @@ impl IndexDigest {
         self.count += 1;
     }
 
-    /// Reads the index behind its first byte.
+    /// Reads the index after its first byte, and compares.
     pub(super) fn compare<R: Read>(self, input: &mut CompressedInput<R>) -> io::Result<()> {
         let start = input.count() - 1;
         let mut hashed = Hashed { input, sum: crc32fast::Hasher::new() };

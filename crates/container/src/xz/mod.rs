@@ -1,12 +1,12 @@
-//! Reading xz: streams one after another, with padding between them.
+//! Reads xz: streams one after another, with padding between them.
 //!
 //! ```text
 //!   stream = header, blocks, index, footer         block = header, LZMA2 data, padding, check
 //! ```
-//! Everything that the format lets a reader verify is verified: the CRC-32 of each header before a field of it is believed,
-//! the check of each block (CRC-32, CRC-64, SHA-256), announced sizes, the index against the blocks that were there, and
-//! the footer against both. A dictionary of more than 64 MiB is refused before it is allocated.
-//! Filters other than LZMA2 are refused by number. How many bytes come out is the caller's to limit.
+//! Everything that the format lets a reader verify is verified: the CRC-32 of each header before any of its fields is
+//! used, the check of each block (CRC-32, CRC-64, SHA-256), announced sizes, the index against the actual blocks, and
+//! the footer against both. A dictionary of more than 64 MiB is refused before it is allocated. Filters other than
+//! LZMA2 are refused by number. The caller must limit the number of bytes of output.
 
 mod check;
 mod header;
@@ -23,7 +23,7 @@ use check::BlockCheck;
 use header::{BlockHeader, StreamFlags};
 use index::IndexDigest;
 
-/// The bytes that a stream begins with.
+/// The first bytes of a stream.
 pub(crate) const MAGIC: &[u8; 6] = b"\xfd7zXZ\0";
 
 /// The content of an xz file.
@@ -33,7 +33,7 @@ pub(crate) struct XzDecoder<R> {
     blocks: IndexDigest,
 }
 
-/// Where in a stream the next byte is.
+/// The place of the next byte in a stream.
 enum Place<R> {
     BetweenBlocks(CompressedInput<R>),
     InBlock(Box<OpenBlock<R>>),
@@ -80,7 +80,7 @@ impl<R: Read> XzDecoder<R> {
         self.next_stream(input)
     }
 
-    /// Skips padding, and reads the header of the stream behind it.
+    /// Skips padding, and reads the header of the stream after it.
     fn next_stream(&mut self, mut input: CompressedInput<R>) -> io::Result<Place<R>> {
         loop {
             let four = input.up_to_four()?;
@@ -115,7 +115,7 @@ impl<R: Read> OpenBlock<R> {
         Ok(count)
     }
 
-    /// Verifies what stands behind the data.
+    /// Verifies the fields after the data.
     fn close(self, blocks: &mut IndexDigest) -> io::Result<CompressedInput<R>> {
         let mut input = self.data.into_inner();
         let packed = input.count() - self.start;

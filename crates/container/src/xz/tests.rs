@@ -1,4 +1,4 @@
-//! What `xz` made comes back, and nothing that is cut, changed or too large is taken for it.
+//! Content compressed by `xz` comes back, and files that are cut, changed or too large are refused.
 
 use super::*;
 

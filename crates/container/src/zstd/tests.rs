@@ -1,4 +1,4 @@
-//! What `zstd` made comes back, and nothing that is cut, changed or too large is taken for it.
+//! Content compressed by `zstd` comes back, and files that are cut, changed or too large are refused.
 
 use super::*;
 
@@ -54,7 +54,7 @@ fn a_frame_that_is_cut_is_an_error_at_every_length() {
 
 #[test]
 fn a_flipped_bit_never_gives_other_bytes() {
-    // What is flipped may be a bit that means nothing; with a checksum nothing else is read from it.
+    // The flipped bit may have no meaning; with a checksum, the content is never read differently.
     for whole in [WHOLE, STREAM] {
         for at in 0..whole.len() {
             for bit in 0..8 {

@@ -8,13 +8,13 @@ use super::failure::{EnclosureEnd, EnclosureError, EnclosureNote};
 /// An order for the first process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum FirstOrder {
-    /// Put this together. The first message, which comes with the standard input of the command.
+    /// Build this enclosure. This is the first message, and comes with the standard input of the command.
     Prepare { enclosure: Box<Enclosure>, is_superuser: bool },
     /// Start the command, in the foreground of the terminal if so.
     Start { in_front: bool },
     /// Send the command this signal.
     Signal(i32),
-    /// Continue the command that has stopped, in the foreground of the terminal if so.
+    /// Continue the stopped command; with `in_front`, in the foreground of the terminal.
     Continue { in_front: bool },
 }
 

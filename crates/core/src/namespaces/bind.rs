@@ -13,7 +13,7 @@ use super::failure::EnclosureError;
 use super::mount_table::MountTable;
 use super::place::{mount_of, open_inside, path_of};
 
-/// Copies the mounts at and below an open file; the copy is nowhere to be seen yet.
+/// Copies the mounts at and below an open file. The copy is not visible anywhere yet.
 pub(super) fn copy_of(file: impl AsFd) -> Result<OwnedFd, Errno> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
@@ -23,7 +23,7 @@ pub(super) fn copy_of(file: impl AsFd) -> Result<OwnedFd, Errno> {
     rustix::mount::open_tree(file, "", flags)
 }
 
-/// Copies the mounts at and below a path of the host, which links do not lead out of `below`.
+/// Copies the mounts at and below a path of the host. Links do not lead out of `below`.
 pub(super) fn copy_of_host(below: &OsStr, path: &OsStr) -> Result<OwnedFd, EnclosureError> {
     let shown = || std::path::Path::new(below).join(path.to_string_lossy().trim_start_matches('/'));
     let failed = |error: &dyn Display| EnclosureError::failed("mount", shown().display(), error);
@@ -40,7 +40,7 @@ pub(super) fn attach(copy: &OwnedFd, place: &OwnedFd) -> Result<(), Errno> {
     rustix::mount::move_mount(copy, "", place, "", flags)
 }
 
-/// Makes a mount of the tree `top`, and all that stand on it, read-only. What else they forbid stays forbidden.
+/// Makes a mount of the tree `top`, and all mounts on top of it, read-only. Their other restrictions stay in force.
 pub(super) fn make_read_only(top: &OwnedFd, mount: u64) -> Result<(), EnclosureError> {
     let table =
         MountTable::read().map_err(|error| EnclosureError::failed("read", "/proc/self/mountinfo", error))?;
@@ -48,11 +48,11 @@ pub(super) fn make_read_only(top: &OwnedFd, mount: u64) -> Result<(), EnclosureE
         let point = OsStr::from_bytes(&entry.point);
         let file = match open_inside(top, point) {
             Ok(Some(file)) => file,
-            // What the caller cannot reach, or what is gone, nobody inside writes to.
+            // Nobody inside writes to a mount that is gone or that the caller cannot reach.
             Ok(None) | Err(Errno::ACCESS) => continue,
             Err(errno) => return Err(EnclosureError::failed("find the mount", point.display(), errno)),
         };
-        // Under another mount it cannot be reached either.
+        // Below another mount, it cannot be reached either.
         if mount_of(&file)? != entry.id {
             continue;
         }

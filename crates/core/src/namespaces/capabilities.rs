@@ -1,4 +1,4 @@
-//! The rights of an ordinary user inside a user namespace of their own: enough to mount, until the command starts.
+//! The rights of an unprivileged user inside a user namespace of their own: enough to mount, until the command starts.
 
 use std::io;
 use std::path::Path;
@@ -9,7 +9,7 @@ use rustix::thread::{
     configure_capability_in_ambient_set, set_capabilities,
 };
 
-/// Maps the caller into the user namespace that was just made: under their own ids, or as root.
+/// Maps the caller into the new user namespace: under their own ids, or as root.
 pub(super) fn map_caller((uid, gid): (u32, u32), as_root: bool) -> io::Result<()> {
     let (inside_uid, inside_gid) = if as_root { (0, 0) } else { (uid, gid) };
     tell_kernel("setgroups", "deny")?;
@@ -23,7 +23,7 @@ fn tell_kernel(name: &str, text: &str) -> io::Result<()> {
     std::fs::write(Path::new("/proc/self").join(name), text)
 }
 
-/// Hands the capabilities of this process down to the program that it starts next.
+/// Passes the capabilities of this process on to the program that it starts next.
 pub(super) fn hand_down() -> io::Result<()> {
     let CapabilitySets { effective, permitted, .. } = capabilities(None)?;
     set_capabilities(None, CapabilitySets { effective, permitted, inheritable: permitted })?;
@@ -39,7 +39,7 @@ pub(super) fn hand_down() -> io::Result<()> {
     Ok(())
 }
 
-/// Hands nothing down any more: what is started next has the capabilities that its user has.
+/// Passes nothing on any more: the program that is started next has the capabilities of its user.
 pub(super) fn keep_for_oneself() -> io::Result<()> {
     let CapabilitySets { effective, permitted, .. } = capabilities(None)?;
     clear_ambient_capability_set()?;

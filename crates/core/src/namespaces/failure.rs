@@ -1,29 +1,29 @@
-//! The ends of an enclosure: of its command, and of those that never ran.
+//! The ends of an enclosure: of its command, and of commands that never ran.
 
 use serde::{Deserialize, Serialize};
 
 /// The end of the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EnclosureEnd {
-    /// By itself, with this code.
+    /// It ended by itself, with this code.
     Exited(i32),
-    /// By this signal; also that of the first process.
+    /// This signal ended it; also the signal that ended the first process.
     Signalled(i32),
 }
 
-/// Something about the mounts that the user should know.
+/// A remark on the mounts for the user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EnclosureNote {
     /// The place was a symbolic link, or behind one.
     Link {
         /// The place as it was named.
         named: String,
-        /// The place that it is, where it was mounted.
+        /// The actual place, where it was mounted.
         meant: String,
     },
     /// The place did not exist and was made.
     Made(String),
-    /// The kernel refuses a list of processes of our own; that of the host is there, read-only.
+    /// The kernel refuses a private list of processes. That of the host is visible, read-only.
     HostProcesses,
 }
 
@@ -36,10 +36,10 @@ pub enum EnclosureError {
     /// The tree could not be put together, or a process was not started or lost.
     #[error("{0}")]
     Failed(String),
-    /// No program of this name is there inside.
+    /// No program of this name exists inside.
     #[error("{0}: not found inside")]
     NotFound(String),
-    /// The program is there and cannot be run.
+    /// The program exists and cannot be run.
     #[error("{program}: {reason}")]
     NotExecutable {
         /// The program.
@@ -50,7 +50,7 @@ pub enum EnclosureError {
 }
 
 impl EnclosureError {
-    /// Returns the error of a call that failed on something.
+    /// Returns the error of a call that failed on an object.
     pub(super) fn failed(action: &str, path: impl std::fmt::Display, error: impl std::fmt::Display) -> Self {
         Self::Failed(format!("cannot {action} {path}: {error}"))
     }

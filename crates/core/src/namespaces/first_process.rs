@@ -1,4 +1,4 @@
-//! The first process of an enclosure: it puts the tree together, runs the command, and ends with its caller.
+//! The first process of an enclosure: it builds the tree, runs the command, and ends with its caller.
 
 use std::io;
 use std::path::Path;
@@ -17,15 +17,14 @@ use super::{capabilities, tree};
 use crate::process::{MessageChannel, close_inherited};
 use patchadm_rootfs::{Dir, Lock};
 
-/// Is the first process: takes orders on standard input, which is a socket, until it ends or the command does.
+/// Runs the first process: takes orders on standard input, which is a socket, until the socket or the command ends.
 ///
-/// For a process that was just started to do this and nothing else. With its end the kernel ends all processes that are
-/// inside.
+/// For a process that was just started to do this and nothing else. When it ends, the kernel ends all processes inside.
 pub fn serve() -> io::Result<()> {
     close_inherited()?;
-    // Started by its number and not by its name, it would be called so by ps(1).
+    // It was started by its number and not by its name, so ps(1) would show the number.
     rustix::thread::set_name(c"patchadm")?;
-    // Who died before this is seen by the end of the socket.
+    // If the caller died before this, the end of the socket shows it.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let mut channel = MessageChannel::of_standard_input()?;
     let Some(FirstOrder::Prepare { enclosure, is_superuser }) = channel.receive()? else { return Ok(()) };
@@ -39,7 +38,7 @@ pub fn serve() -> io::Result<()> {
         }
         Err(error) => return channel.send(&FirstAnswer::Failed(error), None),
     };
-    // Followed before there is a command whose end could be missed.
+    // Signals are followed before there is a command whose end could be missed.
     let signals = FollowedSignals::new(&[signal_hook::consts::SIGCHLD])?;
     let Some(FirstOrder::Start { in_front }) = channel.receive()? else { return Ok(()) };
     let started = EnclosedProcess::start(&enclosure.command, &input, terminal.as_ref().filter(|_| in_front));
@@ -69,7 +68,7 @@ fn prepare(
     Ok((locks, notes))
 }
 
-/// Enters the first working directory that is there; `/` is the one of this process already.
+/// Enters the first working directory that exists; `/` is already the one of this process.
 fn enter_directory(command: &EnclosedCommand) {
     for directory in &command.directories {
         if std::env::set_current_dir(directory).is_ok() {
@@ -78,7 +77,7 @@ fn enter_directory(command: &EnclosedCommand) {
     }
 }
 
-/// Sees the command to its end, or this process to the end of its caller.
+/// Follows the command to its end, or this process to the end of its caller.
 fn follow(
     channel: &mut MessageChannel,
     process: &EnclosedProcess,
@@ -110,7 +109,7 @@ fn follow(
     }
 }
 
-/// Waits until the caller says something or is gone, which is true, or a process has ended or stopped, which is false.
+/// Waits. Returns true if the caller sends something or is gone, false if a process has ended or stopped.
 fn is_spoken_to(channel: &MessageChannel, signals: &FollowedSignals) -> io::Result<bool> {
     let mut fds = [
         PollFd::from_borrowed_fd(channel.fd(), PollFlags::IN),

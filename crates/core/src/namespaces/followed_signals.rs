@@ -1,4 +1,4 @@
-//! Signals that a process looks at in its own time: each sets a flag, and wakes who polls.
+//! Signals that a process handles in its own time: each sets a flag, and wakes the poller.
 
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,7 +14,7 @@ pub(super) struct FollowedSignals {
 }
 
 impl FollowedSignals {
-    /// Follows those of the signals that are not ignored by this process.
+    /// Follows the given signals, except those that this process ignores.
     pub(super) fn new(signals: &[i32]) -> io::Result<Self> {
         let (woken, wakes) = UnixStream::pair()?;
         woken.set_nonblocking(true)?;
@@ -34,7 +34,7 @@ impl FollowedSignals {
         self.woken.as_fd()
     }
 
-    /// Returns the signals that came since the last call.
+    /// Returns the signals that arrived since the last call.
     pub(super) fn take(&self) -> Vec<i32> {
         let mut bytes = [0; 64];
         while (&self.woken).read(&mut bytes).is_ok_and(|count| count == bytes.len()) {}
@@ -47,7 +47,7 @@ fn bit_of(signal: i32) -> u64 {
     u32::try_from(signal - 1).ok().and_then(|shift| 1_u64.checked_shl(shift)).unwrap_or(0)
 }
 
-/// The signals that this process was told to ignore by who started it.
+/// Returns the signals that the starter of this process told it to ignore.
 fn ignored_signals() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,5 +1,5 @@
-//! A command in namespaces of its own: a private tree of mounts, processes that nobody outlives, and for an ordinary
-//! user a user namespace.
+//! A command in namespaces of its own: a private tree of mounts, processes that all end with the command, and for an
+//! unprivileged user a user namespace.
 //!
 //! ```text
 //! caller of enclose ── socket ──► first process ──► command, and all that it starts
@@ -7,18 +7,18 @@
 //!   and user namespace made
 //! ```
 //!
-//! An [`Enclosure`] says what is to be seen inside; [`enclose`] makes it, runs the command and returns its end. The
-//! first process is the program itself, started anew with the argument [`FIRST_PROCESS`]. It puts the tree together,
-//! starts the command and reaps what is left behind. It is tied to the caller twice: the kernel kills it with the
-//! caller, and it ends when the socket does. With it the kernel ends every process inside, and with the last of them
-//! all mounts go. So whatever is killed, nothing is left: there is nothing to unmount.
+//! An [`Enclosure`] says what is visible inside; [`enclose`] makes it, runs the command and returns its end. The first
+//! process is the program itself, started anew with the argument [`FIRST_PROCESS`]. It builds the tree, starts the command
+//! and reaps orphaned processes. It is tied to the caller twice: the kernel kills it with the caller, and it ends when the
+//! socket closes. With it, the kernel ends every process inside, and with the last of them all mounts disappear. So no
+//! matter what is killed, nothing is left to unmount.
 //!
-//! Nothing that is mounted inside is seen outside. The command inherits standard input, output and error, no other
-//! descriptor. Where the caller is in the foreground of a terminal, the command becomes the foreground, and stops and
+//! Nothing that is mounted inside is visible outside. The command inherits standard input, output and error, and no other
+//! descriptor. If the caller is in the foreground of a terminal, the command becomes the foreground process, and stops and
 //! continues with the caller as a job.
 //!
-//! What it does not do: a read-only mount protects from mistakes, not from a superuser inside, who may mount it anew.
-//! It knows nothing of stages.
+//! What it does not do: a read-only mount protects from mistakes, not from a superuser inside, who may mount it anew. It
+//! knows nothing of stages.
 
 mod answers;
 mod bind;

@@ -1,4 +1,4 @@
-//! The table of the mounts that this process sees, and which of them stand on which.
+//! The table of the mounts that this process sees, and their order.
 
 use std::io;
 
@@ -11,13 +11,13 @@ use patchadm_svr4::package::unescape;
 pub(super) struct TableEntry {
     pub(super) id: u64,
     pub(super) parent: u64,
-    /// The mount point, without a symbolic link in it, below the `/` of this process.
+    /// The mount point, with no symbolic link in it, below the `/` of this process.
     pub(super) point: Vec<u8>,
-    /// The flags that a new mounting has to keep: without the right to change them it is refused.
+    /// The flags that a new mount has to keep: without the right to change them, it is refused.
     pub(super) flags: MountFlags,
 }
 
-/// The mounts in the order of the kernel: what stands on another one comes later.
+/// The mounts in the order of the kernel: a mount on top of another one comes later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MountTable(Vec<TableEntry>);
 
@@ -32,7 +32,7 @@ impl MountTable {
         Self(text.split(|&byte| byte == b'\n').filter_map(entry_of).collect())
     }
 
-    /// Returns a mount with all that stand on it, however deep, itself first.
+    /// Returns a mount with all mounts on top of it, at any depth, itself first.
     pub(super) fn tree_of(&self, top: u64) -> Vec<&TableEntry> {
         let mut known = vec![top];
         let mut found: Vec<&TableEntry> = self.0.iter().filter(|entry| entry.id == top).collect();
@@ -72,7 +72,7 @@ fn entry_of(line: &[u8]) -> Option<TableEntry> {
     Some(TableEntry { id, parent, point, flags })
 }
 
-/// The flag for an option of a mount. Those about times of access stay as they are where none is named.
+/// Returns the flag for a mount option. The options about access times stay as they are if none is named.
 fn flag_of(option: &[u8]) -> MountFlags {
     match option {
         b"ro" => MountFlags::RDONLY,

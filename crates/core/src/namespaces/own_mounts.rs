@@ -1,4 +1,4 @@
-//! The file systems that an enclosure has of its own: processes, devices, and an empty directory.
+//! The private file systems of an enclosure: processes, devices, and an empty directory.
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::fmt::Display;
@@ -15,7 +15,7 @@ use super::place::{find, mount_of, open_inside, path_of};
 use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 
-/// The devices of the host that are there inside, if the host has them.
+/// The devices of the host that exist inside, if the host has them.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
 /// The symbolic links among the devices.
@@ -29,7 +29,8 @@ const LINKS: [(&str, &str); 5] = [
 
 const CLOSED: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
-/// Mounts the list of the processes inside; returns whether it is that of the host, because the kernel refuses another.
+/// Mounts the list of the processes inside. Returns whether it is that of the host, because the kernel refuses a private
+/// one.
 pub(super) fn mount_processes(top: &OwnedFd, place: &OsStr, point: &OwnedFd) -> Result<bool, EnclosureError> {
     match mount_new("proc", point, CLOSED, c"") {
         Ok(()) => return Ok(false),
@@ -92,7 +93,7 @@ fn lay_out(dir: &Dir, files: &[(OsString, Vec<u8>)]) -> Result<(), RootError> {
     Ok(())
 }
 
-/// Mounts a device of the host over the file of its name; one that the host lacks stays an empty file.
+/// Mounts a device of the host over the file of its name. If the host lacks the device, the file stays empty.
 fn bind_device(devices: &OwnedFd, name: &str) -> Result<(), Errno> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let copy = match rustix::mount::open_tree(CWD, format!("/dev/{name}"), flags) {

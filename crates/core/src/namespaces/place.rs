@@ -1,4 +1,4 @@
-//! Places inside the tree that is being put together: resolved so that nothing leads out, and made where they are missing.
+//! Places inside the tree under construction: resolved so that nothing leads out, and made if they are missing.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
@@ -16,7 +16,7 @@ use patchadm_svr4::package::Mode;
 #[derive(Debug)]
 pub(super) struct FoundPlace {
     pub(super) fd: OwnedFd,
-    /// The path inside, without a symbolic link in it.
+    /// The path inside, with no symbolic link in it.
     pub(super) path: OsString,
 }
 
@@ -57,7 +57,7 @@ pub(super) fn mount_of(fd: &OwnedFd) -> Result<u64, EnclosureError> {
     seen.map(|seen| seen.mount).map_err(|error| EnclosureError::Failed(error.to_string()))
 }
 
-/// Makes a place that is missing, a directory or an empty file. Only on one of the mounts `own` anything is made.
+/// Makes a missing place, a directory or an empty file. Makes it only on one of the mounts `own`.
 pub(super) fn make(
     top: &OwnedFd,
     place: &OsStr,
@@ -84,12 +84,12 @@ pub(super) fn make(
     made.map_err(|error| refused(&reason_of(&error)))
 }
 
-/// The reason of an error, without the path that only this process knows.
+/// Returns the reason of an error, without the path that only this process knows.
 fn reason_of(error: &patchadm_rootfs::RootError) -> String {
     error.errno().map_or_else(|| error.to_string(), |errno| errno.to_string())
 }
 
-/// Opens the nearest directory above a place that exists; the names that are missing below it.
+/// Opens the nearest existing directory above a place. Returns it with the missing names below it.
 fn nearest(top: &OwnedFd, place: &OsStr) -> Result<(OwnedFd, Vec<OsString>), Errno> {
     let parts = Path::new(place).components().filter(|part| *part != Component::RootDir);
     let mut there: Vec<OsString> = parts.map(|part| part.as_os_str().to_owned()).collect();

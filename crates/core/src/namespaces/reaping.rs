@@ -1,4 +1,4 @@
-//! The command inside: started, signalled, and seen to its end among all the processes that are left to the first one.
+//! The command inside: started, signalled, and waited for among all the processes that the first one inherits.
 
 use std::ffi::OsString;
 use std::io;
@@ -17,11 +17,11 @@ use super::terminal::ControllingTerminal;
 #[derive(Debug)]
 pub(super) struct EnclosedProcess {
     pid: Pid,
-    /// Whether it leads a process group of its own, which was made because it got the terminal.
+    /// Whether it leads a process group of its own, because it got the terminal.
     leads_group: bool,
 }
 
-/// What became of the command since the last look.
+/// The state of the command since the last look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CommandState {
     /// It runs, or nothing is known of it.
@@ -33,7 +33,7 @@ pub(super) enum CommandState {
 }
 
 impl EnclosedProcess {
-    /// Starts the command: the first choice that is there.
+    /// Starts the command: the first choice that exists.
     pub(super) fn start(
         command: &EnclosedCommand,
         input: &OwnedFd,
@@ -84,7 +84,7 @@ impl EnclosedProcess {
         }
     }
 
-    /// Sends the command a signal, with the rest of its group. One that has ended needs none.
+    /// Sends a signal to the command and the rest of its group, unless it has ended.
     pub(super) fn signal(&self, signal: Signal) {
         let _ = if self.leads_group {
             kill_process_group(self.pid, signal)
@@ -93,7 +93,7 @@ impl EnclosedProcess {
         };
     }
 
-    /// Waits for whatever has ended, without a pause, and returns what became of the command.
+    /// Waits, without a pause, for all processes that have ended, and returns the state of the command.
     pub(super) fn reap(&self) -> CommandState {
         let mut state = CommandState::Running;
         let stops = if self.leads_group { WaitOptions::UNTRACED } else { WaitOptions::empty() };

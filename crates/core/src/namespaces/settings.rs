@@ -1,4 +1,4 @@
-//! The settings of the kernel that forbid namespaces.
+//! The kernel settings that forbid namespaces.
 
 use std::path::Path;
 
@@ -9,8 +9,8 @@ use super::failure::EnclosureError;
 /// The directory in which the kernel shows its settings.
 const SETTINGS: &str = "/proc/sys";
 
-/// The settings that can forbid namespaces, each with the value that does. Those of a user namespace count for ordinary
-/// users only.
+/// The settings that can forbid namespaces, each with the value that does. Those about user namespaces count for
+/// unprivileged users only.
 const FORBIDDING: [(&str, &str, bool); 5] = [
     ("kernel.unprivileged_userns_clone", "0", true),
     ("user.max_user_namespaces", "0", true),

@@ -1,5 +1,5 @@
-//! The caller of an enclosure: it makes the namespaces of processes and users, starts the first process, and passes
-//! signals on until the end.
+//! The caller of an enclosure: it makes the namespaces of processes and users, starts the first process, and passes signals
+//! on until the end.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -24,14 +24,14 @@ use crate::process::MessageChannel;
 /// The signals that are passed on to the command.
 const PASSED_ON: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 
-/// Those that come from the keyboard, to everybody in the foreground.
+/// The signals from the keyboard, which reach all processes in the foreground.
 const FROM_KEYBOARD: [i32; 2] = [SIGINT, SIGQUIT];
 
 /// Runs a command in namespaces of its own, and returns its end. `is_interactive` says that input and output are the
-/// terminal, so that the command may have it; `tell` receives what the user should know before the command starts.
+/// terminal, so that the command may have it; `tell` receives remarks for the user before the command starts.
 ///
-/// For a process that has one thread and starts no further ones: its next child is the first of a new namespace, and
-/// there is none after it.
+/// For a process with one thread that starts no further ones: its next child is the first one of a new namespace, and there
+/// is none after it.
 pub fn enclose(
     enclosure: Enclosure,
     is_interactive: bool,
@@ -41,7 +41,7 @@ pub fn enclose(
     make_namespaces(is_superuser, enclosure.as_root)?;
     let mut supervisor = EnclosureSupervisor::start(is_interactive).map_err(|error| lost(&error))?;
     let followed = supervisor.run(enclosure, is_superuser, tell);
-    // Its end is the end of all that is inside.
+    // Its end is the end of everything inside.
     let ended = supervisor.first.wait().map_err(|error| lost(&error))?;
     supervisor.take_terminal_back();
     followed?.map_or_else(
@@ -53,7 +53,7 @@ pub fn enclose(
     )
 }
 
-/// Makes the namespaces that the next process will be in; this one stays where it is, but for its user.
+/// Makes the namespaces that the next process will be in. This process stays where it is, except for its user.
 fn make_namespaces(is_superuser: bool, as_root: bool) -> Result<(), EnclosureError> {
     let (flags, call) = if is_superuser {
         (CloneFlags::CLONE_NEWPID, "unshare(CLONE_NEWPID)")
@@ -93,14 +93,14 @@ impl EnclosureSupervisor {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("patchadm").arg(FIRST_PROCESS).env_clear().stdin(Stdio::from(theirs));
         let first = command.spawn()?;
-        // Not before: what was ignored is to be ignored inside.
+        // This comes after the start: what was ignored must be ignored inside.
         let signals = FollowedSignals::new(&PASSED_ON)?;
         let terminal = ControllingTerminal::open().filter(|_| is_interactive);
         let in_front = terminal.as_ref().is_some_and(ControllingTerminal::is_ours);
         Ok(Self { first, channel, signals, terminal, leads_group: in_front, in_front })
     }
 
-    /// Hands the enclosure over and follows the command; `None` if the first process has ended without a word.
+    /// Passes the enclosure on and follows the command; `None` if the first process has ended without an answer.
     fn run(
         &mut self,
         enclosure: Enclosure,
@@ -138,7 +138,7 @@ impl EnclosureSupervisor {
             }
             let is_answered = !fds[0].revents().is_empty();
             for signal in self.signals.take() {
-                // The terminal gives these to everybody in the group, the command included.
+                // The terminal sends these to all processes in the group, including the command.
                 if self.leads_group || !FROM_KEYBOARD.contains(&signal) {
                     self.order(&FirstOrder::Signal(signal));
                 }
@@ -150,16 +150,16 @@ impl EnclosureSupervisor {
         self.channel.receive()
     }
 
-    /// Sends an order. That the first process is gone is seen by the answer.
+    /// Sends an order. If the first process is gone, its answer shows it.
     fn order(&mut self, order: &FirstOrder) {
         let _ = self.channel.send(order, None);
     }
 
-    /// Stops as the command has stopped, so that the shell outside sees a stopped job; goes on with it.
+    /// Stops as the command has stopped, so that the shell outside sees a stopped job, and continues with it.
     fn stop_and_continue(&mut self, signal: i32) {
         self.take_terminal_back();
         if let Some(signal) = Signal::from_named_raw(signal) {
-            // Where nobody could continue it, the kernel does not stop it, and the command goes on at once.
+            // If nobody could continue it, the kernel does not stop it, and the command goes on at once.
             let _ = kill_process(getpid(), signal);
         }
         self.in_front = self.terminal.as_ref().is_some_and(ControllingTerminal::is_ours);

@@ -1,4 +1,4 @@
-//! The terminal that a process belongs to, and which process group is in its foreground.
+//! The terminal of a process, and the process group in its foreground.
 
 use std::fs::File;
 
@@ -23,11 +23,11 @@ impl ControllingTerminal {
 
     /// Puts a process group into the foreground.
     pub(super) fn put_in_front(&self, group: Pid) {
-        // From the background this asks for SIGTTOU, which would stop this process.
+        // In the background, this causes SIGTTOU, which would stop this process.
         let mut blocked = SigSet::empty();
         blocked.add(Signal::SIGTTOU);
         let before = blocked.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK);
-        // A terminal that has gone, or a group, has no foreground to be put into.
+        // A terminal or a group that has gone has no foreground.
         let _ = tcsetpgrp(&self.0, group);
         if let Ok(before) = before {
             let _ = before.thread_set_mask();

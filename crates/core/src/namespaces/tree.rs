@@ -1,7 +1,7 @@
-//! The tree of an enclosure, put together in a mount namespace of this process and made its `/`.
+//! The tree of an enclosure, built in a mount namespace of this process and made its `/`.
 //!
-//! A copy of the host's mounts is put over `/`, where paths do not lead to it until it becomes the root: until then
-//! `/…` means the host, and what is inside is reached from the directory that is held open.
+//! A copy of the host's mounts is put over `/`, where paths do not lead to it until it becomes the root. Until then, `/…`
+//! means the host, and the inside is reached from an open directory.
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -19,7 +19,7 @@ use super::own_mounts::{mount_devices, mount_nothing, mount_processes};
 use super::place::{FoundPlace, find, make, mount_of, open_inside};
 use super::settings::refusal;
 
-/// Puts the tree together and makes it the `/` of this process, which must have one thread.
+/// Builds the tree and makes it the `/` of this process, which must have one thread.
 pub(super) fn enter(enclosure: &Enclosure, is_superuser: bool) -> Result<Vec<EnclosureNote>, EnclosureError> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| {
         refusal("unshare(CLONE_NEWNS)", Errno::from_raw_os_error(errno as i32), is_superuser)
@@ -37,7 +37,7 @@ pub(super) fn enter(enclosure: &Enclosure, is_superuser: bool) -> Result<Vec<Enc
 struct TreeBuilder {
     /// The topmost directory.
     top: OwnedFd,
-    /// The mount that everything stands on.
+    /// The mount below all others.
     lowest: u64,
     /// The mounts in which missing places may be made.
     own: Vec<u64>,
@@ -59,7 +59,7 @@ impl TreeBuilder {
     }
 
     fn mount(&mut self, mount: &Mount) -> Result<(), EnclosureError> {
-        // Opened first: whether it is a directory decides what a missing place becomes.
+        // The source is opened first: whether it is a directory decides what a missing place becomes.
         let copy = match &mount.source {
             MountSource::Host { below, path, .. } => Some(copy_of_host(below, path)?),
             _ => None,
@@ -133,7 +133,7 @@ impl TreeBuilder {
             self.own.push(id);
         }
         for (point, copy) in kept {
-            // Where the new tree has no such place, nothing of the old one is seen.
+            // If the new tree has no such place, nothing of the old one is visible.
             if let Some(place) = open_inside(&self.top, &point).map_err(failed)?
                 && is_directory(&place) == is_directory(&copy)
             {
@@ -143,7 +143,7 @@ impl TreeBuilder {
         Ok(())
     }
 
-    /// Copies what is mounted below a path, to be mounted there again.
+    /// Copies the mounts below a path, to be mounted there again.
     fn mounts_below(&self, path: &OsStr) -> Result<Vec<(std::ffi::OsString, OwnedFd)>, EnclosureError> {
         use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
         let table = MountTable::read()
@@ -151,7 +151,7 @@ impl TreeBuilder {
         let mut kept = Vec::new();
         for point in table.points_below(self.lowest, path.as_bytes()) {
             let point = std::ffi::OsString::from_vec(point);
-            // What the caller cannot reach, nobody inside can see.
+            // What the caller cannot reach is invisible inside.
             if let Ok(Some(file)) = open_inside(&self.top, &point) {
                 let copy = copy_of(&file);
                 kept.push((

@@ -1,8 +1,8 @@
-//! `recover --adopt-undo`: undo archives that the ledger does not know are compared with the records and the tree, and
-//! bound where they fit.
+//! `recover --adopt-undo`: compares undo archives that the ledger does not know with the records and the tree, and binds
+//! those that fit.
 //!
-//! That proves that an archive fits, not where it comes from: one of an earlier application of the same patch fits as
-//! well. So one that does not fit is taken only if its patch is named, and what is bound so gives no rights back that
+//! That proves that an archive fits, not where it comes from: an archive of an earlier application of the same patch also
+//! fits. So an archive that does not fit is adopted only if its patch is named, and what is bound gives no rights back that
 //! the object does not have.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,47 +39,47 @@ const COMMAND: &str = "recover";
 /// The commands that back patches out, as the history names them.
 const BACKING_OUT: [&str; 2] = ["patchrm", "remove"];
 
-/// What became of one archive.
+/// The outcome for one archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdoptedUndo {
     /// The patch.
     pub patch: String,
     /// The package.
     pub package: PkgInst,
-    /// The run that `undo.b3` beside it names; a hint.
+    /// The run named by the `undo.b3` beside the archive; a hint.
     pub run: Option<String>,
-    /// When that run began, RFC 3339, as the history has it.
+    /// The start of that run, RFC 3339, according to the history.
     pub made: Option<String>,
-    /// What the package records of the patch.
+    /// The package's record of the patch.
     pub recorded: String,
-    /// The paths, or another reason, by which it does not fit; none where it fits.
+    /// The paths at which it does not fit, or another reason; `None` if it fits.
     pub differs: Option<String>,
-    /// Whether it is bound now.
+    /// Whether it is now bound.
     pub is_adopted: bool,
 }
 
 /// An archive that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadableUndo {
-    /// What is wrong with it, with its patch and package.
+    /// The defect, with patch and package.
     pub reason: String,
-    /// Nothing but its form, which an earlier version of the program reads.
+    /// Whether only its form is wrong, which an earlier version of the program reads.
     pub is_earlier: bool,
 }
 
 /// What was done about the undo archives of a root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AdoptionReport {
-    /// Each that no line of the ledger binds.
+    /// All archives that no line of the ledger binds.
     pub archives: Vec<AdoptedUndo>,
-    /// What is wrong with each archive that cannot be read: its undo data is lost unless it is put back.
+    /// The defects of unreadable archives: their undo data is lost unless they are restored.
     pub unreadable: Vec<UnreadableUndo>,
     /// Whether the ledger has changed.
     pub is_changed: bool,
 }
 
-/// Binds the archives of these patches, of all that fit where none is named. Archives that a line binds already, and
-/// those of other tools, are passed over. An error, before anything is bound, where somebody else could exchange one.
+/// Binds the archives of these patches, or all that fit if no patch is named. Skips archives that a line already binds, and
+/// those of other tools. Fails before it binds anything if another user could exchange an archive.
 pub fn adopt_undo(
     root: &Root,
     ids: &[String],
@@ -139,11 +139,11 @@ struct Adopter<'a> {
     history: Vec<HistoryEntry>,
 }
 
-/// An archive of ours that is there, or what is kept in its place.
+/// An existing archive of this program, or the manifest that is kept in its place.
 struct Candidate {
     patch: PatchId,
     saved_as: String,
-    /// None of a patch without undo data, of which only the manifest is kept.
+    /// `None` for a patch without undo data, of which only the manifest is kept.
     archive: Option<archive::OpenArchive>,
     manifest: Manifest,
     b3: Digest,
@@ -151,7 +151,8 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// Whether there is nothing to adopt: the line of the patch names it. A manifest takes the place of no archive.
+    /// Returns whether there is nothing to adopt: the line of the patch names the archive. A manifest takes the place of no
+    /// archive.
     fn is_settled(&self, line: Option<&LedgerLine>) -> bool {
         let archive = line.and_then(LedgerLine::archive).map(|(known, _)| known);
         match self.archive {
@@ -162,7 +163,7 @@ impl Candidate {
 }
 
 impl Adopter<'_> {
-    /// The archives of a package, and what its ledger becomes.
+    /// Returns the archives of a package, and its new ledger.
     fn package(
         &self,
         package: &PkgInst,
@@ -217,7 +218,7 @@ impl Adopter<'_> {
         Ok((adoptions, Some(change).filter(|_| is_changed)))
     }
 
-    /// Refuses a ledger in whose place something else lies, which may have something in it.
+    /// Refuses to replace a ledger if another object, which may not be empty, is in its place.
     fn must_be_replaceable(&self, view: &RecordView<'_>, package: &PkgInst) -> Result<(), Failure> {
         let path = places::ledger(package);
         match view.look(&path).map_err(DatabaseError::from)? {
@@ -229,8 +230,8 @@ impl Adopter<'_> {
         }
     }
 
-    /// The archives of ours that a package has, and the manifests of patches without one, in the order in which the
-    /// patches were applied. What cannot be read is none that could be bound.
+    /// Returns this program's archives of a package, and the manifests of patches without an archive, in the order in which
+    /// the patches were applied. Leaves out what cannot be read, because it cannot be bound.
     fn candidates(
         &self,
         package: &PkgInst,
@@ -268,8 +269,8 @@ impl Adopter<'_> {
         Ok(candidates)
     }
 
-    /// Refuses an archive that somebody else than the superuser and the caller could exchange. In other roots than `/`
-    /// records are looked at wherever they are read.
+    /// Refuses an archive that a user other than the superuser and the caller could exchange. In roots other than `/`,
+    /// records are checked wherever they are read.
     fn check_place(&self, archive: &archive::OpenArchive) -> Result<(), Failure> {
         let root = &self.ground.root;
         let path = ObjectPath::new(archive.path().as_bytes())
@@ -289,7 +290,8 @@ impl Adopter<'_> {
         }
     }
 
-    /// The first paths at which an archive does not fit what a later one of the chain found there, or what is there.
+    /// Returns the first paths at which an archive does not fit what a later archive of the chain found there, or the
+    /// existing object.
     fn differs(&self, candidate: &Candidate, later: &[Candidate]) -> Result<Option<String>, Failure> {
         let mut paths = BTreeSet::new();
         for record in candidate
@@ -311,8 +313,8 @@ impl Adopter<'_> {
         Ok((!paths.is_empty()).then(|| format!("{} (of {} paths)", shown.join(", "), paths.len())))
     }
 
-    /// Says so where the application that the archive was made for has been backed out since: then it fits a later one of
-    /// the same patch only because that does the same.
+    /// Returns a remark if the application that made the archive has been backed out since. Then the archive fits a later
+    /// application of the same patch only because that does the same.
     fn ended_since(&self, candidate: &Candidate, run: Option<&str>) -> Option<String> {
         let number = |run: &str| Run::parse(run).map(|run| run.number);
         let made = number(run?)?;
@@ -326,12 +328,12 @@ impl Adopter<'_> {
         Some(format!("run {} of {} has backed out what it was made for", later.run, later.time))
     }
 
-    /// When a run began.
+    /// Returns the start of a run.
     fn time_of(&self, run: &str) -> Option<String> {
         self.history.iter().find(|entry| entry.run == run).map(|entry| entry.time.clone())
     }
 
-    /// What is at a path now.
+    /// Returns the current state of a path.
     fn live(&self, path: &ObjectPath) -> Result<Option<RecordedState>, Failure> {
         let root = &self.ground.root;
         let physical = root.resolver().locate(path)?;
@@ -340,7 +342,7 @@ impl Adopter<'_> {
         Ok(dir.live(physical.name())?.as_ref().map(RecordedState::of))
     }
 
-    /// The run that the digest file beside an archive names.
+    /// Returns the run that the digest file beside an archive names.
     fn run(&self, package: &PkgInst, saved_as: &str) -> Result<Option<String>, Failure> {
         let path = places::save(package).join(saved_as.as_bytes()).and_then(|save| save.join(b"undo.b3"));
         let Ok(path) = path else { return Ok(None) };
@@ -349,7 +351,7 @@ impl Adopter<'_> {
     }
 }
 
-/// What the next archive of the chain that has the path says of it; none where none has it.
+/// Returns what the next archive of the chain that has the path says of it; `None` if none has it.
 fn record_of_later<'m>(record: &ObjectRecord, later: &'m [Candidate]) -> Option<&'m ObjectRecord> {
     let mut records = later.iter().flat_map(|candidate| &candidate.manifest.objects);
     records.find(|other| other.path == record.path && !other.kept)

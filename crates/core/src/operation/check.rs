@@ -1,8 +1,8 @@
-//! Comparing objects with their records, and repairing what differs: pkgchk(1M).
+//! The comparison of objects with their records, and the repair of differences: pkgchk(1M).
 //!
-//! The whole comparison is one question to the records: if a run begins or ends meanwhile, it is made anew, so that
-//! objects of after a patch are never held against records of before it. While a run is unfinished there is no
-//! answer. Objects are looked at themselves, inside the root. A repair holds the lock of the root instead.
+//! The whole comparison is one query to the records. If a run begins or ends meanwhile, it is made anew, so that objects
+//! from after a patch are never compared with records from before it. While a run is unfinished, there is no answer. Objects
+//! are examined directly, inside the root. A repair holds the lock of the root instead.
 //!
 //! ```text
 //! scope     which records                   map   a pkgmap in the place of the database
@@ -40,24 +40,24 @@ pub(super) use findings::{DeliveredFile, DeliveredFiles};
 pub use map::MapFiles;
 pub use scope::{CheckScope, PathPattern};
 
-/// What pkgchk(1M) was asked for.
+/// A request to pkgchk(1M).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckRequest {
-    /// Which objects.
+    /// The objects to check.
     pub scope: CheckScope,
-    /// What is compared.
+    /// The aspects that are compared.
     pub aspects: CheckedAspects,
-    /// The records are those of a pkgmap instead of the database.
+    /// A pkgmap whose records replace the database.
     pub map: Option<MapFiles>,
-    /// How many threads compare; none is one.
+    /// The number of comparing threads; 0 counts as 1.
     pub workers: usize,
 }
 
-/// Objects that a thread takes at a time: enough that most are in the directory of the one before, few enough that no
+/// The objects that a thread takes at a time: enough that most are in the directory of the previous one, few enough that no
 /// thread waits long for the last one.
 const SHARE: usize = 64;
 
-/// The records of the objects that are asked about, without looking at the objects: the list of `pkgchk -l`.
+/// Returns the records of the requested objects, without examining the objects: the list of `pkgchk -l`.
 pub fn recorded<'a>(
     reader: impl Into<RecordReader<'a>>,
     request: &CheckRequest,
@@ -69,8 +69,7 @@ pub fn recorded<'a>(
     })
 }
 
-/// Compares objects with their records. `host` is the root of the running system, whose accounts count where the root
-/// has none.
+/// Compares objects with their records. `host` is the root of the running system, whose accounts count if the root has none.
 pub fn check<'a>(
     reader: impl Into<RecordReader<'a>>,
     host: &Root,
@@ -86,7 +85,7 @@ pub fn check<'a>(
     })
 }
 
-/// The same for somebody who reads the records already, and who knows more of some files than the records do.
+/// Does the same for a caller that already reads the records, and knows more of some files than the records do.
 pub(super) fn check_delivered(
     view: &RecordView<'_>,
     host: &Root,
@@ -96,9 +95,8 @@ pub(super) fn check_delivered(
     CheckedRecords::of(request)?.compare(view, host, false, delivered)
 }
 
-/// Compares objects with their records and repairs what differs, as far as no content has to change, under the lock of
-/// the root. The report says what is left. Damaged records are made anew first; where there were some, no object is
-/// touched.
+/// Compares objects with their records, and repairs differences that need no change of content, under the lock of the root.
+/// The report says what is left. Damaged records are made anew first; if there were any, no object is touched.
 pub fn check_and_fix(
     root: &Root,
     request: &CheckRequest,
@@ -117,10 +115,10 @@ pub fn check_and_fix(
     Ok(CheckReport { recovered: session.recovered, damage, ..report })
 }
 
-/// What objects are held against.
+/// The records that objects are compared with.
 struct CheckedRecords<'a> {
     request: &'a CheckRequest,
-    /// None for the database.
+    /// `None` for the database.
     map: Option<CheckMap>,
 }
 
@@ -129,14 +127,14 @@ impl<'a> CheckedRecords<'a> {
         Ok(Self { request, map: request.map.as_ref().map(CheckMap::read).transpose()? })
     }
 
-    /// Whether the database as a whole is asked about.
+    /// Returns whether the whole database is checked.
     fn is_whole(&self) -> bool {
         let CheckScope { packages, categories, paths } = &self.request.scope;
         let names_none = packages.iter().all(|pattern| *pattern == PackagePattern::All);
         self.map.is_none() && names_none && categories.is_empty() && paths.is_empty()
     }
 
-    /// Makes damaged records anew: of the packages that are named, or all.
+    /// Makes damaged records anew: those of the named packages, or all.
     fn mend(&self, session: &Session<'_>) -> Result<Vec<MendedRecord>, Failure> {
         if self.is_whole() {
             return mend(session, None);
@@ -148,8 +146,8 @@ impl<'a> CheckedRecords<'a> {
         mend(session, Some(&|name| packages.iter().any(|pattern| pattern.fits(name.as_str()))))
     }
 
-    /// Refuses records that disagree: all of a root that is checked as a whole, else `contents` and the packages that are
-    /// named. Scripts of a run see records that are being changed. Returns what is wrong and stops nothing.
+    /// Refuses records that disagree: all records of a root that is checked as a whole, otherwise `contents` and the named
+    /// packages. Scripts of a run see records that are being changed. Returns the damage that stops nothing.
     fn must_be_sound(&self, view: &RecordView<'_>) -> Result<Vec<RecordDamage>, CheckError> {
         let is_within = !view.is_live() && !view.is_during_run();
         if self.map.is_some() || is_within {
@@ -184,7 +182,7 @@ impl<'a> CheckedRecords<'a> {
         let root = view.root();
         let accounts = owners_of(view, host);
         if accounts.is_err() {
-            // What is wrong with the records is said before it.
+            // Damage of the records is reported before it.
             self.lines(view)?;
         }
         let accounts = accounts?;
@@ -216,13 +214,13 @@ impl<'a> CheckedRecords<'a> {
     }
 }
 
-/// The accounts of a root; none where owners are recorded only.
+/// Returns the accounts of a root; `None` if owners are only recorded.
 fn owners_of(view: &RecordView<'_>, host: &Root) -> Result<Option<Accounts>, CheckError> {
     let is_unprivileged = view.look(&places::unprivileged())?.is_some();
     Ok((!is_unprivileged).then(|| accounts_of(view.root(), host)).transpose()?)
 }
 
-/// Compares all objects by so many threads; the answer has the order of the lines, however many there are.
+/// Compares all objects in this number of threads. The result has the order of the lines, regardless of the number.
 fn in_parallel(comparison: &Comparison<'_>, lines: &[ContentsLine], workers: usize) -> Vec<CheckedObject> {
     let shares: Vec<&[ContentsLine]> = lines.chunks(SHARE).collect();
     let checked = side_by_side(workers, shares.len(), || {

@@ -31,7 +31,7 @@ impl ContentSource for ManySources<'_> {
             let packages = one.image.packages.iter().enumerate();
             let of_this = |package: usize, path: &PackagePath| wanted(before + package, path);
             let mut files = packages.flat_map(|(at, package)| package.files().map(move |file| (at, file)));
-            // What must be read from its beginning is read only if there is something in it.
+            // A source that must be read from its beginning is only read if it contains something.
             if files.any(|(at, file)| of_this(at, &file.path)) {
                 one.stream(&of_this, &mut |package, path, data: &mut dyn Read| {
                     sink(before + package, path, data)
@@ -50,7 +50,7 @@ impl ContentSource for ArchiveSources<'_> {
     fn stream(&mut self, wanted: &WantedFile<'_>, sink: &mut FileSink<'_>) -> Result<(), StreamError> {
         for (index, one) in self.0.iter_mut().enumerate() {
             let of_this = |_: usize, path: &PackagePath| wanted(index, path);
-            // What must be read from its beginning is read only if there is something in it.
+            // A source that must be read from its beginning is only read if it contains something.
             let mut files = one.image.packages.iter().flat_map(patchadm_inputs::source::PackageImage::files);
             if !files.any(|file| of_this(0, &file.path)) {
                 continue;
@@ -61,7 +61,7 @@ impl ContentSource for ArchiveSources<'_> {
     }
 }
 
-/// A plan that takes objects away only.
+/// A plan that only removes objects.
 pub(super) struct NoContent;
 
 impl ContentSource for NoContent {

@@ -1,9 +1,9 @@
-//! The memory of depots, `var/sadm/patchadm/depots`: an index is compared with it, and is remembered before a patch of that
+//! The memory of depots, `var/sadm/patchadm/depots`: an index is compared with it, and remembered before a patch of that
 //! index is applied.
 //!
 //! The signature of an index says who made it, not that it is the newest. A root that remembers the highest version refuses
-//! to go back, whoever shows it an older one. It is replaced by one rename, under the lock of the root; who may not write to
-//! the root only compares. Nothing of a depot is read here.
+//! to accept an older one from anyone. The memory is replaced by one rename, under the lock of the root. A caller who may
+//! not write to the root only compares. Nothing of a depot is read here.
 
 use chrono::{DateTime, Utc};
 
@@ -15,11 +15,11 @@ use patchadm_rootfs::{Dir, Root, RootError};
 use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places;
 
-/// What a file under a private name belongs to.
+/// The program name in the private names of files.
 const PROGRAM: &str = "patchadm-depots";
 
-/// Compares an index with what the root remembers, without a lock. An expired one is returned where the demand lets it pass,
-/// so that it can be said; all else that is wrong with it is a failure.
+/// Compares an index with the memory of the root, without a lock. Returns an expired index if the demand allows it, so that
+/// it can be reported. Any other defect is a failure.
 pub fn check_index(
     root: &Root,
     sight: &IndexSight<'_>,
@@ -33,10 +33,10 @@ pub fn check_index(
     judge_index(&memory, sight, demand, now)
 }
 
-/// Compares an index again, under the lock that the session has, and remembers it. Only an index with a trusted signature is
-/// to be remembered: anybody could show another one with a version that no true one ever reaches.
+/// Compares an index again, under the lock of the session, and remembers it. Only an index with a trusted signature may be
+/// remembered: otherwise anyone could show one with a version that no genuine index ever reaches.
 ///
-/// Afterwards, no power cut lets the root believe an older index.
+/// Afterwards, no power cut makes the root accept an older index.
 pub fn remember_index(
     session: &Session<'_>,
     sight: &IndexSight<'_>,
@@ -65,8 +65,8 @@ fn judge_index(
     }
 }
 
-/// Reads the memory; empty where there is none. What is there and cannot be read is a failure: without it an older index would
-/// be believed.
+/// Reads the memory; empty if there is none. An existing memory that cannot be read is a failure: without it, an older index
+/// would be accepted.
 fn read_memory(directory: &Dir) -> Result<SeenDepots, Failure> {
     let place = places::depots();
     let Some(text) = directory.read(place.name(), LARGEST_MEMORY as u64)? else {
@@ -87,7 +87,7 @@ fn write_memory(directory: &Dir, memory: &SeenDepots) -> Result<(), Failure> {
     Ok(directory.sync()?)
 }
 
-/// Opens the directory of patchadm's own files, made where it is missing.
+/// Opens the directory of patchadm's own files. Makes it if it is missing.
 fn own_directory(root: &Root) -> Result<Dir, RootError> {
     let physical = root.resolver().locate_dir(&places::own_directory())?;
     if let Some(directory) = root.dir_if_there(&physical)? {
@@ -121,7 +121,7 @@ mod tests {
         index
     }
 
-    /// A root with nothing but the directories of records.
+    /// Returns a root with only the directories of records.
     fn root() -> (tempfile::TempDir, Root) {
         let place = tempfile::tempdir().unwrap();
         fs::create_dir_all(place.path().join("var/sadm/install")).unwrap();

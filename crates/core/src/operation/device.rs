@@ -1,4 +1,4 @@
-//! The device of pkgadd(1M) and pkgtrans(1): what `-d` names, and which of its packages are meant.
+//! The device of pkgadd(1M) and pkgtrans(1): what `-d` names, and which of its packages are selected.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -12,16 +12,16 @@ use patchadm_planning::plan::refusal::{Command, Reason};
 /// The directory where packages wait for their installation.
 pub const SPOOL: &str = "/var/spool/pkg";
 
-/// What a device is called on a command line: a path, or `spool` for [`SPOOL`] where nothing of that name is there.
+/// Returns the device that a word means: a path, or [`SPOOL`] for `spool` if nothing of that name exists.
 pub fn named(word: &Path) -> PathBuf {
     if word == Path::new("spool") && !word.exists() { PathBuf::from(SPOOL) } else { word.to_owned() }
 }
 
-/// The packages that are meant, read but for the content of their objects.
+/// The selected packages, read except for the content of their objects.
 pub(crate) struct OpenDevice {
     pub(super) source: Source,
     pub(super) image: Image,
-    /// Places in the image: datastreams in their own order, others as they were named, those of one word by name.
+    /// Places in the image: datastreams in their own order, others as they were named, several matches of one word by name.
     pub(super) selected: Vec<usize>,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct DeliveredPackage<'a> {
 }
 
 impl OpenDevice {
-    /// Reads what is selected; the words that nothing fits where there are some.
+    /// Reads the selected packages. Returns the words that match nothing, if there are any.
     pub(super) fn open(path: &Path, words: &[String]) -> Result<Result<Self, Vec<String>>, SourceError> {
         let selection = PackageSelection::of(words);
         let (asked, fits) = (Cell::new(false), Cell::new(false));
@@ -66,23 +66,23 @@ impl OpenDevice {
         Ok(Ok(Self { source, image, selected }))
     }
 
-    /// The package at a place of the image.
+    /// Returns the package at a place of the image.
     pub(crate) fn delivered(&self, index: usize) -> Result<DeliveredPackage<'_>, Failure> {
         Ok(DeliveredPackage { device: self, index, image: self.package(index)? })
     }
 
-    /// It as the content of a run.
+    /// Returns the device as the content of a run.
     pub(super) fn content(&self) -> OneSource<'_> {
         OneSource { source: &self.source, image: &self.image }
     }
 
-    /// A source of which everything is meant.
+    /// Returns a source with all packages selected.
     pub(super) fn whole(source: Source, image: Image) -> Self {
         let selected = (0..image.packages.len()).collect();
         Self { source, image, selected }
     }
 
-    /// Of these only the packages of any of the categories, where there is one; the categories where nothing is left.
+    /// Keeps only the packages of any of the categories, if there are any. Returns the categories if nothing is left.
     pub(super) fn of_categories(mut self, categories: &[String]) -> Result<Self, Vec<String>> {
         let selection = PackageSelection { categories: categories.to_vec(), ..PackageSelection::default() };
         let packages = &self.image.packages;
@@ -91,7 +91,7 @@ impl OpenDevice {
         if self.selected.is_empty() { Err(vec![categories.join(",")]) } else { Ok(self) }
     }
 
-    /// A package by its place in the image.
+    /// Returns a package by its place in the image.
     pub(super) fn package(&self, index: usize) -> Result<&PackageImage, Failure> {
         let missing = || Reason::NoSuchPackage.of(Command::Pkgadd, &self.image.name);
         self.image.packages.get(index).ok_or_else(|| missing().into())

@@ -1,4 +1,5 @@
-//! Directories whose changes become visible at once: which can be asked for, and what the runs of a command say of them.
+//! Directories whose changes become visible at once: which ones can be requested, and what the runs of a command report on
+//! them.
 
 use std::cell::RefCell;
 
@@ -12,7 +13,7 @@ use patchadm_rootfs::{FileType, Root};
 use patchadm_svr4::package::ObjectPath;
 use rustix::io::Errno;
 
-/// Checks that each directory is one, is reached without a symbolic link, and is not inside another one.
+/// Checks that each path is a directory, is reached without a symbolic link, and is not inside another one.
 pub(super) fn must_be_directories(root: &Root, requests: &[ExchangeRequest]) -> Result<(), Failure> {
     for (at, request) in requests.iter().enumerate() {
         let path = &request.directory;
@@ -46,18 +47,18 @@ fn is_link(root: &Root, path: &ObjectPath) -> bool {
     seen.is_some_and(|seen| seen.file_type == FileType::Symlink)
 }
 
-/// What the runs of a command have said of directories so far.
+/// The reports of the runs of a command on directories so far.
 #[derive(Debug, Default)]
 pub(super) struct ExchangeLog(RefCell<Vec<ExchangeReport>>);
 
 impl ExchangeLog {
-    /// Adds what a run, or a plan, says.
+    /// Adds the reports of a run or of a plan.
     pub(super) fn add(&self, reports: &[ExchangeReport]) {
         let mut all = self.0.borrow_mut();
         for report in reports {
             match all.iter_mut().find(|known| known.path == report.path) {
                 None => all.push(report.clone()),
-                // One run of renames is enough for changes not to be visible at once.
+                // After a single run with renames, the changes were not visible at once.
                 Some(known) if weight(report.way) > weight(known.way) => *known = report.clone(),
                 Some(known) => {
                     let holders = report.holders.iter().filter(|new| !known.holders.contains(new));
@@ -68,7 +69,7 @@ impl ExchangeLog {
         }
     }
 
-    /// Returns what was said, each directory once, in the order in which they were asked for.
+    /// Returns the reports, each directory once, in the order of the requests.
     pub(super) fn reports(&self, requests: &[ExchangeRequest]) -> Vec<ExchangeReport> {
         let mut reports = self.0.borrow().clone();
         let place = |path: &ObjectPath| requests.iter().position(|request| request.directory == *path);
@@ -85,7 +86,7 @@ fn weight(way: ExchangeWay) -> u8 {
     }
 }
 
-/// Says how the changes of plans would become visible; each plan has with it whether scripts run.
+/// Returns how the changes of plans would become visible. Each plan comes with whether scripts run.
 pub(super) fn foreseen<'p>(
     root: &Root,
     requests: &[ExchangeRequest],

@@ -1,7 +1,7 @@
-//! Why an operation did not do what it was asked for.
+//! The reasons why an operation did not do what was requested.
 //!
-//! Each layer has its own errors; this is their union, for the one place of the command line that turns them into
-//! exit codes and words.
+//! Each layer has its own errors. This is their union, for the one place of the command line that turns them into exit codes
+//! and words.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub enum Failure {
     /// The rules refuse it; nothing was changed.
     #[error(transparent)]
     Refused(Box<Refusal>),
-    /// What was named cannot be read as a patch or package.
+    /// The operand cannot be read as a patch or package.
     #[error(transparent)]
     Source(#[from] SourceError),
     /// The caller is not the superuser, and the root is not theirs.
@@ -37,10 +37,10 @@ pub enum Failure {
     /// The records of the root cannot be written: their file system, or its mount, is read-only.
     #[error("{0} is read-only")]
     ReadOnly(String),
-    /// The patch was not tried, because this other one cannot go in or out.
+    /// The patch was not tried, because this other one cannot be applied or backed out.
     #[error("not tried because of patch {0}")]
     NotTried(String),
-    /// The patch could go in, but all or nothing was asked for, and this other one cannot go in.
+    /// The patch could be applied, but all or nothing was requested, and this other one cannot be applied.
     #[error("{0} cannot go in")]
     NotWithout(String),
     /// An operand is neither a patch of the depot nor a list of such patches.
@@ -51,10 +51,10 @@ pub enum Failure {
         /// The depot, as it was named.
         depot: String,
     },
-    /// No depot is named, and the policy names none.
+    /// No depot is named, neither by the caller nor by the policy.
     #[error("no depot is named: -M names one, or the policy does (depot=)")]
     NoDepot,
-    /// Everything should be done as the owner of the root, who is the superuser.
+    /// Everything should be done as the owner of the root, but that is the superuser.
     #[error("{0} belongs to root: there is no other owner to do it as")]
     OwnedByRoot(String),
     /// The root has no package database.
@@ -66,19 +66,19 @@ pub enum Failure {
     /// An unfinished run of another command could not be recovered.
     #[error("{}", unrecovered(.error))]
     Unrecovered {
-        /// Why not, and what is left.
+        /// The reason, and the condition of the root.
         error: TransactionError,
     },
-    /// It is not known which root this is, or it was not given another identity.
+    /// The root cannot be identified, or it did not get another identity.
     #[error(transparent)]
     Identity {
-        /// Why, and what is left.
+        /// The reason, and the condition of the root.
         error: TransactionError,
     },
-    /// A run is under way, or dead and not recovered: nothing can be planned for a root in between.
+    /// A run is active, or dead and not recovered: nothing can be planned for a root in between.
     #[error("another run changes {0} at the moment, or was interrupted and is not recovered yet")]
     DuringRun(String),
-    /// The run failed; its error says what is left. All patches of one run share it.
+    /// The run failed; its error gives the condition of the root. All patches of one run share it.
     #[error(transparent)]
     Transaction(Arc<TransactionError>),
     /// The package database cannot be read.
@@ -93,13 +93,13 @@ pub enum Failure {
     /// A call on the root failed.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// The keys of a root cannot be believed.
+    /// The keys of a root cannot be trusted.
     #[error(transparent)]
     Keys(#[from] KeyDirectoryError),
-    /// The index of a depot is not the newest, or not of the depot that was there.
+    /// The index of a depot is not the newest, or it belongs to another depot than the earlier one.
     #[error(transparent)]
     StaleIndex(#[from] StaleIndex),
-    /// What the root remembers of depots cannot be read.
+    /// The root's memory of depots cannot be read.
     #[error("{path}: {error}")]
     DepotMemory {
         /// The file.
@@ -107,18 +107,18 @@ pub enum Failure {
         /// The damage.
         error: SeenDepotsError,
     },
-    /// A depot cannot be used, or a patch not be fetched from it.
+    /// A depot cannot be used, or a patch cannot be fetched from it.
     #[error(transparent)]
     Depot(#[from] Box<DepotError>),
-    /// A word that should be a patch id is none.
+    /// A word that should be a patch id is not one.
     #[error("{0}")]
     BadId(String),
     /// `-B` does not name a directory that can be used.
     #[error("{path}: {reason}")]
     BackoutDirectory {
-        /// What was named.
+        /// The named path.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         reason: &'static str,
     },
     /// `--exchange` does not name a directory that can be used.
@@ -126,10 +126,10 @@ pub enum Failure {
     ExchangeDirectory {
         /// The directory.
         path: String,
-        /// What is wrong with it.
+        /// The defect.
         reason: String,
     },
-    /// A file that was named (admin file, response file) is not there or makes no sense.
+    /// A named file (admin file, response file) does not exist or makes no sense.
     #[error("{0}")]
     BadFile(String),
     /// A plan file cannot be used, or does not hold any more.
@@ -144,7 +144,7 @@ pub enum Failure {
     /// The answers of a script cannot be read.
     #[error(transparent)]
     Response(#[from] ResponseError),
-    /// The user was asked, and does not want it.
+    /// The user was asked, and did not agree.
     #[error("not agreed to")]
     Declined,
 }
@@ -198,7 +198,7 @@ impl Failure {
         }
     }
 
-    /// The verdict on its signature for which a patch was refused, if it was refused for one.
+    /// Returns the verdict on the signature for which a patch was refused, if that is the reason.
     pub fn refused_signature(&self) -> Option<&Verdict> {
         match self {
             Self::Source(error) => match &error.problem {
@@ -209,7 +209,7 @@ impl Failure {
         }
     }
 
-    /// What shows that somebody else than the superuser may change the root, if that is why it failed.
+    /// Returns the evidence that a user other than the superuser may change the root, if that is why it failed.
     pub fn untrusted(&self) -> Option<&Untrusted> {
         let error = match self {
             Self::Root(error)
@@ -229,7 +229,7 @@ impl Failure {
         }
     }
 
-    /// The damage of a record, if that is why it failed.
+    /// Returns the damage of a record, if that is why it failed.
     pub fn damage(&self) -> Option<&RecordDamage> {
         match self {
             Self::Database(error) => error.damage(),
@@ -245,7 +245,7 @@ impl Failure {
         }
     }
 
-    /// What the root is like now.
+    /// Returns the present condition of the root.
     pub fn left(&self) -> RootCondition {
         match self {
             Self::Transaction(error) => error.left.clone(),
@@ -255,7 +255,7 @@ impl Failure {
         }
     }
 
-    /// The signal that ended it, if one did.
+    /// Returns the signal that ended the operation, if one did.
     pub fn signal(&self) -> Option<i32> {
         match self {
             Self::Transaction(error) => match error.cause {
@@ -268,7 +268,7 @@ impl Failure {
     }
 }
 
-/// Says what could not be recovered. Of a journal that cannot be read it is not known whether a run is unfinished.
+/// Describes what could not be recovered. If a journal cannot be read, it is unknown whether a run is unfinished.
 fn unrecovered(error: &TransactionError) -> String {
     match error.cause {
         Cause::Journal { .. } | Cause::Doubt { .. } | Cause::KeepingPlace { .. } => error.to_string(),
@@ -283,12 +283,12 @@ fn untrusted(cause: &Cause) -> Option<&Untrusted> {
     }
 }
 
-/// Whether a source is not what it says it is, and nothing was changed.
+/// Returns whether a source is not what it claims to be, and nothing was changed.
 pub(super) fn is_of_source(error: &TransactionError) -> bool {
     error.left == RootCondition::Unchanged && is_content(error)
 }
 
-/// Whether a run was undone because of what a source delivered.
+/// Returns whether a run was undone because of what a source delivered.
 pub(super) fn is_undone_for_source(error: &TransactionError) -> bool {
     error.left == RootCondition::RolledBack && is_content(error)
 }

@@ -1,13 +1,13 @@
-//! The root that a plan is shown for: as it is, or, where a run was interrupted, as its recovery would leave it.
+//! The root for which a plan is shown: as it is, or, if a run was interrupted, as its recovery would leave it.
 
 use super::failure::Failure;
 use patchadm_changeset::transaction::{ForeseenRecovery, Recovered, foresee_recovery};
 use patchadm_inputs::database::{last_run, open_run};
 use patchadm_rootfs::{Lock, Root};
 
-/// Makes a plan that is only shown, for the root as after the recovery of an interrupted run; what that would do is told
-/// beside the plan. Where a command is at work on the run, or its recovery cannot be foreseen, the plan is one for the root
-/// as it is, which is refused in the middle of a run.
+/// Makes a plan that is only shown, for the root as after the recovery of an interrupted run. The effects of the recovery
+/// are reported beside the plan. If a command is working on the run, or its recovery cannot be foreseen, the plan is made
+/// for the root as it is, which is refused in the middle of a run.
 pub(super) fn plan_on_foreseen_root<T>(
     root: &Root,
     plan: impl FnOnce(&Root) -> Result<T, Failure>,
@@ -15,7 +15,7 @@ pub(super) fn plan_on_foreseen_root<T>(
     let is_at_work = || Lock::is_held(root).unwrap_or(true);
     let foreseen = match foresee_recovery(root) {
         Ok(ForeseenRecovery::Root(foreseen)) if !is_at_work() => Some(foreseen),
-        // What is wrong with the journal is told by the plan.
+        // The plan reports defects of the journal.
         _ => None,
     };
     let Some(foreseen) = foreseen else { return Ok((plan(root)?, Recovered::Nothing)) };
@@ -23,7 +23,7 @@ pub(super) fn plan_on_foreseen_root<T>(
     let before = state()?;
     let (shown, recovered) = *foreseen;
     let planned = plan(&shown)?;
-    // Somebody may have recovered it meanwhile, and changed the root.
+    // Another command may have recovered it meanwhile, and changed the root.
     if is_at_work() || state()? != before {
         return Err(Failure::DuringRun(root.prefix().display().to_string()));
     }

@@ -1,6 +1,6 @@
-//! Which installed files have exactly the bytes that are delivered: only those are "already installed".
+//! The installed files that have exactly the delivered bytes: only those are "already installed".
 //!
-//! Size and sum of the pkgmap are no proof; bytes are compared, but only where everything else agrees.
+//! Size and sum of the pkgmap are no proof. Bytes are compared, but only if everything else agrees.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use patchadm_planning::plan::concern::FileToCompare;
 use patchadm_rootfs::{Hashing, LiveKind};
 use patchadm_svr4::package::{ObjectPath, PackagePath};
 
-/// Marks in the inventory which of the delivered files are there byte for byte.
+/// Marks in the inventory the delivered files that exist byte for byte.
 pub(super) fn mark_identical(
     source: &Source,
     image: &Image,

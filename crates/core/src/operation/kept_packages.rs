@@ -1,4 +1,4 @@
-//! What is kept in a root, shown, and what nobody needs of it removed in a run of its own (`patchadm shlibs`).
+//! What is kept in a root: shown, and removed in a run of its own if nothing needs it (`patchadm shlibs`).
 
 use super::content::NoContent;
 use super::failure::Failure;
@@ -9,33 +9,33 @@ use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
 
-/// What was asked for.
+/// The request.
 #[derive(Clone, Debug, Default)]
 pub struct KeptRequest {
-    /// The packages of kept libraries; all where none is named.
+    /// The packages of kept libraries; all if empty.
     pub packages: Vec<String>,
-    /// What nobody needs or is missing is removed.
+    /// Whether what nothing needs or what is missing is removed.
     pub prune: bool,
     /// Nothing is changed.
     pub dry_run: bool,
 }
 
-/// What is kept, and what was removed of it.
+/// What is kept, and what of it was removed.
 #[derive(Debug, Default)]
 pub struct KeptReport {
     /// What is kept, as it was found.
     pub look: KeptLook,
     /// What was removed, or would be.
     pub pruned: Vec<KeptLibraryState>,
-    /// The run; `None` where nothing was changed.
+    /// The run; `None` if nothing was changed.
     pub receipt: Option<Receipt>,
-    /// What recovery found.
+    /// The finding of recovery.
     pub recovered: Recovered,
     /// The names that are no packages of kept libraries.
     pub unknown: Vec<String>,
 }
 
-/// Shows what is kept, and removes what nobody needs where that is asked for.
+/// Shows what is kept. Removes what nothing needs, if requested.
 pub fn kept_packages(root: &Root, request: &KeptRequest, caller: &Caller<'_>) -> Result<KeptReport, Failure> {
     must_have_database(root)?;
     let ground = RootAndPolicy::of(root)?;
@@ -74,7 +74,7 @@ fn shown(ground: &RootAndPolicy, request: &KeptRequest, now: &Now) -> Result<Kep
     Ok(KeptReport { look, ..report })
 }
 
-/// The packages that are named; an error with the names that are none of kept libraries.
+/// Returns the named packages. Fails with the names that are no packages of kept libraries.
 fn named(request: &KeptRequest, look: &KeptLook) -> Result<Vec<PkgInst>, Vec<String>> {
     let find = |name: &String| look.packages.keys().find(|package| package.as_str() == name);
     let unknown: Vec<String> = request.packages.iter().filter(|name| find(name).is_none()).cloned().collect();

@@ -1,8 +1,8 @@
-//! The keys of a root: which it trusts, and which it never trusts again.
+//! The keys of a root: those that it trusts, and those that it never trusts again.
 //!
 //! Changes are made under the lock of the root, each file by one rename that is flushed to the disk before the next. A key
-//! gets its rules before it gets its file, so that it is never there without them. A key that is revoked keeps its file:
-//! what it signed is refused as revoked, not as signed by somebody unknown.
+//! gets its rules before its file, so that it never exists without them. A revoked key keeps its file: what it signed is
+//! refused as revoked, not as signed by an unknown key.
 
 use super::failure::Failure;
 use super::session::{Caller, RootAndPolicy, Session};
@@ -13,23 +13,23 @@ use patchadm_inputs::sign::{
 use patchadm_rootfs::{Dir, Root, RootError};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// What a file under a private name belongs to.
+/// The program name in the private names of files.
 const PROGRAM: &str = "patchadm-key";
 
-/// Why keys were not changed.
+/// The reason why keys were not changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeysError {
     /// The root could not be locked or changed.
     #[error(transparent)]
     Failed(#[from] Failure),
-    /// The keys of the root cannot be believed.
+    /// The keys of the root cannot be trusted.
     #[error(transparent)]
     Directory(#[from] KeyDirectoryError),
     /// The file is no key.
     #[error(transparent)]
     Key(#[from] KeyFileError),
-    /// A name for a key is no name of a file.
+    /// A name for a key is not a valid file name.
     #[error(
         "<{0}> is no name for a key: letters, digits, `.`, `_`, `+` and `-`, and no dot at its beginning"
     )]
@@ -39,7 +39,7 @@ pub enum KeysError {
     Taken {
         /// The name.
         name: String,
-        /// The key that has it.
+        /// The key with this name.
         id: KeyId,
     },
     /// The key was revoked.
@@ -53,9 +53,9 @@ impl From<RootError> for KeysError {
     }
 }
 
-/// The keys of a root, and where they are.
+/// The keys of a root, and their place.
 pub struct RootKeys {
-    /// The keys, with what was revoked.
+    /// The keys, and the revocations.
     pub ring: KeyRing,
     /// Their directory, inside the root.
     pub place: ObjectPath,
@@ -68,8 +68,8 @@ pub fn read_keys(root: &Root) -> Result<RootKeys, KeysError> {
     Ok(RootKeys { ring: KeyDirectory::new(root, &place).read()?, place })
 }
 
-/// Trusts a key within these rules under a name; one that is trusted by that name gets the rules. Returns what changed:
-/// false where all was so already.
+/// Trusts a key within these rules under a name. A key that is already trusted under that name gets the rules. Returns
+/// whether anything changed.
 pub fn trust_key(
     root: &Root,
     (name, key, rules): (&str, &PublicKey, &KeyRules),
@@ -107,7 +107,7 @@ pub fn trust_key(
     Ok(true)
 }
 
-/// Revokes a key, whether the root knows it or not. Returns what changed: false where it was revoked already.
+/// Revokes a key, whether the root knows it or not. Returns whether anything changed: false if it was already revoked.
 pub fn revoke_key(root: &Root, (id, reason): (KeyId, &str), caller: &Caller<'_>) -> Result<bool, KeysError> {
     let session = Session::begin(RootAndPolicy::of(root)?, caller)?;
     let (root, place) = (&session.ground.root, &session.ground.policy.keys);
@@ -125,7 +125,7 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 128 && !name.starts_with('.') && name.bytes().all(is_letter)
 }
 
-/// Opens the directory, and makes it with those above it where it is missing.
+/// Opens the directory. Makes it, with those above it, if it is missing.
 fn key_directory(root: &Root, place: &ObjectPath) -> Result<Dir, RootError> {
     let physical = root.resolver().locate_dir(place)?;
     if let Some(dir) = root.dir_if_there(&physical)? {

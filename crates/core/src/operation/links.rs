@@ -1,7 +1,7 @@
 //! Links named after the classic commands: with them in a directory of PATH, the program is all of these commands.
 //!
-//! All of them are made or none is begun: names that are taken by something else are found first. A link that leads to
-//! the program already is left as it is.
+//! Either all of them are made or none is begun: names that other objects have are found first. A link that already leads to
+//! the program is left as it is.
 
 use std::fs;
 use std::io;
@@ -10,31 +10,31 @@ use std::path::{Path, PathBuf};
 
 use patchadm_rootfs::{Dir, FileType, RootError, random};
 
-/// What was done, name by name.
+/// The changes, name by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AppletLinks {
-    /// Links that were made.
+    /// The links that were made.
     pub made: Vec<&'static str>,
-    /// Links that took the place of others.
+    /// The links that replaced others.
     pub replaced: Vec<&'static str>,
-    /// Links that were there already.
+    /// The links that existed already.
     pub kept: Vec<&'static str>,
 }
 
-/// Why no link was made.
+/// The reason why no link was made.
 #[derive(Debug, thiserror::Error)]
 pub enum LinksError {
-    /// Something else has these names.
+    /// Other objects have these names.
     #[error("{} has something else by these names: {}", .directory.display(), .names.join(" "))]
     Taken {
         /// The directory.
         directory: PathBuf,
         /// The names.
         names: Vec<&'static str>,
-        /// Whether symbolic links are all that has them, so that they may be replaced.
+        /// Whether only symbolic links have them, so that they may be replaced.
         only_links: bool,
     },
-    /// The program does not know where it is.
+    /// The program does not know its own path.
     #[error("the program cannot find its own file: {0}")]
     Program(io::Error),
     /// The directory cannot be read or changed.
@@ -42,8 +42,8 @@ pub enum LinksError {
     Root(#[from] RootError),
 }
 
-/// Makes a symbolic link to `program` for each of `names` in `directory`, which must be there. With `force` links that
-/// lead elsewhere are replaced; anything else never is.
+/// Makes a symbolic link to `program` for each of `names` in `directory`, which must exist. With `force`, links that lead
+/// elsewhere are replaced; any other object never is.
 pub fn make_links(
     directory: &Path,
     program: &Path,
@@ -90,7 +90,7 @@ mod tests {
 
     const NAMES: [&str; 3] = ["pkgadd", "pkginfo", "pkgrm"];
 
-    /// A program, and an empty directory for links to it.
+    /// Returns a program, and an empty directory for links to it.
     fn stage() -> (tempfile::TempDir, PathBuf, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let (program, links) = (dir.path().join("patchadm"), dir.path().join("bin"));

@@ -1,5 +1,5 @@
-//! What the log of a run says. Logs are read at a terminal, too: names and texts of packages have their control characters
-//! escaped there as in what is printed. Only what scripts said is in them as it was said.
+//! The contents of the log of a run. Logs are also read at a terminal: names and texts of packages have their control
+//! characters escaped as in printed output. Only the output of scripts is logged literally.
 
 use std::fmt::{Display, Write as _};
 
@@ -8,14 +8,14 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::package::control::printable;
 use patchadm_svr4::places;
 
-/// The path of the log of a patch.
+/// Returns the path of the log of a patch.
 pub(super) fn of_patch(plan: &Plan) -> Option<ObjectPath> {
     let id = plan.patches.first()?;
     places::patches().join(id.as_bytes()).ok()?.join(b"log").ok()
 }
 
-/// The log of packages that were installed, or of an applied patch: every package with its paths, as pkgadd(1M) would
-/// have listed them.
+/// Returns the log of packages that were installed, or of an applied patch: every package with its paths, as pkgadd(1M)
+/// would have listed them.
 pub(super) fn of_installation(plan: &Plan) -> String {
     let mut text = String::new();
     for package in &plan.packages {
@@ -44,7 +44,7 @@ fn marker(change: &Change) -> &'static str {
     }
 }
 
-/// The log of a patch that was backed out.
+/// Returns the log of a patch that was backed out.
 pub(super) fn of_backout(plan: &Plan) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "Backing out patch {}", plan.patches.join(" "));
@@ -57,7 +57,7 @@ pub(super) fn of_backout(plan: &Plan) -> String {
     escaped(&text)
 }
 
-/// The log of a package that was removed.
+/// Returns the log of a package that was removed.
 pub(super) fn of_removal(plan: &Plan) -> String {
     let mut text = String::new();
     for package in &plan.packages {
@@ -72,7 +72,8 @@ pub(super) fn of_removal(plan: &Plan) -> String {
     escaped(&text)
 }
 
-/// The log of a call of installf(1M) or removef(1M): the lines of `contents` that it changed, as they are then.
+/// Returns the log of a call of installf(1M) or removef(1M): the lines of `contents` that it changed, as they are
+/// afterwards.
 pub(super) fn of_registration(plan: &Plan) -> String {
     let mut text = String::new();
     for (path, line) in &plan.contents {
@@ -82,7 +83,7 @@ pub(super) fn of_registration(plan: &Plan) -> String {
     escaped(&text)
 }
 
-/// The line above what scripts said in a run that changed nothing: which one, and why.
+/// Returns the heading for the output of scripts in a run that changed nothing: which run, and why.
 pub(super) fn head(subject: &str, reason: impl Display) -> String {
     escaped(&format!("# {subject}: {reason}\n"))
 }

@@ -1,11 +1,11 @@
-//! One operation on many roots at once: so many at a time, each as if it were the only one.
+//! One operation on many roots: a limited number at a time, each as if it were the only one.
 //!
-//! Every root is a transaction of its own, with its own lock, journal, history and log; what becomes of one says
-//! nothing of another. A root that is named twice is found before anything begins, however it is spelled: two runs
-//! would wait for each other, or do the same thing twice. A root is opened when its turn comes and closed when it is
-//! done, so that thousands of roots need no more files and memory than those that are worked on at a time.
+//! Every root is a transaction of its own, with its own lock, journal, history and log. The outcome for one says nothing
+//! about another. A root that is named twice is found before anything begins, under any spelling: two runs would wait for
+//! each other, or do the same thing twice. A root is opened when its turn comes and closed when it is done. So thousands of
+//! roots need no more files and memory than those that are worked on at a time.
 //!
-//! There is no order between the roots, and nothing that undoes one because another failed.
+//! The roots have no order, and nothing is undone on one because another failed.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -22,34 +22,34 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::places;
 use rustix::io::Errno;
 
-/// Roots, no two of which are the same directory.
+/// A list of roots that are all different directories.
 #[derive(Clone, Debug)]
 pub struct RootList(Vec<RootTarget>);
 
-/// A directory as it was named, and which one it was when the command began.
+/// A directory as it was named, and its identity when the command began.
 #[derive(Clone, Debug)]
 struct RootTarget {
     path: PathBuf,
     found: Option<DirectoryIdentity>,
 }
 
-/// Which directory it is: its file system and its number there, whatever leads to it.
+/// The identity of a directory: its file system and its number there, independent of the path.
 type DirectoryIdentity = ((u32, u32), u64);
 
 /// A directory that is named twice.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} and {} are the same directory", .first.display(), .second.display())]
 pub struct SameRoot {
-    /// How it was named first.
+    /// Its first name.
     pub first: PathBuf,
-    /// And then.
+    /// Its second name.
     pub second: PathBuf,
 }
 
-/// Why nothing was tried on a root, or how it ended otherwise than by an answer.
+/// The reason why nothing was tried on a root, or why it ended without an answer.
 #[derive(Debug, thiserror::Error)]
 pub enum UnansweredRoot {
-    /// It is not there, no directory, or cannot be opened.
+    /// It does not exist, is no directory, or cannot be opened.
     #[error(transparent)]
     Root(#[from] RootError),
     /// Its path leads elsewhere now than when the command began.
@@ -64,7 +64,7 @@ pub enum UnansweredRoot {
 }
 
 impl RootList {
-    /// Looks at each directory. One that is not there is no error here: it fails alone, when its turn comes.
+    /// Looks up each directory. A missing one is no error here: it fails alone, when its turn comes.
     pub fn new(paths: impl IntoIterator<Item = PathBuf>) -> Result<Self, SameRoot> {
         let (mut targets, mut seen) = (Vec::new(), HashMap::<DirectoryIdentity, PathBuf>::new());
         for path in paths {
@@ -79,30 +79,30 @@ impl RootList {
         Ok(Self(targets))
     }
 
-    /// The directories as they were named, in their order.
+    /// Returns the directories as they were named, in their order.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.0.iter().map(|target| target.path.as_path())
     }
 
-    /// Those at these places.
+    /// Returns the roots at these places.
     #[must_use]
     pub fn at(&self, places: &[usize]) -> Self {
         Self(places.iter().filter_map(|place| self.0.get(*place).cloned()).collect())
     }
 
-    /// How many there are.
+    /// Returns the number of roots.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no roots.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Does `work` on every root, at most `jobs` at a time, beginning in their order. As each ends, `ended` is told its
-    /// place in that order and the answer, by the calling thread and one after another. When `stops` says so no other
-    /// root is begun; that those which are under way end early is the matter of `work`.
+    /// Calls `work` for every root, at most `jobs` at a time, beginning in their order. As each ends, `ended` gets its place
+    /// in that order and the answer, from the calling thread and one after another. When `stops` says so, no other root is
+    /// begun; `work` itself must end the active ones early.
     pub fn each<T: Send>(
         &self,
         jobs: NonZeroUsize,
@@ -137,9 +137,9 @@ impl RootList {
     }
 }
 
-/// The roots that a directory stands for: itself, where it is one; else those directories in it that are, sorted by name.
-/// Symbolic links in it are not followed. One that the caller may not look into counts as a root: it fails when its turn
-/// comes, and is not passed over in silence.
+/// Returns the roots that a directory stands for: the directory itself if it is a root, otherwise the roots among its
+/// subdirectories, sorted by name. Symbolic links in it are not followed. A subdirectory that the caller may not read counts
+/// as a root, so that it fails when its turn comes instead of being skipped silently.
 pub fn roots_at(directory: &Path) -> Result<Vec<PathBuf>, RootError> {
     let root = Root::open(directory)?;
     if is_root(&root)? {
@@ -161,7 +161,7 @@ pub fn roots_at(directory: &Path) -> Result<Vec<PathBuf>, RootError> {
     Ok(found)
 }
 
-/// Whether records of packages are kept below a directory.
+/// Returns whether a directory contains records of packages.
 fn is_root(root: &Root) -> Result<bool, RootError> {
     let records = root.resolver().locate_dir(&places::records())?;
     Ok(root.dir_if_there(&records)?.is_some())

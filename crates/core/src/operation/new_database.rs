@@ -1,5 +1,5 @@
-//! The package database of a root that has none yet, or only parts of it: made for the first package, and gone again
-//! where that could not be installed.
+//! The package database of a root that has none yet, or only parts of it: made for the first package, and removed again if
+//! that could not be installed.
 
 use super::failure::Failure;
 use super::session::may_change;
@@ -12,17 +12,17 @@ use patchadm_svr4::places::own_directory;
 /// The lock of the root, which the command itself makes.
 const LOCK: &[u8] = b".lockfile";
 
-/// What was made of a database.
+/// The parts of a database that were made.
 #[derive(Debug)]
 pub(super) struct NewDatabase {
-    /// The directories made, physical paths, each behind those above it.
+    /// The directories that were made, by physical path, each after those above it.
     made: Vec<ObjectPath>,
-    /// Whether nothing of ours was there before.
+    /// Whether nothing of this program was there before.
     is_first: bool,
 }
 
 impl NewDatabase {
-    /// Makes the directories that are missing. What was made goes again where one cannot be made.
+    /// Makes the missing directories. Removes those that were made if one cannot be made.
     pub(super) fn make(root: &Root) -> Result<Self, Failure> {
         may_change(root)?;
         let own = root.resolver().locate_dir(&own_directory())?;
@@ -50,8 +50,8 @@ impl NewDatabase {
         Ok(())
     }
 
-    /// Removes what was made, and what runs that were undone left in it, unless something is recorded there. To be
-    /// called with the lock held. What cannot be removed stays: the failure before it is the one to be told.
+    /// Removes what was made, and what undone runs left in it, unless something is recorded there. The caller must hold the
+    /// lock. What cannot be removed stays: the earlier failure is reported.
     pub(super) fn remove(self, root: &Root) {
         if self.is_unused(root).unwrap_or(false) {
             let _ = self.remove_own(root);
@@ -83,7 +83,7 @@ impl NewDatabase {
     pub(super) fn remove_empty(&self, root: &Root) {
         for path in self.made.iter().rev() {
             let parent = path.parent().and_then(|parent| root.dir_if_there(&parent).ok().flatten());
-            // A directory that stays holds something of somebody else's.
+            // A directory that stays holds objects of other programs.
             let _ = parent.map(|parent| parent.remove_dir(path.name()));
         }
     }

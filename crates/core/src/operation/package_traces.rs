@@ -1,5 +1,5 @@
-//! What the patches of a package left beside its pkginfo: lines of the ledger, undo archives, save directories, and the copy
-//! of what was delivered last.
+//! Traces of the patches of a package beside its pkginfo: lines of the ledger, undo archives, save directories, and the copy
+//! of what was last delivered.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,18 +22,18 @@ const SPOOLED: [&str; 2] = ["pkginfo", "pkgmap"];
 /// The largest pkgmap that is read, in bytes: 1 GiB.
 const LARGEST_MAP: u64 = 1 << 30;
 
-/// The old records that an undo archive has, by name in the directory of the package.
+/// The old records in an undo archive, by name in the directory of the package.
 pub(in crate::operation) type OldRecords = BTreeMap<Vec<u8>, RecordFile>;
 
-/// What is left of the patches of a package.
+/// The traces of the patches of a package.
 pub(in crate::operation) struct PatchTraces {
-    /// The lines of its ledger, whatever they count; none where it cannot be read.
+    /// All lines of its ledger, whether they count or not; `None` if it cannot be read.
     pub(in crate::operation) ledger: Option<Ledger>,
     /// The patches that have a save directory, as it is named.
     pub(in crate::operation) saved: BTreeSet<String>,
     /// The old records in each archive that the ledger binds, by patch.
     pub(in crate::operation) archives: BTreeMap<String, OldRecords>,
-    /// The values that manifests have of `PATCH_INFO` of earlier patches, by patch.
+    /// The values of `PATCH_INFO` of earlier patches in the manifests, by patch.
     pub(in crate::operation) patch_info: Vec<(String, Vec<u8>)>,
 }
 
@@ -61,14 +61,14 @@ impl PatchTraces {
         Ok(Self { ledger, saved, archives, patch_info })
     }
 
-    /// The patches that the ledger or a save directory names.
+    /// Returns the patches that the ledger or a save directory names.
     pub(in crate::operation) fn patches(&self) -> BTreeSet<PatchId> {
         let lines = self.ledger.iter().flat_map(Ledger::patches);
         lines.chain(&self.saved).filter_map(|name| PatchId::new(name).ok()).collect()
     }
 }
 
-/// The archive of a line, if it is what the line says.
+/// Returns the archive of a line, if it is what the line says.
 pub(in crate::operation) fn bound_archive(
     ground: &RootAndPolicy,
     package: &PkgInst,
@@ -82,14 +82,14 @@ pub(in crate::operation) fn bound_archive(
     Some((found, manifest))
 }
 
-/// A ledger of one line.
+/// Returns a ledger of one line.
 fn only(line: &LedgerLine) -> Ledger {
     let mut ledger = Ledger::default();
     ledger.set(line.clone());
     ledger
 }
 
-/// What was delivered last to a package: pkginfo and pkgmap of its spooled copy.
+/// What was last delivered to a package: pkginfo and pkgmap of its spooled copy.
 pub(in crate::operation) struct SpooledCopy {
     /// The parameters.
     pub(in crate::operation) params: Params,
@@ -101,7 +101,7 @@ pub(in crate::operation) struct SpooledCopy {
 const ANSWERING: [&[u8]; 2] = [b"request", b"checkinstall"];
 
 impl SpooledCopy {
-    /// Reads the copy that is there; none where it is not whole.
+    /// Reads the existing copy; `None` if it is incomplete.
     pub(in crate::operation) fn of(
         ground: &RootAndPolicy,
         package: &PkgInst,
@@ -118,7 +118,7 @@ impl SpooledCopy {
         Ok(Self::parse(pkginfo, pkgmap.clone()))
     }
 
-    /// The copy of before a patch, of which an archive of it has the files that the patch replaced.
+    /// Returns the copy from before a patch: an archive of the patch has the files that it replaced.
     pub(in crate::operation) fn before(&self, package: &PkgInst, old: &OldRecords) -> Option<Self> {
         let [pkginfo, pkgmap] = SPOOLED.map(|name| old.get(&name_of(package, name)));
         if pkginfo.is_none() && pkgmap.is_none() {
@@ -131,7 +131,7 @@ impl SpooledCopy {
         Some(Self { params, pkgmap: pkgmap.map_or_else(|| self.pkgmap.clone(), |file| file.bytes.to_vec()) })
     }
 
-    /// Whether it brought scripts whose answers become parameters.
+    /// Returns whether the copy has scripts whose answers become parameters.
     pub(in crate::operation) fn has_answers(&self) -> bool {
         let map = Pkgmap::parse(&self.pkgmap);
         map.is_ok_and(|map| {

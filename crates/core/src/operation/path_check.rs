@@ -1,8 +1,8 @@
-//! Properties of a path of this machine: what valpath(1) answers.
+//! Properties of a path of this machine: the answers of valpath(1).
 //!
-//! Nothing is made or opened to find out. Links are followed, except where the question is whether a name is taken.
-//! Whether a path is absolute is decided by its first character alone; the classic tool takes a relative name with a
-//! blank or a character of the shell for an absolute one.
+//! Nothing is made or opened to find out. Links are followed, except for the question whether a name is taken. A path is
+//! absolute if its first character says so. The classic tool also takes a relative name with a blank or a character of the
+//! shell for an absolute one.
 
 use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt;
@@ -11,14 +11,14 @@ use std::path::Path;
 
 use rustix::fs::{Access, AtFlags, CWD};
 
-/// Something that a path can be.
+/// A property of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathProperty {
     /// It begins with a slash.
     Absolute,
-    /// It does not.
+    /// It does not begin with a slash.
     Relative,
-    /// The caller may read what is there.
+    /// The caller may read it.
     Readable,
     /// The caller may write to it.
     Writable,
@@ -32,17 +32,17 @@ pub enum PathProperty {
     Regular,
     /// It is a directory.
     Directory,
-    /// The name is not taken, not even by a link that leads nowhere.
+    /// The name is not taken, not even by a dangling link.
     New,
-    /// It is there, or the caller may make it.
+    /// It exists, or the caller may make it.
     Creatable,
-    /// What is there has a size.
+    /// It exists and is not empty.
     NonEmpty,
-    /// It is there.
+    /// It exists.
     Old,
 }
 
-/// Whether a path has all of these properties. An empty path has none.
+/// Returns whether a path has all of these properties. An empty path has none.
 pub fn has_all(path: &Path, properties: &[PathProperty]) -> bool {
     !path.as_os_str().is_empty() && properties.iter().all(|property| has(path, *property))
 }
@@ -71,7 +71,7 @@ fn may(path: &Path, access: Access) -> bool {
     rustix::fs::accessat(CWD, path, access, AtFlags::EACCESS).is_ok()
 }
 
-/// Whether the name is free in a directory that the caller may change.
+/// Returns whether the name is free in a directory that the caller may change.
 fn is_creatable(path: &Path) -> bool {
     let parent = match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),

@@ -1,4 +1,4 @@
-//! What a command does with a plan file: it saves one, or holds to one.
+//! The use of a plan file by a command: to save a plan, or to hold the command to one.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -11,22 +11,22 @@ use patchadm_inputs::small_file::read_start;
 use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 
-/// Whose leftovers are beside a plan file.
+/// The program name in the private names of files beside a plan file.
 const PROGRAM: &str = "patchadm-plan";
 
-/// Nobody else reads what will be done to a root.
+/// The mode of a plan file: no other user reads what will be done to a root.
 const OWN: u32 = 0o600;
 
-/// What is done with a plan file.
+/// The use of a plan file.
 #[derive(Clone, Debug, Default)]
 pub struct PlanFileRequest {
     /// The verb that carries the plan out.
     pub command: &'static str,
-    /// What was asked for, as the file says it.
+    /// The request, as the file records it.
     pub options: PlanOptions,
-    /// Where the plan is saved, before anything is done.
+    /// The file in which the plan is saved, before anything is done.
     pub save: Option<PathBuf>,
-    /// The plan that has to hold.
+    /// The plan that must still hold.
     pub expected: Option<Arc<ExpectedPlan>>,
 }
 
@@ -42,11 +42,11 @@ impl PlanFileRequest {
 pub struct ExpectedPlan {
     /// The file.
     pub path: PathBuf,
-    /// What it holds.
+    /// Its contents.
     pub plan: PlanFile,
 }
 
-/// Why a plan file cannot be used, or the plan in it not be carried out.
+/// The reason why a plan file cannot be used, or its plan cannot be carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanFault {
     /// It cannot be read.
@@ -57,12 +57,12 @@ pub enum PlanFault {
         /// The error.
         error: io::Error,
     },
-    /// It is none.
+    /// It is not a plan file.
     #[error("plan file {}: {error}", path.display())]
     Bad {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         error: PlanFileError,
     },
     /// It cannot be written.
@@ -81,23 +81,23 @@ pub enum PlanFault {
         /// The error.
         error: io::Error,
     },
-    /// The plan made anew is another one.
+    /// The new plan differs from the saved one.
     #[error("plan file {} does not hold any more: {differences}", path.display())]
     Differs {
         /// The file.
         path: PathBuf,
-        /// In what.
+        /// The differences.
         differences: PlanDifferences,
     },
 }
 
 impl PlanFault {
-    /// Tells whether the plan is a good one that does not hold any more.
+    /// Tells whether the plan file is valid but no longer holds.
     pub fn is_difference(&self) -> bool {
         matches!(self, Self::Differs { .. })
     }
 
-    /// The next step; empty where nothing helps.
+    /// Returns the next step; empty if nothing helps.
     pub fn way_on(&self) -> &'static str {
         match self {
             Self::Differs { .. } => {
@@ -120,7 +120,7 @@ pub fn read_plan(path: &Path) -> Result<ExpectedPlan, PlanFault> {
     Ok(ExpectedPlan { path: path.to_owned(), plan })
 }
 
-/// Reads a file, and no more of it than shows that it is too large.
+/// Reads a file, but no more of it than is needed to see that it is too large.
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));

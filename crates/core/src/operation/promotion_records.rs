@@ -1,4 +1,4 @@
-//! The record that a promotion leaves on the root, read where an operation needs to know what a patch was made from.
+//! The record that a promotion leaves on the root, for operations that need to know what a patch was made from.
 
 use patchadm_inputs::database::{RecordView, ViewError};
 use patchadm_inputs::stage::{LONGEST_RECORD, PromotionRecord, StageFileError, promotion_record};
@@ -9,21 +9,21 @@ use patchadm_svr4::patch::PatchId;
 pub(in crate::operation) enum PromotionRecordFault {
     /// The file could not be read.
     View(ViewError),
-    /// The file at this path is not as this program writes it.
+    /// The file at this path does not have the form that this program writes.
     Damaged {
         /// The path on the host.
         path: String,
-        /// What is wrong with it.
+        /// The defect.
         error: StageFileError,
     },
 }
 
-/// Reads the record of a promotion; `None` where the patch is none.
+/// Reads the record of a promotion; `None` if the patch is none.
 pub(in crate::operation) fn read_promotion(
     view: &RecordView<'_>,
     id: &PatchId,
 ) -> Result<Option<PromotionRecord>, PromotionRecordFault> {
-    // What makes no path is no patch that anybody applied.
+    // An id that makes no valid path is not that of an applied patch.
     let Ok(place) = promotion_record(id) else { return Ok(None) };
     let text = view.read(&place, LONGEST_RECORD).map_err(PromotionRecordFault::View)?;
     let record = text.map(|text| PromotionRecord::parse(&text)).transpose();

@@ -1,10 +1,10 @@
-//! What is wrong with the records of a root: what they contradict ([`agreement`]), and lines of `contents` that were there
-//! when the last run ended.
+//! Damage of the records of a root: contradictions between them ([`agreement`]), and missing lines of `contents` that
+//! existed when the last run ended.
 //!
-//! Where `contents` is another file than that run left, the stamp tells of each package how many lines it had. Where a
-//! package has fewer, its lines are made anew in memory from the copy of what was delivered, and, if an object that is on
-//! the disk has none, from its patches too, as `pkgchk -f` does it. Such an object was lost, unless a run gave it up
-//! (removef); one that is not there was given up by another tool.
+//! If `contents` is another file than that run left, the stamp tells how many lines each package had. If a package has
+//! fewer, its lines are made anew in memory from the copy of what was delivered. If an object on the disk has no line, the
+//! patches of the package are used too, as `pkgchk -f` does. Such an object was lost, unless a run gave it up (removef). An
+//! object that does not exist was given up by another tool.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufReader;
@@ -20,10 +20,10 @@ use patchadm_rootfs::FileType;
 use patchadm_svr4::format::contents::{ContentsReader, is_comment};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
 
-/// So many paths are told by name.
+/// The number of paths that are named.
 const MOST_TOLD: usize = 5;
 
-/// Finds everything that is wrong with the records, packages first.
+/// Finds all damage of the records, packages first.
 pub(in crate::operation) fn find_damage(
     view: &RecordView<'_>,
     workers: usize,
@@ -31,7 +31,7 @@ pub(in crate::operation) fn find_damage(
     find_damage_of(view, workers, |_| true)
 }
 
-/// Finds what is wrong with `contents` and with the records of the packages for which `is_meant` holds.
+/// Finds the damage of `contents`, and of the records of the packages for which `is_meant` holds.
 pub(in crate::operation) fn find_damage_of(
     view: &RecordView<'_>,
     workers: usize,
@@ -46,8 +46,8 @@ pub(in crate::operation) fn find_damage_of(
     Ok(found)
 }
 
-/// Refuses a root whose `contents` does not agree with its packages, or has lost lines of them. Damage of packages for which
-/// `is_passed_over` holds is no matter.
+/// Refuses a root whose `contents` does not agree with its packages, or has lost lines of them. Ignores damage of packages
+/// for which `is_passed_over` holds.
 pub(in crate::operation) fn must_agree(
     view: &RecordView<'_>,
     workers: usize,
@@ -89,7 +89,7 @@ fn lost_lines(view: &RecordView<'_>) -> Result<Option<RecordDamage>, Failure> {
     Ok(Some(RecordDamage::of_contents(view.root(), reason)))
 }
 
-/// `contents` as the last run left it, and as it is.
+/// `contents` as the last run left it, and as it is now.
 struct LostLines<'a> {
     view: &'a RecordView<'a>,
     last: &'a LastRecords,
@@ -100,7 +100,7 @@ struct LostLines<'a> {
 }
 
 impl LostLines<'_> {
-    /// The objects that are there, had a line, and have none.
+    /// Returns the existing objects that had a line and have none now.
     fn find(&self) -> Result<BTreeSet<ObjectPath>, Failure> {
         let fewer = self.fewer_lines()?;
         if fewer.is_empty() {
@@ -108,7 +108,7 @@ impl LostLines<'_> {
         }
         let ground = RootAndPolicy::of(self.view.root())?;
         let delivered = self.missed(&fewer, &delivered_lines(&ground, &fewer)?)?;
-        // What patches brought and took is in undo archives, which are read only where somebody may miss a line.
+        // Undo archives have what patches brought and took. They are read only if a line may be missing.
         let has_patches = fewer.values().any(|params| !params.text("PATCHLIST").trim().is_empty());
         if delivered.is_empty() && !has_patches {
             return Ok(delivered);
@@ -116,7 +116,7 @@ impl LostLines<'_> {
         self.missed(&fewer, &regained_lines(&ground, &fewer)?)
     }
 
-    /// The objects of these lines that are there and have no line, and that no run gave up.
+    /// Returns the existing objects of these lines that have no line now, and that no run gave up.
     fn missed(
         &self,
         packages: &BTreeMap<PkgInst, Params>,
@@ -134,7 +134,7 @@ impl LostLines<'_> {
         Ok(missed)
     }
 
-    /// The packages that have fewer lines than before, with their parameters.
+    /// Returns the packages that have fewer lines than before, with their parameters.
     fn fewer_lines(&self) -> Result<BTreeMap<PkgInst, Params>, Failure> {
         let mut fewer = BTreeMap::new();
         for name in self.before.names().filter(|name| self.now.count(name) < self.before.count(name)) {
@@ -149,7 +149,8 @@ impl LostLines<'_> {
     }
 }
 
-/// The packages that own lines, and the paths of all lines; none where a line makes no sense, which is told as such.
+/// Returns the packages that own lines, and the paths of all lines; `None` if a line makes no sense, which is reported
+/// elsewhere.
 fn lines_now(file: impl std::io::BufRead) -> Option<(OwnerCounts, BTreeSet<ObjectPath>)> {
     let (mut owners, mut paths) = (OwnerCounts::default(), BTreeSet::new());
     let mut reader = ContentsReader::new(file);
@@ -162,8 +163,8 @@ fn lines_now(file: impl std::io::BufRead) -> Option<(OwnerCounts, BTreeSet<Objec
     Some((owners, paths))
 }
 
-/// Whether an object of a line is on the disk. A directory counts where something below it has a line: other tools leave
-/// directories that are not empty.
+/// Returns whether an object of a line is on the disk. A directory counts if something below it has a line: other tools
+/// leave directories that are not empty.
 fn is_there(
     view: &RecordView<'_>,
     line: &ContentsLine,

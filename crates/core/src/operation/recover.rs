@@ -1,5 +1,5 @@
-//! `patchadm recover`: what every changing command does first, alone; and what can be done where that is not possible,
-//! because the journal of the root is lost or it is not known which root it is.
+//! `patchadm recover`: what every changing command does first, on its own; and what can be done if that is not possible,
+//! because the journal of the root is lost or the root cannot be identified.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -22,10 +22,10 @@ use patchadm_svr4::places::own_directory;
 /// The most paths that are listed as not recorded.
 const TOLD: usize = 200;
 
-/// What recovery found in a root.
+/// The findings of recovery in a root.
 #[derive(Debug)]
 pub struct Recovery {
-    /// What was done beforehand, a sentence each; nothing by a plain recovery.
+    /// What was done beforehand, a sentence each; empty for a plain recovery.
     pub done: Vec<String>,
     /// The run of this program that was unfinished.
     pub run: Recovered,
@@ -33,28 +33,27 @@ pub struct Recovery {
     pub interrupted: Vec<Interrupted>,
 }
 
-/// What is to be done before a root is recovered.
+/// The measures before a root is recovered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum RecoveryAid {
-    /// Nothing.
+    /// None.
     #[default]
     None,
-    /// A journal that is damaged or gone is given up, if it can be proved how its run ended, or if a copy says what it
-    /// changes.
+    /// A damaged or missing journal is given up, if the end of its run can be proved, or if a copy says what it changes.
     DiscardJournal,
-    /// The same journal and its stage are moved to this directory, whatever the run has changed.
+    /// The same journal and its stage are moved to this directory, regardless of what the run has changed.
     KeepStage(PathBuf),
     /// The root gets a new marker.
     NewIdentity,
 }
 
-/// Finishes or rolls back whatever run of the root is unfinished.
-/// `undo_dir` is the directory in which it may have left undo archives outside the root.
+/// Finishes or rolls back an unfinished run of the root. `undo_dir` is the directory in which it may have left undo archives
+/// outside the root.
 pub fn recover_root(root: &Root, undo_dir: Option<&Path>, caller: &Caller<'_>) -> Result<Recovery, Failure> {
     recover_with_aid(root, undo_dir, &RecoveryAid::None, caller)
 }
 
-/// The same after something else that the operator wants.
+/// Does the same after a measure that the operator requests.
 pub fn recover_with_aid(
     root: &Root,
     undo_dir: Option<&Path>,
@@ -65,7 +64,7 @@ pub fn recover_with_aid(
     if *aid == RecoveryAid::NewIdentity {
         must_have_database(root)?;
     }
-    // Without a directory for its journal no run ever began.
+    // Without a directory for its journal, no run ever began.
     if root.list(&own_directory())?.is_none() && *aid != RecoveryAid::NewIdentity {
         must_have_database(root)?;
         let (run, done) = (Recovered::Nothing, Vec::new());
@@ -81,14 +80,14 @@ pub fn recover_with_aid(
     Ok(Recovery { done, run, interrupted: left_half_applied(root)? })
 }
 
-/// Sentences on what was done, and what recovery found.
+/// Sentences on what was done, and the finding of recovery.
 type Aided = (Vec<String>, Recovered);
 
-/// Gives up the journal, then recovers what a copy of it says.
+/// Gives up the journal, then recovers what its copy says.
 fn discarded(ground: RootAndPolicy, caller: &Caller<'_>) -> Result<Aided, Failure> {
     let mut fate = JournalFate::Whole;
     let session = Session::begin_after(ground, caller, |root, lock| {
-        // No script may go on while its work is undone.
+        // No script may continue while its work is undone.
         let _quiet = end_leftovers(root, None)?;
         fate = discard_journal(root, lock).map_err(|error| Failure::Unrecovered { error })?;
         Ok(())
@@ -103,7 +102,7 @@ fn discarded(ground: RootAndPolicy, caller: &Caller<'_>) -> Result<Aided, Failur
     Ok((done, session.recovered))
 }
 
-/// Moves journal and stage away, and tells what the root is like without them.
+/// Moves journal and stage away, and describes the root without them.
 fn kept(ground: RootAndPolicy, to: &Path, caller: &Caller<'_>) -> Result<Aided, Failure> {
     let place = keeping_place(&ground.host, to)?;
     let mut kept: Option<KeptStage> = None;
@@ -119,7 +118,7 @@ fn kept(ground: RootAndPolicy, to: &Path, caller: &Caller<'_>) -> Result<Aided, 
     Ok((done, session.recovered.with_notes(notes)))
 }
 
-/// Opens the directory of the host in which a stage is kept, and makes it if it is not there.
+/// Opens the directory of the host in which a stage is kept, and makes it if it does not exist.
 fn keeping_place(host: &Root, to: &Path) -> Result<Dir, Failure> {
     let wrong = |reason| refused(Cause::KeepingPlace { path: to.display().to_string(), reason });
     let path = ObjectPath::new(to.as_os_str().as_bytes())
@@ -139,7 +138,7 @@ fn keeping_place(host: &Root, to: &Path) -> Result<Dir, Failure> {
     Err(wrong("belongs to somebody else or can be written by others"))
 }
 
-/// Names what is not as it is recorded.
+/// Returns the paths that are not as recorded.
 fn not_as_recorded(ground: &RootAndPolicy) -> Vec<String> {
     let aspects = CheckedAspects { attributes: true, contents: true, ..CheckedAspects::default() };
     let workers = ground.root.workers();
@@ -182,7 +181,7 @@ fn left_half_applied(root: &Root) -> Result<Vec<Interrupted>, Failure> {
     let half = all::each(&RecordView::live(root), |package| {
         let inst = package.inst();
         let installed = match installed::installed(package.view(), inst) {
-            // What is wrong with a record is told by those who need it.
+            // Those who need a record report its defects.
             Err(DatabaseError::Damaged(_)) => None,
             read => read?,
         };

@@ -1,5 +1,5 @@
-//! The lines of packages as they and their patches brought them: from the pkgmaps of the packages as they were installed, and
-//! over them the lines that each patch left, in the order in which the patches were applied.
+//! The lines of packages as the packages and their patches brought them: from the pkgmaps of the packages as they were
+//! installed, and over them the lines that each patch left, in the order in which the patches were applied.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use patchadm_svr4::patch::PatchId;
 /// Lines by path.
 pub(super) type Lines = BTreeMap<ObjectPath, ContentsLine>;
 
-/// The lines of these packages as they and their patches brought them, as far as that is known.
+/// Returns the lines of these packages as they and their patches brought them, as far as that is known.
 pub(super) fn regained_lines(
     ground: &RootAndPolicy,
     packages: &BTreeMap<PkgInst, Params>,
@@ -29,7 +29,7 @@ pub(super) fn regained_lines(
     Ok(regained.lines)
 }
 
-/// The lines of these packages by the copies that are there of what was delivered last, whatever patches did since.
+/// Returns the lines of these packages by the existing copies of what was last delivered, regardless of later patches.
 pub(super) fn delivered_lines(
     ground: &RootAndPolicy,
     packages: &BTreeMap<PkgInst, Params>,
@@ -42,7 +42,7 @@ pub(super) fn delivered_lines(
     Ok(regained.lines)
 }
 
-/// A patch of a package, and when it was applied.
+/// A patch of a package, and the run that applied it.
 struct AppliedTo<'p> {
     run: u64,
     package: &'p PkgInst,
@@ -51,11 +51,11 @@ struct AppliedTo<'p> {
 
 /// The lines so far.
 pub(super) struct RegainedLines {
-    /// By path.
+    /// The lines, by path.
     pub(super) lines: Lines,
-    /// What could not be known: whole sentences.
+    /// What could not be determined, in whole sentences.
     pub(super) unknown: Vec<String>,
-    /// Whether all of it could be known.
+    /// Whether everything could be determined.
     pub(super) is_whole: bool,
 }
 
@@ -66,7 +66,7 @@ impl Default for RegainedLines {
 }
 
 impl RegainedLines {
-    /// Adds what is known of these packages.
+    /// Adds the known lines of these packages.
     pub(super) fn packages(
         &mut self,
         ground: &RootAndPolicy,
@@ -80,7 +80,7 @@ impl RegainedLines {
             self.base(ground, package, params, &patches, &traces)?;
             self.patches(ground, package, &patches, &traces, &mut applied);
         }
-        // Of one package they are in their order already.
+        // The patches of one package are in order already.
         applied.sort_by_key(|one| one.run);
         for one in &applied {
             self.apply(one, packages);
@@ -88,7 +88,7 @@ impl RegainedLines {
         Ok(())
     }
 
-    /// The lines of a package as it was installed.
+    /// Adds the lines of a package as it was installed.
     fn base(
         &mut self,
         ground: &RootAndPolicy,
@@ -115,7 +115,7 @@ impl RegainedLines {
         Ok(())
     }
 
-    /// Adds the lines of the objects of a copy; false where there is none that makes sense.
+    /// Adds the lines of the objects of a copy. Returns false if there is no valid copy.
     fn delivered(&mut self, package: &PkgInst, params: &Params, copy: Option<&SpooledCopy>) -> bool {
         let made = copy.and_then(|copy| {
             let map = Pkgmap::parse(&copy.pkgmap).ok()?;
@@ -135,7 +135,7 @@ impl RegainedLines {
         true
     }
 
-    /// Finds what each patch of a package did.
+    /// Finds the changes of each patch of a package.
     fn patches<'p>(
         &mut self,
         ground: &RootAndPolicy,
@@ -169,7 +169,7 @@ impl RegainedLines {
         }
     }
 
-    /// Puts the lines of a patch over those of before.
+    /// Puts the lines of a patch over the earlier ones.
     fn apply(&mut self, one: &AppliedTo<'_>, packages: &BTreeMap<PkgInst, Params>) {
         for record in one.manifest.objects.iter().filter(|record| record.line != record.new_line) {
             let Some(path) = record.object_path() else { continue };
@@ -197,7 +197,7 @@ impl RegainedLines {
     }
 }
 
-/// The line of an entry of a pkgmap; none where it makes no sense with these parameters.
+/// Returns the line of an entry of a pkgmap; `None` if it makes no sense with these parameters.
 fn line(entry: &PkgmapEntry, params: &Params, package: &PkgInst) -> Option<ContentsLine> {
     let base = match params.get("BASEDIR").map(<[u8]>::trim_ascii) {
         None | Some(b"") => ObjectPath::root(),

@@ -1,4 +1,5 @@
-//! What is known of a root before it is surveyed: its policy, the host that bounds it, and who it is planned for.
+//! What is known of a root before its survey: its policy, the host that bounds it, and the user for whom changes are
+//! planned.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -17,20 +18,20 @@ use patchadm_rootfs::{Root, random, side_by_side};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchRecords};
 
-/// So many packages are read in one go.
+/// The number of packages that are read in one go.
 const PORTION: usize = 100;
 
-/// What every plan stands on, whether it is carried out or only shown.
+/// The basis of every plan, whether it is carried out or only shown.
 pub struct RootAndPolicy {
     /// The root.
     pub root: Root,
     /// The root of the running system.
     pub host: Root,
-    /// What the root's operator has decided once for all.
+    /// The permanent decisions of the root's operator.
     pub policy: Policy,
-    /// Which undo archives outside the root may be opened.
+    /// The rules for opening undo archives outside the root.
     pub outside: OutsideRules,
-    /// The owner of the root, user and group, for whom it is planned where the caller may not change it.
+    /// The owner of the root, user and group, for whom changes are planned if the caller may not make them.
     for_owner: Option<(u32, u32)>,
 }
 
@@ -40,8 +41,8 @@ impl RootAndPolicy {
         Self::beside(root, root.elsewhere(Path::new("/"))?)
     }
 
-    /// The same with a host of its own. What the policy of another root says to a privileged caller, or to who works for
-    /// one, counts within the bounds of the host's, and inside that root.
+    /// Does the same with a given host. For a privileged caller, or one who works for a privileged user, the policy of
+    /// another root counts within the bounds of the host's, and inside that root.
     fn beside(root: &Root, host: Root) -> Result<Self, Failure> {
         root.look_at_records()?;
         let mut policy = policy::of_root(root)?;
@@ -61,48 +62,48 @@ impl RootAndPolicy {
         Self { root, host, policy, outside, for_owner: None }
     }
 
-    /// The same for a root that is shown in the place of this one.
+    /// Returns the same for a root that is shown in the place of this one.
     pub(super) fn of_shown(self, root: &Root) -> Self {
         Self { root: root.clone(), ..self }
     }
 
-    /// The same for a plan that is only shown: what it says is what who may change the root would do.
+    /// Returns the same for a plan that is only shown: the plan says what a user who may change the root would do.
     pub(super) fn for_who_may(self) -> Result<Self, Failure> {
         let may = self.root.is_privileged() || self.root.is_own()?;
         let for_owner = if may { None } else { Some(self.root.owner()?) };
         Ok(Self { for_owner, ..self })
     }
 
-    /// The same for a command that names a directory for undo archives (`-B`).
+    /// Returns the same for a command that names a directory for undo archives (`-B`).
     #[must_use]
     pub fn naming(self, undo_dir: Option<&Path>) -> Self {
         let named = undo_dir.map(Path::to_owned);
         Self { outside: OutsideRules { named, ..self.outside }, ..self }
     }
 
-    /// Surveys what a change touches. `moved_to` is where undo archives are that were moved (`patchrm -B`). The
-    /// caller has the lock of the root, or plans [`without_lock`](super::session::without_lock).
+    /// Surveys what a change touches. `moved_to` is the directory of undo archives that were moved (`patchrm -B`). The
+    /// caller holds the lock of the root, or plans [`without_lock`](super::session::without_lock).
     pub fn survey(&self, touched: &Touched, moved_to: Option<&Path>) -> Result<Inventory, Failure> {
         self.survey_with(packages(&RecordView::live(&self.root))?, touched, moved_to)
     }
 
-    /// Every installed package with its parameters, and whether it is only partially there.
+    /// Returns every installed package with its parameters, and whether it is only partially installed.
     pub(super) fn all_packages(&self) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
         Ok(packages(&RecordView::live(&self.root))?)
     }
 
-    /// Every installed package with its parameters: what has to be known before it can be said what a patch touches.
-    /// Locks of unfinished installations are not looked for.
+    /// Returns every installed package with its parameters, which have to be known before it is clear what a patch touches.
+    /// Does not look for locks of unfinished installations.
     pub fn packages(&self) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
         Ok(parameters(&RecordView::live(&self.root))?)
     }
 
-    /// The patch records of surveyed packages, read by several threads.
+    /// Returns the patch records of surveyed packages, read by several threads.
     pub(super) fn applied(&self, inventory: &Inventory) -> Result<AppliedPatches, Reason> {
         self.applied_by(&inventory.packages, |portion| applied_to(portion, &self.policy.separator))
     }
 
-    /// The patch records of all packages. What is wrong with them is damage.
+    /// Returns the patch records of all packages. Defects in them are damage.
     pub(super) fn recorded(
         &self,
         packages: &BTreeMap<PkgInst, Installed>,
@@ -127,7 +128,7 @@ impl RootAndPolicy {
         Ok(AppliedPatches::new(records.into_iter().flatten().collect()))
     }
 
-    /// The same survey for a plan that is made as if no libraries were kept, and settled afterwards.
+    /// Makes the same survey for a plan that is made as if no libraries were kept, and settled afterwards.
     pub(in crate::operation) fn survey_without_kept(
         &self,
         packages: BTreeMap<PkgInst, Installed>,
@@ -139,7 +140,7 @@ impl RootAndPolicy {
         Ok(inventory)
     }
 
-    /// What is kept in the root, whose packages are these.
+    /// Returns what is kept in the root with these packages.
     pub(in crate::operation) fn kept_libraries(
         &self,
         packages: &BTreeMap<PkgInst, Installed>,
@@ -164,7 +165,7 @@ impl RootAndPolicy {
         Ok(KeptLibraries { packages, lines, live })
     }
 
-    /// The same survey with `packages` that were read under the same lock.
+    /// Makes the same survey with `packages` that were read under the same lock.
     pub fn survey_with(
         &self,
         packages: BTreeMap<PkgInst, Installed>,
@@ -184,7 +185,8 @@ impl RootAndPolicy {
     }
 }
 
-/// Where a directory that the policy of a root names is on the host: inside that root, its links followed there.
+/// Returns the place on the host of a directory that the policy of a root names: inside that root, with links followed
+/// there.
 fn inside(root: &Root, directory: &Path) -> Result<PathBuf, Failure> {
     let named = || Failure::BadFile(format!("undo_dir {} of the policy is no path", directory.display()));
     let path = ObjectPath::new(directory.as_os_str().as_bytes()).map_err(|_| named())?;

@@ -1,5 +1,5 @@
-//! The beginning and the end that all changing commands share: who may change the root, its lock, recovery of a dead
-//! run, and carrying a plan out. What is known of a root before stands in `root_and_policy`.
+//! The beginning and the end that all changing commands share: who may change the root, its lock, recovery of a dead run,
+//! and carrying a plan out. `root_and_policy` has what is known of a root before that.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -27,34 +27,34 @@ use patchadm_svr4::places;
 
 pub use super::root_and_policy::RootAndPolicy;
 
-/// What a changing command brings along: everything that only the command line knows.
+/// What a changing command passes on: everything that only the command line knows.
 pub struct Caller<'a> {
-    /// The command, as lock, journal and history name it.
+    /// The command, by its name in lock, journal and history.
     pub program: &'static str,
-    /// Clock and host.
+    /// The clock and the host.
     pub now: Now,
-    /// When the command began, RFC 3339.
+    /// The start of the command, RFC 3339.
     pub time: String,
-    /// Who runs it.
+    /// The user who runs the command.
     pub user: String,
-    /// Asked, with who has it, whether to wait for the lock once more; it does the waiting.
+    /// Decides whether to wait once more for the lock of this holder. It does the waiting itself.
     pub wait: &'a dyn Fn(&LockHolder) -> bool,
-    /// The signal that wants the run to end, if one came.
+    /// Returns the signal that asks the run to end, if one arrived.
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
-    /// Told how far the run is.
+    /// Receives the progress of the run.
     pub progress: &'a (dyn Fn(ProgressEvent) + Sync),
-    /// Milliseconds since the command began.
+    /// Returns the milliseconds since the command began.
     pub elapsed: &'a dyn Fn() -> u64,
     /// The run that the command undoes, for the history.
     pub undoes: Option<String>,
-    /// What is to be told later of what it does, for the history.
+    /// A remark on the run that is reported later, for the history.
     pub note: Option<String>,
-    /// The directories of the root whose changes should become visible at once, in the order of their switch.
+    /// The directories of the root whose changes become visible at once, in the order of their switch.
     pub exchanges: Vec<ExchangeRequest>,
 }
 
 impl Caller<'_> {
-    /// The same caller of a command that undoes a run.
+    /// Returns the same caller for a command that undoes a run.
     pub(super) fn undoing(&self, run: &str) -> Self {
         Self {
             now: self.now.clone(),
@@ -67,7 +67,7 @@ impl Caller<'_> {
         }
     }
 
-    /// The same caller of a command of which something is to be told later.
+    /// Returns the same caller for a command with a remark that is reported later.
     #[must_use]
     pub fn noting(&self, note: Option<&str>) -> Self {
         Self {
@@ -81,43 +81,43 @@ impl Caller<'_> {
         }
     }
 
-    /// The same caller of a command whose changes should become visible at once below these directories.
+    /// Returns the same caller for a command whose changes become visible at once below these directories.
     #[must_use]
     pub fn exchanging(&self, exchanges: &[ExchangeRequest]) -> Self {
         Self { exchanges: exchanges.to_vec(), ..self.noting(self.note.as_deref()) }
     }
 }
 
-/// What a run calls: when everything is staged, with the name of the run, and when all is switched.
+/// The calls that a run makes: when everything is staged, with the name of the run, and when everything is switched.
 type RunCalls<'a> =
     (&'a dyn Fn(&str) -> Result<(), Cause>, &'a dyn Fn(&mut SwitchedRun<'_>) -> Result<(), Cause>);
 
 /// A root that is locked, recovered, and about to be changed.
 pub struct Session<'a> {
-    /// The root, and what is known of it before it is surveyed.
+    /// The root, and what is known of it before the survey.
     pub ground: RootAndPolicy,
-    /// Who changes it.
+    /// The caller who changes the root.
     pub caller: &'a Caller<'a>,
-    /// What recovery found when the lock was taken.
+    /// The finding of recovery when the lock was taken.
     pub recovered: Recovered,
-    /// For which patch each one is taken that nobody named.
+    /// For each patch that the caller did not name: the patch for which it is applied.
     because: BTreeMap<String, String>,
-    /// The directories whose changes should become visible at once, in the order of their switch.
+    /// The directories whose changes become visible at once, in the order of their switch.
     exchanges: Vec<ExchangeRequest>,
-    /// How they did.
+    /// The outcome of their exchanges.
     exchanged: ExchangeLog,
     lock: Lock,
 }
 
-/// Checks that the caller may change the root: the superuser, where nobody else writes its records, or its owner; and
-/// that its records can be written.
+/// Checks that the caller may change the root and can write its records. The caller must be the owner of the root or the
+/// superuser; as the superuser only where no other user can write the records.
 pub fn may_change(root: &Root) -> Result<(), Failure> {
     root.look_at_records()?;
     let theirs = |path: String| Err(Failure::NotPrivileged(path));
     if !root.is_privileged() && !root.is_own()? {
         return theirs(root.prefix().display().to_string());
     }
-    // What cannot be looked at is told by what follows.
+    // The steps that follow report what cannot be looked at.
     let Ok(Some(records)) = place_of_records(root) else { return Ok(()) };
     if records.is_read_only()? {
         return Err(Failure::ReadOnly(root.prefix().display().to_string()));
@@ -128,7 +128,7 @@ pub fn may_change(root: &Root) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The directory of `contents`, or the nearest one above where it would be.
+/// Returns the directory of `contents`, or, if it does not exist, its nearest existing ancestor.
 fn place_of_records(root: &Root) -> Result<Option<Dir>, Failure> {
     let records = root.resolver().locate_dir(&places::install())?;
     for directory in std::iter::once(records.clone()).chain(records.ancestors()) {
@@ -139,18 +139,18 @@ fn place_of_records(root: &Root) -> Result<Option<Dir>, Failure> {
     Ok(None)
 }
 
-/// Whether nothing at all was ever recorded below a root: there is no `var/sadm`.
+/// Returns whether nothing was ever recorded below a root: it has no `var/sadm`.
 pub fn is_new(root: &Root) -> Result<bool, Failure> {
     Ok(RecordView::live(root).look(&places::records())?.is_none())
 }
 
-/// Refuses a root whose `contents` does not agree with its packages. Damage of packages for which `is_passed_over` holds is
-/// no matter. What is wrong with the pkginfo of a package is found where packages are read.
+/// Refuses a root whose `contents` does not agree with its packages. Ignores damage of packages for which `is_passed_over`
+/// holds. Defects in the pkginfo of a package are found where packages are read.
 pub fn must_agree(root: &Root, is_passed_over: impl Fn(&PkgInst) -> bool) -> Result<(), Failure> {
     record_damage::must_agree(&RecordView::live(root), root.workers(), is_passed_over)
 }
 
-/// Whether a root has a package database; an error that names the root if not.
+/// Refuses a root without a package database. The error names the root.
 pub fn must_have_database(root: &Root) -> Result<(), Failure> {
     if installed::has_database(&RecordView::live(root))? {
         return Ok(());
@@ -164,7 +164,7 @@ impl<'a> Session<'a> {
         Self::begin_after(ground, caller, |_, _| Ok(()))
     }
 
-    /// The same with something that is done as soon as the lock is taken, before recovery.
+    /// Does the same, and calls a function between taking the lock and recovery.
     pub(super) fn begin_after(
         ground: RootAndPolicy,
         caller: &'a Caller<'a>,
@@ -183,7 +183,7 @@ impl<'a> Session<'a> {
         let recovered = match unfinished_script(root).map_err(unrecovered)? {
             None => recover_with(root, &lock, &outside),
             Some((run, ScriptProcess { group, boot_id, start_time, .. })) => {
-                // No script may go on while its work is undone.
+                // No script may continue while its work is undone.
                 let _quiet =
                     end_leftovers(root, Some((&run, &ProcessIdentity { group, boot_id, start_time })))?;
                 recover_with(root, &lock, &outside)
@@ -196,23 +196,25 @@ impl<'a> Session<'a> {
         Ok(Self { ground, caller, recovered, because, exchanges, exchanged, lock })
     }
 
-    /// The same with what the history is to tell of patches that nobody named: for which patch each is taken.
+    /// Returns the same session with the reason, for the history, of each patch that the caller did not name: the patch for
+    /// which it is applied.
     pub(super) fn taking_for(self, because: BTreeMap<String, String>) -> Self {
         Self { because, ..self }
     }
 
-    /// The same for a command that goes back: what is switched last on the way there is first.
+    /// Returns the same session for a command that undoes changes: directories that were switched last are switched back
+    /// first.
     pub(super) fn going_back(mut self) -> Self {
         self.exchanges.reverse();
         self
     }
 
-    /// How the changes below the directories became visible that the caller named.
+    /// Returns how the changes became visible below the directories that the caller named.
     pub(super) fn exchanged(&self) -> Vec<ExchangeReport> {
         self.exchanged.reports(&self.caller.exchanges)
     }
 
-    /// Carries a plan out; `log` is the file that gets `text` when it is done.
+    /// Carries a plan out. When it is done, `text` is in the file `log`.
     pub fn perform(
         &self,
         plan: &Plan,
@@ -223,7 +225,7 @@ impl<'a> Session<'a> {
         self.perform_together(plan, content, vec![patch_record(plan, log, text)])
     }
 
-    /// The same for a plan of several patches, of each of which something is told.
+    /// Does the same for a plan of several patches, with a record for each patch.
     pub fn perform_together(
         &self,
         plan: &Plan,
@@ -233,7 +235,7 @@ impl<'a> Session<'a> {
         self.perform_announced(plan, content, patch_records, &|_| Ok(()))
     }
 
-    /// The same with something that is done with the name of the run when everything is staged, before the journal is
+    /// Does the same, and calls a function with the name of the run after everything is staged and before the journal is
     /// published.
     pub(super) fn perform_announced(
         &self,
@@ -245,7 +247,7 @@ impl<'a> Session<'a> {
         self.perform_watched(plan, content, patch_records, (before_publishing, &|_| Ok(())))
     }
 
-    /// The same with something that is done when all is switched, before the commit.
+    /// Does the same, and calls a function after everything is switched and before the commit.
     pub(super) fn perform_watched(
         &self,
         plan: &Plan,
@@ -266,8 +268,8 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Begins a run with procedure scripts, for which everything in `held` is kept, and hands it to `work`, which ends
-    /// it either way. `plan` is what the run is about as a whole; `log` gets `text`, and what the run adds to it.
+    /// Begins a run with procedure scripts, which keeps everything in `held`, and passes it to `work`, which ends it in
+    /// either case. `plan` is the subject of the run as a whole. `log` gets `text` and what the run adds to it.
     pub fn perform_scripted(
         &self,
         plan: &Plan,
@@ -285,14 +287,14 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Whether nothing was ever recorded in the root: neither a package nor a run.
+    /// Returns whether nothing was ever recorded in the root: neither a package nor a run.
     pub(super) fn is_first(&self) -> Result<bool, Failure> {
         let view = RecordView::live(&self.ground.root);
         let is_new = self.recovered.is_nothing() && !has_journal(&self.ground.root)?;
         Ok(is_new && view.look(&places::contents())?.is_none() && installed::packages(&view)?.is_empty())
     }
 
-    /// Adds to the log of the root what happened before a run could begin.
+    /// Adds to the log of the root what happened before the run began.
     pub(super) fn log(&self, text: &[u8]) -> Result<(), Failure> {
         let failed =
             |cause| TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged };
@@ -326,7 +328,7 @@ impl<'a> Session<'a> {
             because,
             others,
         };
-        // A root without a journal has no marker yet: its first archives name one, and the journal must have the same.
+        // A root without a journal has no marker yet. Its first archives name one, and the journal must have the same.
         let marker = match plan.undo.first() {
             Some(undo) => undo.manifest.header.root.clone(),
             None => format!("{:016x}", random()?),
@@ -344,7 +346,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// The first unprivileged change of a root leaves a mark, so that nobody checks owners that were recorded only.
+    /// Marks the root at its first unprivileged change, so that owners that were only recorded are not checked.
     pub(super) fn mark_unprivileged(&self, plan: &mut Plan) -> Result<(), Failure> {
         if self.is_to_be_marked()? {
             plan.records.push(RecordChange::Write {
@@ -363,13 +365,13 @@ impl<'a> Session<'a> {
     }
 }
 
-/// What is told of a plan: `log` is the file that gets `text` when it is done.
+/// Returns the record of a plan: `log` is the file that gets `text` when the plan is carried out.
 pub(super) fn patch_record(plan: &Plan, log: Option<ObjectPath>, text: String) -> PatchRecord {
     let packages = plan.packages.iter().map(ToString::to_string).collect();
     PatchRecord { patches: plan.patches.clone(), packages, log, text, signature: plan.signature.clone() }
 }
 
-/// Why the lock was not taken. Who was told to end while it waited ends as it would anywhere else.
+/// Returns why the lock was not taken. A command that was told to end while it waited ends as usual.
 fn not_taken(error: LockError, signal: Option<i32>) -> Failure {
     match (error, signal) {
         (LockError::Held { .. }, Some(signal)) => {
@@ -380,8 +382,8 @@ fn not_taken(error: LockError, signal: Option<i32>) -> Failure {
     }
 }
 
-/// Makes a plan that is only shown, for callers too who could not carry it out: that they could not is told with
-/// `but`, behind the whole plan.
+/// Makes a plan that is only shown, also for callers who could not carry it out. In that case `but` reports this after the
+/// whole plan.
 pub(super) fn shown_to_anybody<R>(
     root: &Root,
     plan: impl FnOnce() -> Result<R, Failure>,
@@ -391,7 +393,7 @@ pub(super) fn shown_to_anybody<R>(
         Ok(()) => plan(),
         Err(refused @ (Failure::NotPrivileged(_) | Failure::ReadOnly(_))) => match plan() {
             Ok(report) => Ok(but(report, refused)),
-            // Which file the plan needs, and the caller may not read, says more than whose the root is.
+            // The file that the plan needs and the caller may not read is more informative than the owner of the root.
             Err(closed) if closed.is_refused_access() => Err(closed),
             Err(_) => Err(refused),
         },
@@ -399,7 +401,7 @@ pub(super) fn shown_to_anybody<R>(
     }
 }
 
-/// Makes a plan that is only shown, without a lock, from one steady state of the root.
+/// Makes a plan that is only shown, without a lock, from a single stable state of the root.
 pub fn without_lock<T>(root: &Root, mut plan: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
     read_consistently(root, |view| {
         if view.is_during_run() {
@@ -412,7 +414,7 @@ pub fn without_lock<T>(root: &Root, mut plan: impl FnMut() -> Result<T, Failure>
     })
 }
 
-/// The failure to learn which root this is. A disk that cannot be read says nothing about it.
+/// Returns the failure to identify the root. A disk that cannot be read says nothing about its identity.
 fn unidentified(error: TransactionError) -> Failure {
     match error.cause {
         Cause::Root(error) if error.errno() == Some(Errno::IO) => Failure::Root(error),

@@ -1,8 +1,8 @@
 //! Making keys and signatures: what a producer does, without a root.
 //!
-//! A patch is signed by its manifest. The manifest that is there is compared with the patch first, and one that is missing
-//! is made: the content of the patch is digested as it lies there, and only its id is read from it. The index of a depot is
-//! signed as it is. New files appear by one rename; a secret key never replaces another.
+//! A patch is signed by its manifest. An existing manifest is compared with the patch first, and a missing one is made: the
+//! files of the patch are digested as they are, and only its id is read from it. The index of a depot is signed as it is.
+//! New files appear by one rename; a secret key never replaces another.
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
@@ -21,17 +21,17 @@ use patchadm_rootfs::{Dir, FileType, RootError, random};
 use patchadm_svr4::package::Mode;
 use patchadm_svr4::patch::{PatchId, PatchMacros};
 
-/// What a file under a private name belongs to.
+/// The program name in the private names of files.
 const PROGRAM: &str = "patchadm-sign";
 
-/// How manifests and indexes of depots begin.
+/// The first bytes of manifests and indexes of depots.
 const MANIFEST_HEAD: &[u8] = b"# patchadm manifest ";
 const INDEX_HEAD: &[u8] = b"{\"schema\":\"patchadm-depot/";
 
-/// The deepest directory of a patch.
+/// The deepest level of directories in a patch.
 const DEEPEST: usize = 256;
 
-/// Why nothing was signed, or no key made.
+/// The reason why nothing was signed, or no key made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SigningError {
@@ -54,10 +54,10 @@ pub enum SigningError {
         /// The reason.
         error: SecretKeyError,
     },
-    /// A file of that name is there already.
+    /// A file of that name exists already.
     #[error("{} is there already, and no key is replaced", .0.display())]
     Exists(PathBuf),
-    /// The manifest is none.
+    /// The manifest is invalid.
     #[error("{}: {error}", .path.display())]
     Manifest {
         /// The file.
@@ -65,7 +65,7 @@ pub enum SigningError {
         /// The reason.
         error: ManifestError,
     },
-    /// The index of a depot is none.
+    /// The index of a depot is invalid.
     #[error("{}: {error}", .path.display())]
     Index {
         /// The file.
@@ -76,23 +76,23 @@ pub enum SigningError {
     /// The patch cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The patch is not what its manifest says.
+    /// The patch differs from its manifest.
     #[error("{}: the manifest does not fit the patch: {reason}", .path.display())]
     Differs {
         /// The manifest.
         path: PathBuf,
-        /// What is wrong.
+        /// The difference.
         reason: String,
     },
-    /// It cannot be covered by a manifest.
+    /// A manifest cannot cover it.
     #[error("{}: {reason}", .path.display())]
     Unfit {
-        /// What was named, or something in it.
+        /// The named path, or one below it.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         reason: &'static str,
     },
-    /// A key file is none.
+    /// A key file is invalid.
     #[error(transparent)]
     Key(#[from] KeyFileError),
 }
@@ -108,10 +108,10 @@ pub struct GeneratedKey {
     pub secret_file: PathBuf,
 }
 
-/// A signature that was made.
+/// A new signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MadeSignature {
-    /// What was named.
+    /// The named file or patch.
     pub target: PathBuf,
     /// The signature file.
     pub file: PathBuf,
@@ -119,8 +119,8 @@ pub struct MadeSignature {
     pub key: KeyId,
 }
 
-/// Makes a pair of keys, `NAME.sec` (0600) and `NAME.pub`; neither may be there. Without a password the secret key is
-/// stored as it is.
+/// Makes a pair of keys, `NAME.sec` (0600) and `NAME.pub`; neither file may exist. Without a password, the secret key is
+/// stored unencrypted.
 pub fn generate_key(
     name: &Path,
     password: Option<&[u8]>,
@@ -145,7 +145,7 @@ pub fn generate_key(
     Ok(GeneratedKey { public, public_file, secret_file })
 }
 
-/// Reads a secret key. The password is asked for only where the key is encrypted.
+/// Reads a secret key. The password is requested only if the key is encrypted.
 pub fn read_secret_key<E: From<SigningError>>(
     path: &Path,
     password: impl FnOnce() -> Result<Vec<u8>, E>,
@@ -156,7 +156,7 @@ pub fn read_secret_key<E: From<SigningError>>(
     Ok(SecretKey::parse(&text, password.as_deref()).map_err(wrong)?)
 }
 
-/// Signs a manifest or an index of a depot; or a patch by its manifest, which is compared with the patch before, or made where
+/// Signs a manifest or an index of a depot; or a patch by its manifest, which is first compared with the patch, or made if
 /// there is none. `time` is in seconds since 1970.
 pub fn sign_target(key: &SecretKey, target: &Path, time: i64) -> Result<MadeSignature, SigningError> {
     let (manifest, text) = manifest_of(target)?;
@@ -178,7 +178,7 @@ fn signature_file(key: &SecretKey, text: &[u8], name: &str, time: i64) -> Vec<u8
     signature.write(&format!("signature from patchadm secret key {}", signature.key)).into_bytes()
 }
 
-/// The file that is signed for what was named, and its text.
+/// Returns the file that is signed for the named target, and its text.
 fn manifest_of(target: &Path) -> Result<(PathBuf, Vec<u8>), SigningError> {
     let unreadable = |error| SigningError::Io { path: target.to_owned(), error };
     let metadata = std::fs::metadata(target).map_err(unreadable)?;
@@ -202,7 +202,7 @@ fn manifest_of(target: &Path) -> Result<(PathBuf, Vec<u8>), SigningError> {
     checked(appended(target, ".manifest"), || file_manifest(target))
 }
 
-/// Whether a file begins with these bytes.
+/// Returns whether a file begins with these bytes.
 fn begins_with(path: &Path, head: &[u8]) -> Result<bool, SigningError> {
     let mut start = Vec::new();
     let read =
@@ -211,7 +211,7 @@ fn begins_with(path: &Path, head: &[u8]) -> Result<bool, SigningError> {
     Ok(start == head)
 }
 
-/// Compares the manifest that is there with the one that the patch should have, or writes that one.
+/// Compares the existing manifest with the one that the patch should have, or writes that one.
 fn checked(
     path: PathBuf,
     make: impl FnOnce() -> Result<Manifest, SigningError>,
@@ -246,7 +246,7 @@ fn members_manifest(target: &Path) -> Result<Manifest, SigningError> {
     Ok(Manifest { patch, form: ManifestForm::Members, date: None, entries })
 }
 
-/// Adds every file below a directory; `above` is its path in the patch, ended by a slash where there is one.
+/// Adds every file below a directory; `above` is its path in the patch, with a slash at the end if it is not empty.
 fn collect(
     dir: &Dir,
     top: &Path,
@@ -284,7 +284,7 @@ fn collect(
     Ok(())
 }
 
-/// The id of a patch, as its packages have it.
+/// Returns the id of a patch, as its packages have it.
 fn patch_id(target: &Path) -> Result<String, SigningError> {
     let (_, image) = source::open(Origin::Path(target), Extent::Everything)?;
     let ids = image.packages.iter().filter_map(|package| {

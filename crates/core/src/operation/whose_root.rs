@@ -1,30 +1,31 @@
-//! Whose root is it? Asked before the superuser changes a root: who may write its records decides what is done there.
+//! The owner of a root, checked before the superuser changes the root: anyone who can write its records decides what is done
+//! there.
 
 use super::failure::Failure;
 use patchadm_inputs::database::policy;
 use patchadm_rootfs::{ForeignTree, Root};
 
-/// What the caller said about the owner of a root.
+/// The caller's statement about the owner of a root.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SaidOfOwner {
-    /// The owner may do anything as the caller there.
+    /// The owner may do anything there with the rights of the caller.
     pub is_trusted: bool,
     /// Everything is to be done as the owner.
     pub as_owner: bool,
-    /// The answer of the run whose script the caller is, where it is one.
+    /// The answer of the run whose script called, if there is one.
     pub by_run: Option<AnswerOfRun>,
 }
 
-/// What a run that is under way answered when it began.
+/// The answer of an active run when it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerOfRun {
-    /// The root is the superuser's alone.
+    /// The root belongs to the superuser alone.
     Asked,
     /// Its owner is trusted.
     Trusted,
 }
 
-/// Who changes a root.
+/// The user who changes a root.
 #[derive(Debug)]
 pub enum RootStanding {
     /// The caller does. Where it matters, the root refuses to read records that are not the superuser's.
@@ -33,10 +34,10 @@ pub enum RootStanding {
     Owner(Root),
 }
 
-/// Says who changes a root, by what the caller said and by the policy of `host`, the root of the running system. Of the
-/// root only its directory is looked at.
+/// Returns who changes a root, according to the caller's statement and the policy of `host`, the root of the running system.
+/// Only the directory of the root itself is examined.
 ///
-/// An unprivileged caller is asked nothing, nor is one who changes the running system itself.
+/// An unprivileged caller is not asked, nor is a caller who changes the running system itself.
 pub fn standing(root: Root, host: &Root, said: SaidOfOwner) -> Result<RootStanding, Failure> {
     if !root.is_privileged() {
         return Ok(RootStanding::Caller(root));
@@ -69,7 +70,7 @@ pub fn standing(root: Root, host: &Root, said: SaidOfOwner) -> Result<RootStandi
     if policy.trusted_roots.name(path) {
         return Ok(RootStanding::Caller(root.trusted()));
     }
-    // What belongs to somebody else is refused with the owner's name.
+    // An object of another user is refused with the owner's name.
     let foreign = if owner == 0 { root.container_tree()? } else { None };
     Ok(RootStanding::Caller(root.guarded(patchadm_inputs::database::records(), foreign)))
 }

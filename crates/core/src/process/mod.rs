@@ -1,6 +1,6 @@
-//! What processes of the program have in common: the channel between two of them, and what one inherits.
+//! The common parts of the program's processes: the channel between two of them, and what one inherits.
 //!
-//! It starts no process and knows nothing of what they do.
+//! This module starts no process and does not know their work.
 
 mod channel;
 mod inherited;

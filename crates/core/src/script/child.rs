@@ -54,7 +54,7 @@ impl ScriptChild {
         let pid = Pid::from_child(&command.spawn()?);
         let handle = pidfd_open(pid, PidfdFlags::empty())?;
         let script = Self { pid, handle, has_group: running.foreground.is_none(), has_ended: false };
-        // Until the shell has stopped itself, or somebody has ended it, which the wait at its end finds.
+        // Waits until the shell has stopped itself, or something has ended it, which the wait at its end finds.
         let stopped_or_ended = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         rustix::io::retry_on_intr(|| waitid(WaitId::Pid(pid), stopped_or_ended))?;
         Ok(script)
@@ -67,7 +67,7 @@ impl ScriptChild {
 
     /// Starts the script.
     pub(super) fn begin(&self) {
-        // One that is gone already is waited for all the same.
+        // A process that is gone already is waited for all the same.
         let _ = kill_process(self.pid, Signal::CONT);
     }
 
@@ -84,7 +84,7 @@ impl ScriptChild {
     }
 
     fn signal(&self, signal: Signal) {
-        // There is nobody left to be told where this fails.
+        // No caller is left to learn of a failure.
         let _ = if self.has_group {
             kill_process_group(self.pid, signal)
         } else {
@@ -117,11 +117,12 @@ impl Drop for ScriptChild {
             descendant.ask();
         }
         wait_for(&self.handle, GRACE);
-        // The process has not been waited for, so the number of the group is nobody else's.
+        // The process has not been waited for, so no other group has its number.
         self.signal(Signal::KILL);
-        // How it ended is known: by us.
+        // The end is known: this process caused it.
         let _ = self.reap();
-        // What has left the group has come to this process, which adopts the children that a script leaves behind.
+        // Processes that left the group are children of this process now, because it adopts those that a script leaves
+        // behind.
         end_all(descendants);
         reap_strays();
     }

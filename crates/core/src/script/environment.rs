@@ -208,7 +208,7 @@ fn place(set: &mut EnvironmentVariables, basis: &EnvironmentInput<'_>) {
     if let Some(base) = basis.base {
         let client = OsStr::from_bytes(base.as_bytes());
         set.put("CLIENT_BASEDIR", client);
-        // The root of the root is the root, not the root with a slash behind it.
+        // The root of the root is the root, not the root with a slash after it.
         let below =
             if base.relative().is_empty() && !is_system(basis.root) { &b""[..] } else { base.as_bytes() };
         set.put("BASEDIR", in_root(basis.root, OsStr::from_bytes(below)));

@@ -106,7 +106,7 @@ impl ScriptHost {
         let mut command = Command::new(executable);
         command.arg0("patchadm").arg(SUPERVISOR).env_clear().current_dir("/");
         command.stdin(theirs).stdout(out_end).stderr(err_end);
-        // The keys of the terminal are for the program; it says what follows from them.
+        // The program handles the keys of the terminal, and decides what follows from them.
         command.process_group(0);
         Ok(Self {
             channel: Some(channel),
@@ -159,7 +159,7 @@ impl ScriptHost {
         if matches!(result, Err(ScriptError::Lost(_)))
             && let Some(process) = watch.process
         {
-            // Nobody else is left to end it. That it lives on could only be said instead of what is being said.
+            // No other process is left to end it. A failure of this is not reported, because the earlier error is.
             let environment = self.environment(call);
             let mark = environment.iter().find(|(name, _)| name == RUN || name == BEFORE_RUN);
             let _ = process.end_lost(mark.map(|(name, value)| (name.as_os_str(), value.as_os_str())));
@@ -287,7 +287,7 @@ impl ScriptHost {
         let mut buffer = vec![0; 1 << 16];
         for (pipe, stream) in self.pipes.iter_mut().zip([OutputStream::Out, OutputStream::Err]) {
             let mut heard = 0;
-            // Nothing more now, or the pipe is broken: either way there is nothing to hear.
+            // There is nothing more now, or the pipe is broken: either way there is nothing to hear.
             while heard < limit
                 && let Ok(read @ 1..) = pipe.read(&mut buffer)
             {
@@ -324,7 +324,7 @@ impl ScriptHost {
 
 impl Drop for ScriptHost {
     fn drop(&mut self) {
-        // The end of the line is the sign to clean up; it takes a moment, after which the lock is free.
+        // Closing the channel is the signal to clean up. That takes a moment, after which the lock is free.
         self.channel = None;
         let _ = self.second.wait();
         // A second process that was killed did not clean up.
@@ -335,7 +335,7 @@ impl Drop for ScriptHost {
 fn remove(directory: &Path) {
     let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else { return };
     let parent = Dir::of_host(parent);
-    // It is private, and its name is never used again: where it cannot be removed it harms nobody.
+    // It is private, and its name is never used again: if it cannot be removed, it does no harm.
     let _ = parent.and_then(|parent| parent.remove_tree(name.as_bytes()));
 }
 

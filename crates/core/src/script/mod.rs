@@ -10,11 +10,10 @@
 //! Beside it stand the pure parts of the protocol between engine and scripts: [`environment`], [`response`],
 //! [`protocol`] and the class action scripts of the [`standard`] classes.
 //!
-//! What it does not do: it knows nothing of plans and packages, it decides neither which scripts run nor what follows
-//! from their results, and it undoes nothing. Processes that a script leaves behind on purpose (a daemon that a
-//! postinstall starts) live on when the scripts end by themselves; their later output is heard with that of the next
-//! script.
-//! Where both processes are killed, the private directory stays, under a name that nothing uses again.
+//! What it does not do: it knows nothing of plans and packages, it decides neither which scripts run nor what follows from
+//! their results, and it undoes nothing. Processes that a script leaves behind on purpose (such as a daemon started by a
+//! postinstall) live on if the scripts end by themselves; their later output is heard with that of the next script.
+//! If both processes are killed, the private directory stays, under a name that nothing uses again.
 
 mod channel;
 mod child;
@@ -74,7 +73,7 @@ pub struct ScriptCall {
 pub enum RunAs {
     /// The caller of the program.
     Caller,
-    /// Where the caller is root: the account that [`trust::ScriptUser::unprivileged`] finds. Else the caller.
+    /// If the caller is root: the account that [`trust::ScriptUser::unprivileged`] finds. Otherwise the caller.
     Unprivileged,
 }
 

@@ -1,10 +1,10 @@
-//! The absolute places of commands, such as `/usr/bin/pkgproto` and `/usr/sadm/bin`, which patch scripts use whatever
-//! PATH says.
+//! The absolute places of commands, such as `/usr/bin/pkgproto` and `/usr/sadm/bin`, which patch scripts use regardless of
+//! PATH.
 //!
-//! Where the host lacks them, the second process gives itself a mount namespace in which a read-only overlay of `/usr`
-//! has them; nothing of it is ever seen outside, and nothing is put over what the host has. An unprivileged caller
-//! needs a user namespace for it, in which the own id stays and all other owners look like `nobody`. On the running
-//! system itself scripts must see, and may change, the real `/usr`: there the commands must be installed.
+//! If the host lacks them, the second process makes itself a mount namespace in which a read-only overlay of `/usr` has
+//! them. Nothing of it is visible outside, and it hides nothing that the host has. An unprivileged caller needs a user
+//! namespace for it, in which the own id stays and all other owners look like `nobody`. On the running system itself,
+//! scripts must see, and may change, the real `/usr`: there the commands must be installed.
 
 use std::ffi::{CString, OsStr};
 use std::io;
@@ -75,7 +75,7 @@ fn lay_out(bench: &ToolDirectory, missing: &[(String, &str)]) -> Result<PathBuf,
     Ok(bench.path().join("usr"))
 }
 
-/// Makes a directory below `top` and those above it. A name that is something else in `/usr` is refused.
+/// Makes a directory below `top` and those above it. Refuses a name that is another object in `/usr`.
 fn make_dirs(top: &Dir, path: &str) -> Result<Dir, ScriptError> {
     let mut dir = top.again()?;
     let mut seen = PathBuf::from(USR);

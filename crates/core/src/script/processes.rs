@@ -175,7 +175,7 @@ impl ProcessIdentity {
         if !rule::holds("progress.boot", self.boot_id == boot_id()?) {
             return Ok(true);
         }
-        // The group is 0 where its leader is outside the namespace of processes that this one is in.
+        // The group is 0 if its leader is outside the process namespace of this process.
         let ours = [getpid().as_raw_pid(), nix::unistd::getpgrp().as_raw()];
         if !rule::holds("progress.group", self.group > 1 && !ours.contains(&self.group)) {
             return Ok(true);
@@ -224,7 +224,7 @@ impl ProcessStat {
     fn of(pid: i32) -> Option<Self> {
         let text = std::fs::read(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
         let text = String::from_utf8_lossy(&text);
-        // The name in parentheses may have anything in it; the fields behind it are counted from 3.
+        // The name in parentheses may contain anything; the fields after it are counted from 3.
         let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
         let state = fields.next()?.chars().next()?;
         let parent = fields.next()?.parse().ok()?;

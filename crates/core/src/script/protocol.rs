@@ -11,11 +11,11 @@ pub enum ExitMeaning {
     Fatal,
     /// Code 2: something is not as it should be, but the operation continues.
     Warning,
-    /// Code 3: the user, or whoever acts for the user, wants to stop.
+    /// Code 3: the user, or a program that acts for the user, wants to stop.
     Interrupted,
     /// Code 4, and from checkinstall also 3 and 7 (an unreadable script): an administrator must decide first.
     Administration,
-    /// Code 5: somebody must answer first.
+    /// Code 5: a user must answer first.
     Interaction,
 }
 

@@ -1,9 +1,9 @@
 //! The response file as request and checkinstall scripts see it: a file of their own that they add lines to.
 //!
-//! It lies in a directory of its own in the private one of the run, which only the group of the scripts can enter, and
-//! belongs to the user who runs them, who can change what is in it and nothing else. Where that group is a script's alone
-//! ([`ScriptUser::unprivileged`]), no other process of that user can open it, neither by its path nor through what the script
-//! has open. What they wrote is read back as pkginfo(4) text, never run by a shell.
+//! It lies in a directory of its own in the private one of the run, which only the group of the scripts can enter. It
+//! belongs to the user who runs them, who can change its contents and nothing else. If no other script has that group
+//! ([`ScriptUser::unprivileged`]), no other process of that user can open the file, neither by its path nor through the
+//! script's open files. What the scripts wrote is read back as pkginfo(4) text, never run by a shell.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -81,7 +81,7 @@ impl ResponseFile {
     }
 }
 
-/// Returns a complaint for each answer passed over because its parameter is read-only.
+/// Returns a complaint for each answer that is ignored because its parameter is read-only.
 pub fn complaints(response: &Response) -> impl Iterator<Item = String> {
     response.read_only.iter().map(|name| format!("read-only parameter <{name}> cannot be assigned a value"))
 }

@@ -1,8 +1,8 @@
-//! The second process of the program: it runs scripts and outlives the program by as long as it takes to end them.
+//! The second process of the program: it runs scripts, and outlives the program only as long as it takes to end them.
 //!
-//! It has one thread and waits for three things at once: the line to the program, the script, the clock. When the line
-//! ends, the program is dead, in whatever way it died: the script is ended with everything that descends from it, the
-//! directory removed, the lock given back by the end of the process.
+//! It has one thread and waits for three things at once: the channel to the program, the script, the clock. When the channel
+//! closes, the program is dead, for whatever reason. Then the script is ended with everything that descends from it, the
+//! directory is removed, and the end of the process releases the lock.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,15 +22,15 @@ use super::{ScriptEnd, ScriptError, namespace};
 use crate::process::{MessageChannel, close_inherited};
 use patchadm_rootfs::Root;
 
-/// Is the second process: takes orders on standard input, which is a socket, until it ends. `commands` are the names
-/// that the program answers to; scripts find each of them among their tools.
+/// Runs the second process: takes orders on standard input, which is a socket, until it closes. `commands` are the names of
+/// the program's commands; scripts find each of them among their tools.
 ///
-/// For a process that was just started to do this and nothing else: it closes every other descriptor that it was
-/// given, and sets the umask to 022.
+/// For a process that was just started to do this and nothing else: it closes every other inherited descriptor, and sets the
+/// umask to 022.
 pub fn supervise(commands: &[&str]) -> io::Result<()> {
     close_inherited()?;
     outlive_signals()?;
-    // What a script starts and leaves behind comes to this process, so that it can be ended with the script.
+    // Orphaned processes of a script become children of this process, so that it can end them with the script.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
     let mut channel = MessageChannel::of_standard_input()?;
@@ -45,7 +45,7 @@ pub fn supervise(commands: &[&str]) -> io::Result<()> {
     };
     channel.send(&ready, None)?;
     while let Some(order) = channel.receive()? {
-        // Anything else is about a script that has ended since.
+        // Any other order is about a script that has ended since.
         if let HostOrder::Run(running) = order
             && !run(&mut channel, &running)?
         {
@@ -97,7 +97,7 @@ impl SupervisorState {
     }
 }
 
-/// Runs one script. Returns whether the program is still there to order another one.
+/// Runs one script. Returns whether the program still exists to order another one.
 fn run(channel: &mut MessageChannel, running: &RunOrder) -> io::Result<bool> {
     let made = channel.descriptor().ok_or_else(|| io::Error::other("its input is missing"));
     let made = made.and_then(|input| ScriptChild::make(running, input));
@@ -189,7 +189,7 @@ fn next(channel: &MessageChannel, script: &OwnedFd, until: Option<Instant>) -> R
             Ok(_) if of_line => return Ready::Line,
             Ok(_) if left.is_some_and(|left| left.is_zero()) => return Ready::Late,
             Ok(_) | Err(Errno::INTR) => {}
-            // Without poll nothing can be followed; the line says the same to whoever reads it next.
+            // Without poll, nothing can be followed. The next read from the channel fails as well.
             Err(_) => return Ready::Line,
         }
     }

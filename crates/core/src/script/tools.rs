@@ -42,7 +42,7 @@ impl ToolDirectory {
         let place = Root::open(if is_closed { Path::new(PUBLIC) } else { temporary })?;
         let parent = place.dir(&ObjectPath::root())?;
         let name = format!("patchadm-{:016x}", random()?).into_bytes();
-        // Others must get through to their tools and copies, and need not see what else is there.
+        // Other users must be able to reach their tools and copies, and need not see what else exists there.
         let dir = parent.make_dir(&name, Mode::of(0o711))?;
         let path = place.prefix().join(OsStr::from_bytes(&name));
         let bench = Self { parent, name, path, dir };
@@ -108,7 +108,7 @@ impl ToolDirectory {
 
 impl Drop for ToolDirectory {
     fn drop(&mut self) {
-        // A directory that cannot be removed harms nobody: it is private, and its name is never used again.
+        // A directory that cannot be removed does no harm: it is private, and its name is never used again.
         let _ = self.parent.remove_tree(&self.name);
     }
 }

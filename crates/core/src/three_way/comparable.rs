@@ -1,5 +1,5 @@
-//! Objects of a base, a stage or a root as the comparison of trees takes them: owners by number, and only the attributes
-//! that count.
+//! Objects of a base, a stage or a root in the form for comparing trees: owners by number, and only the attributes that
+//! count.
 
 use std::collections::BTreeMap;
 

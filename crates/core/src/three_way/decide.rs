@@ -1,4 +1,4 @@
-//! The table: which tree changed a path decides what becomes of it.
+//! The table: the tree that changed a path decides its outcome.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,24 +10,24 @@ use patchadm_making::build::{ChangeKind, CompareOptions, compare};
 use patchadm_making::release::ReleaseObject;
 use patchadm_svr4::package::ObjectPath;
 
-/// What a comparison without a base does.
+/// The options of a comparison without a base.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TwoWay {
-    /// Whether what only the tree that changes has goes.
+    /// Whether objects that exist only in the tree that changes are deleted.
     pub deletes: bool,
 }
 
-/// What is known of a path beside the trees.
+/// The facts about a path beside the trees.
 pub trait PathFacts {
-    /// What is to be done where both trees changed it.
+    /// Returns what to do if both trees changed the path.
     fn choice(&self, path: &ObjectPath) -> Edited;
-    /// Whether it is recorded as volatile.
+    /// Returns whether the path is recorded as volatile.
     fn is_volatile(&self, path: &ObjectPath) -> bool;
-    /// Whether the object of the tree that is taken from comes even where only the other tree changed it.
+    /// Returns whether the object of the source tree comes even if only the other tree changed the path.
     fn comes_always(&self, _: &ObjectPath) -> bool {
         false
     }
-    /// Whether the object that is there was written to since it was recorded.
+    /// Returns whether the existing object was written to since it was recorded.
     fn is_edited(&self, path: &ObjectPath) -> bool;
 }
 
@@ -70,14 +70,14 @@ impl Differing {
 /// The paths at which any of the trees differs from another one.
 #[derive(Debug)]
 pub struct TreeDifferences {
-    /// The tree that is taken from, against the one that changes.
+    /// The source tree compared with the one that changes.
     apart: Differing,
-    /// Both against the base, in the same order; `None` without one.
+    /// Both compared with the base, in the same order; `None` without one.
     since_base: Option<(Differing, Differing)>,
 }
 
 impl TreeDifferences {
-    /// Compares the trees, each with each other one.
+    /// Compares each tree with each other one.
     pub fn of(sides: &Sides<'_>) -> Self {
         let since = |base| (Differing::between(base, sides.from), Differing::between(base, sides.to));
         Self { apart: Differing::between(sides.to, sides.from), since_base: sides.base.map(since) }
@@ -89,7 +89,7 @@ impl TreeDifferences {
         self.apart.paths().chain(since).cloned().collect()
     }
 
-    /// Returns the paths at which both trees are the same, and the base is not.
+    /// Returns the paths at which both trees are the same and differ from the base.
     pub fn same_on_both(&self) -> BTreeSet<ObjectPath> {
         let mut paths = self.paths();
         paths.retain(|path| !self.apart.has(path));
@@ -150,12 +150,12 @@ impl ThreeWay<'_> {
     }
 }
 
-/// Whether a difference of the two trees is one at which the tree that changes has an object.
+/// Returns whether a difference of the two trees is one at which the tree that changes has an object.
 fn is_in_to(kind: &ChangeKind) -> bool {
     *kind != ChangeKind::Added
 }
 
-/// Whether a difference of the two trees is one at which the tree that is taken from has an object.
+/// Returns whether a difference of the two trees is one at which the source tree has an object.
 fn is_in_from(kind: &ChangeKind) -> bool {
     *kind != ChangeKind::Deleted
 }

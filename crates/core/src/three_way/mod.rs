@@ -1,4 +1,4 @@
-//! What a promotion or a refresh does with each path: the states of three trees compared.
+//! The decisions of a promotion or a refresh about each path: the states of three trees compared.
 //!
 //! ```text
 //!   base ──┐
@@ -6,12 +6,12 @@
 //!   to ────┘   (build::compare,   (the table,   (parents, directories
 //!               three times)       policy)       that hold something)
 //! ```
-//! `to` is the tree that changes, `from` the one that it takes from, `base` what both had once. Pure: nothing is opened.
-//! What was changed on one side only is taken or kept, what became the same on both is left, and what was changed on both,
-//! differently, is a conflict, for which the operator's choice about edited files counts. A modification time alone is
-//! taken and never conflicts. Without a base everything that differs is taken, and what only `to` has is kept.
+//! `to` is the tree that changes, `from` the source tree, `base` their common earlier state. This module is pure: nothing is
+//! opened. What changed on one side only is taken or kept. What became the same on both is left. What changed on both,
+//! differently, is a conflict, for which the operator's choice about edited files counts. A modification time alone is taken
+//! and never conflicts. Without a base, every difference is taken, and what only `to` has is kept.
 //!
-//! Link partners count as part of a state; labels do not, and neither does what a copy without privileges could not have.
+//! Link partners are part of a state. Labels are not, and neither is what a copy without privileges could not have.
 
 mod comparable;
 mod decide;

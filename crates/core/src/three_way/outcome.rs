@@ -1,20 +1,20 @@
-//! What becomes of each path.
+//! The outcome for each path.
 
 use std::collections::BTreeMap;
 
 use patchadm_svr4::package::ObjectPath;
 
-/// What becomes of the paths at which the trees differ; a path that is not named stays as it is in both.
+/// The outcomes for the paths at which the trees differ; any other path stays as it is in both.
 pub type Outcomes = BTreeMap<ObjectPath, Outcome>;
 
-/// What becomes of one path of the tree that changes.
+/// The outcome for one path of the tree that changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It gets the object of the other tree.
     Take,
-    /// It gets the modification time of the other tree's object, which is the same but for that.
+    /// It gets the modification time of the other tree's object, the only difference.
     TakeTime,
-    /// Its object goes.
+    /// Its object is deleted.
     Delete,
     /// Its object, or the absence of one, stays although the other tree differs.
     Keep(KeptBecause),
@@ -22,30 +22,30 @@ pub enum Outcome {
     Conflict(Conflict),
 }
 
-/// Why a path stays as it is.
+/// The reason why a path stays as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum KeptBecause {
     /// Only the tree that would change has changed it.
     LiveOnly,
-    /// It is recorded as volatile: what is there always wins.
+    /// It is recorded as volatile: the existing object always wins.
     Volatile,
 }
 
 /// A path that both trees changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conflict {
-    /// What the tree that is taken from did.
+    /// The change in the source tree.
     pub from: SideChange,
-    /// What the tree that would change did.
+    /// The change in the tree that would change.
     pub to: SideChange,
-    /// What is done about it.
+    /// The decision about it.
     pub decision: Decision,
 }
 
-/// What a tree did to a path.
+/// The change of a path in a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SideChange {
-    /// It has another object than the base, or without a base simply an object.
+    /// It has another object than the base, or, without a base, just an object.
     Changed,
     /// It has an object, and the base has none.
     New,
@@ -53,14 +53,14 @@ pub enum SideChange {
     Gone,
 }
 
-/// What is done about a conflict.
+/// The decision about a conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Nothing at all is changed anywhere.
     Stop,
-    /// The object of the tree that is taken from comes.
+    /// The object of the source tree comes.
     Replace,
-    /// The object that is there stays.
+    /// The existing object stays.
     Keep,
 }
 
@@ -97,7 +97,7 @@ impl KeptBecause {
 }
 
 impl Outcome {
-    /// Whether the object of the other tree comes, conflicts that are decided so among them.
+    /// Returns whether the object of the other tree comes, including conflicts that are decided so.
     pub fn is_taken(&self) -> bool {
         match self {
             Self::Take => true,
@@ -108,7 +108,7 @@ impl Outcome {
         }
     }
 
-    /// Whether the object that is there goes, conflicts that are decided so among them.
+    /// Returns whether the existing object is deleted, including conflicts that are decided so.
     pub fn is_deleted(&self) -> bool {
         match self {
             Self::Delete => true,
@@ -119,7 +119,7 @@ impl Outcome {
         }
     }
 
-    /// Whether it stops everything.
+    /// Returns whether it stops everything.
     pub fn stops(&self) -> bool {
         matches!(self, Self::Conflict(Conflict { decision: Decision::Stop, .. }))
     }

@@ -1,5 +1,5 @@
-//! What one path means for others: directories that have to be made again, that hold something, or that something else
-//! stands in the place of.
+//! The effects of one path on others: directories that have to be made again, that are not empty, or that another object
+//! replaces.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use super::sides::Sides;
 use patchadm_making::release::{ReleaseObject, ReleaseObjectKind};
 use patchadm_svr4::package::ObjectPath;
 
-/// Brings the outcomes of paths together that lie in one another.
+/// Reconciles the outcomes of nested paths.
 pub(super) fn settle(sides: &Sides<'_>, outcomes: &mut Outcomes) {
     let (from, to) = (by_path(sides.from), by_path(sides.to));
     let mut settling = Settling { from, to, standing: sides.standing, outcomes };
@@ -32,7 +32,8 @@ struct Settling<'a> {
 }
 
 impl Settling<'_> {
-    /// Without a base a directory that is there keeps its attributes, and a link in its place stops everything.
+    /// Keeps existing directories. Without a base, they keep their attributes, and a link in the place of one stops
+    /// everything.
     fn keep_directories(&mut self) {
         let is_link = |object: &ReleaseObject| matches!(object.kind, ReleaseObjectKind::Symlink(_));
         let (from, to) = (&self.from, &self.to);
@@ -49,8 +50,8 @@ impl Settling<'_> {
         }
     }
 
-    /// A taken object needs the directories above it. One that is gone comes again, as it is in the other tree; where
-    /// something else is, everything stops.
+    /// Makes the directories above taken objects again, if they are missing, as they are in the other tree. If something
+    /// else exists there, everything stops.
     fn directories_above(&mut self) {
         let taken: Vec<ObjectPath> = self.taken().cloned().collect();
         let mut seen: BTreeSet<ObjectPath> = BTreeSet::new();
@@ -74,7 +75,7 @@ impl Settling<'_> {
         }
     }
 
-    /// A directory becomes something else only if nothing that is in it stays.
+    /// Lets a directory become something else only if nothing in it stays.
     fn directories_that_turn(&mut self) {
         let turns = |path: &&ObjectPath| {
             self.to.get(*path).is_some_and(|there| there.is_directory())
@@ -88,12 +89,12 @@ impl Settling<'_> {
         }
     }
 
-    /// A directory goes only if nothing is left in it.
+    /// Lets a directory be deleted only if nothing is left in it.
     fn directories_that_stay(&mut self) {
         let is_directory = |path: &&ObjectPath| self.to.get(*path).is_some_and(|there| there.is_directory());
         let deleted = self.outcomes.iter().filter(|(_, outcome)| outcome.is_deleted()).map(|(path, _)| path);
         let mut deleted: Vec<ObjectPath> = deleted.filter(is_directory).cloned().collect();
-        // What is in a directory sorts behind it.
+        // The contents of a directory sort after it.
         deleted.reverse();
         for path in deleted {
             if self.holds_something(&path) {
@@ -106,7 +107,7 @@ impl Settling<'_> {
         self.outcomes.iter().filter(|(_, outcome)| outcome.is_taken()).map(|(path, _)| path)
     }
 
-    /// Whether something below a directory stays, or comes.
+    /// Returns whether something below a directory stays, or comes.
     fn holds_something(&self, directory: &ObjectPath) -> bool {
         let stays = |path: &ObjectPath| !self.outcomes.get(path).is_some_and(Outcome::is_deleted);
         let comes = |path: &ObjectPath| self.outcomes.get(path).is_some_and(Outcome::is_taken);
@@ -123,7 +124,7 @@ impl Settling<'_> {
     }
 }
 
-/// The keys that lie below a directory.
+/// Returns the keys that lie below a directory.
 fn below<'m, V>(
     map: &'m BTreeMap<ObjectPath, V>,
     directory: &'m ObjectPath,

@@ -8,12 +8,12 @@ use patchadm_svr4::package::ObjectPath;
 /// The trees, each sorted by path with each path once, and within the same paths.
 #[derive(Clone, Copy, Debug)]
 pub struct Sides<'a> {
-    /// What both trees had once; `None` where there is no such memory.
+    /// The common earlier state of both trees; `None` if it is not known.
     pub base: Option<&'a [ReleaseObject]>,
-    /// The tree that is taken from.
+    /// The source tree.
     pub from: &'a [ReleaseObject],
     /// The tree that changes.
     pub to: &'a [ReleaseObject],
-    /// What is in that tree and is not compared, and so stays: sockets, mount points, what is excluded.
+    /// The objects in that tree that are not compared and therefore stay: sockets, mount points, excluded paths.
     pub standing: &'a BTreeSet<ObjectPath>,
 }

@@ -1,4 +1,4 @@
-//! The table line by line, and what paths mean for one another.
+//! The table line by line, and the effects of paths on one another.
 
 use std::collections::BTreeSet;
 
@@ -36,8 +36,8 @@ fn path(text: &str) -> ObjectPath {
     ObjectPath::new(text.as_bytes()).unwrap()
 }
 
-/// An object `PATH CONTENT`: `/` is a directory, `>TARGET` a link, anything else the bytes of a file; `@N` behind it is a
-/// time, `#N` a group of names, `%MODE` a mode.
+/// Returns an object `PATH CONTENT`: `/` is a directory, `>TARGET` a link, anything else the bytes of a file; `@N` after it
+/// is a time, `#N` a group of names, `%MODE` a mode.
 fn object(text: &str) -> ReleaseObject {
     let mut words = text.split(' ');
     let at = path(words.next().unwrap());

@@ -9,7 +9,7 @@ pub enum CacheError {
     /// A call on it failed.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// Somebody else than the caller owns it or may use it.
+    /// A user other than the caller owns it or may use it.
     #[error("the cache {0} is not the caller's own, with mode 0700")]
     NotPrivate(String),
     /// Another command fetches the same object, and for too long.

@@ -1,4 +1,4 @@
-//! An object that is being fetched: what is there of it, and where it comes from.
+//! An object that is being fetched: its bytes so far, and where they come from.
 
 use std::io::Read as _;
 
@@ -28,7 +28,7 @@ pub struct PartialOrigin {
     pub size: u64,
 }
 
-/// An object that is being fetched, locked for one writer as long as the value is there.
+/// An object that is being fetched, locked for one writer while the value exists.
 pub struct PartialDownload {
     dir: Dir,
     shelf: Dir,
@@ -53,7 +53,7 @@ impl PartialDownload {
                 continue;
             }
             if shelf.look(sha256.as_bytes())?.is_some() {
-                // Another command was faster. What was made here a moment ago is of no use to anybody.
+                // Another command was faster. The file that was made here a moment ago is useless.
                 dir.remove(sha256.as_bytes())?;
                 return Ok(None);
             }
@@ -102,7 +102,7 @@ impl PartialDownload {
         Ok(())
     }
 
-    /// The number of bytes that are there.
+    /// Returns the number of bytes that are there.
     pub fn length(&self) -> u64 {
         self.sum.size()
     }
@@ -114,7 +114,7 @@ impl PartialDownload {
         Ok(())
     }
 
-    /// Gives up what is there and begins at the first byte.
+    /// Discards the bytes so far and begins at the first byte.
     pub fn restart(&mut self) -> Result<(), CacheError> {
         self.dir.remove(self.note_name().as_bytes())?;
         self.file.set_size(0)?;
@@ -122,7 +122,7 @@ impl PartialDownload {
         Ok(())
     }
 
-    /// Whether what is there has the digest of the object.
+    /// Tells whether the bytes so far have the digest of the object.
     pub fn is_right(&mut self) -> bool {
         sha256_text(&self.sum.sha256()) == self.sha256
     }
@@ -134,7 +134,7 @@ impl PartialDownload {
         Ok(self.dir.remove(self.note_name().as_bytes())?)
     }
 
-    /// Removes what is there: it is of no use to anybody.
+    /// Removes the bytes so far: they are useless.
     pub fn discard(self) -> Result<(), RootError> {
         self.dir.remove(self.note_name().as_bytes())?;
         self.dir.remove(self.sha256.as_bytes())

@@ -1,4 +1,4 @@
-//! The spool of a command: what it uses, under names for people, in a directory that goes with the command.
+//! The spool of a command: the files that it uses, under names for people, in a directory that goes with the command.
 
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt as _;
@@ -27,7 +27,7 @@ impl PatchSpool {
         Ok(Self { above: above.again()?, name, dir, path })
     }
 
-    /// The directory.
+    /// Returns the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -54,7 +54,7 @@ impl PatchSpool {
         Ok(self.dir.remove(name.as_bytes())?)
     }
 
-    /// Makes an empty file for what has no digest; one of this name that is there is replaced.
+    /// Makes an empty file for content without a digest; replaces an existing one of this name.
     pub fn create(&self, name: &str) -> Result<(PathBuf, WritableFile), CacheError> {
         self.dir.remove(name.as_bytes())?;
         Ok((self.path.join(name), self.dir.create(name.as_bytes())?))
@@ -77,7 +77,7 @@ impl PatchSpool {
 
 impl Drop for PatchSpool {
     fn drop(&mut self) {
-        // What cannot be removed now goes with the next command.
+        // If it cannot be removed now, the next command removes it.
         let _ = self.above.remove_tree(&self.name);
     }
 }

@@ -22,7 +22,7 @@ const PROGRAM: &str = "patchadm-cache";
 /// The largest note about an index, in bytes.
 const LARGEST_NOTE: u64 = 16 << 10;
 
-/// The permission bits of files: nobody else reads them.
+/// The permission bits of files: no one else reads them.
 const OWN: u32 = 0o600;
 
 /// An object with its directory, its name and its status.
@@ -37,7 +37,7 @@ pub struct DownloadCache {
 }
 
 impl DownloadCache {
-    /// Opens a cache of at most `limit` bytes, and makes it where it is missing. One that somebody else may use is refused.
+    /// Opens a cache of at most `limit` bytes, and creates it if it is missing. Refuses one that another user may use.
     pub fn open(path: &Path, limit: u64) -> Result<Self, CacheError> {
         let top = match Dir::of_host(path) {
             Err(error) if error.is_not_found() => made(path)?,
@@ -54,13 +54,13 @@ impl DownloadCache {
         Ok(cache)
     }
 
-    /// The directory.
+    /// Returns the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Takes an object into use: gives it a second name in the spool of a command, where it stays until that is gone, and
-    /// reads it to compare it with its digest. `None` where it is not there, or was damaged and is removed.
+    /// reads it to compare it with its digest. `None` if it is not there, or was damaged and is removed.
     pub fn take(
         &self,
         (sha256, size): (&str, u64),
@@ -102,8 +102,9 @@ impl DownloadCache {
         }
     }
 
-    /// Opens what is there of an object that is to be fetched, for one writer. `wait` is asked whether to wait on while
-    /// another one writes, with the size that it has come to. `None` where the other one has fetched it meanwhile.
+    /// Opens the partial file of an object that will be fetched, for one writer. While another command writes it,
+    /// `wait` is asked whether to go on waiting and is given the size so far. Returns `None` if the other one has
+    /// fetched it meanwhile.
     pub fn partial(
         &self,
         sha256: &str,
@@ -117,7 +118,7 @@ impl DownloadCache {
         PatchSpool::begin(&self.directory(SPOOL)?, &self.path.join("spool"))
     }
 
-    /// Reads the note about an index; `None` where there is none.
+    /// Reads the note about an index; `None` if there is none.
     pub fn note(&self, key: &str) -> Result<Option<Vec<u8>>, CacheError> {
         Ok(self.directory(INDEXES)?.read_regular(key.as_bytes(), LARGEST_NOTE)?)
     }
@@ -139,7 +140,7 @@ impl DownloadCache {
         Ok(shelf.replace_file(PROGRAM, sha256.as_bytes(), bytes, Mode::of(OWN))?)
     }
 
-    /// Reads an object that is small, compared with its digest; `None` where it is not there or damaged.
+    /// Reads an object that is small, compared with its digest; `None` if it is not there or damaged.
     pub fn read(&self, sha256: &str, limit: u64) -> Result<Option<Vec<u8>>, CacheError> {
         let bytes = self.shelf(sha256)?.read_regular(sha256.as_bytes(), limit)?;
         Ok(bytes.filter(|bytes| crate::sign::sha256_text(&crate::sign::sha256(bytes)) == sha256))
@@ -168,7 +169,7 @@ impl DownloadCache {
         Ok(())
     }
 
-    /// Whether nobody uses an object: who does has given it a second name.
+    /// Tells whether an object is not in use: a user gives it a second name.
     fn is_free(&self, shelf: &[u8], name: &[u8], seen: &ObjectStatus) -> Result<bool, RootError> {
         let now = self.directory_below(OBJECTS, shelf)?.look(name)?;
         Ok(now.is_some_and(|now| now.links == 1 && now.ctime == seen.ctime))
@@ -209,7 +210,7 @@ fn made(path: &Path) -> Result<Dir, RootError> {
     private_directory(&above, path.file_name().unwrap_or_default().as_bytes())
 }
 
-/// Opens a directory for nobody but the caller, made where it is missing.
+/// Opens a directory for the caller alone, and creates it if it is missing.
 fn private_directory(above: &Dir, name: &[u8]) -> Result<Dir, RootError> {
     match above.dir(name) {
         Err(error) if error.is_not_found() => match above.make_dir(name, Mode::of(0o700)) {

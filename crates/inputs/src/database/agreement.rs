@@ -1,9 +1,9 @@
-//! Whether the records of a root are one state: `contents`, the directories of the packages, and their pkginfo.
+//! The agreement of the records of a root: `contents`, the directories of the packages, and their pkginfo.
 //!
-//! What one of them names and another lacks, and what cannot be read, is damage. A change looks at all of it: the pkginfo
-//! of every package is read for the plan anyway ([`all`]), and [`must_agree`] looks at `contents`, of which a run of this
-//! program left in a stamp whom it names; a `contents` that anybody else wrote is read line by line. `verify` and
-//! `pkgchk` ask for everything that is wrong ([`find_damage`]).
+//! An object that one of them names and another lacks is damage, and so is an unreadable record. A change looks at all
+//! of them. The pkginfo of every package is read for the plan anyway ([`all`]), and [`must_agree`] looks at `contents`:
+//! a run of this program leaves a stamp with the packages that it names. A `contents` from any other writer is read
+//! line by line. `verify` and `pkgchk` ask for everything that is wrong ([`find_damage`]).
 //!
 //! The traces of an interrupted tool without recovery, `!I-Lock!`, `!R-Lock!`, `.save.PKG` and marks in `contents`, are
 //! no damage.
@@ -28,8 +28,8 @@ const LARGEST_MAP: u64 = 1 << 30;
 /// The most bad lines that are told of one file.
 const MOST_BAD_LINES: usize = 1000;
 
-/// Refuses a root whose `contents` is missing beside packages, has a line that cannot be parsed, or names a package that
-/// has no directory. Damage of packages for which `is_passed_over` holds is no matter.
+/// Refuses a root whose `contents` is missing beside packages, has a line that cannot be parsed, or names a package
+/// that has no directory. Ignores damage of packages for which `is_passed_over` holds.
 pub fn must_agree(
     view: &RecordView<'_>,
     workers: usize,
@@ -96,7 +96,7 @@ struct PackageDirectories<'a> {
     view: &'a RecordView<'a>,
     /// All names in the directory above them, sorted.
     names: Vec<Vec<u8>>,
-    /// That directory, where the live files count.
+    /// That directory, if the live files count.
     above: Option<Dir>,
     /// The names in it that its listing calls directories, sorted: a thousand packages need no look each.
     directories: Vec<Vec<u8>>,
@@ -115,7 +115,7 @@ impl<'a> PackageDirectories<'a> {
         Ok(Self { view, names, above, directories })
     }
 
-    /// Tells whether a package has a directory. What cannot be looked at is the matter of whoever reads it.
+    /// Tells whether a package has a directory. One that cannot be looked at is left to its reader.
     fn has(&self, package: &PkgInst) -> bool {
         let name = package.as_str().as_bytes();
         if self.directories.binary_search_by(|other| other.as_slice().cmp(name)).is_ok() {
@@ -128,7 +128,8 @@ impl<'a> PackageDirectories<'a> {
         seen.is_some_and(|seen| matches!(seen.file_type, FileType::Directory | FileType::Symlink))
     }
 
-    /// The damage of a root that has no `contents`: none without packages, or where all that are there have no objects.
+    /// Returns the damage of a root that has no `contents`: none without packages, or where all that are there have no
+    /// objects.
     fn without_contents(&self, reason: &str) -> Result<Vec<RecordDamage>, DatabaseError> {
         for package in self.names.iter().filter_map(|name| instance(name)) {
             if self.has(&package) && self.may_have_objects(&package)? {
@@ -153,7 +154,7 @@ impl<'a> PackageDirectories<'a> {
     }
 }
 
-/// The packages that `contents` names without a mark, and its bad lines.
+/// Returns the packages that `contents` names without a mark, and its bad lines.
 fn owners_in(
     view: &RecordView<'_>,
     file: File,
@@ -179,7 +180,7 @@ fn owners_in(
     line_by_line(view, file, size)
 }
 
-/// The owners of a line that no unfinished tool has marked.
+/// Returns the owners of a line that no unfinished tool has marked.
 fn unmarked(line: ContentsLine) -> impl Iterator<Item = PkgInst> {
     line.owners.into_iter().filter(|owner| owner.status.is_none()).map(|owner| owner.package)
 }
@@ -228,7 +229,7 @@ fn line_by_line(
     Ok((owners.into_iter().collect(), found))
 }
 
-/// The damage about packages that have no directory, each with the first line that names it without a mark.
+/// Returns the damage about packages that have no directory, each with the first line that names it without a mark.
 fn named_in(view: &RecordView<'_>, strange: &BTreeSet<PkgInst>) -> Result<Vec<RecordDamage>, DatabaseError> {
     if strange.is_empty() {
         return Ok(Vec::new());

@@ -1,8 +1,8 @@
-//! Every package of a root, read side by side: a thousand of them are no thousand times anything.
+//! All packages of a root, read side by side, so that a thousand packages do not cost a thousand times as much as one.
 //!
 //! Where the live files count, each package costs its directory and its pkginfo, opened from the directory of packages,
-//! and the work is shared by all processors. A run in progress, whose records may be elsewhere, is read one by one
-//! through its [`RecordView`]; so is a package whose directory is a symbolic link. The answers are the same.
+//! and all processors share the work. A run in progress, whose records may be elsewhere, is read one by one through its
+//! [`RecordView`]; so is a package whose directory is a symbolic link. The results are the same.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -52,16 +52,16 @@ impl<'a> PackageRecords<'a> {
         self.is_being_updated
     }
 
-    /// Reads its parameters, or returns `None` where a tool without recovery is at work on the package, or was, and in the
-    /// place of its directory is a file. A directory without pkginfo is damage.
-    /// So is one that lacks a patch of which runs of this program left other traces.
+    /// Reads its parameters. Returns `None` if a tool without recovery is or was at work on the package, or if a file
+    /// is in the place of its directory. A directory without pkginfo is damaged. So is one that lacks a patch although
+    /// runs of this program left other traces of it.
     pub fn params(&self) -> Result<Option<Params>, DatabaseError> {
         let params = self.read_params()?;
         params.as_ref().map_or(Ok(()), |params| self.must_list_patches(params))?;
         Ok(params)
     }
 
-    /// Refuses parameters of the package that lack a patch of which runs of this program left other traces.
+    /// Refuses parameters of the package that lack a patch of which this program's runs left other traces.
     pub fn must_list_patches(&self, params: &Params) -> Result<(), DatabaseError> {
         if !self.has_ledger || self.is_being_updated || !self.view.is_live() {
             return Ok(());
@@ -83,7 +83,7 @@ impl<'a> PackageRecords<'a> {
         }
     }
 
-    /// Refuses a directory that has no pkginfo, unless somebody is at work on the package or was interrupted.
+    /// Refuses a directory that has no pkginfo, unless a tool is at work on the package or was interrupted.
     fn without_pkginfo(&self) -> Result<(), DatabaseError> {
         // A run shows its own scripts no package that it brings.
         let is_within = !self.view.is_live() && !self.view.is_during_run();
@@ -151,7 +151,7 @@ pub fn each<T: Send, E: Send + From<DatabaseError>>(
     work: impl Fn(&PackageRecords<'_>) -> Result<Option<T>, E> + Sync,
 ) -> Result<Vec<T>, E> {
     let names = view.list(&places::packages()).map_err(DatabaseError::from)?.unwrap_or_default();
-    // Whoever may not list the ledgers learns nothing of them.
+    // A caller who may not list the ledgers learns nothing about them.
     let ledgers = view.list(&places::ledgers()).ok().flatten().unwrap_or_default();
     let packages: Vec<NamedPackage> = names
         .iter()
@@ -192,7 +192,7 @@ pub fn each<T: Send, E: Send + From<DatabaseError>>(
     })
 }
 
-/// What the names in two directories tell of a package.
+/// The facts about a package from the names in two directories.
 struct NamedPackage {
     inst: PkgInst,
     is_being_updated: bool,
@@ -220,7 +220,7 @@ fn share<T, E: From<DatabaseError>>(
     Ok(found)
 }
 
-/// The parameters of one package, as [`PackageRecords::params`] has them.
+/// Returns the parameters of one package, as [`PackageRecords::params`] has them.
 pub fn params_of(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
     let saved = places::packages().join(format!(".save.{package}").as_bytes());
     let is_being_updated = saved.map_or(Ok(false), |saved| view.look(&saved).map(|seen| seen.is_some()))?;
@@ -228,7 +228,7 @@ pub fn params_of(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Para
     PackageRecords { inst: package.clone(), view, dir: None, is_being_updated, has_ledger }.params()
 }
 
-/// The parameters of all packages that are installed.
+/// Returns the parameters of all packages that are installed.
 pub fn params_of_all(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Params>, DatabaseError> {
     let all = each(view, |package| {
         Ok::<_, DatabaseError>(package.params()?.map(|params| (package.inst().clone(), params)))
@@ -236,7 +236,7 @@ pub fn params_of_all(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Params>,
     Ok(all?.into_iter().collect())
 }
 
-/// The patches applied to the packages of the root. `separator` stands between base and revision of an id.
+/// Returns the patches applied to the packages of the root. `separator` stands between base and revision of an id.
 pub fn applied(view: &RecordView<'_>, separator: &str) -> Result<AppliedPatches, DatabaseError> {
     let root = view.root();
     let applied = each(view, |package| {

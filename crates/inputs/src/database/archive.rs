@@ -1,4 +1,4 @@
-//! The undo archives of a root: where each one is, what it says of itself, and whether it is whole.
+//! The undo archives of a root: the place, the contents and the integrity of each.
 //!
 //! The archive of a patch for a package is in the save directory `save/<id>`, or where the file `remote` there points
 //! to on the host (`patchadd -B`), or below a directory that the caller names instead (`patchrm -B`). It is opened
@@ -127,7 +127,7 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
-    /// Tells whether the caller may not read what is there: that says nothing about what it is worth.
+    /// Tells whether the caller may not read it: that says nothing about its validity.
     pub fn is_closed(&self) -> bool {
         match self {
             Self::Root(error) => error.is_refused_access(),

@@ -1,4 +1,5 @@
-//! How often the packages of each root were read: in builds for debugging only, for the test that a plan reads them once.
+//! The number of times that the packages of each root were read: in debug builds only, for the test that a plan reads
+//! them once.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

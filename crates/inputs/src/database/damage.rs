@@ -1,4 +1,4 @@
-//! A damaged record: which file, which line, what is wrong with it, and what repairs it.
+//! A damaged record: the file, the line, the fault, and its repair.
 
 use std::fmt;
 
@@ -15,22 +15,22 @@ pub struct RecordDamage {
     pub file: String,
     /// The line, counted from 1, where there is one.
     pub line: Option<u64>,
-    /// What is wrong, without file and line.
+    /// The fault, without file and line.
     pub reason: String,
-    /// What repairs it.
+    /// Its repair.
     pub repair: RecordRepair,
     /// The root on the host as `-R` names it, unless it is that of the running system.
     pub root: Option<String>,
 }
 
-/// What repairs a damaged record.
+/// The repair of a damaged record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordRepair {
-    /// The pkginfo of this package is made anew, by `pkgadd` or `pkgchk -f PKG`.
+    /// `pkgadd` or `pkgchk -f PKG` creates the pkginfo of this package again.
     Package(PkgInst),
     /// The package is installed again: too little is left to make its pkginfo anew.
     Installation(PkgInst),
-    /// `contents` is made anew, by `pkgchk -f`.
+    /// `pkgchk -f` creates `contents` again.
     Contents,
     /// The empty directory of this package goes.
     EmptyDirectory(PkgInst),
@@ -110,13 +110,13 @@ impl RecordDamage {
         Self::new(root, root.show(&places::contents()), reason, repair)
     }
 
-    /// A line of `contents` that cannot be parsed; none where the file could not be read at all.
+    /// Returns a line of `contents` that cannot be parsed; none if the file could not be read at all.
     pub fn of_line(root: &Root, error: &ContentsError) -> Option<Self> {
         let (line, reason) = line_and_reason(error)?;
         Some(Self { line, ..Self::of_contents(root, reason) })
     }
 
-    /// The same for an error that somebody else met.
+    /// Returns the same for an error that another caller met.
     pub(super) fn of_contents_error(root: Option<String>, file: &str, error: &ContentsError) -> Option<Self> {
         let (line, reason) = line_and_reason(error)?;
         Some(Self { file: file.to_owned(), line, reason, repair: RecordRepair::Contents, root })
@@ -128,7 +128,7 @@ impl RecordDamage {
         Self { file, line: None, reason, repair: RecordRepair::Contents, root }
     }
 
-    /// The package whose record it is; none of `contents`.
+    /// Returns the package whose record it is; none of `contents`.
     pub fn package(&self) -> Option<&PkgInst> {
         match &self.repair {
             RecordRepair::Package(package)

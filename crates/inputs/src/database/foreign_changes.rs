@@ -1,8 +1,8 @@
-//! What somebody else changed in the records since a run of this program left them, by the stamp of that run.
+//! Changes that others made to the records since a run of this program left them, detected by the stamp of that run.
 //!
-//! Such a change is no damage: other tools write these files, too. What is missing that must be there is found elsewhere
-//! ([`agreement`](super::agreement)). Every run leaves a stamp, so one that is not of the last run was lost, put back from
-//! elsewhere or changed: that is told in its place, and nothing is concluded from it.
+//! Such a change is no damage: other tools write these files, too. Missing records are found elsewhere
+//! ([`agreement`](super::agreement)). Every run leaves a stamp. One that is not from the last run was lost, put back
+//! from elsewhere or changed: only that is reported, and nothing is concluded from it.
 
 use std::collections::BTreeMap;
 
@@ -46,13 +46,13 @@ pub fn foreign_changes(view: &RecordView<'_>) -> Result<Vec<ForeignChange>, Data
     Ok(found)
 }
 
-/// The records as the last run left them, from its own stamp; none where that is not there any more.
+/// Returns the records as the last run left them, from its own stamp; none if that is not there any more.
 pub fn last_records<'v>(view: &'v RecordView<'_>) -> Result<Option<&'v LastRecords>, DatabaseError> {
     let Some(last) = view.last_records() else { return Ok(None) };
     Ok(last_done_run(view)?.is_none_or(|run| run == last.stamp.by).then_some(last))
 }
 
-/// The number of the last run that was not rolled back; none where there was none, or nothing tells it.
+/// Returns the number of the last run that was not rolled back; none if there is no such run or no record of it.
 fn last_done_run(view: &RecordView<'_>) -> Result<Option<u64>, DatabaseError> {
     if let Some(run) = last_committed_run(view.root())? {
         return Ok(Some(run));
@@ -62,7 +62,7 @@ fn last_done_run(view: &RecordView<'_>) -> Result<Option<u64>, DatabaseError> {
     Ok(runs.filter_map(|entry| Run::parse(&entry.run)).map(|run| run.number).max())
 }
 
-/// The digest of `contents`, or `None` where there is no such file.
+/// Returns the digest of `contents`, or `None` if there is no such file.
 pub fn contents_digest(view: &RecordView<'_>) -> Result<Option<Digest>, DatabaseError> {
     let Some(file) = open(view).ok().flatten() else { return Ok(None) };
     let mut hashing = Hashing::new(file);
@@ -89,7 +89,7 @@ pub fn lost_copies(view: &RecordView<'_>) -> Result<Vec<RecordDamage>, DatabaseE
         if map.is_some_and(|seen| seen.file_type == FileType::Regular) {
             return Ok(None);
         }
-        // What is wrong with its pkginfo is told by itself.
+        // Faults of its pkginfo are reported separately.
         let Ok(Some(params)) = package.params() else { return Ok(None) };
         let is_patched = !params.text("PATCHLIST").trim().is_empty();
         Ok::<_, DatabaseError>(Some(RecordDamage::of_lost_copy(

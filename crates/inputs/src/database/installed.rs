@@ -1,9 +1,9 @@
-//! What is installed in a root: packages, their parameters, their save directories, the patches applied to them.
+//! The installed packages of a root: their parameters, their save directories, the patches applied to them.
 //!
-//! A package is a directory under `var/sadm/pkg` that has a pkginfo and whose name is a package instance. Whether a
-//! directory without pkginfo is damage is decided where all packages are read ([`all`](super::all)); anything else there
-//! (`.save.X` of an update of the classic tools, stray files) is passed over. What the parameters say of
-//! patches is the truth about them; README files and logs are not looked at.
+//! A package is a directory under `var/sadm/pkg` that has a pkginfo and whose name is a package instance. The code that
+//! reads all packages ([`all`](super::all)) decides whether a directory without pkginfo is damage. Anything else there
+//! (`.save.X` of an update by the classic tools, stray files) is ignored. The parameters are the truth about the
+//! patches of a package; README files and logs are not looked at.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -66,9 +66,9 @@ pub fn patch_records(
 /// The parameters that every installation records.
 const MANDATORY: [&str; 5] = ["PKG", "NAME", "ARCH", "VERSION", "INSTDATE"];
 
-/// Tells whether an installation kept what was delivered of a package, or a run knew that it had: then all of
-/// [`MANDATORY`] were recorded, and a pkginfo without one of them was cut. Most packages of which that is asked have not even a
-/// save directory.
+/// Tells whether an installation kept the delivered files of a package, or a run knew that it had. Then all of
+/// [`MANDATORY`] were recorded, and a pkginfo without one of them was cut. Most packages for which this is asked do not
+/// even have a save directory.
 fn is_spooled(view: &RecordView<'_>, package: &PkgInst, has_saves: impl FnOnce() -> bool) -> bool {
     let map = places::delivered_pkgmap(package);
     let was_there = || view.last_records()?.packages().get(package).map(|bound| bound.is_spooled);
@@ -258,7 +258,7 @@ mod tests {
     use super::*;
     use crate::inventory::Save;
 
-    /// A root with these files.
+    /// Returns a root with these files.
     fn root(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
         let dir = tempfile::tempdir().unwrap();
         for (path, text) in files {

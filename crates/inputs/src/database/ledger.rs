@@ -1,7 +1,7 @@
-//! The ledger of a package: which undo archives its patches have, as the runs of this root recorded them.
+//! The ledger of a package: the undo archives of its patches, as the runs of this root recorded them.
 //!
-//! A line counts only while the package has the patch with the record that the line names by digest: what another tool
-//! backed out, or applied anew, leaves none that counts.
+//! A line counts only while the package has the patch with the record that the line names by digest. A patch that
+//! another tool backed out or applied again has no valid line.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -44,7 +44,7 @@ pub fn read(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledger, LedgerFa
     let path = places::ledger(package);
     let damaged = |reason: String| LedgerFault::Damaged { path: view.root().show(&path), reason };
     let Some(text) = view.read(&path, LARGEST as u64)? else {
-        // What is there and no file, a link or a pipe, is not the same as nothing.
+        // An existing object that is not a file, such as a link or a pipe, is not the same as nothing.
         return match view.look(&path)? {
             Some(seen) if seen.file_type != FileType::Regular => Err(damaged("it is no file".to_owned())),
             _ => Ok(Ledger::default()),
@@ -74,7 +74,7 @@ pub fn retain_counting(ledger: &mut Ledger, params: Option<&Params>) {
     let records = params.map(PatchRecordsByName::of).unwrap_or_default();
     ledger.retain(|patch, info| {
         let recorded = records.info(patch);
-        // Of a line of an earlier form it is not known whether the record is still the same.
+        // For a line of an earlier form it is not known whether the record is still the same.
         rule::holds("ledger.info", recorded.is_some() && info.is_none_or(|info| recorded == Some(info)))
     });
 }
@@ -140,7 +140,7 @@ fn fault(line: &LedgerLine, package: &PkgInst) -> Option<&'static str> {
     None
 }
 
-/// Tells whether a word may be a patch id, whatever joins its base and revision.
+/// Tells whether a word may be a patch id, with any separator between its base and revision.
 fn is_id(word: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.+-".contains(&byte);
     !word.is_empty()

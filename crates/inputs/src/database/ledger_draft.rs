@@ -57,7 +57,7 @@ impl<'p> RootLedgerDraft<'p> {
         let view = RecordView::live(root);
         let is_there = view.look(&change.path)?.is_some_and(|seen| seen.file_type == FileType::Regular);
         let params = params_after(&view, plan, &change.package)?;
-        // One that goes, and one that is made anew, need not make sense.
+        // A ledger that goes, or is written again, need not make sense.
         let before = if params.is_none() || change.is_anew {
             Ledger::default()
         } else {

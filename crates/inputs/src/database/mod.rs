@@ -1,8 +1,8 @@
-//! The package database of a root, `var/sadm`: what is installed, and who owns which object.
+//! The package database of a root, `var/sadm`: the installed packages, and the owners of each object.
 //!
 //! Everything here reads; changes are staged and switched by `patchadm_changeset`. Readers take no lock: a [`RecordView`] shows all
 //! records as before or all as after, at any moment of a run, also after a crash. A question about the records is a
-//! function over a view, asked through [`read_consistently`]; whoever holds the lock asks a [`RecordView::live`].
+//! function over a view, asked through [`read_consistently`]. The holder of the lock asks a [`RecordView::live`].
 //!
 //! ```text
 //! places                            where the records are
@@ -66,7 +66,7 @@ pub enum DatabaseError {
     Contents {
         /// The path of `contents`, with the prefix of the root.
         path: String,
-        /// What the system says.
+        /// The system's error.
         reason: ContentsError,
     },
     /// The history contains an invalid line.
@@ -97,7 +97,7 @@ impl DatabaseError {
         matches!(self, Self::View(error) if error.is_refused_access())
     }
 
-    /// The damage of a record, if that is what it is about.
+    /// Returns the damage of a record, if it is the cause.
     pub fn damage(&self) -> Option<&RecordDamage> {
         match self {
             Self::Damaged(damage) => Some(damage),

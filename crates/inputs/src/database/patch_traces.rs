@@ -1,9 +1,9 @@
-//! Whether a pkginfo lists the patches of which the root has other traces.
+//! The check that a pkginfo lists the patches that left other traces in the root.
 //!
-//! A pkginfo that was cut at the end of a line is still one. What shows it is what runs of this program left beside it: a
-//! save directory, `PATCH_INFO` and a line of the ledger belong together with a place in PATCHLIST. Without a line of the
-//! ledger nothing is concluded: other tools leave save directories of patches that they did not finish, and take away
-//! lines, directories and records of those that they back out.
+//! A pkginfo that was cut at the end of a line is still valid. The evidence is what runs of this program left beside
+//! it: a save directory, `PATCH_INFO` and a line of the ledger belong together with a place in PATCHLIST. Without a
+//! line of the ledger nothing is concluded: other tools leave save directories of patches that they did not finish, and
+//! take away lines, directories and records of those that they back out.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use crate::format::ledger::{Ledger, LedgerLine};
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
-/// The start of the value by which old tools remember a patch that they backed out.
+/// The start of the value in which old tools record a patch that they backed out.
 const BACKED_OUT: &[u8] = b"backed out";
 
 /// Refuses parameters that lack a patch, or the record of one. What is wrong with the ledger is told by who needs it.
@@ -65,7 +65,7 @@ impl Suspects {
         self.unlisted.is_empty() && self.unrecorded.is_empty()
     }
 
-    /// What is missing, by the first patch that a run of this program applied.
+    /// Returns the missing record, for the first patch that a run of this program applied.
     fn fault(&self, ledger: &Ledger) -> Option<String> {
         let unlisted = self.unlisted.iter().find_map(|name| line_of(ledger, name));
         let unlisted = unlisted.map(|line| {
@@ -79,7 +79,7 @@ impl Suspects {
     }
 }
 
-/// Whether a patch is among others that may be spelt differently.
+/// Tells whether a patch is among others that may be spelt differently.
 fn has_other_spelling(others: &HashSet<&str>, name: &str) -> bool {
     PatchId::new(name)
         .is_ok_and(|id| others.iter().any(|other| PatchId::new(other).is_ok_and(|other| other == id)))

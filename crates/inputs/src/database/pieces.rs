@@ -1,8 +1,8 @@
 //! Every line of `contents`, by several threads.
 //!
-//! The file is cut into pieces that the threads take one after another: each has the lines that begin in it. What they
-//! make of them comes in the order of the paths, because the file has that order. A file that is not in order, has two
-//! lines of one path, or one that makes no sense gives no answer here; a pass over it by one thread
+//! The file is cut into pieces that the threads take one after another: each has the lines that begin in it. Their
+//! results come in the order of the paths, because the file has that order. A file that is not in order, has two lines
+//! of one path, or a malformed line, gives no answer here. A pass over it by one thread
 //! ([`scan`](super::contents::scan)) knows what such a line means, and names it in an error.
 
 use std::fs::File;
@@ -26,8 +26,8 @@ const PART: u64 = 6;
 /// The bytes read beyond a piece, for the rest of its last line.
 const BEYOND: usize = 512;
 
-/// What so many threads make of the lines, each with a worker of its own, which may pass over a line; none where the
-/// file has to be read from its first line to its last. Workers may have seen some of it by then.
+/// Returns the results of so many threads for the lines, each with a worker of its own, which may pass over a line.
+/// Returns none if the file has to be read from its first line to its last; workers may have seen some of it already.
 pub fn every<R: Send, W: FnMut(ContentsLine) -> Option<R>>(
     view: &RecordView<'_>,
     threads: usize,
@@ -129,7 +129,7 @@ struct Worked<R> {
 }
 
 impl<R> Worked<R> {
-    /// Hands the lines to `work`; none where they are not in order.
+    /// Hands the lines to `work`; none if they are not in order.
     fn of(text: &[u8], work: &mut impl FnMut(ContentsLine) -> Option<R>) -> Option<Self> {
         let (mut made, mut first, mut last) = (Vec::new(), None, None::<ContentsLine>);
         for line in numbered(text) {
@@ -178,7 +178,7 @@ mod tests {
     use crate::database::contents::scan;
     use patchadm_rootfs::Root;
 
-    /// What threads make of a database, from pieces of this length; none where one thread has to read it.
+    /// Returns the results of threads for a database, from pieces of this length; none if one thread has to read it.
     fn pieces_of<R: Send, W: FnMut(ContentsLine) -> Option<R>>(
         text: &[u8],
         length: usize,

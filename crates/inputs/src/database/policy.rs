@@ -1,8 +1,8 @@
 //! The policy of a root, `etc/patchadm/policy` (patchadm-policy(5)), in the syntax of an admin file.
 //!
-//! Every setting is optional and an empty value sets nothing; of a name that comes twice the first line counts, as
-//! in every file of this syntax. A name or value that is not known is an error with its line: a misspelt policy
-//! would otherwise be no policy.
+//! Every setting is optional and an empty value sets nothing. Of a name that comes twice the first line counts, as in
+//! every file of this syntax. An unknown name or value is an error with its line: a misspelt policy would otherwise be
+//! no policy.
 
 use std::path::{Path, PathBuf};
 
@@ -59,15 +59,15 @@ pub enum PolicyError {
     /// The file could not be read.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// It is no parameter file.
+    /// It is not a parameter file.
     #[error("{path}: {reason}")]
     Syntax {
         /// Its path.
         path: String,
-        /// What is wrong, with the line.
+        /// The fault, with its line.
         reason: ParamsError,
     },
-    /// It is the policy of the host, and somebody else than the superuser may change it.
+    /// It is the policy of the host, and a user other than the superuser may change it.
     #[error("the policy of this host does not count, because others may write it: {0}")]
     NotTheHosts(Box<Untrusted>),
     /// A setting is not known, not supported, or has an impossible value.
@@ -79,13 +79,13 @@ pub enum PolicyError {
         line: usize,
         /// Its name.
         name: String,
-        /// What is wrong with it.
+        /// Its fault.
         reason: String,
     },
 }
 
-/// The policy of a root, or the one that the caller has in its place; the defaults where there is none. What only the policy of the host may say is an error in that
-/// of another root.
+/// Returns the policy of a root, or the one that the caller has in its place; the defaults where there is none. What only
+/// the policy of the host may say is an error in that of another root.
 pub fn of_root(root: &Root) -> Result<Policy, PolicyError> {
     let path = places::policy();
     let (shown, text) = match root.text_instead(&path) {
@@ -109,22 +109,22 @@ pub fn of_root(root: &Root) -> Result<Policy, PolicyError> {
     Ok(policy)
 }
 
-/// The root under the policy in the file `path` of the caller's, instead of its own.
+/// Returns the root under the policy in the file `path` of the caller's, instead of its own.
 pub fn instead(root: Root, path: &Path, text: &[u8]) -> Root {
     root.with_text_instead(places::policy(), path.display().to_string(), text.to_vec())
 }
 
-/// Whether the policy of the root is the caller's own word, and not the root's.
+/// Tells whether the policy of the root is the caller's own word, and not the root's.
 pub fn is_of_caller(root: &Root) -> bool {
     root.text_instead(&places::policy()).is_some()
 }
 
-/// The policy of the machine that the program runs on, which bounds that of another root; the defaults where it has
-/// none. `host` is the root of the running system. The file, and the directories down to it, must belong to the superuser
-/// and be writable for nobody else.
+/// Returns the policy of the machine that the program runs on, which limits that of another root; the defaults if it
+/// has none. `host` is the root of the running system. The file and the directories down to it must belong to the
+/// superuser and be writable for no one else.
 pub fn of_host(host: &Root) -> Result<Policy, PolicyError> {
     let path = places::policy();
-    // Where nothing is said it does not matter who could say it.
+    // Without a setting it does not matter who could make one.
     if host.read(&path, LARGEST_FILE as u64)?.is_none() {
         return Ok(Policy::default());
     }
@@ -241,7 +241,7 @@ fn absolute(value: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// A program of the root.
+/// Returns a program of the root.
 fn program(value: &str) -> Result<ObjectPath, String> {
     let path = ObjectPath::new(value.as_bytes())
         .ok()
@@ -249,7 +249,7 @@ fn program(value: &str) -> Result<ObjectPath, String> {
     path.ok_or_else(|| format!("<{value}> is not the absolute path of a file"))
 }
 
-/// A depot: an address, or an absolute path, which means the same wherever the command is typed.
+/// Returns a depot: an address, or an absolute path, which means the same in every working directory.
 fn depot(value: &str) -> Result<String, String> {
     let schemes = ["http://", "https://", "file:/"];
     if value.starts_with('/') || schemes.iter().any(|scheme| value.starts_with(scheme)) {
@@ -262,7 +262,7 @@ fn seconds(value: &str) -> Result<u64, String> {
     value.parse().map_err(|_| format!("<{value}> is not a number of seconds"))
 }
 
-/// The meaning of a word, or an error that names all words.
+/// Returns the meaning of a word, or an error that names all words.
 fn word<T: Copy>(value: &str, words: &[(&str, T)]) -> Result<T, String> {
     let found = words.iter().find(|(word, _)| *word == value).map(|(_, meaning)| *meaning);
     found.ok_or_else(|| {
@@ -271,7 +271,7 @@ fn word<T: Copy>(value: &str, words: &[(&str, T)]) -> Result<T, String> {
     })
 }
 
-/// A separator with which patch ids can be written.
+/// Returns a separator with which patch ids can be written.
 fn separator(value: &str) -> Result<String, String> {
     match PatchId::parse(&format!("1{value}1"), value) {
         Ok(_) => Ok(value.to_owned()),
@@ -279,14 +279,14 @@ fn separator(value: &str) -> Result<String, String> {
     }
 }
 
-/// What is wrong with a pattern, without the picture of it that takes several lines.
+/// Returns the fault of a pattern, without the multi-line picture of it.
 fn regex_reason(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default();
     format!("not a regular expression: {}", last.strip_prefix("error: ").unwrap_or(last))
 }
 
-/// The line on which `name` is set first, passing over continued lines.
+/// Returns the line on which `name` is set first, passing over continued lines.
 fn line_of(text: &[u8], name: &str) -> usize {
     let mut continued = false;
     for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {

@@ -1,4 +1,4 @@
-//! The places whose owner and mode decide whether the records of a root are believed.
+//! The places whose owner and mode decide whether the records of a root are trusted.
 
 use patchadm_rootfs::RecordPlaces;
 use patchadm_svr4::package::ObjectPath;
@@ -9,7 +9,7 @@ fn fixed(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap_or_else(|_| ObjectPath::root())
 }
 
-/// Returns the places of all records of a root. Whoever may write there decides what the superuser's changes do.
+/// Returns the places of all records of a root. A user who may write there decides what the superuser's changes do.
 pub fn records() -> RecordPlaces {
     RecordPlaces {
         tree: places::records(),

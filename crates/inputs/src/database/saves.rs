@@ -1,8 +1,8 @@
 //! The save directories of a package, `save/<id>`: one for each of its patches.
 //!
-//! Every patch asks the save directories of all those before it. Where the live files count, each is opened once, from the
-//! directory that holds them all, and threads share them; else the [`RecordView`] is asked for each file. The answers are the
-//! same. A link or a file where a save directory should be is passed over.
+//! Every patch asks the save directories of all those before it. If the live files count, each is opened once, from the
+//! directory that holds them all, and threads share them. Otherwise the [`RecordView`] is asked for each file. The
+//! results are the same. A link or a file in the place of a save directory is ignored.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ const LARGEST_PATHS: u64 = 64 << 20;
 pub(super) const ARCHIVE_NAMES: [&str; 6] =
     ["undo.gz", "undo.Z", "undo", "obsolete.gz", "obsolete.Z", "obsolete"];
 
-/// The spooled copy of a package in its `save` directory, which is no save directory of a patch.
+/// The spooled copy of a package in its `save` directory; it is not a save directory of a patch.
 const SPOOL: &[u8] = b"pspool";
 
 /// The treatment of a file that the caller may not read.
@@ -44,8 +44,8 @@ pub(super) enum UnreadableFile {
 /// The number of save directories read by a thread at a time.
 const PORTION: usize = 50;
 
-/// Reads the save directories of a package: every directory in `save` except the spooled copy, by name. Those of
-/// class scripts (`build`, `sed`) are included; their names are no patch ids.
+/// Reads the save directories of a package: every directory in `save` except the spooled copy, by name. Those of class
+/// scripts (`build`, `sed`) are included; their names are not patch ids.
 pub fn saves(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError> {
     let all = each(view, package, UnreadableFile::Refused, |_, _| Ok(()))?;
     Ok(all.into_iter().map(|(id, (save, _))| (id, save)).collect())
@@ -172,13 +172,13 @@ fn save<E>(
     Ok(save)
 }
 
-/// The directory of a snapshot in that of its patch.
+/// Returns the directory of a snapshot in that of its patch.
 fn snapshot_directory() -> &'static str {
     SNAPSHOT.split_once('/').map_or(SNAPSHOT, |(directory, _)| directory)
 }
 
-/// Which paths the patch of a save directory changed, by the list beside its archive, or beside the snapshot; none
-/// without one.
+/// Returns which paths the patch of a save directory changed, by the list beside its archive, or beside the snapshot;
+/// none without one.
 pub(super) fn saved_paths(save: &Dir) -> Result<Option<UndoPaths>, RootError> {
     if let Some(list) = listed(save)? {
         return Ok(Some(list));

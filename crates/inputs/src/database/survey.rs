@@ -1,9 +1,9 @@
-//! The survey: everything of a root that a plan needs to know, read into one [`Inventory`].
+//! The survey: everything about a root that a plan needs to know, read into one [`Inventory`].
 //!
-//! The caller says what a change is about ([`Touched`]); the survey adds what that brings with it: the directories
-//! above each path, where symbolic links among them lead, the other names of hard-linked files, files kept beside a
-//! path by earlier runs, what is below a directory that would become something else. Every regular file among them
-//! is read once, for its digest. Meant for the holder of the lock: the live objects are no part of a view.
+//! The caller says what a change is about ([`Touched`]). The survey adds everything related: the directories above each
+//! path, the targets of symbolic links among them, the other names of hard-linked files, files that earlier runs kept
+//! beside a path, and the contents of a directory that would become something else. Every regular file among them is
+//! read once, for its digest. Meant for the holder of the lock: the live objects are not part of a view.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -107,13 +107,13 @@ pub fn parameters(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Installed>,
     Ok(packages?.into_iter().collect())
 }
 
-/// Every package with its parameters, and whether it is only partially there; nothing of what only the packages concerned
-/// are asked for.
+/// Returns every package with its parameters, and whether it is only partially there; nothing of what only the packages
+/// concerned are asked for.
 pub fn packages(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
     packages_but(view, |_| false)
 }
 
-/// The same without damaged packages for which `is_passed_over` holds.
+/// Returns the same without damaged packages for which `is_passed_over` holds.
 pub fn packages_but(
     view: &RecordView<'_>,
     is_passed_over: impl Fn(&PkgInst) -> bool + Sync,
@@ -183,7 +183,7 @@ impl<'a> ObjectSurvey<'a> {
         }
     }
 
-    /// Whether a path is one of the survey already.
+    /// Tells whether a path is in the survey already.
     fn is_known(&self, path: &[u8]) -> bool {
         self.open.contains(path) || self.inventory.physical.contains_key(path)
     }

@@ -33,7 +33,7 @@ pub struct DepotPatch {
     /// The signature of the manifest, or `None` for an unsigned one.
     #[serde(default)]
     pub signature: Option<DepotFile>,
-    /// The `README.<id>` of the patch, or `None` where it has none.
+    /// The `README.<id>` of the patch, or `None` if it has none.
     #[serde(default)]
     pub readme: Option<DepotFile>,
     /// The date of the patch, RFC 3339 in UTC.
@@ -54,7 +54,7 @@ pub struct DepotPatch {
     pub incompat: Vec<String>,
     /// The number of objects that the patch delivers or deletes.
     pub files: u64,
-    /// What whoever keeps the depot says of the patch: `recommended`, `security`, `withdrawn`.
+    /// The flags that the depot's maintainer gave the patch: `recommended`, `security`, `withdrawn`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,
     /// Whether the patch has scripts of its own.
@@ -99,7 +99,7 @@ impl DepotFile {
 }
 
 impl DepotPatch {
-    /// A patch for tests, of one package, about which no more is said than has to be.
+    /// Creates a minimal patch for tests, of one package.
     #[cfg(test)]
     pub(crate) fn plain(id: &str) -> Self {
         let sha256 = "ab".repeat(32);
@@ -128,7 +128,7 @@ impl DepotPatch {
         }
     }
 
-    /// Returns what is wrong with the entry, if anything: an id that is none, an object whose path leads elsewhere, a list
+    /// Returns the fault of the entry, if there is one: an invalid id, an object whose path leads elsewhere, a list
     /// that is too long.
     pub(super) fn fault(&self) -> Option<&'static str> {
         if PatchId::new(&self.id).is_err() {
@@ -159,17 +159,17 @@ impl DepotPatch {
         self.is_directory() && !is_plain_name(&self.path)
     }
 
-    /// Whether the patch is a directory, which nobody can fetch from another machine.
+    /// Tells whether the patch is a directory, which cannot be fetched from another machine.
     pub fn is_directory(&self) -> bool {
         self.format == "dir"
     }
 
-    /// Whether whoever keeps the depot gave the patch this flag.
+    /// Tells whether the depot's maintainer gave the patch this flag.
     pub fn has_flag(&self, flag: &str) -> bool {
         self.flags.iter().any(|given| given == flag)
     }
 
-    /// The digests of all objects of the patch.
+    /// Returns the digests of all objects of the patch.
     pub fn objects(&self) -> impl Iterator<Item = (&str, u64)> {
         let beside = [&self.manifest, &self.signature, &self.readme];
         let beside = beside.into_iter().flatten().map(|file| (file.sha256.as_str(), file.size));
@@ -185,7 +185,7 @@ fn path_fault(path: &str, sha256: &str) -> Option<&'static str> {
         .then_some("the path of an object is neither that of its digest nor a plain name")
 }
 
-/// Whether a path is the name of something in the directory of the depot itself, and of none of its own files.
+/// Tells whether a path is the name of something in the directory of the depot itself, and of none of its own files.
 pub fn is_plain_name(path: &str) -> bool {
     let is_harmless = |letter: char| letter != '/' && !letter.is_control();
     !path.is_empty() && path.len() <= LONGEST_NAME && !path.starts_with('.') && path.chars().all(is_harmless)

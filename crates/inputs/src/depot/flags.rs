@@ -1,4 +1,4 @@
-//! `DEPOT/flags`: what the keeper of a depot says of single patches, an id and words a line.
+//! `DEPOT/flags`: the maintainer's flags for single patches, an id and words per line.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ pub struct DepotFlagsError {
 }
 
 impl DepotFlags {
-    /// Reads flags; empty lines and what stands behind `#` are passed over. A second line of a patch adds to the first.
+    /// Reads flags; ignores empty lines and text after `#`. A second line of a patch adds to the first.
     pub fn parse(text: &[u8]) -> Result<Self, DepotFlagsError> {
         let mut flags: BTreeMap<PatchId, Vec<String>> = BTreeMap::new();
         for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
@@ -48,7 +48,7 @@ impl DepotFlags {
         Ok(Self(flags))
     }
 
-    /// The flags of a patch, sorted.
+    /// Returns the flags of a patch, sorted.
     pub fn of(&self, id: &PatchId) -> &[String] {
         self.0.get(id).map(Vec::as_slice).unwrap_or_default()
     }

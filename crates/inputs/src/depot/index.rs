@@ -68,7 +68,7 @@ pub enum IndexError {
         id: PatchId,
         /// The SHA-256 of its first entry.
         first: String,
-        /// That of the other one.
+        /// The SHA-256 of the other one.
         second: String,
     },
 }
@@ -125,7 +125,7 @@ impl DepotIndex {
         Ok(index)
     }
 
-    /// Takes an entry of a document: valid, and behind all others in the order of ids.
+    /// Takes an entry of a document: valid, and after all others in the order of ids.
     fn read_patch(&mut self, patch: DepotPatch) -> Result<(), IndexError> {
         let fault = |reason, patch: DepotPatch| IndexError::Patch { id: patch.id, reason };
         if let Some(reason) = patch.fault() {
@@ -164,12 +164,12 @@ impl DepotIndex {
         text
     }
 
-    /// The patches in the order of their ids.
+    /// Returns the patches in the order of their ids.
     pub fn patches(&self) -> impl ExactSizeIterator<Item = &DepotPatch> {
         self.patches.values()
     }
 
-    /// The entry of a patch, whatever the spelling of its id.
+    /// Returns the entry of a patch, in any spelling of its id.
     pub fn patch(&self, id: &PatchId) -> Option<&DepotPatch> {
         self.patches.get(id)
     }
@@ -179,7 +179,7 @@ impl DepotIndex {
         self.patches.insert(id, patch);
     }
 
-    /// Whether the index is past its date.
+    /// Tells whether the index is past its date.
     pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
         self.expires.is_some_and(|expires| expires < now)
     }
@@ -201,7 +201,7 @@ fn checked(field: &'static str, text: String, is_valid: impl Fn(&str) -> bool) -
     if is_valid(&text) { Ok(text) } else { Err(IndexError::Field { field, value: shown(&text) }) }
 }
 
-/// A value of a stranger, cut to a readable length.
+/// Returns a value of a stranger, cut to a readable length.
 fn shown(text: &str) -> String {
     text.chars().take(80).flat_map(char::escape_debug).collect()
 }

@@ -1,4 +1,4 @@
-//! Depots: directories of signed patches that others copy and read, and what a root remembers of them.
+//! Depots: directories of signed patches that others copy and read, and a root's memory of them.
 //!
 //! ```text
 //! DEPOT/index.json             the index; put in place by one rename
@@ -7,8 +7,8 @@
 //! DEPOT/keys/*.pub             shown to people, trusted by nobody
 //! DEPOT/flags                  what its keeper says of single patches
 //! ```
-//! A directory of patches that `patchadm depot index` indexed in place is one, too: its index names the patches as they
-//! are called there.
+//! A directory of patches that `patchadm depot index` indexed in place is a depot, too: its index uses the names that
+//! the patches have there.
 //!
 //! The index names every object by digest and size, so one signature covers a depot. Its version only grows and it
 //! expires; a root keeps the highest version it saw of each depot, so an older or a forked index is refused. Making and
@@ -27,12 +27,12 @@ pub use seen::{IndexSight, LARGEST_MEMORY, SeenDepot, SeenDepots, SeenDepotsErro
 
 use patchadm_changeset::format::hexadecimal::is_hex;
 
-/// Whether a text is the digest of an object, as an index writes it: 64 lower-case hexadecimal digits.
+/// Tells whether a text is the digest of an object, as an index writes it: 64 lower-case hexadecimal digits.
 fn is_digest(text: &str) -> bool {
     is_hex(text, 64)
 }
 
-/// The path of an object below the top of its depot.
+/// Returns the path of an object below the top of its depot.
 pub fn object_path(sha256: &str) -> String {
     format!("objects/{}/{sha256}", sha256.get(..2).unwrap_or_default())
 }

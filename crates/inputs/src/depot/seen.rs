@@ -1,7 +1,7 @@
 //! The memory of a root: the highest version that it saw of each depot, `var/sadm/patchadm/depots`.
 //!
-//! JSON lines, one for each depot at each location. Without this memory somebody between a depot and a root could show an
-//! index of last year, with a good signature, and keep a patch away for ever.
+//! JSON lines, one for each depot at each location. Without this memory an attacker between a depot and a root could
+//! show an old index with a good signature, and withhold a patch for ever.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use patchadm_svr4::package::rule;
 /// The largest memory that is read and written, in bytes: 1 MiB.
 pub const LARGEST_MEMORY: usize = 1 << 20;
 
-/// What a root saw of one depot at one location.
+/// A root's memory of one depot at one location.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenDepot {
     /// The name of the depot.
@@ -54,7 +54,7 @@ pub enum StaleIndex {
     /// The index is older than one seen before.
     #[error("the index of {location} is version {found}, and this root has seen version {seen} of it")]
     Older {
-        /// Where it was found.
+        /// The location where it was found.
         location: String,
         /// Its version.
         found: u64,
@@ -64,7 +64,7 @@ pub enum StaleIndex {
     /// Two indexes have one version.
     #[error("the index of {location} is another version {version} than the one that this root has seen")]
     Forked {
-        /// Where it was found.
+        /// The location where it was found.
         location: String,
         /// The version of both.
         version: u64,
@@ -82,7 +82,7 @@ pub enum StaleIndex {
     /// The index is past its date.
     #[error("the index of {location} expired at {at}")]
     Expired {
-        /// Where it was found.
+        /// The location where it was found.
         location: String,
         /// Its last moment.
         at: String,
@@ -127,7 +127,7 @@ impl SeenDepots {
         text
     }
 
-    /// The depots in the order in which they were met.
+    /// Returns the depots in the order in which they were met.
     pub fn depots(&self) -> std::slice::Iter<'_, SeenDepot> {
         self.0.iter()
     }
@@ -216,7 +216,7 @@ mod tests {
         two.repeat(32)
     }
 
-    /// A root that saw version 7 of depot `aa` at [`HERE`].
+    /// Returns a root that saw version 7 of depot `aa` at [`HERE`].
     fn memory() -> SeenDepots {
         let mut memory = SeenDepots::default();
         let (index, sha256) = (index("aa", 7), digest("11"));

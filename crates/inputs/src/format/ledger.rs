@@ -1,11 +1,11 @@
-//! The ledger of a package, `var/sadm/patchadm/ledger/<PKG>` (patchadm-ledger(5)): which undo archives the root's own
-//! runs made.
+//! The ledger of a package, `var/sadm/patchadm/ledger/<PKG>` (patchadm-ledger(5)): the undo archives that the root's
+//! own runs made.
 //!
-//! JSON lines, one for each patch of the package. What a line says of an archive is what a backout believes; what lies
-//! beside the archive is for people. Whether the patch is still applied is not known here.
+//! JSON lines, one for each patch of the package. A backout trusts what a line says of an archive; the files beside the
+//! archive are for people. Whether the patch is still applied is not known here.
 //!
-//! Lines of an earlier form of the program have SHA-256 digests. They stay as they are and bind nothing; what is known is
-//! that they are there.
+//! Lines of an earlier form of the program have SHA-256 digests. They stay as they are and bind nothing; only their
+//! presence is known.
 
 use std::collections::BTreeMap;
 
@@ -53,7 +53,7 @@ pub struct EarlierLine {
     text: Vec<u8>,
 }
 
-/// What the root knows of the undo data of one patch.
+/// The root's knowledge of the undo data of one patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerLine {
     /// The run that wrote the archive.
@@ -68,7 +68,7 @@ pub struct LedgerLine {
     pub scripts: BTreeMap<String, Digest>,
     /// The digest of the snapshot that the program keeps beside an archive that scripts made.
     pub snapshot: Option<Digest>,
-    /// The digest of the manifest that is kept where there is no archive.
+    /// The digest of the manifest that is kept if there is no archive.
     pub manifest: Option<Digest>,
     /// The run that applied the patch, where a later one wrote its undo data anew or gave it up.
     pub applied_by: Option<String>,
@@ -85,7 +85,7 @@ pub enum LedgerUndo {
         b3: Digest,
         /// Bytes of the file.
         size: u64,
-        /// Where it is.
+        /// Its location.
         place: UndoLocation,
         /// Another tool made it; the run only moved it.
         is_classic: bool,
@@ -98,7 +98,7 @@ pub enum LedgerUndo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhyNone {
-    /// Whoever applied it wanted none.
+    /// The caller who applied it wanted none.
     NoUndo,
     /// Nothing was saved.
     NothingSaved,
@@ -106,7 +106,7 @@ pub enum WhyNone {
     Committed,
 }
 
-/// Why bytes are no ledger.
+/// The reason bytes are not a ledger.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
     /// The file is larger than 16 MiB.
@@ -117,7 +117,7 @@ pub enum LedgerError {
     Line {
         /// Counted from 1.
         line: usize,
-        /// What is wrong with it.
+        /// Its fault.
         reason: String,
     },
 }
@@ -188,43 +188,43 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// The bytes of the file; none at all for a ledger without lines.
+    /// Returns the bytes of the file; none at all for a ledger without lines.
     pub fn write(&self) -> Vec<u8> {
         let earlier = self.earlier.iter().map(|line| [&line.text[..], b"\n"].concat());
         earlier.chain(self.lines.iter().map(LedgerLine::write)).flatten().collect()
     }
 
-    /// Whether it has no line.
+    /// Tells whether it has no line.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty() && self.earlier.is_empty()
     }
 
-    /// The lines.
+    /// Returns the lines.
     pub fn lines(&self) -> &[LedgerLine] {
         &self.lines
     }
 
-    /// The lines of an earlier form.
+    /// Returns the lines of an earlier form.
     pub fn earlier_lines(&self) -> &[EarlierLine] {
         &self.earlier
     }
 
-    /// The patches of all lines, of whatever form.
+    /// Returns the patches of all lines, of every form.
     pub fn patches(&self) -> impl Iterator<Item = &String> {
         self.earlier.iter().map(|line| &line.patch).chain(self.lines.iter().map(|line| &line.patch))
     }
 
-    /// The line of an earlier form of a patch, as its save directory is named.
+    /// Returns the line of an earlier form of a patch, as its save directory is named.
     pub fn earlier(&self, patch: &str) -> Option<&EarlierLine> {
         self.earlier.iter().find(|line| line.patch == patch)
     }
 
-    /// The line of a patch, as its save directory is named.
+    /// Returns the line of a patch, as its save directory is named.
     pub fn line(&self, patch: &str) -> Option<&LedgerLine> {
         self.lines.iter().find(|line| line.patch == patch)
     }
 
-    /// The digest that a script kept in the directory of a patch must have; none where no line names it.
+    /// Returns the digest that a script kept in the directory of a patch must have; none if no line names it.
     pub fn script_digest(&self, patch: &str, name: &str) -> Option<Digest> {
         self.line(patch)?.scripts.get(name).copied()
     }
@@ -256,12 +256,12 @@ impl EarlierLine {
 }
 
 impl LedgerLine {
-    /// Whether its archive is kept at this path of the host.
+    /// Tells whether its archive is kept at this path of the host.
     pub fn is_at(&self, path: &ObjectPath) -> bool {
         matches!(&self.undo, LedgerUndo::Kept { place: UndoLocation::Host(at), .. } if at == path.as_bytes())
     }
 
-    /// The digest of the archive and the bytes that it has, where there is an archive.
+    /// Returns the digest of the archive and the bytes that it has, where there is an archive.
     pub fn archive(&self) -> Option<(Digest, u64)> {
         match self.undo {
             LedgerUndo::Kept { b3, size, .. } => Some((b3, size)),
@@ -367,7 +367,7 @@ fn read_undo(
     Ok(LedgerUndo::Kept { b3: digest("undo", undo)?, size, place, is_classic })
 }
 
-/// Whether a text is a run as it is written, whose number others can follow.
+/// Tells whether a text is a run as it is written, whose number others can follow.
 fn is_run(text: &str) -> bool {
     let run = Run::parse(text).filter(|run| run.number <= i64::MAX.unsigned_abs());
     run.is_some_and(|run| run.to_string() == text)
@@ -377,7 +377,7 @@ fn is_script_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 255 && name.bytes().all(|byte| byte.is_ascii_lowercase())
 }
 
-/// A digest with the name of its algorithm.
+/// Returns a digest with the name of its algorithm.
 fn tagged(text: &str, algorithm: &str) -> Option<Digest> {
     let hex = text.strip_prefix(algorithm)?;
     Digest::from_hex(hex).filter(|digest| digest.to_string() == hex)

@@ -1,9 +1,9 @@
-//! `install/patchadm.objects` of a package: what its pkgmap cannot say of the objects that it delivers (patchadm-objects(5)).
+//! `install/patchadm.objects` of a package: attributes of its objects that a pkgmap cannot express
+//! (patchadm-objects(5)).
 //!
-//! JSON lines, spelled as the manifest of an undo archive: a header, then one line for each object. Only attributes that a
-//! package may give are read, and only in the one version that is known; everything else is refused by its line, since
-//! an attribute that is passed over silently is a right too many or too few. Which objects the package delivers is not
-//! known here.
+//! JSON lines, spelled as the manifest of an undo archive: a header, then one line for each object. Only attributes
+//! that a package may give are read, and only in the one known version. Everything else is refused by its line, since a
+//! silently ignored attribute is a right too many or too few. The objects that the package delivers are not known here.
 
 use std::collections::BTreeMap;
 
@@ -122,7 +122,7 @@ impl ObjectsFile {
     }
 }
 
-/// Whether an extended attribute is one that a package may give: `user.*`, file capabilities, access control lists.
+/// Tells whether a package may give an extended attribute: `user.*`, file capabilities, access control lists.
 pub fn may_be_given(name: &[u8]) -> bool {
     name.len() <= LONGEST_NAME
         && (name.strip_prefix(b"user.").is_some_and(|rest| !rest.is_empty())

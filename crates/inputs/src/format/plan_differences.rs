@@ -1,6 +1,7 @@
-//! In what a plan that was made anew differs from one that a file holds.
+//! The differences between a new plan and the one in a file.
 //!
-//! Everything is compared but where a patch was read. Of an object, patch or option only what differs is told.
+//! Everything is compared except where a patch was read from. For an object, patch or option, only the differences are
+//! reported.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,16 +27,16 @@ pub struct PlanDifferences {
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct PlanDifference {
-    /// What it is about: a path, a patch, an option.
+    /// Its subject: a path, a patch, an option.
     subject: String,
-    /// What the file says.
+    /// The value in the file.
     then: String,
-    /// What it is now.
+    /// The value now.
     now: String,
 }
 
 impl PlanDifferences {
-    /// Compares the plan of a file with the same plan made anew; `None` where they are the same.
+    /// Compares the plan of a file with the new plan for the same request; `None` if they are the same.
     pub fn between(file: &PlanFile, now: &PlanFile) -> Option<Self> {
         let (then, again) = (subjects(file), subjects(now));
         let place: BTreeMap<&str, &Value> =
@@ -95,7 +96,7 @@ impl fmt::Display for PlanDifferences {
     }
 }
 
-/// Everything that is compared, each with a name of its own.
+/// Returns everything that is compared, each with a name of its own.
 fn subjects(plan: &PlanFile) -> Vec<(String, Value)> {
     let mut all = Subjects::default();
     all.add("the root".to_owned(), &plan.root);
@@ -143,7 +144,7 @@ fn subjects(plan: &PlanFile) -> Vec<(String, Value)> {
     all.named
 }
 
-/// Values by names, of which none comes twice.
+/// Values with unique names.
 #[derive(Default)]
 struct Subjects {
     named: Vec<(String, Value)>,
@@ -159,7 +160,7 @@ impl Subjects {
     }
 }
 
-/// The value as JSON has it.
+/// Returns the value as JSON has it.
 fn value(of: &impl Serialize) -> Value {
     serde_json::to_value(of).unwrap_or(Value::Null)
 }
@@ -177,7 +178,7 @@ fn shown(then: &Value, now: &Value) -> (String, String) {
     (fields(old), fields(new))
 }
 
-/// A field with its name; permission bits as people write them.
+/// Returns a field with its name; permission bits as people write them.
 fn field(name: &str, value: &Value) -> String {
     match (name, value.as_u64()) {
         ("mode", Some(mode)) => format!("mode {mode:04o}"),
@@ -185,7 +186,7 @@ fn field(name: &str, value: &Value) -> String {
     }
 }
 
-/// A value in one short word or a few.
+/// Returns a value in one short word or a few.
 fn word(value: &Value) -> String {
     let text = match value {
         Value::Null => "nothing".to_owned(),

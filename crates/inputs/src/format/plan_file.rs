@@ -1,8 +1,8 @@
 //! Plan files (patchadm-plan(5)): what a command found and would do, as one JSON object.
 //!
-//! A file is whole or refused: its size is limited before it is read, its schema is looked at first, and nothing in it that
-//! names a patch, a path or a digest is believed before it has that form. What it says of a root is not checked here: it is
-//! compared with a plan made anew (`plan_differences`).
+//! A file is whole or refused. Its size is limited before it is read, and its schema is checked first. Patch names,
+//! paths and digests are rejected unless they have the right form. Its statements about a root are not checked here:
+//! they are compared with a new plan (`plan_differences`).
 
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +30,7 @@ pub struct PlanFile {
     pub root: Option<String>,
     /// The verb that carries it out: `add`, `update` or `promote`.
     pub command: String,
-    /// What was asked for.
+    /// The request.
     pub options: PlanOptions,
     /// The patches: those that go in, in their order, then the others.
     pub patches: Vec<PlannedPatch>,
@@ -38,21 +38,21 @@ pub struct PlanFile {
     pub applied: Vec<String>,
     /// The objects and `pkginfo` files concerned, as they are before anything is done.
     pub found: Vec<FoundObject>,
-    /// What happens to objects, patch by patch.
+    /// The changes of objects, patch by patch.
     pub changes: Vec<PlannedChange>,
     /// The records that are written, with digests that do not depend on the date.
     pub records: Vec<PlannedRecord>,
     /// The scripts that run, in their order.
     pub scripts: Vec<PlannedScriptRun>,
-    /// What becomes of libraries that others need, and who needs them.
+    /// The outcome for libraries that others need, with their consumers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub libraries: Vec<PlannedLibrary>,
-    /// What a promotion was planned with; `None` for the other verbs.
+    /// The inputs that a promotion was planned with; `None` for the other verbs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promotion: Option<PromotionStates>,
 }
 
-/// What was asked for, in the words of the options.
+/// The request, in the words of the options.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanOptions {
@@ -98,7 +98,7 @@ pub struct PlanOptions {
     pub no_requires: bool,
     /// `--exclude`, each.
     pub exclude: Vec<String>,
-    /// What only a promotion is asked for; `None` where none of that is.
+    /// The wishes that only a promotion has; `None` if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promotion: Option<PromotionWishes>,
 }
@@ -129,7 +129,7 @@ pub struct PromotionWishes {
 pub struct PlannedPatch {
     /// Its id.
     pub id: String,
-    /// Where it was read; not compared.
+    /// The path that it was read from; not compared.
     pub source: Option<String>,
     /// The SHA-256 of the archive, of a directory that of its sorted list of files; `None` of what was not read.
     pub sha256: Option<String>,
@@ -145,11 +145,11 @@ pub struct PlannedPatch {
 pub struct FoundObject {
     /// Where, from the top of the root.
     pub path: String,
-    /// What is there; `None` for nothing.
+    /// The existing object; `None` for nothing.
     pub state: Option<RecordedState>,
 }
 
-/// What a patch does to an object.
+/// A patch's change of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedChange {
@@ -161,7 +161,7 @@ pub struct PlannedChange {
     pub path: String,
     /// `add`, `replace`, `delete`, `attributes` or `remove-directory`.
     pub action: String,
-    /// What is there afterwards, as far as the plan says it; `None` for nothing.
+    /// The object afterwards, as far as the plan says; `None` for nothing.
     pub state: Option<PlannedState>,
 }
 
@@ -169,7 +169,7 @@ pub struct PlannedChange {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedState {
-    /// File type; `None` where it stays.
+    /// File type; `None` if it stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<RecordedType>,
     /// Permission bits.
@@ -201,7 +201,7 @@ pub struct PlannedState {
 pub struct PlannedRecord {
     /// Where, from the top of the root.
     pub path: String,
-    /// The SHA-256 of its new content without dates; `None` where it goes, moves, or is known only to the run.
+    /// The SHA-256 of its new content without dates; `None` if it goes, moves, or is known only to the run.
     pub sha256: Option<String>,
 }
 
@@ -223,11 +223,11 @@ pub struct PlannedScriptRun {
 pub struct PlannedLibrary {
     /// The patch.
     pub patch: String,
-    /// The name by which it is needed.
+    /// The name that it is needed under.
     pub library: String,
     /// Its path.
     pub path: String,
-    /// What becomes of it: `kept`, or the word for the reason why it is lost.
+    /// Its outcome: `kept`, or the word for the reason that it is lost.
     pub fate: String,
     /// The objects that need it; processes are not among them.
     pub consumers: Vec<String>,
@@ -255,7 +255,7 @@ pub enum PlanFileError {
     },
 }
 
-/// What is read first.
+/// The part that is read first.
 #[derive(Deserialize)]
 struct Head {
     schema: String,
@@ -368,7 +368,7 @@ mod tests {
         plan
     }
 
-    /// The text of the plan with one thing changed.
+    /// Returns the text of the plan with one thing changed.
     fn edited(from: &str, to: &str) -> Vec<u8> {
         let text = String::from_utf8(plan().text().unwrap()).unwrap();
         assert!(text.contains(from), "{text}");

@@ -1,4 +1,4 @@
-//! What a plan file keeps of both trees of a promotion, so that a change of either is seen, and where.
+//! The state of both trees of a promotion in a plan file, so that a change of either is detected and located.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ pub const MOST_STATES: usize = 200_000;
 /// The hexadecimal digits that are kept of the digest of a state.
 pub const STATE_DIGITS: usize = 16;
 
-/// What a promotion was planned with.
+/// The inputs that a promotion was planned with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PromotionStates {
@@ -33,7 +33,7 @@ pub struct PromotionStates {
 }
 
 impl PromotionStates {
-    /// Returns what cannot be as it is: the name of a field, and its value.
+    /// Returns an impossible value: the name of the field, and the value.
     pub(super) fn fault(&self) -> Option<(&'static str, &str)> {
         let digits = self.fingerprint.strip_prefix("b3:");
         if !digits.is_some_and(|digits| is_hex(digits, 64)) {
@@ -50,7 +50,7 @@ impl PromotionStates {
         None
     }
 
-    /// The objects of which the states differ, each with the words for then and now.
+    /// Returns the objects whose states differ, each with the words for then and now.
     pub(super) fn differences<'a>(&'a self, now: &'a Self) -> Vec<(String, &'static str, &'static str)> {
         let sides =
             [(&self.staged, &now.staged, "in the stage"), (&self.live, &now.live, "on the live tree")];

@@ -15,7 +15,7 @@ pub struct Address {
     path: String,
 }
 
-/// The reason a text is no address that can be used.
+/// The reason a text is not a usable address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("<{text}> is no address: {reason}")]
 pub struct AddressError {
@@ -53,28 +53,28 @@ impl Address {
         Ok(Self { is_secure, authority: authority.to_ascii_lowercase(), path })
     }
 
-    /// Whether it is one of `https:`.
+    /// Tells whether it begins with `https:`.
     pub fn is_secure(&self) -> bool {
         self.is_secure
     }
 
-    /// The name of the host, without port.
+    /// Returns the name of the host, without port.
     pub fn host(&self) -> &str {
         host_and_port(&self.authority).0
     }
 
-    /// The port, as written or as usual.
+    /// Returns the port, as written or as usual.
     pub fn port(&self) -> u16 {
         let usual = if self.is_secure { 443 } else { 80 };
         host_and_port(&self.authority).1.and_then(|port| port.parse().ok()).unwrap_or(usual)
     }
 
-    /// Whether it has a query, so that nothing can be below it.
+    /// Tells whether it has a query, so that nothing can be below it.
     pub fn has_query(&self) -> bool {
         self.path.contains('?')
     }
 
-    /// The address where a redirect from here leads.
+    /// Returns the address where a redirect from here leads.
     pub fn redirected(&self, location: &str) -> Result<Self, AddressError> {
         if location.contains("://") {
             return Self::parse(location);
@@ -108,7 +108,7 @@ impl Address {
         Self { path: format!("{}{}", directory.path, escaped(relative)), ..directory }
     }
 
-    /// The last component of the path, without the query; empty for a directory.
+    /// Returns the last component of the path, without the query; empty for a directory.
     pub fn file_name(&self) -> &str {
         self.path.split('?').next().and_then(|path| path.rsplit('/').next()).unwrap_or_default()
     }
@@ -177,7 +177,7 @@ fn escaped(relative: &str) -> String {
 }
 
 fn shown(text: &str) -> String {
-    // What comes before an @ may be a password.
+    // The part before an @ may be a password.
     let hidden = text.split_once("://").and_then(|(scheme, rest)| {
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let at = authority.rfind('@')?;

@@ -1,4 +1,4 @@
-//! The connections of a client: one set of them for each proxy, and one for what is reached directly.
+//! The connections of a client: one set for each proxy, and one for servers that are reached directly.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use super::certificates::believed;
 use super::error::HttpProblem;
 use super::settings::HttpSettings;
 
-/// What the program calls itself.
+/// The name that the program gives to servers.
 const NAME: &str = concat!("patchadm/", env!("CARGO_PKG_VERSION"));
 
 /// The largest head of an answer, in bytes.
@@ -27,7 +27,7 @@ pub(super) struct Agents {
 }
 
 impl Agents {
-    /// The connections for an address. Certificates are read when the first secure address is asked for.
+    /// Returns the connections for an address. Certificates are read when the first secure address is asked for.
     pub(super) fn of(&self, address: &Address, settings: &HttpSettings) -> Result<Agent, HttpProblem> {
         let key = (settings.proxies.of(address), address.is_secure());
         let mut agents = self.by_proxy.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! What a server answers.
+//! The answer of a server.
 
 #[cfg(feature = "http")]
 use super::connection::HttpBody;

@@ -1,4 +1,4 @@
-//! The certificates of the authorities that are believed: those of the system, or what the caller names instead.
+//! The certificates of trusted authorities: those of the system, or those that the caller names instead.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -58,7 +58,7 @@ fn of_file(path: &Path) -> Result<Vec<Certificate<'static>>, HttpProblem> {
     };
     let mut text = Vec::new();
     File::open(path).and_then(|file| file.take(LARGEST).read_to_end(&mut text)).map_err(fault)?;
-    // What is no certificate, or damaged, is believed by nobody; the others of the file still count.
+    // Entries that are not certificates, or are damaged, are ignored; the others of the file still count.
     Ok(parse_pem(&text).filter_map(certificate).collect())
 }
 
@@ -80,6 +80,6 @@ fn of_directory(directory: &Path) -> Result<Vec<Certificate<'static>>, HttpProbl
         files.extend(path.is_file().then_some(path));
     }
     files.sort();
-    // A file that cannot be read holds up nobody: the others of the directory still count.
+    // A file that cannot be read does not stop the others of the directory.
     Ok(files.iter().filter_map(|file| of_file(file).ok()).flatten().collect())
 }

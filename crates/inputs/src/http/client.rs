@@ -1,4 +1,4 @@
-//! A client: questions, redirects, and what of an answer is believed.
+//! A client: requests, redirects, and the trusted parts of an answer.
 
 use ureq::http::StatusCode;
 
@@ -26,7 +26,7 @@ impl HttpClient {
         Self { settings: settings.clone(), agents: Agents::default() }
     }
 
-    /// How long servers may take.
+    /// Returns how long servers may take.
     pub fn patience(&self) -> &Patience {
         &self.settings.patience
     }
@@ -53,7 +53,7 @@ impl HttpClient {
     }
 }
 
-/// Where an answer redirects to, if it does.
+/// Returns where an answer redirects to, if it does.
 fn redirect(from: &Address, exchange: &Exchange) -> Result<Option<Address>, HttpProblem> {
     if !matches!(exchange.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
@@ -107,7 +107,7 @@ fn validators_of(exchange: &Exchange) -> Validators {
     }
 }
 
-/// Whether what comes is of the same state of the file. A server need not say it again.
+/// Tells whether the answer is of the same state of the file. A server need not say it again.
 fn is_same(known: &Validators, now: &Validators) -> bool {
     match (&known.etag, &now.etag) {
         (Some(known), Some(now)) => known == now,

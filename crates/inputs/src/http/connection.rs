@@ -1,7 +1,7 @@
-//! A question under way: a thread reads what the server sends, and the caller takes it in parts.
+//! A request in progress: a thread reads what the server sends, and the caller takes it in parts.
 //!
-//! The caller waits for a part at most a moment at a time, so that it can end whatever the server does. A thread that nobody
-//! listens to ends at its next part, or when the server is silent for too long.
+//! The caller waits for a part only for a moment at a time, so that it can end regardless of the server. A thread
+//! without a listener ends at its next part, or when the server is silent for too long.
 
 use std::io::Read as _;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const PART: usize = 64 << 10;
 const MOST_WAITING: usize = 32;
 
-/// What the thread says.
+/// A message of the thread.
 enum Heard {
     Head(StatusCode, HeaderMap),
     Part(Vec<u8>),
@@ -66,7 +66,7 @@ impl Exchange {
         let (teller, heard) = sync_channel(MOST_WAITING);
         let headers = headers_of(request);
         let (agent, address) = (agent.clone(), request.address.clone());
-        // It ends by itself; who is not interested any more does not wait for it.
+        // It ends by itself; a caller that is no longer interested does not wait for it.
         thread::spawn(move || converse(&agent, &address, &headers, &teller));
         let address = request.address.to_string();
         let mut listener =
@@ -80,34 +80,34 @@ impl Exchange {
         }
     }
 
-    /// The text of a header.
+    /// Returns the text of a header.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// The content that follows.
+    /// Returns the content that follows.
     pub(super) fn body(self, from: u64, size: Option<u64>, validators: Validators) -> HttpBody {
         HttpBody { listener: self.listener, from, size, validators }
     }
 }
 
 impl HttpBody {
-    /// The number of bytes that the server leaves out at the beginning.
+    /// Returns the number of bytes that the server leaves out at the beginning.
     pub fn from(&self) -> u64 {
         self.from
     }
 
-    /// The size of the whole file, if the server says it.
+    /// Returns the size of the whole file, if the server says it.
     pub fn size(&self) -> Option<u64> {
         self.size
     }
 
-    /// The state of the file.
+    /// Returns the state of the file.
     pub fn validators(&self) -> &Validators {
         &self.validators
     }
 
-    /// The next bytes; `None` at the end. A server that sends next to nothing is an error.
+    /// Returns the next bytes; `None` at the end. A server that sends next to nothing is an error.
     pub fn next_bytes(&mut self, interrupt: &dyn Fn() -> Option<i32>) -> Result<Option<Vec<u8>>, HttpError> {
         let limit = self.listener.patience.slow;
         match self.listener.next(limit, interrupt)? {
@@ -119,7 +119,7 @@ impl HttpBody {
 }
 
 impl Listener {
-    /// Waits for what the thread says next, as long as the speed is not below the slowest for a whole `limit`.
+    /// Waits for the next message of the thread, unless the speed stays below the slowest for a whole `limit`.
     fn next(&mut self, limit: Duration, interrupt: &dyn Fn() -> Option<i32>) -> Result<Heard, HttpError> {
         loop {
             let began = Instant::now();
@@ -169,7 +169,7 @@ fn headers_of(request: &HttpRequest<'_>) -> Vec<(&'static str, String)> {
     headers
 }
 
-/// Asks, and tells what comes, until nobody listens.
+/// Sends the request, and passes on what arrives until there is no listener.
 fn converse(agent: &Agent, address: &Address, headers: &[(&str, String)], teller: &SyncSender<Heard>) {
     let mut request = agent.get(address.to_string());
     for (name, value) in headers {
@@ -190,11 +190,11 @@ fn converse(agent: &Agent, address: &Address, headers: &[(&str, String)], teller
             }
         }
     };
-    // Nobody may listen any more.
+    // The listener may have gone.
     let _ = teller.send(last);
 }
 
-/// Hands on all bytes; false where nobody listens.
+/// Hands on all bytes; returns false if there is no listener.
 fn hand_on(body: &mut ureq::BodyReader<'_>, teller: &SyncSender<Heard>) -> Result<bool, HttpProblem> {
     let mut buffer = vec![0; PART];
     loop {
@@ -212,7 +212,7 @@ fn hand_on(body: &mut ureq::BodyReader<'_>, teller: &SyncSender<Heard>) -> Resul
     }
 }
 
-/// The words of the system without its number.
+/// Returns the words of the system without its number.
 fn without_number(text: &str) -> String {
     text.split(" (os error").next().unwrap_or(text).to_owned()
 }

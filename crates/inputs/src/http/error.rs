@@ -6,11 +6,11 @@
 pub struct HttpError {
     /// The address.
     pub address: String,
-    /// What went wrong.
+    /// The problem.
     pub problem: HttpProblem,
 }
 
-/// What went wrong between a server and here.
+/// A problem between a server and this program.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpProblem {
@@ -80,7 +80,7 @@ pub enum HttpProblem {
 }
 
 impl HttpProblem {
-    /// Whether it may go better at the next attempt.
+    /// Tells whether it may go better at the next attempt.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Status(status) => *status == 429 || *status >= 500,

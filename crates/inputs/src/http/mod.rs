@@ -1,12 +1,12 @@
 //! Files of web servers, read once and in order, over `http:` and `https:`.
 //!
-//! An address is a value that was checked. [`HttpClient::get`] asks for a file, or for the rest of one, follows redirects
-//! (never from `https:` to `http:`), and hands the bytes on as they come: as many as fit into a few buffers are in memory.
-//! Who asks is never stuck: a server that says nothing, or next to nothing, counts as broken, and the caller is asked
-//! every moment whether it wants to end. What is asked for again after an error is decided by the caller.
+//! An address is a value that was checked. [`HttpClient::get`] asks for a file, or for the rest of one, follows
+//! redirects (never from `https:` to `http:`), and hands the bytes on as they come. Only a few buffers are in memory. A
+//! caller is never stuck: a server that says nothing, or next to nothing, counts as broken, and the caller is asked
+//! every moment whether it wants to end. The caller decides what to ask for again after an error.
 //!
-//! The network itself stands behind the feature `http`. A build without it knows addresses and reaches none.
-//! Proxies, certificates and limits are handed down as [`HttpSettings`]; nothing here reads the environment or a root.
+//! The network itself is behind the feature `http`. A build without it knows addresses and reaches none. Proxies,
+//! certificates and limits are handed down as [`HttpSettings`]; nothing here reads the environment or a root.
 
 mod address;
 #[cfg(feature = "http")]

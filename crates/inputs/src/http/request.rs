@@ -1,8 +1,8 @@
-//! What is asked of a server.
+//! A request to a server.
 
 use super::address::Address;
 
-/// What tells one state of a file from another.
+/// The values that distinguish one state of a file from another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Validators {
     /// The strong entity tag.
@@ -23,7 +23,7 @@ pub struct HttpRequest<'a> {
 }
 
 impl Validators {
-    /// What a server is to compare before it sends the rest of a file.
+    /// Returns the value for a server to compare before it sends the rest of a file.
     pub fn condition(&self) -> Option<&str> {
         self.etag.as_deref().or(self.modified.as_deref())
     }

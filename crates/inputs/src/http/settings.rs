@@ -1,4 +1,4 @@
-//! What the program found in its surroundings: proxies, certificates, and how patient it is.
+//! The settings from the program's surroundings: proxies, certificates, and time limits.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub struct Proxies {
     pub http: Option<String>,
     /// For `https:`.
     pub https: Option<String>,
-    /// For both, where nothing else is said.
+    /// For both, unless they have one of their own.
     pub all: Option<String>,
     /// Hosts and domains, between commas; `*` is every host.
     pub none: String,
@@ -66,7 +66,7 @@ impl Proxies {
         Self { all: Some(proxy), ..Self::default() }
     }
 
-    /// The proxy of an address, as an address of its own.
+    /// Returns the proxy of an address, as an address of its own.
     pub fn of(&self, address: &Address) -> Option<String> {
         if self.none.split([',', ' ']).any(|entry| excludes(entry.trim(), address)) {
             return None;
@@ -77,7 +77,7 @@ impl Proxies {
     }
 }
 
-/// Whether an entry of `no_proxy` is about the host of an address.
+/// Tells whether an entry of `no_proxy` is about the host of an address.
 fn excludes(entry: &str, address: &Address) -> bool {
     if entry == "*" {
         return true;

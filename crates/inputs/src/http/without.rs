@@ -1,11 +1,11 @@
-//! The client of a build without a network: it reaches nobody.
+//! The client of a build without network support: it reaches no server.
 
 use super::answer::HttpAnswer;
 use super::error::{HttpError, HttpProblem};
 use super::request::HttpRequest;
 use super::settings::{HttpSettings, Patience};
 
-/// A client that reaches nobody.
+/// A client that reaches no server.
 #[derive(Debug)]
 pub struct HttpClient {
     patience: Patience,
@@ -17,12 +17,12 @@ impl HttpClient {
         Self { patience: settings.patience.clone() }
     }
 
-    /// How long servers may take.
+    /// Returns how long servers may take.
     pub fn patience(&self) -> &Patience {
         &self.patience
     }
 
-    /// Fails: this build reaches nobody.
+    /// Fails: this build reaches no server.
     pub fn get(
         &self,
         request: &HttpRequest<'_>,

@@ -1,4 +1,4 @@
-//! Names of files that have several, found once where many patches are planned against one inventory.
+//! The names of files with several names, found once when many patches are planned against one inventory.
 
 use std::collections::BTreeSet;
 
@@ -16,13 +16,13 @@ pub struct FileNames {
     live: BTreeSet<ObjectPath>,
 }
 
-/// Whether an object is one of several names of a file.
+/// Tells whether an object is one of several names of a file.
 pub fn has_names(live: &Live) -> bool {
     live.links > 1 && !matches!(live.kind, LiveKind::Directory)
 }
 
 impl Inventory {
-    /// The recorded hard links, in the order of their paths.
+    /// Returns the recorded hard links, in the order of their paths.
     pub fn recorded_links(&self) -> Box<dyn Iterator<Item = &ObjectPath> + '_> {
         match &self.names {
             Some(names) => Box::new(names.recorded.iter()),
@@ -30,7 +30,7 @@ impl Inventory {
         }
     }
 
-    /// The objects that are one of several names of a file, in the order of their paths.
+    /// Returns the objects that are one of several names of a file, in the order of their paths.
     pub fn objects_with_names(&self) -> Box<dyn Iterator<Item = (&ObjectPath, &Live)> + '_> {
         match &self.names {
             Some(names) => Box::new(names.live.iter().filter_map(|path| self.live.get_key_value(path))),
@@ -38,7 +38,8 @@ impl Inventory {
         }
     }
 
-    /// Finds the names once for all. Whoever changes lines or objects afterwards says so ([`Self::name_changed`]).
+    /// Finds the names once for all. A caller that changes lines or objects afterwards reports it
+    /// ([`Self::name_changed`]).
     pub fn find_names(&mut self) {
         let recorded = self.recorded_links().cloned().collect();
         let live = self.objects_with_names().map(|(path, _)| path.clone()).collect();

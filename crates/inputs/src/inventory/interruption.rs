@@ -1,4 +1,4 @@
-//! What an installation leaves in the directory of a package when the tool that ran it died and has no recovery.
+//! The traces of an installation in the directory of a package after its tool, which has no recovery, died.
 
 use patchadm_svr4::package::Params;
 

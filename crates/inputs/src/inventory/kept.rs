@@ -1,7 +1,7 @@
 //! Packages of kept libraries, which do not exist for a plan (patchadm-shlibs(7)).
 //!
-//! Every change is planned as if nothing were kept; what stays, what goes and what comes back of kept libraries is decided
-//! afterwards.
+//! Every change is planned as if nothing were kept. Afterwards it is decided which kept libraries stay, go and come
+//! back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use super::{Installed, Inventory};
 use patchadm_rootfs::Live;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
 
-/// The parameter by which a package of kept libraries is recognised: the package that they are from.
+/// The parameter that marks a package of kept libraries: the package that they are from.
 pub const KEPT_FROM: &str = "KEPT_FROM";
 
 /// Tells whether these are the parameters of a package of kept libraries.
@@ -17,7 +17,7 @@ pub fn is_kept_package(params: &Params) -> bool {
     params.get(KEPT_FROM).is_some()
 }
 
-/// What is kept in a root.
+/// The kept libraries of a root.
 #[derive(Clone, Debug, Default)]
 pub struct KeptLibraries {
     /// The packages, with the files of their directories in the database.
@@ -45,7 +45,7 @@ impl KeptLibraries {
         self.lines.iter().filter(|(_, line)| !line.object.ftype.is_directory()).map(|(path, _)| path)
     }
 
-    /// Returns a line without the owners that keep it; `None` where nobody else owns it.
+    /// Returns a line without the owners that keep it; `None` if it has no other owner.
     pub fn without_keepers(&self, line: &ContentsLine) -> Option<ContentsLine> {
         let names = self.packages.keys().collect();
         without(line.clone(), &names)

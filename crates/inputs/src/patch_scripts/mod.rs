@@ -1,11 +1,12 @@
-//! The scripts of a sparse patch package and of the package that takes it back, for a pkgadd(1M) that knows no patches.
+//! The scripts of a sparse patch package and of its backout package, for a pkgadd(1M) without patch support.
 //!
 //! They do the work of the scripts that Sun published for patch packages (Application Packaging Developer's Guide,
 //! "Patching Packages") and nothing is filled in: one text for all patches, separators and classes. This program does
-//! that work by itself, recognises the texts by their digests ([`role`](crate::source::sun_scripts::role)) and runs none
-//! of them unless it is told to. patchadm-scripts(7) says what each does, and what no script inside one package can do.
+//! that work by itself, recognises the texts by their digests ([`role`](crate::source::sun_scripts::role)) and runs
+//! none of them unless it is told to. patchadm-scripts(7) says what each does, and what no script inside one package
+//! can do.
 //!
-//! They run in any `sh`, that of System V among them, and any `awk` that has functions.
+//! They run in any `sh`, including that of System V, and any `awk` with functions.
 
 use std::collections::BTreeMap;
 

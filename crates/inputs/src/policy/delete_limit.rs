@@ -1,8 +1,8 @@
-//! How much of a live tree a promotion may delete.
+//! The part of a live tree that a promotion may delete.
 
 use std::fmt;
 
-/// How much of the live objects of a path may be deleted.
+/// The part of the live objects of a path that may be deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeleteLimit {
     /// So many objects.
@@ -26,7 +26,7 @@ impl DeleteLimit {
         }
     }
 
-    /// Whether so many of the live objects may be deleted.
+    /// Tells whether so many of the live objects may be deleted.
     pub fn allows(self, deleted: usize, live: usize) -> bool {
         match self {
             Self::Objects(most) => deleted <= most,

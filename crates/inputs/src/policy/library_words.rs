@@ -1,11 +1,11 @@
-//! What becomes of libraries that a change takes away, as policy and options say it.
+//! The treatment of libraries that a change takes away, as policy and options state it.
 
-/// What becomes of libraries that a change takes away.
+/// The treatment of libraries that a change takes away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LibraryWords {
     /// They stay for those who still need them.
     pub keep: bool,
-    /// A change by which somebody loses a library is refused.
+    /// A change is refused if a consumer loses a library.
     pub stop: bool,
 }
 

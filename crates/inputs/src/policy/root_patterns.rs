@@ -13,12 +13,12 @@ impl RootPatterns {
         words.map(pattern).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether one of them names the directory at this physical path.
+    /// Tells whether one of them names the directory at this physical path.
     pub fn name(&self, path: &[u8]) -> bool {
         self.0.iter().any(|pattern| pattern.is_match(path))
     }
 
-    /// Whether one of them names the directory at this physical path, or one above it.
+    /// Tells whether one of them names the directory at this physical path, or one above it.
     pub fn name_it_or_above(&self, path: &[u8]) -> bool {
         let slashes = path.iter().enumerate().filter(|(at, byte)| *at > 0 && **byte == b'/');
         let above = slashes.filter_map(|(at, _)| path.get(..at));

@@ -1,7 +1,7 @@
-//! SHA-256: of bytes at hand, of a stream, and of parts beside whoever receives them.
+//! SHA-256: of bytes in memory, of a stream, and of parts in parallel with their receiver.
 //!
-//! A build that reads web servers digests with ring, the library of its TLS, whose assembler uses what the processor has. Any
-//! other build, and one with the feature `plain-digests`, digests with the crate `sha2`.
+//! A build that reads web servers digests with ring, its TLS library, whose assembler uses the processor's extensions.
+//! Any other build, and one with the feature `plain-digests`, digests with the crate `sha2`.
 
 #[cfg(all(feature = "http", not(feature = "plain-digests")))]
 mod of_tls;

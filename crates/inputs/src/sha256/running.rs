@@ -1,9 +1,9 @@
-//! The SHA-256 of bytes that come part by part, computed beside whoever receives them.
+//! The SHA-256 of bytes that arrive part by part, computed in parallel with the receiver.
 //!
-//! The first bytes are digested at once. More of them get a thread of their own, which takes them in their order; the parts
-//! that wait for it are few, and whoever has another one waits, too. Where the system gives no thread, every part is
-//! digested at once. A thread that nobody asks for the digest any more ends by itself. Who fills a buffer for each part gets
-//! those back that were digested.
+//! The first bytes are digested at once. Later ones get a thread of their own, which processes them in order. Only a
+//! few parts wait for it; with more of them the receiver waits as well. If the system gives no thread, every part is
+//! digested at once. A thread whose digest is no longer wanted ends by itself. A caller that fills a buffer for each
+//! part gets the digested buffers back.
 
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -13,7 +13,7 @@ use super::{Sha256, Sha256Sum};
 /// The bytes that are digested before there is a thread: most patches are smaller.
 const AT_ONCE: u64 = 1 << 20;
 
-/// The parts that wait for the thread at most, where nothing else is said.
+/// The default for the most parts that wait for the thread.
 const MOST_WAITING: usize = 16;
 
 /// A digest under way.
@@ -23,7 +23,7 @@ pub(crate) struct RunningDigest {
     worker: DigestWorker,
 }
 
-/// Who computes the digest.
+/// The worker that computes the digest.
 enum DigestWorker {
     Caller(Sha256),
     Thread { parts: SyncSender<Vec<u8>>, digested: Receiver<Vec<u8>>, thread: JoinHandle<Sha256> },
@@ -35,12 +35,12 @@ impl RunningDigest {
         Self::of_parts_waiting(MOST_WAITING)
     }
 
-    /// The same of parts of which at most so many wait.
+    /// Creates one with this limit on the number of waiting parts.
     pub(crate) fn of_parts_waiting(most_waiting: usize) -> Self {
         Self { size: 0, most_waiting, worker: DigestWorker::Caller(Sha256::new()) }
     }
 
-    /// The number of bytes so far.
+    /// Returns the number of bytes so far.
     pub(crate) fn size(&self) -> u64 {
         self.size
     }
@@ -101,7 +101,7 @@ fn in_thread(sum: Sha256, most_waiting: usize) -> DigestWorker {
 fn digest(mut sum: Sha256, waiting: &Receiver<Vec<u8>>, used: &Sender<Vec<u8>>) -> Sha256 {
     for part in waiting {
         sum.update(&part);
-        // Nobody may want it.
+        // The receiver may have gone.
         let _ = used.send(part);
     }
     sum

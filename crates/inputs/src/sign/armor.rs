@@ -2,10 +2,10 @@
 
 use base64ct::{Base64, Encoding};
 
-/// What the comment line of every file begins with.
+/// The start of the comment line of every file.
 const COMMENT: &str = "untrusted comment: ";
 
-/// Returns the lines of a file without their ends. The last may lack its end; nothing may stand behind it.
+/// Returns the lines of a file without their ends. The last may lack its end; nothing may follow it.
 pub(super) fn lines(text: &[u8]) -> Vec<&[u8]> {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect()
@@ -28,7 +28,7 @@ pub(super) fn encode(bytes: &[u8]) -> String {
     Base64::encode_string(bytes)
 }
 
-/// Writes the comment line and the line behind it.
+/// Writes the comment line and the line after it.
 pub(super) fn write(comment: &str, bytes: &[u8]) -> String {
     format!("{COMMENT}{comment}\n{}\n", encode(bytes))
 }

@@ -1,7 +1,8 @@
 //! The keys that a root trusts: a directory with a file for each, rules beside them, and the list of revoked ones.
 //!
-//! Whoever may write there decides what is applied. So the directory and each file must belong to the owner of the root or
-//! to the superuser, and nobody else may write to them; each file is judged by the descriptor that it is read from.
+//! A user who may write there decides what is applied. So the directory and each file must belong to the owner of the
+//! root or to the superuser, and no one else may write to them. Each file is checked through the descriptor that reads
+//! it.
 
 use std::io::Read as _;
 
@@ -26,12 +27,12 @@ pub enum KeyDirectoryError {
     /// It could not be read.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// Somebody else than the owner of the root may change it.
+    /// A user other than the owner of the root may change it.
     #[error("{path} is not the root's alone: {reason}")]
     NotTheRoots {
         /// The directory or file.
         path: String,
-        /// Whose it is, or who may write to it.
+        /// Its owner, or who may write to it.
         reason: String,
     },
     /// A file is no key.
@@ -39,7 +40,7 @@ pub enum KeyDirectoryError {
     Key {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// Its fault.
         reason: KeyFileError,
     },
     /// Rules or the list of revoked keys are damaged.
@@ -47,7 +48,7 @@ pub enum KeyDirectoryError {
     Rules {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// Its fault.
         reason: KeyRulesError,
     },
     /// There are more keys, or larger files, than any root has.
@@ -55,7 +56,7 @@ pub enum KeyDirectoryError {
     TooMuch {
         /// The directory or file.
         path: String,
-        /// What there is too much of.
+        /// The thing that there is too much of.
         reason: &'static str,
     },
 }
@@ -67,7 +68,7 @@ pub struct TrustedKey {
     pub name: String,
     /// The key.
     pub key: PublicKey,
-    /// What limits it.
+    /// Its rules.
     pub rules: KeyRules,
 }
 
@@ -81,7 +82,7 @@ pub struct KeyRing {
 }
 
 impl KeyRing {
-    /// The keys of an id.
+    /// Returns the keys of an id.
     pub fn of_id(&self, id: KeyId) -> impl Iterator<Item = &TrustedKey> {
         self.keys.iter().filter(move |trusted| trusted.key.id == id)
     }
@@ -100,7 +101,7 @@ impl<'a> KeyDirectory<'a> {
         Self { root, place }
     }
 
-    /// Reads all keys; none where there is no directory.
+    /// Reads all keys; none if there is no directory.
     pub fn read(&self) -> Result<KeyRing, KeyDirectoryError> {
         let physical = self.root.resolver().locate_dir(self.place)?;
         let Some(dir) = self.root.dir_if_there(&physical)? else { return Ok(KeyRing::default()) };
@@ -137,7 +138,7 @@ impl<'a> KeyDirectory<'a> {
         Ok(Some(TrustedKey { name: String::from_utf8_lossy(stem).into_owned(), key, rules }))
     }
 
-    /// Reads a file of the directory; none where it is missing.
+    /// Reads a file of the directory; none if it is missing.
     fn file(&self, dir: &Dir, name: &[u8], limit: u64) -> Result<Option<Vec<u8>>, KeyDirectoryError> {
         let Some((file, seen)) = dir.open_seen(name)? else { return Ok(None) };
         let path = self.root.show(&dir.at(name));
@@ -150,7 +151,7 @@ impl<'a> KeyDirectory<'a> {
         Ok(Some(text))
     }
 
-    /// Refuses what somebody else may change.
+    /// Refuses an object that another user may change.
     fn check(&self, seen: &ObjectStatus, path: &str) -> Result<(), KeyDirectoryError> {
         let not_the_roots =
             |reason: String| Err(KeyDirectoryError::NotTheRoots { path: path.to_owned(), reason });

@@ -9,7 +9,7 @@ use regex::Regex;
 use super::public_key::{KeyFileError, KeyId};
 use patchadm_svr4::format::params::ParamFile;
 
-/// What a key may sign.
+/// A kind of object that a key may sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum KeyRole {
     /// Patches.
@@ -22,7 +22,7 @@ impl KeyRole {
     /// Every role.
     pub const ALL: [Self; 2] = [Self::Patch, Self::Index];
 
-    /// The word in the rules and in JSON.
+    /// Returns the word in the rules and in JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Patch => "patch",
@@ -35,7 +35,7 @@ impl KeyRole {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyRulesError {
-    /// It is no file of parameters.
+    /// It is not a file of parameters.
     #[error("{0}")]
     Syntax(String),
     /// A rule is not known, or has an impossible value.
@@ -43,7 +43,7 @@ pub enum KeyRulesError {
     Rule {
         /// Its name.
         name: String,
-        /// What is wrong with it.
+        /// Its fault.
         reason: String,
     },
     /// A line of the list of revoked keys names no key.
@@ -51,7 +51,7 @@ pub enum KeyRulesError {
     Revocation {
         /// The line.
         line: usize,
-        /// What is wrong with it.
+        /// Its fault.
         reason: KeyFileError,
     },
 }
@@ -61,7 +61,7 @@ pub enum KeyRulesError {
 pub struct KeyRules {
     /// The last day of signatures that are believed, by the time in their trusted comment.
     pub expires: Option<NaiveDate>,
-    /// What the key may sign.
+    /// The roles that the key may sign for.
     pub roles: Vec<KeyRole>,
     /// The bases of the patches that it may sign, matched as a whole.
     pub bases: Option<Regex>,
@@ -116,7 +116,7 @@ impl KeyRules {
         Ok(())
     }
 
-    /// Writes the file; empty where nothing is limited.
+    /// Writes the file; empty if nothing is limited.
     pub fn write(&self) -> String {
         let mut text = String::new();
         if let Some(day) = self.expires {
@@ -135,7 +135,7 @@ impl KeyRules {
         text
     }
 
-    /// Whether a signature of this time, in seconds since 1970, is past the last day.
+    /// Tells whether a signature of this time, in seconds since 1970, is past the last day.
     pub fn is_expired(&self, time: Option<i64>) -> bool {
         let Some(last) = self.expires else { return false };
         let day = time.and_then(|seconds| DateTime::from_timestamp(seconds, 0)).map(|at| at.date_naive());
@@ -175,12 +175,12 @@ impl Revocations {
         self.0.entry(id).or_insert_with(|| reason.trim().to_owned());
     }
 
-    /// The reason why a key is revoked; none if it is not.
+    /// Returns the reason why a key is revoked; none if it is not.
     pub fn reason(&self, id: KeyId) -> Option<&str> {
         self.0.get(&id).map(String::as_str)
     }
 
-    /// Every revoked key and the reason, in the order of their bytes.
+    /// Returns every revoked key and the reason, in the order of their bytes.
     pub fn iter(&self) -> impl Iterator<Item = (KeyId, &str)> {
         self.0.iter().map(|(id, reason)| (*id, reason.as_str()))
     }

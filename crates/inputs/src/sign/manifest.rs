@@ -1,7 +1,7 @@
 //! The manifest of a patch: a SHA-256 sum for each of its files, and the id of the patch, as one text that is signed.
 //!
-//! Strict in both directions: of a list of files there is one spelling, and what is read is written again as it was. The
-//! text is also one that `sha256sum -c` accepts.
+//! Strict in both directions: a list of files has one spelling, and a parsed manifest is written again byte for byte.
+//! The text is also one that `sha256sum -c` accepts.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,7 +36,7 @@ pub fn sha256_text(sum: &Sha256Sum) -> String {
     Hex(sum).to_string()
 }
 
-/// What a manifest covers.
+/// The coverage of a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ManifestForm {
     /// Every file of a directory but the manifest itself and its signatures.
@@ -46,7 +46,7 @@ pub enum ManifestForm {
 }
 
 impl ManifestForm {
-    /// The word in the manifest and in JSON.
+    /// Returns the word in the manifest and in JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Members => "members",
@@ -69,7 +69,7 @@ pub struct ManifestEntry {
 pub struct Manifest {
     /// The id of the patch, as it is spelled.
     pub patch: String,
-    /// What it covers.
+    /// Its coverage.
     pub form: ManifestForm,
     /// The date of its making, as `2026-11-20T12:00:00Z`; it is not compared with anything.
     pub date: Option<String>,
@@ -77,7 +77,7 @@ pub struct Manifest {
     pub entries: Vec<ManifestEntry>,
 }
 
-/// Why a text is no manifest. Lines are counted from 1.
+/// The reason a text is not a manifest. Lines are counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManifestError {
@@ -89,7 +89,7 @@ pub enum ManifestError {
     Line {
         /// The line.
         line: usize,
-        /// What is wrong with it.
+        /// Its fault.
         reason: &'static str,
     },
     /// A path is named where it must not be.
@@ -99,13 +99,13 @@ pub enum ManifestError {
         line: usize,
         /// The path, escaped and cut to a readable length.
         path: String,
-        /// What is wrong with it.
+        /// Its fault.
         reason: &'static str,
     },
 }
 
 impl Manifest {
-    /// Returns what is wrong with it where it should be this one. The name in one of the form `file` means nothing.
+    /// Returns the difference from the expected manifest. In a manifest of the form `file` the name means nothing.
     pub fn difference(&self, expected: &Self) -> Option<String> {
         if self.patch != expected.patch {
             return Some(format!("it is one of patch {}, not of {}", self.patch, expected.patch));
@@ -206,7 +206,7 @@ impl Manifest {
         }
     }
 
-    /// The sum of a file.
+    /// Returns the sum of a file.
     pub fn sum(&self, path: &[u8]) -> Option<&Sha256Sum> {
         let at = self.entries.binary_search_by(|entry| entry.path.as_slice().cmp(path)).ok()?;
         self.entries.get(at).map(|entry| &entry.sum)
@@ -232,7 +232,7 @@ impl Manifest {
     }
 }
 
-/// Whether a file beside the packages is the manifest or one of its signatures, which no manifest covers.
+/// Tells whether a file beside the packages is the manifest or one of its signatures, which no manifest covers.
 pub fn is_of_manifest(path: &[u8]) -> bool {
     without_signature(path) == MANIFEST.as_bytes()
 }
@@ -264,7 +264,7 @@ struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// The next line without its end; every line has one.
+    /// Returns the next line without its end; every line has one.
     fn next(&mut self) -> Result<Option<&'a [u8]>, ManifestError> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -281,7 +281,7 @@ impl<'a> Lines<'a> {
         Ok(Some(line))
     }
 
-    /// The value of a line that begins so.
+    /// Returns the value of a line that begins so.
     fn field(&mut self, begins: &[u8], reason: &'static str) -> Result<&'a str, ManifestError> {
         let line = self.next()?.unwrap_or_default();
         let value = line.strip_prefix(begins).and_then(|value| str::from_utf8(value).ok());
@@ -301,7 +301,7 @@ fn date_text(date: i64) -> String {
     DateTime::from_timestamp(date, 0).unwrap_or_default().format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// A date in the one form that it has.
+/// Returns a date in the one form that it has.
 fn date_of(text: &[u8]) -> Option<&str> {
     const FORM: &[u8] = b"0000-00-00T00:00:00Z";
     let is_like = |(byte, form): (&u8, &u8)| if *form == b'0' { byte.is_ascii_digit() } else { byte == form };
@@ -344,7 +344,7 @@ fn sum_of(digits: &[u8; 64]) -> Option<Sha256Sum> {
     Some(sum)
 }
 
-/// A path as `sha256sum --tag` writes it.
+/// Returns a path as `sha256sum --tag` writes it.
 fn escape(path: &[u8]) -> Vec<u8> {
     let mut escaped = Vec::with_capacity(path.len());
     for &byte in path {
@@ -358,7 +358,7 @@ fn escape(path: &[u8]) -> Vec<u8> {
     escaped
 }
 
-/// The path behind an escaped one; none if it is not escaped in the one way that it can be.
+/// Returns the path of an escaped one; none if it is not escaped in the only valid way.
 fn unescape(text: &[u8]) -> Option<Vec<u8>> {
     let mut path = Vec::with_capacity(text.len());
     let mut bytes = text.iter();

@@ -1,18 +1,19 @@
-//! Signatures: who made a patch, and whether a root believes it.
+//! Signatures: the maker of a patch, and whether a root trusts them.
 //!
 //! ```text
 //!   manifest, signature ──┐
 //!   keys of the root ─────┼─► verdict ─► trusted │ unsigned │ unknown-key │ revoked │ expired │ not-allowed │ bad
 //!   policy of the root ───┘   pure                          and with the policy: go on, say so, or refuse
 //! ```
-//! Signed is a manifest of SHA-256 sums (patchadm-signatures(5)); signatures and keys are those of minisign(1), with both
-//! algorithms, and of signify(1). Values and formats have no file open; only [`KeyDirectory`] reads a root.
+//! The signed text is a manifest of SHA-256 sums (patchadm-signatures(5)). Signatures and keys are those of
+//! minisign(1), with both algorithms, and of signify(1). Values and formats have no file open; only [`KeyDirectory`]
+//! reads a root.
 //!
-//! The curve itself stands behind the feature `sign`. A build without it reads all formats and knows no key: every
-//! signature is one of an unknown key, which `require` refuses.
+//! The curve itself is behind the feature `sign`. A build without it reads all formats and knows no key: every
+//! signature counts as one by an unknown key, which `require` refuses.
 //!
-//! Not done here: the comparison of a source with its manifest ([`source`](crate::source)), PKCS#7, and whether an index is
-//! fresh.
+//! Not done here: the comparison of a source with its manifest ([`source`](crate::source)), PKCS#7, and the check that
+//! an index is fresh.
 
 mod armor;
 mod curve;

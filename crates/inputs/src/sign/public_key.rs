@@ -11,8 +11,8 @@ pub(super) const LARGEST_KEY_FILE: usize = 4096;
 /// The algorithm of every key: Ed25519.
 pub(super) const ALGORITHM: [u8; 2] = *b"Ed";
 
-/// The identity of a key, by which a signature names it: eight bytes, shown as sixteen hexadecimal digits as minisign
-/// prints them. It is no digest: two keys may have one identity.
+/// The identity of a key, which signatures name it by: eight bytes, shown as sixteen hexadecimal digits as minisign
+/// prints them. It is not a digest: two keys may have one identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(pub(super) [u8; 8]);
 
@@ -35,7 +35,7 @@ impl FromStr for KeyId {
     }
 }
 
-/// Why a file is no key.
+/// The reason a file is not a key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyFileError {

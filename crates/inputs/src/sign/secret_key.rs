@@ -1,7 +1,7 @@
 //! Secret keys of minisign: read, decrypted, made, written, and used.
 //!
-//! A key is encrypted by a stream that scrypt makes of the password; a key without a password is stored as it is. What the
-//! file asks of scrypt has a limit, so that a strange file takes no more memory than one of minisign.
+//! A key is encrypted by a stream that scrypt makes from the password; a key without a password is stored as it is. The
+//! memory that a file may ask of scrypt is limited, so that a foreign file takes no more than one of minisign.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ const BY_SCRYPT: [u8; 2] = *b"Sc";
 const NOT_ENCRYPTED: [u8; 2] = [0, 0];
 const BY_BLAKE2B: [u8; 2] = *b"B2";
 
-/// What minisign asks of scrypt: a second and a gibibyte or so.
+/// The scrypt costs of minisign: about a second and a gibibyte.
 const OPERATIONS: u64 = 1 << 25;
 const MEMORY: u64 = 1 << 30;
 
@@ -33,7 +33,7 @@ const SEALED: usize = 8 + 64 + 32;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SecretKeyError {
-    /// The file is no secret key of minisign.
+    /// The file is not a secret key of minisign.
     #[error("it is no secret key of minisign: {0}")]
     Form(&'static str),
     /// The key is encrypted and no password was given.
@@ -222,7 +222,7 @@ impl SealedKey {
     }
 }
 
-/// What scrypt is asked for.
+/// The costs for scrypt.
 #[derive(Clone, Copy)]
 struct Cost {
     log_n: u8,
@@ -233,7 +233,7 @@ struct Cost {
 const BLOCKS: u32 = 8;
 
 impl Cost {
-    /// The parameters that libsodium makes of these limits.
+    /// Returns the parameters that libsodium makes of these limits.
     fn of(operations: u64, memory: u64) -> Result<Self, SecretKeyError> {
         if operations > OPERATIONS || memory > MEMORY {
             return Err(SecretKeyError::TooExpensive);
@@ -251,7 +251,7 @@ impl Cost {
         Ok(Self { log_n: u8::try_from(log_n).unwrap_or(u8::MAX), p })
     }
 
-    /// The memory it takes, in bytes.
+    /// Returns the memory it takes, in bytes.
     fn memory(self) -> u64 {
         (1u64 << self.log_n.min(40)) * 128 * u64::from(BLOCKS)
     }

@@ -16,7 +16,7 @@ pub(super) const HASHED: [u8; 2] = *b"ED";
 
 const TRUSTED: &[u8] = b"trusted comment: ";
 
-/// The tool that a signature file is one of.
+/// The tool that writes a form of signature file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignatureFormat {
     /// Four lines, in `NAME.minisig`.
@@ -29,7 +29,7 @@ impl SignatureFormat {
     /// The formats in the order in which they are looked for.
     pub const ALL: [Self; 2] = [Self::Minisign, Self::Signify];
 
-    /// The ending of the file's name.
+    /// Returns the ending of the file's name.
     pub fn ending(self) -> &'static str {
         match self {
             Self::Minisign => ".minisig",
@@ -38,7 +38,7 @@ impl SignatureFormat {
     }
 }
 
-/// Why a file is no signature.
+/// The reason a file is not a signature.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignatureError {
@@ -120,7 +120,7 @@ impl Signature {
         key.id == self.key && is_of_message && self.trusted.as_ref().is_none_or(is_comment_of)
     }
 
-    /// The time of signing in seconds since 1970, as the trusted comment has it (`timestamp:N`).
+    /// Returns the time of signing in seconds since 1970, as the trusted comment has it (`timestamp:N`).
     pub fn time(&self) -> Option<i64> {
         let mut words = self.trusted.as_ref()?.text.split(|&byte| byte == b'\t');
         let digits = words.find_map(|word| word.strip_prefix(b"timestamp:"))?;
@@ -153,7 +153,7 @@ fn trusted_comment(line: &[u8], signature: &[u8]) -> Result<TrustedComment, Sign
 mod tests {
     use super::*;
 
-    /// A file made by the real tools (testdata/signatures).
+    /// Returns a file made by the real tools (testdata/signatures).
     fn read(name: &str) -> Vec<u8> {
         std::fs::read(format!("{}/../../testdata/signatures/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
     }

@@ -1,4 +1,4 @@
-//! What is to be thought of a signature, by the keys and the policy of a root; pure.
+//! The verdict on a signature, from the keys and the policy of a root; pure.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use super::public_key::KeyId;
 use super::signature::{Signature, SignatureFormat};
 use patchadm_changeset::format::history::SignatureRecord;
 
-/// What a policy demands of signatures, the strictest last.
+/// A policy's demand on signatures, the strictest last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DemandWord {
     /// They are not looked at.
@@ -28,7 +28,7 @@ impl DemandWord {
     pub const ALL: [(&'static str, Self); 3] =
         [("require", Self::Require), ("warn", Self::Warn), ("off", Self::Off)];
 
-    /// The word.
+    /// Returns the word.
     pub fn word(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -38,7 +38,7 @@ impl DemandWord {
     }
 }
 
-/// What one policy demands, with the keys that it trusts.
+/// The demand of one policy, with the keys that it trusts.
 #[derive(Clone, Debug)]
 pub struct Demand {
     /// How strict it is.
@@ -47,16 +47,16 @@ pub struct Demand {
     pub keys: KeyRing,
 }
 
-/// What was found out about a signature.
+/// The result of examining a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SignatureState {
-    /// Nobody looked.
+    /// No one looked.
     Unchecked,
     /// It is good, and its key may sign this.
     Trusted,
     /// There is none.
     Unsigned,
-    /// Its key is none of the root's.
+    /// The root does not have its key.
     UnknownKey,
     /// Its key is past the last day.
     Expired,
@@ -69,7 +69,7 @@ pub enum SignatureState {
 }
 
 impl SignatureState {
-    /// The word in JSON and in the history.
+    /// Returns the word in JSON and in the history.
     pub fn word(self) -> &'static str {
         match self {
             Self::Unchecked => "unchecked",
@@ -83,7 +83,7 @@ impl SignatureState {
         }
     }
 
-    /// Whether a policy refuses it.
+    /// Tells whether a policy refuses it.
     pub fn is_refused_by(self, demand: DemandWord) -> bool {
         match self {
             Self::Unchecked | Self::Trusted => false,
@@ -96,7 +96,7 @@ impl SignatureState {
 /// The verdict on one patch or index, with what a report needs of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// What was found out.
+    /// The result of the examination.
     pub state: SignatureState,
     /// The key that signed, as the signature says.
     pub key: Option<KeyId>,
@@ -104,16 +104,16 @@ pub struct Verdict {
     pub name: Option<String>,
     /// The time of signing, in seconds since 1970, where the signature covers one.
     pub time: Option<i64>,
-    /// What the manifest covers.
+    /// The coverage of the manifest.
     pub form: Option<ManifestForm>,
     /// The policy that was asked.
     pub policy: DemandWord,
-    /// What is wrong, as the end of a sentence that begins with the patch; empty where nothing is.
+    /// The fault, as the end of a sentence that begins with the patch; empty without a fault.
     pub reason: String,
 }
 
 impl Verdict {
-    /// The verdict where nobody looks.
+    /// Returns the verdict for a signature that was not examined.
     pub fn unchecked() -> Self {
         Self::of(SignatureState::Unchecked, DemandWord::Off, "")
     }
@@ -122,12 +122,12 @@ impl Verdict {
         Self { state, key: None, name: None, time: None, form: None, policy, reason: reason.into() }
     }
 
-    /// Whether the policy refuses it.
+    /// Tells whether the policy refuses it.
     pub fn is_refused(&self) -> bool {
         self.state.is_refused_by(self.policy)
     }
 
-    /// The verdict in the words of reports and of the history.
+    /// Returns the verdict in the words of reports and of the history.
     pub fn record(&self) -> SignatureRecord {
         let moment = self.time.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
         SignatureRecord {
@@ -140,8 +140,8 @@ impl Verdict {
         }
     }
 
-    /// What a report says of a patch that goes on: who signed it, or that its signature proves nothing; none where nobody
-    /// looked.
+    /// Returns the report's note on a patch that is applied: its signer, or that its signature proves nothing; none if
+    /// no one looked.
     pub fn note(&self) -> Option<String> {
         match self.state {
             SignatureState::Unsigned | SignatureState::UnknownKey => {
@@ -180,12 +180,12 @@ impl fmt::Display for Verdict {
 pub struct SignedFiles {
     /// The bytes of the manifest.
     pub manifest: Vec<u8>,
-    /// The signature file and what it is one of.
+    /// The signature file and its format.
     pub signature: Option<(SignatureFormat, Vec<u8>)>,
 }
 
-/// Judges what was found beside something against one demand: first the signature, then the manifest, then what the
-/// key may sign. The manifest comes back where it is to be believed. Its content is not compared here.
+/// Judges what was found beside something against one demand: first the signature, then the manifest, then what the key
+/// may sign. Returns the manifest if it can be trusted. Does not compare its content.
 pub fn judge(files: Option<&SignedFiles>, demand: &Demand, role: KeyRole) -> (Verdict, Option<Manifest>) {
     let verdict = |state, reason: String| (Verdict::of(state, demand.word, reason), None);
     if demand.word == DemandWord::Off {

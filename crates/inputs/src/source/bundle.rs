@@ -6,9 +6,9 @@
 //! 10_Recommended/106793-01/…        a patch as a directory, or
 //! 10_Recommended/106793-02.zip      a patch as an archive, with its manifest and signature beside it
 //! ```
-//! The patches of a directory are used in place. Those of an archive are unpacked once, below a private directory that goes
-//! with the value: reading them in place would decompress the whole archive for each of them. Names are checked as those of
-//! any source, and what would not fit is not begun.
+//! The patches of a directory are used in place. Those of an archive are unpacked once, below a private directory that
+//! goes with the value: reading them in place would decompress the whole archive for each of them. Names are checked as
+//! those of any source, and unpacking does not begin if the space is too small.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -26,7 +26,7 @@ use patchadm_rootfs::{Dir, RootError, Timestamp, UnnamedDirectory};
 use patchadm_svr4::format::patch_order;
 use patchadm_svr4::package::{Mode, PackagePath};
 
-/// What unpacked patches stand in, in the directory that they are unpacked below.
+/// The name for the directory of unpacked patches, in the directory that they are unpacked below.
 const PROGRAM: &str = "patchadm-bundle";
 
 /// The most directories above a patch in an archive: `10_Recommended/patches`.
@@ -41,7 +41,7 @@ const LARGEST_TEXT: u64 = 4 << 20;
 /// The largest buffer for content.
 const BUFFER: usize = 1 << 18;
 
-/// What a file or directory takes on a disk beside its content, in bytes.
+/// The space that a file or directory takes on a disk in addition to its content, in bytes.
 const BLOCK: u64 = 4096;
 
 /// A bundle that was opened, its patches not yet.
@@ -52,10 +52,10 @@ pub struct Bundle {
     patches: BTreeMap<PackagePath, BundledPatch>,
 }
 
-/// What a bundle says of itself.
+/// A bundle's description of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BundleTexts {
-    /// The words of `patch_order`, or `None` where there is none.
+    /// The words of `patch_order`, or `None` if there is none.
     pub order: Option<Vec<String>>,
     /// The name in `CLUSTER_README`.
     pub name: Option<String>,
@@ -74,14 +74,14 @@ struct BundledPatch {
 pub struct BundlePatches {
     /// The patches, sorted by name.
     pub paths: Vec<PathBuf>,
-    /// What the bundle says of itself.
+    /// The bundle's description of itself.
     pub texts: BundleTexts,
-    /// What was unpacked; it goes with the value.
+    /// The unpacked files, which go with the value.
     _unpacked: Option<UnnamedDirectory>,
 }
 
 impl Bundle {
-    /// Opens what a user named; `None` where it holds no patches below its top, so that it can only be a patch itself.
+    /// Opens what a user named; `None` if it holds no patches below its top, so that it can only be a patch itself.
     pub fn open(path: &Path) -> Result<Option<Self>, SourceError> {
         let source = Source::open(path)?;
         let mut bundle = Self { source, texts: BundleTexts::default(), patches: BTreeMap::new() };
@@ -93,8 +93,8 @@ impl Bundle {
         Ok((!bundle.patches.is_empty()).then_some(bundle))
     }
 
-    /// Whether it can be nothing but a set: a directory, or an archive with several patches, with archives in it or with
-    /// an order. An archive with one directory of packages may be a patch that is damaged.
+    /// Tells whether it can be nothing but a set: a directory, or an archive with several patches, with archives in it or
+    /// with an order. An archive with one directory of packages may be a patch that is damaged.
     pub fn is_set(&self) -> bool {
         let is_archive = |at: &PackagePath| is_archive_of_id(&String::from_utf8_lossy(last(at).1));
         self.source.form == Form::Directory
@@ -103,7 +103,7 @@ impl Bundle {
             || self.patches.keys().any(is_archive)
     }
 
-    /// Returns what the bundle says of itself.
+    /// Returns the bundle's description of itself.
     pub fn texts(&self) -> &BundleTexts {
         &self.texts
     }
@@ -119,7 +119,7 @@ impl Bundle {
         let fail =
             |error: RootError| SourceError { path: path.clone(), problem: SourceProblem::Spool(error) };
         self.check_space(place)?;
-        // What somebody else left is not worth an error of this unpacking.
+        // The leftovers of another run are not worth an error of this unpacking.
         let _ = place.remove_leftovers(PROGRAM);
         let mut unpacked = UnnamedDirectory::begin(place, PROGRAM, b"bundle").map_err(fail)?;
         self.unpack(&mut unpacked)?;
@@ -203,13 +203,14 @@ impl Bundle {
                 Kind::HardLink(target) if self.patch_of(target) == Some(patch) => {
                     unpacked.tree.link(target.as_bytes(), name).map_err(fail)
                 }
-                // Whoever opens the patch finds them missing, if they are needed.
+                // If they are needed, opening the patch finds that they are missing.
                 Kind::HardLink(_) | Kind::Symlink | Kind::Other => Ok(()),
             }
         })
     }
 
-    /// The patch that a member belongs to: the file itself, what stands beside it under its name, or its directory.
+    /// Returns the patch that a member belongs to: the file itself, what stands beside it under its name, or its
+    /// directory.
     fn patch_of(&self, path: &PackagePath) -> Option<&PackagePath> {
         let known = |path: &[u8]| self.patches.get_key_value(path).map(|(path, _)| path);
         let bytes = path.as_bytes();
@@ -243,7 +244,7 @@ impl BundleTexts {
     }
 }
 
-/// What is known of an archive while it is read: patches show themselves by their packages, which come in any order.
+/// The known facts about an archive while it is read: packages reveal the patches, and come in any order.
 #[derive(Debug, Default)]
 struct ArchiveSurvey {
     /// The directories with a pkginfo of their own, by the directory above them.
@@ -285,7 +286,7 @@ impl ArchiveSurvey {
         Ok(())
     }
 
-    /// The patches: archives outside of all packages, and directories of packages, the outermost only.
+    /// Returns the patches: archives outside of all packages, and directories of packages, the outermost only.
     fn finish(mut self) -> BTreeMap<PackagePath, BundledPatch> {
         let mut patches: BTreeMap<PackagePath, BundledPatch> = BTreeMap::new();
         let is_inside = |path: &PackagePath| {
@@ -310,18 +311,18 @@ impl BundledPatch {
     }
 }
 
-/// The directory of a path, ended by `/` or empty, and its last component.
+/// Returns the directory of a path, ended by `/` or empty, and its last component.
 fn last(path: &PackagePath) -> (&[u8], &[u8]) {
     let bytes = path.as_bytes();
     bytes.split_at(bytes.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1))
 }
 
-/// The number of directories above a path.
+/// Returns the number of directories above a path.
 fn depth(path: &PackagePath) -> usize {
     path.as_bytes().split(|&byte| byte == b'/').count().saturating_sub(1)
 }
 
-/// The directories above a path that can be patches, the outermost first, without a slash at the end.
+/// Returns the directories above a path that can be patches, the outermost first, without a slash at the end.
 fn directories_above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
     slashes.take(DEEPEST + 1).filter_map(|(at, _)| path.get(..at))
@@ -377,7 +378,7 @@ mod tests {
         archive.into_inner().unwrap()
     }
 
-    /// A recommended set: a patch as a directory, one as an archive with its manifest, and what is no patch.
+    /// A recommended set: a patch as a directory, one as an archive with its manifest, and a file that is not a patch.
     const SET: [(&str, &[u8]); 10] = [
         ("10_Rec/CLUSTER_README", b"NAME: Recommended\n"),
         ("10_Rec/patch_order", b"# all\n100-01\n101-02\n"),

@@ -1,6 +1,6 @@
 //! A source that is a directory: a patch, a package, or a directory of packages, used in place.
 //!
-//! The operand itself may be a symbolic link. Inside it no link is followed, by the kernel's own word (`openat2`
+//! The operand itself may be a symbolic link. Inside it no link is followed, which the kernel guarantees (`openat2`
 //! with `RESOLVE_NO_SYMLINKS`), so that a link swapped in between looking and opening leads nowhere.
 
 use std::ffi::OsStr;
@@ -36,9 +36,9 @@ impl SourceDirectory {
         Ok(Self { top })
     }
 
-    /// Gives the files beside the packages and everything inside them, sorted by name; other directories are
-    /// passed over, and so are packages whose directory is not `wanted`. A name with a dot before it is no package's:
-    /// such a directory is one that pkgtrans(1) is just writing.
+    /// Gives the files beside the packages and everything inside them, sorted by name. Other directories are passed
+    /// over, and so are packages whose directory is not `wanted`. A name that begins with a dot is not a package's:
+    /// pkgtrans(1) is just writing such a directory.
     pub(super) fn walk<E: From<SourceError>>(
         &self,
         wanted: &dyn Fn(&[u8]) -> bool,
@@ -151,7 +151,7 @@ impl SourceDirectory {
             })
     }
 
-    /// What is in a directory, sorted by name.
+    /// Returns the contents of a directory, sorted by name.
     fn list(&self, directory: &[u8]) -> Result<Vec<DirectoryEntry>, SourceProblem> {
         let read = || -> io::Result<Vec<DirectoryEntry>> {
             let at = self.open_at(directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
@@ -173,7 +173,7 @@ impl SourceDirectory {
     }
 }
 
-/// What a directory has under a name.
+/// An object in a directory under a name.
 #[derive(Debug)]
 struct DirectoryEntry {
     name: Vec<u8>,
@@ -195,7 +195,7 @@ fn kind(stat: &Stat) -> (Kind, u64) {
     }
 }
 
-/// A file that is opened when it is first read, so that a walk costs no opening of what nobody wants.
+/// A file that is opened when it is first read, so that a walk opens no file that is not needed.
 struct Unopened<'a> {
     directory: &'a SourceDirectory,
     path: &'a PackagePath,

@@ -1,4 +1,4 @@
-//! Why a source cannot be read, in kinds from which a command chooses its exit code.
+//! The reasons a source cannot be read, in kinds that a command maps to its exit codes.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,13 +11,13 @@ use patchadm_svr4::format::cpio::CpioError;
 use patchadm_svr4::format::datastream::DatastreamError;
 use patchadm_svr4::package::PackagePath;
 
-/// What is wrong with which source.
+/// A fault of a source.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", .path.display())]
 pub struct SourceError {
     /// What the user named.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// Its fault.
     pub problem: SourceProblem,
 }
 
@@ -27,7 +27,7 @@ impl From<SourceError> for StreamError {
     }
 }
 
-/// What is wrong with a source. The numbers are those of patchadd(1M).
+/// The kinds of faults of a source. The numbers are those of patchadd(1M).
 #[derive(Debug, thiserror::Error)]
 pub enum SourceProblem {
     /// There is nothing of that name.
@@ -44,10 +44,10 @@ pub enum SourceProblem {
     /// A form that is known and not read.
     #[error("{0} is not supported yet")]
     Unsupported(String),
-    /// It is no package, patch or archive, or a damaged one; exit 33.
+    /// It is not a package, patch or archive, or it is damaged; exit 33.
     #[error("{0}")]
     BadForm(String),
-    /// It is no patch but a directory of patches, with these names; exit 33.
+    /// It is not a patch but a directory of patches, with these names; exit 33.
     #[error("it is a directory of patches, not a patch: it holds {}", listed(.0))]
     HoldsPatches(Vec<String>),
     /// The patches of a bundle do not fit where they would be unpacked; exit 18.
@@ -68,7 +68,7 @@ pub enum SourceProblem {
     Unsafe {
         /// The member.
         member: String,
-        /// What is wrong with it.
+        /// Its fault.
         reason: String,
     },
     /// The compression around it is damaged; exit 39.
@@ -81,7 +81,7 @@ pub enum SourceProblem {
         package: String,
         /// `pkginfo`, `pkgmap`, or another file that the package needs to be understood.
         file: String,
-        /// What is wrong, with the line where there is one.
+        /// The fault, with its line if there is one.
         reason: String,
     },
     /// A file is missing or is not what the pkgmap says; exit 10.
@@ -116,7 +116,7 @@ impl SourceError {
         Self { path: path.to_owned(), problem: SourceProblem::Signature(Box::new(verdict)) }
     }
 
-    /// Whether the source did not stay what it was when its signature was verified.
+    /// Tells whether the source did not stay what it was when its signature was verified.
     pub fn is_exchange(&self) -> bool {
         matches!(self.problem, SourceProblem::Changed(_))
     }
@@ -143,7 +143,7 @@ fn of(file: Option<&str>) -> String {
 }
 
 impl SourceProblem {
-    /// What went wrong while an archive was read.
+    /// Returns the problem for an error while an archive was read.
     pub(super) fn of_archive(error: io::Error) -> Self {
         if ContainerError::is_inside(&error) {
             return Self::NotDecompressed(error.to_string());

@@ -1,4 +1,4 @@
-//! What a source holds, apart from the content of its objects.
+//! The contents of a source, apart from the content of its objects.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,7 +12,7 @@ use patchadm_svr4::format::patchinfo::PatchinfoFile;
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
 use patchadm_svr4::package::{PackagePath, Params, PkgInst};
 
-/// What a source is.
+/// The form of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// A directory.
@@ -26,7 +26,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// The form of a file with this content in this compression. Refused is what is no source.
+    /// Returns the form of a file with this content in this compression. Refuses anything that is not a source.
     pub(super) fn of(
         content: ContainerFormat,
         compression: Option<Compression>,
@@ -48,25 +48,25 @@ impl Form {
 pub struct Image {
     /// The file name of the operand.
     pub name: String,
-    /// The one directory at the top of an archive, such as `103201-01`; none where there is none.
+    /// The one directory at the top of an archive, such as `103201-01`; none if there is none.
     pub top: Option<String>,
-    /// What the operand is.
+    /// The form of the operand.
     pub form: Form,
     /// The packages: in the order of a datastream, otherwise sorted by directory. Never empty.
     pub packages: Vec<PackageImage>,
     /// Name and text of the README beside the packages.
     pub readme: Option<(String, Vec<u8>)>,
-    /// What the file `patchinfo` beside the packages says.
+    /// The contents of the file `patchinfo` beside the packages.
     pub patchinfo: Option<PatchinfoFile>,
     /// The scripts beside the packages.
     pub hooks: Hooks,
-    /// What is known of its signature.
+    /// The known facts about its signature.
     pub signature: ImageSignature,
     /// Which package is in which directory (see [`PackageImage::at`]).
     pub(super) index: HashMap<Vec<u8>, usize>,
 }
 
-/// What is known of the signature of a source.
+/// The known facts about the signature of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageSignature {
     /// The verdict; never one that the policy refuses.
@@ -80,19 +80,19 @@ pub struct ImageSignature {
 }
 
 impl ImageSignature {
-    /// That nobody looked.
+    /// Creates the state of a signature that was not examined.
     pub(super) fn unchecked() -> Self {
         Self { verdict: Verdict::unchecked(), files: None, patch: None, is_waived: false }
     }
 
-    /// What a verdict leaves of the files that it was about.
+    /// Creates the state after a verdict: it keeps the files only if there is a trusted manifest.
     pub(super) fn of(verdict: Verdict, files: Option<SignedFiles>, manifest: Option<&Manifest>) -> Self {
         let files = files.filter(|_| manifest.is_some());
         let patch = manifest.map(|manifest| manifest.patch.clone());
         Self { verdict, files, patch, is_waived: false }
     }
 
-    /// The verdict as reports and the history tell it: where somebody looked, or was told not to.
+    /// Returns the verdict for reports and the history: if the signature was examined, or an option forbade that.
     pub fn record(&self) -> Option<SignatureRecord> {
         let is_told = self.is_waived || self.verdict.state != SignatureState::Unchecked;
         is_told.then(|| self.verdict.record())
@@ -129,9 +129,9 @@ pub struct PackageImage {
     pub install: BTreeMap<String, Vec<u8>>,
     /// The objects to delete, from `install/deletes`.
     pub deletes: Vec<PackagePath>,
-    /// What the pkgmap cannot say of the objects, from `install/patchadm.objects`.
+    /// Attributes of the objects that the pkgmap cannot express, from `install/patchadm.objects`.
     pub given: ObjectsFile,
-    /// The path of its directory in the source, ended by `/`; empty where the source is the package.
+    /// The path of its directory in the source, ended by `/`; empty if the source is the package.
     pub(super) at: Vec<u8>,
     pub(super) stamps: BTreeMap<String, MemberStamp>,
 }
@@ -153,27 +153,27 @@ impl PackageImage {
         }
     }
 
-    /// The name of the package in its source: that of its directory, unless the source is the package itself and its
-    /// directory is called something else.
+    /// Returns the name of the package in its source: that of its directory, unless the source is the package itself and
+    /// its directory is called something else.
     pub fn spooled_name(&self) -> String {
         let abbreviation = self.params.text("PKG");
         let is_instance = PkgInst::new(&self.directory).is_ok_and(|name| name.abbreviation() == abbreviation);
         if is_instance { self.directory.clone() } else { abbreviation.into_owned() }
     }
 
-    /// Where the package directory is, in a source that is the directory `source`.
+    /// Returns where the package directory is, in a source that is the directory `source`.
     pub fn directory_in(&self, source: &std::path::Path) -> std::path::PathBuf {
         use std::os::unix::ffi::OsStrExt;
         let inside = self.at.strip_suffix(b"/").unwrap_or(&self.at);
         if inside.is_empty() { source.to_owned() } else { source.join(std::ffi::OsStr::from_bytes(inside)) }
     }
 
-    /// What the source says of `pkginfo`, `pkgmap` or a file `install/…`.
+    /// Returns the source's stamp of `pkginfo`, `pkgmap` or a file `install/…`.
     pub fn stamp(&self, name: &str) -> MemberStamp {
         self.stamps.get(name).copied().unwrap_or(MemberStamp::UNKNOWN)
     }
 
-    /// The entries of objects that have content of their own (`f`, `e`, `v`).
+    /// Returns the entries of objects that have content of their own (`f`, `e`, `v`).
     pub fn files(&self) -> impl Iterator<Item = &PkgmapEntry> {
         self.pkgmap.entries.iter().filter(|entry| entry.object.ftype.is_regular())
     }
@@ -195,7 +195,7 @@ impl Image {
         }
     }
 
-    /// The package that a member of the source belongs to, and what the member is to it.
+    /// Returns the package that a member of the source belongs to, and what the member is to it.
     pub(super) fn locate<'p>(&self, path: &'p PackagePath) -> Option<(usize, PackagePart<'p>)> {
         // All packages of a source are at the same depth, so that one of them decides where to cut.
         let depth = self.packages.first()?.at.split_inclusive(|&byte| byte == b'/').count();
@@ -204,7 +204,7 @@ impl Image {
     }
 }
 
-/// The first `depth` components with the slash behind them, and the rest.
+/// Returns the first `depth` components with the slash after them, and the rest.
 pub(super) fn cut(path: &[u8], depth: usize) -> Option<(&[u8], &[u8])> {
     if depth == 0 {
         return Some((&[], path));

@@ -1,6 +1,6 @@
-//! What every form of a source is made of: members, in the order in which it holds them.
+//! The members that every form of a source is made of, in the order in which it holds them.
 //!
-//! Names are checked where they come in: an absolute name, a `..`, a NUL, a link that leads out of the source are
+//! Names are checked where they come in. An absolute name, a `..`, a NUL and a link that leads out of the source are
 //! refused here, once for all forms (CVE-2023-7207 and its kin: cpio and tar wrote through such names).
 
 use std::io::Read;
@@ -11,7 +11,7 @@ use patchadm_svr4::package::PackagePath;
 /// One member: a file, directory or link somewhere in a source.
 #[derive(Clone, Debug)]
 pub(super) struct SourceMember {
-    /// Where it is, from the top of the source; relative.
+    /// Its path from the top of the source; relative.
     pub(super) path: PackagePath,
     pub(super) kind: Kind,
     /// Bytes of data that are read here, for a file.
@@ -21,7 +21,7 @@ pub(super) struct SourceMember {
     pub(super) stamp: MemberStamp,
 }
 
-/// What a source says of one of its files, beside the content: it may differ from what the pkgmap says of the object.
+/// The source's information on one of its files, apart from the content: it may differ from the pkgmap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemberStamp {
     /// Permission bits.
@@ -31,11 +31,11 @@ pub struct MemberStamp {
 }
 
 impl MemberStamp {
-    /// Of a file about which the source says nothing.
+    /// The stamp of a file without information in the source.
     pub(super) const UNKNOWN: Self = Self { mode: 0o644, mtime: 0 };
 }
 
-/// What a member is.
+/// The kind of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     File,
@@ -50,7 +50,7 @@ pub(super) enum Kind {
 /// Archive number, device and inode of a file with several names.
 pub(super) type LinkGroup = (u64, u64, u64);
 
-/// What is done with each member; the reader gives its data, for a file.
+/// The visitor of each member; the reader gives its data, for a file.
 pub(super) type Visit<'a, E> = dyn FnMut(&SourceMember, &mut dyn Read) -> Result<(), E> + 'a;
 
 /// Checks the name of a member; none for the top directory itself.
@@ -95,7 +95,7 @@ pub(super) fn check_target(link: &PackagePath, target: &[u8]) -> Result<(), Sour
     })
 }
 
-/// What a path means inside a package directory (the directory format of pkgmap(4)).
+/// The meaning of a path inside a package directory (the directory format of pkgmap(4)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum PackagePart<'a> {
     Pkginfo,

@@ -1,7 +1,7 @@
-//! What a source really holds, member by member, for those who report every fault instead of the first.
+//! The actual contents of a source, member by member, for callers that report every fault instead of the first.
 //!
-//! Nothing is compared with a pkgmap here, and a file that is missing or too much is no error. A source that cannot be
-//! read is one.
+//! Nothing is compared with a pkgmap here, and a missing or additional file is no error. A source that cannot be read
+//! is one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
@@ -32,7 +32,8 @@ pub struct FileSum {
 pub struct HeldMembers {
     /// The files in the places of objects: the package's place in the image, the object's path, its sum.
     pub objects: BTreeMap<(usize, PackagePath), FileSum>,
-    /// What is in a package directory and in no place of a package: the package's place in the image, and the path.
+    /// Objects in a package directory that are in no place of a package: the package's place in the image, and the
+    /// path.
     pub strays: Vec<(usize, String)>,
     /// The names beside the packages.
     pub beside: Vec<String>,
@@ -104,7 +105,7 @@ impl Source {
     }
 }
 
-/// The path below the directory that holds the packages.
+/// Returns the path below the directory that holds the packages.
 fn below_top<'p>(image: &Image, path: &'p [u8]) -> Option<&'p [u8]> {
     match &image.top {
         Some(top) => path.strip_prefix(top.as_bytes())?.strip_prefix(b"/"),

@@ -4,9 +4,10 @@
 //! path ─ open ─┬─► Image   parameters, pkgmaps, scripts: checked, in memory
 //!                           └──── stream ─► content of the objects, in the order of the archive
 //! ```
-//! The form is told by content, never by name. Nothing is unpacked to disk: every pass reads the source from its
-//! beginning, through the file that was opened first; only a pipe, which can be read once, is copied before. Names and links
-//! that lead out of a package are refused whatever the form; information files and objects are compared with the pkgmap.
+//! The content tells the form, never the name. Nothing is unpacked to disk: every pass reads the source from its
+//! beginning, through the file that was opened first. Only a pipe, which can be read once, is copied before. Names and
+//! links that lead out of a package are refused in every form. Information files and objects are compared with the
+//! pkgmap.
 //!
 //! A patch whose signature counts is opened by [`open_signed`]; what holds several patches is a [`Bundle`].
 //!
@@ -56,12 +57,13 @@ use patchadm_svr4::package::is_room_for;
 use scan::{InformationLeft, Scan};
 use seal::{ReadBlock, Seal};
 
-/// What a plan, its inventory and the run take for an entry of a pkgmap at most, in bytes: 4,900 were measured of an apply.
+/// The most bytes that a plan, its inventory and the run take for an entry of a pkgmap: 4,900 were measured for an
+/// apply.
 const ROOM_TO_PLAN: u64 = 6 << 10;
 
 /// Why a walk ends before the source does.
 enum WalkEnd {
-    /// What is behind is not wanted.
+    /// The rest is not wanted.
     AtObjects,
     /// It cannot go on.
     Failed(SourceError),
@@ -79,7 +81,7 @@ pub struct Source {
     path: PathBuf,
     form: Form,
     input: Input,
-    /// What it was when its signature was verified.
+    /// Its state when its signature was verified.
     seal: Seal,
 }
 
@@ -116,7 +118,7 @@ impl Source {
         Self::from_sealed_file(file, path, Seal::default())
     }
 
-    /// The same of a file that must stay what it is.
+    /// Takes a file that must stay the same.
     fn from_sealed_file(file: File, path: &Path, seal: Seal) -> Result<Self, SourceError> {
         let form = form_of(&file, &seal).map_err(|problem| match seal.broken() {
             Some(reason) => SourceError::changed(path, reason),
@@ -125,12 +127,12 @@ impl Source {
         Ok(Self { path: path.to_owned(), form, input: Input::File(file), seal })
     }
 
-    /// What the user named.
+    /// Returns the path that the user named.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What it is.
+    /// Returns its form.
     pub fn form(&self) -> Form {
         self.form
     }
@@ -147,7 +149,7 @@ impl Source {
         Ok(image)
     }
 
-    /// The error that names the patches in it, where a directory without packages holds some.
+    /// Returns the error that names the patches in it, where a directory without packages holds some.
     fn or_of_patches(&self, error: SourceError) -> SourceError {
         if self.form != Form::Directory || !matches!(error.problem, SourceProblem::BadForm(_)) {
             return error;
@@ -218,8 +220,8 @@ impl Source {
         Ok((source, image))
     }
 
-    /// Refuses packages of so many entries that the memory to plan what is done with them cannot be had: whoever plans
-    /// asks before. Without the question the program would be ended in the middle.
+    /// Refuses packages with too many entries to plan in memory. The planner asks before it begins: otherwise the
+    /// system would kill the program halfway.
     pub fn check_room_to_plan(&self, image: &Image) -> Result<(), SourceError> {
         let count: usize = image.packages.iter().map(|package| package.pkgmap.entries.len()).sum();
         let bytes: usize = image.packages.iter().map(|package| package.pkgmap_bytes.len()).sum();
@@ -237,8 +239,8 @@ impl Source {
         self.walk_within(&|_| true, visit)
     }
 
-    /// The same, but of a directory only the packages whose directory is `wanted`; what must be read from its
-    /// beginning gives everything nevertheless.
+    /// Gives every member; of a directory only the packages whose directory is `wanted`. A source that must be read
+    /// from its beginning gives everything nevertheless.
     fn walk_within<E: From<SourceError>>(
         &self,
         wanted: &dyn Fn(&[u8]) -> bool,
@@ -251,13 +253,13 @@ impl Source {
             None => visit(member, data),
             Some(Ok(sum)) => {
                 let mut content = self.seal.digested(member, sum, data);
-                // Who gives up in the middle is told of the exchange, if that was the reason.
+                // A visitor that gives up in the middle is told of the exchange, if that was the reason.
                 visit(member, &mut content).inspect_err(|_| content.read_rest())
             }
             Some(Err(reason)) => Err(SourceError::changed(&self.path, &reason).into()),
         });
         match (walked, self.seal.broken()) {
-            // Whatever was made of the error on the way: this is the reason.
+            // The reason, regardless of what the error became on the way.
             (Err(_), Some(reason)) => Err(SourceError::changed(&self.path, reason).into()),
             (walked, _) => walked,
         }
@@ -288,7 +290,7 @@ impl Source {
         SourceError { path: self.path.clone(), problem }
     }
 
-    /// The last component of the operand; of what it leads to where that is `.` or `..`.
+    /// Returns the last component of the operand; of what it leads to where that is `.` or `..`.
     fn name(&self) -> String {
         let named = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
         let resolved = || self.path.canonicalize().ok().as_deref().and_then(named);
@@ -296,7 +298,7 @@ impl Source {
     }
 }
 
-/// Whether what names no file is an address of the network.
+/// Tells whether what names no file is an address of the network.
 fn is_address(path: &Path) -> bool {
     ["http:", "https:", "ftp:"].iter().any(|scheme| path.starts_with(scheme))
 }

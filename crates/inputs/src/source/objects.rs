@@ -14,10 +14,10 @@ use patchadm_svr4::package::{ContentInfo, PackagePath};
 /// A file with several names is given to all of them from memory up to this size; a larger one costs a pass each.
 const HELD: u64 = 16 << 20;
 
-/// What is done with an object: number of its package, its path, what the source says of it, its content.
+/// The receiver of an object: number of its package, its path, its header in the source, its content.
 pub type Sink<'a, E> = dyn FnMut(usize, &PackagePath, ObjectHeader, &mut dyn Read) -> Result<(), E> + 'a;
 
-/// What a source says of an object that it delivers.
+/// The source's information on an object that it delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectHeader {
     /// Its size in bytes.
@@ -32,12 +32,12 @@ struct Want<'a> {
     path: &'a PackagePath,
     part: u32,
     met: bool,
-    /// Of the last member met without data.
+    /// The stamp of the last member met without data.
     stamp: MemberStamp,
 }
 
 impl<'a> Want<'a> {
-    /// Its package and its path.
+    /// Returns its package and its path.
     fn place(&self) -> (usize, &'a [u8]) {
         (self.package, self.path.as_bytes())
     }
@@ -58,13 +58,13 @@ struct Round<'a> {
 }
 
 impl Source {
-    /// Gives the content of the objects (types `f`, `e`, `v`) for which `wanted` says so to `sink`: number of the
-    /// package in `image`, path, size and stamp, content.
+    /// Gives the content of the objects (types `f`, `e`, `v`) that `wanted` accepts to `sink`: number of the package in
+    /// `image`, path, size and stamp, content.
     ///
     /// They come in the order of the source, a file with several names at one of them. A wanted object that is not
     /// there is an error that names package and file. Nothing is compared with the pkgmap here: the sink reads the
-    /// bytes and knows best (see [`Source::verify`]). When reading fails, the sink is given an error and whatever it
-    /// makes of it, the [`SourceError`] is what is returned.
+    /// bytes and knows best (see [`Source::verify`]). If reading fails, the sink is given an error. Regardless of its
+    /// reaction, the [`SourceError`] is returned.
     pub fn stream<E: From<SourceError>>(
         &self,
         image: &Image,
@@ -91,8 +91,8 @@ impl Source {
         Err(self.error(round.corrupt(want, "missing from the source")).into())
     }
 
-    /// The same, and the content that the sink has read is compared with the pkgmap afterwards: another size or sum is
-    /// an error. The sink reads all of it.
+    /// Does the same, and then compares the content that the sink has read with the pkgmap: another size or sum is an
+    /// error. The sink reads all of it.
     pub fn stream_checked<E: From<SourceError>>(
         &self,
         image: &Image,
@@ -110,7 +110,7 @@ impl Source {
                 let name = image.packages.get(package).map_or("", |package| &package.directory);
                 self.error(SourceProblem::corrupt(name, path.to_string(), reason))
             };
-            // What cannot become right is not read: it may be a few bytes that were compressed from gigabytes.
+            // Content that cannot become right is not read: it may be a few bytes that were compressed from gigabytes.
             check_size(expected, delivered.size).map_err(corrupt)?;
             let mut summed = Summed { inner: data, sum: Checksum::new(), size: 0 };
             sink(package, path, delivered, &mut summed)?;
@@ -145,7 +145,7 @@ impl<'a> Round<'a> {
         Self { image, wants, index, groups, filled, links }
     }
 
-    /// The directories of the packages of which something is waited for.
+    /// Returns the directories of the packages with awaited objects.
     fn directories(&self) -> HashSet<&'a [u8]> {
         let packages: HashSet<usize> = self.wants.iter().map(|want| want.package).collect();
         let packages = packages.into_iter().filter_map(|package| self.image.packages.get(package));
@@ -161,7 +161,7 @@ impl<'a> Round<'a> {
         SourceProblem::corrupt(package, want.path.to_string(), reason)
     }
 
-    /// The object that is waited for at this place.
+    /// Returns the object that is waited for at this place.
     fn want(&self, member: &SourceMember) -> Option<usize> {
         let (package, place) = self.image.locate(&member.path)?;
         let PackagePart::Object(part, path) = place else { return None };

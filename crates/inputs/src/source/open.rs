@@ -1,28 +1,28 @@
-//! The one door to sources: whatever is read as a patch, a package or an undo archive is opened here.
+//! The only entry to sources: everything that is read as a patch, a package or an undo archive is opened here.
 
 use std::fs::File;
 use std::path::Path;
 
 use super::{Image, Source, SourceError};
 
-/// What is opened as a source.
+/// An object to be opened as a source.
 #[derive(Debug)]
 pub enum Origin<'a> {
-    /// A file or directory that somebody named; symbolic links are followed.
+    /// A file or directory that the user named; symbolic links are followed.
     Path(&'a Path),
     /// A file that is open already, and the path that messages call it by.
     File(File, &'a Path),
 }
 
-/// How much of a source is read and checked when it is opened.
+/// The extent to which a source is read and checked when it is opened.
 #[derive(Clone, Copy)]
 pub enum Extent<'a> {
     /// Everything but the content of the objects. Refused are parameters or a pkgmap that cannot be read, an information
     /// file that is not what the pkgmap says, a file of the pkgmap that is a symbolic link or a device, members that come
     /// twice or lead outside.
     Everything,
-    /// The same of the packages in directories of which the function says yes; what is wrong with others does not matter.
-    /// A source that is itself the directory of a package is taken whatever it is called.
+    /// The same for the packages in directories that the function accepts; faults of others do not matter. A source
+    /// that is itself the directory of a package is accepted under any name.
     Packages(&'a dyn Fn(&str) -> bool),
     /// Everything, without a look at the information files: of packages as `pkgtrans -i` leaves them only these
     /// descriptions are there.

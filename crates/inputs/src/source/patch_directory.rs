@@ -1,7 +1,7 @@
-//! A directory of patches: which of its names are patches.
+//! A directory of patches: the names in it that are patches.
 //!
-//! Directories are opened, and the beginning of a pkginfo, nothing else: what is answered is a list for people, and whether
-//! it is true is seen when a patch is read.
+//! Only directories and the beginning of a pkginfo are opened: the answer is a list for people, and reading a patch
+//! shows whether it is right.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -19,10 +19,10 @@ const MOST_DIRECTORIES: usize = 1_000;
 /// The most packages of a directory that are looked at.
 const MOST_PACKAGES: usize = 64;
 
-/// How much of a pkginfo is looked at, in bytes.
+/// The part of a pkginfo that is looked at, in bytes.
 const BEGINNING: u64 = 64 << 10;
 
-/// The parameters by which a package says of which patch it is.
+/// The parameters in which a package names its patch.
 const MARKS: [&[u8]; 2] = [b"SUNW_PATCHID=", b"Patch_label="];
 
 /// The endings of archives that patches come as.
@@ -31,8 +31,8 @@ const ENDINGS: [&str; 20] = [
     ".txz", ".tzst", ".pkg", ".pkg.gz", ".pkg.Z", ".pkg.bz2", ".pkg.xz", ".pkg.zst", ".ds",
 ];
 
-/// The names in a directory, sorted, and whether each is a directory; nothing where it cannot be read, and never more than
-/// ten thousand.
+/// Returns the names in a directory, sorted, and whether each is a directory; nothing if it cannot be read, and never
+/// more than ten thousand.
 pub fn directory_names(directory: &Path) -> Vec<(OsString, bool)> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
     let entries = entries.take(MOST_NAMES).filter_map(Result::ok);
@@ -45,14 +45,14 @@ pub fn directory_names(directory: &Path) -> Vec<(OsString, bool)> {
     names
 }
 
-/// The names of the patches in a directory, sorted, and whether each is a directory: what is called by an id, an archive
-/// that is, and directories that hold sparse packages under whatever name.
+/// Returns the names of the patches in a directory, sorted, and whether each is a directory: entries that are named by
+/// an id, archives that hold a patch, and directories with sparse packages under any name.
 pub fn patches_in(directory: &Path) -> Vec<(OsString, bool)> {
     only_patches(directory, directory_names(directory), MOST_DIRECTORIES)
 }
 
-/// The names of all patches in a directory, in whatever number. An error is one of the system: a set that is not whole would
-/// be taken for the whole.
+/// Returns the names of all patches in a directory, without a limit on their number. System errors are returned:
+/// otherwise an incomplete set would be taken for the whole.
 pub fn all_patches_in(directory: &Path) -> io::Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(directory)? {
@@ -80,17 +80,17 @@ fn only_patches(
     names
 }
 
-/// Whether a name is an id; that of a description, such as `README.105181-05`, is none.
+/// Tells whether a name is an id; that of a description, such as `README.105181-05`, is none.
 fn is_id(name: &str) -> bool {
     !name.contains('.') && PatchId::new(name).is_ok()
 }
 
-/// Whether a file is called as the archive of a patch is.
+/// Tells whether a file is called as the archive of a patch is.
 pub(super) fn is_archive_of_id(name: &str) -> bool {
     ENDINGS.iter().any(|ending| name.strip_suffix(ending).is_some_and(is_id))
 }
 
-/// Whether one of the first directories inside has a pkginfo that calls itself a patch's.
+/// Tells whether one of the first directories inside has a pkginfo that calls itself a patch's.
 fn holds_packages(directory: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(directory) else { return false };
     let mut inside = entries.take(MOST_PACKAGES).filter_map(Result::ok);
@@ -99,7 +99,8 @@ fn holds_packages(directory: &Path) -> bool {
     })
 }
 
-/// Whether a file or directory is called as a patch is: it has the ending of an archive, or an id is its whole name.
+/// Tells whether a file or directory is called as a patch is: it has the ending of an archive, or an id is its whole
+/// name.
 pub fn is_called_as_patch(name: &str) -> bool {
     is_id(name) || ENDINGS.iter().any(|ending| name.ends_with(ending))
 }

@@ -1,11 +1,11 @@
-//! What a patch says of itself: the macros of all its packages and the lists of its patchinfo, taken together.
+//! A patch's description of itself: the macros of all its packages and the lists of its patchinfo, taken together.
 
 use super::image::Image;
 use patchadm_svr4::patch::{
     PatchId, PatchList, PatchListError, PatchMacros, PatchMacrosError, Requirements, RequirementsError,
 };
 
-/// The reason an image is no patch.
+/// The reason an image is not a patch.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageMacrosError {
     /// The macros of a package cannot be read.
@@ -16,7 +16,7 @@ pub enum ImageMacrosError {
         /// The fault.
         error: Box<PatchMacrosError>,
     },
-    /// A package does not say of which patch it is.
+    /// A package does not name its patch.
     #[error("package {0} is not part of a patch")]
     NoPatch(String),
     /// Two packages are of different patches.
@@ -25,18 +25,18 @@ pub enum ImageMacrosError {
     /// There is no package.
     #[error("it has no package")]
     NoPackage,
-    /// A list of the patchinfo is none of patches.
+    /// A list in the patchinfo is not a list of patches.
     #[error("patchinfo: {0}")]
     List(#[from] PatchListError),
-    /// `PATCH_REQUIRES` is no list of requirements.
+    /// `PATCH_REQUIRES` is not a list of requirements.
     #[error("patchinfo: PATCH_REQUIRES: {0}")]
     Requires(#[from] RequirementsError),
 }
 
-/// What a patch says of itself, as a whole and package by package.
+/// A patch's description of itself, as a whole and package by package.
 #[derive(Clone, Debug)]
 pub struct ImageMacros {
-    /// What holds for all of it, each entry once.
+    /// The macros of the whole patch, each entry once.
     pub whole: PatchMacros,
     /// The macros of each package, by its place in the image. The lists of the patchinfo are among them.
     pub packages: Vec<PatchMacros>,

@@ -1,7 +1,7 @@
-//! A source that can be read once only: a pipe, a socket, a device, such as `/dev/stdin` and `/dev/fd/3` often are.
+//! A source that can be read only once: a pipe, a socket or a device, such as `/dev/stdin` and `/dev/fd/3` often are.
 //!
-//! Its bytes go into a file without a name, which nobody else can open and which is gone with the program, however
-//! that ends. What cannot be a source by its first bytes is refused before the rest is read.
+//! Its bytes go into a file without a name. No other process can open it, and it is gone when the program ends for any
+//! reason. A source that is invalid by its first bytes is refused before the rest is read.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
@@ -18,13 +18,13 @@ use patchadm_container::ContainerFormat;
 /// Where the file without a name may be, the roomiest place first.
 const PLACES: [&str; 3] = ["/var/tmp", "/tmp", "/dev/shm"];
 
-/// What standard input is called.
+/// The names of standard input.
 const STANDARD_INPUT: [&str; 3] = ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
 
 /// As many bytes as tell what a source is.
 const START: u64 = 512;
 
-/// Whether a path is a name of the standard input of this process.
+/// Tells whether a path is a name of the standard input of this process.
 pub fn is_standard_input(path: &Path) -> bool {
     STANDARD_INPUT.iter().any(|name| path == Path::new(name))
 }
@@ -68,7 +68,7 @@ fn open(path: &Path, metadata: &Metadata) -> io::Result<File> {
     File::open(path)
 }
 
-/// A file without a name; in memory where no file system can have one.
+/// Returns a file without a name; in memory where no file system can have one.
 fn unnamed() -> io::Result<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     for place in PLACES {
@@ -83,13 +83,13 @@ fn unnamed() -> io::Result<File> {
 mod tests {
     use super::*;
 
-    /// A pipe that holds these bytes, and a name for it.
+    /// Returns a pipe that holds these bytes, and a name for it.
     fn pipe(bytes: &[u8]) -> (tempfile::TempDir, std::path::PathBuf, std::thread::JoinHandle<()>) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pipe");
         rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
         let (to, bytes) = (path.clone(), bytes.to_vec());
-        // Whoever does not read to the end closes the pipe under the writer.
+        // A reader that stops early closes the pipe under the writer.
         let writer = std::thread::spawn(move || drop(std::fs::write(to, bytes)));
         (dir, path, writer)
     }

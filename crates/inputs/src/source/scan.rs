@@ -1,4 +1,4 @@
-//! The first pass over a source: everything but the content of the objects, checked as far as that goes.
+//! The first pass over a source: everything except the content of the objects, checked as far as possible.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read};
@@ -24,13 +24,13 @@ const LARGEST_FILE: u64 = 16 << 20;
 /// each object: 256 MiB.
 const LARGEST_OF_UNDO_ARCHIVE: u64 = undo_archive::LARGEST_MANIFEST;
 
-/// What all names and all files held in memory may take together: 1 GiB.
+/// The limit on all names and all files held in memory together: 1 GiB.
 const ROOM: u64 = 1 << 30;
 
 /// The directories that may stand above the pkginfo of a package: a patch, a package.
 const DEEPEST: usize = 2;
 
-/// The largest file of `install/` with this name that is held in memory.
+/// Returns the largest file of `install/` with this name that is held in memory.
 fn largest_in_install(name: &[u8]) -> u64 {
     let of_undo_archive = [undo_manifest::MANIFEST, undo_manifest::RECORDS];
     let is_of_undo_archive = of_undo_archive.iter().any(|own| own.as_bytes() == name);
@@ -55,7 +55,7 @@ impl InformationLeft {
     }
 }
 
-/// What has been seen so far.
+/// The members seen so far.
 #[derive(Debug)]
 pub(super) struct Scan {
     room: u64,
@@ -65,7 +65,7 @@ pub(super) struct Scan {
     /// Symbolic links and what is neither file nor directory.
     special: Vec<(PackagePath, Kind)>,
     class_archives: Vec<PackagePath>,
-    /// Of the files that are held.
+    /// The stamps of the files that are held.
     stamps: HashMap<PackagePath, MemberStamp>,
     /// Pkgmaps that were looked into before the whole is put together.
     pkgmaps: HashMap<PackagePath, Pkgmap>,
@@ -81,7 +81,7 @@ impl Scan {
         Self { room: ROOM, names, files, special, class_archives, stamps, pkgmaps, holds_manifests: false }
     }
 
-    /// A pkgmap that was taken in. What cannot be read is told when the whole is put together.
+    /// Returns a pkgmap that was taken in. An unreadable one is reported when the whole is put together.
     fn pkgmap(&mut self, path: &PackagePath) -> Option<&Pkgmap> {
         let read = Pkgmap::parse(self.files.get(path)?.as_deref()?).ok()?;
         Some(self.pkgmaps.entry(path.clone()).or_insert(read))
@@ -92,23 +92,23 @@ impl Scan {
         Self { holds_manifests: true, ..Self::new() }
     }
 
-    /// Every name met, but those of directories.
+    /// Returns every name met, but those of directories.
     pub(super) fn names(&self) -> impl Iterator<Item = &PackagePath> {
         self.names.iter()
     }
 
-    /// What is neither file nor directory.
+    /// Returns the members that are neither file nor directory.
     pub(super) fn special(&self) -> impl Iterator<Item = (&PackagePath, &Kind)> {
         self.special.iter().map(|(path, kind)| (path, kind))
     }
 
-    /// Every name met with its content, where that is held.
+    /// Returns every name met with its content, where that is held.
     pub(super) fn held(&self) -> impl Iterator<Item = (&PackagePath, Option<&[u8]>)> {
         self.names.iter().map(|path| (path, self.files.get(path).and_then(Option::as_deref)))
     }
 
-    /// The manifest beside the packages with its signature, and the directory that they lie in, ended by `/` if it is not
-    /// the top.
+    /// Returns the manifest beside the packages with its signature, and the directory that they lie in, ended by `/` if
+    /// it is not the top.
     pub(super) fn signed_files(&self) -> Result<Option<(Vec<u8>, SignedFiles)>, SourceProblem> {
         let (depth, directories) = self.packages()?;
         if depth == 0 {
@@ -128,7 +128,7 @@ impl Scan {
         Ok(Some((top.to_vec(), SignedFiles { manifest, signature })))
     }
 
-    /// Whether it is a Java archive that is signed in the way of such archives.
+    /// Tells whether it is a Java archive that is signed in the way of such archives.
     pub(super) fn has_pkcs7(&self) -> bool {
         let endings = [&b".RSA"[..], b".DSA", b".EC"];
         self.names.iter().any(|path| {
@@ -173,7 +173,7 @@ impl Scan {
         Ok(())
     }
 
-    /// How much of a file may be held; none if it is not wanted. Where packages begin is not known yet, so all
+    /// Returns how much of a file may be held; none if it is not wanted. Where packages begin is not known yet, so all
     /// depths count, but not inside a package that has shown itself.
     fn limit(&mut self, path: &PackagePath) -> Option<u64> {
         let bytes = path.as_bytes();
@@ -253,7 +253,7 @@ impl Scan {
         Ok(image)
     }
 
-    /// Where the packages are: at the least depth at which a directory has both a pkginfo and a pkgmap.
+    /// Returns where the packages are: at the least depth at which a directory has both a pkginfo and a pkgmap.
     fn packages(&self) -> Result<(usize, Vec<Vec<u8>>), SourceProblem> {
         for depth in 0..=DEEPEST {
             let mut directories = Vec::new();
@@ -340,7 +340,7 @@ impl Scan {
         Ok(install)
     }
 
-    /// The stamps of the files held of a package, by their names in it.
+    /// Returns the stamps of the files held of a package, by their names in it.
     fn stamps_below(&self, at: &[u8]) -> BTreeMap<String, MemberStamp> {
         let inside =
             self.stamps.iter().filter_map(|(path, stamp)| Some((path.as_bytes().strip_prefix(at)?, stamp)));
@@ -363,7 +363,7 @@ impl Scan {
         }
     }
 
-    /// A file beside the packages.
+    /// Returns a file beside the packages.
     fn beside(&mut self, directory: Option<&[u8]>, name: &str) -> Result<Option<Vec<u8>>, SourceProblem> {
         directory.map_or(Ok(None), |directory| self.file(directory, name))
     }
@@ -406,7 +406,7 @@ impl Scan {
     }
 }
 
-/// What a package gives its objects beyond the pkgmap, which has to name each of them.
+/// Returns the attributes that a package gives its objects beyond the pkgmap, which has to name each object.
 fn given_attributes(bytes: &[u8], pkgmap: &Pkgmap) -> Result<ObjectsFile, String> {
     let given = ObjectsFile::parse(bytes).map_err(|error| error.to_string())?;
     let objects = pkgmap.entries.iter().filter(|entry| !entry.is_information());
@@ -421,8 +421,8 @@ fn inside(directory: &[u8], name: &str) -> Option<PackagePath> {
     PackagePath::new(&[directory, name.as_bytes()].concat()).ok()
 }
 
-/// The first bytes of a file. Memory grows with what is there and by an eighth of it, so that a large one takes little
-/// more than its size, and one that does not fit is an error.
+/// Returns the first bytes of a file. Memory grows with the bytes that arrive and by an eighth of them, so that a large
+/// file takes little more than its size. One that does not fit is an error.
 fn read_up_to(data: &mut dyn Read, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     loop {
@@ -430,20 +430,20 @@ fn read_up_to(data: &mut dyn Read, most: u64) -> io::Result<Vec<u8>> {
         let step = usize::try_from(most.saturating_sub(bytes.len() as u64)).unwrap_or(step).min(step);
         bytes.try_reserve_exact(step)?;
         if data.take(step as u64).read_to_end(&mut bytes)? < step || step == 0 {
-            // Of many packages every small file would keep the room of a large one.
+            // Otherwise, with many packages, every small file would keep the room of a large one.
             bytes.shrink_to_fit();
             return Ok(bytes);
         }
     }
 }
 
-/// The name of a package directory that is ended by `/`.
+/// Returns the name of a package directory that is ended by `/`.
 pub(super) fn last_component(at: &[u8]) -> String {
     let path = at.strip_suffix(b"/").unwrap_or(at);
     String::from_utf8_lossy(path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()).into_owned()
 }
 
-/// Whether a file beside the packages belongs to the patch.
+/// Tells whether a file beside the packages belongs to the patch.
 fn is_of_patch(name: &[u8]) -> bool {
     matches!(name, b"patchinfo" | b"prepatch" | b"postpatch" | b"prebackout" | b"postbackout")
         || !name.contains(&b'/') && is_readme(name)

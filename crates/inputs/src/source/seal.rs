@@ -1,8 +1,8 @@
-//! What a source must stay once its signature was verified: whatever is read a second time is compared again.
+//! The seal of a source whose signature was verified: everything that is read a second time is compared again.
 //!
-//! Of a file each MiB is compared with its digest of the first reading; of members each file with its sum in the manifest,
-//! the last bytes of which are given to nobody if it differs. An exchange between the check and the use is found when it is
-//! used. A source without a seal costs nothing.
+//! For a file each MiB is compared with its digest from the first reading. For members each file is compared with its
+//! sum in the manifest, and its last bytes are withheld if it differs. An exchange between check and use is found at
+//! the use. A source without a seal costs nothing.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -16,17 +16,17 @@ use crate::sign::{Manifest, Sha256Sum, is_of_manifest, sha256};
 use patchadm_rootfs::Digest;
 use patchadm_svr4::package::PackagePath;
 
-/// What a file is divided into, each part with a digest of its own.
+/// The size of the parts of a file that each have a digest of their own.
 pub(super) const BLOCK: usize = 1 << 20;
 
-/// What a source must stay.
+/// The state that a source must keep.
 #[derive(Debug, Default)]
 pub(super) struct Seal {
     /// The sums of the members, of a source with a manifest inside.
     members: Option<SealedMembers>,
     /// The digests of each MiB, of a file with a manifest beside it.
     blocks: Option<Vec<Digest>>,
-    /// What was found to be something else, when it was read again.
+    /// The part that differed when it was read again.
     broken: OnceLock<String>,
 }
 
@@ -59,12 +59,12 @@ pub(super) struct ReadBlock {
 }
 
 impl Seal {
-    /// That of a file with these digests of each MiB.
+    /// Returns the seal of a file with these digests of each MiB.
     pub(super) fn of_blocks(blocks: Option<Vec<Digest>>) -> Self {
         Self { blocks, ..Self::default() }
     }
 
-    /// That of a source whose members have these sums.
+    /// Returns the seal of a source whose members have these sums.
     pub(super) fn of_members(members: SealedMembers) -> Self {
         Self { members: Some(members), ..Self::default() }
     }
@@ -99,7 +99,7 @@ impl Seal {
         Ok(count)
     }
 
-    /// The sum that a member must have; an error if it must not be there. None without a manifest of members.
+    /// Returns the sum that a member must have; an error if it must not be there. None without a manifest of members.
     pub(super) fn expected(&self, member: &SourceMember) -> Option<Result<Sha256Sum, String>> {
         let sealed = self.members.as_ref()?;
         if member.kind == Kind::Directory {
@@ -114,7 +114,7 @@ impl Seal {
             return Some(Err(format!("has {}, which its manifest does not list", shown(path))));
         };
         let is_right = match &member.kind {
-            // Whoever reads nothing of an empty file has read all of it.
+            // A reader of nothing has read all of an empty file.
             Kind::File => member.size > 0 || *sum == sha256(b""),
             Kind::HardLink(target) => sealed.sum_of_link(target) == Some(sum),
             _ => false,
@@ -122,7 +122,7 @@ impl Seal {
         Some(if is_right { Ok(*sum) } else { Err(format!("{} is not what its manifest says", shown(path))) })
     }
 
-    /// What was found to be something else.
+    /// Returns the difference that was found.
     pub(super) fn broken(&self) -> Option<&str> {
         self.broken.get().map(String::as_str)
     }
@@ -158,7 +158,7 @@ pub(super) struct DigestedMember<'a> {
 }
 
 impl DigestedMember<'_> {
-    /// Reads what nobody has read yet, so that the whole of it has been compared.
+    /// Reads the rest, so that the whole source has been compared.
     pub(super) fn read_rest(&mut self) {
         let _ = io::copy(self, &mut io::sink());
     }
@@ -212,7 +212,7 @@ impl SealedMembers {
         }
     }
 
-    /// The sum of the file that a hard link is another name of.
+    /// Returns the sum of the file that a hard link is another name of.
     fn sum_of_link(&self, target: &PackagePath) -> Option<&Sha256Sum> {
         target.as_bytes().strip_prefix(&self.top[..]).and_then(|inside| self.manifest.sum(inside))
     }

@@ -1,11 +1,12 @@
-//! Sources whose signature is asked for: what is signed, whether it is what its manifest says, and whether it stays that.
+//! Sources whose signature is asked for: what is signed, whether it agrees with its manifest, and whether it stays the
+//! same.
 //!
 //! ```text
 //!   FILE.manifest beside a file ─► verdict ─► SHA-256 of the file ─► its form is told, and it is read
 //!   MANIFEST inside ─► verdict ─► names and what is held in memory ─► packages are parsed from that memory
 //! ```
-//! Whatever is read a second time is compared again, so that an exchange between the check and the use is found when it is
-//! used (`seal`). A patch that nobody asks about, or that has no manifest, costs nothing.
+//! Everything that is read a second time is compared again, so that an exchange between check and use is found at the
+//! use (`seal`). A patch without a demand for a signature, or without a manifest, costs nothing.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -86,10 +87,11 @@ fn open_members(mut source: Source, demands: &[Demand]) -> Result<(Source, Image
     Ok((source, image))
 }
 
-/// What a Java archive with a signature of Sun's kind is told.
+/// The message about a Java archive with a signature of Sun's kind.
 const PKCS7: &str = "is signed as a Java archive (PKCS#7), which is not verified; `patchadm sign` signs it";
 
-/// The verdict of the strictest demand, and the manifest where all of them trust it; the refusing verdict if there is one.
+/// Returns the verdict of the strictest demand, and the manifest where all of them trust it; the refusing verdict if
+/// there is one.
 fn judge_all(
     files: Option<&SignedFiles>,
     demands: &[Demand],
@@ -107,7 +109,7 @@ fn judge_all(
     Ok(worst.unwrap_or_else(|| (Verdict::unchecked(), None)))
 }
 
-/// A file that has a manifest beside it, each opened once; none for anything else.
+/// Returns a file that has a manifest beside it, each opened once; none for anything else.
 fn beside(path: &Path) -> Result<Option<(File, SignedFiles)>, SourceError> {
     let fail = |file: &Path, error| SourceError {
         path: path.to_owned(),
@@ -138,7 +140,8 @@ fn appended(path: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The first bytes of a file, one more than the limit at most, so that whoever judges them sees that they are too many.
+/// Returns the first bytes of a file, at most one more than the limit, so that the caller can see that there are too
+/// many.
 fn read_if_there(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
     match std::fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -190,7 +193,7 @@ fn sealed_blocks(file: &File, manifest: &Manifest) -> Result<Vec<Digest>, FileFa
 }
 
 impl Source {
-    /// Every name of the source but those of directories.
+    /// Returns every name of the source but those of directories.
     fn every_name(&self, scan: &Scan) -> Result<BTreeMap<Vec<u8>, Kind>, SourceError> {
         let mut names = BTreeMap::new();
         if let Input::Directory(directory) = &self.input {

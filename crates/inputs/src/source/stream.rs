@@ -9,11 +9,11 @@ use patchadm_svr4::format::datastream;
 use patchadm_svr4::format::datastream::{DatastreamPackage, DatastreamPart, DatastreamReader};
 use patchadm_svr4::package::PackagePath;
 
-/// What may follow the last archive and is read over, so that a compression around the stream is checked to its
-/// end; no more, because the end may never come.
+/// The most bytes after the last archive: they are skipped, so that a compression around the stream is checked to its
+/// end. No more is read, because the end may never come.
 const JUNK: u64 = 1 << 20;
 
-/// What is read at once.
+/// The number of bytes that are read at once.
 const BUFFER: usize = 1 << 18;
 
 /// Gives each member of each part as `<pkginst>/<path>`; `pkginfo` and `pkgmap` come first, from the table of
@@ -70,7 +70,7 @@ fn inside(package: &DatastreamPackage, path: &[u8]) -> Result<PackagePath, Sourc
     checked_name(&name)?.ok_or_else(|| SourceProblem::BadForm("a member has no name".to_owned()))
 }
 
-/// A package whose description is one thing in the table of contents and another in its archive is a trap.
+/// Refuses a package that its table of contents and its archive describe differently: it is a trap.
 fn compare<R: Read>(
     reader: &mut DatastreamReader<R>,
     part: DatastreamPart,

@@ -1,11 +1,11 @@
-//! Telling the stock scripts of patch packages from a package's own.
+//! The recognition of the stock scripts of patch packages.
 //!
-//! The six scripts that Sun published for patch packages (Application Packaging Developer's Guide, "Patching
-//! Packages") do what this program does by itself, so a package whose scripts are just these needs none of them run.
-//! Those that this program writes into its own backout packages do what these do. A script is recognised by the
-//! SHA-256 of its normalised text, so that the producer's own values, comments and white space at line ends make no
-//! difference, and a single command more or less does. Those that this program gives to a patch do the same, and what they
-//! are made of is in `patch_scripts`.
+//! The six scripts that Sun published for patch packages (Application Packaging Developer's Guide, "Patching Packages")
+//! do what this program does by itself, so a package with only these scripts needs none of them run. The scripts that
+//! this program writes into its own backout packages do the same. A script is recognised by the SHA-256 of its
+//! normalised text, so that the producer's own values, comments and white space at line ends make no difference, and a
+//! single command more or less does. The scripts that this program gives to a patch do the same as well;
+//! `patch_scripts` has their texts.
 //!
 //! Only digests are kept here, not the scripts.
 
@@ -75,8 +75,8 @@ const DIGESTS: [(StockScript, &str, &str); 14] = [
     (StockScript::Postinstall, "0.1.0", "02ca9e7720d5df298f0b1e0c53cadc7d5b6544f98720a981ab2d930c0a029a7d"),
 ];
 
-/// The stock script that the file `name` of `install/` is; none if it is a script of the package's own, or a stock
-/// script in a place where it does not belong.
+/// Returns the stock script that the file `name` of `install/` is; none if it is a script of the package's own, or a
+/// stock script in a place where it does not belong.
 pub fn role(name: &str, script: &[u8]) -> Option<StockScript> {
     let expected = match name {
         "checkinstall" => StockScript::Checkinstall,
@@ -94,9 +94,9 @@ pub fn role(name: &str, script: &[u8]) -> Option<StockScript> {
     DIGESTS.iter().any(|(role, _, known)| *role == expected && *known == digest).then_some(expected)
 }
 
-/// The separator between base code and revision of a patch id, and the pattern of restricted patches: words that
-/// the producer puts in. Quotes, `$`, backquotes and backslashes are no part of one: with them a shell would do
-/// something else than compare.
+/// The separator between base code and revision of a patch id, and the pattern of restricted patches: words that the
+/// producer puts in. Quotes, `$`, backquotes and backslashes are not allowed in them: with them a shell would do more
+/// than compare.
 static SEPARATOR: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r#"match\(\$0, "[^"'`$\\\n]+"\)"#).ok());
 static RESTRICTED: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"egrep -s "[^"'`$\\\n]+""#).ok());
@@ -104,13 +104,13 @@ static RESTRICTED: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"egre
 static LENGTH: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r#"("Patchvers_pfx"\)(?:\\\n)?)\+[0-9]{1,3}\)"#).ok());
 
-/// The script without whole-line comments, blank lines and white space at line ends, and with the placeholders of
+/// Returns the script without whole-line comments, blank lines and white space at line ends, and with the placeholders of
 /// the published text back in the places that a producer fills.
 fn normalised(script: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(script.len());
     let mut continued = false;
     for line in script.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end) {
-        // Behind a backslash `#` begins no comment, and a blank line ends a command.
+        // After a backslash `#` begins no comment, and a blank line ends a command.
         if continued || !(line.is_empty() || line.trim_ascii_start().starts_with(b"#")) {
             text.extend_from_slice(line);
             text.push(b'\n');

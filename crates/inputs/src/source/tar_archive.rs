@@ -1,9 +1,9 @@
 //! A source that is a tar archive, read from beginning to end.
 //!
-//! Read are the seventh edition's form, ustar, GNU long names and pax names. The records that carry long names are
-//! read here, with a limit, because the tar crate reads them whole whatever size they claim. A pax record that
-//! gives a member another size than its header is refused: readers that disagree about it see different archives
-//! (CVE-2025-62518).
+//! The supported forms are the seventh edition's form, ustar, GNU long names and pax names. The records that carry long
+//! names are read here, with a limit, because the tar crate reads them whole, regardless of the size that they claim. A
+//! pax record that gives a member another size than its header is refused: readers that disagree about it see different
+//! archives (CVE-2025-62518).
 
 use std::io::{self, Read};
 
@@ -13,13 +13,13 @@ use super::SourceError;
 use super::error::SourceProblem;
 use super::member::{Kind, MemberStamp, SourceMember, Visit, check_target, checked_name};
 
-/// The longest record before a member: names, and whatever else pax headers carry.
+/// The longest record before a member: names and other contents of pax headers.
 const LONGEST_RECORD: u64 = 1 << 20;
 
-/// What may follow the end mark: padding, read over so that a compression around the archive is checked to its end.
+/// The most bytes after the end mark: padding, skipped so that a compression around the archive is checked to its end.
 const PADDING: u64 = 16 << 20;
 
-/// What the records before a member said about it.
+/// The information on a member from the records before it.
 #[derive(Default)]
 struct Announced {
     name: Option<Vec<u8>>,
@@ -109,7 +109,7 @@ fn record(entry: &mut impl Read) -> Result<Vec<u8>, SourceProblem> {
     Ok(data)
 }
 
-/// A record that is one name, ended by NUL.
+/// Returns a record that is one name, ended by NUL.
 fn text(entry: &mut impl Read) -> Result<Vec<u8>, SourceProblem> {
     let mut data = record(entry)?;
     while data.last() == Some(&0) {

@@ -10,7 +10,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 /// waits ends the next one. Dropped, it lets them through.
 #[derive(Debug)]
 pub struct HeldSignals {
-    /// What was held back before.
+    /// The signals that were held back before.
     before: SigSet,
 }
 
@@ -24,11 +24,10 @@ impl HeldSignals {
         Ok(Self { before: ends.thread_swap_mask(SigmaskHow::SIG_BLOCK)? })
     }
 
-    /// Waits until there is something to read, or its end.
+    /// Waits for input, or for its end.
     ///
-    /// # Errors
-    /// "interrupted" if a signal came, also one that was held back before, and what the system says. Not of the kind
-    /// `Interrupted`: whoever reads would try again.
+    /// # Errors "interrupted" if a signal came, also one that was held back before, and errors of the system. Not of
+    /// the kind `Interrupted`: the reader would try again.
     pub fn wait_for(&self, input: &impl AsFd) -> io::Result<()> {
         let mut inputs = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
         match ppoll(&mut inputs, None, Some(self.before)) {

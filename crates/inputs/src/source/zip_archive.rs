@@ -1,7 +1,7 @@
 //! A source that is a zip archive (or a jar), read through its central directory.
 //!
-//! Refused are names that come twice, members that overlap (a small file can be made to unfold into petabytes),
-//! encryption, and what the zip crate does not decompress.
+//! Names that come twice, members that overlap (a small file can be made to unfold into petabytes), encryption, and
+//! compression methods unknown to the zip crate are refused.
 
 use std::io::{BufReader, Read, Seek};
 
@@ -57,7 +57,7 @@ pub(super) fn walk<E: From<SourceError>>(
     Ok(())
 }
 
-/// A zip archive has the time of a clock on the wall, without its zone: it counts as UTC.
+/// Returns the stamp of a member. A zip archive has local time without a zone: it counts as UTC.
 fn stamp(mode: Option<u32>, modified: Option<zip::DateTime>) -> MemberStamp {
     let moment = modified.and_then(|at| {
         let day = NaiveDate::from_ymd_opt(at.year().into(), at.month().into(), at.day().into())?;

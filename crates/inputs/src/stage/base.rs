@@ -2,8 +2,8 @@
 //! its digest.
 //!
 //! A header line, then one line for each object, sorted by path. The header has their number and a digest of all of
-//! them, so that a base cut short, or changed by hand, is told apart from a whole one. Reader and writer stream: of the
-//! text no more than a line is in memory.
+//! them, so that a truncated or manually changed base is detected. Reader and writer stream: at most one line of the
+//! text is in memory.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, Read as _, Write};
@@ -38,13 +38,13 @@ const LEAST_MEMORY: u64 = 200;
 /// A whole base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Base {
-    /// What it is about.
+    /// Its subject.
     pub header: BaseHeader,
     /// The objects, sorted by path, each path once.
     pub objects: Vec<BaseObject>,
 }
 
-/// What a base is about.
+/// The subject of a base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseHeader {
     /// The stage.
@@ -110,7 +110,7 @@ fn objects_digest<'o>(objects: impl Iterator<Item = &'o BaseObject>) -> Digest {
     digest.finish()
 }
 
-/// The objects of a base that is to be written, with their digest, which stands before them.
+/// The objects of a base to be written, preceded by their digest.
 #[derive(Debug)]
 pub struct BaseObjects {
     objects: Vec<BaseObject>,
@@ -306,7 +306,7 @@ impl<'a> ObjectReader<'a> {
         Ok(())
     }
 
-    /// Whether an object is as the first one of its link group.
+    /// Tells whether an object is as the first one of its link group.
     fn is_like_its_group(&mut self, object: &BaseObject) -> bool {
         let Some(group) = object.object().and_then(|state| state.group) else { return true };
         let at = self.objects.len();

@@ -14,11 +14,11 @@ use patchadm_svr4::package::{ObjectPath, rule};
 pub struct BaseObject {
     /// Its path in the root.
     pub path: ObjectPath,
-    /// What was there.
+    /// The object that was there.
     pub state: BaseState,
 }
 
-/// What was at a path of a base.
+/// The object at a path of a base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BaseState {
     /// An object. Those with the same `group` are names of one object.
@@ -73,7 +73,7 @@ impl BaseObject {
         }
     }
 
-    /// Gives the link group of an object a number behind `last`, so that it is none of another list.
+    /// Gives the link group of an object a number after `last`, so that it differs from those of another list.
     #[must_use]
     pub fn numbered_behind(mut self, last: u32) -> Self {
         if let BaseState::Object(state) = &mut self.state {
@@ -144,7 +144,7 @@ impl<'a> WrittenObject<'a> {
         }
     }
 
-    /// Whether it says nothing but its path.
+    /// Tells whether it says nothing but its path.
     fn is_bare(&self) -> bool {
         let is_attributed = self.kind.is_some()
             || self.mode.is_some()
@@ -201,7 +201,7 @@ impl<'a> WrittenObject<'a> {
         })
     }
 
-    /// Whether it has what an object of this type has, and nothing else.
+    /// Tells whether it has what an object of this type has, and nothing else.
     fn fits(&self, kind: RecordedType) -> bool {
         let is_file = kind == RecordedType::File;
         let is_link = kind == RecordedType::Symlink;

@@ -1,19 +1,19 @@
-//! What is known of the files of a stage and of the staged paths of its root, `cache`: whoever reads them again reads only
-//! those that somebody touched.
+//! The known facts about the files of a stage and about the staged paths of its root, `cache`. The next reader reads
+//! only the files that were touched since.
 //!
-//! A file is believed to be the same while its inode, size, modification and status change time are: the last is set by
-//! the system alone, at every change of bytes, owner, mode or attributes. A file that was touched less than 20 ms before
-//! it was looked at is not kept, because a change within one tick of the clock shows no other time. The file is private
-//! and may be removed; one that is damaged is ignored.
+//! A file counts as unchanged while its inode, size, modification time and status change time stay the same. Only the
+//! system sets the last one, at every change of bytes, owner, mode or attributes. A file that was touched less than 20
+//! ms before it was examined is not kept, because a second change within one clock tick shows the same time. The file
+//! is private and may be removed. A damaged one is ignored.
 
 use crate::little_endian::Fields;
 use patchadm_rootfs::{Digest, Inode, KnownFile, Sums, Timestamp, Xattrs};
 use patchadm_svr4::package::ObjectPath;
 
-/// What the file begins with.
+/// The start of the file.
 const MAGIC: &[u8; 16] = b"patchadm stage1\n";
 
-/// The length of the digest behind it, in bytes.
+/// The length of the digest at the end, in bytes.
 const DIGEST: usize = 32;
 
 /// The largest cache that is read, in bytes: 4 GiB.
@@ -25,10 +25,10 @@ const QUIET: i128 = 20_000_000;
 /// The most bytes of attributes that an entry has.
 const MOST_XATTRS: usize = 4096;
 
-/// A file of which everything is known that one look at it does not tell.
+/// A file with every fact that one look at it does not tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CachedFile {
-    /// By what it is recognised, and the sums of its bytes.
+    /// The facts that identify it, and the sums of its bytes.
     pub file: KnownFile,
     /// Its extended attributes.
     pub xattrs: Xattrs,
@@ -39,26 +39,26 @@ pub struct CachedFile {
 pub struct ReadFile<'o> {
     /// Its path in the root and in the stage.
     pub path: &'o ObjectPath,
-    /// By what it is recognised, and the sums of its bytes.
+    /// The facts that identify it, and the sums of its bytes.
     pub file: KnownFile,
     /// Its extended attributes.
     pub xattrs: &'o Xattrs,
 }
 
 impl ReadFile<'_> {
-    /// Whether a cache keeps a file that was read after the moment `since`, by the clock of its file system: not one that
-    /// had been touched just before.
+    /// Tells whether a cache keeps a file that was read after the moment `since`, by the clock of its file system: not
+    /// one that had been touched just before.
     pub fn is_kept(&self, since: Timestamp) -> bool {
         let bytes = self.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
         nanoseconds(since) - nanoseconds(self.file.ctime) >= QUIET && bytes <= MOST_XATTRS
     }
 }
 
-/// What is known of the files of one tree, sorted by path, each path once.
+/// The known files of one tree, sorted by path, each path once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CacheSide(Vec<(ObjectPath, CachedFile)>);
 
-/// What is known of both trees.
+/// The known files of both trees.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StageCache {
     /// The tree of the stage.
@@ -67,12 +67,12 @@ pub struct StageCache {
     pub live: CacheSide,
 }
 
-/// What is known of the files below one directory.
+/// The known files below one directory.
 #[derive(Clone, Copy, Debug)]
 pub struct CachedFiles<'c>(&'c [(ObjectPath, CachedFile)]);
 
 impl<'c> CachedFiles<'c> {
-    /// Returns what is known of the file at a path below the directory.
+    /// Returns the known facts about the file at a path below the directory.
     pub fn file(&self, path: &ObjectPath) -> Option<&'c CachedFile> {
         let at = self.0.binary_search_by(|(known, _)| known.cmp(path)).ok()?;
         self.0.get(at).map(|(_, file)| file)
@@ -98,14 +98,14 @@ impl CacheSide {
         self.0.len()
     }
 
-    /// Whether nothing is known.
+    /// Tells whether nothing is known.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
 impl StageCache {
-    /// Reads the file. Whatever is wrong with it, the answer is that nothing is known.
+    /// Reads the file. If anything is wrong with it, nothing is known.
     pub fn parse(bytes: &[u8]) -> Self {
         Self::read(bytes).unwrap_or_default()
     }
@@ -143,7 +143,7 @@ fn nanoseconds(time: Timestamp) -> i128 {
     i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanoseconds)
 }
 
-/// Appends files behind their number.
+/// Appends the number of the files, then the files.
 fn put_side<'o>(out: &mut Vec<u8>, files: impl Iterator<Item = ReadFile<'o>>) {
     let (at, mut count) = (out.len(), 0_u64);
     out.extend(count.to_le_bytes());
@@ -167,7 +167,7 @@ fn put_side<'o>(out: &mut Vec<u8>, files: impl Iterator<Item = ReadFile<'o>>) {
     out.splice(at..at + size_of::<u64>(), count.to_le_bytes());
 }
 
-/// Appends bytes of an object, which are fewer than 64 KiB, behind their length.
+/// Appends the length of an object's bytes (fewer than 64 KiB), then the bytes.
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend(u16::try_from(bytes.len()).unwrap_or_default().to_le_bytes());
     out.extend(bytes);

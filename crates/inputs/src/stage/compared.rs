@@ -19,7 +19,7 @@ impl ComparedAttributes {
         if self.owners { mode } else { Mode::of(mode.bits() & !SET_ID) }
     }
 
-    /// Whether an extended attribute counts. A label belongs to the system that the object is on.
+    /// Tells whether an extended attribute counts. A label belongs to the system that the object is on.
     pub fn has_xattr(self, name: &[u8]) -> bool {
         let is_label = [&b"security.selinux"[..], b"security.ima", b"security.evm"].contains(&name)
             || name.starts_with(b"security.SMACK64");

@@ -1,4 +1,4 @@
-//! The reason why a file of a stage is not believed.
+//! The reason a file of a stage is rejected.
 
 /// A line of a file that is not as this program writes it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -12,7 +12,7 @@ use patchadm_svr4::package::{ObjectPath, rule};
 /// The version of the format.
 const VERSION: u32 = 1;
 
-/// What a stage says of itself.
+/// A stage's description of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StageIdentity {
     /// Its id.
@@ -21,7 +21,7 @@ pub struct StageIdentity {
     pub name: StageName,
     /// The physical path of its root on the host.
     pub root: ObjectPath,
-    /// The marker of its root, or `None` if the root had none and whoever made the stage could not make one.
+    /// The marker of its root, or `None` if the root had none and the creator of the stage could not make one.
     pub marker: Option<String>,
     /// When it was made: RFC 3339, UTC.
     pub created: String,
@@ -90,13 +90,13 @@ impl StageIdentity {
         line
     }
 
-    /// Whether it is a stage of this root: it has the marker of the root, or its path.
+    /// Tells whether it is a stage of this root: it has the marker of the root, or its path.
     pub fn is_of(&self, root: &ObjectPath, marker: Option<&str>) -> bool {
         self.root == *root || self.marker.is_some() && self.marker.as_deref() == marker
     }
 }
 
-/// Whether a text is a time as records have it.
+/// Tells whether a text is a time as records have it.
 pub(super) fn is_time(text: &str) -> bool {
     text.len() <= 40 && DateTime::parse_from_rfc3339(text).is_ok()
 }

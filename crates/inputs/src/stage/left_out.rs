@@ -1,5 +1,5 @@
-//! Objects that no promotion takes and no stage gets: sockets, files that name a running process, and what the operator
-//! excludes.
+//! Objects that no promotion takes and no stage gets: sockets, files that name a running process, and those that the
+//! operator excludes.
 
 use super::error::StageFileError;
 use crate::path_glob::PathGlob;
@@ -67,7 +67,7 @@ impl LeftOut {
         }
     }
 
-    /// Whether a pattern names a path, or a directory above it.
+    /// Tells whether a pattern names a path, or a directory above it.
     pub fn excludes(&self, path: &ObjectPath) -> bool {
         self.0.iter().any(|pattern| pattern.names_it_or_above(path))
     }

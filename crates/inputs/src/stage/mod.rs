@@ -1,4 +1,4 @@
-//! The files of a stage as values: who it is, what it was copied from, and what a root knows of its stages.
+//! The files of a stage as values: its identity, its origin, and a root's records of its stages.
 //!
 //! ```text
 //!  STAGE/.patchadm-stage/   identity   which stage of which root
@@ -7,8 +7,8 @@
 //!  ROOT/var/sadm/           patchadm/stages          the stages of the root
 //!                           patch/<ID>/promotion     what a promotion was
 //! ```
-//! Readers have a limit for every length and an error that names the line. They believe a value only if this program
-//! could have written it; that a stage says what its owner wants is so by its nature. Nothing is opened here.
+//! Readers have a limit for every length and an error that names the line. They accept a value only if this program
+//! could have written it. The statements of a stage follow its owner's wishes by nature. Nothing is opened here.
 
 mod base;
 mod base_line;

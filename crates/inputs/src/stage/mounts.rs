@@ -1,4 +1,4 @@
-//! What else is mounted for those inside a stage: `[rw:]SRC[:DST]`, as an option names it or as a line of a mounts file.
+//! Additional mounts for processes inside a stage: `[rw:]SRC[:DST]`, in an option or as a line of a mounts file.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};

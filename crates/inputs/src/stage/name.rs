@@ -1,4 +1,4 @@
-//! What a stage is called: its id, which is random and never changes, and its name, which its promotions have as base.
+//! The names of a stage: its id, which is random and never changes, and its name, the base of its promotions.
 
 use std::fmt;
 

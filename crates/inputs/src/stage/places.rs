@@ -14,7 +14,7 @@ pub const UNFINISHED: &[u8] = b"unfinished";
 /// The identity of a stage.
 pub const IDENTITY: &[u8] = b"identity";
 
-/// What the name of each base begins with.
+/// The start of the name of each base.
 pub const BASES: &[u8] = b"base.";
 
 /// The base that `stage new` writes.
@@ -32,7 +32,7 @@ pub const DIRECTORIES: &[u8] = b"directories";
 /// The patterns of `stage new --exclude`: one line, a JSON list of texts.
 pub const EXCLUDED: &[u8] = b"excluded";
 
-/// What was decided by the options of a refresh; there until it is done.
+/// The decisions by the options of a refresh; the file exists until the refresh is done.
 pub const REFRESHING: &[u8] = b"refreshing";
 
 /// The lock of those who promote, refresh or remove a stage.

@@ -13,7 +13,7 @@ use patchadm_svr4::patch::PatchId;
 /// The version of the format.
 const VERSION: u32 = 1;
 
-/// What a root knows of a promotion that is applied.
+/// A root's record of a promotion that is applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PromotionRecord {
     /// Its id, that of the patch.
@@ -24,11 +24,11 @@ pub struct PromotionRecord {
     pub name: StageName,
     /// The run that made it.
     pub run: String,
-    /// What was compared.
+    /// The paths that were compared.
     pub paths: Scope,
     /// The patches of the stage that went live with it, in the order in which they were applied.
     pub brought: Vec<PatchId>,
-    /// The packages of which it is a patch.
+    /// The packages that it patches.
     pub packages: Vec<PkgInst>,
     /// Those of them that came with it.
     pub new_packages: Vec<PkgInst>,

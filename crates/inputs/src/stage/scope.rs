@@ -1,4 +1,4 @@
-//! The staged paths: the directories of a root that a stage or a promotion is about.
+//! The staged paths: the directories of a root that a stage or a promotion covers.
 
 use patchadm_svr4::package::{ObjectPath, PathError};
 
@@ -62,12 +62,12 @@ impl Scope {
         &self.0
     }
 
-    /// Whether it is all of the root.
+    /// Tells whether it is all of the root.
     pub fn is_all(&self) -> bool {
         self.0.iter().any(|path| path.relative().is_empty())
     }
 
-    /// Whether a path is one of these, or below one.
+    /// Tells whether a path is one of these, or below one.
     pub fn contains(&self, path: &ObjectPath) -> bool {
         self.0.iter().any(|top| path == top || path.is_below(top))
     }

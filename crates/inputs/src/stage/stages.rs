@@ -1,5 +1,5 @@
-//! The stages of a root, `var/sadm/patchadm/stages`: JSON lines, one for each stage. It finds stages by name and tells
-//! people where they are; what a stage is stands in the stage.
+//! The stages of a root, `var/sadm/patchadm/stages`: JSON lines, one for each stage. The file finds stages by name and
+//! tells people where they are; the facts about a stage are in the stage.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
-//! The note `.note.dlopen`: libraries that a program loads by itself, where they are there.
+//! The note `.note.dlopen`: libraries that a program loads by itself if they exist.
 //!
-//! Its text is JSON, as the specification "ELF metadata for dlopen dependencies" says: an array of objects, each with the
-//! names of one library (any one of them serves) and how much it is missed.
+//! Its text is JSON, as the specification "ELF metadata for dlopen dependencies" says: an array of objects, each with
+//! the names of one library (any one of them serves) and its priority.
 
 use elf::note::{Note, NoteIterator};
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ const MOST_NOTES: usize = 1024;
 pub struct DlopenNote {
     /// The names of the library; any one of them serves.
     pub soname: Vec<String>,
-    /// How much it is missed: `required`, `recommended` or `suggested`.
+    /// Its priority: `required`, `recommended` or `suggested`.
     #[serde(default)]
     pub priority: String,
 }

@@ -1,4 +1,4 @@
-//! The dynamic section: which tables there are, and the names that it points to.
+//! The dynamic section: the tables that exist, and the names that it points to.
 
 use elf::abi;
 use elf::dynamic::DynamicTable;
@@ -109,7 +109,7 @@ impl DynamicSection {
         }
     }
 
-    /// Returns the parts of the file in which the tables are, as long as they can be: where each begins and ends.
+    /// Returns the parts of the file that can hold the tables, at their largest: where each begins and ends.
     pub(super) fn parts(&self, layout: &Layout) -> Vec<(u64, u64)> {
         let offset = |address: u64| layout.offset_of(address).ok().filter(|_| address != 0);
         let (strings, size) = (offset(self.strings.0), self.strings.1);
@@ -128,7 +128,7 @@ impl DynamicSection {
         tables.chain(versions).chain(strings).collect()
     }
 
-    /// Counts entries of a table, of which all together have a limit.
+    /// Counts entries of a table; the sum over all tables is limited.
     pub(super) fn count_entries(&mut self, count: usize) -> Result<(), ElfError> {
         self.entries = self.entries.saturating_add(count);
         if self.entries > MOST_ENTRIES { Err(ElfError::TooMany) } else { Ok(()) }

@@ -1,4 +1,4 @@
-//! The reasons an ELF file is not understood, and the limits behind them.
+//! The reasons an ELF file is not understood, and the limits on it.
 
 /// The most entries of all tables of a file that are read.
 pub(super) const MOST_ENTRIES: usize = 1 << 16;

@@ -14,11 +14,11 @@ pub struct ElfFacts {
     pub machine: ElfMachine,
     /// `e_type`: 2 of a program at a fixed address, 3 of a library or of a program at any address.
     pub file_type: u16,
-    /// The name by which others need it.
+    /// The name under which others need it.
     pub soname: Option<String>,
     /// The names of the libraries that it needs, in the order in which they are loaded.
     pub needed: Vec<String>,
-    /// The directories searched for its libraries and for those of what it loads, as written; `None` where `runpath`
+    /// The directories searched for its libraries and for those of what it loads, as written; `None` if `runpath`
     /// takes its place.
     pub rpath: Option<String>,
     /// The directories searched for its own libraries only, as written.
@@ -50,8 +50,8 @@ impl ElfFacts {
     }
 }
 
-/// Reads the facts of a file. Returns `None` if it is no ELF file, no program or library, or not linked dynamically: what
-/// was split from a program for debuggers has its headers and nothing that could be loaded.
+/// Reads the facts of a file. Returns `None` if it is not an ELF file, not a program or library, or not linked
+/// dynamically: a file split off for debuggers has the headers of its program and nothing that could be loaded.
 pub fn read(source: &mut dyn ElfSource) -> Result<Option<ElfFacts>, ElfError> {
     let Some(layout) = Layout::read(source)? else { return Ok(None) };
     match linked(source, &layout) {

@@ -1,4 +1,4 @@
-//! The headers of an ELF file: class, machine, type, and the segments by which everything else is found.
+//! The headers of an ELF file: class, machine, type, and the segments that lead to everything else.
 
 use elf::abi;
 use elf::endian::{AnyEndian, EndianParse as _};
@@ -33,7 +33,7 @@ pub struct ElfMachine {
     pub is_64: bool,
 }
 
-/// What the headers of a program or library say.
+/// The information in the headers of a program or library.
 pub(super) struct Layout {
     pub(super) machine: ElfMachine,
     pub(super) file_type: u16,
@@ -45,7 +45,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Reads the headers. Returns `None` if the file is no ELF file, or neither a program nor a library.
+    /// Reads the headers. Returns `None` if the file is not an ELF file, or neither a program nor a library.
     pub(super) fn read(source: &mut dyn ElfSource) -> Result<Option<Self>, ElfError> {
         let head = source.slice(0, abi::EI_NIDENT + ELF64_EHDR_TAILSIZE)?;
         if !head.starts_with(&MAGIC) {

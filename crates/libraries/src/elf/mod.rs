@@ -1,5 +1,5 @@
-//! What a program or library says to the dynamic linker: its name, the libraries that it needs and where it wants them
-//! searched, its interpreter, the symbol versions that it defines and needs, the libraries that it may load later.
+//! The statements of a program or library to the dynamic linker: its name, the libraries that it needs and their search
+//! paths, its interpreter, the symbol versions that it defines and needs, the libraries that it may load later.
 //!
 //! Pure: bytes come through an [`ElfSource`], a slice or the pieces of a file, so that a file of any size is read in
 //! little memory. Tables are found by the program headers, as the linker itself finds them; a file without section

@@ -1,4 +1,4 @@
-//! Where the bytes of an ELF file come from: a slice, or an open file that is read where it is asked for.
+//! The source of the bytes of an ELF file: a slice, or an open file that is read on demand.
 
 use std::fs::File;
 use std::io;
@@ -40,7 +40,7 @@ struct Piece {
 }
 
 impl Piece {
-    /// Where the asked bytes begin and end in this piece, if it has them all or the file has no more.
+    /// Returns where the asked bytes begin and end in this piece, if it has them all or the file has no more.
     fn range(&self, offset: u64, length: usize) -> Option<(usize, usize)> {
         let start = usize::try_from(offset.checked_sub(self.offset)?).ok()?;
         let end = start.checked_add(length)?;

@@ -1,7 +1,8 @@
-//! The parts of a program or library that comes as a stream, kept in little memory while it goes by.
+//! The parts of a program or library that comes as a stream, kept in little memory while it passes.
 //!
-//! Begin and end of the file are kept, and what its program headers name; in nearly all files that is everything that is
-//! asked for. Where it is not, the tables are known then by their places, and a second pass keeps them as well.
+//! Begin and end of the file are kept, and the parts that its program headers name. In nearly all files that is
+//! everything that is asked for. Otherwise the places of the tables are known by then, and a second pass keeps them as
+//! well.
 
 use super::dynamic::DynamicSection;
 use super::error::ElfError;
@@ -27,7 +28,7 @@ pub struct MissingParts(pub(super) Vec<Range>);
 /// Keeps parts of a file while it goes by.
 #[derive(Debug, Default)]
 pub struct PartsKeeper {
-    /// What is to be kept beside begin and end, sorted, without overlaps.
+    /// The parts to keep apart from begin and end, sorted, without overlaps.
     wanted: Vec<Range>,
     length: u64,
     head: Vec<u8>,
@@ -69,7 +70,7 @@ impl PartsKeeper {
         }
     }
 
-    /// Finds out what is to be kept of the rest.
+    /// Determines the parts of the rest to keep.
     fn look_at_head(&mut self) {
         let named = Layout::read(&mut &self.head[..]).ok().flatten();
         self.wanted.extend(named.iter().flat_map(Layout::named_parts));
@@ -108,7 +109,7 @@ impl PartsKeeper {
         self.head.len() + self.tail.len() + kept
     }
 
-    /// The file has ended.
+    /// Returns the kept parts at the end of the file.
     pub fn finish(self) -> StreamedParts {
         let tail_at = self.length - self.tail.len() as u64;
         let mut parts =
@@ -119,7 +120,7 @@ impl PartsKeeper {
 }
 
 impl StreamedParts {
-    /// Returns what a second pass has to keep, if something was asked for that this one did not keep.
+    /// Returns the parts for a second pass to keep, if something was asked for that this one did not keep.
     pub fn missing(mut self) -> Option<MissingParts> {
         if !self.is_incomplete {
             return None;

@@ -39,7 +39,7 @@ impl SymbolNames {
         self.text.len()
     }
 
-    /// Adds a name; the set is one when it is [sorted](Self::sort).
+    /// Adds a name; the names form a set once they are [sorted](Self::sort).
     pub(super) fn push(&mut self, name: &str) {
         let begin = self.text.len();
         self.text.push_str(name);

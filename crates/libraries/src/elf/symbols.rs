@@ -1,7 +1,7 @@
 //! The symbols that a file exports, and those that it expects of others; read on demand, because they are many.
 //!
-//! The dynamic section does not say how many symbols there are. The hash tables do, for those that can be looked up; the
-//! section headers, where there are any, for all.
+//! The dynamic section does not give the number of symbols. The hash tables give that of the symbols that can be looked
+//! up; the section headers, if there are any, give that of all.
 
 use elf::abi;
 use elf::file::Class;
@@ -36,7 +36,7 @@ pub struct ElfSymbols {
     pub undefined: SymbolNames,
 }
 
-/// Reads the symbols of a file. Returns none if it is no program or library that is linked dynamically.
+/// Reads the symbols of a file. Returns none if it is not a program or library that is linked dynamically.
 pub fn read_symbols(source: &mut dyn ElfSource) -> Result<ElfSymbols, ElfError> {
     let mut symbols = ElfSymbols::default();
     let Some(layout) = Layout::read(source)? else { return Ok(symbols) };
@@ -80,7 +80,7 @@ pub fn read_symbols(source: &mut dyn ElfSource) -> Result<ElfSymbols, ElfError> 
     Ok(symbols)
 }
 
-/// The number of symbols: the largest that a table says.
+/// Returns the number of symbols: the largest that a table says.
 fn count(source: &mut dyn ElfSource, layout: &Layout, dynamic: &DynamicSection) -> Result<u64, ElfError> {
     let by_hash = if dynamic.hash == 0 { 0 } else { by_old_hash(source, layout, dynamic.hash)? };
     let by_gnu = if dynamic.gnu_hash == 0 { 0 } else { by_gnu_hash(source, layout, dynamic.gnu_hash)? };
@@ -98,7 +98,7 @@ fn by_old_hash(source: &mut dyn ElfSource, layout: &Layout, address: u64) -> Res
     layout.word(source.slice(offset.saturating_add(4), 4)?).map(u64::from)
 }
 
-/// The last chain of the table ends with the last symbol.
+/// Returns the number of symbols: the last chain of the table ends with the last symbol.
 fn by_gnu_hash(source: &mut dyn ElfSource, layout: &Layout, address: u64) -> Result<u64, ElfError> {
     let offset = layout.offset_of(address)?;
     let mut header = [0; 3];
@@ -129,7 +129,7 @@ fn by_gnu_hash(source: &mut dyn ElfSource, layout: &Layout, address: u64) -> Res
     Err(ElfError::TooMany)
 }
 
-/// The size of the section at the address of the symbols.
+/// Returns the size of the section at the address of the symbols.
 fn by_section(source: &mut dyn ElfSource, layout: &Layout, address: u64) -> Option<u64> {
     let mut sections = layout.sections(source)?.into_iter();
     let found = sections.find(|section| section.sh_type == abi::SHT_DYNSYM && section.sh_addr == address)?;

@@ -1,4 +1,4 @@
-//! Changes that take libraries away, and what stays for whom.
+//! Changes that remove libraries, the libraries that stay, and their consumers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(super) struct Scene {
     symbols: Symbols,
 }
 
-/// What marks a library that comes under the name of another one.
+/// The mark of a library that comes under the name of another one.
 const NEW: u64 = 1;
 
 /// Symbols by the name of the library.
@@ -101,7 +101,7 @@ impl Scene {
     }
 }
 
-/// A library or link of a root.
+/// Returns a library or link of a root.
 fn node(root: &Root, path: &str) -> CandidateNode {
     match root.tree.file_at(&at(path)) {
         Some(file) => CandidateNode::File(file.clone()),
@@ -113,7 +113,7 @@ pub(super) fn library(soname: &str, needed: &[&str]) -> ElfFacts {
     ElfFacts { soname: Some(soname.to_owned()), needed: words(needed), ..ElfFacts::default() }
 }
 
-/// A library with its two links, and a program that needs it.
+/// Returns a library with its two links, and a program that needs it.
 fn dav1d() -> Root {
     let mut root = Root::default();
     root.file("/usr/lib/libdav1d.so.6.6.0", library("libdav1d.so.6", &[]));

@@ -1,4 +1,4 @@
-//! Decisions that look only at whom a change can concern, beside those that look at everybody.
+//! Decisions that examine only the programs that a change can concern, compared with those that examine all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

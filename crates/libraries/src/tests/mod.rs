@@ -1,4 +1,4 @@
-//! Programs and libraries made of words, and what is loaded by whom.
+//! Programs and libraries described by words, and what each of them loads.
 
 mod decisions;
 mod fast_path;
@@ -43,7 +43,7 @@ impl Root {
         self.file(path, ElfFacts { soname, needed: words(needed), ..ElfFacts::default() })
     }
 
-    /// What a link that was made says.
+    /// Returns the target of a link that was made.
     fn target(&self, path: &ObjectPath) -> Vec<u8> {
         self.links.get(path).cloned().unwrap()
     }
@@ -54,7 +54,7 @@ impl Root {
         self
     }
 
-    /// What a program loads: each name, and where it was found.
+    /// Returns the libraries that a program loads: each name, and the path where it was found.
     fn loads(&self, path: &str) -> Vec<String> {
         let loading = Loader::new(&self.tree, &self.settings).load(&at(path)).unwrap();
         let told = |need: &Need| match need.found {

@@ -5,7 +5,7 @@ use super::{Root, at, program, words};
 use crate::decision::{CandidateOrigin, LibraryDecision, Obstacle};
 use crate::elf::{ElfFacts, NeededVersion};
 
-/// A need of the second version of a library.
+/// Returns a need of the second version of a library.
 fn second_version(library: &str) -> Vec<NeededVersion> {
     vec![NeededVersion { library: library.to_owned(), version: "V_2".to_owned(), is_weak: false }]
 }
@@ -14,7 +14,7 @@ fn with_versions(soname: &str, versions: &[&str]) -> ElfFacts {
     ElfFacts { defines: words(versions), ..library(soname, &[]) }
 }
 
-/// What is lost: path, who needs it, why.
+/// Returns the losses: path, consumer, reason.
 fn lost(decision: &LibraryDecision) -> Vec<(String, String, Option<Obstacle>)> {
     let told = decision.lost.iter().filter_map(|lost| {
         Some((lost.library.as_ref()?.to_string(), lost.consumer.path.to_string(), lost.obstacle))

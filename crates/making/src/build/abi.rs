@@ -1,8 +1,8 @@
-//! Libraries and what needs them: what a patch takes away that objects beside it need, and what its objects need that only
-//! another patch provides.
+//! Libraries and their consumers: features that a patch removes although objects beside it need them, and features that
+//! its objects need and only another patch provides.
 //!
-//! Looked into are files that can be programs or libraries by their mode or name, and only as many as the question
-//! needs: those that change first, the others only where something is missing.
+//! The examined files are those that can be programs or libraries by their mode or name, and only as many as the
+//! question needs: those that change first, the others only if something is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -37,7 +37,7 @@ pub struct LibraryFeature {
 pub enum AbiFinding {
     /// An object that stays needs what the new release no longer has.
     Lost {
-        /// What goes.
+        /// The feature that goes.
         feature: LibraryFeature,
         /// The library that has it in the old release, with its package.
         was_in: String,
@@ -48,7 +48,7 @@ pub enum AbiFinding {
     Requires {
         /// The patch that provides it.
         patch: PatchId,
-        /// What it provides.
+        /// The feature that it provides.
         feature: LibraryFeature,
         /// The object that needs it, with its package.
         needed_by: String,
@@ -102,7 +102,7 @@ impl fmt::Display for AbiFinding {
 }
 
 impl AbiFinding {
-    /// Whether it breaks something that works.
+    /// Tells whether it breaks something that works.
     pub fn is_break(&self) -> bool {
         matches!(self, Self::Lost { .. })
     }
@@ -120,14 +120,14 @@ impl AbiFinding {
 /// Features, each with the object that provides or needs it.
 type Features = BTreeMap<LibraryFeature, String>;
 
-/// What a patch changes about libraries, put together package by package.
+/// The changes of a patch to libraries, put together package by package.
 #[derive(Debug, Default)]
 pub struct AbiCheck {
-    /// What the objects that change or go provide in the old release.
+    /// The features that the changed and removed objects provide in the old release.
     old: Features,
-    /// What the objects that are delivered provide.
+    /// The features that the delivered objects provide.
     new: Features,
-    /// What the objects that are delivered need.
+    /// The features that the delivered objects need.
     needed: Features,
     /// The objects that do not stay as they are, by the origin of their package in the new release.
     changed: BTreeMap<String, BTreeSet<ObjectPath>>,
@@ -226,7 +226,7 @@ impl AbiCheck {
     }
 }
 
-/// What other patches provide of what is needed; the first patch that has it counts.
+/// Returns the needed features that other patches provide; the first patch with a feature counts.
 fn provided_by(
     others: &[OtherPatch],
     needed: &Features,
@@ -278,7 +278,7 @@ fn look_into(
     read.map_err(|error| AbiError::Read { origin: package.origin.clone(), error })
 }
 
-/// Whether a file can be a program or a library.
+/// Tells whether a file can be a program or a library.
 fn may_be_linked(object: &ReleaseObject) -> bool {
     let is_named_so = || object.path.name().windows(3).any(|part| part == b".so");
     object.content().is_some_and(|content| content.size > 0)
@@ -308,7 +308,7 @@ fn elf_facts(
     }))
 }
 
-/// What a library provides.
+/// Returns the features that a library provides.
 fn provided(object: &ElfFacts) -> impl Iterator<Item = LibraryFeature> {
     let feature = |soname: &String, version: Option<&String>| LibraryFeature {
         machine: object.machine,
@@ -321,7 +321,7 @@ fn provided(object: &ElfFacts) -> impl Iterator<Item = LibraryFeature> {
     })
 }
 
-/// What a program or library needs.
+/// Returns the features that a program or library needs.
 fn needs(object: &ElfFacts) -> impl Iterator<Item = LibraryFeature> {
     let machine = object.machine;
     let library = move |soname: &String| LibraryFeature { machine, soname: soname.clone(), version: None };

@@ -1,4 +1,4 @@
-//! Patches that stand beside the one that is made: what they deliver, and whether both have a path.
+//! Patches beside the new one: their deliveries, and the paths that both have.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -98,7 +98,7 @@ pub(super) fn overlaps(
     Ok(())
 }
 
-/// The paths that a patch changes and another one has, directories apart.
+/// Returns the paths that a patch changes and another one has, directories apart.
 fn in_both<'a>(
     theirs: &'a PreviousPackage,
     delivery: &'a PackageDelivery,
@@ -110,7 +110,7 @@ fn in_both<'a>(
     theirs.paths.iter().filter(is_ours)
 }
 
-/// Whether lists name a revision of a base.
+/// Tells whether lists name a revision of a base.
 fn names(lists: &PatchLists, id: &PatchId) -> bool {
     let required = lists.requires.iter().flat_map(Requirement::ids);
     required.chain(lists.obsoletes.iter()).any(|named| named.same_base(id))

@@ -7,20 +7,20 @@ use patchadm_svr4::package::ObjectPath;
 /// Everything that changed between two lists of objects, sorted by path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Comparison {
-    /// The changes; an object that is the same on both sides has none.
+    /// The changes; an object that is the same on both sides does not appear.
     pub changes: Vec<ObjectChange>,
 }
 
-/// What happened to one path.
+/// The change of one path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectChange {
     /// The path below the base directory.
     pub path: ObjectPath,
-    /// What happened.
+    /// The kind of change.
     pub kind: ChangeKind,
 }
 
-/// What happened to an object.
+/// The kind of change of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
     /// Only the new release has it.
@@ -55,18 +55,18 @@ pub struct Differences {
 }
 
 impl Differences {
-    /// Whether there is any.
+    /// Tells whether there is any.
     pub fn is_any(&self) -> bool {
         *self != Self::default()
     }
 
-    /// Whether type, content and names are the same, so that only attributes differ.
+    /// Tells whether type, content and names are the same, so that only attributes differ.
     pub fn is_attributes_only(&self) -> bool {
         let attributes = Self { mode: false, owner: false, xattrs: false, mtime: false, ..*self };
         self.is_any() && !attributes.is_any()
     }
 
-    /// Whether the modification time is all that differs.
+    /// Tells whether the modification time is all that differs.
     pub fn is_mtime_only(&self) -> bool {
         *self == Self { mtime: true, ..Self::default() }
     }

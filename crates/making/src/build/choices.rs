@@ -1,5 +1,5 @@
-//! What a producer says about objects that no release says: which are left out, which are edited after they are
-//! installed, to which class they belong, whose they are.
+//! The producer's settings for objects that no release contains: objects to leave out, objects that are edited after
+//! installation, their classes and their owners.
 
 use crate::release::{ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
 use patchadm_inputs::path_glob::PathGlob;

@@ -1,9 +1,9 @@
 //! The comparison of two lists of objects.
 //!
 //! Pure: nothing is opened, content is compared by size and digest. A modification time alone is no change unless that
-//! is asked for, because a rebuild gives every object a new one; that of a directory never is, because it changes with
-//! every name in it. Of a symbolic link only the target counts, unless more is asked for: a pkgmap has nothing else
-//! of it.
+//! is asked for, because a rebuild gives every object a new one. That of a directory never is, because it changes with
+//! every name in it. For a symbolic link only the target counts, unless more is asked for: a pkgmap has nothing else
+//! about it.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use super::change::{ChangeKind, Comparison, Differences, ObjectChange};
 use crate::release::{LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind};
 use patchadm_svr4::package::ObjectPath;
 
-/// What counts as a change beyond the usual.
+/// The differences that count as a change beyond the usual ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CompareOptions {
     /// Whether another modification time is a change.
@@ -96,7 +96,7 @@ fn has_other_owner(old: &ReleaseObject, new: &ReleaseObject) -> bool {
     !is_same_owner(&old.owner, &new.owner) || !is_same_owner(&old.group, &new.group)
 }
 
-/// Whether two owners are one, by name where both have one, else by number.
+/// Tells whether two owners are one, by name where both have one, else by number.
 fn is_same_owner(old: &ObjectOwner, new: &ObjectOwner) -> bool {
     match (&old.name, &new.name) {
         (Some(old), Some(new)) => old == new,
@@ -122,7 +122,7 @@ impl<'a> LinkNames<'a> {
         Self(names)
     }
 
-    /// Returns all names of the file that an object is, sorted; none where it has only one.
+    /// Returns all names of the file that an object is, sorted; none if it has only one.
     pub(super) fn others(&self, object: &ReleaseObject) -> &[&'a ObjectPath] {
         object.link_group().and_then(|group| self.0.get(&group)).map(Vec::as_slice).unwrap_or_default()
     }

@@ -1,5 +1,5 @@
-//! What a sparse package delivers and deletes: the changes of a pair, what an earlier revision touched and is as it was,
-//! and what came from another package.
+//! The deliveries and deletions of a sparse package: the changes of a pair, paths that an earlier revision touched and
+//! that are as they were, and objects that came from another package.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use super::previous::PreviousPackage;
 use crate::release::{LinkGroup, ReleaseObject};
 use patchadm_svr4::package::ObjectPath;
 
-/// The attribute by which a directory gives new objects in it attributes.
+/// The attribute with which a directory gives attributes to new objects in it.
 const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
 
 /// An object that is delivered.
@@ -46,7 +46,7 @@ pub struct TwoLists<'a> {
     pub new: &'a [ReleaseObject],
 }
 
-/// What a sparse package does to the objects of its package, by path.
+/// The effects of a sparse package on the objects of its package, by path.
 #[derive(Clone, Debug, Default)]
 pub struct PackageDelivery {
     /// The objects that it delivers; all names of a file, if one of them.
@@ -131,7 +131,7 @@ impl PackageDelivery {
         }
     }
 
-    /// Whether there is nothing to do.
+    /// Tells whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.delivered.is_empty() && self.deleted.is_empty()
     }
@@ -148,8 +148,8 @@ impl PackageDelivery {
     }
 }
 
-/// Delivers again what one package gives up and another one has: whatever the order in which they are applied, the
-/// object of the new release is there afterwards.
+/// Delivers again what one package gives up and another one has: in either order of application, the object of the new
+/// release is there afterwards.
 pub fn deliver_moved(packages: &mut [(PackageDelivery, TwoLists<'_>)]) {
     let given_up: Vec<(usize, ObjectPath)> = packages
         .iter()

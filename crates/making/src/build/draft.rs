@@ -1,4 +1,4 @@
-//! A patch, complete but for the bytes of its files: what it holds is decided here, and nothing is written.
+//! A patch, complete except for the bytes of its files: its contents are decided here, and nothing is written.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,7 +34,7 @@ pub struct PatchDraft<'r> {
     pub unpaired: Vec<UnpairedPackage>,
     /// The packages with scripts of their own format, which are left out, as `NAME: SCRIPT`.
     pub scripts_left_out: Vec<String>,
-    /// What the producer should know.
+    /// The findings that the producer should know.
     pub findings: Vec<BuildFinding>,
 }
 
@@ -131,7 +131,7 @@ fn drafted<'r>(
     Ok(packages)
 }
 
-/// Looks into libraries, and refuses to take away what is needed.
+/// Examines libraries, and refuses to take away needed features.
 fn libraries(
     packages: &[DraftedPackage<'_>],
     to: &Release,
@@ -149,7 +149,7 @@ fn libraries(
     }
 }
 
-/// Refuses an id that a restricted patch cannot have, and one that is no later revision.
+/// Refuses an id that a restricted patch cannot have, and one that is not a later revision.
 fn check_id(request: &BuildRequest, previous: Option<&PreviousPatch>) -> Result<(), BuildError> {
     if let Some(pattern) = &request.restricted {
         let bad = |_| BuildError::Pattern(pattern.clone());
@@ -202,7 +202,7 @@ fn deliveries(
     Ok(deliveries.into_iter().map(|(delivery, _)| delivery).collect())
 }
 
-/// The scripts of other formats in the packages of a patch.
+/// Returns the scripts of other formats in the packages of a patch.
 fn scripts_left_out(packages: &[DraftedPackage<'_>]) -> Vec<String> {
     let of_package = |drafted: &DraftedPackage<'_>| {
         let name = drafted.new.name.clone().unwrap_or_else(|| drafted.new.origin.clone());

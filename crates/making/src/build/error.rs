@@ -1,4 +1,4 @@
-//! The reasons why no patch is made.
+//! The reasons no patch is made.
 
 use std::io;
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ pub enum BuildError {
         /// The new release.
         to: String,
     },
-    /// The patch is no later revision of the one that it is to contain.
+    /// The patch is not a later revision of the one that it must contain.
     #[error("{id} is not a later revision of {previous}")]
     NoLaterRevision {
         /// The patch.
@@ -56,7 +56,7 @@ pub enum BuildError {
         /// VERSION.
         version: String,
     },
-    /// The id is none of a restricted patch.
+    /// The id is not that of a restricted patch.
     #[error("{id} is not the id of a restricted patch: its base does not match {pattern}")]
     NotRestricted {
         /// The patch.
@@ -106,7 +106,7 @@ pub enum BuildError {
     /// The file system refuses something.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// The patch is no datastream.
+    /// The patch cannot be written as a datastream.
     #[error(transparent)]
     Datastream(#[from] DatastreamError),
     /// A file is too large for the form.

@@ -6,10 +6,10 @@
 //! Release NEW ─┘     PreviousPatch ─ contain ─────────┘                  ├─► PatchDraft ─ write_patch ─► a patch
 //!                              other patches ─ overlaps, abi ────────────┘
 //! ```
-//! [`draft_patch`] decides everything, from two lists of objects in memory; [`write_patch`] writes it down in any form
-//! that is read. Revisions are cumulative: a patch contains the revision before it, so that it does not matter whether
-//! that one is applied. Nothing depends on the machine, its clock or its settings: the same releases and the same
-//! request give the same bytes.
+//! [`draft_patch`] decides everything, from two lists of objects in memory; [`write_patch`] writes the result in any
+//! form that can be read. Revisions are cumulative: a patch contains the revision before it, so that it does not matter
+//! whether that one is applied. Nothing depends on the machine, its clock or its settings: the same releases and the
+//! same request give the same bytes.
 //!
 //! Not done here: scripts of other package formats are never translated, only named; a package that only one release
 //! has is named and left out.

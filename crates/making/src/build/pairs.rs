@@ -1,7 +1,7 @@
-//! Packages of two releases that belong together, and what the sparse package of each pair is called.
+//! Packages of two releases that belong together, and the name of each pair's sparse package.
 //!
-//! Packages pair by name and architecture. One that has no partner is told and left out: a patch changes packages, it
-//! neither installs nor removes them.
+//! Packages pair by name and architecture. A package without a partner is reported and left out: a patch changes
+//! packages, it neither installs nor removes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use patchadm_svr4::package::{PkgInst, PkgInstError};
 /// The longest PKG, in bytes (pkginfo(4)).
 const LONGEST_PKG: usize = 32;
 
-/// What a producer says about names.
+/// The producer's settings for names.
 #[derive(Clone, Debug, Default)]
 pub struct PairNaming {
     /// The PKG of the one pair.
@@ -100,9 +100,9 @@ pub enum PairError {
     /// A package without something that the sparse package has to say.
     #[error("{origin} does not say its {what}; {option} does")]
     Missing {
-        /// Where it was read from.
+        /// The path that it was read from.
         origin: String,
-        /// What it lacks.
+        /// The parameter that it lacks.
         what: &'static str,
         /// The option that gives it.
         option: &'static str,
@@ -160,7 +160,7 @@ pub fn pair<'r>(
 /// Packages that belong together, and those without a partner.
 type Matched<'r> = (Vec<(&'r ReleasePackage, &'r ReleasePackage)>, Vec<UnpairedPackage>);
 
-/// Finds the partner of each package. A tree has no name: alone it pairs with whatever stands alone on the other side.
+/// Finds the partner of each package. A tree has no name: alone it pairs with the single package on the other side.
 fn matched<'r>(from: &'r Release, to: &'r Release) -> Result<Matched<'r>, PairError> {
     if let ([old], [new]) = (&from.packages[..], &to.packages[..])
         && (old.name.is_none() || new.name.is_none())
@@ -229,7 +229,7 @@ fn named<'r>(
     })
 }
 
-/// Returns the PKG of a package that nobody named: that of an SVR4 package is its own.
+/// Returns the PKG of a package that is not named: that of an SVR4 package is its own.
 pub fn usual_name(form: ReleaseForm, name: &str) -> String {
     let prefix = match form {
         ReleaseForm::Deb => "DEB",

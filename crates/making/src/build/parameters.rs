@@ -1,7 +1,7 @@
 //! The pkginfo of a sparse package.
 //!
-//! PKG, ARCH and VERSION are those of the installed package, so that the patch finds it; all else is what the new release
-//! says, and the macros are those of the patch.
+//! PKG, ARCH and VERSION are those of the installed package, so that the patch finds it. All others come from the new
+//! release, and the macros are those of the patch.
 
 use super::pairs::PackagePair;
 use super::request::{BuildRequest, PatchLists};
@@ -26,7 +26,7 @@ const LEFT_OUT: [&str; 12] = [
     "PKGSAV",
 ];
 
-/// The parameters of a sparse package.
+/// Returns the parameters of a sparse package.
 pub(super) fn params_of(
     pair: &PackagePair<'_>,
     classes: &[String],
@@ -60,7 +60,7 @@ pub(super) fn params_of(
     params
 }
 
-/// NAME of a package that has none: one line about it, else its name.
+/// Returns the NAME of a package without one: one line about it, else its name.
 fn name_of(pair: &PackagePair<'_>) -> String {
     let line = pair.new.summary.as_deref().and_then(|summary| summary.lines().next());
     let line = line.map(str::trim).filter(|line| !line.is_empty());
@@ -68,7 +68,7 @@ fn name_of(pair: &PackagePair<'_>) -> String {
     name.chars().filter(|letter| !letter.is_control()).take(256).collect()
 }
 
-/// Takes over the parameters of an SVR4 package: those of the new release, but for what must be as it is installed.
+/// Takes over the parameters of an SVR4 package: those of the new release, except those that must stay as installed.
 fn take_over(pair: &PackagePair<'_>, params: &mut Params) {
     let kept = ["PKG", "ARCH", "VERSION", "CLASSES"];
     let is_patch = |name: &str| LEFT_OUT.contains(&name) || name.starts_with("PATCH_INFO_");

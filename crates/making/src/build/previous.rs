@@ -1,4 +1,4 @@
-//! The revision before the one that is made: which paths it touches, and its lists.
+//! The revision before the new one: the paths that it touches, and its lists.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -45,7 +45,7 @@ pub enum PreviousError {
     /// It cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// It is no patch.
+    /// It is not a patch.
     #[error("{0} is not a patch: package {1} does not say to which patch it belongs")]
     NoPatch(String, String),
     /// Its macros cannot be read.
@@ -117,7 +117,7 @@ impl PreviousPatch {
     }
 }
 
-/// The macros of a package of a patch.
+/// Returns the macros of a package of a patch.
 pub(super) fn macros_of(package: &PackageImage, name: &str) -> Result<PatchMacros, PreviousError> {
     let macros =
         PatchMacros::from_params(&package.params, SEPARATOR).map_err(|error| PreviousError::Macros {
@@ -192,7 +192,7 @@ impl PreviousPackage {
     }
 }
 
-/// The place of a path below the base directory, as an absolute path; none where it lies elsewhere.
+/// Returns the place of a path below the base directory, as an absolute path; none if it lies elsewhere.
 fn below(basedir: &ObjectPath, path: &PackagePath) -> Result<Option<ObjectPath>, PathError> {
     let names_variable = |part: &[u8]| part.starts_with(b"$") && part.len() > 1;
     if path.as_bytes().split(|&byte| byte == b'/').any(names_variable) {

@@ -1,4 +1,4 @@
-//! What a producer asks for.
+//! The request of a producer.
 
 use std::collections::BTreeMap;
 
@@ -17,9 +17,9 @@ pub struct BuildRequest {
     pub date: i64,
     /// The names of its packages.
     pub naming: PairNaming,
-    /// What is said about objects.
+    /// The settings about objects.
     pub choices: ListChoices,
-    /// What counts as a change.
+    /// The differences that count as a change.
     pub compare: CompareOptions,
     /// BASEDIR of packages that have none.
     pub basedir: ObjectPath,
@@ -27,13 +27,13 @@ pub struct BuildRequest {
     pub lists: PatchLists,
     /// The words of `SUNW_PATCH_PROPERTIES`.
     pub properties: Vec<String>,
-    /// What its README says.
+    /// The text of its README.
     pub readme: ReadmeText,
     /// Whether every package gets the scripts that let a pkgadd apply it which knows no patches.
     pub with_scripts: bool,
     /// Class action scripts of the producer's own, by name (`i.CLASS`); a package gets those of its classes.
     pub class_scripts: BTreeMap<String, Vec<u8>>,
-    /// The pattern that the base of a restricted patch matches, where this is to be one.
+    /// The pattern that the base of a restricted patch matches, if it is to be one.
     pub restricted: Option<String>,
     /// Whether objects may be lost that unchanged ones need.
     pub allow_abi_break: bool,

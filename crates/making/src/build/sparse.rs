@@ -1,4 +1,4 @@
-//! A sparse package: its pkginfo, its pkgmap, its information files, and where the content of each file comes from.
+//! A sparse package: its pkginfo, its pkgmap, its information files, and the source of each file's content.
 //!
 //! Sizes and sums are those of the lists; no content is read here.
 
@@ -26,11 +26,12 @@ const NO_CLASS: &str = "none";
 /// The classes for which every system has a script.
 const STANDARD: [&str; 7] = ["awk", "build", "manifest", "preserve", "renamenew", "renameold", "sed"];
 
-/// What file systems hand out at once, in bytes, and in blocks of 512.
+/// The allocation unit of file systems, in bytes, and in blocks of 512.
 const UNIT: u64 = 4096;
 const UNIT_BLOCKS: u64 = UNIT / 512;
 
-/// What everybody may do with a file of a package that waits for its installation, and what is kept of its own mode.
+/// The permission bits that everyone gets on a file of a package that waits for its installation, and the bits that are
+/// kept of its own mode.
 const READABLE: u32 = 0o644;
 const KEPT: u32 = 0o777;
 
@@ -56,9 +57,9 @@ pub struct SparsePackage {
     pub information: BTreeMap<String, Vec<u8>>,
     /// The files whose content it holds, by their path below the base directory.
     pub files: BTreeMap<ObjectPath, PackedFile>,
-    /// What it delivers, by path.
+    /// The objects that it delivers, by path.
     pub delivered: BTreeMap<ObjectPath, DeliveredObject>,
-    /// What it deletes.
+    /// The objects that it deletes.
     pub deleted: BTreeSet<ObjectPath>,
 }
 
@@ -86,7 +87,7 @@ pub struct ChangeCounts {
     pub replaced: usize,
     /// Objects that go.
     pub deleted: usize,
-    /// Objects of which only attributes are others.
+    /// Objects whose attributes alone differ.
     pub attributes: usize,
 }
 
@@ -303,7 +304,7 @@ impl ObjectLayout {
     }
 }
 
-/// The entry of an object, without its path.
+/// Returns the entry of an object, without its path.
 fn object(pkg: &PkgInst, delivered: &DeliveredObject) -> Result<Object, SparseError> {
     let source = &delivered.object;
     let ftype = match &source.kind {
@@ -351,8 +352,8 @@ fn object(pkg: &PkgInst, delivered: &DeliveredObject) -> Result<Object, SparseEr
     Ok(object)
 }
 
-/// The name of an owner as a pkgmap has it: that of number 0 is known, one that an input leaves open stays open. The
-/// error is what is known of one that has no name.
+/// Returns the name of an owner as a pkgmap has it: that of number 0 is known, one that an input leaves open stays open.
+/// The error is what is known of one that has no name.
 fn account(owner: &ObjectOwner) -> Result<Option<Word>, String> {
     match (&owner.name, owner.id) {
         (Some(name), _) => {
@@ -378,7 +379,7 @@ fn class_of<'a>(pkg: &PkgInst, delivered: &'a DeliveredObject) -> Result<&'a str
     })
 }
 
-/// The path of an object in the pkgmap: relative to BASEDIR.
+/// Returns the path of an object in the pkgmap: relative to BASEDIR.
 fn package_path(pkg: &PkgInst, path: &ObjectPath) -> Result<PackagePath, SparseError> {
     let is_variable = |part: &[u8]| part.first() == Some(&b'$');
     if path.relative().split(|&byte| byte == b'/').any(is_variable) {
@@ -387,7 +388,7 @@ fn package_path(pkg: &PkgInst, path: &ObjectPath) -> Result<PackagePath, SparseE
     Ok(PackagePath::new(path.relative())?)
 }
 
-/// The target of a hard link: the way from its directory to the file.
+/// Returns the target of a hard link: the way from its directory to the file.
 fn relative_target(link: &ObjectPath, file: &ObjectPath) -> Vec<u8> {
     let parts = |path: &ObjectPath| -> Vec<Vec<u8>> {
         path.relative().split(|&byte| byte == b'/').map(<[u8]>::to_vec).collect()
@@ -400,7 +401,7 @@ fn relative_target(link: &ObjectPath, file: &ObjectPath) -> Vec<u8> {
     up.chain(down).collect::<Vec<_>>().join(&b'/')
 }
 
-/// The files of `install/`.
+/// Returns the files of `install/`.
 fn information(
     pair: &PackagePair<'_>,
     layout: &ObjectLayout,
@@ -416,7 +417,7 @@ fn information(
         files.extend(stock.into_iter().map(|(name, text)| (name, text.as_bytes().to_vec())));
     }
     if !delivery.deleted.is_empty() {
-        // What lies in a directory goes before the directory.
+        // The contents of a directory go before the directory.
         let paths = delivery.deleted.iter().rev().map(|path| package_path(&pair.pkg, path));
         let paths = paths.collect::<Result<Vec<_>, _>>()?;
         files.insert("deletes".to_owned(), deletes::write(&paths));
@@ -427,7 +428,7 @@ fn information(
     Ok(files)
 }
 
-/// The scripts of the classes: the producer's own, else those of the new release.
+/// Returns the scripts of the classes: the producer's own, else those of the new release.
 fn class_scripts(
     pair: &PackagePair<'_>,
     classes: &[String],

@@ -10,7 +10,7 @@ use patchadm_svr4::package::{ObjectPath, PathError, escape};
 /// The version of the patchinfo format.
 const PATCHINFO_VERSION: &str = "1.0";
 
-/// What a README says of the properties that ask for a reboot.
+/// The README texts for the properties that ask for a reboot.
 const INSTALL_REQUIREMENTS: [(&str, &str); 4] = [
     ("reconfigimmediate", "Reconfigure immediately after installing this patch"),
     ("rebootimmediate", "Reboot immediately after installing this patch"),
@@ -61,7 +61,7 @@ pub(super) fn readme(
     Ok(out)
 }
 
-/// Several entries, each on a line of its own behind the label.
+/// Returns several entries, each on a line of its own after the label.
 fn lines(entries: &[String]) -> String {
     std::iter::once("").chain(entries.iter().map(String::as_str)).collect::<Vec<_>>().join("\n")
 }
@@ -86,7 +86,7 @@ fn put_files(out: &mut Vec<u8>, package: &SparsePackage) -> Result<(), PathError
     Ok(())
 }
 
-/// The path of an object where the package usually is.
+/// Returns the path of an object where the package usually is.
 fn shown(package: &SparsePackage, path: &ObjectPath) -> Result<ObjectPath, PathError> {
     package.basedir.join(path.relative())
 }

@@ -1,4 +1,4 @@
-//! Digests of files and directories of the host, and what tells that they have not changed since.
+//! Digests of files and directories of the host, and the evidence that they have not changed since.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -15,7 +15,7 @@ const DEEPEST: usize = 256;
 /// Bytes read at once.
 const BUFFER: usize = 1 << 17;
 
-/// What is known of a package before it is opened.
+/// The known facts about a package before it is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct InputDigest {
     /// The SHA-256 of the file, in hexadecimal digits; of a directory that of its names, types and contents.
@@ -44,7 +44,7 @@ impl InputDigest {
         Ok(Self { sha256, size: sums.size, stamp: sums.stamp.finalize() })
     }
 
-    /// Whether nothing was changed since.
+    /// Tells whether nothing was changed since.
     pub(super) fn is_still(&self, path: &Path) -> io::Result<bool> {
         Ok(self.stamp == InputSums::of(path, false)?.stamp.finalize())
     }

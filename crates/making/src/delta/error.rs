@@ -1,4 +1,4 @@
-//! Why a run, or the patch of one source, fails.
+//! The reasons a run, or the patch of one source, fails.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -96,7 +96,7 @@ pub enum SourceFailure {
     NotAsBuilt {
         /// The patch.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Its fault.
         fault: &'static str,
     },
     /// A file that is signed has the name of the patch.

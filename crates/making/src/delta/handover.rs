@@ -1,7 +1,7 @@
-//! What is handed over to whoever signs: the manifests without a signature, and a list of their patches.
+//! The handover to the signer: the manifests without a signature, and a list of their patches.
 //!
-//! It is made from the records at the end of every run, so that it is right again after one that was killed. Signatures
-//! that were brought here stay.
+//! It is made from the records at the end of every run, so that it is right again after a killed run. Signatures that
+//! were brought here stay.
 
 use std::fmt::Write as _;
 
@@ -24,7 +24,7 @@ pub(super) fn hand_over(work: &WorkDirectory) -> Result<usize, RootError> {
         let size = patches.look(file.as_bytes())?.map(|seen| seen.size);
         let manifest = patches.read_regular(name.as_bytes(), LARGEST_MANIFEST)?;
         let (Some(size), Some(manifest)) = (size, manifest) else { continue };
-        // Nobody is asked to sign for something that was not built here.
+        // No one is asked to sign for something that was not built here.
         if work.is_signed(file)? || !is_manifest_of(&record, &manifest) {
             continue;
         }

@@ -11,7 +11,7 @@ use patchadm_rootfs::side_by_side;
 /// An entry of one of the directories.
 #[derive(Debug)]
 pub(super) struct InputFile {
-    /// Where it is.
+    /// Its path.
     pub(super) path: PathBuf,
     /// The directory that has it.
     pub(super) side: ReleaseSide,
@@ -19,14 +19,14 @@ pub(super) struct InputFile {
     pub(super) content: Result<InputContent, Arc<ReleaseError>>,
 }
 
-/// What an entry holds.
+/// The contents of an entry.
 #[derive(Debug)]
 pub(super) struct InputContent {
     pub(super) digest: InputDigest,
     pub(super) packages: Vec<PackageIdentity>,
 }
 
-/// Reads the entries of both directories. An entry that cannot be read is one of the results.
+/// Reads the entries of both directories. An unreadable entry is also a result.
 pub(super) fn read_inputs(
     release: &Path,
     stable: &Path,
@@ -51,7 +51,7 @@ fn content(path: &Path) -> Result<InputContent, ReleaseError> {
 }
 
 impl InputFile {
-    /// Its last component, as far as it is text.
+    /// Returns its last component, as far as it is text.
     pub(super) fn name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }

@@ -1,5 +1,5 @@
-//! The key of a patch: the digest of everything that it is built from. Where it is that of a patch that lies there, nothing
-//! has to be opened to know that the same patch would come out.
+//! The key of a patch: the digest of everything that it is built from. If it equals the key of an existing patch,
+//! nothing has to be opened to know that the same patch would come out.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -70,7 +70,7 @@ impl KeyLines {
         self.add("allow-abi-break", request.allow_abi_break);
     }
 
-    /// Adds what the packages of one directory are, in whatever order.
+    /// Adds the packages of one directory, in any order.
     pub(super) fn add_inputs(&mut self, name: &str, digests: impl IntoIterator<Item = String>) {
         let mut digests: Vec<String> = digests.into_iter().collect();
         digests.sort();

@@ -1,4 +1,4 @@
-//! The log of a patch: what it was built from, what came of it.
+//! The log of a patch: its inputs, and the outcome.
 
 use std::fmt::Write as _;
 

@@ -1,13 +1,13 @@
-//! `delta`: which sources of a maintained release differ from it as it was released, and a patch for each of them.
+//! `delta`: the sources of a maintained release that differ from its original, and a patch for each of them.
 //!
 //! ```text
 //! RELEASE ─┐  digests,                       choose        ┌─ kept: the key is that of the patch that lies there
 //!          ├─ identities ─► sources ─ each ─────────► ─────┤
 //! STABLE ──┘                   WORK/state.json ┘           └─ built: open, draft, write, enter ─► handover
 //! ```
-//! All packages of a source go into one patch; those without a change are named. A package is opened only if its source has
-//! to be built. One source that fails stops no other one. Whoever kills a run leaves the patches that it finished: the next
-//! run ends as if nothing had happened.
+//! All packages of a source go into one patch; those without a change are named. A package is opened only if its source
+//! has to be built. A source that fails does not stop the others. A killed run leaves the patches that it finished: the
+//! next run ends as if nothing had happened.
 //!
 //! Not done here: nothing is compiled, signed or published.
 
@@ -77,13 +77,13 @@ pub fn delta(
     }
 }
 
-/// The outcomes of files that belong to no source.
+/// Returns the outcomes of files that belong to no source.
 fn strays(table: &mut SourceTable) -> Vec<SourceOutcome> {
     let strays = std::mem::take(&mut table.strays).into_iter();
     strays.map(|(name, error)| SourceOutcome::failed(&name, SourceFailure::Release(error))).collect()
 }
 
-/// The outcomes of sources that have nothing but a patch.
+/// Returns the outcomes of sources that have nothing but a patch.
 fn gone(table: &SourceTable, work: &WorkDirectory) -> Vec<SourceOutcome> {
     let mut gone: BTreeMap<String, SourceOutcome> = BTreeMap::new();
     for record in work.built() {
@@ -166,7 +166,7 @@ fn patches(
     outcomes.into_iter().flatten().collect()
 }
 
-/// The signal that kept a source from being taken.
+/// Returns the signal that kept a source from being taken.
 fn interruption(report: &DeltaReport) -> Option<i32> {
     report.sources.iter().find_map(|outcome| match &outcome.end {
         SourceEnd::Failed(failure) => match &**failure {

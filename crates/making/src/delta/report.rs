@@ -73,7 +73,7 @@ impl SourceEnd {
 }
 
 impl SourceOutcome {
-    /// Begins an outcome of which only the end is known.
+    /// Begins an outcome with only its end known.
     pub(super) fn new(source: &str, end: SourceEnd, reason: impl Into<String>) -> Self {
         Self {
             source: source.to_owned(),

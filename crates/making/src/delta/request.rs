@@ -1,4 +1,4 @@
-//! What is asked of a run.
+//! The request for a run.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::build::{BuildRequest, PatchForm};
 use patchadm_svr4::patch::PatchId;
 
-/// A run: two directories of packages, and what is to be made of them.
+/// A run: two directories of packages, and the output to make from them.
 pub struct DeltaRequest<'a> {
     /// The packages as they were released.
     pub release: &'a Path,
@@ -20,7 +20,7 @@ pub struct DeltaRequest<'a> {
     pub only: &'a [String],
     /// The form of the patches; one file.
     pub form: PatchForm,
-    /// Whether the highest patch of a source is made anew, if nobody has signed it.
+    /// Whether the highest patch of a source is built again, if it is not signed.
     pub rebuild: bool,
     /// Whether nothing is written.
     pub is_dry_run: bool,

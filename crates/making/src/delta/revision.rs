@@ -1,15 +1,15 @@
-//! Which revision of a source's patch is made, and whether one has to be made at all. Pure.
+//! The decision whether a source needs a new patch, and with which revision. Pure.
 
 use super::error::SourceFailure;
 use super::state::BuiltRecord;
 use super::work::PatchCondition;
 use patchadm_svr4::patch::PatchId;
 
-/// What is known of the patches of a source.
+/// The known facts about the patches of a source.
 pub(super) struct EarlierPatches {
     /// The highest one.
     pub(super) last: BuiltRecord,
-    /// What lies under its name.
+    /// The state of the object under its name.
     pub(super) condition: PatchCondition,
     /// Whether there is a signature of it.
     pub(super) is_signed: bool,
@@ -25,7 +25,7 @@ pub(super) struct EarlierRevision {
     pub(super) manifest: String,
 }
 
-/// What is to be done about a source that differs, or has a patch.
+/// The action for a source that differs, or has a patch.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RevisionChoice {
     /// Nothing: its patch is of what lies there.
@@ -34,13 +34,13 @@ pub(super) enum RevisionChoice {
     Make(Box<NextRevision>),
 }
 
-/// A patch that is to be made.
+/// A patch to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NextRevision {
     pub(super) id: PatchId,
     /// The revision that it contains.
     pub(super) previous: Option<EarlierRevision>,
-    /// What it replaces, and the reason.
+    /// The object that it replaces, and the reason.
     pub(super) replaces: Option<&'static str>,
 }
 
@@ -68,7 +68,7 @@ pub(super) fn choose(
             return Ok(again("as --rebuild asks").made());
         }
         PatchCondition::AsBuilt(manifest) => manifest.clone(),
-        // Nobody has vouched for it: it is made again from what lies there now.
+        // No one has vouched for it: it is made again from the present inputs.
         PatchCondition::NotAsBuilt(fault) if !is_signed => return Ok(again(fault).made()),
         PatchCondition::NotAsBuilt(fault) => {
             return Err(SourceFailure::NotAsBuilt { path: last.path.clone().into(), fault });
@@ -81,7 +81,7 @@ pub(super) fn choose(
     Ok(NextRevision { id: after(&id)?, previous, replaces: None }.made())
 }
 
-/// The next revision.
+/// Returns the next revision.
 pub(super) fn after(id: &PatchId) -> Result<PatchId, SourceFailure> {
     let number = id.revision().parse::<u64>().ok().and_then(|number| number.checked_add(1));
     let number = number.ok_or_else(|| SourceFailure::LastRevision(id.clone()))?;
@@ -106,7 +106,7 @@ mod tests {
         PatchCondition::AsBuilt("m".to_owned())
     }
 
-    /// What is chosen where inputs have the key `now`.
+    /// Returns the choice for inputs with the key `now`.
     fn told(earlier: Option<&EarlierPatches>, rebuild: bool) -> String {
         let key = |_: &PatchId, _: Option<&EarlierRevision>| "now".to_owned();
         match choose("curl", earlier, rebuild, &key) {

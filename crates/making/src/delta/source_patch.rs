@@ -1,4 +1,4 @@
-//! One source: whether its patch is of what lies there, and if not, the patch that is.
+//! One source: the check that its patch belongs to the present inputs, and otherwise a new patch.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ use crate::release::{Release, ReleaseError, ReleasePackage, ReleaseProblem, open
 use patchadm_inputs::sign::sha256_text;
 use patchadm_svr4::patch::PatchId;
 
-/// What the patches of all sources have in common.
+/// The common inputs for the patches of all sources.
 pub(super) struct SourceRun<'a> {
     pub(super) request: &'a DeltaRequest<'a>,
     pub(super) work: &'a WorkDirectory,
@@ -193,7 +193,7 @@ impl SourceRun<'_> {
         Ok(self.work.remove_other_forms(&PatchId::new(&last.id)?, Some(last.file()))?)
     }
 
-    /// What is known of the patches of a source.
+    /// Returns the known facts about the patches of a source.
     fn earlier(&self, records: &[BuiltRecord]) -> Result<Option<EarlierPatches>, SourceFailure> {
         let Some((last, rest)) = records.split_last() else { return Ok(None) };
         let before = match rest.last() {
@@ -251,7 +251,7 @@ impl SourceRun<'_> {
         opened.map_err(|error| SourceFailure::Release(error.into()))
     }
 
-    /// Refuses packages that are no longer what their digests, and so the key, are of.
+    /// Refuses packages that no longer have the digests that the key was made from.
     fn must_be_unchanged(&self, packages: &SourcePackages) -> Result<(), SourceFailure> {
         for file in packages.files.iter().filter_map(|at| self.files.get(*at)) {
             let Ok(content) = &file.content else { continue };
@@ -266,7 +266,7 @@ impl SourceRun<'_> {
 }
 
 impl SourceJob<'_> {
-    /// The end of a source that only one directory has.
+    /// Returns the end of a source that only one directory has.
     fn alone(&mut self) -> SourceEnd {
         let only = |side| self.packages.unpaired.iter().all(|one| one.side == side);
         let (end, reason) = match () {
@@ -317,13 +317,13 @@ impl SourceJob<'_> {
         };
     }
 
-    /// The names of the packages that both directories have, chosen by whether their files are the same.
+    /// Returns the names of the packages that both directories have, chosen by whether their files are the same.
     fn names(&self, wanted: impl Fn(bool) -> bool) -> Vec<String> {
         let pairs = self.packages.pairs.iter().filter(|(_, is_same)| wanted(**is_same));
         pairs.map(|(pair, _)| self.shown(pair)).collect()
     }
 
-    /// The name of a package; with its architecture where the source has several of the name.
+    /// Returns the name of a package; with its architecture where the source has several of the name.
     fn shown(&self, (name, arch): &(String, String)) -> String {
         let same = self.packages.pairs.keys().filter(|(other, _)| other == name).count();
         if same > 1 { format!("{name}:{arch}") } else { name.clone() }

@@ -1,8 +1,8 @@
 //! The packages of both directories by the source that they were built from.
 //!
-//! All packages of a source belong together: they are patched in one patch, or none of them is. Of a file that cannot be
-//! read nobody knows its source; it is taken for the package that the other directory has and its own lacks, and that its
-//! name begins with. So a damaged file stops its own source and no other one.
+//! All packages of a source belong together: they are patched in one patch, or none of them is. The source of an
+//! unreadable file is not known. The file is taken for a package of the other directory that its own directory lacks
+//! and that its name begins with. So a damaged file stops its own source and no other one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -89,12 +89,12 @@ impl SourceTable {
 }
 
 impl SourcePackages {
-    /// Whether nothing differs, as far as that is seen without opening anything.
+    /// Tells whether nothing differs, as far as that is seen without opening anything.
     pub(super) fn is_same(&self) -> bool {
         self.pairs.values().all(|is_same| *is_same)
     }
 
-    /// The digests of the files on one side.
+    /// Returns the digests of the files on one side.
     pub(super) fn digests<'f>(
         &self,
         files: &'f [InputFile],
@@ -105,14 +105,14 @@ impl SourcePackages {
         of_side.filter_map(|file| Some(file.content.as_ref().ok()?.digest.sha256.clone()))
     }
 
-    /// The bytes of all its files.
+    /// Returns the bytes of all its files.
     pub(super) fn size(&self, files: &[InputFile]) -> u64 {
         let contents = self.files.iter().filter_map(|at| files.get(*at)?.content.as_ref().ok());
         contents.map(|content| content.digest.size).sum()
     }
 
-    /// Whether a directory lacks a package that the other one has and that a file may be by its name; of the empty name
-    /// every package.
+    /// Tells whether a directory lacks a package that the other one has and that a file may be by its name; of the empty
+    /// name every package.
     fn lacks(&self, side: ReleaseSide, file: &str) -> bool {
         let is_of = |name: &str| {
             let rest = file.strip_prefix(name);
@@ -140,7 +140,7 @@ fn by_source(files: &[InputFile]) -> BTreeMap<String, PackagesOfSource> {
     found
 }
 
-/// Whether one file on each side has the package, and both have the same bytes.
+/// Tells whether one file on each side has the package, and both have the same bytes.
 fn is_same(files: &[InputFile], from: &[usize], to: &[usize]) -> bool {
     let digest = |at: usize| Some(&files.get(at)?.content.as_ref().ok()?.digest.sha256);
     match (from, to) {
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
     use crate::release::{PackageIdentity, ReleaseProblem};
 
-    /// A file `NAME_ARCH.deb` of a source, with a digest; a damaged one without a source.
+    /// Returns a file `NAME_ARCH.deb` of a source, with a digest; a damaged one without a source.
     fn file(side: ReleaseSide, name: &str, source: Option<(&str, &str)>) -> InputFile {
         let path = Path::new("/set").join(format!("{name}_all.deb"));
         let content = match source {

@@ -1,7 +1,7 @@
 //! The records of a working directory about the patches that were built in it: `state.json` and `bases`.
 //!
-//! A patch is entered after it is whole under its name, and the file is replaced by a rename: whoever kills a run leaves
-//! the patches that were finished, and the next run believes only what has the digest it was built with.
+//! A patch is entered after it is complete under its name, and a rename replaces the file. A killed run leaves the
+//! patches that were finished, and the next run trusts only those with the digest that they were built with.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -172,7 +172,7 @@ impl BuiltRecord {
     }
 }
 
-/// Whether the name of a source can stand in a line of its own.
+/// Tells whether the name of a source can stand in a line of its own.
 pub(super) fn is_word(name: &str) -> bool {
     let is_odd = |letter: char| letter.is_whitespace() || letter.is_control();
     !name.is_empty() && !name.starts_with('#') && !name.chars().any(is_odd)

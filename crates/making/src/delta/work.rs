@@ -4,8 +4,8 @@
 //! WORK/lock  bases  state.json  patches/<id>.<format>{,.manifest}  logs/<id>.log{,.1}  handover/
 //! ```
 //! Every file gets its name by a rename of bytes that are on the disk. A patch is entered into `state.json` after it is
-//! whole: a run that is killed leaves its finished patches finished, and what else it leaves the next run removes or
-//! writes over. No directory of it may be a symbolic link.
+//! complete. A killed run leaves its finished patches finished, and the next run removes or overwrites its other
+//! remains. No directory of it may be a symbolic link.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use patchadm_rootfs::{Dir, FileType, Lock, LockHolder, NewTree, RootError};
 use patchadm_svr4::package::Mode;
 use patchadm_svr4::patch::PatchId;
 
-/// What is in the private name of a file that is being written, and in the lock.
+/// The mark in the private name of a file that is being written, and in the lock.
 const PROGRAM: &str = "patchadm-delta";
 
 const LOCK: &[u8] = b"lock";
@@ -42,7 +42,7 @@ const LARGEST_LOG: u64 = 16 << 20;
 /// A working directory, or what there is of one.
 pub(super) struct WorkDirectory {
     path: PathBuf,
-    /// The directory, and that of its patches; none where a dry run finds none.
+    /// The directory, and that of its patches; none if a dry run finds none.
     top: Option<Dir>,
     patches: Option<Dir>,
     records: Mutex<WorkRecords>,
@@ -58,17 +58,17 @@ struct WorkRecords {
     bases_on_disk: Vec<u8>,
 }
 
-/// What lies under the name of a patch.
+/// The state of the object under the name of a patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum PatchCondition {
-    /// What was built; with the digest of its manifest, in hexadecimal digits.
+    /// The patch as it was built; with the digest of its manifest, in hexadecimal digits.
     AsBuilt(String),
     /// Something else, or nothing.
     NotAsBuilt(&'static str),
 }
 
 impl WorkDirectory {
-    /// Whether a run has made the working directory: it has its lock.
+    /// Tells whether a run has made the working directory: it has its lock.
     pub(super) fn is_made(path: &Path) -> Result<bool, DeltaError> {
         match Dir::of_host(path) {
             Err(error) if error.is_not_found() => Ok(false),
@@ -109,12 +109,12 @@ impl WorkDirectory {
         Ok(Self { path: path.to_owned(), top, patches, records: Mutex::new(records), _lock: None })
     }
 
-    /// The path of something in it.
+    /// Returns the path of something in it.
     pub(super) fn at(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// The directory itself.
+    /// Returns the directory itself.
     pub(super) fn top(&self) -> Result<Dir, RootError> {
         match &self.top {
             Some(top) => top.again(),
@@ -122,7 +122,7 @@ impl WorkDirectory {
         }
     }
 
-    /// The directory of the patches.
+    /// Returns the directory of the patches.
     pub(super) fn patches(&self) -> Result<Dir, RootError> {
         match &self.patches {
             Some(patches) => patches.again(),
@@ -130,17 +130,17 @@ impl WorkDirectory {
         }
     }
 
-    /// The patches of a source, the highest revision last.
+    /// Returns the patches of a source, the highest revision last.
     pub(super) fn of_source(&self, source: &str) -> Vec<BuiltRecord> {
         self.records().state.of_source(source)
     }
 
-    /// All patches, sorted by source and id.
+    /// Returns all patches, sorted by source and id.
     pub(super) fn built(&self) -> Vec<BuiltRecord> {
         self.records().state.records().to_vec()
     }
 
-    /// The base of the patches of a source: the one that it was given, else its name.
+    /// Returns the base of the patches of a source: the one that it was given, else its name.
     pub(super) fn base_of(&self, source: &str) -> Result<String, SourceFailure> {
         if !is_word(source) {
             return Err(SourceFailure::Name(source.chars().take(80).collect()));
@@ -195,7 +195,7 @@ impl WorkDirectory {
         }
     }
 
-    /// Whether there is a signature of a patch, beside it or where it was handed over.
+    /// Tells whether there is a signature of a patch, beside it or where it was handed over.
     pub(super) fn is_signed(&self, file: &str) -> Result<bool, RootError> {
         let Some(top) = &self.top else { return Ok(false) };
         for folder in [PATCHES, HANDOVER] {
@@ -276,7 +276,7 @@ impl WorkRecords {
         records.with_bases(given)
     }
 
-    /// Adds the bases that somebody gave. A source keeps the one that it has, and no two have one.
+    /// Adds the bases that are given. A source keeps the one that it has, and no two sources have the same one.
     fn with_bases(mut self, given: &BTreeMap<String, String>) -> Result<Self, DeltaError> {
         for (name, wanted) in given {
             let had = self.bases.entry(name.clone()).or_insert_with(|| wanted.clone());
@@ -310,7 +310,7 @@ pub(super) fn folder(top: &Dir, name: &[u8]) -> Result<Dir, RootError> {
     }
 }
 
-/// Whether a text is the manifest of a patch as it was built.
+/// Tells whether a text is the manifest of a patch as it was built.
 pub(super) fn is_manifest_of(record: &BuiltRecord, text: &[u8]) -> bool {
     Manifest::parse(text).is_ok_and(|manifest| {
         let sums: Vec<String> = manifest.entries.iter().map(|entry| sha256_text(&entry.sum)).collect();
@@ -319,7 +319,7 @@ pub(super) fn is_manifest_of(record: &BuiltRecord, text: &[u8]) -> bool {
     })
 }
 
-/// The name of the manifest beside a file.
+/// Returns the name of the manifest beside a file.
 pub(super) fn beside(file: &str) -> String {
     format!("{file}{BESIDE}")
 }

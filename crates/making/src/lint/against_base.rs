@@ -44,7 +44,7 @@ pub(super) fn own_package<'b>(package: &LintPackage<'_>, base: &'b Release) -> O
     base.packages.iter().find(|base| is_named(base, &name) && base.arch.as_deref() == Some(&arch))
 }
 
-/// Whether a package of a release has this name as an SVR4 package.
+/// Tells whether a package of a release has this name as an SVR4 package.
 fn is_named(package: &ReleasePackage, name: &str) -> bool {
     package.name.as_deref().is_some_and(|own| usual_name(package.form, own) == name)
 }

@@ -1,4 +1,4 @@
-//! Checks of a patch against others: paths of two patches, and what earlier revisions delivered.
+//! Checks of a patch against others: paths of two patches, and the deliveries of earlier revisions.
 
 use super::codes::LintCode;
 use super::findings::LintFindings;

@@ -1,4 +1,4 @@
-//! The codes of findings: what each means, and what to do about it.
+//! The codes of findings: the meaning of each, and its remedy.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 pub enum Severity {
     /// The patch cannot be applied everywhere it is for, or does harm.
     Error,
-    /// Somebody should look at it.
+    /// It deserves a look.
     Warning,
 }
 
@@ -37,12 +37,12 @@ macro_rules! codes {
                 match self { $(Self::$code => Severity::$severity,)* }
             }
 
-            /// Returns what it means, as a sentence.
+            /// Returns its meaning, as a sentence.
             pub fn meaning(self) -> &'static str {
                 match self { $(Self::$code => $means,)* }
             }
 
-            /// Returns what to do about it, as a sentence.
+            /// Returns its remedy, as a sentence.
             pub fn advice(self) -> &'static str {
                 match self { $(Self::$code => $advice,)* }
             }

@@ -1,4 +1,4 @@
-//! Checks of the files against the pkgmap: sizes, sums, what is missing and what is too much.
+//! Checks of the files against the pkgmap: sizes, sums, missing and superfluous files.
 
 use std::collections::BTreeSet;
 

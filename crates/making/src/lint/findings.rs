@@ -17,7 +17,7 @@ pub struct LintFinding {
     pub package: Option<String>,
     /// The path as the package writes it, or the name of a script, field or parameter.
     pub path: Option<String>,
-    /// What was found, in words.
+    /// The finding, in words.
     pub text: String,
 }
 
@@ -53,7 +53,7 @@ impl LintFindings {
         self.0.push(LintFinding { code, severity: code.severity(), package, path, text });
     }
 
-    /// Whether a file is not what the pkgmap says, so that reading it again would end with that.
+    /// Tells whether a file is not what the pkgmap says, so that reading it again would end with that.
     pub(super) fn has_damaged_content(&self) -> bool {
         let is_damage =
             |code| matches!(code, LintCode::Checksum | LintCode::Size | LintCode::Member | LintCode::Type);

@@ -1,4 +1,4 @@
-//! Checks of what a patch says of itself: id, lists, parameters, the names of its packages.
+//! Checks of a patch's description of itself: id, lists, parameters, the names of its packages.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Checks of the libraries that a patch changes against the release that it is for: what stays must find what it needs.
+//! Checks of the libraries that a patch changes against its release: the remaining programs must find what they need.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -12,8 +12,8 @@ use crate::release::Release;
 use patchadm_inputs::source::{Image, Source, SourceError, SourceProblem};
 use patchadm_svr4::package::ObjectPath;
 
-/// Looks into the programs and libraries of the patch, and into those of the release where something goes. A file that
-/// cannot be looked into is no finding.
+/// Examines the programs and libraries of the patch, and those of the release if something goes. A file that cannot be
+/// examined is not a finding.
 pub(super) fn check(
     (source, image): (&Source, &Image),
     subject: &LintSubject<'_>,
@@ -38,7 +38,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// The paths that a package of the patch delivers or deletes, as releases write them.
+/// Returns the paths that a package of the patch delivers or deletes, as releases write them.
 fn changed_paths(package: &LintPackage<'_>) -> BTreeSet<ObjectPath> {
     let delivered = package.objects.values().map(|entry| &entry.path);
     let paths = delivered.chain(package.deletes.values().copied());

@@ -1,5 +1,5 @@
-//! Checks of a manifest against what it lists, and whether there is a signature at all. Whether a signature is right is not
-//! asked here: that depends on who is trusted.
+//! Checks of a manifest against the files that it lists, and for a signature. The validity of a signature is not
+//! checked here: it depends on the trusted keys.
 
 use std::fs::File;
 use std::io;
@@ -13,10 +13,10 @@ use patchadm_inputs::sign::{LARGEST_MANIFEST, Manifest, ManifestForm, Sha256Sum}
 use patchadm_inputs::small_file::read_start;
 use patchadm_inputs::source::{HeldDigests, HeldMembers};
 
-/// What a manifest may have beside itself without listing it.
+/// The files that a manifest may have beside itself without listing them.
 const SIGNATURES: [&str; 2] = ["MANIFEST.minisig", "MANIFEST.sig"];
 
-/// Checks whether a patch is signed, by what is in it or beside it.
+/// Checks whether a patch is signed, from its contents and the files beside it.
 pub(super) fn check_signature(path: &Path, held: &HeldMembers, found: &mut LintFindings) {
     let inside = SIGNATURES.iter().any(|name| held.beside.iter().any(|beside| beside == name));
     let outside = ["manifest.minisig", "manifest.sig"].iter().any(|ending| beside(path, ending).is_file());

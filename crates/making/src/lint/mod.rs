@@ -5,8 +5,8 @@
 //!           └─ members ───► sums of all files ────────┼─ contents, manifest
 //!                           a release, a depot ───────┴─ against_base, libraries, against_depot
 //! ```
-//! Every check adds its findings and none ends the others; what cannot be read as a patch at all is an error, as for
-//! patchadd(1M). No script is run. Whether a signature is right is not asked, only whether there is one.
+//! Every check adds its findings and none ends the others. A patch that cannot be read at all is an error, as for
+//! patchadd(1M). No script is run. The validity of a signature is not checked, only its presence.
 
 mod against_base;
 mod against_depot;
@@ -35,20 +35,20 @@ use findings::LintFindings;
 use patchadm_inputs::source::{self, Extent, Form, Image, Origin, SourceError, SourceProblem, patches_in};
 use subject::LintSubject;
 
-/// What a patch is checked against.
+/// The inputs for checking a patch.
 pub struct LintInput<'a> {
     /// The release that it is for.
     pub base: Option<&'a Release>,
     /// The other patches.
     pub depot: &'a [DepotPatch],
-    /// What a shell says of the syntax of a script.
+    /// The shell's verdict on the syntax of a script.
     pub syntax: &'a SyntaxCheck<'a>,
 }
 
 /// The findings of one patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LintedPatch {
-    /// The id, or `None` where its packages name none or several.
+    /// The id, or `None` if its packages name none or several.
     pub id: Option<String>,
     /// The findings, errors first.
     pub findings: Vec<LintFinding>,
@@ -105,7 +105,7 @@ fn check_image<'i>(image: &'i Image, input: &LintInput<'_>, found: &mut LintFind
     subject
 }
 
-/// What is wrong with a file of a package so that nothing else can be checked is a finding; anything else is the error.
+/// Turns a fault of a package's file that prevents all other checks into a finding; returns any other error.
 fn found_at_opening(error: SourceError) -> Result<LintedPatch, SourceError> {
     let mut found = LintFindings::default();
     match &error.problem {

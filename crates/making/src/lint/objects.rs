@@ -1,4 +1,4 @@
-//! Checks of the objects: types, classes, owners, modes, names, and what is delivered twice.
+//! Checks of the objects: types, classes, owners, modes, names, and duplicate deliveries.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Checks of what stands beside the packages: the README, the signature, and attributes for this program alone.
+//! Checks of the files beside the packages: the README, the signature, and attributes for this program alone.
 
 use super::codes::LintCode;
 use super::findings::LintFindings;

@@ -19,7 +19,7 @@ const PROCEDURES: [&str; 8] = [
     "patch_postinstall",
 ];
 
-/// The scripts by which a classic pkgadd keeps the records of a patch.
+/// The scripts that keep the records of a patch under a classic pkgadd.
 const OF_PATCHES: [&str; 5] =
     ["checkinstall", "preinstall", "postinstall", "patch_checkinstall", "patch_postinstall"];
 

@@ -28,7 +28,7 @@ pub(super) struct LintPackage<'i> {
     pub(super) image: &'i PackageImage,
     /// Its objects by the paths at which they would be.
     pub(super) objects: BTreeMap<ObjectPath, &'i PkgmapEntry>,
-    /// What it deletes, by the same.
+    /// The paths that it deletes, with the same key.
     pub(super) deletes: BTreeMap<ObjectPath, &'i PackagePath>,
     /// The patch macros of its pkginfo, if they can be read.
     pub(super) macros: Option<PatchMacros>,
@@ -58,7 +58,7 @@ impl<'i> LintSubject<'i> {
         Self { image, id, packages }
     }
 
-    /// Returns what other patches have to know of it; `None` without an id.
+    /// Returns the facts that other patches need about it; `None` without an id.
     pub(super) fn as_depot_patch(&self) -> Option<DepotPatch> {
         let id = self.id.clone()?;
         let (mut obsoletes, mut requires) = (PatchList::new(), String::new());
@@ -86,7 +86,7 @@ impl DepotPatch {
         LintSubject::of(image, &mut LintFindings::default()).as_depot_patch()
     }
 
-    /// Whether one of the two requires or obsoletes a revision of the other.
+    /// Tells whether one of the two requires or obsoletes a revision of the other.
     pub(super) fn is_related_to(&self, other: &Self) -> bool {
         let names = |one: &Self, id: &PatchId| {
             one.obsoletes.iter().any(|each| each.same_base(id))
@@ -145,7 +145,7 @@ impl<'i> LintPackage<'i> {
         (text("PKG"), text("ARCH"))
     }
 
-    /// Returns the directory, by which findings name the package.
+    /// Returns the directory, which findings use as the package's name.
     pub(super) fn directory(&self) -> &'i str {
         &self.image.directory
     }

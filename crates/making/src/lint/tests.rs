@@ -1,4 +1,4 @@
-//! One patch without a fault, and for every code a change by which it gets this code and no other.
+//! One faultless patch, and for every code a change that causes this code and no other.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -31,7 +31,7 @@ struct PatchText {
 }
 
 impl PatchText {
-    /// A patch in which nothing is to be found.
+    /// A patch without findings.
     fn good() -> Self {
         let pkginfo = [
             ("PKG", "ACMEweb"),
@@ -119,7 +119,7 @@ impl PatchText {
     }
 }
 
-/// Says that a text with the word `fi` alone cannot be read.
+/// Reports that a text with the word `fi` alone cannot be read.
 fn syntax(text: &[u8]) -> Result<(), String> {
     if text == b"fi\n" { Err("fi is unexpected".to_owned()) } else { Ok(()) }
 }
@@ -136,7 +136,7 @@ impl ContentReader for NoContents {
     }
 }
 
-/// A package of a release that has directories at these paths.
+/// Returns a package of a release that has directories at these paths.
 fn released(name: &str, paths: &[&str]) -> ReleasePackage {
     let object = |path: &&str| ReleaseObject {
         path: ObjectPath::new(path.as_bytes()).unwrap(),
@@ -185,13 +185,13 @@ fn depot() -> Vec<DepotPatch> {
     depot_patches(dir.path()).unwrap()
 }
 
-/// What is found in a patch on the disk.
+/// Returns the findings for a patch on the disk.
 fn linted(path: &Path) -> LintedPatch {
     let (base, depot) = (base(), depot());
     lint(path, &LintInput { base: Some(&base), depot: &depot, syntax: &syntax }).unwrap()
 }
 
-/// The codes that a patch gets after a change of its text and one of its files.
+/// Returns the codes that a patch gets after a change of its text and one of its files.
 fn codes(change: impl Fn(&mut PatchText), damage: impl Fn(&Path)) -> Vec<&'static str> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("900-02");
@@ -369,7 +369,7 @@ fn a_package_without_objects_is_empty() {
     gets("empty-package", |patch| {
         (patch.lines, patch.objects) = (Vec::new(), BTreeMap::new());
         patch.install("deletes", "");
-        // what an earlier revision delivered is somebody else's matter
+        // an earlier revision's deliveries are not this patch's matter
         patch.set("SUNW_PATCHID", "600-01");
         patch.beside.remove("README.900-02");
         patch.beside("README.600-01", "Patch-ID# 600-01\nSynopsis: nothing\nDate: Nov/20/26\n");

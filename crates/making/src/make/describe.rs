@@ -1,8 +1,8 @@
 //! pkgproto(1): objects of this machine as the lines of a prototype.
 //!
-//! Directories are gone through in the order of their names, so that two runs write the same lines. Of a file with
-//! several names the first one that is met is the file (`f`), the others are hard links to it (`l`). Nothing is
-//! changed, and only what `-x` wants the sums of is opened.
+//! Directories are walked in the order of their names, so that two runs write the same lines. Of a file with several
+//! names the first one that is met is the file (`f`), the others are hard links to it (`l`). Nothing is changed, and
+//! only the files whose sums `-x` asks for are opened.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -17,7 +17,7 @@ use patchadm_rootfs::{Root, RootError, accounts_of};
 use patchadm_svr4::format::prototype::{AttributeSetting, PrototypeAttributes, PrototypeEntry};
 use patchadm_svr4::package::{Accounts, ContentInfo, Ftype, Mode, PackagePath, PathError};
 
-/// What is to be described.
+/// A request to describe objects.
 #[derive(Clone, Debug)]
 pub struct DescribeRequest {
     /// Objects, in the order in which their lines are wanted.
@@ -33,10 +33,10 @@ pub struct DescribeRequest {
 /// An object, or a directory with everything below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescribeOperand {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// Where it is to be in the package, if not there; its lines then say where the content comes from. Empty: what is
-    /// below it stands at the top.
+    /// Its path in the package, if it is a different one; its lines then say where the content comes from. If it is
+    /// empty, everything below it stands at the top.
     pub renamed: Option<PathBuf>,
     /// Whether what is below a directory is wanted, too.
     pub descend: bool,
@@ -57,16 +57,16 @@ impl DescribeOperand {
 pub struct DescribedLine {
     /// The line.
     pub entry: PrototypeEntry,
-    /// What is behind it, where that was asked for.
+    /// The content of the object, if requested.
     pub content: Option<ContentInfo>,
 }
 
-/// Lines and what is to be said about them.
+/// Lines and the remarks on them.
 #[derive(Debug, Default)]
 pub struct PrototypeDescription {
     /// The lines, in order.
     pub lines: Vec<DescribedLine>,
-    /// What could not be described.
+    /// The objects that could not be described.
     pub failures: Vec<UndescribedObject>,
     /// Symbolic links that lead to nothing; they have lines nevertheless.
     pub dangling: Vec<PathBuf>,
@@ -80,7 +80,7 @@ pub enum UndescribedObject {
     Stat {
         /// The object.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
     /// It cannot be read.
@@ -88,7 +88,7 @@ pub enum UndescribedObject {
     Read {
         /// The directory, file or link.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
     /// A socket.
@@ -172,7 +172,7 @@ impl DescriptionWalk<'_> {
         }
     }
 
-    /// The object itself, or with `-i` what it leads to; a link to nothing stays a link.
+    /// Returns the object itself, or with `-i` what it leads to; a link to nothing stays a link.
     fn look(&self, path: &Path) -> io::Result<Metadata> {
         let followed = if self.request.follow_links { fs::metadata(path).ok() } else { None };
         followed.map_or_else(|| fs::symlink_metadata(path), Ok)
@@ -221,7 +221,7 @@ impl DescriptionWalk<'_> {
         Ok(())
     }
 
-    /// The target of a symbolic link; one that leads to nothing is noted.
+    /// Returns the target of a symbolic link; one that leads to nothing is noted.
     fn target(&mut self, path: &Path) -> Result<Vec<u8>, UndescribedObject> {
         let unreadable = |error| UndescribedObject::Read { path: path.to_owned(), error };
         let target = fs::read_link(path).map_err(unreadable)?;
@@ -231,7 +231,7 @@ impl DescriptionWalk<'_> {
         Ok(target.into_os_string().into_vec())
     }
 
-    /// Where the first name of a file with several names is; none if this is it.
+    /// Returns where the first name of a file with several names is; none if this is it.
     fn first_name(&mut self, seen: &Metadata, path: &PackagePath) -> Option<PackagePath> {
         if !seen.is_file() || seen.nlink() < 2 {
             return None;
@@ -260,7 +260,7 @@ impl DescriptionWalk<'_> {
     }
 }
 
-/// A path without the slashes at its end.
+/// Returns a path without the slashes at its end.
 fn trimmed(mut path: &[u8]) -> &[u8] {
     while let Some(shorter) = path.strip_suffix(b"/").filter(|shorter| !shorter.is_empty()) {
         path = shorter;
@@ -268,8 +268,8 @@ fn trimmed(mut path: &[u8]) -> &[u8] {
     path
 }
 
-/// The target of a hard link at `link` to `first`: relative to the directory of the link (pkgmap(4)) where both are
-/// below the same top.
+/// Returns the target of a hard link at `link` to `first`: relative to the directory of the link (pkgmap(4)) where both
+/// are below the same top.
 fn link_target(link: &PackagePath, first: &PackagePath) -> Vec<u8> {
     if link.is_absolute() != first.is_absolute() {
         return first.as_bytes().to_vec();

@@ -1,4 +1,4 @@
-//! Why no package is made.
+//! The reasons no package is made.
 
 use std::fmt;
 use std::io;
@@ -27,7 +27,7 @@ pub enum MakeError {
     Pkginfo {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault.
         error: ParamsError,
     },
     /// A parameter that a package must have.
@@ -43,7 +43,7 @@ pub enum MakeError {
     Value {
         /// Its name.
         name: &'static str,
-        /// What is wrong.
+        /// The fault.
         reason: &'static str,
     },
     /// PKG is no abbreviation.
@@ -54,7 +54,7 @@ pub enum MakeError {
     Instance {
         /// PKG.
         parameter: String,
-        /// What was asked for.
+        /// The requested instance.
         instance: PkgInst,
     },
     /// The package takes more than `-l` allows.
@@ -70,7 +70,7 @@ pub enum MakeError {
     /// The package is there already.
     #[error("must use -o option to overwrite <{}>", .0.display())]
     Exists(PathBuf),
-    /// What is there under the name of the package is no package.
+    /// The existing object under the name of the package is not a package.
     #[error("<{}> is not a package, and is not overwritten", .0.display())]
     Foreign(PathBuf),
     /// A file cannot be read.
@@ -78,7 +78,7 @@ pub enum MakeError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
     /// A path is none.
@@ -99,19 +99,19 @@ pub struct PrototypeTrouble {
     pub file: PathBuf,
     /// The line; 0 where it is about the file as a whole.
     pub line: u64,
-    /// What is wrong.
+    /// The fault.
     pub kind: PrototypeTroubleKind,
 }
 
-/// What is wrong with a line of a prototype.
+/// The faults of a line of a prototype.
 #[derive(Debug, thiserror::Error)]
 pub enum PrototypeTroubleKind {
     /// It cannot be read.
     #[error("garbled entry\n- pathname: {}\n- problem: {problem}", pathname.as_deref().unwrap_or("Unknown"))]
     Garbled {
-        /// The path that it is about.
+        /// The path concerned.
         pathname: Option<String>,
-        /// What is wrong.
+        /// The fault.
         problem: prototype::PrototypeProblem,
     },
     /// The prototype, or one that it includes, cannot be read.
@@ -128,7 +128,7 @@ pub enum PrototypeTroubleKind {
     /// More entries than a pkgmap can have.
     #[error("more than {MOST_ENTRIES} entries")]
     TooMany,
-    /// A variable that must have a value has none.
+    /// A variable that must have a value does not have one.
     #[error("no value for the variable in <{0}>")]
     Variable(String),
     /// A variable has a value that cannot stand there.
@@ -138,7 +138,7 @@ pub enum PrototypeTroubleKind {
         name: String,
         /// Its value.
         value: String,
-        /// What is wrong.
+        /// The fault.
         reason: String,
     },
     /// The path is none when the variables in it have their values.
@@ -163,7 +163,7 @@ pub enum PrototypeTroubleKind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no object for <{name}> found in {place}")]
 pub struct NoObject {
-    /// What was looked for.
+    /// The name that was looked for.
     pub name: String,
     /// Where.
     pub place: SearchPlace,

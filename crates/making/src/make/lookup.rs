@@ -1,9 +1,9 @@
-//! Where the content of an entry comes from.
+//! The places to look for the content of an entry.
 //!
 //! In this order (prototype(4), pkgmk(1)): the directories of `-r`, below them `-b` for relative paths (not for
-//! information files); what stands behind the `=`, relative to the directory of the prototype; `!rsearch` with the
-//! whole path; `!search` with its last component; the directory of the prototype with the last component, then with
-//! the whole path. `/dev/null` is an empty file. Only regular files count.
+//! information files); the path after the `=`, relative to the directory of the prototype; `!rsearch` with the whole
+//! path; `!search` with its last component; the directory of the prototype with the last component, then with the whole
+//! path. `/dev/null` is an empty file. Only regular files count.
 
 use std::ffi::OsStr;
 use std::fs::{self};
@@ -26,7 +26,7 @@ pub(super) struct ObjectLookup<'a> {
     pub(super) basedir: Option<&'a Path>,
 }
 
-/// What an entry is made of.
+/// The content of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum FoundContent {
     /// A regular file.
@@ -88,7 +88,7 @@ impl ObjectLookup<'_> {
     }
 }
 
-/// The places of `!rsearch`, `!search` and the prototype itself.
+/// Returns the places of `!rsearch`, `!search` and the prototype itself.
 fn searched(path: &[u8], scope: &PrototypeScope) -> Vec<PathBuf> {
     let whole = relative(path);
     let last = OsStr::from_bytes(path.rsplit(|&byte| byte == b'/').next().unwrap_or_default());
@@ -98,7 +98,7 @@ fn searched(path: &[u8], scope: &PrototypeScope) -> Vec<PathBuf> {
     places
 }
 
-/// A path without the slashes at its beginning.
+/// Returns a path without the slashes at its beginning.
 fn relative(path: &[u8]) -> &OsStr {
     let start = path.iter().position(|&byte| byte != b'/').unwrap_or(path.len());
     OsStr::from_bytes(path.get(start..).unwrap_or_default())

@@ -1,4 +1,4 @@
-//! Entries of prototypes become entries of a pkgmap, each with the source of its content.
+//! The mapping from entries of prototypes to entries of a pkgmap, each with the source of its content.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -22,12 +22,12 @@ const LONGEST_ACCOUNT: usize = 64;
 pub(super) struct PackageItem {
     /// Its line in the pkgmap; of the content nothing is known yet.
     pub(super) entry: PkgmapEntry,
-    /// Where its content comes from, if it has any.
+    /// The source of its content, if it has any.
     pub(super) source: Option<FoundContent>,
 }
 
 impl PackageItem {
-    /// Where it stands in the directory of the package; nothing where it has no content.
+    /// Returns where it stands in the directory of the package; nothing if it has no content.
     pub(super) fn member(&self) -> Option<Vec<u8>> {
         self.source.as_ref()?;
         Some(match self.entry.object.ftype {
@@ -53,7 +53,7 @@ fn is_pkginfo(entry: &prototype::PrototypeEntry) -> bool {
     entry.ftype == Ftype::Information && entry.path.as_bytes() == b"pkginfo"
 }
 
-/// What the entries of a prototype come to.
+/// The result of mapping the entries of a prototype.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MappedPrototype {
     /// All objects and information files but the pkginfo, in the order of the pkgmap.
@@ -182,7 +182,7 @@ impl Mapping<'_> {
         Ok(attributes)
     }
 
-    /// The value of an attribute; none where it stays open.
+    /// Returns the value of an attribute; none if it stays open.
     fn settled<T: Clone>(
         &self,
         local: &Params,
@@ -218,7 +218,7 @@ fn account(text: &str) -> Result<String, &'static str> {
     if fits { Ok(text.to_owned()) } else { Err("is not the name of an account") }
 }
 
-/// Tells of each directory that holds an object and has no entry, once.
+/// Warns about each directory that holds an object and has no entry, once.
 pub(super) fn missing_directories(items: &[PackageItem], watch: &mut MakeWatch<'_>) {
     let objects = || items.iter().map(|item| &item.entry).filter(|entry| !entry.is_information());
     let known: BTreeSet<&[u8]> = objects().map(|entry| entry.path.as_bytes()).collect();

@@ -5,11 +5,11 @@
 //! pkginfo, command line ─ parameters ─► parameters                             │
 //!                                          └──────────── writing ◄─────────────┘
 //! ```
-//! The package is written beside its place under a name that nobody else has, and is moved there as a whole: whoever
-//! looks sees the old package, no package or the new one, and a run that is interrupted leaves nothing. Nothing is
-//! synced: a package can be made again. Each source is read once; its size and sum are taken from what was written.
+//! The package is written beside its place under a unique name, and is moved there as a whole. An observer sees the old
+//! package, no package or the new one, and an interrupted run leaves nothing. Nothing is synced: a package can be made
+//! again. Each source is read once; its size and sum are those of the written bytes.
 //!
-//! Packages have one part. Parts that a prototype asks for are told of and passed over.
+//! Packages have one part. Requests for parts in a prototype are reported and ignored.
 
 pub mod describe;
 mod error;
@@ -37,7 +37,7 @@ use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
 use patchadm_svr4::package::{ContentInfo, Ftype, Object, PackagePath, Params, PkgInst};
 use variables::PrototypeVariables;
 
-/// What is to be made of what.
+/// A request to make a package.
 #[derive(Clone, Debug)]
 pub struct MakeRequest {
     /// The prototype; none: `prototype`, else `Prototype`, in the working directory.
@@ -56,7 +56,7 @@ pub struct MakeRequest {
     pub limit: Option<u64>,
     /// The instance to be made; the abbreviation where none is named.
     pub instance: Option<PkgInst>,
-    /// What parameters are that nobody gave.
+    /// The values of parameters that are not given.
     pub defaults: ParameterDefaults,
     /// The modification time of what the making itself writes, in seconds since 1970.
     pub now: i64,
@@ -142,7 +142,7 @@ impl PackageDraft {
         Ok(Self { package, parameters, pkginfo, items, blocks: space.blocks, now: request.now })
     }
 
-    /// The pkgmap, when the content of every item is known.
+    /// Returns the pkgmap, when the content of every item is known.
     fn pkgmap(self) -> Result<Pkgmap, MakeError> {
         let mut object = Object::new(Ftype::Information, "");
         object.content = ContentInfo {
@@ -159,7 +159,7 @@ impl PackageDraft {
     }
 }
 
-/// The prototype that is meant.
+/// Returns the prototype that is meant.
 fn prototype(named: Option<&Path>) -> Result<PathBuf, MakeError> {
     if let Some(path) = named {
         return Ok(path.to_owned());

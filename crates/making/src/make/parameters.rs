@@ -1,8 +1,8 @@
 //! The parameters of a package that is made: its pkginfo.
 //!
-//! First those of the command line, then those of the pkginfo that the prototype names, in its order; a name that begins
-//! with a small letter is a variable of the making and does not go in, and neither does what a prototype sets for
-//! itself. What a package must have and nobody gave is put at the end.
+//! First come those of the command line, then those of the pkginfo that the prototype names, in its order. A name that
+//! begins with a small letter is a variable of the making and does not go in; neither do variables that a prototype
+//! sets for itself. Mandatory parameters that are not given are put at the end.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -87,7 +87,7 @@ pub(super) fn compose(
     Ok(params)
 }
 
-/// What pkginfo(4) says of values.
+/// Checks the rules of pkginfo(4) for values.
 fn check(params: &Params) -> Result<(), MakeError> {
     let wrong = |name, reason| Err(MakeError::Value { name, reason });
     for name in ["NAME", "ARCH", "VERSION", "CATEGORY"] {
@@ -110,7 +110,7 @@ fn check(params: &Params) -> Result<(), MakeError> {
     Ok(())
 }
 
-/// Tells of classes that CLASSES does not name: their objects would not be installed.
+/// Warns about classes that CLASSES does not name: their objects would not be installed.
 fn compare_classes(params: &Params, classes: &[String], watch: &mut MakeWatch<'_>) {
     let text = params.text("CLASSES").into_owned();
     let named: BTreeSet<&str> = text.split_whitespace().collect();
@@ -119,7 +119,7 @@ fn compare_classes(params: &Params, classes: &[String], watch: &mut MakeWatch<'_
     }
 }
 
-/// Tells of class action scripts whose class CLASSES does not name: they would not be run.
+/// Warns about class action scripts whose class CLASSES does not name: they would not be run.
 pub(super) fn check_scripts(params: &Params, items: &[PackageItem], watch: &mut MakeWatch<'_>) {
     let text = params.text("CLASSES").into_owned();
     for item in items.iter().filter(|item| item.entry.object.ftype == Ftype::Information) {
@@ -131,7 +131,7 @@ pub(super) fn check_scripts(params: &Params, items: &[PackageItem], watch: &mut 
     }
 }
 
-/// The instance: as asked for, else PKG.
+/// Returns the instance: as asked for, else PKG.
 pub(super) fn instance(params: &Params, wanted: Option<&PkgInst>) -> Result<PkgInst, MakeError> {
     let name = params.text("PKG").into_owned();
     let fits = (1..=LONGEST_ABBREVIATION).contains(&name.len())

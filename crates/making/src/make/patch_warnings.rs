@@ -1,4 +1,4 @@
-//! What the maker of a patch should know before anybody tries to apply it.
+//! The warnings that the maker of a patch should see before the patch is applied.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
@@ -17,8 +17,8 @@ use patchadm_svr4::patch::PatchId;
 /// The lowest number of an account of a person; those below are the system's.
 const FIRST_PERSON: u32 = 1000;
 
-/// Tells of an id that is none, and of VERSION and ARCH that nobody gave: a patch has those of the package that it is for.
-/// `given` are the parameters that somebody gave.
+/// Warns about an invalid id, and about VERSION and ARCH that are not given: they must equal those of the package that
+/// the patch is for. `given` are the parameters that were given.
 pub(super) fn look_at_parameters(
     params: &Params,
     is_given: impl Fn(&str) -> bool,
@@ -38,7 +38,7 @@ pub(super) fn look_at_parameters(
     }
 }
 
-/// Tells of a file `deletes` that has no effect, cannot be read, or names what the package delivers.
+/// Warns about a file `deletes` that has no effect, cannot be read, or names paths that the package delivers.
 pub(super) fn look_at_deletes(params: &Params, items: &[PackageItem], watch: &mut MakeWatch<'_>) {
     let is_deletes = |item: &&PackageItem| {
         item.entry.object.ftype == Ftype::Information && item.entry.path.as_bytes() == b"deletes"
@@ -51,7 +51,7 @@ pub(super) fn look_at_deletes(params: &Params, items: &[PackageItem], watch: &mu
         Some(FoundContent::File(path)) => read(path),
         _ => Some(Vec::new()),
     };
-    // What cannot be read now is told when it is copied.
+    // A file that cannot be read now is reported when it is copied.
     let Some(text) = text else { return };
     let paths = match deletes::parse(&text) {
         Ok(paths) => paths,
@@ -71,7 +71,7 @@ fn read(path: &Path) -> Option<Vec<u8>> {
     Some(text)
 }
 
-/// Tells of owners and groups that are people of this machine, each once: another root need not know them.
+/// Warns about owners and groups that are people of this machine, each once: another root need not know them.
 pub(super) fn look_at_owners(items: &[PackageItem], watch: &mut MakeWatch<'_>) {
     let Some(accounts) = Root::open(Path::new("/")).ok().and_then(|host| accounts_of(&host, &host).ok())
     else {

@@ -1,10 +1,10 @@
-//! What is told while a package is made, and who is told.
+//! The messages while a package is made, and their receiver.
 
 use std::path::PathBuf;
 
 use super::error::MakeError;
 
-/// What is told while a package is made.
+/// A message while a package is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MakeStep {
     /// The prototype is read.
@@ -13,7 +13,7 @@ pub enum MakeStep {
     Processing,
     /// So many entries are to be packaged, the pkginfo not counted.
     Volumizing(usize),
-    /// What the part takes.
+    /// The space that the part takes.
     Part {
         /// Blocks of 512 bytes.
         blocks: u64,
@@ -35,7 +35,7 @@ pub enum MakeStep {
 /// Something that the producer of a package should know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MakeWarning {
-    /// A parameter that nobody gave.
+    /// A parameter without a given value.
     #[error("parameter <{name}> set to \"{value}\"")]
     Parameter {
         /// Its name.
@@ -76,7 +76,7 @@ pub enum MakeWarning {
         /// The path.
         path: String,
     },
-    /// Fields behind the last one of an entry.
+    /// Fields after the last one of an entry.
     #[error("line {line}: extra fields behind <{path}> are passed over")]
     Extra {
         /// The line of the prototype.
@@ -87,7 +87,7 @@ pub enum MakeWarning {
     /// The id of a patch is none.
     #[error("SUNW_PATCHID: {0}; an id is a base, a hyphen and a revision, such as 100001-01")]
     PatchId(String),
-    /// A patch without a parameter that must be that of the package that it is for.
+    /// A patch without a parameter that must equal that of the package it is for.
     #[error("{name} of a patch is that of the package that it is for, which \"{value}\" hardly is")]
     OfPatch {
         /// The parameter.
@@ -95,7 +95,7 @@ pub enum MakeWarning {
         /// The value that it got.
         value: String,
     },
-    /// A file `deletes` in a package that is no patch.
+    /// A file `deletes` in a package that is not a patch.
     #[error("the file deletes has no effect: without SUNW_PATCHID the package is no patch")]
     DeletesOfNoPatch,
     /// A file `deletes` that says what it cannot.
@@ -123,7 +123,7 @@ pub enum MakeWarning {
     },
 }
 
-/// How many objects there are beside one that is named.
+/// Returns how many objects there are beside one that is named.
 fn more(others: usize) -> String {
     match others {
         0 => String::new(),
@@ -131,7 +131,7 @@ fn more(others: usize) -> String {
     }
 }
 
-/// Who watches the making: told of each step, asked whether it shall end.
+/// The observer of the making: told of each step, asked whether it shall end.
 pub struct MakeWatch<'a> {
     /// Told of each step.
     pub tell: &'a mut dyn FnMut(MakeStep),

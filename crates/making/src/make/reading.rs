@@ -1,6 +1,6 @@
-//! The prototype with all that it includes, as one list of entries, each with what holds at its place.
+//! The prototype with all its includes, as one list of entries, each with the settings at its place.
 //!
-//! Nothing ends the reading but a limit: every line that is wrong is noted, so that all can be told at once.
+//! Only a limit ends the reading: every wrong line is noted, so that all can be reported at once.
 
 use std::ffi::OsStr;
 use std::io::{self, Read as _};
@@ -33,7 +33,7 @@ pub(super) struct PlacedEntry {
     pub(super) scope: Rc<PrototypeScope>,
 }
 
-/// What the commands of a prototype have set so far.
+/// The settings by the commands of a prototype so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PrototypeScope {
     /// The directory of the prototype.
@@ -43,11 +43,11 @@ pub(super) struct PrototypeScope {
     pub(super) search: Vec<PathBuf>,
     /// Directories to be searched for the whole path.
     pub(super) search_whole: Vec<PathBuf>,
-    /// What attributes are that entries lack.
+    /// The attributes for entries that lack them.
     pub(super) defaults: PrototypeAttributes,
 }
 
-/// What was read.
+/// The result of reading.
 #[derive(Debug, Default)]
 pub(super) struct ReadPrototype {
     pub(super) entries: Vec<PlacedEntry>,
@@ -137,7 +137,7 @@ impl PrototypeReading<'_> {
         match command {
             PrototypeCommand::Include(at) => {
                 let at = path(scope, &at);
-                // What the other file sets ends with it.
+                // The settings of the other file end with it.
                 self.file(&at, scope.variables.clone(), from);
             }
             PrototypeCommand::Search(at) => scope.search = paths(scope, &at),

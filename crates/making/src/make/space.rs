@@ -1,5 +1,5 @@
-//! What a package takes on a file system, the same on every machine: files and directories are counted in units of
-//! 4,096 bytes, whatever the file system has.
+//! The space of a package on a file system, the same on every machine: files and directories are counted in units of
+//! 4,096 bytes, regardless of the file system's own unit.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::lookup::FoundContent;
 use super::mapping::PackageItem;
 
-/// What file systems hand out at once, in bytes, and in blocks of 512.
+/// The allocation unit of file systems, in bytes, and in blocks of 512.
 const UNIT: u64 = 4096;
 const UNIT_BLOCKS: u64 = UNIT / 512;
 /// The longest line of a pkgmap without its path, in bytes: two words of 64, five numbers, blanks.
@@ -15,7 +15,7 @@ const LONGEST_REST: u64 = 256;
 /// The entries of every package: its directory, the pkgmap, the pkginfo, the directory of its information files.
 const OWN_ENTRIES: usize = 4;
 
-/// What a package takes on a file system.
+/// The space that a package takes on a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PackageSpace {
     /// Blocks of 512 bytes, not fewer than it needs.
@@ -46,9 +46,9 @@ pub(super) fn space(items: &[PackageItem], pkginfo: u64) -> PackageSpace {
     PackageSpace { blocks, entries: OWN_ENTRIES + stored.len() + counted_directories(paths) }
 }
 
-/// The directories that the classic pkgmk counts while it stores files in this order. It looks for a directory that is
-/// not there yet, and takes one that differs from any known one for known: so nearly none but those of the first file
-/// count, and the only one counts again for each file in it. People compare the number, so it is that number.
+/// Returns the directories that the classic pkgmk counts while it stores files in this order. It looks for a directory
+/// that is not there yet, and takes one that differs from any known one for known: so nearly none but those of the first
+/// file count, and the only one counts again for each file in it. People compare the number, so it is that number.
 fn counted_directories<'a>(files: impl Iterator<Item = &'a [u8]>) -> usize {
     let mut known: BTreeSet<&[u8]> = BTreeSet::new();
     let mut count = 0;

@@ -1,9 +1,9 @@
 //! The variables of a making: from the command line, from `!NAME=value`, from the pkginfo.
 //!
 //! A component of a path that begins with `$` is a variable (prototype(4)). With a small first letter it is a *build
-//! variable*, which must have a value now; with a capital it is an *install variable*, which stays in the package as
-//! it is. In the paths of this machine both are replaced. The command line counts before `!NAME=value`, and that
-//! before the pkginfo. The environment does not count: a package is the same whoever makes it.
+//! variable*, which must have a value now. With a capital it is an *install variable*, which stays in the package as it
+//! is. In the paths of this machine both are replaced. The command line takes precedence over `!NAME=value`, and that
+//! over the pkginfo. The environment does not count: a package is the same for every maker.
 
 use patchadm_svr4::package::Params;
 
@@ -24,17 +24,17 @@ impl PrototypeVariables {
         Self { command: command.clone(), ..Self::default() }
     }
 
-    /// The parameters of the command line.
+    /// Returns the parameters of the command line.
     pub(super) fn command(&self) -> &Params {
         &self.command
     }
 
-    /// The value of a variable; `local` are those of the prototype at this place.
+    /// Returns the value of a variable; `local` are those of the prototype at this place.
     pub(super) fn value<'a>(&'a self, local: &'a Params, name: &str) -> Option<&'a [u8]> {
         self.command.get(name).or_else(|| local.get(name)).or_else(|| self.pkginfo.get(name))
     }
 
-    /// A path of the package: build variables replaced, install variables as they are.
+    /// Returns a path of the package: build variables replaced, install variables as they are.
     pub(super) fn package_path(&self, local: &Params, path: &[u8]) -> Result<Vec<u8>, NoValue> {
         let replaced = |component: &[u8]| match name_of(component) {
             Some(name) if name.starts_with(|c: char| c.is_ascii_lowercase()) => {
@@ -47,7 +47,7 @@ impl PrototypeVariables {
         Ok(parts?.join(&b'/'))
     }
 
-    /// A path of this machine: every variable that has a value replaced.
+    /// Returns a path of this machine: every variable that has a value replaced.
     pub(super) fn local_path(&self, local: &Params, path: &[u8]) -> Vec<u8> {
         let replaced = |component: &[u8]| {
             let value = name_of(component).and_then(|name| self.value(local, name));
@@ -57,7 +57,7 @@ impl PrototypeVariables {
     }
 }
 
-/// The variable that a component is; none where it is a name.
+/// Returns the variable that a component is; none if it is a name.
 fn name_of(component: &[u8]) -> Option<&str> {
     let name = std::str::from_utf8(component.strip_prefix(b"$")?).ok()?;
     name.starts_with(|c: char| c.is_ascii_alphabetic()).then_some(name)

@@ -19,12 +19,13 @@ use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::checksum::Checksum;
 use patchadm_svr4::package::{ContentInfo, Mode, PkgInst};
 
-/// What is in the private name of a package that is being made.
+/// The part of a private name that marks a package that is being made.
 const PROGRAM: &str = "pkgmk";
 
 /// Bytes that are read at once.
 const BUFFER: usize = 1 << 18;
-/// What everybody may do with the files of a package, and what is kept of their own mode (pkgmk(1)).
+/// The permission bits that everyone gets on the files of a package, and the bits that are kept of their own mode
+/// (pkgmk(1)).
 const READABLE: u32 = 0o644;
 const KEPT: u32 = 0o777;
 
@@ -49,7 +50,7 @@ pub(super) fn write(
     let place = PackagePlace::of(request, &draft.package)?;
     (watch.tell)(MakeStep::Packaging);
     let now = Timestamp::whole(draft.now);
-    // What somebody else left is not worth an error of this making.
+    // The leftovers of another run are not worth an error here.
     let _ = place.top.remove_leftovers(PROGRAM);
     let mut building = UnnamedDirectory::begin(&place.top, PROGRAM, draft.package.as_str().as_bytes())?;
     for name in ["pkgmap", "pkginfo"] {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-/// Whether an extended attribute belongs to an object of a package. All others (labels, what a security module or a file
-/// system keeps for itself) belong to the machine where the object lies.
+/// Tells whether an extended attribute belongs to an object of a package. All others (labels, what a security module or a
+/// file system keeps for itself) belong to the machine where the object lies.
 pub(super) fn is_kept(name: &[u8]) -> bool {
     name.starts_with(b"user.")
         || matches!(name, b"security.capability" | b"system.posix_acl_access" | b"system.posix_acl_default")

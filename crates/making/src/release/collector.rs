@@ -1,7 +1,7 @@
 //! The objects of an archive, gathered in its order and put into the order of paths.
 //!
-//! Refused here, once for all archives: two objects of one path, an object below one that is no directory (so that no
-//! name leads out through a link), a hard link to nothing.
+//! Refuses, once for all archives, two objects of one path, an object below one that is not a directory (so that no
+//! name leads out through a link), and a hard link to nothing.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -118,7 +118,7 @@ impl ObjectCollector {
                     let reason = format!("is below <{above}>, which is no directory");
                     return Err(ReleaseProblem::Unsafe { member, reason });
                 }
-                // What is above that one was looked at when its turn came.
+                // The objects above that one were examined when its turn came.
                 break;
             }
         }
@@ -166,7 +166,7 @@ pub(super) trait NumberedContents: Send + Sync {
     fn each_content(&self, visit: &mut ContentVisit<'_>) -> Result<(), ReleaseProblem>;
 }
 
-/// What is done with a content, by its number.
+/// The visitor of a content, by its number.
 pub(super) type ContentVisit<'a> = dyn FnMut(usize, &mut dyn Read) -> ControlFlow<()> + 'a;
 
 /// The contents of an archive by the paths of its objects.

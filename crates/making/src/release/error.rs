@@ -1,4 +1,4 @@
-//! Why a release cannot be read.
+//! The reasons a release cannot be read.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,17 +8,17 @@ use patchadm_inputs::source::SourceProblem;
 use patchadm_rootfs::RootError;
 use patchadm_svr4::package::PathError;
 
-/// What is wrong with which release.
+/// A fault of a release.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", path.display())]
 pub struct ReleaseError {
     /// The file or directory: the operand, or one inside it.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// Its fault.
     pub problem: ReleaseProblem,
 }
 
-/// What is wrong with a release, in kinds from which a command chooses its exit code.
+/// The kinds of faults of a release, which a command maps to its exit codes.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReleaseProblem {
@@ -34,7 +34,7 @@ pub enum ReleaseProblem {
     /// A form, or a part of one, that is known and not read.
     #[error("{0} is not supported")]
     Unsupported(String),
-    /// It is no package and no archive, or a damaged one; exit 33.
+    /// It is not a package or archive, or it is damaged; exit 33.
     #[error("{0}")]
     BadForm(String),
     /// A name leads out of the package, or cannot be a file's; exit 33.
@@ -42,7 +42,7 @@ pub enum ReleaseProblem {
     Unsafe {
         /// The member.
         member: String,
-        /// What is wrong with it.
+        /// Its fault.
         reason: String,
     },
     /// A path that cannot be in a package; exit 33.

@@ -1,4 +1,4 @@
-//! What an operand, or an entry of a set, is: found out by its content, without reading more than its first bytes.
+//! The form of an operand, or of an entry of a set: determined by its content, from its first bytes alone.
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
@@ -13,7 +13,7 @@ use patchadm_container::{ContainerFormat, open_container};
 /// The most packages of a set.
 pub(super) const MOST_PACKAGES: usize = 100_000;
 
-/// What an operand, or an entry of a set, is.
+/// The form of an operand, or of an entry of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OperandForm {
     Tree,
@@ -23,7 +23,7 @@ pub(super) enum OperandForm {
     Rpm,
 }
 
-/// The entries of a directory, sorted.
+/// Returns the entries of a directory, sorted.
 pub(super) fn entries(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(path)? {
@@ -42,7 +42,7 @@ pub(super) fn is_svr4_directory(path: &Path) -> bool {
         .all(|name| path.join(name).symlink_metadata().is_ok_and(|seen| seen.is_file()))
 }
 
-/// What an entry of a directory is, if it is a package by itself; links are none.
+/// Returns the form of an entry in a directory, if it is a package by itself; links are not packages.
 pub(super) fn package_form(path: &Path) -> Option<OperandForm> {
     let seen = path.symlink_metadata().ok()?;
     if seen.is_dir() {
@@ -51,7 +51,7 @@ pub(super) fn package_form(path: &Path) -> Option<OperandForm> {
     file_form(path).ok().filter(|form| seen.is_file() && *form != OperandForm::Tar)
 }
 
-/// What an entry of a directory is that somebody called a set.
+/// Returns the form of an entry in a directory that the user called a set.
 pub(super) fn named_form(path: &Path) -> Result<OperandForm, ReleaseProblem> {
     if !std::fs::metadata(path).map_err(ReleaseProblem::Io)?.is_dir() {
         return file_form(path);
@@ -62,7 +62,7 @@ pub(super) fn named_form(path: &Path) -> Result<OperandForm, ReleaseProblem> {
     Err(ReleaseProblem::bad("it is a directory in a set, and no package"))
 }
 
-/// What a file is, by its first bytes.
+/// Returns the form of a file, from its first bytes.
 pub(super) fn file_form(path: &Path) -> Result<OperandForm, ReleaseProblem> {
     let file = ArchiveFile::open(path)?;
     let whole = file.part(0, file.size());

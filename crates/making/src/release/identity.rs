@@ -1,4 +1,4 @@
-//! Packages identified without a look at their objects: who sorts thousands of them reads only what each says of itself.
+//! The identification of packages without their objects: sorting thousands of them reads only the description of each.
 
 use std::path::{Path, PathBuf};
 

@@ -20,7 +20,7 @@ pub struct Release {
 pub struct ReleasePackage {
     /// The file or directory it was read from, for messages.
     pub origin: String,
-    /// What it was shipped as.
+    /// The form that it was shipped in.
     pub form: ReleaseForm,
     /// Its name in its own format; `None` for a tree or a tar archive.
     pub name: Option<String>,
@@ -34,7 +34,7 @@ pub struct ReleasePackage {
     pub summary: Option<String>,
     /// Maintainer scripts and triggers, by name. They are never run and never translated.
     pub scripts: Vec<String>,
-    /// What only an SVR4 package has.
+    /// The parts that only an SVR4 package has.
     pub svr4: Option<SvrDescription>,
     /// The objects, sorted by path, each path once, the root directory itself left out. A directory that the input does
     /// not list is not in it.
@@ -43,7 +43,7 @@ pub struct ReleasePackage {
     pub contents: Box<dyn ContentReader>,
 }
 
-/// What a package was shipped as.
+/// The form that a package was shipped in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ReleaseForm {
     /// A directory tree.
@@ -105,7 +105,7 @@ pub enum ReleaseObjectKind {
     File {
         /// Its bytes.
         content: FileContent,
-        /// Who changes it after it is installed.
+        /// The one who changes it after it is installed.
         upkeep: Upkeep,
         /// The other names of the same file, if it has any in this package.
         links: Option<LinkGroup>,
@@ -136,10 +136,10 @@ pub struct FileContent {
     pub digest: Digest,
 }
 
-/// Who changes a file after it is installed.
+/// The one who changes a file after it is installed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Upkeep {
-    /// Nobody: type `f`.
+    /// None: type `f`.
     #[default]
     Delivered,
     /// Administrators or scripts, as a conffile or `%config`: type `e`.
@@ -164,9 +164,9 @@ pub struct Device {
 
 /// Streams the content of files, any number of times.
 pub trait ContentReader: Send + Sync {
-    /// Hands each file of which `wanted` says yes to `sink`, once, in the order that is cheapest to read. A file with
-    /// several names is handed out under the first of them that is wanted, in the order of paths. Whoever takes the
-    /// bytes compares them with [`FileContent`]; what `sink` returns as an error ends the walk and is returned.
+    /// Hands each file that `wanted` accepts to `sink`, once, in the order that is cheapest to read. A file with
+    /// several names is handed out under the first wanted one, in the order of paths. The receiver compares the bytes
+    /// with [`FileContent`]. An error from `sink` ends the walk and is returned.
     fn each(
         &self,
         wanted: &dyn Fn(&ObjectPath) -> bool,
@@ -204,7 +204,7 @@ impl ReleaseObject {
         }
     }
 
-    /// Whether the object is a directory.
+    /// Tells whether the object is a directory.
     pub fn is_directory(&self) -> bool {
         matches!(self.kind, ReleaseObjectKind::Directory { .. })
     }

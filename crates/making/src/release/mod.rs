@@ -1,4 +1,4 @@
-//! Releases of software as lists of objects: what a team shipped, whatever it was shipped as.
+//! Releases of software as lists of objects: what a team shipped, in any form.
 //!
 //! ```text
 //! operand ─ open ─► Release ─► ReleasePackage ─┬─ objects   sorted by path: type, attributes, digest

@@ -1,8 +1,8 @@
-//! The one door to releases: finds out what an operand is, by its content, and reads it.
+//! The only entry to releases: identifies an operand by its content, and reads it.
 //!
-//! A directory with `pkginfo` and `pkgmap` is an SVR4 package. One in which every entry is a package (such a directory, a
-//! datastream, a Debian or rpm package) is a set of them, any other a tree. `set:DIR` and `tree:DIR` say it; then a set may
-//! have tar archives, too, and anything else in it is refused by name.
+//! A directory with `pkginfo` and `pkgmap` is an SVR4 package. A directory in which every entry is a package (such a
+//! directory, a datastream, a Debian or rpm package) is a set of them. Any other is a tree. `set:DIR` and `tree:DIR`
+//! select the form. A set may then have tar archives, too, and anything else in it is refused by name.
 
 use std::ffi::OsStr;
 use std::io;
@@ -37,8 +37,8 @@ pub fn open(operand: &OsStr, cores: usize) -> Result<Release, ReleaseError> {
     Ok(Release { name: operand.to_string_lossy().into_owned(), packages })
 }
 
-/// Opens some entries of a set in the same way; `name` is what messages call them together. Those of which `wanted` says
-/// no are left out.
+/// Opens some entries of a set in the same way; `name` is what messages call them together. Entries that `wanted`
+/// rejects are left out.
 pub fn open_packages(
     name: &str,
     entries: &[PathBuf],
@@ -76,7 +76,7 @@ fn open_unsaid(path: &Path, cores: usize) -> Result<Vec<ReleasePackage>, Release
         return read(path, OperandForm::Svr4, cores);
     }
     let entries = entries(path).map_err(|error| failed(path, ReleaseProblem::Io(error)))?;
-    // The first entry that is none decides; in a tree that is one of the first.
+    // The first entry that is not a package decides; in a tree it comes early.
     if !entries.is_empty() && entries.iter().all(|entry| package_form(entry).is_some()) {
         return read_set(&entries, cores, &|entry| {
             package_form(entry).ok_or_else(|| ReleaseProblem::Changed(entry.display().to_string()))
@@ -119,7 +119,7 @@ fn read(path: &Path, form: OperandForm, cores: usize) -> Result<Vec<ReleasePacka
     packages.map_err(|problem| failed(path, problem))
 }
 
-/// A tar archive of a tree.
+/// Returns a tar archive of a tree.
 fn tar(file: &ArchiveFile, origin: String) -> Result<ReleasePackage, ReleaseProblem> {
     let (objects, contents) = TarPart(file.part(0, file.size())).list()?;
     Ok(ReleasePackage {

@@ -1,4 +1,4 @@
-//! What a package says of itself.
+//! A package's description of itself.
 
 /// The words of a package about itself, as [`ReleasePackage`](super::ReleasePackage) has them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

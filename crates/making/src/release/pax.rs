@@ -6,7 +6,7 @@ use patchadm_rootfs::Timestamp;
 /// The names of extended attributes follow this.
 const XATTR: &[u8] = b"SCHILY.xattr.";
 
-/// What the records before a member say about it.
+/// The information on a member from the records before it.
 #[derive(Debug, Default)]
 pub(super) struct PaxRecords {
     pub(super) path: Option<Vec<u8>>,
@@ -67,7 +67,7 @@ impl PaxRecords {
     }
 }
 
-/// The first record without its length and newline, and what follows.
+/// Returns the first record without its length and newline, and what follows.
 fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let blank = bytes.iter().take(20).position(|&byte| byte == b' ')?;
     let length: usize = std::str::from_utf8(bytes.get(..blank)?).ok()?.parse().ok()?;
@@ -75,7 +75,7 @@ fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((record, bytes.get(length..)?))
 }
 
-/// A time as pax writes it: seconds, and a fraction of any length.
+/// Returns a time as pax writes it: seconds, and a fraction of any length.
 fn time(value: &[u8]) -> Option<Timestamp> {
     let text = std::str::from_utf8(value).ok()?;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));

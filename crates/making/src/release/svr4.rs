@@ -1,7 +1,7 @@
 //! SVR4 packages: in a directory or a datastream, read as `pkgadd` reads them.
 //!
-//! Paths are below BASEDIR; one outside it is refused. Directories of which a package says neither mode nor owner (`?`) are
-//! other packages': they are left out. Size and sum of each file are compared with the pkgmap.
+//! Paths are below BASEDIR; one outside it is refused. A directory with neither mode nor owner in the package (`?`)
+//! belongs to another package and is left out. Size and sum of each file are compared with the pkgmap.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
@@ -30,7 +30,7 @@ struct SharedSource {
     image: Image,
 }
 
-/// What went wrong in a walk: the source itself, or whoever took the bytes.
+/// The failure of a walk: in the source itself, or in the receiver of the bytes.
 enum StreamFailure {
     Source(SourceError),
     Sink(io::Error),
@@ -163,7 +163,7 @@ impl<'a> SvrObjects<'a> {
         Ok(found)
     }
 
-    /// The file that a hard link leads to, or the path itself where it is none.
+    /// Returns the file that a hard link leads to, or the path itself where it is none.
     fn file_of(&self, path: &ObjectPath) -> Result<ObjectPath, ReleaseProblem> {
         let Some(entry) = self.entries.get(path).filter(|entry| entry.object.ftype == Ftype::Link) else {
             return Ok(path.clone());
@@ -184,7 +184,7 @@ impl<'a> SvrObjects<'a> {
     }
 }
 
-/// The path of an object below BASEDIR; `None` for BASEDIR itself.
+/// Returns the path of an object below BASEDIR; `None` for BASEDIR itself.
 fn below(
     base: &ObjectPath,
     params: &Params,
@@ -236,7 +236,7 @@ fn object(
         Ftype::Character => ReleaseObjectKind::Character(device(&path, described.device)?),
         Ftype::Link | Ftype::Information => return Ok(None),
     };
-    // A link has no mode of its own; of anything else it must be known, or nothing can be compared.
+    // A link has no mode of its own. Any other object needs a known mode, or nothing can be compared.
     let mode = if described.ftype == Ftype::Symlink { Some(Mode::of(0o777)) } else { attributes.mode };
     let unknown =
         || ReleaseProblem::Unsupported(format!("<{path}>, whose mode the pkgmap leaves open (`?`),"));

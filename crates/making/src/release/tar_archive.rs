@@ -1,8 +1,8 @@
 //! Tar archives: of a tree as an operand, and inside a Debian package.
 //!
-//! Read are the seventh edition's form, ustar, GNU long names and pax records: names, times, owners and extended attributes
-//! (`SCHILY.xattr.`). Refused by name are sparse files, access control lists as text, and whatever else only one archiver
-//! knows. An archive without the zero blocks at its end is cut.
+//! The supported forms are the seventh edition's form, ustar, GNU long names and pax records: names, times, owners and
+//! extended attributes (`SCHILY.xattr.`). Refused by name are sparse files, access control lists as text, and other
+//! extensions of a single archiver. An archive without the zero blocks at its end is cut.
 
 use std::io::{self, BufReader, Read};
 use std::ops::ControlFlow;
@@ -24,7 +24,7 @@ use patchadm_svr4::package::{Mode, ObjectPath, Word};
 /// The longest record before a member.
 const LONGEST_RECORD: u64 = 1 << 20;
 
-/// What may follow the end mark: padding, read over so that a compression around the archive is checked to its end.
+/// The most bytes after the end mark: padding, skipped so that a compression around the archive is checked to its end.
 const PADDING: u64 = 16 << 20;
 
 /// Bytes read at once.
@@ -39,7 +39,7 @@ struct TarMember {
     kind: TarKind,
 }
 
-/// What a member is, as far as the content is concerned.
+/// The kind of a member, as far as it matters for the content.
 enum TarKind {
     File,
     Link(ObjectPath),

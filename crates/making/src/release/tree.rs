@@ -1,8 +1,8 @@
 //! Directory trees, read in place.
 //!
-//! No symbolic link is followed below the top, and no `..` leads out (`patchadm_rootfs`). Each file is looked at before and
-//! after it is read, each directory before and after all of it: a tree that changes meanwhile is an error. Several files
-//! are read at a time; the list does not depend on how many.
+//! No symbolic link is followed below the top, and no `..` leads out (`patchadm_rootfs`). Each file is examined before
+//! and after it is read, each directory before and after all of it: a tree that changes meanwhile is an error. Several
+//! files are read at a time; the list does not depend on their number.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
@@ -35,7 +35,7 @@ struct MetObject {
     status: ObjectStatus,
 }
 
-/// What identifies a file with several names.
+/// The identity of a file with several names.
 type FileKey = ((u32, u32), u64);
 
 /// Reads a tree with so many threads.
@@ -124,7 +124,7 @@ fn walk(root: &Root) -> Result<Vec<MetObject>, ReleaseProblem> {
     Ok(met)
 }
 
-/// The first name of each regular file that has several in the tree or elsewhere.
+/// Returns the first name of each regular file that has several in the tree or elsewhere.
 fn first_names(met: &[MetObject]) -> HashMap<FileKey, &ObjectPath> {
     let mut firsts = HashMap::new();
     for met in met.iter().filter(|met| met.status.file_type == FileType::Regular && met.status.links > 1) {
@@ -168,7 +168,7 @@ fn with_links(
     Ok(found)
 }
 
-/// What one thread reads with.
+/// The state with which one thread reads.
 struct ObjectReader<'a> {
     root: &'a Root,
     accounts: &'a Accounts,
@@ -190,13 +190,13 @@ impl ObjectReader<'_> {
     }
 }
 
-/// Whether an object is still as the walk met it.
+/// Tells whether an object is still as the walk met it.
 fn is_as_met(met: &ObjectStatus, live: &Live) -> bool {
     let same = (met.inode, met.mtime, met.ctime) == (live.inode, live.mtime, live.ctime);
     same && live.size().is_none_or(|size| size == met.size)
 }
 
-/// The directory of a path, opened unless it is the one that is open.
+/// Returns the directory of a path, opened unless it is the one that is open.
 fn directory_of<'d>(root: &Root, open: &'d mut Option<Dir>, path: &ObjectPath) -> Result<&'d Dir, RootError> {
     let parent = path.parent_bytes().unwrap_or(b"/");
     let directory = match open.take() {
@@ -233,12 +233,12 @@ fn described(live: Live, path: ObjectPath, accounts: &Accounts) -> ReleaseObject
     }
 }
 
-/// An account; one without a name is called by its number, which is no name.
+/// Returns an account; one without a name is called by its number, which is not a name.
 fn owner(id: u32, called: Word) -> ObjectOwner {
     ObjectOwner { name: Some(called).filter(|name| *name != id.to_string()), id: Some(id) }
 }
 
-/// The contents of a tree's files, for as long as the files are those that were read.
+/// The contents of a tree's files, while the files are those that were read.
 struct TreeContents {
     root: Root,
     files: Vec<MetObject>,

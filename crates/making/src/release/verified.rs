@@ -1,4 +1,4 @@
-//! Content compared with what the first pass found.
+//! Content compared with the findings of the first pass.
 
 use std::io::{self, Read};
 
@@ -15,7 +15,7 @@ pub struct Verified<R> {
 }
 
 impl<R: Read> Verified<R> {
-    /// Wraps the content of a file of which this is known.
+    /// Wraps the content of a file with these known sums.
     pub fn new(inner: R, expected: FileContent) -> Self {
         Self { inner, expected, read: 0, digest: Digesting::default() }
     }

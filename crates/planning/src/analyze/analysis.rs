@@ -1,4 +1,4 @@
-//! The analysis: which patches are listed, and in which order.
+//! The analysis: the listed patches and their order.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -31,7 +31,7 @@ pub fn analyse(reference: &CrossReference, machine: &MachineFacts, request: &Ana
     Analysis { patches: candidates.iter().map(|candidate| question.row(candidate)).collect(), unknown }
 }
 
-/// The patches of all groups, by base.
+/// Returns the patches of all groups, by base.
 fn of_groups(question: Question<'_>) -> BTreeMap<&str, Candidate<'_>> {
     let known = question.reference.bases().map(|(base, _)| base);
     let foreign = question.machine.all_installed().map(PatchId::base);
@@ -49,7 +49,7 @@ fn of_groups(question: Question<'_>) -> BTreeMap<&str, Candidate<'_>> {
     listed.collect()
 }
 
-/// The patch that a word names: a base, or an id that the cross-reference has or that is applied.
+/// Returns the patch that a word names: a base, or an id that the cross-reference has or that is applied.
 fn named_candidate<'a>(
     question: Question<'a>,
     word: &'a str,
@@ -70,7 +70,7 @@ fn comes_first(request: &AnalysisRequest, candidate: &Candidate<'_>) -> bool {
         .is_some_and(|patch| patch.packages.iter().any(|package| request.first.contains(&package.name)))
 }
 
-/// The place of a base in lists: that of its ids.
+/// Returns the place of a base in lists: that of its ids.
 fn place_in_lists(candidate: &Candidate<'_>) -> Option<PatchId> {
     let shown = candidate.patch.map(|patch| &patch.id).or(candidate.installed)?;
     PatchId::new(&format!("{}-0", shown.base())).ok()

@@ -1,7 +1,8 @@
-//! All patches of a cross-reference, base by base: which revision of each is the current one.
+//! All patches of a cross-reference, base by base: the current revision of each.
 //!
-//! The lines are taken in their order. The last one of a base counts, but one that is out of use never replaces one that
-//! is not. A base stays recommended once a revision that counted was, and hands that on to the patch that contains it.
+//! The lines are taken in their order. The last one of a base counts, but one that is out of use never replaces one
+//! that is in use. A base stays recommended once a revision that counted was, and hands that on to the patch that
+//! contains it.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -29,12 +30,12 @@ pub(super) struct KnownBase {
 }
 
 impl KnownBase {
-    /// The revision that counts; there is always one.
+    /// Returns the revision that counts; there is always one.
     pub(super) fn current(&self) -> Option<&ReferencePatch> {
         self.revisions.get(self.current)
     }
 
-    /// The line about a revision, the last one where there are several.
+    /// Returns the line about a revision, the last one where there are several.
     pub(super) fn revision(&self, id: &PatchId) -> Option<&ReferencePatch> {
         self.revisions.iter().rev().find(|patch| patch.id == *id)
     }
@@ -62,23 +63,23 @@ impl CrossReference {
         all
     }
 
-    /// The day of the cross-reference, where it is known.
+    /// Returns the day of the cross-reference, where it is known.
     pub fn as_of(&self) -> Option<NaiveDate> {
         self.as_of
     }
 
-    /// All bases, in the order of their bytes.
+    /// Returns all bases, in the order of their bytes.
     pub(super) fn bases(&self) -> impl Iterator<Item = (&str, &KnownBase)> {
         self.bases.iter().map(|(base, known)| (base.as_str(), known))
     }
 
-    /// What is known of a base.
+    /// Returns the known facts about a base.
     pub(super) fn base(&self, base: &str) -> Option<&KnownBase> {
         self.bases.get(base)
     }
 
-    /// The patch that took the place of this one: itself, or the end of the chain of those that contain it. None where
-    /// the chain leads out of the cross-reference or in a circle.
+    /// Returns the patch that took the place of this one: itself, or the end of the chain of those that contain it. None
+    /// where the chain leads out of the cross-reference or in a circle.
     pub(super) fn in_place_of<'a>(&'a self, id: &'a PatchId) -> Option<(&'a PatchId, &'a KnownBase)> {
         let (mut id, mut seen) = (id, HashSet::new());
         loop {

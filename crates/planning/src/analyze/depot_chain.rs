@@ -1,13 +1,13 @@
-//! Which patches of a depot another one of it contains, and the next one in each chain.
+//! The patches of a depot that another one of it contains, and the next one in each chain.
 //!
-//! A patch that was withdrawn contains nothing: nobody is to take it in the place of another one.
+//! A patch that was withdrawn contains nothing: it must not replace another one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use patchadm_inputs::depot::{DepotIndex, DepotPatch};
 use patchadm_svr4::patch::PatchId;
 
-/// The flag of a patch that nobody should apply.
+/// The flag of a patch that should not be applied.
 const WITHDRAWN: &str = "withdrawn";
 
 /// The chains of patches that contain each other.
@@ -37,12 +37,12 @@ impl<'a> DepotChain<'a> {
         chain
     }
 
-    /// All patches, in the order of their ids.
+    /// Returns all patches, in the order of their ids.
     pub(super) fn entries(&self) -> &[(PatchId, &'a DepotPatch)] {
         &self.entries
     }
 
-    /// The patch that is next to contain this one: its next revision, else the first one that obsoletes it.
+    /// Returns the patch that is next to contain this one: its next revision, else the first one that obsoletes it.
     pub(super) fn next(&self, id: &PatchId) -> Option<&PatchId> {
         let later = self.in_use.range(id.clone()..).find(|other| *other != id);
         later.filter(|other| other.same_base(id)).or_else(|| {
@@ -52,7 +52,7 @@ impl<'a> DepotChain<'a> {
     }
 }
 
-/// Whether whoever keeps the depot took the patch back.
+/// Tells whether the depot's maintainer withdrew the patch.
 pub(super) fn is_withdrawn(patch: &DepotPatch) -> bool {
     patch.has_flag(WITHDRAWN)
 }

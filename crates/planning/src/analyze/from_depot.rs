@@ -43,12 +43,12 @@ fn patch_of(id: &PatchId, patch: &DepotPatch, next: Option<&PatchId>) -> Referen
     }
 }
 
-/// The patches of a requirement, `1-01 | 2-01`.
+/// Returns the patches of a requirement, `1-01 | 2-01`.
 pub(super) fn alternatives(entry: &str) -> Vec<PatchId> {
     entry.split('|').filter_map(|id| PatchId::new(id.trim()).ok()).collect()
 }
 
-/// The day of a date of the index.
+/// Returns the day of a date of the index.
 pub(super) fn day(date: &str) -> Option<NaiveDate> {
     DateTime::parse_from_rfc3339(date).ok().map(|date| date.to_utc().date_naive())
 }

@@ -37,7 +37,7 @@ fn patch_of(line: &PatchdiagLine) -> ReferencePatch {
     }
 }
 
-/// The day in the calendar; none for February 30.
+/// Returns the day in the calendar; none for February 30.
 fn day(date: PatchdiagDate) -> Option<NaiveDate> {
     NaiveDate::from_ymd_opt(i32::from(date.year), u32::from(date.month), u32::from(date.day))
 }

@@ -1,4 +1,4 @@
-//! The groups of patches that a list can be of.
+//! The groups of patches that can be listed.
 
 use std::fmt;
 
@@ -64,10 +64,10 @@ const NARROWINGS: [(&str, Narrowing); 4] = [
 const OTHER_NAMES: [(&str, &str); 2] = [("security", "missings"), ("recommended", "missingr")];
 
 impl Group {
-    /// What is listed where nothing is said.
+    /// The default list.
     pub const MISSING: Self = Self { kind: GroupKind::Missing, narrowed: Narrowing::None };
 
-    /// The group of this name, in full or short, with a suffix or without.
+    /// Returns the group of this name, in full or short, with a suffix or without.
     pub fn named(name: &str) -> Option<Self> {
         let name = OTHER_NAMES.iter().find(|(other, _)| *other == name).map_or(name, |(_, name)| name);
         NARROWINGS.iter().find_map(|(suffix, narrowed)| {
@@ -79,7 +79,7 @@ impl Group {
         })
     }
 
-    /// All names in full, without suffixes.
+    /// Returns all names in full, without suffixes.
     pub fn names() -> impl Iterator<Item = &'static str> {
         KINDS.iter().map(|(name, _)| *name).chain(OTHER_NAMES.iter().map(|(name, _)| *name))
     }

@@ -1,4 +1,4 @@
-//! What an analysis has to know of a machine: its packages, and the patches applied to them.
+//! The facts about a machine for an analysis: its packages, and the patches applied to them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -10,7 +10,7 @@ use patchadm_svr4::patch::{AppliedPatch, PatchId};
 /// An installed package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstalledPackage {
-    /// The instance; what follows a dot is no part of the name of the package.
+    /// The instance; the part after a dot does not belong to the name of the package.
     pub instance: String,
     /// The architecture.
     pub arch: String,
@@ -34,7 +34,7 @@ pub struct MachineFacts {
     packages: HashMap<String, HashSet<(String, String)>>,
     /// The highest applied revision of each base.
     installed: BTreeMap<String, PatchId>,
-    /// What applied patches say that they obsolete, by base.
+    /// The patches that applied patches say they obsolete, by base.
     obsoletes: HashMap<String, Vec<Claim>>,
 }
 
@@ -57,7 +57,7 @@ impl MachineFacts {
             facts.packages.entry(name).or_default().insert((version, compact(&arch)));
         }
         for InstalledPatch { id, obsoletes } in patches {
-            // Of its own revisions only a later one is claimed: it contains the earlier ones by its id.
+            // Of its own revisions only later ones are claimed: its id alone contains the earlier ones.
             for obsoleted in obsoletes.into_iter().filter(|entry| !id.contains(entry)) {
                 let claims = facts.obsoletes.entry(obsoleted.base().to_owned()).or_default();
                 claims.push(Claim { obsoleted, by: id.clone() });
@@ -70,23 +70,24 @@ impl MachineFacts {
         facts
     }
 
-    /// The highest applied revision of a base.
+    /// Returns the highest applied revision of a base.
     pub(super) fn installed(&self, base: &str) -> Option<&PatchId> {
         self.installed.get(base)
     }
 
-    /// The highest applied revision of each base.
+    /// Returns the highest applied revision of each base.
     pub(super) fn all_installed(&self) -> impl Iterator<Item = &PatchId> {
         self.installed.values()
     }
 
-    /// Whether another applied patch says that it contains this one. No patch makes itself obsolete.
+    /// Tells whether another applied patch says that it contains this one. No patch makes itself obsolete.
     pub(super) fn obsoletes(&self, id: &PatchId) -> bool {
         let covers = |claim: &Claim| claim.obsoleted.contains(id) && claim.by != *id;
         self.obsoletes.get(id.base()).is_some_and(|claims| claims.iter().any(covers))
     }
 
-    /// Whether a package that the patch is for is installed, in exactly that version and for one of the architectures.
+    /// Tells whether a package that the patch is for is installed, in exactly that version and for one of the
+    /// architectures.
     pub(super) fn has_package_of(&self, patch: &ReferencePatch) -> bool {
         patch.packages.iter().any(|package| {
             let Some(there) = self.packages.get(&package.name) else { return false };
@@ -118,7 +119,7 @@ impl From<&AppliedPatch> for InstalledPatch {
     }
 }
 
-/// An architecture as the rules compare it: without white space.
+/// Returns an architecture as the rules compare it: without white space.
 fn compact(arch: &str) -> String {
     arch.chars().filter(|letter| !letter.is_whitespace()).collect()
 }

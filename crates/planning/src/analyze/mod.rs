@@ -1,4 +1,4 @@
-//! Which patches a machine lacks: a cross-reference of patches held against what is installed.
+//! The patches that a machine lacks: a cross-reference of patches compared with the installed ones.
 //!
 //! ```text
 //! patchdiag.xref ──┐
@@ -6,9 +6,9 @@
 //! index of a depot ┘                     ├──► analyse ──► Analysis: a row for each patch, in the order to apply them
 //! packages, applied patches ► MachineFacts ┘
 //! ```
-//! Everything here is pure: no file is opened, no clock is read. The rules are those of Patch Check Advanced, by which
-//! administrators know such lists; what is different on purpose: a patch comes once, a foreign patch keeps its name,
-//! and an installed patch obsoletes what it says and lower revisions, not later ones, also of its own base.
+//! Everything here is pure: no file is opened, no clock is read. The rules are those of Patch Check Advanced, so
+//! administrators know such lists. Deliberate differences: a patch comes once, a foreign patch keeps its name, and an
+//! installed patch obsoletes what it says and lower revisions, not later ones, also of its own base.
 
 mod analysis;
 mod cross_reference;

@@ -1,4 +1,4 @@
-//! The order of a list: each patch directly after what it requires.
+//! The order of a list: each patch directly after its requirements.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,7 +7,7 @@ use super::standing::{Candidate, Question};
 /// The order in which patches are listed.
 pub(super) struct RequirementOrder<'a> {
     question: Question<'a>,
-    /// What is listed by itself, by base.
+    /// The patches that are listed by themselves, by base.
     listed: HashMap<&'a str, Candidate<'a>>,
     /// The bases whose turn has come; a circle of requirements ends at one.
     begun: HashSet<&'a str>,
@@ -22,8 +22,8 @@ struct Turn<'a> {
 }
 
 impl<'a> RequirementOrder<'a> {
-    /// Puts patches, which come in the order of a list, behind what they require. Missing requirements that are not among
-    /// them join the list if the patch brings them.
+    /// Puts patches, which come in the order of a list, after their requirements. Missing requirements that are not in
+    /// the list join it if the patch brings them.
     pub(super) fn of(question: Question<'a>, candidates: Vec<Candidate<'a>>) -> Vec<Candidate<'a>> {
         let listed = candidates.iter().map(|candidate| (candidate.base, *candidate)).collect();
         let mut order = Self { question, listed, begun: HashSet::new(), ordered: Vec::new() };
@@ -33,8 +33,8 @@ impl<'a> RequirementOrder<'a> {
         order.ordered
     }
 
-    /// Takes a patch and all that it needs, depth first; chains are as long as whoever wrote them liked, so they are
-    /// followed without recursion.
+    /// Takes a patch and everything it needs, depth first. Chains may have any length, so they are followed without
+    /// recursion.
     fn take(&mut self, candidate: Candidate<'a>) {
         let mut turns: Vec<Turn<'a>> = self.begin(candidate).into_iter().collect();
         while let Some(turn) = turns.last_mut() {
@@ -53,8 +53,8 @@ impl<'a> RequirementOrder<'a> {
         })
     }
 
-    /// The patches that have to come before this one: for each requirement that is not met the first alternative that the
-    /// machine lacks, or what took its place.
+    /// Returns the patches that have to come before this one: for each requirement that is not met the first alternative
+    /// that the machine lacks, or what took its place.
     fn requirements(&self, candidate: &Candidate<'a>) -> Vec<Candidate<'a>> {
         let Some(patch) = candidate.patch else { return Vec::new() };
         let machine = self.question.machine;
@@ -72,7 +72,7 @@ impl<'a> RequirementOrder<'a> {
         found
     }
 
-    /// The patch of this base, if the machine lacks it and it is wanted, by itself or for another one.
+    /// Returns the patch of this base, if the machine lacks it and it is wanted, by itself or for another one.
     fn lacking(&self, base: &'a str, for_whom: &Candidate<'a>) -> Option<Candidate<'a>> {
         let listed = self.listed.get(base).copied();
         let candidate =

@@ -1,4 +1,4 @@
-//! What a cross-reference says of one patch revision, wherever it comes from.
+//! The information of a cross-reference on one patch revision, from any source.
 
 use chrono::NaiveDate;
 
@@ -25,7 +25,7 @@ pub struct ReferencePatch {
     pub archs: Vec<String>,
     /// The packages that it is for; it applies where one of them is installed.
     pub packages: Vec<ReferencePackage>,
-    /// What it requires: of each entry one patch or a later revision of it.
+    /// Its requirements: for each entry one patch or a later revision of it.
     pub requires: Vec<Vec<PatchId>>,
     /// The patch that contains it, where that is told.
     pub obsoleted_by: Option<PatchId>,
@@ -49,7 +49,7 @@ pub struct ReferencePackage {
 }
 
 impl ReferencePatch {
-    /// Whether nobody should apply it any more.
+    /// Tells whether it should no longer be applied.
     pub(super) fn is_out_of_use(&self) -> bool {
         self.is_obsolete || self.is_bad
     }

@@ -1,4 +1,4 @@
-//! What an analysis is asked for: groups and patches, and what is left out of them.
+//! The request for an analysis: groups and patches, and exclusions from them.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use patchadm_svr4::patch::PatchId;
 /// The longest pattern, in bytes.
 const LONGEST_PATTERN: usize = 4096;
 
-/// What is asked for.
+/// The request.
 #[derive(Clone, Debug)]
 pub struct AnalysisRequest {
     /// The groups that are listed.
@@ -21,7 +21,7 @@ pub struct AnalysisRequest {
     pub named: Vec<String>,
     /// The patches that are never listed.
     pub unwanted: Vec<UnwantedPatch>,
-    /// What the synopses of the groups must be like.
+    /// The patterns for the synopses of the groups.
     pub patterns: Vec<SynopsisPattern>,
     /// The fewest days since the date of a patch of a group.
     pub min_age: Option<u32>,
@@ -42,12 +42,12 @@ pub struct AnalysisRequest {
 /// The reason a request makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    /// Something that is no regular expression, or one that is too large.
+    /// A pattern that is not a regular expression, or is too large.
     #[error("<{pattern}> is not a regular expression: {reason}")]
     Pattern {
-        /// What was given, cut to a readable length.
+        /// The given pattern, cut to a readable length.
         pattern: String,
-        /// What is wrong.
+        /// The fault.
         reason: String,
     },
 }
@@ -67,7 +67,7 @@ pub enum UnwantedPatch {
     Base(String),
     /// This revision and lower ones.
     Id(PatchId),
-    /// Whatever has such a synopsis.
+    /// All patches with such a synopsis.
     Synopsis(SynopsisPattern),
 }
 
@@ -78,7 +78,7 @@ impl SynopsisPattern {
         Ok(Self { regex: regex(pattern)?, is_negated })
     }
 
-    /// Whether a synopsis fits.
+    /// Tells whether a synopsis fits.
     pub fn fits(&self, synopsis: &str) -> bool {
         self.regex.is_match(synopsis) != self.is_negated
     }

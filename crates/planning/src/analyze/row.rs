@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 pub struct Analysis {
     /// The patches, in the order in which they would be applied.
     pub patches: Vec<AnalysedPatch>,
-    /// The patches that were named and that nobody knows.
+    /// The patches that were named and are not known.
     pub unknown: Vec<UnknownPatch>,
 }
 
@@ -22,7 +22,7 @@ pub struct AnalysedPatch {
     pub base: String,
     /// The highest revision that is applied.
     pub installed: Option<String>,
-    /// The current revision, or the one that was named; none where the cross-reference does not have the patch.
+    /// The current revision, or the one that was named; none if the cross-reference does not have the patch.
     pub current: Option<String>,
     /// How the two compare.
     pub relation: RevisionRelation,
@@ -42,7 +42,7 @@ pub struct AnalysedPatch {
     pub synopsis: String,
     /// The packages that it is for, each once.
     pub packages: Vec<String>,
-    /// What it requires: ids, or alternatives (`1-01 | 2-01`).
+    /// Its requirements: ids, or alternatives (`1-01 | 2-01`).
     pub requires: Vec<String>,
     /// Its size in bytes, where that is known.
     pub size: Option<u64>,
@@ -66,21 +66,21 @@ pub enum RevisionRelation {
 pub enum FlagOrigin {
     /// The patch does not have it.
     None,
-    /// Whoever asks gave it.
+    /// The caller gave it.
     Given,
     /// The cross-reference has it.
     Reference,
 }
 
 impl FlagOrigin {
-    /// Whether the patch has the flag.
+    /// Tells whether the patch has the flag.
     pub fn is_set(self) -> bool {
         self != Self::None
     }
 }
 
 impl RevisionRelation {
-    /// The sign of the relation: `<`, `=` or `>`.
+    /// Returns the sign of the relation: `<`, `=` or `>`.
     pub fn sign(self) -> &'static str {
         match self {
             Self::Lower => "<",

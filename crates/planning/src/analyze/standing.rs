@@ -1,4 +1,4 @@
-//! How one patch stands to a machine: the questions by which groups are made.
+//! The standing of one patch on a machine: the questions that define the groups.
 
 use super::cross_reference::{CrossReference, KnownBase};
 use super::group::{Group, GroupKind, Narrowing};
@@ -32,7 +32,7 @@ pub(super) struct Candidate<'a> {
 }
 
 impl<'a> Question<'a> {
-    /// A base with what is known of it.
+    /// Returns a base with what is known of it.
     pub(super) fn candidate(self, base: &'a str) -> Candidate<'a> {
         let known = self.reference.base(base);
         let patch = known.and_then(KnownBase::current);
@@ -40,14 +40,14 @@ impl<'a> Question<'a> {
         Candidate { base, patch, known, installed, brings_requirements: true }
     }
 
-    /// The same with a certain revision as the one that counts.
+    /// Returns the same with a certain revision as the one that counts.
     pub(super) fn candidate_of(self, id: &'a PatchId) -> Candidate<'a> {
         let candidate = self.candidate(id.base());
         Candidate { patch: candidate.known.and_then(|known| known.revision(id)), ..candidate }
     }
 
-    /// Whether the machine lacks the patch: it is in use, for a package that is there, and neither this revision nor a
-    /// later one nor a patch that contains it is applied.
+    /// Tells whether the machine lacks the patch: it is in use, for a package that is there, and neither this revision
+    /// nor a later one nor a patch that contains it is applied.
     pub(super) fn is_missing(self, candidate: &Candidate<'a>) -> bool {
         candidate.patch.is_some_and(|patch| {
             !patch.is_out_of_use()
@@ -62,7 +62,7 @@ impl<'a> Question<'a> {
         known.revision(installed).is_some_and(|patch| patch.is_bad) && !self.machine.obsoletes(installed)
     }
 
-    /// Whether the patch is in a group.
+    /// Tells whether the patch is in a group.
     pub(super) fn is_in(self, group: Group, candidate: &Candidate<'a>) -> bool {
         let is_installed = candidate.installed.is_some();
         let is_of_kind = match group.kind {
@@ -87,12 +87,12 @@ impl<'a> Question<'a> {
             }
     }
 
-    /// Whether the patch is left out of everything.
+    /// Tells whether the patch is left out of everything.
     pub(super) fn is_unwanted(self, candidate: &Candidate<'a>) -> bool {
         candidate.patch.is_some_and(|patch| self.request.unwanted.iter().any(|unwanted| unwanted.is(patch)))
     }
 
-    /// Whether synopsis and age are as groups want them. A patch without a date is older than any other.
+    /// Tells whether synopsis and age are as groups want them. A patch without a date is older than any other.
     pub(super) fn fits(self, candidate: &Candidate<'a>) -> bool {
         let synopsis = candidate.patch.map_or(NOT_FOUND, |patch| patch.synopsis.as_str());
         let age = self.age(candidate).unwrap_or(u32::MAX);
@@ -101,7 +101,8 @@ impl<'a> Question<'a> {
             && self.request.max_age.is_none_or(|most| age <= most)
     }
 
-    /// Whether what the patch requires is listed with it: of a group only with what is listed because it is missing.
+    /// Tells whether what the patch requires is listed with it: of a group only with what is listed because it is
+    /// missing.
     pub(super) fn brings_requirements(self, candidate: &Candidate<'a>) -> bool {
         let of_missing = self.request.groups.iter().filter(|group| group.kind == GroupKind::Missing);
         of_missing.into_iter().any(|group| self.is_in(*group, candidate))
@@ -122,7 +123,7 @@ impl<'a> Question<'a> {
         origin(is_known, self.request.security.contains(candidate.base))
     }
 
-    /// The row of a patch.
+    /// Returns the row of a patch.
     pub(super) fn row(self, candidate: &Candidate<'a>) -> AnalysedPatch {
         let patch = candidate.patch;
         let is_bad = match (candidate.installed, candidate.known) {

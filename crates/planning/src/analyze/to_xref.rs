@@ -36,7 +36,7 @@ pub fn to_patchdiag(index: &DepotIndex, releases: &BTreeMap<PatchId, String>) ->
     DepotCrossReference { file: Patchdiag { as_of: date(index.date.date_naive()), lines }, left_out }
 }
 
-/// Whether the format can hold an id.
+/// Tells whether the format can hold an id.
 fn fits(id: &PatchId) -> bool {
     let are_digits =
         |text: &str, number| text.len() == number && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -77,7 +77,7 @@ fn line_of(id: &PatchId, patch: &DepotPatch, next: Option<&PatchId>, release: Op
     }
 }
 
-/// The release as the format names it: `5.10` is `10`.
+/// Returns the release as the format names it: `5.10` is `10`.
 fn os_of(release: Option<&str>, is_x86: bool) -> String {
     let minor = release.and_then(|release| release.trim().strip_prefix("5."));
     let is_release =
@@ -88,7 +88,7 @@ fn os_of(release: Option<&str>, is_x86: bool) -> String {
     }
 }
 
-/// A word without what ends items, fields and lines.
+/// Returns a word without what ends items, fields and lines.
 fn item(text: &str) -> String {
     text.chars().filter(|letter| !matches!(letter, ';' | '|' | '\n' | '\r')).collect()
 }
@@ -102,7 +102,7 @@ fn in_digits(id: &PatchId) -> bool {
     id.base().bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A day, within the century of the format.
+/// Returns a day, within the century of the format.
 fn date(day: chrono::NaiveDate) -> Option<PatchdiagDate> {
     let year = u16::try_from(day.year()).ok().filter(|year| (1951..=2050).contains(year))?;
     let (month, day) = (u8::try_from(day.month()).ok()?, u8::try_from(day.day()).ok()?);

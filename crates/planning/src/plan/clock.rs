@@ -1,4 +1,4 @@
-//! When and where a plan is made. Clock and host name come in here as values; no planner asks for them.
+//! The time and place of planning. Clock and host name come in here as values; no planner asks for them.
 
 use chrono::NaiveDateTime;
 
@@ -18,18 +18,18 @@ pub struct Now {
 }
 
 impl Now {
-    /// The time of what a run makes and no package gives a time, in whole seconds.
+    /// Returns the time of what a run makes and no package gives a time, in whole seconds.
     pub fn timestamp(&self) -> Timestamp {
         Timestamp::whole(self.utc.and_utc().timestamp())
     }
 
-    /// The moment itself, to the nanosecond.
+    /// Returns the moment itself, to the nanosecond.
     pub fn moment(&self) -> Timestamp {
         let utc = self.utc.and_utc();
         Timestamp { seconds: utc.timestamp(), nanoseconds: utc.timestamp_subsec_nanos().min(999_999_999) }
     }
 
-    /// The time of a `PATCH_INFO` line: as date(1) prints it, in UTC.
+    /// Returns the time of a `PATCH_INFO` line: as date(1) prints it, in UTC.
     pub(super) fn patch_date(&self) -> String {
         self.utc.format("%a %b %e %H:%M:%S UTC %Y").to_string()
     }
@@ -39,7 +39,7 @@ impl Now {
         self.local.format("%b %d %Y %H:%M").to_string()
     }
 
-    /// The closing lines of `contents`.
+    /// Returns the closing lines of `contents`.
     pub fn trailer(&self, program: &str, package: &PkgInst) -> ContentsTrailer {
         ContentsTrailer { program: program.to_owned(), package: package.clone(), when: self.local }
     }

@@ -1,4 +1,4 @@
-//! What a change is about, known before the root is surveyed: the paths and packages that its planner will ask for.
+//! The subject of a change, known before the root is surveyed: the paths and packages that its planner will ask for.
 
 use std::collections::BTreeMap;
 
@@ -18,12 +18,12 @@ pub struct FileToCompare<'a> {
     pub package: usize,
     /// Its line in the pkgmap.
     pub entry: &'a patchadm_svr4::format::pkgmap::PkgmapEntry,
-    /// Where it goes.
+    /// Its destination.
     pub path: ObjectPath,
 }
 
-/// What applying a patch touches: the packages of `image` that are installed. Packages that make no sense are passed over
-/// here; the planner refuses them.
+/// Returns the subject of applying a patch: the packages of `image` that are installed. Invalid packages are passed
+/// over here; the planner refuses them.
 pub fn touched_by_patch(image: &Image, id: &str, installed: &BTreeMap<PkgInst, Installed>) -> Touched {
     let mut touched = Touched::default();
     touched.paths.extend(patch_path(id).ok());
@@ -84,7 +84,7 @@ pub fn add_backout(touched: &mut Touched, package: &PkgInst, manifest: &Manifest
     }
 }
 
-/// The files that `image` delivers to installed packages, with the places they go to.
+/// Returns the files that `image` delivers to installed packages, with the places they go to.
 pub fn delivered_files<'i>(
     image: &'i Image,
     installed: &BTreeMap<PkgInst, Installed>,
@@ -105,7 +105,7 @@ pub fn delivered_files<'i>(
     files
 }
 
-/// Whether a patch brings scripts that would run, as far as that can be told from the parameters of the installed
+/// Tells whether a patch brings scripts that would run, as far as that can be told from the parameters of the installed
 /// packages. What is refused for its scripts brings none.
 pub fn brings_scripts(
     image: &Image,
@@ -124,7 +124,7 @@ pub fn brings_scripts(
     })
 }
 
-/// The package in its place: installed parameters, and delivered ones where those are silent.
+/// Returns the package in its place: installed parameters, and delivered ones where those are silent.
 fn target<'a>(
     inst: &PkgInst,
     index: usize,

@@ -1,8 +1,8 @@
-//! Local edits: which objects an administrator has changed, and what happens to them when a patch comes.
+//! Local edits: the objects that an administrator has changed, and what a patch does with them.
 //!
-//! An object is edited when its bytes are not those that `contents` and the undo manifests speak of; an object that
-//! nobody recorded is the administrator's own. Attributes stop nothing. Types `e` and `v` are made to be edited: they
-//! never stop a patch, but what was written into them is kept beside the new file.
+//! An object counts as edited when its bytes differ from those in `contents` and the undo manifests. An unrecorded
+//! object is the administrator's own. Attributes stop nothing. Types `e` and `v` are made to be edited: they never stop
+//! a patch, but the edited file is kept beside the new one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,19 +14,19 @@ use patchadm_svr4::package::{ContentsLine, Ftype, Object, ObjectPath, PkgInst};
 use super::objects::Handling;
 use super::refusal::Reason;
 
-/// What the user wants to happen to edited files.
+/// The user's choice for edited files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EditChoice {
     /// In general.
     pub general: Edited,
-    /// These are replaced, whatever the general choice.
+    /// These are replaced, regardless of the general choice.
     pub overridden: BTreeSet<ObjectPath>,
-    /// These are kept, whatever the general choice.
+    /// These are kept, regardless of the general choice.
     pub preserved: BTreeSet<ObjectPath>,
 }
 
 impl EditChoice {
-    /// What is to be done with a path.
+    /// Returns the treatment of a path.
     pub fn of(&self, path: &ObjectPath) -> Edited {
         if self.preserved.contains(path) {
             Edited::Keep
@@ -70,8 +70,8 @@ impl<'a> Edits<'a> {
         }
     }
 
-    /// Decides about an object that is to be replaced (`Some`) or deleted. Directories come before what is in them.
-    /// `package` is the one that delivers or deletes it.
+    /// Decides about an object that will be replaced (`Some`) or deleted. Directories come before their contents.
+    /// `package` delivers or deletes it.
     pub(super) fn consider(
         &mut self,
         package: &PkgInst,
@@ -144,7 +144,7 @@ impl<'a> Edits<'a> {
         Err(Reason::Edited { paths: self.stops.iter().cloned().collect(), can_keep: self.saved })
     }
 
-    /// What is to be done with a path.
+    /// Returns the treatment of a path.
     pub(super) fn handling(&self, path: &ObjectPath) -> Handling {
         self.handling.get(path).cloned().unwrap_or_default()
     }

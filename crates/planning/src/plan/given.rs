@@ -1,7 +1,7 @@
 //! Attributes that a package gives its objects beyond the pkgmap (patchadm-objects(5)): nanoseconds and extended attributes.
 //!
-//! An object whose line has extended attributes gets exactly those; labels, which belong to the system, stay out of it.
-//! Without privileges no file gets capabilities, and none are asked for. A hard link has what the file has.
+//! An object whose line has extended attributes gets exactly those, apart from labels, which belong to the system.
+//! Without privileges no file gets capabilities, and none are asked for. A hard link has the attributes of its file.
 
 use patchadm_inputs::format::objects_file::{CAPABILITY, GivenAttributes, may_be_given};
 use patchadm_rootfs::{Live, Timestamp, Xattrs};
@@ -12,7 +12,7 @@ use super::plan_builder::PlanBuilder;
 use super::refusal::ObjectProblem;
 use super::target::Wanted;
 
-/// The modification time of an object: the seconds of the pkgmap, and the nanoseconds that are given.
+/// Returns the modification time of an object: the seconds of the pkgmap, and the nanoseconds that are given.
 pub(super) fn mtime(wanted: &Wanted<'_>) -> Option<Timestamp> {
     let seconds = wanted.object.content.mtime?;
     let nanoseconds = wanted.given.and_then(|given| given.mtime_ns).unwrap_or_default();
@@ -45,7 +45,7 @@ impl PlanBuilder<'_> {
     }
 }
 
-/// Whether an object has the nanoseconds and extended attributes that a package gives it. Without privileges file
+/// Tells whether an object has the nanoseconds and extended attributes that a package gives it. Without privileges file
 /// capabilities do not count.
 pub(super) fn has_given(old: &Live, given: Option<&GivenAttributes>, privileged: bool) -> bool {
     let Some(given) = given else { return true };
@@ -61,7 +61,7 @@ pub(super) fn has_given(old: &Live, given: Option<&GivenAttributes>, privileged:
         && given.xattrs.as_ref().is_none_or(|xattrs| counting(xattrs) == counting(&old.xattrs))
 }
 
-/// All extended attributes that an object which stays has with those that it is given; `None` where it has them.
+/// Returns all extended attributes of an object that stays, including the given ones; `None` if it has them already.
 pub fn with_given(old: &Live, new: &NewXattrs) -> Option<Xattrs> {
     let NewXattrs::Given(given) = new else { return None };
     let mut xattrs = old.xattrs.clone();
@@ -70,7 +70,7 @@ pub fn with_given(old: &Live, new: &NewXattrs) -> Option<Xattrs> {
     (xattrs != old.xattrs).then_some(xattrs)
 }
 
-/// Whether an object can have an attribute at all: the system refuses any other.
+/// Tells whether an object can have an attribute at all: the system refuses any other.
 fn can_have(object: &Object, name: &[u8]) -> bool {
     let ftype = object.ftype;
     match name {

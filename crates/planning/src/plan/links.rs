@@ -1,8 +1,8 @@
 //! Hard links: those that a package delivers, and those that would be left on an old inode.
 //!
-//! When a file is replaced, every recorded `l` entry that pointed to it is made anew in the same run, so that the
-//! names stay one file (the classic tools left them on the old one). A second name that is no longer the same file
-//! is somebody's edit and stays.
+//! When a file is replaced, every recorded `l` entry that pointed to it is created again in the same run, so that the
+//! names stay one file (the classic tools left them on the old one). A second name that is no longer the same file is a
+//! local edit and stays.
 
 use std::collections::BTreeMap;
 
@@ -134,7 +134,7 @@ impl PlanBuilder<'_> {
         Ok(())
     }
 
-    /// Another name of the file at `source`: the new one where the run changes it, else the one that is there.
+    /// Returns another name of the file at `source`: the new one where the run changes it, else the one that is there.
     pub(super) fn other_name(
         &self,
         path: &ObjectPath,
@@ -158,19 +158,19 @@ impl PlanBuilder<'_> {
         }
     }
 
-    /// Whether an object is the file at `source`, and stays it.
+    /// Tells whether an object is the file at `source`, and stays it.
     fn is_name_of(&self, old: &Live, source: &ObjectPath) -> bool {
         !self.changes.contains_key(source) && self.old(source).is_some_and(|live| live.inode == old.inode)
     }
 }
 
-/// Whether an object can have another name: no directory, and no symbolic link, which link(2) might follow.
+/// Tells whether an object can have another name: no directory, and no symbolic link, which link(2) might follow.
 fn is_file(kind: &LiveKind) -> bool {
     !matches!(kind, LiveKind::Directory | LiveKind::Symlink(_))
 }
 
-/// The body of a further name of the new object at `source`: a link to what is a link itself names the file, so that
-/// the order in which names are made does not matter.
+/// Returns the body of a further name of the new object at `source`: a link to what is a link itself names the file, so
+/// that the order in which names are made does not matter.
 fn another_name(source: &ObjectPath, body: &Body) -> Body {
     match body {
         Body::Link(file) => Body::Link(file.clone()),
@@ -178,7 +178,7 @@ fn another_name(source: &ObjectPath, body: &Body) -> Body {
     }
 }
 
-/// The hard links among some objects, those that others name first; what stands beside an object goes with it.
+/// Returns the hard links among some objects, those that others name first; what stands beside an object goes with it.
 pub(super) fn sources_first<'w, 'a, T>(objects: Vec<(T, &'w Wanted<'a>)>) -> Vec<(T, &'w Wanted<'a>)> {
     let mut links: Vec<_> =
         objects.into_iter().filter(|(_, each)| each.object.ftype == Ftype::Link).collect();
@@ -197,7 +197,7 @@ pub(super) fn sources_first<'w, 'a, T>(objects: Vec<(T, &'w Wanted<'a>)>) -> Vec
     links
 }
 
-/// The file that a recorded hard link names in the end, through links to links.
+/// Returns the file that a recorded hard link names in the end, through links to links.
 pub(super) fn root_of(path: &ObjectPath, lines: &BTreeMap<ObjectPath, ContentsLine>) -> Option<ObjectPath> {
     file_of(path, |at| lines.get(at))
 }

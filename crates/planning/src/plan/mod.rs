@@ -1,8 +1,9 @@
-//! What will be done to a root, decided before anything is touched.
+//! The changes to a root, decided before anything is touched.
 //!
-//! A [`Plan`] is a value: `--dry-run` prints it, and `patchadm_changeset` carries out exactly that. The planners in [`patch`],
-//! [`package`] and [`registration`] are pure functions from what is delivered or asked for and what the root holds to a
-//! plan or a refusal; they open nothing, and read neither clock nor environment. What they share stands beside them.
+//! A [`Plan`] is a value: `--dry-run` prints it, and `patchadm_changeset` carries out exactly that. The planners in
+//! [`patch`], [`package`] and [`registration`] are pure functions from a delivery or request and the state of the root
+//! to a plan or a refusal. They open nothing, and read neither clock nor environment. Their common parts stand beside
+//! them.
 
 pub mod clock;
 pub mod concern;

@@ -12,17 +12,17 @@ use super::refusal::{ObjectProblem, Reason};
 use super::target::{PackageTarget, Wanted};
 use super::{Action, AttributeChange, Body, Member, NewObject, NewXattrs};
 
-/// How an object is treated in whose place the administrator has something of their own.
+/// The treatment of an object where the administrator has one of their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Handling {
     /// As any other.
     #[default]
     Ordinary,
-    /// What is there is kept under another name, `PATH.` and this suffix, and then replaced.
+    /// The existing object is kept under another name, `PATH.` and this suffix, and then replaced.
     CopyFirst(String),
     /// A script installs it; an editable file is its matter even if nothing seems to change.
     ByScript,
-    /// What is there stays; the new object is put beside it as `PATH.` and this suffix.
+    /// The existing object stays; the new one is put beside it as `PATH.` and this suffix.
     Beside(String),
     /// A symbolic link that leads to a directory stays where a directory is delivered, and so does that directory.
     LinkStays,
@@ -89,8 +89,8 @@ impl PlanBuilder<'_> {
         Ok(())
     }
 
-    /// Whether two paths are names of one directory that is there, delivered under both, and stays as it is. One that is
-    /// made, or gets other attributes, would be changed twice.
+    /// Tells whether two paths are names of one directory that is there, delivered under both, and stays as it is. One
+    /// that is made, or gets other attributes, would be changed twice.
     fn stays_under_both(&self, first: &ObjectPath, second: &ObjectPath, object: &Object) -> bool {
         let is_there = |path| self.old(path).is_some_and(Live::is_directory);
         let is_delivered = self.line(first).is_some_and(|line| line.object.ftype.is_directory());
@@ -165,7 +165,8 @@ impl PlanBuilder<'_> {
         Ok(())
     }
 
-    /// Whether what is at a path is recorded as another name of a file, and is one: a file of its own is to be there.
+    /// Tells whether the object at a path is recorded as another name of a file and is one, while the new object is to
+    /// be a separate file.
     fn is_other_name(&self, path: &ObjectPath, old: &Live) -> bool {
         let is_link = self.inventory.lines.get(path).is_some_and(|line| line.object.ftype == Ftype::Link);
         is_link && old.links > 1
@@ -222,7 +223,7 @@ impl PlanBuilder<'_> {
         Ok(())
     }
 
-    /// What of an object that stays becomes different; owners only where they can be set.
+    /// Returns the attributes of a remaining object that change; owners only if they can be set.
     pub(super) fn different_attributes(
         &self,
         old: &Live,
@@ -242,7 +243,7 @@ impl PlanBuilder<'_> {
     }
 }
 
-/// The object that is there, with every attribute, as a new one.
+/// Returns the object that is there, with every attribute, as a new one.
 pub(super) fn as_it_is(old: &Live, body: Body) -> NewObject {
     NewObject {
         body,
@@ -268,7 +269,7 @@ fn body(target: &PackageTarget<'_>, wanted: &Wanted<'_>) -> Result<Body, ObjectP
     }))
 }
 
-/// The body of an object that its line alone describes: no regular file, no hard link.
+/// Returns the body of an object that its line alone describes: no regular file, no hard link.
 pub(super) fn body_of(object: &Object) -> Result<Body, ObjectProblem> {
     Ok(match object.ftype {
         Ftype::Directory | Ftype::Exclusive => Body::Directory,
@@ -286,7 +287,7 @@ pub(super) fn body_of(object: &Object) -> Result<Body, ObjectProblem> {
     })
 }
 
-/// Whether the object is there already, to the last attribute that the package speaks of.
+/// Tells whether the object is there already, to the last attribute that the package speaks of.
 fn is_installed(old: &Live, new: &NewObject, object: &Object, same_bytes: bool) -> bool {
     let attributes = old.mode == new.mode && old.uid == new.uid && old.gid == new.gid;
     match (&new.body, &old.kind) {
@@ -302,7 +303,7 @@ fn is_installed(old: &Live, new: &NewObject, object: &Object, same_bytes: bool) 
     }
 }
 
-/// What `contents` says of the object: real attributes for every `?`, none for links.
+/// Returns the entry of the object in `contents`: real attributes for every `?`, none for links.
 fn recorded(object: &Object, resolved: &Resolved) -> Object {
     let mut object = object.clone();
     if !object.ftype.is_link() {

@@ -1,6 +1,6 @@
 //! The parameters of an installed package after an installation or a patch (pkginfo(4)).
 //!
-//! Order as pkgadd(1M) writes it: CLASSES, BASEDIR, the environment, what is delivered, PKGINST, PKGSAV, then
+//! Order as pkgadd(1M) writes it: CLASSES, BASEDIR, the environment, the delivered parameters, PKGINST, PKGSAV, then
 //! everything else in its old order. Variables that only steer a run are not stored.
 
 use std::borrow::Cow;
@@ -47,7 +47,8 @@ const NEVER_STORED: &[&str] = &[
 /// Names that the installation itself sets.
 const OWN: &[&str] = &["CLASSES", "BASEDIR", "PKGINST", "PKGSAV", "INSTDATE"];
 
-/// What a patch says of itself: of the last one only, so a patch that is silent clears the word of the one before.
+/// Parameters in which a patch describes itself: those of the last patch count, so a patch that is silent clears the
+/// value of the one before.
 const LAST_PATCH: &[&str] = &["SUNW_PATCHID", "SUNW_OBSOLETES", "SUNW_REQUIRES", "SUNW_INCOMPAT"];
 
 /// Parameters that a backout package must not bring back (the classic scripts leave them out as well), beside the
@@ -69,7 +70,7 @@ const NOT_RESTORED: &[&str] = &[
 /// The words in which the scripts of a patch are told of it, also where the patch does not say them itself.
 pub(super) const TOLD_TO_SCRIPTS: [&str; 2] = ["Patch_label", "Obsoletes_label"];
 
-/// Whether a delivered or answered parameter is stored.
+/// Tells whether a delivered or answered parameter is stored.
 pub(super) fn is_stored(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_uppercase())
         && !NEVER_STORED.contains(&name)
@@ -77,20 +78,20 @@ pub(super) fn is_stored(name: &str) -> bool {
         && !is_patch_record(name)
 }
 
-/// What the names of the parameters that tell of patches begin with.
+/// The start of the names of parameters that tell of patches.
 pub(super) const PATCH_INFO: &str = "PATCH_INFO_";
 
-/// The patch of which a parameter tells how it was applied.
+/// Returns the patch whose application a parameter describes.
 pub(super) fn patch_of_info(name: &str) -> Option<&str> {
     name.strip_prefix(PATCH_INFO)
 }
 
-/// Whether a parameter is one of the lists that are computed at every change.
+/// Tells whether a parameter is one of the lists that are computed at every change.
 pub(super) fn is_patch_record(name: &str) -> bool {
     matches!(name, "PATCHLIST" | "PATCH_OBSOLETES") || patch_of_info(name).is_some()
 }
 
-/// What is said of the parameters that `package` delivers and that no script gets, one sentence each.
+/// Returns the notes on the parameters that `package` delivers and that no script gets, one sentence each.
 pub(super) fn kept_out(package: &PkgInst, delivered: &Params) -> Vec<String> {
     let told = |(name, reason): (&str, &str)| {
         format!("package {package}: {name} is a parameter that no script gets: {reason}")
@@ -98,7 +99,7 @@ pub(super) fn kept_out(package: &PkgInst, delivered: &Params) -> Vec<String> {
     exports::kept_out(delivered).map(told).collect()
 }
 
-/// Whether the backout package of a patch brings a parameter back.
+/// Tells whether the backout package of a patch brings a parameter back.
 pub(super) fn is_restored(name: &str) -> bool {
     !NOT_RESTORED.contains(&name) && !is_patch_record(name)
 }
@@ -107,7 +108,7 @@ fn is_environment(name: &str) -> bool {
     ENVIRONMENT.contains(&name) || name.starts_with("LC_")
 }
 
-/// The parameters after `delivered` has been installed over `old` (none for a first installation), without patch
+/// Returns the parameters after `delivered` has been installed over `old` (none for a first installation), without patch
 /// records.
 pub(super) fn merged(
     package: &PkgInst,
@@ -144,7 +145,7 @@ pub(super) fn merged(
     new
 }
 
-/// The classes of a package and those that are delivered to it; class none comes first, wherever they name it.
+/// Returns the classes of a package and those that are delivered to it. Class none comes first, wherever it is listed.
 pub(super) fn union_of_classes(mut known: Vec<String>, delivered: Vec<String>) -> Vec<String> {
     for class in delivered {
         if !known.contains(&class) {
@@ -173,8 +174,9 @@ pub(super) fn speak_for_last_patch(new: &mut Params, delivered: &Params, id: &st
     }
 }
 
-/// The names that a patch set: what it delivers, what is different after it, and what its silence would have cleared,
-/// even where that is empty already: an earlier patch that emptied it may go first. Patch records are not among them.
+/// Returns the names that a patch set: what it delivers, what is different after it, and what its silence would have
+/// cleared, even where that is empty already: an earlier patch that emptied it may go first. Patch records are not among
+/// them.
 pub(super) fn set_by(old: &Params, new: &Params, delivered: &Params) -> Vec<String> {
     let mut names: Vec<String> = new
         .iter()
@@ -188,8 +190,8 @@ pub(super) fn set_by(old: &Params, new: &Params, delivered: &Params) -> Vec<Stri
     names
 }
 
-/// Those of the names that a patch sets of which it says nothing itself: neither what it delivers, nor what its script
-/// answered, nor what it obsoletes.
+/// Returns the names that a patch sets without a value of its own: it does not deliver them, its script did not answer
+/// them, and they do not follow from what it obsoletes.
 pub(super) fn silent_among(
     set: &[String],
     delivered: &Params,
@@ -209,14 +211,14 @@ fn is_cleared_by_silence(name: &str) -> bool {
     is_word_of_last_patch(name) && name != "INSTDATE"
 }
 
-/// Whether every patch sets a parameter anew, by what it says or by its silence.
+/// Tells whether every patch sets a parameter again, by its value or by its silence.
 pub(super) fn is_word_of_last_patch(name: &str) -> bool {
     LAST_PATCH.contains(&name)
         || matches!(name, "ACTIVE_OBSOLETES" | "Patch_label" | "Obsoletes_label" | "INSTDATE")
 }
 
-/// The parameters after a patch that set `names` has gone: each as in `old`, unless it was set again later. The
-/// order is that of `old`, then that of `current`; lines of patches that `old` lacks stay behind the ones that it has.
+/// Returns the parameters after removing a patch that set `names`: each as in `old`, unless it was set again later. The
+/// order is that of `old`, then that of `current`; lines of patches that `old` lacks stay after the lines that it has.
 pub(super) fn taken_back(
     current: &Params,
     old: &Params,
@@ -233,7 +235,8 @@ pub(super) fn taken_back(
     values.in_order_of(&with_info_of(old, current))
 }
 
-/// The parameters that an undo archive saved, with the lines of patches that it left out: behind those that they follow now.
+/// Returns the parameters that an undo archive saved, with the lines of patches that it left out, each after the line
+/// that it follows now.
 fn with_info_of<'a>(old: &'a Params, current: &Params) -> Cow<'a, Params> {
     let mut following: HashMap<&str, Vec<&str>> = HashMap::new();
     let mut leader = None;
@@ -256,7 +259,7 @@ fn with_info_of<'a>(old: &'a Params, current: &Params) -> Cow<'a, Params> {
     Cow::Owned(whole)
 }
 
-/// The same for the backout package of the classic tools: what it delivers is as before, unless it was set again
+/// Returns the same for the backout package of the classic tools: what it delivers is as before, unless it was set again
 /// later. The names that it never has, whether they were there or not, are emptied.
 pub(super) fn taken_back_from_foreign(
     current: &Params,

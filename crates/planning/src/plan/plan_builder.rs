@@ -1,8 +1,8 @@
 //! A plan in the making: the changes and lines so far, and the checks that every path has to pass.
 //!
-//! Guarantees: no path twice, no two paths that are one place on the disk, no way through a link that the same run
-//! makes, nothing below what is no directory, nothing at an object that no rename may touch. Which object goes
-//! where is decided in `objects`, `links` and `deletes`.
+//! Guarantees: no path occurs twice, and no two paths are one place on the disk. No path leads through a link that the
+//! same run makes, or below an object that is not a directory. No change affects an object that no rename may touch.
+//! `objects`, `links` and `deletes` decide which object goes where.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,23 +20,23 @@ use super::{Action, Body, Change, NewObject, NewXattrs};
 /// The number of an account that is not there yet; no account has it.
 pub(super) const UNKNOWN: u32 = u32::MAX;
 
-/// What a planner has decided so far.
+/// The decisions of a planner so far.
 #[derive(Debug)]
 pub(super) struct PlanBuilder<'a> {
     /// The root as it is.
     pub(super) inventory: &'a Inventory,
     /// The changes, by path.
     pub(super) changes: BTreeMap<ObjectPath, Box<Change>>,
-    /// The lines of `contents` that change, each with the package because of which it does.
+    /// The lines of `contents` that change, each with the package that causes the change.
     pub(super) lines: BTreeMap<ObjectPath, (PkgInst, Option<Box<ContentsLine>>)>,
     /// Edited files that stay.
     pub(super) kept: BTreeSet<ObjectPath>,
-    /// Objects that go, in whose places directories may come without being delivered.
+    /// Objects that go and that directories may replace without being delivered.
     pub(super) yielding: BTreeSet<ObjectPath>,
     /// Sentences for a person.
     pub(super) notes: Vec<String>,
-    /// Whether names that nobody has yet may be those of accounts that a script makes; their objects get numbers when
-    /// it has run (see `refresh`).
+    /// Whether unknown names may be those of accounts that a script makes. Their objects get numbers after it has run
+    /// (see `refresh`).
     pub(super) accounts_may_come: bool,
     /// Owners and groups that cannot be set.
     recorded_only: BTreeSet<String>,
@@ -79,12 +79,13 @@ impl<'a> PlanBuilder<'a> {
         }
     }
 
-    /// What is at a path now; nothing below a directory that the run puts in the place of something else.
+    /// Returns the present object at a path; nothing below a directory that the run puts in the place of something
+    /// else.
     pub(super) fn old(&self, path: &ObjectPath) -> Option<&'a Live> {
         if self.is_below_new_directory(path) { None } else { self.inventory.live.get(path) }
     }
 
-    /// The line of `contents` of a path as it will be.
+    /// Returns the line of `contents` of a path as it will be.
     pub(super) fn line(&self, path: &ObjectPath) -> Option<&ContentsLine> {
         match self.lines.get(path) {
             Some((_, line)) => line.as_deref(),
@@ -99,7 +100,7 @@ impl<'a> PlanBuilder<'a> {
         }
     }
 
-    /// The line of an object that `package` has installed last: its owners are those of before and, behind them,
+    /// Records the line of an object that `package` has just installed: its owners are the previous ones, followed by
     /// `package`.
     pub(super) fn record(&mut self, package: &PkgInst, path: &ObjectPath, object: Object) {
         let mut line = self.line(path).cloned().unwrap_or_else(|| ContentsLine {
@@ -133,8 +134,9 @@ impl<'a> PlanBuilder<'a> {
         self.changes.insert(path.clone(), Box::new(change));
     }
 
-    /// Gives every new object without a time of its own this one: what is made anew must not say when the disk got it,
-    /// for the undo archive of a later patch does. Directories change with every name in them, and keep no time.
+    /// Gives this time to every new object without a time of its own. A recreated object must not show when it was
+    /// written to the disk, because the undo archive of a later patch would. Directories change with every name in
+    /// them, and keep no time.
     pub(super) fn date(&mut self, when: Timestamp) {
         for change in self.changes.values_mut() {
             if let Action::Add(new) | Action::Replace(new) = &mut change.action
@@ -189,7 +191,7 @@ impl<'a> PlanBuilder<'a> {
                 }
                 Some(_) if self.yielding.contains(&above) => missing.push(above),
                 Some(_) => return Err(ObjectProblem::NotADirectory(real)),
-                // A link of which the target is not there: to make that, somewhere else, is nobody's wish.
+                // A link without a target: no one wants that target created somewhere else.
                 None if self.old(&above).is_some() => return Err(ObjectProblem::LeadsNowhere(above)),
                 None => missing.push(above),
             }
@@ -206,7 +208,7 @@ impl<'a> PlanBuilder<'a> {
         reserved::check(path, &self.place_of(path))
     }
 
-    /// Whether a path belongs to the settings of this program.
+    /// Tells whether a path belongs to the settings of this program.
     pub(super) fn is_setting(&self, path: &ObjectPath) -> bool {
         matches!(self.check_reserved(path), Err(ObjectProblem::Settings))
     }
@@ -219,9 +221,9 @@ impl<'a> PlanBuilder<'a> {
         }
     }
 
-    /// The attributes that an object gets: those that are written; where there is a `?` those of what is there, and
-    /// where nothing is, 0755 or 0644, root, root, and such owners stay `?` in the records, as pkgadd(1M) leaves them.
-    /// Owners that cannot be set are recorded.
+    /// Returns the attributes that an object gets: the written ones. A `?` takes the value of the existing object.
+    /// Without one it takes 0755 or 0644, root, root, and such owners stay `?` in the records, as pkgadd(1M) leaves
+    /// them. Owners that cannot be set are recorded.
     pub(super) fn resolve(&mut self, object: &Object, old: Option<&Live>) -> Result<Resolved, ObjectProblem> {
         let accounts = &self.inventory.accounts;
         let same_kind = old.filter(|live| live.is_directory() == object.ftype.is_directory());
@@ -251,8 +253,8 @@ impl<'a> PlanBuilder<'a> {
         Ok(Resolved { mode, uid: caller.0, gid: caller.1, recorded })
     }
 
-    /// Checks what only the whole shows: a directory that becomes something else must be empty by then, and one
-    /// that stays full is not removed. Adds the note about owners. Nobody claims a place behind it.
+    /// Checks what only the whole plan shows: a directory that becomes something else must be empty by then, and one
+    /// that stays full is not removed. Adds the note about owners. No place is claimed after this call.
     pub(super) fn finish(&mut self) -> Result<(), Reason> {
         self.claims = BTreeMap::new();
         let mut last_directory = None;
@@ -262,7 +264,7 @@ impl<'a> PlanBuilder<'a> {
                 self.check_above(change)?;
             }
             self.check_ownership(change).map_err(|problem| refuse(change, problem))?;
-            // What stays or goes has no way to look at.
+            // An object that stays or goes has no way to check.
             last_directory = directory.filter(|_| is_new(change));
             if let Some(held) = turns(change).then(|| self.first_held(&change.path)).flatten() {
                 return Err(refuse(change, ObjectProblem::NotEmpty(held)));
@@ -291,8 +293,8 @@ impl<'a> PlanBuilder<'a> {
             .map_err(|problem| refuse(change, problem))
     }
 
-    /// Without privileges nothing is changed in a directory of somebody else, even where writing to it is allowed:
-    /// its owner could take away or put there what they like at any moment.
+    /// Refuses changes without privileges in a directory of another user, even where it is writable: its owner could
+    /// remove or replace its contents at any moment.
     fn check_ownership(&self, change: &Change) -> Result<(), ObjectProblem> {
         if self.inventory.privileged {
             return Ok(());
@@ -352,7 +354,7 @@ impl<'a> PlanBuilder<'a> {
         }
     }
 
-    /// The first name `PATH.suffix`, `PATH.suffix.2`, … that is free.
+    /// Returns the first name `PATH.suffix`, `PATH.suffix.2`, … that is free.
     pub(super) fn free_name(&self, path: &ObjectPath, suffix: &str) -> Result<ObjectPath, ObjectProblem> {
         let mut number = 1u32;
         loop {
@@ -369,7 +371,7 @@ impl<'a> PlanBuilder<'a> {
         }
     }
 
-    /// Where a path is on the disk after the run.
+    /// Returns where a path is on the disk after the run.
     fn place_of(&self, path: &ObjectPath) -> ObjectPath {
         if self.is_below_new_directory(path) {
             return path.clone();
@@ -378,10 +380,10 @@ impl<'a> PlanBuilder<'a> {
         place.or_else(|| self.place_in_directory(path)).unwrap_or_else(|| path.clone())
     }
 
-    /// The place of a name that no survey has looked at: one beside an object, in the same directory.
+    /// Returns the place of a name that no survey has looked at: one beside an object, in the same directory.
     fn place_in_directory(&self, path: &ObjectPath) -> Option<ObjectPath> {
         let directory = path.parent()?;
-        // What lies deeper sorts behind what it lies below.
+        // Deeper paths sort after the directory that holds them.
         let beside = below(&self.inventory.physical, &directory).next()?;
         let place = self.inventory.physical.get(beside)?.parent()?;
         if beside.parent()? == directory { place.join(path.name()).ok() } else { None }
@@ -433,7 +435,7 @@ impl<'a> PlanBuilder<'a> {
         self.record(package, directory, object);
     }
 
-    /// Something below a directory, recorded or not, that the run does not take away.
+    /// Returns something below a directory, recorded or not, that the run does not take away.
     fn first_held(&self, directory: &ObjectPath) -> Option<ObjectPath> {
         let goes = |path: &ObjectPath| {
             let action = self.changes.get(path).map(|change| &change.action);
@@ -443,8 +445,8 @@ impl<'a> PlanBuilder<'a> {
         held.or_else(|| self.first_recorded(directory))
     }
 
-    /// Directories that would be removed, and hold something that is recorded, or get something by way of a link. What is
-    /// recorded and will not be there holds none: somebody has taken it away.
+    /// Returns the directories that would be removed although they hold something recorded or get something through a
+    /// link. A recorded object that will not be there does not count: it has already been removed.
     fn full_directories(&self) -> BTreeSet<ObjectPath> {
         let mut full = BTreeSet::new();
         if !self.changes.values().any(|change| matches!(change.action, Action::RemoveDirectory)) {
@@ -453,7 +455,7 @@ impl<'a> PlanBuilder<'a> {
         let new = self.changes.values().filter(|change| is_new(change));
         let places = new.map(|change| (self.place_of(&change.path), &change.path));
         let behind_links: BTreeMap<_, _> = places.filter(|(place, path)| place != *path).collect();
-        // What is below a directory sorts behind it.
+        // Paths below a directory sort after it.
         for (directory, change) in self.changes.iter().rev() {
             if !matches!(change.action, Action::RemoveDirectory) {
                 continue;
@@ -473,14 +475,14 @@ impl<'a> PlanBuilder<'a> {
         full
     }
 
-    /// A path below a directory that will be recorded.
+    /// Returns a path below a directory that will be recorded.
     fn first_recorded(&self, directory: &ObjectPath) -> Option<ObjectPath> {
         let known = below(&self.inventory.lines, directory).chain(below(&self.lines, directory));
         known.into_iter().find(|path| self.line(path).is_some()).cloned()
     }
 }
 
-/// The keys that lie below a directory.
+/// Returns the keys that lie below a directory.
 pub(super) fn below<'m, V>(
     map: &'m BTreeMap<ObjectPath, V>,
     directory: &ObjectPath,
@@ -490,7 +492,7 @@ pub(super) fn below<'m, V>(
     behind.take_while(move |path| path.is_below(&directory))
 }
 
-/// Whether a change puts a new object at its path.
+/// Tells whether a change puts a new object at its path.
 fn is_new(change: &Change) -> bool {
     matches!(change.action, Action::Add(_) | Action::Replace(_))
 }
@@ -500,7 +502,7 @@ fn refuse(change: &Change, problem: ObjectProblem) -> Reason {
     Reason::Object { package: change.package.clone(), path: change.path.to_string(), problem }
 }
 
-/// Whether a change makes something else of a directory.
+/// Tells whether a change makes something else of a directory.
 pub(super) fn turns(change: &Change) -> bool {
     let is_other = matches!(&change.action, Action::Replace(new) if !matches!(new.body, Body::Directory));
     is_other && change.old.as_deref().is_some_and(Live::is_directory)

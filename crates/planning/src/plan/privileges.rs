@@ -1,8 +1,9 @@
-//! What an undo archive may give back to an object: set-id bits, file capabilities, device numbers and owners.
+//! The rights that an undo archive may give back to an object: set-id bits, file capabilities, device numbers and
+//! owners.
 //!
-//! An archive that the records of its run bind by digest is that run's word, and gives back everything. Any other one (of
-//! a classic tool, adopted, brought from elsewhere) may have been written by anybody: it gives such rights only where the
-//! root itself says that the object has them, by its line of `contents` or by the object that is there.
+//! An archive that the records of its run bind by digest is trusted like that run, and gives back everything. Any other
+//! one (of a classic tool, adopted, brought from elsewhere) may have any author. It gives such rights only if the root
+//! itself says that the object has them, in its line of `contents` or by the existing object.
 
 use patchadm_changeset::format::manifest::{RecordedState, RecordedType};
 use patchadm_rootfs::{Live, LiveKind};
@@ -17,19 +18,19 @@ const CAPABILITY: &str = "security.capability";
 /// The set-id bits.
 const SET_ID: u32 = 0o6000;
 
-/// What the root says of an object beside the archive.
+/// The root's information on an object, apart from the archive.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OnRecord<'a> {
     /// The object that is there.
     pub(super) live: Option<&'a Live>,
-    /// What `contents` says of it.
+    /// Its entry in `contents`.
     pub(super) line: Option<&'a Object>,
     /// The accounts of the root.
     pub(super) accounts: &'a Accounts,
 }
 
 impl<'a> OnRecord<'a> {
-    /// What is known of a path before the backout.
+    /// Returns the known facts about a path before the backout.
     pub(super) fn of(draft: &PlanBuilder<'a>, path: &ObjectPath) -> Self {
         let inventory = draft.inventory;
         Self {
@@ -55,7 +56,7 @@ impl<'a> OnRecord<'a> {
         live || line == Some((Some(numbers.0), Some(numbers.1)))
     }
 
-    /// The owner that an object gets in place of one that nobody knows, and whether this one is known.
+    /// Returns the owner that replaces an unknown one, and whether the original is known.
     fn owner(&self, uid: u32) -> (bool, u32) {
         let line = self.line.and_then(|line| self.accounts.uid(line.attributes.owner.as_deref()?));
         let live = self.live.map(|live| live.uid);
@@ -69,16 +70,16 @@ impl<'a> OnRecord<'a> {
     }
 }
 
-/// What an object gets of what an archive says.
+/// The part of an archive's statements that an object gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Allowed {
-    /// The state that it gets; none where it does not come back.
+    /// The state that it gets; none if it does not come back.
     pub(super) state: Option<RecordedState>,
-    /// What is left out, in words.
+    /// The parts that are left out, in words.
     pub(super) left_out: Vec<&'static str>,
 }
 
-/// Says what an object gets of `was`, by an archive that is `bound` or not.
+/// Returns the part of `was` that an object gets, from an archive that is `bound` or not.
 pub(super) fn allowed(was: &RecordedState, bound: bool, known: OnRecord<'_>) -> Allowed {
     let (mut state, mut left_out) = (was.clone(), Vec::new());
     if bound {
@@ -115,7 +116,7 @@ pub(super) fn allowed(was: &RecordedState, bound: bool, known: OnRecord<'_>) -> 
     Allowed { state: Some(state), left_out }
 }
 
-/// The mode that a file gets of the one that an archive names.
+/// Returns the mode that a file gets of the one that an archive names.
 pub(super) fn mode(mode: Mode, bound: bool, known: OnRecord<'_>) -> Mode {
     let unknown = mode.bits() & SET_ID & !known.has_bits();
     if holds("manifest.was.mode", bound || unknown == 0) {
@@ -124,7 +125,7 @@ pub(super) fn mode(mode: Mode, bound: bool, known: OnRecord<'_>) -> Mode {
     Mode::of(mode.bits() & !unknown)
 }
 
-/// Whether a device comes back that the pkgmap of an archive names.
+/// Tells whether a device comes back that the pkgmap of an archive names.
 pub(super) fn may_be_device(object: &Object, bound: bool, known: OnRecord<'_>) -> bool {
     let kind = if object.ftype.letter() == b'b' { RecordedType::Block } else { RecordedType::Character };
     let numbers = match object.device {
@@ -159,7 +160,8 @@ mod tests {
         }
     }
 
-    /// What an unbound archive that says 4711, uid 5 and a capability gives, with this object there and this line.
+    /// Returns the rights that an unbound archive with 4711, uid 5 and a capability gives, with this object there and
+    /// this line.
     fn given(there: Option<&Live>, line: Option<&Object>) -> (u32, u32, bool, Vec<&'static str>) {
         let mut was = RecordedState::of(&live(0o4711, 5));
         was.xattrs.insert(CAPABILITY.to_owned(), "01".to_owned());

@@ -36,14 +36,14 @@ pub(super) struct RecordChanges {
     pub(super) same: Vec<String>,
 }
 
-/// The directory of a package in the database, or a file in it.
+/// Returns the directory of a package in the database, or a file in it.
 pub(super) fn package_path(package: &PkgInst, name: &[u8]) -> Result<ObjectPath, Reason> {
     let mut path = format!("{}{package}/", places::BELOW_PACKAGES).into_bytes();
     path.extend_from_slice(name);
     database_path(&path)
 }
 
-/// The directory of a patch in the database.
+/// Returns the directory of a patch in the database.
 pub(super) fn patch_path(id: &str) -> Result<ObjectPath, Reason> {
     database_path(format!("{}{id}", places::BELOW_PATCHES).as_bytes())
 }
@@ -55,7 +55,7 @@ fn database_path(path: &[u8]) -> Result<ObjectPath, Reason> {
     })
 }
 
-/// A record file of a package that is to be.
+/// A record file that a package will have.
 pub(super) struct NewRecord {
     /// Its name in the package's directory.
     pub(super) name: String,
@@ -64,8 +64,9 @@ pub(super) struct NewRecord {
     pub(super) mtime: Option<Timestamp>,
 }
 
-/// The record files of a package with these parameters as it was delivered. Information files keep the times that the
-/// pkgmap has for them. `stays` says which files of `install` stay there. Nothing is spooled of the objects themselves.
+/// Returns the record files of a package with these parameters as it was delivered. Information files keep the times that
+/// the pkgmap has for them. `stays` says which files of `install` stay there. Nothing is spooled of the objects
+/// themselves.
 pub(super) fn files(
     package: &PkgInst,
     image: &PackageImage,
@@ -75,7 +76,7 @@ pub(super) fn files(
     let spool = format!("save/pspool/{package}");
     let written = |name: String, bytes: Vec<u8>| NewRecord { name, bytes, mtime: None };
     let pkginfo = params::write(new);
-    // What is recorded has to be read again, if only to take the patch back: lists of ids add up.
+    // Recorded parameters have to be read again, if only to take the patch back: lists of ids add up.
     params::read(&pkginfo).map_err(|error| Reason::BadPkginfo {
         package: package.to_string(),
         reason: format!("with what is to be recorded in it, {error}"),
@@ -115,7 +116,7 @@ impl RecordChanges {
         }
     }
 
-    /// The changes that bring an installed package's files to these.
+    /// Returns the changes that bring an installed package's files to these.
     pub(super) fn of(
         package: &PkgInst,
         installed: &Installed,
@@ -144,7 +145,7 @@ impl RecordChanges {
     }
 }
 
-/// The directories that are made for a new record file, each with a `/` at the end.
+/// Returns the directories that are made for a new record file, each with a `/` at the end.
 fn missing_directories(installed: &Installed, name: &str) -> Vec<String> {
     let above = name.match_indices('/').map(|(place, _)| &name[..=place]);
     let is_made = |directory: &&str| {
@@ -157,8 +158,8 @@ fn missing_directories(installed: &Installed, name: &str) -> Vec<String> {
     above.filter(is_made).map(str::to_owned).collect()
 }
 
-/// The changes that take away what a patch made among the records of a package: a directory as a whole where it holds
-/// nothing else.
+/// Returns the changes that take away what a patch made among the records of a package: a directory as a whole where it
+/// holds nothing else.
 pub(super) fn unmake(
     package: &PkgInst,
     installed: &Installed,
@@ -186,7 +187,7 @@ pub(super) fn unmake(
     Ok(changes)
 }
 
-/// The save directory of a patch, whatever the spelling of its id, with its name.
+/// Returns the save directory of a patch, in any spelling of its id, with its name.
 pub(super) fn save_of<'a>(
     installed: &'a Installed,
     id: &PatchId,
@@ -196,7 +197,7 @@ pub(super) fn save_of<'a>(
     saves.find(|(name, _)| PatchId::parse(name, separator).is_ok_and(|saved| saved == *id))
 }
 
-/// The save directories with names that begin like the ids of a base, in their order.
+/// Returns the save directories with names that begin like the ids of a base, in their order.
 fn saves_of_base<'a, 'b>(
     installed: &'a Installed,
     base: &'b str,
@@ -205,7 +206,7 @@ fn saves_of_base<'a, 'b>(
     saves.take_while(move |(name, _)| name.starts_with(base))
 }
 
-/// Whether a patch has undo data for a package, here or elsewhere.
+/// Tells whether a patch has undo data for a package, here or elsewhere.
 pub(super) fn has_undo_data(installed: &Installed, id: &PatchId, separator: &str) -> bool {
     let save = save_of(installed, id, separator);
     save.is_some_and(|(_, save)| save.has_archive())
@@ -225,7 +226,7 @@ pub(super) fn supersede(
     for (name, save) in saves {
         let Ok(saved) = PatchId::parse(name, separator) else { continue };
         let contained = id.is_later_than(&saved) || obsoletes.iter().any(|entry| entry.contains(&saved));
-        // What is not undo data needs no mark.
+        // A directory without undo data needs no mark.
         if !contained || saved == *id || save.has_manifest {
             continue;
         }
@@ -267,13 +268,12 @@ pub(super) fn reactivate(
     Ok(changes)
 }
 
-/// The path of a file in a save directory.
+/// Returns the path of a file in a save directory.
 pub(super) fn save_path(package: &PkgInst, id: &str, name: &str) -> Result<ObjectPath, Reason> {
     package_path(package, format!("save/{id}/{name}").as_bytes())
 }
 
-/// The patches that obsolete the one whose save directory it is; what cannot be read, and what is no id, counts as
-/// nobody.
+/// Returns the patches that obsolete the patch of a save directory. Unreadable entries and invalid ids are ignored.
 fn obsoleters(save: &Save, separator: &str) -> Vec<String> {
     let by = save.obsoleted_by.as_deref().and_then(|bytes| obsoleted_by::parse(bytes).ok());
     let is_id = |by: &String| rule::holds("save.obsoleted_by.id", PatchId::parse(by, separator).is_ok());

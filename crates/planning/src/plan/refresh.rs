@@ -1,7 +1,7 @@
-//! Bringing planned changes up to date after a script has run: the root is no longer the one they were planned for.
+//! The update of planned changes after a script has run: the root is no longer the one they were planned for.
 //!
-//! What is to be in the end stays the same; only the way there changes. A change that a script has made superfluous is
-//! dropped. Accounts that a script was to make have to be there now.
+//! The final state stays the same; only the way there changes. A change that a script has made superfluous is dropped.
+//! Accounts that a script was to make must exist now.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ use super::plan_builder::UNKNOWN;
 use super::refusal::{ObjectProblem, Reason};
 use super::{Action, AttributeChange, Body, Change, NewObject, NewXattrs, Plan};
 
-/// The plan with changes that fit the root as it is now. `now` is a survey of the paths of the plan and of the files
-/// that its hard links name; `line` gives the final line of a path, from which owners are taken that had no number.
+/// Returns the plan with changes that fit the root as it is now. `now` is a survey of the paths of the plan and of the
+/// files that its hard links name; `line` gives the final line of a path, from which owners are taken that had no number.
 pub fn refreshed(
     mut plan: Plan,
     now: &Inventory,
@@ -83,7 +83,7 @@ fn number(
     }
 }
 
-/// What is to be done now; none where nothing is.
+/// Returns the action that is needed now; none if nothing is.
 fn action(
     change: &Change,
     live: Option<&Live>,
@@ -133,13 +133,14 @@ fn action(
     })
 }
 
-/// Whether an object is of the type that was to get other attributes.
+/// Tells whether an object is of the type that was to get other attributes.
 fn is_alike(there: &Live, old: Option<&Live>) -> bool {
     let expected = old.map_or(&LiveKind::Directory, |old| &old.kind);
     std::mem::discriminant(expected) == std::mem::discriminant(&there.kind)
 }
 
-/// An object that has gone, with the attributes that it was to get. None of a file or a socket: nobody has its content.
+/// Returns an object that has gone, with the attributes that it was to get. Returns none for a file or a socket: their
+/// content is lost.
 fn remade(attributes: &AttributeChange, old: Option<&Live>) -> Option<NewObject> {
     let body = match old.map(|old| &old.kind) {
         None | Some(LiveKind::Directory) => Body::Directory,

@@ -1,10 +1,10 @@
 //! Paths at which no package delivers anything: the records of the packages themselves, and the settings of this
 //! program.
 //!
-//! A package whose pkgmap names `contents`, the scripts that are kept of another package, an undo archive or our journal
-//! would rewrite what every later command believes, behind the back of the run that installs it. The directories that
-//! SVR4 systems deliver (`/var/sadm`, `/var/sadm/install`, `/var/sadm/pkg`, …) and `/var/sadm/install/admin` are none of
-//! these. `/etc/patchadm` is what the operator of a root has decided about packages, so no package has a say in it.
+//! A package whose pkgmap names `contents`, the kept scripts of another package, an undo archive or the journal would
+//! rewrite the data that every later command trusts, unnoticed by the run that installs it. The directories that SVR4
+//! systems deliver (`/var/sadm`, `/var/sadm/install`, `/var/sadm/pkg`, …) and `/var/sadm/install/admin` are not
+//! reserved. `/etc/patchadm` holds the operator's decisions about packages, so no package has a say in it.
 
 use patchadm_svr4::places;
 

@@ -1,8 +1,8 @@
-//! Which objects of a plan let somebody do more than before: set-id programs and devices.
+//! The objects of a plan that grant more rights than before: set-id programs and devices.
 //!
-//! Whoever reads a plan before it is carried out looks for these first. Listed is what there will be, new or changed;
-//! an object that stays as it is, or that loses its bits, is not. A set-group-id directory only hands its group down,
-//! and is no such object. What class action scripts make of an object cannot be known.
+//! A reader of a plan looks for these first. New and changed objects are listed; an object that stays as it is, or that
+//! loses its bits, is not. A set-group-id directory only hands its group down, and is no such object. The effect of
+//! class action scripts on an object cannot be known.
 
 use super::{Action, Body, Change, Plan};
 use patchadm_rootfs::LiveKind;
@@ -11,11 +11,11 @@ use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 /// An object that gives rights to others than its maker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// Whose object it is.
+    /// The package of the object.
     pub package: PkgInst,
-    /// Where it is.
+    /// Its path.
     pub path: ObjectPath,
-    /// What it is.
+    /// Its kind.
     pub kind: GrantKind,
     /// Its permission bits after the run.
     pub mode: Mode,
@@ -25,7 +25,7 @@ pub struct Grant {
     pub group: String,
 }
 
-/// What kind of right an object gives.
+/// The kind of right that an object gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GrantKind {
     /// It runs as its owner.
@@ -41,7 +41,7 @@ pub enum GrantKind {
 }
 
 impl GrantKind {
-    /// The kind in the words of plans and documents.
+    /// Returns the kind in the words of plans and documents.
     pub fn words(self) -> &'static str {
         match self {
             Self::SetUid => "setuid",
@@ -66,7 +66,7 @@ impl GrantKind {
     }
 }
 
-/// The set-id programs and devices that a plan makes or changes, by path.
+/// Returns the set-id programs and devices that a plan makes or changes, by path.
 pub fn grants(plan: &Plan) -> Vec<Grant> {
     plan.changes.iter().filter_map(|change| grant(plan, change)).collect()
 }

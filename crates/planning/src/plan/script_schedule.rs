@@ -1,14 +1,13 @@
-//! The course of a run in which procedure scripts take part: which batches of changes and which scripts, in what
-//! order.
+//! The course of a run in which procedure scripts take part: the batches of changes and the scripts, in order.
 //!
 //! ```text
 //!   plan ──► records with the package's lines marked `*` ► preinstall
 //!            ► for each class in the order of CLASSES: what the engine makes ► its script ► links to what it made
 //!            ► postinstall ► what only another version had goes ► records without marks
 //! ```
-//! The engine makes every object but the regular files of a class that has a script; classes that follow each other
-//! without a script are one batch. A course says nothing about how a script is run, and a batch is planned against
-//! the root as it was before the run: [`refresh`](super::refresh) brings it up to date before it is carried out.
+//! The engine makes every object except the regular files of a class that has a script. Consecutive classes without a
+//! script are one batch. A course does not say how a script is run. A batch is planned against the root as it was
+//! before the run: [`refresh`](super::refresh) brings it up to date before it is carried out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
@@ -40,7 +39,7 @@ pub mod steps;
 /// The steps of a run, and what they may touch.
 #[derive(Clone, Debug)]
 pub struct ScriptSchedule {
-    /// What has to be held so that everything can be put back.
+    /// The objects that must be held so that everything can be put back.
     pub concerned: Concerned,
     /// The steps, from the first to the last but the closing one, which [`ScriptSchedule::close`] makes when it is known what
     /// the scripts left.
@@ -49,7 +48,7 @@ pub struct ScriptSchedule {
     pub package: PkgInst,
     /// Whether the package goes.
     pub is_removal: bool,
-    /// The plan of which it is the course, without its changes.
+    /// The plan that the schedule carries out, without its changes.
     frame: Plan,
     /// The lines of `contents` as they are to be in the end.
     lines: ContentsEdits,
@@ -64,7 +63,7 @@ pub struct ScriptSchedule {
 }
 
 impl ScriptSchedule {
-    /// The course of an installation. `inventory` is the one that it was planned with.
+    /// Returns the course of an installation. `inventory` is the one that it was planned with.
     pub fn of_installation(
         intended: &IntendedInstall,
         image: &PackageImage,
@@ -107,7 +106,8 @@ impl ScriptSchedule {
         Ok(course)
     }
 
-    /// What scripts may look at: the records, with the lines of the package marked, and the scripts themselves.
+    /// Returns the opening step: the state that scripts may look at. It has the records, with the lines of the package
+    /// marked, and the scripts themselves.
     fn opening(
         &mut self,
         mut records: Vec<RecordChange>,
@@ -146,7 +146,7 @@ impl ScriptSchedule {
         Ok(())
     }
 
-    /// The lines that will be, marked as not confirmed.
+    /// Returns the lines that will be, marked as not confirmed.
     fn marked(&self) -> ContentsEdits {
         let lines = self.lines.iter().filter_map(|(path, line)| Some((path, line.clone()?)));
         lines
@@ -193,14 +193,14 @@ impl ScriptSchedule {
         }
     }
 
-    /// The package whose records have to be looked at again before the closing step, as undo data speaks of them.
+    /// Returns the package whose records have to be looked at again before the closing step, as undo data speaks of them.
     pub fn saved_package(&self) -> Option<&PkgInst> {
         self.before.as_ref().map(|_| &self.package)
     }
 
-    /// The closing step: `contents` without marks, as the scripts left the files (`outcomes`, and what is there now in
-    /// `live`) and the records of [`ScriptSchedule::saved_package`] (`now`), the records that only an installation has gone,
-    /// undo data come. `is_there` says which records are still there.
+    /// Returns the closing step. It has `contents` without marks, as the scripts left the files (`outcomes`, and the
+    /// present objects in `live`), and the records of [`ScriptSchedule::saved_package`] (`now`). The records that only
+    /// an installation has go, and undo data come. `is_there` says which records are still there.
     pub fn close(
         &self,
         outcomes: &BTreeMap<ObjectPath, Outcome>,
@@ -232,13 +232,13 @@ impl ScriptSchedule {
         Plan { records, contents, undo, ..self.frame.clone() }
     }
 
-    /// The final line of a path, where the run changes it.
+    /// Returns the final line of a path, where the run changes it.
     pub fn line(&self, path: &ObjectPath) -> Option<&ContentsLine> {
         self.lines.get(path).and_then(Option::as_deref)
     }
 }
 
-/// Returns a plan of which nothing is left to be done.
+/// Returns the plan without its changes and records.
 pub(super) fn frame(plan: &Plan) -> Plan {
     Plan {
         changes: Vec::new(),
@@ -288,7 +288,7 @@ fn concerned(
     Ok(Concerned { objects, trees: trees.into_iter().collect(), files })
 }
 
-/// The directories of packages whose records change although the run is not about them: those of kept libraries.
+/// Returns the directories of packages whose records change although the run is not about them: those of kept libraries.
 pub fn kept_packages(records: &[RecordChange], own: &[PkgInst]) -> BTreeSet<ObjectPath> {
     let of_record = |record: &RecordChange| {
         let rest = record.path().as_bytes().strip_prefix(places::BELOW_PACKAGES.as_bytes())?;
@@ -299,7 +299,7 @@ pub fn kept_packages(records: &[RecordChange], own: &[PkgInst]) -> BTreeSet<Obje
     records.iter().filter_map(of_record).collect()
 }
 
-/// The records that come before the scripts, and the undo data, which come after them.
+/// Returns the records that come before the scripts, and the undo data, which come after them.
 fn records(intended: &IntendedInstall) -> (Vec<RecordChange>, Vec<RecordChange>) {
     let saved: Vec<ObjectPath> = intended.plan.packages.iter().map(places::save).collect();
     let comes_last = |record: &RecordChange| {
@@ -314,7 +314,7 @@ fn records(intended: &IntendedInstall) -> (Vec<RecordChange>, Vec<RecordChange>)
     (opening, closing)
 }
 
-/// The records that go in the end: the lock, and the scripts that only an installation has a use for.
+/// Returns the records that go in the end: the lock, and the scripts that only an installation has a use for.
 fn passing(package: &PkgInst, scripts: &[String]) -> Result<Vec<ObjectPath>, Reason> {
     let scripts = scripts.iter().map(|name| format!("install/{name}"));
     scripts.chain([INSTALL_LOCK.to_owned()]).map(|name| package_path(package, name.as_bytes())).collect()

@@ -1,7 +1,7 @@
-//! What scripts wrote into the records of a patch, against what the program knows to be right.
+//! The records that scripts wrote for a patch, compared with those that the program would write.
 //!
-//! Scripts that keep the records themselves answer them as response variables, and make the undo archive. Lists are
-//! taken over where they mean the same as the program's; an archive has to hold everything that was replaced.
+//! Scripts that keep the records themselves return them as response variables, and make the undo archive. Their lists
+//! are accepted if they mean the same as the program's; an archive has to hold everything that was replaced.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use super::script_schedule::steps::MappedObject;
 use super::target::PackageTarget;
 use super::{Action, Body, Change, RecordChange};
 
-/// The parameters after an application: those of the scripts (`theirs`), with lists that mean what the program's
+/// Returns the parameters after an application: those of the scripts (`theirs`), with lists that mean what the program's
 /// (`ours`) do. A sentence for each that did not.
 pub fn reconciled(
     package: &PkgInst,
@@ -53,7 +53,7 @@ pub fn reconciled(
     (params, notes)
 }
 
-/// The parameters after a backout: those of the scripts, without the word that names the patch.
+/// Returns the parameters after a backout: those of the scripts, without the word that names the patch.
 pub fn taken_back(theirs: &Params, ours: &Params) -> Params {
     let mut params = theirs.clone();
     params.remove("ACTIVE_PATCH");
@@ -61,7 +61,7 @@ pub fn taken_back(theirs: &Params, ours: &Params) -> Params {
     params
 }
 
-/// What only the last patch says of itself is as the program keeps it.
+/// Replaces the parameters that only the last patch sets by those that the program keeps.
 fn speak_alike(params: &mut Params, ours: &Params) {
     let names: BTreeSet<String> = params.iter().chain(ours.iter()).map(|(name, _)| name.to_owned()).collect();
     for name in names.iter().filter(|name| is_word_of_last_patch(name) && *name != "INSTDATE") {
@@ -72,7 +72,7 @@ fn speak_alike(params: &mut Params, ours: &Params) {
     }
 }
 
-/// The lists in which the records differ in meaning.
+/// Returns the lists in which the records differ in meaning.
 pub fn differing(
     package: &PkgInst,
     id: &PatchId,
@@ -104,8 +104,8 @@ fn spelled(applied: &PatchRecords, id: &PatchId) -> String {
     applied.infos.get_key_value(id).map_or_else(|| id.to_string(), |(known, _)| known.to_string())
 }
 
-/// The paths of a package that were replaced or deleted and that the undo archive does not hold as they were. `now`
-/// is what is there after the scripts: what did not change after all needs no saving.
+/// Returns the paths of a package that were replaced or deleted and that the undo archive does not hold as they were.
+/// `now` has the objects after the scripts: an object that did not change after all needs no saving.
 pub fn unsaved(
     package: &PkgInst,
     changes: &[Box<Change>],
@@ -145,8 +145,8 @@ pub fn unsaved(
     Ok(missing)
 }
 
-/// What is left to do to the save directories of a package after its scripts have applied a patch: marks on what it
-/// makes obsolete.
+/// Returns the remaining changes to the save directories of a package after its scripts have applied a patch: marks on
+/// the patches that it makes obsolete.
 pub fn marks_after_application(
     package: &PkgInst,
     installed: &Installed,
@@ -157,7 +157,7 @@ pub fn marks_after_application(
     supersede(package, installed, id, obsoletes, separator)
 }
 
-/// The same after they have backed it out: marks are taken back, and its undo data goes if it is still there.
+/// Returns the same after they have backed it out: marks are taken back, and its undo data goes if it is still there.
 pub fn marks_after_backout(
     package: &PkgInst,
     installed: &Installed,

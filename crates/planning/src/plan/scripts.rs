@@ -1,10 +1,10 @@
-//! Which procedure scripts a package brings into a run, who delivers the script of a class, and which files of
-//! `install` stay in the package's directory of the database.
+//! The procedure scripts that a package brings into a run, the provider of each class script, and the files of
+//! `install` that stay in the package's directory of the database.
 //!
-//! Whether a script may run at all is the policy's word (patchadm-policy(5)). Stock patch scripts are no obstacle
-//! where a patch is applied natively: their work is done by the program itself. A script that did not come with the
-//! package is no better known than one of its own where it runs what the package delivered, or where a package put it
-//! there as one of its files.
+//! The policy decides whether a script may run at all (patchadm-policy(5)). Stock patch scripts are no obstacle to
+//! applying a patch natively: the program itself does their work. A script that did not come with the package is no
+//! more trusted than one of its own if it runs what the package delivered, or if a package put it there as one of its
+//! files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ use patchadm_svr4::package::{Params, PkgInst};
 /// Scripts with a fixed name (pkginfo(4), pkgadd(1M)).
 const SCRIPTS: &[&str] = &["request", "checkinstall", "preinstall", "postinstall", "preremove", "postremove"];
 
-/// Who delivers the script of a class: the first of these that has one (pkgadd(1M)).
+/// The provider of a class script: the first of these that has one (pkgadd(1M)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deliverer {
     /// The package: `install/i.<class>`, run from its directory in the database.
@@ -36,19 +36,19 @@ pub enum Deliverer {
 /// The class action scripts that are there beside those of packages: file names such as `i.build`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SystemScripts {
-    /// Of the root.
+    /// The scripts of the root.
     pub root: BTreeSet<String>,
-    /// Of the running system.
+    /// The scripts of the running system.
     pub host: BTreeSet<String>,
-    /// Of this program.
+    /// The scripts of this program.
     pub standard: BTreeSet<String>,
     /// Those of root and running system that a package delivered as a file of its own, or that may be such a file: a
     /// symbolic link. Filled in only where the policy asks for it.
     pub delivered: BTreeSet<(Deliverer, String)>,
 }
 
-/// Classes whose scripts run what a package delivers, whoever wrote the script: sed(1) has the commands `e` and `w`,
-/// awk(1) `system` and pipes, and a file of class build is itself a script.
+/// Classes whose scripts run what a package delivers, regardless of the script's author: sed(1) has the commands `e`
+/// and `w`, awk(1) has `system` and pipes, and a file of class build is itself a script.
 const RUN_WHAT_IS_DELIVERED: [&str; 3] = ["sed", "awk", "build"];
 
 /// The scripts that take part in the installation of a package.
@@ -69,7 +69,7 @@ pub struct InstallScripts {
 }
 
 impl SystemScripts {
-    /// Who delivers a script of this name, where the package does not.
+    /// Returns the provider of a script of this name, if the package does not deliver it.
     pub fn deliverer(&self, name: &str) -> Option<Deliverer> {
         let places = [
             (&self.root, Deliverer::Root),
@@ -79,8 +79,8 @@ impl SystemScripts {
         places.into_iter().find(|(names, _)| names.contains(name)).map(|(_, deliverer)| deliverer)
     }
 
-    /// Those of `classes` whose script is not one of the package and still no known one. `prefix` is that of the
-    /// scripts.
+    /// Returns those of `classes` whose script does not come from the package and is not a known one either. `prefix`
+    /// is that of the scripts.
     fn unknown(&self, prefix: &str, classes: &BTreeMap<String, Deliverer>) -> BTreeSet<String> {
         let is_unknown = |class: &str, deliverer: Deliverer| {
             RUN_WHAT_IS_DELIVERED.contains(&class)
@@ -93,10 +93,10 @@ impl SystemScripts {
 }
 
 impl InstallScripts {
-    /// The scripts of a package that is installed with these parameters (CLASSES among them). A class script of the
-    /// package's own runs even if there is nothing for it to install; one of the system only where the package
-    /// delivers files of its class, and is not the undo archive of a patch: what that holds has been through the script
-    /// already. A file that the pkgmap does not name is no script of the package: nobody vouches for its bytes.
+    /// Returns the scripts of a package that is installed with these parameters (CLASSES among them). A class script of
+    /// the package's own runs even if it has nothing to install. One of the system runs only if the package delivers
+    /// files of its class and is not the undo archive of a patch: the script has already processed the files of an
+    /// archive. A file that the pkgmap does not name is not a script of the package: nothing vouches for its bytes.
     pub fn of(image: &PackageImage, params: &Params, system: &SystemScripts) -> Self {
         let entries = image.pkgmap.entries.iter().filter(|entry| entry.is_information());
         let listed: BTreeSet<&[u8]> = entries.map(|entry| entry.path.as_bytes()).collect();
@@ -123,13 +123,13 @@ impl InstallScripts {
         }
     }
 
-    /// Whether any of them runs while the root is changed: such an installation is a run with scripts.
+    /// Tells whether any of them runs while the root is changed: such an installation is a run with scripts.
     pub fn take_part(&self) -> bool {
         self.preinstall || self.postinstall || !self.classes.is_empty()
     }
 
-    /// Whether one of those that change the root came with the package. Scripts of the root, of the system and of this
-    /// program do not count: whoever installed them has answered for them.
+    /// Tells whether one of the scripts that change the root came with the package. Scripts of the root, of the system
+    /// and of this program do not count: the user who installed them has answered for them.
     pub fn are_own(&self) -> bool {
         self.preinstall || self.postinstall || has_own(&self.classes)
     }
@@ -188,12 +188,12 @@ impl RemoveScripts {
         }
     }
 
-    /// Whether there are any: such a removal is a run with scripts.
+    /// Tells whether there are any: such a removal is a run with scripts.
     pub fn take_part(&self) -> bool {
         self.preremove || self.postremove || !self.classes.is_empty()
     }
 
-    /// Whether one of them came with the package.
+    /// Tells whether one of them came with the package.
     pub fn are_own(&self) -> bool {
         self.preremove || self.postremove || has_own(&self.classes)
     }
@@ -214,8 +214,8 @@ impl RemoveScripts {
     }
 }
 
-/// The scripts that install or remove the objects of a class of an installed package, by file name: those that the
-/// package was delivered with, and those that are there for all packages.
+/// Returns the scripts that install or remove the objects of a class of an installed package, by file name: those that
+/// the package was delivered with, and those that are there for all packages.
 pub(super) fn class_scripts(installed: &Installed, class: &str, system: &SystemScripts) -> Vec<String> {
     let delivered = |name: &str| {
         let ending = format!("install/{name}").into_bytes();
@@ -231,8 +231,8 @@ fn has_own(classes: &BTreeMap<String, Deliverer>) -> bool {
     classes.values().any(|deliverer| *deliverer == Deliverer::Package)
 }
 
-/// Refuses the first script that a policy does not allow: those of `fixed` that are there, and those of the classes, some
-/// of which are unknown though no script of the package.
+/// Refuses the first script that a policy does not allow. Checks the scripts in `fixed` that exist and those of the
+/// classes; some of these are unknown although they are not scripts of the package.
 fn check<'t, const N: usize>(
     fixed: [(&str, bool); N],
     prefix: &str,
@@ -261,24 +261,24 @@ fn check<'t, const N: usize>(
     }
 }
 
-/// Whether a file of `install` is a procedure or class action script.
+/// Tells whether a file of `install` is a procedure or class action script.
 pub(super) fn is_script(name: &str) -> bool {
     SCRIPTS.contains(&name) || name.starts_with("i.") || name.starts_with("r.")
 }
 
-/// Whether a file of `install` stays in the package's directory of the database where a patch is applied natively:
+/// Tells whether a file of `install` stays in the package's directory of the database where a patch is applied natively:
 /// an information file such as `copyright`, `depend`, `space`, `compver`.
 pub(super) fn is_kept(name: &str) -> bool {
     let patch_only = name.starts_with("patch_") || name.starts_with("u.");
     !is_script(name) && !patch_only && name != "deletes" && is_recorded(name)
 }
 
-/// Whether a file of `install` is recorded when pkgadd(1M) installs the package.
+/// Tells whether a file of `install` is recorded when pkgadd(1M) installs the package.
 pub(super) fn is_recorded(name: &str) -> bool {
     !matches!(name, "pkginfo" | "pkgmap") && !name.starts_with("patchadm.")
 }
 
-/// Whether a recorded file of `install` goes when the installation is complete: a script that only an installation
+/// Tells whether a recorded file of `install` goes when the installation is complete: a script that only an installation
 /// has a use for.
 pub(super) fn is_passing(name: &str) -> bool {
     matches!(name, "preinstall" | "postinstall") || name.starts_with("i.")

@@ -1,6 +1,6 @@
-//! Space: what a run needs on each file system, against what is free.
+//! Space: the needs of a run on each file system, compared with the free space.
 //!
-//! Counted are all new objects (old ones stay until the commit), an upper bound of the undo archives, the records
+//! The sum covers all new objects (old ones stay until the commit), an upper bound of the undo archives, the records
 //! and the ballast that the transaction reserves for its rollback.
 
 use patchadm_inputs::inventory::{FileSystem, Inventory};
@@ -9,19 +9,19 @@ use patchadm_svr4::package::ObjectPath;
 use super::refusal::Reason;
 use super::{Action, Body, Change, RecordChange, SpaceNeed, TreeContent, UndoArchive, UndoPlace};
 
-/// What the transaction reserves on every file system, in bytes.
+/// The space that the transaction reserves on every file system, in bytes.
 pub(super) const BALLAST: u64 = 1 << 20;
-/// What installf(1M) and removef(1M) may need within a run on a file system, in bytes: the queue, its lines in the
-/// records, and directories and other objects without content.
+/// The space that installf(1M) and removef(1M) may need within a run on a file system, in bytes: the queue, its lines
+/// in the records, and directories and other objects without content.
 const REQUESTS: u64 = 256 << 10;
 /// How many objects those are.
 const REQUESTED: u64 = 32;
 /// The name of a run takes no more, in bytes.
 const LONGEST_RUN: u64 = 64;
-/// What headers, names and padding of one member of an archive take at most, in bytes.
+/// The most bytes of headers, names and padding for one member of an archive.
 const MEMBER: u64 = 8 << 10;
 
-/// What is needed on one file system before its size is known.
+/// The need on one file system before its size is known.
 #[derive(Clone, Copy, Debug, Default)]
 struct Need {
     bytes: u64,
@@ -32,8 +32,8 @@ struct Need {
     undo: u64,
 }
 
-/// What a run needs on each file system that it writes to. `extra` is what a package says it will need: path, bytes,
-/// objects.
+/// Returns the needs of a run on each file system that it writes to. `extra` are the needs that a package announces:
+/// path, bytes, objects.
 pub fn needs(
     inventory: &Inventory,
     changes: &[Box<Change>],
@@ -69,7 +69,7 @@ pub fn needs(
     for (path, bytes, inodes) in extra {
         add(inventory, &mut needs, file_system(inventory, path), *bytes, *inodes);
     }
-    // That the records cannot be written is said of the root as a whole.
+    // A separate check for the whole root reports unwritable records.
     let of_records = inventory.file_systems.get(inventory.records_on);
     let is_closed = |need: &Need, on: &FileSystem| {
         need.changes && on.is_read_only && of_records.is_none_or(|records| records.name != on.name)
@@ -88,7 +88,7 @@ pub fn needs(
     .collect()
 }
 
-/// The needs of a run in which scripts take part: they may make objects, and ask for lines in the records.
+/// Returns the needs of a run in which scripts take part: they may make objects, and ask for lines in the records.
 pub(super) fn with_requests(mut needs: Vec<SpaceNeed>) -> Vec<SpaceNeed> {
     for need in &mut needs {
         need.bytes = need.bytes.saturating_add(REQUESTS);
@@ -129,7 +129,7 @@ pub(super) fn enough(needs: &[SpaceNeed]) -> Result<(), Reason> {
     Ok(())
 }
 
-/// An upper bound of an archive: every saved object whole, since data may not compress.
+/// Returns an upper bound of an archive: every saved object whole, since data may not compress.
 fn archive_size(archive: &UndoArchive) -> u64 {
     let objects: u64 = archive.saved.iter().filter_map(|(entry, _)| entry.object.content.size).sum();
     let records: u64 = archive.records.values().map(|record| record.bytes.len() as u64).sum();
@@ -149,7 +149,7 @@ fn archive_size(archive: &UndoArchive) -> u64 {
     plain.saturating_add(plain / 8)
 }
 
-/// The headers of the directories above a member, at most.
+/// Returns the headers of the directories above a member, at most.
 fn above(path: &[u8]) -> u64 {
     let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end as u64);
     256 + ends.map(|length| 128 + length).sum::<u64>()
@@ -158,7 +158,7 @@ fn above(path: &[u8]) -> u64 {
 fn record_size(record: &RecordChange) -> (u64, u64) {
     match record {
         RecordChange::Write { bytes, .. } => (bytes.len() as u64, 1),
-        // It is small, and the ballast is for what is.
+        // It is small, and the ballast covers such files.
         RecordChange::Ledger(_) | RecordChange::Undo { .. } => (0, 1),
         RecordChange::AddTree { files, .. } => {
             let size = |content: &TreeContent| match content {
@@ -177,7 +177,7 @@ fn record_size(record: &RecordChange) -> (u64, u64) {
     }
 }
 
-/// The file system of a path, or of the nearest directory above it that is known.
+/// Returns the file system of a path, or of the nearest directory above it that is known.
 fn file_system(inventory: &Inventory, path: &ObjectPath) -> usize {
     let known = inventory.on.get(path).copied();
     let above = || path.ancestors_bytes().find_map(|above| inventory.on.get(above).copied());

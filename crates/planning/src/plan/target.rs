@@ -1,4 +1,4 @@
-//! One package of a run: where its relative paths lie, what its variables mean, which of its objects are installed.
+//! One package of a run: the place of its relative paths, the values of its variables, its installed objects.
 
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -17,7 +17,7 @@ pub(super) struct PackageTarget<'a> {
     pub(super) package: PkgInst,
     /// Its place in the image.
     pub(super) index: usize,
-    /// What is delivered.
+    /// The delivered package.
     pub(super) image: &'a PackageImage,
     /// The parameters in force after the run.
     pub(super) params: Params,
@@ -30,25 +30,25 @@ pub(super) struct PackageTarget<'a> {
 pub(super) struct Wanted<'a> {
     /// Its line in the pkgmap.
     pub(super) entry: &'a PkgmapEntry,
-    /// Where it goes.
+    /// Its destination.
     pub(super) path: ObjectPath,
-    /// What it is; owner, group and target without variables.
+    /// The object; owner, group and target without variables.
     pub(super) object: WantedObject<'a>,
-    /// What the package gives it beyond that line.
+    /// The attributes that the package gives it beyond that line.
     pub(super) given: Option<&'a GivenAttributes>,
 }
 
-/// What an object to be installed is: what its line says, unless that has variables or is not what is wanted.
+/// An object to be installed: the one in its line, unless that has variables or differs from the wanted one.
 #[derive(Clone, Debug)]
 pub(super) enum WantedObject<'a> {
-    /// What the line says.
+    /// The object of the line.
     Delivered(&'a Object),
     /// Something else.
     Settled(Box<Object>),
 }
 
 impl Wanted<'_> {
-    /// The attributes that the package leaves open, as manifests have them; none where it names all.
+    /// Returns the attributes that the package leaves open, as manifests have them; none if it names all.
     pub(super) fn open_attributes(&self) -> Option<String> {
         let attributes = &self.object.attributes;
         // A symbolic link has no mode of its own, a hard link no attributes.
@@ -84,7 +84,7 @@ impl Deref for WantedObject<'_> {
 }
 
 impl<'a> PackageTarget<'a> {
-    /// The package `image` as it is installed with these parameters. Without a BASEDIR relative paths lie in `/`.
+    /// Returns the package `image` as it is installed with these parameters. Without a BASEDIR relative paths lie in `/`.
     pub(super) fn new(
         package: PkgInst,
         index: usize,
@@ -101,13 +101,13 @@ impl<'a> PackageTarget<'a> {
         Ok(Self { package, index, image, params, basedir })
     }
 
-    /// Where a path of the package is.
+    /// Returns where a path of the package is.
     pub(super) fn resolve(&self, path: &PackagePath) -> Result<ObjectPath, Reason> {
         path.resolve(&self.basedir, |name| self.variable(name))
             .map_err(|error| self.refuse(path, ObjectProblem::BadPath(error.to_string())))
     }
 
-    /// How the package writes a path: relative where it is below BASEDIR.
+    /// Returns how the package writes a path: relative where it is below BASEDIR.
     pub(super) fn write(&self, path: &ObjectPath) -> Result<PackagePath, Reason> {
         let relative = if path.is_below(&self.basedir) && !self.basedir.relative().is_empty() {
             path.as_bytes().get(self.basedir.as_bytes().len() + 1..).unwrap_or_default()
@@ -118,12 +118,13 @@ impl<'a> PackageTarget<'a> {
             .map_err(|error| self.refuse(path, ObjectProblem::BadPath(error.to_string())))
     }
 
-    /// The objects to be installed, sorted by path: those whose class is one of CLASSES.
+    /// Returns the objects to be installed, sorted by path: those whose class is one of CLASSES.
     pub(super) fn wanted(&self) -> Result<Vec<Wanted<'a>>, Reason> {
         self.objects(|entry, path| self.expand(entry, path))
     }
 
-    /// The same of an archive of the program's own: it has what was there, where a `$` is no variable.
+    /// Returns the same for an archive of the program's own: it has the previous objects, where a `$` is not a
+    /// variable.
     pub(super) fn saved(&self) -> Result<Vec<Wanted<'a>>, Reason> {
         self.objects(|entry, _| Ok(WantedObject::Delivered(&entry.object)))
     }
@@ -146,7 +147,7 @@ impl<'a> PackageTarget<'a> {
         Ok(wanted)
     }
 
-    /// A refusal about one of its objects.
+    /// Returns a refusal about one of its objects.
     pub(super) fn refuse(&self, path: &impl ToString, problem: ObjectProblem) -> Reason {
         Reason::Object { package: self.package.clone(), path: path.to_string(), problem }
     }
@@ -164,13 +165,13 @@ impl<'a> PackageTarget<'a> {
     }
 }
 
-/// Whether a package is a patch, or takes one back: it goes over a package that is installed.
+/// Tells whether a package is a patch, or takes one back: it goes over a package that is installed.
 pub(super) fn is_patch(delivered: &Params) -> bool {
     let says = |name: &&str| !delivered.text(name).trim().is_empty();
     ["SUNW_PATCHID", "Patch_label", "ACTIVE_PATCH"].iter().any(says)
 }
 
-/// The words of CLASSES; `none` where the package names no class.
+/// Returns the words of CLASSES; `none` where the package names no class.
 pub(super) fn classes(params: &Params) -> Vec<String> {
     let text = params.text("CLASSES");
     let classes: Vec<String> = text.split_whitespace().map(str::to_owned).collect();

@@ -6,10 +6,11 @@ use patchadm_svr4::package::Mode;
 use super::refusal::ObjectProblem;
 use super::{AttributeChange, Body, NewObject};
 
-/// Numeric user and group; none where nobody has the name.
+/// Numeric user and group; none if the name is unknown.
 type Owner = (Option<u32>, Option<u32>);
 
-/// Refuses a new object that the caller, who is not root, cannot make. `source` is what is there that it is to be a name of.
+/// Refuses a new object that the caller, who is not root, cannot make. `source` is the existing object that it becomes
+/// a name of.
 pub(super) fn check_new(
     new: &NewObject,
     source: Option<&Live>,
@@ -49,7 +50,7 @@ pub(super) fn check_mode(
     Ok(())
 }
 
-/// Whether the caller, who is not root, could make an object again that is there.
+/// Tells whether the caller, who is not root, could create an existing object again.
 pub(super) fn can_come_back(live: &Live, caller: (u32, u32)) -> bool {
     !matches!(live.kind, LiveKind::Device { .. })
         && check_mode(live.mode, (Some(live.uid), Some(live.gid)), live.is_directory(), caller).is_ok()

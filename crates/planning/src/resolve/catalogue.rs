@@ -1,4 +1,4 @@
-//! The offers, indexed: revisions of a base, who obsoletes what, who excludes whom, and how each stands to the root.
+//! The offers, indexed: revisions of a base, obsoleting and conflicting patches, and the standing of each on the root.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -40,7 +40,7 @@ pub(super) struct Item<'a> {
     pub(super) needs: Vec<&'a Requirement>,
     /// Patches that it requires and that are not for this root.
     pub(super) void: Vec<&'a PatchId>,
-    /// Applied patches that it cannot be together with for as long as they are effective.
+    /// Applied patches that conflict with it while they are effective.
     pub(super) against: Vec<AppliedConflict<'a>>,
 }
 
@@ -175,7 +175,7 @@ impl<'a> Catalogue<'a> {
         self.preferred(places.filter(|place| self.id(*place) != id).collect())
     }
 
-    /// Puts what was named first, and leaves out what comes again.
+    /// Puts the named places first, and leaves out repeated ones.
     fn preferred(&self, places: Vec<usize>) -> Vec<usize> {
         let mut seen = std::collections::HashSet::new();
         let fresh = places.into_iter().filter(|place| seen.insert(*place));
@@ -203,7 +203,7 @@ impl<'a> Catalogue<'a> {
         lower.chain(obsoleted).filter(move |other| *other != place)
     }
 
-    /// Whether a patch contains another directly.
+    /// Tells whether a patch contains another directly.
     pub(super) fn contains(&self, place: usize, other: usize) -> bool {
         let (own, id) = (self.item(place).offer, self.id(other));
         own.id.is_later_than(id) || own.obsoletes.iter().any(|entry| entry.contains(id))
@@ -219,7 +219,8 @@ impl<'a> Catalogue<'a> {
         self.obsoleters.get(base).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// The requirements of a patch that have to be met by another one, and the patches that it requires in vain.
+    /// Returns the requirements of a patch that another one has to meet, and the required patches that are not for
+    /// this root.
     fn needs_of(&self, place: usize) -> (Vec<&'a Requirement>, Vec<&'a PatchId>) {
         let offer = self.items[place].offer;
         let (mut needs, mut void) = (Vec::new(), Vec::new());
@@ -237,7 +238,7 @@ impl<'a> Catalogue<'a> {
         (needs, void)
     }
 
-    /// The highest fitting revision where all fitting ones are not for this root.
+    /// Returns the highest fitting revision where all fitting ones are not for this root.
     fn void(&self, id: &PatchId) -> Option<&'a PatchId> {
         let fitting = self.fitting(id);
         let highest = fitting.clone().next_back()?;
@@ -247,7 +248,8 @@ impl<'a> Catalogue<'a> {
     }
 }
 
-/// The offers in the order of ids, each with how it stands to the root. With `no_requires` only those that are named.
+/// Returns the offers in the order of ids, each with how it stands to the root. With `no_requires` only those that are
+/// named.
 fn items<'a>(input: &ResolverInput<'a>, named: &NamedPatches) -> Vec<Item<'a>> {
     let mut by_id: BTreeMap<&PatchId, Vec<usize>> = BTreeMap::new();
     for (given, offer) in input.offers.iter().enumerate() {
@@ -367,7 +369,7 @@ fn conflicts<'a>(applied: &'a AppliedPatches, offer: &'a Offer) -> impl Iterator
 }
 
 impl AppliedConflict<'_> {
-    /// Whether it ends when the applied patch is no longer effective; what that contains stays.
+    /// Tells whether it ends when the applied patch is no longer effective; what that patch contains stays.
     fn is_ended_by_others(&self) -> bool {
         !self.is_contained
     }

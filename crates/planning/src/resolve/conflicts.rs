@@ -1,4 +1,5 @@
-//! Which two offers cannot be together, and in which order they still can: after the first is no longer effective.
+//! The pairs of offers that conflict, and the order in which they are still possible: after the first is no longer
+//! effective.
 
 use super::catalogue::Catalogue;
 use patchadm_svr4::patch::PatchId;
@@ -51,7 +52,7 @@ impl<'a> Catalogue<'a> {
         if names || self.names_contained(one, other) { self.id(one) } else { self.id(other) }
     }
 
-    /// Whether a patch names one that another contains: what is contained stays, whatever follows.
+    /// Tells whether a patch names one that another contains: a contained patch stays, regardless of later ones.
     fn names_contained(&self, one: usize, other: usize) -> bool {
         let (words, offer) = (&self.item(one).offer.incompatibles, self.item(other).offer);
         offer.obsoletes.beyond(&offer.id).any(|entry| words.iter().any(|word| word.excludes(entry)))
@@ -59,7 +60,7 @@ impl<'a> Catalogue<'a> {
 }
 
 impl OfferConflict {
-    /// The ways, each as the patch that comes first and the one that follows when the first has ended.
+    /// Returns the ways, each as the patch that comes first and the one that follows when the first has ended.
     pub(super) fn ways(&self) -> impl Iterator<Item = (usize, usize)> {
         let (one, other) = (self.one, self.other);
         let first = self.one_first.then_some((one, other));

@@ -1,4 +1,4 @@
-//! What has to come before what among the patches of a set, by every rule that one patch after another is asked.
+//! The constraints on the order of a set's patches, from every rule that applies to one patch after another.
 
 use std::collections::HashMap;
 
@@ -14,14 +14,14 @@ pub(super) struct Constraints {
     pub(super) members: Vec<usize>,
     /// For each patch those that come before it in any case.
     pub(super) before: Vec<Vec<usize>>,
-    /// For each patch groups of which at least one comes before it, in the order of preference.
+    /// For each patch, groups with at least one patch that comes before it, in the order of preference.
     pub(super) one_of: Vec<Vec<Vec<usize>>>,
 }
 
-/// A way through one conflict: the first, the second, and those of which one ends the first in between.
+/// A way through one conflict: the first, the second, and the patches that can end the first in between.
 pub(super) type Way = (usize, usize, Vec<usize>);
 
-/// Two patches of a set for whose conflict nobody is there, or a patch that an applied one keeps out.
+/// Two patches of a set whose conflict no patch ends, or a patch that an applied one keeps out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unsettled {
     /// They exclude each other, and neither ends.
@@ -91,7 +91,7 @@ impl Constraints {
     }
 }
 
-/// The conflicts within a set.
+/// Returns the conflicts within a set.
 fn conflicts(catalogue: &Catalogue<'_>, set: &Selection) -> Vec<OfferConflict> {
     let mut found = Vec::new();
     for place in set.iter() {
@@ -102,7 +102,7 @@ fn conflicts(catalogue: &Catalogue<'_>, set: &Selection) -> Vec<OfferConflict> {
     found
 }
 
-/// The patches of a set that are not restricted, by their packages; none where no patch is restricted.
+/// Returns the patches of a set that are not restricted, by their packages; none if no patch is restricted.
 fn ordinary_by_package<'c>(
     catalogue: &'c Catalogue<'_>,
     members: &[usize],

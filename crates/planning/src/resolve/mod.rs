@@ -1,4 +1,4 @@
-//! Which patches go in, in which order, and why the others do not.
+//! The choice of patches that go in, their order, and the reasons against the others.
 //!
 //! ```text
 //!   offers ─────────┐
@@ -7,13 +7,13 @@
 //!   request ────────┘                 a chance)   choices)  is needed)
 //! ```
 //! A pure function of values: nothing is opened, and no archive is read. The answer does not depend on the order of the
-//! offers or of the words of the request. Every patch that was named gets a verdict, every patch that is pulled in says for
-//! whom. The rules are those by which one patch is planned (`plan::patch`); what only a full plan finds (edited files,
-//! space, scripts) is not known here.
+//! offers or of the words of the request. Every named patch gets a verdict, and every patch that is pulled in names the
+//! one that needs it. The rules are those for planning a single patch (`plan::patch`). Obstacles that only a full plan
+//! finds (edited files, space, scripts) are not known here.
 //!
-//! A patch is pulled in where a requirement needs it, or where it is the revision that ends a conflict. Choices exist
-//! only there; they are tried in the order of preference, and what failed for a reason that another choice does not touch
-//! is not tried again with that choice. The search for one patch ends after [`MOST_DECISIONS`] choices.
+//! A patch is pulled in if a requirement needs it, or if it is the revision that ends a conflict. Choices exist only
+//! there. They are tried in the order of preference, and a failure is not tried again with another choice that does not
+//! affect its reason. The search for one patch ends after [`MOST_DECISIONS`] choices.
 
 mod catalogue;
 mod conflicts;

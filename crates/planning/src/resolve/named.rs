@@ -8,16 +8,16 @@ use super::offer::Offer;
 use super::request::{ResolverInput, SetRequest, is_listed};
 use patchadm_inputs::policy::Policy;
 
-/// What the words of a request mean.
+/// The meaning of the words of a request.
 #[derive(Debug, Default)]
 pub(super) struct NamedPatches {
     /// The patches, each with whether its revision was named.
     pub(super) patches: BTreeMap<PatchId, bool>,
-    /// The words that nobody offers.
+    /// The words that match no offer.
     pub(super) missing: BTreeSet<String>,
 }
 
-/// Returns what the request means.
+/// Returns the patches that the request means.
 pub(super) fn named_patches(input: &ResolverInput<'_>) -> NamedPatches {
     let mut bases: BTreeMap<&str, Vec<&Offer>> = BTreeMap::new();
     for offer in input.offers {
@@ -48,7 +48,8 @@ pub(super) fn named_patches(input: &ResolverInput<'_>) -> NamedPatches {
     named
 }
 
-/// The current revision of a patch: the highest that is neither withdrawn nor excluded; where all are, the highest.
+/// Returns the current revision of a patch: the highest that is neither withdrawn nor excluded; where all are, the
+/// highest.
 fn current(offers: &[&Offer], input: &ResolverInput<'_>) -> Option<PatchId> {
     let is_free =
         |offer: &&&Offer| !offer.is_withdrawn && !is_excluded(input.request, input.policy, &offer.id);
@@ -59,23 +60,23 @@ fn current(offers: &[&Offer], input: &ResolverInput<'_>) -> Option<PatchId> {
     free.or_else(|| {
         let excluded = |offer: &&&Offer| excluded_by_option(input.request, input.policy, &offer.id);
         let is_unnamed = input.request.named.is_none();
-        // What an option leaves out of everything is not even mentioned.
+        // Patches that an option excludes from everything are not even mentioned.
         let rest = offers.iter().filter(|offer| !(is_unnamed && excluded(offer)));
         highest(rest.map(|offer| &offer.id).collect())
     })
 }
 
-/// Whether an option of the command or the policy leaves a patch out.
+/// Tells whether an option of the command or the policy leaves a patch out.
 pub fn is_excluded(request: &SetRequest, policy: &Policy, id: &PatchId) -> bool {
     excluded_by_option(request, policy, id) || excluded_by_policy(policy, id)
 }
 
-/// Whether an option of the command leaves a patch out.
+/// Tells whether an option of the command leaves a patch out.
 pub(super) fn excluded_by_option(request: &SetRequest, policy: &Policy, id: &PatchId) -> bool {
     request.excludes(id, &policy.separator)
 }
 
-/// Whether the policy leaves a patch out.
+/// Tells whether the policy leaves a patch out.
 pub(super) fn excluded_by_policy(policy: &Policy, id: &PatchId) -> bool {
     is_listed(&policy.exclude, &policy.separator, id)
 }

@@ -1,4 +1,4 @@
-//! What is offered, and what it is offered to: the values that the resolver takes instead of files.
+//! The offers and the state that they are offered to: the values that the resolver takes instead of files.
 
 use std::collections::HashMap;
 
@@ -23,9 +23,9 @@ pub struct Offer {
     pub packages: Vec<OfferedPackage>,
     /// Whether the depot no longer offers it.
     pub is_withdrawn: bool,
-    /// What tells its content from another under the same id: a digest, or the path where nobody digested it.
+    /// What distinguishes its content from another under the same id: a digest, or the path if there is no digest.
     pub content: String,
-    /// Where it is, as messages name it.
+    /// Its place, as messages name it.
     pub source: String,
 }
 
@@ -51,7 +51,7 @@ pub enum BadOffer {
     List {
         /// The patch.
         id: String,
-        /// What is wrong with the list.
+        /// The fault of the list.
         error: PatchListError,
     },
     /// The list of what it needs is none.
@@ -59,7 +59,7 @@ pub enum BadOffer {
     Requires {
         /// The patch.
         id: String,
-        /// What is wrong with the list.
+        /// The fault of the list.
         error: RequirementsError,
     },
 }
@@ -92,7 +92,7 @@ impl Offer {
     }
 }
 
-/// An entry of a list of requirements: alternatives stand in parentheses, whether the index has these or not.
+/// Returns an entry of a list of requirements: alternatives stand in parentheses, whether the index has these or not.
 fn grouped(entry: &str) -> String {
     let is_bare = entry.contains('|') && !entry.contains('(');
     if is_bare { format!("( {entry} )") } else { entry.to_owned() }
@@ -101,7 +101,7 @@ fn grouped(entry: &str) -> String {
 /// PKG, ARCH without white space, and VERSION of a package.
 type PackageKey = (Vec<u8>, Vec<u8>, Vec<u8>);
 
-/// The installed packages of a root, found by what a patch says of them.
+/// The installed packages of a root, found by a patch's description of them.
 #[derive(Clone, Debug, Default)]
 pub struct InstalledPackages {
     instances: HashMap<PackageKey, PkgInst>,

@@ -1,6 +1,6 @@
-//! Which offers have a chance at all: those whose requirements could be met by offers that have a chance.
+//! The offers that have a chance: those whose requirements could be met by offers that have a chance.
 //!
-//! What has none is not tried, and its reason is known at once: a requirement that nobody meets, or a circle.
+//! An offer without a chance is not tried. Its reason is known at once: a requirement that no offer meets, or a circle.
 
 use std::collections::HashMap;
 
@@ -52,12 +52,12 @@ impl Chances {
         Self { has_chance }
     }
 
-    /// Whether an offer has a chance.
+    /// Tells whether an offer has a chance.
     pub(super) fn has(&self, place: usize) -> bool {
         self.has_chance.get(place).copied().unwrap_or(false)
     }
 
-    /// Returns why an offer without a chance has none.
+    /// Returns why an offer has no chance.
     pub(super) fn reason(&self, catalogue: &Catalogue<'_>, place: usize) -> Reason {
         let mut path = vec![place];
         let mut needs = Vec::new();
@@ -92,8 +92,8 @@ impl Chances {
     }
 }
 
-/// The reason of a patch that leads through these requirements, each of the one that meets the requirement before, to
-/// another patch's reason. Of a long chain the first links are told.
+/// Returns the reason of a patch that leads through these requirements, each of the one that meets the requirement
+/// before, to another patch's reason. Of a long chain the first links are told.
 pub(super) fn required_refused(needs: Vec<&Requirement>, reason: Reason) -> Reason {
     needs.into_iter().take(MOST_LINKS).rev().fold(reason, |reason, requirement| {
         let (requirement, reason) = (requirement.clone(), reason.sentence());
@@ -102,7 +102,7 @@ pub(super) fn required_refused(needs: Vec<&Requirement>, reason: Reason) -> Reas
 }
 
 impl Catalogue<'_> {
-    /// The reason for a requirement that nobody meets.
+    /// Returns the reason for a requirement that no offer meets.
     pub(super) fn nowhere(&self, requirement: &Requirement) -> Reason {
         let requirement = requirement.clone();
         match self.depot {

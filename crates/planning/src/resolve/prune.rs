@@ -1,4 +1,5 @@
-//! What need not be in a set: what was pulled in and is no longer needed, and what another patch of the set contains.
+//! The patches that a set does not need: those that were pulled in and are no longer needed, and those that another
+//! patch of the set contains.
 
 use super::catalogue::Catalogue;
 use super::schedule::has_order;
@@ -49,7 +50,7 @@ fn prune_pulled_in(catalogue: &Catalogue<'_>, set: &mut Selection) -> bool {
     }
 }
 
-/// The patches of a set without which a requirement, or the end of a conflict, would be missing in any case.
+/// Returns the patches of a set without which a requirement, or the end of a conflict, would be missing in any case.
 fn needed(catalogue: &Catalogue<'_>, set: &Selection) -> Selection {
     let mut needed = Selection::of(catalogue.items.len());
     let mut only = |places: Vec<usize>, own: usize| {

@@ -1,4 +1,4 @@
-//! The words for what a search found in its way.
+//! The wording of the obstacles that a search found.
 
 use super::catalogue::{AppliedConflict, Catalogue};
 use super::constraints::Unsettled;
@@ -6,13 +6,13 @@ use super::schedule::NoOrder;
 use crate::plan::refusal::{Reason, SetReason};
 
 impl Catalogue<'_> {
-    /// The reason that a patch gives because it and another one exclude each other.
+    /// Returns the reason that a patch gives because it and another one exclude each other.
     pub(super) fn excluded(&self, place: usize, other: usize) -> Reason {
         let says = self.says_so(place, other).clone();
         Reason::InSet(SetReason::ExcludeEachOther { other: self.id(other).clone(), says })
     }
 
-    /// The patch that is to blame for a set without an order, and the reason.
+    /// Returns the patch that is to blame for a set without an order, and the reason.
     pub(super) fn without_order(&self, place: usize, why: &NoOrder) -> (usize, Reason) {
         match why {
             NoOrder::Unsettled(Unsettled::Applied(at, which)) => {

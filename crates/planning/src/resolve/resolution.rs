@@ -18,7 +18,7 @@ pub struct Resolution {
 pub struct SetVerdict {
     /// The id, or the word that was named where it is no patch of the depot.
     pub id: String,
-    /// The place of the patch among the offers, or `None` where nobody offers it.
+    /// The place of the patch among the offers, or `None` if it is not offered.
     pub offer: Option<usize>,
     /// Whether it was named.
     pub is_named: bool,
@@ -26,18 +26,18 @@ pub struct SetVerdict {
     pub because: Vec<PatchId>,
     /// Patches that it requires and that are not for this root: these requirements count as met.
     pub void: Vec<PatchId>,
-    /// What becomes of it.
+    /// Its outcome.
     pub outcome: SetOutcome,
 }
 
-/// What becomes of a patch.
+/// The outcome for a patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SetOutcome {
     /// It goes in.
     Planned,
     /// It does not go in, or need not.
     LeftOut(Reason),
-    /// It could go in, but this one, without which nothing is to be done, cannot.
+    /// It could go in, but this one cannot, and without it nothing is done.
     NotTried(String),
 }
 
@@ -47,7 +47,7 @@ impl Resolution {
         self.verdicts.iter().filter(|verdict| verdict.outcome == SetOutcome::Planned)
     }
 
-    /// Returns for which patch each one goes in that nobody named.
+    /// Returns, for each patch that goes in without being named, the patch that it goes in for.
     pub fn because(&self) -> BTreeMap<String, String> {
         let first = |verdict: &SetVerdict| Some((verdict.id.clone(), verdict.because.first()?.to_string()));
         self.planned().filter_map(first).collect()
@@ -62,7 +62,7 @@ impl Resolution {
 }
 
 impl SetVerdict {
-    /// Returns the reason in words; empty where the patch goes in because it was named.
+    /// Returns the reason in words; empty if the patch goes in because it was named.
     pub fn reason(&self) -> String {
         match (&self.outcome, self.because.first()) {
             (SetOutcome::Planned, Some(by)) => format!("required by {by}"),

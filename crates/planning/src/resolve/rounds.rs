@@ -10,9 +10,9 @@ use super::search::Search;
 use super::selection::Selection;
 use crate::plan::refusal::{Reason, SetReason};
 
-/// What was accepted, and why the rest was not.
+/// The accepted patches, and the reasons against the rest.
 pub(super) struct Accepted {
-    /// The patches that go in; none where all or nothing was asked for and one cannot.
+    /// The patches that go in; none if all or nothing was asked for and one cannot.
     pub(super) set: Selection,
     /// The reasons of named patches that do not go in and are not in force either.
     pub(super) refused: BTreeMap<usize, Reason>,
@@ -85,7 +85,7 @@ impl Rounds<'_, '_> {
         }
     }
 
-    /// Whether a patch is to be tried now: nothing is known of it, or the set has changed since.
+    /// Tells whether to try a patch now: nothing is known of it, or the set has changed since.
     fn is_due(&self, place: usize) -> bool {
         let standing = &self.catalogue.item(place).standing;
         if matches!(standing, Standing::Settled(_)) || self.set.contains(place) {
@@ -93,7 +93,7 @@ impl Rounds<'_, '_> {
         }
         let is_news = match self.tried.get(&place) {
             None => true,
-            // What has no chance is not tried again, and neither is a search that was given up.
+            // A patch without a chance is not tried again, and neither is one whose search was given up.
             Some(_) if !self.chances.has(place) => false,
             Some(_) if self.refused.get(&place) == Some(&Reason::InSet(SetReason::TooManyAlternatives)) => {
                 false
@@ -145,8 +145,8 @@ impl Rounds<'_, '_> {
         }
     }
 
-    /// The patch of the set that contains another, directly or through named ones: a later revision if there is one, else
-    /// the first.
+    /// Returns the patch of the set that contains another, directly or through named ones: a later revision if there is
+    /// one, else the first.
     fn container(&self, place: usize) -> Option<usize> {
         let taken: Vec<usize> = reached(self.catalogue, &self.set, place)
             .into_iter()
@@ -157,7 +157,7 @@ impl Rounds<'_, '_> {
         later.or(taken.first()).copied()
     }
 
-    /// Whether another patch that was named contains it, and has not been refused.
+    /// Tells whether another patch that was named contains it, and has not been refused.
     fn is_displaced(&self, place: usize) -> bool {
         let mut others = self.displacers.get(&place).into_iter().flatten();
         others.any(|other| !self.refused.contains_key(other))
@@ -179,7 +179,7 @@ fn displacers(catalogue: &Catalogue<'_>, named: &[usize]) -> HashMap<usize, Vec<
     reached.iter().map(|(place, others)| (*place, of_one(*place, others))).collect()
 }
 
-/// What contains a patch, directly or through others: named patches and those of a set.
+/// Returns the patches that contain a patch, directly or through others: named patches and those of a set.
 fn reached(catalogue: &Catalogue<'_>, set: &Selection, place: usize) -> BTreeSet<usize> {
     let mut reached = BTreeSet::new();
     let mut next = vec![place];

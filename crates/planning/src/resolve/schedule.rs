@@ -1,7 +1,7 @@
 //! The order in which a set is applied, if it has one.
 //!
-//! Whether it has one is found by taking whatever may come next until nothing is left; the order that is answered then
-//! goes by ids, each patch directly after what it needs.
+//! Whether it has one is determined by taking any possible next patch until none is left. The returned order then goes
+//! by ids, with each patch directly after those that it needs.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -29,8 +29,8 @@ pub(super) fn has_order(catalogue: &Catalogue<'_>, set: &Selection) -> Result<()
     settled(catalogue, set).map(|_| ())
 }
 
-/// Whether the last patches of a set can simply be applied after all others; asked before [`has_order`], because the rest of
-/// the set is not looked at. `added` conflict with nothing.
+/// Tells whether the last patches of a set can simply be applied after all others; asked before [`has_order`], because
+/// the rest of the set is not looked at. `added` conflict with nothing.
 pub(super) fn can_follow(catalogue: &Catalogue<'_>, set: &Selection, added: &[usize]) -> bool {
     if added.len() > MOST_FOLLOWING {
         return false;
@@ -47,7 +47,7 @@ pub(super) fn can_follow(catalogue: &Catalogue<'_>, set: &Selection, added: &[us
     added.iter().all(stands_alone) && has_inner_order(catalogue, set, &is_added)
 }
 
-/// Whether what patches need comes before them, the rest of the set before all of them.
+/// Tells whether what patches need comes before them, the rest of the set before all of them.
 fn has_inner_order(catalogue: &Catalogue<'_>, set: &Selection, added: &HashSet<usize>) -> bool {
     let mut there: HashSet<usize> = HashSet::new();
     let mut rest: Vec<usize> = added.iter().copied().collect();
@@ -70,7 +70,7 @@ fn has_inner_order(catalogue: &Catalogue<'_>, set: &Selection, added: &HashSet<u
     true
 }
 
-/// Returns the patches of a set in the order in which they are applied; `None` where there is none.
+/// Returns the patches of a set in the order in which they are applied; `None` if there is none.
 pub(super) fn order(catalogue: &Catalogue<'_>, set: &Selection) -> Option<Vec<usize>> {
     let (constraints, ranks) = settled(catalogue, set).ok()?;
     let key = |number: &usize| {
@@ -107,7 +107,7 @@ pub(super) fn order(catalogue: &Catalogue<'_>, set: &Selection) -> Option<Vec<us
     Some(ordered)
 }
 
-/// The constraints with a way through every conflict, and each patch's place in an order that obeys them.
+/// Returns the constraints with a way through every conflict, and each patch's place in an order that obeys them.
 fn settled(catalogue: &Catalogue<'_>, set: &Selection) -> Result<(Constraints, Vec<usize>), NoOrder> {
     let (mut constraints, conflicts) = Constraints::of(catalogue, set).map_err(NoOrder::Unsettled)?;
     let free: Vec<usize> = conflicts
@@ -134,7 +134,7 @@ fn settled(catalogue: &Catalogue<'_>, set: &Selection) -> Result<(Constraints, V
     Err(NoOrder::Circle(first.unwrap_or_default()))
 }
 
-/// Each patch's place in an order; the patches that can never come where there is none.
+/// Returns each patch's place in an order; the patches that can never come where there is none.
 fn ranks(constraints: &Constraints) -> Result<Vec<usize>, BTreeSet<usize>> {
     let count = constraints.members.len();
     let mut waits: Vec<usize> = Vec::with_capacity(count);
@@ -171,7 +171,7 @@ fn ranks(constraints: &Constraints) -> Result<Vec<usize>, BTreeSet<usize>> {
     if stuck.is_empty() { Ok(ranks) } else { Err(stuck) }
 }
 
-/// A circle among patches that can never come; their places in the catalogue.
+/// Returns a circle among patches that can never come; their places in the catalogue.
 fn circle(constraints: &Constraints, stuck: &BTreeSet<usize>) -> Vec<usize> {
     let mut path: Vec<usize> = stuck.first().copied().into_iter().collect();
     while let Some(&number) = path.last() {

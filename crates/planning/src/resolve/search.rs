@@ -1,8 +1,8 @@
-//! The search for what patches need beside what was accepted before.
+//! The search for the patches that are needed in addition to the accepted ones.
 //!
-//! Two things leave a choice: a requirement, for which several patches may be there, and a conflict, which the later
-//! revision of one side ends. Choices are made in the order of preference. Where none is left, the search goes back to
-//! the last choice that had a part in the failure, and leaves out the ones between.
+//! Two things leave a choice: a requirement that several patches may meet, and a conflict that the later revision of
+//! one side ends. Choices are tried in the order of preference. If none is left, the search goes back to the last
+//! choice that contributed to the failure, and skips the ones between.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -25,7 +25,7 @@ pub(super) struct Search<'s, 'a> {
     set: &'s mut Selection,
     added: Vec<usize>,
     needed: HashMap<usize, Needed<'a>>,
-    /// What has to be decided, in the order in which it comes up.
+    /// The open questions, in the order in which they come up.
     questions: Vec<Question<'a>>,
     /// The decisions that stand, one for each of the first questions. The level of a patch is the number of the decision
     /// that added it, from 1; what was there before has level 0.
@@ -41,15 +41,15 @@ type Needed<'a> = Option<(usize, &'a Requirement)>;
 /// Something to be decided.
 #[derive(Clone)]
 enum Question<'a> {
-    /// What meets a requirement of a patch.
+    /// Which patch meets a requirement of a patch.
     Need(usize, &'a Requirement),
-    /// What ends a conflict of a patch with an applied one.
+    /// Which patch ends a conflict of a patch with an applied one.
     Applied(usize, usize),
-    /// What ends a conflict within the set.
+    /// Which patch ends a conflict within the set.
     Pair(OfferConflict),
 }
 
-/// A question that is being answered: an option is a patch to be added, or none where the set has the answer.
+/// A question that is being answered: an option is a patch to be added, or none if the set has the answer.
 struct Choice {
     options: std::vec::IntoIter<Option<usize>>,
     /// The levels that have a part in the failures so far.
@@ -136,12 +136,12 @@ impl<'s, 'a> Search<'s, 'a> {
         DeadEnd { blame: self.level(with).into_iter().collect(), reason: Box::new(self.told(needed, reason)) }
     }
 
-    /// The decision that added a patch; none for what was there before, and for what was asked for.
+    /// Returns the decision that added a patch; none for patches that were there before or were asked for.
     fn level(&self, place: usize) -> Option<usize> {
         self.levels.get(&place).copied().filter(|level| *level > 0)
     }
 
-    /// A reason, told of the patch that was asked for.
+    /// Returns a reason, told of the patch that was asked for.
     fn told(&self, mut needed: Needed<'a>, reason: Reason) -> Reason {
         let mut needs = Vec::new();
         while let Some((owner, requirement)) = needed {
@@ -178,7 +178,7 @@ impl<'s, 'a> Search<'s, 'a> {
         self.told(self.needed.get(&place).copied().flatten(), reason)
     }
 
-    /// The answers to a question, in the order of preference.
+    /// Returns the answers to a question, in the order of preference.
     fn options(&self, question: &Question<'a>) -> Vec<Option<usize>> {
         let catalogue = self.catalogue;
         let mut places = match question {

@@ -12,7 +12,7 @@ use super::schedule::order;
 use super::selection::Selection;
 use crate::plan::refusal::{Reason, SetReason};
 
-/// Returns the verdicts, those on what goes in first and in the order in which it does.
+/// Returns the verdicts, first those on patches that go in, in their order.
 pub(super) fn verdicts(
     input: &ResolverInput<'_>,
     named: &NamedPatches,

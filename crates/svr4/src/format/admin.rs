@@ -13,7 +13,7 @@ pub enum CheckAnswer {
     NoCheck,
     /// `quit`: ends without changing anything.
     Quit,
-    /// `ask`: asks the user, and quits where nobody can be asked.
+    /// `ask`: asks the user, and quits if there is no one to ask.
     #[default]
     Ask,
 }
@@ -193,8 +193,8 @@ impl Admin {
         Ok((admin, unknown))
     }
 
-    /// The answers of the file `default` as systems ship it: they apply if no admin file is named and that
-    /// file is missing.
+    /// Returns the answers of the file `default` as systems ship it: they apply if no admin file is named and that file
+    /// is missing.
     pub fn delivered() -> Self {
         Self {
             mail: Some(Vec::new()),
@@ -209,7 +209,7 @@ impl Admin {
     }
 }
 
-/// The value of a parameter, or `None` if it is missing or empty.
+/// Returns the value of a parameter, or `None` if it is missing or empty.
 fn set<'a>(params: &'a Params, name: &str) -> Option<&'a [u8]> {
     params.get(name).filter(|value| !value.is_empty())
 }

@@ -148,8 +148,8 @@ fn write_owner(out: &mut Vec<u8>, owner: &OwningPackage) {
     }
 }
 
-/// The path of a line as written, with escapes and without the target of a link. No other field is parsed.
-/// The path of a blank line is empty; that of a comment is its first word.
+/// Returns the path of a line as written, with escapes and without the target of a link. No other field is parsed. The
+/// path of a blank line is empty; that of a comment is its first word.
 pub fn path_of(line: &[u8]) -> &[u8] {
     let start = line.iter().position(|&byte| !is_blank(byte)).unwrap_or(line.len());
     let path = &line[start..];
@@ -157,7 +157,7 @@ pub fn path_of(line: &[u8]) -> &[u8] {
     &path[..end]
 }
 
-/// The sort key of a line: its path without escapes, normalised like an [`ObjectPath`]. The file is sorted by
+/// Returns the sort key of a line: its path without escapes, normalised like an [`ObjectPath`]. The file is sorted by
 /// the bytes of this key. An invalid path is its own key.
 pub fn key_of(line: &[u8]) -> Cow<'_, [u8]> {
     let raw = path_of(line);
@@ -174,8 +174,8 @@ pub fn key_of(line: &[u8]) -> Cow<'_, [u8]> {
     })
 }
 
-/// The names of the packages that own the object of a line, without status, mark and class. No other field is looked at;
-/// none where there are too few.
+/// Returns the names of the packages that own the object of a line, without status, mark and class. No other field is
+/// read. Returns `None` if there are too few fields.
 pub fn owner_names(line: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     let mut fields = line.split(|&byte| is_blank(byte)).filter(|field| !field.is_empty());
     let _path = fields.next()?;
@@ -190,14 +190,14 @@ pub fn owner_names(line: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
         b"f" | b"e" | b"v" => 6,
         _ => return None,
     };
-    // The class is in front of them.
+    // The class precedes them.
     for _ in 0..=details {
         fields.next()?;
     }
     Some(fields.map(bare_name))
 }
 
-/// The name in `[status]package[\\][:class]`.
+/// Returns the name in `[status]package[\\][:class]`.
 fn bare_name(field: &[u8]) -> &[u8] {
     let status = field.first().copied().and_then(OwnerStatus::from_letter);
     let rest = if status.is_some() { field.get(1..).unwrap_or_default() } else { field };
@@ -206,7 +206,7 @@ fn bare_name(field: &[u8]) -> &[u8] {
     name.strip_suffix(b"\\").unwrap_or(name)
 }
 
-/// Whether a line is a comment or blank, and so describes no object.
+/// Returns whether a line is a comment or blank, and so describes no object.
 pub fn is_comment(line: &[u8]) -> bool {
     line.first().is_none_or(|&byte| byte == b'#') || line.iter().all(|&byte| is_blank(byte))
 }
@@ -235,7 +235,7 @@ impl<R: BufRead> ContentsReader<R> {
         Self { from, buffer: Vec::new(), line: 0 }
     }
 
-    /// The number of the line read last, or 0 before the first.
+    /// Returns the number of the line read last, or 0 before the first.
     pub fn line(&self) -> u64 {
         self.line
     }

@@ -5,9 +5,8 @@
 //!         (i386)1.0
 //! I ACMEold Old tools
 //! ```
-//! A line has a type, a package and its name. Indented lines after it restrict it to versions, each with or
-//! without an architecture in front. A `#` starts a comment. Any other line is skipped, as by the classic
-//! reader, and reported.
+//! A line has a type, a package and its name. Indented lines after it restrict it to versions, each optionally preceded
+//! by an architecture. A `#` starts a comment. Any other line is skipped, as by the classic reader, and reported.
 
 use super::lines::{LineTooLong, numbered};
 

@@ -18,8 +18,7 @@ const LONGEST_WORD: usize = 64;
 /// The length of the longest link target, in bytes (`PATH_MAX` - 1).
 const LONGEST_TARGET: usize = 4095;
 
-/// The fault in a field of a pkgmap or `contents` line. Messages are those of the SVR4 tools where they have
-/// one.
+/// The fault in a field of a pkgmap or `contents` line. Messages are those of the SVR4 tools if they have one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FieldError {
     /// A part (volume) that is not a number or not a part of the package.
@@ -40,7 +39,7 @@ pub enum FieldError {
     /// A `/` in the name of an information file.
     #[error("the name of an information file has a `/` in it")]
     InformationName,
-    /// A link without a valid `=target`, or a target of something else.
+    /// A link without a valid `=target`, or a target on an object that is not a link.
     #[error("missing or invalid link specification")]
     Link,
     /// A missing or invalid major or minor number.
@@ -61,7 +60,7 @@ pub enum FieldError {
     /// A group that is missing or not printable UTF-8.
     #[error("unable to read group")]
     Group,
-    /// The owner or group 2^32-1, which to system calls means "leave it unchanged".
+    /// The owner or group 2^32-1, which tells system calls to leave it unchanged.
     #[error("owner or group 4294967295 is none")]
     NoNumber,
     /// A group longer than 64 bytes.
@@ -86,7 +85,7 @@ pub type PathAndTarget<'a> = (Cow<'a, [u8]>, Option<Vec<u8>>);
 pub struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
-    /// The fields of a line.
+    /// Returns the fields of a line.
     pub fn of(line: &'a [u8]) -> Self {
         Self(line)
     }
@@ -203,7 +202,7 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// Whether a byte separates fields: a blank or a tab.
+/// Returns whether a byte separates fields: a blank or a tab.
 pub(crate) fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
@@ -322,9 +321,9 @@ pub(crate) fn write_content(out: &mut Vec<u8>, content: ContentInfo) {
     write_known(out, content.mtime);
 }
 
-/// Appends a value behind a blank, `?` where it is not known.
+/// Appends a value after a blank, or `?` if it is unknown.
 pub(crate) fn write_known(out: &mut Vec<u8>, value: Option<impl Display>) {
-    // Nothing that is written to memory fails.
+    // Writing to memory cannot fail.
     match value {
         Some(value) => _ = write!(out, " {value}"),
         None => out.extend_from_slice(b" ?"),

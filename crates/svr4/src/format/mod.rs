@@ -14,8 +14,8 @@
 //! | answers given in advance | [`admin`], [`response`] |
 //! | what these share | [`lines`], [`fields`] |
 //!
-//! Nothing here opens a file, and no length that comes from input is trusted: every reader has a limit, and
-//! errors name the line or member at fault.
+//! No module here opens a file or trusts a length from the input: every reader has a limit, and errors name the line or
+//! member at fault.
 
 pub mod admin;
 pub mod compress;

@@ -27,7 +27,7 @@ pub enum ObsoletedByError {
     TooMany,
 }
 
-/// Parses the ids in order, dropping repeated ones: Sun's scripts append without looking.
+/// Parses the ids in order, dropping repeated ones: Sun's scripts append without checking.
 pub fn parse(text: &[u8]) -> Result<Vec<String>, ObsoletedByError> {
     let mut ids: Vec<String> = Vec::new();
     for line in numbered(text) {

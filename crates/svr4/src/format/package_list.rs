@@ -1,15 +1,15 @@
-//! The outputs of `pkginfo -x` and `pkginfo -l`: the packages of a machine that is not here.
+//! The outputs of `pkginfo -x` and `pkginfo -l`: the packages of another machine.
 //!
-//! `-x` has two lines for each package, `INSTANCE NAME` and, indented, `(ARCH) VERSION`; `-l` has a block of `WORD:
-//! VALUE` lines. Either is recognised by its lines. Only what a patch asks of a package is read: instance,
-//! architecture, version.
+//! `-x` has two lines for each package, `INSTANCE NAME` and, indented, `(ARCH) VERSION`; `-l` has a block of
+//! `WORD: VALUE` lines. Each is recognised by its lines. Only the facts about a package that a patch needs are read:
+//! instance, architecture, version.
 
 use super::lines::{LineTooLong, numbered};
 
 /// The largest output that is read, in bytes: 64 MiB.
 pub const LARGEST_LISTING: usize = 64 << 20;
 
-/// A package as it is listed.
+/// A package in a listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PackageListLine {
     /// The instance: `SUNWcsu`, `SUNWcsu.2`.
@@ -61,7 +61,7 @@ pub fn parse(text: &[u8]) -> Result<Vec<PackageListLine>, PackageListError> {
     Ok(listing.packages)
 }
 
-/// The packages read so far, and the one that is begun.
+/// The packages read so far, and the current one.
 #[derive(Default)]
 struct Listing {
     packages: Vec<PackageListLine>,
@@ -99,9 +99,9 @@ impl Listing {
                 self.set(|begun| version.clone_into(&mut begun.version));
                 Ok(())
             }
-            // Between blocks, and before the first, is what somebody wrote who kept them.
+            // Between blocks, and before the first, the keeper of the listing may have added text.
             _ if is_indented || word.is_empty() || self.has_blocks => Ok(()),
-            // A prompt with the command that was typed.
+            // A prompt with the typed command.
             _ if word.starts_with('$') || word.starts_with('#') => Ok(()),
             _ => self.begin(word.split_ascii_whitespace().next().unwrap_or_default()),
         }
@@ -113,7 +113,7 @@ impl Listing {
         Ok(())
     }
 
-    /// Sets something of the package that is begun, if one is.
+    /// Sets a property of the current package, if there is one.
     fn set(&mut self, set: impl FnOnce(&mut PackageListLine)) {
         self.begun.as_mut().map(set);
     }

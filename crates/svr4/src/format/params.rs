@@ -102,7 +102,7 @@ impl ParamFile {
         self.entries.iter().flat_map(|entry| entry.raw.iter().copied()).collect()
     }
 
-    /// Sets a parameter: in the place of its first definition, or at the end if it is new.
+    /// Sets a parameter: in place of its first definition, or at the end if it is new.
     pub fn set(&mut self, name: &str, value: &[u8]) {
         let new = ParamLine::written(name, value);
         let first = self.entries.iter_mut().find(|e| e.param.as_ref().is_some_and(|(n, _)| n == name));
@@ -179,7 +179,7 @@ fn entries(text: &[u8], mut take: impl FnMut(&[u8], Option<Param<'_>>)) -> Resul
     Ok(())
 }
 
-/// A parameter's name and value, borrowed from the file where they are written plainly.
+/// A parameter's name and value, borrowed from the file if they are written plainly.
 type Param<'t> = (Cow<'t, str>, Cow<'t, [u8]>);
 
 /// The parameter of an entry (`None` for a comment or a meaningless line) and the entry's length in bytes.
@@ -242,7 +242,7 @@ fn read_any_value(text: &[u8]) -> Value<'_> {
             b' ' | b'\t' if beginning => continue,
             b'\n' if !escaped => break,
             b'\n' => {
-                // The backslash goes, the newline stays.
+                // The backslash is removed, the newline stays.
                 bytes.pop();
                 bytes.push(b'\n');
                 (escaped, beginning) = (false, true);
@@ -264,13 +264,13 @@ fn read_any_value(text: &[u8]) -> Value<'_> {
     Value { bytes: bytes.into(), length, closed: !quoted }
 }
 
-/// Whether C's `isspace` holds; unlike Rust's ASCII white space it includes the vertical tab.
+/// Returns whether C's `isspace` holds; unlike Rust's ASCII white space it includes the vertical tab.
 fn is_space(byte: u8) -> bool {
     byte.is_ascii_whitespace() || byte == 0x0b
 }
 
-/// Says why a text with these parameters is none that every reader of a pkginfo understands: a value ends at a NUL, and a
-/// name is of printable ASCII.
+/// Returns the reason why some reader of a pkginfo would not understand a text with these parameters: a value ends at a
+/// NUL, and a name consists of printable ASCII.
 pub fn fault(text: &[u8], params: &Params) -> Option<String> {
     if text.contains(&0) {
         return Some("it holds NUL bytes".to_owned());

@@ -1,7 +1,8 @@
-//! Lists of patches: the file `patch_order` of a cluster, and the lists that operators keep, one word a line.
+//! Lists of patches: the file `patch_order` of a cluster, and the lists that operators keep, one word per line.
 //!
-//! Blank lines and lines that begin with `#` are left out. Reads words; [`PatchId`](crate::patch::PatchId) decides whether a
-//! word is a patch id. `CLUSTER_README` beside it is text for people, of which only the name of the cluster is read.
+//! Blank lines and lines that begin with `#` are left out. Reads words; [`PatchId`](crate::patch::PatchId) decides
+//! whether a word is a patch id. `CLUSTER_README` beside it is text for people; only the name of the cluster is read
+//! from it.
 
 use std::collections::HashSet;
 

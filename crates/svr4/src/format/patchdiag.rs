@@ -1,9 +1,9 @@
 //! The cross-reference of patches, `patchdiag.xref`: one line per patch revision, eleven fields between bars.
 //!
 //! Lines that do not begin with six digits and a bar are comments, or the frame of a page from which the file was
-//! saved, and are passed over. A line that does begin so has all its fields, or is an error with its number. The lines
-//! come in the order of their bytes, in which the revisions of a patch follow each other; what was read is written
-//! again as it was, but for the order of items within a field.
+//! saved, and are skipped. A line with that beginning has all its fields, or is an error with its number. The lines are
+//! in byte order, so that the revisions of a patch follow each other. A file that was read is written again unchanged,
+//! except for the order of items within a field.
 
 mod date;
 mod error;
@@ -15,13 +15,13 @@ use error::MOST_LINES;
 pub use error::{LARGEST_FILE, PatchdiagError};
 pub use line::{PatchdiagLine, PatchdiagPackage};
 
-/// What a first line says before and behind its date.
+/// The text of a first line before and after its date.
 const HEADER: (&[u8], &str) = (b"## PATCHDIAG TOOL CROSS-REFERENCE FILE AS OF ", " ##");
 
 /// A cross-reference file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Patchdiag {
-    /// The day of the file, where its header tells.
+    /// The day of the file, if its header states it.
     pub as_of: Option<PatchdiagDate>,
     /// The lines, in the order of their bytes.
     pub lines: Vec<PatchdiagLine>,

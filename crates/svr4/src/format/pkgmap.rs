@@ -92,7 +92,7 @@ impl Pkgmap {
     pub fn parse(text: &[u8]) -> Result<Self, PkgmapError> {
         let (_, first) = numbered(text).next().ok_or(PkgmapError::FirstLine)??;
         let mut map = parse_first_line(first).ok_or(PkgmapError::FirstLine)?;
-        // Counted first, so that a list without end costs nothing.
+        // Counted first, so that an endless list costs nothing.
         let (mut count, mut room) = (0, 0);
         for (_, content) in entry_lines(text).filter_map(Result::ok) {
             count += 1;
@@ -120,7 +120,7 @@ impl Pkgmap {
         self.write_with(&self.entries)
     }
 
-    /// Does the same with these entries in the place of its own.
+    /// Does the same with these entries in place of its own.
     pub fn write_with<'e>(&self, entries: impl IntoIterator<Item = &'e PkgmapEntry>) -> Vec<u8> {
         let mut out = format!(": {} {}", self.parts, self.max_blocks).into_bytes();
         if let Some(blocks) = self.compressed_blocks {
@@ -155,7 +155,7 @@ impl PkgmapEntry {
             if path.contains(&b'/') {
                 return Err(FieldError::InformationName);
             }
-            // Behind these the manual allows an owner and a group, which no reader uses.
+            // After these the manual allows an owner and a group, which no reader uses.
             if fields.peek().is_some() {
                 object.content = fields.content()?;
             }
@@ -184,13 +184,13 @@ impl PkgmapEntry {
         }
     }
 
-    /// Whether the entry is an information file (`i`) and not an object.
+    /// Returns whether the entry is an information file (`i`) and not an object.
     pub fn is_information(&self) -> bool {
         self.object.ftype == Ftype::Information
     }
 
-    /// Returns the location of its content in a package directory: `pkginfo` and `install/…` for information files, else
-    /// what [`member_name`] says.
+    /// Returns the location of its content in a package directory: `pkginfo` and `install/…` for information files,
+    /// otherwise the location that [`member_name`] returns.
     pub fn member_name(&self) -> Vec<u8> {
         match self.path.as_bytes() {
             b"pkginfo" if self.is_information() => b"pkginfo".to_vec(),
@@ -205,7 +205,7 @@ fn entry_lines(text: &[u8]) -> impl Iterator<Item = Result<(u64, &[u8]), LineToo
     numbered(text).skip(1).filter(|line| !line.as_ref().is_ok_and(|(_, content)| is_comment(content)))
 }
 
-/// Whether a line has no entry: it is blank or starts with `:` or `#`.
+/// Returns whether a line has no entry: it is blank or starts with `:` or `#`.
 fn is_comment(line: &[u8]) -> bool {
     line.iter().find(|byte| !fields::is_blank(**byte)).is_none_or(|byte| b":#".contains(byte))
 }
@@ -238,7 +238,7 @@ fn refuse_duplicates(entries: &[PkgmapEntry], text: &[u8]) -> Result<(), PkgmapE
     Err(PkgmapError::Duplicate { line, first, path: entry.path.clone() })
 }
 
-/// Returns the location of an object's content in a package directory: `root/…` for an absolute path, else
+/// Returns the location of an object's content in a package directory: `root/…` for an absolute path, otherwise
 /// `reloc/…`.
 pub fn member_name(path: &PackagePath) -> Vec<u8> {
     let place: &[u8] = if path.is_absolute() { b"root" } else { b"reloc/" };

@@ -44,7 +44,7 @@ pub enum PrototypeItem {
 /// An object or information file to be packaged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrototypeEntry {
-    /// The part (volume) that shall contain it.
+    /// The part (volume) that should contain it.
     pub part: Option<u32>,
     /// The object's type.
     pub ftype: Ftype,
@@ -150,7 +150,7 @@ pub enum PrototypeProblem {
 }
 
 impl PrototypeAttributes {
-    /// Whether mode, owner or group is missing.
+    /// Returns whether mode, owner or group is missing.
     pub fn lack(&self) -> bool {
         self.mode == AttributeSetting::Missing
             || self.owner == AttributeSetting::Missing
@@ -182,7 +182,7 @@ impl PrototypeEntry {
     }
 }
 
-/// Whether a word can be the class of an object: 1 to 64 letters, digits and `_ - . +`.
+/// Returns whether a word can be the class of an object: 1 to 64 letters, digits and `_ - . +`.
 pub fn is_class(word: &[u8]) -> bool {
     fields::class(word).is_ok()
 }

@@ -1,6 +1,6 @@
-//! The binary formats on files that others made: real packages, and what the classic tools wrote.
+//! Tests of the binary formats on files made by others: real packages, and output of the classic tools.
 //!
-//! A stream is taken apart member by member and put together again. It must come out byte for byte, but for the
+//! A stream is split member by member and put together again. The result must be the same byte for byte, except for the
 //! fields of `MEANINGLESS`.
 
 use std::fs;
@@ -11,11 +11,11 @@ use super::compress::{CompressDecoder, CompressEncoder};
 use super::cpio::{self, CpioFormat};
 use super::datastream::{DatastreamReader, DatastreamWriter};
 
-/// Fields that some writers fill and that have no meaning; ours are 0. The names of the streams end so.
+/// Fields that some writers fill and that have no meaning; ours are 0. The names of the streams end in these words.
 const MEANINGLESS: [(&str, &str); 2] =
     [("MDXapc-v0.1-sparc.pkg", "check of `070701` headers"), (".ds", "inode and device of the trailer")];
 
-/// The directory of shared test material, or none and a word about it.
+/// Returns the directory of shared test material, or reports its absence and returns `None`.
 fn shared(test: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
     if path.is_dir() {
@@ -43,7 +43,7 @@ fn with_extension(directory: &Path, extension: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The header text, then every archive, written anew from what was read.
+/// Returns the header text, then every archive, rewritten from the parsed data.
 fn rewritten(bytes: &[u8]) -> Vec<u8> {
     let archives =
         DatastreamReader::open(bytes).unwrap().packages().iter().map(|p| p.parts as usize).sum::<usize>() + 1;

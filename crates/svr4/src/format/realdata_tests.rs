@@ -1,5 +1,5 @@
-//! Files that others made, read and written back: pkginfo, pkgmap, contents and admin files as they are in the wild,
-//! and those that the classic tools left when they were run. Skipped where those files are not at hand.
+//! Files made by others, read and written back: real pkginfo, pkgmap, contents and admin files, and those that runs of
+//! the classic tools left. The tests are skipped if these files are not available.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ use super::pkgmap::Pkgmap;
 use super::{deletes, obsoleted_by, prototype, readme, remote, response, space};
 use crate::package::ContentsLine;
 
-/// Lines of the excerpts that are no objects, each with what is said about it: paths that somebody looked for, and
-/// the odd lines of another parser's tests.
+/// Lines of the excerpts that are not objects, each with its error: paths from someone's search, and the odd lines of
+/// another parser's tests.
 const NO_OBJECTS: &[(&str, &str)] = &[
     ("/bin", "unknown ftype"),
     ("/boot/grub/bin/grub", "unknown ftype"),
@@ -30,7 +30,7 @@ fn shared() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared")
 }
 
-/// All files below these directories for which `wanted` holds, with their paths below `../shared`.
+/// Returns all files below these directories for which `wanted` holds, with their paths below `../shared`.
 fn files(test: &str, directories: &[&str], wanted: impl Fn(&str, &str) -> bool) -> Vec<(String, Vec<u8>)> {
     if !shared().is_dir() {
         crate::skipped(&format!("{test}: ../shared is not here"));

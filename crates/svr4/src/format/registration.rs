@@ -31,7 +31,7 @@ pub struct Registration {
     pub attributes: ObjectAttributes,
 }
 
-/// The reason a registration is refused. Messages are those of installf(1M) where it has one.
+/// The reason a registration is refused. Messages are those of installf(1M) if it has one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegistrationError {
     /// A path that does not start with `/`.
@@ -64,7 +64,7 @@ pub enum RegistrationError {
     },
 }
 
-/// Bytes as a message shows them.
+/// Returns bytes as a message shows them.
 fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).escape_debug().to_string()
 }

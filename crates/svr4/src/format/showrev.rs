@@ -1,7 +1,7 @@
 //! The output of `showrev -p` and `patchadd -p`: a line for each applied patch.
 //!
-//! `Patch: ID Obsoletes: … Requires: … Incompatibles: … Packages: …`. Lines that do not begin with `Patch:` are those of
-//! the system block, of a terminal or of an empty machine, and are passed over.
+//! `Patch: ID Obsoletes: … Requires: … Incompatibles: … Packages: …`. Lines that do not begin with `Patch:` are those
+//! of the system block, of a terminal or of an empty machine, and are skipped.
 
 use std::fmt;
 
@@ -11,10 +11,10 @@ use crate::patch::{PatchId, PatchIdError, PatchList, Requirements};
 /// The largest output that is read, in bytes: 64 MiB.
 pub const LARGEST_LISTING: usize = 64 << 20;
 
-/// The words of a line, in their order.
+/// The words of a line, in order.
 const WORDS: [&str; 5] = ["Patch:", "Obsoletes:", "Requires:", "Incompatibles:", "Packages:"];
 
-/// An applied patch as it is listed.
+/// An applied patch in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShowrevLine {
     /// The patch.
@@ -25,7 +25,7 @@ pub struct ShowrevLine {
     pub requires: Requirements,
     /// The patches that it excludes.
     pub incompatibles: PatchList,
-    /// The packages that it is applied to, as they are written.
+    /// The packages that it is applied to, as written.
     pub packages: Vec<String>,
 }
 
@@ -43,17 +43,17 @@ pub enum ShowrevError {
     Id {
         /// The line number, counted from 1.
         line: u64,
-        /// What is wrong with the id.
+        /// The fault in the id.
         reason: PatchIdError,
     },
-    /// A list that makes no sense.
+    /// A malformed list.
     #[error("line {line}: the list behind {word} makes no sense: {reason}")]
     List {
         /// The line number, counted from 1.
         line: u64,
         /// The word before the list.
         word: &'static str,
-        /// What is wrong with it.
+        /// The fault in the list.
         reason: String,
     },
 }
@@ -90,7 +90,7 @@ fn parse_line(text: &str, line: u64) -> Result<ShowrevLine, ShowrevError> {
     })
 }
 
-/// What stands behind each word, up to the next one that is there.
+/// Returns the text after each word, up to the next word present.
 fn parts(text: &str) -> [&str; WORDS.len()] {
     let mut parts = [""; WORDS.len()];
     let mut end = text.len();

@@ -1,8 +1,8 @@
 //! The accounts of a root: the numbers of users and groups by name, and the names by number.
 //!
-//! A root has its own `etc/passwd` and `etc/group`; the name service of the machine that patches it does not
-//! count. The number 2^32-1 belongs to nobody: to system calls it means "leave the owner unchanged". An
-//! account with that number is unknown.
+//! A root has its own `etc/passwd` and `etc/group`; the name service of the machine that patches it does not count. No
+//! account has the number 2^32-1: it tells system calls to leave the owner unchanged. An account with that number is
+//! unknown.
 
 use std::collections::BTreeMap;
 
@@ -104,7 +104,7 @@ impl AccountNames {
     }
 }
 
-/// Whether an account can have this number.
+/// Returns whether an account can have this number.
 fn is_somebody(number: u32) -> bool {
     rule::holds("accounts.number", number != NOBODYS_NUMBER)
 }

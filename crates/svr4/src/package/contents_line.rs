@@ -16,7 +16,7 @@ pub struct ContentsLine {
 }
 
 impl ContentsLine {
-    /// Whether `package` owns the object.
+    /// Returns whether `package` owns the object.
     pub fn is_owned_by(&self, package: &PkgInst) -> bool {
         self.owners.iter().any(|owner| owner.package == *package)
     }

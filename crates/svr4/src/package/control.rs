@@ -41,7 +41,7 @@ pub fn on_one_line(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Whether a byte may be part of a control character other than newline and tab.
+/// Returns whether a byte may be part of a control character other than newline and tab.
 fn is_suspect(byte: u8) -> bool {
     !matches!(byte, b'\n' | b'\t' | b' '..=b'~')
 }

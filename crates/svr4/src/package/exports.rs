@@ -1,11 +1,10 @@
 //! The choice of package parameters that scripts get as environment variables.
 //!
-//! A parameter is a value for scripts to read. Some names are more: a loader, a shell or an interpreter acts
-//! on them before the first line of a script, so a package, a response file or an answer that sets one would
-//! run its own code in every program that a script starts. No script gets such variables, wherever they come
-//! from; pkgparam(1) still shows the parameters. No list of bad names is ever complete, so scripts that did
-//! not come with the package (those of standard classes, of the root and of the running system) only get the
-//! names they are written for.
+//! A parameter is a value for scripts to read. Some names are more: a loader, a shell or an interpreter acts on them
+//! before the first line of a script, so a package, a response file or an answer that sets one would run its own code
+//! in every program that a script starts. No script gets such variables, regardless of their origin; pkgparam(1) still
+//! shows the parameters. No list of bad names is ever complete, so scripts that did not come with the package (those of
+//! standard classes, of the root and of the running system) only get the names they are written for.
 
 use super::Params;
 
@@ -125,12 +124,12 @@ const NAMED: &[&str] = &[
 /// The prefixes of further names that scripts from elsewhere get.
 const NAMED_PREFIXES: &[&str] = &["PKG", "SUNW_", "PATCH", "LC_"];
 
-/// Whether a parameter is safe as an environment variable: only the script itself acts on it.
+/// Returns whether a parameter is safe as an environment variable: only the script itself acts on it.
 pub fn is_exported(name: &str, value: &[u8]) -> bool {
     is_variable(name) && reason(name, value).is_none()
 }
 
-/// Whether scripts that did not come with the package get this parameter too, provided that it [is
+/// Returns whether scripts that did not come with the package get this parameter too, provided that it [is
 /// exported](is_exported).
 pub fn is_for_all_scripts(name: &str) -> bool {
     NAMED.contains(&name) || NAMED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
@@ -142,14 +141,14 @@ pub fn kept_out(params: &Params) -> impl Iterator<Item = (&str, &'static str)> {
     params.iter().filter_map(|(name, value)| Some((name, reason(name, value)?)))
 }
 
-/// Whether a name is valid for a shell variable. Other names are harmless to a shell, but not to every
-/// program that reads its environment.
+/// Returns whether a name is valid for a shell variable. Other names are harmless to a shell, but not to every program
+/// that reads its environment.
 pub fn is_variable(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// Whether bash would take a value for a function.
+/// Returns whether bash would take a value for a function.
 pub fn is_function(value: &[u8]) -> bool {
     value.starts_with(FUNCTION)
 }

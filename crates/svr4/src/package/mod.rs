@@ -1,7 +1,7 @@
 //! The values of a package: names, paths, objects, parameters.
 //!
-//! Nothing here opens a file or knows a file format; [`format`](crate::format) turns bytes into these values
-//! and back.
+//! No module here opens a file or knows a file format; [`format`](crate::format) turns bytes into these values and
+//! back.
 
 mod accounts;
 pub mod checksum;

@@ -68,22 +68,22 @@ impl Ftype {
         })
     }
 
-    /// Whether the object is a regular file with its own content (`f`, `e`, `v`).
+    /// Returns whether the object is a regular file with its own content (`f`, `e`, `v`).
     pub fn is_regular(self) -> bool {
         matches!(self, Self::File | Self::Editable | Self::Volatile)
     }
 
-    /// Whether the object is a directory (`d`, `x`).
+    /// Returns whether the object is a directory (`d`, `x`).
     pub fn is_directory(self) -> bool {
         matches!(self, Self::Directory | Self::Exclusive)
     }
 
-    /// Whether the object is a link (`s`, `l`), whose line has a target and no attributes.
+    /// Returns whether the object is a link (`s`, `l`), whose line has a target and no attributes.
     pub fn is_link(self) -> bool {
         matches!(self, Self::Symlink | Self::Link)
     }
 
-    /// Whether the object is a device (`b`, `c`).
+    /// Returns whether the object is a device (`b`, `c`).
     pub fn is_device(self) -> bool {
         matches!(self, Self::Block | Self::Character)
     }
@@ -117,7 +117,7 @@ impl Mode {
         u32::from(self.0)
     }
 
-    /// Whether a program with this mode runs as its owner or group (setuid, setgid).
+    /// Returns whether a program with this mode runs as its owner or group (setuid, setgid).
     pub fn is_set_id(self) -> bool {
         self.0 & 0o6000 != 0
     }

@@ -7,7 +7,7 @@ use std::ops::Range;
 use foldhash::HashMap;
 use foldhash::fast::RandomState;
 
-/// The number of lines from which names are found by an index.
+/// The smallest number of lines for which an index finds names.
 const INDEXED: usize = 64;
 
 /// The sizes for which memory is reserved before a file is read: at most this many lines, with names and
@@ -36,8 +36,8 @@ pub struct Params {
     values: Vec<u8>,
     /// The parameters in the order of the file.
     lines: Vec<Line>,
-    /// The first and the last position of the names with each hash, once there are many. Lists of many are cloned for
-    /// every patch of a package, so nothing in here has memory of its own.
+    /// The first and the last position of the names with each hash, once there are many. Long lists are cloned for
+    /// every patch of a package, so no entry here owns memory.
     index: HashMap<u64, Positions>,
     hasher: RandomState,
 }
@@ -90,7 +90,7 @@ impl Params {
         params
     }
 
-    /// Reserves memory for the index of so many lines.
+    /// Reserves memory for the index of this many lines.
     fn reserve_index(&mut self, lines: usize) {
         if lines > INDEXED {
             self.index.reserve(lines);
@@ -107,7 +107,7 @@ impl Params {
         String::from_utf8_lossy(self.get(name).unwrap_or_default())
     }
 
-    /// Sets a parameter: in the place of its first definition, or at the end if it is new.
+    /// Sets a parameter: in place of its first definition, or at the end if it is new.
     pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) {
         let Some(first) = self.first(name) else { return self.push(name, value) };
         let value = self.keep(value.as_ref());
@@ -130,7 +130,7 @@ impl Params {
         }
     }
 
-    /// Enters the name at a position, which is behind all positions in the index.
+    /// Enters the name at a position, which is after all positions in the index.
     fn add_to_index(&mut self, place: usize) {
         let Some(hash) = self.name_at(place).map(|name| self.hasher.hash_one(name)) else { return };
         let positions = self.index.entry(hash).or_insert(Positions { first: place, last: place });
@@ -152,7 +152,8 @@ impl Params {
         self.forget_gaps(self.hasher.hash_one(name));
     }
 
-    /// Takes a hash out of the index that is left with gaps only, so that names that come and go do not gather there.
+    /// Removes a hash from the index if only gaps are left for it, so that names that come and go do not accumulate
+    /// there.
     fn forget_gaps(&mut self, hash: u64) {
         let mut place = self.index.get(&hash).map(|positions| positions.first);
         while let Some(line) = place.and_then(|place| self.lines.get(place)) {
@@ -173,8 +174,8 @@ impl Params {
         self.lines.iter().filter_map(line)
     }
 
-    /// Returns the same parameters in the order of `other`, then those that it lacks in their own. A name that comes
-    /// several times in `other` keeps its later values there; of a name that it lacks only the first one counts.
+    /// Returns the same parameters in the order of `other`, then those that it lacks in their own. A name that occurs
+    /// several times in `other` keeps its later values there; for a name that it lacks, only the first value counts.
     ///
     /// ```
     /// use patchadm_svr4::package::Params;
@@ -188,7 +189,7 @@ impl Params {
     pub fn in_order_of(&self, other: &Self) -> Self {
         let mut ordered = Self::with_room_of(self);
         let mut taken = vec![false; self.lines.len()];
-        // Where both have much the same order, as before and after a patch, names are not looked up.
+        // If both have much the same order, as before and after a patch, names are not looked up.
         let is_each_once = self.lines.len() > INDEXED && self.lines.iter().all(|line| line.next.is_none());
         let mut expected = 0;
         for (name, value) in other.iter() {
@@ -207,12 +208,12 @@ impl Params {
         ordered
     }
 
-    /// Whether the list is empty.
+    /// Returns whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.lines.iter().all(|line| line.stored.is_none())
     }
 
-    /// The first position of `name`.
+    /// Returns the first position of `name`.
     fn first(&self, name: &str) -> Option<usize> {
         if self.lines.len() <= INDEXED {
             return (0..self.lines.len()).find(|place| self.name_at(*place) == Some(name));
@@ -221,7 +222,7 @@ impl Params {
         if self.name_at(first) == Some(name) { Some(first) } else { self.next(name, first) }
     }
 
-    /// The next position of `name` behind one of its hash.
+    /// Returns the next position of `name` after a position with its hash.
     fn next(&self, name: &str, place: usize) -> Option<usize> {
         if self.lines.len() <= INDEXED {
             return (place + 1..self.lines.len()).find(|place| self.name_at(*place) == Some(name));
@@ -236,12 +237,12 @@ impl Params {
         None
     }
 
-    /// The value at a position.
+    /// Returns the value at a position.
     fn value_at(&self, place: usize) -> Option<&[u8]> {
         self.values.get(self.lines.get(place)?.stored.as_ref()?.value.clone())
     }
 
-    /// The name at a position.
+    /// Returns the name at a position.
     fn name_at(&self, place: usize) -> Option<&str> {
         self.names.get(self.lines.get(place)?.stored.as_ref()?.name.clone())
     }
@@ -337,7 +338,7 @@ mod tests {
             let straight = now(&mut (0..count));
             assert_eq!(straight.in_order_of(&before), straight, "{count}");
             assert_eq!(now(&mut (0..count).rev()).in_order_of(&before), straight, "{count}");
-            // What is new stands behind, what is gone is gone, and what came twice comes twice.
+            // New names come last, removed ones are gone, and repeated ones stay repeated.
             let mut changed = now(&mut (1..count + 2));
             changed.push("N1", "again");
             changed.push("N900", "a");

@@ -11,7 +11,7 @@ use std::sync::Arc;
 const LONGEST_PATH: usize = 4095;
 const LONGEST_COMPONENT: usize = 255;
 
-/// The longest path that is put together without memory of its own for it.
+/// The longest path that is assembled without allocating memory.
 const SHORT_PATH: usize = 256;
 
 /// The reason a path is refused.
@@ -96,7 +96,7 @@ impl ObjectPath {
         self.0.rsplit(|&b| b == b'/').next().unwrap_or_default()
     }
 
-    /// Whether the path lies below `directory` and is not `directory` itself.
+    /// Returns whether the path lies below `directory` and is not `directory` itself.
     pub fn is_below(&self, directory: &Self) -> bool {
         directory.relative().is_empty() && !self.relative().is_empty()
             || self.0.len() > directory.0.len()
@@ -104,10 +104,10 @@ impl ObjectPath {
                 && self.0[directory.0.len()] == b'/'
     }
 
-    /// Returns the lowest path that can lie below it: where the paths below begin in a sorted list, all side by side.
+    /// Returns the lowest path that can lie below it: the paths below start there in a sorted list and are contiguous.
     #[must_use]
     pub fn lowest_below(&self) -> Self {
-        // No name sorts before the one of a single byte 1.
+        // No name sorts before that of a single byte 1.
         let directory = if self.relative().is_empty() { &[][..] } else { &self.0 };
         Self([directory, b"/\x01"].concat().into())
     }
@@ -117,7 +117,7 @@ impl ObjectPath {
         std::iter::successors(self.parent(), Self::parent)
     }
 
-    /// Returns the bytes of all directories above it, from the nearest to the root: what maps of paths are searched by.
+    /// Returns the bytes of all directories above it, from the nearest to the root: the search keys for maps of paths.
     pub fn ancestors_bytes(&self) -> impl Iterator<Item = &[u8]> {
         std::iter::successors(parent_of(&self.0), |above| parent_of(above))
     }
@@ -141,7 +141,7 @@ impl ObjectPath {
 }
 
 impl Borrow<[u8]> for ObjectPath {
-    /// Lets maps be searched by bytes, such as the beginning of another path.
+    /// Allows searching maps by bytes, such as the beginning of another path.
     fn borrow(&self) -> &[u8] {
         &self.0
     }
@@ -199,7 +199,7 @@ impl PackagePath {
         &self.0
     }
 
-    /// Whether the path is absolute, so that its content lies under `root/` in a package directory and not
+    /// Returns whether the path is absolute, so that its content lies under `root/` in a package directory and not
     /// under `reloc/`.
     pub fn is_absolute(&self) -> bool {
         self.0.first() == Some(&b'/')
@@ -233,7 +233,7 @@ impl PackagePath {
 }
 
 impl Borrow<[u8]> for PackagePath {
-    /// Lets maps be searched by bytes.
+    /// Allows searching maps by bytes.
     fn borrow(&self) -> &[u8] {
         &self.0
     }
@@ -259,7 +259,7 @@ pub fn escape(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Appends what [`escape`] returns.
+/// Appends the result of [`escape`].
 pub(crate) fn write_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
     let is_plain = |byte: &u8| !(*byte <= b' ' || matches!(byte, b'=' | b'\\' | 0x7f));
     for plain in bytes.chunk_by(|one, next| is_plain(one) && is_plain(next)) {
@@ -301,13 +301,13 @@ pub(crate) fn unescaped(bytes: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// The directory above a path, as a part of its bytes.
+/// Returns the directory above a path, as a part of its bytes.
 fn parent_of(path: &[u8]) -> Option<&[u8]> {
     let slash = path.iter().rposition(|&b| b == b'/').filter(|_| path.len() > 1)?;
     path.get(..slash.max(1))
 }
 
-/// Whether bytes are components with one slash between them, as nearly all relative paths are.
+/// Returns whether bytes are components with one slash between them, as nearly all relative paths are.
 fn is_normal(bytes: &[u8]) -> bool {
     let is_part =
         |part: &[u8]| (1..=LONGEST_COMPONENT).contains(&part.len()) && !matches!(part, b"." | b"..");
@@ -336,7 +336,7 @@ fn error(bytes: &[u8], reason: &'static str) -> PathError {
     PathError { path: printable(shown), reason }
 }
 
-/// Bytes as a message shows them: control characters and bytes that are not UTF-8 are escaped.
+/// Returns bytes as a message shows them: control characters and bytes that are not UTF-8 are escaped.
 fn printable(bytes: &[u8]) -> String {
     let mut out = String::new();
     for chunk in bytes.utf8_chunks() {
@@ -432,11 +432,11 @@ mod tests {
     proptest! {
         #[test]
         fn a_path_that_is_normal_is_what_a_longer_look_makes_of_it(bytes in "/?(/|\\.|a|\0|/\\.\\./|[b]{250,256}|é){0,8}") {
-            // Of two slashes one is folded away, which the short look leaves to the longer one.
+            // One of two slashes is removed, which the quick check leaves to the full one.
             let longer = ObjectPath::new(&[b"/", bytes.as_bytes()].concat());
             let path = ObjectPath::new(bytes.as_bytes());
             prop_assert_eq!(path.as_ref().ok(), longer.as_ref().ok().filter(|_| bytes.starts_with('/')));
-            // A path of a package may be relative; a dot at its end is folded away like a slash.
+            // A path of a package may be relative; a dot at its end is removed like a slash.
             let longer = PackagePath::new(&[bytes.as_bytes(), b"/."].concat());
             let path = PackagePath::new(bytes.as_bytes());
             prop_assert_eq!(path.as_ref().ok(), longer.as_ref().ok().filter(|_| !bytes.is_empty()));

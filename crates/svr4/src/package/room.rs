@@ -6,11 +6,11 @@
 
 use std::hint::black_box;
 
-/// Whether this number of bytes can be allocated now, in one piece. The memory is released at once.
+/// Returns whether this number of bytes can be allocated now, in one piece. The memory is released at once.
 pub fn is_room_for(bytes: u64) -> bool {
     let Ok(bytes) = usize::try_from(bytes) else { return false };
     let mut probe: Vec<u8> = Vec::new();
-    // An allocation that nobody looks at need not happen.
+    // The compiler may omit an allocation that is never used.
     black_box(&mut probe).try_reserve_exact(bytes).is_ok()
 }
 

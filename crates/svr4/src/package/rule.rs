@@ -1,13 +1,13 @@
-//! The rules by which a value read from a root is believed, each under a name of its own.
+//! The rules for accepting a value read from a root, each under its own name.
 //!
-//! A record may be well-formed and lie. Wherever a field of one is checked against what this program could have written,
-//! the check asks [`holds`] with the name of its rule. The suite `tests/reliability/lies` then shows two things of each
-//! rule: the lie that it answers is refused, and without the rule the lie works. A check that no lie needs protects nobody.
+//! A record may be well-formed and lie. Every check of a record's field against the values that this program could have
+//! written calls [`holds`] with the name of its rule. The suite `tests/reliability/lies` then shows two things about
+//! each rule: its lie is refused, and without the rule the lie works. A check without such a lie protects nothing.
 
-/// Whether a value keeps the rule `name`, which `kept` decides.
+/// Returns whether a value obeys the rule `name`, as decided by `kept`.
 ///
-/// In a build with the feature `rules-left-out`, which is for that suite only, the rules that the variable
-/// `PATCHADM_RULES_LEFT_OUT` names (separated by commas) hold always.
+/// In a build with the feature `rules-left-out`, which is for that suite only, the rules named in the variable
+/// `PATCHADM_RULES_LEFT_OUT` (separated by commas) always hold.
 #[must_use]
 pub fn holds(name: &'static str, kept: bool) -> bool {
     kept || is_left_out(name)

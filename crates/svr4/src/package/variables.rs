@@ -26,7 +26,7 @@ pub fn value(params: &Params, name: &str) -> Option<Vec<u8>> {
     params.get(name).filter(|_| is_variable).map(<[u8]>::to_vec)
 }
 
-/// Replaces the variables of an object by their values; one that has none is given as it is.
+/// Replaces the variables of an object by their values; an object without variables is returned unchanged.
 pub fn expand_object<'o>(object: &'o Object, params: &Params) -> Result<Cow<'o, Object>, VariableError> {
     let has_variable = |name: &Option<Word>| name.as_deref().is_some_and(|name| name.starts_with('$'));
     let attributes = &object.attributes;

@@ -6,11 +6,11 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 
-/// The longest word that is kept in place.
+/// The length of the longest word stored in place, in bytes.
 const IN_PLACE: usize = 14;
 
-/// A word that never changes. Up to 14 bytes, as nearly all words have, it takes no memory beyond its own 16 bytes: a
-/// package of a million objects has three of them for each.
+/// A word that never changes. A word of up to 14 bytes, like nearly all words, takes no memory beyond its own 16 bytes:
+/// a package of a million objects has three words for each object.
 #[derive(Clone)]
 pub struct Word(Text);
 
@@ -20,7 +20,7 @@ enum Text {
         length: u8,
         bytes: [u8; IN_PLACE],
     },
-    /// Behind two pointers, so that a word that is short takes the place of one.
+    /// Behind two pointers, so that the enum needs room for only one.
     Elsewhere(Box<Box<str>>),
 }
 

@@ -162,7 +162,7 @@ impl AppliedPatches {
         true
     }
 
-    /// Combines what all packages record of an applied patch.
+    /// Combines the records of all packages about an applied patch.
     fn combined(&self, id: &PatchId) -> AppliedPatch {
         let mut patch: Option<AppliedPatch> = None;
         for applied in &self.packages {
@@ -194,8 +194,8 @@ impl AppliedPatches {
         meant_by(&self.patches, word).map(|(id, _)| id)
     }
 
-    /// Returns the applied patches that obsolete one that such a word means, and that is not one of their own revisions up
-    /// to this one, as [`PatchList::beyond`] has it.
+    /// Returns the applied patches that obsolete a patch meant by such a word, unless it is their own patch at the same
+    /// or a lower revision, as defined by [`PatchList::beyond`].
     pub(super) fn obsoleting_meant_by(&self, word: &PatchId) -> impl Iterator<Item = &PatchId> {
         meant_by(&self.obsoleted, word)
             .flat_map(|(entry, by)| by.iter().filter(move |by| !by.contains(entry)))
@@ -226,7 +226,7 @@ impl AppliedPatches {
         self.patches.get(id)
     }
 
-    /// Whether `id` is applied to `package`.
+    /// Returns whether `id` is applied to `package`.
     pub fn is_applied_to(&self, id: &PatchId, package: &PkgInst) -> bool {
         self.get(id).is_some_and(|patch| patch.packages.contains(package))
     }
@@ -254,7 +254,7 @@ impl AppliedPatches {
         revision.or_else(|| self.obsoleted_by(id).map(Superseded::Obsoletion))
     }
 
-    /// Whether `id` is applied and neither a later revision nor an obsoletion supersedes it.
+    /// Returns whether `id` is applied and neither a later revision nor an obsoletion supersedes it.
     pub fn is_effective(&self, id: &PatchId) -> bool {
         self.patches.contains_key(id) && self.superseded(id).is_none()
     }
@@ -309,7 +309,8 @@ fn note_namer(namers: &mut BTreeMap<String, BTreeSet<PatchId>>, patch: &AppliedP
     }
 }
 
-/// The entries that a word of a list of incompatible patches means. Revision zero, which means all of them, is the lowest.
+/// Returns the entries that a word of a list of incompatible patches means. Revision zero, which means all of them, is
+/// the lowest.
 fn meant_by<'a, T>(
     patches: &'a BTreeMap<PatchId, T>,
     word: &PatchId,
@@ -323,7 +324,7 @@ impl AppliedPatch {
         Self { id, packages, obsoletes, requires, incompatibles }
     }
 
-    /// Takes in what one package records.
+    /// Adds the record of one package.
     fn extend(&mut self, applied: &PatchRecords, id: &PatchId) {
         self.packages.push(applied.package.clone());
         if let Some(installed) = applied.infos.get(id).and_then(PatchInfo::installed) {
@@ -348,7 +349,7 @@ pub(super) mod tests {
         PkgInst::new(name).unwrap()
     }
 
-    /// A root from lines `PACKAGE id [obsoletes X…] [requires X…] [incompat X…]`, applied in order.
+    /// Returns a root from lines `PACKAGE id [obsoletes X…] [requires X…] [incompat X…]`, applied in order.
     pub(in crate::patch) fn root(lines: &[&str]) -> AppliedPatches {
         let mut packages: Vec<PatchRecords> = Vec::new();
         for line in lines {
@@ -481,7 +482,7 @@ pub(super) mod tests {
     }
 
     impl AppliedPatches {
-        /// Whether this is what these records say.
+        /// Returns whether the value is the same as one built from these records.
         fn is_as_read(&self, packages: &[PatchRecords]) -> bool {
             let read = Self::new(packages.to_vec());
             let namers = |all: &Self| -> Vec<(String, BTreeSet<PatchId>)> {

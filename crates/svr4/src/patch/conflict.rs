@@ -29,9 +29,10 @@ pub enum PatchConflict<'a> {
 impl AppliedPatches {
     /// Returns the first conflict between the applied patches and `incoming`, given its own two lists.
     ///
-    /// Only effective applied patches count: a superseded one no longer matters, and its successor has its
-    /// own lists. A patch that an applied one has explicitly obsoleted, and so contains, counts like that
-    /// one, whatever supersedes it; of its own revisions only a later one, as [`PatchList::beyond`] has it.
+    /// Only effective applied patches count: a superseded one no longer matters, and its successor has its own lists. A
+    /// patch that an applied one has explicitly obsoleted, and so contains, counts like that one, regardless of what
+    /// supersedes it. Among the applied patch's own revisions, only a later one counts, as defined by
+    /// [`PatchList::beyond`].
     pub fn incompatible_with<'a>(
         &'a self,
         incoming: &'a PatchId,
@@ -42,7 +43,7 @@ impl AppliedPatches {
     }
 
     /// Returns all conflicts between the applied patches and `incoming`, given its own two lists, in the order in which
-    /// [`incompatible_with`](Self::incompatible_with) asks.
+    /// [`incompatible_with`](Self::incompatible_with) checks them.
     pub fn conflicts_with<'a>(
         &'a self,
         incoming: &'a PatchId,
@@ -69,7 +70,7 @@ impl AppliedPatches {
         named.chain(naming)
     }
 
-    /// Returns the applied patches that `named` means, and those that contain one it means, with whether they do.
+    /// Returns the applied patches that `named` means, and those that contain one it means; the flag tells which.
     fn present<'a>(&'a self, named: &'a PatchId) -> impl Iterator<Item = (&'a PatchId, bool)> {
         let itself = self.meant_by(named).filter(|id| self.superseded(id).is_none());
         itself.map(|id| (id, false)).chain(self.obsoleting_meant_by(named).map(|id| (id, true)))
@@ -77,7 +78,7 @@ impl AppliedPatches {
 }
 
 impl PatchId {
-    /// Whether this word of a list of incompatible patches means `id`.
+    /// Returns whether this word of a list of incompatible patches means `id`.
     pub fn excludes(&self, id: &Self) -> bool {
         self == id || self.is_revision_zero() && self.same_base(id)
     }
@@ -88,7 +89,7 @@ mod tests {
     use super::super::applied_patches::tests::{id, root};
     use super::*;
 
-    /// The conflict of a patch that obsoletes and excludes these, in words.
+    /// Returns the conflict of a patch that obsoletes and excludes these, in words.
     fn conflict(root: &AppliedPatches, incoming: &str, obsoletes: &str, incompat: &str) -> Option<String> {
         let list = |text: &str| PatchList::parse(text, "-").unwrap();
         let (incoming, obsoletes, incompat) = (id(incoming), list(obsoletes), list(incompat));

@@ -111,22 +111,22 @@ impl PatchId {
         &self.text[self.revision..]
     }
 
-    /// Whether the revision is zero, which in a list of incompatible patches means every revision.
+    /// Returns whether the revision is zero, which in a list of incompatible patches means every revision.
     pub(crate) fn is_revision_zero(&self) -> bool {
         significant(self.revision()).is_empty()
     }
 
-    /// Whether both are revisions of one patch.
+    /// Returns whether both are revisions of one patch.
     pub fn same_base(&self, other: &Self) -> bool {
         self.base() == other.base()
     }
 
-    /// Whether this is a higher revision of the same patch.
+    /// Returns whether this is a higher revision of the same patch.
     pub fn is_later_than(&self, other: &Self) -> bool {
         self.same_base(other) && self > other
     }
 
-    /// Whether this revision contains `other`: the same patch at the same or a lower revision.
+    /// Returns whether this revision contains `other`: the same patch at the same or a lower revision.
     pub fn contains(&self, other: &Self) -> bool {
         self.same_base(other) && self >= other
     }
@@ -178,7 +178,7 @@ impl Ord for PatchId {
 
 fn base_order(a: &str, b: &str) -> Ordering {
     match (all_digits(a), all_digits(b)) {
-        // `007` and `7` are different bases, so equal numbers must not end as equal bases
+        // `007` and `7` are different bases, so equal numbers must not count as equal bases.
         (true, true) => number_order(a, b).then_with(|| a.cmp(b)),
         (a_is_number, b_is_number) => b_is_number.cmp(&a_is_number).then_with(|| a.cmp(b)),
     }

@@ -62,7 +62,7 @@ impl PatchInfo {
         })
     }
 
-    /// Returns the record of an applied patch, or `None` of any other.
+    /// Returns the record of an applied patch, or `None` for any other record.
     pub fn installed(&self) -> Option<&InstalledInfo> {
         match self {
             Self::Installed(installed) => Some(installed),
@@ -84,7 +84,7 @@ fn parts(value: &str) -> Option<[InfoPart<'_>; 5]> {
     let mut at: Option<usize> = None;
     for word in value.split_ascii_whitespace() {
         let mut rest = word;
-        // What stands behind a label without a blank may be the next one.
+        // The text after a label without a blank may be the next label.
         while let Some((place, behind)) = label(rest) {
             if at.is_none_or(|at| at < place) {
                 at = Some(place);

@@ -51,7 +51,7 @@ impl PatchList {
         words.filter_map(|word| PatchId::parse(word, separator).ok()).take(Self::LIMIT).collect()
     }
 
-    /// Appends `id`. Returns false, with nothing changed, if the list has it already, in whatever spelling.
+    /// Appends `id`. Returns false, with nothing changed, if the list has it already, in any spelling.
     pub fn push(&mut self, id: PatchId) -> bool {
         let new = !self.contains(&id);
         if new {
@@ -67,12 +67,12 @@ impl PatchList {
         self.0.len() < before
     }
 
-    /// Whether the list has `id`.
+    /// Returns whether the list has `id`.
     pub fn contains(&self, id: &PatchId) -> bool {
         self.0.contains(id)
     }
 
-    /// Whether the list is empty.
+    /// Returns whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -87,9 +87,9 @@ impl PatchList {
         self.0.iter()
     }
 
-    /// Returns what the patch `own`, which obsoletes these, contains beyond its own revisions up to this one. Where it names
-    /// itself or an earlier revision, it says no more than its id does: a later revision contains the earlier ones, and
-    /// repairs what made others incompatible with them.
+    /// Returns the patches that `own`, which obsoletes these, contains beyond its own revisions up to this one. If
+    /// `own` names itself or an earlier revision, the entry states no more than the id does: a later revision contains
+    /// the earlier ones, and repairs the faults that made others incompatible with them.
     pub fn beyond<'a>(&'a self, own: &PatchId) -> impl Iterator<Item = &'a PatchId> {
         self.iter().filter(|entry| !own.contains(entry))
     }

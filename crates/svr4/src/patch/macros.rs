@@ -1,4 +1,4 @@
-//! The patch macros: the parameters by which a sparse package describes the patch it belongs to.
+//! The patch macros: the parameters with which a sparse package describes its patch.
 //!
 //! The names of directories and READMEs play no part. The caller checks that all packages of a patch name the
 //! same id.
@@ -94,7 +94,7 @@ impl PatchMacros {
         }
     }
 
-    /// Whether `SUNW_PATCH_PROPERTIES` has this word.
+    /// Returns whether `SUNW_PATCH_PROPERTIES` has this word.
     pub fn has_property(&self, word: &str) -> bool {
         self.properties.iter().any(|property| property == word)
     }

@@ -10,8 +10,8 @@ use std::fmt;
 
 /// The obsoleted patches and the number of patches that obsolete each; no id twice, no count of zero.
 ///
-/// Readers must not depend on the order, since the classic scripts write that of an awk array. Here old
-/// entries keep their places and new ones are appended.
+/// Readers must not depend on the order, because the classic scripts write that of an awk array. Here old entries keep
+/// their places and new ones are appended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObsoleteCounts(Vec<(PatchId, u32)>);
 
@@ -84,7 +84,7 @@ impl ObsoleteCounts {
         self.0.iter().map(|(id, _)| id)
     }
 
-    /// Whether no patch is obsoleted.
+    /// Returns whether no patch is obsoleted.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

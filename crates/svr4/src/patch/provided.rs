@@ -11,11 +11,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 pub(super) struct Provided(HashMap<String, (PatchId, PatchId)>);
 
 impl Provided {
-    /// Follows the obsoletions of the patches `applied` to `packages`. A record that still says `Installed:`
-    /// counts for what it obsoletes even if PATCHLIST has lost its patch, which may be contained in another.
+    /// Follows the obsoletions of the patches `applied` to `packages`. The obsoletions of a record that still says
+    /// `Installed:` count even if PATCHLIST has lost its patch, which may be contained in another.
     ///
-    /// An id is followed only if it raises the revision of its base, so the walk is finite. Revisions are
-    /// cumulative: what lower ones obsolete is contained.
+    /// An id is followed only if it raises the revision of its base, so the walk is finite. Revisions are cumulative:
+    /// they include the obsoletions of lower ones.
     pub(super) fn by<'a>(applied: impl Iterator<Item = &'a PatchId>, packages: &'a [PatchRecords]) -> Self {
         let claims = claims(packages);
         let mut reached: VecDeque<(&PatchId, &PatchId)> = applied.map(|id| (id, id)).collect();

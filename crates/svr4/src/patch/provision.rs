@@ -33,7 +33,7 @@ impl AppliedPatches {
         let is_provider = |requirement| self.satisfies(requirement) == Some(id);
         let is_used = self.iter().flat_map(|patch| patch.requires.iter()).any(is_provider);
         if !is_used && infos.into_iter().all(|info| info.obsoletes.is_empty()) {
-            // What others provide does not go through it.
+            // Patches that others provide do not depend on it.
             return Vec::new();
         }
         let mut after = self.clone();

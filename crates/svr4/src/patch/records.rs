@@ -56,9 +56,9 @@ impl PatchRecords {
         Self { package, list, obsoletes, infos }
     }
 
-    /// Reads the records from the parameters of an installed package. The two lists must be intact, since
-    /// rules depend on them. `PATCH_INFO_` lines are read leniently, and those without a valid patch id in
-    /// their name are skipped.
+    /// Reads the records from the parameters of an installed package. The two lists must be intact, because rules
+    /// depend on them. `PATCH_INFO_` lines are read leniently, and those without a valid patch id in their name are
+    /// skipped.
     pub fn from_params(
         package: &PkgInst,
         params: &Params,
@@ -87,7 +87,7 @@ impl PatchRecords {
     /// Records that `id` has been applied. Returns false, with nothing changed, if it was applied already:
     /// its files may be installed again, but must not be counted again.
     pub fn record_applied(&mut self, id: &PatchId, installed: InstalledInfo) -> bool {
-        // a patch that comes back keeps the spelling of its history, so that PATCH_INFO_$id is found
+        // A patch that comes back keeps the spelling of its history, so that PATCH_INFO_$id is found.
         let id = self.infos.get_key_value(id).map_or(id, |(known, _)| known).clone();
         if !self.list.push(id.clone()) {
             return false;
@@ -97,9 +97,9 @@ impl PatchRecords {
         true
     }
 
-    /// Writes the parameters that the records would have with `id` applied: what [`record_applied`](Self::record_applied)
-    /// and [`write`](Self::write) do to a copy of them, without the copy. Returns false, with nothing written, if `id` is
-    /// applied already.
+    /// Writes the parameters that the records would have with `id` applied: the result of
+    /// [`record_applied`](Self::record_applied) and [`write`](Self::write) on a copy of them, without the copy. Returns
+    /// false, with nothing written, if `id` is applied already.
     pub fn write_applied(&self, id: &PatchId, installed: InstalledInfo, params: &mut Params) -> bool {
         if self.list.contains(id) {
             return false;
@@ -112,7 +112,7 @@ impl PatchRecords {
         true
     }
 
-    /// Reads what the parameters of the package say of one patch, under the spelling that its history has.
+    /// Reads the record of one patch from the parameters of the package, under the spelling in its history.
     pub fn info_in(&self, id: &PatchId, params: &Params, separator: &str) -> PatchInfo {
         let known = self.infos.get_key_value(id).map_or(id, |(known, _)| known);
         PatchInfo::parse(&params.text(&format!("{INFO}{known}")), separator)
@@ -166,7 +166,7 @@ mod tests {
         }
     }
 
-    /// One package through applications and backouts, its parameters read anew before each step.
+    /// One package through applications and backouts; its parameters are read again before each step.
     struct Story(Params);
 
     impl Story {

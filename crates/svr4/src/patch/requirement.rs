@@ -36,7 +36,7 @@ pub enum RequirementsError {
 }
 
 impl Requirement {
-    /// Returns the patches of which any one meets the requirement.
+    /// Returns the patches, any one of which meets the requirement.
     pub fn ids(&self) -> &[PatchId] {
         match self {
             Self::One(id) => std::slice::from_ref(id),
@@ -44,7 +44,8 @@ impl Requirement {
         }
     }
 
-    /// Whether the patch `id`, which obsoletes these, meets the requirement by itself: also its own.
+    /// Returns whether the patch `id`, which obsoletes these, meets the requirement by itself; it may meet its own
+    /// requirement, too.
     pub fn is_met_by(&self, id: &PatchId, obsoletes: &PatchList) -> bool {
         let contains =
             |needed: &PatchId| id.contains(needed) || obsoletes.iter().any(|entry| entry.contains(needed));
@@ -92,8 +93,7 @@ impl Requirements {
         Ok(all.into_iter().collect())
     }
 
-    /// Parses a record made by another program. If its parentheses make no sense, every legible id counts as
-    /// required.
+    /// Parses a record made by another program. If its parentheses are malformed, every legible id counts as required.
     pub(super) fn parse_legible(value: &str, separator: &str) -> Self {
         Self::parse(value, separator).unwrap_or_else(|_| {
             let words = value.split(|c: char| c.is_ascii_whitespace() || ",()|".contains(c));
@@ -106,7 +106,7 @@ impl Requirements {
         self.0.iter()
     }
 
-    /// Whether there are no requirements.
+    /// Returns whether there are no requirements.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

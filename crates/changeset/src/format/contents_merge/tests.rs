@@ -1,4 +1,5 @@
-//! Examples of the merge: where lines go, what stays byte for byte, and a comparison with the plain way of doing it.
+//! Examples of the merge: the places of lines, the parts that stay byte for byte, and a comparison with a simple
+//! implementation.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,7 +65,7 @@ fn edits_find_their_places_and_the_rest_is_copied() {
 
 #[test]
 fn the_order_is_that_of_the_paths_and_not_of_the_lines() {
-    // As lines, `/a!` stands before `/a=`, and `/a\040b` behind both; as paths, `/a` and `/a b` come first.
+    // As lines, `/a!` comes before `/a=`, and `/a\040b` after both; as paths, `/a` and `/a b` come first.
     let old = "/a=x s none A\n/a\\040b d none 0755 r r A\n/a! d none 0755 r r A\n";
     assert_eq!(merged(old, &ContentsEdits::new()).0, format!("{old}{TRAILER}"));
     let (new, _) = merged(old, &edits(&[("/a b", None)]));
@@ -189,7 +190,7 @@ fn shared() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared")
 }
 
-/// All files below these directories for which `wanted` holds, with their paths below `../shared`.
+/// Returns all files below these directories for which `wanted` holds, with their paths below `../shared`.
 fn files(test: &str, directories: &[&str], wanted: impl Fn(&str, &str) -> bool) -> Vec<(String, Vec<u8>)> {
     if !shared().is_dir() {
         crate::skipped(&format!("{test}: ../shared is not here"));

@@ -1,9 +1,9 @@
-//! What a field of a journal may be: nothing but what this program could have written there.
+//! The permitted values of a journal's fields: only those that this program could have written.
 //!
-//! A journal with right checksums may still lie, because whoever owns the root can compute them. So every field that
-//! decides where something is read, changed, removed or signalled is held against the few values that the engine writes;
-//! anything else is damage. Here is what can be said without the root. What needs it (whose the stage directories are,
-//! which directory is that of our own files) is asked by the transaction, before recovery does anything.
+//! A journal with right checksums may still lie, because the owner of the root can compute them. So every field that
+//! decides where something is read, changed, removed or signalled is checked against the few values that the engine
+//! writes; anything else is damage. This module makes the checks that need no root. The transaction makes those that do
+//! (the owner of the stage directories, the directory of our own files), before recovery does anything.
 
 use std::collections::HashSet;
 
@@ -21,7 +21,7 @@ use patchadm_rootfs::{Inode, Timestamp};
 use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::package::{NOBODYS_NUMBER, ObjectPath, PkgInst};
 
-/// The longest name of a script, in characters: longer ones are cut when they are noted, as sectors are short.
+/// The longest name of a script, in characters: longer ones are cut when recorded, because sectors are short.
 pub const LONGEST_SCRIPT_NAME: usize = 80;
 
 /// The longest patch id.
@@ -34,12 +34,12 @@ const FILE_TYPES: &str = "fdlpsbc";
 enum Record<'a> {
     /// With these words: `its domain 3`.
     Named(String),
-    /// The change of a path. There are many, and hardly ever a word is needed.
+    /// The change of a path. There are many, and their description is hardly ever needed.
     ChangeOf(&'a ObjectPath),
 }
 
 impl Record<'_> {
-    /// An error unless `field` keeps the rule `name`.
+    /// Returns an error unless `field` obeys the rule `name`.
     fn must(&self, name: &'static str, field: &'static str, kept: bool) -> Result<(), JournalError> {
         if holds(name, kept) { Ok(()) } else { Err(JournalError::Field { field, of: self.words() }) }
     }
@@ -70,14 +70,14 @@ fn progress(progress: &ScriptProgress) -> Result<(), JournalError> {
     let its = Record::Named("its progress".to_owned());
     its.must("journal.progress.number", "number", progress.number < RUNS)?;
     let Some(script) = &progress.script else { return Ok(()) };
-    // Group 0 is that of whoever asks, 1 everybody, and a negative number one process.
+    // Group 0 means the caller's own group, 1 every process, and a negative number one process.
     its.must("journal.progress.group", "group", script.group > 1)?;
     let is_name = script.name.chars().count() <= LONGEST_SCRIPT_NAME;
     its.must("journal.progress.name", "name", is_name)?;
     its.must("journal.progress.boot", "boot_id", is_boot(&script.boot_id))
 }
 
-/// Checks everything behind the sectors.
+/// Checks everything after the sectors.
 pub(super) fn lines(journal: &Journal) -> Result<(), JournalError> {
     let run = &journal.head.header.run;
     for (index, domain) in journal.domains.iter().enumerate() {
@@ -99,21 +99,21 @@ pub(super) fn lines(journal: &Journal) -> Result<(), JournalError> {
 }
 
 impl Journal {
-    /// The directory of our own files in the root, as the stage of the first domain has it: a physical path.
+    /// Returns the directory of our own files in the root, according to the stage of the first domain: a physical path.
     pub fn own_directory(&self) -> Option<ObjectPath> {
         self.domains.first()?.stage.parent()?.parent()
     }
 
-    /// Checks that the stage of the first domain is in `own`, the directory of our own files: a physical path. Nothing in
-    /// the journal itself can say which one that is.
+    /// Checks that the stage of the first domain is in `own`, the directory of our own files: a physical path. The
+    /// journal itself cannot prove which directory that is.
     pub fn must_be_of(&self, own: &ObjectPath) -> Result<(), JournalError> {
         let is_there = self.own_directory().is_none_or(|said| said == *own);
         Record::Named("its domain 0".to_owned()).must("journal.domain.place", "stage", is_there)
     }
 }
 
-/// Whether a stage is where one of this run can be: in the directory of our own files for the first domain; for another
-/// one in `.patchadm` of its topmost directory, or in that directory itself.
+/// Returns whether a stage is in a valid place for this run: in the directory of our own files for the first domain;
+/// for another one in `.patchadm` of its topmost directory, or in that directory itself.
 fn is_stage(domain: &Domain, index: usize, run: &str) -> bool {
     let (holder, name) = (domain.stage.parent(), domain.stage.name());
     let Some(holder) = holder else { return false };
@@ -138,7 +138,7 @@ pub(super) fn run_record(run_record: &RunRecord) -> Result<(), JournalError> {
     Ok(())
 }
 
-/// Whether a path is that of the log of a patch, or of our own.
+/// Returns whether a path is that of the log of a patch, or of our own log.
 fn is_log(path: &ObjectPath) -> bool {
     let id = path
         .as_bytes()
@@ -160,7 +160,7 @@ fn archive(archive: &JournalArchive, domains: &[Domain], of: String) -> Result<(
     elsewhere(archive, &its)
 }
 
-/// Checks an undo archive that is noted by itself: one outside the root.
+/// Checks an undo archive that is recorded separately: one outside the root.
 pub fn archive_elsewhere(archive: &JournalArchive, of: String) -> Result<(), JournalError> {
     let its = Record::Named(of);
     its.must("journal.archive.path", "path", archive.path.is_none())?;
@@ -174,7 +174,7 @@ fn elsewhere(archive: &JournalArchive, its: &Record<'_>) -> Result<(), JournalEr
     its.must("journal.archive.inode", "inode", archive.inode.as_ref().is_none_or(is_inode))
 }
 
-/// Whether an escaped path of the host is one that an undo archive is kept at: `DIR/<id>/<PKG>/NAME`.
+/// Returns whether an escaped path of the host has the form of the place of an undo archive: `DIR/<id>/<PKG>/NAME`.
 fn is_elsewhere(text: &str) -> bool {
     let Ok(path) = ObjectPath::new(&decode(text)) else { return false };
     let above: Vec<ObjectPath> = path.ancestors().take(3).collect();
@@ -207,8 +207,8 @@ fn op(op: &Op, journal: &Journal, own: Option<&ObjectPath>, its: &Record<'_>) ->
     its.must("journal.op.xattrs", "xattrs", sets_only_settable(op))
 }
 
-/// Checks what an exchange of directories has, and nothing else. No lie needs this: what an exchange without it would do, an
-/// op that replaces a directory does as well, and what goes is held against the list.
+/// Checks the fields that only an exchange of directories has. No lie depends on them: an op that replaces a directory
+/// does the same as an exchange without them, and the outgoing objects are checked against the list.
 fn tree(op: &Op, its: &Record<'_>) -> Result<(), JournalError> {
     let is_directory =
         |identity: &Option<Box<Identity>>| identity.as_ref().is_some_and(|it| it.file_type == 'd');
@@ -224,8 +224,9 @@ fn tree(op: &Op, its: &Record<'_>) -> Result<(), JournalError> {
     if is_whole { Ok(()) } else { Err(JournalError::Field { field: "list", of: its.words() }) }
 }
 
-/// Whether a path may be changed by an op. Of our own files only records are, and never those of the protocol itself;
-/// where the directory `own` is somewhere else because somebody made a link of it, objects may be beside them.
+/// Returns whether an op may change a path. Among our own files, only records may change, and never those of the
+/// protocol itself. If the directory `own` is elsewhere because someone has replaced it by a link, objects may lie
+/// beside them.
 fn is_target(path: &ObjectPath, db: bool, own: Option<&ObjectPath>) -> bool {
     let Some(own) = own.filter(|own| path == *own || path.is_below(own)) else {
         return !path.relative().is_empty();
@@ -236,12 +237,12 @@ fn is_target(path: &ObjectPath, db: bool, own: Option<&ObjectPath>) -> bool {
         let begins = |name: &[u8]| first.starts_with(name);
         first == b"stage" || begins(b"journal") || begins(b"ops-") || begins(b"root-id")
     };
-    // It is elsewhere where somebody made a link of it.
+    // It is elsewhere if someone has replaced it by a link.
     let is_shared = own.as_bytes() != places::OWN_DIRECTORY.as_bytes();
     (db || is_shared) && names.next().is_some_and(|first| !is_protocol(first))
 }
 
-/// Whether a name in a stage is one that the engine gives: `(o|db)/[A-Za-z0-9][A-Za-z0-9.]*`.
+/// Returns whether a name in a stage has the engine's form: `(o|db)/[A-Za-z0-9][A-Za-z0-9.]*`.
 fn is_staged_name(name: &str) -> bool {
     let name = name.strip_prefix("o/").or_else(|| name.strip_prefix("db/")).unwrap_or_default();
     name.starts_with(|first: char| first.is_ascii_alphanumeric())
@@ -249,7 +250,7 @@ fn is_staged_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.')
 }
 
-/// Whether an op that changes attributes is about one object that is the same before and after, but for those.
+/// Returns whether an op that changes attributes concerns one object that is otherwise the same before and after.
 fn is_one_object(op: &Op) -> bool {
     let kept = |one: &Identity| {
         let Identity { file_type, size, inode, b3, target, .. } = one.clone();
@@ -258,8 +259,8 @@ fn is_one_object(op: &Op) -> bool {
     op.old.as_deref().map(kept) == op.new.as_deref().map(kept)
 }
 
-/// Whether the extended attributes that undoing an op sets are ones that the engine sets. A directory that is held gets
-/// all of them; any other object those that the op changes.
+/// Returns whether undoing an op sets only extended attributes that the engine sets. A held directory gets all of them;
+/// any other object gets those that the op changes.
 fn sets_only_settable(op: &Op) -> bool {
     let of = |identity: &Option<Box<Identity>>| {
         identity.as_ref().and_then(|one| one.xattrs.clone()).unwrap_or_default()
@@ -273,21 +274,21 @@ fn sets_only_settable(op: &Op) -> bool {
     old.keys().chain(new.keys()).filter(|key| is_set(key)).all(|key| is_settable(&decode(key)))
 }
 
-/// Whether an extended attribute is one that goes from an object to its next version: those of users, access control
-/// lists, labels. A file capability is worth as much as a set-id bit, and what overlayfs or the integrity measurement
-/// keep is not an attribute of the object at all.
+/// Returns whether an extended attribute passes from an object to its next version: those of users, access control
+/// lists and labels do. A file capability is equivalent to a set-id bit, and the attributes of overlayfs or of the
+/// integrity measurement do not belong to the object at all.
 pub fn is_settable(key: &[u8]) -> bool {
     let labels = key == b"security.selinux" || key.starts_with(b"security.SMACK64");
     labels || key.starts_with(b"user.") || key.starts_with(b"system.posix_acl_")
 }
 
-/// Checks the path of an object that is noted by itself, escaped.
+/// Checks the escaped path of an object that is recorded separately.
 pub fn noted_path(path: &str, of: &str) -> Result<ObjectPath, JournalError> {
     let parsed = ObjectPath::new(&decode(path)).ok().filter(|path| !path.relative().is_empty());
     parsed.ok_or_else(|| JournalError::Field { field: "path", of: of.to_owned() })
 }
 
-/// Checks the path of a stage of `run` in a directory of its own that is noted by itself, escaped.
+/// Checks the escaped path, recorded separately, of a stage of `run` in a directory of its own.
 pub fn noted_stage(path: &str, run: &str) -> Result<ObjectPath, JournalError> {
     let its = Record::Named("one of its lines".to_owned());
     let path = noted_path(path, &its.words())?;
@@ -295,7 +296,7 @@ pub fn noted_stage(path: &str, run: &str) -> Result<ObjectPath, JournalError> {
     Ok(path)
 }
 
-/// Checks an identity that is noted by itself.
+/// Checks an identity that is recorded separately.
 pub fn noted_identity(noted: &Identity, of: String) -> Result<(), JournalError> {
     identity(noted, &Record::Named(of))
 }
@@ -319,18 +320,18 @@ fn is_inode(inode: &Inode) -> bool {
     inode.born.as_ref().is_none_or(is_time)
 }
 
-/// Whether a text is the marker of a root: 16 hexadecimal digits.
+/// Returns whether a text is the marker of a root: 16 hexadecimal digits.
 pub(in crate::format) fn is_marker(text: &str) -> bool {
     is_hex(text, 16)
 }
 
-/// Whether a text has the form of `/proc/sys/kernel/random/boot_id`.
+/// Returns whether a text has the form of `/proc/sys/kernel/random/boot_id`.
 fn is_boot(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     parts.len() == 5 && parts.iter().zip([8, 4, 4, 4, 12]).all(|(part, digits)| is_hex(part, digits))
 }
 
-/// Whether a name may be a patch id: it becomes a name of a directory, and no more is asked here.
+/// Returns whether a name may be a patch id: it becomes the name of a directory, which is all that matters here.
 fn is_patch_id(name: &[u8]) -> bool {
     let is_of_it = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.+-".contains(byte);
     name.len() <= LONGEST_PATCH_ID

@@ -1,4 +1,4 @@
-//! The lines of a journal: domains, undo archives, what is told of the run, and the changes themselves.
+//! The lines of a journal: domains, undo archives, the entries for history and logs, and the changes themselves.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,29 +18,29 @@ pub enum JournalEntry {
     Domain(Domain),
     /// An undo archive of the run.
     Archive(JournalArchive),
-    /// What `history` and `log` get once the outcome is known.
+    /// The entries that `history` and `log` get once the outcome is known.
     #[serde(rename = "story")]
     RunRecord(Box<RunRecord>),
     /// A change of one name.
     Op(Box<Op>),
 }
 
-/// Where an undo archive of the run is found when an object must be rebuilt from it.
+/// The place of an undo archive of the run, from which objects can be rebuilt.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalArchive {
-    /// Where it is when it is published, inside the root; none for one that is kept elsewhere.
+    /// Its path inside the root once it is published; `None` for one that is kept elsewhere.
     #[serde(with = "path_text::option", default)]
     pub path: Option<ObjectPath>,
-    /// Where it is staged.
+    /// Its staged path.
     #[serde(with = "path_text::option", default)]
     pub staged: Option<ObjectPath>,
     /// For one outside the root (`-B`): its final path on the host, escaped. A rollback removes it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub outside: Option<String>,
-    /// Which object the one outside the root or the one to discard is, so that nobody else's is removed.
+    /// The inode of the archive outside the root or of the one to discard, so that no other object is removed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub inode: Option<Inode>,
-    /// An archive outside the root that is of no use after the commit, and removed then: its path, escaped.
+    /// The escaped path of an archive outside the root that is useless after the commit, and removed then.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub discard: Option<String>,
     /// BLAKE3 of the one outside the root: only a file with these bytes is removed.
@@ -54,12 +54,12 @@ pub struct JournalArchive {
     pub package: Option<String>,
 }
 
-/// What is told of a run when it has ended.
+/// The entries of a finished run for history and logs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRecord {
-    /// When it began, RFC 3339.
+    /// Its start time, RFC 3339.
     pub time: String,
-    /// Who ran it.
+    /// The user who ran it.
     pub user: String,
     /// The command.
     pub command: String,
@@ -78,18 +78,19 @@ pub struct RunRecord {
     /// The run that it undoes, for the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<String>,
-    /// What the caller wants to be told later, for the history.
+    /// The caller's note, for the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// For which patch each one was taken that nobody named, for the history.
+    /// For each patch that nobody named, the patch for which it was taken; for the history.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub because: BTreeMap<String, String>,
-    /// In a run of several patches: what is told of each but the first. History and log have each patch by itself.
+    /// In a run of several patches: the entries of all patches except the first. History and log list each patch
+    /// separately.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<PatchRecord>,
 }
 
-/// What is told of one patch of a run.
+/// The entries of one patch of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PatchRecord {
     /// The patch; as a list, like that of a [`RunRecord`].
@@ -106,10 +107,10 @@ pub struct PatchRecord {
     pub signature: Option<SignatureRecord>,
 }
 
-/// What happens to one name. Paths are physical: no symbolic link among their parents.
+/// The change of one name. Paths are physical: no symbolic link among their parents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Op {
-    /// What happens.
+    /// The kind of change.
     pub kind: OpKind,
     /// The target.
     #[serde(with = "path_text")]
@@ -117,11 +118,11 @@ pub struct Op {
     /// For `move`: the name it gets.
     #[serde(with = "path_text::option", default, skip_serializing_if = "Option::is_none")]
     pub to: Option<ObjectPath>,
-    /// Which domain, counted from 0.
+    /// The index of the domain, counted from 0.
     pub domain: usize,
     /// Its name in the stage, relative to it (`o/17`, `db/2`).
     pub stage: String,
-    /// The directory of the target, where it was there before the run.
+    /// The directory of the target, if it existed before the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Inode>,
     /// The object before.
@@ -130,8 +131,8 @@ pub struct Op {
     /// The object after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new: Option<Box<Identity>>,
-    /// For `replace` where names cannot be exchanged: the copy of the old object that is staged beside the new one, where
-    /// the old one could not be given a second name there.
+    /// For `replace` if names cannot be exchanged: the copy of the old object staged beside the new one, if the old one
+    /// could not be given a second name there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy: Option<Box<Identity>>,
     /// Whether it is a record of the package database.
@@ -140,10 +141,10 @@ pub struct Op {
     /// For a new directory: it is staged with its contents, and goes back as a whole.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub whole: bool,
-    /// Where the old object is in an undo archive of the run: number of the archive, escaped member name.
+    /// The place of the old object in an undo archive of the run: number of the archive, escaped member name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<Box<(usize, String)>>,
-    /// For `held`: the status change time of the old object, which tells whether anybody touched it since.
+    /// For `held`: the status change time of the old object, which shows whether it has been touched since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub touched: Option<Box<Timestamp>>,
     /// For `held`: whether it is a file that administrators edit (types `e` and `v`).
@@ -155,7 +156,7 @@ pub struct Op {
 }
 
 impl Op {
-    /// Makes a change of one name with nothing known of the objects before and after.
+    /// Makes a change of one name, with nothing known about the objects before and after.
     pub fn new(kind: OpKind, path: ObjectPath, domain: usize, stage: String) -> Self {
         Self {
             kind,
@@ -191,13 +192,14 @@ impl Op {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OpKind {
-    /// A name that is not there gets the staged object.
+    /// A free name gets the staged object.
     Add,
     /// The staged object and the live one are exchanged.
     Replace,
-    /// The live object goes into the stage.
+    /// The live object moves into the stage.
     Delete,
-    /// The staged directory, which holds everything below the live one as it is to become, and the live one are exchanged.
+    /// The staged and the live directory are exchanged. The staged one holds everything below the live one as it is to
+    /// become.
     Tree,
     /// A live name becomes another one.
     Move,
@@ -205,13 +207,13 @@ pub enum OpKind {
     Attr,
     /// A directory is removed after the commit, if it is empty.
     Rmdir,
-    /// A name that procedure scripts may touch. `new` is the safety copy of the old object in the stage (none of a
-    /// directory, whose attributes are all in `old`); without `old` nothing was there.
+    /// A name that procedure scripts may touch. `new` is the safety copy of the old object in the stage (`None` for a
+    /// directory, whose attributes are all in `old`); without `old`, the name was free.
     #[serde(rename = "held")]
     Protect,
 }
 
-/// What tells an object from any other.
+/// The facts that tell an object from any other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// File type: the letter of find(1) `-type`.
@@ -228,7 +230,7 @@ pub struct Identity {
     pub mtime: Timestamp,
     /// Inode and birth time.
     pub inode: Inode,
-    /// BLAKE3 of a regular file's bytes; tells where inodes cannot (a copied root, no birth time).
+    /// BLAKE3 of a regular file's bytes; decides if inodes cannot (a copied root, no birth time).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub b3: Option<NotedDigest>,
     /// Target of a symbolic link, escaped.

@@ -1,9 +1,8 @@
-//! The second file of a journal, `ops-<run>`: what the run does to objects, and what is told of it.
+//! The second file of a journal, `ops-<run>`: the changes of objects, and the entries for history and logs.
 //!
-//! Names, owners, sizes and digests of objects that not everybody may read are nobody's business but the owner's. Readers
-//! of the package database do not need them; so they are not in the journal, which everybody may read. A record that not
-//! everybody may read stands in the journal with its place and its inode only, and here once more with all that is known
-//! of it.
+//! Names, owners, sizes and digests of objects that are not public concern only the owner. Readers of the package
+//! database do not need them, so they are not in the journal, which everyone may read. A record that is not public
+//! appears in the journal with its place and its inode only, and here once more with all known facts.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -14,10 +13,10 @@ use super::{blank, checked, line, sector, texts};
 use patchadm_rootfs::{Digest, Digesting, Timestamp, side_by_side};
 use patchadm_svr4::package::rule::holds;
 
-/// The bit of a mode that lets everybody read.
+/// The mode bit that lets everyone read.
 const EVERYBODY_READS: u32 = 0o004;
 
-/// The fewest bytes of lines that are read at once.
+/// The smallest number of bytes of lines read at once.
 const PORTION: usize = 256 << 10;
 /// The number of lines that a thread parses at a time.
 const PIECE: usize = 64;
@@ -25,13 +24,13 @@ const PIECE: usize = 64;
 /// The bytes of the two files of a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalFiles {
-    /// The journal, for everybody.
+    /// The journal, for everyone.
     pub journal: Vec<u8>,
     /// `ops-<run>`, for the owner.
     pub ops: Vec<u8>,
 }
 
-/// The lines of the second file on their way there.
+/// The lines of the second file while they are written.
 struct DigestedLines<'a> {
     file: &'a mut dyn Write,
     b3: Digesting,
@@ -47,8 +46,8 @@ impl DigestedLines<'_> {
 }
 
 impl Journal {
-    /// The files of a journal of the present version whose run is in progress: header, blank outcome, all lines. The ops
-    /// of either file keep their order.
+    /// Returns the files of a journal of the current version whose run is in progress: header, blank outcome, all
+    /// lines. The ops of both files keep their order.
     pub fn to_files(
         header: JournalHeader,
         entries: impl IntoIterator<Item: Borrow<JournalEntry>>,
@@ -58,14 +57,14 @@ impl Journal {
         Ok(JournalFiles { journal, ops })
     }
 
-    /// Writes the second of these files line by line, so that its bytes are never all in memory; returns those of the
-    /// first.
+    /// Writes the second of these files line by line, so that it is never in memory as a whole; returns the bytes of
+    /// the first.
     pub fn write_beside(
         header: JournalHeader,
         entries: impl IntoIterator<Item: Borrow<JournalEntry>>,
         ops: &mut dyn Write,
     ) -> io::Result<Vec<u8>> {
-        // The sectors come first, and the header when everything behind it is known.
+        // The sectors come first; the header is filled in once everything after it is known.
         let mut journal: Vec<u8> = (0..HEAD / SECTOR).flat_map(|_| blank()).collect();
         let mut ops = DigestedLines { file: ops, b3: Digesting::default(), length: 0 };
         for entry in entries {
@@ -98,7 +97,7 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Adds what the second file says, when it is the one that the header names.
+    /// Adds the content of the second file if it is the one that the header names.
     pub(super) fn add_ops(&mut self, threads: usize, bytes: Option<&[u8]>) -> Result<(), JournalError> {
         let header = &self.head.header;
         let is_it = |bytes: &&[u8]| bytes.len() as u64 == header.ops && digest(bytes) == header.ops_b3;
@@ -107,7 +106,7 @@ impl Journal {
         self.add_lines(threads, &shown, 0, &texts(bytes).collect::<Vec<_>>())
     }
 
-    /// Does the same portion by portion; whether it is the file that the header names shows at its end.
+    /// Does the same portion by portion; only its end shows whether it is the file that the header names.
     pub(super) fn read_ops(&mut self, threads: usize, file: &mut dyn BufRead) -> Result<(), JournalError> {
         let shown = self.shown();
         let other = |journal: &Self| JournalError::Ops(journal.head.header.run.clone());
@@ -133,12 +132,12 @@ impl Journal {
         if is_it { Ok(()) } else { Err(other(self)) }
     }
 
-    /// The places of the changes that the first file has, by domain and staged name.
+    /// Returns the places of the changes in the first file, by domain and staged name.
     fn shown(&self) -> HashMap<(usize, String), usize> {
         self.ops.iter().enumerate().map(|(index, op)| ((op.domain, op.stage.clone()), index)).collect()
     }
 
-    /// Adds lines in their order, with so many `before` them. They are checked and parsed side by side.
+    /// Adds lines in order; `before` is the number of lines before them. They are checked and parsed in parallel.
     fn add_lines(
         &mut self,
         threads: usize,
@@ -176,11 +175,11 @@ impl Journal {
     }
 }
 
-/// Puts all that is known of a record in the place of what everybody may know.
+/// Replaces the public facts about a record by all known facts.
 fn fill_in(shown: Option<&mut Op>, op: Op) -> Result<(), JournalError> {
     let error = || JournalError::Field { field: "path", of: format!("the change of {}", op.path) };
     let shown = shown.ok_or_else(error)?;
-    // Readers and recovery must not be told two things.
+    // Readers and recovery must not get different facts.
     if !holds("journal.ops.record", *shown == op.for_everybody()) {
         return Err(error());
     }
@@ -189,7 +188,7 @@ fn fill_in(shown: Option<&mut Op>, op: Op) -> Result<(), JournalError> {
 }
 
 impl Op {
-    /// What everybody may know of a record.
+    /// Returns the public facts about a record.
     fn for_everybody(&self) -> Self {
         let mut identities = [&self.old, &self.new, &self.copy].into_iter().flatten();
         if identities.all(|identity| identity.mode & EVERYBODY_READS != 0) && self.undo.is_none() {
@@ -208,7 +207,7 @@ impl Op {
 }
 
 impl Identity {
-    /// Which object it is, and nothing of what it is like.
+    /// Returns only the identity of the object, without its properties.
     fn bare(&self) -> Self {
         Self {
             file_type: self.file_type,

@@ -8,7 +8,7 @@ use serde::ser::Serializer;
 use crate::format::manifest::{decode, encoded};
 use patchadm_svr4::package::ObjectPath;
 
-/// A path read from its text where that stands.
+/// A path read from its text in place.
 struct PathText(ObjectPath);
 
 impl<'de> Deserialize<'de> for PathText {

@@ -72,7 +72,7 @@ fn an_outcome_is_one_sector_written_into_place() {
     assert!(!journal.head.is_open());
 }
 
-/// The sectors of another version's journal, whose run has come so far.
+/// Returns a journal of another version with these sectors.
 fn other_version(version: u32, sectors: &[(Vec<u8>, u64)]) -> Vec<u8> {
     let header = serde_json::json!({
         "version": version, "run": header().run, "command": "patchadd", "root": header().root,
@@ -102,7 +102,7 @@ fn of_a_journal_of_an_earlier_version_a_run_that_is_tidied_up_is_known_and_no_ot
     }
 }
 
-/// A record that its owner alone may read.
+/// Returns a record that only its owner may read.
 fn private() -> Op {
     let JournalEntry::Op(op) = op("/var/sadm/patchadm/ledger/ACMEweb", true) else { panic!() };
     let identity = serde_json::json!({

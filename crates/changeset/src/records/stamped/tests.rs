@@ -23,8 +23,8 @@ fn set(paths: &[&str]) -> BTreeSet<ObjectPath> {
     paths.iter().map(|path| at(path)).collect()
 }
 
-/// A database as a run leaves it, with a stamp that lacks only which file it is about, and the lists of its links and
-/// packages.
+/// Returns a database as a run leaves it, with a stamp that lacks only the identity of its file, and the lists of its
+/// links and packages.
 fn merged(lines: &str) -> (Vec<u8>, ContentsStamp, (Vec<u8>, Vec<u8>)) {
     let when = chrono::NaiveDateTime::default();
     let trailer = ContentsTrailer { program: "pkgadd".to_owned(), package: PkgInst::new("X").unwrap(), when };
@@ -94,7 +94,7 @@ impl Scene {
         fitting(&RecordView::live(&self.root), &File::open(self.contents()).unwrap()).is_some()
     }
 
-    /// All that is asked of it, as text.
+    /// Returns the answers to all queries, as text.
     fn answers(&self) -> String {
         let view = RecordView::live(&self.root);
         let shown =
@@ -196,7 +196,7 @@ fn a_stamp_that_leaves_lines_out_does_not_fit() {
 #[test]
 fn a_wanted_line_that_makes_no_sense_is_named_with_its_number() {
     let scene = Scene::new();
-    // Somebody who puts size and time back as they were is found out by what is wanted.
+    // An edit with size and time restored is detected by the wanted lines.
     let seen = fs::metadata(scene.contents()).unwrap().modified().unwrap();
     let text =
         fs::read_to_string(scene.contents()).unwrap().replace("/opt/ab p none 0600", "/opt/ab ? none 0600");

@@ -20,7 +20,7 @@ fn at(path: &str) -> ObjectPath {
 const PKGINFO: &str = "/var/sadm/pkg/ACMEweb/pkginfo";
 const STAGE: &str = "/var/sadm/patchadm/stage/7-00000000000000aa";
 
-/// A root in the middle of a run, made by hand: what is live, what is staged, and what the journal says of it.
+/// A root in the middle of a run, made by hand: the live objects, the staged ones, and the journal.
 struct Scene {
     dir: TempDir,
     root: Root,
@@ -67,7 +67,7 @@ impl Scene {
         })
     }
 
-    /// An op whose new object, if it has one, stands in the stage now.
+    /// Adds an op whose new object, if it has one, is now in the stage.
     fn op(&mut self, kind: OpKind, path: &str, stage: &str) {
         let staged = format!("{STAGE}/{stage}");
         let new = matches!(kind, OpKind::Add | OpKind::Replace).then(|| self.identity(&staged));
@@ -106,13 +106,13 @@ impl Scene {
         fs::rename(self.host(from), self.host(to)).unwrap();
     }
 
-    /// What a reader sees at a path.
+    /// Returns what a reader sees at a path.
     fn seen(&self, path: &str) -> Option<String> {
         let read = read_consistently(&self.root, |view| view.read(&at(path), 100)).unwrap();
         read.map(|bytes| String::from_utf8(bytes).unwrap())
     }
 
-    /// What a command sees that a script of `run` started.
+    /// Returns what a command started by a script of `run` sees.
     fn seen_within(&self, run: &str, path: &str) -> Option<String> {
         let reader = RecordReader::within(&self.root, Some(run));
         let read = read_consistently(reader, |view| view.read(&at(path), 100)).unwrap();
@@ -124,7 +124,7 @@ impl Scene {
         names.into_iter().map(|name| String::from_utf8(name).unwrap()).collect()
     }
 
-    /// A run that replaces pkginfo, published and not yet begun.
+    /// Makes a run that replaces pkginfo, published but not yet begun.
     fn replacing() -> Self {
         let mut scene = Self::new();
         scene.write(&format!("{STAGE}/db/0"), "PATCHLIST=100-01\n");

@@ -1,4 +1,4 @@
-//! The files of a backout package other than objects: what its pkgmap says of them, and their bytes.
+//! The files of a backout package other than objects: their pkgmap entries and their bytes.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,18 +16,18 @@ use patchadm_svr4::format::deletes;
 use patchadm_svr4::package::checksum::{self, Checksum};
 use patchadm_svr4::package::{ContentInfo, Ftype, Object, ObjectPath};
 
-/// A manifest of more bytes is made twice rather than held: that of a patch of many thousand objects would take as much
-/// memory as all else that is known of them.
+/// The largest manifest held in memory, in bytes. A larger one is made twice: the manifest of a patch with many
+/// thousand objects would take as much memory as everything else known about them.
 const LARGEST_HELD: u64 = 1 << 20;
 
-/// The bytes of a manifest that are read at once.
+/// The number of manifest bytes read at once.
 const PIECE: usize = 1 << 16;
 
-/// A file of a backout package that is no object.
+/// A file of a backout package that is not an object.
 pub(super) struct InformationFile<'a> {
     /// Its name.
     pub(super) name: String,
-    /// How many bytes it has.
+    /// Its size in bytes.
     pub(super) size: u64,
     cksum: u16,
     content: InformationContent<'a>,
@@ -73,7 +73,7 @@ impl<'a> InformationFile<'a> {
         Ok(Self { name: MANIFEST.to_owned(), size, cksum: sum.finish(), content })
     }
 
-    /// Returns what reads its bytes, from the first.
+    /// Returns a reader of its bytes, from the first one.
     pub(super) fn reader(&self) -> Box<dyn Read + '_> {
         match &self.content {
             InformationContent::Held(bytes) => Box::new(bytes.as_slice()),
@@ -81,7 +81,7 @@ impl<'a> InformationFile<'a> {
         }
     }
 
-    /// Returns what a pkgmap says of it.
+    /// Returns its pkgmap entry.
     pub(super) fn object(&self) -> Object {
         let mut object = Object::new(Ftype::Information, "");
         object.content = ContentInfo { size: Some(self.size), cksum: Some(self.cksum), mtime: Some(0) };
@@ -89,8 +89,8 @@ impl<'a> InformationFile<'a> {
     }
 }
 
-/// The manifest of an archive, with the digests of staged objects filled in where it has none. Versions that a later
-/// patch of the run replaces have theirs already.
+/// The manifest of an archive, with the digests of staged objects filled in where it lacks them. Versions that a later
+/// patch of the run replaces already have their digests.
 #[derive(Clone, Copy)]
 pub(super) struct ArchiveManifest<'a> {
     pub(super) manifest: &'a Manifest,
@@ -98,7 +98,7 @@ pub(super) struct ArchiveManifest<'a> {
 }
 
 impl<'a> ArchiveManifest<'a> {
-    /// Returns what reads the text of it under a header.
+    /// Returns a reader of its text under a header.
     pub(super) fn text<'t>(self, header: &'t ManifestHeader) -> impl Read + 't
     where
         'a: 't,
@@ -143,7 +143,7 @@ pub(super) fn files<'a>(
     Ok(files)
 }
 
-/// Refuses information that nobody would read again.
+/// Refuses information that no reader would accept.
 pub(super) fn must_be_readable(information: &[InformationFile<'_>]) -> Result<(), String> {
     let too_large = information.iter().find(|file| file.size > LARGEST_MANIFEST);
     too_large.map_or(Ok(()), |InformationFile { name, size, .. }| {

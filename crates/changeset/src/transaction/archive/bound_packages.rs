@@ -1,5 +1,5 @@
-//! What a run leaves of the pkginfo of packages, for the stamp of `contents`: what the stamp of before says, and what the
-//! plan changes.
+//! The pkginfo facts of packages that a run leaves for the stamp of `contents`: those of the previous stamp, with the
+//! changes of the plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use patchadm_svr4::places;
 /// The largest pkginfo that is read.
 pub(super) const LARGEST: u64 = patchadm_svr4::format::params::LARGEST_FILE as u64;
 
-/// The packages as run number `run` leaves them.
+/// Returns the packages as run number `run` leaves them.
 pub(super) fn after(view: &RecordView<'_>, plan: &Plan, run: u64) -> Result<BoundPackages, ViewError> {
     let mut bound = view.last_records().map(|last| last.packages().clone()).unwrap_or_default();
     for (package, change) in changes(plan) {
@@ -27,7 +27,7 @@ pub(super) fn after(view: &RecordView<'_>, plan: &Plan, run: u64) -> Result<Boun
                 let was_spooled = known.map(|known| known.is_spooled);
                 let is_spooled = match change.is_spooled {
                     Some(is_spooled) => is_spooled,
-                    // One that is gone since stays missed.
+                    // A copy that has gone since stays missed.
                     None => was_spooled == Some(true) || is_spooled(view, &package)?,
                 };
                 bound.set(package, BoundPackage { run, pkginfo, is_spooled, given_up });
@@ -43,15 +43,15 @@ pub(super) fn after(view: &RecordView<'_>, plan: &Plan, run: u64) -> Result<Boun
 /// What a plan does to the records of one package.
 #[derive(Default)]
 struct PackageChange {
-    /// The digest of the pkginfo that it writes last.
+    /// The digest of the last pkginfo that the plan writes.
     pkginfo: Option<Digest>,
-    /// Whether there is a spooled copy then; `None` where it does nothing to it.
+    /// Whether there is a spooled copy afterwards; `None` if the plan does not touch it.
     is_spooled: Option<bool>,
-    /// Whether the directory goes, be it to come back.
+    /// Whether the directory is removed, even if it is made again later.
     is_gone: bool,
 }
 
-/// What a plan does to each package, in the order of its records.
+/// Returns what a plan does to each package, in the order of its records.
 fn changes(plan: &Plan) -> BTreeMap<PkgInst, PackageChange> {
     let mut changes: BTreeMap<PkgInst, PackageChange> = BTreeMap::new();
     let mut note = |path: &ObjectPath, bytes: Option<&[u8]>| {
@@ -85,13 +85,13 @@ fn changes(plan: &Plan) -> BTreeMap<PkgInst, PackageChange> {
     changes
 }
 
-/// Whether a file of a new directory is one that is bound.
+/// Returns whether a file of a new directory is bound.
 fn is_bound(directory: &ObjectPath, name: &[u8]) -> bool {
     let is_of_packages = directory.is_below(&places::packages());
     is_of_packages && (name == b"pkginfo" || name.ends_with(b"pkgmap"))
 }
 
-/// The package to whose records a path belongs.
+/// Returns the package whose records include a path.
 pub(super) fn package_of(path: &ObjectPath) -> Option<PkgInst> {
     let packages = places::packages();
     let below = path.is_below(&packages).then(|| path.as_bytes().get(packages.as_bytes().len() + 1..))??;
@@ -99,7 +99,7 @@ pub(super) fn package_of(path: &ObjectPath) -> Option<PkgInst> {
     PkgInst::new(std::str::from_utf8(name).ok()?).ok()
 }
 
-/// Notes the lines that a plan takes from its packages while the objects stay, and forgets those that it gives them again.
+/// Notes the lines that a plan takes from its packages while the objects stay, and forgets those that it gives back.
 fn give_up(bound: &mut BoundPackages, view: &RecordView<'_>, plan: &Plan, run: u64) -> Result<(), ViewError> {
     if plan.contents.is_empty() {
         return Ok(());
@@ -116,7 +116,7 @@ fn give_up(bound: &mut BoundPackages, view: &RecordView<'_>, plan: &Plan, run: u
             .map(|(path, _)| path)
             .collect();
         if !taken.is_empty() && bound.get(package).is_none() {
-            // A package of which nothing is known yet is bound as it is.
+            // A package about which nothing is known yet is bound as it is.
             let Some(now) = view.read(&places::pkginfo(package), LARGEST)? else { continue };
             let is_spooled = is_spooled(view, package)?;
             let (pkginfo, given_up) = (Digest::of(&now), BTreeSet::new());
@@ -133,7 +133,7 @@ fn give_up(bound: &mut BoundPackages, view: &RecordView<'_>, plan: &Plan, run: u
     Ok(())
 }
 
-/// Whether a package has a copy of its pkgmap now.
+/// Returns whether a package currently has a copy of its pkgmap.
 fn is_spooled(view: &RecordView<'_>, package: &PkgInst) -> Result<bool, ViewError> {
     let seen = view.look(&places::delivered_pkgmap(package))?;
     Ok(seen.is_some_and(|seen| seen.file_type == FileType::Regular))

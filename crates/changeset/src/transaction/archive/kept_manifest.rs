@@ -1,4 +1,4 @@
-//! The manifest of a patch without undo data: what an archive would say of its paths, for the patches around it.
+//! The manifest of a patch without undo data: what an archive would say about its paths, for the patches around it.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};

@@ -56,7 +56,7 @@ struct MergedContents {
 }
 
 /// Stages the merged `contents` under `name`, and completes its item: the digest of the old file and the identity of
-/// the new one. Returns what the stamp of run number `run` says of it, and the digest of the old file.
+/// the new one. Returns the facts for the stamp of run number `run`, and the digest of the old file.
 pub(crate) fn stage(
     root: &Root,
     plan: &Plan,
@@ -70,12 +70,12 @@ pub(crate) fn stage(
     let file = within.create(name)?;
     let reserved = old.as_ref().map(|(_, identity)| identity.size).filter(|size| *size >= SMALL);
     if let Some(size) = reserved {
-        // In one piece it is written faster, and a full disk shows now.
+        // A file in one piece is written faster, and a full disk shows now.
         file.reserve(size)?;
     }
     let mut written = if let Some((old, identity)) = &old {
         let written = merging.write(old, file)?;
-        // What was copied must be what the journal calls the old one.
+        // The copied bytes must be those that the journal calls the old file.
         merging.must_be(old, identity)?;
         written
     } else {
@@ -243,7 +243,7 @@ fn digest(file: &WritableFile, written: impl IntoIterator<Item = u64>) -> io::Re
     Ok(hashing.finish().1)
 }
 
-/// A file being written, whose reader is told the size so far.
+/// A file being written, whose reader learns the size so far.
 struct WatchedWriter<'f> {
     file: &'f WritableFile,
     /// The bytes written.
@@ -257,7 +257,7 @@ impl Write for WatchedWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.file.put_some(bytes, self.size)?;
         self.size += count as u64;
-        // Who no longer listens has failed, and says so.
+        // A receiver that no longer listens has failed, and reports that itself.
         let _ = self.progress.send(self.size);
         let whole = self.size - self.size % SMALL;
         if whole > self.begun {

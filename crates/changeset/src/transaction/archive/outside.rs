@@ -1,8 +1,8 @@
 //! Undo archives outside the root (`-B`): their host paths in the journal, and the files found there.
 //!
-//! A path has the form `DIR/<id>/<PKG>/NAME`. `DIR` was named by the caller and may lead through links; the two
-//! directories below it are made by this program and are never links. An archive is removed only if name, manifest
-//! and digest show that it is the one made or used by the run. Anything else stays, and a note says so.
+//! A path has the form `DIR/<id>/<PKG>/NAME`. The caller names `DIR`, which may lead through links. This program makes
+//! the two directories below it, which are never links. An archive is removed only if name, manifest and digest show
+//! that the run made or used it. Anything else stays, and a note says so.
 
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
@@ -95,7 +95,7 @@ fn named(root: &Root, base: &ObjectPath) -> Result<Option<Dir>, Cause> {
     Ok(host.dir_if_there(&physical)?)
 }
 
-/// Makes durable that the directories of an archive are gone, which a killed run may have removed.
+/// Makes the removal of an archive's directories durable: a killed run may have removed them.
 fn sync_named(root: &Root, archive: &Path) -> Result<(), Cause> {
     let (base, ..) = parts(archive)?;
     named(root, &base)?.map_or(Ok(()), |base| Ok(base.sync()?))
@@ -222,7 +222,8 @@ impl ArchiveCleanup<'_> {
                 && Some(&header.patch) == archive.patch.as_ref()
                 && Some(&header.package) == archive.package.as_ref()
         };
-        // One that scripts made is a package stream without a manifest; what is no package stream is no archive.
+        // An archive made by scripts is a package stream without a manifest. A file that is no package stream is no
+        // archive.
         let is_it = match file.manifest() {
             Ok(manifest) => manifest.is_none_or(|manifest| says(&manifest.header)),
             Err(_) => false,
@@ -247,7 +248,7 @@ mod tests {
 
     const ROOT: &str = "00112233445566ff";
 
-    /// A package stream without a manifest: an archive that scripts made.
+    /// Returns a package stream without a manifest: an archive that scripts made.
     fn stream() -> Vec<u8> {
         let (pkginfo, pkgmap) = (b"PKG=ACMEweb\n".to_vec(), b": 1 9\n".to_vec());
         let inst = PkgInst::new("ACMEweb").unwrap();
@@ -262,8 +263,8 @@ mod tests {
         Sums::of(&mut &*bytes).unwrap().b3.to_string()
     }
 
-    /// Whether the end of a run removes a file with these bytes, of which the journal has these digest and patch. What is
-    /// removed is so for good: the last change is a sync.
+    /// Returns whether the end of a run removes a file with these bytes, for which the journal has this digest and
+    /// patch. The removal is durable: the last change is a sync.
     fn removes(bytes: &[u8], b3: &str, patch: &str, outside: &OutsideAccess<'_>) -> bool {
         let (host, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let path = host.path().join("100-01/ACMEweb/undo");

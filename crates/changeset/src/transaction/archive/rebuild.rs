@@ -1,4 +1,4 @@
-//! Rebuilds an old object that is gone from the stage out of the run's undo archive.
+//! Rebuilds, from the run's undo archive, an old object that is gone from the stage.
 //!
 //! The journal states what the object was; the archive supplies only bytes and extended attributes. Anything that is
 //! not the object of the journal is not restored. The object is made under another name, gets its attributes through
@@ -117,7 +117,7 @@ fn pour(
     Ok((file, sums))
 }
 
-/// Returns what the manifest says of the old object.
+/// Returns the state of the old object according to the manifest.
 fn was(manifest: &[u8], op: &Op) -> Result<Option<RecordedState>, String> {
     let manifest = Manifest::parse(manifest).map_err(|error| error.to_string())?;
     let wanted = op.old.as_ref().and_then(|old| old.b3.as_ref());
@@ -196,7 +196,8 @@ fn attributes(saved: &RecordedState, old: &Identity, stage: &Dir, name: &[u8]) -
     }
     let (xattrs, is_all) = given(saved);
     if saved.kind == RecordedType::Symlink {
-        // It is held itself, but the calls on extended attributes and times of a link take only its name.
+        // The descriptor holds the object, but the calls for extended attributes and times of a link take only its
+        // name.
         for (key, value) in &xattrs {
             stage.set_xattr(name, key, value)?;
         }

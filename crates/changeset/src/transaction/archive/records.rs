@@ -166,7 +166,7 @@ impl<'p> RecordStager<'_, 'p> {
 
     /// Stages all other records.
     pub(crate) fn files(&mut self, layout: &mut Layout<'p>) -> Result<(), Cause> {
-        // What is known of the staged `contents`, which comes before its stamp, and the digest of the one of before.
+        // The facts about the staged `contents`, which comes before its stamp, and the digest of the previous file.
         let mut contents = None;
         let mut facts = None;
         for item in &mut layout.items {
@@ -192,7 +192,7 @@ impl<'p> RecordStager<'_, 'p> {
                     }
                 }
                 Some(ToStage::Directory) => self.file(item, &[])?,
-                // Undo data was written before, by `archives`.
+                // `archives` has already written the undo data.
                 Some(
                     ToStage::Undo(_, UndoPart::Archive | UndoPart::Manifest)
                     | ToStage::Object(_)
@@ -216,7 +216,8 @@ impl<'p> RecordStager<'_, 'p> {
         Ok(())
     }
 
-    /// The bytes of the stamp: about the `contents` that the run has staged, else about the one that the last stamp is about.
+    /// Returns the bytes of the stamp: for the `contents` that the run has staged, or else for the file of the last
+    /// stamp.
     fn stamp(&self, staged: Option<ContentsFacts>) -> Result<Vec<u8>, Cause> {
         let facts = staged.or_else(|| ContentsFacts::of_last(&RecordView::live(self.root)));
         facts.map_or(Ok(Vec::new()), |facts| facts.stamp(self.root, self.plan, self.run.number))
@@ -227,7 +228,7 @@ impl<'p> RecordStager<'_, 'p> {
         LedgerInput { root: self.root, plan: self.plan, written: &self.written, saved: &self.saved }
     }
 
-    /// Stages a record file or directory. `made` is the content that only this run can know.
+    /// Stages a record file or directory. `made` is content known only to this run.
     fn file(&self, item: &mut LayoutItem<'p>, made: &[u8]) -> Result<(), Cause> {
         let (within, name) = place_of(self.domains, item)?;
         let digest = match item.new {
@@ -245,7 +246,7 @@ impl<'p> RecordStager<'_, 'p> {
     }
 }
 
-/// Tells whether a file of a record directory is undo data, or says what it is elsewhere.
+/// Tells whether a file of a record directory is undo data, or the digest of undo data kept elsewhere.
 fn has_undo_data(file: &TreeFile) -> bool {
     matches!(file.content, TreeContent::Undo(_) | TreeContent::UndoDigest(_) | TreeContent::Manifest(_))
 }

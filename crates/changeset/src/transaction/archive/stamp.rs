@@ -1,5 +1,5 @@
-//! The stamp that a run leaves beside `contents`: what the file is, whether the run wrote it or another one before, and what
-//! is known of the records of packages.
+//! The stamp that a run leaves beside `contents`: the identity of the file, whether this run or an earlier one wrote
+//! it, and the facts about the records of packages.
 
 use std::io;
 
@@ -13,26 +13,26 @@ use crate::transaction::error::Cause;
 use patchadm_rootfs::{Digest, Root};
 use patchadm_svr4::places;
 
-/// What a stamp says of one `contents`.
+/// The facts of a stamp about one `contents`.
 pub(crate) struct ContentsFacts {
-    /// The file; of its lists only the lengths are missing.
+    /// The file; only the lengths of its lists are missing.
     stamp: ContentsStamp,
     links: Vec<u8>,
     owners: Vec<u8>,
 }
 
-/// What is known of the lines of a new `contents`.
+/// The facts about the lines of a new `contents`.
 pub(crate) struct ContentsLists {
-    /// The bytes in front of its closing comments.
+    /// The number of bytes before its closing comments.
     pub(crate) body: u64,
     /// The lines of hard links, or `None` if they are too many for a stamp.
     pub(crate) links: Option<Vec<u8>>,
-    /// The lines of packages, or `None` if a line of the file makes no sense.
+    /// The lines of packages, or `None` if a line of the file cannot be parsed.
     pub(crate) owners: Option<Vec<u8>>,
 }
 
 impl ContentsFacts {
-    /// The facts of a file that the run has staged.
+    /// Returns the facts about a file that the run has staged.
     pub(crate) fn of_staged(new: &Identity, b3: Digest, lists: ContentsLists, run: u64) -> Self {
         let ContentsLists { body, links, owners } = lists;
         let lists = links.zip(owners);
@@ -56,7 +56,7 @@ impl ContentsFacts {
         Self { stamp, links, owners }
     }
 
-    /// The facts of a file that the plan writes as a whole.
+    /// Returns the facts about a file that the plan writes as a whole.
     pub(crate) fn of_bytes(bytes: &[u8], new: &Identity, plan: &Plan, run: u64) -> Option<Self> {
         let (none, by) = (ContentsEdits::new(), &plan.trailer);
         let merged = contents_merge::merge(bytes, io::sink(), &none, by).ok()?;
@@ -65,22 +65,22 @@ impl ContentsFacts {
         Some(Self::of_staged(new, Digest::of(bytes), lists, run))
     }
 
-    /// What the stamp of before says, of a run that does not write `contents`.
+    /// Returns the facts of the previous stamp, for a run that does not write `contents`.
     pub(crate) fn of_last(view: &RecordView<'_>) -> Option<Self> {
         let last = view.last_records()?;
         let (links, owners) = (last.links().to_vec(), last.owner_lines().to_vec());
         Some(Self { stamp: last.stamp.clone(), links, owners })
     }
 
-    /// The bytes of the stamp of run number `run`.
+    /// Returns the bytes of the stamp of run number `run`.
     pub(crate) fn stamp(self, root: &Root, plan: &Plan, run: u64) -> Result<Vec<u8>, Cause> {
         let packages = bound_packages::after(&RecordView::live(root), plan, run)?.write();
         Ok(ContentsStamp { by: run, ..self.stamp }.write(&self.links, &self.owners, &packages))
     }
 }
 
-/// Says of each record of before that a plan writes anew, and somebody else changed since a run left it, that it is taken
-/// over. `contents` is the digest of the file of before, where the plan writes it.
+/// Notes that the run takes over each old record that the plan rewrites and that someone else has changed since a run
+/// left it. `contents` is the digest of the old file if the plan writes that file.
 pub(crate) fn taken_over(root: &Root, plan: &Plan, contents: Option<Digest>) -> Result<Vec<String>, Cause> {
     let view = RecordView::live(root);
     let Some(last) = view.last_records() else { return Ok(Vec::new()) };

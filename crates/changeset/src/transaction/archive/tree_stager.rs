@@ -19,14 +19,14 @@ use crate::transaction::stage::staged_files::{identity_of, record_file, record_t
 use patchadm_rootfs::Dir;
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// What every record directory of a run is staged with.
+/// The input for staging each record directory of a run.
 #[derive(Clone, Copy)]
 pub(crate) struct TreeStager<'a> {
     pub(crate) run: &'a Run,
     pub(crate) plan: &'a Plan,
     pub(crate) material: ArchiveInput<'a>,
     pub(crate) watch: RunWatch<'a>,
-    /// The archives that were written before, by their index in the plan: those outside the root.
+    /// The archives already written, by their index in the plan: those outside the root.
     pub(crate) before: &'a BTreeMap<usize, WrittenArchive>,
 }
 
@@ -35,12 +35,12 @@ pub(crate) struct StagedTree {
     pub(crate) identity: Box<Identity>,
     /// The archives in it, by their index in the plan.
     pub(crate) written: BTreeMap<usize, WrittenArchive>,
-    /// The same as the journal lists them; none of a manifest alone.
+    /// The same archives as the journal lists them; a manifest alone is not among them.
     pub(crate) archives: Vec<(usize, JournalArchive)>,
 }
 
 impl TreeStager<'_> {
-    /// Stages the record directory of an item as `name` in `within`; `None` for an item that is another thing.
+    /// Stages the record directory of an item as `name` in `within`; `None` for any other item.
     pub(crate) fn tree(
         &self,
         item: &LayoutItem<'_>,
@@ -62,7 +62,7 @@ impl TreeStager<'_> {
         Ok(Some(StagedTree { identity: Box::new(identity_of(within, name, None)?), written, archives }))
     }
 
-    /// Writes what stands for archives that are kept outside the root.
+    /// Writes the digests that stand for archives kept outside the root.
     fn digests_of_others(&self, files: &[TreeFile], dir: &Dir) -> Result<(), Cause> {
         for file in files {
             let TreeContent::UndoDigest(index) = file.content else { continue };
@@ -93,7 +93,7 @@ impl TreeStager<'_> {
         if self.plan.undo.get(index).is_some_and(|undo| undo.place == UndoPlace::ManifestOnly) {
             return Ok((written, None));
         }
-        // A later patch of the run may have made the patch obsolete by now; the name is the one that it began with.
+        // A later patch of the run may have made the patch obsolete by now; the name is the original one.
         let first = name.strip_prefix(b"obsolete").map(|suffix| [b"undo", suffix].concat());
         self.digest(&written, dir, first.as_deref().unwrap_or(name))?;
         let staged = Some(dir.at(name));

@@ -170,7 +170,7 @@ impl OldObjects<'_> {
     fn open(&mut self, path: &ObjectPath, entry: &PkgmapEntry) -> Result<OldFile, Cause> {
         let changed = || Cause::Changed(self.root.show(path));
         let version = self.versions.find(self.passing, path)?;
-        // What is on the way now may be a link in the place of the directory that was there.
+        // The path may now lead through a link that has replaced a directory.
         let old = match version {
             None => self.held.map(|held| held.find(path)).transpose()?.flatten(),
             version => version,
@@ -183,7 +183,7 @@ impl OldObjects<'_> {
         if Some(seen.size) == entry.object.content.size { Ok(OldFile { file, seen }) } else { Err(changed()) }
     }
 
-    /// Opens an old object where links lead to.
+    /// Opens an old object at its physical path.
     fn open_physical(&mut self, path: &ObjectPath) -> Result<Option<(std::fs::File, ObjectStatus)>, Cause> {
         let physical = self.resolver.locate(path)?;
         if let Some((dir, name)) = self.held.map(|held| held.find(&physical)).transpose()?.flatten() {
@@ -235,7 +235,7 @@ impl OldObjects<'_> {
 
     fn read_error(&self, path: &ObjectPath, error: &DatastreamError, archive: &UndoArchive) -> Cause {
         match error {
-            // A file that shrinks while it is read.
+            // A file that shrank while it was read.
             DatastreamError::Archive { source: cpio::CpioError::SizeChanged { .. }, .. } => {
                 Cause::Changed(self.root.show(path))
             }

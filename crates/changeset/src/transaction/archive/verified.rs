@@ -1,10 +1,10 @@
 //! Writes a compressed file and decodes it again while it is written.
 //!
-//! With gzip, each member is decoded by the thread that made it and compared with its input; the decoded bytes then
-//! pass the datastream reader in a second thread. In the other formats, the encoder's output goes through a channel
-//! to a second thread, which decodes it with the reader that a backout will use; then, where anything was encoded,
-//! digests are compared. This proves the encoder right; the sync of the file system does the same for the disk. Where
-//! nothing is encoded, the digest of the file is that of what was read back.
+//! With gzip, the thread that made a member decodes it and compares it with its input; the decoded bytes then pass the
+//! datastream reader in a second thread. In the other formats, the encoder's output goes through a channel to a second
+//! thread, which decodes it with the reader that a backout will use; then, if anything was encoded, the digests are
+//! compared. This proves the encoder right; the sync of the file system does the same for the disk. If nothing is
+//! encoded, the digest of the file is that of the bytes read back.
 
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -18,7 +18,7 @@ use patchadm_svr4::format::{compress, datastream};
 /// The most chunks in transit between the two threads.
 const UNDER_WAY: usize = 4;
 
-/// The bytes of an archive without compression that are written, digested and read back at once.
+/// The number of bytes of an uncompressed archive that are written, digested and read back at once.
 const BLOCK: usize = 128 << 10;
 
 /// Size and digest of a file that was written and read back.
@@ -54,7 +54,7 @@ enum Inner<'f> {
 
 struct ArchiveSink<'f> {
     file: &'f mut dyn Write,
-    /// `None` where the thread that reads back computes it.
+    /// `None` if the thread that reads back computes it.
     b3: Option<Digesting>,
     size: u64,
     reader: SyncSender<Vec<u8>>,
@@ -81,7 +81,7 @@ pub(crate) fn write<'f, E>(
             Ok(encoder) => encoder.finish().map_err(VerifiedWriteError::Write),
             Err(error) => Err(VerifiedWriteError::Content(error)),
         };
-        // The sender is gone by now, so the other thread comes to the end of what was written.
+        // The sender is gone by now, so the other thread reaches the end of the written bytes.
         let read =
             reading.join().map_err(|_| VerifiedWriteError::ReadBack("the reading thread failed".to_owned()));
         let FinishedArchive { size, b3, raw } = finished?;
@@ -97,9 +97,9 @@ pub(crate) fn write<'f, E>(
 /// An archive that was written, and may not have been read back.
 struct FinishedArchive {
     size: u64,
-    /// The digest of the file; `None` where the thread that reads back has it.
+    /// The digest of the file; `None` if the thread that reads back has it.
     b3: Option<Digest>,
-    /// The digest of the input, where it has to be compared with what is read back.
+    /// The digest of the input, if it must be compared with the bytes read back.
     raw: Option<Digest>,
 }
 
@@ -126,7 +126,7 @@ impl Write for VerifyingEncoder<'_> {
         }
     }
 
-    /// Lets what was written so far be read without what follows, where the format can.
+    /// Makes the bytes written so far readable without those that follow, if the format can.
     fn flush(&mut self) -> io::Result<()> {
         if let Inner::Gzip(encoder) = &mut self.inner { encoder.flush() } else { Ok(()) }
     }
@@ -143,7 +143,7 @@ impl ArchiveSink<'_> {
     }
 
     fn read_back(&mut self, bytes: Vec<u8>) {
-        // A reader that gave up has its reason; it is asked for it at the end.
+        // A reader that gave up has a reason, which is collected at the end.
         let _ = self.reader.send(bytes);
     }
 }
@@ -168,7 +168,7 @@ impl Write for ArchiveSink<'_> {
     }
 }
 
-/// Reads a whole datastream with every member. Returns the digest of what was decoded; `None` for gzip, which has been
+/// Reads a whole datastream with every member. Returns the digest of the decoded bytes; `None` for gzip, which has been
 /// compared already.
 fn read_back(chunks: Chunks, format: UndoFormat) -> Result<Option<Digest>, String> {
     if format == UndoFormat::Gzip {
@@ -193,7 +193,7 @@ fn read_members<R: Read>(input: R) -> Result<R, String> {
     Ok(rest)
 }
 
-/// Reads to the end, by so much at once that no buffer in between is used.
+/// Reads to the end, in pieces large enough to bypass intermediate buffers.
 fn drain(input: &mut impl Read, buffer: &mut [u8]) -> Result<(), String> {
     loop {
         match input.read(buffer) {

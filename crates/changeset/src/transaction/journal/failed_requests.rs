@@ -1,9 +1,9 @@
 //! Failed calls of installf(1M) and removef(1M) within a run, and the disk space reserved for noting them.
 //!
-//! A script may ignore a failed call, but its run must not, because the requested object is missing. Each failure is
-//! therefore noted in the stage, where the run looks after each script. The disk may be full by then, so the note file is
-//! written at full size when the run begins, and a note replaces blank bytes in it. If even that is impossible, the file is
-//! removed, which the run takes for a failure without a reason.
+//! A script may ignore a failed call, but the run must not, because the requested object is missing. Each failure is
+//! therefore noted in the stage, where the run looks after each script. The disk may be full by then, so the note file
+//! is written at full size when the run begins, and a note replaces blank bytes in it. If even that is impossible, the
+//! file is removed, which the run takes for a failure without a reason.
 
 use crate::transaction::error::Cause;
 use patchadm_rootfs::{Dir, Root, WritableFile};
@@ -53,14 +53,14 @@ fn write_note(dir: &Dir, text: &str) -> Result<(), Cause> {
     let room = SIZE.saturating_sub(end + 1).min(LONGEST);
     let cut = text.bytes().map(|byte| if byte == BLANK || byte == b'\n' { b' ' } else { byte }).take(room);
     let line: Vec<u8> = cut.chain([b'\n']).collect();
-    // Where all bytes are used, those who come last are not named; that calls failed is known already.
+    // Once all bytes are used, later calls are not named; it is already known that calls failed.
     if room > 0 { Ok(file.put_at(&line, end as u64)?) } else { Ok(()) }
 }
 
 /// Returns the failures noted since the last call, and clears them.
 pub(crate) fn take(stage: &Dir) -> Result<Vec<String>, Cause> {
     let Some(notes) = stage.read(NAME, SIZE as u64)? else {
-        // The next failure has a note again, if there is room by then.
+        // The next failure gets a note again, if there is room by then.
         let _ = prepare(stage);
         return Ok(vec!["installf or removef failed, and there was no room to note why".to_owned()]);
     };

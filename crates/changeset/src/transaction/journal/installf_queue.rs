@@ -79,7 +79,7 @@ impl InstallfQueue {
         let bytes = dir.read(NAME, LARGEST)?.unwrap_or_default();
         // A line that was cut short would take the next one with it.
         let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-        // A cut gives back what is reserved behind the end.
+        // Truncation gives back the space reserved after the end.
         if whole != bytes.len() {
             file.set_size(whole as u64)?;
         }

@@ -18,10 +18,10 @@ use patchadm_svr4::places::own_directory;
 /// The journal.
 pub(crate) const NAME: &[u8] = b"journal";
 
-/// The name under which a journal is written again. It is not [`NEW`], which says that no run was published.
+/// The name under which a journal is written again. [`NEW`] would mean that no run was published.
 const AGAIN: &[u8] = b"journal.again";
 
-/// What the name of a damaged journal that is kept begins with; a number follows.
+/// The prefix of the name of a damaged journal that is kept; a number follows.
 const DAMAGED: &str = "journal.damaged-";
 
 /// The prefix of the name of the ops file; the run follows.
@@ -33,13 +33,13 @@ const UNNAMED: &str = ".new";
 /// The largest journal that is read, in bytes.
 const LARGEST: u64 = 4 << 30;
 
-/// The most bytes of an ops file in which what is told of the run is looked for.
+/// The number of bytes at the start of an ops file that are searched for the record of the run.
 const MOST_TOLD: usize = 1 << 20;
 
-/// The bytes of an ops file that are written at once.
+/// The number of bytes of an ops file written at once.
 const WRITTEN_AT_ONCE: usize = 1 << 18;
 
-/// The most damaged journals of which each is kept under a name of its own.
+/// The most damaged journals that are kept, each under its own name.
 const MOST_KEPT: u32 = 10_000;
 
 /// Reads the journal of a root, if it has one.
@@ -66,7 +66,7 @@ fn read_from(dir: &Dir, name: &[u8], suffix: &str) -> Result<Option<Journal>, Ca
     journal.map(Some).map_err(damaged)
 }
 
-/// Reads the sectors of the journal of a root, if it has one. They suffice for a run that is tidied up.
+/// Reads the sectors of the journal of a root, if it has one. They suffice for a run that has been tidied up.
 pub(crate) fn head(root: &Root) -> Result<Option<JournalHead>, Cause> {
     let directory = root.resolver().locate_dir(&own_directory())?;
     root.dir_if_there(&directory)?.map_or(Ok(None), |own| head_in(&own))
@@ -89,7 +89,7 @@ pub(crate) fn head_in(own: &Dir) -> Result<Option<JournalHead>, Cause> {
     journal::parse_head(&bytes).map(Some).map_err(damaged)
 }
 
-/// Reads what is told of a run from the beginning of its ops file; `None` where it is not there, or further behind.
+/// Reads the record of a run from the beginning of its ops file; `None` if it is missing or lies further on.
 pub(crate) fn run_record(root: &Root, run: &str) -> Result<Option<RunRecord>, Cause> {
     let own = make_own_directory(root)?;
     let name = ops_name(run);
@@ -104,8 +104,9 @@ pub(crate) fn run_record(root: &Root, run: &str) -> Result<Option<RunRecord>, Ca
     journal::run_record_in(&bytes).map_err(damaged)
 }
 
-/// Makes a file that stands for the journal until that is published, before the first stage is made. Without it a stage
-/// would look like that of a run whose journal is lost, so in a root without a journal it is durable.
+/// Makes a file that stands for the journal until the journal is published. Call it before the first stage is made.
+/// Without it, a stage would look like that of a run whose journal is lost, so in a root without a journal it is
+/// durable.
 pub(crate) fn begin(own: &Dir) -> Result<(), Cause> {
     own.remove(NEW)?;
     own.create(NEW)?;
@@ -116,7 +117,7 @@ pub(crate) fn begin(own: &Dir) -> Result<(), Cause> {
 }
 
 /// Writes the journal of a run, and a copy of it into each stage, all under temporary names. None is durable or valid
-/// yet. `lines` writes the ops file and returns the journal, which is returned.
+/// yet. `lines` writes the ops file and returns the journal, which this function returns.
 pub(crate) fn write_new(
     root: &Root,
     stages: &[&Dir],
@@ -148,7 +149,7 @@ pub(crate) fn write_new(
 struct AllOps {
     files: Vec<WritableFile>,
     length: u64,
-    /// What the file said that could not be written.
+    /// The error of the file that could not be written.
     error: Option<RootError>,
 }
 
@@ -178,7 +179,7 @@ impl Write for AllOps {
     }
 }
 
-/// Reads the journal of a run back whose lines are at hand, with its ops file from the disk.
+/// Reads back the journal of a run: its lines are at hand, and its ops file comes from the disk.
 pub(crate) fn read_back(root: &Root, journal: &[u8], run: &str) -> Result<Journal, Cause> {
     let own = make_own_directory(root)?;
     let mut ops = BufReader::with_capacity(1 << 16, own.open_regular(&ops_name(run))?);
@@ -223,7 +224,8 @@ fn fill(file: &mut WritableFile, bytes: &[u8], mode: Mode) -> Result<(), Cause> 
     Ok(())
 }
 
-/// Tells whether the last run that was begun was never published. Then no name in the root is in the middle of a change.
+/// Tells whether the last run begun was never published. In that case, no name in the root is in the middle of a
+/// change.
 pub(crate) fn is_unpublished(own: &Dir) -> Result<bool, Cause> {
     Ok(own.look(NEW)?.is_some_and(|seen| seen.file_type == FileType::Regular))
 }
@@ -257,7 +259,7 @@ pub(crate) fn remove_new_in(own: &Dir, published: Option<&JournalHead>) -> Resul
     }
     if own.look(NEW)?.is_some() {
         if published.is_none() {
-            // A stage must not come back without it.
+            // A stage must not come back without the new journal.
             own.sync_file_system()?;
         }
         own.remove(NEW)?;
@@ -296,8 +298,8 @@ pub(crate) fn note_progress(root: &Root, progress: &ScriptProgress) -> Result<()
     Ok(())
 }
 
-/// Marks the run as tidied up. No sync: without the mark, the next command merely tidies up once more. With `unsynced`
-/// the next command looks whether history and logs have what was told.
+/// Marks the run as tidied up. No sync: without the mark, the next command merely tidies up once more. With `unsynced`,
+/// the next command checks whether history and logs contain the record of the run.
 pub(crate) fn mark_done(root: &Root, unsynced: bool) -> Result<(), Cause> {
     let (sector, offset) = journal::done_sector(unsynced);
     open(root)?.put_at(&sector, offset)?;
@@ -310,8 +312,8 @@ pub(crate) fn open(root: &Root) -> Result<WritableFile, Cause> {
     own.open_writable(NAME)?.ok_or_else(|| Cause::Internal("the journal is not there".to_owned()))
 }
 
-/// Returns the time at which the journal was last written to: before the outcome, that of a run without scripts is older
-/// than its switch, and younger than each of its staged objects.
+/// Returns the time of the last write to the journal. Before the outcome, in a run without scripts, that time is older
+/// than the switch and younger than each staged object.
 pub(crate) fn written(root: &Root) -> Result<Timestamp, Cause> {
     let seen = make_own_directory(root)?.look(NAME)?;
     seen.map(|seen| seen.mtime).ok_or_else(|| Cause::Internal("the journal is not there".to_owned()))
@@ -323,14 +325,14 @@ pub(crate) fn harden(root: &Root) -> Result<(), Cause> {
     rewrite(&make_own_directory(root)?, |bytes| Some(bytes.to_vec()))
 }
 
-/// Writes the journal again, durably, with what `change` makes of its bytes; if that is nothing, or if there is no
-/// journal, nothing is done.
+/// Rewrites the journal durably with the bytes that `change` returns. Does nothing if `change` returns none or there is
+/// no journal.
 pub(crate) fn rewrite(own: &Dir, change: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> Result<(), Cause> {
     let bytes = own.read(NAME, LARGEST)?;
     bytes.and_then(|bytes| change(&bytes)).map_or(Ok(()), |bytes| put_in_place(own, &bytes))
 }
 
-/// Gives the journal these bytes durably, whatever was in its place.
+/// Gives the journal these bytes durably, replacing any object in its place.
 fn put_in_place(own: &Dir, bytes: &[u8]) -> Result<(), Cause> {
     own.remove(AGAIN)?;
     let mut file = own.create(AGAIN)?;
@@ -341,7 +343,7 @@ fn put_in_place(own: &Dir, bytes: &[u8]) -> Result<(), Cause> {
     Ok(own.sync()?)
 }
 
-/// Puts the files of a journal in place of one that is lost, durably.
+/// Puts the files of a journal durably in place of a lost one.
 pub(crate) fn restore(own: &Dir, files: &JournalFiles, run: &str) -> Result<(), Cause> {
     let ops = ops_name(run);
     if own.read_regular(&ops, LARGEST)?.as_deref() != Some(&files.ops) {
@@ -352,8 +354,8 @@ pub(crate) fn restore(own: &Dir, files: &JournalFiles, run: &str) -> Result<(), 
     put_in_place(own, &files.journal)
 }
 
-/// Moves a damaged journal to a name of its own, under which it is kept, durably. Returns the name; `None` if nothing
-/// is there.
+/// Moves a damaged journal durably to a name of its own, under which it is kept. Returns the name, or `None` if there
+/// is no journal.
 pub(crate) fn set_aside(own: &Dir) -> Result<Option<Vec<u8>>, Cause> {
     if own.look(NAME)?.is_none() {
         return Ok(None);
@@ -364,7 +366,7 @@ pub(crate) fn set_aside(own: &Dir) -> Result<Option<Vec<u8>>, Cause> {
     Ok(Some(kept))
 }
 
-/// Returns the first name of these letters and a number that is free in a directory.
+/// Returns the first free name in a directory that consists of these letters and a number.
 pub(crate) fn free_name(own: &Dir, begin: &str) -> Result<Vec<u8>, Cause> {
     for number in 1..=MOST_KEPT {
         let name = format!("{begin}{number}").into_bytes();
@@ -375,7 +377,7 @@ pub(crate) fn free_name(own: &Dir, begin: &str) -> Result<Vec<u8>, Cause> {
     Err(own.refused(begin.as_bytes()).into())
 }
 
-/// Returns the journals that a directory has, published or not, each with what may be its ops file, as bytes.
+/// Returns the bytes of the journals in a directory, published or not, each with the possible ops file.
 pub(crate) fn found_in(dir: &Dir, run: &str) -> Result<Vec<JournalFiles>, Cause> {
     let mut found = Vec::new();
     for name in [NAME, NEW] {

@@ -1,5 +1,5 @@
-//! Writes the identity of a root, `root-id`: before its first journal, from the journal when it is lost, and anew when
-//! the operator wants another one.
+//! Writes the identity of a root, `root-id`: before the first journal, from the journal if the file is lost, and anew
+//! if the operator wants another identity.
 
 use crate::format::journal::{JournalHead, with_marker};
 use crate::format::root_id;
@@ -11,11 +11,11 @@ use patchadm_rootfs::{Dir, FileType, Lock, Root};
 use patchadm_svr4::package::Mode;
 use patchadm_svr4::places::own_directory;
 
-/// The name under which it is written.
+/// The temporary name under which the file is written.
 const NEW: &[u8] = b"root-id.new";
 
-/// Returns the marker of a root; `None` where no run was ever made. An error where there are two, or none although
-/// there should be one.
+/// Returns the marker of a root, or `None` if no run was ever made. Two markers are an error, and so is a missing one
+/// that should exist.
 pub(crate) fn marker(root: &Root, head: Option<&JournalHead>) -> Result<Option<String>, Cause> {
     let directory = root.resolver().locate_dir(&own_directory())?;
     let Some(own) = root.dir_if_there(&directory)? else { return Ok(None) };
@@ -31,7 +31,7 @@ pub(crate) fn make_sure(own: &Dir, marker: &str) -> Result<(), Cause> {
     if matches!(RootId::in_own(own)?, RootId::Marker(_)) { Ok(()) } else { write(own, marker) }
 }
 
-/// Writes the file durably. What is no file and stands in its place is moved aside.
+/// Writes the file durably. An object in its place that is no file is moved aside.
 fn write(own: &Dir, marker: &str) -> Result<(), Cause> {
     remove_new(own)?;
     let mut file = own.create(NEW)?;
@@ -46,13 +46,13 @@ fn write(own: &Dir, marker: &str) -> Result<(), Cause> {
     Ok(own.sync()?)
 }
 
-/// Removes what a killed command left of it.
+/// Removes the temporary file that a killed command left.
 pub(crate) fn remove_new(own: &Dir) -> Result<(), Cause> {
     if own.look(NEW)?.is_some() { Ok(own.remove(NEW)?) } else { Ok(()) }
 }
 
-/// Sees to the identity of a root, recovered and about to be changed: where only the journal names its marker, `root-id`
-/// is made again. Returns a note on that. An error where both name one and they differ, or where both are lost.
+/// Settles the identity of a recovered root that is about to change. If only the journal names the marker, `root-id` is
+/// made again and a note is returned. It is an error if the two name different markers, or if both are lost.
 pub fn settle_identity(root: &Root, _lock: &Lock) -> Result<Vec<String>, TransactionError> {
     settled(root).during(Phase::Recover)
 }

@@ -1,10 +1,10 @@
 //! The notes that a run with procedure scripts keeps beside its journal: the objects it made or found after a script,
 //! the undo archives it wrote outside the root, and whether a script runs.
 //!
-//! The journal is published before the first script runs and cannot contain these. The notes are lines in the stage
-//! of the first domain. After a power cut the last ones may be missing; the objects they described then count as
-//! somebody else's and are kept. The journal itself tells durably which script runs; the note is for a run whose
-//! journal is lost and whose copies, made before the first script, do not tell.
+//! The journal is published before the first script runs and cannot contain these. The notes are lines in the stage of
+//! the first domain. After a power cut the last ones may be missing; the objects they described then count as foreign
+//! and are kept. The journal itself records durably which script runs. The note serves a run whose journal is lost and
+//! whose copies, made before the first script, do not name the script.
 
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,7 @@ const LONGEST_LOG: u64 = 16 << 20;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum RunNote {
-    /// An object made by the run, or found after one of its scripts ended; by escaped physical path.
+    /// An object made by the run, or found after one of its scripts ended, by escaped physical path.
     Made {
         path: String,
         identity: Identity,

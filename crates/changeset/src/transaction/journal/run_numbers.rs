@@ -1,5 +1,5 @@
-//! The number of the last run of a root, also where no journal says it any more: runs are numbered on, so that a stage
-//! or an undo archive that comes back later never passes for that of another run.
+//! The number of the last run of a root, even if no journal states it any more. Numbering never restarts, so a stage or
+//! an undo archive that comes back later is never mistaken for that of another run.
 
 use crate::format::history;
 use crate::format::journal::JournalHead;
@@ -10,17 +10,17 @@ use patchadm_rootfs::{Dir, FileType, Root};
 use patchadm_svr4::places::own_directory;
 use serde::Deserialize;
 
-/// The largest history or ledger that is asked, in bytes. A larger one is passed over: it is a hint here.
+/// The largest history or ledger that is read, in bytes. A larger one is skipped: it is only a hint here.
 const LARGEST: u64 = 64 << 20;
 
-/// A line of a ledger, as far as it counts here.
+/// The part of a ledger line that matters here.
 #[derive(Deserialize)]
 struct OfRun {
     run: String,
 }
 
-/// Returns the number of the last run, 0 if there was none: that of the journal, or the highest that history, ledgers
-/// and stages name.
+/// Returns the number of the last run, or 0 if there was none: the number in the journal, or the highest in history,
+/// ledgers and stages.
 pub(crate) fn last(root: &Root, head: Option<&JournalHead>) -> Result<u64, Cause> {
     if let Some(run) = head.and_then(JournalHead::run) {
         return Ok(run.number);
@@ -45,7 +45,7 @@ fn highest(own: &Dir) -> Result<u64, Cause> {
     Ok(stages.fold(highest, u64::max))
 }
 
-/// Returns the number of a run that another one can follow.
+/// Returns the number of a run if another run can follow it.
 fn number(run: &str) -> Option<u64> {
     Run::parse(run).map(|run| run.number).filter(|number| *number < LAST_NUMBER)
 }

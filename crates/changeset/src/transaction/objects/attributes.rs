@@ -37,12 +37,13 @@ pub(crate) fn set_attributes(parent: &Dir, name: &[u8], from: &Identity, to: &Id
     if uid.is_some() || gid.is_some() {
         parent.set_owner(name, uid, gid)?;
     }
-    // After chown(2), which may drop setuid and setgid: a run that ends right behind it leaves either mode without them.
+    // After chown(2), which may drop setuid and setgid. A run that ends right after it leaves either mode without these
+    // bits.
     let mode = parent.look(name)?.map(|seen| seen.mode.bits());
     let is_cut = |mode: u32| seen.mode.bits() == mode & 0o1777;
     let chowns = (from.uid, from.gid) != (to.uid, to.gid);
     let is_ours = seen.mode.bits() == from.mode || chowns && (is_cut(from.mode) || is_cut(to.mode));
-    // What is somebody else's stays, also where chown(2) has just dropped some of it.
+    // A foreign mode stays, even if chown(2) has just dropped some of its bits.
     let wanted = if is_ours { to.mode } else { seen.mode.bits() };
     if mode.is_some_and(|mode| mode != wanted) && seen.file_type != FileType::Symlink {
         parent.set_mode(name, Mode::of(wanted))?;
@@ -56,8 +57,8 @@ pub(crate) fn set_attributes(parent: &Dir, name: &[u8], from: &Identity, to: &Id
     Ok(())
 }
 
-/// Tells whether an object has attributes: mode and owner, and the extended ones where they are known. Owners that only a
-/// privileged caller can give are not asked of another one.
+/// Tells whether an object has attributes: mode and owner, and the extended ones if they are known. An unprivileged
+/// caller is not required to set owners that only a privileged one can set.
 pub(crate) fn has_attributes(parent: &Dir, name: &[u8], wanted: &Identity) -> Result<bool, Cause> {
     let Some(seen) = parent.look(name)? else { return Ok(false) };
     let is_owned = !parent.root().is_privileged() || (seen.uid, seen.gid) == (wanted.uid, wanted.gid);
@@ -113,7 +114,7 @@ pub(crate) fn set_attributes_of_directory(dir: &Dir, from: &Identity, to: &Ident
     if uid.is_some() || gid.is_some() {
         dir.set_own_owner(uid, gid)?;
     }
-    // After chown(2), which may drop setgid: the mode is set whenever it is not what it should be.
+    // After chown(2), which may drop setgid: the mode is set whenever it is wrong.
     let mode = dir.itself()?.mode.bits();
     let wanted = if seen.mode.bits() == from.mode { to.mode } else { seen.mode.bits() };
     if mode != wanted {

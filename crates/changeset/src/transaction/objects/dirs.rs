@@ -32,7 +32,7 @@ impl Dirs {
             return Ok(Some(dir.clone()));
         }
         let opened = match self.root.dir_if_there(path) {
-            // Who may open few files only (ulimit -n) goes on with fewer held open.
+            // If the process may open only few files (ulimit -n), it continues with fewer directories held open.
             Err(error) if matches!(error.errno(), Some(Errno::MFILE | Errno::NFILE)) => {
                 self.open.clear();
                 self.root.dir_if_there(path)
@@ -40,7 +40,7 @@ impl Dirs {
             opened => opened,
         };
         let opened = match opened {
-            // Somebody put a symbolic link on the way.
+            // The path now contains a symbolic link.
             Err(error) if error.errno() == Some(Errno::LOOP) => None,
             opened => opened?,
         };
@@ -73,7 +73,8 @@ impl Dirs {
         if let Some(dir) = self.parent(path)? {
             return Ok(Some(dir));
         }
-        // From the lowest directory that is not something else: what stands in the place of one above it hides the rest.
+        // Starts from the lowest directory that is still a directory: an object in the place of one above it hides the
+        // rest.
         let Some(mut known) = path.parent() else { return Ok(None) };
         let mut names = Vec::new();
         while may_be_other(&known) {
@@ -102,8 +103,8 @@ impl Dirs {
     }
 }
 
-/// Whether a hint can be replaced: it is no directory, which may have something in it, and no file that the caller may
-/// not read. Such a hint stays, and no longer fits what it was made for.
+/// Returns whether a hint can be replaced: it is neither a directory, which may not be empty, nor a file that the
+/// caller may not read. A hint that cannot be replaced stays, and no longer fits the object it was made for.
 pub(crate) fn is_replaceable_hint(dir: &Dir, name: &[u8]) -> Result<bool> {
     Ok(match dir.look(name)? {
         Some(seen) if seen.file_type == FileType::Directory => false,
@@ -127,7 +128,7 @@ mod tests {
         ObjectPath::new(path.as_bytes()).unwrap()
     }
 
-    /// What is found of the directory of `/web/new/tool`, where a run made `/web/new`.
+    /// Returns whether the directory of `/web/new/tool` is found after a run made `/web/new`.
     fn found(root: &Root) -> std::result::Result<bool, Cause> {
         let of_run = |path: &ObjectPath| *path == at("/web/new");
         Dirs::new(root).parent_or_blocked(&at("/web/new/tool"), of_run).map(|dir| dir.is_some())

@@ -1,4 +1,4 @@
-//! Tells the old object, the new object and somebody else's object apart.
+//! Tells the old object, the new object and a foreign object apart.
 //!
 //! Inode and birth time decide first. If they cannot (in a copied or restored root, or on overlayfs after a copy-up),
 //! type, attributes and size do, and the content of a regular file or link. Only then are files read.
@@ -33,13 +33,13 @@ pub(crate) fn is_layered(dir: &Dir) -> Result<bool> {
     Ok(dir.file_system_magic()? == OVERLAY)
 }
 
-/// Tells whether `seen`, in `dir`, is the object that was `before`, as far as inodes tell.
+/// Tells whether `seen`, in `dir`, has the inode of the object `before`.
 pub(crate) fn is_same_inode(dir: &Dir, seen: &ObjectStatus, before: Inode) -> Result<bool> {
     Ok(seen.inode == before || is_layered(dir)?)
 }
 
-/// Tells whether an object that only gets other attributes is still the same object, whatever its attributes are now;
-/// in a copied root, where it is another inode, it has those of one side.
+/// Tells whether an object that only gets other attributes is still the same object, regardless of its current
+/// attributes. In a copied root, where its inode differs, it must have the attributes of one side.
 pub(crate) fn is_there(dir: &Dir, name: &[u8], old: &Identity, new: &Identity) -> Result<bool> {
     let Some(seen) = dir.look(name)? else { return Ok(false) };
     if seen.inode == old.inode || is_untouched(&seen, old) && is_layered(dir)? {
@@ -131,7 +131,7 @@ pub(crate) fn is_old_untouched(dir: &Dir, name: &[u8], old: &Identity) -> Result
     }
 }
 
-/// Does the same with a status that is at hand.
+/// Does the same with a known status.
 pub(crate) fn is_seen_untouched(dir: &Dir, name: &[u8], seen: &ObjectStatus, old: &Identity) -> Result<bool> {
     if seen.inode == old.inode { Ok(is_untouched(seen, old)) } else { has_content(dir, name, seen, old) }
 }

@@ -1,4 +1,4 @@
-//! Objects on disk: directories held open, identities, attributes, and what can be done with names.
+//! Objects on disk: directories held open, identities, attributes, and operations on names.
 
 pub(crate) mod attributes;
 pub(crate) mod dirs;

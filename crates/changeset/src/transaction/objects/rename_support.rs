@@ -1,4 +1,4 @@
-//! What renames a file system supports, and the substitutes for those it lacks.
+//! The renames that a file system supports, and the substitutes for those it lacks.
 //!
 //! Without `RENAME_NOREPLACE`, an object gets its new name by link(2), which fails on an existing name, and then
 //! loses the old one. A directory cannot have a second name; it is renamed if its new name looks free, and rename(2)

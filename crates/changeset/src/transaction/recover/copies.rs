@@ -1,4 +1,4 @@
-//! Finds what is left of the journal of a run: its own files, and the copies in its stages.
+//! Finds the remains of the journal of a run: its own files, and the copies in its stages.
 
 use crate::format::journal::{JournalFiles, mended, parse_head};
 use crate::records::identity::RootId;
@@ -10,8 +10,8 @@ use crate::transaction::stage::own_stage::{FoundStage, open_own};
 use patchadm_rootfs::{Dir, Root};
 
 /// Returns the pairs of files that may be the journal of `run`, the likeliest first: only those whose header names this
-/// run and this root. `stage` is its stage on the file system of the records, `own` the directory of the journal. Whether
-/// the two belong together, and whether the rest is whole, is told when they are parsed.
+/// run and this root. `stage` is its stage on the file system of the records, `own` the directory of the journal.
+/// Parsing shows whether the two belong together and whether the rest is whole.
 pub(crate) fn journals_of(
     root: &Root,
     own: &Dir,
@@ -23,7 +23,7 @@ pub(crate) fn journals_of(
     for other in other_stages(root, stage, run)? {
         found.extend(journal_file::found_in(&other, run)?);
     }
-    // The ops of one may be whole where the journal of another is.
+    // The ops of one pair and the journal of another may be whole.
     let ops: Vec<Vec<u8>> = found.iter().map(|files| files.ops.clone()).collect();
     let mut crossed = found.clone();
     for files in &found {
@@ -42,7 +42,7 @@ pub(crate) fn journals_of(
     Ok(crossed)
 }
 
-/// Tells whether a journal, as far as it can be read, is one of the directory `own`.
+/// Tells whether a journal, as far as it can be read, belongs to the directory `own`.
 fn is_of(files: &JournalFiles, own: &patchadm_svr4::package::ObjectPath) -> bool {
     let journal = mended(&files.journal)
         .and_then(|bytes| crate::format::journal::Journal::parse(&bytes, Some(&files.ops)).ok());

@@ -1,8 +1,7 @@
-//! Reports where everything is after a rollback that could not be completed, for an operator with a broken disk and
-//! the journal.
+//! Reports where everything is after an incomplete rollback, for an operator with a broken disk and the journal.
 //!
-//! Only differences from the state before the run are listed. They are read from root and stage, so they are right
-//! whatever failed; if even reading fails, the report says so.
+//! Only differences from the state before the run are listed. They are read from root and stage, so they are right no
+//! matter what failed. If reading fails too, the report says so.
 
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::transaction::error::Cause;

@@ -1,10 +1,11 @@
-//! Gives up a journal that is damaged or gone, once it is known whether the run that it was about is finished.
+//! Gives up a journal that is damaged or gone, once it is known whether its run is finished.
 //!
-//! The stage on the file system of the records is durable before a journal is published, and goes last of all, after a
-//! durable outcome. So without one no run is unfinished. With one, another copy of the journal says what the run
-//! changes: if all of it is as after, the run may have been acknowledged and is finished as committed, else it is rolled
-//! back, by recovery itself from the copy. Without a copy, what is staged has to prove that all is as before or all is as
-//! after; else nothing is done and the paths in doubt are named. A damaged journal is always kept.
+//! The stage on the file system of the records is durable before a journal is published, and is removed last of all,
+//! after a durable outcome. So if there is no stage, no run is unfinished. If there is one, another copy of the journal
+//! says what the run changes. If everything is in the state after the run, the run may have been acknowledged and is
+//! finished as committed. Otherwise recovery itself rolls it back from the copy. Without a copy, the staged objects
+//! must prove that everything is in the state before or everything is in the state after the run. If they do not,
+//! nothing is done and the paths in doubt are named. A damaged journal is always kept.
 
 use crate::format::history::HistoryEntry;
 use crate::format::journal::{
@@ -25,24 +26,24 @@ use crate::transaction::switch::op_runner::OpRunner;
 use patchadm_rootfs::{Dir, FileType, Lock, Root};
 use patchadm_svr4::places::own_directory;
 
-/// The largest history that is asked, in bytes.
+/// The largest history that is read, in bytes.
 const LARGEST_HISTORY: u64 = 64 << 20;
 
-/// What became of a journal that should be given up.
+/// The outcome for a journal that should be given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JournalFate {
-    /// It is whole: nothing was done about it.
+    /// The journal is whole: nothing was done.
     Whole,
-    /// It is no longer there; the damaged one, if there was one, is kept.
+    /// The journal is no longer there; a damaged one is kept.
     Discarded {
         /// The path of the damaged journal.
         kept: Option<String>,
     },
 }
 
-/// Gives up a damaged journal, or one that is gone beside a stage, after it was proved that no run is unfinished, or
-/// puts a copy in its place by which recovery can end the run. Recovery comes next in any case. The error
-/// [`Cause::Doubt`] names the paths by which neither can be done; then nothing is changed.
+/// Gives up a journal that is damaged, or that is gone while a stage exists, once it is proved that no run is
+/// unfinished. Otherwise puts a copy in its place from which recovery can end the run. Recovery comes next in any case.
+/// The error [`Cause::Doubt`] names the paths that rule out both; then nothing is changed.
 pub fn discard_journal(root: &Root, _lock: &Lock) -> Result<JournalFate, TransactionError> {
     discarded(root).during(Phase::Recover)
 }
@@ -51,7 +52,7 @@ fn discarded(root: &Root) -> Result<JournalFate, Cause> {
     let Some(own) = own(root)? else { return Ok(JournalFate::Whole) };
     match damage(root)? {
         None => return Ok(JournalFate::Whole),
-        // It is no damage, and whoever wrote it can recover the run.
+        // This is no damage: the version that wrote the journal can recover the run.
         Some(reason @ JournalError::Earlier(_)) => {
             return Err(Cause::Journal { path: root.show(&own.at(journal_file::NAME)), reason });
         }
@@ -60,7 +61,7 @@ fn discarded(root: &Root) -> Result<JournalFate, Cause> {
     let kept = match Verdict::of(root, &own)? {
         Verdict::Finished => {
             if !directories(&own)?.is_empty() && !journal_file::is_unpublished(&own)? {
-                // What is staged is of no use any more; this lets recovery remove it.
+                // The staged objects are of no use any more; this lets recovery remove them.
                 journal_file::begin(&own)?;
                 own.sync()?;
             }
@@ -80,7 +81,8 @@ pub(crate) fn own(root: &Root) -> Result<Option<Dir>, Cause> {
     Ok(root.dir_if_there(&root.resolver().locate_dir(&own_directory())?)?)
 }
 
-/// Returns what is wrong with the journal of a root, if it is damaged, gone, or of an unfinished run of an earlier version. A journal of a later version is an error.
+/// Returns the fault of the journal of a root, if it is damaged, gone, or of an unfinished run of an earlier version. A
+/// journal of a later version is an error.
 pub(crate) fn damage(root: &Root) -> Result<Option<JournalError>, Cause> {
     let path = root.show(&own_directory().join(journal_file::NAME).unwrap_or_else(|_| own_directory()));
     let read = match journal_file::head(root) {
@@ -112,11 +114,11 @@ pub(crate) fn directories(own: &Dir) -> Result<Vec<Vec<u8>>, Cause> {
     Ok(found)
 }
 
-/// What can be said of the run whose journal is lost.
+/// The finding about a run whose journal is lost.
 enum Verdict {
-    /// None is unfinished.
+    /// No run is unfinished.
     Finished,
-    /// These are the files of its journal, as recovery shall find them, and its name.
+    /// The run has these journal files, as recovery must find them, and this name.
     Known(Box<JournalFiles>, String),
 }
 
@@ -150,7 +152,7 @@ impl Verdict {
     }
 }
 
-/// Asks what is staged, where nothing says any more what the run changes.
+/// Judges by the staged objects, when nothing states any more what the run changes.
 fn by_what_is_staged(root: &Root, own: &Dir, stage: &OwnStage) -> Result<Verdict, Cause> {
     match prove(root, own, stage)? {
         Proved::Before | Proved::After => Ok(Verdict::Finished),
@@ -158,8 +160,8 @@ fn by_what_is_staged(root: &Root, own: &Dir, stage: &OwnStage) -> Result<Verdict
     }
 }
 
-/// Returns the outcome of a run as the history has it, which is written after the outcome and before the stage goes. A
-/// history that cannot be read says nothing.
+/// Returns the outcome of a run according to the history, which is written after the outcome and before the stage is
+/// removed. An unreadable history says nothing.
 fn told_outcome(own: &Dir, run: &str) -> Option<RunOutcome> {
     let history = own.read_regular(b"history", LARGEST_HISTORY).ok().flatten().unwrap_or_default();
     let entries = history.split(|&byte| byte == b'\n').filter_map(|line| HistoryEntry::parse(line).ok());
@@ -171,7 +173,8 @@ fn told_outcome(own: &Dir, run: &str) -> Option<RunOutcome> {
     }
 }
 
-/// Returns `Commit` where all that the run changes is as after, durably; else nothing: it is rolled back.
+/// Returns `Commit` if everything that the run changes is durably in the state after it; otherwise `None`: the run is
+/// rolled back.
 fn found_outcome(root: &Root, journal: &Journal) -> Result<Option<RunOutcome>, Cause> {
     let journal = with_notes(root, journal)?;
     let mut runner = OpRunner::open(root, &journal)?;
@@ -183,7 +186,7 @@ fn found_outcome(root: &Root, journal: &Journal) -> Result<Option<RunOutcome>, C
         }
         all && !journal.ops.is_empty()
     } else {
-        // Safety copies go only when the outcome is written, and those of a rollback are in their places.
+        // Safety copies are removed only after the outcome is written; those of a rollback are in their places.
         let mut any_lost = false;
         for op in protected {
             any_lost = any_lost || runner.is_copy_lost(op)?;
@@ -208,7 +211,7 @@ fn with_outcome(mut bytes: Vec<u8>, outcome: Option<RunOutcome>) -> Vec<u8> {
 }
 
 impl OpRunner<'_> {
-    /// Tells whether the target of an op is as after it. Somebody may have written to a new object since.
+    /// Tells whether the target of an op is in the state after it. A new object may have been written to since.
     fn is_as_after(&mut self, op: &Op) -> Result<bool, Cause> {
         use ObjectState::{New, NewTouched, None, Old};
         match op.kind {
@@ -237,7 +240,7 @@ impl OpRunner<'_> {
         }
     }
 
-    /// Tells whether the safety copy of an op is neither in the stage nor in its place: what holds it is being dropped.
+    /// Tells whether the safety copy of an op is neither in the stage nor in its place: its stage is being dropped.
     fn is_copy_lost(&mut self, op: &Op) -> Result<bool, Cause> {
         let Some(copy) = &op.new else { return Ok(false) };
         let (stage, staged) = self.staged(op)?;

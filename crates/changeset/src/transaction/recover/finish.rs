@@ -2,9 +2,9 @@
 //!
 //! Each step may fail or be cut off and be repeated later. A failure becomes a note; the outcome stands.
 //!
-//! What history and logs get is in the files of the journal, too. After most runs nobody waits until it is on the disk: the
-//! journal says so, and the next command looks whether it is there ([`tell_again`]). The sync that the next run makes
-//! before it replaces the journal makes it durable.
+//! The text for history and logs is also in the files of the journal. After most runs nothing waits until that text is
+//! on the disk: the journal says so, and the next command checks whether the text is there ([`tell_again`]). The next
+//! run's sync, before it replaces the journal, makes the text durable.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,8 +27,8 @@ use crate::transaction::tree::dropping::drop_trees;
 use patchadm_rootfs::{Dir, FileType, Lock, Root, WritableFile};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// The longest text of a run, in bytes, and the most archives and patches, with which the next command finds in the first
-/// MiB of the ops file what is told of it: a byte is written with six at most.
+/// The longest text of a run, in bytes, and the most archives and patches, that still let the next command find the
+/// record of the run in the first MiB of the ops file: a byte takes up to six when written.
 const LONGEST_TOLD: usize = 64 << 10;
 const MOST_TOLD: usize = 200;
 
@@ -45,16 +45,16 @@ pub(crate) fn finish_run(
     let (mut notes, plain) = runner.map(|runner| (runner.notes, runner.plain)).unwrap_or_default();
     match drop_trees(root, journal, outcome) {
         Ok(mut kept) => notes.append(&mut kept),
-        // What somebody else has put there would go with the stage: the next command tries again.
+        // Foreign objects there would be removed with the stage: the next command tries again.
         Err(cause) => {
             notes.push(cause.to_string());
             return notes;
         }
     }
     let outside = remove_outside_archives(root, journal, outcome, named).map(|stay| notes.extend(stay));
-    // Before history tells that the run is over: whoever finds only that has nothing left to do.
+    // Before history says that the run is over: a reader that finds only that has nothing left to do.
     let emptied = empties_directories(journal, outcome).then(|| remove_directories(root, journal));
-    // As long as what is dropped has a name that leads to it.
+    // While the dropped objects still have names that lead to them.
     let bits = strip_set_id_bits(root, journal, outcome, &plain);
     let may_be_repeated =
         duration_ms.is_some() && matches!(bits, Ok(false)) && is_found_again(journal, outcome);
@@ -75,7 +75,7 @@ pub(crate) fn finish_run(
     notes.extend(done.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
     let emptied = emptied.map(|emptied| end_emptied(root, journal, emptied, unsynced));
     match emptied.unwrap_or_else(|| Ok(Vec::new())) {
-        // An archive outside that could not be removed is known by this journal only: the next command tries again.
+        // Only this journal knows of an outside archive that could not be removed: the next command tries again.
         Ok(mut stay) if !is_tidy => notes.append(&mut stay),
         Ok(mut stay) => {
             notes.append(&mut stay);
@@ -87,12 +87,12 @@ pub(crate) fn finish_run(
     notes
 }
 
-/// Tells whether emptied directories have to be removed.
+/// Tells whether emptied directories must be removed.
 fn empties_directories(journal: &Journal, outcome: RunOutcome) -> bool {
     outcome == RunOutcome::Commit && journal.ops.iter().any(|op| op.kind == OpKind::Rmdir)
 }
 
-/// Tells whether the next command finds at the beginning of the ops file what is told of a run.
+/// Tells whether the next command finds the record of a run at the beginning of the ops file.
 fn is_found_again(journal: &Journal, outcome: RunOutcome) -> bool {
     let RunRecord { text, others, .. } = &journal.run_record;
     let length = text.len() + others.iter().map(|other| other.text.len()).sum::<usize>();
@@ -100,18 +100,18 @@ fn is_found_again(journal: &Journal, outcome: RunOutcome) -> bool {
     outcome == RunOutcome::Commit && journal.is_whole && is_short
 }
 
-/// How what was told of a run becomes durable.
+/// How the history and log entries of a run become durable.
 enum ToldDurability {
     /// It is.
     Durable,
-    /// By the sync that removing emptied directories needs; the places that it has to reach.
+    /// By the sync that removing emptied directories needs; holds the places that it must reach.
     WithDirectories(Vec<Appended>),
-    /// By the next run, before that replaces the journal from which the next command can tell it again.
+    /// By the next run, before it replaces the journal from which the next command can write them again.
     ByNextRun,
 }
 
 /// Writes history and logs, which mostly waits for the disk, while another thread removes the staged objects. If
-/// directories will be removed, one sync serves both; if telling it `may_be_repeated`, nobody waits.
+/// directories will be removed, one sync serves both; if the writing `may_be_repeated`, nothing waits.
 fn write_history_and_drop_objects(
     root: &Root,
     journal: &Journal,
@@ -121,7 +121,7 @@ fn write_history_and_drop_objects(
 ) -> Result<ToldDurability, Cause> {
     let write = || {
         let told = write_history(root, journal, outcome, duration_ms, false)?;
-        // What scripts said is nowhere else than in the stage, which is dropped before the directories go.
+        // The output of scripts exists only in the stage, which is dropped before the directories are removed.
         if empties_directories(journal, outcome) && !told.is_from_stage {
             return Ok(ToldDurability::WithDirectories(told.places));
         }
@@ -135,7 +135,7 @@ fn write_history_and_drop_objects(
         return write();
     }
     std::thread::scope(|scope| {
-        // What it leaves is removed with the stages, and that tells of an error.
+        // Objects that it leaves are removed with the stages, which reports any error.
         let dropping =
             scope.spawn(|| journal.domains.iter().try_for_each(|domain| drop_objects(root, domain)));
         let told = write();
@@ -144,8 +144,8 @@ fn write_history_and_drop_objects(
     })
 }
 
-/// Removes the emptied directories that could not go before the stages did, and makes that and `told` durable. After the
-/// journal says `done`, nobody would repeat either.
+/// Removes the emptied directories that could not be removed before the stages, and makes that and `told` durable.
+/// After the journal says `done`, nothing would repeat either.
 fn end_emptied(
     root: &Root,
     journal: &Journal,
@@ -246,13 +246,13 @@ struct WrittenHistory {
     is_from_stage: bool,
 }
 
-/// For which patch each of some patches was taken, as far as nobody named it.
+/// Returns, for each of some patches that nobody named, the patch for which it was taken.
 fn because_of(run_record: &RunRecord, patches: &[String]) -> BTreeMap<String, String> {
     let named = patches.iter().filter_map(|id| Some((id.clone(), run_record.because.get(id)?.clone())));
     named.collect()
 }
 
-/// The lines of a run for the history of the root, one for each patch.
+/// Returns the lines of a run for the history of the root, one for each patch.
 fn history_lines(
     root: &Root,
     (run, run_record): (&str, &RunRecord),
@@ -326,8 +326,8 @@ fn write_history(
     Ok(WrittenHistory { places: written, is_from_stage })
 }
 
-/// Appends to history and logs what a power cut has taken of a committed run that is tidied up. The log of a patch that
-/// was removed since is none of it.
+/// Appends to history and logs the entries of a committed, tidied-up run that a power cut has lost. The log of a patch
+/// that was removed since is not restored.
 pub(crate) fn tell_again(root: &Root, head: &JournalHead) -> Result<(), Cause> {
     let run_record = journal_file::run_record(root, &head.header.run)?;
     let Some(run_record) = run_record.filter(|_| head.outcome == Some(RunOutcome::Commit)) else {
@@ -370,7 +370,7 @@ impl Appended {
         }
     }
 
-    /// Makes file, name and directory durable. After the journal says `done`, nobody would write them again.
+    /// Makes file, name and directory durable. After the journal says `done`, nothing would write them again.
     fn sync(&self) -> Result<(), Cause> {
         Ok(self.dir.sync_file_system()?)
     }
@@ -399,7 +399,7 @@ fn write_once(file: &mut WritableFile, run: &str, text: &[u8]) -> Result<(), Cau
     let begun = named.map(|named| line_start(tail.get(..named).unwrap_or_default()));
     let whole = match begun {
         Some(begun) if lines(tail.get(begun..).unwrap_or_default()) >= lines(text) => return Ok(()),
-        // A power cut tore what has several lines between two of them.
+        // A power cut tore a text of several lines between two of them.
         Some(begun) => begun,
         None => line_start(&tail),
     };

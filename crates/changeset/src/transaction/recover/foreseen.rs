@@ -1,8 +1,10 @@
-//! What recovery would do with a root, without doing it: the root as it is after the rollback of an interrupted run.
+//! Shows what recovery would do with a root, without doing it: the root as it would be after the rollback of an
+//! interrupted run.
 //!
-//! Each op is judged by the table of [`undo_step`] and the rules of [`put_back`](super::put_back), and the object that would
-//! stand at its path is shown there. Not foreseen, and left to a recovery: an old object that would be made again from an undo
-//! archive, a directory that a script removed, and what scripts asked of installf and removef.
+//! Each op is judged by the table of [`undo_step`] and the rules of [`put_back`](super::put_back), and the object that
+//! would be at its path is shown there. Three cases are not foreseen and are left to a recovery: an old object that
+//! would be rebuilt from an undo archive, a directory that a script removed, and requests of scripts to installf and
+//! removef.
 
 use crate::format::journal::{Identity, Journal, Op, OpKind, RunOutcome};
 use crate::transaction::error::{Cause, DuringPhase as _, Phase, TransactionError};
@@ -17,20 +19,20 @@ use crate::transaction::switch::op_runner::{OpRunner, UndoStep, undo_step};
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, ShownAttributes, ShownNames};
 use patchadm_svr4::package::Mode;
 
-/// What recovery would leave.
+/// The result that recovery would leave.
 #[derive(Debug)]
 pub enum ForeseenRecovery {
     /// Nothing is to be recovered.
     Nothing,
-    /// The root as it would be, in which nothing can be changed, and what recovery would do.
+    /// The read-only root as it would be, and what recovery would do.
     Root(Box<(Root, Recovered)>),
-    /// It cannot be told without doing it.
+    /// Only a recovery can tell.
     Unknown,
 }
 
-/// Foresees what recovery would do. No process may be at work on the run; scripts that are left of it are not ended.
+/// Foresees what recovery would do. No process may be at work on the run; its remaining scripts are not ended.
 pub fn foresee_recovery(root: &Root) -> Result<ForeseenRecovery, TransactionError> {
-    // Whatever is called on the way changes nothing.
+    // None of the functions called here changes anything.
     foreseen(&root.showing(ShownNames::default())).during(Phase::Recover)
 }
 
@@ -58,11 +60,11 @@ fn foreseen(root: &Root) -> Result<ForeseenRecovery, Cause> {
     Ok(ForeseenRecovery::Root(Box::new((root.showing(shown), recovered))))
 }
 
-/// Hides the directories that the end of a committed run removes, where they are empty.
+/// Hides the directories that the end of a committed run removes, if they are empty.
 fn without_emptied_directories(root: &Root, journal: &Journal) -> Result<ShownNames, Cause> {
     let mut names = ShownNames::default();
     let mut ops: Vec<&Op> = journal.ops.iter().filter(|op| op.kind == OpKind::Rmdir).collect();
-    // What is inside another one first.
+    // Inner directories first.
     ops.sort_by(|one, other| other.path.cmp(&one.path));
     for op in ops {
         if let Some(directory) = root.dir_if_there(&op.path)?
@@ -84,7 +86,7 @@ struct Foreseer<'a> {
 }
 
 impl Foreseer<'_> {
-    /// The names as a rollback would leave them, and its notes; none where that is not known.
+    /// Returns the names as a rollback would leave them, and its notes; `None` if that is not known.
     fn rolled_back(mut self) -> Result<Option<(ShownNames, Vec<String>)>, Cause> {
         let journal = self.runner.journal;
         let (records, objects): (Vec<_>, Vec<_>) = journal.ops.iter().partition(|op| op.db);
@@ -109,7 +111,7 @@ impl Foreseer<'_> {
         let target = self.runner.target_state(op)?;
         let step = undo_step(op, target, self.runner.stage_state(op, target)?);
         let Some(parent) = self.runner.parent_of(&op.path)? else {
-            // Another op brings its directory back, which is not there yet.
+            // Another op brings back the directory, which is not there yet.
             if step == UndoStep::PutBack {
                 self.show_old(op)?;
             }
@@ -145,7 +147,8 @@ impl Foreseer<'_> {
         Ok(true)
     }
 
-    /// Whether an object that was placed by two names never lost the first one, so that it counts as not placed.
+    /// Returns whether an object that was placed by two names never lost the first one, so that it counts as not
+    /// placed.
     fn has_two_names(&mut self, op: &Op, parent: &Dir) -> Result<bool, Cause> {
         if op.kind != OpKind::Add || self.runner.rename_support(op).no_replace {
             return Ok(false);
@@ -161,7 +164,7 @@ impl Foreseer<'_> {
         Ok(self.names.show(&op.path, &stage, &staged)?)
     }
 
-    /// Shows somebody else's object under the name by which it would be kept.
+    /// Shows a foreign object under the name by which it would be kept.
     fn keep(&mut self, op: &Op, from: &Dir, name: &[u8], parent: &Dir) -> Result<(), Cause> {
         let mut number = 1;
         while number < 1000 && parent.look(&self.runner.kept_name(op, number))?.is_some() {
@@ -216,7 +219,7 @@ impl Foreseer<'_> {
             return Ok(true);
         }
         let to = if may_have_back(&parent, name, old)? { (**old).clone() } else { without_rights(old, new) };
-        // Extended attributes that somebody else changed too are told apart one by one, by a recovery.
+        // Only a recovery tells apart, one by one, extended attributes that someone else has changed too.
         if new.xattrs != to.xattrs {
             return Ok(false);
         }
@@ -224,7 +227,7 @@ impl Foreseer<'_> {
         Ok(true)
     }
 
-    /// Shows the safety copies of what scripts may have touched.
+    /// Shows the safety copies of the objects that scripts may have touched.
     fn put_back(&mut self) -> Result<IsKnown, Cause> {
         let journal = self.runner.journal;
         let mut ops: Vec<&Op> = journal.ops.iter().filter(|op| op.kind == OpKind::Protect).collect();
@@ -232,7 +235,7 @@ impl Foreseer<'_> {
             return Ok(true);
         }
         let notes = self.runner.stages.first().map(RunNotes::read).transpose()?.unwrap_or_default();
-        // What a directory holds is known before it is asked whether it is empty.
+        // The content of a directory is known before the check whether it is empty.
         ops.sort_by(|a, b| b.path.cmp(&a.path));
         for op in ops {
             let is_known =
@@ -286,7 +289,7 @@ impl Foreseer<'_> {
         Ok(true)
     }
 
-    /// Shows a directory with its old attributes. One that has to be made again is not foreseen.
+    /// Shows a directory with its old attributes. A directory that must be made again is not foreseen.
     fn directory_back(
         &mut self,
         is_privileged: bool,
@@ -305,7 +308,7 @@ impl Foreseer<'_> {
     }
 }
 
-/// The attributes that go from what a run gave to what was before, where nobody else changed them.
+/// Returns the attributes that go back from the run's values to the old ones, unless someone else has changed them.
 fn given_back(seen: &ObjectStatus, from: &Identity, to: &Identity, is_privileged: bool) -> ShownAttributes {
     let is_directory = from.file_type == 'd';
     let given = |now: u32, from: u32, to: u32| (now == from).then_some(to);

@@ -1,4 +1,4 @@
-//! Moves what is left of a run away, whole, for an operator who goes on without its recovery. Nothing is deleted.
+//! Moves all remains of a run away, for an operator who continues without its recovery. Nothing is deleted.
 
 use crate::records::lost_journal::{STAGES, UNPUBLISHED};
 use crate::transaction::error::{Cause, DuringPhase as _, Phase, TransactionError};
@@ -11,17 +11,18 @@ use patchadm_rootfs::{Dir, FileType, Lock, Root, RootError};
 use patchadm_svr4::package::ObjectPath;
 use rustix::io::Errno;
 
-/// What was moved away.
+/// The stages that were moved away or renamed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeptStage {
     /// The names in the directory where it is kept.
     pub names: Vec<String>,
-    /// The stages on other file systems, which stay there under names of their own.
+    /// The stages on other file systems, which stay there under new names.
     pub elsewhere: Vec<String>,
 }
 
-/// Moves the stages of a root whose journal is damaged, gone or of an unfinished run of an earlier version, and the journal with them, to a directory of the host on
-/// the same file system, which must be empty. Returns `None`, with nothing done, where the journal is whole.
+/// Moves the stages of a root, and its journal, to an empty directory of the host on the same file system. The journal
+/// must be damaged, gone, or of an unfinished run of an earlier version. Does nothing and returns `None` if the journal
+/// is whole.
 pub fn keep_stage(root: &Root, _lock: &Lock, to: &Dir) -> Result<Option<KeptStage>, TransactionError> {
     kept(root, to).during(Phase::Recover)
 }
@@ -41,7 +42,7 @@ fn kept(root: &Root, to: &Dir) -> Result<Option<KeptStage>, Cause> {
         kept.names.push(name.escape_ascii().to_string());
         stages.sync()?;
     }
-    // The journal last: until then it is known that something is to be done.
+    // The journal moves last: until then it shows that there is work to do.
     let is_part =
         |name: &Vec<u8>| name.starts_with(b"ops-") || name == UNPUBLISHED || name == journal_file::NAME;
     let mut names: Vec<Vec<u8>> = own.names()?.into_iter().filter(is_part).collect();
@@ -55,7 +56,7 @@ fn kept(root: &Root, to: &Dir) -> Result<Option<KeptStage>, Cause> {
     Ok(Some(kept))
 }
 
-/// Tells whether a run is unfinished whose stage, or part of it, is not there: nothing can be recovered from it.
+/// Tells whether an unfinished run lacks its stage or part of it, so that it cannot be recovered.
 fn is_stage_lost(root: &Root) -> Result<bool, Cause> {
     let Some(head) = journal_file::head(root)? else { return Ok(false) };
     if head.done {
@@ -88,7 +89,7 @@ fn unreachable_from(error: RootError, to: &Dir) -> Cause {
     }
 }
 
-/// Gives the stages of a run on other file systems names under which nothing removes them. Returns their paths.
+/// Renames the stages of a run on other file systems so that nothing removes them. Returns their paths.
 fn keep_others(root: &Root, first: &Dir, run: &[u8]) -> Result<Vec<String>, Cause> {
     let run = String::from_utf8_lossy(run).into_owned();
     let mut paths = Vec::new();

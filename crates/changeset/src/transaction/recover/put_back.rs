@@ -1,8 +1,9 @@
-//! Restores safety copies: the rollback of a run with procedure scripts, whatever the scripts did.
+//! Restores safety copies: the rollback of a run with procedure scripts, regardless of what the scripts did.
 //!
-//! The current state decides each step, so this can be cut off at any point and repeated. A file changed by somebody
-//! else in the meantime is kept as `PATH.edited-<run>`: a file not known to come from the run, unless a script was
-//! running (which then made it), and in any doubt a file of a type that administrators edit.
+//! The current state decides each step, so this can be cut off at any point and repeated. A file changed by someone
+//! else in the meantime is kept as `PATH.edited-<run>`. A file counts as such if it is not known to come from the run,
+//! unless a script was running (which then made it). A file of a type that administrators edit counts as such in any
+//! case of doubt.
 
 use rustix::io::Errno;
 
@@ -76,8 +77,8 @@ impl OpRunner<'_> {
         let Some(copy) = &op.new else { return self.directory_back(op, &parent, seen.as_ref(), old, notes) };
         match &seen {
             None => self.put_copy(op, &parent)?,
-            // What is there may look like the copy and be another file: without its other names, with attributes that a
-            // script gave it.
+            // The existing object may look like the copy and be another file: one without its other names, or with
+            // attributes that a script set.
             Some(seen) if is_itself(&stage, &staged, copy)? || !is_held(&parent, op.path.name(), copy)? => {
                 if !op.whole && seen.inode == old.inode && op.touched.as_deref() == Some(&seen.ctime) {
                     return Ok(());
@@ -87,7 +88,7 @@ impl OpRunner<'_> {
                 }
                 self.swap(op, &parent, notes)?;
             }
-            // a rollback that was cut had done it already
+            // An interrupted rollback had done this already.
             Some(_) => {}
         }
         let out = self.out_of(op, staged);
@@ -121,7 +122,7 @@ impl OpRunner<'_> {
         }
         let out = self.out_of(op, staged.clone());
         if !is_one_object(parent, name, &stage, &out)? {
-            // a rollback that was cut had brought it out, and then something else was put there
+            // An interrupted rollback had moved it out, and then another object was put there.
             self.keep_what_came_out(op, &stage, &out, parent, notes)?;
             stage.remove_tree(&out)?;
         }
@@ -135,7 +136,7 @@ impl OpRunner<'_> {
         self.put_copy(op, parent)
     }
 
-    /// Keeps the object that an exchange brought into the stage, if it is somebody else's.
+    /// Keeps the object that an exchange brought into the stage, if it is foreign.
     fn keep_what_came_out(
         &mut self,
         op: &Op,
@@ -225,7 +226,7 @@ fn restore(copy: &Dir, to: &Dir, stage: &Dir) -> Result<(), Cause> {
     set_attributes_of_directory(to, &now, &before)
 }
 
-/// Tells whether a name belongs to the safety copy itself, as far as inodes tell.
+/// Tells, by inode, whether a name belongs to the safety copy itself.
 pub(super) fn is_itself(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, Cause> {
     Ok(dir.look(name)?.is_some_and(|seen| seen.inode == copy.inode))
 }
@@ -238,7 +239,7 @@ pub(crate) fn is_held(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, C
     Ok(state(dir, name, None, Some(copy))? == ObjectState::New)
 }
 
-/// Tells whether an object has its old content, whatever its attributes are now.
+/// Tells whether an object has its old content, regardless of its current attributes.
 pub(super) fn is_like(dir: &Dir, name: &[u8], seen: &ObjectStatus, op: &Op) -> Result<bool, Cause> {
     let Some(old) = op.old.as_ref().filter(|old| old.size == seen.size) else { return Ok(false) };
     Ok(match dir.live(name)?.map(|live| live.kind) {

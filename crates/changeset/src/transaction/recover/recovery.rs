@@ -1,4 +1,4 @@
-//! Rolls back and recovers runs: one code for the running command and for the one that finds a dead run.
+//! Rolls back and recovers runs. The same code serves the running command and a command that finds a dead run.
 
 use crate::format::installf_queue::InstallfRequests;
 use crate::format::journal::{Journal, JournalError, JournalHead, RunOutcome, ScriptProcess};
@@ -42,12 +42,12 @@ pub enum Recovered {
         /// Notes for the operator.
         notes: Vec<String>,
     },
-    /// No run was unfinished. Foreign objects in places for stages were passed over.
+    /// No run was unfinished. Foreign objects in places for stages were skipped.
     PassedOver {
-        /// Each foreign object, and why it was passed over.
+        /// Each foreign object, and the reason for skipping it.
         notes: Vec<String>,
     },
-    /// A run is unfinished, and nothing was done: a plan is shown as after its recovery.
+    /// A run is unfinished, and nothing was done: a plan is shown as it would look after recovery.
     Foreseen {
         /// The name of the run.
         run: String,
@@ -96,7 +96,7 @@ impl Recovered {
 }
 
 /// Finishes or rolls back the unfinished run, if there is one. Call it with the lock, before reading anything for a
-/// change. If it fails, it has touched nothing more than it says, and every later call starts again.
+/// change. On failure, it has touched nothing beyond what the error states, and every later call starts again.
 pub fn recover(root: &Root, lock: &Lock) -> Result<Recovered, TransactionError> {
     recover_with(root, lock, &OutsideAccess::default())
 }
@@ -117,7 +117,7 @@ pub fn recover_with(
     Ok(recovered.with_notes(notes))
 }
 
-/// Completes history and logs of a run that is tidied up. The run is done whatever stands in the way, so that is a note.
+/// Completes history and logs of a run that is tidied up. The run is done in any case, so a failure is only a note.
 fn told_again(root: &Root, head: &JournalHead) -> Vec<String> {
     if !head.is_unsynced || must_be_of_this_root(root, head).is_err() {
         return Vec::new();
@@ -156,7 +156,7 @@ pub(crate) fn read_believed(root: &Root) -> Result<Option<Journal>, Cause> {
     Ok(Some(journal))
 }
 
-/// Checks that the journal of a run that is not finished is of the root whose identity stands beside it.
+/// Checks that the journal of an unfinished run belongs to the root whose identity is stored beside it.
 pub(crate) fn must_be_of_this_root(root: &Root, head: &JournalHead) -> Result<(), Cause> {
     let header = head.header.root.clone();
     match RootId::of(root)?.marker() {
@@ -168,7 +168,7 @@ pub(crate) fn must_be_of_this_root(root: &Root, head: &JournalHead) -> Result<()
     }
 }
 
-/// Opens the directory of each record that may go back, so that one that somebody else may change is refused before
+/// Opens the directory of each record that may go back. A directory that another user may change is thus refused before
 /// anything is touched.
 fn look_at_records(root: &Root, journal: &Journal) -> Result<(), Cause> {
     let mut directories: Vec<ObjectPath> =
@@ -180,13 +180,13 @@ fn look_at_records(root: &Root, journal: &Journal) -> Result<(), Cause> {
     Ok(())
 }
 
-/// Returns the unfinished run and its running procedure script, which has to be ended before its work is undone.
+/// Returns the unfinished run and its running procedure script, which must be ended before its work is undone.
 pub fn unfinished_script(root: &Root) -> Result<Option<(String, ScriptProcess)>, TransactionError> {
     let head = journal_file::head(root).during(Phase::Recover)?.filter(JournalHead::is_open);
     let Some((run, script)) = head.and_then(|head| Some((head.header.run, head.progress?.script?))) else {
         return Ok(None);
     };
-    // No process is ended because of a journal that is not believed in every other respect.
+    // No process is ended because of a journal that fails any other check.
     read_believed(root).during(Phase::Recover)?;
     if holds("journal.progress.own", script.group != nix::unistd::getpgrp().as_raw()) {
         return Ok(Some((run, script)));
@@ -222,7 +222,8 @@ pub(crate) fn roll_back(
     let journal = &with_notes(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
     let mut runner = OpRunner::open(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
     let queue = read_run_queue(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
-    // What installf made may stand in a directory that has to go; what it changed may only then be there again.
+    // An object made by installf may be in a directory that must be removed; an object changed by it may reappear only
+    // afterwards.
     if let Err(cause) = undo_queue(root, &queue) {
         return Err(unfinished(cause, runner.damage_report()));
     }
@@ -238,7 +239,7 @@ pub(crate) fn roll_back(
         Err(cause) => failed.push(cause),
     }
     if !failed.is_empty() {
-        // What could not be undone mostly failed for one reason; what it means is told path by path.
+        // Most failures have the same cause; the report states the consequences path by path.
         return Err(unfinished(failed.swap_remove(0), runner.damage_report()));
     }
     // Before the stage is dropped: it holds the new objects now, but the disk may still have them as the live ones.
@@ -264,13 +265,13 @@ fn finished(
     outside: &OutsideAccess<'_>,
 ) -> Result<Recovered, TransactionError> {
     journal_file::harden(root).during(Phase::Recover)?;
-    // Without its stages the run was tidied up already, but for the last sector.
+    // Without its stages, the run was already tidied up except for the last sector.
     let mut runner = match OpRunner::open(root, journal) {
         Ok(runner) => Some(runner),
         Err(Cause::DomainMissing { .. }) => None,
         Err(cause) => return Err(cause).during(Phase::Recover),
     };
-    // Of a journal that is not whole only the records are known, and they are not done again without the objects.
+    // If the journal is not whole, only the records are known, and they are not repeated without the objects.
     if let Some(runner) = runner.as_mut().filter(|_| outcome == RunOutcome::Commit && journal.is_whole) {
         redo_lost_ops(runner).during(Phase::Recover)?;
     }

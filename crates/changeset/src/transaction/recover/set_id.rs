@@ -1,11 +1,11 @@
 //! Removes set-id bits and file capabilities from dropped objects, before they are dropped.
 //!
-//! A descriptor or hard link that somebody kept of a replaced set-id program would remain a way in, through the fault for
-//! which the program was replaced. Old objects therefore lose their bits after a commit, and new ones after a rollback,
-//! while the private stage still holds them. An object with another remaining name keeps them: a name in `contents`, or,
-//! after a rollback, one that the object had before the run.
+//! A descriptor or hard link that a user kept to a replaced set-id program would leave its vulnerability, the reason
+//! for the replacement, open to exploitation. Old objects therefore lose their bits after a commit, and new ones after
+//! a rollback, while the private stage still holds them. An object with another remaining name keeps them: a name in
+//! `contents`, or, after a rollback, one that the object had before the run.
 //!
-//! The run itself knows most objects without such bits ([`plain_objects`]); a later recovery looks at each.
+//! The run itself knows most objects without such bits ([`plain_objects`]); a later recovery checks each.
 
 use std::collections::HashSet;
 
@@ -31,8 +31,8 @@ const DEEPEST: usize = 64;
 /// The identity of an object on any file system of the root.
 type FileId = ((u32, u32), Inode);
 
-/// Collects the staged names of old programs that have neither set-id bits nor file capabilities, as seen by the survey.
-/// What cannot be executed has neither, and is not among them.
+/// Collects the staged names of old programs that have neither set-id bits nor file capabilities, as seen by the
+/// survey. Files that cannot be executed have neither, and are not included.
 pub(crate) fn plain_objects(layout: &Layout<'_>) -> HashSet<String> {
     let is_plain = |live: &Live| {
         let is_file = matches!(live.kind, LiveKind::Regular { .. });
@@ -44,7 +44,7 @@ pub(crate) fn plain_objects(layout: &Layout<'_>) -> HashSet<String> {
 }
 
 /// Removes the bits from the objects that a run with this outcome drops, except for old objects known to be `plain`;
-/// tells whether there was any other. Call it before anything is dropped; it does nothing twice.
+/// tells whether there was any other. Call it before anything is dropped. A repeated call does no harm.
 pub(crate) fn strip_set_id_bits(
     root: &Root,
     journal: &Journal,
@@ -96,7 +96,7 @@ fn is_dropped(op: &Op, outcome: RunOutcome) -> bool {
     !op.db && dropped.as_deref().is_some_and(may_have_bits)
 }
 
-/// Removes the bits from objects that go.
+/// Removes the bits from objects that are about to be dropped.
 pub(crate) struct BitStripper<'a> {
     root: &'a Root,
     outcome: RunOutcome,
@@ -107,7 +107,7 @@ pub(crate) struct BitStripper<'a> {
 }
 
 impl<'a> BitStripper<'a> {
-    /// Makes one for a run with this outcome, whose stage was made at the time `since`.
+    /// Makes a stripper for a run with this outcome, whose stage was made at the time `since`.
     pub(crate) fn new(root: &'a Root, outcome: RunOutcome, since: Option<Timestamp>) -> Self {
         Self { root, outcome, since, recorded: None }
     }
@@ -135,7 +135,7 @@ impl<'a> BitStripper<'a> {
         Ok(())
     }
 
-    /// Tells whether an object keeps another name that it has by right.
+    /// Tells whether an object keeps another legitimate name.
     fn stays(&mut self, seen: &ObjectStatus) -> std::result::Result<bool, Cause> {
         if seen.links <= 1 {
             return Ok(false);

@@ -1,9 +1,9 @@
-//! What a stage proves by itself about a run whose journal is lost in all copies.
+//! What a stage alone proves about a run that has lost its journal and all copies.
 //!
-//! What the run made is younger than the stage, what it found is older. So a staged object that is young waits for the
-//! switch, and an old one has come out of its place: none of the second kind, and every path that the staged undo
-//! archives name as it was, is *before*; none of the first kind, and every path of the archives that were published as
-//! they say that it became, is *after*. Anything else proves nothing.
+//! Objects that the run made are younger than the stage; objects that it found are older. So a young staged object
+//! waits for the switch, and an old one has come out of its place. The state is *before* if no staged object is old and
+//! every path named by the staged undo archives is as it was. It is *after* if no staged object is young and every path
+//! in the published archives is as they say it became. Anything else proves nothing.
 
 use std::collections::BTreeMap;
 
@@ -16,37 +16,37 @@ use patchadm_rootfs::{Dir, FileType, Root, Timestamp};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
-/// The most paths that are named.
+/// The largest number of paths that are named.
 const TOLD: usize = 50;
 
-/// What is proved of a run.
+/// The proof about a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Proved {
-    /// Nothing that it changes is changed.
+    /// None of its changes has been made.
     Before,
-    /// Everything is.
+    /// All of its changes have been made.
     After,
     /// Neither; these paths are in doubt.
     Nothing(Vec<String>),
 }
 
-/// What is found of a run.
+/// The evidence about a run.
 struct Evidence<'a> {
     root: &'a Root,
     /// The birth time of the stage.
     since: Timestamp,
-    /// Staged objects that the run made, and those that it found.
+    /// The numbers of staged objects that the run made, and that it found.
     young: usize,
     old: usize,
     /// Published records that the run made.
     published: Vec<ObjectPath>,
     /// The manifests of its archives.
     manifests: Vec<Manifest>,
-    /// What cannot be looked through.
+    /// The paths that cannot be examined.
     doubtful: Vec<String>,
 }
 
-/// Looks at a stage and at what it was made for.
+/// Examines a stage and the objects it was made for.
 pub(crate) fn prove(root: &Root, own: &Dir, stage: &OwnStage) -> Result<Proved, Cause> {
     let unproved = || Ok(Proved::Nothing(vec![root.show(stage.dir.path())]));
     let Some(since) = stage.dir.look(MARKER)?.and_then(|marker| marker.inode.born) else { return unproved() };
@@ -86,11 +86,11 @@ impl Evidence<'_> {
     fn staged(&mut self, dir: &Dir) -> Result<(), Cause> {
         for name in dir.names()? {
             let Some(seen) = dir.look(&name)? else { continue };
-            // Taken out of a directory that goes, behind the outcome.
+            // Taken out of an outgoing directory, after the outcome.
             if name.starts_with(b"taken.") {
                 continue;
             }
-            // A safety copy is younger than its stage, and is what was there before.
+            // A safety copy is younger than its stage but represents the old object.
             let is_held = name.starts_with(b"held.") || name.starts_with(b"again.");
             match seen.inode.born {
                 Some(born) if !is_held && born >= self.since => self.young += 1,
@@ -104,7 +104,7 @@ impl Evidence<'_> {
         Ok(())
     }
 
-    /// Reads the manifest in what may be the save directory of a patch.
+    /// Reads the manifest in a possible save directory of a patch.
     fn manifest_in(&mut self, save: &Dir) -> Result<(), Cause> {
         for name in save.names()? {
             let is_archive =
@@ -156,7 +156,8 @@ impl Evidence<'_> {
         Ok(self.root.dir_if_there(&physical)?.map(|dir| dir.names()).transpose()?.unwrap_or_default())
     }
 
-    /// Returns the paths that are not as any manifest has them before, and those that are not as one has them after.
+    /// Returns the paths whose state matches no manifest's old state, and those whose state matches no manifest's new
+    /// state.
     fn compared(&self) -> Result<(Vec<String>, Vec<String>), Cause> {
         let mut paths: BTreeMap<ObjectPath, (bool, bool)> = BTreeMap::new();
         let mut dirs = Dirs::new(self.root);
@@ -179,8 +180,8 @@ impl Evidence<'_> {
         Ok((not(|found| found.0), not(|found| found.1)))
     }
 
-    /// Returns the directories of packages of kept libraries that the run has changed and not taken away: what it takes
-    /// away has no staged object whose absence would tell that it is gone.
+    /// Returns the directories of packages of kept libraries that the run has changed and not removed: for a removed
+    /// one, there is no staged object whose absence would show that it is gone.
     fn kept_packages(&self) -> Result<Vec<String>, Cause> {
         let mut left = Vec::new();
         let names = self.manifests.iter().flat_map(|manifest| &manifest.header.kept);
@@ -194,7 +195,7 @@ impl Evidence<'_> {
         Ok(left)
     }
 
-    /// Returns the paths to be named where nothing is proved.
+    /// Returns the paths to be named if nothing is proved.
     fn in_doubt(&self, stage: &Dir, not_before: Vec<String>) -> Vec<String> {
         let mut paths = not_before;
         paths.extend(self.published.iter().map(|path| self.root.show(path)));
@@ -211,7 +212,7 @@ impl Evidence<'_> {
     }
 }
 
-/// Reads the manifest that is kept where there is no archive.
+/// Reads the manifest that is kept in the absence of an archive.
 fn kept_manifest(file: std::fs::File) -> Result<Manifest, UnreadContent> {
     let mut opened = patchadm_container::open_container(file)
         .map_err(|error| UnreadContent::Damaged(error.to_string()))?;

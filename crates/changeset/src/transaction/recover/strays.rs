@@ -1,7 +1,7 @@
-//! Removes stages of this program that belong to no unfinished run, and passes over everything else.
+//! Removes stages of this program that belong to no unfinished run, and skips everything else.
 //!
 //! A stage can lie on any mount, so others may put something in its place: a file, a link, a directory of theirs, a
-//! journal that lies. None of that may stop a command, least of all at boot. [`own_stage`] recognizes our own stages;
+//! journal that lies. None of these may stop a command, least of all at boot. [`own_stage`] recognizes our own stages;
 //! anything else is neither read nor removed, and a note names it.
 //!
 //! [`own_stage`]: crate::transaction::stage::own_stage
@@ -27,9 +27,9 @@ use patchadm_svr4::places::own_directory;
 /// The most paths named in the notes of one directory.
 const TOLD: usize = 4;
 
-/// Removes stages that belong to no unfinished run, and an unpublished journal. The directory opened here has the
-/// last word on what is unfinished, so that nobody can swap it in between. `last` is the journal's head of the last
-/// run. Returns notes on what was passed over.
+/// Removes stages that belong to no unfinished run, and an unpublished journal. The directory opened here has the last
+/// word on what is unfinished, so that no one can swap it in between. `last` is the journal's head of the last run.
+/// Returns notes on the objects it skipped.
 pub(crate) fn remove_strays(root: &Root, last: Option<&JournalHead>) -> Result<Vec<String>, Cause> {
     let mut notes = Vec::new();
     let own = root.resolver().locate_dir(&own_directory())?;
@@ -42,7 +42,7 @@ pub(crate) fn remove_strays(root: &Root, last: Option<&JournalHead>) -> Result<V
             notes.extend(of_first_domain(root, &own.dir(STAGES)?)?);
         }
         root_id_file::remove_new(&own)?;
-        // The last of all: as long as it is there, no stage belongs to a journal that is lost.
+        // This is removed last: while it exists, no stage counts as that of a lost journal.
         journal_file::remove_new_in(&own, published.as_ref())?;
     }
     let last = LastRun::of(root, last)?;
@@ -119,7 +119,7 @@ fn of_other_domain(root: &Root, top: &Dir, last: &LastRun) -> Result<Vec<String>
         passed.extend(reason.map(|reason| left(root, &holder.at(&name), &reason)));
     }
     let notes = shortened(passed, root, &holder);
-    // A run may have been cut before its first stage was in it, or after its last one was gone.
+    // A run may have been interrupted before its first stage was in the directory, or after its last stage was gone.
     match top.remove_dir(HOLDER) {
         Err(error) if error.errno() == Some(Errno::ROFS) => {}
         removed => drop(removed?),

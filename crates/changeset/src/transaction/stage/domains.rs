@@ -53,7 +53,7 @@ pub(crate) struct OpenDomain {
     pub(crate) dir: Dir,
     /// `o/` of the stage: objects, private.
     pub(crate) objects: Dir,
-    /// `db/` of the stage: records, readable by everybody.
+    /// `db/` of the stage: records, readable by everyone.
     pub(crate) records: Dir,
     /// The owner and group that new files in the stage have from the start.
     pub(crate) gives: (u32, u32),
@@ -83,7 +83,7 @@ pub(crate) struct OpenDomains {
     list: Vec<OpenDomain>,
     /// Directories into which nothing could be renamed from their domain.
     apart: Vec<ObjectPath>,
-    /// Whether an attempt before this one was rolled back.
+    /// Whether an earlier attempt was rolled back.
     is_again: bool,
 }
 
@@ -114,7 +114,7 @@ impl OpenDomains {
         self.is_again || !self.apart.is_empty()
     }
 
-    /// Notes that an attempt before this one was given up.
+    /// Notes that an earlier attempt was given up.
     pub(crate) fn note_again(&mut self) {
         self.is_again = true;
     }
@@ -239,8 +239,8 @@ pub(crate) fn make_own_directory(root: &Root) -> Result<Dir, Cause> {
     ensure(&root.dir(&parent)?, path.name(), Mode::of(0o755))
 }
 
-/// Removes the stages of a run, the first domain's last, because it names the stages that nobody would find
-/// otherwise. Returns notes on what stays.
+/// Removes the stages of a run, the first domain's last, because it names the stages that could not be found otherwise.
+/// Returns notes on objects that stay.
 pub(crate) fn drop_stages<'d>(
     root: &Root,
     domains: impl DoubleEndedIterator<Item = &'d Domain> + Clone,
@@ -297,7 +297,7 @@ pub(crate) fn is_ours(seen: &ObjectStatus, owner: u32) -> bool {
     owners.contains(&seen.uid) && seen.mode.bits() & 0o022 == 0
 }
 
-/// Checks that nobody else may write to the existing stages of an unfinished run: their content will be put in place,
+/// Checks that no one else may write to the existing stages of an unfinished run: their content will be put in place,
 /// and they will be removed.
 pub(crate) fn must_be_ours(root: &Root, journal: &Journal) -> Result<(), Cause> {
     let own = make_own_directory(root)?.itself()?;
@@ -322,8 +322,8 @@ pub(crate) fn reopen_stage(root: &Root, domain: &Domain, index: usize, run: &str
     Ok(dir)
 }
 
-/// Opens or makes the directory `.patchadm` of another mount, which must be ours and closed to other writers. Whoever
-/// made it before us could replace our stages.
+/// Opens or makes the directory `.patchadm` of another mount, which must be ours and closed to other writers. A user
+/// who made it before us could replace our stages.
 fn ours(top: &Dir) -> Result<Dir, Cause> {
     let dir = ensure(top, HOLDER, Mode::of(0o711))?;
     if why_not_ours(top.root(), &dir.itself()?)?.is_some() {

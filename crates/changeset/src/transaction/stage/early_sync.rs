@@ -27,7 +27,7 @@ impl<'scope> EarlySync<'scope> {
         Self(is_worth_it.then(|| scope.spawn(|| domains.sync())))
     }
 
-    /// Returns a sync that starts when it is told to over the channel, if `bytes` staged bytes will be worth it; it never
+    /// Returns a sync that starts on a message over the channel, if `bytes` staged bytes will be worth it. It never
     /// starts once the channel is dropped.
     pub(crate) fn when_told<'env>(
         scope: &'scope Scope<'scope, 'env>,
@@ -62,7 +62,7 @@ mod tests {
     use crate::format::run::Run;
     use patchadm_rootfs::{ChangeCall, Door};
 
-    /// A root on which every sync fails and is counted, with a stage.
+    /// Returns a root on which every sync fails and is counted, with a stage.
     fn failing(is_for_many: bool) -> (Root, OpenDomains, Arc<AtomicUsize>) {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("var/sadm/install")).unwrap();
@@ -80,7 +80,7 @@ mod tests {
         (root, domains, count)
     }
 
-    /// How many syncs an early one of so many bytes makes, and what it comes to.
+    /// Returns the number of syncs that an early sync of this many bytes makes, and its result.
     fn early(bytes: u64, is_for_many: bool) -> (usize, bool) {
         let (root, domains, count) = failing(is_for_many);
         let ended = std::thread::scope(|scope| EarlySync::begin(scope, &root, &domains, bytes).end());

@@ -38,8 +38,8 @@ pub(crate) struct LayoutBuilder<'a, 'p> {
     pub(super) trees: Vec<LaidTree>,
 }
 
-/// Lays out `plan`. Staged names begin with `prefix`, which distinguishes the batches of one run. Of the directories in
-/// `trees` the state is settled.
+/// Lays out `plan`. Staged names begin with `prefix`, which distinguishes the batches of one run. The state of the
+/// directories in `trees` is settled.
 pub(crate) fn lay_out<'p>(
     root: &Root,
     domains: &mut OpenDomains,
@@ -79,11 +79,11 @@ pub(crate) fn lay_out<'p>(
 impl<'p> LayoutBuilder<'_, 'p> {
     fn finish(self, changes: &'p [Box<Change>]) -> Layout<'p> {
         let mut items = self.items;
-        // Stable: adds stay sorted by path, so parents come first; folded items keep the turn of their subtree.
-        // By cached keys they are sorted in place.
+        // Stable: adds stay sorted by path, so parents come first; folded items keep the turn of their subtree. With
+        // cached keys they are sorted in place.
         items.sort_by_cached_key(|item| item.rank);
         let mut by_path: Vec<usize> = (0..items.len()).collect();
-        // Stable: of two items with one path the last one counts.
+        // Stable: if two items have the same path, the last one counts.
         by_path.sort_by(|one, other| items[*one].client.cmp(&items[*other].client));
         Layout { trees: self.trees, items, by_path, changes }
     }
@@ -156,7 +156,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
     fn folded(&mut self, change: &'p Change, at: &ObjectPath) -> Result<(), Cause> {
         let Some(fold) = self.folds.get(at) else { return Ok(()) };
         let (Action::Add(new) | Action::Replace(new)) = &change.action else {
-            // What is taken away below a directory goes into the stage together with it.
+            // Objects removed below a directory move into the stage together with it.
             return Ok(());
         };
         if !fold.becomes_directory {
@@ -216,7 +216,8 @@ impl<'p> LayoutBuilder<'_, 'p> {
     pub(super) fn push(&mut self, item: LayoutItem<'p>) -> Result<(), Cause> {
         self.must_be_apart(&item)?;
         if self.items.len() == self.items.capacity() {
-            // Records are few beside objects: to double the room of all items for them would take more than they do.
+            // Records are few compared with objects: doubling the room of all items for them would take more memory
+            // than they do.
             self.items.reserve_exact(self.items.len() / 8 + 8);
         }
         self.items.push(item);

@@ -22,8 +22,8 @@ pub(crate) struct LayoutItem<'p> {
     /// The path below the staged subtree of another item that is published with it. Such an item has no op of its
     /// own.
     pub(crate) inside: Option<Box<[u8]>>,
-    /// Whether the item that it is staged in is a directory that the run makes in the place of something else, so that
-    /// there is nothing from which it could inherit.
+    /// Whether the item is staged in a directory that the run makes in place of another object, so that it has nothing
+    /// to inherit from.
     pub(crate) is_folded: bool,
     /// The place in [`Layout::trees`] of the directory that it is staged in, if that is exchanged as a whole.
     pub(crate) tree: Option<usize>,
@@ -74,7 +74,7 @@ pub(crate) enum ToStage<'p> {
 /// A directory whose changes should become visible at once.
 #[derive(Debug)]
 pub(crate) struct LaidTree {
-    /// What is asked for.
+    /// The request.
     pub(crate) request: ExchangeRequest,
     /// How its changes become visible.
     pub(crate) state: TreeState,
@@ -85,9 +85,9 @@ pub(crate) struct LaidTree {
 pub(crate) enum TreeState {
     /// Nothing changes there so far.
     Untouched,
-    /// One by one, for this reason.
+    /// The changes become visible one by one, for this reason.
     Renames(String),
-    /// All at once.
+    /// The changes become visible all at once.
     Exchange(Box<ExchangedTree>),
 }
 
@@ -98,7 +98,7 @@ pub(crate) struct ExchangedTree {
     pub(crate) domain: usize,
     /// The staged name of the new directory.
     pub(crate) stage: String,
-    /// What is in it.
+    /// The content of the directory.
     pub(crate) survey: TreeSurvey,
 }
 
@@ -134,11 +134,12 @@ impl Layout<'_> {
 pub(super) mod turn {
     pub(crate) const ADD: u8 = 0;
     pub(crate) const REPLACE: u8 = 1;
-    /// As the rest of what is replaced, behind it.
+    /// Like the other replacements, and after them.
     pub(crate) const EXCHANGE: u8 = 4;
     pub(crate) const DIRECTORY_ATTRIBUTES: u8 = 5;
     pub(crate) const DELETE: u8 = 6;
-    /// Behind replacements and deletions: these look at the time of a file, which another name of it may get anew.
+    /// After replacements and deletions: these check the time of a file, which a change through another name may set
+    /// anew.
     pub(crate) const ATTRIBUTES: u8 = 7;
     pub(crate) const CONTENTS: u8 = 8;
     pub(crate) const RECORD: u8 = 9;

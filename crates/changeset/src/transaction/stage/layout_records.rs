@@ -19,8 +19,8 @@ impl<'p> LayoutBuilder<'_, 'p> {
         self.write_record(&places::contents(), ToStage::Contents, turn::CONTENTS)
     }
 
-    /// Lays out the stamp, behind `contents` where the plan writes that. Every run leaves one where there is one; where there
-    /// is none, whoever writes `contents`.
+    /// Lays out the stamp, after `contents` if the plan writes that. If there is a stamp, every run leaves one; if
+    /// there is none, only a run that writes `contents` does.
     pub(super) fn stamp(&mut self, plan: &Plan, writes_contents: bool) -> Result<(), Cause> {
         let is_contents = |record: &RecordChange| matches!(record, RecordChange::Write { path, .. } if *path == places::contents());
         let is_new = writes_contents || plan.records.iter().any(is_contents);
@@ -35,7 +35,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         }
     }
 
-    /// Whether the plan makes a package and there is no `contents` yet, which no root with packages is without.
+    /// Returns whether the plan makes a package while there is no `contents` yet: every root with packages has one.
     pub(super) fn lacks_contents(&mut self, plan: &Plan) -> Result<bool, Cause> {
         let mut is_made = false;
         for record in &plan.records {
@@ -52,7 +52,8 @@ impl<'p> LayoutBuilder<'_, 'p> {
         Ok(!is_there && !self.has_packages()?)
     }
 
-    /// Whether the root has packages: a list of paths that is gone beside them is damage, which no other run may hide.
+    /// Returns whether the root has packages. If it has, a missing list of paths is damage, which no other run may
+    /// hide.
     fn has_packages(&mut self) -> Result<bool, Cause> {
         let packages = self.resolver.locate_dir(&places::packages())?;
         Ok(self
@@ -142,9 +143,9 @@ impl<'p> LayoutBuilder<'_, 'p> {
         match &item.op.old {
             None => item.op.kind = OpKind::Add,
             Some(old) if old.file_type == 'f' => {}
-            // Nobody goes by a stamp that is something else.
+            // No reader uses a stamp that is not a file.
             Some(_) if matches!(new, ToStage::ContentsStamp) => {}
-            // The plan was made from a file, so this is not what it was made from.
+            // The plan was made from a file, so this is another object.
             Some(_) => return Err(Cause::Changed(self.root.show(path))),
         }
         item.new = Some(new);
@@ -203,7 +204,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
     }
 
     /// Refuses a path on which a symbolic link leads nowhere. Directories are made only where the path itself says;
-    /// otherwise, whoever made that link in the meantime would decide where the record goes.
+    /// otherwise, a user who made that link in the meantime would decide where the record goes.
     fn must_lead_somewhere(&mut self, path: &ObjectPath) -> Result<(), Cause> {
         for above in path.ancestors() {
             let followed = self.resolver.locate_dir(&above)?;

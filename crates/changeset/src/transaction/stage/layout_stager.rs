@@ -33,7 +33,7 @@ pub(crate) struct LayoutStager<'a, 'p> {
     pub(crate) domains: &'a OpenDomains,
     pub(crate) layout: &'a mut Layout<'p>,
     pub(crate) watch: RunWatch<'a>,
-    /// Whether the first objects go to the disk while the last are staged: where nothing is saved, no later step is long
+    /// Whether the first objects go to the disk while the last are staged: if nothing is saved, no later step is long
     /// enough for that.
     pub(crate) syncs: bool,
     /// Whether undo data of any form is written, whose manifests have digests.
@@ -54,7 +54,7 @@ impl<'a> WantedItems<'a, '_> {
         WantedItems { layout, places }
     }
 
-    /// The items that a file of the source serves: where they begin among all, and their places.
+    /// Returns the items that a file of the source serves: their start among all items, and their places.
     fn of_file(&self, file: (usize, &PackagePath)) -> (usize, &[usize]) {
         let begin = self.places.partition_point(|place| file_of(self.layout, *place) < Some(file));
         let behind = self.places.get(begin..).unwrap_or_default();
@@ -63,7 +63,7 @@ impl<'a> WantedItems<'a, '_> {
     }
 }
 
-/// The file of the source that an item gets: its package and its path there.
+/// Returns the file of the source that an item gets: its package and its path there.
 fn file_of<'a>(layout: &'a Layout<'_>, place: usize) -> Option<(usize, &'a PackagePath)> {
     match layout.items.get(place).and_then(LayoutItem::object).map(|new| &new.body) {
         Some(Body::Member(member)) => Some((member.package, &member.path)),
@@ -99,7 +99,7 @@ impl<'p> LayoutStager<'_, 'p> {
             self.watch.check()?;
             stager.link(index, &made.content.digests)?;
         }
-        // The innermost first: a directory may take away the right to write into it.
+        // The innermost directories come first: a directory's mode may forbid writing into it.
         for index in self.select(|body| matches!(body, Body::Directory)).into_iter().rev() {
             stager.settle_directory(index)?;
         }
@@ -107,14 +107,14 @@ impl<'p> LayoutStager<'_, 'p> {
         Ok(made)
     }
 
-    /// Whether undo data or a hard link asks for the digests of new objects.
+    /// Returns whether undo data or a hard link needs the digests of new objects.
     fn keeps_digests(&self) -> bool {
         let is_link =
             |item: &LayoutItem<'_>| matches!(item.object(), Some(NewObject { body: Body::Link(_), .. }));
         self.saves || self.layout.items.iter().any(is_link)
     }
 
-    /// The bytes of all files that come from the source.
+    /// Returns the total size in bytes of all files that come from the source.
     fn size(&self) -> u64 {
         let sizes = self.layout.items.iter().filter_map(|item| match item.object().map(|new| &new.body) {
             Some(Body::Member(member)) => Some(member.size),
@@ -155,7 +155,7 @@ impl<'p> LayoutStager<'_, 'p> {
                 scope.spawn(move || work(stager(), &jobs, has_failed))
             };
             let threads: Vec<_> = (0..workers).map(start).collect();
-            // The threads alone hold it, so that handing over fails when all have given up.
+            // Only the threads hold the receiver, so handing over fails once all have given up.
             drop(jobs);
             let to = (workers > 0).then_some(to);
             let mut reading = SourceReader {
@@ -216,7 +216,7 @@ struct SourceReader<'a, 'w, 'l, 'p> {
     to: Option<SyncSender<ReadFiles<'w>>>,
     batch: ReadFiles<'w>,
     held: usize,
-    /// How many bytes are left to be read before the early sync starts, and where it is told to.
+    /// The number of bytes still to be read before the early sync starts, and the channel that starts it.
     sync: Option<(u64, SyncSender<()>)>,
     has_failed: &'a AtomicBool,
 }
@@ -255,7 +255,7 @@ impl<'w> SourceReader<'_, 'w, '_, '_> {
             return Ok(());
         }
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
-        // One byte more than it should have shows that it has too many.
+        // One excess byte shows that the file is too long.
         let read = data.take(size + 1).read_to_end(&mut bytes);
         read.map_err(|error| self.own.corrupt(first, error.to_string()))?;
         watch.advances(bytes.len() as u64);
@@ -271,7 +271,7 @@ impl<'w> SourceReader<'_, 'w, '_, '_> {
         if left > bytes {
             self.sync = Some((left - bytes, start));
         } else {
-            // A thread that does not listen any more has failed, and says so at the end.
+            // A thread that no longer listens has failed, and reports that at the end.
             let _ = start.send(());
         }
     }
@@ -281,7 +281,7 @@ impl<'w> SourceReader<'_, 'w, '_, '_> {
         self.held = 0;
         let Some(to) = self.to.as_ref().filter(|_| !batch.is_empty()) else { return Ok(()) };
         if self.has_failed.load(Ordering::Relaxed) || to.send(batch).is_err() {
-            // What failed is told by the thread that it happened to.
+            // The thread that failed reports its cause.
             return Err(Cause::Internal("a staging thread gave up".to_owned()));
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! Lays out the changes below directories that are exchanged as a whole: they are staged in the new directory, and one op
-//! takes the place of theirs.
+//! Lays out the changes below directories that are exchanged as a whole: they are staged in the new directory, and a
+//! single op replaces theirs.
 
 use super::layout::LayoutBuilder;
 use super::layout_items::{ExchangedTree, LayoutItem, TreeState, turn};
@@ -14,8 +14,8 @@ use patchadm_svr4::package::ObjectPath;
 type StagedPlace = (String, Option<Box<[u8]>>);
 
 impl<'p> LayoutBuilder<'_, 'p> {
-    /// Returns the place of the directory, among those that are exchanged, that a target is in or is itself. With the first
-    /// target it is settled whether the directory can be exchanged.
+    /// Returns the place, among the exchanged directories, of the one that contains or is the target. The first target
+    /// settles whether the directory can be exchanged.
     pub(super) fn tree_of(&mut self, physical: &ObjectPath) -> Result<Option<usize>, Cause> {
         let is_in = |path: &ObjectPath| physical == path || physical.is_below(path);
         let Some(place) = self.trees.iter().position(|tree| is_in(&tree.request.directory)) else {
@@ -35,7 +35,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         Ok(self.trees.get(place).filter(|tree| matches!(tree.state, TreeState::Exchange(_))).map(|_| place))
     }
 
-    /// Looks whether a directory can be exchanged, and in which domain.
+    /// Determines whether a directory can be exchanged, and in which domain.
     fn settle_tree(&mut self, place: usize) -> Result<ExchangedTree, Cause> {
         let path = self.trees.get(place).map(|tree| tree.request.directory.clone());
         let path = path.ok_or_else(|| Cause::Internal("there is no such directory".to_owned()))?;

@@ -25,9 +25,9 @@ pub(crate) struct ObjectStager<'a, 'p> {
     domains: &'a OpenDomains,
     layout: &'a Layout<'p>,
     dirs: Dirs,
-    /// The attributes that the directory asked last hands down to new objects.
+    /// The attributes that the last queried directory hands down to new objects.
     handed_down: Option<(ObjectPath, Xattrs)>,
-    /// Whether digests are asked for by path: for undo archives and hard links.
+    /// Whether digests are needed by path: for undo archives and hard links.
     keeps_digests: bool,
     made: StagedObjects,
 }
@@ -35,7 +35,7 @@ pub(crate) struct ObjectStager<'a, 'p> {
 /// Digests and size of the staged content.
 #[derive(Debug, Default)]
 pub(crate) struct StagedContent {
-    /// BLAKE3 of each new regular file, by its path in the plan, where it is asked for.
+    /// BLAKE3 of each new regular file for which it is needed, by its path in the plan.
     pub(crate) digests: BTreeMap<ObjectPath, Digest>,
     /// The bytes written for objects.
     pub(crate) bytes: u64,
@@ -112,7 +112,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         let (dir, name) = self.place(index)?;
         let Some(new) = self.item(index)?.object() else { return Ok(()) };
         match &new.body {
-            // Its own mode may not let us write into it; it gets it when everything is in it.
+            // Its own mode may forbid writing into it, so it is set once everything is in it.
             Body::Directory => {
                 drop(dir.make_dir(&name, Mode::of(0o700))?);
                 return Ok(());
@@ -307,7 +307,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
 
     /// Sets owner, extended attributes, mode and time of a file, in an order in which none resets another.
     fn file_attributes(&mut self, index: usize, file: &WritableFile, new: &NewObject) -> Result<(), Cause> {
-        // Only the superuser gives objects away; for others the owner is recorded and the object stays theirs.
+        // Only the superuser can give objects away. For other users, the owner is recorded and the object stays theirs.
         let is_theirs = self.domains.get(self.item(index)?.op.domain)?.gives == (new.uid, new.gid);
         if self.root.is_privileged() && !is_theirs {
             file.set_owner(new.uid, new.gid)?;
@@ -410,7 +410,7 @@ fn taken_over(live: &Live) -> Xattrs {
     kept.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-/// Whether an attribute is one that only files and directories can have.
+/// Returns whether only files and directories can have an attribute.
 fn is_of_user(key: &[u8]) -> bool {
     key.starts_with(b"user.")
 }

@@ -1,8 +1,8 @@
 //! Recognizes this program's own stages by name, owner and marker.
 //!
-//! A directory that belongs to the caller or to root, and that nobody else may write, was made by nobody else, and
-//! neither was anything in it. If the caller trusts the owner of the root (`--trust-root`), a directory of that owner
-//! was made by one of the owner's runs. The checks apply to the open directory that is then used.
+//! If a directory belongs to the caller or to root, and no one else may write to it, then no one else made it or
+//! anything in it. If the caller trusts the owner of the root (`--trust-root`), a directory of that owner was made by
+//! one of the owner's runs. The checks apply to the open directory that is then used.
 
 use crate::format::run::Run;
 use crate::transaction::error::Cause;
@@ -86,9 +86,9 @@ fn run_of(name: &[u8]) -> Option<Run> {
     Run::parse(text).filter(|run| run.to_string() == text)
 }
 
-/// Tells whether a stage has the marker of its run. A stage whose marker is empty or torn belongs to a run that a
-/// power cut ended before publication, hence before its copy of the journal got its name; one without marker may be on
-/// the way out.
+/// Tells whether a stage has the marker of its run. A stage whose marker is empty or torn belongs to a run that a power
+/// cut ended before publication, hence before its copy of the journal got its name; a stage without a marker may be in
+/// the middle of its removal.
 fn is_marked(stage: &Dir, run: &Run) -> Result<bool, Cause> {
     let bytes = match stage.look(MARKER)? {
         None => return Ok(true),
@@ -112,7 +112,7 @@ mod tests {
     use patchadm_rootfs::Root;
     use patchadm_svr4::package::{Mode, ObjectPath};
 
-    /// A root, and a directory in it.
+    /// Returns a root, and a directory in it.
     fn directory() -> (tempfile::TempDir, Root, ObjectStatus) {
         let place = tempfile::tempdir().unwrap();
         let root = Root::open(place.path()).unwrap();

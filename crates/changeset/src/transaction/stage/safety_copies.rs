@@ -1,8 +1,8 @@
 //! Safety copies: before the first procedure script runs, everything scripts may touch is copied into the stage.
 //!
-//! A script changes live objects as it likes, in place or by renames. Restoring a safety copy is one rename whatever
-//! the script did; it needs neither space nor the package, and does not depend on how far the run came. Files are
-//! cloned if the file system can, else copied, with every attribute; several names of one file remain names of one
+//! A script changes live objects as it likes, in place or by renames. Restoring a safety copy is one rename, regardless
+//! of what the script did. It needs neither space nor the package, and does not depend on how far the run got. Files
+//! are cloned if the file system can, else copied, with every attribute; several names of one file remain names of one
 //! file. Undo archives, which are never written in place, are protected by a second name.
 
 use std::collections::{BTreeSet, HashMap};
@@ -81,7 +81,7 @@ pub(crate) fn make_safety_copies(
     for path in held.files.iter().chain(&held.trees) {
         watch.check()?;
         copier.copy_with_ancestors(path, true, false)?;
-        // A batch that changes the one changes the other.
+        // A batch that changes one also changes the other.
         if *path == places::contents() {
             copier.copy_stamp()?;
         }
@@ -117,8 +117,8 @@ impl SafetyCopier<'_> {
         }
     }
 
-    /// Protects the places that objects below a protected symbolic link will have once a directory stands there: nothing is
-    /// in them now.
+    /// Protects the places that objects below a protected symbolic link will have once a directory replaces the link:
+    /// they are empty now.
     fn copy_behind_links(&mut self, objects: &[ProtectedObject]) -> Result<(), Cause> {
         let mut links: BTreeSet<&ObjectPath> = BTreeSet::new();
         for object in objects {
@@ -149,7 +149,7 @@ impl SafetyCopier<'_> {
     }
 
     fn copy_physical(&mut self, physical: ObjectPath, db: bool, editable: bool) -> Result<(), Cause> {
-        // A directory that is missing above it may be made on the way; then it has to go again.
+        // A missing directory above it may be made on the way; then it must be removed again.
         for above in physical.ancestors() {
             if above.relative().is_empty() || self.dirs.get(&above)?.is_some() {
                 break;
@@ -359,7 +359,7 @@ pub(crate) fn make_again(stage: &Dir, name: &[u8], old: &Identity) -> Result<(),
 mod tests {
     use super::*;
 
-    /// More levels than there may be open files, and than there is stack for calls in the thread that copies them.
+    /// More levels than the limit of open files, and more than the stack of the copying thread allows for calls.
     const DEPTH: usize = 3_000;
 
     #[test]

@@ -44,7 +44,7 @@ pub(crate) fn set_xattrs(dir: &Dir, name: &[u8], xattrs: &Xattrs) -> Result<(), 
     Ok(())
 }
 
-/// Writes a record file with its attributes: those of the file it replaces, else root's.
+/// Writes a record file with its attributes: those of the file it replaces, otherwise root's.
 pub(crate) fn record_file(
     dir: &Dir,
     name: &[u8],
@@ -114,7 +114,7 @@ pub(crate) fn record_tree(
             }
             TreeContent::Copied(copied) => copied_file(&dir, last, copied, file)?,
             TreeContent::Undo(index) | TreeContent::Manifest(index) => undo(*index, &dir, last)?,
-            // Written when all archives are.
+            // Written once all archives are.
             TreeContent::UndoDigest(_) => {}
             // A file before it may have needed it.
             TreeContent::Directory if dir.look(last)?.is_some() => {}

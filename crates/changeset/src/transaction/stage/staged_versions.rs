@@ -83,7 +83,7 @@ impl StagedVersions {
     }
 }
 
-/// Returns the staged name of a version. Those of objects are numbers.
+/// Returns the staged name of a version. The staged names of objects are numbers.
 fn name(number: usize) -> Vec<u8> {
     format!("version-{number}").into_bytes()
 }

@@ -1,9 +1,9 @@
-//! Notes which objects the switch has put in place, in the list `delivered` beside the undo archives of the run.
+//! Records the objects that the switch has put in place, in the list `delivered` beside the undo archives of the run.
 //!
-//! An object is listed only if nobody has changed it between its staging and the look at it behind the switch: its time of
-//! change is older than the journal; or it is at most a tick younger than that of the object switched before it, and no
-//! younger than that of each one switched after it. The list is a hint, made behind the commit and not synced; a run that
-//! cannot write it goes on without.
+//! An object is listed only if nothing has changed it between its staging and the check after the switch. Its time of
+//! change proves that if it is older than the journal. It also does if it is at most a tick younger than that of the
+//! object switched before it, and no younger than that of each object switched after it. The list is a hint, made after
+//! the commit and not synced; a run that cannot write it continues without it.
 
 use std::io::{BufWriter, Write as _};
 
@@ -16,31 +16,31 @@ use crate::transaction::switch::op_runner::OpRunner;
 use patchadm_rootfs::{ObjectStatus, Root, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
-/// File systems on this machine alone, whose kernel sets a time at each change: ext4, xfs, btrfs (statfs(2)). A tmpfs is
-/// none of them: what is written to it through a mapping leaves its times alone.
+/// Local file systems whose kernel sets a time at each change: ext4, xfs, btrfs (statfs(2)). A tmpfs is not among them:
+/// a write through a mapping does not change its times.
 const LOCAL: [u64; 3] = [0xef53, 0x5846_5342, 0x9123_683e];
 
-/// Fewer objects are read as fast as they are looked up.
+/// The fewest objects worth a list: fewer are read as fast as they are looked up.
 const WORTH_IT: usize = 32;
 
-/// Changes closer to each other may get one time: twice a kernel's longest tick, in nanoseconds.
+/// The interval, in nanoseconds, within which two changes may get the same time: twice a kernel's longest tick.
 const TICK: u32 = 20_000_000;
 
-/// What is gathered of a list before it is written.
+/// The number of bytes of a list collected before a write.
 const PIECE: usize = 1 << 16;
 
-/// An object in place behind the switch.
+/// An object in place after the switch.
 pub(crate) struct SwitchedObject<'j> {
     op: &'j Op,
     changed: Timestamp,
-    /// Whether size and modification time are those of the staged object, and it is that object.
+    /// Whether it is the staged object, with the same size and modification time.
     is_staged: bool,
     /// Whether it was changed no later than each object that was switched after it.
     is_in_order: bool,
 }
 
-/// Looks at the objects in place behind the switch, and returns those that are as they were staged, in the order of their
-/// paths. `objects` are in the order of the switch, and `record` was switched behind them.
+/// Checks the objects in place after the switch, and returns those that are as they were staged, in the order of their
+/// paths. `objects` are in the order of the switch, and `record` was switched after them.
 pub(crate) fn look<'j>(
     runner: &mut OpRunner<'_>,
     objects: &[&'j Op],
@@ -76,8 +76,8 @@ fn is_worth_it(runner: &OpRunner<'_>, objects: usize) -> bool {
     has_archive && objects >= WORTH_IT && stage.file_system_magic().is_ok_and(|magic| LOCAL.contains(&magic))
 }
 
-/// Returns those of the objects that nobody has changed: all were `staged` at the latest then, and the `last` switch was
-/// that of a record.
+/// Returns the objects that nothing has changed. `staged` is the latest time at which any was staged, and `last` is the
+/// time of the last switch, which is that of a record.
 fn untouched(
     mut switched: Vec<SwitchedObject<'_>>,
     staged: Timestamp,
@@ -104,7 +104,7 @@ fn untouched(
 }
 
 impl<'j> SwitchedObject<'j> {
-    /// Returns what the list has of it; none where it has no bytes. It is the staged object.
+    /// Returns its entry in the list, or `None` if it has no bytes. The object must be the staged one.
     fn listed(&self) -> Option<(&'j ObjectPath, DeliveredObject)> {
         let Identity { inode, b3, .. } = self.op.new.as_deref()?;
         let b3 = b3.as_ref().and_then(NotedDigest::digest)?;
@@ -112,7 +112,7 @@ impl<'j> SwitchedObject<'j> {
     }
 }
 
-/// Returns what is at the target of an op that puts an object there.
+/// Returns the status of the object at the target of an op that puts one there.
 fn seen(runner: &mut OpRunner<'_>, op: &Op) -> Result<Option<ObjectStatus>, Cause> {
     if !matches!(op.kind, OpKind::Replace | OpKind::Add) {
         return Ok(None);
@@ -123,8 +123,8 @@ fn seen(runner: &mut OpRunner<'_>, op: &Op) -> Result<Option<ObjectStatus>, Caus
     }
 }
 
-/// Writes the list beside each undo archive that a committed run of this plan has made: the objects of its own manifest, where
-/// these are so many that it is worth it.
+/// Writes the list beside each undo archive that a committed run of this plan has made: the objects of its own
+/// manifest, if there are enough of them.
 pub(crate) fn write(root: &Root, journal: &Journal, plan: &Plan, objects: &[SwitchedObject<'_>]) {
     if objects.len() < WORTH_IT {
         return;
@@ -138,7 +138,7 @@ pub(crate) fn write(root: &Root, journal: &Journal, plan: &Plan, objects: &[Swit
         own.dedup();
         if own.len() >= WORTH_IT {
             let own = own.into_iter().filter_map(|place| objects.get(place)).collect();
-            // What could not be written is read at the backout.
+            // If the list could not be written, the backout reads the objects.
             let _ = write_in(root, &directory, own);
         }
     }
@@ -150,7 +150,7 @@ fn write_in(root: &Root, directory: &ObjectPath, mut objects: Vec<&SwitchedObjec
     dir.remove(DELIVERED)?;
     let mut file = dir.create(DELIVERED)?;
     let now = file.look()?.ctime;
-    // A change right behind the look may have got the same time as the switch, where that was a moment ago.
+    // A change right after the check may have got the same time as the switch, if that was a moment ago.
     objects.retain(|object| later(object.changed) <= now);
     let mut pieces = BufWriter::with_capacity(PIECE, &mut file);
     let listed = objects.iter().filter_map(|object| object.listed());
@@ -159,7 +159,7 @@ fn write_in(root: &Root, directory: &ObjectPath, mut objects: Vec<&SwitchedObjec
     Ok(written.map_err(|error| file.write_error(&error))?)
 }
 
-/// The first time that no change at this one can have.
+/// Returns the first time that no change made at this time can have.
 fn later(time: Timestamp) -> Timestamp {
     let nanoseconds = time.nanoseconds + TICK;
     Timestamp {

@@ -11,8 +11,8 @@
 //! | other, none | new | any | other / new: changed before the switch reached it |
 //! | other, none | none | old | other / old |
 //!
-//! An object that somebody puts at the target between the last look and the rename is lost; only an exchange could keep
-//! it.
+//! An object that another process puts at the target between the last check and the rename is lost; only an exchange
+//! could keep it.
 
 use std::rc::Rc;
 
@@ -31,7 +31,8 @@ impl OpRunner<'_> {
         op.kind == OpKind::Replace && !self.rename_support(op).exchange
     }
 
-    /// Returns the staged place of the old object: its second name if it has one, else the place of the new object.
+    /// Returns the staged place of the old object: its second name if it has one, otherwise the place of the new
+    /// object.
     pub(crate) fn old_place(&mut self, op: &Op) -> Result<(Rc<Dir>, Vec<u8>), Cause> {
         let (stage, staged) = self.staged(op)?;
         let second = second_name(&staged);

@@ -37,13 +37,13 @@ pub(crate) enum UndoStep {
     PutBack,
     /// Move the target into the stage.
     TakeAway,
-    /// Keep somebody else's staged object beside the target.
+    /// Keep the foreign staged object beside the target.
     KeepStaged,
-    /// Keep somebody else's work on the new object under another name.
+    /// Keep foreign work on the new object under another name.
     KeepTarget,
     /// Remove the new directory if it is empty.
     RemoveDirectory,
-    /// Leave somebody else's object alone.
+    /// Leave the foreign object alone.
     Leave,
     /// Rebuild the old object from the undo archive.
     Rebuild,
@@ -61,7 +61,7 @@ pub(crate) fn undo_step(op: &Op, target: ObjectState, stage: ObjectState) -> Und
             UndoStep::Exchange
         }
         (OpKind::Tree, Other | None, New | NewTouched) => UndoStep::Leave,
-        // The old directory is nowhere, and in no archive.
+        // The old directory exists nowhere, not even in an archive.
         (OpKind::Tree, New | NewTouched | Other | None, _) => UndoStep::Rebuild,
         (OpKind::Replace, Other | None, New | NewTouched | Other) => UndoStep::Leave,
         (OpKind::Replace, New | NewTouched, Other) => UndoStep::KeepStaged,
@@ -220,7 +220,7 @@ impl<'a> OpRunner<'a> {
         Ok(())
     }
 
-    /// Turns a rename's EEXIST or ENOENT into the fact that somebody else interfered.
+    /// Turns a rename's EEXIST or ENOENT into the cause that someone else interfered.
     pub(crate) fn in_the_way(&self, op: &Op, parent: &Dir, error: RootError) -> Cause {
         match error.errno() {
             Some(Errno::EXIST) => Cause::Appeared(self.show(op)),
@@ -229,7 +229,7 @@ impl<'a> OpRunner<'a> {
         }
     }
 
-    /// Does the same with the reason that a whole directory cannot be exchanged.
+    /// Does the same for a whole directory that cannot be exchanged.
     fn no_exchange(&self, op: &Op, parent: &Dir, error: RootError) -> Cause {
         match op.kind {
             OpKind::Tree => refused(self.root, &op.path, error),
@@ -251,7 +251,7 @@ impl<'a> OpRunner<'a> {
         Ok((dir, to.name().to_vec()))
     }
 
-    /// Tells whether an old object is unchanged since it was saved; somebody may have written to it through an open
+    /// Tells whether an old object is unchanged since it was saved; a process may have written to it through an open
     /// descriptor.
     pub(crate) fn is_still_as_saved(&mut self, op: &Op) -> Result<bool, Cause> {
         if !matches!(op.kind, OpKind::Replace | OpKind::Delete) {
@@ -263,17 +263,17 @@ impl<'a> OpRunner<'a> {
         }
         let (stage, staged) = self.staged(op)?;
         let (Some(old), Some(seen)) = (&op.old, stage.look(&staged)?) else { return Ok(false) };
-        // Somebody may have given it such bits since the survey.
+        // It may have received such bits since the survey.
         if seen.mode.is_set_id() {
             self.plain.remove(op.stage.as_str());
         }
         Ok(is_seen_untouched(&stage, &staged, &seen, old)?)
     }
 
-    /// Undoes an op, whatever its state.
+    /// Undoes an op in any state.
     pub(crate) fn undo_op(&mut self, op: &Op) -> Result<(), Cause> {
         match op.kind {
-            // What is held is put back as a whole, in an order of its own.
+            // Safety copies are put back as a whole, in an order of their own.
             OpKind::Rmdir | OpKind::Protect => Ok(()),
             OpKind::Move => self.move_back(op),
             OpKind::Attr => self.attributes_back(op),
@@ -282,7 +282,7 @@ impl<'a> OpRunner<'a> {
     }
 
     fn object_back(&mut self, op: &Op) -> Result<(), Cause> {
-        // An edited object takes two steps, one that is rebuilt up to four.
+        // An edited object takes two steps; a rebuilt one takes up to four.
         for _ in 0..6 {
             self.finish_placing(op)?;
             let target = self.target_state(op)?;
@@ -317,7 +317,7 @@ impl<'a> OpRunner<'a> {
         let shown = self.show(op);
         let Some(parent) = parent else {
             if next == UndoStep::PutBack {
-                // Somebody moved the directory away, and what the run put there with it.
+                // The directory was moved away, together with the objects that the run put there.
                 return Err(Cause::NoPlace { stage: self.root.show(stage.path()) });
             }
             self.notes.push(format!("{shown}: its directory is gone; left as it is"));
@@ -370,7 +370,7 @@ impl<'a> OpRunner<'a> {
         Ok(true)
     }
 
-    /// Keeps somebody else's object as `PATH.edited-<run>`.
+    /// Keeps a foreign object as `PATH.edited-<run>`.
     pub(crate) fn keep_object(
         &mut self,
         op: &Op,
@@ -392,7 +392,7 @@ impl<'a> OpRunner<'a> {
         }
     }
 
-    /// Returns the name for keeping somebody else's object, a different one for each number.
+    /// Returns the name for keeping a foreign object, a different one for each number.
     pub(crate) fn kept_name(&self, op: &Op, number: usize) -> Vec<u8> {
         let mut kept = op.path.name().to_vec();
         kept.extend_from_slice(format!(".edited-{}", self.journal.head.header.run).as_bytes());
@@ -437,12 +437,12 @@ impl<'a> OpRunner<'a> {
         Ok(())
     }
 
-    /// Restores each attribute that still has the run's value. Any other value is somebody else's and stays.
+    /// Restores each attribute that still has the run's value. Any other value is foreign and stays.
     fn attributes_back(&mut self, op: &Op) -> Result<(), Cause> {
         let (Some(parent), Some(old), Some(new)) = (self.parent_of(&op.path)?, &op.old, &op.new) else {
             return Ok(());
         };
-        // A directory is looked at field by field in any case: in a copied root it is another one.
+        // A directory is compared field by field in any case: in a copied root, it is a different one.
         let is_it = match parent.look(op.path.name())? {
             Some(seen) if old.file_type == 'd' => seen.file_type == FileType::Directory,
             _ => is_there(&parent, op.path.name(), old, new)?,

@@ -36,7 +36,7 @@ fn until_outcome(ground: Ground) -> usize {
         Ok(())
     });
     run(ground, &World::new(), door).unwrap();
-    // The last one says that the run is done; a first try that was rolled back has two of its own.
+    // The last one says that the run is done; a first attempt that was rolled back has two of its own.
     let outcomes = outcomes.lock().unwrap();
     outcomes[outcomes.len() - 2]
 }
@@ -45,21 +45,21 @@ fn run(ground: Ground, world: &World, door: Door) -> Result<Receipt, Transaction
     world.run_plan(&ground.plan(world), door, &|| None)
 }
 
-/// A world after a run that was not disturbed.
+/// Returns a world after an undisturbed run.
 fn after(ground: Ground) -> Picture {
     let committed = World::new();
     run(ground, &committed, ground.open_door()).unwrap();
     without_log(committed.picture())
 }
 
-/// A door that lets `number` changes through and then no more: what a killed process leaves.
+/// Returns a door that lets `number` changes through and then no more: the state that a killed process leaves.
 fn dead_after(ground: Ground, number: usize) -> Door {
     let counter = AtomicUsize::new(0);
     ground
         .door(move |_| if counter.fetch_add(1, Ordering::Relaxed) < number { Ok(()) } else { Err(Errno::IO) })
 }
 
-/// A door at which one change fails.
+/// Returns a door at which one change fails.
 fn failing_at(ground: Ground, number: usize, errno: Errno) -> Door {
     let counter = AtomicUsize::new(0);
     ground.door(move |_| if counter.fetch_add(1, Ordering::Relaxed) == number { Err(errno) } else { Ok(()) })
@@ -94,7 +94,7 @@ fn a_change_that_fails_leaves_what_the_error_says() {
         let total = count(ground);
         let after = after(ground);
         for (turn, errno) in [Errno::NOSPC, Errno::IO, Errno::ROFS].into_iter().enumerate() {
-            // On a file system that can do less the three errors take turns, and leave every other change out.
+            // On a less capable file system, the three errors take turns and skip every other change.
             let every = if ground == Ground::Usual { 1 } else { 6 };
             for number in (0..total).filter(|number| number % every == 2 * turn % every) {
                 let how = format!("{ground:?}: {errno:?} at {number}");
@@ -111,7 +111,7 @@ fn a_change_that_fails_leaves_what_the_error_says() {
                     }
                     // A sync that failed says nothing about the outcome. Anything else is undone at once.
                     Err(RootCondition::InDoubt) => {}
-                    // The first try is always rolled back there, and that may fail, too.
+                    // The first attempt is always rolled back there, and that may fail, too.
                     Err(RootCondition::Unfinished(_)) if ground == Ground::Apart => {}
                     Err(RootCondition::Unfinished(what)) => panic!("{how}: {what:?}"),
                 }
@@ -140,13 +140,14 @@ fn recovery_may_be_stopped_anywhere_and_begun_again() {
     }
 }
 
-/// The log is written after the outcome: whether it is there says nothing about before and after.
+/// Returns a picture without the log, which is written after the outcome: its presence says nothing about before and
+/// after.
 fn without_log(mut picture: Picture) -> Picture {
     picture.remove("var/sadm/patch/100-01/log");
     picture
 }
 
-/// Several threads make the changes, in whatever order: which one is the last changes from run to run.
+/// Several threads make the changes in any order, so the last change differs from run to run.
 #[test]
 fn stopped_anywhere_a_run_of_several_threads_is_all_or_nothing_after_recovery() {
     let ground = Ground::ALL[0];

@@ -1,4 +1,4 @@
-//! The list `delivered` shows no file as the run's that somebody has edited while the run was under way.
+//! The list `delivered` never names a file that someone has edited during the run.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +10,7 @@ use crate::format::delivered::DeliveredObjects;
 use crate::plan::{Action, Change, Plan};
 use patchadm_rootfs::{Door, RootChange, Timestamp};
 
-/// Whether a change that was made is the one behind which somebody edits a file.
+/// Tells whether a file is edited right after this change.
 type Moment = fn(&RootChange<'_>) -> bool;
 
 const LIST: &str = "var/sadm/pkg/ACMEweb/save/100-01/delivered";
@@ -19,7 +19,7 @@ fn name(number: usize) -> String {
     format!("opt/web/{}", one_of_many(number))
 }
 
-/// The plan of the world, and with it many new files.
+/// Returns the plan of the world with many new files added.
 fn plan(world: &World) -> Plan {
     let mut plan = world.plan();
     let added = (0..MANY).map(|number| {
@@ -53,14 +53,15 @@ fn since_epoch(time: Timestamp) -> Duration {
     Duration::new(time.seconds.try_into().unwrap(), time.nanoseconds)
 }
 
-/// Writes other bytes into a file, and has it look as before: its size and its modification time are those of the package.
+/// Writes other bytes into a file but keeps its appearance: its size and its modification time are those of the
+/// package.
 fn edit(path: &Path) {
     let seen = fs::metadata(path).unwrap();
     fs::write(path, "x".repeat(seen.len().try_into().unwrap())).unwrap();
     fs::File::open(path).unwrap().set_modified(seen.modified().unwrap()).unwrap();
 }
 
-/// Tells whether a change puts something at a path.
+/// Tells whether a change puts an object at a path.
 fn puts(step: &RootChange<'_>, path: &str) -> bool {
     step.other.is_some_and(|other| *other == at(path)) || *step.path == at(path)
 }
@@ -84,7 +85,7 @@ fn an_edit_between_the_switch_of_a_file_and_the_commit_is_not_taken_for_what_was
         });
         world.run_plan(&plan(&world), door, &|| None).unwrap();
         let Ok(list) = fs::read(world.path(LIST)) else {
-            // The file system of the tests is none that keeps such times by itself.
+            // The file system of the tests does not keep such times by itself.
             return;
         };
         let listed = DeliveredObjects::parse(&list).unwrap().0;

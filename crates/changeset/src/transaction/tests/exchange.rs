@@ -1,4 +1,4 @@
-//! Changes that become visible at once: what a run with an exchanged directory does, and what stands in its way.
+//! Changes that become visible at once: the effects of a run with an exchanged directory, and the obstacles to it.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -12,7 +12,7 @@ use crate::format::journal::OpKind;
 use crate::transaction::{Cause, ExchangeReport, ExchangeWay, Receipt, foresee_exchanges};
 use patchadm_rootfs::{ChangeCall, Door};
 
-/// The one directory of which a run tells.
+/// Returns the only directory that a run reports.
 fn only(receipt: &Receipt) -> &ExchangeReport {
     let [report] = receipt.exchanges.as_slice() else { panic!("{:?}", receipt.exchanges) };
     report
@@ -132,7 +132,7 @@ fn several_directories_are_exchanged_in_the_order_in_which_they_are_named() {
     assert_eq!(trees, [at("/opt/web/bin")]);
 }
 
-/// Why `/opt` or another directory cannot be exchanged, before a run and in it.
+/// Returns why `/opt` or another directory cannot be exchanged, before a run and in it.
 fn refusal(world: &World, directory: &str) -> String {
     let root = world.root(Door::default());
     world.exchange(&[directory], false);
@@ -171,7 +171,7 @@ fn a_plan_is_foreseen_to_be_carried_out_at_once() {
     assert_eq!(world.picture(), before);
 }
 
-/// What somebody does to the directory.
+/// A foreign change to the directory.
 type Meddle = fn(&Path);
 
 #[test]
@@ -223,7 +223,7 @@ fn what_somebody_puts_into_a_directory_that_goes_is_found_in_the_one_that_stays(
     world.exchange(&["/opt/web"], false);
     let stage = world.path("var/sadm/patchadm/stage/1-00000000000000aa/o/tree.0");
     let done = std::sync::atomic::AtomicBool::new(false);
-    // Somebody with a working directory in the old tree, behind the commit and in the middle of the drop.
+    // A process with its working directory in the old tree, after the commit and in the middle of the drop.
     let door = Door::watched(move |step| {
         let is_dropped = step.call == ChangeCall::Unlink && step.path.to_string().contains("/o/taken.0.");
         if is_dropped && !done.swap(true, std::sync::atomic::Ordering::Relaxed) {
@@ -258,7 +258,7 @@ fn what_somebody_puts_into_a_directory_that_goes_is_found_in_the_one_that_stays(
     assert_eq!(fs::read_dir(world.path("var/sadm/patchadm/stage")).unwrap().count(), 0);
 }
 
-/// A world with a run that died right behind the exchange of `/opt/web`, and the directory in the stage.
+/// Returns a world with a run that died right after the exchange of `/opt/web`, and the directory in the stage.
 fn died_behind_exchange() -> (World, std::path::PathBuf) {
     let world = World::new();
     world.exchange(&["/opt/web"], true);
@@ -282,7 +282,7 @@ fn died_behind_exchange() -> (World, std::path::PathBuf) {
     (world, staged)
 }
 
-/// What is there, but for what somebody else has put beside `/opt/web`.
+/// Returns the existing objects, without foreign ones beside `/opt/web`.
 fn without_kept(world: &World) -> std::collections::BTreeMap<String, String> {
     let mut picture = world.picture();
     picture.retain(|path, _| !path.contains(".edited-"));

@@ -1,4 +1,4 @@
-//! The file systems that runs are played on: what a real one would not do the door does not let through.
+//! The simulated file systems of the runs: the door blocks every call that the real one would not support.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use crate::plan::Plan;
 use patchadm_rootfs::{ChangeCall, Door, RootChange};
 use patchadm_svr4::package::ObjectPath;
 
-/// What a file system is like.
+/// The capabilities of a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ground {
     /// It can do everything.
@@ -19,15 +19,15 @@ pub(super) enum Ground {
     NoExchange,
     /// Names cannot be exchanged, and nothing can have two of them.
     NoLinks,
-    /// A rename cannot be kept from replacing what is there.
+    /// A rename cannot be kept from replacing an existing object.
     NoReplace,
-    /// Names cannot be exchanged, and a rename cannot be kept from replacing what is there.
+    /// Names cannot be exchanged, and a rename cannot be kept from replacing an existing object.
     OnlyRename,
     /// Nothing can be renamed into `/opt/web/bin` from another directory than one in it.
     Apart,
     /// It can do everything, and the changes below `/opt/web` become visible at once.
     Exchanged,
-    /// They should, but no file there can have a second name.
+    /// The changes below `/opt/web` should become visible at once, but no file there can have a second name.
     NotExchanged,
 }
 
@@ -42,10 +42,10 @@ impl Ground {
         Self::Exchanged,
         Self::NotExchanged,
     ];
-    /// Those that can do less everywhere.
+    /// The file systems that are less capable everywhere.
     pub(super) const POOR: [Self; 4] = [Self::NoExchange, Self::NoLinks, Self::NoReplace, Self::OnlyRename];
 
-    /// A door that lets nothing through that the file system cannot do, and asks `watcher` about the rest.
+    /// Returns a door that blocks every call that the file system lacks, and asks `watcher` about the rest.
     pub(super) fn door(
         self,
         watcher: impl Fn(&RootChange<'_>) -> Result<(), Errno> + Send + Sync + 'static,
@@ -53,7 +53,7 @@ impl Ground {
         Door::watched(move |step| self.can(step).and_then(|()| watcher(step)))
     }
 
-    /// The same without a watcher.
+    /// Returns the same door without a watcher.
     pub(super) fn open_door(self) -> Door {
         self.door(|_| Ok(()))
     }
@@ -75,13 +75,13 @@ impl Ground {
         !matches!(self, Self::NoExchange | Self::NoLinks | Self::OnlyRename)
     }
 
-    /// Whether the plan has a new object with two names. Without it the directory that is apart is met late in the
-    /// switch, when there is much to put back.
+    /// Returns whether the plan has a new object with two names. Without it, the switch meets the directory that is
+    /// apart late, when there is much to put back.
     fn can_link(self) -> bool {
         !matches!(self, Self::NoLinks | Self::Apart)
     }
 
-    /// The plan of a world as far as such a file system can carry it out.
+    /// Returns the part of a world's plan that such a file system can carry out.
     pub(super) fn plan(self, world: &World) -> Plan {
         let mut plan = world.plan();
         if matches!(self, Self::Exchanged | Self::NotExchanged) {
@@ -102,7 +102,7 @@ impl Ground {
     }
 }
 
-/// Whether a path is that of the one new object for `/opt/web/bin` in the stage of the first domain.
+/// Returns whether a path is that of the one new object for `/opt/web/bin` in the stage of the first domain.
 fn is_of_bin(staged: &ObjectPath) -> bool {
     static STAGED: LazyLock<String> = LazyLock::new(|| {
         let world = World::new();

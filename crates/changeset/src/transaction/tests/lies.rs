@@ -1,4 +1,4 @@
-//! A journal that is well-formed, with right checksums, and lies: nothing is done by it, inside the root or outside.
+//! A well-formed journal with right checksums that lies: it changes nothing, inside the root or outside.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -32,7 +32,7 @@ fn recovered(world: &World) -> Result<Recovered, TransactionError> {
     recover(&root, &lock)
 }
 
-/// Everything in a directory: name, bytes, owner, mode.
+/// Returns everything in a directory: name, bytes, owner, mode.
 fn all_of(dir: &Path) -> Vec<(String, String, u32, u32)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
@@ -45,7 +45,7 @@ fn all_of(dir: &Path) -> Vec<(String, String, u32, u32)> {
     found
 }
 
-/// Everything that there is, our own files included.
+/// Returns all existing objects, including our own files.
 fn everything(world: &World) -> (std::collections::BTreeMap<String, String>, Vec<u8>, Vec<String>) {
     let stage = fs::read_dir(world.path("var/sadm/patchadm/stage")).unwrap();
     let mut stages: Vec<String> = stage.map(|entry| entry.unwrap().path().display().to_string()).collect();
@@ -53,12 +53,12 @@ fn everything(world: &World) -> (std::collections::BTreeMap<String, String>, Vec
     (world.picture(), fs::read(world.path(JOURNAL)).unwrap(), stages)
 }
 
-/// The name in a stage that leads out of the root to a file of the host.
+/// Returns the name in a stage that leads out of the root to a file of the host.
 fn way_out(host: &Path, file: &str) -> String {
     format!("o/../../../../../../../../../../../../../../..{}/{file}", host.display())
 }
 
-/// What a recovery says of a journal in which `field` is a lie, and that nothing was done by it.
+/// Checks that a recovery refuses a journal in which `field` is a lie, and changes nothing.
 fn must_be_refused(world: &World, host: &Path, field: &str) {
     let before = (everything(world), all_of(host));
     let error = recovered(world).unwrap_err();
@@ -88,7 +88,7 @@ fn a_name_in_a_stage_leads_nowhere_else() {
         stopped.world.rewrite(|journal| {
             let op = op(journal, path);
             (op.kind, op.stage) = (kind, way_out(host.path(), file));
-            // So that the table of recovery exchanges, takes away or puts back.
+            // So that the recovery table exchanges, takes away or puts back.
             std::mem::swap(&mut op.old, &mut op.new);
         });
         must_be_refused(&stopped.world, host.path(), "stage");
@@ -104,7 +104,7 @@ fn a_stage_of_another_place_run_or_root_is_neither_used_nor_removed() {
             stopped.world.rewrite(|journal| {
                 journal.domains[0].stage = at(stage);
                 journal.head.outcome = outcome;
-                // An object in what would be our own directory then is another lie.
+                // An object in the directory that would then be our own is another lie.
                 journal.ops.retain(|op| op.db);
                 without_archives(journal);
             });

@@ -1,5 +1,5 @@
-//! Somebody else changes the root while a run is under way: after it has looked, in the middle of the switch, before
-//! it commits. The run is given up, everything is as before, and what somebody else did is there.
+//! Someone else changes the root during a run: after its checks, in the middle of the switch, before it commits. The
+//! run is given up, everything is as before, and the foreign changes remain.
 
 use std::fs;
 use std::io::Write as _;
@@ -12,13 +12,13 @@ use crate::transaction::{Cause, RootCondition};
 use patchadm_rootfs::{ChangeCall, Door, RootChange};
 use patchadm_svr4::package::ObjectPath;
 
-/// What somebody does to a root.
+/// A foreign change to a root.
 type Meddle = fn(&Path);
 
-/// Whether it is done before this step.
+/// Tells whether the change happens before this step.
 type Moment = fn(&RootChange<'_>) -> bool;
 
-/// A file, other than it was: its time is that of the survey, so that only the change itself can be found.
+/// Changes a file, but keeps the time of the survey, so that only the change itself can be detected.
 fn write(path: &Path, text: &str) {
     let was = fs::metadata(path).and_then(|seen| seen.modified());
     fs::write(path, text).unwrap();
@@ -62,7 +62,7 @@ const MEDDLES: [(&str, Meddle); 8] = [
     }),
 ];
 
-/// A door at which somebody meddles once, before the first step that `when` says.
+/// Returns a door at which someone meddles once, before the first step selected by `when`.
 fn meddling(world: &World, when: Moment, meddle: impl Fn(&Path) + Send + Sync + 'static) -> Door {
     let (root, done) = (world.path("."), AtomicBool::new(false));
     Door::watched(move |step| {
@@ -116,7 +116,8 @@ fn a_directory_that_is_moved_away_before_the_switch_is_not_followed() {
         let error = world.run(meddling(&world, MOMENTS[0].1, move_away)).unwrap_err();
         assert!(matches!(error.cause, Cause::Changed(_)), "{paths:?}: {error}");
         assert_eq!(world.picture(), expected.picture(), "{paths:?}");
-        // What cannot be looked at may have been changed: that is not left to a guess, but until it is back.
+        // An object that cannot be examined may have been changed: this is not guessed, but left until the object is
+        // back.
         if matches!(error.left, RootCondition::Unfinished(_)) {
             let [from, to] = paths.map(|path| world.path(path));
             fs::remove_file(&from).unwrap();

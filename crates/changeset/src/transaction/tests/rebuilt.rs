@@ -1,4 +1,4 @@
-//! An old object that somebody removed from the stage is made again from the undo archive of its run, or not at all.
+//! An old object that was removed from the stage is made again from the undo archive of its run, or not at all.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,7 +9,7 @@ use crate::format::journal::OpKind;
 use crate::transaction::{Cause, Recovered, recover};
 use patchadm_rootfs::{ChangeCall, Door, Lock};
 
-/// A world whose run was killed in its switch, and whose old `httpd` is gone from the stage.
+/// Returns a world whose run was killed in its switch, and whose old `httpd` is gone from the stage.
 fn killed() -> World {
     let world = World::new();
     let door = Door::watched(|step| {

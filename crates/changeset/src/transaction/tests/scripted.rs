@@ -1,5 +1,5 @@
-//! Runs with procedure scripts: whatever a script does, and wherever the run is stopped, everything is as before or as
-//! after.
+//! Runs with procedure scripts: regardless of what a script does and where the run is stopped, everything is as before
+//! or as after.
 
 mod grounds;
 mod rewound;
@@ -24,7 +24,7 @@ use patchadm_rootfs::Timestamp;
 use patchadm_rootfs::{Door, Lock};
 use patchadm_svr4::package::Mode;
 
-/// What a script leaves at its end.
+/// The changes that a script makes.
 type Script = fn(&World);
 
 fn process() -> ScriptProcess {
@@ -32,7 +32,7 @@ fn process() -> ScriptProcess {
     ScriptProcess { name: "postinstall".to_owned(), group: 4711, boot_id, start_time: 7 }
 }
 
-/// The paths of the plan, what lies below a directory that it replaces, and the records. `edited` is of a type that
+/// Returns the paths of the plan, those below a directory that it replaces, and the records. `edited` is of a type that
 /// administrators edit.
 fn held(edited: &str) -> ProtectedPaths {
     let paths = [
@@ -59,7 +59,7 @@ fn held(edited: &str) -> ProtectedPaths {
     }
 }
 
-/// The records first, as they are before any script; the objects later.
+/// Splits a plan: the records come first, before any script; the objects later.
 fn batches(plan: Plan) -> [Plan; 2] {
     let records = Plan { changes: Vec::new(), ..plan.clone() };
     let objects =
@@ -92,7 +92,7 @@ fn begun<T>(
     work(ScriptedRun::begin(&root, &lock, "patchadd", &held(edited), settings)?)
 }
 
-/// A run with a script between its two batches, and one after them; `rude` is what they do.
+/// Carries out a run with one script between its two batches, and one after them; `rude` holds their actions.
 fn run(world: &World, door: Door, rude: [Script; 2]) -> Result<Receipt, TransactionError> {
     run_on(Ground::Usual, world, door, rude)
 }
@@ -111,7 +111,7 @@ fn steps(ground: Ground, world: &World, run: &mut ScriptedRun<'_>, rude: [Script
     run.script_begins(&process())?;
     rude[0](world);
     run.script_ended()?;
-    // the second batch is made from what the script left
+    // The second batch is made from the state that the script left.
     let [_, objects] = batches(ground.plan(world));
     run.switch(&objects, &mut Files)?;
     run.script_begins(&process())?;
@@ -124,7 +124,7 @@ fn steps(ground: Ground, world: &World, run: &mut ScriptedRun<'_>, rude: [Script
 
 fn harmless(_: &World) {}
 
-/// Writes in place, replaces, retargets, takes away, changes a mode: all that a second batch can still cope with.
+/// Writes in place, replaces, retargets, removes, changes a mode: everything that a second batch can still cope with.
 fn before_the_objects(world: &World) {
     world.file("opt/web/bin/httpd", "written in place");
     fs::remove_file(world.path("opt/web/gone")).unwrap();
@@ -166,7 +166,8 @@ fn failing_from(number: usize, once: bool, errno: Errno) -> Door {
     })
 }
 
-/// A run whose last batch takes the directory of a package away, with what a script has put into it.
+/// Carries out a run whose last batch removes the directory of a package, together with objects that a script has put
+/// into it.
 fn removal(world: &World, door: Door) -> Result<Receipt, TransactionError> {
     begun(world, door, "", |mut run| {
         let [records, _] = batches(world.plan());

@@ -1,4 +1,4 @@
-//! Whoever keeps a name of a set-id program that a run replaced keeps nothing that lets them in.
+//! A kept name of a set-id program that a run replaced gives its holder no access.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -14,7 +14,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
-/// A world whose `httpd`, 4755, has another name elsewhere.
+/// Returns a world whose `httpd`, 4755, has another name elsewhere.
 fn with_link(name: &str) -> World {
     let world = World::new();
     fs::hard_link(world.path("opt/web/bin/httpd"), world.path(name)).unwrap();
@@ -62,7 +62,7 @@ fn a_bit_that_somebody_gave_the_old_program_during_the_run_goes_too() {
     let world = with_link("opt/theirs");
     let theirs = world.path("opt/theirs");
     fs::set_permissions(&theirs, fs::Permissions::from_mode(0o755)).unwrap();
-    // All is laid out and saved by then; the switch is next.
+    // Everything is laid out and saved by then; the switch is next.
     let given = theirs.clone();
     let door = Door::watched(move |step| {
         if super::world::publishes(step) {
@@ -84,7 +84,7 @@ fn after_a_rollback_the_new_program_loses_its_bits_and_the_old_one_has_them_agai
             new.mode = patchadm_svr4::package::Mode::of(0o4711);
         }
     }
-    // Somebody links the new program while it is in its place; then the deletion fails.
+    // Another user links the new program while it is in its place; then the deletion fails.
     let (live, theirs) = (world.path("opt/web/bin/httpd"), world.path("opt/theirs"));
     let door = Door::watched(move |step| {
         let deletes = step.call == ChangeCall::Move && step.path.name() == b"gone";

@@ -1,4 +1,5 @@
-//! The stamp of `contents` comes and goes with it: whatever happens to a run, it fits or is of no account.
+//! The stamp of `contents` comes and goes with it: regardless of what happens to a run, the stamp fits or does not
+//! count.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +15,7 @@ use patchadm_rootfs::Door;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, OwnerStatus};
 use patchadm_svr4::places;
 
-/// A plan that changes nothing but the line of one link.
+/// Returns a plan that changes only the line of one link.
 fn next() -> Plan {
     let line = ContentsLine::parse(b"/opt/web/also=bin/httpd l none ACMEweb").unwrap();
     let contents = BTreeMap::from([(at("/opt/web/also"), Some(Box::new(line)))]);
@@ -32,7 +33,7 @@ fn contents(world: &World) -> String {
     std::fs::read_to_string(world.path("var/sadm/install/contents")).unwrap()
 }
 
-/// What a reader beside the runs sees.
+/// Returns what a reader outside the runs sees.
 fn seen(world: &World) -> ContentsLines {
     let root = world.root(Door::default());
     read_consistently(&root, |view| lines_below(view, &[at("/opt")])).unwrap()

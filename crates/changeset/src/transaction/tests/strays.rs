@@ -12,13 +12,13 @@ use crate::transaction::{Cause, Recovered, recover};
 use patchadm_rootfs::{Door, Lock};
 use patchadm_svr4::package::ObjectPath;
 
-/// A world whose journal says that run 1 is done, with a stage of run `number` in `.patchadm` of its top directory.
-/// The stage has its own copy of a journal, whose one target is `/opt/web/bin/httpd`.
+/// Returns a world whose journal says that run 1 is done, with a stage of run `number` in `.patchadm` of its top
+/// directory. The stage has its own copy of a journal, whose one target is `/opt/web/bin/httpd`.
 fn with_stray(number: u64, copy: bool) -> (World, ObjectPath) {
     with_stray_of(number, copy, |op| op.path == at("/opt/web/bin/httpd"))
 }
 
-/// The same with the targets that are `wanted`.
+/// Returns the same world with the `wanted` targets.
 fn with_stray_of(number: u64, copy: bool, wanted: impl Fn(&Op) -> bool) -> (World, ObjectPath) {
     let world = World::new();
     world.run(Door::default()).unwrap();
@@ -46,7 +46,7 @@ fn with_stray_of(number: u64, copy: bool, wanted: impl Fn(&Op) -> bool) -> (Worl
     (world, stage)
 }
 
-/// Writes the copy of the journal in a stray stage anew, with another header.
+/// Rewrites the copy of the journal in a stray stage with another header.
 fn with_header(world: &World, stage: &ObjectPath, change: impl FnOnce(&mut JournalHeader)) {
     let place = world.path(&stage.to_string()[1..]);
     let ops = place.join(format!("ops-{}", place.file_name().unwrap().to_str().unwrap()));
@@ -61,7 +61,7 @@ fn with_header(world: &World, stage: &ObjectPath, change: impl FnOnce(&mut Journ
     fs::write(place.join("journal"), files.journal).unwrap();
 }
 
-/// Recovers: the stage is passed over with a note in which `words` are, and stays.
+/// Recovers: the stage is skipped with a note that contains `words`, and stays.
 fn stays(world: &World, stage: &ObjectPath, words: &str) {
     let Recovered::PassedOver { notes } = world.recover() else { panic!("nothing was passed over") };
     let [note] = &notes[..] else { panic!("{notes:?}") };
@@ -160,8 +160,8 @@ fn a_stage_of_a_later_run_that_has_switched_stops_everything() {
     assert!(world.path(".patchadm").exists());
 }
 
-/// Gives the copy of the journal in a stray stage the name that it has until it is durable; `damaged`: its first sector
-/// is not what was written.
+/// Gives the copy of the journal in a stray stage the name that it has until it is durable; if `damaged`, its first
+/// sector is not as written.
 fn not_durable_yet(world: &World, stage: &ObjectPath, damaged: bool) {
     let place = world.path(&stage.to_string()[1..]);
     let mut bytes = fs::read(place.join("journal")).unwrap();

@@ -55,7 +55,7 @@ impl Stopped {
         self.journal.ops.iter().find(|op| op.kind == kind && op.path == at(path)).unwrap()
     }
 
-    /// The staged object of an op.
+    /// Returns the staged object of an op.
     fn staged(&self, kind: OpKind, path: &str) -> PathBuf {
         self.world.path(&format!("var/sadm/patchadm/stage/{RUN}/{}", self.op(kind, path).stage))
     }
@@ -64,7 +64,7 @@ impl Stopped {
         self.world.path(path.trim_start_matches('/'))
     }
 
-    /// What the switch does for a replacement.
+    /// Does the work of the switch for a replacement.
     fn exchange(&self, path: &str) {
         let staged = self.staged(OpKind::Replace, path);
         rustix::fs::renameat_with(
@@ -98,7 +98,7 @@ const GONE: &str = "/opt/web/gone";
 const TOOL: &str = "/opt/web/new/tool";
 const NEW: &str = "/opt/web/new";
 
-/// Another file at a path: another inode.
+/// Puts another file, with another inode, at a path.
 fn put_other(path: &std::path::Path) {
     let _ = fs::remove_file(path);
     fs::write(path, "somebody else's").unwrap();
@@ -141,7 +141,7 @@ fn replace_other_and_old_the_other_is_kept_beside() {
 
 #[test]
 fn replace_old_and_other_what_is_staged_is_kept_beside() {
-    // What a recovery leaves that was cut between its two steps.
+    // The state that a recovery leaves if it is interrupted between its two steps.
     let stopped = Stopped::new();
     put_other(&stopped.staged(OpKind::Replace, HTTPD));
     stopped.recover();

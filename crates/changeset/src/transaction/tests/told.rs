@@ -1,4 +1,4 @@
-//! After most runs nobody waits for history and log: what a power cut takes of them is written again.
+//! After most runs nothing waits for history and log: entries lost in a power cut are written again.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,14 +16,14 @@ use rustix::io::Errno;
 const HISTORY: &str = "var/sadm/patchadm/history";
 const LOG: &str = "var/sadm/patch/100-01/log";
 
-/// A plan that changes nothing but a line of `contents`, so that it empties no directory.
+/// Returns a plan that changes only a line of `contents`, so that it empties no directory.
 fn small() -> Plan {
     let line = ContentsLine::parse(b"/opt/web/also=bin/httpd l none ACMEweb").unwrap();
     let contents = BTreeMap::from([(at("/opt/web/also"), Some(Box::new(line)))]);
     Plan { contents, changes: Vec::new(), records: Vec::new(), undo: Vec::new(), ..World::new().plan() }
 }
 
-/// A root with two runs, the second of them small; how often that synced a file system.
+/// Returns a root with two runs, the second of them small, and the number of file system syncs of that run.
 fn twice() -> (World, usize) {
     let world = World::new();
     world.run(Door::default()).unwrap();
@@ -44,13 +44,13 @@ fn is_unsynced(world: &World) -> bool {
     head.is_unsynced
 }
 
-/// Takes the end of a file, as a power cut does before it is written back.
+/// Removes the end of a file, as a power cut does before it is written back.
 fn lose(world: &World, path: &str, from: usize) {
     let text = fs::read(world.path(path)).unwrap();
     fs::write(world.path(path), &text[..from]).unwrap();
 }
 
-/// The length of a file without what the last run wrote, which begins with `mark`.
+/// Returns the length of a file without the text of the last run, which begins with `mark`.
 fn before_last_run(world: &World, path: &str, mark: &str) -> usize {
     fs::read_to_string(world.path(path)).unwrap().rfind(mark).unwrap()
 }

@@ -1,4 +1,4 @@
-//! What the journal says of objects is in a file of its own: for the owner, bound by the header, gone with the next run.
+//! The object part of the journal is in a separate file: for the owner, bound by the header, gone with the next run.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -23,7 +23,7 @@ fn recovered(world: &World) -> Result<Recovered, TransactionError> {
     recover(&root, &lock)
 }
 
-/// The names of our own files that begin with `ops-`.
+/// Returns the names of our own files that begin with `ops-`.
 fn all_ops(world: &World) -> Vec<String> {
     let names = fs::read_dir(world.path(OWN)).unwrap().map(|entry| entry.unwrap().file_name());
     let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
@@ -54,7 +54,7 @@ fn the_file_with_the_ops_goes_when_the_next_run_has_published() {
     world.recover();
     assert_eq!(all_ops(&world), [format!("ops-{RUN}")]);
 
-    // The first try is a run of its own there.
+    // The first attempt is a run of its own there.
     let world = World::new();
     let receipt = world.run_plan(&Ground::Apart.plan(&world), Ground::Apart.open_door(), &|| None).unwrap();
     assert_eq!(receipt.run, "2-00000000000000aa");
@@ -81,7 +81,7 @@ fn a_run_of_which_the_ops_are_lost_is_damage_while_it_has_no_outcome() {
         assert!(matches!(error.cause, Cause::Journal { reason: JournalError::Ops(_), .. }), "{error}");
         assert_eq!(stopped.world.picture(), before);
 
-        // With an outcome it is finished, as far as that goes without them.
+        // With an outcome, the run is finished as far as possible without them.
         stopped.world.recover_without_ops(RunOutcome::RolledBack);
     }
 }
@@ -124,7 +124,7 @@ fn a_run_of_an_earlier_version_that_is_tidied_up_is_followed_by_the_next() {
     assert_eq!((next.to_string().as_str(), the_same), ("2-00000000000000aa", marker));
 }
 
-/// Writes the header of the journal as version 3 had it, and how its run ended.
+/// Writes the header of the journal as in version 3, and the outcome of its run.
 fn as_version_3(world: &World, outcome: Option<RunOutcome>, is_done: bool) {
     let place = world.path(&format!("{OWN}/journal"));
     let mut bytes = fs::read(&place).unwrap();

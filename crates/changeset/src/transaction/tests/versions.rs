@@ -1,5 +1,5 @@
-//! What one patch of a run delivers and a later one replaces is in the undo archive of the later one, and nowhere else
-//! when the run is over. A version that is not what its pkgmap says ends the run before anything is changed.
+//! An object that one patch of a run delivers and a later one replaces is in the undo archive of the later one, and
+//! nowhere else when the run is over. A version that does not match its pkgmap ends the run before anything is changed.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -20,7 +20,7 @@ use patchadm_svr4::package::{ObjectPath, PackagePath, PkgInst, checksum};
 
 const CALM: RunWatch<'_> = RunWatch { interrupt: &|| None, progress: &|_| {} };
 
-/// A source: of each file its package, its path and what its bytes are read from.
+/// A source: the package, path and byte reader of each file.
 type Sources = Vec<(usize, &'static str, Box<dyn Read>)>;
 
 impl ContentSource for Sources {
@@ -53,7 +53,7 @@ fn version(package: usize, name: &str, path: &str, text: &str) -> ReplacedVersio
     ReplacedVersion { package: PkgInst::new(name).unwrap(), path: at(&format!("/opt/web/{path}")), member }
 }
 
-/// A world in which a run has begun, and a plan with nothing but versions.
+/// A world in which a run has begun, and a plan with versions only.
 struct Begun {
     world: World,
     root: Root,
@@ -74,13 +74,13 @@ impl Begun {
         StagedVersions::stage(&self.root, &self.domains, &self.plan, &mut content, CALM)
     }
 
-    /// The names that stand in the stage of the first domain.
+    /// Returns the names in the stage of the first domain.
     fn staged(&self) -> Vec<String> {
         let names = self.domains.get(0).unwrap().objects.names().unwrap();
         names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
     }
 
-    /// Why `content` is not taken.
+    /// Returns why `content` is refused.
     fn refusal(versions: &[ReplacedVersion], content: Sources) -> String {
         let begun = Self::new(versions.to_vec(), Door::default());
         let shown = begun.world.path("").display().to_string();
@@ -88,7 +88,7 @@ impl Begun {
     }
 }
 
-/// The bytes of the version that an archive finds at a path.
+/// Returns the bytes of the version that an archive finds at a path.
 fn bytes_at(versions: &StagedVersions, passing: &BTreeMap<ObjectPath, Option<usize>>, path: &str) -> Vec<u8> {
     let (dir, name) = versions.find(passing, &at(path)).unwrap().unwrap();
     dir.read(&name, 1000).unwrap().unwrap()
@@ -211,8 +211,8 @@ fn a_signal_ends_the_staging_before_the_next_version() {
     assert_eq!(begun.staged(), ["version-0"]);
 }
 
-/// The plan of a world whose undo archive saves, in the place of the old `httpd`, what an earlier patch of the run
-/// delivers there.
+/// Returns the plan of a world whose undo archive saves, in place of the old `httpd`, the version that an earlier patch
+/// of the run delivers there.
 fn chained(world: &World) -> Plan {
     let mut plan = world.plan();
     // The source of the world gives every file its own path as its bytes.
@@ -227,7 +227,7 @@ fn chained(world: &World) -> Plan {
     plan
 }
 
-/// What the undo archive of a world has in it.
+/// Returns the content of the undo archive of a world.
 fn archived(world: &World) -> Vec<u8> {
     let file = std::fs::File::open(world.path("var/sadm/pkg/ACMEweb/save/100-01/undo.gz")).unwrap();
     let mut bytes = Vec::new();
@@ -279,7 +279,7 @@ fn stopped_at_any_change_of_a_version_the_run_has_not_been() {
                 let door = ground.door(move |step| {
                     let is_version = step.path.name().starts_with(b"version-");
                     let at = passed.fetch_add(usize::from(is_version), Ordering::Relaxed);
-                    // A dead process makes no later change either; a full disk takes what comes after.
+                    // A dead process makes no later change either; a full disk accepts later changes.
                     let is_dead = errno == Errno::IO && at > number;
                     if is_dead || (at == number && is_version) { Err(errno) } else { Ok(()) }
                 });

@@ -1,4 +1,4 @@
-//! A small root, a plan that does everything a plan can do to it, and pictures of it to compare.
+//! A small root, a plan that makes every possible kind of change to it, and pictures of it to compare.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,12 +28,12 @@ use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::checksum;
 use patchadm_svr4::package::{ContentsLine, Ftype, Mode, Object, ObjectPath, PackagePath, Params, PkgInst};
 
-/// So many files that some of what a run does is worth it.
+/// A number of files large enough to trigger optional steps of a run.
 pub(super) const MANY: usize = 40;
 
 pub(super) const RUN: &str = "1-00000000000000aa";
 
-/// A root on the disk, gone when it is dropped.
+/// A root on the disk, removed when dropped.
 pub(super) struct World {
     dir: TempDir,
     /// The directories that runs exchange.
@@ -106,7 +106,7 @@ impl World {
         Root::open_with(self.dir.path(), door).unwrap()
     }
 
-    /// The journal, from both of its files.
+    /// Returns the journal, from both of its files.
     pub(super) fn journal(&self) -> Journal {
         let bytes = fs::read(self.path("var/sadm/patchadm/journal")).unwrap();
         let run = parse_head(&bytes).unwrap().header.run;
@@ -114,7 +114,7 @@ impl World {
         Journal::parse(&bytes, ops.as_deref()).unwrap()
     }
 
-    /// Puts another journal in the place of the one that is there, all checksums right.
+    /// Replaces the journal by another one, with all checksums right.
     pub(super) fn rewrite(&self, lie: impl FnOnce(&mut Journal)) {
         let mut journal = self.journal();
         lie(&mut journal);
@@ -130,7 +130,7 @@ impl World {
         root.dir_if_there(&path.parent().unwrap()).unwrap()?.live(path.name()).unwrap()
     }
 
-    /// Everything there is, but for directory times and our own files: what a backout or rollback must bring back.
+    /// Returns everything except directory times and our own files: the state that a backout or rollback must restore.
     pub(super) fn picture(&self) -> BTreeMap<String, String> {
         let mut picture = BTreeMap::new();
         self.look(self.dir.path(), &mut picture);
@@ -205,7 +205,7 @@ impl World {
         carry_out(&root, &lock, plan, settings, &mut Files)
     }
 
-    /// What the next command does before anything else.
+    /// Recovers, as the next command does before anything else.
     pub(super) fn recover(&self) -> crate::transaction::Recovered {
         self.recover_with(Door::default())
     }
@@ -216,8 +216,8 @@ impl World {
         recover(&root, &lock).unwrap()
     }
 
-    /// A plan with a replacement, an addition, a deletion, a symbolic link that is retargeted, a hard link, a new
-    /// directory, a directory that becomes a file and a file that becomes a directory, new attributes, records.
+    /// Returns a plan with a replacement, an addition, a deletion, a symbolic link that is retargeted, a hard link, a
+    /// new directory, a directory that becomes a file and a file that becomes a directory, new attributes, records.
     pub(super) fn plan(&self) -> Plan {
         let directory = AttributeChange { mode: Some(Mode::of(0o700)), ..AttributeChange::default() };
         let staying = AttributeChange {
@@ -332,7 +332,7 @@ pub(super) fn publishes(step: &RootChange<'_>) -> bool {
     step.call == ChangeCall::Rename && *step.path == at("/var/sadm/patchadm/journal.new")
 }
 
-/// The two files of a journal with its sectors.
+/// Returns the two files of a journal with its sectors.
 pub(super) fn files_of(journal: Journal) -> JournalFiles {
     let Journal { head, domains, archives, run_record, ops, .. } = journal;
     let mut entries: Vec<JournalLine> = domains.into_iter().map(JournalLine::Domain).collect();
@@ -350,7 +350,7 @@ pub(super) fn files_of(journal: Journal) -> JournalFiles {
     files
 }
 
-/// A process that another test starts has our descriptors until it becomes its program: then the lock is free again.
+/// A process that another test starts holds our descriptors until it executes its program: then the lock is free again.
 pub(super) fn in_a_moment(_: &patchadm_rootfs::LockHolder) -> bool {
     std::thread::sleep(std::time::Duration::from_millis(2));
     true
@@ -372,12 +372,12 @@ impl ContentSource for Files {
     }
 }
 
-/// The path in the package of a file of which there are [`MANY`].
+/// Returns the path in the package of one of [`MANY`] files.
 pub(super) fn one_of_many(number: usize) -> String {
     format!("bin/many{number:02}")
 }
 
-/// An object of the caller that is delivered.
+/// Returns a delivered object of the caller.
 pub(super) fn new_object(body: Body, mode: u32) -> NewObject {
     NewObject {
         body,
@@ -389,7 +389,7 @@ pub(super) fn new_object(body: Body, mode: u32) -> NewObject {
     }
 }
 
-/// A file of the package with its own path for content.
+/// Returns a file of the package whose content is its own path.
 pub(super) fn member(path: &str) -> Body {
     Body::Member(Member {
         package: 0,

@@ -1,7 +1,7 @@
-//! Holds the old directory of an exchange against what the run knows of it, before the commit.
+//! Compares the old directory of an exchange, before the commit, with what the run knows about it.
 //!
-//! The run has copied the directory; whatever somebody made, removed, replaced or wrote in it since is not in the new one. So
-//! everything must still be as it was; else the run is rolled back.
+//! The run has copied the directory. Anything that someone has created, removed, replaced or written in it since is not
+//! in the new one. So everything must still be as it was; otherwise the run is rolled back.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::transaction::tree::survey::below;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, side_by_side};
 use patchadm_svr4::package::ObjectPath;
 
-/// Tells whether an object is the one of the list, and, as far as the list says, has not been written to.
+/// Tells whether an object is the listed one and, as far as the list shows, has not been written to.
 pub(crate) fn is_listed(seen: &ObjectStatus, listed: &ListedObject) -> bool {
     seen.inode == listed.inode
         && letter(seen.file_type) == listed.file_type
@@ -24,15 +24,15 @@ pub(crate) fn is_listed(seen: &ObjectStatus, listed: &ListedObject) -> bool {
 /// The old directory of an exchange, in the stage.
 pub(crate) struct OldTree<'a> {
     pub(crate) root: &'a Root,
-    /// Where it was: a physical path.
+    /// Its former place: a physical path.
     pub(crate) live: &'a ObjectPath,
-    /// Where it is: a physical path.
+    /// Its current place: a physical path.
     pub(crate) staged: ObjectPath,
     pub(crate) known: &'a KnownTree,
 }
 
 impl OldTree<'_> {
-    /// Checks that nobody has changed anything in it.
+    /// Checks that nothing in it has changed.
     pub(crate) fn must_be_as_known(&self) -> Result<(), Cause> {
         let names = names_by_directory(&self.known.list);
         let directories: Vec<_> = names.into_iter().collect();

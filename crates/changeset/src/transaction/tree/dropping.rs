@@ -1,9 +1,9 @@
-//! Drops the directory of an exchange that goes: the old one after the commit, the new one after a rollback.
+//! Drops the outgoing directory of an exchange: the old one after the commit, the new one after a rollback.
 //!
-//! Somebody may still be in it, with a working directory or an open descriptor. So it is emptied name by name. Each object is
-//! first moved to a place where nobody else reaches it, and only then looked at: what the list names is removed, anything else
-//! is kept ([`strangers`](super::strangers)). Directories are removed only when they are empty. All of it can be cut off
-//! anywhere and be done again: the name of a moved object has its line in the list.
+//! Processes may still use it as a working directory or through an open descriptor. So it is emptied name by name. Each
+//! object is first moved to a place that no one else can reach, and only then examined: listed objects are removed, all
+//! others are kept ([`strangers`](super::strangers)). Directories are removed only when they are empty. The work can be
+//! cut off anywhere and repeated: the name of a moved object contains its line in the list.
 
 use std::collections::HashSet;
 
@@ -22,10 +22,10 @@ use crate::transaction::tree::survey::below;
 use patchadm_rootfs::{Dir, FileType, Inode, Root, Timestamp, side_by_side};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// How often a directory is emptied that somebody else fills.
+/// The number of times a directory is emptied while someone else fills it.
 const MOST_TIMES: usize = 1000;
 
-/// Drops what every exchange of a run has left in the stages. Returns notes on what is kept.
+/// Drops the directories that the exchanges of a run have left in the stages. Returns notes on the kept objects.
 pub(crate) fn drop_trees(root: &Root, journal: &Journal, outcome: RunOutcome) -> Result<Vec<String>, Cause> {
     let mut notes = Vec::new();
     for op in journal.ops.iter().filter(|op| op.kind == OpKind::Tree) {
@@ -46,7 +46,7 @@ pub(crate) fn drop_trees(root: &Root, journal: &Journal, outcome: RunOutcome) ->
         let list = list_file::read(&stage, op)?;
         let mut kept = GoingTree::open(root, (run, outcome), op, list, objects, since)?.drop_all()?;
         if !kept.is_empty() {
-            // Before the list goes: else a power cut could bring back here what is somebody else's.
+            // Before the list is removed: otherwise a power cut could bring foreign objects back here.
             stage.sync_file_system()?;
         }
         notes.append(&mut kept);
@@ -54,23 +54,23 @@ pub(crate) fn drop_trees(root: &Root, journal: &Journal, outcome: RunOutcome) ->
     Ok(notes)
 }
 
-/// The beginning of the names of objects that were taken out of the directory that goes.
+/// Returns the prefix of the names of objects taken out of the outgoing directory.
 fn taken_prefix(op: &Op) -> String {
     format!("taken.{}.", op.list_name().rsplit('.').next().unwrap_or_default())
 }
 
-/// A directory that goes.
+/// An outgoing directory.
 struct GoingTree<'a> {
     root: &'a Root,
     run: &'a str,
     outcome: RunOutcome,
     op: &'a Op,
     list: TreeList,
-    /// The directory of the stage in which it is.
+    /// The directory of the stage that contains it.
     objects: Dir,
     /// Its physical path in the stage.
     path: ObjectPath,
-    /// Whether the objects that go are those of before the run.
+    /// Whether the outgoing objects are those from before the run.
     is_old: bool,
     /// The objects of the directory that stays.
     staying: HashSet<Inode>,
@@ -157,7 +157,7 @@ impl<'a> GoingTree<'a> {
         Ok(notes)
     }
 
-    /// Looks at what was taken out of the directory before a run was cut off here.
+    /// Examines the objects that were taken out of the directory before an interruption here.
     fn judge_taken(&self, stripper: &mut BitStripper<'_>) -> Result<Vec<String>, Cause> {
         let prefix = taken_prefix(self.op);
         let mut notes = Vec::new();
@@ -171,7 +171,7 @@ impl<'a> GoingTree<'a> {
         Ok(notes)
     }
 
-    /// Removes an object that was taken out of the directory, if it is the one of the list; else keeps it.
+    /// Removes an object that was taken out of the directory, if it is the listed one; otherwise keeps it.
     fn judge(
         &self,
         taken: &[u8],
@@ -189,7 +189,7 @@ impl<'a> GoingTree<'a> {
         Ok(Vec::new())
     }
 
-    /// Takes everything but directories of the list out of a directory.
+    /// Takes everything except listed directories out of a directory.
     fn empty(&self, relative: &[u8], stripper: &mut BitStripper<'_>) -> Result<Vec<String>, Cause> {
         let Some(dir) = self.open_going(relative)? else { return Ok(Vec::new()) };
         let mut notes = Vec::new();
@@ -220,7 +220,7 @@ impl<'a> GoingTree<'a> {
         Ok(notes)
     }
 
-    /// Opens a directory of the one that goes, so that it can be emptied; `None` if it is not there.
+    /// Opens a directory inside the outgoing one, so that it can be emptied; `None` if it is missing.
     fn open_going(&self, relative: &[u8]) -> Result<Option<Dir>, Cause> {
         let path = below(&self.path, relative)?;
         let opened = match self.root.dir_if_there(&path) {
@@ -244,7 +244,7 @@ impl<'a> GoingTree<'a> {
         }
     }
 
-    /// Removes a directory. As long as somebody puts something into it, that is kept first.
+    /// Removes a directory. As long as someone puts objects into it, these are kept first.
     fn remove(&self, relative: &[u8], stripper: &mut BitStripper<'_>) -> Result<Vec<String>, Cause> {
         let (directory, name) = split(relative);
         let above = match relative {
@@ -257,7 +257,7 @@ impl<'a> GoingTree<'a> {
             match above.remove_dir(name) {
                 Ok(true) => return Ok(notes),
                 Ok(false) => notes.append(&mut self.empty(relative, stripper)?),
-                // Somebody else has put something in its place, which was kept with the directory above.
+                // Someone else has put another object in its place, which was kept with the directory above.
                 Err(error) if error.errno() == Some(Errno::NOTDIR) => return Ok(notes),
                 Err(error) => return Err(error.into()),
             }

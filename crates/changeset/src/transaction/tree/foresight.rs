@@ -1,4 +1,4 @@
-//! Says before a run how the changes of a plan would become visible. Nothing is changed.
+//! Predicts, before a run, how the changes of a plan would become visible. Nothing is changed.
 
 use crate::plan::Plan;
 use crate::transaction::error::Cause;
@@ -6,9 +6,9 @@ use crate::transaction::tree::request::{ExchangeReport, ExchangeRequest, Exchang
 use crate::transaction::tree::survey::survey;
 use patchadm_rootfs::Root;
 
-/// Says for each directory how the changes of a plan below it would become visible. What shows only when new directories
-/// are made, such as a file that cannot be linked, is not foreseen. [`Cause::NoExchange`] is the refusal of a directory that
-/// must be exchanged. A run with procedure scripts exchanges nothing.
+/// Predicts for each directory how the changes of a plan below it would become visible. Obstacles that show only when
+/// new directories are made, such as a file that cannot be linked, are not foreseen. [`Cause::NoExchange`] is the
+/// refusal of a directory that must be exchanged. A run with procedure scripts exchanges nothing.
 pub fn foresee_exchanges(
     root: &Root,
     plan: &Plan,

@@ -1,4 +1,4 @@
-//! The file of the list in a stage, beside the directory that it is about.
+//! The file of the list in a stage, beside the directory that it describes.
 
 use crate::format::journal::{Journal, JournalError, NotedDigest, Op, OpKind};
 use crate::format::tree_list::{LARGEST, TreeList};
@@ -18,7 +18,7 @@ pub(crate) fn write(stage: &Dir, name: &[u8], list: &TreeList) -> Result<Digest,
     Ok(Digest::of(&bytes))
 }
 
-/// Reads the list of an op from its stage. It must be the one that the journal is about.
+/// Reads the list of an op from its stage. It must be the one that the journal names.
 pub(crate) fn read(stage: &Dir, op: &Op) -> Result<TreeList, Cause> {
     let damaged = || {
         let root = stage.root();
@@ -34,8 +34,8 @@ pub(crate) fn read(stage: &Dir, op: &Op) -> Result<TreeList, Cause> {
     TreeList::parse(&bytes).ok_or_else(damaged)
 }
 
-/// Tells whether the list of an op is there. It goes behind an outcome only, and when nothing is left in the directory that
-/// somebody else has put there; a power cut may then bring back names in that directory, but not the list.
+/// Tells whether the list of an op exists. The list is removed only after an outcome, once the directory contains no
+/// foreign objects. A power cut may then bring back names in that directory, but not the list.
 pub(crate) fn is_there(stage: &Dir, op: &Op) -> Result<bool, Cause> {
     Ok(stage.look(op.list_name().as_bytes())?.is_some())
 }

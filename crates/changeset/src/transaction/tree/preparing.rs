@@ -1,8 +1,8 @@
 //! Makes the new directory of an exchange before anything is staged in it: directories like the live ones, and second names
 //! of all files that do not change.
 //!
-//! The directories are private until the run has staged what it changes ([`settling`](super::settling)). An object that only
-//! gets other attributes is copied, because the old one has to keep its own.
+//! The directories are private until the run has staged what it changes ([`settling`](super::settling)). An object that
+//! only gets other attributes is copied, because the old one must keep its own.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -22,7 +22,7 @@ use patchadm_svr4::package::{Mode, ObjectPath};
 /// The most names of one directory that a thread links at a time.
 const NAMES_AT_ONCE: usize = 64;
 
-/// A new directory on its way, and what is known of the paths in it.
+/// A new directory in preparation, and what is known about the paths in it.
 pub(crate) struct PreparedTree<'t> {
     pub(crate) root: &'t Root,
     pub(crate) tree: &'t ExchangedTree,
@@ -38,7 +38,7 @@ pub(crate) struct PreparedTree<'t> {
     copies: HashMap<Inode, Option<Vec<u8>>>,
 }
 
-/// Returns what a list says of an object that it has on one side, or on both.
+/// Returns the list entry of an object that exists on one side or on both.
 pub(crate) fn listed(seen: &ObjectStatus, is_shared: bool) -> ListedObject {
     let is_file = seen.file_type == FileType::Regular && !is_shared;
     ListedObject {
@@ -57,7 +57,7 @@ pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// Makes the new directory `tree` of a layout, which has the place `number` there.
+/// Makes the new directory `tree`, which has the place `number` in its layout.
 pub(crate) fn prepare<'t>(
     root: &'t Root,
     domains: &OpenDomains,
@@ -106,7 +106,7 @@ impl<'t> PreparedTree<'t> {
         dir.map_err(|error| refused(self.root, &self.tree.survey.path, error))
     }
 
-    /// Decides of each object whether it is linked, copied, made again or left out.
+    /// Decides for each object whether to link it, copy it, make it again or leave it out.
     fn lay_out(&mut self, changed: &HashMap<&[u8], &LayoutItem<'_>>) -> Result<(), Cause> {
         let (mut left_out, mut found): (Vec<&[u8]>, usize) = (Vec::new(), 0);
         for object in &self.tree.survey.objects {
@@ -118,7 +118,7 @@ impl<'t> PreparedTree<'t> {
             let is_directory = object.seen.file_type == FileType::Directory;
             found += usize::from(item.is_some());
             match item.map(|item| item.new.as_ref()) {
-                // Deleted, unless it is a directory, which goes when it is empty.
+                // Deleted. A directory is removed only once it is empty.
                 Some(None) if !is_directory => self.note_old(object, false),
                 Some(Some(ToStage::Object(_))) => {
                     self.note_old(object, false);
@@ -165,7 +165,7 @@ impl<'t> PreparedTree<'t> {
         Ok(())
     }
 
-    /// Copies what only gets other attributes, with all its names.
+    /// Copies objects that only get other attributes, with all their names.
     fn copy_changed(&mut self, changed: &HashMap<&[u8], &LayoutItem<'_>>) -> Result<(), Cause> {
         if self.copies.is_empty() {
             return Ok(());
@@ -195,7 +195,7 @@ impl<'t> PreparedTree<'t> {
         Ok(())
     }
 
-    /// Makes a copy of an object, or another name of the copy that there is.
+    /// Makes a copy of an object, or another name of an existing copy.
     fn copy(&mut self, object: &SurveyedObject) -> Result<(), Cause> {
         let (directory, name) = split(&object.path);
         let to = self.staged_dir(directory)?;
@@ -215,14 +215,14 @@ impl<'t> PreparedTree<'t> {
         Ok(())
     }
 
-    /// Gives everything that does not change its second name.
+    /// Gives every unchanged object its second name.
     fn link_all(&mut self) -> Result<(), Cause> {
         let links = std::mem::take(&mut self.links);
         let linked = side_by_side(self.root.workers(), links.len(), || {
             |at| links.get(at).map_or(Ok(()), |(directory, objects)| self.link(directory, objects))
         });
         linked.into_iter().collect::<Result<(), Cause>>()?;
-        // Another name of a copied object is one of the copy.
+        // Another name of a copied object becomes a name of the copy.
         for object in links.iter().flat_map(|(_, objects)| objects) {
             if self.copies.contains_key(&object.seen.inode) {
                 self.copy(object)?;

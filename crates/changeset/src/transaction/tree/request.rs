@@ -1,4 +1,4 @@
-//! What is asked of a run about directories to be exchanged, and what it reports of them.
+//! The requests to a run to exchange directories, and its reports on them.
 
 use crate::transaction::error::Cause;
 use patchadm_rootfs::{DirectoryUser, Root};
@@ -9,7 +9,7 @@ use patchadm_svr4::package::ObjectPath;
 pub struct ExchangeRequest {
     /// The directory: a physical path.
     pub directory: ObjectPath,
-    /// Whether the run is refused where that is not possible; else its objects are renamed one by one.
+    /// Whether the run is refused if that is not possible; otherwise its objects are renamed one by one.
     pub or_stop: bool,
 }
 
@@ -51,7 +51,7 @@ impl ExchangeReport {
         requests.iter().map(report).collect()
     }
 
-    /// Makes the report on a directory of which nothing is known yet.
+    /// Makes the report on a directory about which nothing is known yet.
     pub(crate) fn nothing(path: &ObjectPath) -> Self {
         Self { path: path.clone(), way: ExchangeWay::Nothing, reason: None, holders: Vec::new() }
     }

@@ -1,5 +1,5 @@
-//! Ends the new directory of an exchange when everything is staged in it: emptied directories go, all others get the
-//! attributes of the live ones, and the list is written.
+//! Completes the new directory of an exchange once everything is staged in it: emptied directories are removed, all
+//! others get the attributes of the live ones, and the list is written.
 
 use std::collections::BTreeMap;
 
@@ -23,13 +23,13 @@ pub(crate) struct SettledTree {
     pub(crate) new: Box<Identity>,
     /// The digest of its list.
     pub(crate) digest: Digest,
-    /// What is to be held against the old directory before the commit.
+    /// The facts to compare with the old directory before the commit.
     pub(crate) known: KnownTree,
     /// Notes for the operator.
     pub(crate) notes: Vec<String>,
 }
 
-/// What a run knows of a directory that it exchanges.
+/// The facts that a run knows about a directory that it exchanges.
 #[derive(Debug)]
 pub(crate) struct KnownTree {
     pub(crate) list: TreeList,
@@ -44,7 +44,7 @@ pub(crate) struct KnownDirectory {
     pub(crate) xattrs: Xattrs,
 }
 
-/// Ends the new directory `number` of a layout.
+/// Completes the new directory `number` of a layout.
 pub(crate) fn settle(
     mut prepared: PreparedTree<'_>,
     domains: &OpenDomains,
@@ -65,7 +65,7 @@ pub(crate) fn settle(
 }
 
 impl PreparedTree<'_> {
-    /// Removes the directories that should go if they are empty, and returns notes on those that are not.
+    /// Removes the directories that should be removed if they are empty, and returns notes on those that are not.
     fn remove_emptied(&mut self, items: &[&LayoutItem<'_>]) -> Result<Vec<String>, Cause> {
         let removed = items.iter().filter(|item| item.new.is_none());
         let mut paths: Vec<&[u8]> = removed.filter_map(|item| item.inside.as_deref()).collect();
@@ -84,8 +84,8 @@ impl PreparedTree<'_> {
         Ok(notes)
     }
 
-    /// Gives all directories the attributes of the live ones, or those that the run gives them: the innermost first, as a
-    /// directory may take away the right to write into it.
+    /// Gives all directories the attributes of the live ones, or those that the run gives them: the innermost first,
+    /// because a directory's mode may forbid writing into it.
     fn settle_directories(
         &mut self,
         items: &[&LayoutItem<'_>],
@@ -113,14 +113,14 @@ impl PreparedTree<'_> {
             }
             known.insert(path.to_vec(), KnownDirectory { seen: seen.clone(), xattrs });
         }
-        // When nothing is put into any of them any more.
+        // Only now, when nothing more is put into any of them.
         for (path, known) in known.iter().rev() {
             self.set_time(path, &known.seen)?;
         }
         Ok(known)
     }
 
-    /// Gives a new directory the attributes of the live one; those that the caller may not give are the reason not to
+    /// Gives a new directory the attributes of the live one. Attributes that the caller may not set are a reason not to
     /// exchange it.
     fn copy_attributes(&self, seen: &ObjectStatus, xattrs: &Xattrs, staged: &Dir) -> Result<(), Cause> {
         if self.root.is_privileged() {
@@ -161,7 +161,7 @@ impl PreparedTree<'_> {
         Ok(self.root.dir(&directory)?.set_mtime(name, seen.mtime)?)
     }
 
-    /// Notes what stands in the new directory beside what both have.
+    /// Notes the objects that only the new directory has.
     fn note_staged(&mut self) -> Result<(), Cause> {
         let mut rest = vec![Vec::new()];
         while let Some(relative) = rest.pop() {

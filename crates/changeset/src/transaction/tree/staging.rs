@@ -63,7 +63,7 @@ pub(crate) fn prepare_trees<'t>(
     exchanged.map(|tree| Ok((tree.0, prepare(root, domains, layout, tree)?))).collect()
 }
 
-/// Ends the new directories, in which everything is staged now.
+/// Completes the new directories, in which everything is staged now.
 pub(crate) fn settle_trees(
     prepared: Vec<(usize, PreparedTree<'_>)>,
     domains: &OpenDomains,

@@ -1,4 +1,4 @@
-//! Keeps what somebody else has put into a directory that goes: at its place in the directory that stays, or beside it.
+//! Keeps foreign objects of an outgoing directory: at their place in the directory that stays, or beside it.
 
 use rustix::io::Errno;
 
@@ -10,21 +10,21 @@ use crate::transaction::tree::survey::below;
 use patchadm_rootfs::{Dir, FileType, Root};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// The most names that are tried for one object.
+/// The most names tried for one object.
 const MOST_NAMES: usize = 1000;
 
-/// Keeps what is not of the run.
+/// Keeps objects that are not the run's.
 pub(crate) struct StrangerKeeper<'a> {
     pub(crate) root: &'a Root,
     /// The name of the run.
     pub(crate) run: &'a str,
     /// The exchange.
     pub(crate) op: &'a Op,
-    /// The directory that goes: a physical path in the stage.
+    /// The outgoing directory: a physical path in the stage.
     pub(crate) going: &'a ObjectPath,
 }
 
-/// Where an object goes.
+/// The destination of an object.
 struct Place {
     dir: Dir,
     /// Its last name.
@@ -59,8 +59,8 @@ impl StrangerKeeper<'_> {
         Err(Cause::Changed(self.show(path)))
     }
 
-    /// Keeps everything in a directory where the directory that stays has one of the same path. Returns `None` if either is
-    /// something else, or more was put into it meanwhile.
+    /// Keeps everything in a directory if the directory that stays has one at the same path. Returns `None` if either
+    /// is something else, or more was put into it meanwhile.
     fn merge(&self, from: &Dir, name: &[u8], to: &Dir, path: &[u8]) -> Result<Option<Vec<String>>, Cause> {
         let is_directory = |dir: &Dir, name: &[u8]| -> Result<bool, Cause> {
             Ok(dir.look(name)?.is_some_and(|seen| seen.file_type == FileType::Directory))
@@ -75,8 +75,8 @@ impl StrangerKeeper<'_> {
         Ok(from.remove_dir(name)?.then_some(notes))
     }
 
-    /// Opens the directory of a path in the directory that stays. One that is missing is made again as it was; where
-    /// something else has its place, the object goes beside that.
+    /// Opens the directory of a path in the directory that stays. A missing one is made again as it was. If another
+    /// object has its place, the kept object goes beside that.
     fn place_of(&self, path: &[u8]) -> Result<Place, Cause> {
         let beside = |dir: Dir, name: &[u8]| Ok(Place { dir, name: name.to_vec(), is_own: false });
         let top = match self.root.dir_if_there(&self.op.path) {
@@ -100,7 +100,7 @@ impl StrangerKeeper<'_> {
         Ok(Place { dir, name: name.to_vec(), is_own: true })
     }
 
-    /// Makes a directory that only the one that goes has.
+    /// Makes a directory that exists only in the outgoing one.
     fn make_again(&self, dir: &Dir, name: &[u8], path: &[u8]) -> Result<Dir, Cause> {
         let made = dir.make_dir(name, Mode::of(0o700))?;
         if let Some(before) = self.root.dir_if_there(&below(self.going, path)?)? {

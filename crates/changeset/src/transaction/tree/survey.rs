@@ -1,4 +1,4 @@
-//! Looks at a directory that should be exchanged: what is in it, and whether anything stands in the way.
+//! Surveys a directory that should be exchanged: its content, and any obstacles.
 
 use std::collections::HashSet;
 
@@ -11,16 +11,16 @@ use patchadm_rootfs::{Dir, DirectoryUser, FileType, ObjectStatus, Root, RootErro
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::places;
 
-/// The directory in a staged root that tells one.
+/// The directory that identifies a staged root.
 const STAGED_ROOT: &[u8] = b".patchadm-stage";
 
-/// A directory that can be exchanged as far as looking at it tells, and everything in it.
+/// A directory that can be exchanged as far as the survey shows, and everything in it.
 #[derive(Debug)]
 pub(crate) struct TreeSurvey {
     /// The directory itself.
     pub(crate) path: ObjectPath,
     pub(crate) top: ObjectStatus,
-    /// What is below it: what is in a directory comes behind the directory.
+    /// The objects below it: the content of a directory comes after the directory.
     pub(crate) objects: Vec<SurveyedObject>,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct SurveyedObject {
     pub(crate) seen: ObjectStatus,
 }
 
-/// Looks at a directory. [`Cause::NoExchange`] says why it cannot be exchanged.
+/// Surveys a directory. [`Cause::NoExchange`] says why it cannot be exchanged.
 pub(crate) fn survey(root: &Root, path: &ObjectPath) -> Result<TreeSurvey, Cause> {
     let no = |reason: String| Err(Cause::no_exchange(root, path, reason));
     let Some(parent) = path.parent() else { return no("it is the root directory".to_owned()) };
@@ -66,7 +66,7 @@ pub(crate) fn survey(root: &Root, path: &ObjectPath) -> Result<TreeSurvey, Cause
 }
 
 impl TreeSurvey {
-    /// Looks at everything in a directory; returns the paths of the directories in it.
+    /// Surveys everything in a directory; returns the paths of the directories in it.
     fn look_through(&mut self, root: &Root, relative: &[u8]) -> Result<Vec<Vec<u8>>, Cause> {
         let dir = below(&self.path, relative).map(|path| root.dir(&path))?;
         let dir = dir.map_err(|error| refused(root, &self.path, error))?;
@@ -121,7 +121,7 @@ impl TreeSurvey {
     }
 }
 
-/// Returns the path of what is at a relative path below a directory.
+/// Returns the path of the object at a relative path below a directory.
 pub(crate) fn below(directory: &ObjectPath, relative: &[u8]) -> Result<ObjectPath, Cause> {
     if relative.is_empty() {
         return Ok(directory.clone());
@@ -129,7 +129,7 @@ pub(crate) fn below(directory: &ObjectPath, relative: &[u8]) -> Result<ObjectPat
     directory.join(relative).map_err(|error| Cause::Internal(error.to_string()))
 }
 
-/// Returns a place of the package database or of the protocol that is in a directory, or the directory itself.
+/// Returns a place of the package database or of the protocol that is in a directory, or is the directory itself.
 fn held_record(root: &Root, path: &ObjectPath) -> Result<Option<ObjectPath>, Cause> {
     let places = [
         places::records(),
@@ -148,8 +148,8 @@ fn held_record(root: &Root, path: &ObjectPath) -> Result<Option<ObjectPath>, Cau
     Ok(None)
 }
 
-/// Returns the cause for a call that failed: the reason not to exchange the directory, unless the object is gone, or the
-/// call fails for whatever is done there.
+/// Returns the cause for a failed call: the reason not to exchange the directory, unless the object is gone or any call
+/// there would fail.
 pub(crate) fn refused(root: &Root, path: &ObjectPath, error: RootError) -> Cause {
     use Errno as E;
     match error.errno() {

@@ -12,7 +12,7 @@ use crate::gzip::CHUNK;
 pub(in crate::gzip) struct Inflater(Option<Decompressor>);
 
 impl Inflater {
-    /// Puts the content in the place of what `content` holds; it is no longer than a chunk.
+    /// Replaces `content` by the inflated content, which is no longer than a chunk.
     pub(in crate::gzip) fn inflate(&mut self, deflated: &[u8], content: &mut Vec<u8>) -> io::Result<()> {
         content.resize(CHUNK, 0);
         let inflater = self.0.get_or_insert_with(Decompressor::new);

@@ -1,8 +1,9 @@
 //! Deflate and inflate of one whole chunk at a time; nothing is kept from one chunk to the next.
 //!
-//! Deflate is our own, for it is most of the work of an undo archive and the well-kept libraries take twice as long
-//! (docs/benchmark/codecs.md). Inflate is libdeflate's or, in a build without its feature, zlib-rs's: the first is written
-//! in C and about half as fast again, the second needs no C compiler, as the static build wants it.
+//! Deflate is our own, because it is most of the work of an undo archive and the well-maintained libraries take twice
+//! as long (docs/benchmark/codecs.md). Inflate is that of libdeflate or, in a build without its feature, of zlib-rs:
+//! the first is written in C and about half as fast again, the second needs no C compiler, as the static build
+//! requires.
 
 mod deflate;
 #[cfg(feature = "libdeflate")]
@@ -18,18 +19,18 @@ pub(super) use zlib::Inflater;
 
 use std::io;
 
-/// The longest that content of this length can become.
+/// Returns the largest deflated size of content of this length.
 pub(super) const fn longest(length: usize) -> usize {
-    // With the fixed codes a byte takes nine bits at most.
+    // With the fixed codes, a byte takes nine bits at most.
     length + length / 8 + 64
 }
 
-/// The error of bytes that are no deflated chunk.
+/// Returns the error for bytes that are not a deflated chunk.
 fn corrupt() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "corrupt deflate stream")
 }
 
-/// The error of a chunk that became longer than deflate can make it.
+/// Returns the error for a chunk that became longer than deflate can make it.
 fn too_long() -> io::Error {
     io::Error::other("the compressed data is longer than deflate can make it")
 }

@@ -1,4 +1,4 @@
-//! Inflate by zlib-rs, whose streams are given all at once.
+//! Inflate by zlib-rs, which gets each stream all at once.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use crate::gzip::CHUNK;
 pub(in crate::gzip) struct Inflater(Option<Decompress>);
 
 impl Inflater {
-    /// Puts the content in the place of what `content` holds; it is no longer than a chunk.
+    /// Replaces `content` by the inflated content, which is no longer than a chunk.
     pub(in crate::gzip) fn inflate(&mut self, deflated: &[u8], content: &mut Vec<u8>) -> io::Result<()> {
         content.clear();
         content.reserve_exact(CHUNK + 1);

@@ -1,4 +1,4 @@
-//! Files whose bytes are not those of which another package manager has the sum.
+//! Files whose bytes differ from the sum that another package manager has recorded.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,7 +12,7 @@ use patchadm_svr4::package::ObjectPath;
 /// An MD5 sum.
 pub(super) type Md5Sum = [u8; 16];
 
-/// Finds the objects among those with a sum that are not a file with it.
+/// Finds the objects with a recorded sum that are not a file with this sum.
 pub(super) fn differing(
     root: &Root,
     sums: &BTreeMap<ObjectPath, Md5Sum>,

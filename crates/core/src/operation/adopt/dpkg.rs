@@ -1,8 +1,8 @@
-//! What dpkg has recorded of a package: `var/lib/dpkg` of the root, read directly.
+//! The records of dpkg about a package: `var/lib/dpkg` of the root, read directly.
 //!
-//! Read are `status` (version, architecture, synopsis, conffiles), the list of its paths, its conffiles and MD5 sums below
-//! `info`, and `diversions`: a path that another package or the administrator has diverted is where it lies. Nothing
-//! is interpreted that dpkg would run.
+//! These files are read: `status` (version, architecture, synopsis, conffiles), the package's list of paths, its conffiles
+//! and MD5 sums below `info`, and `diversions`. A path that another package or the administrator has diverted is taken at
+//! its actual place. Nothing is interpreted that dpkg would run.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ struct DpkgStatus {
     title: Option<String>,
 }
 
-/// Where diverted paths lie.
+/// The actual places of diverted paths.
 #[derive(Debug, Default)]
 struct Diversions(Vec<Diversion>);
 
@@ -55,7 +55,7 @@ impl Diversions {
         Ok(Self(diversions.collect::<Result<_, _>>()?))
     }
 
-    /// Where a path of a package lies.
+    /// Returns the actual place of a path of a package.
     fn place_of(&self, package: &str, path: ObjectPath) -> ObjectPath {
         let found = self.0.iter().find(|diversion| diversion.from == path && diversion.by != package);
         found.map_or(path, |diversion| diversion.to.clone())
@@ -108,14 +108,14 @@ pub(super) fn listed(root: &Root, package: &str) -> Result<SoftwareList, Failure
     })
 }
 
-/// A record of dpkg; none where it is not there.
+/// Returns a record of dpkg; `None` if it does not exist.
 fn record(root: &Root, name: &str) -> Result<Option<Vec<u8>>, Failure> {
     let path = ObjectPath::new(format!("{RECORDS}/{name}").as_bytes());
     let path = path.map_err(|error| Failure::BadFile(error.to_string()))?;
     Ok(root.read(&path, LARGEST_RECORD)?)
 }
 
-/// Finds a package that is installed. One with several architectures has to be named with its own.
+/// Finds an installed package. One with several architectures has to be named with its own.
 fn status_of(text: &[u8], name: &str, arch: Option<&str>) -> Result<DpkgStatus, String> {
     let text = String::from_utf8_lossy(text);
     let stanzas = text.split("\n\n").filter_map(|stanza| status_in(stanza, name));
@@ -138,7 +138,7 @@ fn is_installed(one: &DpkgStatus) -> bool {
     one.status.split_whitespace().nth(2) == Some("installed")
 }
 
-/// Reads a stanza of `status`, if it is that of a package.
+/// Reads a stanza of `status`, if it is that of the package.
 fn status_in(stanza: &str, name: &str) -> Option<DpkgStatus> {
     let value = |field: &str| {
         let mut lines = stanza.lines();
@@ -153,13 +153,13 @@ fn status_in(stanza: &str, name: &str) -> Option<DpkgStatus> {
     })
 }
 
-/// The conffiles that are there: a line may have words before the path, of files that go with an upgrade.
+/// Returns the existing conffiles. Skips lines with words before the path: an upgrade removes their files.
 fn conffiles(text: &[u8]) -> impl Iterator<Item = ObjectPath> {
     let lines = text.split(|&byte| byte == b'\n').filter(|line| line.starts_with(b"/"));
     lines.filter_map(|line| ObjectPath::new(line.trim_ascii_end()).ok())
 }
 
-/// The sums, by path; a line that is none is passed over.
+/// Returns the sums, by path. Skips invalid lines.
 fn md5sums(text: &[u8]) -> Vec<(ObjectPath, Md5Sum)> {
     let lines = text.split(|&byte| byte == b'\n');
     lines

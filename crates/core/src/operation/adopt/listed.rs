@@ -1,4 +1,4 @@
-//! Software as it is listed somewhere, with everything that a package needs to be called.
+//! Software from a list, with everything that a package needs for its name.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,17 +21,17 @@ const LARGEST_LIST: u64 = 256 << 20;
 /// The longest name of a package, in bytes (pkginfo(4)).
 const LONGEST_PKG: usize = 32;
 
-/// Software that is listed, and what is known of its files.
+/// Listed software, and the facts about its files.
 #[derive(Debug)]
 pub(super) struct ListedSoftware {
     pub(super) software: AdoptableSoftware,
-    /// The sums that another package manager has of its files.
+    /// The sums of its files according to another package manager.
     pub(super) md5: BTreeMap<ObjectPath, Md5Sum>,
     pub(super) notes: Vec<String>,
 }
 
 impl ListedSoftware {
-    /// Reads the list that is asked for, and applies the wishes of the caller.
+    /// Reads the requested list, and applies the wishes of the caller.
     pub(super) fn of(root: &Root, request: &AdoptRequest) -> Result<Self, Failure> {
         let mut list = match &request.source {
             AdoptSource::Tree(top) => tree::listed(root, top, &request.basedir)?,
@@ -60,7 +60,7 @@ impl ListedSoftware {
     }
 }
 
-/// The package and its parameters.
+/// Returns the package and its parameters.
 fn called(list: &SoftwareList, request: &AdoptRequest) -> Result<(PkgInst, Params), Failure> {
     let lacks = |what: &str| Failure::BadFile(format!("nothing says {what} of the package; name one"));
     let pkg = request.pkg.as_ref().or(list.pkg.as_ref()).ok_or_else(|| lacks("the name"))?;
@@ -96,7 +96,7 @@ fn called(list: &SoftwareList, request: &AdoptRequest) -> Result<(PkgInst, Param
     Ok((package, params))
 }
 
-/// The paths in a file of the host, one a line. Each must be there.
+/// Returns the paths in a file of the host, one a line. Each must exist.
 fn paths_in(file: &Path) -> Result<SoftwareList, Failure> {
     let bad = |reason: String| Failure::BadFile(format!("{}: {reason}", file.display()));
     let text = read_start(file, LARGEST_LIST).map_err(|error| bad(error.to_string()))?;

@@ -1,10 +1,10 @@
-//! `adopt`: software that is on the disk already becomes a package, and `--forget` gives the registration up.
+//! `adopt`: software that is already on the disk becomes a package, and `--forget` gives the registration up.
 //!
 //! ```text
 //! tree | paths | dpkg | rpm ──► ListedSoftware ──► survey ──► plan ──► one run of records
 //! ```
-//! Not an object of the software is changed. What other package managers record is only read; nothing of theirs is
-//! locked, so that a run of theirs at the same time gives what they had recorded before or after a file of theirs.
+//! No object of the software is changed. The records of other package managers are only read, without a lock. If one of them
+//! runs at the same time, the result is what it had recorded before or after one of its files.
 
 mod differing;
 mod dpkg;
@@ -37,31 +37,31 @@ use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 pub use request::{AdoptRequest, AdoptSource};
 
-/// What an adoption came to.
+/// The outcome of an adoption.
 #[derive(Debug)]
 pub struct AdoptReport {
     /// The finding of recovery, before anything else.
     pub recovered: Recovered,
     /// The package.
     pub package: String,
-    /// How many objects it has.
+    /// The number of its objects.
     pub objects: usize,
-    /// How many of them are directories that other packages have as well.
+    /// The number of its directories that other packages have as well.
     pub directories_shared: usize,
-    /// Files that are not what the other package manager has recorded; they are adopted as they are.
+    /// Files that differ from the records of the other package manager; they are adopted as they are.
     pub differing: Vec<ObjectPath>,
     /// Listed paths at which nothing is; they are left out.
     pub missing: Vec<ObjectPath>,
-    /// Objects that other packages own. Nothing was changed where there is one.
+    /// Objects that other packages own. If there are any, nothing was changed.
     pub conflicts: Vec<AdoptionConflict>,
     /// Sentences for a person.
     pub notes: Vec<String>,
-    /// The receipt of the run; `None` where nothing was changed.
+    /// The receipt of the run; `None` if nothing was changed.
     pub receipt: Option<Receipt>,
 }
 
 impl AdoptReport {
-    /// Adds why the caller could not do what is planned.
+    /// Adds the reason why the caller could not carry out the plan.
     fn noting(mut self, refused: &Failure) -> Self {
         self.notes.push(refused.to_string());
         self
@@ -140,7 +140,7 @@ struct Adopter<'a> {
     caller: &'a Caller<'a>,
 }
 
-/// A plan, and what it comes to.
+/// A plan, and its report.
 struct PlannedAdoption {
     report: AdoptReport,
     plan: Plan,
@@ -168,7 +168,7 @@ impl Adopter<'_> {
         Ok(PlannedAdoption { report, plan })
     }
 
-    /// Surveys the paths of software, and the places on the disk that they lead to.
+    /// Surveys the paths of software, and the places on the disk to which they lead.
     fn survey(&self, software: &AdoptableSoftware) -> Result<Inventory, Failure> {
         let resolver = self.ground.root.resolver();
         let mut paths: BTreeSet<ObjectPath> = BTreeSet::new();

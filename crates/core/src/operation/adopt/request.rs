@@ -1,20 +1,20 @@
-//! The wishes of somebody who adopts software.
+//! The request to adopt software.
 
 use std::path::PathBuf;
 
 use patchadm_inputs::path_glob::PathGlob;
 use patchadm_svr4::package::{ObjectPath, Params};
 
-/// What is to become a package, and how it is called.
+/// The software that becomes a package, and the name of the package.
 #[derive(Clone, Debug)]
 pub struct AdoptRequest {
-    /// Where the software is listed.
+    /// The list of the software.
     pub source: AdoptSource,
     /// The name of the package; `None` for the one that follows from the name in another package manager.
     pub pkg: Option<String>,
     /// Its version; `None` for that in another package manager.
     pub version: Option<String>,
-    /// Its architecture; `None` for that in another package manager, else `all`.
+    /// Its architecture; `None` for that in another package manager, otherwise `all`.
     pub arch: Option<String>,
     /// One line about it.
     pub name: Option<String>,
@@ -24,7 +24,7 @@ pub struct AdoptRequest {
     pub editable: Vec<PathGlob>,
     /// Files that change by themselves.
     pub volatile: Vec<PathGlob>,
-    /// What is left out, with what is below it.
+    /// The paths that are left out, with everything below them.
     pub exclude: Vec<PathGlob>,
     /// The environment that is recorded: LANG, `LC_*`, TZ, PATH, OAMBASE.
     pub environment: Params,
@@ -32,7 +32,7 @@ pub struct AdoptRequest {
     pub dry_run: bool,
 }
 
-/// Where software is listed.
+/// The kinds of lists of software.
 #[derive(Clone, Debug)]
 pub enum AdoptSource {
     /// Everything in a directory of the root, on its file system.

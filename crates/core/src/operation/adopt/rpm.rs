@@ -1,4 +1,4 @@
-//! What rpm has recorded of a package: asked of rpm(8), whose database only it can read.
+//! The records of rpm about a package, obtained from rpm(8), because only it can read its database.
 //!
 //! One query names the package and all of its files. Files that no package delivers (`%ghost`) are left out.
 
@@ -16,7 +16,7 @@ use patchadm_svr4::package::{Ftype, ObjectPath};
 /// The places of the database below a root, the newer one first.
 const DATABASES: [&str; 2] = ["/usr/lib/sysimage/rpm", "/var/lib/rpm"];
 
-/// What is asked: a line of the package, and one of each file.
+/// The query: a line of the package, and one of each file.
 const QUERY: &str =
     r"P\t%{NAME}\t%{EPOCH}\t%{VERSION}-%{RELEASE}\t%{ARCH}\t%{SUMMARY}\n[F\t%{FILEFLAGS}\t%{FILENAMES}\n]";
 
@@ -38,7 +38,7 @@ pub(super) fn listed(root: &Root, package: &str) -> Result<SoftwareList, Failure
     parse(&asked(&database, package).map_err(&bad)?).map_err(bad)
 }
 
-/// The database of a root as the host sees it; none where there is none.
+/// Returns the database of a root as the host sees it; `None` if there is none.
 fn database(root: &Root) -> Result<Option<OsString>, Failure> {
     for place in DATABASES {
         let Ok(path) = ObjectPath::new(place.as_bytes()) else { continue };
@@ -51,7 +51,7 @@ fn database(root: &Root) -> Result<Option<OsString>, Failure> {
     Ok(None)
 }
 
-/// What rpm(8) answers. One that is not there, or knows no such package, is an error.
+/// Returns the answer of rpm(8). A missing rpm, or an unknown package, is an error.
 fn asked(database: &OsStr, package: &str) -> Result<Vec<u8>, String> {
     let mut command = Command::new("rpm");
     command.arg("-q").arg("--dbpath").arg(database).args(["--queryformat", QUERY, "--", package]);
@@ -106,7 +106,7 @@ fn five(words: &str) -> Option<[&str; 5]> {
     words.splitn(5, '\t').collect::<Vec<_>>().try_into().ok()
 }
 
-/// A line of a file: its path, and its type if the package delivers it.
+/// Returns a line of a file: its path, and its type if the package delivers it.
 fn file(line: &[u8]) -> Option<(ObjectPath, Option<Ftype>)> {
     let rest = line.strip_prefix(b"F\t")?;
     let tab = rest.iter().position(|&byte| byte == b'\t')?;

@@ -1,37 +1,37 @@
-//! What a tree, a file, dpkg or rpm says of software: its paths, and how it is called there.
+//! The list of software from a tree, a file, dpkg or rpm: its paths, and its name there.
 
 use std::collections::BTreeMap;
 
 use super::differing::Md5Sum;
 use patchadm_svr4::package::{Ftype, ObjectPath};
 
-/// What a list says.
+/// The contents of a list.
 #[derive(Debug, Default)]
 pub(super) struct SoftwareList {
-    /// What the package will be said to be adopted from.
+    /// The origin that is recorded for the package.
     pub(super) adopted: String,
     /// The name of the package that follows from the list.
     pub(super) pkg: Option<String>,
     pub(super) version: Option<String>,
     pub(super) arch: Option<String>,
     pub(super) title: Option<String>,
-    /// The paths, each with its type where it is a regular file.
+    /// The paths, each with its type if it is a regular file.
     pub(super) paths: BTreeMap<ObjectPath, Ftype>,
     pub(super) md5: BTreeMap<ObjectPath, Md5Sum>,
-    /// Whether a path that is not there is a refusal.
+    /// Whether a missing path is a refusal.
     pub(super) must_be_there: bool,
     pub(super) notes: Vec<String>,
 }
 
-/// The name of the package that software of another package manager becomes: its own behind a prefix, with a hyphen for
-/// every byte that no package name has.
+/// Returns the package name for software of another package manager: its own name after a prefix, with a hyphen for every
+/// byte that is invalid in package names.
 pub(super) fn package_name(prefix: &str, name: &str) -> String {
     let kept = |letter: char| letter.is_ascii_alphanumeric() || "+-".contains(letter);
     let name = name.bytes().map(char::from).map(|letter| if kept(letter) { letter } else { '-' });
     prefix.chars().chain(name).collect()
 }
 
-/// The absolute paths in a text, one a line; blank lines and the root directory itself are passed over.
+/// Returns the absolute paths in a text, one a line. Skips blank lines and the root directory itself.
 pub(super) fn paths_of(text: &[u8]) -> Result<BTreeMap<ObjectPath, Ftype>, String> {
     let mut paths = BTreeMap::new();
     for (at, line) in (1..).zip(text.split(|&byte| byte == b'\n')) {

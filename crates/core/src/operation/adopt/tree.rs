@@ -1,7 +1,7 @@
 //! Everything in a directory of a root as a list of paths.
 //!
 //! The walk stays on the file system of the directory and follows no link. Records and settings of this program, and the
-//! stages of its runs, are no software and are left out.
+//! stages of its runs, are not software and are left out.
 
 use super::software_list::SoftwareList;
 use crate::operation::failure::Failure;
@@ -12,13 +12,13 @@ use patchadm_svr4::places;
 /// The settings of this program.
 const SETTINGS: &[u8] = b"/etc/patchadm";
 
-/// What the names of the stages of runs begin with.
+/// The prefix of the names of the stages of runs.
 const STAGE: &[u8] = b".patchadm";
 
 /// The most objects of a tree: as many as a pkgmap may have.
 const MOST_OBJECTS: usize = patchadm_svr4::format::pkgmap::MOST_ENTRIES;
 
-/// Lists what is in a directory; the directory itself, too, unless it is the base directory, which no package delivers.
+/// Lists the contents of a directory, and the directory itself unless it is the base directory, which no package delivers.
 pub(super) fn listed(root: &Root, top: &ObjectPath, basedir: &ObjectPath) -> Result<SoftwareList, Failure> {
     let physical = root.resolver().locate_dir(top)?;
     let no_tree = || Failure::BadFile(format!("{} is no directory", root.show(top)));
@@ -53,7 +53,7 @@ pub(super) fn listed(root: &Root, top: &ObjectPath, basedir: &ObjectPath) -> Res
     Ok(list)
 }
 
-/// Whether the walk goes into an object; `None` where another file system begins.
+/// Returns whether the walk enters an object; `None` if another file system begins there.
 fn entered(directory: &Dir, name: &[u8], mount: u64) -> Result<Option<bool>, Failure> {
     Ok(match directory.look(name)? {
         Some(seen) if seen.file_type == FileType::Directory => (seen.mount == mount).then_some(true),
@@ -61,7 +61,7 @@ fn entered(directory: &Dir, name: &[u8], mount: u64) -> Result<Option<bool>, Fai
     })
 }
 
-/// Where a path of the tree is on the disk: the way to the top may lead through links, the rest does not.
+/// Returns the place of a path of the tree on the disk: the way to the top may lead through links, the rest does not.
 fn physical_of(physical: &ObjectPath, top: &ObjectPath, path: &ObjectPath) -> Result<ObjectPath, Failure> {
     let below = path.as_bytes().strip_prefix(top.as_bytes()).unwrap_or_default();
     let below = below.strip_prefix(b"/").unwrap_or(below);
@@ -71,7 +71,7 @@ fn physical_of(physical: &ObjectPath, top: &ObjectPath, path: &ObjectPath) -> Re
     physical.join(below).map_err(|error| Failure::BadFile(error.to_string()))
 }
 
-/// Whether a path is one of this program.
+/// Returns whether a path belongs to this program.
 fn is_own(path: &ObjectPath) -> bool {
     path.as_bytes() == places::RECORDS.as_bytes()
         || path.as_bytes() == SETTINGS

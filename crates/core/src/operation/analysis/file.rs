@@ -1,4 +1,4 @@
-//! The files of an analysis, read up to a limit, and what can be wrong with them.
+//! The files of an analysis, read up to a limit, and the errors in them.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -9,7 +9,7 @@ use patchadm_svr4::format::package_list::PackageListError;
 use patchadm_svr4::format::patchdiag::{self, PatchdiagError};
 use patchadm_svr4::format::showrev::ShowrevError;
 
-/// The reason a file of an analysis cannot be used.
+/// The reason why a file of an analysis cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AnalysisError {
     /// A file that cannot be read.
@@ -17,7 +17,7 @@ pub enum AnalysisError {
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error.
         reason: io::Error,
     },
     /// A file that is no cross-reference.
@@ -25,7 +25,7 @@ pub enum AnalysisError {
     CrossReference {
         /// The file.
         path: PathBuf,
-        /// What is wrong, with the line.
+        /// The defect, with the line.
         reason: PatchdiagError,
     },
     /// A file that is no list of patches.
@@ -33,7 +33,7 @@ pub enum AnalysisError {
     Patches {
         /// The file.
         path: PathBuf,
-        /// What is wrong, with the line.
+        /// The defect, with the line.
         reason: ShowrevError,
     },
     /// A file that is no list of packages.
@@ -41,7 +41,7 @@ pub enum AnalysisError {
     Packages {
         /// The file.
         path: PathBuf,
-        /// What is wrong, with the line.
+        /// The defect, with the line.
         reason: PackageListError,
     },
 }
@@ -58,7 +58,7 @@ pub fn parse_cross_reference(path: &Path, text: &[u8]) -> Result<CrossReference,
     Ok(from_patchdiag(&file))
 }
 
-/// Reads a file of at most `largest` bytes and one more, by which whoever parses it sees that it is larger.
+/// Reads a file up to `largest` bytes and one more. The parser sees by the extra byte that the file is larger.
 pub(super) fn read(path: &Path, largest: usize) -> Result<Vec<u8>, AnalysisError> {
     let mut text = Vec::new();
     let most = u64::try_from(largest).unwrap_or(u64::MAX).saturating_add(1);

@@ -1,5 +1,5 @@
-//! A machine that is not here, by the outputs of its commands: `uname.out` (`uname -a`), `pkginfo.out` (`pkginfo -x` or
-//! `-l`) and `showrev.out` (`showrev -p` or `patchadd -p`) in one directory.
+//! Another machine, from the outputs of its commands: `uname.out` (`uname -a`), `pkginfo.out` (`pkginfo -x` or `-l`) and
+//! `showrev.out` (`showrev -p` or `patchadd -p`) in one directory.
 //!
 //! The names of the machine decide nothing, so `uname.out` may be missing.
 
@@ -13,10 +13,10 @@ use patchadm_svr4::format::{package_list, showrev};
 /// The largest output of uname that is read, in bytes.
 const LARGEST_UNAME: usize = 4096;
 
-/// What the outputs say.
+/// The contents of the outputs.
 #[derive(Clone, Debug)]
 pub struct Listings {
-    /// The names of the machine, where they are told.
+    /// The names of the machine, if they are known.
     pub host: Option<HostNames>,
     /// Its packages and patches.
     pub facts: MachineFacts,
@@ -27,7 +27,7 @@ pub struct Listings {
 pub struct HostNames {
     /// The name of the machine.
     pub node: String,
-    /// The system, its release and version, the hardware and the architecture of programs, as far as they are told:
+    /// The system, its release and version, the hardware and the architecture of programs, as far as they are known:
     /// `SunOS 5.10/Generic_1/sparc/sun4u`.
     pub system: String,
 }
@@ -50,7 +50,7 @@ pub fn read_listings(directory: &Path) -> Result<Listings, AnalysisError> {
     Ok(Listings { host, facts })
 }
 
-/// The names in a line of `uname -a`: system, node, release, version, hardware, architecture.
+/// Returns the names in a line of `uname -a`: system, node, release, version, hardware, architecture.
 fn host_names(text: &str) -> Option<HostNames> {
     let mut words = text.lines().next()?.split_ascii_whitespace();
     let (system, node, release) = (words.next()?, words.next()?, words.next().unwrap_or_default());

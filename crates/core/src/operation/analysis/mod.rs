@@ -1,7 +1,7 @@
-//! What an analysis is made of, read from where it is: cross-reference files, the records of a root, and the outputs of
-//! commands that were run on a machine that is not here.
+//! The input of an analysis, read from its sources: cross-reference files, the records of a root, and the outputs of
+//! commands that were run on another machine.
 //!
-//! Nothing is decided here; [`analyze`](patchadm_planning::analyze) does.
+//! Nothing is decided here; [`analyze`](patchadm_planning::analyze) does that.
 
 mod file;
 mod listings;

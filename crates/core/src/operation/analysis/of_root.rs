@@ -1,4 +1,4 @@
-//! The facts of a root: its packages and patches at one moment of its records, and for whom patches are not in force.
+//! The facts of a root: its packages and patches at one moment of its records, and where patches are not in force.
 
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{LibrariesBeforePatches, still_loaded};
@@ -10,8 +10,8 @@ use patchadm_planning::analyze::{InstalledPackage, InstalledPatch, MachineFacts}
 use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::Root;
 
-/// Reads the packages and applied patches of a root, without a lock. Patch ids with another separator than `-` are those
-/// of no cross-reference, and keep their base.
+/// Reads the packages and applied patches of a root, without a lock. Patch ids with a separator other than `-` are in no
+/// cross-reference, and keep their base.
 pub fn facts_of_root<'a>(reader: impl Into<RecordReader<'a>>) -> Result<MachineFacts, PatchesError> {
     Ok(facts_of(&installed_software(reader)?))
 }
@@ -26,8 +26,8 @@ pub fn facts_of(software: &InstalledSoftware) -> MachineFacts {
     MachineFacts::new(packages, software.patches.iter().map(InstalledPatch::from))
 }
 
-/// Looks at a root, without a lock, for libraries from before its patches that are still loaded. Where nothing is kept
-/// nothing is read.
+/// Examines a root, without a lock, for libraries from before its patches that are still loaded. If nothing is kept, nothing
+/// is read.
 pub fn still_loaded_in(
     root: &Root,
     software: &InstalledSoftware,

@@ -1,4 +1,4 @@
-//! The file of a page, which is there whole or not at all.
+//! The file of a page, which exists completely or not at all.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -6,13 +6,13 @@ use std::path::Path;
 use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 
-/// The part of private names that tells whose they are.
+/// The program name in private names.
 const PROGRAM: &str = "patchadm-page";
 
-/// Everybody may read it.
+/// The mode of the file: every user may read it.
 const MODE: u32 = 0o644;
 
-/// Writes a file by one rename that is on the disk afterwards; what had its name before is replaced.
+/// Writes a file by one rename that is on the disk afterwards. Replaces an existing file of its name.
 pub fn write_page(path: &Path, text: &[u8]) -> Result<(), RootError> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let dir = Dir::of_host(parent.unwrap_or(Path::new(".")))?;

@@ -1,4 +1,4 @@
-//! One object held against its line of `contents`.
+//! The comparison of one object with its line of `contents`.
 
 use std::io;
 use std::rc::Rc;
@@ -9,42 +9,42 @@ use patchadm_rootfs::{Dir, FileType, ObjectStatus, Resolver, Root, RootError};
 use patchadm_svr4::package::checksum::sum_of;
 use patchadm_svr4::package::{Accounts, ContentsLine, Ftype, Object, ObjectPath};
 
-/// What is read at once: most files as a whole, and no more than the cache of a processor holds beside other things.
+/// The bytes that are read at once: most files as a whole, and no more than a processor cache holds beside other data.
 const BUFFER: usize = 1 << 17;
 
-/// What objects are held against.
+/// The data that objects are compared with.
 pub(super) struct Comparison<'a> {
     pub(super) root: &'a Root,
-    /// None where owners are recorded only.
+    /// `None` if owners are only recorded.
     pub(super) accounts: Option<&'a Accounts>,
     pub(super) aspects: CheckedAspects,
-    /// What is known of files beside their records.
+    /// The facts about files beyond their records.
     pub(super) delivered: &'a DeliveredFiles,
     /// Whether a symbolic link may stand where a directory is recorded: a pkgmap that was not installed knows of none.
     pub(super) follows_links: bool,
 }
 
-/// The way of one thread through the objects: it knows the directories that it has seen, holds the last one open, and
-/// has room to read into.
+/// The walk of one thread through the objects: it remembers the directories that it has visited, holds the last one open,
+/// and owns a read buffer.
 pub(super) struct ComparisonWalk<'a> {
     comparison: &'a Comparison<'a>,
     resolver: Resolver<'a>,
-    /// The directory that the object before was in, as its path says, and itself if it is there.
+    /// The directory of the previous object, by its path, and opened if it exists.
     last: Option<(ObjectPath, Option<Rc<Dir>>)>,
     buffer: Vec<u8>,
 }
 
-/// An object that is there: the directory that it is in, and what it looks like. Its name there is that of its path; the
-/// root has none, and is in itself.
+/// An existing object: its directory, and its status. Its name in the directory is that of its path; the root has no name,
+/// and is in itself.
 pub(super) type FoundObject = (Rc<Dir>, ObjectStatus);
 
 impl ComparisonWalk<'_> {
-    /// Compares an object; what cannot be read is a finding of it.
+    /// Compares an object. If it cannot be read, that is one of its findings.
     pub(super) fn checked(&mut self, line: &ContentsLine) -> CheckedObject {
         CheckedObject { findings: self.findings(line), path: line.path.clone() }
     }
 
-    /// What is wrong with an object.
+    /// Returns the findings about an object.
     pub(super) fn findings(&mut self, line: &ContentsLine) -> Vec<Finding> {
         self.compare(line).unwrap_or_else(|error| vec![Finding::Unreadable(error.to_string())])
     }
@@ -79,7 +79,7 @@ impl ComparisonWalk<'_> {
         Ok(findings)
     }
 
-    /// The directory that a symbolic link in the place of a directory leads to.
+    /// Returns the directory that a symbolic link in the place of a directory leads to.
     fn behind(&self, path: &ObjectPath, seen: &ObjectStatus) -> Result<Option<ObjectStatus>, RootError> {
         if seen.file_type != FileType::Symlink || !self.comparison.follows_links {
             return Ok(None);
@@ -98,7 +98,7 @@ impl ComparisonWalk<'_> {
         Ok(seen.map(|seen| (dir, seen)))
     }
 
-    /// The directory that an object is or should be in, if it is there.
+    /// Returns the directory that an object is or should be in, if it exists.
     fn directory_of(&mut self, path: &ObjectPath) -> Result<Option<Rc<Dir>>, RootError> {
         let above = path.as_bytes().strip_suffix(path.name()).and_then(|above| above.strip_suffix(b"/"));
         if let Some((_, dir)) = self.last.as_ref().filter(|(last, _)| above == Some(last.as_bytes())) {
@@ -108,7 +108,7 @@ impl ComparisonWalk<'_> {
         let root = self.comparison.root;
         let dir = match root.dir_if_there(&parent) {
             Ok(Some(dir)) => Some(dir),
-            // A symbolic link may be on the way or at its end, which this does not follow.
+            // A symbolic link may be on the way or at its end; this does not follow it.
             _ => root.dir_if_there(&self.resolver.locate_dir(&parent)?)?,
         };
         let dir = dir.map(Rc::new);
@@ -116,7 +116,7 @@ impl ComparisonWalk<'_> {
         Ok(dir)
     }
 
-    /// A hard link must be the same object as its source, by whatever name.
+    /// Checks that a hard link is the same object as its source, under any name.
     fn link(
         &mut self,
         line: &ContentsLine,
@@ -138,22 +138,22 @@ impl ComparisonWalk<'_> {
 }
 
 impl Comparison<'_> {
-    /// A way that begins here.
+    /// Returns a new walk.
     pub(super) fn walk(&self) -> ComparisonWalk<'_> {
         ComparisonWalk { comparison: self, resolver: self.root.resolver(), last: None, buffer: Vec::new() }
     }
 
-    /// Compares one, whatever was known of the way to it.
+    /// Compares one object, without regard to what is known of its directories.
     pub(super) fn compare_one(&self, line: &ContentsLine) -> CheckedObject {
         self.walk().checked(line)
     }
 
-    /// The directory that an object is or should be in, and its name there; the root has no name.
+    /// Returns the directory that an object is or should be in, and its name there; the root has no name.
     pub(super) fn place(&self, path: &ObjectPath) -> Result<(Dir, Vec<u8>), RootError> {
         self.place_of(&self.root.resolver().locate(path)?)
     }
 
-    /// The same of what attributes are set of: a directory that is reached through a symbolic link is behind it.
+    /// Returns the same for the object whose attributes are set: a directory reached through a symbolic link is behind it.
     pub(super) fn place_behind(&self, line: &ContentsLine) -> Result<(Dir, Vec<u8>), RootError> {
         let linked =
             line.object.ftype.is_directory().then(|| self.root.resolver().directory_behind(&line.path));
@@ -168,7 +168,7 @@ impl Comparison<'_> {
         Ok((self.root.dir(&parent)?, physical.name().to_vec()))
     }
 
-    /// The object at a path.
+    /// Returns the object at a path.
     pub(super) fn find(&self, path: &ObjectPath) -> Result<Option<FoundObject>, RootError> {
         self.walk().look_up(path)
     }
@@ -178,7 +178,7 @@ impl Comparison<'_> {
         ftype.is_regular() && self.aspects.contents && (self.aspects.changing_contents || !changes)
     }
 
-    /// Type, device numbers, permissions, group, owner; another type is the only finding where it is one.
+    /// Compares type, device numbers, permissions, group and owner. If the type differs, it is the only finding.
     fn attributes(&self, object: &Object, seen: &ObjectStatus) -> Vec<Finding> {
         if !is_type(object.ftype, seen.file_type) {
             let types = Difference { expected: object.ftype.letter(), actual: letter(seen.file_type) };
@@ -224,8 +224,8 @@ fn symlink(dir: &Dir, line: &ContentsLine, seen: &ObjectStatus) -> Result<Option
     Ok((!is_same).then(|| Finding::NotSymlinked(target.to_vec())))
 }
 
-/// Modification time, size and sum; where these are right, the digest of what a patch put there. The bytes are read
-/// even where the size tells, because the sum is reported too.
+/// Compares modification time, size and sum; if these are right, also the digest of what a patch put there. The bytes are
+/// read even if the size differs, because the sum is reported too.
 fn content(
     dir: &Dir,
     line: &ContentsLine,
@@ -259,7 +259,8 @@ fn content(
     Ok(findings)
 }
 
-/// The sum of a file, and whether it has the digest of what was delivered. A digest is only taken where one is known.
+/// Returns the sum of a file, and whether it has the digest of what was delivered. A digest is computed only if one is
+/// known.
 fn sums(
     file: &mut impl io::Read,
     size: u64,
@@ -277,7 +278,7 @@ pub(super) fn differ<T: PartialEq>(expected: T, actual: T) -> Option<Difference<
     (expected != actual).then_some(Difference { expected, actual })
 }
 
-/// Whether an object of this file type can be what a line of this ftype stands for.
+/// Returns whether an object of this file type can be what a line of this ftype stands for.
 fn is_type(ftype: Ftype, actual: FileType) -> bool {
     match ftype {
         Ftype::File | Ftype::Editable | Ftype::Volatile | Ftype::Information => actual == FileType::Regular,
@@ -290,7 +291,7 @@ fn is_type(ftype: Ftype, actual: FileType) -> bool {
     }
 }
 
-/// The letter of a pkgmap for what is there.
+/// Returns the letter that a pkgmap has for this type of object.
 fn letter(file_type: FileType) -> u8 {
     match file_type {
         FileType::Regular => b'f',

@@ -1,8 +1,8 @@
 //! Checking packages that are not installed yet: pkgchk(1M) `-d`.
 //!
-//! Parameters, pkgmap and information files are held against the pkgmap when the device is read, and what is wrong
-//! with them is an error; size and sum of every object are compared here. The modification time of a delivered object
-//! says nothing: an archive need not keep it.
+//! Parameters, pkgmap and information files are compared with the pkgmap when the device is read, and defects in them are
+//! errors. Size and sum of every object are compared here. The modification time of a delivered object says nothing: an
+//! archive need not keep it.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -18,7 +18,7 @@ use patchadm_inputs::source::{Form, PackageImage, SourceError};
 use patchadm_svr4::package::checksum::sum_of;
 use patchadm_svr4::package::{ContentInfo, Object, ObjectPath, PackagePath, variables};
 
-/// What is read at once.
+/// The bytes that are read at once.
 const BUFFER: usize = 1 << 18;
 
 /// A package on a device.
@@ -28,7 +28,7 @@ pub struct DevicePackage {
     pub package: String,
     /// Whether it comes in a datastream rather than as a directory.
     pub is_stream: bool,
-    /// Its objects in scope, information files among them, in the order of the pkgmap.
+    /// Its objects in scope, including information files, in the order of the pkgmap.
     pub objects: Vec<DeliveredObject>,
 }
 
@@ -37,22 +37,22 @@ pub struct DevicePackage {
 pub struct DeliveredObject {
     /// Its path, as the pkgmap writes it.
     pub path: PackagePath,
-    /// What the pkgmap says of it.
+    /// The object, according to the pkgmap.
     pub object: Object,
-    /// What is wrong with its content.
+    /// The defects of its content.
     pub findings: Vec<Finding>,
 }
 
-/// The packages of a device that are asked for.
+/// The requested packages of a device.
 #[derive(Debug)]
 pub struct DeviceReport {
-    /// What is there.
+    /// The packages found.
     pub packages: Vec<DevicePackage>,
-    /// The words that no package fits.
+    /// The words that match no package.
     pub missing: Vec<String>,
 }
 
-/// Reads the packages in scope; with `aspects` their objects are compared with the pkgmap, too.
+/// Reads the packages in scope. With `aspects`, also compares their objects with the pkgmap.
 pub fn check_device(
     device: &Path,
     scope: &CheckScope,
@@ -91,7 +91,7 @@ pub fn check_device(
     Ok(DeviceReport { packages, missing: Vec::new() })
 }
 
-/// Whether a path is in scope: as the pkgmap writes it, or as it is installed where nobody decides otherwise.
+/// Returns whether a path is in scope: as the pkgmap writes it, or as it is installed by default.
 fn is_in_scope(scope: &CheckScope, image: &PackageImage, path: &PackagePath) -> bool {
     let base = ObjectPath::new(image.params.get("BASEDIR").unwrap_or_default());
     let base = base.unwrap_or_else(|_| ObjectPath::root());
@@ -99,7 +99,7 @@ fn is_in_scope(scope: &CheckScope, image: &PackageImage, path: &PackagePath) -> 
     scope.has_path(path.as_bytes()) || installed.is_ok_and(|path| scope.has_path(path.as_bytes()))
 }
 
-/// Reads all objects of the packages that are selected, and notes what differs.
+/// Reads all objects of the selected packages, and records what differs.
 fn compare(
     device: &OpenDevice,
     found: &mut HashMap<(usize, PackagePath), Vec<Finding>>,

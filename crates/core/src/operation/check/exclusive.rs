@@ -1,7 +1,7 @@
-//! Hidden files: what is in an exclusive directory (type `x`) and is nobody's.
+//! Hidden files: objects in an exclusive directory (type `x`) that no package owns.
 //!
-//! A name is known if an object is recorded there or anywhere below it, also by another way through a symbolic link. A
-//! directory is looked at once; what is in a hidden directory is not looked at, it is hidden with it.
+//! A name is known if an object is recorded there or anywhere below it, also by another path through a symbolic link. Each
+//! directory is read once. The contents of a hidden directory are not examined; they are hidden with it.
 
 use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
@@ -13,8 +13,8 @@ use patchadm_rootfs::{FileType, RootError};
 use patchadm_svr4::format::contents::key_of;
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath};
 
-/// What is hidden in the exclusive directories among `lines`, which are in scope; `removes` takes it away, unless it
-/// is a directory that is not empty.
+/// Returns what is hidden in the exclusive directories among `lines`, which are in scope. With `removes`, removes it, except
+/// for directories that are not empty.
 pub(super) fn hidden(
     view: &RecordView<'_>,
     comparison: &Comparison<'_>,
@@ -46,7 +46,7 @@ pub(super) fn hidden(
     Ok(found)
 }
 
-/// The paths in a directory; none where there is no directory.
+/// Returns the paths in a directory; empty if it does not exist.
 fn names_in(comparison: &Comparison<'_>, directory: &ObjectPath) -> Result<Vec<ObjectPath>, RootError> {
     let Some((parent, seen)) = comparison.find(directory)? else { return Ok(Vec::new()) };
     if seen.file_type != FileType::Directory {
@@ -57,7 +57,7 @@ fn names_in(comparison: &Comparison<'_>, directory: &ObjectPath) -> Result<Vec<O
     Ok(dir.names()?.iter().filter_map(|name| directory.join(name).ok()).collect())
 }
 
-/// Where recorded objects really are whose path has one of these names in it, with the directories above them.
+/// Returns the real paths of recorded objects whose path has one of these names in it, with the directories above them.
 fn known_by_another_way(
     view: &RecordView<'_>,
     comparison: &Comparison<'_>,
@@ -84,7 +84,7 @@ fn with_ancestors(paths: impl Iterator<Item = ObjectPath>) -> BTreeSet<ObjectPat
     all
 }
 
-/// What is left to be said after a hidden name was removed: nothing, or why it is still there.
+/// Removes a hidden name. Returns the remaining findings: none, or why it still exists.
 fn remove(comparison: &Comparison<'_>, path: &ObjectPath) -> Vec<Finding> {
     let removed = comparison.place(path).and_then(|(dir, name)| match dir.look(&name)? {
         Some(seen) if seen.file_type == FileType::Directory => dir.remove_dir(&name),

@@ -11,26 +11,26 @@ use patchadm_rootfs::Digest;
 use patchadm_rootfs::RootError;
 use patchadm_svr4::package::{Mode, Object, ObjectPath};
 
-/// What is compared.
+/// The aspects that are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CheckedAspects {
-    /// Type, permissions, owner, group, device numbers, where links lead.
+    /// Type, permissions, owner, group, device numbers, and targets of links.
     pub attributes: bool,
     /// Size, sum and modification time of files.
     pub contents: bool,
     /// Also the contents of files that are expected to change (`e`, `v`).
     pub changing_contents: bool,
-    /// Also what is in exclusive directories and is nobody's.
+    /// Also objects in exclusive directories that no package owns.
     pub exclusive: bool,
 }
 
-/// What patches delivered, as their undo manifests say: the last one of each path.
+/// The files that patches delivered, according to their undo manifests: the last one of each path.
 pub(in crate::operation) type DeliveredFiles = HashMap<ObjectPath, DeliveredFile>;
 
 /// A file that a patch delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::operation) struct DeliveredFile {
-    /// As it was recorded then; where the record is another one now, somebody else has put the file there since.
+    /// The object as it was recorded then. If the record differs now, the file was put there by someone else since.
     pub(in crate::operation) object: Object,
     /// BLAKE3 of its bytes.
     pub(in crate::operation) b3: Digest,
@@ -38,12 +38,12 @@ pub(in crate::operation) struct DeliveredFile {
     pub(in crate::operation) patch: String,
 }
 
-/// One way in which an object is not as it is recorded.
+/// One way in which an object differs from its record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// Nothing is there.
+    /// It does not exist.
     Missing,
-    /// Something of another type is there; the letters of pkgmap(4), `?` for what no package can deliver.
+    /// It has another type; the letters of pkgmap(4), `?` for what no package can deliver.
     Type(Difference<u8>),
     /// A device has other numbers, major and minor.
     Device(Difference<(u32, u32)>),
@@ -53,13 +53,13 @@ pub enum Finding {
     Group(Difference<String>),
     /// Another owner.
     Owner(Difference<String>),
-    /// The recorded group is none of this root.
+    /// The root has no group of the recorded name.
     UnknownGroup(String),
-    /// The recorded owner is none of this root.
+    /// The root has no user of the recorded name.
     UnknownOwner(String),
-    /// It is not the same object as the one that it should be a hard link to.
+    /// It is not the same object as its hard link source.
     NotLinked(Vec<u8>),
-    /// It is no symbolic link with this target.
+    /// It is not a symbolic link with this target.
     NotSymlinked(Vec<u8>),
     /// Another modification time; seconds since 1970.
     Mtime(Difference<i64>),
@@ -67,10 +67,10 @@ pub enum Finding {
     Size(Difference<u64>),
     /// Another sum.
     Cksum(Difference<u16>),
-    /// Its bytes are not those that this patch put there, as the patch's undo manifest says (BLAKE3), although size and
-    /// sum are.
+    /// Its bytes are not those that this patch put there according to the undo manifest of the patch (BLAKE3), although size
+    /// and sum are right.
     NotDelivered(String),
-    /// It cannot be looked at or read; why.
+    /// It cannot be examined or read, for this reason.
     Unreadable(String),
     /// It is in an exclusive directory, and no package owns it.
     Hidden,
@@ -81,66 +81,66 @@ pub enum Finding {
 /// A repair that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnfixedReason {
-    /// Mode, owner or group are still others.
+    /// Mode, owner or group still differ.
     Attributes,
-    /// Mode, owner and group are left: the bytes are not those that they are recorded of.
+    /// Mode, owner and group are left as they are: the bytes are not the recorded ones.
     OtherBytes,
-    /// The modification time is still another.
+    /// The modification time still differs.
     Mtime,
-    /// The directory is still not there.
+    /// The directory still does not exist.
     Directory,
-    /// It is still no link to this.
+    /// It is still not a link to this.
     Link(Vec<u8>),
-    /// What is nobody's is still there.
+    /// The object without an owner still exists.
     Hidden,
 }
 
-/// What is recorded, and what is there instead.
+/// A recorded value, and the actual one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference<T> {
-    /// What is recorded.
+    /// The recorded value.
     pub expected: T,
-    /// What is there.
+    /// The actual value.
     pub actual: T,
 }
 
 /// An object that was compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckedObject {
-    /// Where it is.
+    /// The path of the object.
     pub path: ObjectPath,
-    /// What is wrong with it, in the order of a report; nothing if all is well.
+    /// The findings, in the order of a report; empty if the object is as recorded.
     pub findings: Vec<Finding>,
 }
 
 impl CheckedObject {
-    /// Whether nothing is there.
+    /// Returns whether the object does not exist.
     pub fn is_missing(&self) -> bool {
         self.findings.first() == Some(&Finding::Missing)
     }
 }
 
-/// The answer to a check.
+/// The result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckReport {
-    /// Every object compared, in the order of their paths or of the pkgmap; behind them what is nobody's.
+    /// Every object compared, in the order of paths or of the pkgmap, followed by those that no package owns.
     pub checked: Vec<CheckedObject>,
-    /// How many of them were not as they are recorded, and were repaired as far as that can be done.
+    /// The number of objects that differed from their records and were repaired as far as possible.
     pub fixed: usize,
-    /// What the scope names and the records do not have.
+    /// The operands of the scope that the records lack.
     pub unknown: UnmatchedOperands,
-    /// What is wrong with records and stops no comparison.
+    /// The damage of records that stops no comparison.
     pub damage: Vec<RecordDamage>,
     /// Records that were damaged and are made anew; no object is compared then.
     pub mended: Vec<MendedRecord>,
-    /// What became of an interrupted run before a repair.
+    /// The outcome of an interrupted run before a repair.
     pub recovered: Recovered,
 }
 
-/// What a scope names and the records do not have.
+/// The operands of a scope that the records lack.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnmatchedOperands {
-    /// Words for packages of which none is installed.
+    /// Words that match no installed package.
     pub packages: Vec<String>,
     /// Words for packages that are installed and own nothing.
     pub empty: Vec<String>,
@@ -148,7 +148,7 @@ pub struct UnmatchedOperands {
     pub paths: Vec<ObjectPath>,
 }
 
-/// Why there is no answer.
+/// The reason why there is no result.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
     /// The records cannot be read.
@@ -168,7 +168,7 @@ pub enum CheckError {
     Map {
         /// The pkgmap.
         path: String,
-        /// What is wrong, with the line.
+        /// The defect, with the line.
         reason: String,
     },
     /// No installed package is of these categories.
@@ -182,7 +182,7 @@ pub enum CheckError {
     Operation(#[from] Failure),
 }
 
-/// What is wrong, a line for each.
+/// Returns what is wrong, a line for each.
 fn told(damage: &[RecordDamage]) -> String {
     damage.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }

@@ -1,13 +1,13 @@
-//! Repairing what a record says and a file system can be told: attributes, modification times, directories, links.
+//! Repairs of what a record says and a file system can be told: attributes, modification times, directories, links.
 //!
-//! Every repair is one change of one name through the door of the root, and is worth having on its own; this is no
-//! transaction, and a run that is killed leaves some repaired and some not. Content is never changed, and nothing that
-//! holds bytes is thrown away: a file where a link should be is taken for that link only where its bytes are those of
-//! the link's source, and an object of another type stays.
+//! Every repair is one change of one name through the door of the root, and is useful on its own. This is no transaction: a
+//! killed run leaves some objects repaired and others not. Content is never changed, and nothing that holds bytes is thrown
+//! away. A file in the place of a link is replaced by the link only if its bytes are those of the link's source. An object
+//! of another type stays.
 //!
-//! Set-id bits, and the owner of a file whose content is not meant to change, are given to the bytes that are recorded
-//! and to no others: who replaced a program would get a set-id one of their own by it. The sum of `contents` has 16
-//! bits, so bytes can be made to have it; where a patch has left the BLAKE3 of what it put there, that counts as well.
+//! Only the recorded bytes get set-id bits, and the owner of a file whose content is not meant to change. Otherwise a user
+//! who replaced a program would get a set-id program of their own. The sum of `contents` has 16 bits, so bytes can be made
+//! to match it. If a patch has left the BLAKE3 of what it put there, that must match as well.
 
 use super::compare::Comparison;
 use super::findings::{CheckedObject, Finding, UnfixedReason};
@@ -16,10 +16,11 @@ use patchadm_rootfs::{LiveKind, Timestamp};
 use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::package::{ContentsLine, Ftype, Mode, Object};
 
-/// The mode of a directory that is made and of which no mode is recorded.
+/// The mode of a new directory without a recorded mode.
 const DIRECTORY_MODE: u32 = 0o755;
 
-/// Compares each, repairs what differs, and says what still does, and how many were repaired in part or whole.
+/// Compares each object and repairs what differs. Returns what still differs, and the number of objects that were repaired
+/// in part or whole.
 pub(super) fn fix_all(comparison: &Comparison<'_>, lines: &[ContentsLine]) -> (Vec<CheckedObject>, usize) {
     let mut fixed = 0;
     let checked = lines.iter().map(|line| {
@@ -30,7 +31,7 @@ pub(super) fn fix_all(comparison: &Comparison<'_>, lines: &[ContentsLine]) -> (V
     (checked.collect(), fixed)
 }
 
-/// The object after its repair, and whether something was repaired.
+/// Returns the object after its repair, and whether something was repaired.
 fn fix(comparison: &Comparison<'_>, line: &ContentsLine) -> (CheckedObject, bool) {
     let before = comparison.compare_one(line);
     let failed = repair(comparison, line, &before.findings);
@@ -39,14 +40,14 @@ fn fix(comparison: &Comparison<'_>, line: &ContentsLine) -> (CheckedObject, bool
     }
     let mut after = comparison.compare_one(line);
     let is_other = after.findings.len() < before.findings.len();
-    // A failure whose difference has gone nevertheless, because of another repair, is no news.
+    // A failed repair whose difference is gone nevertheless, because of another repair, is not reported.
     if !after.findings.is_empty() {
         after.findings.extend(failed.into_iter().map(Finding::Unfixed));
     }
     (after, is_other)
 }
 
-/// Makes the changes that the findings ask for; what could not be done.
+/// Makes the changes that the findings require. Returns what could not be done.
 fn repair(comparison: &Comparison<'_>, line: &ContentsLine, findings: &[Finding]) -> Vec<UnfixedReason> {
     let mut failed = Vec::new();
     let object = &line.object;
@@ -89,7 +90,7 @@ fn make_directory(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<()
     set_attributes(comparison, line).map(drop)
 }
 
-/// Sets what is recorded; what was not done, where the bytes are not those that it is recorded of.
+/// Sets the recorded attributes. Returns what was not done, if the bytes are not the recorded ones.
 fn set_attributes(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<Option<UnfixedReason>> {
     let (parent, name) = comparison.place_behind(line)?;
     if name.is_empty() {
@@ -104,10 +105,10 @@ fn set_attributes(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<Op
     if is_for_bytes && !has_recorded_bytes(comparison, line, &object)? {
         return Ok(Some(UnfixedReason::OtherBytes));
     }
-    // Owner and group first: a change of them takes the bits of setuid and setgid away.
+    // Owner and group come first: changing them clears the setuid and setgid bits.
     if uid.is_some() || gid.is_some() {
         object.set_owner(uid, gid)?;
-        // The owner of before can open it no more, and may have written to it until now.
+        // The previous owner can no longer open it, and may have written to it until now.
         if is_for_bytes && !has_recorded_bytes(comparison, line, &object)? {
             object.set_owner(Some(seen.uid), Some(seen.gid))?;
             return Ok(Some(UnfixedReason::OtherBytes));
@@ -124,7 +125,7 @@ fn set_attributes_of_root(comparison: &Comparison<'_>, line: &ContentsLine, top:
     line.object.attributes.mode.map_or(Ok(()), |mode| top.set_own_mode(mode))
 }
 
-/// The recorded owner and group, where the object has others and owners are compared.
+/// Returns the recorded owner and group, if the object has others and owners are compared.
 fn other_owners(
     comparison: &Comparison<'_>,
     line: &ContentsLine,
@@ -137,8 +138,8 @@ fn other_owners(
     (uid.filter(|uid| *uid != seen.uid), gid.filter(|gid| *gid != seen.gid))
 }
 
-/// Whether a file holds the bytes that are recorded: by size and sum, and by the digest of what a patch put there where
-/// one is known. Bytes of which nothing is recorded are not known.
+/// Returns whether a file holds the recorded bytes: by size and sum, and by the digest of what a patch put there if one is
+/// known. Without a record of the bytes, the answer is no.
 fn has_recorded_bytes(comparison: &Comparison<'_>, line: &ContentsLine, object: &OpenObject) -> Result<bool> {
     let Some(found) = object.sums()? else { return Ok(false) };
     let recorded = line.object.content;
@@ -154,7 +155,7 @@ fn set_mtime(comparison: &Comparison<'_>, line: &ContentsLine, seconds: i64) -> 
     parent.set_mtime(&name, Timestamp::whole(seconds))
 }
 
-/// Puts the link in its place in one step: made under a name that nobody can guess, then renamed.
+/// Puts the link in its place in one step: it is made under a name that nobody can guess, then renamed.
 fn link_anew(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<()> {
     let (parent, name) = comparison.place(&line.path)?;
     let target = line.object.target.as_deref().unwrap_or_default();
@@ -175,13 +176,13 @@ fn link_anew(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<()> {
     }
     let renamed = parent.rename(&new, &name);
     if renamed.is_err() {
-        // What failed is what is told; a name of ours that stays is harmless.
+        // The first failure is reported; a left-over temporary name is harmless.
         let _ = parent.remove(&new);
     }
     renamed
 }
 
-/// Whether two names hold the same: regular files with the same bytes, or symbolic links with the same target.
+/// Returns whether two names hold the same: regular files with the same bytes, or symbolic links with the same target.
 fn has_same_bytes(dir: &Dir, name: &[u8], other_dir: &Dir, other: &[u8]) -> Result<bool> {
     let (Some(a), Some(b)) = (dir.live(name)?, other_dir.live(other)?) else { return Ok(false) };
     Ok(match (&a.kind, &b.kind) {

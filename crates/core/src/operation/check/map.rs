@@ -1,7 +1,7 @@
 //! A pkgmap as the records of a check, instead of the database: pkgchk(1M) `-m`.
 //!
-//! Paths and variables of the map get their values from the installed parameters of the package that is named, if one
-//! is, and before these from the environment file (`-e`). Without a BASEDIR relative paths lie in `/`.
+//! Paths and variables of the map get their values from the installed parameters of the named package, if there is one, and
+//! with precedence from the environment file (`-e`). Without a BASEDIR, relative paths lie in `/`.
 
 use std::path::{Path, PathBuf};
 
@@ -46,8 +46,8 @@ impl CheckMap {
         Ok(Self { path: files.pkgmap.clone(), pkgmap, environment })
     }
 
-    /// The objects of the map in scope, in its order. A package that is named and not installed is unknown, and gives
-    /// no variable a value.
+    /// Returns the objects of the map in scope, in its order. A named package that is not installed is unknown, and gives no
+    /// variable a value.
     pub(super) fn lines(
         &self,
         view: &RecordView<'_>,

@@ -1,4 +1,4 @@
-//! Which recorded objects a check is about.
+//! The recorded objects that a check is about.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,18 +10,18 @@ use patchadm_inputs::database::{DatabaseError, RecordError, RecordView, all, ins
 use patchadm_svr4::format::contents::key_of;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PathError};
 
-/// Which objects are compared.
+/// The objects that are compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckScope {
-    /// Those of any of these packages; of all where there is none.
+    /// Only objects of any of these packages; of all packages if empty.
     pub packages: Vec<PackagePattern>,
-    /// Those of all packages of any of these categories, in any case; no package is named then.
+    /// Only objects of packages of any of these categories, in any case; no package is named then.
     pub categories: Vec<String>,
-    /// Of these, those at any of these paths; all where there is none.
+    /// Of these, only objects at any of these paths; all if empty.
     pub paths: Vec<PathPattern>,
 }
 
-/// What was typed for a path.
+/// A path operand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathPattern {
     /// This path.
@@ -33,7 +33,7 @@ pub enum PathPattern {
 }
 
 impl PathPattern {
-    /// Reads a word of a path list: a path, or with `*` at its end the beginning of one.
+    /// Reads a word of a path list: a path, or a prefix of paths if it ends in `*`.
     pub fn parse(word: &[u8]) -> Result<Self, PathError> {
         match word.strip_suffix(b"*") {
             Some(prefix) => Ok(Self::Prefix(prefix.to_vec())),
@@ -51,7 +51,7 @@ impl PathPattern {
 }
 
 impl CheckScope {
-    /// The lines of `contents` in scope, in the order of their paths, and what finds none.
+    /// Returns the lines of `contents` in scope, in the order of their paths, and the operands that match nothing.
     pub(super) fn lines(
         &self,
         view: &RecordView<'_>,
@@ -69,8 +69,8 @@ impl CheckScope {
         Ok((lines.into_values().collect(), unknown))
     }
 
-    /// The same of what so many workers make of the lines, while these are read. None where the lines have to be there
-    /// before: some paths only are in scope, or `contents` is not in order.
+    /// Returns the same, with the results of this number of workers that process the lines while they are read. `None` if
+    /// the lines must be complete first: only some paths are in scope, or `contents` is not sorted.
     pub(super) fn each<R: Send, W: FnMut(ContentsLine) -> R>(
         &self,
         view: &RecordView<'_>,
@@ -91,7 +91,7 @@ impl CheckScope {
         Ok(Some((made, unknown)))
     }
 
-    /// The lines of all paths in scope, whoever owns them.
+    /// Returns the lines of all paths in scope, with any owner.
     fn lines_of_paths(&self, view: &RecordView<'_>) -> Result<ContentsLines, RecordError> {
         let exact: BTreeSet<ObjectPath> = self.exact().cloned().collect();
         let (mut prefixes, mut parts) = (Vec::new(), Vec::new());
@@ -115,12 +115,12 @@ impl CheckScope {
         })
     }
 
-    /// Whether a path is in scope; all are where none is named.
+    /// Returns whether a path is in scope; all are if no path is named.
     pub(super) fn has_path(&self, path: &[u8]) -> bool {
         self.paths.is_empty() || self.paths.iter().any(|pattern| pattern.fits(path))
     }
 
-    /// The paths that are named exactly.
+    /// Returns the paths that are named exactly.
     pub(super) fn exact(&self) -> impl Iterator<Item = &ObjectPath> {
         self.paths.iter().filter_map(|path| match path {
             PathPattern::Exactly(path) => Some(path),
@@ -128,7 +128,7 @@ impl CheckScope {
         })
     }
 
-    /// The packages that are named, or those of the categories.
+    /// Returns the packages that are named, or those of the categories.
     fn wanted_packages(&self, view: &RecordView<'_>) -> Result<Vec<PackagePattern>, CheckError> {
         if self.categories.is_empty() {
             return Ok(self.packages.clone());
@@ -145,8 +145,8 @@ impl CheckScope {
         Ok(packages)
     }
 
-    /// Tells packages that are not installed from those that own nothing. With a list of paths, owning none of them
-    /// is no news.
+    /// Sorts operands: packages that are not installed, and packages that own nothing. With a list of paths, a package that
+    /// owns none of them is not reported.
     fn sort_out(
         &self,
         view: &RecordView<'_>,
@@ -169,7 +169,7 @@ impl CheckScope {
     }
 }
 
-/// The packages whose objects are in scope, each with whether a line of it has been met; everything where there is none.
+/// The packages whose objects are in scope, each with whether a line of it was found; all packages if empty.
 struct Owners(Vec<(PackagePattern, AtomicBool)>);
 
 impl Owners {
@@ -177,13 +177,13 @@ impl Owners {
         Self(packages.into_iter().map(|pattern| (pattern, AtomicBool::new(false))).collect())
     }
 
-    /// Whether any of them owns the line; notes which.
+    /// Returns whether any of the packages owns the line, and records which.
     fn have(&self, line: &ContentsLine) -> bool {
         let mut is_owned = self.0.is_empty();
         for (pattern, has_objects) in &self.0 {
             if line.owners.iter().any(|owner| pattern.fits(owner.package.as_str())) {
                 is_owned = true;
-                // Threads that only read it do not wait for each other.
+                // Threads that only read the flag do not wait for each other.
                 if !has_objects.load(Ordering::Relaxed) {
                     has_objects.store(true, Ordering::Relaxed);
                 }
@@ -192,7 +192,7 @@ impl Owners {
         is_owned
     }
 
-    /// Those of which no line has been met.
+    /// Returns the packages without a line.
     fn without_objects(&self) -> impl Iterator<Item = &PackagePattern> {
         self.0
             .iter()

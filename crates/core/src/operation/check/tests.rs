@@ -1,5 +1,5 @@
-//! Comparing by several threads, while the records are read or after it, finds what one finds, in the same order. What
-//! is compared is shown by the tests of pkgchk.
+//! Tests that several threads, while the records are read or afterwards, find what one thread finds, in the same order. The
+//! tests of pkgchk show what is compared.
 
 use std::fs;
 
@@ -20,8 +20,8 @@ fn line(path: &str, bytes: &[u8]) -> ContentsLine {
     ContentsLine { path: at(path), volume: None, object, owners }
 }
 
-/// Files of several directories in turn, of which every seventh has another byte, every eleventh is not there, and one
-/// is larger than what is read at once.
+/// Makes files of several directories in turn. Every seventh has another byte, every eleventh is missing, and one is larger
+/// than the read buffer.
 fn files(root: &Root) -> Vec<ContentsLine> {
     let mut lines = Vec::new();
     for number in 0..1000usize {

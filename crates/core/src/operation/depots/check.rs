@@ -1,4 +1,4 @@
-//! `patchadm depot check`: every object of a depot, its index and its signatures.
+//! `patchadm depot check`: checks every object of a depot, its index and its signatures.
 
 use std::path::Path;
 
@@ -11,14 +11,14 @@ use patchadm_inputs::depot::DepotPatch;
 use patchadm_inputs::sign::{Demand, DemandWord, SignatureState};
 use patchadm_inputs::source::{SourceProblem, open_signed};
 
-/// What is wrong with an object.
+/// The fault of an object.
 #[derive(Debug)]
 pub struct DepotFault {
-    /// The id of the patch, or what else is wrong.
+    /// The id of the patch, or another object.
     pub object: String,
     /// The fault.
     pub reason: String,
-    /// What kind of fault it is.
+    /// The kind of fault.
     pub error: Option<DepotError>,
 }
 
@@ -29,12 +29,12 @@ pub struct DepotCheck {
     pub depot: Depot,
     /// The number of objects that were read.
     pub objects: usize,
-    /// What is wrong.
+    /// The faults.
     pub faults: Vec<DepotFault>,
 }
 
-/// Reads every object of a depot and compares it with the index, and the signatures with the keys. It goes on after a fault;
-/// only what prevents every look is an error.
+/// Reads every object of a depot and compares it with the index, and the signatures with the keys. Continues after a fault;
+/// only what prevents the whole check is an error.
 pub fn check_depot(
     location: &DepotLocation,
     demands: &[Demand],
@@ -65,7 +65,7 @@ fn fault(patch: &DepotPatch, error: DepotError) -> DepotFault {
     DepotFault { object: patch.id.clone(), reason: error.to_string(), error: Some(error) }
 }
 
-/// Opens a patch as it would be opened to be applied, where signatures are asked for or there is one.
+/// Opens a patch as for an application, if signatures are demanded or there is one.
 fn signature_fault(patch: &DepotPatch, path: &Path, demands: &[Demand]) -> Option<DepotFault> {
     let is_asked = demands.iter().any(|demand| demand.word != DemandWord::Off);
     if !is_asked && patch.signature.is_none() {

@@ -1,4 +1,4 @@
-//! A depot that is open: its index, whether that is to be believed, and where it is.
+//! An open depot: its index, the verdict on that, and its location.
 
 use super::error::DepotError;
 use super::in_place::{index_of, read_in_place};
@@ -14,7 +14,7 @@ use patchadm_inputs::depot::{DepotIndex, IndexSight, StaleIndex};
 use patchadm_inputs::sign::{Demand, DemandWord, SignatureState, Verdict, sha256, sha256_text};
 use patchadm_rootfs::Root;
 
-/// A depot whose index was read, as far as its signature is good enough for all demands.
+/// A depot whose index was read, if its signature is good enough for all demands.
 #[derive(Debug)]
 pub struct Depot {
     location: DepotLocation,
@@ -27,8 +27,8 @@ pub struct Depot {
     passed_over: Vec<(String, String)>,
 }
 
-/// Opens a depot: reads its index, judges the signature of that by each demand, and only then reads what it says. A
-/// directory of patches without an index is indexed in memory, and is as good as an unsigned index.
+/// Opens a depot: reads its index, judges the signature of the index by each demand, and only then parses it. A directory of
+/// patches without an index is indexed in memory, and counts as one with an unsigned index.
 pub fn open_depot(
     location: &DepotLocation,
     demands: &[Demand],
@@ -68,7 +68,7 @@ fn index_here(
     let known = KnownPatches::new();
     let read = read_in_place(directory, &known, session.access.interrupt, session.access.progress)?;
     let remembered = location.remembered();
-    // No name that is drawn by lot: it is never remembered.
+    // The name is not random: it is never remembered.
     let name = sha256_text(&sha256(remembered.as_bytes())).get(..32).unwrap_or_default().to_owned();
     let index = index_of(read.patches, name, session.access.now);
     let passed_over = read.known.into_iter().filter_map(|known| Some((known.name, known.reason?)));
@@ -84,38 +84,38 @@ fn index_here(
 }
 
 impl Depot {
-    /// Where it is.
+    /// Returns its location.
     pub fn location(&self) -> &DepotLocation {
         &self.location
     }
 
-    /// What it holds.
+    /// Returns its index.
     pub fn index(&self) -> &DepotIndex {
         &self.index
     }
 
-    /// The SHA-256 of its index.
+    /// Returns the SHA-256 of its index.
     pub fn index_sha256(&self) -> &str {
         &self.sha256
     }
 
-    /// The verdict on the signature of the index, by the strictest demand.
+    /// Returns the verdict on the signature of the index, by the strictest demand.
     pub fn verdict(&self) -> &Verdict {
         &self.verdict
     }
 
-    /// Whether it has no index of its own, and was indexed in memory.
+    /// Returns whether it has no index of its own, and was indexed in memory.
     pub fn is_indexed_here(&self) -> bool {
         self.is_indexed_here
     }
 
-    /// What was not read as a patch when it was indexed in memory: the names and the reasons.
+    /// Returns what was not read as a patch when the depot was indexed in memory: the names and the reasons.
     pub fn passed_over(&self) -> &[(String, String)] {
         &self.passed_over
     }
 
-    /// Compares the index with what a root remembers, without a lock. An expired one is returned where the demand lets it
-    /// pass, so that it can be said.
+    /// Compares the index with the memory of a root, without a lock. Returns an expired index if the demand allows it, so
+    /// that it can be reported.
     pub fn check(
         &self,
         root: &Root,
@@ -128,8 +128,8 @@ impl Depot {
         check_index(root, &self.sight(), demand, now)
     }
 
-    /// Compares the index again, under the lock that a session has, and remembers it if its signature is trusted: anybody
-    /// could show another one with a version that no true one ever reaches.
+    /// Compares the index again, under the lock of a session, and remembers it if its signature is trusted: otherwise anyone
+    /// could show one with a version that no genuine index ever reaches.
     pub fn remember(
         &self,
         session: &Session<'_>,

@@ -1,7 +1,8 @@
 //! The digest of a directory: that of the sorted list of its files, each with its own digest.
 //!
-//! The list is what `find -type f -printf '%P\0' | xargs -0 sha256sum | LC_ALL=C sort` prints, names as they are. Directories
-//! alone do not count. Whatever is neither a file nor a directory has no digest, so a directory that holds it has none.
+//! The list is the output of `find -type f -printf '%P\0' | xargs -0 sha256sum | LC_ALL=C sort`, with names as they are.
+//! Directories alone do not count. An object that is neither a file nor a directory has no digest, so a directory that holds
+//! one has none.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use patchadm_inputs::cache::{ObjectDigest, digest_of_file};
 use patchadm_inputs::sign::{sha256, sha256_text};
 
-/// Directories inside directories, at most.
+/// The deepest level of nested directories.
 const DEEPEST: usize = 256;
 
 /// The most files of one directory.

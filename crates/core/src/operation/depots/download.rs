@@ -1,4 +1,4 @@
-//! Files fetched from web servers into the cache: resumed, tried again, and compared before anybody has them.
+//! Files fetched from web servers into the cache: resumed, retried, and verified before they are handed out.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use patchadm_inputs::cache::{CacheError, PartialDownload, PartialOrigin};
 use patchadm_inputs::depot::DepotFile;
 use patchadm_inputs::http::{Address, HttpAnswer, HttpBody, HttpError, HttpProblem, HttpRequest, Validators};
 
-/// The pause between two looks at a download of another command.
+/// The pause between two looks at another command's download.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The looks after which another command's download that does not grow holds this one up: 60 seconds.
+/// The number of looks after which another command's stalled download makes this one give up: 60 seconds.
 const PATIENT_LOOKS: u32 = 600;
 
-/// What a small file is.
+/// The answer to a request for a small file.
 pub(super) enum AnswerBytes {
-    /// Its bytes, and what tells this state of it from another.
+    /// The bytes of the file, and the validators of this version.
     Whole(Vec<u8>, Validators),
-    /// As it is known.
+    /// The file has not changed.
     Unchanged,
 }
 
-/// Who has put an object into the cache.
+/// The command that put an object into the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FetchedBy {
     /// This command.
@@ -63,16 +63,16 @@ pub(super) fn fetch_object(
         if is_last || !was_resumed {
             break;
         }
-        // The bytes of two states of the file, perhaps: once from the beginning.
+        // The bytes may be of two versions of the file: try once from the beginning.
         partial.restart()?;
         origin = None;
     }
-    // Nobody can go on from here.
+    // No command can resume from here.
     partial.discard()?;
     Err(DepotError::Digest(address.to_string()))
 }
 
-/// Fetches what is missing of an object.
+/// Fetches the missing bytes of an object.
 fn fetch_rest(
     session: &FetchSession<'_>,
     address: &Address,
@@ -94,7 +94,7 @@ fn fetch_rest(
         Ok(HttpAnswer::Unchanged) => return Err(problem(address, HttpProblem::Status(304))),
         Err(error) => {
             if matches!(error.problem, HttpProblem::OtherRange) {
-                // Whatever the server has now: from its beginning.
+                // The server may have another version now: start from the beginning.
                 partial.restart()?;
                 *origin = None;
             }
@@ -117,7 +117,7 @@ fn fetch_rest(
     receive(session, address, wanted.size, &mut body, |bytes| Ok(partial.append(bytes)?))
 }
 
-/// Takes the bytes of a body, exactly as many as are missing.
+/// Receives the bytes of a body, exactly as many as are missing.
 fn receive(
     session: &FetchSession<'_>,
     address: &Address,
@@ -141,7 +141,7 @@ fn receive(
     Ok(())
 }
 
-/// Fetches a small file into memory, of at most so many bytes.
+/// Fetches a small file into memory, up to a limit in bytes.
 pub(super) fn fetch_small(
     session: &FetchSession<'_>,
     address: &Address,
@@ -166,7 +166,7 @@ pub(super) fn fetch_small(
     })
 }
 
-/// Fetches a file of unknown size and digest, which is kept in memory: a cross-reference of patches, a list.
+/// Fetches a file of unknown size and digest into memory: a cross-reference of patches, a list.
 pub fn fetch_bytes(session: &FetchSession<'_>, address: &Address, limit: u64) -> Result<Vec<u8>, DepotError> {
     match fetch_small(session, address, limit, None)? {
         AnswerBytes::Whole(bytes, _) => Ok(bytes),
@@ -174,7 +174,7 @@ pub fn fetch_bytes(session: &FetchSession<'_>, address: &Address, limit: u64) ->
     }
 }
 
-/// Hands on the bytes of a body whose size nobody but the server says, up to a limit.
+/// Passes on the bytes of a body whose size only the server knows, up to a limit.
 pub(super) fn each_part(
     session: &FetchSession<'_>,
     address: &Address,
@@ -202,7 +202,7 @@ pub(super) fn each_part(
     }
 }
 
-/// Tries again, after pauses, what may go better then.
+/// Retries, after pauses, what may succeed later.
 pub(super) fn with_retries<T>(
     session: &FetchSession<'_>,
     mut work: impl FnMut() -> Result<T, DepotError>,
@@ -216,7 +216,7 @@ pub(super) fn with_retries<T>(
     work()
 }
 
-/// Sleeps, and looks now and then whether to go on.
+/// Sleeps, and checks now and then whether to go on.
 fn sleep(session: &FetchSession<'_>, pause: Duration) -> Result<(), DepotError> {
     let mut left = pause;
     while !left.is_zero() {
@@ -240,13 +240,13 @@ struct WaitForOther<'s, 'a> {
 }
 
 impl WaitForOther<'_, '_> {
-    /// Sleeps a moment; whether to look again.
+    /// Sleeps a moment. Returns whether to look again.
     fn goes_on(&mut self, size: u64) -> Result<bool, CacheError> {
         if let Some(signal) = (self.session.access.interrupt)() {
             return Err(CacheError::Interrupted(signal));
         }
         if size != self.size && self.session.access.wait.is_none() {
-            // It grows: somebody is at work.
+            // It grows, so the other command is at work.
             self.looks = 0;
         }
         self.size = size;

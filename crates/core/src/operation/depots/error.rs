@@ -11,25 +11,25 @@ use patchadm_inputs::sign::Verdict;
 use patchadm_rootfs::{LockError, RootError};
 use patchadm_svr4::patch::PatchId;
 
-/// The reason a depot cannot be used, or a patch not be fetched.
+/// The reason why a depot cannot be used, or a patch cannot be fetched.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DepotError {
-    /// What was named is no place of a depot.
+    /// The operand is no place of a depot.
     #[error(transparent)]
     Address(#[from] AddressError),
     /// A `file:` address that names no directory of this machine.
     #[error("<{0}> names no directory of this machine")]
     FileAddress(String),
-    /// The directory is not there.
+    /// The directory does not exist.
     #[error("{} is not there", .0.display())]
     NotThere(PathBuf),
-    /// The directory has no patch in it.
+    /// The directory contains no patch.
     #[error("there is no patch in {}{}", directory.display(), damaged_words(damaged.as_ref()))]
     NoPatches {
         /// The directory.
         directory: PathBuf,
-        /// The first of what looks like a patch and cannot be read, with the reason.
+        /// The first file that looks like a patch and cannot be read, with the reason.
         damaged: Option<(String, String)>,
     },
     /// It is neither a directory nor an archive of several patches.
@@ -38,7 +38,7 @@ pub enum DepotError {
     /// A file could not be fetched.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// The network is not to be used, and the cache does not have it.
+    /// The cache does not have a file, and the network is not to be used.
     #[error("{0} is not in the cache, and nothing is fetched with --offline")]
     Offline(String),
     /// There is no directory for the cache.
@@ -66,7 +66,7 @@ pub enum DepotError {
         /// The verdict.
         verdict: Box<Verdict>,
     },
-    /// Something that the index names, or its signature, is not there.
+    /// The index names an object, or has a signature, that does not exist.
     #[error("{0} is not there")]
     Missing(String),
     /// An object has another size than the index says.
@@ -79,7 +79,7 @@ pub enum DepotError {
         /// The size that it should have.
         wanted: u64,
     },
-    /// An object has another digest than the index says.
+    /// An object has a digest other than the one in the index.
     #[error("{0} is not what the index says: its digest is another one")]
     Digest(String),
     /// A patch is a directory on another machine.
@@ -95,7 +95,7 @@ pub enum DepotError {
         /// The other one.
         second: PathBuf,
     },
-    /// The directory is one that `publish` fills.
+    /// The directory is one that `publish` indexes.
     #[error("{} is a depot of `patchadm publish`, which indexes it", .0.display())]
     Published(PathBuf),
     /// The flags of a depot cannot be read.
@@ -106,13 +106,13 @@ pub enum DepotError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
     /// The directory could not be opened or written.
     #[error(transparent)]
     Directory(#[from] RootError),
-    /// Somebody else indexes the directory.
+    /// Another command is indexing the directory.
     #[error(transparent)]
     Lock(#[from] LockError),
     /// The new index would be larger than readers take.
@@ -121,7 +121,7 @@ pub enum DepotError {
     /// The version of the index cannot grow.
     #[error("the version of the index cannot grow any more")]
     NoVersion,
-    /// The caller wants it to end.
+    /// The caller asks the command to end.
     #[error("ended by signal {0}")]
     Interrupted(i32),
 }
@@ -136,7 +136,7 @@ impl From<CacheError> for DepotError {
 }
 
 impl DepotError {
-    /// The signal that ended it, if one did.
+    /// Returns the signal that ended the command, if one did.
     pub fn signal(&self) -> Option<i32> {
         match self {
             Self::Interrupted(signal)
@@ -145,12 +145,12 @@ impl DepotError {
         }
     }
 
-    /// What is said of a place that is no directory.
+    /// Returns the error for a place that is no directory.
     pub(super) fn no_directory(path: &Path) -> Self {
         if path.exists() { Self::NoDepot(path.to_owned()) } else { Self::NotThere(path.to_owned()) }
     }
 
-    /// What the system says about a file.
+    /// Returns the error of the system for a file.
     pub(super) fn read(path: &Path, error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::NotFound {
             return Self::Missing(path.display().to_string());
@@ -159,12 +159,12 @@ impl DepotError {
     }
 }
 
-/// What is said of a file that cannot be read as a patch, behind something else.
+/// Returns the words about a file that cannot be read as a patch, to follow other words.
 fn damaged_words(damaged: Option<&(String, String)>) -> String {
     damaged.map(|(name, reason)| format!(": {name} cannot be read as one, {reason}")).unwrap_or_default()
 }
 
-/// A verdict about an index, as the end of a sentence.
+/// Returns a verdict about an index, as the end of a sentence.
 fn verdict_words(verdict: &Verdict) -> String {
     let words = verdict.to_string();
     if ["is ", "has "].iter().any(|verb| words.starts_with(verb)) { words } else { format!("is {words}") }

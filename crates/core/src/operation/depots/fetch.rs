@@ -1,4 +1,4 @@
-//! Patches fetched from a depot: compared with the index before a byte of them is read as a patch.
+//! Patches fetched from a depot: compared with the index before any byte of them is parsed as a patch.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -24,7 +24,7 @@ const LARGEST_PATCH: u64 = 64 << 30;
 /// The ending of a signature in the spool before its format is known.
 const SIGNATURE: &str = ".signature";
 
-/// Fetches a patch, or finds it on this machine: size and digest are as the index says. The path is there as long as the
+/// Fetches a patch, or finds it on this machine, with the size and digest of the index. The path exists as long as the
 /// session; the manifest and the signature that the index names are beside it.
 pub fn fetch_patch(
     depot: &Depot,
@@ -41,13 +41,13 @@ pub fn fetch_patch(
     }
 }
 
-/// Whether an operand is an address and not a path: one of `file:`, `http:` or `https:`.
+/// Returns whether an operand is an address and not a path: one of `file:`, `http:` or `https:`.
 pub fn is_address(named: &OsStr) -> bool {
     is_web_address(named)
         || named.as_bytes().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"file:"))
 }
 
-/// Finds what an operand that is an address leads to, fetched if need be. The path is there as long as the session.
+/// Resolves an operand that is an address, and fetches it if needed. The path exists as long as the session.
 pub fn fetch_operand(named: &OsStr, session: &FetchSession<'_>) -> Result<PathBuf, DepotError> {
     if is_web_address(named) {
         return fetch_address(&Address::parse(&named.to_string_lossy())?, session);
@@ -58,7 +58,7 @@ pub fn fetch_operand(named: &OsStr, session: &FetchSession<'_>) -> Result<PathBu
     }
 }
 
-/// Fetches a file of a web server that no index knows, as `patchadd URL` does. The path is there as long as the session.
+/// Fetches a file of a web server that is in no index, as `patchadd URL` does. The path exists as long as the session.
 pub fn fetch_address(address: &Address, session: &FetchSession<'_>) -> Result<PathBuf, DepotError> {
     if session.access.is_offline {
         return Err(DepotError::Offline(address.to_string()));
@@ -76,7 +76,7 @@ pub fn fetch_address(address: &Address, session: &FetchSession<'_>) -> Result<Pa
     })
 }
 
-/// A name for what an address leads to.
+/// Returns a name for the target of an address.
 fn name_of(address: &Address) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._-+".contains(letter);
     let name: String = address.file_name().chars().filter(|letter| is_plain(*letter)).take(200).collect();
@@ -88,7 +88,7 @@ fn is_named_in_place(patch: &DepotPatch) -> bool {
     patch.path != object_path(&patch.sha256)
 }
 
-/// The file or directory of a directory that was indexed in place.
+/// Returns the file or directory of a patch in a directory that was indexed in place.
 fn in_place(directory: &Path, patch: &DepotPatch, session: &FetchSession<'_>) -> Result<PathBuf, DepotError> {
     let path = directory.join(&patch.path);
     let found = if patch.is_directory() {
@@ -100,7 +100,7 @@ fn in_place(directory: &Path, patch: &DepotPatch, session: &FetchSession<'_>) ->
     Ok(path)
 }
 
-/// Reads a file to its end, unless the caller wants it to end before.
+/// Reads a file to its end, unless the caller asks to stop before.
 fn digest_of(path: &Path, session: &FetchSession<'_>) -> Result<ObjectDigest, DepotError> {
     let go_on = || session.go_on().map_err(|_| io::Error::from(io::ErrorKind::Interrupted));
     let found = File::open(path).and_then(|mut file| digest_of_file(&mut file, |_| go_on()));
@@ -126,7 +126,7 @@ fn compare_object(path: &str, found: &ObjectDigest, wanted: &DepotFile) -> Resul
     Ok(())
 }
 
-/// A patch of a published depot on this machine: the spool points to it, under a name for people.
+/// Returns a patch of a published depot on this machine: the spool points to it, under a readable name.
 fn from_objects(
     directory: &Path,
     patch: &DepotPatch,
@@ -144,7 +144,7 @@ fn from_objects(
     name_signature(patch, session)
 }
 
-/// A patch of a depot on a web server.
+/// Returns a patch of a depot on a web server.
 fn from_address(
     depot: &Address,
     patch: &DepotPatch,
@@ -159,7 +159,8 @@ fn from_address(
     name_signature(patch, session)
 }
 
-/// Takes an object from the cache, fetched before if need be. What another command removes at that moment is fetched again.
+/// Takes an object from the cache, and fetches it first if needed. An object that another command removes at that moment is
+/// fetched again.
 pub(super) fn take_object(
     depot: &Address,
     object: &DepotFile,
@@ -184,8 +185,8 @@ pub(super) fn take_object(
     Err(DepotError::Digest(address.to_string()))
 }
 
-/// The objects of a patch that a reader needs, each with its name in the spool. Whose format the signature has, its bytes
-/// tell.
+/// Returns the objects of a patch that a reader needs, each with its name in the spool. The bytes of the signature tell its
+/// format.
 fn objects_of(patch: &DepotPatch) -> Vec<(String, DepotFile)> {
     let name = name_of_patch(patch);
     let (path, sha256) = (patch.path.clone(), patch.sha256.clone());
@@ -197,7 +198,7 @@ fn objects_of(patch: &DepotPatch) -> Vec<(String, DepotFile)> {
     objects
 }
 
-/// Gives the signature of a patch the name by which it is found.
+/// Gives the signature of a patch the name under which it is found.
 fn name_signature(patch: &DepotPatch, session: &FetchSession<'_>) -> Result<PathBuf, DepotError> {
     let (spool, name) = (session.spool()?, name_of_patch(patch));
     let path = spool.path().join(format!("{name}{SIGNATURE}"));
@@ -210,14 +211,14 @@ fn name_signature(patch: &DepotPatch, session: &FetchSession<'_>) -> Result<Path
     Ok(spool.path().join(name))
 }
 
-/// The name of a patch in the spool: its id and its form.
+/// Returns the name of a patch in the spool: its id and its form.
 fn name_of_patch(patch: &DepotPatch) -> String {
     let is_plain = |letter: &char| letter.is_ascii_alphanumeric() || *letter == '.';
     let form: String = patch.format.chars().filter(is_plain).take(20).collect();
     format!("{}.{form}", patch.id)
 }
 
-/// Fetches or finds the README that the index names for a patch; nothing where it names none.
+/// Fetches or finds the README that the index names for a patch; `None` if it names none.
 pub(super) fn take_readme(
     depot: &Depot,
     patch: &DepotPatch,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use patchadm_inputs::depot::{DepotFlags, DepotFlagsError, LARGEST_FLAGS};
 use patchadm_inputs::small_file::read_small;
 
-/// The reason the flags of a depot cannot be read.
+/// The reason why the flags of a depot cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FlagsFileError {
@@ -23,12 +23,12 @@ pub enum FlagsFileError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
 }
 
-/// Reads `DIR/flags`; there are none where it is missing.
+/// Reads `DIR/flags`; empty if it is missing.
 pub(in crate::operation) fn read_flags(directory: &Path) -> Result<DepotFlags, FlagsFileError> {
     let path = directory.join("flags");
     let text = match read_small(&path, LARGEST_FLAGS) {

@@ -1,4 +1,4 @@
-//! A directory of patches, read as it is: each file and directory becomes an entry of an index, or is passed over.
+//! A directory of patches, read in place: each file and directory becomes an entry of an index, or is skipped.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,21 +23,21 @@ use patchadm_inputs::source::{self, Extent, Origin, SourceError, SourceProblem};
 use patchadm_rootfs::{cores, side_by_side};
 use patchadm_svr4::patch::PatchId;
 
-/// The patches that are read between two looks at whether to go on, and between two steps of a bar.
+/// The patches that are read between two checks whether to go on, and between two steps of a progress bar.
 const PORTION: usize = 16;
 
-/// What a directory of patches holds.
+/// The contents of a directory of patches.
 pub(super) struct PatchesInPlace {
     /// The entries by id.
     pub(super) patches: BTreeMap<PatchId, DepotPatch>,
-    /// What was read, by name.
+    /// The facts that were read, by name.
     pub(super) known: Vec<KnownPatch>,
     /// Whether nothing had to be read.
     pub(super) is_unchanged: bool,
 }
 
-/// Reads a directory; what is known and was not written to since is not read again. One id twice with different content is
-/// an error; with the same content the first name counts.
+/// Reads a directory. Known files that were not modified since are not read again. An id that occurs twice with different
+/// content is an error; with the same content, the first name counts.
 pub(super) fn read_in_place(
     directory: &Path,
     known: &KnownPatches,
@@ -54,7 +54,7 @@ pub(super) fn read_in_place(
         let portion = side_by_side(cores(), portion.len(), || {
             |at: usize| portion.get(at).map(|file| read_or_know(file, known, interrupt))
         });
-        // Copies, so that the memory in which patches were read is free as a whole for the next ones.
+        // These are copies, so that the memory in which patches were read is free as a whole for the next ones.
         read.extend(portion.iter().flatten().cloned());
     }
     if let Some(signal) = interrupt() {
@@ -66,7 +66,7 @@ pub(super) fn read_in_place(
     Ok(PatchesInPlace { patches: entries(directory, &known, &flags)?, known, is_unchanged })
 }
 
-/// Makes an index of what a directory holds.
+/// Builds the index of the contents of a directory.
 pub(super) fn index_of(
     patches: BTreeMap<PatchId, DepotPatch>,
     depot: String,
@@ -101,7 +101,7 @@ fn entries(
     Ok(patches)
 }
 
-/// Takes what is known of a file, or reads it; and whether it was known.
+/// Returns what is known of a file, or reads it, and returns whether it was known.
 fn read_or_know(
     file: &PatchFile,
     known: &KnownPatches,
@@ -118,19 +118,19 @@ fn read_or_know(
         Err(NoEntry::OtherThing | NoEntry::Interrupted) => (None, None),
     };
     let (entry, os_release) = read.unzip();
-    // Who writes to it at this moment has it read again.
+    // A file that is being written at this moment is read again next time.
     let stamp = if file.stamp().is_ok_and(|now| now == stamp) { stamp } else { String::new() };
     let os_release = os_release.flatten();
     (KnownPatch { name: shown.into_owned(), stamp, entry, os_release, reason }, false)
 }
 
-/// Why a file or directory has no entry.
+/// The reason why a file or directory has no entry.
 enum NoEntry {
     /// It is something else: a package, a text, a directory of other things.
     OtherThing,
     /// It cannot be used as it is.
     Damaged(String),
-    /// The caller wants it to end, and nothing of it is used.
+    /// The caller asks the command to end, and nothing of it is used.
     Interrupted,
 }
 
@@ -196,7 +196,7 @@ fn date_of(path: &Path) -> io::Result<String> {
     Ok(stamp(&DateTime::from_timestamp(seen.mtime(), 0).unwrap_or_default()))
 }
 
-/// A small file as an object of the depot, with its bytes.
+/// Returns a small file as an object of the depot, with its bytes.
 fn small_object(path: &Path, limit: u64) -> io::Result<(DepotFile, Vec<u8>)> {
     let fail = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let text = read_small(path, limit).map_err(fail)?;

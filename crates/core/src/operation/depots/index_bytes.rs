@@ -1,4 +1,4 @@
-//! The bytes of an index and of its signature, of which nothing is believed yet.
+//! The bytes of an index and of its signature, not yet trusted.
 
 use std::io;
 use std::path::Path;
@@ -18,7 +18,7 @@ use patchadm_inputs::small_file::read_small;
 
 /// The bytes of an index.
 pub(super) struct IndexBytes {
-    /// What messages call it.
+    /// Its name in messages.
     pub(super) path: String,
     /// The text.
     pub(super) text: Vec<u8>,
@@ -44,7 +44,7 @@ impl IndexBytes {
         Self { sha256: sha256_text(&sha256(&text)), path, text, signature }
     }
 
-    /// Reads the index of a directory and its signature; `None` where there is no index.
+    /// Reads the index of a directory and its signature; `None` if there is no index.
     pub(super) fn of_directory(directory: &Path) -> Result<Option<Self>, DepotError> {
         let path = directory.join("index.json");
         let text = match read_small(&path, LARGEST_INDEX as u64) {
@@ -63,7 +63,7 @@ impl IndexBytes {
         Ok(Some(Self { signature, ..index }))
     }
 
-    /// Fetches the index of an address and its signature, or takes them from the cache where they did not change.
+    /// Fetches the index of an address and its signature, or takes them from the cache if they did not change.
     pub(super) fn of_address(depot: &Address, session: &FetchSession<'_>) -> Result<Self, DepotError> {
         let address = depot.below("index.json");
         let key = sha256_text(&sha256(address.to_string().as_bytes()));
@@ -102,7 +102,7 @@ impl IndexBytes {
         }
     }
 
-    /// The index of an address as it was fetched last, as far as the cache still has it.
+    /// Returns the index of an address as it was last fetched, if the cache still has it.
     fn cached(
         address: &Address,
         key: &str,
@@ -143,8 +143,8 @@ impl IndexBytes {
         Ok(cache.set_note(key, &serde_json::to_vec(&note).unwrap_or_default())?)
     }
 
-    /// Judges the signature by all demands; the strictest verdict. A signature that `require` wants and that is not there
-    /// may be under way to a mirror.
+    /// Judges the signature by all demands, and returns the strictest verdict. A signature that `require` demands and that
+    /// is missing may still be on its way to a mirror.
     pub(super) fn judged(&self, demands: &[Demand]) -> Result<Verdict, DepotError> {
         let signature = self.signature.clone().map(|text| (SignatureFormat::Minisign, text));
         let files = SignedFiles { manifest: self.text.clone(), signature };

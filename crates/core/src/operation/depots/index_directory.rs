@@ -1,6 +1,6 @@
-//! `patchadm depot index`: a directory of patches gets an index in place.
+//! `patchadm depot index`: builds the index of a directory of patches in place.
 //!
-//! Only what is new or was written to is read. The index is put in place by one rename, after its signature is durable; a
+//! Only new and modified files are read. The index is put in place by one rename, after its signature is durable. A
 //! directory in which nothing changed keeps its index.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use patchadm_svr4::format::patchdiag;
 use patchadm_svr4::package::Mode;
 use patchadm_svr4::patch::PatchId;
 
-/// The part of private names that tells whose they are, and the name of the holder of the lock.
+/// The program name in private names, and the name of the holder of the lock.
 const PROGRAM: &str = "depot-index";
 
 const LOCK: &[u8] = b".lock";
@@ -33,19 +33,19 @@ const READABLE: u32 = 0o644;
 /// Makes the signature file of an index.
 pub type SignInPlace<'a> = dyn Fn(&[u8]) -> Vec<u8> + 'a;
 
-/// What is to be indexed, and how.
+/// What to index, and how.
 pub struct IndexRequest<'a> {
     /// The directory of patches.
     pub directory: &'a Path,
-    /// Whether a `patchdiag.xref` is written, too.
+    /// Whether a `patchdiag.xref` is also written.
     pub writes_xref: bool,
     /// Signs the index, if it is to be signed.
     pub sign: Option<&'a SignInPlace<'a>>,
     /// The present moment.
     pub now: DateTime<Utc>,
-    /// The signal that wants it to end, if one came.
+    /// Returns the signal that asks the command to end, if one arrived.
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
-    /// Told how far it is.
+    /// Receives the progress.
     pub progress: &'a dyn Fn(DepotProgress<'_>),
 }
 
@@ -54,7 +54,7 @@ pub struct IndexRequest<'a> {
 pub struct PassedOver {
     /// Its name.
     pub name: String,
-    /// Why not.
+    /// The reason.
     pub reason: String,
 }
 
@@ -65,17 +65,17 @@ pub struct IndexReport {
     pub depot: String,
     /// The version of the index that is in place.
     pub version: u64,
-    /// Whether it was written now.
+    /// Whether this command wrote it.
     pub is_new: bool,
     /// The number of patches in it.
     pub patches: usize,
-    /// What looked like a patch and is none.
+    /// The files that looked like patches and are none.
     pub passed_over: Vec<PassedOver>,
-    /// The number of patches that a `patchdiag.xref` cannot hold, where one was asked for.
+    /// The number of patches that a `patchdiag.xref` cannot hold, if one was requested.
     pub left_out_of_xref: Option<usize>,
 }
 
-/// Indexes a directory. `wait` is asked whether to wait on while another command does.
+/// Indexes a directory. `wait` decides whether to keep waiting while another command indexes it.
 pub fn index_directory(
     request: &IndexRequest<'_>,
     wait: &mut dyn FnMut(&LockHolder) -> bool,
@@ -127,7 +127,7 @@ pub fn index_directory(
     Ok(IndexReport { depot, version, is_new, patches, passed_over, left_out_of_xref })
 }
 
-/// The releases of the system that patches are for.
+/// Returns the releases of the system that patches are for.
 fn releases(known: &[KnownPatch]) -> BTreeMap<PatchId, String> {
     let named = known
         .iter()
@@ -135,8 +135,8 @@ fn releases(known: &[KnownPatch]) -> BTreeMap<PatchId, String> {
     named.collect()
 }
 
-/// Puts the cross-reference of an index beside it, if that is new or the file is missing; the number of patches that it
-/// cannot hold.
+/// Puts the cross-reference of an index beside it, if it is new or the file is missing. Returns the number of patches that
+/// it cannot hold.
 fn put_xref(
     top: &Dir,
     index: &DepotIndex,
@@ -174,7 +174,7 @@ fn write_new(dir: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), RootError> {
     dir.replace_file(PROGRAM, name, bytes, Mode::of(READABLE))
 }
 
-/// A name that no other depot has: 32 random hexadecimal digits.
+/// Returns a name that no other depot has: 32 random hexadecimal digits.
 fn new_name() -> Result<String, RootError> {
     Ok(format!("{:016x}{:016x}", random()?, random()?))
 }

@@ -1,6 +1,7 @@
-//! `DIR/.patchadm-index`: what was read of each patch of a directory, so that an unchanged one is not read again.
+//! `DIR/.patchadm-index`: the facts read of each patch of a directory, so that an unchanged one is not read again.
 //!
-//! JSON lines. A file that cannot be read, or is somebody else's, is one that knows nothing: everything is read then.
+//! The format is JSON lines. A file that cannot be read, or belongs to another user, counts as empty: everything is read
+//! then.
 
 use std::collections::BTreeMap;
 
@@ -15,29 +16,29 @@ const NAME: &[u8] = b".patchadm-index";
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 128 << 20;
 
-/// The part of private names that tells whose they are.
+/// The program name in private names.
 const PROGRAM: &str = "depot-index";
 
-/// What was read of a file or directory.
+/// The facts that were read of a file or directory.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct KnownPatch {
     /// Its name.
     pub(super) name: String,
-    /// Size, times and inode at that time.
+    /// Its size, times and inode at that time.
     pub(super) stamp: String,
     /// The entry of the patch, without flags.
     pub(super) entry: Option<DepotPatch>,
-    /// The release of the system that the patch is for, as `5.10`, where it names one.
+    /// The release of the system that the patch is for, as `5.10`, if it names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) os_release: Option<String>,
-    /// What is wrong with it, where there is no entry and it is not something else than a patch.
+    /// The defect, if there is no entry and the file is not something other than a patch.
     pub(super) reason: Option<String>,
 }
 
-/// What was read before, by name.
+/// The facts that were read before, by name.
 pub(super) type KnownPatches = BTreeMap<String, KnownPatch>;
 
-/// Reads what is known.
+/// Reads the known facts.
 pub(super) fn read_known(top: &Dir) -> KnownPatches {
     let is_own = |seen: patchadm_rootfs::ObjectStatus| {
         top.itself().is_ok_and(|itself| itself.uid == seen.uid) && seen.mode.bits() & 0o022 == 0
@@ -51,14 +52,14 @@ pub(super) fn read_known(top: &Dir) -> KnownPatches {
     known.map_while(Result::ok).map(|known| (known.name.clone(), known)).collect()
 }
 
-/// Replaces what is known. The name need not be durable: what is lost is read again.
+/// Replaces the known facts. The name need not be durable: what is lost is read again.
 pub(super) fn write_known<'k>(
     top: &Dir,
     known: impl Iterator<Item = &'k KnownPatch>,
 ) -> Result<(), RootError> {
     let mut text = Vec::new();
     for known in known {
-        // Strings and numbers: serialising these cannot fail.
+        // These are strings and numbers: serialising them cannot fail.
         text.append(&mut serde_json::to_vec(known).unwrap_or_default());
         text.push(b'\n');
     }

@@ -1,4 +1,4 @@
-//! Where a depot is: a directory of this machine, or an address.
+//! The location of a depot: a directory of this machine, or an address.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::error::DepotError;
 use patchadm_inputs::http::Address;
 
-/// Where a depot is.
+/// The location of a depot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DepotLocation {
     /// A directory of this machine.
@@ -18,8 +18,8 @@ pub enum DepotLocation {
 }
 
 impl DepotLocation {
-    /// Reads what somebody named: `http:` and `https:` are addresses, `file:` is a directory in another spelling, and
-    /// everything else is a directory, except addresses of other schemes, which nobody can reach.
+    /// Reads an operand: `http:` and `https:` are addresses, `file:` is a directory in another spelling, and everything else
+    /// is a directory. Addresses of other schemes are refused, because they cannot be reached.
     pub fn parse(named: &OsStr) -> Result<Self, DepotError> {
         if is_web_address(named) {
             let text = named.to_string_lossy();
@@ -40,7 +40,7 @@ impl DepotLocation {
         }
     }
 
-    /// The same place in one spelling, as it is remembered and compared.
+    /// Returns the same location in one spelling, as it is remembered and compared.
     pub fn remembered(&self) -> String {
         match self {
             Self::Directory(path) => {
@@ -60,13 +60,13 @@ impl fmt::Display for DepotLocation {
     }
 }
 
-/// Whether what somebody named is on a web server.
+/// Returns whether an operand is on a web server.
 pub(super) fn is_web_address(named: &OsStr) -> bool {
     scheme_stripped(named, b"http:").is_some() || scheme_stripped(named, b"https:").is_some()
 }
 
-/// Whether it has the form of an address, `SCHEME://…`, which a path has hardly ever: a directory of such a name can be named
-/// with `./` before it.
+/// Returns whether an operand has the form of an address, `SCHEME://…`, which hardly any path has: a directory of such a
+/// name can be named with `./` before it.
 fn has_foreign_scheme(named: &OsStr) -> bool {
     let text = named.to_string_lossy();
     let scheme = text.split_once("://").map(|(scheme, _)| scheme);
@@ -78,7 +78,7 @@ fn scheme_stripped<'n>(named: &'n OsStr, scheme: &[u8]) -> Option<&'n [u8]> {
     start.eq_ignore_ascii_case(scheme).then_some(rest)
 }
 
-/// The path of `file:///PATH`, `file://localhost/PATH` or `file:/PATH`.
+/// Returns the path of `file:///PATH`, `file://localhost/PATH` or `file:/PATH`.
 fn path_of_file_address(rest: &[u8]) -> Option<PathBuf> {
     let path = match rest.strip_prefix(b"//") {
         Some(rest) => rest.strip_prefix(b"localhost").unwrap_or(rest),

@@ -1,17 +1,17 @@
-//! Depots as their readers see them: opened, believed, searched, and patches fetched from them.
+//! Depots from the reader's side: opened, trusted, searched, and patches fetched from them.
 //!
 //! ```text
 //! DIR, file:, http:, https: ─ open_depot ─► Depot { index }          signature, then form, then the memory of the root
 //!                                             │
 //!                              fetch_patch ───┴─► path                size and digest checked, manifest beside it
 //! ```
-//! A directory of patches that has no index is indexed in memory, as `patchadm depot index` would do it on disk. What is on
-//! another machine goes through the cache ([`patchadm_inputs::cache`]): resumed, verified again at each use, and never fetched twice
-//! at a time. All that a command fetches is there under names for people until its [`FetchSession`] ends; a patch that has a
-//! manifest has it beside itself, so that it is opened as any other file with a signature.
+//! A directory of patches without an index is indexed in memory, as `patchadm depot index` would do it on disk. Files on
+//! another machine go through the cache ([`patchadm_inputs::cache`]): they are resumed, verified again at each use, and
+//! never fetched twice at a time. Everything that a command fetches exists under readable names until its [`FetchSession`]
+//! ends. The manifest of a patch is put beside the patch, so that it is opened like any other file with a signature.
 //!
-//! Everything here happens before a root is locked, apart from [`Depot::remember`]. Which patches are wanted is not decided
-//! here.
+//! Everything here happens before a root is locked, apart from [`Depot::remember`]. Which patches are wanted is decided
+//! elsewhere.
 
 mod check;
 mod depot;

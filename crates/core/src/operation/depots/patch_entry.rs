@@ -1,4 +1,4 @@
-//! What an index says of a patch, as its packages and its README say it.
+//! The entry of a patch in an index, from its packages and its README.
 
 use patchadm_container::Compression;
 use patchadm_inputs::depot::{DepotFile, DepotPackage, DepotPatch};
@@ -8,11 +8,11 @@ use patchadm_svr4::format::readme;
 use patchadm_svr4::package::Ftype;
 use patchadm_svr4::patch::{PatchId, PatchMacros};
 
-/// Scripts of packages that stand in no class.
+/// The scripts of packages that belong to no class.
 const PROCEDURES: [&str; 6] =
     ["request", "checkinstall", "preinstall", "postinstall", "preremove", "postremove"];
 
-/// Describes a patch, which is this file of the depot, for an index; what lies beside it and its date are left open.
+/// Describes a patch, which is this file of the depot, for an index. The files beside it and its date are left open.
 pub(in crate::operation) fn index_entry(image: &Image, macros: &PatchMacros, file: DepotFile) -> DepotPatch {
     let field = |label| image.readme.as_ref().and_then(|(_, text)| readme::field(text, label));
     let keywords = field("Keywords").unwrap_or_default();
@@ -64,7 +64,7 @@ fn join(alternatives: &[PatchId]) -> String {
     alternatives.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")
 }
 
-/// Whether a patch or one of its packages has a script that is not one of those that this program does itself.
+/// Returns whether a patch or one of its packages has a script whose work this program does not do itself.
 fn has_own_scripts(image: &Image) -> bool {
     let hooks = &image.hooks;
     let has_hooks = [&hooks.prepatch, &hooks.postpatch, &hooks.prebackout, &hooks.postbackout];
@@ -75,7 +75,7 @@ fn has_own_scripts(image: &Image) -> bool {
         || scripts.any(|(name, text)| is_script(name) && role(name, text).is_none())
 }
 
-/// The word of an index for a form.
+/// Returns the word of an index for a form.
 fn format_word(form: Form) -> &'static str {
     match form {
         Form::Directory => "dir",

@@ -9,7 +9,7 @@ use super::directory_digest::files_of_directory;
 use super::error::DepotError;
 use patchadm_inputs::sign::{SignatureFormat, sha256, sha256_text};
 
-/// What a depot has beside its patches, and what lies beside patches in bundles of them.
+/// The files that a depot has beside its patches, and those beside patches in bundles.
 const BESIDE: [&str; 9] = [
     "index",
     "index.json",
@@ -30,16 +30,16 @@ const ENDINGS: [&str; 8] = [".manifest", ".minisig", ".sig", ".json", ".xref", "
 pub(super) struct PatchFile {
     /// Its path.
     pub(super) path: PathBuf,
-    /// Its name; `None` where it is not UTF-8, which an index cannot have.
+    /// Its name; `None` if it is not UTF-8, which an index cannot have.
     pub(super) name: Option<String>,
     /// Whether it is a directory.
     pub(super) is_directory: bool,
-    /// The files about it that are there: the manifest, then its signature.
+    /// The existing files about it: the manifest, then its signature.
     pub(super) manifest: Option<PathBuf>,
     pub(super) signature: Option<PathBuf>,
 }
 
-/// Lists what may be patches in a directory, sorted by name.
+/// Lists the possible patches in a directory, sorted by name.
 pub(super) fn patch_files(directory: &Path) -> Result<Vec<PatchFile>, DepotError> {
     let unreadable = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => DepotError::NotThere(directory.to_owned()),
@@ -55,7 +55,7 @@ pub(super) fn patch_files(directory: &Path) -> Result<Vec<PatchFile>, DepotError
     for (name, file_type) in &names {
         let shown = name.to_string_lossy();
         let path = directory.join(name);
-        // What a link leads to counts; what leads nowhere is no patch.
+        // The target of a link counts; a dangling link is no patch.
         let is_directory = file_type.is_dir() || file_type.is_symlink() && path.is_dir();
         if is_beside(&shown) || !is_directory && !file_type.is_file() && !path.is_file() {
             continue;
@@ -78,7 +78,7 @@ fn is_beside(name: &str) -> bool {
 }
 
 impl PatchFile {
-    /// What tells that nothing of it was written to since: size, times and inode of each of its files.
+    /// Returns a stamp that shows later modifications: size, times and inode of each of its files.
     pub(super) fn stamp(&self) -> io::Result<String> {
         let mut stamp = String::new();
         for path in [Some(&self.path), self.manifest.as_ref(), self.signature.as_ref()].into_iter().flatten()

@@ -1,4 +1,4 @@
-//! What a command needs to fetch: the cache, the network, and where it puts what it uses.
+//! The equipment of a command that fetches: the cache, the network, and the place for what it uses.
 
 use std::cell::OnceCell;
 use std::path::PathBuf;
@@ -11,41 +11,41 @@ use patchadm_inputs::cache::{DownloadCache, PatchSpool};
 use patchadm_inputs::http::{HttpClient, HttpSettings};
 use patchadm_rootfs::Dir;
 
-/// How depots are reached, as the caller decided it.
+/// The access to depots, as the caller decided it.
 pub struct DepotAccess<'a> {
-    /// The directory of the cache, made where it is missing; `None` where the caller has none.
+    /// The directory of the cache, made if it is missing; `None` if the caller has none.
     pub cache: Option<PathBuf>,
-    /// The directory for private directories where there is no cache.
+    /// The directory for private directories if there is no cache.
     pub temporary: PathBuf,
     /// The size of the cache, in bytes.
     pub cache_limit: u64,
     /// Whether nothing is fetched over a network.
     pub is_offline: bool,
-    /// Proxies, certificates, and how patient it is.
+    /// Proxies, certificates, and time limits.
     pub http: HttpSettings,
-    /// How long another command may hold up a download; `None` as long as its download grows.
+    /// The time that another command may hold up a download; `None` for as long as its download grows.
     pub wait: Option<Duration>,
     /// The present moment.
     pub now: DateTime<Utc>,
-    /// The signal that wants it to end, if one came.
+    /// Returns the signal that asks the command to end, if one arrived.
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
-    /// Told how far it is.
+    /// Receives the progress.
     pub progress: &'a dyn Fn(DepotProgress<'_>),
 }
 
-/// How far fetching or indexing is.
+/// The progress of fetching or indexing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DepotProgress<'a> {
     /// Bytes came.
     Downloading {
         /// The file or address.
         name: &'a str,
-        /// The bytes that are there.
+        /// The bytes that have arrived.
         done: u64,
         /// The size of the whole, if it is known.
         size: Option<u64>,
     },
-    /// Patches of a directory were looked at.
+    /// Patches of a directory have been examined.
     Indexing {
         /// Their number.
         done: usize,
@@ -54,21 +54,21 @@ pub enum DepotProgress<'a> {
     },
     /// A patch of several is taken up.
     Patch {
-        /// What is done with each.
+        /// The work on each patch.
         doing: PatchWork,
-        /// The number of those that are done.
+        /// The number of finished patches.
         done: usize,
         /// The number of all.
         all: usize,
     },
-    /// Nothing more comes: what follows is told elsewhere.
+    /// Nothing more comes. Later events are reported elsewhere.
     Ended,
 }
 
-/// What is done with patches before a root is changed.
+/// The work on patches before a root is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatchWork {
-    /// They are read, to learn what they say of themselves.
+    /// They are read for their descriptions of themselves.
     Reading,
     /// They are fetched, or found on this machine and compared.
     Fetching,
@@ -76,7 +76,7 @@ pub enum PatchWork {
     Checking,
 }
 
-/// A command that fetches. What it fetched is there as long as this value is.
+/// A command that fetches. What it fetched exists as long as this value.
 pub struct FetchSession<'a> {
     pub(super) access: DepotAccess<'a>,
     pub(super) client: HttpClient,
@@ -86,7 +86,7 @@ pub struct FetchSession<'a> {
 }
 
 impl<'a> FetchSession<'a> {
-    /// Begins; nothing is opened before it is needed.
+    /// Begins a session. Nothing is opened before it is needed.
     pub fn new(access: DepotAccess<'a>) -> Self {
         let client = HttpClient::new(&access.http);
         Self { access, client, spool: OnceCell::new(), cache: OnceCell::new() }
@@ -97,7 +97,7 @@ impl<'a> FetchSession<'a> {
         self.access.now
     }
 
-    /// The cache, opened at its first use.
+    /// Returns the cache, opened at its first use.
     pub(super) fn cache(&self) -> Result<&DownloadCache, DepotError> {
         if let Some(cache) = self.cache.get() {
             return Ok(cache);
@@ -107,8 +107,8 @@ impl<'a> FetchSession<'a> {
         Ok(self.cache.get_or_init(|| cache))
     }
 
-    /// Opens the directory in which archives of several patches are unpacked: the spool of this command, or where no cache
-    /// can be had the directory for private directories.
+    /// Opens the directory in which archives of several patches are unpacked: the spool of this command, or, without a
+    /// cache, the directory for private directories.
     pub fn place_to_unpack(&self) -> Result<Dir, DepotError> {
         match self.spool() {
             Ok(spool) => Ok(spool.place()?),
@@ -116,7 +116,7 @@ impl<'a> FetchSession<'a> {
         }
     }
 
-    /// The spool of this command, made at its first use.
+    /// Returns the spool of this command, made at its first use.
     pub(super) fn spool(&self) -> Result<&PatchSpool, DepotError> {
         if let Some(spool) = self.spool.get() {
             return Ok(spool);
@@ -125,7 +125,7 @@ impl<'a> FetchSession<'a> {
         Ok(self.spool.get_or_init(|| spool))
     }
 
-    /// Ends the work if the caller wants it.
+    /// Ends the work if the caller asks for it.
     pub(super) fn go_on(&self) -> Result<(), DepotError> {
         match (self.access.interrupt)() {
             Some(signal) => Err(DepotError::Interrupted(signal)),
@@ -133,7 +133,7 @@ impl<'a> FetchSession<'a> {
         }
     }
 
-    /// Tells the caller how far it is.
+    /// Reports progress to the caller.
     pub(in crate::operation) fn tell(&self, progress: DepotProgress<'_>) {
         (self.access.progress)(progress);
     }

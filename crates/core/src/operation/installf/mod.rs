@@ -1,4 +1,4 @@
-//! `installf`: objects that a package did not bring along become its own (installf(1M)).
+//! `installf`: registers objects that a package did not deliver as its own (installf(1M)).
 
 pub mod removef;
 pub mod target;
@@ -22,7 +22,7 @@ pub struct InstallfRequest {
     pub package: String,
     /// The objects or the class that the call is about.
     pub what: InstallfSubject,
-    /// The run that the environment names: set for scripts of a run.
+    /// The run in the environment: set for scripts of a run.
     pub run: Option<String>,
 }
 
@@ -31,20 +31,20 @@ pub struct InstallfRequest {
 pub enum InstallfSubject {
     /// These objects are registered.
     Objects(Vec<Registration>),
-    /// The objects that the package has registered are final: all of them, or those of one class.
+    /// The registered objects of the package are final: all of them, or those of one class.
     Final(Option<String>),
 }
 
 /// The outcome of installf(1M).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstallfOutcome {
-    /// The paths whose lines changed, or that were asked for in a surrounding run.
+    /// The paths whose lines changed, or that were queued for a surrounding run.
     pub paths: Vec<ObjectPath>,
-    /// The objects that are not what they were declared to be; their lines say so.
+    /// The objects that differ from their declarations; their lines say so.
     pub discrepancies: Vec<(ObjectPath, Discrepancy)>,
 }
 
-/// Registers objects, or declares what was registered final.
+/// Registers objects, or declares registered objects final.
 pub fn installf(
     root: &Root,
     request: &InstallfRequest,
@@ -79,7 +79,7 @@ fn add(
     Ok(register(package, &objects, &inventory, &caller.now)?)
 }
 
-/// A registration with the paths as they are inside the root.
+/// Returns a registration with the paths as they are inside the root.
 fn within(root: &Root, registration: &Registration) -> Registration {
     let mut object = Registration { path: inside(root, &registration.path), ..registration.clone() };
     let source = object.target.as_deref().and_then(|target| ObjectPath::new(target).ok());

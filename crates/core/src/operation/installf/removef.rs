@@ -14,13 +14,13 @@ use patchadm_svr4::package::{ObjectPath, OwnerStatus};
 pub struct RemovefRequest {
     /// The package instance.
     pub package: String,
-    /// The objects that it gives up; none where what it has given up is final.
+    /// The objects that it gives up; `None` to make what it has given up final.
     pub paths: Option<Vec<ObjectPath>>,
-    /// The run that the environment names: set for scripts of a run.
+    /// The run in the environment: set for scripts of a run.
     pub run: Option<String>,
 }
 
-/// Gives objects up, or declares that final; the paths, sorted, that no other package owns, so that the caller may
+/// Gives objects up, or declares that final. Returns the paths, sorted, that no other package owns, so that the caller may
 /// remove them.
 pub fn removef(
     root: &Root,

@@ -1,8 +1,8 @@
 //! The target of installf(1M) and removef(1M): a run of their own, or the queue of the run that called them.
 //!
-//! On their own they are a run each. Started by a script of a run that is in progress, which they know by the name that
-//! the script's environment has, they take no lock and make no run: what they ask for is queued for that run, and what has
-//! to be there at once is made at once.
+//! On their own, they are a run each. If a script of an active run starts them, they recognize the run by the name in the
+//! script's environment. Then they take no lock and make no run: their requests are queued for that run, and what must exist
+//! at once is made at once.
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
@@ -24,16 +24,16 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::format::registration::RegistrationError;
 use patchadm_svr4::package::{ObjectPath, OwnerStatus, PkgInst};
 
-/// Why objects were neither registered nor given up.
+/// The reason why objects were neither registered nor given up.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallfError {
-    /// The name is none of a package.
+    /// The name is not a valid name of a package.
     #[error("package instance <{0}> is invalid")]
     InvalidPackage(String),
     /// The package is not installed.
     #[error("package instance <{0}> is not installed")]
     NotInstalled(PkgInst),
-    /// The object that was named cannot be registered.
+    /// The named object cannot be registered.
     #[error(transparent)]
     Registration(#[from] RegistrationError),
     /// The root stands in the way.
@@ -47,12 +47,12 @@ impl From<Refusal> for InstallfError {
     }
 }
 
-/// The package that a call is about, as it was named.
+/// Returns the package that a call is about, as it was named.
 pub(crate) fn package(name: &str) -> Result<PkgInst, InstallfError> {
     PkgInst::new(name).map_err(|_| InstallfError::InvalidPackage(name.escape_debug().to_string()))
 }
 
-/// A path as it is inside the root: callers may name it with the path of the root before it.
+/// Returns a path as it is inside the root: callers may put the path of the root before it.
 pub(crate) fn inside(root: &Root, path: &ObjectPath) -> ObjectPath {
     let Ok(prefix) = ObjectPath::new(root.prefix().as_os_str().as_bytes()) else { return path.clone() };
     let below = path.as_bytes().get(prefix.as_bytes().len()..).unwrap_or_default();
@@ -62,14 +62,14 @@ pub(crate) fn inside(root: &Root, path: &ObjectPath) -> ObjectPath {
 
 /// The target of registrations.
 pub(crate) enum InstallfTarget<'a> {
-    /// Into a run of its own.
+    /// A run of its own.
     Own(Session<'a>),
-    /// Into the queue of the run that the caller is a script of.
+    /// The queue of the run whose script is the caller.
     Surrounding(RootAndPolicy, InstallfQueue),
 }
 
 impl<'a> InstallfTarget<'a> {
-    /// Opens it for a package. `run` is the run that the environment names.
+    /// Opens it for a package. `run` is the run in the environment.
     pub(crate) fn open(
         root: &Root,
         package: &PkgInst,
@@ -102,7 +102,7 @@ impl<'a> InstallfTarget<'a> {
         }
     }
 
-    /// Surveys some paths, with what is queued already.
+    /// Surveys some paths, including what is queued already.
     pub(crate) fn inventory(&self, mut paths: BTreeSet<ObjectPath>) -> Result<Inventory, Failure> {
         if let Self::Surrounding(ground, queue) = self {
             paths.extend(paths_of_queue(&RecordView::live(&ground.root), &queue.queue)?);
@@ -114,7 +114,7 @@ impl<'a> InstallfTarget<'a> {
         })
     }
 
-    /// The paths that a package has recorded with one of these marks.
+    /// Returns the paths that a package has recorded with one of these marks.
     pub(crate) fn recorded(
         &self,
         package: &PkgInst,
@@ -123,7 +123,7 @@ impl<'a> InstallfTarget<'a> {
         Ok(paths_marked(&RecordView::live(&self.ground().root), package, marks)?)
     }
 
-    /// Carries a plan out, or asks the surrounding run for it.
+    /// Carries a plan out, or queues it for the surrounding run.
     pub(crate) fn carry_out(
         &mut self,
         (command, package): (Command, &PkgInst),
@@ -145,7 +145,7 @@ impl<'a> InstallfTarget<'a> {
     }
 }
 
-/// Notes that a call failed, for the run that it was made in, if that is the one that `run` names; else nothing.
+/// Records that a call failed, for the run in which it was made, if `run` names that one; otherwise does nothing.
 pub fn note_failure(root: &Root, run: &str, text: &str) -> Result<(), Failure> {
     match open_run(root)?.filter(|open| open.name == run) {
         Some(open) => note_failed_request(root, &open.stage, text).map_err(failed),
@@ -153,7 +153,7 @@ pub fn note_failure(root: &Root, run: &str, text: &str) -> Result<(), Failure> {
     }
 }
 
-/// A failure inside a surrounding run, which will undo what was done.
+/// Returns a failure inside a surrounding run, which will undo what was done.
 fn failed(cause: Cause) -> Failure {
     TransactionError { phase: Phase::Switch, cause, left: RootCondition::Unchanged }.into()
 }

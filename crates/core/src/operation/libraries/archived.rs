@@ -14,22 +14,22 @@ use patchadm_rootfs::{Digest, Inode, Live, LiveKind, Timestamp};
 use patchadm_svr4::format::cpio;
 use patchadm_svr4::package::{ContentsLine, Mode, ObjectPath, PackagePath, PkgInst};
 
-/// What the archives of a backout hold of kept libraries.
+/// The kept libraries in the archives of a backout.
 #[derive(Clone, Default)]
 pub(in crate::operation) struct ArchivedLibraries {
     /// The objects, by path.
     pub(super) objects: BTreeMap<ObjectPath, ArchivedLibrary>,
-    /// The directories that were theirs alone, by path.
+    /// The directories that only these libraries had, by path.
     pub(super) directories: BTreeMap<ObjectPath, ArchivedLibrary>,
     /// The records of their packages, by package and name.
     pub(super) packages: BTreeMap<PkgInst, BTreeMap<Vec<u8>, RecordFile>>,
-    /// Needs that were not met when the patches went in: path, name and digest of the object that needs.
+    /// Needs that were unmet when the patches were applied: path, name and digest of the object with the need.
     pub(super) unserved: BTreeSet<(ObjectPath, String, Digest)>,
 }
 
 impl ArchivedLibraries {
-    /// Takes what one archive holds, whose place among the sources is `index`. What its records name that is not theirs
-    /// is the reason why it cannot be used.
+    /// Adds the contents of one archive, whose place among the sources is `index`. If its records name objects of others,
+    /// that is the reason why it cannot be used.
     pub(in crate::operation) fn add(
         &mut self,
         manifest: &Manifest,
@@ -49,7 +49,7 @@ impl ArchivedLibraries {
             if !manifest.header.kept.iter().any(|name| name == package.as_str()) {
                 return Err(format!("it has records of package {package}, which its manifest does not name"));
             }
-            // The first archive is that of the patch which was applied last.
+            // The first archive is that of the last applied patch.
             self.packages.insert(package, records);
         }
         for record in &manifest.shlibs {
@@ -75,7 +75,7 @@ impl ArchivedLibraries {
         self.objects.keys().chain(self.directories.keys())
     }
 
-    /// Returns where the files are among the sources.
+    /// Returns the places of the files in the sources.
     pub(super) fn members(&self) -> impl Iterator<Item = MemberKey> {
         self.objects.values().filter_map(|archived| match &archived.object.body {
             Body::Member(member) => Some((member.package, member.path.clone())),
@@ -83,7 +83,7 @@ impl ArchivedLibraries {
         })
     }
 
-    /// Returns the needs that were not met when the patches went in, of objects that are the same still.
+    /// Returns the needs that were unmet when the patches were applied, of objects that are still the same.
     pub(super) fn unserved_of(
         &self,
         digest: impl Fn(&ObjectPath) -> Option<Digest>,

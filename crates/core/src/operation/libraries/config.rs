@@ -24,7 +24,7 @@ impl ConfigFiles for RootFiles<'_> {
     }
 }
 
-/// Reads the settings of the loaders of a root; what cannot be read says nothing.
+/// Reads the settings of the loaders of a root. What cannot be read counts as empty.
 pub fn loader_settings(root: &Root) -> LoaderSettings {
     LoaderSettings::read(&RootFiles(root))
 }

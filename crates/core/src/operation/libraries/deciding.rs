@@ -1,4 +1,5 @@
-//! A plan held against the scanned root: which libraries stay for whom, and what that changes in the plan.
+//! The comparison of a plan with the scanned root: which libraries are kept for which files, and what that changes in the
+//! plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +28,7 @@ use patchadm_planning::plan::{Action, Change};
 use patchadm_rootfs::{Digest, LiveKind, Sums};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
-/// A plan with all that is known for its decision.
+/// A plan with everything that is needed for its decision.
 pub(super) struct Deciding<'a, 'o> {
     pub(super) ground: &'a RootAndPolicy,
     pub(super) asked: &'a PlanToSettle<'a>,
@@ -39,20 +40,20 @@ pub(super) struct Deciding<'a, 'o> {
     pub(super) words: LibraryWords,
     pub(super) is_forbidden: bool,
     pub(super) is_forced: bool,
-    /// The packages of kept libraries that give up what nobody needs.
+    /// The packages of kept libraries that give up what nothing needs.
     pub(super) gives_up: &'a dyn Fn(&PkgInst) -> bool,
     pub(super) now: &'a Now,
 }
 
-/// What was decided, and the tree afterwards.
+/// The decision, and the tree after it.
 pub(super) struct Decided {
     pub(super) settled: SettledLibraries,
-    /// The kept libraries that somebody needs, by their paths in packages: SONAME, and who.
+    /// The kept libraries that are needed, by their paths in packages: SONAME, and the files that need them.
     pub(super) needed: NeededLibraries,
     pub(super) tree: LibraryTree,
 }
 
-/// Libraries by their paths in packages: SONAME, and who needs them.
+/// Libraries by their paths in packages: SONAME, and the files that need them.
 pub(super) type NeededLibraries = BTreeMap<ObjectPath, (Option<String>, Vec<ToldConsumer>)>;
 
 /// The candidates by their physical paths.
@@ -64,7 +65,7 @@ struct Candidates {
 }
 
 impl Deciding<'_, '_> {
-    /// Decides.
+    /// Makes the decision.
     pub(super) fn decide(&self) -> Result<Decided, Failure> {
         let scanned = self.state.scanned.as_ref();
         let scanned = scanned.ok_or_else(|| Failure::BadFile("the root was not scanned".to_owned()))?;
@@ -91,7 +92,7 @@ impl Deciding<'_, '_> {
         self.settle(scanned, (&candidates, &decision, &returned), tree)
     }
 
-    /// The tree after the plan, without anything that is kept.
+    /// Returns the tree after the plan, without anything that is kept.
     fn after(&self, before: &LibraryTree, returned: &BTreeSet<ObjectPath>) -> LibraryTree {
         let mut tree = before.clone();
         for path in self.kept.paths() {
@@ -140,7 +141,7 @@ impl Deciding<'_, '_> {
             {
                 continue;
             }
-            // What the plan takes away there makes room for it.
+            // What the plan removes there makes room for it.
             let Some(node) = self.archived_node(archived) else { continue };
             let candidate = Candidate { node, origin: CandidateOrigin::Archived, obstacle: None };
             candidates.add(path, physical, candidate);
@@ -149,7 +150,7 @@ impl Deciding<'_, '_> {
         candidates
     }
 
-    /// Tells whether nothing is at a path after the plan.
+    /// Tells whether a path is free after the plan.
     fn is_left_free(&self, path: &ObjectPath) -> bool {
         let changes = &self.asked.plan.changes;
         let at = changes.binary_search_by(|change| change.path.cmp(path)).ok();
@@ -169,7 +170,7 @@ impl Deciding<'_, '_> {
         }
     }
 
-    /// A library, or a link, that the plan takes away from a package.
+    /// Returns a library, or a link, that the plan removes from a package.
     fn taken_away(&self, change: &Change, before: &LibraryTree) -> Option<Candidate> {
         let is_replaced = match &change.action {
             Action::Delete => false,
@@ -196,7 +197,7 @@ impl Deciding<'_, '_> {
         Some(Candidate { node, origin: CandidateOrigin::TakenAway, obstacle })
     }
 
-    /// Tells whether the plan puts something at a path, or something that is no directory on the way to it.
+    /// Tells whether the plan puts an object at a path, or an object other than a directory on the way to it.
     fn is_taken(&self, path: &ObjectPath) -> bool {
         let changes = &self.asked.plan.changes;
         let put = |path: &ObjectPath| {
@@ -212,7 +213,7 @@ impl Deciding<'_, '_> {
             || path.ancestors().any(|above| put(&above).is_some_and(|body| !is_directory(body)))
     }
 
-    /// The programs and libraries that the plan brings.
+    /// Returns the programs and libraries that the plan brings.
     fn brought(&self) -> BTreeSet<ObjectPath> {
         let brought = |(path, change): &(ObjectPath, TreeChange)| match change {
             TreeChange::Member((package, member)) => {
@@ -229,14 +230,14 @@ impl Deciding<'_, '_> {
         archived.map(|archived| archived.unserved_of(|path| self.digest(path))).unwrap_or_default()
     }
 
-    /// The digest of a file of the root.
+    /// Returns the digest of a file of the root.
     fn digest(&self, physical: &ObjectPath) -> Option<Digest> {
         let dir = self.ground.root.dir_if_there(&physical.parent()?).ok()??;
         let (mut file, _) = dir.open_file(physical.name()).ok()?;
         Sums::of(&mut file).ok().map(|sums| sums.b3)
     }
 
-    /// The candidates that count as needed whatever files say.
+    /// Returns the candidates that count as needed regardless of what files say.
     fn others(
         &self,
         candidates: &Candidates,
@@ -259,7 +260,7 @@ impl Deciding<'_, '_> {
         others
     }
 
-    /// Makes of a decision what it changes in the plan, and what is told.
+    /// Turns a decision into changes of the plan and a report.
     fn settle(
         &self,
         scanned: &ScannedRoot,
@@ -305,7 +306,7 @@ impl Deciding<'_, '_> {
             Some((path.clone(), name.clone(), format!("b3:{}", self.digest(path)?)))
         });
         let served = if self.asked.plan.undo.is_empty() { BTreeSet::new() } else { served.collect() };
-        // A backout writes no archive of its own; those that it writes anew are of patches that stay.
+        // A backout writes no archive of its own. The archives that it writes anew are of patches that stay.
         let saved = match self.asked.archived {
             Some(_) => SavedLibraries::default(),
             None => SavedLibraries::of(self.kept, &settlement, &needed, &served),
@@ -356,7 +357,7 @@ impl Deciding<'_, '_> {
         staying
     }
 
-    /// The kept objects that what the plan replaces or takes away needs.
+    /// Returns the kept objects that are needed by what the plan replaces or removes.
     fn needed_by_replaced(&self, scanned: &ScannedRoot) -> BTreeSet<ObjectPath> {
         let mut needed = BTreeSet::new();
         if self.kept.is_empty() || self.asked.plan.undo.is_empty() {
@@ -384,7 +385,7 @@ impl Candidates {
     }
 }
 
-/// Adds what stays to the tree after the plan.
+/// Adds the kept libraries to the tree after the plan.
 fn add_staying(tree: &mut LibraryTree, candidates: &Candidates, decision: &LibraryDecision) {
     for path in decision.kept.keys().chain(&decision.unneeded) {
         match candidates.all.get(path).map(|candidate| &candidate.node) {
@@ -399,7 +400,7 @@ fn is_process(consumer: &Consumer) -> bool {
     matches!(consumer.source, ConsumerSource::Other(OtherSource::Mapped(_)))
 }
 
-/// What each kept library needs itself.
+/// Returns what each kept library needs itself.
 fn direct_needs(
     tree: &LibraryTree,
     scanned: &ScannedRoot,

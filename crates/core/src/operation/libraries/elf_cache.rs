@@ -1,7 +1,7 @@
-//! The cache of what is known of the files of a root, `elf.cache` (patchadm-elf-cache(5)), on the disk.
+//! The cache of the facts about the files of a root, `elf.cache` (patchadm-elf-cache(5)), on the disk.
 //!
-//! It is believed only where the caller or the superuser owns it and nobody else may write it. It is written by a run that
-//! holds the lock, without waiting for the disk: what is lost is read again.
+//! It is trusted only if the caller or the superuser owns it and no other user may write it. A run that holds the lock
+//! writes it without waiting for the disk: what is lost is read again.
 
 use patchadm_libraries::FactsCache;
 use patchadm_libraries::cache::LARGEST;
@@ -20,7 +20,7 @@ fn directory(root: &Root) -> Option<Dir> {
     root.dir_if_there(&physical).ok()?
 }
 
-/// Reads the cache; whatever is wrong with it, nothing is known.
+/// Reads the cache. A defective cache counts as empty.
 pub(in crate::operation) fn read(root: &Root) -> FactsCache {
     let read = || {
         let dir = directory(root)?;
@@ -35,10 +35,10 @@ pub(in crate::operation) fn read(root: &Root) -> FactsCache {
     read().unwrap_or_default()
 }
 
-/// Writes the cache. That it cannot be written costs only time.
+/// Writes the cache. A failure to write it costs only time.
 pub(super) fn write(root: &Root, cache: &FactsCache) {
     if let Some(dir) = directory(root) {
-        // What a killed run has left of it.
+        // A killed run may have left these.
         let _ = dir.remove_leftovers(PROGRAM);
         let _ = dir.replace_cache(PROGRAM, CACHE, &cache.write(), Mode::of(0o600));
     }

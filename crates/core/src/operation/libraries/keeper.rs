@@ -1,7 +1,7 @@
-//! Plans, one after another, with what each of them does to libraries that others need.
+//! The effects of successive plans on libraries that other files need.
 //!
-//! A plan that takes no library away, brings none of a new name, and changes no program while something is kept, costs a
-//! look at the first bytes of what it replaces. Any other is held against the scanned root.
+//! If a plan removes no library, brings none of a new name, and changes no program while something is kept, only the first
+//! bytes of what it replaces are read. Any other plan is compared with the scanned root.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -23,7 +23,7 @@ use patchadm_planning::plan::{Action, Change, Plan};
 use patchadm_rootfs::LiveKind;
 use patchadm_svr4::package::ObjectPath;
 
-/// Settles plan after plan.
+/// Settles plans one after another.
 #[derive(Clone)]
 pub(in crate::operation) struct LibraryKeeper<'o> {
     ground: &'o RootAndPolicy,
@@ -35,7 +35,7 @@ pub(in crate::operation) struct LibraryKeeper<'o> {
 }
 
 impl<'o> LibraryKeeper<'o> {
-    /// Knows nothing yet.
+    /// Returns a keeper that knows nothing yet.
     pub(in crate::operation) fn new(
         ground: &'o RootAndPolicy,
         request: LibraryRequest,
@@ -45,7 +45,7 @@ impl<'o> LibraryKeeper<'o> {
         Self { ground, request, now, is_run, state: LibraryState::default() }
     }
 
-    /// Decides what becomes of libraries in a plan. None where the plan stays as it is and there is nothing to tell.
+    /// Decides about the libraries of a plan. `None` if the plan stays as it is and there is nothing to report.
     pub(in crate::operation) fn settle(
         &mut self,
         asked: &PlanToSettle<'_>,
@@ -113,7 +113,7 @@ impl<'o> LibraryKeeper<'o> {
         Ok(Some(decided.settled))
     }
 
-    /// Goes on behind a plan that takes no library from anybody. Lines of kept directories are still those of their
+    /// Continues after a plan that removes no library that a file needs. Lines of kept directories are still those of their
     /// packages.
     fn untouched(
         &mut self,
@@ -132,7 +132,7 @@ impl<'o> LibraryKeeper<'o> {
         Ok(settled)
     }
 
-    /// Goes on to the root after a plan, of whose files those were read that are known.
+    /// Advances to the root after a plan. Reads the files of the plan unless they can be read later.
     fn go_on(
         &mut self,
         changes: TreeChanges,
@@ -174,7 +174,7 @@ impl<'o> LibraryKeeper<'o> {
         Ok(SettledLibraries { settlement, saved, report: None, sentences: Vec::new() })
     }
 
-    /// The programs, libraries and links to libraries that a plan takes away or replaces.
+    /// Returns the programs, libraries and links to libraries that a plan removes or replaces.
     fn gone(&self, plan: &Plan, paths: PhysicalPaths<'_>) -> Vec<GoneObject> {
         let gone = |change: &Change| {
             let old = match &change.action {
@@ -202,7 +202,7 @@ impl<'o> LibraryKeeper<'o> {
         plan.changes.iter().filter_map(|change| gone(change)).collect()
     }
 
-    /// Tells whether somebody may lose something by what goes.
+    /// Tells whether a file may lose a library because of the removed objects.
     fn loses_library(&self, gone: &[GoneObject], changes: &TreeChanges, files: &NewFiles) -> bool {
         if gone.is_empty() {
             return false;
@@ -211,7 +211,7 @@ impl<'o> LibraryKeeper<'o> {
         gone.iter().any(|one| self.is_lost_library(one, &by_place, files))
     }
 
-    /// Tells whether somebody may lose something by an object that goes: a library that nothing replaces which can do as much.
+    /// Tells whether a file may lose a library because of a removed object: a library without an equivalent replacement.
     fn is_lost_library(
         &self,
         gone: &GoneObject,
@@ -238,7 +238,7 @@ impl<'o> LibraryKeeper<'o> {
         }
     }
 
-    /// Keeps in mind which lines the plan leaves.
+    /// Records which lines the plan leaves.
     fn record_lines(&mut self, asked: &PlanToSettle<'_>) {
         let lines = asked.plan.contents.iter().map(|(path, line)| (path.clone(), line.as_deref().cloned()));
         self.state.lines.extend(lines);
@@ -248,23 +248,23 @@ impl<'o> LibraryKeeper<'o> {
 /// The smallest file that can be a program or library, in bytes: the header of one of 32 bits.
 const SMALLEST: u64 = 52;
 
-/// Something that a plan takes away or replaces: a program or library, or, without a file, a link to one.
+/// Something that a plan removes or replaces: a program or library, or, without a file, a link to one.
 struct GoneObject {
     physical: ObjectPath,
     file: Option<std::sync::Arc<LibraryFile>>,
 }
 
-/// Tells whether a name is one that libraries have.
+/// Tells whether a name is a library name.
 fn is_library_name(path: &ObjectPath) -> bool {
     path.name().windows(3).any(|part| part == b".so")
 }
 
-/// The changes at paths with names that libraries have.
+/// Returns the changes at paths with library names.
 fn named_as_libraries(changes: &TreeChanges) -> TreeChanges {
     changes.iter().filter(|(path, _)| is_library_name(path)).cloned().collect()
 }
 
-/// Tells whether a plan puts a library, or a link to one, where nothing was.
+/// Tells whether a plan puts a library, or a link to one, where nothing existed.
 fn brings_new_name(
     asked: &PlanToSettle<'_>,
     changes: &TreeChanges,

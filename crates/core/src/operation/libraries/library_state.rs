@@ -1,5 +1,5 @@
-//! What is known of the programs and libraries of a root while several plans follow one another: the root as it is, and
-//! what the plans before leave.
+//! What is known of the programs and libraries of a root while several plans follow one another: the present root, and the
+//! changes of the earlier plans.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -21,19 +21,19 @@ use patchadm_libraries::{LibraryFile, LibraryTree, LoaderSettings};
 use patchadm_rootfs::{Root, Timestamp};
 use patchadm_svr4::package::{ContentsLine, ObjectPath};
 
-/// Where the files of a plan come from.
+/// The source of the files of a plan.
 pub(in crate::operation) type SharedContent<'o> = Rc<RefCell<dyn ContentSource + 'o>>;
 
 /// The symbols of files that plans bring.
 type NewSymbols = HashMap<*const LibraryFile, Arc<ElfSymbols>>;
 
-/// How the files of a plan are read where only a later plan needs them.
+/// The way to read the files of a plan if only a later plan needs them.
 pub(in crate::operation) enum LaterContent<'o> {
     /// No plan follows.
     NotAsked,
-    /// They are read at once, because their source is not there later.
+    /// They are read at once, because their source does not exist later.
     ReadNow,
-    /// They are read from here.
+    /// They are read from here when needed.
     At(SharedContent<'o>),
 }
 
@@ -66,25 +66,25 @@ pub(super) struct ScannedRoot {
     pub(super) skipped: Rc<Vec<ObjectPath>>,
 }
 
-/// What is known before a plan.
+/// The knowledge before a plan.
 #[derive(Clone, Default)]
 pub(super) struct LibraryState<'o> {
-    /// What is kept; `None` before the first look.
+    /// The kept libraries; `None` before the first look.
     pub(super) kept: Option<KeptLibraries>,
-    /// The scanned root, once somebody needed it.
+    /// The scanned root, once it was needed.
     pub(super) scanned: Option<ScannedRoot>,
-    /// Lines of `contents` as the plans before leave them, without owners that keep libraries.
+    /// The lines of `contents` after the earlier plans, without owners that keep libraries.
     pub(super) lines: BTreeMap<ObjectPath, Option<ContentsLine>>,
     earlier: Vec<EarlierPlan<'o>>,
-    /// The physical paths that these change.
+    /// The physical paths that the earlier plans change.
     changed: HashSet<ObjectPath>,
     symbols: NewSymbols,
-    /// Keeps the files alive whose symbols are known.
+    /// The files whose symbols are known, kept alive.
     files: Vec<NewFiles>,
 }
 
 impl<'o> LibraryState<'o> {
-    /// Scans the root, unless that was done; `is_run` says that the caller holds the lock and changes the root.
+    /// Scans the root, unless it is scanned already; `is_run` says that the caller holds the lock and changes the root.
     pub(super) fn scan(
         &mut self,
         ground: &RootAndPolicy,
@@ -109,13 +109,13 @@ impl<'o> LibraryState<'o> {
         self.scanned.as_ref().ok_or_else(|| Failure::BadFile("the root was not scanned".to_owned()))
     }
 
-    /// Goes on to the root after a plan whose files are read when somebody needs them.
+    /// Advances to the root after a plan whose files are read when they are needed.
     pub(super) fn add_unread(&mut self, changes: TreeChanges, files: NewFiles, content: SharedContent<'o>) {
         self.keep_files(files);
         self.add_earlier(changes, EarlierFiles::At(content));
     }
 
-    /// Goes on to the root after a plan whose files are known.
+    /// Advances to the root after a plan whose files are known.
     pub(super) fn add_read(&mut self, changes: TreeChanges, files: NewFiles) {
         match &mut self.scanned {
             Some(scanned) => {
@@ -131,7 +131,7 @@ impl<'o> LibraryState<'o> {
         self.earlier.push(EarlierPlan { changes, files });
     }
 
-    /// Goes on to the root with this tree.
+    /// Advances to the root with this tree.
     pub(super) fn go_on(&mut self, tree: LibraryTree, files: NewFiles) {
         if let Some(scanned) = &mut self.scanned {
             scanned.tree = tree;
@@ -146,12 +146,12 @@ impl<'o> LibraryState<'o> {
         }
     }
 
-    /// The symbols of files that the plans before brought.
+    /// Returns the symbols of files that the earlier plans bring.
     pub(super) fn symbols(&self) -> &NewSymbols {
         &self.symbols
     }
 
-    /// Tells whether a plan before for which the root was not scanned has changed something at a physical path.
+    /// Tells whether an earlier plan for which the root was not scanned changes something at a physical path.
     pub(super) fn is_changed(&self, path: &ObjectPath) -> bool {
         self.changed.contains(path)
     }
@@ -194,7 +194,7 @@ pub(super) struct RootSymbols<'a> {
 }
 
 impl<'a> RootSymbols<'a> {
-    /// Reads nothing yet. `tree` are the files of the root.
+    /// Returns a reader that has read nothing yet. `tree` has the files of the root.
     pub(super) fn new(root: &'a Root, tree: &'a LibraryTree, new: &[&NewSymbols]) -> Self {
         let paths = tree.files().map(|(path, file)| (Arc::as_ptr(file), path)).collect();
         let known = new.iter().flat_map(|symbols| symbols.iter());

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use patchadm_svr4::package::{ContentsLine, ObjectPath};
 
-/// Returns every file of these lines with its own path and those of the links that lead to it, in order. Directories, and
-/// links that lead elsewhere, are left out.
+/// Returns every file of these lines with its own path and those of the links that lead to it, in order. Leaves out
+/// directories, and links that lead elsewhere.
 pub(super) fn files_with_links<'a>(
     lines: impl Iterator<Item = &'a ContentsLine>,
 ) -> BTreeMap<ObjectPath, Vec<ObjectPath>> {
@@ -31,7 +31,7 @@ pub(super) fn files_with_links<'a>(
     files
 }
 
-/// Returns the name by which a file is opened: of the links that no other link leads to, the one with the shortest name.
+/// Returns the name by which a file is opened: the shortest name among the links that no other link leads to.
 pub(super) fn opened_name(paths: &[ObjectPath], lines: &BTreeMap<ObjectPath, ContentsLine>) -> String {
     let targets: BTreeSet<ObjectPath> =
         paths.iter().filter_map(|path| lines.get(path)).filter_map(target_of).collect();
@@ -40,7 +40,7 @@ pub(super) fn opened_name(paths: &[ObjectPath], lines: &BTreeMap<ObjectPath, Con
     String::from_utf8_lossy(name).into_owned()
 }
 
-/// The path that a recorded link leads to; its own where that makes no sense.
+/// Returns the path that a recorded link leads to; its own path if the target makes no sense.
 fn target_of(line: &ContentsLine) -> Option<ObjectPath> {
     let target = line.object.target.as_deref()?;
     Some(line.path.link_source(target).unwrap_or_else(|_| line.path.clone()))

@@ -1,4 +1,4 @@
-//! What is kept in a root, and for whom, as the root is now; and the end of what nobody needs.
+//! What is kept in a root, and for which files, as the root is now; and the removal of what nothing needs.
 
 use std::collections::BTreeMap;
 
@@ -24,13 +24,13 @@ use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
 /// The state of a kept library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeptState {
-    /// Somebody needs it.
+    /// Something needs it.
     Needed,
-    /// Nobody needs it.
+    /// Nothing needs it.
     Unneeded,
-    /// It is not what was kept.
+    /// It differs from what was kept.
     Changed,
-    /// It is not there.
+    /// It does not exist.
     Missing,
 }
 
@@ -46,7 +46,7 @@ impl KeptState {
     }
 }
 
-/// A kept library, or a kept link that leads to none.
+/// A kept library, or a kept dangling link.
 #[derive(Clone, Debug)]
 pub struct KeptLibraryState {
     /// The package that keeps it.
@@ -59,9 +59,9 @@ pub struct KeptLibraryState {
     pub bytes: u64,
     /// Its state.
     pub state: KeptState,
-    /// Who needs it.
+    /// The files and processes that need it.
     pub consumers: Vec<ToldConsumer>,
-    /// The objects that find it in the place of a library that serves them as well.
+    /// The objects that find it in the place of another library that serves them as well.
     pub misled: Vec<ObjectPath>,
 }
 
@@ -78,7 +78,7 @@ impl KeptLibraryState {
         }
     }
 
-    /// Returns what would be lost with it; `None` if nobody needs it.
+    /// Returns what would be lost with it; `None` if nothing needs it.
     pub fn loss(self) -> Option<LibraryLoss> {
         (!self.consumers.is_empty()).then(|| LibraryLoss {
             library: self.name,
@@ -96,36 +96,36 @@ pub struct KeptLook {
     pub packages: BTreeMap<PkgInst, Params>,
     /// The libraries, package by package.
     pub libraries: Vec<KeptLibraryState>,
-    /// The number of programs and libraries that were looked at.
+    /// The number of programs and libraries that were examined.
     pub scanned: u64,
-    /// Files that were not understood.
+    /// The files that were not understood.
     pub not_understood: Vec<(ObjectPath, String)>,
-    /// Directories that were not entered.
+    /// The directories that were not entered.
     pub skipped: Vec<ObjectPath>,
 }
 
 impl KeptLook {
-    /// Returns the package that the libraries of a kept one are from.
+    /// Returns the package from which the libraries of a kept package are.
     pub fn from(&self, package: &PkgInst) -> String {
         let params = self.packages.get(package);
         params.map(|params| params.text(KEPT_FROM).into_owned()).unwrap_or_default()
     }
 }
 
-/// What nobody needs, as a plan that takes it away; `None` where there is nothing to take away.
+/// The unneeded objects, with a plan that removes them; `None` if there is nothing to remove.
 pub(in crate::operation) struct PrunePlan {
     pub(in crate::operation) plan: Plan,
-    /// What goes.
+    /// The removed objects.
     pub(in crate::operation) pruned: Vec<KeptLibraryState>,
 }
 
-/// Looks at what is kept. `is_run` says that the lock is held.
+/// Examines what is kept. `is_run` says that the lock is held.
 pub fn look_at_kept(ground: &RootAndPolicy, now: &Now, is_run: bool) -> Result<KeptLook, Failure> {
     Ok(looked(ground, now, is_run, &|_| false)?.0)
 }
 
-/// Looks at what is kept, and plans the end of what nobody needs or is missing, in these packages, or in all where none is
-/// named.
+/// Examines what is kept, and plans the removal of what nothing needs or what is missing, in these packages, or in all if
+/// none is named.
 pub(in crate::operation) fn plan_to_prune(
     ground: &RootAndPolicy,
     now: &Now,
@@ -198,7 +198,7 @@ fn looked(
     Ok((look, Some(plan)))
 }
 
-/// The objects that find a kept library in the place of another that serves them, by its path.
+/// Returns the objects that find a kept library in the place of another one that serves them, by the path of the kept one.
 fn misled(
     scanned: &ScannedRoot,
     kept: &KeptLibraries,
@@ -217,7 +217,7 @@ fn misled(
     named.collect()
 }
 
-/// A plan that changes nothing yet.
+/// Returns a plan that changes nothing yet.
 fn empty_plan(now: &Now, package: &PkgInst, inventory: &Inventory) -> Plan {
     Plan {
         command: "shlibs",
@@ -237,7 +237,7 @@ fn empty_plan(now: &Now, package: &PkgInst, inventory: &Inventory) -> Plan {
     }
 }
 
-/// The libraries of all packages, each with the links that lead to it.
+/// Returns the libraries of all packages, each with the links that lead to it.
 fn libraries(
     kept: &KeptLibraries,
     needed: &NeededLibraries,

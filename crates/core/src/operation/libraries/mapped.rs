@@ -1,7 +1,7 @@
-//! Processes of the running system that have libraries mapped which a plan takes away.
+//! Processes of the running system that have mapped libraries that a plan removes.
 //!
-//! Only asked for the root of the running system. A process counts while its program file stays: one whose program goes as
-//! well runs something that is gone anyway. What belongs to other users is seen by the superuser only.
+//! Processes are examined only for the root of the running system. A process counts if its program file stays: if its
+//! program is removed too, the process runs a removed file anyway. Only the superuser sees the processes of other users.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -16,8 +16,8 @@ use patchadm_svr4::package::ObjectPath;
 /// A file by the device and inode that `/proc/PID/maps` names.
 type FileId = (u64, u64, u64);
 
-/// Returns who has one of these libraries mapped, by physical path. `stays` says whether the file of a program is there
-/// after the plan.
+/// Returns the programs that have mapped one of these libraries, by physical path. `stays` tells whether the file of a
+/// program exists after the plan.
 pub(super) fn mapped_by(
     root: &Root,
     libraries: &BTreeSet<ObjectPath>,
@@ -52,7 +52,7 @@ fn file_id(path: &ObjectPath) -> Option<FileId> {
     Some((u64::from(rustix::fs::major(device)), u64::from(rustix::fs::minor(device)), found.ino()))
 }
 
-/// Tells whether a process has the root of this one: another one is in a container or behind chroot(2).
+/// Tells whether a process has the same root as this one. Otherwise it is in a container or behind chroot(2).
 fn is_of_this_root(directory: &Path) -> bool {
     let identity = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
     identity(&directory.join("root")).is_some_and(|root| Some(root) == identity(Path::new("/")))

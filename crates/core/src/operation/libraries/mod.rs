@@ -1,4 +1,4 @@
-//! The programs and libraries of a root: scanned, and held against plans that take libraries away (patchadm-shlibs(7)).
+//! The programs and libraries of a root: scanned, and compared with plans that remove libraries (patchadm-shlibs(7)).
 //!
 //! ```text
 //! plan (as if nothing were kept) ─► keeper ─► scan, if there is a reason ─► deciding ─► the plan as it is carried out

@@ -10,22 +10,22 @@ use patchadm_libraries::elf::{self, ElfSymbols, MissingParts, PartsKeeper, Strea
 use patchadm_rootfs::{Digest, Digesting};
 use patchadm_svr4::package::PackagePath;
 
-/// A member of a source: the place of its package, and its path there.
+/// A member of a source: the place of its package, and its path in the package.
 pub(super) type MemberKey = (usize, PackagePath);
 
-/// Bytes that are read at a time.
+/// The bytes that are read at a time.
 const BUFFER: usize = 64 << 10;
 
 /// A file of a source.
 #[derive(Clone)]
 pub(super) struct NewFile {
-    /// What it says, if it is a program or library.
+    /// Its facts, if it is a program or library.
     pub(super) file: Option<Arc<LibraryFile>>,
     /// The BLAKE3 of a program or library.
     pub(super) b3: Option<Digest>,
 }
 
-/// What is known of the files of sources.
+/// The known facts of the files of sources.
 #[derive(Clone, Default)]
 pub(super) struct NewFiles {
     files: BTreeMap<MemberKey, NewFile>,
@@ -33,8 +33,8 @@ pub(super) struct NewFiles {
 }
 
 impl NewFiles {
-    /// Reads these members, in a second pass those of which a first one did not keep enough. What cannot be read is not
-    /// known; the run itself tells what is wrong with its source.
+    /// Reads these members, and in a second pass those of which the first one did not keep enough. What cannot be read is
+    /// not known; the run itself reports errors of its source.
     pub(super) fn read(content: &mut dyn ContentSource, wanted: &BTreeSet<MemberKey>) -> Self {
         let mut read = Self::default();
         let mut again = BTreeMap::new();
@@ -60,7 +60,7 @@ impl NewFiles {
         read
     }
 
-    /// Takes one file. Returns what another pass would have to keep to know all of it.
+    /// Reads one file. Returns what another pass would have to keep to know all of it.
     fn take(&mut self, key: &MemberKey, keeper: PartsKeeper, data: &mut dyn Read) -> Option<MissingParts> {
         let mut new = NewFile { file: None, b3: None };
         let Ok(Some((mut parts, b3))) = streamed(keeper, data) else {
@@ -96,7 +96,7 @@ impl NewFiles {
     }
 }
 
-/// Lets a file go by. Returns what was kept of it, and its digest, if it begins as an ELF file does.
+/// Reads a file without storing it. Returns what was kept of it, and its digest, if it begins like an ELF file.
 fn streamed(mut keeper: PartsKeeper, data: &mut dyn Read) -> io::Result<Option<(StreamedParts, Digest)>> {
     let mut magic = Vec::new();
     (&mut *data).take(elf::MAGIC.len() as u64).read_to_end(&mut magic)?;

@@ -1,4 +1,4 @@
-//! The packages that own objects, by where the objects are on the disk.
+//! The packages that own objects, by the place of the objects on the disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,15 +12,15 @@ use patchadm_libraries::LibraryTree;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 
-/// The owners of objects as a plan leaves them, without packages that keep libraries.
+/// The owners of objects after a plan, without packages that keep libraries.
 pub(super) struct Owners {
     lines: BTreeMap<ObjectPath, ContentsLine>,
     names: BTreeMap<ObjectPath, Vec<ObjectPath>>,
 }
 
 impl Owners {
-    /// Reads the lines of these objects. A package may name an object by a path through a link at the top of the root, as
-    /// `/bin` on a merged `/usr`.
+    /// Reads the lines of these objects. A package may name an object by a path through a link at the top of the root, such
+    /// as `/bin` on a merged `/usr`.
     pub(super) fn read(
         root: &Root,
         physical: &BTreeSet<ObjectPath>,

@@ -1,4 +1,4 @@
-//! What a plan does to the programs, libraries and links of a root.
+//! The effects of a plan on the programs, libraries and links of a root.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +9,10 @@ use patchadm_planning::plan::{Action, Body, Change, NewObject, NewXattrs, Plan};
 use patchadm_rootfs::{Live, LiveKind, Root};
 use patchadm_svr4::package::ObjectPath;
 
-/// What happens at a path.
+/// The change at a path.
 #[derive(Clone)]
 pub(super) enum TreeChange {
-    /// What was there goes; nothing that counts takes its place.
+    /// The object is removed; nothing that counts replaces it.
     Gone,
     /// A link.
     Link(Vec<u8>),
@@ -27,7 +27,7 @@ pub(super) enum TreeChange {
 /// The changes of a plan, each at its physical path.
 pub(super) type TreeChanges = Vec<(ObjectPath, TreeChange)>;
 
-/// Where paths of packages are on the disk.
+/// The places of paths of packages on the disk.
 #[derive(Clone, Copy)]
 pub(super) struct PhysicalPaths<'a> {
     pub(super) root: &'a Root,
@@ -35,7 +35,7 @@ pub(super) struct PhysicalPaths<'a> {
 }
 
 impl PhysicalPaths<'_> {
-    /// Returns where a path is, the links among its parents followed.
+    /// Returns the place of a path, with the links among its parents followed.
     pub(super) fn of(&self, path: &ObjectPath) -> ObjectPath {
         if let Some(known) = self.inventory.physical.get(path) {
             return known.clone();
@@ -44,7 +44,7 @@ impl PhysicalPaths<'_> {
     }
 }
 
-/// Returns what a plan does to the tree.
+/// Returns the changes of a plan to the tree.
 pub(super) fn tree_changes(plan: &Plan, paths: PhysicalPaths<'_>) -> TreeChanges {
     let change = |change: &Change| {
         let what = match &change.action {

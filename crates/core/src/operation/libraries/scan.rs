@@ -1,9 +1,9 @@
-//! The programs, libraries and links of a root, found by looking at every object once (patchadm-shlibs(7), "The scan").
+//! The programs, libraries and links of a root, found by examining every object once (patchadm-shlibs(7), "The scan").
 //!
-//! Directories are gone through level by level, several at a time, each through a descriptor that no symbolic link leads
-//! to. Only regular files that a cache does not know are opened, and of most of them four bytes are read. Pseudo and
-//! network file systems and roots inside the root are not entered, and named; what cannot be read is named and counted,
-//! and stops nothing.
+//! Directories are walked level by level, several at a time, each through a descriptor that no symbolic link leads to. Only
+//! regular files that a cache does not know are opened, and of most of them four bytes are read. Pseudo and network file
+//! systems and roots inside the root are not entered, but named. What cannot be read is named and counted, and stops
+//! nothing.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -28,10 +28,10 @@ const FOREIGN: [&str; 6] = [
     "/snap",
 ];
 
-/// The package database, in which nothing is started.
+/// The package database, where no program is started.
 const DATABASE: &str = "/var/sadm";
 
-/// The file systems (statfs(2)) that hold no programs, or only by way of a network.
+/// The file systems (statfs(2)) that hold no programs, or hold them only across a network.
 const NOT_ENTERED: [(u64, &str); 17] = [
     (0x9fa0, "proc"),
     (0x6265_6572, "sysfs"),
@@ -52,50 +52,50 @@ const NOT_ENTERED: [(u64, &str); 17] = [
     (0x6573_5546, "fuse"),
 ];
 
-/// What is looked at, and how.
+/// What to scan, and how.
 #[derive(Clone, Copy)]
 pub struct ScanRequest<'a> {
     /// The root.
     pub root: &'a Root,
-    /// Paths that are not looked at (`shlib_skip`).
+    /// The paths that are skipped (`shlib_skip`).
     pub skip: &'a [PathGlob],
-    /// Paths that are entered although they lie on a network file system or are roots of their own (`shlib_scan`).
+    /// The paths that are entered although they lie on a network file system or are roots of their own (`shlib_scan`).
     pub scan: &'a [ObjectPath],
-    /// What is known of files.
+    /// The known facts of files.
     pub known: &'a FactsCache,
-    /// Asked between directories which signal wants this to end.
+    /// Returns the signal that asks the scan to end, if any. Called between directories.
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
 }
 
-/// What a scan has found.
+/// The result of a scan.
 #[derive(Debug, Default)]
 pub struct LibraryScan {
     /// The programs, libraries and links.
     pub tree: LibraryTree,
     /// The number of programs and libraries that are linked dynamically.
     pub scanned: u64,
-    /// Files that were not understood, each with the reason, sorted.
+    /// The files that were not understood, each with the reason, sorted.
     pub not_understood: Vec<(ObjectPath, String)>,
-    /// Directories that were not entered, sorted.
+    /// The directories that were not entered, sorted.
     pub skipped: Vec<ObjectPath>,
     known: Vec<(FileKey, Option<Arc<ElfFacts>>)>,
     mounts: Vec<MountName>,
 }
 
 impl LibraryScan {
-    /// Returns what is known now of the files, for a scan that began at a moment.
+    /// Returns the facts of the files that are now known, for a scan that began at a moment.
     pub fn into_cache(self, began: Timestamp) -> FactsCache {
         FactsCache::new(self.mounts, self.known, began)
     }
 }
 
-/// The reason a scan was given up.
+/// The reason why a scan was given up.
 #[derive(Debug, thiserror::Error)]
 pub enum ScanError {
     /// The root itself cannot be read.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// A signal came.
+    /// A signal arrived.
     #[error("interrupted by signal {0}")]
     Interrupted(i32),
 }
@@ -108,17 +108,17 @@ struct NextDirectory {
     mount: u32,
 }
 
-/// A file or link as it was met.
+/// A file or link as the scan found it.
 enum Met {
     Link(ObjectPath, Vec<u8>),
     File { path: ObjectPath, inode: (u32, u64), key: Option<FileKey>, facts: Option<Arc<ElfFacts>> },
 }
 
-/// What one directory came to.
+/// The result of one directory.
 #[derive(Default)]
 struct Entered {
     met: Vec<Met>,
-    /// Files that are known as no programs and no libraries.
+    /// The files that are known to be no programs and no libraries.
     others: Vec<FileKey>,
     not_understood: Vec<(ObjectPath, String)>,
     skipped: Vec<ObjectPath>,
@@ -126,7 +126,7 @@ struct Entered {
 }
 
 impl ScanRequest<'_> {
-    /// Looks at the root.
+    /// Scans the root.
     pub fn scan(&self) -> Result<LibraryScan, ScanError> {
         let scanner = Scanner { request: self, mounts: Mutex::default() };
         let top = self.root.dir(&ObjectPath::root())?;
@@ -149,7 +149,7 @@ impl ScanRequest<'_> {
     }
 }
 
-/// Goes through the directories of a root.
+/// Walks the directories of a root.
 struct Scanner<'a> {
     request: &'a ScanRequest<'a>,
     mounts: Mutex<Vec<MountName>>,
@@ -166,7 +166,7 @@ impl Scanner<'_> {
     fn enter(&self, directory: &NextDirectory) -> Entered {
         let mut entered = Entered::default();
         if self.look_into(directory, &mut entered).is_err() {
-            // It went away, or may not be read.
+            // It was removed, or may not be read.
             entered.skipped.push(directory.path.clone());
         }
         entered
@@ -186,7 +186,7 @@ impl Scanner<'_> {
                 self.meet_link(&dir, &name, entered);
                 continue;
             }
-            // Who took it away after the listing took it away before it.
+            // A name that was removed after the listing counts as removed before it.
             let Ok(Some(status)) = dir.look(&name) else { continue };
             match status.file_type {
                 FileType::Directory => self.go_on(directory, &name, status, entered),
@@ -198,7 +198,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// Tells whether a directory is a root of its own, or a stage of ours.
+    /// Tells whether a directory is a root of its own, or a stage of this program.
     fn is_foreign(&self, dir: &Dir, listing: &[(Vec<u8>, Option<FileType>)]) -> Result<bool, RootError> {
         let has = |name: &[u8]| listing.binary_search_by(|(known, _)| known[..].cmp(name)).is_ok();
         if *dir.path() == ObjectPath::root() || self.request.scan.contains(dir.path()) {
@@ -272,7 +272,7 @@ impl Scanner<'_> {
         mounts.get(mount as usize).and_then(|name| self.request.known.mount(name))
     }
 
-    /// Looks into a regular file, unless it is known.
+    /// Examines a regular file, unless it is known.
     fn meet(
         &self,
         dir: &Dir,
@@ -284,7 +284,7 @@ impl Scanner<'_> {
         let cached = known.and_then(|known| self.request.known.file(&FactsCache::key(known, status)?));
         let key = FactsCache::key(mount, status);
         if cached == Some(None) {
-            // Wherever it is, it loads nothing and nobody loads it.
+            // Anywhere in the root, it loads nothing and no file loads it.
             entered.others.extend(key);
             return;
         }
@@ -304,7 +304,7 @@ impl Scanner<'_> {
     }
 }
 
-/// How often a file is read that changes meanwhile.
+/// The number of attempts to read a file that changes meanwhile.
 const TRIES: usize = 3;
 
 /// Reads the facts of a file, with the status that it had before and after.
@@ -328,7 +328,7 @@ fn read_facts(dir: &Dir, name: &[u8]) -> Result<(Option<ElfFacts>, ObjectStatus)
     Err("it is being written".to_owned())
 }
 
-/// Tells whether a file begins as an ELF file does.
+/// Tells whether a file begins like an ELF file.
 fn has_magic(file: &File) -> std::io::Result<bool> {
     let mut head = [0; elf::MAGIC.len()];
     match file.read_exact_at(&mut head, 0) {
@@ -338,16 +338,16 @@ fn has_magic(file: &File) -> std::io::Result<bool> {
     }
 }
 
-/// What was met so far.
+/// The results so far.
 #[derive(Default)]
 struct Gathered {
     scan: LibraryScan,
-    /// The files by mount and inode: two names of one share it.
+    /// The files by mount and inode: two names of one file share an entry.
     files: HashMap<(u32, u64), Arc<LibraryFile>>,
 }
 
 impl Gathered {
-    /// Takes what one directory came to; returns the directories in it.
+    /// Adds the result of one directory. Returns the directories in it.
     fn take(&mut self, entered: Entered) -> Vec<NextDirectory> {
         self.scan.known.extend(entered.others.into_iter().map(|key| (key, None)));
         self.scan.not_understood.extend(entered.not_understood);

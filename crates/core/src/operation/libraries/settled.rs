@@ -1,4 +1,4 @@
-//! A plan that is asked about libraries, and what is done about them in it.
+//! A plan with its question about libraries, and the changes of the plan that answer it.
 
 use std::collections::BTreeMap;
 
@@ -12,33 +12,33 @@ use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_rootfs::Live;
 use patchadm_svr4::package::ObjectPath;
 
-/// A plan as it is asked about.
+/// A plan whose libraries are to be settled.
 pub(in crate::operation) struct PlanToSettle<'a> {
     /// The plan, made as if nothing were kept.
     pub(in crate::operation) plan: &'a Plan,
-    /// What it was made against.
+    /// The inventory that it was made with.
     pub(in crate::operation) inventory: &'a Inventory,
     /// The command, for refusals.
     pub(in crate::operation) command: Command,
-    /// What takes libraries away, as the records of kept ones have it: a patch, or a command.
+    /// The remover of libraries, by its name in the records of kept ones: a patch, or a command.
     pub(in crate::operation) by: &'a str,
     /// Whether the patch forbids keeping.
     pub(in crate::operation) forbids: bool,
-    /// What the archives hold that it restores from.
+    /// The kept libraries in the archives from which it restores.
     pub(in crate::operation) archived: Option<&'a ArchivedLibraries>,
 }
 
-/// What is done about libraries in a plan.
+/// The decisions about libraries in a plan.
 pub(in crate::operation) struct SettledLibraries {
     pub(super) settlement: KeptSettlement,
     pub(super) saved: SavedLibraries,
     pub(super) report: Option<LibraryReport>,
-    /// The same in sentences.
+    /// The same, in sentences.
     pub(super) sentences: Vec<String>,
 }
 
 impl SettledLibraries {
-    /// Changes the plan of a patch, which has what is to be told then.
+    /// Changes the plan of a patch, which then has the report.
     pub(in crate::operation) fn apply(self, patch: &mut PatchPlan) {
         patch.keep_libraries(&self.settlement);
         self.saved.put_into(&mut patch.plan);
@@ -46,17 +46,17 @@ impl SettledLibraries {
         patch.libraries = self.report;
     }
 
-    /// Tells whether the plan would take away what is at a path, and it stays.
+    /// Tells whether the plan would remove what is at a path, and it stays.
     pub(in crate::operation) fn leaves(&self, path: &ObjectPath) -> bool {
         self.settlement.unmade.contains(path)
     }
 
-    /// Returns the kept objects that are there before and after the plan.
+    /// Returns the kept objects that exist before and after the plan.
     pub(in crate::operation) fn staying(&self) -> BTreeMap<ObjectPath, Live> {
         self.settlement.staying()
     }
 
-    /// Changes a plan; what is to be told.
+    /// Changes a plan. Returns the report.
     pub(in crate::operation) fn apply_to_plan(self, plan: &mut Plan) -> Option<LibraryReport> {
         self.settlement.apply(plan);
         self.saved.put_into(plan);
@@ -65,7 +65,7 @@ impl SettledLibraries {
     }
 }
 
-/// The refusal of a plan.
+/// Returns the refusal of a plan.
 pub(super) fn refused(asked: &PlanToSettle<'_>, reason: Reason) -> Failure {
     let subject = asked.plan.patches.first().cloned();
     let subject = subject.or_else(|| asked.plan.packages.first().map(ToString::to_string));

@@ -1,9 +1,9 @@
-//! For whom patches are not in force: programs that still load a library from before a patch, which is kept for them.
+//! Patches that are not in force for some programs: programs that still load a library from before a patch, kept for them.
 //!
-//! A kept library counts against every effective patch of the package that it is from, unless its content has the patch
-//! (`KEPT_PATCHES`), and unless the patch changed no library of that package: it took a kept path away, or changed an object
-//! with the name of a library (`.so` at its end or before a version). Where the undo data of a patch does not tell what it
-//! changed, the patch counts as one that did: rather a library is named too often than one that is loaded is not named.
+//! A kept library counts against every effective patch of the package that it is from, except in two cases. Its content may
+//! have the patch (`KEPT_PATCHES`). Or the patch changed no library of that package: it neither removed a kept path nor
+//! changed an object with the name of a library (`.so` at its end or before a version). If the undo data of a patch does not
+//! tell what it changed, the patch counts as one that did: better a library is named too often than a loaded one is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,11 +27,11 @@ const LARGEST_CONSUMERS: u64 = 16 << 20;
 /// The kept libraries of each effective patch that they do not contain.
 pub type LibrariesBeforePatches = BTreeMap<PatchId, Vec<KeptLibrary>>;
 
-/// The records that say which patches a kept library is from before of.
+/// The records that tell which patches are newer than a kept library.
 #[derive(Clone, Copy)]
 pub(in crate::operation) struct PatchedRecords<'a> {
     pub(in crate::operation) view: &'a RecordView<'a>,
-    /// What undo data is read with; without it none tells what a patch changed.
+    /// The basis for reading undo data; without it, nothing tells what a patch changed.
     pub(in crate::operation) ground: Option<&'a RootAndPolicy>,
     pub(in crate::operation) separator: &'a str,
     pub(in crate::operation) packages: &'a BTreeMap<PkgInst, Installed>,
@@ -39,8 +39,8 @@ pub(in crate::operation) struct PatchedRecords<'a> {
 }
 
 impl PatchedRecords<'_> {
-    /// Returns what is still loaded by the records of the last run that looked; empty, and for nothing, where nothing is
-    /// kept. These records have the consumers of a package, not those of each of its libraries.
+    /// Returns what is still loaded by the records of the last run that looked; empty, at no cost, if nothing is kept. These
+    /// records have the consumers of a package, not those of each of its libraries.
     pub(in crate::operation) fn by_records(self) -> Result<LibrariesBeforePatches, Failure> {
         let kept = self.packages.iter().filter(|(_, installed)| is_kept_package(&installed.params));
         let mut libraries = Vec::new();
@@ -99,7 +99,7 @@ impl PatchedRecords<'_> {
         }
     }
 
-    /// What undo data tells of a patch in a package; `None` where it does not tell the caller.
+    /// Returns what undo data tells of a patch in a package; `None` if it does not tell the caller.
     fn told(self, id: &PatchId, package: &PkgInst) -> Option<PatchedPaths> {
         let ground = self.ground?;
         let name = installed::saved_as(self.view, package, id).ok()?;
@@ -109,7 +109,7 @@ impl PatchedRecords<'_> {
     }
 }
 
-/// Looks at the root, and returns what is still loaded. It scans programs and libraries where something is kept.
+/// Examines the root, and returns what is still loaded. It scans programs and libraries if something is kept.
 pub(in crate::operation) fn still_loaded(
     ground: &RootAndPolicy,
     now: &Now,
@@ -118,8 +118,8 @@ pub(in crate::operation) fn still_loaded(
     of_root(ground, Some(&look))
 }
 
-/// Returns what is still loaded by the records of the last run that looked, to a caller who has the lock. Where nothing is
-/// kept only the names of the packages are read.
+/// Returns what is still loaded by the records of the last run that looked, to a caller who has the lock. If nothing is
+/// kept, only the names of the packages are read.
 pub(in crate::operation) fn recorded_as_loaded(
     ground: &RootAndPolicy,
 ) -> Result<LibrariesBeforePatches, Failure> {
@@ -130,7 +130,7 @@ pub(in crate::operation) fn recorded_as_loaded(
     of_root(ground, None)
 }
 
-/// What is still loaded as a look has found it, or else by records.
+/// Returns what is still loaded as a look has found it, or otherwise by records.
 fn of_root(ground: &RootAndPolicy, look: Option<&KeptLook>) -> Result<LibrariesBeforePatches, Failure> {
     let packages = ground.packages()?;
     let applied = ground.recorded(&packages)?;
@@ -147,7 +147,7 @@ fn of_root(ground: &RootAndPolicy, look: Option<&KeptLook>) -> Result<LibrariesB
     }
 }
 
-/// The libraries of a kept package by its records.
+/// Returns the libraries of a kept package by its records.
 fn recorded(
     view: &RecordView<'_>,
     package: &PkgInst,
@@ -166,7 +166,7 @@ fn recorded(
     Ok(libraries.collect())
 }
 
-/// Who needed a kept package when a run last looked. A line that makes no sense is passed over.
+/// Returns what needed a kept package when a run last looked. Skips a line that makes no sense.
 fn consumers(view: &RecordView<'_>, package: &PkgInst) -> Result<Vec<ToldConsumer>, DatabaseError> {
     let Ok(path) = places::package(package).join(CONSUMERS.as_bytes()) else { return Ok(Vec::new()) };
     let Some(text) = view.read(&path, LARGEST_CONSUMERS)? else { return Ok(Vec::new()) };

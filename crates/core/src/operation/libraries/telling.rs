@@ -1,4 +1,4 @@
-//! What is told of a decision about libraries.
+//! The report on a decision about libraries.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use patchadm_planning::plan::refusal::LibraryLoss;
 use patchadm_rootfs::Live;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
-/// What a report is made of.
+/// The input of a report.
 pub(super) struct Telling<'a> {
     pub(super) scanned: &'a ScannedRoot,
     pub(super) words: LibraryWords,
@@ -30,7 +30,7 @@ pub(super) struct Telling<'a> {
     pub(super) owners: &'a Owners,
 }
 
-/// Returns the word for the way in which somebody needs a library.
+/// Returns the word for the way in which a file needs a library.
 pub(super) fn how(source: ConsumerSource) -> &'static str {
     match source {
         ConsumerSource::File(NeedSource::Needed) => "needed",
@@ -43,7 +43,7 @@ pub(super) fn how(source: ConsumerSource) -> &'static str {
 }
 
 impl Telling<'_> {
-    /// Returns what is told.
+    /// Returns the report.
     pub(super) fn report(&self, decision: &LibraryDecision) -> LibraryReport {
         let (returned, dropped): (Vec<_>, Vec<_>) = self
             .kept
@@ -86,7 +86,7 @@ impl Telling<'_> {
         all.into_iter().collect()
     }
 
-    /// The libraries that are kept because of the plan: not those that were kept before.
+    /// Returns the libraries that are kept because of the plan: not those that were kept before.
     fn kept_libraries(&self, decision: &LibraryDecision) -> Vec<KeptLibrary> {
         let mut libraries = Vec::new();
         for (physical, consumers) in &decision.kept {
@@ -116,7 +116,7 @@ impl Telling<'_> {
         libraries
     }
 
-    /// Returns all libraries that somebody needs and that are kept, by their paths in packages.
+    /// Returns all kept libraries that a file needs, by their paths in packages.
     pub(super) fn all_needed(
         &self,
         decision: &LibraryDecision,
@@ -131,7 +131,7 @@ impl Telling<'_> {
         needed.collect()
     }
 
-    /// The kept links that lead to a kept file.
+    /// Returns the kept links that lead to a kept file.
     fn links_to(&self, physical: &ObjectPath, decision: &LibraryDecision) -> Vec<ObjectPath> {
         let links = decision.kept.keys().filter(|path| {
             let is_link =
@@ -159,7 +159,7 @@ impl Telling<'_> {
     fn lost(&self, decision: &LibraryDecision) -> Vec<LostLibrary> {
         let mut libraries: BTreeMap<(ObjectPath, String), Vec<&LostNeed>> = BTreeMap::new();
         for need in &decision.lost {
-            // What nobody ever had is not lost by the plan.
+            // A library that never existed is not lost by the plan.
             let Some(path) = &need.library else { continue };
             libraries.entry((path.clone(), need.name.clone())).or_default().push(need);
         }

@@ -16,21 +16,21 @@ use patchadm_svr4::format::contents::{ContentsReader, is_comment};
 use patchadm_svr4::package::{ContentsLine, Mode, ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
-/// So many paths are told by name.
+/// The number of paths that are named.
 const MOST_TOLD: usize = 20;
 
-/// What is always lost with `contents`.
+/// The data that is always lost with `contents`.
 const LOST: &str = "what installf registered and removef gave up, and directories that were made on the way to an object, \
                     are not in the records of the packages";
 
-/// Makes `contents` anew; `damage` is what is wrong with it.
+/// Makes `contents` anew; `damage` is its damage.
 pub(super) fn mend(session: &Session<'_>, damage: Vec<RecordDamage>) -> Result<Vec<MendedRecord>, Failure> {
     let root = &session.ground.root;
     let view = RecordView::live(root);
     let mut regained = RegainedLines::default();
     match all::params_of_all(&view) {
         Ok(packages) => regained.packages(&session.ground, &packages)?,
-        // Which patches a package has decides what becomes of its lines.
+        // The patches of a package decide about its lines.
         Err(error) => {
             let why = format!("it is made when the records of all packages can be read: {error}");
             let not_made =
@@ -80,10 +80,10 @@ pub(super) fn mend(session: &Session<'_>, damage: Vec<RecordDamage>) -> Result<V
     Ok(first.into_iter().chain(others).collect())
 }
 
-/// The lines of the file that is there, as far as they can be read.
+/// Returns the lines of the existing file, as far as they can be read.
 fn readable_lines(view: &RecordView<'_>) -> Lines {
     let mut lines = Lines::new();
-    // Something else in its place has none.
+    // Another object in its place has no lines.
     let Ok(Some(file)) = open(view) else { return lines };
     let is_closed = file.metadata().is_ok_and(|seen| is_closed(&file, seen.len()));
     let mut reader = ContentsReader::new(BufReader::with_capacity(1 << 18, file));
@@ -100,14 +100,14 @@ fn readable_lines(view: &RecordView<'_>) -> Lines {
             None => drop(lines.insert(line.path.clone(), line)),
         }
     }
-    // A line that was cut may be that of another package than it says.
+    // A line that was cut may belong to a package other than it says.
     if let Some(cut) = last.filter(|_| !is_closed) {
         lines.remove(&cut);
     }
     lines
 }
 
-/// The paths that a package owns by these lines.
+/// Returns the paths that a package owns by these lines.
 pub(super) fn paths_of<'l>(
     lines: impl IntoIterator<Item = &'l ContentsLine>,
     package: &PkgInst,

@@ -1,7 +1,7 @@
-//! Records made anew from what is left of them: pkgchk(1M) `-f`.
+//! Records made anew from their remains: pkgchk(1M) `-f`.
 //!
-//! Everything goes through one transaction for each record, so that a crash leaves the root as it was or with the record.
-//! No object is touched. A record that was damaged, and not only lost, is kept beside the new one as `NAME.damaged`.
+//! There is one transaction for each record, so that a crash leaves the root as it was or with the record. No object is
+//! touched. A record that was damaged, and not only lost, is kept beside the new one as `NAME.damaged`.
 //!
 //! ```text
 //! pkginfo   of a package
@@ -33,17 +33,17 @@ const COMMAND: &str = "pkgchk";
 /// A record that was made anew, or could not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MendedRecord {
-    /// What was wrong with it.
+    /// Its damage.
     pub damage: RecordDamage,
     /// Whether it was made.
     pub is_made: bool,
-    /// Whether all of it could be known.
+    /// Whether everything in it could be determined.
     pub is_whole: bool,
-    /// What could not be known, what was taken, or why it was not made: whole sentences.
+    /// What could not be determined, what was used, or why it was not made, in whole sentences.
     pub said: Vec<String>,
 }
 
-/// Makes the damaged records of these packages anew; of all, and `contents`, where none is chosen.
+/// Makes the damaged records of these packages anew, or of all packages and `contents` if none is chosen.
 pub(super) fn mend(
     session: &Session<'_>,
     is_chosen: Option<&dyn Fn(&PkgInst) -> bool>,
@@ -72,7 +72,7 @@ pub(super) fn mend(
     Ok(mended)
 }
 
-/// A plan that writes records and changes no object.
+/// Returns a plan that writes records and changes no object.
 fn plan_of(session: &Session<'_>, package: &PkgInst, records: Vec<RecordChange>) -> Plan {
     Plan {
         command: COMMAND,

@@ -1,8 +1,8 @@
-//! The pkginfo of a package made anew: from the copy of what was delivered last, from the records that the newest patch
+//! Rebuilding the pkginfo of a package: from the copy of what was last delivered, from the records that the newest patch
 //! found, which are in its undo archive, and from the ledger.
 //!
-//! Which patches are applied has to be certain: the newest patch is the one whose undo archive lists all others. Where there
-//! is no such archive, and yet a patch, nothing is done.
+//! Which patches are applied has to be certain: the newest patch is the one whose undo archive lists all others. If there is
+//! a patch but no such archive, nothing is done.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +32,7 @@ use patchadm_svr4::places;
 /// The seconds within which a patch was recorded after its run began.
 const SECONDS: i64 = 120;
 
-/// What becomes of a pkginfo.
+/// The outcome of rebuilding a pkginfo.
 pub(super) struct Mending {
     is_made: bool,
     is_whole: bool,
@@ -40,7 +40,7 @@ pub(super) struct Mending {
 }
 
 impl Mending {
-    /// Nothing was done, because of this.
+    /// Returns the outcome when nothing was done, for this reason.
     pub(super) fn given_up(why: impl Into<String>) -> Self {
         Self { is_made: false, is_whole: false, said: vec![why.into()] }
     }
@@ -51,7 +51,7 @@ impl Mending {
     }
 }
 
-/// Makes the pkginfo of a package anew, where its list of patches is certain.
+/// Rebuilds the pkginfo of a package, if its list of patches is certain.
 pub(super) fn mend(session: &Session<'_>, package: &PkgInst) -> Result<Mending, Failure> {
     let ground = &session.ground;
     let Some(copy) = SpooledCopy::of(ground, package)? else {
@@ -70,7 +70,7 @@ pub(super) fn mend(session: &Session<'_>, package: &PkgInst) -> Result<Mending, 
     }
 }
 
-/// A pkginfo that was lost, and what is left.
+/// A pkginfo that was lost, and the remaining data.
 struct LostPkginfo<'a> {
     session: &'a Session<'a>,
     package: &'a PkgInst,
@@ -78,11 +78,11 @@ struct LostPkginfo<'a> {
     traces: PatchTraces,
 }
 
-/// Parameters that were regained, and what of them could not be known.
+/// The regained parameters, and those that could not be determined.
 struct RegainedPkginfo {
     params: Params,
     unknown: Vec<String>,
-    /// The archive that has to be bound anew, because the record of its patch is another one.
+    /// The archive that has to be bound anew, because the record of its patch has changed.
     adopted: Option<LedgerArchive>,
 }
 
@@ -109,7 +109,7 @@ impl RegainedPkginfo {
 }
 
 impl LostPkginfo<'_> {
-    /// A package of which no patch is known.
+    /// Rebuilds the pkginfo of a package with no known patch.
     fn unpatched(&self) -> Result<Result<RegainedPkginfo, String>, Failure> {
         if is_of_patch(&self.copy.params) {
             return Ok(Err("it was patched, and nothing of the patch is left".to_owned()));
@@ -145,7 +145,7 @@ impl LostPkginfo<'_> {
         Ok(Ok(RegainedPkginfo { params, unknown, adopted: None }))
     }
 
-    /// A patched package: what the newest patch found, with what that patch delivered.
+    /// Rebuilds the pkginfo of a patched package: from what the newest patch found and delivered.
     fn patched(&self) -> Result<Result<RegainedPkginfo, String>, Failure> {
         let separator = &self.session.ground.policy.separator;
         let Some((line, found)) = self.newest(separator) else {
@@ -191,7 +191,8 @@ impl LostPkginfo<'_> {
         Ok(Ok(RegainedPkginfo { params, unknown, adopted }))
     }
 
-    /// The line of the newest patch, and the parameters that it found: those of the one archive that lists all other patches.
+    /// Returns the line of the newest patch, and the parameters that it found: those of the one archive that lists all other
+    /// patches.
     fn newest(&self, separator: &str) -> Option<(&LedgerLine, Params)> {
         let all = self.traces.patches();
         let lines = self.traces.ledger.iter().flat_map(Ledger::lines);
@@ -206,8 +207,8 @@ impl LostPkginfo<'_> {
         newest.next().filter(|_| newest.next().is_none())
     }
 
-    /// The parameters that a patch found, with `PATCH_INFO` of the patches before it, which their successors have; and the
-    /// patches of which nobody tells it. What is told is believed where the ledger has its digest.
+    /// Returns the parameters that a patch found, with the `PATCH_INFO` of earlier patches, which later patches have; and
+    /// the patches for which it is not known. A value is believed if the ledger has its digest.
     fn with_patch_info(&self, found: &Params) -> (Params, Vec<String>) {
         let list = found.text("PATCHLIST").into_owned();
         let lines: Vec<&LedgerLine> = self.traces.ledger.iter().flat_map(Ledger::lines).collect();
@@ -236,7 +237,7 @@ impl LostPkginfo<'_> {
         (with_patch_info(found, told), untold)
     }
 
-    /// The archive of a line, to be bound to another record of its patch.
+    /// Returns the archive of a line, to be bound to another record of its patch.
     fn binding(&self, line: &LedgerLine) -> Result<Option<LedgerArchive>, Failure> {
         let Some((archive, _)) = bound_archive(&self.session.ground, self.package, line) else {
             return Ok(None);
@@ -245,7 +246,7 @@ impl LostPkginfo<'_> {
         Ok(Some(LedgerArchive { patch: line.patch.clone(), b3, size, place: Some(archive.location()) }))
     }
 
-    /// The machines from which patches of the package were applied, and this one.
+    /// Returns the machines from which patches of the package were applied, and this one.
     fn hosts(&self, found: &Params, separator: &str) -> BTreeSet<String> {
         let records = PatchRecords::from_params(self.package, found, separator).ok();
         let infos = records.into_iter().flat_map(|records| records.infos.into_values());
@@ -256,13 +257,13 @@ impl LostPkginfo<'_> {
         hosts.chain([self.session.caller.now.host.clone()]).collect()
     }
 
-    /// The last run of the history that is meant.
+    /// Returns the last run of the history that `is_meant` accepts.
     fn history_of(&self, is_meant: impl Fn(&HistoryEntry) -> bool) -> Option<HistoryEntry> {
         let entries = history(&RecordView::live(&self.session.ground.root)).ok()?;
         entries.into_iter().rev().find(|entry| entry.result == "done" && is_meant(entry))
     }
 
-    /// So many seconds after a moment of the history, where this machine is.
+    /// Returns the moment this many seconds after one of the history, in the time zone of this machine.
     fn moment(&self, time: &str, seconds: i64) -> Option<Now> {
         let now = &self.session.caller.now;
         let utc = DateTime::parse_from_rfc3339(time)
@@ -272,8 +273,8 @@ impl LostPkginfo<'_> {
         Some(Now { utc, local: utc.checked_add_signed(now.local - now.utc)?, host: now.host.clone() })
     }
 
-    /// The directory of the package's relative paths: the delivered one, or the one below which `contents` has its objects;
-    /// none where neither has them all.
+    /// Returns the directory of the package's relative paths: the delivered one, or the one below which `contents` has its
+    /// objects; `None` if neither has them all.
     fn base(&self, delivered: &Params) -> Result<Option<ObjectPath>, Failure> {
         let lines = lines_of_package(&RecordView::live(&self.session.ground.root), self.package)?;
         let owned = paths_of(lines.values(), self.package);
@@ -302,7 +303,7 @@ impl LostPkginfo<'_> {
     }
 }
 
-/// The pkginfo that a patch found, by its undo archive.
+/// Returns the pkginfo that a patch found, from its undo archive.
 fn found_by(old: &OldRecords) -> Option<Params> {
     params::read(&old.get(&b"pkginfo"[..])?.bytes).ok().filter(|params| !params.is_empty())
 }

@@ -1,4 +1,4 @@
-//! A damaged record kept beside the one that takes its place.
+//! A damaged record, kept beside the one that replaces it.
 
 use crate::operation::failure::Failure;
 use patchadm_inputs::database::RecordView;
@@ -6,20 +6,21 @@ use patchadm_planning::plan::RecordChange;
 use patchadm_rootfs::{Dir, FileType, Root};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// So many names are tried.
+/// The number of names that are tried.
 const MOST: u32 = 1000;
 
 /// The largest file that is kept, in bytes: 256 MiB.
 const LARGEST: u64 = 256 << 20;
 
-/// Where a damaged record is kept, and the change that writes it there; none where it was renamed at once.
+/// The place where a damaged record is kept, and the change that writes it there; `None` if it was renamed at once.
 pub(super) struct KeptRecord {
     pub(super) shown: String,
     pub(super) change: Option<RecordChange>,
 }
 
-/// Keeps what is at a path as `NAME.damaged`, `NAME.damaged.2`, …: a file by a change of the run that makes the record anew,
-/// anything else is renamed, so that a file can take its place. None where nothing is, or an empty or too large file.
+/// Keeps the object at a path as `NAME.damaged`, `NAME.damaged.2`, …: a file by a change of the run that makes the record
+/// anew. Renames any other object, so that a file can take its place. `None` without an object, or for an empty or too large
+/// file.
 pub(super) fn kept(root: &Root, path: &ObjectPath) -> Result<Option<KeptRecord>, Failure> {
     let physical = root.resolver().locate(path)?;
     let parent = physical.parent().unwrap_or_else(ObjectPath::root);
@@ -40,7 +41,7 @@ pub(super) fn kept(root: &Root, path: &ObjectPath) -> Result<Option<KeptRecord>,
     Ok(Some(KeptRecord { shown, change: Some(change) }))
 }
 
-/// Renames what is no file at a path, so that one can take its place.
+/// Renames an object that is no file, so that a file can take its place.
 pub(in crate::operation) fn set_aside_unless_file(root: &Root, path: &ObjectPath) -> Result<(), Failure> {
     let physical = root.resolver().locate(path)?;
     let parent = physical.parent().unwrap_or_else(ObjectPath::root);

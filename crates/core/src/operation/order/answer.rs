@@ -1,4 +1,4 @@
-//! What is asked for, and what is answered.
+//! The question and the answer.
 
 use super::error::OrderError;
 use super::stale::StaleEntry;
@@ -6,7 +6,7 @@ use patchadm_planning::order::{DependencyGraph, DependencyOrder, OrderDirection,
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
-/// What is put in order.
+/// The things that are put in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrderSubject {
     /// Packages, and programs and libraries of no package.
@@ -25,7 +25,7 @@ impl OrderSubject {
     }
 }
 
-/// Something that is named.
+/// A named thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OrderOperand {
     /// A package or patch.
@@ -34,16 +34,16 @@ pub enum OrderOperand {
     Path(ObjectPath),
 }
 
-/// What is asked for.
+/// The question.
 #[derive(Clone, Debug, Default)]
 pub struct OrderQuestion {
-    /// What is named; where nothing is, all packages are meant, and of a depot all patches.
+    /// The named things; if empty, all packages, or all patches of a depot.
     pub operands: Vec<OrderOperand>,
-    /// Which way is gone from there.
+    /// The direction from there.
     pub direction: OrderDirection,
     /// Whether each comes before what it needs.
     pub is_reversed: bool,
-    /// Whether only that is wanted which needs a kept library or would load two versions of one.
+    /// Whether only those are wanted that need a kept library or would load two versions of one.
     pub is_about_stale: bool,
     /// Whether the edges are wanted, too.
     pub with_edges: bool,
@@ -52,27 +52,27 @@ pub struct OrderQuestion {
 /// The answer.
 #[derive(Clone, Debug)]
 pub struct OrderAnswer {
-    /// What was put in order.
+    /// The things that were put in order.
     pub subject: OrderSubject,
-    /// The groups, and the edges between their names where they are wanted.
+    /// The groups, and the edges between their names if they are wanted.
     pub order: DependencyOrder,
-    /// What is stale, in the order of the groups; `None` where nobody asked.
+    /// The stale things, in the order of the groups; `None` if they were not requested.
     pub stale: Option<Vec<StaleEntry>>,
-    /// Files that were not understood, each with the reason, sorted.
+    /// The files that were not understood, each with the reason, sorted.
     pub not_understood: Vec<(String, String)>,
-    /// Directories that were not looked into, sorted.
+    /// The directories that were not searched, sorted.
     pub skipped: Vec<String>,
 }
 
 impl OrderAnswer {
-    /// An order for which no file had to be looked into.
+    /// Returns an order for which no file had to be looked into.
     pub(super) fn of(subject: OrderSubject, order: DependencyOrder) -> Self {
         Self { subject, order, stale: None, not_understood: Vec::new(), skipped: Vec::new() }
     }
 }
 
 impl OrderOperand {
-    /// The operand as messages show it.
+    /// Returns the operand as messages show it.
     pub(super) fn shown(&self) -> String {
         match self {
             Self::Name(name) => name.escape_debug().to_string(),
@@ -82,13 +82,13 @@ impl OrderOperand {
 }
 
 impl OrderQuestion {
-    /// Puts the nodes of a graph in order that are reached from some.
+    /// Sorts the nodes of a graph that are reached from some starts.
     pub(super) fn order(&self, graph: &DependencyGraph, starts: &[String]) -> DependencyOrder {
         let Self { direction, is_reversed, with_edges, .. } = *self;
         graph.order(&OrderRequest { operands: starts, direction, is_reversed, with_edges })
     }
 
-    /// Returns the patches that are named, each as `known` spells it.
+    /// Returns the named patches, each as `known` spells it.
     pub(super) fn patches<'k>(
         &self,
         known: impl Fn(&PatchId) -> Option<&'k PatchId>,

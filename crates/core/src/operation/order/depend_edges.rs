@@ -7,19 +7,19 @@ use patchadm_planning::plan::package::depend::fits_version;
 use patchadm_svr4::format::depend::{Depend, Dependency, DependencyKind};
 use patchadm_svr4::package::{Params, PkgInst};
 
-/// A package, and what its `depend` file says.
+/// A package, and the contents of its `depend` file.
 #[derive(Clone, Debug)]
 pub(super) struct DependingPackage {
     /// Its instance.
     pub(super) instance: PkgInst,
     /// Its parameters.
     pub(super) params: Params,
-    /// The file, where it has one, and what is in it.
+    /// The file, if it has one, and its contents.
     pub(super) depend: Option<(String, Depend)>,
 }
 
-/// Makes the edges of all packages. A line means each instance that it fits; where it fits none, each instance of the
-/// package: that a version is another one than it was does not change which is renewed first.
+/// Makes the edges of all packages. A line means each instance that it fits; if it fits none, each instance of the package:
+/// a changed version does not change which one is renewed first.
 pub(super) fn depend_edges(packages: &[DependingPackage]) -> Vec<NeedEdge> {
     let mut instances: HashMap<&str, Vec<&DependingPackage>> = HashMap::new();
     for package in packages {
@@ -38,7 +38,7 @@ pub(super) fn depend_edges(packages: &[DependingPackage]) -> Vec<NeedEdge> {
     edges
 }
 
-/// The instances that a line means.
+/// Returns the instances that a line means.
 fn meant<'p>(dependency: &Dependency, known: &[&'p DependingPackage]) -> Vec<&'p DependingPackage> {
     let fitting = known.iter().filter(|package| fits_version(dependency, &package.params)).copied();
     let fitting: Vec<&DependingPackage> = fitting.collect();
@@ -77,7 +77,7 @@ mod tests {
         }
     }
 
-    /// The edges of all packages, without where they come from.
+    /// Returns the edges of all packages, without their origins.
     fn edges(packages: &[DependingPackage]) -> Vec<String> {
         let edges = depend_edges(packages).into_iter();
         edges.map(|edge| format!("{}>{} {}", edge.from, edge.to, edge.need)).collect()

@@ -1,7 +1,7 @@
-//! Packages in a directory, or patches of a depot.
+//! The order of packages in a directory, or of patches in a depot.
 //!
-//! Nothing says where the packages of a directory will find their libraries, so that a library is whatever has the SONAME
-//! that is needed, for the same machine.
+//! Nothing says where the packages of a directory will find their libraries. So any library with the needed SONAME and for
+//! the same machine counts.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Read};
@@ -26,7 +26,7 @@ use patchadm_svr4::patch::{AppliedPatches, InstalledInfo, PatchId, PatchList, Pa
 /// The largest program or library that is read, in bytes.
 const LARGEST: u64 = 64 << 20;
 
-/// Puts the packages of a directory, or the patches of a depot, in order.
+/// Sorts the packages of a directory, or the patches of a depot.
 pub fn order_of_directory(
     directory: &Path,
     question: &OrderQuestion,
@@ -55,7 +55,7 @@ pub fn order_of_directory(
     Ok(OrderAnswer::of(OrderSubject::Patches, question.order(&patch_graph(&patches), &starts)))
 }
 
-/// The patches of a depot with their relations, as if all were applied to one package.
+/// Returns the patches of a depot with their relations, as if all were applied to one package.
 fn patches_of(index: &DepotIndex) -> AppliedPatches {
     let separator = PatchId::SEPARATOR;
     let info = |patch: &DepotPatch| InstalledInfo {
@@ -73,7 +73,7 @@ fn patches_of(index: &DepotIndex) -> AppliedPatches {
     AppliedPatches::new(vec![records])
 }
 
-/// A program or library that is delivered.
+/// A delivered program or library.
 struct DeliveredObject {
     package: String,
     path: String,
@@ -85,15 +85,15 @@ struct DeliveredObject {
 struct DeliveredPackages {
     packages: Vec<DependingPackage>,
     objects: Vec<DeliveredObject>,
-    /// Whose each path would be.
+    /// The packages that would own each path.
     owners: ObjectOwners,
     paths: BTreeSet<ObjectPath>,
     not_understood: Vec<(String, String)>,
 }
 
 impl DeliveredPackages {
-    /// Reads a directory that is a package or holds some: as directories, datastreams or archives. What is no package is
-    /// passed over, and so are patches.
+    /// Reads a directory that is a package or holds packages: as directories, datastreams or archives. Skips everything
+    /// else, including patches.
     fn read(&mut self, directory: &Path) -> Result<(), OrderError> {
         match source::open(Origin::Path(directory), Extent::Unchecked) {
             Ok((source, image)) => return self.take(&source, &image),
@@ -179,7 +179,7 @@ impl DeliveredPackages {
         })
     }
 
-    /// The packages that an operand means.
+    /// Returns the packages that an operand means.
     fn nodes(&self, operand: &OrderOperand, names: &[String]) -> Result<Vec<String>, OrderError> {
         let of_name = |name: &str| {
             let packages = self.packages.iter().map(|package| &package.instance);
@@ -195,12 +195,12 @@ impl DeliveredPackages {
     }
 }
 
-/// Whether what cannot be opened is just something else than a package.
+/// Returns whether an error only means that something other than a package was opened.
 fn is_no_package(error: &SourceError) -> bool {
     matches!(error.problem, SourceProblem::BadForm(_) | SourceProblem::HoldsPatches(_))
 }
 
-/// A package with its `depend` file; `None` if its name is none.
+/// Returns a package with its `depend` file; `None` if its name is invalid.
 fn described(package: &PackageImage) -> Option<DependingPackage> {
     let instance = PkgInst::new(&package.spooled_name()).ok()?;
     let depend = package.install.get("depend");
@@ -208,7 +208,7 @@ fn described(package: &PackageImage) -> Option<DependingPackage> {
     Some(DependingPackage { instance, params: package.params.clone(), depend })
 }
 
-/// Where an object would be installed; `None` where that cannot be told.
+/// Returns where an object would be installed; `None` if that is unknown.
 fn placed(package: &PackageImage, path: &PackagePath) -> Option<ObjectPath> {
     let base = match package.params.get("BASEDIR").map(<[u8]>::trim_ascii) {
         None | Some(b"") => ObjectPath::root(),
@@ -217,7 +217,7 @@ fn placed(package: &PackageImage, path: &PackagePath) -> Option<ObjectPath> {
     path.resolve(&base, |name| variables::value(&package.params, name)).ok()
 }
 
-/// The edges from what objects need to the packages whose libraries have that SONAME.
+/// Returns the edges from the needs of objects to the packages whose libraries have that SONAME.
 fn soname_edges(objects: &[DeliveredObject]) -> Vec<NeedEdge> {
     let mut providers: HashMap<(&str, ElfMachine), BTreeSet<&str>> = HashMap::new();
     for object in objects {

@@ -8,7 +8,7 @@ use crate::operation::libraries::ScanError;
 use patchadm_inputs::database::{DatabaseError, ViewError};
 use patchadm_inputs::source::SourceError;
 
-/// The reason nothing can be put in order.
+/// The reason why nothing can be put in order.
 #[derive(Debug, thiserror::Error)]
 pub enum OrderError {
     /// The records of the root cannot be read.
@@ -17,16 +17,16 @@ pub enum OrderError {
     /// A signal came.
     #[error("interrupted by signal {0}")]
     Interrupted(i32),
-    /// A name or path that is none.
+    /// A name or path that is invalid.
     #[error("{0} is no package, patch or object that is there")]
     Unknown(String),
     /// Packages and patches are named together.
     #[error("packages and patches cannot be put in one order: name one or the other")]
     Mixed,
-    /// Patches are asked for libraries.
+    /// Stale libraries are requested for patches.
     #[error("patches have no stale libraries: name packages or paths with --stale, or nothing")]
     StalePatches,
-    /// Stale libraries are asked of packages that are not installed.
+    /// Stale libraries are requested for packages that are not installed.
     #[error("--stale is about what is installed, and -M names something else")]
     StaleElsewhere,
     /// The directory holds neither packages nor patches.

@@ -1,4 +1,4 @@
-//! The packages or patches of a root.
+//! The order of the packages or patches of a root.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ use patchadm_svr4::format::depend::Depend;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
-/// Puts packages or patches of a root in order. `interrupt` is asked which signal wants this to end.
+/// Sorts packages or patches of a root. `interrupt` returns the signal that asks this to end.
 pub fn order_of_root(
     root: &Root,
     question: &OrderQuestion,
@@ -41,7 +41,7 @@ pub fn order_of_root(
     }
 }
 
-/// The applied patches, if the operands are some of them; `None` where they are packages or paths.
+/// Returns the applied patches, if the operands are some of them; `None` if they are packages or paths.
 fn patches_meant(root: &Root, question: &OrderQuestion) -> Result<Option<AppliedPatches>, OrderError> {
     if question.operands.is_empty() {
         return Ok(None);
@@ -68,13 +68,13 @@ fn patches_meant(root: &Root, question: &OrderQuestion) -> Result<Option<Applied
     }
 }
 
-/// The names of the directories of packages; whether each is one is seen when it is read.
+/// Returns the names of the directories of packages. Reading each shows whether it is a package.
 fn package_names(view: &RecordView<'_>) -> Result<Vec<PkgInst>, DatabaseError> {
     let names = view.list(&places::packages())?.unwrap_or_default();
     Ok(names.iter().filter_map(|name| PkgInst::new(std::str::from_utf8(name).ok()?).ok()).collect())
 }
 
-/// The instances that a name means: the one of that name, else all of that package.
+/// Returns the instances that a name means: the one of that name, otherwise all of that package.
 fn instances<'p>(packages: &'p [PkgInst], name: &str) -> Vec<&'p PkgInst> {
     let exactly = packages.iter().find(|package| package.as_str() == name);
     exactly.map_or_else(
@@ -83,7 +83,7 @@ fn instances<'p>(packages: &'p [PkgInst], name: &str) -> Vec<&'p PkgInst> {
     )
 }
 
-/// What the records say at one moment.
+/// The contents of the records at one moment.
 struct PackageRecordsRead {
     packages: Vec<DependingPackage>,
     owners: ObjectOwners,
@@ -128,7 +128,7 @@ fn order_of_packages(
     Ok(OrderAnswer { stale, not_understood, skipped, ..OrderAnswer::of(OrderSubject::Packages, order) })
 }
 
-/// The packages that hold kept libraries.
+/// Returns the packages that hold kept libraries.
 fn kept(packages: &[DependingPackage]) -> BTreeSet<String> {
     let kept = packages.iter().filter(|package| is_kept_package(&package.params));
     kept.map(|package| package.instance.to_string()).collect()
@@ -147,7 +147,7 @@ fn depending_packages(view: &RecordView<'_>) -> Result<Vec<DependingPackage>, Or
     })
 }
 
-/// What operands are looked up in.
+/// The data in which operands are looked up.
 struct Operands<'a> {
     view: &'a RecordView<'a>,
     tree: &'a LibraryTree,
@@ -156,7 +156,7 @@ struct Operands<'a> {
 }
 
 impl Operands<'_> {
-    /// The nodes that an operand means.
+    /// Returns the nodes that an operand means.
     fn nodes(&self, operand: &OrderOperand) -> Result<Vec<String>, OrderError> {
         let nodes = match operand {
             OrderOperand::Name(name) => {
@@ -167,7 +167,7 @@ impl Operands<'_> {
         if nodes.is_empty() { Err(OrderError::Unknown(operand.shown())) } else { Ok(nodes) }
     }
 
-    /// The packages of a path, as it was named or with its links followed; the object itself where none has it.
+    /// Returns the packages of a path, as it was named or with its links followed; the object itself if none has it.
     fn nodes_of_path(&self, path: &ObjectPath) -> Result<Vec<String>, OrderError> {
         let root = self.view.root();
         let located = root.resolver().locate(path).ok();

@@ -1,4 +1,4 @@
-//! What the programs and libraries of a root load, put together from every program, and from each library that none loads.
+//! The libraries that the programs of a root load, collected from every program, and from each library that none loads.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use patchadm_libraries::{LibraryTree, Loader, LoaderSettings, Loading, NeedSource};
 use patchadm_svr4::package::ObjectPath;
 
-/// What an object loads by a name.
+/// A library that an object loads by a name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct LibraryUse {
     /// The name.
@@ -22,16 +22,16 @@ pub(super) struct DoubleLoad {
     pub(super) program: ObjectPath,
     /// The SONAMEs, sorted.
     pub(super) libraries: Vec<String>,
-    /// For each the way from the program to it.
+    /// For each version, the chain from the program to it.
     pub(super) ways: Vec<Vec<ObjectPath>>,
 }
 
-/// What all objects load.
+/// The libraries that all objects load.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LibraryUses {
-    /// What each object loads itself.
+    /// The libraries that each object loads itself.
     pub(super) uses: BTreeMap<ObjectPath, Vec<LibraryUse>>,
-    /// Where several versions of a library come together, by program.
+    /// The programs that load several versions of a library.
     pub(super) doubles: Vec<DoubleLoad>,
 }
 
@@ -62,7 +62,7 @@ impl LibraryUses {
                 Some(own) => own,
                 None => self.uses.entry(object.way.path.clone()).or_default(),
             };
-            // The loader's settings are nobody's need.
+            // The settings of the loader are not a need of an object.
             for need in loading.needs_of(object).filter(|need| need.source != NeedSource::Preload) {
                 let Some(library) = loading.found(need) else { continue };
                 let (library, name) = (&library.way.path, loading.name(need));
@@ -75,7 +75,7 @@ impl LibraryUses {
     }
 }
 
-/// Finds the libraries that come in several versions: whose SONAMEs are equal up to `.so`.
+/// Finds the libraries that come in several versions: those whose SONAMEs are equal up to `.so`.
 fn doubles(loading: &Loading) -> Vec<DoubleLoad> {
     let mut versions: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
     for (index, object) in loading.objects.iter().enumerate() {
@@ -94,7 +94,7 @@ fn doubles(loading: &Loading) -> Vec<DoubleLoad> {
     double.collect()
 }
 
-/// What stands before `.so` and the version in a SONAME.
+/// Returns the part of a SONAME before `.so` and the version.
 fn stem(soname: &str) -> Option<&str> {
     let ends = soname.match_indices(".so").filter(|(at, found)| {
         let rest = &soname[at + found.len()..];
@@ -103,7 +103,7 @@ fn stem(soname: &str) -> Option<&str> {
     ends.map(|(at, _)| &soname[..at]).next()
 }
 
-/// The objects from the program to one that it loads: each is loaded for the one before it.
+/// Returns the objects from the program to one that it loads: each is loaded for the previous one.
 fn way_to(loading: &Loading, index: usize) -> Vec<ObjectPath> {
     let (mut way, mut next, mut seen) = (Vec::new(), Some(index), BTreeSet::new());
     while let Some(index) = next.filter(|index| seen.insert(*index)) {

@@ -1,4 +1,4 @@
-//! `patchadm order`: packages or patches in the order in which they are renewed, each after what it needs.
+//! `patchadm order`: packages or patches in the order in which to renew them, each after what it needs.
 //!
 //! ```text
 //! root ─┬─ depend files ─ depend_edges ──┐
@@ -7,8 +7,8 @@
 //!       └─ applied patches ─ patch_edges ────────────┤
 //! directory of packages, depot ──────────────────────┘
 //! ```
-//! A program or library of no package is a node under its path. Nothing is locked, run or changed. The groups themselves are
-//! made by [`order`](patchadm_planning::order); what would be made of stale libraries is in `stale`.
+//! A program or library of no package is a node under its path. Nothing is locked, run or changed.
+//! [`order`](patchadm_planning::order) forms the groups; `stale` handles stale libraries.
 
 mod answer;
 mod depend_edges;

@@ -1,4 +1,4 @@
-//! Whose programs and libraries are: each by its physical path, as the loader finds it.
+//! The owners of programs and libraries, each by its physical path, as the loader finds it.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -13,7 +13,7 @@ use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath};
 pub(super) struct ObjectOwners(HashMap<ObjectPath, Vec<String>>);
 
 impl ObjectOwners {
-    /// Reads whose the files of a tree are.
+    /// Reads the owners of the files of a tree.
     pub(super) fn read(
         view: &RecordView<'_>,
         tree: &LibraryTree,
@@ -34,7 +34,7 @@ impl ObjectOwners {
         Ok(owners)
     }
 
-    /// Notes packages of a file.
+    /// Records packages of a file.
     pub(super) fn add(&mut self, path: ObjectPath, packages: Vec<String>) {
         let known = self.0.entry(path).or_default();
         known.extend(packages);
@@ -42,12 +42,12 @@ impl ObjectOwners {
         known.dedup();
     }
 
-    /// Returns the packages of a file, or its path where it has none.
+    /// Returns the packages of a file, or its path if it has none.
     pub(super) fn nodes(&self, path: &ObjectPath) -> Vec<String> {
         self.0.get(path).cloned().unwrap_or_else(|| vec![path.to_string()])
     }
 
-    /// Makes the edges between the packages of what loads and of what is loaded. What a package finds in itself is no edge.
+    /// Returns the edges from the packages of loading objects to those of loaded ones. A use within one package is no edge.
     pub(super) fn edges(&self, uses: &LibraryUses) -> Vec<NeedEdge> {
         let mut edges = BTreeSet::new();
         for (path, uses) in &uses.uses {
@@ -69,7 +69,7 @@ impl ObjectOwners {
     }
 }
 
-/// The physical path and the packages of a line that is about a program or library. The records may have another way to it,
+/// Returns the physical path and the packages of a line about a program or library. The path in the records may lead there
 /// through links of directories.
 fn of_line(tree: &LibraryTree, line: ContentsLine) -> Option<(ObjectPath, Vec<String>)> {
     if !line.object.ftype.is_regular() && line.object.ftype != Ftype::Link {

@@ -1,4 +1,4 @@
-//! What should be renewed: what needs a kept library, and what would load two versions of one library.
+//! The packages that should be renewed: those that need a kept library, or would load two versions of one library.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -7,17 +7,17 @@ use super::object_owners::ObjectOwners;
 use patchadm_planning::order::DependencyOrder;
 use patchadm_svr4::package::ObjectPath;
 
-/// Why something should be renewed.
+/// The reason why something should be renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StaleReason {
-    /// It needs libraries that are kept for those that still need them.
+    /// It needs libraries that are kept for programs that still need them.
     Kept,
     /// It would load several versions of one library.
     TwoVersions,
 }
 
 impl StaleReason {
-    /// Returns the word for it: `kept` or `two-versions`.
+    /// Returns the word for the reason: `kept` or `two-versions`.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Kept => "kept",
@@ -26,7 +26,7 @@ impl StaleReason {
     }
 }
 
-/// Something that should be renewed.
+/// A package or object that should be renewed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StaleEntry {
     /// The package, or the path of a program or library of no package.
@@ -35,12 +35,12 @@ pub struct StaleEntry {
     pub reason: StaleReason,
     /// The names of the libraries, sorted.
     pub libraries: Vec<String>,
-    /// The ways to them, each from a program of the package on; sorted by program.
+    /// The chains to them, each from a program of the package; sorted by program.
     pub ways: Vec<Vec<ObjectPath>>,
 }
 
 impl StaleEntry {
-    /// Whether it is a program or library of no package.
+    /// Returns whether it is a program or library of no package.
     pub fn is_object(&self) -> bool {
         self.name.starts_with('/')
     }
@@ -84,7 +84,7 @@ pub(super) fn stale_entries(
     of_kept.chain(of_doubles).collect()
 }
 
-/// Keeps of an order what is stale, and puts the entries in the same order; entries that the order does not have go.
+/// Keeps only the stale part of an order, and sorts the entries in the same order. Drops entries that the order lacks.
 pub(super) fn only_stale(order: &mut DependencyOrder, mut entries: Vec<StaleEntry>) -> Vec<StaleEntry> {
     let stale: BTreeSet<&String> = entries.iter().map(|entry| &entry.name).collect();
     for group in &mut order.groups {

@@ -1,4 +1,4 @@
-//! What is told of a hook.
+//! The report on a hook.
 
 /// A hook of a promotion, and how it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -7,6 +7,6 @@ pub struct HookEnd {
     pub name: &'static str,
     /// Its path in the root.
     pub path: String,
-    /// Its exit code; `None` where it did not run, or did not come to its end.
+    /// Its exit code; `None` if it did not run, or did not end by itself.
     pub exit: Option<i32>,
 }

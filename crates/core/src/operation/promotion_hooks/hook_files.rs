@@ -1,4 +1,4 @@
-//! The files of the hooks, found inside the root, and whether they may be run.
+//! The files of the hooks, located inside the root, and the checks that they may be run.
 
 use std::path::PathBuf;
 
@@ -11,10 +11,10 @@ use patchadm_planning::plan::refusal::{Command, HookReason, Reason};
 use patchadm_rootfs::{FileType, ForeignObject, Root, RootError};
 use patchadm_svr4::package::ObjectPath;
 
-/// The bits of which one is needed to execute a file.
+/// The permission bits for execution; an executable file has at least one of them.
 const EXECUTABLE: u32 = 0o111;
 
-/// Which way a promotion goes.
+/// The direction of a promotion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::operation) enum HookDirection {
     /// A stage goes live.
@@ -24,7 +24,7 @@ pub(in crate::operation) enum HookDirection {
 }
 
 impl HookDirection {
-    /// As hooks are told it.
+    /// Returns the word that hooks receive.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Promote => "promote",
@@ -32,12 +32,12 @@ impl HookDirection {
         }
     }
 
-    /// Refuses it for a reason that lies in a hook.
+    /// Returns the refusal of the command for a reason that lies in a hook.
     pub(in crate::operation) fn refuse(self, reason: HookReason, subject: &impl ToString) -> Failure {
         Reason::Hook(reason).of(self.command(), subject).into()
     }
 
-    /// The command that is refused.
+    /// Returns the command that is refused.
     pub(super) fn command(self) -> Command {
         match self {
             Self::Promote => Command::Promote,
@@ -53,7 +53,7 @@ pub(in crate::operation) struct HookFile {
     pub(super) key: &'static str,
     /// Its path in the root, as the policy has it.
     pub(super) path: ObjectPath,
-    /// The file, on the host, behind no symbolic link.
+    /// The file on the host, with no symbolic link on its path.
     pub(super) file: PathBuf,
 }
 
@@ -65,8 +65,8 @@ pub(in crate::operation) struct HookFiles {
 }
 
 impl HookFiles {
-    /// Finds the hooks that the policy names. Refused where it lets no scripts run, and where a hook could have been written
-    /// by others. `scripts` is the policy as the options of the command leave it.
+    /// Finds the hooks that the policy names. Refuses them if the policy lets no scripts run, or if another user could have
+    /// written a hook. `scripts` is the policy after the options of the command.
     pub(in crate::operation) fn of(
         ground: &RootAndPolicy,
         scripts: ScriptPolicy,
@@ -85,17 +85,17 @@ impl HookFiles {
         Ok(Self { before: next()?, after: next()? })
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no hooks.
     pub(in crate::operation) fn is_empty(&self) -> bool {
         self.before.is_none() && self.after.is_none()
     }
 
-    /// The hooks as they are before any has run.
+    /// Returns the hooks as they are before any has run.
     pub(in crate::operation) fn ends(&self) -> Vec<HookEnd> {
         self.named().map(|(name, path)| HookEnd { name, path: path.to_string(), exit: None }).collect()
     }
 
-    /// The hooks in the order in which they run: the key of the policy, and the path.
+    /// Returns the hooks in the order in which they run: the key of the policy, and the path.
     pub(in crate::operation) fn named(&self) -> impl Iterator<Item = (&'static str, &ObjectPath)> {
         self.before.iter().chain(&self.after).map(|hook| (hook.key, &hook.path))
     }
@@ -115,7 +115,7 @@ fn must_be_allowed(
     Err(HookReason::Forbidden { hook, path: path.to_string(), scripts, is_backout })
 }
 
-/// Looks at a hook, and at everything on the way to it.
+/// Checks a hook, and everything on the way to it.
 fn hook_file(root: &Root, key: &'static str, path: &ObjectPath) -> Result<HookFile, HookReason> {
     let unfit = |why: String, remedy: String| HookReason::Unfit { hook: key, why, remedy };
     let failed = |error: RootError| unfit(error.to_string(), format!("name another file with {key}"));

@@ -1,4 +1,4 @@
-//! Running the hooks: one before anything is changed, one when all is switched.
+//! Running the hooks: one before anything is changed, one after everything is switched.
 
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -36,7 +36,7 @@ pub(in crate::operation) struct HookSubject {
     pub(in crate::operation) stage: StageName,
 }
 
-/// The hooks of a run, and who runs them.
+/// The hooks of a run, and what runs them.
 pub(in crate::operation) struct HookRun<'a> {
     session: &'a Session<'a>,
     runner: ScriptRunner<'a>,
@@ -44,7 +44,7 @@ pub(in crate::operation) struct HookRun<'a> {
     direction: HookDirection,
     subjects: Vec<HookSubject>,
     ends: Vec<HookEnd>,
-    /// Why the run is rolled back, where a hook says so.
+    /// The reason why the run is rolled back, if a hook demands it.
     failed: Option<ScriptFailure>,
 }
 
@@ -54,7 +54,7 @@ struct LogOnly;
 impl ScriptOutput for LogOnly {}
 
 impl<'a> HookRun<'a> {
-    /// Gets ready to run the hooks of promotions that are one run; `None` where there is none.
+    /// Prepares the hooks of promotions that are one run; `None` if there are none.
     pub(in crate::operation) fn open(
         session: &'a Session<'a>,
         settings: &'a ScriptSettings,
@@ -68,7 +68,7 @@ impl<'a> HookRun<'a> {
         Ok(Some(RefCell::new(Self { session, runner, files, direction, subjects, ends, failed: None })))
     }
 
-    /// Runs the hook that comes before anything is changed, for each promotion. Whether there is one.
+    /// Runs the hook that comes before anything is changed, for each promotion. Returns whether there is one.
     pub(in crate::operation) fn before(&mut self) -> Result<bool, Failure> {
         let Some(hook) = self.files.before.clone() else { return Ok(false) };
         for subject in self.subjects.clone() {
@@ -77,7 +77,7 @@ impl<'a> HookRun<'a> {
         Ok(true)
     }
 
-    /// Runs the hook that comes when all is switched, for each promotion.
+    /// Runs the hook that comes after everything is switched, for each promotion.
     fn after(&mut self, run: &mut SwitchedRun<'_>) -> Result<(), Cause> {
         run.log(&self.runner.take_log())?;
         let Some(hook) = self.files.after.clone() else { return Ok(()) };
@@ -98,7 +98,7 @@ impl<'a> HookRun<'a> {
         Ok(())
     }
 
-    /// How the hooks ended so far.
+    /// Returns how the hooks ended so far.
     pub(in crate::operation) fn ends(&self) -> Vec<HookEnd> {
         self.ends.clone()
     }
@@ -137,7 +137,7 @@ impl<'a> HookRun<'a> {
         let (root, shop) = (self.session.ground.root.prefix(), &self.runner.shop);
         let name = hook.file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let directory = hook.file.parent().unwrap_or(Path::new("/")).to_owned();
-        // The one of the promotion before it, or of the other hook.
+        // It is that of the previous promotion, or of the other hook.
         let _ = Dir::of_host(shop.directory()).and_then(|dir| dir.remove(format!("{name}.start").as_bytes()));
         let started = HookDirectory::at(directory.clone()).file(name, shop.directory());
         let file = started.map_err(|failure| self.direction.refuse(unfit(hook, &failure), id))?;
@@ -153,26 +153,26 @@ impl<'a> HookRun<'a> {
         Ok(ScriptCall { environment, directory, ..self.runner.call(hook.key.to_owned(), file) })
     }
 
-    /// A failure before there was a run: what the hook said goes into the log of runs that changed nothing.
+    /// Returns a failure before there was a run: the output of the hook goes into the log of runs that changed nothing.
     fn without_run(&mut self, halt: RunHalt, subject: &HookSubject) -> Failure {
         let command = self.direction.command();
         let failure = halt.without_run(command, subject.id.as_str());
         let mut text = log::head(&format!("{} {}", command.name(), subject.id), &failure).into_bytes();
         text.extend(self.runner.take_log());
-        // it is told to the user in any case
+        // the user sees it in any case
         let _ = self.session.log(&text);
         failure
     }
 }
 
-/// A hook whose interpreter is not there, or that cannot be read.
+/// Returns the reason against a hook that cannot be read, or whose interpreter does not exist.
 fn unfit(hook: &HookFile, failure: &ScriptFailure) -> HookReason {
     let why = failure.detail().unwrap_or_default().to_owned();
     HookReason::Unfit { hook: hook.key, why, remedy: format!("put {} right", hook.file.display()) }
 }
 
-/// Carries a plan out with the hook that comes when all is switched, where there is one. `before_publishing` as for the
-/// session.
+/// Carries a plan out with the hook that comes after everything is switched, if there is one. `before_publishing` is that of
+/// the session.
 pub(in crate::operation) fn perform_with_hooks(
     session: &Session<'_>,
     hooks: Option<&RefCell<HookRun<'_>>>,

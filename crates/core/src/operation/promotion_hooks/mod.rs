@@ -3,9 +3,9 @@
 //! ```text
 //!   policy ─► hook files, fit to be run ─► before ─► plan ─► switch ─► after ─► commit
 //! ```
-//! A hook is run as a script of a patch is: by the same second process, with an environment of its own, as long as the policy
-//! lets a script run. One that fails before changes nothing; one that fails after rolls the run back. Nothing is kept for
-//! them: what they write is somebody's edit.
+//! A hook runs like a script of a patch: by the same second process, with an environment of its own, as long as the policy
+//! lets a script run. If a hook fails before the run, nothing is changed; if one fails after, the run is rolled back.
+//! Nothing is saved for hooks: what they write counts as an edit by a user.
 
 mod hook_end;
 mod hook_files;

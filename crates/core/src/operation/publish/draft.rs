@@ -1,4 +1,4 @@
-//! The next index of a depot, while patches are entered into it.
+//! The next index of a depot, while patches are added to it.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -15,17 +15,17 @@ use patchadm_svr4::patch::PatchId;
 /// An index that is one version ahead of the one in place.
 pub(super) struct IndexDraft {
     pub(super) index: DepotIndex,
-    /// The name, version, digest and last moment of the one in place.
+    /// The name, version, digest and expiry of the one in place.
     before: Option<PublishReport>,
     added: BTreeSet<PatchId>,
-    /// Whether the flags of a patch that was there are others now.
+    /// Whether the flags of an existing patch have changed.
     has_other_flags: bool,
     kept: Vec<String>,
     to_sign: Vec<PathBuf>,
 }
 
 impl IndexDraft {
-    /// Begins the index after the one in place, or the first of a depot with a new name, and enters patches and flags.
+    /// Begins the index after the one in place, or the first of a depot with a new name, and adds patches and flags.
     pub(super) fn of(
         before: Option<StoredIndex>,
         patches: &[PatchToPublish],
@@ -51,7 +51,7 @@ impl IndexDraft {
         Ok(draft)
     }
 
-    /// Gives every patch of the index the flags that its keeper says, and no others.
+    /// Gives every patch of the index exactly the flags that its keeper says.
     fn set_flags(&mut self, flags: &DepotFlags) {
         let wanted = self.index.patches().filter_map(|patch| {
             let id = PatchId::new(&patch.id).ok()?;
@@ -64,8 +64,8 @@ impl IndexDraft {
         }
     }
 
-    /// Enters a patch. One that is there with the same bytes stays as it is, unless it has been signed anew; with other
-    /// bytes it is refused.
+    /// Adds a patch. An existing one with the same bytes stays as it is, unless it has been signed anew; one with other
+    /// bytes is refused.
     fn enter(&mut self, patch: &PatchToPublish, may_be_unsigned: bool) -> Result<(), PublishError> {
         if let Some(there) = self.index.patch(&patch.id) {
             if there.sha256 != patch.entry.sha256 {
@@ -84,23 +84,23 @@ impl IndexDraft {
         Ok(())
     }
 
-    /// Whether patches that should enter are not signed.
+    /// Returns whether patches to be added are not signed.
     pub(super) fn lacks_signatures(&self) -> bool {
         !self.to_sign.is_empty()
     }
 
-    /// The report of a publication that has nothing to add to an index that is in place.
+    /// Returns the report of a publication that has nothing to add to an index in place.
     pub(super) fn unchanged(&self) -> Option<PublishReport> {
         let before = self.before.clone().filter(|_| self.added.is_empty() && !self.has_other_flags)?;
         Some(PublishReport { kept: self.kept.clone(), ..before })
     }
 
-    /// Whether a patch enters, or has been signed anew.
+    /// Returns whether a patch enters, or has been signed anew.
     pub(super) fn adds(&self, id: &PatchId) -> bool {
         self.added.contains(id)
     }
 
-    /// The report of a publication that wrote nothing: there are signatures to be made first, or it was not to write.
+    /// Returns the report of a publication that wrote nothing: there are signatures to be made first, or it was a dry run.
     pub(super) fn not_written(self) -> PublishReport {
         let (before, to_sign) = (self.before.clone(), self.to_sign.clone());
         let planned = self.report(PublishState::Planned, "");
@@ -120,14 +120,14 @@ impl IndexDraft {
         }
     }
 
-    /// The report of a publication of this index.
+    /// Returns the report of a publication of this index.
     pub(super) fn report(self, state: PublishState, sha256: &str) -> PublishReport {
         let added = self.added.iter().map(ToString::to_string).collect();
         PublishReport { added, kept: self.kept, ..report(&self.index, state, sha256) }
     }
 }
 
-/// The report about an index alone.
+/// Returns the report about an index alone.
 pub(super) fn report(index: &DepotIndex, state: PublishState, sha256: &str) -> PublishReport {
     PublishReport {
         state,
@@ -141,12 +141,12 @@ pub(super) fn report(index: &DepotIndex, state: PublishState, sha256: &str) -> P
     }
 }
 
-/// Whether a patch has a signature now that it had not, or another one. A signature is not taken away again.
+/// Returns whether a patch now has its first signature, or another one. A signature is never removed.
 fn is_signed_anew(there: &DepotPatch, now: &DepotPatch) -> bool {
     now.signature.is_some() && now.signature != there.signature
 }
 
-/// A name that no other depot has: 32 random hexadecimal digits.
+/// Returns a name that no other depot has: 32 random hexadecimal digits.
 fn new_name() -> Result<String, RootError> {
     Ok(format!("{:016x}{:016x}", random()?, random()?))
 }

@@ -9,17 +9,17 @@ use patchadm_inputs::source::SourceError;
 use patchadm_rootfs::{LockError, RootError};
 use patchadm_svr4::patch::PatchId;
 
-/// The reason nothing was published: the index of the depot is as it was.
+/// The reason why nothing was published: the index of the depot is unchanged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// Somebody else is at work in the depot or the working directory.
+    /// Another command is at work in the depot or the working directory.
     #[error(transparent)]
     Lock(#[from] LockError),
     /// The depot could not be read or written.
     #[error(transparent)]
     Depot(#[from] RootError),
-    /// The index of the depot is not one.
+    /// The index of the depot is invalid.
     #[error("{path}: {error}")]
     Index {
         /// The file.
@@ -33,7 +33,7 @@ pub enum PublishError {
     /// A signature is missing, damaged, or of another key.
     #[error("{path} {reason}")]
     Signature {
-        /// What is signed.
+        /// The signed file.
         path: String,
         /// The fault, as the end of a sentence.
         reason: String,
@@ -43,7 +43,7 @@ pub enum PublishError {
     Directory {
         /// The directory.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
     /// A file of the publisher cannot be read.
@@ -51,10 +51,10 @@ pub enum PublishError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
-    /// What the keeper of the depot says of single patches cannot be read.
+    /// The depot keeper's statements on single patches cannot be read.
     #[error(transparent)]
     Flags(#[from] FlagsFileError),
     /// A file cannot be read as a patch.
@@ -77,7 +77,7 @@ pub enum PublishError {
     /// A patch is in the depot with other bytes.
     #[error("patch {0} is in the depot with other bytes; a change needs a new revision")]
     OtherBytes(PatchId),
-    /// Two files of the working directory are one patch.
+    /// Two files of the working directory are the same patch.
     #[error("patch {id} is there twice: {} and {}", first.display(), second.display())]
     Twice {
         /// The patch.
@@ -87,16 +87,16 @@ pub enum PublishError {
         /// The other file.
         second: PathBuf,
     },
-    /// There is no index that only needs a new date.
+    /// There is no index to refresh.
     #[error("{} has no index yet", .0.display())]
     NoIndex(PathBuf),
-    /// There is no index that waits for its signature and is the next after the one in place.
+    /// No index waits for its signature, or it does not follow the one in place.
     #[error("the index cannot be finished: {0}")]
     Finish(&'static str),
     /// The version of the index cannot grow.
     #[error("the version of the index cannot grow any more")]
     NoVersion,
-    /// The caller wants it to end.
+    /// The caller asks the publication to end.
     #[error("ended by signal {0}")]
     Interrupted(i32),
 }

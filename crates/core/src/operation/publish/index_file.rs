@@ -1,7 +1,7 @@
-//! The index that is in a depot: read as bytes, believed by its signature, and only then understood.
+//! The index of a depot: read as bytes, trusted by its signature, and only then parsed.
 //!
-//! Whoever can write to a depot can put another index there. A publisher who built on it would sign what somebody else
-//! wrote, so the index in place must have the signature that the publisher's own index gets.
+//! Anyone who can write to a depot can put another index there. A publisher who built on it would sign what someone else
+//! wrote. So the index in place must have the signature that the publisher's own index gets.
 
 use std::io::Read as _;
 
@@ -26,7 +26,7 @@ pub(super) struct StoredIndex {
     pub(super) sha256: String,
 }
 
-/// The bytes of an index and of its signature, of which nothing is believed yet.
+/// The bytes of an index and of its signature, not yet trusted.
 pub(super) struct IndexFile {
     path: String,
     pub(super) text: Vec<u8>,
@@ -35,7 +35,7 @@ pub(super) struct IndexFile {
 }
 
 impl IndexFile {
-    /// Reads the index of a depot and the signature of exactly these bytes, or `None` where there is no index.
+    /// Reads the index of a depot and the signature of exactly these bytes, or `None` if there is no index.
     pub(super) fn in_place(top: &Dir) -> Result<Option<Self>, RootError> {
         let Some(text) = top.read(INDEX, LARGEST_INDEX as u64)? else { return Ok(None) };
         let sha256 = digest(&text);
@@ -54,7 +54,7 @@ impl IndexFile {
         Ok(Some(Self { path, text, sha256, signature: dir.read(signature, LARGEST_SIGNATURE)? }))
     }
 
-    /// Reads the index as one to build upon: signed as the next one will be.
+    /// Reads the index as one to build upon: it must be signed like the next one.
     pub(super) fn believed(
         self,
         signing: &IndexSigning<'_>,
@@ -71,8 +71,8 @@ impl IndexFile {
         Ok(StoredIndex { index: self.parsed()?, sha256: self.sha256 })
     }
 
-    /// Refuses an index whose signature is missing, damaged, or not by one of these keys. A key that is not among them may
-    /// be let pass: then only what those keys seem to have signed is refused where they did not.
+    /// Refuses an index whose signature is missing, damaged, or not by one of these keys. With `others_too`, other keys are
+    /// let pass: then only signatures that claim to be by these keys and are not are refused.
     pub(super) fn must_be_signed(&self, keys: &[PublicKey], others_too: bool) -> Result<(), PublishError> {
         let Some(signature) = &self.signature else { return Err(self.fault("is not signed")) };
         let signature = Signature::parse(signature, SignatureFormat::Minisign)
@@ -89,7 +89,7 @@ impl IndexFile {
         Ok(())
     }
 
-    /// Reads the index, whatever its signature.
+    /// Parses the index, regardless of its signature.
     pub(super) fn parsed(&self) -> Result<DepotIndex, PublishError> {
         let fault = |error| PublishError::Index { path: self.path.clone(), error };
         DepotIndex::parse(&self.text).map_err(fault)
@@ -100,7 +100,7 @@ impl IndexFile {
     }
 }
 
-/// The digest of the index before a copy, as the first line of the copy says it; `None` where it says none.
+/// Returns the digest of the previous index, according to the first line of a copy; `None` if that has none.
 pub(super) fn previous_of(copies: &Dir, name: &[u8]) -> Result<Option<String>, RootError> {
     let Some((file, _)) = copies.open_seen(name)? else { return Ok(None) };
     let mut head = Vec::new();
@@ -111,7 +111,7 @@ pub(super) fn previous_of(copies: &Dir, name: &[u8]) -> Result<Option<String>, R
     Ok(DepotIndex::parse(&head).ok().and_then(|index| index.previous))
 }
 
-/// The SHA-256 of bytes, in hexadecimal digits.
+/// Returns the SHA-256 of bytes, in hexadecimal digits.
 pub(super) fn digest(bytes: &[u8]) -> String {
     sha256_text(&sha256(bytes))
 }
@@ -128,7 +128,7 @@ mod tests {
         SecretKey::parse(&std::fs::read(path).unwrap(), None).unwrap()
     }
 
-    /// Whether an index with these bytes and this signature is built upon.
+    /// Returns whether an index with these bytes and this signature is built upon.
     fn is_believed(key: &PublicKey, text: &[u8], signature: &[u8]) -> bool {
         let sign = |_: &[u8]| Vec::new();
         let signing = IndexSigning::Here { key: key.clone(), sign: &sign };

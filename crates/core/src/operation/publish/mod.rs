@@ -3,13 +3,13 @@
 //! ```text
 //! WORK ─ read, check ─► objects (durable) ─► index/<digest>.json + .minisig (durable) ─► rename over index.json
 //! ```
-//! Objects are never changed and never removed. Whoever reads the depot, at any moment and however a publisher ended, finds
-//! one complete index and everything that it names. One publisher at a time: the others are told who has the lock.
-//! An id that is in the index with other bytes is refused, before anything is written. The index in place is built upon
-//! only if it is signed as the new one will be.
+//! Objects are never changed and never removed. Anyone who reads the depot, at any moment and however a publisher ended,
+//! finds one complete index and everything that it names. There is one publisher at a time; the others learn who has the
+//! lock. An id that is in the index with other bytes is refused before anything is written. The index in place is built upon
+//! only if it is signed like the new one.
 //!
-//! The signatures of patches are kept as they are. They are verified here only as far as the key of the index made them:
-//! who may sign patches is decided by the roots.
+//! The signatures of patches are kept as they are. They are verified here only if the key of the index made them: the roots
+//! decide who may sign patches.
 
 mod draft;
 mod error;
@@ -34,7 +34,7 @@ use patchadm_rootfs::LockHolder;
 pub use error::PublishError;
 pub use request::{IndexSigning, PublishReport, PublishRequest, PublishState, PublishWork, SignIndex};
 
-/// Publishes. `wait` is asked whether to wait on while somebody else has the depot or the working directory.
+/// Publishes. `wait` decides whether to keep waiting while another command holds the depot or the working directory.
 pub fn publish(
     request: &PublishRequest<'_>,
     wait: &mut dyn FnMut(&LockHolder) -> bool,
@@ -43,7 +43,7 @@ pub fn publish(
         PublishWork::Finish => finish(request, wait),
         PublishWork::Refresh => publish_patches(request, &[], wait),
         PublishWork::Patches(work) => {
-            // Taking the lock leaves a note of who has it.
+            // Taking the lock leaves a note of its holder.
             let _nobody_builds = if request.is_dry_run { None } else { lock_work(work, wait)? };
             publish_patches(request, &read_patches(work, request)?, wait)
         }
@@ -57,7 +57,7 @@ fn publish_patches(
     wait: &mut dyn FnMut(&LockHolder) -> bool,
 ) -> Result<PublishReport, PublishError> {
     if request.is_dry_run || !request.depot.exists() {
-        // A depot is not made for what will not enter it.
+        // A depot is not made for patches that will not enter it.
         let draft = draft_after(DepotStore::look(request.depot)?, patches, request)?;
         if draft.lacks_signatures() {
             return Ok(draft.not_written());
@@ -79,12 +79,12 @@ fn publish_patches(
     }
 }
 
-/// The report where all patches are in the index already and nobody wants a new date.
+/// Returns the report if all patches are in the index already and no new date is requested.
 fn unchanged(draft: &IndexDraft, request: &PublishRequest<'_>) -> Option<PublishReport> {
     draft.unchanged().filter(|_| matches!(request.work, PublishWork::Patches(_)))
 }
 
-/// Drafts the index after the one in place, once that is believed.
+/// Drafts the index after the one in place, once that is trusted.
 fn draft_after(
     in_place: Option<IndexFile>,
     patches: &[PatchToPublish],
@@ -97,7 +97,7 @@ fn draft_after(
     IndexDraft::of(before, patches, &read_flags(request.depot)?, request)
 }
 
-/// Stores the objects that the index names and the depot does not have, also those that a depot has lost.
+/// Stores the objects that the index names and the depot lacks, including those that a depot has lost.
 fn store_objects(
     store: &mut DepotStore,
     draft: &IndexDraft,
@@ -156,7 +156,7 @@ fn finish(
     if let (Some(next), Some(in_place)) = (&next, &in_place)
         && next.sha256 == in_place.sha256
     {
-        // A finish that was killed had come so far.
+        // A killed finish had got this far.
         store.remove_next()?;
         return Ok(draft::report(&next.parsed()?, PublishState::Unchanged, &next.sha256));
     }
@@ -165,8 +165,8 @@ fn finish(
     Ok(draft::report(&index, PublishState::Published, &sha256))
 }
 
-/// Reads the index that waits, which must be signed and follow the one in place. What that one is, the signature of its
-/// successor says.
+/// Reads the index that waits, which must be signed and follow the one in place. The signature of the successor vouches
+/// for the one in place.
 fn signed_next(
     next: Option<IndexFile>,
     in_place: Option<IndexFile>,

@@ -1,5 +1,5 @@
-//! The manifest and the signature of a patch that is to be published: beside a file, in a directory, or handed over to be
-//! signed and come back from there.
+//! The manifest and the signature of a patch to be published: beside a file, in a directory, or handed over to be signed and
+//! returned.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use patchadm_inputs::sign::{
 use patchadm_inputs::small_file::read_start;
 use patchadm_svr4::patch::PatchId;
 
-/// The directory of a `delta` that holds what is to be signed.
+/// The directory of a `delta` that holds the files to be signed.
 pub(super) const HANDOVER: &str = "handover";
 
 /// The manifest and the signature of a patch.
@@ -57,7 +57,7 @@ impl PatchPapers {
         Ok(Self { manifest: bytes.map(|bytes| (manifest, bytes)), signature })
     }
 
-    /// What has to be signed, where there is no signature.
+    /// Returns the file to be signed, if there is no signature.
     pub(super) fn to_sign(&self, patch: &Path) -> Option<PathBuf> {
         match (&self.manifest, &self.signature) {
             (Some(_), Some(_)) => None,
@@ -66,8 +66,8 @@ impl PatchPapers {
         }
     }
 
-    /// Reads the manifest, which must be of this patch and have no fault that `difference` finds in it and its text, and
-    /// its signature, which must be one of it where that can be told.
+    /// Reads the manifest and its signature. The manifest must be of this patch, and `difference` must find no fault in it
+    /// and its text. The signature must be one of the manifest, if that can be checked.
     pub(super) fn checked_manifest(
         &self,
         id: &PatchId,
@@ -100,13 +100,13 @@ impl PatchPapers {
         Ok(Some(manifest))
     }
 
-    /// The bytes of manifest and signature.
+    /// Returns the bytes of manifest and signature.
     pub(super) fn into_bytes(self) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
         (self.manifest.map(|(_, bytes)| bytes), self.signature.map(|found| found.bytes))
     }
 }
 
-/// Reads a file of at most `limit` bytes; `None` where there is none.
+/// Reads a file of at most `limit` bytes; `None` if there is none.
 fn read_small(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, PublishError> {
     let unreadable = |error| PublishError::Read { path: path.to_owned(), error };
     let bytes = match read_start(path, limit) {

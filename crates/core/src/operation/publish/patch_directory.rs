@@ -1,8 +1,8 @@
 //! A patch that is a directory: it enters the depot as a tar archive of itself.
 //!
-//! The archive has one directory at its top, called after the patch, and in it every file, sorted by name; its manifest and
-//! signature are files like all others, so a reader verifies them there. Its bytes depend on the names of the files, their
-//! content and whether they are executable, and on nothing else: a copy of a directory is the same patch.
+//! The archive has one directory at its top, named after the patch, and in it every file, sorted by name. The manifest and
+//! the signature are files like all others, so a reader verifies them there. The bytes of the archive depend only on the
+//! names of the files, their content and whether they are executable: a copy of a directory is the same patch.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, BufWriter, Read, Write};
@@ -20,7 +20,7 @@ use patchadm_inputs::sign::{
 };
 use patchadm_svr4::patch::PatchId;
 
-/// What is handed on at once.
+/// The bytes that are passed on at once.
 const BUFFER: usize = 1 << 18;
 
 /// The execute bits of a mode.
@@ -32,11 +32,11 @@ pub(super) struct PatchDirectory {
     pub(super) path: PathBuf,
     /// The directory at the top of the archive.
     top: PathBuf,
-    /// The files, from the directory, as they were when it was listed.
+    /// The files of the directory, as they were when it was listed.
     files: Vec<(PathBuf, FileStamp)>,
 }
 
-/// What the system says of a file: another value after a change.
+/// The state of a file according to the system: another value after a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileStamp {
     identity: (u64, u64),
@@ -60,7 +60,7 @@ impl FileStamp {
 pub(super) struct PackedMembers(Vec<ManifestEntry>);
 
 impl PatchDirectory {
-    /// Lists the files of a patch. Links, devices and the like are refused.
+    /// Lists the files of a patch. Refuses links, devices and the like.
     pub(super) fn of(path: &Path) -> Result<Self, PublishError> {
         let with_stamp = |name: PathBuf| {
             let at = path.join(&name);
@@ -71,13 +71,13 @@ impl PatchDirectory {
         Ok(Self { path: path.to_owned(), top: PathBuf::new(), files })
     }
 
-    /// The same with the directory at the top of the archive, which is called after the patch.
+    /// Returns the same with the directory at the top of the archive named after the patch.
     pub(super) fn called(self, id: &PatchId) -> Self {
         Self { top: id.to_string().into(), ..self }
     }
 
-    /// Packs the files, and hands each part of the archive on. Refused if one of them has changed since they were listed,
-    /// or is another one.
+    /// Packs the files, and passes each part of the archive on. Refuses a file that was changed or replaced since the files
+    /// were listed.
     pub(super) fn pack(
         &self,
         each: impl FnMut(&[u8]) -> Result<(), PublishError>,
@@ -134,7 +134,7 @@ impl PatchDirectory {
     }
 }
 
-/// The files of a directory, sorted by name.
+/// Returns the files of a directory, sorted by name.
 fn listed(path: &Path) -> Result<Vec<PathBuf>, PublishError> {
     files_of_directory(path).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidData => {
@@ -145,7 +145,7 @@ fn listed(path: &Path) -> Result<Vec<PathBuf>, PublishError> {
 }
 
 impl PackedMembers {
-    /// The fault of the manifest that was read from the directory: it is of other files than were packed.
+    /// Returns the fault of the manifest that was read from the directory: it covers other files than were packed.
     pub(super) fn difference(&self, manifest: &Manifest, text: &[u8], id: &PatchId) -> Option<String> {
         let packed = self.0.iter().find(|entry| entry.path == MANIFEST.as_bytes());
         if packed.is_none_or(|packed| packed.sum != sha256(text)) {
@@ -172,7 +172,7 @@ impl Read for DigestedFile {
     }
 }
 
-/// Hands on what is written, and keeps the error of whoever takes it.
+/// Passes on what is written, and keeps the error of the receiver.
 struct PartWriter<F> {
     each: F,
     failure: Option<PublishError>,
@@ -198,7 +198,7 @@ impl<F: FnMut(&[u8]) -> Result<(), PublishError>> Write for PartWriter<F> {
 mod tests {
     use super::*;
 
-    /// A directory with two files, as it was listed.
+    /// Returns a directory with two files, as it was listed.
     fn listed_directory() -> (tempfile::TempDir, PatchDirectory) {
         let dir = tempfile::tempdir().unwrap();
         for name in ["patchinfo", "README"] {

@@ -1,4 +1,4 @@
-//! What is to be published, and what became of it.
+//! The request and the outcome of a publication.
 
 use std::path::{Path, PathBuf};
 
@@ -7,23 +7,24 @@ use chrono::{DateTime, Utc};
 use super::PublishError;
 use patchadm_inputs::sign::PublicKey;
 
-/// What is to be published, and how.
+/// What to publish, and how.
 pub struct PublishRequest<'a> {
     /// The depot, made if it is missing.
     pub depot: &'a Path,
     /// What to do.
     pub work: PublishWork<'a>,
-    /// How long the new index is believed, in days; `None` for ever.
+    /// The days for which the new index is valid; `None` for no limit.
     pub expires: Option<u32>,
-    /// Whether patches without a signature are taken, and an index without one is built upon.
+    /// Whether unsigned patches are accepted, and an unsigned index is built upon.
     pub may_be_unsigned: bool,
     /// Whether nothing is written.
     pub is_dry_run: bool,
     /// The present moment.
     pub now: DateTime<Utc>,
-    /// How the index gets its signature.
+    /// The way in which the index gets its signature.
     pub signing: IndexSigning<'a>,
-    /// The signal that wants it to end, if one came. It is not asked any more once the index is being put in place.
+    /// Returns the signal that asks the publication to end, if one arrived. Not called any more once the index is put in
+    /// place.
     pub interrupt: &'a dyn Fn() -> Option<i32>,
 }
 
@@ -41,7 +42,7 @@ pub enum PublishWork<'a> {
 /// Makes the signature file of an index.
 pub type SignIndex<'a> = dyn Fn(&[u8]) -> Vec<u8> + 'a;
 
-/// How an index is signed.
+/// The way in which an index is signed.
 pub enum IndexSigning<'a> {
     /// At once.
     Here {
@@ -50,15 +51,15 @@ pub enum IndexSigning<'a> {
         /// Signs with it.
         sign: &'a SignIndex<'a>,
     },
-    /// Elsewhere: the index waits until it is published with [`PublishWork::Finish`]. The key is that of the signatures
-    /// if it is known here; without it nothing says who signed the index in place.
+    /// Elsewhere: the index waits until it is published with [`PublishWork::Finish`]. The key is that of the signatures, if
+    /// it is known here. Without it, nothing tells who signed the index in place.
     Elsewhere(Option<PublicKey>),
     /// Not at all; the index in place must not be signed either.
     Never,
 }
 
 impl IndexSigning<'_> {
-    /// The key of the signatures, where it is known.
+    /// Returns the key of the signatures, if it is known.
     pub(super) fn key(&self) -> Option<&PublicKey> {
         match self {
             Self::Here { key, .. } => Some(key),
@@ -68,16 +69,16 @@ impl IndexSigning<'_> {
     }
 }
 
-/// How a publication ended.
+/// The state at the end of a publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PublishState {
     /// The index is in place.
     Published,
     /// The index waits to be signed elsewhere.
     Waiting,
-    /// Everything was there already, and the index stays.
+    /// Everything is published already, and the index stays.
     Unchanged,
-    /// Nothing was written, because nothing should be.
+    /// Nothing was written, as requested.
     Planned,
     /// Nothing was written, because patches are not signed.
     Unsigned,
@@ -86,26 +87,26 @@ pub enum PublishState {
 /// The outcome of a publication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishReport {
-    /// How it ended.
+    /// The state at its end.
     pub state: PublishState,
     /// The name of the depot; `None` for one that was not made.
     pub depot: Option<String>,
-    /// The version of the index that was written or would be; of the one in place where nothing changes.
+    /// The version of the index that was written or would be; if nothing changes, that of the one in place.
     pub version: u64,
     /// The digest of that index; `None` for one that was not written.
     pub index_sha256: Option<String>,
-    /// Until when it is believed.
+    /// The time until which the index is valid.
     pub expires: Option<DateTime<Utc>>,
     /// The patches that are new, or signed anew.
     pub added: Vec<String>,
-    /// The patches that were there already.
+    /// The patches that were published already.
     pub kept: Vec<String>,
-    /// What has to be signed before it goes on: manifests, patches without one, or the index that waits.
+    /// What has to be signed before the publication continues: manifests, patches without one, or the index that waits.
     pub to_sign: Vec<PathBuf>,
 }
 
 impl PublishRequest<'_> {
-    /// Ends the publication if the caller wants it.
+    /// Ends the publication if the caller asks for it.
     pub(super) fn go_on(&self) -> Result<(), PublishError> {
         match (self.interrupt)() {
             Some(signal) => Err(PublishError::Interrupted(signal)),

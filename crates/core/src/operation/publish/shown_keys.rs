@@ -1,4 +1,4 @@
-//! The public keys that a depot shows. Nobody trusts them: they only tell a signature that is not what it claims to be.
+//! The public keys that a depot shows. Nobody trusts them: they only expose a signature that is not what it claims to be.
 
 use std::path::Path;
 
@@ -8,11 +8,11 @@ use patchadm_rootfs::{Dir, RootError};
 /// The directory of the keys, below the top of a depot.
 pub(super) const KEYS: &[u8] = b"keys";
 
-/// The largest key that is read, in bytes, and the most that are looked at.
+/// The largest key that is read, in bytes, and the most that are examined.
 const LARGEST_KEY: u64 = 4096;
 const MOST_KEYS: usize = 1000;
 
-/// Reads the keys that a depot shows; what is none is passed over.
+/// Reads the keys that a depot shows. Skips invalid files.
 pub(super) fn read_shown_keys(depot: &Path) -> Result<Vec<PublicKey>, RootError> {
     let keys = match Dir::of_host(depot).and_then(|top| top.dir(KEYS)) {
         Ok(keys) => keys,

@@ -1,8 +1,9 @@
 //! A depot on disk: objects under their digests, and the index that is put in place last.
 //!
-//! Objects are written under a private name, made durable, and renamed; one that is there is never touched. Of the index a
-//! copy and its signature are made durable under the digest of the index before `index.json` is replaced by one rename,
-//! so whoever reads it, at any moment, finds everything it names. Leftovers of a killed publisher go with the next one.
+//! Objects are written under a private name, made durable, and renamed; an existing one is never touched. A copy of the
+//! index and its signature are made durable under the digest of the index, before one rename replaces `index.json`. So
+//! anyone who reads the index, at any moment, finds everything that it names. The next publisher removes left-overs of a
+//! killed one.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -19,7 +20,7 @@ use patchadm_inputs::sign::{PublicKey, sha256_text};
 use patchadm_rootfs::{Dir, FileType, Lock, LockHolder, NewTree, RootError};
 use patchadm_svr4::package::Mode;
 
-/// The part of private names that tells whose they are, and the name of the holder of the lock.
+/// The program name in private names, and the name of the holder of the lock.
 pub(super) const PROGRAM: &str = "publish";
 
 /// The lock of a depot, below its top.
@@ -32,7 +33,7 @@ const OBJECTS: &[u8] = b"objects";
 const NEXT: &[u8] = b"next.json";
 const NEXT_SIGNATURE: &[u8] = b"next.json.minisig";
 
-/// So many copies of indexes stay.
+/// The number of copies of indexes that are kept.
 const COPIES_KEPT: usize = 30;
 
 const READABLE: u32 = 0o644;
@@ -44,7 +45,7 @@ pub(super) struct DepotStore {
     copies: Dir,
     objects: Dir,
     tree: NewTree,
-    /// The private names of the objects that do not have their own yet, by digest.
+    /// The private names of the objects without a final name, by digest.
     staged: BTreeMap<String, Vec<u8>>,
     _lock: Lock,
 }
@@ -60,17 +61,17 @@ pub(super) enum ObjectSource {
 }
 
 impl Drop for DepotStore {
-    /// Removes the objects that did not get their names.
+    /// Removes the objects without a final name.
     fn drop(&mut self) {
         for private in self.staged.values() {
-            // What cannot be removed now goes with the next publisher.
+            // The next publisher removes what cannot be removed now.
             let _ = self.objects.remove(private);
         }
     }
 }
 
 impl DepotStore {
-    /// Opens a depot, made if it is missing, and locks it.
+    /// Opens a depot and locks it. Makes it if it is missing.
     pub(super) fn open(path: &Path, wait: &mut dyn FnMut(&LockHolder) -> bool) -> Result<Self, PublishError> {
         let top = NewTree::at(path)?.directory(b"")?;
         let lock = Lock::take_file(&top, LOCK, PROGRAM, wait)?;
@@ -82,7 +83,7 @@ impl DepotStore {
         Ok(Self { top, copies, objects, tree, staged: BTreeMap::new(), _lock: lock })
     }
 
-    /// Reads the index of a depot without a lock, or `None` where there is no depot.
+    /// Reads the index of a depot without a lock, or returns `None` without a depot.
     pub(super) fn look(path: &Path) -> Result<Option<IndexFile>, RootError> {
         match Dir::of_host(path) {
             Ok(top) => IndexFile::in_place(&top),
@@ -100,17 +101,17 @@ impl DepotStore {
         }
     }
 
-    /// The index in place, or `None` in a depot that nothing was published in yet.
+    /// Returns the index in place, or `None` in a depot without a publication.
     pub(super) fn index(&self) -> Result<Option<IndexFile>, RootError> {
         IndexFile::in_place(&self.top)
     }
 
-    /// The index that waits for a signature made elsewhere, and that signature.
+    /// Returns the index that waits for a signature made elsewhere, and that signature.
     pub(super) fn next(&self) -> Result<Option<IndexFile>, RootError> {
         IndexFile::waiting(&self.copies, NEXT, NEXT_SIGNATURE)
     }
 
-    /// Writes an object under a private name, unless it is there, and refuses one that is not what was measured.
+    /// Writes an object under a private name, unless it exists. Refuses one that differs from what was measured.
     pub(super) fn stage(
         &mut self,
         source: &ObjectSource,
@@ -155,8 +156,8 @@ impl DepotStore {
         Ok(file.set_mode(Mode::of(READABLE))?)
     }
 
-    /// Whether an object is there. One that a killed publisher left may be the first that the index names, so its bytes are
-    /// read.
+    /// Returns whether an object exists. Reads its bytes, because the index may be the first to name an object that a killed
+    /// publisher left.
     fn has(&mut self, wanted: &DepotFile) -> Result<bool, PublishError> {
         let (shelf, name) = (self.shelf(&wanted.sha256)?, wanted.sha256.as_bytes());
         let damaged = || PublishError::DamagedObject(object_path(&wanted.sha256));
@@ -171,7 +172,7 @@ impl DepotStore {
         if found.sha256 == wanted.sha256 { Ok(true) } else { Err(damaged()) }
     }
 
-    /// Whether a file of that size has the name of an object.
+    /// Returns whether a file of that size has the name of an object.
     pub(super) fn seems_to_have(&mut self, sha256: &str, size: u64) -> Result<bool, RootError> {
         let seen = self.shelf(sha256)?.look(sha256.as_bytes())?;
         Ok(seen.is_some_and(|seen| seen.file_type == FileType::Regular && seen.size == size))
@@ -194,7 +195,7 @@ impl DepotStore {
         Ok(())
     }
 
-    /// Shows a key to people, unless something of its name is there.
+    /// Writes a key as a readable file, unless something of its name exists.
     pub(super) fn show_key(&mut self, key: &PublicKey) -> Result<(), RootError> {
         let (keys, name) = (self.tree.directory(KEYS)?, format!("{}.pub", key.id));
         keys.remove_leftovers(PROGRAM)?;
@@ -235,7 +236,7 @@ impl DepotStore {
         Ok(digest(text))
     }
 
-    /// Removes the index that waits: another one is in place, or this one.
+    /// Removes the index that waits: it, or another one, is in place.
     pub(super) fn remove_next(&self) -> Result<(), RootError> {
         self.copies.remove(NEXT)?;
         self.copies.remove(NEXT_SIGNATURE)
@@ -246,7 +247,7 @@ impl DepotStore {
         self.objects.sync_file_system()
     }
 
-    /// Removes the copies of indexes but for the last ones, as each tells which was before it. Signatures stay.
+    /// Removes all but the last copies of indexes. Each copy names its predecessor. Signatures stay.
     fn remove_old_copies(&self, current: &str, mut previous: Option<String>) -> Result<(), RootError> {
         let mut kept = vec![format!("{current}.json").into_bytes()];
         while let Some(sha256) = previous.take().filter(|_| kept.len() < COPIES_KEPT) {
@@ -263,13 +264,13 @@ impl DepotStore {
         Ok(())
     }
 
-    /// The directory of an object, made if it is missing.
+    /// Returns the directory of an object. Makes it if it is missing.
     fn shelf(&mut self, sha256: &str) -> Result<Dir, RootError> {
         self.tree.directory(object_path(sha256).trim_end_matches(sha256).trim_end_matches('/').as_bytes())
     }
 }
 
-/// The digest and size of what was read.
+/// The digest and size of a file that was read.
 pub(super) struct Measured {
     pub(super) sha256: String,
     pub(super) size: u64,

@@ -18,10 +18,10 @@ use patchadm_inputs::source::{self, Extent, Form, Image, Origin};
 use patchadm_rootfs::{Dir, FileType, Lock, LockError, LockHolder};
 use patchadm_svr4::patch::{PatchId, PatchMacros};
 
-/// The directory of a `delta` that holds its patches, and the one that holds what is to be signed.
+/// The directory of a `delta` that holds its patches, and the one that holds the files to be signed.
 const PATCHES: &str = "patches";
 
-/// Directories that may lie where the patches are.
+/// Directories that may lie beside the patches.
 const BESIDE_PATCHES: [&str; 2] = [HANDOVER, "logs"];
 
 /// The lock of a `delta`.
@@ -37,12 +37,12 @@ pub(super) struct PatchToPublish {
     pub(super) entry: DepotPatch,
     /// Its objects, each with its digest.
     pub(super) objects: Vec<(ObjectSource, DepotFile)>,
-    /// What has to be signed, where there is no signature: the manifest, or the patch itself where that is missing.
+    /// The file to be signed, if there is no signature: the manifest, or the patch itself if that is missing.
     pub(super) to_sign: Option<PathBuf>,
 }
 
-/// Takes the lock of a working directory of `patchadm delta`, so that nobody builds in it meanwhile. Other directories have
-/// none, and who may not write to it only reads what is there.
+/// Takes the lock of a working directory of `patchadm delta`, so that no command builds in it meanwhile. Other directories
+/// have none, and a caller who may not write to the directory only reads it.
 pub(super) fn lock_work(
     work: &Path,
     wait: &mut dyn FnMut(&LockHolder) -> bool,
@@ -80,7 +80,7 @@ pub(super) fn read_patches(
 }
 
 /// Lists the files and directories of a working directory that are patches by their names: all but manifests, signatures,
-/// hidden files, and what else `patchadm delta` puts there.
+/// hidden files, and the other files that `patchadm delta` puts there.
 fn patch_files(work: &Path) -> Result<Vec<PathBuf>, PublishError> {
     let inside = work.join(PATCHES);
     let directory = if inside.is_dir() { inside } else { work.to_owned() };
@@ -109,7 +109,7 @@ fn is_beside(name: &str) -> bool {
     name.starts_with('.') || is_of_delta || is_beside
 }
 
-/// Reads a patch with what lies beside it, or in it.
+/// Reads a patch with the files beside it, or in it.
 fn read_patch(
     path: &Path,
     work: &Path,
@@ -135,7 +135,7 @@ fn read_patch(
     let mut objects = vec![(source, DepotFile::new(&measured.sha256, measured.size))];
     let to_sign = papers.to_sign(path);
     let readme = image.readme.map(|(_, text)| text);
-    // The papers of a directory are in its archive.
+    // The manifest and signature of a directory are in its archive.
     let (manifest, signature) = if is_directory { (None, None) } else { papers.into_bytes() };
     for (bytes, place) in
         [(manifest, &mut entry.manifest), (signature, &mut entry.signature), (readme, &mut entry.readme)]
@@ -149,7 +149,7 @@ fn read_patch(
     Ok(PatchToPublish { id: macros.id, path: path.to_owned(), entry, objects, to_sign })
 }
 
-/// A patch as it was read, and the file that it becomes in the depot.
+/// A patch that was read, and the file that it becomes in the depot.
 struct ReadPatch {
     image: Image,
     macros: PatchMacros,
@@ -168,8 +168,8 @@ fn read_file(path: &Path, request: &PublishRequest<'_>) -> Result<ReadPatch, Pub
     Ok(ReadPatch { image, macros, measured, source: ObjectSource::File(path.to_owned()), members: None })
 }
 
-/// Reads a patch that is a directory, as the archive that it becomes. Refused if a file changes from before its description
-/// is read until all of it is packed: what the index says is of the bytes that the depot has.
+/// Reads a patch that is a directory, as the archive that it becomes. Refuses it if a file changes between reading its
+/// description and packing everything: the index must describe the bytes that the depot has.
 fn read_directory(path: &Path, request: &PublishRequest<'_>) -> Result<ReadPatch, PublishError> {
     let listed = PatchDirectory::of(path)?;
     let (_, mut image) = source::open(Origin::Path(path), Extent::Everything)?;
@@ -190,7 +190,7 @@ fn macros_of(image: &Image, path: &Path) -> Result<PatchMacros, PublishError> {
     image.patch_macros(PatchId::SEPARATOR).map_err(|error| fail(error.to_string()))
 }
 
-/// The fault of a manifest that lies beside a file.
+/// Returns the fault of a manifest that lies beside a file.
 fn difference_of_file(manifest: &Manifest, measured: &Measured) -> Option<String> {
     match (manifest.form, manifest.entries.as_slice()) {
         (ManifestForm::File, [entry]) if sha256_text(&entry.sum) == measured.sha256 => None,
@@ -199,7 +199,7 @@ fn difference_of_file(manifest: &Manifest, measured: &Measured) -> Option<String
     }
 }
 
-/// Refuses a form that mirrors and readers of every version cannot be given.
+/// Refuses a form that not every version of mirrors and readers can handle.
 fn check_form(form: Form) -> Result<(), String> {
     match form {
         Form::Zip | Form::Tar(None | Some(Compression::Gzip)) | Form::Datastream(None) => Ok(()),

@@ -1,7 +1,7 @@
 //! The moment at which a patch was applied, from the words that date(1) left in its record.
 //!
-//! A record names its time zone by an abbreviation. Those that mean one offset are known; of another the moment cannot be
-//! told, and the words are all there is.
+//! A record names its time zone by an abbreviation. Abbreviations with a single offset are known. For any other one the
+//! moment cannot be determined, and only the words are available.
 
 use chrono::{DateTime, FixedOffset, NaiveDateTime, TimeZone as _};
 
@@ -51,7 +51,7 @@ const ZONES: [(&str, i32); 42] = [
     ("HST", -600),
 ];
 
-/// The moment of a date as date(1) prints it: `Fri Nov 20 06:37:39 UTC 2026`; none where it is no such date, or its
+/// Returns the moment of a date as date(1) prints it: `Fri Nov 20 06:37:39 UTC 2026`; `None` if it is no such date, or its
 /// zone means several offsets. The name of the day is not compared.
 pub fn applied_date(text: &str) -> Option<DateTime<FixedOffset>> {
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
@@ -66,7 +66,7 @@ fn offset(zone: &str) -> Option<FixedOffset> {
     FixedOffset::east_opt(known.or_else(|| numeric(zone))?.checked_mul(60)?)
 }
 
-/// The minutes of a zone that is named by its offset: `+03`, `-0330`.
+/// Returns the minutes of a zone that is named by its offset: `+03`, `-0330`.
 fn numeric(zone: &str) -> Option<i32> {
     let (sign, digits) = match zone.split_at_checked(1)? {
         ("+", digits) => (1, digits),

@@ -1,4 +1,4 @@
-//! Which patches are applied to a root, as showrev(1M) and patchadd(1M) `-p` list them.
+//! The patches that are applied to a root, as showrev(1M) and patchadd(1M) `-p` list them.
 
 use patchadm_inputs::database::policy::{self, PolicyError};
 use patchadm_inputs::database::{DatabaseError, RecordReader, all, installed, read_consistently};
@@ -7,22 +7,22 @@ use patchadm_svr4::patch::{
     AppliedPatch, AppliedPatches, PatchList, PatchMacros, PatchRecords, Requirements,
 };
 
-/// Why patches cannot be listed.
+/// The reason why patches cannot be listed.
 #[derive(Debug, thiserror::Error)]
 pub enum PatchesError {
     /// The records of the root cannot be read.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// The policy of the root, which says how ids are written, cannot be read.
+    /// The policy of the root, which defines the form of ids, cannot be read.
     #[error(transparent)]
     Policy(#[from] PolicyError),
 }
 
-/// The applied patches in the order of listings.
+/// Returns the applied patches in the order of listings.
 ///
-/// Beside those of PATCHLIST these are the old *progressive* patches: a package instance that names itself a patch
-/// (`SUNW_PATCHID`) without any record of having been applied. They are listed with what they obsolete; nothing more
-/// was recorded of them, and they cannot be backed out.
+/// Besides those of PATCHLIST, these are the old *progressive* patches: a package instance that names itself a patch
+/// (`SUNW_PATCHID`) without any record of having been applied. They are listed with what they obsolete; nothing more was
+/// recorded of them, and they cannot be backed out.
 pub fn applied_patches<'a>(reader: impl Into<RecordReader<'a>>) -> Result<Vec<AppliedPatch>, PatchesError> {
     Ok(installed_software(reader)?.patches)
 }
@@ -62,14 +62,14 @@ pub fn installed_software<'a>(
     Ok(software)
 }
 
-/// The progressive patch that the package is, if it is one.
+/// Returns the progressive patch that the package is, if it is one.
 fn progressive_patch(
     package: &PkgInst,
     params: &Params,
     records: &PatchRecords,
     separator: &str,
 ) -> Option<AppliedPatch> {
-    // Macros that make no sense are those of a package that is no patch.
+    // Macros that make no sense belong to a package that is no patch.
     let delivered = PatchMacros::from_params(params, separator).ok().flatten()?;
     let is_recorded = records.infos.contains_key(&delivered.id) || records.list.contains(&delivered.id);
     (!is_recorded).then(|| AppliedPatch {

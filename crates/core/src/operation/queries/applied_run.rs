@@ -1,4 +1,4 @@
-//! The runs that applied the patches of a root, as its history has them: a hint that decides nothing.
+//! The runs that applied the patches of a root, according to its history: a hint that decides nothing.
 
 use std::collections::HashMap;
 
@@ -9,11 +9,11 @@ use patchadm_svr4::patch::PatchId;
 /// The commands that apply patches.
 const APPLYING: [&str; 2] = ["patchadd", "promote"];
 
-/// The run that applied each patch last.
+/// The last run that applied each patch.
 pub(super) struct AppliedRuns(HashMap<String, HistoryEntry>);
 
 impl AppliedRuns {
-    /// Reads the history; lines that cannot be read are passed over.
+    /// Reads the history. Skips unreadable lines.
     pub(super) fn of(view: &RecordView<'_>) -> Self {
         let mut runs = HashMap::new();
         let done = readable_history(view).into_iter().filter(|run| run.result == "done");
@@ -25,12 +25,12 @@ impl AppliedRuns {
         Self(runs)
     }
 
-    /// The name of the run that applied a patch.
+    /// Returns the name of the run that applied a patch.
     pub(super) fn of_patch(&self, id: &PatchId) -> Option<String> {
         self.line(id).map(|line| line.run.clone())
     }
 
-    /// The line of the run that applied a patch.
+    /// Returns the line of the run that applied a patch.
     pub(super) fn line(&self, id: &PatchId) -> Option<&HistoryEntry> {
         self.0.get(id.as_str())
     }

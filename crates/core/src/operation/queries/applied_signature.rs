@@ -1,4 +1,4 @@
-//! What was known of the signature of a patch when it was applied, as the history of the root has it.
+//! The verdict on the signature of a patch when it was applied, according to the history of the root.
 
 use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_inputs::database::RecordView;
@@ -7,8 +7,8 @@ use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::PatchId;
 
-/// Returns what the last run that applied the patch found out about its signature; `None` where it did not look, and where
-/// the history is lost. Whoever may write to the root may write that, too: it is told, and decides nothing.
+/// Returns the verdict on the signature by the last run that applied the patch; `None` if that run did not check it, or if
+/// the history is lost. Anyone who may write to the root may write that, too: it is reported, and decides nothing.
 pub fn applied_signature(root: &Root, id: &PatchId) -> Option<SignatureRecord> {
     let history = readable_history(&RecordView::live(root));
     let is_application = |command: &str| command == Command::Patchadd.name();

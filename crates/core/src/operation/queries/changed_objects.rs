@@ -1,4 +1,4 @@
-//! What an applied patch changed, by its undo data: for who may read it.
+//! The objects that an applied patch changed, from its undo data: for callers who may read it.
 
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
@@ -14,25 +14,25 @@ use patchadm_svr4::patch::{AppliedPatch, PatchId};
 pub struct ChangedObject {
     /// The package.
     pub package: PkgInst,
-    /// Where it is.
+    /// Its path.
     pub path: ObjectPath,
-    /// What the patch did with it.
+    /// The change of the patch.
     pub action: PatchAction,
 }
 
-/// What a patch did with an object.
+/// The change of a patch to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatchAction {
-    /// It was not there before.
+    /// It did not exist before.
     Add,
-    /// It was there, and is another one now, or has other attributes.
+    /// It existed, and now has another content, type or attributes.
     Replace,
-    /// It is gone.
+    /// It was deleted.
     Delete,
 }
 
 impl PatchAction {
-    /// The word of plans for it.
+    /// Returns the word of plans for the change.
     pub fn word(self) -> &'static str {
         match self {
             Self::Add => "add",
@@ -52,8 +52,8 @@ impl PatchAction {
     }
 }
 
-/// The objects that an applied patch changed, in the order of packages and paths; none where the undo data of a package
-/// does not tell: it is gone, another tool made it, or the caller may not read it.
+/// Returns the objects that an applied patch changed, in the order of packages and paths; `None` if the undo data of a
+/// package does not tell: it is gone, another tool made it, or the caller may not read it.
 pub fn changed_objects(root: &Root, patch: &AppliedPatch) -> Result<Option<Vec<ChangedObject>>, Failure> {
     let Ok(ground) = RootAndPolicy::of(root) else { return Ok(None) };
     read_consistently(root, |view| {

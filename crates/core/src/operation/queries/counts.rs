@@ -1,4 +1,4 @@
-//! How many objects of each kind a package has, and the space that they take: the FILES of pkginfo(1).
+//! The number of objects of each kind in a package, and the space that they take: the FILES of pkginfo(1).
 
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::{ContentsLine, Ftype, Object, OwnerStatus, PkgInst};
@@ -11,7 +11,7 @@ const BLOCK: u64 = 512;
 pub struct ObjectCounts {
     /// Everything that is installed or spooled.
     pub pathnames: u64,
-    /// Objects that are installed in part.
+    /// Partially installed objects.
     pub partial: u64,
     /// Objects that other packages own as well.
     pub shared: u64,
@@ -19,7 +19,7 @@ pub struct ObjectCounts {
     pub links: u64,
     /// Directories.
     pub directories: u64,
-    /// Regular files that somebody may execute.
+    /// Executable regular files.
     pub executables: u64,
     /// Objects with a setuid or setgid bit.
     pub set_id: u64,
@@ -30,7 +30,7 @@ pub struct ObjectCounts {
 }
 
 impl ObjectCounts {
-    /// Counts an object of an installed package, if it owns it.
+    /// Counts an object of an installed package, if the package owns it.
     pub fn add_line(&mut self, line: &ContentsLine, package: &PkgInst) {
         let Some(owner) = line.owners.iter().find(|owner| owner.package == *package) else { return };
         self.pathnames += 1;
@@ -39,8 +39,8 @@ impl ObjectCounts {
         self.add_object(&line.object);
     }
 
-    /// Counts everything that a spooled package delivers. As in the classic tools, the `pkgmap` itself is one of the
-    /// pathnames and one of the information files.
+    /// Counts everything that a spooled package delivers. As in the classic tools, the `pkgmap` itself counts as a pathname
+    /// and as an information file.
     pub fn of_pkgmap(pkgmap: &Pkgmap) -> Self {
         let mut counts = Self { pathnames: 1, information: 1, ..Self::default() };
         for entry in &pkgmap.entries {

@@ -1,4 +1,4 @@
-//! What is known of the patches of a root: their state, their date, their undo data, and whether they could go.
+//! What is known of the patches of a root: their state, their date, their undo data, and whether they can be backed out.
 
 use std::collections::BTreeMap;
 
@@ -31,13 +31,13 @@ use patchadm_svr4::patch::{AppliedPatch, AppliedPatches, PatchId, PatchRecords, 
 pub struct Inspection {
     /// All applied patches, and those that a tool without recovery left half applied, in the order of listings.
     pub patches: Vec<InspectedPatch>,
-    /// The records, as they are asked for relations.
+    /// The records, which are asked for relations.
     pub applied: AppliedPatches,
-    /// The run that was interrupted, before which everything is told.
+    /// The run that was interrupted; everything is reported as it was before it.
     pub unfinished: Option<String>,
-    /// The packages that have no copy of what was delivered any more: it stops nothing.
+    /// The packages that no longer have a copy of what was delivered. This does not stop anything.
     pub lost_copies: Vec<RecordDamage>,
-    /// What separates base and revision of an id.
+    /// The separator between base and revision of an id.
     pub separator: String,
 }
 
@@ -46,37 +46,37 @@ pub struct Inspection {
 pub struct InspectedPatch {
     /// The patch and its relations.
     pub patch: AppliedPatch,
-    /// What it is worth: `effective`, `superseded`, `obsoleted`, or `interrupted` where a tool without recovery left it
-    /// half applied; `restricted` beside these.
+    /// Its state: `effective`, `superseded`, `obsoleted`, or `interrupted` if a tool without recovery left it half applied;
+    /// in addition, `restricted`.
     pub state: Vec<&'static str>,
-    /// By which patch it is superseded or obsoleted.
+    /// The patch that supersedes or obsoletes it.
     pub by: Option<String>,
-    /// When it was applied, as recorded.
+    /// The date when it was applied, as recorded.
     pub date_text: Option<String>,
-    /// The same as a moment, where it can be told.
+    /// The same as a moment, if it can be determined.
     pub date: Option<DateTime<FixedOffset>>,
-    /// On which machine.
+    /// The machine on which it was applied.
     pub host: Option<String>,
-    /// What it says of itself; empty where that was not asked for.
+    /// What it says of itself; empty if that was not requested.
     pub words: PatchWords,
     /// Its undo data, package by package.
     pub undo: Vec<PackageUndo>,
-    /// Whether it could be backed out now, and why not, as far as records, manifests and lists of paths say; undo archives
+    /// Whether it could be backed out now, and why not, as far as records, manifests and lists of paths tell. Undo archives
     /// are not verified.
     pub backout: Result<(), Failure>,
-    /// The libraries from before it that stay for those who still load them, by the records of the last run that looked;
-    /// only of an effective patch.
+    /// The libraries from before the patch that are kept for the programs that still load them, by the records of the last
+    /// run that looked; only of an effective patch.
     pub kept: Vec<KeptLibrary>,
 }
 
-/// Of which patches it is wanted what they say of themselves: their files have to be read for it.
+/// The patches whose own words are wanted: their files have to be read for it.
 #[derive(Clone, Copy, Debug)]
 pub enum WantedWords<'a> {
-    /// Of none.
+    /// No patch.
     None,
-    /// Of all.
+    /// All patches.
     All,
-    /// Of this one.
+    /// This patch.
     Of(&'a PatchId),
 }
 
@@ -112,14 +112,14 @@ pub fn inspect(root: &Root, words: WantedWords<'_>) -> Result<Inspection, Failur
     Ok(Inspection { patches, applied, unfinished, lost_copies, separator: policy.separator })
 }
 
-/// The run that no command is at work on; where it cannot be told whether one is, the run as well.
+/// Returns the run that no command is working on. If it is not known whether one is, returns the run as well.
 fn interrupted_run(root: &Root) -> Result<Option<String>, Failure> {
     let is_at_work = Lock::is_held(root).unwrap_or(false);
-    // It may have ended meanwhile.
+    // The run may have ended meanwhile.
     Ok(open_run(root)?.filter(|_| !is_at_work).map(|run| run.name))
 }
 
-/// What is asked about the patches of a root.
+/// The query about the patches of a root.
 struct Inspector<'a> {
     ground: Option<&'a RootAndPolicy>,
     policy: &'a Policy,
@@ -133,7 +133,7 @@ impl Inspector<'_> {
         let found = all::each(view, |package| {
             let inst = package.inst();
             let Some(found) = installed::seen(package.view(), inst)? else {
-                // A directory without pkginfo is damage, unless somebody is at work on it.
+                // A directory without pkginfo is damage, unless a command is working on it.
                 return package.params().map(|_| None);
             };
             package.must_list_patches(&found.params)?;
@@ -176,7 +176,7 @@ impl Inspector<'_> {
         Ok((applied, all))
     }
 
-    /// What the records say of a patch.
+    /// Returns what the records say of a patch.
     fn by_records(&self, all: &AppliedPatches, patch: &AppliedPatch, is_half: bool) -> InspectedPatch {
         let (mut state, by) = match all.superseded(&patch.id) {
             None if is_half => (vec!["interrupted"], None),
@@ -211,7 +211,7 @@ fn undo_of(patch: &AppliedPatch, undo: &UndoOfPatches) -> Vec<PackageUndo> {
     patch.packages.iter().map(of).collect()
 }
 
-/// The patches of the records that were put aside when a patch was left half applied: those that were.
+/// Returns the patches in the records that were put aside when a patch was left half applied: the half-applied ones.
 fn put_aside(
     root: &Root,
     packages: &BTreeMap<PkgInst, Installed>,

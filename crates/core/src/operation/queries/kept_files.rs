@@ -1,6 +1,6 @@
-//! What the files in the directory of an applied patch tell: its README, and its patchinfo where one was kept.
+//! The contents of the files in the directory of an applied patch: its README, and its patchinfo if one was kept.
 //!
-//! They are documentation, and no rule depends on them: one that cannot be read, or is too long, tells nothing.
+//! They are documentation, and no rule depends on them. A file that cannot be read, or is too long, counts as empty.
 
 use crate::operation::patches::reboot;
 use patchadm_inputs::database::RecordView;
@@ -14,24 +14,24 @@ use patchadm_svr4::places;
 /// The longest README or patchinfo that is read, in bytes: 1 MiB.
 const LARGEST: u64 = 1 << 20;
 
-/// The longest synopsis that is told, in characters.
+/// The longest synopsis that is reported, in characters.
 const LONGEST_SYNOPSIS: usize = 500;
 
 /// The names of the synopsis in a patchinfo file.
 const SYNOPSIS: [&str; 2] = ["PATCH_SYNOPSIS", "SYNOPSIS"];
 
-/// What a patch says of itself in words.
+/// A patch's description of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PatchWords {
-    /// What it is about, in one line.
+    /// Its subject, in one line.
     pub synopsis: Option<String>,
-    /// The reboot that it asks for after installation, as a word of `PATCH_PROPERTIES`.
+    /// The reboot that it requests after installation, as a word of `PATCH_PROPERTIES`.
     pub reboot: Option<&'static str>,
-    /// Whether there is a file that could ask for one.
+    /// Whether there is a file that could request one.
     pub is_told: bool,
 }
 
-/// The words of an applied patch.
+/// Returns the words of an applied patch.
 pub(super) fn kept_words(view: &RecordView<'_>, id: &PatchId) -> PatchWords {
     let read = |name: String| {
         let path = places::patch(id).ok()?.join(name.as_bytes()).ok()?;
@@ -43,7 +43,7 @@ pub(super) fn kept_words(view: &RecordView<'_>, id: &PatchId) -> PatchWords {
 }
 
 impl PatchWords {
-    /// The words of a delivered patch.
+    /// Returns the words of a delivered patch.
     pub fn of_image(image: &Image) -> Self {
         Self::of(image.patchinfo.as_ref(), image.readme.as_ref().map(|(_, text)| text.as_slice()))
     }

@@ -1,4 +1,4 @@
-//! Questions about a root or a source, answered without a lock and without a change.
+//! Queries about a root or a source, answered without a lock and without a change.
 
 pub mod applied_date;
 pub mod applied_patches;

@@ -1,25 +1,25 @@
-//! What a patch did to an object, in one word, from the two states of its manifest.
+//! The change of a patch to an object, in one word, from the two states of its manifest.
 
 use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState};
 use patchadm_rootfs::Timestamp;
 
-/// What becomes of an object.
+/// The change of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ObjectAction {
-    /// It was not there before.
+    /// It did not exist before.
     Added,
     /// It has other content, or is of another type.
     Replaced,
-    /// It is gone.
+    /// It was deleted.
     Deleted,
     /// It has the same content and other attributes.
     Attributes,
-    /// It is as it was.
+    /// It is unchanged.
     Unchanged,
 }
 
 impl ObjectAction {
-    /// The word for it in reports.
+    /// Returns the word for the change in reports.
     pub fn word(self) -> &'static str {
         match self {
             Self::Added => "added",
@@ -30,12 +30,12 @@ impl ObjectAction {
         }
     }
 
-    /// What a patch did, by its record of the object. An edited file that stayed is unchanged.
+    /// Returns the change of a patch, by its record of the object. An edited file that stayed is unchanged.
     pub fn of_record(record: &ObjectRecord) -> Self {
         if record.kept { Self::Unchanged } else { Self::between(record.was.as_ref(), record.became.as_ref()) }
     }
 
-    /// What turns one state into another.
+    /// Returns the change from one state to another.
     pub fn between(before: Option<&RecordedState>, after: Option<&RecordedState>) -> Self {
         match (before, after) {
             (None, None) => Self::Unchanged,
@@ -48,7 +48,7 @@ impl ObjectAction {
     }
 }
 
-/// Whether two states are one; which names a file has besides, and the time of a link, is no difference.
+/// Returns whether two states are the same, regardless of other names of a file and the time of a link.
 fn is_same(before: &RecordedState, after: &RecordedState) -> bool {
     let plain = |state: &RecordedState| RecordedState {
         group: None,
@@ -58,7 +58,7 @@ fn is_same(before: &RecordedState, after: &RecordedState) -> bool {
     plain(before) == plain(after)
 }
 
-/// What a state is but for its attributes.
+/// Returns a state without its attributes.
 fn content(state: &RecordedState) -> impl PartialEq + use<> {
     (state.kind, state.size, state.b3.clone(), state.target.clone(), state.device)
 }

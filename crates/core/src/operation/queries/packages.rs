@@ -1,7 +1,7 @@
-//! Questions about packages: which are there, and what are their parameters.
+//! Queries about packages: which exist, and what their parameters are.
 //!
-//! Answers about a root come from one moment of its records ([`read_consistently`]); nothing is locked. A package that
-//! the classic tools are just updating shows its old parameters, from the `.save.` copy that they make.
+//! Answers about a root come from one moment of its records ([`read_consistently`]); nothing is locked. A package that the
+//! classic tools are updating shows its old parameters, from the `.save.` copy that they make.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,10 +24,10 @@ use patchadm_svr4::places;
 /// The largest `compver` file that is read, in bytes.
 const LARGEST_COMPVER: u64 = 1 << 20;
 
-/// The parameters without which a pkginfo file is none (pkginfo(4)).
+/// The parameters that every pkginfo file has (pkginfo(4)).
 const MANDATORY: [&str; 4] = ["NAME", "ARCH", "VERSION", "CATEGORY"];
 
-/// Where a package stands.
+/// The state of a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PackageState {
     /// Installed.
@@ -45,31 +45,31 @@ pub struct ListedPackage {
     pub instance: String,
     /// Its parameters.
     pub params: Params,
-    /// Where it stands.
+    /// Its state.
     pub state: PackageState,
-    /// What it consists of, where that was asked for.
+    /// The counts of its objects, if they were requested.
     pub counts: Option<ObjectCounts>,
 }
 
-/// The answer to a selection.
+/// The result of a selection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PackageListing {
     /// The packages selected, in the order of their names.
     pub packages: Vec<ListedPackage>,
-    /// The words that no package fits.
+    /// The words that match no package.
     pub missing: Vec<String>,
-    /// Packages that would fit by name but whose pkginfo is no such file.
+    /// The packages that match by name but have an invalid pkginfo.
     pub corrupt: Vec<CorruptPackage>,
 }
 
-/// A package whose pkginfo is no such file.
+/// A package with an invalid pkginfo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CorruptPackage {
     /// Its instance, or its name on a device.
     pub instance: String,
-    /// What is wrong.
+    /// The defect.
     pub reason: String,
-    /// The damage, where it is a record of a root.
+    /// The damage, if it is a record of a root.
     pub damage: Option<RecordDamage>,
 }
 
@@ -79,13 +79,13 @@ impl CorruptPackage {
     }
 }
 
-/// Why a question has no answer.
+/// The reason why a query has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
     /// The records of the root cannot be read.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// What is on a device cannot be read.
+    /// The contents of a device cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
     /// A file named by the caller cannot be read.
@@ -93,7 +93,7 @@ pub enum QueryError {
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error.
         reason: io::Error,
     },
     /// A parameter file cannot be parsed.
@@ -101,7 +101,7 @@ pub enum QueryError {
     Params {
         /// The file.
         path: String,
-        /// What is wrong, with the line.
+        /// The defect, with the line.
         reason: ParamsError,
     },
 }
@@ -112,7 +112,7 @@ impl From<patchadm_inputs::database::ViewError> for QueryError {
     }
 }
 
-/// The packages installed in a root. With `count`, `contents` is read as well.
+/// Returns the packages installed in a root. With `count`, `contents` is read as well.
 pub fn installed_packages<'a>(
     reader: impl Into<RecordReader<'a>>,
     selection: &PackageSelection,
@@ -137,7 +137,7 @@ pub fn installed_packages<'a>(
     })
 }
 
-/// The `compver` file of an installed package.
+/// Returns the `compver` file of an installed package.
 fn compver_of(view: &RecordView<'_>, inst: &PkgInst) -> Result<Option<Vec<u8>>, QueryError> {
     match places::package(inst).join(b"install/compver") {
         Ok(path) => Ok(view.read(&path, LARGEST_COMPVER)?),
@@ -145,7 +145,7 @@ fn compver_of(view: &RecordView<'_>, inst: &PkgInst) -> Result<Option<Vec<u8>>, 
     }
 }
 
-/// What a directory of the database turns out to be.
+/// The contents of a directory of the database.
 enum FoundPackage {
     Package(Box<ListedPackage>),
     Corrupt(CorruptPackage),
@@ -185,7 +185,7 @@ fn count_objects(view: &RecordView<'_>, packages: &mut [ListedPackage]) -> Resul
     let mut counts: BTreeMap<String, ObjectCounts> =
         packages.iter().map(|package| (package.instance.clone(), ObjectCounts::default())).collect();
     contents::scan(view, |raw| {
-        // A line that cannot be parsed is wanted, so that the scan names it as an error.
+        // A line that cannot be parsed is accepted, so that the scan reports it as an error.
         let Ok(line) = ContentsLine::parse(raw) else { return true };
         for owner in &line.owners {
             if let Some(counts) = counts.get_mut(owner.package.as_str()) {
@@ -200,7 +200,7 @@ fn count_objects(view: &RecordView<'_>, packages: &mut [ListedPackage]) -> Resul
     Ok(())
 }
 
-/// The parameters of an installed package; none where there is no such package.
+/// Returns the parameters of an installed package; `None` if there is no such package.
 pub fn parameters<'a>(
     reader: impl Into<RecordReader<'a>>,
     instance: &str,
@@ -209,7 +209,7 @@ pub fn parameters<'a>(
     read_consistently(reader, |view| Ok(params_of(view, &inst)?))
 }
 
-/// The old parameters of a package that the classic tools are updating, else those that it has.
+/// Returns the old parameters of a package that the classic tools are updating, otherwise its parameters.
 fn params_of(view: &RecordView<'_>, inst: &PkgInst) -> Result<Option<Params>, DatabaseError> {
     let Ok(saved) = places::packages().join(format!(".save.{inst}/pkginfo").as_bytes()) else {
         return all::params_of(view, inst);
@@ -227,7 +227,7 @@ fn params_of(view: &RecordView<'_>, inst: &PkgInst) -> Result<Option<Params>, Da
     }
 }
 
-/// The parameters in a file of the host.
+/// Returns the parameters in a file of the host.
 pub fn parameter_file(path: &Path) -> Result<Params, QueryError> {
     let failed = |reason| QueryError::File { path: path.to_owned(), reason };
     let text = read_start(path, LARGEST_FILE as u64).map_err(failed)?;
@@ -236,7 +236,7 @@ pub fn parameter_file(path: &Path) -> Result<Params, QueryError> {
     Ok(file.params())
 }
 
-/// The packages in a source: a directory of them, a datastream, an archive.
+/// Returns the packages in a source: a directory of them, a datastream, an archive.
 pub fn spooled_packages(device: &Path, selection: &PackageSelection) -> Result<PackageListing, QueryError> {
     let (_, image) = source::open(Origin::Path(&named(device)), Extent::Unchecked)?;
     let mut listing = PackageListing::default();
@@ -254,7 +254,7 @@ pub fn spooled_packages(device: &Path, selection: &PackageSelection) -> Result<P
     Ok(listing.close(selection))
 }
 
-/// The parameters of a package in a source; none where it is not there.
+/// Returns the parameters of a package in a source; `None` if it is not there.
 pub fn spooled_parameters(device: &Path, instance: &str) -> Result<Option<Params>, QueryError> {
     let (_, image) = source::open(Origin::Path(&named(device)), Extent::Unchecked)?;
     let found = image.packages.into_iter().find(|package| package.spooled_name() == instance);
@@ -262,7 +262,7 @@ pub fn spooled_parameters(device: &Path, instance: &str) -> Result<Option<Params
 }
 
 impl PackageListing {
-    /// Takes a package if it fits; `compver` is asked for that file only where the selection needs it.
+    /// Adds a package if it fits; `compver` is called for that file only if the selection needs it.
     fn add(
         &mut self,
         package: ListedPackage,
@@ -286,7 +286,7 @@ impl PackageListing {
         Ok(())
     }
 
-    /// Notes which words found nothing.
+    /// Records which words matched nothing.
     fn close(mut self, selection: &PackageSelection) -> Self {
         let known = || {
             let corrupt = self.corrupt.iter().map(|corrupt| &corrupt.instance);

@@ -11,8 +11,8 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchRecords};
 
-/// What an applied patch did, in each package that it is applied to; `None` where it is not applied. Where its undo data
-/// does not tell, the names of a list beside it are what is known.
+/// Returns what an applied patch did, in each package that it is applied to; `None` if it is not applied. If its undo data
+/// does not tell, only the names of the list beside it are known.
 pub fn patch_files(root: &Root, id: &str) -> Result<Option<Vec<PatchedPackage>>, Failure> {
     must_have_database(root)?;
     let separator = policy::of_root(root)?.separator;
@@ -37,7 +37,7 @@ pub fn patch_files(root: &Root, id: &str) -> Result<Option<Vec<PatchedPackage>>,
     })
 }
 
-/// The patch records and the parameters of all packages.
+/// Returns the patch records and the parameters of all packages.
 pub(super) fn records(
     view: &RecordView<'_>,
     separator: &str,
@@ -52,7 +52,7 @@ pub(super) fn records(
     Ok((AppliedPatches::new(records?), params))
 }
 
-/// The objects of the package whose paths the list beside the archive has; what the patch deleted is not among them.
+/// Returns the objects of the package whose paths are in the list beside the archive. Deleted objects are not among them.
 fn by_names(view: &RecordView<'_>, told: PatchedPackage, id: &PatchId) -> Result<PatchedPackage, Failure> {
     let lists = saves::paths(view, &told.package)?;
     let is_of_patch = |name: &String| PatchId::new(name).is_ok_and(|other| other == *id);

@@ -1,5 +1,5 @@
-//! What applied patches did to objects, read without a lock: from manifests where the caller may read them, else as far
-//! as lists of names go.
+//! The changes of applied patches to objects, read without a lock: from manifests if the caller may read them, otherwise as
+//! far as lists of names tell.
 //!
 //! Digests of archives are not compared: the answer is for people, and decides nothing.
 
@@ -14,16 +14,16 @@ use patchadm_inputs::format::ledger::Ledger;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
-/// What a patch did to an object. What cannot be known is `None`.
+/// The change of a patch to an object. What cannot be known is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PatchedObject {
     /// The path.
     pub path: ObjectPath,
-    /// The change; `None` where only the name is known.
+    /// The change; `None` if only the name is known.
     pub action: Option<ObjectAction>,
-    /// The object before; `None` where nothing was.
+    /// The object before; `None` if there was none.
     pub was: Option<RecordedState>,
-    /// The object as the patch left it; `None` where it left nothing.
+    /// The object as the patch left it; `None` if it left none.
     pub became: Option<RecordedState>,
     /// Whether undo data holds the object as it was.
     pub saved: bool,
@@ -36,11 +36,11 @@ pub struct PatchedPackage {
     pub package: PkgInst,
     /// The objects that the patch delivered, deleted or changed, sorted by path.
     pub objects: Vec<PatchedObject>,
-    /// Whether that is all, with what the patch did to each.
+    /// Whether these are all objects, with the change of each.
     pub known: bool,
 }
 
-/// Reads what patches did; each ledger once.
+/// Reads what patches did, each ledger once.
 pub(super) struct PatchReader<'a> {
     view: &'a RecordView<'a>,
     ground: Option<&'a RootAndPolicy>,
@@ -48,12 +48,12 @@ pub(super) struct PatchReader<'a> {
 }
 
 impl<'a> PatchReader<'a> {
-    /// A reader of this moment; without `ground` nothing can be known.
+    /// Returns a reader of this moment; without `ground`, nothing can be known.
     pub(super) fn new(view: &'a RecordView<'a>, ground: Option<&'a RootAndPolicy>) -> Self {
         Self { view, ground, ledgers: BTreeMap::new() }
     }
 
-    /// The objects of a patch in a package. `params` are those of the package.
+    /// Returns the objects of a patch in a package. `params` are those of the package.
     pub(super) fn objects(
         &mut self,
         (package, params): (&PkgInst, &Params),
@@ -82,7 +82,7 @@ impl<'a> PatchReader<'a> {
         })
     }
 
-    /// The ledger of a package; none where it cannot be read.
+    /// Returns the ledger of a package; `None` if it cannot be read.
     fn ledger(&mut self, package: &PkgInst) -> Option<&Ledger> {
         let view = self.view;
         let read = self.ledgers.entry(package.clone());
@@ -90,7 +90,7 @@ impl<'a> PatchReader<'a> {
     }
 }
 
-/// Whether an error is that of one file, and not of the moment that is read.
+/// Returns whether an error concerns one file, and not the moment that is read.
 fn is_of_file(error: &patchadm_inputs::database::ViewError) -> bool {
     matches!(error, patchadm_inputs::database::ViewError::Root(_))
 }
@@ -108,7 +108,7 @@ fn object(record: &ObjectRecord, has_undo: bool) -> Option<PatchedObject> {
 }
 
 impl PatchedObject {
-    /// An object of which only the name is known.
+    /// Returns an object that is only known by name.
     pub(super) fn named(path: ObjectPath) -> Self {
         Self { path, action: None, was: None, became: None, saved: false }
     }

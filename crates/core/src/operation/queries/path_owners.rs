@@ -1,7 +1,7 @@
-//! Whose a path is: the packages that own it, and the applied patches that changed or deliver it.
+//! The owners of a path: the packages that own it, and the applied patches that changed or deliver it.
 //!
-//! The lists of paths beside undo data tell which patches are concerned; only their archives are opened. A path may be
-//! named as somebody sees it: with links in its directories, which are followed inside the root.
+//! The lists of paths beside undo data tell which patches are concerned; only their archives are opened. A path may be named
+//! as a user sees it, through links in its directories, which are followed inside the root.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -27,16 +27,16 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
-/// A path with everybody who has to do with it.
+/// A path with all packages and patches that concern it.
 #[derive(Clone, Debug)]
 pub struct PathOwners {
     /// The path as the records have it.
     pub path: ObjectPath,
-    /// Its line of `contents`; `None` where no package has it now.
+    /// Its line of `contents`; `None` if no package has it now.
     pub line: Option<ContentsLine>,
     /// The applied patches of the path, newest first.
     pub patches: Vec<PatchOfPath>,
-    /// Whether these are all, with what each did.
+    /// Whether these are all patches, with the action of each.
     pub known: bool,
 }
 
@@ -49,11 +49,11 @@ pub struct PatchOfPath {
     pub state: Vec<&'static str>,
     /// When it was applied, as recorded.
     pub date_text: Option<String>,
-    /// The same as a moment, where it can be told.
+    /// The same as a moment, if it can be determined.
     pub date: Option<DateTime<FixedOffset>>,
-    /// The run that applied it, where the history has it.
+    /// The run that applied it, if the history has it.
     pub run: Option<String>,
-    /// What it did to the path; `None` where that is not known.
+    /// Its action on the path; `None` if that is not known.
     pub action: Option<ObjectAction>,
     /// The object before the patch.
     pub was: Option<RecordedState>,
@@ -63,7 +63,7 @@ pub struct PatchOfPath {
     pub saved: bool,
 }
 
-/// Finds out whose these paths are, in the order in which they were named.
+/// Finds the owners of these paths, in the order in which they were named.
 pub fn path_owners(root: &Root, paths: &[ObjectPath]) -> Result<Vec<PathOwners>, Failure> {
     must_have_database(root)?;
     let policy = policy::of_root(root)?;
@@ -92,7 +92,8 @@ pub fn path_owners(root: &Root, paths: &[ObjectPath]) -> Result<Vec<PathOwners>,
     })
 }
 
-/// The spellings under which the records may have a path: as it was named, and with the links of its directories followed.
+/// Returns the spellings under which the records may have a path: as it was named, and with the links of its directories
+/// followed.
 fn spellings(root: &Root, path: &ObjectPath) -> Vec<ObjectPath> {
     let mut all = vec![path.clone()];
     if let Ok(located) = root.resolver().locate(path)
@@ -114,23 +115,23 @@ fn lines_of(
 
 type Lists = BTreeMap<PkgInst, BTreeMap<String, UndoPaths>>;
 
-/// The lists of paths of all packages that have patches.
+/// Returns the lists of paths of all packages that have patches.
 fn lists(view: &RecordView<'_>, applied: &AppliedPatches) -> Result<Lists, Failure> {
     let patched = applied.packages().iter().filter(|of| !of.list.is_empty());
     patched.map(|of| Ok((of.package.clone(), saves::paths(view, &of.package)?))).collect()
 }
 
-/// What a patch did to the path; `None` where it has nothing to do with it.
+/// The action of a patch on the path; `None` if it does not concern the path.
 type Found = Option<PatchedObject>;
 
-/// What was read of a patch in a package.
+/// The objects that were read of a patch in a package.
 struct ToldObjects {
     objects: HashMap<ObjectPath, PatchedObject>,
-    /// Whether that is all, with what the patch did to each.
+    /// Whether these are all objects, with the action of the patch on each.
     known: bool,
 }
 
-/// Reads which patches a path has.
+/// Reads which patches concern a path.
 struct OwnerReader<'a> {
     lists: Lists,
     marker: String,
@@ -169,7 +170,7 @@ impl OwnerReader<'_> {
         Ok(PathOwners { path, line: line.cloned(), patches, known })
     }
 
-    /// What one patch did in one package.
+    /// Returns the action of one patch in one package.
     fn patch(
         &mut self,
         spellings: &[ObjectPath],
@@ -189,7 +190,7 @@ impl OwnerReader<'_> {
         }
         let told = self.told(package, id)?;
         let object = spellings.iter().find_map(|path| told.objects.get(path));
-        // What it deleted is in no line and in no list; what it added is not in an archive of another program.
+        // A deleted object is in no line and in no list; an added one is not in an archive of another program.
         *known &= told.known;
         match object {
             Some(object) => Ok(Some(object.clone())),
@@ -200,7 +201,7 @@ impl OwnerReader<'_> {
         }
     }
 
-    /// The objects of a patch in a package.
+    /// Returns the objects of a patch in a package.
     fn told(&mut self, package: &PkgInst, id: &PatchId) -> Result<&ToldObjects, Failure> {
         let key = (package.clone(), id.clone());
         match self.told.entry(key) {

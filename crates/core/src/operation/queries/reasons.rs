@@ -1,4 +1,4 @@
-//! Why a patch is on a root, or is not: what it needs, who needs it, what took its place, and whose packages it is for.
+//! Why a patch is on a root, or is not: what it needs, what needs it, what replaced it, and which packages it is for.
 
 use std::collections::BTreeMap;
 
@@ -14,20 +14,20 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchMacros, PatchStanding, Requirement};
 
-/// What is known about a patch and a root.
+/// The facts about a patch and a root.
 #[derive(Debug)]
 pub struct PatchReasons {
     /// The patch.
     pub id: PatchId,
-    /// The packages that it is applied to; empty where it is not applied.
+    /// The packages that it is applied to; empty if it is not applied.
     pub applied_to: Vec<PkgInst>,
-    /// The run that applied it, where the history has it.
+    /// The run that applied it, if the history has it.
     pub run: Option<String>,
-    /// The patches for which it was taken, too, where the history says so.
+    /// The patches for which it was also taken, if the history says so.
     pub because: Vec<String>,
-    /// What somebody wanted to be told of that run later.
+    /// The remark on that run that was left for later.
     pub note: Option<String>,
-    /// Its requirements: by its record, or by what is delivered.
+    /// Its requirements, from its record or from the delivered patch.
     pub needs: Vec<PatchNeed>,
     /// The applied patches with a requirement that it meets.
     pub needed_by: Vec<PatchId>,
@@ -37,7 +37,7 @@ pub struct PatchReasons {
     pub obsoleted_by: Option<PatchId>,
     /// The packages of a delivered patch, with the instances that they fit.
     pub packages: Vec<PackageFit>,
-    /// Why it would not be applied, as far as the records of the root say it.
+    /// The reason why it would not be applied, as far as the records of the root tell.
     pub standing: Option<Failure>,
 }
 
@@ -50,10 +50,10 @@ pub struct PatchNeed {
     pub met_by: Option<PatchId>,
 }
 
-/// A package of a delivered patch beside those of the root.
+/// A package of a delivered patch compared with those of the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackageFit {
-    /// The package as the patch is for it: `PKG (ARCH) VERSION`.
+    /// The package that the patch is for: `PKG (ARCH) VERSION`.
     pub wanted: String,
     /// The instance that has exactly these three.
     pub instance: Option<PkgInst>,
@@ -61,18 +61,18 @@ pub struct PackageFit {
     pub others: Vec<String>,
 }
 
-/// What is at hand of a patch beside the records of a root.
+/// The available data about a patch beside the records of a root.
 #[derive(Clone, Copy, Debug)]
 pub enum PatchAtHand<'a> {
     /// Its id alone.
     Nothing,
     /// The patch itself.
     Delivered(&'a Image),
-    /// What the index of a depot says that it needs.
+    /// Its requirements according to the index of a depot.
     Offered(&'a [Requirement]),
 }
 
-/// Tells why a patch is applied to a root, or is not. `None` where the word is no id.
+/// Tells why a patch is applied to a root, or is not. `None` if the word is no id.
 pub fn patch_reasons(
     root: &Root,
     id: &str,
@@ -117,14 +117,14 @@ pub fn patch_reasons(
     })
 }
 
-/// The applied patches with a requirement that this one meets.
+/// Returns the applied patches with a requirement that this one meets.
 fn needed_by(applied: &AppliedPatches, id: &PatchId) -> Vec<PatchId> {
     let needs_it = |requirement: &Requirement| applied.satisfies(requirement) == Some(id);
     let users = applied.iter().filter(|patch| patch.id != *id && patch.requires.iter().any(needs_it));
     users.map(|patch| patch.id.clone()).collect()
 }
 
-/// What the records alone say against applying a patch.
+/// Returns what the records alone say against applying a patch.
 fn standing(applied: &AppliedPatches, id: &PatchId) -> Option<Reason> {
     let packages = applied.get(id).map(|patch| patch.packages.clone()).unwrap_or_default();
     match applied.standing(id, &packages) {
@@ -137,7 +137,7 @@ fn standing(applied: &AppliedPatches, id: &PatchId) -> Option<Reason> {
     }
 }
 
-/// The requirements of a delivered patch, each once; what cannot be read is told when it is applied.
+/// Returns the requirements of a delivered patch, each once. Unreadable ones are reported when the patch is applied.
 fn requirements(image: &Image, separator: &str) -> Vec<Requirement> {
     let mut all: Vec<Requirement> = Vec::new();
     for package in &image.packages {

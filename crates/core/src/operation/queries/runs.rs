@@ -1,4 +1,4 @@
-//! The runs of a root, as its history tells of them: for people, with everything that cannot be read counted.
+//! The runs of a root, from its history: for people, with a count of everything that cannot be read.
 
 use std::collections::BTreeMap;
 
@@ -16,9 +16,9 @@ const LARGEST: u64 = 256 << 20;
 /// A run with everything that the history says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PastRun {
-    /// What its first line says; `patches`, `packages` and `because` are those of all its lines.
+    /// Its first line; `patches`, `packages` and `because` are those of all its lines.
     pub line: HistoryEntry,
-    /// The run that took it back.
+    /// The run that undid it.
     pub undone_by: Option<String>,
 }
 
@@ -27,13 +27,13 @@ pub struct PastRun {
 pub struct PastRuns {
     /// The runs, oldest first.
     pub runs: Vec<PastRun>,
-    /// The number of lines that are none of ours.
+    /// The number of lines that this program did not write.
     pub unreadable: usize,
     /// Whether the last line was torn off.
     pub is_torn: bool,
 }
 
-/// Reads the history of a root; empty where there is none.
+/// Reads the history of a root; empty if there is none.
 pub fn past_runs(root: &Root) -> Result<PastRuns, Failure> {
     must_have_database(root)?;
     let text = read_consistently(root, |view| {
@@ -42,7 +42,7 @@ pub fn past_runs(root: &Root) -> Result<PastRuns, Failure> {
     Ok(PastRuns::parse(&text))
 }
 
-/// The logs of a run that are there: those of its patches, and that of the root where none of them has one.
+/// Returns the existing logs of a run: those of its patches, or that of the root if none of them has one.
 pub fn logs_of_run(root: &Root, run: &PastRun) -> Vec<String> {
     let view = RecordView::live(root);
     let is_there =
@@ -91,7 +91,7 @@ impl PastRuns {
         run.line.note = run.line.note.take().or(line.note);
     }
 
-    /// Says of each run by which one it was taken back.
+    /// Records for each run which run undid it.
     fn link(&mut self) {
         let undone: BTreeMap<String, String> = self
             .runs
@@ -104,7 +104,7 @@ impl PastRuns {
         }
     }
 
-    /// The run of this name, or with this number.
+    /// Returns the run of this name, or with this number.
     pub fn named(&self, name: &str) -> Option<&PastRun> {
         let mut runs = self.runs.iter().rev();
         let number: Option<u64> = name.parse().ok();

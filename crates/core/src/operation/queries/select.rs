@@ -1,11 +1,11 @@
-//! Which packages a question is about.
+//! The packages that a query is about.
 
 use std::fmt;
 
 use patchadm_svr4::format::params::compact;
 use patchadm_svr4::package::Params;
 
-/// What was typed for a package (pkginfo(1)): `all`, `ABBR.*` for every instance, or one instance.
+/// A package operand (pkginfo(1)): `all`, `ABBR.*` for every instance, or one instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PackagePattern {
     /// Every package.
@@ -16,7 +16,7 @@ pub enum PackagePattern {
     One(String),
 }
 
-/// Whether packages that are installed whole or only in part are wanted.
+/// Whether complete or partially installed packages are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PackageCompleteness {
     /// Only those that are installed completely.
@@ -25,10 +25,10 @@ pub enum PackageCompleteness {
     Partial,
 }
 
-/// What a package must be to be listed. Every field that is set must fit.
+/// The conditions for a package to be listed. Every field that is set must fit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PackageSelection {
-    /// Any of these; all packages where there is none.
+    /// Any of these; all packages if empty.
     pub patterns: Vec<PackagePattern>,
     /// One of the architectures of ARCH.
     pub arch: Option<String>,
@@ -40,7 +40,7 @@ pub struct PackageSelection {
     pub completeness: Option<PackageCompleteness>,
 }
 
-/// The version that is asked for.
+/// The version that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VersionPattern {
     /// This one.
@@ -59,7 +59,7 @@ impl PackagePattern {
         }
     }
 
-    /// Whether it means the instance of this name.
+    /// Returns whether the pattern means the instance of this name.
     pub fn fits(&self, instance: &str) -> bool {
         match self {
             Self::All => true,
@@ -72,7 +72,7 @@ impl PackagePattern {
 }
 
 impl fmt::Display for PackagePattern {
-    /// As it was typed.
+    /// Writes the pattern as it was typed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All => f.write_str("all"),
@@ -83,7 +83,7 @@ impl fmt::Display for PackagePattern {
 }
 
 impl VersionPattern {
-    /// Reads what stands behind `-v`.
+    /// Reads the argument of `-v`.
     pub fn parse(word: &str) -> Self {
         match word.strip_prefix('~') {
             Some(version) => Self::CompatibleWith(version.to_owned()),
@@ -101,29 +101,29 @@ impl VersionPattern {
         }
     }
 
-    /// Whether the answer depends on the `compver` file.
+    /// Returns whether the selection depends on the `compver` file.
     pub fn needs_compver(&self) -> bool {
         matches!(self, Self::CompatibleWith(_))
     }
 }
 
-/// Whether two versions differ in nothing but the length of runs of blanks.
+/// Returns whether two versions differ only in the length of runs of blanks.
 fn is_same(a: &str, b: &str) -> bool {
     a.split_ascii_whitespace().eq(b.split_ascii_whitespace())
 }
 
 impl PackageSelection {
-    /// Those that any of these words mean.
+    /// Returns the selection of the packages that any of these words mean.
     pub fn of(words: &[String]) -> Self {
         Self { patterns: words.iter().map(|word| PackagePattern::parse(word)).collect(), ..Self::default() }
     }
 
-    /// Whether a name is wanted, whatever else is asked of the package.
+    /// Returns whether a name is wanted, regardless of the other conditions.
     pub fn fits_name(&self, instance: &str) -> bool {
         self.patterns.is_empty() || self.patterns.iter().any(|pattern| pattern.fits(instance))
     }
 
-    /// Whether the parameters fit; `compver` is the text of that file, empty where there is none.
+    /// Returns whether the parameters fit; `compver` is the text of that file, or empty without one.
     pub fn fits_params(&self, params: &Params, compver: &[u8]) -> bool {
         let list =
             |name| String::from_utf8_lossy(&compact(params.get(name).unwrap_or_default())).into_owned();
@@ -136,7 +136,7 @@ impl PackageSelection {
                     .any(|token| self.categories.iter().any(|wanted| wanted.eq_ignore_ascii_case(token))))
     }
 
-    /// Whether a package that is installed in part, or whole, is wanted.
+    /// Returns whether a package in this state of installation is wanted.
     pub fn fits_state(&self, is_partial: bool) -> bool {
         self.completeness.is_none_or(|wanted| (wanted == PackageCompleteness::Partial) == is_partial)
     }

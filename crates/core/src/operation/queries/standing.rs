@@ -1,9 +1,9 @@
-//! What an applied patch is worth, in the words of `list`.
+//! The state of an applied patch, in the words of `list`.
 
 use patchadm_inputs::policy::Policy;
 use patchadm_svr4::patch::{AppliedPatches, PatchId, Superseded};
 
-/// The state of a patch by its records: `effective`, `superseded` or `obsoleted`, and `restricted` beside these.
+/// Returns the state of a patch by its records: `effective`, `superseded` or `obsoleted`; in addition, `restricted`.
 pub(super) fn standing(applied: &AppliedPatches, id: &PatchId, policy: &Policy) -> Vec<&'static str> {
     let word = match applied.superseded(id) {
         None => "effective",

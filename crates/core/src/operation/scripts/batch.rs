@@ -1,4 +1,4 @@
-//! The batches of changes between scripts, brought up to date before each is carried out.
+//! The batches of changes between scripts, updated before each is carried out.
 
 use super::halt::RunHalt;
 use crate::operation::failure::Failure;
@@ -12,7 +12,7 @@ use patchadm_planning::plan::registration::installf_queue::merged;
 use patchadm_planning::plan::{Action, Body, Plan};
 use patchadm_svr4::package::{ContentsLine, ObjectPath};
 
-/// Makes the changes of a plan fit the root as it is now. `line` gives the final line of a path.
+/// Adapts the changes of a plan to the present root. `line` gives the final line of a path.
 pub(crate) fn refresh(
     ground: &RootAndPolicy,
     plan: Plan,
@@ -31,8 +31,8 @@ pub(crate) fn refresh(
     Ok(refreshed(plan, &now, line)?)
 }
 
-/// Adds to the last batch of a run what its scripts asked installf(1M) and removef(1M) for: lines of `contents` that
-/// come on top of those that the batch has.
+/// Adds to the last batch of a run what its scripts requested from installf(1M) and removef(1M): lines of `contents` in
+/// addition to those of the batch.
 pub(crate) fn with_requests(ground: &RootAndPolicy, mut last: Plan) -> Result<Plan, RunHalt> {
     let root = &ground.root;
     let Some(open) = open_run(root).map_err(Failure::from)? else { return Ok(last) };

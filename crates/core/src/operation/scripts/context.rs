@@ -13,7 +13,7 @@ use patchadm_svr4::places;
 /// The knowledge of a command about a package whose scripts it runs; the same for installation, removal and patches.
 #[derive(Clone, Debug)]
 pub(crate) struct ScriptContext {
-    /// The parameters of the package: delivered ones, CLASSES and BASEDIR as they will be; at a removal the installed
+    /// The parameters of the package: the delivered ones, with the future CLASSES and BASEDIR; at a removal, the installed
     /// ones.
     pub(crate) package: Params,
     /// In an update, the parameters of the installed instance.
@@ -23,7 +23,7 @@ pub(crate) struct ScriptContext {
     pub(crate) instance: PkgInst,
     /// The directory of relocatable objects, without the root.
     pub(crate) base: Option<ObjectPath>,
-    /// The directory that holds the package directory; none at a removal.
+    /// The directory that holds the package directory; `None` at a removal.
     pub(crate) data_directory: Option<PathBuf>,
     /// The date of the installation, from preinstall on.
     pub(crate) install_date: Option<String>,
@@ -34,7 +34,7 @@ pub(crate) struct ScriptContext {
 }
 
 impl ScriptContext {
-    /// The context of a package before anything is known beside its parameters and where it lies.
+    /// Returns the context of a package for which only its parameters and its place are known.
     pub(crate) fn new(instance: PkgInst, package: Params, base: Option<ObjectPath>) -> Self {
         Self {
             package,
@@ -49,14 +49,14 @@ impl ScriptContext {
         }
     }
 
-    /// Takes over what is decided about the installation of a package: where it goes, and from when on it is there.
+    /// Adopts the decisions about the installation of a package: its place, and the time from which it is there.
     pub(crate) fn settle(&mut self, delivered: &Params, params: &Params) {
         self.package = delivered_as_placed(delivered, params);
         self.base = base_of(params);
         self.install_date = Some(params.text("INSTDATE").into_owned());
     }
 
-    /// The environment of a script that comes from `origin`.
+    /// Returns the environment of a script that comes from `origin`.
     pub(crate) fn environment(
         &self,
         runner: &ScriptRunner<'_>,
@@ -82,12 +82,13 @@ impl ScriptContext {
         environment(&basis, script, origin)
     }
 
-    /// The directory of installed scripts below the root `prefix`.
+    /// Returns the directory of installed scripts below the root `prefix`.
     pub(crate) fn installed_scripts(&self, prefix: &Path) -> PathBuf {
         prefix.join(OsStr::from_bytes(places::package_scripts(&self.instance).relative()))
     }
 
-    /// The directory that scripts start in: where they are, or for a package that has none of its own, the one above.
+    /// Returns the directory in which scripts start: the one that contains them, or for a package without its own, the one
+    /// above.
     pub(crate) fn working_directory(&self, prefix: &Path) -> PathBuf {
         let scripts = self.installed_scripts(prefix);
         match scripts.parent() {
@@ -97,8 +98,8 @@ impl ScriptContext {
     }
 }
 
-/// The parameters that scripts are told: where the package goes, and all else as it is delivered, its own classes among
-/// that.
+/// Returns the parameters that scripts receive: the place of the package, and all others as delivered, including its own
+/// classes.
 pub(crate) fn delivered_as_placed(delivered: &Params, placed: &Params) -> Params {
     let mut package = delivered.clone();
     if let Some(value) = placed.get("BASEDIR") {
@@ -107,7 +108,7 @@ pub(crate) fn delivered_as_placed(delivered: &Params, placed: &Params) -> Params
     package
 }
 
-/// The directory of relative paths, by the parameters of a package.
+/// Returns the directory of relative paths, by the parameters of a package.
 pub(crate) fn base_of(params: &Params) -> Option<ObjectPath> {
     params.get("BASEDIR").map(<[u8]>::trim_ascii).and_then(|path| ObjectPath::new(path).ok())
 }

@@ -1,4 +1,4 @@
-//! A script that says no, in the words and codes of pkgadd(1M).
+//! A script that refuses or fails, in the words and codes of pkgadd(1M).
 
 use std::fmt;
 use std::path::Path;
@@ -8,14 +8,14 @@ use crate::script::environment::ProcedureScript;
 use crate::script::protocol::{ExitMeaning, PatchMessage, RebootRequest, ScriptOutcome};
 use patchadm_changeset::transaction::RootCondition;
 
-/// A script that did not do what it should, and what became of the root.
+/// A script that did not do what it should, and the outcome for the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptFailure {
     /// The name of the script in messages: `preinstall script`, `class action script`.
     what: String,
     /// The meaning of the exit code.
     pub meaning: ExitMeaning,
-    /// The way it ended, where the meaning does not say it.
+    /// The way it ended, if the meaning does not include it.
     detail: Option<String>,
     /// Whether a message says so, or the closing line is enough.
     pub is_told: bool,
@@ -23,7 +23,7 @@ pub struct ScriptFailure {
     pub left: RootCondition,
     /// The part of a patch that the script belongs to.
     pub part: FailedStage,
-    /// Whether a signal ended it, which came from elsewhere.
+    /// Whether a signal from elsewhere ended it.
     pub is_signalled: bool,
     /// The context that commands about patches add.
     pub told: Box<FailureContext>,
@@ -60,7 +60,7 @@ pub enum FailedStage {
 pub struct LastingResults {
     /// Whether a script warned, or did not do all of its work.
     pub warned: bool,
-    /// Whether one of them wants a reboot.
+    /// Whether one of them requests a reboot.
     pub reboot: RebootRequest,
 }
 
@@ -106,36 +106,36 @@ impl ScriptFailure {
         }
     }
 
-    /// Describes how a hook of the policy ended, which is named by its key there.
+    /// Describes how a hook of the policy ended. The hook is named by its key there.
     pub(crate) fn of_hook(key: &str, file: &Path, ended: ScriptEnd, is_before: bool) -> Self {
         let part = if is_before { FailedStage::Before } else { FailedStage::After };
         let what = format!("the hook {key} ({})", file.display());
         Self { what, part, is_signalled: false, ..Self::of_patch(key, ended) }
     }
 
-    /// How the script ended, or why it did not begin, where the meaning does not say it.
+    /// Returns how the script ended, or why it did not begin, if the meaning does not include it.
     pub(crate) fn detail(&self) -> Option<&str> {
         self.detail.as_deref()
     }
 
-    /// A script of a patch itself that cannot be executed.
+    /// Returns the failure of a patch's own script that cannot be executed.
     pub(crate) fn not_executable(name: &str, reason: String) -> Self {
         let failure = Self::of_patch(name, ScriptEnd::Exited(126));
         Self { part: FailedStage::NotExecutable, detail: Some(reason), ..failure }
     }
 
-    /// A package that wants to ask, where nobody can be asked.
+    /// Returns the failure of a package that asks questions when no user can answer.
     pub(crate) fn nobody_to_ask() -> Self {
         let outcome = ScriptOutcome { meaning: ExitMeaning::Interaction, reboot: RebootRequest::None };
         Self::new(&ProcedureScript::Request, ScriptEnd::Exited(5), outcome)
     }
 
-    /// Whether the installation goes on nevertheless.
+    /// Returns whether the installation goes on nevertheless.
     pub(crate) fn is_warning(&self) -> bool {
         self.meaning == ExitMeaning::Warning
     }
 
-    /// The exit code of patchadd(1M).
+    /// Returns the exit code of patchadd(1M).
     pub fn patchadd_code(&self) -> u8 {
         match (&self.told.message, self.part) {
             (Some(message), FailedStage::Question | FailedStage::Package) => message.number,
@@ -147,7 +147,7 @@ impl ScriptFailure {
         }
     }
 
-    /// The exit code of patchrm(1M).
+    /// Returns the exit code of patchrm(1M).
     pub fn patchrm_code(&self) -> u8 {
         let suspends = matches!(self.meaning, ExitMeaning::Administration | ExitMeaning::Interaction);
         match (&self.told.message, self.part) {
@@ -159,7 +159,7 @@ impl ScriptFailure {
         }
     }
 
-    /// The exit code of pkgadd(1M) and pkgrm(1M).
+    /// Returns the exit code of pkgadd(1M) and pkgrm(1M).
     pub fn code(&self) -> u8 {
         match self.meaning {
             ExitMeaning::Ok => 0,
@@ -190,7 +190,7 @@ impl fmt::Display for ScriptFailure {
 
 impl std::error::Error for ScriptFailure {}
 
-/// Says how a script ended, for the log and for messages.
+/// Describes how a script ended, for the log and for messages.
 pub(crate) fn words(ended: ScriptEnd) -> String {
     match ended {
         ScriptEnd::Exited(code) => format!("exit code {code}"),

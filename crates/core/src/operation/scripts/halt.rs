@@ -1,4 +1,4 @@
-//! Giving up a run in which scripts take part, whatever it is that stands against it.
+//! Giving up a run in which scripts take part, for any reason.
 
 use crate::operation::failure::Failure;
 use crate::script::ScriptError;
@@ -7,7 +7,7 @@ use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_rootfs::RootError;
 use patchadm_svr4::package::PkgInst;
 
-/// Why a run is given up.
+/// The reason why a run is given up.
 #[derive(Debug)]
 pub(crate) enum RunHalt {
     /// The transaction cannot go on.
@@ -54,7 +54,7 @@ impl From<RootError> for RunHalt {
 }
 
 impl RunHalt {
-    /// Marks a cause as one that was met while undo data was written.
+    /// Marks a cause as one that occurred while undo data was written.
     pub(crate) fn while_saving(self) -> Self {
         match self {
             Self::Cause(cause) if !matches!(cause, Cause::Interrupted(_)) => Self::Saving(cause),
@@ -62,7 +62,7 @@ impl RunHalt {
         }
     }
 
-    /// Names the package, if it is a script that says no.
+    /// Names the package, if the cause is a script that refuses.
     pub(crate) fn of_package(mut self, package: &PkgInst) -> Self {
         if let Self::Failure(failure) = &mut self
             && let Failure::Script(failure) = &mut **failure
@@ -72,7 +72,7 @@ impl RunHalt {
         self
     }
 
-    /// Makes it the failure of a command that has changed nothing yet. `subject` is the package or patch of `command`.
+    /// Turns it into the failure of a command that has changed nothing yet. `subject` is the package or patch of `command`.
     pub(crate) fn without_run(self, command: Command, subject: &str) -> Failure {
         match self {
             Self::Cause(cause) | Self::Saving(cause) => {
@@ -83,7 +83,7 @@ impl RunHalt {
         }
     }
 
-    /// Puts everything back, and says why.
+    /// Restores everything, and returns the reason.
     fn give_up(self, run: ScriptedRun<'_>, command: Command, subject: &str) -> Failure {
         let failure = match self {
             Self::Cause(cause) => return run.roll_back(Phase::Switch, cause).into(),
@@ -115,7 +115,7 @@ pub(crate) fn end_run(
     }
 }
 
-/// Why a run is given up whose script did not tell that calls of installf(1M) or removef(1M) failed.
+/// Returns the cause of giving up a run whose script did not report that calls of installf(1M) or removef(1M) failed.
 pub(crate) fn unanswered(script: &str, failed: &[String]) -> Cause {
     Cause::Script(format!("in script {script}: {}", failed.join("; ")))
 }

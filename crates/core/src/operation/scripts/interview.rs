@@ -1,4 +1,4 @@
-//! The scripts before an installation: request, which asks the person, and checkinstall, which looks at the system.
+//! The scripts before an installation: request, which asks the user, and checkinstall, which examines the system.
 //!
 //! Both run as a user who owns nothing, before anything is changed, and answer through a response file of their own.
 
@@ -15,7 +15,7 @@ use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionEr
 use patchadm_svr4::format::response::Response;
 use patchadm_svr4::package::Params;
 
-/// The scripts that are to be run, and the answers that are there already.
+/// The scripts to run, and the existing answers.
 #[derive(Clone, Debug)]
 pub(crate) struct ScriptQuestions {
     /// Whether request is run.
@@ -24,7 +24,7 @@ pub(crate) struct ScriptQuestions {
     pub(crate) checkinstall: bool,
     /// The text of the response file so far.
     pub(crate) given: Vec<u8>,
-    /// Whether somebody sits at a terminal.
+    /// Whether a user is at a terminal.
     pub(crate) terminal: bool,
     /// The user that request runs as.
     pub(crate) request_user: RunAs,
@@ -80,7 +80,7 @@ pub(crate) fn interview(
     Ok(answers)
 }
 
-/// Says whether a script warned; an error where it refuses.
+/// Returns whether a script warned. Fails if it refuses.
 fn judge(
     script: &ProcedureScript,
     ended: ScriptEnd,
@@ -102,7 +102,7 @@ fn judge(
     Ok(failure.is_warning())
 }
 
-/// Takes the answers that count; warns of what is passed over.
+/// Takes the answers that count, and warns of those that are ignored.
 fn accepted(response: Option<Response>, output: &mut dyn ScriptOutput) -> Params {
     let Some(response) = response else { return Params::new() };
     for complaint in complaints(&response) {

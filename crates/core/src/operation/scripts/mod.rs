@@ -1,9 +1,9 @@
-//! Procedure scripts: getting ready for them, asking through them, running one after another.
+//! Procedure scripts: preparing for them, asking questions through them, running one after another.
 //!
-//! `runner` runs one script at a time for any command; `context` is what the scripts of a package are told,
-//! `package_directory` where they find it, `interview` what they ask before anything is changed, `package` how they
-//! run between the changes of a run, and `halt` how such a run is given up. Which scripts run when is in
-//! `plan::script_schedule`; `packages::scripted` follows it.
+//! `runner` runs one script at a time for any command. `context` has the environment of a package's scripts,
+//! `package_directory` the place where they find the package, `interview` the questions before anything is changed.
+//! `package` runs the scripts between the changes of a run, and `halt` gives such a run up. `plan::script_schedule` decides
+//! which scripts run when; `packages::scripted` follows it.
 
 pub(super) mod batch;
 pub(super) mod context;

@@ -1,6 +1,6 @@
-//! The scripts of one package as a part of a run that changes the root: what follows from how each one ends.
+//! The scripts of one package in a run that changes the root, with the consequences of their results.
 //!
-//! The same for installation, removal and patches.
+//! This is the same for installation, removal and patches.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -29,17 +29,17 @@ pub(crate) struct PackageScripts<'a, 'p> {
     pub(crate) failed_requests: FailedRequests,
 }
 
-/// The consequence of a failed call of installf(1M) or removef(1M), where the script that made it went on.
+/// The consequence of a failed call of installf(1M) or removef(1M), if the calling script went on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FailedRequests {
-    /// The package is installed, or gone, in part: a warning, which pkgadd(1M) and pkgrm(1M) have a code for.
+    /// A warning: the package is installed or removed in part, for which pkgadd(1M) and pkgrm(1M) have a code.
     Warn,
     /// The run is given up: patchadd(1M) and patchrm(1M) have no code for a patch that is applied in part.
     GiveUp,
 }
 
 impl PackageScripts<'_, '_> {
-    /// Runs a script that reads `list`, and gives up where it says no.
+    /// Runs a script that reads `list`, and gives up if it refuses.
     pub(crate) fn run_script(
         &mut self,
         run: &mut ScriptedRun<'_>,
@@ -82,7 +82,7 @@ impl PackageScripts<'_, '_> {
         Ok(())
     }
 
-    /// Draws the consequence of failed calls of installf(1M) and removef(1M) that a script did not tell of.
+    /// Draws the consequence of failed calls of installf(1M) and removef(1M) that a script did not report.
     fn judge_requests(
         &mut self,
         run: &ScriptedRun<'_>,
@@ -103,7 +103,7 @@ impl PackageScripts<'_, '_> {
         Ok(())
     }
 
-    /// Finds the file of a script, as the host has it; one of this program is written into the private directory.
+    /// Finds the file of a script, as the host has it. A script of this program is written into the private directory.
     fn file(&self, script: &ProcedureScript, deliverer: Deliverer) -> Result<PathBuf, RunHalt> {
         let (name, ground) = (script.name(), self.runner.ground);
         let delivered = places::class_scripts();
@@ -119,7 +119,7 @@ impl PackageScripts<'_, '_> {
                     .ok_or_else(|| Cause::Internal(format!("there is no script {name}")))?;
                 let private = self.runner.shop.directory();
                 let dir = Dir::of_host(private).map_err(Cause::from)?;
-                // A script that was needed before is there already, and the same.
+                // A script that was needed before exists already, with the same content.
                 dir.remove(name.as_bytes()).map_err(Cause::from)?;
                 let written = NewTree::below(dir).write(name.as_bytes(), text.as_ref(), Mode::of(0o644));
                 written.map_err(Cause::from)?;

@@ -1,8 +1,8 @@
 //! The package as its scripts find it: in the directory that the user named, or in a copy in the private directory of
 //! the run.
 //!
-//! A copy is made of a package from a datastream or archive, and of one that the user of unprivileged scripts cannot
-//! read. It has the form of a package directory, so that `dirname $0` and what lies beside it mean the same in both.
+//! A package from a datastream or archive is copied, and so is one that the user of unprivileged scripts cannot read. The
+//! copy has the form of a package directory, so that `dirname $0` and the files beside it mean the same in both.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -29,7 +29,7 @@ pub(crate) struct PackageDirectory {
 }
 
 impl PackageDirectory {
-    /// The package in its place where `user` can read it there, else a copy below `private`.
+    /// Returns the package in its place if `user` can read it there, otherwise a copy below `private`.
     pub(crate) fn of(
         delivered: DeliveredPackage<'_>,
         user: Option<ScriptUser>,
@@ -52,17 +52,17 @@ impl PackageDirectory {
         Ok(Self { package: place, is_copy: true })
     }
 
-    /// The directory that holds the package directory: `INST_DATADIR`.
+    /// Returns the directory that holds the package directory: `INST_DATADIR`.
     pub(crate) fn data_directory(&self) -> &Path {
         self.package.parent().unwrap_or(&self.package)
     }
 
-    /// A script of the package.
+    /// Returns a script of the package.
     pub(crate) fn script(&self, name: &str) -> PathBuf {
         self.package.join("install").join(name)
     }
 
-    /// The location of an object's content on disk or, if still packed, the path it unpacks to.
+    /// Returns the location of an object's content on disk or, if still packed, the path it unpacks to.
     pub(crate) fn object(&self, part: u32, path: &PackagePath) -> PathBuf {
         let (kind, relative) = kind(path);
         let numbered = self.package.join(format!("{kind}.{part}"));
@@ -70,7 +70,7 @@ impl PackageDirectory {
         top.join(std::ffi::OsStr::from_bytes(relative))
     }
 
-    /// Checks the content of the files that scripts install against the pkgmap, and unpacks it where this is a copy.
+    /// Checks the content of the files that scripts install against the pkgmap. Unpacks it if this is a copy.
     pub(crate) fn take(&self, delivered: DeliveredPackage<'_>, files: &[&ListedFile]) -> Result<(), Failure> {
         let DeliveredPackage { device, index, image: package } = delivered;
         let members = files.iter().filter_map(|file| member(file)).map(|member| (&member.path, member));
@@ -79,7 +79,7 @@ impl PackageDirectory {
         let mut wanted = |of: usize, path: &PackagePath| of == index && members.contains_key(path);
         device.source.stream::<Failure>(&device.image, &mut wanted, &mut |_, path, _, data| {
             let Some(member) = members.get(path) else { return Ok(()) };
-            // Only the caller reads it, who runs the scripts that do.
+            // Only the caller reads it, and runs the scripts that read it.
             let file = copy.as_mut().map(|copy| copy.file(&unpacked(path)));
             let poured = file.transpose().map_err(|error| error.to_string());
             poured.and_then(|file| pour(member, data, file)).map_err(|reason| {
@@ -94,7 +94,7 @@ impl PackageDirectory {
     }
 }
 
-/// The directory of the package in which an object is, and the name below it.
+/// Returns the directory of the package that contains an object, and the name below it.
 fn kind(path: &PackagePath) -> (&'static str, &[u8]) {
     match path.as_bytes().strip_prefix(b"/") {
         Some(relative) => ("root", relative),
@@ -102,13 +102,13 @@ fn kind(path: &PackagePath) -> (&'static str, &[u8]) {
     }
 }
 
-/// The path below the package directory that an object of a copy unpacks to.
+/// Returns the path below the package directory that an object of a copy unpacks to.
 fn unpacked(path: &PackagePath) -> Vec<u8> {
     let (kind, relative) = kind(path);
     [kind.as_bytes(), b"/", relative].concat()
 }
 
-/// The delivered content of a file that a script installs.
+/// Returns the delivered content of a file that a script installs.
 pub(crate) fn member(file: &ListedFile) -> Option<&Member> {
     match &file.new.body {
         Body::Member(member) => Some(member),
@@ -134,8 +134,8 @@ fn copy(package: &PackageImage, place: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads the content of a file and compares it with the pkgmap; writes it where there is a place. The reason where it
-/// is not what it should be.
+/// Reads the content of a file and compares it with the pkgmap. Writes it to `file` if there is one. Returns the reason if
+/// it is not as it should be.
 fn pour(member: &Member, data: &mut dyn Read, mut file: Option<WritableFile>) -> Result<(), String> {
     let mut summing = Summing::default();
     let mut buffer = vec![0; 1 << 17];

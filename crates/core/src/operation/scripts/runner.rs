@@ -1,6 +1,6 @@
-//! Running one procedure script: who hears it, what the log gets, and where its process is noted.
+//! Running one procedure script: who receives its output, what the log gets, and where its process is recorded.
 //!
-//! The same for every command: which scripts run when, and what follows from their results, is the caller's matter.
+//! This is the same for every command. The caller decides which scripts run when, and what follows from their results.
 
 use std::ffi::OsString;
 use std::io;
@@ -27,27 +27,27 @@ pub struct ScriptSettings {
     pub temporary: PathBuf,
     /// Whether the shell shows each command (`pkgadd -v`).
     pub trace: bool,
-    /// Seconds that one script may take, 0 for ever; `None` leaves it to the policy of the root.
+    /// The seconds that one script may take, 0 for no limit; `None` leaves it to the policy of the root.
     pub limit: Option<u64>,
     /// Language and time zone of the caller.
     pub locale: Vec<(String, OsString)>,
 }
 
-/// Receives what scripts say while they run, and what is to be said about them. Every method does nothing by default.
+/// Receives the output of running scripts, and remarks on them. Every method does nothing by default.
 pub trait ScriptOutput {
-    /// Learns that a procedure script is about to run; not told of class action scripts and of request.
+    /// Called when a procedure script is about to run, except for class action scripts and request.
     fn executing(&mut self, _script: &str) {}
 
     /// Receives output of a script, in pieces of any size.
     fn heard(&mut self, _stream: OutputStream, _bytes: &[u8]) {}
 
-    /// Receives what a script did not do though it should; the work goes on.
+    /// Receives what a script failed to do; the work goes on.
     fn complains(&mut self, _text: &str) {}
 
     /// Receives text to be shown as it is.
     fn says(&mut self, _text: &str) {}
 
-    /// Receives a warning of something that a script did and that was passed over.
+    /// Receives a warning of something that a script did and that was ignored.
     fn warns(&mut self, _text: &str) {}
 }
 
@@ -59,13 +59,13 @@ pub(crate) struct ScriptRunner<'a> {
     interrupt: &'a dyn Fn() -> Option<i32>,
     trace: bool,
     limit: Option<Duration>,
-    /// The output of scripts before there was a run that could log it.
+    /// The output of scripts from before there was a run that could log it.
     said: Vec<u8>,
 }
 
 impl<'a> ScriptRunner<'a> {
-    /// Gets ready for the scripts of a root. `absolute` says whether they need commands in their absolute places; where
-    /// these cannot be put there, that is a refusal.
+    /// Prepares for the scripts of a root. `absolute` says whether they need commands in their absolute places. If these
+    /// cannot be put there, the scripts are refused.
     pub(crate) fn open(
         ground: &'a RootAndPolicy,
         interrupt: &'a dyn Fn() -> Option<i32>,
@@ -113,24 +113,24 @@ impl<'a> ScriptRunner<'a> {
         }
     }
 
-    /// The signal that asks the command to end, if one came.
+    /// Returns the signal that asks the command to end, if one came.
     pub(crate) fn interrupted(&self) -> Option<i32> {
         (self.interrupt)()
     }
 
-    /// Takes what scripts said before the run, for its log.
+    /// Takes the output of scripts from before the run, for its log.
     pub(crate) fn take_log(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.said)
     }
 
-    /// Runs a script to its end, as a part of `run` where there is one.
+    /// Runs a script to its end, as a part of `run` if there is one.
     pub(crate) fn run(
         &mut self,
         mut call: ScriptCall,
         run: Option<&mut dyn ScriptRecorder>,
         output: &mut dyn ScriptOutput,
     ) -> Result<ScriptEnd, ScriptError> {
-        // somebody at a terminal may take their time
+        // a user at a terminal may take their time
         call.limit = call.limit.filter(|_| call.input != ScriptInput::Terminal);
         let name = call.name.as_str();
         let mut listener = Listener { name, run, said: &mut self.said, output, interrupt: self.interrupt };

@@ -1,8 +1,8 @@
 //! The conditions that a root must meet before any script runs in it.
 //!
-//! A script works with paths of the host. Where the root has a symbolic link that leads somewhere else for the host
-//! than for us (`var -> /etc`), a script's own `rm -r` would follow it out of the root; such a root is refused. So is
-//! a script that names commands by absolute paths at which the system has none, unless they can be put there for it.
+//! A script works with paths of the host. If the root has a symbolic link that leads somewhere else for the host than for
+//! this program (`var -> /etc`), a script's own `rm -r` would follow it out of the root. Such a root is refused. So is a
+//! script that names commands by absolute paths that the system lacks, unless they can be provided for it.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -21,7 +21,7 @@ use patchadm_rootfs::{FileType, Root, RootError};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
-/// Commands of ours that scripts know by these absolute paths.
+/// The commands of this program that scripts know by these absolute paths.
 const ABSOLUTE: [&str; 10] = [
     "/usr/bin/pkgproto",
     "/usr/bin/pkgparam",
@@ -35,13 +35,13 @@ const ABSOLUTE: [&str; 10] = [
     "/usr/sadm/bin/",
 ];
 
-/// Whether scripts that install a package name commands by absolute paths that are not there.
+/// Returns whether scripts that install a package name commands by absolute paths that do not exist.
 pub(crate) fn needs_absolute_tools(package: &PackageImage) -> bool {
     let scripts = package.install.iter().filter(|(name, _)| runs_at_installation(name));
     name_missing_tools(scripts.map(|(_, text)| text.as_slice()))
 }
 
-/// Whether scripts that remove an installed package name commands by absolute paths that are not there.
+/// Returns whether scripts that remove an installed package name commands by absolute paths that do not exist.
 pub(crate) fn needs_absolute_tools_to_go(installed: &Installed) -> bool {
     let scripts = installed.records.iter().filter(|(name, _)| runs_at_removal(name));
     name_missing_tools(scripts.map(|(_, record)| record.bytes.as_slice()))
@@ -62,8 +62,7 @@ fn runs_at_removal(record: &[u8]) -> bool {
     matches!(record, b"install/preremove" | b"install/postremove") || record.starts_with(b"install/r.")
 }
 
-/// Refuses a root in which one of the places that scripts work in, or lie in, is somewhere else for the host than for
-/// us.
+/// Refuses a root in which a place that scripts work in, or lie in, is somewhere else for the host than for this program.
 pub(crate) fn check_places(
     ground: &RootAndPolicy,
     instance: &PkgInst,
@@ -74,7 +73,7 @@ pub(crate) fn check_places(
     known.chain(base.cloned()).try_for_each(|place| check_place(ground, &place))
 }
 
-/// Refuses a root in which a directory is somewhere else for the host than for us.
+/// Refuses a root in which a directory is somewhere else for the host than for this program.
 pub(crate) fn check_place(ground: &RootAndPolicy, place: &ObjectPath) -> Result<(), Reason> {
     let why = match is_same(&ground.root, &ground.host, place) {
         Ok(true) => return Ok(()),
@@ -98,7 +97,7 @@ pub(crate) fn check_classes(ground: &RootAndPolicy, course: &ScriptSchedule) -> 
     })
 }
 
-/// Refuses a class action script that is no file, and one that is given paths that lead somewhere else for the host.
+/// Refuses a class action script that is not a file, or that gets paths that lead somewhere else for the host.
 fn check_class<'p>(
     ground: &RootAndPolicy,
     name: &str,
@@ -122,8 +121,8 @@ fn check_class<'p>(
     directories.iter().try_for_each(|directory| check_place(ground, directory))
 }
 
-/// Refuses a class action script that is no file: a pipe would never end. A symbolic link leads, for the shell, out of
-/// any root but that of the running system.
+/// Refuses a class action script that is not a file: a pipe would never end. For the shell, a symbolic link leads out of any
+/// root but that of the running system.
 fn check_class_script(root: &Root, place: &ObjectPath, name: &str) -> Result<(), Reason> {
     let look = || root.dir(&root.resolver().locate_dir(place)?)?.look(name.as_bytes());
     let shown = format!("{}/{name}", root.show(place));
@@ -135,8 +134,8 @@ fn check_class_script(root: &Root, place: &ObjectPath, name: &str) -> Result<(),
     if is_file { Ok(()) } else { Err(unsafe_because(format!("{shown} is not a regular file"))) }
 }
 
-/// Refuses a script that lies in `place` of a root where somebody else than the superuser could have written it. A caller
-/// without privilege is asked nothing: the script gets no more rights than whoever wrote it could have.
+/// Refuses a script in `place` of a root that a user other than the superuser could have written. Unprivileged callers are
+/// not checked: the script gets no more rights than its writer could have.
 pub(crate) fn check_owners(root: &Root, place: &ObjectPath, name: &str) -> Result<(), Reason> {
     if !root.is_privileged() {
         return Ok(());
@@ -154,7 +153,7 @@ fn unsafe_because(why: impl Display) -> Reason {
     Reason::ScriptsUnsafe(format!("scripts cannot be run: {why}"))
 }
 
-/// Whether a directory of the root is the same for a process that knows nothing of roots.
+/// Returns whether a directory of the root is the same for a process that is not confined to the root.
 fn is_same(root: &Root, host: &Root, place: &ObjectPath) -> Result<bool, RootError> {
     if root.is_system() {
         return Ok(true);

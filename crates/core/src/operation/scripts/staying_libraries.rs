@@ -1,5 +1,5 @@
-//! Libraries that stay for others are looked at when the last script has run: one that a script took away or changed ends
-//! the run.
+//! Libraries that stay for other files, checked after the last script has run: if a script removed or changed one, the run
+//! is given up.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use patchadm_svr4::package::ObjectPath;
 /// The objects that stay, as they were before the run.
 pub(crate) type StayingObjects = BTreeMap<ObjectPath, Live>;
 
-/// Checks that all of them are as they were.
+/// Checks that all of them are unchanged.
 pub(crate) fn check_staying(root: &Root, staying: &StayingObjects) -> Result<(), RunHalt> {
     for (path, before) in staying {
         let physical = root.resolver().locate(path)?;

@@ -1,5 +1,5 @@
-//! The attributes of an object given to its copy: owner, mode, extended attributes, modification time, in the order in
-//! which none takes another one away.
+//! The attributes of an object set on its copy: owner, mode, extended attributes, modification time, in an order in which
+//! none clears another one.
 
 use rustix::io::Errno;
 
@@ -17,7 +17,7 @@ pub(super) enum CopiedObject<'a> {
     Name(&'a Dir, &'a [u8]),
 }
 
-/// What an object has.
+/// The attributes of an object.
 pub(super) struct Attributes<'a> {
     pub(super) status: &'a ObjectStatus,
     pub(super) xattrs: &'a Xattrs,
@@ -26,8 +26,8 @@ pub(super) struct Attributes<'a> {
 }
 
 impl CopiedObject<'_> {
-    /// Gives the copy all attributes of the object. Returns whether it has all of them: without privileges it may have
-    /// another owner, and no set-id bits then.
+    /// Sets all attributes of the object on the copy. Returns whether it has all of them: without privileges it may have
+    /// another owner, and then no set-id bits.
     pub(super) fn give(&self, attributes: &Attributes<'_>, made: &ObjectStatus) -> Result<bool> {
         let Attributes { status, xattrs, has_mode } = attributes;
         let is_owned = self.give_owner(status, made)?;
@@ -51,14 +51,14 @@ impl CopiedObject<'_> {
         match self.set_owner(wanted.uid, wanted.gid) {
             Ok(()) => Ok(true),
             Err(error) if !self.root().is_privileged() && is_forbidden(&error) => Ok(false),
-            // An id that the user namespace of the caller does not have.
+            // The user namespace of the caller does not have this id.
             Err(error) if error.errno() == Some(Errno::INVAL) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// Sets an extended attribute; false for one that this caller or file system cannot set and that does not count
-    /// then.
+    /// Sets an extended attribute. Returns false for one that this caller or file system cannot set and that therefore does
+    /// not count.
     fn give_xattr(&self, key: &[u8], value: &[u8]) -> Result<bool> {
         let is_label = |label: &&str| key.starts_with(label.as_bytes());
         let is_of_system = ["security.", "trusted."].iter().any(|start| key.starts_with(start.as_bytes()));
@@ -108,10 +108,10 @@ impl CopiedObject<'_> {
     }
 }
 
-/// Labels, which are no part of what a promotion compares: a copy that cannot have one is whole.
+/// Labels, which a promotion does not compare: a copy without them is complete.
 const LABELS: [&str; 4] = ["security.selinux", "security.SMACK64", "security.ima", "security.evm"];
 
-/// Attributes that belong to an inode and not to what is in it.
+/// Attributes that belong to an inode and not to its contents.
 const OF_FILE_SYSTEM: [&str; 3] = ["trusted.overlay.", "security.evm", "security.ima"];
 
 fn is_forbidden(error: &RootError) -> bool {

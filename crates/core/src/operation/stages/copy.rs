@@ -1,8 +1,8 @@
-//! Objects of a root copied into a stage, each with all its attributes, and digested while they are copied.
+//! The copies of objects in a stage, each with all its attributes, and digested while it is copied.
 //!
-//! Files share their blocks with the live ones where the file system can (a write to either then parts them), never their
-//! inode. Names of one object stay names of one object. Directories are private until everything is in them. What
-//! changes while it is copied is an error.
+//! Files share their blocks with the live ones if the file system supports it (a write to either then separates them), but
+//! never their inode. Names of one object stay names of one object. Directories are private until everything is in them. An
+//! object that changes while it is copied is an error.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -20,10 +20,10 @@ use patchadm_rootfs::{
 };
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// Objects that a thread takes at once.
+/// The objects that a thread takes at once.
 const PIECE: usize = 32;
 
-/// Bytes read at once, of which those that are all zero become a hole.
+/// The bytes read at once. If they are all zero, they become a hole.
 const BUFFER: usize = 1 << 17;
 
 /// Copies objects from a root to the same paths of a stage.
@@ -31,20 +31,20 @@ pub(super) struct Copier<'a> {
     pub(super) root: &'a Root,
     pub(super) stage: &'a Root,
     pub(super) interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
-    /// Whether every copy could be given all owners and attributes so far.
+    /// Whether every copy so far got all owners and attributes.
     pub(super) is_whole: AtomicBool,
 }
 
-/// What was copied.
+/// The copied objects.
 #[derive(Default)]
 pub(super) struct Copied {
     /// The objects as they are in the root, sorted by path.
     pub(super) objects: Vec<TreeObject>,
     /// The copies of files.
     copies: Vec<(ObjectPath, CachedFile)>,
-    /// Bytes of files, each file once.
+    /// The bytes of the files, each file counted once.
     pub(super) bytes: u64,
-    /// Files that share their blocks with the live ones.
+    /// The number of files that share their blocks with the live ones.
     pub(super) reflinked: u64,
 }
 
@@ -57,12 +57,12 @@ struct CopiedOne {
 }
 
 impl Copied {
-    /// Returns what a cache keeps of the live files, which were read after the moment `since`.
+    /// Returns the live files as a cache keeps them; they were read after the moment `since`.
     pub(super) fn known_files(&self, since: Timestamp) -> impl Iterator<Item = ReadFile<'_>> {
         known_files(&self.objects, since)
     }
 
-    /// Returns what a cache keeps of the copies: those that nobody touched since shortly before the moment `since`.
+    /// Returns the copies as a cache keeps them: those that were not touched since shortly before the moment `since`.
     pub(super) fn known_copies(&self, since: Timestamp) -> impl Iterator<Item = ReadFile<'_>> {
         let files = self.copies.iter().map(|(path, CachedFile { file, xattrs })| ReadFile {
             path,
@@ -74,7 +74,7 @@ impl Copied {
 }
 
 impl Copier<'_> {
-    /// Copies what a walk through the root met. The directories above are there.
+    /// Copies what a walk through the root found. The directories above must exist.
     pub(super) fn copy(&self, walk: Walk) -> Result<Copied, StageError> {
         let groups = link_groups(&walk.met);
         self.make_directories(&walk.met)?;
@@ -126,7 +126,7 @@ impl Copier<'_> {
         Ok(copied.into_iter().flatten().collect())
     }
 
-    /// Makes a copy's other name.
+    /// Makes another name of a copy.
     fn link(
         &self,
         met: &[MetObject],
@@ -183,7 +183,7 @@ impl Copier<'_> {
         for met in met.iter().filter(|met| met.status.file_type == FileType::Directory) {
             let above = directory_of(self.stage, &mut open, &met.path)?;
             match above.make_dir(met.path.name(), Mode::of(0o700)) {
-                // A directory above several staged paths, or of the records, may be there.
+                // A directory above several staged paths, or of the records, may already exist.
                 Err(error) if error.errno() == Some(rustix::io::Errno::EXIST) => {}
                 made => drop(made?),
             }
@@ -191,7 +191,7 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Gives directories their attributes, those below others first.
+    /// Sets the attributes of directories, starting with the lowest ones.
     fn finish_directories(&self, met: &[MetObject]) -> Result<(), StageError> {
         let mut open = None;
         for met in met.iter().rev().filter(|met| met.status.file_type == FileType::Directory) {
@@ -202,7 +202,7 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Gives the attributes of an object to its copy, which has a name already.
+    /// Sets the attributes of an object on its copy, which already has a name.
     fn give(&self, above: &Dir, met: &MetObject, xattrs: &patchadm_rootfs::Xattrs) -> Result<(), StageError> {
         let name = met.path.name();
         let made = above.look(name)?.ok_or_else(|| StageError::Changing(self.stage.show(&met.path)))?;
@@ -243,8 +243,8 @@ impl Copier<'_> {
 }
 
 impl Copier<'_> {
-    /// Makes a directory that programs work in: as it is in the root, else for everybody where it is one for temporary
-    /// files. What the stage has there already stays.
+    /// Makes a working directory of programs: as it is in the root, otherwise open to every user if it is for temporary
+    /// files. Leaves an existing one in the stage as it is.
     pub(super) fn make_working_directory(&self, path: &ObjectPath) -> Result<(), StageError> {
         self.make_way(path)?;
         let place = self.stage.dir(&parent(path))?;
@@ -270,13 +270,13 @@ fn parent(path: &ObjectPath) -> ObjectPath {
     path.parent().unwrap_or_else(ObjectPath::root)
 }
 
-/// What one thread copies with.
+/// The state of one copying thread.
 struct PieceCopier<'a> {
     copier: &'a Copier<'a>,
     from: Option<Dir>,
     to: Option<Dir>,
     buffer: Vec<u8>,
-    /// A file system of which no blocks can be shared with the stage.
+    /// A file system that cannot share blocks with the stage.
     clones_not: Option<(u32, u32)>,
 }
 
@@ -298,7 +298,7 @@ impl PieceCopier<'_> {
                     LiveKind::Device { block: false, major, minor } => {
                         to.make_node(name, SpecialFile::Character(*major, *minor))?;
                     }
-                    // The walk left sockets out, and a regular file is met without its bytes.
+                    // The walk left sockets out, and regular files come without their bytes.
                     _ => to.make_node(name, SpecialFile::Pipe)?,
                 }
                 self.copier.give(to, met, &live.xattrs)?;

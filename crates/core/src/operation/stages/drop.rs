@@ -1,8 +1,7 @@
-//! `stage drop`: removes a stage and nothing else, and takes it from the list of its root.
+//! `stage drop`: removes a stage and nothing else, and deletes it from the list of its root.
 //!
-//! Nobody may be inside, and nothing may be mounted below it, in any mount namespace that can be seen. From its first
-//! step on the stage counts as unfinished, so that what is left after an interruption can be used for nothing but
-//! another drop.
+//! No command may be inside, and nothing may be mounted below it, in any visible mount namespace. From the first step on,
+//! the stage counts as unfinished, so that the remains after an interruption are good for nothing but another drop.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -25,31 +24,31 @@ use patchadm_svr4::package::{Mode, ObjectPath};
 /// The program that the locks of a stage name.
 const PROGRAM: &str = "stage";
 
-/// A stage that is gone.
+/// A stage that was removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DroppedStage {
-    /// The path where it was.
+    /// Its former path.
     pub path: String,
     /// The number of objects removed.
     pub removed: u64,
-    /// Whether it was taken from the list of its root.
+    /// Whether it was deleted from the list of its root.
     pub was_listed: bool,
-    /// Sentences for a person.
+    /// Sentences for the reader of a report.
     pub notes: Vec<String>,
 }
 
 /// The reasons why a stage was not removed.
 #[derive(Debug, thiserror::Error)]
 pub enum DropError {
-    /// It is no stage, or none that is removed without being told twice.
+    /// It is no stage, or one that is only removed with `force`.
     #[error(transparent)]
     Stage(#[from] StageError),
-    /// Somebody is inside, or another command changes it.
+    /// A command is inside, or another command changes it.
     #[error("the stage {stage} is in use: {reason}")]
     InUse {
         /// The path of the stage.
         stage: String,
-        /// Who has which lock.
+        /// The lock and its holder.
         reason: LockError,
     },
     /// Something is mounted below it.
@@ -97,7 +96,7 @@ pub fn drop_stage(
     Ok(DroppedStage { path: path.to_string(), removed, was_listed, notes })
 }
 
-/// The id of a stage that may be removed, as far as it still says it.
+/// Returns the id of a stage that may be removed, if it can still be read.
 fn identity_of(root: &Root, tree: &Root, own: &Dir, force: bool) -> Result<Option<StageId>, StageError> {
     if !force && !is_unfinished(own)? {
         let stage = Stage::of_tree(tree.clone())?;
@@ -108,7 +107,7 @@ fn identity_of(root: &Root, tree: &Root, own: &Dir, force: bool) -> Result<Optio
     Ok(text.and_then(|text| StageIdentity::parse(&text).ok()).map(|identity| identity.id))
 }
 
-/// Takes a stage that is not there any more from the list.
+/// Deletes a stage that no longer exists from the list.
 fn forget_missing(
     root: &Root,
     named: &OsStr,
@@ -129,7 +128,7 @@ fn forget_missing(
     Ok(DroppedStage { path: stage.path.to_string(), removed: 0, was_listed, notes })
 }
 
-/// Takes a stage from the list of the root, if it is there; returns whether it was, and notes.
+/// Deletes a stage from the list of the root. Returns whether it was there, and notes.
 fn forget(
     root: &Root,
     is_it: impl Fn(&ListedStage) -> bool,
@@ -169,7 +168,7 @@ fn remove(tree: &Root, path: &ObjectPath) -> Result<u64, StageError> {
     let is_it = parent.look(path.name())?.is_some_and(|seen| {
         top.itself().is_ok_and(|own| own.inode == seen.inode && own.file_system == seen.file_system)
     });
-    // One that is a file system of its own stays, empty, and so does one in a directory of somebody else.
+    // A stage that is a file system of its own stays, empty, and so does one in a directory that the caller cannot write to.
     if is_it && parent.is_writable() && parent.remove_dir(path.name())? {
         removed += 1;
         parent.sync()?;

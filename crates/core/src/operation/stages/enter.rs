@@ -1,4 +1,4 @@
-//! `stage enter`: a command that sees the live root with the stage in its places, or the stage alone.
+//! `stage enter`: runs a command that sees the live root with the stage in its places, or the stage alone.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
@@ -22,18 +22,18 @@ use patchadm_svr4::package::{Mode, ObjectPath};
 /// The working directories of every stage, in addition to those that it names.
 const WORKING: [&str; 3] = ["tmp", "usr/obj", "usr/tmp"];
 
-/// What is to be entered, and how. Everything about the caller is a value here.
+/// What to enter, and how. All facts about the caller are values here.
 #[derive(Debug)]
 pub struct EnterRequest<'a> {
     /// The live root.
     pub root: &'a Root,
     /// The stage: a directory or a name.
     pub stage: &'a OsStr,
-    /// What is `/` inside.
+    /// The tree that is `/` inside.
     pub view: StageView,
-    /// What is mounted besides.
+    /// Further mounts.
     pub mounts: Vec<MountWord>,
-    /// A file that names more of it.
+    /// A file that names further mounts.
     pub mounts_file: Option<&'a Path>,
     /// Whether the caller has the id 0 inside.
     pub as_root: bool,
@@ -51,7 +51,7 @@ pub struct EnterRequest<'a> {
     pub is_interactive: bool,
 }
 
-/// What is `/` inside.
+/// The tree that is `/` inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StageView {
     /// The live root, read-only, with the staged paths in their places.
@@ -63,13 +63,13 @@ pub enum StageView {
 /// The reasons why a stage was not entered.
 #[derive(Debug, thiserror::Error)]
 pub enum EnterError {
-    /// It is no stage that can be used.
+    /// It is no usable stage.
     #[error(transparent)]
     Stage(#[from] StageError),
     /// It is being removed.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The namespaces or the tree could not be made, or the command not be started.
+    /// The namespaces or the tree could not be made, or the command could not be started.
     #[error(transparent)]
     Enclosure(#[from] EnclosureError),
 }
@@ -82,20 +82,20 @@ impl From<RootError> for EnterError {
 
 /// Runs a command in a stage and returns its end. `tell` receives what the user should know before it starts.
 ///
-/// For a process that does nothing else afterwards: see [`enclose`].
+/// For processes that do nothing else afterwards: see [`enclose`].
 pub fn enter_stage(
     request: EnterRequest<'_>,
     tell: impl FnMut(&EnclosureNote),
 ) -> Result<EnclosureEnd, EnterError> {
     let stage = Stage::open(request.root, request.stage)?;
-    // Held to the end, beside the one that the first process inside has.
+    // This one is held to the end, in addition to the one of the first process inside.
     let _inside = Lock::share_file(&stage.own, INSIDE)?;
     let is_interactive = request.is_interactive;
     let enclosure = enclosure_of(&stage, request)?;
     Ok(enclose(enclosure, is_interactive, tell)?)
 }
 
-/// Says what is to be seen inside.
+/// Returns what is visible inside.
 fn enclosure_of(stage: &Stage, request: EnterRequest<'_>) -> Result<Enclosure, EnterError> {
     let place = PathBuf::from(OsStr::from_bytes(physical_path(&stage.root)?.as_bytes()));
     let call = ShellCall::of(&stage.identity.name, request.command, request.shell, request.environment);
@@ -132,12 +132,12 @@ fn enclosure_of(stage: &Stage, request: EnterRequest<'_>) -> Result<Enclosure, E
     })
 }
 
-/// The path inside of a directory of the host, if it is in the tree.
+/// Returns the path inside for a directory of the host, if it is in the tree.
 fn inside(tree: &Path, directory: &Path) -> Option<OsString> {
     directory.strip_prefix(tree).ok().map(|rest| Path::new("/").join(rest).into())
 }
 
-/// The mounts over a live root: the staged paths and working directories of the stage.
+/// Returns the mounts over a live root: the staged paths and working directories of the stage.
 fn mounts_on_root(
     stage: &Stage,
     place: &Path,
@@ -174,14 +174,14 @@ fn mounts_on_root(
     Ok(mounts)
 }
 
-/// The mounts in a stage that is `/` itself.
+/// Returns the mounts in a stage that is `/` itself.
 fn mounts_on_stage(start_files: Vec<(OsString, Vec<u8>)>) -> Vec<Mount> {
     let mut mounts: Vec<Mount> = own_mounts(start_files, MissingPlace::Made).into();
     mounts.push(hidden_files());
     mounts
 }
 
-/// The stage's own files are nothing for those inside.
+/// Hides the stage's own files from those inside.
 fn hidden_files() -> Mount {
     let place = Path::new("/").join(OsStr::from_bytes(DIRECTORY)).into();
     Mount { place, source: MountSource::Nothing, missing: MissingPlace::Refused }
@@ -200,8 +200,8 @@ fn mount_of_word(word: MountWord) -> Mount {
     Mount { place: word.place, source, missing: MissingPlace::Made }
 }
 
-/// Makes the directories in the stage on which the live root has other file systems mounted, so that they are there inside,
-/// too. To a promotion they are mount points, and no part of what was staged.
+/// Makes the directories in the stage on which the live root has other file systems mounted, so that they exist inside too.
+/// For a promotion they are mount points, and not part of what was staged.
 fn make_mount_points(stage: &Stage, root: &Root, base: &Base) -> Result<(), EnterError> {
     for object in base.objects.iter().filter(|object| object.state == BaseState::Mount) {
         let at = stage.root.resolver().locate(&object.path)?;
@@ -216,7 +216,7 @@ fn make_mount_points(stage: &Stage, root: &Root, base: &Base) -> Result<(), Ente
     Ok(())
 }
 
-/// The working directories: the usual ones, and those that were named to `stage new`.
+/// Returns the working directories: the usual ones, and those that were named to `stage new`.
 fn working_directories(stage: &Stage) -> Result<Vec<ObjectPath>, EnterError> {
     let named = stage.own.read_regular(DIRECTORIES, LONGEST_RECORD)?.unwrap_or_default();
     let usual = WORKING.map(str::as_bytes);
@@ -233,7 +233,7 @@ fn make_tmp(stage: &Stage) -> Result<(), EnterError> {
     Ok(())
 }
 
-/// The mounts of a mounts file: the one that is named, else the one that was given to `stage new`.
+/// Returns the mounts of the named mounts file, otherwise those of the one that was given to `stage new`.
 fn given_mounts(stage: &Stage, file: Option<&Path>) -> Result<Vec<MountWord>, StageError> {
     if let Some(path) = file {
         let failed = |reason: String| StageError::File { path: path.to_owned(), reason };

@@ -1,4 +1,4 @@
-//! Why something was not done with a stage.
+//! The reasons why an operation on a stage failed.
 
 use std::path::PathBuf;
 
@@ -24,13 +24,13 @@ pub enum StageError {
     /// The paths make no scope.
     #[error(transparent)]
     Scope(#[from] ScopeError),
-    /// A path is none.
+    /// A path is invalid.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// The name is none for a stage.
+    /// The name is not a valid name of a stage.
     #[error(transparent)]
     Name(#[from] StageNameError),
-    /// A staged path is not there.
+    /// A staged path does not exist.
     #[error("{0} is not there")]
     Missing(String),
     /// A staged path is no directory.
@@ -38,7 +38,7 @@ pub enum StageError {
     NoDirectory {
         /// The path.
         path: String,
-        /// What it is.
+        /// The kind of object.
         kind: &'static str,
     },
     /// A staged path leads through a symbolic link.
@@ -46,13 +46,13 @@ pub enum StageError {
     ThroughLink {
         /// The path.
         path: String,
-        /// Where it leads.
+        /// The path that it leads to.
         physical: String,
     },
-    /// A staged path is that of a record.
+    /// A staged path belongs to the records.
     #[error("{0} belongs to the records of the root, which are not staged (--records copies them)")]
     Reserved(String),
-    /// The stage and a staged path are one inside the other.
+    /// The stage and a staged path are nested.
     #[error("the stage {stage} and the staged path {path} lie one inside the other")]
     Nested {
         /// The stage.
@@ -60,7 +60,7 @@ pub enum StageError {
         /// The path.
         path: String,
     },
-    /// The stage is there and not empty.
+    /// The stage exists already and is not empty.
     #[error("{0} is there already and is no empty directory")]
     NotEmpty(String),
     /// The caller cannot make such an object.
@@ -69,19 +69,19 @@ pub enum StageError {
     /// The caller cannot read an object.
     #[error("{0} cannot be read by you: leave it out with --exclude, or do this as root")]
     Unreadable(String),
-    /// Something changed while it was read.
+    /// An object changed while it was read.
     #[error("{0} changes while it is read: try again when nobody writes there")]
     Changing(String),
-    /// Nobody else but who may change the root can do this.
+    /// Only a user who may change the root can do this.
     #[error("{0} has no marker yet, and you may not make one: without it no records can be staged")]
     NoMarker(String),
-    /// The named directory, or the stage of that name, is not there.
+    /// The named directory, or the stage of that name, does not exist.
     #[error("{0} is neither a stage nor the name of one")]
     NoStage(String),
-    /// A path that was named is none of the base.
+    /// A named path is not in the base.
     #[error("{0} is no part of what was staged")]
     NotStaged(ObjectPath),
-    /// The file of a base is that of another promotion than its name says.
+    /// The file of a base is that of a promotion other than its name says.
     #[error("{path} is not the base that the promotion {id} wrote")]
     OtherPromotion {
         /// The file.
@@ -103,20 +103,20 @@ pub enum StageError {
         /// The run.
         run: String,
     },
-    /// A refresh of the stage was interrupted, and cannot be completed as it was asked for.
+    /// A refresh of the stage was interrupted, and cannot be completed as it was requested.
     #[error("a refresh of the stage {stage} was interrupted, and cannot be completed: {failure}")]
     InterruptedRefresh {
         /// The name of the stage.
         stage: String,
-        /// Why.
+        /// The reason.
         failure: Box<Failure>,
     },
-    /// An interrupted refresh of the stage was completed, and then this went wrong.
+    /// An interrupted refresh of the stage was completed, and then this error occurred.
     #[error("{error}")]
     AfterRefresh {
         /// The refresh.
         refreshed: CompletedRefresh,
-        /// What went wrong.
+        /// The error.
         error: Box<StageError>,
     },
     /// The stage belongs to another root.
@@ -132,7 +132,7 @@ pub enum StageError {
     Damaged {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The defect.
         error: StageFileError,
     },
     /// A base is damaged.
@@ -140,18 +140,18 @@ pub enum StageError {
     Base {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The defect.
         error: BaseError,
     },
-    /// A file that was named cannot be read.
+    /// A named file cannot be read.
     #[error("{path}: {reason}")]
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         reason: String,
     },
-    /// The root was changed by runs each time it was read.
+    /// Each time the root was read, runs changed it.
     #[error("{0} was changed by other commands again and again while it was copied")]
     Busy(String),
     /// There are too many objects.
@@ -159,7 +159,7 @@ pub enum StageError {
     TooMany {
         /// The tree.
         path: String,
-        /// The most that are taken.
+        /// The limit.
         most: u64,
     },
     /// The stage has no records of its own because the root has none.
@@ -192,8 +192,8 @@ impl From<ViewError> for StageError {
 }
 
 impl StageError {
-    /// Turns an error of reading an object into what it means: who cannot read it is told so, and what became something
-    /// else meanwhile is changing.
+    /// Turns an error of reading an object into its meaning: a caller who may not read it learns so, and an object that
+    /// became something else meanwhile is changing.
     pub(super) fn of_reading(error: RootError, shown: impl FnOnce() -> String) -> Self {
         match error.errno() {
             Some(Errno::ACCESS | Errno::PERM) => Self::Unreadable(shown()),

@@ -1,4 +1,4 @@
-//! Kept libraries do not exist for promotions and refreshes: neither those of the root nor those of the stage are compared.
+//! Kept libraries, which promotions and refreshes ignore: neither those of the root nor those of the stage are compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use patchadm_inputs::inventory::{Installed, KeptLibraries, is_kept_package};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 
-/// The end of the name of every package of kept libraries.
+/// The suffix of the name of every package of kept libraries.
 const SUFFIX: &str = "-SO";
 
 /// Reads what is kept in a tree that has a package database.
@@ -34,7 +34,7 @@ pub(super) fn kept_in(root: &Root) -> Result<KeptLibraries, Failure> {
     RootAndPolicy::of(root)?.kept_libraries(&packages)
 }
 
-/// Takes the kept objects of a tree out of what was read of it.
+/// Removes the kept objects of a tree from what was read of it.
 pub(super) fn hide_own(tree: &mut Tree, kept: &KeptLibraries) {
     if !kept.is_empty() {
         let paths: BTreeSet<&ObjectPath> = kept.paths().collect();
@@ -42,8 +42,8 @@ pub(super) fn hide_own(tree: &mut Tree, kept: &KeptLibraries) {
     }
 }
 
-/// Takes what is kept in a root out of a stage of it, which has a copy from before. What the stage has in the place of
-/// such an object stays, unless it is the same.
+/// Removes what is kept in a root from a stage of it, which has an earlier copy. An object that the stage has in its place
+/// stays, unless it is the same.
 pub(super) fn hide_copies(stage: &mut Tree, kept: &KeptLibraries) {
     if kept.is_empty() {
         return;
@@ -59,7 +59,7 @@ pub(super) fn hide_copies(stage: &mut Tree, kept: &KeptLibraries) {
     stage.objects.retain(|object| !is_copy(object));
 }
 
-/// Takes the packages of kept libraries out of a line; `None` where nobody else owns it.
+/// Removes the packages of kept libraries from a line; `None` if no other package owns it.
 pub(super) fn without_kept(
     mut line: ContentsLine,
     kept: &BTreeMap<PkgInst, Installed>,

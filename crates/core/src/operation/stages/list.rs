@@ -1,4 +1,4 @@
-//! `stage list`: the stages of a root, whether each can be used, who is inside, and what it brought.
+//! `stage list`: the stages of a root, whether each can be used, how many commands are inside, and its promotions.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -19,26 +19,26 @@ const LOCKS: &str = "/proc/locks";
 /// A stage of a root, as it is now.
 #[derive(Clone, Debug)]
 pub struct StageEntry {
-    /// What the root knows of it.
+    /// The entry of the stage in the list of the root.
     pub listed: ListedStage,
     /// Whether it can be used.
     pub state: StageState,
-    /// How many commands are inside, as far as the system tells; at least 1 if there is any.
+    /// The number of commands inside, as far as the system tells; at least 1 if there is any.
     pub inside: u64,
-    /// Its promotions that are applied, the oldest first.
+    /// Its applied promotions, the oldest first.
     pub promotions: Vec<PatchId>,
 }
 
 /// Whether a stage can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StageState {
-    /// It can.
+    /// It can be used.
     Ok,
     /// It was never completed, or is half removed.
     Unfinished,
     /// Its identity or the base of its making is damaged or missing.
     Damaged,
-    /// It is not where it was, or another one is there.
+    /// It is not where it was, or another stage is there.
     Missing,
 }
 
@@ -58,7 +58,7 @@ pub fn list_stages(root: &Root) -> Result<Vec<StageEntry>, StageError> {
     Ok(entries.collect())
 }
 
-/// The records of the promotions that are applied, by their runs. One that is damaged is none.
+/// Returns the records of the applied promotions, sorted by their runs. Leaves out damaged ones.
 fn promotions(root: &Root, view: &RecordView<'_>) -> Result<Vec<PromotionRecord>, StageError> {
     let mut found = Vec::new();
     for name in root.list(&places::patches())?.unwrap_or_default() {
@@ -74,7 +74,7 @@ fn promotions(root: &Root, view: &RecordView<'_>) -> Result<Vec<PromotionRecord>
     Ok(found)
 }
 
-/// Looks at a stage: its state, and how many are inside.
+/// Examines a stage: its state, and the number of commands inside.
 fn seen(root: &Root, listed: &ListedStage) -> (StageState, u64) {
     let path = Path::new(OsStr::from_bytes(listed.path.as_bytes()));
     let Ok(tree) = root.elsewhere(path) else { return (StageState::Missing, 0) };
@@ -82,7 +82,7 @@ fn seen(root: &Root, listed: &ListedStage) -> (StageState, u64) {
     let state = match Stage::of_tree(tree) {
         Err(StageError::NoStage(_)) => StageState::Missing,
         Err(StageError::Unfinished(_)) => StageState::Unfinished,
-        // Its own files are for its owner; whoever else lists it sees that it is there.
+        // Only the owner may read the stage's own files. To another user, the stage just exists.
         Err(StageError::Root(error)) if error.errno() == Some(rustix::io::Errno::ACCESS) => StageState::Ok,
         Err(_) => StageState::Damaged,
         Ok(stage) if !is(listed.id, &stage) => StageState::Missing,
@@ -96,7 +96,7 @@ fn is(id: StageId, stage: &Stage) -> bool {
     stage.identity.id == id
 }
 
-/// Counts the processes that share the lock of those who are inside.
+/// Counts the commands inside by the processes that share their lock.
 fn count_inside(own: &Dir) -> u64 {
     if !Lock::is_file_held(own, INSIDE).unwrap_or(false) {
         return 0;
@@ -106,14 +106,14 @@ fn count_inside(own: &Dir) -> u64 {
     let place = format!("{major:02x}:{minor:02x}:{}", seen.inode.number);
     let table = std::fs::read_to_string(LOCKS).unwrap_or_default();
     let is_of_file = |line: &&str| line.split_whitespace().any(|word| word == place);
-    // A lock that is waited for has an arrow before it.
+    // A process that waits for a lock has an arrow before it.
     let holders = table.lines().filter(is_of_file).filter(|line| !line.contains("->")).count() as u64;
-    // Of each command that is inside, the supervisor and the first process have it.
+    // For each command inside, the supervisor and the first process have the lock.
     holders.div_ceil(2).max(1)
 }
 
 impl StageState {
-    /// Returns the word of JSON documents.
+    /// Returns the word in JSON documents.
     pub fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",

@@ -1,4 +1,4 @@
-//! Stages: copies of directories of a root in which software is built for hours, and which go live as a patch.
+//! Stages: copies of directories of a root, in which software is built for hours, and which go live as a patch.
 //!
 //! ```text
 //!  root ──── walk ──► copy ──► stage          new

@@ -1,4 +1,4 @@
-//! Mounts below a directory, in every mount namespace that can be seen.
+//! Mounts below a directory, in every visible mount namespace.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use patchadm_svr4::package::unescape;
 
-/// Returns a mount point strictly below a physical path: one of this process, else one of another process that sees the
-/// same directory under this path. Processes that the caller may not look at are passed over.
+/// Returns a mount point strictly below a physical path: one of this process, otherwise one of another process that sees the
+/// same directory under this path. Skips processes that the caller may not examine.
 pub(super) fn mount_below(directory: &Path) -> Option<String> {
     let own = Path::new("/proc/self");
     if let Some(point) = point_below(own, directory) {
@@ -35,7 +35,7 @@ fn namespace(process: &Path) -> Option<PathBuf> {
     fs::read_link(process.join("ns/mnt")).ok()
 }
 
-/// Whether a process means the same directory by a path as this one.
+/// Returns whether a path means the same directory for a process as for this one.
 fn sees(process: &Path, directory: &Path) -> bool {
     let relative = directory.strip_prefix("/").unwrap_or(directory);
     let (theirs, ours) = (fs::metadata(process.join("root").join(relative)), fs::metadata(directory));
@@ -44,13 +44,13 @@ fn sees(process: &Path, directory: &Path) -> bool {
     ours.is_some() && identity(theirs) == ours
 }
 
-/// The first mount point of a process strictly below a directory.
+/// Returns the first mount point of a process strictly below a directory.
 fn point_below(process: &Path, directory: &Path) -> Option<PathBuf> {
     let table = fs::read(process.join("mountinfo")).ok()?;
     points(&table).find(|point| point.starts_with(directory) && point != directory)
 }
 
-/// The mount points of a table, in the form of proc(5) `mountinfo`.
+/// Returns the mount points of a table, in the form of proc(5) `mountinfo`.
 fn points(table: &[u8]) -> impl Iterator<Item = PathBuf> {
     let fields =
         table.split(|&byte| byte == b'\n').filter_map(|line| line.split(|&byte| byte == b' ').nth(4));

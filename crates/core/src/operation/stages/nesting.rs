@@ -1,4 +1,4 @@
-//! Whether a tree and the staged paths of a root lie apart, whatever links and bind mounts lead to them.
+//! The separation of a tree from the staged paths of a root, regardless of links and bind mounts that lead to them.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -11,7 +11,7 @@ use super::tree::{ObjectKey, TreeObject, key};
 use patchadm_rootfs::{Dir, Root};
 use patchadm_svr4::package::ObjectPath;
 
-/// Refuses a tree that is one of these paths of a root, lies in one, or has one in it.
+/// Refuses a tree that is one of these paths of a root, lies in one, or contains one.
 pub(super) fn must_be_apart(root: &Root, tree: &Root, paths: &[ObjectPath]) -> Result<(), StageError> {
     let top = key(&tree.dir(&ObjectPath::root())?.itself()?);
     let way = way_to(&physical_path(tree)?)?;
@@ -28,8 +28,8 @@ pub(super) fn must_be_apart(root: &Root, tree: &Root, paths: &[ObjectPath]) -> R
     Ok(())
 }
 
-/// Refuses a tree that is one of the directories that were met in the root, or lies in one, by a bind mount: the names on the
-/// way to it do not tell that.
+/// Refuses a tree that, because of a bind mount, is one of the directories found in the root, or lies in one: the names on
+/// the way to it do not tell that.
 pub(super) fn must_not_be_met(root: &Root, tree: &Root, met: &[TreeObject]) -> Result<(), StageError> {
     let way = way_to(&physical_path(tree)?)?;
     let numbers: HashSet<u64> = way.iter().map(|(_, number)| *number).collect();
@@ -44,8 +44,8 @@ pub(super) fn must_not_be_met(root: &Root, tree: &Root, met: &[TreeObject]) -> R
     Ok(())
 }
 
-/// The directories on the way to a path of the host, itself included. One that the caller may not open is none that the
-/// caller stages.
+/// Returns the directories on the way to a path of the host, itself included. A directory that the caller may not open is
+/// none that the caller stages.
 pub(super) fn way_to(path: &ObjectPath) -> Result<HashSet<ObjectKey>, StageError> {
     let mut way = HashSet::new();
     for directory in std::iter::once(path.clone()).chain(path.ancestors()) {

@@ -1,11 +1,11 @@
-//! `stage new`: directories of a root copied into a stage, and what they were then recorded as its base.
+//! `stage new`: copies directories of a root into a stage, and records their state then as its base.
 //!
 //! ```text
 //!  unfinished ─► copy ─► syncfs ─► base.0 ─► a run lists the stage ─► identity ─► unfinished goes
 //! ```
-//! Until the last step only the removal of the stage works. A failure, or a signal, removes what was made; a killed
-//! command leaves a stage that says so. Who may change the root holds its lock meanwhile; who may not looks whether
-//! somebody changed it, and begins again.
+//! Until the last step, only the removal of the stage works. A failure, or a signal, removes what was made. A killed command
+//! leaves a stage that is marked as unfinished. A caller who may change the root holds its lock meanwhile. Any other caller
+//! checks whether the root was changed, and begins again.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -33,57 +33,57 @@ use patchadm_rootfs::{LiveKind, Root, random};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
-/// The directories that programs work in, and that every stage has.
+/// The working directories of programs, which every stage has.
 const WORKING: [&str; 3] = ["/tmp", "/usr/obj", "/usr/tmp"];
 
-/// How often a root without lock is read again that somebody changed meanwhile.
+/// The number of attempts to read an unlocked root that changes meanwhile.
 const TRIES: usize = 3;
 
-/// What a new stage is to be.
+/// The specification of a new stage.
 #[derive(Clone, Debug)]
 pub struct NewStageRequest {
-    /// Where it is made: nothing is there, or an empty directory.
+    /// Its path: nothing exists there, or an empty directory.
     pub stage: PathBuf,
     /// The directories of the root that are copied, as they were named.
     pub paths: Vec<Vec<u8>>,
     /// Its name, instead of the last component of its path.
     pub name: Option<String>,
-    /// Whether the package database comes along.
+    /// Whether the package database is copied as well.
     pub records: bool,
     /// Further working directories, as they were named.
     pub directories: Vec<Vec<u8>>,
     /// A file with what is mounted in the stage.
     pub mounts: Option<PathBuf>,
-    /// What is not copied.
+    /// The paths that are not copied.
     pub exclude: Vec<PathGlob>,
 }
 
-/// What was made.
+/// The new stage.
 #[derive(Debug)]
 pub struct NewStageReport {
     /// The finding of recovery, before anything else.
     pub recovered: Recovered,
-    /// The stage.
+    /// The id of the stage.
     pub id: StageId,
     /// Its name.
     pub name: StageName,
     /// Its path.
     pub path: ObjectPath,
-    /// The objects that its base has.
+    /// The number of objects in its base.
     pub objects: u64,
-    /// Bytes of the files that were copied.
+    /// The bytes of the files that were copied.
     pub bytes: u64,
-    /// Files that share their blocks with the live ones.
+    /// The files that share their blocks with the live ones.
     pub reflinked: u64,
-    /// What was left out, and why.
+    /// The paths that were left out, and why.
     pub left: Vec<(ObjectPath, LeftReason)>,
-    /// Mount points, which were not entered.
+    /// The mount points, which were not entered.
     pub mounts: Vec<ObjectPath>,
     /// Whether all copies have the owners and attributes of the objects.
     pub owners: bool,
-    /// Sentences for a person.
+    /// Sentences for the reader of a report.
     pub notes: Vec<String>,
-    /// The receipt of the run that listed the stage; `None` where the caller may not change the root.
+    /// The receipt of the run that listed the stage; `None` if the caller may not change the root.
     pub receipt: Option<Receipt>,
 }
 
@@ -102,7 +102,7 @@ pub fn make_stage(
     }
 }
 
-/// A stage that is to be made.
+/// A stage to be made.
 struct NewStage<'a> {
     root: &'a Root,
     request: &'a NewStageRequest,
@@ -116,14 +116,14 @@ struct NewStage<'a> {
     mounts_text: Option<Vec<u8>>,
 }
 
-/// A stage with everything in it, which is not complete yet.
+/// A stage with all its contents that is not complete yet.
 struct CopiedStage {
     tree: Root,
     report: NewStageReport,
 }
 
 impl<'a> NewStage<'a> {
-    /// Checks what was asked for, before anything is made.
+    /// Checks the request, before anything is made.
     fn of(
         root: &'a Root,
         request: &'a NewStageRequest,
@@ -158,7 +158,7 @@ impl<'a> NewStage<'a> {
         })
     }
 
-    /// Makes it for a caller who may change the root.
+    /// Makes the stage for a caller who may change the root.
     fn under_lock(&self, ground: RootAndPolicy) -> Result<NewStageReport, StageError> {
         if self.request.records {
             must_have_database(self.root)?;
@@ -192,7 +192,7 @@ impl<'a> NewStage<'a> {
         })
     }
 
-    /// Makes it for a caller who may only read the root.
+    /// Makes the stage for a caller who may only read the root.
     fn without_lock(&self, refused: &Failure) -> Result<NewStageReport, StageError> {
         let shown = || self.root.prefix().display().to_string();
         if self.request.records && marker(self.root)?.is_none() {
@@ -248,7 +248,7 @@ impl<'a> NewStage<'a> {
         };
         let objects = BaseObjects::new(base_objects(&copied.objects, &mounts));
         put_base(&own, BASE_OF_NEW, &header, &objects)?;
-        // Nobody works in the stage before it is complete.
+        // No user works in the stage before it is complete.
         let since = own.look(BASE_OF_NEW)?.map(|seen| seen.ctime).unwrap_or_default();
         put_cache(&own, &write_cache(copied.known_copies(since), copied.known_files(begun)));
         let report = NewStageReport {
@@ -298,7 +298,7 @@ impl<'a> NewStage<'a> {
     fn copy_records(&self, copier: &Copier<'_>) -> Result<Vec<(PkgInst, String)>, StageError> {
         let scope = Scope::new(vec![places::records()])?;
         let mut walk = self.walk(&scope, &|path| !staged_records(path))?;
-        // What the staged paths have as well is there.
+        // Records in the staged paths are copied already.
         let is_there = |path: &ObjectPath| self.scope.contains(path) && !places::is_reserved(path);
         walk.met.retain(|met| !is_there(&met.path));
         copier.make_way(&places::records())?;
@@ -309,7 +309,7 @@ impl<'a> NewStage<'a> {
         Ok(packages.into_iter().map(|(name, installed)| (name, version(&installed.params))).collect())
     }
 
-    /// Makes the directories that programs work in, where none of the staged paths has them.
+    /// Makes the working directories of programs that no staged path contains.
     fn make_working_directories(&self, copier: &Copier<'_>) -> Result<(), StageError> {
         for path in self.working.iter().filter(|path| !self.scope.contains(path)) {
             copier.make_working_directory(path)?;

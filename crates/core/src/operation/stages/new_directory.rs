@@ -1,4 +1,4 @@
-//! The directory of a stage that is being made: new or empty before, and gone or empty again after a failure.
+//! The directory of a stage in the making: new or empty before, and gone or empty again after a failure.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -14,7 +14,7 @@ use patchadm_inputs::stage::{DIRECTORY, Scope, UNFINISHED};
 use patchadm_rootfs::{Dir, ObjectStatus, Root};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// The list that a directory hands down to what is made in it.
+/// The access control list that a directory hands down to new entries.
 const HANDED_DOWN: &[u8] = b"system.posix_acl_default";
 
 /// A directory that becomes a stage.
@@ -22,13 +22,13 @@ pub(super) struct NewDirectory {
     tree: Root,
     /// The directory above and the name, if the directory was made.
     made: Option<(Dir, Vec<u8>)>,
-    /// Itself, or the directory in which it was made, before anything was made.
+    /// The directory itself, or the one in which it was made, before anything was made.
     nearest: ObjectStatus,
 }
 
 impl NewDirectory {
-    /// Makes the directory, or takes the empty one that is there. Its changes pass the door of the root. One below a path
-    /// of the scope is refused before it is made.
+    /// Makes the directory, or takes an existing empty one. Its changes pass the door of the root. Refuses a path below one
+    /// of the scope before making it.
     pub(super) fn make(root: &Root, path: &Path, scope: &Scope) -> Result<Self, StageError> {
         let shown = || path.display().to_string();
         let absolute = std::path::absolute(path).map_err(|_| StageError::NotEmpty(shown()))?;
@@ -55,7 +55,7 @@ impl NewDirectory {
                 let nearest = place.itself()?;
                 let name = name.as_bytes().to_vec();
                 let made = place.make_dir(&name, Mode::of(0o755)).map_err(|error| match error.errno() {
-                    // A link that leads nowhere, or somebody else was quicker.
+                    // The name is a dangling link, or another process was quicker.
                     Some(Errno::EXIST) => StageError::NotEmpty(shown()),
                     _ => error.into(),
                 })?;
@@ -66,12 +66,12 @@ impl NewDirectory {
         }
     }
 
-    /// Returns its tree.
+    /// Returns the tree of the directory.
     pub(super) fn tree(&self) -> &Root {
         &self.tree
     }
 
-    /// Makes its own files, with the one that says that it is unfinished.
+    /// Makes the stage's own files, with the one that marks it as unfinished.
     pub(super) fn begin(&self) -> Result<Dir, StageError> {
         let own = self.tree.dir(&ObjectPath::root())?.make_dir(DIRECTORY, Mode::of(0o700))?;
         own.create(UNFINISHED)?.sync()?;
@@ -79,18 +79,18 @@ impl NewDirectory {
         Ok(own)
     }
 
-    /// Opens its own files.
+    /// Opens the stage's own files.
     pub(super) fn own_files(&self) -> Result<Dir, StageError> {
         let shown = || self.tree.prefix().display().to_string();
         own_directory(&self.tree)?.ok_or_else(|| StageError::Changing(shown()))
     }
 
-    /// Refuses a directory that lies inside one of the staged paths by a bind mount of something below it.
+    /// Refuses a directory that lies inside a staged path because of a bind mount of something below it.
     pub(super) fn must_not_be_met(&self, root: &Root, walk: &Walk, scope: &Scope) -> Result<(), StageError> {
         if let Some(met) = walk.met.iter().find(|met| key(&met.status) == key(&self.nearest)) {
             return Err(nested(self.tree.prefix(), &met.path));
         }
-        // The root directory itself is no object of a walk through all of it; what is mounted below it is none either.
+        // The root directory itself is no object of a walk through all of it; neither is anything mounted below it.
         let top = root.dir(&ObjectPath::root())?.itself()?;
         if scope.is_all() && key(&top) == key(&self.nearest) {
             return Err(nested(self.tree.prefix(), &ObjectPath::root()));
@@ -98,24 +98,24 @@ impl NewDirectory {
         Ok(())
     }
 
-    /// Removes everything from it.
+    /// Removes everything from the directory.
     pub(super) fn empty(&self) -> Result<(), StageError> {
         let top = self.tree.dir(&ObjectPath::root())?;
-        // What says that the stage is unfinished goes last.
+        // The mark of an unfinished stage goes last.
         for name in top.names()?.iter().filter(|name| *name != DIRECTORY) {
             top.remove_tree(name)?;
         }
         remove_own_files(&self.tree).map(drop)
     }
 
-    /// Does work with it, and removes it where that fails.
+    /// Does work with the directory, and removes it if that fails.
     pub(super) fn or_remove<T>(
         self,
         work: impl FnOnce(&Self) -> Result<T, StageError>,
     ) -> Result<T, StageError> {
         let done = work(&self);
         if done.is_err() {
-            // The error before it is the one to be told; what stays says that it is unfinished.
+            // The earlier error is reported; remaining files show that the stage is unfinished.
             let _ = self.empty();
             if let Some((above, name)) = &self.made {
                 let _ = above.remove_dir(name);
@@ -130,7 +130,7 @@ fn must_lie_outside(root: &Root, scope: &Scope, place: &Root, stage: &Path) -> R
     let way = way_to(&physical_path(place)?)?;
     for path in scope.paths().iter().filter(|path| !path.relative().is_empty()) {
         let staged = root.dir_if_there(path);
-        // What is no directory is told by the walk.
+        // The walk reports what is not a directory.
         let Ok(Some(staged)) = staged else { continue };
         if way.contains(&key(&staged.itself()?)) {
             return Err(nested(stage, path));
@@ -143,8 +143,8 @@ fn nested(stage: &Path, path: &ObjectPath) -> StageError {
     StageError::Nested { stage: stage.display().to_string(), path: path.to_string() }
 }
 
-/// Removes the list that would be handed down to every copy.
+/// Removes the list that every copy would inherit.
 fn forget_list(top: &Dir) {
-    // Most directories have none, and most file systems that cannot have one say so.
+    // Most directories have none, and most file systems without support for it say so.
     let _ = top.remove_xattr(b"", HANDED_DOWN);
 }

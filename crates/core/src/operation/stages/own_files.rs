@@ -1,4 +1,4 @@
-//! A stage as it stands on the disk: found by its directory or its name, its own files read and written.
+//! A stage on the disk: found by its directory or its name, with its own files read and written.
 
 use std::ffi::OsStr;
 use std::io::BufReader;
@@ -16,7 +16,7 @@ use patchadm_inputs::stage::{
 use patchadm_rootfs::{Dir, Root};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// What a file under a private name belongs to.
+/// The program name in the private names of files.
 const PROGRAM: &str = "patchadm-stage";
 
 /// The mode of a stage's own files.
@@ -29,7 +29,7 @@ pub struct Stage {
     pub root: Root,
     /// Its own files.
     pub own: Dir,
-    /// What it says of itself.
+    /// Its description of itself.
     pub identity: StageIdentity,
 }
 
@@ -72,7 +72,7 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Opens the stage in a tree, of whatever root it is.
+    /// Opens the stage in a tree, for any root.
     pub fn of_tree(tree: Root) -> Result<Self, StageError> {
         let shown = || tree.prefix().display().to_string();
         let own = own_directory(&tree)?.ok_or_else(|| StageError::NoStage(shown()))?;
@@ -117,27 +117,27 @@ impl Stage {
         LeftOut::parse(&text).map_err(|error| StageError::Damaged { path: path(), error })
     }
 
-    /// Reads the cache of both sides; whatever is wrong with it, nothing is known then.
+    /// Reads the cache of both sides. A defective cache counts as empty.
     pub fn cache(&self) -> StageCache {
         let text = self.own.read_regular(CACHE, 1 << 32).ok().flatten();
         text.map(|text| StageCache::parse(&text)).unwrap_or_default()
     }
 }
 
-/// Opens the directory of a stage's own files; `None` where there is none.
+/// Opens the directory of a stage's own files; `None` if it does not exist.
 pub fn own_directory(tree: &Root) -> Result<Option<Dir>, StageError> {
     let place = ObjectPath::root().join(DIRECTORY)?;
     Ok(tree.dir_if_there(&place)?)
 }
 
-/// Whether a stage was never completed, or is half removed: it says so, or has neither identity nor base, which are written
-/// before it is complete and removed first.
+/// Returns whether a stage was never completed, or is half removed. Then it says so, or it has neither identity nor base;
+/// these are written before it is complete and removed first.
 pub fn is_unfinished(own: &Dir) -> Result<bool, StageError> {
     let has = |name: &[u8]| own.look(name).map(|seen| seen.is_some());
     Ok(has(UNFINISHED)? || !has(IDENTITY)? && !has(BASE_OF_NEW)?)
 }
 
-/// Removes the own files of a stage, last the one that says that it is unfinished. Returns how many objects that were.
+/// Removes the own files of a stage, last the mark of an unfinished stage. Returns the number of objects that were removed.
 pub fn remove_own_files(tree: &Root) -> Result<u64, StageError> {
     let top = tree.dir(&ObjectPath::root())?;
     let mut removed = 0;
@@ -149,7 +149,7 @@ pub fn remove_own_files(tree: &Root) -> Result<u64, StageError> {
     Ok(removed + top.remove_tree_counted(DIRECTORY)?)
 }
 
-/// Writes a base in the place of the one of this name. Afterwards, no power cut loses it.
+/// Replaces or writes the base of this name. Afterwards, no power cut loses it.
 pub fn put_base(
     own: &Dir,
     name: &[u8],
@@ -164,19 +164,19 @@ pub fn put_base(
         .and_then(|()| own.rename(&private, name))
         .and_then(|()| own.sync());
     if written.is_err() {
-        // The error before it is the one to be told.
+        // The earlier error is reported.
         let _ = own.remove(&private);
     }
     Ok(written?)
 }
 
-/// Writes a small file of a stage in the place of the one of this name. Afterwards, no power cut loses it.
+/// Replaces or writes the small file of this name. Afterwards, no power cut loses it.
 pub fn put_file(own: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), StageError> {
     own.replace_file(PROGRAM, name, bytes, Mode::of(PRIVATE))?;
     Ok(own.sync()?)
 }
 
-/// Writes the cache. That it cannot be written costs only time.
+/// Writes the cache. A failure to write it costs only time.
 pub fn put_cache(own: &Dir, cache: &[u8]) {
     let _ = own.replace_cache(PROGRAM, CACHE, cache, Mode::of(PRIVATE));
 }

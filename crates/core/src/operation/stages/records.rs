@@ -1,4 +1,4 @@
-//! The records of a root that know of stages, and those that go into a stage.
+//! The records of a root about stages, and the records that go into a stage.
 
 use std::collections::BTreeMap;
 
@@ -15,13 +15,13 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
-/// What stands for a package in the plan of a run that is about none.
+/// The placeholder for a package in the plan of a run without packages.
 const NO_PACKAGE: &str = "patchadm";
 
-/// What a file under a private name belongs to.
+/// The program name in the private names of files.
 const PROGRAM: &str = "patchadm-stage";
 
-/// Files beside the journal that are about a root's own runs and stages.
+/// The files beside the journal about a root's own runs and stages.
 const OF_RUNS: [&[u8]; 9] = [
     b"journal",
     b"journal.new",
@@ -34,7 +34,7 @@ const OF_RUNS: [&[u8]; 9] = [
     b"root-id",
 ];
 
-/// Whether a path of `var/sadm` comes along into a stage with records.
+/// Returns whether a path of `var/sadm` is copied into a stage with records.
 pub(super) fn staged_records(path: &ObjectPath) -> bool {
     if places::BESIDE_CONTENTS.iter().any(|file| file.as_bytes() == path.as_bytes()) {
         return false;
@@ -47,14 +47,14 @@ pub(super) fn staged_records(path: &ObjectPath) -> bool {
     !OF_RUNS.contains(&name) && !is_of_run.iter().any(|start| name.starts_with(start))
 }
 
-/// Lists a stage in a run of its own. Afterwards, no power cut takes it from the list.
+/// Lists a stage in a run of its own. Afterwards, no power cut removes it from the list.
 pub(super) fn record_stage(session: &Session<'_>, stage: ListedStage) -> Result<Receipt, StageError> {
     let mut stages = read_stages(&session.ground.root)?;
     stages.add(stage);
     write(session, &stages)
 }
 
-/// Takes a stage from the list of its root in a run of its own; `None` if it is not listed.
+/// Deletes a stage from the list of its root in a run of its own; `None` if it is not listed.
 pub fn forget_stage(session: &Session<'_>, id: StageId) -> Result<Option<Receipt>, StageError> {
     let mut stages = read_stages(&session.ground.root)?;
     if stages.remove(id) { write(session, &stages).map(Some) } else { Ok(None) }

@@ -1,7 +1,7 @@
 //! The shell inside a stage, whose prompt names the stage.
 //!
-//! bash and sh set their prompt in start files that the user may have. So each reads a start file of ours, which first
-//! reads the user's and then puts the name before whatever prompt there is.
+//! bash and sh set their prompt in start files that the user may have. So each reads a start file of this program, which
+//! first reads the user's and then puts the name before the resulting prompt.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -15,17 +15,17 @@ const STAGE: &str = "PATCHADM_STAGE";
 /// The variable that names the start file of sh.
 const ENV: &str = "ENV";
 
-/// The start files, in the directory of devices, which is the one directory that is always new and private.
+/// The start files, in the directory of devices: it is the one directory that is always new and private.
 const OF_BASH: &str = "patchadm-bashrc";
 const OF_SH: &str = "patchadm-shrc";
 
-/// The shell where none is named, or the one that is named is not there inside.
+/// The shell if none is named, or if the named one does not exist inside.
 const SHELL: &str = "/bin/sh";
 
 /// A command with its environment, and the start files that it reads.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ShellCall {
-    /// The programs that may be meant, each with its arguments.
+    /// The possible programs, each with its arguments.
     pub(super) choices: Vec<Vec<OsString>>,
     pub(super) environment: Vec<(OsString, OsString)>,
     /// Their names below `/dev`, and their texts.
@@ -34,7 +34,7 @@ pub(super) struct ShellCall {
 
 impl ShellCall {
     /// Returns the call of `command`, or of a shell if it is empty. Only a shell that is called without arguments has a
-    /// prompt to be changed.
+    /// prompt to change.
     pub(super) fn of(
         stage: &StageName,
         command: Vec<OsString>,
@@ -54,7 +54,7 @@ impl ShellCall {
     }
 }
 
-/// Sets a variable; returns its old value.
+/// Sets a variable. Returns its old value.
 fn set(environment: &mut Vec<(OsString, OsString)>, name: &str, value: OsString) -> Option<OsString> {
     let old = environment.iter().position(|(known, _)| known == name).map(|at| environment.remove(at).1);
     environment.push((name.into(), value));
@@ -66,12 +66,12 @@ fn is_called(program: &OsStr, names: &[&str]) -> bool {
     names.iter().any(|known| name == *known)
 }
 
-/// Whether a program is a shell that has a start file of ours.
+/// Returns whether a program is a shell for which this program has a start file.
 fn is_shell(program: &OsStr) -> bool {
     is_called(program, &["sh", "bash", "dash", "ash", "ksh", "mksh"])
 }
 
-/// The call of a shell: bash is told of its start file, the others find it in the environment.
+/// Returns the call of a shell: bash gets its start file as an option, other shells find it in the environment.
 fn with_start_file(shell: OsString) -> Vec<OsString> {
     if is_called(&shell, &["bash"]) {
         return vec![shell, "--rcfile".into(), format!("/dev/{OF_BASH}").into()];
@@ -79,12 +79,13 @@ fn with_start_file(shell: OsString) -> Vec<OsString> {
     vec![shell]
 }
 
-/// The commands that put the name before the prompt, once.
+/// Returns the commands that put the name before the prompt, once.
 fn prompt(stage: &StageName) -> String {
     format!("case $PS1 in \"[{stage}] \"*) ;; *) PS1=\"[{stage}] $PS1\" ;; esac")
 }
 
-/// The start file of bash. The prompt is looked at before each of its lines: the user's own commands may set it each time.
+/// Returns the start file of bash. It checks the prompt before each command line, because the user's own commands may set it
+/// each time.
 fn bash_start(stage: &StageName) -> Vec<u8> {
     let prompt = prompt(stage);
     format!(
@@ -99,7 +100,7 @@ fn bash_start(stage: &StageName) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The start file of sh. That of the user may have variables in its name, as POSIX has it, and no commands.
+/// Returns the start file of sh. The name of the user's file may contain variables, but no commands, as POSIX defines it.
 fn sh_start(stage: &StageName, theirs: Option<&OsStr>) -> Vec<u8> {
     let mut text = b"# The start file of sh in a stage: that of the user, then the prompt.\n".to_vec();
     if let Some(theirs) = theirs.filter(|theirs| !theirs.is_empty() && !theirs.as_bytes().contains(&b'\n')) {

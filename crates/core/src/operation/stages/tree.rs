@@ -1,9 +1,8 @@
-//! All objects below some directories of the root or of the stage, each down to the last attribute and the digest of its
-//! bytes.
+//! All objects below some directories of the root or of the stage, with all attributes and the digests of their bytes.
 //!
-//! Files that a [`StageCache`](patchadm_inputs::stage::StageCache) knows are not read; the others are, several at a time. A file
-//! that changes while it is read, or becomes something else, is an error, so that what is listed was there. A name that
-//! somebody makes or takes away meanwhile may be listed or not.
+//! Files that a [`StageCache`](patchadm_inputs::stage::StageCache) knows are not read; the others are, several at a time. A
+//! file that changes or is replaced while it is read is an error, so that every listed state existed. A name that another
+//! process creates or removes meanwhile may be listed or not.
 
 use std::collections::HashMap;
 
@@ -26,13 +25,13 @@ const BUFFER: usize = 1 << 17;
 /// The objects of a tree.
 #[derive(Debug, Default)]
 pub struct Tree {
-    /// The objects, sorted by path: the directories of the scope and all below them, but for `/` itself.
+    /// The objects, sorted by path: the directories of the scope and everything below them, except `/` itself.
     pub objects: Vec<TreeObject>,
-    /// Mount points below them, sorted; nothing in them is known.
+    /// The mount points below them, sorted; their contents are not read.
     pub mounts: Vec<ObjectPath>,
-    /// What was passed over, sorted, and why. Of a directory only its own path is there.
+    /// The paths that were skipped, sorted, and why. For a directory, only its own path is listed.
     pub left: Vec<(ObjectPath, LeftReason)>,
-    /// Whether what was known of its files is all that can be known of them: none was read, none is gone.
+    /// Whether the cache already has everything that can be known of the files: none was read, none is gone.
     pub is_as_known: bool,
 }
 
@@ -41,13 +40,13 @@ pub struct Tree {
 pub struct TreeObject {
     /// Its path, the same in the root and in the stage.
     pub path: ObjectPath,
-    /// What is there.
+    /// The state of the object.
     pub live: Live,
-    /// Objects of the tree with the same number are names of one object; `None` for one that has no other name there.
+    /// The number that all names of one object in the tree share; `None` for an object with no other name there.
     pub group: Option<u32>,
 }
 
-/// What tells an object from every other one, whatever path leads to it.
+/// The key that distinguishes an object from every other one, independent of its path.
 pub(super) type ObjectKey = ((u32, u32), u64);
 
 /// Reads a tree.
@@ -65,7 +64,7 @@ pub fn read_tree(request: &TreeRequest<'_>) -> Result<Tree, StageError> {
     Ok(Tree { objects, mounts, left, is_as_known })
 }
 
-/// Reads the files whose bytes are not known, each once, whatever names it has.
+/// Reads the files whose bytes are not known, each once even if it has several names.
 fn read_files(request: &TreeRequest<'_>, walk: &mut Walk) -> Result<(), StageError> {
     let mut firsts: HashMap<ObjectKey, usize> = HashMap::new();
     let mut to_read = Vec::new();
@@ -107,7 +106,7 @@ fn read_files(request: &TreeRequest<'_>, walk: &mut Walk) -> Result<(), StageErr
     Ok(())
 }
 
-/// What one thread reads with.
+/// The state of one reading thread.
 struct FileReader<'a> {
     request: &'a TreeRequest<'a>,
     directory: Option<Dir>,
@@ -128,7 +127,7 @@ impl FileReader<'_> {
     }
 }
 
-/// The directory of a path, opened unless it is the one that is open.
+/// Returns the directory of a path, and opens it unless it is open already.
 pub(in crate::operation::stages) fn directory_of<'d>(
     root: &Root,
     open: &'d mut Option<Dir>,
@@ -142,18 +141,18 @@ pub(in crate::operation::stages) fn directory_of<'d>(
     Ok(open.insert(directory))
 }
 
-/// Whether a file is still as the walk met it.
+/// Returns whether a file is still as the walk found it.
 fn is_as_met(met: &ObjectStatus, live: &Live) -> bool {
     let is_same = (met.inode, met.mtime, met.ctime) == (live.inode, live.mtime, live.ctime);
     is_same && live.size() == Some(met.size)
 }
 
-/// What tells names of one object from those of others.
+/// Returns the key that the names of one object share.
 pub(super) fn key(status: &ObjectStatus) -> ObjectKey {
     (status.file_system, status.inode.number)
 }
 
-/// Numbers the objects that have several names among those met, in the order of their first names, from 1 on.
+/// Numbers the objects with several names among those found, in the order of their first names, from 1 on.
 pub(super) fn link_groups(met: &[MetObject]) -> HashMap<ObjectKey, u32> {
     let linked = |met: &&MetObject| met.status.links > 1 && met.status.file_type != FileType::Directory;
     let mut counts: HashMap<ObjectKey, u32> = HashMap::new();
@@ -178,7 +177,7 @@ impl Tree {
         self.objects.get(at)
     }
 
-    /// Returns what a cache keeps of its files, which were read after the moment `since`.
+    /// Returns the files as a cache keeps them; they were read after the moment `since`.
     pub fn known_files(&self, since: Timestamp) -> impl Iterator<Item = ReadFile<'_>> {
         known_files(&self.objects, since)
     }
@@ -189,7 +188,7 @@ impl Tree {
     }
 }
 
-/// Returns what a cache keeps of files that were read after the moment `since`.
+/// Returns files as a cache keeps them; they were read after the moment `since`.
 pub(super) fn known_files(objects: &[TreeObject], since: Timestamp) -> impl Iterator<Item = ReadFile<'_>> {
     let files = objects.iter().filter_map(|TreeObject { path, live, .. }| {
         let LiveKind::Regular { size, b3, cksum } = live.kind else { return None };
@@ -315,7 +314,7 @@ mod tests {
         let late = Timestamp::whole(i64::from(u32::MAX));
         assert_eq!(tree.known_files(late).count(), 3);
         assert_eq!(tree.known_files(Timestamp::default()).count(), 0, "they were touched later");
-        // What is said of the bytes is not so: whoever believes it has not read them.
+        // The digest is made up, so a reader that returns it has not read the bytes.
         let with_other_bytes = tree.known_files(late).map(|mut read| {
             read.file.sums.b3 = patchadm_rootfs::Digest([7; 32]);
             read

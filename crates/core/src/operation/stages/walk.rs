@@ -1,29 +1,29 @@
-//! The objects below some directories of a tree, found by their names and looked at, without their bytes.
+//! The objects below some directories of a tree, found by their names and examined, without their bytes.
 //!
-//! Directories are gone through level by level, several at a time, each through a descriptor that no symbolic link leads
-//! to. What is mounted somewhere below is not entered; records, and what is left out, are passed over.
+//! Directories are walked level by level, several at a time, each through a descriptor that no symbolic link leads to. Mount
+//! points below are not entered. Records and excluded paths are skipped.
 
 use super::error::StageError;
 use patchadm_inputs::stage::{CacheSide, CachedFiles, DIRECTORY, LeftOut, LeftReason, MOST_OBJECTS, Scope};
 use patchadm_rootfs::{Dir, FileType, Live, LiveKind, ObjectStatus, Root, Sums, Xattrs, side_by_side};
 use patchadm_svr4::package::ObjectPath;
 
-/// What is read, and how.
+/// The request to read a tree.
 #[derive(Clone, Copy)]
 pub struct TreeRequest<'a> {
     /// The tree: the root, or the stage.
     pub root: &'a Root,
-    /// The directories of it that count.
+    /// The directories of the tree that count.
     pub scope: &'a Scope,
-    /// What is passed over.
+    /// The paths that are skipped.
     pub left: &'a LeftOut,
     /// Files that need not be read again.
     pub known: &'a CacheSide,
-    /// Asked between objects which signal wants this to end.
+    /// Returns the signal that asks the walk to end, if any. Called between objects.
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
 }
 
-/// An object as it was met.
+/// An object as the walk found it.
 pub(super) struct MetObject {
     pub(super) path: ObjectPath,
     pub(super) status: ObjectStatus,
@@ -31,18 +31,18 @@ pub(super) struct MetObject {
     pub(super) live: Option<Live>,
 }
 
-/// What was met, sorted by path.
+/// The objects that were found, sorted by path.
 #[derive(Default)]
 pub(super) struct Walk {
     pub(super) met: Vec<MetObject>,
     /// Mount points.
     pub(super) mounts: Vec<ObjectPath>,
-    /// What was passed over.
+    /// The paths that were skipped.
     pub(super) left: Vec<(ObjectPath, LeftReason)>,
 }
 
 impl Walk {
-    /// Whether everything is known of each file that was met, and of no other one.
+    /// Returns whether everything is known of each file that was found, and of no other one.
     pub(super) fn is_as_known(&self, known: &CacheSide) -> bool {
         let mut files = self.met.iter().filter(|met| met.status.file_type == FileType::Regular);
         let count = files.clone().count();
@@ -58,16 +58,16 @@ struct NextDirectory {
     is_object: bool,
 }
 
-/// A directory while its names are looked at.
+/// A directory while its names are examined.
 #[derive(Clone, Copy)]
 struct OpenDirectory<'a> {
     dir: &'a Dir,
     status: &'a ObjectStatus,
-    /// What is known of the files in it.
+    /// The known facts of the files in it.
     known: CachedFiles<'a>,
 }
 
-/// What one directory came to.
+/// The result of one directory.
 #[derive(Default)]
 struct Entered {
     walk: Walk,
@@ -75,14 +75,14 @@ struct Entered {
 }
 
 impl TreeRequest<'_> {
-    /// Goes through all directories. Paths of which `is_reserved` says yes are passed over.
+    /// Walks all directories. Skips paths that `is_reserved` accepts.
     pub(super) fn walk(&self, is_reserved: impl Fn(&ObjectPath) -> bool + Sync) -> Result<Walk, StageError> {
         let walker = Walker { request: self, is_reserved: &is_reserved };
         walker.walk()
     }
 }
 
-/// Goes through the directories of a request.
+/// Walks the directories of a request.
 struct Walker<'a> {
     request: &'a TreeRequest<'a>,
     is_reserved: &'a (dyn Fn(&ObjectPath) -> bool + Sync),
@@ -166,7 +166,7 @@ impl Walker<'_> {
         Ok(entered)
     }
 
-    /// Looks at one name of a directory.
+    /// Examines one name of a directory.
     fn meet(&self, above: OpenDirectory<'_>, name: &[u8], entered: &mut Entered) -> Result<(), StageError> {
         let dir = above.dir;
         let path = dir.path().join(name)?;
@@ -175,7 +175,7 @@ impl Walker<'_> {
             return Ok(());
         }
         let failed = |error| StageError::of_reading(error, || self.request.root.show(&path));
-        // Who took it away after the listing took it away before it.
+        // A name that was removed after the listing counts as removed before it.
         let Some(status) = dir.look(name).map_err(failed)? else { return Ok(()) };
         if let Some(reason) = self.request.left.reason(&path, status.file_type) {
             entered.walk.left.push((path, reason));
@@ -205,7 +205,7 @@ impl Walker<'_> {
     }
 }
 
-/// Everything about a regular file, of whose bytes and extended attributes this is known.
+/// Returns everything about a regular file, given its sums and extended attributes.
 pub(super) fn live_file(status: &ObjectStatus, sums: Sums, xattrs: Xattrs) -> Live {
     Live {
         kind: LiveKind::Regular { size: sums.size, b3: sums.b3, cksum: sums.cksum },

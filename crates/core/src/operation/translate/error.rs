@@ -1,4 +1,4 @@
-//! Why packages were not moved.
+//! The reasons why packages were not moved.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,40 +9,40 @@ use patchadm_svr4::format::cpio::CpioError;
 use patchadm_svr4::format::datastream::DatastreamError;
 use patchadm_svr4::package::{PathError, PkgInst, PkgInstError};
 
-/// What is wrong. The words are those that follow `unable to complete package transfer`.
+/// The error. The words are those that follow `unable to complete package transfer`.
 #[derive(Debug, thiserror::Error)]
 pub enum TranslateError {
     /// The source cannot be read, or is not what its pkgmaps say.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// Words that no package of the source fits.
+    /// No package of the source matches these words.
     #[error("no package associated with {}", listed(.0))]
     NoPackage(Vec<String>),
-    /// A stream was to become a stream; mostly because a directory that was named is not there.
+    /// Both source and destination would be streams, mostly because a named directory does not exist.
     #[error("both source and destination devices cannot be a datastream\n- <{}> is not a directory", .0.display())]
     TwoStreams(PathBuf),
-    /// Packages were to become directories in what is none.
+    /// Packages were to become directories in something that is no directory.
     #[error("<{}> is not a directory", .0.display())]
     NotADirectory(PathBuf),
-    /// Both words name one thing.
+    /// Source and destination are the same.
     #[error("source and destination represent the same device")]
     SameDevice,
-    /// A stream was asked for under the name of a directory.
+    /// A stream was requested under the name of a directory.
     #[error("<{}> is a directory, and a datastream is a file", .0.display())]
     IsDirectory(PathBuf),
     /// The name of a stream has no last component.
     #[error("<{}> is not the name of a file", .0.display())]
     NoFileName(PathBuf),
-    /// The package is there, in the same architecture and version.
+    /// The destination has the package in the same architecture and version.
     #[error("identical version of <{0}> already exists on destination device")]
     Identical(PkgInst),
-    /// A package of that name is there, and is another one.
+    /// The destination has another package of that name.
     #[error("<{0}> already exists on destination device, in another version or architecture")]
     NameTaken(PkgInst),
-    /// What has the name of a package is none, and may be somebody's: it is not replaced.
+    /// An object with the name of a package is not a package, and may belong to someone: it is not replaced.
     #[error("<{0}> on destination device is not a package, and is not overwritten")]
     NoPackageThere(PkgInst),
-    /// Two of the packages would have one name.
+    /// Two of the packages would have the same name.
     #[error("<{0}> is to be transferred twice")]
     Twice(PkgInst),
     /// The directory of a package has a name that no package has.
@@ -62,7 +62,7 @@ pub enum TranslateError {
         /// The reason.
         error: DatastreamError,
     },
-    /// A file or directory could not be made, or the directory of packages not be read.
+    /// A file or directory could not be made, or the directory of packages could not be read.
     #[error(transparent)]
     Root(#[from] RootError),
     /// A signal ended it.
@@ -75,7 +75,7 @@ fn listed(words: &[String]) -> String {
 }
 
 impl TranslateError {
-    /// Whether nobody reads what is written: the pipe behind the stream is closed.
+    /// Returns whether no process reads what is written: the pipe behind the stream is closed.
     pub fn is_broken_pipe(&self) -> bool {
         let Self::Write { error, .. } = self else { return false };
         let (DatastreamError::Io(error) | DatastreamError::Archive { source: CpioError::Io(error), .. }) =
@@ -86,7 +86,7 @@ impl TranslateError {
         error.kind() == io::ErrorKind::BrokenPipe
     }
 
-    /// Whether a package stands where another one was to go.
+    /// Returns whether an existing package is in the way of another one.
     pub fn is_duplicate(&self) -> bool {
         matches!(self, Self::Identical(_) | Self::NameTaken(_) | Self::Twice(_))
     }

@@ -4,13 +4,13 @@
 //! Device ─ prepare ─► Translation ─ perform ─► directory   one directory per package, each whole or not there
 //!                                         └──► stream      one file, whole or as it was before
 //! ```
-//! What a package is made of goes over, and nothing else: its pkginfo and pkgmap byte for byte, the files of its
-//! `install` directory, and the objects that its pkgmap delivers, with the modes and times that the source gives their
-//! files. Sizes and sums are compared with the pkgmap on the way. Nothing appears under its name before it is
-//! complete. What is new is not synced, because it can be made again; before something takes the place of what is
-//! there, its bytes are. No package database is looked at, no lock is taken, no script is run.
+//! Only the parts of a package are transferred: its pkginfo and pkgmap byte for byte, the files of its `install` directory,
+//! and the objects that its pkgmap delivers, with the modes and times of their files in the source. Sizes and sums are
+//! compared with the pkgmap on the way. Nothing appears under its name before it is complete. New objects are not synced,
+//! because they can be made again; before something replaces an existing object, its bytes are synced. No package database
+//! is read, no lock is taken, and no script runs.
 //!
-//! Not done here: the verification and making of signatures.
+//! Signatures are neither verified nor made here.
 
 mod error;
 mod removal;
@@ -28,36 +28,36 @@ use patchadm_inputs::source::{Form, MemberStamp, PackageImage};
 use patchadm_svr4::format::pkgmap;
 use patchadm_svr4::package::PackagePath;
 
-/// What is in the private name of a package or stream that is being written.
+/// The part of the private name of a package or stream that is being written.
 const PROGRAM: &str = "pkgtrans";
 
-/// What is to be moved, and where.
+/// What to move, and where.
 #[derive(Clone, Debug)]
 pub struct TranslateRequest {
-    /// Where the packages are: a directory of packages, one package, a datastream, an archive, a pipe.
+    /// The source of the packages: a directory of packages, one package, a datastream, an archive, a pipe.
     pub device: PathBuf,
-    /// Which of them: names, `PKG.*`, `all`; all of them where nothing is named.
+    /// The packages to move: names, `PKG.*`, `all`; all packages if empty.
     pub packages: Vec<String>,
-    /// Only those of any of these categories, where there is one.
+    /// The categories to which the packages are limited; no limit if empty.
     pub categories: Vec<String>,
-    /// Where they go.
+    /// The destination.
     pub to: TransferDestination,
-    /// What happens to packages that are there already.
+    /// What happens to packages that already exist there.
     pub existing: ExistingPolicy,
     /// Whether only pkginfo and pkgmap are wanted.
     pub description_only: bool,
 }
 
-/// Where packages go.
+/// The destination of packages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TransferDestination {
-    /// A directory that is there: each package becomes a directory in it.
+    /// An existing directory: each package becomes a directory in it.
     Directory(PathBuf),
     /// A file, a pipe or a device: all packages become one datastream. A file is replaced.
     Stream(PathBuf),
 }
 
-/// What happens where a directory has a package already.
+/// What happens if a directory already has a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExistingPolicy {
     /// It is an error, and nothing is changed.
@@ -71,21 +71,21 @@ pub enum ExistingPolicy {
 /// A package that was moved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransferredPackage {
-    /// What it is called on its device.
+    /// Its name on its device.
     pub name: String,
-    /// What it is called where it went.
+    /// Its name at the destination.
     pub instance: String,
 }
 
-/// Whoever watches and may end it.
+/// The observer of a transfer, who may end it.
 pub struct TransferObserver<'a> {
-    /// The signal that wants it to end, if one came.
+    /// Returns the signal that asks the transfer to end, if one arrived.
     pub interrupt: &'a dyn Fn() -> Option<i32>,
-    /// Told of each package before it is moved.
+    /// Receives each package before it is moved.
     pub transferring: &'a mut dyn FnMut(&TransferredPackage),
 }
 
-/// Packages that are selected and whose descriptions are read and found good.
+/// Selected packages whose descriptions have been read and found valid.
 pub struct PackageTranslation {
     device: OpenDevice,
     to: TransferDestination,
@@ -94,9 +94,8 @@ pub struct PackageTranslation {
 }
 
 impl TransferDestination {
-    /// What the word `to` of a command line means for packages from `from`: a directory where there is one and
-    /// `as_stream` does not say otherwise. A relative name of a stream is below a source that is a directory, as it
-    /// always was.
+    /// Interprets the word `to` of a command line for packages from `from`: as a directory if one exists and `as_stream`
+    /// does not say otherwise. A relative name of a stream is below a source that is a directory, as it always was.
     pub fn named(to: &Path, from: &Path, as_stream: bool) -> Self {
         let (to, from) = (device::named(to), device::named(from));
         if !as_stream && to.is_dir() {
@@ -105,7 +104,7 @@ impl TransferDestination {
         Self::Stream(if from.is_dir() { from.join(to) } else { to })
     }
 
-    /// Where it is.
+    /// Returns the path of the destination.
     pub fn path(&self) -> &Path {
         match self {
             Self::Directory(path) | Self::Stream(path) => path,
@@ -114,7 +113,7 @@ impl TransferDestination {
 }
 
 impl PackageTranslation {
-    /// Reads what is selected, apart from the content of the objects.
+    /// Reads the selected packages, except for the content of the objects.
     pub fn prepare(request: TranslateRequest) -> Result<Self, TranslateError> {
         let TranslateRequest { device: from, packages, categories, to, existing, description_only } = request;
         let device = OpenDevice::open(&from, &packages)?.and_then(|device| device.of_categories(&categories));
@@ -136,8 +135,7 @@ impl PackageTranslation {
         Ok(Self { device, to, existing, description_only })
     }
 
-    /// Moves them. After an error nothing new is there, but for packages that had become complete directories before
-    /// it.
+    /// Moves the packages. An error leaves nothing new, except for packages that were already complete directories.
     pub fn perform(
         self,
         observer: &mut TransferObserver<'_>,
@@ -146,20 +144,20 @@ impl PackageTranslation {
             TransferDestination::Directory(to) => tree::write(&self, to, observer),
             TransferDestination::Stream(to) => stream::write(&self, to, observer),
         };
-        // A signal makes whatever is under way fail somehow.
+        // A signal makes the current operation fail in some way.
         match (observer.interrupt)() {
             Some(signal) if result.is_err() => Err(TranslateError::Interrupted(signal)),
             _ => result,
         }
     }
 
-    /// The packages, in the order in which they go over.
+    /// Returns the packages in the order of their transfer.
     fn packages(&self) -> impl Iterator<Item = (usize, &PackageImage)> {
         let packages = &self.device.image.packages;
         self.device.selected.iter().filter_map(|&index| Some((index, packages.get(index)?)))
     }
 
-    /// The files of `install/`; none where they are not wanted.
+    /// Returns the files of `install/`; empty if they are not wanted.
     fn information<'a>(
         &self,
         package: &'a PackageImage,
@@ -179,7 +177,7 @@ impl TransferObserver<'_> {
     }
 }
 
-/// Where the content of an object stands in the directory of its package: `reloc/…` or `root/…`, with the number of
+/// Returns the place of the content of an object in the directory of its package: `reloc/…` or `root/…`, with the number of
 /// the part from the second on.
 fn member_name(path: &PackagePath, part: u32) -> Vec<u8> {
     let name = pkgmap::member_name(path);
@@ -191,7 +189,7 @@ fn member_name(path: &PackagePath, part: u32) -> Vec<u8> {
     [place, format!(".{part}").as_bytes(), rest].concat()
 }
 
-/// Content that ends with an error when a signal came.
+/// Content that ends with an error after a signal.
 struct Attended<'a> {
     data: &'a mut dyn Read,
     interrupt: &'a dyn Fn() -> Option<i32>,

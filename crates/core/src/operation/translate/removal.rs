@@ -7,9 +7,9 @@ use crate::operation::queries::select::PackagePattern;
 use patchadm_rootfs::{Root, random};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
-/// Removes the packages of a spool directory that the words mean: an instance, `PKG.*`, `all`. Nothing is removed when a
-/// word means none. A package loses its name first, so that it is never there in half; a damaged one can be removed
-/// too. `agrees` is asked before each.
+/// Removes the packages of a spool directory that the words mean: an instance, `PKG.*`, `all`. If a word matches nothing,
+/// nothing is removed. A package loses its name first, so that it is never there in half. A damaged one can be removed too.
+/// `agrees` is asked before each.
 pub fn remove_spooled(
     spool: &Path,
     words: &[String],

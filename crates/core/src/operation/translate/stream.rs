@@ -1,7 +1,7 @@
-//! Packages into a datastream, reproducibly: owner, group and device are 0, directories are 0755 and as old as the
-//! pkgmap, and everything else is as the packages are.
+//! Packages written into a datastream, reproducibly: owner, group and device are 0, directories are 0755 and as old as the
+//! pkgmap, and everything else is as in the packages.
 //!
-//! A file is written under a private name beside its place and renamed; a pipe or a device is written to as it is.
+//! A file is written under a private name beside its place and renamed. A pipe or a device is written to directly.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -21,7 +21,7 @@ use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader};
 use patchadm_svr4::format::datastream::{DatastreamError, DatastreamPackage, DatastreamWriter, PartWriter};
 use patchadm_svr4::package::{Mode, PackagePath, PkgInst};
 
-/// What is written at once.
+/// The bytes that are written at once.
 const BUFFER: usize = 1 << 18;
 
 /// The mode of directories in a stream.
@@ -45,7 +45,7 @@ pub(super) fn write(
     place.settle(written)
 }
 
-/// What is no file, open for writing: the output of a shell's pipe, a named pipe, a tape.
+/// Returns a destination that is no file, open for writing: the output of a shell's pipe, a named pipe, a tape.
 fn special(to: &Path) -> io::Result<Option<File>> {
     let standard = [Path::new("/dev/stdout"), Path::new("/dev/fd/1"), Path::new("/proc/self/fd/1")];
     if standard.contains(&to) {
@@ -63,7 +63,7 @@ fn failed(to: &Path, error: DatastreamError) -> TranslateError {
     TranslateError::Write { path: to.to_owned(), error }
 }
 
-/// A file that does not have its name yet.
+/// A file without its final name.
 struct NewFile {
     dir: Dir,
     name: Vec<u8>,
@@ -71,19 +71,19 @@ struct NewFile {
 }
 
 impl NewFile {
-    /// Made where `to` is, through a symbolic link if it is one.
+    /// Makes the file where `to` is, through a symbolic link if it is one.
     fn beside(to: &Path) -> Result<(Self, WritableFile), TranslateError> {
         let to = to.canonicalize().unwrap_or_else(|_| to.to_owned());
         let name = to.file_name().ok_or_else(|| TranslateError::NoFileName(to.clone()))?;
         let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
         let dir = Dir::of_host(parent.unwrap_or(Path::new(".")))?;
-        // What somebody else left is not worth an error of this transfer.
+        // Left-overs of other users are not worth an error of this transfer.
         let _ = dir.remove_leftovers(PROGRAM);
         let (temporary, file) = dir.create_private(PROGRAM)?;
         Ok((Self { dir, name: name.as_bytes().to_vec(), temporary }, file))
     }
 
-    /// Gives the file its name, or takes it away again.
+    /// Gives the file its name, or removes it.
     fn settle<T>(
         self,
         written: Result<(BufWriter<WritableFile>, T), TranslateError>,
@@ -93,14 +93,14 @@ impl NewFile {
             let file = file.into_inner().map_err(|error| failed(&path, error.into_error().into()))?;
             file.set_mode(Mode::of(0o644))?;
             if self.dir.look(&self.name)?.is_some() {
-                // A power cut must not find the old file gone and the new one without its bytes.
+                // After a power cut, the old file must not be missing while the new one lacks its bytes.
                 file.sync()?;
             }
             self.dir.rename(&self.temporary, &self.name)?;
             Ok(result)
         });
         if settled.is_err() {
-            // The first error is the one to be told.
+            // The first error is reported.
             let _ = self.dir.remove(&self.temporary);
         }
         settled
@@ -150,7 +150,7 @@ impl PackageStream<'_, '_> {
     }
 }
 
-/// What the header of the stream says of a package.
+/// Returns the entry of a package in the header of the stream.
 fn announcement(package: &PackageImage) -> Result<DatastreamPackage, TranslateError> {
     Ok(DatastreamPackage {
         inst: PkgInst::new(&package.spooled_name())?,
@@ -161,7 +161,7 @@ fn announcement(package: &PackageImage) -> Result<DatastreamPackage, TranslateEr
     })
 }
 
-/// The form of cpio that holds the largest object of a part.
+/// Returns the form of cpio that holds the largest object of a part.
 fn form(package: &PackageImage, part: u32) -> Option<CpioFormat> {
     let of_part = package.files().filter(|entry| entry.part == part);
     CpioFormat::for_size(of_part.filter_map(|entry| entry.object.content.size).max().unwrap_or_default())
@@ -174,7 +174,7 @@ struct TranslatedPart<'a, W> {
     package: &'a PackageImage,
     number: u32,
     archive: PartWriter<W>,
-    /// Those that are members already.
+    /// The directories that are members already.
     directories: HashSet<Vec<u8>>,
 }
 
@@ -213,7 +213,7 @@ impl<W: Write> TranslatedPart<'_, W> {
         self.member(name, stamp, bytes.len() as u64, &mut bytes)
     }
 
-    /// Writes a file, after the directories above it that are no members yet.
+    /// Writes a file, after the directories above it that are not members yet.
     fn member(
         &mut self,
         name: &[u8],

@@ -1,4 +1,4 @@
-//! Moving packages while signals come, and under which names they go.
+//! Moving packages while signals arrive, and the names of the packages.
 
 use std::cell::Cell;
 use std::fs;
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use patchadm_svr4::package::checksum;
 
-/// A directory `from` with two packages and a directory `to` with an older one of them.
+/// Returns a directory `from` with two packages and a directory `to` with an older one of them.
 fn stage() -> TempDir {
     let stage = tempfile::tempdir().unwrap();
     for (spool, name, version) in [("from", "ACMEa", "2"), ("from", "ACMEb", "2"), ("to", "ACMEa", "1")] {
@@ -29,7 +29,7 @@ fn stage() -> TempDir {
     stage
 }
 
-/// Moves all packages; a signal comes at the `interrupted`-th look for one.
+/// Moves all packages; a signal arrives at the `interrupted`-th check for one.
 fn translate(
     stage: &TempDir,
     as_stream: bool,
@@ -57,7 +57,7 @@ fn translate(
     PackageTranslation::prepare(request)?.perform(&mut observer)
 }
 
-/// Every name below `to`, and the bytes of the files.
+/// Returns every name below `to`, and the bytes of the files.
 fn picture(stage: &TempDir) -> Vec<(String, Vec<u8>)> {
     let (mut found, mut open) = (Vec::new(), vec![stage.path().join("to")]);
     while let Some(directory) = open.pop() {

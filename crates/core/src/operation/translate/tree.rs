@@ -1,8 +1,8 @@
-//! Packages into a directory: each becomes a directory of its own, under a private name until it is complete.
+//! Packages written into a directory: each becomes a directory of its own, under a private name until it is complete.
 //!
-//! Files and directories are made new, below a directory that nobody else knows of, by names that were checked when
-//! the source was read; links are never made, so that none can stand in the way. They belong to the caller. Setuid and
-//! setgid bits are not set: a file that waits for its installation gives nobody's rights away, and the pkgmap knows them.
+//! Files and directories are made new, below a directory that no other process knows, by names that were checked when the
+//! source was read. Links are never made, so that none can stand in the way. The caller owns the files. Setuid and setgid
+//! bits are not set: a file that waits for its installation gives no rights away, and the pkgmap has these bits.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, Read};
@@ -18,7 +18,7 @@ use patchadm_rootfs::{Dir, NewTree, Root, UnnamedDirectory};
 use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile};
 use patchadm_svr4::package::{Mode, ObjectPath, PackagePath, Params, PkgInst};
 
-/// What is read and written at once.
+/// The bytes that are read and written at once.
 const BUFFER: usize = 1 << 18;
 
 /// The permission bits that are set.
@@ -39,7 +39,7 @@ pub(super) fn write(
     Ok(moved.map(|(name, instance)| TransferredPackage { name, instance: instance.to_string() }).collect())
 }
 
-/// The name of each package where it goes.
+/// Returns the name of each package at the destination.
 fn instances(translation: &PackageTranslation, root: &Root) -> Result<Vec<PkgInst>, TranslateError> {
     let mut there = spooled(root)?;
     let mut names = Vec::new();
@@ -58,23 +58,23 @@ fn instances(translation: &PackageTranslation, root: &Root) -> Result<Vec<PkgIns
     Ok(names)
 }
 
-/// What a directory has under the name of a package.
+/// An existing entry of a directory under the name of a package.
 enum Present {
-    /// A package, with its parameters where they can be read.
+    /// A package, with its parameters if they can be read.
     Package(Option<Params>),
     /// A file, or a directory of something else.
     Other,
 }
 
 impl Present {
-    /// Whether it is this very package.
+    /// Returns whether it is the same package.
     fn is(&self, params: &Params) -> bool {
         let Self::Package(Some(own)) = self else { return false };
         ["PKG", "ARCH", "VERSION"].iter().all(|parameter| own.get(parameter) == params.get(parameter))
     }
 }
 
-/// What is in a directory under names that packages have.
+/// Returns the entries of a directory that have names of packages.
 fn spooled(root: &Root) -> Result<BTreeMap<PkgInst, Present>, TranslateError> {
     let mut found = BTreeMap::new();
     for name in root.list(&ObjectPath::root())?.unwrap_or_default() {
@@ -125,7 +125,7 @@ fn write_all(
     observer: &mut TransferObserver<'_>,
 ) -> Result<(), TranslateError> {
     let mut written = Vec::new();
-    // What somebody else left is not worth an error of this transfer.
+    // Left-overs of other users are not worth an error of this transfer.
     let _ = top.remove_leftovers(PROGRAM);
     for ((index, package), instance) in translation.packages().zip(instances) {
         let transferred = TransferredPackage { name: package.spooled_name(), instance: instance.to_string() };
@@ -138,7 +138,7 @@ fn write_all(
     let replaces = instances.iter().map(|instance| top.look(instance.as_str().as_bytes()));
     let replaces = replaces.collect::<Result<Vec<_>, _>>()?.iter().any(Option::is_some);
     if replaces {
-        // A power cut must not find the old package gone and the new one without its bytes.
+        // After a power cut, the old package must not be missing while the new one lacks its bytes.
         top.sync_file_system()?;
     }
     observer.check()?;
@@ -177,7 +177,7 @@ fn package_into(
     )
 }
 
-/// Makes a file, whose bytes pass through a buffer that serves all.
+/// Makes a file. Its bytes pass through a buffer that all files share.
 fn file(
     tree: &mut NewTree,
     name: &[u8],

@@ -1,4 +1,4 @@
-//! The environment of each script, against the table of procedure-scripts(7) and against what the classic tools gave.
+//! The environment of each script, compared with the table of procedure-scripts(7) and with that of the classic tools.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -178,7 +178,7 @@ fn a_script_that_did_not_come_with_the_package_gets_the_names_that_it_knows() {
     assert_eq!(named, all, "everything else is the same");
 }
 
-/// A step that was recorded: where, which package, over which installed one, and what its scripts answered.
+/// A recorded step: the place, the package, the installed package that it replaces, and the answers of its scripts.
 struct Recorded {
     step: &'static str,
     package: &'static str,
@@ -250,7 +250,7 @@ fn the_environment_is_the_one_that_the_classic_pkgadd_gives() {
     }
 }
 
-/// What is made for a recorded step, without what differs from machine to machine.
+/// Returns the environment for a recorded step, without variables that differ from machine to machine.
 fn ours(goldens: &Path, step: &Recorded, script: &ProcedureScript) -> BTreeMap<String, String> {
     let read = |path: String| ParamFile::parse(&fs::read(goldens.join(path)).unwrap()).unwrap().params();
     let package = read(format!("pkgs/{}/SUNWstuf/pkginfo", step.package));
@@ -291,8 +291,8 @@ fn theirs(goldens: &Path, step: &str, script: &str) -> BTreeMap<String, String> 
     comparable(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 
-/// The paths of search and of temporary files are the machine's; that there is one counts. Names that are no variables
-/// of a shell are in the environment of the classic tool only.
+/// Makes variables comparable. The search path and the directory for temporary files depend on the machine; only their
+/// existence counts. Names that are no shell variables are in the environment of the classic tool only.
 fn comparable(mut variables: BTreeMap<String, String>) -> BTreeMap<String, String> {
     variables.retain(|name, _| exports::is_variable(name));
     for (name, value) in &mut variables {

@@ -1,9 +1,9 @@
-//! Class action scripts of the standard classes (pkgmk(1), "Object Classes"), for systems that bring none.
+//! Class action scripts of the standard classes (pkgmk(1), "Object Classes"), for systems without their own.
 //!
-//! They are used where neither the package nor the system has a script for the class. They speak the protocol of all
-//! class scripts: pairs of source and destination on standard input at an installation, destinations at a removal;
-//! 2 where any file failed, else 0. A script has to be run under the name that it was asked for by. Any POSIX sh(1),
-//! sed(1) and awk(1) can run them.
+//! They are used if neither the package nor the system has a script for the class. They follow the protocol of all class
+//! scripts: pairs of source and destination on standard input at an installation, destinations at a removal; exit code 2 if
+//! any file failed, otherwise 0. A script has to be run under the requested name. Any POSIX sh(1), sed(1) and awk(1) can run
+//! them.
 
 /// Returns the script with this file name, such as `i.build`.
 pub fn standard(name: &str) -> Option<&'static str> {

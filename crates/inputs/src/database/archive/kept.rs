@@ -1,6 +1,6 @@
-//! The kept manifest of a patch without undo data, which tells the patches around it which paths it has.
+//! The kept manifest of a patch without undo data, which tells the neighbouring patches which paths it has.
 //!
-//! Like an archive, it is believed if the ledger of the root names its digest.
+//! Like an archive, it is trusted if the ledger of the root names its digest.
 
 use std::io;
 
@@ -15,8 +15,8 @@ use patchadm_rootfs::{Digest, Hashing};
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst, rule};
 use patchadm_svr4::places;
 
-/// Reads the manifest of `patch` for `package`, of which the ledger says that nothing was saved; `None` if the ledger
-/// names no manifest. A named manifest must exist and be what the run wrote.
+/// Reads the manifest of `patch` for `package` if the ledger says that nothing was saved; `None` if the ledger names no
+/// manifest. A named manifest must exist and be the one that the run wrote.
 pub fn kept_manifest(
     view: &RecordView<'_>,
     package: &PkgInst,
@@ -77,8 +77,8 @@ pub fn told(
     }
 }
 
-/// Reads the kept manifest whatever the ledger says, with digest and size of the file, for adoption; `None` if there
-/// is no sensible one.
+/// Reads the kept manifest regardless of the ledger, with digest and size of the file, for adoption; `None` if there is
+/// no sensible one.
 pub fn unbound_manifest(
     view: &RecordView<'_>,
     package: &PkgInst,

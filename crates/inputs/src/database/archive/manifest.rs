@@ -115,7 +115,7 @@ fn is_unchanged(record: &ObjectRecord) -> bool {
     record.line == record.new_line
 }
 
-/// Tells whether a path is one of the reserved directories, or below one.
+/// Tells whether a path is a reserved directory, or below one.
 fn is_reserved(path: &ObjectPath, reserved: &[ObjectPath]) -> bool {
     reserved.iter().any(|reserved| path == reserved || path.is_below(reserved))
 }

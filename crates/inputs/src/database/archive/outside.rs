@@ -1,7 +1,8 @@
-//! Undo archives outside the root: which paths of the host a root may lead to.
+//! Undo archives outside the root: the paths of the host that a root may lead to.
 //!
-//! `remote` is a file of the root, and whoever owns the root could write any path into it. Where the caller could read
-//! more than the owner, such a path is opened only if the caller, the host's policy or the root's ledger vouches for it.
+//! `remote` is a file of the root, and the owner of the root could write any path into it. If the caller could read
+//! more than the owner, such a path is opened only if the caller, the host's policy or the root's ledger vouches for
+//! it.
 
 use std::path::{Path, PathBuf};
 
@@ -43,7 +44,7 @@ impl OutsideRules {
     }
 }
 
-/// Refuses a host path named by `remote` of a patch, unless somebody vouches for it.
+/// Refuses a host path named by `remote` of a patch, unless something vouches for it.
 pub(super) fn check(
     outside: &OutsideAccess<'_>,
     root: &Root,
@@ -73,9 +74,9 @@ fn is_stage(root: &Root) -> bool {
     own.ok().flatten().is_some_and(|own| own.look(identity.name()).is_ok_and(|seen| seen.is_some()))
 }
 
-/// Tells whether an archive on the host, to which a root led, may be removed after use: if the line of its patch
-/// names that very path, or somebody other than the root names its directory. Archives of another tool have no line;
-/// they are removed if the root is the caller's own.
+/// Tells whether an archive on the host, to which a root led, may be removed after use: if the line of its patch names
+/// that very path, or if a source other than the root names its directory. Archives of another tool have no line; they
+/// are removed if the root is the caller's own.
 pub(super) fn may_remove(
     outside: &OutsideAccess<'_>,
     root: &Root,

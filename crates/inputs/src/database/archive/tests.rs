@@ -42,7 +42,7 @@ fn state(bytes: &[u8]) -> RecordedState {
 /// An object that a patch replaced: its path, its bytes before and after.
 pub(in crate::database) type Replaced<'a> = (&'a str, &'a [u8], &'a [u8]);
 
-/// The manifest of patch `patch` for package X in the root of [`MARKER`].
+/// Returns the manifest of patch `patch` for package X in the root of [`MARKER`].
 fn manifest_of(patch: &str, objects: &[Replaced<'_>]) -> Manifest {
     let record = |(path, old, new): &Replaced<'_>| ObjectRecord {
         path: (*path).to_owned(),
@@ -77,13 +77,13 @@ fn manifest_of(patch: &str, objects: &[Replaced<'_>]) -> Manifest {
     Manifest { header, objects: objects.iter().map(record).collect(), shlibs: Vec::new() }
 }
 
-/// The line of `contents` of such a file.
+/// Returns the line of `contents` of such a file.
 fn line(path: &str, bytes: &[u8]) -> String {
     let (size, sum) = (bytes.len(), checksum::sum(bytes));
     format!("{path} f none 0644 root root {size} {sum} 1577836800 X")
 }
 
-/// The archive of such a patch, not compressed; `manifest` is left out of that of another program.
+/// Returns the archive of such a patch, not compressed; `manifest` is left out of that of another program.
 fn plain(manifest: Option<&Manifest>, objects: &[Replaced<'_>]) -> Vec<u8> {
     let mut pkgmap = String::from(": 1 9\n");
     let mut members: Vec<(Vec<u8>, Vec<u8>)> = vec![(b"pkginfo".to_vec(), b"PKG=X\n".to_vec())];
@@ -118,7 +118,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// An archive of ours, as it is on disk.
+/// Returns an archive of ours, as it is on disk.
 pub(in crate::database) fn undo(patch: &str, objects: &[Replaced<'_>]) -> Vec<u8> {
     gzip(&plain(Some(&manifest_of(patch, objects)), objects))
 }

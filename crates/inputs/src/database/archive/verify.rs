@@ -28,7 +28,7 @@ pub struct VerifiedArchive {
 pub struct ArchiveAsWritten<D> {
     /// The manifest; it is about this patch and package, and makes sense.
     pub manifest: Manifest,
-    /// What was read beside it.
+    /// The description that was read beside it.
     pub description: D,
     /// The thread that computes the digest.
     pub digesting: DigestCheck,
@@ -55,7 +55,7 @@ impl OpenArchive {
                 Ok(Some(ArchiveAsWritten { manifest, description, digesting }))
             }
             Ok((None, _)) => Ok(None),
-            // Other bytes than were written are the reason, whatever they look like.
+            // If the bytes differ from the written ones, that is the reason, whatever the parser says.
             Err(error) => Err(digesting.wait().err().unwrap_or(error)),
         }
     }
@@ -212,7 +212,7 @@ fn read_all(mut stream: ArchiveStream<'_>, package: &PkgInst) -> Result<Option<M
             members.insert(member.path.as_bytes().to_vec(), sums.map_err(|error| error.to_string())?);
         }
     }
-    // What is behind the stream: the end of the compression, with its own checksum.
+    // The rest after the stream: the end of the compression, with its own checksum.
     io::copy(&mut stream.into_inner(), &mut io::sink()).map_err(|error| error.to_string())?;
     pkgmap.entries.iter().try_for_each(|entry| agrees(entry, &members))?;
     manifest.as_ref().map_or(Ok(()), |manifest| agrees_with(manifest, &members))?;

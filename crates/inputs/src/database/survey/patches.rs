@@ -19,11 +19,12 @@ use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchList;
 
-/// Fills `patched_by`, `delivered` and the save directories of the packages concerned and those that own a path concerned.
+/// Fills `patched_by`, `delivered` and the save directories of the packages concerned and those that own a path
+/// concerned.
 ///
-/// Which paths an archive changed is in the list beside it; only where that is missing, or what was delivered matters, is
-/// the archive read. One that is missing or damaged is left out: what stands on it is refused where that is decided. So
-/// is one that another root's patch left there.
+/// The list beside an archive says which paths it changed. The archive is read only if the list is missing or the
+/// delivered objects matter. A missing or damaged archive is left out: decisions that depend on it refuse. So is one
+/// that another root's patch left there.
 pub(super) fn read(
     view: &RecordView<'_>,
     touched: &Touched,
@@ -79,14 +80,14 @@ struct PatchSurvey<'a> {
     ledgers: BTreeMap<PkgInst, Option<Rc<Ledger>>>,
 }
 
-/// Returns those of the paths `asked` that are in the list of a save directory, if there is a list.
+/// Returns the paths in `asked` that are in the list of a save directory, if there is a list.
 fn listed(
     save: &Dir,
     asked: &BTreeMap<PathDigest, ObjectPath>,
     marker: &str,
 ) -> Result<Option<Vec<ObjectPath>>, RootError> {
     let list = saves::saved_paths(save)?.filter(|list| list.marker() == marker.as_bytes());
-    // Of a thousand patches in one command each list is short, and the paths of all are asked for.
+    // For a thousand patches in one command each list is short, and the paths of all are asked for.
     let changed = |list: UndoPaths| -> Vec<ObjectPath> {
         if list.count() < asked.len() {
             list.digests().filter_map(|digest| asked.get(&digest)).cloned().collect()
@@ -152,7 +153,8 @@ impl PatchSurvey<'_> {
         let is_asked = |record: &ObjectRecord| {
             record.is_listed() && record.object_path().is_some_and(|path| self.doubtful.contains(&path))
         };
-        // Which paths a patch changed is a hint, also of an archive that nobody vouches for. What it delivered is not.
+        // The paths that a patch changed are a hint, even from an archive that nothing vouches for. The delivered
+        // objects are not.
         let is_believed = manifest.objects.iter().any(is_asked)
             && found.bound_manifest().is_ok_and(|bound| bound.as_ref() == Some(&manifest));
         if !is_believed && manifest.header.root != inventory.marker {
@@ -220,8 +222,8 @@ fn packages(touched: &Touched, inventory: &Inventory) -> BTreeSet<PkgInst> {
     touched.packages.iter().cloned().chain(owners).collect()
 }
 
-/// Returns the patches applied to a package, oldest first. An unreadable list counts as empty, because whoever
-/// decides by it refuses it.
+/// Returns the patches applied to a package, oldest first. An unreadable list counts as empty, because the decision
+/// that uses it refuses it.
 fn applied(inventory: &Inventory, package: &PkgInst, separator: &str) -> Vec<String> {
     let Some(installed) = inventory.packages.get(package) else { return Vec::new() };
     let list = PatchList::parse(&installed.params.text("PATCHLIST"), separator).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What a survey brings along beyond the paths that it was asked for.
+//! The objects that a survey adds to the requested paths.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -257,7 +257,7 @@ fn the_list_beside_an_archive_answers_for_it_unless_a_file_is_in_doubt() {
     assert_eq!(inventory.patched_by, expected.into());
     assert_eq!(inventory.delivered, [(at("/opt/b"), digest(b"newer"))].into());
 
-    // That of another root, and one that is none, leave the question to the archive.
+    // The list of another root, and an invalid one, leave the question to the archive.
     let of_another_root = [&[b'f'; 16][..], &list(&["/opt/a"])[16..]].concat();
     for list in [of_another_root, b"garbage".to_vec()] {
         scene.write("/var/sadm/pkg/X/save/100-01/undo.paths", &list);

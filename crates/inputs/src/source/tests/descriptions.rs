@@ -1,4 +1,4 @@
-//! What stands before the objects of a datastream is read alone.
+//! The part before the objects of a datastream is read alone.
 
 use std::fs::File;
 
@@ -7,7 +7,8 @@ use patchadm_svr4::format::datastream::{DatastreamPackage, DatastreamWriter};
 
 use super::*;
 
-/// An archive whose information is in members of its own, ended by a flush; the bytes, and how many of them that takes.
+/// Returns an archive whose information is in members of its own, ended by a flush; the bytes, and how many of them that
+/// takes.
 fn archive(information: &[(&str, &[u8])]) -> (Vec<u8>, usize) {
     let pkginfo = b"PKG=SUNWa\nNAME=x\nARCH=all\nVERSION=1\nCATEGORY=application\n".to_vec();
     let object = b"0123456".repeat(10_000);

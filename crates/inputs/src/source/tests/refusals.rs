@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The refusal of a patch with a change in it, as a tar archive.
+/// Returns the refusal of a patch with a change in it, as a tar archive.
 fn refused(change: impl Fn(&mut Tree)) -> SourceProblem {
     let mut tree = patch();
     change(&mut tree);

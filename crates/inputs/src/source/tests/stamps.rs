@@ -1,4 +1,4 @@
-//! What a source says of its files beside their content, and what it does not show.
+//! The information of a source about its files beside their content, and what it does not show.
 
 use super::*;
 use patchadm_svr4::package::PackagePath;
@@ -6,7 +6,7 @@ use patchadm_svr4::package::PackagePath;
 /// 1 January 2020; a zip archive has even seconds only.
 const TIME: u64 = 1_577_836_800;
 
-/// The files of a package, with their modes.
+/// Returns the files of a package, with their modes.
 fn members() -> [(&'static str, u32, &'static [u8]); 3] {
     [
         ("SUNWa/pkginfo", 0o644, b"PKG=SUNWa\nNAME=A\nARCH=all\nVERSION=1\nCATEGORY=application\n"),

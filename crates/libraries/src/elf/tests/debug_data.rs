@@ -1,9 +1,9 @@
-//! What tools split from programs for debuggers.
+//! Files that tools split from programs for debuggers.
 
 use super::Sample;
 
-/// What a tool leaves of a file for debuggers: the headers, and section headers that say that nothing of the program is
-/// there. The program headers have lengths of zero, or still those of before.
+/// Returns the file that a tool leaves for debuggers: the headers, and section headers that say that nothing of the
+/// program is there. The program headers have lengths of zero, or still the old ones.
 pub(crate) fn debug_data(sample: &Sample<'_>, is_emptied: bool) -> Vec<u8> {
     let whole = sample.bytes();
     let segments = usize::from(whole[56]);

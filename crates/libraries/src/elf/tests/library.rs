@@ -1,8 +1,8 @@
-//! Libraries of which a test says no more than their names and versions.
+//! Libraries that a test describes only by their names and versions.
 
 use super::sample::Sample;
 
-/// A library with these names and versions.
+/// Returns a library with these names and versions.
 pub(crate) fn library(
     soname: Option<&str>,
     needed: &[&str],

@@ -95,7 +95,7 @@ fn too_many_entries_and_too_long_names_are_not_read() {
 #[test]
 fn a_string_table_of_gigabytes_in_a_file_with_a_hole_is_not_read_whole() {
     use std::io::{Seek as _, SeekFrom, Write as _};
-    /// So long that its length is no other number of the file.
+    /// Long enough that its length differs from every other number in the file.
     const NAME: &str = "libacme-with-a-name-of-some-length.so.1";
     let sample = Sample { soname: Some(NAME), ..Sample::default() };
     let mut bytes = sample.bytes();
@@ -260,12 +260,12 @@ fn tables_names_and_notes_that_point_outside_or_overlap_are_refused() {
         bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
         bytes
     };
-    // The string table outside of what is loaded, a name behind its end, the dynamic section behind the file's.
+    // The string table outside the loaded part, a name beyond its end, the dynamic section beyond the end of the file.
     assert!(matches!(facts(&with(tag(5) + 8, 1 << 40)), Err(ElfError::Damaged(_))));
     assert_eq!(facts(&with(tag(14) + 8, 1 << 40)), Err(ElfError::Name));
     assert!(matches!(facts(&with(64 + 56 + 8, 1 << 40)), Err(ElfError::Damaged(_))));
     assert!(matches!(facts(&with(64 + 56 + 8, u64::MAX)), Err(ElfError::Damaged(_))));
-    // The string table over the headers: whatever stands there is a name or none.
+    // The string table over the headers: its contents are a name or nothing.
     let _ = facts(&with(tag(5) + 8, 0x40));
     // A note that is longer than its segment, and a segment that is longer than the file.
     let note = offset(64 + 2 * 56 + 8);

@@ -6,7 +6,7 @@ const HEADER: u64 = 64;
 /// A program header, in bytes.
 const PROGRAM_HEADER: u64 = 56;
 
-/// What a file is to say.
+/// The contents of a file to be made.
 #[derive(Clone, Default)]
 pub(crate) struct Sample<'a> {
     pub(crate) soname: Option<&'a str>,
@@ -39,7 +39,7 @@ impl Strings {
 }
 
 impl Sample<'_> {
-    /// The file.
+    /// Returns the file.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut strings = Strings(vec![0]);
         let mut tags = self.tags(&mut strings);
@@ -156,7 +156,7 @@ fn program_header(kind: u32, offset: u64, length: u64) -> Vec<u8> {
     out
 }
 
-/// A note of the owner `FDO` with a text.
+/// Returns a note of the owner `FDO` with a text.
 fn note(text: &str) -> Vec<u8> {
     let length = u32::try_from(text.len() + 1).unwrap();
     let mut out: Vec<u8> =

@@ -1,4 +1,4 @@
-//! What a patch does to libraries and to what needs them.
+//! The effects of a patch on libraries and their consumers.
 
 use super::*;
 use crate::elf_files::library;

@@ -30,31 +30,31 @@ fn object(path: &str, mode: u32, kind: ReleaseObjectKind) -> ReleaseObject {
     }
 }
 
-/// The sums of some bytes.
+/// Returns the sums of some bytes.
 pub(crate) fn content(bytes: impl AsRef<[u8]>) -> FileContent {
     let bytes = bytes.as_ref();
     FileContent { size: bytes.len() as u64, cksum: checksum::sum(bytes), digest: Digest::of(bytes) }
 }
 
-/// A regular file of root, 0644.
+/// Returns a regular file of root, 0644.
 pub(crate) fn file(path: &str, bytes: impl AsRef<[u8]>) -> ReleaseObject {
     let kind = ReleaseObjectKind::File { content: content(bytes), upkeep: Upkeep::Delivered, links: None };
     object(path, 0o644, kind)
 }
 
-/// One name of a file with several.
+/// Returns one name of a file with several.
 pub(crate) fn link(path: &str, bytes: impl AsRef<[u8]>, group: u32) -> ReleaseObject {
     let links = Some(LinkGroup(group));
     let kind = ReleaseObjectKind::File { content: content(bytes), upkeep: Upkeep::Delivered, links };
     object(path, 0o644, kind)
 }
 
-/// A directory of root, 0755.
+/// Returns a directory of root, 0755.
 pub(crate) fn directory(path: &str) -> ReleaseObject {
     object(path, 0o755, ReleaseObjectKind::Directory { exclusive: false })
 }
 
-/// A symbolic link.
+/// Returns a symbolic link.
 pub(crate) fn symlink(path: &str, target: &str) -> ReleaseObject {
     object(path, 0o777, ReleaseObjectKind::Symlink(target.as_bytes().to_vec()))
 }
@@ -120,7 +120,7 @@ impl MadePackage {
         self
     }
 
-    /// The package.
+    /// Returns the package.
     pub(crate) fn package(mut self) -> ReleasePackage {
         self.objects.sort_by(|one, other| one.path.cmp(&other.path));
         let (name, arch, version) = match self.name {
@@ -142,13 +142,13 @@ impl MadePackage {
         }
     }
 
-    /// The release of this package alone.
+    /// Returns the release of this package alone.
     pub(crate) fn release(self) -> Release {
         release([self])
     }
 }
 
-/// A release of several packages.
+/// Returns a release of several packages.
 pub(crate) fn release(packages: impl IntoIterator<Item = MadePackage>) -> Release {
     let mut packages: Vec<ReleasePackage> = packages.into_iter().map(MadePackage::package).collect();
     packages.sort_by(|one, other| (&one.name, &one.arch).cmp(&(&other.name, &other.arch)));

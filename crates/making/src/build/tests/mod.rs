@@ -44,7 +44,7 @@ fn request(id: &str) -> BuildRequest {
     }
 }
 
-/// A tree with one of everything.
+/// Returns a tree with one of everything.
 fn old() -> MadePackage {
     MadePackage::tree()
         .with(directory("/bin"))
@@ -79,7 +79,7 @@ fn written(draft: &PatchDraft<'_>, path: &Path, form: PatchForm) -> WrittenPatch
     write_patch(draft, &destination(path, form), &|| None).unwrap()
 }
 
-/// The paths below a directory with their bytes.
+/// Returns the paths below a directory with their bytes.
 fn files(top: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(top).unwrap() {
@@ -151,7 +151,7 @@ fn what_a_pkgmap_cannot_say_is_in_a_file_of_its_own() {
     let said = &draft.packages[0].sparse.information["patchadm.objects"];
     let expected = "{\"objects\":1}\n{\"path\":\"n\",\"mtime_ns\":7,\"xattrs\":{\"user.note\":\"78\"}}\n";
     assert_eq!(String::from_utf8(said.clone()).unwrap(), expected);
-    // And they are taken away where the new object has none.
+    // And they are removed if the new object has none.
     let back = draft_patch(&to, &from, None, &[], &request("901-01")).unwrap();
     let said = &back.packages[0].sparse.information["patchadm.objects"];
     assert_eq!(said, b"{\"objects\":1}\n{\"path\":\"n\",\"xattrs\":{}}\n");

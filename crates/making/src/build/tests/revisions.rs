@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What a patch does to each path.
+/// Returns the effect of a patch on each path.
 fn told(draft: &PatchDraft<'_>) -> Vec<String> {
     let sparse = &draft.packages[0].sparse;
     let delivered = sparse.delivered.iter().map(|(path, one)| {

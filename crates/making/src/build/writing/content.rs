@@ -1,4 +1,4 @@
-//! The content of a file, compared with what the list says of it while it passes.
+//! The content of a file, compared with its entry in the list while it passes.
 
 use std::io::{self, Read};
 
@@ -38,18 +38,18 @@ impl<'a> CheckedContent<'a> {
         Self { inner, expected, interrupt, size: 0, digest: Digesting::default(), end: ContentEnd::Open }
     }
 
-    /// Whether other bytes came than were listed.
+    /// Tells whether other bytes came than were listed.
     pub(super) fn has_changed(&self) -> bool {
         self.end == ContentEnd::Changed
     }
 
-    /// Whether the input could not be read.
+    /// Tells whether the input could not be read.
     pub(super) fn has_failed(&self) -> bool {
         self.end == ContentEnd::Failed
     }
 
-    /// Sees to it that all has been read and was right. Where somebody stopped reading in the middle, without an error of
-    /// the content, there is none.
+    /// Checks that everything was read and was right. If the reader stopped in the middle, without an error of the
+    /// content, there is no error.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         match self.end {
             ContentEnd::Open if self.size == self.expected.size => self.read(&mut [0; ONE]).map(drop),

@@ -1,4 +1,4 @@
-//! Where a patch is written, in which form, and what was written.
+//! The destination of a patch, its form, and the written files.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -19,7 +19,7 @@ pub enum PatchForm {
     Tar,
     /// A tar archive, compressed by gzip.
     TarGz,
-    /// A package datastream; it has no place for what stands beside the packages.
+    /// A package datastream; it has no place for the files beside the packages.
     Datastream,
 }
 
@@ -77,14 +77,14 @@ impl PatchForm {
         }
     }
 
-    /// Returns the form that the ending of a name says, in letters of either case; `None` where it says none.
+    /// Returns the form that the ending of a name says, in letters of either case; `None` if it says none.
     pub fn of_name(path: &Path) -> Option<Self> {
         let name = path.file_name()?.as_bytes().to_ascii_lowercase();
         let ending = ENDINGS.iter().find(|(ending, _)| name.ends_with(ending.as_bytes()));
         ending.map(|(_, form)| *form)
     }
 
-    /// Returns the ending of a name that is one of an archive, and says none of the forms.
+    /// Returns the ending of a name that belongs to an archive of none of the forms.
     pub fn other_archive(path: &Path) -> Option<&'static str> {
         let name = path.file_name()?.as_bytes().to_ascii_lowercase();
         let is_end = |ending: &&&str| name.len() > ending.len() && name.ends_with(ending.as_bytes());
@@ -105,7 +105,7 @@ pub(super) fn check_free(to: &PatchDestination, path: &Path) -> Result<(), Build
     Ok(())
 }
 
-/// The directory that a path lies in, and its last component.
+/// Returns the directory that a path lies in, and its last component.
 pub(super) fn parent_and_name(path: &Path) -> Result<(&Path, &[u8]), BuildError> {
     let no_name =
         || BuildError::Write { path: path.to_owned(), error: io::ErrorKind::InvalidFilename.into() };

@@ -16,13 +16,13 @@ use patchadm_inputs::sign::{MANIFEST, Manifest, Sha256Sum, sha256};
 use patchadm_rootfs::{Dir, FileType, NewTree, Timestamp, UnnamedDirectory};
 use patchadm_svr4::package::Mode;
 
-/// What is in the private name of a patch that is being written.
+/// The part of a private name that marks a patch that is being written.
 const PROGRAM: &str = "patchadm-build";
 
-/// What is read and written at once.
+/// The number of bytes that are read and written at once.
 const BUFFER: usize = 1 << 18;
 
-/// The file by which a directory is known as a patch.
+/// The file that marks a directory as a patch.
 const MARK: &[u8] = b"patchinfo";
 
 /// Writes a patch as a directory.
@@ -35,7 +35,7 @@ pub(super) fn write(
     let (parent, name) = parent_and_name(&to.path)?;
     let parent = Dir::of_host(parent)?;
     check_replaced(&parent, name, to)?;
-    // What somebody else left is not worth an error of this making.
+    // The leftovers of another run are not worth an error here.
     let _ = parent.remove_leftovers(PROGRAM);
     let mut building = UnnamedDirectory::begin(&parent, PROGRAM, name)?;
     let mut sink = DirectorySink {
@@ -70,7 +70,7 @@ pub(super) fn write(
     }
 }
 
-/// Refuses to replace what is no patch.
+/// Refuses to replace an object that is not a patch.
 fn check_replaced(parent: &Dir, name: &[u8], to: &PatchDestination) -> Result<(), BuildError> {
     let Some(seen) = parent.look(name)? else { return Ok(()) };
     if seen.file_type != FileType::Directory {

@@ -20,10 +20,10 @@ use patchadm_inputs::sign::{BESIDE, Manifest, Sha256Sum};
 use patchadm_rootfs::{Dir, FileType, RootError, WritableFile};
 use patchadm_svr4::package::Mode;
 
-/// What is in the private name of a patch that is being written.
+/// The part of a private name that marks a patch that is being written.
 const PROGRAM: &str = "patchadm-build";
 
-/// What is written at once.
+/// The number of bytes that are written at once.
 const BUFFER: usize = 1 << 18;
 
 /// The level of gzip, the usual one: a higher one makes many small files that are alike no smaller.
@@ -46,7 +46,7 @@ pub(super) fn write(
             return Err(BuildError::Exists(to.path.with_file_name(OsStr::from_bytes(name))));
         }
     }
-    // What somebody else left is not worth an error of this making.
+    // The leftovers of another run are not worth an error here.
     let _ = dir.remove_leftovers(PROGRAM);
     let (file, out) = PrivateFile::begin(&dir)?;
     let failed = |error: io::Error| BuildError::Write { path: to.path.clone(), error };
@@ -166,7 +166,7 @@ impl Drop for PrivateFile {
     }
 }
 
-/// Whether the file system lacks a rename that replaces nothing.
+/// Tells whether the file system lacks a rename that replaces nothing.
 fn is_beyond(errno: Option<Errno>) -> bool {
     matches!(errno, Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP))
 }

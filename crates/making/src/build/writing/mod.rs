@@ -5,9 +5,9 @@
 //!   releases ─ contents ────────┘    ├─ TarSink, ZipSink ─┐
 //!                                    └─ StreamSink ───────┴─► one file, with a manifest beside it
 //! ```
-//! The bytes depend on the draft alone: members come in a fixed order, belong to nobody, and have the times of the draft
-//! and of the objects. Content is compared with the lists while it passes, and read once. Nothing appears under its name
-//! before it is complete; what was begun goes with an error.
+//! The bytes depend on the draft alone: members come in a fixed order, have no owner, and have the times of the draft
+//! and of the objects. Content is compared with the lists while it passes, and read once. Nothing appears under its
+//! name before it is complete; an error removes unfinished files.
 
 mod content;
 mod destination;
@@ -35,7 +35,7 @@ pub fn write_patch(
         PatchForm::Directory => directory::write(draft, to, interrupt),
         _ => file::write(draft, to, interrupt),
     };
-    // A signal makes whatever is under way fail somehow.
+    // A signal makes the current operation fail in some way.
     match interrupt() {
         Some(signal) if written.is_err() => Err(BuildError::Interrupted(signal)),
         _ => written,

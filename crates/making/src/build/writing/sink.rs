@@ -1,4 +1,4 @@
-//! Whoever takes the members of a patch.
+//! The receiver of a patch's members.
 
 use std::io::Read;
 

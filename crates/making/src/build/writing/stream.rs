@@ -1,4 +1,4 @@
-//! A patch as a package datastream: its packages, and nothing of what stands beside them.
+//! A patch as a package datastream: its packages, without the files beside them.
 
 use std::collections::HashSet;
 use std::io::{self, Read, Write};
@@ -84,7 +84,7 @@ impl<W: Write> PatchSink for StreamSink<W> {
         Ok(())
     }
 
-    /// Writes a file, after the directories above it that are no members yet.
+    /// Writes a file, after the directories above it that are not members yet.
     fn member(&mut self, member: &PatchMember<'_>, data: &mut dyn Read) -> Result<(), BuildError> {
         for (slash, _) in member.name.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
             let directory = member.name.get(..slash).unwrap_or_default();
@@ -98,7 +98,7 @@ impl<W: Write> PatchSink for StreamSink<W> {
     }
 }
 
-/// What the header of the stream says of a package.
+/// Returns the entry of a package in the header of the stream.
 fn announcement(package: &SparsePackage) -> DatastreamPackage {
     DatastreamPackage {
         inst: package.pkg.clone(),
@@ -109,7 +109,7 @@ fn announcement(package: &SparsePackage) -> DatastreamPackage {
     }
 }
 
-/// The form of cpio that holds the largest file of a package.
+/// Returns the form of cpio that holds the largest file of a package.
 fn form(package: &SparsePackage) -> Result<CpioFormat, BuildError> {
     let largest = package.files.iter().max_by_key(|(_, file)| file.content.size);
     let size = largest.map(|(_, file)| file.content.size).unwrap_or_default();

@@ -58,7 +58,7 @@ impl<W: Write> ZipSink<W> {
     }
 }
 
-/// A moment as zip archives have it: from 1980 on, in steps of two seconds, without a zone.
+/// Returns a moment as zip archives have it: from 1980 on, in steps of two seconds, without a zone.
 fn moment(seconds: i64) -> DateTime {
     let moment = Moment::from_timestamp(seconds, 0).unwrap_or_default();
     let small = |number: u32| u8::try_from(number).unwrap_or_default();

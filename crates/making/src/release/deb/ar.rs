@@ -16,11 +16,11 @@ const MOST_MEMBERS: usize = 64;
 pub(super) struct ArMember {
     /// The name without what fills its field.
     pub(super) name: String,
-    /// Where its content is.
+    /// The place of its content.
     pub(super) part: FilePart,
 }
 
-/// Finds the members. One that would be longer than the file is an error, as are bytes behind the last one.
+/// Finds the members. One that would be longer than the file is an error, as are bytes after the last one.
 pub(super) fn members(file: &ArchiveFile) -> Result<Vec<ArMember>, ReleaseProblem> {
     let mut found = Vec::new();
     let mut at = MAGIC.len() as u64;

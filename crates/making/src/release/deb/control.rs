@@ -41,7 +41,7 @@ impl ControlFields {
     }
 }
 
-/// The paths of a list of conffiles. Lines with a flag are about files that the package no longer has.
+/// Returns the paths of a list of conffiles. Lines with a flag are about files that the package no longer has.
 pub(super) fn conffiles(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| line.starts_with(b"/"))
 }

@@ -22,7 +22,7 @@ pub(super) const MAGIC: &[u8] = ar::MAGIC;
 /// The longest file of a package's description that is read, in bytes.
 const LONGEST_CONTROL: u64 = 16 << 20;
 
-/// What dpkg or debconf runs when the package comes or goes.
+/// The scripts that dpkg or debconf runs when the package comes or goes.
 const SCRIPTS: [&str; 6] = ["config", "postinst", "postrm", "preinst", "prerm", "triggers"];
 
 /// The files of control.tar that say something here.
@@ -82,7 +82,7 @@ fn mark_editable(object: Option<&mut ReleaseObject>) {
     }
 }
 
-/// The two archives inside.
+/// Returns the two archives inside.
 fn parts(members: &[ar::ArMember]) -> Result<(FilePart, FilePart), ReleaseProblem> {
     let mut seen = members.iter().filter(|member| !member.name.starts_with('_'));
     let version = seen.next().filter(|member| member.name == "debian-binary");

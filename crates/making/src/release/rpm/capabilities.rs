@@ -57,7 +57,7 @@ struct CapabilitySets {
     inheritable: u64,
 }
 
-/// Translates a text such as `cap_net_raw=ep`; `None` where it says something that a file cannot have.
+/// Translates a text such as `cap_net_raw=ep`; `None` if it says something that a file cannot have.
 pub(super) fn attribute(text: &str) -> Option<Vec<u8>> {
     let mut sets = CapabilitySets::default();
     for clause in text.split_whitespace() {

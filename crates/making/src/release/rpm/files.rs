@@ -1,4 +1,4 @@
-//! The files that the header of an rpm package lists: what the archive behind it only repeats in part.
+//! The files that the header of an rpm package lists; the archive after it repeats this only in part.
 
 use std::collections::BTreeMap;
 
@@ -120,7 +120,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// The extended attribute that a capability is.
+/// Returns the extended attribute that a capability is.
 fn capability(text: &[u8], path: &ObjectPath) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, ReleaseProblem> {
     let text = String::from_utf8_lossy(text);
     if text.trim().is_empty() {

@@ -62,12 +62,12 @@ impl RpmHeader {
         Ok(Self { values, store, length, sha256 })
     }
 
-    /// Whether there is a value of this tag.
+    /// Tells whether there is a value of this tag.
     pub(super) fn has(&self, tag: u32) -> bool {
         self.values.contains_key(&tag)
     }
 
-    /// Returns the texts of a value; none where it is missing.
+    /// Returns the texts of a value; none if it is missing.
     pub(super) fn strings(&self, tag: u32) -> Result<Vec<&[u8]>, ReleaseProblem> {
         let Some(value) = self.values.get(&tag) else { return Ok(Vec::new()) };
         if !matches!(value.value_type, 6 | 8 | 9) {
@@ -89,7 +89,7 @@ impl RpmHeader {
         Ok(self.strings(tag)?.first().map(|text| String::from_utf8_lossy(text).into_owned()))
     }
 
-    /// Returns the numbers of a value, whatever their width; none where it is missing.
+    /// Returns the numbers of a value, of any width; none if it is missing.
     pub(super) fn numbers(&self, tag: u32) -> Result<Vec<u64>, ReleaseProblem> {
         let Some(value) = self.values.get(&tag) else { return Ok(Vec::new()) };
         let width = match value.value_type {

@@ -21,7 +21,7 @@ use patchadm_rootfs::{Digest, Sums};
 use patchadm_svr4::format::cpio::{CpioError, CpioHeader, CpioReader};
 use patchadm_svr4::package::ObjectPath;
 
-/// What may follow the archive: padding, read over so that the compression around it is checked to its end.
+/// The most bytes after the archive: padding, skipped so that the compression around it is checked to its end.
 const PADDING: u64 = 16 << 20;
 
 /// Bytes read at once.
@@ -29,7 +29,7 @@ const BUFFER: usize = 1 << 16;
 
 /// The payload of a package.
 pub(super) struct Payload {
-    /// Where it is in the file.
+    /// Its place in the file.
     pub(super) part: FilePart,
     /// The SHA-256 that the header announces, in hexadecimal digits.
     pub(super) sha256: Option<String>,
@@ -148,7 +148,7 @@ impl NumberedContents for Payload {
     }
 }
 
-/// Whether a member is one of several names of a file, and not the one with the content.
+/// Tells whether a member is one of several names of a file, but not the one with the content.
 fn is_name_only(member: &CpioHeader) -> bool {
     member.nlink > 1 && member.size == 0
 }
@@ -184,7 +184,7 @@ impl LinkedNames {
         if is_name_only(member) { None } else { self.0.remove(&key) }
     }
 
-    /// The names of empty files, in an order that does not change.
+    /// Returns the names of empty files, in an order that does not change.
     fn left(self) -> Vec<Vec<ReleaseObject>> {
         let mut left: Vec<_> = self.0.into_iter().collect();
         left.sort_by_key(|(key, _)| *key);

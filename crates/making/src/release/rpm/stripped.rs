@@ -16,11 +16,11 @@ use super::tags;
 use crate::release::error::ReleaseProblem;
 use patchadm_svr4::format::cpio::{CpioHeader, TRAILER};
 
-/// What a stripped member begins with, and what the member that ends an archive begins with.
+/// The start of a stripped member, and that of the member that ends an archive.
 pub(super) const MAGIC: [u8; 6] = *b"07070X";
 const NEWC: [u8; 6] = *b"070701";
 
-/// The bytes of a newc header behind its magic number, and the name behind it.
+/// The bytes of a newc header after its magic number, and of the name after it.
 const END: usize = 104 + TRAILER.len() + 1;
 
 /// The members that an archive may have, by their place in the header, each as a newc archive would describe it.
@@ -28,7 +28,7 @@ const END: usize = 104 + TRAILER.len() + 1;
 pub(super) struct StrippedMembers(Vec<CpioHeader>);
 
 impl StrippedMembers {
-    /// Reads the list; `None` where the header has no sizes in 64 bits, as that of a package without a large file.
+    /// Reads the list; `None` if the header has no sizes in 64 bits, as that of a package without a large file.
     pub(super) fn listed(header: &RpmHeader) -> Result<Option<Self>, ReleaseProblem> {
         if !header.has(tags::LONG_FILE_SIZES) {
             return Ok(None);
@@ -77,7 +77,7 @@ impl StrippedMembers {
     }
 }
 
-/// Whether members of this mode have data: files their content, symbolic links their target.
+/// Tells whether members of this mode have data: files their content, symbolic links their target.
 fn has_data(mode: u32) -> bool {
     matches!(mode & 0o170_000, 0o100_000 | 0o120_000)
 }
@@ -96,7 +96,7 @@ impl Inodes {
         Ok(Self { devices, numbers: inodes, flags: numbers(tags::FILE_FLAGS)? })
     }
 
-    /// Device and inode of a file. One that is not in the package has none, nor has one whose inode is 0.
+    /// Returns device and inode of a file. A file that is not in the package has neither, nor does one with inode 0.
     fn of(&self, at: usize) -> Option<(u64, u64)> {
         let is_ghost = self.flags.get(at).is_some_and(|flags| flags & GHOST != 0);
         let inode = *self.numbers.get(at).filter(|&&inode| inode > 0 && !is_ghost)?;
@@ -115,7 +115,7 @@ pub(super) struct StrippedReader<'a, R> {
 }
 
 impl<'a, R: Read> StrippedReader<'a, R> {
-    /// Creates a reader of an archive of which the first magic number has been read.
+    /// Creates a reader of an archive whose first magic number has been read.
     pub(super) fn behind_magic(input: R, members: &'a StrippedMembers) -> Self {
         Self { input, members, position: MAGIC.len() as u64, remaining: 0 }
     }
@@ -123,7 +123,7 @@ impl<'a, R: Read> StrippedReader<'a, R> {
     /// Moves to the next member; `None` at the end of the archive. Unread data is skipped.
     pub(super) fn next_member(&mut self) -> Result<Option<&'a CpioHeader>, ReleaseProblem> {
         io::copy(self, &mut io::sink()).map_err(ReleaseProblem::of_archive)?;
-        // The first magic number was read by whoever asked which archive this is.
+        // The caller read the first magic number to identify the archive.
         let is_first = self.position == MAGIC.len() as u64;
         let magic = if is_first { MAGIC } else { self.magic()? };
         match magic {
@@ -144,7 +144,7 @@ impl<'a, R: Read> StrippedReader<'a, R> {
         Ok(Some(member))
     }
 
-    /// Returns the input, behind the archive.
+    /// Returns the input, positioned after the archive.
     pub(super) fn into_inner(self) -> R {
         self.input
     }

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::*;
 
-/// The packages made by the real tools that are damaged here, by name; none where they are not at hand.
+/// Returns the packages made by the real tools that are damaged here, by name; none if they are not at hand.
 fn victims(test: &str) -> Vec<(String, Vec<u8>)> {
     let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/cases/make/packages");
     if !made.is_dir() {

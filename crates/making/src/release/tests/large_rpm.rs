@@ -17,7 +17,7 @@ const STRINGS: u32 = 8;
 struct RpmFile {
     name: &'static str,
     mode: u16,
-    /// What the header says of its size, and what the archive has of it.
+    /// Its size in the header, and the bytes of it in the archive.
     size: u64,
     data: &'static str,
     target: &'static str,
@@ -28,7 +28,7 @@ fn file(name: &'static str, data: &'static str, inode: u32) -> RpmFile {
     RpmFile { name, mode: 0o100_644, size: data.len() as u64, data, target: "", inode }
 }
 
-/// Every kind of member: a directory, two names of one file, an empty file, a link.
+/// Returns every kind of member: a directory, two names of one file, an empty file, a link.
 fn files() -> Vec<RpmFile> {
     let directory = RpmFile { mode: 0o040_755, size: 4096, ..file("", "", 1) };
     let first_name = RpmFile { size: 7, ..file("one", "", 2) };
@@ -82,7 +82,7 @@ impl HeaderBuilder {
     }
 }
 
-/// The header of a package of these files.
+/// Returns the header of a package of these files.
 fn header(files: &[RpmFile], has_sizes: bool) -> Vec<u8> {
     let mut header = HeaderBuilder::new();
     for (tag, text) in [(1000, "acmebig"), (1001, "1.0"), (1002, "1"), (1022, "noarch")] {
@@ -116,7 +116,7 @@ fn pad(archive: &mut Vec<u8>) {
     archive.resize(archive.len().next_multiple_of(4), 0);
 }
 
-/// The archive of these files, in the order of rpm: names of one file together, behind all others.
+/// Returns the archive of these files, in the order of rpm: names of one file together, after all others.
 fn archive(files: &[RpmFile]) -> Vec<u8> {
     let has_other_names = |file: &RpmFile| files.iter().filter(|one| one.inode == file.inode).count() > 1;
     let (linked, single): (Vec<usize>, Vec<usize>) =
@@ -152,7 +152,7 @@ fn written(bytes: &[u8]) -> (tempfile::TempDir, std::path::PathBuf) {
     (dir, path)
 }
 
-/// What is wrong with a package of this header and archive.
+/// Returns the fault of a package of this header and archive.
 fn fault(header: &[u8], archive: &[u8]) -> String {
     let (_dir, path) = written(&package(header, archive));
     refused(&path)
@@ -204,7 +204,7 @@ fn an_archive_without_names_that_does_not_fit_its_header_is_refused() {
     assert!(fault(&header(&larger, true), &bytes).contains("damaged"));
 }
 
-/// What `rpmbuild` makes: a file of 4 GiB and one byte, which is sparse and so takes no room.
+/// The spec file for `rpmbuild`: a file of 4 GiB and one byte, which is sparse and so takes no room.
 const SPEC: &str = "Name: acmebig\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: x\nBuildArch: noarch\nAutoReqProv: no\n\
     %description\nx\n%install\nmkdir -p %{buildroot}/opt/acme\ncd %{buildroot}/opt/acme\n\
     truncate -s 4294967297 huge\necho one > one\nln one two\nln -s one link\n: > empty\n\

@@ -1,4 +1,4 @@
-//! Releases as they are shipped: real packages where they are at hand, and small ones made here.
+//! Releases as they are shipped: real packages if they are available, and small ones made here.
 
 mod hostile;
 mod large_rpm;
@@ -28,7 +28,7 @@ fn assert_identified(path: &Path) {
     assert_eq!(said.into_iter().map(|one: [String; 4]| one.map(Some)).collect::<Vec<_>>(), found);
 }
 
-/// The message of an operand that is refused.
+/// Returns the message of an operand that is refused.
 fn refused(path: &Path) -> String {
     open(path.as_os_str(), 2).map(|_| ()).unwrap_err().problem.to_string()
 }
@@ -39,7 +39,7 @@ fn prefixed(prefix: &str, path: &Path) -> OsString {
     operand
 }
 
-/// The contents of all files, read a second time and compared with the first.
+/// Returns the contents of all files, read a second time and compared with the first.
 fn contents(package: &ReleasePackage) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     package

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::*;
 
-/// The shared test data, or none with a word about the test that goes without.
+/// Returns the shared test data, or none with a word about the test that goes without.
 fn cases(test: &str, path: &str) -> Option<PathBuf> {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/cases").join(path);
     if !cases.exists() {
@@ -57,8 +57,8 @@ fn a_package_says_of_itself_what_opening_it_finds() {
     }
 }
 
-/// What a Debian and an rpm package of one tree have in common: the Debian package lists every directory, and has no
-/// capabilities.
+/// Returns the common part of a Debian and an rpm package of one tree: the Debian package lists every directory, and
+/// has no capabilities.
 fn plain(package: &ReleasePackage) -> Vec<String> {
     let objects = package.objects.iter().filter(|object| !object.is_directory());
     let mode = |object: &ReleaseObject| match object.kind {
@@ -116,7 +116,7 @@ fn what_differs_between_two_releases_of_debian_is_what_dpkg_deb_found() {
     assert!(nginx.scripts.contains(&"postinst".to_owned()), "{:?}", nginx.scripts);
 }
 
-/// The paths whose objects are not the same but for their times.
+/// Returns the paths whose objects are not the same but for their times.
 fn differing(old: &ReleasePackage, new: &ReleasePackage) -> BTreeSet<String> {
     let timeless = |package: &ReleasePackage| -> BTreeMap<String, ReleaseObject> {
         let without = |object: &ReleaseObject| ReleaseObject {

@@ -7,7 +7,7 @@ use super::*;
 use patchadm_rootfs::Timestamp;
 use patchadm_svr4::package::Mode;
 
-/// A tree with two names of one file, a link and a directory.
+/// Returns a tree with two names of one file, a link and a directory.
 fn tree() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir.path().join("lib/sub")).unwrap();
@@ -19,7 +19,7 @@ fn tree() -> tempfile::TempDir {
     dir
 }
 
-/// The lines of a list: path, type, and what only this type has.
+/// Returns the lines of a list: path, type, and what only this type has.
 fn lines(package: &ReleasePackage) -> Vec<String> {
     let line = |object: &ReleaseObject| match &object.kind {
         ReleaseObjectKind::File { content, links, .. } => {

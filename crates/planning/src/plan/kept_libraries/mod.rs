@@ -1,4 +1,4 @@
-//! What a plan does with kept libraries (patchadm-shlibs(7)): the second step of planning, a pure function too.
+//! The treatment of kept libraries in a plan (patchadm-shlibs(7)): the second step of planning, a pure function too.
 //!
 //! A plan is made as if nothing were kept ([`Inventory::hide_kept`](patchadm_inputs::inventory::Inventory::hide_kept)). When it has
 //! been decided which libraries stay for those who need them (`LibraryChange` of patchadm-libraries),

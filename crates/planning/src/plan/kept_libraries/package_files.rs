@@ -1,7 +1,7 @@
-//! The package in which kept libraries are recorded (patchadm-shlibs(7), "The kept package"): its name, its parameters,
-//! and the files of its directory in the database. To every tool it is a package like any other.
+//! The package that records kept libraries (patchadm-shlibs(7), "The kept package"): its name, its parameters, and the
+//! files of its directory in the database. To every tool it is a package like any other.
 //!
-//! All files are a function of the kept lines, the parameters, and of those who need the libraries.
+//! All files are a function of the kept lines, the parameters, and the consumers of the libraries.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,12 +81,12 @@ pub(super) fn instance_of(name: &str, is_taken: impl Fn(&PkgInst) -> bool) -> Re
     Err(bad(&"every instance is taken"))
 }
 
-/// What a new package of kept libraries is made of.
+/// The inputs for a new package of kept libraries.
 pub(super) struct NewKeptPackage<'a> {
     pub(super) instance: &'a PkgInst,
     /// The package that the libraries are from, with its parameters as they were.
     pub(super) from: (&'a PkgInst, &'a Params),
-    /// What takes the libraries away, as `KEPT_BY` has it.
+    /// The change that takes the libraries away, as `KEPT_BY` has it.
     pub(super) by: &'a str,
     /// Whether the patch forbids keeping, and it was demanded all the same.
     pub(super) is_forced: bool,
@@ -138,7 +138,7 @@ pub(super) fn prerequisites(depend: &[u8]) -> Vec<Vec<u8>> {
     blocks
 }
 
-/// Returns the line of `depend` by which a package is named.
+/// Returns the line of `depend` that names a package.
 pub(super) fn depend_line(kind: char, package: &str, name: &str) -> Vec<u8> {
     let name: String = name.chars().filter(|letter| !letter.is_control()).collect();
     format!("{kind} {package} {name}").trim_end().as_bytes().to_vec()
@@ -149,16 +149,16 @@ pub(super) fn named_package(line: &[u8]) -> Option<&[u8]> {
     line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).nth(1)
 }
 
-/// What the files of a kept package say.
+/// The information in the files of a kept package.
 pub(super) struct KeptFiles<'a> {
     pub(super) params: &'a Params,
     /// The lines of `contents` that it owns.
     pub(super) lines: Vec<&'a ContentsLine>,
     /// The lines of `depend` with prerequisites.
     pub(super) prerequisites: &'a [Vec<u8>],
-    /// The packages that own somebody who needs the libraries, each with its NAME.
+    /// The packages that own consumers of the libraries, each with its NAME.
     pub(super) dependents: &'a BTreeMap<String, String>,
-    /// Who needs the libraries: how, and the path.
+    /// The consumers of the libraries: how they need them, and the path.
     pub(super) consumers: &'a BTreeSet<(&'static str, ObjectPath)>,
 }
 

@@ -1,11 +1,11 @@
-//! What is told of the libraries that a plan takes away, keeps, and gives up.
+//! The report on the libraries that a plan takes away, keeps, and gives up.
 
 use std::fmt::Write as _;
 
 use patchadm_inputs::policy::LibraryWords;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
-/// Somebody who needs a library.
+/// A consumer of a library.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ToldConsumer {
     /// The object that needs it.
@@ -31,16 +31,16 @@ pub struct KeptLibrary {
     pub paths: Vec<ObjectPath>,
     /// Its size.
     pub bytes: u64,
-    /// Who needs it.
+    /// Its consumers.
     pub consumers: Vec<ToldConsumer>,
 }
 
-/// A library, or versions and symbols of one, that somebody needs and that are there no more.
+/// A library, or versions and symbols of one, that a consumer needs and that no longer exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LostLibrary {
     /// The name by which it is needed.
     pub library: String,
-    /// Where it was found.
+    /// The path where it was found.
     pub path: ObjectPath,
     /// The word for the reason why it does not stay.
     pub reason: &'static str,
@@ -48,7 +48,7 @@ pub struct LostLibrary {
     pub versions: Vec<String>,
     /// The symbols that are missing.
     pub symbols: Vec<String>,
-    /// Who needs it.
+    /// Its consumers.
     pub consumers: Vec<ToldConsumer>,
 }
 
@@ -61,10 +61,10 @@ pub struct PackagePaths {
     pub paths: Vec<ObjectPath>,
 }
 
-/// What is told of libraries.
+/// The report about libraries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LibraryReport {
-    /// What was asked for.
+    /// The request.
     pub words: LibraryWords,
     /// The number of programs and libraries that were looked at.
     pub scanned: u64,
@@ -74,18 +74,18 @@ pub struct LibraryReport {
     pub skipped: Vec<ObjectPath>,
     /// The libraries that stay because of the plan.
     pub kept: Vec<KeptLibrary>,
-    /// The libraries that are lost to somebody.
+    /// The libraries that consumers lose.
     pub lost: Vec<LostLibrary>,
-    /// What was kept and goes.
+    /// The kept libraries that go.
     pub dropped: Vec<PackagePaths>,
-    /// What was kept and is again a package's own.
+    /// The kept libraries that an ordinary package owns again.
     pub returned: Vec<PackagePaths>,
 }
 
-/// The words for the ways in which somebody needs a library.
+/// The words for the ways in which a consumer needs a library.
 const WAYS_OF_NEEDING: [&str; 6] = ["needed", "interp", "dlopen", "preload", "mapped", "policy"];
 
-/// Returns the word for a way of needing a library that a record has; `None` if it is no such word.
+/// Returns the word of a record for a way of needing a library; `None` if there is no such word.
 pub fn way_of_needing(word: &str) -> Option<&'static str> {
     WAYS_OF_NEEDING.into_iter().find(|known| *known == word)
 }
@@ -93,7 +93,7 @@ pub fn way_of_needing(word: &str) -> Option<&'static str> {
 /// The most consumers that a sentence names.
 const MOST_NAMED: usize = 3;
 
-/// Returns what the word for a reason means.
+/// Returns the meaning of the word for a reason.
 pub fn why_lost(reason: &str) -> &'static str {
     match reason {
         "shadows" => "if it stayed, others would find it in the place of the new one",
@@ -105,7 +105,7 @@ pub fn why_lost(reason: &str) -> &'static str {
 }
 
 impl LostLibrary {
-    /// Returns what is missing: the library, or versions and symbols of it.
+    /// Returns the missing parts: the library, or versions and symbols of it.
     fn missing(&self) -> String {
         let all: Vec<&str> = self.versions.iter().chain(&self.symbols).map(String::as_str).collect();
         match all.as_slice() {
@@ -127,7 +127,7 @@ fn named(consumers: &[ToldConsumer], show: &impl Fn(&ObjectPath) -> String) -> S
 }
 
 impl LibraryReport {
-    /// Returns what a person should know, in sentences; `show` gives paths as the host sees them.
+    /// Returns the notes for a person, in sentences; `show` gives paths as the host sees them.
     pub fn sentences(&self, show: impl Fn(&ObjectPath) -> String) -> Vec<String> {
         let kept = self.kept.iter().map(|kept| {
             let (library, package) = (&kept.library, &kept.package);

@@ -1,5 +1,5 @@
-//! What an undo archive holds of kept libraries (patchadm-undo(5)): those that the objects which its patch replaces need,
-//! so that a backout needs nothing else, whatever was pruned since.
+//! The kept libraries in an undo archive (patchadm-undo(5)): those that the objects replaced by its patch need, so that
+//! a backout needs nothing else, regardless of later pruning.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use super::settlement::KeptSettlement;
 use crate::plan::{Plan, UndoPlace};
 use patchadm_inputs::inventory::KeptLibraries;
 
-/// What the last undo archive of a plan gets.
+/// The libraries for the last undo archive of a plan.
 #[derive(Clone, Debug, Default)]
 pub struct SavedLibraries {
     records: Vec<ObjectRecord>,

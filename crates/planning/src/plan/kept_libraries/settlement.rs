@@ -1,4 +1,4 @@
-//! Objects, lines and packages of kept libraries after a plan, and what they change in it.
+//! Objects, lines and packages of kept libraries after a plan, and the changes that they cause in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ use patchadm_inputs::inventory::{Installed, Inventory, KEPT_FROM, KeptLibraries}
 /// Why libraries are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct KeepingCause<'a> {
-    /// What takes them away, as `KEPT_BY` has it: a patch, or a command.
+    /// The change that takes them away, as `KEPT_BY` has it: a patch, or a command.
     pub by: &'a str,
     /// Whether the patch forbids keeping, and it was demanded all the same.
     pub is_forced: bool,
@@ -48,7 +48,7 @@ pub struct ArchivedLibrary {
     pub package: PkgInst,
     /// Its line of `contents`.
     pub line: ContentsLine,
-    /// What is made.
+    /// The object that is made.
     pub object: NewObject,
     /// The same as it will be seen.
     pub live: Live,
@@ -57,26 +57,26 @@ pub struct ArchivedLibrary {
 /// An object that is kept after a plan.
 #[derive(Clone, Debug)]
 pub struct StayingLibrary {
-    /// Where it is from.
+    /// Its origin.
     pub origin: StayingOrigin,
-    /// Who needs it: how, and the path. Processes are not among them.
+    /// Its consumers: how they need it, and the path. Processes are not among them.
     pub consumers: BTreeSet<(&'static str, ObjectPath)>,
-    /// The packages that own somebody who needs it.
+    /// The packages that own a consumer of it.
     pub dependents: BTreeSet<PkgInst>,
     /// The packages that own what it needs itself.
     pub needs: BTreeSet<PkgInst>,
 }
 
-/// What a settlement is made of.
+/// The inputs of a settlement.
 #[derive(Clone, Copy, Debug)]
 pub struct KeptInput<'a> {
     /// The plan, made as if nothing were kept.
     pub plan: &'a Plan,
-    /// What it was made against.
+    /// The inventory that it was made against.
     pub inventory: &'a Inventory,
-    /// What is kept before.
+    /// The libraries that are kept before.
     pub kept: &'a KeptLibraries,
-    /// What is kept afterwards; `None` where it was not looked who needs what: then all stays for whom it was kept.
+    /// The libraries that are kept afterwards; `None` if no consumers were determined: then all kept libraries stay.
     pub staying: Option<&'a BTreeMap<ObjectPath, StayingLibrary>>,
     /// The records of packages that archives bring back, by package and name.
     pub archived_packages: &'a BTreeMap<PkgInst, BTreeMap<Vec<u8>, RecordFile>>,
@@ -90,10 +90,10 @@ pub struct KeptInput<'a> {
     pub now: &'a Now,
 }
 
-/// What kept libraries change in a plan.
+/// The changes that kept libraries cause in a plan.
 #[derive(Clone, Debug, Default)]
 pub struct KeptSettlement {
-    /// What is kept afterwards.
+    /// The libraries that are kept afterwards.
     pub kept: KeptLibraries,
     /// Changes of the plan that are not made: objects stay where they are.
     pub unmade: BTreeSet<ObjectPath>,
@@ -101,7 +101,7 @@ pub struct KeptSettlement {
     pub changes: BTreeMap<ObjectPath, Box<Change>>,
     /// Lines of `contents` in the place of those of the plan; an inner `None` takes the line away.
     pub contents: ContentsEdits,
-    /// Lines of `contents` that stay as they are, whatever the plan says.
+    /// Lines of `contents` that stay as they are, regardless of the plan.
     pub unchanged_lines: BTreeSet<ObjectPath>,
     /// Records of packages of kept libraries.
     pub records: Vec<RecordChange>,
@@ -117,13 +117,13 @@ impl KeptInput<'_> {
         Ok(settling.done)
     }
 
-    /// The change that the plan makes at a path.
+    /// Returns the change that the plan makes at a path.
     fn change(&self, path: &ObjectPath) -> Option<&Change> {
         let at = self.plan.changes.binary_search_by(|change| change.path.cmp(path)).ok()?;
         self.plan.changes.get(at).map(Box::as_ref)
     }
 
-    /// The line of a path after the plan, without those who keep libraries.
+    /// Returns the line of a path after the plan, without those who keep libraries.
     fn line_after(&self, path: &ObjectPath) -> Option<ContentsLine> {
         match self.plan.contents.get(path) {
             Some(edit) => edit.as_deref().cloned(),
@@ -131,7 +131,7 @@ impl KeptInput<'_> {
         }
     }
 
-    /// The line of a path before the plan, without those who keep libraries.
+    /// Returns the line of a path before the plan, without those who keep libraries.
     fn line_before(&self, path: &ObjectPath) -> Option<ContentsLine> {
         let kept = self.kept.lines.get(path).and_then(|line| self.kept.without_keepers(line));
         self.inventory.lines.get(path).cloned().or(kept)
@@ -279,8 +279,8 @@ impl Settling<'_, '_> {
             && there.xattrs == archived.xattrs
     }
 
-    /// The package that an archive brings back: the same again where it is there still, else the first instance that is
-    /// free.
+    /// Returns the package that an archive brings back: the same again where it is there still, else the first instance
+    /// that is free.
     fn instance_again(&mut self, archived: &PkgInst) -> Result<PkgInst, Reason> {
         let input = self.input;
         let records = input.archived_packages.get(archived);
@@ -348,7 +348,7 @@ impl Settling<'_, '_> {
         known.map(|installed| installed.params.text("NAME").into_owned()).unwrap_or_default()
     }
 
-    /// The directories on the way to kept objects belong to their packages too; those on no way do not any more.
+    /// The directories on the way to kept objects belong to their packages too; other directories no longer do.
     fn directories(&mut self) {
         let input = self.input;
         let mut keepers: BTreeMap<ObjectPath, BTreeSet<PkgInst>> = BTreeMap::new();
@@ -381,7 +381,7 @@ impl Settling<'_, '_> {
             });
             base.map(|mut line| {
                 line.owners.extend(keepers.iter().cloned().map(OwningPackage::new));
-                // Who owned it before keeps his place in the line.
+                // A previous owner keeps its place in the line.
                 let place = |owner: &OwningPackage| {
                     let known =
                         before.map(|line| line.owners.iter().position(|one| one.package == owner.package));
@@ -519,7 +519,7 @@ impl Settling<'_, '_> {
     }
 }
 
-/// The line that an object of no package gets when it is kept.
+/// Returns the line that an object of no package gets when it is kept.
 fn line_of_nobody(change: &Change, inventory: &Inventory) -> Option<ContentsLine> {
     let live = change.old.as_deref()?;
     let mut object = match &live.kind {

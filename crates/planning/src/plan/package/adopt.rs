@@ -1,8 +1,9 @@
-//! `adopt`: registering software that is on the disk already as a package, without moving a byte.
+//! `adopt`: registering existing software as a package, without moving a byte.
 //!
 //! The plan has records only: lines of `contents`, and the package's directory as pkgadd(1M) leaves it, with a spooled
-//! pkgmap made of what is there. A file, link or device that another package owns is a conflict, and all of them are
-//! told; directories are shared. What is not there, or is nothing that a package can have, is left out and named.
+//! pkgmap made from the existing objects. A file, link or device that another package owns is a conflict, and all
+//! conflicts are reported. Directories are shared. Missing objects, and those that no package can have, are left out
+//! and named.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -139,7 +140,7 @@ impl<'a> Adoption<'a> {
         };
         let is_link = matches!(live.kind, LiveKind::Symlink(_));
         if is_link && below(&self.software.paths, path).next().is_some() {
-            // It stands for a directory that the software has (merged /usr), and is nobody's.
+            // It stands for a directory that the software has (merged /usr), and has no owner.
             return Ok(());
         }
         let place = inventory.physical.get(path).unwrap_or(path);
@@ -162,7 +163,7 @@ impl<'a> Adoption<'a> {
         Ok(())
     }
 
-    /// The object at a path as a package has it; none where no package can.
+    /// Returns the object at a path as a package has it; none if no package can.
     fn object(&mut self, path: &ObjectPath, ftype: Ftype, live: &Live) -> Option<Object> {
         let mut object = match &live.kind {
             LiveKind::Socket => return None,
@@ -194,7 +195,7 @@ impl<'a> Adoption<'a> {
         Some(object)
     }
 
-    /// The name under which a file with several names is recorded already.
+    /// Returns the name under which a file with several names is recorded already.
     fn first_name(&mut self, path: &ObjectPath, live: &Live) -> Option<ObjectPath> {
         if live.links < 2 {
             return None;
@@ -207,7 +208,7 @@ impl<'a> Adoption<'a> {
         first
     }
 
-    /// Adds the line of an object, or the conflict that it is.
+    /// Adds the line of an object, or its conflict.
     fn record(&mut self, path: &ObjectPath, place: &ObjectPath, object: Object) {
         let is_directory = object.ftype.is_directory();
         let is_shared = |line: &ContentsLine| is_directory && line.object.ftype.is_directory();
@@ -268,7 +269,7 @@ impl<'a> Adoption<'a> {
     }
 }
 
-/// The package that would have delivered the objects.
+/// Returns the package that would have delivered the objects.
 fn image(
     software: &AdoptableSoftware,
     objects: &[(ObjectPath, Object)],
@@ -301,7 +302,7 @@ fn image(
     Ok(PackageImage::without_source(software.params.clone(), pkgmap))
 }
 
-/// How a package writes a path: relative where it is below BASEDIR.
+/// Returns how a package writes a path: relative where it is below BASEDIR.
 fn written<'p>(path: &'p ObjectPath, basedir: &ObjectPath) -> &'p [u8] {
     if basedir.relative().is_empty() {
         return path.relative();
@@ -310,7 +311,7 @@ fn written<'p>(path: &'p ObjectPath, basedir: &ObjectPath) -> &'p [u8] {
     inside.filter(|rest| !rest.is_empty()).unwrap_or(path.as_bytes())
 }
 
-/// The target of a hard link at `link` to `first`, relative to the directory of the link.
+/// Returns the target of a hard link at `link` to `first`, relative to the directory of the link.
 fn relative_target(link: &ObjectPath, first: &ObjectPath) -> Vec<u8> {
     let parts = |path: &'_ ObjectPath| -> Vec<Vec<u8>> {
         path.relative().split(|&byte| byte == b'/').map(<[u8]>::to_vec).collect()

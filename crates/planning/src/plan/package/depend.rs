@@ -1,12 +1,13 @@
-//! depend(4): what a package needs, excludes, and is needed by; and who fails when packages come and go.
+//! depend(4): the packages that a package needs, excludes, and is needed by, and those that suffer when others come and
+//! go.
 
 use patchadm_inputs::inventory::{Installed, Inventory, is_kept_package};
 use patchadm_svr4::format::depend::{Depend, Dependency, DependencyKind};
 use patchadm_svr4::format::params::compact;
 use patchadm_svr4::package::{Params, PkgInst};
 
-/// What stands against installing a package with this depend file, in words; empty where nothing does. An instance that is
-/// `replaced` stands in nobody's way.
+/// Returns the obstacles to installing a package with this depend file, in words; empty if there are none. An instance
+/// that is `replaced` is not an obstacle.
 pub(super) fn unmet_at_installation(
     depend: &Depend,
     inventory: &Inventory,
@@ -35,8 +36,8 @@ pub(super) fn unmet_at_installation(
     found
 }
 
-/// Who needs a package that is to be removed, in words. Of a package of kept libraries only packages that name it
-/// themselves: who needs the libraries is asked of the programs, not of the records of the last run that looked.
+/// Returns the dependents of a package to be removed, in words. For a package of kept libraries, only packages that
+/// name it themselves: the programs tell which libraries they need, not the records of the last run that looked.
 pub(super) fn needed_by(package: &PkgInst, inventory: &Inventory) -> Vec<String> {
     let mut found = Vec::new();
     let Some(own) = inventory.packages.get(package) else { return found };
@@ -64,7 +65,8 @@ pub(super) fn needed_by(package: &PkgInst, inventory: &Inventory) -> Vec<String>
     found
 }
 
-/// Who needs the installed version of a package and is not served by the one with the parameters `new`, in words.
+/// Returns the packages that need the installed version of a package and are not served by the one with the parameters
+/// `new`, in words.
 pub(super) fn needing_installed_version(
     package: &PkgInst,
     new: &Params,
@@ -86,18 +88,18 @@ pub(super) fn needing_installed_version(
     found
 }
 
-/// The dependencies of an installed package, as far as its `depend` file was read.
+/// Returns the dependencies of an installed package, as far as its `depend` file was read.
 fn recorded(installed: &Installed) -> Vec<Dependency> {
     let file = installed.records.get(&b"install/depend"[..]);
     file.map(|file| Depend::parse(&file.bytes).dependencies).unwrap_or_default()
 }
 
-/// Whether this package is one that is meant.
+/// Tells whether the dependency means this package.
 fn means(dependency: &Dependency, package: &PkgInst, params: &Params) -> bool {
     package.abbreviation() == dependency.package && fits_version(dependency, params)
 }
 
-/// Whether a package with these parameters has one of the versions that are meant.
+/// Tells whether a package with these parameters has one of the versions that are meant.
 pub fn fits_version(dependency: &Dependency, params: &Params) -> bool {
     let arch = String::from_utf8_lossy(&compact(params.get("ARCH").unwrap_or_default())).into_owned();
     let version = params.text("VERSION");
@@ -110,7 +112,7 @@ pub fn fits_version(dependency: &Dependency, params: &Params) -> bool {
         })
 }
 
-/// An installed instance that is meant.
+/// Returns an installed instance that is meant.
 fn installed<'a>(dependency: &Dependency, inventory: &'a Inventory, completely: bool) -> Option<&'a PkgInst> {
     let mut packages = inventory.packages.iter();
     let meant = packages.find(|(package, installed)| {

@@ -53,7 +53,7 @@ fn plan(package: &PkgInst, inventory: &Inventory, now: &Now) -> Result<Plan, Rea
     })
 }
 
-/// The line of an object without one of its owners; none where nobody is left.
+/// Returns the line of an object without one of its owners; none if no owner is left.
 fn without(line: &ContentsLine, package: &PkgInst) -> Option<ContentsLine> {
     let mut line = line.clone();
     line.owners.retain(|owner| owner.package != *package);

@@ -1,8 +1,8 @@
-//! What only the old version of a package has, when another one takes its place: it goes as it does when a package is
-//! removed.
+//! The objects that only the old version of a package has when another version replaces it. They go as they do when a
+//! package is removed.
 //!
-//! What a class script installed or would remove is not touched: it stays, and is no package's any more. Edited files are
-//! kept under another name.
+//! Objects that a class script installed or would remove are not touched: they stay, and no package owns them any more.
+//! Edited files are kept under another name.
 
 use std::collections::BTreeSet;
 
@@ -20,15 +20,15 @@ use crate::plan::target::Wanted;
 /// An object that only the old version has.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GivenUpObject<'a> {
-    /// Where it is.
+    /// Its path.
     path: &'a ObjectPath,
     line: &'a ContentsLine,
-    /// Whether a script installed it or would remove it, so that nobody else may.
+    /// Whether a script installed it or would remove it, so that the program may not.
     is_by_script: bool,
 }
 
 impl GivenUpObject<'_> {
-    /// Whether a directory on the way to something new may come in its place.
+    /// Tells whether a directory on the way to something new may come in its place.
     fn yields(&self) -> bool {
         !self.is_by_script && !self.is_shared() && !self.line.object.ftype.is_directory()
     }
@@ -75,7 +75,7 @@ pub(super) fn consider_edits(
     going.try_for_each(|one| edits.consider(package, one.path, None))
 }
 
-/// The objects in whose places directories on the way to something new may come.
+/// Returns the objects that directories on the way to something new may replace.
 pub(super) fn yielding(given_up: &[GivenUpObject<'_>]) -> BTreeSet<ObjectPath> {
     given_up.iter().filter(|one| one.yields()).map(|one| one.path.clone()).collect()
 }

@@ -1,9 +1,8 @@
 //! `pkgadd`: what installing one package does to a root, as a new instance or over an installed one.
 //!
-//! The admin file decides where the package goes and what stops it (admin(4)); a question that it leaves open is a
-//! refusal where nobody can be asked. Files that no package recorded, and edited ones, are kept beside the new ones;
-//! what becomes of an edited file whose class has a script is that script's matter. What taking the place of another
-//! version means is in `update`.
+//! The admin file decides where the package goes and what stops it (admin(4)). A question that it leaves open is a
+//! refusal if no one can be asked. Unrecorded and edited files are kept beside the new ones. The class script, if there
+//! is one, decides the fate of an edited file. `update` covers the replacement of another version.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +30,7 @@ use crate::plan::scripts::{InstallScripts, SystemScripts, is_passing, is_recorde
 use crate::plan::target::{PackageTarget, Wanted};
 use crate::plan::{Action, Body, Plan, RecordChange, SpaceNeed, space};
 
-/// What decides about an installation beside the package.
+/// The settings that decide about an installation, apart from the package.
 #[derive(Clone, Debug)]
 pub struct InstallOptions {
     /// The admin file.
@@ -43,19 +42,19 @@ pub struct InstallOptions {
     pub environment: Params,
     /// The answers of request and checkinstall scripts, or of a response file.
     pub response: Params,
-    /// The symbolic links to directories in whose places the package's directories go nevertheless.
+    /// The symbolic links to directories that the package's directories replace nevertheless.
     pub overridden: BTreeSet<ObjectPath>,
     /// The class action scripts that are there beside the package's own.
     pub system: SystemScripts,
     /// Which scripts may run.
     pub scripts: ScriptPolicy,
-    /// The patch as part of which the package is installed.
+    /// The patch that the package is installed as a part of.
     pub patch: Option<OfPatch>,
     /// Whether the root is another than `/`: then a package without BASEDIR is recorded with `/`.
     pub is_other_root: bool,
-    /// What is left of the package, where its record is damaged and is made anew.
+    /// The remains of the package, if its record is damaged and is created again.
     pub damaged: Option<DamagedPackage>,
-    /// Whether the package takes the place of another version of itself, of which nothing stays.
+    /// Whether the package replaces another version of itself, from which nothing stays.
     pub update: bool,
 }
 
@@ -146,8 +145,8 @@ impl IntendedInstall {
     }
 }
 
-/// Where the package at a place of the image would go: the instance, and its parameters (BASEDIR and CLASSES among
-/// them). Of the inventory it looks at the packages only, so that the paths concerned can be surveyed after it.
+/// Returns where the package at a place of the image would go: the instance, and its parameters (BASEDIR and CLASSES
+/// among them). Of the inventory it looks at the packages only, so that the paths concerned can be surveyed after it.
 pub fn placement(
     image: &Image,
     index: usize,
@@ -243,7 +242,7 @@ impl Installation<'_> {
         Ok(IntendedInstall { plan, params: target.params, scripts, mapped, passing })
     }
 
-    /// What is wrong with the file of its dependencies, which stops nothing.
+    /// Returns the faults of its dependency file, which stop nothing.
     fn passed_over(&self, package: &PkgInst) -> Vec<String> {
         let depend = self.delivered.install.get("depend").map(|depend| Depend::parse(depend));
         let errors = depend.into_iter().flat_map(|depend| depend.passed_over);
@@ -367,7 +366,7 @@ impl Installation<'_> {
         if objects.is_empty() { Ok(()) } else { Err(Reason::InUse { objects, is_question }) }
     }
 
-    /// The object, where another package owns the path and says something else about it.
+    /// Returns the object, where another package owns the path and says something else about it.
     fn conflict(&self, package: &PkgInst, wanted: &Wanted<'_>) -> Option<ObjectInUse> {
         let line = self.inventory.lines.get(&wanted.path)?;
         let others = line.owners.iter().any(|owner| owner.package != *package);
@@ -409,8 +408,8 @@ impl Installation<'_> {
         Ok(needs)
     }
 
-    /// What a check of the admin file makes of something that was found; `answer` is the line of an admin file that lets it
-    /// pass.
+    /// Applies a check of the admin file to something that was found; `answer` is the line of an admin file that lets
+    /// it pass.
     pub(super) fn check(
         &self,
         check: CheckAnswer,

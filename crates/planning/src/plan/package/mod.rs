@@ -1,4 +1,4 @@
-//! What installing, adopting, removing and forgetting a package do to a root.
+//! The effects on a root of installing, adopting, removing and forgetting a package.
 
 pub mod adopt;
 pub mod depend;

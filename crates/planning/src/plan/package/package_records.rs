@@ -16,7 +16,7 @@ use patchadm_svr4::package::{Mode, PkgInst};
 /// A package whose record is damaged: nothing is known of what is installed, and its patches end.
 #[derive(Clone, Debug, Default)]
 pub struct DamagedPackage {
-    /// What is wrong with the record.
+    /// The fault of the record.
     pub reason: String,
     /// Whether the package has a directory in the database.
     pub is_there: bool,
@@ -29,7 +29,7 @@ pub struct DamagedPackage {
 }
 
 impl DamagedPackage {
-    /// What is said of it.
+    /// Returns the notes about it.
     pub(super) fn notes(&self, package: &PkgInst) -> Vec<String> {
         let mut notes =
             vec![format!("package {package}: its record was damaged and is made anew ({})", self.reason)];
@@ -43,21 +43,21 @@ impl DamagedPackage {
     }
 }
 
-/// What is recorded of a package before it is installed.
+/// The record of a package before it is installed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum RecordedBefore<'a> {
     /// Nothing: it is a new instance.
     Nothing,
     /// An instance that the package goes over.
     Instance(&'a Installed),
-    /// An instance of another version, of which nothing stays.
+    /// An instance of another version, from which nothing stays.
     OtherVersion(&'a Installed),
-    /// A record that is damaged, and is made anew.
+    /// A damaged record that is created again.
     Damaged(&'a DamagedPackage),
 }
 
-/// The directory of a new instance as one tree, with an `install` even where nothing is in it, or the changed files of
-/// an installed one. Scripts that only an installation has a use for are not among them.
+/// Returns the directory of a new instance as one tree, with an `install` even if it is empty, or the changed files of
+/// an installed one. Scripts that only an installation uses are not among them.
 pub(super) fn package_records(
     target: &PackageTarget<'_>,
     before: RecordedBefore<'_>,
@@ -96,8 +96,8 @@ pub(super) fn package_records(
     })
 }
 
-/// The changes of a package's directory in which what is installed takes the place of what is there: nothing of a patch
-/// stays, and of what class scripts saved only that of classes which are there still.
+/// Returns the changes of a package's directory that replace the existing files with the installed ones. Nothing of a
+/// patch stays. Of the files that class scripts saved, only those of remaining classes stay.
 fn replaced<'s>(
     target: &PackageTarget<'_>,
     old: &Installed,
@@ -109,8 +109,8 @@ fn replaced<'s>(
     in_place(&target.package, old, saved, files, &of_classes)
 }
 
-/// The changes of a package's directory in which these files take the place of what is there, but for what is in these
-/// directories of it.
+/// Returns the changes of a package's directory that replace the existing files with these ones, except below the given
+/// directories.
 pub(in crate::plan) fn in_place<'s>(
     package: &PkgInst,
     old: &Installed,
@@ -144,19 +144,19 @@ pub(in crate::plan) fn in_place<'s>(
     Ok(changes)
 }
 
-/// The lock of an installation or removal that somebody did not finish.
+/// Returns the lock of an unfinished installation or removal.
 fn lock_of(old: &Installed) -> Option<&'static str> {
     let lock = if old.interruption.is_locked { INSTALL_LOCK } else { REMOVAL_LOCK };
     old.partial.then_some(lock)
 }
 
-/// Whether a record lies in one of these directories.
+/// Tells whether a record lies in one of these directories.
 fn is_inside(name: &[u8], directories: &[Vec<u8>]) -> bool {
     let rest = |directory: &Vec<u8>| name.strip_prefix(directory.as_slice());
     directories.iter().filter_map(rest).any(|rest| rest.starts_with(b"/"))
 }
 
-/// The directory of a package that has none yet.
+/// Returns the directory of a package that has none yet.
 fn new_directory(package: &PkgInst, files: Vec<NewRecord>) -> Result<RecordChange, Reason> {
     let files = files.into_iter().map(|file| TreeFile {
         name: file.name.into_bytes(),
@@ -174,7 +174,7 @@ fn new_directory(package: &PkgInst, files: Vec<NewRecord>) -> Result<RecordChang
     Ok(RecordChange::AddTree { path: package_path(package, b"")?, files: files.chain([install]).collect() })
 }
 
-/// The ledger of a package that no patch is applied to; what is there is not looked at.
+/// Returns the ledger of a package without applied patches; the existing ledger is not looked at.
 fn anew(package: &PkgInst) -> RecordChange {
     RecordChange::Ledger(LedgerChange { is_anew: true, ..LedgerChange::of(package) })
 }

@@ -1,7 +1,7 @@
-//! Where a package goes: the instance, and its parameters after the installation.
+//! The place of a package: its instance, and its parameters after the installation.
 //!
-//! Decided before the paths of the package can be surveyed, and before its request and checkinstall scripts are run,
-//! which see the outcome in their environment.
+//! Decided before the paths of the package can be surveyed, and before its request and checkinstall scripts run; these
+//! see the outcome in their environment.
 
 use patchadm_inputs::inventory::Installed;
 use patchadm_svr4::format::admin::{BasedirAnswer, InstanceAnswer};
@@ -15,7 +15,7 @@ use crate::plan::refusal::Reason;
 use crate::plan::target::is_patch;
 
 impl Installation<'_> {
-    /// The instance and its parameters, BASEDIR and CLASSES among them.
+    /// Returns the instance and its parameters, BASEDIR and CLASSES among them.
     pub(super) fn placement(&self) -> Result<(PkgInst, Params), Reason> {
         let package = self.instance()?;
         let old = self.inventory.packages.get(&package);
@@ -24,7 +24,7 @@ impl Installation<'_> {
         Ok((package, params))
     }
 
-    /// The instance that the package goes into: one of the same version, one that is overwritten, or a new one.
+    /// Returns the instance that the package goes into: one of the same version, one that is overwritten, or a new one.
     fn instance(&self) -> Result<PkgInst, Reason> {
         let name = self.delivered.params.text("PKG").trim().to_owned();
         let bad = |reason: String| Reason::BadPkginfo { package: name.clone(), reason };
@@ -124,8 +124,8 @@ impl Installation<'_> {
         Ok(new)
     }
 
-    /// What a response may say of the two parameters that decide what goes where. An installed package stays where it
-    /// is.
+    /// Checks what a response says of the two parameters that decide where the objects go. An installed package stays
+    /// where it is.
     fn answered(&self, old: &Params, delivered: &mut Params) -> Result<(), Reason> {
         if let Some(classes) = self.options.response.get("CLASSES") {
             delivered.set("CLASSES", classes);
@@ -182,8 +182,8 @@ impl Installation<'_> {
         }
     }
 
-    /// Gives a package without BASEDIR in another root than `/` the one by which its paths are read anyway. A patch
-    /// changes no package's.
+    /// Gives a package without BASEDIR in a root other than `/` the one that its paths are read with anyway. A patch
+    /// does not change that of its packages.
     fn say_where_paths_begin(&self, old: &Params, delivered: &mut Params) {
         let is_said = old.get("BASEDIR").is_some() || delivered.get("BASEDIR").is_some();
         if self.options.is_other_root && !is_said && !is_patch(&self.delivered.params) {
@@ -192,12 +192,12 @@ impl Installation<'_> {
     }
 }
 
-/// The end of a run by an admin file that wants no package twice.
+/// Returns the end of a run by an admin file that wants no package twice.
 pub(super) fn installed_already(name: &str) -> Reason {
     administration(format!("package {name} is installed already"), Some("instance=overwrite"))
 }
 
-/// The end of a run by the admin file; `answer` is the line of one that would let it pass.
+/// Returns the end of a run by the admin file; `answer` is the line of one that would let it pass.
 pub(super) fn administration(found: String, answer: Option<&'static str>) -> Reason {
     Reason::Administration { found, answer }
 }

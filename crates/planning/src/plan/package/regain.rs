@@ -1,4 +1,4 @@
-//! The parameters of an installed package, computed again from what was delivered to it: for a pkginfo that was lost.
+//! The parameters of an installed package, computed again from its deliveries: for a pkginfo that was lost.
 
 use crate::plan::clock::Now;
 use crate::plan::parameters::{merged, patch_of_info, speak_for_last_patch};
@@ -6,19 +6,19 @@ use crate::plan::target;
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{PatchId, PatchMacros, PatchRecords};
 
-/// Whether these parameters were delivered by a patch.
+/// Tells whether these parameters were delivered by a patch.
 pub fn is_of_patch(delivered: &Params) -> bool {
     target::is_patch(delivered)
 }
 
-/// The parameters of a package that was installed at `now` and never patched. Its environment, and what its scripts
-/// answered, are not known.
+/// Returns the parameters of a package that was installed at `now` and never patched. Its environment, and what its
+/// scripts answered, are not known.
 pub fn installed_params(package: &PkgInst, delivered: &Params, now: &Now) -> Params {
     merged(package, &Params::new(), delivered, &Params::new(), now)
 }
 
-/// The parameters that an undo archive saved, with `PATCH_INFO` of patches that it left out behind the first one that it has,
-/// where they all stand as long as nobody moves them.
+/// Returns the parameters that an undo archive saved, with `PATCH_INFO` of patches that it left out after the first one
+/// that it has, where they all stand unless they are moved.
 pub fn with_patch_info(found: &Params, left_out: Vec<(String, Vec<u8>)>) -> Params {
     let mut whole = Params::with_room_of(found);
     let mut left_out = left_out.into_iter();
@@ -32,8 +32,8 @@ pub fn with_patch_info(found: &Params, left_out: Vec<(String, Vec<u8>)>) -> Para
     whole
 }
 
-/// The parameters of a package after a patch that was applied at `now`, from those of before; none where the delivered
-/// parameters are not those of that patch. What its scripts answered is not known.
+/// Returns the parameters of a package after a patch that was applied at `now`, from those of before; none if the
+/// delivered parameters are not those of that patch. What its scripts answered is not known.
 pub fn patched_params(
     package: &PkgInst,
     old: &Params,

@@ -1,8 +1,8 @@
-//! `pkgrm`: what removing a package does to a root.
+//! `pkgrm`: the effect on a root of removing a package.
 //!
-//! Its objects go, unless another package owns them as well; directories go when they are empty. Nothing is kept of
-//! edited files: who removes a package gives its files up. Where scripts take part, the plan says what becomes of the
-//! root if they do nothing else; [`ScriptSchedule`](crate::plan::script_schedule::ScriptSchedule) is made of it.
+//! Its objects go, unless another package owns them as well; directories go when they are empty. Edited files are not
+//! kept: removing a package gives its files up. If scripts take part, the plan describes the outcome for a root where
+//! they do nothing else; [`ScriptSchedule`](crate::plan::script_schedule::ScriptSchedule) is made from it.
 
 use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_inputs::policy::ScriptPolicy;
@@ -23,7 +23,7 @@ pub use portions::{Fate, GoingObject, RemovalPortion};
 
 pub(super) mod portions;
 
-/// What decides about a removal beside the package.
+/// The settings that decide about a removal, apart from the package.
 #[derive(Clone, Debug)]
 pub struct RemoveOptions<'a> {
     /// The admin file.
@@ -43,7 +43,7 @@ pub struct IntendedRemoval {
     pub plan: Plan,
     /// The scripts that take part.
     pub scripts: RemoveScripts,
-    /// What goes, class by class, from the first to the last.
+    /// The portions that go, class by class, from the first to the last.
     pub portions: Vec<RemovalPortion>,
     /// Sentences that a person should read before it is done.
     pub warnings: Vec<String>,
@@ -135,7 +135,7 @@ fn refuse_adopted(package: &PkgInst, installed: &Installed) -> Result<(), Reason
     if is_anothers { Err(Reason::Adopted { package: package.clone(), from }) } else { Ok(()) }
 }
 
-/// What the admin file decides.
+/// Checks the decisions of the admin file.
 fn check(
     package: &PkgInst,
     installed: &Installed,
@@ -165,7 +165,7 @@ fn check(
     if needed.is_empty() { Ok(()) } else { check(admin.rdepend, "rdepend=nocheck", needed.join("; ")) }
 }
 
-/// What becomes of the patches of a package that goes, in sentences.
+/// Returns the outcome for the patches of a package that goes, in sentences.
 pub(super) fn about_patches(package: &PkgInst, patches: &str, inventory: &Inventory) -> Vec<String> {
     if patches.is_empty() {
         return Vec::new();
@@ -184,7 +184,7 @@ fn is_applied_elsewhere(package: &PkgInst, id: &str, inventory: &Inventory) -> b
     others.any(|(_, other)| other.params.text("PATCHLIST").split_whitespace().any(|word| word == id))
 }
 
-/// The directories of patches that no other package has.
+/// Returns the directories of patches that no other package has.
 pub(super) fn patch_directories(
     package: &PkgInst,
     patches: &str,

@@ -1,9 +1,9 @@
-//! `pkgadd --update`: a package takes the place of another version of itself, older or newer.
+//! `pkgadd --update`: a package replaces another version of itself, older or newer.
 //!
-//! Everything that the new version delivers is installed as ever; what only the old one had goes, as it does when a
-//! package is removed, and its patches with it. The remove scripts of the old version do not run, so what only it had in
-//! a class with a script stays where it is, and is no package's any more. Edited files that go are kept under another
-//! name.
+//! Everything that the new version delivers is installed as usual. Objects that only the old one had go, as they do
+//! when a package is removed, and its patches go with it. The remove scripts of the old version do not run. So objects
+//! that only it had in a class with a script stay where they are, and no package owns them any more. Edited files that
+//! go are kept under another name.
 
 use std::borrow::Cow;
 
@@ -23,18 +23,18 @@ use crate::plan::target::{PackageTarget, Wanted, is_patch};
 /// The scripts that run when a package is removed, beside those of its classes, which begin with `r.`.
 const REMOVE_SCRIPTS: [&str; 2] = ["preremove", "postremove"];
 
-/// Whether a delivered package is another version of an installed one.
+/// Tells whether a delivered package is another version of an installed one.
 pub fn is_other_version(old: &Params, delivered: &Params) -> bool {
     !same_version(old, delivered)
 }
 
 impl Installation<'_> {
-    /// Whether the package takes the place of an installed instance, of which nothing stays.
+    /// Tells whether the package replaces an installed instance, from which nothing stays.
     pub(super) fn replaces(&self, old: &Installed) -> bool {
         self.options.update && is_other_version(&old.params, &self.delivered.params)
     }
 
-    /// The instance that is updated: the one of the same version, or the only one of the architecture.
+    /// Returns the instance that is updated: the one of the same version, or the only one of the architecture.
     pub(super) fn updated_instance(
         &self,
         name: &PkgInst,
@@ -89,7 +89,7 @@ impl Installation<'_> {
         self.check(self.options.admin.rdepend, "rdepend=nocheck", || needing.join("; "))
     }
 
-    /// What only the old version has, sorted by path.
+    /// Returns the objects that only the old version has, sorted by path.
     pub(super) fn given_up(
         &self,
         target: &PackageTarget<'_>,
@@ -100,7 +100,7 @@ impl Installation<'_> {
         old.map(|old| given_up((&target.package, old), wanted, self.inventory, system)).unwrap_or_default()
     }
 
-    /// What a person should know of the version that goes.
+    /// Returns the notes for a person on the version that goes.
     pub(super) fn notes_of_update(&self, package: &PkgInst) -> Vec<String> {
         let Some(old) = self.old_version(package) else { return Vec::new() };
         let (before, after) = (old.params.text("VERSION"), self.delivered.params.text("VERSION"));
@@ -117,7 +117,7 @@ impl Installation<'_> {
         notes
     }
 
-    /// The installed version in whose place the package goes.
+    /// Returns the installed version that the package replaces.
     pub(super) fn old_version(&self, package: &PkgInst) -> Option<&Installed> {
         self.inventory.packages.get(package).filter(|old| self.replaces(old))
     }

@@ -1,5 +1,5 @@
-//! The part of a promotion that its stage's patches did: their objects, lines and records, with the undo data that they
-//! have. Nothing of it is in the undo archive of the promotion.
+//! The part of a promotion that its stage's patches did: their objects, lines and records, with their undo data. None
+//! of it is in the undo archive of the promotion.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use patchadm_svr4::patch::PatchId;
 /// The mode of what stands beside an undo archive.
 const BESIDE_ARCHIVE: u32 = 0o644;
 
-/// Plans what the patches of a stage did; `None` where none of them comes. `input` is about the objects of theirs alone.
+/// Plans the changes of a stage's patches; `None` if none of them comes. `input` has only their objects.
 pub(super) fn bring(
     brought: &BroughtPatches,
     input: &PromotionInput<'_>,
@@ -41,7 +41,7 @@ pub(super) fn bring(
     planned(draft, brought, (Command::Promote, last), now).map(Some)
 }
 
-/// Plans the records of patches alone, whose objects are there; `None` where none comes.
+/// Plans the records of patches alone, whose objects are there; `None` if none comes.
 pub fn bring_records(
     brought: &BroughtPatches,
     inventory: &Inventory,
@@ -53,7 +53,7 @@ pub fn bring_records(
     planned(PlanBuilder::new(inventory), brought, (command, last), now).map(Some)
 }
 
-/// The plan of what is drafted, with lines and records.
+/// Returns the plan of what is drafted, with lines and records.
 fn planned(
     mut draft: PlanBuilder<'_>,
     brought: &BroughtPatches,
@@ -76,8 +76,8 @@ fn planned(
 }
 
 impl BroughtPackage {
-    /// The parameters of the package with the patches that come: those of where it comes from, with what only the other
-    /// tree, where it is `there`, records, and without patches that stay there.
+    /// Returns the parameters of the package with the patches that come: those of where it comes from, with what only the
+    /// other tree, where it is `there`, records, and without patches that stay there.
     pub fn parameters(&self, there: &Installed) -> Params {
         let mut new = self.staged.params.clone();
         let has_info = |id: &&PatchId| new.get(&info_name(id)).is_some();
@@ -107,7 +107,7 @@ fn info_name(id: &PatchId) -> String {
     format!("PATCH_INFO_{id}")
 }
 
-/// The records of packages, of undo data and of patches that come.
+/// Returns the records of packages, of undo data and of patches that come.
 fn records(brought: &BroughtPatches, inventory: &Inventory) -> Result<Vec<RecordChange>, Reason> {
     let nothing = Installed::default();
     let mut changes = Vec::new();
@@ -139,7 +139,7 @@ fn records(brought: &BroughtPatches, inventory: &Inventory) -> Result<Vec<Record
     Ok(changes)
 }
 
-/// The removal of the directories of patches that went with their packages, and that no other package has.
+/// Returns the removal of the directories of patches that went with their packages, and that no other package has.
 fn left_patches(brought: &BroughtPatches, inventory: &Inventory) -> Result<Vec<RecordChange>, Reason> {
     let ids = |params: &Params| -> Vec<String> {
         params.text("PATCHLIST").split_whitespace().map(str::to_owned).collect()
@@ -154,7 +154,7 @@ fn left_patches(brought: &BroughtPatches, inventory: &Inventory) -> Result<Vec<R
     Ok(there.map(RecordChange::RemoveTree).collect())
 }
 
-/// The directories of patches, or the files of theirs that the root lacks.
+/// Returns the directories of patches, or only those of their files that the root lacks.
 pub(super) fn patch_directories(
     directories: &BTreeMap<PatchId, PatchDirectory>,
 ) -> Result<Vec<RecordChange>, Reason> {
@@ -184,8 +184,8 @@ fn new_records(package: &BroughtPackage, live: &Installed) -> Vec<NewRecord> {
     files.into_iter().filter_map(record).collect()
 }
 
-/// The parameters and record files of a package as they will be: those of where it comes from, but for a pkginfo whose
-/// parameters are others.
+/// Returns the parameters and record files of a package as they will be: those of where it comes from, but for a pkginfo
+/// whose parameters are others.
 pub(super) fn record_files<'p>(
     package: &'p BroughtPackage,
     there: &Installed,

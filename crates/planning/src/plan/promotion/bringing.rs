@@ -1,4 +1,4 @@
-//! A promotion that brings patches of its stage: first what they did, then, behind them, what else differs. Both are one run.
+//! A promotion that brings patches of its stage: first their changes, then all other differences. Both are one run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,9 +20,9 @@ use patchadm_svr4::patch::{AppliedPatches, PatchId};
 /// A promotion with the patches that it brings.
 #[derive(Debug)]
 pub struct PlannedPromotion {
-    /// What the run does.
+    /// The plan of the run.
     pub plan: Plan,
-    /// What each patch of the run does, the promotion last, where patches are brought; else nothing.
+    /// The plan of each patch of the run, the promotion last, if patches are brought; else empty.
     pub portions: Vec<Plan>,
 }
 
@@ -60,7 +60,7 @@ pub fn promote_bringing(
     Ok(PlannedPromotion { plan, portions })
 }
 
-/// The objects of brought patches, and the others.
+/// Returns the objects of brought patches, and the others.
 fn divided<'a>(
     input: &PromotionInput<'a>,
     brought: &BroughtPatches,
@@ -74,7 +74,7 @@ fn divided<'a>(
     (theirs, own)
 }
 
-/// The objects that come, each as a file of its own that no other path has.
+/// Returns the objects that come, each as a file of its own that no other path has.
 fn made(theirs: &PromotionInput<'_>) -> BTreeMap<ObjectPath, Live> {
     let numbered = theirs.taken.iter().zip(1..);
     let object = |((path, taken), number): ((&ObjectPath, &super::input::TakenObject<'_>), u64)| {
@@ -84,7 +84,7 @@ fn made(theirs: &PromotionInput<'_>) -> BTreeMap<ObjectPath, Live> {
     numbered.map(object).collect()
 }
 
-/// The root behind the brought patches, as the rest of the promotion finds it.
+/// Returns the root after the brought patches, as the rest of the promotion finds it.
 fn projected(
     inventory: &Inventory,
     brought: &BroughtPatches,
@@ -116,7 +116,7 @@ fn projected(
     after
 }
 
-/// What each brought patch does, and behind them what `own`, the last of the plans, does beside them.
+/// Returns the plan of each brought patch, followed by the additional changes of `own`, the last of the plans.
 fn portions(
     plans: &[&Plan],
     own: &Plan,

@@ -40,16 +40,16 @@ pub struct BroughtPackage {
     pub list: Vec<PatchId>,
     /// The files of each save directory that only the stage has, by its name.
     pub saves: BTreeMap<String, Vec<TreeFile>>,
-    /// What the ledger says of them.
+    /// Their lines in the ledger.
     pub lines: Vec<BroughtLine>,
-    /// Whether it takes the place of another version, of whose records nothing stays.
+    /// Whether it replaces another version, whose records all go.
     pub replaces: bool,
 }
 
 /// An object that a patch changed.
 #[derive(Clone, Debug)]
 pub struct BroughtObject {
-    /// The package of which it did.
+    /// The package whose patch changed it.
     pub package: PkgInst,
     /// The last patch that did.
     pub patch: PatchId,
@@ -73,8 +73,8 @@ pub struct NewPackage {
     pub staged: Installed,
     /// Its lines of `contents`.
     pub lines: BTreeMap<ObjectPath, ContentsLine>,
-    /// The patches that were applied to it in the stage: the promotion installs the package as they found it, and they stand
-    /// behind the promotion.
+    /// The patches that were applied to it in the stage: the promotion installs the package as they found it, and they
+    /// follow the promotion.
     pub patched: NewPatches,
 }
 
@@ -85,25 +85,25 @@ pub struct NewPatches {
     pub ids: Vec<PatchId>,
     /// The objects that they changed.
     pub objects: BTreeMap<ObjectPath, BroughtObject>,
-    /// What the first of them found at each path.
+    /// The object that the first of them found at each path.
     pub found: BTreeMap<ObjectPath, FoundByPatch>,
     /// The files of each save directory, by its name.
     pub saves: BTreeMap<String, Vec<TreeFile>>,
-    /// What the ledger says of them.
+    /// Their lines in the ledger.
     pub lines: Vec<BroughtLine>,
 }
 
-/// What a patch of a new package found at a path.
+/// The object that a patch of a new package found at a path.
 #[derive(Clone, Debug)]
 pub struct FoundByPatch {
-    /// The object; `None` where nothing was.
+    /// The object; `None` if there was nothing.
     pub state: Option<RecordedState>,
     /// The line of `contents`, escaped.
     pub line: Option<Box<str>>,
 }
 
 impl NewPackage {
-    /// The record files of it, but the one with its parameters.
+    /// Returns the record files of it, but the one with its parameters.
     pub(super) fn records_but_pkginfo(&self) -> impl Iterator<Item = NewRecord> {
         self.staged.records.iter().filter(|(name, _)| name.as_slice() != b"pkginfo").filter_map(
             |(name, file)| {
@@ -115,17 +115,17 @@ impl NewPackage {
 }
 
 impl BroughtPatches {
-    /// Whether a package goes as it is: with all of its records, or for another version.
+    /// Tells whether a package goes as it is: with all of its records, or for another version.
     pub fn goes(&self, package: &PkgInst) -> bool {
         self.gone.contains(package) || self.packages.get(package).is_some_and(|of| of.replaces)
     }
 
-    /// Every path that they changed, in object or line.
+    /// Returns every path that they changed, in object or line.
     pub fn paths(&self) -> impl Iterator<Item = &ObjectPath> {
         self.objects.keys().chain(self.lines.keys())
     }
 
-    /// Those of them at which something else than a directory comes.
+    /// Returns the paths at which something other than a directory comes.
     pub fn not_directories<'a>(
         &'a self,
         object: impl Fn(&ObjectPath) -> Option<&'a Live>,

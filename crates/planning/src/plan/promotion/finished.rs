@@ -1,4 +1,4 @@
-//! The end that both plannings of a promotion have: a draft, its records and its undo data become a plan.
+//! The common end of both ways to plan a promotion: a draft, its records and its undo data become a plan.
 
 use crate::plan::clock::Now;
 use crate::plan::plan_builder::PlanBuilder;
@@ -6,7 +6,7 @@ use crate::plan::refusal::{Command, Reason};
 use crate::plan::{Direction, Plan, RecordChange, UndoArchive, space};
 use patchadm_svr4::package::PkgInst;
 
-/// What a plan has beside the objects and lines of its draft.
+/// The parts of a plan apart from the objects and lines of its draft.
 pub(super) struct FinishedParts<'a> {
     pub(super) command: Command,
     /// The ids of the patches.

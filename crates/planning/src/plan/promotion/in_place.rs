@@ -1,8 +1,8 @@
-//! Which taken objects stay in their place and get other attributes only.
+//! The taken objects that stay in their place and only get other attributes.
 //!
-//! An object stays if its content is that of the stage already and every attribute can be set on it, and if afterwards no
-//! name shares its file that does not do so in the stage. Where names part that were one file, the first of them becomes a
-//! file of its own, until what is left fits.
+//! An object stays if its content is that of the stage already, if every attribute can be set on it, and if afterwards
+//! only those names share its file that do so in the stage. If names of one file part, the first of them becomes a
+//! separate file, until the rest fits.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,7 +41,7 @@ fn with_one_file_each(
     in_place.iter().filter(is_of_first).cloned().collect()
 }
 
-/// Takes paths out until no file that stays has a name that is none of it in the stage.
+/// Removes paths until no remaining file has, in the stage, a name outside the set.
 fn without_foreign_names(
     mut in_place: BTreeSet<ObjectPath>,
     taken: &BTreeMap<ObjectPath, TakenObject<'_>>,
@@ -68,7 +68,7 @@ fn without_foreign_names(
     }
 }
 
-/// Whether two objects have the same type and the same bytes, target or numbers.
+/// Tells whether two objects have the same type and the same bytes, target or numbers.
 pub(super) fn has_same_content(old: &Live, new: &Live) -> bool {
     match (&old.kind, &new.kind) {
         (
@@ -94,7 +94,7 @@ mod tests {
         )
     }
 
-    /// Of the paths that all have the stage's content, those that stay where they are.
+    /// Returns, of paths that all have the stage's content, those that stay where they are.
     fn staying(all: &[&str], live: &[&[&str]], stage: &[&[&str]]) -> Vec<String> {
         let object = Live {
             kind: LiveKind::Pipe,

@@ -1,4 +1,4 @@
-//! What a promotion is planned from.
+//! The inputs for planning a promotion.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ pub struct PromotionInput<'a> {
 /// An object of a stage that comes.
 #[derive(Clone, Copy, Debug)]
 pub struct TakenObject<'a> {
-    /// What it is.
+    /// The object.
     pub object: &'a Live,
     /// Whether only its modification time comes.
     pub time_only: bool,
@@ -80,13 +80,13 @@ impl NamesOfFiles {
         found
     }
 
-    /// Returns all names of the file at a path, sorted; none where it has only this one.
+    /// Returns all names of the file at a path, sorted; none if it has only this one.
     pub fn all(&self, path: &ObjectPath) -> &[ObjectPath] {
         let file = self.file_of.get(path).and_then(|file| self.files.get(*file));
         file.map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Whether two paths are names of one file.
+    /// Tells whether two paths are names of one file.
     pub fn are_one(&self, one: &ObjectPath, other: &ObjectPath) -> bool {
         one == other || self.all(one).contains(other)
     }

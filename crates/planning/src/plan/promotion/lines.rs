@@ -8,7 +8,7 @@ use patchadm_svr4::package::{
     ContentInfo, ContentsLine, Ftype, Object, ObjectAttributes, ObjectPath, OwningPackage, PkgInst,
 };
 
-/// Records what is taken and what goes. `owner` names the package that each path is of.
+/// Records the taken and the removed objects. `owner` names the package of each path.
 pub(super) fn record_lines(
     draft: &mut PlanBuilder<'_>,
     input: &PromotionInput<'_>,
@@ -30,7 +30,7 @@ pub(super) fn record_lines(
     }
 }
 
-/// A taken object as its line has it. Its class stays, and its type where it still is one.
+/// Returns the entry of a taken object in its line. Its class stays, and so does its type if it is still right.
 fn object(
     draft: &PlanBuilder<'_>,
     input: &PromotionInput<'_>,
@@ -73,8 +73,8 @@ fn object(
     object
 }
 
-/// The target of a hard link: the one that is recorded, where it still is a name of the file, else the first name that is
-/// recorded as the file itself.
+/// Returns the target of a hard link: the one that is recorded, where it still is a name of the file, else the first name
+/// that is recorded as the file itself.
 fn other_name(
     draft: &PlanBuilder<'_>,
     input: &PromotionInput<'_>,

@@ -6,7 +6,7 @@ use patchadm_inputs::inventory::Inventory;
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::places;
 
-/// The parameter by which a package says of which base it is the local one.
+/// The parameter of a local package that names its base.
 const LOCAL: &str = "PATCHADM_LOCAL";
 
 /// Returns the name of the local package of a base.
@@ -15,7 +15,7 @@ pub fn local_name(base: &str) -> Result<PkgInst, Reason> {
     PkgInst::new(&name).map_err(|error| Reason::BadId(error.to_string()))
 }
 
-/// Returns the base of which a package with these parameters is the local one, if it is one.
+/// Returns the base whose local package has these parameters; none if it is not a local package.
 pub fn local_package(params: &Params) -> Option<String> {
     Some(params.text(LOCAL).trim().to_owned()).filter(|base| !base.is_empty())
 }

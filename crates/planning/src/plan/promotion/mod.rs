@@ -1,8 +1,9 @@
-//! A promotion: what a stage has becomes a patch of the root, planned, journaled, recorded and backed out like any other.
+//! A promotion: the state of a stage becomes a patch of the root, planned, journaled, recorded and backed out like any
+//! other.
 //!
-//! What is taken and what goes is decided before (`three_way`); here it becomes changes of objects with exact states, lines
-//! of `contents` for the packages that own the paths, records and undo archives. Paths of no package go to one local
-//! package, which the first promotion of a name makes.
+//! `three_way` decides before what is taken and what goes. Here the decision becomes changes of objects with exact
+//! states, lines of `contents` for the packages that own the paths, records and undo archives. Paths without a package
+//! go to one local package, which the first promotion of a name makes.
 //!
 //! ```text
 //!   what patches of the stage did ──► bring ──────────────────────────────────┐

@@ -1,5 +1,5 @@
-//! The lines of `contents` of packages that only the stage has: they come as the stage has them, and what other packages of
-//! the root own as well stays theirs, too.
+//! The lines of `contents` of packages that only the stage has. They come as the stage has them, and shared objects
+//! still belong to the other packages of the root, too.
 
 use super::input::PromotionInput;
 use crate::plan::plan_builder::PlanBuilder;

@@ -1,5 +1,6 @@
-//! The patches of packages that only the stage has: behind the promotion, which installs the package as the first of them found
-//! it. Its undo archive says so, and takes back nothing of what they did: they come off before it.
+//! The patches of packages that only the stage has. They follow the promotion, which installs the package as the first
+//! of them found it. Its undo archive records that state, and takes back nothing of what they did: they come off before
+//! it.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
 impl NewPatches {
-    /// Lists them in the parameters of their package, behind the promotion.
+    /// Lists them in the parameters of their package, after the promotion.
     pub(super) fn list_behind(&self, promotion: &PatchId, params: &mut Params) {
         let ids = std::iter::once(promotion).chain(&self.ids);
         let list: Vec<&str> = ids.map(PatchId::as_str).collect();
@@ -49,7 +50,7 @@ impl NewPatches {
     }
 }
 
-/// What the promotion put to a path at which nothing was, and is not there any more behind the patches.
+/// Returns the record of an object that the promotion put at an empty path and that the patches then removed.
 fn added(path: String, found: &FoundByPatch) -> ObjectRecord {
     ObjectRecord {
         path,

@@ -1,4 +1,4 @@
-//! The changes of objects: what is taken comes with the exact state that it has in the stage.
+//! The changes of objects: taken objects get the exact state that they have in the stage.
 
 use std::collections::BTreeSet;
 
@@ -36,7 +36,7 @@ fn refuse(package: &PkgInst, path: &ObjectPath, problem: ObjectProblem) -> Reaso
     Reason::Object { package: package.clone(), path: path.to_string(), problem }
 }
 
-/// The name that a taken path becomes another name of, if it becomes one.
+/// Returns the name that a taken path becomes another name of, if it becomes one.
 fn carrier<'i>(
     input: &'i PromotionInput<'_>,
     in_place: &BTreeSet<ObjectPath>,
@@ -92,7 +92,7 @@ fn place(
     Ok(())
 }
 
-/// What an object of the stage is; a file is read there, by its path.
+/// Returns the body of an object of the stage; a file is read there, by its path.
 fn body(path: &ObjectPath, from: &Live) -> Result<Body, ObjectProblem> {
     Ok(match &from.kind {
         LiveKind::Regular { size, b3, cksum } => Body::Member(Member {

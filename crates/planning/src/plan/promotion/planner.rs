@@ -69,14 +69,14 @@ impl Planner<'_> {
         Ok(plan)
     }
 
-    /// The package that a path is recorded for: the first on its line.
+    /// Returns the package that a path is recorded for: the first on its line.
     fn owner(&self, path: &ObjectPath) -> Option<PkgInst> {
         let new = || self.input.new_packages.values().find_map(|package| package.lines.get(path));
         let line = self.inventory.lines.get(path).or_else(new)?;
         line.owners.first().map(|owner| owner.package.clone())
     }
 
-    /// The packages of the promotion: the local one, and those that own something that comes or goes.
+    /// Returns the packages of the promotion: the local one, and those that own something that comes or goes.
     fn packages(&self, local: &PkgInst, owner: &dyn Fn(&ObjectPath) -> PkgInst) -> Vec<PkgInst> {
         let paths = self.input.taken.keys().chain(&self.input.deleted);
         let owners = paths.map(owner).chain(self.input.new_packages.keys().cloned());

@@ -1,4 +1,4 @@
-//! The records of a promotion: its packages with their patch records, the local package, undo archives, and what is kept
+//! The records of a promotion: its packages with their patch records, the local package, undo archives, and the record
 //! of the promotion itself.
 
 use std::collections::BTreeMap;
@@ -24,14 +24,14 @@ use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, InstalledInfo, PatchList, PatchRecords, Requirements};
 
-/// What a promotion records.
+/// The records of a promotion.
 #[derive(Debug, Default)]
 pub(super) struct PromotionRecords {
     pub(super) changes: Vec<RecordChange>,
     pub(super) undo: Vec<UndoArchive>,
 }
 
-/// What every package of a promotion is recorded with.
+/// The common inputs for recording every package of a promotion.
 pub(super) struct PackageRecorder<'a> {
     pub(super) input: &'a PromotionInput<'a>,
     pub(super) inventory: &'a Inventory,
@@ -163,7 +163,7 @@ impl PackageRecorder<'_> {
         Ok(())
     }
 
-    /// The taken paths that are recorded for a package.
+    /// Returns the taken paths that are recorded for a package.
     fn delivered(
         &self,
         draft: &PlanBuilder<'_>,
@@ -177,7 +177,7 @@ impl PackageRecorder<'_> {
     }
 }
 
-/// A package as a patch of it would deliver it: with the name and the classes that it has.
+/// Returns a package as a patch of it would deliver it: with the name and the classes that it has.
 fn delivered_package(package: &PkgInst, installed: &Params) -> PackageImage {
     let mut params = Params::new();
     params.set("PKG", package.abbreviation());

@@ -38,7 +38,7 @@ impl WantedState {
         }
     }
 
-    /// The extended attributes of a new object in the place of `old`. A label comes from what it replaces.
+    /// Returns the extended attributes of a new object in the place of `old`. A label comes from what it replaces.
     pub(super) fn new_xattrs(&self, from: &Live, old: Option<&Live>) -> NewXattrs {
         let given = self.with_uncounted(old);
         if matches!(from.kind, LiveKind::Symlink(_)) {
@@ -48,7 +48,7 @@ impl WantedState {
         }
     }
 
-    /// The extended attributes that count, and those of `old` that do not; its labels are left out.
+    /// Returns the extended attributes that count, and those of `old` that do not; its labels are left out.
     fn with_uncounted(&self, old: Option<&Live>) -> Xattrs {
         let all = ComparedAttributes { owners: true };
         let old = old.into_iter().flat_map(|old| &old.xattrs);
@@ -57,8 +57,8 @@ impl WantedState {
         self.xattrs.clone().into_iter().chain(uncounted).collect()
     }
 
-    /// What an object that stays gets; `None` where it has everything. A time comes only with `is_exact`, or where it is
-    /// all that comes.
+    /// Returns the attributes that a remaining object gets; `None` if it has all of them. A time comes only with
+    /// `is_exact`, or if nothing else comes.
     pub(super) fn change(&self, old: &Live) -> Option<AttributeChange> {
         let is_link = matches!(old.kind, LiveKind::Symlink(_));
         let mut xattrs = old.xattrs.clone();
@@ -75,7 +75,7 @@ impl WantedState {
     }
 }
 
-/// Whether an object can get other attributes in its place: others than these go with a new object only.
+/// Tells whether an object can get other attributes in its place: others than these go with a new object only.
 pub(super) fn is_settable_in_place(change: &AttributeChange, old: &Live) -> bool {
     let Some(xattrs) = &change.xattrs else { return true };
     let names = xattrs.keys().chain(old.xattrs.keys());
@@ -83,8 +83,8 @@ pub(super) fn is_settable_in_place(change: &AttributeChange, old: &Live) -> bool
     differing.all(|name| is_settable(name))
 }
 
-/// The owners that an object keeps, or that a new one gets: those of its directory, and of a caller without privileges its
-/// own.
+/// Returns the owners that an object keeps, or that a new one gets: those of its directory, and of a caller without
+/// privileges its own.
 fn owner(draft: &PlanBuilder<'_>, path: &ObjectPath) -> (u32, u32) {
     let directory = || path.parent().and_then(|above| draft.old(&above));
     match draft.old(path).or_else(|| if draft.inventory.privileged { directory() } else { None }) {

@@ -1,12 +1,12 @@
-//! What to type next after a refusal: in the options of whoever asked, with the root that was named.
+//! The command to type next after a refusal: with the options of the command that asked, and the root that was named.
 //!
-//! A command stands in backquotes and can be typed as it stands, but for a word in capitals (PATCH, DIR), which is the
-//! user's to say. Where nothing that could be typed would help, there is no advice.
+//! A command stands in backquotes and can be typed as it stands, except for a word in capitals (PATCH, DIR), which the
+//! user replaces. If no command would help, there is no advice.
 
 use super::{Command, ObjectProblem, Reason, Refusal, WayOut, Wording};
 
 impl Refusal {
-    /// What to do next; empty where nothing can be typed.
+    /// Returns the next step; empty if nothing can be typed.
     pub fn hint(&self, wording: &Wording) -> String {
         if self.command == Command::Patchadd && matches!(*self.reason, Reason::Obsoleted { .. }) {
             return String::new();
@@ -14,7 +14,7 @@ impl Refusal {
         self.way_on(wording)
     }
 
-    /// The hint where something else has to go or come first.
+    /// Returns the hint where something else has to go or come first.
     fn way_on(&self, wording: &Wording) -> String {
         let first =
             |id: &dyn std::fmt::Display| format!("back it out first: {}", wording.removal(&id.to_string()));
@@ -66,7 +66,7 @@ impl Refusal {
         }
     }
 
-    /// The hint where a backout has another patch in its way: the one that can go now.
+    /// Returns the hint where a backout has another patch in its way: the one that can go now.
     fn of_patch_in_the_way(&self, wording: &Wording) -> String {
         let first = |id: &str| wording.removal(id);
         match (&self.way_out, self.reason.stands_in_the_way()) {
@@ -79,7 +79,7 @@ impl Refusal {
         }
     }
 
-    /// The hint where the user has decided something, or has to.
+    /// Returns the hint where the user has decided something, or has to.
     fn choice(&self, wording: &Wording) -> String {
         let policy = || wording.path("etc/patchadm/policy");
         match &*self.reason {
@@ -135,8 +135,8 @@ impl Refusal {
         }
     }
 
-    /// The hint where an admin file asks, or says no: `answer` is the line that lets it pass. A file that says one thing
-    /// alone leaves open what becomes of an installed instance and where a package goes.
+    /// Returns the hint where an admin file asks, or says no: `answer` is the line that lets it pass. A file that says
+    /// one thing alone leaves open what becomes of an installed instance and where a package goes.
     fn answered(&self, answer: &str, is_question: bool) -> String {
         let unsaid = match answer {
             _ if self.command == Command::Pkgrm => "",

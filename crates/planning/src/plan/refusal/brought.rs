@@ -1,4 +1,4 @@
-//! Why the patches and packages of a stage do not go live.
+//! The reasons the patches and packages of a stage do not go live.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use patchadm_svr4::patch::PatchId;
 /// A reason that lies in the package databases of a stage and its root, or in an object that a patch of the stage changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BroughtReason {
-    /// What the root has of the package's patches is not the beginning of what the stage has.
+    /// The root's list of the package's patches is not the beginning of the stage's list.
     #[error("package {package} has patches in the stage that do not follow on those of the root: {}", stand(.stage, .live))]
     NotContinued {
         /// The package.
@@ -103,7 +103,7 @@ pub enum BroughtReason {
         /// The path.
         path: ObjectPath,
     },
-    /// What the root has at a path is not what the patch found there.
+    /// The object of the root at a path is not the one that the patch found there.
     #[error("{path} is not what patch {patch} found there in the stage")]
     NotAsFound {
         /// The patch.
@@ -111,7 +111,7 @@ pub enum BroughtReason {
         /// The path.
         path: ObjectPath,
     },
-    /// What the stage has at a path is not what the patch made of it.
+    /// The object of the stage at a path is not the one that the patch made.
     #[error("{path} of the stage is not what patch {patch} made of it")]
     NotAsMade {
         /// The patch.
@@ -119,7 +119,7 @@ pub enum BroughtReason {
         /// The path.
         path: ObjectPath,
     },
-    /// Of a patch nothing tells what it changed.
+    /// Nothing tells what a patch changed.
     #[error(
         "what patch {patch} of package {package} changed is not known: its undo data was made by another tool"
     )]
@@ -146,7 +146,7 @@ pub enum BroughtReason {
 }
 
 impl BroughtReason {
-    /// What to type next; `stage` is the directory of the stage.
+    /// Returns the next command to type; `stage` is the directory of the stage.
     pub(super) fn hint(&self, wording: &Wording, stage: &str) -> String {
         let there = Wording::of_verbs(Path::new(stage));
         let without = |patches: &[PatchId]| {
@@ -194,7 +194,7 @@ impl BroughtReason {
         }
     }
 
-    /// The same with every path of the root as the host sees it.
+    /// Returns the same with every path of the root as the host sees it.
     pub(super) fn shown(self, show: impl Fn(ObjectPath) -> ObjectPath) -> Self {
         match self {
             Self::NotAsFound { patch, path } => Self::NotAsFound { patch, path: show(path) },
@@ -208,7 +208,7 @@ fn ids(patches: &[PatchId]) -> String {
     ids.join(" ")
 }
 
-/// Who has what beside the other.
+/// Returns which side has patches that the other lacks.
 fn stand(stage: &[PatchId], live: &[PatchId]) -> String {
     match (stage.is_empty(), live.is_empty()) {
         (false, false) => format!("only the stage has {}, only the root {}", ids(stage), ids(live)),

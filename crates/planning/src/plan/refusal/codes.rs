@@ -3,7 +3,7 @@
 use super::{Command, ObjectProblem, Reason, Refusal, SetReason};
 
 impl Reason {
-    /// The verdict on a patch that `command` leaves out for this reason.
+    /// Returns the verdict on a patch that `command` leaves out for this reason.
     pub fn verdict(&self, command: Command) -> &'static str {
         match self {
             Self::AlreadyApplied(_) => "already-applied",
@@ -17,7 +17,7 @@ impl Reason {
 }
 
 impl Refusal {
-    /// The exit code of the command.
+    /// Returns the exit code of the command.
     pub fn code(&self) -> u8 {
         match self.command {
             Command::Patchadd | Command::Adopt | Command::Forget | Command::Promote | Command::Refresh => {

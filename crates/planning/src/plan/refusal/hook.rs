@@ -1,4 +1,4 @@
-//! Why a hook of the policy stands against a promotion, or its backout.
+//! The reasons a hook of the policy prevents a promotion, or its backout.
 
 /// A reason that lies in a hook.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -10,7 +10,7 @@ pub enum HookReason {
         hook: &'static str,
         /// The hook.
         path: String,
-        /// What the policy says of scripts.
+        /// The policy's setting for scripts.
         scripts: &'static str,
         /// Whether a backout is refused.
         is_backout: bool,
@@ -20,9 +20,9 @@ pub enum HookReason {
     Unfit {
         /// The key of the policy.
         hook: &'static str,
-        /// What is wrong with it, with its path.
+        /// Its fault, with its path.
         why: String,
-        /// What puts it right.
+        /// The remedy.
         remedy: String,
     },
     /// Whether the patch is a promotion cannot be told.
@@ -30,13 +30,13 @@ pub enum HookReason {
     Record {
         /// The record.
         path: String,
-        /// What is wrong with it.
+        /// Its fault.
         why: String,
     },
 }
 
 impl HookReason {
-    /// What to type next.
+    /// Returns the next command to type.
     pub(super) fn hint(&self) -> String {
         match self {
             Self::Forbidden { is_backout: true, .. } => {

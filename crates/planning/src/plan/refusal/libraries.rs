@@ -1,4 +1,4 @@
-//! A library that is lost to somebody, as a refusal tells it.
+//! The loss of a library to a consumer, as a refusal reports it.
 
 use std::fmt;
 
@@ -7,16 +7,16 @@ use patchadm_svr4::package::ObjectPath;
 /// The most consumers that are named.
 const MOST_NAMED: usize = 3;
 
-/// A library that is lost to somebody.
+/// A library that a consumer loses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LibraryLoss {
-    /// The name by which it is needed.
+    /// The name under which it is needed.
     pub library: String,
-    /// What is missing of it where another library has the name: versions and symbols.
+    /// The missing versions and symbols, if another library has the name.
     pub missing: Vec<String>,
     /// Why it does not stay, in words.
     pub why: &'static str,
-    /// Who needs it.
+    /// Its consumers.
     pub consumers: Vec<ObjectPath>,
 }
 

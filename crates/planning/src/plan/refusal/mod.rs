@@ -1,7 +1,7 @@
-//! Why a change is refused: one variant per reason, with the ids, packages and paths that it is about.
+//! The reasons for refusing a change: one variant per reason, with the ids, packages and paths that it is about.
 //!
 //! A refusal is made before anything is touched. It knows the exit code of its command (patchadd(1M), patchrm(1M),
-//! pkgadd(1M), pkgrm(1M)) and its words; printing them is the command's matter.
+//! pkgadd(1M), pkgrm(1M)) and its wording. The command prints it.
 
 mod advice;
 mod brought;
@@ -50,7 +50,7 @@ pub enum Command {
     Forget,
     /// `patchadm commit`.
     Commit,
-    /// `patchadm undo`, before it is known what it has to do.
+    /// `patchadm undo`, before its work is known.
     Undo,
     /// `patchadm promote`.
     Promote,
@@ -59,7 +59,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Its name, as history and journal have it.
+    /// Returns its name, as history and journal have it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Patchadd => "patchadd",
@@ -81,20 +81,20 @@ impl Command {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {}", self.what(), self.why())]
 pub struct Refusal {
-    /// Who refuses.
+    /// The command that refuses.
     pub command: Command,
     /// The patch or package that was asked for.
     pub subject: String,
     /// Why.
     pub reason: Box<Reason>,
-    /// What is known of the patch that stands in the way of a backout.
+    /// The known facts about the patch that prevents a backout.
     pub way_out: WayOut,
 }
 
-/// What is known of the patch that stands in the way of a backout, if one does.
+/// The known facts about the patch that prevents a backout, if there is one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum WayOut {
-    /// Nothing: nobody has looked.
+    /// Nothing: no one has looked.
     #[default]
     Unknown,
     /// This one can go now, before any other.
@@ -113,13 +113,13 @@ pub enum WayOut {
 pub enum Reason {
     /// The id of the patch is none.
     BadId(String),
-    /// What is delivered is not one patch.
+    /// The delivery is not one patch.
     BadPatch(String),
     /// The pkginfo of a package, delivered or installed, does not say what it must.
     BadPkginfo {
         /// The package.
         package: String,
-        /// What is wrong.
+        /// The fault.
         reason: String,
     },
     /// A file of the `install` directory of a package says what it cannot.
@@ -128,7 +128,7 @@ pub enum Reason {
         package: String,
         /// Its name.
         file: &'static str,
-        /// What is wrong, with its line.
+        /// The fault, with its line.
         reason: String,
     },
     /// No package of the patch is installed in the version that it is for: `PKG (ARCH) VERSION` of each.
@@ -183,7 +183,7 @@ pub enum Reason {
     },
     /// A save directory of the patch is there although the patch is not applied.
     StaleSave(PkgInst),
-    /// The patch wants a conversation, and nobody can be asked.
+    /// The patch wants to ask questions, and no one can answer.
     Interactive,
     /// A zone parameter of the package is not that of the installed one.
     Zone {
@@ -209,9 +209,9 @@ pub enum Reason {
     },
     /// A response gives an installed package another base directory.
     BasedirAnswered {
-        /// Where it is.
+        /// The installed base directory.
         installed: String,
-        /// What the response says.
+        /// The base directory in the response.
         answered: String,
     },
     /// A package without request script was to be asked.
@@ -234,7 +234,7 @@ pub enum Reason {
         /// Whether they could be kept: there is undo data that says so later.
         can_keep: bool,
     },
-    /// An edited file would be kept, but without undo data nobody could say so later.
+    /// An edited file would be kept, but without undo data nothing would record this for later.
     KeepWithoutUndo(ObjectPath),
     /// An object cannot be installed or removed as asked.
     Object {
@@ -242,20 +242,20 @@ pub enum Reason {
         package: PkgInst,
         /// Its path, as far as it could be resolved.
         path: String,
-        /// What stands in the way.
+        /// The obstacle.
         problem: ObjectProblem,
     },
     /// A file system is too small.
     NoSpace {
         /// Its topmost directory.
         file_system: String,
-        /// What is needed: bytes, or objects.
+        /// The need: bytes, or objects.
         needed: u64,
-        /// What is free.
+        /// The free amount.
         free: u64,
         /// Whether objects are meant, not bytes.
         inodes: bool,
-        /// How much of it is undo data, which could be elsewhere.
+        /// The part of it that is undo data, which could be elsewhere.
         undo: u64,
     },
     /// A file system of the root, named by its topmost directory, is read-only, and objects on it would change.
@@ -271,7 +271,7 @@ pub enum Reason {
         /// The later patch, where it is known.
         by: Option<String>,
     },
-    /// What the patch saved of a path cannot be handed on to the later patch that has the path.
+    /// The state of a path that the patch saved cannot be handed on to the later patch that has the path.
     NotHandedOn {
         /// The path.
         path: ObjectPath,
@@ -282,21 +282,22 @@ pub enum Reason {
     },
     /// A patch that was applied later has objects below something that the patch made.
     UsedLater {
-        /// What it made: a directory, or a link that leads to one.
+        /// The object that it made: a directory, or a link that leads to one.
         path: ObjectPath,
-        /// That patch.
+        /// The later patch.
         by: String,
     },
-    /// A patch that was applied later has paths of this one; which, only who may read the undo data knows.
+    /// A patch that was applied later has paths of this one. Only a caller who may read the undo data learns which
+    /// paths.
     SharedLater {
-        /// That patch.
+        /// The later patch.
         by: String,
     },
     /// An applied patch needs the one to be backed out.
     Needed {
         /// The patch that needs it.
         by: PatchId,
-        /// What it needs.
+        /// The requirement.
         requirement: Requirement,
     },
     /// There is no undo data for a package.
@@ -309,8 +310,8 @@ pub enum Reason {
         /// Whether a later call of such a tool put the records of before the patch back.
         is_put_aside: bool,
     },
-    /// A tool without recovery left another patch half applied to a package, and scripts of this one would run there: with
-    /// them the lock would go, by which that is known.
+    /// A tool without recovery left another patch half applied to a package, and scripts of this patch would run there.
+    /// They would remove the lock that tells of the interruption.
     OtherInterrupted {
         /// The package.
         package: PkgInst,
@@ -337,7 +338,7 @@ pub enum Reason {
     NotAdopted,
     /// The admin file ends the run (`quit`).
     Administration {
-        /// What was found.
+        /// The finding.
         found: String,
         /// The line of an admin file that would let it pass, where there is one.
         answer: Option<&'static str>,
@@ -349,16 +350,16 @@ pub enum Reason {
         /// Their ids, from the last to the first, separated by blanks.
         patches: String,
     },
-    /// The admin file wants the user to be asked (`ask`), and nobody can be.
+    /// The admin file wants the user to be asked (`ask`), and no one can answer.
     Interaction {
-        /// What was found.
+        /// The finding.
         found: String,
         /// The line of an admin file that decides it.
         answer: &'static str,
     },
     /// It says of itself that it keeps libraries, or goes by the name of a package that does: only runs make those.
     KeptPackage(String),
-    /// Somebody would lose a library, which `stop` among the words about libraries forbids.
+    /// A consumer would lose a library, and `stop` in the library settings forbids that.
     LibrariesLost(Vec<LibraryLoss>),
     /// Other packages use objects that would become different (`conflict` in admin(4)).
     InUse {
@@ -376,7 +377,7 @@ impl Reason {
         Refusal { command, subject, reason, way_out: WayOut::Unknown }
     }
 
-    /// The applied patch because of which another cannot be backed out.
+    /// Returns the applied patch that prevents the backout of another.
     pub fn stands_in_the_way(&self) -> Option<String> {
         match self {
             Self::Superseded(by) | Self::Obsoleted { by: Some(by), .. } | Self::Needed { by, .. } => {

@@ -1,11 +1,11 @@
-//! What a refusal says of single objects: what stands in the way of one, and why one cannot be handed on.
+//! The refusals about single objects: the obstacles to a change, and the reasons an object cannot be handed on.
 
 use patchadm_svr4::package::{Ftype, ObjectPath, PkgInst};
 
 /// An object that other packages use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectInUse {
-    /// Where it is.
+    /// Its path.
     pub path: ObjectPath,
     /// Whether mode, owner and group alone would become different.
     pub attributes_only: bool,
@@ -42,7 +42,7 @@ pub enum HandOnProblem {
     Attributes,
 }
 
-/// What stands in the way of an object.
+/// The obstacle to a change of an object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ObjectProblem {
     /// Its path is none, or uses a variable without value.
@@ -63,7 +63,7 @@ pub enum ObjectProblem {
     /// The way to it leads through a symbolic link that the same run makes.
     #[error("the way to it leads through {0}, a symbolic link that is delivered together with it")]
     ThroughOwnLink(ObjectPath),
-    /// Something above it is no directory.
+    /// An object above it is not a directory.
     #[error("{0} is not a directory")]
     NotADirectory(ObjectPath),
     /// A symbolic link on the way to it has a target that is not there.
@@ -86,7 +86,7 @@ pub enum ObjectProblem {
     Obstacle {
         /// The object.
         at: ObjectPath,
-        /// What it is: `is immutable`, `is append-only`, `is a mount point`, `may not be written to by its owner`.
+        /// The obstacle: `is immutable`, `is append-only`, `is a mount point`, `may not be written to by its owner`.
         obstacle: &'static str,
     },
     /// A directory would become something else while it holds this.
@@ -112,7 +112,7 @@ pub enum ObjectProblem {
     /// An attribute is `?` where nothing is there to take it from.
     #[error("its {0} is not known")]
     Unknown(&'static str),
-    /// The object that a hard link names is neither there nor delivered, or is no file.
+    /// The object that a hard link names is neither present nor delivered, or is not a file.
     #[error("{0}, which it is to be another name of, is not a file")]
     LinkSource(ObjectPath),
 }

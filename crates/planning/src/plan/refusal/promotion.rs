@@ -1,4 +1,4 @@
-//! Why a promotion or a refresh is refused.
+//! The reasons for refusing a promotion or a refresh.
 
 use super::{BroughtReason, Wording};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
@@ -22,7 +22,7 @@ pub enum PromotionReason {
         deleted: usize,
         /// How many there are.
         live: usize,
-        /// What is allowed, as it was written.
+        /// The limit, as it was written.
         limit: String,
     },
     /// A promoted path has nothing in the stage.
@@ -44,10 +44,10 @@ pub enum PromotionReason {
         /// Whether it is one now.
         is_mount: bool,
     },
-    /// The stage is one of another root.
+    /// The stage belongs to another root.
     #[error("it is a stage of {0}")]
     OtherRoot(String),
-    /// A package that is no local one has the name of the local package.
+    /// A package that is not the local package has its name.
     #[error("package {package} is installed and is not the local package of {base}")]
     OtherPackage {
         /// The package.
@@ -68,10 +68,10 @@ pub enum PromotionReason {
     Packages {
         /// The directory of the stage.
         stage: String,
-        /// What they did: at least one.
+        /// The reasons: at least one.
         reasons: Vec<BroughtReason>,
     },
-    /// The id is one that is recorded already.
+    /// The id is recorded already.
     #[error("it is recorded already")]
     KnownId,
     /// The id is not later than this one, which was there before.
@@ -80,7 +80,7 @@ pub enum PromotionReason {
 }
 
 impl PromotionReason {
-    /// The exit code.
+    /// Returns the exit code.
     pub(super) fn code(&self) -> u8 {
         match self {
             Self::MissingPath { .. } => 27,
@@ -91,7 +91,7 @@ impl PromotionReason {
         }
     }
 
-    /// What to type next.
+    /// Returns the next command to type.
     pub(super) fn hint(&self, wording: &Wording) -> String {
         match self {
             Self::Conflicts(_) => {
@@ -127,7 +127,7 @@ impl PromotionReason {
         }
     }
 
-    /// The same with every path as the host sees it.
+    /// Returns the same with every path as the host sees it.
     pub(super) fn shown(self, show: impl Fn(ObjectPath) -> ObjectPath) -> Self {
         match self {
             Self::Conflicts(paths) => Self::Conflicts(paths.into_iter().map(show).collect()),

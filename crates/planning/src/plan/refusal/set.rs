@@ -1,4 +1,4 @@
-//! Why a patch of a set does not go in, where the reason lies in the set or in the depot.
+//! The reasons a patch of a set does not go in, if they lie in the set or in the depot.
 
 use patchadm_svr4::patch::{PatchId, Requirement};
 
@@ -11,10 +11,10 @@ pub enum SetReason {
     /// A patch of the set obsoletes it, directly or through others.
     #[error("{0} of this set contains it")]
     ContainedInSet(PatchId),
-    /// It needs a patch that nobody has.
+    /// It needs a patch that is not available.
     #[error("it requires {requirement} or later, which is neither applied nor in {depot}")]
     RequiredNowhere {
-        /// What it needs.
+        /// The requirement.
         requirement: Requirement,
         /// The depot, as it was named.
         depot: String,
@@ -22,7 +22,7 @@ pub enum SetReason {
     /// It needs a patch that does not go in either.
     #[error("it requires {requirement} or later, which is refused: {reason}")]
     RequiredRefused {
-        /// What it needs.
+        /// The requirement.
         requirement: Requirement,
         /// Why that does not go in, in words.
         reason: String,
@@ -44,7 +44,7 @@ pub enum SetReason {
     /// Two sources have it, and they differ.
     #[error("it comes twice with different content: {0} and {1}")]
     TwoContents(String, String),
-    /// The search for what it needs was given up.
+    /// The search for its requirements was given up.
     #[error("too many alternatives to decide")]
     TooManyAlternatives,
     /// It has scripts, so that it cannot be one transaction with others.
@@ -69,7 +69,7 @@ pub enum SetReason {
 }
 
 impl SetReason {
-    /// The exit code of patchadd(1M) for it.
+    /// Returns the exit code of patchadd(1M) for it.
     pub(super) fn patchadd_code(&self) -> u8 {
         match self {
             Self::ContainedInSet(_) => 6,
@@ -89,7 +89,7 @@ impl SetReason {
         }
     }
 
-    /// What to do next; empty where nothing that could be typed helps.
+    /// Returns the next step; empty if no command helps.
     pub(super) fn hint(&self) -> &'static str {
         match self {
             Self::OwnRun | Self::PlannedAfterwards | Self::NotTogether => "leave out --all-or-nothing",

@@ -1,4 +1,4 @@
-//! Why a run is not undone.
+//! The reasons a run is not undone.
 
 use super::{Command, Wording};
 
@@ -17,7 +17,7 @@ pub enum UndoReason {
     /// It changed nothing.
     #[error("it was rolled back, and changed nothing")]
     RolledBack,
-    /// Another run came behind it while this command waited.
+    /// Another run followed it while this command waited.
     #[error("it is no longer the last run: {0} came behind it")]
     NoLongerLast(String),
     /// A patch that it applied was backed out since.
@@ -39,7 +39,7 @@ pub enum UndoReason {
 }
 
 impl UndoReason {
-    /// What to do instead; empty where nothing can be typed.
+    /// Returns the alternative; empty if nothing can be typed.
     pub(super) fn hint(&self, wording: &Wording) -> String {
         match self {
             Self::OtherCommand(command) if command == Command::Pkgadd.name() => format!(
@@ -50,7 +50,7 @@ impl UndoReason {
         }
     }
 
-    /// The exit code.
+    /// Returns the exit code.
     pub(super) fn code(&self) -> u8 {
         if *self == Self::UnknownRun { 2 } else { 10 }
     }

@@ -1,61 +1,61 @@
-//! How advice is written: commands that can be typed as they stand, in the options of whoever asked and with the root that
-//! was named.
+//! The wording of advice: commands that can be typed as they stand, with the options of the command that asked and the
+//! root that was named.
 
 use std::path::Path;
 
 /// How advice is written: in the options of the verbs or in those of the classic commands, for the root that was named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wording {
-    /// The root as it was named; empty where it is `/`.
+    /// The root as it was named; empty if it is `/`.
     root: String,
     /// Whether a classic command was called, which has options of its own.
     is_classic: bool,
 }
 
 impl Wording {
-    /// The words for whoever called a verb on this root.
+    /// The words for the caller of a verb on this root.
     pub fn of_verbs(root: &Path) -> Self {
         let root = if root == Path::new("/") { String::new() } else { root.display().to_string() };
         Self { root, is_classic: false }
     }
 
-    /// The words for whoever called a classic command on this root.
+    /// The words for the caller of a classic command on this root.
     pub fn of_classic(root: &Path) -> Self {
         Self { is_classic: true, ..Self::of_verbs(root) }
     }
 
-    /// A verb, or a classic command as one: `patchadm -R ROOT WORDS`.
+    /// Returns a verb, or a classic command as one: `patchadm -R ROOT WORDS`.
     pub fn verb(&self, words: &str) -> String {
         format!("`patchadm{} {words}`", self.option())
     }
 
-    /// A classic command, by its own name where one was called.
+    /// Returns a classic command, by its own name where one was called.
     pub fn command(&self, name: &str, words: &str) -> String {
         let by = if self.is_classic { "" } else { "patchadm " };
         format!("`{by}{name}{} {words}`", self.option())
     }
 
-    /// The backout of patches.
+    /// Returns the backout of patches.
     pub fn removal(&self, ids: &str) -> String {
         if self.is_classic { self.command("patchrm", ids) } else { self.verb(&format!("remove {ids}")) }
     }
 
-    /// The option that keeps no undo data.
+    /// Returns the option that keeps no undo data.
     pub fn no_undo(&self) -> &'static str {
         if self.is_classic { "-d" } else { "--no-undo" }
     }
 
-    /// The option that keeps undo data, or looks for it, in another place.
+    /// Returns the option that keeps undo data, or looks for it, in another place.
     pub fn undo_dir(&self) -> &'static str {
         if self.is_classic { "-B DIR" } else { "--undo-dir DIR" }
     }
 
-    /// The option that waits for the lock; the classic commands have none.
+    /// Returns the option that waits for the lock; the classic commands have none.
     pub fn wait(&self) -> Option<&'static str> {
         (!self.is_classic).then_some("--wait SECONDS")
     }
 
-    /// A path of the root as the host sees it.
+    /// Returns a path of the root as the host sees it.
     pub fn path(&self, below: &str) -> String {
         format!("{}/{below}", self.root.trim_end_matches('/'))
     }

@@ -1,11 +1,11 @@
-//! The words of a refusal: what happened to what, and why; and the sentence of the classic
-//! commands, which scripts look for byte for byte.
+//! The words of a refusal: the object, the event and the reason; and the sentence of the classic commands, which
+//! scripts match byte for byte.
 
 use super::{Command, ObjectInUse, Reason, Refusal};
 use patchadm_svr4::package::PkgInst;
 
 impl Refusal {
-    /// What did not happen, without a full stop.
+    /// Returns what did not happen, without a full stop.
     pub fn what(&self) -> String {
         let subject = &self.subject;
         match self.command {
@@ -30,7 +30,7 @@ impl Refusal {
         self.reason.sentence()
     }
 
-    /// Whether another option of patchadd(1M) would let the patch in.
+    /// Tells whether another option of patchadd(1M) would let the patch in.
     fn needs_option(&self) -> bool {
         let decided = matches!(
             *self.reason,
@@ -39,7 +39,7 @@ impl Refusal {
         decided && self.command == Command::Patchadd
     }
 
-    /// The sentence of the classic commands after `ERROR: `; lines are separated by newlines. The line that ends
+    /// Returns the sentence of the classic commands after `ERROR: `; lines are separated by newlines. The line that ends
     /// every refusal (`Patchadd is terminating.`) is not in it. A list of objects in use stands without `ERROR: `.
     pub fn classic(&self) -> String {
         let id = &self.subject;
@@ -77,12 +77,13 @@ impl Refusal {
 }
 
 impl Reason {
-    /// The reason with ids, packages and paths, without a full stop.
+    /// Returns the reason with ids, packages and paths, without a full stop.
     pub fn sentence(&self) -> String {
         self.conflict().unwrap_or_else(|| self.obstacle())
     }
 
-    /// What the user would have to be asked, as a sentence without full stop; none where asking would not help.
+    /// Returns the question that the user would have to be asked, as a sentence without full stop; none if asking would
+    /// not help.
     pub fn question(&self) -> Option<String> {
         let is_question = matches!(self, Self::Interaction { .. } | Self::InUse { is_question: true, .. });
         is_question.then(|| self.obstacle())
@@ -240,7 +241,7 @@ impl Reason {
     }
 }
 
-/// A script that may not run, of the patch or of a package of it.
+/// Returns a script that may not run, of the patch or of a package of it.
 fn forbidden(package: Option<&str>, script: &str, by_option: bool) -> String {
     let whose = package.map_or_else(|| "it".to_owned(), |name| format!("package {name}"));
     let what = match script.strip_prefix("i.").or_else(|| script.strip_prefix("r.")) {

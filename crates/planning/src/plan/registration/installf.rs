@@ -1,7 +1,7 @@
-//! `installf`: what registering objects, and declaring them final, does to a root (installf(1M)).
+//! `installf`: the effect on a root of registering objects and declaring them final (installf(1M)).
 //!
-//! Directories, pipes and devices are made when they are registered, links when they are declared final; regular files
-//! are the caller's to make. The lines of `contents` are those of `queue`.
+//! Directories, pipes and devices are made when they are registered, links when they are declared final. The caller
+//! makes the regular files. The lines of `contents` are those of `queue`.
 
 use std::collections::BTreeSet;
 
@@ -19,12 +19,12 @@ use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::refusal::{Command, ObjectProblem, Reason, Refusal};
 use crate::plan::reserved;
 
-/// What a call of installf comes to.
+/// The result of a call of installf.
 #[derive(Clone, Debug)]
 pub struct Registering {
-    /// What it changes, as a run of its own.
+    /// Its changes, as a run of its own.
     pub plan: Plan,
-    /// What a surrounding run is asked for instead of the lines of that plan.
+    /// The requests to a surrounding run instead of the lines of that plan.
     pub entries: Vec<InstallfEntry>,
     /// The objects that are not what they were declared to be.
     pub discrepancies: Vec<(ObjectPath, Discrepancy)>,
@@ -128,7 +128,7 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// Refuses paths at which no package has anything, and other names of what is there.
+    /// Refuses paths at which no package has anything, and other names of existing objects.
     fn check_reserved(&self, path: &ObjectPath, object: &Object) -> Result<(), Reason> {
         let target = object.target.as_deref().filter(|_| object.ftype == Ftype::Link);
         let source = target.and_then(|target| path.link_source(target).ok());
@@ -147,7 +147,7 @@ impl Call<'_> {
         above.extend(unknown);
     }
 
-    /// The registrations of directories that are made on the way to others.
+    /// Returns the registrations of directories that are made on the way to others.
     fn directories(&self, above: BTreeSet<ObjectPath>, class: Option<&str>) -> Vec<InstallfEntry> {
         let registered = above.into_iter().map(|path| {
             let class = class.map(str::to_owned);
@@ -175,7 +175,7 @@ impl Call<'_> {
     }
 }
 
-/// Whether an object is made when it is registered: it has neither content nor a source.
+/// Tells whether an object is made when it is registered: it has neither content nor a source.
 fn is_made_at_once(ftype: Ftype) -> bool {
     ftype.is_directory() || ftype.is_device() || ftype == Ftype::Pipe
 }

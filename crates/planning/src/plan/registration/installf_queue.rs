@@ -1,9 +1,8 @@
-//! What installf(1M) and removef(1M) make of `contents`, as a pure function of the lines that are there, the live objects
-//! and what was asked for, in order.
+//! The effect of installf(1M) and removef(1M) on `contents`, as a pure function of the existing lines, the live objects
+//! and the requests, in order.
 //!
-//! Calls outside of a run ask for one thing at a time and become a run of their own each; calls of the scripts of a run
-//! are queued, and [`merged`] turns all of them into lines at once. Both go through here, so that both leave the same
-//! lines.
+//! Each call outside of a run makes one request and becomes a run of its own. Calls of the scripts of a run are queued,
+//! and [`merged`] turns all of them into lines at once. Both go through here, so that both leave the same lines.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +23,7 @@ use crate::plan::{Change, Plan, space};
 /// The class of an object for which none is named.
 const NO_CLASS: &str = "none";
 
-/// The lines of `contents` that what is queued changes (`None`: the line goes).
+/// Returns the lines of `contents` that what is queued changes (`None`: the line goes).
 ///
 /// `inventory` must have, where they are there, the paths that [`InstallfRequests::paths`] names, those that the packages of
 /// [`InstallfRequests::finishing`] have marked, and the sources of the hard links among them: what a survey of
@@ -39,7 +38,7 @@ pub fn merged(inventory: &Inventory, queue: &InstallfRequests) -> ContentsEdits 
     ledger.edits
 }
 
-/// An inventory in which the lines are as they will be when what is queued has been merged.
+/// Returns an inventory in which the lines are as they will be when what is queued has been merged.
 pub fn overlaid(mut inventory: Inventory, queue: &InstallfRequests) -> Inventory {
     let edits = merged(&inventory, queue);
     for (path, line) in edits {
@@ -75,7 +74,7 @@ impl LinesDraft<'_> {
         }
     }
 
-    /// The lines in which a package has this status.
+    /// Returns the lines in which a package has this status.
     fn marked(&self, package: &PkgInst, status: OwnerStatus) -> Vec<ContentsLine> {
         let paths: BTreeSet<&ObjectPath> = self.inventory.lines.keys().chain(self.edits.keys()).collect();
         let lines = paths.into_iter().filter_map(|path| self.line(path));
@@ -140,7 +139,7 @@ pub fn check_room(command: Command, package: &PkgInst, plan: &Plan) -> Result<()
     space::enough(&plan.space).map_err(|reason| reason.of(command, package))
 }
 
-/// The plan of a call outside of a run.
+/// Returns the plan of a call outside of a run.
 pub(super) fn planned(
     command: Command,
     package: &PkgInst,
@@ -172,19 +171,19 @@ fn owner_of<'l>(line: &'l ContentsLine, package: &PkgInst) -> Option<&'l OwningP
     line.owners.iter().find(|owner| owner.package == *package)
 }
 
-/// Marks a package among the owners of a line, as the last of them, where the classic tools put whoever they mark.
+/// Marks a package among the owners of a line, as the last of them, where the classic tools put a marked owner.
 fn set_status(line: &mut ContentsLine, package: &PkgInst, status: OwnerStatus, class: Option<Word>) {
     let known = line.owners.iter().position(|owner| owner.package == *package);
     let owner = known.map_or_else(|| OwningPackage::new(package.clone()), |at| line.owners.remove(at));
     line.owners.push(OwningPackage { status: Some(status), class, ..owner });
 }
 
-/// Whether a package owns a line with this mark.
+/// Tells whether a package owns a line with this mark.
 fn has_status(line: &ContentsLine, package: &PkgInst, status: OwnerStatus) -> bool {
     owner_of(line, package).is_some_and(|owner| owner.status == Some(status))
 }
 
-/// Those of some lines that a package has registered, or has registered in one class.
+/// Returns those of the lines that a package has registered, or has registered in one class.
 pub(super) fn pending(
     lines: impl IntoIterator<Item = ContentsLine>,
     package: &PkgInst,
@@ -199,8 +198,8 @@ pub(super) fn pending(
     lines.into_iter().filter(is_meant).collect()
 }
 
-/// What a registration says of its object: what it names counts, then what is recorded already; where it does not even
-/// name the type, that of the live object. The content of a file that is there is taken down at once.
+/// Returns the object of a registration. Named values count, then the recorded ones; if it does not even name the type,
+/// that of the live object counts. The content of an existing file is recorded at once.
 pub(super) fn object(registration: &Registration, known: Option<&Object>, live: Option<&Live>) -> Object {
     let ftype = registration.ftype.or(known.map(|object| object.ftype));
     let ftype = ftype.unwrap_or_else(|| live.map_or(Ftype::File, type_of));

@@ -1,4 +1,4 @@
-//! What installf(1M) and removef(1M) do to a root: objects registered, made final and given up.
+//! The effects of installf(1M) and removef(1M) on a root: objects registered, made final and given up.
 
 pub mod installf;
 pub mod installf_queue;

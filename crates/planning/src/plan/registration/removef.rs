@@ -1,6 +1,6 @@
 //! `removef`: what giving objects up, and declaring that final, does to a root (removef(1M)).
 //!
-//! Only `contents` changes: the objects are the caller's to remove, those that nobody else owns.
+//! Only `contents` changes: the caller removes the objects that have no other owner.
 
 use std::collections::BTreeSet;
 
@@ -13,12 +13,12 @@ use crate::plan::Plan;
 use crate::plan::clock::Now;
 use crate::plan::refusal::Command;
 
-/// What a call of removef comes to.
+/// The result of a call of removef.
 #[derive(Clone, Debug)]
 pub struct GivingUp {
-    /// What it changes, as a run of its own.
+    /// Its changes, as a run of its own.
     pub plan: Plan,
-    /// What a surrounding run is asked for instead.
+    /// The requests to a surrounding run instead.
     pub entries: Vec<InstallfEntry>,
     /// The paths among those given up that no other package owns, sorted: what the caller may remove.
     pub removable: Vec<ObjectPath>,

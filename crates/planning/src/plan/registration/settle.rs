@@ -1,8 +1,9 @@
-//! An object that installf(1M) declares final: whether it is what its line says, what makes it so, and what the line says
-//! then.
+//! The final declaration of an object by installf(1M): whether the object is what its line says, what makes it so, and
+//! the resulting line.
 //!
-//! What is missing is made, but for regular files; attributes are set; a symbolic link is turned. An object of another
-//! type, or a hard link that is no name of its source, is somebody else's and stays: the line says `!` then.
+//! A missing object is made, unless it is a regular file. Attributes are set, and a symbolic link is redirected. An
+//! object of another type, or a hard link that is not a name of its source, has another owner and stays: its line then
+//! says `!`.
 
 use std::collections::BTreeMap;
 
@@ -29,9 +30,9 @@ pub enum Discrepancy {
     /// Something else is there.
     #[error("file type <{}> expected <{}> actual", char::from(.expected.letter()), char::from(.actual.letter()))]
     Type {
-        /// What was declared.
+        /// The declared type.
         expected: Ftype,
-        /// What is there.
+        /// The existing type.
         actual: Ftype,
     },
     /// Another device is there.
@@ -47,15 +48,15 @@ pub enum Discrepancy {
     NotLinked(String),
 }
 
-/// What a declaration comes to.
+/// The result of a declaration.
 pub(super) struct Settled {
-    /// What the line says then.
+    /// The resulting content of the line.
     pub(super) object: Object,
-    /// What is wrong, if anything.
+    /// The fault, if there is one.
     pub(super) discrepancy: Option<Discrepancy>,
 }
 
-/// What the line of an object says when it is final. `line_of` gives the lines as they are by then.
+/// Returns the content of an object's line when it is final. `line_of` gives the lines at that time.
 pub(super) fn settled<'l>(
     line: &ContentsLine,
     line_of: impl Fn(&ObjectPath) -> Option<&'l ContentsLine>,
@@ -82,12 +83,13 @@ pub(super) fn settled<'l>(
     Settled { object, discrepancy }
 }
 
-/// The directory that a symbolic link leads to which stands where a directory is declared: both stay as they are.
+/// Returns the directory that a symbolic link leads to which stands where a directory is declared: both stay as they are.
 fn behind<'i>(line: &ContentsLine, inventory: &'i Inventory) -> Option<&'i LinkedDirectory> {
     inventory.linked_directory(&line.path).filter(|_| line.object.ftype.is_directory())
 }
 
-/// The attributes of an object: what is not known is taken from what is there, else 0755 or 0644, root, root.
+/// Returns the attributes of an object: unknown ones come from the existing object, else they are 0755 or 0644, root,
+/// root.
 fn known(object: &Object, there: Option<&Live>, accounts: &Accounts) -> ObjectAttributes {
     let usual = if object.ftype.is_directory() { 0o755 } else { 0o644 };
     let ObjectAttributes { mode, owner, group } = object.attributes.clone();
@@ -99,7 +101,7 @@ fn known(object: &Object, there: Option<&Live>, accounts: &Accounts) -> ObjectAt
     }
 }
 
-/// What is wrong with an object that is no hard link, and cannot be put right.
+/// Returns the fault of an object that is not a hard link, if it cannot be corrected.
 fn differs(object: &Object, there: Option<&Live>) -> Option<Discrepancy> {
     let (major, minor) = object.device.unwrap_or_default();
     let Some(live) = there else {
@@ -143,12 +145,12 @@ fn not_linked<'l>(
     (!is_name).then(|| Discrepancy::NotLinked(String::from_utf8_lossy(&named).into_owned()))
 }
 
-/// Whether link(2) gives the object another name: no directory, and no symbolic link.
+/// Tells whether link(2) gives the object another name: no directory, and no symbolic link.
 fn can_have_names(live: &Live) -> bool {
     !matches!(live.kind, LiveKind::Directory | LiveKind::Symlink(_))
 }
 
-/// The object that a hard link names in the end, through recorded links to links.
+/// Returns the object that a hard link names in the end, through recorded links to links.
 fn source<'l>(
     line: &ContentsLine,
     line_of: impl Fn(&ObjectPath) -> Option<&'l ContentsLine>,
@@ -253,7 +255,7 @@ pub(super) fn content(live: &Live) -> Option<ContentInfo> {
     }
 }
 
-/// The type under which a live object is recorded when nobody names one.
+/// Returns the type that a live object is recorded with if none is named.
 pub(super) fn type_of(live: &Live) -> Ftype {
     match live.kind {
         LiveKind::Directory => Ftype::Directory,

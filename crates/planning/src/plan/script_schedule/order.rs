@@ -1,4 +1,4 @@
-//! The order of a course: which change comes with which class, before its script or after it.
+//! The order of a course: the class of each change, and its place before or after the class script.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,7 +42,7 @@ impl<'a> Order<'a> {
         self.classes.iter().position(|known| known == class)
     }
 
-    /// Whether a script brings the object.
+    /// Tells whether a script brings the object.
     fn is_listed(&self, change: &Change) -> bool {
         let delivered = matches!(
             &change.action,
@@ -52,7 +52,7 @@ impl<'a> Order<'a> {
         delivered && self.mapped.get(&change.path).is_some_and(scripted)
     }
 
-    /// What the scripts are to install, by class.
+    /// Returns the files for the scripts to install, by class.
     pub(super) fn listed(&self, plan: &Plan, inventory: &Inventory) -> BTreeMap<String, Vec<ListedFile>> {
         let mut listed: BTreeMap<String, Vec<ListedFile>> = BTreeMap::new();
         for change in plan.changes.iter().filter(|change| self.is_listed(change)) {
@@ -66,7 +66,8 @@ impl<'a> Order<'a> {
         listed
     }
 
-    /// The objects that go when everything else is done: no object of the package, and nothing that is in the way of one.
+    /// Returns the objects that go when everything else is done: no object of the package, and nothing that is in the way
+    /// of one.
     pub(super) fn last(&self, plan: &Plan) -> Vec<Box<Change>> {
         plan.changes.iter().filter(|change| self.comes_last(change)).cloned().collect()
     }
@@ -77,7 +78,7 @@ impl<'a> Order<'a> {
         goes && !change.path.ancestors_bytes().any(in_turned)
     }
 
-    /// The place of a change.
+    /// Returns the place of a change.
     fn slot(&self, change: &Change) -> usize {
         let own = self.class(&change.path).map(|class| 2 * class);
         let (Action::Add(new) | Action::Replace(new)) = &change.action else {
@@ -107,7 +108,7 @@ impl<'a> Order<'a> {
         }
     }
 
-    /// The changes that the engine carries out, by place.
+    /// Returns the changes that the engine carries out, by place.
     pub(super) fn slots(&self, plan: &Plan) -> BTreeMap<usize, (Vec<Box<Change>>, Portion)> {
         let mut slots: BTreeMap<usize, (Vec<Box<Change>>, Portion)> = BTreeMap::new();
         let has_turn = |change: &Change| !self.is_listed(change) && !self.comes_last(change);

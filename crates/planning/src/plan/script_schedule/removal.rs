@@ -5,8 +5,8 @@
 //!            ► the classes against their order: what the engine removes, or the script of the class
 //!            ► postremove ► records without the package
 //! ```
-//! Classes that follow each other without a script are one batch. What the script of a class leaves of its objects
-//! stays, as the script wants it, and belongs to no package any more.
+//! Consecutive classes without a script are one batch. The objects that the script of a class leaves stay, as the
+//! script wants, and no package owns them any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
@@ -24,7 +24,7 @@ use patchadm_inputs::inventory::Inventory;
 use patchadm_svr4::package::{ContentsLine, Ftype, Mode, ObjectPath, OwnerStatus, PkgInst};
 
 impl ScriptSchedule {
-    /// The course of a removal. `inventory` is the one that it was planned with.
+    /// Returns the course of a removal. `inventory` is the one that it was planned with.
     pub fn of_removal(intended: &IntendedRemoval, inventory: &Inventory) -> Result<Self, Reason> {
         let plan = &intended.plan;
         let package = plan.packages.first().ok_or(Reason::NoSuchPackage)?;
@@ -47,7 +47,7 @@ impl ScriptSchedule {
         })
     }
 
-    /// Takes a package that goes out of the lines of the last batch, whatever its scripts have registered for it.
+    /// Removes the package from the lines of the last batch, regardless of what its scripts have registered for it.
     pub fn disown(&self, last: &mut Plan) {
         for line in last.contents.values_mut().filter(|_| self.is_removal) {
             if let Some(kept) = line {
@@ -60,7 +60,7 @@ impl ScriptSchedule {
     }
 }
 
-/// The records with every line of the package marked as one that goes.
+/// Returns the records with every line of the package marked as one that goes.
 fn opening(package: &PkgInst, inventory: &Inventory, frame: &Plan) -> Result<Plan, Reason> {
     let marked = |(path, line): (&ObjectPath, &ContentsLine)| {
         let mut line = line.clone();
@@ -77,7 +77,7 @@ fn opening(package: &PkgInst, inventory: &Inventory, frame: &Plan) -> Result<Pla
     Ok(Plan { records: vec![lock], contents: owned.map(marked).collect(), ..frame.clone() })
 }
 
-/// The classes in their turn.
+/// Returns the classes in their turn.
 fn objects(intended: &IntendedRemoval, frame: &Plan) -> Vec<PackageStep> {
     let changes: BTreeMap<&ObjectPath, &Box<Change>> =
         intended.plan.changes.iter().map(|change| (&change.path, change)).collect();
@@ -100,20 +100,20 @@ fn objects(intended: &IntendedRemoval, frame: &Plan) -> Vec<PackageStep> {
     let others = intended.plan.changes.iter().filter(|change| Some(&change.package) != package);
     let changes: Vec<Box<Change>> = others.cloned().collect();
     if !changes.is_empty() {
-        // What was kept for the package goes with it.
+        // Objects that were kept for the package go with it.
         steps.push(PackageStep::Remove(Box::new(Plan { changes, ..frame.clone() }), Vec::new()));
     }
     steps
 }
 
-/// Everything that the package owns, its records, and those of patches that go with it.
+/// Returns everything that the package owns, its records, and those of patches that go with it.
 fn concerned(intended: &IntendedRemoval, inventory: &Inventory) -> Concerned {
     let editable = |path: &ObjectPath| {
         let line = inventory.lines.get(path);
         line.is_some_and(|line| matches!(line.object.ftype, Ftype::Editable | Ftype::Volatile))
     };
     let all = intended.portions.iter().flat_map(|portion| &portion.objects).map(|going| &going.path);
-    // What was kept for the package goes with it.
+    // Objects that were kept for the package go with it.
     let changed = intended.plan.changes.iter().map(|change| &change.path);
     let below_root = all.chain(changed).filter(|path| !path.relative().is_empty());
     let kept = kept_packages(&intended.plan.records, &intended.plan.packages);

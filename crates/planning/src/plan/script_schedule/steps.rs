@@ -1,4 +1,4 @@
-//! The steps of a run in which scripts of a package take part, and what they are about.
+//! The steps of a run in which scripts of a package take part, and their subjects.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub struct MappedObject {
     pub ftype: Ftype,
     /// Its class.
     pub class: Word,
-    /// Whether its mode is `?`: that of what is there, or the usual one.
+    /// Whether its mode is `?`: that of the existing object, or the usual one.
     pub is_mode_open: bool,
 }
 
@@ -79,7 +79,7 @@ pub struct ClassStep {
     pub class: String,
     /// The one who delivers the script.
     pub deliverer: Deliverer,
-    /// The files that it is to install, sorted by path; the script runs even if there is none.
+    /// The files for it to install, sorted by path; the script runs even without any.
     pub files: Vec<ListedFile>,
 }
 

@@ -23,7 +23,7 @@ pub(super) fn acme_web() -> World {
     World::new().with(&base)
 }
 
-/// A patch that replaces, adds, turns a link and deletes, and obsoletes another.
+/// Returns a patch that replaces, adds, turns a link and deletes, and obsoletes another.
 pub(super) fn patch_900() -> Parcel {
     patch("900-01", "SUNW_OBSOLETES=890-02 SUNW_REQUIRES=850-01 BASEDIR=/opt/web")
         .file("bin/httpd", "new httpd")

@@ -32,7 +32,7 @@ fn course(world: &World, parcel: &Parcel) -> ScriptSchedule {
     ScriptSchedule::of_installation(&intended, &parcel.image.packages[0], &world.inventory).unwrap()
 }
 
-/// Each step in a line.
+/// Returns each step in a line.
 fn told(course: &ScriptSchedule) -> Vec<String> {
     let step = |step: &PackageStep| match step {
         PackageStep::Records(_) => "records".to_owned(),
@@ -225,7 +225,7 @@ fn a_system_script_runs_only_for_files_of_its_class_and_the_package_comes_first(
     assert!(scripts.take_part() && !InstallScripts::default().take_part());
 }
 
-/// The first batch of objects.
+/// Returns the first batch of objects.
 fn objects(course: &ScriptSchedule) -> ChangeBatch {
     let batches = course.steps.iter().filter_map(|step| match step {
         PackageStep::Install(batch) => Some(ChangeBatch::clone(batch)),

@@ -27,7 +27,7 @@ fn problem(refused: Result<Registering, Refusal>) -> ObjectProblem {
     }
 }
 
-/// What is planned, a word for each change.
+/// Returns the planned changes, a word for each.
 fn changes(registering: &Registering) -> Vec<String> {
     let word = |action: &Action| match action {
         Action::Add(new) => match &new.body {

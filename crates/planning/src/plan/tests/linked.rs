@@ -1,6 +1,6 @@
-//! Any patches over any package where links lead to directories, to files, to each other and in circles, directories become
-//! links and links directories, files have several names, and an administrator edits, removes and puts links between the
-//! patches: every patch that is let in can be backed out, and the root is then as it was.
+//! Any patches over any package with links. Links lead to directories, to files, to each other and in circles;
+//! directories become links and links directories; files have several names. An administrator edits, removes and puts
+//! links between the patches. Every accepted patch can be backed out, and the root is then as it was.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ const PATHS: [&str; 9] = ["a", "b", "d", "d/x", "d/y", "d/sub", "d/sub/z", "e", 
 const TARGETS: [&str; 10] =
     ["a", "b", "d", "d/x", "d/sub", "e", "e/x", "../web/d/../e", "/opt/web/d/y", "nowhere/x"];
 
-/// What a package says about a path.
+/// A package's statement about a path.
 #[derive(Clone, Debug)]
 enum Said {
     Nothing,
@@ -48,7 +48,7 @@ fn said() -> impl Strategy<Value = Said> {
     ]
 }
 
-/// What a package says about all paths. Mostly nothing is delivered below what is no directory.
+/// Returns what a package says about all paths. Mostly nothing is delivered below an object that is not a directory.
 fn all() -> impl Strategy<Value = Vec<Said>> {
     let said = prop::collection::vec(said(), PATHS.len());
     (said, 0u8..8).prop_map(|(mut all, wild)| {
@@ -79,7 +79,7 @@ fn parcel_of(name: &str, lists: &str, all: &[Said]) -> Parcel {
     parcel
 }
 
-/// What an administrator does to a path.
+/// An administrator's action on a path.
 #[derive(Clone, Debug)]
 enum Done {
     Written(u8),
@@ -165,7 +165,7 @@ struct Story {
     is_privileged: bool,
 }
 
-/// What is done by hand, so often, before which patches, and to which paths.
+/// Returns manual actions: how many, before which patches, and on which paths.
 fn edits(count: std::ops::Range<usize>) -> BoxedStrategy<Vec<(usize, &'static str, Done)>> {
     prop::collection::vec((0usize..5, prop::sample::select(&PATHS[..]), done()), count).boxed()
 }
@@ -181,7 +181,7 @@ fn stories(done: BoxedStrategy<Vec<(usize, &'static str, Done)>>) -> impl Strate
     })
 }
 
-/// What was seen in all stories.
+/// The counts over all stories.
 #[derive(Debug, Default)]
 struct Seen {
     applied: u32,
@@ -199,7 +199,7 @@ fn word(refusal: &crate::plan::refusal::Refusal) -> String {
     if is_for_backout { format!("{word} of the backout") } else { word.to_owned() }
 }
 
-/// A patch that was applied, the tree and the lines before it, and how often somebody had done something by then.
+/// A patch that was applied, the tree and the lines before it, and the number of manual actions before it.
 #[derive(Debug)]
 struct AppliedPatch {
     id: String,
@@ -253,8 +253,7 @@ fn add(world: &mut World, (id, said): (&str, &[Said]), seen: &mut Seen) -> Resul
     Ok(true)
 }
 
-/// Backs all patches out, the last one first. One that has something in its way that somebody put there stays, and those
-/// before it are tried.
+/// Backs all patches out, the last one first. One that a manual change blocks stays, and those before it are tried.
 fn take_back(
     world: &mut World,
     applied: &[AppliedPatch],

@@ -1,5 +1,5 @@
-//! What stands against a backout in the middle, each with what would have come out wrong: a root with the later patch
-//! alone is another one than the later patch left over the earlier one.
+//! The obstacles to a backout in the middle, each with the wrong result that it prevents: a root with the later patch
+//! alone differs from one where the later patch is left over the earlier one.
 
 use super::apply::acme_web;
 use super::*;
@@ -10,7 +10,7 @@ use patchadm_inputs::policy::Edited;
 use patchadm_rootfs::LiveKind;
 use patchadm_svr4::package::{Mode, PackagePath};
 
-/// A root with both patches, and one with the later one alone; none where that one cannot be applied alone.
+/// A root with both patches, and one with the later one alone; none if that one cannot be applied alone.
 struct Pair {
     both: World,
     alone: Option<World>,
@@ -20,7 +20,7 @@ fn pair(earlier: &Parcel, later: &Parcel) -> Pair {
     pair_on(&acme_web(), earlier, later)
 }
 
-/// The same on another root.
+/// Returns the same on another root.
 fn pair_on(base: &World, earlier: &Parcel, later: &Parcel) -> Pair {
     let start = || {
         let mut world = base.clone();
@@ -37,7 +37,7 @@ fn pair_on(base: &World, earlier: &Parcel, later: &Parcel) -> Pair {
 }
 
 impl Pair {
-    /// The refusal, which names patch and path.
+    /// Returns the refusal, which names patch and path.
     #[track_caller]
     fn refused(&mut self, at: &str) -> Reason {
         let refusal = self.both.plan_removal("900-01").unwrap_err();
@@ -52,7 +52,7 @@ impl Pair {
         assert!(matches!(&reason, Reason::NotHandedOn { why, .. } if *why == because), "{reason:?}");
     }
 
-    /// What is at a path, in both roots.
+    /// Returns the object at a path, in both roots.
     fn at(&self, at: &str) -> [Option<String>; 2] {
         let shown = |world: &World| {
             let line = world.tree().into_iter().find(|line| line.starts_with(&format!("{at} ")))?;
@@ -76,7 +76,7 @@ fn attributes_that_the_later_patch_took_over_would_stay() {
     pair.differ("/opt/web/bin/httpd");
 }
 
-/// What an administrator did to the file of the earlier patch goes with it.
+/// An administrator's change of the earlier patch's file goes with it.
 #[test]
 fn attributes_that_the_later_patch_took_over_from_an_edit_would_stay() {
     let httpd = path("/opt/web/bin/httpd");
@@ -101,7 +101,7 @@ fn attributes_that_the_later_patch_took_over_from_an_edit_would_stay() {
     }
 }
 
-/// Of extended attributes and ACLs it is the same: a new file inherits those of the one in its place.
+/// The same holds for extended attributes and ACLs: a new file inherits those of the one in its place.
 #[test]
 fn extended_attributes_and_acls_that_the_later_patch_inherited_would_stay() {
     for name in ["user.origin", "system.posix_acl_access"] {
@@ -116,8 +116,8 @@ fn extended_attributes_and_acls_that_the_later_patch_inherited_would_stay() {
     }
 }
 
-/// What the scripts of these classes make of a file depends on the one that they find: what they found was the earlier
-/// patch's. No two patches of such a class are known to come out as the later one alone, so all are refused.
+/// The result of these classes' scripts depends on the file that they find, and they found the earlier patch's. No two
+/// patches of such a class are known to come out as the later one alone, so all are refused.
 #[test]
 fn a_class_whose_script_looks_at_what_is_there_would_have_looked_at_what_is_gone() {
     for class in ["preserve", "build", "sed", "awk", "mine"] {
@@ -187,7 +187,7 @@ fn a_link_would_keep_what_it_has_of_the_object_in_its_place() {
     pair.differ("/opt/web/lib/libw.so");
 }
 
-/// What the earlier patch turned into a directory holds objects of the later one, which alone would find a file there.
+/// The directory that the earlier patch made holds objects of the later one, which alone would find a file there.
 #[test]
 fn an_object_below_what_became_a_directory_would_have_no_place() {
     let earlier = patch("900-01", "").directory("bin/httpd");
@@ -196,7 +196,7 @@ fn an_object_below_what_became_a_directory_would_have_no_place() {
     assert_ne!(pair.at("/opt/web/bin/httpd")[0], acme_line("/opt/web/bin/httpd"));
 }
 
-/// What is at a path in the root before all patches.
+/// Returns the object at a path in the root before all patches.
 fn acme_line(at: &str) -> Option<String> {
     let line = acme_web().tree().into_iter().find(|line| line.starts_with(&format!("{at} ")))?;
     Some(line.rsplit_once(' ').map(|(line, _)| line.to_owned()).unwrap_or(line))

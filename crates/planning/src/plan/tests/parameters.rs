@@ -1,5 +1,4 @@
-//! Parameters and record files: what a root shows depends on the patches that are applied, not on the order in which
-//! others went.
+//! Parameters and record files: they depend on the patches that are applied, not on the order in which others went.
 
 use std::collections::BTreeMap;
 
@@ -53,8 +52,8 @@ fn parcel(number: usize, says: Says) -> Parcel {
     }
 }
 
-/// All parameters but the records of patches, and all record files but the one with the parameters; directories have no
-/// content.
+/// Returns all parameters but the records of patches, and all record files but the one with the parameters; directories
+/// have no content.
 fn shown(world: &World) -> BTreeMap<String, Option<Vec<u8>>> {
     let installed = &world.inventory.packages[&package("ACMEweb")];
     let is_record =
@@ -68,7 +67,7 @@ fn shown(world: &World) -> BTreeMap<String, Option<Vec<u8>>> {
     params.chain(files).chain(directories).collect()
 }
 
-/// A root with these patches.
+/// Returns a root with these patches.
 fn with(patches: &[(usize, Says)]) -> World {
     let mut world = base();
     for (number, says) in patches {
@@ -83,7 +82,7 @@ fn base() -> World {
     world
 }
 
-/// Backs a patch out, with what is known of those behind it.
+/// Backs a patch out, with the known facts about later ones.
 fn remove(world: &mut World, number: usize) {
     world.removal.later.clear();
     let list = world.param("ACMEweb", "PATCHLIST");

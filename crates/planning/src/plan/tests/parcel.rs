@@ -1,4 +1,4 @@
-//! What is delivered in a story: packages with their objects and bytes.
+//! The deliveries of a story: packages with their objects and bytes.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub(super) struct Parcel {
     pub(super) bytes: BTreeMap<(usize, PackagePath), Vec<u8>>,
 }
 
-/// A patch for version 1.0 of `ACMEweb` in /opt/web, without objects yet. `lists` are further parameters.
+/// Returns a patch for version 1.0 of `ACMEweb` in /opt/web, without objects yet. `lists` are further parameters.
 pub(super) fn patch(id: &str, lists: &str) -> Parcel {
     Parcel::empty(id).package("ACMEweb", &format!("SUNW_PATCHID={id} {lists}"))
 }
@@ -29,7 +29,7 @@ impl Parcel {
         Self { image, bytes: BTreeMap::new() }
     }
 
-    /// Adds a package; what is said after it is said of it. `lists` are parameters `NAME=a,b`, commas become blanks.
+    /// Adds a package; later calls describe it. `lists` are parameters `NAME=a,b`, commas become blanks.
     pub(super) fn package(mut self, name: &str, lists: &str) -> Self {
         let mut params = Params::from_iter([
             ("PKG", name),

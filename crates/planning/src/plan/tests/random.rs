@@ -1,4 +1,4 @@
-//! Any patches over any package: whatever a plan does, taking it back gives the tree and the lines of before.
+//! Any patches over any package: taking a plan back restores the tree and the lines.
 
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ use patchadm_inputs::policy::Edited;
 
 const PATHS: [&str; 8] = ["a", "b", "d", "d/x", "d/y", "d/sub", "d/sub/z", "e"];
 
-/// What a package says about a path.
+/// A package's statement about a path.
 #[derive(Clone, Debug)]
 pub(super) enum Said {
     Nothing,
@@ -35,7 +35,8 @@ fn said() -> impl Strategy<Value = Said> {
     ]
 }
 
-/// What a package says about all paths. Mostly it makes sense: below what is no directory nothing is delivered.
+/// Returns what a package says about all paths. Mostly it makes sense: nothing is delivered below an object that is not
+/// a directory.
 pub(super) fn all() -> impl Strategy<Value = Vec<Said>> {
     let said = prop::collection::vec(said(), PATHS.len());
     (said, 0u8..10).prop_map(|(mut all, wild)| {
@@ -51,7 +52,7 @@ pub(super) fn all() -> impl Strategy<Value = Vec<Said>> {
     })
 }
 
-/// What a second package says beside a first one: the same, or something about the other paths.
+/// Returns what a second package says beside a first one: the same, or something about the other paths.
 fn beside(one: &[Said], other: &[Said]) -> Vec<Said> {
     let pairs = one.iter().zip(other);
     pairs

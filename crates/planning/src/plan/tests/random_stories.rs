@@ -1,7 +1,7 @@
-//! Random stories in numbers: which of them are played, and what is told of them.
+//! Random stories by number: the selection that is played, and the reports.
 //!
-//! A sample is played, in the whole suite (`PATCHADM_TESTS=whole`) all of them, and with `PATCHADM_RANDOM_STORIES=FROM-TO`
-//! those with these numbers, of which nothing is counted.
+//! By default a sample is played, in the whole suite (`PATCHADM_TESTS=whole`) all of them. With
+//! `PATCHADM_RANDOM_STORIES=FROM-TO` those with these numbers are played, and nothing is counted.
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -15,15 +15,15 @@ fn is_whole() -> bool {
     std::env::var_os("PATCHADM_TESTS").is_some_and(|value| value == "whole")
 }
 
-/// The numbers of `FROM-TO`, the last one left out.
+/// Returns the numbers of `FROM-TO`, the last one left out.
 fn numbers(text: &str) -> Option<Range<u32>> {
     let (from, to) = text.split_once('-')?;
     let range = from.parse().ok()?..to.parse().ok()?;
     (!range.is_empty()).then_some(range)
 }
 
-/// Plays stories, as many as a sample has and as many as there are; all that differ are told. Tells how many were played,
-/// unless they are only those that somebody asked for.
+/// Plays stories, as many as a sample has and as many as there are, and reports all that differ. Reports how many were
+/// played, unless only certain numbers were requested.
 pub(super) fn play_stories<S: Debug>(
     stories: &impl Strategy<Value = S>,
     (sample, all): (u32, u32),
@@ -48,8 +48,8 @@ pub(super) fn play_stories<S: Debug>(
     (!is_asked).then_some(played.end)
 }
 
-/// Tells what a suite counted, as the suites of tests/reliability.rs do: a line on standard error, and a file in
-/// `target/reliability`, of which the table of docs/reliability.md is made.
+/// Reports what a suite counted, as the suites of tests/reliability.rs do: a line on standard error, and a file in
+/// `target/reliability` for the table of docs/reliability.md.
 pub(super) fn figures(about: &str, counts: &[(&str, u64)]) {
     let how = if is_whole() { "whole" } else { "sample" };
     let told: Vec<String> = counts.iter().map(|(what, count)| format!("{count} {what}")).collect();

@@ -1,5 +1,5 @@
-//! Backout against doing it again: whatever patches go, singly or in groups and in any order, the root is the one that
-//! the patches that stay would have made alone.
+//! Backout compared with starting over: for any patches that go, singly or in groups and in any order, the root is the
+//! one that the remaining patches would have made alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use patchadm_inputs::policy::Edited;
 use patchadm_rootfs::{LiveKind, Timestamp};
 use patchadm_svr4::package::Mode;
 
-/// What a package says about a path.
+/// A package's statement about a path.
 #[derive(Clone, Debug)]
 enum Said {
     Nothing,
@@ -28,12 +28,12 @@ enum Said {
 
 use Said::{Deleted, Directory, File, Link, Nothing, Symlink};
 
-/// Each path with what is mostly said of it, and what seldom is.
+/// Returns each path with what is mostly said of it, and what seldom is.
 fn plain() -> BoxedStrategy<Vec<(&'static str, Said)>> {
     said(40).boxed()
 }
 
-/// The same with more of what is seldom, and another name of one of two files.
+/// Returns the same with more of what is seldom, and another name of one of two files.
 fn odd() -> BoxedStrategy<Vec<(&'static str, Said)>> {
     let link = prop_oneof![
         8 => Just(Nothing),
@@ -46,7 +46,7 @@ fn odd() -> BoxedStrategy<Vec<(&'static str, Said)>> {
     (said(8), link).prop_map(|(said, link)| [said, vec![("e", link)]].concat()).boxed()
 }
 
-/// `usual` is how often the fourth file is one as the others.
+/// Describes the package; `usual` is how often the fourth file is like the others.
 fn said(usual: u32) -> impl Strategy<Value = Vec<(&'static str, Said)>> {
     let attributes = prop_oneof![
         12 => Just("f 0755 root bin"),
@@ -99,7 +99,7 @@ fn parcel_of(name: &str, lists: &str, all: &[(&str, Said)]) -> Parcel {
     parcel
 }
 
-/// What an administrator does to an object.
+/// An administrator's action on an object.
 #[derive(Clone, Debug)]
 struct Edit {
     /// How many patches were applied before.
@@ -189,8 +189,8 @@ impl Story {
         }
     }
 
-    /// Who made what was written into, edit by edit, in a root with the patches `ids`; `before` are those of the root before
-    /// the last of the others went.
+    /// Returns the makers of the edited files, edit by edit, in a root with the patches `ids`; `before` are those of
+    /// the root before the last of the others went.
     fn makers(&self, world: &World, ids: &[&str], before: &[Makers]) -> Vec<Makers> {
         let of = |(number, edit): (usize, &Edit)| {
             let mut makers = Makers { ids: Vec::new(), is_base: true };
@@ -215,7 +215,7 @@ impl Story {
 }
 
 impl Done {
-    /// Does it to what is there, if that is a file. What is written is a new file: other names keep the old one.
+    /// Edits the existing object, if it is a file. An edit makes a new file: other names keep the old one.
     fn to(&self, world: &mut World, at: &ObjectPath) {
         let live = world.inventory.live.get_mut(at);
         let Some(live) = live.filter(|live| matches!(live.kind, LiveKind::Regular { .. })) else { return };
@@ -237,8 +237,8 @@ impl Done {
     }
 }
 
-/// Who made a file that was written into: the patch that changed it last, and those behind it that found it as they
-/// deliver it. While one of them stays, so does what was written.
+/// The makers of an edited file: the patch that changed it last, and the later ones that found it as they deliver it.
+/// The edit stays while one of them does.
 struct Makers {
     ids: Vec<String>,
     /// Whether the package has it so.
@@ -255,8 +255,8 @@ fn id_of(at: usize) -> String {
     format!("90{}-01", at + 1)
 }
 
-/// What an administrator has written, live or in undo archives. It says where; `own` leaves out what is there by other
-/// names alone, which patches made: those go with the patches.
+/// Returns the administrator's edits, live or in undo archives, with their places. `own` leaves out edits that exist
+/// only under other names: patches made those names, and they go with the patches.
 fn written_by_hand(world: &World, own: bool) -> BTreeSet<Vec<u8>> {
     let live = world.bytes.iter().map(|(at, bytes)| (at.to_string(), bytes));
     let saved = world.archives.values().flat_map(|stored| &stored.bytes);
@@ -269,7 +269,7 @@ fn written_by_hand(world: &World, own: bool) -> BTreeSet<Vec<u8>> {
     live.chain(saved).filter(is_wanted).map(|(_, bytes)| bytes.clone()).collect()
 }
 
-/// What counts in a comparison: tree, lines, parameters.
+/// Returns the compared parts: tree, lines, parameters.
 fn shown(world: &World, tree: &[String]) -> Vec<String> {
     let mut lines = without_kept(tree);
     lines.extend(world.contents());
@@ -285,7 +285,7 @@ fn shown(world: &World, tree: &[String]) -> Vec<String> {
     lines
 }
 
-/// A tree without the files that were kept beside others, whose lines end with numbers of files.
+/// Returns a tree without the files that were kept beside others, whose lines end with numbers of files.
 fn without_kept(tree: &[String]) -> Vec<String> {
     let mut numbers = BTreeMap::new();
     let lines = tree.iter().filter(|line| !line.contains(".edited-")).map(|line| {
@@ -296,7 +296,7 @@ fn without_kept(tree: &[String]) -> Vec<String> {
     lines.collect()
 }
 
-/// A tree without the directories that are there for kept files alone, and are not in the other tree.
+/// Returns a tree without the directories that are there for kept files alone, and are not in the other tree.
 fn without_their_directories(tree: &[String], other: &[String]) -> Vec<String> {
     let path = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
     let others: Vec<String> = other.iter().map(|line| path(line)).collect();
@@ -309,8 +309,8 @@ fn without_their_directories(tree: &[String], other: &[String]) -> Vec<String> {
     tree.iter().filter(|line| !is_for_kept(line)).cloned().collect()
 }
 
-/// A root with some of the patches; none where one of them cannot be applied without the others. What was written into
-/// files stays as long as one of its `makers`.
+/// Returns a root with some of the patches; none if one of them cannot be applied without the others. An edit stays as
+/// long as one of its `makers`.
 fn with(story: &Story, ids: &[&str], makers: &[Makers]) -> Option<World> {
     let empty = if story.is_privileged { World::new() } else { World::new().unprivileged() };
     let mut world = empty.if_installed(&parcel_of("base", "", &story.base))?;
@@ -331,7 +331,7 @@ const STORIES: (u32, u32) = (400, 100_000);
 /// The same of stories without privileges.
 const UNPRIVILEGED: (u32, u32) = (100, 20_000);
 
-/// What was seen in all stories.
+/// The counts over all stories.
 #[derive(Debug, Default)]
 struct Seen {
     /// Stories whose patches could all be applied.
@@ -404,14 +404,14 @@ fn play(story: &Story, seen: &mut Seen) -> Result<(), String> {
     compare(&world, &base, "all went")
 }
 
-/// The patches in the runs in which they go: all in one, or one by one.
+/// Returns the patches in the runs in which they go: all in one, or one by one.
 fn in_runs<'i>(world: &World, going: Vec<&'i str>) -> Vec<Vec<&'i str>> {
     let manifest = |id: &&str| &world.archives[&(package("ACMEweb"), (*id).to_owned())].manifest;
     let manifests: Vec<&Manifest> = going.iter().map(manifest).collect();
     if may_go_as_one(&manifests) { vec![going] } else { going.into_iter().map(|id| vec![id]).collect() }
 }
 
-/// Why patches stay, in a word.
+/// Returns why patches stay, in a word.
 fn word_of(refusal: &Refusal) -> Result<String, String> {
     if refusal.code() != 6 {
         return Err(format!("{}: {}", refusal.code(), refusal.why()));

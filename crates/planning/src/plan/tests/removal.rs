@@ -17,7 +17,7 @@ use patchadm_rootfs::Timestamp;
 use patchadm_svr4::format::admin::{Admin, CheckAnswer};
 use patchadm_svr4::package::{Mode, OwningPackage};
 
-/// A root on which the package is installed, with these scripts for its removal.
+/// Returns a root on which the package is installed, with these scripts for its removal.
 fn world(parcel: &Parcel, scripts: &[&str]) -> World {
     let mut world = World::new().with(parcel);
     let records = &mut world.inventory.packages.get_mut(&package("ACMEweb")).unwrap().records;
@@ -48,7 +48,7 @@ fn course(world: &World) -> ScriptSchedule {
     ScriptSchedule::of_removal(&intended(world), &world.inventory).unwrap()
 }
 
-/// Each step in a line.
+/// Returns each step in a line.
 fn told(course: &ScriptSchedule) -> Vec<String> {
     let step = |step: &PackageStep| match step {
         PackageStep::Records(_) => "records".to_owned(),

@@ -163,7 +163,7 @@ fn incompatibility_holds_in_both_directions() {
     assert_eq!(world.patchadd(&patch("700-01", "SUNW_INCOMPAT=650-02").file("share/2", "2")), 0);
 }
 
-/// A patch, what is done to the root first, and the code and the reason that it is refused with.
+/// Changes the root, tries to apply the patch, and returns the exit code and the reason of the refusal.
 fn refused(parcel: &Parcel, change: impl FnOnce(&mut World)) -> (u8, Refusal) {
     let mut world = acme_web();
     change(&mut world);

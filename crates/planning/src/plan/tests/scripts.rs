@@ -1,4 +1,4 @@
-//! Which scripts of a patch run, and who keeps the records.
+//! The scripts of a patch that run, and the keeper of the records.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::plan::scripts::Deliverer;
 use patchadm_inputs::policy::{Edited, ScriptPolicy};
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 
-/// A stock script, as a producer delivers it.
+/// Returns a stock script, as a producer delivers it.
 fn stock(name: &str) -> Option<String> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/goldens/scripts/subst/");
     std::fs::read_to_string(format!("{path}{name}")).ok()
@@ -28,7 +28,7 @@ fn planned(world: &mut World, parcel: &Parcel) -> Result<PatchPlan, Refusal> {
     world.apply(parcel)
 }
 
-/// Who keeps the records, and the scripts that run, each with the reason.
+/// Returns the keeper of the records, and the scripts that run, each with the reason.
 fn decided(engine: Engine, parcel: &Parcel) -> (Bookkeeping, String) {
     let mut world = world();
     world.options.scripts.engine = engine;
@@ -201,7 +201,7 @@ fn an_edited_file_cannot_be_kept_where_scripts_install_it() {
     assert!(planned(&mut world, &own).is_ok() && planned(&mut world, &deleting).is_ok());
 }
 
-/// What a plan needs on the one file system, in bytes.
+/// Returns the need of a plan on the one file system, in bytes.
 fn needed(scripted: &PatchPlan) -> u64 {
     scripted.plan.space[0].bytes
 }

@@ -1,4 +1,4 @@
-//! What the snapshot of a patch says whose scripts keep the records.
+//! The snapshot of a patch whose scripts keep the records.
 
 use super::parcel::{Parcel, patch};
 use super::path;
@@ -8,7 +8,7 @@ use crate::plan::patch::snapshot::completed;
 use patchadm_changeset::format::manifest::ObjectRecord;
 use patchadm_svr4::package::ObjectPath;
 
-/// The archive that is planned for a patch of scripts, and the root when they are through.
+/// Returns the archive that is planned for a patch of scripts, and the root when they are through.
 fn applied(scripts: impl FnOnce(&mut World)) -> UndoArchive {
     let base = Parcel::empty("base").package("ACMEweb", "").file("bin/httpd", "same").file("bin/tool", "old");
     let mut world = World::new().with(&base);

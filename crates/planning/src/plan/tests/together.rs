@@ -1,5 +1,5 @@
-//! Several patches as one run: planned against what the one before leaves, and done at once, they leave the root, the
-//! records and the undo archives of single runs.
+//! Several patches as one run: each is planned against the result of the one before, and they are carried out at once.
+//! They leave the root, the records and the undo archives of single runs.
 
 use proptest::prelude::*;
 
@@ -91,7 +91,7 @@ impl Both {
         true
     }
 
-    /// What all of them do, each being of one package.
+    /// Returns one plan with the effects of all of them, each of one package.
     fn plan(&self) -> Plan {
         let taken = self.taken.iter().enumerate();
         let singles = taken.map(|(packages, (plan, made, _))| Single { plan, made, packages });
@@ -127,7 +127,7 @@ impl Both {
     }
 }
 
-/// The undo archives of a plan, without the order in which a table has the names of parameters.
+/// Returns the undo archives of a plan, without the order in which a table has the names of parameters.
 fn archives_of(plan: &Plan) -> Vec<String> {
     let archive = |undo: &crate::plan::UndoArchive| {
         let parameters = String::from_utf8_lossy(&params::write(&undo.pkginfo)).into_owned();
@@ -137,7 +137,7 @@ fn archives_of(plan: &Plan) -> Vec<String> {
     plan.undo.iter().map(archive).collect()
 }
 
-/// The records of all packages.
+/// Returns the records of all packages.
 fn records_of(world: &World) -> Vec<String> {
     let packages = world.inventory.packages.iter();
     let record = packages.map(|(name, installed)| {
@@ -178,7 +178,7 @@ fn digests(plan: &Plan, parcel: &Parcel) -> std::collections::BTreeMap<ObjectPat
     plan.changes.iter().map(Box::as_ref).filter_map(digest).collect()
 }
 
-/// All patches as one run; how many were taken or refused before one ended it.
+/// Runs all patches as one run, and returns how many were taken or refused before one ended it.
 fn run(world: World, patches: &[&Parcel]) -> usize {
     let mut both = Both::of(world, patches);
     let taken = patches.iter().take_while(|parcel| both.take(parcel)).count();

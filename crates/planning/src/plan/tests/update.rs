@@ -1,4 +1,4 @@
-//! Packages that take the places of other versions of themselves.
+//! Packages that replace other versions of themselves.
 
 use super::apply::actions;
 use super::world::now;
@@ -33,7 +33,7 @@ fn updated(world: &World, parcel: &Parcel) -> Result<IntendedInstall, Refusal> {
     install(&parcel.image, 0, &world.inventory, &options, &now())
 }
 
-/// The lines of `contents` that go.
+/// Returns the lines of `contents` that go.
 fn lines_given_up(plan: &Plan) -> Vec<String> {
     plan.contents.iter().filter(|(_, line)| line.is_none()).map(|(path, _)| path.to_string()).collect()
 }

@@ -1,7 +1,7 @@
 //! A root in memory: an inventory, the bytes of its files, and its undo archives.
 //!
-//! Carrying a plan out here is the plain meaning of each change; what a real transaction does to get there safely is
-//! not its matter.
+//! Here a plan is carried out by the plain meaning of each change, without the steps that a real transaction takes for
+//! safety.
 
 use std::collections::BTreeMap;
 
@@ -64,7 +64,7 @@ pub(super) fn now() -> Now {
     Now { utc, local, host: "web1".to_owned() }
 }
 
-/// The patch records of all packages.
+/// Returns the patch records of all packages.
 pub(super) fn applied(inventory: &Inventory) -> Result<AppliedPatches, Reason> {
     let packages: Vec<_> = inventory.packages.iter().collect();
     applied_to(&packages, "-").map(AppliedPatches::new)
@@ -136,7 +136,7 @@ impl World {
         self
     }
 
-    /// The same where a planner lets the package in.
+    /// Returns the same where a planner lets the package in.
     pub(super) fn if_installed(self, parcel: &Parcel) -> Option<Self> {
         let admin = Admin { conflict: ConflictAnswer::NoCheck, ..Admin::delivered() };
         let options = InstallOptions { admin, ..InstallOptions::default() };
@@ -172,17 +172,17 @@ impl World {
         self.count_links();
     }
 
-    /// What is in a file.
+    /// Returns the content of a file.
     pub(super) fn read(&self, at: &str) -> Option<String> {
         self.bytes.get(&path(at)).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
     }
 
-    /// A parameter of an installed package.
+    /// Returns a parameter of an installed package.
     pub(super) fn param(&self, name: &str, parameter: &str) -> String {
         self.inventory.packages[&package(name)].params.text(parameter).into_owned()
     }
 
-    /// The line of a path in `contents`.
+    /// Returns the line of a path in `contents`.
     pub(super) fn line(&self, at: &str) -> Option<String> {
         self.inventory.lines.get(&path(at)).map(|line| String::from_utf8_lossy(&line.write()).into_owned())
     }
@@ -300,7 +300,7 @@ impl World {
         back_out(&going, sources, inventory, policy, &removal, &now()).map(|all| all.plan)
     }
 
-    /// The archives of patches, by their places among the sources of a run.
+    /// Returns the archives of patches, by their places among the sources of a run.
     fn sources(&self, ids: &[&str]) -> Vec<(PkgInst, String, Stored)> {
         let of = |id: &&str| {
             let archives = self.archives.iter().filter(|((_, patch), _)| patch == *id);
@@ -335,7 +335,8 @@ impl World {
         }
     }
 
-    /// The tree outside `var/sadm`, to the last attribute; names of one file have the number of the first of them.
+    /// Returns the tree outside `var/sadm`, to the last attribute; names of one file have the number of the first of
+    /// them.
     pub(super) fn tree(&self) -> Vec<String> {
         let mut first: BTreeMap<u64, usize> = BTreeMap::new();
         let objects = self.inventory.live.iter().filter(|(at, _)| !at.as_bytes().starts_with(b"/var"));
@@ -350,7 +351,7 @@ impl World {
             .collect()
     }
 
-    /// All lines of `contents`.
+    /// Returns all lines of `contents`.
     pub(super) fn contents(&self) -> Vec<String> {
         let lines = self.inventory.lines.values();
         lines.map(|line| String::from_utf8_lossy(&line.write()).into_owned()).collect()
@@ -394,7 +395,7 @@ impl World {
         self.removal.later = manifests.collect();
     }
 
-    /// What the undo manifests of the applied patches say of each path.
+    /// Records what the undo manifests of the applied patches say of each path.
     pub(super) fn remember(&mut self) {
         self.inventory.delivered.clear();
         self.inventory.patched_by.clear();
@@ -414,7 +415,7 @@ impl World {
         }
     }
 
-    /// What a backout knows of a patch that was applied later to every package that has it.
+    /// Sets the facts that a backout knows of a patch that was applied later to every package that has it.
     pub(super) fn know_later(&mut self, patch: &str) {
         for ((name, of), stored) in self.archives.iter().filter(|((_, of), _)| of == patch) {
             self.removal.later.insert((name.clone(), of.clone()), stored.manifest.clone());
@@ -484,7 +485,7 @@ impl World {
         }
     }
 
-    /// Whether a path is reached through something that the plan turns into a directory.
+    /// Tells whether a path is reached through something that the plan turns into a directory.
     fn through(&self, at: &ObjectPath) -> bool {
         at.ancestors().any(|above| self.inventory.live.get(&above).is_some_and(|live| !live.is_directory()))
     }
@@ -573,7 +574,7 @@ impl World {
     }
 }
 
-/// The content that a plan puts at a path, by itself or as another name of a new file.
+/// Returns the content that a plan puts at a path, by itself or as another name of a new file.
 fn new_content<'p>(plan: &'p Plan, at: &ObjectPath) -> Option<&'p Member> {
     let change = plan.changes.iter().find(|change| change.path == *at)?;
     let (Action::Add(new) | Action::Replace(new)) = &change.action else { return None };

@@ -1,7 +1,7 @@
 //! Symbolic links in a root in memory, followed as a survey follows them.
 //!
-//! What is there is kept by its place on the disk. While a plan is made and carried out, the paths beyond links stand beside
-//! it, each with the object at its place.
+//! Objects are stored under their places on the disk. While a plan is made and carried out, the paths beyond links are
+//! added, each with the object at its place.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,8 +57,8 @@ impl World {
         self.inventory.linked_directories = directories;
     }
 
-    /// Where a path is when the links among its parents are followed, as `path_resolution(7)` says; as it is written where they
-    /// lead in a circle.
+    /// Returns where a path is when the links among its parents are followed, as `path_resolution(7)` says; as it is
+    /// written where they lead in a circle.
     fn place_of(&self, path: &ObjectPath) -> ObjectPath {
         let names = |text: &[u8]| -> Vec<Vec<u8>> {
             let names = text.split(|byte| *byte == b'/').rev();
@@ -87,7 +87,7 @@ impl World {
         if path.parent().is_some() { here.join(path.name()).unwrap() } else { here }
     }
 
-    /// Leaves only what is there.
+    /// Removes the added paths beyond links.
     pub(super) fn forget_beyond_links(&mut self) {
         for (at, place) in std::mem::take(&mut self.inventory.physical) {
             if at != place {
@@ -123,14 +123,14 @@ impl World {
         places
     }
 
-    /// The files that runs have kept beside an object.
+    /// Returns the files that runs have kept beside an object.
     fn kept_beside(&self, place: &ObjectPath) -> impl Iterator<Item = ObjectPath> {
         let names = [".edited-", ".patch-"].map(|infix| [place.as_bytes(), infix.as_bytes()].concat());
         let is_beside = move |at: &&ObjectPath| names.iter().any(|name| at.as_bytes().starts_with(name));
         self.inventory.live.keys().filter(is_beside).cloned()
     }
 
-    /// The paths that a survey looks at, with those above them.
+    /// Returns the paths that a survey looks at, with those above them.
     fn surveyed(&self, parcel: Option<&Parcel>) -> BTreeSet<ObjectPath> {
         let mut all: BTreeSet<ObjectPath> = self.inventory.live.keys().cloned().collect();
         all.extend(self.inventory.lines.keys().cloned());
@@ -165,7 +165,7 @@ impl World {
     }
 }
 
-/// Where a path is once a plan has put directories in the places of links above it.
+/// Returns where a path is once a plan has put directories in the places of links above it.
 pub(super) fn place_after(
     plan: &Plan,
     places: &BTreeMap<ObjectPath, ObjectPath>,

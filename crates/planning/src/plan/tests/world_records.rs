@@ -1,4 +1,4 @@
-//! The records of a root in memory: what a plan does to the directories of packages.
+//! The records of a root in memory: the effects of a plan on the directories of packages.
 
 use super::package;
 use super::world::World;
@@ -116,7 +116,7 @@ impl World {
     }
 }
 
-/// A path in the directory of a package: the package and the rest.
+/// Returns a path in the directory of a package: the package and the rest.
 fn split(at: &ObjectPath) -> Option<(PkgInst, String)> {
     let text = at.to_string();
     let rest = text.strip_prefix("/var/sadm/pkg/")?;

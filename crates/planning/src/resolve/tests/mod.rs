@@ -1,4 +1,4 @@
-//! The resolver held against a search through all sets and orders, and every verdict with its text.
+//! The resolver compared with a search through all sets and orders, and every verdict with its text.
 
 mod brute_force;
 mod oracle;

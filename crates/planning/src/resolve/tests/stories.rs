@@ -9,7 +9,7 @@ pub(super) fn says(applied: &[&str], offered: &[&str], named: &str, lines: &[&st
     assert_eq!(World::of(applied, offered, Some(named)).lines(), lines);
 }
 
-/// The exit codes of patchadd(1M), patch by patch; 0 for what goes in or was not tried.
+/// Returns the exit codes of patchadd(1M), patch by patch; 0 for patches that go in or were not tried.
 fn codes(world: &World) -> Vec<(String, u8)> {
     let code = |verdict: crate::resolve::SetVerdict| match verdict.outcome {
         SetOutcome::LeftOut(reason) => (verdict.id.clone(), reason.of(Command::Patchadd, &verdict.id).code()),
@@ -359,7 +359,7 @@ fn all_or_nothing_names_the_one_that_cannot_go_in_and_tries_no_other() {
             "400-01: it is applied already, to P",
         ]
     );
-    // What each would choose by itself excludes the other; together they find what they share.
+    // The preferred choice of each excludes the other; together they find their common choice.
     let offered = ["100-01 requires ( 300-01 | 400-01 )", "200-01 incompat 300-01", "300-01", "400-01"];
     let mut world = World::of(&[], &offered, Some("100-01 200-01"));
     assert_eq!(world.lines().last().unwrap().split(':').next(), Some("200-01"));
@@ -381,8 +381,8 @@ fn all_or_nothing_names_the_one_that_cannot_go_in_and_tries_no_other() {
     );
 }
 
-/// Every requirement has two alternatives, and every pair of them excludes the next one: there is no answer, and no short
-/// proof of that for a search that goes back to the last decision with a part in it.
+/// Every requirement has two alternatives, and every pair of them excludes the next one. There is no answer, and no
+/// short proof of that for a search that goes back to the last contributing decision.
 #[test]
 fn a_search_with_too_many_alternatives_is_given_up() {
     let pigeons = 9;

@@ -24,7 +24,8 @@ pub(super) fn id(text: &str) -> PatchId {
     PatchId::new(text).unwrap()
 }
 
-/// A patch from `ID [for PKG…] [requires X…] [obsoletes X…] [incompat X…] [withdrawn]`; for package P if none is named.
+/// Returns a patch from `ID [for PKG…] [requires X…] [obsoletes X…] [incompat X…] [withdrawn]`; for package P if none is
+/// named.
 pub(super) fn offer(line: &str) -> Offer {
     let mut parts: [Vec<&str>; 4] = Default::default();
     let mut words = line.split_whitespace();
@@ -61,7 +62,7 @@ pub(super) fn offer(line: &str) -> Offer {
     }
 }
 
-/// A root with packages P and Q, and patches applied to it one after another, without asking any rule.
+/// Returns a root with packages P and Q, and patches applied to it one after another, without asking any rule.
 pub(super) fn applied(patches: &[Offer]) -> AppliedPatches {
     let mut packages: Vec<PatchRecords> =
         ["P", "Q"].map(|name| PatchRecords::none(PkgInst::new(name).unwrap())).into();
@@ -118,7 +119,7 @@ impl World {
         })
     }
 
-    /// The lines of the verdicts: `ID: planned`, `ID: REASON`.
+    /// Returns the lines of the verdicts: `ID: planned`, `ID: REASON`.
     pub(super) fn lines(&self) -> Vec<String> {
         let line = |verdict: &crate::resolve::SetVerdict| match &verdict.outcome {
             crate::resolve::SetOutcome::Planned if verdict.reason().is_empty() => {
@@ -155,7 +156,7 @@ impl Random {
         format!("{}-{:02}", self.base(), self.below(3) + 1)
     }
 
-    /// A revision of the same base: the patch itself in another spelling, or any one.
+    /// Returns a revision of the same base: the patch itself in another spelling, or any one.
     fn own(&mut self, name: &str) -> String {
         let (base, revision) = name.rsplit_once('-').unwrap();
         match self.below(3) {
@@ -191,7 +192,7 @@ impl Random {
         line
     }
 
-    /// A world of up to eight offers.
+    /// Returns a world of up to eight offers.
     pub(super) fn world(&mut self) -> World {
         let count = self.below(8) + 1;
         let mut offered: Vec<String> = Vec::new();
@@ -221,7 +222,7 @@ impl Random {
         world
     }
 
-    /// The same in another order.
+    /// Returns the same in another order.
     pub(super) fn shuffled<T: Clone>(&mut self, all: &[T]) -> Vec<T> {
         let mut rest = all.to_vec();
         let mut shuffled = Vec::new();

@@ -172,9 +172,8 @@ impl Table {
         }
     }
 
-    /// Moves to the next width. With the longest codes the table fills up without another change. A longest
-    /// code of 9 bits is noticed one code too late and continues with 10 bits, as in every decoder derived
-    /// from compress(1).
+    /// Moves to the next width. With the longest codes the table fills up without another change. A limit of 9 bits is
+    /// noticed one code too late and continues with 10 bits, as in every decoder derived from compress(1).
     fn widen(&mut self, most_bits: u32) {
         self.bits += 1;
         self.widen_at = if self.bits == most_bits { 1 << self.bits } else { (1 << self.bits) - 1 };
@@ -196,7 +195,7 @@ impl Table {
             self.before = Some((code, byte));
             return Some(1);
         };
-        // The one code that may be used before it has a meaning: the string before and its own first byte.
+        // The only code that may be used before it has a meaning: the previous string and its own first byte.
         let is_own = u32::from(code) == self.next;
         if is_own {
             self.define(before, first);
@@ -239,7 +238,7 @@ impl Table {
         let Shape { tail, prefix: far, extent } = self.shape(prefix);
         let extent = extent.saturating_add(1);
         let at = usize::from(extent) % TAIL;
-        // As a number: a byte that is put into an array, which is then taken as a whole, holds up the processor.
+        // As a number: putting a byte into an array and then reading the array as a whole stalls the processor.
         let kept = u64::from_le_bytes(tail) & ((1 << (8 * at)) - 1);
         let tail = (kept | u64::from(byte) << (8 * at)).to_le_bytes();
         if let Some(shape) = self.shapes.get_mut(self.next as usize) {

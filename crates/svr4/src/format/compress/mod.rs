@@ -7,11 +7,10 @@
 //! A change of width and the clear code (256, in block mode) end a group early; the rest of it is padding.
 //! The undo archives of Solaris patches have this format.
 //!
-//! The decoder reads 9 to 16 bits, with and without block mode. It produces output in pieces of bounded size
-//! and refuses codes that no encoder can have written. The format has no length and no checksum: a file cut
-//! between two codes decodes without an error, and only its content can tell. The encoder writes the bytes
-//! that compress(1) writes, in block mode. It does not write 9 bits, because decoders disagree about where
-//! such a stream becomes wider.
+//! The decoder reads 9 to 16 bits, with and without block mode. It produces output in pieces of bounded size and
+//! refuses codes that no encoder can have written. The format has no length and no checksum: a file cut between two
+//! codes decodes without an error, and only its content can show the cut. The encoder writes the bytes that compress(1)
+//! writes, in block mode. It does not write 9 bits, because decoders disagree about where such a stream becomes wider.
 //!
 //! ```
 //! use std::io::{Read, Write};
@@ -119,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_file_of_compress_is_read() {
-        // 97, 257 (aa, as it is being made), 258, 259, 257: one, two, three, four and two bytes.
+        // 97, 257 (aa, while it is being defined), 258, 259, 257: one, two, three, four and two bytes.
         let bytes = b"\x1f\x9d\x90\x61\x02\x0a\x1c\x18\x10";
         assert_eq!(decode(bytes).unwrap(), [b'a'; 12]);
         assert_eq!(encode(16, &[b'a'; 12]), bytes);

@@ -61,7 +61,7 @@ pub enum CpioFormat {
 }
 
 impl CpioFormat {
-    /// The format for an archive whose largest member has `largest` bytes, or `None` from 8 GiB on.
+    /// Returns the format for an archive whose largest member has `largest` bytes, or `None` from 8 GiB on.
     pub fn for_size(largest: u64) -> Option<Self> {
         match largest {
             0..NEWC_SIZE_END => Some(Self::Newc),
@@ -117,22 +117,22 @@ impl CpioHeader {
         Self { name, ino: 0, mode, uid: 0, gid: 0, nlink, mtime, size, dev: (0, 0), rdev: (0, 0) }
     }
 
-    /// Whether the member is a regular file.
+    /// Returns whether the member is a regular file.
     pub fn is_file(&self) -> bool {
         self.mode & FILE_TYPE == 0o100_000
     }
 
-    /// Whether the member is a directory.
+    /// Returns whether the member is a directory.
     pub fn is_directory(&self) -> bool {
         self.mode & FILE_TYPE == 0o040_000
     }
 
-    /// Whether the member is a symbolic link, whose data is its target.
+    /// Returns whether the member is a symbolic link, whose data is its target.
     pub fn is_symlink(&self) -> bool {
         self.mode & FILE_TYPE == 0o120_000
     }
 
-    /// The name as a message shows it, escaped.
+    /// Returns the name as a message shows it, escaped.
     pub fn shown(&self) -> String {
         self.name.escape_ascii().to_string()
     }

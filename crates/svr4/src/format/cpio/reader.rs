@@ -282,7 +282,7 @@ mod tests {
         Ok(found)
     }
 
-    /// The same archive with checksums, as `cpio -H crc` would write it.
+    /// Returns the same archive with checksums, as `cpio -H crc` would write it.
     fn with_sums(newc: &[u8], sums: &[u32]) -> Vec<u8> {
         let mut bytes = newc.to_vec();
         let heads: Vec<usize> = (0..bytes.len() - 6).filter(|&at| &bytes[at..at + 6] == b"070701").collect();

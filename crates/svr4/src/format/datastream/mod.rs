@@ -6,10 +6,9 @@
 //! archive 0        PKG/pkginfo and PKG/pkgmap of every package, `signature` where it is signed
 //! archive 1 …      per package, per part: pkginfo, pkgmap, install/…, reloc/…, root/…
 //! ```
-//! The header and each archive fill whole blocks of 512 bytes; the archives are cpio. Both directions are
-//! streams. Members whose names lead out of the package (absolute, `..`) are refused, whereas the classic
-//! reader, plain cpio, wrote them wherever they pointed. Bytes after the last archive are ignored, as by the
-//! classic tools.
+//! The header and each archive fill whole blocks of 512 bytes; the archives are cpio. Both directions are streams.
+//! Members whose names lead out of the package (absolute, `..`) are refused, whereas the classic reader, plain cpio,
+//! wrote them to any place they named. Bytes after the last archive are ignored, as by the classic tools.
 //!
 //! Members are not compared with the pkgmap, repeated names are not refused, and hard links are not resolved.
 
@@ -89,7 +88,7 @@ pub enum DatastreamError {
         /// The member's name, escaped.
         name: String,
     },
-    /// A pkginfo or pkgmap that the first archive lacks, has twice, or has as something other than a file.
+    /// A pkginfo or pkgmap that the first archive lacks, has twice, or has in a form other than a file.
     #[error("package {package}: {file} {reason} in the table of contents of the datastream")]
     PackageFile {
         /// The package concerned.

@@ -55,17 +55,17 @@ impl<R: Read> DatastreamReader<R> {
         Ok(reader)
     }
 
-    /// The packages of the stream, in order.
+    /// Returns the packages of the stream, in order.
     pub fn packages(&self) -> &[DatastreamPackage] {
         &self.packages
     }
 
-    /// The modification times of the pkginfo and the pkgmap of each package, in seconds since 1970.
+    /// Returns the modification times of the pkginfo and the pkgmap of each package, in seconds since 1970.
     pub fn times(&self) -> &[[i64; 2]] {
         &self.times
     }
 
-    /// The `signature` member of a signed stream: a PKCS7 structure in PEM, unverified.
+    /// Returns the `signature` member of a signed stream: a PKCS7 structure in PEM, unverified.
     pub fn signature(&self) -> Option<&[u8]> {
         self.signature.as_deref()
     }
@@ -185,7 +185,7 @@ impl<R: Read> DatastreamReader<R> {
     fn data(&mut self) -> Result<Vec<u8>, DatastreamError> {
         let mut data = Vec::new();
         self.read_to_end(&mut data)?;
-        // It is kept as long as the reader.
+        // It lives as long as the reader.
         data.shrink_to_fit();
         Ok(data)
     }

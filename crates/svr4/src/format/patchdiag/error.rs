@@ -1,4 +1,4 @@
-//! What can be wrong with a cross-reference of patches, and the limits of what is read.
+//! The faults of a cross-reference of patches, and the limits for reading one.
 
 use crate::format::lines::LONGEST_LINE;
 
@@ -37,7 +37,7 @@ pub enum PatchdiagError {
         /// The number of fields found.
         fields: usize,
     },
-    /// A field that cannot be as it is.
+    /// A field with an invalid value.
     #[error("line {line}: the field {field} is not valid: <{value}>")]
     Field {
         /// The line number, counted from 1.

@@ -1,6 +1,6 @@
 //! One line of the cross-reference of patches: its fields, read and written.
 //!
-//! Nothing is said about several lines here.
+//! Relations between lines are not handled here.
 
 use super::date::PatchdiagDate;
 use super::error::{FIELDS, PatchdiagError};
@@ -14,7 +14,7 @@ const BASE_DIGITS: usize = 6;
 pub struct PatchdiagLine {
     /// The patch, of six digits and a revision.
     pub id: PatchId,
-    /// The day of the patch, where it is known.
+    /// The day of the patch, if known.
     pub date: Option<PatchdiagDate>,
     /// `R`: the patch is recommended.
     pub is_recommended: bool,
@@ -32,7 +32,7 @@ pub struct PatchdiagLine {
     pub archs: Vec<String>,
     /// The patches that it requires.
     pub requires: Vec<PatchId>,
-    /// The packages that it is for.
+    /// The packages that it patches.
     pub packages: Vec<PatchdiagPackage>,
     /// The patches that it excludes.
     pub incompatibles: Vec<PatchId>,
@@ -45,11 +45,11 @@ pub struct PatchdiagLine {
 pub struct PatchdiagPackage {
     /// The abbreviation of the package.
     pub name: String,
-    /// The version, or `None` where the line does not say one.
+    /// The version, or `None` if the line does not state one.
     pub version: Option<String>,
 }
 
-/// Whether a line is about a patch: six digits and a bar.
+/// Returns whether a line is about a patch: six digits and a bar.
 pub(super) fn is_about_patch(raw: &[u8]) -> bool {
     let (base, rest) = raw.split_at_checked(BASE_DIGITS).unwrap_or_default();
     rest.starts_with(b"|") && !base.is_empty() && base.iter().all(u8::is_ascii_digit)
@@ -81,7 +81,7 @@ impl PatchdiagLine {
             requires,
             packages: packages.into_iter().map(PatchdiagPackage::of).collect(),
             incompatibles,
-            // A line must not end within it when it is written again.
+            // It must not end the line when it is written again.
             synopsis: synopsis.iter().map(|byte| if *byte == b'\r' { b' ' } else { *byte }).collect(),
         })
     }
@@ -113,8 +113,8 @@ impl PatchdiagLine {
         line
     }
 
-    /// The patch that contains this one, where the synopsis of an obsolete patch names it: `Obsoleted by: ID-REV`, or
-    /// `OBSOLETED by ID`, which means revision 01 or later.
+    /// Returns the patch that contains this one, if the synopsis of an obsolete patch names it: `Obsoleted by: ID-REV`,
+    /// or `OBSOLETED by ID`, which means revision 01 or later.
     pub fn obsoleted_by(&self) -> Option<PatchId> {
         let synopsis = self.is_obsolete.then(|| String::from_utf8_lossy(&self.synopsis))?;
         let named = behind(&synopsis, "Obsoleted by").find_map(|text| {
@@ -147,12 +147,12 @@ impl PatchdiagPackage {
     }
 }
 
-/// What stands behind each occurrence of some words.
+/// Returns the text after each occurrence of some words.
 fn behind<'t>(text: &'t str, words: &'t str) -> impl Iterator<Item = &'t str> {
     text.match_indices(words).filter_map(move |(at, _)| text.get(at + words.len()..))
 }
 
-/// The patch that begins a text: six digits, `-`, two digits.
+/// Returns the patch that begins a text: six digits, `-`, two digits.
 fn revision_of(text: &str) -> Option<PatchId> {
     PatchId::new(text.get(..BASE_DIGITS + 3)?).ok().filter(|id| id.base().len() == BASE_DIGITS)
 }
@@ -194,7 +194,7 @@ impl FieldReader {
         }
     }
 
-    /// The items of a field, each ended by `;`: those that are patches apart from the others.
+    /// Returns the items of a field, each ended by `;`: those that are patches separately from the others.
     fn items<'a>(
         &self,
         field: &'static str,

@@ -176,7 +176,7 @@ fn usable(path: Vec<u8>) -> Option<Vec<u8>> {
     ((1..=LONGEST_PATH).contains(&path.len()) && !path.contains(&0)).then_some(path)
 }
 
-/// Bytes as a message shows them, cut to a readable length.
+/// Returns bytes as a message shows them, cut to a readable length.
 fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes.get(..200).unwrap_or(bytes)).escape_debug().to_string()
 }

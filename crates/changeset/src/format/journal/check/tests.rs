@@ -1,4 +1,4 @@
-//! Every field that can lie, with the lies that there are; and what is true passes.
+//! Every field that can lie, with all possible lies; true values pass.
 
 use super::*;
 use crate::format::journal::{PatchRecord, ScriptProcess};
@@ -49,8 +49,8 @@ fn directory(xattr: &str) -> Box<Identity> {
     Box::new(Identity { file_type: 'd', b3: None, xattrs, ..*object() })
 }
 
-/// A journal as the engine writes it, with a value in every field. Its ops: 0 a replacement, 1 attributes, 2 a directory
-/// that is held, 3 a record that is moved.
+/// Returns a journal as the engine writes it, with a value in every field. Its ops: 0 a replacement, 1 attributes, 2 a
+/// held directory, 3 a record that is moved.
 fn truth() -> Journal {
     let header = JournalHeader {
         version: 1,

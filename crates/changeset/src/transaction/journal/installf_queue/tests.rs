@@ -1,4 +1,4 @@
-//! What scripts make at once, and how it goes away again with their run.
+//! Objects that scripts make at once, and their removal with the run.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
@@ -16,7 +16,7 @@ fn at(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap()
 }
 
-/// A root with the stage of a run, and a file, a link and a directory of somebody's.
+/// A root with the stage of a run, and a foreign file, link and directory.
 struct Scene {
     dir: TempDir,
     root: Root,
@@ -175,12 +175,12 @@ fn a_run_without_requests_has_an_empty_queue_and_a_damaged_one_is_named() {
     assert!(error.ends_with("/queue: line 1 is not what this program writes"), "{error}");
 }
 
-/// The digest of what a test wrote.
+/// Returns the digest of the bytes that a test wrote.
 fn digest(bytes: &[u8]) -> Digest {
     patchadm_rootfs::Sums::of(&mut &bytes[..]).unwrap().b3
 }
 
-/// A line that says that a file had set-id bits, of the object that is there.
+/// Returns a line for the existing object which says that it had set-id bits.
 fn was_set_id(scene: &Scene, path: &str, bytes: &[u8]) -> InstallfRequests {
     let old = scene.change(path, Action::Delete).old.unwrap();
     InstallfRequests(vec![InstallfEntry::Changed {

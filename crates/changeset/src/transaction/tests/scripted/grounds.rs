@@ -1,14 +1,14 @@
-//! Runs with scripts on file systems that can do less.
+//! Runs with scripts on less capable file systems.
 
 use super::*;
 
-/// Takes away, replaces by another type, edits, writes over records.
+/// Removes, replaces by another type, edits, overwrites records.
 fn after_the_objects(world: &World) {
     fs::remove_dir_all(world.path("opt/web/bin")).unwrap();
     world.file("opt/web/bin", "a file where a directory was");
     world.file("opt/web/new/tool", "edited by the script");
     world.file("opt/web/gone", "it is back\n");
-    // a directory by now, where the file system could make one of it
+    // It is a directory by now, if the file system could turn it into one.
     let flat = world.path("opt/web/flat");
     if flat.is_dir() { fs::remove_dir_all(flat) } else { fs::remove_file(flat) }.unwrap();
     fs::create_dir_all(world.path("opt/web/flat/deep")).unwrap();

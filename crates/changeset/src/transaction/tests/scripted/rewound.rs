@@ -1,4 +1,4 @@
-//! Runs whose scripts count for nothing: what they did is taken back within the run, and the plan is carried out as if
+//! Runs whose scripts have no effect: their changes are taken back within the run, and the plan is carried out as if
 //! they had not run. Wherever such a run is stopped, everything is as before or as after.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use patchadm_svr4::package::ObjectPath;
 
-/// A run with a script, whose work is taken back, and the plan; `rude` is what the script does.
+/// Carries out a run with a script whose work is taken back, and the plan; `rude` holds the actions of the script.
 fn run(ground: Ground, world: &World, door: Door, rude: [Script; 2]) -> Result<Receipt, TransactionError> {
     begun(world, door, "", |mut run| match steps(ground, world, &mut run, rude) {
         Ok(()) => run.commit(),
@@ -43,12 +43,13 @@ fn dying(ground: Ground, number: usize) -> Door {
         .door(move |_| if counter.fetch_add(1, Ordering::Relaxed) < number { Ok(()) } else { Err(Errno::IO) })
 }
 
-/// What scripts may do to everything that is taken back: the records of installed objects are not among it.
+/// Does everything that scripts may do to objects that are taken back. The records of installed objects are not among
+/// these.
 fn after_the_objects(world: &World) {
     fs::remove_dir_all(world.path("opt/web/bin")).unwrap();
     world.file("opt/web/new/tool", "edited by the script");
     world.file("opt/web/gone", "it is back\n");
-    // a directory by now, where the file system could make one of it
+    // It is a directory by now, if the file system could turn it into one.
     let flat = world.path("opt/web/flat");
     if flat.is_dir() { fs::remove_dir_all(flat) } else { fs::remove_file(flat) }.unwrap();
     symlink("tree", world.path("opt/web/flat")).unwrap();
@@ -64,7 +65,7 @@ fn what_scripts_did_is_taken_back_within_the_run_and_the_run_can_still_be_rolled
     begun(&world, Door::default(), "", |mut run| {
         super::steps(Ground::Usual, &world, &mut run, RUDE).unwrap();
         rewind(&mut run).unwrap();
-        // The plan has the lines of these objects, and empty directories above records go with a rollback.
+        // The plan has the lines of these objects, and a rollback removes empty directories above records.
         let without = |mut picture: BTreeMap<String, String>| {
             let others = ["var/sadm/install/contents", "var/sadm/install/contents.stamp", "var/sadm/patch"];
             picture.retain(|path, _| !others.contains(&path.as_str()));
@@ -132,7 +133,7 @@ fn a_run_that_takes_scripts_back_ends_as_if_they_had_done_nothing() {
     assert_eq!(rude, polite);
 }
 
-/// Two names of one file, which the script of a run makes two files; what it did is taken back.
+/// Carries out a run whose script turns two names of one file into two files; its changes are taken back.
 fn two_names(door: Door) -> (World, Result<Receipt, TransactionError>) {
     let world = World::new();
     fs::hard_link(world.path("opt/web/bin/httpd"), world.path("opt/web/bin/httpd2")).unwrap();

@@ -1,5 +1,5 @@
-//! Rows that take more than one file: runs without undo data, moves, attributes, objects of another type, directories
-//! that are gone, roots that were copied.
+//! Rows that take more than one file: runs without undo data, moves, attributes, objects of another type, missing
+//! directories, copied roots.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::transaction::{RootCondition, recover};
 const SAVED: &str = "/var/sadm/pkg/ACMEweb/save/090-01/undo.gz";
 const OBSOLETE: &str = "/var/sadm/pkg/ACMEweb/save/090-01/obsolete.gz";
 
-/// A run that keeps no undo data, as a backout, pkgadd and pkgrm.
+/// Returns a run that keeps no undo data, as a backout, pkgadd and pkgrm.
 fn without_undo() -> Stopped {
     let world = World::new();
     let mut plan = world.plan();
@@ -21,7 +21,7 @@ fn without_undo() -> Stopped {
     Stopped::of(world, &plan, Ground::Usual)
 }
 
-/// A run that gives a record another name.
+/// Returns a run that gives a record another name.
 fn moving() -> Stopped {
     let world = World::new();
     fs::create_dir_all(world.path("var/sadm/pkg/ACMEweb/save/090-01")).unwrap();
@@ -31,7 +31,7 @@ fn moving() -> Stopped {
     Stopped::of(world, &plan, Ground::Usual)
 }
 
-/// What recovery cannot do, with what it says is left.
+/// Returns the remaining work that recovery reports when it cannot complete.
 fn refused(stopped: &Stopped) -> Vec<String> {
     let root = stopped.world.root(Door::default());
     let lock = patchadm_rootfs::Lock::take(&root, "recover", |_| false).unwrap();
@@ -84,7 +84,7 @@ fn without_undo_data_an_object_that_is_lost_stops_recovery_which_names_it_and_go
         assert!(what.len() == 1 && what[0].contains("/opt/web/bin/httpd "), "{what:?}");
         assert_eq!(stopped.text(GONE), "gone\n", "the others are back");
     }
-    // Somebody finds it elsewhere: then it can be done.
+    // The object is found elsewhere: now recovery can succeed.
     fs::write(stopped.staged(OpKind::Replace, HTTPD), old).unwrap();
     let journaled = stopped.op(OpKind::Replace, HTTPD).old.clone().unwrap();
     let file = fs::File::open(stopped.staged(OpKind::Replace, HTTPD)).unwrap();

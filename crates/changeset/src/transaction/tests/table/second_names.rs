@@ -1,5 +1,5 @@
-//! The rows of the recovery table where names cannot be exchanged: the old object of a replacement has a second name in
-//! the stage, or a copy.
+//! The rows of the recovery table for file systems that cannot exchange names: the old object of a replacement has a
+//! second name in the stage, or a copy.
 
 use super::*;
 
@@ -7,7 +7,7 @@ use super::*;
 const WITHOUT: [Ground; 3] = [Ground::NoExchange, Ground::OnlyRename, Ground::NoLinks];
 
 impl Stopped {
-    /// What the switch does for a replacement.
+    /// Does the work of the switch for a replacement.
     fn rename_over(&self, path: &str) {
         fs::rename(self.staged(OpKind::Replace, path), self.target(path)).unwrap();
     }

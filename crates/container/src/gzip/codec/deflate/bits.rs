@@ -8,18 +8,18 @@ pub(super) struct Bits {
 }
 
 impl Bits {
-    /// So many bits of this value; those above are zero.
+    /// Makes this many bits of a value whose higher bits are zero.
     pub(super) fn new(value: usize, count: u32) -> Self {
         Self { value: u32::try_from(value).unwrap_or_default(), count }
     }
 
-    /// These bits, and `more` behind them.
+    /// Returns these bits followed by `more`.
     pub(super) fn then(self, more: Self) -> Self {
         Self { value: self.value | more.value << self.count, count: self.count + more.count }
     }
 }
 
-/// Writes bits into a room of fixed length, eight bytes at a time.
+/// Writes bits into a buffer of fixed length, eight bytes at a time.
 pub(super) struct BitWriter<'a> {
     room: &'a mut [u8],
     at: usize,
@@ -31,19 +31,19 @@ pub(super) struct BitWriter<'a> {
 pub(super) const BETWEEN_FLUSHES: u32 = 56;
 
 impl<'a> BitWriter<'a> {
-    /// Begins at the first byte of the room.
+    /// Begins at the first byte of the buffer.
     pub(super) fn new(room: &'a mut [u8]) -> Self {
         Self { room, at: 0, held: 0, count: 0 }
     }
 
-    /// Adds bits; after [`BETWEEN_FLUSHES`] of them they have to be flushed.
+    /// Adds bits; after [`BETWEEN_FLUSHES`] of them, they must be flushed.
     #[inline]
     pub(super) fn put(&mut self, bits: Bits) {
         self.held |= u64::from(bits.value) << self.count;
         self.count += bits.count;
     }
 
-    /// Moves whole bytes into the room.
+    /// Moves whole bytes into the buffer.
     #[inline]
     pub(super) fn flush(&mut self) {
         if let Some(next) = self.room.get_mut(self.at..).and_then(|rest| rest.first_chunk_mut()) {
@@ -61,7 +61,7 @@ impl<'a> BitWriter<'a> {
         self.flush();
     }
 
-    /// Adds whole bytes behind the last, which is full.
+    /// Adds whole bytes after the last one, which is full.
     pub(super) fn put_bytes(&mut self, bytes: &[u8]) {
         if let Some(next) = self.room.get_mut(self.at..self.at + bytes.len()) {
             next.copy_from_slice(bytes);
@@ -69,7 +69,7 @@ impl<'a> BitWriter<'a> {
         self.at += bytes.len();
     }
 
-    /// What was written; nothing where the room was too small for it.
+    /// Returns the bytes written, or `None` if the buffer was too small.
     pub(super) fn finish(mut self) -> Option<&'a [u8]> {
         self.align();
         self.room.get(..self.at)

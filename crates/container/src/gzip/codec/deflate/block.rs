@@ -1,4 +1,4 @@
-//! One block, in the shortest of the three forms of deflate: as it is, with fixed codes, with codes of its own.
+//! One block, in the shortest of the three forms of deflate: stored, with fixed codes, or with its own codes.
 
 use super::bits::{BETWEEN_FLUSHES, BitWriter, Bits};
 use super::header::Header;
@@ -9,12 +9,12 @@ use super::symbols::{self, DISTANCES, END_OF_BLOCK, LITERALS, LONGEST, SHORTEST}
 /// The longest code of a literal, so that [`AT_ONCE`] of them fit between two flushes.
 const LONGEST_LITERAL: usize = 14;
 
-/// Literals put between two flushes.
+/// The number of literals put between two flushes.
 const AT_ONCE: usize = 4;
 
 const _: () = assert!(AT_ONCE * LONGEST_LITERAL <= BETWEEN_FLUSHES as usize);
 
-/// The most bytes that a block holds as they are.
+/// The most bytes in a stored block.
 const STORED: usize = 0xffff;
 
 /// Writes the block whose content was parsed.
@@ -39,11 +39,11 @@ pub(super) fn write(content: &[u8], last: bool, parsed: &Parsed, out: &mut BitWr
     }
 }
 
-/// How often each symbol occurs in a block.
+/// The number of times each symbol occurs in a block.
 struct Counts {
     literals: [u32; LITERALS],
     distances: [u32; DISTANCES],
-    /// The bits behind symbols.
+    /// The extra bits after symbols.
     behind: usize,
 }
 
@@ -72,13 +72,13 @@ struct Lengths {
 }
 
 impl Lengths {
-    /// The best for a block.
+    /// Returns the best lengths for a block.
     fn of(counts: &Counts) -> Self {
         let literals = huffman::lengths(&counts.literals, LONGEST_LITERAL);
         Self { literals, distances: huffman::lengths(&counts.distances, 15) }
     }
 
-    /// Those of RFC 1951, 3.2.6.
+    /// Returns the lengths of RFC 1951, 3.2.6.
     fn fixed() -> Self {
         let mut literals = [8; LITERALS];
         literals[144..END_OF_BLOCK].fill(9);
@@ -86,17 +86,17 @@ impl Lengths {
         Self { literals, distances: [5; DISTANCES] }
     }
 
-    /// How many bits the symbols of a block take.
+    /// Returns the number of bits that the symbols of a block take.
     fn cost(&self, counts: &Counts) -> usize {
         huffman::cost(&counts.literals, &self.literals) + huffman::cost(&counts.distances, &self.distances)
     }
 }
 
-/// The bits of everything that a block is written with.
+/// The bits of all symbols with which a block is written.
 struct Codes {
     bytes: [Bits; 256],
     end: Bits,
-    /// Codes of lengths, with what follows them, by the length.
+    /// Codes of lengths, with the bits that follow them, by the length.
     lengths: [Bits; LONGEST + 1],
     distances: [Bits; DISTANCES],
 }
@@ -149,7 +149,7 @@ fn put_literals(literals: &[u8], codes: &Codes, out: &mut BitWriter<'_>) {
         }
         out.flush();
     }
-    // Without a branch for each: how many are left is hard to foresee.
+    // Without a branch for each: the number of literals left is hard to predict.
     let left = groups.remainder();
     for at in 0..AT_ONCE - 1 {
         out.put(left.get(at).map_or(Bits::default(), |byte| codes.bytes[usize::from(*byte)]));
@@ -157,7 +157,7 @@ fn put_literals(literals: &[u8], codes: &Codes, out: &mut BitWriter<'_>) {
     out.flush();
 }
 
-/// Writes the content as it is.
+/// Writes the content as stored blocks.
 fn store(content: &[u8], last: bool, out: &mut BitWriter<'_>) {
     let mut parts = content.chunks(STORED).peekable();
     loop {

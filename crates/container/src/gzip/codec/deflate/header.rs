@@ -1,4 +1,4 @@
-//! The head of a block with codes of its own: the lengths of the codes, themselves coded (RFC 1951, 3.2.7).
+//! The header of a block with its own codes: the lengths of the codes, themselves coded (RFC 1951, 3.2.7).
 
 use super::bits::{BitWriter, Bits};
 use super::huffman;
@@ -7,24 +7,24 @@ use super::symbols::{DISTANCES, LITERALS};
 /// Symbols for lengths of codes: the lengths, and three for runs.
 const SYMBOLS: usize = 19;
 
-/// The order that the lengths of the codes of those symbols stand in.
+/// The order in which the code lengths of those symbols are written.
 const ORDER: [usize; SYMBOLS] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
 /// The longest code of a length.
 const LONGEST: usize = 7;
 
-/// A head ready to be written.
+/// A header ready to be written.
 pub(super) struct Header {
     literals: usize,
     distances: usize,
-    /// The symbols, and what follows each.
+    /// The symbols, each with the bits that follow it.
     items: Vec<(usize, Bits)>,
     counts: [u32; SYMBOLS],
     lengths: [u8; SYMBOLS],
 }
 
 impl Header {
-    /// Makes the head for codes of these lengths.
+    /// Makes the header for codes of these lengths.
     pub(super) fn new(literals: &[u8; LITERALS], distances: &[u8; DISTANCES]) -> Self {
         let (literals, distances) = (used(literals, 257), used(distances, 1));
         let items = runs(&[literals, distances].concat());
@@ -36,18 +36,18 @@ impl Header {
         Self { literals: literals.len(), distances: distances.len(), items, counts, lengths }
     }
 
-    /// How many bits it takes.
+    /// Returns the number of bits it takes.
     pub(super) fn cost(&self) -> usize {
         let behind: u32 = self.items.iter().map(|(_, bits)| bits.count).sum();
         14 + 3 * self.written() + huffman::cost(&self.counts, &self.lengths) + behind as usize
     }
 
-    /// How many of the symbols have the length of their code written.
+    /// Returns the number of symbols whose code length is written.
     fn written(&self) -> usize {
         (4..=SYMBOLS).rev().find(|count| self.lengths[ORDER[count - 1]] > 0).unwrap_or(4)
     }
 
-    /// Writes it.
+    /// Writes the header.
     pub(super) fn write(&self, out: &mut BitWriter<'_>) {
         out.put(Bits::new(self.literals - 257, 5));
         out.put(Bits::new(self.distances - 1, 5));
@@ -65,13 +65,13 @@ impl Header {
     }
 }
 
-/// The lengths without the zeros at their end, but at least so many.
+/// Returns the lengths without the zeros at their end, but at least `least` of them.
 fn used(lengths: &[u8], least: usize) -> &[u8] {
     let count = lengths.iter().rposition(|length| *length > 0).map_or(0, |last| last + 1);
     lengths.get(..count.max(least)).unwrap_or(lengths)
 }
 
-/// Lengths as symbols: 18 and 17 stand for a run of zeros, 16 for the last length again.
+/// Returns lengths as symbols: 18 and 17 stand for a run of zeros, 16 repeats the last length.
 fn runs(lengths: &[u8]) -> Vec<(usize, Bits)> {
     let mut items = Vec::with_capacity(lengths.len());
     for run in lengths.chunk_by(|one, next| one == next) {
@@ -90,7 +90,7 @@ fn runs(lengths: &[u8]) -> Vec<(usize, Bits)> {
     items
 }
 
-/// Adds a symbol for runs as long as what is left is long enough.
+/// Adds a symbol for runs while the rest is long enough.
 fn repeat(
     items: &mut Vec<(usize, Bits)>,
     left: &mut usize,

@@ -1,13 +1,14 @@
-//! Codes of Huffman's kind: the more often a symbol occurs, the shorter (RFC 1951, 3.2.2).
+//! Huffman codes: the more often a symbol occurs, the shorter its code (RFC 1951, 3.2.2).
 
 use super::bits::Bits;
 
-/// No code of deflate is longer.
+/// The longest code of deflate, in bits.
 const LONGEST: usize = 15;
 
-/// The lengths of the best codes of at most `longest` bits for symbols that occur this often; zero for one that does not.
+/// Returns the lengths of the best codes of at most `longest` bits for symbols that occur this often; zero for a symbol
+/// that does not occur.
 ///
-/// At least two symbols get a code, since some readers take no fewer.
+/// At least two symbols get a code, because some readers accept no fewer.
 pub(super) fn lengths<const N: usize>(counts: &[u32; N], longest: usize) -> [u8; N] {
     let mut counts = *counts;
     for spare in 0..2 {
@@ -35,7 +36,7 @@ pub(super) fn lengths<const N: usize>(counts: &[u32; N], longest: usize) -> [u8;
     lengths
 }
 
-/// How deep each of the symbols hangs in Huffman's tree.
+/// Returns the depth of each symbol in the Huffman tree.
 fn depths(rarest_first: &[(u32, usize)]) -> Vec<usize> {
     let leaves = rarest_first.len();
     let nodes = 2 * leaves - 1;
@@ -66,13 +67,14 @@ fn depths(rarest_first: &[(u32, usize)]) -> Vec<usize> {
     depths
 }
 
-/// How many codes of each length there are when none may be longer than `longest`.
+/// Returns the number of codes of each length when none may be longer than `longest`.
 fn limited(depths: &[usize], longest: usize) -> [usize; LONGEST + 1] {
     let mut of_length = [0; LONGEST + 1];
     for depth in depths {
         of_length[*depth.min(&longest)] += 1;
     }
-    // Codes of the greatest length that the shorter ones leave no room for: a shorter one becomes two of the next length.
+    // The shorter codes leave no room for some codes of the greatest length: a shorter one becomes two of the next
+    // length.
     let taken: usize = (1..=longest).map(|length| of_length[length] << (longest - length)).sum();
     for _ in (1 << longest)..taken {
         of_length[longest] -= 1;
@@ -84,7 +86,7 @@ fn limited(depths: &[usize], longest: usize) -> [usize; LONGEST + 1] {
     of_length
 }
 
-/// The codes that these lengths stand for, each with its first bit lowest.
+/// Returns the codes for these lengths, each with its first bit lowest.
 pub(super) fn codes<const N: usize>(lengths: &[u8; N]) -> [Bits; N] {
     let mut of_length = [0u32; LONGEST + 1];
     for length in lengths.iter().filter(|length| **length > 0) {
@@ -104,7 +106,7 @@ pub(super) fn codes<const N: usize>(lengths: &[u8; N]) -> [Bits; N] {
     codes
 }
 
-/// How many bits symbols that occur this often take.
+/// Returns the number of bits for symbols that occur this often.
 pub(super) fn cost(counts: &[u32], lengths: &[u8]) -> usize {
     counts.iter().zip(lengths).map(|(count, length)| *count as usize * usize::from(*length)).sum()
 }
@@ -126,7 +128,7 @@ mod tests {
 
     #[test]
     fn no_code_is_longer_than_the_limit_and_all_of_them_are_used() {
-        // Fibonacci's numbers make the deepest tree.
+        // Fibonacci numbers make the deepest tree.
         let mut counts = [1u32; 30];
         for at in 2..counts.len() {
             counts[at] = counts[at - 1] + counts[at - 2];

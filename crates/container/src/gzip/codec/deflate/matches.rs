@@ -1,46 +1,45 @@
-//! What of a block stood in the 32 KiB before.
+//! Finds the parts of a block that repeat bytes of the preceding 32 KiB.
 //!
-//! One look at each place: a table keeps the last place whose next [`MATCHED`] bytes had the same hash. Matches shorter
-//! than that would save hardly a byte and cost as much time as long ones; a larger table would find more of them, and
-//! would not stay in the cache of the processor. Where nothing was found for long, places are passed over.
+//! Each place needs one lookup: a table keeps the last place whose next [`MATCHED`] bytes had the same hash. Shorter
+//! matches would save hardly a byte and cost as much time as long ones. A larger table would find more matches, but
+//! would not stay in the processor's cache. After a long stretch without a match, places are skipped.
 
 use std::ops::Range;
 
 use super::symbols::{self, DISTANCES, LONGEST};
 
-/// No distance is longer.
+/// The longest distance.
 const WINDOW: usize = 1 << 15;
 
-/// Bytes that a match has at least.
+/// The number of bytes in the shortest match.
 const MATCHED: u32 = 6;
 
-/// Bits of a hash: two bytes for each value, which is 8 KiB.
+/// The number of bits of a hash. With two bytes for each value, the table takes 8 KiB.
 const HASH_BITS: u32 = 12;
 
-/// After so many places without a match one more place is passed over each time.
+/// The number of places without a match after which one more place is skipped each time.
 const PATIENCE: usize = 8;
 
-/// Bytes as they are, and behind them some that stood before.
+/// Literal bytes, followed by a copy of earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sequence {
-    /// How many bytes are written as they are.
+    /// The number of literal bytes.
     pub(super) literals: u32,
-    /// How many follow from before; zero in the last sequence of a block.
+    /// The number of copied bytes; zero in the last sequence of a block.
     pub(super) length: u16,
-    /// How far before, less one.
+    /// The distance of the copy, less one.
     pub(super) less_one: u16,
 }
 
-/// A block as sequences, and how often each byte, length and distance occurs in them.
+/// A block as sequences, with the number of occurrences of each byte, length and distance.
 pub(super) struct Parsed {
     pub(super) sequences: Vec<Sequence>,
     pub(super) bytes: [u32; 256],
-    /// How often bytes were counted until now, each in the table whose turn it was: equal bytes that follow each other do
-    /// not wait for one another.
+    /// The byte counts so far. The tables take turns, so that equal bytes in succession do not wait for each other.
     counted: [[u32; 256]; 4],
-    /// By the length itself.
+    /// The occurrences of each length, by the length itself.
     pub(super) lengths: [u32; LONGEST + 1],
-    /// By the symbol.
+    /// The occurrences of each distance, by its symbol.
     pub(super) distances: [u32; DISTANCES],
 }
 
@@ -95,9 +94,9 @@ impl Parsed {
     }
 }
 
-/// The places that hashes were seen at.
+/// The places at which hashes were seen.
 pub(super) struct Matcher {
-    /// The low 16 bits of a place: those of a place behind the window lead to other bytes, which are compared.
+    /// The low 16 bits of a place. Those of a place outside the window lead to other bytes, which are compared.
     seen: Box<[u16; 1 << HASH_BITS]>,
 }
 
@@ -108,12 +107,12 @@ impl Default for Matcher {
 }
 
 impl Matcher {
-    /// Forgets the content before.
+    /// Forgets the previous content.
     pub(super) fn forget(&mut self) {
         self.seen.fill(0);
     }
 
-    /// Takes a block apart; it may refer to what stands before it in the content.
+    /// Splits a block into sequences; it may refer to earlier bytes of the content.
     pub(super) fn parse(&mut self, content: &[u8], block: Range<usize>, parsed: &mut Parsed) {
         parsed.clear();
         let last = block.end.saturating_sub(size_of::<u64>());
@@ -139,7 +138,7 @@ impl Matcher {
         parsed.end(content.get(literals_from..block.end).unwrap_or_default());
     }
 
-    /// How far back the same hash was seen last, as far as 16 bits tell; from now on it was seen here.
+    /// Returns the distance to the last place with the same hash, as far as 16 bits tell, and records this place.
     #[inline]
     fn look(&mut self, word: u64, at: usize) -> usize {
         // The multiplier of Fibonacci hashing: two to the 64th divided by the golden ratio.
@@ -151,7 +150,8 @@ impl Matcher {
     }
 }
 
-/// How many bytes from `at` are those at the distance, the first eight of which differ in the bits that `differ` has set.
+/// Returns the number of bytes from `at` that equal those at the distance. `differ` has the bits set in which the first
+/// eight bytes differ.
 #[inline]
 fn equal(content: &[u8], at: usize, distance: usize, mut differ: u64, end: usize) -> usize {
     let most = LONGEST.min(end - at);
@@ -170,19 +170,19 @@ fn equal(content: &[u8], at: usize, distance: usize, mut differ: u64, end: usize
     (length..most).find(|length| !same(length)).unwrap_or(most)
 }
 
-/// The eight bytes from here on; zeros where there are fewer.
+/// Returns the eight bytes from here on, or zeros if there are fewer.
 #[inline]
 fn word(content: &[u8], at: usize) -> u64 {
     content.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
-/// The low 16 bits.
+/// Returns the low 16 bits.
 #[inline]
 fn low(number: usize) -> u16 {
     u16::try_from(number & 0xffff).unwrap_or_default()
 }
 
-/// A number below the length of a block.
+/// Converts a number below the length of a block.
 fn small(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }

@@ -1,10 +1,10 @@
-//! Deflate made for speed: about twice as fast as libdeflate and zlib-rs at their level 1, and some twelve per cent longer
-//! than the first makes it (docs/benchmark/codecs.md).
+//! Deflate made for speed: about twice as fast as libdeflate and zlib-rs at their level 1, with output some twelve per
+//! cent longer than that of libdeflate (docs/benchmark/codecs.md).
 //!
-//! Content is cut into blocks (RFC 1951, 3.2.3). [`mod@matches`] finds what stood in the 32 KiB before, [`huffman`] gives the
-//! symbols of a block their codes, [`block`] writes it in the shortest of the three forms. There is no `unsafe` here, and
-//! nothing depends on what the processor has; whatever is made is decoded again by an inflater of other authors before it
-//! counts ([`GzipEncoder`](super::super::GzipEncoder)).
+//! Content is cut into blocks (RFC 1951, 3.2.3). [`mod@matches`] finds repetitions of the preceding 32 KiB, [`huffman`]
+//! gives the symbols of a block their codes, [`block`] writes it in the shortest of the three forms. There is no
+//! `unsafe` here, and nothing depends on features of the processor. An inflater by other authors decodes all output
+//! again before it counts ([`GzipEncoder`](super::super::GzipEncoder)).
 
 mod bits;
 mod block;
@@ -23,15 +23,15 @@ use matches::{Matcher, Parsed};
 
 use super::{longest, too_long};
 
-/// Bytes of content in one block, so that its codes follow what the content is.
+/// The bytes of content in one block, limited so that the codes adapt to the content.
 const BLOCK: usize = 1 << 16;
 
-/// Deflates one chunk after another; the same content becomes the same bytes, whatever came before.
+/// Deflates one chunk after another; the same content becomes the same bytes, regardless of earlier chunks.
 #[derive(Default)]
 pub(in crate::gzip) struct Deflater {
     matcher: Matcher,
     parsed: Parsed,
-    /// Room for the longest result, filled with zeros once and not for each chunk.
+    /// A buffer for the longest result, filled with zeros once and not for each chunk.
     room: Vec<u8>,
 }
 

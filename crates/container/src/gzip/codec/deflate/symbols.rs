@@ -1,23 +1,24 @@
-//! The symbols of lengths and distances, and the bits behind them (RFC 1951, 3.2.5).
+//! The symbols of lengths and distances, and the extra bits after them (RFC 1951, 3.2.5).
 
 use super::bits::Bits;
 
-/// Symbols for bytes, for the end of a block and for lengths; the last two never occur, but have a fixed code.
+/// The number of symbols for bytes, for the end of a block and for lengths; the last two never occur, but have a fixed
+/// code.
 pub(super) const LITERALS: usize = 288;
 
 /// The symbol at the end of a block.
 pub(super) const END_OF_BLOCK: usize = 256;
 
-/// Symbols for distances.
+/// The number of symbols for distances.
 pub(super) const DISTANCES: usize = 30;
 
 /// The shortest length that has a symbol.
 pub(super) const SHORTEST: usize = 3;
 
-/// The longest length that has one.
+/// The longest length that has a symbol.
 pub(super) const LONGEST: usize = 258;
 
-/// The symbol of a length from [`SHORTEST`] to [`LONGEST`], and what follows it.
+/// Returns the symbol of a length from [`SHORTEST`] to [`LONGEST`], and the bits that follow it.
 pub(super) fn of_length(length: usize) -> (usize, Bits) {
     let over = length - SHORTEST;
     match over {
@@ -30,7 +31,7 @@ pub(super) fn of_length(length: usize) -> (usize, Bits) {
     }
 }
 
-/// The symbol of a distance, which is given less one, and what follows it.
+/// Returns the symbol of a distance, which is given less one, and the bits that follow it.
 #[inline]
 pub(super) fn of_distance(less_one: u16) -> (usize, Bits) {
     let over = usize::from(less_one);

@@ -1,4 +1,4 @@
-//! What is deflated here is inflated by zlib-rs and, where it is built in, by libdeflate.
+//! Content deflated here is inflated by zlib-rs and, if built in, by libdeflate.
 
 use proptest::prelude::*;
 
@@ -19,7 +19,7 @@ fn deflated(content: &[u8]) -> Vec<u8> {
     deflated
 }
 
-/// Bytes without any order.
+/// Returns bytes without any order.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 7u64;
     let mut next = || {
@@ -60,7 +60,7 @@ fn the_same_content_becomes_the_same_bytes_whatever_came_before() {
     assert!(again == deflated(&content));
 }
 
-/// Content made of pieces: some new, some of one byte, some that stood before.
+/// Returns content made of pieces: some new, some of one byte, some repeated.
 fn pieces() -> impl Strategy<Value = Vec<u8>> {
     let piece = (0..4u8, any::<u8>(), 1..2_000usize, 1..70_000usize);
     proptest::collection::vec(piece, 0..200).prop_map(|pieces| {

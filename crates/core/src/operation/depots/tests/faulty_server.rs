@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// What was asked for.
+/// A request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Asked {
     /// The path.
     pub(super) path: String,
     /// The headers, names in small letters.
     pub(super) headers: Vec<(String, String)>,
-    /// The number of questions before this one.
+    /// The number of requests before this one.
     pub(super) before: usize,
 }
 
@@ -22,7 +22,7 @@ impl Asked {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The first byte that is wanted.
+    /// Returns the first requested byte.
     pub(super) fn from(&self) -> Option<usize> {
         self.header("range")?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
     }
@@ -32,9 +32,9 @@ impl Asked {
 pub(super) enum Step {
     /// Sends bytes.
     Send(Vec<u8>),
-    /// Sends bytes, one by one, with a pause behind each.
+    /// Sends bytes one by one, with a pause after each.
     Drip(Vec<u8>, Duration),
-    /// Sends bytes over and over until nobody takes them.
+    /// Sends bytes over and over until no client receives them.
     Endlessly(Vec<u8>),
     /// Says nothing for a while.
     Wait(Duration),
@@ -61,12 +61,12 @@ impl FaultyServer {
         Self { port, asked }
     }
 
-    /// The address of a path.
+    /// Returns the address of a path.
     pub(super) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}/{path}", self.port)
     }
 
-    /// Everything that was asked for.
+    /// Returns all requests.
     pub(super) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
@@ -110,19 +110,19 @@ fn converse(stream: &TcpStream, log: &Mutex<Vec<Asked>>, answer: &dyn Fn(&Asked)
     }
 }
 
-/// The head of an answer, which ends with the connection.
+/// Returns the head of an answer, which ends with the connection.
 pub(super) fn head(status: &str, headers: &[(&str, String)]) -> Vec<u8> {
     let lines: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     format!("HTTP/1.1 {status}\r\nConnection: close\r\n{}\r\n", lines.concat()).into_bytes()
 }
 
-/// An answer with its right length.
+/// Returns an answer with its right length.
 pub(super) fn whole(status: &str, body: &[u8]) -> Vec<Step> {
     let length = [("Content-Length", body.len().to_string()), ("ETag", "\"one\"".to_owned())];
     vec![Step::Send(head(status, &length)), Step::Send(body.to_vec())]
 }
 
-/// The rest of a file, as a good server sends it.
+/// Returns the rest of a file, as a good server sends it.
 pub(super) fn rest(body: &[u8], from: usize) -> Vec<Step> {
     let left = body.get(from..).unwrap_or_default();
     let headers = [

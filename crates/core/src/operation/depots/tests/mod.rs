@@ -1,4 +1,4 @@
-//! Downloads from servers that do not do what they should.
+//! Downloads from misbehaving servers.
 
 mod faulty_server;
 mod stories;

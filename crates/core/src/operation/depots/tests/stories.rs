@@ -1,4 +1,4 @@
-//! What becomes of a download, server by server.
+//! The outcomes of downloads, server by server.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,18 +16,18 @@ use patchadm_inputs::sign::{sha256, sha256_text};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// The address of a path of a server.
+/// Returns the address of a path of a server.
 fn address(server: &FaultyServer, path: &str) -> Address {
     Address::parse(&server.url(path)).unwrap()
 }
 
-/// Long enough that a loaded machine is never taken for a server that is silent.
+/// Returns times long enough that a busy machine is never taken for a silent server.
 fn patient() -> Patience {
     let long = Duration::from_secs(60);
     Patience { connect: long, first_byte: long, slow: long, slowest: 1024, pauses: vec![MILLISECOND; 3] }
 }
 
-/// For servers that are slow on purpose.
+/// Returns times for servers that are slow on purpose.
 fn impatient() -> Patience {
     Patience {
         connect: 500 * MILLISECOND,
@@ -37,7 +37,7 @@ fn impatient() -> Patience {
     }
 }
 
-/// A patient reader with a cache.
+/// Returns a patient reader with a cache.
 fn session<'a>(cache: &Path, interrupt: &'a (dyn Fn() -> Option<i32> + Sync)) -> FetchSession<'a> {
     session_with(patient(), cache, interrupt)
 }
@@ -68,7 +68,7 @@ fn object(bytes: &[u8]) -> DepotFile {
     DepotFile { path: "object".to_owned(), sha256: sha256_text(&sha256(bytes)), size: bytes.len() as u64 }
 }
 
-/// Fetches [`content`] from a server; what came of it, and what the server was asked.
+/// Fetches [`content`] from a server. Returns the outcome, and the requests to the server.
 fn fetched(
     answer: impl Fn(&Asked) -> Vec<Step> + Send + Sync + 'static,
 ) -> (Result<Vec<u8>, DepotError>, Vec<Asked>) {
@@ -159,7 +159,7 @@ fn a_wrong_length_is_the_end_and_a_missing_one_is_none() {
     taken.unwrap();
 }
 
-/// The first answer is cut after 100,000 bytes; then comes what the test says.
+/// Cuts the first answer after 100,000 bytes; then follows what the test says.
 fn resumed(
     answer: impl Fn(&Asked) -> Vec<Step> + Send + Sync + 'static,
 ) -> (Result<Vec<u8>, DepotError>, Vec<Asked>) {
@@ -213,7 +213,7 @@ fn the_rest_of_another_state_of_the_file_is_not_taken() {
 
 #[test]
 fn a_mixture_of_two_states_of_a_file_is_fetched_once_more_from_its_beginning() {
-    // The server says that it is the same file, and it is not.
+    // The server claims that it is the same file, and it is not.
     let place = tempfile::tempdir().unwrap();
     let cache = place.path().join("cache");
     let server = FaultyServer::begin(|asked| match (asked.before, asked.from()) {

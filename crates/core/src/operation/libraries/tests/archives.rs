@@ -1,4 +1,4 @@
-//! Undo archives that say something else about kept libraries than they may.
+//! Undo archives with invalid statements about kept libraries.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use patchadm_svr4::package::Params;
 
 const KEEPER: &str = "ACMElib-SO";
 
-/// A record of a library that is kept.
+/// Returns a record of a library that is kept.
 fn record(path: &str, keeper: &str, line: &str) -> ObjectRecord {
     ObjectRecord {
         path: path.to_owned(),
@@ -51,7 +51,7 @@ fn manifest(shlibs: Vec<ObjectRecord>) -> Manifest {
     Manifest { header, objects: vec![], shlibs }
 }
 
-/// What is wrong with an archive that has these records and files.
+/// Returns the fault of an archive that has these records and files.
 fn refused(shlibs: Vec<ObjectRecord>, files: &[&str]) -> Option<String> {
     let map = Pkgmap { parts: 1, max_blocks: 1, compressed_blocks: None, entries: vec![] };
     let mut image = PackageImage::without_source(Params::from_iter([("PKG", "ACMElib")]), map);

@@ -1,4 +1,4 @@
-//! The programs and libraries of sources, in little memory.
+//! The programs and libraries of sources, read with little memory.
 
 use std::collections::BTreeSet;
 use std::io::Read;

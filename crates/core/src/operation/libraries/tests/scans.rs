@@ -1,4 +1,4 @@
-//! Roots with files that nobody should have made.
+//! Roots with files that should not exist.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
@@ -10,10 +10,10 @@ use patchadm_libraries::FactsCache;
 use patchadm_rootfs::{Root, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
-/// A moment in the far future, so that every file has been left alone for long.
+/// A moment in the far future, by which every file counts as long unchanged.
 const LATER: Timestamp = Timestamp { seconds: 1 << 33, nanoseconds: 0 };
 
-/// A root with a library that is like any other.
+/// Returns a root with an ordinary library.
 fn root() -> (tempfile::TempDir, Root) {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir.path().join("usr/lib")).unwrap();
@@ -87,7 +87,7 @@ fn an_unreadable_file_or_directory_is_named() {
         assert_eq!(not_understood(&scan), ["/opt/libb.so.1"]);
         assert_eq!(scan.skipped, [ObjectPath::new(b"/opt/closed").unwrap()]);
     } else {
-        // The superuser reads everything, and finds that it is cut off.
+        // The superuser reads everything, and finds that it is truncated.
         assert_eq!(not_understood(&scan), ["/opt/closed/liba.so.1", "/opt/libb.so.1"]);
     }
 }
@@ -105,7 +105,7 @@ fn a_file_that_never_stands_still_is_named() {
                 file.write_all_at(&whole, 0).unwrap();
             }
         });
-        // Whichever of the two it sees, it ends, and what it takes for known is what the file says.
+        // It may see either of the two. In any case it ends, and the facts that it keeps are those of the file.
         for _ in 0..50 {
             let scan = scan(&root);
             assert_eq!(files(&scan).len() + scan.not_understood.len(), 1);
@@ -152,7 +152,7 @@ fn a_cache_is_believed_only_while_it_is_whole_and_private_and_the_files_are_the_
     elf_cache::write(&root, &written);
     let known = elf_cache::read(&root);
     assert_eq!(known, written);
-    // What is known is not read again: a file that says nothing else by its status is believed to be the same.
+    // Known files are not read again: a file with the same status is taken to be the same.
     assert_eq!(files(&scan_with(&root, &known)), found);
     put(dir.path(), "usr/lib/libgood.so.1", b"no library any more");
     assert_eq!(files(&scan_with(&root, &known)), [""; 0]);

@@ -19,32 +19,32 @@ use patchadm_svr4::package::PkgInst;
 pub struct ArchiveVerdict {
     /// The package.
     pub package: PkgInst,
-    /// What became of it.
+    /// Its state.
     pub state: ArchiveState,
 }
 
-/// What an archive is worth.
+/// The state of an archive.
 #[derive(Debug)]
 pub enum ArchiveState {
     /// There is no undo data, and none is missing: none was kept, or it was given up.
     None(UndoState),
-    /// It is what was written.
+    /// It is as it was written.
     Sound {
-        /// Where it is.
+        /// Its path.
         path: String,
-        /// Bytes of the file.
+        /// The size of the file.
         bytes: u64,
-        /// The run that wrote it, or moved it; none for an archive of another program that no run has touched.
+        /// The run that wrote or moved it; `None` for an archive of another program that no run has touched.
         run: Option<String>,
-        /// Whether another program made it, of which only sizes and sums are known.
+        /// Whether another program made it. Then only sizes and sums of its contents are known.
         is_classic: bool,
     },
-    /// It is not what was written, not where the records say, or cannot be read.
+    /// It is not as it was written, not where the records say, or unreadable.
     Unusable(ArchiveError),
 }
 
 impl ArchiveState {
-    /// What became of the undo data.
+    /// Returns the state of the undo data.
     pub fn of_undo(&self) -> UndoState {
         match self {
             Self::None(state) => *state,
@@ -55,7 +55,7 @@ impl ArchiveState {
     }
 }
 
-/// Verifies archives by so many threads, in their order; of the sound ones also what their manifests say.
+/// Verifies archives in this number of threads, in their order. Of the sound ones, also returns what their manifests say.
 pub(super) fn verify_all(
     ground: &RootAndPolicy,
     archives: &[ArchiveToVerify],
@@ -89,7 +89,7 @@ struct ArchiveVerifier<'a> {
     ledgers: BTreeMap<PkgInst, Ledger>,
 }
 
-/// The ledgers of all packages that have archives; without those that cannot be read.
+/// Returns the ledgers of all packages that have archives, except unreadable ones.
 fn ledgers(ground: &RootAndPolicy, archives: &[ArchiveToVerify]) -> BTreeMap<PkgInst, Ledger> {
     let view = RecordView::live(&ground.root);
     let packages: BTreeSet<&PkgInst> = archives.iter().map(|of| &of.package).collect();
@@ -101,7 +101,7 @@ fn ledgers(ground: &RootAndPolicy, archives: &[ArchiveToVerify]) -> BTreeMap<Pkg
 impl ArchiveVerifier<'_> {
     fn verified(&self, of: &ArchiveToVerify) -> (ArchiveVerdict, Option<Manifest>) {
         let earlier = self.ledgers.get(&of.package).and_then(|ledger| ledger.earlier(&of.saved_as));
-        // What the ledger says where it cannot be read is told by whoever reads it again.
+        // The next reader of an unreadable ledger reports the error.
         let is_named = !self.ledgers.contains_key(&of.package)
             || earlier.is_some_and(|line| line.has_undo)
             || self.line(of).is_some_and(|line| line.manifest.is_some() || line.archive().is_some());
@@ -140,7 +140,7 @@ impl ArchiveVerifier<'_> {
     }
 }
 
-/// The manifest of a patch that is not verified; none where it cannot be read.
+/// Returns the manifest of a patch that is not verified; `None` if it cannot be read.
 pub(super) fn manifest(ground: &RootAndPolicy, package: &PkgInst, saved_as: &str) -> Option<Manifest> {
     let view = RecordView::live(&ground.root);
     let ledger = ledger::counting(&view, package).ok()?;

@@ -1,4 +1,4 @@
-//! Libraries that are kept for those who still need them: what is wrong with them, and which patches they are from before.
+//! Libraries that are kept for programs that still need them: their faults, and the patches that are newer than they are.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use patchadm_planning::plan::clock::Now;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchRecords};
 
-/// What is wrong with a kept library.
+/// A finding about a kept library.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptFinding {
     /// The package that keeps it.
@@ -22,18 +22,18 @@ pub struct KeptFinding {
     pub library: String,
     /// Its path and those of the links that lead to it.
     pub paths: Vec<ObjectPath>,
-    /// What is wrong.
+    /// The fault.
     pub fault: KeptFault,
 }
 
 /// A fault of a kept library.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeptFault {
-    /// It is not what was kept.
+    /// It differs from what was kept.
     Changed,
-    /// It is not there.
+    /// It does not exist.
     Missing,
-    /// Nobody needs it.
+    /// Nothing needs it.
     Unneeded,
     /// These objects find it in the place of a newer library that serves them.
     Shadows(Vec<ObjectPath>),
@@ -58,20 +58,20 @@ impl KeptFault {
             KeptState::Missing => Some(Self::Missing),
         };
         let shadows = Some(Self::Shadows(library.misled.clone())).filter(|_| !library.misled.is_empty());
-        // Who finds it instead of another one does not need it: that is the graver of the two.
+        // An object that finds it instead of another library does not need it: that is the worse of the two faults.
         let state = state.filter(|state| *state != Self::Unneeded || shadows.is_none());
         state.into_iter().chain(shadows).collect()
     }
 }
 
-/// What was found about kept libraries.
+/// The findings about kept libraries.
 #[derive(Debug, Default)]
 pub(super) struct FoundKept {
     pub(super) findings: Vec<KeptFinding>,
     pub(super) by_patch: LibrariesBeforePatches,
 }
 
-/// The root that is looked at.
+/// The root that is examined.
 #[derive(Clone, Copy)]
 pub(super) struct LookAtKept<'a> {
     pub(super) view: &'a RecordView<'a>,
@@ -80,7 +80,7 @@ pub(super) struct LookAtKept<'a> {
 }
 
 impl LookAtKept<'_> {
-    /// Looks, if one of these packages keeps libraries. Findings are those of the packages that are meant.
+    /// Examines the root, if one of these packages keeps libraries. Returns the findings about the selected packages.
     pub(super) fn of<'p>(
         self,
         packages: impl Iterator<Item = (&'p PkgInst, &'p Installed, &'p PatchRecords)>,

@@ -1,12 +1,11 @@
-//! `patchadm verify`: whether everything that was recorded is still as it was recorded.
+//! `patchadm verify`: checks whether everything that was recorded is still as recorded.
 //!
-//! Objects are compared with `contents` as pkgchk(1M) does it, and files that a patch delivered with the BLAKE3 in its
-//! undo manifest, too. Every undo archive is read to its end. Then the backout of each patch is planned, with the
-//! rules and the reader that a backout has, so that what is said to be possible is. Nothing is locked or changed; as
-//! for every query the answer is made anew when a run begins or ends meanwhile, and there is none while one is
-//! unfinished.
+//! Objects are compared with `contents` as pkgchk(1M) does it, and files that a patch delivered also with the BLAKE3 in its
+//! undo manifest. Every undo archive is read to its end. Then the backout of each patch is planned with the rules and the
+//! reader of a real backout, so that a backout reported as possible is possible. Nothing is locked or changed. As for every
+//! query, the answer is made anew if a run begins or ends meanwhile, and there is none while a run is unfinished.
 //!
-//! Files of types `e` and `v` are somebody's to edit: their attributes are compared, their bytes are not.
+//! Files of types `e` and `v` may be edited: their attributes are compared, their bytes are not.
 
 mod archives;
 mod kept_libraries;
@@ -45,24 +44,24 @@ use kept_libraries::{FoundKept, LookAtKept};
 pub use archives::{ArchiveState, ArchiveVerdict};
 pub use kept_libraries::{KeptFault, KeptFinding};
 
-/// The answer.
+/// The result of a verification.
 #[derive(Debug)]
 pub struct VerifyReport {
-    /// What is wrong with the records themselves. What they say is compared as far as they can be read.
+    /// The damage of the records themselves. Their contents are compared as far as they can be read.
     pub damage: Vec<RecordDamage>,
-    /// The records that somebody else changed since a run left them.
+    /// The records that another program has changed since a run left them.
     pub changed: Vec<ForeignChange>,
-    /// Every object that was compared, with what is wrong with it.
+    /// Every object that was compared, with its findings.
     pub objects: Vec<CheckedObject>,
     /// The patches, in the order of listings.
     pub patches: Vec<VerifiedPatch>,
     /// The patches that a tool without recovery left half applied to the packages.
     pub interrupted: Vec<Interrupted>,
-    /// What is wrong with libraries that are kept. Where records are damaged nobody looks.
+    /// The findings about kept libraries. They are not looked for where records are damaged.
     pub kept: Vec<KeptFinding>,
 }
 
-/// What was found about an applied patch.
+/// The findings about an applied patch.
 #[derive(Debug)]
 pub struct VerifiedPatch {
     /// Its id.
@@ -71,20 +70,20 @@ pub struct VerifiedPatch {
     pub archives: Vec<ArchiveVerdict>,
     /// Whether it could be backed out now, and why not.
     pub backout: Result<(), Failure>,
-    /// The libraries from before it that stay for those who still load them; only of an effective patch.
+    /// The libraries from before the patch that are kept for the programs that still load them; only of an effective patch.
     pub kept: Vec<KeptLibrary>,
 }
 
-/// Why there is no answer.
+/// The reason why there is no result.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// The objects cannot be compared; also that a run is unfinished.
+    /// The objects cannot be compared, or a run is unfinished.
     #[error(transparent)]
     Check(#[from] CheckError),
-    /// The root has no package database, or its policy makes no sense.
+    /// The root has no package database, or its policy is invalid.
     #[error(transparent)]
     Failure(#[from] Failure),
-    /// A name that is none.
+    /// A word names neither an applied patch nor an installed package.
     #[error("{0} is neither an applied patch nor an installed package")]
     Unknown(String),
 }
@@ -102,8 +101,8 @@ impl From<DatabaseError> for VerifyError {
 }
 
 impl VerifiedPatch {
-    /// Why its undo data is not what was written, or not where the records say: of an archive, or of what a backout
-    /// makes of it. None where it is sound, and where none was kept.
+    /// Returns why the undo data of the patch is not as it was written, or not where the records say: the defect of an
+    /// archive, or of its use by a backout. `None` if the undo data is sound, and if none was kept.
     pub fn damage(&self) -> Option<UndoDamage<'_>> {
         let of_archive = self.unusable().find(|error| !error.is_closed()).map(UndoDamage::Archive);
         let of_backout = || match &self.backout {
@@ -120,7 +119,8 @@ impl VerifiedPatch {
         of_archive.or_else(of_backout)
     }
 
-    /// Whether the caller may not read its undo data, or what is recorded of it: nothing is known of that.
+    /// Returns whether the caller may not read the undo data of the patch, or the records of it. Then nothing is known of
+    /// it.
     pub fn is_closed(&self) -> bool {
         let is_backout_closed = matches!(&self.backout, Err(failure) if failure.is_refused_access());
         is_backout_closed || self.unusable().any(ArchiveError::is_closed)
@@ -137,22 +137,22 @@ impl VerifiedPatch {
 /// Undo data that is of no use.
 #[derive(Clone, Copy, Debug)]
 pub enum UndoDamage<'a> {
-    /// An archive is missing, unreadable or not what was written.
+    /// An archive is missing, unreadable or not as it was written.
     Archive(&'a ArchiveError),
-    /// What it holds makes no sense to a backout.
+    /// A backout cannot use its contents.
     Other(&'a Failure),
 }
 
 impl VerifyReport {
-    /// The objects that are not as they were recorded.
+    /// Returns the objects that are not as they were recorded.
     pub fn wrong(&self) -> impl Iterator<Item = &CheckedObject> {
         self.objects.iter().filter(|checked| !checked.findings.is_empty())
     }
 }
 
-/// Verifies what `words` name: ids of applied patches, with the packages that they are applied to, and packages, with
-/// the patches that are applied to them. Everything where there is none. `undo_dir` is where archives are that are no
-/// longer where their `remote` points; `workers` threads read.
+/// Verifies what `words` name: ids of applied patches, with the packages that they are applied to, and packages, with the
+/// patches that are applied to them. Verifies everything if there are no words. `undo_dir` is the directory of archives that
+/// are no longer where their `remote` points. `workers` threads read.
 pub fn verify(
     root: &Root,
     words: &[String],
@@ -204,7 +204,7 @@ pub fn verify(
     })
 }
 
-/// What stops every change of a root: then no patch can be backed out.
+/// The obstacle to every change of a root: then no patch can be backed out.
 struct Stopped {
     identity: Option<IdentityFault>,
     damage: Option<RecordDamage>,
@@ -227,19 +227,18 @@ struct ArchiveToVerify {
     package: PkgInst,
     /// The name of its save directory.
     saved_as: String,
-    /// Whether the package has a save directory of the patch; without it no undo data was kept, it was given up, or it is
-    /// lost.
+    /// Whether the package has a save directory of the patch. Without it, no undo data was kept, or it was given up or lost.
     is_kept: bool,
 }
 
-/// What is verified.
+/// The archives, patches and packages to verify.
 struct ChosenArchives {
     packages: Vec<PkgInst>,
     archives: Vec<ArchiveToVerify>,
 }
 
 impl PatchedPackages {
-    /// Reads them; those whose records are damaged are left out.
+    /// Reads the packages and their patches, except those whose records are damaged.
     fn read(view: &RecordView<'_>, separator: &str, damage: &[RecordDamage]) -> Result<Self, DatabaseError> {
         let mut packages = BTreeMap::new();
         let is_sound = |package: &PkgInst| {
@@ -254,7 +253,7 @@ impl PatchedPackages {
         Ok(Self(packages))
     }
 
-    /// What the words name. A word may be both an id and the name of a package; then it is the id.
+    /// Returns what the words name. A word that is both an id and the name of a package is taken as the id.
     fn chosen(
         &self,
         words: &[String],
@@ -290,7 +289,7 @@ impl PatchedPackages {
         Ok(chosen)
     }
 
-    /// The packages to which a tool without recovery left a patch half applied.
+    /// Returns the packages to which a tool without recovery left a patch half applied.
     fn half_applied(&self, id: &PatchId, separator: &str) -> Vec<&PkgInst> {
         let is_half = |(package, (installed, _)): &(&PkgInst, &(Installed, PatchRecords))| {
             interrupted(package, installed, separator).iter().any(|half| half.patch == *id)
@@ -310,7 +309,7 @@ impl PatchedPackages {
         }
     }
 
-    /// The archives that a package has or should have, in the order in which the patches were applied.
+    /// Returns the archives that a package has or should have, in the order in which the patches were applied.
     fn archives_of(&self, package: &PkgInst) -> impl Iterator<Item = ArchiveToVerify> {
         let found = self.0.get(package);
         found.into_iter().flat_map(move |(installed, applied)| {
@@ -329,14 +328,14 @@ impl PatchedPackages {
 }
 
 impl ChosenArchives {
-    /// The patches that were left half applied to the packages.
+    /// Returns the patches that were left half applied to the packages.
     fn interrupted(&self, all: &PatchedPackages, separator: &str) -> Vec<Interrupted> {
         let of =
             |package| all.0.get(package).map(|(installed, _)| interrupted(package, installed, separator));
         self.packages.iter().filter_map(of).flatten().collect()
     }
 
-    /// The patches, in the order of listings.
+    /// Returns the patches, in the order of listings.
     fn patches(&self) -> Vec<PatchId> {
         let mut ids: Vec<PatchId> = self.archives.iter().map(|of| of.patch.clone()).collect();
         ids.sort();
@@ -365,7 +364,7 @@ fn objects(
         let key = (of.package, of.saved_as);
         match known.get(&key) {
             Some(manifest) => manifest.iter().for_each(|manifest| note(&mut delivered, &of.patch, manifest)),
-            // Of a patch that is not verified itself; one that cannot be read says nothing about files.
+            // The patch is not verified itself. If its manifest cannot be read, it says nothing about files.
             None => archives::manifest(ground, &key.0, &key.1)
                 .iter()
                 .for_each(|manifest| note(&mut delivered, &of.patch, manifest)),
@@ -377,7 +376,7 @@ fn objects(
     check_delivered(view, &ground.host, &request, &delivered)
 }
 
-/// Notes what a patch delivered. A path that it left alone, or took away, is no longer what an earlier one delivered.
+/// Notes what a patch delivered. If it left a path alone or removed it, the file of an earlier patch no longer counts there.
 fn note(delivered: &mut DeliveredFiles, patch: &PatchId, manifest: &Manifest) {
     for record in manifest.objects.iter().filter(|record| !record.kept) {
         let Some(path) = record.object_path() else { continue };

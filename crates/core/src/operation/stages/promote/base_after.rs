@@ -8,7 +8,7 @@ use crate::operation::stages::error::StageError;
 use crate::operation::stages::own_files::put_base;
 use patchadm_inputs::stage::{BaseHeader, BaseObjects, base_name};
 
-/// The base that a promotion leaves: the stage as it was read, and beside that what the base in force says.
+/// The base that a promotion leaves: the stage as it was read, and for all else the contents of the base in force.
 pub(super) struct BaseAfter<'a> {
     tree: &'a PromotedTree,
     made: &'a MadePlan,
@@ -16,12 +16,12 @@ pub(super) struct BaseAfter<'a> {
 }
 
 impl<'a> BaseAfter<'a> {
-    /// Begins with what was planned.
+    /// Begins with the plan.
     pub(super) fn of(tree: &'a PromotedTree, made: &'a MadePlan) -> Self {
         Self { tree, made, objects: OnceLock::new() }
     }
 
-    /// Works out all objects. A thread may do that while the run is staged; who needs them waits for it.
+    /// Computes all objects. A thread may do that while the run is staged; those who need them wait for it.
     pub(super) fn prepare(&self) -> &BaseObjects {
         self.objects.get_or_init(|| {
             let objects = self.made.base.as_ref().map(|force| self.made.base_after(&force.base));
@@ -29,7 +29,7 @@ impl<'a> BaseAfter<'a> {
         })
     }
 
-    /// Writes it, for the run of this name. Afterwards, no power cut loses it.
+    /// Writes the base for the run of this name. Afterwards, no power cut loses it.
     pub(super) fn put(&self, run: &str) -> Result<(), StageError> {
         let (Some(stage), Some(force)) = (&self.tree.stage, &self.made.base) else { return Ok(()) };
         let header = BaseHeader {

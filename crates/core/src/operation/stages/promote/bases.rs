@@ -1,4 +1,4 @@
-//! The bases of a stage: which one is in force, and those that nobody needs any more.
+//! The bases of a stage: the one in force, and those that nothing needs any more.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use patchadm_inputs::database::RecordView;
 use patchadm_inputs::stage::{BASE_OF_NEW, BASES, Base, PromotionRecord, base_name};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
-/// A base, and which one it is.
+/// A base, and its name.
 #[derive(Debug)]
 pub(in crate::operation::stages) struct BaseInForce {
     pub(in crate::operation::stages) base: Base,
@@ -19,7 +19,7 @@ pub(in crate::operation::stages) struct BaseInForce {
     pub(in crate::operation::stages) name: String,
 }
 
-/// Reads the base in force: that of the newest promotion of the stage that is still applied, else the one of the beginning.
+/// Reads the base in force: that of the newest promotion of the stage that is still applied, otherwise the initial one.
 pub(in crate::operation::stages) fn in_force(
     stage: &Stage,
     view: &RecordView<'_>,
@@ -38,7 +38,7 @@ pub(in crate::operation::stages) fn in_force(
     Ok(BaseInForce { base, name: record.id.to_string() })
 }
 
-/// The promotions of a stage that are applied, with the numbers of their runs.
+/// Returns the applied promotions of a stage, with the numbers of their runs.
 pub(super) fn promotions(
     stage: &Stage,
     view: &RecordView<'_>,
@@ -56,7 +56,7 @@ pub(super) fn promotions(
     Ok(found)
 }
 
-/// The ids of the promotions of a stage that are applied.
+/// Returns the ids of the applied promotions of a stage.
 pub(in crate::operation::stages) fn own_promotions(
     stage: &Stage,
     view: &RecordView<'_>,
@@ -69,7 +69,7 @@ pub(in crate::operation::stages) fn own_promotions(
     }
 }
 
-/// Removes the bases of promotions that are no longer applied. What cannot be removed goes another time.
+/// Removes the bases of promotions that are no longer applied. What cannot be removed now is removed another time.
 pub(super) fn remove_old_bases(stage: &Stage, view: &RecordView<'_>) {
     let names = stage.own.names_that_are(|name| name.starts_with(BASES)).unwrap_or_default();
     for name in names.iter().filter(|name| name.as_slice() != BASE_OF_NEW) {

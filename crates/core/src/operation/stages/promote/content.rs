@@ -1,4 +1,4 @@
-//! The tree that is promoted as the content of a run: files are read through the capability that resolves inside it.
+//! The promoted tree as the content of a run: files are read through the capability that resolves inside it.
 
 use std::collections::BTreeMap;
 

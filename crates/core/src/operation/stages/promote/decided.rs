@@ -1,4 +1,4 @@
-//! What is decided about every path, from both trees and the base.
+//! The decisions about every path, from both trees and the base.
 
 use std::collections::BTreeSet;
 use std::panic::resume_unwind;
@@ -19,21 +19,21 @@ use patchadm_svr4::package::ObjectPath;
 #[derive(Debug)]
 pub(in crate::operation::stages) struct ComparedTrees {
     base: Option<Vec<ReleaseObject>>,
-    /// The tree that is taken from.
+    /// The source tree.
     from: Vec<ReleaseObject>,
     /// The tree that changes.
     to: Vec<ReleaseObject>,
-    /// What of the tree that changes is not compared, and stays.
+    /// The objects of the tree that changes that are not compared, and stay.
     standing: BTreeSet<ObjectPath>,
     differences: TreeDifferences,
 }
 
-/// What is passed over on either side, and with it everything below.
+/// The paths that are skipped on either side, with everything below them.
 #[derive(Debug)]
 pub(in crate::operation::stages) struct PassedOver(BTreeSet<ObjectPath>);
 
 impl PassedOver {
-    /// Collects it: what is left out on one side is left out on both, and nothing below a mount point is known.
+    /// Collects the paths: what is left out on one side is left out on both, and nothing below a mount point is known.
     pub(in crate::operation::stages) fn of(stage: &Tree, live: &Tree, base: Option<&BaseInForce>) -> Self {
         let left = [stage, live].into_iter().flat_map(|tree| tree.left.iter().map(|(path, _)| path));
         let mounts = [stage, live].into_iter().flat_map(|tree| &tree.mounts);
@@ -41,14 +41,14 @@ impl PassedOver {
         Self(left.chain(mounts).chain(then).cloned().collect())
     }
 
-    /// Whether a path is passed over.
+    /// Returns whether a path is skipped.
     pub(in crate::operation::stages) fn has(&self, path: &ObjectPath) -> bool {
         !self.0.is_empty()
             && (self.0.contains(path) || path.ancestors_bytes().any(|above| self.0.contains(above)))
     }
 }
 
-/// The mount points that a base knows.
+/// Returns the mount points that a base knows.
 fn mounts_of(force: &BaseInForce) -> impl Iterator<Item = &ObjectPath> {
     let objects = force.base.objects.iter();
     objects.filter(|object| object.state == BaseState::Mount).map(|object| &object.path)
@@ -88,12 +88,12 @@ impl ComparedTrees {
         Sides { base: self.base.as_deref(), from: &self.from, to: &self.to, standing: &self.standing }
     }
 
-    /// The paths at which any two of the trees differ.
+    /// Returns the paths at which any two of the trees differ.
     pub(in crate::operation::stages) fn differing(&self) -> BTreeSet<ObjectPath> {
         self.differences.paths()
     }
 
-    /// The paths at which both trees are the same, and the base is not.
+    /// Returns the paths at which both trees are the same and differ from the base.
     pub(in crate::operation::stages) fn same_on_both(&self) -> BTreeSet<ObjectPath> {
         self.differences.same_on_both()
     }
@@ -103,7 +103,7 @@ impl ComparedTrees {
         self.differences.decide(&self.sides(), two_way, facts)
     }
 
-    /// The objects below a path on both sides, and how many of the live ones go.
+    /// Returns the numbers of objects below a path on both sides, and of the live ones that are deleted.
     pub(super) fn counts(&self, path: &ObjectPath, outcomes: &Outcomes) -> PathCounts {
         let count = |objects: &[ReleaseObject]| objects.iter().filter(|one| one.path.is_below(path)).count();
         let deleted =
@@ -125,7 +125,7 @@ impl ComparedTrees {
     }
 }
 
-/// Refuses where both trees changed a path, and nobody decided.
+/// Refuses paths that both trees changed, if nothing decides about them.
 pub(in crate::operation::stages) fn refuse_conflicts(
     outcomes: &Outcomes,
     reason: fn(Vec<ObjectPath>) -> PromotionReason,
@@ -148,7 +148,7 @@ pub(super) fn refuse_mounts(
     refuse_other_mounts(scope, &mounts_of(base).collect(), &live.mounts, &stage.mounts)
 }
 
-/// The paths that stay as they are, with the reasons.
+/// Returns the paths that stay as they are, with the reasons.
 pub(super) fn kept_paths(trees: (&Tree, &Tree), outcomes: &Outcomes) -> Vec<KeptPath> {
     let (stage, live) = trees;
     let mut kept: Vec<KeptPath> = Vec::new();

@@ -1,4 +1,4 @@
-//! What the records of a root say of the paths at which the trees differ.
+//! The records of the root about the paths at which the trees differ.
 
 use crate::operation::stages::tree::Tree;
 use crate::three_way::PathFacts;
@@ -8,7 +8,7 @@ use patchadm_rootfs::LiveKind;
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath};
 use std::collections::BTreeMap;
 
-/// The lines of the paths, the live tree, and what was asked for.
+/// The lines of the paths, the live tree, and the request.
 pub(super) struct RecordedFacts<'a> {
     pub(super) lines: &'a BTreeMap<ObjectPath, ContentsLine>,
     pub(super) live: &'a Tree,

@@ -1,4 +1,4 @@
-//! What keeps a promotion from emptying a live tree by mistake.
+//! The guards against emptying a live tree by mistake.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ pub(super) struct PathCounts {
     pub(super) deleted: usize,
 }
 
-/// Refuses a path that is empty in the stage, or of which too much would be deleted.
+/// Refuses a path that is empty in the stage, or that would lose too much.
 pub(super) fn refuse_deletion(
     path: &ObjectPath,
     counts: PathCounts,

@@ -1,4 +1,4 @@
-//! The hooks of a promotion: which there are, and the plan after the first of them has run.
+//! The hooks of a promotion, and the plan after the first of them has run.
 
 use std::cell::RefCell;
 
@@ -10,8 +10,8 @@ use crate::operation::promotion_hooks::{HookDirection, HookRun, HookSubject};
 use crate::operation::session::Session;
 use crate::operation::stages::error::StageError;
 
-/// Runs the hook that comes before a planned promotion, and plans once more what it may have changed. The hooks for the rest
-/// of the run, or why there is none.
+/// Runs the hook that comes before a planned promotion, and makes the plan again, because the hook may have changed it.
+/// Returns the hooks for the rest of the run, or why there are none.
 pub(super) fn run_before<'a>(
     session: &'a Session<'a>,
     tree: &PromotedTree,

@@ -47,13 +47,13 @@ use patchadm_svr4::patch::{AppliedPatches, PatchId};
 pub(super) struct MadePlan {
     pub(super) id: PatchId,
     pub(super) base: Option<BaseInForce>,
-    /// What it comes to: `None` where there is nothing to do.
+    /// The resulting plan; `None` if there is nothing to do.
     pub(super) plan: Result<Option<Plan>, Failure>,
     /// The hooks that run with it.
     pub(super) hooks: HookFiles,
-    /// The fingerprint of what it was planned with, where a plan file is made or compared.
+    /// The fingerprint of the input of the plan, if a plan file is made or compared.
     pub(super) fingerprint: Option<String>,
-    /// How they ended.
+    /// The outcomes of the hooks.
     pub(super) hook_ends: Vec<HookEnd>,
     /// The patches that the root has.
     pub(super) applied: Vec<PatchId>,
@@ -63,25 +63,25 @@ pub(super) struct MadePlan {
     two_way: bool,
     scope: Scope,
     passed: PassedOver,
-    /// What comes from the package database of the stage.
+    /// The records that come from the package database of the stage.
     brought: BroughtRecords,
-    /// What is told of libraries, where somebody looked for them.
+    /// The report on libraries, if they were examined.
     pub(super) libraries: Option<LibraryReport>,
-    /// What each patch of the run does, where patches of the stage come.
+    /// The part of each patch in the run, if patches of the stage come.
     pub(super) portions: Vec<Plan>,
     pub(super) stage: Tree,
     pub(super) live: Tree,
     outcomes: Outcomes,
     /// The packages of the plan, and whether it makes them.
     packages: Vec<(PkgInst, bool)>,
-    /// Before the trees were read.
+    /// A moment before the trees were read.
     since: Timestamp,
-    /// Whether the cache has all that can be known of them.
+    /// Whether the cache already has everything that can be known of the trees.
     is_as_known: bool,
 }
 
-/// Reads and decides everything. What is wrong with the stage or the root as a whole is an error; what the rules refuse is
-/// in the plan.
+/// Reads and decides everything. A defect of the stage or the root as a whole is an error. What the rules refuse is part of
+/// the plan.
 pub(super) fn make_plan(
     ground: &RootAndPolicy,
     tree: &PromotedTree,
@@ -152,7 +152,7 @@ pub(super) fn make_plan(
     Ok(made)
 }
 
-/// An id to speak of where none could be given.
+/// Returns an id for messages if none could be given.
 fn first_id(tree: &PromotedTree) -> Result<PatchId, StageError> {
     let text = format!("{}-01", tree.name);
     PatchId::new(&text).map_err(|error| StageError::Failure(Failure::BadId(error.to_string())))
@@ -166,7 +166,7 @@ pub(super) struct PromotionReader<'a> {
 }
 
 impl PromotionReader<'_> {
-    /// Decides about every path, and plans what comes of it.
+    /// Decides about every path, and plans the resulting changes.
     fn plan(&self, made: &mut MadePlan, database: &PackageDatabase) -> Result<Option<Plan>, Failure> {
         let refuse = |reason: Reason| Failure::from(reason.of(Command::Promote, &made.id));
         refuse_mounts(&made.scope, made.base.as_ref(), (&made.stage, &made.live)).map_err(refuse)?;
@@ -214,7 +214,7 @@ impl PromotionReader<'_> {
         Ok(Some(plan))
     }
 
-    /// Settles what becomes of libraries that others need.
+    /// Settles the changes of libraries that other files need.
     fn settle_libraries(
         &self,
         plan: &mut Plan,
@@ -237,7 +237,7 @@ impl PromotionReader<'_> {
         Ok(settled.and_then(|settled| settled.apply_to_plan(plan)))
     }
 
-    /// The hooks of the policy, unless none is wanted.
+    /// Returns the hooks of the policy, unless hooks are disabled.
     fn hooks(&self, id: &PatchId) -> Result<(HookFiles, Vec<HookEnd>), Failure> {
         let policy = self.ground.policy.scripts;
         let scripts = if self.request.no_hooks { ScriptPolicy::Unwanted } else { policy };
@@ -247,7 +247,7 @@ impl PromotionReader<'_> {
         Ok((files, ends))
     }
 
-    /// Whether owners and all attributes come from the tree.
+    /// Returns whether owners and all attributes come from the tree.
     fn owners(&self) -> bool {
         let could = self.tree.stage.as_ref().is_none_or(|stage| stage.identity.owners);
         could && self.ground.root.is_privileged()
@@ -305,7 +305,7 @@ impl PromotionReader<'_> {
         Ok(promote_bringing(&input, &made.brought.patches, inventory, applied, of_now)?)
     }
 
-    /// What comes from the package database of the stage.
+    /// Returns what comes from the package database of the stage.
     fn brought(
         &self,
         made: &MadePlan,
@@ -329,7 +329,7 @@ impl PromotionReader<'_> {
     }
 }
 
-/// What has to be surveyed: what comes or goes, with all other names of it, and the packages that own it.
+/// Returns what has to be surveyed: the objects that come or go, with all their other names, and the packages that own them.
 fn touched(made: &MadePlan, lines: &BTreeMap<ObjectPath, ContentsLine>) -> Touched {
     let mut touched = Touched::default();
     let names = names_of(&made.live);
@@ -345,7 +345,7 @@ fn touched(made: &MadePlan, lines: &BTreeMap<ObjectPath, ContentsLine>) -> Touch
         }
         let owner = lines.get(path).and_then(|line| line.owners.first());
         touched.packages.extend(owner.map(|owner| owner.package.clone()));
-        // A name that is left behind has to become one of this file again by a backout.
+        // A backout has to make a name that is left behind a name of this file again.
         touched.paths.extend(names.all(path).iter().cloned());
     }
     let known =
@@ -354,7 +354,7 @@ fn touched(made: &MadePlan, lines: &BTreeMap<ObjectPath, ContentsLine>) -> Touch
     touched
 }
 
-/// What the reading of the live tree has found about a file, so that it is not read again.
+/// Returns what the reading of the live tree has found about a file, so that the file is not read again.
 fn known_file(object: &TreeObject) -> Option<KnownFile> {
     let LiveKind::Regular { size, cksum, b3 } = object.live.kind else { return None };
     let Live { inode, mtime, ctime, .. } = object.live;
@@ -366,7 +366,7 @@ fn names_of(tree: &Tree) -> NamesOfFiles {
 }
 
 impl MadePlan {
-    /// The outcome before anything is done.
+    /// Returns the outcome before anything is done.
     pub(super) fn refused_or_planned(&mut self) -> Result<Option<Receipt>, Failure> {
         match std::mem::replace(&mut self.plan, Ok(None)) {
             Ok(plan) => {
@@ -377,33 +377,33 @@ impl MadePlan {
         }
     }
 
-    /// The base that the promotion leaves: the stage as it was read, and of what was not compared what the base in force
-    /// says. In no order.
+    /// Returns the base that the promotion leaves: the stage as it was read, and for what was not compared the contents of
+    /// the base in force. It is not sorted.
     pub(super) fn base_after(&self, before: &Base) -> Vec<BaseObject> {
         let is_compared = |path: &ObjectPath| self.scope.contains(path) && !self.passed.has(path);
         let kept = before.objects.iter().filter(|object| !is_compared(&object.path)).cloned();
         let mut objects: Vec<BaseObject> = kept.collect();
-        // The numbers of its files are its own.
+        // The group numbers of its files are its own.
         let last = objects.iter().filter_map(|object| object.object()?.group).max().unwrap_or(0);
         let read = self.stage.objects.iter().filter(|object| is_compared(&object.path));
         objects.extend(read.map(|object| object.base_object().numbered_behind(last)));
         objects
     }
 
-    /// What was read of both trees, for the next time; `None` where the cache has it. What a run changes meanwhile is known
-    /// by its times to be something else then.
+    /// Returns what was read of both trees, for the next time; `None` if the cache already has it. A file that a
+    /// run changes meanwhile is then recognized by its times.
     pub(super) fn cache(&self) -> Option<Vec<u8>> {
         (!self.is_as_known)
             .then(|| write_cache(self.stage.known_files(self.since), self.live.known_files(self.since)))
     }
 
-    /// The packages of the stage, as the base that the promotion leaves has them.
+    /// Returns the packages of the stage, as the base that the promotion leaves has them.
     pub(super) fn base_packages(&self, before: &Base) -> BTreeMap<PkgInst, String> {
         let known = &self.brought.versions;
         if known.is_empty() { before.header.packages.clone() } else { known.clone() }
     }
 
-    /// The report, with this outcome, and with what became of directories that should be exchanged.
+    /// Returns the report, with this outcome and with that of the directories that should be exchanged.
     pub(super) fn report(
         self,
         result: Result<Option<Receipt>, Failure>,

@@ -6,7 +6,7 @@ use patchadm_inputs::stage::StageName;
 use patchadm_planning::plan::refusal::{PromotionReason, Reason};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
-/// Returns the id that was asked for, if it is a new and later one, else the next one.
+/// Returns the requested id, if it is a new and later one, otherwise the next one.
 pub(super) fn next_id(
     asked: Option<&str>,
     name: &StageName,
@@ -35,12 +35,12 @@ pub(super) fn next_id(
     }
 }
 
-/// Every revision of a base that is or was applied, as far as records and history tell.
+/// Returns every revision of a base that is or was applied, as far as records and history tell.
 fn known(base: &str, view: &RecordView<'_>, applied: &AppliedPatches) -> Vec<PatchId> {
     let recorded =
         applied.packages().iter().flat_map(|records| records.list.iter().chain(records.infos.keys()));
     let mut known: Vec<PatchId> = recorded.filter(|id| id.base() == base).cloned().collect();
-    // One that was rolled back never was.
+    // A run that was rolled back does not count.
     let done = readable_history(view).into_iter().filter(|entry| entry.result == "done");
     let told = done.flat_map(|entry| entry.patches);
     known.extend(told.filter_map(|id| PatchId::new(&id).ok()).filter(|id| id.base() == base));

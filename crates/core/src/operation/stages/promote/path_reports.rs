@@ -1,4 +1,4 @@
-//! What becomes of each promoted path, and of each directory inside or above one that should be exchanged.
+//! The changes of each promoted path, and of each directory inside or above one that should be exchanged.
 
 use super::report::{PathReport, SwitchWay};
 use crate::operation::stages::tree::Tree;
@@ -58,7 +58,7 @@ fn is_in(at: &ObjectPath, path: &ObjectPath) -> bool {
     at == path || at.is_below(path)
 }
 
-/// How changes become visible: at once only where every one of them is in a directory that is exchanged.
+/// Returns how changes become visible: at once only if every one of them is in a directory that is exchanged.
 fn way(changes: &[&Change], exchanges: &[ExchangeReport]) -> (SwitchWay, Option<String>) {
     if changes.is_empty() {
         return (SwitchWay::Nothing, None);

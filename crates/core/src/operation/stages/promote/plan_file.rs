@@ -1,4 +1,4 @@
-//! The plan file of a promotion: what was found on both sides, and what it will do.
+//! The plan file of a promotion: the findings on both sides, and the changes that it will make.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,8 +20,8 @@ use patchadm_inputs::format::promotion_states::{MOST_STATES, PromotionStates, ST
 use patchadm_rootfs::{Digest, Digesting, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
-/// Refuses a plan that is not the one of the file it has to be, and saves it where that was asked for: one that was refused
-/// is not saved.
+/// Refuses a plan that differs from the file it must match, and saves the plan if that was requested. A refused plan is not
+/// saved.
 pub(super) fn settle_plan_file(
     ground: &RootAndPolicy,
     tree: &PromotedTree,
@@ -49,7 +49,7 @@ pub(super) fn settle_plan_file(
     }
 }
 
-/// The plan as a file has it.
+/// Returns the plan in the form of a file.
 fn plan_file(
     ground: &RootAndPolicy,
     tree: &PromotedTree,
@@ -87,7 +87,7 @@ fn of_promotion(id: &str, source: &str) -> PlannedPatch {
     }
 }
 
-/// What both trees, the base and the root are like.
+/// Returns the states of both trees, the base and the root.
 fn states(made: &MadePlan, run: u64) -> PromotionStates {
     let mut digesting = Digesting::default();
     if let Some(force) = &made.base {
@@ -117,7 +117,7 @@ fn states(made: &MadePlan, run: u64) -> PromotionStates {
     }
 }
 
-/// The first name of each file that has several.
+/// Returns the first name of each file that has several.
 fn first_names(tree: &Tree) -> HashMap<u32, &ObjectPath> {
     let mut firsts = HashMap::new();
     for TreeObject { path, group, .. } in &tree.objects {
@@ -128,15 +128,15 @@ fn first_names(tree: &Tree) -> HashMap<u32, &ObjectPath> {
     firsts
 }
 
-/// The digest of all that a promotion compares of an object: its names count, not the numbers of groups, and a directory has
-/// no time.
+/// Returns the digest of everything that a promotion compares of an object: its names count, not the numbers of groups, and
+/// a directory has no time.
 fn state_digest(object: &TreeObject, firsts: &HashMap<u32, &ObjectPath>) -> Digest {
     let mut state = object.state();
     let first = state.group.take().and_then(|group| firsts.get(&group));
     if state.kind == RecordedType::Directory {
         state.mtime = Timestamp::whole(0);
     }
-    // Strings, numbers and a map with string keys: serialising these cannot fail.
+    // These are strings, numbers and a map with string keys: serialising them cannot fail.
     let mut text = serde_json::to_vec(&state).unwrap_or_default();
     text.extend(first.into_iter().flat_map(|first| first.as_bytes().iter().copied()));
     Digest::of(&text)

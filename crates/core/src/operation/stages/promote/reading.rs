@@ -1,4 +1,4 @@
-//! What a promotion reads first: the base in force, and both trees.
+//! The first input of a promotion: the base in force, and both trees.
 
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
@@ -16,7 +16,7 @@ use patchadm_inputs::stage::{LeftOut, Scope, StageCache};
 use patchadm_svr4::patch::AppliedPatches;
 
 impl PromotionReader<'_> {
-    /// Reads the base in force, unless there is none, and beside it what is known of both trees.
+    /// Reads the base in force, unless there is none, and the cached facts of both trees.
     pub(super) fn base_and_cache(
         &self,
         view: &RecordView<'_>,
@@ -49,7 +49,7 @@ impl PromotionReader<'_> {
         Ok((stage, live))
     }
 
-    /// Lets a rehearsal see base and stage as they will be once an interrupted refresh is completed.
+    /// Shows a rehearsal base and stage as they will be once an interrupted refresh is completed.
     pub(super) fn as_refreshed(
         &self,
         base: Option<BaseInForce>,
@@ -65,7 +65,7 @@ impl PromotionReader<'_> {
         Ok((base, Some(to_be)))
     }
 
-    /// The objects of the live tree at the paths of a tree that has no base: nothing else of the root is looked at.
+    /// Returns the objects of the live tree at the paths of a tree without a base: nothing else of the root is read.
     fn live_of(&self, tree: &Tree) -> Result<Tree, StageError> {
         let paths = tree.objects.iter().map(|object| object.path.clone()).collect();
         let inventory = self.ground.survey(&Touched { paths, ..Touched::default() }, None)?;

@@ -1,4 +1,4 @@
-//! What became of a promotion.
+//! The report of a promotion.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::kept_libraries::LibraryReport;
 use patchadm_svr4::package::ObjectPath;
 
-/// What a promotion did, or would do.
+/// The actual or planned changes of a promotion.
 #[derive(Debug)]
 pub struct PromoteReport {
     /// The finding of recovery, before anything else.
@@ -24,39 +24,39 @@ pub struct PromoteReport {
     pub id: String,
     /// The base that was compared with: `0`, the id of a promotion, or `None`.
     pub base: Option<String>,
-    /// Whether no base was regarded.
+    /// Whether no base was taken into account.
     pub two_way: bool,
-    /// What becomes of each promoted path, and of other directories that should be exchanged.
+    /// The changes of each promoted path, and of other directories that should be exchanged.
     pub paths: Vec<PathReport>,
-    /// How the changes below each directory become visible that should be exchanged, with the processes that stay in it.
+    /// How the changes below each directory to be exchanged become visible, with the processes that stay in it.
     pub exchanges: Vec<ExchangeReport>,
-    /// What stays as it is on the live tree, or is passed over.
+    /// The paths that stay as they are on the live tree, or are skipped.
     pub kept: Vec<KeptPath>,
-    /// What both sides changed.
+    /// The paths that both sides changed.
     pub conflicts: BTreeMap<ObjectPath, Conflict>,
     /// The packages of the promotion.
     pub packages: Vec<PackageReport>,
-    /// The plan; `None` where there is nothing to do, or it was refused.
+    /// The plan; `None` if there is nothing to do, or it was refused.
     pub plan: Option<Plan>,
     /// The interrupted refresh of the stage that was completed first, or would be.
     pub refreshed: Option<CompletedRefresh>,
-    /// What each patch of the run does, the promotion last, where patches of the stage come; else nothing.
+    /// The part of each patch in the run, the promotion last, if patches of the stage come; otherwise empty.
     pub portions: Vec<Plan>,
-    /// Programs that run from, or have mapped, what is replaced.
+    /// The programs that run from, or have mapped, files that are replaced.
     pub in_use: Vec<UsingProcess>,
-    /// The hooks that run before and after it, and how they ended.
+    /// The hooks that run before and after the promotion, and their outcomes.
     pub hooks: Vec<HookEnd>,
-    /// The fingerprint of what it was planned with, where a plan file is made or compared.
+    /// The fingerprint of the input of the plan, if a plan file is made or compared.
     pub fingerprint: Option<String>,
-    /// What is told of libraries, where somebody looked for them.
+    /// The report on libraries, if they were examined.
     pub libraries: Option<LibraryReport>,
-    /// The receipt of the run, or the reason why there was none. A dry run, and one with nothing to do, has no receipt.
+    /// The receipt of the run, or the reason why there is none. A dry run, and one with nothing to do, has no receipt.
     pub result: Result<Option<Receipt>, Failure>,
-    /// Why the caller could not do what was only planned.
+    /// The reason why the caller could not carry out what was only planned.
     pub refused: Option<Failure>,
 }
 
-/// How a path is switched.
+/// The way in which a path is switched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SwitchWay {
     /// Name by name.
@@ -67,14 +67,14 @@ pub enum SwitchWay {
     Nothing,
 }
 
-/// What becomes of one promoted path.
+/// The changes of one promoted path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathReport {
     /// The path.
     pub path: ObjectPath,
-    /// How it is switched.
+    /// The way in which it is switched.
     pub way: SwitchWay,
-    /// The reason why names are renamed one by one although an exchange was asked for.
+    /// The reason why names are renamed one by one although an exchange was requested.
     pub reason: Option<String>,
     /// The objects of the live tree.
     pub live: usize,
@@ -108,12 +108,12 @@ pub struct PackageReport {
     pub name: String,
     /// Whether the promotion makes it.
     pub is_new: bool,
-    /// How many objects of it change.
+    /// The number of its objects that change.
     pub objects: usize,
 }
 
 impl PromoteReport {
-    /// Whether the root was changed.
+    /// Returns whether the root was changed.
     pub fn has_changed(&self) -> bool {
         matches!(self.result, Ok(Some(_)))
     }

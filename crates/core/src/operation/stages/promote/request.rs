@@ -1,4 +1,4 @@
-//! What a promotion is asked for.
+//! The request for a promotion.
 
 use crate::operation::libraries::LibraryRequest;
 use std::ffi::OsString;
@@ -14,21 +14,21 @@ use patchadm_svr4::package::ObjectPath;
 /// The options of `patchadm promote`; an option not given falls back to the root's policy.
 #[derive(Clone, Debug, Default)]
 pub struct PromoteRequest {
-    /// The stage: its directory or its name; or a tree that is none.
+    /// The stage: its directory or its name; or a tree that is no stage.
     pub stage: OsString,
-    /// The promoted paths; those of the base where none is named.
+    /// The promoted paths; those of the base if empty.
     pub paths: Vec<ObjectPath>,
     /// The id of the promotion.
     pub id: Option<String>,
     /// Without regard to a base.
     pub two_way: bool,
-    /// Without a base: what the tree does not have goes from the root.
+    /// Without a base: what the tree lacks is deleted from the root.
     pub delete: bool,
-    /// Patches of the stage do not go live: what they changed is promoted as any other object.
+    /// Patches of the stage do not go live: what they changed is promoted like any other object.
     pub tree_only: bool,
-    /// How much of a path may be deleted.
+    /// The limit of deletions in a path.
     pub max_delete: Option<DeleteLimit>,
-    /// What is neither compared nor taken.
+    /// The paths that are neither compared nor taken.
     pub exclude: Vec<PathGlob>,
     /// What happens to paths that both sides changed.
     pub edited: Option<Edited>,
@@ -46,10 +46,10 @@ pub struct PromoteRequest {
     pub dry_run: bool,
     /// The hooks of the policy do not run.
     pub no_hooks: bool,
-    /// How hooks are run.
+    /// The settings for hooks.
     pub scripts: ScriptSettings,
-    /// What becomes of libraries that others need.
+    /// What happens to libraries that others need.
     pub shlibs: LibraryRequest,
-    /// What is done with a plan file.
+    /// The use of a plan file.
     pub plan_file: PlanFileRequest,
 }

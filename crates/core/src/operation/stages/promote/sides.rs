@@ -1,4 +1,4 @@
-//! The sides of a promotion: the tree that is promoted, the base that is in force, and the live tree.
+//! The sides of a promotion: the promoted tree, the base in force, and the live tree.
 
 use super::brought::{has_run_of_refresh, must_be_finished};
 use super::request::PromoteRequest;
@@ -11,21 +11,21 @@ use patchadm_inputs::stage::{Scope, StageName};
 use patchadm_rootfs::{Lock, Root};
 use patchadm_svr4::patch::PatchId;
 
-/// A tree that is promoted.
+/// The promoted tree.
 #[derive(Debug)]
 pub(super) struct PromotedTree {
     /// The tree, as a root of its own.
     pub(super) root: Root,
-    /// The stage that it is; `None` for a tree without identity.
+    /// Its stage; `None` for a tree without identity.
     pub(super) stage: Option<Stage>,
     /// The base of the ids of its promotions.
     pub(super) name: StageName,
-    /// Whether it is promoted as it will be once an interrupted refresh of it is completed.
+    /// Whether it is promoted as it will be once its interrupted refresh is completed.
     pub(super) is_refresh_interrupted: bool,
 }
 
 impl PromotedTree {
-    /// Opens what was named. A tree without identity needs `two_way`.
+    /// Opens the named tree. A tree without identity needs `two_way`.
     pub(super) fn open(root: &Root, request: &PromoteRequest) -> Result<Self, StageError> {
         let tree = named_tree(root, &request.stage)?;
         if own_directory(&tree)?.is_some() {
@@ -41,8 +41,9 @@ impl PromotedTree {
         }
     }
 
-    /// The same for a plan: a stage of which a refresh was interrupted is the one that a promotion will have completed, its
-    /// package database as after the recovery of the run that the refresh began there. Any other unfinished run is refused.
+    /// Returns the same for a plan. A stage with an interrupted refresh counts as a promotion will have completed it, with
+    /// its package database as after the recovery of the run that the refresh began there. Any other unfinished run is
+    /// refused.
     pub(super) fn foreseen(self) -> Result<Self, StageError> {
         let Some(stage) = &self.stage else { return Ok(self) };
         let is_refresh_interrupted = is_interrupted(stage)?;
@@ -63,7 +64,7 @@ impl PromotedTree {
         Ok(Self { root, stage, is_refresh_interrupted, ..self })
     }
 
-    /// Keeps what was read of both trees, if the stage does not know it, for the next promotion.
+    /// Keeps what was read of both trees for the next promotion, unless the stage already has it.
     pub(super) fn keep_cache(&self, cache: Option<&[u8]>) {
         if let (Some(stage), Some(cache)) = (&self.stage, cache) {
             put_cache(&stage.own, cache);
@@ -71,7 +72,7 @@ impl PromotedTree {
     }
 }
 
-/// The base of the id that was asked for, else the last component of the tree's path.
+/// Returns the base of the requested id, otherwise the last component of the tree's path.
 fn name_of(tree: &Root, request: &PromoteRequest) -> Result<StageName, StageError> {
     let of_id = request.id.as_deref().and_then(|id| PatchId::new(id).ok()).map(|id| id.base().to_owned());
     let path = tree.physical_path()?;
@@ -79,7 +80,7 @@ fn name_of(tree: &Root, request: &PromoteRequest) -> Result<StageName, StageErro
     Ok(StageName::parse(&of_id.or_else(of_path).unwrap_or_default())?)
 }
 
-/// Returns the paths that are compared: those that are named, else all of the base, else all of the tree.
+/// Returns the paths that are compared: the named ones, otherwise all of the base, otherwise all of the tree.
 pub(super) fn scope(request: &PromoteRequest, base: Option<&Scope>) -> Result<Scope, StageError> {
     let named = if request.paths.is_empty() { None } else { Some(Scope::new(request.paths.clone())?) };
     match (named, base) {

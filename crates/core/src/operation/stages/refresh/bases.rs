@@ -1,5 +1,5 @@
-//! What was brought into the stage is what both sides have from then on: every base that says the same of the path as the
-//! base in force says so, and last the base in force itself.
+//! The bases after a refresh: what was brought into the stage is common to both sides from then on. Every base that agrees
+//! with the base in force on a path records it, and last the base in force itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,22 +14,22 @@ use patchadm_making::build::{CompareOptions, compare};
 use patchadm_making::release::ReleaseObject;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
-/// Writes the states of what was brought into the bases. Until that in force has them, it is known which others had the
-/// same before.
+/// Writes the states of what was brought into the bases. Until the base in force has them, it is known which others agreed
+/// with it before.
 pub(super) fn write_states(stage: &Stage, decided: &DecidedRefresh) -> Result<(), StageError> {
     let in_force =
         if decided.base_name == "0" { BASE_OF_NEW.to_vec() } else { base_name(&decided.base_name) };
     let before = stage.base(&in_force)?;
     for name in stage.own.names_that_are(|name| name.starts_with(BASES) && name != in_force)? {
-        // One of a promotion that is long gone may be damaged: nobody needs it.
+        // The base of a promotion that is long gone may be damaged: nothing needs it.
         let Ok(base) = stage.base(&name) else { continue };
         put_states(stage, &name, &base, decided, &Apart::of(&before, &base))?;
     }
     put_states(stage, &in_force, &before, decided, &Apart::default())
 }
 
-/// Lets the bases say which packages both sides have from now on. Of a package of which another base says something else than
-/// the one in force, it says that still.
+/// Records in the bases which packages both sides have from now on. If another base differs from the base in force on a
+/// package, it still does so afterwards.
 pub(super) fn write_packages(stage: &Stage, decided: &DecidedRefresh) -> Result<(), StageError> {
     let changes = &decided.packages.in_bases;
     if changes.is_empty() {
@@ -63,7 +63,7 @@ fn put_packages(
     put_base(&stage.own, name, &header, &BaseObjects::new(base.objects))
 }
 
-/// Packages with their versions, where these changed; those without one go.
+/// Returns packages with their versions after these changes; a package without a version is removed.
 pub(super) fn with_packages<'a>(
     mut packages: BTreeMap<PkgInst, String>,
     changes: impl IntoIterator<Item = (&'a PkgInst, &'a Option<String>)>,
@@ -91,11 +91,11 @@ fn put_states(
     put_base(&stage.own, name, &base.header, &BaseObjects::new(objects))
 }
 
-/// The paths at which a base says something else than the base in force.
+/// The paths at which a base differs from the base in force.
 #[derive(Default)]
 struct Apart {
     states: BTreeSet<ObjectPath>,
-    /// Of what is mounted there, no base says anything.
+    /// The mount points, about which no base says anything.
     mounts: BTreeSet<ObjectPath>,
 }
 
@@ -117,18 +117,18 @@ impl Apart {
     }
 }
 
-/// The objects of a base as trees are compared: which of them are names of one, not what number that has.
+/// Returns the objects of a base as trees are compared: by which objects are names of one, not by the number of that group.
 fn compared(base: &Base) -> Vec<ReleaseObject> {
     let owners = ComparedAttributes { owners: true };
     base.objects.iter().filter_map(|one| of_recorded(&one.path, one.object()?, owners)).collect()
 }
 
-/// The objects of the base in force with what was brought.
+/// Returns the objects of the base in force with what was brought.
 pub(super) fn with_states_of(base: &Base, decided: &DecidedRefresh) -> Vec<BaseObject> {
     with_states(base, decided, &Apart::default())
 }
 
-/// The objects of a base with what was brought.
+/// Returns the objects of a base with what was brought.
 fn with_states(base: &Base, decided: &DecidedRefresh, apart: &Apart) -> Vec<BaseObject> {
     let mut objects: BTreeMap<ObjectPath, BaseState> =
         base.objects.iter().map(|object| (object.path.clone(), object.state.clone())).collect();

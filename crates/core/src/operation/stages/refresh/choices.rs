@@ -1,5 +1,5 @@
-//! The options of a refresh that is under way, `refreshing`: one line, by which whoever completes an interrupted one decides as
-//! it did.
+//! The options of an active refresh, `refreshing`: one line. A command that completes an interrupted refresh decides by it
+//! as the refresh did.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use patchadm_svr4::package::{ObjectPath, rule};
 /// The version of the format.
 const VERSION: u32 = 1;
 
-/// What a refresh does with paths that both sides changed.
+/// The decision of a refresh about paths that both sides changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct RefreshChoices(pub(super) EditChoice);
 

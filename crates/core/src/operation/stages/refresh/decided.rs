@@ -1,4 +1,4 @@
-//! What a refresh does with each path.
+//! The decisions of a refresh about each path.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use patchadm_inputs::stage::Scope;
 use patchadm_planning::plan::promotion::BroughtPatches;
 use patchadm_svr4::package::ObjectPath;
 
-/// The live tree, and what is decided about the paths of the stage.
+/// The live tree, and the decisions about the paths of the stage.
 #[derive(Debug)]
 pub(super) struct DecidedRefresh {
     pub(super) live: Tree,
@@ -20,13 +20,13 @@ pub(super) struct DecidedRefresh {
     pub(super) packages: MovedPackages,
     /// The base that they were compared with: `0`, or the id of a promotion.
     pub(super) base_name: String,
-    /// What an interrupted one may have brought: paths that are the same in both trees, and were something else in the
-    /// base. `None` where none was interrupted.
+    /// The paths that an interrupted refresh may have brought: they are the same in both trees, and differ from the base.
+    /// `None` if none was interrupted.
     pub(super) brought_before: Option<BTreeSet<ObjectPath>>,
 }
 
 impl DecidedRefresh {
-    /// Whether anything is brought, or was by an interrupted one.
+    /// Returns whether anything is brought, or was brought by an interrupted refresh.
     pub(super) fn is_anything(&self) -> bool {
         self.brought().next().is_some()
             || self.brought_before.is_some()
@@ -35,13 +35,13 @@ impl DecidedRefresh {
             || !self.packages.in_bases.is_empty()
     }
 
-    /// The paths of which both trees have the same from now on.
+    /// Returns the paths that are the same in both trees from now on.
     pub(super) fn brought(&self) -> impl Iterator<Item = &ObjectPath> {
         let now = self.outcomes.iter().filter(|(_, outcome)| changes(outcome)).map(|(path, _)| path);
         now.chain(self.brought_before.iter().flatten())
     }
 
-    /// The tree of the stage once it is carried out, in a scope.
+    /// Returns the tree of the stage after the refresh, in a scope.
     pub(super) fn stage_after(&self, stage: Tree, scope: &Scope) -> Tree {
         let next = stage.objects.iter().filter_map(|object| object.group).max().map_or(0, |last| last + 1);
         let mut objects: BTreeMap<ObjectPath, TreeObject> =
@@ -66,7 +66,7 @@ impl DecidedRefresh {
     }
 }
 
-/// Whether a path of the stage changes.
+/// Returns whether a path of the stage changes.
 pub(super) fn changes(outcome: &Outcome) -> bool {
     outcome.is_taken() || outcome.is_deleted() || *outcome == Outcome::TakeTime
 }

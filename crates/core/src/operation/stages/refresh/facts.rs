@@ -1,5 +1,5 @@
-//! What a refresh knows of the paths at which the trees differ: their lines, what was asked for, and what an interrupted one
-//! may have left of them.
+//! What a refresh knows of the paths at which the trees differ: their lines, what was requested, and the possible remains of
+//! an interrupted refresh.
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,15 @@ use patchadm_inputs::stage::{Base, BaseObject};
 use patchadm_planning::plan::edits::EditChoice;
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath};
 
-/// What the records of the root say of the paths at which the trees differ.
+/// The records of the root about the paths at which the trees differ.
 pub(super) struct RefreshFacts<'a> {
     pub(super) lines: &'a BTreeMap<ObjectPath, ContentsLine>,
     pub(super) choice: &'a EditChoice,
-    /// Where another one was interrupted.
+    /// The refresh that was interrupted, if one was.
     pub(super) unfinished: Option<UnfinishedRefresh<'a>>,
 }
 
-/// What is there behind a refresh that was interrupted. Before that began, no path that both changed was undecided.
+/// The remains of an interrupted refresh. Before it began, no path that both sides changed was undecided.
 pub(super) struct UnfinishedRefresh<'a> {
     pub(super) base: &'a Base,
     pub(super) stage: &'a Tree,
@@ -27,8 +27,8 @@ pub(super) struct UnfinishedRefresh<'a> {
 }
 
 impl UnfinishedRefresh<'_> {
-    /// Whether the stage may differ only because half of what belongs together was brought: it is a directory without its
-    /// attributes, or one of several names of a file of which others came, went or are still to come.
+    /// Returns whether the stage may differ only because half of what belongs together was brought: the path is a directory
+    /// without its attributes, or one of several names of a file whose other names came, went or are still to come.
     fn explains(&self, path: &ObjectPath) -> bool {
         let Some(stage) = self.stage.object(path).map(TreeObject::state) else { return false };
         let live = self.live.object(path).map(TreeObject::state);
@@ -42,7 +42,7 @@ impl UnfinishedRefresh<'_> {
     }
 }
 
-/// Whether two objects have the same content, permissions and time.
+/// Returns whether two objects have the same content, permissions and time.
 fn is_same_but_for_names(one: &RecordedState, other: &RecordedState) -> bool {
     let content = |state: &RecordedState| {
         (state.kind, state.size, state.b3.clone(), state.target.clone(), state.device)
@@ -58,7 +58,7 @@ impl PathFacts for RefreshFacts<'_> {
         if comes { Edited::Replace } else { choice }
     }
 
-    // What is volatile is always as it is on the live tree.
+    // A volatile object always follows the live tree.
     fn comes_always(&self, path: &ObjectPath) -> bool {
         self.lines.get(path).is_some_and(|line| line.object.ftype == Ftype::Volatile)
     }

@@ -1,5 +1,5 @@
-//! A refresh that was interrupted, completed before somebody else reads the stage: what it was asked for is brought, as the
-//! live tree has it by now. Who only plans sees the stage as it will be then.
+//! The completion of an interrupted refresh before another command reads the stage: it brings what was requested, as the
+//! live tree now has it. A command that only plans sees the stage as it will be then.
 
 use super::bases::{with_packages, with_states_of};
 use super::choices::RefreshChoices;
@@ -18,8 +18,8 @@ use patchadm_planning::plan::edits::EditChoice;
 use patchadm_planning::plan::promotion::BroughtPatches;
 use patchadm_rootfs::Root;
 
-/// Completes the refresh of a stage that was interrupted, with the choices that it was given; `None` where none was. The caller
-/// holds the lock of the stage, and no other.
+/// Completes the interrupted refresh of a stage, with the choices that it was given; `None` if none was interrupted. The
+/// caller holds the lock of the stage, and no other.
 pub(in crate::operation::stages) fn complete_refresh(
     root: &Root,
     stage: &Stage,
@@ -42,11 +42,11 @@ pub(in crate::operation::stages) fn complete_refresh(
 #[derive(Debug)]
 pub(in crate::operation::stages) struct StageToBe {
     decided: DecidedRefresh,
-    /// What is told of it.
+    /// The report on its completion.
     pub(in crate::operation::stages) told: CompletedRefresh,
 }
 
-/// Says what completing the interrupted refresh of a stage will make of it.
+/// Returns what completing the interrupted refresh of a stage will make of it.
 pub(in crate::operation::stages) fn stage_to_be(
     ground: &RootAndPolicy,
     stage: &Stage,
@@ -67,32 +67,32 @@ pub(in crate::operation::stages) fn stage_to_be(
 }
 
 impl StageToBe {
-    /// The tree of the stage, of which `now` was read in a scope.
+    /// Returns the future tree of the stage; `now` was read in a scope.
     pub(in crate::operation::stages) fn tree(&self, now: Tree, scope: &Scope) -> Tree {
         self.decided.stage_after(now, scope)
     }
 
-    /// Its base.
+    /// Returns its base.
     pub(in crate::operation::stages) fn base(&self, now: &Base) -> Base {
         let mut header = now.header.clone();
         header.packages = with_packages(header.packages, &self.decided.packages.in_bases);
         Base { objects: with_states_of(now, &self.decided), header }
     }
 
-    /// The packages and patches that come to its package database, or go from it.
+    /// Returns the packages and patches that come to its package database, or go from it.
     pub(in crate::operation::stages) fn records(&self) -> &BroughtPatches {
         &self.decided.patches
     }
 }
 
-/// Whether a refresh of the stage was interrupted: in its objects, in its bases, or in its package database.
+/// Returns whether a refresh of the stage was interrupted: in its objects, in its bases, or in its package database.
 pub(in crate::operation::stages) fn is_interrupted(stage: &Stage) -> Result<bool, StageError> {
     Ok(stage.own.look(SCRATCH)?.is_some() || has_run_of_refresh(stage)?)
 }
 
-/// What the options of the interrupted refresh decided; `None` where it died before it said so.
+/// Returns the decisions by the options of the interrupted refresh; `None` if it died before it recorded them.
 fn kept_choice(stage: &Stage) -> Result<Option<EditChoice>, StageError> {
-    // Without copies beside it, it is one that was done.
+    // Without copies beside it, the refresh was completed.
     if stage.own.look(SCRATCH)?.is_none() {
         return Ok(None);
     }

@@ -1,11 +1,11 @@
-//! `stage refresh`: what changed on the live tree comes into the stage, by the rule of promotions with the sides exchanged.
+//! `stage refresh`: brings changes of the live tree into the stage, by the rule of promotions with the sides exchanged.
 //!
 //! ```text
 //!   base in force, both trees ─► decided ─► objects into the stage ─► their states into the bases ─► records
 //! ```
-//! Objects come first, the bases that say so afterwards: cut in between, the next one finds the same on both sides, and lets
-//! the bases say so. What the options decided is kept beside the copies until then, so that a promotion completes an interrupted
-//! one as it was asked for (`interrupted`). Of the root nothing is changed.
+//! Objects come first, then the bases that record them. If a refresh is cut in between, the next one finds the same on both
+//! sides, and updates the bases. Until then, the decisions of the options are kept beside the copies, so that a promotion
+//! completes an interrupted refresh as it was requested (`interrupted`). Nothing of the root is changed.
 
 mod bases;
 mod choices;
@@ -66,20 +66,20 @@ pub struct RefreshRequest {
     pub dry_run: bool,
 }
 
-/// What became of a stage that was refreshed.
+/// The outcome of a refresh.
 #[derive(Debug)]
 pub struct RefreshReport {
     /// The finding of recovery, before anything else.
     pub recovered: Recovered,
     /// The name of the stage.
     pub stage: String,
-    /// How many paths of it changed, or would.
+    /// The number of paths of the stage that changed, or would change.
     pub taken: usize,
-    /// What both sides changed.
+    /// The paths that both sides changed.
     pub conflicts: BTreeMap<ObjectPath, Conflict>,
     /// The packages that came to the root, or went from it.
     pub packages: Vec<MovedPackage>,
-    /// Why nothing was changed, where the rules refuse it.
+    /// The reason why nothing was changed, if the rules refuse it.
     pub refused: Option<Failure>,
 }
 
@@ -109,7 +109,7 @@ pub fn refresh_stage(
 }
 
 impl RefreshRequest {
-    /// What happens to paths that both sides changed.
+    /// Returns what happens to paths that both sides changed.
     fn choice(&self, ground: &RootAndPolicy) -> EditChoice {
         EditChoice {
             general: self.edited.unwrap_or(ground.policy.edited),
@@ -131,7 +131,7 @@ fn refresh_locked(
     let records = records::session(stage, caller)?;
     let records = StageRecords::locked(records.as_ref());
     if may_change(root).is_err() {
-        // Who may only read the root cannot keep others from changing it: what is read is checked as it is copied.
+        // A caller who may only read the root cannot keep others from changing it: what is read is checked as it is copied.
         let refresher = Refresher { ground: &ground, stage, choice, caller, records };
         let decided = without_lock(root, || Ok(refresher.decided()))??;
         return refresher.carry_out(&decided, Recovered::Nothing);
@@ -151,7 +151,7 @@ struct Refresher<'a> {
     records: StageRecords<'a>,
 }
 
-/// The package database of a stage, where it has one that the caller may change.
+/// The package database of a stage, if it has one that the caller may change.
 #[derive(Clone, Copy)]
 enum StageRecords<'a> {
     None,
@@ -166,7 +166,7 @@ impl<'a> StageRecords<'a> {
         session.map_or(Self::None, Self::Locked)
     }
 
-    /// Those of a stage of which only a plan is made.
+    /// Returns the records of a stage for which only a plan is made.
     fn planned(stage: &Stage) -> Result<Self, StageError> {
         Ok(if records::are_there(stage)? { Self::Planned } else { Self::None })
     }
@@ -205,8 +205,8 @@ impl Refresher<'_> {
         Ok(DecidedRefresh { live, outcomes, patches, packages, base_name: base.name, brought_before })
     }
 
-    /// The records of the root that come: those of patches, of packages that the stage did not change, and those of packages
-    /// that came to the root or went from it.
+    /// Returns the records of the root that come: those of patches, of packages that the stage did not change, and of
+    /// packages that came to the root or went from it.
     fn records(
         &self,
         database: PackageDatabase,

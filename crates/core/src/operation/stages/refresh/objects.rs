@@ -1,4 +1,4 @@
-//! The objects of the live tree put into the stage: copied to a directory of the stage's own first, then each moved to its
+//! The objects of the live tree, put into the stage: copied to a directory of the stage's own first, then each moved to its
 //! place by one rename.
 
 use std::sync::atomic::AtomicBool;
@@ -14,8 +14,8 @@ use crate::three_way::Outcome;
 use patchadm_rootfs::{Dir, FileType, LiveKind, Root};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// The directory of the stage's own in which objects are copied. It is there until the bases are written, so that the next
-/// one knows that this one was interrupted.
+/// The stage's own directory in which objects are copied. It exists until the bases are written, so that the next refresh
+/// knows that this one was interrupted.
 pub(super) const SCRATCH: &[u8] = b"refresh";
 
 /// A stage into which objects of its root are brought.
@@ -27,7 +27,7 @@ pub(super) struct RefreshedStage<'a> {
 }
 
 impl RefreshedStage<'_> {
-    /// Takes what goes out of the stage, and puts what comes into it.
+    /// Removes what goes from the stage, and puts in what comes.
     pub(super) fn bring(&self, decided: &DecidedRefresh) -> Result<(), StageError> {
         let stage = &self.stage.root;
         self.empty_scratch()?;
@@ -52,7 +52,7 @@ impl RefreshedStage<'_> {
         Ok(stage.dir(&ObjectPath::root())?.sync_file_system()?)
     }
 
-    /// Makes the directory for copies, or empties the one that an interrupted one left.
+    /// Makes the directory for copies, or empties the one that an interrupted refresh left.
     fn empty_scratch(&self) -> Result<(), StageError> {
         let own = &self.stage.own;
         if own.look(SCRATCH)?.is_none() {
@@ -66,7 +66,7 @@ impl RefreshedStage<'_> {
         Ok(())
     }
 
-    /// Copies what comes, but for directories, and holds the copies against what was decided about.
+    /// Copies what comes, except for directories, and compares the copies with what the decisions were based on.
     fn copy(&self, scratch: &Root, taken: &[&TreeObject]) -> Result<(), StageError> {
         let root = self.root;
         let is_whole = AtomicBool::new(true);
@@ -94,7 +94,7 @@ impl RefreshedStage<'_> {
         Ok(())
     }
 
-    /// Gives a directory what it has in the live tree.
+    /// Sets the attributes that a directory has in the live tree.
     fn give(&self, object: &TreeObject) -> Result<(), StageError> {
         let (root, stage, path) = (self.root, &self.stage.root, &object.path);
         let changing = |root: &Root| StageError::Changing(root.show(path));
@@ -115,7 +115,7 @@ fn remove(stage: &Root, path: &ObjectPath) -> Result<(), StageError> {
     let above = parent(stage, path)?;
     let Some(seen) = above.look(path.name())? else { return Ok(()) };
     if seen.file_type == FileType::Directory {
-        // What was made in it meanwhile stays, and the directory with it.
+        // Files that were made in it meanwhile stay, and the directory with them.
         above.remove_dir(path.name())?;
     } else {
         above.remove(path.name())?;
@@ -123,7 +123,7 @@ fn remove(stage: &Root, path: &ObjectPath) -> Result<(), StageError> {
     Ok(())
 }
 
-/// Puts an object in its place. What has another type there goes first.
+/// Puts an object in its place. An object of another type there is removed first.
 fn put(stage: &Root, scratch: &Root, object: &TreeObject) -> Result<(), StageError> {
     let TreeObject { path, live, .. } = object;
     let above = parent(stage, path)?;

@@ -1,4 +1,4 @@
-//! The records of packages that the stage did not change, put into its package database in a run of its own there.
+//! The records of packages that the stage did not change, put into its package database in a run of its own.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ pub(super) fn session<'a>(stage: &Stage, caller: &'a Caller<'_>) -> Result<Optio
     Ok(Some(Session::begin(RootAndPolicy::of(&stage.root)?, caller)?))
 }
 
-/// Whether a stage has a package database that the caller may change.
+/// Returns whether a stage has a package database that the caller may change.
 pub(super) fn are_there(stage: &Stage) -> Result<bool, StageError> {
     let has_database = || installed::has_database(&RecordView::live(&stage.root)).map_err(Failure::from);
     Ok(stage.identity.records && has_database()? && may_change(&stage.root).is_ok())

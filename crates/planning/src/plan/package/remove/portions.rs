@@ -1,8 +1,8 @@
-//! The order in which the objects of a package go: class by class, against the order of CLASSES, then the classes that
-//! it does not name; in each the paths against their order in `contents`, so that what is in a directory goes before it
-//! (pkgrm(1M)).
+//! The order in which the objects of a package go: class by class, in reverse order of CLASSES, then the classes that
+//! it does not name. In each class the paths go in reverse order of `contents`, so that the contents of a directory go
+//! before it (pkgrm(1M)).
 //!
-//! A directory of a class without script waits for the last class that has anything in it: otherwise it would not be
+//! A directory of a class without script waits for the last class that has anything in it. Otherwise it would not be
 //! empty when its turn comes, and stay.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,12 +13,12 @@ use crate::plan::target::classes;
 use patchadm_inputs::inventory::Inventory;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 
-/// What goes of one class.
+/// The objects of one class that go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemovalPortion {
     /// The class.
     pub class: String,
-    /// Who delivers the script that removes its objects; none where the engine does.
+    /// The provider of the script that removes its objects; none if the engine removes them.
     pub deliverer: Option<Deliverer>,
     /// Its objects, in the order in which they go.
     pub objects: Vec<GoingObject>,
@@ -27,13 +27,13 @@ pub struct RemovalPortion {
 /// An object that a package owns and gives up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GoingObject {
-    /// Where it is.
+    /// Its path.
     pub path: ObjectPath,
-    /// What becomes of it.
+    /// Its outcome.
     pub fate: Fate,
 }
 
-/// What becomes of an object.
+/// The outcome for an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It goes; a directory only if it is empty by then.
@@ -47,19 +47,19 @@ pub enum Fate {
 }
 
 impl RemovalPortion {
-    /// What the script of the class reads: everything but what other packages own too, unless that is meant to be
-    /// edited.
+    /// Returns the input of the class script: all paths except those that other packages own too, unless the type is
+    /// meant to be edited.
     pub fn listed(&self) -> impl Iterator<Item = &ObjectPath> {
         self.objects.iter().filter(|going| going.fate != Fate::Shared).map(|going| &going.path)
     }
 }
 
-/// The classes in which a package owns objects.
+/// Returns the classes in which a package owns objects.
 pub(super) fn owned_classes<'i>(package: &PkgInst, inventory: &'i Inventory) -> BTreeSet<&'i str> {
     owned(package, inventory).map(|(_, _, class)| class).collect()
 }
 
-/// The portions of a package, from the first that goes to the last.
+/// Returns the portions of a package, from the first that goes to the last.
 pub(super) fn portions(
     package: &PkgInst,
     inventory: &Inventory,
@@ -103,8 +103,8 @@ pub(super) fn portions(
     portions
 }
 
-/// The first turn from `turn` on at which the engine can remove a directory of the class of `own_turn`: the script of
-/// another class is not told of it.
+/// Returns the first turn from `turn` on at which the engine can remove a directory of the class of `own_turn`: the
+/// script of another class is not told of it.
 fn engine_turn(portions: &mut Vec<RemovalPortion>, own_turn: usize, turn: usize) -> usize {
     let is_fit = |(at, portion): &(usize, &RemovalPortion)| *at == own_turn || portion.deliverer.is_none();
     let found = portions.iter().enumerate().skip(turn).find(is_fit).map(|(at, _)| at);
@@ -126,7 +126,7 @@ fn fate(line: &ContentsLine, inventory: &Inventory) -> Fate {
     }
 }
 
-/// The lines of a package, each with the class under which the package owns it.
+/// Returns the lines of a package, each with the class under which the package owns it.
 pub(in crate::plan::package) fn owned<'i>(
     package: &PkgInst,
     inventory: &'i Inventory,

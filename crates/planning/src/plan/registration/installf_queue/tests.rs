@@ -1,4 +1,4 @@
-//! Requests and the lines that come of them: one after the other, and all at once.
+//! Requests and the resulting lines: one after the other, and all at once.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ fn live(kind: LiveKind, inode: u64) -> Live {
     }
 }
 
-/// What stands in the root of these tests.
+/// Returns the objects in the root of these tests.
 fn objects() -> BTreeMap<ObjectPath, Live> {
     let file = || LiveKind::Regular { size: 5, b3: Digest([0; 32]), cksum: 417 };
     let objects = [
@@ -51,7 +51,7 @@ fn accounts() -> Accounts {
     Accounts::parse(b"root:x:0:\nadm:x:3:\n", b"root:x:0:\nbin:x:2:\n")
 }
 
-/// The lines after some requests, all at once.
+/// Returns the lines after some requests, all at once.
 fn after(before: &str, requests: &str) -> String {
     let before = lines(before);
     let queue = InstallfRequests::parse(requests.as_bytes()).unwrap();

@@ -1,5 +1,5 @@
-//! The paths that patches of a stage changed: each must be promoted, be on the root what the first patch found there, and in
-//! the stage what the last one made of it.
+//! The paths that patches of a stage changed. Each must be promoted, and must be on the root what the first patch found
+//! there, and in the stage what the last patch left.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +14,11 @@ use patchadm_rootfs::Timestamp;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
-/// What patches did to objects and lines, in the order in which they were applied.
+/// The changes of patches to objects and lines, in the order in which the patches were applied.
 #[derive(Debug, Default)]
 pub(super) struct ChangedPaths {
     objects: BTreeMap<ObjectPath, ChangedPath>,
-    /// The paths whose lines changed, each with the package because of which they did.
+    /// The paths whose lines changed, each with the package that caused it.
     pub(super) lines: BTreeMap<ObjectPath, PkgInst>,
 }
 
@@ -32,7 +32,7 @@ struct ChangedPath {
     became: Option<RecordedState>,
 }
 
-/// Where the paths are compared.
+/// The sides on which the paths are compared.
 pub(in crate::operation::stages) struct ComparedSides<'a> {
     pub(in crate::operation::stages) stage: &'a Tree,
     pub(in crate::operation::stages) live: &'a Tree,
@@ -42,7 +42,7 @@ pub(in crate::operation::stages) struct ComparedSides<'a> {
 }
 
 impl ChangedPaths {
-    /// Adds what a patch did to a package.
+    /// Adds the changes of a patch to a package.
     pub(super) fn add(&mut self, id: &PatchId, package: &PkgInst, patch: &StagedPatch) {
         for record in &patch.manifest.objects {
             let Some(path) = record.object_path() else { continue };
@@ -65,12 +65,12 @@ impl ChangedPaths {
         }
     }
 
-    /// The paths of objects.
+    /// Returns the paths of objects.
     pub(super) fn objects(&self) -> impl Iterator<Item = &ObjectPath> {
         self.objects.keys()
     }
 
-    /// Compares every path on both sides; the objects that come or go.
+    /// Compares every path on both sides. Returns the objects that come or go.
     pub(super) fn compared(
         &self,
         sides: &ComparedSides<'_>,
@@ -78,7 +78,8 @@ impl ChangedPaths {
         self.compared_with(sides, true)
     }
 
-    /// The same for patches of a package that the root lacks: the three-way rule decides about what is there on the root.
+    /// Does the same for patches of a package that the root lacks: the three-way rule decides about existing objects of the
+    /// root.
     pub(super) fn compared_with_stage(
         &self,
         sides: &ComparedSides<'_>,
@@ -115,7 +116,7 @@ impl ChangedPaths {
     }
 }
 
-/// What the first of a package's patches found at each path that they changed, in object or line.
+/// Returns what the first of a package's patches found at each path that they changed, in object or line.
 pub(super) fn found_by(patches: &[StagedPatch]) -> BTreeMap<ObjectPath, FoundByPatch> {
     let mut found = BTreeMap::new();
     for record in patches.iter().flat_map(|patch| &patch.manifest.objects) {
@@ -132,7 +133,8 @@ pub(super) fn found_by(patches: &[StagedPatch]) -> BTreeMap<ObjectPath, FoundByP
     found
 }
 
-/// Whether two states are the same, but for times and other names of a file. Nobody can set the mode of a symbolic link.
+/// Returns whether two states are the same, except for times and other names of a file. The mode of a symbolic link cannot
+/// be set.
 fn is_same(
     path: &ObjectPath,
     compared: ComparedAttributes,

@@ -1,4 +1,4 @@
-//! What comes live from a stage: the patches that follow on those of the root, compared with both trees, and new packages.
+//! What goes live from a stage: the patches that follow those of the root, compared with both trees, and new packages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchId;
 
 impl RecordSource<'_> {
-    /// Says what comes live. `base` are the packages of the base in force, and `own` the promotions of this stage that the
+    /// Returns what goes live. `base` has the packages of the base in force, and `own` the promotions of this stage that the
     /// root has.
     pub(in crate::operation::stages) fn brought(
         &self,
@@ -67,7 +67,7 @@ impl RecordSource<'_> {
         Ok(brought)
     }
 
-    /// A package that the root lacks, with its lines and patches; `order` gets the run and the place of each.
+    /// Returns a package that the root lacks, with its lines and patches; `order` gets the run and the place of each.
     fn new_package(
         &self,
         (package, lines): (&PkgInst, ContentsLines),

@@ -1,20 +1,20 @@
-//! Why nothing comes from the package database of a stage.
+//! The reasons why nothing comes from the package database of a stage.
 
 use crate::operation::failure::Failure;
 use patchadm_planning::plan::refusal::{BroughtReason, PromotionReason, Reason};
 use patchadm_rootfs::Root;
 
-/// Why nothing comes: the rules refuse it, or something cannot be read.
+/// The reason why nothing comes: the rules refuse it, or something cannot be read.
 #[derive(Debug)]
 pub(in crate::operation::stages) enum BroughtFailure {
     /// The rules refuse it.
     Refused(BroughtReason),
-    /// Something cannot be read, or is not what it was.
+    /// Something cannot be read, or has changed.
     Failed(Failure),
 }
 
 impl BroughtFailure {
-    /// The same for a promotion from the stage in this tree; `refuse` makes a failure of a refusal.
+    /// Returns the same for a promotion from the stage in this tree; `refuse` turns a refusal into a failure.
     pub(in crate::operation::stages) fn of(
         self,
         stage: &Root,

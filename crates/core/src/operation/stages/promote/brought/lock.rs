@@ -9,7 +9,7 @@ use patchadm_rootfs::Lock;
 
 use crate::operation::failure::Failure;
 
-/// Locks the package database of a stage, if it has one; a run that was not finished there is refused.
+/// Locks the package database of a stage, if it has one. Refuses one with an unfinished run.
 pub(in crate::operation::stages) fn lock_records(
     stage: Option<&Stage>,
     caller: &Caller<'_>,
@@ -24,19 +24,19 @@ pub(in crate::operation::stages) fn lock_records(
     Ok(Some(lock))
 }
 
-/// Refuses a stage in whose package database a run was not finished.
+/// Refuses a stage with an unfinished run in its package database.
 pub(in crate::operation::stages) fn must_be_finished(stage: &Stage) -> Result<(), StageError> {
     refuse_unfinished(stage, |_| true)
 }
 
-/// The same, but for a run that a refresh began: the next one takes it back and begins it again.
+/// Does the same, except for a run that a refresh began: the next refresh undoes it and begins it again.
 pub(in crate::operation::stages) fn must_be_finished_but_for_refresh(
     stage: &Stage,
 ) -> Result<(), StageError> {
     refuse_unfinished(stage, |run| !is_of_refresh(run))
 }
 
-/// Whether a refresh was interrupted while it wrote the package database of the stage.
+/// Returns whether a refresh was interrupted while it wrote the package database of the stage.
 pub(in crate::operation::stages) fn has_run_of_refresh(stage: &Stage) -> Result<bool, StageError> {
     Ok(stage.identity.records && open_run(&stage.root)?.as_ref().is_some_and(is_of_refresh))
 }

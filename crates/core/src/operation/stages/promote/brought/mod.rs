@@ -1,11 +1,10 @@
-//! What comes live from the package database of a stage: the patches that the root lacks, and the packages that are new.
+//! What goes live from the package database of a stage: the patches that the root lacks, and the packages that are new.
 //!
 //! ```text
 //!   packages (which ones) ─► undo_data (verified) ─► changed_paths (both trees) ─► record_files ─► BroughtPatches
 //! ```
-//! A refresh takes the same way with the sides exchanged (`refreshed`), and brings what came to the root or went from it
-//! (`moved` says which packages, `moved_records` their records). Nothing is written here, neither in the stage nor on the
-//! root.
+//! A refresh works the same way with the sides exchanged (`refreshed`), and brings what came to the root or went from it
+//! (`moved` has the packages, `moved_records` their records). Nothing is written here, neither in the stage nor on the root.
 
 mod changed_paths;
 mod coming;

@@ -1,4 +1,4 @@
-//! The packages that came to a root, or went from it, since a stage of it was made: which ones, and what both sides did to one.
+//! The packages that came to a root, or went from it, since a stage of it was made, and what both sides did to a package.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use patchadm_planning::plan::refusal::BroughtReason;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
-/// What became of a package on the root.
+/// The change of a package on the root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PackageMove {
     /// It was installed.
@@ -24,9 +24,9 @@ pub enum PackageMove {
 pub struct MovedPackage {
     /// The package.
     pub package: PkgInst,
-    /// What became of it on the root.
+    /// Its change on the root.
     pub change: PackageMove,
-    /// Why the records of the stage stay as they are; `None` where they follow.
+    /// The reason why the records of the stage stay as they are; `None` if they follow.
     pub stays: Option<StayReason>,
 }
 
@@ -52,27 +52,27 @@ pub enum StayReason {
     Refused(BroughtReason),
 }
 
-/// What a refresh does with the packages of a stage.
+/// The decisions of a refresh about the packages of a stage.
 #[derive(Debug, Default)]
 pub(in crate::operation::stages) struct MovedPackages {
     pub(in crate::operation::stages) all: Vec<MovedPackage>,
-    /// What the bases have to say afterwards: the version of each package, `None` of one that is gone.
+    /// The contents of the bases afterwards: the version of each package, `None` for one that is gone.
     pub(in crate::operation::stages) in_bases: BTreeMap<PkgInst, Option<String>>,
-    /// What both sides did to packages, differently: no option decides that.
+    /// The packages that both sides changed differently: no option resolves that.
     pub(in crate::operation::stages) conflicts: Vec<BroughtReason>,
 }
 
 /// The packages that differ between a root and the base of a stage.
 #[derive(Debug, Default)]
 pub(super) struct PackageMoves {
-    /// What became of each package; `None` where both sides did the same and only the bases do not know yet.
+    /// The change of each package; `None` where both sides made the same change and only the bases do not have it yet.
     pub(super) all: BTreeMap<PkgInst, Option<PackageMove>>,
-    /// What both sides did to one, differently.
+    /// The packages that both sides changed differently.
     pub(super) conflicts: Vec<BroughtReason>,
 }
 
 impl MovedPackage {
-    /// Whether the records of the stage follow.
+    /// Returns whether the records of the stage follow.
     pub fn is_brought(&self) -> bool {
         self.stays.is_none()
     }
@@ -121,12 +121,12 @@ impl PackageMoves {
         moves
     }
 
-    /// The packages of which something goes from the stage.
+    /// Returns the packages of which something goes from the stage.
     pub(super) fn going(&self) -> BTreeSet<PkgInst> {
         self.that(&[PackageMove::Removed, PackageMove::Replaced])
     }
 
-    /// The packages of which something comes from the root.
+    /// Returns the packages of which something comes from the root.
     pub(super) fn coming(&self) -> BTreeSet<PkgInst> {
         self.that(&[PackageMove::Installed, PackageMove::Replaced])
     }
@@ -137,13 +137,13 @@ impl PackageMoves {
     }
 }
 
-/// What became of a package on the root.
+/// The change of a package on the root.
 enum RootsPackage {
-    /// Nothing.
+    /// No change.
     Same,
-    /// Something that only the bases have to know.
+    /// A change that only the bases lack.
     Known,
-    /// Something that comes into the stage.
+    /// A change that comes into the stage.
     Moved(PackageMove),
 }
 
@@ -155,7 +155,7 @@ struct PackageVersions<'a> {
 }
 
 impl PackageVersions<'_> {
-    /// What became of the package on the root.
+    /// Returns the change of the package on the root.
     fn compared(&self, package: &PkgInst) -> Result<RootsPackage, BroughtReason> {
         let package = || package.clone();
         Ok(match (self.base, self.live, self.stage) {

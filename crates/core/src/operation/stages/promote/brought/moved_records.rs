@@ -1,5 +1,5 @@
-//! The records of packages that came to a root, or went from it, for its stage. What goes is taken out before anything is
-//! put in its place, so that a package may come under another name; one that stays keeps its paths.
+//! The records of packages that came to a root, or went from it, for its stage. What goes is removed before anything
+//! replaces it, so that a package may come under another name. A package that stays keeps its paths.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,19 +26,19 @@ struct ComingPackage {
 struct PackageMover<'a> {
     source: &'a RecordSource<'a>,
     is_as_live: &'a dyn Fn(&ObjectPath) -> bool,
-    /// The lines that the stage has of what goes.
+    /// The lines that the stage has of the packages that go.
     going: BTreeMap<PkgInst, ContentsLines>,
     coming: BTreeMap<PkgInst, ContentsLines>,
     comes: BTreeMap<PkgInst, ComingPackage>,
-    /// The lines that the stage has of the paths of what comes.
+    /// The lines that the stage has at the paths of the packages that come.
     there: ContentsLines,
     stays: BTreeMap<PkgInst, StayReason>,
     conflicts: Vec<BroughtReason>,
 }
 
 impl RecordSource<'_> {
-    /// Adds to what comes into a stage the records of packages that came to the root, and takes out those that went. `base`
-    /// are the packages of the base in force.
+    /// Adds the records of packages that came to the root to what comes into a stage, and removes those that went. `base`
+    /// has the packages of the base in force.
     pub(in crate::operation::stages) fn moved(
         &self,
         base: &BTreeMap<PkgInst, String>,
@@ -95,18 +95,18 @@ impl<'a> PackageMover<'a> {
         Ok(Self { source, is_as_live, going, coming, comes, there, stays, conflicts })
     }
 
-    /// Lets a package stay of which the stage has an object of its own.
+    /// Lets a package stay if the stage has an object of its own at one of its paths.
     fn hold_own_objects(&mut self, package: &PkgInst, change: PackageMove) {
         let side = if change == PackageMove::Removed { &self.going } else { &self.coming };
         let own = side.get(package).into_iter().flatten().filter(|(path, _)| !(self.is_as_live)(path));
-        // A directory stays because of what is in it.
+        // A directory stays because of its contents.
         if let Some((path, _)) = own.min_by_key(|(_, line)| line.object.ftype.is_directory()) {
             self.stays.insert(package.clone(), StayReason::OwnObject(path.clone()));
         }
     }
 
-    /// Reads a package that came with its patches, but for the promotions of the stage. What was edited in the stage of a
-    /// package that another version replaces is an edit of that from then on; patches of the old one are refused.
+    /// Reads a package that came with its patches, except for the promotions of the stage. If another version replaces a
+    /// package, edits in the stage are edits of that version from then on; patches of the old version are refused.
     fn read_coming(
         &mut self,
         package: &PkgInst,
@@ -142,8 +142,8 @@ impl<'a> PackageMover<'a> {
         Ok(())
     }
 
-    /// Lets a package stay on the root that has a path of one which stays in the stage, and refuses what another package of
-    /// the stage has. Directories are shared.
+    /// Lets a package stay on the root if it has a path of a package that stays in the stage, and refuses one that has a
+    /// path of another package of the stage. Directories are shared.
     fn hold_claimed(&mut self, moves: &PackageMoves, brought: &BroughtPatches) -> Result<(), Failure> {
         self.comes.retain(|package, _| !self.stays.contains_key(package));
         let paths = self.comes.values().flat_map(|coming| coming.lines.keys().cloned()).collect();
@@ -168,7 +168,7 @@ impl<'a> PackageMover<'a> {
         Ok(())
     }
 
-    /// The package that owns a path in the stage from now on, beside those that own it on the root.
+    /// Returns the package that owns a path in the stage from now on, beside those that own it on the root.
     fn other_owner<'s>(
         &'s self,
         path: &ObjectPath,
@@ -184,7 +184,7 @@ impl<'a> PackageMover<'a> {
             .filter(|_| !are_directories(line, there))
     }
 
-    /// Takes the lines and the records of what goes out of the stage.
+    /// Removes the lines and the records of what goes from the stage.
     fn take_out(&self, brought: &mut BroughtPatches) {
         for (package, lines) in self.going.iter().filter(|(package, _)| !self.stays.contains_key(*package)) {
             for (path, line) in lines {
@@ -214,8 +214,8 @@ fn are_directories(one: &ContentsLine, other: &ContentsLine) -> bool {
     one.object.ftype.is_directory() && other.object.ftype.is_directory()
 }
 
-/// The line of a path as it will be: the object of the root, which the stage has from now on, and the owners of both, begun
-/// with what another package made of it already. A directory stays as the stage has recorded it.
+/// Returns the future line of a path: the object of the root, which the stage has from now on, and the owners of both,
+/// starting from what another package made of it already. A directory stays as the stage has recorded it.
 fn put_in(
     brought: &mut BroughtPatches,
     package: &PkgInst,

@@ -1,4 +1,4 @@
-//! The packages of a stage beside those of its root: which ones have patches that the root lacks, and which ones are new.
+//! The packages of a stage compared with those of its root: which have patches that the root lacks, and which are new.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ pub(in crate::operation::stages) struct PackageDatabase {
     pub(in crate::operation::stages) kept: BTreeMap<PkgInst, Installed>,
 }
 
-/// What the stage has beside the root.
+/// The packages and patches that the stage has and the root lacks.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct OnlyStaged {
     /// The packages with patches that come.
@@ -33,12 +33,12 @@ pub(super) struct OnlyStaged {
 pub(super) struct ContinuedList {
     /// The patches that come, in their order.
     pub(super) patches: Vec<PatchId>,
-    /// All patches of the package on the root, with those behind them.
+    /// All patches of the package on the root, followed by those that come.
     pub(super) list: Vec<PatchId>,
 }
 
 impl PackageDatabase {
-    /// Reads that of a tree.
+    /// Reads the database of a tree.
     pub(in crate::operation::stages) fn of(ground: &RootAndPolicy) -> Result<Self, Failure> {
         let is_kept = |(_, known): &(PkgInst, Installed)| is_kept_package(&known.params);
         let (kept, packages) = ground.all_packages()?.into_iter().partition(is_kept);
@@ -46,7 +46,7 @@ impl PackageDatabase {
         Ok(Self { packages, applied, kept })
     }
 
-    /// The same as it will be once these packages and patches have come to the tree, and those that go are gone.
+    /// Returns the database as it will be once these packages and patches have come to the tree and others are gone from it.
     pub(in crate::operation::stages) fn with(
         self,
         brought: &BroughtPatches,
@@ -63,7 +63,7 @@ impl PackageDatabase {
         Ok(Self { packages, applied, kept: self.kept })
     }
 
-    /// Every package of the tree, for a survey of it.
+    /// Returns every package of the tree, for a survey of it.
     pub(in crate::operation::stages) fn all(&self) -> BTreeMap<PkgInst, Installed> {
         let all = self.packages.iter().chain(&self.kept);
         all.map(|(package, installed)| (package.clone(), installed.clone())).collect()
@@ -83,7 +83,7 @@ impl PackageDatabase {
         Some(self.packages.get(package)?.params.text("VERSION").into_owned())
     }
 
-    /// The packages with their versions, as a base has them.
+    /// Returns the packages with their versions, as a base has them.
     pub(super) fn versions(&self) -> BTreeMap<PkgInst, String> {
         let version = |package: &PkgInst| Some((package.clone(), self.version(package)?));
         self.packages.keys().filter_map(version).collect()
@@ -94,8 +94,8 @@ fn ids(list: &PatchList) -> Vec<PatchId> {
     list.iter().cloned().collect()
 }
 
-/// Compares the packages. `base` are those of the time when the stage was made or promoted last, each with its version; `None`
-/// where no base is regarded. `own` are the promotions of this stage, which only the root records.
+/// Compares the packages. `base` has those of the time when the stage was made or last promoted, each with its version;
+/// `None` if no base is regarded. `own` has the promotions of this stage, which only the root records.
 pub(super) fn only_staged(
     (stage, live): (&PackageDatabase, &PackageDatabase),
     base: Option<&BTreeMap<PkgInst, String>>,
@@ -125,8 +125,8 @@ pub(super) fn only_staged(
     Ok(found)
 }
 
-/// Refuses a package of which the stage has another version than the root, and has it since it was made. Where only the root
-/// changed, its version stays.
+/// Refuses a package that the stage has in another version than the root, if the stage changed it since it was made. If only
+/// the root changed, its version stays.
 fn must_be_of_version(
     (stage, live): (&PackageDatabase, &PackageDatabase),
     package: &PkgInst,
@@ -140,7 +140,7 @@ fn must_be_of_version(
     Err(BroughtReason::OtherVersion { package: package.clone(), stage, live })
 }
 
-/// Returns the patches of a package that come; `None` where the root lacks none.
+/// Returns the patches of a package that come; `None` if the root lacks none.
 fn continued(
     (stage, live): (&PackageDatabase, &PackageDatabase),
     package: &PkgInst,
@@ -167,8 +167,8 @@ fn continued(
     Ok(Some(ContinuedList { patches: new, list }))
 }
 
-/// Returns the patches that the root has behind those of the stage, of each package of which the stage has none of its own.
-/// `own` are the promotions of the stage: it has what they did.
+/// Returns the patches that the root has after those of the stage, for each package for which the stage has none of its own.
+/// `own` has the promotions of the stage, whose effects it already has.
 pub(super) fn only_live(
     (stage, live): (&PackageDatabase, &PackageDatabase),
     own: &BTreeSet<PatchId>,
@@ -196,7 +196,7 @@ mod tests {
     use patchadm_svr4::package::Params;
     use patchadm_svr4::patch::PatchRecords;
 
-    /// A database: each package with its version and its patches, each of which is recorded by its date.
+    /// Returns a database: each package with its version and its patches, each of which is recorded by its date.
     fn database(packages: &[(&str, &str, &[&str])]) -> PackageDatabase {
         let mut all = BTreeMap::new();
         for (name, version, patches) in packages {

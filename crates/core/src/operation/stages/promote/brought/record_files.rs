@@ -1,4 +1,4 @@
-//! The files of a record directory of a stage, as they come live: small ones whole, large ones by their digest.
+//! The files of a record directory of a stage, as they go live: small ones whole, large ones by their digest.
 
 use patchadm_changeset::archive_file::digest_of;
 use patchadm_inputs::database::archive::ArchiveError;
@@ -10,7 +10,7 @@ use patchadm_svr4::package::ObjectPath;
 /// The largest file that is held in memory, in bytes.
 const IN_MEMORY: u64 = 64 << 10;
 
-/// Reads the files of a directory and of those below it; none of one that is not there. Only regular files are records.
+/// Reads the files of a directory and of those below it; empty if it does not exist. Only regular files are records.
 pub(super) fn record_files(
     view: &RecordView<'_>,
     directory: &ObjectPath,
@@ -34,7 +34,7 @@ pub(super) fn record_files(
     Ok(files)
 }
 
-/// A path below a directory; a name that is too deep for one cannot have been made by a package tool.
+/// Returns a path below a directory. No package tool can have made a name that is too deep for one.
 fn join(directory: &ObjectPath, below: &[u8]) -> Option<ObjectPath> {
     if below.is_empty() { Some(directory.clone()) } else { directory.join(below).ok() }
 }
@@ -63,7 +63,7 @@ fn record_file(
     Ok(Some(TreeFile { name, content, mode: seen.mode, mtime: Some(seen.mtime) }))
 }
 
-/// Whether a directory is there.
+/// Returns whether a directory exists.
 pub(super) fn is_there(view: &RecordView<'_>, directory: &ObjectPath) -> Result<bool, ViewError> {
     Ok(view.look(directory)?.is_some_and(|seen| seen.file_type == FileType::Directory))
 }

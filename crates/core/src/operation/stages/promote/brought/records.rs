@@ -1,4 +1,4 @@
-//! What comes live from the package database of a stage, what it decides, and what has to be surveyed for it.
+//! The records that go live from the package database of a stage, their decisions, and what has to be surveyed for them.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use patchadm_planning::plan::promotion::{BroughtPatches, NewPackage};
 use patchadm_planning::plan::refusal::BroughtReason;
 use patchadm_svr4::package::PkgInst;
 
-/// What comes live from the package database of a stage.
+/// The records that go live from the package database of a stage.
 #[derive(Debug, Default)]
 pub(in crate::operation::stages) struct BroughtRecords {
     /// The patches.
@@ -21,7 +21,7 @@ pub(in crate::operation::stages) struct BroughtRecords {
 }
 
 impl BroughtRecords {
-    /// Decides about the paths that patches changed: what the stage has of them comes.
+    /// Decides about the paths that patches changed: the state of the stage comes.
     pub(in crate::operation::stages) fn decide(&self, outcomes: &mut Outcomes, live: &Tree) {
         for (path, object) in &self.patches.objects {
             let is_on_root = live.object(path).is_some();
@@ -33,7 +33,7 @@ impl BroughtRecords {
         }
     }
 
-    /// Refuses where something else stays on the root at a path that a patch of a new package changed.
+    /// Refuses a path that a patch of a new package changed if another object stays on the root there.
     pub(in crate::operation::stages) fn must_be_taken(
         &self,
         outcomes: &Outcomes,
@@ -57,7 +57,7 @@ impl BroughtRecords {
         touched.paths.extend(self.new_packages.values().flat_map(|package| package.lines.keys().cloned()));
     }
 
-    /// Whether nothing comes.
+    /// Returns whether nothing comes.
     pub(in crate::operation::stages) fn is_empty(&self) -> bool {
         self.patches.packages.is_empty() && self.new_packages.is_empty()
     }

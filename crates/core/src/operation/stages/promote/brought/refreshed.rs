@@ -1,5 +1,5 @@
-//! What comes into a stage from its root: the records of patches that were applied there since, of packages that the stage
-//! did not change. Their objects come by the three-way rule.
+//! The records that come into a stage from its root: those of patches that were applied there since, of packages that the
+//! stage did not change. Their objects come by the three-way rule.
 
 use std::collections::BTreeSet;
 
@@ -13,9 +13,9 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
 impl RecordSource<'_> {
-    /// Says what comes, but for the directories of the patches. `own` are the promotions of the stage, and `is_as_live`
-    /// says whether the stage has at a path, from now on, what the root has there. A package whose undo data cannot be
-    /// read stays as it is.
+    /// Returns what comes, except for the directories of the patches. `own` are the promotions of the stage. `is_as_live`
+    /// says whether the stage has at a path, from now on, what the root has there. A package whose undo data cannot be read
+    /// stays as it is.
     pub(in crate::operation::stages) fn refreshed(
         &self,
         own: &BTreeSet<PatchId>,

@@ -1,4 +1,4 @@
-//! The package database of one tree, read for what comes from it to another: packages, undo data, lines, directories.
+//! The package database of one tree, read for what comes from it to another one: packages, undo data, lines, directories.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,9 +21,9 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
-/// The package database of a stage or a root, and the other one that it is brought to.
+/// The package database of a stage or a root, and the other one to which its records are brought.
 pub(in crate::operation::stages) struct RecordSource<'a> {
-    /// Where it comes from.
+    /// The source.
     pub(super) from: RootAndPolicy,
     pub(super) to: &'a Root,
     /// The packages of both.
@@ -32,7 +32,7 @@ pub(in crate::operation::stages) struct RecordSource<'a> {
 
 impl<'a> RecordSource<'a> {
     /// Reads the packages of a tree, or what they will be once these packages and patches have come to it. `known` are those
-    /// of the other one.
+    /// of the other tree.
     pub(in crate::operation::stages) fn of(
         from: &Root,
         brought: Option<&BroughtPatches>,
@@ -48,7 +48,7 @@ impl<'a> RecordSource<'a> {
         Ok(Self { from, to, databases: (database, known) })
     }
 
-    /// The same with the packages of the tree at hand.
+    /// Returns the same with given packages of the tree.
     pub(in crate::operation::stages) fn with(
         from: &Root,
         database: PackageDatabase,
@@ -58,12 +58,12 @@ impl<'a> RecordSource<'a> {
         Ok(Self { from: RootAndPolicy::of(from)?, to, databases: (database, known) })
     }
 
-    /// The patches of the tree that it comes from.
+    /// Returns the patches of the source tree.
     pub(in crate::operation::stages) fn applied(&self) -> &AppliedPatches {
         &self.databases.0.applied
     }
 
-    /// The package as it is there, and the patches that come.
+    /// Returns the package as it is in the source, and the patches that come.
     pub(super) fn package(
         &self,
         package: &PkgInst,
@@ -88,8 +88,8 @@ impl<'a> RecordSource<'a> {
         Ok((of, patches))
     }
 
-    /// Refuses a package of the other tree, which another version replaces, where that tree applied patches of its own to
-    /// it, or these, which are listed here as well: the history here tells which patches ever were applied here.
+    /// Refuses a package of the other tree that another version replaces, if that tree applied patches of its own to it, or
+    /// these patches, which are listed here as well: the history here tells which patches were ever applied here.
     pub(super) fn must_not_be_patched(
         &self,
         package: &PkgInst,
@@ -113,7 +113,7 @@ impl<'a> RecordSource<'a> {
         Err(BroughtReason::PatchedAndReplaced { package: package.clone(), live, stage: own }.into())
     }
 
-    /// The patches of a package, in their order.
+    /// Returns the patches of a package, in their order.
     pub(super) fn list(&self, package: &PkgInst) -> Vec<PatchId> {
         self.databases.0.list(package)
     }
@@ -124,7 +124,7 @@ impl<'a> RecordSource<'a> {
         Ok(installed)
     }
 
-    /// The lines that the patches changed, as they are there.
+    /// Adds the lines that the patches changed, as they are in the source.
     pub(super) fn lines(&self, changed: &ChangedPaths, patches: &mut BroughtPatches) -> Result<(), Failure> {
         let paths = changed.lines.keys().cloned().collect();
         let mut lines =
@@ -137,7 +137,7 @@ impl<'a> RecordSource<'a> {
         Ok(())
     }
 
-    /// The directories of the patches, as far as the other tree lacks them.
+    /// Returns the directories of the patches that the other tree lacks.
     pub(in crate::operation::stages) fn directories(
         &self,
         patches: &mut BroughtPatches,

@@ -1,4 +1,4 @@
-//! The undo data of a patch of a stage: verified from its first byte to its last by the ledger of the stage, and what it says.
+//! The undo data of a patch of a stage: verified completely by the ledger of the stage, and then read.
 
 use super::failure::BroughtFailure;
 use crate::operation::session::RootAndPolicy;
@@ -19,9 +19,9 @@ pub(super) struct StagedUndo<'a> {
     ledger: Ledger,
 }
 
-/// What is known of one patch of a package.
+/// The facts of one patch of a package.
 pub(super) struct StagedPatch {
-    /// What it did.
+    /// Its changes.
     pub(super) manifest: Manifest,
     /// Its line in the ledger.
     pub(super) line: BroughtLine,
@@ -36,7 +36,7 @@ impl<'a> StagedUndo<'a> {
         Ok(Self { ground, package, ledger })
     }
 
-    /// Verifies the undo data of a patch, whose save directory has that name, and reads what it says.
+    /// Verifies the undo data of a patch, whose save directory has that name, and reads its contents.
     pub(super) fn patch(&self, id: &PatchId, saved_as: &str) -> Result<StagedPatch, BroughtFailure> {
         let (package, patch) = (self.package.clone(), id.clone());
         let Some(line) = self.ledger.line(saved_as) else {
@@ -81,7 +81,8 @@ pub(super) fn ledger_of(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledg
     ledger::counting(view, package).map_err(|fault| unusable(fault.into()))
 }
 
-/// Why undo data of a stage cannot be used: it is damage of the stage, unless the system says that it cannot be read.
+/// Returns why undo data of a stage cannot be used: it is damage of the stage, unless the system reports that it cannot be
+/// read.
 fn unusable(error: ArchiveError) -> BroughtFailure {
     match error {
         ArchiveError::Root(_) | ArchiveError::View(_) => BroughtFailure::Failed(error.into()),
@@ -89,7 +90,7 @@ fn unusable(error: ArchiveError) -> BroughtFailure {
     }
 }
 
-/// What undo data says.
+/// The contents of undo data.
 enum Told {
     By(Box<Manifest>),
     Nothing,
