@@ -435,7 +435,7 @@ fn whatever_somebody_makes_during_exchanges_is_found_afterwards() {
     let (made, exchanged) = thread::scope(|scope| {
         let worker = scope.spawn(|| work_in(&directory, &is_over));
         let mut exchanged = 0;
-        for _ in 0..40 {
+        for _ in 0..80 {
             let is_applied = exchanged % 2 == 1;
             let line = if is_applied { "remove -R @ROOT@ 100-01" } else { "add -R @ROOT@ delivered/100-01" };
             let run = stage.run(&format!("{line} --exchange {WEB}"));

@@ -3,8 +3,7 @@
 use std::cell::RefCell;
 
 use super::input::BackOutInput;
-use super::planner::PlannedPatch;
-use super::planning::{PlannedBackout, plan};
+use super::planning::{PlannedBackout, PlannedPatch, plan};
 use super::request::BackOutOutcome;
 use super::with_scripts::back_out_with_scripts;
 use crate::operation::failure::Failure;

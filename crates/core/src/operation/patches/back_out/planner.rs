@@ -8,10 +8,10 @@ use super::hooks::hook_directory;
 use super::input::{BackOutInput, KnownRecords};
 use super::one_run::OneRunBackout;
 use super::perform::perform_one;
-use super::planning::{PlannedBackout, plan};
+use super::planning::{PlannedBackout, PlannedPatch, plan};
 use super::request::{BackOutOutcome, BackOutRequest};
 use crate::operation::failure::Failure;
-use crate::operation::libraries::{LibraryKeeper, SettledLibraries};
+use crate::operation::libraries::LibraryKeeper;
 use crate::operation::patches::scripts::must_be_safe;
 use crate::operation::run::{BatchEnd, Execution, RunPlanner, run_all};
 use crate::operation::session::RootAndPolicy;
@@ -49,9 +49,6 @@ struct EachBackout<'a> {
     keeper: LibraryKeeper<'a>,
     execution: Execution<'a>,
 }
-
-/// A backout as it was planned, and what is done about libraries in it.
-pub(super) type PlannedPatch = (PlannedBackout, Option<SettledLibraries>);
 
 impl<'a> EachBackout<'a> {
     fn of(

@@ -51,6 +51,9 @@ pub(super) struct PlannedBackout {
     archived: ArchivedLibraries,
 }
 
+/// A backout as it was planned, and what is done about libraries in it.
+pub(super) type PlannedPatch = (PlannedBackout, Option<SettledLibraries>);
+
 impl PlannedBackout {
     /// What content comes from: the archives by their places in the plan.
     pub(super) fn content(&self) -> ArchiveSources<'_> {
