@@ -4,8 +4,7 @@
 //!   patches ─► session ─► order ─► planner: a batch of as many as can be one run ─► commit
 //!                                     └─◄─────────── the next batch ──────────────────┘
 //! ```
-//! Patches without scripts of their own that follow one another are one run; one with scripts is a run of its own
-//! ([`run_all`](crate::operation::run::run_all)).
+//! Patches without scripts of their own that follow one another are one run; one with scripts is a run of its own.
 
 mod batch;
 mod chosen;
