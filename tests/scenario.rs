@@ -9,13 +9,12 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use patchadm_svr4::package::checksum;
-use rustix::fs::StatVfsMountFlags;
 use tempfile::TempDir;
 
+pub(crate) use crate::in_memory::directory;
 use crate::schema::assert_document_if_asked;
 use crate::tree::Tree;
 
@@ -259,25 +258,6 @@ fn rules_left_out() -> Option<(&'static str, String)> {
     const NAME: &str = "PATCHADM_RULES_LEFT_OUT";
     let told = std::env::var(NAME).ok().filter(|_| cfg!(feature = "rules-left-out"))?;
     Some((NAME, told))
-}
-
-/// A directory for one test, which goes with the value. It is in memory where the machine has room there and lets programs
-/// run, since a test on a disk waits for it; where TMPDIR is set, it is in that directory.
-pub(crate) fn directory() -> TempDir {
-    static IN_MEMORY: LazyLock<bool> = LazyLock::new(has_memory);
-    if *IN_MEMORY { tempfile::tempdir_in(MEMORY).unwrap() } else { tempfile::tempdir().unwrap() }
-}
-
-const MEMORY: &str = "/dev/shm";
-
-/// Whether tests are to be, and can be, played in memory.
-fn has_memory() -> bool {
-    /// In bytes; all tests that are played at once need less.
-    const ROOM: u64 = 1 << 30;
-    let is_told_otherwise = std::env::var_os("TMPDIR").is_some();
-    let Ok(found) = rustix::fs::statvfs(MEMORY) else { return false };
-    let runs_programs = !found.f_flag.contains(StatVfsMountFlags::NOEXEC);
-    !is_told_otherwise && runs_programs && found.f_bavail * found.f_frsize >= ROOM
 }
 
 /// Whether the test is run by the superuser.

@@ -145,6 +145,8 @@ mod hostile_depots;
 mod identity;
 /// Objects that no package can have.
 mod impossible_objects;
+/// Directories in memory.
+mod in_memory;
 mod installf;
 /// installf and removef as a script of a run calls them.
 mod installf_in_run;

@@ -4,6 +4,8 @@ mod crash;
 mod delivered;
 mod exchange;
 mod ground;
+#[path = "../../../../../tests/in_memory.rs"]
+mod in_memory;
 mod lies;
 mod meddling;
 mod rebuilt;

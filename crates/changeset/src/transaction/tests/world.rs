@@ -59,7 +59,7 @@ const CONTENTS: &str = "\
 
 impl World {
     pub(super) fn new() -> Self {
-        let world = Self { dir: tempfile::tempdir().unwrap(), exchanges: std::cell::RefCell::default() };
+        let world = Self { dir: super::in_memory::directory(), exchanges: std::cell::RefCell::default() };
         for dir in [
             "var/sadm/install",
             "var/sadm/pkg/ACMEweb",
