@@ -28,6 +28,13 @@ pub(super) enum BatchEnd<O> {
     PlanAgain,
 }
 
+impl<O> BatchEnd<O> {
+    /// The end of a batch of one operand.
+    pub(super) fn of_one(outcome: O, goes_on: bool) -> Self {
+        if goes_on { Self::Done(vec![outcome]) } else { Self::Last(vec![outcome]) }
+    }
+}
+
 /// The planner of one command: it knows the operands, in their order, how a batch of them is planned, and what is done with
 /// it then.
 pub(super) trait RunPlanner {

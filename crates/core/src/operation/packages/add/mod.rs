@@ -258,6 +258,6 @@ impl<'a> RunPlanner for AddPlanner<'_, 'a> {
         });
         self.observer.added(&added);
         let goes_on = added.result.as_ref().err().is_none_or(leaves_root_usable);
-        if goes_on { BatchEnd::Done(vec![added]) } else { BatchEnd::Last(vec![added]) }
+        BatchEnd::of_one(added, goes_on)
     }
 }

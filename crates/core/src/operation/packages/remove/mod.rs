@@ -249,7 +249,7 @@ impl RunPlanner for RemovePlanner<'_, '_> {
         let removed = RemovedPackage { name: package.to_string(), removal, result, ending };
         self.observer.removed(&removed);
         let goes_on = removed.result.as_ref().err().is_none_or(leaves_root_usable);
-        if goes_on { BatchEnd::Done(vec![removed]) } else { BatchEnd::Last(vec![removed]) }
+        BatchEnd::of_one(removed, goes_on)
     }
 }
 

@@ -75,35 +75,35 @@ impl PlannedOperand<'_> {
     }
 }
 
-impl ApplyBatch<'_> {
-    /// Carries the patches out; the places of those that have to go alone, where it turns out that a source is not what it
-    /// says it is.
-    pub(super) fn carry_out(self, session: &Session<'_>) -> Result<Vec<ApplyOutcome>, Vec<usize>> {
-        let patches: Vec<PlannedOperand<'_>> =
-            self.patches.into_iter().map(PlannedOperand::finished).collect();
-        let taken: Vec<(&ApplyOperand, &PlannedPatch)> =
-            patches.iter().filter_map(|one| Some((one.operand, one.planned.as_ref().ok()?))).collect();
-        let plans: Vec<&Plan> = taken.iter().map(|(_, taken)| &taken.scripted.plan).collect();
-        // Before the switch: afterwards the old files have no path any more.
-        let in_use = in_use_of_each(&session.ground.root, &plans);
-        let done = perform(session, &taken);
-        if let Some(Err(Failure::Transaction(error))) = &done
-            && taken.len() > 1
-            && is_of_source(error)
-        {
-            return Err(damaged(&patches));
-        }
-        let results = done.map(|done| of_each(session, done, &plans)).unwrap_or_default();
-        let mut results = results.into_iter().zip(in_use);
-        let reported = patches.into_iter().map(|one| match one.planned {
-            Err(failure) => one.operand.refused(failure),
-            Ok(taken) => {
-                let (result, in_use) = results.next().unwrap_or_else(|| (Err(lost()), Vec::new()));
-                one.operand.carried_out(taken.scripted, in_use, result)
-            }
-        });
-        Ok(reported.collect())
+/// Carries the patches out; the places of those that have to go alone, where it turns out that a source is not what it
+/// says it is.
+pub(super) fn carry_out(
+    session: &Session<'_>,
+    patches: Vec<PlannedOperand<'_>>,
+) -> Result<Vec<ApplyOutcome>, Vec<usize>> {
+    let patches: Vec<PlannedOperand<'_>> = patches.into_iter().map(PlannedOperand::finished).collect();
+    let taken: Vec<(&ApplyOperand, &PlannedPatch)> =
+        patches.iter().filter_map(|one| Some((one.operand, one.planned.as_ref().ok()?))).collect();
+    let plans: Vec<&Plan> = taken.iter().map(|(_, taken)| &taken.scripted.plan).collect();
+    // Before the switch: afterwards the old files have no path any more.
+    let in_use = in_use_of_each(&session.ground.root, &plans);
+    let done = perform(session, &taken);
+    if let Some(Err(Failure::Transaction(error))) = &done
+        && taken.len() > 1
+        && is_of_source(error)
+    {
+        return Err(damaged(&patches));
     }
+    let results = done.map(|done| of_each(session, done, &plans)).unwrap_or_default();
+    let mut results = results.into_iter().zip(in_use);
+    let reported = patches.into_iter().map(|one| match one.planned {
+        Err(failure) => one.operand.refused(failure),
+        Ok(taken) => {
+            let (result, in_use) = results.next().unwrap_or_else(|| (Err(lost()), Vec::new()));
+            one.operand.carried_out(taken.scripted, in_use, result)
+        }
+    });
+    Ok(reported.collect())
 }
 
 /// The places of the patches whose sources are not what they say they are; of all, where none is found.

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::batch::{ApplyBatch, PlannedOperand, PlannedPatch};
+use super::batch::{ApplyBatch, PlannedOperand, PlannedPatch, carry_out};
 use super::gather::gather;
 use super::input::ApplyInput;
 use super::libraries::{Position, settle};
@@ -135,7 +135,7 @@ impl<'a> ApplyPlanner<'a> {
         let mut patches = batch.patches;
         let outcomes = match patches.pop_if(|one| one.has_scripts()) {
             Some(one) => vec![apply_with_scripts(session, &self.input, self.scripts, one)],
-            None => match (ApplyBatch { patches, keeper: batch.keeper }).carry_out(session) {
+            None => match carry_out(session, patches) {
                 Ok(outcomes) => outcomes,
                 Err(damaged) if self.is_one_run => return BatchEnd::Done(self.refuse_sources(&damaged)),
                 Err(damaged) => {

@@ -151,8 +151,8 @@ impl RunPlanner for EachBackout<'_> {
             }
         };
         let outcome = outcome.with_way_out(&self.input);
-        let is_last = outcome.result.is_err() && self.is_performed();
-        if is_last { BatchEnd::Last(vec![outcome]) } else { BatchEnd::Done(vec![outcome]) }
+        let goes_on = outcome.result.is_ok() || !self.is_performed();
+        BatchEnd::of_one(outcome, goes_on)
     }
 
     fn not_tried(&self, taken: &[BackOutOutcome]) -> Vec<BackOutOutcome> {
@@ -168,7 +168,7 @@ fn all_or_none(outcomes: Vec<BackOutOutcome>) -> Vec<BackOutOutcome> {
         outcomes.iter().find(|outcome| outcome.result.is_err()).map(|outcome| outcome.id.clone());
     let Some(in_the_way) = in_the_way else { return outcomes };
     let with_its_end = outcomes.into_iter().map(|outcome| match outcome.result {
-        Ok(_) => outcome.but(Failure::NotTried(in_the_way.clone())),
+        Ok(_) => BackOutOutcome::refused(&outcome.id, Failure::NotTried(in_the_way.clone())),
         Err(_) => outcome,
     });
     with_its_end.collect()
@@ -206,7 +206,7 @@ fn must_be_one_run(outcomes: Vec<BackOutOutcome>) -> Vec<BackOutOutcome> {
         } else {
             Failure::NotTried(culprit.clone())
         };
-        outcome.but(failure)
+        BackOutOutcome::refused(&outcome.id, failure)
     });
     refused.collect()
 }

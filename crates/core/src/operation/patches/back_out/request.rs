@@ -90,21 +90,8 @@ impl BackOutOutcome {
         Self { id: id.to_string(), plan: Some(plan), scripts, missing, moved, libraries, result }
     }
 
-    /// The outcome of the same patch where it stays.
-    pub(super) fn but(self, failure: Failure) -> Self {
-        Self {
-            plan: None,
-            scripts: Vec::new(),
-            missing: Vec::new(),
-            moved: Vec::new(),
-            libraries: None,
-            result: Err(failure),
-            ..self
-        }
-    }
-
-    /// The outcome of a patch that could not be planned.
-    pub(super) fn refused(id: &PatchId, failure: Failure) -> Self {
+    /// The outcome of a patch that could not be planned, or that stays.
+    pub(super) fn refused(id: &impl ToString, failure: Failure) -> Self {
         Self {
             id: id.to_string(),
             plan: None,
