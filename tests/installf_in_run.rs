@@ -8,8 +8,8 @@ use patchadm_changeset::format::journal::{
 };
 use patchadm_changeset::records::contents;
 use patchadm_changeset::transaction::{read_queue, undo_queue};
-use patchadm_inputs::database::archive::OutsideAccess;
 use patchadm_inputs::database::survey::{SurveySettings, survey};
+use patchadm_inputs::database::undo_data::OutsideAccess;
 use patchadm_inputs::database::{RecordView, open_run};
 use patchadm_inputs::inventory::Touched;
 use patchadm_planning::plan::registration::installf_queue::merged;

@@ -34,7 +34,7 @@ const MODULES: &[(&str, &[Module])] = &[
     (
         "crates/inputs",
         &[
-            ("database", &["sign", "inventory", "policy", "path_glob", "format"]),
+            ("database", &["source", "sign", "inventory", "policy", "path_glob", "format"]),
             ("source", &["sign", "format", "sha256"]),
             ("cache", &["sign", "sha256"]),
             ("inventory", &["format"]),

@@ -19,7 +19,7 @@ use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::plan_file::PlanFault;
 use patchadm_core::operation::session::must_have_database;
 use patchadm_core::script::ScriptError;
-use patchadm_inputs::database::archive::ArchiveError;
+use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{DatabaseError, ViewError};
 use patchadm_inputs::source::{SourceError, SourceProblem};
 use patchadm_planning::plan::refusal::{Command, Wording};

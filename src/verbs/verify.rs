@@ -26,8 +26,8 @@ use patchadm_core::operation::queries::verify::{
     VerifyReport, verify,
 };
 use patchadm_inputs::database::RecordDamage;
-use patchadm_inputs::database::archive::ArchiveError;
 use patchadm_inputs::database::foreign_changes::ForeignChange;
+use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_planning::plan::patch::interrupted::Interrupted;
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;

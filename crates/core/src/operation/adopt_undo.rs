@@ -16,9 +16,9 @@ use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState
 use patchadm_changeset::format::outside_path::OutsidePath;
 use patchadm_changeset::format::run::Run;
 use patchadm_changeset::format::undo_digest::UndoDigest;
-use patchadm_inputs::database::archive::{self, OutsideAccess};
 use patchadm_inputs::database::history::{HistoryEntry, readable_history};
 use patchadm_inputs::database::ledger::{self, LedgerFault};
+use patchadm_inputs::database::undo_data::{ArchiveError, UndoData};
 use patchadm_inputs::database::{DatabaseError, RecordView, installed};
 use patchadm_inputs::format::ledger::{Ledger, LedgerLine, UndoLocation};
 use patchadm_planning::plan::Plan;
@@ -144,7 +144,7 @@ struct Candidate {
     patch: PatchId,
     saved_as: String,
     /// `None` for a patch without undo data, of which only the manifest is kept.
-    archive: Option<archive::OpenArchive>,
+    archive: Option<UndoData>,
     manifest: Manifest,
     b3: Digest,
     size: u64,
@@ -177,7 +177,7 @@ impl Adopter<'_> {
                 self.must_be_replaceable(&view, package)?;
                 (Ledger::default(), true)
             }
-            Err(fault) => return Err(archive::ArchiveError::from(fault).into()),
+            Err(fault) => return Err(ArchiveError::from(fault).into()),
         };
         let candidates = self.candidates(package, &params, unreadable)?;
         let mut change = LedgerChange { is_anew, ..LedgerChange::at(places::ledger(package), package) };
@@ -200,7 +200,7 @@ impl Adopter<'_> {
                 self.differs(candidate, later)?.or_else(|| self.ended_since(candidate, run.as_deref()));
             let is_adopted = differs.is_none() || is_named;
             if is_adopted {
-                let place = candidate.archive.as_ref().map(archive::OpenArchive::location);
+                let place = candidate.archive.as_ref().map(UndoData::location);
                 let patch = candidate.saved_as.clone();
                 change.adopted.push(LedgerArchive { patch, b3, size, place });
             }
@@ -243,17 +243,15 @@ impl Adopter<'_> {
         let mut candidates = Vec::new();
         for patch in &applied.list {
             let saved_as = installed::saved_as(&view, package, patch)?;
-            let outside = OutsideAccess { moved_to: self.undo_dir, ..self.ground.outside.with(None) };
-            let none = Ledger::default();
-            let found = archive::find_with(&view, &self.ground.host, package, &saved_as, &none, &outside);
+            let reader = self.ground.undo_data(&view, self.undo_dir);
             let patch = patch.clone();
-            if let Ok(archive) = found {
+            if let Ok(archive) = reader.find_with(package, &saved_as, &Ledger::default()) {
                 let manifest = match archive.verify_unbound() {
                     Ok(Some(manifest)) => manifest,
                     Ok(None) => continue,
                     Err(error) => {
                         unreadable.push(UnreadableUndo {
-                            is_earlier: matches!(error, archive::ArchiveError::Earlier { .. }),
+                            is_earlier: matches!(error, ArchiveError::Earlier { .. }),
                             reason: format!("patch {patch}, package {package}: {error}"),
                         });
                         continue;
@@ -261,7 +259,7 @@ impl Adopter<'_> {
                 };
                 let ((b3, size), archive) = (archive.digest()?, Some(archive));
                 candidates.push(Candidate { patch, saved_as, archive, manifest, b3, size });
-            } else if let Some((manifest, b3, size)) = archive::unbound_manifest(&view, package, &saved_as)? {
+            } else if let Some((manifest, b3, size)) = reader.unbound_manifest(package, &saved_as)? {
                 let archive = None;
                 candidates.push(Candidate { patch, saved_as, archive, manifest, b3, size });
             }
@@ -271,7 +269,7 @@ impl Adopter<'_> {
 
     /// Refuses an archive that a user other than the superuser and the caller could exchange. In roots other than `/`,
     /// records are checked wherever they are read.
-    fn check_place(&self, archive: &archive::OpenArchive) -> Result<(), Failure> {
+    fn check_place(&self, archive: &UndoData) -> Result<(), Failure> {
         let root = &self.ground.root;
         let path = ObjectPath::new(archive.path().as_bytes())
             .map_err(|error| Failure::BadFile(error.to_string()))?;

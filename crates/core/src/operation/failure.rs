@@ -12,9 +12,9 @@ use super::scripts::failure::ScriptFailure;
 use crate::script::ScriptError;
 use crate::script::response::ResponseError;
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
-use patchadm_inputs::database::archive::ArchiveError;
 use patchadm_inputs::database::ledger::LedgerFault;
 use patchadm_inputs::database::policy::PolicyError;
+use patchadm_inputs::database::undo_data::{ArchiveError, UndoContentError};
 use patchadm_inputs::database::{DatabaseError, IdentityFault, RecordDamage, RecordError, ViewError};
 use patchadm_inputs::depot::{SeenDepotsError, StaleIndex};
 use patchadm_inputs::sign::{KeyDirectoryError, Verdict};
@@ -178,6 +178,15 @@ impl From<IdentityFault> for Failure {
 impl From<TransactionError> for Failure {
     fn from(error: TransactionError) -> Self {
         Self::Transaction(Arc::new(error))
+    }
+}
+
+impl From<UndoContentError> for Failure {
+    fn from(error: UndoContentError) -> Self {
+        match error {
+            UndoContentError::Undo(error) => Self::Archive(error),
+            UndoContentError::Source(error) => Self::Source(error),
+        }
     }
 }
 

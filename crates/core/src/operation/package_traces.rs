@@ -4,11 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::operation::failure::Failure;
-use crate::operation::patches::back_out::records_in;
 use crate::operation::root_and_policy::RootAndPolicy;
-use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::manifest::{Manifest, decode};
-use patchadm_inputs::database::archive::{self, OpenArchive, kept_manifest};
+use patchadm_inputs::database::undo_data::{OldRecords, UndoData};
 use patchadm_inputs::database::{RecordView, ledger, places};
 use patchadm_inputs::format::ledger::{Ledger, LedgerLine};
 use patchadm_svr4::format::params::{self, LARGEST_FILE};
@@ -21,9 +19,6 @@ const SPOOLED: [&str; 2] = ["pkginfo", "pkgmap"];
 
 /// The largest pkgmap that is read, in bytes: 1 GiB.
 const LARGEST_MAP: u64 = 1 << 30;
-
-/// The old records in an undo archive, by name in the directory of the package.
-pub(in crate::operation) type OldRecords = BTreeMap<Vec<u8>, RecordFile>;
 
 /// The traces of the patches of a package.
 pub(in crate::operation) struct PatchTraces {
@@ -46,10 +41,12 @@ impl PatchTraces {
         let ledger = ledger::read(&view, package).ok();
         let (mut archives, mut patch_info) = (BTreeMap::new(), Vec::new());
         for line in ledger.iter().flat_map(Ledger::lines) {
-            let kept = kept_manifest(&view, package, &line.patch, &only(line)).ok().flatten();
-            let manifest = match bound_archive(ground, package, line).filter(|_| kept.is_none()) {
-                Some((archive, manifest)) => {
-                    let records = records_in(archive, &manifest).ok();
+            let alone = Ledger::of_line(line.clone());
+            let kept = ground.undo_data(&view, None).kept_manifest(package, &line.patch, &alone);
+            let kept = kept.ok().flatten();
+            let manifest = match bound_undo(ground, package, line).filter(|_| kept.is_none()) {
+                Some((undo, manifest)) => {
+                    let records = undo.records(&manifest).ok();
                     archives.extend(records.map(|records| (line.patch.clone(), records)));
                     Some(manifest)
                 }
@@ -68,25 +65,18 @@ impl PatchTraces {
     }
 }
 
-/// Returns the archive of a line, if it is what the line says.
-pub(in crate::operation) fn bound_archive(
+/// Returns the undo data of a line, if it is what the line says.
+pub(in crate::operation) fn bound_undo(
     ground: &RootAndPolicy,
     package: &PkgInst,
     line: &LedgerLine,
-) -> Option<(OpenArchive, Manifest)> {
+) -> Option<(UndoData, Manifest)> {
     let view = RecordView::live(&ground.root);
-    let outside = ground.outside.with(None);
-    let found = archive::find_with(&view, &ground.host, package, &line.patch, &only(line), &outside).ok()?;
-    let found = found.telling(&view).ok()?;
-    let manifest = found.bound_manifest().ok()??;
-    Some((found, manifest))
-}
-
-/// Returns a ledger of one line.
-fn only(line: &LedgerLine) -> Ledger {
-    let mut ledger = Ledger::default();
-    ledger.set(line.clone());
-    ledger
+    let alone = Ledger::of_line(line.clone());
+    let undo = ground.undo_data(&view, None).find_with(package, &line.patch, &alone).ok()?;
+    let undo = undo.telling(&view).ok()?;
+    let manifest = undo.bound_manifest().ok()??;
+    Some((undo, manifest))
 }
 
 /// What was last delivered to a package: pkginfo and pkgmap of its spooled copy.

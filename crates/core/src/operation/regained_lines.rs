@@ -3,12 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use super::package_traces::{PatchTraces, SpooledCopy, bound_archive};
+use super::package_traces::{PatchTraces, SpooledCopy};
 use crate::operation::failure::Failure;
 use crate::operation::root_and_policy::RootAndPolicy;
 use patchadm_changeset::format::manifest::{Manifest, decode};
 use patchadm_changeset::format::run::Run;
-use patchadm_inputs::database::archive::kept_manifest;
 use patchadm_inputs::database::{RecordView, installed};
 use patchadm_inputs::format::ledger::Ledger;
 use patchadm_planning::plan::package::regain::is_of_patch;
@@ -152,10 +151,8 @@ impl RegainedLines {
             run = number.unwrap_or(run).max(run);
             let manifest = line.and_then(|line| {
                 let view = RecordView::live(&ground.root);
-                let mut ledger = Ledger::default();
-                ledger.set(line.clone());
-                let kept = kept_manifest(&view, package, &line.patch, &ledger).ok().flatten();
-                kept.or_else(|| bound_archive(ground, package, line).map(|(_, manifest)| manifest))
+                let alone = Ledger::of_line(line.clone());
+                ground.undo_data(&view, None).known_manifest(package, &line.patch, &alone).ok()?
             });
             match manifest {
                 Some(manifest) => applied.push(AppliedTo { run, package, manifest }),

@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
-use patchadm_inputs::database::archive::OutsideRules;
 use patchadm_inputs::database::survey::{SurveySettings, packages, parameters, survey_with};
+use patchadm_inputs::database::undo_data::{OutsideRules, UndoReader};
 use patchadm_inputs::database::{RecordView, contents, installed, policy};
 use patchadm_inputs::inventory::{Installed, Inventory, KeptLibraries, Touched, is_kept_package};
 use patchadm_inputs::policy::Policy;
@@ -79,6 +79,15 @@ impl RootAndPolicy {
     pub fn naming(self, undo_dir: Option<&Path>) -> Self {
         let named = undo_dir.map(Path::to_owned);
         Self { outside: OutsideRules { named, ..self.outside }, ..self }
+    }
+
+    /// Returns the reader of undo data at a moment of the records. `moved_to` is the directory of undo data that was moved.
+    pub(in crate::operation) fn undo_data<'a>(
+        &'a self,
+        view: &'a RecordView<'a>,
+        moved_to: Option<&'a Path>,
+    ) -> UndoReader<'a> {
+        UndoReader { view, host: &self.host, outside: self.outside.with(moved_to) }
     }
 
     /// Surveys what a change touches. `moved_to` is the directory of undo archives that were moved (`patchrm -B`). The

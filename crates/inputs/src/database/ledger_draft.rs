@@ -6,8 +6,8 @@ use std::path::Path;
 use patchadm_changeset::ledgers::{LedgerDraft, LedgerInput, Ledgers};
 use patchadm_changeset::transaction::{Cause, WrittenArchive, host_path};
 
-use super::archive::{self, ArchiveError, OutsideAccess};
 use super::ledger::{self, LedgerFault, PatchRecordsByName, retain_counting};
+use super::undo_data::{ArchiveError, OutsideAccess, UndoReader};
 use super::{RecordView, installed, places};
 use crate::format::ledger::{Ledger, LedgerLine, LedgerUndo, UndoLocation, WhyNone};
 use patchadm_changeset::plan::{
@@ -250,9 +250,8 @@ impl LedgerSources<'_> {
     fn found(&self, package: &PkgInst, patch: &str, is_classic: bool) -> Result<Option<LedgerUndo>, Cause> {
         let host = self.written.root.elsewhere(Path::new("/"))?;
         let view = RecordView::live(self.written.root);
-        let Ok(found) = archive::find(&view, &host, package, patch, &OutsideAccess::planned()) else {
-            return Ok(None);
-        };
+        let reader = UndoReader { view: &view, host: &host, outside: OutsideAccess::planned() };
+        let Ok(found) = reader.find(package, patch) else { return Ok(None) };
         let archive =
             |error: ArchiveError| Cause::Archive { package: package.to_string(), reason: error.to_string() };
         let (b3, size) = found.digest().map_err(archive)?;
@@ -316,8 +315,11 @@ fn moved_classics(
     let saves = places::save(&change.package);
     let host = view.root().elsewhere(Path::new("/"))?;
     let is_classic = |patch: &str| {
-        let found = archive::find(view, &host, &change.package, patch, &OutsideAccess::default());
-        found.and_then(|found| found.manifest()).is_ok_and(|manifest| manifest.is_none())
+        let reader = UndoReader { view, host: &host, outside: OutsideAccess::default() };
+        reader
+            .find(&change.package, patch)
+            .and_then(|found| found.manifest())
+            .is_ok_and(|manifest| manifest.is_none())
     };
     let moved = plan.records.iter().filter_map(|record| match record {
         RecordChange::Move { from, .. } => {

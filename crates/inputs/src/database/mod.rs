@@ -15,13 +15,13 @@
 //! pieces                            every line of contents, by several threads
 //! stamped                           lines of a contents that is known to be in order
 //! ledger                            which undo archives the runs of the root made
-//! archive                           undo archives: found, read, verified
+//! undo_data                         what patches saved: found, read, verified
 //! survey                            all of it that a plan needs, as an Inventory
 //! ```
 
 pub mod agreement;
 pub mod all;
-pub mod archive;
+
 #[cfg(debug_assertions)]
 mod counted;
 mod damage;
@@ -36,6 +36,7 @@ pub mod policy;
 mod record_places;
 pub mod saves;
 pub mod survey;
+pub mod undo_data;
 
 use patchadm_rootfs::RootError;
 use patchadm_svr4::format::contents::ContentsError;

@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::archive::OutsideAccess;
 use super::contents::{ContentsLines, lines_below, lines_of_paths};
+use super::undo_data::OutsideAccess;
 use super::{DatabaseError, RecordView, all, installed, marker, places};
 use crate::inventory::Interruption;
 use crate::inventory::{Installed, Inventory, LinkedDirectory, Touched};

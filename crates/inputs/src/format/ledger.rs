@@ -157,6 +157,13 @@ enum WrittenWhy {
 }
 
 impl Ledger {
+    /// Returns a ledger of one line.
+    pub fn of_line(line: LedgerLine) -> Self {
+        let mut ledger = Self::default();
+        ledger.set(line);
+        ledger
+    }
+
     /// Reads a ledger.
     pub fn parse(text: &[u8]) -> Result<Self, LedgerError> {
         if text.len() > LARGEST {

@@ -3,15 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::new_files::MemberKey;
-use patchadm_changeset::RecordFile;
-use patchadm_changeset::format::manifest::{
-    KEPT_RECORDS, Manifest, ObjectRecord, RecordedState, RecordedType, decode,
-};
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, RecordedType, decode};
+use patchadm_inputs::database::undo_data::{OldRecords, kept_records};
 use patchadm_inputs::source::PackageImage;
 use patchadm_planning::plan::kept_libraries::ArchivedLibrary;
 use patchadm_planning::plan::{Body, Member, NewObject, NewXattrs};
 use patchadm_rootfs::{Digest, Inode, Live, LiveKind, Timestamp};
-use patchadm_svr4::format::cpio;
 use patchadm_svr4::package::{ContentsLine, Mode, ObjectPath, PackagePath, PkgInst};
 
 /// The kept libraries in the archives of a backout.
@@ -22,7 +19,7 @@ pub(in crate::operation) struct ArchivedLibraries {
     /// The directories that only these libraries had, by path.
     pub(super) directories: BTreeMap<ObjectPath, ArchivedLibrary>,
     /// The records of their packages, by package and name.
-    pub(super) packages: BTreeMap<PkgInst, BTreeMap<Vec<u8>, RecordFile>>,
+    pub(super) packages: BTreeMap<PkgInst, OldRecords>,
     /// Needs that were unmet when the patches were applied: path, name and digest of the object with the need.
     pub(super) unserved: BTreeSet<(ObjectPath, String, Digest)>,
 }
@@ -44,8 +41,7 @@ impl ArchivedLibraries {
         if manifest.shlibs.is_empty() {
             return Ok(());
         }
-        let files = image.install.get(KEPT_RECORDS).map(|bytes| kept_records(bytes)).transpose()?;
-        for (package, records) in files.unwrap_or_default() {
+        for (package, records) in kept_records(image)? {
             if !manifest.header.kept.iter().any(|name| name == package.as_str()) {
                 return Err(format!("it has records of package {package}, which its manifest does not name"));
             }
@@ -144,30 +140,4 @@ fn member(record: &ObjectRecord, was: &RecordedState, image: &PackageImage, inde
         cksum: content.cksum?,
         b3: Some(Box::new(was.digest()?)),
     })
-}
-
-/// Reads the records of packages of kept libraries.
-fn kept_records(bytes: &[u8]) -> Result<BTreeMap<PkgInst, BTreeMap<Vec<u8>, RecordFile>>, String> {
-    use std::io::Read as _;
-    let mut archive = cpio::CpioReader::new(bytes);
-    let mut packages: BTreeMap<PkgInst, BTreeMap<Vec<u8>, RecordFile>> = BTreeMap::new();
-    while let Some(header) = archive.next_member().map_err(|error| error.to_string())? {
-        let mut content = Vec::new();
-        archive.read_to_end(&mut content).map_err(|error| error.to_string())?;
-        let slash = header.name.iter().position(|byte| *byte == b'/');
-        let (package, name) = header.name.split_at(slash.unwrap_or(header.name.len()));
-        let package = std::str::from_utf8(package).ok().and_then(|name| PkgInst::new(name).ok());
-        let name = name.get(1..).filter(|name| {
-            let mut parts = name.split(|byte| *byte == b'/');
-            parts.all(|part| !part.is_empty() && part != b"." && part != b"..")
-        });
-        let (Some(package), Some(name)) = (package, name) else {
-            let name = String::from_utf8_lossy(&header.name).escape_debug().to_string();
-            return Err(format!("<{name}> is no record of a package"));
-        };
-        let mtime = Timestamp::whole(i64::try_from(header.mtime).unwrap_or_default());
-        let file = RecordFile { bytes: content.into(), mode: Mode::of(header.mode), mtime };
-        packages.entry(package).or_default().insert(name.to_vec(), file);
-    }
-    Ok(packages)
 }

@@ -12,7 +12,7 @@ use super::look::{KeptLook, look_at_kept};
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::{ObjectRecord, PatchedPaths, decode};
-use patchadm_inputs::database::{DatabaseError, RecordView, archive, contents, installed, ledger, places};
+use patchadm_inputs::database::{DatabaseError, RecordView, contents, installed, ledger, places};
 use patchadm_inputs::inventory::{Installed, KEPT_FROM, is_kept_package};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::kept_libraries::{
@@ -104,8 +104,8 @@ impl PatchedRecords<'_> {
         let ground = self.ground?;
         let name = installed::saved_as(self.view, package, id).ok()?;
         let ledger = ledger::counting(self.view, package).ok()?;
-        let (outside, params) = (ground.outside.with(None), &self.packages.get(package)?.params);
-        archive::told(self.view, &ground.host, (package, params), &name, &ledger, &outside).ok()
+        let params = &self.packages.get(package)?.params;
+        ground.undo_data(self.view, None).told((package, params), &name, &ledger).ok()
     }
 }
 

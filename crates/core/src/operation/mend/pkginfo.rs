@@ -11,10 +11,11 @@ use chrono::{DateTime, Duration};
 use super::contents::paths_of;
 use super::{MendedRecord, kept, write};
 use crate::operation::failure::Failure;
-use crate::operation::package_traces::{OldRecords, PatchTraces, SpooledCopy, bound_archive};
+use crate::operation::package_traces::{PatchTraces, SpooledCopy, bound_undo};
 use crate::operation::session::Session;
 use patchadm_inputs::database::contents::lines_of_package;
 use patchadm_inputs::database::history::{HistoryEntry, history};
+use patchadm_inputs::database::undo_data::OldRecords;
 use patchadm_inputs::database::{RecordDamage, RecordView, ledger};
 use patchadm_inputs::format::ledger::{Ledger, LedgerLine};
 use patchadm_planning::plan::RecordChange;
@@ -239,11 +240,11 @@ impl LostPkginfo<'_> {
 
     /// Returns the archive of a line, to be bound to another record of its patch.
     fn binding(&self, line: &LedgerLine) -> Result<Option<LedgerArchive>, Failure> {
-        let Some((archive, _)) = bound_archive(&self.session.ground, self.package, line) else {
+        let Some((undo, _)) = bound_undo(&self.session.ground, self.package, line) else {
             return Ok(None);
         };
-        let (b3, size) = archive.digest()?;
-        Ok(Some(LedgerArchive { patch: line.patch.clone(), b3, size, place: Some(archive.location()) }))
+        let (b3, size) = undo.digest()?;
+        Ok(Some(LedgerArchive { patch: line.patch.clone(), b3, size, place: Some(undo.location()) }))
     }
 
     /// Returns the machines from which patches of the package were applied, and this one.

@@ -9,17 +9,15 @@ use std::path::{Path, PathBuf};
 
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
-use crate::operation::patches::back_out::records_in;
 use crate::operation::patches::ledgers::LedgerCache;
 use crate::operation::patches::order_on_root::OrderOnRoot;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, without_lock,
 };
-use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::manifest::{KEPT_MANIFEST, Manifest};
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::{Receipt, Recovered};
-use patchadm_inputs::database::archive::{self, ArchiveError};
+use patchadm_inputs::database::undo_data::{ArchiveError, OldRecords};
 use patchadm_inputs::database::{RecordView, installed, saves};
 use patchadm_inputs::format::ledger::SNAPSHOT;
 use patchadm_inputs::inventory::Save;
@@ -197,24 +195,21 @@ impl<'a> Committing<'a> {
         let saves = saves::saves(&view, package).map_err(Failure::Database)?;
         let Some(save) = saves.get(&name).filter(|save| save.has_archive()) else { return Ok(None) };
         let ledger = self.ledgers.of(&view, package)?;
-        let outside = ground.outside.with(moved_to);
-        let found = archive::find_with(&view, &ground.host, package, &name, &ledger, &outside)?;
+        let reader = ground.undo_data(&view, moved_to);
+        let found = reader.find_with(package, &name, &ledger)?;
         let size = found.size();
-        if found.is_remote() && found.may_be_removed(&ground.root, &outside) {
+        let stays = found.why_it_stays(&ground.root, &reader.outside);
+        if found.is_remote() && stays.is_none() {
             given_up.discard.push(PathBuf::from(found.path()));
-        } else if found.is_remote() {
-            given_up.notes.push(format!(
-                "the undo archive {} stays: the ledger of the root does not name that place",
-                found.path()
-            ));
         }
+        given_up.notes.extend(stays);
         let found = found.telling(&view)?;
         let manifest = found.bound_manifest()?.ok_or_else(|| {
             let reason = "it was not made by this program, and nothing else tells the paths of the patch";
             let (package, reason) = (package.clone(), reason.to_owned());
             Reason::BadUndoData { package, reason }.of(Command::Commit, id)
         })?;
-        let records = records_in(found, &manifest)?;
+        let records = found.records(&manifest)?;
         let manifest = with_patch_info(manifest, &records);
         given_up.add(&ground.root, package, &name, save, manifest)?;
         Ok(Some(size))
@@ -261,7 +256,7 @@ impl GivenUp {
 
 /// Returns the manifest with the lines of other patches in the pkginfo that its archive saved. Those may be recorded nowhere
 /// else.
-fn with_patch_info(mut manifest: Manifest, records: &BTreeMap<Vec<u8>, RecordFile>) -> Manifest {
+fn with_patch_info(mut manifest: Manifest, records: &OldRecords) -> Manifest {
     let saved = records.get(&b"pkginfo"[..]).and_then(|file| params::read(&file.bytes).ok());
     if let Some(saved) = saved {
         manifest.header.patch_info = info_of_others(&manifest, &saved);
@@ -293,6 +288,7 @@ fn kept(package: &PkgInst, name: &str, mut manifest: Manifest) -> UndoArchive {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use patchadm_changeset::RecordFile;
     use patchadm_rootfs::Timestamp;
     use patchadm_svr4::package::Mode;
 

@@ -7,7 +7,7 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::ledgers::LedgerCache;
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState};
 use patchadm_changeset::format::run::Run;
-use patchadm_inputs::database::archive::ArchiveError;
+use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{RecordView, installed};
 use patchadm_inputs::format::ledger::Ledger;
 use patchadm_inputs::inventory::{Installed, Inventory};

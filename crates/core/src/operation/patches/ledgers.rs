@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use patchadm_inputs::database::archive::ArchiveError;
+use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{RecordView, ledger};
 use patchadm_inputs::format::ledger::Ledger;
 use patchadm_svr4::package::PkgInst;

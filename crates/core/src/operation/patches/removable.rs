@@ -18,7 +18,7 @@ use crate::operation::patches::undo_states::UndoOfPatches;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::{ObjectRecord, PatchedPaths};
 use patchadm_changeset::format::undo_paths::PathDigest;
-use patchadm_inputs::database::archive::{self, ArchiveError};
+use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{RecordView, installed, marker, saves};
 use patchadm_inputs::format::ledger::Ledger;
 use patchadm_inputs::inventory::Inventory;
@@ -128,11 +128,10 @@ impl RemovableReader<'_> {
         if let Some(known) = self.told.borrow().get(&of) {
             return Ok(known.clone());
         }
-        let (ledger, outside) = (self.ledger(package)?, self.ground.outside.with(None));
+        let ledger = self.ledger(package)?;
         let none = Params::default();
         let params = inventory.packages.get(package).map_or(&none, |installed| &installed.params);
-        let told = archive::told(self.view, &self.ground.host, (package, params), patch, &ledger, &outside)?;
-        let told = Rc::new(told);
+        let told = Rc::new(self.ground.undo_data(self.view, None).told((package, params), patch, &ledger)?);
         self.told.borrow_mut().insert(of, told.clone());
         Ok(told)
     }

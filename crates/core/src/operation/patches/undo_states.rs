@@ -10,8 +10,8 @@ use std::rc::Rc;
 use crate::operation::failure::Failure;
 use crate::operation::patches::ledgers::LedgerCache;
 use crate::operation::session::RootAndPolicy;
-use patchadm_inputs::database::archive::{self, ArchiveError, must_have_size};
 use patchadm_inputs::database::ledger::LedgerFault;
+use patchadm_inputs::database::undo_data::{ArchiveError, must_have_size};
 use patchadm_inputs::database::{RecordView, marker};
 use patchadm_inputs::format::ledger::{Ledger, LedgerLine, LedgerUndo, WhyNone};
 use patchadm_inputs::inventory::{Installed, Save};
@@ -212,10 +212,8 @@ impl UndoStatesReader<'_> {
     fn opened(&self, of: PatchSave<'_>, state: UndoState) -> SeenUndo {
         let find = |ground: &RootAndPolicy| {
             let ledger = self.ledgers.of(self.view, of.package)?;
-            let outside = ground.outside.with(None);
-            let archive =
-                archive::find_with(self.view, &ground.host, of.package, of.name, &ledger, &outside)?;
-            archive.at_a_glance(self.marker.as_deref()).map(|()| archive.size())
+            let undo = ground.undo_data(self.view, None).find_with(of.package, of.name, &ledger)?;
+            undo.at_a_glance(self.marker.as_deref()).map(|()| undo.size())
         };
         match self.ground.map(find) {
             Some(Ok(bytes)) => {
@@ -231,7 +229,7 @@ impl UndoStatesReader<'_> {
     fn without_archive(&self, of: PatchSave<'_>, line: Option<&LedgerLine>) -> SeenUndo {
         let lost = line
             .zip(self.ground)
-            .and_then(|(line, ground)| archive::lost(line, self.view, &ground.host, of.package));
+            .and_then(|(line, ground)| ground.undo_data(self.view, None).lost(line, of.package));
         self.seen(of, UndoState::without(line), lost)
     }
 

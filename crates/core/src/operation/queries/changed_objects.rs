@@ -3,7 +3,6 @@
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::{ObjectRecord, PatchedPaths};
-use patchadm_inputs::database::archive;
 use patchadm_inputs::database::{DatabaseError, RecordView, installed, ledger, read_consistently};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
@@ -74,8 +73,7 @@ fn of_package(
 ) -> Result<Option<Vec<ChangedObject>>, DatabaseError> {
     let name = installed::saved_as(view, package, id)?;
     let Ok(ledger) = ledger::counting(view, package) else { return Ok(None) };
-    let (host, outside, none) = (&ground.host, ground.outside.with(None), Params::default());
-    let told = archive::told(view, host, (package, &none), &name, &ledger, &outside);
+    let told = ground.undo_data(view, None).told((package, &Params::default()), &name, &ledger);
     let Ok(PatchedPaths::Manifest(manifest)) = told else { return Ok(None) };
     let changed = manifest.objects.iter().filter_map(|record| {
         let (action, path) = (PatchAction::of(record)?, record.object_path()?);

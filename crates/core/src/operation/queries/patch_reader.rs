@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::object_action::ObjectAction;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::{ObjectRecord, PatchedPaths, RecordedState};
-use patchadm_inputs::database::archive::{self, ArchiveError};
+use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{DatabaseError, RecordView, installed, ledger};
 use patchadm_inputs::format::ledger::Ledger;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
@@ -63,10 +63,8 @@ impl<'a> PatchReader<'a> {
         let nothing = PatchedPackage { package: package.clone(), objects: Vec::new(), known: false };
         let (view, ground) = (self.view, self.ground);
         let (Some(ground), Some(ledger)) = (ground, self.ledger(package)) else { return Ok(nothing) };
-        let outside = ground.outside.with(None);
         let has_undo = ledger.line(&name).is_none_or(|line| line.archive().is_some());
-        let told = archive::told(view, &ground.host, (package, params), &name, ledger, &outside);
-        Ok(match told {
+        Ok(match ground.undo_data(view, None).told((package, params), &name, ledger) {
             Ok(PatchedPaths::Manifest(manifest)) => {
                 let listed = manifest.objects.iter().filter(|record| record.is_listed() || record.kept);
                 let objects = listed.filter_map(|record| object(record, has_undo)).collect();

@@ -174,7 +174,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use patchadm_inputs::database::archive::OutsideRules;
+    use patchadm_inputs::database::undo_data::OutsideRules;
     use patchadm_inputs::policy::Policy;
     use patchadm_svr4::package::Params;
 

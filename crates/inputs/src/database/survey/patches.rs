@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
 
 use super::{SurveySettings, Touched};
-use crate::database::archive::{self, ArchiveError};
 use crate::database::ledger::{self, LedgerFault};
 use crate::database::saves::{self, UnreadableFile};
+use crate::database::undo_data::{ArchiveError, UndoReader};
 use crate::database::{DatabaseError, RecordView};
 use crate::format::ledger::Ledger;
 use crate::inventory::Inventory;
@@ -128,7 +128,8 @@ impl PatchSurvey<'_> {
     ) -> Result<(), DatabaseError> {
         let SurveySettings { host, outside, .. } = *self.setting;
         let Some(ledger) = self.ledger(package)? else { return Ok(()) };
-        match archive::kept_manifest(self.view, package, patch, &ledger) {
+        let reader = UndoReader { view: self.view, host, outside };
+        match reader.kept_manifest(package, patch, &ledger) {
             Ok(Some(kept)) => {
                 self.says(inventory, (package, patch), &kept, true);
                 return Ok(());
@@ -136,7 +137,7 @@ impl PatchSurvey<'_> {
             Ok(None) => {}
             Err(error) => return unless_unreadable(error),
         }
-        let found = archive::find_with(self.view, host, package, patch, &ledger, &outside);
+        let found = reader.find_with(package, patch, &ledger);
         let found = match found.and_then(|found| found.telling(self.view)) {
             Ok(found) => found,
             Err(error) => return unless_unreadable(error),

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 use super::*;
-use crate::database::archive::OutsideAccess;
-use crate::database::archive::tests::{MARKER, Replaced, digest, undo};
+use crate::database::undo_data::OutsideAccess;
+use crate::database::undo_data::tests::{MARKER, Replaced, digest, undo};
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::package::checksum;
 

@@ -47,7 +47,7 @@ fn is_of_run(
     let number = Run::parse(run).map(|run| run.number);
     for package in applied.get(id).map(|patch| patch.packages.as_slice()).unwrap_or_default() {
         let ledger = ledger::counting(view, package)
-            .map_err(patchadm_inputs::database::archive::ArchiveError::from)?;
+            .map_err(patchadm_inputs::database::undo_data::ArchiveError::from)?;
         let by = run_of(&ledger, id.as_str());
         if by.is_some() && by == number {
             return Ok(true);

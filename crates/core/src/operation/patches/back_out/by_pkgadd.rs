@@ -18,7 +18,7 @@ use crate::operation::patches::scripts::restoration::Restoration;
 use crate::operation::scripts::halt::RunHalt;
 use crate::operation::session::Session;
 use patchadm_changeset::transaction::{ProtectedPaths, ScriptedRun};
-use patchadm_inputs::database::archive::DigestCheck;
+use patchadm_inputs::database::undo_data::DigestCheck;
 use patchadm_inputs::database::{RecordView, all, installed};
 use patchadm_inputs::inventory::Touched;
 use patchadm_inputs::source::PackageImage;
@@ -152,9 +152,8 @@ fn own(
         marker,
         digesting: &mut digesting,
     };
-    let archive = input.archive(instance, &installed::saved_as(&view, instance, id)?);
-    let found =
-        archive.map_err(Failure::from).and_then(|archive| reading.undo((id, instance), archive, None));
+    let found = input.undo_data(instance, &installed::saved_as(&view, instance, id)?);
+    let found = found.map_err(Failure::from).and_then(|found| reading.undo((id, instance), found, None));
     let whole = digesting.into_iter().try_for_each(DigestCheck::wait);
     let found = match found.and_then(|found| Ok(whole.map(|()| found)?)) {
         // the archive that is installed says for itself what it can

@@ -8,7 +8,7 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::undo_directory::must_be_private;
 use patchadm_changeset::format::manifest::Manifest;
 use patchadm_changeset::format::outside_path::OutsidePath;
-use patchadm_inputs::database::archive::{self, ArchiveError};
+use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{RecordView, installed};
 use patchadm_planning::plan::patch::backout_input::LaterUndo;
 use patchadm_svr4::package::PkgInst;
@@ -53,11 +53,12 @@ impl HeirUndo {
     ) -> Result<Self, Failure> {
         let view = RecordView::live(&input.ground.root);
         let patch = installed::saved_as(&view, &package, &id)?;
-        let kept = archive::kept_manifest(&view, &package, &patch, &*input.ledger(&package)?)?;
+        let reader = input.ground.undo_data(&view, None);
+        let kept = reader.kept_manifest(&package, &patch, &*input.ledger(&package)?)?;
         if kept.is_some() {
             return Ok(Self { package, patch, kept, archive: None });
         }
-        let found = input.later_archive(&package, &patch)?;
+        let found = input.later_undo_data(&package, &patch)?;
         if found.is_remote() {
             let path = found.path().as_bytes().to_vec();
             let directory = OutsidePath::parse(&path).map(|at| at.directory);

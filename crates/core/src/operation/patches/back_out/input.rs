@@ -13,7 +13,7 @@ use crate::operation::patches::ledgers::LedgerCache;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::Manifest;
 use patchadm_inputs::database::RecordView;
-use patchadm_inputs::database::archive::{self, ArchiveError};
+use patchadm_inputs::database::undo_data::{ArchiveError, OutsideAccess, UndoData, UndoReader};
 use patchadm_inputs::format::ledger::Ledger;
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
 use patchadm_planning::plan::clock::Now;
@@ -121,51 +121,45 @@ impl<'a> BackOutInput<'a> {
     }
 
     /// What may be opened outside the root.
-    pub(super) fn outside(&self) -> archive::OutsideAccess<'_> {
+    pub(super) fn outside(&self) -> OutsideAccess<'_> {
         self.ground.outside.with(self.moved_to)
     }
 
-    /// The undo archive of a patch for a package, open.
-    pub(super) fn archive(
+    /// The undo data of a patch for a package, open.
+    pub(super) fn undo_data(&self, package: &PkgInst, patch: &str) -> Result<UndoData, ArchiveError> {
+        let view = RecordView::live(&self.ground.root);
+        self.ground.undo_data(&view, self.moved_to).find_with(package, patch, &*self.ledger(package)?)
+    }
+
+    /// The undo data of a patch that stays, open.
+    pub(super) fn later_undo_data(&self, package: &PkgInst, patch: &str) -> Result<UndoData, ArchiveError> {
+        let ledger = self.ledger(package)?;
+        self.moved_or_not(|reader| reader.find_with(package, patch, &ledger))
+    }
+
+    /// The manifest of a patch that stays, if the ledger binds it.
+    pub(super) fn later_manifest(
         &self,
         package: &PkgInst,
         patch: &str,
-    ) -> Result<archive::OpenArchive, ArchiveError> {
-        self.archive_by(package, patch, &self.outside())
+    ) -> Result<Option<Manifest>, ArchiveError> {
+        let ledger = self.ledger(package)?;
+        self.moved_or_not(|reader| reader.known_manifest(package, patch, &ledger))
     }
 
-    /// The undo archive of a patch that stays, open.
-    pub(super) fn later_archive(
-        &self,
-        package: &PkgInst,
-        patch: &str,
-    ) -> Result<archive::OpenArchive, ArchiveError> {
-        self.moved_or_not(|outside| self.archive_by(package, patch, outside))
-    }
-
-    /// Looks for an archive of a patch that stays: the directory that was named has what was moved there, and the others
+    /// Looks for undo data of a patch that stays: the directory that was named has what was moved there, and the others
     /// are where they were.
-    pub(super) fn moved_or_not<T>(
+    fn moved_or_not<T>(
         &self,
-        look: impl Fn(&archive::OutsideAccess<'_>) -> Result<T, ArchiveError>,
+        look: impl Fn(&UndoReader<'_>) -> Result<T, ArchiveError>,
     ) -> Result<T, ArchiveError> {
-        match look(&self.outside()) {
+        let view = RecordView::live(&self.ground.root);
+        match look(&self.ground.undo_data(&view, self.moved_to)) {
             Err(ArchiveError::Missing { remote: true, .. }) if self.moved_to.is_some() => {
-                look(&self.ground.outside.with(None))
+                look(&self.ground.undo_data(&view, None))
             }
             found => found,
         }
-    }
-
-    fn archive_by(
-        &self,
-        package: &PkgInst,
-        patch: &str,
-        outside: &archive::OutsideAccess<'_>,
-    ) -> Result<archive::OpenArchive, ArchiveError> {
-        let view = RecordView::live(&self.ground.root);
-        let ledger = self.ledger(package)?;
-        archive::find_with(&view, &self.ground.host, package, patch, &ledger, outside)
     }
 
     /// The ledger of a package, read once.

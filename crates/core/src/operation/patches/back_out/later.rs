@@ -7,7 +7,7 @@ use super::undo::VerifiedUndo;
 use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::LaterPatches;
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord};
-use patchadm_inputs::database::archive::{self, ArchiveError, OutsideAccess};
+use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{RecordView, installed};
 use patchadm_inputs::inventory::Inventory;
 use patchadm_planning::plan::patch::backout_input::{BackOutOptions, Elsewhere, GoingPatch};
@@ -69,10 +69,7 @@ fn of_package(
         if ledger.line(&name).is_some_and(|line| line.snapshot.is_some()) {
             options.scripted.insert(key.clone());
         }
-        let known = |outside: &OutsideAccess<'_>| {
-            archive::known_manifest(&view, &input.ground.host, package, &name, &ledger, outside)
-        };
-        match input.moved_or_not(known) {
+        match input.later_manifest(package, &name) {
             Ok(Some(manifest)) => drop(options.later.insert(key, manifest)),
             Err(ArchiveError::Earlier { .. }) => drop(options.earlier.insert(key)),
             Err(error) if has_path_of(&key.1, manifests, inventory) => return Err(error.into()),
@@ -100,14 +97,7 @@ fn elsewhere(
 ) -> Result<Vec<Elsewhere>, Failure> {
     let ledger = &|package: &PkgInst| input.ledger(package);
     let (root, separator) = (&input.ground.root, &input.ground.policy.separator);
-    let view = RecordView::live(root);
-    let manifest = &|package: &PkgInst, patch: &str| {
-        let ledger = input.ledger(package).ok()?;
-        let known = |outside: &OutsideAccess<'_>| {
-            archive::known_manifest(&view, &input.ground.host, package, patch, &ledger, outside)
-        };
-        input.moved_or_not(known).ok()?
-    };
+    let manifest = &|package: &PkgInst, patch: &str| input.later_manifest(package, patch).ok()?;
     let (id, packages) = (&patch.id, patch.packages.as_slice());
     LaterPatches { root, separator, inventory, ledger, manifest, id, packages }.elsewhere(manifests)
 }

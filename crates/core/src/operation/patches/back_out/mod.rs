@@ -30,7 +30,6 @@ pub(in crate::operation) use input::KnownArchives;
 pub(in crate::operation) use planning::rehearse;
 pub use preview::{BackoutPreview, ContentPair, LARGEST_COMPARED, PreviewedObject, preview_backout};
 pub use request::{BackOutOutcome, BackOutReport, BackOutRequest};
-pub(in crate::operation) use undo::records_in;
 
 use input::KnownRecords;
 use order::dependents_first;

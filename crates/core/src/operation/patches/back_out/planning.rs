@@ -20,8 +20,8 @@ use crate::operation::libraries::{
 };
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::Manifest;
-use patchadm_inputs::database::archive::{ArchiveError, DigestCheck};
 use patchadm_inputs::database::installed::SavedNames;
+use patchadm_inputs::database::undo_data::{ArchiveError, DigestCheck};
 use patchadm_inputs::database::{RecordView, installed};
 use patchadm_inputs::inventory::{Inventory, Touched};
 use patchadm_planning::plan::clock::Now;
@@ -128,7 +128,7 @@ pub(super) fn plan(input: &BackOutInput<'_>, id: &PatchId) -> Result<PlannedBack
 fn lost(input: &BackOutInput<'_>, id: &PatchId, refusal: Refusal) -> Failure {
     let Reason::NoUndoData(package) = &*refusal.reason else { return refusal.into() };
     let name = installed::saved_as(&RecordView::live(&input.ground.root), package, id);
-    let archive = name.map(|name| input.archive(package, &name));
+    let archive = name.map(|name| input.undo_data(package, &name));
     match archive {
         Ok(Err(error @ ArchiveError::Lost { .. })) => error.into(),
         _ => refusal.into(),
@@ -235,7 +235,7 @@ impl OpenedUndo {
         for (id, package) in all {
             let name = names.get(package).map_or_else(|| id.to_string(), |names| names.name(id));
             let known = input.known.get(&(package.clone(), name.clone()));
-            let one = reading.undo((id, package), input.archive(package, &name)?, known)?.without_text();
+            let one = reading.undo((id, package), input.undo_data(package, &name)?, known)?.without_text();
             match (&one.manifest, rules.packages.get(package), one.device.image.packages.first()) {
                 (Some(manifest), _, _) => {
                     add_backout(&mut touched, package, manifest);

@@ -15,7 +15,7 @@ use patchadm_changeset::format::manifest::{
     ObjectRecord, RecordedState, RecordedType, decode, encode, recorded_xattrs,
 };
 use patchadm_changeset::transaction::{Cause, ContentSource as _, StreamError};
-use patchadm_inputs::database::archive::ArchiveError;
+use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::patch::backout_input::LaterUndo;
 use patchadm_planning::plan::{Action, Body, Change, Member, NewObject, NewXattrs, UndoArchive};

@@ -5,9 +5,9 @@ use crate::operation::failure::Failure;
 use crate::operation::scripts::halt::RunHalt;
 use patchadm_changeset::transaction::Cause;
 use patchadm_inputs::database::RecordView;
-use patchadm_inputs::database::archive::{self, ArchiveError, OutsideAccess};
+use patchadm_inputs::database::undo_data::{ArchiveError, OutsideAccess, UndoReader};
 use patchadm_inputs::inventory::{Inventory, Touched};
-use patchadm_inputs::source::{self, Extent, Origin, PackageImage};
+use patchadm_inputs::source::PackageImage;
 use patchadm_planning::plan::package::install::IntendedInstall;
 use patchadm_planning::plan::patch::patch_plan::PatchPlan;
 use patchadm_planning::plan::patch::snapshot;
@@ -169,19 +169,15 @@ impl PatchScripts<'_> {
     fn archive(&self, member: &PatchPackage<'_>) -> Result<PackageImage, Failure> {
         let ground = &self.session.ground;
         let view = RecordView::live(&ground.root);
-        let found =
-            archive::find(&view, &ground.host, &member.part.package, &self.id, &OutsideAccess::planned())?;
+        let reader = UndoReader { view: &view, host: &ground.host, outside: OutsideAccess::planned() };
+        let found = reader.find(&member.part.package, &self.id)?;
         found.verify_unbound()?;
-        let path = std::path::PathBuf::from(found.path());
-        let origin = Origin::File(found.into_file(), &path);
-        let (_, mut image) = source::open(origin, Extent::Everything)?;
-        match image.packages.len() {
-            1 => Ok(image.packages.swap_remove(0)),
-            _ => Err(ArchiveError::Damaged {
-                path: path.display().to_string(),
-                reason: "it does not hold exactly one package".to_owned(),
-            }
-            .into()),
+        let path = found.path().to_owned();
+        let mut image = found.into_image()?;
+        if image.packages.len() == 1 {
+            return Ok(image.packages.swap_remove(0));
         }
+        let reason = "it does not hold exactly one package".to_owned();
+        Err(ArchiveError::Damaged { path, reason }.into())
     }
 }

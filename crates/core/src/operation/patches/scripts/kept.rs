@@ -7,7 +7,7 @@
 use crate::operation::failure::Failure;
 use crate::operation::scripts::safety::check_owners;
 use crate::operation::session::RootAndPolicy;
-use patchadm_inputs::database::archive::ArchiveError;
+use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{RecordView, ledger};
 use patchadm_inputs::format::ledger::{LedgerLine, LedgerUndo};
 use patchadm_planning::plan::refusal::{Command, Reason};

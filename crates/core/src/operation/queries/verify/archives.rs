@@ -8,7 +8,7 @@ use crate::operation::patches::back_out::KnownArchives;
 use crate::operation::patches::undo_states::UndoState;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::Manifest;
-use patchadm_inputs::database::archive::{self, ArchiveError, OutsideAccess};
+use patchadm_inputs::database::undo_data::{ArchiveError, VerifiedManifest};
 use patchadm_inputs::database::{RecordView, ledger, marker};
 use patchadm_inputs::format::ledger::{Ledger, LedgerLine};
 use patchadm_rootfs::side_by_side;
@@ -63,12 +63,7 @@ pub(super) fn verify_all(
     workers: usize,
 ) -> Result<(Vec<(ArchiveToVerify, ArchiveVerdict)>, KnownArchives), VerifyError> {
     let marker = marker(&ground.root)?;
-    let reader = ArchiveVerifier {
-        ground,
-        marker,
-        outside: ground.outside.with(undo_dir),
-        ledgers: ledgers(ground, archives),
-    };
+    let reader = ArchiveVerifier { ground, marker, undo_dir, ledgers: ledgers(ground, archives) };
     let done =
         side_by_side(workers, archives.len(), || |at| archives.get(at).map(|of| (of, reader.verified(of))));
     let (mut verified, mut known) = (Vec::new(), KnownArchives::new());
@@ -85,7 +80,7 @@ pub(super) fn verify_all(
 struct ArchiveVerifier<'a> {
     ground: &'a RootAndPolicy,
     marker: Option<String>,
-    outside: OutsideAccess<'a>,
+    undo_dir: Option<&'a Path>,
     ledgers: BTreeMap<PkgInst, Ledger>,
 }
 
@@ -118,25 +113,20 @@ impl ArchiveVerifier<'_> {
     }
 
     fn read(&self, of: &ArchiveToVerify) -> Result<(ArchiveState, Option<Manifest>), ArchiveError> {
-        let (view, host) = (RecordView::live(&self.ground.root), &self.ground.host);
+        let view = RecordView::live(&self.ground.root);
+        let reader = self.ground.undo_data(&view, self.undo_dir);
         if let Some(ledger) = self.ledgers.get(&of.package)
-            && let Some(kept) = archive::kept_manifest(&view, &of.package, &of.saved_as, ledger)?
+            && let Some(kept) = reader.kept_manifest(&of.package, &of.saved_as, ledger)?
         {
             return Ok((ArchiveState::None(UndoState::without(self.line(of))), Some(kept)));
         }
-        let archive = match self.ledgers.get(&of.package) {
-            Some(ledger) => {
-                archive::find_with(&view, host, &of.package, &of.saved_as, ledger, &self.outside)?
-            }
-            None => archive::find(&view, host, &of.package, &of.saved_as, &self.outside)?,
+        let undo = match self.ledgers.get(&of.package) {
+            Some(ledger) => reader.find_with(&of.package, &of.saved_as, ledger)?,
+            None => reader.find(&of.package, &of.saved_as)?,
         };
-        let verified = archive.verify(self.marker.as_deref())?;
-        let manifest = match archive.snapshot(&view)? {
-            Some(snapshot) => snapshot.verify(self.marker.as_deref())?.manifest,
-            None => verified.manifest,
-        };
-        let (path, bytes, is_classic) = (archive.path().to_owned(), archive.size(), archive.is_classic());
-        Ok((ArchiveState::Sound { path, bytes, run: verified.run, is_classic }, manifest))
+        let VerifiedManifest { manifest, run } = undo.verify(&view, self.marker.as_deref())?;
+        let (path, bytes, is_classic) = (undo.path().to_owned(), undo.size(), undo.is_classic());
+        Ok((ArchiveState::Sound { path, bytes, run, is_classic }, manifest))
     }
 }
 
@@ -144,6 +134,5 @@ impl ArchiveVerifier<'_> {
 pub(super) fn manifest(ground: &RootAndPolicy, package: &PkgInst, saved_as: &str) -> Option<Manifest> {
     let view = RecordView::live(&ground.root);
     let ledger = ledger::counting(&view, package).ok()?;
-    let outside = ground.outside.with(None);
-    archive::known_manifest(&view, &ground.host, package, saved_as, &ledger, &outside).ok()?
+    ground.undo_data(&view, None).known_manifest(package, saved_as, &ledger).ok()?
 }

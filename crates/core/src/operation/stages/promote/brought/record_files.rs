@@ -1,7 +1,7 @@
 //! The files of a record directory of a stage, as they go live: small ones whole, large ones by their digest.
 
 use patchadm_changeset::archive_file::digest_of;
-use patchadm_inputs::database::archive::ArchiveError;
+use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{RecordView, ViewError};
 use patchadm_planning::plan::{CopiedRecord, TreeContent, TreeFile};
 use patchadm_rootfs::{FileType, ObjectStatus};

@@ -5,7 +5,7 @@ use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::Manifest;
 use patchadm_changeset::format::run::Run;
 use patchadm_changeset::plan::BroughtLine;
-use patchadm_inputs::database::archive::{self, ArchiveError};
+use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{RecordView, ledger};
 use patchadm_inputs::format::ledger::Ledger;
 use patchadm_planning::plan::refusal::BroughtReason;
@@ -48,30 +48,22 @@ impl<'a> StagedUndo<'a> {
             Told::Nothing => return Err(BroughtReason::NotKnown { package, patch }.into()),
         };
         let run = Run::parse(line.applied_by.as_deref().unwrap_or(&line.run));
-        let mut alone = Ledger::default();
-        alone.set(line.clone());
-        let line = BroughtLine { patch: saved_as.to_owned(), text: alone.write() };
+        let line = BroughtLine { patch: saved_as.to_owned(), text: Ledger::of_line(line.clone()).write() };
         Ok(StagedPatch { manifest, line, run: run.map_or(0, |run| run.number) })
     }
 
     fn manifest(&self, saved_as: &str) -> Result<Told, ArchiveError> {
         let view = RecordView::live(&self.ground.root);
-        let (host, outside) = (&self.ground.host, self.ground.outside.with(None));
-        if let Some(kept) = archive::kept_manifest(&view, self.package, saved_as, &self.ledger)? {
+        let reader = self.ground.undo_data(&view, None);
+        if let Some(kept) = reader.kept_manifest(self.package, saved_as, &self.ledger)? {
             return Ok(Told::By(Box::new(kept)));
         }
-        let found = archive::find_with(&view, host, self.package, saved_as, &self.ledger, &outside);
-        let found = match found {
+        let found = match reader.find_with(self.package, saved_as, &self.ledger) {
             Err(ArchiveError::Outside { .. }) => return Ok(Told::Outside),
             Ok(found) if found.is_remote() => return Ok(Told::Outside),
             found => found?,
         };
-        let snapshot = found.snapshot(&view)?;
-        let own = found.verify(None)?;
-        let told = match snapshot {
-            Some(snapshot) => snapshot.verify(None)?.manifest,
-            None => own.manifest,
-        };
+        let told = found.verify(&view, None)?.manifest;
         Ok(told.map_or(Told::Nothing, |manifest| Told::By(Box::new(manifest))))
     }
 }

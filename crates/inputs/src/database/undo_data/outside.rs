@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use patchadm_changeset::outside::{NamesArchive, is_own};
 
-use super::ArchiveError;
+use super::error::ArchiveError;
 use crate::format::ledger::{Ledger, LedgerLine};
 use patchadm_changeset::format::journal;
 use patchadm_changeset::format::outside_path::OutsidePath;

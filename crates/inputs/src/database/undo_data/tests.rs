@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::*;
 use patchadm_changeset::archive_file::MANIFEST_MEMBER as MANIFEST;
 use patchadm_changeset::format::manifest;
-use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, RecordedType};
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, RecordedType};
 use patchadm_rootfs::{Digest, Timestamp};
 use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader};
 use patchadm_svr4::format::datastream::{DatastreamPackage, DatastreamWriter};
@@ -170,14 +170,14 @@ impl Scene {
         fs::write(path, bytes).unwrap();
     }
 
-    fn find(&self, moved_to: Option<&str>) -> Result<OpenArchive, ArchiveError> {
+    fn find(&self, moved_to: Option<&str>) -> Result<UndoData, ArchiveError> {
         let view = RecordView::live(&self.root);
         let outside = OutsideAccess { moved_to: moved_to.map(Path::new), ..OutsideAccess::default() };
-        find(&view, &self.host, &PkgInst::new("X").unwrap(), "100-01", &outside)
+        UndoReader { view: &view, host: &self.host, outside }.find(&PkgInst::new("X").unwrap(), "100-01")
     }
 
-    fn verify(&self) -> Result<VerifiedArchive, ArchiveError> {
-        self.find(None).unwrap().verify(Some(MARKER))
+    fn verify(&self) -> Result<VerifiedManifest, ArchiveError> {
+        self.find(None).unwrap().verify_alone(Some(MARKER))
     }
 
     fn reason(&self) -> String {
@@ -209,7 +209,10 @@ fn an_archive_of_ours_verifies_and_tells_its_run() {
     assert_eq!(manifest, manifest_of("100-01", OBJECTS));
     let run = Some(RUN.to_owned());
     assert!(archive.is_bound());
-    assert_eq!(archive.verify(Some(MARKER)).unwrap(), VerifiedArchive { manifest: Some(manifest), run });
+    assert_eq!(
+        archive.verify_alone(Some(MARKER)).unwrap(),
+        VerifiedManifest { manifest: Some(manifest), run }
+    );
 }
 
 #[test]
@@ -226,7 +229,7 @@ fn the_archive_of_another_program_has_no_manifest_and_is_checked_by_its_pkgmap()
     let bytes = plain(None, OBJECTS);
     let scene = Scene::new(&[("undo", &bytes)]);
     assert_eq!(scene.find(None).unwrap().manifest().unwrap(), None);
-    assert_eq!(scene.verify().unwrap(), VerifiedArchive { manifest: None, run: None });
+    assert_eq!(scene.verify().unwrap(), VerifiedManifest { manifest: None, run: None });
     let at = bytes.windows(5).position(|window| window == b"old b").unwrap();
     let mut changed = bytes;
     changed[at] = b'O';
@@ -310,13 +313,13 @@ fn a_line_counts_no_longer_when_the_patch_was_applied_anew_by_another_tool() {
 fn an_archive_of_another_root_is_refused_as_such() {
     let scene = Scene::new(&[("undo.gz", &undo("100-01", OBJECTS))]);
     let archive = scene.find(None).unwrap();
-    let error = archive.verify(Some("ffffffffffffffff")).unwrap_err();
+    let error = archive.verify_alone(Some("ffffffffffffffff")).unwrap_err();
     assert!(matches!(&error, ArchiveError::OtherRoot { marker, .. } if marker == MARKER), "{error}");
-    assert!(matches!(archive.verify(Some(MARKER)), Err(ArchiveError::NotBound { .. })));
+    assert!(matches!(archive.verify_alone(Some(MARKER)), Err(ArchiveError::NotBound { .. })));
     let bytes = undo("100-01", OBJECTS);
     scene.bind(&bytes, "save");
     let bound = scene.find(None).unwrap();
-    assert!(bound.verify(Some("ffffffffffffffff")).is_ok(), "its line says that it is this root's");
+    assert!(bound.verify_alone(Some("ffffffffffffffff")).is_ok(), "its line says that it is this root's");
 }
 
 #[test]
