@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use patchadm_svr4::package::Mode;
+use patchadm_svr4::package::{ContentInfo, Mode};
 
 /// Extended attributes: name (`user.x`, `security.capability`, …) to value. ACLs are among them on Linux.
 pub type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -180,6 +180,16 @@ impl Live {
     pub fn size(&self) -> Option<u64> {
         match self.kind {
             LiveKind::Regular { size, .. } => Some(size),
+            _ => None,
+        }
+    }
+
+    /// Returns size, sum and time of a regular file, as a line of `contents` has them.
+    pub fn content_info(&self) -> Option<ContentInfo> {
+        match self.kind {
+            LiveKind::Regular { size, cksum, .. } => {
+                Some(ContentInfo { size: Some(size), cksum: Some(cksum), mtime: Some(self.mtime.seconds) })
+            }
             _ => None,
         }
     }

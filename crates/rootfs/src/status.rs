@@ -6,7 +6,7 @@ use rustix::fs::{AtFlags, Statx, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
 use super::{Result, RootError, again};
-use crate::{Inode, Timestamp};
+use crate::{Inode, Live, Timestamp};
 use patchadm_svr4::package::Mode;
 
 /// The fields requested from statx(2).
@@ -127,5 +127,11 @@ impl ObjectStatus {
             && self.size == later.size
             && self.mtime == later.mtime
             && self.ctime == later.ctime
+    }
+
+    /// Tells the same of an object that was read whole since.
+    pub fn is_untouched_in(&self, read: &Live) -> bool {
+        let is_same = (self.inode, self.mtime, self.ctime) == (read.inode, read.mtime, read.ctime);
+        is_same && read.size().is_none_or(|size| size == self.size)
     }
 }

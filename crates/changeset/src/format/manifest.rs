@@ -13,6 +13,7 @@ use patchadm_svr4::package::{ObjectPath, rule};
 
 pub use super::escaped::{decode, encode, encoded, unhex};
 pub use super::recorded_state::{RecordedState, RecordedType, recorded_xattrs};
+pub use super::state_differences::StateDifferences;
 
 /// The version of the format written; a reader refuses a higher one. Version 1 lacks objects that a patch found already
 /// as it delivers them, and lacks [`delivered`](ObjectRecord::delivered).
@@ -311,12 +312,10 @@ impl ObjectRecord {
     /// Returns whether the object stayed in place and only its attributes changed: its content is not saved.
     pub fn is_in_place(&self) -> bool {
         let (Some(was), Some(became)) = (&self.was, &self.became) else { return false };
-        let content = |state: &RecordedState| {
-            (state.kind, state.size, state.b3.clone(), state.target.clone(), state.device, state.group)
-        };
+        let differ = StateDifferences::between(was, became);
         was.kind != RecordedType::Directory
             && self.member.is_none()
-            && content(was) == content(became)
+            && !(differ.is_of_content() || differ.names)
             && !self.is_untouched()
     }
 

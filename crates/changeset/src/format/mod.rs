@@ -16,6 +16,7 @@ pub mod outside_path;
 mod recorded_state;
 pub mod root_id;
 pub mod run;
+mod state_differences;
 pub mod tree_list;
 pub mod undo_digest;
 pub mod undo_paths;

@@ -98,17 +98,6 @@ impl RecordedState {
         state
     }
 
-    /// Returns whether the recorded object is the existing one: type, rights and content.
-    pub fn is_found(recorded: Option<&Self>, found: Option<&Self>) -> bool {
-        let (Some(recorded), Some(found)) = (recorded, found) else {
-            return recorded.is_none() && found.is_none();
-        };
-        let of = |state: &Self| (state.kind, state.mode, state.uid, state.gid, state.device);
-        of(recorded) == of(found)
-            && recorded.target == found.target
-            && (recorded.b3.is_none() || recorded.b3 == found.b3)
-    }
-
     /// Returns the digest of its bytes, if it has one.
     pub fn digest(&self) -> Option<Digest> {
         match self.b3.as_deref()? {

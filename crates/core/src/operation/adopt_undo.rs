@@ -12,7 +12,7 @@ use super::content::NoContent;
 use super::failure::Failure;
 use super::session::{Caller, RootAndPolicy, Session, may_change, must_have_database};
 use crate::operation::patches::undo_directory;
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState};
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, StateDifferences};
 use patchadm_changeset::format::outside_path::OutsidePath;
 use patchadm_changeset::format::run::Run;
 use patchadm_changeset::format::undo_digest::UndoDigest;
@@ -303,7 +303,7 @@ impl Adopter<'_> {
                 Some(later) => later.was.clone(),
                 None => self.live(&path)?,
             };
-            if !RecordedState::is_found(record.became.as_ref(), found.as_ref()) {
+            if !StateDifferences::is_found(record.became.as_ref(), found.as_ref()) {
                 paths.insert(self.ground.root.show(&path));
             }
         }

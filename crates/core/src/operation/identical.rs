@@ -9,7 +9,7 @@ use patchadm_inputs::database::survey::fill_identical;
 use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::source::{Image, Source};
 use patchadm_planning::plan::concern::FileToCompare;
-use patchadm_rootfs::{Hashing, LiveKind};
+use patchadm_rootfs::Hashing;
 use patchadm_svr4::package::{ObjectPath, PackagePath};
 
 /// Marks in the inventory the delivered files that exist byte for byte.
@@ -23,11 +23,7 @@ pub(super) fn mark_identical(
     for file in files {
         let content = &file.entry.object.content;
         let Some(live) = inventory.live.get(&file.path) else { continue };
-        let LiveKind::Regular { size, cksum, .. } = live.kind else { continue };
-        let is_candidate = content.size == Some(size)
-            && content.cksum == Some(cksum)
-            && content.mtime == Some(live.mtime.seconds);
-        if is_candidate {
+        if live.content_info() == Some(*content) {
             candidates.insert((file.package, file.entry.path.clone()), file.path);
         }
     }

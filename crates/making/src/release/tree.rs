@@ -185,15 +185,9 @@ impl ObjectReader<'_> {
         let directory = directory_of(self.root, &mut self.directory, &met.path)?;
         let live = directory.live_through(&mut self.buffer, met.path.name(), None)?;
         let changed = || ReleaseProblem::Changed(self.root.show(&met.path));
-        let live = live.filter(|live| is_as_met(&met.status, live)).ok_or_else(changed)?;
+        let live = live.filter(|live| met.status.is_untouched_in(live)).ok_or_else(changed)?;
         Ok(described(live, met.path.clone(), self.accounts))
     }
-}
-
-/// Tells whether an object is still as the walk met it.
-fn is_as_met(met: &ObjectStatus, live: &Live) -> bool {
-    let same = (met.inode, met.mtime, met.ctime) == (live.inode, live.mtime, live.ctime);
-    same && live.size().is_none_or(|size| size == met.size)
 }
 
 /// Returns the directory of a path, opened unless it is the one that is open.

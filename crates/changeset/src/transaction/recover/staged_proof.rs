@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::archive_file::{UnboundArchive, UnreadContent, read_manifest};
-use crate::format::manifest::{KEPT_MANIFEST, Manifest, RecordedState};
+use crate::format::manifest::{KEPT_MANIFEST, Manifest, RecordedState, StateDifferences};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::stage::own_stage::{MARKER, OwnStage};
@@ -169,7 +169,7 @@ impl Evidence<'_> {
                 Some(dir) => dir.live(physical.name())?.as_ref().map(RecordedState::of),
                 None => None,
             };
-            let is = |state: Option<&RecordedState>| RecordedState::is_found(state, found.as_ref());
+            let is = |state: Option<&RecordedState>| StateDifferences::is_found(state, found.as_ref());
             let known = paths.entry(path).or_default();
             known.0 |= is(record.was.as_ref());
             known.1 |= is(record.became.as_ref());

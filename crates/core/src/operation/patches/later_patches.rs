@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::operation::failure::Failure;
 use crate::operation::patches::ledgers::LedgerCache;
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState};
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, StateDifferences};
 use patchadm_changeset::format::run::Run;
 use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{RecordView, installed};
@@ -157,14 +157,16 @@ pub(super) fn run_of(ledger: &Ledger, patch: &str) -> Option<u64> {
 /// Returns whether a patch came after the one with these records, if their runs do not tell: it found at a path what the
 /// other one put there, and not the other way round.
 fn is_behind(manifest: &Manifest, earlier: &[&ObjectRecord]) -> bool {
-    let content = |state: &Option<RecordedState>| {
-        state.as_ref().map(|state| (state.kind, state.size, state.b3.clone(), state.target.clone()))
+    let is_same = |one: &Option<RecordedState>, other: &Option<RecordedState>| match (one, other) {
+        (Some(one), Some(other)) => {
+            let differ = StateDifferences { device: false, ..StateDifferences::between(one, other) };
+            !differ.is_of_content()
+        }
+        (one, other) => one.is_none() && other.is_none(),
     };
     let mut pairs = earlier.iter().filter_map(|record| {
         let mut others = manifest.objects.iter().filter(|other| other.path == record.path);
         others.find(|other| other.has_path()).map(|other| (*record, other))
     });
-    pairs.any(|(one, other)| {
-        content(&other.was) == content(&one.became) && content(&one.was) != content(&other.became)
-    })
+    pairs.any(|(one, other)| is_same(&other.was, &one.became) && !is_same(&one.was, &other.became))
 }

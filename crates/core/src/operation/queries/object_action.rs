@@ -1,7 +1,6 @@
 //! The change of a patch to an object, in one word, from the two states of its manifest.
 
-use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState};
-use patchadm_rootfs::Timestamp;
+use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, StateDifferences};
 
 /// The change of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,32 +40,28 @@ impl ObjectAction {
             (None, None) => Self::Unchanged,
             (None, Some(_)) => Self::Added,
             (Some(_), None) => Self::Deleted,
-            (Some(before), Some(after)) if is_same(before, after) => Self::Unchanged,
-            (Some(before), Some(after)) if content(before) == content(after) => Self::Attributes,
-            _ => Self::Replaced,
+            (Some(before), Some(after)) => {
+                let differ = StateDifferences::between(before, after);
+                // Other names of a file and the time of a link do not count.
+                let mtime = differ.mtime && after.target.is_none();
+                if differ.is_of_content() {
+                    Self::Replaced
+                } else if (StateDifferences { mtime, names: false, ..differ }) == StateDifferences::default()
+                {
+                    Self::Unchanged
+                } else {
+                    Self::Attributes
+                }
+            }
         }
     }
-}
-
-/// Returns whether two states are the same, regardless of other names of a file and the time of a link.
-fn is_same(before: &RecordedState, after: &RecordedState) -> bool {
-    let plain = |state: &RecordedState| RecordedState {
-        group: None,
-        mtime: if state.target.is_some() { Timestamp::default() } else { state.mtime },
-        ..state.clone()
-    };
-    plain(before) == plain(after)
-}
-
-/// Returns a state without its attributes.
-fn content(state: &RecordedState) -> impl PartialEq + use<> {
-    (state.kind, state.size, state.b3.clone(), state.target.clone(), state.device)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use patchadm_changeset::format::manifest::RecordedType;
+    use patchadm_rootfs::Timestamp;
 
     fn file(content: &str, mode: u32) -> RecordedState {
         RecordedState {

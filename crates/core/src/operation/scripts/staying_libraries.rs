@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::halt::RunHalt;
+use patchadm_changeset::format::manifest::{RecordedState, StateDifferences};
 use patchadm_changeset::transaction::Cause;
 use patchadm_rootfs::{Live, LiveKind, Root};
 use patchadm_svr4::package::ObjectPath;
@@ -26,7 +27,7 @@ pub(crate) fn check_staying(root: &Root, staying: &StayingObjects) -> Result<(),
 }
 
 fn is_same(before: &Live, now: &Live) -> bool {
-    let of = |live: &Live| (live.mode, live.uid, live.gid, live.mtime);
+    let differ = StateDifferences::between(&RecordedState::of(before), &RecordedState::of(now));
     let is_link = matches!(before.kind, LiveKind::Symlink(_));
-    before.kind == now.kind && (is_link || of(before) == of(now))
+    !differ.is_of_content() && (is_link || differ.mode == 0 && !differ.owner && !differ.mtime)
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::tree::{Tree, TreeObject};
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
-use patchadm_changeset::format::manifest::RecordedState;
+use patchadm_changeset::format::manifest::{RecordedState, StateDifferences};
 use patchadm_inputs::database::{RecordView, installed};
 use patchadm_inputs::inventory::{Installed, KeptLibraries, is_kept_package};
 use patchadm_rootfs::Root;
@@ -53,7 +53,7 @@ pub(super) fn hide_copies(stage: &mut Tree, kept: &KeptLibraries) {
         let known = kept.live.get(&object.path).filter(|_| of_root.contains(&object.path));
         known.is_some_and(|known| {
             let (known, own) = (RecordedState::of(known), RecordedState::of(&object.live));
-            RecordedState::is_found(Some(&known), Some(&own))
+            StateDifferences::is_found(Some(&known), Some(&own))
         })
     };
     stage.objects.retain(|object| !is_copy(object));

@@ -122,7 +122,7 @@ impl FileReader<'_> {
         let failed = |error| StageError::of_reading(error, || root.show(&met.path));
         let directory = directory_of(root, &mut self.directory, &met.path).map_err(failed)?;
         let live = directory.live_through(&mut self.buffer, met.path.name(), None).map_err(failed)?;
-        let live = live.filter(|live| is_as_met(&met.status, live));
+        let live = live.filter(|live| live.size().is_some() && met.status.is_untouched_in(live));
         live.ok_or_else(|| StageError::Changing(root.show(&met.path)))
     }
 }
@@ -139,12 +139,6 @@ pub(in crate::operation::stages) fn directory_of<'d>(
         _ => root.dir(&path.parent().unwrap_or_else(ObjectPath::root))?,
     };
     Ok(open.insert(directory))
-}
-
-/// Returns whether a file is still as the walk found it.
-fn is_as_met(met: &ObjectStatus, live: &Live) -> bool {
-    let is_same = (met.inode, met.mtime, met.ctime) == (live.inode, live.mtime, live.ctime);
-    is_same && live.size() == Some(met.size)
 }
 
 /// Returns the key that the names of one object share.

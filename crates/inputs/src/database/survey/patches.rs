@@ -14,9 +14,9 @@ use crate::format::ledger::Ledger;
 use crate::inventory::Inventory;
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, decode};
 use patchadm_changeset::format::undo_paths::{PathDigest, UndoPaths};
-use patchadm_rootfs::{Digest, LiveKind};
+use patchadm_rootfs::Digest;
 use patchadm_rootfs::{Dir, RootError};
-use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
+use patchadm_svr4::package::{ContentInfo, ContentsLine, ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchList;
 
 /// Fills `patched_by`, `delivered` and the save directories of the packages concerned and those that own a path
@@ -244,10 +244,10 @@ fn is_of_line(inventory: &Inventory, path: &ObjectPath, record: &ObjectRecord) -
 fn is_doubtful(inventory: &Inventory, path: &ObjectPath) -> bool {
     let recorded = inventory.lines.get(path).map(|line| line.object.content).unwrap_or_default();
     let Some(found) = inventory.live.get(path) else { return false };
-    let LiveKind::Regular { size, cksum, .. } = found.kind else { return false };
-    recorded.size == Some(size)
-        && recorded.cksum == Some(cksum)
-        && recorded.mtime.is_some_and(|mtime| mtime != found.mtime.seconds)
+    let Some(content) = found.content_info() else { return false };
+    recorded.mtime.is_some()
+        && recorded.mtime != content.mtime
+        && recorded == ContentInfo { mtime: recorded.mtime, ..content }
 }
 
 /// Returns the digests delivered last to doubtful paths. The owner installed last is asked first.

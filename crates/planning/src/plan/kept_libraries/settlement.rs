@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::contents_merge::ContentsEdits;
+use patchadm_changeset::format::manifest::{RecordedState, StateDifferences};
 use patchadm_rootfs::{Live, LiveKind, Timestamp};
 use patchadm_svr4::format::params;
 use patchadm_svr4::package::{
-    ContentInfo, ContentsLine, Ftype, Mode, Object, ObjectAttributes, ObjectPath, OwningPackage, Params,
-    PkgInst,
+    ContentsLine, Ftype, Mode, Object, ObjectAttributes, ObjectPath, OwningPackage, Params, PkgInst,
 };
 use patchadm_svr4::places;
 
@@ -271,12 +271,11 @@ impl Settling<'_, '_> {
 
     /// Tells whether what the plan takes away is what an archive brings back.
     fn is_same(&self, there: &Live, archived: &Live) -> bool {
+        let differ = StateDifferences::between(&RecordedState::of(there), &RecordedState::of(archived));
         let is_link = matches!(there.kind, LiveKind::Symlink(_));
-        let owners = |live: &Live| self.input.inventory.privileged.then_some((live.uid, live.gid));
-        there.kind == archived.kind
-            && owners(there) == owners(archived)
-            && (is_link || (there.mode, there.mtime) == (archived.mode, archived.mtime))
-            && there.xattrs == archived.xattrs
+        let has_other_owner = differ.owner && self.input.inventory.privileged;
+        !(differ.is_of_content() || has_other_owner || differ.xattrs)
+            && (is_link || differ.mode == 0 && !differ.mtime)
     }
 
     /// Returns the package that an archive brings back: the same again where it is there still, else the first instance
@@ -523,10 +522,9 @@ impl Settling<'_, '_> {
 fn line_of_nobody(change: &Change, inventory: &Inventory) -> Option<ContentsLine> {
     let live = change.old.as_deref()?;
     let mut object = match &live.kind {
-        LiveKind::Regular { size, cksum, .. } => {
+        LiveKind::Regular { .. } => {
             let mut object = Object::new(Ftype::File, "none");
-            let (size, cksum, mtime) = (Some(*size), Some(*cksum), Some(live.mtime.seconds));
-            object.content = ContentInfo { size, cksum, mtime };
+            object.content = live.content_info().unwrap_or_default();
             object
         }
         LiveKind::Symlink(target) => {

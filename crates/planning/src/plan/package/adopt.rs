@@ -176,14 +176,12 @@ impl<'a> Adoption<'a> {
                 let ftype = if *block { Ftype::Block } else { Ftype::Character };
                 Object { device: Some((Some(*major), Some(*minor))), ..Object::new(ftype, CLASS) }
             }
-            LiveKind::Regular { size, cksum, .. } => {
+            LiveKind::Regular { .. } => {
                 if let Some(first) = self.first_name(path, live) {
                     let target = Some(relative_target(path, &first));
                     return Some(Object { target, ..Object::new(Ftype::Link, CLASS) });
                 }
-                let (size, cksum) = (Some(*size), Some(*cksum));
-                let content = ContentInfo { size, cksum, mtime: Some(live.mtime.seconds) };
-                Object { content, ..Object::new(ftype, CLASS) }
+                Object { content: live.content_info().unwrap_or_default(), ..Object::new(ftype, CLASS) }
             }
         };
         let accounts = &self.inventory.accounts;

@@ -22,7 +22,7 @@ use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::format::remote::{RemoteArchive, RemoteMedium, RemoteState};
 use patchadm_svr4::package::{
-    ContentInfo, ContentsLine, Ftype, Mode, Object, ObjectAttributes, ObjectPath, Params, PkgInst,
+    ContentsLine, Ftype, Mode, Object, ObjectAttributes, ObjectPath, Params, PkgInst,
 };
 use patchadm_svr4::patch::{PatchId, PatchList};
 
@@ -404,11 +404,10 @@ fn saved_entry(
             object.target = Some(written.unwrap_or_else(|| first.as_bytes().to_vec()));
             return Ok(Some(PkgmapEntry { part: 1, path: target.write(path)?, object }));
         }
-        (LiveKind::Regular { size, cksum, .. }, None) => {
+        (LiveKind::Regular { .. }, None) => {
             let ftype = recorded.filter(|ftype| ftype.is_regular()).unwrap_or(Ftype::File);
             let mut object = Object::new(ftype, if can_be_listed(path) { class } else { "none" });
-            object.content =
-                ContentInfo { size: Some(*size), cksum: Some(*cksum), mtime: Some(live.mtime.seconds) };
+            object.content = live.content_info().unwrap_or_default();
             object
         }
         (LiveKind::Directory, _) => {

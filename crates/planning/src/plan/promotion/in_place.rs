@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::input::{NamesOfFiles, PromotionInput, TakenObject};
 use super::wanted_state::{WantedState, is_settable_in_place};
 use crate::plan::plan_builder::PlanBuilder;
-use patchadm_rootfs::{Live, LiveKind};
+use patchadm_changeset::format::manifest::{RecordedState, StateDifferences};
+use patchadm_rootfs::Live;
 use patchadm_svr4::package::ObjectPath;
 
 /// Returns the taken paths whose objects stay in their place.
@@ -70,18 +71,13 @@ fn without_foreign_names(
 
 /// Tells whether two objects have the same type and the same bytes, target or numbers.
 pub(super) fn has_same_content(old: &Live, new: &Live) -> bool {
-    match (&old.kind, &new.kind) {
-        (
-            LiveKind::Regular { size: old_size, b3: old_digest, .. },
-            LiveKind::Regular { size: new_size, b3: new_digest, .. },
-        ) => (old_size, old_digest) == (new_size, new_digest),
-        (old, new) => old == new,
-    }
+    !StateDifferences::between(&RecordedState::of(old), &RecordedState::of(new)).is_of_content()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use patchadm_rootfs::LiveKind;
 
     fn path(text: &str) -> ObjectPath {
         ObjectPath::new(text.as_bytes()).unwrap()

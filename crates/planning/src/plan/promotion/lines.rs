@@ -5,7 +5,7 @@ use super::wanted_state::WantedState;
 use crate::plan::plan_builder::PlanBuilder;
 use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::package::{
-    ContentInfo, ContentsLine, Ftype, Object, ObjectAttributes, ObjectPath, OwningPackage, PkgInst,
+    ContentsLine, Ftype, Object, ObjectAttributes, ObjectPath, OwningPackage, PkgInst,
 };
 
 /// Records the taken and the removed objects. `owner` names the package of each path.
@@ -45,10 +45,9 @@ fn object(
     }
     let ftype = known.map(|known| known.ftype);
     let mut object = match &live.kind {
-        LiveKind::Regular { size, cksum, .. } => {
+        LiveKind::Regular { .. } => {
             let ftype = ftype.filter(|ftype| ftype.is_regular()).unwrap_or(Ftype::File);
-            let content =
-                ContentInfo { size: Some(*size), cksum: Some(*cksum), mtime: Some(live.mtime.seconds) };
+            let content = live.content_info().unwrap_or_default();
             Object { content, ..Object::new(ftype, class) }
         }
         LiveKind::Directory => {

@@ -15,7 +15,7 @@ use patchadm_svr4::package::{
     ContentInfo, ContentsLine, Ftype, Object, ObjectPath, OwnerStatus, OwningPackage, PkgInst, Word,
 };
 
-use super::settle::{self, Settled, content, type_of};
+use super::settle::{self, Settled, type_of};
 use crate::plan::clock::Now;
 use crate::plan::refusal::{Command, Refusal};
 use crate::plan::{Change, Plan, space};
@@ -226,7 +226,7 @@ pub(super) fn object(registration: &Registration, known: Option<&Object>, live: 
     known.group = given.group.clone().or(known.group.take());
     object.content = match live {
         _ if !ftype.is_regular() => ContentInfo::default(),
-        Some(live) => content(live).unwrap_or(object.content),
+        Some(live) => live.content_info().unwrap_or(object.content),
         None => object.content,
     };
     object

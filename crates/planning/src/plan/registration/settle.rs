@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use patchadm_inputs::inventory::{Inventory, LinkedDirectory};
 use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::package::{
-    Accounts, ContentInfo, ContentsLine, Ftype, Mode, Object, ObjectAttributes, ObjectPath, PkgInst, Word,
+    Accounts, ContentsLine, Ftype, Mode, Object, ObjectAttributes, ObjectPath, PkgInst, Word,
 };
 
 use crate::plan::objects::body_of;
@@ -78,7 +78,8 @@ pub(super) fn settled<'l>(
         if let Some((major, minor)) = there.and_then(numbers) {
             object.device = Some((Some(major), Some(minor)));
         }
-        object.content = there.and_then(content).filter(|_| object.ftype.is_regular()).unwrap_or_default();
+        object.content =
+            there.and_then(Live::content_info).filter(|_| object.ftype.is_regular()).unwrap_or_default();
     }
     Settled { object, discrepancy }
 }
@@ -242,16 +243,6 @@ fn check_attributes(path: &ObjectPath, live: &Live) -> Result<(), ObjectProblem>
     match live.obstacle.filter(|word| !word.contains("mount")) {
         Some(obstacle) => Err(ObjectProblem::Obstacle { at: path.clone(), obstacle }),
         None => Ok(()),
-    }
-}
-
-/// Size, sum and time of a regular file; none of anything else.
-pub(super) fn content(live: &Live) -> Option<ContentInfo> {
-    match live.kind {
-        LiveKind::Regular { size, cksum, .. } => {
-            Some(ContentInfo { size: Some(size), cksum: Some(cksum), mtime: Some(live.mtime.seconds) })
-        }
-        _ => None,
     }
 }
 

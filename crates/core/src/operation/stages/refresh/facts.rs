@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::operation::stages::tree::{Tree, TreeObject};
 use crate::three_way::PathFacts;
-use patchadm_changeset::format::manifest::{RecordedState, RecordedType};
+use patchadm_changeset::format::manifest::{RecordedType, StateDifferences};
 use patchadm_inputs::policy::Edited;
 use patchadm_inputs::stage::{Base, BaseObject};
 use patchadm_planning::plan::edits::EditChoice;
@@ -38,16 +38,12 @@ impl UnfinishedRefresh<'_> {
         let objects = &self.base.objects;
         let at = objects.binary_search_by(|object| object.path.cmp(path)).ok();
         let base = at.and_then(|at| objects.get(at)).and_then(BaseObject::object);
-        live.iter().chain(base).any(|other| is_same_but_for_names(&stage, other))
+        live.iter().chain(base).any(|other| {
+            let differ = StateDifferences::between(&stage, other);
+            let permissions = differ.mode & 0o777;
+            !differ.is_of_content() && permissions == 0 && !differ.mtime
+        })
     }
-}
-
-/// Returns whether two objects have the same content, permissions and time.
-fn is_same_but_for_names(one: &RecordedState, other: &RecordedState) -> bool {
-    let content = |state: &RecordedState| {
-        (state.kind, state.size, state.b3.clone(), state.target.clone(), state.device)
-    };
-    content(one) == content(other) && one.mode & 0o777 == other.mode & 0o777 && one.mtime == other.mtime
 }
 
 impl PathFacts for RefreshFacts<'_> {

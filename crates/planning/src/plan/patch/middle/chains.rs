@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, RecordedType};
+use patchadm_changeset::format::manifest::{
+    Manifest, ObjectRecord, RecordedState, RecordedType, StateDifferences,
+};
 use patchadm_svr4::patch::PatchId;
 
 /// A patch that is applied to a package.
@@ -289,12 +291,10 @@ pub(in crate::plan::patch) fn is_made_on_the_way(record: &ObjectRecord) -> bool 
 
 /// Whether two states have the same type and bytes or target.
 pub(in crate::plan::patch) fn has_same_content(one: &RecordedState, other: &RecordedState) -> bool {
-    let of = |state: &RecordedState| (state.kind, state.target.clone(), state.device);
-    let bytes = match (&one.b3, &other.b3) {
-        (Some(one), Some(other)) => one == other,
-        _ => one.size == other.size,
-    };
-    of(one) == of(other) && bytes
+    let differ = StateDifferences::between(one, other);
+    let are_known = one.b3.is_some() && other.b3.is_some();
+    let has_other_bytes = if are_known { differ.bytes } else { differ.size };
+    !(differ.kind || differ.target || differ.device || has_other_bytes)
 }
 
 /// An object with the content of one state and the attributes of another one of the same object. Of bytes that were
