@@ -58,6 +58,18 @@ pub(super) trait RunPlanner {
     }
 }
 
+/// The outcomes of operands of which none goes without the others: where `failed` names one, those that could go are told
+/// by `stays`, with their places, that they stay because of it.
+pub(super) fn all_or_none<O>(
+    outcomes: Vec<O>,
+    failed: impl Fn(&O) -> Option<String>,
+    stays: impl Fn(usize, O, &str) -> O,
+) -> Vec<O> {
+    let Some(first) = outcomes.iter().find_map(&failed) else { return outcomes };
+    let told = outcomes.into_iter().enumerate();
+    told.map(|(place, one)| if failed(&one).is_some() { one } else { stays(place, one, &first) }).collect()
+}
+
 /// Takes all operands of a planner; their outcomes, in their order.
 pub(super) fn run_all<P: RunPlanner>(planner: &mut P) -> Vec<P::Outcome> {
     let mut taken = Vec::with_capacity(planner.count());

@@ -154,14 +154,7 @@ fn looked(
     let mut plan = empty_plan(now, first, &inventory);
     let mut state = LibraryState::default();
     state.scan(ground, now.moment(), is_run)?;
-    let asked = PlanToSettle {
-        plan: &plan,
-        inventory: &inventory,
-        command: Command::Undo,
-        by: "shlibs",
-        forbids: false,
-        archived: None,
-    };
+    let asked = PlanToSettle::of((&plan, &inventory), Command::Undo, "shlibs");
     let deciding = Deciding {
         ground,
         asked: &asked,

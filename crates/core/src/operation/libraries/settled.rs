@@ -28,6 +28,17 @@ pub(in crate::operation) struct PlanToSettle<'a> {
     pub(in crate::operation) archived: Option<&'a ArchivedLibraries>,
 }
 
+impl<'a> PlanToSettle<'a> {
+    /// Returns the plan of a command that takes libraries away in its own name, and has no word about keeping them.
+    pub(in crate::operation) fn of(
+        (plan, inventory): (&'a Plan, &'a Inventory),
+        command: Command,
+        by: &'a str,
+    ) -> Self {
+        Self { plan, inventory, command, by, forbids: false, archived: None }
+    }
+}
+
 /// The decisions about libraries in a plan.
 pub(in crate::operation) struct SettledLibraries {
     pub(super) settlement: KeptSettlement,

@@ -8,7 +8,6 @@ pub(super) mod answers;
 mod belongings;
 pub mod installation;
 pub mod left_objects;
-mod libraries;
 pub mod observer;
 pub mod remove;
 pub mod report;

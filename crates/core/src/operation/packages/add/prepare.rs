@@ -8,10 +8,10 @@ use super::input::AddInput;
 use crate::operation::device::DeliveredPackage;
 use crate::operation::failure::Failure;
 use crate::operation::identical::mark_identical;
+use crate::operation::libraries::{LaterContent, LibraryKeeper, PlanToSettle};
 use crate::operation::packages::answers;
 use crate::operation::packages::belongings::{add_depend_files, add_owned};
 use crate::operation::packages::installation::{PlannedInstallation, described, is_update};
-use crate::operation::packages::libraries::PackagePlanToSettle;
 use crate::operation::packages::observer::PackageObserver;
 use crate::operation::scripts::context::{ScriptContext, base_of, delivered_as_placed};
 use crate::operation::scripts::package_directory::PackageDirectory;
@@ -133,16 +133,11 @@ impl AddInput<'_> {
         if self.patch.is_some() {
             return Ok((None, StayingObjects::new()));
         }
-        let asked = PackagePlanToSettle {
-            ground: self.ground,
-            request: self.request.shlibs,
-            now: &self.caller.now,
-            is_run: self.is_locked,
-            plan,
-            inventory,
-            command: Command::Pkgadd,
-        };
-        let Some(settled) = asked.settle(&mut delivered.device.content())? else {
+        let now = &self.caller.now;
+        let mut keeper = LibraryKeeper::new(self.ground, self.request.shlibs, now, self.is_locked);
+        let asked = PlanToSettle::of((plan, inventory), Command::Pkgadd, Command::Pkgadd.name());
+        let content = &mut delivered.device.content();
+        let Some(settled) = keeper.settle(&asked, content, LaterContent::NotAsked)? else {
             return Ok((None, StayingObjects::new()));
         };
         let staying = settled.staying();

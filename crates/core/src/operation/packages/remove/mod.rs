@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{KeptLibraryState, LibraryRequest, look_at_kept};
+use crate::operation::libraries::{LaterContent, LibraryKeeper, PlanToSettle};
 use crate::operation::log;
 use crate::operation::packages::answers::{self, AdminFile};
 use crate::operation::packages::belongings::{add_depend_files, add_owned};
 use crate::operation::packages::left_objects::objects_left;
-use crate::operation::packages::libraries::PackagePlanToSettle;
 use crate::operation::packages::observer::PackageObserver;
 use crate::operation::packages::report::{
     PackagesReport, PlannedRemoval, RemovedPackage, leaves_root_usable,
@@ -140,16 +140,12 @@ impl RemoveInput<'_> {
         inventory: &Inventory,
         intended: &mut IntendedRemoval,
     ) -> Result<(Option<LibraryReport>, StayingObjects), Failure> {
-        let asked = PackagePlanToSettle {
-            ground: &self.session.ground,
-            request: self.request.shlibs,
-            now: &self.session.caller.now,
-            is_run: true,
-            plan: &intended.plan,
-            inventory,
-            command: Command::Pkgrm,
+        let (ground, now) = (&self.session.ground, &self.session.caller.now);
+        let mut keeper = LibraryKeeper::new(ground, self.request.shlibs, now, true);
+        let asked = PlanToSettle::of((&intended.plan, inventory), Command::Pkgrm, Command::Pkgrm.name());
+        let Some(settled) = keeper.settle(&asked, &mut NoContent, LaterContent::NotAsked)? else {
+            return Ok((None, StayingObjects::new()));
         };
-        let Some(settled) = asked.settle(&mut NoContent)? else { return Ok((None, StayingObjects::new())) };
         let staying = settled.staying();
         for portion in &mut intended.portions {
             portion.objects.retain(|object| !settled.leaves(&object.path));

@@ -34,12 +34,8 @@ pub(super) fn settle<'o>(
 ) -> Result<Option<SettledLibraries>, Failure> {
     let id = operand.shown_id();
     let asked = PlanToSettle {
-        plan,
-        inventory,
-        command: Command::Patchadd,
-        by: &id,
         forbids: forbids(&operand.device.image),
-        archived: None,
+        ..PlanToSettle::of((plan, inventory), Command::Patchadd, &id)
     };
     let later = match position {
         Position::Alone => LaterContent::NotAsked,

@@ -18,7 +18,7 @@ use crate::operation::failure::{Failure, is_of_source};
 use crate::operation::libraries::LibraryKeeper;
 use crate::operation::patches::in_use::in_use;
 use crate::operation::patches::scripts::PatchScriptRequest;
-use crate::operation::run::{BatchEnd, Execution, RunPlanner, run_all};
+use crate::operation::run::{BatchEnd, Execution, RunPlanner, all_or_none, run_all};
 use crate::operation::session::Session;
 use patchadm_changeset::transaction::Receipt;
 use patchadm_rootfs::Digest;
@@ -181,14 +181,10 @@ impl<'a> ApplyPlanner<'a> {
 
     /// The outcomes of patches of which none goes in without the others.
     fn all_or_none(&self, outcomes: Vec<ApplyOutcome>) -> Vec<ApplyOutcome> {
-        let stopper =
-            outcomes.iter().find(|outcome| outcome.result.is_err()).map(|outcome| outcome.id.clone());
-        let Some(stopper) = stopper else { return outcomes };
-        let told = outcomes.into_iter().zip(self.operands).map(|(outcome, operand)| match outcome.result {
-            Err(_) => outcome,
-            Ok(_) => operand.not_without(&stopper),
-        });
-        told.collect()
+        let failed = |outcome: &ApplyOutcome| outcome.result.is_err().then(|| outcome.id.clone());
+        all_or_none(outcomes, failed, |place, outcome, stopper| {
+            self.operands.get(place).map_or(outcome, |operand| operand.not_without(stopper))
+        })
     }
 
     /// The outcomes where some sources of the one run turned out not to be what they say they are.

@@ -1,6 +1,6 @@
 //! What a backout is planned with.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
@@ -57,8 +57,10 @@ pub(super) struct BackOutInput<'a> {
     /// Whether the root is changed, and not only planned.
     is_run: bool,
     /// The packages and their patch records, which the first plan need not read again.
-    read_packages: Cell<Option<BTreeMap<PkgInst, Installed>>>,
-    read_applied: Cell<Option<AppliedPatches>>,
+    read_packages: RefCell<Option<BTreeMap<PkgInst, Installed>>>,
+    read_applied: RefCell<Option<AppliedPatches>>,
+    /// Whether no other plan has to read them either, because nothing changes the root in between.
+    is_steady: bool,
     /// What the backouts before leave where nothing is done; in a run nothing: the root has it.
     pub(super) before: ForeseenRoot,
 }
@@ -80,8 +82,9 @@ impl<'a> BackOutInput<'a> {
             ledgers: LedgerCache::default(),
             shlibs: request.shlibs,
             is_run: !request.dry_run,
-            read_packages: Cell::default(),
-            read_applied: Cell::default(),
+            read_packages: RefCell::default(),
+            read_applied: RefCell::default(),
+            is_steady: false,
             before: ForeseenRoot::at(now.timestamp()),
         })
     }
@@ -90,7 +93,21 @@ impl<'a> BackOutInput<'a> {
     #[must_use]
     pub(super) fn knowing(self, known: KnownRecords) -> Self {
         let KnownRecords { packages, applied } = known;
-        Self { read_packages: Cell::new(Some(packages)), read_applied: Cell::new(Some(applied)), ..self }
+        Self { read_packages: Some(packages).into(), read_applied: Some(applied).into(), ..self }
+    }
+
+    /// The same before anything was planned, with what was read.
+    pub(super) fn anew(&self) -> Self {
+        let (read_packages, read_applied) = (self.read_packages.clone(), self.read_applied.clone());
+        Self { read_packages, read_applied, ..self.afresh() }
+    }
+
+    /// The same for several plans of one steady root, whose packages are read once, if that was not done before.
+    pub(super) fn steady(self) -> Self {
+        if self.read_packages.borrow().is_none() {
+            self.read_packages.replace(self.ground.packages().ok());
+        }
+        Self { is_steady: true, ..self }
     }
 
     /// The same before anything was read.
@@ -99,8 +116,8 @@ impl<'a> BackOutInput<'a> {
             choice: self.choice.clone(),
             known: KnownArchives::new(),
             ledgers: LedgerCache::default(),
-            read_packages: Cell::default(),
-            read_applied: Cell::default(),
+            read_packages: RefCell::default(),
+            read_applied: RefCell::default(),
             before: ForeseenRoot::at(self.now.timestamp()),
             ..*self
         }
@@ -108,7 +125,7 @@ impl<'a> BackOutInput<'a> {
 
     /// The patch records of the packages.
     pub(super) fn applied(&self, rules: &Inventory) -> Result<AppliedPatches, Reason> {
-        let known = self.read_applied.take().filter(|_| self.before.is_as_it_is());
+        let known = self.known(&self.read_applied).filter(|_| self.before.is_as_it_is());
         known.map_or_else(|| self.ground.applied(rules), Ok)
     }
 
@@ -169,8 +186,12 @@ impl<'a> BackOutInput<'a> {
 
     /// Every installed package with its parameters.
     pub(super) fn packages(&self) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
-        let packages = self.read_packages.take().map_or_else(|| self.ground.packages(), Ok)?;
+        let packages = self.known(&self.read_packages).map_or_else(|| self.ground.packages(), Ok)?;
         Ok(self.before.packages(packages))
+    }
+
+    fn known<T: Clone>(&self, read: &RefCell<Option<T>>) -> Option<T> {
+        if self.is_steady { read.borrow().clone() } else { read.take() }
     }
 
     /// What a backout touches, with [`packages`](Self::packages).

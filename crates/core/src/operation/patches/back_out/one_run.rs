@@ -21,27 +21,29 @@ use patchadm_svr4::patch::PatchId;
 
 /// The backout of several patches as one run.
 pub(super) struct OneRunBackout<'a> {
-    input: &'a BackOutInput<'a>,
+    input: BackOutInput<'a>,
     scripts: &'a PatchScriptRequest,
     ids: &'a [PatchId],
     execution: Execution<'a>,
     /// Why one of them may not go, where that is why they are no run, which has no outcomes then.
     pub(super) refusal: Option<Failure>,
+    /// Whether hooks have run, which may have changed the root.
+    pub(super) has_run_hooks: bool,
 }
 
 impl<'a> OneRunBackout<'a> {
     pub(super) fn new(
-        (input, scripts): (&'a BackOutInput<'a>, &'a PatchScriptRequest),
+        (input, scripts): (BackOutInput<'a>, &'a PatchScriptRequest),
         ids: &'a [PatchId],
         execution: Execution<'a>,
     ) -> Self {
-        Self { input, scripts, ids, execution, refusal: None }
+        Self { input, scripts, ids, execution, refusal: None, has_run_hooks: false }
     }
 
     /// Plans the patches as one run, the last applied first, with what becomes of libraries. None where they cannot go as
     /// one; an error where one of them may not go.
     fn planned(&self) -> Result<Option<PlannedBackout>, Failure> {
-        plan_together(self.input, self.ids)?.map(|planned| planned.settled(self.input)).transpose()
+        plan_together(&self.input, self.ids)?.map(|planned| planned.settled(&self.input)).transpose()
     }
 
     /// What would become of the patches.
@@ -53,12 +55,14 @@ impl<'a> OneRunBackout<'a> {
 
     /// Backs the patches out with one commit. None where they cannot go as one any more, after a hook.
     fn perform(
-        &self,
+        &mut self,
         session: &Session<'_>,
         mut planned: PlannedBackout,
     ) -> Result<Option<Vec<BackOutOutcome>>, Failure> {
         let hooks = planned.promotion_hooks.open(session, &self.scripts.settings)?;
-        if hooks.as_ref().map_or(Ok(false), |hooks| hooks.borrow_mut().before())? {
+        let has_run = hooks.as_ref().map_or(Ok(false), |hooks| hooks.borrow_mut().before());
+        self.has_run_hooks = !matches!(has_run, Ok(false));
+        if has_run? {
             let Some(again) = self.planned()? else { return Ok(None) };
             planned = again;
         }

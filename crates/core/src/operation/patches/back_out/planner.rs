@@ -13,7 +13,7 @@ use super::request::{BackOutOutcome, BackOutRequest};
 use crate::operation::failure::Failure;
 use crate::operation::libraries::LibraryKeeper;
 use crate::operation::patches::scripts::must_be_safe;
-use crate::operation::run::{BatchEnd, Execution, RunPlanner, run_all};
+use crate::operation::run::{BatchEnd, Execution, RunPlanner, all_or_none, run_all};
 use crate::operation::session::RootAndPolicy;
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::patch::patch_plan::PatchPlan;
@@ -27,17 +27,21 @@ pub(super) fn back_out_all(
     read: KnownRecords,
     execution: Execution<'_>,
 ) -> Result<Vec<BackOutOutcome>, Failure> {
-    let each = EachBackout::of((ground, request, now), ids, execution)?;
+    let mut each = EachBackout::of((ground, request, now), ids, execution)?;
+    each.input = each.input.knowing(read);
     if ids.len() < 2 {
-        return Ok(run_all(&mut each.knowing(read)));
+        return Ok(run_all(&mut each));
     }
-    let mut one_run = OneRunBackout::new((&each.input, &request.scripts), ids, execution);
+    let mut one_run = OneRunBackout::new((each.input.anew(), &request.scripts), ids, execution);
     let outcomes = run_all(&mut one_run);
     if !outcomes.is_empty() {
         return Ok(outcomes);
     }
-    let refusal = one_run.refusal.take();
-    Ok(each.afresh().knowing(read).take_all(refusal))
+    if one_run.has_run_hooks {
+        // The root may be another one by now.
+        each.input = each.input.afresh();
+    }
+    Ok(each.take_all(one_run.refusal))
 }
 
 /// Patches that are backed out each by itself.
@@ -61,21 +65,18 @@ impl<'a> EachBackout<'a> {
         Ok(Self { input, request, ids, keeper, execution })
     }
 
-    /// The same where the records were read already, and the root was not changed since.
-    fn knowing(self, read: KnownRecords) -> Self {
-        Self { input: self.input.knowing(read), ..self }
-    }
-
-    /// The same before anything is planned.
-    fn afresh(&self) -> Self {
-        let keeper = LibraryKeeper::new(self.input.ground, self.request.shlibs, self.input.now, false);
-        Self { input: self.input.afresh(), keeper, ..*self }
+    /// The same, of which nothing is carried out.
+    fn foreseeing(&self) -> Self {
+        let (input, keeper) = (self.input.anew().steady(), self.keeper.clone());
+        Self { input, keeper, execution: Execution::Foresee, ..*self }
     }
 
     /// Takes each by itself, since there is no run of all of them; `refusal` is why, where one of them may not go.
     fn take_all(mut self, refusal: Option<Failure>) -> Vec<BackOutOutcome> {
-        let mut foreseen = Self { execution: Execution::Foresee, ..self.afresh() };
-        let outcomes = all_or_none(run_all(&mut foreseen));
+        let failed = |outcome: &BackOutOutcome| outcome.result.is_err().then(|| outcome.id.clone());
+        let outcomes = all_or_none(run_all(&mut self.foreseeing()), failed, |_, outcome, in_the_way| {
+            BackOutOutcome::refused(&outcome.id, Failure::NotTried(in_the_way.to_owned()))
+        });
         let outcomes = without_one_run(outcomes, self.request, refusal);
         let may_go = outcomes.iter().all(|outcome| outcome.result.is_ok());
         if self.is_performed() && may_go { run_all(&mut self) } else { outcomes }
@@ -160,18 +161,6 @@ impl RunPlanner for EachBackout<'_> {
         let rest = self.ids.iter().skip(taken.len());
         rest.map(|id| BackOutOutcome::refused(id, Failure::NotTried(failed.clone()))).collect()
     }
-}
-
-/// The outcomes of patches of which none goes where one cannot.
-fn all_or_none(outcomes: Vec<BackOutOutcome>) -> Vec<BackOutOutcome> {
-    let in_the_way =
-        outcomes.iter().find(|outcome| outcome.result.is_err()).map(|outcome| outcome.id.clone());
-    let Some(in_the_way) = in_the_way else { return outcomes };
-    let with_its_end = outcomes.into_iter().map(|outcome| match outcome.result {
-        Ok(_) => BackOutOutcome::refused(&outcome.id, Failure::NotTried(in_the_way.clone())),
-        Err(_) => outcome,
-    });
-    with_its_end.collect()
 }
 
 /// The outcomes of patches that could each go by itself, because there is no run of all of them: where that was refused and

@@ -69,12 +69,8 @@ impl PlannedBackout {
         let plan = &self.scripted.plan;
         let by = format!("patchrm {}", plan.patches.first().map(String::as_str).unwrap_or_default());
         let asked = PlanToSettle {
-            plan,
-            inventory: &self.inventory,
-            command: Command::Patchrm,
-            by: &by,
-            forbids: false,
             archived: Some(&self.archived),
+            ..PlanToSettle::of((plan, &self.inventory), Command::Patchrm, &by)
         };
         let later = if is_last { LaterContent::NotAsked } else { LaterContent::ReadNow };
         keeper.settle(&asked, &mut self.content(), later)
@@ -110,7 +106,7 @@ pub(in crate::operation) fn rehearse(
     now: &Now,
 ) -> Result<Vec<Result<(), Failure>>, Failure> {
     let request = BackOutRequest { moved_to: undo_dir.map(Path::to_owned), ..BackOutRequest::default() };
-    let mut input = BackOutInput::of(ground, &request, now)?;
+    let mut input = BackOutInput::of(ground, &request, now)?.steady();
     input.known = known;
     Ok(ids.iter().map(|id| plan(&input, id).map(drop)).collect())
 }

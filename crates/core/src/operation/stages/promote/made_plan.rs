@@ -222,14 +222,7 @@ impl PromotionReader<'_> {
         id: &PatchId,
     ) -> Result<Option<LibraryReport>, Failure> {
         let by = format!("promote {id}");
-        let asked = PlanToSettle {
-            plan,
-            inventory,
-            command: Command::Promote,
-            by: &by,
-            forbids: false,
-            archived: None,
-        };
+        let asked = PlanToSettle::of((plan, inventory), Command::Promote, &by);
         let now = &self.caller.now;
         let mut keeper = LibraryKeeper::new(self.ground, self.request.shlibs, now, !self.request.dry_run);
         let content = &mut StageContent::of(&self.tree.root, plan);
