@@ -3,6 +3,8 @@
 //! Each archive in `testdata/earlier` is a root on which commit 0ce9ae3 was killed by SIGKILL in the middle of a run of
 //! one of the [stories](crate::reliability::stories). The README beside them says how they were made.
 
+mod predecessor;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -46,43 +48,53 @@ const ALL: [Earlier; 4] = [APPLY, COMMITTED, BACK_OUT, SCRIPTS];
 impl Earlier {
     /// Reads the files of the archive whose path ends so.
     fn files(&self, end: &str) -> BTreeMap<String, Vec<u8>> {
-        let mut found = BTreeMap::new();
-        let mut archive = tar::Archive::new(GzDecoder::new(self.archive));
-        for entry in archive.entries().unwrap() {
-            let mut entry = entry.unwrap();
-            let path = entry.path().unwrap().to_str().unwrap().to_owned();
-            if path.ends_with(end) && entry.header().entry_type().is_file() {
-                let mut bytes = Vec::new();
-                entry.read_to_end(&mut bytes).unwrap();
-                found.insert(path, bytes);
-            }
-        }
-        found
+        files_of(self.archive, |path| path.ends_with(end))
     }
 
-    /// Unpacks the root by tar(1), which restores the times of symbolic links as well. `None` for who is not root, or
-    /// where there is no tar(1); says so.
+    /// Unpacks the root.
     fn unpack(&self) -> Option<(TempDir, PathBuf)> {
-        let dir = crate::scenario::directory();
-        let mut tar = Process::new("tar")
-            .args(["--numeric-owner", "-xpzf", "-", "-C"])
-            .arg(dir.path())
-            .stdin(Stdio::piped())
-            .spawn()
-            .ok();
-        match &mut tar {
-            Some(tar) if is_root() => {
-                tar.stdin.take().unwrap().write_all(self.archive).unwrap();
-                assert!(tar.wait().unwrap().success());
-            }
-            _ => {
-                crate::skipped("roots of an earlier build: they take the superuser and tar(1)");
-                return None;
-            }
-        }
-        let root = dir.path().join("root");
-        Some((dir, root))
+        unpack(self.archive)
     }
+}
+
+/// Reads the files of an archive whose path is one of these.
+fn files_of(archive: &[u8], is_wanted: impl Fn(&str) -> bool) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut archive = tar::Archive::new(GzDecoder::new(archive));
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let path = entry.path().unwrap().to_str().unwrap().to_owned();
+        if is_wanted(&path) && entry.header().entry_type().is_file() {
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).unwrap();
+            found.insert(path, bytes);
+        }
+    }
+    found
+}
+
+/// Unpacks a root by tar(1), which restores the times of symbolic links as well. `None` for who is not root, or where there
+/// is no tar(1); says so.
+fn unpack(archive: &[u8]) -> Option<(TempDir, PathBuf)> {
+    let dir = crate::scenario::directory();
+    let mut tar = Process::new("tar")
+        .args(["--numeric-owner", "-xpzf", "-", "-C"])
+        .arg(dir.path())
+        .stdin(Stdio::piped())
+        .spawn()
+        .ok();
+    match &mut tar {
+        Some(tar) if is_root() => {
+            tar.stdin.take().unwrap().write_all(archive).unwrap();
+            assert!(tar.wait().unwrap().success());
+        }
+        _ => {
+            crate::skipped("roots of an earlier build: they take the superuser and tar(1)");
+            return None;
+        }
+    }
+    let root = dir.path().join("root");
+    Some((dir, root))
 }
 
 /// The files that a command makes to lock a root.
@@ -109,6 +121,24 @@ fn assert_same_text(found: &[u8], expected: &[u8]) {
         assert_eq!(String::from_utf8_lossy(found), String::from_utf8_lossy(expected));
     }
     assert_eq!(found.len(), expected.len());
+}
+
+/// The manifests of the packages of an undo archive.
+fn manifests_of(archive: &[u8]) -> Vec<Vec<u8>> {
+    let mut stream = Vec::new();
+    container::open_container(archive).unwrap().reader.read_to_end(&mut stream).unwrap();
+    let mut reader = datastream::DatastreamReader::open(&stream[..]).unwrap();
+    let mut manifests = Vec::new();
+    while reader.next_part().unwrap().is_some() {
+        while let Some(member) = reader.next_member().unwrap() {
+            if member.path.to_string() == format!("install/{MANIFEST}") {
+                let mut content = Vec::new();
+                reader.read_to_end(&mut content).unwrap();
+                manifests.push(content);
+            }
+        }
+    }
+    manifests
 }
 
 #[test]
@@ -143,19 +173,7 @@ fn a_history_of_an_earlier_build_is_written_again_the_same() {
 #[test]
 fn an_undo_archive_of_an_earlier_build_is_told_as_that() {
     let (_, archive) = COMMITTED.files("save/100-01/undo.gz").pop_first().unwrap();
-    let mut stream = Vec::new();
-    container::open_container(&archive[..]).unwrap().reader.read_to_end(&mut stream).unwrap();
-    let mut reader = datastream::DatastreamReader::open(&stream[..]).unwrap();
-    let mut manifests = Vec::new();
-    while reader.next_part().unwrap().is_some() {
-        while let Some(member) = reader.next_member().unwrap() {
-            if member.path.to_string() == format!("install/{MANIFEST}") {
-                let mut content = Vec::new();
-                reader.read_to_end(&mut content).unwrap();
-                manifests.push(Manifest::parse(&content));
-            }
-        }
-    }
+    let manifests: Vec<_> = manifests_of(&archive).iter().map(|manifest| Manifest::parse(manifest)).collect();
     assert_eq!(manifests, [Err(ManifestError::Earlier)]);
 }
 
