@@ -2,6 +2,7 @@
 //! and whatever changes a file system goes through one crate.
 
 mod circles;
+mod sizes;
 
 use std::collections::BTreeSet;
 use std::fs;
