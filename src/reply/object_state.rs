@@ -1,7 +1,8 @@
 //! The state of an object in a few words, as undo data records it.
 
+use patchadm_rootfs::FileType;
 use super::words::human;
-use patchadm_changeset::format::manifest::{RecordedState, RecordedType, decode};
+use patchadm_changeset::format::manifest::{RecordedState, decode};
 
 /// The digits of a digest that are shown: enough to tell two versions apart.
 const SHOWN_DIGITS: usize = 12;
@@ -17,7 +18,7 @@ pub(crate) fn state_words(state: Option<&RecordedState>) -> String {
         words.push(format!("{major},{minor}"));
     }
     words.extend(state.size.map(human));
-    if state.kind != RecordedType::Symlink {
+    if state.kind != FileType::Symlink {
         words.push(format!("{:04o} {}:{}", state.mode, state.uid, state.gid));
     }
     let digest = state.b3.as_deref().map(ToString::to_string).unwrap_or_default();
@@ -30,27 +31,27 @@ pub(crate) fn state_words(state: Option<&RecordedState>) -> String {
     words.join(", ")
 }
 
-fn type_word(kind: RecordedType) -> &'static str {
+fn type_word(kind: FileType) -> &'static str {
     match kind {
-        RecordedType::File => "file",
-        RecordedType::Directory => "directory",
-        RecordedType::Symlink => "link",
-        RecordedType::Pipe => "named pipe",
-        RecordedType::Socket => "socket",
-        RecordedType::Block => "block device",
-        RecordedType::Character => "character device",
+        FileType::Regular => "file",
+        FileType::Directory => "directory",
+        FileType::Symlink => "link",
+        FileType::Pipe => "named pipe",
+        FileType::Socket => "socket",
+        FileType::Block => "block device",
+        FileType::Character => "character device",
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use patchadm_rootfs::Timestamp;
+    use patchadm_rootfs::{FileType, Timestamp};
 
     #[test]
     fn a_state_is_told_by_what_its_type_has() {
         let file = RecordedState {
-            kind: RecordedType::File,
+            kind: FileType::Regular,
             mode: 0o4755,
             uid: 0,
             gid: 2,
@@ -64,7 +65,7 @@ mod tests {
         };
         assert_eq!(state_words(Some(&file)), "file, 3 bytes, 4755 0:2, b3 0123456789ab");
         let link = RecordedState {
-            kind: RecordedType::Symlink,
+            kind: FileType::Symlink,
             target: Some("a%20b".into()),
             size: None,
             b3: None,

@@ -6,9 +6,9 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use patchadm_changeset::format::journal::parse_head;
-use patchadm_changeset::format::manifest::{MANIFEST, Manifest, RECORDS, RecordedType};
+use patchadm_changeset::format::manifest::{MANIFEST, Manifest, RECORDS};
 use patchadm_container as container;
-use patchadm_rootfs::Digest;
+use patchadm_rootfs::{Digest, FileType};
 use patchadm_svr4::format::{cpio, datastream};
 
 use serde_json::Value;
@@ -237,7 +237,7 @@ fn without_times(manifest: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>>
     for object in &mut manifest.objects {
         for state in object.was.iter_mut().chain(&mut object.became) {
             // records are written now, and links are not given a time
-            if state.kind != RecordedType::File || object.path.starts_with("/var/sadm") {
+            if state.kind != FileType::Regular || object.path.starts_with("/var/sadm") {
                 state.mtime.seconds = 0;
                 state.mtime.nanoseconds = 0;
             }

@@ -8,16 +8,19 @@ use rustix::io::Errno;
 use super::{Result, RootError, again};
 use crate::{Inode, Live, Timestamp};
 use patchadm_svr4::package::Mode;
+use serde::{Deserialize, Serialize};
 
 /// The fields requested from statx(2).
 const WANTED: StatxFlags = StatxFlags::from_bits_retain(
     StatxFlags::BASIC_STATS.bits() | StatxFlags::BTIME.bits() | StatxFlags::MNT_ID.bits(),
 );
 
-/// The type of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The type of a file; in records it has the names of the field (`file`, `directory`, …).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum FileType {
     /// Regular file.
+    #[serde(rename = "file")]
     Regular,
     /// Directory.
     Directory,

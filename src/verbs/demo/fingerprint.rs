@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use patchadm_changeset::format::manifest::{RecordedState, RecordedType};
+use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_svr4::places;
 
-use patchadm_rootfs::{Digest, Digesting, Dir, Inode, Result, Root, Timestamp};
+use patchadm_rootfs::{Digest, Digesting, Dir, FileType, Inode, Result, Root, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
 /// The fingerprint of a tree.
@@ -52,7 +52,7 @@ impl FingerprintReader {
                 state.group = Some(*self.names.entry(live.inode).or_insert(next));
             }
             self.object(&path, &state);
-            if state.kind == RecordedType::Directory {
+            if state.kind == FileType::Directory {
                 self.directory(&dir.dir(&name)?)?;
             }
         }

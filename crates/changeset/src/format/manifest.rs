@@ -9,10 +9,11 @@ use std::io::{self, Read};
 
 use serde::{Deserialize, Serialize};
 
+use patchadm_rootfs::FileType;
 use patchadm_svr4::package::{ObjectPath, rule};
 
 pub use super::escaped::{decode, encode, encoded, unhex};
-pub use super::recorded_state::{RecordedState, RecordedType, recorded_xattrs};
+pub use super::recorded_state::{RecordedState, recorded_xattrs};
 pub use super::state_differences::StateDifferences;
 
 /// The version of the format written; a reader refuses a higher one. Version 1 lacks objects that a patch found already
@@ -289,7 +290,7 @@ impl ObjectRecord {
     pub fn is_changed(&self) -> bool {
         match (&self.was, &self.became) {
             (Some(was), Some(became))
-                if was.kind == RecordedType::Directory && became.kind == RecordedType::Directory =>
+                if was.kind == FileType::Directory && became.kind == FileType::Directory =>
             {
                 (was.mode, was.uid, was.gid, &was.xattrs)
                     != (became.mode, became.uid, became.gid, &became.xattrs)
@@ -313,7 +314,7 @@ impl ObjectRecord {
     pub fn is_in_place(&self) -> bool {
         let (Some(was), Some(became)) = (&self.was, &self.became) else { return false };
         let differ = StateDifferences::between(was, became);
-        was.kind != RecordedType::Directory
+        was.kind != FileType::Directory
             && self.member.is_none()
             && !(differ.is_of_content() || differ.names)
             && !self.is_untouched()
@@ -383,7 +384,7 @@ mod tests {
     #[test]
     fn a_manifest_comes_back_as_it_was_written() {
         let link =
-            RecordedState { kind: RecordedType::Symlink, target: Some(encode(b"a\xff%b").into()), ..file() };
+            RecordedState { kind: FileType::Symlink, target: Some(encode(b"a\xff%b").into()), ..file() };
         let objects = vec![
             ObjectRecord { was: Some(file()), became: Some(link), ..record("/bin/x") },
             ObjectRecord { kept: true, line: Some("/etc/y e none".into()), ..record("/etc/y") },
@@ -394,7 +395,7 @@ mod tests {
 
     fn file() -> RecordedState {
         RecordedState {
-            kind: RecordedType::File,
+            kind: FileType::Regular,
             mode: 0o4755,
             uid: 0,
             gid: 2,

@@ -6,33 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::escaped::{decode, encode, hex, unhex};
 use super::journal::NotedDigest;
-use patchadm_rootfs::{Digest, Live, LiveKind, Timestamp, Xattrs};
-
-/// The file type of a [`RecordedState`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RecordedType {
-    /// Regular file.
-    File,
-    /// Directory.
-    Directory,
-    /// Symbolic link.
-    Symlink,
-    /// Named pipe.
-    Pipe,
-    /// Socket.
-    Socket,
-    /// Block device.
-    Block,
-    /// Character device.
-    Character,
-}
+use patchadm_rootfs::{Digest, FileType, Live, LiveKind, Timestamp, Xattrs};
 
 /// Everything about an object that a backout restores.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedState {
     /// File type.
-    pub kind: RecordedType,
+    pub kind: FileType,
     /// Permission bits.
     pub mode: u32,
     /// Numeric owner.
@@ -65,7 +45,7 @@ impl RecordedState {
     /// Returns the state that a backout needs from an object as it was seen.
     pub fn of(live: &Live) -> Self {
         let mut state = Self {
-            kind: RecordedType::Directory,
+            kind: FileType::Directory,
             mode: live.mode.bits(),
             uid: live.uid,
             gid: live.gid,
@@ -79,19 +59,19 @@ impl RecordedState {
         };
         match &live.kind {
             LiveKind::Regular { size, b3, .. } => {
-                state.kind = RecordedType::File;
+                state.kind = FileType::Regular;
                 state.size = Some(*size);
                 state.b3 = Some(Box::new((*b3).into()));
             }
             LiveKind::Directory => {}
             LiveKind::Symlink(target) => {
-                state.kind = RecordedType::Symlink;
+                state.kind = FileType::Symlink;
                 state.target = Some(encode(target).into());
             }
-            LiveKind::Pipe => state.kind = RecordedType::Pipe,
-            LiveKind::Socket => state.kind = RecordedType::Socket,
+            LiveKind::Pipe => state.kind = FileType::Pipe,
+            LiveKind::Socket => state.kind = FileType::Socket,
             LiveKind::Device { block, major, minor } => {
-                state.kind = if *block { RecordedType::Block } else { RecordedType::Character };
+                state.kind = if *block { FileType::Block } else { FileType::Character };
                 state.device = Some((*major, *minor));
             }
         }

@@ -69,12 +69,11 @@ impl StateDifferences {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::manifest::RecordedType;
-    use patchadm_rootfs::{Digest, Timestamp};
+    use patchadm_rootfs::{Digest, FileType, Timestamp};
 
     fn file() -> RecordedState {
         RecordedState {
-            kind: RecordedType::File,
+            kind: FileType::Regular,
             mode: 0o644,
             uid: 1,
             gid: 2,
@@ -93,7 +92,7 @@ mod tests {
         let none = StateDifferences::default();
         assert_eq!(StateDifferences::between(&file(), &file()), none);
         let content = [
-            (RecordedState { kind: RecordedType::Pipe, ..file() }, StateDifferences { kind: true, ..none }),
+            (RecordedState { kind: FileType::Pipe, ..file() }, StateDifferences { kind: true, ..none }),
             (RecordedState { size: None, ..file() }, StateDifferences { size: true, ..none }),
             (RecordedState { b3: None, ..file() }, StateDifferences { bytes: true, ..none }),
             (RecordedState { target: Some("a".into()), ..file() }, StateDifferences { target: true, ..none }),

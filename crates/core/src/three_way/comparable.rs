@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use patchadm_changeset::format::manifest::{RecordedState, RecordedType, decode};
+use patchadm_changeset::format::manifest::{RecordedState, decode};
 use patchadm_inputs::stage::ComparedAttributes;
 use patchadm_making::release::{
     Device, FileContent, LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep,
 };
-use patchadm_rootfs::{Live, LiveKind, Timestamp};
+use patchadm_rootfs::{FileType, Live, LiveKind, Timestamp};
 use patchadm_svr4::package::{Mode, ObjectPath, Word};
 
 /// Returns an object as it was recorded; `None` for a socket.
@@ -19,16 +19,16 @@ pub fn of_recorded(
 ) -> Option<ReleaseObject> {
     let device = || state.device.map(|(major, minor)| Device { major, minor });
     let kind = match state.kind {
-        RecordedType::File => {
+        FileType::Regular => {
             let (size, digest) = (state.size?, state.digest()?);
             file(FileContent { size, cksum: 0, digest }, state.group)
         }
-        RecordedType::Directory => ReleaseObjectKind::Directory { exclusive: false },
-        RecordedType::Symlink => ReleaseObjectKind::Symlink(decode(state.target.as_deref()?).into_owned()),
-        RecordedType::Pipe => ReleaseObjectKind::Pipe,
-        RecordedType::Block => ReleaseObjectKind::Block(device()?),
-        RecordedType::Character => ReleaseObjectKind::Character(device()?),
-        RecordedType::Socket => return None,
+        FileType::Directory => ReleaseObjectKind::Directory { exclusive: false },
+        FileType::Symlink => ReleaseObjectKind::Symlink(decode(state.target.as_deref()?).into_owned()),
+        FileType::Pipe => ReleaseObjectKind::Pipe,
+        FileType::Block => ReleaseObjectKind::Block(device()?),
+        FileType::Character => ReleaseObjectKind::Character(device()?),
+        FileType::Socket => return None,
     };
     let seen = Attributes {
         mode: Mode::of(state.mode),

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use patchadm_changeset::format::manifest::{RecordedState, RecordedType};
+use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_inputs::policy::Edited;
 use patchadm_inputs::stage::ComparedAttributes;
 use patchadm_making::release::ReleaseObject;
-use patchadm_rootfs::{Digest, Timestamp};
+use patchadm_rootfs::{Digest, FileType, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
 struct Facts {
@@ -52,11 +52,11 @@ fn object(text: &str) -> ReleaseObject {
         }
     }
     let kind = match content.as_bytes()[0] {
-        b'/' => RecordedType::Directory,
-        b'>' => RecordedType::Symlink,
-        _ => RecordedType::File,
+        b'/' => FileType::Directory,
+        b'>' => FileType::Symlink,
+        _ => FileType::Regular,
     };
-    let is_file = kind == RecordedType::File;
+    let is_file = kind == FileType::Regular;
     let state = RecordedState {
         kind,
         mode,
@@ -65,7 +65,7 @@ fn object(text: &str) -> ReleaseObject {
         mtime: Timestamp::whole(mtime),
         size: is_file.then_some(content.len() as u64),
         b3: is_file.then(|| Box::new(Digest::of(content.as_bytes()).into())),
-        target: (kind == RecordedType::Symlink).then(|| content[1..].into()),
+        target: (kind == FileType::Symlink).then(|| content[1..].into()),
         device: None,
         xattrs: std::collections::BTreeMap::new(),
         group,
@@ -263,7 +263,7 @@ fn without_a_base_directories_keep_their_attributes_and_links_in_their_place_sto
 #[test]
 fn what_a_copy_without_privileges_could_not_have_is_no_difference() {
     let state = |mode, uid| RecordedState {
-        kind: RecordedType::File,
+        kind: FileType::Regular,
         mode,
         uid,
         gid: uid,

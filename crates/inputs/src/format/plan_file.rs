@@ -4,11 +4,12 @@
 //! paths and digests are rejected unless they have the right form. Its statements about a root are not checked here:
 //! they are compared with a new plan (`plan_differences`).
 
+use patchadm_rootfs::FileType;
 use serde::{Deserialize, Serialize};
 
 use super::promotion_states::PromotionStates;
 use patchadm_changeset::format::hexadecimal::is_hex;
-use patchadm_changeset::format::manifest::{RecordedState, RecordedType, decode};
+use patchadm_changeset::format::manifest::{RecordedState, decode};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
@@ -171,7 +172,7 @@ pub struct PlannedChange {
 pub struct PlannedState {
     /// File type; `None` if it stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<RecordedType>,
+    pub kind: Option<FileType>,
     /// Permission bits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<u32>,

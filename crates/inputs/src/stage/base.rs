@@ -321,12 +321,12 @@ mod tests {
 
     use super::*;
     use crate::stage::staged_path;
-    use patchadm_changeset::format::manifest::{RecordedState, RecordedType};
-    use patchadm_rootfs::Timestamp;
+    use patchadm_changeset::format::manifest::RecordedState;
+    use patchadm_rootfs::{FileType, Timestamp};
 
     fn file(path: &str, byte: u8, group: Option<u32>) -> BaseObject {
         let state = RecordedState {
-            kind: RecordedType::File,
+            kind: FileType::Regular,
             mode: 0o755,
             uid: 0,
             gid: 0,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use patchadm_changeset::format::manifest::{RecordedState, RecordedType, decode, encoded, unhex};
-use patchadm_rootfs::{Digest, Timestamp};
+use patchadm_changeset::format::manifest::{RecordedState, decode, encoded, unhex};
+use patchadm_rootfs::{Digest, FileType, Timestamp};
 use patchadm_svr4::package::{ObjectPath, rule};
 
 /// One object of a base.
@@ -36,7 +36,7 @@ struct WrittenObject<'a> {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     mount: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    kind: Option<RecordedType>,
+    kind: Option<FileType>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mode: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -202,17 +202,17 @@ impl<'a> WrittenObject<'a> {
     }
 
     /// Tells whether it has what an object of this type has, and nothing else.
-    fn fits(&self, kind: RecordedType) -> bool {
-        let is_file = kind == RecordedType::File;
-        let is_link = kind == RecordedType::Symlink;
-        let is_device = matches!(kind, RecordedType::Block | RecordedType::Character);
+    fn fits(&self, kind: FileType) -> bool {
+        let is_file = kind == FileType::Regular;
+        let is_link = kind == FileType::Symlink;
+        let is_device = matches!(kind, FileType::Block | FileType::Character);
         let is_grouped = self.group.is_some();
         self.size.is_some() == is_file
             && self.b3.is_some() == is_file
             && self.target.is_some() == is_link
             && self.device.is_some() == is_device
-            && !(is_grouped && kind == RecordedType::Directory)
-            && kind != RecordedType::Socket
+            && !(is_grouped && kind == FileType::Directory)
+            && kind != FileType::Socket
     }
 }
 

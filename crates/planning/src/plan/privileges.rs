@@ -5,8 +5,8 @@
 //! one (of a classic tool, adopted, brought from elsewhere) may have any author. It gives such rights only if the root
 //! itself says that the object has them, in its line of `contents` or by the existing object.
 
-use patchadm_changeset::format::manifest::{RecordedState, RecordedType};
-use patchadm_rootfs::{Live, LiveKind};
+use patchadm_changeset::format::manifest::RecordedState;
+use patchadm_rootfs::{FileType, Live, LiveKind};
 use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::package::{Accounts, Mode, Object, ObjectPath};
 
@@ -46,8 +46,8 @@ impl<'a> OnRecord<'a> {
         live.map_or(0, |live| live.mode.bits()) | line.map_or(0, Mode::bits)
     }
 
-    fn has_device(&self, kind: RecordedType, numbers: (u32, u32)) -> bool {
-        let is_block = kind == RecordedType::Block;
+    fn has_device(&self, kind: FileType, numbers: (u32, u32)) -> bool {
+        let is_block = kind == FileType::Block;
         let live = self.live.is_some_and(|live| {
             live.kind == LiveKind::Device { block: is_block, major: numbers.0, minor: numbers.1 }
         });
@@ -85,12 +85,12 @@ pub(super) fn allowed(was: &RecordedState, bound: bool, known: OnRecord<'_>) -> 
     if bound {
         return Allowed { state: Some(state), left_out };
     }
-    if let (RecordedType::Block | RecordedType::Character, Some(numbers)) = (was.kind, was.device)
+    if let (FileType::Block | FileType::Character, Some(numbers)) = (was.kind, was.device)
         && !holds("manifest.was.device", known.has_device(was.kind, numbers))
     {
         return Allowed { state: None, left_out };
     }
-    if was.kind == RecordedType::File {
+    if was.kind == FileType::Regular {
         let mode = mode(Mode::of(was.mode), bound, known);
         if mode.bits() != was.mode {
             state.mode = mode.bits();
@@ -127,7 +127,7 @@ pub(super) fn mode(mode: Mode, bound: bool, known: OnRecord<'_>) -> Mode {
 
 /// Tells whether a device comes back that the pkgmap of an archive names.
 pub(super) fn may_be_device(object: &Object, bound: bool, known: OnRecord<'_>) -> bool {
-    let kind = if object.ftype.letter() == b'b' { RecordedType::Block } else { RecordedType::Character };
+    let kind = if object.ftype.letter() == b'b' { FileType::Block } else { FileType::Character };
     let numbers = match object.device {
         Some((Some(major), Some(minor))) => Some((major, minor)),
         _ => None,
@@ -195,7 +195,7 @@ mod tests {
     fn a_device_comes_back_with_the_numbers_that_are_known_only() {
         let accounts = Accounts::default();
         let mut was = RecordedState::of(&live(0o600, 0));
-        (was.kind, was.device, was.size, was.b3) = (RecordedType::Block, Some((8, 0)), None, None);
+        (was.kind, was.device, was.size, was.b3) = (FileType::Block, Some((8, 0)), None, None);
         let mut line = Object::new(Ftype::Block, "none");
         for (minor, comes) in [(1, false), (0, true)] {
             line.device = Some((Some(8), Some(minor)));

@@ -10,7 +10,7 @@ use crate::format::manifest::{
 };
 use crate::plan::UndoArchive;
 use crate::record_file::RecordFile;
-use patchadm_rootfs::Digest;
+use patchadm_rootfs::{Digest, FileType};
 use patchadm_svr4::format::cpio::{self, CpioError, CpioFormat};
 use patchadm_svr4::format::deletes;
 use patchadm_svr4::package::checksum::{self, Checksum};
@@ -108,7 +108,7 @@ impl<'a> ArchiveManifest<'a> {
 
     fn with_digest(self, object: &'a ObjectRecord) -> Cow<'a, ObjectRecord> {
         let mut object = Cow::Borrowed(object);
-        let became = object.became.as_ref().filter(|state| state.kind == manifest::RecordedType::File);
+        let became = object.became.as_ref().filter(|state| state.kind == FileType::Regular);
         let lacks = became.is_some_and(|state| state.b3.is_none());
         let digest = if lacks { self.digests.get(&*manifest::decode(&object.path)) } else { None };
         if let Some(digest) = digest

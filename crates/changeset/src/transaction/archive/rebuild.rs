@@ -8,9 +8,9 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 
 use crate::format::journal::{Identity, Journal, Op};
-use crate::format::manifest::{MANIFEST, Manifest, RecordedState, RecordedType, decode};
+use crate::format::manifest::{MANIFEST, Manifest, RecordedState, decode};
 use crate::transaction::error::Cause;
-use patchadm_rootfs::{Dir, Root, SpecialFile, WritableFile};
+use patchadm_rootfs::{Dir, FileType, Root, SpecialFile, WritableFile};
 use patchadm_rootfs::{Sums, Xattrs};
 use patchadm_svr4::format::datastream;
 use patchadm_svr4::package::rule::holds;
@@ -130,31 +130,31 @@ fn was(manifest: &[u8], op: &Op) -> Result<Option<RecordedState>, String> {
 }
 
 /// Tells whether manifest and journal name the same file type.
-fn is_type(kind: RecordedType, letter: char) -> bool {
+fn is_type(kind: FileType, letter: char) -> bool {
     letter
         == match kind {
-            RecordedType::File => 'f',
-            RecordedType::Directory => 'd',
-            RecordedType::Symlink => 'l',
-            RecordedType::Pipe => 'p',
-            RecordedType::Socket => 's',
-            RecordedType::Block => 'b',
-            RecordedType::Character => 'c',
+            FileType::Regular => 'f',
+            FileType::Directory => 'd',
+            FileType::Symlink => 'l',
+            FileType::Pipe => 'p',
+            FileType::Socket => 's',
+            FileType::Block => 'b',
+            FileType::Character => 'c',
         }
 }
 
 fn make_node(saved: &RecordedState, old: &Identity, stage: &Dir, name: &[u8]) -> Result<(), Cause> {
     let (major, minor) = saved.device.unwrap_or_default();
     match saved.kind {
-        RecordedType::File => {}
-        RecordedType::Directory => drop(stage.make_dir(name, Mode::of(0o700))?),
-        RecordedType::Symlink => {
+        FileType::Regular => {}
+        FileType::Directory => drop(stage.make_dir(name, Mode::of(0o700))?),
+        FileType::Symlink => {
             stage.make_symlink(name, &decode(old.target.as_deref().unwrap_or_default()))?;
         }
-        RecordedType::Pipe => stage.make_node(name, SpecialFile::Pipe)?,
-        RecordedType::Block => stage.make_node(name, SpecialFile::Block(major, minor))?,
-        RecordedType::Character => stage.make_node(name, SpecialFile::Character(major, minor))?,
-        RecordedType::Socket => {
+        FileType::Pipe => stage.make_node(name, SpecialFile::Pipe)?,
+        FileType::Block => stage.make_node(name, SpecialFile::Block(major, minor))?,
+        FileType::Character => stage.make_node(name, SpecialFile::Character(major, minor))?,
+        FileType::Socket => {
             let path = stage.root().show(&stage.at(name));
             return Err(Cause::Unsupported { path, reason: "was a socket, which cannot be made again" });
         }
@@ -195,7 +195,7 @@ fn attributes(saved: &RecordedState, old: &Identity, stage: &Dir, name: &[u8]) -
         object.set_owner(Some(old.uid), Some(old.gid))?;
     }
     let (xattrs, is_all) = given(saved);
-    if saved.kind == RecordedType::Symlink {
+    if saved.kind == FileType::Symlink {
         // The descriptor holds the object, but the calls for extended attributes and times of a link take only its
         // name.
         for (key, value) in &xattrs {
@@ -207,7 +207,7 @@ fn attributes(saved: &RecordedState, old: &Identity, stage: &Dir, name: &[u8]) -
         }
         object.set_mode(Mode::of(old.mode))?;
     }
-    if saved.kind != RecordedType::Directory {
+    if saved.kind != FileType::Directory {
         stage.set_mtime(name, old.mtime)?;
     }
     Ok(is_all)

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::new_files::MemberKey;
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, RecordedType, decode};
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, decode};
 use patchadm_inputs::database::undo_data::{OldRecords, kept_records};
 use patchadm_inputs::source::PackageImage;
 use patchadm_planning::plan::kept_libraries::ArchivedLibrary;
 use patchadm_planning::plan::{Body, Member, NewObject, NewXattrs};
-use patchadm_rootfs::{Digest, Inode, Live, LiveKind, Timestamp};
+use patchadm_rootfs::{Digest, FileType, Inode, Live, LiveKind, Timestamp};
 use patchadm_svr4::package::{ContentsLine, Mode, ObjectPath, PackagePath, PkgInst};
 
 /// The kept libraries in the archives of a backout.
@@ -98,17 +98,17 @@ fn archived(record: &ObjectRecord, image: &PackageImage, index: usize) -> Option
     let line = line_of(record.line.as_deref()?)?;
     let was = record.was.as_ref()?;
     let (body, kind) = match was.kind {
-        RecordedType::Symlink => {
+        FileType::Symlink => {
             let target = decode(was.target.as_deref()?).into_owned();
             (Body::Symlink(target.clone()), LiveKind::Symlink(target))
         }
-        RecordedType::File => {
+        FileType::Regular => {
             let member = member(record, was, image, index)?;
             let b3 = was.digest()?;
             let kind = LiveKind::Regular { size: member.size, b3, cksum: member.cksum };
             (Body::Member(member), kind)
         }
-        RecordedType::Directory => (Body::Directory, LiveKind::Directory),
+        FileType::Directory => (Body::Directory, LiveKind::Directory),
         _ => return None,
     };
     let (mode, xattrs) = (Mode::of(was.mode), was.xattrs());

@@ -60,12 +60,11 @@ impl ObjectAction {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use patchadm_changeset::format::manifest::RecordedType;
-    use patchadm_rootfs::Timestamp;
+    use patchadm_rootfs::{FileType, Timestamp};
 
     fn file(content: &str, mode: u32) -> RecordedState {
         RecordedState {
-            kind: RecordedType::File,
+            kind: FileType::Regular,
             mode,
             uid: 0,
             gid: 0,

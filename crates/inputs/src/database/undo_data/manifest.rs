@@ -153,14 +153,14 @@ fn rule_of_attributes(state: &RecordedState) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use patchadm_changeset::format::manifest::{B3, ManifestHeader, RecordedType, VERSION, encode};
-    use patchadm_rootfs::{Digest, Timestamp};
+    use patchadm_changeset::format::manifest::{B3, ManifestHeader, VERSION, encode};
+    use patchadm_rootfs::{Digest, FileType, Timestamp};
 
     const LINE: &str = "/opt/a f none 0644 root root 1 2 3 X";
 
     fn state() -> RecordedState {
         RecordedState {
-            kind: RecordedType::File,
+            kind: FileType::Regular,
             mode: 0o7777,
             uid: 7,
             gid: 8,

@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use super::*;
 use patchadm_changeset::archive_file::MANIFEST_MEMBER as MANIFEST;
 use patchadm_changeset::format::manifest;
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, RecordedType};
-use patchadm_rootfs::{Digest, Timestamp};
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState};
+use patchadm_rootfs::{Digest, FileType, Timestamp};
 use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader};
 use patchadm_svr4::format::datastream::{DatastreamPackage, DatastreamWriter};
 use patchadm_svr4::package::checksum;
@@ -25,7 +25,7 @@ pub(in crate::database) fn digest(bytes: &[u8]) -> Digest {
 
 fn state(bytes: &[u8]) -> RecordedState {
     RecordedState {
-        kind: RecordedType::File,
+        kind: FileType::Regular,
         mode: 0o644,
         uid: 0,
         gid: 0,

@@ -15,8 +15,7 @@ use crate::plan::space::BALLAST;
 use crate::plan::{
     Action, AttributeChange, Body, Change, Member, NewObject, NewXattrs, Plan, ReplacedVersion, SpaceNeed,
 };
-use patchadm_changeset::format::manifest::RecordedType;
-use patchadm_rootfs::{Live, LiveKind};
+use patchadm_rootfs::{FileType, Live, LiveKind};
 use patchadm_svr4::package::ObjectPath;
 
 /// One patch of a run.
@@ -195,7 +194,7 @@ fn archived(
     let own = patches.get(place).map(|patch| patch.made);
     for record in &mut archive.manifest.objects {
         let path = record.object_path();
-        let Some(became) = record.became.as_mut().filter(|state| state.kind == RecordedType::File) else {
+        let Some(became) = record.became.as_mut().filter(|state| state.kind == FileType::Regular) else {
             continue;
         };
         if became.b3.is_some() {

@@ -1,11 +1,10 @@
 //! The patches that were applied after one that goes, and which of them stands in the way: the rule by manifests, for
 //! who plans a backout and for who only asks whether there could be one.
 
+use patchadm_rootfs::FileType;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use patchadm_changeset::format::manifest::{
-    Manifest, ObjectRecord, PatchedPaths, RecordedState, RecordedType, decode,
-};
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, PatchedPaths, RecordedState, decode};
 use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::policy::Policy;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
@@ -206,8 +205,7 @@ pub fn may_leave(
 /// Whether a patch with this manifest made something that a later one may have objects below without having its path: a
 /// directory or a link. A directory on the way to its objects is handed down.
 pub fn makes_room(manifest: &Manifest) -> bool {
-    let is_room =
-        |state: &RecordedState| matches!(state.kind, RecordedType::Directory | RecordedType::Symlink);
+    let is_room = |state: &RecordedState| matches!(state.kind, FileType::Directory | FileType::Symlink);
     let is_made =
         |record: &&ObjectRecord| changes(record) && !stays_directory(record) && !is_made_on_the_way(record);
     let mut made = manifest.objects.iter().filter(is_made);
@@ -221,9 +219,8 @@ fn changes(record: &ObjectRecord) -> bool {
 
 /// Whether it was a directory and is one.
 fn stays_directory(record: &ObjectRecord) -> bool {
-    let is_directory = |state: &Option<RecordedState>| {
-        state.as_ref().is_some_and(|state| state.kind == RecordedType::Directory)
-    };
+    let is_directory =
+        |state: &Option<RecordedState>| state.as_ref().is_some_and(|state| state.kind == FileType::Directory);
     is_directory(&record.was) && is_directory(&record.became)
 }
 

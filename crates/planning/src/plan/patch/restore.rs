@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, RecordedType, decode};
-use patchadm_rootfs::{Live, LiveKind};
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, decode};
+use patchadm_rootfs::{FileType, Live, LiveKind};
 use patchadm_svr4::package::{ContentInfo, ContentsLine, Mode, Object, ObjectPath, PackagePath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
@@ -191,19 +191,19 @@ impl<'a> Restoring<'a> {
             };
         };
         let Some(was) = &self.allowed(draft, path, was) else { return Ok(()) };
-        if was.kind == RecordedType::Socket {
+        if was.kind == FileType::Socket {
             let path = draft.inventory.show(path);
             draft.notes.push(format!("{path} was a socket, which its program makes anew"));
             return Ok(());
         }
-        if was.kind == RecordedType::Directory && self.stays_link(draft, path) {
+        if was.kind == FileType::Directory && self.stays_link(draft, path) {
             return Ok(());
         }
         if record.is_in_place() {
             return self.restore_in_place(draft, path, was);
         }
         if let Some(old) = old {
-            if was.kind == RecordedType::Directory && old.is_directory() {
+            if was.kind == FileType::Directory && old.is_directory() {
                 if let Some(attributes) = attributes(was, old) {
                     draft.change(self.package, path, Action::Attributes(attributes));
                 }
@@ -295,7 +295,7 @@ impl<'a> Restoring<'a> {
         became: Option<&RecordedState>,
     ) -> Result<(), ObjectProblem> {
         if old.is_directory() {
-            if became.is_some_and(|now| now.kind == RecordedType::Directory) && old.obstacle.is_none() {
+            if became.is_some_and(|now| now.kind == FileType::Directory) && old.obstacle.is_none() {
                 draft.change(self.package, path, Action::RemoveDirectory);
             } else {
                 let path = draft.inventory.show(path);
@@ -303,7 +303,7 @@ impl<'a> Restoring<'a> {
             }
             return Ok(());
         }
-        if became.is_some_and(|now| now.kind == RecordedType::Directory) && self.stays_link(draft, path) {
+        if became.is_some_and(|now| now.kind == FileType::Directory) && self.stays_link(draft, path) {
             return Ok(());
         }
         draft.check_obstacle(path)?;
@@ -347,16 +347,16 @@ impl<'a> Restoring<'a> {
         let device = || was.device.ok_or(ObjectProblem::Unknown("device number"));
         let body = match (was.kind, carrier) {
             (_, Some(carrier)) => Body::Link(carrier.clone()),
-            (RecordedType::File, None) => Body::Member(self.member(record, was)?),
-            (RecordedType::Directory, _) => Body::Directory,
-            (RecordedType::Symlink, _) => {
+            (FileType::Regular, None) => Body::Member(self.member(record, was)?),
+            (FileType::Directory, _) => Body::Directory,
+            (FileType::Symlink, _) => {
                 let target = was.target.as_deref().ok_or(ObjectProblem::Unknown("target"))?;
                 Body::Symlink(decode(target).into_owned())
             }
-            (RecordedType::Pipe | RecordedType::Socket, _) => Body::Pipe,
-            (RecordedType::Block | RecordedType::Character, _) => {
+            (FileType::Pipe | FileType::Socket, _) => Body::Pipe,
+            (FileType::Block | FileType::Character, _) => {
                 let (major, minor) = device()?;
-                Body::Device { block: was.kind == RecordedType::Block, major, minor }
+                Body::Device { block: was.kind == FileType::Block, major, minor }
             }
         };
         Ok(NewObject {
@@ -414,7 +414,7 @@ fn carriers(
         if let Some(live) = alive {
             let known = if is_in_place || live.mtime == was.mtime { &mut carriers } else { &mut alike };
             known.insert(group, each.path.clone());
-        } else if each.record.member.is_some() || was.kind != RecordedType::File {
+        } else if each.record.member.is_some() || was.kind != FileType::Regular {
             carriers.entry(group).or_insert_with(|| each.path.clone());
         }
     }
@@ -429,17 +429,17 @@ fn carrier<'c>(carriers: &'c BTreeMap<u32, ObjectPath>, each: &Restored<'_>) -> 
 /// Whether an object has other content than this state: bytes, target or type.
 fn is_edited(live: &Live, state: &RecordedState) -> bool {
     match (&live.kind, state.kind) {
-        (LiveKind::Regular { size, b3, .. }, RecordedType::File) => match state.digest() {
+        (LiveKind::Regular { size, b3, .. }, FileType::Regular) => match state.digest() {
             Some(digest) => digest != *b3,
             None => state.size.is_some_and(|known| known != *size),
         },
-        (LiveKind::Symlink(target), RecordedType::Symlink) => {
+        (LiveKind::Symlink(target), FileType::Symlink) => {
             state.target.as_deref().map(decode).as_deref() != Some(target)
         }
-        (LiveKind::Directory, RecordedType::Directory)
-        | (LiveKind::Pipe, RecordedType::Pipe)
-        | (LiveKind::Socket, RecordedType::Socket)
-        | (LiveKind::Device { .. }, RecordedType::Block | RecordedType::Character) => false,
+        (LiveKind::Directory, FileType::Directory)
+        | (LiveKind::Pipe, FileType::Pipe)
+        | (LiveKind::Socket, FileType::Socket)
+        | (LiveKind::Device { .. }, FileType::Block | FileType::Character) => false,
         _ => true,
     }
 }
@@ -452,7 +452,7 @@ fn is_as_it_was(live: &Live, was: &RecordedState) -> bool {
 /// The attributes that an object which stays no longer has.
 fn attributes(was: &RecordedState, old: &Live) -> Option<AttributeChange> {
     let attributes = AttributeChange {
-        mode: Some(Mode::of(was.mode)).filter(|_| was.kind != RecordedType::Symlink),
+        mode: Some(Mode::of(was.mode)).filter(|_| was.kind != FileType::Symlink),
         uid: Some(was.uid),
         gid: Some(was.gid),
         xattrs: Some(was.xattrs()),

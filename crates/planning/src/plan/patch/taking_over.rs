@@ -1,6 +1,7 @@
 //! What patches that stay take over from those that go: undo data that is written anew, and bytes of an administrator that
 //! only archives have.
 
+use patchadm_rootfs::FileType;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -19,7 +20,7 @@ use crate::plan::refusal::{Command, Reason, Refusal};
 use crate::plan::{
     Action, Body, Member, NewObject, NewXattrs, RecordChange, ReplacedVersion, UndoArchive, UndoPart,
 };
-use patchadm_changeset::format::manifest::{KEPT_MANIFEST, ObjectRecord, RecordedType, decode};
+use patchadm_changeset::format::manifest::{KEPT_MANIFEST, ObjectRecord, decode};
 use patchadm_inputs::format::ledger::SNAPSHOT;
 use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::policy::Policy;
@@ -248,8 +249,8 @@ impl Rewritten {
 fn copied(record: &ObjectRecord, index: usize, image: &PackageImage) -> Option<NewObject> {
     let was = record.was.as_ref()?;
     let body = match was.kind {
-        RecordedType::Symlink => Body::Symlink(decode(was.target.as_deref()?).into_owned()),
-        RecordedType::File => {
+        FileType::Symlink => Body::Symlink(decode(was.target.as_deref()?).into_owned()),
+        FileType::Regular => {
             let path = PackagePath::new(&decode(record.member.as_deref()?)).ok()?;
             let content = image.files().find(|entry| entry.path == path)?.object.content;
             let b3 = was.digest().map(Box::new);

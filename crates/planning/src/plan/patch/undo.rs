@@ -14,11 +14,11 @@ use std::path::Path;
 
 use patchadm_changeset::format::contents_merge::ContentsEdits;
 use patchadm_changeset::format::manifest::{
-    B3, KEPT_MANIFEST, Manifest, ManifestHeader, ObjectRecord, RecordedState, RecordedType, VERSION, encode,
+    B3, KEPT_MANIFEST, Manifest, ManifestHeader, ObjectRecord, RecordedState, VERSION, encode,
     recorded_xattrs,
 };
 use patchadm_changeset::plan::UndoFormat;
-use patchadm_rootfs::{Live, LiveKind};
+use patchadm_rootfs::{FileType, Live, LiveKind};
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::format::remote::{RemoteArchive, RemoteMedium, RemoteState};
 use patchadm_svr4::package::{
@@ -343,7 +343,7 @@ fn becoming(draft: &PlanBuilder<'_>, new: &NewObject) -> RecordedState {
         _ => {}
     }
     let mut state = RecordedState {
-        kind: RecordedType::File,
+        kind: FileType::Regular,
         mode: new.mode.bits(),
         uid: new.uid,
         gid: new.gid,
@@ -363,15 +363,15 @@ fn becoming(draft: &PlanBuilder<'_>, new: &NewObject) -> RecordedState {
             state.size = Some(member.size);
             state.b3 = member.b3.as_deref().map(|b3| Box::new((*b3).into()));
         }
-        Body::Directory => state.kind = RecordedType::Directory,
+        Body::Directory => state.kind = FileType::Directory,
         Body::Symlink(target) => {
-            state.kind = RecordedType::Symlink;
+            state.kind = FileType::Symlink;
             state.target = Some(encode(target).into());
         }
         Body::Link(_) | Body::CopyOf(_) => {}
-        Body::Pipe => state.kind = RecordedType::Pipe,
+        Body::Pipe => state.kind = FileType::Pipe,
         Body::Device { block, major, minor } => {
-            state.kind = if *block { RecordedType::Block } else { RecordedType::Character };
+            state.kind = if *block { FileType::Block } else { FileType::Character };
             state.device = Some((*major, *minor));
         }
     }

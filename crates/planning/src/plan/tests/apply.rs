@@ -3,10 +3,9 @@
 use super::world::regular;
 use super::*;
 use crate::plan::{Action, Body, Plan, RecordChange};
-use patchadm_changeset::format::manifest::RecordedType;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_inputs::policy::Edited;
-use patchadm_rootfs::LiveKind;
+use patchadm_rootfs::{FileType, LiveKind};
 
 /// `ACMEweb` in /opt/web: programs, a file to be edited, a link, a text.
 pub(super) fn acme_web() -> World {
@@ -468,7 +467,7 @@ fn a_replaced_socket_is_written_down_but_not_saved() {
     world.options.edits.general = Edited::Replace;
     let plan = world.plan(&patch("900-01", "").pipe("share/s")).unwrap();
     assert!(plan.undo[0].saved.is_empty());
-    assert_eq!(plan.undo[0].manifest.objects[0].was.as_ref().unwrap().kind, RecordedType::Socket);
+    assert_eq!(plan.undo[0].manifest.objects[0].was.as_ref().unwrap().kind, FileType::Socket);
 }
 
 #[test]

@@ -22,12 +22,12 @@ use crate::plan::patch::validate::applied_to;
 use crate::plan::refusal::{Reason, Refusal};
 use crate::plan::{Action, Body, Member, NewObject, NewXattrs, Plan, UndoArchive};
 use patchadm_changeset::RecordFile;
-use patchadm_changeset::format::manifest::{Manifest, RecordedState, RecordedType, decode};
+use patchadm_changeset::format::manifest::{Manifest, RecordedState, decode};
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_inputs::inventory::{FileSystem, Inventory};
 use patchadm_inputs::policy::Policy;
 use patchadm_inputs::source::PackageImage;
-use patchadm_rootfs::{Digest, Inode, Live, LiveKind, Timestamp, Xattrs};
+use patchadm_rootfs::{Digest, FileType, Inode, Live, LiveKind, Timestamp, Xattrs};
 use patchadm_svr4::format::admin::{Admin, CheckAnswer, ConflictAnswer};
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::checksum::sum;
@@ -549,7 +549,7 @@ impl World {
             for object in &mut manifest.objects {
                 let at = ObjectPath::new(&decode(&object.path)).unwrap();
                 let Some(became) = &mut object.became else { continue };
-                if let Some(member) = new_content(plan, &at).filter(|_| became.kind == RecordedType::File) {
+                if let Some(member) = new_content(plan, &at).filter(|_| became.kind == FileType::Regular) {
                     let digest = Digest::of(&delivered(parcel, member));
                     became.b3.get_or_insert_with(|| Box::new(digest.into()));
                 }

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use crate::operation::failure::Failure;
-use patchadm_changeset::format::manifest::{RecordedState, RecordedType, decode, encode};
+use patchadm_changeset::format::manifest::{RecordedState, decode, encode};
 use patchadm_inputs::format::plan_file::{
     FoundObject, PlanFile, PlannedChange, PlannedLibrary, PlannedRecord, PlannedState,
 };
 use patchadm_inputs::sign::{sha256, sha256_text};
 use patchadm_planning::plan::kept_libraries::{LibraryReport, ToldConsumer};
 use patchadm_planning::plan::{Action, Body, Change, NewObject, Plan, RecordChange, TreeContent};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{FileType, Root};
 use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places;
 
@@ -41,23 +41,23 @@ fn state_of(new: &NewObject) -> PlannedState {
     let state = PlannedState { mode, uid, gid, ..PlannedState::default() };
     match &new.body {
         Body::Member(member) => PlannedState {
-            kind: Some(RecordedType::File),
+            kind: Some(FileType::Regular),
             size: Some(member.size),
             cksum: Some(member.cksum),
             ..state
         },
         Body::CopyOf(path) | Body::Link(path) => {
-            PlannedState { kind: Some(RecordedType::File), target: Some(encode(path.as_bytes())), ..state }
+            PlannedState { kind: Some(FileType::Regular), target: Some(encode(path.as_bytes())), ..state }
         }
-        Body::Directory => PlannedState { kind: Some(RecordedType::Directory), ..state },
+        Body::Directory => PlannedState { kind: Some(FileType::Directory), ..state },
         Body::Symlink(target) => PlannedState {
-            kind: Some(RecordedType::Symlink),
+            kind: Some(FileType::Symlink),
             target: Some(encode(target)),
             ..PlannedState::default()
         },
-        Body::Pipe => PlannedState { kind: Some(RecordedType::Pipe), ..state },
+        Body::Pipe => PlannedState { kind: Some(FileType::Pipe), ..state },
         Body::Device { block, major, minor } => {
-            let kind = if *block { RecordedType::Block } else { RecordedType::Character };
+            let kind = if *block { FileType::Block } else { FileType::Character };
             PlannedState { kind: Some(kind), device: Some((*major, *minor)), ..state }
         }
     }

@@ -11,15 +11,13 @@ use super::request::BackOutRequest;
 use crate::operation::failure::Failure;
 use crate::operation::queries::object_action::ObjectAction;
 use crate::operation::session::{RootAndPolicy, must_agree, must_have_database, without_lock};
-use patchadm_changeset::format::manifest::{
-    ObjectRecord, RecordedState, RecordedType, decode, encode, recorded_xattrs,
-};
+use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, decode, encode, recorded_xattrs};
 use patchadm_changeset::transaction::{Cause, ContentSource as _, StreamError};
 use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::patch::backout_input::LaterUndo;
 use patchadm_planning::plan::{Action, Body, Change, Member, NewObject, NewXattrs, UndoArchive};
-use patchadm_rootfs::{Live, Root};
+use patchadm_rootfs::{FileType, Live, Root};
 use patchadm_svr4::package::{ObjectPath, PackagePath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
@@ -178,12 +176,12 @@ fn after_of_new(change: &Change) -> Option<RecordedState> {
 /// A new object as a manifest would have it.
 fn state_of(new: &NewObject, old: Option<&Live>) -> RecordedState {
     let (kind, target, device) = match &new.body {
-        Body::Member(_) | Body::CopyOf(_) | Body::Link(_) => (RecordedType::File, None, None),
-        Body::Directory => (RecordedType::Directory, None, None),
-        Body::Symlink(target) => (RecordedType::Symlink, Some(encode(target)), None),
-        Body::Pipe => (RecordedType::Pipe, None, None),
-        Body::Device { block: true, major, minor } => (RecordedType::Block, None, Some((*major, *minor))),
-        Body::Device { major, minor, .. } => (RecordedType::Character, None, Some((*major, *minor))),
+        Body::Member(_) | Body::CopyOf(_) | Body::Link(_) => (FileType::Regular, None, None),
+        Body::Directory => (FileType::Directory, None, None),
+        Body::Symlink(target) => (FileType::Symlink, Some(encode(target)), None),
+        Body::Pipe => (FileType::Pipe, None, None),
+        Body::Device { block: true, major, minor } => (FileType::Block, None, Some((*major, *minor))),
+        Body::Device { major, minor, .. } => (FileType::Character, None, Some((*major, *minor))),
     };
     let member = match &new.body {
         Body::Member(member) => Some(member),
@@ -198,7 +196,7 @@ fn state_of(new: &NewObject, old: Option<&Live>) -> RecordedState {
         mode: new.mode.bits(),
         uid: new.uid,
         gid: new.gid,
-        mtime: new.mtime.filter(|_| kind != RecordedType::Directory).unwrap_or_default(),
+        mtime: new.mtime.filter(|_| kind != FileType::Directory).unwrap_or_default(),
         size: member.map(|member| member.size),
         b3: member.and_then(|member| member.b3.as_deref()).map(|b3| Box::new((*b3).into())),
         target: target.map(Into::into),
@@ -322,7 +320,7 @@ fn unreadable(planned: &PlannedBackout, error: StreamError) -> Failure {
 fn is_small(object: &PreviewedObject) -> bool {
     let is_small_side = |state: &Option<RecordedState>| {
         state.as_ref().is_none_or(|state| {
-            state.kind == RecordedType::File && state.size.is_some_and(|size| size <= LARGEST_COMPARED)
+            state.kind == FileType::Regular && state.size.is_some_and(|size| size <= LARGEST_COMPARED)
         })
     };
     let digest = |state: &Option<RecordedState>| state.as_ref().and_then(|state| state.b3.clone());

@@ -12,12 +12,12 @@ use crate::operation::patches::apply::plan_parts::{
 use crate::operation::plan_file::{PlanFault, save_plan};
 use crate::operation::session::RootAndPolicy;
 use crate::operation::stages::tree::{Tree, TreeObject};
-use patchadm_changeset::format::manifest::{RecordedType, encode};
+use patchadm_changeset::format::manifest::encode;
 use patchadm_inputs::database::{last_run, marker};
 use patchadm_inputs::format::plan_differences::PlanDifferences;
 use patchadm_inputs::format::plan_file::{PLANNED, PlanFile, PlannedPatch, PlannedScriptRun};
 use patchadm_inputs::format::promotion_states::{MOST_STATES, PromotionStates, STATE_DIGITS};
-use patchadm_rootfs::{Digest, Digesting, Timestamp};
+use patchadm_rootfs::{Digest, Digesting, FileType, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
 /// Refuses a plan that differs from the file it must match, and saves the plan if that was requested. A refused plan is not
@@ -133,7 +133,7 @@ fn first_names(tree: &Tree) -> HashMap<u32, &ObjectPath> {
 fn state_digest(object: &TreeObject, firsts: &HashMap<u32, &ObjectPath>) -> Digest {
     let mut state = object.state();
     let first = state.group.take().and_then(|group| firsts.get(&group));
-    if state.kind == RecordedType::Directory {
+    if state.kind == FileType::Directory {
         state.mtime = Timestamp::whole(0);
     }
     // These are strings, numbers and a map with string keys: serialising them cannot fail.

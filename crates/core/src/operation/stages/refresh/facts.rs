@@ -1,11 +1,12 @@
 //! What a refresh knows of the paths at which the trees differ: their lines, what was requested, and the possible remains of
 //! an interrupted refresh.
 
+use patchadm_rootfs::FileType;
 use std::collections::BTreeMap;
 
 use crate::operation::stages::tree::{Tree, TreeObject};
 use crate::three_way::PathFacts;
-use patchadm_changeset::format::manifest::{RecordedType, StateDifferences};
+use patchadm_changeset::format::manifest::StateDifferences;
 use patchadm_inputs::policy::Edited;
 use patchadm_inputs::stage::{Base, BaseObject};
 use patchadm_planning::plan::edits::EditChoice;
@@ -32,8 +33,8 @@ impl UnfinishedRefresh<'_> {
     fn explains(&self, path: &ObjectPath) -> bool {
         let Some(stage) = self.stage.object(path).map(TreeObject::state) else { return false };
         let live = self.live.object(path).map(TreeObject::state);
-        if stage.kind == RecordedType::Directory {
-            return live.is_some_and(|live| live.kind == RecordedType::Directory);
+        if stage.kind == FileType::Directory {
+            return live.is_some_and(|live| live.kind == FileType::Directory);
         }
         let objects = &self.base.objects;
         let at = objects.binary_search_by(|object| object.path.cmp(path)).ok();

@@ -1,10 +1,9 @@
 //! The chains of the paths of a package, and what becomes of each when some of its patches go.
 
+use patchadm_rootfs::FileType;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use patchadm_changeset::format::manifest::{
-    Manifest, ObjectRecord, RecordedState, RecordedType, StateDifferences,
-};
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, StateDifferences};
 use patchadm_svr4::patch::PatchId;
 
 /// A patch that is applied to a package.
@@ -136,7 +135,7 @@ impl<'a> Run<'a> {
             };
             let made = before.record.became.as_ref().is_some_and(|made| has_same_content(made, found));
             let comes_back = back.as_ref().is_some_and(|back| has_same_content(back, found));
-            if !made && !comes_back && found.kind != RecordedType::Directory {
+            if !made && !comes_back && found.kind != FileType::Directory {
                 edited.push((before.at, *after));
             }
         }
@@ -285,7 +284,7 @@ pub(in crate::plan::patch) fn is_delivered_or_deleted(record: &ObjectRecord) -> 
 
 /// Whether a patch made a directory only for the objects that it delivers below.
 pub(in crate::plan::patch) fn is_made_on_the_way(record: &ObjectRecord) -> bool {
-    let is_directory = record.became.as_ref().is_some_and(|became| became.kind == RecordedType::Directory);
+    let is_directory = record.became.as_ref().is_some_and(|became| became.kind == FileType::Directory);
     record.was.is_none() && is_directory && !record.delivered
 }
 
@@ -372,7 +371,7 @@ mod tests {
 
     fn state(content: &str) -> RecordedState {
         RecordedState {
-            kind: if content == "/" { RecordedType::Directory } else { RecordedType::File },
+            kind: if content == "/" { FileType::Directory } else { FileType::Regular },
             mode: 0o644,
             uid: 0,
             gid: 0,

@@ -3,10 +3,8 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use patchadm_changeset::format::manifest::{
-    Manifest, ObjectRecord, RecordedState, RecordedType, decode, encode,
-};
-use patchadm_rootfs::Xattrs;
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, decode, encode};
+use patchadm_rootfs::{FileType, Xattrs};
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
@@ -109,7 +107,7 @@ impl Judged<'_> {
         }
         let saver = run.saver()?;
         let states = || run.links().iter().flat_map(|link| [&link.record.was, &link.record.became]).flatten();
-        if states().any(|state| state.kind == RecordedType::Symlink) {
+        if states().any(|state| state.kind == FileType::Symlink) {
             return Some(HandOnProblem::Symlink);
         }
         if turns(saver.record.was.as_ref(), run.last().record.became.as_ref()) {
@@ -309,17 +307,17 @@ fn inherited(state: &RecordedState) -> Xattrs {
 
 /// Whether one of two states is a directory and the other something else.
 fn turns(before: Option<&RecordedState>, after: Option<&RecordedState>) -> bool {
-    let is_directory = |state: &RecordedState| state.kind == RecordedType::Directory;
+    let is_directory = |state: &RecordedState| state.kind == FileType::Directory;
     before.zip(after).is_some_and(|(before, after)| is_directory(before) != is_directory(after))
 }
 
 fn stays_directory(before: Option<&RecordedState>, after: Option<&RecordedState>) -> bool {
     let is_directory =
-        |state: Option<&RecordedState>| state.is_some_and(|state| state.kind == RecordedType::Directory);
+        |state: Option<&RecordedState>| state.is_some_and(|state| state.kind == FileType::Directory);
     is_directory(before) && is_directory(after)
 }
 
 /// Whether objects can be reached through it.
 fn is_room(state: &RecordedState) -> bool {
-    matches!(state.kind, RecordedType::Directory | RecordedType::Symlink)
+    matches!(state.kind, FileType::Directory | FileType::Symlink)
 }

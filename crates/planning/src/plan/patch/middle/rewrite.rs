@@ -3,10 +3,11 @@
 //! An archive keeps its name and its compression. Every saved object passes through the run once more, from the archive
 //! that has it; nothing is read from the live tree. Of a patch without an archive only the manifest is written anew.
 
+use patchadm_rootfs::FileType;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use patchadm_changeset::format::manifest::{
-    MADE_PACKAGE, MANIFEST, Manifest, ObjectRecord, RECORDS, RecordedState, RecordedType, decode, encode,
+    MADE_PACKAGE, MANIFEST, Manifest, ObjectRecord, RECORDS, RecordedState, decode, encode,
 };
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath, PackagePath, PkgInst};
@@ -270,7 +271,7 @@ impl<'a> Rewriting<'a> {
         for (&(at, number), &group) in &self.groups {
             let is_own = |record: &&ObjectRecord| {
                 let was = record.was.as_ref().filter(|was| was.group == Some(group));
-                was.is_some_and(|was| was.kind == RecordedType::File) && !record.is_untouched()
+                was.is_some_and(|was| was.kind == FileType::Regular) && !record.is_untouched()
             };
             let own: Vec<&ObjectRecord> = self.objects.values().filter(is_own).collect();
             let first = own.first().filter(|_| own.iter().all(|record| record.member.is_none()));

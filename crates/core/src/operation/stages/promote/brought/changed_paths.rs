@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use super::undo_data::StagedPatch;
 use crate::operation::stages::tree::Tree;
 use crate::three_way::of_recorded;
-use patchadm_changeset::format::manifest::{RecordedState, RecordedType};
+use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_inputs::stage::ComparedAttributes;
 use patchadm_planning::plan::promotion::{BroughtObject, FoundByPatch};
 use patchadm_planning::plan::refusal::BroughtReason;
-use patchadm_rootfs::Timestamp;
+use patchadm_rootfs::{FileType, Timestamp};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
@@ -142,7 +142,7 @@ fn is_same(
 ) -> bool {
     let comparable = |state: &Option<RecordedState>| {
         let state = state.clone()?;
-        let mode = if state.kind == RecordedType::Symlink { 0 } else { state.mode };
+        let mode = if state.kind == FileType::Symlink { 0 } else { state.mode };
         let state = RecordedState { mode, group: None, mtime: Timestamp::default(), ..state };
         of_recorded(path, &state, compared)
     };
