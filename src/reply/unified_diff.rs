@@ -95,7 +95,8 @@ mod tests {
 
     #[test]
     fn hunks_far_apart_stand_by_themselves_and_a_last_line_without_a_newline_is_named() {
-        let now: String = (1..=20).map(|line| format!("{line}\n")).collect();
+        let lines: Vec<String> = (1..=20).map(|line| line.to_string()).collect();
+        let now = lines.join("\n") + "\n";
         let then = now.replace("2\n3\n", "2\n").replace("20\n", "twenty");
         let diff = unified_diff("/etc/x", Some(now.as_bytes()), Some(then.as_bytes())).unwrap();
         assert_eq!(

@@ -56,7 +56,7 @@ fn ledgers_and_histories_of_the_predecessor_are_written_again_the_same() {
 
 #[test]
 fn manifests_of_the_predecessor_are_written_again_the_same() {
-    let archives = files_of(PATCHED, |path| path.contains("/save/") && path.ends_with(".gz"));
+    let archives = files_of(PATCHED, |path| path.contains("/save/") && path.contains(".gz"));
     assert!(archives.len() >= 5, "{:?}", archives.keys());
     for manifest in archives.values().flat_map(|archive| manifests_of(archive)) {
         assert_same_text(&Manifest::parse(&manifest).unwrap().to_bytes(), &manifest);
