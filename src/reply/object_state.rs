@@ -1,8 +1,8 @@
 //! The state of an object in a few words, as undo data records it.
 
-use patchadm_rootfs::FileType;
 use super::words::human;
 use patchadm_changeset::format::manifest::{RecordedState, decode};
+use patchadm_rootfs::FileType;
 
 /// The digits of a digest that are shown: enough to tell two versions apart.
 const SHOWN_DIGITS: usize = 12;
