@@ -46,7 +46,7 @@ fn type_word(kind: FileType) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use patchadm_rootfs::{FileType, Timestamp};
+    use patchadm_rootfs::Timestamp;
 
     #[test]
     fn a_state_is_told_by_what_its_type_has() {

@@ -152,48 +152,28 @@ impl PatchEntry {
         one: ApplyOutcome,
         code: fn(Command, &Failure) -> Exit,
     ) -> Self {
-        let ApplyOutcome {
-            id,
-            plan,
-            scripts,
-            missing,
-            moved,
-            signature,
-            reboot,
-            in_use,
-            libraries,
-            kept,
-            set,
-            result,
-        } = one;
-        let is_of_set = set.is_some();
-        let set = set.unwrap_or_default();
-        let required = || set.because.first().map(|by| format!("required by {by}")).unwrap_or_default();
-        let (receipt, failure) = match result {
+        let named = one.set.as_ref().map(|set| set.is_named);
+        let set = one.set.unwrap_or_default();
+        let (receipt, failure) = match one.result {
             Ok(receipt) => (receipt, None),
             Err(failure) => (None, Some(failure)),
         };
         let (verdict, exit, reason) = match &failure {
             Some(failed) => (verdict_of(failed), code(command, failed), failure::reason(failed)),
-            None if receipt.is_none() => ("planned", Exit::OK, required()),
-            None if matches!(command, Command::Patchadd | Command::Promote) => {
-                ("applied", Exit::OK, required())
-            }
-            None => ("removed", Exit::OK, String::new()),
+            None => success(command, receipt.is_some(), &set.because),
         };
-        let in_use = in_use.into_iter();
-        let in_use = in_use.map(|user| ProcessEntry {
+        let in_use = one.in_use.into_iter().map(|user| ProcessEntry {
             process: user.process,
             program: user.program,
             paths: user.paths,
         });
-        let (owned, receipt) = (plan, receipt.as_ref());
+        let (owned, receipt) = (one.plan, receipt.as_ref());
         let plan = owned.as_ref();
         let planned = plan.filter(|_| receipt.is_none());
         let written = |at: usize| receipt?.undo.get(&at).copied();
         let notes = plan.iter().flat_map(|plan| &plan.notes);
         Self {
-            id,
+            id: one.id,
             verdict,
             exit,
             reason,
@@ -201,19 +181,19 @@ impl PatchEntry {
             files: plan.map(ChangeCounts::of).unwrap_or_default(),
             bytes: receipt.map_or_else(|| plan.map_or(0, new_bytes), |receipt| receipt.bytes),
             undo: plan.map(|plan| UndoEntry::of_plan(root, plan, &written)).unwrap_or_default(),
-            reboot,
+            reboot: one.reboot,
             in_use: in_use.collect(),
             privileged: plan.iter().flat_map(|plan| grants(plan)).map(GrantEntry::from).collect(),
-            scripts: scripts.into_iter().map(ScriptEntry::from).collect(),
-            missing: missing.iter().map(ToString::to_string).collect(),
-            moved: moved.into_iter().map(MovedEntry::from).collect(),
-            named: is_of_set.then_some(set.is_named),
+            scripts: one.scripts.into_iter().map(ScriptEntry::from).collect(),
+            missing: one.missing.iter().map(ToString::to_string).collect(),
+            moved: one.moved.into_iter().map(MovedEntry::from).collect(),
+            named,
             because: set.because,
             depot: set.depot,
             requires: set.requires,
-            signature: signature.or_else(|| failure.as_ref()?.refused_signature().map(Verdict::record)),
-            shlibs: libraries.as_ref().map(LibrariesEntry::from),
-            kept_shlibs: KeptShlibs::of(&kept),
+            signature: one.signature.or_else(|| failure.as_ref()?.refused_signature().map(Verdict::record)),
+            shlibs: one.libraries.as_ref().map(LibrariesEntry::from),
+            kept_shlibs: KeptShlibs::of(&one.kept),
             space: planned.iter().flat_map(|plan| plan.space.iter().map(SpaceEntry::from)).collect(),
             notes: notes.chain(receipt.iter().flat_map(|receipt| &receipt.notes)).cloned().collect(),
             changes: planned
@@ -362,6 +342,16 @@ pub(crate) struct SpaceEntry {
 impl From<&SpaceNeed> for SpaceEntry {
     fn from(need: &SpaceNeed) -> Self {
         Self { file_system: need.file_system.clone(), needed: need.bytes, free: need.free }
+    }
+}
+
+/// Returns the verdict, the exit code and the reason of a patch that was carried out or planned.
+fn success(command: Command, is_done: bool, because: &[String]) -> (&'static str, Exit, String) {
+    let required = because.first().map(|by| format!("required by {by}")).unwrap_or_default();
+    match command {
+        _ if !is_done => ("planned", Exit::OK, required),
+        Command::Patchadd | Command::Promote => ("applied", Exit::OK, required),
+        _ => ("removed", Exit::OK, String::new()),
     }
 }
 

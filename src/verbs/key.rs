@@ -319,11 +319,7 @@ fn keys_refused(root: &Root, error: &KeysError) -> anyhow::Error {
 /// Returns the end by a key or patch of a producer's that cannot be used.
 pub(super) fn signing_refused(error: SigningError) -> anyhow::Error {
     let exit = match &error {
-        SigningError::SecretKey { .. }
-        | SigningError::Manifest { .. }
-        | SigningError::Index { .. }
-        | SigningError::Differs { .. }
-        | SigningError::Unfit { .. } => Exit::SIGNATURE,
+        SigningError::Differs { .. } | SigningError::Unfit { .. } => Exit::SIGNATURE,
         SigningError::Exists(_) => Exit::failed(ExitCause::Usage),
         SigningError::Source(source) => crate::reply::failure::source_code(Command::Patchadd, source),
         SigningError::Io { .. } => Exit::failed(ExitCause::NotFound),

@@ -12,7 +12,7 @@ use crate::format::contents_merge::{ContentsEdits, ContentsTrailer};
 use crate::format::history::SignatureRecord;
 use crate::format::manifest::Manifest;
 use crate::record_file::RecordFile;
-use patchadm_rootfs::{Digest, Live, Timestamp, Xattrs};
+use patchadm_rootfs::{Digest, FileType, Live, Timestamp, Xattrs};
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::format::remote::RemoteArchive;
 use patchadm_svr4::package::{Mode, ObjectPath, PackagePath, Params, PkgInst};
@@ -167,6 +167,20 @@ pub enum Body {
         /// Minor number.
         minor: u32,
     },
+}
+
+impl Body {
+    /// Returns the file type alone; another name counts as a regular file.
+    pub fn file_type(&self) -> FileType {
+        match self {
+            Self::Member(_) | Self::CopyOf(_) | Self::Link(_) => FileType::Regular,
+            Self::Directory => FileType::Directory,
+            Self::Symlink(_) => FileType::Symlink,
+            Self::Pipe => FileType::Pipe,
+            Self::Device { block: true, .. } => FileType::Block,
+            Self::Device { block: false, .. } => FileType::Character,
+        }
+    }
 }
 
 /// A file within the source of a plan, and the bytes expected in it.

@@ -129,23 +129,14 @@ impl Dir {
     /// Returns the names in a directory that was just opened, sorted, each with its type if the listing tells it. Only
     /// the first call returns them.
     pub fn first_listing(&mut self) -> Result<Vec<(Vec<u8>, Option<FileType>)>> {
-        use rustix::fs::FileType as Listed;
         let mut found = Vec::new();
-        let list = |tell: &mut dyn FnMut(&[u8], Listed)| {
+        let list = |tell: &mut dyn FnMut(&[u8], rustix::fs::FileType)| {
             each_entry_from_here(&self.fd, |name, listed| {
                 tell(name, listed);
                 Ok(())
             })
         };
-        self.each_shown(list, |name, listed| {
-            let known = match listed {
-                Listed::Directory => Some(FileType::Directory),
-                Listed::RegularFile => Some(FileType::Regular),
-                Listed::Symlink => Some(FileType::Symlink),
-                _ => None,
-            };
-            found.push((name.to_vec(), known));
-        })?;
+        self.each_shown(list, |name, listed| found.push((name.to_vec(), FileType::of_listed(listed))))?;
         found.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         Ok(found)
     }

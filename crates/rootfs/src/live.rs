@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::FileType;
 use patchadm_svr4::package::{ContentInfo, Mode};
 
 /// Extended attributes: name (`user.x`, `security.capability`, …) to value. ACLs are among them on Linux.
@@ -122,16 +123,16 @@ pub enum LiveKind {
 }
 
 impl LiveKind {
-    /// Returns the type in words, for messages.
-    pub fn word(&self) -> &'static str {
+    /// Returns the file type alone.
+    pub fn file_type(&self) -> FileType {
         match self {
-            Self::Regular { .. } => "regular file",
-            Self::Directory => "directory",
-            Self::Symlink(_) => "symbolic link",
-            Self::Pipe => "named pipe",
-            Self::Socket => "socket",
-            Self::Device { block: true, .. } => "block special device",
-            Self::Device { block: false, .. } => "character special device",
+            Self::Regular { .. } => FileType::Regular,
+            Self::Directory => FileType::Directory,
+            Self::Symlink(_) => FileType::Symlink,
+            Self::Pipe => FileType::Pipe,
+            Self::Socket => FileType::Socket,
+            Self::Device { block: true, .. } => FileType::Block,
+            Self::Device { block: false, .. } => FileType::Character,
         }
     }
 }
@@ -190,6 +191,22 @@ impl Live {
             LiveKind::Regular { size, cksum, .. } => {
                 Some(ContentInfo { size: Some(size), cksum: Some(cksum), mtime: Some(self.mtime.seconds) })
             }
+            _ => None,
+        }
+    }
+
+    /// Returns the digest of a regular file.
+    pub fn digest(&self) -> Option<Digest> {
+        match self.kind {
+            LiveKind::Regular { b3, .. } => Some(b3),
+            _ => None,
+        }
+    }
+
+    /// Returns the major and minor number of a device.
+    pub fn device(&self) -> Option<(u32, u32)> {
+        match self.kind {
+            LiveKind::Device { major, minor, .. } => Some((major, minor)),
             _ => None,
         }
     }

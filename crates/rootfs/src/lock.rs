@@ -302,7 +302,7 @@ mod tests {
         assert_eq!(std::fs::read_to_string(dir.path().join("theirs")).unwrap(), "theirs\n");
         std::fs::remove_file(install.join(".lockfile")).unwrap();
         let directory = root.dir(&ObjectPath::new(b"/var/sadm/install").unwrap()).unwrap();
-        directory.make_node(NAME, crate::SpecialFile::Pipe).unwrap();
+        directory.make_node(NAME, FileType::Pipe, (0, 0)).unwrap();
         assert!(matches!(Lock::take(&root, "patchadd", |_| false), Err(LockError::Root(_))));
         assert!(Lock::is_held(&root).is_err());
     }

@@ -96,7 +96,7 @@ impl Dir {
         listed.map_err(|errno| self.error("list", b"", errno))?;
         for (name, _) in shown.into_iter().flatten().filter(|(_, place)| place.is_some()) {
             if let Some(seen) = self.look(name)? {
-                visit(name, as_listed(seen.file_type));
+                visit(name, seen.file_type.as_listed());
             }
         }
         Ok(())
@@ -104,19 +104,6 @@ impl Dir {
 
     fn has_link(&self, name: &[u8]) -> Result<bool> {
         Ok(self.look(name)?.is_some_and(|seen| seen.file_type == FileType::Symlink))
-    }
-}
-
-/// Returns the type in the form of a listing.
-fn as_listed(file_type: FileType) -> Listed {
-    match file_type {
-        FileType::Regular => Listed::RegularFile,
-        FileType::Directory => Listed::Directory,
-        FileType::Symlink => Listed::Symlink,
-        FileType::Pipe => Listed::Fifo,
-        FileType::Socket => Listed::Socket,
-        FileType::Block => Listed::BlockDevice,
-        FileType::Character => Listed::CharacterDevice,
     }
 }
 

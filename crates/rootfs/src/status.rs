@@ -5,36 +5,14 @@ use std::os::fd::AsFd;
 use rustix::fs::{AtFlags, Statx, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
-use super::{Result, RootError, again};
+use super::{FileType, Result, RootError, again};
 use crate::{Inode, Live, Timestamp};
 use patchadm_svr4::package::Mode;
-use serde::{Deserialize, Serialize};
 
 /// The fields requested from statx(2).
 const WANTED: StatxFlags = StatxFlags::from_bits_retain(
     StatxFlags::BASIC_STATS.bits() | StatxFlags::BTIME.bits() | StatxFlags::MNT_ID.bits(),
 );
-
-/// The type of a file; in records it has the names of the field (`file`, `directory`, …).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FileType {
-    /// Regular file.
-    #[serde(rename = "file")]
-    Regular,
-    /// Directory.
-    Directory,
-    /// Symbolic link.
-    Symlink,
-    /// Named pipe.
-    Pipe,
-    /// Socket.
-    Socket,
-    /// Block device.
-    Block,
-    /// Character device.
-    Character,
-}
 
 /// The result of one statx(2) on an object itself; never on the target of a symbolic link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,16 +64,7 @@ impl ObjectStatus {
     }
 
     fn from_statx(statx: &Statx) -> Option<Self> {
-        let file_type = match rustix::fs::FileType::from_raw_mode(statx.stx_mode.into()) {
-            rustix::fs::FileType::RegularFile => FileType::Regular,
-            rustix::fs::FileType::Directory => FileType::Directory,
-            rustix::fs::FileType::Symlink => FileType::Symlink,
-            rustix::fs::FileType::Fifo => FileType::Pipe,
-            rustix::fs::FileType::Socket => FileType::Socket,
-            rustix::fs::FileType::BlockDevice => FileType::Block,
-            rustix::fs::FileType::CharacterDevice => FileType::Character,
-            rustix::fs::FileType::Unknown => return None,
-        };
+        let file_type = FileType::of_listed(rustix::fs::FileType::from_raw_mode(statx.stx_mode.into()))?;
         let time = |t: rustix::fs::StatxTimestamp| Timestamp { seconds: t.tv_sec, nanoseconds: t.tv_nsec };
         let has_birth = statx.stx_mask & StatxFlags::BTIME.bits() != 0;
         let obstacle = [

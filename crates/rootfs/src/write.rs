@@ -14,17 +14,6 @@ use patchadm_svr4::package::{Mode, ObjectPath};
 /// The largest number of attempts to open a file that comes and goes.
 const MOST_TRIES: usize = 100;
 
-/// An object without content that mknod(2) makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SpecialFile {
-    /// A named pipe.
-    Pipe,
-    /// A block device with its numbers.
-    Block(u32, u32),
-    /// A character device with its numbers.
-    Character(u32, u32),
-}
-
 impl Dir {
     /// Changes `name`.
     fn change<T>(
@@ -183,14 +172,9 @@ impl Dir {
         })
     }
 
-    /// Makes a pipe or a device.
-    pub fn make_node(&self, name: &[u8], node: SpecialFile) -> Result<()> {
-        use rustix::fs::{FileType, makedev};
-        let (kind, device) = match node {
-            SpecialFile::Pipe => (FileType::Fifo, 0),
-            SpecialFile::Block(major, minor) => (FileType::BlockDevice, makedev(major, minor)),
-            SpecialFile::Character(major, minor) => (FileType::CharacterDevice, makedev(major, minor)),
-        };
+    /// Makes a pipe, or a device with these numbers.
+    pub fn make_node(&self, name: &[u8], file_type: FileType, (major, minor): (u32, u32)) -> Result<()> {
+        let (kind, device) = (file_type.as_listed(), rustix::fs::makedev(major, minor));
         self.change(ChangeCall::MakeNode, "make the node", name, || {
             rustix::fs::mknodat(self.fd(), name, kind, Bits::RUSR | Bits::WUSR, device)
         })
@@ -419,7 +403,7 @@ mod tests {
     fn what_is_no_regular_file_is_neither_written_to_nor_waited_for() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap().dir(&ObjectPath::root()).unwrap();
-        root.make_node(b"pipe", SpecialFile::Pipe).unwrap();
+        root.make_node(b"pipe", FileType::Pipe, (0, 0)).unwrap();
         fs::create_dir(dir.path().join("directory")).unwrap();
         symlink("file", dir.path().join("link")).unwrap();
         for name in ["pipe", "directory", "link"] {

@@ -56,7 +56,7 @@ impl AnalysisReport {
         kept: &LibrariesBeforePatches,
     ) -> Self {
         let missing = analysis.patches.iter().filter(|patch| patch.is_missing).count();
-        let unknown = analysis.unknown.into_iter().map(|patch| UnknownEntry::of(patch, depot));
+        let unknown = analysis.unknown.into_iter().map(|id| UnknownEntry::of(id, depot));
         let known = analysis.patches.into_iter().map(|patch| AnalysisRow::from(patch).with_kept(kept));
         Self {
             as_of: reference.as_of().map(|day| day.to_string()),

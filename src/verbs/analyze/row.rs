@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::reply::kept_shlibs::KeptShlibs;
 use patchadm_core::operation::libraries::LibrariesBeforePatches;
-use patchadm_planning::analyze::{AnalysedPatch, FlagOrigin, UnknownPatch};
+use patchadm_planning::analyze::{AnalysedPatch, FlagOrigin};
 use patchadm_svr4::patch::PatchId;
 
 /// The most days that the column of ages shows.
@@ -83,9 +83,9 @@ impl AnalysisEntry {
 }
 
 impl UnknownEntry {
-    pub(super) fn of(patch: UnknownPatch, depot: &str) -> Self {
+    pub(super) fn of(id: String, depot: &str) -> Self {
         let reason = format!("{depot} does not have it");
-        Self { id: patch.0, verdict: "refused", code: 33, reason }
+        Self { id, verdict: "refused", code: 33, reason }
     }
 
     pub(super) fn line(&self) -> String {

@@ -9,12 +9,12 @@ use std::io::{self, Read};
 
 use serde::{Deserialize, Serialize};
 
-use patchadm_rootfs::FileType;
 use patchadm_svr4::package::{ObjectPath, rule};
 
 pub use super::escaped::{decode, encode, encoded, unhex};
 pub use super::recorded_state::{RecordedState, recorded_xattrs};
 pub use super::state_differences::StateDifferences;
+use patchadm_rootfs::FileType;
 
 /// The version of the format written; a reader refuses a higher one. Version 1 lacks objects that a patch found already
 /// as it delivers them, and lacks [`delivered`](ObjectRecord::delivered).

@@ -44,38 +44,23 @@ pub struct RecordedState {
 impl RecordedState {
     /// Returns the state that a backout needs from an object as it was seen.
     pub fn of(live: &Live) -> Self {
-        let mut state = Self {
-            kind: FileType::Directory,
+        let target = match &live.kind {
+            LiveKind::Symlink(target) => Some(encode(target).into()),
+            _ => None,
+        };
+        Self {
+            kind: live.kind.file_type(),
             mode: live.mode.bits(),
             uid: live.uid,
             gid: live.gid,
             mtime: if live.is_directory() { Timestamp::default() } else { live.mtime },
-            size: None,
-            b3: None,
-            target: None,
-            device: None,
+            size: live.size(),
+            b3: live.digest().map(|b3| Box::new(b3.into())),
+            target,
+            device: live.device(),
             xattrs: recorded_xattrs(&live.xattrs),
             group: None,
-        };
-        match &live.kind {
-            LiveKind::Regular { size, b3, .. } => {
-                state.kind = FileType::Regular;
-                state.size = Some(*size);
-                state.b3 = Some(Box::new((*b3).into()));
-            }
-            LiveKind::Directory => {}
-            LiveKind::Symlink(target) => {
-                state.kind = FileType::Symlink;
-                state.target = Some(encode(target).into());
-            }
-            LiveKind::Pipe => state.kind = FileType::Pipe,
-            LiveKind::Socket => state.kind = FileType::Socket,
-            LiveKind::Device { block, major, minor } => {
-                state.kind = if *block { FileType::Block } else { FileType::Character };
-                state.device = Some((*major, *minor));
-            }
         }
-        state
     }
 
     /// Returns the digest of its bytes, if it has one.

@@ -69,7 +69,8 @@ impl StateDifferences {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use patchadm_rootfs::{Digest, FileType, Timestamp};
+    use patchadm_rootfs::FileType;
+    use patchadm_rootfs::{Digest, Timestamp};
 
     fn file() -> RecordedState {
         RecordedState {

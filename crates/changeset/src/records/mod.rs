@@ -2,21 +2,22 @@
 
 pub mod contents;
 pub(crate) mod identity;
+mod journal_head;
 mod last_records;
 pub(crate) mod lost_journal;
 pub mod stamped;
 mod view;
+mod view_error;
 
 use patchadm_rootfs::RootError;
 use patchadm_svr4::format::contents::ContentsError;
 use patchadm_svr4::places;
 
 pub use identity::IdentityFault;
+pub use journal_head::{has_journal, identity_fault, last_committed_run, last_run, marker};
 pub use last_records::LastRecords;
-pub use view::{
-    OpenRun, RecordReader, RecordView, ViewError, has_journal, identity_fault, last_committed_run, last_run,
-    marker, open_run, read_consistently,
-};
+pub use view::{OpenRun, RecordReader, RecordView, open_run, read_consistently};
+pub use view_error::ViewError;
 
 /// The reasons why a record cannot be read.
 #[derive(Debug, thiserror::Error)]

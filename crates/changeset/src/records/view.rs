@@ -15,20 +15,16 @@
 
 use std::cell::OnceCell;
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt as _;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use rustix::io::Errno;
-
-use super::identity::{IdentityFault, RootId, RootIdentity};
+use super::journal_head::{head, open_journal, read_to};
 use super::last_records::LastRecords;
-use super::lost_journal::stage_without_journal;
 use super::places;
-use crate::format::journal::{self, HEAD, Identity, Journal, JournalError, JournalHead, Op, OpKind};
-use patchadm_rootfs::{Dir, FileType, ObjectStatus, Resolver, Root, RootError};
-use patchadm_rootfs::{Inode, Timestamp};
+use super::view_error::{ViewError, failed};
+use crate::format::journal::{self, HEAD, Identity, Journal, JournalHead, Op, OpKind};
+use patchadm_rootfs::{Dir, FileType, Inode, ObjectStatus, Resolver, Root, RootError, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
 /// The most attempts at an answer, and the pause between them.
@@ -40,45 +36,6 @@ const LONGEST: u64 = 1 << 30;
 
 /// A size that most records do not exceed.
 const COMMON: usize = 1 << 13;
-
-/// The reasons why records could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ViewError {
-    /// A file could not be read.
-    #[error(transparent)]
-    Root(#[from] RootError),
-    /// The journal is damaged.
-    #[error("the journal {path} cannot be read: {reason}; `patchadm recover` says what can be done")]
-    Journal {
-        /// The path of the journal.
-        path: String,
-        /// The damage.
-        reason: JournalError,
-    },
-    /// Runs followed each other so fast that no consistent state was seen.
-    #[error("the package database of {0} changes all the time")]
-    Busy(String),
-    /// The journal disappeared or changed while it was read; [`read_consistently`] tries again.
-    #[error("the package database changed while it was read")]
-    Raced,
-    /// An unfinished run replaced or removed a record, and its old image is nowhere to be found.
-    #[error("{path} is not to be found as it was before run {run}, neither in its place nor in {staged}")]
-    Lost {
-        /// The path of the record.
-        path: String,
-        /// The name of the unfinished run.
-        run: String,
-        /// The place where the run should have put the old image.
-        staged: String,
-    },
-}
-
-impl ViewError {
-    /// Tells whether the caller may not read a record.
-    pub fn is_refused_access(&self) -> bool {
-        matches!(self, Self::Root(error) if error.is_refused_access())
-    }
-}
 
 /// The reader of a root's records: an outsider, or a command started by a script of a run.
 #[derive(Clone, Copy, Debug)]
@@ -186,81 +143,6 @@ fn attempt<T, E: From<ViewError>>(
 /// Returns the facts that must not change while an answer is computed.
 fn state(head: Option<&JournalHead>) -> Option<(&str, bool, Option<journal::RunOutcome>)> {
     head.map(|head| (head.header.run.as_str(), head.is_open(), head.outcome))
-}
-
-/// Returns the marker of the root, 16 hexadecimal digits set before its first journal; `None` if no run ever began. If
-/// `root-id` and the journal disagree, returns that of `root-id`.
-pub fn marker(root: &Root) -> Result<Option<String>, ViewError> {
-    let header = head(root)?.map(|head| head.header.root);
-    Ok(RootId::of(root)?.marker().or(header))
-}
-
-/// Returns the number of the last run according to the journal of a root, or 0 if it has none.
-pub fn last_run(root: &Root) -> Result<u64, ViewError> {
-    Ok(head(root)?.as_ref().and_then(JournalHead::run).map_or(0, |run| run.number))
-}
-
-/// Returns the number of the last run if it was committed, or is to be; `None` if it was rolled back, or if there was
-/// none.
-pub fn last_committed_run(root: &Root) -> Result<Option<u64>, ViewError> {
-    let committed = head(root)?.filter(|head| head.outcome == Some(journal::RunOutcome::Commit));
-    Ok(committed.as_ref().and_then(JournalHead::run).map(|run| run.number))
-}
-
-/// Tells whether a root has a journal: a run was published in it.
-pub fn has_journal(root: &Root) -> Result<bool, ViewError> {
-    Ok(head(root)?.is_some())
-}
-
-/// Returns the fault of the identity of a root, if there is one: `root-id` and the journal name two markers, or neither
-/// names one although runs were made.
-pub fn identity_fault(root: &Root) -> Result<Option<IdentityFault>, ViewError> {
-    let header = head(root)?.map(|head| head.header.root);
-    let directory = root.resolver().locate_dir(&places::own_directory())?;
-    let Some(own) = root.dir_if_there(&directory)? else { return Ok(None) };
-    Ok(RootIdentity::of(&own, header)?.fault(&own))
-}
-
-/// Reads the sectors of the journal, if there is one.
-fn head(root: &Root) -> Result<Option<JournalHead>, ViewError> {
-    let Some((mut file, path)) = open_journal(root)? else { return Ok(None) };
-    let mut bytes = Vec::with_capacity(HEAD);
-    read_to(&mut file, HEAD as u64, &mut bytes, &path)?;
-    journal::parse_head(&bytes).map(Some).map_err(|reason| ViewError::Journal { path, reason })
-}
-
-fn open_journal(root: &Root) -> Result<Option<(File, String)>, ViewError> {
-    let directory = root.resolver().locate_dir(&places::own_directory())?;
-    let Some(dir) = root.dir_if_there(&directory)? else { return Ok(None) };
-    match dir.open_regular(b"journal") {
-        Ok(file) => Ok(Some((file, root.show(&dir.at(b"journal"))))),
-        Err(error) if error.is_not_found() => match stage_without_journal(&dir)? {
-            None => Ok(None),
-            Some(stage) => Err(ViewError::Journal {
-                path: root.show(&dir.at(b"journal")),
-                reason: JournalError::Gone(stage),
-            }),
-        },
-        Err(_) if is_no_file(&dir)? => {
-            Err(ViewError::Journal { path: root.show(&dir.at(b"journal")), reason: JournalError::NoFile })
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Tells whether an object other than a file is in the place of the journal.
-fn is_no_file(own: &Dir) -> Result<bool, RootError> {
-    Ok(own.look(b"journal")?.is_some_and(|seen| seen.file_type != FileType::Regular))
-}
-
-fn read_to(file: &mut File, limit: u64, bytes: &mut Vec<u8>, path: &str) -> Result<(), ViewError> {
-    let read = file.take(limit).read_to_end(bytes);
-    read.map(drop).map_err(|error| failed("read", path.to_owned(), &error))
-}
-
-fn failed(action: &'static str, path: String, error: &std::io::Error) -> ViewError {
-    let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
-    RootError::Call { action, path, errno }.into()
 }
 
 impl<'a> RecordView<'a> {

@@ -29,6 +29,8 @@ pub struct RootAndPolicy {
     pub host: Root,
     /// The permanent decisions of the root's operator.
     pub policy: Policy,
+    /// The policy of the host, if it bounds that of the root.
+    pub(super) bounds: Option<Policy>,
     /// The rules for opening undo archives outside the root.
     pub outside: OutsideRules,
     /// The owner of the root, user and group, for whom changes are planned if the caller may not make them.
@@ -41,6 +43,15 @@ impl RootAndPolicy {
         Self::beside(root, root.elsewhere(Path::new("/"))?)
     }
 
+    /// Returns the policy of a root that is only asked about; the rest is `None` if it cannot be known, for example because
+    /// the policy of the host cannot be read.
+    pub(super) fn as_far_as_known(root: &Root) -> Result<(Policy, Option<Self>), Failure> {
+        match Self::of(root) {
+            Ok(known) => Ok((known.policy.clone(), Some(known))),
+            Err(_) => Ok((policy::of_root(root)?, None)),
+        }
+    }
+
     /// Does the same with a given host. For a privileged caller, or one who works for a privileged user, the policy of
     /// another root counts within the bounds of the host's, and inside that root.
     fn beside(root: &Root, host: Root) -> Result<Self, Failure> {
@@ -48,18 +59,20 @@ impl RootAndPolicy {
         let mut policy = policy::of_root(root)?;
         let hosts = if root.is_bounded() { policy::of_host(&host)? } else { policy::of_root(&host)? };
         let is_of_caller = policy::is_of_caller(root);
-        if root.is_bounded() && !root.is_system() && !is_of_caller {
+        let is_bounded = root.is_bounded() && !root.is_system() && !is_of_caller;
+        if is_bounded {
             policy = policy.bounded_by(&hosts);
             policy.undo_dir = policy.undo_dir.map(|directory| inside(root, &directory)).transpose()?;
         }
         let of_caller = policy.undo_dir.clone().filter(|_| is_of_caller);
-        let of_host = of_caller.or(hosts.undo_dir);
+        let of_host = of_caller.or_else(|| hosts.undo_dir.clone());
         let outside = OutsideRules { of_host, is_trusted: root.is_trusted(), named: None };
-        Ok(Self::new(root.clone(), host, policy, outside))
+        let bounds = is_bounded.then_some(hosts);
+        Ok(Self { bounds, ..Self::new(root.clone(), host, policy, outside) })
     }
 
     pub(super) fn new(root: Root, host: Root, policy: Policy, outside: OutsideRules) -> Self {
-        Self { root, host, policy, outside, for_owner: None }
+        Self { root, host, policy, bounds: None, outside, for_owner: None }
     }
 
     /// Returns the same for a root that is shown in the place of this one.

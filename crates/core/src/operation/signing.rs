@@ -9,11 +9,11 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use patchadm_inputs::depot::{DepotIndex, IndexError, LARGEST_INDEX};
+use patchadm_inputs::depot::{DepotIndex, LARGEST_INDEX};
 use patchadm_inputs::sha256::Sha256;
 use patchadm_inputs::sign::{
-    KeyFileError, KeyId, KeySeed, LARGEST_MANIFEST, Manifest, ManifestEntry, ManifestError, ManifestForm,
-    PublicKey, SecretKey, SecretKeyError, Sha256Sum,
+    KeyFileError, KeyId, KeySeed, LARGEST_MANIFEST, Manifest, ManifestEntry, ManifestForm, PublicKey,
+    SecretKey, Sha256Sum,
 };
 use patchadm_inputs::small_file::read_start;
 use patchadm_inputs::source::{self, Extent, Origin, SourceError};
@@ -46,33 +46,9 @@ pub enum SigningError {
         /// The reason.
         error: io::Error,
     },
-    /// The key cannot be used.
-    #[error("{}: {error}", .path.display())]
-    SecretKey {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        error: SecretKeyError,
-    },
     /// A file of that name exists already.
     #[error("{} is there already, and no key is replaced", .0.display())]
     Exists(PathBuf),
-    /// The manifest is invalid.
-    #[error("{}: {error}", .path.display())]
-    Manifest {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        error: ManifestError,
-    },
-    /// The index of a depot is invalid.
-    #[error("{}: {error}", .path.display())]
-    Index {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        error: IndexError,
-    },
     /// The patch cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -84,17 +60,23 @@ pub enum SigningError {
         /// The difference.
         reason: String,
     },
-    /// A manifest cannot cover it.
+    /// A key, manifest or index is invalid, or a manifest cannot cover the file or directory.
     #[error("{}: {reason}", .path.display())]
     Unfit {
         /// The named path, or one below it.
         path: PathBuf,
         /// The defect.
-        reason: &'static str,
+        reason: String,
     },
     /// A key file is invalid.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+}
+
+impl SigningError {
+    fn unfit(path: impl Into<PathBuf>, reason: impl std::fmt::Display) -> Self {
+        Self::Unfit { path: path.into(), reason: reason.to_string() }
+    }
 }
 
 /// A new pair of keys.
@@ -137,9 +119,8 @@ pub fn generate_key(
     let key = SecretKey::new(&seed);
     let public = key.public();
     let comment = comment.map_or_else(|| format!("patchadm secret key {}", public.id), one_line);
-    let text = key
-        .write(&seed, password, &comment)
-        .map_err(|error| SigningError::SecretKey { path: secret_file.clone(), error })?;
+    let text =
+        key.write(&seed, password, &comment).map_err(|error| SigningError::unfit(&secret_file, error))?;
     put(&dir, &secret_file, text.as_bytes(), 0o600, false)?;
     put(&dir, &public_file, public.write().as_bytes(), 0o644, false)?;
     Ok(GeneratedKey { public, public_file, secret_file })
@@ -150,7 +131,7 @@ pub fn read_secret_key<E: From<SigningError>>(
     path: &Path,
     password: impl FnOnce() -> Result<Vec<u8>, E>,
 ) -> Result<SecretKey, E> {
-    let wrong = |error| SigningError::SecretKey { path: path.to_owned(), error };
+    let wrong = |error| SigningError::unfit(path, error);
     let text = read_file(path, 4096)?;
     let password = if SecretKey::is_encrypted(&text).map_err(wrong)? { Some(password()?) } else { None };
     Ok(SecretKey::parse(&text, password.as_deref()).map_err(wrong)?)
@@ -187,16 +168,16 @@ fn manifest_of(target: &Path) -> Result<(PathBuf, Vec<u8>), SigningError> {
     }
     if !metadata.is_file() {
         let reason = "it is neither a file nor a directory";
-        return Err(SigningError::Unfit { path: target.to_owned(), reason });
+        return Err(SigningError::unfit(target, reason));
     }
     if begins_with(target, INDEX_HEAD)? {
         let text = read_file(target, LARGEST_INDEX as u64)?;
-        DepotIndex::parse(&text).map_err(|error| SigningError::Index { path: target.to_owned(), error })?;
+        DepotIndex::parse(&text).map_err(|error| SigningError::unfit(target, error))?;
         return Ok((target.to_owned(), text));
     }
     if begins_with(target, MANIFEST_HEAD)? {
         let text = read_file(target, LARGEST_MANIFEST)?;
-        Manifest::parse(&text).map_err(|error| SigningError::Manifest { path: target.to_owned(), error })?;
+        Manifest::parse(&text).map_err(|error| SigningError::unfit(target, error))?;
         return Ok((target.to_owned(), text));
     }
     checked(appended(target, ".manifest"), || file_manifest(target))
@@ -224,7 +205,7 @@ fn checked(
     }
     let text = read_file(&path, LARGEST_MANIFEST)?;
     let found = Manifest::parse(&text);
-    let found = found.map_err(|error| SigningError::Manifest { path: path.clone(), error })?;
+    let found = found.map_err(|error| SigningError::unfit(&path, error))?;
     match found.difference(&expected) {
         None => Ok((path, text)),
         Some(reason) => Err(SigningError::Differs { path, reason }),
@@ -255,7 +236,7 @@ fn collect(
 ) -> Result<(), SigningError> {
     let unfit = |above: &[u8], name: &[u8], reason| {
         let path = top.join(OsStr::from_bytes(&[above, name].concat()));
-        SigningError::Unfit { path, reason }
+        SigningError::unfit(path, reason)
     };
     if above.split(|&byte| byte == b'/').count() > DEEPEST + 1 {
         return Err(unfit(above, b"", "directories are nested too deeply"));
@@ -291,7 +272,7 @@ fn patch_id(target: &Path) -> Result<String, SigningError> {
         Some(PatchMacros::from_params(&package.params, PatchId::SEPARATOR).ok()??.id.to_string())
     });
     let ids: std::collections::BTreeSet<String> = ids.collect();
-    let unfit = |reason| SigningError::Unfit { path: target.to_owned(), reason };
+    let unfit = |reason| SigningError::unfit(target, reason);
     match ids.len() {
         0 => Err(unfit("none of its packages names a patch (SUNW_PATCHID)")),
         1 => Ok(ids.into_iter().next().unwrap_or_default()),
@@ -323,7 +304,7 @@ fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, SigningError> {
     let unreadable = |error| SigningError::Io { path: path.to_owned(), error };
     let text = read_start(path, limit).map_err(unreadable)?;
     if text.len() as u64 > limit {
-        return Err(SigningError::Unfit { path: path.to_owned(), reason: "it is larger than any such file" });
+        return Err(SigningError::unfit(path, "it is larger than any such file"));
     }
     Ok(text)
 }

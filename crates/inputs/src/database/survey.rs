@@ -137,8 +137,7 @@ pub fn packages_but(
 /// Marks the paths whose live bytes are exactly the delivered ones.
 pub fn fill_identical(inventory: &mut Inventory, delivered: impl IntoIterator<Item = (ObjectPath, Digest)>) {
     for (path, digest) in delivered {
-        let live = inventory.live.get(&path).map(|live| &live.kind);
-        if matches!(live, Some(LiveKind::Regular { b3, .. }) if *b3 == digest) {
+        if inventory.live.get(&path).and_then(Live::digest) == Some(digest) {
             inventory.identical.insert(path);
         }
     }

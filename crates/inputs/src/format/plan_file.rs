@@ -4,12 +4,12 @@
 //! paths and digests are rejected unless they have the right form. Its statements about a root are not checked here:
 //! they are compared with a new plan (`plan_differences`).
 
-use patchadm_rootfs::FileType;
 use serde::{Deserialize, Serialize};
 
 use super::promotion_states::PromotionStates;
 use patchadm_changeset::format::hexadecimal::is_hex;
 use patchadm_changeset::format::manifest::{RecordedState, decode};
+use patchadm_rootfs::FileType;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 

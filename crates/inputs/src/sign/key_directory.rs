@@ -6,8 +6,8 @@
 
 use std::io::Read as _;
 
-use super::key_rules::{KeyRules, KeyRulesError, Revocations};
-use super::public_key::{KeyFileError, KeyId, LARGEST_KEY_FILE, PublicKey};
+use super::key_rules::{KeyRules, Revocations};
+use super::public_key::{KeyId, LARGEST_KEY_FILE, PublicKey};
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError};
 use patchadm_svr4::package::ObjectPath;
 
@@ -35,30 +35,20 @@ pub enum KeyDirectoryError {
         /// Its owner, or who may write to it.
         reason: String,
     },
-    /// A file is no key.
+    /// A key, its rules or the list of revoked keys are damaged, or there are more or larger files than any root has.
     #[error("{path}: {reason}")]
-    Key {
-        /// The file.
-        path: String,
-        /// Its fault.
-        reason: KeyFileError,
-    },
-    /// Rules or the list of revoked keys are damaged.
-    #[error("{path}: {reason}")]
-    Rules {
-        /// The file.
-        path: String,
-        /// Its fault.
-        reason: KeyRulesError,
-    },
-    /// There are more keys, or larger files, than any root has.
-    #[error("{path}: {reason}")]
-    TooMuch {
+    Damaged {
         /// The directory or file.
         path: String,
-        /// The thing that there is too much of.
-        reason: &'static str,
+        /// The fault.
+        reason: String,
     },
+}
+
+impl KeyDirectoryError {
+    fn damaged(path: String, reason: &dyn std::fmt::Display) -> Self {
+        Self::Damaged { path, reason: reason.to_string() }
+    }
 }
 
 /// A key that a root trusts, within its rules.
@@ -111,14 +101,14 @@ impl<'a> KeyDirectory<'a> {
             let Some(stem) = name.strip_suffix(b".pub").filter(|stem| !stem.is_empty()) else { continue };
             if ring.keys.len() == MOST_KEYS {
                 let path = self.root.show(&physical);
-                return Err(KeyDirectoryError::TooMuch { path, reason: "there are more than 1,000 keys" });
+                return Err(KeyDirectoryError::damaged(path, &"there are more than 1,000 keys"));
             }
             ring.keys.extend(self.key(&dir, &name, stem)?);
         }
         if let Some(text) = self.file(&dir, REVOKED, LARGEST_LIST)? {
             let path = self.root.show(&dir.at(REVOKED));
             ring.revoked =
-                Revocations::parse(&text).map_err(|reason| KeyDirectoryError::Rules { path, reason })?;
+                Revocations::parse(&text).map_err(|reason| KeyDirectoryError::damaged(path, &reason))?;
         }
         Ok(ring)
     }
@@ -126,13 +116,13 @@ impl<'a> KeyDirectory<'a> {
     fn key(&self, dir: &Dir, name: &[u8], stem: &[u8]) -> Result<Option<TrustedKey>, KeyDirectoryError> {
         let Some(text) = self.file(dir, name, LARGEST_KEY_FILE as u64)? else { return Ok(None) };
         let path = self.root.show(&dir.at(name));
-        let key = PublicKey::parse(&text).map_err(|reason| KeyDirectoryError::Key { path, reason })?;
+        let key = PublicKey::parse(&text).map_err(|reason| KeyDirectoryError::damaged(path, &reason))?;
         let rules_name = [stem, b".rules"].concat();
         let rules = match self.file(dir, &rules_name, LARGEST_LIST)? {
             None => KeyRules::default(),
             Some(text) => {
                 let path = self.root.show(&dir.at(&rules_name));
-                KeyRules::parse(&text).map_err(|reason| KeyDirectoryError::Rules { path, reason })?
+                KeyRules::parse(&text).map_err(|reason| KeyDirectoryError::damaged(path, &reason))?
             }
         };
         Ok(Some(TrustedKey { name: String::from_utf8_lossy(stem).into_owned(), key, rules }))
@@ -146,7 +136,7 @@ impl<'a> KeyDirectory<'a> {
         let mut text = Vec::new();
         file.take(limit + 1).read_to_end(&mut text).map_err(|error| dir.read_error(name, &error))?;
         if text.len() as u64 > limit {
-            return Err(KeyDirectoryError::TooMuch { path, reason: "it is larger than any such file" });
+            return Err(KeyDirectoryError::damaged(path, &"it is larger than any such file"));
         }
         Ok(Some(text))
     }

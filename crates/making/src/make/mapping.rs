@@ -110,7 +110,7 @@ impl Mapping<'_> {
     ) -> Result<PackageItem, PrototypeTroubleKind> {
         let (entry, scope) = (&placed.entry, &placed.scope);
         let path = self.variables.package_path(&scope.variables, entry.path.as_bytes());
-        let path = PackagePath::new(&path.map_err(|no_value| PrototypeTroubleKind::Variable(no_value.0))?)?;
+        let path = PackagePath::new(&path.map_err(PrototypeTroubleKind::Variable)?)?;
         let information = entry.ftype == Ftype::Information;
         let here = (placed.file.clone(), placed.line);
         if let Some((file, line)) = self.met.insert((information, path.clone()), here) {

@@ -15,10 +15,6 @@ pub(super) struct PrototypeVariables {
     pub(super) pkginfo: Params,
 }
 
-/// A component that is a build variable without a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct NoValue(pub(super) String);
-
 impl PrototypeVariables {
     pub(super) fn of(command: &Params) -> Self {
         Self { command: command.clone(), ..Self::default() }
@@ -34,12 +30,13 @@ impl PrototypeVariables {
         self.command.get(name).or_else(|| local.get(name)).or_else(|| self.pkginfo.get(name))
     }
 
-    /// Returns a path of the package: build variables replaced, install variables as they are.
-    pub(super) fn package_path(&self, local: &Params, path: &[u8]) -> Result<Vec<u8>, NoValue> {
+    /// Returns a path of the package: build variables replaced, install variables as they are. The error
+    /// is the path, if one of its build variables has no value.
+    pub(super) fn package_path(&self, local: &Params, path: &[u8]) -> Result<Vec<u8>, String> {
         let replaced = |component: &[u8]| match name_of(component) {
             Some(name) if name.starts_with(|c: char| c.is_ascii_lowercase()) => {
                 let value = self.value(local, name).map(<[u8]>::to_vec);
-                value.ok_or_else(|| NoValue(String::from_utf8_lossy(path).escape_debug().to_string()))
+                value.ok_or_else(|| String::from_utf8_lossy(path).escape_debug().to_string())
             }
             _ => Ok(component.to_vec()),
         };
@@ -78,7 +75,7 @@ mod tests {
         assert_eq!(path("$dir/$sub/z").unwrap(), "usr/bin/x/z");
         assert_eq!(path("$BINDIR/z").unwrap(), "$BINDIR/z");
         assert_eq!(path("dollar$x/$5").unwrap(), "dollar$x/$5");
-        assert_eq!(path("a/$nope"), Err(NoValue("a/$nope".to_owned())));
+        assert_eq!(path("a/$nope"), Err("a/$nope".to_owned()));
     }
 
     #[test]

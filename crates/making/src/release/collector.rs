@@ -37,12 +37,9 @@ enum DraftSource {
     LinkTo(ObjectPath),
 }
 
-/// The names of each content of an archive, in the order of the archive; those of one content are sorted.
-#[derive(Debug)]
-pub(super) struct ContentNames(Vec<ContentEntry>);
-
+/// The sorted names of one content of an archive.
 #[derive(Debug, Default)]
-struct ContentEntry {
+pub(super) struct ContentEntry {
     names: Vec<ObjectPath>,
     size: u64,
 }
@@ -72,7 +69,7 @@ impl ObjectCollector {
     }
 
     /// Checks all and puts it in order.
-    pub(super) fn finish(mut self) -> Result<(Vec<ReleaseObject>, ContentNames), ReleaseProblem> {
+    pub(super) fn finish(mut self) -> Result<(Vec<ReleaseObject>, Vec<ContentEntry>), ReleaseProblem> {
         self.drafts.sort_by(|one, other| one.object.path.cmp(&other.object.path));
         self.refuse_duplicates()?;
         self.refuse_misplaced()?;
@@ -98,7 +95,7 @@ impl ObjectCollector {
             }
         }
         let objects = self.drafts.into_iter().map(|draft| draft.object).collect();
-        Ok((objects, ContentNames(contents)))
+        Ok((objects, contents))
     }
 
     fn refuse_duplicates(&self) -> Result<(), ReleaseProblem> {
@@ -172,7 +169,8 @@ pub(super) type ContentVisit<'a> = dyn FnMut(usize, &mut dyn Read) -> ControlFlo
 /// The contents of an archive by the paths of its objects.
 pub(super) struct ArchiveContents<A> {
     pub(super) archive: A,
-    pub(super) names: ContentNames,
+    /// The names of each content, in the order of the archive.
+    pub(super) names: Vec<ContentEntry>,
 }
 
 impl<A: NumberedContents> ContentReader for ArchiveContents<A> {
@@ -182,12 +180,12 @@ impl<A: NumberedContents> ContentReader for ArchiveContents<A> {
         sink: &mut dyn FnMut(&ObjectPath, &mut dyn Read) -> io::Result<()>,
     ) -> io::Result<()> {
         let chosen = |entry: &ContentEntry| entry.names.iter().position(wanted);
-        let mut waited: Vec<Option<usize>> = self.names.0.iter().map(chosen).collect();
+        let mut waited: Vec<Option<usize>> = self.names.iter().map(chosen).collect();
         let mut left = waited.iter().flatten().count();
         if left == 0 {
             return Ok(());
         }
-        let name = |number: usize, at: usize| self.names.0.get(number).and_then(|entry| entry.names.get(at));
+        let name = |number: usize, at: usize| self.names.get(number).and_then(|entry| entry.names.get(at));
         let mut outcome = Ok(());
         let walked = self.archive.each_content(&mut |number, data| {
             let waited = waited.get_mut(number).and_then(Option::take);
@@ -198,7 +196,7 @@ impl<A: NumberedContents> ContentReader for ArchiveContents<A> {
         });
         outcome?;
         walked.map_err(io::Error::other)?;
-        for (number, entry) in self.names.0.iter().enumerate() {
+        for (number, entry) in self.names.iter().enumerate() {
             let Some(path) = waited.get_mut(number).and_then(Option::take).and_then(|at| name(number, at))
             else {
                 continue;

@@ -11,9 +11,7 @@ use tar::{Archive, EntryType, Header};
 
 use super::archive_file::{FilePart, read_limited};
 use super::attributes::is_kept;
-use super::collector::{
-    ArchiveContents, ContentNames, ContentVisit, NumberedContents, ObjectCollector, content_of,
-};
+use super::collector::{ArchiveContents, ContentVisit, NumberedContents, ObjectCollector, content_of};
 use super::error::ReleaseProblem;
 use super::pax::PaxRecords;
 use super::{Device, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
@@ -67,7 +65,7 @@ impl TarPart {
             }
             Ok(ControlFlow::Continue(()))
         })?;
-        let (objects, names): (_, ContentNames) = collector.finish()?;
+        let (objects, names) = collector.finish()?;
         Ok((objects, ArchiveContents { archive: self, names }))
     }
 

@@ -6,7 +6,7 @@ use super::cross_reference::CrossReference;
 use super::machine::MachineFacts;
 use super::order::RequirementOrder;
 use super::request::AnalysisRequest;
-use super::row::{Analysis, UnknownPatch};
+use super::row::Analysis;
 use super::standing::{Candidate, Question};
 use patchadm_svr4::patch::PatchId;
 
@@ -20,7 +20,7 @@ pub fn analyse(reference: &CrossReference, machine: &MachineFacts, request: &Ana
     for (word, id) in &named {
         match named_candidate(question, word, id.as_ref()) {
             Some(candidate) => _ = chosen.insert(candidate.base, candidate),
-            None => unknown.push(UnknownPatch((*word).to_owned())),
+            None => unknown.push((*word).to_owned()),
         }
     }
     let mut candidates: Vec<Candidate<'_>> = chosen.into_values().collect();
@@ -115,7 +115,7 @@ mod tests {
             let shown = |revision: &Option<String>| revision.clone().unwrap_or_else(|| "--".to_owned());
             format!("{} {}{}{}", row.base, shown(&row.installed), row.relation.sign(), shown(&row.current))
         });
-        let unknown = analysis.unknown.iter().map(|patch| format!("no {}", patch.0));
+        let unknown = analysis.unknown.iter().map(|patch| format!("no {patch}"));
         rows.chain(unknown).collect::<Vec<_>>().join(", ")
     }
 

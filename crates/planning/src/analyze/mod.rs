@@ -32,5 +32,5 @@ pub use group::{Group, GroupError};
 pub use machine::{InstalledPackage, InstalledPatch, MachineFacts};
 pub use reference::{ReferencePackage, ReferencePatch};
 pub use request::{AnalysisRequest, RequestError, SynopsisPattern, UnwantedPatch};
-pub use row::{AnalysedPatch, Analysis, FlagOrigin, RevisionRelation, UnknownPatch};
+pub use row::{AnalysedPatch, Analysis, FlagOrigin, RevisionRelation};
 pub use to_xref::{DepotCrossReference, to_patchdiag};

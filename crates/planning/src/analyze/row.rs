@@ -7,13 +7,9 @@ use chrono::NaiveDate;
 pub struct Analysis {
     /// The patches, in the order in which they would be applied.
     pub patches: Vec<AnalysedPatch>,
-    /// The patches that were named and are not known.
-    pub unknown: Vec<UnknownPatch>,
+    /// The patches that were named, and are neither in the cross-reference nor applied.
+    pub unknown: Vec<String>,
 }
-
-/// A patch that was named, and is neither in the cross-reference nor applied.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownPatch(pub String);
 
 /// A patch and how the machine stands to it.
 #[derive(Clone, Debug, PartialEq, Eq)]

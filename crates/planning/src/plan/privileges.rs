@@ -47,13 +47,10 @@ impl<'a> OnRecord<'a> {
     }
 
     fn has_device(&self, kind: FileType, numbers: (u32, u32)) -> bool {
-        let is_block = kind == FileType::Block;
-        let live = self.live.is_some_and(|live| {
-            live.kind == LiveKind::Device { block: is_block, major: numbers.0, minor: numbers.1 }
-        });
-        let letter = if is_block { b'b' } else { b'c' };
-        let line = self.line.filter(|line| line.ftype.letter() == letter).and_then(|line| line.device);
-        live || line == Some((Some(numbers.0), Some(numbers.1)))
+        let live = self.live.filter(|live| live.kind.file_type() == kind).and_then(Live::device);
+        let line =
+            self.line.filter(|line| FileType::of(line.ftype) == Some(kind)).and_then(|line| line.device);
+        live == Some(numbers) || line == Some((Some(numbers.0), Some(numbers.1)))
     }
 
     /// Returns the owner that replaces an unknown one, and whether the original is known.
@@ -127,12 +124,13 @@ pub(super) fn mode(mode: Mode, bound: bool, known: OnRecord<'_>) -> Mode {
 
 /// Tells whether a device comes back that the pkgmap of an archive names.
 pub(super) fn may_be_device(object: &Object, bound: bool, known: OnRecord<'_>) -> bool {
-    let kind = if object.ftype.letter() == b'b' { FileType::Block } else { FileType::Character };
+    let kind = FileType::of(object.ftype);
     let numbers = match object.device {
         Some((Some(major), Some(minor))) => Some((major, minor)),
         _ => None,
     };
-    holds("archive.pkgmap.device", bound || numbers.is_none_or(|numbers| known.has_device(kind, numbers)))
+    let has = |(kind, numbers)| known.has_device(kind, numbers);
+    holds("archive.pkgmap.device", bound || kind.zip(numbers).is_none_or(has))
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 //! loses its bits, is not. A set-group-id directory only hands its group down, and is no such object. The effect of
 //! class action scripts on an object cannot be known.
 
-use super::{Action, Body, Change, Plan};
-use patchadm_rootfs::LiveKind;
+use super::{Action, Change, Plan};
+use patchadm_rootfs::FileType;
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 
 /// An object that gives rights to others than its maker.
@@ -52,17 +52,16 @@ impl GrantKind {
         }
     }
 
-    fn of_mode(mode: Mode) -> Option<Self> {
-        match (mode.bits() & 0o4000 != 0, mode.bits() & 0o2000 != 0) {
-            (true, true) => Some(Self::Both),
-            (true, false) => Some(Self::SetUid),
-            (false, true) => Some(Self::SetGid),
-            (false, false) => None,
+    fn of(file_type: FileType, mode: Mode) -> Option<Self> {
+        match (file_type, mode.bits() & 0o4000 != 0, mode.bits() & 0o2000 != 0) {
+            (FileType::Directory | FileType::Symlink, ..) => None,
+            (FileType::Block, ..) => Some(Self::Block),
+            (FileType::Character, ..) => Some(Self::Character),
+            (_, true, true) => Some(Self::Both),
+            (_, true, false) => Some(Self::SetUid),
+            (_, false, true) => Some(Self::SetGid),
+            (_, false, false) => None,
         }
-    }
-
-    fn of_device(block: bool) -> Self {
-        if block { Self::Block } else { Self::Character }
     }
 }
 
@@ -74,22 +73,13 @@ pub fn grants(plan: &Plan) -> Vec<Grant> {
 fn grant(plan: &Plan, change: &Change) -> Option<Grant> {
     let (kind, mode, uid, gid) = match &change.action {
         Action::Add(new) | Action::Replace(new) => {
-            let kind = match new.body {
-                Body::Directory | Body::Symlink(_) => None,
-                Body::Device { block, .. } => Some(GrantKind::of_device(block)),
-                _ => GrantKind::of_mode(new.mode),
-            };
-            (kind?, new.mode, new.uid, new.gid)
+            (GrantKind::of(new.body.file_type(), new.mode)?, new.mode, new.uid, new.gid)
         }
         Action::Attributes(new) => {
             let old = change.old.as_ref()?;
             let mode = new.mode.unwrap_or(old.mode);
-            let kind = match old.kind {
-                LiveKind::Directory | LiveKind::Symlink(_) => None,
-                LiveKind::Device { block, .. } => Some(GrantKind::of_device(block)),
-                _ => GrantKind::of_mode(mode),
-            };
-            (kind?, mode, new.uid.unwrap_or(old.uid), new.gid.unwrap_or(old.gid))
+            let kind = GrantKind::of(old.kind.file_type(), mode)?;
+            (kind, mode, new.uid.unwrap_or(old.uid), new.gid.unwrap_or(old.gid))
         }
         Action::Delete | Action::RemoveDirectory => return None,
     };

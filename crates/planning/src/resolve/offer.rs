@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use patchadm_svr4::format::params::compact;
 use patchadm_svr4::package::{Params, PkgInst};
-use patchadm_svr4::patch::{PatchId, PatchList, PatchListError, Requirements, RequirementsError};
+use patchadm_svr4::patch::{PatchId, PatchList, Requirements};
 
 use patchadm_inputs::depot::DepotPatch;
 
@@ -42,36 +42,16 @@ pub struct OfferedPackage {
 
 /// The reason why an entry of an index offers nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadOffer {
-    /// The id is none.
-    #[error("{0}")]
-    Id(String),
-    /// A list of patches is none.
-    #[error("patch {id}: {error}")]
-    List {
-        /// The patch.
-        id: String,
-        /// The fault of the list.
-        error: PatchListError,
-    },
-    /// The list of what it needs is none.
-    #[error("patch {id}: {error}")]
-    Requires {
-        /// The patch.
-        id: String,
-        /// The fault of the list.
-        error: RequirementsError,
-    },
-}
+#[error("{0}")]
+pub struct BadOffer(String);
 
 impl Offer {
     /// Makes an offer of an entry of an index, whose ids have this separator.
     pub fn of_entry(entry: &DepotPatch, separator: &str) -> Result<Self, BadOffer> {
-        let id = PatchId::parse(&entry.id, separator).map_err(|error| BadOffer::Id(error.to_string()))?;
-        let list = |words: &[String]| {
-            PatchList::parse(&words.join(" "), separator)
-                .map_err(|error| BadOffer::List { id: entry.id.clone(), error })
-        };
+        let id = PatchId::parse(&entry.id, separator).map_err(|error| BadOffer(error.to_string()))?;
+        let bad = |error: &dyn std::fmt::Display| BadOffer(format!("patch {}: {error}", entry.id));
+        let list =
+            |words: &[String]| PatchList::parse(&words.join(" "), separator).map_err(|error| bad(&error));
         let needs: Vec<String> = entry.requires.iter().map(|word| grouped(word)).collect();
         let package = |package: &patchadm_inputs::depot::DepotPackage| OfferedPackage {
             pkg: package.pkg.clone(),
@@ -80,8 +60,7 @@ impl Offer {
         };
         Ok(Self {
             id,
-            requires: Requirements::parse(&needs.join(" "), separator)
-                .map_err(|error| BadOffer::Requires { id: entry.id.clone(), error })?,
+            requires: Requirements::parse(&needs.join(" "), separator).map_err(|error| bad(&error))?,
             obsoletes: list(&entry.obsoletes)?,
             incompatibles: list(&entry.incompat)?,
             packages: entry.packages.iter().map(package).collect(),

@@ -10,8 +10,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::format::journal::{
-    Domain, JournalEntry, JournalHeader, RunOutcome, VERSION, done_sector, outcome_sector,
+    Domain, JournalEntry, JournalError, JournalHeader, RunOutcome, VERSION, done_sector, outcome_sector,
 };
+use crate::records::marker;
 
 fn at(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap()

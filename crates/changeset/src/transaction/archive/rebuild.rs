@@ -10,7 +10,7 @@ use std::io::{BufReader, Read};
 use crate::format::journal::{Identity, Journal, Op};
 use crate::format::manifest::{MANIFEST, Manifest, RecordedState, decode};
 use crate::transaction::error::Cause;
-use patchadm_rootfs::{Dir, FileType, Root, SpecialFile, WritableFile};
+use patchadm_rootfs::{Dir, FileType, Root, WritableFile};
 use patchadm_rootfs::{Sums, Xattrs};
 use patchadm_svr4::format::datastream;
 use patchadm_svr4::package::rule::holds;
@@ -82,7 +82,7 @@ fn extract(file: File, member: &[u8], op: &Op, stage: &Dir, name: &[u8]) -> Resu
         }
     }
     let saved = saved.ok_or_else(|| broken("the object is not in its manifest".to_owned()))?;
-    if !holds("rebuild.type", is_type(saved.kind, old.file_type)) {
+    if !holds("rebuild.type", saved.kind.letter() == old.file_type) {
         return Err(broken("the object in it is of another type".to_owned()));
     }
     match made {
@@ -129,31 +129,16 @@ fn was(manifest: &[u8], op: &Op) -> Result<Option<RecordedState>, String> {
     Ok(found.and_then(|object| object.was))
 }
 
-/// Tells whether manifest and journal name the same file type.
-fn is_type(kind: FileType, letter: char) -> bool {
-    letter
-        == match kind {
-            FileType::Regular => 'f',
-            FileType::Directory => 'd',
-            FileType::Symlink => 'l',
-            FileType::Pipe => 'p',
-            FileType::Socket => 's',
-            FileType::Block => 'b',
-            FileType::Character => 'c',
-        }
-}
-
 fn make_node(saved: &RecordedState, old: &Identity, stage: &Dir, name: &[u8]) -> Result<(), Cause> {
-    let (major, minor) = saved.device.unwrap_or_default();
     match saved.kind {
         FileType::Regular => {}
         FileType::Directory => drop(stage.make_dir(name, Mode::of(0o700))?),
         FileType::Symlink => {
             stage.make_symlink(name, &decode(old.target.as_deref().unwrap_or_default()))?;
         }
-        FileType::Pipe => stage.make_node(name, SpecialFile::Pipe)?,
-        FileType::Block => stage.make_node(name, SpecialFile::Block(major, minor))?,
-        FileType::Character => stage.make_node(name, SpecialFile::Character(major, minor))?,
+        FileType::Pipe | FileType::Block | FileType::Character => {
+            stage.make_node(name, saved.kind, saved.device.unwrap_or_default())?;
+        }
         FileType::Socket => {
             let path = stage.root().show(&stage.at(name));
             return Err(Cause::Unsupported { path, reason: "was a socket, which cannot be made again" });

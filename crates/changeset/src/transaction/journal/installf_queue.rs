@@ -9,8 +9,8 @@ use crate::format::installf_queue::{InstallfEntry, InstallfQueueError, InstallfR
 use crate::plan::{Action, Body, Change, NewObject};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::Dirs;
-use patchadm_rootfs::{Digest, Live, LiveKind};
-use patchadm_rootfs::{Dir, FileType, OpenObject, Root, SpecialFile, WritableFile, random};
+use patchadm_rootfs::{Dir, FileType, OpenObject, Root, WritableFile, random};
+use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::package::{Ftype, Mode, ObjectPath};
 use patchadm_svr4::places::own_directory;
@@ -109,42 +109,21 @@ impl InstallfQueue {
 fn note(change: &Change) -> Option<InstallfEntry> {
     let path = change.path.clone();
     match (&change.action, change.old.as_deref()) {
-        (Action::Add(new), _) => Some(InstallfEntry::Made(path, ftype(&new.body))),
+        (Action::Add(new), _) => {
+            let is_link = matches!(new.body, Body::Link(_));
+            Some(InstallfEntry::Made(path, if is_link { Ftype::Link } else { new.body.file_type().ftype()? }))
+        }
         (
             Action::Replace(NewObject { body: Body::Symlink(new), .. }),
             Some(Live { kind: LiveKind::Symlink(old), .. }),
         ) => Some(InstallfEntry::Turned { path, old: old.clone(), new: new.clone() }),
         (Action::Attributes(_), Some(old)) => {
-            let (ftype, b3) = kind(&old.kind)?;
+            // No request is about a socket.
+            let (ftype, b3) = (old.kind.file_type().ftype()?, old.digest());
             let Live { mode, uid, gid, inode, .. } = *old;
             Some(InstallfEntry::Changed { path, mode, uid, gid, inode, ftype, b3 })
         }
         _ => None,
-    }
-}
-
-/// Returns the type of a live object, with the digest of a file; or `None` for a socket, which no request is about.
-fn kind(kind: &LiveKind) -> Option<(Ftype, Option<Digest>)> {
-    Some(match kind {
-        LiveKind::Regular { b3, .. } => (Ftype::File, Some(*b3)),
-        LiveKind::Directory => (Ftype::Directory, None),
-        LiveKind::Symlink(_) => (Ftype::Symlink, None),
-        LiveKind::Pipe => (Ftype::Pipe, None),
-        LiveKind::Device { block: true, .. } => (Ftype::Block, None),
-        LiveKind::Device { .. } => (Ftype::Character, None),
-        LiveKind::Socket => return None,
-    })
-}
-
-fn ftype(body: &Body) -> Ftype {
-    match body {
-        Body::Directory => Ftype::Directory,
-        Body::Symlink(_) => Ftype::Symlink,
-        Body::Link(_) => Ftype::Link,
-        Body::Pipe => Ftype::Pipe,
-        Body::Device { block: true, .. } => Ftype::Block,
-        Body::Device { .. } => Ftype::Character,
-        Body::Member(_) | Body::CopyOf(_) => Ftype::File,
     }
 }
 
@@ -176,12 +155,9 @@ impl LiveChanger<'_> {
         match &new.body {
             Body::Directory => drop(parent.make_dir(name, Mode::of(0o700))?),
             Body::Symlink(target) => parent.make_symlink(name, target)?,
-            Body::Pipe => parent.make_node(name, SpecialFile::Pipe)?,
-            Body::Device { block: true, major, minor } => {
-                parent.make_node(name, SpecialFile::Block(*major, *minor))?;
-            }
+            Body::Pipe => parent.make_node(name, FileType::Pipe, (0, 0))?,
             Body::Device { major, minor, .. } => {
-                parent.make_node(name, SpecialFile::Character(*major, *minor))?;
+                parent.make_node(name, new.body.file_type(), (*major, *minor))?;
             }
             Body::Link(source) => {
                 let physical = self.root.resolver().locate(source)?;
@@ -297,14 +273,7 @@ fn change_back(parent: &Dir, name: &[u8], entry: &InstallfEntry) -> Result<Optio
 }
 
 fn is_of_type(ftype: Ftype, seen: FileType) -> bool {
-    match ftype {
-        Ftype::Directory | Ftype::Exclusive => seen == FileType::Directory,
-        Ftype::Symlink => seen == FileType::Symlink,
-        Ftype::Pipe => seen == FileType::Pipe,
-        Ftype::Block => seen == FileType::Block,
-        Ftype::Character => seen == FileType::Character,
-        _ => seen == FileType::Regular,
-    }
+    FileType::of(ftype).unwrap_or(FileType::Regular) == seen
 }
 
 /// Tells whether an object has the type that was made. A file counts as a hard link only while it has another name,

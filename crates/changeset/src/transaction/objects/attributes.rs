@@ -8,7 +8,6 @@ use crate::format::manifest::{decode, encode};
 use crate::plan::AttributeChange;
 use crate::transaction::error::Cause;
 use crate::transaction::objects::identity::{encoded, is_same_inode};
-use patchadm_rootfs::LiveKind;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root};
 use patchadm_svr4::package::Mode;
 
@@ -84,10 +83,7 @@ pub(crate) fn may_have_back(parent: &Dir, name: &[u8], old: &Identity) -> Result
         return Ok(true);
     }
     let Some(live) = parent.live(name)? else { return Ok(true) };
-    let is_same = match live.kind {
-        LiveKind::Regular { b3, .. } => old.b3 == Some(b3.into()),
-        _ => true,
-    };
+    let is_same = live.digest().is_none_or(|b3| old.b3 == Some(b3.into()));
     Ok(is_same && is_same_inode(parent, &seen, old.inode)?)
 }
 

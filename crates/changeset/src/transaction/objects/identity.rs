@@ -58,7 +58,7 @@ pub(crate) fn encoded(xattrs: &Xattrs) -> BTreeMap<String, String> {
 /// Builds the identity of an object from its status.
 pub(crate) fn identity(seen: &ObjectStatus, b3: Option<Digest>, target: Option<&[u8]>) -> Identity {
     Identity {
-        file_type: letter(seen.file_type),
+        file_type: seen.file_type.letter(),
         mode: seen.mode.bits(),
         uid: seen.uid,
         gid: seen.gid,
@@ -138,7 +138,7 @@ pub(crate) fn is_seen_untouched(dir: &Dir, name: &[u8], seen: &ObjectStatus, old
 
 /// Compares size and time. Those of a directory change with its entries, so they are not compared.
 fn is_untouched(seen: &ObjectStatus, identity: &Identity) -> bool {
-    letter(seen.file_type) == identity.file_type
+    seen.file_type.letter() == identity.file_type
         && (seen.file_type == FileType::Directory
             || (seen.size == identity.size && seen.mtime == identity.mtime))
 }
@@ -151,26 +151,10 @@ fn has_content(dir: &Dir, name: &[u8], seen: &ObjectStatus, identity: &Identity)
     }
     match seen.file_type {
         FileType::Regular => {
-            let digest = dir.live(name)?.and_then(|live| match live.kind {
-                patchadm_rootfs::LiveKind::Regular { b3, .. } => Some(b3.into()),
-                _ => None,
-            });
+            let digest = dir.live(name)?.and_then(|live| live.digest()).map(Into::into);
             Ok(digest.is_some() && digest == identity.b3)
         }
         FileType::Symlink => Ok(Some(encode(&dir.read_link(name)?).as_str()) == identity.target.as_deref()),
         _ => Ok(true),
-    }
-}
-
-/// Returns the letter of find(1) `-type`.
-pub(crate) fn letter(file_type: FileType) -> char {
-    match file_type {
-        FileType::Regular => 'f',
-        FileType::Directory => 'd',
-        FileType::Symlink => 'l',
-        FileType::Pipe => 'p',
-        FileType::Socket => 's',
-        FileType::Block => 'b',
-        FileType::Character => 'c',
     }
 }

@@ -200,12 +200,11 @@ impl<'p> LayoutBuilder<'_, 'p> {
         if seen.inode != live.inode || (!live.is_directory() && is_touched) {
             return Err(Cause::Changed(self.root.show(&change.path)));
         }
-        let (b3, target) = match &live.kind {
-            LiveKind::Regular { b3, .. } => (Some(*b3), None),
-            LiveKind::Symlink(target) => (None, Some(target.as_slice())),
-            _ => (None, None),
+        let target = match &live.kind {
+            LiveKind::Symlink(target) => Some(target.as_slice()),
+            _ => None,
         };
-        let mut old = identity(&seen, b3, target);
+        let mut old = identity(&seen, live.digest(), target);
         let gets_xattrs = matches!(&change.action, Action::Attributes(new) if new.xattrs.is_some());
         if live.is_directory() || gets_xattrs {
             old.xattrs = Some(Box::new(encoded(&live.xattrs)));

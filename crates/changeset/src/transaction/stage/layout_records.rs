@@ -9,7 +9,7 @@ use crate::records::RecordView;
 use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::is_replaceable_hint;
 use crate::transaction::objects::identity::{identity, is_layered};
-use patchadm_rootfs::{Dir, LiveKind};
+use patchadm_rootfs::Dir;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::places;
 
@@ -223,9 +223,5 @@ impl<'p> LayoutBuilder<'_, 'p> {
 fn live_identity(dir: &Dir, name: &[u8]) -> Result<Option<Box<Identity>>, Cause> {
     let Some(live) = dir.live(name)? else { return Ok(None) };
     let Some(seen) = dir.look(name)? else { return Ok(None) };
-    let b3 = match live.kind {
-        LiveKind::Regular { b3, .. } => Some(b3),
-        _ => None,
-    };
-    Ok(Some(Box::new(identity(&seen, b3, None))))
+    Ok(Some(Box::new(identity(&seen, live.digest(), None))))
 }

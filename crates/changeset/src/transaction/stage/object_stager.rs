@@ -13,7 +13,7 @@ use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::layout_items::{Layout, LayoutItem};
 use crate::transaction::stage::staged_files::{identity_of, may_be_left_out, set_xattrs};
 use patchadm_rootfs::{Digest, Live, LiveKind, Summing, Sums, Xattrs};
-use patchadm_rootfs::{Dir, Root, SpecialFile, WritableFile};
+use patchadm_rootfs::{Dir, FileType, Root, WritableFile};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// The largest file whose first write takes all of its space, so that a full disk shows at once.
@@ -118,12 +118,9 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
                 return Ok(());
             }
             Body::Symlink(target) => dir.make_symlink(&name, target)?,
-            Body::Pipe => dir.make_node(&name, SpecialFile::Pipe)?,
-            Body::Device { block: true, major, minor } => {
-                dir.make_node(&name, SpecialFile::Block(*major, *minor))?;
-            }
+            Body::Pipe => dir.make_node(&name, FileType::Pipe, (0, 0))?,
             Body::Device { major, minor, .. } => {
-                dir.make_node(&name, SpecialFile::Character(*major, *minor))?;
+                dir.make_node(&name, new.body.file_type(), (*major, *minor))?;
             }
             Body::CopyOf(path) => return self.copy(index, &dir, &name, path),
             Body::Member(_) | Body::Link(_) => return Ok(()),
@@ -151,9 +148,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         let mut source = from.open_regular(physical.name())?;
         io::copy(&mut source, &mut file).map_err(|error| file.write_error(&error))?;
         let LiveKind::Regular { b3, size, .. } = live.kind else { return Err(changed()) };
-        let copy = dir.live(name)?;
-        let is_same = matches!(copy.map(|copy| copy.kind), Some(LiveKind::Regular { b3: s, .. }) if s == b3);
-        if !is_same {
+        if dir.live(name)?.and_then(|copy| copy.digest()) != Some(b3) {
             return Err(changed());
         }
         if self.root.is_privileged() {

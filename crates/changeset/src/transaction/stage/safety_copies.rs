@@ -15,7 +15,7 @@ use crate::transaction::objects::identity::{encoded, identity};
 use crate::transaction::settings::RunWatch;
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::staged_files::set_xattrs;
-use patchadm_rootfs::{Descent, Dir, FileType, ObjectStatus, Resolver, Root, SpecialFile};
+use patchadm_rootfs::{Descent, Dir, FileType, ObjectStatus, Resolver, Root};
 use patchadm_rootfs::{Digest, Hashing, Inode, Xattrs};
 use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places;
@@ -240,9 +240,9 @@ pub(crate) fn copy_object(from: &Dir, name: &[u8], to: &Dir, copy: &[u8]) -> Res
     match seen.file_type {
         FileType::Regular => digest = Some(copy_bytes(from, name, to, copy)?),
         FileType::Symlink => to.make_symlink(copy, &from.read_link(name)?)?,
-        FileType::Pipe => to.make_node(copy, SpecialFile::Pipe)?,
-        FileType::Block => to.make_node(copy, SpecialFile::Block(seen.device.0, seen.device.1))?,
-        FileType::Character => to.make_node(copy, SpecialFile::Character(seen.device.0, seen.device.1))?,
+        FileType::Pipe | FileType::Block | FileType::Character => {
+            to.make_node(copy, seen.file_type, seen.device)?;
+        }
         FileType::Directory | FileType::Socket => {
             let reason = "is of a type that cannot be copied, so nothing could put it back";
             return Err(Cause::Unsupported { path: from.root().show(&from.at(name)), reason });

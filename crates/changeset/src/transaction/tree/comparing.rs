@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::format::tree_list::{ListedObject, TreeList};
 use crate::transaction::error::Cause;
-use crate::transaction::objects::identity::{encoded, letter};
+use crate::transaction::objects::identity::encoded;
 use crate::transaction::tree::settling::KnownTree;
 use crate::transaction::tree::survey::below;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, side_by_side};
@@ -16,7 +16,7 @@ use patchadm_svr4::package::ObjectPath;
 /// Tells whether an object is the listed one and, as far as the list shows, has not been written to.
 pub(crate) fn is_listed(seen: &ObjectStatus, listed: &ListedObject) -> bool {
     seen.inode == listed.inode
-        && letter(seen.file_type) == listed.file_type
+        && seen.file_type.letter() == listed.file_type
         && listed.size.is_none_or(|size| size == seen.size)
         && listed.mtime.is_none_or(|mtime| mtime == seen.mtime)
 }
@@ -88,7 +88,7 @@ fn names_by_directory(list: &TreeList) -> BTreeMap<&[u8], usize> {
     let mut names = BTreeMap::from([(&b""[..], 0)]);
     for listed in list.paths() {
         let Some(old) = &listed.old else { continue };
-        if old.file_type == letter(FileType::Directory) {
+        if old.file_type == FileType::Directory.letter() {
             names.entry(listed.path.as_slice()).or_default();
         }
         let directory = crate::transaction::tree::preparing::split(&listed.path).0;

@@ -11,7 +11,6 @@ use rustix::io::Errno;
 use crate::format::tree_list::{ListedObject, ListedPath};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::attributes::{set_attributes, with_attributes};
-use crate::transaction::objects::identity::letter;
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::layout_items::{ExchangedTree, Layout, LayoutItem, ToStage};
 use crate::transaction::stage::safety_copies::copy_object;
@@ -42,7 +41,7 @@ pub(crate) struct PreparedTree<'t> {
 pub(crate) fn listed(seen: &ObjectStatus, is_shared: bool) -> ListedObject {
     let is_file = seen.file_type == FileType::Regular && !is_shared;
     ListedObject {
-        file_type: letter(seen.file_type),
+        file_type: seen.file_type.letter(),
         inode: seen.inode,
         size: is_file.then_some(seen.size),
         mtime: is_file.then_some(seen.mtime),

@@ -280,26 +280,10 @@ pub(super) fn differ<T: PartialEq>(expected: T, actual: T) -> Option<Difference<
 
 /// Returns whether an object of this file type can be what a line of this ftype stands for.
 fn is_type(ftype: Ftype, actual: FileType) -> bool {
-    match ftype {
-        Ftype::File | Ftype::Editable | Ftype::Volatile | Ftype::Information => actual == FileType::Regular,
-        Ftype::Directory | Ftype::Exclusive => actual == FileType::Directory,
-        Ftype::Pipe => actual == FileType::Pipe,
-        Ftype::Block => actual == FileType::Block,
-        Ftype::Character => actual == FileType::Character,
-        Ftype::Symlink => actual == FileType::Symlink,
-        Ftype::Link => true,
-    }
+    FileType::of(ftype).is_none_or(|expected| expected == actual)
 }
 
 /// Returns the letter that a pkgmap has for this type of object.
 fn letter(file_type: FileType) -> u8 {
-    match file_type {
-        FileType::Regular => b'f',
-        FileType::Directory => b'd',
-        FileType::Symlink => b's',
-        FileType::Pipe => b'p',
-        FileType::Block => b'b',
-        FileType::Character => b'c',
-        FileType::Socket => b'?',
-    }
+    file_type.ftype().map_or(b'?', Ftype::letter)
 }

@@ -15,8 +15,7 @@ use crate::operation::session::{RootAndPolicy, must_have_database};
 use patchadm_inputs::database::foreign_changes::lost_copies;
 use patchadm_inputs::database::survey::prefix;
 use patchadm_inputs::database::{
-    DatabaseError, RecordDamage, RecordView, all, identity_fault, installed, open_run, policy,
-    read_consistently,
+    DatabaseError, RecordDamage, RecordView, all, identity_fault, installed, open_run, read_consistently,
 };
 use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_inputs::policy::Policy;
@@ -93,8 +92,7 @@ impl WantedWords<'_> {
 /// Inspects all patches of a root.
 pub fn inspect(root: &Root, words: WantedWords<'_>) -> Result<Inspection, Failure> {
     must_have_database(root)?;
-    let policy = policy::of_root(root)?;
-    let ground = RootAndPolicy::of(root).ok();
+    let (policy, ground) = RootAndPolicy::as_far_as_known(root)?;
     let inspector = Inspector { ground: ground.as_ref(), policy: &policy, words };
     let (applied, patches, lost_copies, is_during_run) = read_consistently(root, |view| {
         if !view.is_during_run() {

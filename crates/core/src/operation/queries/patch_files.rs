@@ -6,7 +6,8 @@ use super::patch_reader::{PatchReader, PatchedObject, PatchedPackage};
 use crate::operation::failure::Failure;
 use crate::operation::session::{RootAndPolicy, must_have_database};
 use patchadm_changeset::format::undo_paths::PathDigest;
-use patchadm_inputs::database::{RecordView, all, contents, policy, read_consistently, saves};
+use patchadm_inputs::database::{RecordView, all, contents, read_consistently, saves};
+use patchadm_inputs::policy::Policy;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchRecords};
@@ -15,9 +16,8 @@ use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchRecords};
 /// does not tell, only the names of the list beside it are known.
 pub fn patch_files(root: &Root, id: &str) -> Result<Option<Vec<PatchedPackage>>, Failure> {
     must_have_database(root)?;
-    let separator = policy::of_root(root)?.separator;
+    let (Policy { separator, .. }, ground) = RootAndPolicy::as_far_as_known(root)?;
     let Ok(id) = PatchId::parse(id, &separator) else { return Ok(None) };
-    let ground = RootAndPolicy::of(root).ok();
     read_consistently(root, |view| {
         let (applied, params) = records(view, &separator)?;
         let Some(patch) = applied.get(&id) else { return Ok(None) };

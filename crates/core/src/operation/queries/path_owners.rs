@@ -19,9 +19,7 @@ use crate::operation::patches::order_on_root::OrderOnRoot;
 use crate::operation::session::{RootAndPolicy, must_have_database};
 use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_changeset::format::undo_paths::{PathDigest, UndoPaths};
-use patchadm_inputs::database::{
-    DatabaseError, RecordView, contents, marker, policy, read_consistently, saves,
-};
+use patchadm_inputs::database::{DatabaseError, RecordView, contents, marker, read_consistently, saves};
 use patchadm_inputs::policy::Policy;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
@@ -66,8 +64,7 @@ pub struct PatchOfPath {
 /// Finds the owners of these paths, in the order in which they were named.
 pub fn path_owners(root: &Root, paths: &[ObjectPath]) -> Result<Vec<PathOwners>, Failure> {
     must_have_database(root)?;
-    let policy = policy::of_root(root)?;
-    let ground = RootAndPolicy::of(root).ok();
+    let (policy, ground) = RootAndPolicy::as_far_as_known(root)?;
     read_consistently(root, |view| {
         let (applied, params) = records(view, &policy.separator)?;
         let lines = lines_of(view, paths)?;

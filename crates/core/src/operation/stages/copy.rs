@@ -15,8 +15,8 @@ use super::tree::{ObjectKey, TreeObject, directory_of, key, known_files, link_gr
 use super::walk::{MetObject, Walk, live_file};
 use patchadm_inputs::stage::{CachedFile, ReadFile};
 use patchadm_rootfs::{
-    Dir, FileType, KnownFile, Live, LiveKind, ObjectStatus, Root, SpecialFile, Summing, Sums, Timestamp,
-    WritableFile, side_by_side,
+    Dir, FileType, KnownFile, Live, LiveKind, ObjectStatus, Root, Summing, Sums, Timestamp, WritableFile,
+    side_by_side,
 };
 use patchadm_svr4::package::{Mode, ObjectPath};
 
@@ -292,14 +292,8 @@ impl PieceCopier<'_> {
                 let name = met.path.name();
                 match &live.kind {
                     LiveKind::Symlink(target) => to.make_symlink(name, target)?,
-                    LiveKind::Device { block: true, major, minor } => {
-                        to.make_node(name, SpecialFile::Block(*major, *minor))?;
-                    }
-                    LiveKind::Device { block: false, major, minor } => {
-                        to.make_node(name, SpecialFile::Character(*major, *minor))?;
-                    }
-                    // The walk left sockets out, and regular files come without their bytes.
-                    _ => to.make_node(name, SpecialFile::Pipe)?,
+                    // A pipe or device: the walk left sockets out, and regular files come without their bytes.
+                    kind => to.make_node(name, kind.file_type(), live.device().unwrap_or_default())?,
                 }
                 self.copier.give(to, met, &live.xattrs)?;
                 Ok(CopiedOne { live: live.clone(), copy: None, is_reflinked: false })

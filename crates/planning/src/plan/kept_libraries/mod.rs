@@ -6,22 +6,23 @@
 //! another owner, the records of the packages of kept libraries, and what the undo archive holds of them.
 //!
 //! ```text
+//! kept_input      what a settlement rests on
 //! package_files   names, parameters and files of the packages of kept libraries
 //! settlement      objects, lines and packages afterwards
 //! saved           what an undo archive holds of kept libraries
 //! report          what is told of libraries
 //! ```
 
+mod kept_input;
 mod package_files;
 mod report;
 mod saved;
 mod settlement;
 
+pub use kept_input::{ArchivedLibrary, KeepingCause, KeptInput, StayingLibrary, StayingOrigin};
 pub use package_files::{CONSUMERS, DEPEND, is_named_as_kept};
 pub use report::{
     KeptLibrary, LibraryReport, LostLibrary, PackagePaths, ToldConsumer, way_of_needing, why_lost,
 };
 pub use saved::SavedLibraries;
-pub use settlement::{
-    ArchivedLibrary, KeepingCause, KeptInput, KeptSettlement, StayingLibrary, StayingOrigin,
-};
+pub use settlement::KeptSettlement;

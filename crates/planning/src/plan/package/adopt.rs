@@ -155,7 +155,7 @@ impl<'a> Adoption<'a> {
             return Ok(());
         }
         let Some(object) = self.object(path, ftype, live) else {
-            self.notes.push(format!("{shown} is left out: no package has a {}", live.kind.word()));
+            self.notes.push(format!("{shown} is left out: no package has a socket"));
             return Ok(());
         };
         self.places.insert(place.clone(), path.clone());

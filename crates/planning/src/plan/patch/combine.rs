@@ -15,7 +15,7 @@ use crate::plan::space::BALLAST;
 use crate::plan::{
     Action, AttributeChange, Body, Change, Member, NewObject, NewXattrs, Plan, ReplacedVersion, SpaceNeed,
 };
-use patchadm_rootfs::{FileType, Live, LiveKind};
+use patchadm_rootfs::{FileType, Live};
 use patchadm_svr4::package::ObjectPath;
 
 /// One patch of a run.
@@ -178,7 +178,7 @@ fn archived(
         let made = patches.get(*maker).and_then(|patch| patch.made.get(path));
         let version = match &new.body {
             Body::Member(member) if entry.object.ftype.is_regular() => {
-                let mut member = Member { b3: made.and_then(digest).map(Box::new), ..member.clone() };
+                let mut member = Member { b3: made.and_then(Live::digest).map(Box::new), ..member.clone() };
                 renumber(&mut member, *maker, patches);
                 versions.push(ReplacedVersion {
                     package: change.package.clone(),
@@ -203,17 +203,10 @@ fn archived(
         let is_replaced = |path: &ObjectPath| {
             chains.get(path).and_then(|chain| chain.last()).is_some_and(|(last, _)| *last > place)
         };
-        let digest = path.filter(is_replaced).and_then(|path| digest(own?.get(&path)?));
+        let digest = path.filter(is_replaced).and_then(|path| own?.get(&path)?.digest());
         became.b3 = digest.map(|digest| Box::new(digest.into()));
     }
     archive
-}
-
-fn digest(live: &Live) -> Option<patchadm_rootfs::Digest> {
-    match live.kind {
-        LiveKind::Regular { b3, .. } => Some(b3),
-        _ => None,
-    }
 }
 
 /// What all plans need together, at most: what they share is counted with each.

@@ -1,12 +1,12 @@
 //! The patches that were applied after one that goes, and which of them stands in the way: the rule by manifests, for
 //! who plans a backout and for who only asks whether there could be one.
 
-use patchadm_rootfs::FileType;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, PatchedPaths, RecordedState, decode};
 use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::policy::Policy;
+use patchadm_rootfs::FileType;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{PatchId, PatchList, PatchRecords};
 

@@ -436,11 +436,8 @@ fn is_edited(live: &Live, state: &RecordedState) -> bool {
         (LiveKind::Symlink(target), FileType::Symlink) => {
             state.target.as_deref().map(decode).as_deref() != Some(target)
         }
-        (LiveKind::Directory, FileType::Directory)
-        | (LiveKind::Pipe, FileType::Pipe)
-        | (LiveKind::Socket, FileType::Socket)
-        | (LiveKind::Device { .. }, FileType::Block | FileType::Character) => false,
-        _ => true,
+        (LiveKind::Device { .. }, FileType::Block | FileType::Character) => false,
+        (kind, recorded) => kind.file_type() != recorded,
     }
 }
 

@@ -1,7 +1,6 @@
 //! What patches that stay take over from those that go: undo data that is written anew, and bytes of an administrator that
 //! only archives have.
 
-use patchadm_rootfs::FileType;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -25,6 +24,7 @@ use patchadm_inputs::format::ledger::SNAPSHOT;
 use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::policy::Policy;
 use patchadm_inputs::source::PackageImage;
+use patchadm_rootfs::FileType;
 use patchadm_svr4::format::remote::RemoteArchive;
 use patchadm_svr4::package::{Mode, PackagePath, PkgInst};
 use patchadm_svr4::patch::PatchId;

@@ -18,7 +18,7 @@ use patchadm_changeset::format::manifest::{
     recorded_xattrs,
 };
 use patchadm_changeset::plan::UndoFormat;
-use patchadm_rootfs::{FileType, Live, LiveKind};
+use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::format::remote::{RemoteArchive, RemoteMedium, RemoteState};
 use patchadm_svr4::package::{
@@ -343,7 +343,7 @@ fn becoming(draft: &PlanBuilder<'_>, new: &NewObject) -> RecordedState {
         _ => {}
     }
     let mut state = RecordedState {
-        kind: FileType::Regular,
+        kind: new.body.file_type(),
         mode: new.mode.bits(),
         uid: new.uid,
         gid: new.gid,
@@ -363,17 +363,9 @@ fn becoming(draft: &PlanBuilder<'_>, new: &NewObject) -> RecordedState {
             state.size = Some(member.size);
             state.b3 = member.b3.as_deref().map(|b3| Box::new((*b3).into()));
         }
-        Body::Directory => state.kind = FileType::Directory,
-        Body::Symlink(target) => {
-            state.kind = FileType::Symlink;
-            state.target = Some(encode(target).into());
-        }
-        Body::Link(_) | Body::CopyOf(_) => {}
-        Body::Pipe => state.kind = FileType::Pipe,
-        Body::Device { block, major, minor } => {
-            state.kind = if *block { FileType::Block } else { FileType::Character };
-            state.device = Some((*major, *minor));
-        }
+        Body::Symlink(target) => state.target = Some(encode(target).into()),
+        Body::Device { major, minor, .. } => state.device = Some((*major, *minor)),
+        Body::Directory | Body::Link(_) | Body::CopyOf(_) | Body::Pipe => {}
     }
     state
 }

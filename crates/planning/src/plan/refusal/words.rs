@@ -116,14 +116,10 @@ impl Reason {
                 format!("it is incompatible with {named}, and {applied} is applied")
             }
             Self::Required(needed) => format!("it requires patch {needed} or later, which is not applied"),
-            Self::UndoMismatch { package, kept: true } => {
+            Self::UndoMismatch { package, kept } => {
+                let (has, gets) = if *kept { ("with", "without") } else { ("without", "with it") };
                 format!(
-                    "it is applied to package {package} with undo data and would go without into the others"
-                )
-            }
-            Self::UndoMismatch { package, .. } => {
-                format!(
-                    "it is applied to package {package} without undo data and would go with it into the others"
+                    "it is applied to package {package} {has} undo data and would go {gets} into the others"
                 )
             }
             Self::NotApplied => "it is not applied".to_owned(),
@@ -198,10 +194,6 @@ impl Reason {
                 format!("patches are applied to package {package}: {patches}")
             }
             Self::NoSuchPackage => "there is no such package".to_owned(),
-            Self::Adopted { from, .. } => {
-                format!("it was adopted from {from}, and its files are not its own")
-            }
-            Self::NotAdopted => "it was installed and not adopted".to_owned(),
             Self::NothingToAsk => "package does not contain an interactive request script".to_owned(),
             Self::InUse { objects, .. } => {
                 let verb = if objects.len() == 1 { "is" } else { "are" };
@@ -218,9 +210,13 @@ impl Reason {
         }
     }
 
-    /// Reasons that lie in what an earlier run left, or did not leave.
+    /// Reasons that lie in what an earlier run did, left, or did not leave.
     fn remains(&self) -> String {
         match self {
+            Self::Adopted { from, .. } => {
+                format!("it was adopted from {from}, and its files are not its own")
+            }
+            Self::NotAdopted => "it was installed and not adopted".to_owned(),
             Self::NoUndoData(package) => format!("no files were saved for package {package}"),
             Self::Interrupted { package, is_put_aside: true } => format!(
                 "applying it to package {package} was interrupted, and a later call put the package's records of \

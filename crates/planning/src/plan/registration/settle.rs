@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use patchadm_inputs::inventory::{Inventory, LinkedDirectory};
-use patchadm_rootfs::{Live, LiveKind};
+use patchadm_rootfs::{FileType, Live, LiveKind};
 use patchadm_svr4::package::{
     Accounts, ContentsLine, Ftype, Mode, Object, ObjectAttributes, ObjectPath, PkgInst, Word,
 };
@@ -75,7 +75,7 @@ pub(super) fn settled<'l>(
     };
     if discrepancy.is_none() && !object.ftype.is_link() {
         object.attributes = known(&object, there, accounts);
-        if let Some((major, minor)) = there.and_then(numbers) {
+        if let Some((major, minor)) = there.and_then(Live::device) {
             object.device = Some((Some(major), Some(minor)));
         }
         object.content =
@@ -110,26 +110,12 @@ fn differs(object: &Object, there: Option<&Live>) -> Option<Discrepancy> {
         let can_be_made = !object.ftype.is_regular() && is_complete;
         return (!can_be_made).then_some(Discrepancy::Missing);
     };
-    let fits = match (&live.kind, object.ftype) {
-        (LiveKind::Directory, ftype) => ftype.is_directory(),
-        (LiveKind::Regular { .. }, ftype) => ftype.is_regular(),
-        (LiveKind::Socket, _) => false,
-        (_, ftype) => ftype == type_of(live),
-    };
-    if !fits {
+    if FileType::of(object.ftype) != Some(live.kind.file_type()) {
         return Some(Discrepancy::Type { expected: object.ftype, actual: type_of(live) });
     }
-    let actual = numbers(live)?;
+    let actual = live.device()?;
     let expected = (major.unwrap_or(actual.0), minor.unwrap_or(actual.1));
     (expected != actual).then_some(Discrepancy::Device { expected, actual })
-}
-
-/// Major and minor number of a device.
-fn numbers(live: &Live) -> Option<(u32, u32)> {
-    match live.kind {
-        LiveKind::Device { major, minor, .. } => Some((major, minor)),
-        _ => None,
-    }
 }
 
 fn not_linked<'l>(
@@ -248,12 +234,5 @@ fn check_attributes(path: &ObjectPath, live: &Live) -> Result<(), ObjectProblem>
 
 /// Returns the type that a live object is recorded with if none is named.
 pub(super) fn type_of(live: &Live) -> Ftype {
-    match live.kind {
-        LiveKind::Directory => Ftype::Directory,
-        LiveKind::Symlink(_) => Ftype::Symlink,
-        LiveKind::Pipe => Ftype::Pipe,
-        LiveKind::Device { block: true, .. } => Ftype::Block,
-        LiveKind::Device { .. } => Ftype::Character,
-        LiveKind::Regular { .. } | LiveKind::Socket => Ftype::File,
-    }
+    live.kind.file_type().ftype().unwrap_or(Ftype::File)
 }

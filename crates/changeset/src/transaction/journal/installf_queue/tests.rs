@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::plan::{AttributeChange, NewXattrs};
+use patchadm_rootfs::Digest;
 use patchadm_svr4::package::PkgInst;
 
 const STAGE: &str = "/var/sadm/patchadm/stage/7-00000000000000aa";

@@ -10,7 +10,7 @@ use patchadm_inputs::format::plan_file::{
 use patchadm_inputs::sign::{sha256, sha256_text};
 use patchadm_planning::plan::kept_libraries::{LibraryReport, ToldConsumer};
 use patchadm_planning::plan::{Action, Body, Change, NewObject, Plan, RecordChange, TreeContent};
-use patchadm_rootfs::{FileType, Root};
+use patchadm_rootfs::Root;
 use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places;
 
@@ -38,28 +38,18 @@ pub(in crate::operation) fn planned_change(patch: &str, change: &Change) -> Plan
 
 fn state_of(new: &NewObject) -> PlannedState {
     let (mode, uid, gid) = (Some(new.mode.bits()), Some(new.uid), Some(new.gid));
-    let state = PlannedState { mode, uid, gid, ..PlannedState::default() };
+    let kind = Some(new.body.file_type());
+    let state = PlannedState { kind, mode, uid, gid, ..PlannedState::default() };
     match &new.body {
-        Body::Member(member) => PlannedState {
-            kind: Some(FileType::Regular),
-            size: Some(member.size),
-            cksum: Some(member.cksum),
-            ..state
-        },
+        Body::Member(member) => PlannedState { size: Some(member.size), cksum: Some(member.cksum), ..state },
         Body::CopyOf(path) | Body::Link(path) => {
-            PlannedState { kind: Some(FileType::Regular), target: Some(encode(path.as_bytes())), ..state }
+            PlannedState { target: Some(encode(path.as_bytes())), ..state }
         }
-        Body::Directory => PlannedState { kind: Some(FileType::Directory), ..state },
-        Body::Symlink(target) => PlannedState {
-            kind: Some(FileType::Symlink),
-            target: Some(encode(target)),
-            ..PlannedState::default()
-        },
-        Body::Pipe => PlannedState { kind: Some(FileType::Pipe), ..state },
-        Body::Device { block, major, minor } => {
-            let kind = if *block { FileType::Block } else { FileType::Character };
-            PlannedState { kind: Some(kind), device: Some((*major, *minor)), ..state }
+        Body::Symlink(target) => {
+            PlannedState { kind, target: Some(encode(target)), ..PlannedState::default() }
         }
+        Body::Device { major, minor, .. } => PlannedState { device: Some((*major, *minor)), ..state },
+        Body::Directory | Body::Pipe => state,
     }
 }
 

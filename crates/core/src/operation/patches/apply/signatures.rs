@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
-use patchadm_inputs::database::policy;
 use patchadm_inputs::policy::Policy;
 use patchadm_inputs::sign::{Demand, DemandWord, KeyDirectory, KeyRing};
 use patchadm_rootfs::Root;
@@ -27,8 +26,8 @@ pub fn demands(ground: &RootAndPolicy, request: &SignatureRequest) -> Result<Vec
     }
     let (root, host) = (&ground.root, &ground.host);
     let mut demands = vec![demand(root, &ground.policy, request)?];
-    if root.is_bounded() && !root.is_system() && !policy::is_of_caller(root) {
-        demands.push(demand(host, &policy::of_host(host)?, &of_host(request))?);
+    if let Some(bounds) = &ground.bounds {
+        demands.push(demand(host, bounds, &of_host(request))?);
     }
     demands.retain(|demand| demand.word != DemandWord::Off);
     Ok(demands)

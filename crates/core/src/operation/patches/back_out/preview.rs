@@ -175,13 +175,11 @@ fn after_of_new(change: &Change) -> Option<RecordedState> {
 
 /// A new object as a manifest would have it.
 fn state_of(new: &NewObject, old: Option<&Live>) -> RecordedState {
-    let (kind, target, device) = match &new.body {
-        Body::Member(_) | Body::CopyOf(_) | Body::Link(_) => (FileType::Regular, None, None),
-        Body::Directory => (FileType::Directory, None, None),
-        Body::Symlink(target) => (FileType::Symlink, Some(encode(target)), None),
-        Body::Pipe => (FileType::Pipe, None, None),
-        Body::Device { block: true, major, minor } => (FileType::Block, None, Some((*major, *minor))),
-        Body::Device { major, minor, .. } => (FileType::Character, None, Some((*major, *minor))),
+    let kind = new.body.file_type();
+    let (target, device) = match &new.body {
+        Body::Symlink(target) => (Some(encode(target).into()), None),
+        Body::Device { major, minor, .. } => (None, Some((*major, *minor))),
+        _ => (None, None),
     };
     let member = match &new.body {
         Body::Member(member) => Some(member),
@@ -199,7 +197,7 @@ fn state_of(new: &NewObject, old: Option<&Live>) -> RecordedState {
         mtime: new.mtime.filter(|_| kind != FileType::Directory).unwrap_or_default(),
         size: member.map(|member| member.size),
         b3: member.and_then(|member| member.b3.as_deref()).map(|b3| Box::new((*b3).into())),
-        target: target.map(Into::into),
+        target,
         device,
         xattrs,
         group: None,

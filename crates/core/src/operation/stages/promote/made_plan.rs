@@ -38,7 +38,7 @@ use patchadm_planning::plan::promotion::{
     promote_bringing,
 };
 use patchadm_planning::plan::refusal::{Command, PromotionReason, Reason};
-use patchadm_rootfs::{KnownFile, Live, LiveKind, Sums, Timestamp};
+use patchadm_rootfs::{KnownFile, Live, LiveKind, Root, Sums, Timestamp};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
@@ -103,14 +103,7 @@ pub(super) fn make_plan(
     let (base, refreshed) = reader.as_refreshed(base, &mut stage, &scope)?;
     let is_as_known = stage.is_as_known && live.is_as_known;
     drop(known);
-    let kept_of_stage = match &tree.stage {
-        Some(own) if own.identity.records => kept_in(&own.root)?,
-        _ => KeptLibraries::default(),
-    };
-    let kept = kept_in(&ground.root)?;
-    hide_own(&mut stage, &kept_of_stage);
-    hide_copies(&mut stage, &kept);
-    hide_own(&mut live, &kept);
+    hide_kept_libraries(&ground.root, tree, &mut stage, &mut live)?;
     if !scope.is_all() {
         must_not_be_met(&ground.root, &tree.root, &live.objects)?;
     }
@@ -139,7 +132,7 @@ pub(super) fn make_plan(
         since: caller.now.moment(),
         is_as_known,
     };
-    let planned = match id {
+    made.plan = match id {
         Ok(_) => reader.plan(&mut made, &database).and_then(|plan| {
             if plan.is_some() {
                 (made.hooks, made.hook_ends) = reader.hooks(&made.id)?;
@@ -148,8 +141,25 @@ pub(super) fn make_plan(
         }),
         Err(reason) => Err(Failure::from(reason.of(Command::Promote, &tree.name))),
     };
-    made.plan = planned;
     Ok(made)
+}
+
+/// Takes out of both trees what packages of kept libraries hold there, and out of the stage its copies of those.
+fn hide_kept_libraries(
+    root: &Root,
+    tree: &PromotedTree,
+    stage: &mut Tree,
+    live: &mut Tree,
+) -> Result<(), StageError> {
+    let kept_of_stage = match &tree.stage {
+        Some(own) if own.identity.records => kept_in(&own.root)?,
+        _ => KeptLibraries::default(),
+    };
+    let kept = kept_in(root)?;
+    hide_own(stage, &kept_of_stage);
+    hide_copies(stage, &kept);
+    hide_own(live, &kept);
+    Ok(())
 }
 
 /// Returns an id for messages if none could be given.
@@ -316,7 +326,8 @@ impl PromotionReader<'_> {
         let base = made.base.as_ref().map(|force| &force.base.header.packages);
         let own = own_promotions(stage, &view, &database.applied)?;
         let brought = made.refreshed.as_ref().map(StageToBe::records);
-        let records = RecordSource::of(&stage.root, brought, &self.ground.root, database)?;
+        let from = RootAndPolicy::of(&stage.root)?;
+        let records = RecordSource::of(&from, brought, &self.ground.root, database)?;
         let refuse = |reason: Reason| Failure::from(reason.of(Command::Promote, &made.id));
         records.brought(base, &own, &sides).map_err(|failed| failed.of(&stage.root, refuse))
     }

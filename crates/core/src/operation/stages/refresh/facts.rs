@@ -1,7 +1,6 @@
 //! What a refresh knows of the paths at which the trees differ: their lines, what was requested, and the possible remains of
 //! an interrupted refresh.
 
-use patchadm_rootfs::FileType;
 use std::collections::BTreeMap;
 
 use crate::operation::stages::tree::{Tree, TreeObject};
@@ -10,6 +9,7 @@ use patchadm_changeset::format::manifest::StateDifferences;
 use patchadm_inputs::policy::Edited;
 use patchadm_inputs::stage::{Base, BaseObject};
 use patchadm_planning::plan::edits::EditChoice;
+use patchadm_rootfs::FileType;
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath};
 
 /// The records of the root about the paths at which the trees differ.

@@ -219,7 +219,7 @@ impl Refresher<'_> {
             StageRecords::Planned => PackageDatabase::of(&RootAndPolicy::of(&self.stage.root)?)?,
             StageRecords::Locked(session) => PackageDatabase::of(&session.ground)?,
         };
-        let source = RecordSource::with(root, database, &self.stage.root, &of_stage)?;
+        let source = RecordSource::with(self.ground, database, &self.stage.root, &of_stage);
         let applied = source.applied();
         let own = own_promotions(self.stage, &RecordView::live(root), applied)?;
         let is_as_live = |path: &ObjectPath| outcomes.get(path).is_none_or(changes);

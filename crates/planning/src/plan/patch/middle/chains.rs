@@ -1,9 +1,9 @@
 //! The chains of the paths of a package, and what becomes of each when some of its patches go.
 
-use patchadm_rootfs::FileType;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, StateDifferences};
+use patchadm_rootfs::FileType;
 use patchadm_svr4::patch::PatchId;
 
 /// A patch that is applied to a package.

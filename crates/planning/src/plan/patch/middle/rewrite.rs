@@ -3,14 +3,14 @@
 //! An archive keeps its name and its compression. Every saved object passes through the run once more, from the archive
 //! that has it; nothing is read from the live tree. Of a patch without an archive only the manifest is written anew.
 
-use patchadm_rootfs::FileType;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use patchadm_changeset::format::manifest::{
     MADE_PACKAGE, MANIFEST, Manifest, ObjectRecord, RECORDS, RecordedState, decode, encode,
 };
+use patchadm_rootfs::FileType;
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
-use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath, PackagePath, PkgInst};
+use patchadm_svr4::package::{ContentsLine, Ftype, Object, ObjectPath, PackagePath, Params, PkgInst};
 
 use super::chains::{Chains, Inheritance, Run, is_made_on_the_way, with_attributes_of};
 use super::taken_records::{into_header, into_pkginfo, into_records};
@@ -337,16 +337,7 @@ impl<'a> Rewriting<'a> {
         let (mut pkginfo, mut records) = (of.image.params.clone(), of.records.clone());
         into_pkginfo(taken, &mut pkginfo);
         into_records(taken, later.package, &mut records)?;
-        let mut named = classes(&pkginfo);
-        let known = named.len();
-        for (entry, _) in &entries {
-            if !named.iter().any(|class| entry.object.class == *class) {
-                named.push(entry.object.class.to_string());
-            }
-        }
-        if named.len() > known {
-            pkginfo.set("CLASSES", named.join(" "));
-        }
+        name_classes(&mut pkginfo, entries.iter().map(|(entry, _)| &entry.object));
         let archive = UndoArchive {
             package: later.package.clone(),
             patch: later.patch.clone(),
@@ -365,6 +356,20 @@ impl<'a> Rewriting<'a> {
     }
 }
 
+/// Adds the classes of these objects to `CLASSES`.
+fn name_classes<'o>(pkginfo: &mut Params, objects: impl Iterator<Item = &'o Object>) {
+    let mut named = classes(pkginfo);
+    let known = named.len();
+    for object in objects {
+        if !named.iter().any(|class| object.class == *class) {
+            named.push(object.class.to_string());
+        }
+    }
+    if named.len() > known {
+        pkginfo.set("CLASSES", named.join(" "));
+    }
+}
+
 /// What a run found at its path of which all patches changed attributes only.
 fn found_in_place<'a>(run: &Run<'a>) -> Option<&'a RecordedState> {
     let saver = run.content_saver().filter(|saver| saver.record.is_in_place())?;
@@ -376,7 +381,7 @@ fn manifest_only(later: &LaterUndo<'_>, manifest: Manifest) -> UndoArchive {
     UndoArchive {
         package: later.package.clone(),
         patch: later.patch.clone(),
-        pkginfo: patchadm_svr4::package::Params::new(),
+        pkginfo: Params::new(),
         saved: Vec::new(),
         passing: BTreeMap::new(),
         deletes: Vec::new(),

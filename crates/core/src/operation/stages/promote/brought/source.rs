@@ -24,7 +24,7 @@ use patchadm_svr4::patch::{AppliedPatches, PatchId};
 /// The package database of a stage or a root, and the other one to which its records are brought.
 pub(in crate::operation::stages) struct RecordSource<'a> {
     /// The source.
-    pub(super) from: RootAndPolicy,
+    pub(super) from: &'a RootAndPolicy,
     pub(super) to: &'a Root,
     /// The packages of both.
     pub(super) databases: (PackageDatabase, &'a PackageDatabase),
@@ -34,28 +34,27 @@ impl<'a> RecordSource<'a> {
     /// Reads the packages of a tree, or what they will be once these packages and patches have come to it. `known` are those
     /// of the other tree.
     pub(in crate::operation::stages) fn of(
-        from: &Root,
+        from: &'a RootAndPolicy,
         brought: Option<&BroughtPatches>,
         to: &'a Root,
         known: &'a PackageDatabase,
     ) -> Result<Self, Failure> {
-        let from = RootAndPolicy::of(from)?;
-        let now = PackageDatabase::of(&from)?;
+        let now = PackageDatabase::of(from)?;
         let database = match brought {
-            Some(brought) => now.with(brought, &from)?,
+            Some(brought) => now.with(brought, from)?,
             None => now,
         };
-        Ok(Self { from, to, databases: (database, known) })
+        Ok(Self::with(from, database, to, known))
     }
 
     /// Returns the same with given packages of the tree.
     pub(in crate::operation::stages) fn with(
-        from: &Root,
+        from: &'a RootAndPolicy,
         database: PackageDatabase,
         to: &'a Root,
         known: &'a PackageDatabase,
-    ) -> Result<Self, Failure> {
-        Ok(Self { from: RootAndPolicy::of(from)?, to, databases: (database, known) })
+    ) -> Self {
+        Self { from, to, databases: (database, known) }
     }
 
     /// Returns the patches of the source tree.
@@ -72,7 +71,7 @@ impl<'a> RecordSource<'a> {
         let view = RecordView::live(&self.from.root);
         let staged = Installed { saves: saves::saves(&view, package)?, ..self.installed(package)? };
         let names = SavedNames::of(&view, package)?;
-        let undo = StagedUndo::of(&self.from, package)?;
+        let undo = StagedUndo::of(self.from, package)?;
         let (mut patches, mut lines, mut saved) = (Vec::new(), Vec::new(), BTreeMap::new());
         for id in &list.patches {
             let name = names.name(id);
