@@ -119,6 +119,32 @@ pub struct ManifestHeader {
     pub unserved: Vec<(String, String, String)>,
 }
 
+impl ManifestHeader {
+    /// Returns the header of a manifest of this form that says no more than whose it is: of `patch` for `package`, in the
+    /// root with this marker.
+    pub fn of(patch: &str, package: &str, root: &str) -> Self {
+        Self {
+            manifest: VERSION,
+            patch: patch.to_owned(),
+            package: package.to_owned(),
+            root: root.to_owned(),
+            obsoletes: Vec::new(),
+            parameters: Vec::new(),
+            made_records: Vec::new(),
+            records: None,
+            classes: None,
+            patch_info: BTreeMap::new(),
+            features: vec![B3.to_owned()],
+            silent: Vec::new(),
+            record_times: BTreeMap::new(),
+            scripts: false,
+            open_attributes: None,
+            kept: Vec::new(),
+            unserved: Vec::new(),
+        }
+    }
+}
+
 /// One object, before and after the patch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectRecord {
@@ -361,23 +387,12 @@ mod tests {
 
     fn header() -> ManifestHeader {
         ManifestHeader {
-            manifest: VERSION,
-            patch: "105181-05".to_owned(),
-            package: "SUNWcsr".to_owned(),
-            root: "0123456789abcdef".to_owned(),
             obsoletes: vec!["105100-02".to_owned()],
             parameters: vec!["SUNW_PATCHID".to_owned()],
-            made_records: vec![],
-            records: None,
-            classes: None,
-            patch_info: BTreeMap::new(),
-            features: vec![B3.to_owned()],
-            silent: vec![],
             record_times: BTreeMap::from([(encode(b"save/pspool/SUNWcsr/pkgmap"), 999_999_999)]),
             scripts: true,
             open_attributes: Some(BTreeMap::from([("/opt/x".to_owned(), "mug".to_owned())])),
-            kept: vec![],
-            unserved: vec![],
+            ..ManifestHeader::of("105181-05", "SUNWcsr", "0123456789abcdef")
         }
     }
 

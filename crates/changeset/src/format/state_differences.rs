@@ -69,8 +69,7 @@ impl StateDifferences {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use patchadm_rootfs::FileType;
-    use patchadm_rootfs::{Digest, Timestamp};
+    use patchadm_rootfs::{Digest, FileType, Timestamp};
 
     fn file() -> RecordedState {
         RecordedState {

@@ -171,28 +171,9 @@ fn records(files: &BTreeMap<Vec<u8>, RecordFile>) -> Result<Vec<u8>, CpioError> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::manifest::{B3, VERSION};
 
     fn manifest(objects: usize) -> Manifest {
-        let header = ManifestHeader {
-            manifest: VERSION,
-            patch: "105181-05".to_owned(),
-            package: "SUNWcsr".to_owned(),
-            root: "0123456789abcdef".to_owned(),
-            obsoletes: Vec::new(),
-            parameters: Vec::new(),
-            made_records: Vec::new(),
-            records: None,
-            classes: None,
-            patch_info: BTreeMap::new(),
-            features: vec![B3.to_owned()],
-            silent: Vec::new(),
-            record_times: BTreeMap::new(),
-            scripts: false,
-            open_attributes: None,
-            kept: Vec::new(),
-            unserved: Vec::new(),
-        };
+        let header = ManifestHeader::of("105181-05", "SUNWcsr", "0123456789abcdef");
         let record = |number: usize| ObjectRecord {
             path: format!("/opt/acme/share/a-directory-with-a-long-name/file-{number:06}"),
             was: None,

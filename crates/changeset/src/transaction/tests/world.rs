@@ -12,7 +12,7 @@ use crate::format::journal::{
     Journal, JournalEntry as JournalLine, JournalFiles, RunRecord, done_sector, outcome_sector, parse_head,
     progress_sector,
 };
-use crate::format::manifest::{B3, Manifest, ManifestHeader, ObjectRecord, RecordedState, VERSION, encode};
+use crate::format::manifest::{Manifest, ManifestHeader, ObjectRecord, RecordedState, encode};
 use crate::plan::{
     Action, AttributeChange, Body, Change, Member, NewObject, NewXattrs, Plan, RecordChange, TreeContent,
     TreeFile, UndoArchive, UndoFormat, UndoPlace,
@@ -291,25 +291,7 @@ impl World {
                 shlib: None,
             });
         }
-        let header = ManifestHeader {
-            manifest: VERSION,
-            patch: "100-01".to_owned(),
-            package: "ACMEweb".to_owned(),
-            root: "0123456789abcdef".to_owned(),
-            obsoletes: vec![],
-            parameters: vec![],
-            made_records: vec![],
-            records: None,
-            classes: None,
-            patch_info: BTreeMap::new(),
-            features: vec![B3.to_owned()],
-            silent: Vec::new(),
-            record_times: BTreeMap::new(),
-            scripts: false,
-            open_attributes: None,
-            kept: Vec::new(),
-            unserved: Vec::new(),
-        };
+        let header = ManifestHeader::of("100-01", "ACMEweb", "0123456789abcdef");
         UndoArchive {
             package: package(),
             patch: "100-01".to_owned(),

@@ -2,8 +2,6 @@
 //!
 //! Like an archive, it is trusted if the ledger of the root names its digest.
 
-use std::io;
-
 use patchadm_changeset::archive_file::{LARGEST_MANIFEST, UnreadContent, read_manifest};
 
 use super::error::ArchiveError;
@@ -11,7 +9,7 @@ use super::{UndoReader, manifest};
 use crate::database::RecordView;
 use crate::format::ledger::{Ledger, LedgerUndo};
 use patchadm_changeset::format::manifest::{KEPT_MANIFEST, Manifest, PatchedPaths};
-use patchadm_rootfs::{Digest, Hashing};
+use patchadm_rootfs::Digest;
 use patchadm_svr4::package::{Params, PkgInst, rule};
 use patchadm_svr4::places;
 
@@ -34,7 +32,7 @@ impl UndoReader<'_> {
         let Some(bytes) = bytes else {
             return Err(unusable(path, format!("it is not there, and run {run} kept it")));
         };
-        if !rule::holds("manifest.kept.digest", digest_of(&bytes) == Some(digest)) {
+        if !rule::holds("manifest.kept.digest", Digest::of(&bytes) == digest) {
             let reason = format!("it is not the one that run {run} kept (an older copy, or somebody else's)");
             return Err(unusable(path, reason));
         }
@@ -84,8 +82,8 @@ impl UndoReader<'_> {
         patch: &str,
     ) -> Result<Option<(Manifest, Digest, u64)>, ArchiveError> {
         let (_, Some(bytes)) = read(self.view, package, patch)? else { return Ok(None) };
-        let Some(digest) = digest_of(&bytes) else { return Ok(None) };
-        Ok(parsed(&bytes, package, patch).ok().map(|manifest| (manifest, digest, bytes.len() as u64)))
+        let of_file = |manifest| (manifest, Digest::of(&bytes), bytes.len() as u64);
+        Ok(parsed(&bytes, package, patch).ok().map(of_file))
     }
 }
 
@@ -108,12 +106,6 @@ fn parsed(bytes: &[u8], package: &PkgInst, patch: &str) -> Result<Manifest, Unre
     manifest::fault(&parsed, patch, package).map_or(Ok(parsed), |reason| Err(reason.into()))
 }
 
-fn digest_of(bytes: &[u8]) -> Option<Digest> {
-    let mut hashing = Hashing::new(bytes);
-    io::copy(&mut hashing, &mut io::sink()).ok()?;
-    Some(hashing.finish().1)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -122,28 +114,13 @@ mod tests {
     use super::*;
     use crate::database::undo_data::OutsideAccess;
     use crate::format::ledger::{LedgerLine, WhyNone};
-    use patchadm_changeset::format::manifest::{B3, ManifestHeader};
+    use patchadm_changeset::format::manifest::ManifestHeader;
     use patchadm_rootfs::Root;
 
     fn manifest(parameters: &[&str]) -> Vec<u8> {
         let header = ManifestHeader {
-            manifest: patchadm_changeset::format::manifest::VERSION,
-            patch: "100-01".to_owned(),
-            package: "X".to_owned(),
-            root: "0".repeat(16),
-            obsoletes: Vec::new(),
             parameters: parameters.iter().map(|name| (*name).to_owned()).collect(),
-            made_records: Vec::new(),
-            records: None,
-            classes: None,
-            patch_info: std::collections::BTreeMap::new(),
-            features: vec![B3.to_owned()],
-            silent: Vec::new(),
-            record_times: std::collections::BTreeMap::new(),
-            scripts: false,
-            open_attributes: None,
-            kept: Vec::new(),
-            unserved: Vec::new(),
+            ..ManifestHeader::of("100-01", "X", &"0".repeat(16))
         };
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(&Manifest { header, objects: Vec::new(), shlibs: Vec::new() }.to_bytes()).unwrap();
@@ -163,7 +140,7 @@ mod tests {
             undo: LedgerUndo::None(WhyNone::NoUndo),
             scripts: [].into(),
             snapshot: None,
-            manifest: digest_of(&kept),
+            manifest: Some(Digest::of(&kept)),
             applied_by: None,
             is_adopted: false,
         };

@@ -153,7 +153,7 @@ fn rule_of_attributes(state: &RecordedState) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use patchadm_changeset::format::manifest::{B3, ManifestHeader, VERSION, encode};
+    use patchadm_changeset::format::manifest::{ManifestHeader, encode};
     use patchadm_rootfs::{Digest, FileType, Timestamp};
 
     const LINE: &str = "/opt/a f none 0644 root root 1 2 3 X";
@@ -189,25 +189,7 @@ mod tests {
     }
 
     fn manifest(objects: Vec<ObjectRecord>) -> Manifest {
-        let header = ManifestHeader {
-            manifest: VERSION,
-            patch: "100-01".to_owned(),
-            package: "X".to_owned(),
-            root: "0".repeat(16),
-            obsoletes: Vec::new(),
-            parameters: Vec::new(),
-            made_records: Vec::new(),
-            records: None,
-            classes: None,
-            patch_info: std::collections::BTreeMap::new(),
-            features: vec![B3.to_owned()],
-            silent: Vec::new(),
-            record_times: std::collections::BTreeMap::new(),
-            scripts: false,
-            open_attributes: None,
-            kept: Vec::new(),
-            unserved: Vec::new(),
-        };
+        let header = ManifestHeader::of("100-01", "X", &"0".repeat(16));
         Manifest { header, objects, shlibs: Vec::new() }
     }
 

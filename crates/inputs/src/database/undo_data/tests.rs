@@ -55,25 +55,7 @@ fn manifest_of(patch: &str, objects: &[Replaced<'_>]) -> Manifest {
         member: Some((*path).into()),
         shlib: None,
     };
-    let header = manifest::ManifestHeader {
-        manifest: manifest::VERSION,
-        patch: patch.to_owned(),
-        package: "X".to_owned(),
-        root: MARKER.to_owned(),
-        obsoletes: Vec::new(),
-        parameters: Vec::new(),
-        made_records: Vec::new(),
-        records: None,
-        classes: None,
-        patch_info: std::collections::BTreeMap::new(),
-        features: vec![manifest::B3.to_owned()],
-        silent: Vec::new(),
-        record_times: std::collections::BTreeMap::new(),
-        scripts: false,
-        open_attributes: None,
-        kept: Vec::new(),
-        unserved: Vec::new(),
-    };
+    let header = manifest::ManifestHeader::of(patch, "X", MARKER);
     Manifest { header, objects: objects.iter().map(record).collect(), shlibs: Vec::new() }
 }
 

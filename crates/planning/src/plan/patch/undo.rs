@@ -14,8 +14,7 @@ use std::path::Path;
 
 use patchadm_changeset::format::contents_merge::ContentsEdits;
 use patchadm_changeset::format::manifest::{
-    B3, KEPT_MANIFEST, Manifest, ManifestHeader, ObjectRecord, RecordedState, VERSION, encode,
-    recorded_xattrs,
+    KEPT_MANIFEST, Manifest, ManifestHeader, ObjectRecord, RecordedState, encode, recorded_xattrs,
 };
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_rootfs::{Live, LiveKind};
@@ -212,23 +211,16 @@ impl Undoing<'_> {
         let found = records.old.keys().filter_map(|name| String::from_utf8(name.clone()).ok());
         let found = found.filter(|name| name != "pkginfo").chain(records.same.iter().cloned());
         ManifestHeader {
-            manifest: VERSION,
-            patch: self.id.to_string(),
-            package: target.package.to_string(),
-            root: draft.inventory.marker.clone(),
             obsoletes: self.obsoletes.iter().map(ToString::to_string).collect(),
             parameters: self.set.to_vec(),
             made_records: records.made.clone(),
             records: Some(found.collect()),
             classes: Some(classes(&target.image.params).join(" ")),
             patch_info: patch_info(self.old, self.saves),
-            features: vec![B3.to_owned()],
             silent: self.silent.to_vec(),
-            record_times: BTreeMap::new(),
             scripts: self.runs_scripts,
             open_attributes: Some(delivered.open.clone()),
-            kept: Vec::new(),
-            unserved: Vec::new(),
+            ..ManifestHeader::of(self.id.as_str(), target.package.as_str(), &draft.inventory.marker)
         }
     }
 }

@@ -1,11 +1,7 @@
 //! Undo archives with invalid statements about kept libraries.
 
-use std::collections::BTreeMap;
-
 use crate::operation::libraries::ArchivedLibraries;
-use patchadm_changeset::format::manifest::{
-    KEPT_RECORDS, Manifest, ManifestHeader, ObjectRecord, SHLIBS, VERSION,
-};
+use patchadm_changeset::format::manifest::{KEPT_RECORDS, Manifest, ManifestHeader, ObjectRecord, SHLIBS};
 use patchadm_inputs::source::PackageImage;
 use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader, CpioWriter};
 use patchadm_svr4::format::pkgmap::Pkgmap;
@@ -30,23 +26,9 @@ fn record(path: &str, keeper: &str, line: &str) -> ObjectRecord {
 
 fn manifest(shlibs: Vec<ObjectRecord>) -> Manifest {
     let header = ManifestHeader {
-        manifest: VERSION,
-        patch: "700001-01".to_owned(),
-        package: "ACMElib".to_owned(),
-        root: "0123456789abcdef".to_owned(),
-        obsoletes: vec![],
-        parameters: vec![],
-        made_records: vec![],
-        records: None,
-        classes: None,
-        patch_info: BTreeMap::new(),
         features: vec![SHLIBS.to_owned()],
-        silent: vec![],
-        record_times: BTreeMap::new(),
-        scripts: false,
-        open_attributes: None,
         kept: vec![KEEPER.to_owned()],
-        unserved: vec![],
+        ..ManifestHeader::of("700001-01", "ACMElib", "0123456789abcdef")
     };
     Manifest { header, objects: vec![], shlibs }
 }

@@ -395,25 +395,7 @@ mod tests {
             delivered: delivered && *became != "-",
             ..NOTHING.clone()
         });
-        let header = ManifestHeader {
-            manifest: 2,
-            patch: String::new(),
-            package: String::new(),
-            root: String::new(),
-            obsoletes: Vec::new(),
-            parameters: Vec::new(),
-            made_records: Vec::new(),
-            records: None,
-            classes: None,
-            patch_info: BTreeMap::new(),
-            features: Vec::new(),
-            silent: Vec::new(),
-            record_times: BTreeMap::new(),
-            scripts: false,
-            open_attributes: None,
-            kept: Vec::new(),
-            unserved: Vec::new(),
-        };
+        let header = ManifestHeader::of("", "", "");
         Manifest { header, objects: objects.collect(), shlibs: Vec::new() }
     }
 
