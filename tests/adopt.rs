@@ -206,7 +206,7 @@ fn what_rpm_says_of_the_database_of_the_root_is_adopted() {
     stage.directory("/var/lib/rpm");
     rpm_that_says(
         &stage,
-        "P\tweb\t(none)\t2.0-1.el9\tx86_64\tA web server\nF\t0\t/usr/bin/web\nF\t17\t/etc/web.conf\nF\t64\t/var/log/web\n",
+        "P\tweb\t(none)\t2.0-1.el9\tx86_64\t1700000000\tA web server\nF\t0\t\t/usr/bin/web\nF\t17\t\t/etc/web.conf\nF\t64\t\t/var/log/web\n",
     );
     let path = format!("{}:/usr/bin:/bin", stage.beside("bin").display());
     stage.set("PATH", &path);

@@ -126,6 +126,7 @@ fn request(id: &str) -> BuildRequest {
         basedir: ObjectPath::new(PLACE.as_bytes()).unwrap(),
         lists: PatchLists::default(),
         properties: Vec::new(),
+        fixed_in: None,
         readme: ReadmeText::default(),
         with_scripts: true,
         class_scripts: BTreeMap::new(),

@@ -6,6 +6,7 @@
 
 /// Software on disk that becomes a package.
 mod adopt;
+mod adopt_refresh;
 /// What a refusal says to type next.
 mod advice;
 /// Which patches a machine lacks.

@@ -43,6 +43,7 @@ causes! {
     Restricted "restricted" "A policy, an admin file, a restricted patch or a rule forbids it."
     Conflict "conflict" "The stage and the live tree differ in a way that the operator has to decide about."
     Edited "edited" "Objects are not as they are recorded, or others are in their place."
+    NativeChanged "native-changed" "dpkg or rpm changed an adopted package since, or a fix was lost to such a change."
     Dependency "dependency" "Other patches or packages need it, exclude it, or are needed."
     Space "space" "A file system has too little space."
     Locked "locked" "Another command is changing the root."

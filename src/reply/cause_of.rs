@@ -74,7 +74,8 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         | Failure::BadId(_)
         | Failure::BackoutDirectory { .. }
         | Failure::ExchangeDirectory { .. }
-        | Failure::BadFile(_) => ExitCause::Usage,
+        | Failure::BadFile(_)
+        | Failure::Native(_) => ExitCause::Usage,
         Failure::Script(_) | Failure::Scripts(_) | Failure::Response(_) => ExitCause::Script,
         Failure::Declined => ExitCause::Signal,
     }
@@ -197,6 +198,7 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         | Reason::NotAdopted
         | Reason::Interaction { .. }
         | Reason::Interactive => ExitCause::Restricted,
+        Reason::NativeChanged { .. } => ExitCause::NativeChanged,
         Reason::InSet(reason) => of_set(reason),
         Reason::NotUndone(reason) => of_undo(reason),
         Reason::Promotion(reason) => of_promotion(reason),

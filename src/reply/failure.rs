@@ -32,9 +32,9 @@ pub fn code(command: Command, failure: &Failure) -> Exit {
 
 /// Returns the number of that exit.
 fn number(command: Command, failure: &Failure) -> u8 {
-    use Command::{Adopt, Forget, Patchadd, Patchrm, Promote, Refresh};
+    use Command::{Adopt, AdoptRefresh, Forget, Patchadd, Patchrm, Promote, Refresh};
     let by = |patchadd, patchrm, package| match command {
-        Patchadd | Adopt | Forget | Promote | Refresh => patchadd,
+        Patchadd | Adopt | AdoptRefresh | Forget | Promote | Refresh => patchadd,
         Patchrm | Command::Commit | Command::Undo => patchrm,
         Command::Pkgadd | Command::Pkgrm | Command::Installf | Command::Removef => package,
     };
@@ -85,7 +85,7 @@ fn number(command: Command, failure: &Failure) -> u8 {
         },
         Failure::BadId(_) => by(29, 8, 1),
         Failure::BackoutDirectory { .. } => by(37, 12, 1),
-        Failure::BadFile(_) => by(1, 1, 99),
+        Failure::BadFile(_) | Failure::Native(_) => by(1, 1, 99),
         Failure::Script(failure) => by(failure.patchadd_code(), failure.patchrm_code(), failure.code()),
         Failure::Scripts(ScriptError::Locked { .. }) => LOCKED,
         Failure::Scripts(_) | Failure::Response(_) => by(5, 7, 1),
@@ -195,7 +195,7 @@ fn database_number(command: Command, error: &DatabaseError) -> u8 {
 }
 
 fn transaction_number(command: Command, error: &TransactionError) -> u8 {
-    use Command::{Adopt, Forget, Patchadd, Patchrm, Promote, Refresh};
+    use Command::{Adopt, AdoptRefresh, Forget, Patchadd, Patchrm, Promote, Refresh};
     match (&error.left, &error.cause) {
         (RootCondition::InDoubt | RootCondition::Unfinished(_), _) => return UNFINISHED,
         (_, Cause::Internal(_)) => return Exit::INTERNAL.code(),
@@ -221,7 +221,7 @@ fn transaction_number(command: Command, error: &TransactionError) -> u8 {
         _ => (5, 5),
     };
     match command {
-        Patchadd | Adopt | Forget | Promote | Refresh => patchadd,
+        Patchadd | Adopt | AdoptRefresh | Forget | Promote | Refresh => patchadd,
         Patchrm | Command::Commit | Command::Undo => patchrm,
         Command::Pkgadd | Command::Pkgrm => 1,
         Command::Installf | Command::Removef => INTERNAL_OF_OBJECTS,
@@ -287,6 +287,7 @@ fn said(patch: Option<&str>, failure: &Failure) -> String {
         | Failure::BackoutDirectory { .. }
         | Failure::ExchangeDirectory { .. }
         | Failure::BadFile(_)
+        | Failure::Native(_)
         | Failure::NotInDepot { .. }
         | Failure::NoDatabase(_) => closed(text),
         Failure::Depot(error) if begins_with_place(error) => closed(text),
@@ -343,7 +344,7 @@ pub(crate) fn modern(root: &Path, command: Command, subject: &str, failure: &Fai
         Command::Adopt => "adopted",
         Command::Undo => "undone",
         Command::Promote => "promoted",
-        Command::Refresh => "refreshed",
+        Command::Refresh | Command::AdoptRefresh => "refreshed",
         Command::Forget => "forgotten",
     };
     let what = format!("{subject} is not {done}; {}", failure.left());

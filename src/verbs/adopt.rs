@@ -19,14 +19,18 @@ use crate::surroundings::Output;
 use patchadm_core::operation::adopt::{
     AdoptReport, AdoptRequest, AdoptSource, adopt_software, forget_software,
 };
+use patchadm_inputs::native::NativeManager;
 use patchadm_inputs::path_glob::PathGlob;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
+mod refresh;
+
 const USAGE: &str = "\
 patchadm [-R root] adopt --pkg pkg --version version --dir tree|--paths file [option...]
 patchadm [-R root] adopt --dpkg name|--rpm name [option...]
+patchadm [-R root] adopt --refresh [pkg...] [--accept id] [option...]
 patchadm [-R root] adopt --forget --pkg pkg [option...]";
 
 /// Other packages own objects of the software.
@@ -54,6 +58,18 @@ struct AdoptArgs {
     /// Adopt what rpm has recorded in the root of this package
     #[arg(long, value_name = "NAME", group = "what")]
     rpm: Option<String>,
+    /// Let registrations follow what dpkg or rpm did to their packages since, all of them or those that are named
+    #[arg(long, group = "what", conflicts_with_all = ["pkg", "version", "arch", "name", "basedir", "editable", "volatile", "exclude"])]
+    refresh: bool,
+    /// Accept that the fix of this patch is lost; before an upgrade, that it will be. May be repeated
+    #[arg(long, value_name = "ID", requires = "refresh", action = clap::ArgAction::Append)]
+    accept: Vec<String>,
+    /// Called by the package manager: wait five seconds at most, say three lines at most, never fail for a lock
+    #[arg(long, requires = "refresh", hide = true)]
+    from_hook: bool,
+    /// The adopted packages to refresh
+    #[arg(value_name = "PKGINST", requires = "refresh")]
+    packages: Vec<String>,
     /// Give the registration of an adopted package up; its files stay
     #[arg(long, group = "what", requires = "pkg", conflicts_with_all = ["version", "arch", "name", "basedir", "editable", "volatile", "exclude"])]
     forget: bool,
@@ -104,6 +120,9 @@ fn glob(text: &str) -> Result<PathGlob, String> {
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let mut args: AdoptArgs = parse(call, USAGE)?;
+    if args.refresh {
+        return refresh::run(call, &args);
+    }
     args.must_say_enough()?;
     let command = if args.forget { Command::Forget } else { Command::Adopt };
     let root = args.owner.open::<AdoptArgs>(call, &args.root, command)?;
@@ -152,8 +171,8 @@ impl AdoptArgs {
         let source = match (self.dir.take(), self.paths.take(), self.dpkg.take(), self.rpm.take()) {
             (Some(tree), ..) => AdoptSource::Tree(tree_inside(root, &tree)?),
             (_, Some(file), ..) => AdoptSource::Paths(file),
-            (_, _, Some(name), _) => AdoptSource::Dpkg(name),
-            (.., rpm) => AdoptSource::Rpm(rpm.unwrap_or_default()),
+            (_, _, Some(name), _) => AdoptSource::Native(NativeManager::Dpkg, name),
+            (.., rpm) => AdoptSource::Native(NativeManager::Rpm, rpm.unwrap_or_default()),
         };
         Ok(AdoptRequest {
             source,

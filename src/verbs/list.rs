@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::lacking::LackingReport;
 use super::listed::ListedPatch;
 use super::options::VerbOptions;
+use super::overtaken::{LOST, OvertakenEntry, StaleEntry};
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::many_roots::list::ManyRoots;
@@ -15,8 +16,11 @@ use crate::reply::advice::damage_remark;
 use crate::reply::failure::query_refused;
 use crate::reply::words::{print_notes, unfinished_sentence};
 use crate::reply::{CommandReport, Exit, Reply, Stop};
+use crate::surroundings::caller::now;
 use crate::surroundings::{Output, Zone};
+use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::inspect::{InspectedPatch, Inspection, WantedWords, inspect};
+use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm [-R root] list [--order id|date] [--applied-since date]\n\
@@ -31,6 +35,9 @@ struct ListArgs {
     /// The order of the list: by id, or by the date of application
     #[arg(long, value_name = "id|date", value_parser = order)]
     order: Option<ListOrder>,
+    /// End with 68 if the fix of a patch is lost to an upgrade by dpkg or rpm
+    #[arg(long)]
+    check: bool,
     /// Only the patches that were applied at this moment (RFC 3339) or day, or later
     #[arg(long, value_name = "DATE")]
     applied_since: Option<String>,
@@ -63,6 +70,15 @@ struct ListReport {
     patches: Vec<ListedPatch>,
     /// The run that was interrupted, before which everything is told.
     unfinished: Option<String>,
+    /// The patches that ended because dpkg or rpm changed their package.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    overtaken: Vec<OvertakenEntry>,
+    /// The registrations that no longer say what dpkg or rpm says.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stale: Vec<StaleEntry>,
+    /// Whether the fix of a patch is lost, or would be with the next refresh.
+    #[serde(skip)]
+    has_lost: bool,
     /// Notes for a person.
     #[serde(skip)]
     remarks: Vec<String>,
@@ -80,12 +96,13 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         is_verbose: call.output.is_verbose(),
         in_json: call.in_json,
     };
+    let now = now(&call.surroundings);
     let lacking = args.lacking.as_deref();
     if args.many.are_named() {
         let query = RootsQuery { usage: USAGE, answered: "asked", lacking };
         return match lacking {
             None => ask_many(call, &args.many, query, &|root| {
-                ListReport::of(root, choice)
+                ListReport::of(root, choice, &now)
                     .map_or_else(|error| RootAnswer::failed(root, &error), ListReport::answer)
             }),
             Some(id) => ask_many(call, &args.many, query, &|root| {
@@ -95,7 +112,11 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     }
     let root = args.common.root.open(call)?;
     match lacking {
-        None => Ok(Reply::about(&root, Exit::OK, ListReport::of(&root, choice)?)),
+        None => {
+            let report = ListReport::of(&root, choice, &now)?;
+            let exit = if args.check && report.has_lost { LOST } else { Exit::OK };
+            Ok(Reply::about(&root, exit, report))
+        }
         Some(id) => Ok(Reply::about(&root, Exit::OK, lacks(&root, id)?)),
     }
 }
@@ -135,7 +156,7 @@ fn since(text: &str, zone: Zone) -> Result<DateTime<Utc>, Stop> {
 }
 
 impl ListReport {
-    fn of(root: &Root, choice: ListChoice) -> anyhow::Result<Self> {
+    fn of(root: &Root, choice: ListChoice, now: &Now) -> anyhow::Result<Self> {
         let words = if choice.is_verbose || choice.in_json { WantedWords::All } else { WantedWords::None };
         let Inspection { patches, unfinished, lost_copies, .. } =
             inspect(root, words).map_err(|failed| query_refused(root, &failed))?;
@@ -156,13 +177,26 @@ impl ListReport {
             let moment = |one: &&InspectedPatch| one.date.map_or((true, None), |date| (false, Some(date)));
             patches.sort_by_key(moment);
         }
-        let patches = patches.into_iter().map(ListedPatch::from).collect();
-        Ok(Self { patches, unfinished, remarks, choice })
+        let overview = NativeOverview::of(root, now).unwrap_or_default();
+        remarks.extend(overview.unknown.clone());
+        let stale: Vec<StaleEntry> = overview.changes.iter().map(StaleEntry::of).collect();
+        remarks.extend(stale.iter().map(StaleEntry::sentence));
+        let patches = patches.into_iter().map(|one| ListedPatch::from(one).beside(&overview)).collect();
+        Ok(Self {
+            patches,
+            unfinished,
+            has_lost: overview.lost().next().is_some(),
+            overtaken: overview.ended.iter().map(OvertakenEntry::of).collect(),
+            stale,
+            remarks,
+            choice,
+        })
     }
 
     /// Returns the width of the ids.
     fn width(&self) -> usize {
-        self.patches.iter().map(|one| one.id.len()).max().unwrap_or_default()
+        let ended = self.overtaken.iter().map(|one| one.id.len());
+        self.patches.iter().map(|one| one.id.len()).chain(ended).max().unwrap_or_default()
     }
 
     /// Returns the lines below that of a patch: the programs for which it is not in force, and its synopsis in longer
@@ -177,7 +211,12 @@ impl ListReport {
     fn lines(&self) -> Vec<String> {
         let width = self.width();
         let of = |one| std::iter::once(ListedPatch::line(one, width)).chain(self.lines_below(one, width));
-        self.patches.iter().flat_map(of).collect()
+        self.patches.iter().flat_map(of).chain(self.overtaken_lines(width)).collect()
+    }
+
+    /// Returns the lines of the patches that ended.
+    fn overtaken_lines(&self, width: usize) -> Vec<String> {
+        self.overtaken.iter().map(|one| format!("{:<width$}  {}", one.id, one.told)).collect()
     }
 
     fn empty(&self) -> &'static str {
@@ -203,7 +242,7 @@ impl ListReport {
 
 impl CommandReport for ListReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        if self.patches.is_empty() {
+        if self.patches.is_empty() && self.overtaken.is_empty() {
             output.line(self.empty())?;
         }
         let width = self.width();
@@ -213,6 +252,7 @@ impl CommandReport for ListReport {
                 output.line(line)?;
             }
         }
+        self.overtaken_lines(width).into_iter().try_for_each(|line| output.line(line))?;
         Ok(())
     }
 

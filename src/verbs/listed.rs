@@ -8,7 +8,9 @@ use crate::reply::kept_shlibs::KeptShlibs;
 use crate::reply::removable::RemovableEntry;
 use crate::reply::undo::{UndoEntry, undo_in_brief};
 use crate::surroundings::{Output, Shade};
+use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::inspect::InspectedPatch;
+use patchadm_inputs::format::overtaken::OvertakenState;
 use patchadm_svr4::patch::PatchList;
 
 /// An applied patch; its fields are those of the JSON documents of `list` and `show`.
@@ -31,6 +33,9 @@ pub(super) struct ListedPatch {
     pub(super) removable: RemovableEntry,
     /// Whether undo data and objects were read for that.
     pub(super) checked: bool,
+    /// What a refresh would make of it, or has made of a part of it, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) native: Option<String>,
     /// The libraries from before it that stay for those who still load them.
     #[serde(skip_serializing_if = "KeptShlibs::is_empty")]
     pub(super) kept_shlibs: KeptShlibs,
@@ -54,16 +59,37 @@ impl From<&InspectedPatch> for ListedPatch {
             undo: one.undo.iter().map(UndoEntry::from).collect(),
             removable: RemovableEntry::at_a_glance(&one.backout),
             checked: false,
+            native: None,
             kept_shlibs: KeptShlibs::of(&one.kept),
         }
     }
 }
 
 impl ListedPatch {
+    /// Returns the same with what dpkg or rpm did to its packages. A patch that a refresh would end is not effective.
+    pub(super) fn beside(mut self, overview: &NativeOverview) -> Self {
+        let is_it = |id: &str| id == self.id;
+        if let Some(end) = overview.would_end.iter().map(|one| &one.patch).find(|end| is_it(&end.patch)) {
+            self.state = vec![match end.state {
+                OvertakenState::Contained => "contained",
+                OvertakenState::Removed => "removed",
+                _ => "lost",
+            }];
+            self.native = Some(end.told());
+        } else if overview.partly.iter().any(|id| is_it(id.as_str())) {
+            self.state.push("partly-overtaken");
+        }
+        self
+    }
+
     /// Returns the state with the patch that causes it.
     pub(super) fn state_text(&self) -> String {
+        if let Some(native) = &self.native {
+            return native.clone();
+        }
         let by = self.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
-        format!("{}{by}", self.state.join(", "))
+        let state = self.state.join(", ").replace("partly-overtaken", "partly overtaken");
+        format!("{state}{by}")
     }
 
     /// Returns the line of a list in which ids are this wide.

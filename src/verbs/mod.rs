@@ -22,6 +22,7 @@ pub(crate) mod links;
 pub(crate) mod lint;
 pub(crate) mod list;
 pub(crate) mod order;
+mod overtaken;
 pub(crate) mod owner;
 pub(crate) mod plan;
 mod plan_file;

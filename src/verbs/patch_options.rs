@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::arguments::object_path;
 use crate::reply::{Exit, ExitCause, Stop};
+use patchadm_inputs::native::FixedIn;
 use patchadm_inputs::path_glob::PathGlob;
 use patchadm_inputs::policy::Policy;
 use patchadm_making::build::{
@@ -59,6 +60,9 @@ pub(super) struct PatchOptions {
     /// A word about how it is applied, such as rebootafter; may be repeated
     #[arg(long = "property", value_name = "WORD", action = clap::ArgAction::Append)]
     properties: Vec<String>,
+    /// The versions of dpkg or rpm packages that have its fix, as in "dpkg openssl >= 3.0.18-1"
+    #[arg(long, value_name = "TEXT")]
+    fixed_in: Option<FixedIn>,
     /// One line about it
     #[arg(long, value_name = "TEXT")]
     synopsis: Option<String>,
@@ -115,6 +119,7 @@ impl PatchOptions {
             basedir: self.basedir.clone().unwrap_or_else(ObjectPath::root),
             lists: self.lists(usage)?,
             properties: self.properties.clone(),
+            fixed_in: self.fixed_in.clone(),
             readme: self.readme(usage)?,
             with_scripts: !self.no_scripts,
             class_scripts: self.read_class_scripts(usage)?,

@@ -14,6 +14,7 @@ pub(super) const ROWS: &[Row] = &[
     ("Reason::BasedirAnswered", basedir_answered),
     ("Reason::PatchesApplied", patches_applied),
     ("Reason::Adopted", adopted),
+    ("Reason::NativeChanged", changed_by_dpkg),
     ("Reason::NotUndone", replaced),
 ];
 
@@ -132,6 +133,14 @@ fn replaced() {
     let run = type_it(&stage, &said, &[("DEVICE", "spool"), ("PKG", "ACMEa -n")]);
     assert_eq!(run.code, 0, "{said}{}", run.stderr);
     assert_eq!(stage.text("/opt/ACMEa/a"), "1.0");
+}
+
+fn changed_by_dpkg() {
+    let stage = crate::adopt_refresh::upgraded();
+    let said = stage.run("remove -R @ROOT@ 100-01").fails(11);
+    assert!(said.contains("`patchadm -R @ROOT@ adopt --refresh`"), "{said}");
+    assert_eq!(type_it(&stage, &said, &[]).code, 0, "{said}");
+    stage.run("remove -R @ROOT@ 100-01").fails(2);
 }
 
 fn adopted() {

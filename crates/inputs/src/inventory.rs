@@ -6,6 +6,7 @@ mod kept;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::native::NativeChange;
 use patchadm_changeset::RecordFile;
 use patchadm_rootfs::{Digest, KnownFile, Live, LiveKind};
 use patchadm_svr4::format::remote::RemoteArchive;
@@ -48,6 +49,8 @@ pub struct Inventory {
     pub identical: BTreeSet<ObjectPath>,
     /// Which applied patches have a path in their undo archives, in order of application, for the paths concerned.
     pub patched_by: BTreeMap<ObjectPath, Vec<String>>,
+    /// What the package managers of the system changed since packages were adopted from them, by adopted package.
+    pub native_changes: BTreeMap<PkgInst, NativeChange>,
     /// The accounts that count in this root.
     pub accounts: Accounts,
     /// Whether owners can be set; if not, they are recorded only.

@@ -91,6 +91,11 @@ pub fn history() -> ObjectPath {
     fixed("/var/sadm/patchadm/history")
 }
 
+/// Returns the list of patches that ended because the package manager of the system changed their package.
+pub fn lost() -> ObjectPath {
+    fixed("/var/sadm/patchadm/lost")
+}
+
 /// Returns the file in which the root remembers depots.
 pub fn depots() -> ObjectPath {
     fixed("/var/sadm/patchadm/depots")

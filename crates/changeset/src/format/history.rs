@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use patchadm_rootfs::Timestamp;
 use patchadm_svr4::format::lines::LONGEST_LINE;
 
 /// The facts known about the signature of a patch when it was applied, in the words of patchadm-signatures(5).
@@ -80,6 +81,14 @@ pub struct HistoryError {
 }
 
 impl HistoryEntry {
+    /// Returns the moment at which the run had certainly ended; `None` if its time is no time.
+    pub fn end(&self) -> Option<Timestamp> {
+        let start = chrono::DateTime::parse_from_rfc3339(&self.time).ok()?;
+        let duration = i64::try_from(self.duration.div_ceil(1000)).ok()?;
+        // The start is in whole seconds.
+        Some(Timestamp::whole(start.timestamp().checked_add(duration)?.checked_add(1)?))
+    }
+
     /// Returns the line, with its newline.
     pub fn line(&self) -> Vec<u8> {
         // Strings, lists of strings and a number: serialising these cannot fail.

@@ -17,6 +17,7 @@ use patchadm_inputs::database::policy::PolicyError;
 use patchadm_inputs::database::undo_data::{ArchiveError, UndoContentError};
 use patchadm_inputs::database::{DatabaseError, IdentityFault, RecordDamage, RecordError, ViewError};
 use patchadm_inputs::depot::{SeenDepotsError, StaleIndex};
+use patchadm_inputs::native::NativeError;
 use patchadm_inputs::sign::{KeyDirectoryError, Verdict};
 use patchadm_inputs::source::{SourceError, SourceProblem};
 use patchadm_planning::plan::refusal::Refusal;
@@ -93,6 +94,9 @@ pub enum Failure {
     /// A call on the root failed.
     #[error(transparent)]
     Root(#[from] RootError),
+    /// The records of dpkg or rpm cannot be used.
+    #[error(transparent)]
+    Native(#[from] NativeError),
     /// The keys of a root cannot be trusted.
     #[error(transparent)]
     Keys(#[from] KeyDirectoryError),

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use super::failure::Failure;
 use patchadm_inputs::database::survey::{SurveySettings, packages, parameters, survey_with};
 use patchadm_inputs::database::undo_data::{OutsideRules, UndoReader};
 use patchadm_inputs::database::{RecordView, contents, installed, policy};
 use patchadm_inputs::inventory::{Installed, Inventory, KeptLibraries, Touched, is_kept_package};
+use patchadm_inputs::native::{NativeChange, NativeOrigin, native_changes};
 use patchadm_inputs::policy::Policy;
 use patchadm_planning::plan::patch::validate::applied_to;
 use patchadm_planning::plan::refusal::Reason;
@@ -35,6 +37,8 @@ pub struct RootAndPolicy {
     pub outside: OutsideRules,
     /// The owner of the root, user and group, for whom changes are planned if the caller may not make them.
     for_owner: Option<(u32, u32)>,
+    /// What package managers of the system changed, of the packages of which somebody has asked.
+    native_changes: Mutex<BTreeMap<PkgInst, Option<NativeChange>>>,
 }
 
 impl RootAndPolicy {
@@ -72,7 +76,8 @@ impl RootAndPolicy {
     }
 
     pub(super) fn new(root: Root, host: Root, policy: Policy, outside: OutsideRules) -> Self {
-        Self { root, host, policy, bounds: None, outside, for_owner: None }
+        let native_changes = Mutex::default();
+        Self { root, host, policy, bounds: None, outside, for_owner: None, native_changes }
     }
 
     /// Returns the same for a root that is shown in the place of this one.
@@ -187,6 +192,26 @@ impl RootAndPolicy {
         Ok(KeptLibraries { packages, lines, live })
     }
 
+    /// Returns what package managers of the system changed since these packages were adopted from them. Each is looked at
+    /// once.
+    pub(in crate::operation) fn native_changes(
+        &self,
+        packages: &BTreeMap<PkgInst, Installed>,
+    ) -> BTreeMap<PkgInst, NativeChange> {
+        let mut known = self.native_changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = |(package, installed): &(&PkgInst, &Installed)| {
+            !known.contains_key(*package) && NativeOrigin::of(&installed.params).is_some()
+        };
+        let new: Vec<(&PkgInst, &Installed)> = packages.iter().filter(is_new).collect();
+        if !new.is_empty() {
+            let params = new.iter().map(|(package, installed)| (*package, &installed.params));
+            let mut changes = native_changes(&self.root, params);
+            known.extend(new.iter().map(|(package, _)| ((*package).clone(), changes.remove(*package))));
+        }
+        let changed = known.iter().filter(|(package, _)| packages.contains_key(*package));
+        changed.filter_map(|(package, change)| Some((package.clone(), change.clone()?))).collect()
+    }
+
     /// Makes the same survey with `packages` that were read under the same lock.
     pub fn survey_with(
         &self,
@@ -199,6 +224,7 @@ impl RootAndPolicy {
         let outside = self.outside.with(moved_to);
         let setting = SurveySettings { host: &self.host, separator, new_marker: &new_marker, outside };
         let mut inventory = survey_with(packages, &RecordView::live(&self.root), touched, &setting)?;
+        inventory.native_changes = self.native_changes(&inventory.packages);
         if let Some(owner) = self.for_owner {
             inventory.privileged = owner.0 == 0;
             inventory.caller = owner;

@@ -5,13 +5,14 @@
 
 use super::pairs::PackagePair;
 use super::request::{BuildRequest, PatchLists};
+use patchadm_inputs::native::FIXED_IN;
 use patchadm_svr4::package::Params;
 
 /// Parameters that compare a package with an installed one: those of the old release count.
 const OF_OLD: [&str; 4] = ["BASEDIR", "SUNW_PKG_ALLZONES", "SUNW_PKG_HOLLOW", "SUNW_PKG_THISZONE"];
 
 /// Parameters of a release that no sparse package takes over.
-const LEFT_OUT: [&str; 12] = [
+const LEFT_OUT: [&str; 13] = [
     "PATCHLIST",
     "PATCH_OBSOLETES",
     "SUNW_PATCHID",
@@ -19,6 +20,7 @@ const LEFT_OUT: [&str; 12] = [
     "SUNW_REQUIRES",
     "SUNW_INCOMPAT",
     "SUNW_PATCH_PROPERTIES",
+    FIXED_IN,
     "Patch_label",
     "Obsoletes_label",
     "INSTDATE",
@@ -50,6 +52,7 @@ pub(super) fn params_of(
         ("SUNW_REQUIRES", requires.joined(" ")),
         ("SUNW_INCOMPAT", incompatibles.to_string()),
         ("SUNW_PATCH_PROPERTIES", request.properties.join(" ")),
+        (FIXED_IN, request.fixed_in.as_ref().map(ToString::to_string).unwrap_or_default()),
     ];
     for (name, value) in macros.iter().filter(|(_, value)| !value.is_empty()) {
         params.set(name, value);

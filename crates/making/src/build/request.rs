@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::choices::ListChoices;
 use super::compare::CompareOptions;
 use super::pairs::PairNaming;
+use patchadm_inputs::native::FixedIn;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::{PatchId, PatchList, Requirements};
 
@@ -27,6 +28,8 @@ pub struct BuildRequest {
     pub lists: PatchLists,
     /// The words of `SUNW_PATCH_PROPERTIES`.
     pub properties: Vec<String>,
+    /// The native versions that have its fix.
+    pub fixed_in: Option<FixedIn>,
     /// The text of its README.
     pub readme: ReadmeText,
     /// Whether every package gets the scripts that let a pkgadd apply it which knows no patches.

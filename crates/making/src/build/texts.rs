@@ -4,6 +4,7 @@ use chrono::DateTime;
 
 use super::request::{BuildRequest, PatchLists};
 use super::sparse::SparsePackage;
+use patchadm_inputs::native::FIXED_IN;
 use patchadm_svr4::format::patchinfo::PatchinfoFile;
 use patchadm_svr4::package::{ObjectPath, PathError, escape};
 
@@ -109,6 +110,7 @@ pub(super) fn patchinfo(request: &BuildRequest, lists: &PatchLists, packages: &[
         obsoletes: words(lists.obsoletes.to_string()),
         requires: words(lists.requires.joined(" ")),
         incompat: words(lists.incompatibles.to_string()),
+        other: request.fixed_in.iter().map(|fixed| (FIXED_IN, fixed.to_string())).collect(),
         ..PatchinfoFile::default()
     }
     .write()

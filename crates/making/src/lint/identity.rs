@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::codes::LintCode;
 use super::findings::LintFindings;
 use super::subject::{LintPackage, LintSubject, SEPARATOR};
+use patchadm_inputs::native::{FIXED_IN, FixedIn};
 use patchadm_svr4::package::exports;
 use patchadm_svr4::patch::{PatchId, PatchList, PatchMacros, PatchMacrosError, Requirement, Requirements};
 
@@ -17,6 +18,7 @@ pub(super) fn check(subject: &LintSubject<'_>, found: &mut LintFindings) {
     for package in &subject.packages {
         check_macros(package, found);
         check_names(package, found);
+        check_fixed_in(package, found);
         for (name, reason) in exports::kept_out(&package.image.params) {
             found.of_path(LintCode::Parameter, package.directory(), &name, reason);
         }
@@ -70,6 +72,15 @@ fn check_macros(package: &LintPackage<'_>, found: &mut LintFindings) {
     if !sunw.is_empty() && !label.is_empty() && sunw != label {
         let text = format!("SUNW_OBSOLETES is <{}> but Obsoletes_label is <{}>", lists[0], lists[1]);
         found.of_package(LintCode::Macro, package.directory(), text);
+    }
+}
+
+fn check_fixed_in(package: &LintPackage<'_>, found: &mut LintFindings) {
+    let text = package.image.params.text(FIXED_IN);
+    if let Err(error) = text.parse::<FixedIn>()
+        && !text.trim().is_empty()
+    {
+        found.of_path(LintCode::Macro, package.directory(), &FIXED_IN, error);
     }
 }
 

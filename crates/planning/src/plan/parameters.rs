@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use patchadm_inputs::native::is_native_parameter;
 use patchadm_svr4::places;
 
 use patchadm_svr4::package::{Params, PkgInst, exports};
@@ -13,10 +14,6 @@ use patchadm_svr4::patch::PatchList;
 
 use super::clock::Now;
 use super::target::classes;
-
-/// The parameter of an adopted package that says where its files come from: `dpkg NAME:ARCH`, `rpm NAME`, `tree` or
-/// `paths`.
-pub const ADOPTED: &str = "PATCHADM_ADOPTED";
 
 /// Names that stand before what is delivered.
 const ENVIRONMENT: &[&str] = &["LANG", "TZ", "PATH", "OAMBASE"];
@@ -76,6 +73,7 @@ pub(super) fn is_stored(name: &str) -> bool {
         && !NEVER_STORED.contains(&name)
         && !OWN.contains(&name)
         && !is_patch_record(name)
+        && !is_native_parameter(name)
 }
 
 /// The start of the names of parameters that tell of patches.
@@ -101,7 +99,7 @@ pub(super) fn kept_out(package: &PkgInst, delivered: &Params) -> Vec<String> {
 
 /// Tells whether the backout package of a patch brings a parameter back.
 pub(super) fn is_restored(name: &str) -> bool {
-    !NOT_RESTORED.contains(&name) && !is_patch_record(name)
+    !NOT_RESTORED.contains(&name) && !is_patch_record(name) && !is_native_parameter(name)
 }
 
 fn is_environment(name: &str) -> bool {
@@ -226,7 +224,8 @@ pub(super) fn taken_back(
     set_later: impl Fn(&str) -> bool,
 ) -> Params {
     let mut values = current.clone();
-    for name in names.iter().filter(|name| !is_patch_record(name) && !set_later(name)) {
+    let is_own = |name: &&String| !is_patch_record(name) && !is_native_parameter(name);
+    for name in names.iter().filter(is_own).filter(|name| !set_later(name)) {
         match old.get(name) {
             Some(value) => values.set(name, value),
             None => values.remove(name),

@@ -1,40 +1,43 @@
 //! Files whose bytes differ from the sum that another package manager has recorded.
 
 use std::collections::BTreeMap;
-use std::io;
-
-use md5::{Digest as _, Md5};
 
 use crate::operation::failure::Failure;
-use patchadm_rootfs::{FileType, Root};
+use patchadm_inputs::native::FileSum;
+use patchadm_rootfs::{FileType, Resolver, Root};
 use patchadm_svr4::package::ObjectPath;
 
-/// An MD5 sum.
-pub(super) type Md5Sum = [u8; 16];
-
 /// Finds the objects with a recorded sum that are not a file with this sum.
-pub(super) fn differing(
+pub(in crate::operation) fn differing(
     root: &Root,
-    sums: &BTreeMap<ObjectPath, Md5Sum>,
+    sums: &BTreeMap<ObjectPath, FileSum>,
     objects: &[ObjectPath],
 ) -> Result<Vec<ObjectPath>, Failure> {
     let resolver = root.resolver();
     let mut differing = Vec::new();
     for path in objects {
         let Some(expected) = sums.get(path) else { continue };
-        let physical = resolver.locate(path)?;
-        let Some(parent) = physical.parent() else { continue };
-        let dir = root.dir(&parent)?;
-        let is_file = dir.look(physical.name())?.is_some_and(|seen| seen.file_type == FileType::Regular);
-        let has_sum = is_file && {
-            let mut file = dir.open_regular(physical.name())?;
-            let mut sum = Md5::new();
-            io::copy(&mut file, &mut sum).map_err(|error| dir.read_error(physical.name(), &error))?;
-            Md5Sum::from(sum.finalize()) == *expected
-        };
-        if !has_sum {
+        if !has_sum(root, &resolver, path, *expected)? {
             differing.push(path.clone());
         }
     }
     Ok(differing)
+}
+
+/// Tells whether a regular file with this sum is at a path.
+pub(in crate::operation) fn has_sum(
+    root: &Root,
+    resolver: &Resolver<'_>,
+    path: &ObjectPath,
+    expected: FileSum,
+) -> Result<bool, Failure> {
+    let physical = resolver.locate(path)?;
+    let Some(parent) = physical.parent() else { return Ok(false) };
+    let Some(dir) = root.dir_if_there(&parent)? else { return Ok(false) };
+    let is_file = dir.look(physical.name())?.is_some_and(|seen| seen.file_type == FileType::Regular);
+    if !is_file {
+        return Ok(false);
+    }
+    let mut file = dir.open_regular(physical.name())?;
+    Ok(expected.is_of(&mut file).map_err(|error| dir.read_error(physical.name(), &error))?)
 }

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::differing::Md5Sum;
 use super::request::{AdoptRequest, AdoptSource};
-use super::software_list::{SoftwareList, paths_of};
-use super::{dpkg, rpm, tree};
+use super::software_list::SoftwareList;
+use super::tree;
 use crate::operation::failure::Failure;
+use patchadm_inputs::native::dpkg::paths_of;
+use patchadm_inputs::native::{ADOPTED, FileSum};
 use patchadm_inputs::path_glob::PathGlob;
 use patchadm_inputs::small_file::read_start;
 use patchadm_planning::plan::package::adopt::AdoptableSoftware;
-use patchadm_planning::plan::parameters::ADOPTED;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{Ftype, ObjectPath, Params, PkgInst};
 
@@ -26,7 +26,7 @@ const LONGEST_PKG: usize = 32;
 pub(super) struct ListedSoftware {
     pub(super) software: AdoptableSoftware,
     /// The sums of its files according to another package manager.
-    pub(super) md5: BTreeMap<ObjectPath, Md5Sum>,
+    pub(super) sums: BTreeMap<ObjectPath, FileSum>,
     pub(super) notes: Vec<String>,
 }
 
@@ -36,8 +36,7 @@ impl ListedSoftware {
         let mut list = match &request.source {
             AdoptSource::Tree(top) => tree::listed(root, top, &request.basedir)?,
             AdoptSource::Paths(file) => paths_in(file)?,
-            AdoptSource::Dpkg(name) => dpkg::listed(root, name)?,
-            AdoptSource::Rpm(name) => rpm::listed(root, name)?,
+            AdoptSource::Native(manager, name) => manager.package(root, name)?.into(),
         };
         list.paths.retain(|path, _| !request.exclude.iter().any(|glob| glob.names_it_or_above(path)));
         for (path, ftype) in &mut list.paths {
@@ -56,7 +55,7 @@ impl ListedSoftware {
             paths: list.paths,
             must_be_there: list.must_be_there,
         };
-        Ok(Self { software, md5: list.md5, notes: list.notes })
+        Ok(Self { software, sums: list.sums, notes: list.notes })
     }
 }
 
@@ -93,6 +92,9 @@ fn called(list: &SoftwareList, request: &AdoptRequest) -> Result<(PkgInst, Param
         params.set(name, value.trim());
     }
     params.set("BASEDIR", request.basedir.as_bytes());
+    if let Some(registration) = &list.registration {
+        registration.write(&mut params);
+    }
     Ok((package, params))
 }
 
@@ -103,6 +105,6 @@ fn paths_in(file: &Path) -> Result<SoftwareList, Failure> {
     if text.len() as u64 > LARGEST_LIST {
         return Err(bad("it is larger than 256 MiB".to_owned()));
     }
-    let paths = paths_of(&text).map_err(bad)?;
+    let paths = paths_of(&text).map_err(bad)?.into_iter().map(|path| (path, Ftype::File)).collect();
     Ok(SoftwareList { adopted: "paths".to_owned(), paths, must_be_there: true, ..SoftwareList::default() })
 }

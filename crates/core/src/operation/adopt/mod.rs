@@ -6,11 +6,9 @@
 //! No object of the software is changed. The records of other package managers are only read, without a lock. If one of them
 //! runs at the same time, the result is what it had recorded before or after one of its files.
 
-mod differing;
-mod dpkg;
+pub(in crate::operation) mod differing;
 mod listed;
 mod request;
-mod rpm;
 mod software_list;
 mod tree;
 
@@ -29,6 +27,7 @@ use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::contents::lines_of_package;
 use patchadm_inputs::inventory::{Inventory, Touched};
+use patchadm_inputs::native::{NATIVE_DIFFERING, differing_text};
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::package::adopt::{AdoptableSoftware, AdoptionConflict, IntendedAdoption, adopt};
 use patchadm_planning::plan::package::forget::forget;
@@ -149,8 +148,14 @@ struct PlannedAdoption {
 impl Adopter<'_> {
     fn planned(&self, listed: &ListedSoftware) -> Result<PlannedAdoption, Failure> {
         let inventory = self.survey(&listed.software)?;
-        let intended = adopt(&listed.software, &inventory, &self.caller.now)?;
-        let differing = differing::differing(&self.ground.root, &listed.md5, &intended.objects)?;
+        let there: Vec<ObjectPath> =
+            listed.sums.keys().filter(|path| inventory.live.contains_key(*path)).cloned().collect();
+        let differing = differing::differing(&self.ground.root, &listed.sums, &there)?;
+        let mut software = listed.software.clone();
+        if !differing.is_empty() {
+            software.params.set(NATIVE_DIFFERING, differing_text(&differing));
+        }
+        let intended = adopt(&software, &inventory, &self.caller.now)?;
         let IntendedAdoption { plan, objects, directories_shared, conflicts, missing } = intended;
         let mut notes = listed.notes.clone();
         notes.extend(plan.notes.iter().cloned());

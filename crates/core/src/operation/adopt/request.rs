@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use patchadm_inputs::native::NativeManager;
 use patchadm_inputs::path_glob::PathGlob;
 use patchadm_svr4::package::{ObjectPath, Params};
 
@@ -39,8 +40,6 @@ pub enum AdoptSource {
     Tree(ObjectPath),
     /// The paths in a file of the host, one a line.
     Paths(PathBuf),
-    /// The records of dpkg in the root: `NAME` or `NAME:ARCH`.
-    Dpkg(String),
-    /// The records of rpm in the root.
-    Rpm(String),
+    /// The records of dpkg or rpm in the root about a package of this name; for dpkg `NAME` or `NAME:ARCH`.
+    Native(NativeManager, String),
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::differing::Md5Sum;
+use patchadm_inputs::native::{FileSum, NativeManager, NativePackage, NativeRegistration};
 use patchadm_svr4::package::{Ftype, ObjectPath};
 
 /// The contents of a list.
@@ -10,6 +10,8 @@ use patchadm_svr4::package::{Ftype, ObjectPath};
 pub(super) struct SoftwareList {
     /// The origin that is recorded for the package.
     pub(super) adopted: String,
+    /// What the registration records of a native package.
+    pub(super) registration: Option<NativeRegistration>,
     /// The name of the package that follows from the list.
     pub(super) pkg: Option<String>,
     pub(super) version: Option<String>,
@@ -17,33 +19,42 @@ pub(super) struct SoftwareList {
     pub(super) title: Option<String>,
     /// The paths, each with its type if it is a regular file.
     pub(super) paths: BTreeMap<ObjectPath, Ftype>,
-    pub(super) md5: BTreeMap<ObjectPath, Md5Sum>,
+    /// The sums of files according to another package manager.
+    pub(super) sums: BTreeMap<ObjectPath, FileSum>,
     /// Whether a missing path is a refusal.
     pub(super) must_be_there: bool,
     pub(super) notes: Vec<String>,
 }
 
+impl From<NativePackage> for SoftwareList {
+    fn from(package: NativePackage) -> Self {
+        let sums =
+            package.paths.iter().filter_map(|(path, native)| Some((path.clone(), native.sum?))).collect();
+        Self {
+            adopted: package.origin.to_string(),
+            registration: Some(package.registration()),
+            pkg: Some(package_name(package.origin.manager, &package.origin.name)),
+            sums,
+            paths: package.paths.into_iter().map(|(path, native)| (path, native.ftype)).collect(),
+            version: Some(package.version),
+            arch: Some(package.arch),
+            title: package.title,
+            must_be_there: false,
+            notes: Vec::new(),
+        }
+    }
+}
+
 /// Returns the package name for software of another package manager: its own name after a prefix, with a hyphen for every
 /// byte that is invalid in package names.
-pub(super) fn package_name(prefix: &str, name: &str) -> String {
+pub(in crate::operation) fn package_name(manager: NativeManager, name: &str) -> String {
+    let prefix = match manager {
+        NativeManager::Dpkg => "DEB",
+        NativeManager::Rpm => "RPM",
+    };
     let kept = |letter: char| letter.is_ascii_alphanumeric() || "+-".contains(letter);
     let name = name.bytes().map(char::from).map(|letter| if kept(letter) { letter } else { '-' });
     prefix.chars().chain(name).collect()
-}
-
-/// Returns the absolute paths in a text, one a line. Skips blank lines and the root directory itself.
-pub(super) fn paths_of(text: &[u8]) -> Result<BTreeMap<ObjectPath, Ftype>, String> {
-    let mut paths = BTreeMap::new();
-    for (at, line) in (1..).zip(text.split(|&byte| byte == b'\n')) {
-        if line.is_empty() {
-            continue;
-        }
-        let path = ObjectPath::new(line).map_err(|error| format!("line {at}: {error}"))?;
-        if !path.relative().is_empty() {
-            paths.insert(path, Ftype::File);
-        }
-    }
-    Ok(paths)
 }
 
 #[cfg(test)]
@@ -52,16 +63,8 @@ mod tests {
 
     #[test]
     fn a_name_of_another_package_manager_becomes_one_of_a_package() {
-        assert_eq!(package_name("DEB", "libstdc++6"), "DEBlibstdc++6");
-        assert_eq!(package_name("DEB", "libssl1.1"), "DEBlibssl1-1");
-        assert_eq!(package_name("RPM", "a_b é"), "RPMa-b---");
-    }
-
-    #[test]
-    fn a_list_has_absolute_paths_and_a_relative_one_is_told_by_its_line() {
-        let paths = paths_of(b"/.\n/usr\n\n/usr/bin/a b\n").unwrap();
-        let shown: Vec<String> = paths.keys().map(ToString::to_string).collect();
-        assert_eq!(shown, ["/usr", "/usr/bin/a b"]);
-        assert!(paths_of(b"/a\nusr\n").unwrap_err().starts_with("line 2: "));
+        assert_eq!(package_name(NativeManager::Dpkg, "libstdc++6"), "DEBlibstdc++6");
+        assert_eq!(package_name(NativeManager::Dpkg, "libssl1.1"), "DEBlibssl1-1");
+        assert_eq!(package_name(NativeManager::Rpm, "a_b é"), "RPMa-b---");
     }
 }

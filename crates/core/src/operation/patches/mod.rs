@@ -10,6 +10,7 @@ mod later_patches;
 mod ledgers;
 pub(super) mod new_bytes;
 pub(super) mod order_on_root;
+pub mod overtaken;
 pub(super) mod reboot;
 pub(super) mod removable;
 pub mod scripts;

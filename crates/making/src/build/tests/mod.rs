@@ -36,6 +36,7 @@ fn request(id: &str) -> BuildRequest {
         basedir: ObjectPath::root(),
         lists: PatchLists::default(),
         properties: Vec::new(),
+        fixed_in: None,
         readme: ReadmeText::default(),
         with_scripts: false,
         class_scripts: std::collections::BTreeMap::new(),

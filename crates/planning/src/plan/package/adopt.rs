@@ -15,6 +15,7 @@ use crate::plan::target::PackageTarget;
 use crate::plan::{Plan, SpaceNeed, reserved, space};
 use patchadm_changeset::format::contents_merge::ContentsEdits;
 use patchadm_inputs::inventory::Inventory;
+use patchadm_inputs::native::is_native_parameter;
 use patchadm_inputs::source::PackageImage;
 use patchadm_rootfs::{Inode, Live, LiveKind};
 use patchadm_svr4::format::params;
@@ -72,14 +73,42 @@ pub struct AdoptionConflict {
     pub owners: Vec<PkgInst>,
 }
 
+/// Software as it lies on the disk: its objects, their lines, and what stands against recording them.
+#[derive(Debug, Default)]
+pub(in crate::plan) struct FoundSoftware {
+    /// The lines that change.
+    pub(in crate::plan) lines: ContentsEdits,
+    /// The objects.
+    pub(in crate::plan) entries: Vec<(ObjectPath, Object)>,
+    /// The directories among them that other packages have as well.
+    pub(in crate::plan) directories_shared: usize,
+    /// The objects that other packages own.
+    pub(in crate::plan) conflicts: Vec<AdoptionConflict>,
+    /// The listed paths at which nothing is.
+    pub(in crate::plan) missing: Vec<ObjectPath>,
+    /// Sentences for a person.
+    pub(in crate::plan) notes: Vec<String>,
+}
+
+/// Finds software on the disk. The inventory must have the paths, and the places on the disk that they lead to.
+pub(in crate::plan) fn found_software(
+    software: &AdoptableSoftware,
+    inventory: &Inventory,
+) -> Result<FoundSoftware, Reason> {
+    let mut adoption = Adoption::new(software, inventory);
+    for (path, ftype) in &software.paths {
+        adoption.take(path, *ftype)?;
+    }
+    Ok(adoption.found)
+}
+
 /// Plans an adoption. The inventory must have the paths, and the places on the disk that they lead to.
 pub fn adopt(
     software: &AdoptableSoftware,
     inventory: &Inventory,
     now: &Now,
 ) -> Result<IntendedAdoption, Refusal> {
-    let mut adoption = Adoption::new(software, inventory);
-    let planned = adoption.take_all().and_then(|()| adoption.plan(now));
+    let planned = found(software, inventory).and_then(|found| plan(software, inventory, found, now));
     planned.map_err(|reason| reason.shown(inventory).of(Command::Adopt, &software.package))
 }
 
@@ -87,16 +116,27 @@ pub fn adopt(
 struct Adoption<'a> {
     software: &'a AdoptableSoftware,
     inventory: &'a Inventory,
-    lines: ContentsEdits,
-    entries: Vec<(ObjectPath, Object)>,
+    found: FoundSoftware,
     /// The path under which each place on the disk is recorded.
     places: BTreeMap<ObjectPath, ObjectPath>,
     /// The first name of each file that may have several.
     files: HashMap<(Option<usize>, Inode), ObjectPath>,
-    directories_shared: usize,
-    conflicts: Vec<AdoptionConflict>,
-    missing: Vec<ObjectPath>,
-    notes: Vec<String>,
+}
+
+/// Finds software that is to be adopted, and refuses what cannot be.
+fn found(software: &AdoptableSoftware, inventory: &Inventory) -> Result<FoundSoftware, Reason> {
+    if inventory.packages.contains_key(&software.package) {
+        return Err(refused("it is installed already".to_owned()));
+    }
+    let found = found_software(software, inventory)?;
+    if software.must_be_there && !found.missing.is_empty() {
+        let shown = found.missing.iter().map(|path| inventory.show(path).to_string());
+        return Err(refused(format!("nothing is at {}", shown.collect::<Vec<_>>().join(", "))));
+    }
+    if found.entries.is_empty() {
+        return Err(refused("nothing of it is there".to_owned()));
+    }
+    Ok(found)
 }
 
 impl<'a> Adoption<'a> {
@@ -104,38 +144,16 @@ impl<'a> Adoption<'a> {
         Self {
             software,
             inventory,
-            lines: ContentsEdits::new(),
-            entries: Vec::new(),
+            found: FoundSoftware::default(),
             places: BTreeMap::new(),
             files: HashMap::new(),
-            directories_shared: 0,
-            conflicts: Vec::new(),
-            missing: Vec::new(),
-            notes: Vec::new(),
         }
-    }
-
-    fn take_all(&mut self) -> Result<(), Reason> {
-        if self.inventory.packages.contains_key(&self.software.package) {
-            return Err(refused("it is installed already".to_owned()));
-        }
-        for (path, ftype) in &self.software.paths {
-            self.take(path, *ftype)?;
-        }
-        if self.software.must_be_there && !self.missing.is_empty() {
-            let shown = self.missing.iter().map(|path| self.inventory.show(path).to_string());
-            return Err(refused(format!("nothing is at {}", shown.collect::<Vec<_>>().join(", "))));
-        }
-        if self.entries.is_empty() {
-            return Err(refused("nothing of it is there".to_owned()));
-        }
-        Ok(())
     }
 
     fn take(&mut self, path: &ObjectPath, ftype: Ftype) -> Result<(), Reason> {
         let inventory = self.inventory;
         let Some(live) = inventory.live.get(path) else {
-            self.missing.push(path.clone());
+            self.found.missing.push(path.clone());
             return Ok(());
         };
         let is_link = matches!(live.kind, LiveKind::Symlink(_));
@@ -151,11 +169,13 @@ impl<'a> Adoption<'a> {
         })?;
         let shown = inventory.show(path);
         if let Some(first) = self.places.get(place) {
-            self.notes.push(format!("{shown} is recorded as {}, which is the same", inventory.show(first)));
+            self.found
+                .notes
+                .push(format!("{shown} is recorded as {}, which is the same", inventory.show(first)));
             return Ok(());
         }
         let Some(object) = self.object(path, ftype, live) else {
-            self.notes.push(format!("{shown} is left out: no package has a socket"));
+            self.found.notes.push(format!("{shown} is left out: no package has a socket"));
             return Ok(());
         };
         self.places.insert(place.clone(), path.clone());
@@ -217,7 +237,7 @@ impl<'a> Adoption<'a> {
             others.flat_map(|line| line.owners.iter().map(|owner| owner.package.clone())).collect();
         owners.dedup();
         if !owners.is_empty() {
-            self.conflicts.push(AdoptionConflict { path: self.inventory.show(path), owners });
+            self.found.conflicts.push(AdoptionConflict { path: self.inventory.show(path), owners });
             return;
         }
         let mut line = known.cloned().unwrap_or_else(|| ContentsLine {
@@ -226,49 +246,57 @@ impl<'a> Adoption<'a> {
             object: object.clone(),
             owners: Vec::with_capacity(1),
         });
-        self.directories_shared += usize::from(!line.owners.is_empty());
+        self.found.directories_shared += usize::from(!line.owners.is_empty());
         line.owners.push(OwningPackage::new(self.software.package.clone()));
-        self.lines.insert(path.clone(), Some(Box::new(line)));
-        self.entries.push((path.clone(), object));
-    }
-
-    fn plan(self, now: &Now) -> Result<IntendedAdoption, Reason> {
-        let (software, inventory) = (self.software, self.inventory);
-        let package = software.package.clone();
-        let params = merged(&package, &Params::new(), &software.params, &software.environment, now);
-        let image = image(software, &self.entries, now)?;
-        let target = PackageTarget::new(package.clone(), 0, &image, params)?;
-        let records = package_records(&target, RecordedBefore::Nothing, inventory)?;
-        let needs: Vec<SpaceNeed> = space::needs(inventory, &[], &records, &[], &[]);
-        space::enough(&needs)?;
-        let plan = Plan {
-            command: Command::Adopt.name(),
-            patches: Vec::new(),
-            changes: Vec::new(),
-            records,
-            contents: self.lines,
-            trailer: now.trailer(Command::Adopt.name(), &package),
-            packages: vec![package],
-            undo: Vec::new(),
-            versions: Vec::new(),
-            space: needs,
-            discard: Vec::new(),
-            signature: None,
-            direction: crate::plan::Direction::Forward,
-            notes: self.notes,
-        };
-        Ok(IntendedAdoption {
-            plan,
-            objects: self.entries.into_iter().map(|(path, _)| path).collect(),
-            directories_shared: self.directories_shared,
-            conflicts: self.conflicts,
-            missing: self.missing.iter().map(|path| inventory.show(path)).collect(),
-        })
+        self.found.lines.insert(path.clone(), Some(Box::new(line)));
+        self.found.entries.push((path.clone(), object));
     }
 }
 
+fn plan(
+    software: &AdoptableSoftware,
+    inventory: &Inventory,
+    found: FoundSoftware,
+    now: &Now,
+) -> Result<IntendedAdoption, Reason> {
+    let package = software.package.clone();
+    let mut params = merged(&package, &Params::new(), &software.params, &software.environment, now);
+    for (name, value) in software.params.iter().filter(|(name, _)| is_native_parameter(name)) {
+        params.set(name, value);
+    }
+    let image = image(software, &found.entries, now)?;
+    let target = PackageTarget::new(package.clone(), 0, &image, params)?;
+    let records = package_records(&target, RecordedBefore::Nothing, inventory)?;
+    let needs: Vec<SpaceNeed> = space::needs(inventory, &[], &records, &[], &[]);
+    space::enough(&needs)?;
+    let FoundSoftware { lines, entries, directories_shared, conflicts, missing, notes } = found;
+    let plan = Plan {
+        command: Command::Adopt.name(),
+        patches: Vec::new(),
+        changes: Vec::new(),
+        records,
+        contents: lines,
+        trailer: now.trailer(Command::Adopt.name(), &package),
+        packages: vec![package],
+        undo: Vec::new(),
+        versions: Vec::new(),
+        space: needs,
+        discard: Vec::new(),
+        signature: None,
+        direction: crate::plan::Direction::Forward,
+        notes,
+    };
+    Ok(IntendedAdoption {
+        plan,
+        objects: entries.into_iter().map(|(path, _)| path).collect(),
+        directories_shared,
+        conflicts,
+        missing: missing.iter().map(|path| inventory.show(path)).collect(),
+    })
+}
+
 /// Returns the package that would have delivered the objects.
-fn image(
+pub(in crate::plan) fn image(
     software: &AdoptableSoftware,
     objects: &[(ObjectPath, Object)],
     now: &Now,

@@ -2,12 +2,12 @@
 
 use crate::plan::clock::Now;
 use crate::plan::ledger::LedgerChange;
-use crate::plan::parameters::ADOPTED;
 use crate::plan::records::package_path;
 use crate::plan::refusal::{Command, Reason, Refusal};
 use crate::plan::{Plan, RecordChange, space};
 use patchadm_changeset::format::contents_merge::ContentsEdits;
 use patchadm_inputs::inventory::Inventory;
+use patchadm_inputs::native::ADOPTED;
 use patchadm_svr4::package::{ContentsLine, PkgInst};
 
 /// Plans that a package is forgotten. The inventory must have every line that it owns. A package that was not adopted is

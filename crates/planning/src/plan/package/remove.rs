@@ -5,6 +5,7 @@
 //! they do nothing else; [`ScriptSchedule`](crate::plan::script_schedule::ScriptSchedule) is made from it.
 
 use patchadm_inputs::inventory::{Installed, Inventory};
+use patchadm_inputs::native::ADOPTED;
 use patchadm_inputs::policy::ScriptPolicy;
 use patchadm_svr4::format::admin::{Admin, CheckAnswer};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
@@ -12,7 +13,6 @@ use patchadm_svr4::package::{ObjectPath, PkgInst};
 use super::depend::needed_by;
 use crate::plan::clock::Now;
 use crate::plan::ledger::LedgerChange;
-use crate::plan::parameters::ADOPTED;
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::promotion::local_package;
 use crate::plan::records::{package_path, patch_path};

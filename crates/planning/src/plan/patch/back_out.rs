@@ -16,6 +16,7 @@ use super::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, LaterUndo
 use super::backout_plan::Backout;
 use super::interrupted::why_interrupted;
 use super::patch_plan::PatchPlan;
+use super::validate::must_be_as_adopted;
 use crate::plan::clock::Now;
 use crate::plan::records::has_undo_data;
 use crate::plan::refusal::{Command, Reason, Refusal};
@@ -75,6 +76,7 @@ fn may_go(
         }
         None => {}
     }
+    must_be_as_adopted(&patch.packages, inventory)?;
     let unmet = applied.dependents_after_removal(id);
     let can_go_first = |by: &PatchId| applied.dependents_after_removal(by).is_empty();
     let first = unmet.iter().find(|one| can_go_first(&one.patch)).or(unmet.first());

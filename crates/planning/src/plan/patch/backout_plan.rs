@@ -1,19 +1,20 @@
 //! The plan of a backout: what becomes of objects, lines, records, and of the undo data of patches that stay.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, UndoSources};
+use super::backout_live::{GoingPackage, LivePatch};
 use super::backout_records::{RecordsAfter, RecordsBefore, fold};
 use super::engine::{BACKING_OUT, Bookkeeping, Role};
 use super::foreign;
-use super::handing_down::TakenRecords;
 use super::interrupted;
-use super::later::{Among, ListedPatches, changed_elsewhere};
-use super::middle::chains::{Chains, Run};
+use super::later::{Among, AppliedPackages, changed_elsewhere};
+use super::middle::chains::Chains;
 use super::patch_plan::{self, PackagePlan, PatchPlan};
 use super::restore::{Restoring, restore};
 use super::taking_over::{Rewritten, TakingOver};
+use super::validate::must_be_as_adopted;
 use crate::plan::clock::Now;
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::records::patch_path;
@@ -21,7 +22,7 @@ use crate::plan::refusal::{Command, HandOnProblem, Reason};
 use crate::plan::script_schedule::steps::MappedObject;
 use crate::plan::target::PackageTarget;
 use crate::plan::{Plan, RecordChange, UndoArchive, space};
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, decode};
+use patchadm_changeset::format::manifest::{Manifest, decode};
 use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::policy::Policy;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
@@ -42,28 +43,9 @@ pub(super) struct Backout<'a> {
     pub(super) now: &'a Now,
 }
 
-/// One package of a backout, while it is planned.
-struct GoingPackage<'a> {
-    package: &'a PkgInst,
-    /// The patches that go from it, the last applied first, each with its archive and what comes back of records.
-    patches: Vec<(&'a PatchId, &'a BackoutArchive<'a>)>,
-    /// All its patches.
-    listed: ListedPatches<'a>,
-    /// The files that scripts take back.
-    by_script: BTreeSet<ObjectPath>,
-    /// What patches that stay take over of parameters and record files.
-    taken: BTreeMap<PatchId, TakenRecords>,
-}
-
-impl<'a> GoingPackage<'a> {
-    fn chains(&self) -> Chains<'a> {
-        let manifests = self.patches.iter().filter_map(|(id, archive)| Some((*id, archive.manifest?)));
-        self.listed.chains(&manifests.collect())
-    }
-}
-
 impl<'a> Backout<'a> {
     pub(super) fn plan(&self) -> Result<PatchPlan, Reason> {
+        must_be_as_adopted(self.packages(), self.inventory)?;
         let here = BACKING_OUT.into_iter().filter(|name| self.options.hooks.contains(*name));
         let hooks = self.options.scripts.hooks(here)?;
         let mut draft = PlanBuilder::new(self.inventory);
@@ -121,8 +103,11 @@ impl<'a> Backout<'a> {
 
     /// A patch among those of a package.
     fn among(&self, id: &'a PatchId) -> Among<'a> {
-        Among {
-            id,
+        Among { id, all: self.applied_packages() }
+    }
+
+    fn applied_packages(&self) -> AppliedPackages<'a> {
+        AppliedPackages {
             inventory: self.inventory,
             separator: &self.policy.separator,
             known: &self.options.later,
@@ -147,8 +132,7 @@ impl<'a> Backout<'a> {
             }
             patches.push((&patch.id, archive));
         }
-        let first = self.going.first().ok_or(Reason::NotApplied)?;
-        let mut before = RecordsBefore::of(&self.among(&first.id), package, self.now)?;
+        let mut before = RecordsBefore::of(&self.applied_packages(), package, self.now)?;
         // Between packages the order of application may differ.
         patches.sort_by_cached_key(|(id, _)| std::cmp::Reverse(before.listed.place(id)));
         let (mut parts, mut by_script) = (Vec::new(), BTreeSet::new());
@@ -194,9 +178,9 @@ impl<'a> Backout<'a> {
         }
         let mut live = Vec::new();
         for (going, chains) in &all {
-            live.extend(Self::live(going, chains));
+            live.extend(going.live(chains));
         }
-        let restorings: Vec<Restoring<'_>> = live.iter().map(Self::restoring).collect();
+        let restorings: Vec<Restoring<'_>> = live.iter().map(LivePatch::restoring).collect();
         restore(draft, &restorings)?;
         for (going, chains) in &all {
             self.taking_over(going).keep_edited(draft, chains)?;
@@ -230,48 +214,6 @@ impl<'a> Backout<'a> {
             later: self.sources.later,
             inventory: self.inventory,
             separator: &self.policy.separator,
-        }
-    }
-
-    /// What comes back live, patch by patch: the last applied first.
-    fn live<'g>(going: &'g GoingPackage<'a>, chains: &Chains<'_>) -> Vec<LivePatch<'g, 'a>> {
-        let place = |id: &PatchId| chains.order.iter().position(|patch| patch.id == *id);
-        let (mut live, mut runs) = (Vec::new(), HashMap::<usize, Vec<&Run<'_>>>::new());
-        for run in chains.runs.iter().filter(|run| run.heir.is_none()) {
-            runs.entry(run.content_saver().unwrap_or(run.first()).at).or_default().push(run);
-        }
-        for (id, archive) in &going.patches {
-            let (Some(at), Some(manifest)) = (place(id), archive.manifest) else { continue };
-            let mut objects: Vec<ObjectRecord> = chains.others(at).into_iter().cloned().collect();
-            let mut last = HashMap::new();
-            for run in runs.remove(&at).unwrap_or_default() {
-                let record = live_record(run);
-                let is_another = run.saver().is_some() && run.last().at != at;
-                let after = chains.order.get(run.last().at).filter(|_| is_another);
-                if let (Some(after), Some(path)) = (after, record.object_path()) {
-                    last.insert(path, after.id.clone());
-                }
-                objects.push(record);
-            }
-            objects.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-            let manifest = Manifest { header: manifest.header.clone(), objects, shlibs: Vec::new() };
-            live.push(LivePatch { going, id, archive, manifest, last });
-        }
-        live
-    }
-
-    fn restoring<'l>(of: &'l LivePatch<'_, 'a>) -> Restoring<'l> {
-        let files = of.archive.image.files();
-        Restoring {
-            id: of.id,
-            package: of.going.package,
-            index: of.archive.index,
-            saved: files.map(|entry| (&entry.path, entry.object.content)).collect(),
-            manifest: &of.manifest,
-            bound: of.archive.is_bound,
-            later: of.going.listed.later(of.id),
-            last: of.last.clone(),
-            by_script: of.going.by_script.clone(),
         }
     }
 
@@ -356,31 +298,5 @@ impl<'a> Backout<'a> {
             return bad(format!("it is that of patch {} and package {}", header.patch, header.package));
         }
         Ok(())
-    }
-}
-
-/// What comes back of one patch.
-struct LivePatch<'g, 'a> {
-    going: &'g GoingPackage<'a>,
-    id: &'a PatchId,
-    archive: &'a BackoutArchive<'a>,
-    manifest: Manifest,
-    /// The last patch that had a path, where that is another one.
-    last: HashMap<ObjectPath, PatchId>,
-}
-
-/// What a run found, and what it left.
-fn live_record(run: &Run<'_>) -> ObjectRecord {
-    let (first, last) = (run.first().record, run.last().record);
-    let saver = run.content_saver().map_or(first, |link| link.record);
-    // Where no patch changed the object, only its line comes back.
-    let became = if saver.is_untouched() { saver.was.clone() } else { last.became.clone() };
-    ObjectRecord {
-        line: first.line.clone(),
-        new_line: last.new_line.clone(),
-        became,
-        kept: saver.kept,
-        was: run.before().or_else(|| saver.was.clone()),
-        ..saver.clone()
     }
 }

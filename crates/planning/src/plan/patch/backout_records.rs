@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::backout_input::{BackoutArchive, Later};
 use super::handing_down::{Before, Left, Package, TakenRecords};
 use super::interrupted;
-use super::later::{Among, ListedPatches};
+use super::later::{AppliedPackages, ListedPatches};
 use super::projected_root::ProjectedRoot;
 use crate::plan::clock::Now;
 use crate::plan::ledger::LedgerChange;
@@ -54,7 +54,7 @@ pub(super) struct RecordsAfter<'a> {
 
 impl<'a> RecordsBefore<'a> {
     /// The package as it is.
-    pub(super) fn of(among: &Among<'a>, package: &'a PkgInst, now: &Now) -> Result<Self, Reason> {
+    pub(super) fn of(among: &AppliedPackages<'a>, package: &'a PkgInst, now: &Now) -> Result<Self, Reason> {
         let packages = among.inventory.packages.get_key_value(package);
         let packages =
             packages.map(|(name, installed)| (name.clone(), installed.clone())).into_iter().collect();
@@ -73,6 +73,11 @@ impl<'a> RecordsBefore<'a> {
             changes: Vec::new(),
             taken: BTreeMap::new(),
         })
+    }
+
+    /// The parameters of the package after the patches that went so far.
+    pub(super) fn params(&self) -> Option<&Params> {
+        Some(&self.root.inventory.packages.get(self.package)?.params)
     }
 
     /// The package after the patches that went. Its pkginfo is written once, however many they are.

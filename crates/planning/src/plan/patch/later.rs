@@ -26,17 +26,24 @@ pub(super) type Listed = BTreeMap<ObjectPath, Vec<String>>;
 pub(super) struct Among<'a> {
     /// The patch.
     pub(super) id: &'a PatchId,
+    /// All patches.
+    pub(super) all: AppliedPackages<'a>,
+}
+
+/// The patches of the packages of a root, and which of them go.
+#[derive(Clone)]
+pub(super) struct AppliedPackages<'a> {
     /// The packages of the root.
     pub(super) inventory: &'a Inventory,
     /// What separates base and revision of an id.
     pub(super) separator: &'a str,
-    /// Manifests of later patches, as far as they can be read.
+    /// Manifests of patches that stay, as far as they can be read.
     pub(super) known: &'a LaterManifests,
     /// All patches that go.
     pub(super) going: BTreeSet<&'a PatchId>,
 }
 
-impl<'a> Among<'a> {
+impl<'a> AppliedPackages<'a> {
     /// What the records of a package say of its patches.
     pub(super) fn applied(&self, package: &PkgInst) -> Result<PatchRecords, Reason> {
         let installed = self.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
@@ -45,13 +52,15 @@ impl<'a> Among<'a> {
     }
 
     /// The patches of a package, and which of them stay.
-    fn listed(&self, package: &PkgInst) -> Result<ListedPatches<'a>, Reason> {
+    pub(super) fn listed(&self, package: &PkgInst) -> Result<ListedPatches<'a>, Reason> {
         Ok(ListedPatches::of(package, &self.applied(package)?.list, &self.going, self.known))
     }
+}
 
+impl<'a> Among<'a> {
     /// The patches that were applied to a package after this one, with their manifests.
     pub(super) fn later(&self, package: &PkgInst) -> Result<Later<'a>, Reason> {
-        Ok(self.listed(package)?.later(self.id))
+        Ok(self.all.listed(package)?.later(self.id))
     }
 
     /// The chains of a package from which this patch goes alone.
@@ -60,7 +69,7 @@ impl<'a> Among<'a> {
         'a: 'm,
     {
         let manifests = BTreeMap::from([(self.id, manifest)]);
-        Ok(self.listed(package)?.chains(&manifests))
+        Ok(self.all.listed(package)?.chains(&manifests))
     }
 
     /// A package and what stands against handing something on in it.
@@ -73,8 +82,8 @@ impl<'a> Among<'a> {
     where
         'a: 'j,
     {
-        let installed = self.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
-        let (system, listed) = (&options.scripts.system, &self.inventory.patched_by);
+        let installed = self.all.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
+        let (system, listed) = (&options.scripts.system, &self.all.inventory.patched_by);
         let (earlier, scripted) = (&options.earlier, &options.scripted);
         Ok(Judged { chains, installed, system, listed, earlier, scripted, package })
     }
@@ -118,11 +127,20 @@ impl<'a> ListedPatches<'a> {
 
     /// Their chains, from the first that goes; `manifests` are those of the patches that go.
     pub(super) fn chains(&self, manifests: &BTreeMap<&PatchId, &'a Manifest>) -> Chains<'a> {
-        let patch = |one: &ListedPatch<'a>| {
-            let manifest = if one.stays { one.manifest } else { manifests.get(&one.id).copied() };
-            ChainPatch { id: one.id.clone(), manifest, goes: !one.stays }
-        };
-        Chains::of(self.0.iter().skip_while(|one| one.stays).map(patch).collect())
+        let from_first = self.0.iter().skip_while(|one| one.stays);
+        Chains::of(from_first.map(|one| one.in_chain(manifests)).collect())
+    }
+
+    /// The same from the first patch of the package, also where none goes.
+    pub(super) fn all_chains(&self, manifests: &BTreeMap<&PatchId, &'a Manifest>) -> Chains<'a> {
+        Chains::of(self.0.iter().map(|one| one.in_chain(manifests)).collect())
+    }
+}
+
+impl<'a> ListedPatch<'a> {
+    fn in_chain(&self, manifests: &BTreeMap<&PatchId, &'a Manifest>) -> ChainPatch<'a> {
+        let manifest = if self.stays { self.manifest } else { manifests.get(&self.id).copied() };
+        ChainPatch { id: self.id.clone(), manifest, goes: !self.stays }
     }
 }
 
@@ -182,7 +200,8 @@ pub fn may_leave(
     options: &BackOutOptions,
 ) -> Result<(), Refusal> {
     let ids = BTreeSet::from([id]);
-    let among = Among { id, inventory, separator: &policy.separator, known: &options.later, going: ids };
+    let all = AppliedPackages { inventory, separator: &policy.separator, known: &options.later, going: ids };
+    let among = Among { id, all };
     let ask = || {
         let mut all = Vec::new();
         for (package, told) in told {

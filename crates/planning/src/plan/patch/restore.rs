@@ -427,7 +427,7 @@ fn carrier<'c>(carriers: &'c BTreeMap<u32, ObjectPath>, each: &Restored<'_>) -> 
 }
 
 /// Whether an object has other content than this state: bytes, target or type.
-fn is_edited(live: &Live, state: &RecordedState) -> bool {
+pub(super) fn is_edited(live: &Live, state: &RecordedState) -> bool {
     match (&live.kind, state.kind) {
         (LiveKind::Regular { size, b3, .. }, FileType::Regular) => match state.digest() {
             Some(digest) => digest != *b3,

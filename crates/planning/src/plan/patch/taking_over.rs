@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, LaterUndo};
 use super::backout_records::RecordsBefore;
 use super::handing_down::TakenRecords;
-use super::later::Among;
+use super::later::AppliedPackages;
 use super::middle::chains::{Chains, Link};
 use super::middle::rewrite::{Rewriting, RewrittenUndo};
 use super::patch_plan::MovedObject;
@@ -63,7 +63,7 @@ pub fn taking_over(
             archives.iter().filter(|archive| archive.package == package).collect();
         let ids = going.iter().map(|patch| &patch.id).collect();
         let (separator, known) = (policy.separator.as_str(), &options.later);
-        let among = Among { id: &first.id, inventory, separator, known, going: ids };
+        let among = AppliedPackages { inventory, separator, known, going: ids };
         let heirs = heirs(&among, package, of, now);
         let heirs = heirs.map_err(|reason| reason.shown(inventory).of(Command::Patchrm, &first.id))?;
         found.extend(heirs.into_iter().map(|id| (package.clone(), id)));
@@ -73,7 +73,7 @@ pub fn taking_over(
 
 /// The patches of a package that take something over from those that go.
 fn heirs(
-    among: &Among<'_>,
+    among: &AppliedPackages<'_>,
     package: &PkgInst,
     mut archives: Vec<&BackoutArchive<'_>>,
     now: &Now,
@@ -246,7 +246,7 @@ impl Rewritten {
 }
 
 /// The object that an archive saved, as a new one.
-fn copied(record: &ObjectRecord, index: usize, image: &PackageImage) -> Option<NewObject> {
+pub(super) fn copied(record: &ObjectRecord, index: usize, image: &PackageImage) -> Option<NewObject> {
     let was = record.was.as_ref()?;
     let body = match was.kind {
         FileType::Symlink => Body::Symlink(decode(was.target.as_deref()?).into_owned()),

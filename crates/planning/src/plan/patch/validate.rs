@@ -103,6 +103,27 @@ fn refuse_kept(image: &Image, inventory: &Inventory) -> Result<(), Reason> {
     kept.map_or(Ok(()), |package| Err(Reason::KeptPackage(package.spooled_name())))
 }
 
+/// Refuses a patch for an adopted package that its own package manager changed since: nobody knows which version is there.
+fn refuse_native_changes(image: &Image, inventory: &Inventory) -> Result<(), Reason> {
+    let is_delivered = |package: &&PkgInst| {
+        let name = package.abbreviation();
+        image.packages.iter().any(|delivered| delivered.params.text("PKG").trim() == name)
+    };
+    must_be_as_adopted(inventory.native_changes.keys().filter(is_delivered), inventory)
+}
+
+/// Refuses a change of packages among which one is that its own package manager changed since it was adopted.
+pub(in crate::plan) fn must_be_as_adopted<'p>(
+    packages: impl IntoIterator<Item = &'p PkgInst>,
+    inventory: &Inventory,
+) -> Result<(), Reason> {
+    let change = |package: &PkgInst| {
+        let change = inventory.native_changes.get(package)?.clone();
+        Some(Reason::NativeChanged { package: package.clone(), change })
+    };
+    packages.into_iter().find_map(change).map_or(Ok(()), Err)
+}
+
 /// Asks every rule about a patch.
 pub(super) fn validate(
     image: &Image,
@@ -117,6 +138,7 @@ pub(super) fn validate(
         return Err(Reason::Excluded);
     }
     refuse_kept(image, inventory)?;
+    refuse_native_changes(image, inventory)?;
     let all = matches(image, inventory)?;
     let applied = applied?;
     let packages: Vec<PkgInst> = all.iter().map(|found| found.package.clone()).collect();

@@ -12,6 +12,7 @@ use super::records::{PackageRecorder, PromotionRecords};
 use crate::plan::Plan;
 use crate::plan::clock::Now;
 use crate::plan::patch::backout_proof::must_have_way_back;
+use crate::plan::patch::validate::must_be_as_adopted;
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::refusal::{Command, Reason, Refusal};
 use patchadm_inputs::inventory::Inventory;
@@ -46,6 +47,7 @@ impl Planner<'_> {
         local_package::is_installed(&local, base, self.inventory)?;
         let owner = |path: &ObjectPath| self.owner(path).unwrap_or_else(|| local.clone());
         let packages = self.packages(&local, &owner);
+        must_be_as_adopted(&packages, self.inventory)?;
         let mut draft = PlanBuilder::new(self.inventory);
         plan_objects(&mut draft, self.input, &owner)?;
         record_lines(&mut draft, self.input, &owner);

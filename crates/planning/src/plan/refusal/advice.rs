@@ -3,6 +3,8 @@
 //! A command stands in backquotes and can be typed as it stands, except for a word in capitals (PATCH, DIR), which the
 //! user replaces. If no command would help, there is no advice.
 
+use patchadm_inputs::native::NativeChange;
+
 use super::{Command, ObjectProblem, Reason, Refusal, WayOut, Wording};
 
 impl Refusal {
@@ -54,6 +56,7 @@ impl Refusal {
                 "{} gives the registration up and leaves the files",
                 wording.verb(&format!("adopt --forget --pkg {package}"))
             ),
+            Reason::NativeChanged { change, .. } => of_native_change(change, wording),
             Reason::Interrupted { .. } => format!(
                 "put the package back from a backup, or finish the patch without a way back: {}",
                 wording.command("patchadd", "-u -d PATCH")
@@ -153,5 +156,17 @@ impl Refusal {
         };
         let terminal = if is_question { ", or run it on a terminal without -n" } else { "" };
         format!("{other}use an admin file (-a FILE) that says {answer}{unsaid}{terminal}")
+    }
+}
+
+/// Returns the hint where the package manager of the system changed a package.
+fn of_native_change(change: &NativeChange, wording: &Wording) -> String {
+    let refresh = wording.verb("adopt --refresh");
+    match change {
+        NativeChange::Busy { origin } => {
+            format!("let {} finish, then {refresh}", origin.manager)
+        }
+        NativeChange::Unknown { .. } => String::new(),
+        _ => format!("{refresh} takes the change up"),
     }
 }

@@ -20,9 +20,13 @@ impl Refusal {
     /// Returns the exit code of the command.
     pub fn code(&self) -> u8 {
         match self.command {
-            Command::Patchadd | Command::Adopt | Command::Forget | Command::Promote | Command::Refresh => {
-                self.reason.patchadd_code()
-            }
+            Command::Patchadd
+            | Command::Adopt
+            | Command::AdoptRefresh
+            | Command::Forget
+            | Command::Promote
+            | Command::Refresh => self.reason.patchadd_code(),
+            Command::Undo if matches!(*self.reason, Reason::NativeChanged { .. }) => 10,
             Command::Patchrm | Command::Commit | Command::Undo => self.reason.patchrm_code(),
             Command::Pkgadd | Command::Pkgrm => match *self.reason {
                 Reason::Administration { .. }
@@ -83,7 +87,7 @@ impl Reason {
             | Self::SharedLater { .. } => 6,
             Self::BadId(_) => 8,
             Self::Hook(_) => 10,
-            Self::LibrariesLost(_) => 11,
+            Self::LibrariesLost(_) | Self::NativeChanged { .. } => 11,
             Self::Interrupted { .. } | Self::OtherInterrupted { .. } => 14,
             Self::Needed { .. } => 15,
             Self::NoSpace { .. } => 20,

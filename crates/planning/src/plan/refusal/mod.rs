@@ -21,6 +21,7 @@ use std::path::PathBuf;
 pub use brought::BroughtReason;
 pub use hook::HookReason;
 pub use libraries::LibraryLoss;
+use patchadm_inputs::native::NativeChange;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{PatchId, Requirement};
 pub use problems::{HandOnProblem, ObjectInUse, ObjectProblem};
@@ -46,6 +47,8 @@ pub enum Command {
     Removef,
     /// `patchadm adopt`.
     Adopt,
+    /// `patchadm adopt --refresh`.
+    AdoptRefresh,
     /// `patchadm adopt --forget`.
     Forget,
     /// `patchadm commit`.
@@ -68,7 +71,7 @@ impl Command {
             Self::Pkgrm => "pkgrm",
             Self::Installf => "installf",
             Self::Removef => "removef",
-            Self::Adopt | Self::Forget => "adopt",
+            Self::Adopt | Self::AdoptRefresh | Self::Forget => "adopt",
             Self::Commit => "commit",
             Self::Undo => "undo",
             Self::Promote => "promote",
@@ -333,6 +336,13 @@ pub enum Reason {
         package: PkgInst,
         /// Where from: `dpkg NAME:ARCH`, `rpm NAME`.
         from: String,
+    },
+    /// The package manager that an adopted package comes from changed it since.
+    NativeChanged {
+        /// The package.
+        package: PkgInst,
+        /// What happened to it.
+        change: NativeChange,
     },
     /// The package was installed and not adopted, so that its files came with it.
     NotAdopted,

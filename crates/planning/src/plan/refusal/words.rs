@@ -16,6 +16,7 @@ impl Refusal {
             Command::Installf => format!("nothing of package {subject} is registered"),
             Command::Removef => format!("nothing of package {subject} is given up"),
             Command::Adopt => format!("package {subject} is not adopted"),
+            Command::AdoptRefresh => format!("the registration of {subject} is not refreshed"),
             Command::Forget => format!("package {subject} is not forgotten"),
             Command::Commit => format!("the undo data of patch {subject} is not given up"),
             Command::Undo if subject.is_empty() => "nothing is undone".to_owned(),
@@ -216,6 +217,7 @@ impl Reason {
             Self::Adopted { from, .. } => {
                 format!("it was adopted from {from}, and its files are not its own")
             }
+            Self::NativeChanged { package, change } => format!("package {package}: {change}"),
             Self::NotAdopted => "it was installed and not adopted".to_owned(),
             Self::NoUndoData(package) => format!("no files were saved for package {package}"),
             Self::Interrupted { package, is_put_aside: true } => format!(

@@ -15,7 +15,7 @@ use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchId;
 
 /// All of it as the planner takes it; the place of the first archive among the sources is `index`.
-pub(super) fn as_later(heirs: &[HeirUndo], mut index: usize) -> Vec<LaterUndo<'_>> {
+pub(in crate::operation::patches) fn as_later(heirs: &[HeirUndo], mut index: usize) -> Vec<LaterUndo<'_>> {
     let mut later = Vec::new();
     for heir in heirs {
         later.extend(heir.as_later(index));
@@ -25,7 +25,7 @@ pub(super) fn as_later(heirs: &[HeirUndo], mut index: usize) -> Vec<LaterUndo<'_
 }
 
 /// What content comes from: the archives of patches that go, then those of patches that stay, by their places in the plan.
-pub(super) fn sources<'a>(
+pub(in crate::operation::patches) fn sources<'a>(
     undo: impl Iterator<Item = &'a VerifiedUndo>,
     later: &'a [HeirUndo],
 ) -> ArchiveSources<'a> {
@@ -34,19 +34,19 @@ pub(super) fn sources<'a>(
 }
 
 /// That undo data.
-pub(super) struct HeirUndo {
+pub(in crate::operation::patches) struct HeirUndo {
     package: PkgInst,
     /// As its save directory is named.
     patch: String,
     /// The manifest that is kept where there is no archive.
     kept: Option<Manifest>,
     /// The archive.
-    pub(super) archive: Option<VerifiedUndo>,
+    pub(in crate::operation::patches) archive: Option<VerifiedUndo>,
 }
 
 impl HeirUndo {
     /// Reads it.
-    pub(super) fn open(
+    pub(in crate::operation::patches) fn open(
         input: &BackOutInput<'_>,
         reading: &mut UndoReading<'_>,
         (package, id): (PkgInst, PatchId),
@@ -85,7 +85,7 @@ impl HeirUndo {
     }
 
     /// Why the archive of before stays where it is, where it does.
-    pub(super) fn stays(&self) -> Option<String> {
+    pub(in crate::operation::patches) fn stays(&self) -> Option<String> {
         self.archive.as_ref()?.stays.clone()
     }
 }

@@ -26,14 +26,14 @@ use patchadm_svr4::patch::AppliedPatches;
 pub(in crate::operation) type KnownArchives = BTreeMap<(PkgInst, String), Option<Manifest>>;
 
 /// The packages of a root and their patch records, read before the first patch is planned.
-pub(super) struct KnownRecords {
+pub(in crate::operation::patches) struct KnownRecords {
     packages: BTreeMap<PkgInst, Installed>,
-    pub(super) applied: AppliedPatches,
+    pub(in crate::operation::patches) applied: AppliedPatches,
 }
 
 impl KnownRecords {
     /// Reads them.
-    pub(super) fn of(ground: &RootAndPolicy) -> Result<Self, Failure> {
+    pub(in crate::operation::patches) fn of(ground: &RootAndPolicy) -> Result<Self, Failure> {
         let packages = ground.packages()?;
         let applied = ground.recorded(&packages)?;
         Ok(Self { packages, applied })
@@ -41,16 +41,16 @@ impl KnownRecords {
 }
 
 /// The root, the moment, the options of the command, and what was read of the root.
-pub(super) struct BackOutInput<'a> {
-    pub(super) ground: &'a RootAndPolicy,
-    pub(super) now: &'a Now,
+pub(in crate::operation::patches) struct BackOutInput<'a> {
+    pub(in crate::operation::patches) ground: &'a RootAndPolicy,
+    pub(in crate::operation::patches) now: &'a Now,
     /// Although superseded or obsoleted.
-    pub(super) force: bool,
+    pub(in crate::operation::patches) force: bool,
     moved_to: Option<&'a Path>,
-    pub(super) choice: ScriptChoice,
+    pub(in crate::operation::patches) choice: ScriptChoice,
     /// Whether no script is wanted, whatever the policy says.
-    pub(super) without_scripts: bool,
-    pub(super) known: KnownArchives,
+    pub(in crate::operation::patches) without_scripts: bool,
+    pub(in crate::operation::patches) known: KnownArchives,
     ledgers: LedgerCache,
     /// What becomes of libraries that others need.
     shlibs: LibraryRequest,
@@ -62,11 +62,11 @@ pub(super) struct BackOutInput<'a> {
     /// Whether no other plan has to read them either, because nothing changes the root in between.
     is_steady: bool,
     /// What the backouts before leave where nothing is done; in a run nothing: the root has it.
-    pub(super) before: ForeseenRoot,
+    pub(in crate::operation::patches) before: ForeseenRoot,
 }
 
 impl<'a> BackOutInput<'a> {
-    pub(super) fn of(
+    pub(in crate::operation::patches) fn of(
         ground: &'a RootAndPolicy,
         request: &'a BackOutRequest,
         now: &'a Now,
@@ -91,19 +91,19 @@ impl<'a> BackOutInput<'a> {
 
     /// The same where the records were read already, and the root was not changed since.
     #[must_use]
-    pub(super) fn knowing(self, known: KnownRecords) -> Self {
+    pub(in crate::operation::patches) fn knowing(self, known: KnownRecords) -> Self {
         let KnownRecords { packages, applied } = known;
         Self { read_packages: Some(packages).into(), read_applied: Some(applied).into(), ..self }
     }
 
     /// The same before anything was planned, with what was read.
-    pub(super) fn anew(&self) -> Self {
+    pub(in crate::operation::patches) fn anew(&self) -> Self {
         let (read_packages, read_applied) = (self.read_packages.clone(), self.read_applied.clone());
         Self { read_packages, read_applied, ..self.afresh() }
     }
 
     /// The same for several plans of one steady root, whose packages are read once, if that was not done before.
-    pub(super) fn steady(self) -> Self {
+    pub(in crate::operation::patches) fn steady(self) -> Self {
         if self.read_packages.borrow().is_none() {
             self.read_packages.replace(self.ground.packages().ok());
         }
@@ -111,7 +111,7 @@ impl<'a> BackOutInput<'a> {
     }
 
     /// The same before anything was read.
-    pub(super) fn afresh(&self) -> Self {
+    pub(in crate::operation::patches) fn afresh(&self) -> Self {
         Self {
             choice: self.choice.clone(),
             known: KnownArchives::new(),
@@ -124,13 +124,13 @@ impl<'a> BackOutInput<'a> {
     }
 
     /// The patch records of the packages.
-    pub(super) fn applied(&self, rules: &Inventory) -> Result<AppliedPatches, Reason> {
+    pub(in crate::operation::patches) fn applied(&self, rules: &Inventory) -> Result<AppliedPatches, Reason> {
         let known = self.known(&self.read_applied).filter(|_| self.before.is_as_it_is());
         known.map_or_else(|| self.ground.applied(rules), Ok)
     }
 
     /// Settles what becomes of libraries in a plan that is carried out.
-    pub(super) fn keeper<'k>(&self) -> LibraryKeeper<'k>
+    pub(in crate::operation::patches) fn keeper<'k>(&self) -> LibraryKeeper<'k>
     where
         'a: 'k,
     {
@@ -138,24 +138,32 @@ impl<'a> BackOutInput<'a> {
     }
 
     /// What may be opened outside the root.
-    pub(super) fn outside(&self) -> OutsideAccess<'_> {
+    pub(in crate::operation::patches) fn outside(&self) -> OutsideAccess<'_> {
         self.ground.outside.with(self.moved_to)
     }
 
     /// The undo data of a patch for a package, open.
-    pub(super) fn undo_data(&self, package: &PkgInst, patch: &str) -> Result<UndoData, ArchiveError> {
+    pub(in crate::operation::patches) fn undo_data(
+        &self,
+        package: &PkgInst,
+        patch: &str,
+    ) -> Result<UndoData, ArchiveError> {
         let view = RecordView::live(&self.ground.root);
         self.ground.undo_data(&view, self.moved_to).find_with(package, patch, &*self.ledger(package)?)
     }
 
     /// The undo data of a patch that stays, open.
-    pub(super) fn later_undo_data(&self, package: &PkgInst, patch: &str) -> Result<UndoData, ArchiveError> {
+    pub(in crate::operation::patches) fn later_undo_data(
+        &self,
+        package: &PkgInst,
+        patch: &str,
+    ) -> Result<UndoData, ArchiveError> {
         let ledger = self.ledger(package)?;
         self.moved_or_not(|reader| reader.find_with(package, patch, &ledger))
     }
 
     /// The manifest of a patch that stays, if the ledger binds it.
-    pub(super) fn later_manifest(
+    pub(in crate::operation::patches) fn later_manifest(
         &self,
         package: &PkgInst,
         patch: &str,
@@ -180,12 +188,15 @@ impl<'a> BackOutInput<'a> {
     }
 
     /// The ledger of a package, read once.
-    pub(super) fn ledger(&self, package: &PkgInst) -> Result<Rc<Ledger>, ArchiveError> {
+    pub(in crate::operation::patches) fn ledger(
+        &self,
+        package: &PkgInst,
+    ) -> Result<Rc<Ledger>, ArchiveError> {
         self.ledgers.of(&RecordView::live(&self.ground.root), package)
     }
 
     /// Every installed package with its parameters.
-    pub(super) fn packages(&self) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
+    pub(in crate::operation::patches) fn packages(&self) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
         let packages = self.known(&self.read_packages).map_or_else(|| self.ground.packages(), Ok)?;
         Ok(self.before.packages(packages))
     }
@@ -195,7 +206,7 @@ impl<'a> BackOutInput<'a> {
     }
 
     /// What a backout touches, with [`packages`](Self::packages).
-    pub(super) fn survey(
+    pub(in crate::operation::patches) fn survey(
         &self,
         packages: BTreeMap<PkgInst, Installed>,
         touched: &Touched,

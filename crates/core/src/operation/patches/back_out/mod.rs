@@ -6,9 +6,9 @@
 
 mod brought;
 pub(in crate::operation) mod by_pkgadd;
-mod heir;
+pub(in crate::operation::patches) mod heir;
 mod hooks;
-mod input;
+pub(in crate::operation::patches) mod input;
 mod known;
 mod later;
 mod one_run;
@@ -21,7 +21,7 @@ mod promotion_hooks;
 mod request;
 mod rules;
 mod selection;
-mod undo;
+pub(in crate::operation::patches) mod undo;
 mod way_out;
 mod what_first;
 mod with_scripts;

@@ -16,42 +16,42 @@ use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchId;
 
 /// An undo archive that was verified and read.
-pub(super) struct VerifiedUndo {
-    pub(super) patch: PatchId,
-    pub(super) package: PkgInst,
+pub(in crate::operation::patches) struct VerifiedUndo {
+    pub(in crate::operation::patches) patch: PatchId,
+    pub(in crate::operation::patches) package: PkgInst,
     /// Where it is, on the host.
-    pub(super) at: PathBuf,
+    pub(in crate::operation::patches) at: PathBuf,
     /// Whether that is outside the root.
     is_remote: bool,
     /// The form in which it is written anew.
     format: UndoFormat,
-    pub(super) device: OpenDevice,
+    pub(in crate::operation::patches) device: OpenDevice,
     /// The snapshot beside it, where scripts made the archive: manifest, records and binding are those of the snapshot.
     snapshot: Option<OpenDevice>,
-    pub(super) manifest: Option<Manifest>,
+    pub(in crate::operation::patches) manifest: Option<Manifest>,
     records: OldRecords,
     /// Its path on the host, where it is kept outside the root and goes with the backout.
     outside: Option<PathBuf>,
     /// Why it stays there, where it does.
-    pub(super) stays: Option<String>,
+    pub(in crate::operation::patches) stays: Option<String>,
     /// Whether a run of the root made it, by the ledger.
     is_bound: bool,
 }
 
 /// How the undo archives of a patch are read.
-pub(super) struct UndoReading<'a> {
-    pub(super) root: &'a Root,
+pub(in crate::operation::patches) struct UndoReading<'a> {
+    pub(in crate::operation::patches) root: &'a Root,
     /// What may be opened outside the root.
-    pub(super) outside: OutsideAccess<'a>,
+    pub(in crate::operation::patches) outside: OutsideAccess<'a>,
     /// The marker of the root.
-    pub(super) marker: &'a str,
+    pub(in crate::operation::patches) marker: &'a str,
     /// Threads that see whether archives are what was written.
-    pub(super) digesting: &'a mut Vec<DigestCheck>,
+    pub(in crate::operation::patches) digesting: &'a mut Vec<DigestCheck>,
 }
 
 impl UndoReading<'_> {
     /// Reads the undo data of a package. What an earlier verification found it to say is `known`.
-    pub(super) fn undo(
+    pub(in crate::operation::patches) fn undo(
         &mut self,
         (patch, package): (&PatchId, &PkgInst),
         found: UndoData,
@@ -124,7 +124,7 @@ impl UndoReading<'_> {
 
 impl VerifiedUndo {
     /// The same without the text of manifest and records, which were read: of many archives they need much memory.
-    pub(super) fn without_text(mut self) -> Self {
+    pub(in crate::operation::patches) fn without_text(mut self) -> Self {
         for device in std::iter::once(&mut self.device).chain(&mut self.snapshot) {
             for package in &mut device.image.packages {
                 package.install.retain(|name, _| name != MANIFEST && name != RECORDS);
@@ -134,27 +134,27 @@ impl VerifiedUndo {
     }
 
     /// The same, of which nothing outside the root goes with the backout.
-    pub(super) fn staying(self) -> Self {
+    pub(in crate::operation::patches) fn staying(self) -> Self {
         Self { outside: None, ..self }
     }
 
     /// Why the archive cannot be used.
-    pub(super) fn damaged(&self, reason: &str) -> ArchiveError {
+    pub(in crate::operation::patches) fn damaged(&self, reason: &str) -> ArchiveError {
         ArchiveError::Damaged { path: self.at.display().to_string(), reason: reason.to_owned() }
     }
 
     /// What is restored from.
-    pub(super) fn restored_from(&self) -> &OpenDevice {
+    pub(in crate::operation::patches) fn restored_from(&self) -> &OpenDevice {
         self.snapshot.as_ref().unwrap_or(&self.device)
     }
 
     /// Whether the scripts of the patch made the archive.
-    pub(super) fn is_by_scripts(&self) -> bool {
+    pub(in crate::operation::patches) fn is_by_scripts(&self) -> bool {
         self.snapshot.is_some()
     }
 
     /// As that of a patch that stays; `index` is its place among the sources.
-    pub(super) fn as_later(&self, index: usize) -> Option<LaterArchive<'_>> {
+    pub(in crate::operation::patches) fn as_later(&self, index: usize) -> Option<LaterArchive<'_>> {
         let image = self.restored_from().image.packages.first()?;
         let is_snapshot = self.is_by_scripts();
         let format = if is_snapshot { UndoFormat::Gzip } else { self.format };
@@ -166,7 +166,7 @@ impl VerifiedUndo {
     }
 
     /// As that of a patch that goes; `index` is its place among the sources.
-    pub(super) fn as_archive(&self, index: usize) -> Option<BackoutArchive<'_>> {
+    pub(in crate::operation::patches) fn as_archive(&self, index: usize) -> Option<BackoutArchive<'_>> {
         let of_archive = self.device.image.packages.first()?;
         let of_snapshot = self.snapshot.as_ref().and_then(|device| device.image.packages.first());
         Some(BackoutArchive {

@@ -10,6 +10,8 @@ use crate::plan::refusal::Reason;
 use crate::plan::script_schedule::steps::MappedObject;
 use crate::plan::target::{PackageTarget, Wanted};
 use patchadm_inputs::inventory::Installed;
+use patchadm_inputs::native::{FIXED_IN, fixed_in_parameter};
+use patchadm_inputs::source::PackageImage;
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{PatchMacros, PatchRecords};
 
@@ -56,6 +58,7 @@ impl ApplyPlanner<'_> {
                 new.set(name, value);
             }
         }
+        self.record_fixed_in(image, &mut new);
         let set = set_by(old, &new, &image.params);
         let silent = silent_among(&set, &image.params, &delivered.obsoletes, answers);
         self.record_patch(&found.package, delivered, &mut new);
@@ -64,6 +67,19 @@ impl ApplyPlanner<'_> {
         let wanted = target.wanted()?;
         let placed = PlacedObjects::default();
         Ok(Patched { target, installed, delivered, wanted, placed, set, silent, chosen })
+    }
+
+    /// The native versions that have the fix, as the package or the patch says, under the name of the patch: the next one
+    /// says its own.
+    fn record_fixed_in(&self, image: &PackageImage, new: &mut Params) {
+        let of_package = image.params.text(FIXED_IN);
+        let of_patch = self.image.patchinfo.as_ref().map(|patchinfo| patchinfo.other.text(FIXED_IN));
+        new.remove(FIXED_IN);
+        let texts = [Some(of_package), of_patch];
+        let said = texts.into_iter().flatten().find(|text| !text.trim().is_empty());
+        if let Some(said) = said {
+            new.set(&fixed_in_parameter(self.id().as_str()), said.trim());
+        }
     }
 
     /// PATCHLIST, `PATCH_OBSOLETES` and the `PATCH_INFO` line.

@@ -1,0 +1,176 @@
+//! What is known before a refresh is planned, and what follows for the undo data of the patches.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::native_now::ChangedPackage;
+use super::request::{EndedPatch, RefreshReport, RefreshedRegistration, StandingPatch, shown};
+use super::saved::{OfPackage, SavedPatches};
+use patchadm_changeset::format::manifest::{Manifest, decode};
+use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
+use patchadm_inputs::inventory::{Installed, Inventory};
+use patchadm_inputs::native::{NATIVE_OVERTAKEN, NativeChange, differing_of};
+use patchadm_planning::plan::patch::backout_input::GoingPatch;
+use patchadm_planning::plan::patch::overtaken::refresh::RefreshedPackage;
+use patchadm_planning::plan::patch::overtaken::standing::{NativeListed, PathStanding, Standings};
+use patchadm_planning::plan::patch::overtaken::trimming::{
+    OtherPatches, SavedEdit, Trimmed, TrimmedPatch, saved_edits,
+};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::patch::{AppliedPatches, PatchId};
+
+/// What is known of a root before its patches are judged.
+pub(super) struct Facts {
+    pub(super) packages: BTreeMap<PkgInst, Installed>,
+    pub(super) applied: AppliedPatches,
+    /// The settled changes.
+    pub(super) changes: BTreeMap<PkgInst, NativeChange>,
+    /// The changed packages with their native records.
+    pub(super) changed: Vec<ChangedPackage>,
+    /// The undo data of all patches of every package that a patch of a changed one is applied to, in the order of
+    /// application.
+    pub(super) saved: SavedPatches,
+    pub(super) inventory: Inventory,
+    pub(super) native: BTreeMap<PkgInst, NativeListed>,
+    pub(super) standings: Standings,
+}
+
+/// What is left of the undo data of the patches of changed packages, and what only that has of an administrator.
+pub(super) struct TrimmedPatches<'f> {
+    pub(super) trimmed: BTreeMap<OfPackage, Trimmed>,
+    pub(super) edits: Vec<SavedEdit<'f>>,
+}
+
+impl Facts {
+    /// The patches that end, the last applied first.
+    pub(super) fn ending(&self) -> Vec<GoingPatch> {
+        let of_changed =
+            |packages: &[PkgInst]| packages.iter().any(|package| self.changes.contains_key(package));
+        let ends = |id: &PatchId| !self.standings.standing.contains(id);
+        let patches = self.applied.iter().filter(|patch| of_changed(&patch.packages) && ends(&patch.id));
+        let mut ending: Vec<GoingPatch> = patches
+            .map(|patch| GoingPatch { id: patch.id.clone(), packages: patch.packages.clone() })
+            .collect();
+        let place = |id: &PatchId| self.saved.all.iter().position(|one| one.id == *id);
+        ending.sort_by_cached_key(|patch| std::cmp::Reverse(place(&patch.id)));
+        ending
+    }
+
+    /// Trims the undo data of the patches of changed packages.
+    pub(super) fn trimmed(&self) -> TrimmedPatches<'_> {
+        let (mut trimmed, mut edits) = (BTreeMap::new(), Vec::new());
+        for (package, native) in &self.native {
+            let of: Vec<_> = self.saved.all.iter().filter(|one| one.package == *package).collect();
+            let params = self.packages.get(package).map(|installed| &installed.params);
+            let differing = params.map(differing_of).unwrap_or_default();
+            for (at, saved) in of.iter().enumerate() {
+                let Some(manifest) = saved.manifest() else { continue };
+                let (before, after) = of.split_at(at);
+                let earlier = paths(before.iter().filter_map(|one| one.manifest()));
+                let stands = |id: &PatchId| self.standings.standing.contains(id);
+                let later = after.iter().skip(1).filter(|one| stands(&one.id));
+                let others = OtherPatches { earlier, later: paths(later.filter_map(|one| one.manifest())) };
+                let patch = TrimmedPatch { package, id: &saved.id, manifest, others };
+                let left = patch.trimmed(&self.standings, native);
+                if let Some(image) = saved.image() {
+                    edits.extend(saved_edits(&patch, image, &left, &differing));
+                }
+                trimmed.insert((package.clone(), saved.id.clone()), left);
+            }
+        }
+        TrimmedPatches { trimmed, edits }
+    }
+
+    /// The paths of a package that patches which stand hold or added.
+    pub(super) fn held(
+        &self,
+        package: &PkgInst,
+        trimmed: &BTreeMap<OfPackage, Trimmed>,
+    ) -> BTreeSet<ObjectPath> {
+        let of = trimmed.iter().filter(|((of, id), _)| of == package && self.standings.standing.contains(id));
+        let records = of.flat_map(|(_, left)| &left.manifest.objects);
+        records.filter_map(|record| record.object_path()).collect()
+    }
+
+    /// The patches of a package of which a part was handed over, now or before.
+    pub(super) fn overtaken(&self, package: &PkgInst, trimmed: &BTreeMap<OfPackage, Trimmed>) -> Vec<String> {
+        let installed = self.packages.get(package);
+        let before = installed.map(|one| one.params.text(NATIVE_OVERTAKEN).into_owned()).unwrap_or_default();
+        let mut ids: BTreeSet<String> = before.split_whitespace().map(str::to_owned).collect();
+        let now = trimmed.iter().filter(|((of, _), left)| of == package && left.is_changed());
+        ids.extend(now.map(|((_, id), _)| id.to_string()));
+        ids.retain(|id| self.standings.standing.iter().any(|standing| standing.as_str() == id));
+        ids.into_iter().collect()
+    }
+
+    /// What a person is told.
+    pub(super) fn report(
+        &self,
+        root: &Root,
+        ending: &[GoingPatch],
+        ended: Vec<OvertakenPatch>,
+        trimmed: &BTreeMap<OfPackage, Trimmed>,
+        packages: &BTreeMap<PkgInst, RefreshedPackage>,
+    ) -> RefreshReport {
+        let mut report = RefreshReport::default();
+        for (package, refreshed) in packages {
+            let objects = refreshed.software.as_ref().map_or(0, |software| {
+                let there = |path: &&ObjectPath| self.inventory.live.contains_key(*path);
+                software.software.paths.keys().filter(there).count()
+            });
+            let (package, change) = (package.clone(), refreshed.change.clone());
+            report.packages.push(RefreshedRegistration { package, change, objects });
+        }
+        for (going, patch) in ending.iter().zip(ended) {
+            let required_by = if patch.state == OvertakenState::Contained {
+                Vec::new()
+            } else {
+                self.applied
+                    .dependents_after_removal(&going.id)
+                    .into_iter()
+                    .map(|unmet| unmet.patch)
+                    .collect()
+            };
+            let is_ending = |id: &PatchId| ending.iter().any(|one| one.id == *id);
+            let required_by = required_by.into_iter().filter(|id| !is_ending(id)).collect();
+            report.notes.extend(self.edited(root, going));
+            report.ended.push(EndedPatch { patch, packages: going.packages.clone(), required_by });
+        }
+        let concerned: BTreeSet<&PatchId> = trimmed.keys().map(|(_, id)| id).collect();
+        for id in concerned.into_iter().filter(|id| self.standings.standing.contains(*id)) {
+            let of = trimmed.iter().filter(|((_, of), _)| of == id);
+            let names = of.flat_map(|(_, left)| left.left_out.iter());
+            let handed_over = names.filter_map(|name| ObjectPath::new(&decode(name)).ok());
+            let handed_over = handed_over.map(|path| shown(root, &path)).collect();
+            report.standing.push(StandingPatch { id: id.clone(), handed_over });
+        }
+        report
+    }
+
+    /// The objects of a patch that ends and stay because somebody wrote to them.
+    fn edited(&self, root: &Root, going: &GoingPatch) -> Vec<String> {
+        let mut notes = Vec::new();
+        for package in &going.packages {
+            let manifest = self.saved.get(package, &going.id).and_then(|saved| saved.manifest());
+            let is_known = manifest.is_some();
+            for record in manifest.into_iter().flat_map(|manifest| &manifest.objects) {
+                let is_edited = self.standings.path(package, &record.path) == Some(PathStanding::Edited);
+                if let Some(path) = record.object_path().filter(|_| is_edited && record.has_path()) {
+                    notes.push(format!("{} was edited since {} and stays", root.show(&path), going.id));
+                }
+            }
+            if !is_known {
+                notes.push(format!(
+                    "nothing says what patch {} did to package {package}: its objects stay",
+                    going.id
+                ));
+            }
+        }
+        notes
+    }
+}
+
+fn paths<'m>(manifests: impl Iterator<Item = &'m Manifest>) -> BTreeSet<String> {
+    let records = manifests.flat_map(|manifest| &manifest.objects);
+    records.filter(|record| record.has_path()).map(|record| record.path.clone()).collect()
+}

@@ -1,0 +1,83 @@
+//! `adopt --refresh`: registrations follow what the package manager of the system did, and the patches of the packages with
+//! them.
+//!
+//! ```text
+//!   stale registrations ─► native records ─► undo data of their patches ─► survey ─► standings ─► plan ─► one run
+//! ```
+//! One transaction for all packages: after a failure the records are as before, and the objects are always those that the
+//! package manager wrote, or that a patch put there since.
+
+pub(in crate::operation) mod ended;
+mod facts;
+mod native_now;
+mod overview;
+mod planner;
+mod request;
+mod saved;
+
+pub use overview::NativeOverview;
+pub use request::{EndedPatch, RefreshReport, RefreshRequest, RefreshedRegistration, StandingPatch};
+
+use crate::operation::failure::Failure;
+use crate::operation::log;
+use crate::operation::session::{
+    Caller, RootAndPolicy, Session, may_change, must_agree, patch_record, shown_to_anybody, without_lock,
+};
+use patchadm_inputs::native::NativeOrigin;
+use patchadm_rootfs::Root;
+use planner::{PlannedRefresh, Refresher};
+
+/// Refreshes the stale registrations of a root. Where nothing is stale nothing is locked or written.
+pub fn refresh_registrations(
+    root: &Root,
+    request: &RefreshRequest,
+    caller: &Caller<'_>,
+) -> Result<RefreshReport, Failure> {
+    if request.dry_run {
+        let shown = || {
+            without_lock(root, || {
+                let ground = RootAndPolicy::of(root)?.for_who_may()?;
+                let planned =
+                    Refresher { ground: &ground, request, now: &caller.now, time: &caller.time }.planned()?;
+                Ok(planned.map_or_else(RefreshReport::default, |planned| planned.report))
+            })
+        };
+        return shown_to_anybody(root, shown, |mut report: RefreshReport, refused| {
+            report.notes.push(refused.to_string());
+            report
+        });
+    }
+    if is_up_to_date(root, request)? {
+        return Ok(RefreshReport::default());
+    }
+    may_change(root)?;
+    let session = Session::begin(RootAndPolicy::of(root)?, caller)?;
+    must_agree(root, |_| false)?;
+    let refresher = Refresher { ground: &session.ground, request, now: &caller.now, time: &caller.time };
+    let report = match refresher.planned()? {
+        Some(planned) => perform(&session, planned)?,
+        None => RefreshReport::default(),
+    };
+    Ok(RefreshReport { recovered: session.recovered, ..report })
+}
+
+/// Whether nothing is to be done, as one look without a lock says.
+fn is_up_to_date(root: &Root, request: &RefreshRequest) -> Result<bool, Failure> {
+    if !request.accept.is_empty() || !request.packages.is_empty() {
+        return Ok(false);
+    }
+    let ground = RootAndPolicy::of(root)?;
+    let packages = ground.packages()?;
+    let is_adopted = packages.values().any(|installed| NativeOrigin::of(&installed.params).is_some());
+    Ok(!is_adopted || ground.native_changes(&packages).is_empty())
+}
+
+fn perform(session: &Session<'_>, planned: PlannedRefresh) -> Result<RefreshReport, Failure> {
+    let mut report = planned.report;
+    let Some(plan) = planned.plan else { return Ok(report) };
+    let records = vec![patch_record(&plan, None, log::of_registration(&plan))];
+    let receipt = session.perform_together(&plan, &mut planned.undo.content(), records)?;
+    report.notes.extend(receipt.notes.iter().cloned());
+    report.receipt = Some(receipt);
+    Ok(report)
+}

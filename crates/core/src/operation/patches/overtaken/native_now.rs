@@ -1,0 +1,127 @@
+//! A changed package as its own package manager has it now.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::operation::adopt::differing::has_sum;
+use crate::operation::failure::Failure;
+use patchadm_inputs::inventory::{Installed, Inventory};
+use patchadm_inputs::native::{NativeChange, NativePackage, NativeRegistration};
+use patchadm_planning::plan::package::adopt::AdoptableSoftware;
+use patchadm_planning::plan::patch::overtaken::standing::{NativeListed, NativeSeen};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath, Params, PkgInst};
+
+/// A package whose registration is stale.
+pub(super) struct ChangedPackage {
+    pub(super) package: PkgInst,
+    pub(super) change: NativeChange,
+    /// What its manager has recorded; `None` if it was removed.
+    pub(super) native: Option<NativePackage>,
+    /// What the registration said.
+    pub(super) registered: NativeRegistration,
+    /// The paths of its registration, each with its type.
+    pub(super) lines: BTreeMap<ObjectPath, Ftype>,
+}
+
+impl ChangedPackage {
+    /// Reads the native records.
+    pub(super) fn read(
+        root: &Root,
+        (package, installed): (&PkgInst, &Installed),
+        change: &NativeChange,
+        lines: &BTreeMap<ObjectPath, ContentsLine>,
+    ) -> Result<Self, Failure> {
+        let native = match change {
+            NativeChange::Removed { .. } => None,
+            change => {
+                let origin = change.origin();
+                let both = origin.arch.as_ref().map(|arch| format!("{}:{arch}", origin.name));
+                let exact = both.map(|both| origin.manager.package(root, &both));
+                // With another version a package may have another architecture.
+                Some(match exact {
+                    Some(Ok(native)) => native,
+                    _ => origin.manager.package(root, &origin.name)?,
+                })
+            }
+        };
+        Ok(Self {
+            package: package.clone(),
+            change: change.clone(),
+            native,
+            registered: NativeRegistration::of(&installed.params),
+            lines: lines.iter().map(|(path, line)| (path.clone(), line.object.ftype)).collect(),
+        })
+    }
+
+    /// The paths that it has, and had.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &ObjectPath> {
+        self.native.iter().flat_map(|native| native.paths.keys()).chain(self.lines.keys())
+    }
+
+    /// What the native records list; of the given paths whether the live file is the native one.
+    pub(super) fn listed(&self, root: &Root, asked: &BTreeSet<ObjectPath>) -> Result<NativeListed, Failure> {
+        let resolver = root.resolver();
+        let mut listed = NativeListed { is_same: self.is_same(), ..NativeListed::default() };
+        for (path, native) in self.native.iter().flat_map(|native| &native.paths) {
+            let is_live = match native.sum.filter(|_| asked.contains(path)) {
+                Some(sum) => has_sum(root, &resolver, path, sum)?,
+                None => false,
+            };
+            listed.paths.insert(path.clone(), NativeSeen { has_sum: native.sum.is_some(), is_live });
+        }
+        Ok(listed)
+    }
+
+    /// Whether the records are those with which it was registered.
+    pub(super) fn is_same(&self) -> bool {
+        let now = self.native.as_ref().map(NativePackage::registration);
+        now.is_some_and(|now| now.version == self.registered.version && now.digest == self.registered.digest)
+    }
+
+    /// The paths of files that are not those of the native records. Those in `held` are the matter of patches.
+    pub(super) fn differing(
+        &self,
+        root: &Root,
+        inventory: &Inventory,
+        held: &BTreeSet<ObjectPath>,
+    ) -> Result<Vec<ObjectPath>, Failure> {
+        let resolver = root.resolver();
+        let mut differing = Vec::new();
+        for (path, native) in self.native.iter().flat_map(|native| &native.paths) {
+            let Some(sum) = native.sum.filter(|_| inventory.live.contains_key(path) && !held.contains(path))
+            else {
+                continue;
+            };
+            if !has_sum(root, &resolver, path, sum)? {
+                differing.push(path.clone());
+            }
+        }
+        Ok(differing)
+    }
+
+    /// It as software to be registered; `None` if it was removed.
+    pub(super) fn software(&self) -> Option<AdoptableSoftware> {
+        let native = self.native.as_ref()?;
+        let mut params = Params::new();
+        params.set("PKG", self.package.as_str());
+        params.set("VERSION", native.version.as_str());
+        params.set("ARCH", native.arch.as_str());
+        if let Some(title) = &native.title {
+            params.set("NAME", title.as_str());
+        }
+        let ftype = |path: &ObjectPath, listed: Ftype| match self.lines.get(path) {
+            // As the operator wanted it when the package was adopted.
+            Some(own @ (Ftype::Editable | Ftype::Volatile)) => *own,
+            _ => listed,
+        };
+        let paths = native.paths.iter().map(|(path, one)| (path.clone(), ftype(path, one.ftype))).collect();
+        let environment = Params::new();
+        Some(AdoptableSoftware {
+            package: self.package.clone(),
+            params,
+            environment,
+            paths,
+            must_be_there: false,
+        })
+    }
+}

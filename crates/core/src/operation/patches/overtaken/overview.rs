@@ -1,0 +1,140 @@
+//! What queries tell of adopted packages: which registrations are stale, what a refresh would make of their patches, and
+//! which patches ended.
+
+use std::collections::BTreeMap;
+
+use super::ended::overtaken_patches;
+use super::planner::Refresher;
+use super::request::{EndedPatch, RefreshRequest, StandingPatch};
+use crate::operation::failure::Failure;
+use crate::operation::session::RootAndPolicy;
+use patchadm_inputs::database::marker;
+use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
+use patchadm_inputs::inventory::Installed;
+use patchadm_inputs::native::{
+    FixedIn, NATIVE_OVERTAKEN, NativeChange, NativeManager, NativeOrigin, NativeRegistration,
+};
+use patchadm_planning::plan::clock::Now;
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::PkgInst;
+use patchadm_svr4::patch::{AppliedPatches, PatchId};
+
+/// What is known of adopted packages and their patches.
+#[derive(Debug, Default)]
+pub struct NativeOverview {
+    /// The packages that their manager changed since.
+    pub changes: BTreeMap<PkgInst, NativeChange>,
+    /// The patches that a refresh would end.
+    pub would_end: Vec<EndedPatch>,
+    /// The patches of which a part was, or would be, handed over.
+    pub partly: Vec<PatchId>,
+    /// The patches that ended and whose fix is contained or lost; without the lost ones that something else has made good.
+    pub ended: Vec<OvertakenPatch>,
+    /// Why it is not known what a refresh would do.
+    pub unknown: Option<String>,
+}
+
+impl NativeOverview {
+    /// Looks at a root. Where nothing was adopted from a package manager, and no patch ended, nothing more is read.
+    pub fn of(root: &Root, now: &Now) -> Result<Self, Failure> {
+        let ground = RootAndPolicy::of(root)?;
+        let packages = ground.packages()?;
+        let mut overview = Self::default();
+        let list = overtaken_patches(root, &marker(root)?.unwrap_or_default())?.patches;
+        let is_adopted = packages.values().any(|installed| NativeOrigin::of(&installed.params).is_some());
+        if !is_adopted && list.is_empty() {
+            return Ok(overview);
+        }
+        let applied = ground.recorded(&packages)?;
+        overview.changes = ground.native_changes(&packages);
+        overview.partly = partly(&packages, &applied);
+        overview.foresee(&ground, now);
+        let versions = Versions { packages: &packages, changes: &overview.changes };
+        let counts = |one: &OvertakenPatch| match one.state {
+            OvertakenState::Lost => !is_made_good(one, &applied, &versions, ground.policy.separator.as_str()),
+            OvertakenState::Contained => true,
+            _ => false,
+        };
+        overview.ended = list.into_iter().filter(counts).collect();
+        Ok(overview)
+    }
+
+    /// Finds out what a refresh would do.
+    fn foresee(&mut self, ground: &RootAndPolicy, now: &Now) {
+        if self.changes.values().all(|change| !change.is_settled()) {
+            return;
+        }
+        let request = RefreshRequest { dry_run: true, ..RefreshRequest::default() };
+        match (Refresher { ground, request: &request, now, time: "" }).planned() {
+            Ok(Some(planned)) => {
+                let is_partly = |one: &StandingPatch| !one.handed_over.is_empty();
+                let partly = planned.report.standing.into_iter().filter(is_partly).map(|one| one.id);
+                self.partly.extend(partly);
+                self.would_end = planned.report.ended;
+            }
+            Ok(None) => {}
+            Err(error) => self.unknown = Some(error.to_string()),
+        }
+    }
+
+    /// The patches whose fix is lost, or would be: those that ended, then those that a refresh would end.
+    pub fn lost(&self) -> impl Iterator<Item = &OvertakenPatch> {
+        let would = self.would_end.iter().map(|one| &one.patch);
+        self.ended.iter().chain(would).filter(|one| one.state == OvertakenState::Lost)
+    }
+
+    /// What a refresh would make of a patch.
+    pub fn would_end(&self, id: &PatchId) -> Option<&OvertakenPatch> {
+        self.would_end.iter().map(|one| &one.patch).find(|one| one.patch == id.as_str())
+    }
+}
+
+/// The patches of which a part was handed over before.
+fn partly(packages: &BTreeMap<PkgInst, Installed>, applied: &AppliedPatches) -> Vec<PatchId> {
+    let texts = packages.values().map(|installed| installed.params.text(NATIVE_OVERTAKEN));
+    let words: Vec<String> =
+        texts.flat_map(|text| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect();
+    let ids = applied.iter().map(|patch| &patch.id);
+    ids.filter(|id| words.iter().any(|word| word == id.as_str())).cloned().collect()
+}
+
+/// The versions of native packages that are there.
+struct Versions<'a> {
+    packages: &'a BTreeMap<PkgInst, Installed>,
+    changes: &'a BTreeMap<PkgInst, NativeChange>,
+}
+
+impl Versions<'_> {
+    fn of(&self, manager: NativeManager, name: &str) -> Option<String> {
+        self.packages.iter().find_map(|(package, installed)| {
+            let origin = NativeOrigin::of(&installed.params)?;
+            if origin.manager != manager || origin.name != name {
+                return None;
+            }
+            match self.changes.get(package) {
+                Some(NativeChange::Upgraded { to, .. }) => Some(to.clone()),
+                Some(NativeChange::Removed { .. }) => None,
+                _ => Some(NativeRegistration::of(&installed.params).version),
+            }
+        })
+    }
+}
+
+/// Whether a lost fix is there again: by a later patch, or by a later version.
+fn is_made_good(
+    lost: &OvertakenPatch,
+    applied: &AppliedPatches,
+    versions: &Versions<'_>,
+    separator: &str,
+) -> bool {
+    if let Ok(id) = PatchId::parse(&lost.patch, separator) {
+        let is_again = applied.get(&id).is_some() || applied.later_revision(&id).is_some();
+        if is_again || applied.obsoleted_by(&id).is_some() {
+            return true;
+        }
+    }
+    let fixed: Option<FixedIn> = lost.fixed_in.as_deref().and_then(|text| text.parse().ok());
+    let manager = NativeManager::named(&lost.manager);
+    let version = manager.and_then(|manager| Some((manager, versions.of(manager, &lost.package)?)));
+    fixed.zip(version).is_some_and(|(fixed, (manager, version))| fixed.has(manager, &lost.package, &version))
+}

@@ -1,0 +1,333 @@
+//! The plan of a refresh: which packages changed, what their patches still hold, and what follows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::ended::{EndingPatches, accepted_beforehand, overtaken_patches, records_alone, written};
+use super::facts::{Facts, TrimmedPatches};
+use super::native_now::ChangedPackage;
+use super::request::{RefreshReport, RefreshRequest};
+use super::saved::{OfPackage, SavedPatches, TrimmedUndo};
+use crate::operation::failure::Failure;
+use crate::operation::libraries::{LaterContent, LibraryKeeper, LibraryRequest, PlanToSettle};
+use crate::operation::patches::back_out::BackOutRequest;
+use crate::operation::patches::back_out::input::BackOutInput;
+use crate::operation::session::RootAndPolicy;
+use patchadm_inputs::database::RecordView;
+use patchadm_inputs::database::contents::lines_of_package;
+use patchadm_inputs::database::history::readable_history;
+use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenPatches, OvertakenState};
+use patchadm_inputs::inventory::{Installed, Inventory, Touched};
+use patchadm_inputs::native::{NativeChange, NativeOrigin, NativePackage, differing_of, differing_text};
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::clock::Now;
+use patchadm_planning::plan::patch::backout_input::{BackoutArchive, GoingPatch, LaterUndo, UndoSources};
+use patchadm_planning::plan::patch::overtaken::refresh::{
+    IntendedRefresh, RefreshInput, RefreshedPackage, RefreshedSoftware, refresh,
+};
+use patchadm_planning::plan::patch::overtaken::standing::{PatchOfPackage, Standings};
+use patchadm_planning::plan::patch::overtaken::trimming::Trimmed;
+use patchadm_planning::plan::refusal::{Command, Reason};
+use patchadm_rootfs::Timestamp;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::patch::{AppliedPatches, PatchId};
+
+/// A refresh that is planned.
+pub(super) struct PlannedRefresh {
+    /// Everything that changes; `None` where nothing does.
+    pub(super) plan: Option<Plan>,
+    /// What content comes from.
+    pub(super) undo: SavedPatches,
+    pub(super) report: RefreshReport,
+}
+
+/// Plans refreshes for one root.
+pub(super) struct Refresher<'a> {
+    pub(super) ground: &'a RootAndPolicy,
+    pub(super) request: &'a RefreshRequest,
+    pub(super) now: &'a Now,
+    /// The moment, RFC 3339.
+    pub(super) time: &'a str,
+}
+
+impl Refresher<'_> {
+    /// Plans the refresh; `None` where nothing is to be done.
+    pub(super) fn planned(&self) -> Result<Option<PlannedRefresh>, Failure> {
+        let packages = self.ground.packages()?;
+        let (changes, left) = self.changes(&packages)?;
+        if changes.is_empty() {
+            return self.accepting(&packages, left);
+        }
+        let facts = self.facts(packages, changes)?;
+        let mut planned = self.plan(facts)?;
+        planned.report.left = left.into_iter().collect();
+        Ok(Some(planned))
+    }
+
+    /// Plans that losses are accepted, where nothing is stale.
+    fn accepting(
+        &self,
+        packages: &BTreeMap<PkgInst, Installed>,
+        left: BTreeMap<PkgInst, NativeChange>,
+    ) -> Result<Option<PlannedRefresh>, Failure> {
+        let mut report = RefreshReport { left: left.into_iter().collect(), ..RefreshReport::default() };
+        let undo = SavedPatches { all: Vec::new() };
+        let first = packages.iter().find(|(_, installed)| NativeOrigin::of(&installed.params).is_some());
+        let Some((package, _)) = first.filter(|_| !self.request.accept.is_empty()) else {
+            let is_said = !report.left.is_empty();
+            return Ok(is_said.then_some(PlannedRefresh { plan: None, undo, report }));
+        };
+        let marker = patchadm_inputs::database::marker(&self.ground.root)?.unwrap_or_default();
+        let known = overtaken_patches(&self.ground.root, &marker)?;
+        let (list, accepted) = self.accepted(known.clone(), &marker, &self.ground.recorded(packages)?)?;
+        report.accepted = accepted;
+        let plan = written(&known, &list).map(|change| records_alone(vec![change], package, self.now));
+        Ok(Some(PlannedRefresh { plan, undo, report }))
+    }
+
+    /// The list of patches that ended, with the losses that the caller accepts: of patches that were lost, and beforehand
+    /// of applied ones.
+    fn accepted(
+        &self,
+        mut list: OvertakenPatches,
+        marker: &str,
+        applied: &AppliedPatches,
+    ) -> Result<(OvertakenPatches, Vec<PatchId>), Failure> {
+        for id in &self.request.accept {
+            let lost = list.patches.iter_mut().rfind(|one| one.patch == id.as_str());
+            match lost {
+                Some(one) if matches!(one.state, OvertakenState::Lost | OvertakenState::Accepted) => {
+                    one.state = OvertakenState::Accepted;
+                }
+                _ if applied.get(id).is_some() => {
+                    list.patches.retain(|one| one.patch != id.as_str());
+                    list.patches.push(accepted_beforehand(id, marker, self.time));
+                }
+                _ => return Err(Reason::NotApplied.of(Command::AdoptRefresh, id).into()),
+            }
+        }
+        Ok((list, self.request.accept.clone()))
+    }
+
+    /// The changes that a refresh takes up, and those that it leaves.
+    fn changes(
+        &self,
+        packages: &BTreeMap<PkgInst, Installed>,
+    ) -> Result<(BTreeMap<PkgInst, NativeChange>, BTreeMap<PkgInst, NativeChange>), Failure> {
+        let mut changes = self.ground.native_changes(packages);
+        let named = &self.request.packages;
+        if let Some(unknown) = named.iter().find(|package| !packages.contains_key(*package)) {
+            return Err(Reason::NoSuchPackage.of(Command::AdoptRefresh, unknown).into());
+        }
+        changes.retain(|package, _| named.is_empty() || named.contains(package));
+        Ok(changes.into_iter().partition(|(_, change)| change.is_settled()))
+    }
+
+    fn facts(
+        &self,
+        packages: BTreeMap<PkgInst, Installed>,
+        changes: BTreeMap<PkgInst, NativeChange>,
+    ) -> Result<Facts, Failure> {
+        let (root, view) = (&self.ground.root, RecordView::live(&self.ground.root));
+        let applied = self.ground.recorded(&packages)?;
+        let mut changed = Vec::new();
+        for (package, change) in &changes {
+            let Some(of) = packages.get_key_value(package) else { continue };
+            let lines = lines_of_package(&view, package)?;
+            changed.push(ChangedPackage::read(root, of, change, &lines)?);
+        }
+        let of_changed = |id: &PatchId| {
+            applied.get(id).is_some_and(|patch| patch.packages.iter().any(|one| changes.contains_key(one)))
+        };
+        let concerned = applied.packages().iter().flat_map(|records| {
+            records.list.iter().filter(|id| of_changed(id)).map(|id| (records.package.clone(), id.clone()))
+        });
+        // Also the patches that stand beside them: they may take something over.
+        let ended_in: BTreeSet<PkgInst> = concerned.map(|(package, _)| package).collect();
+        let of_packages = applied.packages().iter().filter(|records| ended_in.contains(&records.package));
+        let all: Vec<OfPackage> = of_packages
+            .flat_map(|records| records.list.iter().map(|id| (records.package.clone(), id.clone())))
+            .collect();
+        let request = BackOutRequest::default();
+        let input = BackOutInput::of(self.ground, &request, self.now)?;
+        let marker = patchadm_inputs::database::marker(root)?.unwrap_or_default();
+        let saved = SavedPatches::read(&input, &marker, &all)?;
+        let inventory = self.survey(&packages, &changed, &saved)?;
+        let asked: BTreeSet<ObjectPath> = saved
+            .all
+            .iter()
+            .filter_map(|one| one.manifest())
+            .flat_map(|manifest| manifest.objects.iter().filter_map(|record| record.object_path()))
+            .collect();
+        let mut native = BTreeMap::new();
+        for package in &changed {
+            native.insert(package.package.clone(), package.listed(root, &asked)?);
+        }
+        let ends = self.run_ends();
+        let of_packages: Vec<PatchOfPackage<'_>> = saved
+            .all
+            .iter()
+            .map(|one| PatchOfPackage {
+                id: &one.id,
+                package: &one.package,
+                manifest: one.manifest(),
+                run_end: ends.get(one.id.as_str()).copied(),
+            })
+            .collect();
+        let standings = Standings::of(&of_packages, &native, &inventory);
+        Ok(Facts { packages, applied, changes, changed, saved, inventory, native, standings })
+    }
+
+    /// When the runs that applied patches had ended, as the history says.
+    fn run_ends(&self) -> BTreeMap<String, Timestamp> {
+        let mut ends = BTreeMap::new();
+        for entry in readable_history(&RecordView::live(&self.ground.root)) {
+            if entry.result == "done"
+                && let Some(end) = entry.end()
+            {
+                ends.extend(entry.patches.iter().map(|id| (id.clone(), end)));
+            }
+        }
+        ends
+    }
+
+    fn survey(
+        &self,
+        packages: &BTreeMap<PkgInst, Installed>,
+        changed: &[ChangedPackage],
+        saved: &SavedPatches,
+    ) -> Result<Inventory, Failure> {
+        let resolver = self.ground.root.resolver();
+        let mut touched = Touched::default();
+        for path in changed.iter().flat_map(ChangedPackage::paths) {
+            touched.paths.insert(resolver.locate(path)?);
+            touched.paths.insert(path.clone());
+        }
+        for one in &saved.all {
+            touched.packages.insert(one.package.clone());
+            let records = one.manifest().into_iter().flat_map(|manifest| &manifest.objects);
+            touched.paths.extend(records.filter_map(|record| record.object_path()));
+            touched.paths.extend(patchadm_svr4::places::patch(&one.id).ok());
+        }
+        touched.packages.extend(changed.iter().map(|one| one.package.clone()));
+        self.ground.survey_without_kept(packages.clone(), &touched, None)
+    }
+
+    fn plan(&self, facts: Facts) -> Result<PlannedRefresh, Failure> {
+        let ending = facts.ending();
+        let known = overtaken_patches(&self.ground.root, &facts.inventory.marker)?;
+        let before = known.clone();
+        let (list, accepted) = self.accepted(known, &facts.inventory.marker, &facts.applied)?;
+        let ends = EndingPatches {
+            marker: &facts.inventory.marker,
+            time: self.time,
+            packages: &facts.packages,
+            changes: &facts.changes,
+            known: &list,
+        };
+        let ended: Vec<OvertakenPatch> = ending.iter().map(|one| ends.end(&one.id, &one.packages)).collect();
+        let TrimmedPatches { trimmed, edits } = facts.trimmed();
+        let undo = facts.saved.trimmed(&trimmed, &facts.inventory)?;
+        let software = self.refreshed(&facts, &trimmed)?;
+        let is_ending = |id: &PatchId| ending.iter().any(|one| one.id == *id);
+        let archives: Vec<BackoutArchive<'_>> =
+            undo.iter().filter(|one| is_ending(&one.saved.id)).map(TrimmedUndo::as_archive).collect();
+        let later: Vec<LaterUndo<'_>> =
+            undo.iter().filter(|one| !is_ending(&one.saved.id)).filter_map(TrimmedUndo::as_later).collect();
+        let staying = undo.iter().filter(|one| !is_ending(&one.saved.id));
+        let manifests = staying.filter_map(TrimmedUndo::known_manifest);
+        let manifests = manifests.map(|((package, id), one)| ((package, id.to_string()), one)).collect();
+        let rewritten = trimmed.iter().filter(|((_, id), left)| left.is_changed() && !is_ending(id));
+        let rewritten: BTreeSet<OfPackage> = rewritten.map(|(of, _)| of.clone()).collect();
+        let told: Vec<(GoingPatch, String)> =
+            ending.iter().cloned().zip(&ended).map(|(patch, end)| (patch, record_of(end))).collect();
+        let input = RefreshInput {
+            packages: &software,
+            ending: &told,
+            sources: UndoSources { archives: &archives, later: &later },
+            manifests: &manifests,
+            trimmed: &rewritten,
+            edits: &edits,
+            records: written(&before, &list_after(&list, &ended)).into_iter().collect(),
+        };
+        let IntendedRefresh { mut plan, missing } =
+            refresh(input, &facts.inventory, &self.ground.policy, self.now)?;
+        self.settle_libraries(&mut plan, &facts)?;
+        let mut report = facts.report(&self.ground.root, &ending, ended, &trimmed, &software);
+        report.missing = missing;
+        report.accepted = accepted;
+        report.notes.extend(facts.standings.notes.iter().cloned());
+        report.notes.append(&mut plan.notes.clone());
+        Ok(PlannedRefresh { plan: Some(plan), report, undo: facts.saved })
+    }
+
+    /// The changed packages as they are now, with the paths that their patches hold.
+    fn refreshed(
+        &self,
+        facts: &Facts,
+        trimmed: &BTreeMap<OfPackage, Trimmed>,
+    ) -> Result<BTreeMap<PkgInst, RefreshedPackage>, Failure> {
+        let root = &self.ground.root;
+        let mut packages = BTreeMap::new();
+        for one in &facts.changed {
+            let (package, change) = (one.package.clone(), one.change.clone());
+            let Some(software) = one.software() else {
+                packages.insert(package, RefreshedPackage { change, software: None });
+                continue;
+            };
+            let held = facts.held(&package, trimmed);
+            let params = facts.packages.get(&package).map(|installed| &installed.params);
+            let mut differing: BTreeSet<ObjectPath> =
+                one.differing(root, &facts.inventory, &held)?.into_iter().collect();
+            // What an administrator had written before a patch that stands is in its undo data still.
+            let before = params.map(differing_of).unwrap_or_default();
+            differing.extend(before.into_iter().filter(|path| held.contains(path)));
+            let refreshed = RefreshedSoftware {
+                software,
+                registration: one
+                    .native
+                    .as_ref()
+                    .map(NativePackage::registration)
+                    .unwrap_or_else(|| one.registered.clone()),
+                is_same: one.is_same(),
+                differing: differing_text(&differing),
+                overtaken: facts.overtaken(&package, trimmed),
+                held,
+            };
+            packages.insert(package, RefreshedPackage { change, software: Some(refreshed) });
+        }
+        Ok(packages)
+    }
+
+    /// Decides anew about libraries that what goes takes along.
+    fn settle_libraries(&self, plan: &mut Plan, facts: &Facts) -> Result<(), Failure> {
+        if plan.changes.is_empty() {
+            return Ok(());
+        }
+        let is_run = !self.request.dry_run;
+        let mut keeper = LibraryKeeper::new(self.ground, LibraryRequest::default(), self.now, is_run);
+        let asked = PlanToSettle::of((plan, &facts.inventory), Command::AdoptRefresh, "adopt");
+        let settled = keeper.settle(&asked, &mut facts.saved.content(), LaterContent::NotAsked)?;
+        if let Some(settled) = settled {
+            settled.apply_to_plan(plan);
+        }
+        Ok(())
+    }
+}
+
+/// What the record of a patch that ended says from now on.
+fn record_of(end: &OvertakenPatch) -> String {
+    let OvertakenPatch { manager, package, version, .. } = end;
+    match end.state {
+        OvertakenState::Removed => format!("went with {manager} {package} {version}"),
+        _ => format!("overtaken by {manager} {package} {version}"),
+    }
+}
+
+/// The list of patches that ended, with those of this refresh.
+fn list_after(list: &OvertakenPatches, ended: &[OvertakenPatch]) -> OvertakenPatches {
+    let is_again = |known: &OvertakenPatch| ended.iter().any(|one| one.patch == known.patch);
+    let mut patches: Vec<OvertakenPatch> =
+        list.patches.iter().filter(|known| !is_again(known)).cloned().collect();
+    patches.extend(ended.iter().cloned());
+    OvertakenPatches { patches, passed_over: Vec::new() }
+}

@@ -1,0 +1,78 @@
+//! The request to refresh registrations, and what became of them.
+
+use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_inputs::format::overtaken::OvertakenPatch;
+use patchadm_inputs::native::NativeChange;
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::patch::PatchId;
+
+/// The request to refresh registrations.
+#[derive(Clone, Debug, Default)]
+pub struct RefreshRequest {
+    /// The adopted packages; empty for all.
+    pub packages: Vec<PkgInst>,
+    /// Patches whose loss is accepted: those that were lost, or beforehand those that are applied.
+    pub accept: Vec<PatchId>,
+    /// Whether nothing is changed.
+    pub dry_run: bool,
+}
+
+/// The outcome of a refresh.
+#[derive(Debug, Default)]
+pub struct RefreshReport {
+    /// The finding of recovery, before anything else.
+    pub recovered: Recovered,
+    /// The registrations that follow the package manager now.
+    pub packages: Vec<RefreshedRegistration>,
+    /// The packages with which their manager has not finished, or of which nothing is known: they stay as they are.
+    pub left: Vec<(PkgInst, NativeChange)>,
+    /// The patches that ended.
+    pub ended: Vec<EndedPatch>,
+    /// The patches that stand.
+    pub standing: Vec<StandingPatch>,
+    /// The patches whose loss was accepted.
+    pub accepted: Vec<PatchId>,
+    /// Listed paths at which nothing is.
+    pub missing: Vec<ObjectPath>,
+    /// Sentences for a person.
+    pub notes: Vec<String>,
+    /// The receipt of the run; `None` if nothing was changed.
+    pub receipt: Option<Receipt>,
+}
+
+/// A registration that follows its package manager.
+#[derive(Debug)]
+pub struct RefreshedRegistration {
+    /// The package.
+    pub package: PkgInst,
+    /// What its manager did.
+    pub change: NativeChange,
+    /// The number of its objects; 0 if it was removed.
+    pub objects: usize,
+}
+
+/// A patch that ended with a refresh.
+#[derive(Debug)]
+pub struct EndedPatch {
+    /// The patch, and how it ended.
+    pub patch: OvertakenPatch,
+    /// The packages that it was applied to.
+    pub packages: Vec<PkgInst>,
+    /// Applied patches that require it.
+    pub required_by: Vec<PatchId>,
+}
+
+/// A patch that stands.
+#[derive(Debug)]
+pub struct StandingPatch {
+    /// The patch.
+    pub id: PatchId,
+    /// The paths that it handed over in this refresh.
+    pub handed_over: Vec<ObjectPath>,
+}
+
+/// Returns a path as messages name it.
+pub(super) fn shown(root: &Root, path: &ObjectPath) -> ObjectPath {
+    ObjectPath::new(root.show(path).as_bytes()).unwrap_or_else(|_| path.clone())
+}

@@ -1,0 +1,134 @@
+//! The patches of a root that ended because the package manager of the system changed their package:
+//! `var/sadm/patchadm/lost`, JSON lines, one for each patch.
+//!
+//! A line of another root, copied with its records or by hand, is passed over: it says nothing about this one.
+
+use serde::{Deserialize, Serialize};
+
+use patchadm_svr4::format::lines::LONGEST_LINE;
+
+/// How a patch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OvertakenState {
+    /// The native version has its fix.
+    Contained,
+    /// The native version does not have its fix, or nothing says so.
+    Lost,
+    /// The package was removed.
+    Removed,
+    /// Its fix is lost, and the operator has accepted that.
+    Accepted,
+    /// It is applied, and the operator has accepted beforehand that the next native version loses its fix.
+    AcceptedBeforehand,
+}
+
+/// A patch that ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OvertakenPatch {
+    /// The marker of the root.
+    pub root: String,
+    /// The patch.
+    pub patch: String,
+    /// How it ended.
+    pub state: OvertakenState,
+    /// Whose package overtook it: `dpkg` or `rpm`; empty before one did.
+    pub manager: String,
+    /// The name of the native package.
+    pub package: String,
+    /// Its version then; that before, if it was removed.
+    pub version: String,
+    /// The native versions that have its fix, as the patch says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed_in: Option<String>,
+    /// When that was found: RFC 3339.
+    pub time: String,
+}
+
+/// The patches that a file names, and what of it cannot be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OvertakenPatches {
+    /// The patches of this root, in the order in which they ended.
+    pub patches: Vec<OvertakenPatch>,
+    /// The numbers of lines that make no sense or are those of another root.
+    pub passed_over: Vec<usize>,
+}
+
+impl OvertakenPatches {
+    /// Reads the text of the file. `root` is the marker of the root.
+    pub fn parse(text: &[u8], root: &str) -> Self {
+        let mut read = Self::default();
+        let lines = (1..).zip(text.split(|&byte| byte == b'\n'));
+        for (at, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {
+            let is_short = line.len() <= LONGEST_LINE;
+            match serde_json::from_slice::<OvertakenPatch>(line) {
+                Ok(patch) if is_short && patch.root == root => read.patches.push(patch),
+                _ => read.passed_over.push(at),
+            }
+        }
+        read
+    }
+
+    /// Returns the text of the file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        for patch in &self.patches {
+            // Strings: serialising these into memory cannot fail.
+            let _ = serde_json::to_writer(&mut text, patch);
+            text.push(b'\n');
+        }
+        text
+    }
+
+    /// Returns the last line of a patch.
+    pub fn of(&self, patch: &str) -> Option<&OvertakenPatch> {
+        self.patches.iter().rfind(|one| one.patch == patch)
+    }
+}
+
+impl OvertakenPatch {
+    /// Returns its state in words: `contained in openssl 3.0.22-1 (dpkg)`, `LOST to …`, `went with …`.
+    pub fn told(&self) -> String {
+        let Self { manager, package, version, .. } = self;
+        match self.state {
+            OvertakenState::Contained => format!("contained in {package} {version} ({manager})"),
+            OvertakenState::Lost => format!("LOST to {package} {version} ({manager})"),
+            OvertakenState::Accepted => {
+                format!("lost to {package} {version} ({manager}), which was accepted")
+            }
+            OvertakenState::Removed => format!("went with {package} ({manager})"),
+            OvertakenState::AcceptedBeforehand => "may be lost to the next version".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patch(id: &str, root: &str) -> OvertakenPatch {
+        OvertakenPatch {
+            root: root.to_owned(),
+            patch: id.to_owned(),
+            state: OvertakenState::Lost,
+            manager: "dpkg".to_owned(),
+            package: "openssl".to_owned(),
+            version: "3.0.18-1".to_owned(),
+            fixed_in: None,
+            time: "2026-11-25T16:00:00Z".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_lines_of_another_root_and_rubbish_are_passed_over() {
+        let all = OvertakenPatches {
+            patches: vec![patch("1-01", "aa"), patch("2-01", "bb"), patch("3-01", "aa")],
+            passed_over: Vec::new(),
+        };
+        let text = [all.to_bytes(), b"{\"patch\":1}\n".to_vec()].concat();
+        let read = OvertakenPatches::parse(&text, "aa");
+        assert_eq!(read.patches, [patch("1-01", "aa"), patch("3-01", "aa")]);
+        assert_eq!(read.passed_over, [2, 4]);
+        assert_eq!(read.of("3-01").unwrap().told(), "LOST to openssl 3.0.18-1 (dpkg)");
+    }
+}

@@ -1,0 +1,286 @@
+//! The records of dpkg: `var/lib/dpkg` of the root, read directly and without a lock.
+//!
+//! These files are read: `status` (version, standing, synopsis, sums of conffiles), the lists of paths and sums of a
+//! package below `info`, and `diversions`. A path that another package or the administrator has diverted is taken at its
+//! actual place. Nothing is interpreted that dpkg would run.
+
+mod diversions;
+mod status;
+pub mod version;
+
+use std::collections::BTreeMap;
+
+use diversions::Diversions;
+use status::{DpkgStanding, DpkgStatus};
+
+use super::{FileSum, NativeError, NativeManager, NativeOrigin, NativePackage, NativePath, NativePresence};
+use patchadm_rootfs::{Dir, Root};
+use patchadm_svr4::package::{Ftype, ObjectPath};
+
+/// The largest of the files, in bytes.
+const LARGEST_RECORD: u64 = 256 << 20;
+
+/// The records of dpkg below a root.
+pub const RECORDS: &str = "/var/lib/dpkg";
+
+/// The records of dpkg in a root, of which `status` was read.
+pub struct DpkgRecords<'a> {
+    root: &'a Root,
+    status: Vec<u8>,
+}
+
+impl<'a> DpkgRecords<'a> {
+    /// Reads `status`.
+    pub fn of(root: &'a Root) -> Result<Self, NativeError> {
+        let status = record(root, "status")?.ok_or_else(|| {
+            let place = ObjectPath::new(RECORDS.as_bytes()).map(|path| root.show(&path)).unwrap_or_default();
+            records(format!("there are no records of dpkg in {place}"))
+        })?;
+        Ok(Self { root, status })
+    }
+
+    /// Returns the names of all installed packages, each with its architecture.
+    pub fn installed(&self) -> Vec<(String, String)> {
+        status::installed(&self.status)
+    }
+
+    /// Tells of each of these packages whether it is installed, in their order.
+    pub fn presences(
+        &self,
+        origins: &[&NativeOrigin],
+    ) -> Result<Vec<Result<NativePresence, NativeError>>, NativeError> {
+        let names: BTreeMap<&str, &str> =
+            origins.iter().map(|origin| (origin.name.as_str(), origin.name.as_str())).collect();
+        let entries = status::entries(&self.status, |name| names.get(name).copied());
+        let info = self.info()?;
+        let presence = |origin: &&NativeOrigin| {
+            let of_name = entries.get(origin.name.as_str()).map(Vec::as_slice).unwrap_or_default();
+            self.presence(origin, of_name, info.as_ref())
+        };
+        Ok(origins.iter().map(presence).collect())
+    }
+
+    fn presence(
+        &self,
+        origin: &NativeOrigin,
+        entries: &[DpkgStatus],
+        info: Option<&Dir>,
+    ) -> Result<NativePresence, NativeError> {
+        let there = |one: &&DpkgStatus| one.standing() != DpkgStanding::Gone;
+        let is_it = |one: &&DpkgStatus| origin.arch.as_ref().is_none_or(|arch| one.arch == *arch);
+        let exact: Vec<&DpkgStatus> = entries.iter().filter(is_it).filter(there).collect();
+        // With another version a package may have another architecture.
+        let any: Vec<&DpkgStatus> = entries.iter().filter(there).collect();
+        let one = match (exact.as_slice(), any.as_slice()) {
+            ([one], _) | ([], [one]) => one,
+            ([], []) => return Ok(NativePresence::Gone),
+            _ => return Err(bad(&origin.name, "status has it several times".to_owned())),
+        };
+        let version = one.version.clone();
+        if version.is_empty() {
+            return Err(bad(&origin.name, "status says no version of it".to_owned()));
+        }
+        match one.standing() {
+            DpkgStanding::Installed => {
+                let stamp = stamp(info, &origin.name, &one.arch)?;
+                Ok(NativePresence::Installed { version, stamp })
+            }
+            _ => Ok(NativePresence::Busy { version }),
+        }
+    }
+
+    fn info(&self) -> Result<Option<Dir>, NativeError> {
+        let path = path_of("info")?;
+        let physical = self.root.resolver().locate_dir(&path)?;
+        Ok(self.root.dir_if_there(&physical)?)
+    }
+
+    /// Reads everything about a package, `NAME` or `NAME:ARCH`.
+    pub fn package(&self, package: &str) -> Result<NativePackage, NativeError> {
+        let bad = |reason: String| bad(package, reason);
+        let (name, arch) = package.split_once(':').map_or((package, None), |(name, arch)| (name, Some(arch)));
+        let is_word = |word: &str| {
+            !word.is_empty()
+                && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+        };
+        if !is_word(name) || !arch.is_none_or(is_word) {
+            return Err(bad("that is no name of a package".to_owned()));
+        }
+        let entries = status::entries(&self.status, |one| (one == name).then_some(name)).remove(name);
+        let found = the_one(entries.unwrap_or_default(), arch).map_err(&bad)?;
+        let both = format!("{name}:{}", found.arch);
+        let of = |suffix: &str| -> Result<Option<Vec<u8>>, NativeError> {
+            match record(self.root, &format!("info/{both}.{suffix}"))? {
+                Some(text) => Ok(Some(text)),
+                None => record(self.root, &format!("info/{name}.{suffix}")),
+            }
+        };
+        let list = of("list")?.ok_or_else(|| bad("there is no list of its paths".to_owned()))?;
+        let diversions = Diversions::parse(&record(self.root, "diversions")?.unwrap_or_default());
+        let diversions = diversions.map_err(|reason| bad(format!("diversions: {reason}")))?;
+        let place = |path| diversions.place_of(name, path);
+        let none = NativePath { ftype: Ftype::File, sum: None };
+        let listed = paths_of(&list).map_err(|reason| bad(format!("its list: {reason}")))?;
+        let mut paths: BTreeMap<ObjectPath, NativePath> =
+            listed.into_iter().map(|path| (place(path), none)).collect();
+        for (path, sum) in md5sums(&of("md5sums")?.unwrap_or_default()) {
+            if let Some(native) = paths.get_mut(&place(path)) {
+                native.sum = Some(sum);
+            }
+        }
+        for path in conffiles(&of("conffiles")?.unwrap_or_default()) {
+            let sum = found.conffiles.get(&path).copied();
+            if let Some(native) = paths.get_mut(&place(path)) {
+                *native = NativePath { ftype: Ftype::Editable, sum: sum.or(native.sum) };
+            }
+        }
+        let stamp = stamp(self.info()?.as_ref(), name, &found.arch)?;
+        let origin = NativeOrigin {
+            manager: NativeManager::Dpkg,
+            name: name.to_owned(),
+            arch: Some(found.arch.clone()),
+        };
+        let DpkgStatus { arch, version, title, .. } = found;
+        Ok(NativePackage { origin, version, stamp, arch, title, paths })
+    }
+}
+
+/// Reads everything about a package, `NAME` or `NAME:ARCH`.
+pub fn package(root: &Root, name: &str) -> Result<NativePackage, NativeError> {
+    DpkgRecords::of(root)?.package(name)
+}
+
+/// Returns what changes at each unpacking: inode and ctime of the list of paths, and of the sums.
+fn stamp(info: Option<&Dir>, name: &str, arch: &str) -> Result<String, NativeError> {
+    let mut stamp = String::new();
+    for suffix in ["list", "md5sums"] {
+        let Some(info) = info else { break };
+        let both = info.look(format!("{name}:{arch}.{suffix}").as_bytes())?;
+        let seen = match both {
+            Some(seen) => Some(seen),
+            None => info.look(format!("{name}.{suffix}").as_bytes())?,
+        };
+        if let Some(seen) = seen {
+            let blank = if stamp.is_empty() { "" } else { " " };
+            stamp.push_str(&format!("{blank}{}@{}", seen.inode.number, seen.ctime));
+        }
+    }
+    Ok(stamp)
+}
+
+fn bad(package: &str, reason: String) -> NativeError {
+    NativeError::Package { manager: NativeManager::Dpkg, package: package.to_owned(), reason }
+}
+
+fn records(reason: String) -> NativeError {
+    NativeError::Records { manager: NativeManager::Dpkg, reason }
+}
+
+fn path_of(name: &str) -> Result<ObjectPath, NativeError> {
+    ObjectPath::new(format!("{RECORDS}/{name}").as_bytes()).map_err(|error| records(error.to_string()))
+}
+
+/// Returns a record of dpkg; `None` if it does not exist.
+fn record(root: &Root, name: &str) -> Result<Option<Vec<u8>>, NativeError> {
+    let text = root.read(&path_of(name)?, LARGEST_RECORD)?;
+    if text.as_ref().is_some_and(|text| text.len() as u64 > LARGEST_RECORD) {
+        return Err(records(format!("the file {name} of dpkg is larger than 256 MiB")));
+    }
+    Ok(text)
+}
+
+/// Returns the installed package among the entries of a name. One with several architectures has to be named with its own.
+fn the_one(entries: Vec<DpkgStatus>, arch: Option<&str>) -> Result<DpkgStatus, String> {
+    let is_it =
+        |one: &DpkgStatus| arch.is_none_or(|arch| one.arch == arch) && one.standing() != DpkgStanding::Gone;
+    let mut found: Vec<DpkgStatus> = entries.into_iter().filter(is_it).collect();
+    match (found.pop(), found.is_empty()) {
+        (None, _) => Err("dpkg has not installed it".to_owned()),
+        (Some(one), true) if one.standing() == DpkgStanding::Busy => {
+            Err(format!("dpkg has not finished with it (`{}`)", one.status))
+        }
+        (Some(one), true) => Ok(one),
+        (Some(last), false) => {
+            let mut archs: Vec<&str> = found.iter().map(|one| one.arch.as_str()).collect();
+            archs.push(&last.arch);
+            let differ = archs.windows(2).all(|two| two.first() != two.last());
+            let archs = archs.join(" ");
+            Err(match differ {
+                true => format!("it is installed for several architectures: {archs}; name it as NAME:ARCH"),
+                false => "status has it several times".to_owned(),
+            })
+        }
+    }
+}
+
+/// Returns the absolute paths in a text, one a line. Skips blank lines and the root directory itself.
+pub fn paths_of(text: &[u8]) -> Result<Vec<ObjectPath>, String> {
+    let lines = (1..).zip(text.split(|&byte| byte == b'\n')).filter(|(_, line)| !line.is_empty());
+    let path =
+        |(at, line): (usize, &[u8])| ObjectPath::new(line).map_err(|error| format!("line {at}: {error}"));
+    let paths = lines.map(path).filter(|path| path.as_ref().map_or(true, |path| !path.relative().is_empty()));
+    paths.collect()
+}
+
+/// Returns the existing conffiles. Skips lines with words before the path: an upgrade removes their files.
+fn conffiles(text: &[u8]) -> impl Iterator<Item = ObjectPath> {
+    let lines = text.split(|&byte| byte == b'\n').filter(|line| line.starts_with(b"/"));
+    lines.filter_map(|line| ObjectPath::new(line.trim_ascii_end()).ok())
+}
+
+/// Returns the sums, by path. Skips invalid lines.
+fn md5sums(text: &[u8]) -> Vec<(ObjectPath, FileSum)> {
+    let lines = text.split(|&byte| byte == b'\n');
+    let read = |line: &[u8]| {
+        let (sum, path) = line.split_at_checked(32)?;
+        let path = [b"/", path.strip_prefix(b"  ")?].concat();
+        Some((ObjectPath::new(&path).ok()?, FileSum::parse(sum)?))
+    };
+    lines.filter_map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(arch: &str, status: &str) -> DpkgStatus {
+        DpkgStatus { arch: arch.to_owned(), status: status.to_owned(), ..DpkgStatus::default() }
+    }
+
+    fn at(text: &str) -> ObjectPath {
+        ObjectPath::new(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn one_of_two_architectures_has_to_be_named_and_what_is_in_between_is_told() {
+        let ok = "install ok installed";
+        let both = || vec![entry("amd64", ok), entry("i386", ok)];
+        assert_eq!(the_one(both(), Some("i386")).unwrap().arch, "i386");
+        assert!(the_one(both(), None).unwrap_err().contains("amd64 i386"));
+        let twice = vec![entry("amd64", ok), entry("amd64", ok)];
+        assert_eq!(the_one(twice, None).unwrap_err(), "status has it several times");
+        let half = vec![entry("amd64", "install reinstreq half-installed")];
+        assert!(the_one(half, None).unwrap_err().contains("has not finished with it"));
+        let gone = vec![entry("amd64", "deinstall ok config-files")];
+        assert_eq!(the_one(gone, None).unwrap_err(), "dpkg has not installed it");
+    }
+
+    #[test]
+    fn a_list_has_absolute_paths_and_a_relative_one_is_told_by_its_line() {
+        let paths = paths_of(b"/.\n/usr\n\n/usr/bin/a b\n").unwrap();
+        let shown: Vec<String> = paths.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["/usr", "/usr/bin/a b"]);
+        assert!(paths_of(b"/a\nusr\n").unwrap_err().starts_with("line 2: "));
+    }
+
+    #[test]
+    fn sums_and_conffiles_are_those_of_whole_lines() {
+        let text =
+            b"d41d8cd98f00b204e9800998ecf8427e  usr/empty\nshort  x\nzz1d8cd98f00b204e9800998ecf8427e  y\n";
+        let sums = md5sums(text);
+        assert_eq!(sums.len(), 1);
+        assert_eq!(sums[0].0, at("/usr/empty"));
+        let files: Vec<ObjectPath> = conffiles(b"/etc/a\nremove-on-upgrade /etc/b\n\n").collect();
+        assert_eq!(files, [at("/etc/a")]);
+    }
+}

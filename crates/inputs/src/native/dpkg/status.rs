@@ -1,0 +1,182 @@
+//! The file `status` of dpkg: which packages are installed, in which version (deb822(5), dpkg-query(1)).
+//!
+//! Of the hundreds of thousands of lines only the packages that are asked for are read further than their name.
+
+use std::collections::BTreeMap;
+
+use crate::native::FileSum;
+use patchadm_svr4::package::ObjectPath;
+
+/// A package as `status` has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct DpkgStatus {
+    /// Its architecture.
+    pub arch: String,
+    /// Its version.
+    pub version: String,
+    /// The three words: what is wanted, whether it must be installed again, what it is.
+    pub status: String,
+    /// The first line of its description.
+    pub title: Option<String>,
+    /// Its configuration files with the sums that they were delivered with.
+    pub conffiles: BTreeMap<ObjectPath, FileSum>,
+}
+
+/// The standing of a package by its three words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DpkgStanding {
+    /// It is unpacked and configured.
+    Installed,
+    /// It is in between, or must be installed again.
+    Busy,
+    /// At most its configuration files are there.
+    Gone,
+}
+
+impl DpkgStatus {
+    /// Returns its standing. What is wanted of it (`hold`, `install`) does not count.
+    pub(super) fn standing(&self) -> DpkgStanding {
+        let mut words = self.status.split_whitespace().skip(1);
+        match (words.next(), words.next()) {
+            (_, Some("config-files" | "not-installed")) => DpkgStanding::Gone,
+            (Some("ok"), Some("installed")) => DpkgStanding::Installed,
+            _ => DpkgStanding::Busy,
+        }
+    }
+
+    /// Reads a stanza. One without version or status is none.
+    fn read(stanza: &[u8]) -> Self {
+        let mut found = Self::default();
+        let mut is_in_conffiles = false;
+        for line in stanza.split(|&byte| byte == b'\n') {
+            if line.starts_with(b" ") || line.starts_with(b"\t") {
+                if is_in_conffiles {
+                    found.conffiles.extend(conffile(line));
+                }
+                continue;
+            }
+            is_in_conffiles = false;
+            let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
+            let (field, value) = line.split_at(colon);
+            let value = || String::from_utf8_lossy(value.get(1..).unwrap_or_default()).trim().to_owned();
+            match field {
+                b"Architecture" => found.arch = value(),
+                b"Version" => found.version = value(),
+                b"Status" => found.status = value(),
+                b"Description" => found.title = Some(value()).filter(|title| !title.is_empty()),
+                b"Conffiles" => is_in_conffiles = true,
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
+/// Reads a line ` PATH SUM [obsolete]` of the configuration files. Those that an upgrade is to remove have no sum yet.
+fn conffile(line: &[u8]) -> Option<(ObjectPath, FileSum)> {
+    let text = line.trim_ascii();
+    let text = text.strip_suffix(b" obsolete").unwrap_or(text);
+    let blank = text.iter().rposition(|&byte| byte == b' ')?;
+    let (path, sum) = text.split_at(blank);
+    Some((ObjectPath::new(path.trim_ascii()).ok()?, FileSum::parse(sum.get(1..)?)?))
+}
+
+/// Returns every entry of the packages of these names, by name, in the order of the file.
+pub(super) fn entries<'n>(
+    text: &[u8],
+    is_wanted: impl Fn(&str) -> Option<&'n str>,
+) -> BTreeMap<&'n str, Vec<DpkgStatus>> {
+    let mut found: BTreeMap<&str, Vec<DpkgStatus>> = BTreeMap::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let stanza;
+        (stanza, rest) = next_stanza(rest);
+        if let Some(name) = name_of(stanza).and_then(&is_wanted) {
+            found.entry(name).or_default().push(DpkgStatus::read(stanza));
+        }
+    }
+    found
+}
+
+/// Returns the names of all packages that are installed, with their architectures, in the order of the file.
+pub(super) fn installed(text: &[u8]) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let stanza;
+        (stanza, rest) = next_stanza(rest);
+        let Some(name) = name_of(stanza) else { continue };
+        let read = DpkgStatus::read(stanza);
+        if read.standing() == DpkgStanding::Installed {
+            found.push((name.to_owned(), read.arch));
+        }
+    }
+    found
+}
+
+/// Cuts the next stanza off: it ends before an empty line.
+fn next_stanza(text: &[u8]) -> (&[u8], &[u8]) {
+    match text.windows(2).position(|two| two == b"\n\n") {
+        Some(end) => {
+            let (stanza, rest) = text.split_at(end);
+            (stanza, rest.trim_ascii_start())
+        }
+        None => (text, &[]),
+    }
+}
+
+/// Returns the name of a stanza's package, which dpkg writes first.
+fn name_of(stanza: &[u8]) -> Option<&str> {
+    let mut lines = stanza.split(|&byte| byte == b'\n');
+    let line = lines.find_map(|line| line.strip_prefix(b"Package:"))?;
+    std::str::from_utf8(line).ok().map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATUS: &str = "Package: web\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1:2.0-1\n\
+                          Conffiles:\n /etc/web.conf d41d8cd98f00b204e9800998ecf8427e\n /etc/a b d41d8cd98f00b204e9800998ecf8427e obsolete\n \
+                          /etc/new newconffile\n\
+                          Description: a web server\n of two lines\n\n\
+                          Package: lib\nStatus: hold ok installed\nArchitecture: amd64\nVersion: 1\n\n\
+                          Package: lib\nStatus: install ok half-configured\nArchitecture: i386\nVersion: 1\n\n\
+                          Package: gone\nStatus: deinstall ok config-files\nArchitecture: amd64\nVersion: 1\n";
+
+    fn found(name: &str) -> Vec<DpkgStatus> {
+        entries(STATUS.as_bytes(), |one| (one == name).then_some("it")).remove("it").unwrap_or_default()
+    }
+
+    #[test]
+    fn a_package_is_found_with_what_dpkg_says_of_it() {
+        let [web] = found("web").try_into().unwrap();
+        assert_eq!((web.version.as_str(), web.title.as_deref()), ("1:2.0-1", Some("a web server")));
+        assert_eq!(web.standing(), DpkgStanding::Installed);
+        let paths: Vec<String> = web.conffiles.keys().map(ToString::to_string).collect();
+        assert_eq!(paths, ["/etc/a b", "/etc/web.conf"]);
+        assert!(found("we").is_empty());
+    }
+
+    #[test]
+    fn a_held_package_is_installed_and_one_in_between_is_busy() {
+        let standings: Vec<DpkgStanding> = found("lib").iter().map(DpkgStatus::standing).collect();
+        assert_eq!(standings, [DpkgStanding::Installed, DpkgStanding::Busy]);
+        assert_eq!(found("gone")[0].standing(), DpkgStanding::Gone);
+        for (status, standing) in [
+            ("install reinstreq installed", DpkgStanding::Busy),
+            ("install ok triggers-pending", DpkgStanding::Busy),
+            ("purge ok not-installed", DpkgStanding::Gone),
+            ("", DpkgStanding::Busy),
+        ] {
+            let one = DpkgStatus { status: status.to_owned(), ..DpkgStatus::default() };
+            assert_eq!(one.standing(), standing, "{status}");
+        }
+    }
+
+    #[test]
+    fn every_installed_package_is_listed_by_name_and_architecture() {
+        let both = |name: &str| (name.to_owned(), "amd64".to_owned());
+        assert_eq!(installed(STATUS.as_bytes()), [both("web"), both("lib")]);
+    }
+}

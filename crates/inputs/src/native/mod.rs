@@ -1,0 +1,62 @@
+//! What the package manager of the system has recorded in a root: the packages of dpkg and of rpm, which are read and
+//! never changed.
+//!
+//! An adopted package is a registration of such a package ([`NativeOrigin`]). It has the facts by which a later command sees
+//! that the package was upgraded, installed again or removed since ([`NativeRegistration`], [`native_changes`]).
+//!
+//! ```text
+//!   var/lib/dpkg ─► dpkg ─┐
+//!                         ├─► NativePackage, NativePresence ─► native_changes
+//!   rpm -q ───────► rpm ──┘
+//! ```
+
+mod changes;
+pub mod dpkg;
+mod error;
+mod file_sum;
+mod fixed_in;
+mod origin;
+mod package;
+mod registration;
+pub mod rpm;
+
+pub use changes::{NativeChange, native_changes};
+pub use error::NativeError;
+pub use file_sum::FileSum;
+pub use fixed_in::{FIXED_IN, FixedIn, FixedInClause, FixedInError, fixed_in_parameter};
+pub use origin::{ADOPTED, NativeManager, NativeOrigin};
+pub use package::{NativePackage, NativePath, NativePresence};
+pub use registration::{
+    NATIVE_DIFFERING, NATIVE_DIGEST, NATIVE_OVERTAKEN, NATIVE_STAMP, NATIVE_VERSION, NativeRegistration,
+    differing_of, differing_text, is_native_parameter,
+};
+
+use patchadm_rootfs::Root;
+use std::cmp::Ordering;
+
+impl NativeManager {
+    /// Compares two versions as the manager itself does.
+    pub fn compare(self, one: &str, other: &str) -> Ordering {
+        match self {
+            Self::Dpkg => dpkg::version::compare(one, other),
+            Self::Rpm => rpm::version::compare(one, other),
+        }
+    }
+
+    /// Returns what is wrong with a version.
+    pub fn version_fault(self, version: &str) -> Option<&'static str> {
+        match self {
+            Self::Dpkg => dpkg::version::fault(version),
+            Self::Rpm => rpm::version::fault(version),
+        }
+    }
+
+    /// Reads everything that the manager has recorded about a package. The name is as its user gives it: `NAME` or
+    /// `NAME:ARCH` for dpkg, `NAME` or `NAME-VERSION-RELEASE` for rpm.
+    pub fn package(self, root: &Root, name: &str) -> Result<NativePackage, NativeError> {
+        match self {
+            Self::Dpkg => dpkg::package(root, name),
+            Self::Rpm => rpm::package(root, name),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! A package of dpkg or rpm, as it is recorded.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest as _, Sha256};
+
+use super::registration::NativeRegistration;
+use super::{FileSum, NativeOrigin};
+use patchadm_svr4::package::{Ftype, ObjectPath};
+
+/// Everything that is recorded about an installed package.
+#[derive(Clone, Debug)]
+pub struct NativePackage {
+    /// Whose package it is, and its name.
+    pub origin: NativeOrigin,
+    /// Its version, epoch and revision or release included.
+    pub version: String,
+    /// What changes when the same version is installed again.
+    pub stamp: String,
+    /// Its architecture.
+    pub arch: String,
+    /// One line about it.
+    pub title: Option<String>,
+    /// Its paths, where they lie: a diverted one under the name that it has.
+    pub paths: BTreeMap<ObjectPath, NativePath>,
+}
+
+/// What is recorded about a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NativePath {
+    /// The type that it has if it is a regular file: `f`, or `e` for a configuration file.
+    pub ftype: Ftype,
+    /// The sum of its bytes; `None` for what has none, and where it is not recorded.
+    pub sum: Option<FileSum>,
+}
+
+/// Whether a package is installed, in one look at the records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NativePresence {
+    /// It is installed.
+    Installed {
+        /// Its version.
+        version: String,
+        /// What changes when the same version is installed again.
+        stamp: String,
+    },
+    /// It is being changed, or was left half installed.
+    Busy {
+        /// Its version, if there is one.
+        version: String,
+    },
+    /// It is not installed.
+    Gone,
+}
+
+impl NativePackage {
+    /// Returns what a registration records of it.
+    pub fn registration(&self) -> NativeRegistration {
+        NativeRegistration {
+            version: self.version.clone(),
+            digest: Some(self.digest()),
+            stamp: Some(self.stamp.clone()),
+        }
+    }
+
+    /// Returns the SHA-256 over its paths in their order: path, type and sum of each.
+    fn digest(&self) -> String {
+        let mut digest = Sha256::new();
+        for (path, native) in &self.paths {
+            let sum = native.sum.map(|sum| sum.to_string()).unwrap_or_default();
+            digest.update(path.as_bytes());
+            digest.update([0]);
+            digest.update([native.ftype.letter()]);
+            digest.update(sum);
+            digest.update(b"\n");
+        }
+        use std::fmt::Write as _;
+        digest.finalize().iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+}

@@ -1,0 +1,238 @@
+//! The records of rpm, obtained from rpm(8), because only it can read its database.
+//!
+//! One query names a package and all of its files. Files that no package delivers (`%ghost`) are left out.
+
+pub mod version;
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io::Read as _;
+use std::os::unix::ffi::OsStringExt as _;
+use std::process::{Command, Stdio};
+
+use super::{FileSum, NativeError, NativeManager, NativeOrigin, NativePackage, NativePath, NativePresence};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{Ftype, ObjectPath};
+
+/// The places of the database below a root, the newer one first.
+const DATABASES: [&str; 2] = ["/usr/lib/sysimage/rpm", "/var/lib/rpm"];
+
+/// The line of a package.
+const PACKAGE: &str = r"P\t%{NAME}\t%{EPOCH}\t%{VERSION}-%{RELEASE}\t%{ARCH}\t%{INSTALLTID}\t%{SUMMARY}\n";
+
+/// The lines of its files.
+const FILES: &str = r"[F\t%{FILEFLAGS}\t%{FILEDIGESTS}\t%{FILENAMES}\n]";
+
+/// The longest answer, in bytes.
+const LONGEST_ANSWER: u64 = 256 << 20;
+
+/// Flags of a file: `%config`, `%ghost`.
+const CONFIG: u32 = 1;
+const GHOST: u32 = 1 << 6;
+
+/// The database of rpm in a root.
+pub struct RpmRecords {
+    /// As the host sees it.
+    database: OsString,
+}
+
+impl RpmRecords {
+    /// Finds the database.
+    pub fn of(root: &Root) -> Result<Self, NativeError> {
+        for place in DATABASES {
+            let Ok(path) = ObjectPath::new(place.as_bytes()) else { continue };
+            let physical = root.resolver().locate_dir(&path)?;
+            if root.dir_if_there(&physical)?.is_some() {
+                let inside = OsString::from_vec(physical.relative().to_vec());
+                return Ok(Self { database: root.physical_path()?.join(inside).into_os_string() });
+            }
+        }
+        Err(records("there are no records of rpm in the root".to_owned()))
+    }
+
+    /// Tells of each of these packages whether it is installed, in their order.
+    pub fn presences(
+        &self,
+        origins: &[&NativeOrigin],
+    ) -> Result<Vec<Result<NativePresence, NativeError>>, NativeError> {
+        let names: Vec<&str> = origins.iter().map(|origin| origin.name.as_str()).collect();
+        let (answer, _) = asked(&self.database, PACKAGE, &names).map_err(records)?;
+        let text = String::from_utf8_lossy(&answer);
+        let (mut found, mut absent): (BTreeMap<&str, Vec<Line<'_>>>, Vec<&str>) = Default::default();
+        for line in text.lines() {
+            if let Some(line) = line.strip_prefix("P\t").and_then(Line::parse) {
+                found.entry(line.name).or_default().push(line);
+            } else if let Some(name) =
+                line.strip_prefix("package ").and_then(|rest| rest.strip_suffix(" is not installed"))
+            {
+                absent.push(name);
+            }
+        }
+        let presence = |name: &&str| match found.get(name).map(Vec::as_slice) {
+            Some([one]) => Ok(NativePresence::Installed { version: one.evr(), stamp: one.stamp.to_owned() }),
+            Some(_) => Err(bad(name, "it is installed in several versions".to_owned())),
+            None if absent.contains(name) => Ok(NativePresence::Gone),
+            None => Err(bad(name, "rpm says nothing of it".to_owned())),
+        };
+        Ok(names.iter().map(presence).collect())
+    }
+
+    /// Returns the names of all installed packages.
+    pub fn installed(&self) -> Result<Vec<String>, NativeError> {
+        let (answer, is_whole) = asked(&self.database, r"%{NAME}\n", &["-a"]).map_err(records)?;
+        if !is_whole {
+            return Err(records("rpm cannot list its packages".to_owned()));
+        }
+        Ok(String::from_utf8_lossy(&answer).lines().map(str::to_owned).collect())
+    }
+}
+
+/// Reads everything about a package.
+pub fn package(root: &Root, name: &str) -> Result<NativePackage, NativeError> {
+    let bad = |reason: String| bad(name, reason);
+    if name.is_empty() || name.starts_with('-') {
+        return Err(bad("that is no name of a package".to_owned()));
+    }
+    let RpmRecords { database } = RpmRecords::of(root)?;
+    let query = format!("{PACKAGE}{FILES}");
+    let (answer, is_whole) = asked(&database, &query, &[name]).map_err(&bad)?;
+    if !is_whole {
+        return Err(bad("rpm has not installed it".to_owned()));
+    }
+    parse(&answer).map_err(bad)
+}
+
+fn bad(package: &str, reason: String) -> NativeError {
+    NativeError::Package { manager: NativeManager::Rpm, package: package.to_owned(), reason }
+}
+
+fn records(reason: String) -> NativeError {
+    NativeError::Records { manager: NativeManager::Rpm, reason }
+}
+
+/// Returns the answer of rpm(8), and whether it knew all packages.
+fn asked(database: &OsStr, query: &str, names: &[&str]) -> Result<(Vec<u8>, bool), String> {
+    let mut command = Command::new("rpm");
+    command.arg("-q").arg("--dbpath").arg(database).args(["--queryformat", query]);
+    if names != ["-a"] {
+        command.arg("--");
+    }
+    let spawned = command
+        .args(names)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut child = spawned.map_err(|error| format!("the command rpm cannot be run: {error}"))?;
+    let mut answer = Vec::new();
+    let read = match child.stdout.take() {
+        Some(stdout) => stdout.take(LONGEST_ANSWER + 1).read_to_end(&mut answer).map(drop),
+        None => Ok(()),
+    };
+    let ended = child.wait().map_err(|error| error.to_string())?;
+    read.map_err(|error| error.to_string())?;
+    if answer.len() as u64 > LONGEST_ANSWER {
+        return Err("the answer of rpm is larger than 256 MiB".to_owned());
+    }
+    Ok((answer, ended.success()))
+}
+
+/// The line of a package in an answer.
+struct Line<'a> {
+    name: &'a str,
+    epoch: &'a str,
+    version: &'a str,
+    arch: &'a str,
+    stamp: &'a str,
+    title: &'a str,
+}
+
+impl<'a> Line<'a> {
+    fn parse(words: &'a str) -> Option<Self> {
+        let words: Vec<&str> = words.splitn(6, '\t').collect();
+        let [name, epoch, version, arch, stamp, title] = words.try_into().ok()?;
+        Some(Self { name, epoch, version, arch, stamp, title })
+    }
+
+    /// Epoch, version and release.
+    fn evr(&self) -> String {
+        let is_there = self.epoch.parse::<u64>().is_ok();
+        let epoch = if is_there { format!("{}:", self.epoch) } else { String::new() };
+        format!("{epoch}{}", self.version)
+    }
+}
+
+/// Reads the answer about one package.
+fn parse(answer: &[u8]) -> Result<NativePackage, String> {
+    let wrong = || "the answer of rpm makes no sense".to_owned();
+    let (mut packages, mut paths) = (Vec::new(), BTreeMap::new());
+    for line in answer.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+        if let Some(words) = line.strip_prefix(b"P\t") {
+            packages.push(String::from_utf8_lossy(words).into_owned());
+        } else {
+            let (path, native) = file(line).ok_or_else(wrong)?;
+            paths.extend(native.map(|native| (path, native)));
+        }
+    }
+    let [words] = packages.as_slice() else {
+        return Err(match packages.len() {
+            0 => wrong(),
+            _ => "it is installed in several versions; name it as NAME-VERSION-RELEASE".to_owned(),
+        });
+    };
+    let line = Line::parse(words).ok_or_else(wrong)?;
+    Ok(NativePackage {
+        origin: NativeOrigin { manager: NativeManager::Rpm, name: line.name.to_owned(), arch: None },
+        version: line.evr(),
+        stamp: line.stamp.to_owned(),
+        arch: line.arch.to_owned(),
+        title: Some(line.title.to_owned()).filter(|title| !title.trim().is_empty()),
+        paths,
+    })
+}
+
+/// Returns a line of a file: its path, and what is recorded of it if the package delivers it.
+fn file(line: &[u8]) -> Option<(ObjectPath, Option<NativePath>)> {
+    let mut words = line.strip_prefix(b"F\t")?.splitn(3, |&byte| byte == b'\t');
+    let (flags, sum, path) = (words.next()?, words.next()?, words.next()?);
+    let flags: u32 = std::str::from_utf8(flags).ok()?.parse().ok()?;
+    let path = ObjectPath::new(path).ok()?;
+    let ftype = if flags & CONFIG != 0 { Ftype::Editable } else { Ftype::File };
+    let is_delivered = flags & GHOST == 0 && !path.relative().is_empty();
+    Some((path, is_delivered.then(|| NativePath { ftype, sum: FileSum::parse(sum) })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILES: &str = "F\t0\td41d8cd98f00b204e9800998ecf8427e\t/usr/bin/web\nF\t17\t\t/etc/web.conf\nF\t64\t\t/var/log/web.log\n";
+
+    #[test]
+    fn an_answer_names_the_package_and_what_it_delivers() {
+        let one =
+            parse(format!("P\tweb\t1\t2.0-1.el9\tx86_64\t1700000000\tA web server\n{FILES}").as_bytes());
+        let one = one.unwrap();
+        assert_eq!((one.origin.to_string().as_str(), one.version.as_str()), ("rpm web", "1:2.0-1.el9"));
+        assert_eq!((one.stamp.as_str(), one.arch.as_str()), ("1700000000", "x86_64"));
+        let types: Vec<(String, Ftype, bool)> = one
+            .paths
+            .iter()
+            .map(|(path, native)| (path.to_string(), native.ftype, native.sum.is_some()))
+            .collect();
+        let expected = [("/etc/web.conf", Ftype::Editable, false), ("/usr/bin/web", Ftype::File, true)];
+        assert_eq!(types, expected.map(|(path, ftype, has)| (path.to_owned(), ftype, has)));
+        let without = parse(b"P\tweb\t(none)\t2.0-1\tnoarch\t(none)\t\n").unwrap();
+        assert_eq!((without.version.as_str(), without.title), ("2.0-1", None));
+    }
+
+    #[test]
+    fn two_versions_and_rubbish_are_refused() {
+        let line = "P\tweb\t(none)\t2.0-1\tnoarch\t1\tweb\n";
+        assert!(parse(format!("{line}{line}").as_bytes()).unwrap_err().contains("several versions"));
+        for rubbish in ["", "F\tx\t\t/a\n", "package web is not installed\n", "P\tweb\n"] {
+            assert!(parse(rubbish.as_bytes()).unwrap_err().contains("makes no sense"), "{rubbish:?}");
+        }
+    }
+}

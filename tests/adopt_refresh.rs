@@ -1,0 +1,213 @@
+//! `patchadm adopt --refresh`: dpkg changes an adopted package, and its registration and patches follow.
+//!
+//! dpkg is played: its records and the files that it would write. `native_debian` plays the real one.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use md5::{Digest as _, Md5};
+
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::scenario::Scenario;
+
+/// A version of the native package `web`: its files, by path.
+struct Version<'a> {
+    version: &'a str,
+    files: &'a [(&'a str, &'a str)],
+}
+
+const ONE: Version<'_> = Version {
+    version: "1.0-1",
+    files: &[
+        ("/usr/lib/libweb.so", "lib one\n"),
+        ("/usr/bin/web", "web one\n"),
+        ("/usr/share/web/data", "data one\n"),
+    ],
+};
+
+const TWO: Version<'_> = Version {
+    version: "1.0-2",
+    files: &[
+        ("/usr/lib/libweb.so", "lib two\n"),
+        ("/usr/bin/web", "web two\n"),
+        ("/usr/share/web/new", "new two\n"),
+    ],
+};
+
+/// Does what dpkg does when it installs a version over another: files come and go, and its records say so. Paths that are
+/// filtered stay as they are.
+fn dpkg_installs(stage: &Scenario, old: Option<&Version<'_>>, new: &Version<'_>, filtered: &[&str]) {
+    for (path, content) in new.files.iter().filter(|(path, _)| !filtered.contains(path)) {
+        // As dpkg does: another file takes the name.
+        let at = stage.at(path);
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        let beside = at.with_extension("dpkg-new");
+        fs::write(&beside, content).unwrap();
+        fs::rename(&beside, &at).unwrap();
+    }
+    let goes = |path: &str| !new.files.iter().any(|(stays, _)| *stays == path);
+    for (path, _) in old.iter().flat_map(|old| old.files).filter(|(path, _)| goes(path)) {
+        let _ = fs::remove_file(stage.at(path));
+    }
+    let (mut list, mut sums) =
+        ("/.\n/usr\n/usr/bin\n/usr/lib\n/usr/share\n/usr/share/web\n".to_owned(), String::new());
+    for (path, content) in new.files {
+        writeln!(list, "{path}").unwrap();
+        let sum: String = Md5::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+        writeln!(sums, "{sum}  {}", &path[1..]).unwrap();
+    }
+    for (name, text) in [("web.list", &list), ("web.md5sums", &sums)] {
+        let at = stage.at("/var/lib/dpkg/info").join(name);
+        let _ = fs::remove_file(&at);
+        stage.file(&format!("/var/lib/dpkg/info/{name}"), text);
+    }
+    let Version { version, .. } = new;
+    stage.file(
+        "/var/lib/dpkg/status",
+        &format!("Package: web\nStatus: install ok installed\nArchitecture: amd64\nVersion: {version}\nDescription: a web server\n"),
+    );
+}
+
+/// A root in which dpkg has installed the first version, which was adopted.
+fn adopted() -> Scenario {
+    let stage = Scenario::new();
+    dpkg_installs(&stage, None, &ONE, &[]);
+    stage.run("adopt --dpkg web -R @ROOT@").ok();
+    stage
+}
+
+/// The package as a patch for this version delivers it.
+fn delivered(version: &str) -> Package {
+    Package::new("DEBweb").param("BASEDIR", "/").param("ARCH", "amd64").param("VERSION", version)
+}
+
+/// Applies a patch with the modern verb.
+fn applied(stage: &Scenario, options: &str, patch: &Patch) {
+    let at = patch.directory(stage);
+    stage.run(&format!("add {options} -R @ROOT@ {}", at.display())).ok();
+}
+
+fn patched(stage: &Scenario) {
+    let package = delivered("1.0-1").file("usr/lib/libweb.so", 0o644, "lib fixed\n").file(
+        "usr/share/web/more",
+        0o644,
+        "more\n",
+    );
+    stage.patchadd("", &Patch::of("100-01", package)).ok();
+}
+
+/// A root in which dpkg has upgraded a patched package since it was adopted.
+pub(crate) fn upgraded() -> Scenario {
+    let stage = adopted();
+    patched(&stage);
+    dpkg_installs(&stage, Some(&ONE), &TWO, &[]);
+    stage
+}
+
+#[test]
+fn a_changed_package_refuses_changes_until_its_registration_follows() {
+    let stage = upgraded();
+    let tree = stage.tree();
+    let said = stage.run("remove -R @ROOT@ 100-01").fails(11);
+    assert!(said.contains("dpkg changed web from 1.0-1 to 1.0-2 since it was adopted"), "{said}");
+    assert!(said.contains("adopt --refresh"), "{said}");
+    let second = delivered("1.0-2").file("usr/bin/web", 0o755, "web fixed\n");
+    let said = stage.patchadd("", &Patch::of("101-01", second)).fails(10);
+    assert!(said.contains("dpkg changed web from 1.0-1 to 1.0-2"), "{said}");
+    assert_eq!(stage.tree(), tree, "nothing is changed");
+
+    let said = stage.run("adopt --refresh -R @ROOT@").ok();
+    assert!(said.contains("Package DEBweb follows dpkg: web 1.0-1 became 1.0-2, 8 objects.\n"), "{said}");
+    assert!(said.contains("100-01: LOST to web 1.0-2 (dpkg)\n"), "{said}");
+    assert_eq!(stage.text("/usr/lib/libweb.so"), "lib two\n");
+    assert!(!stage.at("/usr/share/web/more").exists(), "what the patch added goes with it");
+    assert_eq!(stage.run("pkgparam -R @ROOT@ DEBweb VERSION").ok(), "1.0-2\n");
+    assert_eq!(stage.run("pkgparam -R @ROOT@ DEBweb PATCHLIST").ok(), "\n");
+    assert_eq!(
+        stage.run("pkgparam -R @ROOT@ DEBweb PATCH_INFO_100-01").ok(),
+        "overtaken by dpkg web 1.0-2\n"
+    );
+    assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
+    let state = stage.everything();
+    assert_eq!(
+        stage.run("adopt --refresh -R @ROOT@").ok(),
+        "Every registration is as its package manager has it.\n"
+    );
+    assert_eq!(stage.everything(), state, "a second refresh changes nothing");
+}
+
+#[test]
+fn a_patch_whose_file_was_held_stands_and_goes_back_to_what_it_found() {
+    let stage = adopted();
+    let package = delivered("1.0-1")
+        .file("usr/lib/libweb.so", 0o644, "lib fixed\n")
+        .file("usr/bin/web", 0o755, "web fixed\n")
+        .file("usr/share/web/more", 0o644, "more\n");
+    stage.patchadd("", &Patch::of("100-01", package)).ok();
+    dpkg_installs(&stage, Some(&ONE), &TWO, &["/usr/lib/libweb.so"]);
+    let said = stage.run("adopt --refresh -R @ROOT@").ok();
+    assert!(
+        said.contains("100-01: stands, partly overtaken (@ROOT@/usr/bin/web is the package manager's)"),
+        "{said}"
+    );
+    assert_eq!(stage.text("/usr/lib/libweb.so"), "lib fixed\n");
+    assert_eq!(stage.run("pkgparam -R @ROOT@ DEBweb PATCHLIST").ok(), "100-01\n");
+    assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
+    stage.run("verify -R @ROOT@").ok();
+    stage.run("remove -R @ROOT@ 100-01").ok();
+    assert_eq!(stage.text("/usr/lib/libweb.so"), "lib one\n", "dpkg did not write it since");
+    assert_eq!(stage.text("/usr/bin/web"), "web two\n", "and this it wrote");
+    assert!(!stage.at("/usr/share/web/more").exists());
+    assert_eq!(stage.run("pkgparam -R @ROOT@ DEBweb VERSION").ok(), "1.0-2\n");
+}
+
+#[test]
+fn an_edit_that_only_the_undo_data_had_is_put_beside_the_new_file() {
+    let stage = adopted();
+    stage.file("/usr/lib/libweb.so", "lib mine\n");
+    let package = delivered("1.0-1").file("usr/lib/libweb.so", 0o644, "lib fixed\n");
+    applied(&stage, "--edited replace", &Patch::of("100-01", package));
+    dpkg_installs(&stage, Some(&ONE), &TWO, &[]);
+    let run = stage.run("adopt --refresh -R @ROOT@");
+    assert_eq!(
+        (run.code, run.stderr.as_str()),
+        (0, "NOTE: @ROOT@/usr/lib/libweb.so was edited before 100-01; the edited one is kept as @ROOT@/usr/lib/libweb.so.edited-100-01\n")
+    );
+    assert_eq!(stage.text("/usr/lib/libweb.so"), "lib two\n");
+    assert_eq!(stage.text("/usr/lib/libweb.so.edited-100-01"), "lib mine\n");
+}
+
+#[test]
+fn a_removed_package_takes_its_registration_and_patches_along() {
+    let stage = adopted();
+    patched(&stage);
+    for (path, _) in ONE.files {
+        fs::remove_file(stage.at(path)).unwrap();
+    }
+    stage.file(
+        "/var/lib/dpkg/status",
+        "Package: web\nStatus: deinstall ok config-files\nArchitecture: amd64\nVersion: 1.0-1\n",
+    );
+    let said = stage.run("adopt --refresh -R @ROOT@").ok();
+    assert!(said.contains("Package DEBweb follows dpkg: web 1.0-1 was removed."), "{said}");
+    assert!(said.contains("100-01: went with web (dpkg)"), "{said}");
+    assert!(!stage.at("/usr/share/web/more").exists(), "what the patch added goes");
+    assert!(!stage.at("/var/sadm/pkg/DEBweb").exists());
+    assert!(!stage.at("/var/sadm/patch/100-01").exists());
+    assert!(stage.lines().iter().all(|line| !line.contains("DEBweb")));
+}
+
+#[test]
+fn a_package_with_which_dpkg_has_not_finished_is_left_for_the_next_refresh() {
+    let stage = adopted();
+    let half =
+        "Package: web\nStatus: install reinstreq half-installed\nArchitecture: amd64\nVersion: 1.0-1\n";
+    stage.file("/var/lib/dpkg/status", half);
+    let package = delivered("1.0-1").file("usr/bin/web", 0o755, "web fixed\n");
+    let said = stage.patchadd("", &Patch::of("100-01", package)).fails(10);
+    assert!(said.contains("dpkg has not finished with web"), "{said}");
+    let before = stage.everything();
+    stage.run("adopt --refresh -R @ROOT@").ok();
+    assert_eq!(stage.everything(), before);
+}
