@@ -1,0 +1,168 @@
+//! The index of the depot that the policy names, else of those that the root remembers: whether it can be reached.
+//!
+//! Nothing of it is believed, kept or compared, and its signature is not looked at. Each depot is asked in a thread of its
+//! own, which is left behind if the depot does not answer in time.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use super::examination::Examination;
+use super::finding::Finding;
+use crate::operation::depots::{DepotError, DepotLocation};
+use patchadm_inputs::depot::{LARGEST_MEMORY, SeenDepots};
+use patchadm_inputs::http::{HttpClient, HttpRequest, HttpSettings, Patience, Proxies};
+use patchadm_inputs::policy::Policy;
+use patchadm_svr4::places;
+
+/// How long all depots together may take to answer.
+const LONGEST: Duration = Duration::from_secs(8);
+
+/// The most depots that are asked: those that were seen last.
+const MOST_ASKED: usize = 4;
+
+/// The depots to ask.
+struct KnownDepots {
+    locations: Vec<String>,
+    /// Whether the policy names the depot. One that is only remembered may have been named once.
+    is_of_policy: bool,
+}
+
+/// Whether the index of each known depot can be reached.
+pub(super) fn index(examination: &Examination<'_>) -> Vec<Finding> {
+    let Ok(policy) = &examination.policy else {
+        return vec![Finding::unknown("index", "the policy does not say which depot")];
+    };
+    let known = match known_depots(examination, policy) {
+        Ok(known) => known,
+        Err(finding) => return vec![finding],
+    };
+    if known.locations.is_empty() {
+        return vec![Finding::ok("index", "no depot is named by the policy or remembered")];
+    }
+    let http = settings(examination, policy);
+    let asked: Vec<(String, Option<Receiver<Result<(), DepotError>>>)> =
+        known.locations.iter().map(|named| ask(named, &http, examination.request.is_offline)).collect();
+    let mut left = LONGEST;
+    asked.into_iter().map(|(named, answer)| told(&named, answer.as_ref(), &mut left, &known)).collect()
+}
+
+/// Returns the depots to ask, or the finding that says why none is.
+fn known_depots(examination: &Examination<'_>, policy: &Policy) -> Result<KnownDepots, Finding> {
+    if let Some(depot) = &policy.depot {
+        return Ok(KnownDepots { locations: vec![depot.clone()], is_of_policy: true });
+    }
+    let place = places::depots();
+    let shown = examination.root.show(&place);
+    let text = match examination.root.read(&place, LARGEST_MEMORY as u64) {
+        Ok(text) => text.unwrap_or_default(),
+        Err(error) if error.is_refused_access() => return Err(Finding::unknown("index", error.to_string())),
+        Err(error) => return Err(Finding::attention("index", error.to_string())),
+    };
+    let seen = SeenDepots::parse(&text).map_err(|error| {
+        Finding::attention(
+            "index",
+            format!("{shown}: {error}; put it back from a backup, or take out that line"),
+        )
+    })?;
+    let mut seen: Vec<_> = seen.depots().collect();
+    seen.sort_by(|one, other| other.seen.cmp(&one.seen));
+    let mut locations: Vec<String> = Vec::new();
+    for one in seen {
+        if !locations.contains(&one.location) {
+            locations.push(one.location.clone());
+        }
+    }
+    locations.truncate(MOST_ASKED);
+    Ok(KnownDepots { locations, is_of_policy: false })
+}
+
+/// Returns the settings of the request under the policy, with little patience.
+fn settings(examination: &Examination<'_>, policy: &Policy) -> HttpSettings {
+    let of_caller = examination.request.http.clone();
+    let second = Duration::from_secs(1);
+    HttpSettings {
+        authorities: of_caller.authorities.clone().or_else(|| policy.ca.clone()),
+        proxies: policy.proxy.clone().map_or_else(|| of_caller.proxies.clone(), Proxies::only),
+        patience: Patience {
+            connect: second * 2,
+            first_byte: second * 3,
+            slow: second * 3,
+            pauses: Vec::new(),
+            ..Patience::default()
+        },
+        ..of_caller
+    }
+}
+
+/// Begins to ask a depot; `None` if it is not asked.
+fn ask(
+    named: &str,
+    http: &HttpSettings,
+    is_offline: bool,
+) -> (String, Option<Receiver<Result<(), DepotError>>>) {
+    let location = DepotLocation::parse(OsStr::new(named));
+    if is_offline && matches!(location, Ok(DepotLocation::Address(_))) {
+        return (named.to_owned(), None);
+    }
+    let (tell, told) = channel();
+    let http = http.clone();
+    // A file system or a resolver that does not answer holds the thread, not the caller.
+    thread::spawn(move || {
+        // A caller that does not wait any more needs no answer.
+        let _ = tell.send(location.and_then(|location| reach(&location, &http)));
+    });
+    (named.to_owned(), Some(told))
+}
+
+/// Asks for the index of a depot. Its content is not read.
+fn reach(location: &DepotLocation, http: &HttpSettings) -> Result<(), DepotError> {
+    match location {
+        DepotLocation::Address(address) => {
+            let index = address.below("index.json");
+            HttpClient::new(http).get(&HttpRequest::whole(&index), &|| None)?;
+            Ok(())
+        }
+        DepotLocation::Directory(path) => reach_directory(path),
+    }
+}
+
+/// A directory of patches needs no index of its own.
+fn reach_directory(path: &Path) -> Result<(), DepotError> {
+    match std::fs::read_dir(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(DepotError::NotThere(path.to_owned()))
+        }
+        Err(error) => Err(DepotError::Read { path: path.to_owned(), error }),
+    }
+}
+
+/// Waits for the answer of a depot as long as any time is left.
+fn told(
+    named: &str,
+    answer: Option<&Receiver<Result<(), DepotError>>>,
+    left: &mut Duration,
+    known: &KnownDepots,
+) -> Finding {
+    let Some(answer) = answer else {
+        return Finding::unknown("index", format!("{named} is not asked with --offline"));
+    };
+    let reason = match answer.recv_timeout(*left) {
+        Ok(Ok(())) => return Finding::ok("index", format!("{named} is reached")),
+        Ok(Err(error)) => error.to_string(),
+        Err(RecvTimeoutError::Timeout) => {
+            // The others have had the same time.
+            *left = Duration::ZERO;
+            format!("{named} does not answer within {} seconds", LONGEST.as_secs())
+        }
+        Err(RecvTimeoutError::Disconnected) => format!("{named} was not asked"),
+    };
+    if known.is_of_policy {
+        return Finding::attention("index", format!("the depot of the policy is not reached: {reason}"))
+            .with_command(format!("patchadm depot check {named}"));
+    }
+    Finding::limited("index", format!("a depot that was used before is not reached: {reason}"))
+}
