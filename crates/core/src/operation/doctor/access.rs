@@ -2,6 +2,7 @@
 
 use super::examination::Examination;
 use super::finding::Finding;
+use crate::operation::whose_root::RootStanding;
 
 /// The lock of the root.
 pub(super) fn lock(examination: &Examination<'_>) -> Vec<Finding> {
@@ -18,8 +19,15 @@ pub(super) fn lock(examination: &Examination<'_>) -> Vec<Finding> {
 
 /// The rights of the caller.
 pub(super) fn rights(examination: &Examination<'_>) -> Vec<Finding> {
-    let Some(failure) = &examination.obstacle else {
-        return vec![Finding::ok("rights", "you may change the root")];
+    let failure = match &examination.changes {
+        Ok(RootStanding::Caller(_)) => return vec![Finding::ok("rights", "you may change the root")],
+        Ok(RootStanding::Owner(_)) => {
+            return vec![Finding::ok(
+                "rights",
+                "the root is changed as its owner, by the policy of this host",
+            )];
+        }
+        Err(failure) => failure,
     };
     let finding = Finding::limited("rights", format!("you may only look: {failure}"));
     vec![match failure.untrusted() {

@@ -42,8 +42,8 @@ pub(super) struct Examination<'a> {
     pub(super) holder: Result<Option<LockHolder>, RootError>,
     /// The run in progress, or a dead one.
     pub(super) run: Result<Option<OpenRun>, ViewError>,
-    /// The reason why the caller may not change the root.
-    pub(super) obstacle: Option<Failure>,
+    /// Who would change the root, or why the caller may not.
+    pub(super) changes: Result<RootStanding, Failure>,
 }
 
 impl<'a> Examination<'a> {
@@ -55,7 +55,7 @@ impl<'a> Examination<'a> {
             policy: policy::of_root(root).map_err(|error| error.to_string()),
             holder: Lock::holder(root),
             run: open_run(root),
-            obstacle: obstacle(root).err(),
+            changes: who_changes(root),
         }
     }
 
@@ -66,14 +66,19 @@ impl<'a> Examination<'a> {
 
     /// Returns the directory in which something may be tried, or why nothing is.
     pub(super) fn place_of_trials(&self) -> Result<Dir, String> {
-        if let Some(failure) = &self.obstacle {
-            return Err(format!("not tried: {failure}"));
-        }
+        let root = match &self.changes {
+            Err(failure) => return Err(format!("not tried: {failure}")),
+            // The caller touches nothing in it.
+            Ok(RootStanding::Owner(_)) => {
+                return Err("not tried: the root is changed as its owner".to_owned());
+            }
+            Ok(RootStanding::Caller(root)) => root,
+        };
         if !matches!(&self.holder, Ok(None)) || !matches!(&self.run, Ok(None)) {
             return Err("not tried while a run is under way or unfinished".to_owned());
         }
         let place = places::own_directory();
-        match self.directory(&place) {
+        match directory_of(root, &place) {
             Ok(Some(dir)) => Ok(dir),
             Ok(None) => Err(format!("not tried: {} is made by the first run", self.root.show(&place))),
             Err(error) => Err(format!("not tried: {error}")),
@@ -82,16 +87,29 @@ impl<'a> Examination<'a> {
 
     /// Opens a directory of the root, behind links as well; `None` if it does not exist.
     pub(super) fn directory(&self, path: &ObjectPath) -> Result<Option<Dir>, RootError> {
-        self.root.dir_if_there(&self.root.resolver().locate_dir(path)?)
+        directory_of(self.root, path)
+    }
+
+    /// Returns a path of the root as a person would type it.
+    pub(super) fn show(&self, path: &ObjectPath) -> String {
+        if *path == ObjectPath::root() {
+            self.root.prefix().display().to_string()
+        } else {
+            self.root.show(path)
+        }
     }
 }
 
-/// Fails with the reason why the caller may not change the root, as a command would without options about its owner.
-fn obstacle(root: &Root) -> Result<(), Failure> {
+fn directory_of(root: &Root, path: &ObjectPath) -> Result<Option<Dir>, RootError> {
+    root.dir_if_there(&root.resolver().locate_dir(path)?)
+}
+
+/// Returns who would change the root for a caller who says nothing about its owner.
+fn who_changes(root: &Root) -> Result<RootStanding, Failure> {
     let host = root.elsewhere(Path::new("/"))?;
-    match standing(root.clone(), &host, SaidOfOwner::default())? {
-        RootStanding::Caller(root) => may_change(&root),
-        // A process of the owner does it, who may write.
-        RootStanding::Owner(_) => Ok(()),
+    let standing = standing(root.clone(), &host, SaidOfOwner::default())?;
+    if let RootStanding::Caller(root) = &standing {
+        may_change(root)?;
     }
+    Ok(standing)
 }

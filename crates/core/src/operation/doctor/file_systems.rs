@@ -95,7 +95,7 @@ fn seen(examination: &Examination<'_>) -> Result<Vec<SeenFileSystem>> {
             continue;
         }
         let kind = directory.file_system_type()?.unwrap_or_default();
-        seen.push(SeenFileSystem { path: examination.root.show(&path), kind, status });
+        seen.push(SeenFileSystem { path: examination.show(&path), kind, status });
     }
     Ok(seen)
 }

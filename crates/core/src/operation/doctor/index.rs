@@ -15,6 +15,7 @@ use crate::operation::depots::{DepotError, DepotLocation};
 use patchadm_inputs::depot::{LARGEST_MEMORY, SeenDepots};
 use patchadm_inputs::http::{HttpClient, HttpRequest, HttpSettings, Patience, Proxies};
 use patchadm_inputs::policy::Policy;
+use patchadm_planning::plan::refusal::Wording;
 use patchadm_svr4::places;
 
 /// How long all depots together may take to answer.
@@ -35,6 +36,9 @@ pub(super) fn index(examination: &Examination<'_>) -> Vec<Finding> {
     let Ok(policy) = &examination.policy else {
         return vec![Finding::unknown("index", "the policy does not say which depot")];
     };
+    if matches!(&examination.changes, Err(failure) if failure.untrusted().is_some()) {
+        return vec![Finding::unknown("index", "not asked: others may write what names the depot")];
+    }
     let known = match known_depots(examination, policy) {
         Ok(known) => known,
         Err(finding) => return vec![finding],
@@ -43,10 +47,11 @@ pub(super) fn index(examination: &Examination<'_>) -> Vec<Finding> {
         return vec![Finding::ok("index", "no depot is named by the policy or remembered")];
     }
     let http = settings(examination, policy);
-    let asked: Vec<(String, Option<Receiver<Result<(), DepotError>>>)> =
-        known.locations.iter().map(|named| ask(named, &http, examination.request.is_offline)).collect();
+    let is_offline = examination.request.is_offline;
+    let asked: Vec<AskedDepot> =
+        known.locations.into_iter().map(|named| AskedDepot::ask(named, &http, is_offline)).collect();
     let mut left = LONGEST;
-    asked.into_iter().map(|(named, answer)| told(&named, answer.as_ref(), &mut left, &known)).collect()
+    asked.iter().map(|depot| of_answer(depot, depot.wait(&mut left), known.is_of_policy)).collect()
 }
 
 /// Returns the depots to ask, or the finding that says why none is.
@@ -97,24 +102,43 @@ fn settings(examination: &Examination<'_>, policy: &Policy) -> HttpSettings {
     }
 }
 
-/// Begins to ask a depot; `None` if it is not asked.
-fn ask(
-    named: &str,
-    http: &HttpSettings,
-    is_offline: bool,
-) -> (String, Option<Receiver<Result<(), DepotError>>>) {
-    let location = DepotLocation::parse(OsStr::new(named));
-    if is_offline && matches!(location, Ok(DepotLocation::Address(_))) {
-        return (named.to_owned(), None);
+/// A depot that is being asked.
+struct AskedDepot {
+    named: String,
+    /// The answer to come; `None` if the depot is not asked.
+    answer: Option<Receiver<Result<(), DepotError>>>,
+}
+
+impl AskedDepot {
+    /// Begins to ask, unless that takes a network that is not to be used.
+    fn ask(named: String, http: &HttpSettings, is_offline: bool) -> Self {
+        let location = DepotLocation::parse(OsStr::new(&named));
+        if is_offline && matches!(location, Ok(DepotLocation::Address(_))) {
+            return Self { named, answer: None };
+        }
+        let (tell, answer) = channel();
+        let http = http.clone();
+        // A file system or a resolver that does not answer holds the thread, not the caller.
+        thread::spawn(move || {
+            // A caller that does not wait any more needs no answer.
+            let _ = tell.send(location.and_then(|location| reach(&location, &http)));
+        });
+        Self { named, answer: Some(answer) }
     }
-    let (tell, told) = channel();
-    let http = http.clone();
-    // A file system or a resolver that does not answer holds the thread, not the caller.
-    thread::spawn(move || {
-        // A caller that does not wait any more needs no answer.
-        let _ = tell.send(location.and_then(|location| reach(&location, &http)));
-    });
-    (named.to_owned(), Some(told))
+
+    /// Waits for the answer as long as any time is left. Returns why the depot is not reached; `None` if it is not asked.
+    fn wait(&self, left: &mut Duration) -> Option<Result<(), String>> {
+        let Self { named, answer } = self;
+        Some(match answer.as_ref()?.recv_timeout(*left) {
+            Ok(reached) => reached.map_err(|error| error.to_string()),
+            Err(RecvTimeoutError::Timeout) => {
+                // The others have had the same time.
+                *left = Duration::ZERO;
+                Err(format!("{named} does not answer within {} seconds", LONGEST.as_secs()))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(format!("{named} was not asked")),
+        })
+    }
 }
 
 /// Asks for the index of a depot. Its content is not read.
@@ -129,9 +153,12 @@ fn reach(location: &DepotLocation, http: &HttpSettings) -> Result<(), DepotError
     }
 }
 
-/// A directory of patches needs no index of its own.
+/// A directory of patches needs no index of its own; one that `publish` fills does.
 fn reach_directory(path: &Path) -> Result<(), DepotError> {
     match std::fs::read_dir(path) {
+        Ok(_) if path.join("objects").is_dir() && !path.join("index.json").is_file() => {
+            Err(DepotError::NoIndex(path.display().to_string()))
+        }
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Err(DepotError::NotThere(path.to_owned()))
@@ -140,29 +167,20 @@ fn reach_directory(path: &Path) -> Result<(), DepotError> {
     }
 }
 
-/// Waits for the answer of a depot as long as any time is left.
-fn told(
-    named: &str,
-    answer: Option<&Receiver<Result<(), DepotError>>>,
-    left: &mut Duration,
-    known: &KnownDepots,
+fn of_answer(
+    AskedDepot { named, .. }: &AskedDepot,
+    answer: Option<Result<(), String>>,
+    is_of_policy: bool,
 ) -> Finding {
-    let Some(answer) = answer else {
-        return Finding::unknown("index", format!("{named} is not asked with --offline"));
-    };
-    let reason = match answer.recv_timeout(*left) {
-        Ok(Ok(())) => return Finding::ok("index", format!("{named} is reached")),
-        Ok(Err(error)) => error.to_string(),
-        Err(RecvTimeoutError::Timeout) => {
-            // The others have had the same time.
-            *left = Duration::ZERO;
-            format!("{named} does not answer within {} seconds", LONGEST.as_secs())
+    match answer {
+        None => Finding::unknown("index", format!("{named} is not asked with --offline")),
+        Some(Ok(())) => Finding::ok("index", format!("{named} is reached")),
+        Some(Err(reason)) if is_of_policy => {
+            Finding::attention("index", format!("the depot of the policy is not reached: {reason}"))
+                .with_command(format!("patchadm depot check {}", Wording::quoted(named)))
         }
-        Err(RecvTimeoutError::Disconnected) => format!("{named} was not asked"),
-    };
-    if known.is_of_policy {
-        return Finding::attention("index", format!("the depot of the policy is not reached: {reason}"))
-            .with_command(format!("patchadm depot check {named}"));
+        Some(Err(reason)) => {
+            Finding::limited("index", format!("a depot that was used before is not reached: {reason}"))
+        }
     }
-    Finding::limited("index", format!("a depot that was used before is not reached: {reason}"))
 }

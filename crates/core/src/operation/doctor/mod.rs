@@ -64,3 +64,25 @@ pub fn diagnose(root: &Root, request: &DoctorRequest<'_>) -> Vec<Finding> {
 pub fn diagnose_unopened(error: &RootError) -> Option<Finding> {
     matches!(error, RootError::NoOpenat2(_)).then(|| system::without_openat2(error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn a_kernel_without_openat2_is_a_finding_and_no_other_error_is() {
+        let finding = diagnose_unopened(&RootError::NoOpenat2("/mnt".to_owned())).unwrap();
+        assert_eq!((finding.what, finding.state), ("openat2", FindingState::Attention));
+        assert!(finding.text.contains("Linux 5.6 or later"), "{}", finding.text);
+        let missing = RootError::Call { action: "open", path: "/mnt".to_owned(), errno: Errno::NOENT };
+        assert_eq!(diagnose_unopened(&missing), None);
+    }
+
+    #[test]
+    fn the_states_have_the_order_of_their_gravity_and_words_of_their_own() {
+        assert!(FindingState::ALL.is_sorted());
+        let words = FindingState::ALL.map(FindingState::word);
+        assert_eq!(words, ["ok", "unknown", "limited", "attention"]);
+    }
+}

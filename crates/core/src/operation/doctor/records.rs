@@ -7,6 +7,7 @@ use crate::operation::record_damage::find_damage;
 use patchadm_inputs::database::{
     DatabaseError, RecordDamage, RecordRepair, RecordView, installed, read_consistently,
 };
+use patchadm_planning::plan::refusal::Wording;
 
 /// The most damaged records that are told one by one.
 const MOST_TOLD: usize = 20;
@@ -16,7 +17,9 @@ pub(super) fn records(examination: &Examination<'_>) -> Vec<Finding> {
     match found(examination) {
         Ok(None) => {
             let root = examination.root.prefix().display();
-            let text = format!("there is no package database below {root}: the first package makes it");
+            let text = format!(
+                "there is no package database below {root}; another root is named with -R, a new one made by its first package"
+            );
             vec![Finding::attention("records", text).with_command(pkgadd(examination))]
         }
         Ok(Some(damage)) if damage.is_empty() => vec![Finding::ok("records", "they agree with each other")],
@@ -56,7 +59,9 @@ fn of_damage(examination: &Examination<'_>, damage: &RecordDamage) -> Finding {
         RecordRepair::Package(package) => finding.with_command(pkgchk(&format!("-f {package}"))),
         RecordRepair::Contents => finding.with_command(pkgchk("-f")),
         RecordRepair::Installation(_) => finding.with_command(pkgadd(examination)),
-        RecordRepair::EmptyDirectory(_) => finding.with_command(format!("rmdir {}", damage.file)),
+        RecordRepair::EmptyDirectory(_) => {
+            finding.with_command(format!("rmdir {}", Wording::quoted(&damage.file)))
+        }
         // No change stops because of it.
         RecordRepair::LostCopy { is_patched: true, .. } => {
             Finding::limited("records", format!("{damage}; put it back from a backup"))

@@ -57,7 +57,8 @@ fn judged(shown: &str, FreeSpace { bytes, inodes, .. }: FreeSpace, examination: 
     let is_below = |(least, objects)| bytes < least || inodes.is_some_and(|free| free < objects);
     let objects = inodes.filter(|free| *free < LITTLE.1);
     let objects = objects.map(|free| format!(" and {free} objects")).unwrap_or_default();
-    let text = format!("{} MiB{objects} free for undo data in {shown}", bytes >> 20);
+    let size = if bytes >> 34 > 0 { format!("{} GiB", bytes >> 30) } else { format!("{} MiB", bytes >> 20) };
+    let text = format!("{size}{objects} free for undo data in {shown}");
     let superseded = examination.wording().verb("commit --superseded");
     match (is_below(TOO_LITTLE), is_below(LITTLE)) {
         (true, _) => Finding::attention("space", text).with_command(superseded),

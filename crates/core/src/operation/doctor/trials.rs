@@ -9,13 +9,13 @@ use rustix::io::Errno;
 /// The program name in the private names of files.
 const PROGRAM: &str = "patchadm-doctor";
 
-/// The size of the file whose blocks are shared: one block of every file system.
-const BLOCK: usize = 1 << 16;
+/// The size of the file whose blocks are shared.
+const BLOCK: usize = 1 << 12;
 
 /// Tries to let two names change places: renameat2(2) with `RENAME_EXCHANGE`.
 pub(super) fn exchange(examination: &Examination<'_>) -> Vec<Finding> {
-    let no =
-        "two names cannot change places: an object is replaced in two steps, and --exchange is not possible";
+    let no = "two names cannot change places: objects are replaced in two steps, and directories cannot become \
+              something else or be exchanged";
     vec![tried(examination, "exchange", ("two names change places at once", no), |dir, a, b| {
         match dir.exchange(a, dir, b) {
             Err(error) if is_not_there(&error) => Ok(false),
