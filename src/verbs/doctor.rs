@@ -5,9 +5,11 @@ use serde::Serialize;
 use super::options::BriefVerbOptions;
 use crate::arguments::parse;
 use crate::call::{AppletKind, Invocation, PROGRAM};
+use crate::reply::failure::query_refused;
 use crate::reply::{CommandReport, Exit, ExitCause, Reply};
 use crate::surroundings::{Output, Shade, Surroundings};
 use patchadm_core::operation::doctor::{DoctorRequest, Finding, FindingState, diagnose, diagnose_unopened};
+use patchadm_core::operation::session::RootAndPolicy;
 use patchadm_inputs::http::{HttpSettings, Patience};
 
 const USAGE: &str = "patchadm [-R root] doctor [option...]";
@@ -52,6 +54,10 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             return Ok(Reply::new(TO_DO, DoctorReport::of(vec![finding])));
         }
     };
+    if call.surroundings.policy.is_some() {
+        // A fault of the caller's own policy is none of the root.
+        RootAndPolicy::of(&root).map_err(|failed| query_refused(&root, &failed))?;
+    }
     let findings = diagnose(&root, &request(call, args.offline));
     let is_fine = findings.iter().all(|finding| finding.state != FindingState::Attention);
     let exit = if is_fine { Exit::OK } else { TO_DO };
