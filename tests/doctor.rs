@@ -309,6 +309,7 @@ fn a_root_that_another_user_may_change_is_told_to_the_superuser_and_nothing_is_t
         return;
     }
     let stage = stage();
+    stage.file("/etc/patchadm/policy", "depot=http://127.0.0.1:1/\n");
     as_ordinary_user(&stage, LINE, &[&stage.root()]);
     let before = all(&stage);
     let run = stage.run(LINE);
@@ -317,6 +318,7 @@ fn a_root_that_another_user_may_change_is_told_to_the_superuser_and_nothing_is_t
     let (state, text) = found(&run, "rights");
     assert!(state == "limited" && text.ends_with("`patchadm -R @ROOT@ VERB --as-owner`"), "{text}");
     assert_eq!(found(&run, "exchange").0, "unknown");
+    assert_eq!(found(&run, "index").1, "not asked: others may write what names the depot");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::examination::Examination;
 use super::finding::Finding;
 use crate::operation::depots::{DepotError, DepotLocation};
+use crate::operation::whose_root::RootStanding;
 use patchadm_inputs::depot::{LARGEST_MEMORY, SeenDepots};
 use patchadm_inputs::http::{HttpClient, HttpRequest, HttpSettings, Patience, Proxies};
 use patchadm_inputs::policy::Policy;
@@ -36,7 +37,13 @@ pub(super) fn index(examination: &Examination<'_>) -> Vec<Finding> {
     let Ok(policy) = &examination.policy else {
         return vec![Finding::unknown("index", "the policy does not say which depot")];
     };
-    if matches!(&examination.changes, Err(failure) if failure.untrusted().is_some()) {
+    let is_of_others = match &examination.changes {
+        Ok(RootStanding::Caller(_)) => false,
+        Ok(RootStanding::Owner(_)) => true,
+        Err(failure) => failure.untrusted().is_some(),
+    };
+    // Whoever writes there would decide whom the superuser calls.
+    if is_of_others {
         return vec![Finding::unknown("index", "not asked: others may write what names the depot")];
     }
     let known = match known_depots(examination, policy) {
