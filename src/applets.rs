@@ -62,6 +62,7 @@ const APPLETS: &[Applet] = &[
     verb("update", "apply the patches that a machine lacks", verbs::update::run),
     verb("commit", "give undo data up", verbs::commit::run),
     verb("recover", "finish or roll back an interrupted run", verbs::recover::run),
+    verb("doctor", "say what works here and what does not", verbs::doctor::run),
     verb("stage", "build in a copy of parts of a root", verbs::stage::run),
     verb("promote", "make live what a stage has, as a patch that can be backed out", verbs::promote::run),
     verb(
@@ -110,9 +111,10 @@ const APPLETS: &[Applet] = &[
 ];
 
 /// The commands that only ask: nothing is changed or made by them.
-const QUERIES: [&str; 21] = [
+const QUERIES: [&str; 22] = [
     "analyze",
     "diff",
+    "doctor",
     "files",
     "history",
     "list",

@@ -115,7 +115,7 @@ fn whether_a_root_lacks_a_patch_is_asked_by_its_records() {
 }
 
 /// A root in which a run died while a script of its patch was at work.
-fn interrupted() -> Scenario {
+pub(crate) fn interrupted() -> Scenario {
     let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
     stage.patchadd("", &patch("100-01")).ok();
     let wait = "#!/bin/sh\ntouch $PKG_INSTALL_ROOT/begun\nexec sleep 60\n";

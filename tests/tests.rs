@@ -88,6 +88,8 @@ mod diff;
 mod differences;
 /// Directory entries where the root has a symbolic link to a directory.
 mod directories_behind_links;
+/// What works and what does not, and the command that helps.
+mod doctor;
 /// The JSON documents and their fields.
 mod documents;
 /// Files that an administrator edited.

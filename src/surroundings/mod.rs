@@ -179,6 +179,11 @@ impl Surroundings {
         std::env::vars_os().collect()
     }
 
+    /// Returns the directories in which the caller's shell looks for programs.
+    pub(crate) fn search_path() -> Vec<PathBuf> {
+        std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default()
+    }
+
     /// Returns the shell of the caller, and the working directory, if the system tells.
     pub(crate) fn shell_and_directory() -> (Option<OsString>, Option<PathBuf>) {
         let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());

@@ -12,6 +12,7 @@ pub(crate) mod demo;
 #[cfg(feature = "sign")]
 pub(crate) mod depot;
 pub(crate) mod diff;
+pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod files;
 pub(crate) mod help;

@@ -73,6 +73,7 @@ const LINES: &[&str] = &[
     "promote --json -R @ROOT@ web",
     "stage drop --json -R @ROOT@ web",
     "recover --json -R @ROOT@",
+    "doctor --json -R @ROOT@",
     "recover --json --root @ROOT@",
     "recover --json --adopt-undo -R @ROOT@",
     "explain --json 2 remove",

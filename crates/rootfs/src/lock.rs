@@ -163,6 +163,19 @@ impl Lock {
         Self::is_file_held(&dir, NAME)
     }
 
+    /// Returns the holder of the lock of `root` if another process holds it, in the same way.
+    pub fn holder(root: &Root) -> Result<Option<LockHolder>, RootError> {
+        let Some(dir) = root.dir_if_there(&root.resolver().locate_dir(&places::install())?)? else {
+            return Ok(None);
+        };
+        let file = match dir.open_regular(NAME) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            opened => opened?,
+        };
+        let is_held = held_by_others(&file).map_err(|errno| dir.error("ask for the lock of", NAME, errno))?;
+        Ok(is_held.then(|| holder(&file)))
+    }
+
     /// Tells whether another process holds the lock represented by the file `name` of a directory, alone or with others.
     pub fn is_file_held(dir: &Dir, name: &[u8]) -> Result<bool, RootError> {
         match dir.open_regular(name) {
@@ -266,6 +279,8 @@ mod tests {
         let root = Root::open(dir.path()).unwrap();
         let first = Lock::take(&root, "patchadd", |_| false).unwrap();
         assert!(Lock::is_held(&root).unwrap());
+        let held_by = Lock::holder(&root).unwrap().unwrap();
+        assert_eq!(held_by.describe(), format!("process {} (patchadd)", std::process::id()));
         let Err(LockError::Held { holder, .. }) = Lock::take(&root, "pkgadd", |_| false) else {
             panic!("two writers at once");
         };

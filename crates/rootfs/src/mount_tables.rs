@@ -66,6 +66,18 @@ impl Dir {
         Ok(others.into_iter().next())
     }
 
+    /// Returns the type of the file system as the mount table of this process names it; `None` if its mount is not in
+    /// that table.
+    pub fn file_system_type(&self) -> Result<Option<String>> {
+        let table = mounts::table().map_err(|error| {
+            let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            RootError::Call { action: "read", path: mounts::TABLE.to_owned(), errno }
+        })?;
+        let mount = self.itself()?.mount;
+        let line = parse(&table).into_iter().find(|line| line.id == mount);
+        Ok(line.map(|line| String::from_utf8_lossy(&line.kind).into_owned()))
+    }
+
     /// Returns the path of this directory as this process sees it.
     fn host_path(&self) -> std::io::Result<Vec<u8>> {
         let magic = self.magic_path(b"");

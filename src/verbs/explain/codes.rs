@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use crate::reply::ExitCause;
 use crate::reply::ExitCause::{
-    AlreadyApplied, Conflict, DamagedInput, DamagedRecord, Dependency, Download, Edited, InDoubt, Internal,
-    Locked, Missing, NoDatabase, NoRights, NotApplicable, NotFound, Ok, ReadOnly, Reboot, Restricted, Script,
-    Signal, Signature, Space, Superseded, UndoData, Unfinished, UntrustedRoot, Usage,
+    AlreadyApplied, Attention, Conflict, DamagedInput, DamagedRecord, Dependency, Download, Edited, InDoubt,
+    Internal, Locked, Missing, NoDatabase, NoRights, NotApplicable, NotFound, Ok, ReadOnly, Reboot,
+    Restricted, Script, Signal, Signature, Space, Superseded, UndoData, Unfinished, UntrustedRoot, Usage,
 };
 
 /// A code: who ends with it, what it means, what to do.
@@ -207,6 +207,10 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
     }
     "patchadm recover", ["recover"] => {
         4 [UndoData DamagedRecord] "Undo data does not fit the records, so it was not bound." "Read what differs; name the ID if it is the right archive."
+    }
+    "patchadm doctor", ["doctor"] => {
+        1 [Attention] "Something has to be done: a record, a run, a key, a depot or the machine is not as it should be."
+            "Do what stands beside each finding that says attention."
     }
     "patchadm promote, stage status", ["promote", "stage"] => {
         2 [AlreadyApplied] "The id is recorded already." "Leave --id out: the next one is taken."

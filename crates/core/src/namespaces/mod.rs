@@ -39,6 +39,7 @@ mod tree;
 pub use enclosure::{Access, EnclosedCommand, Enclosure, HeldLock, MissingPlace, Mount, MountSource};
 pub use failure::{EnclosureEnd, EnclosureError, EnclosureNote};
 pub use first_process::serve;
+pub use settings::namespaces_forbidden;
 pub use supervisor::enclose;
 
 /// The argument that makes the program the first process of an enclosure, which then only runs [`serve`].

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rustix::io::Errno;
+use rustix::thread::{CapabilitySet, capabilities};
 
 use super::failure::EnclosureError;
 
@@ -33,6 +34,21 @@ pub(super) fn refusal(call: &str, errno: Errno, is_superuser: bool) -> Enclosure
         format!("{call}: {errno}")
     });
     EnclosureError::NotAllowed(reason)
+}
+
+/// Returns why this machine allows the caller no namespaces, as far as its settings tell; `None` if none of them forbids it.
+/// Nothing is tried: a filter of system calls may still refuse them.
+pub fn namespaces_forbidden() -> Option<String> {
+    let is_superuser = rustix::process::geteuid().is_root();
+    if !Path::new("/proc/self/ns/user").exists() {
+        return Some("the kernel has no user namespaces".to_owned());
+    }
+    let has_rights = !is_superuser
+        || capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN));
+    if !has_rights {
+        return Some("root has not the capability CAP_SYS_ADMIN here".to_owned());
+    }
+    forbidding_setting(Path::new(SETTINGS), is_superuser)
 }
 
 /// Returns the setting that forbids namespaces, with its value.

@@ -11,6 +11,7 @@ mod content;
 pub mod depot_memory;
 pub mod depots;
 pub mod device;
+pub mod doctor;
 mod exchange;
 pub mod failure;
 mod foreseen_root;

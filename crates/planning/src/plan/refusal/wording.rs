@@ -60,13 +60,20 @@ impl Wording {
         format!("{}/{below}", self.root.trim_end_matches('/'))
     }
 
-    /// `-R ROOT` with a blank before it, quoted where a shell needs it.
-    fn option(&self) -> String {
+    /// Returns a word of a command, quoted where a shell needs it.
+    pub fn quoted(word: &str) -> String {
         let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+,@%:=~".contains(letter);
+        if !word.is_empty() && word.chars().all(is_plain) {
+            return word.to_owned();
+        }
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+
+    /// `-R ROOT` with a blank before it.
+    fn option(&self) -> String {
         match self.root.as_str() {
             "" => String::new(),
-            root if root.chars().all(is_plain) => format!(" -R {root}"),
-            root => format!(" -R '{}'", root.replace('\'', r"'\''")),
+            root => format!(" -R {}", Self::quoted(root)),
         }
     }
 }

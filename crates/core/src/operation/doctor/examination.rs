@@ -1,0 +1,115 @@
+//! The object of a diagnosis: a root, the caller, and what several checks need to know of both.
+
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+
+use crate::operation::failure::Failure;
+use crate::operation::session::may_change;
+use crate::operation::whose_root::{RootStanding, SaidOfOwner, standing};
+use patchadm_changeset::records::OpenRun;
+use patchadm_inputs::database::{ViewError, open_run, policy};
+use patchadm_inputs::http::HttpSettings;
+use patchadm_inputs::policy::Policy;
+use patchadm_planning::plan::refusal::Wording;
+use patchadm_rootfs::{Dir, Lock, LockHolder, Root, RootError};
+use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::places;
+
+/// What only the command line knows.
+pub struct DoctorRequest<'a> {
+    /// The present moment.
+    pub now: DateTime<Utc>,
+    /// The directories of `PATH`, in their order.
+    pub path: Vec<PathBuf>,
+    /// The file of the running program, if the system tells.
+    pub program: Option<&'a Path>,
+    /// The names by which commands of the program are called, its own first.
+    pub names: Vec<&'static str>,
+    /// Certificates and proxies of the environment.
+    pub http: HttpSettings,
+    /// Whether nothing is reached over a network.
+    pub is_offline: bool,
+}
+
+/// A root under examination.
+pub(super) struct Examination<'a> {
+    pub(super) root: &'a Root,
+    pub(super) request: &'a DoctorRequest<'a>,
+    /// The policy of the root, or its fault.
+    pub(super) policy: Result<Policy, String>,
+    /// The process that holds the lock.
+    pub(super) holder: Result<Option<LockHolder>, RootError>,
+    /// The run in progress, or a dead one.
+    pub(super) run: Result<Option<OpenRun>, ViewError>,
+    /// Who would change the root, or why the caller may not.
+    pub(super) changes: Result<RootStanding, Failure>,
+}
+
+impl<'a> Examination<'a> {
+    /// Looks at what several checks need.
+    pub(super) fn of(root: &'a Root, request: &'a DoctorRequest<'a>) -> Self {
+        Self {
+            root,
+            request,
+            policy: policy::of_root(root).map_err(|error| error.to_string()),
+            holder: Lock::holder(root),
+            run: open_run(root),
+            changes: who_changes(root),
+        }
+    }
+
+    /// Returns the words for commands on this root.
+    pub(super) fn wording(&self) -> Wording {
+        Wording::of_verbs(self.root.prefix())
+    }
+
+    /// Returns the directory in which something may be tried, or why nothing is.
+    pub(super) fn place_of_trials(&self) -> Result<Dir, String> {
+        let root = match &self.changes {
+            Err(failure) => return Err(format!("not tried: {failure}")),
+            // The caller touches nothing in it.
+            Ok(RootStanding::Owner(_)) => {
+                return Err("not tried: the root is changed as its owner".to_owned());
+            }
+            Ok(RootStanding::Caller(root)) => root,
+        };
+        if !matches!(&self.holder, Ok(None)) || !matches!(&self.run, Ok(None)) {
+            return Err("not tried while a run is under way or unfinished".to_owned());
+        }
+        let place = places::own_directory();
+        match directory_of(root, &place) {
+            Ok(Some(dir)) => Ok(dir),
+            Ok(None) => Err(format!("not tried: {} is made by the first run", self.root.show(&place))),
+            Err(error) => Err(format!("not tried: {error}")),
+        }
+    }
+
+    /// Opens a directory of the root, behind links as well; `None` if it does not exist.
+    pub(super) fn directory(&self, path: &ObjectPath) -> Result<Option<Dir>, RootError> {
+        directory_of(self.root, path)
+    }
+
+    /// Returns a path of the root as a person would type it.
+    pub(super) fn show(&self, path: &ObjectPath) -> String {
+        if *path == ObjectPath::root() {
+            self.root.prefix().display().to_string()
+        } else {
+            self.root.show(path)
+        }
+    }
+}
+
+fn directory_of(root: &Root, path: &ObjectPath) -> Result<Option<Dir>, RootError> {
+    root.dir_if_there(&root.resolver().locate_dir(path)?)
+}
+
+/// Returns who would change the root for a caller who says nothing about its owner.
+fn who_changes(root: &Root) -> Result<RootStanding, Failure> {
+    let host = root.elsewhere(Path::new("/"))?;
+    let standing = standing(root.clone(), &host, SaidOfOwner::default())?;
+    if let RootStanding::Caller(root) = &standing {
+        may_change(root)?;
+    }
+    Ok(standing)
+}

@@ -1,0 +1,193 @@
+//! The index of the depot that the policy names, else of those that the root remembers: whether it can be reached.
+//!
+//! Nothing of it is believed, kept or compared, and its signature is not looked at. Each depot is asked in a thread of its
+//! own, which is left behind if the depot does not answer in time.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use super::examination::Examination;
+use super::finding::Finding;
+use crate::operation::depots::{DepotError, DepotLocation};
+use crate::operation::whose_root::RootStanding;
+use patchadm_inputs::depot::{LARGEST_MEMORY, SeenDepots};
+use patchadm_inputs::http::{HttpClient, HttpRequest, HttpSettings, Patience, Proxies};
+use patchadm_inputs::policy::Policy;
+use patchadm_planning::plan::refusal::Wording;
+use patchadm_svr4::places;
+
+/// How long all depots together may take to answer.
+const LONGEST: Duration = Duration::from_secs(8);
+
+/// The most depots that are asked: those that were seen last.
+const MOST_ASKED: usize = 4;
+
+/// The depots to ask.
+struct KnownDepots {
+    locations: Vec<String>,
+    /// Whether the policy names the depot. One that is only remembered may have been named once.
+    is_of_policy: bool,
+}
+
+/// Whether the index of each known depot can be reached.
+pub(super) fn index(examination: &Examination<'_>) -> Vec<Finding> {
+    let Ok(policy) = &examination.policy else {
+        return vec![Finding::unknown("index", "the policy does not say which depot")];
+    };
+    let is_of_others = match &examination.changes {
+        Ok(RootStanding::Caller(_)) => false,
+        Ok(RootStanding::Owner(_)) => true,
+        Err(failure) => failure.untrusted().is_some(),
+    };
+    // Whoever writes there would decide whom the superuser calls.
+    if is_of_others {
+        return vec![Finding::unknown("index", "not asked: others may write what names the depot")];
+    }
+    let known = match known_depots(examination, policy) {
+        Ok(known) => known,
+        Err(finding) => return vec![finding],
+    };
+    if known.locations.is_empty() {
+        return vec![Finding::ok("index", "no depot is named by the policy or remembered")];
+    }
+    let http = settings(examination, policy);
+    let is_offline = examination.request.is_offline;
+    let asked: Vec<AskedDepot> =
+        known.locations.into_iter().map(|named| AskedDepot::ask(named, &http, is_offline)).collect();
+    let mut left = LONGEST;
+    asked.iter().map(|depot| of_answer(depot, depot.wait(&mut left), known.is_of_policy)).collect()
+}
+
+/// Returns the depots to ask, or the finding that says why none is.
+fn known_depots(examination: &Examination<'_>, policy: &Policy) -> Result<KnownDepots, Finding> {
+    if let Some(depot) = &policy.depot {
+        return Ok(KnownDepots { locations: vec![depot.clone()], is_of_policy: true });
+    }
+    let place = places::depots();
+    let shown = examination.root.show(&place);
+    let text = match examination.root.read(&place, LARGEST_MEMORY as u64) {
+        Ok(text) => text.unwrap_or_default(),
+        Err(error) if error.is_refused_access() => return Err(Finding::unknown("index", error.to_string())),
+        Err(error) => return Err(Finding::attention("index", error.to_string())),
+    };
+    let seen = SeenDepots::parse(&text).map_err(|error| {
+        Finding::attention(
+            "index",
+            format!("{shown}: {error}; put it back from a backup, or take out that line"),
+        )
+    })?;
+    let mut seen: Vec<_> = seen.depots().collect();
+    seen.sort_by(|one, other| other.seen.cmp(&one.seen));
+    let mut locations: Vec<String> = Vec::new();
+    for one in seen {
+        if !locations.contains(&one.location) {
+            locations.push(one.location.clone());
+        }
+    }
+    locations.truncate(MOST_ASKED);
+    Ok(KnownDepots { locations, is_of_policy: false })
+}
+
+/// Returns the settings of the request under the policy, with little patience.
+fn settings(examination: &Examination<'_>, policy: &Policy) -> HttpSettings {
+    let of_caller = examination.request.http.clone();
+    let second = Duration::from_secs(1);
+    HttpSettings {
+        authorities: of_caller.authorities.clone().or_else(|| policy.ca.clone()),
+        proxies: policy.proxy.clone().map_or_else(|| of_caller.proxies.clone(), Proxies::only),
+        patience: Patience {
+            connect: second * 2,
+            first_byte: second * 3,
+            slow: second * 3,
+            pauses: Vec::new(),
+            ..Patience::default()
+        },
+        ..of_caller
+    }
+}
+
+/// A depot that is being asked.
+struct AskedDepot {
+    named: String,
+    /// The answer to come; `None` if the depot is not asked.
+    answer: Option<Receiver<Result<(), DepotError>>>,
+}
+
+impl AskedDepot {
+    /// Begins to ask, unless that takes a network that is not to be used.
+    fn ask(named: String, http: &HttpSettings, is_offline: bool) -> Self {
+        let location = DepotLocation::parse(OsStr::new(&named));
+        if is_offline && matches!(location, Ok(DepotLocation::Address(_))) {
+            return Self { named, answer: None };
+        }
+        let (tell, answer) = channel();
+        let http = http.clone();
+        // A file system or a resolver that does not answer holds the thread, not the caller.
+        thread::spawn(move || {
+            // A caller that does not wait any more needs no answer.
+            let _ = tell.send(location.and_then(|location| reach(&location, &http)));
+        });
+        Self { named, answer: Some(answer) }
+    }
+
+    /// Waits for the answer as long as any time is left. Returns why the depot is not reached; `None` if it is not asked.
+    fn wait(&self, left: &mut Duration) -> Option<Result<(), String>> {
+        let Self { named, answer } = self;
+        Some(match answer.as_ref()?.recv_timeout(*left) {
+            Ok(reached) => reached.map_err(|error| error.to_string()),
+            Err(RecvTimeoutError::Timeout) => {
+                // The others have had the same time.
+                *left = Duration::ZERO;
+                Err(format!("{named} does not answer within {} seconds", LONGEST.as_secs()))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(format!("{named} was not asked")),
+        })
+    }
+}
+
+/// Asks for the index of a depot. Its content is not read.
+fn reach(location: &DepotLocation, http: &HttpSettings) -> Result<(), DepotError> {
+    match location {
+        DepotLocation::Address(address) => {
+            let index = address.below("index.json");
+            HttpClient::new(http).get(&HttpRequest::whole(&index), &|| None)?;
+            Ok(())
+        }
+        DepotLocation::Directory(path) => reach_directory(path),
+    }
+}
+
+/// A directory of patches needs no index of its own; one that `publish` fills does.
+fn reach_directory(path: &Path) -> Result<(), DepotError> {
+    match std::fs::read_dir(path) {
+        Ok(_) if path.join("objects").is_dir() && !path.join("index.json").is_file() => {
+            Err(DepotError::NoIndex(path.display().to_string()))
+        }
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(DepotError::NotThere(path.to_owned()))
+        }
+        Err(error) => Err(DepotError::Read { path: path.to_owned(), error }),
+    }
+}
+
+fn of_answer(
+    AskedDepot { named, .. }: &AskedDepot,
+    answer: Option<Result<(), String>>,
+    is_of_policy: bool,
+) -> Finding {
+    match answer {
+        None => Finding::unknown("index", format!("{named} is not asked with --offline")),
+        Some(Ok(())) => Finding::ok("index", format!("{named} is reached")),
+        Some(Err(reason)) if is_of_policy => {
+            Finding::attention("index", format!("the depot of the policy is not reached: {reason}"))
+                .with_command(format!("patchadm depot check {}", Wording::quoted(named)))
+        }
+        Some(Err(reason)) => {
+            Finding::limited("index", format!("a depot that was used before is not reached: {reason}"))
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! `patchadm doctor`: a line for each matter, the command that helps, and nothing changed.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use patchadm_changeset::format::journal::{checked_line, parse_head};
+use patchadm_rootfs::{Lock, Root};
+use serde_json::Value;
+
+use crate::delivery::{Patch, indexed_depot};
+use crate::everyman::as_ordinary_user;
+use crate::faulty_server::{FaultyServer, Step, whole};
+use crate::mounts::Mounted;
+use crate::packages::Package;
+use crate::scenario::{Run, Scenario, is_root};
+use crate::tree::{Tree, assert_same};
+
+const LINE: &str = "doctor -R @ROOT@";
+const JOURNAL: &str = "/var/sadm/patchadm/journal";
+
+fn web(text: &str) -> Package {
+    Package::new("ACMEweb").file("bin/httpd", 0o755, text)
+}
+
+/// A root with a package and a patch.
+fn stage() -> Scenario {
+    let stage = Scenario::with(&[web("one\n")]);
+    stage.patchadd("", &Patch::of("100-01", web("two\n"))).ok();
+    stage
+}
+
+/// Everything in a root, with our own directory.
+fn all(stage: &Scenario) -> Tree {
+    Tree::of(&stage.root(), &[])
+}
+
+/// The state and the rest of the only line about a matter.
+#[track_caller]
+fn found(run: &Run, what: &str) -> (String, String) {
+    let of_matter = |line: &&str| line.split_whitespace().next() == Some(what);
+    let lines: Vec<&str> = run.stdout.lines().filter(of_matter).collect();
+    assert_eq!(lines.len(), 1, "{what}: {}{}", run.stdout, run.stderr);
+    let (state, text) = lines[0][what.len()..].trim_start().split_once(' ').unwrap();
+    (state.to_owned(), text.trim_start().to_owned())
+}
+
+/// Asserts what is said of a matter, and that it is the only one that needs attention.
+#[track_caller]
+fn assert_attention(stage: &Scenario, line: &str, what: &str, texts: &[&str]) {
+    let before = all(stage);
+    let run = stage.run(line);
+    assert_same(&all(stage), &before);
+    assert_eq!((run.code, run.stderr.as_str()), (1, ""), "{}", run.stdout);
+    let (state, text) = found(&run, what);
+    assert_eq!(state, "attention", "{}", run.stdout);
+    assert_eq!(run.stdout.matches(" attention ").count(), 1, "{}", run.stdout);
+    texts.iter().for_each(|wanted| assert!(text.contains(wanted), "{wanted}: {text}"));
+    let quiet = stage.run(&format!("{line} -q"));
+    assert_eq!((quiet.code, quiet.stdout.as_str()), (1, ""));
+    assert_eq!(quiet.stderr, format!("patchadm: ERROR: {what}: {text}\n"));
+    let document: Value = serde_json::from_str(&stage.run(&format!("{line} --json")).stdout).unwrap();
+    assert_eq!(document["exit"]["name"], "attention");
+}
+
+#[test]
+fn a_healthy_root_needs_nothing_and_is_as_before() {
+    let stage = stage();
+    let before = all(&stage);
+    let run = stage.run(LINE);
+    assert_same(&all(&stage), &before);
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{}", run.stdout);
+    for (what, text) in [
+        ("openat2", "paths are kept inside the root"),
+        ("rights", "you may change the root"),
+        ("lock", "no command is changing the root"),
+        ("policy", "every setting makes sense"),
+        ("unfinished", "no run is unfinished"),
+        ("identity", "journal and root-id name one root"),
+        ("program", "no later version has made a run in this root"),
+        ("records", "they agree with each other"),
+        ("key", "no key is trusted"),
+        ("index", "no depot is named by the policy or remembered"),
+        ("path", "PATH has no program of the names of these commands"),
+    ] {
+        assert_eq!(found(&run, what), ("ok".to_owned(), text.to_owned()), "{}", run.stdout);
+    }
+    for what in ["exchange", "reflink"] {
+        assert!(["ok", "limited"].contains(&found(&run, what).0.as_str()), "{}", run.stdout);
+    }
+    let columns = run.stdout.lines().map(|line| line.as_bytes().iter().position(|byte| *byte == b' '));
+    assert!(columns.flatten().all(|column| column <= "user-namespaces".len()));
+    assert_eq!(stage.run("doctor -q -R @ROOT@").ok(), "");
+    let document: Value = serde_json::from_str(&stage.run("doctor --json -R @ROOT@").ok()).unwrap();
+    let findings = document["findings"].as_array().unwrap();
+    assert_eq!(findings.len(), run.stdout.lines().count());
+    assert_eq!((&findings[0]["what"], &findings[0]["command"]), (&"openat2".into(), &Value::Null));
+}
+
+#[test]
+fn a_root_without_a_database_is_told_and_nothing_is_made() {
+    let stage = Scenario::bare();
+    assert_attention(&stage, LINE, "records", &["there is no package database below @ROOT@"]);
+    let run = stage.run(LINE);
+    assert_eq!(found(&run, "exchange").0, "unknown", "{}", run.stdout);
+    assert!(!stage.at("/var").exists());
+    assert!(stage.run("doctor -R /no/such/root").fails(1).contains("/no/such/root"));
+}
+
+#[test]
+fn an_interrupted_run_is_told_with_its_recovery_until_it_is_recovered() {
+    let stage = crate::list::interrupted();
+    let wanted = ["(patchadd) was interrupted: recovery rolls it back", "`patchadm -R @ROOT@ recover`"];
+    assert_attention(&stage, LINE, "unfinished", &wanted);
+    assert_eq!(found(&stage.run(LINE), "exchange").1, "not tried while a run is under way or unfinished");
+    stage.run("recover -R @ROOT@").ok();
+    stage.run(LINE).ok();
+}
+
+#[test]
+fn a_command_at_work_is_named_and_no_reason_to_do_anything() {
+    let stage = stage();
+    let lock = Lock::take(&Root::open(&stage.root()).unwrap(), "pkgadd", |_| false).unwrap();
+    let run = stage.run(LINE);
+    let text =
+        format!("held by process {} (pkgadd); `patchadm -R @ROOT@ VERB --wait SECONDS`", std::process::id());
+    assert_eq!((run.code, found(&run, "lock")), (0, ("limited".to_owned(), text)));
+    assert_eq!(found(&run, "reflink").0, "unknown");
+    drop(lock);
+}
+
+#[test]
+fn a_journal_that_is_damaged_or_of_a_later_version_is_told_with_what_helps() {
+    let stage = stage();
+    let whole = fs::read(stage.at(JOURNAL)).unwrap();
+    let mut damaged = whole.clone();
+    damaged[100] ^= 1;
+    fs::write(stage.at(JOURNAL), damaged).unwrap();
+    assert_attention(
+        &stage,
+        LINE,
+        "unfinished",
+        &["its header", "`patchadm -R @ROOT@ recover --discard-journal`"],
+    );
+
+    let mut header = serde_json::to_value(parse_head(&whole).unwrap().header).unwrap();
+    let version = header["version"].as_u64().unwrap();
+    header["version"] = (version + 1).into();
+    let mut later = whole;
+    let line = checked_line(&header);
+    let line = line.trim_ascii_end();
+    later[..511].fill(b' ');
+    later[..line.len()].copy_from_slice(line);
+    fs::write(stage.at(JOURNAL), later).unwrap();
+    let wanted =
+        ["a later version of patchadm works on this root", &format!("it is of version {}", version + 1)];
+    assert_attention(&stage, LINE, "program", &wanted);
+}
+
+#[test]
+fn a_damaged_record_is_told_and_the_command_beside_it_repairs_it() {
+    let stage = stage();
+    stage.file("/var/sadm/pkg/ACMEweb/pkginfo", "PKG");
+    let repair = "`patchadm pkgchk -R @ROOT@ -f ACMEweb`";
+    assert_attention(
+        &stage,
+        LINE,
+        "records",
+        &["@ROOT@/var/sadm/pkg/ACMEweb/pkginfo: it holds no parameters", repair],
+    );
+    stage.run("pkgchk -R @ROOT@ -f ACMEweb");
+    assert_eq!(found(&stage.run(LINE), "records").0, "ok");
+}
+
+#[test]
+fn a_key_that_is_expired_needs_attention_and_one_that_will_be_is_told() {
+    let stage = stage();
+    stage.run("key generate -o @ROOT@/release --no-password").ok();
+    let rules = "--roles patch --bases 3000[0-9]*";
+    let trust =
+        |day: &str| stage.run(&format!("key trust -R @ROOT@ --expires {day} {rules} @ROOT@/release.pub"));
+    trust("2026-11-19").ok();
+    let renewal = "`patchadm -R @ROOT@ key trust --name release --expires YYYY-MM-DD --roles patch --bases '3000[0-9]*' \
+                   @ROOT@/etc/patchadm/keys/release.pub`";
+    assert_attention(&stage, LINE, "key", &["(release) expired on 2026-11-19", renewal]);
+    for (day, state) in [("2026-11-20", "limited"), ("2026-12-20", "limited"), ("2026-12-21", "ok")] {
+        trust(day).ok();
+        let run = stage.run(LINE);
+        assert_eq!((run.code, found(&run, "key").0.as_str()), (0, state), "{day}: {}", run.stdout);
+    }
+    let id = stage.run("key list -R @ROOT@").ok().split(' ').next().unwrap().to_owned();
+    trust("2026-11-19").ok();
+    stage.run(&format!("key revoke -R @ROOT@ {id}")).ok();
+    assert_eq!(found(&stage.run(LINE), "key").1, "no key is trusted");
+    stage.file("/etc/patchadm/policy", "signature=require\n");
+    assert_attention(&stage, LINE, "key", &["no key is trusted", "`patchadm -R @ROOT@ key trust FILE`"]);
+}
+
+#[test]
+fn a_depot_of_the_policy_that_is_not_reached_needs_attention_and_takes_seconds() {
+    let stage = stage();
+    let depot = |named: &str| stage.file("/etc/patchadm/policy", format!("depot={named}\n"));
+    let good = FaultyServer::begin(|_| whole("200 OK", b"{}"));
+    depot(&good.url("depot"));
+    assert_eq!(
+        found(&stage.run(LINE), "index"),
+        ("ok".to_owned(), format!("{} is reached", good.url("depot")))
+    );
+    assert_eq!(good.asked()[0].path, "/depot/index.json");
+    let empty = FaultyServer::begin(|_| whole("404 Not Found", b""));
+    depot(&empty.url("depot"));
+    assert_attention(
+        &stage,
+        LINE,
+        "index",
+        &["the server does not have it (status 404)", "depot check http://"],
+    );
+    let dumb = FaultyServer::begin(|_| vec![Step::Wait(Duration::from_secs(60))]);
+    depot(&dumb.url("depot"));
+    let began = Instant::now();
+    let run = stage.run(LINE);
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert_eq!((run.code, found(&run, "index").0.as_str()), (1, "attention"), "{}", run.stdout);
+    let run = stage.run("doctor --offline -R @ROOT@");
+    assert_eq!((run.code, found(&run, "index").0.as_str()), (0, "unknown"), "{}", run.stdout);
+    depot("/no/such/depot");
+    assert_attention(&stage, LINE, "index", &["/no/such/depot is not there"]);
+}
+
+#[test]
+fn a_depot_that_is_only_remembered_is_asked_and_no_reason_to_do_anything() {
+    let mut stage = stage();
+    stage.set("HOME", stage.beside(""));
+    let depot = indexed_depot(&stage, &[Patch::of("200-01", web("three\n"))]);
+    let seen = serde_json::json!({
+        "depot": "aa".repeat(16), "location": depot.to_str().unwrap(), "version": 1,
+        "sha256": "11".repeat(32), "expires": null, "seen": "2026-11-20T07:00:00Z"
+    });
+    stage.file("/var/sadm/patchadm/depots", format!("{seen}\n"));
+    assert_eq!(found(&stage.run(LINE), "index").0, "ok");
+    fs::remove_dir_all(&depot).unwrap();
+    let run = stage.run(LINE);
+    assert_eq!((run.code, found(&run, "index").0.as_str()), (0, "limited"), "{}", run.stdout);
+    stage.file("/var/sadm/patchadm/depots", "rubbish\n");
+    assert_attention(&stage, LINE, "index", &["@ROOT@/var/sadm/patchadm/depots: line 1"]);
+}
+
+#[test]
+fn another_pkginfo_before_this_one_in_path_is_told() {
+    let mut stage = stage();
+    let (links, others) = (stage.beside("links"), stage.beside("others"));
+    fs::create_dir(&links).unwrap();
+    fs::create_dir(&others).unwrap();
+    stage.run(&format!("links {}", links.display())).ok();
+    symlink(env!("CARGO_BIN_EXE_patchadm"), links.join("patchadm")).unwrap();
+    fs::write(others.join("pkginfo"), "#!/bin/sh\n").unwrap();
+    let path = |first: &Path, second: &Path| format!("{}:{}", first.display(), second.display());
+    stage.set("PATH", path(&links, &others));
+    let (state, text) = found(&stage.run(LINE), "path");
+    assert!(state == "ok" && text.starts_with("PATH leads to this program by 17 of 17"), "{text}");
+    stage.set("PATH", path(&others, &links));
+    assert_eq!(found(&stage.run(LINE), "path").0, "ok", "what cannot be executed is passed over");
+    fs::set_permissions(others.join("pkginfo"), fs::Permissions::from_mode(0o755)).unwrap();
+    let other = format!("pkginfo is another program, {}", others.join("pkginfo").display());
+    assert_attention(&stage, LINE, "path", &[&other, "`patchadm links DIR`"]);
+}
+
+#[test]
+fn a_policy_that_makes_no_sense_is_told() {
+    let stage = stage();
+    stage.file("/etc/patchadm/policy", "edited=perhaps\n");
+    assert_attention(&stage, LINE, "policy", &["@ROOT@/etc/patchadm/policy, line 1: edited"]);
+}
+
+#[test]
+fn where_undo_data_goes_must_be_there() {
+    let stage = stage();
+    stage.file("/etc/patchadm/policy", "undo_dir=/no/such/directory\n");
+    assert_attention(&stage, LINE, "space", &["undo data goes to /no/such/directory, which is not there"]);
+}
+
+#[test]
+fn a_root_of_somebody_else_is_looked_at_and_nothing_is_tried() {
+    if !is_root() {
+        crate::skipped(
+            "a_root_of_somebody_else_is_looked_at_and_nothing_is_tried: only root can be two users",
+        );
+        return;
+    }
+    let stage = stage();
+    let before = all(&stage);
+    let output = as_ordinary_user(&stage, LINE, &[]).output().unwrap();
+    assert_same(&all(&stage), &before);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let run = Run { code: 0, stdout: text, stderr: String::new() };
+    let theirs = "belongs to somebody else, and you are not root";
+    for (what, state) in [("rights", "limited"), ("exchange", "unknown"), ("reflink", "unknown")] {
+        let (found, text) = found(&run, what);
+        assert!(found == state && text.contains(theirs), "{}", run.stdout);
+    }
+}
+
+#[test]
+fn a_root_that_another_user_may_change_is_told_to_the_superuser_and_nothing_is_tried() {
+    if !is_root() {
+        crate::skipped("a_root_that_another_user_may_change_is_told_to_the_superuser: not root");
+        return;
+    }
+    let stage = stage();
+    stage.file("/etc/patchadm/policy", "depot=http://127.0.0.1:1/\n");
+    as_ordinary_user(&stage, LINE, &[&stage.root()]);
+    let before = all(&stage);
+    let run = stage.run(LINE);
+    assert_same(&all(&stage), &before);
+    assert_eq!(run.code, 0, "{}", run.stdout);
+    let (state, text) = found(&run, "rights");
+    assert!(state == "limited" && text.ends_with("`patchadm -R @ROOT@ VERB --as-owner`"), "{text}");
+    assert_eq!(found(&run, "exchange").0, "unknown");
+    assert_eq!(found(&run, "index").1, "not asked: others may write what names the depot");
+}
+
+#[test]
+fn a_read_only_root_is_looked_at_and_nothing_is_tried() {
+    let test = "a_read_only_root_is_looked_at_and_nothing_is_tried";
+    let mount = "mount --bind \"$ROOT\" \"$ROOT\"; mount -o remount,bind,ro \"$ROOT\"";
+    let Some(mounted) = Mounted::new(test, stage(), mount) else { return };
+    let run = mounted.run(LINE);
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{}", run.stdout);
+    assert!(found(&run, "rights").1.contains("is read-only"), "{}", run.stdout);
+    assert_eq!(found(&run, "exchange").0, "unknown");
+}
+
+#[test]
+fn a_file_system_without_a_journal_or_room_is_named() {
+    let test = "a_file_system_without_a_journal_or_room_is_named";
+    let mount = "mount -t tmpfs -o size=8m none \"$ROOT/opt\"; cp -a \"$ROOT/var\" \"$BESIDE/var\"; \
+                 mount -t tmpfs -o size=8m none \"$ROOT/var\"; cp -a \"$BESIDE/var/.\" \"$ROOT/var\"";
+    let stage = Scenario::on_disk();
+    stage.install(&web("one\n"));
+    let Some(mounted) = Mounted::new(test, stage, mount) else { return };
+    let run = mounted.run(LINE);
+    assert_eq!(run.code, 1, "{}", run.stdout);
+    let (state, text) = found(&run, "journal");
+    assert!(state == "limited" && text.contains("@ROOT@/var (tmpfs)"), "{}", run.stdout);
+    let (state, text) = found(&run, "space");
+    assert!(state == "attention" && text.contains("`patchadm -R @ROOT@ commit --superseded`"), "{text}");
+}
