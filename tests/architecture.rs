@@ -59,7 +59,8 @@ fn paths(page: &str) -> BTreeSet<String> {
 
 /// Folders at the top are named without a slash; what begins with `var` or `etc` is below a root.
 fn is_path(word: &str) -> bool {
-    let folders = ["benches", "crates", "docs", "fuzz", "man", "src", "systemd", "testdata", "tests"];
+    let folders =
+        ["benches", "crates", "docs", "fuzz", "man", "packaging", "src", "systemd", "testdata", "tests"];
     let endings = [".rs", ".md", ".toml"];
     let below_a_root = ["/", "var/", "etc/"].iter().any(|start| word.starts_with(start));
     !word.contains(char::is_whitespace)

@@ -92,8 +92,19 @@ fn a_tool_that_a_package_brings_is_there_afterwards() {
 
 #[test]
 fn the_scripts_of_the_checks_have_nothing_to_warn_of() {
-    let bash_too = [".ci/run", ".ci/reliability", ".ci/tools"];
-    for (tool, scripts) in [("shellcheck", &bash_too[..]), ("checkbashisms", &[".ci/tools"])] {
+    let scripts = [
+        ".ci/tools",
+        "packaging/build",
+        "packaging/check",
+        "packaging/stage",
+        "packaging/debian/postinst",
+        "packaging/debian/postrm",
+        ".ci/run",
+        ".ci/reliability",
+    ];
+    // Those of bash have nothing to do with checkbashisms.
+    let without_bash = &scripts[..scripts.len() - 2];
+    for (tool, scripts) in [("shellcheck", &scripts[..]), ("checkbashisms", without_bash)] {
         let scripts = scripts.iter().map(|script| checkout(script));
         match Command::new(tool).args(scripts).output() {
             Err(_) => crate::skipped(&format!(

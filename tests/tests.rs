@@ -220,6 +220,8 @@ mod outside_archives;
 mod owner;
 /// Packages made by a test.
 mod packages;
+/// The packages of the program itself.
+mod packaging;
 /// The page of an analysis, in a browser.
 mod page;
 /// The JSON documents of commands about patches.

@@ -1,0 +1,205 @@
+//! The packages of the program: what `packaging/stage` lays out for them, their default policy, and what their hooks make of
+//! the program's status. That they build, install, upgrade and purge is `packaging/check`, which takes too long for here.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::links::{classic_commands, verbs};
+use patchadm_inputs::database::policy;
+
+const PACKAGES: [&str; 3] = ["deb", "rpm", "archive"];
+
+/// What each package has elsewhere than the others, or alone.
+const DIFFERENT: [(&str, &[&str]); 3] = [
+    (
+        "deb",
+        &[
+            "etc/apt/apt.conf.d/80patchadm",
+            "etc/dpkg/dpkg.cfg.d/patchadm",
+            "usr/share/doc/patchadm/changelog.gz",
+            "usr/share/lintian/overrides/patchadm",
+            "usr/share/zsh/vendor-completions/_patchadm",
+        ],
+    ),
+    (
+        "rpm",
+        &[
+            "etc/dnf/libdnf5-plugins/actions.d/patchadm.actions",
+            "etc/dnf/plugins/post-transaction-actions.d/patchadm.action",
+            "usr/lib/systemd/system-preset/90-patchadm.preset",
+        ],
+    ),
+    ("archive", &["usr/share/doc/patchadm/policy"]),
+];
+
+/// What two packages have of the three.
+const OF_TWO: [&str; 5] = [
+    "etc/patchadm/policy",
+    "usr/share/doc/patchadm/CHANGELOG.md",
+    "usr/share/licenses/patchadm/LICENSE-APACHE",
+    "usr/share/licenses/patchadm/LICENSE-MIT",
+    "usr/share/zsh/site-functions/_patchadm",
+];
+
+fn checkout(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn text(path: &str) -> String {
+    fs::read_to_string(checkout(path)).unwrap()
+}
+
+/// A package laid out in a directory of its own. A small file stands for the program, which is asked for its names only.
+fn laid_out(package: &str) -> TempDir {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("program"), "the program").unwrap();
+    let output = Command::new(checkout("packaging/stage"))
+        .arg(package)
+        .args([dir.path().join("program"), dir.path().join("root")])
+        .arg(env!("CARGO_BIN_EXE_patchadm"))
+        .output()
+        .unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{package}: {output:?}");
+    dir
+}
+
+/// The paths of all files and links below a directory.
+fn paths(below: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut directories = vec![below.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                directories.push(entry.path());
+            } else {
+                found.insert(entry.path().strip_prefix(below).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_command_has_its_link_and_every_page_its_place_in_every_package() {
+    for package in PACKAGES {
+        let dir = laid_out(package);
+        let root = dir.path().join("root");
+        let there = paths(&root);
+        let program = root.join("usr/bin/patchadm");
+        assert_eq!(fs::read_to_string(&program).unwrap(), "the program");
+        assert_eq!(fs::metadata(&program).unwrap().permissions().mode() & 0o7777, 0o755);
+        let links: BTreeSet<String> = paths(&root.join("usr/lib/patchadm/bin"));
+        assert_eq!(links, BTreeSet::from_iter(classic_commands()), "{package}");
+        for command in &links {
+            let link = root.join("usr/lib/patchadm/bin").join(command);
+            assert_eq!(link.canonicalize().unwrap(), program.canonicalize().unwrap());
+        }
+        let place = |page: &str| format!("usr/share/man/man{}/{page}.gz", page.rsplit('.').next().unwrap());
+        for page in paths(&checkout("man")) {
+            assert!(there.contains(&place(&page)), "{package}: {page}");
+        }
+        for verb in verbs() {
+            let page = place(&format!("patchadm-{verb}.8"));
+            assert!(there.contains(&page) && root.join(&page).exists(), "{package}: {page}");
+        }
+        for command in classic_commands() {
+            let pages = [1, 8].map(|section| place(&format!("{command}.{section}")));
+            assert!(pages.iter().any(|page| there.contains(page)), "{package}: {command}");
+        }
+        assert!(there.contains("usr/lib/systemd/system/patchadm-recover.service"));
+        assert!(there.contains("usr/share/bash-completion/completions/patchadm"));
+        assert!(there.contains("usr/share/fish/vendor_completions.d/patchadm.fish"));
+    }
+}
+
+#[test]
+fn the_packages_differ_in_their_hooks_and_in_nothing_else_of_weight() {
+    let all = PACKAGES.map(|package| paths(&laid_out(package).path().join("root")));
+    let common: BTreeSet<&String> =
+        all[0].iter().filter(|path| all.iter().all(|one| one.contains(*path))).collect();
+    for (package, (name, alone)) in all.iter().zip(DIFFERENT) {
+        let own: Vec<&str> = package
+            .iter()
+            .filter(|path| !common.contains(path) && !OF_TWO.contains(&path.as_str()))
+            .map(String::as_str)
+            .collect();
+        assert_eq!(own, alone, "{name}");
+    }
+    for path in OF_TWO {
+        assert_eq!(all.iter().filter(|package| package.contains(path)).count(), 2, "{path}");
+    }
+}
+
+#[test]
+fn the_default_policy_sets_nothing_and_names_every_setting() {
+    let text = text("packaging/policy");
+    assert!(text.lines().all(|line| line.is_empty() || line.starts_with('#')), "{text}");
+    policy::parse(text.as_bytes(), "policy").unwrap();
+    // A line of words has a blank after its mark.
+    let lines = text.lines().filter_map(|line| line.strip_prefix('#')).filter(|line| !line.starts_with(' '));
+    let settings: String = lines.map(|line| format!("{line}\n")).collect();
+    policy::parse(settings.as_bytes(), "policy").unwrap();
+    let names: BTreeSet<&str> = settings.lines().map(|line| line.split_once('=').unwrap().0).collect();
+    assert_eq!(names.len(), settings.lines().count(), "a setting comes twice");
+    let error = policy::parse(b"nosuch=1\n", "policy").unwrap_err().to_string();
+    let known = error.split_once("there are ").unwrap().1;
+    assert_eq!(names, known.split(", ").collect());
+}
+
+/// Runs a line of a hook with a program that ends with a status, or without one; the status of the line.
+fn status_of(line: &str, status: Option<i32>) -> i32 {
+    let dir = TempDir::new().unwrap();
+    let program = dir.path().join("patchadm");
+    if let Some(status) = status {
+        fs::write(&program, format!("#!/bin/sh\necho \"$@\" >&2\nexit {status}\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let line = line.replace("/usr/bin/patchadm", program.to_str().unwrap());
+    let output = Command::new("sh").args(["-c", &line]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said.starts_with("adopt --"), status.is_some(), "{line}: {said}");
+    assert_eq!(said.lines().count(), usize::from(status.is_some()), "{line}: {said}");
+    assert!(output.stdout.is_empty());
+    output.status.code().unwrap()
+}
+
+/// The line of sh in a hook, between the words that stand before and after it.
+fn line_between(hook: &str, before: &str, after: &str) -> String {
+    let text = text(hook);
+    let line = text.lines().find_map(|line| line.strip_prefix(before)?.strip_suffix(after));
+    line.unwrap_or_else(|| panic!("{hook}: {text}")).to_owned()
+}
+
+#[test]
+fn the_hook_of_apt_stops_it_by_one_status_only() {
+    let hook = "packaging/hooks/80patchadm";
+    let line = line_between(hook, "DPkg::Pre-Install-Pkgs { \"", "\"; };");
+    for status in [0, 1, 2, 10, 66, 68, 70, 126, 127, 130] {
+        assert_eq!(status_of(&line, Some(status)), 0, "{status}");
+    }
+    assert_eq!(status_of(&line, Some(69)), 69);
+    assert_eq!(status_of(&line, None), 0);
+    // By the first word apt finds which version of its protocol the program reads.
+    let word = line.split(' ').next().unwrap();
+    assert!(text(hook).contains(&format!("\nDPkg::Tools::Options::{word}::Version \"3\";\n")));
+}
+
+#[test]
+fn the_other_hooks_stop_nothing() {
+    let dpkg = line_between("packaging/hooks/dpkg.cfg", "post-invoke=\"", "\"");
+    let dnf = line_between("packaging/hooks/dnf4.action", "*:any:", "");
+    let dnf5 = line_between("packaging/hooks/dnf5.actions", "post_transaction::::/bin/sh -c ", "");
+    assert!(!dnf5.replace("\\ ", "").contains(' '), "one word: {dnf5}");
+    for line in [dpkg, dnf, dnf5.replace("\\ ", " ")] {
+        for status in [0, 1, 2, 69, 127] {
+            assert_eq!(status_of(&line, Some(status)), 0, "{line}, {status}");
+        }
+        assert_eq!(status_of(&line, None), 0, "{line}");
+    }
+}
