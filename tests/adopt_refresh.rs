@@ -65,7 +65,7 @@ fn dpkg_installs(stage: &Scenario, old: Option<&Version<'_>>, new: &Version<'_>,
     let Version { version, .. } = new;
     stage.file(
         "/var/lib/dpkg/status",
-        &format!("Package: web\nStatus: install ok installed\nArchitecture: amd64\nVersion: {version}\nDescription: a web server\n"),
+        format!("Package: web\nStatus: install ok installed\nArchitecture: amd64\nVersion: {version}\nDescription: a web server\n"),
     );
 }
 
@@ -172,7 +172,10 @@ fn an_edit_that_only_the_undo_data_had_is_put_beside_the_new_file() {
     let run = stage.run("adopt --refresh -R @ROOT@");
     assert_eq!(
         (run.code, run.stderr.as_str()),
-        (0, "NOTE: @ROOT@/usr/lib/libweb.so was edited before 100-01; the edited one is kept as @ROOT@/usr/lib/libweb.so.edited-100-01\n")
+        (
+            0,
+            "NOTE: @ROOT@/usr/lib/libweb.so was edited before 100-01; the edited one is kept as @ROOT@/usr/lib/libweb.so.edited-100-01\n"
+        )
     );
     assert_eq!(stage.text("/usr/lib/libweb.so"), "lib two\n");
     assert_eq!(stage.text("/usr/lib/libweb.so.edited-100-01"), "lib mine\n");
@@ -210,4 +213,105 @@ fn a_package_with_which_dpkg_has_not_finished_is_left_for_the_next_refresh() {
     let before = stage.everything();
     stage.run("adopt --refresh -R @ROOT@").ok();
     assert_eq!(stage.everything(), before);
+}
+
+/// The patch with the native version that has its fix.
+fn patched_with_fix_in(stage: &Scenario, fixed_in: &str) {
+    let package =
+        delivered("1.0-1").param("PATCH_FIXED_IN", fixed_in).file("usr/lib/libweb.so", 0o644, "lib fixed\n");
+    stage.patchadd("", &Patch::of("100-01", package)).ok();
+}
+
+#[test]
+fn a_fix_that_the_new_version_has_is_contained_and_one_that_it_lacks_is_lost_until_that_is_accepted() {
+    let stage = adopted();
+    patched_with_fix_in(&stage, "dpkg web >= 1.0-2");
+    assert_eq!(
+        stage.run("pkgparam -R @ROOT@ DEBweb PATCH_FIXED_IN_100-01").ok(),
+        "dpkg web >= 1.0-2\n",
+        "under the name of the patch"
+    );
+    dpkg_installs(&stage, Some(&ONE), &TWO, &[]);
+    assert!(stage.run("adopt --refresh -R @ROOT@").ok().contains("100-01: contained in web 1.0-2 (dpkg)\n"));
+    assert_eq!(stage.run("list --check -R @ROOT@").ok(), "100-01  contained in web 1.0-2 (dpkg)\n");
+
+    let stage = adopted();
+    patched_with_fix_in(&stage, "dpkg web >= 1.0-3");
+    dpkg_installs(&stage, Some(&ONE), &TWO, &[]);
+    let listed = stage.run("list --check -R @ROOT@");
+    assert_eq!(listed.code, 68, "as it would be");
+    assert!(listed.stdout.starts_with("100-01  LOST to web 1.0-2 (dpkg)"), "{}", listed.stdout);
+    assert!(listed.stderr.contains("dpkg changed web from 1.0-1 to 1.0-2"), "{}", listed.stderr);
+    stage.run("adopt --refresh -R @ROOT@").ok();
+    let listed = stage.run("list --check -R @ROOT@");
+    assert_eq!((listed.code, listed.stdout.as_str()), (68, "100-01  LOST to web 1.0-2 (dpkg)\n"));
+    assert_eq!(stage.run("list -R @ROOT@").code, 0);
+    assert!(stage.run("adopt --refresh --accept 999-01 -R @ROOT@").fails(10).contains("it is not applied"));
+    let said = stage.run("adopt --refresh --accept 100-01 -R @ROOT@").ok();
+    assert_eq!(said, "100-01: the loss of its fix is accepted\n");
+    assert_eq!(stage.run("list --check -R @ROOT@").ok(), "No patches are applied.\n");
+}
+
+#[test]
+fn a_later_version_with_the_fix_makes_good_what_was_lost() {
+    let stage = adopted();
+    patched_with_fix_in(&stage, "dpkg web >= 1.0-3");
+    dpkg_installs(&stage, Some(&ONE), &TWO, &[]);
+    stage.run("adopt --refresh -R @ROOT@").ok();
+    assert_eq!(stage.run("list --check -R @ROOT@").code, 68);
+    dpkg_installs(&stage, Some(&TWO), &Version { version: "1.0-3", ..TWO }, &[]);
+    assert_eq!(stage.run("list --check -R @ROOT@").code, 0);
+    stage.run("adopt --refresh -R @ROOT@").ok();
+    assert_eq!(stage.run("list --check -R @ROOT@").code, 0);
+}
+
+#[test]
+fn a_patch_of_the_attributes_alone_stands_after_the_root_was_copied() {
+    let stage = adopted();
+    let package = delivered("1.0-1").file("usr/bin/web", 0o700, "web one\n");
+    stage.patchadd("", &Patch::of("100-01", package)).ok();
+    // The same records under other inodes, and later times of change.
+    dpkg_installs(&stage, None, &ONE, &["/usr/bin/web", "/usr/lib/libweb.so", "/usr/share/web/data"]);
+    stage.mode("/usr/bin/web", 0o711);
+    stage.mode("/usr/bin/web", 0o700);
+    let before = stage.tree();
+    let said = stage.run("adopt --refresh -R @ROOT@").ok();
+    assert!(said.contains("web 1.0-1 was installed again"), "{said}");
+    assert!(said.contains("100-01: stands\n"), "{said}");
+    assert_eq!(stage.tree(), before);
+    assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
+}
+
+#[test]
+fn what_apt_is_about_to_do_is_foreseen_and_stopped_if_the_policy_says_so() {
+    let stage = adopted();
+    patched(&stage);
+    let input = "VERSION 3\nA=b\n\nweb 1.0-1 amd64 none < 1.0-2 amd64 none /web.deb\n";
+    let foresee = |input: &str| {
+        let mut child = stage.command("adopt --foresee -R @ROOT@");
+        fs::write(stage.beside("input"), input).unwrap();
+        let output = child.stdin(fs::File::open(stage.beside("input")).unwrap()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let before = stage.everything();
+    let lost = "patchadm: 100-01 would be LOST to web 1.0-2: that version is not known to have its fix\n";
+    assert_eq!(foresee(input), (Some(0), lost.to_owned()));
+    assert_eq!(foresee(""), (Some(0), String::new()));
+    assert_eq!(foresee("other 1.0\n"), (Some(0), String::new()));
+    let (code, said) = foresee("VERSION 9\n\nweb 1 < 2 /a\n");
+    assert!(code == Some(0) && said.contains("version 9"), "{said}");
+    let (code, said) = foresee("VERSION 3\nA=b\n");
+    assert!(code == Some(1) && said.contains("does not end"), "{said}");
+    assert_eq!(stage.everything(), before);
+    stage.file("/etc/patchadm/policy", "native_upgrade=stop\n");
+    let (code, said) = foresee(input);
+    assert_eq!(code, Some(69));
+    assert!(said.contains("adopt --refresh --accept 100-01"), "{said}");
+    stage.run("adopt --refresh --accept 100-01 -R @ROOT@").ok();
+    assert_eq!(foresee(input).0, Some(0), "what is accepted beforehand stops nothing");
+    dpkg_installs(&stage, Some(&ONE), &TWO, &[]);
+    stage.run("adopt --refresh -R @ROOT@").ok();
+    assert_eq!(stage.run("list --check -R @ROOT@").code, 0, "and is not told afterwards");
+    stage.file("/etc/patchadm/policy", "native_upgrade=maybe\n");
+    assert!(foresee(input).1.contains("<maybe> is none of warn, stop"));
 }

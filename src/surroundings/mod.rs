@@ -37,6 +37,10 @@ pub(crate) struct Surroundings {
     pub(crate) called: PathBuf,
     /// `PKG_INSTALL_ROOT`, where it is set and not empty.
     pub(crate) install_root: Option<PathBuf>,
+    /// The root below which `DPKG_ADMINDIR` is, the directory of the records of the dpkg that calls its hook.
+    pub(crate) dpkg_root: Option<PathBuf>,
+    /// `PATCHADM_NATIVE_UPGRADE`: counts in the place of `native_upgrade` in the policy.
+    pub(crate) native_upgrade: Option<String>,
     /// `PATCHADM_RUN`: the run whose script started this command, where one did.
     pub(crate) run: Option<String>,
     /// `PATCHADM_TRUST`: what that run answered to the question whose the root is.
@@ -125,6 +129,8 @@ impl Surroundings {
         Ok(Self {
             called: std::env::args_os().next().map(PathBuf::from).unwrap_or_default(),
             install_root: set("PKG_INSTALL_ROOT").map(PathBuf::from),
+            dpkg_root: set("DPKG_ADMINDIR").and_then(|records| root_of_dpkg(Path::new(&records))),
+            native_upgrade: set("PATCHADM_NATIVE_UPGRADE").and_then(|word| word.into_string().ok()),
             run: set("PATCHADM_RUN").and_then(|run| run.into_string().ok()),
             trust: set("PATCHADM_TRUST").and_then(|word| word.into_string().ok()),
             for_superuser: set(AS_OWNER).is_some(),
@@ -259,14 +265,29 @@ fn moment(epoch: &OsString) -> Result<DateTime<Utc>, SurroundingsError> {
         .ok_or_else(|| SurroundingsError::Epoch(epoch.to_string_lossy().escape_debug().to_string()))
 }
 
+/// Returns the root whose records of dpkg are in this directory; `None` if it is not where dpkg has them.
+fn root_of_dpkg(records: &Path) -> Option<PathBuf> {
+    let above = records.ends_with("var/lib/dpkg").then(|| records.ancestors().nth(3))??;
+    Some(if above.as_os_str().is_empty() { PathBuf::from(".") } else { above.to_owned() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_root_of_a_dpkg_is_above_its_records() {
+        assert_eq!(root_of_dpkg(Path::new("/var/lib/dpkg")), Some(PathBuf::from("/")));
+        assert_eq!(root_of_dpkg(Path::new("/mnt/var/lib/dpkg/")), Some(PathBuf::from("/mnt")));
+        assert_eq!(root_of_dpkg(Path::new("/srv/dpkg")), None);
+    }
 
     fn surroundings(install_root: Option<&str>) -> Surroundings {
         Surroundings {
             called: PathBuf::from("patchadm"),
             install_root: install_root.map(PathBuf::from),
+            dpkg_root: None,
+            native_upgrade: None,
             run: None,
             trust: None,
             for_superuser: false,

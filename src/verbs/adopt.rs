@@ -15,7 +15,7 @@ use crate::classic::pkgadd::environment;
 use crate::reply::failure::change_failed;
 use crate::reply::words::{print_notes, recovery_sentence};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
-use crate::surroundings::Output;
+use crate::surroundings::{Output, Surroundings};
 use patchadm_core::operation::adopt::{
     AdoptReport, AdoptRequest, AdoptSource, adopt_software, forget_software,
 };
@@ -25,12 +25,14 @@ use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
+mod foresee;
 mod refresh;
 
 const USAGE: &str = "\
 patchadm [-R root] adopt --pkg pkg --version version --dir tree|--paths file [option...]
 patchadm [-R root] adopt --dpkg name|--rpm name [option...]
 patchadm [-R root] adopt --refresh [pkg...] [--accept id] [option...]
+patchadm [-R root] adopt --foresee
 patchadm [-R root] adopt --forget --pkg pkg [option...]";
 
 /// Other packages own objects of the software.
@@ -61,6 +63,9 @@ struct AdoptArgs {
     /// Let registrations follow what dpkg or rpm did to their packages since, all of them or those that are named
     #[arg(long, group = "what", conflicts_with_all = ["pkg", "version", "arch", "name", "basedir", "editable", "volatile", "exclude"])]
     refresh: bool,
+    /// Say what the upgrade that standard input describes would do to applied patches, as apt tells it or in lines of a name and a version
+    #[arg(long, group = "what", conflicts_with_all = ["pkg", "version", "arch", "name", "basedir", "editable", "volatile", "exclude"])]
+    foresee: bool,
     /// Accept that the fix of this patch is lost; before an upgrade, that it will be. May be repeated
     #[arg(long, value_name = "ID", requires = "refresh", action = clap::ArgAction::Append)]
     accept: Vec<String>,
@@ -123,6 +128,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if args.refresh {
         return refresh::run(call, &args);
     }
+    if args.foresee {
+        return foresee::run(call, &args);
+    }
     args.must_say_enough()?;
     let command = if args.forget { Command::Forget } else { Command::Adopt };
     let root = args.owner.open::<AdoptArgs>(call, &args.root, command)?;
@@ -144,6 +152,13 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 }
 
 impl AdoptArgs {
+    /// Returns the root whose package manager calls: the one that is named, else that of `DPKG_ADMINDIR`, which dpkg sets
+    /// for its hooks, else that of every command.
+    fn native_root(&self, surroundings: &Surroundings) -> RootOption {
+        let of_dpkg = surroundings.dpkg_root.clone().filter(|_| self.from_hook || self.foresee);
+        RootOption { root: self.root.root.clone().or(of_dpkg) }
+    }
+
     /// Refuses a tree or paths without name and version, which nothing else could tell.
     fn must_say_enough(&self) -> Result<(), Stop> {
         let is_bare = self.dir.is_some() || self.paths.is_some();

@@ -65,6 +65,7 @@ const LINES: &[&str] = &[
     "patchrm --json -R @ROOT@ 100-01",
     "adopt --json --forget --pkg ACMEnone -R @ROOT@",
     "adopt --json --refresh -R @ROOT@",
+    "adopt --json --foresee -R @ROOT@",
     "adopt --json --dry-run --pkg ACMEhere --version 1 --dir @ROOT@/etc -R @ROOT@",
     "stage new --json -R @ROOT@ web --path opt",
     "stage list --json -R @ROOT@",

@@ -76,6 +76,8 @@ pub struct Policy {
     pub shlib_skip: Vec<PathGlob>,
     /// Paths that are searched although they are on a network file system or are a root of their own.
     pub shlib_scan: Vec<ObjectPath>,
+    /// What becomes of an upgrade by the package manager of the system that would lose the fix of a patch.
+    pub native_upgrade: NativeUpgrade,
     /// Roots whose owners may do anything as the superuser here; in the policy of the host only.
     pub trusted_roots: RootPatterns,
     /// Roots that are changed as their owners; in the policy of the host only.
@@ -109,6 +111,16 @@ pub enum Edited {
     Replace,
     /// It stays; the patch's version is put beside it.
     Keep,
+}
+
+/// What becomes of an upgrade by the package manager of the system that would lose the fix of a patch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum NativeUpgrade {
+    /// It is told, and goes on.
+    #[default]
+    Warn,
+    /// It is stopped before anything is changed.
+    Stop,
 }
 
 impl Policy {
@@ -165,6 +177,7 @@ impl Default for Policy {
             shlib_keep: Vec::new(),
             shlib_skip: Vec::new(),
             shlib_scan: Vec::new(),
+            native_upgrade: NativeUpgrade::default(),
             signature: None,
             keys: places::keys(),
             trusted_roots: RootPatterns::default(),

@@ -29,7 +29,7 @@ const HOOK_LINES: usize = 3;
 /// Runs the verb with this option.
 pub(super) fn run(call: &mut Invocation, args: &AdoptArgs) -> anyhow::Result<Reply> {
     let command = Command::AdoptRefresh;
-    let root = args.owner.open::<AdoptArgs>(call, &args.root, command)?;
+    let root = args.owner.open::<AdoptArgs>(call, &args.native_root(&call.surroundings), command)?;
     let request = args.refresh_request()?;
     if !args.dry_run {
         call.output.heedless();
@@ -144,7 +144,7 @@ impl RefreshReply {
                 })
                 .collect(),
             ended: report.ended.into_iter().map(EndedEntry::of).collect(),
-            standing: report.standing.into_iter().map(StandingEntry::of).collect(),
+            standing: report.standing.iter().map(StandingEntry::of).collect(),
             accepted: report.accepted.iter().map(ToString::to_string).collect(),
             missing: report.missing.iter().map(|path| root.show(path)).collect(),
             notes: notes.collect(),
@@ -232,7 +232,7 @@ impl EndedEntry {
 }
 
 impl StandingEntry {
-    fn of(standing: StandingPatch) -> Self {
+    fn of(standing: &StandingPatch) -> Self {
         let handed_over = standing.handed_over.iter().map(ToString::to_string).collect();
         Self { id: standing.id.to_string(), handed_over }
     }

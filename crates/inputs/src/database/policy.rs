@@ -10,7 +10,7 @@ use regex::Regex;
 
 use super::places;
 use crate::path_glob::PathGlob;
-use crate::policy::{DeleteLimit, Edited, LibraryWords, Policy, RootPatterns, ScriptPolicy};
+use crate::policy::{DeleteLimit, Edited, LibraryWords, NativeUpgrade, Policy, RootPatterns, ScriptPolicy};
 use crate::sign::DemandWord;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_rootfs::{Root, RootError, Untrusted};
@@ -19,7 +19,7 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
 /// The names of all settings.
-const SETTINGS: [&str; 28] = [
+const SETTINGS: [&str; 29] = [
     "restricted",
     "separator",
     "undo_format",
@@ -45,6 +45,7 @@ const SETTINGS: [&str; 28] = [
     "shlib_keep",
     "shlib_skip",
     "shlib_scan",
+    "native_upgrade",
     "trusted_roots",
     "as_owner_roots",
     "untrusted_roots",
@@ -190,15 +191,10 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
         "promote_exclude" => {
             policy.promote_exclude = patterns(value)?;
         }
-        "shlibs" => {
-            policy.shlibs = LibraryWords::parse(value)
-                .ok_or_else(|| format!("<{value}> is none of report, keep, stop and keep,stop"))?;
-        }
-        "shlib_keep" => policy.shlib_keep = patterns(value)?,
-        "shlib_skip" => policy.shlib_skip = patterns(value)?,
-        "shlib_scan" => {
-            let paths = words(value).into_iter().map(|word| program(&word));
-            policy.shlib_scan = paths.collect::<Result<_, _>>()?;
+        "shlibs" | "shlib_keep" | "shlib_skip" | "shlib_scan" => set_of_libraries(policy, name, value)?,
+        "native_upgrade" => {
+            let words = [("warn", NativeUpgrade::Warn), ("stop", NativeUpgrade::Stop)];
+            policy.native_upgrade = word(value, &words)?;
         }
         "promote_before" => policy.promote_before = Some(program(value)?),
         "promote_after" => policy.promote_after = Some(program(value)?),
@@ -218,6 +214,23 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
         "as_owner_roots" => policy.as_owner_roots = RootPatterns::parse(value)?,
         "untrusted_roots" => policy.untrusted_roots = RootPatterns::parse(value)?,
         _ => return Err(format!("no such setting; there are {}", SETTINGS.join(", "))),
+    }
+    Ok(())
+}
+
+/// The settings about libraries.
+fn set_of_libraries(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
+    match name {
+        "shlib_keep" => policy.shlib_keep = patterns(value)?,
+        "shlib_skip" => policy.shlib_skip = patterns(value)?,
+        "shlib_scan" => {
+            let paths = words(value).into_iter().map(|word| program(&word));
+            policy.shlib_scan = paths.collect::<Result<_, _>>()?;
+        }
+        _ => {
+            policy.shlibs = LibraryWords::parse(value)
+                .ok_or_else(|| format!("<{value}> is none of report, keep, stop and keep,stop"))?;
+        }
     }
     Ok(())
 }
@@ -402,8 +415,8 @@ mod tests {
                 "wait=1\nedit=stop\n",
                 "line 2: edit: no such setting; there are restricted, separator, undo_format, undo_dir, edited, wait, \
                  scripts, script_timeout, exclude, signature, keys, depot, ca, proxy, cache, cache_limit, first, max_delete, \
-                 promote_exclude, promote_before, promote_after, shlibs, shlib_keep, shlib_skip, shlib_scan, trusted_roots, \
-                 as_owner_roots, untrusted_roots",
+                 promote_exclude, promote_before, promote_after, shlibs, shlib_keep, shlib_skip, shlib_scan, native_upgrade, \
+                 trusted_roots, as_owner_roots, untrusted_roots",
             ),
             (
                 "exclude=1-1 \\\nedited=2-1\nedited=no\n",

@@ -19,6 +19,7 @@ mod origin;
 mod package;
 mod registration;
 pub mod rpm;
+mod upcoming;
 
 pub use changes::{NativeChange, native_changes};
 pub use error::NativeError;
@@ -30,6 +31,8 @@ pub use registration::{
     NATIVE_DIFFERING, NATIVE_DIGEST, NATIVE_OVERTAKEN, NATIVE_STAMP, NATIVE_VERSION, NativeRegistration,
     differing_of, differing_text, is_native_parameter,
 };
+
+pub use upcoming::{UpcomingChange, UpcomingError, upcoming_changes};
 
 use patchadm_rootfs::Root;
 use std::cmp::Ordering;

@@ -1,6 +1,7 @@
 //! A package of dpkg or rpm, as it is recorded.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
@@ -74,7 +75,6 @@ impl NativePackage {
             digest.update(sum);
             digest.update(b"\n");
         }
-        use std::fmt::Write as _;
         digest.finalize().iter().fold(String::new(), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");
             text

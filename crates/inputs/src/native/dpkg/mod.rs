@@ -9,6 +9,7 @@ mod status;
 pub mod version;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use diversions::Diversions;
 use status::{DpkgStanding, DpkgStatus};
@@ -55,13 +56,12 @@ impl<'a> DpkgRecords<'a> {
         let info = self.info()?;
         let presence = |origin: &&NativeOrigin| {
             let of_name = entries.get(origin.name.as_str()).map(Vec::as_slice).unwrap_or_default();
-            self.presence(origin, of_name, info.as_ref())
+            Self::presence(origin, of_name, info.as_ref())
         };
         Ok(origins.iter().map(presence).collect())
     }
 
     fn presence(
-        &self,
         origin: &NativeOrigin,
         entries: &[DpkgStatus],
         info: Option<&Dir>,
@@ -162,7 +162,8 @@ fn stamp(info: Option<&Dir>, name: &str, arch: &str) -> Result<String, NativeErr
         };
         if let Some(seen) = seen {
             let blank = if stamp.is_empty() { "" } else { " " };
-            stamp.push_str(&format!("{blank}{}@{}", seen.inode.number, seen.ctime));
+            // Writing to a string cannot fail.
+            let _ = write!(stamp, "{blank}{}@{}", seen.inode.number, seen.ctime);
         }
     }
     Ok(stamp)
@@ -205,9 +206,10 @@ fn the_one(entries: Vec<DpkgStatus>, arch: Option<&str>) -> Result<DpkgStatus, S
             archs.push(&last.arch);
             let differ = archs.windows(2).all(|two| two.first() != two.last());
             let archs = archs.join(" ");
-            Err(match differ {
-                true => format!("it is installed for several architectures: {archs}; name it as NAME:ARCH"),
-                false => "status has it several times".to_owned(),
+            Err(if differ {
+                format!("it is installed for several architectures: {archs}; name it as NAME:ARCH")
+            } else {
+                "status has it several times".to_owned()
             })
         }
     }

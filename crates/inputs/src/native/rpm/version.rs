@@ -51,21 +51,13 @@ fn compare_part(one: &str, other: &str) -> Ordering {
     let (mut one, mut other) = (one.as_bytes(), other.as_bytes());
     loop {
         (one, other) = (without_separators(one), without_separators(other));
-        match (one.first(), other.first()) {
-            (Some(b'~'), Some(b'~')) | (Some(b'^'), Some(b'^')) => {
+        match (rank(one.first()), rank(other.first())) {
+            (TILDE, TILDE) | (CARET, CARET) => {
                 (one, other) = (rest(one), rest(other));
                 continue;
             }
-            (Some(b'~'), _) => return Ordering::Less,
-            (_, Some(b'~')) => return Ordering::Greater,
-            (Some(b'^'), None) => return Ordering::Greater,
-            (None, Some(b'^')) => return Ordering::Less,
-            (Some(b'^'), Some(_)) => return Ordering::Less,
-            (Some(_), Some(b'^')) => return Ordering::Greater,
-            (None, None) => return Ordering::Equal,
-            (None, Some(_)) => return Ordering::Less,
-            (Some(_), None) => return Ordering::Greater,
-            (Some(_), Some(_)) => {}
+            (SEGMENT, SEGMENT) => {}
+            (first, second) => return first.cmp(&second),
         }
         let is_number = one.first().is_some_and(u8::is_ascii_digit);
         let (first, after_first) = segment(one, is_number);
@@ -79,6 +71,21 @@ fn compare_part(one: &str, other: &str) -> Ordering {
             return differ;
         }
         (one, other) = (after_first, after_second);
+    }
+}
+
+/// The places in the order of what a segment may begin with; between tilde and caret is the end.
+const TILDE: u8 = 0;
+const END: u8 = 1;
+const CARET: u8 = 2;
+const SEGMENT: u8 = 3;
+
+fn rank(byte: Option<&u8>) -> u8 {
+    match byte {
+        Some(b'~') => TILDE,
+        None => END,
+        Some(b'^') => CARET,
+        Some(_) => SEGMENT,
     }
 }
 

@@ -33,9 +33,10 @@ pub(super) fn written(before: &OvertakenPatches, list: &OvertakenPatches) -> Opt
         return None;
     }
     let (path, bytes) = (places::lost(), list.to_bytes());
-    Some(match bytes.is_empty() {
-        true => RecordChange::RemoveFile(path),
-        false => RecordChange::Write { path, bytes, mode: Mode::of(0o644), mtime: None },
+    Some(if bytes.is_empty() {
+        RecordChange::RemoveFile(path)
+    } else {
+        RecordChange::Write { path, bytes, mode: Mode::of(0o644), mtime: None }
     })
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::native_now::ChangedPackage;
 use super::request::{EndedPatch, RefreshReport, RefreshedRegistration, StandingPatch, shown};
 use super::saved::{OfPackage, SavedPatches};
-use patchadm_changeset::format::manifest::{Manifest, decode};
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, decode};
 use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
 use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_inputs::native::{NATIVE_OVERTAKEN, NativeChange, differing_of};
@@ -89,7 +89,7 @@ impl Facts {
     ) -> BTreeSet<ObjectPath> {
         let of = trimmed.iter().filter(|((of, id), _)| of == package && self.standings.standing.contains(id));
         let records = of.flat_map(|(_, left)| &left.manifest.objects);
-        records.filter_map(|record| record.object_path()).collect()
+        records.filter_map(ObjectRecord::object_path).collect()
     }
 
     /// The patches of a package of which a part was handed over, now or before.

@@ -9,12 +9,14 @@
 
 pub(in crate::operation) mod ended;
 mod facts;
+mod foresee;
 mod native_now;
 mod overview;
 mod planner;
 mod request;
 mod saved;
 
+pub use foresee::{ForeseenUpgrade, foresee_upgrade};
 pub use overview::NativeOverview;
 pub use request::{EndedPatch, RefreshReport, RefreshRequest, RefreshedRegistration, StandingPatch};
 

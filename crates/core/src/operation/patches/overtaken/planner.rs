@@ -12,6 +12,7 @@ use crate::operation::libraries::{LaterContent, LibraryKeeper, LibraryRequest, P
 use crate::operation::patches::back_out::BackOutRequest;
 use crate::operation::patches::back_out::input::BackOutInput;
 use crate::operation::session::RootAndPolicy;
+use patchadm_changeset::format::manifest::ObjectRecord;
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::contents::lines_of_package;
 use patchadm_inputs::database::history::readable_history;
@@ -30,6 +31,9 @@ use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_rootfs::Timestamp;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
+
+/// What package managers did, by adopted package.
+type NativeChanges = BTreeMap<PkgInst, NativeChange>;
 
 /// A refresh that is planned.
 pub(super) struct PlannedRefresh {
@@ -112,7 +116,7 @@ impl Refresher<'_> {
     fn changes(
         &self,
         packages: &BTreeMap<PkgInst, Installed>,
-    ) -> Result<(BTreeMap<PkgInst, NativeChange>, BTreeMap<PkgInst, NativeChange>), Failure> {
+    ) -> Result<(NativeChanges, NativeChanges), Failure> {
         let mut changes = self.ground.native_changes(packages);
         let named = &self.request.packages;
         if let Some(unknown) = named.iter().find(|package| !packages.contains_key(*package)) {
@@ -156,7 +160,7 @@ impl Refresher<'_> {
             .all
             .iter()
             .filter_map(|one| one.manifest())
-            .flat_map(|manifest| manifest.objects.iter().filter_map(|record| record.object_path()))
+            .flat_map(|manifest| manifest.objects.iter().filter_map(ObjectRecord::object_path))
             .collect();
         let mut native = BTreeMap::new();
         for package in &changed {
@@ -205,7 +209,7 @@ impl Refresher<'_> {
         for one in &saved.all {
             touched.packages.insert(one.package.clone());
             let records = one.manifest().into_iter().flat_map(|manifest| &manifest.objects);
-            touched.paths.extend(records.filter_map(|record| record.object_path()));
+            touched.paths.extend(records.filter_map(ObjectRecord::object_path));
             touched.paths.extend(patchadm_svr4::places::patch(&one.id).ok());
         }
         touched.packages.extend(changed.iter().map(|one| one.package.clone()));
@@ -250,7 +254,7 @@ impl Refresher<'_> {
             records: written(&before, &list_after(&list, &ended)).into_iter().collect(),
         };
         let IntendedRefresh { mut plan, missing } =
-            refresh(input, &facts.inventory, &self.ground.policy, self.now)?;
+            refresh(&input, &facts.inventory, &self.ground.policy, self.now)?;
         self.settle_libraries(&mut plan, &facts)?;
         let mut report = facts.report(&self.ground.root, &ending, ended, &trimmed, &software);
         report.missing = missing;
@@ -286,8 +290,7 @@ impl Refresher<'_> {
                 registration: one
                     .native
                     .as_ref()
-                    .map(NativePackage::registration)
-                    .unwrap_or_else(|| one.registered.clone()),
+                    .map_or_else(|| one.registered.clone(), NativePackage::registration),
                 is_same: one.is_same(),
                 differing: differing_text(&differing),
                 overtaken: facts.overtaken(&package, trimmed),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use patchadm_changeset::format::manifest::ObjectRecord;
+use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState};
 use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::native::{
     NATIVE_DIFFERING, NATIVE_OVERTAKEN, NATIVE_VERSION, NativeChange, NativeRegistration,
@@ -85,13 +85,13 @@ pub struct IntendedRefresh {
 
 /// Plans a refresh.
 pub fn refresh(
-    input: RefreshInput<'_>,
+    input: &RefreshInput<'_>,
     inventory: &Inventory,
     policy: &Policy,
     now: &Now,
 ) -> Result<IntendedRefresh, Refusal> {
     let subject = input.packages.keys().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-    let planner = RefreshPlanner { input: &input, inventory, separator: &policy.separator, now };
+    let planner = RefreshPlanner { input, inventory, separator: &policy.separator, now };
     planner.plan().map_err(|reason| reason.shown(inventory).of(Command::AdoptRefresh, &subject))
 }
 
@@ -244,7 +244,7 @@ impl<'a> RefreshPlanner<'a> {
         let SavedEdit { package, id, record, .. } = edit;
         let Some(path) = record.object_path() else { return Ok(()) };
         let is_there = |live: &patchadm_rootfs::Live| {
-            live.digest().is_some() && live.digest() == record.was.as_ref().and_then(|was| was.digest())
+            live.digest().is_some() && live.digest() == record.was.as_ref().and_then(RecordedState::digest)
         };
         if self.inventory.live.get(&path).is_some_and(is_there) {
             return Ok(());

@@ -1,0 +1,141 @@
+//! What a package manager is about to do: the protocol of apt's `DPkg::Pre-Install-Pkgs` (apt.conf(5)), version 2 or 3, or
+//! lines `NAME NEWVERSION`, with `-` in the place of the version for a removal.
+
+use std::io::{self, BufRead};
+
+/// The longest input that is read, in bytes. apt tells its whole configuration first.
+const LONGEST: u64 = 64 << 20;
+
+/// A package that is about to be changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpcomingChange {
+    /// Its name, without an architecture.
+    pub name: String,
+    /// Its architecture, where that is told.
+    pub arch: Option<String>,
+    /// The version that it will have; `None` for a removal.
+    pub version: Option<String>,
+}
+
+/// Why nothing is known of what is about to happen.
+#[derive(Debug, thiserror::Error)]
+pub enum UpcomingError {
+    /// The input cannot be read.
+    #[error("standard input: {0}")]
+    Io(#[from] io::Error),
+    /// The protocol has another version.
+    #[error("the package manager speaks version {0} of its protocol, which this program does not know")]
+    Version(String),
+    /// The input ends before it has said anything about packages, or is too long.
+    #[error("standard input makes no sense: {0}")]
+    Malformed(&'static str),
+}
+
+/// Reads what is about to happen.
+pub fn upcoming_changes(input: impl BufRead) -> Result<Vec<UpcomingChange>, UpcomingError> {
+    let mut lines = Vec::new();
+    let mut bytes = 0;
+    for line in input.take(LONGEST + 1).split(b'\n') {
+        let line = line?;
+        bytes += line.len() as u64 + 1;
+        lines.push(String::from_utf8_lossy(&line).into_owned());
+    }
+    if bytes > LONGEST {
+        return Err(UpcomingError::Malformed("it is longer than 64 MiB"));
+    }
+    let mut lines = lines.into_iter();
+    let Some(first) = lines.next() else { return Ok(Vec::new()) };
+    let Some(version) = first.strip_prefix("VERSION ") else {
+        return Ok(std::iter::once(first).chain(lines).filter_map(|line| plain(&line)).collect());
+    };
+    let read: fn(&str) -> Option<UpcomingChange> = match version.trim() {
+        "2" => second,
+        "3" => third,
+        other => return Err(UpcomingError::Version(other.chars().take(20).collect())),
+    };
+    if !lines.by_ref().any(|line| line.is_empty()) {
+        return Err(UpcomingError::Malformed("the configuration of apt does not end"));
+    }
+    Ok(lines.filter_map(|line| read(&line)).collect())
+}
+
+/// A line `NAME NEWVERSION`.
+fn plain(line: &str) -> Option<UpcomingChange> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [name, version] = words.as_slice() else { return None };
+    Some(change(name, None, version))
+}
+
+/// A line of version 2: name, old version, direction, new version, action.
+fn second(line: &str) -> Option<UpcomingChange> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [name, _, _, version, action] = words.as_slice() else { return None };
+    is_change(action).then(|| change(name, None, version))
+}
+
+/// A line of version 3: name, old version, its architecture and kind of Multi-Arch, direction, the same three of the new
+/// version, action.
+fn third(line: &str) -> Option<UpcomingChange> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [name, _, old, _, _, version, new, _, action] = words.as_slice() else { return None };
+    let arch = if *version == "-" { old } else { new };
+    is_change(action).then(|| change(name, Some(arch), version))
+}
+
+/// Whether an action changes files: a package is configured after it was unpacked, and is named twice.
+fn is_change(action: &str) -> bool {
+    !matches!(action, "**CONFIGURE**" | "**ERROR**")
+}
+
+fn change(name: &str, arch: Option<&str>, version: &str) -> UpcomingChange {
+    let (name, of_name) = name.split_once(':').map_or((name, None), |(name, arch)| (name, Some(arch)));
+    UpcomingChange {
+        name: name.to_owned(),
+        arch: arch.filter(|arch| *arch != "-").or(of_name).map(str::to_owned),
+        version: Some(version).filter(|version| *version != "-").map(str::to_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Vec<(String, Option<String>, Option<String>)> {
+        let changes = upcoming_changes(text.as_bytes()).unwrap();
+        changes.into_iter().map(|one| (one.name, one.arch, one.version)).collect()
+    }
+
+    fn one(
+        name: &str,
+        arch: Option<&str>,
+        version: Option<&str>,
+    ) -> (String, Option<String>, Option<String>) {
+        (name.to_owned(), arch.map(str::to_owned), version.map(str::to_owned))
+    }
+
+    #[test]
+    fn what_apt_is_about_to_do_is_read_in_both_versions_of_its_protocol() {
+        let third = "VERSION 3\nAPT::Architecture=amd64\n\nlibssl3 3.0.17-1 amd64 same < 3.0.18-1 amd64 same /a.deb\n\
+                     web 1.0 all none > - - none **REMOVE**\nlibssl3 3.0.17-1 amd64 same < 3.0.18-1 amd64 same **CONFIGURE**\n";
+        assert_eq!(
+            read(third),
+            [one("libssl3", Some("amd64"), Some("3.0.18-1")), one("web", Some("all"), None)]
+        );
+        let second = "VERSION 2\nA=b\n\nweb 1.0 < 1.1 /a.deb\nold 1 > - **REMOVE**\n";
+        assert_eq!(read(second), [one("web", None, Some("1.1")), one("old", None, None)]);
+    }
+
+    #[test]
+    fn lines_of_a_name_and_a_version_are_read_and_nothing_is_nothing() {
+        let text = "web 1.1\nlib:i386 -\nnot a line\n\n";
+        assert_eq!(read(text), [one("web", None, Some("1.1")), one("lib", Some("i386"), None)]);
+        assert_eq!(read(""), []);
+    }
+
+    #[test]
+    fn another_version_and_a_configuration_without_end_are_told() {
+        let error = |text: &str| upcoming_changes(text.as_bytes()).unwrap_err().to_string();
+        assert!(error("VERSION 9\n\nweb 1 < 2 /a\n").contains("version 9"));
+        assert!(error("VERSION 3\nA=b\nA=b\n").contains("does not end"));
+    }
+}

@@ -1,0 +1,112 @@
+//! `patchadm adopt --foresee`: what an upgrade that apt is about to make would do to applied patches.
+
+use std::io::{BufReader, stdin};
+
+use serde::Serialize;
+
+use super::AdoptArgs;
+use crate::call::Invocation;
+use crate::reply::failure::query_refused;
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
+use crate::surroundings::Output;
+use crate::verbs::overtaken::OvertakenEntry;
+use patchadm_core::operation::patches::overtaken::{ForeseenUpgrade, foresee_upgrade};
+use patchadm_inputs::format::overtaken::OvertakenState;
+use patchadm_inputs::native::{UpcomingError, upcoming_changes};
+use patchadm_inputs::policy::NativeUpgrade;
+
+/// A fix would be lost, and the policy stops the upgrade: a code that nothing else has.
+const STOPPED: Exit = Exit::new(69, ExitCause::NativeChanged);
+
+/// Runs the verb with this option.
+pub(super) fn run(call: &mut Invocation, args: &AdoptArgs) -> anyhow::Result<Reply> {
+    let root = args.native_root(&call.surroundings).open(call)?;
+    let upcoming = match upcoming_changes(BufReader::new(stdin().lock())) {
+        Ok(upcoming) => upcoming,
+        Err(error @ UpcomingError::Version(_)) => {
+            call.output.error(&format!("{error}; what the upgrade would do to patches is not told"))?;
+            return Ok(Reply::about(&root, Exit::OK, ForeseenReply::default()));
+        }
+        Err(error) => {
+            let exit = Exit::failed(ExitCause::Usage);
+            return Err(Stop::Refused { exit, message: error.to_string() }.into());
+        }
+    };
+    let time = call.surroundings.now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let foreseen =
+        foresee_upgrade(&root, &upcoming, &time).map_err(|failed| query_refused(&root, &failed))?;
+    let reply = ForeseenReply::of(&foreseen, call.surroundings.native_upgrade.as_deref());
+    Ok(Reply::about(&root, reply.exit, reply))
+}
+
+/// What an upgrade would do.
+#[derive(Debug, Serialize)]
+struct ForeseenReply {
+    ending: Vec<OvertakenEntry>,
+    standing: Vec<String>,
+    stopped: bool,
+    #[serde(skip)]
+    exit: Exit,
+}
+
+impl Default for ForeseenReply {
+    fn default() -> Self {
+        Self { ending: Vec::new(), standing: Vec::new(), stopped: false, exit: Exit::OK }
+    }
+}
+
+impl ForeseenReply {
+    /// `word` is what the environment says in the place of the policy.
+    fn of(foreseen: &ForeseenUpgrade, word: Option<&str>) -> Self {
+        let is_lost = foreseen.ending.iter().any(|one| one.state == OvertakenState::Lost);
+        let stops = foreseen.policy == NativeUpgrade::Stop && word != Some("warn");
+        let stopped = is_lost && stops;
+        Self {
+            ending: foreseen.ending.iter().map(OvertakenEntry::of).collect(),
+            standing: foreseen.standing.iter().map(ToString::to_string).collect(),
+            stopped,
+            exit: if stopped { STOPPED } else { Exit::OK },
+        }
+    }
+
+    fn sentences(&self) -> Vec<String> {
+        let sentence = |one: &OvertakenEntry| {
+            let OvertakenEntry { id, name, version, .. } = one;
+            match one.outcome {
+                OvertakenState::Contained => {
+                    format!("{id} would end: its fix is contained in {name} {version}")
+                }
+                OvertakenState::Removed => format!("{id} would go with {name}"),
+                OvertakenState::Accepted => {
+                    format!("{id} would be lost to {name} {version}, which was accepted")
+                }
+                _ => format!(
+                    "{id} would be LOST to {name} {version}: that version is not known to have its fix"
+                ),
+            }
+        };
+        let ending = self.ending.iter().map(sentence);
+        let standing = self.standing.iter().map(|id| format!("{id} would stand in part"));
+        let mut all: Vec<String> = ending.chain(standing).collect();
+        if self.stopped {
+            let lost = self.ending.iter().filter(|one| one.outcome == OvertakenState::Lost);
+            let accept: Vec<String> = lost.map(|one| format!("--accept {}", one.id)).collect();
+            all.push(format!(
+                "native_upgrade=stop in the policy stops the upgrade; to go on: `patchadm adopt --refresh {}`, \
+                 or PATCHADM_NATIVE_UPGRADE=warn in the environment",
+                accept.join(" ")
+            ));
+        }
+        all
+    }
+}
+
+impl CommandReport for ForeseenReply {
+    fn print_text(&self, _: &mut Output) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        self.sentences().iter().try_for_each(|line| Ok(output.complain(format!("patchadm: {line}\n"))?))
+    }
+}
