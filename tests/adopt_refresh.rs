@@ -315,3 +315,17 @@ fn what_apt_is_about_to_do_is_foreseen_and_stopped_if_the_policy_says_so() {
     stage.file("/etc/patchadm/policy", "native_upgrade=maybe\n");
     assert!(foresee(input).1.contains("<maybe> is none of warn, stop"));
 }
+
+#[test]
+fn the_hook_of_dpkg_works_on_the_root_of_that_dpkg_and_says_three_lines_at_most() {
+    let mut stage = upgraded();
+    stage.set("DPKG_ADMINDIR", &stage.at("/var/lib/dpkg").display().to_string());
+    let hook = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/hooks/dpkg.cfg")).unwrap();
+    assert!(hook.contains("patchadm adopt --refresh --from-hook"), "{hook}");
+    let said = stage.run("adopt --refresh --from-hook").ok();
+    assert_eq!(
+        said,
+        "Package DEBweb follows dpkg: web 1.0-1 became 1.0-2, 8 objects.\n100-01: LOST to web 1.0-2 (dpkg)\n"
+    );
+    assert_eq!(stage.run("adopt --refresh --from-hook").ok(), "", "nothing is said where nothing is done");
+}

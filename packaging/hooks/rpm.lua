@@ -1,4 +1,4 @@
 -- After rpm changed packages, patchadm refreshes the registration of those that were adopted. It never fails rpm.
 if posix.access("/usr/bin/patchadm", "x") then
-  rpm.execute("/usr/bin/patchadm", "adopt", "--refresh", "--quiet", "--from-hook")
+  rpm.execute("/usr/bin/patchadm", "adopt", "--refresh", "--from-hook")
 end
