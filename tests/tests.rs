@@ -202,6 +202,7 @@ mod missing_objects;
 mod mounts;
 /// The same patches by the program and by their scripts.
 mod native_and_script;
+mod native_model;
 mod native_versions;
 /// A program that is started while its release goes live.
 mod never_without_a_version;

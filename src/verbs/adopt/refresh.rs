@@ -157,8 +157,10 @@ impl RefreshReply {
     fn sentences(&self) -> Vec<String> {
         let is = if self.result == ResultWord::Planned { "would follow" } else { "follows" };
         let mut lines: Vec<String> = self.refreshed.iter().map(|one| one.sentence(is)).collect();
+        // dpkg calls the hook between unpacking and configuring: the next call takes such a package up.
+        let left = if self.lines.is_some() { &[] } else { self.left.as_slice() };
         lines.extend(
-            self.left.iter().map(|one| format!("Package {} stays as it is: {}.", one.package, one.reason)),
+            left.iter().map(|one| format!("Package {} stays as it is: {}.", one.package, one.reason)),
         );
         for one in &self.ended {
             lines.push(format!("{}: {}", one.id, one.told));

@@ -124,7 +124,7 @@ impl<'a> RefreshPlanner<'a> {
         let (mut record_changes, mut missing, mut conflicts) = (Vec::new(), Vec::new(), Vec::new());
         let changed: BTreeSet<&PkgInst> = self.input.packages.keys().collect();
         let anew = changed.iter().copied().filter(|package| !self.keeps_lines(package)).collect();
-        let mut lines = NewLines::without(self.inventory, &draft.lines, &anew);
+        let mut lines = NewLines::without(self.inventory, std::mem::take(&mut draft.lines), &anew);
         for after in packages {
             let changes =
                 self.registered(after, &mut lines, &mut draft.notes, &mut missing, &mut conflicts)?;
@@ -220,15 +220,7 @@ impl<'a> RefreshPlanner<'a> {
             all.push((&after.going, after.going.all_chains()));
         }
         for (going, chains) in &all {
-            let taking_over = TakingOver {
-                package: going.package,
-                archives: going.patches.iter().map(|(_, archive)| *archive).collect(),
-                taken: &going.taken,
-                later: self.input.sources.later,
-                inventory: self.inventory,
-                separator: self.separator,
-            };
-            taking_over.rewrite(chains, rewritten)?;
+            self.taking_over(going).rewrite(chains, rewritten)?;
         }
         let mut live = Vec::new();
         for (going, chains) in &all {
@@ -236,7 +228,21 @@ impl<'a> RefreshPlanner<'a> {
         }
         let restorings: Vec<_> = live.iter().map(LivePatch::restoring).collect();
         restore(draft, &restorings)?;
+        for (going, chains) in &all {
+            self.taking_over(going).keep_edited(draft, chains)?;
+        }
         self.input.edits.iter().try_for_each(|edit| self.keep_edit(draft, edit))
+    }
+
+    fn taking_over<'g>(&'g self, going: &'g GoingPackage<'a>) -> TakingOver<'g> {
+        TakingOver {
+            package: going.package,
+            archives: going.patches.iter().map(|(_, archive)| *archive).collect(),
+            taken: &going.taken,
+            later: self.input.sources.later,
+            inventory: self.inventory,
+            separator: self.separator,
+        }
     }
 
     /// Puts the bytes of an administrator beside the object that is there now, unless they are the same.

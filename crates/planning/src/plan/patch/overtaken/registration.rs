@@ -16,23 +16,24 @@ use crate::plan::refusal::Reason;
 use crate::plan::scripts::{is_passing, is_recorded};
 use crate::plan::target::PackageTarget;
 
+/// Lines that change, each with the package that causes it.
+type LineEdits = BTreeMap<ObjectPath, (PkgInst, Option<Box<ContentsLine>>)>;
+
 /// The lines of `contents` while packages are registered anew.
 pub(super) struct NewLines<'a> {
     before: &'a Inventory,
+    /// The lines of objects that patches which end bring back or take away.
+    edits: LineEdits,
     /// The same with the lines as they will be, and without the changed packages.
     after: Inventory,
 }
 
 impl<'a> NewLines<'a> {
     /// The lines without the changed packages. `edits` are those of patches that end.
-    pub(super) fn without(
-        inventory: &'a Inventory,
-        edits: &BTreeMap<ObjectPath, (PkgInst, Option<Box<ContentsLine>>)>,
-        packages: &BTreeSet<&PkgInst>,
-    ) -> Self {
+    pub(super) fn without(inventory: &'a Inventory, edits: LineEdits, packages: &BTreeSet<&PkgInst>) -> Self {
         let mut after = inventory.clone();
         let lines = &mut after.lines;
-        for (path, (_, line)) in edits {
+        for (path, (_, line)) in &edits {
             match line {
                 Some(line) => drop(lines.insert(path.clone(), ContentsLine::clone(line))),
                 None => drop(lines.remove(path)),
@@ -43,7 +44,7 @@ impl<'a> NewLines<'a> {
         }
         lines.retain(|_, line| !line.owners.is_empty());
         after.packages.retain(|package, _| !packages.contains(package));
-        Self { before: inventory, after }
+        Self { before: inventory, edits, after }
     }
 
     /// Adds the objects of a package as they lie. Returns them, and what stands against it.
@@ -60,9 +61,11 @@ impl<'a> NewLines<'a> {
 
     /// Leaves the line of an object that patches of a package hold as they recorded it.
     pub(super) fn hold(&mut self, package: &PkgInst, path: &ObjectPath) {
-        let Some(held) = self.before.lines.get(path).filter(|line| line.is_owned_by(package)) else {
-            return;
+        let held = match self.edits.get(path) {
+            Some((_, line)) => line.as_deref(),
+            None => self.before.lines.get(path),
         };
+        let Some(held) = held.filter(|line| line.is_owned_by(package)) else { return };
         let mut line = held.clone();
         if let Some(new) = self.after.lines.get(path) {
             let others = new.owners.iter().filter(|owner| owner.package != *package).cloned();

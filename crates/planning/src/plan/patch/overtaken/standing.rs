@@ -94,14 +94,15 @@ impl Standings {
         self.paths.get(package)?.get(path).copied()
     }
 
-    /// Whether a patch holds something in a package that was there before it.
+    /// Whether a patch holds something in a package that is not its own addition.
     fn holds(&self, patch: &PatchOfPackage<'_>) -> bool {
-        let records = patch.manifest.into_iter().flat_map(|manifest| &manifest.objects);
-        let mut replaced = records.filter(|record| replaces(record));
+        let mut records = patch.manifest.into_iter().flat_map(|manifest| &manifest.objects);
         match self.paths.get(patch.package) {
-            Some(paths) => replaced.any(|record| paths.get(&record.path) == Some(&PathStanding::Held)),
+            // Also where nothing was before the patch, and the native manager has come to list the path since.
+            Some(paths) => records
+                .any(|record| record.has_path() && paths.get(&record.path) == Some(&PathStanding::Held)),
             // Nobody but the patches changed this package.
-            None => replaced.any(|record| !record.is_untouched()),
+            None => records.any(|record| replaces(record) && !record.is_untouched()),
         }
     }
 }

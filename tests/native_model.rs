@@ -1,0 +1,234 @@
+//! Random stories of an adopted package: patches with shared paths, upgrades by dpkg with path filters, edits, backouts and
+//! refreshes. Nothing older than the last native write is ever at a path, no edit is lost, and at the end the tree is the
+//! native one with the edits beside it.
+//!
+//! dpkg is played: its records and the files that it would write.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+
+use md5::{Digest as _, Md5};
+
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::random::Random;
+use crate::reliability::sample_or_whole;
+use crate::scenario::Scenario;
+
+/// The paths of the story.
+const PATHS: [&str; 6] = [
+    "/usr/lib/a.so",
+    "/usr/lib/b.so",
+    "/usr/bin/web",
+    "/usr/share/web/c",
+    "/usr/share/web/d",
+    "/usr/share/e",
+];
+
+/// A story while it is played.
+struct Story {
+    stage: Scenario,
+    random: Random,
+    /// The version of the native package.
+    version: u32,
+    /// Its files.
+    native: BTreeMap<&'static str, String>,
+    /// What the native package manager wrote last at each path; `None` where it removed the file.
+    written: BTreeMap<&'static str, Option<String>>,
+    /// Bytes of the administrator that nobody but this program could have lost.
+    edits: BTreeSet<String>,
+    patches: u32,
+    /// What was done, for a failure.
+    told: Vec<String>,
+}
+
+impl Story {
+    fn begin(seed: u64) -> Self {
+        let mut story = Self {
+            stage: Scenario::new(),
+            random: Random(seed),
+            version: 0,
+            native: BTreeMap::new(),
+            written: BTreeMap::new(),
+            edits: BTreeSet::new(),
+            patches: 0,
+            told: Vec::new(),
+        };
+        story.upgrade();
+        story.run("adopt --dpkg web -R @ROOT@", &[0]);
+        story
+    }
+
+    fn run(&mut self, line: &str, codes: &[i32]) -> i32 {
+        let run = self.stage.run(line);
+        self.told.push(format!("{line}: {} {}{}", run.code, run.stdout, run.stderr));
+        assert!(codes.contains(&run.code), "{}", self.told.join("\n"));
+        run.code
+    }
+
+    fn live(&self, path: &str) -> Option<String> {
+        fs::read_to_string(self.stage.at(path)).ok()
+    }
+
+    /// dpkg installs the next version: some files are new, some stay as they are, some go, and some are filtered.
+    fn upgrade(&mut self) {
+        self.version += 1;
+        let mut new = BTreeMap::new();
+        for path in PATHS {
+            if !self.random.once_in(4) {
+                let known = self.native.get(path).filter(|_| self.random.once_in(3)).cloned();
+                new.insert(path, known.unwrap_or_else(|| format!("native {} of {path}\n", self.version)));
+            }
+        }
+        new.entry(PATHS[0]).or_insert_with(|| format!("native {} of {}\n", self.version, PATHS[0]));
+        let (mut list, mut sums) =
+            ("/.\n/usr\n/usr/bin\n/usr/lib\n/usr/share\n/usr/share/web\n".to_owned(), String::new());
+        for (path, content) in &new {
+            writeln!(list, "{path}").unwrap();
+            let sum: String = Md5::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+            writeln!(sums, "{sum}  {}", &path[1..]).unwrap();
+            if self.version > 1 && self.random.once_in(4) {
+                continue;
+            }
+            self.dpkg_takes(path);
+            let at = self.stage.at(path);
+            fs::create_dir_all(at.parent().unwrap()).unwrap();
+            let beside = at.with_extension("dpkg-new");
+            fs::write(&beside, content).unwrap();
+            fs::rename(&beside, &at).unwrap();
+            self.written.insert(path, Some(content.clone()));
+        }
+        let gone: Vec<&str> = self.native.keys().copied().filter(|path| !new.contains_key(path)).collect();
+        for path in gone {
+            self.dpkg_takes(path);
+            let _ = fs::remove_file(self.stage.at(path));
+            self.written.insert(path, None);
+        }
+        for (name, text) in [("web.list", &list), ("web.md5sums", &sums)] {
+            let _ = fs::remove_file(self.stage.at("/var/lib/dpkg/info").join(name));
+            self.stage.file(&format!("/var/lib/dpkg/info/{name}"), text);
+        }
+        let status = format!(
+            "Package: web\nStatus: install ok installed\nArchitecture: amd64\nVersion: {}\n",
+            self.version
+        );
+        self.stage.file("/var/lib/dpkg/status", status);
+        self.native = new;
+        self.told.push(format!("dpkg installs {}: {:?}", self.version, self.written));
+    }
+
+    /// An edit that dpkg overwrites is lost by dpkg.
+    fn dpkg_takes(&mut self, path: &str) {
+        if let Some(live) = self.live(path) {
+            self.edits.remove(&live);
+        }
+    }
+
+    fn edit(&mut self) {
+        let path = *self.random.one(&PATHS);
+        let Some(live) = self.live(path) else { return };
+        // The administrator writes over an own edit.
+        self.edits.remove(&live);
+        let edit = format!("edit {} of {path}\n", self.told.len());
+        fs::write(self.stage.at(path), &edit).unwrap();
+        self.told.push(format!("edit: {edit}"));
+        self.edits.insert(edit);
+    }
+
+    fn add(&mut self) {
+        self.patches += 1;
+        let id = format!("{}-01", 100 + self.patches);
+        let version = self.stage.run("pkgparam -R @ROOT@ DEBweb VERSION").stdout;
+        let mut package = Package::new("DEBweb")
+            .param("BASEDIR", "/")
+            .param("ARCH", "amd64")
+            .param("VERSION", version.trim())
+            .file(&format!("usr/share/web/of-{id}"), 0o644, format!("added by {id}\n"));
+        for path in PATHS {
+            if self.random.once_in(3) {
+                package = package.file(&path[1..], 0o644, format!("patch {id} of {path}\n"));
+            }
+        }
+        let at = Patch::of(&id, package).directory(&self.stage);
+        self.run(&format!("add --edited replace -R @ROOT@ {}", at.display()), &[0, 10]);
+    }
+
+    fn applied(&self) -> Vec<String> {
+        let list = self.stage.run("pkgparam -R @ROOT@ DEBweb PATCHLIST").stdout;
+        list.split_whitespace().map(str::to_owned).collect()
+    }
+
+    fn remove(&mut self) {
+        let applied = self.applied();
+        if !applied.is_empty() {
+            let id = self.random.one(&applied).clone();
+            self.run(&format!("remove -R @ROOT@ {id}"), &[0, 6, 11]);
+        }
+    }
+
+    fn step(&mut self) {
+        match self.random.below(9) {
+            0 | 1 => self.upgrade(),
+            2 | 3 => self.edit(),
+            4..=6 => self.add(),
+            7 => self.remove(),
+            _ => drop(self.run("adopt --refresh -R @ROOT@", &[0])),
+        }
+        self.look();
+    }
+
+    /// Nothing older than the last native write is at a path.
+    fn look(&self) {
+        for path in PATHS {
+            let Some(live) = self.live(path).filter(|live| live.starts_with("native")) else { continue };
+            let written = self.written.get(path).cloned().flatten();
+            assert_eq!(Some(live), written, "{path}\n{}", self.told.join("\n"));
+        }
+    }
+
+    /// Everything ends: the tree is the native one, and every edit is somewhere.
+    fn end(mut self) {
+        self.run("adopt --refresh -R @ROOT@", &[0]);
+        for id in self.applied().into_iter().rev() {
+            self.run(&format!("remove -R @ROOT@ {id}"), &[0]);
+            self.look();
+        }
+        let mut texts = BTreeSet::new();
+        for (directory, _, files) in walked(&self.stage) {
+            for file in files {
+                let text = fs::read_to_string(&file).unwrap();
+                let is_known = text.starts_with("native") || text.starts_with("edit");
+                assert!(is_known, "{} in {directory}: {text}\n{}", file.display(), self.told.join("\n"));
+                texts.insert(text);
+            }
+        }
+        let lost: Vec<&String> = self.edits.iter().filter(|edit| !texts.contains(*edit)).collect();
+        assert!(lost.is_empty(), "{lost:?}\n{}", self.told.join("\n"));
+        self.run("pkgchk -n -R @ROOT@", &[0, 1]);
+    }
+}
+
+/// The directories below `/usr` with their files.
+fn walked(stage: &Scenario) -> Vec<(String, usize, Vec<std::path::PathBuf>)> {
+    let mut open = vec![stage.at("/usr")];
+    let mut walked = Vec::new();
+    while let Some(directory) = open.pop() {
+        let entries: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+        open.extend(entries.iter().filter(|path| path.is_dir()).cloned());
+        let files: Vec<_> = entries.into_iter().filter(|path| path.is_file()).collect();
+        walked.push((directory.display().to_string(), files.len(), files));
+    }
+    walked
+}
+
+#[test]
+fn nothing_older_than_the_last_native_write_comes_back_and_no_edit_is_lost() {
+    for seed in 0..sample_or_whole(12, 1000) {
+        let mut story = Story::begin(0x5eed_3800 + seed);
+        for _ in 0..14 {
+            story.step();
+        }
+        story.end();
+    }
+}
