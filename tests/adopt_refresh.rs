@@ -319,7 +319,7 @@ fn what_apt_is_about_to_do_is_foreseen_and_stopped_if_the_policy_says_so() {
 #[test]
 fn the_hook_of_dpkg_works_on_the_root_of_that_dpkg_and_says_three_lines_at_most() {
     let mut stage = upgraded();
-    stage.set("DPKG_ADMINDIR", &stage.at("/var/lib/dpkg").display().to_string());
+    stage.set("DPKG_ADMINDIR", stage.at("/var/lib/dpkg").display().to_string());
     let hook = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/hooks/dpkg.cfg")).unwrap();
     assert!(hook.contains("patchadm adopt --refresh --from-hook"), "{hook}");
     let said = stage.run("adopt --refresh --from-hook").ok();
