@@ -329,3 +329,16 @@ fn the_hook_of_dpkg_works_on_the_root_of_that_dpkg_and_says_three_lines_at_most(
     );
     assert_eq!(stage.run("adopt --refresh --from-hook").ok(), "", "nothing is said where nothing is done");
 }
+
+#[test]
+fn the_doctor_names_stale_registrations_and_lost_fixes_with_their_commands() {
+    let stage = upgraded();
+    let run = stage.run("doctor --offline -R @ROOT@");
+    assert_eq!(run.code, 1);
+    assert!(run.stdout.contains("package DEBweb: dpkg changed web from 1.0-1 to 1.0-2"), "{}", run.stdout);
+    assert!(run.stdout.contains("adopt --refresh"), "{}", run.stdout);
+    stage.run("adopt --refresh -R @ROOT@").ok();
+    let run = stage.run("doctor --offline -R @ROOT@");
+    assert!(run.stdout.contains("100-01: LOST to web 1.0-2 (dpkg)"), "{}", run.stdout);
+    assert!(run.stdout.contains("adopt --refresh --accept 100-01"), "{}", run.stdout);
+}

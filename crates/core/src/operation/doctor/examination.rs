@@ -11,6 +11,7 @@ use patchadm_changeset::records::OpenRun;
 use patchadm_inputs::database::{ViewError, open_run, policy};
 use patchadm_inputs::http::HttpSettings;
 use patchadm_inputs::policy::Policy;
+use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::{Dir, Lock, LockHolder, Root, RootError};
 use patchadm_svr4::package::ObjectPath;
@@ -57,6 +58,12 @@ impl<'a> Examination<'a> {
             run: open_run(root),
             changes: who_changes(root),
         }
+    }
+
+    /// Returns the moment of the diagnosis; nothing is recorded, so its place does not count.
+    pub(super) fn now(&self) -> Now {
+        let utc = self.request.now.naive_utc();
+        Now { utc, local: utc, host: String::new() }
     }
 
     /// Returns the words for commands on this root.

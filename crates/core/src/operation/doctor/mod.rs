@@ -16,6 +16,7 @@ mod file_systems;
 mod finding;
 mod index;
 mod keys;
+mod native;
 mod records;
 mod runs;
 mod search_path;
@@ -34,7 +35,7 @@ type Check = fn(&Examination<'_>) -> Vec<Finding>;
 
 /// All checks, in the order of their findings: the system, the root, its records, what it trusts, the caller. Another check
 /// is a line here.
-const CHECKS: [Check; 17] = [
+const CHECKS: [Check; 18] = [
     system::openat2,
     system::user_namespaces,
     access::rights,
@@ -49,6 +50,7 @@ const CHECKS: [Check; 17] = [
     runs::identity,
     runs::program,
     records::records,
+    native::registrations,
     keys::keys,
     index::index,
     search_path::search_path,
