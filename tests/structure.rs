@@ -46,7 +46,7 @@ const MODULES: &[(&str, &[Module])] = &[
             ("http", &[]),
             ("format", &[]),
             ("little_endian", &[]),
-            ("native", &[]),
+            ("native", &["sha256"]),
             ("patch_scripts", &[]),
             ("path_glob", &[]),
             ("sha256", &[]),

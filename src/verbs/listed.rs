@@ -68,15 +68,14 @@ impl From<&InspectedPatch> for ListedPatch {
 impl ListedPatch {
     /// Returns the same with what dpkg or rpm did to its packages. A patch that a refresh would end is not effective.
     pub(super) fn beside(mut self, overview: &NativeOverview) -> Self {
-        let is_it = |id: &str| id == self.id;
-        if let Some(end) = overview.would_end.iter().map(|one| &one.patch).find(|end| is_it(&end.patch)) {
+        if let Some(end) = overview.would_end(&self.id) {
             self.state = vec![match end.state {
                 OvertakenState::Contained => "contained",
                 OvertakenState::Removed => "removed",
                 _ => "lost",
             }];
             self.native = Some(end.told());
-        } else if overview.partly.iter().any(|id| is_it(id.as_str())) {
+        } else if overview.partly.iter().any(|id| id.as_str() == self.id) {
             self.state.push("partly-overtaken");
         }
         self

@@ -17,7 +17,7 @@
 //! | [`database`] | the package database of a root, as before or as after a run, never mixed | inventory, policy, format, sign |
 //! | [`source`] | a directory, datastream, tar or zip archive as one kind of thing | format, sign |
 //! | [`inventory`] | what a root holds, as far as a plan needs to know | format, native |
-//! | [`native`] | what dpkg or rpm has recorded in a root | nothing |
+//! | [`native`] | what dpkg or rpm has recorded in a root | sha256 |
 //! | [`policy`] | what the operator of a root decided | `path_glob`, sign |
 //! | [`stage`] | the files of a stage, and what a root knows of its stages | `path_glob` |
 //! | [`depot`] | the index of published patches, and what a root remembers of it | nothing |

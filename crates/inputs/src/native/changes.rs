@@ -149,7 +149,7 @@ impl Adopted<'_> {
         };
         match presence {
             NativePresence::Gone => Some(NativeChange::Removed { origin, from }),
-            NativePresence::Busy { .. } => Some(NativeChange::Busy { origin }),
+            NativePresence::Busy => Some(NativeChange::Busy { origin }),
             NativePresence::Installed { version, .. } if version != from => {
                 Some(NativeChange::Upgraded { origin, from, to: version })
             }

@@ -4,7 +4,8 @@ use std::fmt;
 use std::io::{self, Read};
 
 use md5::{Digest as _, Md5};
-use sha2::Sha256;
+
+use crate::sha256::Sha256;
 
 /// A recorded sum. It says whether a file is the delivered one, and not who delivered it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

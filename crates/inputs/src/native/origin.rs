@@ -58,18 +58,15 @@ impl NativeOrigin {
     /// Parses the value of [`ADOPTED`].
     pub fn parse(text: &str) -> Option<Self> {
         let (manager, package) = text.trim().split_once(' ')?;
-        let (name, arch) = match NativeManager::named(manager)? {
+        let manager = NativeManager::named(manager)?;
+        let (name, arch) = match manager {
             NativeManager::Dpkg => {
                 package.split_once(':').map_or((package, None), |(name, arch)| (name, Some(arch)))
             }
             NativeManager::Rpm => (package, None),
         };
         let is_name = !name.is_empty() && !name.starts_with('-') && !name.contains(['/', ' ', '\t', '\n']);
-        is_name.then(|| Self {
-            manager: if manager == "rpm" { NativeManager::Rpm } else { NativeManager::Dpkg },
-            name: name.to_owned(),
-            arch: arch.map(str::to_owned),
-        })
+        is_name.then(|| Self { manager, name: name.to_owned(), arch: arch.map(str::to_owned) })
     }
 }
 

@@ -1,12 +1,10 @@
 //! A package of dpkg or rpm, as it is recorded.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-
-use sha2::{Digest as _, Sha256};
 
 use super::registration::NativeRegistration;
 use super::{FileSum, NativeOrigin};
+use crate::sha256::Sha256;
 use patchadm_svr4::package::{Ftype, ObjectPath};
 
 /// Everything that is recorded about an installed package.
@@ -46,10 +44,7 @@ pub enum NativePresence {
         stamp: String,
     },
     /// It is being changed, or was left half installed.
-    Busy {
-        /// Its version, if there is one.
-        version: String,
-    },
+    Busy,
     /// It is not installed.
     Gone,
 }
@@ -75,9 +70,6 @@ impl NativePackage {
             digest.update(sum);
             digest.update(b"\n");
         }
-        digest.finalize().iter().fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        FileSum::Sha256(digest.finalize()).to_string()
     }
 }

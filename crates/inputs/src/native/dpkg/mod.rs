@@ -40,11 +40,6 @@ impl<'a> DpkgRecords<'a> {
         Ok(Self { root, status })
     }
 
-    /// Returns the names of all installed packages, each with its architecture.
-    pub fn installed(&self) -> Vec<(String, String)> {
-        status::installed(&self.status)
-    }
-
     /// Tells of each of these packages whether it is installed, in their order.
     pub fn presences(
         &self,
@@ -85,7 +80,7 @@ impl<'a> DpkgRecords<'a> {
                 let stamp = stamp(info, &origin.name, &one.arch)?;
                 Ok(NativePresence::Installed { version, stamp })
             }
-            _ => Ok(NativePresence::Busy { version }),
+            _ => Ok(NativePresence::Busy),
         }
     }
 

@@ -98,22 +98,6 @@ pub(super) fn entries<'n>(
     found
 }
 
-/// Returns the names of all packages that are installed, with their architectures, in the order of the file.
-pub(super) fn installed(text: &[u8]) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let stanza;
-        (stanza, rest) = next_stanza(rest);
-        let Some(name) = name_of(stanza) else { continue };
-        let read = DpkgStatus::read(stanza);
-        if read.standing() == DpkgStanding::Installed {
-            found.push((name.to_owned(), read.arch));
-        }
-    }
-    found
-}
-
 /// Cuts the next stanza off: it ends before an empty line.
 fn next_stanza(text: &[u8]) -> (&[u8], &[u8]) {
     match text.windows(2).position(|two| two == b"\n\n") {
@@ -172,11 +156,5 @@ mod tests {
             let one = DpkgStatus { status: status.to_owned(), ..DpkgStatus::default() };
             assert_eq!(one.standing(), standing, "{status}");
         }
-    }
-
-    #[test]
-    fn every_installed_package_is_listed_by_name_and_architecture() {
-        let both = |name: &str| (name.to_owned(), "amd64".to_owned());
-        assert_eq!(installed(STATUS.as_bytes()), [both("web"), both("lib")]);
     }
 }

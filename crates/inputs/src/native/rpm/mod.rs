@@ -76,15 +76,6 @@ impl RpmRecords {
         };
         Ok(names.iter().map(presence).collect())
     }
-
-    /// Returns the names of all installed packages.
-    pub fn installed(&self) -> Result<Vec<String>, NativeError> {
-        let (answer, is_whole) = asked(&self.database, r"%{NAME}\n", &["-a"]).map_err(records)?;
-        if !is_whole {
-            return Err(records("rpm cannot list its packages".to_owned()));
-        }
-        Ok(String::from_utf8_lossy(&answer).lines().map(str::to_owned).collect())
-    }
 }
 
 /// Reads everything about a package.
@@ -114,10 +105,8 @@ fn records(reason: String) -> NativeError {
 fn asked(database: &OsStr, query: &str, names: &[&str]) -> Result<(Vec<u8>, bool), String> {
     let mut command = Command::new("rpm");
     command.arg("-q").arg("--dbpath").arg(database).args(["--queryformat", query]);
-    if names != ["-a"] {
-        command.arg("--");
-    }
     let spawned = command
+        .arg("--")
         .args(names)
         .env("LC_ALL", "C")
         .stdin(Stdio::null())

@@ -2,12 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::backout_input::BackoutArchive;
+use super::backout_input::{BackoutArchive, GoingPatch, LaterUndo};
 use super::handing_down::TakenRecords;
 use super::later::ListedPatches;
 use super::middle::chains::{Chains, Run};
 use super::restore::Restoring;
+use super::taking_over::TakingOver;
+use crate::plan::RecordChange;
+use crate::plan::records::patch_path;
+use crate::plan::refusal::Reason;
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord};
+use patchadm_inputs::inventory::Inventory;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
@@ -38,6 +43,23 @@ impl<'a> GoingPackage<'a> {
     fn manifests(&self) -> BTreeMap<&'a PatchId, &'a Manifest> {
         let manifests = self.patches.iter().filter_map(|(id, archive)| Some((*id, archive.manifest?)));
         manifests.collect()
+    }
+
+    /// The package with the undo data of patches that stay, `later` of all packages.
+    pub(super) fn taking_over<'g>(
+        &'g self,
+        later: &'g [LaterUndo<'g>],
+        inventory: &'g Inventory,
+        separator: &'g str,
+    ) -> TakingOver<'g> {
+        TakingOver {
+            package: self.package,
+            archives: self.patches.iter().map(|(_, archive)| *archive).collect(),
+            taken: &self.taken,
+            later,
+            inventory,
+            separator,
+        }
     }
 
     /// What comes back live, patch by patch: the last applied first.
@@ -110,4 +132,18 @@ fn live_record(run: &Run<'_>) -> ObjectRecord {
         was: run.before().or_else(|| saver.was.clone()),
         ..saver.clone()
     }
+}
+
+/// The directories of patches that go, under each spelling of an id.
+pub(super) fn patch_directories<'p>(
+    going: impl IntoIterator<Item = &'p GoingPatch>,
+    archives: &[BackoutArchive<'_>],
+    inventory: &Inventory,
+) -> Result<Vec<RecordChange>, Reason> {
+    let delivered = archives.iter().filter_map(|archive| archive.manifest);
+    let mut names: BTreeSet<&str> = delivered.map(|manifest| manifest.header.patch.as_str()).collect();
+    names.extend(going.into_iter().map(|patch| patch.id.as_str()));
+    let paths: Vec<_> = names.into_iter().map(patch_path).collect::<Result<_, _>>()?;
+    let there = paths.into_iter().filter(|path| inventory.live.contains_key(path));
+    Ok(there.map(RecordChange::RemoveTree).collect())
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, UndoSources};
-use super::backout_live::{GoingPackage, LivePatch};
+use super::backout_live::{GoingPackage, LivePatch, patch_directories};
 use super::backout_records::{RecordsAfter, RecordsBefore, fold};
 use super::engine::{BACKING_OUT, Bookkeeping, Role};
 use super::foreign;
@@ -17,7 +17,6 @@ use super::taking_over::{Rewritten, TakingOver};
 use super::validate::must_be_as_adopted;
 use crate::plan::clock::Now;
 use crate::plan::plan_builder::PlanBuilder;
-use crate::plan::records::patch_path;
 use crate::plan::refusal::{Command, HandOnProblem, Reason};
 use crate::plan::script_schedule::steps::MappedObject;
 use crate::plan::target::PackageTarget;
@@ -207,14 +206,7 @@ impl<'a> Backout<'a> {
     }
 
     fn taking_over<'g>(&'g self, going: &'g GoingPackage<'a>) -> TakingOver<'g> {
-        TakingOver {
-            package: going.package,
-            archives: going.patches.iter().map(|(_, archive)| *archive).collect(),
-            taken: &going.taken,
-            later: self.sources.later,
-            inventory: self.inventory,
-            separator: &self.policy.separator,
-        }
+        going.taking_over(self.sources.later, self.inventory, &self.policy.separator)
     }
 
     /// The plan, when every package has said what becomes of its objects and records. `held` is what copies need.
@@ -280,12 +272,7 @@ impl<'a> Backout<'a> {
 
     /// The directories of the patches, under each spelling of an id.
     fn patch_directories(&self) -> Result<Vec<RecordChange>, Reason> {
-        let delivered = self.sources.archives.iter().filter_map(|archive| archive.manifest);
-        let mut names: BTreeSet<&str> = delivered.map(|manifest| manifest.header.patch.as_str()).collect();
-        names.extend(self.going.iter().map(|patch| patch.id.as_str()));
-        let paths: Vec<_> = names.into_iter().map(patch_path).collect::<Result<_, _>>()?;
-        let there = paths.into_iter().filter(|path| self.inventory.live.contains_key(path));
-        Ok(there.map(RecordChange::RemoveTree).collect())
+        patch_directories(self.going, self.sources.archives, self.inventory)
     }
 
     /// An archive must be that of this patch and package: another one would put strange files here. That it is this

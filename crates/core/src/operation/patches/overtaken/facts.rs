@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::native_now::ChangedPackage;
-use super::request::{EndedPatch, RefreshReport, RefreshedRegistration, StandingPatch, shown};
+use super::request::{EndedPatch, RefreshReport, RefreshedRegistration, StandingPatch};
 use super::saved::{OfPackage, SavedPatches};
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, decode};
 use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
@@ -15,7 +15,6 @@ use patchadm_planning::plan::patch::overtaken::standing::{NativeListed, PathStan
 use patchadm_planning::plan::patch::overtaken::trimming::{
     OtherPatches, SavedEdit, Trimmed, TrimmedPatch, saved_edits,
 };
-use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
@@ -106,7 +105,6 @@ impl Facts {
     /// What a person is told.
     pub(super) fn report(
         &self,
-        root: &Root,
         ending: &[GoingPatch],
         ended: Vec<OvertakenPatch>,
         trimmed: &BTreeMap<OfPackage, Trimmed>,
@@ -133,7 +131,7 @@ impl Facts {
             };
             let is_ending = |id: &PatchId| ending.iter().any(|one| one.id == *id);
             let required_by = required_by.into_iter().filter(|id| !is_ending(id)).collect();
-            report.notes.extend(self.edited(root, going));
+            report.notes.extend(self.edited(going));
             report.ended.push(EndedPatch { patch, packages: going.packages.clone(), required_by });
         }
         let concerned: BTreeSet<&PatchId> = trimmed.keys().map(|(_, id)| id).collect();
@@ -141,14 +139,14 @@ impl Facts {
             let of = trimmed.iter().filter(|((_, of), _)| of == id);
             let names = of.flat_map(|(_, left)| left.left_out.iter());
             let handed_over = names.filter_map(|name| ObjectPath::new(&decode(name)).ok());
-            let handed_over = handed_over.map(|path| shown(root, &path)).collect();
+            let handed_over = handed_over.map(|path| self.inventory.show(&path)).collect();
             report.standing.push(StandingPatch { id: id.clone(), handed_over });
         }
         report
     }
 
     /// The objects of a patch that ends and stay because somebody wrote to them.
-    fn edited(&self, root: &Root, going: &GoingPatch) -> Vec<String> {
+    fn edited(&self, going: &GoingPatch) -> Vec<String> {
         let mut notes = Vec::new();
         for package in &going.packages {
             let manifest = self.saved.get(package, &going.id).and_then(|saved| saved.manifest());
@@ -156,7 +154,11 @@ impl Facts {
             for record in manifest.into_iter().flat_map(|manifest| &manifest.objects) {
                 let is_edited = self.standings.path(package, &record.path) == Some(PathStanding::Edited);
                 if let Some(path) = record.object_path().filter(|_| is_edited && record.has_path()) {
-                    notes.push(format!("{} was edited since {} and stays", root.show(&path), going.id));
+                    notes.push(format!(
+                        "{} was edited since {} and stays",
+                        self.inventory.show(&path),
+                        going.id
+                    ));
                 }
             }
             if !is_known {

@@ -84,8 +84,8 @@ impl NativeOverview {
     }
 
     /// What a refresh would make of a patch.
-    pub fn would_end(&self, id: &PatchId) -> Option<&OvertakenPatch> {
-        self.would_end.iter().map(|one| &one.patch).find(|one| one.patch == id.as_str())
+    pub fn would_end(&self, id: &str) -> Option<&OvertakenPatch> {
+        self.would_end.iter().map(|one| &one.patch).find(|one| one.patch == id)
     }
 }
 

@@ -256,11 +256,11 @@ impl Refresher<'_> {
         let IntendedRefresh { mut plan, missing } =
             refresh(&input, &facts.inventory, &self.ground.policy, self.now)?;
         self.settle_libraries(&mut plan, &facts)?;
-        let mut report = facts.report(&self.ground.root, &ending, ended, &trimmed, &software);
+        let mut report = facts.report(&ending, ended, &trimmed, &software);
         report.missing = missing;
         report.accepted = accepted;
         report.notes.extend(facts.standings.notes.iter().cloned());
-        report.notes.append(&mut plan.notes.clone());
+        report.notes.extend(plan.notes.iter().cloned());
         Ok(PlannedRefresh { plan: Some(plan), report, undo: facts.saved })
     }
 

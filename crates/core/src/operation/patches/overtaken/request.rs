@@ -3,7 +3,6 @@
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::format::overtaken::OvertakenPatch;
 use patchadm_inputs::native::NativeChange;
-use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
@@ -70,9 +69,4 @@ pub struct StandingPatch {
     pub id: PatchId,
     /// The paths that it handed over in this refresh.
     pub handed_over: Vec<ObjectPath>,
-}
-
-/// Returns a path as messages name it.
-pub(super) fn shown(root: &Root, path: &ObjectPath) -> ObjectPath {
-    ObjectPath::new(root.show(path).as_bytes()).unwrap_or_else(|_| path.clone())
 }

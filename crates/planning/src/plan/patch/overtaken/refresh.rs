@@ -18,14 +18,14 @@ use crate::plan::ledger::LedgerChange;
 use crate::plan::package::adopt::{AdoptableSoftware, AdoptionConflict, FoundSoftware};
 use crate::plan::parameters::PATCH_INFO;
 use crate::plan::patch::backout_input::{GoingPatch, UndoSources};
-use crate::plan::patch::backout_live::{GoingPackage, LivePatch};
+use crate::plan::patch::backout_live::{GoingPackage, LivePatch, patch_directories};
 use crate::plan::patch::backout_records::{RecordsAfter, RecordsBefore, fold};
 use crate::plan::patch::handing_down::TakenRecords;
 use crate::plan::patch::later::{AppliedPackages, LaterManifests};
 use crate::plan::patch::restore::restore;
 use crate::plan::patch::taking_over::{Rewritten, TakingOver, copied};
 use crate::plan::plan_builder::PlanBuilder;
-use crate::plan::records::{package_path, patch_path};
+use crate::plan::records::package_path;
 use crate::plan::refusal::{Command, ObjectProblem, Reason, Refusal};
 use crate::plan::{Action, Plan, RecordChange, UndoArchive, space};
 use patchadm_svr4::format::params;
@@ -235,14 +235,7 @@ impl<'a> RefreshPlanner<'a> {
     }
 
     fn taking_over<'g>(&'g self, going: &'g GoingPackage<'a>) -> TakingOver<'g> {
-        TakingOver {
-            package: going.package,
-            archives: going.patches.iter().map(|(_, archive)| *archive).collect(),
-            taken: &going.taken,
-            later: self.input.sources.later,
-            inventory: self.inventory,
-            separator: self.separator,
-        }
+        going.taking_over(self.input.sources.later, self.inventory, self.separator)
     }
 
     /// Puts the bytes of an administrator beside the object that is there now, unless they are the same.
@@ -340,13 +333,8 @@ impl<'a> RefreshPlanner<'a> {
 
     /// The directories of the patches that end.
     fn patch_directories(&self) -> Result<Vec<RecordChange>, Reason> {
-        let mut names: BTreeSet<String> =
-            self.input.ending.iter().map(|(patch, _)| patch.id.to_string()).collect();
-        let manifests = self.input.sources.archives.iter().filter_map(|archive| archive.manifest);
-        names.extend(manifests.map(|manifest| manifest.header.patch.clone()));
-        let paths: Vec<_> = names.iter().map(|name| patch_path(name)).collect::<Result<_, _>>()?;
-        let there = paths.into_iter().filter(|path| self.inventory.live.contains_key(path));
-        Ok(there.map(RecordChange::RemoveTree).collect())
+        let ending = self.input.ending.iter().map(|(patch, _)| patch);
+        patch_directories(ending, self.input.sources.archives, self.inventory)
     }
 
     fn finished(
