@@ -158,7 +158,7 @@ fn since(text: &str, zone: Zone) -> Result<DateTime<Utc>, Stop> {
 impl ListReport {
     fn of(root: &Root, choice: ListChoice, now: &Now) -> anyhow::Result<Self> {
         let words = if choice.is_verbose || choice.in_json { WantedWords::All } else { WantedWords::None };
-        let Inspection { patches, unfinished, lost_copies, .. } =
+        let Inspection { patches, unfinished, lost_copies, has_native, .. } =
             inspect(root, words).map_err(|failed| query_refused(root, &failed))?;
         let mut remarks: Vec<String> =
             unfinished.iter().map(|run| unfinished_sentence(run, root.prefix())).collect();
@@ -177,7 +177,7 @@ impl ListReport {
             let moment = |one: &&InspectedPatch| one.date.map_or((true, None), |date| (false, Some(date)));
             patches.sort_by_key(moment);
         }
-        let overview = NativeOverview::of(root, now).unwrap_or_default();
+        let overview = NativeOverview::of(root, now, has_native).unwrap_or_default();
         remarks.extend(overview.unknown.clone());
         let stale: Vec<StaleEntry> = overview.changes.iter().map(StaleEntry::of).collect();
         remarks.extend(stale.iter().map(StaleEntry::sentence));

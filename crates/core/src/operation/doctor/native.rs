@@ -6,7 +6,7 @@ use crate::operation::patches::overtaken::NativeOverview;
 
 /// Registrations that no longer say what dpkg or rpm says, and fixes that were lost to an upgrade.
 pub(super) fn registrations(examination: &Examination<'_>) -> Vec<Finding> {
-    let overview = match NativeOverview::of(examination.root, &examination.now()) {
+    let overview = match NativeOverview::of(examination.root, &examination.now(), true) {
         Ok(overview) => overview,
         Err(failure) => return vec![Finding::unknown("native", failure.to_string())],
     };

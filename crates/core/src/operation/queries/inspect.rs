@@ -18,6 +18,7 @@ use patchadm_inputs::database::{
     DatabaseError, RecordDamage, RecordView, all, identity_fault, installed, open_run, read_consistently,
 };
 use patchadm_inputs::inventory::{Installed, Inventory};
+use patchadm_inputs::native::NativeOrigin;
 use patchadm_inputs::policy::Policy;
 use patchadm_planning::plan::kept_libraries::KeptLibrary;
 use patchadm_planning::plan::patch::interrupted::{Interrupted, interrupted};
@@ -36,6 +37,8 @@ pub struct Inspection {
     pub unfinished: Option<String>,
     /// The packages that no longer have a copy of what was delivered. This does not stop anything.
     pub lost_copies: Vec<RecordDamage>,
+    /// Whether a package was adopted from dpkg or rpm.
+    pub has_native: bool,
     /// The separator between base and revision of an id.
     pub separator: String,
 }
@@ -94,20 +97,21 @@ pub fn inspect(root: &Root, words: WantedWords<'_>) -> Result<Inspection, Failur
     must_have_database(root)?;
     let (policy, ground) = RootAndPolicy::as_far_as_known(root)?;
     let inspector = Inspector { ground: ground.as_ref(), policy: &policy, words };
-    let (applied, patches, lost_copies, is_during_run) = read_consistently(root, |view| {
+    let (inspected, lost_copies, is_during_run) = read_consistently(root, |view| {
         if !view.is_during_run() {
             record_damage::must_agree(view, root.workers(), |_| false)?;
         }
-        let (applied, mut patches) = inspector.patches(view)?;
+        let mut inspected = inspector.patches(view)?;
         if let Some(fault) = identity_fault(root)? {
-            for one in &mut patches {
+            for one in &mut inspected.patches {
                 one.backout = Err(fault.clone().into());
             }
         }
-        Ok::<_, Failure>((applied, patches, lost_copies(view)?, view.is_during_run()))
+        Ok::<_, Failure>((inspected, lost_copies(view)?, view.is_during_run()))
     })?;
     let unfinished = if is_during_run { interrupted_run(root)? } else { None };
-    Ok(Inspection { patches, applied, unfinished, lost_copies, separator: policy.separator })
+    let InspectedPatches { patches, applied, has_native } = inspected;
+    Ok(Inspection { patches, applied, unfinished, lost_copies, has_native, separator: policy.separator })
 }
 
 /// Returns the run that no command is working on. If it is not known whether one is, returns the run as well.
@@ -115,6 +119,13 @@ fn interrupted_run(root: &Root) -> Result<Option<String>, Failure> {
     let is_at_work = Lock::is_held(root).unwrap_or(false);
     // The run may have ended meanwhile.
     Ok(open_run(root)?.filter(|_| !is_at_work).map(|run| run.name))
+}
+
+/// What one moment of the records says.
+struct InspectedPatches {
+    applied: AppliedPatches,
+    patches: Vec<InspectedPatch>,
+    has_native: bool,
 }
 
 /// The query about the patches of a root.
@@ -125,7 +136,7 @@ struct Inspector<'a> {
 }
 
 impl Inspector<'_> {
-    fn patches(&self, view: &RecordView<'_>) -> Result<(AppliedPatches, Vec<InspectedPatch>), Failure> {
+    fn patches(&self, view: &RecordView<'_>) -> Result<InspectedPatches, Failure> {
         let separator = &self.policy.separator;
         let root = view.root();
         let found = all::each(view, |package| {
@@ -140,6 +151,7 @@ impl Inspector<'_> {
         })?;
         let (applied, packages): (Vec<_>, BTreeMap<_, _>) = found.into_iter().unzip();
         let applied = AppliedPatches::new(applied);
+        let has_native = packages.values().any(|installed| NativeOrigin::of(&installed.params).is_some());
         let of = |(package, installed)| interrupted(package, installed, separator);
         let half: Vec<Interrupted> = packages.iter().flat_map(of).collect();
         let put_aside = put_aside(view.root(), &packages, &half, separator)?;
@@ -171,7 +183,7 @@ impl Inspector<'_> {
             });
         }
         all.sort_by(|one, other| one.patch.id.cmp(&other.patch.id));
-        Ok((applied, all))
+        Ok(InspectedPatches { applied, patches: all, has_native })
     }
 
     /// Returns what the records say of a patch.

@@ -35,16 +35,16 @@ pub struct NativeOverview {
 }
 
 impl NativeOverview {
-    /// Looks at a root. Where nothing was adopted from a package manager, and no patch ended, nothing more is read.
-    pub fn of(root: &Root, now: &Now) -> Result<Self, Failure> {
-        let ground = RootAndPolicy::of(root)?;
-        let packages = ground.packages()?;
+    /// Looks at a root. Where no package was adopted from a package manager, as the caller knows, and no patch ended, no
+    /// package is read.
+    pub fn of(root: &Root, now: &Now, has_native: bool) -> Result<Self, Failure> {
         let mut overview = Self::default();
         let list = overtaken_patches(root, &marker(root)?.unwrap_or_default())?.patches;
-        let is_adopted = packages.values().any(|installed| NativeOrigin::of(&installed.params).is_some());
-        if !is_adopted && list.is_empty() {
+        if !has_native && list.is_empty() {
             return Ok(overview);
         }
+        let ground = RootAndPolicy::of(root)?;
+        let packages = ground.packages()?;
         let applied = ground.recorded(&packages)?;
         overview.changes = ground.native_changes(&packages);
         overview.partly = partly(&packages, &applied);
