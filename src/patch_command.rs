@@ -19,6 +19,7 @@ use patchadm_core::operation::depots::{DepotProgress, FetchSession, fetch_operan
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{ApplyReport, ApplyRequest};
 use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
+use patchadm_core::operation::patches::prepared::PreparationRequest;
 use patchadm_core::operation::patches::sets::{SetApplication, apply_operands, apply_set};
 use patchadm_core::operation::patches::spool::{SpooledPatch, spooled_patch};
 use patchadm_core::operation::patches::undo::{UndoneRun, undo_application, undo_backout};
@@ -91,6 +92,18 @@ impl PatchRequest {
             Self::Apply(operands) => operands.apply.exchanges = exchanges,
             Self::Set(set) | Self::UndoBackout(_, set) => set.application.apply.exchanges = exchanges,
             Self::BackOut(request) | Self::UndoApplication(_, request) => request.exchanges = exchanges,
+        }
+        self
+    }
+
+    /// Returns the same request, with what comes before the patches.
+    pub(crate) fn preparing(mut self, preparation: PreparationRequest) -> Self {
+        match &mut self {
+            Self::Apply(operands) => operands.apply.preparation = preparation,
+            Self::Set(set) | Self::UndoBackout(_, set) => set.application.apply.preparation = preparation,
+            Self::BackOut(request) | Self::UndoApplication(_, request) => {
+                request.refresh = preparation.refresh;
+            }
         }
         self
     }

@@ -12,12 +12,12 @@ use crate::packages::Package;
 use crate::scenario::Scenario;
 
 /// A version of the native package `web`: its files, by path.
-struct Version<'a> {
+pub(crate) struct Version<'a> {
     version: &'a str,
     files: &'a [(&'a str, &'a str)],
 }
 
-const ONE: Version<'_> = Version {
+pub(crate) const ONE: Version<'_> = Version {
     version: "1.0-1",
     files: &[
         ("/usr/lib/libweb.so", "lib one\n"),
@@ -26,7 +26,7 @@ const ONE: Version<'_> = Version {
     ],
 };
 
-const TWO: Version<'_> = Version {
+pub(crate) const TWO: Version<'_> = Version {
     version: "1.0-2",
     files: &[
         ("/usr/lib/libweb.so", "lib two\n"),
@@ -37,7 +37,12 @@ const TWO: Version<'_> = Version {
 
 /// Does what dpkg does when it installs a version over another: files come and go, and its records say so. Paths that are
 /// filtered stay as they are.
-fn dpkg_installs(stage: &Scenario, old: Option<&Version<'_>>, new: &Version<'_>, filtered: &[&str]) {
+pub(crate) fn dpkg_installs(
+    stage: &Scenario,
+    old: Option<&Version<'_>>,
+    new: &Version<'_>,
+    filtered: &[&str],
+) {
     for (path, content) in new.files.iter().filter(|(path, _)| !filtered.contains(path)) {
         // As dpkg does: another file takes the name.
         let at = stage.at(path);
@@ -70,7 +75,7 @@ fn dpkg_installs(stage: &Scenario, old: Option<&Version<'_>>, new: &Version<'_>,
 }
 
 /// A root in which dpkg has installed the first version, which was adopted.
-fn adopted() -> Scenario {
+pub(crate) fn adopted() -> Scenario {
     let stage = Scenario::new();
     dpkg_installs(&stage, None, &ONE, &[]);
     stage.run("adopt --dpkg web -R @ROOT@").ok();
@@ -78,7 +83,7 @@ fn adopted() -> Scenario {
 }
 
 /// The package as a patch for this version delivers it.
-fn delivered(version: &str) -> Package {
+pub(crate) fn delivered(version: &str) -> Package {
     Package::new("DEBweb").param("BASEDIR", "/").param("ARCH", "amd64").param("VERSION", version)
 }
 
@@ -88,7 +93,7 @@ fn applied(stage: &Scenario, options: &str, patch: &Patch) {
     stage.run(&format!("add {options} -R @ROOT@ {}", at.display())).ok();
 }
 
-fn patched(stage: &Scenario) {
+pub(crate) fn patched(stage: &Scenario) {
     let package = delivered("1.0-1").file("usr/lib/libweb.so", 0o644, "lib fixed\n").file(
         "usr/share/web/more",
         0o644,

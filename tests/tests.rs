@@ -6,6 +6,8 @@
 
 /// Software on disk that becomes a package.
 mod adopt;
+mod adopt_all;
+mod adopt_in_run;
 mod adopt_refresh;
 /// What a refusal says to type next.
 mod advice;

@@ -186,7 +186,10 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         | Reason::BadPkginfo { .. }
         | Reason::KeptPackage(_)
         | Reason::BadInformation { .. } => ExitCause::DamagedInput,
-        Reason::NotInstalled(_) | Reason::Zone { .. } | Reason::NothingToAsk => ExitCause::NotApplicable,
+        Reason::NotInstalled(_)
+        | Reason::Unregistered { .. }
+        | Reason::Zone { .. }
+        | Reason::NothingToAsk => ExitCause::NotApplicable,
         Reason::AlreadyApplied(_) => ExitCause::AlreadyApplied,
         Reason::LaterRevision(_) | Reason::Obsoleted { .. } | Reason::Superseded(_) => ExitCause::Superseded,
         Reason::Restricted { .. }

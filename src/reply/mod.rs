@@ -4,6 +4,7 @@
 //! `--json` as one document; commands that speak while they work print that part themselves. The page is a face for a
 //! browser, written to a file.
 
+pub(crate) mod adopted;
 pub(crate) mod advice;
 pub mod cause;
 pub(crate) mod cause_of;
@@ -19,7 +20,9 @@ pub(crate) mod page;
 pub(crate) mod patch_entry;
 pub(crate) mod patch_text;
 pub(crate) mod patches;
+pub(crate) mod preparation;
 pub(crate) mod promotion;
+pub(crate) mod refreshed;
 pub(crate) mod removable;
 pub(crate) mod result_word;
 pub(crate) mod shlibs_entry;

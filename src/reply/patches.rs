@@ -14,6 +14,7 @@ use super::exit::Exit;
 use super::failure::{code, verb_code};
 use super::json::milliseconds_since;
 use super::patch_entry::PatchEntry;
+use super::preparation::PreparationEntries;
 use super::result_word::ResultWord;
 use super::words::recovery_sentence;
 use patchadm_changeset::transaction::{Receipt, RootCondition};
@@ -31,6 +32,9 @@ pub(crate) struct PatchesReport {
     pub(crate) result: ResultWord,
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<u64>,
+    /// What came before the patches.
+    #[serde(flatten)]
+    pub(crate) preparation: PreparationEntries,
     /// The patches, in the order in which they were taken.
     pub(crate) patches: Vec<PatchEntry>,
     /// How the changes below each directory became visible that should be exchanged; only where one was named.
@@ -73,7 +77,7 @@ impl PatchesReport {
         began: Instant,
     ) -> Self {
         let (mut patches, mut run, mut recovered, mut recovery_notes) = (Vec::new(), None, None, Vec::new());
-        let mut is_recovered = false;
+        let (mut preparation, mut is_recovered) = (PreparationEntries::default(), false);
         let (mut paths, mut holders) = (Vec::new(), Vec::new());
         let failure = match result {
             Err(failure) => Some(failure),
@@ -85,6 +89,7 @@ impl PatchesReport {
                 paths = report.exchanges.iter().map(|exchange| ExchangeEntry::of(root, exchange)).collect();
                 let all_holders = report.exchanges.iter().flat_map(|exchange| &exchange.holders);
                 holders = all_holders.map(HolderEntry::from).collect();
+                preparation = PreparationEntries::of(root, report.preparation, &mut recovery_notes);
                 let entry = |one| PatchEntry::of(root, command, one, face.code());
                 patches = report.patches.into_iter().map(entry).collect();
                 report.refused
@@ -106,7 +111,11 @@ impl PatchesReport {
             patches,
             paths,
             holders,
-            changed: run.is_some() || is_recovered || failure.as_ref().is_some_and(is_half_done),
+            changed: run.is_some()
+                || is_recovered
+                || preparation.has_changed
+                || failure.as_ref().is_some_and(is_half_done),
+            preparation,
             would_change: None,
             recovered,
             error: failure.as_ref().map(ToString::to_string),
@@ -196,7 +205,7 @@ impl PatchFace {
 
 /// Returns a backout in the form of an application.
 pub(crate) fn as_applied(report: BackOutReport) -> ApplyReport {
-    let BackOutReport { recovered, patches, exchanges, refused } = report;
+    let BackOutReport { recovered, preparation, patches, exchanges, refused } = report;
     let patches = patches.into_iter().map(|one| {
         let BackOutOutcome { id, plan, scripts, missing, moved, libraries, result } = one;
         ApplyOutcome {
@@ -214,7 +223,7 @@ pub(crate) fn as_applied(report: BackOutReport) -> ApplyReport {
             result,
         }
     });
-    ApplyReport { recovered, patches: patches.collect(), exchanges, refused }
+    ApplyReport { recovered, preparation, patches: patches.collect(), exchanges, refused }
 }
 
 /// Returns the word for all patches together: where the exit code is that of one of them, its word.

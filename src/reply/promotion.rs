@@ -235,7 +235,7 @@ fn applied(report: PromoteReport) -> ApplyReport {
     if is_something {
         patches.push(ApplyOutcome { in_use, ..outcome(id, own, result) });
     }
-    ApplyReport { recovered, patches, exchanges, refused }
+    ApplyReport { recovered, patches, exchanges, refused, ..ApplyReport::default() }
 }
 
 fn outcome(id: String, plan: Option<Plan>, result: Result<Option<Receipt>, Failure>) -> ApplyOutcome {

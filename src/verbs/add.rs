@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::change::{application, change, with_plan_file};
-use super::options::{ApplyingOptions, ChangeOptions, ExchangeOptions, VerbOptions};
+use super::options::{ApplyingOptions, ChangeOptions, ExchangeOptions, PreparationOptions, VerbOptions};
 use super::plan_file::{AskedPlan, PlanFileOptions};
 use crate::arguments::parse;
 use crate::arguments::set::SetOptions;
@@ -26,6 +26,8 @@ struct AddArgs {
     #[command(flatten)]
     plan_file: PlanFileOptions,
     #[command(flatten)]
+    preparation: PreparationOptions,
+    #[command(flatten)]
     exchange: ExchangeOptions,
     #[command(flatten)]
     common: VerbOptions,
@@ -36,11 +38,14 @@ struct AddArgs {
 
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let AddArgs { changing, choices, set, plan_file, exchange, common, patches } = parse(call, USAGE)?;
+    let AddArgs { changing, choices, set, plan_file, preparation, exchange, common, patches } =
+        parse(call, USAGE)?;
     let asked = AskedPlan { changing, choices, set, operands: patches };
     let (asked, plan_file) = plan_file.settle(asked, "add", USAGE)?;
     let AskedPlan { changing, choices, set, operands } = asked;
+    let preparation = preparation.request(call);
     let request = with_plan_file(application(call, &changing, (choices, set), operands), plan_file)
-        .exchanging(exchange.requests());
+        .exchanging(exchange.requests())
+        .preparing(preparation);
     change::<AddArgs>(call, USAGE, &common.root, &changing, request)
 }

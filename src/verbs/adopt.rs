@@ -17,7 +17,7 @@ use crate::reply::words::{print_notes, recovery_sentence};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use crate::surroundings::{Output, Surroundings};
 use patchadm_core::operation::adopt::{
-    AdoptReport, AdoptRequest, AdoptSource, adopt_software, forget_software,
+    AdoptReport, AdoptRequest, AdoptSource, AdoptWishes, adopt_software, forget_software,
 };
 use patchadm_inputs::native::NativeManager;
 use patchadm_inputs::path_glob::PathGlob;
@@ -25,12 +25,14 @@ use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
+mod all;
 mod foresee;
 mod refresh;
 
 const USAGE: &str = "\
 patchadm [-R root] adopt --pkg pkg --version version --dir tree|--paths file [option...]
 patchadm [-R root] adopt --dpkg name|--rpm name [option...]
+patchadm [-R root] adopt --all [option...]
 patchadm [-R root] adopt --refresh [pkg...] [--accept id] [option...]
 patchadm [-R root] adopt --foresee
 patchadm [-R root] adopt --forget --pkg pkg [option...]";
@@ -60,6 +62,9 @@ struct AdoptArgs {
     /// Adopt what rpm has recorded in the root of this package
     #[arg(long, value_name = "NAME", group = "what")]
     rpm: Option<String>,
+    /// Adopt every package that dpkg and rpm have installed in the root, in one run
+    #[arg(long, group = "what", conflicts_with_all = ["pkg", "version", "arch", "name", "basedir"])]
+    all: bool,
     /// Let registrations follow what dpkg or rpm did to their packages since, all of them or those that are named
     #[arg(long, group = "what", conflicts_with_all = ["pkg", "version", "arch", "name", "basedir", "editable", "volatile", "exclude"])]
     refresh: bool,
@@ -131,6 +136,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if args.foresee {
         return foresee::run(call, &args);
     }
+    if args.all {
+        return all::run(call, &mut args);
+    }
     args.must_say_enough()?;
     let command = if args.forget { Command::Forget } else { Command::Adopt };
     let root = args.owner.open::<AdoptArgs>(call, &args.root, command)?;
@@ -189,8 +197,11 @@ impl AdoptArgs {
             (_, _, Some(name), _) => AdoptSource::Native(NativeManager::Dpkg, name),
             (.., rpm) => AdoptSource::Native(NativeManager::Rpm, rpm.unwrap_or_default()),
         };
-        Ok(AdoptRequest {
-            source,
+        Ok(AdoptRequest { source, wishes: self.wishes(call), dry_run: self.dry_run })
+    }
+
+    fn wishes(&mut self, call: &Invocation) -> AdoptWishes {
+        AdoptWishes {
             pkg: self.pkg.take(),
             version: self.version.take(),
             arch: self.arch.take(),
@@ -200,8 +211,7 @@ impl AdoptArgs {
             volatile: std::mem::take(&mut self.volatile),
             exclude: std::mem::take(&mut self.exclude),
             environment: environment(call),
-            dry_run: self.dry_run,
-        })
+        }
     }
 }
 

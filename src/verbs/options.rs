@@ -7,10 +7,13 @@ use crate::arguments::{
     VerboseOption, directory_of_root, meant_by, named_text, object_path, one_of, word_for,
 };
 use crate::as_owner::options::OwnerOptions;
+use crate::call::Invocation;
+use crate::classic::pkgadd::environment;
 use crate::many_roots::list::ManyRoots;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::ExchangeRequest;
 use patchadm_core::operation::patches::apply::SignatureRequest;
+use patchadm_core::operation::patches::prepared::PreparationRequest;
 use patchadm_inputs::format::plan_file::{PlanFileError, PlanOptions};
 use patchadm_inputs::policy::Edited;
 use patchadm_inputs::sign::DemandWord;
@@ -130,6 +133,35 @@ impl ExchangeOptions {
         let request = |or_stop| move |directory| ExchangeRequest { directory, or_stop };
         let must_be = self.exchange_or_stop.into_iter().map(request(true));
         self.exchange.into_iter().map(request(false)).chain(must_be).collect()
+    }
+}
+
+/// The option that lets registrations follow their package manager first.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(crate) struct RefreshOption {
+    /// First let registrations follow what dpkg or rpm did to their packages, as adopt --refresh does
+    #[arg(long, conflicts_with_all = ["save_plan", "plan_file"])]
+    pub(crate) refresh: bool,
+}
+
+/// Options about what comes before patches that are applied.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(crate) struct PreparationOptions {
+    #[command(flatten)]
+    refresh: RefreshOption,
+    /// Adopt, in the same run, the package of dpkg or rpm that a patch is for, where it is installed and not registered
+    #[arg(long, conflicts_with_all = ["save_plan", "plan_file"])]
+    adopt: bool,
+}
+
+impl PreparationOptions {
+    /// Returns the request of these options.
+    pub(crate) fn request(self, call: &Invocation) -> PreparationRequest {
+        PreparationRequest {
+            refresh: self.refresh.refresh,
+            adopt: self.adopt,
+            environment: environment(call),
+        }
     }
 }
 

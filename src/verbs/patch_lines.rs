@@ -17,6 +17,9 @@ use patchadm_rootfs::Root;
 /// Prints a report: of each patch its line or its refusal, its notes, its plan where it is only planned.
 pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
     print_recovery(output, report.recovered.as_deref(), &report.recovery_notes)?;
+    for line in report.preparation.sentences(report.would_change.is_some()) {
+        output.line(line)?;
+    }
     for entry in &report.patches {
         match &entry.failure {
             Some(_) if entry.is_idle() && entry.exit != report.exit => {
@@ -38,7 +41,9 @@ pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Out
     }
     match &report.failure {
         Some(failed) => print_refusal(output, (root, report.command), "the patch", failed),
-        None if report.patches.is_empty() => Ok(output.line(nothing_to_do(report.command))?),
+        None if report.patches.is_empty() && report.preparation.refresh.is_none() => {
+            Ok(output.line(nothing_to_do(report.command))?)
+        }
         None => Ok(()),
     }
 }

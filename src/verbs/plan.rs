@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::change::{application, backout, change, with_plan_file};
-use super::options::{ApplyingOptions, BriefVerbOptions, ChangeOptions, NoteOption};
+use super::options::{ApplyingOptions, BriefVerbOptions, ChangeOptions, NoteOption, PreparationOptions};
 use super::plan_file::{AskedPlan, PlanFileOptions};
 use crate::arguments::set::SetOptions;
 use crate::arguments::{LibraryOptions, ScriptOptions, parse};
@@ -23,7 +23,7 @@ struct PlanArgs {
     #[arg(long, conflicts_with_all = [
         "depot", "all_or_nothing", "withdrawn", "no_requires", "exclude", "save_plan", "plan_file",
         "no_undo", "undo_format", "edited", "overridden", "preserved", "signature", "keys",
-        "offline", "cache", "ca", "proxy",
+        "offline", "cache", "ca", "proxy", "adopt",
     ])]
     remove: bool,
     #[command(flatten)]
@@ -32,6 +32,8 @@ struct PlanArgs {
     set: SetOptions,
     #[command(flatten)]
     plan_file: PlanFileOptions,
+    #[command(flatten)]
+    preparation: PreparationOptions,
     #[command(flatten)]
     scripts: ScriptOptions,
     /// Refuse what needs a procedure script to be run
@@ -63,6 +65,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         many: args.many,
         owner: args.owner,
     };
+    let preparation = args.preparation.request(call);
     let request = if args.remove {
         let ids = args.patches.iter().map(|id| id.to_string_lossy().into_owned()).collect();
         backout(call, &changing, args.choices.undo.undo_dir, ids)
@@ -74,5 +77,5 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         let request = application(call, &changing, (asked.choices, asked.set), asked.operands);
         with_plan_file(request, plan_file)
     };
-    change::<PlanArgs>(call, USAGE, &args.common.root, &changing, request)
+    change::<PlanArgs>(call, USAGE, &args.common.root, &changing, request.preparing(preparation))
 }

@@ -32,6 +32,9 @@ struct RemoveArgs {
     /// Back out although a patch is superseded or obsoleted
     #[arg(long)]
     force: bool,
+    /// First let registrations follow what dpkg or rpm did to their packages, as adopt --refresh does
+    #[arg(long)]
+    refresh: bool,
     #[command(flatten)]
     exchange: ExchangeOptions,
     #[command(flatten)]
@@ -50,6 +53,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         down_to,
         all_or_nothing,
         force,
+        refresh,
         exchange,
         common,
         ids,
@@ -60,6 +64,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         request.down_to = down_to;
         request.all_or_nothing = all_or_nothing;
         request.force = force;
+        request.refresh = refresh;
     }
     change::<RemoveArgs>(call, USAGE, &common.root, &changing, request.exchanging(exchange.requests()))
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::analyze::choice::{AnalysisChoice, AnalysisOptions};
 use super::change::{change, update, with_plan_file};
-use super::options::{ApplyingOptions, ChangeOptions, VerbOptions};
+use super::options::{ApplyingOptions, ChangeOptions, PreparationOptions, VerbOptions};
 use super::plan_file::{AskedPlan, PlanFileOptions};
 use crate::arguments::parse;
 use crate::arguments::set::SetOptions;
@@ -27,6 +27,8 @@ struct UpdateArgs {
     set: SetOptions,
     #[command(flatten)]
     plan_file: PlanFileOptions,
+    #[command(flatten)]
+    preparation: PreparationOptions,
     /// Change nothing, and end with 66 if a patch is missing
     #[arg(long)]
     check: bool,
@@ -44,7 +46,8 @@ struct UpdateArgs {
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: UpdateArgs = parse(call, USAGE)?;
-    let UpdateArgs { changing, choices, set, plan_file, check, reboot_code, common, words } = args;
+    let UpdateArgs { changing, choices, set, plan_file, preparation, check, reboot_code, common, words } =
+        args;
     let operands = words.into_iter().map(PathBuf::from).collect();
     let asked = AskedPlan { changing, choices, set, operands };
     let (asked, plan_file) = plan_file.settle(asked, "update", USAGE)?;
@@ -54,7 +57,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     changing.dry_run |= check;
     let codes = EndCodes { is_check: check, tells_reboot: reboot_code };
     let request = update(call, &changing, (choices, set), missing, codes);
-    let request = with_plan_file(request, plan_file);
+    let request = with_plan_file(request, plan_file).preparing(preparation.request(call));
     change::<UpdateArgs>(call, USAGE, &common.root, &changing, request)
 }
 

@@ -11,7 +11,9 @@ use std::time::SystemTime;
 
 use chrono::DateTime;
 use patchadm_changeset::transaction::{ExchangeRequest, Receipt, Recovered};
-use patchadm_core::operation::adopt::{AdoptRequest, AdoptSource, adopt_software, forget_software};
+use patchadm_core::operation::adopt::{
+    AdoptRequest, AdoptSource, AdoptWishes, adopt_software, forget_software,
+};
 use patchadm_core::operation::check::{CheckError, CheckRequest, CheckScope, check_and_fix};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::packages::add::{AddRequest, add_packages};
@@ -723,17 +725,14 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
 }
 
 fn adoption(package: &str, tree: &str) -> AdoptRequest {
-    AdoptRequest {
-        source: AdoptSource::Tree(ObjectPath::new(tree.as_bytes()).unwrap()),
+    let wishes = AdoptWishes {
         pkg: Some(package.to_owned()),
         version: Some("1".to_owned()),
-        arch: None,
-        name: None,
-        basedir: ObjectPath::root(),
-        editable: Vec::new(),
-        volatile: Vec::new(),
-        exclude: Vec::new(),
-        environment: Params::new(),
+        ..AdoptWishes::none(Params::new())
+    };
+    AdoptRequest {
+        source: AdoptSource::Tree(ObjectPath::new(tree.as_bytes()).unwrap()),
+        wishes,
         dry_run: false,
     }
 }

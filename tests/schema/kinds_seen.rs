@@ -11,6 +11,7 @@ use crate::scenario::Scenario;
 fn stage() -> Scenario {
     let web = Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n");
     let stage = Scenario::with(&[web]);
+    stage.file("/var/lib/dpkg/status", "");
     Package::new("ACMEnew").file("bin/new", 0o755, "new\n").write(&stage.beside("spool"));
     Patch::of("100-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n")).directory(&stage);
     Patch::of("300-01", Package::new("ACMEweb").file("bin/su", 0o4755, "su\n")).directory(&stage);
@@ -65,6 +66,7 @@ const LINES: &[&str] = &[
     "patchrm --json -R @ROOT@ 100-01",
     "adopt --json --forget --pkg ACMEnone -R @ROOT@",
     "adopt --json --refresh -R @ROOT@",
+    "adopt --json --all --dry-run -R @ROOT@",
     "adopt --json --foresee -R @ROOT@",
     "adopt --json --dry-run --pkg ACMEhere --version 1 --dir @ROOT@/etc -R @ROOT@",
     "stage new --json -R @ROOT@ web --path opt",

@@ -78,6 +78,8 @@ pub struct Policy {
     pub shlib_scan: Vec<ObjectPath>,
     /// What becomes of an upgrade by the package manager of the system that would lose the fix of a patch.
     pub native_upgrade: NativeUpgrade,
+    /// Whether native packages that a patch is for are adopted with it, without being asked to.
+    pub adopts: bool,
     /// Roots whose owners may do anything as the superuser here; in the policy of the host only.
     pub trusted_roots: RootPatterns,
     /// Roots that are changed as their owners; in the policy of the host only.
@@ -178,6 +180,7 @@ impl Default for Policy {
             shlib_skip: Vec::new(),
             shlib_scan: Vec::new(),
             native_upgrade: NativeUpgrade::default(),
+            adopts: false,
             signature: None,
             keys: places::keys(),
             trusted_roots: RootPatterns::default(),

@@ -31,6 +31,7 @@ pub mod packages;
 pub mod patches;
 pub mod path_check;
 pub mod plan_file;
+mod projected_plans;
 pub mod promotion_hooks;
 mod promotion_records;
 pub mod publish;

@@ -8,15 +8,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::failure::Failure;
+use super::projected_plans::ForeseenRoot;
 use patchadm_inputs::database::survey::{SurveySettings, packages, parameters, survey_with};
 use patchadm_inputs::database::undo_data::{OutsideRules, UndoReader};
 use patchadm_inputs::database::{RecordView, contents, installed, policy};
 use patchadm_inputs::inventory::{Installed, Inventory, KeptLibraries, Touched, is_kept_package};
 use patchadm_inputs::native::{NativeChange, NativeOrigin, native_changes};
 use patchadm_inputs::policy::Policy;
+use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::patch::validate::applied_to;
 use patchadm_planning::plan::refusal::Reason;
-use patchadm_rootfs::{Root, random, side_by_side};
+use patchadm_rootfs::{Root, Timestamp, random, side_by_side};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchRecords};
 
@@ -39,6 +41,16 @@ pub struct RootAndPolicy {
     for_owner: Option<(u32, u32)>,
     /// What package managers of the system changed, of the packages of which somebody has asked.
     native_changes: Mutex<BTreeMap<PkgInst, Option<NativeChange>>>,
+    /// What is done before the patches of a command, in the same run or in one that is only foreseen.
+    preparation: Mutex<Preparation>,
+}
+
+/// Plans that come before the patches of a command, which are planned for the root after them.
+#[derive(Debug, Default)]
+struct Preparation {
+    plans: Vec<Plan>,
+    /// What they leave; `None` without plans.
+    after: Option<ForeseenRoot>,
 }
 
 impl RootAndPolicy {
@@ -76,8 +88,8 @@ impl RootAndPolicy {
     }
 
     pub(super) fn new(root: Root, host: Root, policy: Policy, outside: OutsideRules) -> Self {
-        let native_changes = Mutex::default();
-        Self { root, host, policy, bounds: None, outside, for_owner: None, native_changes }
+        let (native_changes, preparation) = (Mutex::default(), Mutex::default());
+        Self { root, host, policy, bounds: None, outside, for_owner: None, native_changes, preparation }
     }
 
     /// Returns the same for a root that is shown in the place of this one.
@@ -99,6 +111,37 @@ impl RootAndPolicy {
         Self { outside: OutsideRules { named, ..self.outside }, ..self }
     }
 
+    /// Lets a plan of registrations come before the patches: from now on the packages and surveys are those after it. The
+    /// registrations of its packages are those that their managers have.
+    pub(in crate::operation) fn prepare(&self, plan: Plan, when: Timestamp) {
+        let mut known = self.native_changes.lock().unwrap_or_else(PoisonError::into_inner);
+        known.extend(plan.packages.iter().map(|package| (package.clone(), None)));
+        let mut preparation = self.preparation.lock().unwrap_or_else(PoisonError::into_inner);
+        let after = preparation.after.get_or_insert_with(|| ForeseenRoot::at(when));
+        after.add(plan.clone(), BTreeMap::new());
+        preparation.plans.push(plan);
+    }
+
+    /// Returns the plans that come before the patches and were not carried out yet.
+    pub(in crate::operation) fn prepared(&self) -> Vec<Plan> {
+        self.preparation.lock().unwrap_or_else(PoisonError::into_inner).plans.clone()
+    }
+
+    /// Forgets what was to come before the patches, and what package managers changed: the root is as it is.
+    pub(in crate::operation) fn forget_preparation(&self) {
+        self.native_changes.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.preparation.lock().unwrap_or_else(PoisonError::into_inner) = Preparation::default();
+    }
+
+    /// Returns packages as they will be after the preparation.
+    fn prepared_packages(&self, packages: BTreeMap<PkgInst, Installed>) -> BTreeMap<PkgInst, Installed> {
+        let preparation = self.preparation.lock().unwrap_or_else(PoisonError::into_inner);
+        match &preparation.after {
+            Some(after) => after.packages(packages),
+            None => packages,
+        }
+    }
+
     /// Returns the reader of undo data at a moment of the records. `moved_to` is the directory of undo data that was moved.
     pub(in crate::operation) fn undo_data<'a>(
         &'a self,
@@ -111,18 +154,18 @@ impl RootAndPolicy {
     /// Surveys what a change touches. `moved_to` is the directory of undo archives that were moved (`patchrm -B`). The
     /// caller holds the lock of the root, or plans [`without_lock`](super::session::without_lock).
     pub fn survey(&self, touched: &Touched, moved_to: Option<&Path>) -> Result<Inventory, Failure> {
-        self.survey_with(packages(&RecordView::live(&self.root))?, touched, moved_to)
+        self.survey_with(self.all_packages()?, touched, moved_to)
     }
 
     /// Returns every installed package with its parameters, and whether it is only partially installed.
     pub(super) fn all_packages(&self) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
-        Ok(packages(&RecordView::live(&self.root))?)
+        Ok(self.prepared_packages(packages(&RecordView::live(&self.root))?))
     }
 
     /// Returns every installed package with its parameters, which have to be known before it is clear what a patch touches.
     /// Does not look for locks of unfinished installations.
     pub fn packages(&self) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
-        Ok(parameters(&RecordView::live(&self.root))?)
+        Ok(self.prepared_packages(parameters(&RecordView::live(&self.root))?))
     }
 
     /// Returns the patch records of surveyed packages, read by several threads.
@@ -224,6 +267,9 @@ impl RootAndPolicy {
         let outside = self.outside.with(moved_to);
         let setting = SurveySettings { host: &self.host, separator, new_marker: &new_marker, outside };
         let mut inventory = survey_with(packages, &RecordView::live(&self.root), touched, &setting)?;
+        if let Some(after) = &self.preparation.lock().unwrap_or_else(PoisonError::into_inner).after {
+            inventory = after.onto(inventory);
+        }
         inventory.native_changes = self.native_changes(&inventory.packages);
         if let Some(owner) = self.for_owner {
             inventory.privileged = owner.0 == 0;

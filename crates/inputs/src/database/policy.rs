@@ -19,7 +19,7 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
 /// The names of all settings.
-const SETTINGS: [&str; 29] = [
+const SETTINGS: [&str; 30] = [
     "restricted",
     "separator",
     "undo_format",
@@ -46,6 +46,7 @@ const SETTINGS: [&str; 29] = [
     "shlib_skip",
     "shlib_scan",
     "native_upgrade",
+    "adopt",
     "trusted_roots",
     "as_owner_roots",
     "untrusted_roots",
@@ -196,6 +197,7 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
             let words = [("warn", NativeUpgrade::Warn), ("stop", NativeUpgrade::Stop)];
             policy.native_upgrade = word(value, &words)?;
         }
+        "adopt" => policy.adopts = word(value, &[("ask", false), ("auto", true)])?,
         "promote_before" => policy.promote_before = Some(program(value)?),
         "promote_after" => policy.promote_after = Some(program(value)?),
         "depot" => policy.depot = Some(depot(value)?),
@@ -415,7 +417,7 @@ mod tests {
                 "wait=1\nedit=stop\n",
                 "line 2: edit: no such setting; there are restricted, separator, undo_format, undo_dir, edited, wait, \
                  scripts, script_timeout, exclude, signature, keys, depot, ca, proxy, cache, cache_limit, first, max_delete, \
-                 promote_exclude, promote_before, promote_after, shlibs, shlib_keep, shlib_skip, shlib_scan, native_upgrade, \
+                 promote_exclude, promote_before, promote_after, shlibs, shlib_keep, shlib_skip, shlib_scan, native_upgrade, adopt, \
                  trusted_roots, as_owner_roots, untrusted_roots",
             ),
             (

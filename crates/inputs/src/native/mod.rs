@@ -17,6 +17,8 @@ mod file_sum;
 mod fixed_in;
 mod origin;
 mod package;
+mod package_name;
+mod records;
 mod registration;
 pub mod rpm;
 mod upcoming;
@@ -27,6 +29,8 @@ pub use file_sum::FileSum;
 pub use fixed_in::{FIXED_IN, FixedIn, FixedInClause, FixedInError, fixed_in_parameter};
 pub use origin::{ADOPTED, NativeManager, NativeOrigin};
 pub use package::{NativePackage, NativePath, NativePresence};
+pub use package_name::LONGEST_PKG;
+pub use records::NativeRecords;
 pub use registration::{
     NATIVE_DIFFERING, NATIVE_DIGEST, NATIVE_OVERTAKEN, NATIVE_STAMP, NATIVE_VERSION, NativeRegistration,
     differing_of, differing_text, is_native_parameter,

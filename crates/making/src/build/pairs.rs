@@ -6,10 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::release::{Release, ReleaseForm, ReleasePackage};
+use patchadm_inputs::native::{LONGEST_PKG, NativeManager};
 use patchadm_svr4::package::{PkgInst, PkgInstError};
-
-/// The longest PKG, in bytes (pkginfo(4)).
-const LONGEST_PKG: usize = 32;
 
 /// The producer's settings for names.
 #[derive(Clone, Debug, Default)]
@@ -231,14 +229,12 @@ fn named<'r>(
 
 /// Returns the PKG of a package that is not named: that of an SVR4 package is its own.
 pub fn usual_name(form: ReleaseForm, name: &str) -> String {
-    let prefix = match form {
-        ReleaseForm::Deb => "DEB",
-        ReleaseForm::Rpm => "RPM",
+    let manager = match form {
+        ReleaseForm::Deb => NativeManager::Dpkg,
+        ReleaseForm::Rpm => NativeManager::Rpm,
         ReleaseForm::Svr4 | ReleaseForm::Tree | ReleaseForm::Tar => return name.to_owned(),
     };
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "+-".contains(letter);
-    let letters = name.bytes().map(char::from).map(|letter| if plain(letter) { letter } else { '-' });
-    prefix.chars().chain(letters).collect()
+    manager.package_name(name)
 }
 
 /// Checks a PKG.

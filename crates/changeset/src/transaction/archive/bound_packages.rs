@@ -106,7 +106,8 @@ fn give_up(bound: &mut BoundPackages, view: &RecordView<'_>, plan: &Plan, run: u
     }
     let deletes = plan.changes.iter().filter(|change| matches!(change.action, Action::Delete));
     let deleted: BTreeSet<&ObjectPath> = deletes.map(|change| &change.path).collect();
-    for package in &plan.packages {
+    let new = new_packages(plan);
+    for package in plan.packages.iter().filter(|package| !new.contains(package)) {
         let taken: Vec<&ObjectPath> = plan
             .contents
             .iter()
@@ -131,6 +132,17 @@ fn give_up(bound: &mut BoundPackages, view: &RecordView<'_>, plan: &Plan, run: u
         }
     }
     Ok(())
+}
+
+/// Returns the packages whose directories a plan makes: they had no line that it could take.
+fn new_packages(plan: &Plan) -> BTreeSet<PkgInst> {
+    let made = plan.records.iter().filter_map(|record| match record {
+        RecordChange::AddTree { path, .. } => {
+            package_of(path).filter(|package| places::package(package) == *path)
+        }
+        _ => None,
+    });
+    made.collect()
 }
 
 /// Returns whether a package currently has a copy of its pkgmap.

@@ -4,24 +4,25 @@ use std::collections::BTreeMap;
 
 use crate::operation::failure::Failure;
 use patchadm_inputs::native::FileSum;
-use patchadm_rootfs::{FileType, Resolver, Root};
+use patchadm_rootfs::{FileType, Resolver, Root, side_by_side};
 use patchadm_svr4::package::ObjectPath;
 
-/// Finds the objects with a recorded sum that are not a file with this sum.
+/// Finds the objects with a recorded sum that are not a file with this sum, by several threads.
 pub(in crate::operation) fn differing(
     root: &Root,
     sums: &BTreeMap<ObjectPath, FileSum>,
     objects: &[ObjectPath],
 ) -> Result<Vec<ObjectPath>, Failure> {
-    let resolver = root.resolver();
-    let mut differing = Vec::new();
-    for path in objects {
-        let Some(expected) = sums.get(path) else { continue };
-        if !has_sum(root, &resolver, path, *expected)? {
-            differing.push(path.clone());
+    let looked_at = side_by_side(root.workers(), objects.len(), || {
+        let resolver = root.resolver();
+        move |at: usize| {
+            let path = objects.get(at)?;
+            let expected = sums.get(path)?;
+            Some(has_sum(root, &resolver, path, *expected).map(|has| (!has).then(|| path.clone())))
         }
-    }
-    Ok(differing)
+    });
+    let differing: Result<Vec<Option<ObjectPath>>, Failure> = looked_at.into_iter().flatten().collect();
+    Ok(differing?.into_iter().flatten().collect())
 }
 
 /// Tells whether a regular file with this sum is at a path.

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::request::{AdoptRequest, AdoptSource};
+use super::request::{AdoptRequest, AdoptSource, AdoptWishes};
 use super::software_list::SoftwareList;
 use super::tree;
 use crate::operation::failure::Failure;
 use patchadm_inputs::native::dpkg::paths_of;
-use patchadm_inputs::native::{ADOPTED, FileSum};
+use patchadm_inputs::native::{ADOPTED, FileSum, LONGEST_PKG};
 use patchadm_inputs::path_glob::PathGlob;
 use patchadm_inputs::small_file::read_start;
 use patchadm_planning::plan::package::adopt::AdoptableSoftware;
@@ -17,9 +17,6 @@ use patchadm_svr4::package::{Ftype, ObjectPath, Params, PkgInst};
 
 /// The largest list of paths, in bytes.
 const LARGEST_LIST: u64 = 256 << 20;
-
-/// The longest name of a package, in bytes (pkginfo(4)).
-const LONGEST_PKG: usize = 32;
 
 /// Listed software, and the facts about its files.
 #[derive(Debug)]
@@ -33,25 +30,30 @@ pub(super) struct ListedSoftware {
 impl ListedSoftware {
     /// Reads the requested list, and applies the wishes of the caller.
     pub(super) fn of(root: &Root, request: &AdoptRequest) -> Result<Self, Failure> {
-        let mut list = match &request.source {
-            AdoptSource::Tree(top) => tree::listed(root, top, &request.basedir)?,
+        let list = match &request.source {
+            AdoptSource::Tree(top) => tree::listed(root, top, &request.wishes.basedir)?,
             AdoptSource::Paths(file) => paths_in(file)?,
             AdoptSource::Native(manager, name) => manager.package(root, name)?.into(),
         };
-        list.paths.retain(|path, _| !request.exclude.iter().any(|glob| glob.names_it_or_above(path)));
+        Self::wished(list, &request.wishes)
+    }
+
+    /// Applies the wishes of the caller to a list.
+    pub(super) fn wished(mut list: SoftwareList, wishes: &AdoptWishes) -> Result<Self, Failure> {
+        list.paths.retain(|path, _| !wishes.exclude.iter().any(|glob| glob.names_it_or_above(path)));
         for (path, ftype) in &mut list.paths {
             let is_named = |globs: &[PathGlob]| globs.iter().any(|glob| glob.names(path));
-            if is_named(&request.volatile) {
+            if is_named(&wishes.volatile) {
                 *ftype = Ftype::Volatile;
-            } else if is_named(&request.editable) {
+            } else if is_named(&wishes.editable) {
                 *ftype = Ftype::Editable;
             }
         }
-        let (package, params) = called(&list, request)?;
+        let (package, params) = called(&list, wishes)?;
         let software = AdoptableSoftware {
             package,
             params,
-            environment: request.environment.clone(),
+            environment: wishes.environment.clone(),
             paths: list.paths,
             must_be_there: list.must_be_there,
         };
@@ -60,10 +62,10 @@ impl ListedSoftware {
 }
 
 /// Returns the package and its parameters.
-fn called(list: &SoftwareList, request: &AdoptRequest) -> Result<(PkgInst, Params), Failure> {
+fn called(list: &SoftwareList, wishes: &AdoptWishes) -> Result<(PkgInst, Params), Failure> {
     let lacks = |what: &str| Failure::BadFile(format!("nothing says {what} of the package; name one"));
-    let pkg = request.pkg.as_ref().or(list.pkg.as_ref()).ok_or_else(|| lacks("the name"))?;
-    let version = request.version.as_ref().or(list.version.as_ref()).ok_or_else(|| lacks("the version"))?;
+    let pkg = wishes.pkg.as_ref().or(list.pkg.as_ref()).ok_or_else(|| lacks("the name"))?;
+    let version = wishes.version.as_ref().or(list.version.as_ref()).ok_or_else(|| lacks("the version"))?;
     let bad =
         |reason: &str| Failure::BadFile(format!("<{pkg}> is no package name: {reason}; name one with --pkg"));
     if pkg.len() > LONGEST_PKG {
@@ -73,8 +75,8 @@ fn called(list: &SoftwareList, request: &AdoptRequest) -> Result<(PkgInst, Param
     if package.abbreviation() != package.as_str() {
         return Err(bad("it has a full stop"));
     }
-    let arch = request.arch.as_ref().or(list.arch.as_ref()).map_or("all", String::as_str);
-    let title = request.name.as_ref().or(list.title.as_ref()).unwrap_or(pkg);
+    let arch = wishes.arch.as_ref().or(list.arch.as_ref()).map_or("all", String::as_str);
+    let title = wishes.name.as_ref().or(list.title.as_ref()).unwrap_or(pkg);
     let values = [
         ("PKG", pkg.as_str()),
         ("NAME", title.as_str()),
@@ -91,7 +93,7 @@ fn called(list: &SoftwareList, request: &AdoptRequest) -> Result<(PkgInst, Param
         }
         params.set(name, value.trim());
     }
-    params.set("BASEDIR", request.basedir.as_bytes());
+    params.set("BASEDIR", wishes.basedir.as_bytes());
     if let Some(registration) = &list.registration {
         registration.write(&mut params);
     }

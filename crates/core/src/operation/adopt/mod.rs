@@ -2,17 +2,21 @@
 //!
 //! ```text
 //! tree | paths | dpkg | rpm ──► ListedSoftware ──► survey ──► plan ──► one run of records
+//!         all of dpkg and rpm, portion by portion ──┘
 //! ```
 //! No object of the software is changed. The records of other package managers are only read, without a lock. If one of them
 //! runs at the same time, the result is what it had recorded before or after one of its files.
 
+mod all;
 pub(in crate::operation) mod differing;
 mod listed;
+pub(in crate::operation) mod on_demand;
 mod request;
 mod software_list;
 mod tree;
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::content::NoContent;
 use super::failure::Failure;
@@ -26,15 +30,18 @@ use listed::ListedSoftware;
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::contents::lines_of_package;
-use patchadm_inputs::inventory::{Inventory, Touched};
+use patchadm_inputs::inventory::{Installed, Inventory, Touched};
 use patchadm_inputs::native::{NATIVE_DIFFERING, differing_text};
 use patchadm_planning::plan::Plan;
-use patchadm_planning::plan::package::adopt::{AdoptableSoftware, AdoptionConflict, IntendedAdoption, adopt};
+use patchadm_planning::plan::package::adopt::{
+    AdoptableSoftware, AdoptionConflict, Adoptions, IntendedAdoption,
+};
 use patchadm_planning::plan::package::forget::forget;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
-pub use request::{AdoptRequest, AdoptSource};
+pub use all::{AdoptAllReport, AdoptAllRequest, AdoptedPackage, LeftPackage, adopt_all};
+pub use request::{AdoptRequest, AdoptSource, AdoptWishes};
 
 /// The outcome of an adoption.
 #[derive(Debug)]
@@ -83,24 +90,37 @@ pub fn adopt_software(
     }
     may_change(root)?;
     let listed = ListedSoftware::of(root, request)?;
+    let (report, recovered) = with_database(root, caller, |session| {
+        let report = carry_out(session, &listed)?;
+        let is_done = report.receipt.is_some();
+        Ok((report, is_done))
+    })?;
+    Ok(AdoptReport { recovered, ..report })
+}
+
+/// Locks a root, with a new database where it has none, and does work that tells whether it changed anything.
+fn with_database<T>(
+    root: &Root,
+    caller: &Caller<'_>,
+    work: impl FnOnce(&Session<'_>) -> Result<(T, bool), Failure>,
+) -> Result<(T, Recovered), Failure> {
+    may_change(root)?;
     let ground = RootAndPolicy::of(root)?;
     let new = NewDatabase::make(root)?;
     let session = Session::begin(ground, caller).inspect_err(|_| new.remove_empty(root))?;
-    let adopted = carry_out(&session, &listed);
-    if adopted.as_ref().map_or(true, |report| report.receipt.is_none()) {
+    let done = work(&session);
+    if !matches!(done, Ok((_, true))) {
         new.remove(root);
     }
-    Ok(AdoptReport { recovered: session.recovered, ..adopted? })
+    Ok((done?.0, session.recovered))
 }
 
 fn carry_out(session: &Session<'_>, listed: &ListedSoftware) -> Result<AdoptReport, Failure> {
     must_agree(&session.ground.root, |_| false)?;
     let adopter = Adopter { ground: &session.ground, caller: session.caller };
     let PlannedAdoption { mut report, plan } = adopter.planned(listed)?;
-    if report.conflicts.is_empty() {
-        let receipt = session.perform(&plan, &mut NoContent, None, log::of_registration(&plan))?;
-        report.notes.extend(receipt.notes.iter().cloned());
-        report.receipt = Some(receipt);
+    if let Some(plan) = plan {
+        report.receipt = Some(perform(session, &plan, &mut report.notes)?);
     }
     Ok(report)
 }
@@ -127,10 +147,27 @@ pub fn forget_software(
     must_agree(root, |_| false)?;
     let adopter = Adopter { ground: &session.ground, caller };
     let PlannedAdoption { mut report, plan } = adopter.forgetting(package)?;
-    let receipt = session.perform(&plan, &mut NoContent, None, log::of_registration(&plan))?;
-    report.notes.extend(receipt.notes.iter().cloned());
-    report.receipt = Some(receipt);
+    if let Some(plan) = plan {
+        report.receipt = Some(perform(&session, &plan, &mut report.notes)?);
+    }
     Ok(AdoptReport { recovered: session.recovered, ..report })
+}
+
+/// Carries a plan of records out.
+fn perform(session: &Session<'_>, plan: &Plan, notes: &mut Vec<String>) -> Result<Receipt, Failure> {
+    perform_text(session, plan, log::of_registration(plan), notes)
+}
+
+/// Carries a plan of records out, with this text as its log.
+fn perform_text(
+    session: &Session<'_>,
+    plan: &Plan,
+    text: String,
+    notes: &mut Vec<String>,
+) -> Result<Receipt, Failure> {
+    let receipt = session.perform(plan, &mut NoContent, None, text)?;
+    notes.extend(receipt.notes.iter().cloned());
+    Ok(receipt)
 }
 
 /// Plans adoptions for one root.
@@ -142,46 +179,70 @@ struct Adopter<'a> {
 /// A plan, and its report.
 struct PlannedAdoption {
     report: AdoptReport,
-    plan: Plan,
+    /// None where other packages own objects of the software.
+    plan: Option<Plan>,
+}
+
+/// Software that was taken up, or that other packages own objects of.
+struct TakenUp {
+    intended: IntendedAdoption,
+    /// Its files that differ from the records of the other package manager.
+    differing: Vec<ObjectPath>,
 }
 
 impl Adopter<'_> {
     fn planned(&self, listed: &ListedSoftware) -> Result<PlannedAdoption, Failure> {
-        let inventory = self.survey(&listed.software)?;
-        let there: Vec<ObjectPath> =
-            listed.sums.keys().filter(|path| inventory.live.contains_key(*path)).cloned().collect();
-        let differing = differing::differing(&self.ground.root, &listed.sums, &there)?;
-        let mut software = listed.software.clone();
-        if !differing.is_empty() {
-            software.params.set(NATIVE_DIFFERING, differing_text(&differing));
-        }
-        let intended = adopt(&software, &inventory, &self.caller.now)?;
-        let IntendedAdoption { plan, objects, directories_shared, conflicts, missing } = intended;
+        let inventory = self.survey(self.ground.packages()?, [&listed.software])?;
+        let mut adoptions = Adoptions::default();
+        let one = self.take_up(&mut adoptions, listed, &inventory)?;
+        let plan = adoptions.plan(&inventory, &self.caller.now)?;
         let mut notes = listed.notes.clone();
-        notes.extend(plan.notes.iter().cloned());
+        notes.extend(plan.iter().flat_map(|plan| plan.notes.iter().cloned()));
         let report = AdoptReport {
             recovered: Recovered::Nothing,
             package: listed.software.package.to_string(),
-            objects: objects.len(),
-            directories_shared,
-            differing: differing.iter().map(|path| inventory.show(path)).collect(),
-            missing,
-            conflicts,
+            objects: one.intended.objects,
+            directories_shared: one.intended.directories_shared,
+            differing: one.differing.iter().map(|path| inventory.show(path)).collect(),
+            missing: one.intended.missing,
+            conflicts: one.intended.conflicts,
             notes,
             receipt: None,
         };
         Ok(PlannedAdoption { report, plan })
     }
 
+    /// Takes up software that was surveyed.
+    fn take_up(
+        &self,
+        adoptions: &mut Adoptions,
+        listed: &ListedSoftware,
+        inventory: &Inventory,
+    ) -> Result<TakenUp, Failure> {
+        let there: Vec<ObjectPath> =
+            listed.sums.keys().filter(|path| inventory.live.contains_key(*path)).cloned().collect();
+        let differing = differing::differing(&self.ground.root, &listed.sums, &there)?;
+        let mut software = Cow::Borrowed(&listed.software);
+        if !differing.is_empty() {
+            software.to_mut().params.set(NATIVE_DIFFERING, differing_text(&differing));
+        }
+        let intended = adoptions.add(&software, inventory, &self.caller.now)?;
+        Ok(TakenUp { intended, differing })
+    }
+
     /// Surveys the paths of software, and the places on the disk to which they lead.
-    fn survey(&self, software: &AdoptableSoftware) -> Result<Inventory, Failure> {
+    fn survey<'s>(
+        &self,
+        packages: BTreeMap<PkgInst, Installed>,
+        software: impl IntoIterator<Item = &'s AdoptableSoftware>,
+    ) -> Result<Inventory, Failure> {
         let resolver = self.ground.root.resolver();
         let mut paths: BTreeSet<ObjectPath> = BTreeSet::new();
-        for path in software.paths.keys() {
+        for path in software.into_iter().flat_map(|software| software.paths.keys()) {
             paths.insert(resolver.locate(path)?);
             paths.insert(path.clone());
         }
-        self.ground.survey(&Touched { paths, ..Touched::default() }, None)
+        self.ground.survey_with(packages, &Touched { paths, ..Touched::default() }, None)
     }
 
     fn forgetting(&self, package: &PkgInst) -> Result<PlannedAdoption, Failure> {
@@ -202,6 +263,6 @@ impl Adopter<'_> {
             notes: Vec::new(),
             receipt: None,
         };
-        Ok(PlannedAdoption { report, plan })
+        Ok(PlannedAdoption { report, plan: Some(plan) })
     }
 }

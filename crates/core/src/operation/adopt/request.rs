@@ -6,11 +6,20 @@ use patchadm_inputs::native::NativeManager;
 use patchadm_inputs::path_glob::PathGlob;
 use patchadm_svr4::package::{ObjectPath, Params};
 
-/// The software that becomes a package, and the name of the package.
+/// The software that becomes a package.
 #[derive(Clone, Debug)]
 pub struct AdoptRequest {
     /// The list of the software.
     pub source: AdoptSource,
+    /// What the package is called, and what is wanted of its objects.
+    pub wishes: AdoptWishes,
+    /// Whether nothing is changed.
+    pub dry_run: bool,
+}
+
+/// What an adopted package is called, and what is wanted of its objects.
+#[derive(Clone, Debug)]
+pub struct AdoptWishes {
     /// The name of the package; `None` for the one that follows from the name in another package manager.
     pub pkg: Option<String>,
     /// Its version; `None` for that in another package manager.
@@ -29,8 +38,23 @@ pub struct AdoptRequest {
     pub exclude: Vec<PathGlob>,
     /// The environment that is recorded: LANG, `LC_*`, TZ, PATH, OAMBASE.
     pub environment: Params,
-    /// Whether nothing is changed.
-    pub dry_run: bool,
+}
+
+impl AdoptWishes {
+    /// Returns the wishes of somebody who wants nothing but this environment recorded.
+    pub fn none(environment: Params) -> Self {
+        Self {
+            pkg: None,
+            version: None,
+            arch: None,
+            name: None,
+            basedir: ObjectPath::root(),
+            editable: Vec::new(),
+            volatile: Vec::new(),
+            exclude: Vec::new(),
+            environment,
+        }
+    }
 }
 
 /// The kinds of lists of software.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use patchadm_inputs::native::{FileSum, NativeManager, NativePackage, NativeRegistration};
+use patchadm_inputs::native::{FileSum, NativePackage, NativeRegistration};
 use patchadm_svr4::package::{Ftype, ObjectPath};
 
 /// The contents of a list.
@@ -33,7 +33,7 @@ impl From<NativePackage> for SoftwareList {
         Self {
             adopted: package.origin.to_string(),
             registration: Some(package.registration()),
-            pkg: Some(package_name(package.origin.manager, &package.origin.name)),
+            pkg: Some(package.origin.manager.package_name(&package.origin.name)),
             sums,
             paths: package.paths.into_iter().map(|(path, native)| (path, native.ftype)).collect(),
             version: Some(package.version),
@@ -42,29 +42,5 @@ impl From<NativePackage> for SoftwareList {
             must_be_there: false,
             notes: Vec::new(),
         }
-    }
-}
-
-/// Returns the package name for software of another package manager: its own name after a prefix, with a hyphen for every
-/// byte that is invalid in package names.
-pub(in crate::operation) fn package_name(manager: NativeManager, name: &str) -> String {
-    let prefix = match manager {
-        NativeManager::Dpkg => "DEB",
-        NativeManager::Rpm => "RPM",
-    };
-    let kept = |letter: char| letter.is_ascii_alphanumeric() || "+-".contains(letter);
-    let name = name.bytes().map(char::from).map(|letter| if kept(letter) { letter } else { '-' });
-    prefix.chars().chain(name).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_of_another_package_manager_becomes_one_of_a_package() {
-        assert_eq!(package_name(NativeManager::Dpkg, "libstdc++6"), "DEBlibstdc++6");
-        assert_eq!(package_name(NativeManager::Dpkg, "libssl1.1"), "DEBlibssl1-1");
-        assert_eq!(package_name(NativeManager::Rpm, "a_b é"), "RPMa-b---");
     }
 }

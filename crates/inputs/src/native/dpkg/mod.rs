@@ -5,6 +5,7 @@
 //! actual place. Nothing is interpreted that dpkg would run.
 
 mod diversions;
+mod lists;
 mod status;
 pub mod version;
 
@@ -12,9 +13,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use diversions::Diversions;
+pub use lists::paths_of;
+use lists::{conffiles, md5sums};
 use status::{DpkgStanding, DpkgStatus};
 
-use super::{FileSum, NativeError, NativeManager, NativeOrigin, NativePackage, NativePath, NativePresence};
+use super::{NativeError, NativeManager, NativeOrigin, NativePackage, NativePath, NativePresence};
 use patchadm_rootfs::{Dir, Root};
 use patchadm_svr4::package::{Ftype, ObjectPath};
 
@@ -31,13 +34,17 @@ pub struct DpkgRecords<'a> {
 }
 
 impl<'a> DpkgRecords<'a> {
+    /// Reads `status`; `None` where the root has none.
+    pub fn find(root: &'a Root) -> Result<Option<Self>, NativeError> {
+        Ok(record(root, "status")?.map(|status| Self { root, status }))
+    }
+
     /// Reads `status`.
     pub fn of(root: &'a Root) -> Result<Self, NativeError> {
-        let status = record(root, "status")?.ok_or_else(|| {
+        Self::find(root)?.ok_or_else(|| {
             let place = ObjectPath::new(RECORDS.as_bytes()).map(|path| root.show(&path)).unwrap_or_default();
             records(format!("there are no records of dpkg in {place}"))
-        })?;
-        Ok(Self { root, status })
+        })
     }
 
     /// Tells of each of these packages whether it is installed, in their order.
@@ -94,15 +101,45 @@ impl<'a> DpkgRecords<'a> {
     pub fn package(&self, package: &str) -> Result<NativePackage, NativeError> {
         let bad = |reason: String| bad(package, reason);
         let (name, arch) = package.split_once(':').map_or((package, None), |(name, arch)| (name, Some(arch)));
-        let is_word = |word: &str| {
-            !word.is_empty()
-                && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
-        };
         if !is_word(name) || !arch.is_none_or(is_word) {
             return Err(bad("that is no name of a package".to_owned()));
         }
         let entries = status::entries(&self.status, |one| (one == name).then_some(name)).remove(name);
         let found = the_one(entries.unwrap_or_default(), arch).map_err(&bad)?;
+        self.read(name, found, &self.diversions().map_err(bad)?)
+    }
+
+    /// Reads every package that is installed or in between, each when its turn comes, in the order of `status`.
+    pub fn packages(&self) -> impl Iterator<Item = Result<NativePackage, NativeError>> {
+        let diversions = self.diversions();
+        status::present(&self.status).map(move |(name, found)| {
+            let bad = |reason: String| bad(&name, reason);
+            if !is_word(&name) || !is_word(&found.arch) {
+                return Err(bad("that is no name of a package".to_owned()));
+            }
+            let found = the_one(vec![found], None).map_err(bad)?;
+            self.read(&name, found, diversions.as_ref().map_err(|reason| bad(reason.clone()))?)
+        })
+    }
+
+    /// Returns the name and the architecture of every package that is installed or in between.
+    pub(super) fn names(&self) -> impl Iterator<Item = (String, String)> {
+        status::present(&self.status).map(|(name, found)| (name, found.arch))
+    }
+
+    fn diversions(&self) -> Result<Diversions, String> {
+        let text = record(self.root, "diversions").map_err(|error| error.to_string())?.unwrap_or_default();
+        Diversions::parse(&text).map_err(|reason| format!("diversions: {reason}"))
+    }
+
+    /// Reads the lists of a package.
+    fn read(
+        &self,
+        name: &str,
+        found: DpkgStatus,
+        diversions: &Diversions,
+    ) -> Result<NativePackage, NativeError> {
+        let bad = |reason: String| bad(name, reason);
         let both = format!("{name}:{}", found.arch);
         let of = |suffix: &str| -> Result<Option<Vec<u8>>, NativeError> {
             match record(self.root, &format!("info/{both}.{suffix}"))? {
@@ -111,8 +148,6 @@ impl<'a> DpkgRecords<'a> {
             }
         };
         let list = of("list")?.ok_or_else(|| bad("there is no list of its paths".to_owned()))?;
-        let diversions = Diversions::parse(&record(self.root, "diversions")?.unwrap_or_default());
-        let diversions = diversions.map_err(|reason| bad(format!("diversions: {reason}")))?;
         let place = |path| diversions.place_of(name, path);
         let none = NativePath { ftype: Ftype::File, sum: None };
         let listed = paths_of(&list).map_err(|reason| bad(format!("its list: {reason}")))?;
@@ -143,6 +178,11 @@ impl<'a> DpkgRecords<'a> {
 /// Reads everything about a package, `NAME` or `NAME:ARCH`.
 pub fn package(root: &Root, name: &str) -> Result<NativePackage, NativeError> {
     DpkgRecords::of(root)?.package(name)
+}
+
+/// Tells whether a word can be the name or the architecture of a package: nothing that leads to another directory.
+fn is_word(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
 /// Returns what changes at each unpacking: inode and ctime of the list of paths, and of the sums.
@@ -210,42 +250,12 @@ fn the_one(entries: Vec<DpkgStatus>, arch: Option<&str>) -> Result<DpkgStatus, S
     }
 }
 
-/// Returns the absolute paths in a text, one a line. Skips blank lines and the root directory itself.
-pub fn paths_of(text: &[u8]) -> Result<Vec<ObjectPath>, String> {
-    let lines = (1..).zip(text.split(|&byte| byte == b'\n')).filter(|(_, line)| !line.is_empty());
-    let path =
-        |(at, line): (usize, &[u8])| ObjectPath::new(line).map_err(|error| format!("line {at}: {error}"));
-    let paths = lines.map(path).filter(|path| path.as_ref().map_or(true, |path| !path.relative().is_empty()));
-    paths.collect()
-}
-
-/// Returns the existing conffiles. Skips lines with words before the path: an upgrade removes their files.
-fn conffiles(text: &[u8]) -> impl Iterator<Item = ObjectPath> {
-    let lines = text.split(|&byte| byte == b'\n').filter(|line| line.starts_with(b"/"));
-    lines.filter_map(|line| ObjectPath::new(line.trim_ascii_end()).ok())
-}
-
-/// Returns the sums, by path. Skips invalid lines.
-fn md5sums(text: &[u8]) -> Vec<(ObjectPath, FileSum)> {
-    let lines = text.split(|&byte| byte == b'\n');
-    let read = |line: &[u8]| {
-        let (sum, path) = line.split_at_checked(32)?;
-        let path = [b"/", path.strip_prefix(b"  ")?].concat();
-        Some((ObjectPath::new(&path).ok()?, FileSum::parse(sum)?))
-    };
-    lines.filter_map(read).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn entry(arch: &str, status: &str) -> DpkgStatus {
         DpkgStatus { arch: arch.to_owned(), status: status.to_owned(), ..DpkgStatus::default() }
-    }
-
-    fn at(text: &str) -> ObjectPath {
-        ObjectPath::new(text.as_bytes()).unwrap()
     }
 
     #[test]
@@ -260,24 +270,5 @@ mod tests {
         assert!(the_one(half, None).unwrap_err().contains("has not finished with it"));
         let gone = vec![entry("amd64", "deinstall ok config-files")];
         assert_eq!(the_one(gone, None).unwrap_err(), "dpkg has not installed it");
-    }
-
-    #[test]
-    fn a_list_has_absolute_paths_and_a_relative_one_is_told_by_its_line() {
-        let paths = paths_of(b"/.\n/usr\n\n/usr/bin/a b\n").unwrap();
-        let shown: Vec<String> = paths.iter().map(ToString::to_string).collect();
-        assert_eq!(shown, ["/usr", "/usr/bin/a b"]);
-        assert!(paths_of(b"/a\nusr\n").unwrap_err().starts_with("line 2: "));
-    }
-
-    #[test]
-    fn sums_and_conffiles_are_those_of_whole_lines() {
-        let text =
-            b"d41d8cd98f00b204e9800998ecf8427e  usr/empty\nshort  x\nzz1d8cd98f00b204e9800998ecf8427e  y\n";
-        let sums = md5sums(text);
-        assert_eq!(sums.len(), 1);
-        assert_eq!(sums[0].0, at("/usr/empty"));
-        let files: Vec<ObjectPath> = conffiles(b"/etc/a\nremove-on-upgrade /etc/b\n\n").collect();
-        assert_eq!(files, [at("/etc/a")]);
     }
 }

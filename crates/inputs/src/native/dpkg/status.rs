@@ -98,6 +98,18 @@ pub(super) fn entries<'n>(
     found
 }
 
+/// Returns the packages that are installed or in between, by their names, in the order of the file.
+pub(super) fn present(text: &[u8]) -> impl Iterator<Item = (String, DpkgStatus)> {
+    let mut rest = text;
+    let stanzas = std::iter::from_fn(move || {
+        let stanza;
+        (stanza, rest) = (!rest.is_empty()).then(|| next_stanza(rest))?;
+        Some(stanza)
+    });
+    let read = stanzas.filter_map(|stanza| Some((name_of(stanza)?.to_owned(), DpkgStatus::read(stanza))));
+    read.filter(|(_, found)| found.standing() != DpkgStanding::Gone)
+}
+
 /// Cuts the next stanza off: it ends before an empty line.
 fn next_stanza(text: &[u8]) -> (&[u8], &[u8]) {
     match text.windows(2).position(|two| two == b"\n\n") {
@@ -156,5 +168,12 @@ mod tests {
             let one = DpkgStatus { status: status.to_owned(), ..DpkgStatus::default() };
             assert_eq!(one.standing(), standing, "{status}");
         }
+    }
+
+    #[test]
+    fn every_package_that_is_not_gone_comes_in_the_order_of_the_file() {
+        let found: Vec<String> =
+            present(STATUS.as_bytes()).map(|(name, one)| format!("{name}:{}", one.arch)).collect();
+        assert_eq!(found, ["web:amd64", "lib:amd64", "lib:i386"]);
     }
 }

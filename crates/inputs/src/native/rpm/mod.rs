@@ -23,6 +23,9 @@ const PACKAGE: &str = r"P\t%{NAME}\t%{EPOCH}\t%{VERSION}-%{RELEASE}\t%{ARCH}\t%{
 /// The lines of its files.
 const FILES: &str = r"[F\t%{FILEFLAGS}\t%{FILEDIGESTS}\t%{FILENAMES}\n]";
 
+/// The line of a package that is only named.
+const NAMES: &str = r"%{NAME}\t%{ARCH}\n";
+
 /// The longest answer, in bytes.
 const LONGEST_ANSWER: u64 = 256 << 20;
 
@@ -39,15 +42,43 @@ pub struct RpmRecords {
 impl RpmRecords {
     /// Finds the database.
     pub fn of(root: &Root) -> Result<Self, NativeError> {
+        Self::find(root)?.ok_or_else(|| records("there are no records of rpm in the root".to_owned()))
+    }
+
+    /// Finds the database; `None` where the root has none.
+    pub fn find(root: &Root) -> Result<Option<Self>, NativeError> {
         for place in DATABASES {
             let Ok(path) = ObjectPath::new(place.as_bytes()) else { continue };
             let physical = root.resolver().locate_dir(&path)?;
             if root.dir_if_there(&physical)?.is_some() {
                 let inside = OsString::from_vec(physical.relative().to_vec());
-                return Ok(Self { database: root.physical_path()?.join(inside).into_os_string() });
+                return Ok(Some(Self { database: root.physical_path()?.join(inside).into_os_string() }));
             }
         }
-        Err(records("there are no records of rpm in the root".to_owned()))
+        Ok(None)
+    }
+
+    /// Reads every installed package that has files.
+    pub fn packages(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<NativePackage, NativeError>> + use<>, NativeError> {
+        let query = format!("{PACKAGE}{FILES}");
+        let (answer, is_whole) = asked(&self.database, &query, Names::All).map_err(records)?;
+        if !is_whole {
+            return Err(records("rpm cannot list its packages".to_owned()));
+        }
+        Ok(each_package(answer))
+    }
+
+    /// Returns the name and the architecture of every installed package.
+    pub(super) fn names(&self) -> Result<Vec<(String, String)>, NativeError> {
+        let (answer, is_whole) = asked(&self.database, NAMES, Names::All).map_err(records)?;
+        if !is_whole {
+            return Err(records("rpm cannot list its packages".to_owned()));
+        }
+        let text = String::from_utf8_lossy(&answer);
+        let words = text.lines().filter_map(|line| line.split_once('\t'));
+        Ok(words.map(|(name, arch)| (name.to_owned(), arch.to_owned())).collect())
     }
 
     /// Tells of each of these packages whether it is installed, in their order.
@@ -56,7 +87,7 @@ impl RpmRecords {
         origins: &[&NativeOrigin],
     ) -> Result<Vec<Result<NativePresence, NativeError>>, NativeError> {
         let names: Vec<&str> = origins.iter().map(|origin| origin.name.as_str()).collect();
-        let (answer, _) = asked(&self.database, PACKAGE, &names).map_err(records)?;
+        let (answer, _) = asked(&self.database, PACKAGE, Names::These(&names)).map_err(records)?;
         let text = String::from_utf8_lossy(&answer);
         let (mut found, mut absent): (BTreeMap<&str, Vec<Line<'_>>>, Vec<&str>) = Default::default();
         for line in text.lines() {
@@ -86,7 +117,7 @@ pub fn package(root: &Root, name: &str) -> Result<NativePackage, NativeError> {
     }
     let RpmRecords { database } = RpmRecords::of(root)?;
     let query = format!("{PACKAGE}{FILES}");
-    let (answer, is_whole) = asked(&database, &query, &[name]).map_err(&bad)?;
+    let (answer, is_whole) = asked(&database, &query, Names::These(&[name])).map_err(&bad)?;
     if !is_whole {
         return Err(bad("rpm has not installed it".to_owned()));
     }
@@ -101,18 +132,23 @@ fn records(reason: String) -> NativeError {
     NativeError::Records { manager: NativeManager::Rpm, reason }
 }
 
+/// The packages that rpm(8) is asked about.
+#[derive(Clone, Copy)]
+enum Names<'a> {
+    All,
+    These(&'a [&'a str]),
+}
+
 /// Returns the answer of rpm(8), and whether it knew all packages.
-fn asked(database: &OsStr, query: &str, names: &[&str]) -> Result<(Vec<u8>, bool), String> {
+fn asked(database: &OsStr, query: &str, names: Names<'_>) -> Result<(Vec<u8>, bool), String> {
     let mut command = Command::new("rpm");
     command.arg("-q").arg("--dbpath").arg(database).args(["--queryformat", query]);
-    let spawned = command
-        .arg("--")
-        .args(names)
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn();
+    match names {
+        Names::All => command.arg("-a"),
+        Names::These(names) => command.arg("--").args(names),
+    };
+    let spawned =
+        command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let mut child = spawned.map_err(|error| format!("the command rpm cannot be run: {error}"))?;
     let mut answer = Vec::new();
     let read = match child.stdout.take() {
@@ -150,6 +186,21 @@ impl<'a> Line<'a> {
         let epoch = if is_there { format!("{}:", self.epoch) } else { String::new() };
         format!("{epoch}{}", self.version)
     }
+}
+
+/// Reads the answer about many packages, one after another. Those without files, such as keys, are passed over.
+fn each_package(answer: Vec<u8>) -> impl Iterator<Item = Result<NativePackage, NativeError>> {
+    let mut at = 0;
+    let pieces = std::iter::from_fn(move || {
+        let rest = answer.get(at..).filter(|rest| !rest.is_empty())?;
+        // The next package begins with the next line that is no file.
+        let next = rest.windows(3).position(|three| three == b"\nP\t").map_or(rest.len(), |end| end + 1);
+        let has_files = rest.get(..next)?.windows(3).any(|three| three == b"\nF\t");
+        let parsed = has_files.then(|| parse(rest.get(..next).unwrap_or_default()).map_err(records));
+        at += next;
+        Some(parsed)
+    });
+    pieces.flatten()
 }
 
 /// Reads the answer about one package.
@@ -214,6 +265,16 @@ mod tests {
         assert_eq!(types, expected.map(|(path, ftype, has)| (path.to_owned(), ftype, has)));
         let without = parse(b"P\tweb\t(none)\t2.0-1\tnoarch\t(none)\t\n").unwrap();
         assert_eq!((without.version.as_str(), without.title), ("2.0-1", None));
+    }
+
+    #[test]
+    fn an_answer_about_all_packages_is_read_piece_by_piece_and_keys_are_passed_over() {
+        let line = |name: &str| format!("P\t{name}\t(none)\t2.0-1\tnoarch\t1\t{name}\n");
+        let answer =
+            [line("web"), FILES.to_owned(), line("gpg-pubkey"), line("lib"), FILES.to_owned()].concat();
+        let names: Vec<String> =
+            each_package(answer.into_bytes()).map(|one| one.unwrap().origin.name).collect();
+        assert_eq!(names, ["web", "lib"]);
     }
 
     #[test]

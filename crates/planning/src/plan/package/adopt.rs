@@ -12,10 +12,10 @@ use crate::plan::parameters::merged;
 use crate::plan::plan_builder::below;
 use crate::plan::refusal::{Command, Reason, Refusal};
 use crate::plan::target::PackageTarget;
-use crate::plan::{Plan, SpaceNeed, reserved, space};
+use crate::plan::{Plan, RecordChange, reserved, space};
 use patchadm_changeset::format::contents_merge::ContentsEdits;
 use patchadm_inputs::inventory::Inventory;
-use patchadm_inputs::native::is_native_parameter;
+use patchadm_inputs::native::{NativeOrigin, is_native_parameter};
 use patchadm_inputs::source::PackageImage;
 use patchadm_rootfs::{Inode, Live, LiveKind};
 use patchadm_svr4::format::params;
@@ -49,16 +49,24 @@ pub struct AdoptableSoftware {
     pub must_be_there: bool,
 }
 
-/// An adoption that is planned.
+/// Adoptions that are one run: records alone.
+#[derive(Debug, Default)]
+pub struct Adoptions {
+    /// The lines that change.
+    lines: ContentsEdits,
+    records: Vec<RecordChange>,
+    packages: BTreeMap<PkgInst, Option<NativeOrigin>>,
+    notes: Vec<String>,
+}
+
+/// What an adoption takes in.
 #[derive(Clone, Debug)]
 pub struct IntendedAdoption {
-    /// Everything that changes: records alone. It must not be carried out where there are conflicts.
-    pub plan: Plan,
-    /// The objects of the package.
-    pub objects: Vec<ObjectPath>,
+    /// The number of its objects.
+    pub objects: usize,
     /// The directories among them that other packages have as well.
     pub directories_shared: usize,
-    /// The objects that other packages own.
+    /// The objects that other packages own. If there are any, it is not taken up.
     pub conflicts: Vec<AdoptionConflict>,
     /// The listed paths at which nothing is.
     pub missing: Vec<ObjectPath>,
@@ -95,27 +103,120 @@ pub(in crate::plan) fn found_software(
     software: &AdoptableSoftware,
     inventory: &Inventory,
 ) -> Result<FoundSoftware, Reason> {
-    let mut adoption = Adoption::new(software, inventory);
+    found_beside(software, inventory, &Adoptions::default())
+}
+
+/// Finds software on the disk beside what is adopted in the same run.
+fn found_beside(
+    software: &AdoptableSoftware,
+    inventory: &Inventory,
+    others: &Adoptions,
+) -> Result<FoundSoftware, Reason> {
+    let mut adoption = Adoption::new(software, (inventory, others));
     for (path, ftype) in &software.paths {
         adoption.take(path, *ftype)?;
     }
     Ok(adoption.found)
 }
 
-/// Plans an adoption. The inventory must have the paths, and the places on the disk that they lead to.
-pub fn adopt(
-    software: &AdoptableSoftware,
-    inventory: &Inventory,
-    now: &Now,
-) -> Result<IntendedAdoption, Refusal> {
-    let planned = found(software, inventory).and_then(|found| plan(software, inventory, found, now));
-    planned.map_err(|reason| reason.shown(inventory).of(Command::Adopt, &software.package))
+impl Adoptions {
+    /// Takes up software. The inventory must have its paths, and the places on the disk that they lead to. Where other
+    /// packages own objects of it, it is not taken up.
+    pub fn add(
+        &mut self,
+        software: &AdoptableSoftware,
+        inventory: &Inventory,
+        now: &Now,
+    ) -> Result<IntendedAdoption, Refusal> {
+        let added = self.add_found(software, inventory, now);
+        added.map_err(|reason| reason.shown(inventory).of(Command::Adopt, &software.package))
+    }
+
+    fn add_found(
+        &mut self,
+        software: &AdoptableSoftware,
+        inventory: &Inventory,
+        now: &Now,
+    ) -> Result<IntendedAdoption, Reason> {
+        let found = self.found(software, inventory)?;
+        if found.conflicts.is_empty() {
+            self.records.extend(registration(software, inventory, &found.entries, now)?);
+            self.lines.extend(found.lines);
+            self.notes.extend(found.notes);
+            let origin = NativeOrigin::of(&software.params);
+            self.packages.insert(software.package.clone(), origin);
+        }
+        Ok(IntendedAdoption {
+            objects: found.entries.len(),
+            directories_shared: found.directories_shared,
+            conflicts: found.conflicts,
+            missing: found.missing.iter().map(|path| inventory.show(path)).collect(),
+        })
+    }
+
+    /// Finds software that is to be adopted, and refuses what cannot be.
+    fn found(&self, software: &AdoptableSoftware, inventory: &Inventory) -> Result<FoundSoftware, Reason> {
+        let package = &software.package;
+        if inventory.packages.contains_key(package) || self.packages.contains_key(package) {
+            return Err(refused("it is installed already".to_owned()));
+        }
+        if let Some(origin) = NativeOrigin::of(&software.params)
+            && let Some((other, _)) = inventory
+                .packages
+                .iter()
+                .find(|(_, installed)| NativeOrigin::of(&installed.params).as_ref() == Some(&origin))
+        {
+            return Err(refused(format!("{origin} is adopted already, as {other}")));
+        }
+        let found = found_beside(software, inventory, self)?;
+        if software.must_be_there && !found.missing.is_empty() {
+            let shown = found.missing.iter().map(|path| inventory.show(path).to_string());
+            return Err(refused(format!("nothing is at {}", shown.collect::<Vec<_>>().join(", "))));
+        }
+        if found.entries.is_empty() {
+            return Err(refused("nothing of it is there".to_owned()));
+        }
+        Ok(found)
+    }
+
+    /// Returns everything that changes; `None` if nothing was taken up. The inventory is that of any of the adoptions.
+    pub fn plan(self, inventory: &Inventory, now: &Now) -> Result<Option<Plan>, Refusal> {
+        let packages: Vec<PkgInst> = self.packages.into_keys().collect();
+        let Some(last) = packages.last() else { return Ok(None) };
+        let space = space::needs(inventory, &[], &self.records, &[], &[]);
+        space::enough(&space).map_err(|reason| reason.of(Command::Adopt, last))?;
+        Ok(Some(Plan {
+            command: Command::Adopt.name(),
+            patches: Vec::new(),
+            changes: Vec::new(),
+            records: self.records,
+            contents: self.lines,
+            trailer: now.trailer(Command::Adopt.name(), last),
+            packages,
+            undo: Vec::new(),
+            versions: Vec::new(),
+            space,
+            discard: Vec::new(),
+            signature: None,
+            direction: crate::plan::Direction::Forward,
+            notes: self.notes,
+        }))
+    }
+
+    /// Returns the origin of a package that is there, or comes with this run.
+    fn origin_of(&self, package: &PkgInst, inventory: &Inventory) -> Option<NativeOrigin> {
+        let of_installed = || NativeOrigin::of(&inventory.packages.get(package)?.params);
+        self.packages.get(package).cloned().unwrap_or_else(of_installed)
+    }
 }
 
 /// An adoption in the making.
 struct Adoption<'a> {
     software: &'a AdoptableSoftware,
     inventory: &'a Inventory,
+    /// What is adopted in the same run.
+    others: &'a Adoptions,
+    origin: Option<NativeOrigin>,
     found: FoundSoftware,
     /// The path under which each place on the disk is recorded.
     places: BTreeMap<ObjectPath, ObjectPath>,
@@ -123,27 +224,13 @@ struct Adoption<'a> {
     files: HashMap<(Option<usize>, Inode), ObjectPath>,
 }
 
-/// Finds software that is to be adopted, and refuses what cannot be.
-fn found(software: &AdoptableSoftware, inventory: &Inventory) -> Result<FoundSoftware, Reason> {
-    if inventory.packages.contains_key(&software.package) {
-        return Err(refused("it is installed already".to_owned()));
-    }
-    let found = found_software(software, inventory)?;
-    if software.must_be_there && !found.missing.is_empty() {
-        let shown = found.missing.iter().map(|path| inventory.show(path).to_string());
-        return Err(refused(format!("nothing is at {}", shown.collect::<Vec<_>>().join(", "))));
-    }
-    if found.entries.is_empty() {
-        return Err(refused("nothing of it is there".to_owned()));
-    }
-    Ok(found)
-}
-
 impl<'a> Adoption<'a> {
-    fn new(software: &'a AdoptableSoftware, inventory: &'a Inventory) -> Self {
+    fn new(software: &'a AdoptableSoftware, (inventory, others): (&'a Inventory, &'a Adoptions)) -> Self {
         Self {
             software,
             inventory,
+            others,
+            origin: NativeOrigin::of(&software.params),
             found: FoundSoftware::default(),
             places: BTreeMap::new(),
             files: HashMap::new(),
@@ -226,12 +313,30 @@ impl<'a> Adoption<'a> {
         first
     }
 
+    /// Returns the line of a path as the run leaves it so far.
+    fn line(&self, path: &ObjectPath) -> Option<&'a ContentsLine> {
+        let others = self.others.lines.get(path).and_then(Option::as_deref);
+        others.or_else(|| self.inventory.lines.get(path))
+    }
+
+    /// Tells whether the package manager of the software gives an object to several of its packages.
+    fn is_shared_natively(&self, line: &ContentsLine) -> bool {
+        let Some(origin) = &self.origin else { return false };
+        let is_of_it = |owner: &OwningPackage| {
+            let other = self.others.origin_of(&owner.package, self.inventory);
+            other.is_some_and(|other| other.manager == origin.manager)
+        };
+        !line.owners.is_empty() && line.owners.iter().all(is_of_it)
+    }
+
     /// Adds the line of an object, or its conflict.
     fn record(&mut self, path: &ObjectPath, place: &ObjectPath, object: Object) {
         let is_directory = object.ftype.is_directory();
-        let is_shared = |line: &ContentsLine| is_directory && line.object.ftype.is_directory();
-        let known = self.inventory.lines.get(path);
-        let elsewhere = self.inventory.lines.get(place).filter(|_| place != path);
+        let is_shared = |line: &ContentsLine| {
+            is_directory && line.object.ftype.is_directory() || self.is_shared_natively(line)
+        };
+        let known = self.line(path);
+        let elsewhere = self.line(place).filter(|_| place != path);
         let others = [known, elsewhere].into_iter().flatten().filter(|line| !is_shared(line));
         let mut owners: Vec<PkgInst> =
             others.flat_map(|line| line.owners.iter().map(|owner| owner.package.clone())).collect();
@@ -253,46 +358,21 @@ impl<'a> Adoption<'a> {
     }
 }
 
-fn plan(
+/// Returns the records of the package that software becomes.
+fn registration(
     software: &AdoptableSoftware,
     inventory: &Inventory,
-    found: FoundSoftware,
+    entries: &[(ObjectPath, Object)],
     now: &Now,
-) -> Result<IntendedAdoption, Reason> {
+) -> Result<Vec<RecordChange>, Reason> {
     let package = software.package.clone();
     let mut params = merged(&package, &Params::new(), &software.params, &software.environment, now);
     for (name, value) in software.params.iter().filter(|(name, _)| is_native_parameter(name)) {
         params.set(name, value);
     }
-    let image = image(software, &found.entries, now)?;
-    let target = PackageTarget::new(package.clone(), 0, &image, params)?;
-    let records = package_records(&target, RecordedBefore::Nothing, inventory)?;
-    let needs: Vec<SpaceNeed> = space::needs(inventory, &[], &records, &[], &[]);
-    space::enough(&needs)?;
-    let FoundSoftware { lines, entries, directories_shared, conflicts, missing, notes } = found;
-    let plan = Plan {
-        command: Command::Adopt.name(),
-        patches: Vec::new(),
-        changes: Vec::new(),
-        records,
-        contents: lines,
-        trailer: now.trailer(Command::Adopt.name(), &package),
-        packages: vec![package],
-        undo: Vec::new(),
-        versions: Vec::new(),
-        space: needs,
-        discard: Vec::new(),
-        signature: None,
-        direction: crate::plan::Direction::Forward,
-        notes,
-    };
-    Ok(IntendedAdoption {
-        plan,
-        objects: entries.into_iter().map(|(path, _)| path).collect(),
-        directories_shared,
-        conflicts,
-        missing: missing.iter().map(|path| inventory.show(path)).collect(),
-    })
+    let image = image(software, entries, now)?;
+    let target = PackageTarget::new(package, 0, &image, params)?;
+    package_records(&target, RecordedBefore::Nothing, inventory)
 }
 
 /// Returns the package that would have delivered the objects.

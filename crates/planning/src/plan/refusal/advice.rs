@@ -56,6 +56,9 @@ impl Refusal {
                 "{} gives the registration up and leaves the files",
                 wording.verb(&format!("adopt --forget --pkg {package}"))
             ),
+            Reason::Unregistered { .. } => {
+                format!("{} registers the package in the same run", wording.verb("add --adopt PATCH"))
+            }
             Reason::NativeChanged { change, .. } => of_native_change(change, wording),
             Reason::Interrupted { .. } => format!(
                 "put the package back from a backup, or finish the patch without a way back: {}",

@@ -10,7 +10,7 @@ impl Reason {
             Self::LaterRevision(_) | Self::InSet(SetReason::LaterInSet(_)) => "superseded",
             Self::InSet(SetReason::ContainedInSet(_)) => "obsoleted",
             Self::Obsoleted { .. } if command == Command::Patchadd => "obsoleted",
-            Self::NotInstalled(_) => "not-applicable",
+            Self::NotInstalled(_) | Self::Unregistered { .. } => "not-applicable",
             _ => "refused",
         }
     }
@@ -54,7 +54,7 @@ impl Reason {
             | Self::ChangedLater { .. }
             | Self::NotHandedOn { .. }
             | Self::UsedLater { .. } => 6,
-            Self::NotInstalled(_) | Self::NoSuchPackage => 8,
+            Self::NotInstalled(_) | Self::Unregistered { .. } | Self::NoSuchPackage => 8,
             Self::ReadOnly(_) => 7,
             Self::UndoMismatch { .. } => 17,
             Self::NoSpace { .. } => 18,

@@ -136,6 +136,13 @@ pub enum Reason {
     },
     /// No package of the patch is installed in the version that it is for: `PKG (ARCH) VERSION` of each.
     NotInstalled(Vec<String>),
+    /// The same, and the package manager of the system has a package that it is for.
+    Unregistered {
+        /// `PKG (ARCH) VERSION` of each package of the patch.
+        packages: Vec<String>,
+        /// The native package: manager, name and version.
+        native: String,
+    },
     /// It is applied to all the packages that it patches.
     AlreadyApplied(Vec<PkgInst>),
     /// This later revision is applied.

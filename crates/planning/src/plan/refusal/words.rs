@@ -58,7 +58,7 @@ impl Refusal {
             Reason::Incompatible { applied, .. } => {
                 format!("Patch {id} is incompatible with applied patch {applied}.")
             }
-            Reason::NotInstalled(_) => {
+            Reason::NotInstalled(_) | Reason::Unregistered { .. } => {
                 format!("None of the packages of patch {id} is installed on this system.")
             }
             Reason::Restricted { restricted, package } => format!(
@@ -99,6 +99,7 @@ impl Reason {
                     packages.join(", ")
                 )
             }
+            Self::Unregistered { packages, native } => unregistered(packages, native),
             Self::AlreadyApplied(packages) => format!("it is applied already, to {}", list(packages)),
             Self::LaterRevision(later) => format!("the later revision {later} is applied"),
             Self::Obsoleted { by: Some(by), entry } => {
@@ -268,4 +269,12 @@ fn list(packages: &[PkgInst]) -> String {
 
 fn join(words: impl Iterator<Item = String>) -> String {
     words.collect::<Vec<_>>().join(", ")
+}
+
+/// Returns the sentence about a patch for a native package that was not adopted.
+fn unregistered(packages: &[String], native: &str) -> String {
+    format!(
+        "none of its packages is registered here: {}; {native} is installed, and was not adopted",
+        packages.join(", ")
+    )
 }

@@ -128,6 +128,9 @@ fn perform(
     session: &Session<'_>,
     taken: &[(&ApplyOperand, &PlannedPatch)],
 ) -> Option<Result<Receipt, Failure>> {
+    if taken.is_empty() {
+        return None;
+    }
     let patch_records = taken.iter().map(|(_, taken)| {
         let plan = &taken.scripted.plan;
         patch_record(plan, log::of_patch(plan), log::of_installation(plan))
@@ -136,17 +139,24 @@ fn perform(
         .iter()
         .map(|(operand, _)| OneSource { source: &operand.device.source, image: &operand.device.image });
     let mut content = ManySources(sources.collect());
+    let prepared = session.ground.prepared();
     let plan = match taken {
-        [(_, one)] => Cow::Borrowed(&one.scripted.plan),
-        _ => Cow::Owned(combined(taken)?),
+        [(_, one)] if prepared.is_empty() => Cow::Borrowed(&one.scripted.plan),
+        _ => Cow::Owned(combined(&prepared, taken)?),
     };
-    Some(session.perform_together(&plan, &mut content, patch_records.collect()))
+    let done = session.perform_together(&plan, &mut content, patch_records.collect());
+    if done.is_ok() && !prepared.is_empty() {
+        session.ground.forget_preparation();
+    }
+    Some(done)
 }
 
-/// What several patches do together.
-fn combined(taken: &[(&ApplyOperand, &PlannedPatch)]) -> Option<Plan> {
+/// What several patches do together, after what comes before them.
+fn combined(prepared: &[Plan], taken: &[(&ApplyOperand, &PlannedPatch)]) -> Option<Plan> {
+    let nothing = MadeObjects::new();
     let mut packages = 0;
-    let mut singles = Vec::new();
+    let mut singles: Vec<Single<'_>> =
+        prepared.iter().map(|plan| Single { plan, made: &nothing, packages: 0 }).collect();
     for (operand, taken) in taken {
         singles.push(Single { plan: &taken.scripted.plan, made: &taken.made, packages });
         packages += operand.device.image.packages.len();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{LibraryKeeper, LibraryRequest};
-use crate::operation::patches::foreseen::ForeseenRoot;
+use crate::operation::projected_plans::ForeseenRoot;
 use crate::operation::session::{Caller, RootAndPolicy};
 use patchadm_changeset::transaction::ProgressEvent;
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};

@@ -36,15 +36,18 @@ use patchadm_inputs::format::plan_differences::PlanDifferences;
 use planner::apply_all;
 use wanted::OrderedPatches;
 
+use crate::operation::adopt::on_demand::unregistered_native;
 use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::Failure;
 use crate::operation::foreseen_root::plan_on_foreseen_root;
 use crate::operation::libraries::recorded_as_loaded;
+use crate::operation::patches::preparation;
 use crate::operation::plan_file::{PlanFault, save_plan};
 use crate::operation::run::Execution;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, must_agree, must_have_database, shown_to_anybody, without_lock,
 };
+use patchadm_planning::plan::refusal::Reason;
 use patchadm_planning::resolve::Resolution;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::PatchId;
@@ -87,6 +90,7 @@ pub(super) fn apply_read(
     let session = Session::begin(ground, caller)?;
     locked(&session)?;
     must_agree(root, |_| false)?;
+    let mut preparation = preparation::carry_out(&session, &request.preparation, &wanted.packages())?;
     let ordered = wanted.ordered(&session.ground)?;
     rehearse_for_plan(&session.ground, request, (wanted, &ordered), caller)?;
     let session = session.taking_for(ordered.because);
@@ -94,9 +98,14 @@ pub(super) fn apply_read(
     let operands = (&ordered.operands[..], ordered.is_together);
     let mut patches = apply_all(input, &request.scripts, operands, Execution::Perform(&session))?;
     add_kept_libraries(&session.ground, &mut patches);
+    // What was to come with the first patch did not come.
+    if !session.ground.prepared().is_empty() {
+        preparation.adopted.clear();
+    }
+    name_unregistered(&session.ground, wanted, &mut patches);
     let (resolution, exchanges) = (ordered.resolution, session.exchanged());
     Ok(AppliedPatchSet {
-        report: ApplyReport { recovered: session.recovered, patches, exchanges, refused: None },
+        report: ApplyReport { recovered: session.recovered, preparation, patches, exchanges, refused: None },
         resolution,
     })
 }
@@ -109,6 +118,19 @@ fn add_kept_libraries(ground: &RootAndPolicy, patches: &mut [ApplyOutcome]) {
     for one in patches.iter_mut().filter(|one| matches!(one.result, Ok(Some(_)))) {
         let id = PatchId::parse(&one.id, &ground.policy.separator).ok();
         one.kept = id.and_then(|id| kept.remove(&id)).unwrap_or_default();
+    }
+}
+
+/// Names the package of the system for which a patch would have to be adopted, where that is why it does not apply.
+fn name_unregistered(ground: &RootAndPolicy, wanted: &WantedPatches, patches: &mut [ApplyOutcome]) {
+    for one in patches {
+        let Err(Failure::Refused(refusal)) = &mut one.result else { continue };
+        let Reason::NotInstalled(packages) = &*refusal.reason else { continue };
+        let operand = wanted.operands.iter().find(|operand| operand.shown_id() == one.id);
+        let native = operand.and_then(|operand| unregistered_native(ground, &operand.packages()));
+        if let Some(native) = native {
+            *refusal.reason = Reason::Unregistered { packages: packages.clone(), native };
+        }
     }
 }
 
@@ -125,12 +147,18 @@ fn plan_read(
     must_be_directories(root, &caller.exchanges)?;
     let plan_all = || {
         must_agree(root, |_| false)?;
+        let mut preparation =
+            preparation::foresee(&ground, &request.preparation, &wanted.packages(), caller)?;
         let ordered = wanted.ordered(&ground)?;
-        let patches = rehearsed(&ground, request, &ordered, caller)?;
+        let mut patches = rehearsed(&ground, request, &ordered, caller)?;
+        name_unregistered(&ground, wanted, &mut patches);
+        if patches.iter().all(|one| one.result.is_err()) {
+            preparation.adopted.clear();
+        }
         settle_plan_file(&ground, request, (wanted, &ordered), &patches)?;
         let plans = patches.iter().filter_map(|one| Some((one.plan.as_ref()?, !one.scripts.is_empty())));
         let exchanges = foreseen(root, &caller.exchanges, plans)?;
-        let report = ApplyReport { patches, exchanges, ..ApplyReport::default() };
+        let report = ApplyReport { preparation, patches, exchanges, ..ApplyReport::default() };
         Ok(AppliedPatchSet { report, resolution: ordered.resolution })
     };
     without_lock(root, plan_all)

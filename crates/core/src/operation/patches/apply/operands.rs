@@ -11,9 +11,10 @@ use crate::operation::patches::reboot;
 use patchadm_changeset::transaction::Receipt;
 use patchadm_inputs::inventory::{Installed, Touched};
 use patchadm_inputs::sign::{Demand, DemandWord};
-use patchadm_inputs::source::{Bundle, SourceError, SourceProblem, open_signed};
+use patchadm_inputs::source::{Bundle, PackageImage, SourceError, SourceProblem, open_signed};
 use patchadm_planning::plan::concern::touched_by_patch;
 use patchadm_planning::plan::patch::patch_plan::PatchPlan;
+use patchadm_planning::resolve::OfferedPackage;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{PatchId, PatchMacros};
 
@@ -52,6 +53,15 @@ impl ApplyOperand {
     /// The id as messages have it; the name of the source where the patch has none.
     pub(in crate::operation::patches) fn shown_id(&self) -> String {
         self.id.as_ref().map_or_else(|| self.device.image.name.clone(), ToString::to_string)
+    }
+
+    /// The packages that the patch is for.
+    pub(super) fn packages(&self) -> Vec<OfferedPackage> {
+        let package = |package: &PackageImage| {
+            let value = |name: &str| package.params.text(name).trim().to_owned();
+            OfferedPackage { pkg: value("PKG"), arch: value("ARCH"), version: value("VERSION") }
+        };
+        self.device.image.packages.iter().map(package).collect()
     }
 
     /// What the patch touches of a root with these packages. A patch without an id has no directory in the database.

@@ -17,6 +17,7 @@ use super::with_scripts::apply_with_scripts;
 use crate::operation::failure::{Failure, is_of_source};
 use crate::operation::libraries::LibraryKeeper;
 use crate::operation::patches::in_use::in_use;
+use crate::operation::patches::preparation::carry_out_alone;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::run::{BatchEnd, Execution, RunPlanner, all_or_none, run_all};
 use crate::operation::session::Session;
@@ -133,6 +134,16 @@ impl<'a> ApplyPlanner<'a> {
         batch: ApplyBatch<'a>,
     ) -> BatchEnd<ApplyOutcome> {
         let mut patches = batch.patches;
+        if patches.iter().any(PlannedOperand::has_scripts) {
+            match carry_out_alone(session) {
+                Ok(true) => return BatchEnd::PlanAgain,
+                Ok(false) => {}
+                Err(failure) => {
+                    let refused = patches.into_iter().next().map(|one| one.operand.refused(failure));
+                    return BatchEnd::Last(refused.into_iter().collect());
+                }
+            }
+        }
         let outcomes = match patches.pop_if(|one| one.has_scripts()) {
             Some(one) => vec![apply_with_scripts(session, &self.input, self.scripts, one)],
             None => match carry_out(session, patches) {

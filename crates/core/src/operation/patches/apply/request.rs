@@ -6,6 +6,7 @@ use super::signatures::SignatureRequest;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::LibraryRequest;
 use crate::operation::patches::in_use::UsingProcess;
+use crate::operation::patches::prepared::{PreparationReport, PreparationRequest};
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::plan_file::PlanFileRequest;
 use patchadm_changeset::format::history::SignatureRecord;
@@ -54,6 +55,8 @@ pub struct ApplyRequest {
     pub shlibs: LibraryRequest,
     /// What is done with a plan file.
     pub plan_file: PlanFileRequest,
+    /// What comes before the patches.
+    pub preparation: PreparationRequest,
 }
 
 /// The outcome of one patch.
@@ -104,6 +107,8 @@ pub struct SetMembership {
 pub struct ApplyReport {
     /// The run that recovery found unfinished before anything else, and what became of it.
     pub recovered: Recovered,
+    /// What came before the patches.
+    pub preparation: PreparationReport,
     /// The outcomes, patch by patch.
     pub patches: Vec<ApplyOutcome>,
     /// How the changes below each directory became visible, or would, that should be exchanged.

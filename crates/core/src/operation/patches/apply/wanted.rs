@@ -7,7 +7,7 @@ use super::request::ApplyOutcome;
 use crate::operation::failure::Failure;
 use crate::operation::patches::decision::resolved;
 use crate::operation::session::RootAndPolicy;
-use patchadm_planning::resolve::{Offer, Resolution, SetOutcome, SetRequest, SetVerdict};
+use patchadm_planning::resolve::{Offer, OfferedPackage, Resolution, SetOutcome, SetRequest, SetVerdict};
 use patchadm_svr4::patch::PatchList;
 
 /// Patches that were read.
@@ -55,6 +55,11 @@ impl WantedPatches {
             left_out: Vec::new(),
         };
         Self { operands: vec![operand], unread: Vec::new(), choice }
+    }
+
+    /// The packages that the patches are for.
+    pub(super) fn packages(&self) -> Vec<OfferedPackage> {
+        self.operands.iter().flat_map(ApplyOperand::packages).collect()
     }
 
     /// Decides for a root as it is now.

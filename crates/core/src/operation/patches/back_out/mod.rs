@@ -39,6 +39,8 @@ use selection::selected;
 use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::Failure;
 use crate::operation::foreseen_root::plan_on_foreseen_root;
+use crate::operation::patches::preparation;
+use crate::operation::patches::prepared::PreparationRequest;
 use crate::operation::run::Execution;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, shown_to_anybody,
@@ -70,13 +72,17 @@ pub fn back_out_patches(
     must_have_database(root)?;
     let session = Session::begin(ground.naming(request.moved_to.as_deref()), caller)?.going_back();
     must_agree(root, |_| false)?;
+    let preparation = preparation::carry_out(&session, &of_refresh(request), &[])?;
+    let Some(ids) = preparation.staying(ids) else {
+        return Ok(BackOutReport { recovered: session.recovered, preparation, ..BackOutReport::default() });
+    };
     let read = KnownRecords::of(&session.ground)?;
     let ids = selected(&session.ground, request, &read.applied, ids)?;
     let ids = dependents_first(&session.ground, &read.applied, ids);
     let input = (&session.ground, request, &caller.now);
     let patches = back_out_all(input, &ids, read, Execution::Perform(&session))?;
     let exchanges = session.exchanged();
-    Ok(BackOutReport { recovered: session.recovered, patches, exchanges, refused: None })
+    Ok(BackOutReport { recovered: session.recovered, preparation, patches, exchanges, refused: None })
 }
 
 /// What [`back_out_patches`] would do.
@@ -91,16 +97,23 @@ fn plan_backouts(
     let ground = ground.naming(request.moved_to.as_deref()).for_who_may()?;
     let plan_all = || {
         must_agree(root, |_| false)?;
+        let preparation = preparation::foresee(&ground, &of_refresh(request), &[], caller)?;
+        let Some(ids) = preparation.foreseeable(ids.clone()) else { return Ok((preparation, Vec::new())) };
         let read = KnownRecords::of(&ground)?;
-        let ids = selected(&ground, request, &read.applied, ids.clone())?;
+        let ids = selected(&ground, request, &read.applied, ids)?;
         let ids = dependents_first(&ground, &read.applied, ids);
-        back_out_all((&ground, request, &caller.now), &ids, read, Execution::Foresee)
+        let patches = back_out_all((&ground, request, &caller.now), &ids, read, Execution::Foresee)?;
+        Ok((preparation, patches))
     };
     must_be_directories(root, &caller.exchanges)?;
-    let patches = without_lock(root, plan_all)?;
+    let (preparation, patches) = without_lock(root, plan_all)?;
     let plans = patches.iter().filter_map(|one| Some((one.plan.as_ref()?, !one.scripts.is_empty())));
     let exchanges = foreseen(root, &caller.exchanges, plans)?;
-    Ok(BackOutReport { patches, exchanges, ..BackOutReport::default() })
+    Ok(BackOutReport { preparation, patches, exchanges, ..BackOutReport::default() })
+}
+
+fn of_refresh(request: &BackOutRequest) -> PreparationRequest {
+    PreparationRequest { refresh: request.refresh, ..PreparationRequest::default() }
 }
 
 /// The patches that are named, each once.

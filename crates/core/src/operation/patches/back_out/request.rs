@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::operation::failure::Failure;
 use crate::operation::libraries::LibraryRequest;
+use crate::operation::patches::prepared::PreparationReport;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::patches::undone_run::UndoneRun;
 use patchadm_changeset::transaction::{ExchangeReport, ExchangeRequest, Receipt, Recovered};
@@ -41,6 +42,8 @@ pub struct BackOutRequest {
     pub scripts: PatchScriptRequest,
     /// What becomes of libraries that others need.
     pub shlibs: LibraryRequest,
+    /// Stale registrations are refreshed first.
+    pub refresh: bool,
 }
 
 /// The outcome of one patch.
@@ -67,6 +70,8 @@ pub struct BackOutOutcome {
 pub struct BackOutReport {
     /// The run that recovery found unfinished before anything else, and what became of it.
     pub recovered: Recovered,
+    /// What came before the patches.
+    pub preparation: PreparationReport,
     /// The outcomes, patch by patch.
     pub patches: Vec<BackOutOutcome>,
     /// How the changes below each directory became visible, or would, that should be exchanged.

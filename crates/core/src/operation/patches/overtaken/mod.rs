@@ -13,7 +13,7 @@ mod foresee;
 mod native_now;
 mod overview;
 mod planner;
-mod request;
+pub(in crate::operation::patches) mod request;
 mod saved;
 
 pub use foresee::{ForeseenUpgrade, foresee_upgrade};
@@ -26,6 +26,7 @@ use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, patch_record, shown_to_anybody, without_lock,
 };
 use patchadm_inputs::native::NativeOrigin;
+use patchadm_planning::plan::Plan;
 use patchadm_rootfs::Root;
 use planner::{PlannedRefresh, Refresher};
 
@@ -39,9 +40,8 @@ pub fn refresh_registrations(
         let shown = || {
             without_lock(root, || {
                 let ground = RootAndPolicy::of(root)?.for_who_may()?;
-                let planned =
-                    Refresher { ground: &ground, request, now: &caller.now, time: &caller.time }.planned()?;
-                Ok(planned.map_or_else(RefreshReport::default, |planned| planned.report))
+                let planned = planned_refresh(&ground, request, caller)?;
+                Ok(planned.map(|(report, _)| report).unwrap_or_default())
             })
         };
         return shown_to_anybody(root, shown, |mut report: RefreshReport, refused| {
@@ -55,12 +55,29 @@ pub fn refresh_registrations(
     may_change(root)?;
     let session = Session::begin(RootAndPolicy::of(root)?, caller)?;
     must_agree(root, |_| false)?;
-    let refresher = Refresher { ground: &session.ground, request, now: &caller.now, time: &caller.time };
-    let report = match refresher.planned()? {
-        Some(planned) => perform(&session, planned)?,
-        None => RefreshReport::default(),
-    };
+    let report = refresh_locked(&session, request)?.unwrap_or_default();
     Ok(RefreshReport { recovered: session.recovered, ..report })
+}
+
+/// Plans a refresh that is only foreseen; `None` where nothing is stale.
+pub(in crate::operation) fn planned_refresh(
+    ground: &RootAndPolicy,
+    request: &RefreshRequest,
+    caller: &Caller<'_>,
+) -> Result<Option<(RefreshReport, Option<Plan>)>, Failure> {
+    let request = RefreshRequest { dry_run: true, ..request.clone() };
+    let refresher = Refresher { ground, request: &request, now: &caller.now, time: &caller.time };
+    Ok(refresher.planned()?.map(|planned| (planned.report, planned.plan)))
+}
+
+/// Refreshes registrations of a root that is locked; `None` where nothing is stale.
+pub(in crate::operation) fn refresh_locked(
+    session: &Session<'_>,
+    request: &RefreshRequest,
+) -> Result<Option<RefreshReport>, Failure> {
+    let Caller { now, time, .. } = session.caller;
+    let refresher = Refresher { ground: &session.ground, request, now, time };
+    refresher.planned()?.map(|planned| perform(session, planned)).transpose()
 }
 
 /// Whether nothing is to be done, as one look without a lock says.

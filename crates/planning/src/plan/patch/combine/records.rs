@@ -39,6 +39,7 @@ impl CombinedRecords {
                 }
             }
             RecordChange::AddTree { path, files } => {
+                self.spread_tree_above(path);
                 let files = files.iter().cloned().map(|file| renumbered(file, archives)).collect();
                 self.add_tree(path, RecordChange::AddTree { path: path.clone(), files });
             }
@@ -99,6 +100,23 @@ impl CombinedRecords {
         }
     }
 
+    /// Spreads the new directory that a directory comes into: each of its files is a record of its own then, and the other
+    /// directory comes beside them.
+    fn spread_tree_above(&mut self, path: &ObjectPath) {
+        let above = path.ancestors().find_map(|above| self.places.get(&above).copied());
+        let Some(RecordChange::AddTree { path: tree, files }) = above.and_then(|place| self.list.get(place))
+        else {
+            return;
+        };
+        let Some(files) = spread(tree, files) else { return };
+        let tree = tree.clone();
+        self.list.retain(|record| !matches!(record, RecordChange::AddTree { path, .. } if *path == tree));
+        self.places = self.list.iter().enumerate().map(|(at, record)| (record.path().clone(), at)).collect();
+        for record in files {
+            self.set(&record.path().clone(), record);
+        }
+    }
+
     /// The last word on a record.
     fn set(&mut self, path: &ObjectPath, record: RecordChange) {
         if let Some(known) = self.places.get(path).and_then(|place| self.list.get_mut(*place)) {
@@ -129,6 +147,21 @@ fn put(files: &mut Vec<TreeFile>, file: TreeFile) {
         Some(known) => *known = file,
         None => files.push(file),
     }
+}
+
+/// The files and directories of a new directory, each as a record of its own; none where one of them is undo data.
+fn spread(path: &ObjectPath, files: &[TreeFile]) -> Option<Vec<RecordChange>> {
+    let one = |file: &TreeFile| {
+        let path = path.join(&file.name).ok()?;
+        match &file.content {
+            TreeContent::Bytes(bytes) => {
+                Some(RecordChange::Write { path, bytes: bytes.clone(), mode: file.mode, mtime: file.mtime })
+            }
+            TreeContent::Directory => Some(RecordChange::AddTree { path, files: Vec::new() }),
+            _ => None,
+        }
+    };
+    files.iter().map(one).collect()
 }
 
 fn renumbered(mut file: TreeFile, archives: usize) -> TreeFile {

@@ -1,0 +1,242 @@
+//! `adopt --all`: every package of the package managers of a root becomes a package, in one run.
+//!
+//! Native packages are read, surveyed and planned portion by portion, so that memory is that of one portion and of the
+//! records. A package that cannot be adopted is left, with the reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::listed::ListedSoftware;
+use super::request::AdoptWishes;
+use super::software_list::SoftwareList;
+use super::{Adopter, perform_text, with_database};
+use crate::operation::failure::Failure;
+use crate::operation::session::{Caller, RootAndPolicy, must_agree, shown_to_anybody, without_lock};
+use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_inputs::inventory::{Installed, Inventory};
+use patchadm_inputs::native::{NativeManager, NativeOrigin, NativePackage, NativeRecords};
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::package::adopt::Adoptions;
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
+
+/// The paths that are surveyed in one go.
+const PORTION: usize = 20_000;
+
+/// The request to adopt all packages of the package managers of a root.
+#[derive(Clone, Debug)]
+pub struct AdoptAllRequest {
+    /// What is wanted of the objects of all packages. Names are those that follow from the native ones.
+    pub wishes: AdoptWishes,
+    /// Whether nothing is changed.
+    pub dry_run: bool,
+}
+
+/// The outcome of the adoption of all packages.
+#[derive(Debug, Default)]
+pub struct AdoptAllReport {
+    /// The finding of recovery, before anything else.
+    pub recovered: Recovered,
+    /// The packages that are adopted.
+    pub adopted: Vec<AdoptedPackage>,
+    /// The native packages that are not, each with the reason.
+    pub left: Vec<LeftPackage>,
+    /// The number of native packages that were adopted before.
+    pub known: usize,
+    /// Sentences for a person.
+    pub notes: Vec<String>,
+    /// The receipt of the run; `None` if nothing was changed.
+    pub receipt: Option<Receipt>,
+}
+
+/// A native package that is adopted.
+#[derive(Debug)]
+pub struct AdoptedPackage {
+    /// The package that it becomes.
+    pub package: PkgInst,
+    /// The native package.
+    pub origin: NativeOrigin,
+    /// The number of its objects.
+    pub objects: usize,
+    /// Its files that differ from the native records; they are adopted as they are.
+    pub differing: Vec<ObjectPath>,
+    /// Listed paths at which nothing is; they are left out.
+    pub missing: Vec<ObjectPath>,
+}
+
+/// A native package that is not adopted.
+#[derive(Debug)]
+pub struct LeftPackage {
+    /// The native package; `None` where that is not known.
+    pub origin: Option<NativeOrigin>,
+    /// The reason.
+    pub reason: String,
+}
+
+/// Adopts every native package of a root that is not adopted yet.
+pub fn adopt_all(
+    root: &Root,
+    request: &AdoptAllRequest,
+    caller: &Caller<'_>,
+) -> Result<AdoptAllReport, Failure> {
+    if request.dry_run {
+        let shown = || {
+            let ground = RootAndPolicy::of(root)?.for_who_may()?;
+            without_lock(root, || Ok(planned(&Adopter { ground: &ground, caller }, request)?.0))
+        };
+        return shown_to_anybody(root, shown, |mut report: AdoptAllReport, refused| {
+            report.notes.push(refused.to_string());
+            report
+        });
+    }
+    let (report, recovered) = with_database(root, caller, |session| {
+        must_agree(root, |_| false)?;
+        let (mut report, plan) = planned(&Adopter { ground: &session.ground, caller }, request)?;
+        if let Some(plan) = plan {
+            let text = log_of(&report.adopted);
+            report.receipt = Some(perform_text(session, &plan, text, &mut report.notes)?);
+        }
+        let is_done = report.receipt.is_some();
+        Ok((report, is_done))
+    })?;
+    Ok(AdoptAllReport { recovered, ..report })
+}
+
+/// The log of the run: the packages, each with what it stands for.
+fn log_of(adopted: &[AdoptedPackage]) -> String {
+    let lines: Vec<String> = adopted.iter().map(|one| format!("{} {}", one.package, one.origin)).collect();
+    lines.join("\n") + "\n"
+}
+
+fn planned(
+    adopter: &Adopter<'_>,
+    request: &AdoptAllRequest,
+) -> Result<(AdoptAllReport, Option<Plan>), Failure> {
+    let root = &adopter.ground.root;
+    let mut all = AllPackages::of(adopter, request)?;
+    let mut is_there = false;
+    for manager in [NativeManager::Dpkg, NativeManager::Rpm] {
+        let Some(records) = NativeRecords::find(root, manager)? else { continue };
+        is_there = true;
+        for native in records.packages()? {
+            match native {
+                Ok(native) => all.add(native)?,
+                Err(error) => all.report.left.push(LeftPackage { origin: None, reason: error.to_string() }),
+            }
+        }
+    }
+    if !is_there {
+        return Err(Failure::BadFile("the root has no records of dpkg or rpm".to_owned()));
+    }
+    all.finish()
+}
+
+/// The native packages so far.
+struct AllPackages<'a> {
+    adopter: &'a Adopter<'a>,
+    request: &'a AdoptAllRequest,
+    /// The packages that are installed.
+    packages: BTreeMap<PkgInst, Installed>,
+    /// The names that are taken.
+    taken: BTreeSet<PkgInst>,
+    /// The native packages that are adopted.
+    known: BTreeSet<NativeOrigin>,
+    /// What is surveyed next.
+    portion: Vec<(NativeOrigin, ListedSoftware)>,
+    adoptions: Adoptions,
+    report: AdoptAllReport,
+    /// The survey of the last portion.
+    inventory: Inventory,
+}
+
+impl<'a> AllPackages<'a> {
+    fn of(adopter: &'a Adopter<'a>, request: &'a AdoptAllRequest) -> Result<Self, Failure> {
+        let packages = adopter.ground.packages()?;
+        let taken = packages.keys().cloned().collect();
+        let known = packages.values().filter_map(|installed| NativeOrigin::of(&installed.params)).collect();
+        Ok(Self {
+            adopter,
+            request,
+            packages,
+            taken,
+            known,
+            portion: Vec::new(),
+            adoptions: Adoptions::default(),
+            report: AdoptAllReport::default(),
+            inventory: Inventory::default(),
+        })
+    }
+
+    /// Adds a native package, and plans where a portion is whole.
+    fn add(&mut self, native: NativePackage) -> Result<(), Failure> {
+        let origin = native.origin.clone();
+        if self.known.contains(&origin) {
+            self.report.known += 1;
+            return Ok(());
+        }
+        let pkg = self.free_name(&native);
+        let wishes = AdoptWishes { pkg: Some(pkg), ..self.request.wishes.clone() };
+        match ListedSoftware::wished(SoftwareList::from(native), &wishes) {
+            Ok(listed) => {
+                self.taken.insert(listed.software.package.clone());
+                self.portion.push((origin, listed));
+            }
+            Err(failure) => {
+                let reason = failure.to_string();
+                self.report.left.push(LeftPackage { origin: Some(origin), reason });
+            }
+        }
+        let paths: usize = self.portion.iter().map(|(_, listed)| listed.software.paths.len()).sum();
+        if paths >= PORTION { self.plan_portion() } else { Ok(()) }
+    }
+
+    /// Returns the name of the package for a native one: with its architecture behind it where another one has the name.
+    fn free_name(&self, native: &NativePackage) -> String {
+        let NativeOrigin { manager, name, .. } = &native.origin;
+        let plain = manager.package_name(name);
+        let is_taken = PkgInst::new(&plain).is_ok_and(|package| self.taken.contains(&package));
+        if is_taken { manager.package_name(&format!("{name}-{}", native.arch)) } else { plain }
+    }
+
+    fn plan_portion(&mut self) -> Result<(), Failure> {
+        if self.portion.is_empty() {
+            return Ok(());
+        }
+        let portion = std::mem::take(&mut self.portion);
+        let software = portion.iter().map(|(_, listed)| &listed.software);
+        self.inventory = self.adopter.survey(self.packages.clone(), software)?;
+        for (origin, listed) in portion {
+            let taken_up = match self.adopter.take_up(&mut self.adoptions, &listed, &self.inventory) {
+                Ok(taken_up) => taken_up,
+                Err(Failure::Refused(refusal)) => {
+                    let reason = refusal.to_string();
+                    self.report.left.push(LeftPackage { origin: Some(origin), reason });
+                    continue;
+                }
+                Err(failure) => return Err(failure),
+            };
+            if let Some(conflict) = taken_up.intended.conflicts.first() {
+                let owners: Vec<String> = conflict.owners.iter().map(ToString::to_string).collect();
+                let reason = format!("{} belongs to {}", conflict.path, owners.join(", "));
+                self.report.left.push(LeftPackage { origin: Some(origin), reason });
+                continue;
+            }
+            self.report.adopted.push(AdoptedPackage {
+                package: listed.software.package,
+                origin,
+                objects: taken_up.intended.objects,
+                differing: taken_up.differing.iter().map(|path| self.inventory.show(path)).collect(),
+                missing: taken_up.intended.missing,
+            });
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(AdoptAllReport, Option<Plan>), Failure> {
+        self.plan_portion()?;
+        let mut plan = self.adoptions.plan(&self.inventory, &self.adopter.caller.now)?;
+        // They are about single paths, of which there may be hundreds of thousands.
+        let notes = plan.as_mut().map(|plan| std::mem::take(&mut plan.notes)).unwrap_or_default();
+        self.report.notes.extend(notes);
+        Ok((self.report, plan))
+    }
+}

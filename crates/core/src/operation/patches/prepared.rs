@@ -1,0 +1,54 @@
+//! The request for what comes before the patches of a command, and what became of it.
+
+use super::overtaken::request::RefreshReport;
+use crate::operation::adopt::AdoptedPackage;
+use patchadm_svr4::package::Params;
+use patchadm_svr4::patch::PatchId;
+
+/// What is wanted before the patches.
+#[derive(Clone, Debug, Default)]
+pub struct PreparationRequest {
+    /// Stale registrations are refreshed first.
+    pub refresh: bool,
+    /// Native packages that a patch is for are adopted; otherwise the policy says whether they are.
+    pub adopt: bool,
+    /// The environment that is recorded for them: LANG, `LC_*`, TZ, PATH, OAMBASE.
+    pub environment: Params,
+}
+
+/// What came before the patches, or would.
+#[derive(Debug, Default)]
+pub struct PreparationReport {
+    /// The refresh of stale registrations; `None` where it was not asked for, or nothing was stale.
+    pub refreshed: Option<RefreshReport>,
+    /// The packages that are adopted with the first patch that is applied.
+    pub adopted: Vec<AdoptedPackage>,
+    /// Sentences for a person.
+    pub notes: Vec<String>,
+}
+
+impl PreparationReport {
+    /// Returns those of the named patches that the refresh did not end; none where they all ended with it.
+    pub(super) fn staying(&self, ids: Vec<PatchId>) -> Option<Vec<PatchId>> {
+        self.but(ids, |refreshed, id| refreshed.ended.iter().any(|ended| ended.patch.patch == id.as_str()))
+    }
+
+    /// Returns those of the staying patches whose undo data the refresh leaves as it is: what a backout of another brings
+    /// back can be told when the refresh is done.
+    pub(super) fn foreseeable(&self, ids: Vec<PatchId>) -> Option<Vec<PatchId>> {
+        self.but(self.staying(ids)?, |refreshed, id| {
+            refreshed.standing.iter().any(|standing| standing.id == *id && !standing.handed_over.is_empty())
+        })
+    }
+
+    fn but(
+        &self,
+        ids: Vec<PatchId>,
+        is_left_out: impl Fn(&RefreshReport, &PatchId) -> bool,
+    ) -> Option<Vec<PatchId>> {
+        let Some(refreshed) = &self.refreshed else { return Some(ids) };
+        let was_named = !ids.is_empty();
+        let staying: Vec<PatchId> = ids.into_iter().filter(|id| !is_left_out(refreshed, id)).collect();
+        (!was_named || !staying.is_empty()).then_some(staying)
+    }
+}

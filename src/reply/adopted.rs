@@ -1,0 +1,43 @@
+//! Native packages that were adopted, as answers tell of them.
+
+use serde::Serialize;
+
+use patchadm_core::operation::adopt::AdoptedPackage;
+use patchadm_svr4::package::ObjectPath;
+
+/// A native package that is adopted.
+#[derive(Debug, Serialize)]
+pub(crate) struct AdoptedEntry {
+    package: String,
+    manager: &'static str,
+    name: String,
+    pub(crate) objects: usize,
+    pub(crate) differing: Vec<String>,
+    pub(crate) missing: Vec<String>,
+}
+
+impl AdoptedEntry {
+    pub(crate) fn of(one: AdoptedPackage) -> Self {
+        let shown = |paths: &[ObjectPath]| paths.iter().map(ToString::to_string).collect();
+        Self {
+            package: one.package.to_string(),
+            manager: one.origin.manager.name(),
+            objects: one.objects,
+            differing: shown(&one.differing),
+            missing: shown(&one.missing),
+            name: one.origin.name,
+        }
+    }
+
+    /// Returns what a person is told, line by line: first the files that differ from the native records.
+    pub(crate) fn sentences(&self, is_planned: bool) -> Vec<String> {
+        let is = if is_planned { "would be" } else { "is" };
+        let objects =
+            if self.objects == 1 { "1 object".to_owned() } else { format!("{} objects", self.objects) };
+        let differing =
+            self.differing.iter().map(|path| format!("{path} differs from what {} recorded", self.manager));
+        let adopted =
+            format!("Package {} {is} adopted from {} {}: {objects}.", self.package, self.manager, self.name);
+        differing.chain([adopted]).collect()
+    }
+}

@@ -1,0 +1,173 @@
+//! Registrations that follow the package manager of the system, as answers tell of them.
+
+use serde::Serialize;
+
+use patchadm_core::operation::patches::overtaken::{EndedPatch, RefreshReport, StandingPatch};
+use patchadm_inputs::format::overtaken::OvertakenState;
+use patchadm_inputs::native::NativeChange;
+use patchadm_rootfs::Root;
+
+/// A refresh: the registrations, and the patches of their packages.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct RefreshedEntries {
+    pub(crate) refreshed: Vec<RefreshedEntry>,
+    left: Vec<LeftEntry>,
+    ended: Vec<EndedEntry>,
+    standing: Vec<StandingEntry>,
+    accepted: Vec<String>,
+    missing: Vec<String>,
+}
+
+/// A registration that follows its package manager.
+#[derive(Debug, Serialize)]
+pub(crate) struct RefreshedEntry {
+    package: String,
+    manager: &'static str,
+    name: String,
+    /// `upgraded`, `reinstalled` or `removed`.
+    change: &'static str,
+    from: String,
+    to: Option<String>,
+    objects: usize,
+}
+
+/// A package that stays as it is registered.
+#[derive(Debug, Serialize)]
+struct LeftEntry {
+    package: String,
+    reason: String,
+}
+
+/// A patch that ended.
+#[derive(Debug, Serialize)]
+struct EndedEntry {
+    id: String,
+    packages: Vec<String>,
+    /// `contained`, `lost`, `removed` or `accepted`.
+    outcome: OvertakenState,
+    manager: String,
+    name: String,
+    version: String,
+    fixed_in: Option<String>,
+    required_by: Vec<String>,
+    #[serde(skip)]
+    told: String,
+}
+
+/// A patch that stands.
+#[derive(Debug, Serialize)]
+struct StandingEntry {
+    id: String,
+    handed_over: Vec<String>,
+}
+
+impl RefreshedEntries {
+    /// Takes a report apart: the entries, and its notes.
+    pub(crate) fn of(root: &Root, report: RefreshReport) -> Self {
+        Self {
+            refreshed: report
+                .packages
+                .into_iter()
+                .map(|one| RefreshedEntry::of(one.package.to_string(), &one.change, one.objects))
+                .collect(),
+            left: report
+                .left
+                .into_iter()
+                .map(|(package, change)| LeftEntry {
+                    package: package.to_string(),
+                    reason: change.to_string(),
+                })
+                .collect(),
+            ended: report.ended.into_iter().map(EndedEntry::of).collect(),
+            standing: report.standing.iter().map(StandingEntry::of).collect(),
+            accepted: report.accepted.iter().map(ToString::to_string).collect(),
+            missing: report.missing.iter().map(|path| root.show(path)).collect(),
+        }
+    }
+
+    /// Returns what a person is told, line by line.
+    pub(crate) fn sentences(&self, is_planned: bool, is_hook: bool) -> Vec<String> {
+        let is = if is_planned { "would follow" } else { "follows" };
+        let mut lines: Vec<String> = self.refreshed.iter().map(|one| one.sentence(is)).collect();
+        // dpkg calls the hook between unpacking and configuring: the next call takes such a package up.
+        let left = if is_hook { &[] } else { self.left.as_slice() };
+        lines.extend(
+            left.iter().map(|one| format!("Package {} stays as it is: {}.", one.package, one.reason)),
+        );
+        for one in &self.ended {
+            lines.push(format!("{}: {}", one.id, one.told));
+            if !one.required_by.is_empty() {
+                lines.push(format!("  required by {}", one.required_by.join(", ")));
+            }
+        }
+        for one in &self.standing {
+            lines.push(match one.handed_over.as_slice() {
+                [] => format!("{}: stands", one.id),
+                [path] => format!("{}: stands, partly overtaken ({path} is the package manager's)", one.id),
+                several => format!(
+                    "{}: stands, partly overtaken ({} objects are the package manager's)",
+                    one.id,
+                    several.len()
+                ),
+            });
+        }
+        lines.extend(self.accepted.iter().map(|id| format!("{id}: the loss of its fix is accepted")));
+        lines.extend(self.missing.iter().map(|path| format!("  {path} is not there")));
+        lines
+    }
+}
+
+impl RefreshedEntry {
+    fn of(package: String, change: &NativeChange, objects: usize) -> Self {
+        let (manager, name) = (change.origin().manager.name(), change.origin().name.clone());
+        let (word, from, to) = match change {
+            NativeChange::Upgraded { from, to, .. } => ("upgraded", from.clone(), Some(to.clone())),
+            NativeChange::Reinstalled { version, .. } => {
+                ("reinstalled", version.clone(), Some(version.clone()))
+            }
+            NativeChange::Removed { from, .. } => ("removed", from.clone(), None),
+            NativeChange::Busy { .. } | NativeChange::Unknown { .. } => ("unknown", String::new(), None),
+        };
+        Self { package, manager, name, change: word, from, to, objects }
+    }
+
+    fn sentence(&self, follows: &str) -> String {
+        let Self { package, manager, name, from, to, objects, .. } = self;
+        let objects = if *objects == 1 { "1 object".to_owned() } else { format!("{objects} objects") };
+        match (self.change, to) {
+            ("upgraded", Some(to)) => {
+                format!("Package {package} {follows} {manager}: {name} {from} became {to}, {objects}.")
+            }
+            ("reinstalled", _) => {
+                format!(
+                    "Package {package} {follows} {manager}: {name} {from} was installed again, {objects}."
+                )
+            }
+            _ => format!("Package {package} {follows} {manager}: {name} {from} was removed."),
+        }
+    }
+}
+
+impl EndedEntry {
+    fn of(ended: EndedPatch) -> Self {
+        let EndedPatch { patch, packages, required_by } = ended;
+        Self {
+            told: patch.told(),
+            id: patch.patch,
+            packages: packages.iter().map(ToString::to_string).collect(),
+            outcome: patch.state,
+            manager: patch.manager,
+            name: patch.package,
+            version: patch.version,
+            fixed_in: patch.fixed_in,
+            required_by: required_by.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl StandingEntry {
+    fn of(standing: &StandingPatch) -> Self {
+        let handed_over = standing.handed_over.iter().map(ToString::to_string).collect();
+        Self { id: standing.id.to_string(), handed_over }
+    }
+}

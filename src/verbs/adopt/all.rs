@@ -1,0 +1,119 @@
+//! `patchadm adopt --all`: every package of dpkg and rpm becomes a package.
+
+use serde::Serialize;
+
+use super::AdoptArgs;
+use crate::call::Invocation;
+use crate::reply::adopted::AdoptedEntry;
+use crate::reply::failure::change_failed;
+use crate::reply::words::{print_notes, recovery_sentence};
+use crate::reply::{CommandReport, Exit, Reply, ResultWord};
+use crate::surroundings::Output;
+use patchadm_core::operation::adopt::{AdoptAllReport, AdoptAllRequest, LeftPackage, adopt_all};
+use patchadm_planning::plan::refusal::Command;
+
+/// Runs the verb with this option.
+pub(super) fn run(call: &mut Invocation, args: &mut AdoptArgs) -> anyhow::Result<Reply> {
+    let command = Command::Adopt;
+    let root = args.owner.open::<AdoptArgs>(call, &args.root, command)?;
+    let request = AdoptAllRequest { wishes: args.wishes(call), dry_run: args.dry_run };
+    if !args.dry_run {
+        call.output.heedless();
+    }
+    let result =
+        call.change(&root, command.name(), args.wait, |caller| adopt_all(&root, &request, caller))?;
+    match result {
+        Ok(report) => Ok(Reply::about(&root, Exit::OK, AllReply::of(report, args.dry_run))),
+        Err(failed) => Err(change_failed(&root, command, &failed).into()),
+    }
+}
+
+/// The outcome of an adoption of all packages.
+#[derive(Debug, Serialize)]
+struct AllReply {
+    result: ResultWord,
+    changed: bool,
+    adopted: Vec<AdoptedEntry>,
+    left: Vec<LeftEntry>,
+    /// The number of native packages that were adopted before.
+    known: usize,
+    notes: Vec<String>,
+}
+
+/// A native package that is not adopted.
+#[derive(Debug, Serialize)]
+struct LeftEntry {
+    /// The manager and the name there; none where that is not known.
+    origin: Option<String>,
+    reason: String,
+}
+
+impl AllReply {
+    fn of(report: AdoptAllReport, dry_run: bool) -> Self {
+        let is_planned = dry_run && !report.adopted.is_empty();
+        let recovery = recovery_sentence(&report.recovered).into_iter();
+        let notes = recovery.chain(report.recovered.notes().iter().cloned()).chain(report.notes);
+        Self {
+            result: if is_planned { ResultWord::Planned } else { ResultWord::Done },
+            changed: report.receipt.is_some(),
+            adopted: report.adopted.into_iter().map(AdoptedEntry::of).collect(),
+            left: report.left.into_iter().map(LeftEntry::of).collect(),
+            known: report.known,
+            notes: notes.collect(),
+        }
+    }
+
+    fn sentence(&self) -> String {
+        let objects: usize = self.adopted.iter().map(|one| one.objects).sum();
+        let counted = |count: usize, one: &str| match count {
+            1 => format!("1 {one}"),
+            _ => format!("{count} {one}s"),
+        };
+        let verb = match (self.result == ResultWord::Planned, self.adopted.len()) {
+            (true, _) => "would be",
+            (false, 1) => "is",
+            (false, _) => "are",
+        };
+        let before = match self.known {
+            0 => String::new(),
+            count => format!(
+                " {} adopted before.",
+                if count == 1 { "1 was".to_owned() } else { format!("{count} were") }
+            ),
+        };
+        let packages = counted(self.adopted.len(), "package");
+        format!("{packages} {verb} adopted: {}.{before}", counted(objects, "object"))
+    }
+}
+
+impl LeftEntry {
+    fn of(one: LeftPackage) -> Self {
+        Self { origin: one.origin.map(|origin| origin.to_string()), reason: one.reason }
+    }
+}
+
+impl CommandReport for AllReply {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        output.line(self.sentence())?;
+        for one in &self.left {
+            match &one.origin {
+                Some(origin) => output.line(format!("  {origin} is left: {}", one.reason))?,
+                None => output.line(format!("  left: {}", one.reason))?,
+            }
+        }
+        for path in self.adopted.iter().flat_map(|one| &one.differing) {
+            output.line(format!("  {path} differs from what is recorded"))?;
+        }
+        // Documentation that a path filter leaves out may be thousands of paths.
+        let missing: usize = self.adopted.iter().map(|one| one.missing.len()).sum();
+        match missing {
+            0 => Ok(()),
+            1 => Ok(output.line("  1 listed path is not there")?),
+            count => Ok(output.line(format!("  {count} listed paths are not there"))?),
+        }
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(print_notes(output, &self.notes)?)
+    }
+}

@@ -1,0 +1,154 @@
+//! `--adopt` and `--refresh` of the verbs about patches: registrations come first, in the same command.
+
+use crate::adopt_refresh::{ONE, TWO, adopted, delivered, dpkg_installs, patched, upgraded};
+use crate::delivery::Patch;
+use crate::scenario::Scenario;
+
+/// A root in which dpkg has installed a package that nobody adopted.
+fn installed() -> Scenario {
+    let stage = Scenario::new();
+    stage.file("/var/sadm/install/contents", "");
+    std::fs::create_dir_all(stage.at("/var/sadm/pkg")).unwrap();
+    dpkg_installs(&stage, None, &ONE, &[]);
+    stage
+}
+
+fn fix(stage: &Scenario, version: &str) -> String {
+    let package = delivered(version).file("usr/lib/libweb.so", 0o644, "lib fixed\n");
+    Patch::of("100-01", package).directory(stage).display().to_string()
+}
+
+#[test]
+fn a_patch_for_a_package_of_dpkg_names_the_option_that_adopts_it_and_with_it_goes_in_and_out() {
+    let stage = installed();
+    let patch = fix(&stage, "1.0-1");
+    let (tree, before) = (stage.tree(), stage.everything());
+    let said = stage.run(&format!("add -R @ROOT@ {patch}")).fails(8);
+    assert!(said.contains("dpkg web:amd64 1.0-1 is installed, and was not adopted"), "{said}");
+    assert!(said.contains("add --adopt PATCH"), "{said}");
+    let said = stage.run(&format!("plan --adopt -R @ROOT@ {patch}")).ok();
+    assert!(said.contains("Package DEBweb would be adopted from dpkg web: 8 objects.\n"), "{said}");
+    assert!(said.contains("100-01: planned"), "{said}");
+    assert_eq!(stage.everything(), before, "a plan changes nothing");
+
+    let said = stage.run(&format!("add --adopt -R @ROOT@ {patch}")).ok();
+    assert!(said.contains("Package DEBweb is adopted from dpkg web: 8 objects.\n"), "{said}");
+    assert!(said.contains("100-01: applied"), "{said}");
+    assert_eq!(stage.text("/usr/lib/libweb.so"), "lib fixed\n");
+    assert_eq!(stage.run("pkgparam -R @ROOT@ DEBweb PATCHLIST").ok(), "100-01\n");
+    assert_eq!(stage.run("history -R @ROOT@").ok().lines().count(), 1, "it is one run");
+    assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
+    assert_eq!(
+        stage.run("verify -R @ROOT@").ok().lines().last(),
+        Some("8 objects are as recorded; no undo data is damaged.")
+    );
+
+    stage.run("remove -R @ROOT@ 100-01").ok();
+    assert_eq!(stage.tree(), tree, "the files are as dpkg left them");
+    assert_eq!(
+        stage.run("pkgparam -R @ROOT@ DEBweb NATIVE_VERSION").ok(),
+        "1.0-1\n",
+        "the registration stays"
+    );
+    assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
+}
+
+#[test]
+fn what_is_adopted_on_demand_is_what_adopt_would_have_made_of_it() {
+    let (one, other) = (installed(), installed());
+    let patch = fix(&one, "1.0-1");
+    one.run(&format!("add --adopt -R @ROOT@ {patch}")).ok();
+    other.run("adopt --dpkg web -R @ROOT@").ok();
+    other.run(&format!("add -R @ROOT@ {}", fix(&other, "1.0-1"))).ok();
+    let records = |stage: &Scenario| {
+        let contents = stage.text("/var/sadm/install/contents");
+        let lines: Vec<String> = contents
+            .lines()
+            .filter(|line| line.contains("DEBweb") && !line.starts_with('#'))
+            .map(str::to_owned)
+            .collect();
+        let pkginfo = stage.text("/var/sadm/pkg/DEBweb/pkginfo");
+        let stamped = ["NATIVE_STAMP=", "INSTDATE=", "PATCH_INFO_"];
+        let params: Vec<String> = pkginfo
+            .lines()
+            .filter(|line| !stamped.iter().any(|name| line.starts_with(name)))
+            .map(str::to_owned)
+            .collect();
+        (params, lines.len())
+    };
+    assert_eq!(records(&one), records(&other));
+}
+
+#[test]
+fn nothing_is_adopted_for_a_patch_that_does_not_go_in() {
+    let stage = installed();
+    let wrong = fix(&stage, "0.9-1");
+    let tree = stage.tree();
+    stage.run(&format!("add --adopt -R @ROOT@ {wrong}")).fails(8);
+    let needy = Patch::of(
+        "101-01",
+        delivered("1.0-1").file("usr/bin/web", 0o755, "web\n").param("SUNW_REQUIRES", "999-01"),
+    );
+    let needy = needy.directory(&stage).display().to_string();
+    stage.run(&format!("add --adopt -R @ROOT@ {needy}")).fails(25);
+    let said = stage.run(&format!("plan --adopt -R @ROOT@ {needy}")).fails(25);
+    assert!(!said.contains("would be adopted"), "{said}");
+    assert!(!stage.at("/var/sadm/pkg/DEBweb").exists(), "neither of them is a reason to adopt it");
+    assert_eq!(stage.tree(), tree);
+}
+
+#[test]
+fn the_policy_adopts_without_an_option_and_bytes_that_are_not_those_of_dpkg_are_named() {
+    let stage = installed();
+    stage.file("/etc/patchadm/policy", "adopt=auto\nedited=replace\n");
+    stage.file("/usr/share/web/data", "data of an administrator\n");
+    let patch = fix(&stage, "1.0-1");
+    let said = stage.run(&format!("add -R @ROOT@ {patch}")).ok();
+    let differs = said.find("/usr/share/web/data differs from what dpkg recorded").unwrap();
+    assert!(differs < said.find("Package DEBweb is adopted").unwrap(), "{said}");
+}
+
+#[test]
+fn an_add_refreshes_first_where_that_is_asked_for_and_its_plan_says_so() {
+    let stage = upgraded();
+    let package = delivered("1.0-2").file("usr/bin/web", 0o755, "web fixed\n");
+    let patch = Patch::of("101-01", package).directory(&stage).display().to_string();
+    let before = stage.everything();
+    let said = stage.run(&format!("plan --refresh -R @ROOT@ {patch}")).ok();
+    assert!(
+        said.contains("Package DEBweb would follow dpkg: web 1.0-1 became 1.0-2, 8 objects.\n"),
+        "{said}"
+    );
+    assert!(said.contains("101-01: planned"), "{said}");
+    assert_eq!(stage.everything(), before, "a plan changes nothing");
+    let said = stage.run(&format!("add --refresh -R @ROOT@ {patch}")).ok();
+    assert!(said.contains("100-01: LOST to web 1.0-2 (dpkg)\n"), "{said}");
+    assert!(said.contains("101-01: applied"), "{said}");
+    assert_eq!(stage.run("pkgparam -R @ROOT@ DEBweb PATCHLIST").ok(), "101-01\n");
+    assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
+}
+
+#[test]
+fn a_remove_refreshes_first_and_a_patch_that_ends_with_that_is_no_failure() {
+    let stage = upgraded();
+    let said = stage.run("plan --remove --refresh -R @ROOT@ 100-01").ok();
+    assert!(said.contains("100-01: LOST to web 1.0-2 (dpkg)\n"), "{said}");
+    let said = stage.run("remove --refresh -R @ROOT@ 100-01").ok();
+    assert!(said.contains("100-01: LOST to web 1.0-2 (dpkg)\n"), "{said}");
+    assert_eq!(stage.text("/usr/lib/libweb.so"), "lib two\n");
+    assert_eq!(stage.run("pkgparam -R @ROOT@ DEBweb PATCHLIST").ok(), "\n");
+}
+
+#[test]
+fn a_remove_with_a_refresh_backs_out_what_stands() {
+    let stage = adopted();
+    patched(&stage);
+    // A path filter of dpkg keeps the file of the patch.
+    dpkg_installs(&stage, Some(&ONE), &TWO, &["/usr/lib/libweb.so"]);
+    stage.run("plan --remove --refresh -R @ROOT@ 100-01").ok();
+    let said = stage.run("remove --refresh -R @ROOT@ 100-01").ok();
+    assert!(said.contains("100-01: stands"), "{said}");
+    assert!(said.contains("100-01: removed"), "{said}");
+    assert_eq!(stage.text("/usr/lib/libweb.so"), "lib one\n", "what the filter had kept");
+    assert_eq!(stage.text("/usr/bin/web"), "web two\n");
+}
