@@ -140,6 +140,8 @@ mod handed_down;
 mod help;
 /// The runs of a root.
 mod history;
+/// The hooks of apt, dpkg and dnf, on a system without our packages.
+mod hooks;
 /// Scripts of a patch that are kept in the root until its backout.
 mod hooks_by_digest;
 /// Depots and servers that are damaged or hostile.
