@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::adopt_refresh::upgraded;
 use crate::scenario::Scenario;
 
 const APT: &str = "/etc/apt/apt.conf.d/80patchadm";
@@ -184,4 +185,37 @@ fn links_of_a_root_lead_to_nothing_outside_it() {
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
     assert_eq!(stage.text(&format!("{}/80patchadm", outside.display())), shipped("80patchadm"));
     assert_eq!(stage.text("/outside/dpkg.cfg.d/patchadm"), shipped("dpkg.cfg"));
+}
+
+#[test]
+fn the_doctor_says_which_hooks_are_missing_where_packages_were_adopted() {
+    let of_hooks = |stage: &Scenario| {
+        let document = document(stage, "doctor --offline --json -R @ROOT@");
+        let findings = document["findings"].as_array().unwrap().clone();
+        findings.into_iter().filter(|finding| finding["what"] == "hooks").collect::<Vec<Value>>()
+    };
+    let none = of_hooks(&debian());
+    assert_eq!(none[0]["state"], "ok");
+    assert_eq!(none[0]["text"], "no package was adopted from dpkg or rpm");
+
+    let stage = upgraded();
+    let missing = of_hooks(&stage);
+    assert_eq!((missing.len(), &missing[0]["state"]), (1, &Value::from("limited")));
+    assert_eq!(missing[0]["text"], format!("missing: @ROOT@{APT}, @ROOT@{DPKG}"));
+    assert_eq!(missing[0]["command"], format!("patchadm -R @ROOT@ hooks install"));
+
+    assert_eq!(stage.run("hooks install -R @ROOT@").code, 0);
+    let idle = of_hooks(&stage);
+    assert_eq!(idle[0]["text"], "they call /usr/bin/patchadm, which is not in the root, and do nothing");
+    program(&stage, "/usr/bin/patchadm");
+    assert_eq!(of_hooks(&stage)[0]["state"], "ok");
+
+    stage.file(DPKG, "# nothing here\n");
+    let changed = of_hooks(&stage);
+    assert_eq!(changed[0]["state"], "limited");
+    assert_eq!(changed[0]["text"], format!("changed by the administrator: @ROOT@{DPKG}"));
+    program(&stage, "/usr/local/bin/patchadm");
+    fs::remove_file(stage.at("/usr/bin/patchadm")).unwrap();
+    let outdated = of_hooks(&stage);
+    assert_eq!(outdated[0]["text"], format!("of an earlier version or for a program elsewhere: @ROOT@{APT}"));
 }
