@@ -1,6 +1,6 @@
 //! `patchadm adopt --refresh`: dpkg changes an adopted package, and its registration and patches follow.
 //!
-//! dpkg is played: its records and the files that it would write. `native_debian` plays the real one.
+//! dpkg is played: its records and the files that it would write. `native_real_tools` has the real one.
 
 use std::fmt::Write as _;
 use std::fs;
