@@ -2,8 +2,11 @@
 //! minimal Debian tree, with the program and its hooks in it.
 //!
 //! The tree is what `PATCHADM_DEBIAN_TREE` names: a directory, or an archive as `packaging/check` keeps one. The packages are
-//! made by dpkg-deb(1). All is played twice, with `adopt --refresh` by hand and with the hooks.
+//! made by dpkg-deb(1), or are those of Debian that `PATCHADM_DEBIAN_DEBS` has. All is played twice, with `adopt --refresh` by
+//! hand and with the hooks.
 
+/// Packages of Debian.
+mod openssl;
 /// What became of a patch, case by case.
 mod table;
 

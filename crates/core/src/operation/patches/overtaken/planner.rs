@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ended::{EndingPatches, accepted_beforehand, overtaken_patches, records_alone, written};
+use super::ended::{
+    EndingPatches, accepted_beforehand, lose_contained, overtaken_patches, records_alone, written,
+};
 use super::facts::{Facts, TrimmedPatches};
 use super::native_now::ChangedPackage;
 use super::request::{RefreshReport, RefreshRequest};
@@ -218,8 +220,9 @@ impl Refresher<'_> {
 
     fn plan(&self, facts: Facts) -> Result<PlannedRefresh, Failure> {
         let ending = facts.ending();
-        let known = overtaken_patches(&self.ground.root, &facts.inventory.marker)?;
+        let mut known = overtaken_patches(&self.ground.root, &facts.inventory.marker)?;
         let before = known.clone();
+        let lost_again = lose_contained(&mut known, |manager, name| facts.new_version(manager, name));
         let (list, accepted) = self.accepted(known, &facts.inventory.marker, &facts.applied)?;
         let ends = EndingPatches {
             marker: &facts.inventory.marker,
@@ -259,6 +262,7 @@ impl Refresher<'_> {
         let mut report = facts.report(&ending, ended, &trimmed, &software);
         report.missing = missing;
         report.accepted = accepted;
+        report.notes.extend(lost_again.iter().map(|one| format!("{}: {}", one.patch, one.told())));
         report.notes.extend(facts.standings.notes.iter().cloned());
         report.notes.extend(plan.notes.iter().cloned());
         Ok(PlannedRefresh { plan: Some(plan), report, undo: facts.saved })
