@@ -205,6 +205,8 @@ mod mounts;
 /// The same patches by the program and by their scripts.
 mod native_and_script;
 mod native_model;
+/// What rpm and dnf themselves do to adopted packages.
+mod native_real_rpm;
 /// What dpkg and apt themselves do to adopted packages.
 mod native_real_tools;
 mod native_versions;
