@@ -5,6 +5,8 @@
 //! made by dpkg-deb(1), or are those of Debian that `PATCHADM_DEBIAN_DEBS` has. All is played twice, with `adopt --refresh` by
 //! hand and with the hooks.
 
+/// A patch that keeps a library.
+mod kept;
 /// Packages of Debian.
 mod openssl;
 /// What became of a patch, case by case.

@@ -79,6 +79,11 @@ impl ChangedPackage {
         now.is_some_and(|now| now.version == self.registered.version && now.digest == self.registered.digest)
     }
 
+    /// Whether another version of it has a path, and so wrote what is there.
+    pub(super) fn wrote(&self, path: &ObjectPath) -> bool {
+        !self.is_same() && self.native.as_ref().is_some_and(|native| native.paths.contains_key(path))
+    }
+
     /// The paths of files that are not those of the native records. Those in `held` are the matter of patches.
     pub(super) fn differing(
         &self,
