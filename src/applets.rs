@@ -73,6 +73,7 @@ const APPLETS: &[Applet] = &[
     verb("build", "make a patch of two releases", verbs::build::run),
     verb("delta", "make the patches of a stable branch", verbs::delta::run),
     verb("adopt", "register software that is on disk as a package", verbs::adopt::run),
+    verb("hooks", "let apt, dpkg and dnf tell of their changes", verbs::hooks::run),
     #[cfg(feature = "sign")]
     verb("key", "make keys, and say which ones a root trusts", verbs::key::run),
     #[cfg(feature = "sign")]

@@ -1,6 +1,6 @@
 //! `patchadm adopt --refresh`: dpkg changes an adopted package, and its registration and patches follow.
 //!
-//! dpkg is played: its records and the files that it would write. `native_debian` plays the real one.
+//! dpkg is played: its records and the files that it would write. `native_real_tools` has the real one.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -268,6 +268,27 @@ fn a_later_version_with_the_fix_makes_good_what_was_lost() {
     assert_eq!(stage.run("list --check -R @ROOT@").code, 0);
     stage.run("adopt --refresh -R @ROOT@").ok();
     assert_eq!(stage.run("list --check -R @ROOT@").code, 0);
+}
+
+#[test]
+fn a_fix_that_was_contained_is_lost_to_an_older_version_until_the_patch_is_applied_again() {
+    let stage = adopted();
+    patched_with_fix_in(&stage, "dpkg web >= 1.0-2");
+    dpkg_installs(&stage, Some(&ONE), &TWO, &[]);
+    stage.run("adopt --refresh -R @ROOT@").ok();
+    dpkg_installs(&stage, Some(&TWO), &ONE, &[]);
+    let lost = "100-01  LOST to web 1.0-1 (dpkg)\n";
+    let listed = stage.run("list --check -R @ROOT@");
+    assert_eq!((listed.code, listed.stdout.as_str()), (68, lost), "as it would be");
+    let run = stage.run("adopt --refresh -R @ROOT@");
+    assert_eq!(run.stderr, "NOTE: 100-01: LOST to web 1.0-1 (dpkg)\n");
+    let listed = stage.run("list --check -R @ROOT@");
+    assert_eq!((listed.code, listed.stdout.as_str()), (68, lost));
+    stage.run("add -R @ROOT@ delivered/100-01").ok();
+    assert_eq!(stage.run("list --check -R @ROOT@").code, 0);
+    stage.run("remove -R @ROOT@ 100-01").ok();
+    stage.run("adopt --refresh --accept 100-01 -R @ROOT@").ok();
+    assert_eq!(stage.run("list --check -R @ROOT@").ok(), "No patches are applied.\n");
 }
 
 #[test]

@@ -152,21 +152,31 @@ fn the_default_policy_sets_nothing_and_names_every_setting() {
     assert_eq!(names, known.split(", ").collect());
 }
 
-/// Runs a line of a hook with a program that ends with a status, or without one; the status of the line.
+/// Runs a line of a hook with a program that ends with a status, or without one; the status of the line. The root on which
+/// the package manager works has a blank in its name, and a package database.
 fn status_of(line: &str, status: Option<i32>) -> i32 {
     let dir = TempDir::new().unwrap();
-    let program = dir.path().join("patchadm");
+    let (program, root) = (dir.path().join("patchadm"), dir.path().join("a root"));
+    fs::create_dir_all(root.join("var/sadm/pkg")).unwrap();
+    let said = said_of(line, &program, &root, status);
+    assert_eq!(said.1.starts_with("adopt --"), status.is_some(), "{line}: {}", said.1);
+    assert_eq!(said.1.lines().count(), usize::from(status.is_some()), "{line}: {}", said.1);
+    said.0
+}
+
+/// Runs a line of a hook; the status of the line, and what it printed as errors.
+fn said_of(line: &str, program: &Path, root: &Path, status: Option<i32>) -> (i32, String) {
     if let Some(status) = status {
-        fs::write(&program, format!("#!/bin/sh\necho \"$@\" >&2\nexit {status}\n")).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(program, format!("#!/bin/sh\necho \"$@\" >&2\nexit {status}\n")).unwrap();
+        fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
     }
-    let line = line.replace("/usr/bin/patchadm", program.to_str().unwrap());
-    let output = Command::new("sh").args(["-c", &line]).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(said.starts_with("adopt --"), status.is_some(), "{line}: {said}");
-    assert_eq!(said.lines().count(), usize::from(status.is_some()), "{line}: {said}");
+    let (program, database) = (program.to_str().unwrap(), root.join("var/sadm/pkg"));
+    let line = line.replace("/usr/bin/patchadm", program);
+    let line = line.replace("[ -d /var/sadm/pkg ]", &format!("[ -d '{}' ]", database.display()));
+    let mut shell = Command::new("sh");
+    let output = shell.args(["-c", &line]).env("DPKG_ADMINDIR", root.join("var/lib/dpkg")).output().unwrap();
     assert!(output.stdout.is_empty());
-    output.status.code().unwrap()
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
 }
 
 /// The line of sh in a hook, between the words that stand before and after it.
@@ -201,5 +211,16 @@ fn the_other_hooks_stop_nothing() {
             assert_eq!(status_of(&line, Some(status)), 0, "{line}, {status}");
         }
         assert_eq!(status_of(&line, None), 0, "{line}");
+    }
+}
+
+#[test]
+fn the_hooks_of_apt_and_dpkg_call_nothing_where_no_package_was_ever_recorded() {
+    let apt = line_between("packaging/hooks/80patchadm", "DPkg::Pre-Install-Pkgs { \"", "\"; };");
+    let dpkg = line_between("packaging/hooks/dpkg.cfg", "post-invoke=\"", "\"");
+    let dir = TempDir::new().unwrap();
+    for line in [apt, dpkg] {
+        let said = said_of(&line, &dir.path().join("patchadm"), &dir.path().join("a root"), Some(69));
+        assert_eq!(said, (0, String::new()), "{line}");
     }
 }

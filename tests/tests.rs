@@ -142,6 +142,8 @@ mod handed_down;
 mod help;
 /// The runs of a root.
 mod history;
+/// The hooks of apt, dpkg and dnf, on a system without our packages.
+mod hooks;
 /// Scripts of a patch that are kept in the root until its backout.
 mod hooks_by_digest;
 /// Depots and servers that are damaged or hostile.
@@ -205,6 +207,10 @@ mod mounts;
 /// The same patches by the program and by their scripts.
 mod native_and_script;
 mod native_model;
+/// What rpm and dnf themselves do to adopted packages.
+mod native_real_rpm;
+/// What dpkg and apt themselves do to adopted packages.
+mod native_real_tools;
 mod native_versions;
 /// A program that is started while its release goes live.
 mod never_without_a_version;

@@ -91,10 +91,11 @@ fn a_verb_with_the_option_policy_reads_that_file_and_another_refuses_the_option(
 }
 
 /// Lines with which each other verb answers.
-const WITHOUT_A_POLICY: [(&str, &str); 10] = [
+const WITHOUT_A_POLICY: [(&str, &str); 11] = [
     ("explain", "explain 10"),
     ("completions", "completions bash"),
     ("links", "links @/links"),
+    ("hooks", "hooks show"),
     ("history", "history"),
     ("stage list", "stage list"),
     ("lint", "lint @/100-02"),
@@ -212,6 +213,7 @@ fn an_option_that_another_action_of_the_verb_has_is_refused() {
         ("key generate -o @/k --no-password --policy @/policy", "--policy is not an option of this action"),
         ("key generate -o @/k --no-password --trust-root", "--trust-root is not an option of this action"),
         ("-R @ROOT@ key list --as-owner", "--as-owner is not an option of this action"),
+        ("-R @ROOT@ hooks show --as-owner", "--as-owner is not an option of this action"),
         ("-R @ROOT@ depot index @/", "-R is not an option of this action"),
         ("depot index --keys @/ @/", "--keys is not an option of this action"),
         ("depot index --signature require @/", "--signature is not an option of this action"),

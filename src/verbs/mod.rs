@@ -17,6 +17,7 @@ pub(crate) mod explain;
 pub(crate) mod files;
 pub(crate) mod help;
 pub(crate) mod history;
+pub(crate) mod hooks;
 #[cfg(feature = "sign")]
 pub(crate) mod key;
 pub(crate) mod links;

@@ -92,6 +92,7 @@ const LINES: &[&str] = &[
     "depot --json index spool",
     "depot --json check -R @ROOT@ spool",
     "links --json @ROOT@/opt",
+    "hooks --json show -R @ROOT@",
     "pkgadd --json -n -R @ROOT@ -d spool ACMEnew",
     "pkgadd --json -s @ROOT@/opt -d spool ACMEnew",
     "pkgrm --json -n -R @ROOT@ ACMEnew",

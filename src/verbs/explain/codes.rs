@@ -384,6 +384,10 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
     "patchadm links and demo", ["links", "demo"] => {
         1 [Edited AlreadyApplied] "Something else is in the place of what was to be made; nothing was made." "Choose another directory, or use --force where links are in the way."
     }
+    "patchadm hooks", ["hooks"] => {
+        1 [Edited] "A file in the place of a hook is not as any version of it was, and was left; the other hooks were dealt with."
+            "Remove that file by hand, or put it aside, and say it again."
+    }
     "patchadm key and sign", ["key", "sign"] => {
         1 [Usage NotFound DamagedInput NoDatabase NoRights ReadOnly Internal Signal]
             "The words make no sense, a file is missing or no key, or a key of that name is there." "Read the message."

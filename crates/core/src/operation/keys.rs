@@ -5,6 +5,7 @@
 //! refused as revoked, not as signed by an unknown key.
 
 use super::failure::Failure;
+use super::made_directory::made_directory;
 use super::session::{Caller, RootAndPolicy, Session};
 use patchadm_inputs::database::policy;
 use patchadm_inputs::sign::{
@@ -125,20 +126,11 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 128 && !name.starts_with('.') && name.bytes().all(is_letter)
 }
 
-/// Opens the directory. Makes it, with those above it, if it is missing.
+/// Opens the directory, made where it is missing, without the remains of killed commands.
 fn key_directory(root: &Root, place: &ObjectPath) -> Result<Dir, RootError> {
-    let physical = root.resolver().locate_dir(place)?;
-    if let Some(dir) = root.dir_if_there(&physical)? {
-        dir.remove_leftovers(PROGRAM)?;
-        return Ok(dir);
-    }
-    let above = match place.parent() {
-        Some(parent) => key_directory(root, &parent)?,
-        None => return root.dir(&physical),
-    };
-    let made = above.make_dir(place.name(), Mode::of(0o755))?;
-    above.sync()?;
-    Ok(made)
+    let dir = made_directory(root, place)?;
+    dir.remove_leftovers(PROGRAM)?;
+    Ok(dir)
 }
 
 /// Writes a file by one rename that is on the disk afterwards.

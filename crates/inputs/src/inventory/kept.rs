@@ -62,6 +62,11 @@ impl Inventory {
     /// Hides the packages of kept libraries, their lines and their objects. Directories stay where they are, without their
     /// owners.
     pub fn hide_kept(&mut self) {
+        self.hide_kept_but(|_| false);
+    }
+
+    /// Does the same, but leaves the objects at paths that are another's, to whom they do not belong by their lines.
+    pub fn hide_kept_but(&mut self, is_others: impl Fn(&ObjectPath) -> bool) {
         let kept: Vec<PkgInst> = self
             .packages
             .iter()
@@ -83,7 +88,7 @@ impl Inventory {
             let is_directory = line.object.ftype.is_directory();
             match without(line, &names) {
                 Some(line) => drop(self.lines.insert(path, line)),
-                None if !is_directory => drop(self.live.remove(&path)),
+                None if !is_directory && !is_others(&path) => drop(self.live.remove(&path)),
                 None => {}
             }
         }

@@ -35,7 +35,7 @@ type Check = fn(&Examination<'_>) -> Vec<Finding>;
 
 /// All checks, in the order of their findings: the system, the root, its records, what it trusts, the caller. Another check
 /// is a line here.
-const CHECKS: [Check; 18] = [
+const CHECKS: [Check; 19] = [
     system::openat2,
     system::user_namespaces,
     access::rights,
@@ -51,6 +51,7 @@ const CHECKS: [Check; 18] = [
     runs::program,
     records::records,
     native::registrations,
+    native::hooks,
     keys::keys,
     index::index,
     search_path::search_path,

@@ -45,6 +45,12 @@ impl<'o> LibraryKeeper<'o> {
         Self { ground, request, now, is_run, state: LibraryState::default() }
     }
 
+    /// Returns a keeper that knows what is kept.
+    pub(in crate::operation) fn knowing(mut self, kept: KeptLibraries) -> Self {
+        self.state.kept = Some(kept);
+        self
+    }
+
     /// Decides about the libraries of a plan. `None` if the plan stays as it is and there is nothing to report.
     pub(in crate::operation) fn settle(
         &mut self,

@@ -5,7 +5,7 @@ use patchadm_changeset::format::contents_merge::ContentsEdits;
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenPatches, OvertakenState};
 use patchadm_inputs::inventory::Installed;
-use patchadm_inputs::native::{FixedIn, NativeChange, fixed_in_parameter};
+use patchadm_inputs::native::{FixedIn, NativeChange, NativeManager, fixed_in_parameter};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::plan::{Direction, Plan, RecordChange};
@@ -38,6 +38,25 @@ pub(super) fn written(before: &OvertakenPatches, list: &OvertakenPatches) -> Opt
     } else {
         RecordChange::Write { path, bytes, mode: Mode::of(0o644), mtime: None }
     })
+}
+
+/// Makes those patches lost whose fix was contained and is not in the version that is there now, as `version` says it.
+/// Returns them.
+pub(super) fn lose_contained(
+    list: &mut OvertakenPatches,
+    version: impl Fn(NativeManager, &str) -> Option<String>,
+) -> Vec<OvertakenPatch> {
+    let mut lost = Vec::new();
+    for one in list.patches.iter_mut().filter(|one| one.state == OvertakenState::Contained) {
+        let fixed: Option<FixedIn> = one.fixed_in.as_deref().and_then(|text| text.parse().ok());
+        let (Some(fixed), Some(manager)) = (fixed, NativeManager::named(&one.manager)) else { continue };
+        let Some(now) = version(manager, &one.package) else { continue };
+        if !fixed.has(manager, &one.package, &now) {
+            (one.state, one.version) = (OvertakenState::Lost, now);
+            lost.push(one.clone());
+        }
+    }
+    lost
 }
 
 /// Returns the line of an applied patch whose loss is accepted beforehand.

@@ -8,7 +8,7 @@ use super::saved::{OfPackage, SavedPatches};
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, decode};
 use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
 use patchadm_inputs::inventory::{Installed, Inventory};
-use patchadm_inputs::native::{NATIVE_OVERTAKEN, NativeChange, differing_of};
+use patchadm_inputs::native::{NATIVE_OVERTAKEN, NativeChange, NativeManager, differing_of};
 use patchadm_planning::plan::patch::backout_input::GoingPatch;
 use patchadm_planning::plan::patch::overtaken::refresh::RefreshedPackage;
 use patchadm_planning::plan::patch::overtaken::standing::{NativeListed, PathStanding, Standings};
@@ -41,6 +41,20 @@ pub(super) struct TrimmedPatches<'f> {
 }
 
 impl Facts {
+    /// Returns the version of a changed package that is there now.
+    pub(super) fn new_version(&self, manager: NativeManager, name: &str) -> Option<String> {
+        let of_name = |change: &&NativeChange| {
+            let origin = change.origin();
+            origin.manager == manager && origin.name == name
+        };
+        match self.changes.values().find(of_name)? {
+            NativeChange::Upgraded { to: version, .. } | NativeChange::Reinstalled { version, .. } => {
+                Some(version.clone())
+            }
+            _ => None,
+        }
+    }
+
     /// The patches that end, the last applied first.
     pub(super) fn ending(&self) -> Vec<GoingPatch> {
         let of_changed =

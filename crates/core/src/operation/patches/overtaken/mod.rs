@@ -10,6 +10,7 @@
 pub(in crate::operation) mod ended;
 mod facts;
 mod foresee;
+mod kept;
 mod native_now;
 mod overview;
 mod planner;

@@ -61,7 +61,8 @@ impl ChangedPackage {
     /// What the native records list; of the given paths whether the live file is the native one.
     pub(super) fn listed(&self, root: &Root, asked: &BTreeSet<ObjectPath>) -> Result<NativeListed, Failure> {
         let resolver = root.resolver();
-        let mut listed = NativeListed { is_same: self.is_same(), ..NativeListed::default() };
+        let (is_same, is_removed) = (self.is_same(), self.native.is_none());
+        let mut listed = NativeListed { is_same, is_removed, ..NativeListed::default() };
         for (path, native) in self.native.iter().flat_map(|native| &native.paths) {
             let is_live = match native.sum.filter(|_| asked.contains(path)) {
                 Some(sum) => has_sum(root, &resolver, path, sum)?,
@@ -76,6 +77,11 @@ impl ChangedPackage {
     pub(super) fn is_same(&self) -> bool {
         let now = self.native.as_ref().map(NativePackage::registration);
         now.is_some_and(|now| now.version == self.registered.version && now.digest == self.registered.digest)
+    }
+
+    /// Whether another version of it has a path, and so wrote what is there.
+    pub(super) fn wrote(&self, path: &ObjectPath) -> bool {
+        !self.is_same() && self.native.as_ref().is_some_and(|native| native.paths.contains_key(path))
     }
 
     /// The paths of files that are not those of the native records. Those in `held` are the matter of patches.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::ended::overtaken_patches;
+use super::ended::{lose_contained, overtaken_patches};
 use super::planner::Refresher;
 use super::request::{EndedPatch, RefreshRequest, StandingPatch};
 use crate::operation::failure::Failure;
@@ -39,8 +39,8 @@ impl NativeOverview {
     /// package is read.
     pub fn of(root: &Root, now: &Now, has_native: bool) -> Result<Self, Failure> {
         let mut overview = Self::default();
-        let list = overtaken_patches(root, &marker(root)?.unwrap_or_default())?.patches;
-        if !has_native && list.is_empty() {
+        let mut list = overtaken_patches(root, &marker(root)?.unwrap_or_default())?;
+        if !has_native && list.patches.is_empty() {
             return Ok(overview);
         }
         let ground = RootAndPolicy::of(root)?;
@@ -50,12 +50,13 @@ impl NativeOverview {
         overview.partly = partly(&packages, &applied);
         overview.foresee(&ground, now);
         let versions = Versions { packages: &packages, changes: &overview.changes };
+        lose_contained(&mut list, |manager, name| versions.of(manager, name));
         let counts = |one: &OvertakenPatch| match one.state {
             OvertakenState::Lost => !is_made_good(one, &applied, &versions, ground.policy.separator.as_str()),
             OvertakenState::Contained => true,
             _ => false,
         };
-        overview.ended = list.into_iter().filter(counts).collect();
+        overview.ended = list.patches.into_iter().filter(counts).collect();
         Ok(overview)
     }
 

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ended::{EndingPatches, accepted_beforehand, overtaken_patches, records_alone, written};
+use super::ended::{
+    EndingPatches, accepted_beforehand, lose_contained, overtaken_patches, records_alone, written,
+};
 use super::facts::{Facts, TrimmedPatches};
+use super::kept::end_keeping;
 use super::native_now::ChangedPackage;
 use super::request::{RefreshReport, RefreshRequest};
 use super::saved::{OfPackage, SavedPatches, TrimmedUndo};
@@ -213,13 +216,16 @@ impl Refresher<'_> {
             touched.paths.extend(patchadm_svr4::places::patch(&one.id).ok());
         }
         touched.packages.extend(changed.iter().map(|one| one.package.clone()));
-        self.ground.survey_without_kept(packages.clone(), &touched, None)
+        let mut inventory = self.ground.survey_with(packages.clone(), &touched, None)?;
+        inventory.hide_kept_but(|path| changed.iter().any(|one| one.wrote(path)));
+        Ok(inventory)
     }
 
     fn plan(&self, facts: Facts) -> Result<PlannedRefresh, Failure> {
         let ending = facts.ending();
-        let known = overtaken_patches(&self.ground.root, &facts.inventory.marker)?;
+        let mut known = overtaken_patches(&self.ground.root, &facts.inventory.marker)?;
         let before = known.clone();
+        let lost_again = lose_contained(&mut known, |manager, name| facts.new_version(manager, name));
         let (list, accepted) = self.accepted(known, &facts.inventory.marker, &facts.applied)?;
         let ends = EndingPatches {
             marker: &facts.inventory.marker,
@@ -259,6 +265,7 @@ impl Refresher<'_> {
         let mut report = facts.report(&ending, ended, &trimmed, &software);
         report.missing = missing;
         report.accepted = accepted;
+        report.notes.extend(lost_again.iter().map(|one| format!("{}: {}", one.patch, one.told())));
         report.notes.extend(facts.standings.notes.iter().cloned());
         report.notes.extend(plan.notes.iter().cloned());
         Ok(PlannedRefresh { plan: Some(plan), report, undo: facts.saved })
@@ -303,11 +310,15 @@ impl Refresher<'_> {
 
     /// Decides anew about libraries that what goes takes along.
     fn settle_libraries(&self, plan: &mut Plan, facts: &Facts) -> Result<(), Failure> {
+        let kept = end_keeping(self.ground, (plan, facts), self.now)?;
         if plan.changes.is_empty() {
             return Ok(());
         }
         let is_run = !self.request.dry_run;
         let mut keeper = LibraryKeeper::new(self.ground, LibraryRequest::default(), self.now, is_run);
+        if let Some(kept) = kept {
+            keeper = keeper.knowing(kept);
+        }
         let asked = PlanToSettle::of((plan, &facts.inventory), Command::AdoptRefresh, "adopt");
         let settled = keeper.settle(&asked, &mut facts.saved.content(), LaterContent::NotAsked)?;
         if let Some(settled) = settled {

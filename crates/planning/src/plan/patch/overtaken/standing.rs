@@ -26,6 +26,8 @@ pub struct NativeListed {
     pub paths: BTreeMap<ObjectPath, NativeSeen>,
     /// Whether they are the records with which the package was registered: it was installed again, or the root copied.
     pub is_same: bool,
+    /// Whether the package was removed.
+    pub is_removed: bool,
 }
 
 /// A patch of a package, in the order of application.
@@ -46,9 +48,10 @@ pub struct PatchOfPackage<'a> {
 pub enum PathStanding {
     /// It is the native manager's: the patches hand it over.
     Native,
-    /// It is as the last of the patches left it, and not as the native manager has it.
+    /// It is as the last of the patches left it, and not as the native manager has it: what it wrote is elsewhere, or was
+    /// left out, or it does not remove what was there.
     Held,
-    /// It is as the last of the patches left it, and the native manager does not have it.
+    /// It is as the last of the patches left it, and neither the native manager nor anybody else had it before them.
     Added,
     /// Nothing is there.
     Gone,
@@ -82,7 +85,7 @@ impl Standings {
             standings.paths.insert(package.clone(), paths.standings(&mut standings.notes));
         }
         for patch in patches {
-            if standings.holds(patch) {
+            if standings.holds(patch, native) {
                 standings.standing.insert(patch.id.clone());
             }
         }
@@ -94,8 +97,11 @@ impl Standings {
         self.paths.get(package)?.get(path).copied()
     }
 
-    /// Whether a patch holds something in a package that is not its own addition.
-    fn holds(&self, patch: &PatchOfPackage<'_>) -> bool {
+    /// Whether a patch holds something in a package that is not its own addition. In a package that was removed none does.
+    fn holds(&self, patch: &PatchOfPackage<'_>, native: &BTreeMap<PkgInst, NativeListed>) -> bool {
+        if native.get(patch.package).is_some_and(|listed| listed.is_removed) {
+            return false;
+        }
         let mut records = patch.manifest.into_iter().flat_map(|manifest| &manifest.objects);
         match self.paths.get(patch.package) {
             // Also where nothing was before the patch, and the native manager has come to list the path since.
@@ -159,6 +165,8 @@ impl PackagePaths<'_> {
         let Some(native) = self.listed.paths.get(path) else {
             return match live {
                 None => PathStanding::Gone,
+                // The native manager has its own elsewhere (a diversion), or leaves it (a configuration file).
+                Some(_) if is_put && replaces(put.first) => PathStanding::Held,
                 Some(_) if is_put => PathStanding::Added,
                 Some(_) => PathStanding::Edited,
             };

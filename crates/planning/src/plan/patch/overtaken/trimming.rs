@@ -71,7 +71,8 @@ impl TrimmedPatch<'_> {
             }
             let is_first = !self.others.earlier.contains(&record.path);
             let mut record = record.clone();
-            if !is_listed && is_first && record.has_path() && record.was.is_some() {
+            let is_held = standing == Some(PathStanding::Held);
+            if !is_listed && !is_held && is_first && record.has_path() && record.was.is_some() {
                 // The version that had something there is gone.
                 (record.was, record.line, record.member) = (None, None, None);
                 trimmed.freed.insert(record.path.clone());

@@ -1,0 +1,86 @@
+//! A patch between two versions of openssl and its library, as Debian has them, and then the upgrade and downgrade by apt.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::Debian;
+
+/// The versions of which the directory has both packages, in the order of dpkg.
+fn versions(debs: &Path) -> Vec<String> {
+    let names = fs::read_dir(debs).into_iter().flatten().map(|entry| entry.unwrap().file_name());
+    let names: BTreeSet<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    let version =
+        |name: &String| name.strip_prefix("openssl_")?.strip_suffix("_amd64.deb").map(str::to_owned);
+    let is_whole = |version: &String| names.contains(&format!("libssl3_{version}_amd64.deb"));
+    let mut versions: Vec<String> = names.iter().filter_map(version).filter(is_whole).collect();
+    versions.sort_by(|one, other| {
+        let is_less = Command::new("dpkg").args(["--compare-versions", one, "lt", other]).status().unwrap();
+        if is_less.success() { std::cmp::Ordering::Less } else { std::cmp::Ordering::Greater }
+    });
+    versions
+}
+
+/// The packages of a version below `/srv` of the tree.
+fn put(debian: &Debian, debs: &Path, version: &str) {
+    fs::create_dir_all(debian.at(&format!("/srv/{version}"))).unwrap();
+    for name in ["openssl", "libssl3"] {
+        let file = format!("{name}_{version}_amd64.deb");
+        fs::copy(debs.join(&file), debian.at(&format!("/srv/{version}/{file}"))).unwrap();
+    }
+}
+
+#[test]
+fn a_patch_of_openssl_is_contained_in_the_version_that_it_was_made_of_and_lost_to_the_older_one() {
+    const TEST: &str = "a patch of openssl";
+    let Some(debs) = std::env::var_os("PATCHADM_DEBIAN_DEBS").map(PathBuf::from) else {
+        crate::skipped(&format!("{TEST}: PATCHADM_DEBIAN_DEBS names no packages of Debian"));
+        return;
+    };
+    let Some(debian) = Debian::fresh(TEST) else { return };
+    let [old, .., new] = &versions(&debs)[..] else {
+        crate::skipped(&format!("{TEST}: {} has no two versions of openssl and libssl3", debs.display()));
+        return;
+    };
+    put(&debian, &debs, old);
+    put(&debian, &debs, new);
+    debian.done(&format!(
+        "patchadm build --id 300-01 --from /srv/{old} --to /srv/{new} -o /srv/300-01 \
+         --fixed-in 'dpkg openssl >= {new}, dpkg libssl3 >= {new}'"
+    ));
+    for by_hook in [false, true] {
+        play(&debian, (old, new), by_hook);
+    }
+}
+
+fn play(debian: &Debian, (old, new): (&str, &str), by_hook: bool) {
+    let installs = |version: &str| {
+        let options = "-qq -y --allow-downgrades --no-install-recommends";
+        debian.done(&format!("apt-get {options} install /srv/{version}/*.deb"));
+    };
+    debian.done("patchadm hooks remove; rm -rf /var/sadm");
+    installs(old);
+    debian.done("patchadm adopt --dpkg openssl && patchadm adopt --dpkg libssl3");
+    debian.done("patchadm add /srv/300-01");
+    assert!(debian.done("openssl version").contains(new.split('-').next().unwrap()));
+    if by_hook {
+        debian.done("patchadm hooks install");
+    }
+    let settled = |listed: &str, code: i32| {
+        debian.refresh(by_hook);
+        let list = debian.inside("patchadm list --check");
+        assert_eq!((list.code, list.stdout.as_str()), (code, listed), "{}", list.stderr);
+        assert_eq!(debian.done("dpkg --verify openssl libssl3"), "");
+        assert_eq!(debian.done("patchadm pkgchk"), "");
+        debian.done("patchadm verify");
+        debian.assert_settled();
+    };
+    installs(new);
+    settled(&format!("300-01  contained in libssl3 {new} (dpkg)\n"), 0);
+    installs(old);
+    settled(&format!("300-01  LOST to libssl3 {old} (dpkg)\n"), 68);
+    debian.done("patchadm add /srv/300-01");
+    installs(new);
+    settled(&format!("300-01  contained in libssl3 {new} (dpkg)\n"), 0);
+}
