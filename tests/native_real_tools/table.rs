@@ -346,12 +346,6 @@ fn what_dpkg_and_apt_do_to_a_patched_package_is_what_the_table_says_by_hand_and_
     for version in ["1.0-1", "1.0-2", "1.0-3", "1.0-4"] {
         debian.package("acme", version, &files(version));
     }
-    // apt takes records of the same second and length for those that it knows.
-    debian.write(
-        "/etc/apt/apt.conf.d/99test",
-        0o644,
-        "Dir::Cache::pkgcache \"\";\nDir::Cache::srcpkgcache \"\";\n",
-    );
     let mut wrong = String::new();
     for case in CASES {
         for by_hook in [false, true] {
@@ -362,4 +356,28 @@ fn what_dpkg_and_apt_do_to_a_patched_package_is_what_the_table_says_by_hand_and_
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn apt_is_stopped_where_the_policy_says_so_until_the_loss_is_accepted() {
+    let Some(debian) = Debian::fresh("apt is stopped by the policy") else { return };
+    for version in ["1.0-1", "1.0-2"] {
+        debian.package("acme", version, &files(version));
+    }
+    let upgrade = "apt-get -qq -y install /srv/acme_1.0-2_all.deb";
+    for way_on in ["PATCHADM_NATIVE_UPGRADE=warn", "patchadm adopt --refresh --accept 100-01;"] {
+        UPGRADED.prepare(&debian, true);
+        debian.write("/etc/patchadm/policy", 0o644, "native_upgrade=stop\n");
+        let stopped = debian.inside(upgrade);
+        assert_eq!(stopped.code, 100, "{}", stopped.stderr);
+        assert!(stopped.stderr.contains("100-01 would be LOST to acme 1.0-2"), "{}", stopped.stderr);
+        assert!(debian.done("dpkg-query --show acme").contains("1.0-1"));
+        assert_eq!(content(&debian.at(LIB)), "library fixed\n");
+        debian.done(&format!("{way_on} {upgrade}"));
+        assert_eq!(content(&debian.at(LIB)), "library of 1.0-2\n");
+        let is_accepted = way_on.contains("--accept");
+        assert_eq!(debian.inside("patchadm list --check").code, if is_accepted { 0 } else { 68 });
+        debian.assert_settled();
+        fs::remove_file(debian.at("/etc/patchadm/policy")).unwrap();
+    }
 }

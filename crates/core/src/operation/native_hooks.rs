@@ -3,7 +3,8 @@
 //!
 //! Their texts are those that our packages ship (`packaging/hooks`). A hook calls the program at the first of a few fixed
 //! places where the root has it, because the superuser executes it. A file is ours if its text, for any of these places, is
-//! a version that the hook ever had (`packaging/hooks/digests`); no other file is written over or removed.
+//! a version that the hook ever had (`packaging/hooks/digests`); no other file is written over or removed. Each file comes by
+//! one rename, so that no lock is needed.
 //!
 //! rpm by itself calls no file: the trigger for it is in our own package, and cannot be put anywhere without it.
 
