@@ -54,6 +54,24 @@ fn a_patch_for_a_package_of_dpkg_names_the_option_that_adopts_it_and_with_it_goe
 }
 
 #[test]
+fn a_root_that_never_had_a_package_database_gets_one_with_the_first_patch_that_goes_in() {
+    let stage = Scenario::bare();
+    dpkg_installs(&stage, None, &ONE, &[]);
+    let patch = fix(&stage, "1.0-1");
+    let wrong = Patch::of("101-01", delivered("0.9-1").file("usr/bin/web", 0o755, "web\n")).directory(&stage);
+    let wrong = wrong.display();
+    let before = stage.everything();
+    let said = stage.run(&format!("add -R @ROOT@ {patch}")).fails(8);
+    assert!(said.contains("add --adopt PATCH"), "{said}");
+    stage.run(&format!("plan --adopt -R @ROOT@ {patch}")).ok();
+    stage.run(&format!("add --adopt -R @ROOT@ {wrong}")).fails(7);
+    assert_eq!(stage.everything(), before, "nothing is made for a refusal or a plan");
+    stage.run(&format!("add --adopt -R @ROOT@ {patch}")).ok();
+    assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
+    assert_eq!(stage.run("list -R @ROOT@").ok().split_whitespace().nth(1), Some("effective"));
+}
+
+#[test]
 fn what_is_adopted_on_demand_is_what_adopt_would_have_made_of_it() {
     let (one, other) = (installed(), installed());
     let patch = fix(&one, "1.0-1");

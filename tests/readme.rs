@@ -12,6 +12,8 @@ use std::process::Command;
 
 use regex::Regex;
 
+use crate::scenario::is_root;
+
 /// Commands that have one of these in them are not run.
 const NOT_RUN: [&str; 4] = ["cargo ", "| jq ", "kill -9", "~/opt"];
 
@@ -51,7 +53,28 @@ fn a_library_is_updated_under_an_old_program_as_it_says() {
     assert!(commands.len() > 25, "only {} commands are run", commands.len());
     let shop = Shown { command: "patchadm demo shop > /dev/null".to_owned(), output: String::new() };
     commands.insert(0, shop);
-    let outputs = run(&commands, &[]);
+    print_what_they_say(&commands);
+}
+
+#[test]
+fn a_fix_to_a_packaged_library_meets_the_next_upgrade_as_it_says() {
+    let has_dpkg = Command::new("dpkg-deb").arg("--version").output().is_ok();
+    if !has_dpkg || !is_root() {
+        crate::skipped(
+            "a_fix_to_a_packaged_library_meets_the_next_upgrade_as_it_says: it takes dpkg, and root",
+        );
+        return;
+    }
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let heading = "A fix to a packaged library, and what happens at the next upgrade";
+    let commands = commands_below(&readme, heading);
+    assert!(commands.len() > 12, "only {} commands are run", commands.len());
+    print_what_they_say(&commands);
+}
+
+/// Runs the commands, and compares what they print but for sizes.
+fn print_what_they_say(commands: &[Shown]) {
+    let outputs = run(commands, &[]);
     assert_eq!(outputs.len(), commands.len());
     // The size of a program depends on its compiler.
     let size = Regex::new(r"[\d.]+ (bytes|[KMG]iB)").unwrap();
@@ -79,6 +102,9 @@ fn commands_below(readme: &str, heading: &str) -> Vec<Shown> {
         for line in block.lines().skip(1) {
             if let Some(command) = line.strip_prefix("$ ") {
                 shown.push(Shown { command: command.to_owned(), output: String::new() });
+            } else if let (Some(more), Some(last)) = (line.strip_prefix("> "), shown.last_mut()) {
+                last.command.push('\n');
+                last.command.push_str(more);
             } else if let Some(last) = shown.last_mut() {
                 last.output.push_str(line);
                 last.output.push('\n');
@@ -105,7 +131,7 @@ pub(crate) fn run(tour: &[Shown], named: &[&str]) -> Vec<String> {
         .args(["-c", &format!("exec 2>&1\n{script}")])
         .current_dir(&dir)
         .env_clear()
-        .env("PATH", format!("{}:/usr/bin:/bin", bin.path().display()))
+        .env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", bin.path().display()))
         .env("LC_ALL", "C")
         .output()
         .unwrap();

@@ -58,6 +58,7 @@ mod memory;
 /// Patches, engines, edits and backouts in random order.
 mod mixtures;
 /// What is compared.
+mod natives;
 mod picture;
 /// File systems that lose their power.
 mod power_cuts;

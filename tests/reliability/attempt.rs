@@ -243,11 +243,12 @@ pub(crate) struct Ended {
 /// Which command it is, for its codes.
 pub(crate) fn program(command: &Command) -> refusal::Command {
     match command {
-        Command::Apply { .. } => refusal::Command::Patchadd,
+        Command::Apply { .. } | Command::ApplyAdopting(_) => refusal::Command::Patchadd,
         Command::BackOut(_) | Command::BackOutByScripts(_) | Command::Undo => refusal::Command::Patchrm,
         Command::Add { .. } | Command::Update { .. } | Command::Repair(_) => refusal::Command::Pkgadd,
         Command::Remove(_) => refusal::Command::Pkgrm,
-        Command::Adopt { .. } => refusal::Command::Adopt,
+        Command::Adopt { .. } | Command::AdoptAll => refusal::Command::Adopt,
+        Command::Refresh => refusal::Command::AdoptRefresh,
         Command::Forget(_) => refusal::Command::Forget,
         Command::Commit(_) => refusal::Command::Commit,
         Command::Promote => refusal::Command::Promote,
@@ -274,7 +275,13 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
     }
     let is_full = matches!(errno, Errno::NOSPC | Errno::DQUOT);
     let by = |patchadd, patchrm| match command {
-        Command::Apply { .. } | Command::Adopt { .. } | Command::Forget(_) | Command::Promote => patchadd,
+        Command::Apply { .. }
+        | Command::ApplyAdopting(_)
+        | Command::Adopt { .. }
+        | Command::AdoptAll
+        | Command::Refresh
+        | Command::Forget(_)
+        | Command::Promote => patchadd,
         Command::BackOut(_) | Command::BackOutByScripts(_) | Command::Undo | Command::Commit(_) => patchrm,
         Command::Add { .. }
         | Command::Update { .. }

@@ -162,7 +162,8 @@ fn said_well(
     }
     let mut end = format!("\n{}", expected_state(change.moment));
     let is_full = matches!(errno, Errno::NOSPC | Errno::DQUOT);
-    if is_full && ended.code == 4 && matches!(story.whole, Command::Apply { .. }) {
+    if is_full && ended.code == 4 && matches!(story.whole, Command::Apply { .. } | Command::ApplyAdopting(_))
+    {
         end.push_str("\nMake room on the file system, or keep undo data on another one with -B DIR.");
     } else if change.moment != Moment::Committing {
         end = format!("{end}\n{}", advice(errno));

@@ -51,6 +51,10 @@ impl Picture {
                 exact.insert(name, columns.clone());
             }
         }
+        if let Ok(text) = fs::read_to_string(root.join("var/sadm/patchadm/lost")) {
+            alike.insert("lost".to_owned(), lost(&text));
+            exact.insert("lost".to_owned(), vec![text]);
+        }
         if let Some(view) = view_of_stage(root) {
             alike.insert("stage".to_owned(), view.clone());
             exact.insert("stage".to_owned(), vec![view]);
@@ -103,6 +107,8 @@ fn alike(root: &Path, path: &str, columns: &[String]) -> String {
                 Some(text.get(16..).unwrap_or("torn").to_owned())
             }
             "remote" => Some(columns[5].clone()),
+            "pkginfo" => Some(without_stamp(&fs::read_to_string(root.join(path)).unwrap())),
+            "pkgmap" => Some(without_sum(&fs::read_to_string(root.join(path)).unwrap())),
             "promotion" => Some(promotion(&fs::read_to_string(root.join(path)).unwrap())),
             "log" => Some(log(root, &fs::read_to_string(root.join(path)).unwrap())),
             _ => None,
@@ -113,6 +119,16 @@ fn alike(root: &Path, path: &str, columns: &[String]) -> String {
         }
     }
     columns.join("\t")
+}
+
+/// The patches that ended, without the marker of the root and the time.
+fn lost(text: &str) -> String {
+    let line = |line: &str| {
+        let mut ended: serde_json::Map<String, Value> = serde_json::from_str(line).unwrap();
+        ended.retain(|name, _| name != "root" && name != "time");
+        Value::Object(ended).to_string()
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("|")
 }
 
 /// A pointer without what no two roots have in common: the directory beside them, and the numbers of runs.
@@ -211,6 +227,8 @@ fn archive(path: &Path) -> String {
                     content = records(&content)?;
                 } else if name == "pkgmap" {
                     content.clear();
+                } else if name.ends_with("pkginfo") {
+                    content = without_stamp(&String::from_utf8_lossy(&content)).into_bytes();
                 }
                 let digest = Digest::of(&content).to_string();
                 text += &format!("{name} {} ", &digest[..6]);
@@ -221,13 +239,31 @@ fn archive(path: &Path) -> String {
     read().unwrap_or_else(|error| format!("damaged: {error}"))
 }
 
+/// Parameters without the stamp of dpkg, which is made of inodes and times.
+fn without_stamp(pkginfo: &str) -> String {
+    pkginfo.lines().filter(|line| !line.starts_with("NATIVE_STAMP=")).collect::<Vec<_>>().join("|")
+}
+
+/// A pkgmap without the sum of such parameters.
+fn without_sum(pkgmap: &str) -> String {
+    pkgmap.lines().filter(|line| !line.contains(" i pkginfo ")).collect::<Vec<_>>().join("|")
+}
+
 /// The record files of an archive without their times.
 fn records(archive: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     let mut reader = cpio::CpioReader::new(archive);
     let mut text = Vec::new();
     while let Some(header) = reader.next_member()? {
+        let mut content = Vec::new();
+        reader.read_to_end(&mut content)?;
+        let plain = String::from_utf8_lossy(&content);
+        let content = match header.name.rsplit(|byte| *byte == b'/').next() {
+            Some(b"pkginfo") => without_stamp(&plain).into_bytes(),
+            Some(b"pkgmap") => without_sum(&plain).into_bytes(),
+            _ => content,
+        };
         text.extend_from_slice(&header.name);
-        reader.read_to_end(&mut text)?;
+        text.extend_from_slice(&content);
     }
     Ok(text)
 }
@@ -256,6 +292,7 @@ pub(crate) fn strays(root: &Path) -> Vec<String> {
         "journal",
         "ledger",
         "log",
+        "lost",
         "root-id",
         "script.lock",
         "stage",

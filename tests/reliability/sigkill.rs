@@ -53,6 +53,12 @@ fn arguments(trial: &Trial, command: &Command) -> Vec<PathBuf> {
                 words(if *again { &["patchadd", "-u", "-R"] } else { &["patchadd", "-R"] }, &[]);
             start.into_iter().chain(patches.iter().cloned()).collect()
         }
+        Command::ApplyAdopting(patches) => {
+            let start: Vec<PathBuf> = words(&["add", "--adopt", "-R"], &[]);
+            start.into_iter().chain(patches.iter().cloned()).collect()
+        }
+        Command::AdoptAll => words(&["adopt", "--all", "-R"], &[]),
+        Command::Refresh => words(&["adopt", "--refresh", "-R"], &[]),
         Command::BackOut(ids) => words(&["patchrm", "-R"], ids),
         Command::Undo => words(&["undo", "-R"], &[]),
         Command::BackOutByScripts(ids) => words(&["patchrm", "--engine", "script", "-R"], ids),

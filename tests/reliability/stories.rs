@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use chrono::DateTime;
 use patchadm_changeset::transaction::{ExchangeRequest, Receipt, Recovered};
 use patchadm_core::operation::adopt::{
-    AdoptRequest, AdoptSource, AdoptWishes, adopt_software, forget_software,
+    AdoptAllRequest, AdoptRequest, AdoptSource, AdoptWishes, adopt_all, adopt_software, forget_software,
 };
 use patchadm_core::operation::check::{CheckError, CheckRequest, CheckScope, check_and_fix};
 use patchadm_core::operation::failure::Failure;
@@ -22,6 +22,8 @@ use patchadm_core::operation::packages::remove::{RemoveRequest, remove_packages}
 use patchadm_core::operation::patches::apply::ApplyRequest;
 use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
 use patchadm_core::operation::patches::commit::{CommitRequest, commit_patches};
+use patchadm_core::operation::patches::overtaken::{RefreshRequest, refresh_registrations};
+use patchadm_core::operation::patches::prepared::PreparationRequest;
 use patchadm_core::operation::patches::scripts::PatchScriptRequest;
 use patchadm_core::operation::patches::sets::apply_patches;
 use patchadm_core::operation::patches::undo::{run_to_undo, undo_application};
@@ -40,6 +42,9 @@ use crate::delivery::Patch;
 use crate::elf_sample::Sample;
 use crate::packages::Package;
 use crate::procedure_scripts::NOCHECK;
+use crate::reliability::natives::{
+    adopted_on_demand, all_adopted, registration_ended, registration_refreshed,
+};
 use crate::reliability::promotions::{copy_stage, promote};
 use crate::scenario::{NOW, Scenario};
 
@@ -66,6 +71,12 @@ pub(crate) enum Command {
     Adopt { package: &'static str, tree: &'static str },
     /// `patchadm adopt --forget`.
     Forget(&'static str),
+    /// `patchadm adopt --all`.
+    AdoptAll,
+    /// `patchadm adopt --refresh`.
+    Refresh,
+    /// `patchadm add --adopt` of patches in directories beside the root.
+    ApplyAdopting(Vec<PathBuf>),
     /// `patchadm commit`.
     Commit(Vec<String>),
     /// `patchadm promote` of the stage beside the root.
@@ -523,7 +534,7 @@ pub(crate) const OUTSIDE: &str = "undo";
 pub(crate) type Told = fn() -> Story;
 
 /// All stories without procedure scripts; the first four, one of each command.
-pub(crate) const STORIES: [Told; 22] = [
+pub(crate) const STORIES: [Told; 26] = [
     one_patch,
     backout,
     package_added,
@@ -546,6 +557,10 @@ pub(crate) const STORIES: [Told; 22] = [
     library_brought_back,
     library_kept_within_a_run,
     library_needed_within_a_backout,
+    registration_refreshed,
+    registration_ended,
+    adopted_on_demand,
+    all_adopted,
 ];
 
 /// All of them, one after another.
@@ -639,11 +654,13 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
             let request = ExchangeRequest { directory, or_stop: true };
             return perform(root, inner, &caller.exchanging(&[request]));
         }
-        Command::Apply { patches, again } => {
+        Command::Apply { patches, .. } | Command::ApplyAdopting(patches) => {
+            let adopt = matches!(command, Command::ApplyAdopting(_));
             let request = ApplyRequest {
                 patches: patches.clone(),
-                unconditional: *again,
+                unconditional: matches!(command, Command::Apply { again: true, .. }),
                 scripts: by_default(),
+                preparation: PreparationRequest { adopt, ..PreparationRequest::default() },
                 ..ApplyRequest::default()
             };
             let report = apply_patches(root, &request, caller)?;
@@ -700,11 +717,6 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
             assert!(report.mended.iter().all(|mended| mended.is_made), "{:?}", report.mended);
             (Recovered::Nothing, Vec::new())
         }
-        Command::Adopt { package, tree } => {
-            let report = adopt_software(root, &adoption(package, tree), caller)?;
-            assert!(report.conflicts.is_empty(), "{:?}", report.conflicts);
-            (report.recovered, vec![Ok(report.receipt)])
-        }
         Command::Commit(ids) => {
             let request = CommitRequest { ids: ids.clone(), ..CommitRequest::default() };
             let report = commit_patches(root, &request, caller)?;
@@ -714,14 +726,44 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
             let report = promote(root, caller)?;
             (report.recovered, vec![report.result])
         }
-        Command::Forget(package) => {
-            let report = forget_software(root, &PkgInst::new(package).unwrap(), false, caller)?;
-            (report.recovered, vec![Ok(report.receipt)])
+        Command::Adopt { .. } | Command::AdoptAll | Command::Refresh | Command::Forget(_) => {
+            let (recovered, receipt) = register(root, command, caller)?;
+            (recovered, vec![Ok(receipt)])
         }
     };
     let receipts = results.into_iter().collect::<Result<Vec<_>, _>>()?;
     let notes = receipts.into_iter().flatten().flat_map(|receipt| receipt.notes);
     Ok(recovered.notes().iter().cloned().chain(notes).collect())
+}
+
+/// Does what `patchadm adopt` does.
+fn register(
+    root: &Root,
+    command: &Command,
+    caller: &Caller<'_>,
+) -> Result<(Recovered, Option<Receipt>), Failure> {
+    match command {
+        Command::Adopt { package, tree } => {
+            let report = adopt_software(root, &adoption(package, tree), caller)?;
+            assert!(report.conflicts.is_empty(), "{:?}", report.conflicts);
+            Ok((report.recovered, report.receipt))
+        }
+        Command::AdoptAll => {
+            let request = AdoptAllRequest { wishes: AdoptWishes::none(Params::new()), dry_run: false };
+            let report = adopt_all(root, &request, caller)?;
+            assert!(report.left.is_empty(), "{:?}", report.left);
+            Ok((report.recovered, report.receipt))
+        }
+        Command::Refresh => {
+            let report = refresh_registrations(root, &RefreshRequest::default(), caller)?;
+            Ok((report.recovered, report.receipt))
+        }
+        Command::Forget(package) => {
+            let report = forget_software(root, &PkgInst::new(package).unwrap(), false, caller)?;
+            Ok((report.recovered, report.receipt))
+        }
+        other => panic!("{other:?} registers nothing"),
+    }
 }
 
 fn adoption(package: &str, tree: &str) -> AdoptRequest {

@@ -60,7 +60,7 @@ fn adopt(
     caller: &Caller<'_>,
     report: &mut PreparationReport,
 ) -> Result<(), Failure> {
-    if !request.adopt && !ground.policy.adopts {
+    if !request.is_adopting(&ground.policy) {
         return Ok(());
     }
     let OnDemand { adopted, plan, notes } = adopt_on_demand(ground, wanted, &request.environment, caller)?;

@@ -2,6 +2,7 @@
 
 use super::overtaken::request::RefreshReport;
 use crate::operation::adopt::AdoptedPackage;
+use patchadm_inputs::policy::Policy;
 use patchadm_svr4::package::Params;
 use patchadm_svr4::patch::PatchId;
 
@@ -14,6 +15,13 @@ pub struct PreparationRequest {
     pub adopt: bool,
     /// The environment that is recorded for them: LANG, `LC_*`, TZ, PATH, OAMBASE.
     pub environment: Params,
+}
+
+impl PreparationRequest {
+    /// Tells whether native packages are adopted.
+    pub(super) fn is_adopting(&self, policy: &Policy) -> bool {
+        self.adopt || policy.adopts
+    }
 }
 
 /// What came before the patches, or would.

@@ -41,13 +41,14 @@ use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::Failure;
 use crate::operation::foreseen_root::plan_on_foreseen_root;
 use crate::operation::libraries::recorded_as_loaded;
+use crate::operation::new_database::NewDatabase;
 use crate::operation::patches::preparation;
 use crate::operation::plan_file::{PlanFault, save_plan};
 use crate::operation::run::Execution;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, must_agree, must_have_database, shown_to_anybody, without_lock,
 };
-use patchadm_planning::plan::refusal::Reason;
+use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::resolve::Resolution;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::PatchId;
@@ -86,8 +87,53 @@ pub(super) fn apply_read(
             ..set
         });
     }
-    must_have_database(root)?;
-    let session = Session::begin(ground, caller)?;
+    let new = with_database(root, &ground, request, wanted)?;
+    let session = match Session::begin(ground, caller) {
+        Ok(session) => session,
+        Err(failure) => {
+            new.inspect(|new| new.remove_empty(root));
+            return Err(failure);
+        }
+    };
+    let done = apply_locked(root, session, request, wanted, locked);
+    let is_applied = |set: &AppliedPatchSet| set.report.patches.iter().any(|one| one.result.is_ok());
+    if let Some(new) = new
+        && !done.as_ref().is_ok_and(is_applied)
+    {
+        new.remove(root);
+    }
+    done
+}
+
+/// Returns the new database of a root that has none, where a native package is adopted with its first patch; `None` where it
+/// has one.
+fn with_database(
+    root: &Root,
+    ground: &RootAndPolicy,
+    request: &ApplyRequest,
+    wanted: &WantedPatches,
+) -> Result<Option<NewDatabase>, Failure> {
+    let is_without = must_have_database(root).err();
+    let Some(is_without) = is_without else { return Ok(None) };
+    let Some(native) = unregistered_native(ground, &wanted.packages()) else { return Err(is_without) };
+    if request.preparation.is_adopting(&ground.policy) {
+        return NewDatabase::make(root).map(Some);
+    }
+    let operand = wanted.operands.first();
+    let packages = operand.iter().flat_map(|operand| operand.packages()).map(|package| package.pkg);
+    let reason = Reason::Unregistered { packages: packages.collect(), native };
+    Err(reason.of(Command::Patchadd, &operand.map(ApplyOperand::shown_id).unwrap_or_default()).into())
+}
+
+/// Applies patches to a root that is locked.
+fn apply_locked(
+    root: &Root,
+    session: Session<'_>,
+    request: &ApplyRequest,
+    wanted: &WantedPatches,
+    locked: &dyn Fn(&Session<'_>) -> Result<(), Failure>,
+) -> Result<AppliedPatchSet, Failure> {
+    let caller = session.caller;
     locked(&session)?;
     must_agree(root, |_| false)?;
     let mut preparation = preparation::carry_out(&session, &request.preparation, &wanted.packages())?;
@@ -142,8 +188,10 @@ fn plan_read(
     wanted: &WantedPatches,
     caller: &Caller<'_>,
 ) -> Result<AppliedPatchSet, Failure> {
-    must_have_database(root)?;
     let ground = ground.for_who_may()?;
+    if !request.preparation.is_adopting(&ground.policy) {
+        must_have_database(root)?;
+    }
     must_be_directories(root, &caller.exchanges)?;
     let plan_all = || {
         must_agree(root, |_| false)?;

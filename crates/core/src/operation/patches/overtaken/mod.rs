@@ -26,6 +26,7 @@ use crate::operation::log;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, patch_record, shown_to_anybody, without_lock,
 };
+use patchadm_inputs::database::open_run;
 use patchadm_inputs::native::NativeOrigin;
 use patchadm_planning::plan::Plan;
 use patchadm_rootfs::Root;
@@ -83,7 +84,9 @@ pub(in crate::operation) fn refresh_locked(
 
 /// Whether nothing is to be done, as one look without a lock says.
 fn is_up_to_date(root: &Root, request: &RefreshRequest) -> Result<bool, Failure> {
-    if !request.accept.is_empty() || !request.packages.is_empty() {
+    // The records of a run that did not end are neither those before it nor those after it.
+    let is_between = open_run(root)?.is_some();
+    if is_between || !request.accept.is_empty() || !request.packages.is_empty() {
         return Ok(false);
     }
     let ground = RootAndPolicy::of(root)?;
