@@ -60,7 +60,7 @@ fn adopt(
     caller: &Caller<'_>,
     report: &mut PreparationReport,
 ) -> Result<(), Failure> {
-    if !request.adopt && !ground.policy.adopts {
+    if !request.adopts(&ground.policy) {
         return Ok(());
     }
     let OnDemand { adopted, plan, notes } = adopt_on_demand(ground, wanted, &request.environment, caller)?;

@@ -2,6 +2,8 @@
 
 use super::overtaken::request::RefreshReport;
 use crate::operation::adopt::AdoptedPackage;
+use patchadm_inputs::native::NativeManager;
+use patchadm_inputs::policy::Policy;
 use patchadm_svr4::package::Params;
 use patchadm_svr4::patch::PatchId;
 
@@ -14,6 +16,18 @@ pub struct PreparationRequest {
     pub adopt: bool,
     /// The environment that is recorded for them: LANG, `LC_*`, TZ, PATH, OAMBASE.
     pub environment: Params,
+}
+
+impl PreparationRequest {
+    /// Tells whether packages may be adopted.
+    pub(super) fn adopts(&self, policy: &Policy) -> bool {
+        self.adopt || policy.adopts
+    }
+
+    /// Returns the package managers of which packages may be adopted.
+    pub(super) fn managers(&self, policy: &Policy) -> &'static [NativeManager] {
+        if self.adopts(policy) { &NativeManager::ALL } else { &[] }
+    }
 }
 
 /// What came before the patches, or would.

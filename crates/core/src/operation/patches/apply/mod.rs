@@ -87,7 +87,8 @@ pub(super) fn apply_read(
         });
     }
     must_have_database(root)?;
-    let session = Session::begin(ground, caller)?;
+    let managers = request.preparation.managers(&ground.policy);
+    let session = Session::begin_beside(ground, caller, managers)?;
     locked(&session)?;
     must_agree(root, |_| false)?;
     let mut preparation = preparation::carry_out(&session, &request.preparation, &wanted.packages())?;
