@@ -206,6 +206,8 @@ mod missing_objects;
 mod mounts;
 /// The same patches by the program and by their scripts.
 mod native_and_script;
+/// Locks of dpkg and rpm, and who waits for whom.
+mod native_locks;
 mod native_model;
 /// What rpm and dnf themselves do to adopted packages.
 mod native_real_rpm;

@@ -137,7 +137,8 @@ impl RootOption {
     /// Opens it. Messages name its paths from `/` on, so that they can be typed anywhere.
     pub(crate) fn open(&self, call: &Invocation) -> anyhow::Result<Root> {
         let path = call.surroundings.root(self.root.as_deref())?;
-        Ok(call.surroundings.under_policy(Root::open(&std::path::absolute(path)?)?))
+        let root = Root::open(&std::path::absolute(path)?)?;
+        Ok(call.surroundings.under_locks(call.surroundings.under_policy(root)))
     }
 }
 

@@ -133,7 +133,7 @@ impl<B: Send> RootTurns<'_, B> {
     ) {
         let stops = || (self.interrupt)().is_some();
         let turn = |root: &Root| {
-            let decided = self.surroundings.under_policy(root.clone());
+            let decided = self.surroundings.under_policy(self.surroundings.under_locks(root.clone()));
             let root = match self.owner.standing(self.surroundings, decided) {
                 Ok(RootStanding::Caller(root)) => root,
                 Ok(RootStanding::Owner(root)) => {

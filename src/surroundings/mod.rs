@@ -25,6 +25,7 @@ use std::time::Instant;
 use chrono::{DateTime, Local, NaiveDateTime, TimeZone as _, Utc};
 
 use patchadm_inputs::database::{RecordReader, policy};
+use patchadm_inputs::native::NativeManager;
 use patchadm_rootfs::{Root, accounts_of};
 
 /// The variable that tells a process that it does as the owner of a root what the superuser asked for.
@@ -39,6 +40,8 @@ pub(crate) struct Surroundings {
     pub(crate) install_root: Option<PathBuf>,
     /// The root below which `DPKG_ADMINDIR` is, the directory of the records of the dpkg that calls its hook.
     pub(crate) dpkg_root: Option<PathBuf>,
+    /// Whether `DPKG_FRONTEND_LOCKED` is set: the program that calls holds the frontend lock of dpkg.
+    pub(crate) is_dpkg_locked: bool,
     /// `PATCHADM_NATIVE_UPGRADE`: counts in the place of `native_upgrade` in the policy.
     pub(crate) native_upgrade: Option<String>,
     /// `PATCHADM_RUN`: the run whose script started this command, where one did.
@@ -130,6 +133,7 @@ impl Surroundings {
             called: std::env::args_os().next().map(PathBuf::from).unwrap_or_default(),
             install_root: set("PKG_INSTALL_ROOT").map(PathBuf::from),
             dpkg_root: set("DPKG_ADMINDIR").and_then(|records| root_of_dpkg(Path::new(&records))),
+            is_dpkg_locked: std::env::var_os("DPKG_FRONTEND_LOCKED").is_some(),
             native_upgrade: set("PATCHADM_NATIVE_UPGRADE").and_then(|word| word.into_string().ok()),
             run: set("PATCHADM_RUN").and_then(|run| run.into_string().ok()),
             trust: set("PATCHADM_TRUST").and_then(|word| word.into_string().ok()),
@@ -173,6 +177,11 @@ impl Surroundings {
             None => root,
             Some((path, text)) => policy::instead(root, path, text),
         }
+    }
+
+    /// Returns the root with the locks that the program that calls holds for this one.
+    pub(crate) fn under_locks(&self, root: Root) -> Root {
+        if self.is_dpkg_locked { root.with_held_locks(NativeManager::Dpkg.lock_files()) } else { root }
     }
 
     /// Makes the reader of the records of `root`: a command that a script of a run started has a part in that run.
@@ -287,6 +296,7 @@ mod tests {
             called: PathBuf::from("patchadm"),
             install_root: install_root.map(PathBuf::from),
             dpkg_root: None,
+            is_dpkg_locked: false,
             native_upgrade: None,
             run: None,
             trust: None,

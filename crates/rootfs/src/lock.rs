@@ -38,16 +38,25 @@ pub struct Lock {
     stages: Option<Dir>,
 }
 
-/// The holder of a lock, according to the record in the file.
+/// The holder of a lock, according to the record in the file, or to the system.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LockHolder(String);
 
 impl LockHolder {
-    /// Describes the holder: `process 1234 (patchadd)`, or `another process`.
+    /// Returns the holder with this number, with the name of its program if the system tells it.
+    pub(super) fn of_process(process: u32) -> Self {
+        let name = std::fs::read(format!("/proc/{process}/comm")).unwrap_or_default();
+        // A process chooses its name itself.
+        let name: String = name.into_iter().filter(u8::is_ascii_graphic).map(char::from).collect();
+        Self(format!("{process} {name}").trim_end().to_owned())
+    }
+
+    /// Describes the holder: `process 1234 (patchadd)`, `process 1234`, or `another process`.
     pub fn describe(&self) -> String {
         let mut words = self.0.split_whitespace();
         match (words.next().and_then(|pid| pid.parse::<u32>().ok()), words.next()) {
             (Some(pid), Some(program)) => format!("process {pid} ({program})"),
+            (Some(pid), None) => format!("process {pid}"),
             _ => "another process".to_owned(),
         }
     }
@@ -216,7 +225,7 @@ fn open(dir: &Dir, name: &[u8]) -> Result<File, RootError> {
     }
 }
 
-fn set(file: &File, kind: libc::c_int) -> Result<(), Errno> {
+pub(super) fn set(file: &File, kind: libc::c_int) -> Result<(), Errno> {
     fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(kind)?)).map(drop).map_err(errno_of)
 }
 
@@ -227,11 +236,11 @@ fn held_by_others(file: &File) -> Result<bool, Errno> {
     Ok(libc::c_int::from(lock.l_type) != libc::F_UNLCK)
 }
 
-fn errno_of(errno: nix::errno::Errno) -> Errno {
+pub(super) fn errno_of(errno: nix::errno::Errno) -> Errno {
     Errno::from_raw_os_error(errno as i32)
 }
 
-fn whole_file(kind: libc::c_int) -> Result<libc::flock, Errno> {
+pub(super) fn whole_file(kind: libc::c_int) -> Result<libc::flock, Errno> {
     let l_type = libc::c_short::try_from(kind).map_err(|_| Errno::INVAL)?;
     Ok(libc::flock { l_type, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 })
 }
@@ -254,7 +263,7 @@ fn lock_directory(dir: &Dir) -> Result<bool, RootError> {
     }
 }
 
-fn is_current(dir: &Dir, name: &[u8], file: &File) -> Result<bool, RootError> {
+pub(super) fn is_current(dir: &Dir, name: &[u8], file: &File) -> Result<bool, RootError> {
     let held = rustix::fs::fstat(file).map_err(|errno| dir.error("look at", name, errno))?;
     Ok(dir.look(name)?.is_some_and(|seen| seen.inode.number == held.st_ino))
 }

@@ -33,6 +33,8 @@ pub struct Root {
     trusted: bool,
     /// Whether the caller acts for the superuser.
     for_superuser: bool,
+    /// The lock files of other programs that are locked for the caller.
+    held_locks: Arc<Vec<ObjectPath>>,
     /// The text that the caller supplies in place of a file.
     instead: Option<Arc<SaidFile>>,
     /// The names at which objects other than the existing ones are shown.
@@ -74,6 +76,7 @@ impl Root {
             guard: None,
             trusted: false,
             for_superuser: false,
+            held_locks: Arc::default(),
             instead: None,
             shown: None,
         })
@@ -101,6 +104,16 @@ impl Root {
     #[must_use]
     pub fn for_superuser(self) -> Self {
         Self { for_superuser: true, ..self }
+    }
+
+    /// Marks lock files of other programs as locked for the caller: the program that called it holds their locks.
+    #[must_use]
+    pub fn with_held_locks(self, files: Vec<ObjectPath>) -> Self {
+        Self { held_locks: Arc::new(files), ..self }
+    }
+
+    pub(crate) fn is_lock_held(&self, file: &ObjectPath) -> bool {
+        self.held_locks.contains(file)
     }
 
     /// Puts a text of the caller in place of a file, for code that asks for it; `name` is its name in errors.

@@ -12,6 +12,7 @@ use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::overtaken::{RefreshReport, RefreshRequest, refresh_registrations};
+use patchadm_inputs::native::NativeManager;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::{LockError, Root};
 use patchadm_svr4::package::PkgInst;
@@ -27,6 +28,9 @@ const HOOK_LINES: usize = 3;
 pub(super) fn run(call: &mut Invocation, args: &AdoptArgs) -> anyhow::Result<Reply> {
     let command = Command::AdoptRefresh;
     let root = args.owner.open::<AdoptArgs>(call, &args.native_root(&call.surroundings), command)?;
+    // Whoever calls the hook holds the lock of its package manager.
+    let held = NativeManager::ALL.into_iter().flat_map(NativeManager::lock_files);
+    let root = if args.from_hook { root.with_held_locks(held.collect()) } else { root };
     let request = args.refresh_request()?;
     if !args.dry_run {
         call.output.heedless();

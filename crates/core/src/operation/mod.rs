@@ -26,6 +26,7 @@ mod made_directory;
 pub mod many;
 pub mod mend;
 pub mod native_hooks;
+mod native_locks;
 mod new_database;
 pub mod order;
 mod package_traces;

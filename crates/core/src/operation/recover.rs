@@ -72,7 +72,7 @@ pub fn recover_with_aid(
     }
     let ground = RootAndPolicy::of(root)?.naming(undo_dir);
     let (done, run) = match aid {
-        RecoveryAid::None => (Vec::new(), Session::begin(ground, caller)?.recovered),
+        RecoveryAid::None => (Vec::new(), Session::begin_recovery(ground, caller)?.recovered),
         RecoveryAid::DiscardJournal => discarded(ground, caller)?,
         RecoveryAid::KeepStage(to) => kept(ground, to, caller)?,
         RecoveryAid::NewIdentity => renewed(ground, caller)?,
@@ -86,7 +86,7 @@ type Aided = (Vec<String>, Recovered);
 /// Gives up the journal, then recovers what its copy says.
 fn discarded(ground: RootAndPolicy, caller: &Caller<'_>) -> Result<Aided, Failure> {
     let mut fate = JournalFate::Whole;
-    let session = Session::begin_after(ground, caller, |root, lock| {
+    let session = Session::begin_recovery_after(ground, caller, |root, lock| {
         // No script may continue while its work is undone.
         let _quiet = end_leftovers(root, None)?;
         fate = discard_journal(root, lock).map_err(|error| Failure::Unrecovered { error })?;
@@ -106,7 +106,7 @@ fn discarded(ground: RootAndPolicy, caller: &Caller<'_>) -> Result<Aided, Failur
 fn kept(ground: RootAndPolicy, to: &Path, caller: &Caller<'_>) -> Result<Aided, Failure> {
     let place = keeping_place(&ground.host, to)?;
     let mut kept: Option<KeptStage> = None;
-    let session = Session::begin_after(ground, caller, |root, lock| {
+    let session = Session::begin_recovery_after(ground, caller, |root, lock| {
         let _quiet = end_leftovers(root, None)?;
         kept = keep_stage(root, lock, &place).map_err(|error| Failure::Unrecovered { error })?;
         Ok(())
@@ -161,7 +161,7 @@ fn not_as_recorded(ground: &RootAndPolicy) -> Vec<String> {
 /// Gives the root another identity.
 fn renewed(ground: RootAndPolicy, caller: &Caller<'_>) -> Result<Aided, Failure> {
     let marker = root_id::marker(random()?);
-    let session = Session::begin_after(ground, caller, |root, lock| {
+    let session = Session::begin_recovery_after(ground, caller, |root, lock| {
         renew_identity(root, lock, &marker).map_err(|error| match error.cause {
             Cause::Journal { .. } => Failure::Unrecovered { error },
             _ => Failure::Identity { error },

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::exchange::{ExchangeLog, must_be_directories};
 use super::failure::Failure;
+use super::native_locks::{NativeLocks, lock_root};
 use super::record_damage;
 use crate::script::{ProcessIdentity, end_leftovers};
 use patchadm_changeset::format::journal::{PatchRecord, RunRecord, ScriptProcess};
@@ -19,6 +20,7 @@ use patchadm_changeset::transaction::{
 use patchadm_inputs::database::{
     RecordView, RootLedgers, has_journal, identity_fault, installed, read_consistently,
 };
+use patchadm_inputs::native::NativeManager;
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::{Plan, RecordChange};
 use patchadm_rootfs::{Dir, Lock, LockError, LockHolder, Root, random};
@@ -107,6 +109,8 @@ pub struct Session<'a> {
     /// The outcome of their exchanges.
     exchanged: ExchangeLog,
     lock: Lock,
+    /// The locks that were taken before it, given back after it.
+    _native: NativeLocks,
 }
 
 /// Checks that the caller may change the root and can write its records. The caller must be the owner of the root or the
@@ -159,24 +163,51 @@ pub fn must_have_database(root: &Root) -> Result<(), Failure> {
 }
 
 impl<'a> Session<'a> {
-    /// Takes the lock and recovers what an earlier command left unfinished.
+    /// Takes the lock, and before it those of the package managers whose packages are adopted, and recovers what an earlier
+    /// command left unfinished.
     pub fn begin(ground: RootAndPolicy, caller: &'a Caller<'a>) -> Result<Self, Failure> {
-        Self::begin_after(ground, caller, |_, _| Ok(()))
+        Self::begin_beside(ground, caller, &[])
+    }
+
+    /// Does the same, and takes the locks of these package managers, whether or not packages of theirs are adopted yet.
+    pub(super) fn begin_beside(
+        ground: RootAndPolicy,
+        caller: &'a Caller<'a>,
+        managers: &[NativeManager],
+    ) -> Result<Self, Failure> {
+        let take = |root: &Root| lock_root(root, caller.program, managers, caller.wait);
+        Self::locked(ground, caller, take, |_, _| Ok(()))
+    }
+
+    /// Takes the lock of the root alone and recovers: what a recovery brings back was begun under the other locks.
+    pub(super) fn begin_recovery(ground: RootAndPolicy, caller: &'a Caller<'a>) -> Result<Self, Failure> {
+        Self::begin_recovery_after(ground, caller, |_, _| Ok(()))
     }
 
     /// Does the same, and calls a function between taking the lock and recovery.
-    pub(super) fn begin_after(
+    pub(super) fn begin_recovery_after(
         ground: RootAndPolicy,
         caller: &'a Caller<'a>,
+        first: impl FnOnce(&Root, &Lock) -> Result<(), Failure>,
+    ) -> Result<Self, Failure> {
+        let take = |root: &Root| {
+            let lock = Lock::take(root, caller.program, |holder| (caller.wait)(holder))?;
+            Ok((lock, NativeLocks::default()))
+        };
+        Self::locked(ground, caller, take, first)
+    }
+
+    /// Takes locks, calls a function, and recovers.
+    fn locked(
+        ground: RootAndPolicy,
+        caller: &'a Caller<'a>,
+        take: impl FnOnce(&Root) -> Result<(Lock, NativeLocks), LockError>,
         first: impl FnOnce(&Root, &Lock) -> Result<(), Failure>,
     ) -> Result<Self, Failure> {
         let root = &ground.root;
         may_change(root)?;
         must_be_directories(root, &caller.exchanges)?;
-        let lock = match Lock::take(root, caller.program, |holder| (caller.wait)(holder)) {
-            Ok(lock) => lock,
-            Err(held) => return Err(not_taken(held, (caller.interrupt)())),
-        };
+        let (lock, native) = take(root).map_err(|held| not_taken(held, (caller.interrupt)()))?;
         first(root, &lock)?;
         let unrecovered = |error| Failure::Unrecovered { error };
         let outside = ground.outside.of_recovery();
@@ -193,7 +224,7 @@ impl<'a> Session<'a> {
         let recovered = recovered.map_err(unrecovered)?.with_notes(notes?);
         let (because, exchanges, exchanged) =
             (BTreeMap::new(), caller.exchanges.clone(), ExchangeLog::default());
-        Ok(Self { ground, caller, recovered, because, exchanges, exchanged, lock })
+        Ok(Self { ground, caller, recovered, because, exchanges, exchanged, lock, _native: native })
     }
 
     /// Returns the same session with the reason, for the history, of each patch that the caller did not name: the patch for

@@ -15,6 +15,7 @@ pub mod dpkg;
 mod error;
 mod file_sum;
 mod fixed_in;
+mod lock_file;
 mod origin;
 mod package;
 mod package_name;

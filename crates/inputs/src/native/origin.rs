@@ -18,6 +18,9 @@ pub enum NativeManager {
 }
 
 impl NativeManager {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Dpkg, Self::Rpm];
+
     /// Returns its name.
     pub fn name(self) -> &'static str {
         match self {
@@ -28,7 +31,7 @@ impl NativeManager {
 
     /// Returns the manager of this name.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Dpkg, Self::Rpm].into_iter().find(|manager| manager.name() == name)
+        Self::ALL.into_iter().find(|manager| manager.name() == name)
     }
 }
 

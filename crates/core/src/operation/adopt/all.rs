@@ -88,7 +88,7 @@ pub fn adopt_all(
             report
         });
     }
-    let (report, recovered) = with_database(root, caller, |session| {
+    let (report, recovered) = with_database(root, caller, &NativeManager::ALL, |session| {
         must_agree(root, |_| false)?;
         let (mut report, plan) = planned(&Adopter { ground: &session.ground, caller }, request)?;
         if let Some(plan) = plan {
@@ -114,7 +114,7 @@ fn planned(
     let root = &adopter.ground.root;
     let mut all = AllPackages::of(adopter, request)?;
     let mut is_there = false;
-    for manager in [NativeManager::Dpkg, NativeManager::Rpm] {
+    for manager in NativeManager::ALL {
         let Some(records) = NativeRecords::find(root, manager)? else { continue };
         is_there = true;
         for native in records.packages()? {

@@ -4,8 +4,8 @@
 //! tree | paths | dpkg | rpm ──► ListedSoftware ──► survey ──► plan ──► one run of records
 //!         all of dpkg and rpm, portion by portion ──┘
 //! ```
-//! No object of the software is changed. The records of other package managers are only read, without a lock. If one of them
-//! runs at the same time, the result is what it had recorded before or after one of its files.
+//! No object of the software is changed. The records of other package managers are only read, under their lock where the
+//! caller may take it.
 
 mod all;
 pub(in crate::operation) mod differing;
@@ -31,7 +31,7 @@ use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::contents::lines_of_package;
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
-use patchadm_inputs::native::{NATIVE_DIFFERING, differing_text};
+use patchadm_inputs::native::{NATIVE_DIFFERING, NativeManager, differing_text};
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::package::adopt::{
     AdoptableSoftware, AdoptionConflict, Adoptions, IntendedAdoption,
@@ -88,9 +88,9 @@ pub fn adopt_software(
         };
         return shown_to_anybody(root, shown, |report, refused| report.noting(&refused));
     }
-    may_change(root)?;
-    let listed = ListedSoftware::of(root, request)?;
-    let (report, recovered) = with_database(root, caller, |session| {
+    let manager = request.source.manager();
+    let (report, recovered) = with_database(root, caller, manager.as_slice(), |session| {
+        let listed = ListedSoftware::of(root, request)?;
         let report = carry_out(session, &listed)?;
         let is_done = report.receipt.is_some();
         Ok((report, is_done))
@@ -98,16 +98,18 @@ pub fn adopt_software(
     Ok(AdoptReport { recovered, ..report })
 }
 
-/// Locks a root, with a new database where it has none, and does work that tells whether it changed anything.
+/// Locks a root and keeps these package managers out, with a new database where it has none, and does work that tells
+/// whether it changed anything.
 fn with_database<T>(
     root: &Root,
     caller: &Caller<'_>,
+    managers: &[NativeManager],
     work: impl FnOnce(&Session<'_>) -> Result<(T, bool), Failure>,
 ) -> Result<(T, Recovered), Failure> {
     may_change(root)?;
     let ground = RootAndPolicy::of(root)?;
     let new = NewDatabase::make(root)?;
-    let session = Session::begin(ground, caller).inspect_err(|_| new.remove_empty(root))?;
+    let session = Session::begin_beside(ground, caller, managers).inspect_err(|_| new.remove_empty(root))?;
     let done = work(&session);
     if !matches!(done, Ok((_, true))) {
         new.remove(root);

@@ -82,7 +82,7 @@ fn unregistered(
         let prefix = manager.package_name("");
         wanted.iter().filter(move |one| one.pkg.starts_with(&prefix))
     };
-    let managers = [NativeManager::Dpkg, NativeManager::Rpm];
+    let managers = NativeManager::ALL;
     if managers.iter().all(|manager| named(*manager).next().is_none()) {
         return Ok(Vec::new());
     }

@@ -67,3 +67,13 @@ pub enum AdoptSource {
     /// The records of dpkg or rpm in the root about a package of this name; for dpkg `NAME` or `NAME:ARCH`.
     Native(NativeManager, String),
 }
+
+impl AdoptSource {
+    /// Returns the package manager whose records are the list.
+    pub(super) fn manager(&self) -> Option<NativeManager> {
+        match self {
+            Self::Native(manager, _) => Some(*manager),
+            Self::Tree(_) | Self::Paths(_) => None,
+        }
+    }
+}

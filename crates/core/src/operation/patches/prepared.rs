@@ -2,6 +2,7 @@
 
 use super::overtaken::request::RefreshReport;
 use crate::operation::adopt::AdoptedPackage;
+use patchadm_inputs::native::NativeManager;
 use patchadm_inputs::policy::Policy;
 use patchadm_svr4::package::Params;
 use patchadm_svr4::patch::PatchId;
@@ -21,6 +22,11 @@ impl PreparationRequest {
     /// Tells whether native packages are adopted.
     pub(super) fn is_adopting(&self, policy: &Policy) -> bool {
         self.adopt || policy.adopts
+    }
+
+    /// Returns the package managers of which packages may be adopted.
+    pub(super) fn managers(&self, policy: &Policy) -> &'static [NativeManager] {
+        if self.is_adopting(policy) { &NativeManager::ALL } else { &[] }
     }
 }
 

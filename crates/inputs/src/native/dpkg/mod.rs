@@ -27,6 +27,9 @@ const LARGEST_RECORD: u64 = 256 << 20;
 /// The records of dpkg below a root.
 pub const RECORDS: &str = "/var/lib/dpkg";
 
+/// The lock that dpkg, apt and their front ends hold while they change packages.
+pub const FRONTEND_LOCK: &str = "/var/lib/dpkg/lock-frontend";
+
 /// The records of dpkg in a root, of which `status` was read.
 pub struct DpkgRecords<'a> {
     root: &'a Root,

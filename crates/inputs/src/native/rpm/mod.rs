@@ -11,11 +11,14 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::process::{Command, Stdio};
 
 use super::{FileSum, NativeError, NativeManager, NativeOrigin, NativePackage, NativePath, NativePresence};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Root, RootError};
 use patchadm_svr4::package::{Ftype, ObjectPath};
 
 /// The places of the database below a root, the newer one first.
 const DATABASES: [&str; 2] = ["/usr/lib/sysimage/rpm", "/var/lib/rpm"];
+
+/// The lock file in the directory of the database.
+const LOCK: &str = ".rpm.lock";
 
 /// The line of a package.
 const PACKAGE: &str = r"P\t%{NAME}\t%{EPOCH}\t%{VERSION}-%{RELEASE}\t%{ARCH}\t%{INSTALLTID}\t%{SUMMARY}\n";
@@ -47,15 +50,9 @@ impl RpmRecords {
 
     /// Finds the database; `None` where the root has none.
     pub fn find(root: &Root) -> Result<Option<Self>, NativeError> {
-        for place in DATABASES {
-            let Ok(path) = ObjectPath::new(place.as_bytes()) else { continue };
-            let physical = root.resolver().locate_dir(&path)?;
-            if root.dir_if_there(&physical)?.is_some() {
-                let inside = OsString::from_vec(physical.relative().to_vec());
-                return Ok(Some(Self { database: root.physical_path()?.join(inside).into_os_string() }));
-            }
-        }
-        Ok(None)
+        let Some((_, physical)) = database(root)? else { return Ok(None) };
+        let inside = OsString::from_vec(physical.relative().to_vec());
+        Ok(Some(Self { database: root.physical_path()?.join(inside).into_os_string() }))
     }
 
     /// Reads every installed package that has files.
@@ -107,6 +104,32 @@ impl RpmRecords {
         };
         Ok(names.iter().map(presence).collect())
     }
+}
+
+/// Returns the place of the database in a root, as rpm names it and with links followed; `None` where it has none.
+fn database(root: &Root) -> Result<Option<(&'static str, ObjectPath)>, RootError> {
+    for place in DATABASES {
+        let Ok(path) = ObjectPath::new(place.as_bytes()) else { continue };
+        let physical = root.resolver().locate_dir(&path)?;
+        if root.dir_if_there(&physical)?.is_some() {
+            return Ok(Some((place, physical)));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the path of the lock that rpm and dnf hold while they change packages; `None` in a root without a database.
+pub(super) fn lock_file(root: &Root) -> Result<Option<ObjectPath>, RootError> {
+    Ok(database(root)?.and_then(|(place, _)| lock_file_in(place)))
+}
+
+/// Returns the paths that the lock can have.
+pub(super) fn lock_files() -> impl Iterator<Item = ObjectPath> {
+    DATABASES.into_iter().filter_map(lock_file_in)
+}
+
+fn lock_file_in(database: &str) -> Option<ObjectPath> {
+    ObjectPath::new(format!("{database}/{LOCK}").as_bytes()).ok()
 }
 
 /// Reads everything about a package.

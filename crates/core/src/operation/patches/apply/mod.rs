@@ -88,7 +88,8 @@ pub(super) fn apply_read(
         });
     }
     let new = with_database(root, &ground, request, wanted)?;
-    let session = match Session::begin(ground, caller) {
+    let managers = request.preparation.managers(&ground.policy);
+    let session = match Session::begin_beside(ground, caller, managers) {
         Ok(session) => session,
         Err(failure) => {
             new.inspect(|new| new.remove_empty(root));

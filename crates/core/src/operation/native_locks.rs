@@ -1,0 +1,77 @@
+//! The lock of a root, and before it those of the package managers whose packages the root has adopted.
+//!
+//! ```text
+//!   dpkg's lock ─► rpm's lock ─► ours        one of them busy: all are given back, wait, from the start
+//! ```
+//! Whoever waits holds none of them, so that two programs that take them in another order never wait for each other.
+
+use std::collections::BTreeSet;
+
+use patchadm_inputs::database::{DatabaseError, RecordView, all};
+use patchadm_inputs::native::{NativeManager, NativeOrigin};
+use patchadm_rootfs::{ForeignLock, Lock, LockError, LockHolder, Root};
+
+/// The locks of package managers, held until the value is dropped.
+#[derive(Debug, Default)]
+pub(super) struct NativeLocks {
+    _held: Vec<ForeignLock>,
+}
+
+/// Locks a root for `program`, and keeps the managers of its adopted packages out, and `also` these. While one of the locks
+/// is held by another process, `wait` is called with that holder; it does the waiting and decides whether to try again.
+pub(super) fn lock_root(
+    root: &Root,
+    program: &str,
+    also: &[NativeManager],
+    wait: &dyn Fn(&LockHolder) -> bool,
+) -> Result<(Lock, NativeLocks), LockError> {
+    let managers = managers_with_lock(root, also);
+    loop {
+        match lock_at_once(root, program, &managers) {
+            Err(LockError::Held { holder, .. }) if wait(&holder) => {}
+            done => return done,
+        }
+    }
+}
+
+fn lock_at_once(
+    root: &Root,
+    program: &str,
+    managers: &BTreeSet<NativeManager>,
+) -> Result<(Lock, NativeLocks), LockError> {
+    let mut held = Vec::new();
+    for manager in managers {
+        let Some(file) = manager.lock_file(root)? else { continue };
+        held.extend(ForeignLock::take(root, &file)?);
+    }
+    let lock = Lock::take(root, program, |_| false)?;
+    Ok((lock, NativeLocks { _held: held }))
+}
+
+/// Returns the managers that have a lock file in the root, and of which it has adopted packages or that are named in `also`.
+/// Without a lock file no package is read.
+fn managers_with_lock(root: &Root, also: &[NativeManager]) -> BTreeSet<NativeManager> {
+    // A place that cannot be looked at counts: taking the lock says what is wrong, if it matters.
+    let has_lock = |manager: &NativeManager| {
+        manager
+            .lock_file(root)
+            .and_then(|file| file.map_or(Ok(false), |file| ForeignLock::is_there(root, &file)))
+            .unwrap_or(true)
+    };
+    let mut managers: BTreeSet<NativeManager> = NativeManager::ALL.into_iter().filter(has_lock).collect();
+    if managers.iter().any(|manager| !also.contains(manager)) {
+        let adopted = adopted_managers(root);
+        managers.retain(|manager| also.contains(manager) || adopted.contains(manager));
+    }
+    managers
+}
+
+/// Returns the managers of adopted packages. Packages that cannot be read are passed over: the command that needs them says
+/// what is wrong.
+fn adopted_managers(root: &Root) -> BTreeSet<NativeManager> {
+    let origins = all::each(&RecordView::live(root), |package| {
+        let params = package.params().ok().flatten();
+        Ok::<_, DatabaseError>(params.and_then(|params| NativeOrigin::of(&params)))
+    });
+    origins.unwrap_or_default().into_iter().map(|origin| origin.manager).collect()
+}
