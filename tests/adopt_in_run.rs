@@ -5,7 +5,7 @@ use crate::delivery::Patch;
 use crate::scenario::Scenario;
 
 /// A root in which dpkg has installed a package that nobody adopted.
-fn installed() -> Scenario {
+pub(crate) fn installed() -> Scenario {
     let stage = Scenario::new();
     stage.file("/var/sadm/install/contents", "");
     std::fs::create_dir_all(stage.at("/var/sadm/pkg")).unwrap();
@@ -13,7 +13,8 @@ fn installed() -> Scenario {
     stage
 }
 
-fn fix(stage: &Scenario, version: &str) -> String {
+/// A patch for this version of the package.
+pub(crate) fn fix(stage: &Scenario, version: &str) -> String {
     let package = delivered(version).file("usr/lib/libweb.so", 0o644, "lib fixed\n");
     Patch::of("100-01", package).directory(stage).display().to_string()
 }

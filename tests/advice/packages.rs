@@ -15,6 +15,7 @@ pub(super) const ROWS: &[Row] = &[
     ("Reason::PatchesApplied", patches_applied),
     ("Reason::Adopted", adopted),
     ("Reason::NativeChanged", changed_by_dpkg),
+    ("Reason::Unregistered", installed_by_dpkg),
     ("Reason::NotUndone", replaced),
 ];
 
@@ -141,6 +142,13 @@ fn changed_by_dpkg() {
     assert!(said.contains("`patchadm -R @ROOT@ adopt --refresh`"), "{said}");
     assert_eq!(type_it(&stage, &said, &[]).code, 0, "{said}");
     stage.run("remove -R @ROOT@ 100-01").fails(2);
+}
+
+fn installed_by_dpkg() {
+    let stage = crate::adopt_in_run::installed();
+    let patch = crate::adopt_in_run::fix(&stage, "1.0-1");
+    let said = stage.run(&format!("add -R @ROOT@ {patch}")).fails(8);
+    assert_eq!(type_it(&stage, &said, &[("PATCH", &patch)]).code, 0, "{said}");
 }
 
 fn adopted() {
