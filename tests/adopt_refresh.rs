@@ -13,8 +13,8 @@ use crate::scenario::Scenario;
 
 /// A version of the native package `web`: its files, by path.
 pub(crate) struct Version<'a> {
-    version: &'a str,
-    files: &'a [(&'a str, &'a str)],
+    pub(crate) version: &'a str,
+    pub(crate) files: &'a [(&'a str, &'a str)],
 }
 
 pub(crate) const ONE: Version<'_> = Version {
