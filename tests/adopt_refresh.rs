@@ -13,7 +13,7 @@ use crate::scenario::Scenario;
 
 /// A version of the native package `web`: its files, by path.
 pub(crate) struct Version<'a> {
-    version: &'a str,
+    pub(crate) version: &'a str,
     pub(crate) files: &'a [(&'a str, &'a str)],
 }
 

@@ -206,6 +206,8 @@ mod missing_objects;
 mod mounts;
 /// The same patches by the program and by their scripts.
 mod native_and_script;
+/// Damaged and hostile records of dpkg, and hooks that are told rubbish.
+mod native_bad_input;
 /// Locks of dpkg and rpm, and who waits for whom.
 mod native_locks;
 mod native_model;

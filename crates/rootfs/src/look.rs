@@ -248,13 +248,17 @@ impl Dir {
             return Ok(None);
         }
         let Some((file, seen)) = optional(self.open_file(name))? else { return Ok(None) };
+        let too_large = || RootError::TooLarge { path: self.show(name), limit };
+        if seen.size > limit {
+            return Err(too_large());
+        }
         // The size is a hint; a file that grows is read to its end.
-        let capacity = usize::try_from(seen.size.min(limit)).unwrap_or_default().min(LARGEST_HINT);
+        let capacity = usize::try_from(seen.size).unwrap_or_default().min(LARGEST_HINT);
         let mut bytes = Vec::with_capacity(capacity + SPARE);
         read_whole(&file, seen.size, limit, &mut bytes)
             .map_err(|error| self.io_error("read", name, &error))?;
         if bytes.len() as u64 > limit {
-            return Err(RootError::TooLarge { path: self.show(name), limit });
+            return Err(too_large());
         }
         Ok(Some(bytes))
     }

@@ -50,7 +50,7 @@ pub struct OvertakenPatch {
 pub struct OvertakenPatches {
     /// The patches of this root, in the order in which they ended.
     pub patches: Vec<OvertakenPatch>,
-    /// The numbers of lines that make no sense or are those of another root.
+    /// The numbers of lines that make no sense, or that are those of another root.
     pub passed_over: Vec<usize>,
 }
 
@@ -62,7 +62,9 @@ impl OvertakenPatches {
         for (at, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {
             let is_short = line.len() <= LONGEST_LINE;
             match serde_json::from_slice::<OvertakenPatch>(line) {
-                Ok(patch) if is_short && patch.root == root => read.patches.push(patch),
+                Ok(patch) if is_short && patch.root == root && patch.is_sensible() => {
+                    read.patches.push(patch);
+                }
                 _ => read.passed_over.push(at),
             }
         }
@@ -87,6 +89,17 @@ impl OvertakenPatches {
 }
 
 impl OvertakenPatch {
+    /// Tells whether its fields can be those of a patch and a package: nothing in them is a line or a control sequence of its
+    /// own.
+    fn is_sensible(&self) -> bool {
+        let Self { patch, manager, package, version, fixed_in, time, .. } = self;
+        let is_id = |byte: u8| byte.is_ascii_alphanumeric() || b"_.+-".contains(&byte);
+        let texts = [manager, package, version, time].into_iter().chain(fixed_in);
+        !patch.is_empty()
+            && patch.bytes().all(is_id)
+            && texts.flat_map(|text| text.chars()).all(|c| !c.is_control())
+    }
+
     /// Returns its state in words: `contained in openssl 3.0.22-1 (dpkg)`, `LOST to …`, `went with …`.
     pub fn told(&self) -> String {
         let Self { manager, package, version, .. } = self;

@@ -1,10 +1,14 @@
 //! What a package manager is about to do: the protocol of apt's `DPkg::Pre-Install-Pkgs` (apt.conf(5)), version 2 or 3, or
 //! lines `NAME NEWVERSION`, with `-` in the place of the version for a removal.
 
-use std::io::{self, BufRead};
+use std::borrow::Cow;
+use std::io::{self, BufRead, Take};
 
 /// The longest input that is read, in bytes. apt tells its whole configuration first.
 const LONGEST: u64 = 64 << 20;
+
+/// The most packages that are taken in; no system has as many.
+const MOST: usize = 100_000;
 
 /// A package that is about to be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,52 +37,82 @@ pub enum UpcomingError {
 
 /// Reads what is about to happen.
 pub fn upcoming_changes(input: impl BufRead) -> Result<Vec<UpcomingChange>, UpcomingError> {
-    let mut lines = Vec::new();
-    let mut bytes = 0;
-    for line in input.take(LONGEST + 1).split(b'\n') {
-        let line = line?;
-        bytes += line.len() as u64 + 1;
-        lines.push(String::from_utf8_lossy(&line).into_owned());
-    }
-    if bytes > LONGEST {
-        return Err(UpcomingError::Malformed("it is longer than 64 MiB"));
-    }
-    let mut lines = lines.into_iter();
-    let Some(first) = lines.next() else { return Ok(Vec::new()) };
+    let mut lines = Lines { input: input.take(LONGEST + 1), line: Vec::new() };
+    let Some(first) = lines.next_line()? else { return Ok(Vec::new()) };
     let Some(version) = first.strip_prefix("VERSION ") else {
-        return Ok(std::iter::once(first).chain(lines).filter_map(|line| plain(&line)).collect());
+        let change = plain(&first);
+        return lines.changes(change.into_iter().collect(), plain);
     };
     let read: fn(&str) -> Option<UpcomingChange> = match version.trim() {
         "2" => second,
         "3" => third,
         other => return Err(UpcomingError::Version(other.chars().take(20).collect())),
     };
-    if !lines.by_ref().any(|line| line.is_empty()) {
-        return Err(UpcomingError::Malformed("the configuration of apt does not end"));
+    loop {
+        match lines.next_line()? {
+            None => return Err(UpcomingError::Malformed("the configuration of apt does not end")),
+            Some(line) if line.is_empty() => return lines.changes(Vec::new(), read),
+            Some(_) => {}
+        }
     }
-    Ok(lines.filter_map(|line| read(&line)).collect())
+}
+
+/// The lines of an input, one at a time, of which only so many bytes are read.
+struct Lines<I> {
+    input: Take<I>,
+    line: Vec<u8>,
+}
+
+impl<I: BufRead> Lines<I> {
+    fn next_line(&mut self) -> Result<Option<Cow<'_, str>>, UpcomingError> {
+        self.line.clear();
+        let count = self.input.read_until(b'\n', &mut self.line)?;
+        if self.input.limit() == 0 {
+            return Err(UpcomingError::Malformed("it is longer than 64 MiB"));
+        }
+        let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
+        Ok((count > 0).then(|| String::from_utf8_lossy(line)))
+    }
+
+    /// Reads the changes of the lines that are left.
+    fn changes(
+        mut self,
+        mut found: Vec<UpcomingChange>,
+        read: fn(&str) -> Option<UpcomingChange>,
+    ) -> Result<Vec<UpcomingChange>, UpcomingError> {
+        while let Some(line) = self.next_line()? {
+            found.extend(read(&line));
+            if found.len() > MOST {
+                return Err(UpcomingError::Malformed("it names more than 100000 packages"));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Returns the words of a line that has exactly so many.
+fn words<const COUNT: usize>(line: &str) -> Option<[&str; COUNT]> {
+    let words: Vec<&str> = line.split_whitespace().take(COUNT + 1).collect();
+    words.try_into().ok()
 }
 
 /// A line `NAME NEWVERSION`.
 fn plain(line: &str) -> Option<UpcomingChange> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let [name, version] = words.as_slice() else { return None };
+    let [name, version] = words(line)?;
     Some(change(name, None, version))
 }
 
 /// A line of version 2: name, old version, direction, new version, action.
 fn second(line: &str) -> Option<UpcomingChange> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let [name, _, _, version, action] = words.as_slice() else { return None };
+    let [name, _, _, version, action] = words(line)?;
     is_change(action).then(|| change(name, None, version))
 }
 
 /// A line of version 3: name, old version, its architecture and kind of Multi-Arch, direction, the same three of the new
 /// version, action.
 fn third(line: &str) -> Option<UpcomingChange> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let [name, _, old, _, _, version, new, _, action] = words.as_slice() else { return None };
-    let arch = if *version == "-" { old } else { new };
+    let [name, _, old, _, _, version, new, _, action] = words(line)?;
+    let arch = if version == "-" { old } else { new };
     is_change(action).then(|| change(name, Some(arch), version))
 }
 

@@ -1,7 +1,7 @@
 //! The records of dpkg: `var/lib/dpkg` of the root, read directly and without a lock.
 //!
-//! These files are read: `status` (version, standing, synopsis, sums of conffiles), the lists of paths and sums of a
-//! package below `info`, and `diversions`. A path that another package or the administrator has diverted is taken at its
+//! These files are read: `status` (version, standing, synopsis, sums of conffiles), `updates` (which packages have changes that
+//! are not in `status` yet), the lists of paths and sums of a package below `info`, and `diversions`. A path that another package or the administrator has diverted is taken at its
 //! actual place. Nothing is interpreted that dpkg would run.
 
 mod diversions;
@@ -9,7 +9,7 @@ mod lists;
 mod status;
 pub mod version;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use diversions::Diversions;
@@ -24,6 +24,9 @@ use patchadm_svr4::package::{Ftype, ObjectPath};
 /// The largest of the files, in bytes.
 const LARGEST_RECORD: u64 = 256 << 20;
 
+/// What is wrong with a package of which nobody knows which entry counts.
+const SEVERAL_TIMES: &str = "status has it several times";
+
 /// The records of dpkg below a root.
 pub const RECORDS: &str = "/var/lib/dpkg";
 
@@ -34,12 +37,18 @@ pub const FRONTEND_LOCK: &str = "/var/lib/dpkg/lock-frontend";
 pub struct DpkgRecords<'a> {
     root: &'a Root,
     status: Vec<u8>,
+    /// The packages with changes that are not in `status` yet: dpkg runs, or was interrupted.
+    unfinished: BTreeSet<String>,
 }
 
 impl<'a> DpkgRecords<'a> {
-    /// Reads `status`; `None` where the root has none.
+    /// Reads `status`, and the names in `updates`; `None` where the root has no `status`.
     pub fn find(root: &'a Root) -> Result<Option<Self>, NativeError> {
-        Ok(record(root, "status")?.map(|status| Self { root, status }))
+        let Some(status) = record(root, "status")? else { return Ok(None) };
+        if status.last().is_some_and(|&last| last != b'\n') {
+            return Err(records("the file status of dpkg ends in the middle of a line".to_owned()));
+        }
+        Ok(Some(Self { root, status, unfinished: unfinished(root)? }))
     }
 
     /// Reads `status`.
@@ -60,6 +69,9 @@ impl<'a> DpkgRecords<'a> {
         let entries = status::entries(&self.status, |name| names.get(name).copied());
         let info = self.info()?;
         let presence = |origin: &&NativeOrigin| {
+            if self.unfinished.contains(&origin.name) {
+                return Ok(NativePresence::Busy);
+            }
             let of_name = entries.get(origin.name.as_str()).map(Vec::as_slice).unwrap_or_default();
             Self::presence(origin, of_name, info.as_ref())
         };
@@ -78,8 +90,13 @@ impl<'a> DpkgRecords<'a> {
         let any: Vec<&DpkgStatus> = entries.iter().filter(there).collect();
         let one = match (exact.as_slice(), any.as_slice()) {
             ([one], _) | ([], [one]) => one,
+            // dpkg removes the list of a package before it forgets the package.
+            ([], []) if entries.is_empty() && has_list(info, origin)? => {
+                let reason = "status does not have it, but the list of its paths is there".to_owned();
+                return Err(bad(&origin.name, reason));
+            }
             ([], []) => return Ok(NativePresence::Gone),
-            _ => return Err(bad(&origin.name, "status has it several times".to_owned())),
+            _ => return Err(bad(&origin.name, SEVERAL_TIMES.to_owned())),
         };
         let version = one.version.clone();
         if version.is_empty() {
@@ -109,20 +126,50 @@ impl<'a> DpkgRecords<'a> {
         }
         let entries = status::entries(&self.status, |one| (one == name).then_some(name)).remove(name);
         let found = the_one(entries.unwrap_or_default(), arch).map_err(&bad)?;
+        self.must_be_finished(name)?;
         self.read(name, found, &self.diversions().map_err(bad)?)
     }
 
     /// Reads every package that is installed or in between, each when its turn comes, in the order of `status`.
     pub fn packages(&self) -> impl Iterator<Item = Result<NativePackage, NativeError>> {
         let diversions = self.diversions();
-        status::present(&self.status).map(move |(name, found)| {
-            let bad = |reason: String| bad(&name, reason);
-            if !is_word(&name) || !is_word(&found.arch) {
-                return Err(bad("that is no name of a package".to_owned()));
-            }
-            let found = the_one(vec![found], None).map_err(bad)?;
-            self.read(&name, found, diversions.as_ref().map_err(|reason| bad(reason.clone()))?)
+        let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
+        for one in self.names() {
+            *counts.entry(one).or_default() += 1;
+        }
+        status::present(&self.status).filter_map(move |(name, found)| {
+            // One that is there several times is told once.
+            let count = counts.insert((name.clone(), found.arch.clone()), 0).filter(|&count| count > 0)?;
+            Some(self.counted(&name, found, count, diversions.as_ref()))
         })
+    }
+
+    /// Reads a package that `status` has so many times.
+    fn counted(
+        &self,
+        name: &str,
+        found: DpkgStatus,
+        count: usize,
+        diversions: Result<&Diversions, &String>,
+    ) -> Result<NativePackage, NativeError> {
+        let bad = |reason: &str| bad(name, reason.to_owned());
+        if !is_word(name) || !is_word(&found.arch) {
+            return Err(bad("that is no name of a package"));
+        }
+        if count > 1 {
+            return Err(bad(SEVERAL_TIMES));
+        }
+        let found = the_one(vec![found], None).map_err(|reason| bad(&reason))?;
+        self.must_be_finished(name)?;
+        self.read(name, found, diversions.map_err(|reason| bad(reason))?)
+    }
+
+    /// Refuses a package whose changes are not all in `status`.
+    fn must_be_finished(&self, name: &str) -> Result<(), NativeError> {
+        if self.unfinished.contains(name) {
+            return Err(bad(name, "dpkg has not finished with it (`updates`)".to_owned()));
+        }
+        Ok(())
     }
 
     /// Returns the name and the architecture of every package that is installed or in between.
@@ -219,6 +266,32 @@ fn path_of(name: &str) -> Result<ObjectPath, NativeError> {
     ObjectPath::new(format!("{RECORDS}/{name}").as_bytes()).map_err(|error| records(error.to_string()))
 }
 
+/// Returns the packages that the numbered files in `updates` name: dpkg writes each change there before it writes `status`.
+fn unfinished(root: &Root) -> Result<BTreeSet<String>, NativeError> {
+    let mut names = BTreeSet::new();
+    for file in root.list(&path_of("updates")?)?.unwrap_or_default() {
+        let file = String::from_utf8(file).unwrap_or_default();
+        if !file.is_empty() && file.bytes().all(|byte| byte.is_ascii_digit()) {
+            let text = record(root, &format!("updates/{file}"))?.unwrap_or_default();
+            names.extend(status::names(&text).map(str::to_owned));
+        }
+    }
+    Ok(names)
+}
+
+/// Tells whether there is a list of the paths of a package.
+fn has_list(info: Option<&Dir>, origin: &NativeOrigin) -> Result<bool, NativeError> {
+    let Some(info) = info else { return Ok(false) };
+    let NativeOrigin { name, arch, .. } = origin;
+    let both = arch.as_ref().map(|arch| format!("{name}:{arch}.list"));
+    for list in [format!("{name}.list")].into_iter().chain(both) {
+        if info.look(list.as_bytes())?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Returns a record of dpkg; `None` if it does not exist.
 fn record(root: &Root, name: &str) -> Result<Option<Vec<u8>>, NativeError> {
     let text = root.read(&path_of(name)?, LARGEST_RECORD)?;
@@ -247,7 +320,7 @@ fn the_one(entries: Vec<DpkgStatus>, arch: Option<&str>) -> Result<DpkgStatus, S
             Err(if differ {
                 format!("it is installed for several architectures: {archs}; name it as NAME:ARCH")
             } else {
-                "status has it several times".to_owned()
+                SEVERAL_TIMES.to_owned()
             })
         }
     }

@@ -87,10 +87,7 @@ pub(super) fn entries<'n>(
     is_wanted: impl Fn(&str) -> Option<&'n str>,
 ) -> BTreeMap<&'n str, Vec<DpkgStatus>> {
     let mut found: BTreeMap<&str, Vec<DpkgStatus>> = BTreeMap::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let stanza;
-        (stanza, rest) = next_stanza(rest);
+    for stanza in stanzas(text) {
         if let Some(name) = name_of(stanza).and_then(&is_wanted) {
             found.entry(name).or_default().push(DpkgStatus::read(stanza));
         }
@@ -100,14 +97,22 @@ pub(super) fn entries<'n>(
 
 /// Returns the packages that are installed or in between, by their names, in the order of the file.
 pub(super) fn present(text: &[u8]) -> impl Iterator<Item = (String, DpkgStatus)> {
-    let mut rest = text;
-    let stanzas = std::iter::from_fn(move || {
+    let named = stanzas(text).filter_map(|stanza| Some((name_of(stanza)?, stanza)));
+    let read = named.map(|(name, stanza)| (name.to_owned(), DpkgStatus::read(stanza)));
+    read.filter(|(_, found)| found.standing() != DpkgStanding::Gone)
+}
+
+/// Returns the names of all packages in the order of the file.
+pub(super) fn names(text: &[u8]) -> impl Iterator<Item = &str> {
+    stanzas(text).filter_map(name_of)
+}
+
+fn stanzas(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
         let stanza;
         (stanza, rest) = (!rest.is_empty()).then(|| next_stanza(rest))?;
         Some(stanza)
-    });
-    let read = stanzas.filter_map(|stanza| Some((name_of(stanza)?.to_owned(), DpkgStatus::read(stanza))));
-    read.filter(|(_, found)| found.standing() != DpkgStanding::Gone)
+    })
 }
 
 /// Cuts the next stanza off: it ends before an empty line.
