@@ -271,6 +271,26 @@ pub enum UndoPart {
 }
 
 impl Plan {
+    /// Returns a plan that changes nothing yet.
+    pub fn empty(command: &'static str, trailer: ContentsTrailer) -> Self {
+        Self {
+            command,
+            patches: Vec::new(),
+            packages: Vec::new(),
+            changes: Vec::new(),
+            records: Vec::new(),
+            contents: ContentsEdits::new(),
+            trailer,
+            undo: Vec::new(),
+            versions: Vec::new(),
+            space: Vec::new(),
+            discard: Vec::new(),
+            notes: Vec::new(),
+            signature: None,
+            direction: Direction::Forward,
+        }
+    }
+
     /// Returns the undo archives that are written, without the entries of patches that keep no undo data.
     pub fn archives(&self) -> impl Iterator<Item = &UndoArchive> {
         self.undo.iter().filter(|undo| undo.place != UndoPlace::ManifestOnly)

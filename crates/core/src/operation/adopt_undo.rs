@@ -5,7 +5,7 @@
 //! fits. So an archive that does not fit is adopted only if its patch is named, and what is bound gives no rights back that
 //! the object does not have.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::content::NoContent;
@@ -112,21 +112,12 @@ pub fn adopt_undo(
     let Some(last) = packages.last() else {
         return Ok(AdoptionReport { archives: all, unreadable, is_changed: false });
     };
+    let empty = Plan::empty(COMMAND, caller.now.trailer(COMMAND, last));
     let plan = Plan {
-        command: COMMAND,
         patches: all.iter().filter(|one| one.is_adopted).map(|one| one.patch.clone()).collect(),
-        trailer: caller.now.trailer(COMMAND, last),
         packages,
-        changes: Vec::new(),
         records,
-        contents: BTreeMap::new(),
-        undo: Vec::new(),
-        versions: Vec::new(),
-        space: Vec::new(),
-        discard: Vec::new(),
-        signature: None,
-        direction: patchadm_planning::plan::Direction::Forward,
-        notes: Vec::new(),
+        ..empty
     };
     session.perform(&plan, &mut NoContent, None, String::new())?;
     Ok(AdoptionReport { archives: all, unreadable, is_changed: true })

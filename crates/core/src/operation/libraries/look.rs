@@ -13,11 +13,11 @@ use crate::operation::session::RootAndPolicy;
 use patchadm_inputs::inventory::{Inventory, KEPT_FROM, KeptLibraries, Touched};
 use patchadm_inputs::policy::LibraryWords;
 use patchadm_libraries::decision::misled_by;
+use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::kept_libraries::{KeptLibrary, ToldConsumer};
 use patchadm_planning::plan::refusal::{Command, LibraryLoss};
 use patchadm_planning::plan::space;
-use patchadm_planning::plan::{Direction, Plan};
 use patchadm_rootfs::LiveKind;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
 
@@ -212,22 +212,8 @@ fn misled(
 
 /// Returns a plan that changes nothing yet.
 fn empty_plan(now: &Now, package: &PkgInst, inventory: &Inventory) -> Plan {
-    Plan {
-        command: "shlibs",
-        patches: Vec::new(),
-        packages: Vec::new(),
-        changes: Vec::new(),
-        records: Vec::new(),
-        contents: BTreeMap::new(),
-        trailer: now.trailer("pkgrm", package),
-        undo: Vec::new(),
-        versions: Vec::new(),
-        space: space::needs(inventory, &[], &[], &[], &[]),
-        discard: Vec::new(),
-        notes: Vec::new(),
-        signature: None,
-        direction: Direction::Forward,
-    }
+    let empty = Plan::empty("shlibs", now.trailer("pkgrm", package));
+    Plan { space: space::needs(inventory, &[], &[], &[], &[]), ..empty }
 }
 
 /// Returns the libraries of all packages, each with the links that lead to it.

@@ -13,8 +13,6 @@ mod contents;
 mod pkginfo;
 mod saved;
 
-use std::collections::BTreeMap;
-
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::record_damage::find_damage;
@@ -74,22 +72,8 @@ pub(super) fn mend(
 
 /// Returns a plan that writes records and changes no object.
 fn plan_of(session: &Session<'_>, package: &PkgInst, records: Vec<RecordChange>) -> Plan {
-    Plan {
-        command: COMMAND,
-        patches: Vec::new(),
-        packages: vec![package.clone()],
-        changes: Vec::new(),
-        records,
-        contents: BTreeMap::new(),
-        trailer: session.caller.now.trailer(COMMAND, package),
-        undo: Vec::new(),
-        versions: Vec::new(),
-        space: Vec::new(),
-        discard: Vec::new(),
-        signature: None,
-        direction: patchadm_planning::plan::Direction::Forward,
-        notes: Vec::new(),
-    }
+    let empty = Plan::empty(COMMAND, session.caller.now.trailer(COMMAND, package));
+    Plan { packages: vec![package.clone()], records, ..empty }
 }
 
 /// Carries out a change of records.

@@ -163,21 +163,15 @@ impl<'a> Committing<'a> {
         let Some(last) = packages.last() else { return Ok(PlannedCommit { patches, plan: None }) };
         let ledgers = given_up.ledgers.into_values().map(RecordChange::Ledger);
         let with_undo = patches.iter().filter(|patch| !patch.packages.is_empty());
+        let empty = Plan::empty(Command::Commit.name(), caller.now.trailer("patchadm", last));
         let plan = Plan {
-            command: Command::Commit.name(),
             patches: with_undo.map(|patch| patch.id.to_string()).collect(),
-            trailer: caller.now.trailer("patchadm", last),
             packages,
-            changes: Vec::new(),
             records: given_up.records.into_iter().chain(ledgers).collect(),
-            contents: BTreeMap::new(),
             undo: given_up.undo,
-            versions: Vec::new(),
-            space: Vec::new(),
             discard: given_up.discard,
-            signature: None,
-            direction: patchadm_planning::plan::Direction::Forward,
             notes: given_up.notes,
+            ..empty
         };
         Ok(PlannedCommit { patches, plan: Some(plan) })
     }

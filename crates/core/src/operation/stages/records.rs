@@ -1,7 +1,5 @@
 //! The records of a root about stages, and the records that go into a stage.
 
-use std::collections::BTreeMap;
-
 use super::error::StageError;
 use super::own_files::read_stages;
 use crate::operation::content::NoContent;
@@ -68,22 +66,9 @@ fn write(session: &Session<'_>, stages: &StagesRecord) -> Result<Receipt, StageE
         RecordChange::Write { path: stages_record(), bytes, mode: Mode::of(0o644), mtime: None }
     };
     let package = PkgInst::new(NO_PACKAGE).map_err(|error| Failure::BadId(error.to_string()))?;
-    let plan = Plan {
-        command: session.caller.program,
-        patches: Vec::new(),
-        packages: Vec::new(),
-        changes: Vec::new(),
-        records: vec![record],
-        contents: BTreeMap::new(),
-        trailer: session.caller.now.trailer(session.caller.program, &package),
-        undo: Vec::new(),
-        versions: Vec::new(),
-        space: Vec::new(),
-        discard: Vec::new(),
-        notes: Vec::new(),
-        signature: None,
-        direction: patchadm_planning::plan::Direction::Forward,
-    };
+    let empty =
+        Plan::empty(session.caller.program, session.caller.now.trailer(session.caller.program, &package));
+    let plan = Plan { records: vec![record], ..empty };
     Ok(session.perform(&plan, &mut NoContent, None, String::new())?)
 }
 

@@ -35,22 +35,8 @@ fn plan(package: &PkgInst, inventory: &Inventory, now: &Now) -> Result<Plan, Rea
     ];
     let space = space::needs(inventory, &[], &records, &[], &[]);
     space::enough(&space)?;
-    Ok(Plan {
-        command: Command::Adopt.name(),
-        patches: Vec::new(),
-        packages: vec![package.clone()],
-        changes: Vec::new(),
-        records,
-        contents,
-        trailer: now.trailer(Command::Adopt.name(), package),
-        undo: Vec::new(),
-        versions: Vec::new(),
-        space,
-        discard: Vec::new(),
-        signature: None,
-        direction: crate::plan::Direction::Forward,
-        notes: Vec::new(),
-    })
+    let empty = Plan::empty(Command::Adopt.name(), now.trailer(Command::Adopt.name(), package));
+    Ok(Plan { packages: vec![package.clone()], records, contents, space, ..empty })
 }
 
 /// Returns the line of an object without one of its owners; none if no owner is left.

@@ -214,13 +214,11 @@ impl Installation<'_> {
         let changes: Vec<_> = draft.changes.into_values().collect();
         let held = scripts.take_part().then_some(&*mapped);
         let space = self.space(&target, &changes, &records, held)?;
+        let empty = Plan::empty(Command::Pkgadd.name(), self.now.trailer("pkgadd", &package));
         let plan = Plan {
-            command: Command::Pkgadd.name(),
-            patches: Vec::new(),
             changes,
             records,
             contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
-            trailer: self.now.trailer("pkgadd", &package),
             notes: [
                 damaged.map(|damaged| damaged.notes(&package)).unwrap_or_default(),
                 self.notes_of_update(&package),
@@ -230,12 +228,8 @@ impl Installation<'_> {
             ]
             .concat(),
             packages: vec![package],
-            undo: Vec::new(),
-            versions: Vec::new(),
             space,
-            discard: Vec::new(),
-            signature: None,
-            direction: crate::plan::Direction::Forward,
+            ..empty
         };
         let names = self.delivered.install.keys();
         let passing = names.filter(|name| is_recorded(name) && is_passing(name)).cloned().collect();

@@ -106,21 +106,15 @@ fn plan(
         space = space::with_requests(space::needs(inventory, &[], &[], &[], &held));
         space::enough(&space)?;
     }
+    let empty = Plan::empty(Command::Pkgrm.name(), now.trailer("pkgrm", package));
     let plan = Plan {
-        command: Command::Pkgrm.name(),
-        patches: Vec::new(),
         packages: vec![package.clone()],
         changes: draft.changes.into_values().collect(),
         records,
         contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
-        trailer: now.trailer("pkgrm", package),
-        undo: Vec::new(),
-        versions: Vec::new(),
         space,
-        discard: Vec::new(),
-        signature: None,
-        direction: crate::plan::Direction::Forward,
         notes: draft.notes,
+        ..empty
     };
     let portions = portions::portions(package, inventory, &scripts);
     let about = about_patches(package, &patches, inventory);

@@ -149,22 +149,8 @@ pub(super) fn planned(
     now: &Now,
 ) -> Plan {
     let space = space::needs(inventory, &changes, &[], &[], &[]);
-    Plan {
-        command: command.name(),
-        patches: Vec::new(),
-        packages: vec![package.clone()],
-        changes,
-        records: Vec::new(),
-        contents,
-        trailer: now.trailer(command.name(), package),
-        undo: Vec::new(),
-        versions: Vec::new(),
-        space,
-        discard: Vec::new(),
-        signature: None,
-        direction: crate::plan::Direction::Forward,
-        notes,
-    }
+    let empty = Plan::empty(command.name(), now.trailer(command.name(), package));
+    Plan { packages: vec![package.clone()], changes, contents, space, notes, ..empty }
 }
 
 fn owner_of<'l>(line: &'l ContentsLine, package: &PkgInst) -> Option<&'l OwningPackage> {

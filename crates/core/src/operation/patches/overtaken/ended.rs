@@ -1,14 +1,13 @@
 //! How patches end, and the list of those that did.
 
 use crate::operation::failure::Failure;
-use patchadm_changeset::format::contents_merge::ContentsEdits;
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenPatches, OvertakenState};
 use patchadm_inputs::inventory::Installed;
 use patchadm_inputs::native::{FixedIn, NativeChange, NativeManager, fixed_in_parameter};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::refusal::Command;
-use patchadm_planning::plan::{Direction, Plan, RecordChange};
+use patchadm_planning::plan::{Plan, RecordChange};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{Mode, PkgInst};
 use patchadm_svr4::patch::PatchId;
@@ -75,22 +74,8 @@ pub(super) fn accepted_beforehand(id: &PatchId, marker: &str, time: &str) -> Ove
 
 /// Returns the plan of a run that changes records alone, in the name of a package.
 pub(super) fn records_alone(records: Vec<RecordChange>, package: &PkgInst, now: &Now) -> Plan {
-    Plan {
-        command: Command::Adopt.name(),
-        patches: Vec::new(),
-        packages: vec![package.clone()],
-        changes: Vec::new(),
-        records,
-        contents: ContentsEdits::new(),
-        trailer: now.trailer(Command::Adopt.name(), package),
-        undo: Vec::new(),
-        versions: Vec::new(),
-        space: Vec::new(),
-        discard: Vec::new(),
-        signature: None,
-        direction: Direction::Forward,
-        notes: Vec::new(),
-    }
+    let empty = Plan::empty(Command::Adopt.name(), now.trailer(Command::Adopt.name(), package));
+    Plan { packages: vec![package.clone()], records, ..empty }
 }
 
 /// Patches that end, and what is known of them.
