@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::words::counted;
 use patchadm_core::operation::adopt::AdoptedPackage;
 use patchadm_svr4::package::ObjectPath;
 
@@ -32,8 +33,7 @@ impl AdoptedEntry {
     /// Returns what a person is told, line by line: first the files that differ from the native records.
     pub(crate) fn sentences(&self, is_planned: bool) -> Vec<String> {
         let is = if is_planned { "would be" } else { "is" };
-        let objects =
-            if self.objects == 1 { "1 object".to_owned() } else { format!("{} objects", self.objects) };
+        let objects = counted(self.objects, "object");
         let differing =
             self.differing.iter().map(|path| format!("{path} differs from what {} recorded", self.manager));
         let adopted =

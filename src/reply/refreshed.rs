@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::words::counted;
 use patchadm_core::operation::patches::overtaken::{EndedPatch, RefreshReport, StandingPatch};
 use patchadm_inputs::format::overtaken::OvertakenState;
 use patchadm_inputs::native::NativeChange;
@@ -10,7 +11,7 @@ use patchadm_rootfs::Root;
 /// A refresh: the registrations, and the patches of their packages.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct RefreshedEntries {
-    pub(crate) refreshed: Vec<RefreshedEntry>,
+    refreshed: Vec<RefreshedEntry>,
     left: Vec<LeftEntry>,
     ended: Vec<EndedEntry>,
     standing: Vec<StandingEntry>,
@@ -20,7 +21,7 @@ pub(crate) struct RefreshedEntries {
 
 /// A registration that follows its package manager.
 #[derive(Debug, Serialize)]
-pub(crate) struct RefreshedEntry {
+struct RefreshedEntry {
     package: String,
     manager: &'static str,
     name: String,
@@ -62,7 +63,7 @@ struct StandingEntry {
 }
 
 impl RefreshedEntries {
-    /// Takes a report apart: the entries, and its notes.
+    /// Returns the entries of a report.
     pub(crate) fn of(root: &Root, report: RefreshReport) -> Self {
         Self {
             refreshed: report
@@ -133,7 +134,7 @@ impl RefreshedEntry {
 
     fn sentence(&self, follows: &str) -> String {
         let Self { package, manager, name, from, to, objects, .. } = self;
-        let objects = if *objects == 1 { "1 object".to_owned() } else { format!("{objects} objects") };
+        let objects = counted(objects, "object");
         match (self.change, to) {
             ("upgraded", Some(to)) => {
                 format!("Package {package} {follows} {manager}: {name} {from} became {to}, {objects}.")

@@ -1,5 +1,6 @@
 //! Words that several answers share: sizes, what recovery did, reboots.
 
+use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
@@ -19,6 +20,12 @@ pub(crate) fn human(bytes: u64) -> String {
         unit += 1;
     }
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+/// Returns a number of things: `1 object`, `2 objects`.
+pub(crate) fn counted(count: impl Display, thing: &str) -> String {
+    let count = count.to_string();
+    if count == "1" { format!("1 {thing}") } else { format!("{count} {thing}s") }
 }
 
 /// Prints what recovery did with an earlier run, where there was one.

@@ -13,7 +13,7 @@ use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::classic::pkgadd::environment;
 use crate::reply::failure::change_failed;
-use crate::reply::words::{print_notes, recovery_sentence};
+use crate::reply::words::{counted, print_notes, recovery_sentence};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use crate::surroundings::{Output, Surroundings};
 use patchadm_core::operation::adopt::{
@@ -291,7 +291,7 @@ impl AdoptReply {
         let Self { package, objects, directories_shared, .. } = self;
         let is = if self.result == ResultWord::Planned { "would be" } else { "is" };
         let done = if self.forgets { "forgotten; its files stay" } else { "adopted" };
-        let objects = if *objects == 1 { "1 object".to_owned() } else { format!("{objects} objects") };
+        let objects = counted(objects, "object");
         let shared = match directories_shared {
             0 => String::new(),
             count => format!(", {count} of them directories that other packages have as well"),

@@ -6,7 +6,7 @@ use super::AdoptArgs;
 use crate::call::Invocation;
 use crate::reply::adopted::AdoptedEntry;
 use crate::reply::failure::change_failed;
-use crate::reply::words::{print_notes, recovery_sentence};
+use crate::reply::words::{counted, print_notes, recovery_sentence};
 use crate::reply::{CommandReport, Exit, Reply, ResultWord};
 use crate::surroundings::Output;
 use patchadm_core::operation::adopt::{AdoptAllReport, AdoptAllRequest, LeftPackage, adopt_all};
@@ -65,10 +65,6 @@ impl AllReply {
 
     fn sentence(&self) -> String {
         let objects: usize = self.adopted.iter().map(|one| one.objects).sum();
-        let counted = |count: usize, one: &str| match count {
-            1 => format!("1 {one}"),
-            _ => format!("{count} {one}s"),
-        };
         let verb = match (self.result == ResultWord::Planned, self.adopted.len()) {
             (true, _) => "would be",
             (false, 1) => "is",

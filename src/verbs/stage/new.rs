@@ -10,7 +10,7 @@ use super::ends::stage_failed;
 use crate::arguments::parse;
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
-use crate::reply::words::{human, print_notes, recovery_sentence};
+use crate::reply::words::{counted, human, print_notes, recovery_sentence};
 use crate::reply::{CommandReport, Exit, Reply, ResultWord};
 use crate::surroundings::Output;
 use crate::verbs::options::VerbOptions;
@@ -165,8 +165,7 @@ impl NewReport {
 impl CommandReport for NewReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         let ShownStage { name, path, .. } = &self.stage;
-        let objects =
-            if self.objects == 1 { "1 object".to_owned() } else { format!("{} objects", self.objects) };
+        let objects = counted(self.objects, "object");
         let shared = match self.reflinked {
             0 => String::new(),
             count => format!(", {count} of them sharing blocks with the live ones"),

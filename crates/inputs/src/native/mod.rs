@@ -63,8 +63,8 @@ impl NativeManager {
     /// `NAME:ARCH` for dpkg, `NAME` or `NAME-VERSION-RELEASE` for rpm.
     pub fn package(self, root: &Root, name: &str) -> Result<NativePackage, NativeError> {
         match self {
-            Self::Dpkg => dpkg::package(root, name),
-            Self::Rpm => rpm::package(root, name),
+            Self::Dpkg => dpkg::DpkgRecords::of(root)?.package(name),
+            Self::Rpm => rpm::RpmRecords::of(root)?.package(name),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! All packages of the package managers of a root.
 
+use std::collections::BTreeMap;
+
 use super::dpkg::DpkgRecords;
 use super::rpm::RpmRecords;
 use super::{NativeError, NativeManager, NativePackage};
@@ -32,23 +34,30 @@ impl<'a> NativeRecords<'a> {
         })
     }
 
-    /// Returns the names, as [`NativeManager::package`] takes them, of the installed packages whose registration is called
-    /// `pkg`.
-    pub fn names_for(&self, pkg: &str) -> Result<Vec<String>, NativeError> {
-        let is_it = |manager: NativeManager, name: &str, arch: &str| {
-            manager.package_name(name) == pkg || manager.package_name(&format!("{name}-{arch}")) == pkg
+    /// Reads everything about a package, as [`NativeManager::package`] does.
+    pub fn package(&self, name: &str) -> Result<NativePackage, NativeError> {
+        match self {
+            Self::Dpkg(records) => records.package(name),
+            Self::Rpm(records) => records.package(name),
+        }
+    }
+
+    /// Returns the names of the installed packages, as [`Self::package`] takes them, by what their registrations may be called.
+    pub fn names(&self) -> Result<BTreeMap<String, Vec<String>>, NativeError> {
+        let (manager, names): (_, Vec<(String, String)>) = match self {
+            Self::Dpkg(records) => (NativeManager::Dpkg, records.names().collect()),
+            Self::Rpm(records) => (NativeManager::Rpm, records.names()?),
         };
-        Ok(match self {
-            Self::Dpkg(records) => {
-                let all = records.names().filter(|(name, arch)| is_it(NativeManager::Dpkg, name, arch));
-                all.map(|(name, arch)| format!("{name}:{arch}")).collect()
+        let mut called: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (name, arch) in names {
+            let own = match manager {
+                NativeManager::Dpkg => format!("{name}:{arch}"),
+                NativeManager::Rpm => name.clone(),
+            };
+            for pkg in [manager.package_name(&name), manager.package_name(&format!("{name}-{arch}"))] {
+                called.entry(pkg).or_default().push(own.clone());
             }
-            Self::Rpm(records) => {
-                let all = records.names()?.into_iter();
-                all.filter(|(name, arch)| is_it(NativeManager::Rpm, name, arch))
-                    .map(|(name, _)| name)
-                    .collect()
-            }
-        })
+        }
+        Ok(called)
     }
 }

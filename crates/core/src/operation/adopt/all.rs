@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::adopted::AdoptedPackage;
 use super::listed::ListedSoftware;
 use super::request::AdoptWishes;
 use super::software_list::SoftwareList;
@@ -17,7 +18,7 @@ use patchadm_inputs::native::{NativeManager, NativeOrigin, NativePackage, Native
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::package::adopt::Adoptions;
 use patchadm_rootfs::Root;
-use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::package::PkgInst;
 
 /// The paths that are surveyed in one go.
 const PORTION: usize = 20_000;
@@ -46,21 +47,6 @@ pub struct AdoptAllReport {
     pub notes: Vec<String>,
     /// The receipt of the run; `None` if nothing was changed.
     pub receipt: Option<Receipt>,
-}
-
-/// A native package that is adopted.
-#[derive(Debug)]
-pub struct AdoptedPackage {
-    /// The package that it becomes.
-    pub package: PkgInst,
-    /// The native package.
-    pub origin: NativeOrigin,
-    /// The number of its objects.
-    pub objects: usize,
-    /// Its files that differ from the native records; they are adopted as they are.
-    pub differing: Vec<ObjectPath>,
-    /// Listed paths at which nothing is; they are left out.
-    pub missing: Vec<ObjectPath>,
 }
 
 /// A native package that is not adopted.
@@ -214,29 +200,20 @@ impl<'a> AllPackages<'a> {
                 }
                 Err(failure) => return Err(failure),
             };
-            if let Some(conflict) = taken_up.intended.conflicts.first() {
-                let owners: Vec<String> = conflict.owners.iter().map(ToString::to_string).collect();
-                let reason = format!("{} belongs to {}", conflict.path, owners.join(", "));
-                self.report.left.push(LeftPackage { origin: Some(origin), reason });
-                continue;
+            match taken_up.intended.conflicts.first().map(ToString::to_string) {
+                Some(reason) => self.report.left.push(LeftPackage { origin: Some(origin), reason }),
+                None => {
+                    self.report.adopted.push(AdoptedPackage::of(listed.software.package, origin, taken_up));
+                }
             }
-            self.report.adopted.push(AdoptedPackage {
-                package: listed.software.package,
-                origin,
-                objects: taken_up.intended.objects,
-                differing: taken_up.differing.iter().map(|path| self.inventory.show(path)).collect(),
-                missing: taken_up.intended.missing,
-            });
         }
         Ok(())
     }
 
     fn finish(mut self) -> Result<(AdoptAllReport, Option<Plan>), Failure> {
         self.plan_portion()?;
-        let mut plan = self.adoptions.plan(&self.inventory, &self.adopter.caller.now)?;
-        // They are about single paths, of which there may be hundreds of thousands.
-        let notes = plan.as_mut().map(|plan| std::mem::take(&mut plan.notes)).unwrap_or_default();
-        self.report.notes.extend(notes);
+        let plan = self.adoptions.plan(&self.inventory, &self.adopter.caller.now)?;
+        self.report.notes.extend(plan.iter().flat_map(|plan| plan.notes.iter().cloned()));
         Ok((self.report, plan))
     }
 }

@@ -7,6 +7,7 @@
 //! No object of the software is changed. The records of other package managers are only read, under their lock where the
 //! caller may take it.
 
+mod adopted;
 mod all;
 pub(in crate::operation) mod differing;
 mod listed;
@@ -40,7 +41,8 @@ use patchadm_planning::plan::package::forget::forget;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
-pub use all::{AdoptAllReport, AdoptAllRequest, AdoptedPackage, LeftPackage, adopt_all};
+pub use adopted::AdoptedPackage;
+pub use all::{AdoptAllReport, AdoptAllRequest, LeftPackage, adopt_all};
 pub use request::{AdoptRequest, AdoptSource, AdoptWishes};
 
 /// The outcome of an adoption.
@@ -188,7 +190,7 @@ struct PlannedAdoption {
 /// Software that was taken up, or that other packages own objects of.
 struct TakenUp {
     intended: IntendedAdoption,
-    /// Its files that differ from the records of the other package manager.
+    /// Its files that differ from the records of the other package manager, as messages name them.
     differing: Vec<ObjectPath>,
 }
 
@@ -205,7 +207,7 @@ impl Adopter<'_> {
             package: listed.software.package.to_string(),
             objects: one.intended.objects,
             directories_shared: one.intended.directories_shared,
-            differing: one.differing.iter().map(|path| inventory.show(path)).collect(),
+            differing: one.differing,
             missing: one.intended.missing,
             conflicts: one.intended.conflicts,
             notes,
@@ -229,7 +231,7 @@ impl Adopter<'_> {
             software.to_mut().params.set(NATIVE_DIFFERING, differing_text(&differing));
         }
         let intended = adoptions.add(&software, inventory, &self.caller.now)?;
-        Ok(TakenUp { intended, differing })
+        Ok(TakenUp { intended, differing: differing.iter().map(|path| inventory.show(path)).collect() })
     }
 
     /// Surveys the paths of software, and the places on the disk to which they lead.

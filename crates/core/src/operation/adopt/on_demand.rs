@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::Adopter;
-use super::all::AdoptedPackage;
+use super::adopted::AdoptedPackage;
 use super::listed::ListedSoftware;
 use super::request::AdoptWishes;
 use super::software_list::SoftwareList;
@@ -42,19 +42,10 @@ pub(in crate::operation) fn adopt_on_demand(
         let listed = ListedSoftware::wished(SoftwareList::from(native), &wishes)?;
         let inventory = adopter.survey(ground.all_packages()?, [&listed.software])?;
         let taken_up = adopter.take_up(&mut adoptions, &listed, &inventory)?;
-        for conflict in &taken_up.intended.conflicts {
-            let owners: Vec<String> = conflict.owners.iter().map(ToString::to_string).collect();
-            let (path, owners) = (&conflict.path, owners.join(", "));
-            demand.notes.push(format!("{origin} is not adopted: {path} belongs to {owners}"));
-        }
+        let conflicts = taken_up.intended.conflicts.iter();
+        demand.notes.extend(conflicts.map(|conflict| format!("{origin} is not adopted: {conflict}")));
         if taken_up.intended.conflicts.is_empty() {
-            demand.adopted.push(AdoptedPackage {
-                package: listed.software.package,
-                origin,
-                objects: taken_up.intended.objects,
-                differing: taken_up.differing.iter().map(|path| inventory.show(path)).collect(),
-                missing: taken_up.intended.missing,
-            });
+            demand.adopted.push(AdoptedPackage::of(listed.software.package, origin, taken_up));
         }
         surveyed = Some(inventory);
     }
@@ -96,10 +87,11 @@ fn unregistered(
             continue;
         }
         let Some(records) = NativeRecords::find(&ground.root, manager)? else { continue };
+        let names = records.names()?;
         for one in missing {
-            for name in records.names_for(&one.pkg)? {
+            for name in names.get(&one.pkg).into_iter().flatten() {
                 // One that cannot be read, or is being changed, is none that could be adopted.
-                let Ok(native) = manager.package(&ground.root, &name) else { continue };
+                let Ok(native) = records.package(name) else { continue };
                 let fits = native.version == one.version && native.arch == one.arch;
                 if fits && !found.iter().any(|(pkg, _)| *pkg == one.pkg) {
                     found.push((one.pkg.clone(), native));

@@ -14,12 +14,12 @@ use crate::operation::log;
 use crate::operation::session::{Caller, RootAndPolicy, Session};
 use patchadm_planning::resolve::OfferedPackage;
 
-/// Plans what comes before patches that are `wanted` for these packages: from now on the root is planned for as it is
+/// Plans what comes before patches for the packages that `wanted` returns, if it is asked: from now on the root is planned for as it is
 /// afterwards.
 pub(super) fn foresee(
     ground: &RootAndPolicy,
     request: &PreparationRequest,
-    wanted: &[OfferedPackage],
+    wanted: &dyn Fn() -> Vec<OfferedPackage>,
     caller: &Caller<'_>,
 ) -> Result<PreparationReport, Failure> {
     ground.forget_preparation();
@@ -40,7 +40,7 @@ pub(super) fn foresee(
 pub(super) fn carry_out(
     session: &Session<'_>,
     request: &PreparationRequest,
-    wanted: &[OfferedPackage],
+    wanted: &dyn Fn() -> Vec<OfferedPackage>,
 ) -> Result<PreparationReport, Failure> {
     let ground = &session.ground;
     ground.forget_preparation();
@@ -56,14 +56,14 @@ pub(super) fn carry_out(
 fn adopt(
     ground: &RootAndPolicy,
     request: &PreparationRequest,
-    wanted: &[OfferedPackage],
+    wanted: &dyn Fn() -> Vec<OfferedPackage>,
     caller: &Caller<'_>,
     report: &mut PreparationReport,
 ) -> Result<(), Failure> {
     if !request.is_adopting(&ground.policy) {
         return Ok(());
     }
-    let OnDemand { adopted, plan, notes } = adopt_on_demand(ground, wanted, &request.environment, caller)?;
+    let OnDemand { adopted, plan, notes } = adopt_on_demand(ground, &wanted(), &request.environment, caller)?;
     if let Some(plan) = plan {
         ground.prepare(plan, caller.now.timestamp());
     }

@@ -1,8 +1,8 @@
 //! The records of dpkg: `var/lib/dpkg` of the root, read directly and without a lock.
 //!
 //! These files are read: `status` (version, standing, synopsis, sums of conffiles), `updates` (which packages have changes that
-//! are not in `status` yet), the lists of paths and sums of a package below `info`, and `diversions`. A path that another package or the administrator has diverted is taken at its
-//! actual place. Nothing is interpreted that dpkg would run.
+//! are not in `status` yet), the lists of paths and sums of a package below `info`, and `diversions`. A path that another
+//! package or the administrator has diverted is taken at its actual place. Nothing is interpreted that dpkg would run.
 
 mod diversions;
 mod lists;
@@ -223,11 +223,6 @@ impl<'a> DpkgRecords<'a> {
         let DpkgStatus { arch, version, title, .. } = found;
         Ok(NativePackage { origin, version, stamp, arch, title, paths })
     }
-}
-
-/// Reads everything about a package, `NAME` or `NAME:ARCH`.
-pub fn package(root: &Root, name: &str) -> Result<NativePackage, NativeError> {
-    DpkgRecords::of(root)?.package(name)
 }
 
 /// Tells whether a word can be the name or the architecture of a package: nothing that leads to another directory.

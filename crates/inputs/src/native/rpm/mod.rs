@@ -59,23 +59,38 @@ impl RpmRecords {
     pub fn packages(
         &self,
     ) -> Result<impl Iterator<Item = Result<NativePackage, NativeError>> + use<>, NativeError> {
-        let query = format!("{PACKAGE}{FILES}");
-        let (answer, is_whole) = asked(&self.database, &query, Names::All).map_err(records)?;
-        if !is_whole {
-            return Err(records("rpm cannot list its packages".to_owned()));
+        self.all(&format!("{PACKAGE}{FILES}")).map(each_package)
+    }
+
+    /// Reads everything about a package.
+    pub fn package(&self, name: &str) -> Result<NativePackage, NativeError> {
+        let bad = |reason: String| bad(name, reason);
+        if name.is_empty() || name.starts_with('-') {
+            return Err(bad("that is no name of a package".to_owned()));
         }
-        Ok(each_package(answer))
+        let query = format!("{PACKAGE}{FILES}");
+        let (answer, is_whole) = asked(&self.database, &query, Names::These(&[name])).map_err(&bad)?;
+        if !is_whole {
+            return Err(bad("rpm has not installed it".to_owned()));
+        }
+        parse(&answer).map_err(bad)
     }
 
     /// Returns the name and the architecture of every installed package.
     pub(super) fn names(&self) -> Result<Vec<(String, String)>, NativeError> {
-        let (answer, is_whole) = asked(&self.database, NAMES, Names::All).map_err(records)?;
-        if !is_whole {
-            return Err(records("rpm cannot list its packages".to_owned()));
-        }
+        let answer = self.all(NAMES)?;
         let text = String::from_utf8_lossy(&answer);
         let words = text.lines().filter_map(|line| line.split_once('\t'));
         Ok(words.map(|(name, arch)| (name.to_owned(), arch.to_owned())).collect())
+    }
+
+    /// Returns what rpm says of all packages.
+    fn all(&self, query: &str) -> Result<Vec<u8>, NativeError> {
+        let (answer, is_whole) = asked(&self.database, query, Names::All).map_err(records)?;
+        if !is_whole {
+            return Err(records("rpm cannot list its packages".to_owned()));
+        }
+        Ok(answer)
     }
 
     /// Tells of each of these packages whether it is installed, in their order.
@@ -130,21 +145,6 @@ pub(super) fn lock_files() -> impl Iterator<Item = ObjectPath> {
 
 fn lock_file_in(database: &str) -> Option<ObjectPath> {
     ObjectPath::new(format!("{database}/{LOCK}").as_bytes()).ok()
-}
-
-/// Reads everything about a package.
-pub fn package(root: &Root, name: &str) -> Result<NativePackage, NativeError> {
-    let bad = |reason: String| bad(name, reason);
-    if name.is_empty() || name.starts_with('-') {
-        return Err(bad("that is no name of a package".to_owned()));
-    }
-    let RpmRecords { database } = RpmRecords::of(root)?;
-    let query = format!("{PACKAGE}{FILES}");
-    let (answer, is_whole) = asked(&database, &query, Names::These(&[name])).map_err(&bad)?;
-    if !is_whole {
-        return Err(bad("rpm has not installed it".to_owned()));
-    }
-    parse(&answer).map_err(bad)
 }
 
 fn bad(package: &str, reason: String) -> NativeError {

@@ -6,6 +6,7 @@
 //! and named.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
 use crate::plan::clock::Now;
 use crate::plan::parameters::merged;
@@ -79,6 +80,13 @@ pub struct AdoptionConflict {
     pub path: ObjectPath,
     /// The packages.
     pub owners: Vec<PkgInst>,
+}
+
+impl fmt::Display for AdoptionConflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let owners: Vec<String> = self.owners.iter().map(ToString::to_string).collect();
+        write!(f, "{} belongs to {}", self.path, owners.join(", "))
+    }
 }
 
 /// Software as it lies on the disk: its objects, their lines, and what stands against recording them.
@@ -185,21 +193,14 @@ impl Adoptions {
         let Some(last) = packages.last() else { return Ok(None) };
         let space = space::needs(inventory, &[], &self.records, &[], &[]);
         space::enough(&space).map_err(|reason| reason.of(Command::Adopt, last))?;
+        let empty = Plan::empty(Command::Adopt.name(), now.trailer(Command::Adopt.name(), last));
         Ok(Some(Plan {
-            command: Command::Adopt.name(),
-            patches: Vec::new(),
-            changes: Vec::new(),
             records: self.records,
             contents: self.lines,
-            trailer: now.trailer(Command::Adopt.name(), last),
             packages,
-            undo: Vec::new(),
-            versions: Vec::new(),
             space,
-            discard: Vec::new(),
-            signature: None,
-            direction: crate::plan::Direction::Forward,
             notes: self.notes,
+            ..empty
         }))
     }
 

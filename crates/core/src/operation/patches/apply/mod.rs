@@ -87,7 +87,7 @@ pub(super) fn apply_read(
             ..set
         });
     }
-    let new = with_database(root, &ground, request, wanted)?;
+    let new = new_database(root, &ground, request, wanted)?;
     let managers = request.preparation.managers(&ground.policy);
     let session = match Session::begin_beside(ground, caller, managers) {
         Ok(session) => session,
@@ -108,7 +108,7 @@ pub(super) fn apply_read(
 
 /// Returns the new database of a root that has none, where a native package is adopted with its first patch; `None` where it
 /// has one.
-fn with_database(
+fn new_database(
     root: &Root,
     ground: &RootAndPolicy,
     request: &ApplyRequest,
@@ -137,7 +137,7 @@ fn apply_locked(
     let caller = session.caller;
     locked(&session)?;
     must_agree(root, |_| false)?;
-    let mut preparation = preparation::carry_out(&session, &request.preparation, &wanted.packages())?;
+    let mut preparation = preparation::carry_out(&session, &request.preparation, &|| wanted.packages())?;
     let ordered = wanted.ordered(&session.ground)?;
     rehearse_for_plan(&session.ground, request, (wanted, &ordered), caller)?;
     let session = session.taking_for(ordered.because);
@@ -197,7 +197,7 @@ fn plan_read(
     let plan_all = || {
         must_agree(root, |_| false)?;
         let mut preparation =
-            preparation::foresee(&ground, &request.preparation, &wanted.packages(), caller)?;
+            preparation::foresee(&ground, &request.preparation, &|| wanted.packages(), caller)?;
         let ordered = wanted.ordered(&ground)?;
         let mut patches = rehearsed(&ground, request, &ordered, caller)?;
         name_unregistered(&ground, wanted, &mut patches);

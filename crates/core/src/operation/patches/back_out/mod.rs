@@ -72,7 +72,7 @@ pub fn back_out_patches(
     must_have_database(root)?;
     let session = Session::begin(ground.naming(request.moved_to.as_deref()), caller)?.going_back();
     must_agree(root, |_| false)?;
-    let preparation = preparation::carry_out(&session, &of_refresh(request), &[])?;
+    let preparation = preparation::carry_out(&session, &of_refresh(request), &Vec::new)?;
     let Some(ids) = preparation.staying(ids) else {
         return Ok(BackOutReport { recovered: session.recovered, preparation, ..BackOutReport::default() });
     };
@@ -97,7 +97,7 @@ fn plan_backouts(
     let ground = ground.naming(request.moved_to.as_deref()).for_who_may()?;
     let plan_all = || {
         must_agree(root, |_| false)?;
-        let preparation = preparation::foresee(&ground, &of_refresh(request), &[], caller)?;
+        let preparation = preparation::foresee(&ground, &of_refresh(request), &Vec::new, caller)?;
         let Some(ids) = preparation.foreseeable(ids.clone()) else { return Ok((preparation, Vec::new())) };
         let read = KnownRecords::of(&ground)?;
         let ids = selected(&ground, request, &read.applied, ids)?;

@@ -11,7 +11,7 @@ use crate::operation::patches::decision::resolved;
 use crate::operation::patches::preparation;
 use crate::operation::session::{Caller, RootAndPolicy, Session};
 use patchadm_inputs::depot::DepotPatch;
-use patchadm_planning::resolve::{Offer, OfferedPackage, SetRequest};
+use patchadm_planning::resolve::{Offer, SetRequest};
 use patchadm_rootfs::Root;
 
 /// The offers for a root: patches that were read, and those of a depot.
@@ -36,7 +36,7 @@ pub(super) fn apply_offers(
     let DepotOffers { depot, offers, operands, entries } = offered;
     let own = operands.len();
     let choices = SetRequest { depot: Some(depot.named.clone()), ..choices.clone() };
-    let packages: Vec<OfferedPackage> = offers.iter().flat_map(|offer| offer.packages.clone()).collect();
+    let packages = || offers.iter().flat_map(|offer| offer.packages.clone()).collect();
     // What it comes to is told where it is done.
     preparation::foresee(&ground, &request.preparation, &packages, caller)?;
     let resolution = resolved(&ground, &offers, &choices)?;

@@ -82,8 +82,7 @@ impl CombinedRecords {
                 .list
                 .iter()
                 .any(|record| matches!(record, RecordChange::RemoveTree(gone) if gone == path));
-        self.list.retain(|record| !is_in(record));
-        self.places = self.list.iter().enumerate().map(|(at, record)| (record.path().clone(), at)).collect();
+        self.keep(|record| !is_in(record));
         if was_there {
             self.set(path, RecordChange::RemoveTree(path.clone()));
         }
@@ -103,18 +102,19 @@ impl CombinedRecords {
     /// Spreads the new directory that a directory comes into: each of its files is a record of its own then, and the other
     /// directory comes beside them.
     fn spread_tree_above(&mut self, path: &ObjectPath) {
-        let above = path.ancestors().find_map(|above| self.places.get(&above).copied());
-        let Some(RecordChange::AddTree { path: tree, files }) = above.and_then(|place| self.list.get(place))
-        else {
-            return;
-        };
-        let Some(files) = spread(tree, files) else { return };
-        let tree = tree.clone();
-        self.list.retain(|record| !matches!(record, RecordChange::AddTree { path, .. } if *path == tree));
-        self.places = self.list.iter().enumerate().map(|(at, record)| (record.path().clone(), at)).collect();
+        let Some((tree, place)) = self.tree_above(path) else { return };
+        let Some(RecordChange::AddTree { files, .. }) = self.list.get(place) else { return };
+        let Some(files) = spread(&tree, files) else { return };
+        self.keep(|record| !matches!(record, RecordChange::AddTree { path, .. } if *path == tree));
         for record in files {
             self.set(&record.path().clone(), record);
         }
+    }
+
+    /// Drops all other changes.
+    fn keep(&mut self, is_kept: impl Fn(&RecordChange) -> bool) {
+        self.list.retain(is_kept);
+        self.places = self.list.iter().enumerate().map(|(at, record)| (record.path().clone(), at)).collect();
     }
 
     /// The last word on a record.
@@ -127,13 +127,17 @@ impl CombinedRecords {
         }
     }
 
+    /// The directory, added by the run, that a path is in, and the place of its change.
+    fn tree_above(&self, path: &ObjectPath) -> Option<(ObjectPath, usize)> {
+        path.ancestors().find_map(|above| {
+            let place = *self.places.get(&above)?;
+            matches!(self.list.get(place), Some(RecordChange::AddTree { .. })).then_some((above, place))
+        })
+    }
+
     /// The files of the directory, added by the run, that a file is in, and the name of the file there.
     fn tree_of(&mut self, path: &ObjectPath) -> Option<(&mut Vec<TreeFile>, Vec<u8>)> {
-        let is_tree = |record: Option<&RecordChange>| matches!(record, Some(RecordChange::AddTree { .. }));
-        let (above, place) = path.ancestors().find_map(|above| {
-            let place = *self.places.get(&above)?;
-            is_tree(self.list.get(place)).then_some((above, place))
-        })?;
+        let (above, place) = self.tree_above(path)?;
         let name = path.as_bytes().get(above.as_bytes().len() + 1..)?.to_vec();
         match self.list.get_mut(place) {
             Some(RecordChange::AddTree { files, .. }) => Some((files, name)),

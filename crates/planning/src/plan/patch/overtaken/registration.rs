@@ -121,7 +121,5 @@ pub(super) fn records(
 /// Returns the refusal where other packages own objects of a changed one.
 pub(super) fn refuse_conflicts(conflicts: &[AdoptionConflict]) -> Result<(), Reason> {
     let Some(first) = conflicts.first() else { return Ok(()) };
-    let owners: Vec<String> = first.owners.iter().map(ToString::to_string).collect();
-    let found = format!("{} belongs to {}", first.path, owners.join(", "));
-    Err(Reason::Administration { found, answer: None })
+    Err(Reason::Administration { found: first.to_string(), answer: None })
 }

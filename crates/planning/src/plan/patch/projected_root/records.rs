@@ -67,15 +67,28 @@ impl ProjectedRoot {
         {
             installed.params = params;
         }
-        installed.directories.extend(directories_above(&name));
+        let ends = name.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
+        let above = ends.filter_map(|end| name.get(..end)).filter(|above| *above != b"save");
+        installed.directories.extend(above.map(<[u8]>::to_vec));
         installed.records.insert(name, file);
+    }
+
+    /// A package whose directory comes with these files.
+    fn new_package(&mut self, package: PkgInst, directory: &ObjectPath, files: &[TreeFile]) {
+        let is_directory = |file: &&TreeFile| matches!(file.content, TreeContent::Directory);
+        let directories = files.iter().filter(is_directory).map(|file| file.name.clone()).collect();
+        self.inventory.packages.insert(package, Installed { directories, ..Installed::default() });
+        for file in files {
+            if let (TreeContent::Bytes(bytes), Ok(path)) = (&file.content, directory.join(&file.name)) {
+                let mtime = file.mtime.unwrap_or(self.when);
+                self.written(&path, RecordFile { bytes: bytes.clone().into(), mode: file.mode, mtime });
+            }
+        }
     }
 
     fn tree(&mut self, path: &ObjectPath, files: &[TreeFile]) {
         if let Some(package) = package_of(path) {
-            let installed = new_package(files, self.when);
-            self.inventory.packages.insert(package, installed);
-            return;
+            return self.new_package(package, path, files);
         }
         let Some((package, name)) = split(path) else {
             self.numbered += 1;
@@ -132,37 +145,6 @@ impl ProjectedRoot {
 fn package_of(path: &ObjectPath) -> Option<PkgInst> {
     let name = path.as_bytes().strip_prefix(places::BELOW_PACKAGES.as_bytes())?;
     PkgInst::new(std::str::from_utf8(name).ok()?).ok()
-}
-
-/// A package whose directory is made with these files.
-fn new_package(files: &[TreeFile], when: Timestamp) -> Installed {
-    let mut installed = Installed::default();
-    for file in files {
-        match &file.content {
-            TreeContent::Bytes(bytes) => {
-                if file.name == b"pkginfo"
-                    && let Ok(params) = params::read(bytes)
-                {
-                    installed.params = params;
-                }
-                let mtime = file.mtime.unwrap_or(when);
-                let record = RecordFile { bytes: bytes.clone().into(), mode: file.mode, mtime };
-                installed.directories.extend(directories_above(&file.name));
-                installed.records.insert(file.name.clone(), record);
-            }
-            TreeContent::Directory => {
-                installed.directories.insert(file.name.clone());
-            }
-            _ => {}
-        }
-    }
-    installed
-}
-
-/// The directories above a file in the directory of a package, but for that of all save directories.
-fn directories_above(name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
-    let ends = name.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
-    ends.filter_map(|end| name.get(..end)).filter(|above| *above != b"save").map(<[u8]>::to_vec)
 }
 
 /// A path in the directory of a package: the package, and the name there.
