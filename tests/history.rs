@@ -5,6 +5,7 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
+use crate::adopt_refresh::upgraded;
 use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::scenario::Scenario;
@@ -58,6 +59,20 @@ fn a_run_is_told_whole_with_its_logs() {
     assert!(one["runs"][0]["logs"].is_array());
     let said = stage.run("history -R @ROOT@ 4711").fails(2);
     assert!(said.contains("the history has no run 4711"), "{said}");
+}
+
+#[test]
+fn a_refresh_says_what_the_package_manager_had_done_since() {
+    let stage = upgraded();
+    stage.run("adopt --refresh -R @ROOT@").ok();
+    let all = document(&stage, "history --json -R @ROOT@");
+    let last = all["runs"].as_array().unwrap().last().unwrap();
+    let expected =
+        json!({"package": "DEBweb", "manager": "dpkg", "name": "web", "from": "1.0-1", "to": "1.0-2"});
+    assert_eq!((&last["command"], &last["refreshed"]), (&json!("adopt"), &json!([expected])));
+    assert_eq!(all["runs"][0]["refreshed"], json!([]));
+    let text = stage.run(&format!("history -R @ROOT@ {}", last["run"].as_str().unwrap())).ok();
+    assert!(text.contains("   Refreshed: DEBweb, web from 1.0-1 to 1.0-2 (dpkg)\n"), "{text}");
 }
 
 #[test]

@@ -7,6 +7,8 @@
 
 /// A patch that keeps a library.
 mod kept;
+/// apt is killed.
+mod killed;
 /// Packages of Debian.
 mod openssl;
 /// What became of a patch, case by case.
@@ -72,16 +74,29 @@ impl Debian {
         self.dir.path().join("root").join(path.trim_start_matches('/'))
     }
 
-    /// Runs a line of sh in the tree, which has a `/proc`.
-    fn inside(&self, line: &str) -> Run {
+    /// A line of sh in the tree, which has a `/proc` and processes of its own: with the first of them, all end.
+    fn entering(&self, line: &str) -> Command {
         let enter = "mount -t proc proc \"$0/proc\" && exec chroot \"$0\" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \
                      HOME=/root LC_ALL=C DEBIAN_FRONTEND=noninteractive sh -c \"$1\"";
-        let output = Command::new("unshare")
-            .args(["-m", "--propagation", "private", "sh", "-c", enter])
-            .arg(self.at("/"))
-            .arg(line)
-            .output()
-            .unwrap();
+        let mut command = Command::new("unshare");
+        command.args([
+            "-m",
+            "--propagation",
+            "private",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "sh",
+            "-c",
+            enter,
+        ]);
+        command.arg(self.at("/")).arg(line);
+        command
+    }
+
+    /// Runs a line of sh in the tree.
+    fn inside(&self, line: &str) -> Run {
+        let output = self.entering(line).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Run {
             code: output.status.code().unwrap_or(-1),

@@ -11,6 +11,7 @@ use crate::reply::failure::query_refused;
 use crate::reply::words::{named_value, print_notes};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::{Output, Shade};
+use patchadm_changeset::format::history::RefreshRecord;
 use patchadm_core::operation::queries::runs::{PastRun, PastRuns, logs_of_run, past_runs};
 use patchadm_rootfs::Root;
 
@@ -60,6 +61,8 @@ struct RunEntry {
     because: BTreeMap<String, String>,
     undoes: Option<String>,
     undone_by: Option<String>,
+    /// The registrations that it refreshed, and what the package manager of the system had done.
+    refreshed: Vec<RefreshRecord>,
     /// The logs of the one run that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     logs: Option<Vec<String>>,
@@ -114,6 +117,7 @@ impl From<&PastRun> for RunEntry {
             because: line.because,
             undoes: line.undoes,
             undone_by: past.undone_by.clone(),
+            refreshed: line.refreshed,
             logs: None,
         }
     }
@@ -157,8 +161,18 @@ impl RunEntry {
             None => ("Patch", id.clone()),
         };
         lines.splice(6..6, self.patches.iter().map(patch));
+        lines.extend(self.refreshed.iter().map(|refreshed| ("Refreshed", refreshed_words(refreshed))));
         lines.extend(self.logs.iter().flatten().map(|log| ("Log", log.clone())));
         lines
+    }
+}
+
+/// Returns what became of an adopted package.
+fn refreshed_words(RefreshRecord { package, manager, name, from, to }: &RefreshRecord) -> String {
+    match to {
+        Some(to) if to == from => format!("{package}, {name} {to} installed again ({manager})"),
+        Some(to) => format!("{package}, {name} from {from} to {to} ({manager})"),
+        None => format!("{package}, {name} {from} removed ({manager})"),
     }
 }
 

@@ -39,22 +39,22 @@ fn a_patch_of_openssl_is_contained_in_the_version_that_it_was_made_of_and_lost_t
         return;
     };
     let Some(debian) = Debian::fresh(TEST) else { return };
-    let [old, .., new] = &versions(&debs)[..] else {
+    let versions = versions(&debs);
+    let [old, between @ .., new] = &versions[..] else {
         crate::skipped(&format!("{TEST}: {} has no two versions of openssl and libssl3", debs.display()));
         return;
     };
-    put(&debian, &debs, old);
-    put(&debian, &debs, new);
+    versions.iter().for_each(|version| put(&debian, &debs, version));
     debian.done(&format!(
         "patchadm build --id 300-01 --from /srv/{old} --to /srv/{new} -o /srv/300-01 \
          --fixed-in 'dpkg openssl >= {new}, dpkg libssl3 >= {new}'"
     ));
     for by_hook in [false, true] {
-        play(&debian, (old, new), by_hook);
+        play(&debian, (old, between, new), by_hook);
     }
 }
 
-fn play(debian: &Debian, (old, new): (&str, &str), by_hook: bool) {
+fn play(debian: &Debian, (old, between, new): (&str, &[String], &str), by_hook: bool) {
     let installs = |version: &str| {
         let options = "-qq -y --allow-downgrades --no-install-recommends";
         debian.done(&format!("apt-get {options} install /srv/{version}/*.deb"));
@@ -71,11 +71,19 @@ fn play(debian: &Debian, (old, new): (&str, &str), by_hook: bool) {
         debian.refresh(by_hook);
         let list = debian.inside("patchadm list --check");
         assert_eq!((list.code, list.stdout.as_str()), (code, listed), "{}", list.stderr);
+        assert!(debian.done("openssl version").starts_with("OpenSSL 3."));
         assert_eq!(debian.done("dpkg --verify openssl libssl3"), "");
         assert_eq!(debian.done("patchadm pkgchk"), "");
         debian.done("patchadm verify");
         debian.assert_settled();
     };
+    for version in between {
+        installs(version);
+        settled(&format!("300-01  LOST to libssl3 {version} (dpkg)\n"), 68);
+        installs(old);
+        debian.refresh(by_hook);
+        debian.done("patchadm add /srv/300-01");
+    }
     installs(new);
     settled(&format!("300-01  contained in libssl3 {new} (dpkg)\n"), 0);
     installs(old);

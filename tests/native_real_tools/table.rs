@@ -17,7 +17,7 @@ const CONF: &str = "/etc/acme.conf";
 const NATIVE: &str = "/usr/lib/acme/native.so";
 
 /// The files of a version.
-fn files(version: &str) -> Vec<(&'static str, u32, Vec<u8>)> {
+pub(super) fn files(version: &str) -> Vec<(&'static str, u32, Vec<u8>)> {
     let of = |what: &str| format!("{what} of {version}\n").into_bytes();
     let mut files = vec![
         (LIB, 0o644, of("library")),
@@ -82,7 +82,7 @@ fn sets_and_replaces(package: Package) -> Package {
 const GONE: &str = "nothing";
 
 /// A case: what was patched, what the package manager did then, and what is there after the refresh.
-struct Case {
+pub(super) struct Case {
     reason: &'static str,
     /// The version that is adopted and patched.
     from: &'static str,
@@ -122,6 +122,13 @@ const UPGRADED: Case = Case {
     backed_out: &[],
 };
 
+pub(super) const CONTAINED: Case = Case {
+    reason: "the version has the fix",
+    patch: is_fixed_in_2,
+    listed: ("100-01  contained in acme 1.0-2 (dpkg)\n", 0),
+    ..UPGRADED
+};
+
 const CASES: &[Case] = &[
     Case { reason: "dpkg -i upgrades: what was replaced is native", ..UPGRADED },
     Case { reason: "apt-get upgrades", native: "apt-get -qq -y install /srv/acme_1.0-2_all.deb", ..UPGRADED },
@@ -129,12 +136,7 @@ const CASES: &[Case] = &[
     Case { reason: "what was deleted is there again", patch: deletes, ..UPGRADED },
     Case { reason: "what got another type has its own again", patch: retypes, ..UPGRADED },
     Case { reason: "all of it at once", patch: all_at_once, ..UPGRADED },
-    Case {
-        reason: "the version has the fix",
-        patch: is_fixed_in_2,
-        listed: ("100-01  contained in acme 1.0-2 (dpkg)\n", 0),
-        ..UPGRADED
-    },
+    CONTAINED,
     Case {
         reason: "apt-get downgrades",
         from: "1.0-2",
@@ -302,7 +304,7 @@ impl Case {
     }
 
     /// The package is there in its first version, adopted and patched.
-    fn prepare(&self, debian: &Debian, by_hook: bool) {
+    pub(super) fn prepare(&self, debian: &Debian, by_hook: bool) {
         debian.done("dpkg --purge acme 2>/dev/null || true");
         debian.done("rm -rf /var/sadm /usr/share/acme /usr/lib/acme /etc/acme* /etc/dpkg/dpkg.cfg.d/filter");
         debian.done("dpkg-divert --quiet --no-rename --remove /usr/lib/acme/libacme.so");
@@ -319,7 +321,7 @@ impl Case {
     }
 
     /// What is at each path.
-    fn expected(&self) -> Vec<(&'static str, String)> {
+    pub(super) fn expected(&self) -> Vec<(&'static str, String)> {
         let native = |path: &str| {
             let files = self.to.map(files).unwrap_or_default();
             let found = files.into_iter().find(|(known, ..)| *known == path);
@@ -333,7 +335,7 @@ impl Case {
     }
 }
 
-fn content(path: &Path) -> String {
+pub(super) fn content(path: &Path) -> String {
     match fs::read_link(path) {
         Ok(target) => format!("link to {}", target.display()),
         Err(_) => fs::read_to_string(path).unwrap_or_else(|_| GONE.to_owned()),

@@ -32,6 +32,22 @@ pub struct SignatureRecord {
     pub policy: String,
 }
 
+/// What a package manager of the system did to an adopted package whose registration a run refreshed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefreshRecord {
+    /// The adopted package.
+    pub package: String,
+    /// Its package manager: `dpkg` or `rpm`.
+    pub manager: String,
+    /// Its name there.
+    pub name: String,
+    /// The version that was registered.
+    pub from: String,
+    /// The version that is registered now; `None` if the package was removed.
+    #[serde(default)]
+    pub to: Option<String>,
+}
+
 /// One run, or one patch of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryEntry {
@@ -68,6 +84,9 @@ pub struct HistoryEntry {
     /// The run that it undid, if its purpose was to undo one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<String>,
+    /// The registrations that it refreshed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refreshed: Vec<RefreshRecord>,
 }
 
 /// An invalid line of the history.
@@ -137,6 +156,7 @@ mod tests {
             note: None,
             because: BTreeMap::new(),
             undoes: None,
+            refreshed: Vec::new(),
         }
     }
 

@@ -340,7 +340,7 @@ impl<'a> Session<'a> {
         work: impl FnOnce(RunSettings<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let mut patch_records = patch_records.into_iter();
-        let PatchRecord { patches, packages, log, text, signature } =
+        let PatchRecord { patches, packages, log, text, signature, refreshed } =
             patch_records.next().unwrap_or_default();
         let others: Vec<PatchRecord> = patch_records.collect();
         let all = patches.iter().chain(others.iter().flat_map(|other| &other.patches));
@@ -355,6 +355,7 @@ impl<'a> Session<'a> {
             text,
             signature,
             undoes: self.caller.undoes.clone(),
+            refreshed,
             note: self.caller.note.clone(),
             because,
             others,
@@ -399,7 +400,8 @@ impl<'a> Session<'a> {
 /// Returns the record of a plan: `log` is the file that gets `text` when the plan is carried out.
 pub(super) fn patch_record(plan: &Plan, log: Option<ObjectPath>, text: String) -> PatchRecord {
     let packages = plan.packages.iter().map(ToString::to_string).collect();
-    PatchRecord { patches: plan.patches.clone(), packages, log, text, signature: plan.signature.clone() }
+    let signature = plan.signature.clone();
+    PatchRecord { patches: plan.patches.clone(), packages, log, text, signature, refreshed: Vec::new() }
 }
 
 /// Returns why the lock was not taken. A command that was told to end while it waited ends as usual.

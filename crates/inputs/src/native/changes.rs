@@ -61,6 +61,16 @@ impl NativeChange {
         }
     }
 
+    /// Returns the registered version and the installed one, as far as they are known.
+    pub fn versions(&self) -> (Option<&str>, Option<&str>) {
+        match self {
+            Self::Upgraded { from, to, .. } => (Some(from), Some(to)),
+            Self::Reinstalled { version, .. } => (Some(version), Some(version)),
+            Self::Removed { from, .. } => (Some(from), None),
+            Self::Busy { .. } | Self::Unknown { .. } => (None, None),
+        }
+    }
+
     /// Tells whether a refresh can take it up now.
     pub fn is_settled(&self) -> bool {
         !matches!(self, Self::Busy { .. } | Self::Unknown { .. })

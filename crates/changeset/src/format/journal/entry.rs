@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Domain, path_text};
-use crate::format::history::SignatureRecord;
+use crate::format::history::{RefreshRecord, SignatureRecord};
 use patchadm_rootfs::{Digest, Inode, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
@@ -78,6 +78,9 @@ pub struct RunRecord {
     /// The run that it undoes, for the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<String>,
+    /// The registrations that it refreshes, for the history.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refreshed: Vec<RefreshRecord>,
     /// The caller's note, for the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -105,6 +108,9 @@ pub struct PatchRecord {
     /// What is known of the signature of the patch, for the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<SignatureRecord>,
+    /// The registrations that it refreshes, for the history.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refreshed: Vec<RefreshRecord>,
 }
 
 /// The change of one name. Paths are physical: no symbolic link among their parents.

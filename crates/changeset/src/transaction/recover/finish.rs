@@ -11,8 +11,8 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use crate::format::history;
-use crate::format::journal::{Journal, JournalHead, Op, OpKind, RunOutcome, RunRecord};
+use crate::format::history::{HistoryEntry, RefreshRecord, SignatureRecord};
+use crate::format::journal::{Journal, JournalHead, Op, OpKind, PatchRecord, RunOutcome, RunRecord};
 use crate::outside::OutsideAccess;
 use crate::transaction::archive::outside::{ArchiveCleanup, HostDirectories, unpublished_name};
 use crate::transaction::error::Cause;
@@ -259,8 +259,10 @@ fn history_lines(
     outcome: RunOutcome,
     duration_ms: Option<u64>,
 ) -> Vec<u8> {
-    let line = |patches: &[String], packages: &[String], signature: &Option<history::SignatureRecord>| {
-        let entry = history::HistoryEntry {
+    let line = |(patches, packages): (&[String], &[String]),
+                signature: &Option<SignatureRecord>,
+                refreshed: &[RefreshRecord]| {
+        let entry = HistoryEntry {
             run: run.to_owned(),
             time: run_record.time.clone(),
             user: run_record.user.clone(),
@@ -274,12 +276,15 @@ fn history_lines(
             note: run_record.note.clone(),
             because: because_of(run_record, patches),
             undoes: run_record.undoes.clone(),
+            refreshed: refreshed.to_vec(),
         };
         entry.line()
     };
-    let mut lines = line(&run_record.patches, &run_record.packages, &run_record.signature);
-    let others = run_record.others.iter();
-    lines.extend(others.flat_map(|other| line(&other.patches, &other.packages, &other.signature)));
+    let RunRecord { patches, packages, signature, refreshed, .. } = run_record;
+    let mut lines = line((patches, packages), signature, refreshed);
+    for PatchRecord { patches, packages, signature, refreshed, .. } in &run_record.others {
+        lines.extend(line((patches, packages), signature, refreshed));
+    }
     lines
 }
 

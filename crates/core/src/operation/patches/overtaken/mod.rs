@@ -26,6 +26,7 @@ use crate::operation::log;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, patch_record, shown_to_anybody, without_lock,
 };
+use patchadm_changeset::format::journal::PatchRecord;
 use patchadm_inputs::database::open_run;
 use patchadm_inputs::native::NativeOrigin;
 use patchadm_planning::plan::Plan;
@@ -98,8 +99,9 @@ fn is_up_to_date(root: &Root, request: &RefreshRequest) -> Result<bool, Failure>
 fn perform(session: &Session<'_>, planned: PlannedRefresh) -> Result<RefreshReport, Failure> {
     let mut report = planned.report;
     let Some(plan) = planned.plan else { return Ok(report) };
-    let records = vec![patch_record(&plan, None, log::of_registration(&plan))];
-    let receipt = session.perform_together(&plan, &mut planned.undo.content(), records)?;
+    let refreshed = report.packages.iter().map(RefreshedRegistration::record).collect();
+    let record = PatchRecord { refreshed, ..patch_record(&plan, None, log::of_registration(&plan)) };
+    let receipt = session.perform_together(&plan, &mut planned.undo.content(), vec![record])?;
     report.notes.extend(receipt.notes.iter().cloned());
     report.receipt = Some(receipt);
     Ok(report)

@@ -1,5 +1,6 @@
 //! The request to refresh registrations, and what became of them.
 
+use patchadm_changeset::format::history::RefreshRecord;
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::format::overtaken::OvertakenPatch;
 use patchadm_inputs::native::NativeChange;
@@ -49,6 +50,21 @@ pub struct RefreshedRegistration {
     pub change: NativeChange,
     /// The number of its objects; 0 if it was removed.
     pub objects: usize,
+}
+
+impl RefreshedRegistration {
+    /// Returns what the history says of it.
+    pub(super) fn record(&self) -> RefreshRecord {
+        let origin = self.change.origin();
+        let (from, to) = self.change.versions();
+        RefreshRecord {
+            package: self.package.to_string(),
+            manager: origin.manager.to_string(),
+            name: origin.name.clone(),
+            from: from.unwrap_or_default().to_owned(),
+            to: to.map(str::to_owned),
+        }
+    }
 }
 
 /// A patch that ended with a refresh.
