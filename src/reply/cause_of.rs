@@ -367,7 +367,7 @@ fn of_transaction(error: &TransactionError) -> ExitCause {
         Cause::Corrupt { .. } | Cause::Missing { .. } => ExitCause::DamagedInput,
         Cause::Changed(_) | Cause::Appeared(_) | Cause::NoPlace { .. } => ExitCause::Edited,
         Cause::Unsupported { .. } | Cause::Apart { .. } | Cause::NoExchange(_) => ExitCause::NotApplicable,
-        Cause::Archive { .. } => ExitCause::UndoData,
+        Cause::Archive { .. } | Cause::StoredFile(_) => ExitCause::UndoData,
         Cause::Contents { .. } if error.cause.errno().is_some() => of_errno(error.cause.errno()),
         Cause::Queue { .. } | Cause::Contents { .. } | Cause::Identity(_) => ExitCause::DamagedRecord,
         Cause::Ledger(fault) => fault.downcast_ref().map_or(ExitCause::DamagedRecord, of_ledger),

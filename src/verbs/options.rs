@@ -19,8 +19,12 @@ use patchadm_inputs::policy::Edited;
 use patchadm_inputs::sign::DemandWord;
 use patchadm_svr4::package::ObjectPath;
 
-const UNDO_FORMATS: [(&str, UndoFormat); 3] =
-    [("gz", UndoFormat::Gzip), ("Z", UndoFormat::Compress), ("none", UndoFormat::Plain)];
+const UNDO_FORMATS: [(&str, UndoFormat); 4] = [
+    ("gz", UndoFormat::Gzip),
+    ("Z", UndoFormat::Compress),
+    ("none", UndoFormat::Plain),
+    ("files", UndoFormat::Files),
+];
 
 const CHOICES: [(&str, Edited); 3] =
     [("stop", Edited::Stop), ("replace", Edited::Replace), ("keep", Edited::Keep)];
@@ -221,7 +225,7 @@ pub(crate) struct UndoOptions {
     /// Keep undo data below this directory instead of the package database
     #[arg(long, value_name = "DIR")]
     pub(crate) undo_dir: Option<PathBuf>,
-    /// How undo data is compressed
+    /// How undo data is kept: an archive compressed as gz, Z or none, or the old files
     #[arg(long, value_name = "FORMAT", value_parser = one_of(&UNDO_FORMATS), hide_possible_values = true)]
     pub(crate) undo_format: Option<UndoFormat>,
 }

@@ -55,6 +55,7 @@ pub mod outside;
 pub mod plan;
 mod record_file;
 pub mod records;
+pub mod stored_file;
 pub mod transaction;
 
 pub use record_file::RecordFile;

@@ -25,7 +25,9 @@ pub use check::{
     LONGEST_SCRIPT_NAME, archive_elsewhere, is_settable, noted_identity, noted_path, noted_stage,
 };
 pub use domain::{Domain, Lack};
-pub use entry::{Identity, JournalArchive, JournalEntry, NotedDigest, Op, OpKind, PatchRecord, RunRecord};
+pub use entry::{
+    Identity, JournalArchive, JournalEntry, NotedDigest, Op, OpKind, PatchRecord, RunRecord, StoredFiles,
+};
 pub use ops::JournalFiles;
 
 /// The version written and read. Versions 1 to 3 had SHA-256 digests.

@@ -14,6 +14,7 @@ use patchadm_svr4::package::{ObjectPath, rule};
 pub use super::escaped::{decode, encode, encoded, unhex};
 pub use super::recorded_state::{RecordedState, recorded_xattrs};
 pub use super::state_differences::StateDifferences;
+pub use super::undo_files::{StoredName, UndoFiles};
 use patchadm_rootfs::FileType;
 
 /// The version of the format written; a reader refuses a higher one. Version 1 lacks objects that a patch found already
@@ -30,8 +31,12 @@ pub const MADE_PACKAGE: &str = "made-package";
 /// [`ManifestHeader::unserved`]).
 pub const SHLIBS: &str = "shlibs";
 
+/// The word of [`ManifestHeader::features`] for undo data as files: the content of the objects is in undo directories
+/// ([`ManifestHeader::files`]).
+pub const FILES: &str = "files";
+
 /// The words of [`ManifestHeader::features`] that this program knows.
-const FEATURES: &[&str] = &[B3, MADE_PACKAGE, SHLIBS];
+const FEATURES: &[&str] = &[B3, MADE_PACKAGE, SHLIBS, FILES];
 
 /// The information file of an undo archive that holds the manifest.
 pub const MANIFEST: &str = "patchadm.manifest";
@@ -117,6 +122,9 @@ pub struct ManifestHeader {
     /// the object with the need, the name that it needs, and its digest with the prefix `b3:`.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub unserved: Vec<(String, String, String)>,
+    /// The undo directories of undo data as files; `None` in an archive that holds the objects itself.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub files: Option<UndoFiles>,
 }
 
 impl ManifestHeader {
@@ -141,6 +149,7 @@ impl ManifestHeader {
             open_attributes: None,
             kept: Vec::new(),
             unserved: Vec::new(),
+            files: None,
         }
     }
 }
@@ -175,6 +184,9 @@ pub struct ObjectRecord {
     /// The package of a kept library; absent for an object of the patch.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub shlib: Option<Box<str>>,
+    /// In undo data as files, the place of the saved content in the undo directories ([`StoredName`]).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub file: Option<Box<str>>,
 }
 
 /// The reason why a manifest cannot be read.
@@ -325,6 +337,11 @@ impl ObjectRecord {
         }
     }
 
+    /// Returns the place of its content, in undo data as files.
+    pub fn stored_name(&self) -> Option<StoredName> {
+        self.file.as_deref().and_then(StoredName::parse)
+    }
+
     /// Returns whether the list of paths beside the archive has it: the patch changed or delivers it.
     pub fn is_listed(&self) -> bool {
         self.delivered || self.is_changed()
@@ -435,6 +452,7 @@ mod tests {
             delivered: false,
             member: None,
             shlib: None,
+            file: None,
         }
     }
 

@@ -17,6 +17,8 @@ mod recorded_state;
 pub mod root_id;
 pub mod run;
 mod state_differences;
+pub mod stored_identities;
 pub mod tree_list;
 pub mod undo_digest;
+pub mod undo_files;
 pub mod undo_paths;

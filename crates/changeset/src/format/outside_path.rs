@@ -9,7 +9,7 @@ use super::run::Run;
 const LONGEST: usize = 4095;
 
 /// The compressions that the name of an archive may end in.
-const SUFFIXES: [&str; 3] = [".gz", ".Z", ".zst"];
+const SUFFIXES: [&str; 4] = [".gz", ".Z", ".zst", ".files"];
 
 /// A path of that form, split into its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

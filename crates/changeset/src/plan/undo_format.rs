@@ -1,6 +1,6 @@
-//! The compression of undo archives.
+//! The forms of undo archives.
 
-/// The compression of an undo archive.
+/// The form of an undo archive: how it is compressed, or that the old objects are no part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum UndoFormat {
     /// gzip(1): `undo.gz`.
@@ -10,6 +10,9 @@ pub enum UndoFormat {
     Compress,
     /// Not at all: `undo`.
     Plain,
+    /// The old objects stay as they are, in directories of their own; the archive `undo.files`, compressed by gzip, holds
+    /// all but their content.
+    Files,
 }
 
 impl UndoFormat {
@@ -19,6 +22,7 @@ impl UndoFormat {
             Self::Gzip => ".gz",
             Self::Compress => ".Z",
             Self::Plain => "",
+            Self::Files => ".files",
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use super::error::Cause;
+use crate::stored_file::StoredFile;
 use patchadm_svr4::package::PackagePath;
 
 /// The source of the content of new files: a patch, a package or an undo archive.
@@ -10,6 +11,11 @@ pub trait ContentSource {
     /// Streams every file for which `wanted` (index of the package, path in it) returns true to `sink`, in the order of
     /// the source.
     fn stream(&mut self, wanted: &WantedFile<'_>, sink: &mut FileSink<'_>) -> Result<(), StreamError>;
+
+    /// Returns the place of a file that lies in an undo directory of the root, so that it can come back itself.
+    fn stored(&self, _package: usize, _path: &PackagePath) -> Option<&StoredFile> {
+        None
+    }
 }
 
 /// Tells whether a file of the source is needed.

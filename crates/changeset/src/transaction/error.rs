@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use crate::format::installf_queue::InstallfQueueError;
 use crate::format::journal::JournalError;
 use crate::records::{IdentityFault, ViewError};
+use crate::stored_file::StoredFileError;
 use patchadm_rootfs::{Dir, Root, RootError};
 use patchadm_svr4::format::contents::ContentsError;
 use patchadm_svr4::package::ObjectPath;
@@ -238,6 +239,9 @@ pub enum Cause {
         /// The owner of the stage.
         uid: u32,
     },
+    /// A stored object cannot be used, or not removed.
+    #[error(transparent)]
+    StoredFile(#[from] StoredFileError),
     /// A stage belongs to a later run than the journal knows.
     #[error(
         "{stage} belongs to a later run than the journal of this root: the file systems are of different times"

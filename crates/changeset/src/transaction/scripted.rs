@@ -27,6 +27,7 @@ use crate::format::run::Run;
 use crate::ledgers::SavedArchives;
 use crate::outside::OutsideAccess;
 use crate::plan::Plan;
+use crate::transaction::archive::dropped_files::dropped_files;
 use crate::transaction::archive::records::{RecordStager, publish_remote, remote_places};
 use crate::transaction::journal::failed_requests;
 use crate::transaction::journal::journal_file;
@@ -175,6 +176,7 @@ impl<'s> ScriptedRun<'s> {
         self.digests.extend(staged.digests);
         let held = SafetyCopies::of(&self.domains, &self.journal.ops);
         let mut recorder = RecordStager {
+            stored: BTreeMap::new(),
             root: &self.root,
             run: &self.run,
             domains: &self.domains,
@@ -190,8 +192,9 @@ impl<'s> ScriptedRun<'s> {
         };
         self.remote.extend(remote_places(batch, &self.run));
         recorder.remote_archives()?;
+        recorder.archives.extend(dropped_files(&self.root, &layout)?);
         recorder.archives(&mut layout)?;
-        versions.remove()?;
+        versions.remove_except(&recorder.stored)?;
         recorder.directories(&mut layout)?;
         recorder.files(&mut layout)?;
         self.notes.append(&mut recorder.notes);
@@ -206,7 +209,7 @@ impl<'s> ScriptedRun<'s> {
         let numbered: Vec<(usize, u64)> = sizes.enumerate().map(|(at, size)| (next + at, size)).collect();
         self.bytes += staged.bytes;
         let elsewhere = |archive: &crate::format::journal::JournalArchive| {
-            archive.outside.is_some() || archive.discard.is_some()
+            archive.outside.is_some() || archive.discard.is_some() || archive.drop.is_some()
         };
         let archives = recorder.archives.into_iter().filter(elsewhere).map(RunNote::Archive);
         let archives: Vec<RunNote> = archives.collect();

@@ -13,7 +13,7 @@ use crate::format::journal::{Identity, Journal, JournalArchive, Op, OpKind, RunO
 use crate::format::manifest::encode;
 use crate::ledgers::SavedArchives;
 use crate::outside::OutsideAccess;
-use crate::plan::Plan;
+use crate::plan::{Plan, UndoArchive, UndoFormat};
 use crate::transaction::archive::records::{RecordStager, publish_remote, remote_places};
 use crate::transaction::journal::journal_file;
 use crate::transaction::recover::finish::finish_run;
@@ -26,6 +26,7 @@ use crate::transaction::stage::object_stager::StagedContent;
 use crate::transaction::stage::old_link::link_old_objects;
 use crate::transaction::stage::staged_versions::StagedVersions;
 use crate::transaction::switch::delivered::{self, SwitchedObject};
+use crate::transaction::switch::late_copies::copy_open_files;
 use crate::transaction::switch::op_runner::OpRunner;
 use crate::transaction::tree::request::ExchangeReport;
 use crate::transaction::tree::staging::{StagedExchange, prepare_trees, reports, settle_trees};
@@ -177,6 +178,7 @@ impl<'p> Staged<'p> {
             written: BTreeMap::new(),
             archives: Vec::new(),
             saved: SavedArchives::new(),
+            stored: BTreeMap::new(),
             notes: Vec::new(),
         };
         recorder.settings.watch.begins(RunActivity::Saving, saved_bytes(recorder.plan));
@@ -206,9 +208,10 @@ fn save_and_record<'p>(
     layout: &mut Layout<'p>,
     versions: &StagedVersions,
 ) -> Result<(), (Phase, Cause)> {
-    let saved = recorder.remote_archives().and_then(|()| recorder.archives(layout));
+    let saved = recorder.remote_archives().and_then(|()| recorder.stored_objects(layout));
+    let saved = saved.and_then(|()| recorder.archives(layout));
     saved.map_err(|cause| (Phase::Snapshot, cause))?;
-    versions.remove().map_err(|cause| (Phase::Stage, cause))?;
+    versions.remove_except(&recorder.stored).map_err(|cause| (Phase::Stage, cause))?;
     let records = recorder.directories(layout).and_then(|()| recorder.files(layout));
     records.map_err(|cause| (Phase::Records, cause))?;
     link_old_objects(recorder.root, recorder.domains, layout).map_err(|cause| (Phase::Stage, cause))
@@ -262,7 +265,10 @@ impl<'p> Snapshotted<'p> {
 
     /// Notes for each op the place of its old object in an undo archive.
     fn name_saved_objects(&mut self) {
-        for (index, undo) in self.on.plan.undo.iter().enumerate() {
+        // An archive without objects rebuilds none.
+        let holds_objects = |undo: &&UndoArchive| undo.format != UndoFormat::Files;
+        let archives = self.on.plan.undo.iter().enumerate();
+        for (index, undo) in archives.filter(|(_, undo)| holds_objects(undo)) {
             for (entry, path) in undo.saved.iter().filter(|(_, path)| !undo.passing.contains_key(path)) {
                 if let Some(item) = self.on.layout.place_of(path)
                     && let Some(item) = self.on.layout.items.get_mut(item)
@@ -345,6 +351,8 @@ impl Published<'_> {
         } else {
             delivered::look(runner, &objects, records.first().copied())
         };
+        // Before the sync: the copies are undo data, too.
+        copy_open_files(&self.journal, runner)?;
         runner.sync()?;
         let places = remote_places(self.on.plan, &self.on.opening.run);
         publish_remote(&self.on.root, &self.on.opening.run, &places)?;

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use patchadm_changeset::stored_file::StoredFile;
 use patchadm_changeset::transaction::{ContentSource, FileSink, StreamError, WantedFile};
 use patchadm_inputs::source::{Image, Source};
 use patchadm_svr4::package::PackagePath;
@@ -18,6 +19,10 @@ impl ContentSource for OneSource<'_> {
         self.source.stream(self.image, &mut is_wanted, &mut |package, path, _, data: &mut dyn Read| {
             sink(package, path, data).map_err(StreamError::Sink)
         })
+    }
+
+    fn stored(&self, _: usize, path: &PackagePath) -> Option<&StoredFile> {
+        self.source.stored_file(path)
     }
 }
 
@@ -58,6 +63,10 @@ impl ContentSource for ArchiveSources<'_> {
             one.stream(&of_this, &mut |_, path, data: &mut dyn Read| sink(index, path, data))?;
         }
         Ok(())
+    }
+
+    fn stored(&self, index: usize, path: &PackagePath) -> Option<&StoredFile> {
+        self.0.get(index)?.stored(0, path)
     }
 }
 

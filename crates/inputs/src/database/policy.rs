@@ -167,8 +167,12 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
         "restricted" => policy.restricted = Regex::new(value).map_err(|error| regex_reason(&error))?,
         "separator" => policy.separator = separator(value)?,
         "undo_format" => {
-            let formats =
-                [("gz", UndoFormat::Gzip), ("Z", UndoFormat::Compress), ("none", UndoFormat::Plain)];
+            let formats = [
+                ("gz", UndoFormat::Gzip),
+                ("Z", UndoFormat::Compress),
+                ("none", UndoFormat::Plain),
+                ("files", UndoFormat::Files),
+            ];
             policy.undo_format = word(value, &formats)?;
         }
         "undo_dir" => policy.undo_dir = Some(absolute(value)?),
@@ -426,7 +430,7 @@ mod tests {
             ),
             ("restricted=^(T\n", "line 1: restricted: not a regular expression: unclosed group"),
             ("\n\nundo_dir=undo\n", "line 3: undo_dir: <undo> is not an absolute path"),
-            ("undo_format=zst\n", "line 1: undo_format: <zst> is none of gz, Z, none"),
+            ("undo_format=zst\n", "line 1: undo_format: <zst> is none of gz, Z, none, files"),
             ("wait=soon\n", "line 1: wait: <soon> is not a number of seconds"),
             ("scripts=some\n", "line 1: scripts: <some> is none of run, known, none"),
             ("signature=yes\n", "line 1: signature: <yes> is none of require, warn, off"),

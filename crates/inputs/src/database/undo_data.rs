@@ -101,7 +101,7 @@ impl UndoReader<'_> {
             };
             (file, host.show(&at), Some(at))
         };
-        let archive = UndoArchiveFile::new(file, shown)?;
+        let archive = UndoArchiveFile::new(file, shown, view.root())?;
         Ok(UndoData { archive, package: package.clone(), patch: patch.to_owned(), line, outside: at })
     }
 

@@ -27,6 +27,7 @@ mod pipe;
 mod scan;
 mod seal;
 mod signed;
+mod stored;
 mod stream;
 pub mod sun_scripts;
 mod tar_archive;
@@ -53,9 +54,12 @@ pub use wait::HeldSignals;
 
 use directory::SourceDirectory;
 use member::{Kind, PackagePart, SourceMember, Visit};
+use patchadm_changeset::stored_file::StoredFile;
+use patchadm_svr4::package::PackagePath;
 use patchadm_svr4::package::is_room_for;
 use scan::{InformationLeft, Scan};
 use seal::{ReadBlock, Seal};
+pub(crate) use stored::StoredContent;
 
 /// The most bytes that a plan, its inventory and the run take for an entry of a pkgmap: 4,900 were measured for an
 /// apply.
@@ -83,6 +87,8 @@ pub struct Source {
     input: Input,
     /// Its state when its signature was verified.
     seal: Seal,
+    /// The objects that it does not hold itself.
+    stored: Option<StoredContent>,
 }
 
 #[derive(Debug)]
@@ -105,7 +111,13 @@ impl Source {
         let metadata = std::fs::metadata(path).map_err(unreadable)?;
         if metadata.is_dir() {
             let input = Input::Directory(SourceDirectory::open(path).map_err(fail)?);
-            return Ok(Self { path: path.to_owned(), form: Form::Directory, input, seal: Seal::default() });
+            return Ok(Self {
+                path: path.to_owned(),
+                form: Form::Directory,
+                input,
+                seal: Seal::default(),
+                stored: None,
+            });
         }
         if !metadata.is_file() {
             return Self::from_file(pipe::spooled(path, &metadata).map_err(fail)?, path);
@@ -124,7 +136,17 @@ impl Source {
             Some(reason) => SourceError::changed(path, reason),
             None => SourceError { path: path.to_owned(), problem },
         })?;
-        Ok(Self { path: path.to_owned(), form, input: Input::File(file), seal })
+        Ok(Self { path: path.to_owned(), form, input: Input::File(file), seal, stored: None })
+    }
+
+    /// Returns the same source, whose objects are these.
+    pub(crate) fn with_stored(self, stored: Option<StoredContent>) -> Self {
+        Self { stored, ..self }
+    }
+
+    /// Returns the place of an object that the source does not hold itself.
+    pub fn stored_file(&self, path: &PackagePath) -> Option<&StoredFile> {
+        self.stored.as_ref()?.file(path)
     }
 
     /// Returns the path that the user named.
@@ -212,7 +234,7 @@ impl Source {
             Ok(()) | Err(WalkEnd::AtObjects) => {}
             Err(WalkEnd::Failed(error)) => return Err(error),
         }
-        let source = Self { path: path.to_owned(), form, input: Input::File(file), seal };
+        let source = Self { path: path.to_owned(), form, input: Input::File(file), seal, stored: None };
         let image = scan.finish(&source.name(), form, &HashMap::new(), &|_| true);
         let image = image.map_err(|problem| source.error(problem))?;
         let checked = image.packages.iter().try_for_each(scan::check_information);

@@ -71,6 +71,9 @@ impl Source {
         wanted: &mut dyn FnMut(usize, &PackagePath) -> bool,
         sink: &mut Sink<'_, E>,
     ) -> Result<(), E> {
+        if let Some(stored) = &self.stored {
+            return stored.stream(self, image, wanted, sink);
+        }
         let mut round = Round::new(image, wanted);
         let directories = round.directories();
         loop {

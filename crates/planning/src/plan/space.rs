@@ -7,7 +7,7 @@ use patchadm_inputs::inventory::{FileSystem, Inventory};
 use patchadm_svr4::package::ObjectPath;
 
 use super::refusal::Reason;
-use super::{Action, Body, Change, RecordChange, SpaceNeed, TreeContent, UndoArchive, UndoPlace};
+use super::{Action, Body, Change, RecordChange, SpaceNeed, TreeContent, UndoArchive, UndoFormat, UndoPlace};
 
 /// The space that the transaction reserves on every file system, in bytes.
 pub(super) const BALLAST: u64 = 1 << 20;
@@ -131,7 +131,11 @@ pub(super) fn enough(needs: &[SpaceNeed]) -> Result<(), Reason> {
 
 /// Returns an upper bound of an archive: every saved object whole, since data may not compress.
 fn archive_size(archive: &UndoArchive) -> u64 {
-    let objects: u64 = archive.saved.iter().filter_map(|(entry, _)| entry.object.content.size).sum();
+    let objects: u64 = match archive.format {
+        // They stay where they are. Those with other names are copied, as far as is known.
+        UndoFormat::Files => 0,
+        _ => archive.saved.iter().filter_map(|(entry, _)| entry.object.content.size).sum(),
+    };
     let records: u64 = archive.records.values().map(|record| record.bytes.len() as u64).sum();
     let scripts: u64 = archive.scripts.values().map(|script| script.len() as u64).sum();
     let members = (archive.saved.len()

@@ -11,12 +11,13 @@ use patchadm_svr4::places;
 
 use super::{
     Domain, Identity, Journal, JournalArchive, JournalError, JournalHead, JournalHeader, NotedDigest, Op,
-    OpKind, RunRecord, ScriptProgress,
+    OpKind, RunRecord, ScriptProgress, StoredFiles,
 };
 use crate::format::hexadecimal::is_hex;
 use crate::format::manifest::decode;
 use crate::format::outside_path::is_archive_name;
 use crate::format::run::{RUNS, Run};
+use crate::format::undo_files::StoredName;
 use patchadm_rootfs::{Inode, Timestamp};
 use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::package::{NOBODYS_NUMBER, ObjectPath, PkgInst};
@@ -157,7 +158,19 @@ fn archive(archive: &JournalArchive, domains: &[Domain], of: String) -> Result<(
         is_archive_name(path.name()) && domains.iter().any(records)
     };
     its.must("journal.archive.staged", "staged", archive.staged.as_ref().is_none_or(is_staged))?;
+    let are_stored = archive.files.as_deref().is_none_or(|names| are_stored_names(names, domains.len()));
+    its.must("journal.archive.files", "files", are_stored)?;
     elsewhere(archive, &its)
+}
+
+/// Returns whether all names are those of stored objects in one of so many directories.
+fn are_stored_names(names: &[String], directories: usize) -> bool {
+    let is_there = |name: StoredName| name.directory < directories;
+    names.iter().all(|name| StoredName::parse(name).is_some_and(is_there))
+}
+
+fn is_possible_drop(drop: &StoredFiles) -> bool {
+    drop.directories.is_possible() && are_stored_names(&drop.names, drop.directories.directories.len())
 }
 
 /// Checks an undo archive that is recorded separately: one outside the root.
@@ -165,11 +178,13 @@ pub fn archive_elsewhere(archive: &JournalArchive, of: String) -> Result<(), Jou
     let its = Record::Named(of);
     its.must("journal.archive.path", "path", archive.path.is_none())?;
     its.must("journal.archive.staged", "staged", archive.staged.is_none())?;
+    its.must("journal.archive.files", "files", archive.files.is_none())?;
     elsewhere(archive, &its)
 }
 
 fn elsewhere(archive: &JournalArchive, its: &Record<'_>) -> Result<(), JournalError> {
     its.must("journal.archive.outside", "outside", archive.outside.as_deref().is_none_or(is_elsewhere))?;
+    its.must("journal.archive.drop", "drop", archive.drop.as_ref().is_none_or(is_possible_drop))?;
     its.must("journal.archive.discard", "discard", archive.discard.as_deref().is_none_or(is_elsewhere))?;
     its.must("journal.archive.inode", "inode", archive.inode.as_ref().is_none_or(is_inode))
 }

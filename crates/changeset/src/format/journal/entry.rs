@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Domain, path_text};
 use crate::format::history::{RefreshRecord, SignatureRecord};
+use crate::format::undo_files::UndoFiles;
 use patchadm_rootfs::{Digest, Inode, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
@@ -52,6 +53,22 @@ pub struct JournalArchive {
     /// The package of the one outside the root.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub package: Option<String>,
+    /// For undo data as files: the stored names of the objects that stay after the commit, each with the index of its
+    /// domain ([`StoredName`](crate::format::undo_files::StoredName)).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub files: Option<Vec<String>>,
+    /// Stored objects of an earlier run that are useless after the commit, and removed then.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub drop: Option<StoredFiles>,
+}
+
+/// Stored objects of one run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredFiles {
+    /// Their undo directories.
+    pub directories: UndoFiles,
+    /// Their names, each with the index of its directory.
+    pub names: Vec<String>,
 }
 
 /// The entries of a finished run for history and logs.

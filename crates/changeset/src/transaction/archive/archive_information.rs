@@ -10,6 +10,7 @@ use crate::format::manifest::{
 };
 use crate::plan::UndoArchive;
 use crate::record_file::RecordFile;
+use crate::transaction::archive::stored_objects::StoredObjects;
 use patchadm_rootfs::{Digest, FileType};
 use patchadm_svr4::format::cpio::{self, CpioError, CpioFormat};
 use patchadm_svr4::format::deletes;
@@ -95,6 +96,8 @@ impl<'a> InformationFile<'a> {
 pub(super) struct ArchiveManifest<'a> {
     pub(super) manifest: &'a Manifest,
     pub(super) digests: &'a BTreeMap<ObjectPath, Digest>,
+    /// Where the objects lie that the archive does not hold.
+    pub(super) stored: Option<&'a StoredObjects>,
 }
 
 impl<'a> ArchiveManifest<'a> {
@@ -103,11 +106,19 @@ impl<'a> ArchiveManifest<'a> {
     where
         'a: 't,
     {
-        ManifestText::new(header, self.manifest.all_objects().map(move |object| self.with_digest(object)))
+        ManifestText::new(header, self.manifest.all_objects().map(move |object| self.completed(object)))
     }
 
-    fn with_digest(self, object: &'a ObjectRecord) -> Cow<'a, ObjectRecord> {
+    /// Completes a record by what the run alone knows. What the undo data said of which this is a new form does not count.
+    fn completed(self, object: &'a ObjectRecord) -> Cow<'a, ObjectRecord> {
         let mut object = Cow::Borrowed(object);
+        let path = || ObjectPath::new(&manifest::decode(&object.path)).ok();
+        let name =
+            self.stored.filter(|_| object.member.is_some()).and_then(|stored| stored.names.get(&path()?));
+        if name.is_some() || object.file.is_some() {
+            let name = name.map(|name| name.to_string().into());
+            object.to_mut().file = name;
+        }
         let became = object.became.as_ref().filter(|state| state.kind == FileType::Regular);
         let lacks = became.is_some_and(|state| state.b3.is_none());
         let digest = if lacks { self.digests.get(&*manifest::decode(&object.path)) } else { None };
@@ -124,6 +135,7 @@ impl<'a> ArchiveManifest<'a> {
 pub(super) fn files<'a>(
     archive: &'a UndoArchive,
     digests: &'a BTreeMap<ObjectPath, Digest>,
+    stored: Option<&'a StoredObjects>,
 ) -> Result<Vec<InformationFile<'a>>, CpioError> {
     let scripts = archive.scripts.iter().map(|(name, text)| InformationFile::held(name, text.clone()));
     let mut files: Vec<_> = scripts.collect();
@@ -131,8 +143,8 @@ pub(super) fn files<'a>(
         files.push(InformationFile::held("deletes", deletes::write(archive.deletes.iter())));
     }
     let record_times = record_times(&archive.records);
-    let header = ManifestHeader { record_times, ..archive.manifest.header.clone() };
-    let objects = ArchiveManifest { manifest: &archive.manifest, digests };
+    let header = ManifestHeader { record_times, ..header_of(&archive.manifest, stored) };
+    let objects = ArchiveManifest { manifest: &archive.manifest, digests, stored };
     files.push(InformationFile::manifest(header, objects)?);
     for (name, old) in [(RECORDS, &archive.records), (KEPT_RECORDS, &archive.kept_records)] {
         if !old.is_empty() {
@@ -141,6 +153,16 @@ pub(super) fn files<'a>(
     }
     files.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(files)
+}
+
+/// Returns the header of a manifest with the undo directories of this run; those of the undo data of which it is a new
+/// form do not count.
+pub(super) fn header_of(manifest: &Manifest, stored: Option<&StoredObjects>) -> ManifestHeader {
+    let files = stored.map(|stored| stored.directories.clone());
+    let mut header = ManifestHeader { files, ..manifest.header.clone() };
+    header.features.retain(|word| word != manifest::FILES);
+    header.features.extend(stored.map(|_| manifest::FILES.to_owned()));
+    header
 }
 
 /// Refuses information that no reader would accept.
@@ -184,6 +206,7 @@ mod tests {
             delivered: true,
             member: None,
             shlib: None,
+            file: None,
         };
         Manifest { header, objects: (0..objects).map(record).collect(), shlibs: Vec::new() }
     }
@@ -193,7 +216,7 @@ mod tests {
         let digests = BTreeMap::new();
         for (objects, is_held) in [(10, true), (3_000, false)] {
             let manifest = manifest(objects);
-            let objects = ArchiveManifest { manifest: &manifest, digests: &digests };
+            let objects = ArchiveManifest { manifest: &manifest, digests: &digests, stored: None };
             let file = InformationFile::manifest(manifest.header.clone(), objects).unwrap();
             assert_eq!(matches!(file.content, InformationContent::Held(_)), is_held);
             let mut bytes = Vec::new();

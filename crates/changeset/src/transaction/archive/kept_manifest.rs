@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use crate::plan::UndoArchive;
-use crate::transaction::archive::archive_information::ArchiveManifest;
+use crate::transaction::archive::archive_information::{ArchiveManifest, header_of};
 use crate::transaction::archive::verified::WrittenArchive;
 use crate::transaction::error::Cause;
 use crate::transaction::stage::staged_files::record_file;
@@ -20,8 +20,8 @@ pub(crate) fn write(
     dir: &Dir,
     name: &[u8],
 ) -> Result<WrittenArchive, Cause> {
-    let manifest = ArchiveManifest { manifest: &undo.manifest, digests };
-    let bytes = compressed(manifest.text(&undo.manifest.header))
+    let manifest = ArchiveManifest { manifest: &undo.manifest, digests, stored: None };
+    let bytes = compressed(manifest.text(&header_of(&undo.manifest, None)))
         .map_err(|error| Cause::Archive { package: undo.package.to_string(), reason: error.to_string() })?;
     let b3 = record_file(dir, name, &bytes, Mode::of(0o600), None)?;
     Ok(WrittenArchive { size: bytes.len() as u64, b3 })

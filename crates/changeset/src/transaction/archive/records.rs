@@ -11,9 +11,11 @@ use crate::format::run::Run;
 use crate::ledgers::{LedgerInput, SavedArchives};
 use crate::plan::{Plan, TreeContent, TreeFile, UndoPart};
 use crate::records::RecordView;
+use crate::transaction::archive::dropped_files::dropped_files;
 use crate::transaction::archive::merged_contents;
 use crate::transaction::archive::outside::{HostDirectories, host_digest, host_path, unpublished_name};
 use crate::transaction::archive::stamp::{ContentsFacts, taken_over};
+use crate::transaction::archive::stored_objects::{StoredObjects, store_objects};
 use crate::transaction::archive::tree_stager::{TreeStager, paths_text};
 use crate::transaction::archive::undo_archive::{self, ArchiveInput};
 use crate::transaction::archive::verified::WrittenArchive;
@@ -50,6 +52,8 @@ pub(crate) struct RecordStager<'a, 'p> {
     pub(crate) archives: Vec<JournalArchive>,
     /// The archives written by earlier batches of the run.
     pub(crate) saved: SavedArchives,
+    /// Where the objects lie that stay as undo data, by the index of their archive.
+    pub(crate) stored: BTreeMap<usize, StoredObjects>,
     /// Notes for the operator.
     pub(crate) notes: Vec<String>,
 }
@@ -65,7 +69,8 @@ impl<'p> RecordStager<'_, 'p> {
             let mut file = dir.create(&name)?;
             file.set_mode(Mode::of(0o600))?;
             let place = path.display().to_string();
-            let written = undo_archive::write(self.material(), undo, &mut file, &place, self.settings.watch)?;
+            let written =
+                undo_archive::write(self.material(), (index, undo), &mut file, &place, self.settings.watch)?;
             file.sync()?;
             self.written.insert(index, written);
             let inode: Option<Inode> = dir.look(&name)?.map(|seen| seen.inode);
@@ -82,7 +87,17 @@ impl<'p> RecordStager<'_, 'p> {
     }
 
     fn material(&self) -> ArchiveInput<'_> {
-        ArchiveInput { root: self.root, digests: self.digests, held: self.held, versions: self.versions }
+        let Self { root, digests, held, versions, ref stored, .. } = *self;
+        ArchiveInput { root, digests, held, versions, stored }
+    }
+
+    /// Finds the names of the objects that stay as undo data, and those of an earlier run that go.
+    pub(crate) fn stored_objects(&mut self, layout: &Layout<'_>) -> Result<(), Cause> {
+        self.archives.extend(dropped_files(self.root, layout)?);
+        let run = self.run.to_string();
+        self.stored =
+            store_objects(self.plan, (&run, self.domains, layout), self.material(), self.settings.watch)?;
+        Ok(())
     }
 
     /// Stages every record directory that holds an undo archive, and the undo archives of patches that stay.
@@ -95,6 +110,10 @@ impl<'p> RecordStager<'_, 'p> {
             let (within, name) = place_of(self.domains, item)?;
             let written = self.tree_stager().archive(index, &within, &name, Some(&item.op.path))?;
             self.written.insert(index, written);
+            let files = self.stored.get(&index).map(StoredObjects::journal_names);
+            if let Some(archive) = self.archives.get_mut(index) {
+                archive.files = files;
+            }
             note_identity(item, &within, &name, Some(written.b3))?;
         }
         Ok(())

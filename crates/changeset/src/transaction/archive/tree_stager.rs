@@ -10,6 +10,7 @@ use crate::format::run::Run;
 use crate::format::undo_paths::UndoPaths;
 use crate::plan::{Plan, TreeContent, TreeFile, UndoArchive, UndoPlace};
 use crate::transaction::archive::kept_manifest;
+use crate::transaction::archive::stored_objects::StoredObjects;
 use crate::transaction::archive::undo_archive::{self, ArchiveInput};
 use crate::transaction::archive::verified::WrittenArchive;
 use crate::transaction::error::Cause;
@@ -97,7 +98,8 @@ impl TreeStager<'_> {
         let first = name.strip_prefix(b"obsolete").map(|suffix| [b"undo", suffix].concat());
         self.digest(&written, dir, first.as_deref().unwrap_or(name))?;
         let staged = Some(dir.at(name));
-        Ok((written, Some(JournalArchive { path: published, staged, ..JournalArchive::default() })))
+        let files = self.material.stored.get(&index).map(StoredObjects::journal_names);
+        Ok((written, Some(JournalArchive { path: published, staged, files, ..JournalArchive::default() })))
     }
 
     /// Writes an undo archive, or the manifest of a patch that keeps none.
@@ -116,7 +118,7 @@ impl TreeStager<'_> {
         let mut file = dir.create(name)?;
         file.set_mode(Mode::of(0o600))?;
         let place = published.map(|path| dir.root().show(path)).unwrap_or_default();
-        undo_archive::write(self.material, undo, &mut file, &place, self.watch)
+        undo_archive::write(self.material, (index, undo), &mut file, &place, self.watch)
     }
 
     /// Writes the list of paths that a patch changed or delivers, beside its archive.

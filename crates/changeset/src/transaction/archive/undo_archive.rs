@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use crate::format::undo_digest::UndoDigest;
 use crate::plan::UndoArchive;
 use crate::transaction::archive::archive_information::{self, InformationFile};
+use crate::transaction::archive::stored_objects::StoredObjects;
 use crate::transaction::archive::verified::{self, VerifiedWriteError, VerifyingEncoder, WrittenArchive};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::Dirs;
@@ -34,20 +35,23 @@ pub(crate) struct ArchiveInput<'a> {
     pub(crate) held: Option<&'a SafetyCopies<'a>>,
     /// The versions, in a run of several patches, that one patch delivers and a later one replaces.
     pub(crate) versions: &'a StagedVersions,
+    /// Where the objects of archives lie that hold no objects, by the index of the archive.
+    pub(crate) stored: &'a BTreeMap<usize, StoredObjects>,
 }
 
 /// Writes `archive` to `file` and reads it back. Messages call the file `place`.
 pub(crate) fn write(
     material: ArchiveInput<'_>,
-    archive: &UndoArchive,
+    (index, archive): (usize, &UndoArchive),
     file: &mut WritableFile,
     place: &str,
     watch: RunWatch<'_>,
 ) -> Result<WrittenArchive, Cause> {
-    let ArchiveInput { root, digests, held, versions } = material;
+    let ArchiveInput { root, digests, stored, .. } = material;
+    let stored = stored.get(&index);
     let pkginfo = params::write(&archive.pkginfo);
     let information =
-        archive_information::files(archive, digests).map_err(|error| broken(archive, &error))?;
+        archive_information::files(archive, digests, stored).map_err(|error| broken(archive, &error))?;
     archive_information::must_be_readable(&information).map_err(|reason| broken(archive, &reason))?;
     let (pkgmap, max_blocks) =
         pkgmap(archive, &information, &InformationFile::held("pkginfo", pkginfo.clone()))?;
@@ -59,12 +63,10 @@ pub(crate) fn write(
         return Err(Cause::Unsupported { path, reason });
     };
     let package = DatastreamPackage { inst: archive.package.clone(), parts: 1, max_blocks, pkginfo, pkgmap };
-    let (resolver, dirs, passing) = (root.resolver(), Dirs::new(root), &archive.passing);
-    let buffer = Vec::new();
-    let mut objects = OldObjects { root, resolver, dirs, held, versions, passing, place, watch, buffer };
+    let mut objects = OldObjects::of(material, archive, place, watch);
     let mut file = WritingBack { file, written: 0, begun: 0 };
     let written = verified::write(&mut file, archive.format, |encoder| {
-        objects.stream(encoder, archive, &package, &information, form)
+        objects.stream(encoder, (archive, stored.is_none()), &package, (&information, form))
     });
     written.map_err(|failure| match failure {
         VerifiedWriteError::Content(cause) => cause,
@@ -107,7 +109,7 @@ fn pkgmap(
 }
 
 /// Copies old objects into the archive.
-struct OldObjects<'a> {
+pub(super) struct OldObjects<'a> {
     root: &'a Root,
     resolver: Resolver<'a>,
     dirs: Dirs,
@@ -123,14 +125,26 @@ struct OldObjects<'a> {
 /// Objects larger than this are not held in memory.
 const LARGEST_HELD: u64 = 1 << 20;
 
-impl OldObjects<'_> {
+impl<'a> OldObjects<'a> {
+    /// Prepares to read the old objects of an archive, which messages call `place`.
+    pub(super) fn of(
+        material: ArchiveInput<'a>,
+        archive: &'a UndoArchive,
+        place: &'a str,
+        watch: RunWatch<'a>,
+    ) -> Self {
+        let ArchiveInput { root, held, versions, .. } = material;
+        let (resolver, dirs, passing) = (root.resolver(), Dirs::new(root), &archive.passing);
+        Self { root, resolver, dirs, held, versions, passing, place, watch, buffer: Vec::new() }
+    }
+
+    /// Writes the package, with its objects or without them.
     fn stream<'f>(
         &mut self,
         encoder: VerifyingEncoder<'f>,
-        archive: &UndoArchive,
+        (archive, with_objects): (&UndoArchive, bool),
         package: &DatastreamPackage,
-        information: &[InformationFile<'_>],
-        form: CpioFormat,
+        (information, form): (&[InformationFile<'_>], CpioFormat),
     ) -> Result<VerifyingEncoder<'f>, Cause> {
         let place = self.place;
         let failed = |error: DatastreamError| self_error(archive, place, &error);
@@ -150,7 +164,9 @@ impl OldObjects<'_> {
         }
         // A backout reads the information of every archive before it asks for an object.
         part.flush().map_err(failed)?;
-        for (entry, path) in archive.saved.iter().filter(|(entry, _)| entry.object.ftype.is_regular()) {
+        let is_held =
+            |(entry, _): &&(PkgmapEntry, ObjectPath)| with_objects && entry.object.ftype.is_regular();
+        for (entry, path) in archive.saved.iter().filter(is_held) {
             self.watch.check()?;
             let old = self.open(path, entry)?;
             let name = member_name(&entry.path);
@@ -167,7 +183,7 @@ impl OldObjects<'_> {
     }
 
     /// Opens an old object, provided it has the size seen by the survey.
-    fn open(&mut self, path: &ObjectPath, entry: &PkgmapEntry) -> Result<OldFile, Cause> {
+    pub(super) fn open(&mut self, path: &ObjectPath, entry: &PkgmapEntry) -> Result<OldFile, Cause> {
         let changed = || Cause::Changed(self.root.show(path));
         let version = self.versions.find(self.passing, path)?;
         // The path may now lead through a link that has replaced a directory.
@@ -218,7 +234,7 @@ impl OldObjects<'_> {
 
     /// Checks that the archived bytes are those the plan was made for, and that the object did not change while it
     /// was read.
-    fn is_as_surveyed(
+    pub(super) fn is_as_surveyed(
         &self,
         path: &ObjectPath,
         old: &OldFile,
@@ -310,9 +326,9 @@ impl io::Write for WritingBack<'_> {
 }
 
 /// An open old object and its status at the time it was opened.
-struct OldFile {
-    file: std::fs::File,
-    seen: ObjectStatus,
+pub(super) struct OldFile {
+    pub(super) file: std::fs::File,
+    pub(super) seen: ObjectStatus,
 }
 
 /// Reads an old object and computes its System V sum.

@@ -70,7 +70,7 @@ pub(crate) fn write<'f, E>(
     let b3 = (format != UndoFormat::Plain).then(Digesting::default);
     let sink = ArchiveSink { file, b3, size: 0, reader: sender };
     let inner = match format {
-        UndoFormat::Gzip => Inner::Gzip(gzip::GzipEncoder::new(sink, cores())),
+        UndoFormat::Gzip | UndoFormat::Files => Inner::Gzip(gzip::GzipEncoder::new(sink, cores())),
         UndoFormat::Compress => Inner::Compress(Box::new(Hashing::new(compress::CompressEncoder::new(sink)))),
         UndoFormat::Plain => Inner::Plain(BufWriter::with_capacity(BLOCK, sink)),
     };
@@ -171,7 +171,7 @@ impl Write for ArchiveSink<'_> {
 /// Reads a whole datastream with every member. Returns the digest of the decoded bytes; `None` for gzip, which has been
 /// compared already.
 fn read_back(chunks: Chunks, format: UndoFormat) -> Result<Option<Digest>, String> {
-    if format == UndoFormat::Gzip {
+    if matches!(format, UndoFormat::Gzip | UndoFormat::Files) {
         return read_members(BufReader::new(chunks)).map(|_| None);
     }
     let opened = patchadm_container::open_container(chunks).map_err(|error| error.to_string())?;

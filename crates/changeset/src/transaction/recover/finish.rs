@@ -21,6 +21,7 @@ use crate::transaction::journal::run_notes;
 use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::objects::identity::is_same_inode;
 use crate::transaction::recover::set_id::strip_set_id_bits;
+use crate::transaction::recover::stored_files::settle_stored_files;
 use crate::transaction::stage::domains::{drop_objects, drop_stages, make_own_directory};
 use crate::transaction::switch::op_runner::OpRunner;
 use crate::transaction::tree::dropping::drop_trees;
@@ -58,6 +59,14 @@ pub(crate) fn finish_run(
     let bits = strip_set_id_bits(root, journal, outcome, &plain);
     let may_be_repeated =
         duration_ms.is_some() && matches!(bits, Ok(false)) && is_found_again(journal, outcome);
+    match settle_stored_files(root, journal, outcome) {
+        Ok(mut stay) => notes.append(&mut stay),
+        // The old objects would be removed with the stage, and nothing else holds them: the next command tries again.
+        Err(cause) => {
+            notes.push(cause.to_string());
+            return notes;
+        }
+    }
     let told = write_history_and_drop_objects(root, journal, outcome, duration_ms, may_be_repeated);
     let (told, durability) = match told {
         Ok(durability) => (Ok(()), durability),

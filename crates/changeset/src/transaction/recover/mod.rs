@@ -10,4 +10,5 @@ pub(crate) mod put_back;
 pub(crate) mod recovery;
 pub(crate) mod set_id;
 pub(crate) mod staged_proof;
+pub(crate) mod stored_files;
 pub(crate) mod strays;

@@ -9,6 +9,7 @@
 use rustix::io::Errno;
 
 use crate::format::journal::{Identity, Journal, JournalHead, Op, OpKind};
+use crate::format::undo_files::UNDO;
 use crate::records::identity::RootId;
 use crate::records::lost_journal::STAGES;
 use crate::transaction::error::Cause;
@@ -110,7 +111,7 @@ fn of_other_domain(root: &Root, top: &Dir, last: &LastRun) -> Result<Vec<String>
         Err(reason) => return Ok(vec![left(root, &top.at(HOLDER), &reason)]),
     };
     let mut passed = Vec::new();
-    for name in holder.names()? {
+    for name in holder.names()?.into_iter().filter(|name| name != UNDO) {
         let reason = match open_own(&holder, &name, &name)? {
             FoundStage::Nothing => None,
             FoundStage::Theirs(reason) => Some(reason),

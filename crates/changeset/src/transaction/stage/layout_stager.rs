@@ -4,6 +4,7 @@
 //! One thread reads the source, which is a stream; others make the files it has read. The reader writes a large file
 //! itself, piece by piece, so that only a few megabytes are held in memory.
 
+use std::collections::HashSet;
 use std::io::{BufReader, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -17,6 +18,7 @@ use crate::transaction::settings::{RunActivity, RunWatch};
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::early_sync::EarlySync;
 use crate::transaction::stage::layout_items::{Layout, LayoutItem};
+use crate::transaction::stage::linked_objects::UndoDirectories;
 use crate::transaction::stage::object_stager::{ObjectStager, StagedContent, StagedObjects};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::PackagePath;
@@ -47,9 +49,10 @@ struct WantedItems<'a, 'p> {
 }
 
 impl<'a> WantedItems<'a, '_> {
-    fn of<'p>(layout: &'a Layout<'p>) -> WantedItems<'a, 'p> {
+    /// Finds the items whose file is read; those `linked` have theirs already.
+    fn of<'p>(layout: &'a Layout<'p>, linked: &HashSet<usize>) -> WantedItems<'a, 'p> {
         let all = (0..layout.items.len()).filter(|place| file_of(layout, *place).is_some());
-        let mut places: Vec<usize> = all.collect();
+        let mut places: Vec<usize> = all.filter(|place| !linked.contains(place)).collect();
         places.sort_by_key(|place| file_of(layout, *place));
         WantedItems { layout, places }
     }
@@ -94,7 +97,8 @@ impl<'p> LayoutStager<'_, 'p> {
             self.watch.check()?;
             stager.without_content(index)?;
         }
-        let mut made = self.members(content, &mut stager)?;
+        let linked = self.link_stored(content, &mut stager)?;
+        let mut made = self.members(content, &mut stager, &linked)?;
         for index in self.select(|body| matches!(body, Body::Link(_))) {
             self.watch.check()?;
             stager.link(index, &made.content.digests)?;
@@ -130,13 +134,36 @@ impl<'p> LayoutStager<'_, 'p> {
             .collect()
     }
 
+    /// Links the files that lie in undo directories into the stage; returns the items that have theirs. What cannot be
+    /// linked is copied like any other file.
+    fn link_stored(
+        &self,
+        content: &mut dyn ContentSource,
+        stager: &mut ObjectStager<'_, 'p>,
+    ) -> Result<HashSet<usize>, Cause> {
+        let (mut linked, mut taken) = (HashSet::new(), HashSet::new());
+        let mut directories = UndoDirectories::new(self.root);
+        for index in 0..self.layout.items.len() {
+            let Some((package, path)) = file_of(self.layout, index) else { continue };
+            let Some(file) = content.stored(package, path) else { continue };
+            self.watch.check()?;
+            // A second item would become another name of the same file.
+            if !taken.contains(file) && stager.link_stored(index, file, &mut directories)? {
+                taken.insert(file.clone());
+                linked.insert(index);
+            }
+        }
+        Ok(linked)
+    }
+
     /// Stages all files that come from the source.
     fn members(
         &self,
         content: &mut dyn ContentSource,
         own: &mut ObjectStager<'_, 'p>,
+        linked: &HashSet<usize>,
     ) -> Result<StagedObjects, Cause> {
-        let wanted = WantedItems::of(self.layout);
+        let wanted = WantedItems::of(self.layout, linked);
         if wanted.places.is_empty() {
             return Ok(StagedObjects::default());
         }

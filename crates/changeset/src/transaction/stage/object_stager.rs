@@ -50,7 +50,7 @@ pub(crate) struct StagedObjects {
 }
 
 /// A directory of the stage, borrowed or opened for the moment.
-enum Within<'a> {
+pub(super) enum Within<'a> {
     Stage(&'a Dir),
     Below(Dir),
 }
@@ -89,7 +89,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
     }
 
     /// Returns the staged place of an item: directory and name.
-    fn place(&self, index: usize) -> Result<(Within<'a>, Vec<u8>), Cause> {
+    pub(super) fn place(&self, index: usize) -> Result<(Within<'a>, Vec<u8>), Cause> {
         let item = self.item(index)?;
         let domain = self.domains.get(item.op.domain)?;
         let top = item.op.stage.rsplit('/').next().unwrap_or_default().as_bytes().to_vec();
@@ -103,7 +103,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         Ok((Within::Below(dir), name))
     }
 
-    fn item(&self, index: usize) -> Result<&'a LayoutItem<'p>, Cause> {
+    pub(super) fn item(&self, index: usize) -> Result<&'a LayoutItem<'p>, Cause> {
         self.layout.items.get(index).ok_or_else(|| Cause::Internal(format!("there is no item {index}")))
     }
 
@@ -170,6 +170,27 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
             self.made.identities.push((index, Box::new(identity(&file.look()?, Some(digest), None))));
         }
         Ok(())
+    }
+
+    /// Notes a stored object that was linked into the stage.
+    pub(super) fn made_link(
+        &mut self,
+        index: usize,
+        identity: Identity,
+        digest: Option<Digest>,
+    ) -> Result<(), Cause> {
+        let item = self.item(index)?;
+        if let Some(digest) = digest.filter(|_| self.keeps_digests) {
+            self.made.content.digests.insert(item.client.clone(), digest);
+        }
+        if item.inside.is_none() {
+            self.made.identities.push((index, Box::new(identity)));
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_privileged(&self) -> bool {
+        self.root.is_privileged()
     }
 
     fn package_of(&self, index: usize) -> String {
@@ -335,7 +356,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         self.made_name(index, dir, name, None)
     }
 
-    fn xattrs_of(&mut self, index: usize, new: &NewObject) -> Result<Xattrs, Cause> {
+    pub(super) fn xattrs_of(&mut self, index: usize, new: &NewObject) -> Result<Xattrs, Cause> {
         match &new.xattrs {
             NewXattrs::Exact(xattrs) => Ok(xattrs.clone()),
             NewXattrs::Inherited if matches!(new.body, Body::Symlink(_)) => Ok(Xattrs::new()),

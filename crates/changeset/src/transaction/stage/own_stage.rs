@@ -62,7 +62,7 @@ pub(crate) fn open_own(place: &Dir, name: &[u8], run: &[u8]) -> Result<FoundStag
 }
 
 /// Returns the reason why an object is not a directory of ours alone, if there is one.
-pub(crate) fn why_not_ours(root: &Root, seen: &ObjectStatus) -> Result<Option<String>, Cause> {
+pub(crate) fn why_not_ours(root: &Root, seen: &ObjectStatus) -> patchadm_rootfs::Result<Option<String>> {
     if seen.file_type != FileType::Directory {
         return Ok(Some("is not a directory".to_owned()));
     }

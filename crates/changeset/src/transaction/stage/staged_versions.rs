@@ -1,13 +1,15 @@
-//! Versions of objects that one patch of a run delivers and a later one replaces. They are staged only while the undo
-//! archives are written.
+//! Versions of objects that one patch of a run delivers and a later one replaces. They are staged while the undo archives
+//! are written, and stay if the undo data are files.
 //!
-//! No op names them, so neither journal nor recovery knows of them; they are removed before anything is made durable.
-//! A run that dies earlier leaves them in its stage, which is removed as a whole.
+//! No op names them, so recovery knows only of those that stay, as undo data; all others are removed before anything is
+//! made durable. A run that dies earlier leaves them in its stage, which is removed as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 
+use crate::format::undo_files::StoredName;
 use crate::plan::{Plan, ReplacedVersion};
+use crate::transaction::archive::stored_objects::StoredObjects;
 use crate::transaction::content_source::ContentSource;
 use crate::transaction::error::Cause;
 use crate::transaction::settings::RunWatch;
@@ -68,24 +70,29 @@ impl StagedVersions {
     ) -> Result<Option<(Dir, Vec<u8>)>, Cause> {
         let Some(number) = passing.get(path) else { return Ok(None) };
         match (number, &self.within) {
-            (Some(number), Some(within)) => Ok(Some((within.again()?, name(*number)))),
+            (Some(number), Some(within)) => {
+                Ok(Some((within.again()?, stored_version(*number).name.into_bytes())))
+            }
             _ => Err(Cause::Internal(format!("the version of {path} that is to be saved is not staged"))),
         }
     }
 
-    /// Removes them, once the archives hold them.
-    pub(crate) fn remove(&self) -> Result<(), Cause> {
+    /// Removes them, once the archives hold them; those that stay as undo data remain.
+    pub(crate) fn remove_except(&self, stored: &BTreeMap<usize, StoredObjects>) -> Result<(), Cause> {
         let Some(within) = &self.within else { return Ok(()) };
+        let stay: BTreeSet<&StoredName> = stored.values().flat_map(|stored| stored.names.values()).collect();
         for number in 0..self.count {
-            within.remove(&name(number))?;
+            if !stay.contains(&stored_version(number)) {
+                within.remove(stored_version(number).name.as_bytes())?;
+            }
         }
         Ok(())
     }
 }
 
-/// Returns the staged name of a version. The staged names of objects are numbers.
-fn name(number: usize) -> Vec<u8> {
-    format!("version-{number}").into_bytes()
+/// Returns the staged place of a version. The staged names of objects are numbers.
+pub(crate) fn stored_version(number: usize) -> StoredName {
+    StoredName { directory: 0, name: format!("version-{number}") }
 }
 
 /// Writes one version and checks that it is the one the plan was made with.
@@ -99,7 +106,7 @@ fn write(
     let ReplacedVersion { package, path, member } = version;
     let corrupt =
         |reason: String| Cause::Corrupt { package: package.to_string(), path: root.show(path), reason };
-    let mut file = within.create(&name(number))?;
+    let mut file = within.create(stored_version(number).name.as_bytes())?;
     file.reserve(member.size)?;
     let mut passing =
         Passing { data: data.take(member.size.saturating_add(1)), file: &mut file, failed: None };

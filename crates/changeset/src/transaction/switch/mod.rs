@@ -2,4 +2,5 @@
 
 pub(crate) mod delivered;
 pub(crate) mod fallback;
+pub(crate) mod late_copies;
 pub(crate) mod op_runner;

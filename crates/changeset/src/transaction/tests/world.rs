@@ -289,6 +289,7 @@ impl World {
                 delivered: false,
                 member: None,
                 shlib: None,
+                file: None,
             });
         }
         let header = ManifestHeader::of("100-01", "ACMEweb", "0123456789abcdef");

@@ -12,12 +12,12 @@ use patchadm_changeset::archive_file::{
     self, FromStart, LARGEST_MANIFEST, MANIFEST_MEMBER, UnboundArchive, UnreadContent, digest_of, stream,
 };
 use patchadm_changeset::format::manifest::{Manifest, decode};
-use patchadm_rootfs::{Digest, Hashing, Sums};
+use patchadm_rootfs::{Digest, Hashing, Root, Sums};
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry, member_name};
 use patchadm_svr4::package::{ObjectPath, PackagePath, Params, PkgInst, rule};
 
 use super::error::ArchiveError;
-use crate::source::{self, Extent, Image, Origin, Source, SourceError};
+use crate::source::{self, Extent, Image, Origin, Source, SourceError, StoredContent};
 
 /// An archive that is open.
 #[derive(Debug)]
@@ -25,18 +25,20 @@ pub(super) struct UndoArchiveFile {
     file: File,
     shown: String,
     size: u64,
+    /// The root, in which the objects may lie.
+    root: Root,
 }
 
 impl UndoArchiveFile {
     /// Wraps an open file, called `shown` in messages.
-    pub(super) fn new(file: File, shown: String) -> Result<Self, ArchiveError> {
+    pub(super) fn new(file: File, shown: String, root: &Root) -> Result<Self, ArchiveError> {
         let size = file.metadata().map_err(|error| unreadable(&shown, &error))?.len();
-        Ok(Self { file, shown, size })
+        Ok(Self { file, shown, size, root: root.clone() })
     }
 
     /// Returns another handle of the open file.
     pub(super) fn try_clone(&self) -> Result<Self, ArchiveError> {
-        Ok(Self { file: self.handle()?, shown: self.shown.clone(), size: self.size })
+        Ok(Self { file: self.handle()?, shown: self.shown.clone(), size: self.size, root: self.root.clone() })
     }
 
     fn handle(&self) -> Result<File, ArchiveError> {
@@ -80,9 +82,20 @@ impl UndoArchiveFile {
         Pkgmap::parse(&package.pkgmap).ok()
     }
 
-    /// Opens it as the package that it is.
-    pub(super) fn into_source(self) -> Result<(Source, Image), SourceError> {
-        source::open(Origin::File(self.file, Path::new(&self.shown)), Extent::Everything)
+    /// Opens it as the package that it is; a manifest says if its objects lie in undo directories.
+    pub(super) fn into_source(self, manifest: Option<&Manifest>) -> Result<(Source, Image), SourceError> {
+        match self.stored_objects(manifest) {
+            None => source::open(Origin::File(self.file, Path::new(&self.shown)), Extent::Everything),
+            Some(stored) => {
+                let (source, image) = self.into_descriptions()?;
+                Ok((source.with_stored(Some(stored)), image))
+            }
+        }
+    }
+
+    /// Returns the objects in undo directories that a manifest names, if it does.
+    pub(super) fn stored_objects(&self, manifest: Option<&Manifest>) -> Option<StoredContent> {
+        StoredContent::of(&self.root, manifest?)
     }
 
     /// Does the same without a look at the objects, of an archive that is whole by its digest.
@@ -97,14 +110,14 @@ impl UndoArchiveFile {
         package: &PkgInst,
     ) -> Result<(Result<Option<Manifest>, UnreadContent>, Digest), ArchiveError> {
         let mut raw = Hashing::new(FromStart::new(&self.file));
-        let read = read_all(&mut raw, package);
+        let read = read_all(&mut raw, package, &self.root);
         io::copy(&mut raw, &mut io::sink()).map_err(|error| unreadable(&self.shown, &error))?;
         Ok((read, raw.finish().1))
     }
 
     /// Does the same without the BLAKE3 of the bytes.
     pub(super) fn read_undigested(&self, package: &PkgInst) -> Result<Option<Manifest>, UnreadContent> {
-        read_all(FromStart::new(&self.file), package)
+        read_all(FromStart::new(&self.file), package, &self.root)
     }
 }
 
@@ -114,7 +127,7 @@ pub(super) fn unreadable(path: &str, error: &io::Error) -> ArchiveError {
 }
 
 /// Reads a stream to its end and compares every member with its descriptions.
-fn read_all(bytes: impl Read, package: &PkgInst) -> Result<Option<Manifest>, UnreadContent> {
+fn read_all(bytes: impl Read, package: &PkgInst, root: &Root) -> Result<Option<Manifest>, UnreadContent> {
     let mut stream = stream(bytes).map_err(|error| error.to_string())?;
     let [of] = stream.packages() else { return Err("it holds more than one package".to_owned().into()) };
     if of.inst.abbreviation() != package.abbreviation() {
@@ -139,6 +152,10 @@ fn read_all(bytes: impl Read, package: &PkgInst) -> Result<Option<Manifest>, Unr
     }
     // The rest after the stream: the end of the compression, with its own checksum.
     io::copy(&mut stream.into_inner(), &mut io::sink()).map_err(|error| error.to_string())?;
+    if let Some(stored) = manifest.as_ref().and_then(|manifest| StoredContent::of(root, manifest)) {
+        let sums = stored.sums().map_err(|error| error.to_string())?;
+        members.extend(sums.into_iter().map(|(path, sums)| (member_name(path), sums)));
+    }
     pkgmap.entries.iter().try_for_each(|entry| agrees(entry, &members))?;
     manifest.as_ref().map_or(Ok(()), |manifest| agrees_with(manifest, &members))?;
     Ok(manifest)

@@ -46,7 +46,7 @@ impl UndoContent {
         manifest: Option<&Manifest>,
     ) -> Result<Self, UndoContentError> {
         let path = archive.path().to_owned();
-        let (source, image) = archive.into_source()?;
+        let (source, image) = archive.into_source(manifest)?;
         let records = saved_records(&image, manifest, &path)?;
         Ok(Self { source, image, records })
     }
@@ -54,12 +54,14 @@ impl UndoContent {
     /// Reads what stands before the objects, with the manifest; `None` if there is no manifest.
     pub(super) fn described(archive: UndoArchiveFile) -> Result<Option<(Manifest, Self)>, ArchiveError> {
         let path = archive.path().to_owned();
+        let again = archive.try_clone()?;
         let opened = archive.into_descriptions();
         let (source, image) = opened.map_err(|error| damaged(&path, error.problem.to_string()))?;
         let bytes = image.packages.first().and_then(|one| one.install.get(MANIFEST));
         let manifest = bytes.map(|bytes| Manifest::parse(bytes)).transpose();
         let manifest = manifest.map_err(|error| UnreadContent::from(error).of(&path))?;
         let records = saved_records(&image, manifest.as_ref(), &path)?;
+        let source = source.with_stored(again.stored_objects(manifest.as_ref()));
         Ok(manifest.map(|manifest| (manifest, Self { source, image, records })))
     }
 

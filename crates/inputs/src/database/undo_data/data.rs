@@ -41,6 +41,7 @@ impl UndoData {
         match Path::new(self.path()).extension().and_then(|suffix| suffix.to_str()) {
             Some("gz") => UndoFormat::Gzip,
             Some("Z") => UndoFormat::Compress,
+            Some("files") => UndoFormat::Files,
             _ => UndoFormat::Plain,
         }
     }
@@ -107,7 +108,8 @@ impl UndoData {
 
     /// Reads the backout package in it, as another tool would install it.
     pub fn into_image(self) -> Result<Image, SourceError> {
-        Ok(self.archive.into_source()?.1)
+        let manifest = self.archive.manifest().ok().flatten();
+        Ok(self.archive.into_source(manifest.as_ref())?.1)
     }
 
     /// Reads the record files alone, of undo data with this manifest.
@@ -129,7 +131,7 @@ impl UndoData {
         let Some(file) = view.open(&path)? else {
             return Err(ArchiveError::Missing { patch, package, path: shown, remote: false });
         };
-        let archive = UndoArchiveFile::new(file, shown)?;
+        let archive = UndoArchiveFile::new(file, shown, view.root())?;
         let undo =
             LedgerUndo::Kept { b3, size: archive.size(), place: UndoLocation::Save, is_classic: false };
         let line = Some(LedgerLine { undo, snapshot: None, ..line.clone() });

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, decode};
+use patchadm_changeset::format::manifest::{FILES, Manifest, ObjectRecord, RecordedState, decode};
 use patchadm_svr4::package::{ContentsLine, NOBODYS_NUMBER, ObjectPath, PkgInst, rule};
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
@@ -27,7 +27,37 @@ pub(super) fn fault(manifest: &Manifest, patch: &str, package: &PkgInst) -> Opti
     if !rule::holds("manifest.header.record_times", are_fractions) {
         return Some("manifest, `record_times`: a part of a second is less than a second".to_owned());
     }
+    if let Some(reason) = fault_of_files(manifest) {
+        return Some(reason.to_owned());
+    }
     fault_of_objects(manifest, package).or_else(|| fault_of_libraries(manifest))
+}
+
+/// Returns the fault of what a manifest says of undo directories: a run could have made them, and every saved object is in
+/// one of them.
+fn fault_of_files(manifest: &Manifest) -> Option<&'static str> {
+    let files = manifest.header.files.as_ref();
+    let is_named = manifest.header.features.iter().any(|word| word == FILES);
+    if !rule::holds("manifest.header.files", files.is_some() == is_named) {
+        return Some("`files` and its feature are not both there");
+    }
+    let Some(files) = files else {
+        let has_none = manifest.all_objects().all(|object| object.file.is_none());
+        return (!rule::holds("manifest.file.alone", has_none))
+            .then_some("`file` is said, and no undo directory");
+    };
+    if !rule::holds("manifest.header.files.possible", files.is_possible()) {
+        return Some("`files` has an undo directory that no run makes");
+    }
+    let count = files.directories.len();
+    let mut taken = HashSet::new();
+    let mut is_possible = |object: &ObjectRecord| match (&object.member, object.stored_name()) {
+        (None, None) => object.file.is_none(),
+        (Some(_), Some(name)) => name.directory < count && taken.insert(name),
+        _ => false,
+    };
+    let are_possible = manifest.all_objects().all(&mut is_possible);
+    (!rule::holds("manifest.file", are_possible)).then_some("`file` is no place of an object, or of two")
 }
 
 fn fault_of_objects(manifest: &Manifest, package: &PkgInst) -> Option<String> {
@@ -185,6 +215,7 @@ mod tests {
             delivered: false,
             member: None,
             shlib: None,
+            file: None,
         }
     }
 

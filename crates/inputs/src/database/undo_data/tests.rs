@@ -54,6 +54,7 @@ fn manifest_of(patch: &str, objects: &[Replaced<'_>]) -> Manifest {
         delivered: false,
         member: Some((*path).into()),
         shlib: None,
+        file: None,
     };
     let header = manifest::ManifestHeader::of(patch, "X", MARKER);
     Manifest { header, objects: objects.iter().map(record).collect(), shlibs: Vec::new() }

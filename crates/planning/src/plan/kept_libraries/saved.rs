@@ -86,6 +86,7 @@ impl SavedLibraries {
             delivered: false,
             member,
             shlib: Some(keeper.as_str().into()),
+            file: None,
         });
         self.entries.push((PkgmapEntry { part: 1, path: written, object }, path.clone()));
     }

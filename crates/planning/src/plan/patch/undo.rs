@@ -141,7 +141,7 @@ impl Undoing<'_> {
                 objects,
                 shlibs: Vec::new(),
             },
-            format: self.format,
+            format: self.form(),
             place: self.place(package),
         };
         Ok(if self.saves_nothing { manifest_only(archive) } else { archive })
@@ -169,7 +169,16 @@ impl Undoing<'_> {
 
     /// The name of the archive in a save directory.
     pub(super) fn name(&self) -> String {
-        format!("undo{}", self.format.suffix())
+        format!("undo{}", self.form().suffix())
+    }
+
+    /// The form of the archive: old files stay on their own file systems, so not in a directory that is elsewhere.
+    fn form(&self) -> UndoFormat {
+        if self.format == UndoFormat::Files && self.directory.is_some() {
+            UndoFormat::default()
+        } else {
+            self.format
+        }
     }
 
     fn place(&self, package: &PkgInst) -> UndoPlace {
@@ -312,6 +321,7 @@ fn object_record(draft: &PlanBuilder<'_>, path: &ObjectPath) -> ObjectRecord {
         delivered: false,
         member: None,
         shlib: None,
+        file: None,
     }
 }
 

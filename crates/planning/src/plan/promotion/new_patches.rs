@@ -62,5 +62,6 @@ fn added(path: String, found: &FoundByPatch) -> ObjectRecord {
         delivered: found.state.is_some(),
         member: None,
         shlib: None,
+        file: None,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::format::journal::{PatchRecord, ScriptProcess};
+use crate::format::undo_files::UndoFiles;
 
 const RUN: &str = "17-9c1d6f20aa31b7e4";
 
@@ -81,6 +82,14 @@ fn truth() -> Journal {
         b3: Some("0b".repeat(32)),
         patch: Some("105181-05".to_owned()),
         package: Some("ACMEweb".to_owned()),
+        files: Some(vec!["1/17".to_owned(), "0/version-0".to_owned()]),
+        drop: Some(StoredFiles {
+            directories: UndoFiles {
+                run: "3-00000000000000ab".to_owned(),
+                directories: vec!["/opt/.patchadm/undo/3-00000000000000ab".to_owned()],
+            },
+            names: vec!["0/copy-1".to_owned()],
+        }),
     };
     let log = Some(at("/var/sadm/patch/105181-05/log"));
     let mut moved = change(OpKind::Move, "/var/sadm/pkg/ACMEweb/save/105181-05/undo.Z", "db/1.7");
@@ -180,9 +189,19 @@ fn a_lie_in_the_sectors_is_named_by_its_field() {
     must_be_found(&lies);
 }
 
+fn drop_of(journal: &mut Journal) -> &mut StoredFiles {
+    journal.archives[0].drop.as_mut().unwrap()
+}
+
 #[test]
 fn a_lie_about_places_is_named_by_its_field() {
-    let lies: [(&str, Lie); 26] = [
+    let lies: [(&str, Lie); 32] = [
+        ("files", |j| j.archives[0].files = Some(vec!["0/../../etc/shadow".to_owned()])),
+        ("files", |j| j.archives[0].files = Some(vec!["0/.hidden".to_owned()])),
+        ("files", |j| j.archives[0].files = Some(vec!["3/17".to_owned()])),
+        ("drop", |j| drop_of(j).directories.directories = vec!["/etc".to_owned()]),
+        ("drop", |j| drop_of(j).directories.run = "4-00000000000000ab".to_owned()),
+        ("drop", |j| drop_of(j).names = vec!["1/17".to_owned()]),
         ("stage", |j| j.domains[0].stage = at("/var/sadm/patchadm/stage/18-9c1d6f20aa31b7e4")),
         ("stage", |j| j.domains[0].stage = at("/home/mallory")),
         ("stage", |j| j.domains[0].stage = at("/")),

@@ -21,6 +21,7 @@ fn record(path: &str, keeper: &str, line: &str) -> ObjectRecord {
         delivered: false,
         member: None,
         shlib: Some(keeper.into()),
+        file: None,
     }
 }
 

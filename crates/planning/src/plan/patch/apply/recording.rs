@@ -12,7 +12,7 @@ use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::records::{self, RecordChanges, package_path, patch_path};
 use crate::plan::refusal::Reason;
 use crate::plan::scripts::is_kept;
-use crate::plan::{RecordChange, TreeContent, UndoArchive};
+use crate::plan::{RecordChange, TreeContent, UndoArchive, UndoFormat};
 use patchadm_svr4::format::patchinfo::PatchinfoFile;
 use patchadm_svr4::package::Mode;
 
@@ -33,6 +33,9 @@ impl ApplyPlanner<'_> {
             draft.notes.push(format!("{} is applied already; its files are installed again", self.id()));
         } else {
             (records, undo) = self.records(&draft, &packages)?;
+            if self.undo_format(&packages).is_some() {
+                draft.notes.push("scripts run, so the undo data is an archive".to_owned());
+            }
         }
         records.extend(self.traces_of_interruption()?);
         Ok(RecordedPatch { draft, packages, records, undo })
@@ -57,6 +60,7 @@ impl ApplyPlanner<'_> {
     ) -> Result<(Vec<RecordChange>, Vec<UndoArchive>), Reason> {
         let mut changes = Vec::new();
         let mut undo = Vec::new();
+        let format = self.undo_format(patched).unwrap_or(self.options.undo_format);
         for package in patched {
             let target = &package.target;
             let files = records::files(&target.package, target.image, &target.params, is_kept)?;
@@ -65,7 +69,7 @@ impl ApplyPlanner<'_> {
             let (name, id) = (&target.package, self.id());
             let (obsoletes, separator) = (&package.delivered.obsoletes, &self.policy.separator);
             changes.extend(records::supersede(name, package.installed, id, obsoletes, separator)?);
-            changes.push(self.save(draft, package, &records, &mut undo)?);
+            changes.push(self.save(draft, package, (&records, format), &mut undo)?);
             changes.extend(records.changes);
             let ledger = LedgerChange::of_application(name, id.as_str(), self.validated.no_undo);
             changes.push(RecordChange::Ledger(ledger));
@@ -74,12 +78,23 @@ impl ApplyPlanner<'_> {
         Ok((changes, undo))
     }
 
+    /// The form of the undo data, if the one that was chosen is not possible: the old files that a script may change cannot
+    /// stay as they are.
+    fn undo_format(&self, patched: &[Patched<'_>]) -> Option<UndoFormat> {
+        let runs_scripts = || {
+            let has_scripts = |package: &Patched<'_>| package.chosen.has_scripts();
+            patched.iter().any(has_scripts) || applying(&self.image.hooks).next().is_some()
+        };
+        let is_impossible = self.options.undo_format == UndoFormat::Files && runs_scripts();
+        is_impossible.then(UndoFormat::default)
+    }
+
     /// The save directory of a package, with its undo archive, the pointer to it, or the manifest alone.
     fn save(
         &self,
         draft: &PlanBuilder<'_>,
         package: &Patched<'_>,
-        changed: &RecordChanges,
+        (changed, format): (&RecordChanges, UndoFormat),
         undo: &mut Vec<UndoArchive>,
     ) -> Result<RecordChange, Reason> {
         let target = &package.target;
@@ -93,7 +108,7 @@ impl ApplyPlanner<'_> {
             saves: &package.installed.saves,
             set: &package.set,
             silent: &package.silent,
-            format: self.options.undo_format,
+            format,
             directory: self.options.undo_dir.as_deref(),
             saves_nothing: self.validated.no_undo,
             runs_scripts: package.chosen.has_scripts() || applying(&self.image.hooks).next().is_some(),

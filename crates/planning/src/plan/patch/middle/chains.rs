@@ -154,6 +154,7 @@ static NOTHING: &ObjectRecord = &ObjectRecord {
     delivered: false,
     member: None,
     shlib: None,
+    file: None,
 };
 
 impl<'a> Chains<'a> {

@@ -1,0 +1,172 @@
+//! Undo data as files (patchadm-undo(5)): where the old objects of a run lie that are kept as they were, instead of being
+//! copied into an archive.
+//!
+//! They lie in an *undo directory* beside the stage of each domain, which was `o/` of that stage until the commit. The
+//! header of the manifest names these directories ([`UndoFiles`]), and each object with content its name in one of them
+//! ([`StoredName`]).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::escaped::{decode, encode};
+use super::run::Run;
+use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::rule::holds;
+
+/// The directory that holds undo directories: in the directory of our own files, and in `.patchadm` of another mount.
+pub const UNDO: &[u8] = b"undo";
+
+/// The directory that holds the stages of our own file system.
+const STAGES: &[u8] = b"stage";
+
+/// The directory for stages and undo directories of another mount.
+const HOLDER: &[u8] = b".patchadm";
+
+/// How begins the name of a stage, and of an undo directory, in a directory that is a domain of its own.
+const LOCAL_STAGE: &str = ".patchadm-";
+const LOCAL_UNDO: &str = ".patchadm-undo-";
+
+/// The longest name of a stored object, and the most directories of a run.
+const LONGEST_NAME: usize = 64;
+const MOST_DIRECTORIES: usize = 4096;
+
+/// The undo directories of a run, as the header of a manifest names them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UndoFiles {
+    /// The run.
+    pub run: String,
+    /// The undo directories: physical paths inside the root, escaped.
+    pub directories: Vec<String>,
+}
+
+/// Where an object is stored: the index of the undo directory, and its name there; written `0/17`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StoredName {
+    /// The index of the directory among [`UndoFiles::directories`].
+    pub directory: usize,
+    /// The name, as the stage had it.
+    pub name: String,
+}
+
+impl UndoFiles {
+    /// Names the undo directories that the stages with these physical paths become.
+    pub fn of<'s>(run: &str, stages: impl Iterator<Item = &'s ObjectPath>) -> Option<Self> {
+        let directories = stages.map(|stage| Some(encode(undo_directory(stage)?.as_bytes())));
+        Some(Self { run: run.to_owned(), directories: directories.collect::<Option<_>>()? })
+    }
+
+    /// Returns the path of an undo directory. Fails if no run could have made it there: whoever writes into the root may
+    /// have forged the manifest.
+    pub fn directory(&self, index: usize) -> Option<ObjectPath> {
+        let path = ObjectPath::new(&decode(self.directories.get(index)?)).ok()?;
+        holds("undo.files.directory", is_undo_directory(&path, &self.run)).then_some(path)
+    }
+
+    /// Tells whether all directories are such as a run with this name makes.
+    pub fn is_possible(&self) -> bool {
+        let count = self.directories.len();
+        Run::is_name(&self.run)
+            && (1..=MOST_DIRECTORIES).contains(&count)
+            && (0..count).all(|index| self.directory(index).is_some())
+    }
+}
+
+impl StoredName {
+    /// Reads `0/17`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (directory, name) = text.split_once('/')?;
+        let is_number = !directory.is_empty() && directory.bytes().all(|byte| byte.is_ascii_digit());
+        let directory = directory.parse().ok().filter(|_| is_number)?;
+        holds("undo.files.name", is_stored_name(name)).then(|| Self { directory, name: name.to_owned() })
+    }
+}
+
+impl fmt::Display for StoredName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.directory, self.name)
+    }
+}
+
+/// Tells whether a name has the form that the engine gives to what it stages.
+fn is_stored_name(name: &str) -> bool {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-';
+    name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.len() <= LONGEST_NAME
+        && name.bytes().all(is_of_name)
+}
+
+/// Returns the undo directory that a stage becomes: `…/undo/<run>` beside `…/stage/<run>`, `.patchadm/undo/<run>` beside
+/// `.patchadm/<run>`, or `.patchadm-undo-<run>` beside `.patchadm-<run>`.
+pub fn undo_directory(stage: &ObjectPath) -> Option<ObjectPath> {
+    let above = stage.parent()?;
+    let name = std::str::from_utf8(stage.name()).ok()?;
+    if let Some(run) = name.strip_prefix(LOCAL_STAGE) {
+        return above.join(format!("{LOCAL_UNDO}{run}").as_bytes()).ok();
+    }
+    let holder = if above.name() == STAGES { above.parent()? } else { above };
+    holder.join(UNDO).and_then(|undo| undo.join(stage.name())).ok()
+}
+
+/// Tells whether a path is one that [`undo_directory`] returns for a stage of this run.
+pub fn is_undo_directory(path: &ObjectPath, run: &str) -> bool {
+    if path.name() == format!("{LOCAL_UNDO}{run}").as_bytes() {
+        return true;
+    }
+    let above = path.parent().filter(|above| above.name() == UNDO && path.name() == run.as_bytes());
+    let holder = above.and_then(|above| above.parent());
+    // The directory of our own files may lie behind a link, under another name.
+    holder.is_some_and(|holder| holder.name() == HOLDER || !holder.relative().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUN: &str = "17-00000000000000ab";
+
+    fn path(text: &str) -> ObjectPath {
+        ObjectPath::new(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn each_kind_of_stage_has_its_undo_directory() {
+        for (stage, undo) in [
+            ("/var/sadm/patchadm/stage/RUN", "/var/sadm/patchadm/undo/RUN"),
+            ("/usr/.patchadm/RUN", "/usr/.patchadm/undo/RUN"),
+            ("/opt/acme/.patchadm-RUN", "/opt/acme/.patchadm-undo-RUN"),
+        ] {
+            let (stage, undo) = (path(&stage.replace("RUN", RUN)), path(&undo.replace("RUN", RUN)));
+            assert_eq!(undo_directory(&stage).unwrap(), undo);
+            assert!(is_undo_directory(&undo, RUN), "{undo}");
+        }
+    }
+
+    #[test]
+    fn no_other_directory_is_believed() {
+        for text in ["/etc", "/var/sadm/patchadm/undo/18-00000000000000ab", "/undo/RUN", "/opt/.patchadm-RUN"]
+        {
+            assert!(!is_undo_directory(&path(&text.replace("RUN", RUN)), RUN), "{text}");
+        }
+        let files = |directory: &str| UndoFiles {
+            run: RUN.to_owned(),
+            directories: vec![directory.replace("RUN", RUN)],
+        };
+        assert!(files("/var/sadm/patchadm/undo/RUN").is_possible());
+        assert!(!files("/var/sadm/../undo/RUN").is_possible());
+        assert!(!UndoFiles { directories: Vec::new(), ..files("") }.is_possible());
+        assert!(!UndoFiles { run: "17".to_owned(), ..files("/var/undo/17") }.is_possible());
+    }
+
+    #[test]
+    fn a_stored_name_is_one_that_a_stage_can_have() {
+        for text in ["0/17", "12/version-3", "1/copy-0"] {
+            assert_eq!(StoredName::parse(text).unwrap().to_string(), text);
+        }
+        for text in
+            ["", "0", "0/", "x/1", "0/..", "0/a/b", "0/.hidden", "-1/3", &format!("0/{}", "1".repeat(65))]
+        {
+            assert_eq!(StoredName::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The stored objects of undo data as files (patchadm-undo(5)): opened, and believed only where nobody else can have put
+//! them.
+
+use std::fs::File;
+use std::io;
+
+use crate::transaction::why_not_ours;
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError};
+use patchadm_svr4::package::ObjectPath;
+
+/// The place of a stored object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StoredFile {
+    /// Its undo directory: a physical path inside the root.
+    pub directory: ObjectPath,
+    /// Its name there.
+    pub name: String,
+}
+
+/// The reasons why a stored object cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoredFileError {
+    /// It is gone.
+    #[error("the undo directory has no {0} any more")]
+    Missing(String),
+    /// Its directory is gone.
+    #[error("the undo directory {0} is gone")]
+    NoDirectory(String),
+    /// Something else has its name.
+    #[error("{0} is no plain file")]
+    NoFile(String),
+    /// The directory is not ours alone.
+    #[error("the undo directory {directory} {reason}")]
+    NotOurs {
+        /// Its path.
+        directory: String,
+        /// What is wrong with it; continues the sentence.
+        reason: String,
+    },
+    /// It cannot be read.
+    #[error("the stored object {0} cannot be read: {1}")]
+    Unreadable(String, io::Error),
+    /// The system refused.
+    #[error(transparent)]
+    Root(#[from] RootError),
+}
+
+/// Opens an undo directory if it is there; it must be ours alone.
+pub fn open_undo_directory(root: &Root, path: &ObjectPath) -> Result<Option<Dir>, StoredFileError> {
+    let Some(dir) = root.dir_if_there(path)? else { return Ok(None) };
+    match why_not_ours(root, &dir.itself()?)? {
+        None => Ok(Some(dir)),
+        Some(reason) => Err(StoredFileError::NotOurs { directory: root.show(path), reason }),
+    }
+}
+
+impl StoredFile {
+    /// Opens its undo directory.
+    pub fn open_directory(&self, root: &Root) -> Result<Dir, StoredFileError> {
+        let missing = || StoredFileError::NoDirectory(root.show(&self.directory));
+        open_undo_directory(root, &self.directory)?.ok_or_else(missing)
+    }
+
+    /// Opens it in its undo directory, which is open.
+    pub fn open_in(&self, directory: &Dir) -> Result<(File, ObjectStatus), StoredFileError> {
+        let shown = || directory.root().show(&directory.at(self.name.as_bytes()));
+        let seen = directory.look(self.name.as_bytes())?.ok_or_else(|| StoredFileError::Missing(shown()))?;
+        if seen.file_type != FileType::Regular {
+            return Err(StoredFileError::NoFile(shown()));
+        }
+        let opened = directory.open_seen(self.name.as_bytes())?;
+        opened.ok_or_else(|| StoredFileError::Missing(shown()))
+    }
+}
+
+impl From<StoredFileError> for io::Error {
+    fn from(error: StoredFileError) -> Self {
+        Self::other(error)
+    }
+}

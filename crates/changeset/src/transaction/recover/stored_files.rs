@@ -1,0 +1,126 @@
+//! Undo data as files: after the commit, the old objects of a run stay in an undo directory, and those that no undo data
+//! names any more go.
+//!
+//! The objects of a stage become an undo directory by one rename, which is durable before the journal says `done`: a stage
+//! whose run is done is removed with all that is in it. Each step may be cut off and be repeated.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::format::journal::{Domain, Journal, RunOutcome, StoredFiles};
+use crate::format::stored_identities::{self, IDENTITIES, StoredIdentity};
+use crate::format::undo_files::{StoredName, UNDO, undo_directory};
+use crate::stored_file::open_undo_directory;
+use crate::transaction::error::Cause;
+use crate::transaction::stage::domains::drop_holder;
+use crate::transaction::switch::late_copies::LATE;
+use patchadm_rootfs::{Dir, FileType, Root};
+use patchadm_svr4::package::{Mode, ObjectPath};
+
+/// Makes undo directories of the stages of a run that committed, and removes what the run made useless. Returns notes on
+/// what stays.
+pub(crate) fn settle_stored_files(
+    root: &Root,
+    journal: &Journal,
+    outcome: RunOutcome,
+) -> Result<Vec<String>, Cause> {
+    if outcome != RunOutcome::Commit {
+        return Ok(Vec::new());
+    }
+    let names = journal.archives.iter().flat_map(|archive| archive.files.iter().flatten());
+    let stored: BTreeSet<StoredName> = names.filter_map(|name| StoredName::parse(name)).collect();
+    for (index, domain) in journal.domains.iter().enumerate() {
+        let of_domain = stored.iter().filter(|name| name.directory == index);
+        let wanted: BTreeSet<&[u8]> = of_domain.map(|name| name.name.as_bytes()).collect();
+        if !wanted.is_empty() {
+            keep_objects(root, domain, &wanted)?;
+        }
+    }
+    let drops = journal.archives.iter().filter_map(|archive| archive.drop.as_ref());
+    let failed = drops.filter_map(|drop| drop_stored(root, drop).err());
+    Ok(failed.map(|cause| cause.to_string()).collect())
+}
+
+/// Makes the objects of a stage an undo directory that holds the `wanted` ones.
+fn keep_objects(root: &Root, domain: &Domain, wanted: &BTreeSet<&[u8]>) -> Result<(), Cause> {
+    let Some(stage) = root.dir_if_there(&domain.stage)? else { return Ok(()) };
+    if stage.look(b"o")?.is_none_or(|seen| seen.file_type != FileType::Directory) {
+        return Ok(());
+    }
+    let objects = stage.dir(b"o")?;
+    for entry in objects.entries()? {
+        let late = entry.0.strip_prefix(LATE).filter(|name| wanted.contains(name));
+        if let Some(name) = late {
+            objects.replace(&entry.0, &objects, name)?;
+        } else if !wanted.contains(&*entry.0) {
+            objects.remove_entry(&entry)?;
+        }
+    }
+    note_identities(&objects, wanted)?;
+    let path = undo_directory(&domain.stage);
+    let path = path.ok_or_else(|| Cause::Internal(format!("{} has no undo directory", domain.stage)))?;
+    let above = make_holder(root, &path)?;
+    stage.move_to(b"o", &above, path.name())?;
+    Ok(above.sync()?)
+}
+
+/// Writes down how the stored objects look now. That is a hint, so it need not succeed.
+fn note_identities(objects: &Dir, wanted: &BTreeSet<&[u8]>) -> Result<(), Cause> {
+    let mut identities = BTreeMap::new();
+    for name in wanted {
+        if let Some(seen) = objects.look(name)? {
+            identities.insert(String::from_utf8_lossy(name).into_owned(), StoredIdentity::of(&seen));
+        }
+    }
+    objects.remove(IDENTITIES)?;
+    let written =
+        objects.create(IDENTITIES).and_then(|mut file| file.put(&stored_identities::write(&identities)));
+    if written.is_err() {
+        objects.remove(IDENTITIES)?;
+    }
+    Ok(())
+}
+
+/// Opens the directory above an undo directory, and makes it if it is missing.
+fn make_holder(root: &Root, path: &ObjectPath) -> Result<Dir, Cause> {
+    let above = path.parent().unwrap_or_else(ObjectPath::root);
+    if above.name() != UNDO {
+        return Ok(root.dir(&above)?);
+    }
+    let holder = root.dir(&above.parent().unwrap_or_else(ObjectPath::root))?;
+    let undo = match holder.look(UNDO)? {
+        None => holder.make_dir(UNDO, Mode::of(0o711))?,
+        Some(_) => holder.dir(UNDO)?,
+    };
+    // Only its name must be durable, and that of what will be in it.
+    holder.sync()?;
+    Ok(undo)
+}
+
+/// Removes stored objects, and the directories that held nothing else.
+fn drop_stored(root: &Root, drop: &StoredFiles) -> Result<(), Cause> {
+    let names: BTreeSet<StoredName> = drop.names.iter().filter_map(|name| StoredName::parse(name)).collect();
+    for index in 0..drop.directories.directories.len() {
+        let Some(path) = drop.directories.directory(index) else { continue };
+        let Some(dir) = open_undo_directory(root, &path)? else { continue };
+        for name in names.iter().filter(|name| name.directory == index) {
+            dir.remove(name.name.as_bytes())?;
+        }
+        if dir.names()?.iter().all(|name| name == IDENTITIES) {
+            remove_directory(root, &dir, &path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes an undo directory without objects, and those above it that are ours and empty.
+fn remove_directory(root: &Root, dir: &Dir, path: &ObjectPath) -> Result<(), Cause> {
+    dir.remove(IDENTITIES)?;
+    let Some(above) = path.parent() else { return Ok(()) };
+    root.dir(&above)?.remove_dir(path.name())?;
+    if above.name() != UNDO {
+        return Ok(());
+    }
+    let Some(holder) = above.parent() else { return Ok(()) };
+    let is_empty = root.dir(&holder)?.remove_dir(UNDO)?;
+    if is_empty && holder.name() == b".patchadm" { drop_holder(root, &holder) } else { Ok(()) }
+}
