@@ -393,6 +393,8 @@ mod undo;
 mod undo_archives_played;
 /// Undo data: places, states, other tools.
 mod undo_data;
+/// Old files are kept as they were, and come back themselves.
+mod undo_files;
 /// Undo data that is gone.
 mod undo_lost;
 /// Undo archives as packages, for other programs.

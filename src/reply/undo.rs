@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::words::human;
+use patchadm_changeset::plan::UndoFormat;
 use patchadm_core::operation::patches::undo_states::{PackageUndo, UndoState};
 use patchadm_planning::plan::{Plan, UndoArchive, UndoPlace};
 use patchadm_rootfs::Root;
@@ -15,7 +16,7 @@ pub(crate) struct UndoEntry {
     pub(crate) package: String,
     /// `saved`, `none`, `committed`, `lost`, `damaged` or `classic`.
     pub(crate) state: &'static str,
-    /// Bytes of the archive; 0 where there is none, or where it is elsewhere and was not looked at.
+    /// Bytes of the archive and of old files that are kept; 0 where there is none, or where it is elsewhere and was not looked at.
     pub(crate) bytes: u64,
     /// Where the archive is, or was.
     pub(crate) path: Option<String>,
@@ -54,10 +55,16 @@ impl UndoEntry {
         [UndoState::Saved, UndoState::Classic].iter().any(|state| state.word() == self.state)
     }
 
+    /// Tells whether the old files are kept as they were.
+    fn is_files(&self) -> bool {
+        self.path.as_ref().is_some_and(|path| path.ends_with(UndoFormat::Files.suffix()))
+    }
+
     /// Returns the state in words, with the size where something is kept.
     pub(crate) fn words(&self) -> String {
         match self.state {
             "saved" | "classic" if self.bytes == 0 => "kept elsewhere".to_owned(),
+            "saved" if self.is_files() => format!("files ({})", human(self.bytes)),
             "saved" => human(self.bytes),
             "classic" => format!("{} (of another tool)", human(self.bytes)),
             "committed" => "given up: it cannot be backed out".to_owned(),
@@ -83,6 +90,7 @@ pub(crate) fn undo_in_brief(undo: &[UndoEntry]) -> String {
     }
     match undo.iter().map(|one| one.bytes).sum() {
         0 => "elsewhere".to_owned(),
+        bytes if undo.iter().any(UndoEntry::is_files) => format!("files ({})", human(bytes)),
         bytes => human(bytes),
     }
 }

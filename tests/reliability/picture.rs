@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use patchadm_changeset::format::journal::parse_head;
-use patchadm_changeset::format::manifest::{MANIFEST, Manifest, RECORDS};
+use patchadm_changeset::format::manifest::{MANIFEST, Manifest, ObjectRecord, RECORDS};
 use patchadm_container as container;
 use patchadm_rootfs::{Digest, FileType};
 use patchadm_svr4::format::{cpio, datastream};
@@ -100,6 +100,7 @@ fn alike(root: &Path, path: &str, columns: &[String]) -> String {
         let name = path.rsplit('/').next().unwrap_or_default();
         let what = match name {
             "undo.gz" => Some(archive(&root.join(path))),
+            "undo.files" => Some(archive(&root.join(path)) + &stored(root, &root.join(path))),
             "undo.b3" => Some(digest(&root.join(path))),
             // Behind the marker of the root; one that a cut has torn has nothing there.
             "undo.paths" => {
@@ -163,8 +164,8 @@ pub(crate) fn strangers(root: &Path) -> Vec<String> {
             let word = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
             let save = root.join("var/sadm/pkg").join(&package).join("save").join(word("patch"));
             let is_archive = |name: &String| {
-                ["undo", "undo.gz", "undo.Z", "obsolete", "obsolete.gz", "obsolete.Z"]
-                    .contains(&name.as_str())
+                let names = ["undo", "undo.gz", "undo.Z", "undo.files"];
+                names.contains(&name.replace("obsolete", "undo").as_str())
             };
             let archive = match word("where").as_str() {
                 "save" => names(&save).into_iter().find(is_archive).map(|name| save.join(name)),
@@ -239,6 +240,70 @@ fn archive(path: &Path) -> String {
     read().unwrap_or_else(|error| format!("damaged: {error}"))
 }
 
+/// The digests of the old files that undo data as files names, by path; what is missing is said.
+fn stored(root: &Path, path: &Path) -> String {
+    let content = |(object, file): (String, PathBuf)| match fs::read(root.join(file)) {
+        Ok(bytes) => format!("{object} {} ", &Digest::of(&bytes).to_string()[..6]),
+        Err(error) => format!("{object}: {error} "),
+    };
+    stored_files(path).into_iter().map(content).collect()
+}
+
+/// The objects of undo data as files, and where their content is, relative to the root.
+fn stored_files(path: &Path) -> Vec<(String, PathBuf)> {
+    let bytes = fs::read(path).unwrap();
+    let read = || -> Result<Option<Manifest>, Box<dyn std::error::Error>> {
+        let mut stream = datastream::DatastreamReader::open(container::open_container(&bytes[..])?.reader)?;
+        while stream.next_part()?.is_some() {
+            while let Some(member) = stream.next_member()? {
+                let is_manifest = member.path.as_bytes() == format!("install/{MANIFEST}").as_bytes();
+                let mut content = Vec::new();
+                stream.read_to_end(&mut content)?;
+                if is_manifest {
+                    return Ok(Some(Manifest::parse(&content)?));
+                }
+            }
+        }
+        Ok(None)
+    };
+    let Ok(Some(manifest)) = read() else { return Vec::new() };
+    let files = manifest.header.files.as_ref();
+    let place = |object: &ObjectRecord| {
+        let stored = object.stored_name()?;
+        let directory = files?.directory(stored.directory)?;
+        let directory = String::from_utf8_lossy(directory.relative()).into_owned();
+        Some((object.path.clone(), Path::new(&directory).join(stored.name)))
+    };
+    manifest.all_objects().filter_map(place).collect()
+}
+
+/// The old files in undo directories that no undo data names.
+fn unnamed_files(root: &Path) -> Vec<String> {
+    let packages = root.join("var/sadm/pkg");
+    let mut named = Vec::new();
+    for package in names(&packages) {
+        let saves = packages.join(package).join("save");
+        for save in names(&saves) {
+            for name in ["undo.files", "obsolete.files"] {
+                let path = saves.join(&save).join(name);
+                let files = if path.exists() { stored_files(&path) } else { Vec::new() };
+                named.extend(files.into_iter().map(|(_, file)| file));
+            }
+        }
+    }
+    let undo = Path::new("var/sadm/patchadm/undo");
+    let mut found = Vec::new();
+    for run in names(&root.join(undo)) {
+        for name in names(&root.join(undo).join(&run)) {
+            let file = undo.join(&run).join(&name);
+            if name != "identities" && !named.contains(&file) {
+                found.push(file.display().to_string());
+            }
+        }
+    }
+    found
+}
+
 /// Parameters without the stamp of dpkg, which is made of inodes and times.
 fn without_stamp(pkginfo: &str) -> String {
     pkginfo.lines().filter(|line| !line.starts_with("NATIVE_STAMP=")).collect::<Vec<_>>().join("|")
@@ -270,7 +335,9 @@ fn records(archive: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
 
 fn without_times(manifest: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     let mut manifest = Manifest::parse(manifest)?;
+    manifest.header.files = None;
     for object in &mut manifest.objects {
+        object.file = None;
         for state in object.was.iter_mut().chain(&mut object.became) {
             // records are written now, and links are not given a time
             if state.kind != FileType::Regular || object.path.starts_with("/var/sadm") {
@@ -297,6 +364,7 @@ pub(crate) fn strays(root: &Path) -> Vec<String> {
         "script.lock",
         "stage",
         "stages",
+        "undo",
         "unprivileged",
     ];
     // A cache that was not finished goes with the next run that writes one.
@@ -305,6 +373,7 @@ pub(crate) fn strays(root: &Path) -> Vec<String> {
         |name: &String| known.contains(&&**name) || prefixes.iter().any(|prefix| name.starts_with(prefix));
     let mut found: Vec<String> = names(&own).into_iter().filter(|name| !is_known(name)).collect();
     found.extend(names(&own.join("stage")));
+    found.extend(unnamed_files(root));
     if let Ok(journal) = fs::read(own.join("journal")) {
         match journal.get(..4096).map(parse_head) {
             // The ops of the last run stay as long as its journal.

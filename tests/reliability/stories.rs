@@ -151,7 +151,15 @@ pub(super) fn second_patch() -> Patch {
 
 /// A root on which the package is installed, and where both patches lie beside it.
 fn patched_with(applied: &[&Patch]) -> (Scenario, [PathBuf; 2]) {
+    patched_under("", applied)
+}
+
+/// The same under a policy.
+fn patched_under(policy: &str, applied: &[&Patch]) -> (Scenario, [PathBuf; 2]) {
     let stage = Scenario::new();
+    if !policy.is_empty() {
+        stage.file("/etc/patchadm/policy", policy);
+    }
     stage.file("/var/sadm/install/admin/default", NOCHECK);
     stage.install(&package());
     let delivered = [patch().directory(&stage), second_patch().directory(&stage)];
@@ -232,6 +240,35 @@ fn two_backouts() -> Story {
     Story { name: "back out two", stage, acts, whole: Command::BackOut(ids.to_vec()) }
 }
 
+/// Old objects stay as they are.
+const FILES: &str = "undo_format=files\n";
+
+fn old_files_kept() -> Story {
+    let (stage, [first, second]) = patched_under(FILES, &[]);
+    let acts = vec![apply(&[&first]), apply(&[&second])];
+    Story { name: "apply two and keep the old files", stage, acts, whole: apply(&[&first, &second]) }
+}
+
+fn old_files_brought_back() -> Story {
+    let (stage, _) = patched_under(FILES, &[&patch(), &second_patch()]);
+    let ids = ["200-01", "100-01"].map(str::to_owned);
+    let acts = ids.iter().map(|id| Command::BackOut(vec![id.clone()])).collect();
+    Story { name: "back out two by old files", stage, acts, whole: Command::BackOut(ids.to_vec()) }
+}
+
+fn old_files_given_up() -> Story {
+    let (stage, _) = patched_under(FILES, &[&patch(), &second_patch()]);
+    Story::of("commit of old files", stage, Command::Commit(vec!["100-01".to_owned()]))
+}
+
+/// A patch goes from under two others, whose undo data is as files.
+fn middle_backout_of_files() -> Story {
+    under_two_others("back out in the middle of old files", |stage| {
+        stage.file("/etc/patchadm/policy", FILES);
+        String::new()
+    })
+}
+
 /// A patch goes from under two others: the undo archives of both are written anew.
 fn middle_backout() -> Story {
     under_two_others("back out in the middle", |_| String::new())
@@ -257,11 +294,12 @@ fn under_two_others(name: &'static str, options: impl Fn(&Scenario) -> String) -
         }
         package
     };
+    let options = options(&stage);
     stage.install(&files("bin/a", "bin/b", "first"));
     let earlier = files("bin/a", "bin/b", "second").file("bin/added", 0o755, "added\n");
     stage.patchadd("", &Patch::of("100-01", earlier)).ok();
     stage.patchadd("", &Patch::of("200-01", files("bin/a", "", "third"))).ok();
-    stage.patchadd(&options(&stage), &Patch::of("300-01", files("bin/b", "", "fourth"))).ok();
+    stage.patchadd(&options, &Patch::of("300-01", files("bin/b", "", "fourth"))).ok();
     Story::of(name, stage, Command::BackOut(vec!["100-01".to_owned()]))
 }
 
@@ -534,7 +572,7 @@ pub(crate) const OUTSIDE: &str = "undo";
 pub(crate) type Told = fn() -> Story;
 
 /// All stories without procedure scripts; the first four, one of each command.
-pub(crate) const STORIES: [Told; 26] = [
+pub(crate) const STORIES: [Told; 30] = [
     one_patch,
     backout,
     package_added,
@@ -561,6 +599,10 @@ pub(crate) const STORIES: [Told; 26] = [
     registration_ended,
     adopted_on_demand,
     all_adopted,
+    old_files_kept,
+    old_files_brought_back,
+    old_files_given_up,
+    middle_backout_of_files,
 ];
 
 /// All of them, one after another.

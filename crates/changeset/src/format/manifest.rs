@@ -248,6 +248,14 @@ impl Manifest {
         bytes
     }
 
+    /// Returns the bytes of the files in undo directories; `None` for an archive that holds its objects.
+    pub fn stored_bytes(&self) -> Option<u64> {
+        self.header.files.as_ref()?;
+        let stored = self.all_objects().filter(|object| object.file.is_some());
+        let sizes = stored.filter_map(|object| object.was.as_ref()?.size);
+        Some(sizes.fold(0, u64::saturating_add))
+    }
+
     /// Returns the objects of the patch, then those of kept libraries.
     pub fn all_objects(&self) -> impl Iterator<Item = &ObjectRecord> {
         self.objects.iter().chain(&self.shlibs)

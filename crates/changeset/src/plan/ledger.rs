@@ -56,6 +56,8 @@ pub struct LedgerArchive {
     pub b3: Digest,
     /// Bytes of the file.
     pub size: u64,
+    /// Of undo data as files: the bytes of the old files.
+    pub files: Option<u64>,
     /// Its place; `None` for a manifest.
     pub place: Option<UndoLocation>,
 }

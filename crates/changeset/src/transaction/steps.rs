@@ -26,7 +26,7 @@ use crate::transaction::stage::object_stager::StagedContent;
 use crate::transaction::stage::old_link::link_old_objects;
 use crate::transaction::stage::staged_versions::StagedVersions;
 use crate::transaction::switch::delivered::{self, SwitchedObject};
-use crate::transaction::switch::late_copies::copy_open_files;
+use crate::transaction::switch::late_copies::sync_with_copies;
 use crate::transaction::switch::op_runner::OpRunner;
 use crate::transaction::tree::request::ExchangeReport;
 use crate::transaction::tree::staging::{StagedExchange, prepare_trees, reports, settle_trees};
@@ -189,7 +189,11 @@ impl<'p> Staged<'p> {
             let saved = save_and_record(&mut recorder, &mut self.on.layout, &self.versions);
             saved.and(early.end().map_err(|cause| (Phase::Publish, cause)))
         });
-        let undo = recorder.written.iter().map(|(index, written)| (*index, written.size)).collect();
+        let undo = recorder
+            .written
+            .iter()
+            .map(|(index, written)| (*index, written.size + written.files.unwrap_or(0)))
+            .collect();
         let (archives, notes) = (recorder.archives, recorder.notes);
         match all {
             Ok(()) => Ok(Snapshotted { on: self.on, archives, notes, bytes: self.content.bytes, undo }),
@@ -351,9 +355,7 @@ impl Published<'_> {
         } else {
             delivered::look(runner, &objects, records.first().copied())
         };
-        // Before the sync: the copies are undo data, too.
-        copy_open_files(&self.journal, runner)?;
-        runner.sync()?;
+        sync_with_copies(&self.journal, runner)?;
         let places = remote_places(self.on.plan, &self.on.opening.run);
         publish_remote(&self.on.root, &self.on.opening.run, &places)?;
         self.on.settings.watch.check().map(|()| delivered)

@@ -193,7 +193,8 @@ impl Adopter<'_> {
             if is_adopted {
                 let place = candidate.archive.as_ref().map(UndoData::location);
                 let patch = candidate.saved_as.clone();
-                change.adopted.push(LedgerArchive { patch, b3, size, place });
+                let files = candidate.manifest.stored_bytes();
+                change.adopted.push(LedgerArchive { patch, b3, size, files, place });
             }
             adoptions.push(AdoptedUndo {
                 patch: candidate.saved_as.clone(),

@@ -138,7 +138,9 @@ impl LedgerDraft for RootLedgerDraft<'_> {
         for archive in &self.change.adopted {
             let (b3, size) = (archive.b3, archive.size);
             let (undo, manifest) = match archive.place.clone() {
-                Some(place) => (LedgerUndo::Kept { b3, size, place, is_classic: false }, None),
+                Some(place) => {
+                    (LedgerUndo::Kept { b3, size, files: archive.files, place, is_classic: false }, None)
+                }
                 None => (LedgerUndo::None(WhyNone::NoUndo), Some(b3)),
             };
             let known = self.kept.line(&archive.patch).map(|known| known.scripts.clone());
@@ -227,7 +229,8 @@ impl LedgerSources<'_> {
             // The archive itself is then the one that scripts made.
             UndoPlace::Snapshot | UndoPlace::ManifestOnly => return Ok(None),
         };
-        Ok(Some(LedgerUndo::Kept { b3: written.b3, size: written.size, place, is_classic: false }))
+        let WrittenArchive { b3, size, files } = written;
+        Ok(Some(LedgerUndo::Kept { b3, size, files, place, is_classic: false }))
     }
 
     /// Returns the archive that the run has written for a patch, and its place.
@@ -256,7 +259,7 @@ impl LedgerSources<'_> {
             |error: ArchiveError| Cause::Archive { package: package.to_string(), reason: error.to_string() };
         let (b3, size) = found.digest().map_err(archive)?;
         let place = found.location();
-        Ok(Some(LedgerUndo::Kept { b3, size, place, is_classic }))
+        Ok(Some(LedgerUndo::Kept { b3, size, files: None, place, is_classic }))
     }
 
     /// Returns the digests of the scripts kept for the backout of a patch.

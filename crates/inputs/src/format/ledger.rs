@@ -85,6 +85,8 @@ pub enum LedgerUndo {
         b3: Digest,
         /// Bytes of the file.
         size: u64,
+        /// Of undo data as files: the bytes of the old files, which are no part of it.
+        files: Option<u64>,
         /// Its location.
         place: UndoLocation,
         /// Another tool made it; the run only moved it.
@@ -132,6 +134,8 @@ struct WrittenLine {
     undo: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    files: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "where")]
     place: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -268,6 +272,14 @@ impl LedgerLine {
         matches!(&self.undo, LedgerUndo::Kept { place: UndoLocation::Host(at), .. } if at == path.as_bytes())
     }
 
+    /// Returns the bytes of the old files, of undo data as files.
+    pub fn files(&self) -> Option<u64> {
+        match self.undo {
+            LedgerUndo::Kept { files, .. } => files,
+            LedgerUndo::None(_) => None,
+        }
+    }
+
     /// Returns the digest of the archive and the bytes that it has, where there is an archive.
     pub fn archive(&self) -> Option<(Digest, u64)> {
         match self.undo {
@@ -315,6 +327,7 @@ impl LedgerLine {
             info: text(&self.info),
             undo: None,
             size: None,
+            files: None,
             place: None,
             why: None,
             scripts: self.scripts.iter().map(|(name, digest)| (name.clone(), text(digest))).collect(),
@@ -324,9 +337,10 @@ impl LedgerLine {
             adopted: self.is_adopted,
         };
         match &self.undo {
-            LedgerUndo::Kept { b3, size, place, is_classic } => {
+            LedgerUndo::Kept { b3, size, files, place, is_classic } => {
                 written.undo = Some(text(b3));
                 written.size = Some(*size);
+                written.files = *files;
                 written.place = Some(match place {
                     UndoLocation::Save => SAVE.to_owned(),
                     UndoLocation::Host(path) => encode(path),
@@ -347,7 +361,10 @@ fn read_undo(
     digest: impl Fn(&str, &str) -> Result<Digest, String>,
 ) -> Result<LedgerUndo, String> {
     let Some(undo) = &written.undo else {
-        let is_bare = written.size.is_none() && written.place.is_none() && written.snapshot.is_none();
+        let is_bare = written.size.is_none()
+            && written.files.is_none()
+            && written.place.is_none()
+            && written.snapshot.is_none();
         return match written.why {
             Some(WrittenWhy::None(why)) if rule::holds("ledger.undo.none", is_bare) => {
                 Ok(LedgerUndo::None(why))
@@ -371,7 +388,11 @@ fn read_undo(
         path if path.starts_with('/') => UndoLocation::Host(decode(path).into_owned()),
         _ => return Err("`where` is neither `save` nor a path".to_owned()),
     };
-    Ok(LedgerUndo::Kept { b3: digest("undo", undo)?, size, place, is_classic })
+    let is_possible = written.files.is_none() || (place == UndoLocation::Save && !is_classic);
+    if !rule::holds("ledger.files", is_possible) {
+        return Err("`files` is said of an archive that another tool made, or of one elsewhere".to_owned());
+    }
+    Ok(LedgerUndo::Kept { b3: digest("undo", undo)?, size, files: written.files, place, is_classic })
 }
 
 /// Tells whether a text is a run as it is written, whose number others can follow.
@@ -406,6 +427,7 @@ mod tests {
             undo: LedgerUndo::Kept {
                 b3: Digest([0x5f; 32]),
                 size: 51_200,
+                files: None,
                 place: UndoLocation::Save,
                 is_classic: false,
             },
@@ -518,7 +540,13 @@ mod tests {
             .prop_map(|rest| UndoLocation::Host([b"/".to_vec(), rest].concat()));
         let place = prop_oneof![Just(UndoLocation::Save), host];
         let kept = (any::<[u8; 32]>(), any::<u64>(), place, any::<bool>()).prop_map(
-            |(b3, size, place, is_classic)| LedgerUndo::Kept { b3: Digest(b3), size, place, is_classic },
+            |(b3, size, place, is_classic)| LedgerUndo::Kept {
+                b3: Digest(b3),
+                size,
+                files: None,
+                place,
+                is_classic,
+            },
         );
         let undo = prop_oneof![none.prop_map(LedgerUndo::None), kept];
         let scripts =

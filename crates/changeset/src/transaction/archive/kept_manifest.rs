@@ -24,7 +24,7 @@ pub(crate) fn write(
     let bytes = compressed(manifest.text(&header_of(&undo.manifest, None)))
         .map_err(|error| Cause::Archive { package: undo.package.to_string(), reason: error.to_string() })?;
     let b3 = record_file(dir, name, &bytes, Mode::of(0o600), None)?;
-    Ok(WrittenArchive { size: bytes.len() as u64, b3 })
+    Ok(WrittenArchive { size: bytes.len() as u64, b3, files: None })
 }
 
 fn compressed(mut text: impl Read) -> io::Result<Vec<u8>> {

@@ -68,13 +68,20 @@ pub(crate) fn write(
     let written = verified::write(&mut file, archive.format, |encoder| {
         objects.stream(encoder, (archive, stored.is_none()), &package, (&information, form))
     });
-    written.map_err(|failure| match failure {
+    let files = stored.map(|_| saved_size(archive));
+    written.map(|written| WrittenArchive { files, ..written }).map_err(|failure| match failure {
         VerifiedWriteError::Content(cause) => cause,
         VerifiedWriteError::ReadBack(reason) => {
             Cause::Archive { package: archive.package.to_string(), reason }
         }
         VerifiedWriteError::Write(error) => write_cause(place, &error),
     })
+}
+
+/// Returns the bytes of the files that an archive saves.
+fn saved_size(archive: &UndoArchive) -> u64 {
+    let saved = archive.saved.iter().filter(|(entry, _)| entry.object.ftype.is_regular());
+    saved.filter_map(|(entry, _)| entry.object.content.size).sum()
 }
 
 fn write_cause(place: &str, error: &io::Error) -> Cause {

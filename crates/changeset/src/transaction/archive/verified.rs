@@ -28,6 +28,8 @@ pub struct WrittenArchive {
     pub size: u64,
     /// BLAKE3 of the compressed bytes.
     pub b3: Digest,
+    /// Of undo data as files: the bytes of the old files, which the archive does not hold.
+    pub files: Option<u64>,
 }
 
 /// The reason why a file could not be written and verified.
@@ -87,8 +89,8 @@ pub(crate) fn write<'f, E>(
         let FinishedArchive { size, b3, raw } = finished?;
         let decoded = read.and_then(|read| read.map_err(VerifiedWriteError::ReadBack))?;
         match (b3, decoded) {
-            (Some(b3), decoded) if decoded == raw => Ok(WrittenArchive { size, b3 }),
-            (None, Some(b3)) => Ok(WrittenArchive { size, b3 }),
+            (Some(b3), decoded) if decoded == raw => Ok(WrittenArchive { size, b3, files: None }),
+            (None, Some(b3)) => Ok(WrittenArchive { size, b3, files: None }),
             _ => Err(VerifiedWriteError::ReadBack("other bytes came back than were written".to_owned())),
         }
     })

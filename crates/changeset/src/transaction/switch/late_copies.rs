@@ -5,7 +5,7 @@
 //! directory. Processes that the caller may not look into are not seen: what they write is found by the digest when the
 //! undo data is used.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -22,15 +22,33 @@ pub(crate) const LATE: &[u8] = b"late-";
 /// The access modes of open(2) in `flags` of proc_pid_fdinfo(5), and those that can write.
 const ACCESS_MODE: u32 = 0o3;
 
-/// Copies the stored objects of a switched run that processes can still write to; tells whether there were any. The copies
-/// must be made durable before the commit.
-pub(crate) fn copy_open_files(journal: &Journal, runner: &mut OpRunner<'_>) -> Result<bool, Cause> {
+/// Makes a switched run durable, with copies of the stored objects that processes can still write to.
+pub(crate) fn sync_with_copies(journal: &Journal, runner: &mut OpRunner<'_>) -> Result<(), Cause> {
     let names = journal.archives.iter().flat_map(|archive| archive.files.iter().flatten());
     let stored: BTreeSet<StoredName> = names.filter_map(|name| StoredName::parse(name)).collect();
     if stored.is_empty() {
-        return Ok(false);
+        return runner.sync();
     }
-    let open = inodes_open_for_writing(Path::new("/proc"));
+    let old = journal.ops.iter().filter(|op| !op.db).filter_map(|op| op.old.as_deref());
+    let wanted: HashSet<u64> = old.map(|old| old.inode.number).collect();
+    // One waits for the disk, the other for the processor.
+    let open = std::thread::scope(|scope| {
+        let looking = scope.spawn(|| open_for_writing(Path::new("/proc"), &wanted));
+        let synced = runner.sync();
+        let open = looking.join().map_err(|_| Cause::Internal("a thread failed".to_owned()));
+        synced.and(open)
+    })?;
+    let is_any = !open.is_empty() && copy_open(journal, runner, &stored, &open)?;
+    if is_any { runner.sync() } else { Ok(()) }
+}
+
+/// Copies the stored objects with these inodes; tells whether there were any.
+fn copy_open(
+    journal: &Journal,
+    runner: &mut OpRunner<'_>,
+    stored: &BTreeSet<StoredName>,
+    open: &HashSet<u64>,
+) -> Result<bool, Cause> {
     let mut any = false;
     for op in journal.ops.iter().filter(|op| !op.db) {
         let Some(old) = op.old.as_deref().filter(|old| open.contains(&old.inode.number)) else { continue };
@@ -61,23 +79,22 @@ fn copy(runner: &mut OpRunner<'_>, op: &Op, (name, old): (&StoredName, &Identity
     if is_same && old.size == copied.size { Ok(()) } else { Err(changed()) }
 }
 
-/// Returns the numbers of the inodes that any process has open for writing, or mapped so. A number may be that of another
+/// Returns the `wanted` inode numbers that any process has open for writing, or mapped so. A number may be that of another
 /// file on another file system: then a file is copied in vain.
-fn inodes_open_for_writing(proc: &Path) -> BTreeSet<u64> {
-    let mut found = BTreeSet::new();
+fn open_for_writing(proc: &Path, wanted: &HashSet<u64>) -> HashSet<u64> {
+    let mut found = HashSet::new();
     let processes = fs::read_dir(proc).into_iter().flatten().flatten();
     for process in processes.filter(|process| is_number(&process.file_name().to_string_lossy())) {
         let process = process.path();
         for descriptor in fs::read_dir(process.join("fd")).into_iter().flatten().flatten() {
-            let info = fs::read_to_string(process.join("fdinfo").join(descriptor.file_name()));
-            if info.is_ok_and(|info| can_write(&info))
-                && let Ok(of) = fs::metadata(descriptor.path())
-            {
-                found.insert(of.ino());
+            let Some(inode) = fs::metadata(descriptor.path()).ok().map(|of| of.ino()) else { continue };
+            let info = || fs::read_to_string(process.join("fdinfo").join(descriptor.file_name()));
+            if wanted.contains(&inode) && info().is_ok_and(|info| can_write(&info)) {
+                found.insert(inode);
             }
         }
         let maps = fs::read_to_string(process.join("maps")).unwrap_or_default();
-        found.extend(maps.lines().filter_map(shared_and_written));
+        found.extend(maps.lines().filter_map(shared_and_written).filter(|inode| wanted.contains(inode)));
     }
     found
 }

@@ -244,7 +244,8 @@ impl LostPkginfo<'_> {
             return Ok(None);
         };
         let (b3, size) = undo.digest()?;
-        Ok(Some(LedgerArchive { patch: line.patch.clone(), b3, size, place: Some(undo.location()) }))
+        let (patch, files, place) = (line.patch.clone(), line.files(), Some(undo.location()));
+        Ok(Some(LedgerArchive { patch, b3, size, files, place }))
     }
 
     /// Returns the machines from which patches of the package were applied, and this one.

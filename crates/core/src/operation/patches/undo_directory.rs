@@ -28,9 +28,7 @@ pub(in crate::operation) fn must_be_private(host: &Root, directory: &[u8]) -> Re
 /// Refuses a directory outside a root that is a stage: what is applied there must be backed out with undo data inside it,
 /// even when the stage is live.
 pub(in crate::operation) fn must_be_inside_stage(root: &Root, directory: &Path) -> Result<(), Failure> {
-    let identity = places::stage_identity();
-    let own = root.dir_if_there(&identity.parent().unwrap_or_else(ObjectPath::root))?;
-    if !own.is_some_and(|own| own.look(identity.name()).is_ok_and(|seen| seen.is_some())) {
+    if !is_stage(root)? {
         return Ok(());
     }
     let is_inside = Root::open(directory)?.physical_path()?.starts_with(root.physical_path()?);
@@ -39,6 +37,13 @@ pub(in crate::operation) fn must_be_inside_stage(root: &Root, directory: &Path) 
     } else {
         Err(wrong(directory, "is outside the stage, whose undo data stays in it"))
     }
+}
+
+/// Tells whether a root is a stage.
+pub(in crate::operation) fn is_stage(root: &Root) -> Result<bool, Failure> {
+    let identity = places::stage_identity();
+    let own = root.dir_if_there(&identity.parent().unwrap_or_else(ObjectPath::root))?;
+    Ok(own.is_some_and(|own| own.look(identity.name()).is_ok_and(|seen| seen.is_some())))
 }
 
 fn open(host: &Root, directory: &Path) -> Result<Dir, Failure> {

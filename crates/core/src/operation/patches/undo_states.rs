@@ -44,7 +44,7 @@ pub struct PackageUndo {
     pub package: PkgInst,
     /// Its state.
     pub state: UndoState,
-    /// The size of the existing archive, in bytes.
+    /// The size of the existing archive, in bytes, with that of old files that lie elsewhere.
     pub bytes: u64,
     /// The present or former path of the archive, as the host sees it.
     pub path: Option<String>,
@@ -202,7 +202,9 @@ impl UndoStatesReader<'_> {
         match (line, size, &save.archive) {
             (Some(line), Some(size), Some(_)) => {
                 let path = self.path(of).unwrap_or_default();
-                self.seen(of, state, must_have_size(&path, line, size, save.size).err())
+                let seen = self.seen(of, state, must_have_size(&path, line, size, save.size).err());
+                let bytes = seen.undo.bytes.saturating_add(line.files().unwrap_or_default());
+                SeenUndo { undo: PackageUndo { bytes, ..seen.undo }, ..seen }
             }
             _ => self.opened(of, state),
         }

@@ -132,8 +132,13 @@ impl UndoData {
             return Err(ArchiveError::Missing { patch, package, path: shown, remote: false });
         };
         let archive = UndoArchiveFile::new(file, shown, view.root())?;
-        let undo =
-            LedgerUndo::Kept { b3, size: archive.size(), place: UndoLocation::Save, is_classic: false };
+        let undo = LedgerUndo::Kept {
+            b3,
+            size: archive.size(),
+            files: None,
+            place: UndoLocation::Save,
+            is_classic: false,
+        };
         let line = Some(LedgerLine { undo, snapshot: None, ..line.clone() });
         Ok(Some(Self { archive, package, patch, line, outside: None }))
     }

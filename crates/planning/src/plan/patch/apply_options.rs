@@ -19,6 +19,8 @@ pub struct ApplyOptions {
     pub undo_dir: Option<PathBuf>,
     /// How undo archives are compressed.
     pub undo_format: UndoFormat,
+    /// Why undo data as files is not possible here, in a whole sentence.
+    pub only_archives: Option<&'static str>,
     /// What happens to edited files. `-u` is `replace`.
     pub edits: EditChoice,
     /// `-u`: a patch that is applied may be applied again.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{LibraryKeeper, LibraryRequest};
+use crate::operation::patches::undo_directory::is_stage;
 use crate::operation::projected_plans::ForeseenRoot;
 use crate::operation::session::{Caller, RootAndPolicy};
 use patchadm_changeset::transaction::ProgressEvent;
@@ -38,7 +39,10 @@ impl<'a> ApplyInput<'a> {
         caller: &'a Caller<'_>,
     ) -> Result<Self, Failure> {
         let (not_applicable, scripts) = (void.clone(), request.scripts.choice(ground)?);
-        let options = ApplyOptions { not_applicable, scripts, ..options(request, &ground.policy) };
+        let why_archive = "a stage keeps archives, which a promotion can bring along";
+        let only_archives = is_stage(&ground.root)?.then_some(why_archive);
+        let options =
+            ApplyOptions { not_applicable, scripts, only_archives, ..options(request, &ground.policy) };
         let Caller { now, progress, .. } = caller;
         let before = ForeseenRoot::at(now.timestamp());
         Ok(Self { ground, now, options, shlibs: request.shlibs, progress: *progress, before })

@@ -33,9 +33,7 @@ impl ApplyPlanner<'_> {
             draft.notes.push(format!("{} is applied already; its files are installed again", self.id()));
         } else {
             (records, undo) = self.records(&draft, &packages)?;
-            if self.undo_format(&packages).is_some() {
-                draft.notes.push("scripts run, so the undo data is an archive".to_owned());
-            }
+            draft.notes.extend(self.why_archive(&packages).map(str::to_owned));
         }
         records.extend(self.traces_of_interruption()?);
         Ok(RecordedPatch { draft, packages, records, undo })
@@ -60,7 +58,7 @@ impl ApplyPlanner<'_> {
     ) -> Result<(Vec<RecordChange>, Vec<UndoArchive>), Reason> {
         let mut changes = Vec::new();
         let mut undo = Vec::new();
-        let format = self.undo_format(patched).unwrap_or(self.options.undo_format);
+        let format = self.why_archive(patched).map_or(self.options.undo_format, |_| UndoFormat::default());
         for package in patched {
             let target = &package.target;
             let files = records::files(&target.package, target.image, &target.params, is_kept)?;
@@ -78,15 +76,16 @@ impl ApplyPlanner<'_> {
         Ok((changes, undo))
     }
 
-    /// The form of the undo data, if the one that was chosen is not possible: the old files that a script may change cannot
-    /// stay as they are.
-    fn undo_format(&self, patched: &[Patched<'_>]) -> Option<UndoFormat> {
-        let runs_scripts = || {
-            let has_scripts = |package: &Patched<'_>| package.chosen.has_scripts();
-            patched.iter().any(has_scripts) || applying(&self.image.hooks).next().is_some()
-        };
-        let is_impossible = self.options.undo_format == UndoFormat::Files && runs_scripts();
-        is_impossible.then(UndoFormat::default)
+    /// Why the undo data is an archive although files were asked for: old files that a script may change cannot stay as they
+    /// are.
+    fn why_archive(&self, patched: &[Patched<'_>]) -> Option<&'static str> {
+        if self.options.undo_format != UndoFormat::Files || self.validated.no_undo {
+            return None;
+        }
+        let has_scripts = |package: &Patched<'_>| package.chosen.has_scripts();
+        let runs_scripts = patched.iter().any(has_scripts) || applying(&self.image.hooks).next().is_some();
+        let by_scripts = runs_scripts.then_some("scripts run, so the undo data is an archive");
+        self.options.only_archives.or(by_scripts)
     }
 
     /// The save directory of a package, with its undo archive, the pointer to it, or the manifest alone.
