@@ -213,13 +213,12 @@ impl RootAndPolicy {
     /// Returns the list of patches that ended as the preparation will leave it; `None` if it does not change it.
     fn prepared_list(&self) -> Option<Vec<u8>> {
         let preparation = self.preparation.lock().unwrap_or_else(PoisonError::into_inner);
-        let records = preparation.plans.iter().flat_map(|plan| &plan.records);
-        let written = records.filter_map(|change| match change {
+        let mut records = preparation.plans.iter().rev().flat_map(|plan| plan.records.iter().rev());
+        records.find_map(|change| match change {
             RecordChange::Write { path, bytes, .. } if *path == places::lost() => Some(bytes.clone()),
             RecordChange::RemoveFile(path) if *path == places::lost() => Some(Vec::new()),
             _ => None,
-        });
-        written.last()
+        })
     }
 
     /// Makes the same survey for a plan that is made as if no libraries were kept, and settled afterwards.
