@@ -208,6 +208,8 @@ mod mounts;
 mod native_and_script;
 /// Damaged and hostile records of dpkg, and hooks that are told rubbish.
 mod native_bad_input;
+/// What queries and other patches make of a fix that an upgrade took or has.
+mod native_checks;
 /// Locks of dpkg and rpm, and who waits for whom.
 mod native_locks;
 mod native_model;

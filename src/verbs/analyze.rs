@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Context as _;
 
 use super::options::BriefVerbOptions;
+use super::overtaken::NativeEntries;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::many_roots::list::ManyRoots;
@@ -28,8 +29,10 @@ use comparison::{Comparison, ComparisonOptions};
 use page::{page_of, section_of};
 use patchadm_core::operation::analysis::{facts_of, read_listings, still_loaded_in, write_page};
 use patchadm_core::operation::libraries::LibrariesBeforePatches;
+use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::applied_patches::{PatchesError, installed_software};
 use patchadm_core::operation::session::RootAndPolicy;
+use patchadm_inputs::native::NativeOrigin;
 use patchadm_planning::analyze::{AnalysisRequest, MachineFacts, analyse};
 use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::Root;
@@ -63,7 +66,8 @@ struct AnalyzeArgs {
     words: Vec<String>,
 }
 
-/// Runs the verb. Exit 33 where a patch that was named is not known; with `--check` 66 where one is missing.
+/// Runs the verb. Exit 33 where a patch that was named is not known; with `--check` 68 where a fix is lost or a registration
+/// stale, else 66 where a patch is missing.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: AnalyzeArgs = parse(call, USAGE)?;
     let choice = AnalysisChoice::of(&args.options, &args.words, call.surroundings.now.date_naive())
@@ -142,7 +146,11 @@ impl Analysed {
         let machine = AnalysedMachine::Root(root.prefix().to_owned());
         let kept =
             still_loaded_in(root, &software, &self.now).map_err(|error| query_refused(root, &error))?;
-        Ok(self.report(machine, (&facts_of(&software), &kept), root)?.with_remarks(stale))
+        let mut params = software.packages.iter().map(|(_, params)| params);
+        let has_native = params.any(|params| NativeOrigin::of(params).is_some());
+        let native = NativeEntries::of(&NativeOverview::as_far_as_known(root, &self.now, has_native));
+        let report = self.report(machine, (&facts_of(root, &software), &kept), root)?;
+        Ok(report.with_native(native).with_remarks(stale))
     }
 
     /// Returns the report about a machine; the policy of the root says which patches come first.
@@ -162,6 +170,6 @@ impl Analysed {
 
 /// Returns the answer of one root of many.
 fn answer_of(report: AnalysisReport) -> RootAnswer<AnalysisReport> {
-    let (exit, line, notes) = (report.exit(), report.line(), report.table());
+    let (exit, line, notes) = (report.exit(), report.line(), report.lines());
     RootReport { exit, ..RootReport::of_answer(line, notes, report) }.into()
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::lacking::LackingReport;
 use super::listed::ListedPatch;
 use super::options::VerbOptions;
-use super::overtaken::{LOST, OvertakenEntry, StaleEntry};
+use super::overtaken::{NativeEntries, OvertakenEntry};
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::many_roots::list::ManyRoots;
@@ -35,7 +35,7 @@ struct ListArgs {
     /// The order of the list: by id, or by the date of application
     #[arg(long, value_name = "id|date", value_parser = order)]
     order: Option<ListOrder>,
-    /// End with 68 if the fix of a patch is lost to an upgrade by dpkg or rpm
+    /// End with 68 if the fix of a patch is lost to an upgrade by dpkg or rpm, or a registration is stale
     #[arg(long)]
     check: bool,
     /// Only the patches that were applied at this moment (RFC 3339) or day, or later
@@ -62,6 +62,8 @@ struct ListChoice {
     since: Option<DateTime<Utc>>,
     is_verbose: bool,
     in_json: bool,
+    /// Whether a lost fix and a stale registration have an exit code of their own.
+    is_check: bool,
 }
 
 /// The patches of a root.
@@ -73,12 +75,8 @@ struct ListReport {
     /// The patches that ended because dpkg or rpm changed their package.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     overtaken: Vec<OvertakenEntry>,
-    /// The registrations that no longer say what dpkg or rpm says.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    stale: Vec<StaleEntry>,
-    /// Whether the fix of a patch is lost, or would be with the next refresh.
-    #[serde(skip)]
-    has_lost: bool,
+    #[serde(flatten)]
+    native: NativeEntries,
     /// Notes for a person.
     #[serde(skip)]
     remarks: Vec<String>,
@@ -95,6 +93,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         since,
         is_verbose: call.output.is_verbose(),
         in_json: call.in_json,
+        is_check: args.check,
     };
     let now = now(&call.surroundings);
     let lacking = args.lacking.as_deref();
@@ -114,8 +113,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     match lacking {
         None => {
             let report = ListReport::of(&root, choice, &now)?;
-            let exit = if args.check && report.has_lost { LOST } else { Exit::OK };
-            Ok(Reply::about(&root, exit, report))
+            Ok(Reply::about(&root, report.exit(), report))
         }
         Some(id) => Ok(Reply::about(&root, Exit::OK, lacks(&root, id)?)),
     }
@@ -177,20 +175,23 @@ impl ListReport {
             let moment = |one: &&InspectedPatch| one.date.map_or((true, None), |date| (false, Some(date)));
             patches.sort_by_key(moment);
         }
-        let overview = NativeOverview::of(root, now, has_native).unwrap_or_default();
-        remarks.extend(overview.unknown.clone());
-        let stale: Vec<StaleEntry> = overview.changes.iter().map(StaleEntry::of).collect();
-        remarks.extend(stale.iter().map(StaleEntry::sentence));
+        let overview = NativeOverview::as_far_as_known(root, now, has_native);
+        let native = NativeEntries::of(&overview);
+        remarks.extend(native.remarks());
         let patches = patches.into_iter().map(|one| ListedPatch::from(one).beside(&overview)).collect();
         Ok(Self {
             patches,
             unfinished,
-            has_lost: overview.lost().next().is_some(),
             overtaken: overview.ended.iter().map(OvertakenEntry::of).collect(),
-            stale,
+            native,
             remarks,
             choice,
         })
+    }
+
+    /// Returns how the command ends.
+    fn exit(&self) -> Exit {
+        if self.choice.is_check { self.native.checked(Exit::OK) } else { Exit::OK }
     }
 
     /// Returns the width of the ids.
@@ -235,8 +236,8 @@ impl ListReport {
             number => format!("{number} patches"),
         };
         let remarks = self.remarks.iter().map(|remark| format!("note: {remark}"));
-        let notes = self.lines().into_iter().chain(remarks).collect();
-        RootReport::of_answer(line, notes, self).into()
+        let (exit, notes) = (self.exit(), self.lines().into_iter().chain(remarks).collect());
+        RootReport { exit, ..RootReport::of_answer(line, notes, self) }.into()
     }
 }
 

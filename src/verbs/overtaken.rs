@@ -3,12 +3,53 @@
 use serde::Serialize;
 
 use crate::reply::{Exit, ExitCause};
+use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
 use patchadm_inputs::native::NativeChange;
 use patchadm_svr4::package::PkgInst;
 
-/// The fix of a patch is lost, or would be with the next refresh.
-pub(super) const LOST: Exit = Exit::new(68, ExitCause::NativeChanged);
+/// The fix of a patch is lost, or a registration is stale, where `--check` asks for that.
+const NATIVE_CHANGED: Exit = Exit::new(68, ExitCause::NativeChanged);
+
+/// What a refresh or the operator has to take up on a root; its fields are those of the JSON documents.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct NativeEntries {
+    /// The patches whose fix is lost, or would be with the next refresh.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lost: Vec<OvertakenEntry>,
+    /// The registrations that no longer say what dpkg or rpm says.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stale: Vec<StaleEntry>,
+    /// Why it is not known what a refresh would do.
+    #[serde(skip)]
+    unknown: Option<String>,
+}
+
+impl NativeEntries {
+    pub(super) fn of(overview: &NativeOverview) -> Self {
+        Self {
+            lost: overview.lost().map(OvertakenEntry::of).collect(),
+            stale: overview.changes.iter().map(StaleEntry::of).collect(),
+            unknown: overview.unknown.clone(),
+        }
+    }
+
+    /// Returns how a command with `--check` ends. What it found itself comes first; what cannot be known is not in order.
+    pub(super) fn checked(&self, found: Exit) -> Exit {
+        let is_in_order = self.lost.is_empty() && self.stale.is_empty() && self.unknown.is_none();
+        if found == Exit::OK && !is_in_order { NATIVE_CHANGED } else { found }
+    }
+
+    /// Returns a line for each lost fix.
+    pub(super) fn lost_lines(&self) -> impl Iterator<Item = String> {
+        self.lost.iter().map(|one| format!("{}: {}", one.id, one.told))
+    }
+
+    /// Returns the notes about stale registrations, each with the command that takes the change up.
+    pub(super) fn remarks(&self) -> impl Iterator<Item = String> {
+        self.unknown.iter().cloned().chain(self.stale.iter().map(StaleEntry::sentence))
+    }
+}
 
 /// A patch that ended because its package was changed; its fields are those of the JSON documents.
 #[derive(Debug, Serialize)]
@@ -41,19 +82,38 @@ impl OvertakenEntry {
 
 /// A registration that no longer says what its package manager says.
 #[derive(Debug, Serialize)]
-pub(super) struct StaleEntry {
+struct StaleEntry {
     package: String,
     reason: String,
 }
 
 impl StaleEntry {
-    pub(super) fn of((package, change): (&PkgInst, &NativeChange)) -> Self {
+    fn of((package, change): (&PkgInst, &NativeChange)) -> Self {
         Self { package: package.to_string(), reason: change.to_string() }
     }
 
     /// Returns the sentence with the command that takes the change up.
-    pub(super) fn sentence(&self) -> String {
+    fn sentence(&self) -> String {
         let Self { package, reason } = self;
         format!("package {package}: {reason}; `patchadm adopt --refresh` takes it up")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_command_found_itself_comes_before_what_is_lost_stale_or_unknown() {
+        let damaged = Exit::failed(ExitCause::DamagedRecord);
+        let stale = StaleEntry { package: "DEBweb".to_owned(), reason: String::new() };
+        let unknown = Some("the policy cannot be read".to_owned());
+        for entries in [
+            NativeEntries { stale: vec![stale], ..NativeEntries::default() },
+            NativeEntries { unknown, ..NativeEntries::default() },
+        ] {
+            assert_eq!((entries.checked(Exit::OK), entries.checked(damaged)), (NATIVE_CHANGED, damaged));
+        }
+        assert_eq!(NativeEntries::default().checked(Exit::OK), Exit::OK);
     }
 }

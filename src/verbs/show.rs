@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::listed::ListedPatch;
 use super::meant::applied_like;
 use super::options::VerbOptions;
+use super::overtaken::NativeEntries;
 use crate::arguments::parse;
 use crate::arguments::suggest::did_you_mean;
 use crate::call::Invocation;
@@ -22,13 +23,16 @@ use crate::reply::patch_entry::ChangeCounts;
 use crate::reply::words::{named_value, print_notes, reboot_sentence, unfinished_sentence};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
+use crate::surroundings::caller::now;
 use delivered::DeliveredPatch;
 use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::applied_signature::applied_signature;
 use patchadm_core::operation::queries::changed_objects::{ChangedObject, changed_objects};
 use patchadm_core::operation::queries::inspect::{InspectedPatch, WantedWords, inspect};
 use patchadm_inputs::source::{self, Extent, Origin};
+use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::PatchId;
 
@@ -69,6 +73,8 @@ struct ShownPatch {
     listed: ListedPatch,
     /// The reboot that it asks for after installation.
     reboot: Option<&'static str>,
+    /// The native versions that have its fix, as it says.
+    fixed_in: Option<String>,
     /// The number of objects by kind of change; null where its undo data does not tell the caller.
     files: Option<ChangeCounts>,
     /// The known facts about its signature when it was applied, if it was examined or an option forbade that.
@@ -89,7 +95,7 @@ struct ShownChange {
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let ShowArgs { many, common, subject } = parse(call, USAGE)?;
-    let is_verbose = call.output.is_verbose();
+    let (is_verbose, now) = (call.output.is_verbose(), now(&call.surroundings));
     let Some(subject) = subject else {
         return Err(Stop::Usage { message: "no patch is named".to_owned(), usage: USAGE }.into());
     };
@@ -100,10 +106,10 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             return Err(Stop::Usage { message, usage: USAGE }.into());
         }
         let query = RootsQuery { usage: USAGE, answered: "asked", lacking: None };
-        return ask_many(call, &many, query, &|root| answer(root, &subject, is_verbose));
+        return ask_many(call, &many, query, &|root| answer(root, &subject, is_verbose, &now));
     }
     let root = common.root.open(call)?;
-    if let Some(report) = applied(&root, &subject, is_verbose)? {
+    if let Some(report) = applied(&root, &subject, is_verbose, &now)? {
         return Ok(Reply::about(&root, Exit::OK, report));
     }
     if Path::new(&subject).exists() {
@@ -117,8 +123,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 }
 
 /// Returns the report of one root of many. That it lacks the patch is no answer there, either.
-fn answer(root: &Root, subject: &str, is_verbose: bool) -> RootAnswer<AppliedReport> {
-    match applied(root, subject, is_verbose) {
+fn answer(root: &Root, subject: &str, is_verbose: bool, now: &Now) -> RootAnswer<AppliedReport> {
+    match applied(root, subject, is_verbose, now) {
         Err(error) => RootAnswer::failed(root, &error),
         Ok(None) => {
             let message = format!("patch {subject} is not applied");
@@ -135,7 +141,7 @@ fn answer(root: &Root, subject: &str, is_verbose: bool) -> RootAnswer<AppliedRep
     }
 }
 
-fn applied(root: &Root, subject: &str, is_verbose: bool) -> anyhow::Result<Option<AppliedReport>> {
+fn applied(root: &Root, subject: &str, is_verbose: bool, now: &Now) -> anyhow::Result<Option<AppliedReport>> {
     let wanted = PatchId::new(subject).ok();
     let inspection = match inspect(root, wanted.as_ref().map_or(WantedWords::None, WantedWords::Of)) {
         // A delivered patch is the same for every root.
@@ -144,6 +150,7 @@ fn applied(root: &Root, subject: &str, is_verbose: bool) -> anyhow::Result<Optio
     };
     let mut patches = inspection.patches.iter();
     let Some(one) = patches.find(|one| Some(&one.patch.id) == wanted.as_ref()) else { return Ok(None) };
+    let overview = NativeOverview::as_far_as_known(root, now, inspection.has_native);
     let changed = changed_objects(root, &one.patch)?;
     let shown = |object: &ChangedObject| ShownChange {
         package: object.package.to_string(),
@@ -152,15 +159,17 @@ fn applied(root: &Root, subject: &str, is_verbose: bool) -> anyhow::Result<Optio
     };
     let changes = changed.as_ref().filter(|_| is_verbose);
     let patch = ShownPatch {
-        listed: ListedPatch::from(one),
+        listed: ListedPatch::from(one).beside(&overview),
         reboot: one.words.reboot,
+        fixed_in: one.fixed_in.clone(),
         files: changed.as_deref().map(ChangeCounts::of_objects),
         signature: applied_signature(root, &one.patch.id),
         changes: changes.map(|changes| changes.iter().map(shown).collect()),
     };
     let unfinished = inspection.unfinished;
     let of_run = unfinished.iter().map(|run| unfinished_sentence(run, root.prefix()));
-    let remarks = of_run.chain(inspection.lost_copies.iter().map(damage_remark)).collect();
+    let of_copies = inspection.lost_copies.iter().map(damage_remark);
+    let remarks = of_run.chain(of_copies).chain(NativeEntries::of(&overview).remarks()).collect();
     let lines = lines(&patch, one);
     Ok(Some(AppliedReport { patch, unfinished, lines, remarks }))
 }
@@ -189,6 +198,7 @@ fn lines(patch: &ShownPatch, one: &InspectedPatch) -> Vec<(&'static str, String)
         ("Obsoletes", listed.obsoletes.join(", ")),
         ("Requires", listed.requires.join(", ")),
         ("Incompatible", listed.incompatibles.join(", ")),
+        ("Fixed in", patch.fixed_in.clone().unwrap_or_default()),
         ("Changed", changed),
     ]);
     let changes = patch.changes.iter().flatten();

@@ -1,10 +1,13 @@
 //! `patchadm verify`: files against records, undo archives against their digests, and which patches could be backed out.
 
+mod kept_finding;
+
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::options::VerbOptions;
+use super::overtaken::NativeEntries;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::many_roots::list::ManyRoots;
@@ -15,15 +18,16 @@ use crate::reply::kept_shlibs::KeptShlibs;
 use crate::reply::removable::RemovableEntry;
 use crate::reply::text::finding;
 use crate::reply::undo::UndoEntry;
-use crate::reply::words::human;
+use crate::reply::words::{human, print_notes};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
 use crate::surroundings::caller::now;
 use crate::surroundings::{Output, Zone};
+use kept_finding::KeptFindingEntry;
 use patchadm_core::operation::check::CheckError;
+use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::patches::undo_states::UndoState;
 use patchadm_core::operation::queries::verify::{
-    ArchiveState, ArchiveVerdict, KeptFault, KeptFinding, UndoDamage, VerifiedPatch, VerifyError,
-    VerifyReport, verify,
+    ArchiveState, ArchiveVerdict, UndoDamage, VerifiedPatch, VerifyError, VerifyReport, verify,
 };
 use patchadm_inputs::database::RecordDamage;
 use patchadm_inputs::database::foreign_changes::ForeignChange;
@@ -54,6 +58,10 @@ struct VerifyArgs {
     /// The directory that holds the undo data, when it was moved
     #[arg(long, value_name = "DIR")]
     undo_dir: Option<PathBuf>,
+    /// End with 68 if nothing is damaged, and the fix of a patch is lost to an upgrade by dpkg or rpm or a registration is
+    /// stale
+    #[arg(long)]
+    check: bool,
     /// Applied patches and installed packages; everything where none is named
     #[arg(value_name = "ID|PKG")]
     names: Vec<String>,
@@ -63,6 +71,8 @@ struct VerifyArgs {
 #[derive(Debug, Serialize)]
 struct VerifyReply {
     sound: bool,
+    #[serde(flatten)]
+    native: NativeEntries,
     /// The faults of the records themselves.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     records: Vec<DamagedRecord>,
@@ -135,20 +145,6 @@ impl DamagedRecord {
     }
 }
 
-/// A kept library with which something is wrong.
-#[derive(Debug, Serialize)]
-struct KeptFindingEntry {
-    package: String,
-    library: String,
-    paths: Vec<String>,
-    finding: &'static str,
-    /// The programs that find it instead of a newer one.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    misled: Vec<String>,
-    #[serde(skip)]
-    sentence: String,
-}
-
 /// A patch that a tool without recovery left half applied.
 #[derive(Debug, Serialize)]
 struct HalfApplied {
@@ -188,8 +184,8 @@ struct VerifiedUndoEntry {
 }
 
 /// Runs the verb. Exit 0 if all is well, 1 if objects are not as recorded, a record is damaged, or a patch was left half
-/// applied, 4 or 12 if undo data is damaged or gone, 2 for a name that is none, 3 where the caller may not read undo data
-/// and nothing else is wrong, 65 while a change is unfinished.
+/// applied, 4 or 12 if undo data is damaged or gone, 2 for a name that is none, with `--check` 68 if a fix is lost or a
+/// registration stale, 3 where the caller may not read undo data and nothing else is wrong, 65 while a change is unfinished.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: VerifyArgs = parse(call, USAGE)?;
     let (processors, now, zone) =
@@ -198,8 +194,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     // Nothing is changed, so a signal may end it at any moment.
     let ask = |root: &Root, workers: usize| {
         let report = verify(root, &args.names, args.undo_dir.as_deref(), workers, &now).map_err(refused)?;
-        let exit = exit_of(&report);
-        Ok::<_, anyhow::Error>((exit, VerifyReply::of(&report, root, zone, exit, is_verbose)))
+        let native = NativeEntries::of(&NativeOverview::as_far_as_known(root, &now, report.has_native));
+        let exit = exit_of(&report, args.check.then_some(&native));
+        Ok::<_, anyhow::Error>((exit, VerifyReply::of(&report, native, root, zone, exit, is_verbose)))
     };
     if args.many.are_named() {
         let query = RootsQuery { usage: USAGE, answered: "sound", lacking: None };
@@ -213,8 +210,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::about(&root, exit, reply))
 }
 
-/// Undo data that is gone for good counts more than a file, which a package can bring again.
-fn exit_of(report: &VerifyReport) -> Exit {
+/// Undo data that is gone for good counts more than a file, which a package can bring again. `native` is what `--check` asks
+/// for besides.
+fn exit_of(report: &VerifyReport, native: Option<&NativeEntries>) -> Exit {
     let codes: Vec<Exit> = report.patches.iter().filter_map(VerifiedPatch::damage).map(code_of).collect();
     if codes.contains(&DAMAGED) {
         return DAMAGED;
@@ -227,6 +225,7 @@ fn exit_of(report: &VerifyReport) -> Exit {
         (true, false) => Exit::OK,
     };
     let found = codes.first().copied().unwrap_or_else(of_records);
+    let found = native.map_or(found, |native| native.checked(found));
     let is_unread = found == Exit::OK && report.patches.iter().any(VerifiedPatch::is_closed);
     if is_unread { CLOSED } else { found }
 }
@@ -265,19 +264,31 @@ fn unwrapped(error: VerifyError) -> anyhow::Error {
 }
 
 impl CommandReport for VerifyReply {
-    /// Prints the objects first, then patch by patch, and at the end the summary. Problems are printed as errors if
-    /// only errors are wanted.
+    /// Prints the lost fixes and the objects first, then patch by patch, and at the end the summary. Problems are printed
+    /// as errors if only errors are wanted.
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         if output.is_quiet() && !self.sound {
-            return Ok(output.error(&self.lines(true).join("\n"))?);
+            let lines: Vec<String> = self.lines(true).into_iter().chain(self.native.remarks()).collect();
+            return Ok(output.error(&lines.join("\n"))?);
         }
         let mut lines = self.lines(false).into_iter().chain([self.summary()]);
         Ok(lines.try_for_each(|line| output.line(line))?)
     }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(print_notes(output, &self.native.remarks().collect::<Vec<_>>())?)
+    }
 }
 
 impl VerifyReply {
-    fn of(report: &VerifyReport, root: &Root, zone: Zone, exit: Exit, is_verbose: bool) -> Self {
+    fn of(
+        report: &VerifyReport,
+        native: NativeEntries,
+        root: &Root,
+        zone: Zone,
+        exit: Exit,
+        is_verbose: bool,
+    ) -> Self {
         let wording = Wording::of_verbs(root.prefix());
         let discrepancies = report.wrong().map(|checked| VerifyDiscrepancy {
             path: root.show(&checked.path),
@@ -287,6 +298,7 @@ impl VerifyReply {
         let sound = report.objects.iter().filter(|checked| is_verbose && checked.findings.is_empty());
         Self {
             sound: exit == Exit::OK,
+            native,
             records: report.damage.iter().map(DamagedRecord::of).collect(),
             changed_records: report.changed.iter().map(ChangedRecord::of).collect(),
             checked: report.objects.len(),
@@ -302,9 +314,10 @@ impl VerifyReply {
         }
     }
 
-    /// Returns the lines about objects and patches; `only_wrong` leaves out what is sound.
+    /// Returns the lines about lost fixes, objects and patches; `only_wrong` leaves out what is sound.
     fn lines(&self, only_wrong: bool) -> Vec<String> {
-        let mut lines = self.sound_paths.clone();
+        let mut lines: Vec<String> = self.native.lost_lines().collect();
+        lines.extend(self.sound_paths.iter().cloned());
         for DamagedRecord { sentence, advice, .. } in &self.records {
             lines.extend([sentence.clone(), format!("  {advice}")]);
         }
@@ -333,10 +346,11 @@ impl VerifyReply {
 
     /// Returns the report of one root of many: what is wrong; with `is_verbose` everything.
     fn answer(self, root: &Root, exit: Exit, is_verbose: bool) -> RootAnswer<Self> {
-        let (summary, notes) = (self.summary(), self.lines(!is_verbose));
+        let remarks = self.native.remarks().map(|remark| format!("note: {remark}"));
+        let (summary, notes) = (self.summary(), self.lines(!is_verbose).into_iter().chain(remarks).collect());
         let stuck = self.patches.iter().filter(|one| !one.removable.now).map(|one| one.id.clone()).collect();
-        let report = if exit == Exit::OK {
-            RootReport::of_answer(summary, notes, self)
+        let report = if matches!(exit.cause(), ExitCause::Ok | ExitCause::NativeChanged) {
+            RootReport { exit, ..RootReport::of_answer(summary, notes, self) }
         } else {
             let line = failure_line(exit, summary.trim_end_matches('.'));
             let body = RootBody::Worked(self);
@@ -388,33 +402,6 @@ fn who_may_read(wording: &Wording) -> String {
         "You may not read all undo data: run {} as root, or as the owner of the root directory.",
         wording.verb("verify")
     )
-}
-
-impl KeptFindingEntry {
-    fn of(finding: &KeptFinding) -> Self {
-        let KeptFinding { package, library, paths, fault } = finding;
-        let misled = match fault {
-            KeptFault::Shadows(paths) => paths.iter().map(ToString::to_string).collect(),
-            _ => Vec::new(),
-        };
-        let what = match fault {
-            KeptFault::Changed => "changed since it was kept".to_owned(),
-            KeptFault::Missing => "is not there any more".to_owned(),
-            KeptFault::Unneeded => "is needed by nobody; `patchadm shlibs --prune` removes it".to_owned(),
-            KeptFault::Shadows(_) => {
-                format!("is found in the place of a newer one by {}", misled.join(", "))
-            }
-        };
-        let paths: Vec<String> = paths.iter().map(ToString::to_string).collect();
-        Self {
-            package: package.to_string(),
-            library: library.clone(),
-            sentence: format!("kept library {library} ({package}: {}) {what}", paths.join(", ")),
-            paths,
-            finding: fault.word(),
-            misled,
-        }
-    }
 }
 
 impl HalfApplied {

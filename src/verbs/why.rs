@@ -72,6 +72,9 @@ struct WhyReport {
 struct NeedEntry {
     requirement: String,
     met_by: Option<String>,
+    /// The native package that has the fix of `met_by`, if that is not applied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contained_in: Option<String>,
 }
 
 /// A package that a delivered patch is for.
@@ -288,16 +291,25 @@ impl WhyReport {
 
 impl From<PatchNeed> for NeedEntry {
     fn from(need: PatchNeed) -> Self {
-        Self { requirement: need.requirement.to_string(), met_by: need.met_by.map(|id| id.to_string()) }
+        Self {
+            requirement: need.requirement.to_string(),
+            met_by: need.met_by.map(|id| id.to_string()),
+            contained_in: need.contained_in,
+        }
     }
 }
 
 impl NeedEntry {
     fn words(&self) -> String {
-        match &self.met_by {
-            Some(by) if *by == self.requirement => format!("{by}, which is applied"),
+        let met = match &self.met_by {
+            Some(by) if *by == self.requirement => by.clone(),
             Some(by) => format!("{}, met by {by}", self.requirement),
-            None => format!("{}, which is not met", self.requirement),
+            None => return format!("{}, which is not met", self.requirement),
+        };
+        match &self.contained_in {
+            Some(package) => format!("{met}, which is contained in {package}"),
+            None if self.met_by.as_ref() == Some(&self.requirement) => format!("{met}, which is applied"),
+            None => met,
         }
     }
 }

@@ -31,7 +31,8 @@ pub(in crate::verbs) struct AnalysisOptions {
     /// Do not list what is required besides
     #[arg(long)]
     no_requires: bool,
-    /// End with 66 if a patch is missing
+    /// End with 68 if the fix of a patch is lost to an upgrade by dpkg or rpm or a registration is stale, else with 66 if a
+    /// patch is missing
     #[arg(long)]
     check: bool,
 }
@@ -40,7 +41,7 @@ pub(in crate::verbs) struct AnalysisOptions {
 #[derive(Clone, Debug)]
 pub(in crate::verbs) struct AnalysisChoice {
     pub(in crate::verbs) request: AnalysisRequest,
-    /// Whether a missing patch has an exit code of its own.
+    /// Whether lost fixes, stale registrations and missing patches have exit codes of their own.
     pub(in crate::verbs) is_check: bool,
 }
 

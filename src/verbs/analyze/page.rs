@@ -32,7 +32,11 @@ pub(super) fn section_of(report: &AnalysisReport) -> PageSection {
         heading: report.machine_name(),
         facts: facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         patches: report.rows().map(patch_of).collect(),
-        notes: report.rows().flat_map(kept_notes).chain(report.unknown().map(UnknownEntry::line)).collect(),
+        notes: report
+            .lost_lines()
+            .chain(report.rows().flat_map(kept_notes))
+            .chain(report.unknown().map(UnknownEntry::line))
+            .collect(),
     }
 }
 

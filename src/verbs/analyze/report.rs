@@ -9,6 +9,7 @@ use super::row::{AnalysisEntry, AnalysisRow, UnknownEntry};
 use crate::reply::words::print_notes;
 use crate::reply::{CommandReport, Exit, ExitCause};
 use crate::surroundings::Output;
+use crate::verbs::overtaken::NativeEntries;
 use patchadm_core::operation::analysis::HostNames;
 use patchadm_core::operation::libraries::LibrariesBeforePatches;
 use patchadm_planning::analyze::{Analysis, CrossReference};
@@ -33,6 +34,8 @@ pub(super) struct AnalysisReport {
     /// The day of the cross-reference.
     as_of: Option<String>,
     groups: Vec<String>,
+    #[serde(flatten)]
+    native: NativeEntries,
     /// The number of listed patches that the machine lacks.
     missing: usize,
     patches: Vec<AnalysisEntry>,
@@ -61,6 +64,7 @@ impl AnalysisReport {
         Self {
             as_of: reference.as_of().map(|day| day.to_string()),
             groups: choice.request.groups.iter().map(ToString::to_string).collect(),
+            native: NativeEntries::default(),
             missing,
             patches: known
                 .map(Box::new)
@@ -74,6 +78,12 @@ impl AnalysisReport {
         }
     }
 
+    /// The same with what dpkg or rpm did to the machine.
+    pub(super) fn with_native(self, native: NativeEntries) -> Self {
+        let remarks: Vec<String> = native.remarks().collect();
+        Self { native, ..self }.with_remarks(remarks)
+    }
+
     /// The same with something more to be said.
     pub(super) fn with_remarks(mut self, remarks: impl IntoIterator<Item = String>) -> Self {
         self.remarks.extend(remarks);
@@ -85,7 +95,18 @@ impl AnalysisReport {
         if self.unknown().next().is_some() {
             return UNKNOWN;
         }
-        if self.is_check && self.missing > 0 { MISSING } else { Exit::OK }
+        if !self.is_check {
+            return Exit::OK;
+        }
+        match self.native.checked(Exit::OK) {
+            Exit::OK if self.missing > 0 => MISSING,
+            exit => exit,
+        }
+    }
+
+    /// Returns a line for each lost fix.
+    pub(super) fn lost_lines(&self) -> impl Iterator<Item = String> {
+        self.native.lost_lines()
     }
 
     /// Returns the patches that are known.
@@ -110,8 +131,12 @@ impl AnalysisReport {
         format!("{patches} listed, {missing}")
     }
 
-    /// Returns the table, without what stands above it.
-    pub(super) fn table(&self) -> Vec<String> {
+    /// Returns the lost fixes and the table, without what stands above them.
+    pub(super) fn lines(&self) -> Vec<String> {
+        self.lost_lines().chain(self.table()).collect()
+    }
+
+    fn table(&self) -> Vec<String> {
         let widths = AnalysisRow::widths(self.rows());
         let head = AnalysisRow::head(widths);
         let rows = self.rows().flat_map(|row| row.lines(widths));
@@ -165,6 +190,7 @@ impl AnalysisReport {
 
 impl CommandReport for AnalysisReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        self.lost_lines().try_for_each(|line| output.line(line))?;
         let (kind, machine) = self.machine();
         output.line(format!("Using {}", self.compared_with()))?;
         output.line(format!("{kind}: {machine}"))?;

@@ -7,8 +7,9 @@ use serde::Serialize;
 use crate::reply::ExitCause;
 use crate::reply::ExitCause::{
     AlreadyApplied, Attention, Conflict, DamagedInput, DamagedRecord, Dependency, Download, Edited, InDoubt,
-    Internal, Locked, Missing, NoDatabase, NoRights, NotApplicable, NotFound, Ok, ReadOnly, Reboot,
-    Restricted, Script, Signal, Signature, Space, Superseded, UndoData, Unfinished, UntrustedRoot, Usage,
+    Internal, Locked, Missing, NativeChanged, NoDatabase, NoRights, NotApplicable, NotFound, Ok, ReadOnly,
+    Reboot, Restricted, Script, Signal, Signature, Space, Superseded, UndoData, Unfinished, UntrustedRoot,
+    Usage,
 };
 
 /// A code: who ends with it, what it means, what to do.
@@ -200,6 +201,10 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         41 [Signature] "The index of the depot is not signed as is demanded, or is older than one seen before."
             "Find out who signed it; `patchadm key trust` trusts a key."
         66 [Missing] "A listed patch is missing, and --check was given." "Apply what is listed as missing."
+    }
+    "patchadm list, verify and analyze", ["list", "verify", "analyze"] => {
+        68 [NativeChanged] "The fix of a patch is lost to an upgrade by dpkg or rpm, or a registration is stale, and --check was given."
+            "`patchadm adopt --refresh` takes up what dpkg or rpm did; --accept ID accepts a loss."
     }
     "patchadm update", ["update"] => {
         66 [Missing] "A patch of the depot is missing on the root, and --check was given; nothing was changed." "Say it without --check to apply what is missing."

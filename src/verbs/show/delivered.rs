@@ -6,6 +6,7 @@ use crate::reply::CommandReport;
 use crate::reply::words::{named_value, reboot_sentence};
 use crate::surroundings::Output;
 use patchadm_core::operation::queries::kept_files::PatchWords;
+use patchadm_inputs::native::fixed_in_said;
 use patchadm_inputs::source::Image;
 use patchadm_svr4::patch::{PatchId, PatchMacros};
 
@@ -26,6 +27,8 @@ struct DeliveredFields {
     requires: Vec<String>,
     incompatibles: Vec<String>,
     reboot: Option<&'static str>,
+    /// The native versions that have its fix, as it says.
+    fixed_in: Option<String>,
     /// The number of files that it delivers.
     delivers: usize,
     /// The number of paths that it deletes.
@@ -70,6 +73,12 @@ impl DeliveredPatch {
             requires: union(&|one| one.requires.iter().map(ToString::to_string).collect()),
             incompatibles: union(&|one| one.incompatibles.iter().map(ToString::to_string).collect()),
             reboot: words.reboot,
+            fixed_in: fixed_in_said(
+                packages
+                    .clone()
+                    .map(|package| &package.params)
+                    .chain(image.patchinfo.iter().map(|patchinfo| &patchinfo.other)),
+            ),
             delivers: packages.clone().map(|package| package.files().count()).sum(),
             deletes: packages.map(|package| package.deletes.len()).sum(),
             objects: is_verbose.then(|| objects(image)),
@@ -108,6 +117,7 @@ impl CommandReport for DeliveredPatch {
             ("Obsoletes", patch.obsoletes.join(", ")),
             ("Requires", patch.requires.join(", ")),
             ("Incompatible", patch.incompatibles.join(", ")),
+            ("Fixed in", patch.fixed_in.clone().unwrap_or_default()),
             ("Restart", reboot_sentence(patch.reboot).unwrap_or_default().to_owned()),
             ("Files", patch.delivers.to_string()),
             ("Deletes", if patch.deletes == 0 { String::new() } else { patch.deletes.to_string() }),

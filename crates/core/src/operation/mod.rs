@@ -29,6 +29,7 @@ pub mod native_hooks;
 mod native_locks;
 mod new_database;
 pub mod order;
+mod overtaken_list;
 mod package_traces;
 pub mod packages;
 pub mod patches;

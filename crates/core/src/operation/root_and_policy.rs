@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::failure::Failure;
+use super::overtaken_list::{EndedPatches, list_of, list_text};
 use super::projected_plans::ForeseenRoot;
 use patchadm_inputs::database::survey::{SurveySettings, packages, parameters, survey_with};
 use patchadm_inputs::database::undo_data::{OutsideRules, UndoReader};
@@ -15,12 +16,13 @@ use patchadm_inputs::database::{RecordView, contents, installed, policy};
 use patchadm_inputs::inventory::{Installed, Inventory, KeptLibraries, Touched, is_kept_package};
 use patchadm_inputs::native::{NativeChange, NativeOrigin, native_changes};
 use patchadm_inputs::policy::Policy;
-use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::patch::validate::applied_to;
 use patchadm_planning::plan::refusal::Reason;
+use patchadm_planning::plan::{Plan, RecordChange};
 use patchadm_rootfs::{Root, Timestamp, random, side_by_side};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchRecords};
+use patchadm_svr4::places;
 
 /// The number of packages that are read in one go.
 const PORTION: usize = 100;
@@ -189,13 +191,34 @@ impl RootAndPolicy {
         packages: &BTreeMap<PkgInst, Installed>,
         read: impl Fn(&[(&PkgInst, &Installed)]) -> Result<Vec<PatchRecords>, E> + Sync,
     ) -> Result<AppliedPatches, E> {
-        let packages: Vec<(&PkgInst, &Installed)> = packages.iter().collect();
-        let portions: Vec<_> = packages.chunks(PORTION).collect();
+        let all: Vec<(&PkgInst, &Installed)> = packages.iter().collect();
+        let portions: Vec<_> = all.chunks(PORTION).collect();
         let records = side_by_side(self.root.workers(), portions.len(), || {
             |at: usize| read(portions.get(at).copied().unwrap_or_default())
         });
         let records: Vec<Vec<_>> = records.into_iter().collect::<Result<_, E>>()?;
-        Ok(AppliedPatches::new(records.into_iter().flatten().collect()))
+        let applied = AppliedPatches::new(records.into_iter().flatten().collect());
+        Ok(self.ended_patches(packages).beside(applied))
+    }
+
+    /// Returns what the patches that ended are worth; nothing is known of them where the list cannot be read. A refresh in the
+    /// same run counts as done.
+    pub(super) fn ended_patches(&self, packages: &BTreeMap<PkgInst, Installed>) -> EndedPatches {
+        let text = self.prepared_list().or_else(|| list_text(&self.root).ok().flatten());
+        let list = list_of(&self.root, text);
+        let params = packages.iter().map(|(package, installed)| (package, &installed.params));
+        EndedPatches::of(&list, params, &self.policy.separator, || self.native_changes(packages))
+    }
+
+    /// Returns the list of patches that ended as the preparation will leave it; `None` if it does not change it.
+    fn prepared_list(&self) -> Option<Vec<u8>> {
+        let preparation = self.preparation.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut records = preparation.plans.iter().rev().flat_map(|plan| plan.records.iter().rev());
+        records.find_map(|change| match change {
+            RecordChange::Write { path, bytes, .. } if *path == places::lost() => Some(bytes.clone()),
+            RecordChange::RemoveFile(path) if *path == places::lost() => Some(Vec::new()),
+            _ => None,
+        })
     }
 
     /// Makes the same survey for a plan that is made as if no libraries were kept, and settled afterwards.

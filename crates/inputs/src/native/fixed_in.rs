@@ -1,10 +1,12 @@
 //! The native versions that have the fix of a patch: `PATCH_FIXED_IN` (patchinfo(5), pkginfo(5)).
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
 use super::NativeManager;
+use patchadm_svr4::package::Params;
 
 /// The parameter of a patch that names the native versions with its fix.
 pub const FIXED_IN: &str = "PATCH_FIXED_IN";
@@ -12,6 +14,21 @@ pub const FIXED_IN: &str = "PATCH_FIXED_IN";
 /// Returns the parameter in which a package keeps what an applied patch says of them.
 pub fn fixed_in_parameter(id: &str) -> String {
     format!("{FIXED_IN}_{id}")
+}
+
+/// Returns what an applied patch says of them: what the first of its packages with a word of it keeps.
+pub fn fixed_in_of<'p>(id: &str, packages: impl IntoIterator<Item = &'p Params>) -> Option<String> {
+    let name = fixed_in_parameter(id);
+    first_said(packages.into_iter().map(|params| params.text(&name)))
+}
+
+/// Returns what a delivered patch says of them: the first word in the parameters of its packages and its patchinfo.
+pub fn fixed_in_said<'p>(parameters: impl IntoIterator<Item = &'p Params>) -> Option<String> {
+    first_said(parameters.into_iter().map(|params| params.text(FIXED_IN)))
+}
+
+fn first_said<'p>(mut texts: impl Iterator<Item = Cow<'p, str>>) -> Option<String> {
+    texts.find_map(|text| Some(text.trim().to_owned()).filter(|text| !text.is_empty()))
 }
 
 /// The native versions from which on a fix is contained: `dpkg openssl >= 3.0.18-1, rpm openssl >= 1:3.0.18`.

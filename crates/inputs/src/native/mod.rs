@@ -27,7 +27,9 @@ mod upcoming;
 pub use changes::{NativeChange, native_changes};
 pub use error::NativeError;
 pub use file_sum::FileSum;
-pub use fixed_in::{FIXED_IN, FixedIn, FixedInClause, FixedInError, fixed_in_parameter};
+pub use fixed_in::{
+    FIXED_IN, FixedIn, FixedInClause, FixedInError, fixed_in_of, fixed_in_parameter, fixed_in_said,
+};
 pub use origin::{ADOPTED, NativeManager, NativeOrigin};
 pub use package::{NativePackage, NativePath, NativePresence};
 pub use package_name::LONGEST_PKG;

@@ -138,6 +138,19 @@ mod tests {
     }
 
     #[test]
+    fn a_requirement_whose_changes_the_packages_have_already_is_not_listed() {
+        let patches = vec![ReferencePatch::made_up("1-01", &["5-01"]), ReferencePatch::made_up("5-02", &[])];
+        let reference = CrossReference::new(None, patches);
+        let listed = |contained: &str| {
+            let machine = machine(&[]).with_contained([PatchId::new(contained).unwrap()]);
+            let analysis = analyse(&reference, &machine, &request(&["1"]));
+            analysis.patches.iter().map(|row| row.base.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(listed("5-01"), ["1"]);
+        assert_eq!(listed("5-00"), ["5", "1"], "an earlier revision is not enough");
+    }
+
+    #[test]
     fn a_long_chain_of_requirements_is_followed() {
         let of = |number: u32| {
             ReferencePatch::made_up(

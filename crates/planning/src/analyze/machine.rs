@@ -36,6 +36,8 @@ pub struct MachineFacts {
     installed: BTreeMap<String, PatchId>,
     /// The patches that applied patches say they obsolete, by base.
     obsoletes: HashMap<String, Vec<Claim>>,
+    /// The patches that are not applied and whose changes the packages have all the same, by base.
+    contained: HashMap<String, Vec<PatchId>>,
 }
 
 /// A patch that an applied one says it obsoletes.
@@ -68,6 +70,21 @@ impl MachineFacts {
             }
         }
         facts
+    }
+
+    /// Returns the same with patches that meet requirements without being applied, because the packages have their changes
+    /// from somewhere else.
+    #[must_use]
+    pub fn with_contained(mut self, ids: impl IntoIterator<Item = PatchId>) -> Self {
+        for id in ids {
+            self.contained.entry(id.base().to_owned()).or_default().push(id);
+        }
+        self
+    }
+
+    /// Tells whether the packages have the changes of a patch without it.
+    pub(super) fn contains(&self, id: &PatchId) -> bool {
+        self.contained.get(id.base()).is_some_and(|ids| ids.iter().any(|other| other.contains(id)))
     }
 
     /// Returns the highest applied revision of a base.

@@ -63,7 +63,9 @@ impl<'a> RequirementOrder<'a> {
             let in_place = alternatives.iter().filter_map(|id| self.question.reference.in_place_of(id));
             let in_place: Vec<_> = in_place.map(|(id, _)| id).collect();
             let is_met = alternatives.iter().chain(in_place.iter().copied()).any(|id| {
-                machine.installed(id.base()).is_some_and(|installed| installed >= id) || machine.obsoletes(id)
+                machine.installed(id.base()).is_some_and(|installed| installed >= id)
+                    || machine.obsoletes(id)
+                    || machine.contains(id)
             });
             if !is_met {
                 found.extend(in_place.iter().find_map(|id| self.lacking(id.base(), candidate)));

@@ -238,8 +238,12 @@ impl<'a> Catalogue<'a> {
         (needs, void)
     }
 
-    /// Returns the highest fitting revision where all fitting ones are not for this root.
+    /// Returns the highest fitting revision where all fitting ones are not for this root. A patch that was applied and is lost
+    /// is for it.
     fn void(&self, id: &PatchId) -> Option<&'a PatchId> {
+        if self.applied.is_lost(id) {
+            return None;
+        }
         let fitting = self.fitting(id);
         let highest = fitting.clone().next_back()?;
         let is_void =

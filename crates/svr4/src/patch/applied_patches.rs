@@ -50,6 +50,10 @@ pub struct AppliedPatches {
     namers: BTreeMap<String, BTreeSet<PatchId>>,
     /// The explicitly obsoleted patches, each with the applied patches that obsolete it.
     pub(super) obsoleted: BTreeMap<PatchId, Vec<PatchId>>,
+    /// Patches that are not applied and whose changes the packages have all the same.
+    contained: BTreeSet<PatchId>,
+    /// Patches that are not applied any more, and whose changes are gone from packages that are there.
+    lost: BTreeSet<PatchId>,
     /// The patches provided, computed at the first question: few patches require one that is not itself
     /// applied.
     provided: OnceLock<Provided>,
@@ -115,7 +119,31 @@ impl AppliedPatches {
         for patch in patches.values() {
             note_namer(&mut namers, patch);
         }
-        Self { packages, places, patches, namers, obsoleted, provided: OnceLock::new() }
+        let (contained, lost) = Default::default();
+        Self { packages, places, patches, namers, obsoleted, contained, lost, provided: OnceLock::new() }
+    }
+
+    /// Returns the same with patches that ended without a backout: `contained` ones meet requirements all the same, because
+    /// the packages have their changes from somewhere else; the changes of `lost` ones are gone. Those of before no longer
+    /// count.
+    #[must_use]
+    pub fn with_ended(
+        self,
+        contained: impl IntoIterator<Item = PatchId>,
+        lost: impl IntoIterator<Item = PatchId>,
+    ) -> Self {
+        Self { contained: contained.into_iter().collect(), lost: lost.into_iter().collect(), ..self }
+    }
+
+    /// Returns the contained patch that is `id` or a later revision of it.
+    pub(super) fn contained(&self, id: &PatchId) -> Option<&PatchId> {
+        itself_or_later(&self.contained, id)
+    }
+
+    /// Returns whether `id` or a later revision of it was applied, and its changes are gone from packages that are there. It
+    /// is not one that does not concern the root.
+    pub fn is_lost(&self, id: &PatchId) -> bool {
+        itself_or_later(&self.lost, id).is_some()
     }
 
     /// Records that a patch was applied to a package, as [`PatchRecords::record_applied`] does, and keeps the relations:
@@ -300,6 +328,10 @@ impl AppliedPatches {
             .flat_map(|applied| applied.list.iter().map(move |id| (id, &applied.package)))
             .find(|(id, _)| is_restricted(id))
     }
+}
+
+fn itself_or_later<'a>(ids: &'a BTreeSet<PatchId>, id: &PatchId) -> Option<&'a PatchId> {
+    ids.range((Included(id), Unbounded)).next().filter(|other| other.same_base(id))
 }
 
 /// Enters a patch among those that name others as incompatible.

@@ -13,13 +13,14 @@ pub struct UnmetRequirement {
 
 impl AppliedPatches {
     /// Returns the applied patch that provides `id`: `id` itself, a later revision of it, or one that
-    /// obsoletes such a revision, directly or through others.
+    /// obsoletes such a revision, directly or through others. Without one, returns the contained patch that does.
     pub fn provides(&self, id: &PatchId) -> Option<&PatchId> {
         let itself = self.get(id).map(|patch| &patch.id);
-        itself.or_else(|| self.later_revision(id)).or_else(|| self.provided().provider(id))
+        let applied = itself.or_else(|| self.later_revision(id)).or_else(|| self.provided().provider(id));
+        applied.or_else(|| self.contained(id))
     }
 
-    /// Returns the applied patch that meets `requirement`; of alternatives, the first that is met.
+    /// Returns the patch that meets `requirement`; of alternatives, the first that is met.
     pub fn satisfies(&self, requirement: &Requirement) -> Option<&PatchId> {
         requirement.ids().iter().find_map(|id| self.provides(id))
     }
@@ -38,6 +39,11 @@ impl AppliedPatches {
         }
         let mut after = self.clone();
         after.record_backed_out(id);
+        self.unmet_after(&after)
+    }
+
+    /// Returns the requirements of patches that are effective afterwards, which are met now and no longer then.
+    pub fn unmet_after(&self, after: &Self) -> Vec<UnmetRequirement> {
         let mut unmet = Vec::new();
         for patch in after.effective() {
             for requirement in &patch.requires {
@@ -131,6 +137,23 @@ mod tests {
         assert!(misses(&superseded, "650-03").is_empty());
         let comes_back = root(&["P 700-01 requires 650-03", "P 700-02 obsoletes 650-03"]);
         assert_eq!(misses(&comes_back, "700-02"), ["700-01 needs 650-03"]);
+    }
+
+    #[test]
+    fn a_contained_patch_meets_requirements_without_being_applied() {
+        let root = root(&["P 700-02 requires 650-03", "P 680-01"]);
+        assert_eq!(provider(&root, "650-03"), None);
+        let root = root.with_ended([id("650-04"), id("680-02")], [id("660-02")]);
+        assert_eq!(provider(&root, "650-03").as_deref(), Some("650-04"));
+        assert_eq!(provider(&root, "650-05"), None);
+        assert_eq!(provider(&root, "64-01"), None);
+        assert_eq!(provider(&root, "680-01").as_deref(), Some("680-01"), "what is applied comes first");
+        assert!(misses(&root, "680-01").is_empty() && root.get(&id("650-04")).is_none());
+        assert!(root.is_lost(&id("660-01")) && !root.is_lost(&id("660-03")) && !root.is_lost(&id("650-03")));
+        let lost = root.clone().with_ended([], [id("650-04")]);
+        let unmet: Vec<_> =
+            root.unmet_after(&lost).into_iter().map(|unmet| unmet.patch.to_string()).collect();
+        assert_eq!(unmet, ["700-02"]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use patchadm_inputs::database::{
     DatabaseError, RecordDamage, RecordView, all, identity_fault, installed, open_run, read_consistently,
 };
 use patchadm_inputs::inventory::{Installed, Inventory};
-use patchadm_inputs::native::NativeOrigin;
+use patchadm_inputs::native::{NativeOrigin, fixed_in_of};
 use patchadm_inputs::policy::Policy;
 use patchadm_planning::plan::kept_libraries::KeptLibrary;
 use patchadm_planning::plan::patch::interrupted::{Interrupted, interrupted};
@@ -59,6 +59,8 @@ pub struct InspectedPatch {
     pub date: Option<DateTime<FixedOffset>>,
     /// The machine on which it was applied.
     pub host: Option<String>,
+    /// The native versions that have its fix, as it says.
+    pub fixed_in: Option<String>,
     /// What it says of itself; empty if that was not requested.
     pub words: PatchWords,
     /// Its undo data, package by package.
@@ -150,7 +152,8 @@ impl Inspector<'_> {
             Ok::<_, DatabaseError>(Some((applied, (inst.clone(), found))))
         })?;
         let (applied, packages): (Vec<_>, BTreeMap<_, _>) = found.into_iter().unzip();
-        let applied = AppliedPatches::new(applied);
+        let ended = self.ground.map(|ground| ground.ended_patches(&packages)).unwrap_or_default();
+        let applied = ended.beside(AppliedPatches::new(applied));
         let has_native = packages.values().any(|installed| NativeOrigin::of(&installed.params).is_some());
         let of = |(package, installed)| interrupted(package, installed, separator);
         let half: Vec<Interrupted> = packages.iter().flat_map(of).collect();
@@ -171,6 +174,7 @@ impl Inspector<'_> {
             let half = half.iter().find(|half| half.patch == patch.id);
             let of_half = || half.map_or(Ok(()), |half| Err(half.refusal().into()));
             all.push(InspectedPatch {
+                fixed_in: fixed_in(patch, &inventory.packages),
                 undo: undo_of(patch, &undo),
                 kept: kept.remove(&patch.id).filter(|_| half.is_none()).unwrap_or_default(),
                 backout: backouts.remove(&patch.id).unwrap_or_else(of_half),
@@ -205,12 +209,18 @@ impl Inspector<'_> {
             date_text: info.map(|info| info.date.clone()).filter(|date| !date.is_empty()),
             date: info.and_then(|info| applied_date(&info.date)),
             host: info.map(|info| info.host.clone()),
+            fixed_in: None,
             words: PatchWords::default(),
             undo: Vec::new(),
             backout: Ok(()),
             kept: Vec::new(),
         }
     }
+}
+
+fn fixed_in(patch: &AppliedPatch, packages: &BTreeMap<PkgInst, Installed>) -> Option<String> {
+    let installed = patch.packages.iter().filter_map(|package| packages.get(package));
+    fixed_in_of(patch.id.as_str(), installed.map(|installed| &installed.params))
 }
 
 fn undo_of(patch: &AppliedPatch, undo: &UndoOfPatches) -> Vec<PackageUndo> {

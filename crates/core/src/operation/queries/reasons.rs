@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::applied_run::AppliedRuns;
 use super::patch_files::records;
 use crate::operation::failure::Failure;
+use crate::operation::overtaken_list::ended_in_root;
 use crate::operation::session::must_have_database;
 use patchadm_inputs::database::{policy, read_consistently};
 use patchadm_inputs::source::Image;
@@ -46,8 +47,10 @@ pub struct PatchReasons {
 pub struct PatchNeed {
     /// The requirement.
     pub requirement: Requirement,
-    /// The applied patch that meets it.
+    /// The applied patch that meets it, or the one that is contained.
     pub met_by: Option<PatchId>,
+    /// The native package that has the fix of a patch that is contained and not applied, as `openssl 3.0.22-1 (dpkg)`.
+    pub contained_in: Option<String>,
 }
 
 /// A package of a delivered patch compared with those of the root.
@@ -83,6 +86,8 @@ pub fn patch_reasons(
     let Ok(id) = PatchId::parse(id, &separator) else { return Ok(None) };
     read_consistently(root, |view| {
         let (applied, params) = records(view, &separator)?;
+        let ended = ended_in_root(root, params.iter(), &separator);
+        let applied = ended.clone().beside(applied);
         let runs = AppliedRuns::of(view);
         let packages = match at_hand {
             PatchAtHand::Delivered(image) => fits(image, &params),
@@ -95,9 +100,11 @@ pub fn patch_reasons(
             (None, PatchAtHand::Offered(needed)) => needed.to_vec(),
             (None, PatchAtHand::Nothing) => Vec::new(),
         };
-        let need = |requirement: Requirement| PatchNeed {
-            met_by: applied.satisfies(&requirement).cloned(),
-            requirement,
+        let need = |requirement: Requirement| {
+            let met_by = applied.satisfies(&requirement).cloned();
+            let contained = ended.contained.iter().find(|one| Some(&one.id) == met_by.as_ref());
+            let by = contained.filter(|one| applied.get(&one.id).is_none()).map(|one| one.by.clone());
+            PatchNeed { met_by, contained_in: by, requirement }
         };
         let line = patch.and_then(|_| runs.line(&id));
         let because = line.into_iter().filter_map(|line| line.because.get(id.as_str())).cloned();

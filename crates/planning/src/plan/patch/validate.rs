@@ -335,7 +335,10 @@ fn refuse_relations(
             continue;
         }
         let mut operands = options.not_applicable.iter();
-        match operands.find(|operand| requirement.ids().iter().any(|needed| operand.contains(needed))) {
+        // A patch that was applied and is lost is missed, although it is not for the version that is there now.
+        let needed = |needed: &&PatchId| !applied.is_lost(needed);
+        let needed: Vec<&PatchId> = requirement.ids().iter().filter(needed).collect();
+        match operands.find(|operand| needed.iter().any(|needed| operand.contains(needed))) {
             Some(operand) => notes.push(format!("required patch {operand} is not applicable to this root")),
             None => return Err(Reason::Required(requirement.clone())),
         }

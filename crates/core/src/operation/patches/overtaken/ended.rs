@@ -1,30 +1,15 @@
-//! How patches end, and the list of those that did.
+//! How patches end, and what that changes in the list of those that did.
 
-use crate::operation::failure::Failure;
-use patchadm_inputs::database::RecordView;
 use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenPatches, OvertakenState};
 use patchadm_inputs::inventory::Installed;
-use patchadm_inputs::native::{FixedIn, NativeChange, NativeManager, fixed_in_parameter};
+use patchadm_inputs::native::{FixedIn, NativeChange, NativeManager, fixed_in_of};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::plan::{Plan, RecordChange};
-use patchadm_rootfs::Root;
 use patchadm_svr4::package::{Mode, PkgInst};
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 use std::collections::BTreeMap;
-
-/// The longest list that is read, in bytes.
-const LARGEST: u64 = 16 << 20;
-
-/// Reads the list of a root with this marker.
-pub(in crate::operation) fn overtaken_patches(
-    root: &Root,
-    marker: &str,
-) -> Result<OvertakenPatches, Failure> {
-    let text = RecordView::live(root).read(&places::lost(), LARGEST).map_err(Failure::from)?;
-    Ok(OvertakenPatches::parse(&text.unwrap_or_default(), marker))
-}
 
 /// Returns the change of the list; `None` if it stays as it was before.
 pub(super) fn written(before: &OvertakenPatches, list: &OvertakenPatches) -> Option<RecordChange> {
@@ -143,9 +128,7 @@ impl EndingPatches<'_> {
 
     /// What the patch says of native versions with its fix.
     fn fixed_in(&self, id: &PatchId, packages: &[PkgInst]) -> Option<String> {
-        let name = fixed_in_parameter(id.as_str());
         let installed = packages.iter().filter_map(|package| self.packages.get(package));
-        let mut texts = installed.map(|installed| installed.params.text(&name).trim().to_owned());
-        texts.find(|text| !text.is_empty())
+        fixed_in_of(id.as_str(), installed.map(|installed| &installed.params))
     }
 }

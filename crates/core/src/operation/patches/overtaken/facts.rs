@@ -6,7 +6,7 @@ use super::native_now::ChangedPackage;
 use super::request::{EndedPatch, RefreshReport, RefreshedRegistration, StandingPatch};
 use super::saved::{OfPackage, SavedPatches};
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, decode};
-use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
+use patchadm_inputs::format::overtaken::OvertakenPatch;
 use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_inputs::native::{NATIVE_OVERTAKEN, NativeChange, NativeManager, differing_of};
 use patchadm_planning::plan::patch::backout_input::GoingPatch;
@@ -16,7 +16,7 @@ use patchadm_planning::plan::patch::overtaken::trimming::{
     OtherPatches, SavedEdit, Trimmed, TrimmedPatch, saved_edits,
 };
 use patchadm_svr4::package::{ObjectPath, PkgInst};
-use patchadm_svr4::patch::{AppliedPatches, PatchId};
+use patchadm_svr4::patch::{AppliedPatches, PatchId, UnmetRequirement};
 
 /// What is known of a root before its patches are judged.
 pub(super) struct Facts {
@@ -120,7 +120,7 @@ impl Facts {
     pub(super) fn report(
         &self,
         ending: &[GoingPatch],
-        ended: Vec<OvertakenPatch>,
+        (ended, unmet): (Vec<OvertakenPatch>, &[UnmetRequirement]),
         trimmed: &BTreeMap<OfPackage, Trimmed>,
         packages: &BTreeMap<PkgInst, RefreshedPackage>,
     ) -> RefreshReport {
@@ -134,17 +134,7 @@ impl Facts {
             report.packages.push(RefreshedRegistration { package, change, objects });
         }
         for (going, patch) in ending.iter().zip(ended) {
-            let required_by = if patch.state == OvertakenState::Contained {
-                Vec::new()
-            } else {
-                self.applied
-                    .dependents_after_removal(&going.id)
-                    .into_iter()
-                    .map(|unmet| unmet.patch)
-                    .collect()
-            };
-            let is_ending = |id: &PatchId| ending.iter().any(|one| one.id == *id);
-            let required_by = required_by.into_iter().filter(|id| !is_ending(id)).collect();
+            let required_by = self.users(&going.id, unmet);
             report.notes.extend(self.edited(going));
             report.ended.push(EndedPatch { patch, packages: going.packages.clone(), required_by });
         }
@@ -157,6 +147,29 @@ impl Facts {
             report.standing.push(StandingPatch { id: id.clone(), handed_over });
         }
         report
+    }
+
+    /// The applied patches with a requirement that this one met, and that nothing meets any more.
+    fn users(&self, id: &PatchId, unmet: &[UnmetRequirement]) -> Vec<PatchId> {
+        let obsoletes = self.applied.get(id).map(|patch| patch.obsoletes.clone()).unwrap_or_default();
+        let of = unmet.iter().filter(|one| one.requirement.is_met_by(id, &obsoletes));
+        let users: BTreeSet<&PatchId> = of.map(|one| &one.patch).collect();
+        users.into_iter().cloned().collect()
+    }
+
+    /// What is told of a patch whose fix was contained, and is not in the version that is there now.
+    pub(super) fn lost_again(
+        &self,
+        patch: &OvertakenPatch,
+        separator: &str,
+        unmet: &[UnmetRequirement],
+    ) -> String {
+        let OvertakenPatch { patch: id, .. } = patch;
+        let users = PatchId::parse(id, separator).map(|id| self.users(&id, unmet)).unwrap_or_default();
+        let users: Vec<String> = users.iter().map(ToString::to_string).collect();
+        let required_by = users.join(", ");
+        let required = if users.is_empty() { String::new() } else { format!("; required by {required_by}") };
+        format!("{id}: {}{required}", patch.told())
     }
 
     /// The objects of a patch that ends and stay because somebody wrote to them.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::ended::{EndingPatches, overtaken_patches};
+use super::ended::EndingPatches;
 use crate::operation::failure::Failure;
+use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::session::RootAndPolicy;
 use patchadm_inputs::database::marker;
 use patchadm_inputs::format::overtaken::OvertakenPatch;

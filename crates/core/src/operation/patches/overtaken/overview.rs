@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use super::ended::{lose_contained, overtaken_patches};
+use super::ended::lose_contained;
 use super::planner::Refresher;
 use super::request::{EndedPatch, RefreshRequest, StandingPatch};
 use crate::operation::failure::Failure;
+use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::session::RootAndPolicy;
 use patchadm_inputs::database::marker;
 use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
@@ -58,6 +59,12 @@ impl NativeOverview {
         };
         overview.ended = list.patches.into_iter().filter(counts).collect();
         Ok(overview)
+    }
+
+    /// Does the same for a query that answers anyhow: after a failure, that is why nothing is known.
+    pub fn as_far_as_known(root: &Root, now: &Now, has_native: bool) -> Self {
+        Self::of(root, now, has_native)
+            .unwrap_or_else(|failure| Self { unknown: Some(failure.to_string()), ..Self::default() })
     }
 
     /// Finds out what a refresh would do.

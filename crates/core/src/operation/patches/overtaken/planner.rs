@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ended::{
-    EndingPatches, accepted_beforehand, lose_contained, overtaken_patches, records_alone, written,
-};
+use super::ended::{EndingPatches, accepted_beforehand, lose_contained, records_alone, written};
 use super::facts::{Facts, TrimmedPatches};
 use super::kept::end_keeping;
 use super::native_now::ChangedPackage;
@@ -12,6 +10,7 @@ use super::request::{RefreshReport, RefreshRequest};
 use super::saved::{OfPackage, SavedPatches, TrimmedUndo};
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{LaterContent, LibraryKeeper, LibraryRequest, PlanToSettle};
+use crate::operation::overtaken_list::{EndedPatches, overtaken_patches};
 use crate::operation::patches::back_out::BackOutRequest;
 use crate::operation::patches::back_out::input::BackOutInput;
 use crate::operation::session::RootAndPolicy;
@@ -33,7 +32,7 @@ use patchadm_planning::plan::patch::overtaken::trimming::Trimmed;
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_rootfs::Timestamp;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
-use patchadm_svr4::patch::{AppliedPatches, PatchId};
+use patchadm_svr4::patch::{AppliedPatches, PatchId, UnmetRequirement};
 
 /// What package managers did, by adopted package.
 type NativeChanges = BTreeMap<PkgInst, NativeChange>;
@@ -235,6 +234,8 @@ impl Refresher<'_> {
             known: &list,
         };
         let ended: Vec<OvertakenPatch> = ending.iter().map(|one| ends.end(&one.id, &one.packages)).collect();
+        let list = list_after(&list, &ended);
+        let unmet = self.unmet(&facts, &ending, &before, &list);
         let TrimmedPatches { trimmed, edits } = facts.trimmed();
         let undo = facts.saved.trimmed(&trimmed, &facts.inventory)?;
         let software = self.refreshed(&facts, &trimmed)?;
@@ -257,18 +258,41 @@ impl Refresher<'_> {
             manifests: &manifests,
             trimmed: &rewritten,
             edits: &edits,
-            records: written(&before, &list_after(&list, &ended)).into_iter().collect(),
+            records: written(&before, &list).into_iter().collect(),
         };
         let IntendedRefresh { mut plan, missing } =
             refresh(&input, &facts.inventory, &self.ground.policy, self.now)?;
         self.settle_libraries(&mut plan, &facts)?;
-        let mut report = facts.report(&ending, ended, &trimmed, &software);
+        let mut report = facts.report(&ending, (ended, &unmet), &trimmed, &software);
         report.missing = missing;
         report.accepted = accepted;
-        report.notes.extend(lost_again.iter().map(|one| format!("{}: {}", one.patch, one.told())));
+        let separator = &self.ground.policy.separator;
+        report.notes.extend(lost_again.iter().map(|one| facts.lost_again(one, separator, &unmet)));
         report.notes.extend(facts.standings.notes.iter().cloned());
         report.notes.extend(plan.notes.iter().cloned());
         Ok(PlannedRefresh { plan: Some(plan), report, undo: facts.saved })
+    }
+
+    /// The requirements of patches that stay, which were met before the packages were changed and are not any more. `before`
+    /// and `after` are the lists of patches that ended.
+    fn unmet(
+        &self,
+        facts: &Facts,
+        ending: &[GoingPatch],
+        before: &OvertakenPatches,
+        after: &OvertakenPatches,
+    ) -> Vec<UnmetRequirement> {
+        let found = |list: &OvertakenPatches, changes: &NativeChanges| {
+            let params = facts.packages.iter().map(|(package, installed)| (package, &installed.params));
+            let separator = &self.ground.policy.separator;
+            let ended = EndedPatches::of(list, params, separator, || changes.clone());
+            ended.beside(facts.applied.clone())
+        };
+        let (before, mut after) = (found(before, &NativeChanges::new()), found(after, &facts.changes));
+        for going in ending {
+            after.record_backed_out(&going.id);
+        }
+        before.unmet_after(&after)
     }
 
     /// The changed packages as they are now, with the paths that their patches hold.

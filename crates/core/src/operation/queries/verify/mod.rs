@@ -31,6 +31,7 @@ use patchadm_inputs::database::{
     installed, read_consistently,
 };
 use patchadm_inputs::inventory::Installed;
+use patchadm_inputs::native::NativeOrigin;
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::kept_libraries::KeptLibrary;
 use patchadm_planning::plan::patch::interrupted::{Interrupted, interrupted};
@@ -59,6 +60,8 @@ pub struct VerifyReport {
     pub interrupted: Vec<Interrupted>,
     /// The findings about kept libraries. They are not looked for where records are damaged.
     pub kept: Vec<KeptFinding>,
+    /// Whether a package was adopted from dpkg or rpm.
+    pub has_native: bool,
 }
 
 /// The findings about an applied patch.
@@ -199,8 +202,8 @@ pub fn verify(
         let patches = patches.collect();
         let interrupted = chosen.interrupted(&all, &ground.policy.separator);
         let changed = foreign_changes(view)?;
-        let (objects, kept) = (objects.checked, kept.findings);
-        Ok(VerifyReport { damage, changed, objects, patches, interrupted, kept })
+        let (objects, kept, has_native) = (objects.checked, kept.findings, all.have_native());
+        Ok(VerifyReport { damage, changed, objects, patches, interrupted, kept, has_native })
     })
 }
 
@@ -251,6 +254,11 @@ impl PatchedPackages {
             packages.insert(package, (found, applied));
         }
         Ok(Self(packages))
+    }
+
+    /// Tells whether one of them was adopted from a package manager of the system.
+    fn have_native(&self) -> bool {
+        self.0.values().any(|(installed, _)| NativeOrigin::of(&installed.params).is_some())
     }
 
     /// Returns what the words name. A word that is both an id and the name of a package is taken as the id.

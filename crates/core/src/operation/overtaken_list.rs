@@ -1,0 +1,231 @@
+//! The list of the patches of a root that ended because the package manager of the system changed their package, and what
+//! each is worth now.
+//!
+//! The word of the list for it is not believed: a patch is contained if the package is installed in a version that has its fix,
+//! as its manager says at this moment. What the manager has not finished, or of which nothing is known, has no fix.
+
+use std::collections::BTreeMap;
+
+use super::failure::Failure;
+use patchadm_inputs::database::{RecordView, marker};
+use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenPatches, OvertakenState};
+use patchadm_inputs::native::{
+    FixedIn, NativeChange, NativeManager, NativeOrigin, NativeRegistration, native_changes,
+};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{Params, PkgInst};
+use patchadm_svr4::patch::{AppliedPatches, PatchId};
+use patchadm_svr4::places;
+
+/// The longest list that is read, in bytes.
+const LARGEST: u64 = 16 << 20;
+
+/// What patches that ended are worth now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct EndedPatches {
+    /// Those whose fix a native package has.
+    pub(super) contained: Vec<ContainedPatch>,
+    /// Those whose package is still adopted, in a version that is not known to have the fix.
+    pub(super) lost: Vec<PatchId>,
+}
+
+/// A patch that is not applied, and whose fix a native package has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ContainedPatch {
+    /// The patch.
+    pub(super) id: PatchId,
+    /// The package that has its fix, as `openssl 3.0.22-1 (dpkg)`.
+    pub(super) by: String,
+}
+
+/// Reads the list of a root with this marker.
+pub(super) fn overtaken_patches(root: &Root, marker: &str) -> Result<OvertakenPatches, Failure> {
+    let text = list_text(root)?;
+    Ok(OvertakenPatches::parse(&text.unwrap_or_default(), marker))
+}
+
+/// Reads the text of the list; `None` if the root has none.
+pub(super) fn list_text(root: &Root) -> Result<Option<Vec<u8>>, Failure> {
+    RecordView::live(root).read(&places::lost(), LARGEST).map_err(Failure::from)
+}
+
+/// Returns what the patches that ended are worth on a root with these packages. Where the list cannot be read, none ended.
+pub(super) fn ended_in_root<'p>(
+    root: &Root,
+    packages: impl Iterator<Item = (&'p PkgInst, &'p Params)> + Clone,
+    separator: &str,
+) -> EndedPatches {
+    let list = list_of(root, list_text(root).unwrap_or_default());
+    EndedPatches::of(&list, packages.clone(), separator, || native_changes(root, packages))
+}
+
+/// Parses the text of the list of a root. Without a marker of its own a root has none.
+pub(super) fn list_of(root: &Root, text: Option<Vec<u8>>) -> OvertakenPatches {
+    let marker = || marker(root).ok().flatten();
+    let read = text.and_then(|text| Some(OvertakenPatches::parse(&text, &marker()?)));
+    read.unwrap_or_default()
+}
+
+impl EndedPatches {
+    /// Compares a list with these packages. What package managers did to them is asked only if a patch ended.
+    pub(super) fn of<'p>(
+        list: &OvertakenPatches,
+        packages: impl Iterator<Item = (&'p PkgInst, &'p Params)>,
+        separator: &str,
+        changes: impl FnOnce() -> BTreeMap<PkgInst, NativeChange>,
+    ) -> Self {
+        let claims = list.patches.iter().filter_map(|one| FixClaim::of(one, separator));
+        let claims: Vec<FixClaim<'_>> = claims.collect();
+        let mut ended = Self::default();
+        if claims.is_empty() {
+            return ended;
+        }
+        let versions = certain_versions(packages, &changes());
+        for claim in claims {
+            let Some(there) = versions.get(&(claim.manager, claim.name.to_owned())) else { continue };
+            match claim.proof(there) {
+                Some(by) => ended.contained.push(ContainedPatch { id: claim.id, by }),
+                None => ended.lost.push(claim.id),
+            }
+        }
+        ended
+    }
+
+    /// Lets applied patches know of them.
+    pub(super) fn beside(self, applied: AppliedPatches) -> AppliedPatches {
+        applied.with_ended(self.contained.into_iter().map(|one| one.id), self.lost)
+    }
+}
+
+/// What the list says of a patch that ended.
+struct FixClaim<'a> {
+    id: PatchId,
+    manager: NativeManager,
+    name: &'a str,
+    fixed: Option<FixedIn>,
+}
+
+impl<'a> FixClaim<'a> {
+    fn of(ended: &'a OvertakenPatch, separator: &str) -> Option<Self> {
+        if ended.state == OvertakenState::AcceptedBeforehand {
+            return None;
+        }
+        Some(Self {
+            id: PatchId::parse(&ended.patch, separator).ok()?,
+            manager: NativeManager::named(&ended.manager)?,
+            name: &ended.package,
+            fixed: ended.fixed_in.as_deref().and_then(|text| text.parse().ok()),
+        })
+    }
+
+    /// Returns the package in words, if each of its registrations has the fix.
+    fn proof(&self, there: &[Option<String>]) -> Option<String> {
+        let Self { manager, name, fixed, .. } = self;
+        let fixed = fixed.as_ref()?;
+        let has_fix = |version: &Option<String>| {
+            version.as_ref().is_some_and(|version| fixed.has(*manager, name, version))
+        };
+        let version = there.first()?.as_ref().filter(|_| there.iter().all(has_fix))?;
+        Some(format!("{name} {version} ({manager})"))
+    }
+}
+
+/// The versions of native packages by manager and name, one for each registration of such a package; `None` where none is
+/// certain.
+type CertainVersions = BTreeMap<(NativeManager, String), Vec<Option<String>>>;
+
+fn certain_versions<'p>(
+    packages: impl Iterator<Item = (&'p PkgInst, &'p Params)>,
+    changes: &BTreeMap<PkgInst, NativeChange>,
+) -> CertainVersions {
+    let mut versions = CertainVersions::new();
+    for (package, params) in packages {
+        let Some(NativeOrigin { manager, name, .. }) = NativeOrigin::of(params) else { continue };
+        let version = match changes.get(package) {
+            None => Some(NativeRegistration::of(params).version),
+            Some(NativeChange::Upgraded { to: version, .. } | NativeChange::Reinstalled { version, .. }) => {
+                Some(version.clone())
+            }
+            Some(NativeChange::Removed { .. } | NativeChange::Busy { .. } | NativeChange::Unknown { .. }) => {
+                None
+            }
+        };
+        versions.entry((manager, name)).or_default().push(version);
+    }
+    versions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(patch: &str, state: OvertakenState, fixed_in: Option<&str>) -> OvertakenPatch {
+        OvertakenPatch {
+            root: "aa".to_owned(),
+            patch: patch.to_owned(),
+            state,
+            manager: "dpkg".to_owned(),
+            package: "web".to_owned(),
+            version: "9".to_owned(),
+            fixed_in: fixed_in.map(str::to_owned),
+            time: String::new(),
+        }
+    }
+
+    fn origin() -> NativeOrigin {
+        NativeOrigin::parse("dpkg web:amd64").unwrap()
+    }
+
+    /// The patches of a list, with registrations of `web` in these versions and what became of each.
+    fn found(list: &[OvertakenPatch], registered: &[(&str, Option<NativeChange>)]) -> String {
+        let packages = registered.iter().enumerate().map(|(at, (version, change))| {
+            let params: Params =
+                [("PATCHADM_ADOPTED", "dpkg web:amd64"), ("NATIVE_VERSION", *version)].into_iter().collect();
+            (PkgInst::new(&format!("DEBweb.{}", at + 2)).unwrap(), params, change.clone())
+        });
+        let packages: Vec<_> = packages.collect();
+        let changes = packages.iter().filter_map(|(name, _, change)| Some((name.clone(), change.clone()?)));
+        let list = OvertakenPatches { patches: list.to_vec(), passed_over: Vec::new() };
+        let params = packages.iter().map(|(name, params, _)| (name, params));
+        let EndedPatches { contained, lost } = EndedPatches::of(&list, params, "-", || changes.collect());
+        let contained = contained.into_iter().map(|one| format!("{} in {}", one.id, one.by));
+        contained.chain(lost.into_iter().map(|id| format!("{id} lost"))).collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn the_version_that_is_there_decides_and_not_the_word_of_the_list() {
+        let fixed = Some("dpkg web >= 1.0-2");
+        for state in [OvertakenState::Contained, OvertakenState::Lost, OvertakenState::Accepted] {
+            let list = [ended("100-01", state, fixed)];
+            assert_eq!(found(&list, &[("1.0-2", None)]), "100-01 in web 1.0-2 (dpkg)", "{state:?}");
+            assert_eq!(found(&list, &[("1.0-1", None)]), "100-01 lost", "{state:?}");
+            assert_eq!(found(&list, &[]), "", "{state:?}: nothing of that name is adopted");
+            assert_eq!(found(&list, &[("1.0-2", None), ("1.0-1", None)]), "100-01 lost", "{state:?}: of two");
+        }
+        let silent = [ended("100-01", OvertakenState::Contained, None)];
+        assert_eq!(found(&silent, &[("1.0-2", None)]), "100-01 lost");
+        let applied = [ended("100-01", OvertakenState::AcceptedBeforehand, fixed)];
+        assert_eq!(found(&applied, &[("1.0-2", None)]), "");
+        let nonsense = [ended("100", OvertakenState::Contained, fixed)];
+        assert_eq!(found(&nonsense, &[("1.0-2", None)]), "");
+    }
+
+    #[test]
+    fn what_the_manager_did_since_counts_and_what_it_has_not_finished_has_no_fix() {
+        let list = [ended("100-01", OvertakenState::Contained, Some("dpkg web >= 1.0-2"))];
+        let upgraded = |to: &str| {
+            let from = "1.0-2".to_owned();
+            Some(NativeChange::Upgraded { origin: origin(), from, to: to.to_owned() })
+        };
+        assert_eq!(found(&list, &[("1.0-2", upgraded("1.0-3"))]), "100-01 in web 1.0-3 (dpkg)");
+        assert_eq!(found(&list, &[("1.0-2", upgraded("1.0-1"))]), "100-01 lost");
+        let from = "1.0-2".to_owned();
+        for change in [
+            NativeChange::Removed { origin: origin(), from },
+            NativeChange::Busy { origin: origin() },
+            NativeChange::Unknown { origin: origin(), reason: String::new() },
+        ] {
+            assert_eq!(found(&list, &[("1.0-2", Some(change))]), "100-01 lost");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! A kept library with which something is wrong, as `patchadm verify` tells of it.
+
+use serde::Serialize;
+
+use patchadm_core::operation::queries::verify::{KeptFault, KeptFinding};
+
+/// A kept library with which something is wrong.
+#[derive(Debug, Serialize)]
+pub(super) struct KeptFindingEntry {
+    package: String,
+    library: String,
+    paths: Vec<String>,
+    finding: &'static str,
+    /// The programs that find it instead of a newer one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    misled: Vec<String>,
+    #[serde(skip)]
+    pub(super) sentence: String,
+}
+
+impl KeptFindingEntry {
+    pub(super) fn of(finding: &KeptFinding) -> Self {
+        let KeptFinding { package, library, paths, fault } = finding;
+        let misled = match fault {
+            KeptFault::Shadows(paths) => paths.iter().map(ToString::to_string).collect(),
+            _ => Vec::new(),
+        };
+        let what = match fault {
+            KeptFault::Changed => "changed since it was kept".to_owned(),
+            KeptFault::Missing => "is not there any more".to_owned(),
+            KeptFault::Unneeded => "is needed by nobody; `patchadm shlibs --prune` removes it".to_owned(),
+            KeptFault::Shadows(_) => {
+                format!("is found in the place of a newer one by {}", misled.join(", "))
+            }
+        };
+        let paths: Vec<String> = paths.iter().map(ToString::to_string).collect();
+        Self {
+            package: package.to_string(),
+            library: library.clone(),
+            sentence: format!("kept library {library} ({package}: {}) {what}", paths.join(", ")),
+            paths,
+            finding: fault.word(),
+            misled,
+        }
+    }
+}
