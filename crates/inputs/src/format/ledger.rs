@@ -476,6 +476,7 @@ mod tests {
             ("\"where\"", "\"elsewhere\""),
             ("\"save\"", "\"save\",\"manifest\":\"b3:{undo}\""),
             ("\"undo\"", "\"applied\":\"17\",\"undo\""),
+            ("\"save\"", "\"/b/105181-05/X/undo.gz\",\"files\":7"),
             ("{\"run\"", "[\"run\""),
             ("}}\n", "}}"),
         ] {

@@ -183,7 +183,7 @@ fn rule_of_attributes(state: &RecordedState) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use patchadm_changeset::format::manifest::{ManifestHeader, encode};
+    use patchadm_changeset::format::manifest::{ManifestHeader, UndoFiles, encode};
     use patchadm_rootfs::{Digest, FileType, Timestamp};
 
     const LINE: &str = "/opt/a f none 0644 root root 1 2 3 X";
@@ -250,6 +250,46 @@ mod tests {
         assert!(fault_of(&silent).unwrap().contains("`silent`"));
         silent.header.parameters = silent.header.silent.clone();
         assert_eq!(fault_of(&silent), None);
+    }
+
+    #[test]
+    fn undo_directories_are_those_of_runs_and_hold_each_object_once() {
+        let run = "17-00000000000000ab";
+        let files = |directory: &str| UndoFiles {
+            run: run.to_owned(),
+            directories: vec![directory.replace("RUN", run)],
+        };
+        let stored = |path: &str, member: Option<&str>, file: &str| ObjectRecord {
+            member: member.map(Into::into),
+            file: Some(file.into()),
+            ..record(path)
+        };
+        let mut good = manifest(vec![stored("/opt/a", Some("a"), "0/1"), record("/opt/b")]);
+        good.header.files = Some(files("/var/sadm/patchadm/undo/RUN"));
+        good.header.features.push(FILES.to_owned());
+        assert_eq!(fault_of(&good), None);
+        let lies: [fn(&mut Manifest); 4] = [
+            |lying| lying.objects[0].file = Some("1/1".into()),
+            |lying| lying.objects[0].file = Some("0/../1".into()),
+            |lying| lying.objects[0].member = None,
+            |lying| {
+                lying.objects[1].member = Some("b".into());
+                lying.objects[1].file = Some("0/1".into());
+            },
+        ];
+        for lie in lies {
+            let mut lying = good.clone();
+            lie(&mut lying);
+            assert_eq!(fault_of(&lying).as_deref(), Some("`file` is no place of an object, or of two"));
+        }
+        let mut lying = good.clone();
+        lying.header.files = Some(files("/etc"));
+        assert_eq!(fault_of(&lying).as_deref(), Some("`files` has an undo directory that no run makes"));
+        let mut lying = good.clone();
+        lying.header.features.pop();
+        assert_eq!(fault_of(&lying).as_deref(), Some("`files` and its feature are not both there"));
+        lying.header.files = None;
+        assert_eq!(fault_of(&lying).as_deref(), Some("`file` is said, and no undo directory"));
     }
 
     #[test]
