@@ -356,6 +356,8 @@ mod show;
 mod showrev;
 /// Signed patches, verified before they are believed.
 mod signatures;
+/// What undo data and records take on disk, beside what du(1) counts.
+mod space;
 /// Directories where packages wait.
 mod spool;
 /// A command in a stage, and the removal of one.

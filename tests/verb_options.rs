@@ -30,6 +30,7 @@ const UNDER_A_POLICY: [(&str, &str); 26] = [
     ("stage drop", "stage drop @/stage"),
     ("promote", "promote @/stage"),
     ("shlibs", "shlibs"),
+    ("space", "space"),
     ("adopt", "adopt --pkg ACMEown --version 1 --dir /opt"),
     ("key", "key list"),
     ("depot", "depot check @"),

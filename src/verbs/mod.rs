@@ -37,6 +37,7 @@ pub(crate) mod shlibs;
 pub(crate) mod show;
 #[cfg(feature = "sign")]
 pub(crate) mod sign;
+pub(crate) mod space;
 pub(crate) mod stage;
 pub(crate) mod undo;
 pub(crate) mod update;

@@ -49,6 +49,7 @@ const LINES: &[&str] = &[
     "why --json -R @ROOT@ 100-01",
     "order --json -R @ROOT@ --stale --why",
     "shlibs --json -R @ROOT@",
+    "space --json -R @ROOT@",
     "history --json -R @ROOT@",
     "verify --json -R @ROOT@",
     "verify --json --root @ROOT@",

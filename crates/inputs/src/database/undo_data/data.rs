@@ -36,6 +36,11 @@ impl UndoData {
         self.archive.size()
     }
 
+    /// Returns the bytes that it occupies on its file system.
+    pub fn allocated(&self) -> Result<u64, ArchiveError> {
+        self.archive.allocated()
+    }
+
     /// Returns the form that it would be written in again.
     pub fn format(&self) -> UndoFormat {
         match Path::new(self.path()).extension().and_then(|suffix| suffix.to_str()) {
