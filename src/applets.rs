@@ -62,6 +62,7 @@ const APPLETS: &[Applet] = &[
     verb("analyze", "show which patches a machine lacks", verbs::analyze::run),
     verb("update", "apply the patches that a machine lacks", verbs::update::run),
     verb("commit", "give undo data up", verbs::commit::run),
+    verb("repack", "write undo archives again in another form", verbs::repack::run),
     verb("recover", "finish or roll back an interrupted run", verbs::recover::run),
     verb("doctor", "say what works here and what does not", verbs::doctor::run),
     verb("stage", "build in a copy of parts of a root", verbs::stage::run),

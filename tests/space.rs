@@ -22,9 +22,11 @@ fn stage() -> Scenario {
     let elsewhere = stage.beside("undo");
     fs::create_dir(&elsewhere).unwrap();
     stage.patchadd("--undo-format none", &patch("300-01", "bin/tool")).ok();
-    let containing = Package::new("ACMEweb")
-        .param("SUNW_OBSOLETES", "300-01")
-        .file("bin/tool", 0o755, "as of 200-01\n".repeat(2_000));
+    let containing = Package::new("ACMEweb").param("SUNW_OBSOLETES", "300-01").file(
+        "bin/tool",
+        0o755,
+        "as of 200-01\n".repeat(2_000),
+    );
     let containing = Patch::of("200-01", containing);
     stage.patchadd(&format!("-B {}", elsewhere.display()), &containing).ok();
     stage
@@ -86,7 +88,9 @@ fn each_patch_has_its_form_its_bytes_and_the_reason_why_it_may_go() {
     let patches = said["patches"].as_array().unwrap();
     let told: Vec<(&str, &Value, &Value, &Value)> = patches
         .iter()
-        .map(|patch| (patch["id"].as_str().unwrap(), &patch["undo"][0]["form"], &patch["may_go"], &patch["by"]))
+        .map(|patch| {
+            (patch["id"].as_str().unwrap(), &patch["undo"][0]["form"], &patch["may_go"], &patch["by"])
+        })
         .collect();
     let null = Value::Null;
     let text = |text: &str| Value::from(text);
@@ -103,7 +107,10 @@ fn each_patch_has_its_form_its_bytes_and_the_reason_why_it_may_go() {
         let save = stage.at(&format!("/var/sadm/pkg/ACMEweb/save/{}", patch["id"].as_str().unwrap()));
         assert_eq!(number(&patch["undo"][0]["bytes"]), du(&[&save]), "{patch}");
     }
-    assert_eq!(area(&said, "undo"), patches.iter().map(|patch| number(&patch["undo"][0]["bytes"])).sum::<u64>());
+    assert_eq!(
+        area(&said, "undo"),
+        patches.iter().map(|patch| number(&patch["undo"][0]["bytes"])).sum::<u64>()
+    );
     let freeable = number(&patches[0]["freeable"]) + number(&patches[3]["freeable"]);
     assert_eq!(number(&said["freeable"]), freeable);
 

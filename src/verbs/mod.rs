@@ -33,6 +33,7 @@ pub(crate) mod promote;
 pub(crate) mod publish;
 pub(crate) mod recover;
 pub(crate) mod remove;
+pub(crate) mod repack;
 pub(crate) mod shlibs;
 pub(crate) mod show;
 #[cfg(feature = "sign")]

@@ -19,7 +19,7 @@ use patchadm_inputs::policy::Edited;
 use patchadm_inputs::sign::DemandWord;
 use patchadm_svr4::package::ObjectPath;
 
-const UNDO_FORMATS: [(&str, UndoFormat); 3] =
+pub(super) const UNDO_FORMATS: [(&str, UndoFormat); 3] =
     [("gz", UndoFormat::Gzip), ("Z", UndoFormat::Compress), ("none", UndoFormat::Plain)];
 
 const CHOICES: [(&str, Edited); 3] =

@@ -429,6 +429,12 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
     "patchadm order", ["order"] => {
         1 [DamagedInput NotApplicable Signature Download Locked] "What -M names cannot be read." "Read the message: it names the file."
     }
+    "patchadm repack", ["repack"] => {
+        1 [UndoData] "The patch has no undo archive." "`patchadm list` shows which patches have undo data."
+        2 [NotFound NotApplicable] "The patch is not applied." "`patchadm list` shows the patches that are."
+        4 [UndoData DamagedInput] "An undo archive is damaged; nothing was changed." "`patchadm verify` names what is damaged."
+        7 [Space ReadOnly NoDatabase] "There is not enough space for the archive in its new form." "Make room; `patchadm space` shows what takes it."
+    }
     "patchadm shlibs", ["shlibs"] => {
         1 [DamagedInput Script] "What is kept cannot be looked at or removed." "Read the message: it names the file."
         20 [Space] "A file system has too little space." "Make room; the message says how much is needed where."

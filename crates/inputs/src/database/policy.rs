@@ -11,7 +11,8 @@ use regex::Regex;
 use super::places;
 use crate::path_glob::PathGlob;
 use crate::policy::{
-    DeleteLimit, Edited, LibraryWords, NativeUpgrade, Policy, RootPatterns, ScriptPolicy, UndoLimit, percentage,
+    DeleteLimit, Edited, LibraryWords, NativeUpgrade, Policy, RootPatterns, ScriptPolicy, UndoLimit,
+    percentage,
 };
 use crate::sign::DemandWord;
 use patchadm_changeset::plan::UndoFormat;

@@ -15,7 +15,11 @@ pub enum UndoLimit {
 impl UndoLimit {
     /// Reads a size, or `N%`.
     pub fn parse(text: &str) -> Result<Self, String> {
-        if text.ends_with('%') { percentage(text).map(Self::Percent) } else { byte_size(text).map(Self::Bytes) }
+        if text.ends_with('%') {
+            percentage(text).map(Self::Percent)
+        } else {
+            byte_size(text).map(Self::Bytes)
+        }
     }
 
     /// Returns the bytes that it is on a file system of this size.
@@ -64,7 +68,20 @@ mod tests {
             assert_eq!(byte_size(text), Ok(bytes), "{text}");
         }
         assert_eq!(byte_size("16777215T"), Ok(16_777_215 << 40));
-        for bad in ["", "M", "-1", "+1", "1.5G", "1MB", "1iB", "2g", "1 G", "ten", "99999999T", "18446744073709551616"] {
+        for bad in [
+            "",
+            "M",
+            "-1",
+            "+1",
+            "1.5G",
+            "1MB",
+            "1iB",
+            "2g",
+            "1 G",
+            "ten",
+            "99999999T",
+            "18446744073709551616",
+        ] {
             assert!(byte_size(bad).is_err(), "{bad}");
         }
     }

@@ -197,7 +197,9 @@ impl<'a> SpaceSurvey<'a> {
             let physical = root.resolver().locate(&path)?;
             let parent = physical.parent().unwrap_or_else(ObjectPath::root);
             let Some(parent) = root.dir_if_there(&parent)? else { continue };
-            if let Some(seen) = parent.look(physical.name())?.filter(|seen| seen.file_type == FileType::Regular) {
+            if let Some(seen) =
+                parent.look(physical.name())?.filter(|seen| seen.file_type == FileType::Regular)
+            {
                 self.note_file_system(&parent)?;
                 bytes += self.usage.of_one(&seen);
             }

@@ -26,6 +26,17 @@ pub struct UndoData {
 }
 
 impl UndoData {
+    /// Returns another handle of the same undo data.
+    pub fn try_clone(&self) -> Result<Self, ArchiveError> {
+        Ok(Self {
+            archive: self.archive.try_clone()?,
+            package: self.package.clone(),
+            patch: self.patch.clone(),
+            line: self.line.clone(),
+            outside: self.outside.clone(),
+        })
+    }
+
     /// Returns its path, for messages.
     pub fn path(&self) -> &str {
         self.archive.path()
