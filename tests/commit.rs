@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::delivery::Patch;
 use crate::packages::Package;
-use crate::scenario::Scenario;
+use crate::scenario::{NOW, Scenario};
 
 fn patch(id: &str, file: &str) -> Patch {
     Patch::of(id, Package::new("ACMEweb").file(file, 0o755, format!("as of {id}\n")))
@@ -121,12 +121,17 @@ fn a_patch_that_is_not_applied_is_refused() {
     stage.run("commit -R @ROOT@").fails(1);
 }
 
-/// A root with 100-01 to 100-03 and 200-01, whose dates are a day apart, the last one today.
+/// A root with 100-01 and 200-01, applied two years ago, and 100-02 and 100-03 of today.
 fn aged_stage() -> Scenario {
-    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "old\n".repeat(9_000))]);
-    for (id, file) in
-        [("100-01", "bin/httpd"), ("200-01", "bin/tool"), ("100-02", "bin/httpd"), ("100-03", "bin/httpd")]
-    {
+    let mut stage =
+        Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "old\n".repeat(9_000))]);
+    for (id, file, years) in [
+        ("100-01", "bin/httpd", 2),
+        ("200-01", "bin/tool", 2),
+        ("100-02", "bin/httpd", 0),
+        ("100-03", "bin/httpd", 0),
+    ] {
+        stage.set("SOURCE_DATE_EPOCH", (NOW - years * 365 * 86_400).to_string());
         stage.patchadd("", &large(id, file)).ok();
     }
     stage
@@ -144,20 +149,11 @@ fn large(id: &str, file: &str) -> Patch {
     Patch::of(id, Package::new("ACMEweb").file(file, 0o755, noise))
 }
 
-/// Writes another date into the record of a patch, and into the ledger, which binds it.
-fn redate(stage: &Scenario, id: &str, year: u32) {
-    let path = stage.at("/var/sadm/pkg/ACMEweb/pkginfo");
-    let text = fs::read_to_string(&path).unwrap();
-    let line = text.lines().find(|line| line.starts_with(&format!("PATCH_INFO_{id}="))).unwrap();
-    let dated = line.replacen("2026", &year.to_string(), 1);
-    assert_ne!(line, dated, "{line}");
-    fs::write(&path, text.replace(line, &dated)).unwrap();
-    let digest =
-        |line: &str| patchadm_rootfs::Digest::of(line.split_once('=').unwrap().1.as_bytes()).to_string();
-    let path = stage.at("/var/sadm/patchadm/ledger/ACMEweb");
-    let text = fs::read_to_string(&path).unwrap();
-    assert!(text.contains(&digest(line)));
-    fs::write(&path, text.replace(&digest(line), &digest(&dated))).unwrap();
+/// The document of a command that has notes on standard error, too.
+fn document_with_notes(stage: &Scenario, line: &str) -> Value {
+    let run = stage.run(line);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    serde_json::from_str(&run.stdout).unwrap()
 }
 
 fn freeable(stage: &Scenario) -> u64 {
@@ -172,8 +168,6 @@ fn irremovable(said: &Value) -> Vec<&str> {
 #[test]
 fn what_is_older_goes_but_for_the_newest_revision_of_a_patch() {
     let stage = aged_stage();
-    redate(&stage, "100-01", 2019);
-    redate(&stage, "200-01", 2019);
     let said = document(&stage, "commit --json --dry-run --older-than 1y -R @ROOT@");
     assert_eq!(irremovable(&said), ["100-01"], "{said}");
     assert_eq!(undo_of(&stage, "100-01"), "saved");
@@ -201,7 +195,7 @@ fn undo_data_shrinks_to_a_size_the_oldest_first() {
     assert!(freed >= promised && freed - promised <= 8_192, "{freed} {promised}");
     assert!(freeable(&stage) < all);
 
-    let said = document(&stage, "commit --json --shrink-to 0 -R @ROOT@");
+    let said = document_with_notes(&stage, "commit --json --shrink-to 0 -R @ROOT@");
     assert_eq!(irremovable(&said), ["100-02"]);
     let note = said["notes"][0].as_str().unwrap();
     assert!(note.contains("too much") && note.contains("newest revisions"), "{note}");
@@ -215,9 +209,9 @@ fn undo_data_of_another_tool_is_passed_over_by_limits() {
     let stage = aged_stage();
     stage.forget_ledgers();
     let before = stage.everything();
-    let said = stage.run("commit --shrink-to 0 -R @ROOT@").ok();
+    let said = stage.run("commit --shrink-to 0 -R @ROOT@").stdout;
     assert!(said.starts_with("nothing to do"), "{said}");
-    let said = document(&stage, "commit --json --shrink-to 0 -R @ROOT@");
+    let said = document_with_notes(&stage, "commit --json --shrink-to 0 -R @ROOT@");
     let notes = said["notes"].to_string();
     assert!(notes.contains("100-01 stays") && notes.contains("100-02 stays"), "{notes}");
     assert!(before.difference(&stage.everything()).is_empty());
@@ -272,13 +266,13 @@ fn the_newest_patches_of_the_policy_keep_their_undo_data() {
     let stage = aged_stage();
     policy(&stage, "undo_keep=2\n");
     let next = large("300-01", "bin/other").directory(&stage);
-    let said = document(&stage, &format!("add --json -R @ROOT@ {}", next.display()));
+    let said = document_with_notes(&stage, &format!("add --json -R @ROOT@ {}", next.display()));
     assert_eq!(irremovable(&said), ["100-01", "100-02"], "{said}");
     assert_eq!(said["notes"].as_array().unwrap().len(), 2);
     let next = large("300-02", "bin/other").directory(&stage);
-    let said = document(&stage, &format!("add --json --dry-run -R @ROOT@ {}", next.display()));
+    let said = document_with_notes(&stage, &format!("add --json --dry-run -R @ROOT@ {}", next.display()));
     assert!(said.get("irremovable").is_none(), "a plan gives nothing up: {said}");
-    let said = document(&stage, &format!("add --json -R @ROOT@ {}", next.display()));
+    let said = document_with_notes(&stage, &format!("add --json -R @ROOT@ {}", next.display()));
     assert!(said.get("irremovable").is_none(), "300-01 is among the two newest: {said}");
 }
 
@@ -286,9 +280,9 @@ fn the_newest_patches_of_the_policy_keep_their_undo_data() {
 fn a_refused_run_gives_nothing_up_and_a_limit_that_cannot_be_kept_is_only_told() {
     let stage = aged_stage();
     policy(&stage, "undo_max=0%\n");
-    stage.run("add -R @ROOT@ /no/such/patch").fails(27);
+    stage.run("add -R @ROOT@ /no/such/patch").fails(33);
     assert_eq!(undo_of(&stage, "100-01"), "saved");
-    fs::write(stage.at("/var/sadm/pkg/ACMEweb/save/100-01/undo.gz"), "damaged").unwrap();
+    fs::write(stage.at("/var/sadm/pkg/ACMEweb/save/100-01/obsolete.gz"), "damaged").unwrap();
     let next = large("300-01", "bin/other").directory(&stage);
     let run = stage.run(&format!("add -R @ROOT@ {}", next.display()));
     assert_eq!(run.code, 0, "{}", run.stderr);

@@ -21,7 +21,8 @@ fn stage() -> Scenario {
     stage.patchadd("", &patch("100-02", "bin/httpd")).ok();
     let elsewhere = stage.beside("undo");
     fs::create_dir(&elsewhere).unwrap();
-    stage.patchadd("--undo-format none", &patch("300-01", "bin/tool")).ok();
+    let plain = patch("300-01", "bin/tool").directory(&stage);
+    stage.run(&format!("add --undo-format none -R @ROOT@ {}", plain.display())).ok();
     let containing = Package::new("ACMEweb").param("SUNW_OBSOLETES", "300-01").file(
         "bin/tool",
         0o755,
@@ -146,7 +147,7 @@ fn a_root_without_patches_or_database_says_so() {
 #[test]
 fn damaged_or_missing_undo_data_and_lying_records_change_no_sum() {
     let stage = stage();
-    fs::remove_file(stage.at("/var/sadm/pkg/ACMEweb/save/100-01/undo.gz")).unwrap();
+    fs::remove_file(stage.at("/var/sadm/pkg/ACMEweb/save/100-01/obsolete.gz")).unwrap();
     fs::remove_dir_all(stage.beside("undo/200-01")).unwrap();
     let ledger = stage.at("/var/sadm/patchadm/ledger/ACMEweb");
     let text = fs::read_to_string(&ledger).unwrap();

@@ -319,6 +319,8 @@ mod removal_scripts;
 /// Scripts of a removal that fail, hang and are killed.
 mod removals_that_fail;
 mod removef;
+/// Undo archives written again in another form.
+mod repack;
 /// Commands that can change nothing but their scenario.
 mod sandbox;
 /// The stage on which every test plays.

@@ -6,7 +6,7 @@ use super::options::BriefVerbOptions;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::failure::query_refused;
-use crate::reply::words::{counted, human, print_notes};
+use crate::reply::words::{human, print_notes};
 use crate::reply::{CommandReport, Exit, Reply};
 use crate::surroundings::Output;
 use patchadm_core::operation::space::{FileSystemShare, MayGo, PatchSpace, SpaceReport, UndoForm, space};
@@ -202,18 +202,20 @@ impl CommandReport for SpaceReply {
         }
         output.line(format!("{:20} {:>11}", "all", human(self.bytes)))?;
         self.file_systems.iter().try_for_each(|one| output.line(one.line()))?;
+        if self.freeable > 0 {
+            output.line(format!("{} gives {} back", self.commit, human(self.freeable)))?;
+        }
         Ok(())
     }
 
     fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
-        let freeable =
-            (self.freeable > 0).then(|| format!("{} gives {} back.", self.commit, human(self.freeable)));
-        let unread = (!self.unread.is_empty()).then(|| {
-            let directories = counted(self.unread.len(), "directory").replace("directorys", "directories");
-            format!("{directories} cannot be read by you and count as empty: {}", self.unread.join(", "))
+        let number = self.unread.len();
+        let directories =
+            if number == 1 { "1 directory".to_owned() } else { format!("{number} directories") };
+        let unread = (number > 0).then(|| {
+            format!("you may not read {directories}, which count as empty: {}", self.unread.join(", "))
         });
-        let remarks: Vec<String> = freeable.into_iter().chain(unread).collect();
-        Ok(print_notes(output, &remarks)?)
+        Ok(print_notes(output, unread.as_slice())?)
     }
 }
 
