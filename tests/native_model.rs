@@ -224,7 +224,7 @@ fn walked(stage: &Scenario) -> Vec<(String, usize, Vec<std::path::PathBuf>)> {
 
 #[test]
 fn nothing_older_than_the_last_native_write_comes_back_and_no_edit_is_lost() {
-    for seed in 0..sample_or_whole(12, 1000) {
+    for seed in 0..sample_or_whole(12, 5000) {
         let mut story = Story::begin(0x5eed_3800 + seed);
         for _ in 0..14 {
             story.step();
