@@ -1,14 +1,16 @@
 //! What the program keeps on disk for a root: the sums are those of du(1), and what may go is named.
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
 use crate::delivery::Patch;
+use crate::everyman::as_ordinary_user;
 use crate::packages::Package;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, is_root};
 
 fn patch(id: &str, file: &str) -> Patch {
     Patch::of(id, Package::new("ACMEweb").file(file, 0o755, format!("as of {id}\n").repeat(2_000)))
@@ -45,6 +47,12 @@ fn du(paths: &[&Path]) -> u64 {
     text.lines().last().unwrap().split_whitespace().next().unwrap().parse().unwrap()
 }
 
+/// The path of a directory in a document.
+fn path_of(stage: &Scenario, directory: &Value) -> PathBuf {
+    let path = directory["path"].as_str().unwrap();
+    PathBuf::from(path.replace("@ROOT@", stage.root().to_str().unwrap()))
+}
+
 fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value} is no number"))
 }
@@ -64,16 +72,17 @@ fn every_sum_is_that_of_du() {
     let directories = said["directories"].as_array().unwrap();
     let mut paths = Vec::new();
     for directory in directories {
-        let path = Path::new(directory["path"].as_str().unwrap());
-        assert_eq!(du(&[path]), number(&directory["bytes"]), "{directory}");
+        let path = path_of(&stage, directory);
+        assert_eq!(du(&[&path]), number(&directory["bytes"]), "{directory}");
         paths.push(path);
     }
     for wanted in ["/var/sadm/patchadm", "/var/sadm/patch", "/var/sadm/pkg/ACMEweb/save"] {
-        assert!(paths.contains(&stage.at(wanted).as_path()), "{wanted}: {paths:?}");
+        assert!(paths.contains(&stage.at(wanted)), "{wanted}: {paths:?}");
     }
     let outside = stage.beside("undo/200-01/ACMEweb/undo.gz");
     assert_eq!(area(&said, "undo-outside"), du(&[&outside]));
-    paths.push(&outside);
+    paths.push(outside);
+    let paths: Vec<&Path> = paths.iter().map(AsRef::as_ref).collect();
     assert_eq!(number(&said["bytes"]), du(&paths));
     let areas = said["areas"].as_array().unwrap().iter().map(|area| number(&area["bytes"]));
     assert_eq!(areas.sum::<u64>(), number(&said["bytes"]));
@@ -159,6 +168,31 @@ fn damaged_or_missing_undo_data_and_lying_records_change_no_sum() {
     assert_eq!(area(&said, "undo-outside"), 0);
     let save = stage.at("/var/sadm/pkg/ACMEweb/save");
     let told = said["directories"].as_array().unwrap();
-    let told = told.iter().find(|one| Path::new(one["path"].as_str().unwrap()) == save).unwrap();
+    let told = told.iter().find(|one| path_of(&stage, one) == save).unwrap();
     assert_eq!(number(&told["bytes"]), du(&[&save]));
+}
+
+#[test]
+fn somebody_else_sees_what_he_may_read_and_changes_nothing() {
+    if !is_root() {
+        return;
+    }
+    let stage = stage();
+    let secret = stage.at("/var/sadm/pkg/ACMEweb/save/100-02");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o700)).unwrap();
+    let run = |line: &str| {
+        let output = as_ordinary_user(&stage, line, &[]).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, said) = run("space --json -R @ROOT@");
+    assert_eq!(code, Some(0), "{said}");
+    let said: Value = serde_json::from_str(&said).unwrap();
+    let unread = said["unread"].to_string();
+    assert!(unread.contains("save/100-02"), "{unread}");
+    assert!(number(&said["bytes"]) < number(&document(&stage)["bytes"]));
+    let before = stage.everything();
+    for line in ["repack --format Z -R @ROOT@ 100-01", "commit --shrink-to 0 -R @ROOT@"] {
+        assert_eq!(run(line).0, Some(3), "{line}");
+    }
+    assert!(before.difference(&stage.everything()).is_empty());
 }

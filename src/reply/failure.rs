@@ -27,7 +27,8 @@ use patchadm_rootfs::{LockError, Root};
 
 /// Returns the exit of `command` for a failure.
 pub fn code(command: Command, failure: &Failure) -> Exit {
-    Exit::new(number(command, failure), cause_of(failure))
+    let of_archive = if command == Command::Repack { repack_number(failure) } else { None };
+    Exit::new(of_archive.unwrap_or_else(|| number(command, failure)), cause_of(failure))
 }
 
 /// Returns the number of that exit.
@@ -43,11 +44,6 @@ fn number(command: Command, failure: &Failure) -> u8 {
     }
     if failure.damage().is_some() {
         return damaged_code(command.name()).code();
-    }
-    if command == Command::Repack
-        && let Some(number) = repack_number(failure)
-    {
-        return number;
     }
     match failure {
         Failure::Refused(refusal) => refusal.code(),

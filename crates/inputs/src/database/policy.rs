@@ -172,18 +172,9 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
     match name {
         "restricted" => policy.restricted = Regex::new(value).map_err(|error| regex_reason(&error))?,
         "separator" => policy.separator = separator(value)?,
-        "undo_format" => {
-            let formats =
-                [("gz", UndoFormat::Gzip), ("Z", UndoFormat::Compress), ("none", UndoFormat::Plain)];
-            policy.undo_format = word(value, &formats)?;
+        "undo_format" | "undo_dir" | "undo_keep" | "undo_max" | "undo_warn" => {
+            set_of_undo(policy, name, value)?;
         }
-        "undo_dir" => policy.undo_dir = Some(absolute(value)?),
-        "undo_keep" => {
-            let number = value.parse().map_err(|_| format!("<{value}> is not a number of patches"))?;
-            policy.undo_keep = Some(number);
-        }
-        "undo_max" => policy.undo_max = Some(UndoLimit::parse(value)?),
-        "undo_warn" => policy.undo_warn = percentage(value)?,
         "edited" => {
             let words = [("stop", Edited::Stop), ("replace", Edited::Replace), ("keep", Edited::Keep)];
             policy.edited = word(value, &words)?;
@@ -228,6 +219,25 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
         "as_owner_roots" => policy.as_owner_roots = RootPatterns::parse(value)?,
         "untrusted_roots" => policy.untrusted_roots = RootPatterns::parse(value)?,
         _ => return Err(format!("no such setting; there are {}", SETTINGS.join(", "))),
+    }
+    Ok(())
+}
+
+/// The settings about undo data.
+fn set_of_undo(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
+    match name {
+        "undo_format" => {
+            let formats =
+                [("gz", UndoFormat::Gzip), ("Z", UndoFormat::Compress), ("none", UndoFormat::Plain)];
+            policy.undo_format = word(value, &formats)?;
+        }
+        "undo_dir" => policy.undo_dir = Some(absolute(value)?),
+        "undo_keep" => {
+            let number = value.parse().map_err(|_| format!("<{value}> is not a number of patches"))?;
+            policy.undo_keep = Some(number);
+        }
+        "undo_max" => policy.undo_max = Some(UndoLimit::parse(value)?),
+        _ => policy.undo_warn = percentage(value)?,
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The areas of what is in the program's own directory, `var/sadm/patchadm`.
 
-use super::SpaceArea;
+use super::report::SpaceArea;
 
 /// Returns the area of an object in the program's own directory. A name that is not known here is [`SpaceArea::Other`].
 pub(super) fn area_of(name: &[u8]) -> SpaceArea {

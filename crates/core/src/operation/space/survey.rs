@@ -7,8 +7,8 @@ use std::path::Path;
 
 use super::disk_usage::{DeviceNumber, DiskUsage};
 use super::own_places::area_of;
+use super::report::{FileSystemShare, MayGo, PatchSpace, SpaceArea, SpaceReport};
 use super::undo_space::{UndoForm, UndoSpace, count_undo};
-use super::{FileSystemShare, MayGo, PatchSpace, SpaceArea, SpaceReport};
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
 use patchadm_inputs::database::survey::parameters;
