@@ -111,9 +111,6 @@ impl PatchesReport {
             (None, PatchFace::Verb) => first_failure_or_stranger(&patches),
             (None, PatchFace::VerbOnRoots) => first_failure(&patches),
         };
-        let is_half_done = |failure: &Failure| {
-            !matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack)
-        };
         Self {
             command,
             result: result_of(failure.as_ref(), exit, &patches),
@@ -137,10 +134,7 @@ impl PatchesReport {
             recovery_notes,
             failure,
         }
-        .with_advice(&match face {
-            PatchFace::Classic => Wording::of_classic(root.prefix()),
-            PatchFace::Verb | PatchFace::VerbOnRoots => Wording::of_verbs(root.prefix()),
-        })
+        .with_advice(&face.wording(root))
     }
 
     /// Adds the next steps, with the options of the command that asked.
@@ -206,6 +200,14 @@ pub(crate) enum PatchFace {
 }
 
 impl PatchFace {
+    /// Returns the words for the next steps on a root.
+    fn wording(self, root: &Root) -> Wording {
+        match self {
+            Self::Classic => Wording::of_classic(root.prefix()),
+            Self::Verb | Self::VerbOnRoots => Wording::of_verbs(root.prefix()),
+        }
+    }
+
     /// Returns the exit for a failure.
     fn code(self) -> fn(Command, &Failure) -> Exit {
         match self {
@@ -243,6 +245,11 @@ pub(crate) fn as_applied(report: BackOutReport) -> ApplyReport {
         after: AfterRun::default(),
         refused,
     }
+}
+
+/// Tells whether a failure left the root neither as before nor as after.
+fn is_half_done(failure: &Failure) -> bool {
+    !matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack)
 }
 
 /// Returns the word for all patches together: where the exit code is that of one of them, its word.
