@@ -58,9 +58,11 @@ const APPLETS: &[Applet] = &[
     verb("why", "show why a patch is applied, or would not be", verbs::why::run),
     verb("order", "put packages or patches in order, each after what it needs", verbs::order::run),
     verb("history", "list the runs that changed a root", verbs::history::run),
+    verb("space", "show what takes space on disk, and which undo data may go", verbs::space::run),
     verb("analyze", "show which patches a machine lacks", verbs::analyze::run),
     verb("update", "apply the patches that a machine lacks", verbs::update::run),
     verb("commit", "give undo data up", verbs::commit::run),
+    verb("repack", "write undo archives again in another form", verbs::repack::run),
     verb("recover", "finish or roll back an interrupted run", verbs::recover::run),
     verb("doctor", "say what works here and what does not", verbs::doctor::run),
     verb("stage", "build in a copy of parts of a root", verbs::stage::run),
@@ -112,7 +114,7 @@ const APPLETS: &[Applet] = &[
 ];
 
 /// The commands that only ask: nothing is changed or made by them.
-const QUERIES: [&str; 22] = [
+const QUERIES: [&str; 23] = [
     "analyze",
     "diff",
     "doctor",
@@ -122,6 +124,7 @@ const QUERIES: [&str; 22] = [
     "order",
     "owner",
     "show",
+    "space",
     "verify",
     "why",
     "lint",

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::delivery::Patch;
 use crate::packages::Package;
-use crate::scenario::Scenario;
+use crate::scenario::{NOW, Scenario};
 
 fn patch(id: &str, file: &str) -> Patch {
     Patch::of(id, Package::new("ACMEweb").file(file, 0o755, format!("as of {id}\n")))
@@ -119,4 +119,187 @@ fn a_patch_that_is_not_applied_is_refused() {
     let said = stage.run("commit -R @ROOT@ 300-01").fails(2);
     assert!(said.contains("the undo data of patch 300-01 is not given up: it is not applied"), "{said}");
     stage.run("commit -R @ROOT@").fails(1);
+}
+
+/// A root with 100-01 and 200-01, applied two years ago, and 100-02 and 100-03 of today.
+fn aged_stage() -> Scenario {
+    let mut stage =
+        Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "old\n".repeat(9_000))]);
+    for (id, file, years) in [
+        ("100-01", "bin/httpd", 2),
+        ("200-01", "bin/tool", 2),
+        ("100-02", "bin/httpd", 0),
+        ("100-03", "bin/httpd", 0),
+    ] {
+        stage.set("SOURCE_DATE_EPOCH", (NOW - years * 365 * 86_400).to_string());
+        stage.patchadd("", &large(id, file)).ok();
+    }
+    stage
+}
+
+/// A patch with a file that does not compress to nothing.
+fn large(id: &str, file: &str) -> Patch {
+    let mut state = id.bytes().fold(1_u32, |state, byte| state.wrapping_mul(31).wrapping_add(byte.into()));
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    })
+    .take(60_000)
+    .collect();
+    Patch::of(id, Package::new("ACMEweb").file(file, 0o755, noise))
+}
+
+/// The document of a command that has notes on standard error, too.
+fn document_with_notes(stage: &Scenario, line: &str) -> Value {
+    let run = stage.run(line);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    serde_json::from_str(&run.stdout).unwrap()
+}
+
+fn freeable(stage: &Scenario) -> u64 {
+    let said = document(stage, "space --json -R @ROOT@");
+    said["patches"].as_array().unwrap().iter().map(|patch| patch["freeable"].as_u64().unwrap()).sum()
+}
+
+fn irremovable(said: &Value) -> Vec<&str> {
+    said["irremovable"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect()
+}
+
+#[test]
+fn what_is_older_goes_but_for_the_newest_revision_of_a_patch() {
+    let stage = aged_stage();
+    let said = document(&stage, "commit --json --dry-run --older-than 1y -R @ROOT@");
+    assert_eq!(irremovable(&said), ["100-01"], "{said}");
+    assert_eq!(undo_of(&stage, "100-01"), "saved");
+    stage.run("commit --older-than 1y -R @ROOT@").ok();
+    let states: Vec<Value> = ["100-01", "100-02", "100-03", "200-01"].map(|id| undo_of(&stage, id)).into();
+    assert_eq!(states, ["committed", "saved", "saved", "saved"]);
+    let nothing = stage.run("commit --older-than 9999999y -R @ROOT@").ok();
+    assert_eq!(nothing, "nothing to do: there is no undo data to give up\n");
+    let said = document(&stage, "commit --json --older-than 1y -R @ROOT@ 200-01");
+    assert_eq!(irremovable(&said), ["200-01"], "a patch that is named goes in any case");
+}
+
+#[test]
+fn undo_data_shrinks_to_a_size_the_oldest_first() {
+    let stage = aged_stage();
+    let all = freeable(&stage);
+    let said = document(&stage, &format!("commit --json --dry-run --shrink-to {all} -R @ROOT@"));
+    assert_eq!(irremovable(&said), Vec::<&str>::new());
+    let said = document(&stage, &format!("commit --json --dry-run --shrink-to {} -R @ROOT@", all - 1));
+    assert_eq!(irremovable(&said), ["100-01"], "the oldest");
+    let before = freeable(&stage);
+    let said = document(&stage, &format!("commit --json --shrink-to {} -R @ROOT@", all - 1));
+    assert_eq!(irremovable(&said), ["100-01"]);
+    let (freed, promised) = (before - freeable(&stage), said["freed"].as_u64().unwrap());
+    assert!(freed >= promised && freed - promised <= 8_192, "{freed} {promised}");
+    assert!(freeable(&stage) < all);
+
+    let said = document_with_notes(&stage, "commit --json --shrink-to 0 -R @ROOT@");
+    assert_eq!(irremovable(&said), ["100-02"]);
+    let note = said["notes"][0].as_str().unwrap();
+    assert!(note.contains("too much") && note.contains("newest revisions"), "{note}");
+    assert_eq!(undo_of(&stage, "100-03"), "saved");
+    assert_eq!(undo_of(&stage, "200-01"), "saved");
+    stage.run("verify -R @ROOT@").ok();
+}
+
+#[test]
+fn undo_data_of_another_tool_is_passed_over_by_limits() {
+    let stage = aged_stage();
+    stage.forget_ledgers();
+    let before = stage.everything();
+    let said = stage.run("commit --shrink-to 0 -R @ROOT@").stdout;
+    assert!(said.starts_with("nothing to do"), "{said}");
+    let said = document_with_notes(&stage, "commit --json --shrink-to 0 -R @ROOT@");
+    let notes = said["notes"].to_string();
+    assert!(notes.contains("100-01 stays") && notes.contains("100-02 stays"), "{notes}");
+    assert!(before.difference(&stage.everything()).is_empty());
+}
+
+#[test]
+fn ages_and_sizes_that_make_no_sense_are_wrong_usage() {
+    let stage = stage();
+    for value in
+        ["--older-than 3", "--older-than -1d", "--older-than 99999999999999999999d", "--older-than x"]
+    {
+        let said = stage.run(&format!("commit {value} -R @ROOT@")).fails(1);
+        assert!(said.contains("older-than"), "{value}: {said}");
+    }
+    for value in ["--shrink-to 5X", "--shrink-to -1", "--shrink-to 99999999999T", "--shrink-to 1.5G"] {
+        let said = stage.run(&format!("commit {value} -R @ROOT@")).fails(1);
+        assert!(said.contains("shrink-to"), "{value}: {said}");
+    }
+    assert_eq!(undo_of(&stage, "100-01"), "saved");
+}
+
+fn policy(stage: &Scenario, text: &str) {
+    stage.file("/etc/patchadm/policy", text);
+}
+
+#[test]
+fn a_limit_of_the_policy_is_kept_after_a_run_and_each_patch_is_named() {
+    let stage = aged_stage();
+    policy(&stage, "undo_max=0\n");
+    let next = large("100-04", "bin/httpd").directory(&stage);
+    let run = stage.run(&format!("add -R @ROOT@ {}", next.display()));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    for id in ["100-01", "100-02", "100-03"] {
+        assert!(run.stderr.contains(&format!("patch {id} is irremovable now")), "{}", run.stderr);
+        assert_eq!(undo_of(&stage, id), "committed", "{id}");
+    }
+    for id in ["100-04", "200-01"] {
+        assert_eq!(undo_of(&stage, id), "saved", "{id}");
+    }
+    let history = document(&stage, "history --json -R @ROOT@");
+    let commands: Vec<&Value> =
+        history["runs"].as_array().unwrap().iter().map(|run| &run["command"]).rev().take(2).collect();
+    assert_eq!(commands, ["undo-limit", "patchadd"]);
+    // The last run that can be undone is still that of the patch.
+    stage.run("undo -R @ROOT@").ok();
+    stage.run("verify -R @ROOT@").ok();
+    assert!(!stage.run("list -R @ROOT@").ok().contains("100-04"));
+}
+
+#[test]
+fn the_newest_patches_of_the_policy_keep_their_undo_data() {
+    let stage = aged_stage();
+    policy(&stage, "undo_keep=2\n");
+    let next = large("300-01", "bin/other").directory(&stage);
+    let said = document_with_notes(&stage, &format!("add --json -R @ROOT@ {}", next.display()));
+    assert_eq!(irremovable(&said), ["100-01", "100-02"], "{said}");
+    assert_eq!(said["notes"].as_array().unwrap().len(), 2);
+    let next = large("300-02", "bin/other").directory(&stage);
+    let said = document_with_notes(&stage, &format!("add --json --dry-run -R @ROOT@ {}", next.display()));
+    assert!(said.get("irremovable").is_none(), "a plan gives nothing up: {said}");
+    let said = document_with_notes(&stage, &format!("add --json -R @ROOT@ {}", next.display()));
+    assert!(said.get("irremovable").is_none(), "300-01 is among the two newest: {said}");
+}
+
+#[test]
+fn a_refused_run_gives_nothing_up_and_a_limit_that_cannot_be_kept_is_only_told() {
+    let stage = aged_stage();
+    policy(&stage, "undo_max=0%\n");
+    stage.run("add -R @ROOT@ /no/such/patch").fails(33);
+    assert_eq!(undo_of(&stage, "100-01"), "saved");
+    fs::write(stage.at("/var/sadm/pkg/ACMEweb/save/100-01/obsolete.gz"), "damaged").unwrap();
+    let next = large("300-01", "bin/other").directory(&stage);
+    let run = stage.run(&format!("add -R @ROOT@ {}", next.display()));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stderr.contains("beyond the limits of the policy could not be given up"), "{}", run.stderr);
+    assert_eq!(undo_of(&stage, "100-02"), "saved");
+}
+
+#[test]
+fn little_free_space_is_told_in_one_line() {
+    let stage = aged_stage();
+    policy(&stage, "undo_warn=100%\n");
+    let next = large("300-01", "bin/other").directory(&stage);
+    let run = stage.run(&format!("add -R @ROOT@ {}", next.display()));
+    let told: Vec<&str> = run.stderr.lines().filter(|line| line.contains("% free")).collect();
+    let [line] = told[..] else { panic!("{}", run.stderr) };
+    assert!(line.contains(" space`") && line.contains(" commit --superseded`"), "{line}");
+    policy(&stage, "undo_warn=0%\n");
+    let next = large("300-02", "bin/other").directory(&stage);
+    assert!(!stage.run(&format!("add -R @ROOT@ {}", next.display())).stderr.contains("% free"));
 }

@@ -82,6 +82,18 @@ fn records_that_do_not_fit_are_18() {
 }
 
 #[test]
+fn an_undo_archive_that_does_not_fit_in_its_new_form_is_7() {
+    let mounts = "mkdir -p $ROOT/keep; cp -a $ROOT/var/. $ROOT/keep; mount -t tmpfs -o mode=755,size=4m tmpfs $ROOT/var
+        cp -a $ROOT/keep/. $ROOT/var; rm -r $ROOT/keep";
+    let Some(root) = mounted("an archive that does not fit in its new form", mounts) else { return };
+    root.run("patchadd -R @ROOT@ delivered/100-01").ok();
+    fill(&root, "/var", 500);
+    refused(&root, "repack -R @ROOT@ --format none 100-01", 7, &["o space"]);
+    fs::remove_file(root.at("/var/filler")).unwrap();
+    root.run("repack -R @ROOT@ --format none 100-01").ok();
+}
+
+#[test]
 fn a_file_system_without_inodes_is_18() {
     let mounts = "mkdir -p $ROOT/opt; mount -t tmpfs -o mode=755,size=4m,nr_inodes=16 tmpfs $ROOT/opt";
     let Some(root) = mounted("a file system without inodes", mounts) else { return };

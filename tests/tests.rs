@@ -321,6 +321,8 @@ mod removal_scripts;
 /// Scripts of a removal that fail, hang and are killed.
 mod removals_that_fail;
 mod removef;
+/// Undo archives written again in another form.
+mod repack;
 /// Commands that can change nothing but their scenario.
 mod sandbox;
 /// The stage on which every test plays.
@@ -358,6 +360,8 @@ mod show;
 mod showrev;
 /// Signed patches, verified before they are believed.
 mod signatures;
+/// What undo data and records take on disk, beside what du(1) counts.
+mod space;
 /// Directories where packages wait.
 mod spool;
 /// A command in a stage, and the removal of one.

@@ -6,7 +6,7 @@ use crate::packages::Package;
 use crate::scenario::Scenario;
 
 /// Lines with which each verb reads a policy; `@` is the directory beside the root.
-const UNDER_A_POLICY: [(&str, &str); 26] = [
+const UNDER_A_POLICY: [(&str, &str); 28] = [
     ("add", "add @/100-02"),
     ("remove", "remove 100-01"),
     ("undo", "undo 2"),
@@ -22,6 +22,7 @@ const UNDER_A_POLICY: [(&str, &str); 26] = [
     ("analyze", "analyze -M @"),
     ("update", "update -M @"),
     ("commit", "commit 100-01"),
+    ("repack", "repack --format none 100-01"),
     ("recover", "recover"),
     ("doctor", "doctor"),
     ("stage new", "stage new --path /opt @/other"),
@@ -30,6 +31,7 @@ const UNDER_A_POLICY: [(&str, &str); 26] = [
     ("stage drop", "stage drop @/stage"),
     ("promote", "promote @/stage"),
     ("shlibs", "shlibs"),
+    ("space", "space"),
     ("adopt", "adopt --pkg ACMEown --version 1 --dir /opt"),
     ("key", "key list"),
     ("depot", "depot check @"),

@@ -1,5 +1,6 @@
 //! The command line: what the options and operands of several commands mean.
 
+mod age;
 pub(crate) mod fetching;
 mod later;
 pub(crate) mod options;
@@ -11,6 +12,7 @@ pub(crate) mod suggest;
 pub(crate) mod synopsis;
 mod words;
 
+pub(crate) use age::age;
 pub(crate) use options::{
     CategoryOption, ColourOption, Extensions, HelpOption, JsonOption, PolicyOption, QuietOption, RootOption,
     VerboseOption, VersionOption, listed, parse, refuse_unsupported,

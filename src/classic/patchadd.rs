@@ -15,6 +15,7 @@ use crate::reply::failure::must_have_records;
 use crate::reply::patch_entry::PatchEntry;
 use crate::reply::patch_text::{in_use_lines, plan_text};
 use crate::reply::patches::PatchesReport;
+use crate::reply::words::print_notes;
 use crate::reply::words::reboot_sentence;
 use crate::reply::{Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
@@ -131,6 +132,7 @@ fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> any
         }
         output.print(in_use_lines(&entry.in_use))?;
     }
+    print_notes(output, &report.notes)?;
     match &report.failure {
         Some(failed) => print_refusal(output, (root, report.command), None, failed),
         None => Ok(()),

@@ -21,7 +21,7 @@ pub(crate) fn of_patches(root: &Root, report: PatchesReport, is_verbose: bool) -
     let well = || report.patches.iter().filter(|patch| patch.exit == Exit::OK);
     // A caller who cannot change the root has seen the plan for it.
     let planned = report.patches.iter().filter(|_| report.error.is_some()).map(patch_line);
-    let notes = report.recovered.iter().chain(well().flat_map(|patch| &patch.notes));
+    let notes = report.recovered.iter().chain(well().flat_map(|patch| &patch.notes)).chain(&report.notes);
     let exchanged = (report.paths.as_slice(), report.holders.as_slice());
     let exchanged = exchange_lines(exchanged, report.would_change.is_some());
     let in_use: String = well().map(|patch| in_use_lines(&patch.in_use)).collect();

@@ -110,7 +110,7 @@ fn who_may_read() -> String {
 /// Returns the hint where an undo archive cannot be used.
 fn of_archive(wording: &Wording, command: Command, error: &ArchiveError) -> String {
     match error {
-        ArchiveError::Missing { remote: true, .. } if matches!(command, Command::Patchrm | Command::Commit) => {
+        ArchiveError::Missing { remote: true, .. } if matches!(command, Command::Patchrm | Command::Commit | Command::Repack) => {
             format!("Name the directory that holds the undo data with {}.", wording.undo_dir())
         }
         ArchiveError::Outside { .. } => format!(

@@ -27,7 +27,8 @@ use patchadm_rootfs::{LockError, Root};
 
 /// Returns the exit of `command` for a failure.
 pub fn code(command: Command, failure: &Failure) -> Exit {
-    Exit::new(number(command, failure), cause_of(failure))
+    let of_archive = if command == Command::Repack { repack_number(failure) } else { None };
+    Exit::new(of_archive.unwrap_or_else(|| number(command, failure)), cause_of(failure))
 }
 
 /// Returns the number of that exit.
@@ -35,7 +36,7 @@ fn number(command: Command, failure: &Failure) -> u8 {
     use Command::{Adopt, AdoptRefresh, Forget, Patchadd, Patchrm, Promote, Refresh};
     let by = |patchadd, patchrm, package| match command {
         Patchadd | Adopt | AdoptRefresh | Forget | Promote | Refresh => patchadd,
-        Patchrm | Command::Commit | Command::Undo => patchrm,
+        Patchrm | Command::Commit | Command::Repack | Command::Undo => patchrm,
         Command::Pkgadd | Command::Pkgrm | Command::Installf | Command::Removef => package,
     };
     if failure.untrusted().is_some() {
@@ -90,6 +91,24 @@ fn number(command: Command, failure: &Failure) -> u8 {
         Failure::Scripts(ScriptError::Locked { .. }) => LOCKED,
         Failure::Scripts(_) | Failure::Response(_) => by(5, 7, 1),
         Failure::Declined => 3,
+    }
+}
+
+/// Returns the exit codes of `repack` about archives: missing, damaged, and without space for another form.
+fn repack_number(failure: &Failure) -> Option<u8> {
+    match failure {
+        Failure::Archive(ArchiveError::Missing { .. } | ArchiveError::Lost { .. }) => Some(1),
+        Failure::Source(_) => Some(4),
+        Failure::Transaction(error)
+            if matches!(error.left, RootCondition::Unchanged | RootCondition::RolledBack) =>
+        {
+            match &error.cause {
+                cause if cause.is_no_space() => Some(7),
+                Cause::Corrupt { .. } | Cause::Missing { .. } | Cause::Source(_) => Some(4),
+                _ => None,
+            }
+        }
+        _ => None,
     }
 }
 
@@ -222,7 +241,7 @@ fn transaction_number(command: Command, error: &TransactionError) -> u8 {
     };
     match command {
         Patchadd | Adopt | AdoptRefresh | Forget | Promote | Refresh => patchadd,
-        Patchrm | Command::Commit | Command::Undo => patchrm,
+        Patchrm | Command::Commit | Command::Repack | Command::Undo => patchrm,
         Command::Pkgadd | Command::Pkgrm => 1,
         Command::Installf | Command::Removef => INTERNAL_OF_OBJECTS,
     }
@@ -341,6 +360,7 @@ pub(crate) fn modern(root: &Path, command: Command, subject: &str, failure: &Fai
         Command::Pkgrm => "removed",
         Command::Installf => "registered",
         Command::Removef | Command::Commit => "given up",
+        Command::Repack => "written again",
         Command::Adopt => "adopted",
         Command::Undo => "undone",
         Command::Promote => "promoted",

@@ -8,6 +8,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::advice::hint;
+use super::after_run::AfterRunEntries;
 use super::cause::ExitCause;
 use super::exchange_entry::{ExchangeEntry, HolderEntry};
 use super::exit::Exit;
@@ -19,6 +20,7 @@ use super::result_word::ResultWord;
 use super::words::recovery_sentence;
 use patchadm_changeset::transaction::{Receipt, RootCondition};
 use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::patches::after_run::AfterRun;
 use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
 use patchadm_core::operation::patches::back_out::{BackOutOutcome, BackOutReport};
 use patchadm_planning::plan::refusal::{Command, Wording};
@@ -57,6 +59,12 @@ pub(crate) struct PatchesReport {
     /// The next steps after a refusal or failure, each once, in the order of the patches.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) advice: Vec<String>,
+    /// The patches that can no longer be backed out, because the policy limits undo data.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    irremovable: Vec<String>,
+    /// What followed on the run, in sentences.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) notes: Vec<String>,
     duration_ms: u64,
     #[serde(skip)]
     pub(crate) exit: Exit,
@@ -79,6 +87,7 @@ impl PatchesReport {
         let (mut patches, mut run, mut recovered, mut recovery_notes) = (Vec::new(), None, None, Vec::new());
         let (mut preparation, mut is_recovered) = (PreparationEntries::default(), false);
         let (mut paths, mut holders) = (Vec::new(), Vec::new());
+        let mut after = AfterRunEntries::default();
         let failure = match result {
             Err(failure) => Some(failure),
             Ok(report) => {
@@ -90,6 +99,7 @@ impl PatchesReport {
                 let all_holders = report.exchanges.iter().flat_map(|exchange| &exchange.holders);
                 holders = all_holders.map(HolderEntry::from).collect();
                 preparation = PreparationEntries::of(root, report.preparation, &mut recovery_notes);
+                after = AfterRunEntries::of(root, &report.after, matches!(face, PatchFace::Classic));
                 let entry = |one| PatchEntry::of(root, command, one, face.code());
                 patches = report.patches.into_iter().map(entry).collect();
                 report.refused
@@ -100,9 +110,6 @@ impl PatchesReport {
             (None, PatchFace::Classic) => exit(&patches),
             (None, PatchFace::Verb) => first_failure_or_stranger(&patches),
             (None, PatchFace::VerbOnRoots) => first_failure(&patches),
-        };
-        let is_half_done = |failure: &Failure| {
-            !matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack)
         };
         Self {
             command,
@@ -120,15 +127,14 @@ impl PatchesReport {
             recovered,
             error: failure.as_ref().map(ToString::to_string),
             advice: Vec::new(),
+            irremovable: after.irremovable,
+            notes: after.notes,
             duration_ms: milliseconds_since(began),
             exit,
             recovery_notes,
             failure,
         }
-        .with_advice(&match face {
-            PatchFace::Classic => Wording::of_classic(root.prefix()),
-            PatchFace::Verb | PatchFace::VerbOnRoots => Wording::of_verbs(root.prefix()),
-        })
+        .with_advice(&face.wording(root))
     }
 
     /// Adds the next steps, with the options of the command that asked.
@@ -194,6 +200,14 @@ pub(crate) enum PatchFace {
 }
 
 impl PatchFace {
+    /// Returns the words for the next steps on a root.
+    fn wording(self, root: &Root) -> Wording {
+        match self {
+            Self::Classic => Wording::of_classic(root.prefix()),
+            Self::Verb | Self::VerbOnRoots => Wording::of_verbs(root.prefix()),
+        }
+    }
+
     /// Returns the exit for a failure.
     fn code(self) -> fn(Command, &Failure) -> Exit {
         match self {
@@ -223,7 +237,19 @@ pub(crate) fn as_applied(report: BackOutReport) -> ApplyReport {
             result,
         }
     });
-    ApplyReport { recovered, preparation, patches: patches.collect(), exchanges, refused }
+    ApplyReport {
+        recovered,
+        preparation,
+        patches: patches.collect(),
+        exchanges,
+        after: AfterRun::default(),
+        refused,
+    }
+}
+
+/// Tells whether a failure left the root neither as before nor as after.
+fn is_half_done(failure: &Failure) -> bool {
+    !matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack)
 }
 
 /// Returns the word for all patches together: where the exit code is that of one of them, its word.

@@ -5,18 +5,20 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::options::{BriefVerbOptions, NoteOption};
-use crate::arguments::parse;
+use crate::arguments::{age, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::reply::failure::change_failed;
 use crate::reply::words::{human, print_notes, recovery_sentence};
 use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
-use patchadm_core::operation::patches::commit::{CommitReport, CommitRequest, commit_patches};
+use patchadm_core::operation::patches::commit::{CommitReport, CommitRequest, UndoLimits, commit_patches};
 use patchadm_core::operation::session::Caller;
+use patchadm_inputs::policy::byte_size;
 use patchadm_planning::plan::refusal::Command;
 
-const USAGE: &str = "patchadm [-R root] commit [--superseded] [--keep n] [--dry-run] [option...] [id...]";
+const USAGE: &str = "patchadm [-R root] commit [--superseded] [--keep n] [--older-than age] [--shrink-to size] [--dry-run]\n\
+     \x20        [option...] [id...]";
 
 /// Give undo data up: the patches can no longer be backed out
 #[derive(clap::Parser)]
@@ -27,6 +29,12 @@ struct CommitArgs {
     /// That of all patches but the newest N
     #[arg(long, value_name = "N")]
     keep: Option<usize>,
+    /// That of patches that were applied longer ago than this (90d, 12w, 1y), but for the newest revision of each
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    older_than: Option<u64>,
+    /// That of the oldest patches until undo data takes no more than this (500M, 2G), but for the newest revision of each
+    #[arg(long, value_name = "SIZE", value_parser = byte_size)]
+    shrink_to: Option<u64>,
     /// The directory that holds the undo data, when it was moved
     #[arg(long, value_name = "DIR")]
     undo_dir: Option<PathBuf>,
@@ -49,9 +57,11 @@ struct CommitArgs {
 
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let CommitArgs { superseded, keep, undo_dir, dry_run, wait, note, owner, common, ids } =
-        parse(call, USAGE)?;
-    if ids.is_empty() && !superseded && keep.is_none() {
+    let args: CommitArgs = parse(call, USAGE)?;
+    let CommitArgs { superseded, keep, undo_dir, dry_run, wait, note, owner, common, ids, .. } = args;
+    let limits =
+        UndoLimits { older_than: args.older_than, shrink_to: args.shrink_to, ..UndoLimits::default() };
+    if ids.is_empty() && !superseded && keep.is_none() && limits.is_none() {
         let message = "no patch is named".to_owned();
         return Err(Stop::Usage { message, usage: USAGE }.into());
     }
@@ -59,7 +69,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if !dry_run {
         call.output.heedless();
     }
-    let request = CommitRequest { ids, superseded, keep, undo_dir, dry_run };
+    let request = CommitRequest { ids, superseded, keep, limits, undo_dir, dry_run };
     let commit = |caller: &Caller<'_>| commit_patches(&root, &request, &caller.noting(note.text.as_deref()));
     let result = call.change(&root, Command::Commit.name(), wait, commit)?;
     match result {
@@ -102,7 +112,8 @@ impl CommitReply {
         };
         let recovery = recovery_sentence(&report.recovered).into_iter();
         let notes = report.receipt.iter().flat_map(|receipt| receipt.notes.iter().cloned());
-        let notes = recovery.chain(report.recovered.notes().iter().cloned()).chain(notes).collect();
+        let notes = recovery.chain(report.recovered.notes().iter().cloned()).chain(notes);
+        let notes = notes.chain(beyond_limits(report)).collect();
         let irremovable = report.patches.iter().filter(|patch| !patch.packages.is_empty());
         Self {
             result,
@@ -124,6 +135,21 @@ impl CommitReply {
             notes,
         }
     }
+}
+
+/// Returns sentences about undo data that limits would give up, and that stays.
+fn beyond_limits(report: &CommitReport) -> impl Iterator<Item = String> {
+    let excess = (report.excess > 0).then(|| {
+        format!(
+            "undo data still takes {} too much: what is left is of the newest revisions of patches, outside the root, or of \
+             other tools; patches that are named are given up in any case",
+            human(report.excess)
+        )
+    });
+    let foreign = report.foreign.iter().map(|id| {
+        format!("the undo data of patch {id} stays: another tool made it, and nothing else tells the paths of the patch")
+    });
+    excess.into_iter().chain(foreign.collect::<Vec<_>>())
 }
 
 impl CommandReport for CommitReply {

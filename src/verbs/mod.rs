@@ -33,10 +33,12 @@ pub(crate) mod promote;
 pub(crate) mod publish;
 pub(crate) mod recover;
 pub(crate) mod remove;
+pub(crate) mod repack;
 pub(crate) mod shlibs;
 pub(crate) mod show;
 #[cfg(feature = "sign")]
 pub(crate) mod sign;
+pub(crate) mod space;
 pub(crate) mod stage;
 pub(crate) mod undo;
 pub(crate) mod update;

@@ -19,12 +19,17 @@ use patchadm_inputs::policy::Edited;
 use patchadm_inputs::sign::DemandWord;
 use patchadm_svr4::package::ObjectPath;
 
+/// The forms of undo data.
 const UNDO_FORMATS: [(&str, UndoFormat); 4] = [
     ("gz", UndoFormat::Gzip),
     ("Z", UndoFormat::Compress),
     ("none", UndoFormat::Plain),
     ("files", UndoFormat::Files),
 ];
+
+/// The compressions of undo archives.
+pub(super) const ARCHIVE_FORMATS: [(&str, UndoFormat); 3] =
+    [("gz", UndoFormat::Gzip), ("Z", UndoFormat::Compress), ("none", UndoFormat::Plain)];
 
 const CHOICES: [(&str, Edited); 3] =
     [("stop", Edited::Stop), ("replace", Edited::Replace), ("keep", Edited::Keep)];

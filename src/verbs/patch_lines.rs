@@ -8,7 +8,7 @@ use crate::reply::failure;
 use crate::reply::patch_entry::PatchEntry;
 use crate::reply::patch_text::{done_lines, in_use_lines, plan_text};
 use crate::reply::patches::PatchesReport;
-use crate::reply::words::{human, print_recovery, reboot_sentence};
+use crate::reply::words::{human, print_notes, print_recovery, reboot_sentence};
 use crate::surroundings::{Output, Shade};
 use patchadm_core::operation::failure::Failure;
 use patchadm_planning::plan::refusal::Command;
@@ -39,6 +39,7 @@ pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Out
     for line in exchange_lines(exchanged, report.would_change.is_some()) {
         output.line(format!("note: {line}"))?;
     }
+    print_notes(output, &report.notes)?;
     match &report.failure {
         Some(failed) => print_refusal(output, (root, report.command), "the patch", failed),
         None if report.patches.is_empty() && report.preparation.refresh.is_none() => {

@@ -251,6 +251,7 @@ pub(crate) fn program(command: &Command) -> refusal::Command {
         Command::Refresh => refusal::Command::AdoptRefresh,
         Command::Forget(_) => refusal::Command::Forget,
         Command::Commit(_) => refusal::Command::Commit,
+        Command::Repack(_) => refusal::Command::Repack,
         Command::Promote => refusal::Command::Promote,
         Command::Exchange(_, inner) => program(inner),
     }
@@ -282,7 +283,11 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
         | Command::Refresh
         | Command::Forget(_)
         | Command::Promote => patchadd,
-        Command::BackOut(_) | Command::BackOutByScripts(_) | Command::Undo | Command::Commit(_) => patchrm,
+        Command::BackOut(_)
+        | Command::BackOutByScripts(_)
+        | Command::Undo
+        | Command::Commit(_)
+        | Command::Repack(_) => patchrm,
         Command::Add { .. }
         | Command::Update { .. }
         | Command::Remove(_)
@@ -291,6 +296,11 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
     };
     match moment {
         _ if errno == Errno::INTR => 0,
+        Moment::Staging | Moment::Saving | Moment::Recording | Moment::Switching
+            if is_full && matches!(command, Command::Repack(_)) =>
+        {
+            7
+        }
         Moment::Staging if is_full => by(18, 20),
         Moment::Saving => by(4, 7),
         Moment::Staging | Moment::Recording | Moment::Switching => by(5, 5),

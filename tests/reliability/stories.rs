@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use chrono::DateTime;
+use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::{ExchangeRequest, Receipt, Recovered};
 use patchadm_core::operation::adopt::{
     AdoptAllRequest, AdoptRequest, AdoptSource, AdoptWishes, adopt_all, adopt_software, forget_software,
@@ -24,6 +25,7 @@ use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patch
 use patchadm_core::operation::patches::commit::{CommitRequest, commit_patches};
 use patchadm_core::operation::patches::overtaken::{RefreshRequest, refresh_registrations};
 use patchadm_core::operation::patches::prepared::PreparationRequest;
+use patchadm_core::operation::patches::repack::{RepackRequest, repack_undo};
 use patchadm_core::operation::patches::scripts::PatchScriptRequest;
 use patchadm_core::operation::patches::sets::apply_patches;
 use patchadm_core::operation::patches::undo::{run_to_undo, undo_application};
@@ -79,6 +81,8 @@ pub(crate) enum Command {
     ApplyAdopting(Vec<PathBuf>),
     /// `patchadm commit`.
     Commit(Vec<String>),
+    /// `patchadm repack --format none`.
+    Repack(Vec<String>),
     /// `patchadm promote` of the stage beside the root.
     Promote,
     /// A command with `--exchange` of this directory.
@@ -394,6 +398,12 @@ fn undo_data_given_up() -> Story {
     Story::of("commit", stage, Command::Commit(ids.to_vec()))
 }
 
+fn undo_data_in_another_form() -> Story {
+    let (stage, _) = patched_with(&[&patch(), &second_patch()]);
+    let ids = ["100-01", "200-01"].map(str::to_owned);
+    Story::of("repack", stage, Command::Repack(ids.to_vec()))
+}
+
 /// A package beside the first one, sharing a directory with it.
 fn another_package() -> Package {
     let package = Package::new("ACMEdoc").param("BASEDIR", "/opt/ACMEweb").directory("share");
@@ -572,7 +582,7 @@ pub(crate) const OUTSIDE: &str = "undo";
 pub(crate) type Told = fn() -> Story;
 
 /// All stories without procedure scripts; the first four, one of each command.
-pub(crate) const STORIES: [Told; 30] = [
+pub(crate) const STORIES: [Told; 31] = [
     one_patch,
     backout,
     package_added,
@@ -587,6 +597,7 @@ pub(crate) const STORIES: [Told; 30] = [
     middle_backout,
     run_undone,
     undo_data_given_up,
+    undo_data_in_another_form,
     package_updated,
     library_kept,
     library_dropped,
@@ -762,6 +773,12 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
         Command::Commit(ids) => {
             let request = CommitRequest { ids: ids.clone(), ..CommitRequest::default() };
             let report = commit_patches(root, &request, caller)?;
+            (report.recovered, vec![Ok(report.receipt)])
+        }
+        Command::Repack(ids) => {
+            let (format, cold, undo_dir) = (UndoFormat::Plain, None, None);
+            let request = RepackRequest { ids: ids.clone(), cold, format, undo_dir, dry_run: false };
+            let report = repack_undo(root, &request, caller)?;
             (report.recovered, vec![Ok(report.receipt)])
         }
         Command::Promote => {

@@ -3,6 +3,7 @@
 mod delete_limit;
 mod library_words;
 mod root_patterns;
+mod undo_limit;
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -17,6 +18,7 @@ use regex::Regex;
 pub use delete_limit::DeleteLimit;
 pub use library_words::LibraryWords;
 pub use root_patterns::RootPatterns;
+pub use undo_limit::{UndoLimit, byte_size, percentage};
 
 /// [`Policy::RESTRICTED`], compiled once: a command reads several policies.
 #[allow(clippy::expect_used)] // a constant pattern, compiled by a test
@@ -34,6 +36,12 @@ pub struct Policy {
     pub undo_format: UndoFormat,
     /// Where undo archives are kept, when not in the save directory.
     pub undo_dir: Option<PathBuf>,
+    /// The number of newest patches that keep their undo data after a run; `None` is no limit.
+    pub undo_keep: Option<usize>,
+    /// The most undo data that a root keeps after a run.
+    pub undo_max: Option<UndoLimit>,
+    /// The part of a file system, in percent, below which its free space is reported after a run; 0 is never.
+    pub undo_warn: u8,
     /// The treatment of locally edited files.
     pub edited: Edited,
     /// Seconds to wait for the lock.
@@ -132,6 +140,9 @@ impl Policy {
     /// The size of the cache where the policy names none, in bytes: 2 GiB.
     pub const CACHE_LIMIT: u64 = 2 << 30;
 
+    /// The percentage of free space that is reported where the policy names none.
+    pub const UNDO_WARN: u8 = 10;
+
     /// Tells whether a patch with this base is restricted.
     pub fn is_restricted(&self, base: &str) -> bool {
         self.restricted.is_match(base)
@@ -160,6 +171,9 @@ impl Default for Policy {
             separator: "-".to_owned(),
             undo_format: UndoFormat::default(),
             undo_dir: None,
+            undo_keep: None,
+            undo_max: None,
+            undo_warn: Self::UNDO_WARN,
             edited: Edited::default(),
             wait: 0,
             exclude: Vec::new(),

@@ -28,6 +28,8 @@ pub struct Dir {
 pub struct FreeSpace {
     /// The bytes still available to the caller.
     pub bytes: u64,
+    /// The bytes of the whole file system.
+    pub size: u64,
     /// The number of objects that can still be made; `None` if the file system has no such limit.
     pub inodes: Option<u64>,
     /// The size of an allocation unit, in bytes.
@@ -199,6 +201,7 @@ impl Dir {
         let free = if self.root.is_privileged() { stat.f_bfree } else { stat.f_bavail };
         Ok(FreeSpace {
             bytes: free.saturating_mul(stat.f_frsize),
+            size: stat.f_blocks.saturating_mul(stat.f_frsize),
             inodes: (stat.f_files > 0).then_some(stat.f_favail),
             unit: stat.f_frsize.max(1),
         })

@@ -14,6 +14,9 @@ const WANTED: StatxFlags = StatxFlags::from_bits_retain(
     StatxFlags::BASIC_STATS.bits() | StatxFlags::BTIME.bits() | StatxFlags::MNT_ID.bits(),
 );
 
+/// The unit of `stx_blocks`, on every file system.
+const BLOCK: u64 = 512;
+
 /// The result of one statx(2) on an object itself; never on the target of a symbolic link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectStatus {
@@ -27,6 +30,8 @@ pub struct ObjectStatus {
     pub gid: u32,
     /// The size in bytes.
     pub size: u64,
+    /// The bytes that it occupies on its file system.
+    pub allocated: u64,
     /// The modification time.
     pub mtime: Timestamp,
     /// The status change time.
@@ -78,6 +83,7 @@ impl ObjectStatus {
             uid: statx.stx_uid,
             gid: statx.stx_gid,
             size: statx.stx_size,
+            allocated: statx.stx_blocks.saturating_mul(BLOCK),
             mtime: time(statx.stx_mtime),
             ctime: time(statx.stx_ctime),
             inode: Inode { number: statx.stx_ino, born: has_birth.then(|| time(statx.stx_btime)) },

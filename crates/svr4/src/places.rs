@@ -191,6 +191,11 @@ pub fn stages() -> ObjectPath {
     fixed("/var/sadm/patchadm/stage")
 }
 
+/// Returns the directory of the stages on the file system of the root's topmost directory, where that is another one.
+pub fn stages_at_top() -> ObjectPath {
+    fixed("/.patchadm")
+}
+
 /// Returns the directory that has one ledger per package with undo data in this root.
 pub fn ledgers() -> ObjectPath {
     fixed("/var/sadm/patchadm/ledger")

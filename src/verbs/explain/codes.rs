@@ -164,7 +164,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         10 [Restricted] "The run cannot be undone: it was none of patches, or its patches are no longer as it left them."
             "Back out or apply what is wanted by `patchadm remove` and `patchadm add`."
     }
-    "patchadm remove, undo, recover and questions", ["remove", "undo", "list", "show", "verify", "recover", "owner", "files", "diff", "history", "why", "order", "shlibs"] => {
+    "patchadm remove, undo, recover and questions", ["remove", "undo", "list", "show", "verify", "recover", "owner", "files", "diff", "history", "why", "order", "shlibs", "space"] => {
         7 [NoDatabase ReadOnly NoRights NotFound] "There is no package database under the root, or its records cannot be written."
             "Name the right root with -R."
     }
@@ -175,7 +175,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
     "patchadm remove and diff", ["remove", "undo", "plan", "diff"] => {
         28 [DamagedRecord] "A record of the root is damaged, or records disagree." "Do what the message says about that file."
     }
-    "patchadm recover and questions", ["list", "show", "verify", "recover", "owner", "files", "history", "why", "order", "shlibs"] => {
+    "patchadm recover and questions", ["list", "show", "verify", "recover", "owner", "files", "history", "why", "order", "shlibs", "space"] => {
         3 [NoRights UntrustedRoot]
             "You are neither root nor the owner of the root directory, or you are root and others may write its records."
             "Run it as one of them; --as-owner and --trust-root say whose a root is."
@@ -434,11 +434,17 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
     "patchadm order", ["order"] => {
         1 [DamagedInput NotApplicable Signature Download Locked] "What -M names cannot be read." "Read the message: it names the file."
     }
+    "patchadm repack", ["repack"] => {
+        1 [UndoData] "The patch has no undo archive." "`patchadm list` shows which patches have undo data."
+        2 [NotFound NotApplicable] "The patch is not applied." "`patchadm list` shows the patches that are."
+        4 [UndoData DamagedInput] "An undo archive is damaged; nothing was changed." "`patchadm verify` names what is damaged."
+        7 [Space ReadOnly NoDatabase] "There is not enough space for the archive in its new form." "Make room; `patchadm space` shows what takes it."
+    }
     "patchadm shlibs", ["shlibs"] => {
         1 [DamagedInput Script] "What is kept cannot be looked at or removed." "Read the message: it names the file."
         20 [Space] "A file system has too little space." "Make room; the message says how much is needed where."
     }
-    "every command about a root", ["add", "remove", "undo", "plan", "update", "list", "show", "verify", "analyze", "recover", "owner", "files", "diff", "history", "why", "order", "shlibs", "adopt", "stage", "promote", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
+    "every command about a root", ["add", "remove", "undo", "plan", "update", "list", "show", "verify", "analyze", "recover", "owner", "files", "diff", "history", "why", "order", "shlibs", "space", "adopt", "stage", "promote", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
         64 [Locked] "Another command is changing the root." "Try again later, or use --wait SECONDS where the command has it."
         65 [Unfinished InDoubt DamagedRecord]
             "A run was interrupted and could not be recovered, a plan would be made in the middle of one, or the outcome is in doubt."

@@ -49,6 +49,7 @@ pub mod scripts;
 pub mod session;
 #[cfg(feature = "sign")]
 pub mod signing;
+pub mod space;
 pub mod stages;
 pub mod translate;
 pub mod whose_root;

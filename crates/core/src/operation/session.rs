@@ -29,6 +29,9 @@ use patchadm_svr4::places;
 
 pub use super::root_and_policy::RootAndPolicy;
 
+/// The name of a run that gives undo data up after another run, because the policy limits it.
+pub(super) const UNDO_LIMIT: &str = "undo-limit";
+
 /// What a changing command passes on: everything that only the command line knows.
 pub struct Caller<'a> {
     /// The command, by its name in lock, journal and history.
@@ -348,7 +351,7 @@ impl<'a> Session<'a> {
         let run_record = RunRecord {
             time: self.caller.time.clone(),
             user: self.caller.user.clone(),
-            command: self.caller.program.to_owned(),
+            command: name_of_run(plan, self.caller).to_owned(),
             patches,
             packages,
             log,
@@ -395,6 +398,11 @@ impl<'a> Session<'a> {
         let root = &self.ground.root;
         Ok(!root.is_privileged() && root.read(&places::unprivileged(), 1)?.is_none())
     }
+}
+
+/// Returns the name of a run in journal and history: that of its command, unless it follows on the work of that.
+fn name_of_run(plan: &Plan, caller: &Caller<'_>) -> &'static str {
+    if plan.command == UNDO_LIMIT { UNDO_LIMIT } else { caller.program }
 }
 
 /// Returns the record of a plan: `log` is the file that gets `text` when the plan is carried out.

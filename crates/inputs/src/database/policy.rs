@@ -10,7 +10,10 @@ use regex::Regex;
 
 use super::places;
 use crate::path_glob::PathGlob;
-use crate::policy::{DeleteLimit, Edited, LibraryWords, NativeUpgrade, Policy, RootPatterns, ScriptPolicy};
+use crate::policy::{
+    DeleteLimit, Edited, LibraryWords, NativeUpgrade, Policy, RootPatterns, ScriptPolicy, UndoLimit,
+    percentage,
+};
 use crate::sign::DemandWord;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_rootfs::{Root, RootError, Untrusted};
@@ -19,11 +22,14 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
 /// The names of all settings.
-const SETTINGS: [&str; 30] = [
+const SETTINGS: [&str; 33] = [
     "restricted",
     "separator",
     "undo_format",
     "undo_dir",
+    "undo_keep",
+    "undo_max",
+    "undo_warn",
     "edited",
     "wait",
     "scripts",
@@ -166,16 +172,9 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
     match name {
         "restricted" => policy.restricted = Regex::new(value).map_err(|error| regex_reason(&error))?,
         "separator" => policy.separator = separator(value)?,
-        "undo_format" => {
-            let formats = [
-                ("gz", UndoFormat::Gzip),
-                ("Z", UndoFormat::Compress),
-                ("none", UndoFormat::Plain),
-                ("files", UndoFormat::Files),
-            ];
-            policy.undo_format = word(value, &formats)?;
+        "undo_format" | "undo_dir" | "undo_keep" | "undo_max" | "undo_warn" => {
+            set_of_undo(policy, name, value)?;
         }
-        "undo_dir" => policy.undo_dir = Some(absolute(value)?),
         "edited" => {
             let words = [("stop", Edited::Stop), ("replace", Edited::Replace), ("keep", Edited::Keep)];
             policy.edited = word(value, &words)?;
@@ -220,6 +219,29 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
         "as_owner_roots" => policy.as_owner_roots = RootPatterns::parse(value)?,
         "untrusted_roots" => policy.untrusted_roots = RootPatterns::parse(value)?,
         _ => return Err(format!("no such setting; there are {}", SETTINGS.join(", "))),
+    }
+    Ok(())
+}
+
+/// The settings about undo data.
+fn set_of_undo(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
+    match name {
+        "undo_format" => {
+            let formats = [
+                ("gz", UndoFormat::Gzip),
+                ("Z", UndoFormat::Compress),
+                ("none", UndoFormat::Plain),
+                ("files", UndoFormat::Files),
+            ];
+            policy.undo_format = word(value, &formats)?;
+        }
+        "undo_dir" => policy.undo_dir = Some(absolute(value)?),
+        "undo_keep" => {
+            let number = value.parse().map_err(|_| format!("<{value}> is not a number of patches"))?;
+            policy.undo_keep = Some(number);
+        }
+        "undo_max" => policy.undo_max = Some(UndoLimit::parse(value)?),
+        _ => policy.undo_warn = percentage(value)?,
     }
     Ok(())
 }
@@ -341,6 +363,19 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_limits_undo_data() {
+        let policy = read("undo_keep=5\nundo_max=2G\nundo_warn=0%\n").unwrap();
+        assert_eq!((policy.undo_keep, policy.undo_warn), (Some(5), 0));
+        assert_eq!(policy.undo_max, Some(UndoLimit::Bytes(2 << 30)));
+        assert_eq!(read("undo_max=0\n").unwrap().undo_max, Some(UndoLimit::Bytes(0)));
+        let policy = read("").unwrap();
+        assert_eq!((policy.undo_keep, policy.undo_max, policy.undo_warn), (None, None, 10));
+        for wrong in ["undo_keep=-1", "undo_keep=many", "undo_max=2X", "undo_max=101%", "undo_warn=5"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_policy_says_what_is_fetched_from_where() {
         let text = "depot=https://patches.example.org/solaris\nca=/etc/ca.pem\nproxy=proxy:3128\ncache=/var/tmp/c\n\
             cache_limit=1000000\nfirst=SUNWswmt,SUNWcsu\n";
@@ -419,7 +454,8 @@ mod tests {
         for (text, expected) in [
             (
                 "wait=1\nedit=stop\n",
-                "line 2: edit: no such setting; there are restricted, separator, undo_format, undo_dir, edited, wait, \
+                "line 2: edit: no such setting; there are restricted, separator, undo_format, undo_dir, undo_keep, \
+                 undo_max, undo_warn, edited, wait, \
                  scripts, script_timeout, exclude, signature, keys, depot, ca, proxy, cache, cache_limit, first, max_delete, \
                  promote_exclude, promote_before, promote_after, shlibs, shlib_keep, shlib_skip, shlib_scan, native_upgrade, adopt, \
                  trusted_roots, as_owner_roots, untrusted_roots",

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
+use crate::operation::patches::commit_choice::{LimitChoice, LimitedRoot};
 use crate::operation::patches::ledgers::LedgerCache;
 use crate::operation::patches::order_on_root::OrderOnRoot;
 use crate::operation::session::{
@@ -31,6 +32,8 @@ use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 use patchadm_svr4::places;
 
+pub use crate::operation::patches::commit_choice::UndoLimits;
+
 /// The undo data to give up.
 #[derive(Clone, Debug, Default)]
 pub struct CommitRequest {
@@ -40,6 +43,8 @@ pub struct CommitRequest {
     pub superseded: bool,
     /// The number of newest patches that keep their undo data; that of all others is given up.
     pub keep: Option<usize>,
+    /// Limits of age and size; they never give up that of the newest revision of a patch.
+    pub limits: UndoLimits,
     /// The directory of archives outside the root that were moved.
     pub undo_dir: Option<PathBuf>,
     /// Plan only; nothing is changed.
@@ -55,6 +60,10 @@ pub struct CommitReport {
     pub patches: Vec<CommittedPatch>,
     /// The run; `None` if nothing was changed.
     pub receipt: Option<Receipt>,
+    /// The bytes of undo data beyond the requested size, which only named patches would give up.
+    pub excess: u64,
+    /// The patches whose undo data a limit would give up, if another tool had not made it.
+    pub foreign: Vec<PatchId>,
 }
 
 /// A patch whose undo data is given up.
@@ -81,7 +90,8 @@ pub fn commit_patches(
             must_agree(root, |_| false)?;
             Committing::of(&ground)?.plan(request, caller)
         })?;
-        return Ok(CommitReport { patches: planned.patches, ..CommitReport::default() });
+        let PlannedCommit { patches, excess, foreign, .. } = planned;
+        return Ok(CommitReport { patches, excess, foreign, ..CommitReport::default() });
     }
     may_change(root)?;
     let ground = RootAndPolicy::of(root)?.naming(request.undo_dir.as_deref());
@@ -92,13 +102,25 @@ pub fn commit_patches(
         Some(plan) => Some(session.perform(plan, &mut NoContent, None, String::new())?),
         None => None,
     };
-    Ok(CommitReport { recovered: session.recovered, patches: planned.patches, receipt })
+    let PlannedCommit { patches, excess, foreign, .. } = planned;
+    Ok(CommitReport { recovered: session.recovered, patches, receipt, excess, foreign })
+}
+
+/// Plans to give up what exceeds limits, for a run that follows on the work of a session.
+pub(super) fn plan_within_limits(
+    session: &Session<'_>,
+    limits: UndoLimits,
+) -> Result<PlannedCommit, Failure> {
+    let request = CommitRequest { limits, ..CommitRequest::default() };
+    Committing::of(&session.ground)?.plan(&request, session.caller)
 }
 
 /// The work to be done; no plan if no patch has undo data.
-struct PlannedCommit {
-    patches: Vec<CommittedPatch>,
-    plan: Option<Plan>,
+pub(super) struct PlannedCommit {
+    pub(super) patches: Vec<CommittedPatch>,
+    pub(super) plan: Option<Plan>,
+    excess: u64,
+    foreign: Vec<PatchId>,
 }
 
 /// The root, as far as it is read.
@@ -124,8 +146,12 @@ impl<'a> Committing<'a> {
         Ok(Self { ground, applied, ledgers: LedgerCache::default() })
     }
 
-    /// Returns the patches that are meant, in the order of listings.
-    fn chosen(&self, request: &CommitRequest) -> Result<Vec<PatchId>, Failure> {
+    /// Returns the patches that are meant, in the order of listings, and what limits did not reach.
+    fn chosen(
+        &self,
+        request: &CommitRequest,
+        caller: &Caller<'_>,
+    ) -> Result<(Vec<PatchId>, LimitChoice), Failure> {
         let mut chosen: BTreeSet<&PatchId> = BTreeSet::new();
         for text in &request.ids {
             let id = PatchId::parse(text, &self.ground.policy.separator);
@@ -140,13 +166,18 @@ impl<'a> Committing<'a> {
         if let Some(keep) = request.keep {
             chosen.extend(OrderOnRoot::of(&self.applied).newest_first().into_iter().skip(keep));
         }
+        let (root, now) = (&self.ground.root, &caller.now);
+        let limited = LimitedRoot { root, applied: &self.applied, ledgers: &self.ledgers, now };
+        let by_limit = limited.choose(&request.limits, &chosen)?;
         let listed = self.applied.iter().map(|patch| &patch.id);
-        Ok(listed.filter(|id| chosen.contains(id)).cloned().collect())
+        let is_chosen = |id: &&PatchId| chosen.contains(id) || by_limit.chosen.contains(*id);
+        Ok((listed.filter(is_chosen).cloned().collect(), by_limit))
     }
 
     fn plan(&self, request: &CommitRequest, caller: &Caller<'_>) -> Result<PlannedCommit, Failure> {
         let (mut patches, mut given_up) = (Vec::new(), GivenUp::default());
-        for id in self.chosen(request)? {
+        let (chosen, LimitChoice { excess, foreign, .. }) = self.chosen(request, caller)?;
+        for id in chosen {
             let of = self.applied.get(&id).map(|patch| patch.packages.clone()).unwrap_or_default();
             let mut committed = CommittedPatch { id, packages: Vec::new(), freed: 0 };
             for package in of {
@@ -160,7 +191,9 @@ impl<'a> Committing<'a> {
             patches.push(committed);
         }
         let packages: Vec<PkgInst> = given_up.ledgers.keys().cloned().collect();
-        let Some(last) = packages.last() else { return Ok(PlannedCommit { patches, plan: None }) };
+        let Some(last) = packages.last() else {
+            return Ok(PlannedCommit { patches, plan: None, excess, foreign });
+        };
         let ledgers = given_up.ledgers.into_values().map(RecordChange::Ledger);
         let with_undo = patches.iter().filter(|patch| !patch.packages.is_empty());
         let empty = Plan::empty(Command::Commit.name(), caller.now.trailer("patchadm", last));
@@ -173,7 +206,7 @@ impl<'a> Committing<'a> {
             notes: given_up.notes,
             ..empty
         };
-        Ok(PlannedCommit { patches, plan: Some(plan) })
+        Ok(PlannedCommit { patches, plan: Some(plan), excess, foreign })
     }
 
     /// Gives up the undo data of a patch in a package. Returns its bytes; `None` if there is none.

@@ -56,6 +56,8 @@ impl<'a> OrderOnRoot<'a> {
 
     /// Returns the given patches, the last applied first.
     pub(in crate::operation) fn newest_first_of(&self, mut rest: Vec<&'a PatchId>) -> Vec<&'a PatchId> {
+        // By their dates, the patch that is looked for is mostly the first one.
+        rest.sort_by_key(|id| std::cmp::Reverse(self.date(id)));
         let mut ordered = Vec::with_capacity(rest.len());
         while !rest.is_empty() {
             let is_last = |at: &usize| {

@@ -5,7 +5,7 @@
 
 use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::run_of;
-use crate::operation::session::{RootAndPolicy, must_have_database};
+use crate::operation::session::{RootAndPolicy, UNDO_LIMIT, must_have_database};
 use patchadm_changeset::format::run::Run;
 use patchadm_inputs::database::history::{HistoryEntry, readable_history};
 use patchadm_inputs::database::undo_data::ArchiveError;
@@ -117,9 +117,11 @@ impl UndoneRun {
     }
 }
 
-/// Returns the last run that changed something.
+/// Returns the last run that changed something. One that kept a limit of undo data belongs to the run before it, and
+/// changed no object.
 fn last_run(history: &[HistoryEntry]) -> Option<&str> {
-    history.iter().rev().find(|line| line.result == DONE).map(|line| line.run.as_str())
+    let is_meant = |line: &&HistoryEntry| line.result == DONE && line.command != UNDO_LIMIT;
+    history.iter().rev().find(is_meant).map(|line| line.run.as_str())
 }
 
 /// Returns the run that a word names, by its name or its number.

@@ -12,7 +12,7 @@ use patchadm_changeset::archive_file::{
     self, FromStart, LARGEST_MANIFEST, MANIFEST_MEMBER, UnboundArchive, UnreadContent, digest_of, stream,
 };
 use patchadm_changeset::format::manifest::{Manifest, decode};
-use patchadm_rootfs::{Digest, Hashing, Root, Sums};
+use patchadm_rootfs::{Digest, Hashing, ObjectStatus, Root, Sums};
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry, member_name};
 use patchadm_svr4::package::{ObjectPath, PackagePath, Params, PkgInst, rule};
 
@@ -53,6 +53,12 @@ impl UndoArchiveFile {
     /// Returns the size of the file in bytes.
     pub(super) fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Returns the bytes that the file occupies on its file system.
+    pub(super) fn allocated(&self) -> Result<u64, ArchiveError> {
+        let seen = ObjectStatus::of(&self.file, || self.shown.clone())?;
+        Ok(seen.allocated)
     }
 
     /// Returns the BLAKE3 of the file.

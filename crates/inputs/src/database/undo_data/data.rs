@@ -26,6 +26,17 @@ pub struct UndoData {
 }
 
 impl UndoData {
+    /// Returns another handle of the same undo data.
+    pub fn try_clone(&self) -> Result<Self, ArchiveError> {
+        Ok(Self {
+            archive: self.archive.try_clone()?,
+            package: self.package.clone(),
+            patch: self.patch.clone(),
+            line: self.line.clone(),
+            outside: self.outside.clone(),
+        })
+    }
+
     /// Returns its path, for messages.
     pub fn path(&self) -> &str {
         self.archive.path()
@@ -34,6 +45,11 @@ impl UndoData {
     /// Returns its size in bytes.
     pub fn size(&self) -> u64 {
         self.archive.size()
+    }
+
+    /// Returns the bytes that it occupies on its file system.
+    pub fn allocated(&self) -> Result<u64, ArchiveError> {
+        self.archive.allocated()
     }
 
     /// Returns the form that it would be written in again.

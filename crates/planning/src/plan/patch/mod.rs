@@ -20,6 +20,7 @@ mod middle;
 pub mod overtaken;
 pub mod patch_plan;
 pub mod projected_root;
+pub mod repack;
 mod restore;
 pub(in crate::plan) mod root_after;
 pub mod snapshot;

@@ -53,6 +53,8 @@ pub enum Command {
     Forget,
     /// `patchadm commit`.
     Commit,
+    /// `patchadm repack`.
+    Repack,
     /// `patchadm undo`, before its work is known.
     Undo,
     /// `patchadm promote`.
@@ -73,6 +75,7 @@ impl Command {
             Self::Removef => "removef",
             Self::Adopt | Self::AdoptRefresh | Self::Forget => "adopt",
             Self::Commit => "commit",
+            Self::Repack => "repack",
             Self::Undo => "undo",
             Self::Promote => "promote",
             Self::Refresh => "stage",

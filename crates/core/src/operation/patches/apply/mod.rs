@@ -42,6 +42,7 @@ use crate::operation::failure::Failure;
 use crate::operation::foreseen_root::plan_on_foreseen_root;
 use crate::operation::libraries::recorded_as_loaded;
 use crate::operation::new_database::NewDatabase;
+use crate::operation::patches::after_run::{AfterRun, after_run};
 use crate::operation::patches::preparation;
 use crate::operation::plan_file::{PlanFault, save_plan};
 use crate::operation::run::Execution;
@@ -151,10 +152,11 @@ fn apply_locked(
     }
     name_unregistered(&session.ground, wanted, &mut patches);
     let (resolution, exchanges) = (ordered.resolution, session.exchanged());
-    Ok(AppliedPatchSet {
-        report: ApplyReport { recovered: session.recovered, preparation, patches, exchanges, refused: None },
-        resolution,
-    })
+    let is_applied = patches.iter().any(|one| matches!(one.result, Ok(Some(_))));
+    let after = if is_applied { after_run(&session) } else { AfterRun::default() };
+    let recovered = session.recovered;
+    let report = ApplyReport { recovered, preparation, patches, exchanges, after, refused: None };
+    Ok(AppliedPatchSet { report, resolution })
 }
 
 /// Adds to patches that were applied which libraries from before them are still loaded.

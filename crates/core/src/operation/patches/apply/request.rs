@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::signatures::SignatureRequest;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::LibraryRequest;
+use crate::operation::patches::after_run::AfterRun;
 use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::prepared::{PreparationReport, PreparationRequest};
 use crate::operation::patches::scripts::PatchScriptRequest;
@@ -113,6 +114,8 @@ pub struct ApplyReport {
     pub patches: Vec<ApplyOutcome>,
     /// How the changes below each directory became visible, or would, that should be exchanged.
     pub exchanges: Vec<ExchangeReport>,
+    /// What followed on the patches by the policy.
+    pub after: AfterRun,
     /// Why the caller could not do what was only planned: the root is not theirs to change, or read-only.
     pub refused: Option<Failure>,
 }

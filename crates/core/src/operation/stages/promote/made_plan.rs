@@ -14,6 +14,7 @@ use super::request::PromoteRequest;
 use super::sides::{PromotedTree, scope};
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{LaterContent, LibraryKeeper, PlanToSettle};
+use crate::operation::patches::after_run::AfterRun;
 use crate::operation::promotion_hooks::{HookDirection, HookEnd, HookFiles};
 use crate::operation::session::{Caller, RootAndPolicy};
 use crate::operation::stages::error::StageError;
@@ -438,6 +439,7 @@ impl MadePlan {
             hooks: self.hook_ends,
             fingerprint: self.fingerprint,
             libraries: self.libraries,
+            after: AfterRun::default(),
             result,
             refused: None,
         }

@@ -35,6 +35,7 @@ use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::Failure;
 use crate::operation::log;
 use crate::operation::new_database::NewDatabase;
+use crate::operation::patches::after_run::{AfterRun, after_run};
 use crate::operation::patches::in_use::in_use;
 use crate::operation::patches::undo_directory;
 use crate::operation::promotion_hooks::{HookRun, perform_with_hooks};
@@ -265,5 +266,7 @@ fn promoted(
         remove_old_bases(stage, &RecordView::live(&session.ground.root));
         tree.keep_cache(cache.get_or_init(|| made.cache()).as_deref());
     }
-    PromoteReport { in_use, ..made.report(done.map(Some), session.exchanged()) }
+    let exchanged = session.exchanged();
+    let after = if done.is_ok() { after_run(session) } else { AfterRun::default() };
+    PromoteReport { in_use, after, ..made.report(done.map(Some), exchanged) }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::operation::failure::Failure;
+use crate::operation::patches::after_run::AfterRun;
 use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::new_bytes::new_bytes;
 use crate::operation::promotion_hooks::HookEnd;
@@ -52,6 +53,8 @@ pub struct PromoteReport {
     pub libraries: Option<LibraryReport>,
     /// The receipt of the run, or the reason why there is none. A dry run, and one with nothing to do, has no receipt.
     pub result: Result<Option<Receipt>, Failure>,
+    /// What followed on the run by the policy.
+    pub after: AfterRun,
     /// The reason why the caller could not carry out what was only planned.
     pub refused: Option<Failure>,
 }

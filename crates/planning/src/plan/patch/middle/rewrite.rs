@@ -110,6 +110,11 @@ impl<'a> Rewriting<'a> {
         self.finish(taken)
     }
 
+    /// The same undo data, written again.
+    pub(in crate::plan::patch) fn unchanged(self) -> Result<RewrittenUndo, Reason> {
+        self.finish(&TakenRecords::default())
+    }
+
     /// A directory that an earlier patch made on the way is made by this one.
     fn take_directory(&mut self, directory: &ObjectRecord) {
         if !self.objects.contains_key(&directory.path) {

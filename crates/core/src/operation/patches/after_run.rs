@@ -1,0 +1,74 @@
+//! What follows on a successful run by the policy of the root: undo data beyond its limits is given up in a run of its own,
+//! and little free space is reported.
+//!
+//! The patches are applied, whatever becomes of this: a failure is only told.
+
+use super::commit::{CommittedPatch, PlannedCommit, UndoLimits, plan_within_limits};
+use crate::operation::content::NoContent;
+use crate::operation::failure::Failure;
+use crate::operation::session::{RootAndPolicy, Session, UNDO_LIMIT};
+use patchadm_rootfs::{FreeSpace, Root, RootError};
+use patchadm_svr4::places;
+
+/// What followed on a run.
+#[derive(Debug, Default)]
+pub struct AfterRun {
+    /// The patches that became irremovable, because their undo data exceeded the limits of the policy.
+    pub irremovable: Vec<CommittedPatch>,
+    /// Why the limits could not be kept.
+    pub failure: Option<Failure>,
+    /// The file system of the records, if it has less free space than the policy wants.
+    pub low_space: Option<LowSpace>,
+}
+
+/// A file system with little free space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LowSpace {
+    /// A directory on it, as the host sees it.
+    pub path: String,
+    /// The free bytes.
+    pub free: u64,
+    /// The bytes of all of it.
+    pub size: u64,
+}
+
+/// Does what follows on a run that changed the root.
+pub(in crate::operation) fn after_run(session: &Session<'_>) -> AfterRun {
+    let (irremovable, failure) = match keep_limits(session) {
+        Ok(irremovable) => (irremovable, None),
+        Err(failure) => (Vec::new(), Some(failure)),
+    };
+    AfterRun { irremovable, failure, low_space: low_space(&session.ground) }
+}
+
+/// Gives up the undo data beyond the limits of the policy.
+fn keep_limits(session: &Session<'_>) -> Result<Vec<CommittedPatch>, Failure> {
+    let policy = &session.ground.policy;
+    let most = match policy.undo_max {
+        Some(limit) => space_of_records(&session.ground.root)?.map(|(_, space)| limit.bytes(space.size)),
+        None => None,
+    };
+    let limits = UndoLimits { older_than: None, shrink_to: most, keep_newest: policy.undo_keep };
+    if limits.is_none() {
+        return Ok(Vec::new());
+    }
+    let PlannedCommit { patches, plan, .. } = plan_within_limits(session, limits)?;
+    let Some(mut plan) = plan else { return Ok(Vec::new()) };
+    plan.command = UNDO_LIMIT;
+    session.perform(&plan, &mut NoContent, None, String::new())?;
+    Ok(patches)
+}
+
+/// Returns the file system of the records if its free space is below that of the policy. What cannot be asked is enough.
+fn low_space(ground: &RootAndPolicy) -> Option<LowSpace> {
+    let (path, FreeSpace { bytes: free, size, .. }) = space_of_records(&ground.root).ok().flatten()?;
+    let wanted = u128::from(size) * u128::from(ground.policy.undo_warn);
+    (u128::from(free) * 100 < wanted).then_some(LowSpace { path, free, size })
+}
+
+/// Returns the path and the space of the file system that holds the records.
+fn space_of_records(root: &Root) -> Result<Option<(String, FreeSpace)>, RootError> {
+    let place = places::records();
+    let records = root.dir_if_there(&root.resolver().locate_dir(&place)?)?;
+    records.map(|records| Ok((root.show(&place), records.space()?))).transpose()
+}

@@ -1,0 +1,277 @@
+//! `patchadm repack`: undo archives are written again in another form, with the same content.
+//!
+//! Each archive is read and compared with its digest, written, read back, and exchanged together with ledger and digest:
+//! all archives of a command in one run. What another tool or the scripts of a patch made stays as it is.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use super::back_out::undo::{UndoReading, VerifiedUndo};
+use super::commit_choice::is_older;
+use super::ledgers::LedgerCache;
+use super::order_on_root::OrderOnRoot;
+use crate::operation::content::ArchiveSources;
+use crate::operation::failure::Failure;
+use crate::operation::session::{
+    Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, without_lock,
+};
+use patchadm_changeset::plan::UndoFormat;
+use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_inputs::database::undo_data::{ArchiveError, DigestCheck, UndoData};
+use patchadm_inputs::database::{RecordView, installed, marker, saves};
+use patchadm_inputs::inventory::Save;
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::patch::backout_input::LaterUndo;
+use patchadm_planning::plan::patch::repack::repack;
+use patchadm_planning::plan::refusal::{Command, Reason};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::PkgInst;
+use patchadm_svr4::patch::{AppliedPatches, PatchId};
+
+/// The archives to write again, and their form.
+#[derive(Clone, Debug)]
+pub struct RepackRequest {
+    /// The ids, as they were typed.
+    pub ids: Vec<String>,
+    /// The seconds since the application of a patch after which its archive is written again.
+    pub cold: Option<u64>,
+    /// The form to write.
+    pub format: UndoFormat,
+    /// The directory of archives outside the root that were moved.
+    pub undo_dir: Option<PathBuf>,
+    /// Plan only; nothing is changed.
+    pub dry_run: bool,
+}
+
+/// What was written again, or would be.
+#[derive(Debug, Default)]
+pub struct RepackReport {
+    /// The run that recovery found unfinished before anything else, and its outcome.
+    pub recovered: Recovered,
+    /// The archives, in the order of listings.
+    pub archives: Vec<RepackedArchive>,
+    /// The run; `None` if nothing was changed.
+    pub receipt: Option<Receipt>,
+}
+
+/// The archive of a patch for a package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepackedArchive {
+    /// The patch.
+    pub id: PatchId,
+    /// The package.
+    pub package: PkgInst,
+    /// Why it stays as it is; `None` if it is written again.
+    pub stays: Option<StayingArchive>,
+    /// The form that it had.
+    pub from: UndoFormat,
+    /// The bytes that it had.
+    pub before: u64,
+    /// The bytes that it has now; `None` if it was not written.
+    pub after: Option<u64>,
+}
+
+/// Why an archive stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StayingArchive {
+    /// It has that form.
+    HasForm,
+    /// Another tool made it, or the ledger does not say who did.
+    Foreign,
+    /// The scripts of the patch made it.
+    ByScripts,
+}
+
+/// Writes archives again. If one is refused, nothing is changed.
+pub fn repack_undo(
+    root: &Root,
+    request: &RepackRequest,
+    caller: &Caller<'_>,
+) -> Result<RepackReport, Failure> {
+    must_have_database(root)?;
+    if request.dry_run {
+        let ground = RootAndPolicy::of(root)?.naming(request.undo_dir.as_deref()).for_who_may()?;
+        let archives = without_lock(root, || {
+            must_agree(root, |_| false)?;
+            Ok(Repacking::of(&ground, request)?.read(caller)?.archives)
+        })?;
+        return Ok(RepackReport { archives, ..RepackReport::default() });
+    }
+    may_change(root)?;
+    let ground = RootAndPolicy::of(root)?.naming(request.undo_dir.as_deref());
+    let session = Session::begin(ground, caller)?;
+    must_agree(root, |_| false)?;
+    let repacking = Repacking::of(&session.ground, request)?;
+    let mut read = repacking.read(caller)?;
+    let receipt = match repacking.plan(&read.undo, caller)? {
+        None => None,
+        Some(plan) => {
+            let sources = read.undo.iter().map(|one| one.verified.restored_from().content()).collect();
+            Some(session.perform(&plan, &mut ArchiveSources(sources), None, String::new())?)
+        }
+    };
+    if receipt.is_some() {
+        repacking.measure(&mut read.archives)?;
+    }
+    Ok(RepackReport { recovered: session.recovered, archives: read.archives, receipt })
+}
+
+/// The root, as far as it is read.
+struct Repacking<'a> {
+    ground: &'a RootAndPolicy,
+    request: &'a RepackRequest,
+    applied: AppliedPatches,
+    ledgers: LedgerCache,
+}
+
+/// The undo data of a patch for a package, read and verified.
+struct ReadUndo {
+    /// As the save directory is named.
+    name: String,
+    save: Save,
+    verified: VerifiedUndo,
+}
+
+/// What was read of all archives that are meant.
+#[derive(Default)]
+struct ReadArchives {
+    undo: Vec<ReadUndo>,
+    archives: Vec<RepackedArchive>,
+}
+
+impl<'a> Repacking<'a> {
+    fn of(ground: &'a RootAndPolicy, request: &'a RepackRequest) -> Result<Self, Failure> {
+        let applied = ground.recorded(&ground.packages()?)?;
+        Ok(Self { ground, request, applied, ledgers: LedgerCache::default() })
+    }
+
+    /// Returns the patches that are named.
+    fn named(&self) -> Result<BTreeSet<&PatchId>, Failure> {
+        let mut named = BTreeSet::new();
+        for text in &self.request.ids {
+            let id = PatchId::parse(text, &self.ground.policy.separator);
+            let id = id.map_err(|error| Failure::BadId(error.to_string()))?;
+            let known = self.applied.get(&id);
+            named.insert(&known.ok_or_else(|| Reason::NotApplied.of(Command::Repack, &id))?.id);
+        }
+        Ok(named)
+    }
+
+    /// Reads and verifies the archives of all patches that are meant.
+    fn read(&self, caller: &Caller<'_>) -> Result<ReadArchives, Failure> {
+        let named = self.named()?;
+        let order = OrderOnRoot::of(&self.applied);
+        let is_cold =
+            |id: &PatchId| self.request.cold.is_some_and(|age| is_older(order.date(id), age, &caller.now));
+        let root = &self.ground.root;
+        let marker = marker(root)?.unwrap_or_default();
+        let mut digesting = Vec::new();
+        let outside = self.ground.outside.with(self.request.undo_dir.as_deref());
+        let mut reading = UndoReading { root, outside, marker: &marker, digesting: &mut digesting };
+        let mut all = ReadArchives::default();
+        let mut read = Ok(());
+        for patch in self.applied.iter() {
+            let is_named = named.contains(&patch.id);
+            if !is_named && !is_cold(&patch.id) {
+                continue;
+            }
+            read = self.read_patch(&mut reading, (&patch.id, is_named), &patch.packages, &mut all);
+            if read.is_err() {
+                break;
+            }
+        }
+        // An archive that is not what was written explains whatever was found in it.
+        digesting.into_iter().try_for_each(DigestCheck::wait)?;
+        read.map(|()| all)
+    }
+
+    fn read_patch<'p>(
+        &self,
+        reading: &mut UndoReading<'_>,
+        (id, is_named): (&PatchId, bool),
+        packages: impl IntoIterator<Item = &'p PkgInst>,
+        all: &mut ReadArchives,
+    ) -> Result<(), Failure> {
+        let view = RecordView::live(&self.ground.root);
+        let mut missing = None;
+        let before = all.archives.len();
+        for package in packages {
+            let name = installed::saved_as(&view, package, id)?;
+            let ledger = self.ledgers.of(&view, package)?;
+            let reader = self.ground.undo_data(&view, self.request.undo_dir.as_deref());
+            match reader.find_with(package, &name, &ledger) {
+                Err(error @ ArchiveError::Missing { .. }) => missing = Some(error),
+                Err(error @ ArchiveError::Lost { .. }) if !is_named => missing = Some(error),
+                found => self.read_archive(reading, (id, package, name), found?, all)?,
+            }
+        }
+        match missing {
+            Some(error) if is_named && all.archives.len() == before => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn read_archive(
+        &self,
+        reading: &mut UndoReading<'_>,
+        (id, package, name): (&PatchId, &PkgInst, String),
+        found: UndoData,
+        all: &mut ReadArchives,
+    ) -> Result<(), Failure> {
+        let view = RecordView::live(&self.ground.root);
+        let from = found.format();
+        let stays = if found.is_classic() {
+            Some(StayingArchive::Foreign)
+        } else if found.snapshot(&view)?.is_some() {
+            Some(StayingArchive::ByScripts)
+        } else {
+            (from == self.request.format).then_some(StayingArchive::HasForm)
+        };
+        let (id, package) = (id.clone(), package.clone());
+        if stays.is_none() {
+            let saves = saves::saves(&view, &package).map_err(Failure::Database)?;
+            let save = saves.get(&name).cloned().unwrap_or_default();
+            let verified = reading.undo((&id, &package), found.try_clone()?, None)?;
+            if verified.manifest.is_none() {
+                return Err(verified.damaged("it has no manifest").into());
+            }
+            all.undo.push(ReadUndo { name, save, verified });
+        }
+        let before = found.size();
+        all.archives.push(RepackedArchive { id, package, stays, from, before, after: None });
+        Ok(())
+    }
+
+    /// Returns the plan that writes archives again; `None` if there is none to write.
+    fn plan(&self, undo: &[ReadUndo], caller: &Caller<'_>) -> Result<Option<Plan>, Failure> {
+        let Some(last) = undo.last() else { return Ok(None) };
+        let name = Command::Repack.name();
+        let mut plan = Plan::empty(name, caller.now.trailer("patchadm", &last.verified.package));
+        for (index, one) in undo.iter().enumerate() {
+            let (verified, patch) = (&one.verified, one.name.clone());
+            let no_manifest = || verified.damaged("it has no manifest");
+            let manifest = verified.manifest.as_ref().ok_or_else(no_manifest)?;
+            let archive = Some(verified.as_later(index).ok_or_else(no_manifest)?);
+            let later = LaterUndo { package: &verified.package, patch, manifest, archive };
+            repack(&mut plan, &later, &one.save, self.request.format)
+                .map_err(|reason| reason.of(Command::Repack, &verified.patch))?;
+            plan.notes.extend(verified.stays.clone());
+            let id = verified.patch.to_string();
+            if !plan.patches.contains(&id) {
+                plan.patches.push(id);
+            }
+        }
+        Ok(Some(plan))
+    }
+
+    /// Fills in the sizes of archives that were written.
+    fn measure(&self, archives: &mut [RepackedArchive]) -> Result<(), Failure> {
+        let view = RecordView::live(&self.ground.root);
+        let reader = self.ground.undo_data(&view, None);
+        for archive in archives.iter_mut().filter(|archive| archive.stays.is_none()) {
+            let name = installed::saved_as(&view, &archive.package, &archive.id)?;
+            archive.after = Some(reader.find(&archive.package, &name)?.size());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! The disk space of the undo data of one patch in one package: its form, what it occupies, and what `commit` gives back.
+//!
+//! The undo data of every form has its place in the save directory `save/<id>`, which this counts whole. A form that keeps
+//! objects elsewhere, too, adds them in [`count_undo`] and nowhere else.
+
+use super::disk_usage::DiskUsage;
+use patchadm_rootfs::{Dir, RootError};
+
+/// The names of undo archives, with the words for their compression; those of patches that can be backed out first.
+const ARCHIVES: [(&[u8], UndoForm); 6] = [
+    (b"undo.gz", UndoForm::Gzip),
+    (b"undo.Z", UndoForm::Compress),
+    (b"undo", UndoForm::Plain),
+    (b"obsolete.gz", UndoForm::Gzip),
+    (b"obsolete.Z", UndoForm::Compress),
+    (b"obsolete", UndoForm::Plain),
+];
+
+/// The files beside an archive that go when it is given up.
+const BESIDE_ARCHIVE: [&[u8]; 3] = [b"undo.b3", b"remote", b"snapshot"];
+
+/// The form of undo data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UndoForm {
+    /// An archive, compressed by gzip.
+    Gzip,
+    /// An archive, compressed by compress(1).
+    Compress,
+    /// An archive, not compressed.
+    Plain,
+    /// An archive outside the root.
+    Outside,
+}
+
+impl UndoForm {
+    /// Returns the word for the form.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Gzip => "gz",
+            Self::Compress => "Z",
+            Self::Plain => "none",
+            Self::Outside => "outside",
+        }
+    }
+}
+
+/// The disk space of undo data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UndoSpace {
+    /// The form; `None` if the patch cannot be backed out, and only the facts about its paths are there.
+    pub form: Option<UndoForm>,
+    /// The bytes that it occupies in the root.
+    pub bytes: u64,
+    /// The bytes of these that are free again when it is given up.
+    pub freeable: u64,
+    /// The bytes that an archive outside the root occupies.
+    pub outside: u64,
+}
+
+/// Counts the undo data in a save directory, with everything else there.
+pub(super) fn count_undo(usage: &mut DiskUsage, saves: &Dir, name: &[u8]) -> Result<UndoSpace, RootError> {
+    let (form, freeable) = match saves.dir(name) {
+        Ok(save) => look_at_archive(&save)?,
+        // What cannot be read is named when it is counted.
+        Err(error) if error.is_refused_access() || error.is_not_found() => (None, 0),
+        Err(error) => return Err(error),
+    };
+    Ok(UndoSpace { form, bytes: usage.of(saves, name)?, freeable, outside: 0 })
+}
+
+/// Returns the form of the undo data in a save directory, and the bytes that are free again without it.
+fn look_at_archive(save: &Dir) -> Result<(Option<UndoForm>, u64), RootError> {
+    let mut usage = DiskUsage::default();
+    let (mut form, mut freeable) = (None, 0);
+    for (name, of_name) in ARCHIVES {
+        if let Some(seen) = save.look(name)? {
+            form = form.or(Some(of_name));
+            freeable += usage.of_one(&seen);
+        }
+    }
+    if form.is_none() && save.look(b"remote")?.is_some() {
+        form = Some(UndoForm::Outside);
+    }
+    if form.is_some() {
+        for name in BESIDE_ARCHIVE {
+            freeable += usage.of(save, name)?;
+        }
+    }
+    Ok((form, freeable))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    fn space(place: &Path) -> UndoSpace {
+        let saves = Dir::of_host(place).unwrap();
+        count_undo(&mut DiskUsage::default(), &saves, b"100-01").unwrap()
+    }
+
+    #[test]
+    fn the_form_is_told_by_name_and_the_list_of_paths_stays() {
+        let place = tempfile::tempdir().unwrap();
+        assert_eq!(space(place.path()), UndoSpace::default());
+        let save = place.path().join("100-01");
+        fs::create_dir(&save).unwrap();
+        fs::write(save.join("undo.paths"), [b'p'; 5_000]).unwrap();
+        let without = space(place.path());
+        assert_eq!((without.form, without.freeable), (None, 0));
+        for (name, form) in ["undo.gz", "obsolete.Z", "undo"].into_iter().zip(["gz", "Z", "none"]) {
+            fs::write(save.join(name), [b'a'; 20_000]).unwrap();
+            let found = space(place.path());
+            assert_eq!(found.form.map(UndoForm::word), Some(form));
+            assert_eq!(found.bytes - without.bytes, found.freeable, "{name}");
+            assert!(found.freeable >= 20_000);
+            fs::remove_file(save.join(name)).unwrap();
+        }
+        fs::write(save.join("remote"), "elsewhere").unwrap();
+        assert_eq!(space(place.path()).form, Some(UndoForm::Outside));
+    }
+}
