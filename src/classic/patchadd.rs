@@ -7,7 +7,9 @@ use patchadm_svr4::places;
 use super::patch_transcript::{print_opening, print_refusal};
 use super::showrev::PatchListing;
 use crate::arguments::set::SetOptions;
-use crate::arguments::{Extensions, LibraryOptions, RootOption, ScriptOptions, object_path, parse};
+use crate::arguments::{
+    Extensions, LibraryOptions, RootOption, ScriptOptions, TrialOptions, object_path, parse,
+};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::patch_command::on_root;
@@ -66,6 +68,8 @@ struct PatchaddArgs {
     #[command(flatten)]
     shlibs: LibraryOptions,
     #[command(flatten)]
+    trial: TrialOptions,
+    #[command(flatten)]
     root: RootOption,
     #[command(flatten)]
     owner: OwnerOptions,
@@ -102,6 +106,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         dry_run: args.validate,
         scripts: args.scripts.request(call, false),
         shlibs: args.shlibs.request(),
+        trial: args.trial.request(),
         ..ApplyRequest::default()
     };
     let mut request = args.set.request(call, apply, None);
@@ -130,6 +135,11 @@ fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> any
             None => {}
         }
         output.print(in_use_lines(&entry.in_use))?;
+    }
+    if let Some(trial) = &report.trial {
+        for line in trial.lines() {
+            output.line(line)?;
+        }
     }
     match &report.failure {
         Some(failed) => print_refusal(output, (root, report.command), None, failed),

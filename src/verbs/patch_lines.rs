@@ -8,6 +8,7 @@ use crate::reply::failure;
 use crate::reply::patch_entry::PatchEntry;
 use crate::reply::patch_text::{done_lines, in_use_lines, plan_text};
 use crate::reply::patches::PatchesReport;
+use crate::reply::trial_entry::TrialEntry;
 use crate::reply::words::{human, print_recovery, reboot_sentence};
 use crate::surroundings::{Output, Shade};
 use patchadm_core::operation::failure::Failure;
@@ -38,6 +39,9 @@ pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Out
     let exchanged = (report.paths.as_slice(), report.holders.as_slice());
     for line in exchange_lines(exchanged, report.would_change.is_some()) {
         output.line(format!("note: {line}"))?;
+    }
+    for line in report.trial.iter().flat_map(TrialEntry::lines) {
+        output.line(line)?;
     }
     match &report.failure {
         Some(failed) => print_refusal(output, (root, report.command), "the patch", failed),

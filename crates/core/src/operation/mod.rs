@@ -6,6 +6,7 @@
 pub mod adopt;
 pub mod adopt_undo;
 pub mod analysis;
+mod caller;
 pub mod check;
 mod content;
 pub mod depot_memory;
@@ -51,6 +52,7 @@ pub mod session;
 pub mod signing;
 pub mod stages;
 pub mod translate;
+pub mod trial;
 pub mod whose_root;
 
 pub use patches::in_use::UsingProcess;

@@ -12,6 +12,7 @@ use super::places;
 use crate::path_glob::PathGlob;
 use crate::policy::{DeleteLimit, Edited, LibraryWords, NativeUpgrade, Policy, RootPatterns, ScriptPolicy};
 use crate::sign::DemandWord;
+use crate::trial::TrialDuration;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_rootfs::{Root, RootError, Untrusted};
 use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile, ParamsError};
@@ -19,13 +20,14 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
 /// The names of all settings.
-const SETTINGS: [&str; 30] = [
+const SETTINGS: [&str; 31] = [
     "restricted",
     "separator",
     "undo_format",
     "undo_dir",
     "edited",
     "wait",
+    "trial",
     "scripts",
     "script_timeout",
     "exclude",
@@ -177,6 +179,7 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
             policy.edited = word(value, &words)?;
         }
         "wait" => policy.wait = seconds(value)?,
+        "trial" => policy.trial = Some(TrialDuration::parse(value)?),
         "scripts" => {
             let words =
                 [("run", ScriptPolicy::Run), ("known", ScriptPolicy::Known), ("none", ScriptPolicy::None)];
@@ -416,7 +419,7 @@ mod tests {
             (
                 "wait=1\nedit=stop\n",
                 "line 2: edit: no such setting; there are restricted, separator, undo_format, undo_dir, edited, wait, \
-                 scripts, script_timeout, exclude, signature, keys, depot, ca, proxy, cache, cache_limit, first, max_delete, \
+                 trial, scripts, script_timeout, exclude, signature, keys, depot, ca, proxy, cache, cache_limit, first, max_delete, \
                  promote_exclude, promote_before, promote_after, shlibs, shlib_keep, shlib_skip, shlib_scan, native_upgrade, adopt, \
                  trusted_roots, as_owner_roots, untrusted_roots",
             ),

@@ -73,6 +73,9 @@ pub fn run_to_undo(root: &Root, word: Option<&str>) -> Result<UndoneRun, Failure
 /// The word of the history for a run that changed something.
 const DONE: &str = "done";
 
+/// The commands of runs that say something of an earlier run, and change nothing else.
+const ONLY_TOLD: [&str; 2] = ["confirm", "trial"];
+
 impl UndoneRun {
     /// Refuses a run if something that it applied is no longer as the run left it. The caller holds the lock of the root, or
     /// plans without one.
@@ -119,7 +122,9 @@ impl UndoneRun {
 
 /// Returns the last run that changed something.
 fn last_run(history: &[HistoryEntry]) -> Option<&str> {
-    history.iter().rev().find(|line| line.result == DONE).map(|line| line.run.as_str())
+    let has_changed =
+        |line: &&HistoryEntry| line.result == DONE && !ONLY_TOLD.contains(&line.command.as_str());
+    history.iter().rev().find(has_changed).map(|line| line.run.as_str())
 }
 
 /// Returns the run that a word names, by its name or its number.

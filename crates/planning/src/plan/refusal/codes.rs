@@ -27,7 +27,9 @@ impl Refusal {
             | Command::Promote
             | Command::Refresh => self.reason.patchadd_code(),
             Command::Undo if matches!(*self.reason, Reason::NativeChanged { .. }) => 10,
-            Command::Patchrm | Command::Commit | Command::Undo => self.reason.patchrm_code(),
+            Command::Patchrm | Command::Commit | Command::Undo | Command::Confirm => {
+                self.reason.patchrm_code()
+            }
             Command::Pkgadd | Command::Pkgrm => match *self.reason {
                 Reason::Administration { .. }
                 | Reason::PatchesApplied { .. }

@@ -55,6 +55,8 @@ pub enum Command {
     Commit,
     /// `patchadm undo`, before its work is known.
     Undo,
+    /// `patchadm confirm`.
+    Confirm,
     /// `patchadm promote`.
     Promote,
     /// `patchadm stage refresh`.
@@ -74,6 +76,7 @@ impl Command {
             Self::Adopt | Self::AdoptRefresh | Self::Forget => "adopt",
             Self::Commit => "commit",
             Self::Undo => "undo",
+            Self::Confirm => "confirm",
             Self::Promote => "promote",
             Self::Refresh => "stage",
         }

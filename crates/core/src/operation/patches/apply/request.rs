@@ -9,6 +9,7 @@ use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::prepared::{PreparationReport, PreparationRequest};
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::plan_file::PlanFileRequest;
+use crate::operation::trial::{TrialOutcome, TrialRequest};
 use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::{ExchangeReport, ExchangeRequest, Receipt, Recovered};
@@ -57,6 +58,8 @@ pub struct ApplyRequest {
     pub plan_file: PlanFileRequest,
     /// What comes before the patches.
     pub preparation: PreparationRequest,
+    /// Whether the patches are on trial, and what checks them.
+    pub trial: TrialRequest,
 }
 
 /// The outcome of one patch.
@@ -113,6 +116,8 @@ pub struct ApplyReport {
     pub patches: Vec<ApplyOutcome>,
     /// How the changes below each directory became visible, or would, that should be exchanged.
     pub exchanges: Vec<ExchangeReport>,
+    /// The trial on which the run put the patches, and what followed.
+    pub trial: Option<TrialOutcome>,
     /// Why the caller could not do what was only planned: the root is not theirs to change, or read-only.
     pub refused: Option<Failure>,
 }

@@ -439,6 +439,7 @@ impl MadePlan {
             fingerprint: self.fingerprint,
             libraries: self.libraries,
             result,
+            trial: None,
             refused: None,
         }
     }

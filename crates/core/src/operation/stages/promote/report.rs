@@ -7,6 +7,7 @@ use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::new_bytes::new_bytes;
 use crate::operation::promotion_hooks::HookEnd;
 use crate::operation::stages::completed_refresh::CompletedRefresh;
+use crate::operation::trial::TrialOutcome;
 use crate::three_way::Conflict;
 use patchadm_changeset::transaction::{ExchangeReport, Receipt, Recovered};
 use patchadm_planning::plan::Plan;
@@ -52,6 +53,8 @@ pub struct PromoteReport {
     pub libraries: Option<LibraryReport>,
     /// The receipt of the run, or the reason why there is none. A dry run, and one with nothing to do, has no receipt.
     pub result: Result<Option<Receipt>, Failure>,
+    /// The trial on which the run put the promotion, and what followed.
+    pub trial: Option<TrialOutcome>,
     /// The reason why the caller could not carry out what was only planned.
     pub refused: Option<Failure>,
 }
