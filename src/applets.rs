@@ -18,9 +18,10 @@ use crate::reply::json::{self, DocumentHead};
 use crate::reply::{Exit, ResultWord, Stop, failure};
 use crate::surroundings::manner::width_of_help;
 use crate::surroundings::{Output, Surroundings};
+use crate::trial_waiter::WAITER;
 use crate::verbs::complete::COMPLETE;
 use crate::verbs::help::{USAGE, overview, unknown_command, usage_text};
-use crate::{as_owner, classic, enclosed, supervisor, verbs};
+use crate::{as_owner, classic, enclosed, supervisor, trial_waiter, verbs};
 use patchadm_core::namespaces::FIRST_PROCESS;
 use patchadm_core::script::SUPERVISOR;
 
@@ -61,6 +62,7 @@ const APPLETS: &[Applet] = &[
     verb("space", "show what takes space on disk, and which undo data may go", verbs::space::run),
     verb("analyze", "show which patches a machine lacks", verbs::analyze::run),
     verb("update", "apply the patches that a machine lacks", verbs::update::run),
+    verb("confirm", "keep what is on trial", verbs::confirm::run),
     verb("commit", "give undo data up", verbs::commit::run),
     verb("repack", "write undo archives again in another form", verbs::repack::run),
     verb("recover", "finish or roll back an interrupted run", verbs::recover::run),
@@ -109,6 +111,7 @@ const APPLETS: &[Applet] = &[
     hidden("compress", AppletKind::ForScripts, classic::compress::run),
     hidden(COMPLETE, AppletKind::Internal, verbs::complete::run),
     hidden(SUPERVISOR, AppletKind::Internal, supervisor::run),
+    hidden(WAITER, AppletKind::Internal, trial_waiter::run),
     hidden(FIRST_PROCESS, AppletKind::Internal, enclosed::run),
     hidden(as_owner::BECOMING, AppletKind::Internal, as_owner::become_owner),
 ];

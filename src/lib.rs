@@ -25,6 +25,7 @@
 //! | `call` | one call of a command: its arguments, its surroundings, its caller |
 //! | `reply` | the answer of a command: one value, its faces text and JSON, the exit code and the hint |
 //! | `surroundings` | environment, clock, terminal, signals |
+//! | `trial_waiter` | somebody who waits for the end of a trial |
 //! | `supervisor` | the second process, which runs procedure scripts |
 
 // Unit tests make trees of their own; what is linted is the library as it is built.
@@ -41,6 +42,7 @@ mod patch_command;
 pub mod reply;
 mod supervisor;
 mod surroundings;
+mod trial_waiter;
 mod verbs;
 
 pub use applets::main;

@@ -14,6 +14,7 @@ use crate::reply::patches::{EndCodes, PatchFace, PatchesReport, as_applied};
 use crate::reply::{CommandReport, Reply, Stop};
 use crate::surroundings::fetch_bar::FetchBar;
 use crate::surroundings::{Output, Surroundings};
+use crate::trial_waiter::wait_for_end;
 use patchadm_changeset::transaction::ExchangeRequest;
 use patchadm_core::operation::depots::{DepotProgress, FetchSession, fetch_operand, is_address};
 use patchadm_core::operation::failure::Failure;
@@ -24,6 +25,7 @@ use patchadm_core::operation::patches::sets::{SetApplication, apply_operands, ap
 use patchadm_core::operation::patches::spool::{SpooledPatch, spooled_patch};
 use patchadm_core::operation::patches::undo::{UndoneRun, undo_application, undo_backout};
 use patchadm_core::operation::session::{Caller, RootAndPolicy};
+use patchadm_core::operation::trial::{TrialOutcome, TrialRequest, guard_run};
 use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::resolve::SetRequest;
 use patchadm_rootfs::Root;
@@ -108,6 +110,27 @@ impl PatchRequest {
         self
     }
 
+    /// Returns the same request, with its patches on trial.
+    pub(crate) fn on_trial(mut self, trial: TrialRequest) -> Self {
+        match &mut self {
+            Self::Apply(operands) => operands.apply.trial = trial,
+            Self::Set(set) | Self::UndoBackout(_, set) => set.application.apply.trial = trial,
+            Self::BackOut(_) | Self::UndoApplication(..) => {}
+        }
+        self
+    }
+
+    /// Returns what is asked for of a trial, and the surroundings of the command, if it applies patches.
+    fn trial(&self) -> Option<(&TrialRequest, &Surroundings)> {
+        match self {
+            Self::Apply(operands) => Some((&operands.apply.trial, &operands.fetching.surroundings)),
+            Self::Set(set) | Self::UndoBackout(_, set) => {
+                Some((&set.application.apply.trial, &set.fetching.surroundings))
+            }
+            Self::BackOut(_) | Self::UndoApplication(..) => None,
+        }
+    }
+
     /// Refuses a request that names no patch.
     pub(crate) fn must_name_patches(&self, usage: &'static str) -> Result<(), Stop> {
         let names_none = match self {
@@ -151,8 +174,17 @@ impl PatchRequest {
         fetching.has_bar &= !is_hidden;
     }
 
-    /// Carries the request out on a root.
+    /// Carries the request out on a root, and follows the trial that it began.
     pub(crate) fn carry_out(&self, root: &Root, caller: &Caller<'_>) -> Result<ApplyReport, Failure> {
+        let report = self.carry_out_alone(root, caller)?;
+        let receipt = report.patches.iter().find_map(|one| one.result.as_ref().ok()?.as_ref());
+        let run = receipt.map(|receipt| receipt.run.clone());
+        let (Some((request, surroundings)), Some(run)) = (self.trial(), run) else { return Ok(report) };
+        let trial = guarded_trial(root, &run, request, (caller, surroundings))?;
+        Ok(ApplyReport { trial, ..report })
+    }
+
+    fn carry_out_alone(&self, root: &Root, caller: &Caller<'_>) -> Result<ApplyReport, Failure> {
         let caller = &caller.noting(self.note()).exchanging(&exchanges_inside(root, self.exchanges()));
         match self {
             Self::Apply(operands) => operands.carry_out(root, caller),
@@ -166,6 +198,16 @@ impl PatchRequest {
             }),
         }
     }
+}
+
+/// Follows a run on trial, if it is on one: somebody waits for its end, and its check is run.
+pub(crate) fn guarded_trial(
+    root: &Root,
+    run: &str,
+    request: &TrialRequest,
+    (caller, surroundings): (&Caller<'_>, &Surroundings),
+) -> Result<Option<TrialOutcome>, Failure> {
+    guard_run(root, run, request, caller, &|record| wait_for_end(surroundings, root, record))
 }
 
 /// Returns the same request about paths inside a root.

@@ -76,6 +76,8 @@ pub(crate) mod stories;
 mod storm;
 /// The table of docs/reliability.md.
 mod table;
+/// Runs on trial.
+mod trials;
 
 use std::fs;
 use std::io::Write as _;

@@ -284,7 +284,7 @@ fn the_manual_describes_every_field_and_every_cause() {
         }
     }
     let causes = schemas()["common.json"]["$defs"]["exit"]["properties"]["name"]["enum"].as_array().unwrap();
-    assert_eq!(causes.len(), 30);
+    assert_eq!(causes.len(), 33);
     assert!(causes.iter().all(|cause| items.contains(cause.as_str().unwrap())));
 }
 

@@ -35,11 +35,11 @@ const MODULES: &[(&str, &[Module])] = &[
     (
         "crates/inputs",
         &[
-            ("database", &["source", "sign", "inventory", "policy", "path_glob", "format"]),
+            ("database", &["source", "sign", "inventory", "policy", "path_glob", "format", "trial"]),
             ("source", &["sign", "format", "sha256"]),
             ("cache", &["sign", "sha256"]),
             ("inventory", &["format", "native"]),
-            ("policy", &["path_glob", "sign"]),
+            ("policy", &["path_glob", "sign", "trial"]),
             ("stage", &["path_glob", "little_endian"]),
             ("sign", &["sha256"]),
             ("depot", &[]),
@@ -51,6 +51,7 @@ const MODULES: &[(&str, &[Module])] = &[
             ("path_glob", &[]),
             ("sha256", &[]),
             ("small_file", &[]),
+            ("trial", &[]),
         ],
     ),
     ("crates/planning", &[("resolve", &["plan"]), ("plan", &[]), ("order", &[]), ("analyze", &[])]),

@@ -392,6 +392,8 @@ mod terminal;
 mod transcripts;
 /// Trees, to be compared attribute by attribute.
 mod tree;
+/// Runs on trial.
+mod trial;
 mod type_changes;
 /// Runs that are undone.
 mod undo;

@@ -6,7 +6,7 @@ use crate::packages::Package;
 use crate::scenario::Scenario;
 
 /// Lines with which each verb reads a policy; `@` is the directory beside the root.
-const UNDER_A_POLICY: [(&str, &str); 28] = [
+const UNDER_A_POLICY: [(&str, &str); 29] = [
     ("add", "add @/100-02"),
     ("remove", "remove 100-01"),
     ("undo", "undo 2"),
@@ -21,6 +21,7 @@ const UNDER_A_POLICY: [(&str, &str); 28] = [
     ("order", "order"),
     ("analyze", "analyze -M @"),
     ("update", "update -M @"),
+    ("confirm", "confirm"),
     ("commit", "commit 100-01"),
     ("repack", "repack --format none 100-01"),
     ("recover", "recover"),

@@ -10,6 +10,7 @@ pub(crate) mod set;
 mod shlibs;
 pub(crate) mod suggest;
 pub(crate) mod synopsis;
+mod trial;
 mod words;
 
 pub(crate) use age::age;
@@ -20,4 +21,5 @@ pub(crate) use options::{
 pub(crate) use paths::{directory_of_root, inside, object_path};
 pub(crate) use scripts::{ScriptOptions, script_settings};
 pub(crate) use shlibs::LibraryOptions;
+pub(crate) use trial::TrialOptions;
 pub(crate) use words::{meant_by, named_text, one_of, word_for};

@@ -1,7 +1,5 @@
 //! Options about procedure scripts.
 
-use std::path::PathBuf;
-
 use super::words::{meant_by, one_of, word_for};
 use crate::call::Invocation;
 use patchadm_core::operation::patches::scripts::PatchScriptRequest;
@@ -48,7 +46,5 @@ impl ScriptOptions {
 
 /// Returns how scripts are run: `trace` shows their commands, `limit` ends them after so many seconds.
 pub(crate) fn script_settings(call: &Invocation, trace: bool, limit: Option<u64>) -> ScriptSettings {
-    let temporary = call.surroundings.temporary.clone();
-    let locale = call.surroundings.locale.clone();
-    ScriptSettings { executable: PathBuf::from("/proc/self/exe"), temporary, trace, limit, locale }
+    ScriptSettings { trace, limit, ..call.surroundings.script_settings() }
 }

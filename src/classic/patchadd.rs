@@ -7,7 +7,9 @@ use patchadm_svr4::places;
 use super::patch_transcript::{print_opening, print_refusal};
 use super::showrev::PatchListing;
 use crate::arguments::set::SetOptions;
-use crate::arguments::{Extensions, LibraryOptions, RootOption, ScriptOptions, object_path, parse};
+use crate::arguments::{
+    Extensions, LibraryOptions, RootOption, ScriptOptions, TrialOptions, object_path, parse,
+};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::patch_command::on_root;
@@ -67,6 +69,8 @@ struct PatchaddArgs {
     #[command(flatten)]
     shlibs: LibraryOptions,
     #[command(flatten)]
+    trial: TrialOptions,
+    #[command(flatten)]
     root: RootOption,
     #[command(flatten)]
     owner: OwnerOptions,
@@ -103,6 +107,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         dry_run: args.validate,
         scripts: args.scripts.request(call, false),
         shlibs: args.shlibs.request(),
+        trial: args.trial.request(),
         ..ApplyRequest::default()
     };
     let mut request = args.set.request(call, apply, None);
@@ -133,6 +138,11 @@ fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> any
         output.print(in_use_lines(&entry.in_use))?;
     }
     print_notes(output, &report.notes)?;
+    if let Some(trial) = &report.trial {
+        for line in trial.lines() {
+            output.line(line)?;
+        }
+    }
     match &report.failure {
         Some(failed) => print_refusal(output, (root, report.command), None, failed),
         None => Ok(()),

@@ -8,6 +8,7 @@ use crate::reply::exchange_entry::exchange_lines;
 use crate::reply::patch_entry::PatchEntry;
 use crate::reply::patch_text::{done_lines, in_use_lines};
 use crate::reply::patches::PatchesReport;
+use crate::reply::trial_entry::TrialEntry;
 use patchadm_rootfs::Root;
 
 /// Returns the report about a root from that of its patches, with a line for each path if it `is_verbose`.
@@ -24,6 +25,7 @@ pub(crate) fn of_patches(root: &Root, report: PatchesReport, is_verbose: bool) -
     let notes = report.recovered.iter().chain(well().flat_map(|patch| &patch.notes)).chain(&report.notes);
     let exchanged = (report.paths.as_slice(), report.holders.as_slice());
     let exchanged = exchange_lines(exchanged, report.would_change.is_some());
+    let trial = report.trial.iter().flat_map(TrialEntry::lines).collect::<Vec<_>>();
     let in_use: String = well().map(|patch| in_use_lines(&patch.in_use)).collect();
     let paths: String =
         report.patches.iter().filter(|_| is_verbose).map(|patch| done_lines(root, patch)).collect();
@@ -36,6 +38,7 @@ pub(crate) fn of_patches(root: &Root, report: PatchesReport, is_verbose: bool) -
         exit,
         notes: planned
             .chain(notes.map(|note| format!("note: {note}")))
+            .chain(trial)
             .chain(exchanged.iter().map(|line| format!("note: {line}")))
             .chain(in_use.lines().chain(paths.lines().map(str::trim_start)).map(str::to_owned))
             .collect(),

@@ -90,12 +90,33 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
         ),
         Failure::DepotMemory { path, .. } => format!("Put {path} back from a backup, or take out that line."),
         Failure::Depot(error) => depot_advice(error),
+        Failure::OnTrial { run, .. } => format!(
+            "Keep it with {}, or take it back with {}.",
+            wording.verb("confirm"),
+            wording.verb(&format!("undo {}", number_of(run)))
+        ),
+        Failure::TrialOver { .. } => format!("{} does it now.", wording.verb("recover")),
+        Failure::StuckTrial { run, .. } => format!(
+            "Put right what stands against it and try {} again, or keep it with {}.",
+            wording.verb(&format!("undo {}", number_of(run))),
+            wording.verb("confirm")
+        ),
+        Failure::NotConfirmed(_) => format!("{} tells what became of it.", wording.verb("history")),
+        Failure::Trial(_) => format!(
+            "Remove {}: what is applied stays, and nothing is on trial.",
+            wording.path("var/sadm/patchadm/trial")
+        ),
         Failure::DuringRun(_) => format!(
             "Try again when that run has ended; if it was interrupted, {} puts the root right.",
             wording.verb("recover")
         ),
         _ => String::new(),
     }
+}
+
+/// Returns the number of a run, which is enough to name it.
+fn number_of(run: &str) -> &str {
+    run.split_once('-').map_or(run, |(number, _)| number)
 }
 
 /// Returns the hint if the caller may not read a record or undo data. There is none for a caller who may read

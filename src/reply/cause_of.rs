@@ -8,6 +8,7 @@ use super::cause::ExitCause;
 use patchadm_changeset::transaction::{Cause, RootCondition, TransactionError};
 use patchadm_core::operation::depots::{DepotError, FlagsFileError};
 use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::trial::ConfirmRefusal;
 use patchadm_core::script::ScriptError;
 use patchadm_core::script::response::ResponseError;
 use patchadm_inputs::cache::CacheError;
@@ -55,7 +56,7 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
             Cause::KeepingPlace { .. } => ExitCause::Usage,
             _ => ExitCause::Unfinished,
         },
-        Failure::DuringRun(_) => ExitCause::Unfinished,
+        Failure::DuringRun(_) | Failure::TrialOver { .. } => ExitCause::Unfinished,
         Failure::Identity { error } => of_transaction(error),
         Failure::Transaction(error) => of_transaction(error),
         Failure::Database(error) => of_database(error),
@@ -78,6 +79,14 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         | Failure::Native(_) => ExitCause::Usage,
         Failure::Script(_) | Failure::Scripts(_) | Failure::Response(_) => ExitCause::Script,
         Failure::Declined => ExitCause::Signal,
+        Failure::OnTrial { .. } => ExitCause::OnTrial,
+        Failure::StuckTrial { failure, .. } => match cause_of(failure) {
+            ExitCause::Space => ExitCause::Space,
+            _ => ExitCause::UndoData,
+        },
+        Failure::NotConfirmed(ConfirmRefusal::Ended { .. }) => ExitCause::TrialOver,
+        Failure::NotConfirmed(_) => ExitCause::NotFound,
+        Failure::Trial(_) => ExitCause::DamagedRecord,
     }
 }
 

@@ -18,6 +18,7 @@ use patchadm_core::operation::depots::DepotError;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::plan_file::PlanFault;
 use patchadm_core::operation::session::must_have_database;
+use patchadm_core::operation::trial::ConfirmRefusal;
 use patchadm_core::script::ScriptError;
 use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{DatabaseError, ViewError};
@@ -36,7 +37,7 @@ fn number(command: Command, failure: &Failure) -> u8 {
     use Command::{Adopt, AdoptRefresh, Forget, Patchadd, Patchrm, Promote, Refresh};
     let by = |patchadd, patchrm, package| match command {
         Patchadd | Adopt | AdoptRefresh | Forget | Promote | Refresh => patchadd,
-        Patchrm | Command::Commit | Command::Repack | Command::Undo => patchrm,
+        Patchrm | Command::Commit | Command::Repack | Command::Undo | Command::Confirm => patchrm,
         Command::Pkgadd | Command::Pkgrm | Command::Installf | Command::Removef => package,
     };
     if failure.untrusted().is_some() {
@@ -77,13 +78,7 @@ fn number(command: Command, failure: &Failure) -> u8 {
         Failure::Root(_) => by(5, 5, 1),
         Failure::Keys(_) | Failure::StaleIndex(_) => by(SIGNATURE, 5, 1),
         Failure::DepotMemory { .. } => by(28, 5, 1),
-        Failure::Depot(error) => match &**error {
-            DepotError::NotThere(path) | DepotError::NoDepot(path) if command == Patchadd => {
-                if path.is_relative() { 27 } else { 34 }
-            }
-            DepotError::NoPatches { .. } if command == Patchadd => 34,
-            error => depot_exit(error).code(),
-        },
+        Failure::Depot(error) => depot_number(command, error),
         Failure::BadId(_) => by(29, 8, 1),
         Failure::BackoutDirectory { .. } => by(37, 12, 1),
         Failure::BadFile(_) | Failure::Native(_) => by(1, 1, 99),
@@ -91,6 +86,43 @@ fn number(command: Command, failure: &Failure) -> u8 {
         Failure::Scripts(ScriptError::Locked { .. }) => LOCKED,
         Failure::Scripts(_) | Failure::Response(_) => by(5, 7, 1),
         Failure::Declined => 3,
+        Failure::OnTrial { .. } => by(10, 10, 1),
+        Failure::TrialOver { .. }
+        | Failure::StuckTrial { .. }
+        | Failure::NotConfirmed(_)
+        | Failure::Trial(_) => trial_number(command, failure),
+    }
+}
+
+/// Returns the exit code of a command for a depot that cannot be used.
+fn depot_number(command: Command, error: &DepotError) -> u8 {
+    match error {
+        DepotError::NotThere(path) | DepotError::NoDepot(path) if command == Command::Patchadd => {
+            if path.is_relative() { 27 } else { 34 }
+        }
+        DepotError::NoPatches { .. } if command == Command::Patchadd => 34,
+        error => depot_exit(error).code(),
+    }
+}
+
+/// Returns the exit code of a command for a trial that has ended, or should have.
+fn trial_number(command: Command, failure: &Failure) -> u8 {
+    match failure {
+        Failure::StuckTrial { failure, .. } => stuck_number(command, failure),
+        Failure::NotConfirmed(ConfirmRefusal::Ended { .. }) => 11,
+        Failure::NotConfirmed(_) => 1,
+        Failure::Trial(_) => damaged_code(command.name()).code(),
+        _ => UNFINISHED,
+    }
+}
+
+/// Returns the exit code where a trial cannot be ended: that of undo data, or the command's own for space.
+fn stuck_number(command: Command, failure: &Failure) -> u8 {
+    match cause_of(failure) {
+        _ if is_about_packages(command) => 1,
+        ExitCause::Space if matches!(command, Command::Patchrm | Command::Commit | Command::Undo) => 20,
+        ExitCause::Space => 18,
+        _ => 4,
     }
 }
 
@@ -153,6 +185,7 @@ pub(crate) fn verb_code(command: Command, failure: &Failure) -> Exit {
     match failure {
         Failure::Lock(LockError::Held { .. }) => Exit::LOCKED,
         _ if failure.damage().is_some() => damaged_code(VERBS),
+        Failure::Trial(_) => damaged_code(VERBS),
         Failure::NoDatabase(_) | Failure::Lock(LockError::Root(_)) => code(Command::Patchadd, failure),
         _ => code(command, failure),
     }
@@ -241,7 +274,7 @@ fn transaction_number(command: Command, error: &TransactionError) -> u8 {
     };
     match command {
         Patchadd | Adopt | AdoptRefresh | Forget | Promote | Refresh => patchadd,
-        Patchrm | Command::Commit | Command::Repack | Command::Undo => patchrm,
+        Patchrm | Command::Commit | Command::Repack | Command::Undo | Command::Confirm => patchrm,
         Command::Pkgadd | Command::Pkgrm => 1,
         Command::Installf | Command::Removef => INTERNAL_OF_OBJECTS,
     }
@@ -363,6 +396,7 @@ pub(crate) fn modern(root: &Path, command: Command, subject: &str, failure: &Fai
         Command::Repack => "written again",
         Command::Adopt => "adopted",
         Command::Undo => "undone",
+        Command::Confirm => "confirmed",
         Command::Promote => "promoted",
         Command::Refresh | Command::AdoptRefresh => "refreshed",
         Command::Forget => "forgotten",

@@ -28,6 +28,8 @@ pub(crate) mod removable;
 pub(crate) mod result_word;
 pub(crate) mod shlibs_entry;
 pub(crate) mod text;
+pub(crate) mod trial_entry;
+pub(crate) mod trial_standing;
 pub(crate) mod undo;
 pub(crate) mod unified_diff;
 pub(crate) mod words;

@@ -17,6 +17,7 @@ use super::json::milliseconds_since;
 use super::patch_entry::PatchEntry;
 use super::preparation::PreparationEntries;
 use super::result_word::ResultWord;
+use super::trial_entry::TrialEntry;
 use super::words::recovery_sentence;
 use patchadm_changeset::transaction::{Receipt, RootCondition};
 use patchadm_core::operation::failure::Failure;
@@ -45,6 +46,9 @@ pub(crate) struct PatchesReport {
     /// The processes that stay in an old directory; only where there is one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) holders: Vec<HolderEntry>,
+    /// The trial on which the run put the patches, and what followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trial: Option<TrialEntry>,
     /// Whether the root differs now.
     pub(crate) changed: bool,
     /// Whether the command would change the root if it were not only a plan.
@@ -86,7 +90,7 @@ impl PatchesReport {
     ) -> Self {
         let (mut patches, mut run, mut recovered, mut recovery_notes) = (Vec::new(), None, None, Vec::new());
         let (mut preparation, mut is_recovered) = (PreparationEntries::default(), false);
-        let (mut paths, mut holders) = (Vec::new(), Vec::new());
+        let (mut paths, mut holders, mut trial) = (Vec::new(), Vec::new(), None);
         let mut after = AfterRunEntries::default();
         let failure = match result {
             Err(failure) => Some(failure),
@@ -100,6 +104,7 @@ impl PatchesReport {
                 holders = all_holders.map(HolderEntry::from).collect();
                 preparation = PreparationEntries::of(root, report.preparation, &mut recovery_notes);
                 after = AfterRunEntries::of(root, &report.after, matches!(face, PatchFace::Classic));
+                trial = report.trial.map(|outcome| TrialEntry::of(command, outcome));
                 let entry = |one| PatchEntry::of(root, command, one, face.code());
                 patches = report.patches.into_iter().map(entry).collect();
                 report.refused
@@ -118,6 +123,7 @@ impl PatchesReport {
             patches,
             paths,
             holders,
+            trial: None,
             changed: run.is_some()
                 || is_recovered
                 || preparation.has_changed
@@ -134,7 +140,18 @@ impl PatchesReport {
             recovery_notes,
             failure,
         }
+        .with_trial(trial)
         .with_advice(&face.wording(root))
+    }
+
+    /// Adds the trial of the run. Where it was ended at once, that is the end of the command.
+    fn with_trial(self, trial: Option<TrialEntry>) -> Self {
+        let Some((exit, result)) = trial.as_ref().and_then(TrialEntry::exit) else {
+            return Self { trial, ..self };
+        };
+        let is_as_before = result == ResultWord::RolledBack;
+        let changed = !is_as_before || self.preparation.has_changed || self.recovered.is_some();
+        Self { trial, exit, result, changed, ..self }
     }
 
     /// Adds the next steps, with the options of the command that asked.
@@ -217,9 +234,15 @@ impl PatchFace {
     }
 }
 
+/// Tells whether a failure left something of its run behind.
+fn is_half_done(failure: &Failure) -> bool {
+    !matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack)
+}
+
 /// Returns a backout in the form of an application.
 pub(crate) fn as_applied(report: BackOutReport) -> ApplyReport {
     let BackOutReport { recovered, preparation, patches, exchanges, refused } = report;
+    let trial = None;
     let patches = patches.into_iter().map(|one| {
         let BackOutOutcome { id, plan, scripts, missing, moved, libraries, result } = one;
         ApplyOutcome {
@@ -237,19 +260,9 @@ pub(crate) fn as_applied(report: BackOutReport) -> ApplyReport {
             result,
         }
     });
-    ApplyReport {
-        recovered,
-        preparation,
-        patches: patches.collect(),
-        exchanges,
-        after: AfterRun::default(),
-        refused,
-    }
-}
-
-/// Tells whether a failure left the root neither as before nor as after.
-fn is_half_done(failure: &Failure) -> bool {
-    !matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack)
+    let patches = patches.collect();
+    let after = AfterRun::default();
+    ApplyReport { recovered, preparation, patches, exchanges, after, trial, refused }
 }
 
 /// Returns the word for all patches together: where the exit code is that of one of them, its word.

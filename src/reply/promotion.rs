@@ -220,8 +220,9 @@ pub(crate) fn refreshed_sentence(count: usize, is_plan: bool) -> String {
 /// Returns the promotion in the form of an application, after the patches that it brings; none if there is nothing to
 /// do.
 fn applied(report: PromoteReport) -> ApplyReport {
-    let PromoteReport { recovered, id, plan, portions, in_use, exchanges, result, after, refused, .. } =
-        report;
+    let PromoteReport {
+        recovered, id, plan, portions, in_use, exchanges, trial, result, after, refused, ..
+    } = report;
     let is_something = plan.is_some() || result.is_err();
     let mut portions = portions;
     let own = portions.pop().or(plan);
@@ -236,7 +237,7 @@ fn applied(report: PromoteReport) -> ApplyReport {
     if is_something {
         patches.push(ApplyOutcome { in_use, ..outcome(id, own, result) });
     }
-    ApplyReport { recovered, patches, exchanges, after, refused, ..ApplyReport::default() }
+    ApplyReport { recovered, patches, exchanges, after, trial, refused, ..ApplyReport::default() }
 }
 
 fn outcome(id: String, plan: Option<Plan>, result: Result<Option<Receipt>, Failure>) -> ApplyOutcome {

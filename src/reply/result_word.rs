@@ -64,7 +64,9 @@ impl ResultWord {
             RootCondition::Unchanged => {}
         }
         match failure {
-            Failure::Refused(_) | Failure::Declined => Self::Refused,
+            Failure::Refused(_) | Failure::Declined | Failure::OnTrial { .. } | Failure::NotConfirmed(_) => {
+                Self::Refused
+            }
             Failure::Plan(fault) if fault.is_difference() => Self::Refused,
             _ => Self::Failed,
         }
@@ -80,6 +82,8 @@ impl ResultWord {
             | ExitCause::NotApplicable
             | ExitCause::Restricted
             | ExitCause::Edited
+            | ExitCause::OnTrial
+            | ExitCause::TrialOver
             | ExitCause::Dependency => Self::Refused,
             _ => Self::Failed,
         }

@@ -75,6 +75,8 @@ impl RootTurn<'_> {
             wait: &|holder| (self.interrupt)().is_none() && lock_wait_seconds.goes_on(holder),
             interrupt: self.interrupt,
             progress,
+            moment: &|| self.surroundings.moment(),
+            scripts: self.surroundings.script_settings(),
             elapsed: &|| u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             undoes: None,
             note: None,

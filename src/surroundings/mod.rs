@@ -7,6 +7,7 @@ pub(crate) mod bar;
 pub(crate) mod caller;
 pub(crate) mod fetch_bar;
 pub(crate) mod manner;
+mod moment;
 pub(crate) mod network;
 pub(crate) mod output;
 pub(crate) mod questions;
@@ -24,6 +25,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, Local, NaiveDateTime, TimeZone as _, Utc};
 
+use patchadm_core::operation::scripts::ScriptSettings;
 use patchadm_inputs::database::{RecordReader, policy};
 use patchadm_inputs::native::NativeManager;
 use patchadm_rootfs::{Root, accounts_of};
@@ -187,6 +189,13 @@ impl Surroundings {
     /// Makes the reader of the records of `root`: a command that a script of a run started has a part in that run.
     pub(crate) fn reader<'a>(&'a self, root: &'a Root) -> RecordReader<'a> {
         RecordReader::within(root, self.run.as_deref())
+    }
+
+    /// Returns how scripts are run that nobody asked for.
+    pub(crate) fn script_settings(&self) -> ScriptSettings {
+        let (temporary, locale) = (self.temporary.clone(), self.locale.clone());
+        let executable = PathBuf::from("/proc/self/exe");
+        ScriptSettings { executable, temporary, locale, ..ScriptSettings::default() }
     }
 
     /// Returns the whole environment, for a command that is to have it.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::change::{application, change, with_plan_file};
 use super::options::{ApplyingOptions, ChangeOptions, ExchangeOptions, PreparationOptions, VerbOptions};
 use super::plan_file::{AskedPlan, PlanFileOptions};
-use crate::arguments::parse;
 use crate::arguments::set::SetOptions;
+use crate::arguments::{TrialOptions, parse};
 use crate::call::Invocation;
 use crate::reply::Reply;
 
@@ -28,6 +28,8 @@ struct AddArgs {
     #[command(flatten)]
     preparation: PreparationOptions,
     #[command(flatten)]
+    trial: TrialOptions,
+    #[command(flatten)]
     exchange: ExchangeOptions,
     #[command(flatten)]
     common: VerbOptions,
@@ -38,7 +40,7 @@ struct AddArgs {
 
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let AddArgs { changing, choices, set, plan_file, preparation, exchange, common, patches } =
+    let AddArgs { changing, choices, set, plan_file, preparation, trial, exchange, common, patches } =
         parse(call, USAGE)?;
     let asked = AskedPlan { changing, choices, set, operands: patches };
     let (asked, plan_file) = plan_file.settle(asked, "add", USAGE)?;
@@ -46,6 +48,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let preparation = preparation.request(call);
     let request = with_plan_file(application(call, &changing, (choices, set), operands), plan_file)
         .exchanging(exchange.requests())
-        .preparing(preparation);
+        .preparing(preparation)
+        .on_trial(trial.request());
     change::<AddArgs>(call, USAGE, &common.root, &changing, request)
 }

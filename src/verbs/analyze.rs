@@ -22,7 +22,9 @@ use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::RootReport;
 use crate::reply::failure::{must_have_records, query_refused};
 use crate::reply::page::PageSection;
+use crate::reply::trial_standing::TrialStanding;
 use crate::reply::{Reply, Stop};
+use crate::surroundings::Surroundings;
 use crate::surroundings::caller::now;
 use choice::{AnalysisChoice, AnalysisOptions};
 use comparison::{Comparison, ComparisonOptions};
@@ -74,7 +76,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         .map_err(|message| Stop::Usage { message, usage: USAGE })?;
     let root = args.common.root.open(call)?;
     let comparison = Comparison::open(call, &args.compared, &root, USAGE)?;
-    let analysed = Analysed { comparison, choice, now: now(&call.surroundings) };
+    let surroundings = call.surroundings.clone();
+    let analysed = Analysed { comparison, choice, now: now(&surroundings), surroundings };
     let made = call.surroundings.now.format("%Y-%m-%d %H:%M UTC").to_string();
     let page = args.html.as_deref().map(|path| PageFile { path, made });
     if args.many.are_named() {
@@ -133,6 +136,7 @@ struct Analysed {
     comparison: Comparison,
     choice: AnalysisChoice,
     now: Now,
+    surroundings: Surroundings,
 }
 
 impl Analysed {
@@ -146,11 +150,13 @@ impl Analysed {
         let machine = AnalysedMachine::Root(root.prefix().to_owned());
         let kept =
             still_loaded_in(root, &software, &self.now).map_err(|error| query_refused(root, &error))?;
+        let trial =
+            TrialStanding::of(root, &self.surroundings).map_err(|error| query_refused(root, &error))?;
         let mut params = software.packages.iter().map(|(_, params)| params);
         let has_native = params.any(|params| NativeOrigin::of(params).is_some());
         let native = NativeEntries::of(&NativeOverview::as_far_as_known(root, &self.now, has_native));
         let report = self.report(machine, (&facts_of(root, &software), &kept), root)?;
-        Ok(report.with_native(native).with_remarks(stale))
+        Ok(report.with_native(native).with_remarks(stale).on_trial(trial))
     }
 
     /// Returns the report about a machine; the policy of the root says which patches come first.

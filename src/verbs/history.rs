@@ -8,10 +8,11 @@ use super::options::PolicylessOptions;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::failure::query_refused;
+use crate::reply::trial_standing::TrialStanding;
 use crate::reply::words::{named_value, print_notes};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::{Output, Shade};
-use patchadm_changeset::format::history::RefreshRecord;
+use patchadm_changeset::format::history::{RefreshRecord, TrialEnd, TrialStart};
 use patchadm_core::operation::queries::runs::{PastRun, PastRuns, logs_of_run, past_runs};
 use patchadm_rootfs::Root;
 
@@ -63,6 +64,15 @@ struct RunEntry {
     undone_by: Option<String>,
     /// The registrations that it refreshed, and what the package manager of the system had done.
     refreshed: Vec<RefreshRecord>,
+    /// The trial on which it put its patches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trial: Option<TrialStart>,
+    /// What it means for an earlier trial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trial_end: Option<TrialEnd>,
+    /// The trial, if the run is still on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_trial: Option<TrialStanding>,
     /// The logs of the one run that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     logs: Option<Vec<String>>,
@@ -73,13 +83,18 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let HistoryArgs { common, run } = parse(call, USAGE)?;
     let root = common.root.open(call)?;
     let past = past_runs(&root).map_err(|failed| query_refused(&root, &failed))?;
-    let runs = match &run {
+    let trial =
+        TrialStanding::of(&root, &call.surroundings).map_err(|failed| query_refused(&root, &failed))?;
+    let mut runs: Vec<RunEntry> = match &run {
         None => past.runs.iter().map(RunEntry::from).collect(),
         Some(name) => {
             let found = past.named(name).ok_or_else(|| unknown(name))?;
             vec![RunEntry { logs: Some(logs_of_run(&root, found)), ..RunEntry::from(found) }]
         }
     };
+    for run in &mut runs {
+        run.on_trial = trial.clone().filter(|trial| trial.run == run.run);
+    }
     let is_verbose = call.output.is_verbose();
     let report = HistoryReport { runs, is_one: run.is_some(), is_verbose, remarks: remarks(&root, &past) };
     Ok(Reply::about(&root, Exit::OK, report))
@@ -118,6 +133,9 @@ impl From<&PastRun> for RunEntry {
             undoes: line.undoes,
             undone_by: past.undone_by.clone(),
             refreshed: line.refreshed,
+            trial: line.trial,
+            trial_end: line.trial_end,
+            on_trial: None,
             logs: None,
         }
     }
@@ -137,6 +155,9 @@ impl RunEntry {
         let words = names.iter().take(shown).cloned();
         let words = words.chain(more.map(|more| format!("and {more} more")));
         let words = words.chain(self.undone_by.as_ref().map(|by| format!("(undone by {by})")));
+        let end = self.trial_end.as_ref().map(|end| format!("(run {}: {})", end.run, end.end));
+        let trial = self.on_trial.as_ref().map(|trial| format!("({})", trial.sentence));
+        let words = words.chain(end).chain(trial);
         let what = words.collect::<Vec<_>>().join(" ");
         let run = if is_verbose { self.run.clone() } else { self.number().to_owned() };
         [run, self.time.clone(), self.user.clone(), self.command.clone(), self.result.clone(), what]
@@ -161,6 +182,14 @@ impl RunEntry {
             None => ("Patch", id.clone()),
         };
         lines.splice(6..6, self.patches.iter().map(patch));
+        let trial = match (&self.on_trial, &self.trial) {
+            (Some(trial), _) => Some(trial.sentence.clone()),
+            (None, Some(trial)) => Some(format!("until {}", trial.until)),
+            (None, None) => None,
+        };
+        lines.extend(trial.map(|trial| ("Trial", trial)));
+        let end = self.trial_end.iter().map(|end| format!("{} of run {}", end.end, end.run));
+        lines.extend(end.map(|end| ("Trial", end)));
         lines.extend(self.refreshed.iter().map(|refreshed| ("Refreshed", refreshed_words(refreshed))));
         lines.extend(self.logs.iter().flatten().map(|log| ("Log", log.clone())));
         lines

@@ -14,10 +14,11 @@ use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::RootReport;
 use crate::reply::advice::damage_remark;
 use crate::reply::failure::query_refused;
+use crate::reply::trial_standing::TrialStanding;
 use crate::reply::words::{print_notes, unfinished_sentence};
 use crate::reply::{CommandReport, Exit, Reply, Stop};
 use crate::surroundings::caller::now;
-use crate::surroundings::{Output, Zone};
+use crate::surroundings::{Output, Surroundings, Zone};
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::inspect::{InspectedPatch, Inspection, WantedWords, inspect};
 use patchadm_planning::plan::clock::Now;
@@ -98,10 +99,11 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let now = now(&call.surroundings);
     let lacking = args.lacking.as_deref();
     if args.many.are_named() {
+        let surroundings = call.surroundings.clone();
         let query = RootsQuery { usage: USAGE, answered: "asked", lacking };
         return match lacking {
             None => ask_many(call, &args.many, query, &|root| {
-                ListReport::of(root, choice, &now)
+                ListReport::of(root, choice, &now, &surroundings)
                     .map_or_else(|error| RootAnswer::failed(root, &error), ListReport::answer)
             }),
             Some(id) => ask_many(call, &args.many, query, &|root| {
@@ -112,7 +114,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let root = args.common.root.open(call)?;
     match lacking {
         None => {
-            let report = ListReport::of(&root, choice, &now)?;
+            let report = ListReport::of(&root, choice, &now, &call.surroundings)?;
             Ok(Reply::about(&root, report.exit(), report))
         }
         Some(id) => Ok(Reply::about(&root, Exit::OK, lacks(&root, id)?)),
@@ -154,7 +156,7 @@ fn since(text: &str, zone: Zone) -> Result<DateTime<Utc>, Stop> {
 }
 
 impl ListReport {
-    fn of(root: &Root, choice: ListChoice, now: &Now) -> anyhow::Result<Self> {
+    fn of(root: &Root, choice: ListChoice, now: &Now, surroundings: &Surroundings) -> anyhow::Result<Self> {
         let words = if choice.is_verbose || choice.in_json { WantedWords::All } else { WantedWords::None };
         let Inspection { patches, unfinished, lost_copies, has_native, .. } =
             inspect(root, words).map_err(|failed| query_refused(root, &failed))?;
@@ -178,7 +180,9 @@ impl ListReport {
         let overview = NativeOverview::as_far_as_known(root, now, has_native);
         let native = NativeEntries::of(&overview);
         remarks.extend(native.remarks());
-        let patches = patches.into_iter().map(|one| ListedPatch::from(one).beside(&overview)).collect();
+        let trial = TrialStanding::of(root, surroundings).map_err(|failed| query_refused(root, &failed))?;
+        let listed = |one| ListedPatch::from(one).beside(&overview).on_trial(trial.as_ref());
+        let patches = patches.into_iter().map(listed).collect();
         Ok(Self {
             patches,
             unfinished,
@@ -204,7 +208,8 @@ impl ListReport {
     /// lists.
     fn lines_below(&self, one: &ListedPatch, width: usize) -> Vec<String> {
         let synopsis = one.synopsis.iter().filter(|_| self.choice.is_verbose);
-        let below = one.kept_shlibs.sentences().iter().chain(synopsis);
+        let trial = one.trial.iter().map(|trial| &trial.sentence);
+        let below = trial.chain(one.kept_shlibs.sentences()).chain(synopsis);
         below.map(|line| format!("{:<width$}  {line}", "")).collect()
     }
 

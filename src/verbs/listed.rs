@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::reply::kept_shlibs::KeptShlibs;
 use crate::reply::removable::RemovableEntry;
+use crate::reply::trial_standing::TrialStanding;
 use crate::reply::undo::{UndoEntry, undo_in_brief};
 use crate::surroundings::{Output, Shade};
 use patchadm_core::operation::patches::overtaken::NativeOverview;
@@ -36,6 +37,9 @@ pub(super) struct ListedPatch {
     /// What a refresh would make of it, or has made of a part of it, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) native: Option<String>,
+    /// The trial that it is on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) trial: Option<TrialStanding>,
     /// The libraries from before it that stay for those who still load them.
     #[serde(skip_serializing_if = "KeptShlibs::is_empty")]
     pub(super) kept_shlibs: KeptShlibs,
@@ -60,6 +64,7 @@ impl From<&InspectedPatch> for ListedPatch {
             removable: RemovableEntry::at_a_glance(&one.backout),
             checked: false,
             native: None,
+            trial: None,
             kept_shlibs: KeptShlibs::of(&one.kept),
         }
     }
@@ -78,6 +83,12 @@ impl ListedPatch {
         } else if overview.partly.iter().any(|id| id.as_str() == self.id) {
             self.state.push("partly-overtaken");
         }
+        self
+    }
+
+    /// Returns the same with the trial of its root, if that is about it.
+    pub(super) fn on_trial(mut self, trial: Option<&TrialStanding>) -> Self {
+        self.trial = trial.filter(|trial| trial.is_about(&self.id)).cloned();
         self
     }
 

@@ -7,6 +7,7 @@ pub(crate) mod build;
 pub(crate) mod commit;
 pub(crate) mod complete;
 pub(crate) mod completions;
+pub(crate) mod confirm;
 pub(crate) mod delta;
 pub(crate) mod demo;
 #[cfg(feature = "sign")]

@@ -8,6 +8,7 @@ use crate::reply::failure;
 use crate::reply::patch_entry::PatchEntry;
 use crate::reply::patch_text::{done_lines, in_use_lines, plan_text};
 use crate::reply::patches::PatchesReport;
+use crate::reply::trial_entry::TrialEntry;
 use crate::reply::words::{human, print_notes, print_recovery, reboot_sentence};
 use crate::surroundings::{Output, Shade};
 use patchadm_core::operation::failure::Failure;
@@ -40,6 +41,9 @@ pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Out
         output.line(format!("note: {line}"))?;
     }
     print_notes(output, &report.notes)?;
+    for line in report.trial.iter().flat_map(TrialEntry::lines) {
+        output.line(line)?;
+    }
     match &report.failure {
         Some(failed) => print_refusal(output, (root, report.command), "the patch", failed),
         None if report.patches.is_empty() && report.preparation.refresh.is_none() => {

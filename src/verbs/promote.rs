@@ -10,10 +10,10 @@ use super::options::{
 use super::patch_lines::print_report;
 use super::plan_file::{PlanFileOptions, expected_plan};
 use super::stage::stage_failed;
-use crate::arguments::{LibraryOptions, directory_of_root, named_text, parse, script_settings};
+use crate::arguments::{LibraryOptions, TrialOptions, directory_of_root, named_text, parse, script_settings};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
-use crate::patch_command::exchanges_inside;
+use crate::patch_command::{exchanges_inside, guarded_trial};
 use crate::reply::exchange_entry::exchange_lines;
 use crate::reply::failure::plan_file_refused;
 use crate::reply::promotion::{PathEntry, PromotionAnswer, refreshed_sentence};
@@ -21,7 +21,9 @@ use crate::reply::{CommandReport, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
 use patchadm_changeset::transaction::ExchangeRequest;
 use patchadm_core::operation::plan_file::{PlanFault, PlanFileRequest};
-use patchadm_core::operation::stages::promote::{PromoteRequest, promote_stage};
+use patchadm_core::operation::stages::StageError;
+use patchadm_core::operation::stages::promote::{PromoteReport, PromoteRequest, promote_stage};
+use patchadm_core::operation::trial::TrialRequest;
 use patchadm_inputs::format::plan_file::{PlanFileError, PlanOptions, PromotionWishes};
 use patchadm_inputs::path_glob::PathGlob;
 use patchadm_inputs::policy::DeleteLimit;
@@ -86,6 +88,8 @@ pub(super) struct AskedPromotion {
 struct PromoteArgs {
     #[command(flatten)]
     choices: PromotionOptions,
+    #[command(flatten)]
+    trial: TrialOptions,
     /// Print the plan, change nothing
     #[arg(long)]
     dry_run: bool,
@@ -229,6 +233,7 @@ impl PromotionOptions {
             scripts: script_settings(call, false, None),
             shlibs: self.shlibs.request(),
             plan_file: PlanFileRequest::default(),
+            trial: TrialRequest::default(),
         }
     }
 }
@@ -236,14 +241,14 @@ impl PromotionOptions {
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PromoteArgs = parse(call, USAGE)?;
-    let PromoteArgs { choices, dry_run, wait, note, owner, common, stage } = args;
+    let PromoteArgs { choices, trial, dry_run, wait, note, owner, common, stage } = args;
     let asked = choices.settle(stage, USAGE)?;
     let root = owner.open::<PromoteArgs>(call, &common.root, Command::Promote)?;
     if !dry_run {
         call.output.heedless();
     }
     let exchanges = asked.exchanges();
-    let request = asked.request(call, dry_run);
+    let request = PromoteRequest { trial: trial.request(), ..asked.request(call, dry_run) };
     answer(call, root, (&request, &exchanges), (wait, note.text.as_deref()))
 }
 
@@ -257,9 +262,13 @@ pub(super) fn answer(
     let began = Instant::now();
     let done = call.change(&root, Command::Promote.name(), wait, |caller| {
         let caller = caller.noting(note).exchanging(&exchanges_inside(&root, exchanges));
-        promote_stage(&root, request, &caller)
+        let report = promote_stage(&root, request, &caller)?;
+        let run = report.result.as_ref().ok().and_then(Option::as_ref).map(|receipt| receipt.run.clone());
+        let Some(run) = run else { return Ok(report) };
+        let trial = guarded_trial(&root, &run, &request.trial, (&caller, &call.surroundings))?;
+        Ok(PromoteReport { trial, ..report })
     })?;
-    let report = done.map_err(|error| stage_failed(&root, "nothing was promoted", &error))?;
+    let report = done.map_err(|error: StageError| stage_failed(&root, "nothing was promoted", &error))?;
     let answer = PromotionAnswer::of(&root, report, request.dry_run, began);
     Ok(Reply::about(&root.clone(), answer.exit(), PromotionFaces { answer, root }))
 }

@@ -20,10 +20,11 @@ use crate::many_roots::root_report::RootReport;
 use crate::reply::advice::damage_remark;
 use crate::reply::failure::query_refused;
 use crate::reply::patch_entry::ChangeCounts;
+use crate::reply::trial_standing::TrialStanding;
 use crate::reply::words::{named_value, print_notes, reboot_sentence, unfinished_sentence};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
-use crate::surroundings::Output;
 use crate::surroundings::caller::now;
+use crate::surroundings::{Output, Surroundings};
 use delivered::DeliveredPatch;
 use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_core::operation::failure::Failure;
@@ -32,7 +33,6 @@ use patchadm_core::operation::queries::applied_signature::applied_signature;
 use patchadm_core::operation::queries::changed_objects::{ChangedObject, changed_objects};
 use patchadm_core::operation::queries::inspect::{InspectedPatch, WantedWords, inspect};
 use patchadm_inputs::source::{self, Extent, Origin};
-use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::PatchId;
 
@@ -95,7 +95,7 @@ struct ShownChange {
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let ShowArgs { many, common, subject } = parse(call, USAGE)?;
-    let (is_verbose, now) = (call.output.is_verbose(), now(&call.surroundings));
+    let is_verbose = call.output.is_verbose();
     let Some(subject) = subject else {
         return Err(Stop::Usage { message: "no patch is named".to_owned(), usage: USAGE }.into());
     };
@@ -106,10 +106,11 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             return Err(Stop::Usage { message, usage: USAGE }.into());
         }
         let query = RootsQuery { usage: USAGE, answered: "asked", lacking: None };
-        return ask_many(call, &many, query, &|root| answer(root, &subject, is_verbose, &now));
+        let surroundings = call.surroundings.clone();
+        return ask_many(call, &many, query, &|root| answer(root, &subject, is_verbose, &surroundings));
     }
     let root = common.root.open(call)?;
-    if let Some(report) = applied(&root, &subject, is_verbose, &now)? {
+    if let Some(report) = applied(&root, &subject, is_verbose, &call.surroundings)? {
         return Ok(Reply::about(&root, Exit::OK, report));
     }
     if Path::new(&subject).exists() {
@@ -123,8 +124,13 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 }
 
 /// Returns the report of one root of many. That it lacks the patch is no answer there, either.
-fn answer(root: &Root, subject: &str, is_verbose: bool, now: &Now) -> RootAnswer<AppliedReport> {
-    match applied(root, subject, is_verbose, now) {
+fn answer(
+    root: &Root,
+    subject: &str,
+    is_verbose: bool,
+    surroundings: &Surroundings,
+) -> RootAnswer<AppliedReport> {
+    match applied(root, subject, is_verbose, surroundings) {
         Err(error) => RootAnswer::failed(root, &error),
         Ok(None) => {
             let message = format!("patch {subject} is not applied");
@@ -141,7 +147,12 @@ fn answer(root: &Root, subject: &str, is_verbose: bool, now: &Now) -> RootAnswer
     }
 }
 
-fn applied(root: &Root, subject: &str, is_verbose: bool, now: &Now) -> anyhow::Result<Option<AppliedReport>> {
+fn applied(
+    root: &Root,
+    subject: &str,
+    is_verbose: bool,
+    surroundings: &Surroundings,
+) -> anyhow::Result<Option<AppliedReport>> {
     let wanted = PatchId::new(subject).ok();
     let inspection = match inspect(root, wanted.as_ref().map_or(WantedWords::None, WantedWords::Of)) {
         // A delivered patch is the same for every root.
@@ -150,7 +161,7 @@ fn applied(root: &Root, subject: &str, is_verbose: bool, now: &Now) -> anyhow::R
     };
     let mut patches = inspection.patches.iter();
     let Some(one) = patches.find(|one| Some(&one.patch.id) == wanted.as_ref()) else { return Ok(None) };
-    let overview = NativeOverview::as_far_as_known(root, now, inspection.has_native);
+    let overview = NativeOverview::as_far_as_known(root, &now(surroundings), inspection.has_native);
     let changed = changed_objects(root, &one.patch)?;
     let shown = |object: &ChangedObject| ShownChange {
         package: object.package.to_string(),
@@ -158,8 +169,9 @@ fn applied(root: &Root, subject: &str, is_verbose: bool, now: &Now) -> anyhow::R
         action: object.action.word(),
     };
     let changes = changed.as_ref().filter(|_| is_verbose);
+    let trial = TrialStanding::of(root, surroundings).map_err(|failed| query_refused(root, &failed))?;
     let patch = ShownPatch {
-        listed: ListedPatch::from(one).beside(&overview),
+        listed: ListedPatch::from(one).beside(&overview).on_trial(trial.as_ref()),
         reboot: one.words.reboot,
         fixed_in: one.fixed_in.clone(),
         files: changed.as_deref().map(ChangeCounts::of_objects),
@@ -189,6 +201,7 @@ fn lines(patch: &ShownPatch, one: &InspectedPatch) -> Vec<(&'static str, String)
         ("Patch", listed.id.clone()),
         ("Synopsis", listed.synopsis.clone().unwrap_or_default()),
         ("State", listed.state_text()),
+        ("Trial", listed.trial.as_ref().map(|trial| trial.sentence.clone()).unwrap_or_default()),
     ];
     lines.extend(listed.kept_shlibs.sentences().iter().map(|sentence| ("", sentence.clone())));
     lines.extend([

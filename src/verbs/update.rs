@@ -6,8 +6,8 @@ use super::analyze::choice::{AnalysisChoice, AnalysisOptions};
 use super::change::{change, update, with_plan_file};
 use super::options::{ApplyingOptions, ChangeOptions, PreparationOptions, VerbOptions};
 use super::plan_file::{AskedPlan, PlanFileOptions};
-use crate::arguments::parse;
 use crate::arguments::set::SetOptions;
+use crate::arguments::{TrialOptions, parse};
 use crate::call::Invocation;
 use crate::reply::patches::EndCodes;
 use crate::reply::{Reply, Stop};
@@ -29,6 +29,8 @@ struct UpdateArgs {
     plan_file: PlanFileOptions,
     #[command(flatten)]
     preparation: PreparationOptions,
+    #[command(flatten)]
+    trial: TrialOptions,
     /// Change nothing, and end with 66 if a patch is missing
     #[arg(long)]
     check: bool,
@@ -46,8 +48,18 @@ struct UpdateArgs {
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: UpdateArgs = parse(call, USAGE)?;
-    let UpdateArgs { changing, choices, set, plan_file, preparation, check, reboot_code, common, words } =
-        args;
+    let UpdateArgs {
+        changing,
+        choices,
+        set,
+        plan_file,
+        preparation,
+        trial,
+        check,
+        reboot_code,
+        common,
+        words,
+    } = args;
     let operands = words.into_iter().map(PathBuf::from).collect();
     let asked = AskedPlan { changing, choices, set, operands };
     let (asked, plan_file) = plan_file.settle(asked, "update", USAGE)?;
@@ -57,7 +69,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     changing.dry_run |= check;
     let codes = EndCodes { is_check: check, tells_reboot: reboot_code };
     let request = update(call, &changing, (choices, set), missing, codes);
-    let request = with_plan_file(request, plan_file).preparing(preparation.request(call));
+    let request =
+        with_plan_file(request, plan_file).preparing(preparation.request(call)).on_trial(trial.request());
     change::<UpdateArgs>(call, USAGE, &common.root, &changing, request)
 }
 

@@ -243,7 +243,10 @@ pub(crate) struct Ended {
 /// Which command it is, for its codes.
 pub(crate) fn program(command: &Command) -> refusal::Command {
     match command {
-        Command::Apply { .. } | Command::ApplyAdopting(_) => refusal::Command::Patchadd,
+        Command::Apply { .. } | Command::ApplyAdopting(_) | Command::ApplyOnTrial(_) => {
+            refusal::Command::Patchadd
+        }
+        Command::Confirm => refusal::Command::Confirm,
         Command::BackOut(_) | Command::BackOutByScripts(_) | Command::Undo => refusal::Command::Patchrm,
         Command::Add { .. } | Command::Update { .. } | Command::Repair(_) => refusal::Command::Pkgadd,
         Command::Remove(_) => refusal::Command::Pkgrm,
@@ -278,6 +281,7 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
     let by = |patchadd, patchrm| match command {
         Command::Apply { .. }
         | Command::ApplyAdopting(_)
+        | Command::ApplyOnTrial(_)
         | Command::Adopt { .. }
         | Command::AdoptAll
         | Command::Refresh
@@ -286,6 +290,7 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
         Command::BackOut(_)
         | Command::BackOutByScripts(_)
         | Command::Undo
+        | Command::Confirm
         | Command::Commit(_)
         | Command::Repack(_) => patchrm,
         Command::Add { .. }

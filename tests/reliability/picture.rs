@@ -55,6 +55,12 @@ impl Picture {
             alike.insert("lost".to_owned(), lost(&text));
             exact.insert("lost".to_owned(), vec![text]);
         }
+        if let Ok(text) = fs::read_to_string(root.join("var/sadm/patchadm/trial/record")) {
+            let mut record: Value = serde_json::from_str(&text).unwrap();
+            record["run"] = Value::Null;
+            alike.insert("trial".to_owned(), record.to_string());
+            exact.insert("trial".to_owned(), vec![text]);
+        }
         if let Some(view) = view_of_stage(root) {
             alike.insert("stage".to_owned(), view.clone());
             exact.insert("stage".to_owned(), vec![view]);
@@ -364,6 +370,7 @@ pub(crate) fn strays(root: &Path) -> Vec<String> {
         "script.lock",
         "stage",
         "stages",
+        "trial",
         "undo",
         "unprivileged",
     ];

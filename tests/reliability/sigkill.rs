@@ -76,6 +76,11 @@ fn arguments(trial: &Trial, command: &Command) -> Vec<PathBuf> {
             let more = ["--pkg", package, "--version", "1", "--dir", tree].map(str::to_owned);
             words(&["adopt", "-R"], &more)
         }
+        Command::ApplyOnTrial(patches) => {
+            let start: Vec<PathBuf> = words(&["add", "--trial", "1h", "-R"], &[]);
+            start.into_iter().chain(patches.iter().cloned()).collect()
+        }
+        Command::Confirm => words(&["confirm", "-R"], &[]),
         Command::Commit(ids) => words(&["commit", "-R"], ids),
         Command::Repack(ids) => words(&["repack", "--format", "none", "-R"], ids),
         Command::Promote => {

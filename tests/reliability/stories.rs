@@ -33,6 +33,8 @@ use patchadm_core::operation::queries::select::PackagePattern;
 use patchadm_core::operation::recover::{Recovery, RecoveryAid, recover_root, recover_with_aid};
 use patchadm_core::operation::scripts::ScriptSettings;
 use patchadm_core::operation::session::Caller;
+use patchadm_core::operation::trial::{TrialRequest, confirm_trial};
+use patchadm_inputs::trial::{Moment, TrialDuration};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::patch::engine::Engine;
 use patchadm_rootfs::{Door, Root};
@@ -48,6 +50,7 @@ use crate::reliability::natives::{
     adopted_on_demand, all_adopted, registration_ended, registration_refreshed,
 };
 use crate::reliability::promotions::{copy_stage, promote};
+use crate::reliability::trials::{put_on_trial, trial_confirmed, trial_undone};
 use crate::scenario::{NOW, Scenario};
 
 /// What one command does.
@@ -79,6 +82,10 @@ pub(crate) enum Command {
     Refresh,
     /// `patchadm add --adopt` of patches in directories beside the root.
     ApplyAdopting(Vec<PathBuf>),
+    /// `patchadm add --trial` of patches in directories beside the root.
+    ApplyOnTrial(Vec<PathBuf>),
+    /// `patchadm confirm`.
+    Confirm,
     /// `patchadm commit`.
     Commit(Vec<String>),
     /// `patchadm repack --format none`.
@@ -582,7 +589,7 @@ pub(crate) const OUTSIDE: &str = "undo";
 pub(crate) type Told = fn() -> Story;
 
 /// All stories without procedure scripts; the first four, one of each command.
-pub(crate) const STORIES: [Told; 31] = [
+pub(crate) const STORIES: [Told; 34] = [
     one_patch,
     backout,
     package_added,
@@ -614,6 +621,9 @@ pub(crate) const STORIES: [Told; 31] = [
     old_files_brought_back,
     old_files_given_up,
     middle_backout_of_files,
+    put_on_trial,
+    trial_confirmed,
+    trial_undone,
 ];
 
 /// All of them, one after another.
@@ -707,13 +717,17 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
             let request = ExchangeRequest { directory, or_stop: true };
             return perform(root, inner, &caller.exchanging(&[request]));
         }
-        Command::Apply { patches, .. } | Command::ApplyAdopting(patches) => {
+        Command::Apply { patches, .. } | Command::ApplyAdopting(patches) | Command::ApplyOnTrial(patches) => {
+            let is_on_trial = matches!(command, Command::ApplyOnTrial(_));
+            let trial = TrialDuration::parse("1h").unwrap();
+            let trial = TrialRequest { duration: is_on_trial.then_some(trial), check: None };
             let adopt = matches!(command, Command::ApplyAdopting(_));
             let request = ApplyRequest {
                 patches: patches.clone(),
                 unconditional: matches!(command, Command::Apply { again: true, .. }),
                 scripts: by_default(),
                 preparation: PreparationRequest { adopt, ..PreparationRequest::default() },
+                trial,
                 ..ApplyRequest::default()
             };
             let report = apply_patches(root, &request, caller)?;
@@ -769,6 +783,10 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
             })?;
             assert!(report.mended.iter().all(|mended| mended.is_made), "{:?}", report.mended);
             (Recovered::Nothing, Vec::new())
+        }
+        Command::Confirm => {
+            let report = confirm_trial(root, None, caller)?;
+            (report.recovered, vec![Ok(Some(report.receipt))])
         }
         Command::Commit(ids) => {
             let request = CommitRequest { ids: ids.clone(), ..CommitRequest::default() };
@@ -870,6 +888,8 @@ pub(crate) fn with_caller<T>(work: impl FnOnce(&Caller<'_>) -> T) -> T {
         },
         interrupt: &|| None,
         progress: &|_| {},
+        moment: &|| Moment { wall: now, boot: None, since_boot: 0 },
+        scripts: scripts(),
         elapsed: &|| 7,
         undoes: None,
         note: None,

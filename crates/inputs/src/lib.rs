@@ -20,6 +20,7 @@
 //! | [`native`] | what dpkg or rpm has recorded in a root | sha256 |
 //! | [`policy`] | what the operator of a root decided | `path_glob`, sign |
 //! | [`stage`] | the files of a stage, and what a root knows of its stages | `path_glob` |
+//! | [`trial`] | the trial of a run: how long, its record, and whether it is over | nothing |
 //! | [`depot`] | the index of published patches, and what a root remembers of it | nothing |
 //! | [`http`] | files of web servers, read once and in order | nothing |
 //! | [`cache`] | what was fetched, kept under its digest | sign |
@@ -46,6 +47,7 @@ pub mod sign;
 pub mod small_file;
 pub mod source;
 pub mod stage;
+pub mod trial;
 
 /// Reports which test is skipped and why, past the capture of test output.
 #[cfg(test)]

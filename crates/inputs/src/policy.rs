@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 
 use crate::path_glob::PathGlob;
 use crate::sign::DemandWord;
+use crate::trial::TrialDuration;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::places;
@@ -46,6 +47,8 @@ pub struct Policy {
     pub edited: Edited,
     /// Seconds to wait for the lock.
     pub wait: u64,
+    /// How long applied patches are on trial where no command says otherwise; `None` for no trial.
+    pub trial: Option<TrialDuration>,
     /// Patches that are never applied to this root.
     pub exclude: Vec<String>,
     /// Which scripts of packages and patches may run.
@@ -176,6 +179,7 @@ impl Default for Policy {
             undo_warn: Self::UNDO_WARN,
             edited: Edited::default(),
             wait: 0,
+            trial: None,
             exclude: Vec::new(),
             scripts: ScriptPolicy::default(),
             script_timeout: 3600,

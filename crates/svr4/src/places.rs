@@ -96,6 +96,16 @@ pub fn lost() -> ObjectPath {
     fixed("/var/sadm/patchadm/lost")
 }
 
+/// Returns the directory of the trial, which is there as long as a run is on trial.
+pub fn trial() -> ObjectPath {
+    fixed("/var/sadm/patchadm/trial")
+}
+
+/// Returns the record of the trial.
+pub fn trial_record() -> ObjectPath {
+    fixed("/var/sadm/patchadm/trial/record")
+}
+
 /// Returns the file in which the root remembers depots.
 pub fn depots() -> ObjectPath {
     fixed("/var/sadm/patchadm/depots")

@@ -228,6 +228,7 @@ pub const TARGETS: &[Target] = &[
     target("stage_identity", records::stage_identity, JSON),
     target("stage_list", records::stage_list, JSON),
     target("promotion", records::promotion, JSON),
+    target("trial", records::trial, JSON),
     target("base", records::base, JSON),
     target("stage_cache", records::stage_cache, &["patchadm stage1\n"]),
     target("objects_file", tables::objects_file, JSON),

@@ -12,6 +12,7 @@ use patchadm_inputs::http::Address;
 use patchadm_inputs::stage::{
     Base, BaseObjects, PromotionRecord, StageCache, StageIdentity, StagesRecord, write_base,
 };
+use patchadm_inputs::trial::TrialRecord;
 use patchadm_rootfs::Digest;
 use patchadm_svr4::patch::PatchId;
 
@@ -149,6 +150,11 @@ pub fn stage_list(input: &[u8]) {
 pub fn promotion(input: &[u8]) {
     let Ok(record) = PromotionRecord::parse(input) else { return };
     assert_eq!(PromotionRecord::parse(&record.write()), Ok(record));
+}
+
+pub fn trial(input: &[u8]) {
+    let Ok(record) = TrialRecord::parse(input) else { return };
+    assert_eq!(TrialRecord::parse(&record.write()), Ok(record));
 }
 
 pub fn base(input: &[u8]) {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::choice::AnalysisChoice;
 use super::row::{AnalysisEntry, AnalysisRow, UnknownEntry};
+use crate::reply::trial_standing::TrialStanding;
 use crate::reply::words::print_notes;
 use crate::reply::{CommandReport, Exit, ExitCause};
 use crate::surroundings::Output;
@@ -39,6 +40,9 @@ pub(super) struct AnalysisReport {
     /// The number of listed patches that the machine lacks.
     missing: usize,
     patches: Vec<AnalysisEntry>,
+    /// The trial that the root is on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trial: Option<TrialStanding>,
     #[serde(skip)]
     machine: AnalysedMachine,
     #[serde(skip)]
@@ -71,6 +75,7 @@ impl AnalysisReport {
                 .map(AnalysisEntry::Known)
                 .chain(unknown.map(AnalysisEntry::Unknown))
                 .collect(),
+            trial: None,
             machine,
             is_check: choice.is_check,
             remarks: Vec::new(),
@@ -88,6 +93,12 @@ impl AnalysisReport {
     pub(super) fn with_remarks(mut self, remarks: impl IntoIterator<Item = String>) -> Self {
         self.remarks.extend(remarks);
         self
+    }
+
+    /// The same with the trial that the root is on.
+    pub(super) fn on_trial(mut self, trial: Option<TrialStanding>) -> Self {
+        self.remarks.extend(trial.as_ref().map(TrialStanding::remark));
+        Self { trial, ..self }
     }
 
     /// Returns how the command ends.

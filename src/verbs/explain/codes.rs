@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use crate::reply::ExitCause;
 use crate::reply::ExitCause::{
-    AlreadyApplied, Attention, Conflict, DamagedInput, DamagedRecord, Dependency, Download, Edited, InDoubt,
-    Internal, Locked, Missing, NativeChanged, NoDatabase, NoRights, NotApplicable, NotFound, Ok, ReadOnly,
-    Reboot, Restricted, Script, Signal, Signature, Space, Superseded, UndoData, Unfinished, UntrustedRoot,
-    Usage,
+    AlreadyApplied, Attention, Check, Conflict, DamagedInput, DamagedRecord, Dependency, Download, Edited,
+    InDoubt, Internal, Locked, Missing, NativeChanged, NoDatabase, NoRights, NotApplicable, NotFound, Ok,
+    OnTrial, ReadOnly, Reboot, Restricted, Script, Signal, Signature, Space, Superseded, TrialOver, UndoData,
+    Unfinished, UntrustedRoot, Usage,
 };
 
 /// A code: who ends with it, what it means, what to do.
@@ -146,6 +146,30 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         7 [ReadOnly] "The records of the root cannot be written." "Mount the file system for writing."
         19 [Locked ReadOnly NoRights Space Internal] "Another command is changing the root, or its lock cannot be had."
             "Try again later, or use `patchadm remove --wait SECONDS`."
+    }
+    "commands that change a root", ["patchadd", "patchrm", "add", "remove", "undo", "update", "promote", "commit", "adopt", "stage", "key", "shlibs", "recover", "plan"] => {
+        4 [UndoData] "A trial is over, and what was on trial cannot be backed out."
+            "Put right what the message names and run it again, or keep it with `patchadm confirm`."
+        10 [OnTrial] "A run is on trial, and nothing else may change the root before its end."
+            "Keep it with `patchadm confirm`, or take it back with `patchadm undo RUN`."
+    }
+    "patchadd and patchadm add, update and promote", ["patchadd", "add", "update", "promote"] => {
+        75 [Check] "The command of --probe failed, and everything is backed out: the tree is as before."
+            "Read its last lines, which are told."
+    }
+    "patchadm confirm", ["confirm"] => {
+        1 [NotFound] "No run is on trial, or not the one that is named." "`patchadm history` tells of trials."
+        3 [NoRights UntrustedRoot]
+            "You are neither root nor the owner of the root directory, or you are root and others may write its records."
+            "Run it as one of them; --as-owner and --trust-root say whose a root is."
+        5 [Internal NoRights DamagedRecord Space ReadOnly NotFound] "The run failed, and what had begun was undone."
+            "Read the message: it names the file and what the system said."
+        7 [NoDatabase ReadOnly NoRights Space Internal NotFound] "There is no package database under the root, or its records cannot be written."
+            "Name the right root with -R."
+        11 [TrialOver] "The trial was over before it was confirmed, and what was on trial is backed out."
+            "Apply it again, with more time."
+        20 [Space] "A file system has too little space." "Make room; the message says how much is needed where."
+        28 [DamagedRecord] "A record of the root is damaged, or records disagree." "Do what the message says about that file."
     }
     "patchadm history", ["history"] => {
         2 [NotFound] "The history of the root does not have this run." "`patchadm history` lists its runs."
@@ -290,7 +314,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "Start it again now."
         22 [Script] "A script warned, and the machine is to be started again."
             "Do what 2 says, and start it again now."
-        1 [NotFound DamagedInput DamagedRecord Script NoRights UntrustedRoot NoDatabase ReadOnly Space Dependency Edited Restricted NotApplicable UndoData Unfinished Superseded Internal]
+        1 [NotFound DamagedInput DamagedRecord Script NoRights UntrustedRoot NoDatabase ReadOnly Space Dependency Edited Restricted NotApplicable UndoData Unfinished Superseded OnTrial Internal]
             "A package could not be installed or removed, or is not there; nothing of it was changed."
             "Read the message: it names the package and the reason."
         3 [Signal Script] "You, a script of the package, or a signal ended the command." "Run it again."
@@ -319,7 +343,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "Mount what it is on; if it was moved, patchrm -B names the new place."
     }
     "pkgchk", ["pkgchk"] => {
-        1 [NotFound DamagedInput NoRights UntrustedRoot ReadOnly Internal] "Something that was named is not there or cannot be checked, or the root may not be repaired."
+        1 [NotFound DamagedInput NoRights UntrustedRoot ReadOnly OnTrial UndoData Internal] "Something that was named is not there or cannot be checked, or the root may not be repaired."
             "Read the message: it names the file or package."
         99 [NoDatabase DamagedRecord DamagedInput NotFound NoRights Internal] "There is no package database, it makes no sense, or the device cannot be read as packages."
             "Look at the path and the line that the message names."
@@ -348,7 +372,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         99 [Space ReadOnly NoRights Internal] "The lines could not be written." "Look at where standard output goes."
     }
     "installf and removef", ["installf", "removef"] => {
-        1 [NotFound Edited DamagedInput Restricted NoRights UntrustedRoot ReadOnly NoDatabase Dependency NotApplicable Internal]
+        1 [NotFound Edited DamagedInput Restricted NoRights UntrustedRoot ReadOnly NoDatabase Dependency NotApplicable OnTrial UndoData Internal]
             "Nothing was registered or given up; with -f: an object is not what it was declared to be."
             "Read the message: it names the package or the object."
     }

@@ -169,6 +169,12 @@ pub(super) const RULES: &[(&str, Shown)] = &[
     ("stray.owner", Unit("a_directory_of_somebody_else_or_for_others_to_write_is_a_strangers", "it takes a stage of another file system")),
     ("stray.root", Unit("a_stage_of_another_root_is_neither_believed_nor_removed", "it takes a stage of another file system")),
     ("stray.writable", Unit("a_directory_of_somebody_else_or_for_others_to_write_is_a_strangers", "it takes a stage of another file system")),
+    ("trial.boot", Unit("what_no_trial_writes_is_refused", "no root of the suite is on trial")),
+    ("trial.patches", Unit("what_no_trial_writes_is_refused", "no root of the suite is on trial")),
+    ("trial.run", Unit("what_no_trial_writes_is_refused", "no root of the suite is on trial")),
+    ("trial.stuck", Unit("what_no_trial_writes_is_refused", "no root of the suite is on trial")),
+    ("trial.until", Unit("what_no_trial_writes_is_refused", "no root of the suite is on trial")),
+    ("trial.version", Unit("what_no_trial_writes_is_refused", "no root of the suite is on trial")),
     ("undo.files.directory", Unit("no_other_directory_is_believed", "no archive of the suite is as files")),
     ("undo.files.name", Unit("a_stored_name_is_one_that_a_stage_can_have", "no archive of the suite is as files")),
 ];

@@ -48,6 +48,27 @@ pub struct RefreshRecord {
     pub to: Option<String>,
 }
 
+/// The trial on which a run put its patches: when it began and when it ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialStart {
+    /// The deadline by the clock on the wall, RFC 3339.
+    pub until: String,
+    /// The id of the boot in which it began, if the system told it.
+    #[serde(default)]
+    pub boot: Option<String>,
+    /// The milliseconds since that boot.
+    pub monotonic: u64,
+}
+
+/// What a run means for the trial of an earlier one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialEnd {
+    /// The run whose patches were on trial.
+    pub run: String,
+    /// `confirmed`, `expired`, `undone`, `failed` (by its check), or `stuck`.
+    pub end: String,
+}
+
 /// One run, or one patch of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryEntry {
@@ -87,6 +108,12 @@ pub struct HistoryEntry {
     /// The registrations that it refreshed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refreshed: Vec<RefreshRecord>,
+    /// The trial on which it put its patches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<TrialStart>,
+    /// What it means for an earlier trial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial_end: Option<TrialEnd>,
 }
 
 /// An invalid line of the history.
@@ -157,6 +184,8 @@ mod tests {
             because: BTreeMap::new(),
             undoes: None,
             refreshed: Vec::new(),
+            trial: None,
+            trial_end: None,
         }
     }
 

@@ -10,8 +10,9 @@ use std::path::Path;
 
 use super::content::NoContent;
 use super::failure::Failure;
-use super::session::{Caller, RootAndPolicy, Session, may_change, must_have_database};
+use super::session::{Caller, RootAndPolicy, may_change, must_have_database};
 use crate::operation::patches::undo_directory;
+use crate::operation::trial::begin::begin_change;
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, StateDifferences};
 use patchadm_changeset::format::outside_path::OutsidePath;
 use patchadm_changeset::format::run::Run;
@@ -88,7 +89,7 @@ pub fn adopt_undo(
 ) -> Result<AdoptionReport, Failure> {
     may_change(root)?;
     must_have_database(root)?;
-    let session = Session::begin(RootAndPolicy::of(root)?.naming(undo_dir), caller)?;
+    let session = begin_change(RootAndPolicy::of(root)?.naming(undo_dir), caller)?;
     let separator = &session.ground.policy.separator;
     let named = ids.iter().map(|id| PatchId::parse(id, separator));
     let named: Vec<PatchId> =

@@ -24,6 +24,7 @@ use super::mend::{MendedRecord, mend};
 use super::queries::select::PackagePattern;
 use super::record_damage::find_damage_of;
 use super::session::{Caller, RootAndPolicy, Session, must_have_database};
+use crate::operation::trial::begin::begin_change;
 use compare::Comparison;
 use map::CheckMap;
 use patchadm_inputs::database::{RecordDamage, RecordReader, RecordView, read_consistently};
@@ -104,7 +105,7 @@ pub fn check_and_fix(
 ) -> Result<CheckReport, CheckError> {
     let records = CheckedRecords::of(request)?;
     must_have_database(root)?;
-    let session = Session::begin(RootAndPolicy::of(root)?, caller)?;
+    let session = begin_change(RootAndPolicy::of(root)?, caller)?;
     let mended = records.mend(&session)?;
     if !mended.is_empty() {
         return Ok(CheckReport { mended, recovered: session.recovered, ..CheckReport::default() });

@@ -105,8 +105,10 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::operation::scripts::ScriptSettings;
     use crate::operation::session::{Caller, RootAndPolicy};
     use patchadm_inputs::depot::DepotIndex;
+    use patchadm_inputs::trial::Moment;
     use patchadm_planning::plan::clock::Now;
 
     const HERE: &str = "/srv/depot";
@@ -150,6 +152,8 @@ mod tests {
             wait: &|_| false,
             interrupt: &|| None,
             progress: &|_| {},
+            moment: &|| Moment { wall: at(day), boot: None, since_boot: 0 },
+            scripts: ScriptSettings::default(),
             elapsed: &|| 0,
             undoes: None,
             note: None,

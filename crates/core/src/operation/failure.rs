@@ -9,11 +9,13 @@ use std::sync::Arc;
 use super::depots::DepotError;
 use super::plan_file::PlanFault;
 use super::scripts::failure::ScriptFailure;
+use super::trial::ConfirmRefusal;
 use crate::script::ScriptError;
 use crate::script::response::ResponseError;
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
 use patchadm_inputs::database::ledger::LedgerFault;
 use patchadm_inputs::database::policy::PolicyError;
+use patchadm_inputs::database::trial::TrialFault;
 use patchadm_inputs::database::undo_data::{ArchiveError, UndoContentError};
 use patchadm_inputs::database::{DatabaseError, IdentityFault, RecordDamage, RecordError, ViewError};
 use patchadm_inputs::depot::{SeenDepotsError, StaleIndex};
@@ -133,6 +135,34 @@ pub enum Failure {
         /// The defect.
         reason: String,
     },
+    /// A run is on trial, and nothing else may change the root.
+    #[error("run {run} is on trial until {until}, and nothing else may change the root before its end")]
+    OnTrial {
+        /// The run.
+        run: String,
+        /// The deadline.
+        until: String,
+    },
+    /// A trial is over and not ended yet: nothing can be planned for the root before that.
+    #[error("the trial of run {run} is over, and the next command that changes the root backs it out")]
+    TrialOver {
+        /// The run.
+        run: String,
+    },
+    /// A trial is over, and its patches cannot be backed out.
+    #[error("the trial of run {run} is over, and it cannot be backed out: {failure}")]
+    StuckTrial {
+        /// The run.
+        run: String,
+        /// Why not.
+        failure: Box<Failure>,
+    },
+    /// A trial is not confirmed.
+    #[error(transparent)]
+    NotConfirmed(ConfirmRefusal),
+    /// The record of a trial is not believed.
+    #[error(transparent)]
+    Trial(TrialFault),
     /// A named file (admin file, response file) does not exist or makes no sense.
     #[error("{0}")]
     BadFile(String),
@@ -190,6 +220,15 @@ impl From<UndoContentError> for Failure {
         match error {
             UndoContentError::Undo(error) => Self::Archive(error),
             UndoContentError::Source(error) => Self::Source(error),
+        }
+    }
+}
+
+impl From<TrialFault> for Failure {
+    fn from(fault: TrialFault) -> Self {
+        match fault {
+            TrialFault::View(error) => error.into(),
+            fault => Self::Trial(fault),
         }
     }
 }

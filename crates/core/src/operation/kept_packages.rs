@@ -3,7 +3,8 @@
 use super::content::NoContent;
 use super::failure::Failure;
 use super::libraries::{KeptLibraryState, KeptLook, look_at_kept, plan_to_prune};
-use super::session::{Caller, RootAndPolicy, Session, must_agree, must_have_database, without_lock};
+use super::session::{Caller, RootAndPolicy, must_agree, must_have_database, without_lock};
+use crate::operation::trial::begin::begin_change;
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::Root;
@@ -42,7 +43,7 @@ pub fn kept_packages(root: &Root, request: &KeptRequest, caller: &Caller<'_>) ->
     if !request.prune || request.dry_run {
         return without_lock(root, || shown(&ground, request, &caller.now));
     }
-    let session = Session::begin(ground, caller)?;
+    let session = begin_change(ground, caller)?;
     must_agree(root, |_| false)?;
     let packages = match named(request, &look_at_kept(&session.ground, &caller.now, true)?) {
         Ok(packages) => packages,

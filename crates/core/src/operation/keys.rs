@@ -6,7 +6,8 @@
 
 use super::failure::Failure;
 use super::made_directory::made_directory;
-use super::session::{Caller, RootAndPolicy, Session};
+use super::session::{Caller, RootAndPolicy};
+use crate::operation::trial::begin::begin_change;
 use patchadm_inputs::database::policy;
 use patchadm_inputs::sign::{
     KeyDirectory, KeyDirectoryError, KeyFileError, KeyId, KeyRing, KeyRules, PublicKey,
@@ -79,7 +80,7 @@ pub fn trust_key(
     if !is_name(name) {
         return Err(KeysError::Name(name.to_owned()));
     }
-    let session = Session::begin(RootAndPolicy::of(root)?, caller)?;
+    let session = begin_change(RootAndPolicy::of(root)?, caller)?;
     let (root, place) = (&session.ground.root, &session.ground.policy.keys);
     let ring = KeyDirectory::new(root, place).read()?;
     if ring.revoked.reason(key.id).is_some() {
@@ -110,7 +111,7 @@ pub fn trust_key(
 
 /// Revokes a key, whether the root knows it or not. Returns whether anything changed: false if it was already revoked.
 pub fn revoke_key(root: &Root, (id, reason): (KeyId, &str), caller: &Caller<'_>) -> Result<bool, KeysError> {
-    let session = Session::begin(RootAndPolicy::of(root)?, caller)?;
+    let session = begin_change(RootAndPolicy::of(root)?, caller)?;
     let (root, place) = (&session.ground.root, &session.ground.policy.keys);
     let mut revoked = KeyDirectory::new(root, place).read()?.revoked;
     if revoked.reason(id).is_some() {

@@ -6,6 +6,7 @@
 pub mod adopt;
 pub mod adopt_undo;
 pub mod analysis;
+mod caller;
 pub mod check;
 mod content;
 pub mod depot_memory;
@@ -52,6 +53,7 @@ pub mod signing;
 pub mod space;
 pub mod stages;
 pub mod translate;
+pub mod trial;
 pub mod whose_root;
 
 pub use patches::in_use::UsingProcess;

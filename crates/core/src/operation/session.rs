@@ -10,88 +10,29 @@ use super::exchange::{ExchangeLog, must_be_directories};
 use super::failure::Failure;
 use super::native_locks::{NativeLocks, lock_root};
 use super::record_damage;
+use super::trial::change::TrialChange;
 use crate::script::{ProcessIdentity, end_leftovers};
 use patchadm_changeset::format::journal::{PatchRecord, RunRecord, ScriptProcess};
 use patchadm_changeset::transaction::{
-    Cause, ContentSource, ExchangeReport, ExchangeRequest, Phase, ProgressEvent, ProtectedPaths, Receipt,
-    Recovered, RootCondition, RunSettings, RunWatch, ScriptedRun, SwitchedRun, TransactionError, carry_out,
+    Cause, ContentSource, ExchangeReport, ExchangeRequest, Phase, ProtectedPaths, Receipt, Recovered,
+    RootCondition, RunSettings, RunWatch, ScriptedRun, SwitchedRun, TransactionError, carry_out,
     log_without_run, recover_with, settle_identity, unfinished_script,
 };
 use patchadm_inputs::database::{
     RecordView, RootLedgers, has_journal, identity_fault, installed, read_consistently,
 };
 use patchadm_inputs::native::NativeManager;
-use patchadm_planning::plan::clock::Now;
+use patchadm_planning::plan::patch::patch_plan::PatchPlan;
 use patchadm_planning::plan::{Plan, RecordChange};
-use patchadm_rootfs::{Dir, Lock, LockError, LockHolder, Root, random};
+use patchadm_rootfs::{Dir, Lock, LockError, Root, random};
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
+pub use super::caller::Caller;
 pub use super::root_and_policy::RootAndPolicy;
 
 /// The name of a run that gives undo data up after another run, because the policy limits it.
 pub(super) const UNDO_LIMIT: &str = "undo-limit";
-
-/// What a changing command passes on: everything that only the command line knows.
-pub struct Caller<'a> {
-    /// The command, by its name in lock, journal and history.
-    pub program: &'static str,
-    /// The clock and the host.
-    pub now: Now,
-    /// The start of the command, RFC 3339.
-    pub time: String,
-    /// The user who runs the command.
-    pub user: String,
-    /// Decides whether to wait once more for the lock of this holder. It does the waiting itself.
-    pub wait: &'a dyn Fn(&LockHolder) -> bool,
-    /// Returns the signal that asks the run to end, if one arrived.
-    pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
-    /// Receives the progress of the run.
-    pub progress: &'a (dyn Fn(ProgressEvent) + Sync),
-    /// Returns the milliseconds since the command began.
-    pub elapsed: &'a dyn Fn() -> u64,
-    /// The run that the command undoes, for the history.
-    pub undoes: Option<String>,
-    /// A remark on the run that is reported later, for the history.
-    pub note: Option<String>,
-    /// The directories of the root whose changes become visible at once, in the order of their switch.
-    pub exchanges: Vec<ExchangeRequest>,
-}
-
-impl Caller<'_> {
-    /// Returns the same caller for a command that undoes a run.
-    pub(super) fn undoing(&self, run: &str) -> Self {
-        Self {
-            now: self.now.clone(),
-            time: self.time.clone(),
-            user: self.user.clone(),
-            undoes: Some(run.to_owned()),
-            note: self.note.clone(),
-            exchanges: self.exchanges.clone(),
-            ..*self
-        }
-    }
-
-    /// Returns the same caller for a command with a remark that is reported later.
-    #[must_use]
-    pub fn noting(&self, note: Option<&str>) -> Self {
-        Self {
-            now: self.now.clone(),
-            time: self.time.clone(),
-            user: self.user.clone(),
-            undoes: self.undoes.clone(),
-            note: note.map(str::to_owned),
-            exchanges: self.exchanges.clone(),
-            ..*self
-        }
-    }
-
-    /// Returns the same caller for a command whose changes become visible at once below these directories.
-    #[must_use]
-    pub fn exchanging(&self, exchanges: &[ExchangeRequest]) -> Self {
-        Self { exchanges: exchanges.to_vec(), ..self.noting(self.note.as_deref()) }
-    }
-}
 
 /// The calls that a run makes: when everything is staged, with the name of the run, and when everything is switched.
 type RunCalls<'a> =
@@ -111,6 +52,8 @@ pub struct Session<'a> {
     exchanges: Vec<ExchangeRequest>,
     /// The outcome of their exchanges.
     exchanged: ExchangeLog,
+    /// What its runs do to the trial of the root.
+    trial: TrialChange,
     lock: Lock,
     /// The locks that were taken before it, given back after it.
     _native: NativeLocks,
@@ -227,7 +170,8 @@ impl<'a> Session<'a> {
         let recovered = recovered.map_err(unrecovered)?.with_notes(notes?);
         let (because, exchanges, exchanged) =
             (BTreeMap::new(), caller.exchanges.clone(), ExchangeLog::default());
-        Ok(Self { ground, caller, recovered, because, exchanges, exchanged, lock, _native: native })
+        let trial = TrialChange::None;
+        Ok(Self { ground, caller, recovered, because, exchanges, exchanged, trial, lock, _native: native })
     }
 
     /// Returns the same session with the reason, for the history, of each patch that the caller did not name: the patch for
@@ -241,6 +185,53 @@ impl<'a> Session<'a> {
     pub(super) fn going_back(mut self) -> Self {
         self.exchanges.reverse();
         self
+    }
+
+    /// Returns the same session with what its runs do to the trial of the root.
+    pub(super) fn changing_trial(self, trial: TrialChange) -> Self {
+        Self { trial, ..self }
+    }
+
+    /// Does work as another caller, whose changes are not exchanged, and with this change of the trial; under the same
+    /// locks.
+    pub(super) fn acting_as<T>(
+        self,
+        other: &Caller<'_>,
+        trial: TrialChange,
+        work: impl FnOnce(&Session<'_>) -> T,
+    ) -> (Self, T) {
+        let Self { ground, caller, recovered, because, exchanges, exchanged, trial: own, lock, _native } =
+            self;
+        let (none, nothing) = (Vec::new(), BTreeMap::new());
+        let acting = Session {
+            ground,
+            caller: other,
+            recovered,
+            because: nothing,
+            exchanges: none,
+            exchanged,
+            trial,
+            lock,
+            _native,
+        };
+        let done = work(&acting);
+        let Session { ground, recovered, exchanged, lock, _native, .. } = acting;
+        (Self { ground, caller, recovered, because, exchanges, exchanged, trial: own, lock, _native }, done)
+    }
+
+    /// Returns the same session with something to tell beside the finding of recovery.
+    pub(super) fn noticing(self, note: String) -> Self {
+        Self { recovered: self.recovered.with_notes(vec![note]), ..self }
+    }
+
+    /// Returns a plan of a patch with what the run does to the trial of the root.
+    pub(super) fn with_trial<'p>(&self, plan: &'p PatchPlan) -> Cow<'p, PatchPlan> {
+        if !self.trial.concerns(&plan.plan) {
+            return Cow::Borrowed(plan);
+        }
+        let mut changed = plan.clone();
+        self.trial.add_to(&mut changed.plan, &(self.caller.moment)());
+        Cow::Owned(changed)
     }
 
     /// Returns how the changes became visible below the directories that the caller named.
@@ -293,6 +284,9 @@ impl<'a> Session<'a> {
         let mut plan = Cow::Borrowed(plan);
         if self.is_to_be_marked()? {
             self.mark_unprivileged(plan.to_mut())?;
+        }
+        if self.trial.concerns(&plan) {
+            self.trial.add_to(plan.to_mut(), &(self.caller.moment)());
         }
         let plan = plan.as_ref();
         self.with_settings(plan, patch_records, calls, |settings| {
@@ -348,6 +342,7 @@ impl<'a> Session<'a> {
         let others: Vec<PatchRecord> = patch_records.collect();
         let all = patches.iter().chain(others.iter().flat_map(|other| &other.patches));
         let because = all.filter_map(|id| Some((id.clone(), self.because.get(id)?.clone()))).collect();
+        let (trial, trial_end) = self.trial.told(plan);
         let run_record = RunRecord {
             time: self.caller.time.clone(),
             user: self.caller.user.clone(),
@@ -360,6 +355,8 @@ impl<'a> Session<'a> {
             undoes: self.caller.undoes.clone(),
             refreshed,
             note: self.caller.note.clone(),
+            trial,
+            trial_end,
             because,
             others,
         };

@@ -36,6 +36,7 @@ pub mod policy;
 mod record_places;
 pub mod saves;
 pub mod survey;
+pub mod trial;
 pub mod undo_data;
 
 use patchadm_rootfs::RootError;

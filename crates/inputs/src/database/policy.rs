@@ -15,6 +15,7 @@ use crate::policy::{
     percentage,
 };
 use crate::sign::DemandWord;
+use crate::trial::TrialDuration;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_rootfs::{Root, RootError, Untrusted};
 use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile, ParamsError};
@@ -22,7 +23,7 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
 /// The names of all settings.
-const SETTINGS: [&str; 33] = [
+const SETTINGS: [&str; 34] = [
     "restricted",
     "separator",
     "undo_format",
@@ -32,6 +33,7 @@ const SETTINGS: [&str; 33] = [
     "undo_warn",
     "edited",
     "wait",
+    "trial",
     "scripts",
     "script_timeout",
     "exclude",
@@ -180,6 +182,7 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
             policy.edited = word(value, &words)?;
         }
         "wait" => policy.wait = seconds(value)?,
+        "trial" => policy.trial = Some(TrialDuration::parse(value)?),
         "scripts" => {
             let words =
                 [("run", ScriptPolicy::Run), ("known", ScriptPolicy::Known), ("none", ScriptPolicy::None)];
@@ -456,7 +459,7 @@ mod tests {
                 "wait=1\nedit=stop\n",
                 "line 2: edit: no such setting; there are restricted, separator, undo_format, undo_dir, undo_keep, \
                  undo_max, undo_warn, edited, wait, \
-                 scripts, script_timeout, exclude, signature, keys, depot, ca, proxy, cache, cache_limit, first, max_delete, \
+                 trial, scripts, script_timeout, exclude, signature, keys, depot, ca, proxy, cache, cache_limit, first, max_delete, \
                  promote_exclude, promote_before, promote_after, shlibs, shlib_keep, shlib_skip, shlib_scan, native_upgrade, adopt, \
                  trusted_roots, as_owner_roots, untrusted_roots",
             ),

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Domain, path_text};
-use crate::format::history::{RefreshRecord, SignatureRecord};
+use crate::format::history::{RefreshRecord, SignatureRecord, TrialEnd, TrialStart};
 use crate::format::undo_files::UndoFiles;
 use patchadm_rootfs::{Digest, Inode, Timestamp};
 use patchadm_svr4::package::ObjectPath;
@@ -101,6 +101,12 @@ pub struct RunRecord {
     /// The caller's note, for the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// The trial on which it puts its patches, for the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<TrialStart>,
+    /// What it means for an earlier trial, for the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial_end: Option<TrialEnd>,
     /// For each patch that nobody named, the patch for which it was taken; for the history.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub because: BTreeMap<String, String>,

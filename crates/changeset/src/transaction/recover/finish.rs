@@ -286,6 +286,8 @@ fn history_lines(
             because: because_of(run_record, patches),
             undoes: run_record.undoes.clone(),
             refreshed: refreshed.to_vec(),
+            trial: run_record.trial.clone(),
+            trial_end: run_record.trial_end.clone(),
         };
         entry.line()
     };

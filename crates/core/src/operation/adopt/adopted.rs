@@ -1,8 +1,15 @@
 //! A native package that is adopted.
 
-use super::TakenUp;
 use patchadm_inputs::native::NativeOrigin;
+use patchadm_planning::plan::package::adopt::IntendedAdoption;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
+
+/// Software that was taken up, or that other packages own objects of.
+pub(super) struct TakenUp {
+    pub(super) intended: IntendedAdoption,
+    /// Its files that differ from the records of the other package manager, as messages name them.
+    pub(super) differing: Vec<ObjectPath>,
+}
 
 /// A native package that is adopted.
 #[derive(Debug)]

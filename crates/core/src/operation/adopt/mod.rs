@@ -27,6 +27,8 @@ use super::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, shown_to_anybody,
     without_lock,
 };
+use crate::operation::trial::begin::{begin_change, begin_change_beside, must_be_off_trial};
+use adopted::TakenUp;
 use listed::ListedSoftware;
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::RecordView;
@@ -34,9 +36,7 @@ use patchadm_inputs::database::contents::lines_of_package;
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
 use patchadm_inputs::native::{NATIVE_DIFFERING, NativeManager, differing_text};
 use patchadm_planning::plan::Plan;
-use patchadm_planning::plan::package::adopt::{
-    AdoptableSoftware, AdoptionConflict, Adoptions, IntendedAdoption,
-};
+use patchadm_planning::plan::package::adopt::{AdoptableSoftware, AdoptionConflict, Adoptions};
 use patchadm_planning::plan::package::forget::forget;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
@@ -111,7 +111,7 @@ fn with_database<T>(
     may_change(root)?;
     let ground = RootAndPolicy::of(root)?;
     let new = NewDatabase::make(root)?;
-    let session = Session::begin_beside(ground, caller, managers).inspect_err(|_| new.remove_empty(root))?;
+    let session = begin_change_beside(ground, caller, managers).inspect_err(|_| new.remove_empty(root))?;
     let done = work(&session);
     if !matches!(done, Ok((_, true))) {
         new.remove(root);
@@ -140,6 +140,7 @@ pub fn forget_software(
     if dry_run {
         let shown = || {
             without_lock(root, || {
+                must_be_off_trial(root, caller, None)?;
                 let ground = RootAndPolicy::of(root)?.for_who_may()?;
                 Adopter { ground: &ground, caller }.forgetting(package).map(|planned| planned.report)
             })
@@ -147,7 +148,7 @@ pub fn forget_software(
         return shown_to_anybody(root, shown, |report, refused| report.noting(&refused));
     }
     may_change(root)?;
-    let session = Session::begin(RootAndPolicy::of(root)?, caller)?;
+    let session = begin_change(RootAndPolicy::of(root)?, caller)?;
     must_agree(root, |_| false)?;
     let adopter = Adopter { ground: &session.ground, caller };
     let PlannedAdoption { mut report, plan } = adopter.forgetting(package)?;
@@ -185,13 +186,6 @@ struct PlannedAdoption {
     report: AdoptReport,
     /// None where other packages own objects of the software.
     plan: Option<Plan>,
-}
-
-/// Software that was taken up, or that other packages own objects of.
-struct TakenUp {
-    intended: IntendedAdoption,
-    /// Its files that differ from the records of the other package manager, as messages name them.
-    differing: Vec<ObjectPath>,
 }
 
 impl Adopter<'_> {

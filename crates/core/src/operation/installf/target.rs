@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, Session, must_agree, must_have_database};
+use crate::operation::trial::begin::begin_change;
 use patchadm_changeset::format::installf_queue::InstallfEntry;
 use patchadm_changeset::transaction::{
     Cause, InstallfQueue, Phase, RootCondition, TransactionError, note_failed_request,
@@ -82,7 +83,7 @@ impl<'a> InstallfTarget<'a> {
             let queue = InstallfQueue::open(root, &open.stage).map_err(failed)?;
             Self::Surrounding(RootAndPolicy::of(root)?, queue)
         } else {
-            let session = Session::begin(RootAndPolicy::of(root)?, caller)?;
+            let session = begin_change(RootAndPolicy::of(root)?, caller)?;
             must_agree(root, |_| false)?;
             Self::Own(session)
         };

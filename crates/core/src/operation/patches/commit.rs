@@ -15,6 +15,7 @@ use crate::operation::patches::order_on_root::OrderOnRoot;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, without_lock,
 };
+use crate::operation::trial::begin::{begin_beside_trial, on_trial};
 use patchadm_changeset::format::manifest::{KEPT_MANIFEST, Manifest};
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::{Receipt, Recovered};
@@ -22,6 +23,7 @@ use patchadm_inputs::database::undo_data::{ArchiveError, OldRecords};
 use patchadm_inputs::database::{RecordView, installed, saves};
 use patchadm_inputs::format::ledger::SNAPSHOT;
 use patchadm_inputs::inventory::Save;
+use patchadm_inputs::trial::TrialRecord;
 use patchadm_planning::plan::ledger::{LedgerChange, LedgerRewrite};
 use patchadm_planning::plan::patch::backout_records::info_of_others;
 use patchadm_planning::plan::refusal::{Command, Reason};
@@ -95,9 +97,17 @@ pub fn commit_patches(
     }
     may_change(root)?;
     let ground = RootAndPolicy::of(root)?.naming(request.undo_dir.as_deref());
-    let session = Session::begin(ground, caller)?;
+    let (session, found) = begin_beside_trial(ground, caller)?;
     must_agree(root, |_| false)?;
     let planned = Committing::of(&session.ground)?.plan(request, caller)?;
+    // Without undo data a trial could not go back.
+    let given_up = |record: &&TrialRecord| {
+        let is_on_trial = |patch: &CommittedPatch| record.patches.contains(&patch.id.to_string());
+        planned.patches.iter().any(is_on_trial)
+    };
+    if let Some(record) = found.record().filter(given_up) {
+        return Err(on_trial(record));
+    }
     let receipt = match &planned.plan {
         Some(plan) => Some(session.perform(plan, &mut NoContent, None, String::new())?),
         None => None,

@@ -4,8 +4,8 @@
 //! A refresh is a run of its own, under the same lock. An adoption is part of the run of the first patch that is applied.
 //! The patches are planned for the root after both.
 
+use super::overtaken::locked::{planned_refresh, refresh_locked};
 use super::overtaken::request::RefreshRequest;
-use super::overtaken::{planned_refresh, refresh_locked};
 use super::prepared::{PreparationReport, PreparationRequest};
 use crate::operation::adopt::on_demand::{OnDemand, adopt_on_demand};
 use crate::operation::content::NoContent;

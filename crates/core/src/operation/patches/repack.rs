@@ -13,8 +13,9 @@ use super::order_on_root::OrderOnRoot;
 use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
 use crate::operation::session::{
-    Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, without_lock,
+    Caller, RootAndPolicy, may_change, must_agree, must_have_database, without_lock,
 };
+use crate::operation::trial::begin::begin_change;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::undo_data::{ArchiveError, DigestCheck, UndoData};
@@ -99,7 +100,7 @@ pub fn repack_undo(
     }
     may_change(root)?;
     let ground = RootAndPolicy::of(root)?.naming(request.undo_dir.as_deref());
-    let session = Session::begin(ground, caller)?;
+    let session = begin_change(ground, caller)?;
     must_agree(root, |_| false)?;
     let repacking = Repacking::of(&session.ground, request)?;
     let mut read = repacking.read(caller)?;

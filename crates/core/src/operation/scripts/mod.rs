@@ -14,10 +14,12 @@ pub(super) mod package;
 pub(super) mod package_directory;
 pub(super) mod runner;
 pub(super) mod safety;
+pub(super) mod settings;
 pub(super) mod staying_libraries;
 pub(super) mod system;
 
 pub use crate::script::OutputStream;
 pub use crate::script::protocol::RebootRequest;
 pub use failure::{LastingResults, ScriptFailure};
-pub use runner::{ScriptOutput, ScriptSettings};
+pub use runner::ScriptOutput;
+pub use settings::ScriptSettings;

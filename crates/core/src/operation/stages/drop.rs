@@ -14,7 +14,8 @@ use super::own_files::{
 };
 use super::records::forget_stage;
 use crate::operation::failure::Failure;
-use crate::operation::session::{Caller, RootAndPolicy, Session};
+use crate::operation::session::{Caller, RootAndPolicy};
+use crate::operation::trial::begin::begin_change;
 use patchadm_inputs::stage::{
     DIRECTORY, IDENTITY, INSIDE, LOCK, LONGEST_RECORD, ListedStage, StageId, StageIdentity, UNFINISHED,
 };
@@ -138,7 +139,7 @@ fn forget(
     let Some(stage) = listed.stages().iter().find(|listed| is_it(listed)) else {
         return Ok((false, Vec::new()));
     };
-    let session = match Session::begin(RootAndPolicy::of(root)?, caller) {
+    let session = match begin_change(RootAndPolicy::of(root)?, caller) {
         Err(refused @ (Failure::NotPrivileged(_) | Failure::ReadOnly(_))) => {
             return Ok((false, vec![format!("{refused}: the stage stays in the list there")]));
         }

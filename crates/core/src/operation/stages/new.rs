@@ -20,6 +20,7 @@ use super::walk::{TreeRequest, Walk};
 use crate::operation::failure::Failure;
 use crate::operation::new_database::NewDatabase;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database};
+use crate::operation::trial::begin::begin_change;
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::{RecordView, marker, read_consistently};
 use patchadm_inputs::path_glob::PathGlob;
@@ -164,7 +165,7 @@ impl<'a> NewStage<'a> {
             must_have_database(self.root)?;
         }
         let new = NewDatabase::make(self.root)?;
-        let session = Session::begin(ground, self.caller).inspect_err(|_| new.remove_empty(self.root))?;
+        let session = begin_change(ground, self.caller).inspect_err(|_| new.remove_empty(self.root))?;
         let made = self.make_listed(&session);
         if made.is_err() {
             new.remove(self.root);

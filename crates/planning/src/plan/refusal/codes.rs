@@ -27,7 +27,7 @@ impl Refusal {
             | Command::Promote
             | Command::Refresh => self.reason.patchadd_code(),
             Command::Undo if matches!(*self.reason, Reason::NativeChanged { .. }) => 10,
-            Command::Patchrm | Command::Commit | Command::Repack | Command::Undo => {
+            Command::Patchrm | Command::Commit | Command::Repack | Command::Undo | Command::Confirm => {
                 self.reason.patchrm_code()
             }
             Command::Pkgadd | Command::Pkgrm => match *self.reason {

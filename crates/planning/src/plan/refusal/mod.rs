@@ -57,6 +57,8 @@ pub enum Command {
     Repack,
     /// `patchadm undo`, before its work is known.
     Undo,
+    /// `patchadm confirm`.
+    Confirm,
     /// `patchadm promote`.
     Promote,
     /// `patchadm stage refresh`.
@@ -77,6 +79,7 @@ impl Command {
             Self::Commit => "commit",
             Self::Repack => "repack",
             Self::Undo => "undo",
+            Self::Confirm => "confirm",
             Self::Promote => "promote",
             Self::Refresh => "stage",
         }

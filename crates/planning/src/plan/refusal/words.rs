@@ -22,6 +22,7 @@ impl Refusal {
             Command::Commit => format!("the undo data of patch {subject} is not given up"),
             Command::Undo if subject.is_empty() => "nothing is undone".to_owned(),
             Command::Undo => format!("run {subject} is not undone"),
+            Command::Confirm => format!("run {subject} is not confirmed"),
             Command::Promote => format!("{subject} is not promoted"),
             Command::Refresh => format!("stage {subject} is not refreshed"),
         }

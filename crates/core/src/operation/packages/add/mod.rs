@@ -21,6 +21,7 @@ use crate::operation::run::{BatchEnd, RunPlanner, run_all};
 use crate::operation::scripts::interview::ScriptAnswers;
 use crate::operation::scripts::system::system_scripts;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree};
+use crate::operation::trial::begin::begin_change;
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::{RecordView, installed};
 use patchadm_inputs::source::PackageImage;
@@ -68,7 +69,7 @@ pub fn add_packages(
         report.packages.clear();
     }
     let new = NewDatabase::make(root)?;
-    let session = Session::begin(ground, caller).inspect_err(|_| new.remove_empty(root))?;
+    let session = begin_change(ground, caller).inspect_err(|_| new.remove_empty(root))?;
     // Nothing is known of a damaged record, so nothing can take its place as another version.
     let mended = if request.update { Vec::new() } else { selected_names(&device) };
     let input = AddInput {

@@ -21,6 +21,7 @@ use crate::operation::scripts::failure::LastingResults;
 use crate::operation::scripts::staying_libraries::StayingObjects;
 use crate::operation::scripts::system::system_scripts;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database};
+use crate::operation::trial::begin::begin_change;
 use patchadm_changeset::transaction::Receipt;
 use patchadm_inputs::database::{RecordView, all, installed};
 use patchadm_inputs::inventory::{Inventory, Touched, is_kept_package};
@@ -63,7 +64,7 @@ pub fn remove_packages(
     may_change(root)?;
     must_have_database(root)?;
     let AdminFile { admin, unknown } = answers::admin(root, request.admin.as_deref())?;
-    let session = Session::begin(RootAndPolicy::of(root)?, caller)?;
+    let session = begin_change(RootAndPolicy::of(root)?, caller)?;
     must_agree(root, |_| false)?;
     let system = system_scripts(&session.ground)?;
     let input = RemoveInput { session: &session, request, admin: &admin, system: &system };

@@ -7,6 +7,7 @@ use crate::operation::libraries::{LibraryKeeper, LibraryRequest};
 use crate::operation::patches::undo_directory::is_stage;
 use crate::operation::projected_plans::ForeseenRoot;
 use crate::operation::session::{Caller, RootAndPolicy};
+use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::ProgressEvent;
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
 use patchadm_inputs::policy::{Edited, Policy};
@@ -72,6 +73,13 @@ impl<'a> ApplyInput<'a> {
     }
 }
 
+/// The form of the undo data. A trial goes back at once if the old files stay as they are.
+fn undo_format(request: &ApplyRequest, policy: &Policy) -> UndoFormat {
+    let is_trial = request.trial.wanted(policy, request.no_undo).is_some();
+    let usual = if is_trial { UndoFormat::Files } else { policy.undo_format };
+    request.undo_format.unwrap_or(usual)
+}
+
 /// What was asked for, and the policy where nothing was.
 fn options(request: &ApplyRequest, policy: &Policy) -> ApplyOptions {
     let edited = if request.unconditional { Some(Edited::Replace) } else { request.edited };
@@ -79,7 +87,7 @@ fn options(request: &ApplyRequest, policy: &Policy) -> ApplyOptions {
     ApplyOptions {
         no_undo: request.no_undo,
         undo_dir: undo_dir.filter(|_| !request.no_undo),
-        undo_format: request.undo_format.unwrap_or(policy.undo_format),
+        undo_format: undo_format(request, policy),
         edits: EditChoice {
             general: edited.unwrap_or(policy.edited),
             overridden: request.overridden.iter().cloned().collect(),

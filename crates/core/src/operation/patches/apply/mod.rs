@@ -30,6 +30,8 @@ pub(super) use chosen::{ChosenPatch, ChosenPatches, ChosenSource};
 pub(super) use operands::{ApplyOperand, is_set};
 pub(super) use wanted::{PatchChoice, WantedPatches};
 
+use crate::operation::trial::begin::{begin_change_beside, must_be_off_trial};
+use crate::operation::trial::change::TrialChange;
 use input::ApplyInput;
 use made_plan::made_plan;
 use patchadm_inputs::format::plan_differences::PlanDifferences;
@@ -90,7 +92,7 @@ pub(super) fn apply_read(
     }
     let new = new_database(root, &ground, request, wanted)?;
     let managers = request.preparation.managers(&ground.policy);
-    let session = match Session::begin_beside(ground, caller, managers) {
+    let session = match begin_change_beside(ground, caller, managers) {
         Ok(session) => session,
         Err(failure) => {
             new.inspect(|new| new.remove_empty(root));
@@ -141,9 +143,15 @@ fn apply_locked(
     let mut preparation = preparation::carry_out(&session, &request.preparation, &|| wanted.packages())?;
     let ordered = wanted.ordered(&session.ground)?;
     rehearse_for_plan(&session.ground, request, (wanted, &ordered), caller)?;
+    let trial = request.trial.wanted(&session.ground.policy, request.no_undo);
     let session = session.taking_for(ordered.because);
+    let session = match trial {
+        Some(wanted) => session.changing_trial(TrialChange::beginning(wanted)),
+        None => session,
+    };
     let input = ApplyInput::of(&session.ground, request, &ordered.void, caller)?;
-    let operands = (&ordered.operands[..], ordered.is_together);
+    // A trial is one run: it goes back as one.
+    let operands = (&ordered.operands[..], ordered.is_together || trial.is_some());
     let mut patches = apply_all(input, &request.scripts, operands, Execution::Perform(&session))?;
     add_kept_libraries(&session.ground, &mut patches);
     // What was to come with the first patch did not come.
@@ -153,9 +161,10 @@ fn apply_locked(
     name_unregistered(&session.ground, wanted, &mut patches);
     let (resolution, exchanges) = (ordered.resolution, session.exchanged());
     let is_applied = patches.iter().any(|one| matches!(one.result, Ok(Some(_))));
-    let after = if is_applied { after_run(&session) } else { AfterRun::default() };
+    // What a trial needs to go back stays until it is confirmed.
+    let after = if is_applied && trial.is_none() { after_run(&session) } else { AfterRun::default() };
     let recovered = session.recovered;
-    let report = ApplyReport { recovered, preparation, patches, exchanges, after, refused: None };
+    let report = ApplyReport { recovered, preparation, patches, exchanges, after, ..ApplyReport::default() };
     Ok(AppliedPatchSet { report, resolution })
 }
 
@@ -197,6 +206,7 @@ fn plan_read(
     }
     must_be_directories(root, &caller.exchanges)?;
     let plan_all = || {
+        must_be_off_trial(root, caller, None)?;
         must_agree(root, |_| false)?;
         let mut preparation =
             preparation::foresee(&ground, &request.preparation, &|| wanted.packages(), caller)?;
@@ -223,7 +233,9 @@ fn rehearsed(
     caller: &Caller<'_>,
 ) -> Result<Vec<ApplyOutcome>, Failure> {
     let input = ApplyInput::of(ground, request, &ordered.void, caller)?;
-    apply_all(input, &request.scripts, (&ordered.operands, ordered.is_together), Execution::Foresee)
+    let is_on_trial = request.trial.wanted(&ground.policy, request.no_undo).is_some();
+    let is_together = ordered.is_together || is_on_trial;
+    apply_all(input, &request.scripts, (&ordered.operands, is_together), Execution::Foresee)
 }
 
 /// Plans all patches before the first of them is applied, where a plan file is to be saved or held to.

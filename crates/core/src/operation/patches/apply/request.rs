@@ -10,6 +10,7 @@ use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::prepared::{PreparationReport, PreparationRequest};
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::plan_file::PlanFileRequest;
+use crate::operation::trial::{TrialOutcome, TrialRequest};
 use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::{ExchangeReport, ExchangeRequest, Receipt, Recovered};
@@ -58,6 +59,8 @@ pub struct ApplyRequest {
     pub plan_file: PlanFileRequest,
     /// What comes before the patches.
     pub preparation: PreparationRequest,
+    /// Whether the patches are on trial, and what checks them.
+    pub trial: TrialRequest,
 }
 
 /// The outcome of one patch.
@@ -116,6 +119,8 @@ pub struct ApplyReport {
     pub exchanges: Vec<ExchangeReport>,
     /// What followed on the patches by the policy.
     pub after: AfterRun,
+    /// The trial on which the run put the patches, and what followed.
+    pub trial: Option<TrialOutcome>,
     /// Why the caller could not do what was only planned: the root is not theirs to change, or read-only.
     pub refused: Option<Failure>,
 }

@@ -11,6 +11,7 @@ mod hooks;
 pub(in crate::operation::patches) mod input;
 mod known;
 mod later;
+pub(in crate::operation) mod locked;
 mod one_run;
 mod order;
 mod perform;
@@ -32,6 +33,7 @@ pub use preview::{BackoutPreview, ContentPair, LARGEST_COMPARED, PreviewedObject
 pub use request::{BackOutOutcome, BackOutReport, BackOutRequest};
 
 use input::KnownRecords;
+use locked::{back_out_named, named};
 use order::dependents_first;
 use planner::back_out_all;
 use selection::selected;
@@ -46,9 +48,11 @@ use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, shown_to_anybody,
     without_lock,
 };
-use patchadm_inputs::policy::Policy;
+use crate::operation::trial::begin::{begin_change, must_be_off_trial};
+use crate::operation::trial::change::TrialChange;
+use patchadm_inputs::database::RecordView;
+use patchadm_inputs::database::trial::trial;
 use patchadm_rootfs::Root;
-use patchadm_svr4::patch::PatchId;
 
 /// Backs patches out. An error is one of the root as a whole; what is wrong with one patch is in its part of the report.
 /// Of several patches all are planned first: where one cannot go, nothing is changed. The first that fails while it is
@@ -70,19 +74,36 @@ pub fn back_out_patches(
     let ground = RootAndPolicy::of(root)?;
     let ids = named(request, &ground.policy)?;
     must_have_database(root)?;
-    let session = Session::begin(ground.naming(request.moved_to.as_deref()), caller)?.going_back();
+    let session = begin(ground.naming(request.moved_to.as_deref()), request, caller)?.going_back();
     must_agree(root, |_| false)?;
     let preparation = preparation::carry_out(&session, &of_refresh(request), &Vec::new)?;
     let Some(ids) = preparation.staying(ids) else {
         return Ok(BackOutReport { recovered: session.recovered, preparation, ..BackOutReport::default() });
     };
-    let read = KnownRecords::of(&session.ground)?;
-    let ids = selected(&session.ground, request, &read.applied, ids)?;
-    let ids = dependents_first(&session.ground, &read.applied, ids);
-    let input = (&session.ground, request, &caller.now);
-    let patches = back_out_all(input, &ids, read, Execution::Perform(&session))?;
+    let patches = back_out_named(&session, request, ids)?;
     let exchanges = session.exchanged();
     Ok(BackOutReport { recovered: session.recovered, preparation, patches, exchanges, refused: None })
+}
+
+/// Locks the root. The run on trial may be undone at any time, also after its time is up; nothing else is backed out
+/// beside it.
+fn begin<'a>(
+    ground: RootAndPolicy,
+    request: &BackOutRequest,
+    caller: &'a Caller<'a>,
+) -> Result<Session<'a>, Failure> {
+    let Some(undone) = &request.undone else { return begin_change(ground, caller) };
+    let record = trial(&RecordView::live(&ground.root))?.filter(|record| record.run == undone.name);
+    if record.is_none() {
+        return begin_change(ground, caller);
+    }
+    let session = Session::begin(ground, caller)?;
+    // It may have ended while the lock was waited for.
+    let record = trial(&RecordView::live(&session.ground.root))?.filter(|record| record.run == undone.name);
+    Ok(match record {
+        Some(record) => session.changing_trial(TrialChange::ending(&record, "undone", &record.patches)),
+        None => session,
+    })
 }
 
 /// What [`back_out_patches`] would do.
@@ -96,6 +117,7 @@ fn plan_backouts(
     must_have_database(root)?;
     let ground = ground.naming(request.moved_to.as_deref()).for_who_may()?;
     let plan_all = || {
+        must_be_off_trial(root, caller, request.undone.as_ref().map(|run| run.name.as_str()))?;
         must_agree(root, |_| false)?;
         let preparation = preparation::foresee(&ground, &of_refresh(request), &Vec::new, caller)?;
         let Some(ids) = preparation.foreseeable(ids.clone()) else { return Ok((preparation, Vec::new())) };
@@ -114,17 +136,4 @@ fn plan_backouts(
 
 fn of_refresh(request: &BackOutRequest) -> PreparationRequest {
     PreparationRequest { refresh: request.refresh, ..PreparationRequest::default() }
-}
-
-/// The patches that are named, each once.
-fn named(request: &BackOutRequest, policy: &Policy) -> Result<Vec<PatchId>, Failure> {
-    let mut named: Vec<PatchId> = Vec::new();
-    for id in &request.ids {
-        let id = PatchId::parse(id, &policy.separator);
-        let id = id.map_err(|error| Failure::BadId(error.to_string()))?;
-        if !named.contains(&id) {
-            named.push(id);
-        }
-    }
-    Ok(named)
 }

@@ -11,6 +11,7 @@ pub(in crate::operation) mod ended;
 mod facts;
 mod foresee;
 mod kept;
+pub(in crate::operation) mod locked;
 mod native_now;
 mod overview;
 mod planner;
@@ -22,16 +23,14 @@ pub use overview::NativeOverview;
 pub use request::{EndedPatch, RefreshReport, RefreshRequest, RefreshedRegistration, StandingPatch};
 
 use crate::operation::failure::Failure;
-use crate::operation::log;
 use crate::operation::session::{
-    Caller, RootAndPolicy, Session, may_change, must_agree, patch_record, shown_to_anybody, without_lock,
+    Caller, RootAndPolicy, may_change, must_agree, shown_to_anybody, without_lock,
 };
-use patchadm_changeset::format::journal::PatchRecord;
+use crate::operation::trial::begin::begin_beside_trial;
+use locked::{planned_refresh, refresh_locked};
 use patchadm_inputs::database::open_run;
 use patchadm_inputs::native::NativeOrigin;
-use patchadm_planning::plan::Plan;
 use patchadm_rootfs::Root;
-use planner::{PlannedRefresh, Refresher};
 
 /// Refreshes the stale registrations of a root. Where nothing is stale nothing is locked or written.
 pub fn refresh_registrations(
@@ -56,31 +55,10 @@ pub fn refresh_registrations(
         return Ok(RefreshReport::default());
     }
     may_change(root)?;
-    let session = Session::begin(RootAndPolicy::of(root)?, caller)?;
+    let (session, _) = begin_beside_trial(RootAndPolicy::of(root)?, caller)?;
     must_agree(root, |_| false)?;
     let report = refresh_locked(&session, request)?.unwrap_or_default();
     Ok(RefreshReport { recovered: session.recovered, ..report })
-}
-
-/// Plans a refresh that is only foreseen; `None` where nothing is stale.
-pub(in crate::operation) fn planned_refresh(
-    ground: &RootAndPolicy,
-    request: &RefreshRequest,
-    caller: &Caller<'_>,
-) -> Result<Option<(RefreshReport, Option<Plan>)>, Failure> {
-    let request = RefreshRequest { dry_run: true, ..request.clone() };
-    let refresher = Refresher { ground, request: &request, now: &caller.now, time: &caller.time };
-    Ok(refresher.planned()?.map(|planned| (planned.report, planned.plan)))
-}
-
-/// Refreshes registrations of a root that is locked; `None` where nothing is stale.
-pub(in crate::operation) fn refresh_locked(
-    session: &Session<'_>,
-    request: &RefreshRequest,
-) -> Result<Option<RefreshReport>, Failure> {
-    let Caller { now, time, .. } = session.caller;
-    let refresher = Refresher { ground: &session.ground, request, now, time };
-    refresher.planned()?.map(|planned| perform(session, planned)).transpose()
 }
 
 /// Whether nothing is to be done, as one look without a lock says.
@@ -94,15 +72,4 @@ fn is_up_to_date(root: &Root, request: &RefreshRequest) -> Result<bool, Failure>
     let packages = ground.packages()?;
     let is_adopted = packages.values().any(|installed| NativeOrigin::of(&installed.params).is_some());
     Ok(!is_adopted || ground.native_changes(&packages).is_empty())
-}
-
-fn perform(session: &Session<'_>, planned: PlannedRefresh) -> Result<RefreshReport, Failure> {
-    let mut report = planned.report;
-    let Some(plan) = planned.plan else { return Ok(report) };
-    let refreshed = report.packages.iter().map(RefreshedRegistration::record).collect();
-    let record = PatchRecord { refreshed, ..patch_record(&plan, None, log::of_registration(&plan)) };
-    let receipt = session.perform_together(&plan, &mut planned.undo.content(), vec![record])?;
-    report.notes.extend(receipt.notes.iter().cloned());
-    report.receipt = Some(receipt);
-    Ok(report)
 }

@@ -48,7 +48,9 @@ impl<'a> PatchScripts<'a> {
         log: Option<ObjectPath>,
     ) -> Result<Receipt, Failure> {
         let has_scripts = packages.iter().any(|package| package.part.chosen.has_scripts());
-        let (session, plan) = (self.session, &scripted.plan);
+        let session = self.session;
+        let scripted = &*session.with_trial(scripted);
+        let plan = &scripted.plan;
         let (command, subject) = (self.direction.command(), self.id.clone());
         let mut turns = Vec::new();
         if has_scripts {

@@ -441,6 +441,7 @@ impl MadePlan {
             libraries: self.libraries,
             after: AfterRun::default(),
             result,
+            trial: None,
             refused: None,
         }
     }

@@ -43,6 +43,8 @@ use crate::operation::run::{BatchEnd, Execution, RunPlanner, run_all};
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, patch_record, shown_to_anybody, without_lock,
 };
+use crate::operation::trial::begin::{begin_change, must_be_off_trial};
+use crate::operation::trial::change::TrialChange;
 use base_after::BaseAfter;
 use bases::remove_old_bases;
 use brought::lock_records;
@@ -126,7 +128,11 @@ fn promote_locked(
     let _records = lock_records(tree.stage.as_ref(), caller)?;
     let ground = ground(root, request)?;
     let new = NewDatabase::make(root)?;
-    let session = Session::begin(ground, caller).inspect_err(|_| new.remove_empty(root))?;
+    let session = begin_change(ground, caller).inspect_err(|_| new.remove_empty(root))?;
+    let session = match request.trial.wanted(&session.ground.policy, request.no_undo) {
+        Some(wanted) => session.changing_trial(TrialChange::beginning(wanted)),
+        None => session,
+    };
     let promoted = carry_out(&session, tree, request, caller);
     if promoted.as_ref().map_or(true, |report| !report.has_changed()) {
         new.remove(root);
@@ -147,7 +153,10 @@ fn rehearse(root: &Root, request: &PromoteRequest, caller: &Caller<'_>) -> Resul
     must_be_directories(root, &caller.exchanges)?;
     let execution = Execution::Foresee;
     let planner = PromotionPlanner { ground: &ground, tree: &tree, request, caller, execution };
-    without_lock(root, || Ok(planner.promote()))?
+    without_lock(root, || {
+        must_be_off_trial(root, caller, None)?;
+        Ok(planner.promote())
+    })?
 }
 
 fn carry_out(

@@ -8,6 +8,7 @@ use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::new_bytes::new_bytes;
 use crate::operation::promotion_hooks::HookEnd;
 use crate::operation::stages::completed_refresh::CompletedRefresh;
+use crate::operation::trial::TrialOutcome;
 use crate::three_way::Conflict;
 use patchadm_changeset::transaction::{ExchangeReport, Receipt, Recovered};
 use patchadm_planning::plan::Plan;
@@ -55,6 +56,8 @@ pub struct PromoteReport {
     pub result: Result<Option<Receipt>, Failure>,
     /// What followed on the run by the policy.
     pub after: AfterRun,
+    /// The trial on which the run put the promotion, and what followed.
+    pub trial: Option<TrialOutcome>,
     /// The reason why the caller could not carry out what was only planned.
     pub refused: Option<Failure>,
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::operation::plan_file::PlanFileRequest;
 use crate::operation::scripts::ScriptSettings;
+use crate::operation::trial::TrialRequest;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_inputs::path_glob::PathGlob;
 use patchadm_inputs::policy::{DeleteLimit, Edited};
@@ -52,4 +53,6 @@ pub struct PromoteRequest {
     pub shlibs: LibraryRequest,
     /// The use of a plan file.
     pub plan_file: PlanFileRequest,
+    /// Whether the promotion is on trial, and what checks it.
+    pub trial: TrialRequest,
 }

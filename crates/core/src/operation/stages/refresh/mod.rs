@@ -31,6 +31,7 @@ use super::tree::read_tree;
 use super::walk::TreeRequest;
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, without_lock};
+use crate::operation::trial::begin::begin_change;
 use crate::three_way::{Conflict, Outcome, Outcomes, TwoWay};
 use bases::{write_packages, write_states};
 use choices::RefreshChoices;
@@ -136,7 +137,7 @@ fn refresh_locked(
         let decided = without_lock(root, || Ok(refresher.decided()))??;
         return refresher.carry_out(&decided, Recovered::Nothing);
     }
-    let session = Session::begin(ground, caller)?;
+    let session = begin_change(ground, caller)?;
     let refresher = Refresher { ground: &session.ground, stage, choice, caller, records };
     let decided = refresher.decided()?;
     refresher.carry_out(&decided, session.recovered.clone())

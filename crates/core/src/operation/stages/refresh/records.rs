@@ -8,6 +8,7 @@ use crate::operation::session::{Caller, RootAndPolicy, Session, may_change};
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::own_files::Stage;
 use crate::operation::stages::promote::brought::must_be_finished_but_for_refresh;
+use crate::operation::trial::begin::begin_change;
 use patchadm_inputs::database::{RecordView, installed, places};
 use patchadm_inputs::inventory::Touched;
 use patchadm_planning::plan::promotion::{BroughtPatches, bring_records};
@@ -19,7 +20,7 @@ pub(super) fn session<'a>(stage: &Stage, caller: &'a Caller<'_>) -> Result<Optio
         return Ok(None);
     }
     must_be_finished_but_for_refresh(stage)?;
-    Ok(Some(Session::begin(RootAndPolicy::of(&stage.root)?, caller)?))
+    Ok(Some(begin_change(RootAndPolicy::of(&stage.root)?, caller)?))
 }
 
 /// Returns whether a stage has a package database that the caller may change.

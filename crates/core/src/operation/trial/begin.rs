@@ -1,0 +1,56 @@
+//! The beginning of every command that changes a root: its lock, recovery, and the end of a trial that is over.
+//!
+//! While a run is on trial, nothing else may change the root: a backout would not bring back what was there before.
+
+pub(in crate::operation) use super::expire::on_trial;
+
+use super::expire::{FoundTrial, begin_with_trial};
+use crate::operation::failure::Failure;
+use crate::operation::session::{Caller, RootAndPolicy, Session};
+use patchadm_inputs::database::RecordView;
+use patchadm_inputs::database::trial::trial;
+use patchadm_inputs::native::NativeManager;
+use patchadm_inputs::trial::TrialState;
+use patchadm_rootfs::Root;
+
+/// Locks a root that is to be changed, and refuses one on which a run is on trial.
+pub(in crate::operation) fn begin_change<'a>(
+    ground: RootAndPolicy,
+    caller: &'a Caller<'a>,
+) -> Result<Session<'a>, Failure> {
+    begin_change_beside(ground, caller, &[])
+}
+
+/// Does the same, and takes the locks of these package managers.
+pub(in crate::operation) fn begin_change_beside<'a>(
+    ground: RootAndPolicy,
+    caller: &'a Caller<'a>,
+    managers: &[NativeManager],
+) -> Result<Session<'a>, Failure> {
+    let (session, found) = begin_with_trial(ground, caller, managers)?;
+    found.must_be_none()?;
+    Ok(session)
+}
+
+/// Locks a root for work that goes on beside a trial, and returns what it found of one.
+pub(in crate::operation) fn begin_beside_trial<'a>(
+    ground: RootAndPolicy,
+    caller: &'a Caller<'a>,
+) -> Result<(Session<'a>, FoundTrial), Failure> {
+    begin_with_trial(ground, caller, &[])
+}
+
+/// Refuses to plan for a root on which a run is on trial, as a run would refuse it. The trial of the run that is undone is
+/// in nobody's way.
+pub(in crate::operation) fn must_be_off_trial(
+    root: &Root,
+    caller: &Caller<'_>,
+    undone: Option<&str>,
+) -> Result<(), Failure> {
+    let record = trial(&RecordView::live(root))?.filter(|record| Some(record.run.as_str()) != undone);
+    match record.map(|record| (record.state(&(caller.moment)()), record)) {
+        None => Ok(()),
+        Some((TrialState::Running { .. }, record)) => Err(on_trial(&record)),
+        Some((TrialState::Over(_), record)) => Err(Failure::TrialOver { run: record.run }),
+    }
+}

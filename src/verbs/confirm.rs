@@ -1,0 +1,86 @@
+//! `patchadm confirm`: keeps what is on trial.
+
+use serde::Serialize;
+
+use super::options::{BriefVerbOptions, NoteOption};
+use crate::arguments::parse;
+use crate::as_owner::options::OwnerOptions;
+use crate::call::Invocation;
+use crate::reply::failure::change_failed;
+use crate::reply::words::{print_notes, recovery_sentence};
+use crate::reply::{CommandReport, Exit, Reply, ResultWord};
+use crate::surroundings::Output;
+use patchadm_core::operation::session::Caller;
+use patchadm_core::operation::trial::{ConfirmReport, confirm_trial};
+use patchadm_planning::plan::refusal::Command;
+
+const USAGE: &str = "patchadm [-R root] confirm [option...] [run]";
+
+/// Keep what a run put on trial
+#[derive(clap::Parser)]
+struct ConfirmArgs {
+    /// Wait this many seconds for another command to finish
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
+    #[command(flatten)]
+    note: NoteOption,
+    #[command(flatten)]
+    owner: OwnerOptions,
+    #[command(flatten)]
+    common: BriefVerbOptions,
+    /// The run, by its name or number; the one on trial if none is named
+    #[arg(value_name = "RUN")]
+    run: Option<String>,
+}
+
+/// Runs the verb.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let ConfirmArgs { wait, note, owner, common, run } = parse(call, USAGE)?;
+    let root = owner.open::<ConfirmArgs>(call, &common.root, Command::Confirm)?;
+    call.output.heedless();
+    let confirm =
+        |caller: &Caller<'_>| confirm_trial(&root, run.as_deref(), &caller.noting(note.text.as_deref()));
+    match call.change(&root, Command::Confirm.name(), wait, confirm)? {
+        Ok(report) => Ok(Reply::about(&root, Exit::OK, ConfirmReply::of(&report))),
+        Err(failed) => Err(change_failed(&root, Command::Confirm, &failed).into()),
+    }
+}
+
+/// A trial that was confirmed.
+#[derive(Debug, Serialize)]
+struct ConfirmReply {
+    result: ResultWord,
+    changed: bool,
+    /// The run that confirmed it.
+    run: String,
+    /// The run that was on trial.
+    confirmed: String,
+    patches: Vec<String>,
+    notes: Vec<String>,
+}
+
+impl ConfirmReply {
+    fn of(report: &ConfirmReport) -> Self {
+        let recovery = recovery_sentence(&report.recovered).into_iter();
+        let told = report.recovered.notes().iter().chain(&report.receipt.notes).cloned();
+        Self {
+            result: ResultWord::Done,
+            changed: true,
+            run: report.receipt.run.clone(),
+            confirmed: report.trial.run.clone(),
+            patches: report.trial.patches.clone(),
+            notes: recovery.chain(told).collect(),
+        }
+    }
+}
+
+impl CommandReport for ConfirmReply {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let patches = self.patches.join(", ");
+        Ok(output.line(format!("run {} is confirmed: {patches}", self.confirmed))?)
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(print_notes(output, &self.notes)?)
+    }
+}

@@ -1,0 +1,41 @@
+//! Stories of runs on trial: one that begins a trial, and the two that end one.
+
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::reliability::stories::{Command, Story};
+use crate::scenario::Scenario;
+
+fn web(text: &str) -> Package {
+    Package::new("ACMEweb").file("bin/httpd", 0o755, text).file("bin/tool", 0o644, "tool\n")
+}
+
+fn patch() -> Patch {
+    let package =
+        Package::new("ACMEweb").file("bin/httpd", 0o755, "patched\n").file("bin/new", 0o755, "new\n");
+    Patch::of("100-01", package.deletes(&["bin/tool"]))
+}
+
+/// A root on which the patch is on trial.
+fn on_trial() -> Scenario {
+    let stage = Scenario::with(&[web("base\n")]);
+    patch().directory(&stage);
+    stage.run("add --trial 1h -R @ROOT@ delivered/100-01").ok();
+    stage
+}
+
+/// A patch goes on trial.
+pub(super) fn put_on_trial() -> Story {
+    let stage = Scenario::with(&[web("base\n")]);
+    let patches = vec![patch().directory(&stage)];
+    Story::of("add --trial", stage, Command::ApplyOnTrial(patches))
+}
+
+/// A trial is confirmed.
+pub(super) fn trial_confirmed() -> Story {
+    Story::of("confirm", on_trial(), Command::Confirm)
+}
+
+/// A run on trial is undone, as it is when it is over.
+pub(super) fn trial_undone() -> Story {
+    Story::of("undo of a trial", on_trial(), Command::Undo)
+}
