@@ -21,7 +21,7 @@ use crate::scenario::{Run, Scenario};
 pub(crate) type Row = (&'static str, fn());
 
 /// Causes whose advice other suites follow, each with the test that does.
-const ELSEWHERE: [(&str, &str); 19] = [
+const ELSEWHERE: [(&str, &str); 24] = [
     ("Failure::Depot", "depot, fetching: what each cause says to do is done, and the depot is read"),
     (
         "Failure::Unrecovered",
@@ -52,6 +52,14 @@ const ELSEWHERE: [(&str, &str); 19] = [
         "Reason::SharedLater",
         "removable, show: list and show alone say it, and name the patch that remove names",
     ),
+    ("Failure::OnTrial", "trial: `confirm` is typed, and the change is made"),
+    (
+        "Failure::StuckTrial",
+        "trial: the undo data is put back, `undo RUN` is typed, and everything is as before",
+    ),
+    ("Failure::TrialOver", "trial: `recover` is typed, and the plan is shown"),
+    ("Failure::NotConfirmed", "trial: `history` is typed, and tells of the end"),
+    ("Failure::Trial", "trial: the directory is removed, and changes go on"),
     ("Failure::Source", "process_limits: with a higher limit the same command comes through"),
 ];
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::advice::type_it;
 use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::records::Before;
@@ -489,4 +490,39 @@ fn a_trial_of_each_root_is_its_own() {
     one.run("recover -R @ROOT@").ok();
     assert!(!is_on_trial(&one) && is_on_trial(&two));
     two.run("confirm -R @ROOT@").ok();
+}
+
+#[test]
+fn what_a_refusal_says_to_do_is_done_and_accepted() {
+    let add = "add -R @ROOT@ delivered/200-01";
+    let (stage, _) = on_trial();
+    let said = stage.run(add).fails(10);
+    type_it(&stage, &said, &[]).ok();
+    stage.run(add).ok();
+
+    let (stage, before) = on_trial();
+    let archive = stage.at("/var/sadm/pkg/ACMEweb/save/100-01/undo.gz");
+    let whole = fs::read(&archive).unwrap();
+    fs::remove_file(&archive).unwrap();
+    let_it_expire(&stage);
+    let said = stage.run(add).fails(4);
+    fs::write(&archive, whole).unwrap();
+    type_it(&stage, &said, &[]).ok();
+    before.assert_again(&stage, "the run is undone");
+    let said = stage.run("confirm -R @ROOT@").fails(11);
+    assert!(type_it(&stage, &said, &[]).ok().contains(": undone)"));
+
+    let (stage, _) = on_trial();
+    let_it_expire(&stage);
+    let said = stage.run("plan -R @ROOT@ delivered/200-01").fails(65);
+    type_it(&stage, &said, &[]).ok();
+    stage.run("plan -R @ROOT@ delivered/200-01").ok();
+
+    let (stage, _) = on_trial();
+    kill_waiter(&stage);
+    fs::write(stage.at(RECORD), "nothing\n").unwrap();
+    let said = stage.run(add).fails(28);
+    assert!(said.contains("Remove @ROOT@/var/sadm/patchadm/trial: "), "{said}");
+    fs::remove_dir_all(stage.at("/var/sadm/patchadm/trial")).unwrap();
+    stage.run(add).ok();
 }

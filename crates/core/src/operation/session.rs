@@ -192,6 +192,11 @@ impl<'a> Session<'a> {
         Self { trial, ..self }
     }
 
+    /// Tells whether its runs put what they apply on trial.
+    pub(super) fn is_beginning_trial(&self) -> bool {
+        matches!(self.trial, TrialChange::Begin(..))
+    }
+
     /// Does work as another caller, whose changes are not exchanged, and with this change of the trial; under the same
     /// locks.
     pub(super) fn acting_as<T>(

@@ -162,7 +162,8 @@ fn apply_locked(
     let (resolution, exchanges) = (ordered.resolution, session.exchanged());
     let is_applied = patches.iter().any(|one| matches!(one.result, Ok(Some(_))));
     // What a trial needs to go back stays until it is confirmed.
-    let after = if is_applied && trial.is_none() { after_run(&session) } else { AfterRun::default() };
+    let after =
+        if is_applied && !session.is_beginning_trial() { after_run(&session) } else { AfterRun::default() };
     let recovered = session.recovered;
     let report = ApplyReport { recovered, preparation, patches, exchanges, after, ..ApplyReport::default() };
     Ok(AppliedPatchSet { report, resolution })

@@ -276,6 +276,8 @@ fn promoted(
         tree.keep_cache(cache.get_or_init(|| made.cache()).as_deref());
     }
     let exchanged = session.exchanged();
-    let after = if done.is_ok() { after_run(session) } else { AfterRun::default() };
+    // What a trial needs to go back stays until it is confirmed.
+    let is_settled = done.is_ok() && !session.is_beginning_trial();
+    let after = if is_settled { after_run(session) } else { AfterRun::default() };
     PromoteReport { in_use, after, ..made.report(done.map(Some), exchanged) }
 }
