@@ -196,3 +196,18 @@ fn somebody_else_sees_what_he_may_read_and_changes_nothing() {
     }
     assert!(before.difference(&stage.everything()).is_empty());
 }
+
+#[test]
+fn old_files_count_with_their_patch_and_the_sums_are_those_of_du() {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("share/data", 0o644, "one\n".repeat(20_000))]);
+    stage.file("/etc/patchadm/policy", "undo_format=files\n");
+    stage.patchadd("", &patch("100-01", "share/data")).ok();
+    let said = document(&stage);
+    let undo = &said["patches"][0]["undo"][0];
+    assert_eq!(undo["form"], "files");
+    assert!(number(&undo["bytes"]) >= 80_000 && number(&undo["freeable"]) >= 80_000, "{undo}");
+    for directory in said["directories"].as_array().unwrap() {
+        assert_eq!(du(&[&path_of(&stage, directory)]), number(&directory["bytes"]), "{directory}");
+    }
+    assert!(area(&said, "undo") >= 80_000, "{said}");
+}

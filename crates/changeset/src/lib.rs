@@ -51,6 +51,7 @@
 pub mod archive_file;
 pub mod format;
 pub mod ledgers;
+mod ours;
 pub mod outside;
 pub mod plan;
 mod record_file;

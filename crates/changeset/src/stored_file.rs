@@ -4,7 +4,8 @@
 use std::fs::File;
 use std::io;
 
-use crate::transaction::why_not_ours;
+use crate::format::manifest::{Manifest, ObjectRecord, StoredName};
+use crate::ours::why_not_ours;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError};
 use patchadm_svr4::package::ObjectPath;
 
@@ -55,6 +56,16 @@ pub fn open_undo_directory(root: &Root, path: &ObjectPath) -> Result<Option<Dir>
 }
 
 impl StoredFile {
+    /// Returns the stored objects that a manifest names; those at places that no run makes are left out.
+    pub fn all_of(manifest: &Manifest) -> Vec<Self> {
+        let Some(files) = &manifest.header.files else { return Vec::new() };
+        let named = manifest.all_objects().filter_map(ObjectRecord::stored_name);
+        let place = |stored: StoredName| {
+            Some(Self { directory: files.directory(stored.directory)?, name: stored.name })
+        };
+        named.filter_map(place).collect()
+    }
+
     /// Opens its undo directory.
     pub fn open_directory(&self, root: &Root) -> Result<Dir, StoredFileError> {
         let missing = || StoredFileError::NoDirectory(root.show(&self.directory));

@@ -45,7 +45,6 @@ pub use recover::keep_stage::{KeptStage, keep_stage};
 pub use recover::recovery::{Recovered, recover, recover_with, unfinished_script};
 pub use scripted::{ScriptedRun, SettledAttributes};
 pub use settings::{ProgressEvent, RunActivity, RunSettings, RunWatch};
-pub(crate) use stage::own_stage::why_not_ours;
 pub use stage::safety_copies::{ProtectedObject, ProtectedPaths};
 pub use steps::{Planned, Published, Receipt, Snapshotted, Staged, carry_out};
 pub use switched_run::{ScriptRecorder, SwitchedRun};

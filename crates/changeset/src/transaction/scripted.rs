@@ -21,7 +21,8 @@ use super::settings::RunSettings;
 use super::steps::Receipt;
 use super::switched_run::ScriptRecorder;
 use crate::format::journal::{
-    Journal, LONGEST_SCRIPT_NAME, Op, OpKind, RunOutcome, RunRecord, ScriptProcess, ScriptProgress,
+    Journal, JournalArchive, LONGEST_SCRIPT_NAME, Op, OpKind, RunOutcome, RunRecord, ScriptProcess,
+    ScriptProgress,
 };
 use crate::format::run::Run;
 use crate::ledgers::SavedArchives;
@@ -208,10 +209,8 @@ impl<'s> ScriptedRun<'s> {
         let next = self.undo.len();
         let numbered: Vec<(usize, u64)> = sizes.enumerate().map(|(at, size)| (next + at, size)).collect();
         self.bytes += staged.bytes;
-        let elsewhere = |archive: &crate::format::journal::JournalArchive| {
-            archive.outside.is_some() || archive.discard.is_some() || archive.drop.is_some()
-        };
-        let archives = recorder.archives.into_iter().filter(elsewhere).map(RunNote::Archive);
+        let archives =
+            recorder.archives.into_iter().filter(JournalArchive::is_of_others).map(RunNote::Archive);
         let archives: Vec<RunNote> = archives.collect();
         self.undo.extend(numbered);
         run_notes::add(&self.domains.get(0)?.dir, &archives, true)?;

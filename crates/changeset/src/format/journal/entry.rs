@@ -62,6 +62,13 @@ pub struct JournalArchive {
     pub drop: Option<StoredFiles>,
 }
 
+impl JournalArchive {
+    /// Tells whether it is about what lies outside the stages of the run: an archive elsewhere, or undo data of earlier runs.
+    pub fn is_of_others(&self) -> bool {
+        self.outside.is_some() || self.discard.is_some() || self.drop.is_some()
+    }
+}
+
 /// Stored objects of one run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredFiles {

@@ -10,7 +10,7 @@ use crate::format::manifest::{
 };
 use crate::plan::UndoArchive;
 use crate::record_file::RecordFile;
-use crate::transaction::archive::stored_objects::StoredObjects;
+use crate::transaction::archive::stored_names::StoredObjects;
 use patchadm_rootfs::{Digest, FileType};
 use patchadm_svr4::format::cpio::{self, CpioError, CpioFormat};
 use patchadm_svr4::format::deletes;

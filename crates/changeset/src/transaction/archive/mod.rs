@@ -9,6 +9,7 @@ pub(crate) mod outside;
 pub(crate) mod rebuild;
 pub(crate) mod records;
 mod stamp;
+pub(crate) mod stored_names;
 pub(crate) mod stored_objects;
 pub(crate) mod tree_stager;
 pub(crate) mod undo_archive;

@@ -10,6 +10,7 @@ use crate::format::journal::{Op, OpKind};
 use crate::format::manifest::encode;
 use crate::format::undo_files::{StoredName, UndoFiles};
 use crate::plan::{Plan, UndoArchive, UndoFormat};
+use crate::transaction::archive::stored_names::StoredObjects;
 use crate::transaction::archive::undo_archive::{ArchiveInput, OldObjects};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::rename_support::RenameSupport;
@@ -20,22 +21,6 @@ use crate::transaction::stage::staged_versions::stored_version;
 use patchadm_rootfs::{Dir, Inode, Sums};
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::ObjectPath;
-
-/// Where the objects lie that one archive saves.
-#[derive(Debug)]
-pub(crate) struct StoredObjects {
-    /// The undo directories, one for each domain of the run.
-    pub(crate) directories: UndoFiles,
-    /// The stored names, by path.
-    pub(crate) names: BTreeMap<ObjectPath, StoredName>,
-}
-
-impl StoredObjects {
-    /// Returns the stored names, for the journal.
-    pub(crate) fn journal_names(&self) -> Vec<String> {
-        self.names.values().map(ToString::to_string).collect()
-    }
-}
 
 /// Finds the stored name of every object that the archives of a run save as files, by their indexes in the plan.
 pub(crate) fn store_objects(

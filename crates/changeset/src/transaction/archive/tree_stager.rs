@@ -10,7 +10,7 @@ use crate::format::run::Run;
 use crate::format::undo_paths::UndoPaths;
 use crate::plan::{Plan, TreeContent, TreeFile, UndoArchive, UndoPlace};
 use crate::transaction::archive::kept_manifest;
-use crate::transaction::archive::stored_objects::StoredObjects;
+use crate::transaction::archive::stored_names::StoredObjects;
 use crate::transaction::archive::undo_archive::{self, ArchiveInput};
 use crate::transaction::archive::verified::WrittenArchive;
 use crate::transaction::error::Cause;

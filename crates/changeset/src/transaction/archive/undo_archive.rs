@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use crate::format::undo_digest::UndoDigest;
 use crate::plan::UndoArchive;
 use crate::transaction::archive::archive_information::{self, InformationFile};
-use crate::transaction::archive::stored_objects::StoredObjects;
+use crate::transaction::archive::stored_names::StoredObjects;
 use crate::transaction::archive::verified::{self, VerifiedWriteError, VerifyingEncoder, WrittenArchive};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::Dirs;

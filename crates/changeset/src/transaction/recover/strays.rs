@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use crate::format::journal::{Identity, Journal, JournalHead, Op, OpKind};
 use crate::format::undo_files::UNDO;
+use crate::ours::why_not_ours;
 use crate::records::identity::RootId;
 use crate::records::lost_journal::STAGES;
 use crate::transaction::error::Cause;
@@ -19,7 +20,7 @@ use crate::transaction::journal::run_numbers;
 use crate::transaction::objects::identity::{ObjectState, state_of};
 use crate::transaction::stage::domains::{HOLDER, is_unsupported};
 use crate::transaction::stage::local_stage;
-use crate::transaction::stage::own_stage::{FoundStage, OwnStage, is_on, open_own, why_not_ours};
+use crate::transaction::stage::own_stage::{FoundStage, OwnStage, is_on, open_own};
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::package::rule::holds;

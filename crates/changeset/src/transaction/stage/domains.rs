@@ -11,10 +11,11 @@ use std::collections::HashMap;
 
 use crate::format::journal::{Domain, Journal};
 use crate::format::run::Run;
+use crate::ours::why_not_ours;
 use crate::transaction::error::Cause;
 use crate::transaction::objects::rename_support::probe_renames;
 use crate::transaction::stage::local_stage;
-use crate::transaction::stage::own_stage::{MARKER, marker_text, why_not_ours};
+use crate::transaction::stage::own_stage::{MARKER, marker_text};
 use patchadm_rootfs::side_by_side;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root};
 use patchadm_svr4::package::rule::holds;

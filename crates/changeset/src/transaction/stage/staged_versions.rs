@@ -9,7 +9,7 @@ use std::io::{self, Read};
 
 use crate::format::undo_files::StoredName;
 use crate::plan::{Plan, ReplacedVersion};
-use crate::transaction::archive::stored_objects::StoredObjects;
+use crate::transaction::archive::stored_names::StoredObjects;
 use crate::transaction::content_source::ContentSource;
 use crate::transaction::error::Cause;
 use crate::transaction::settings::RunWatch;

@@ -1,12 +1,14 @@
 //! The areas of what is in the program's own directory, `var/sadm/patchadm`.
 
 use super::report::SpaceArea;
+use patchadm_changeset::format::undo_files::UNDO;
 
 /// Returns the area of an object in the program's own directory. A name that is not known here is [`SpaceArea::Other`].
 pub(super) fn area_of(name: &[u8]) -> SpaceArea {
     match name {
         b"ledger" => SpaceArea::Ledgers,
         b"stage" => SpaceArea::Runs,
+        UNDO => SpaceArea::Undo,
         b"history" => SpaceArea::History,
         b"log" => SpaceArea::Logs,
         _ => SpaceArea::Other,

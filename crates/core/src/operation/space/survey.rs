@@ -135,9 +135,11 @@ impl<'a> SpaceSurvey<'a> {
             return Ok(bytes);
         };
         let undo = count_undo(&mut self.usage, saves, name)?;
-        self.add(SpaceArea::Undo, undo.bytes);
+        // Old files are counted where they are.
+        let bytes = undo.bytes - undo.stored;
+        self.add(SpaceArea::Undo, bytes);
         self.undo.insert((id, package.clone()), undo);
-        Ok(undo.bytes)
+        Ok(bytes)
     }
 
     /// Counts the undo archives outside the root, as far as a backout may open them.

@@ -4,17 +4,24 @@
 //! objects elsewhere, too, adds them in [`count_undo`] and nowhere else.
 
 use super::disk_usage::DiskUsage;
-use patchadm_rootfs::{Dir, RootError};
+use patchadm_changeset::archive_file::UnboundArchive;
+use patchadm_changeset::stored_file::StoredFile;
+use patchadm_rootfs::{Dir, FileType, RootError};
 
 /// The names of undo archives, with the words for their compression; those of patches that can be backed out first.
-const ARCHIVES: [(&[u8], UndoForm); 6] = [
+const ARCHIVES: [(&[u8], UndoForm); 8] = [
     (b"undo.gz", UndoForm::Gzip),
     (b"undo.Z", UndoForm::Compress),
     (b"undo", UndoForm::Plain),
+    (FILES[0], UndoForm::Files),
     (b"obsolete.gz", UndoForm::Gzip),
     (b"obsolete.Z", UndoForm::Compress),
     (b"obsolete", UndoForm::Plain),
+    (FILES[1], UndoForm::Files),
 ];
+
+/// The names of archives whose objects lie in undo directories.
+const FILES: [&[u8]; 2] = [b"undo.files", b"obsolete.files"];
 
 /// The files beside an archive that go when it is given up.
 const BESIDE_ARCHIVE: [&[u8]; 3] = [b"undo.b3", b"remote", b"snapshot"];
@@ -28,6 +35,8 @@ pub enum UndoForm {
     Compress,
     /// An archive, not compressed.
     Plain,
+    /// The old files, and an archive without them.
+    Files,
     /// An archive outside the root.
     Outside,
 }
@@ -39,6 +48,7 @@ impl UndoForm {
             Self::Gzip => "gz",
             Self::Compress => "Z",
             Self::Plain => "none",
+            Self::Files => "files",
             Self::Outside => "outside",
         }
     }
@@ -51,6 +61,8 @@ pub struct UndoSpace {
     pub form: Option<UndoForm>,
     /// The bytes that it occupies in the root.
     pub bytes: u64,
+    /// The bytes of these that are old files in undo directories.
+    pub stored: u64,
     /// The bytes of these that are free again when it is given up.
     pub freeable: u64,
     /// The bytes that an archive outside the root occupies.
@@ -65,7 +77,38 @@ pub(super) fn count_undo(usage: &mut DiskUsage, saves: &Dir, name: &[u8]) -> Res
         Err(error) if error.is_refused_access() || error.is_not_found() => (None, 0),
         Err(error) => return Err(error),
     };
-    Ok(UndoSpace { form, bytes: usage.of(saves, name)?, freeable, outside: 0 })
+    let stored = if form == Some(UndoForm::Files) { stored_bytes(&saves.dir(name)?)? } else { 0 };
+    let (bytes, freeable) = (usage.of(saves, name)? + stored, freeable + stored);
+    Ok(UndoSpace { form, bytes, stored, freeable, outside: 0 })
+}
+
+/// Returns the bytes of the old files that the archive in a save directory names. What cannot be read is named when the
+/// directory is counted, or when it is verified.
+fn stored_bytes(save: &Dir) -> Result<u64, RootError> {
+    let root = save.root();
+    let mut usage = DiskUsage::default();
+    let mut bytes = 0;
+    for name in FILES {
+        let Some(seen) = save.look(name)?.filter(|seen| seen.file_type == FileType::Regular) else {
+            continue;
+        };
+        let archive = match save.open_seen(name) {
+            Err(error) if error.is_refused_access() => continue,
+            opened => opened?,
+        };
+        let Some((file, _)) = archive.filter(|_| seen.size > 0) else { continue };
+        let manifest = UnboundArchive::new(file, root.show(&save.at(name))).manifest().ok().flatten();
+        for stored in manifest.iter().flat_map(StoredFile::all_of) {
+            let directory = match root.dir_if_there(&stored.directory) {
+                Err(error) if error.is_refused_access() => continue,
+                opened => opened?,
+            };
+            let seen =
+                directory.map(|directory| directory.look(stored.name.as_bytes())).transpose()?.flatten();
+            bytes += seen.map_or(0, |seen| usage.of_one(&seen));
+        }
+    }
+    Ok(bytes)
 }
 
 /// Returns the form of the undo data in a save directory, and the bytes that are free again without it.
