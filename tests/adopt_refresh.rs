@@ -187,6 +187,32 @@ fn an_edit_that_only_the_undo_data_had_is_put_beside_the_new_file() {
 }
 
 #[test]
+fn an_edited_file_of_a_patch_that_ends_is_again_that_of_the_one_below_which_stands_and_can_go() {
+    let stage = adopted();
+    let below = delivered("1.0-1").file("usr/lib/libweb.so", 0o644, "lib fixed\n").file(
+        "usr/share/web/more",
+        0o644,
+        "more\n",
+    );
+    applied(&stage, "", &Patch::of("100-01", below));
+    let above = delivered("1.0-1").file("usr/bin/web", 0o644, "web fixed\n").file(
+        "usr/share/web/more",
+        0o644,
+        "more and more\n",
+    );
+    applied(&stage, "", &Patch::of("200-01", above));
+    stage.file("/usr/share/web/more", "mine\n");
+    dpkg_installs(&stage, Some(&ONE), &TWO, &["/usr/lib/libweb.so"]);
+    let said = stage.run("adopt --refresh -R @ROOT@").ok();
+    assert!(said.contains("200-01: LOST to web 1.0-2 (dpkg)"), "{said}");
+    assert!(said.contains("100-01: stands"), "{said}");
+    assert_eq!(stage.text("/usr/share/web/more"), "mine\n");
+    stage.run("remove -R @ROOT@ 100-01").ok();
+    assert_eq!(stage.text("/usr/share/web/more.edited-100-01"), "mine\n");
+    assert_eq!(stage.run("pkgchk -R @ROOT@ DEBweb").ok(), "");
+}
+
+#[test]
 fn a_removed_package_takes_its_registration_and_patches_along() {
     let stage = adopted();
     patched(&stage);

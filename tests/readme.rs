@@ -72,6 +72,14 @@ fn a_fix_to_a_packaged_library_meets_the_next_upgrade_as_it_says() {
     print_what_they_say(&commands);
 }
 
+#[test]
+fn a_change_on_trial_is_confirmed_or_goes_back_as_it_says() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let commands = commands_below(&readme, "A change on trial");
+    assert!(commands.len() > 5, "only {} commands are run", commands.len());
+    print_what_they_say(&commands);
+}
+
 /// Runs the commands, and compares what they print but for sizes.
 fn print_what_they_say(commands: &[Shown]) {
     let outputs = run(commands, &[]);
@@ -148,7 +156,7 @@ pub(crate) fn steady(text: &str) -> String {
         (r"(Space on \S+: ).*", "${1}SPACE"),
         (r"\d{4}-\d{2}-\d{2}T[\d:]{8}Z", "DATE"),
         (r"(Using \S+ from ).*", "${1}DATE"),
-        (r"undo data: \S+ \S+", "undo data: SIZE"),
+        (r"undo data: (files \()?\S+ \S+", "undo data: SIZE"),
         (r"\d+-[0-9a-f]{16}", "RUN"),
         (r"\b[0-9A-F]{16}\b", "KEY"),
         (r"(?m)^( +note|NOTE): owners and groups that are recorded only.*\n", ""),

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use crate::delivery::Patch;
 use crate::packages::Package;
+use crate::procedure_scripts::NOCHECK;
 use crate::records::Before;
 use crate::scenario::{Scenario, is_root};
 
@@ -19,7 +20,9 @@ fn package(text: &str) -> Package {
 
 /// A root whose policy keeps old files.
 fn stage() -> Scenario {
-    let stage = Scenario::with(&[package("one").file("share/gone", 0o644, "gone\n")]);
+    let stage = Scenario::new();
+    stage.file("/var/sadm/install/admin/default", NOCHECK);
+    stage.install(&package("one").file("share/gone", 0o644, "gone\n"));
     stage.file("/etc/patchadm/policy", "undo_format=files\n");
     stage
 }

@@ -116,6 +116,7 @@ impl PatchesReport {
             (None, PatchFace::Verb) => first_failure_or_stranger(&patches),
             (None, PatchFace::VerbOnRoots) => first_failure(&patches),
         };
+        let is_half_done = failure.as_ref().is_some_and(is_half_done);
         Self {
             command,
             result: result_of(failure.as_ref(), exit, &patches),
@@ -124,10 +125,7 @@ impl PatchesReport {
             paths,
             holders,
             trial: None,
-            changed: run.is_some()
-                || is_recovered
-                || preparation.has_changed
-                || failure.as_ref().is_some_and(is_half_done),
+            changed: run.is_some() || is_recovered || preparation.has_changed || is_half_done,
             preparation,
             would_change: None,
             recovered,

@@ -47,13 +47,17 @@ fn keep_objects(root: &Root, domain: &Domain, wanted: &BTreeSet<&[u8]>) -> Resul
         return Ok(());
     }
     let objects = stage.dir(b"o")?;
-    for entry in objects.entries()? {
-        let late = entry.0.strip_prefix(LATE).filter(|name| wanted.contains(name));
-        if let Some(name) = late {
-            objects.replace(&entry.0, &objects, name)?;
-        } else if !wanted.contains(&*entry.0) {
-            objects.remove_entry(&entry)?;
+    let others: Vec<_> =
+        objects.entries()?.into_iter().filter(|(name, _)| !wanted.contains(&**name)).collect();
+    for entry in &others {
+        match entry.0.strip_prefix(LATE).filter(|name| wanted.contains(name)) {
+            Some(name) => objects.replace(&entry.0, &objects, name)?,
+            None => objects.remove_entry(entry)?,
         }
+    }
+    if !others.is_empty() {
+        // Once it is an undo directory, nobody looks for them any more.
+        objects.sync()?;
     }
     note_identities(&objects, wanted)?;
     let path = undo_directory(&domain.stage);
@@ -105,8 +109,11 @@ fn drop_stored(root: &Root, drop: &StoredFiles) -> Result<(), Cause> {
         for name in names.iter().filter(|name| name.directory == index) {
             dir.remove(name.name.as_bytes())?;
         }
+        // No later run looks for what a power cut would bring back.
         if dir.names()?.iter().all(|name| name == IDENTITIES) {
             remove_directory(root, &dir, &path)?;
+        } else {
+            dir.sync()?;
         }
     }
     Ok(())
@@ -116,7 +123,9 @@ fn drop_stored(root: &Root, drop: &StoredFiles) -> Result<(), Cause> {
 fn remove_directory(root: &Root, dir: &Dir, path: &ObjectPath) -> Result<(), Cause> {
     dir.remove(IDENTITIES)?;
     let Some(above) = path.parent() else { return Ok(()) };
-    root.dir(&above)?.remove_dir(path.name())?;
+    let holding = root.dir(&above)?;
+    holding.remove_dir(path.name())?;
+    holding.sync()?;
     if above.name() != UNDO {
         return Ok(());
     }

@@ -7,7 +7,7 @@
 use crate::format::run::Run;
 use crate::ours::why_not_ours;
 use crate::transaction::error::Cause;
-use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root};
+use patchadm_rootfs::{Dir, FileType, ObjectStatus};
 use patchadm_svr4::package::rule::holds;
 
 /// The marker file in a stage, which names the run and the domain of the stage.

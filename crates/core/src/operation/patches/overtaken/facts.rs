@@ -15,7 +15,7 @@ use patchadm_planning::plan::patch::overtaken::standing::{NativeListed, PathStan
 use patchadm_planning::plan::patch::overtaken::trimming::{
     OtherPatches, SavedEdit, Trimmed, TrimmedPatch, saved_edits,
 };
-use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, UnmetRequirement};
 
 /// What is known of a root before its patches are judged.
@@ -94,15 +94,29 @@ impl Facts {
         TrimmedPatches { trimmed, edits }
     }
 
-    /// The paths of a package that patches which stand hold or added.
+    /// The paths of a package that patches which stand hold or added; with the line that the last of them recorded, where a
+    /// patch after it recorded another one and ends.
     pub(super) fn held(
         &self,
         package: &PkgInst,
         trimmed: &BTreeMap<OfPackage, Trimmed>,
-    ) -> BTreeSet<ObjectPath> {
-        let of = trimmed.iter().filter(|((of, id), _)| of == package && self.standings.standing.contains(id));
-        let records = of.flat_map(|(_, left)| &left.manifest.objects);
-        records.filter_map(ObjectRecord::object_path).collect()
+    ) -> BTreeMap<ObjectPath, Option<ContentsLine>> {
+        let mut held: BTreeMap<ObjectPath, (Option<ContentsLine>, bool)> = BTreeMap::new();
+        for saved in self.saved.all.iter().filter(|one| one.package == *package) {
+            if !self.standings.standing.contains(&saved.id) {
+                let objects = saved.manifest().into_iter().flat_map(|manifest| &manifest.objects);
+                for path in objects.filter_map(ObjectRecord::object_path) {
+                    held.entry(path).and_modify(|(_, is_overlaid)| *is_overlaid = true);
+                }
+                continue;
+            }
+            let left = trimmed.get(&(package.clone(), saved.id.clone()));
+            for record in left.into_iter().flat_map(|left| &left.manifest.objects) {
+                let line = record.new_line.as_ref().and_then(|line| ContentsLine::parse(&decode(line)).ok());
+                held.extend(record.object_path().map(|path| (path, (line, false))));
+            }
+        }
+        held.into_iter().map(|(path, (line, is_overlaid))| (path, line.filter(|_| is_overlaid))).collect()
     }
 
     /// The patches of a package of which a part was handed over, now or before.

@@ -311,11 +311,12 @@ impl Refresher<'_> {
             };
             let held = facts.held(&package, trimmed);
             let params = facts.packages.get(&package).map(|installed| &installed.params);
+            let paths: BTreeSet<ObjectPath> = held.keys().cloned().collect();
             let mut differing: BTreeSet<ObjectPath> =
-                one.differing(root, &facts.inventory, &held)?.into_iter().collect();
+                one.differing(root, &facts.inventory, &paths)?.into_iter().collect();
             // What an administrator had written before a patch that stands is in its undo data still.
             let before = params.map(differing_of).unwrap_or_default();
-            differing.extend(before.into_iter().filter(|path| held.contains(path)));
+            differing.extend(before.into_iter().filter(|path| paths.contains(path)));
             let refreshed = RefreshedSoftware {
                 software,
                 registration: one

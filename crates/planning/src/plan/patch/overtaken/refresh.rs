@@ -8,7 +8,7 @@ use patchadm_inputs::native::{
     NATIVE_DIFFERING, NATIVE_OVERTAKEN, NATIVE_VERSION, NativeChange, NativeRegistration,
 };
 use patchadm_inputs::policy::Policy;
-use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
+use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
 use super::registration::{NewLines, records, refuse_conflicts};
@@ -52,8 +52,8 @@ pub struct RefreshedSoftware {
     pub differing: String,
     /// The patches of which a part was handed over, now or before.
     pub overtaken: Vec<String>,
-    /// The paths that patches hold or added.
-    pub held: BTreeSet<ObjectPath>,
+    /// The paths that patches hold or added, each with its line where a patch that ends recorded another one.
+    pub held: BTreeMap<ObjectPath, Option<ContentsLine>>,
 }
 
 /// What a refresh is planned from.
@@ -321,8 +321,8 @@ impl<'a> RefreshPlanner<'a> {
             return Ok(changes);
         }
         let found: FoundSoftware = lines.register(&software.software)?;
-        for path in &software.held {
-            lines.hold(package, path);
+        for (path, recorded) in &software.held {
+            lines.hold(package, path, recorded.as_ref());
         }
         notes.extend(found.notes.iter().cloned());
         missing.extend(found.missing.iter().map(|path| self.inventory.show(path)));

@@ -59,14 +59,17 @@ impl<'a> NewLines<'a> {
         Ok(found)
     }
 
-    /// Leaves the line of an object that patches of a package hold as they recorded it.
-    pub(super) fn hold(&mut self, package: &PkgInst, path: &ObjectPath) {
+    /// Leaves the line of an object that patches of a package hold as they recorded it: as it is, or as `recorded` says.
+    pub(super) fn hold(&mut self, package: &PkgInst, path: &ObjectPath, recorded: Option<&ContentsLine>) {
         let held = match self.edits.get(path) {
             Some((_, line)) => line.as_deref(),
             None => self.before.lines.get(path),
         };
         let Some(held) = held.filter(|line| line.is_owned_by(package)) else { return };
         let mut line = held.clone();
+        if let Some(recorded) = recorded {
+            line.object = recorded.object.clone();
+        }
         if let Some(new) = self.after.lines.get(path) {
             let others = new.owners.iter().filter(|owner| owner.package != *package).cloned();
             let own = held.owners.iter().filter(|owner| owner.package == *package).cloned();
