@@ -203,11 +203,13 @@ fn an_edited_file_of_a_patch_that_ends_is_again_that_of_the_one_below_which_stan
     applied(&stage, "", &Patch::of("200-01", above));
     stage.file("/usr/share/web/more", "mine\n");
     dpkg_installs(&stage, Some(&ONE), &TWO, &["/usr/lib/libweb.so"]);
-    let said = stage.run("adopt --refresh -R @ROOT@").ok();
-    assert!(said.contains("200-01: LOST to web 1.0-2 (dpkg)"), "{said}");
-    assert!(said.contains("100-01: stands"), "{said}");
+    let said = stage.run("adopt --refresh -R @ROOT@");
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert!(said.stdout.contains("200-01: LOST to web 1.0-2 (dpkg)"), "{}", said.stdout);
+    assert!(said.stdout.contains("100-01: stands"), "{}", said.stdout);
     assert_eq!(stage.text("/usr/share/web/more"), "mine\n");
-    stage.run("remove -R @ROOT@ 100-01").ok();
+    let removed = stage.run("remove -R @ROOT@ 100-01");
+    assert_eq!(removed.code, 0, "{}", removed.stderr);
     assert_eq!(stage.text("/usr/share/web/more.edited-100-01"), "mine\n");
     assert_eq!(stage.run("pkgchk -R @ROOT@ DEBweb").ok(), "");
 }

@@ -160,7 +160,7 @@ fn a_run_on_trial_is_undone_and_then_it_is_too_late_to_confirm_it() {
 fn the_next_command_that_changes_the_root_ends_a_trial_that_is_over() {
     for line in [
         "add -R @ROOT@ delivered/200-01",
-        "recover -R @ROOT@",
+        "recover --wait 20 -R @ROOT@",
         "confirm -R @ROOT@",
         "commit --superseded -R @ROOT@",
     ] {
@@ -195,7 +195,7 @@ fn a_trial_ends_by_the_time_of_its_boot_whatever_the_clock_says() {
         if record(&stage)["monotonic"].as_u64() == Some(0) {
             continue;
         }
-        let said = stage.run("recover -R @ROOT@").ok();
+        let said = stage.run("recover --wait 20 -R @ROOT@").ok();
         assert_eq!(!is_on_trial(&stage), ends, "{change}: {said}");
         if ends {
             before.assert_again(&stage, "it is over");
@@ -221,7 +221,7 @@ fn while_a_run_is_on_trial_nothing_else_changes_the_root() {
     assert_eq!((&said["exit"]["code"], &said["exit"]["name"]), (&10.into(), &"on-trial".into()));
     stage.run("pkgrm -n -R @ROOT@ ACMEweb").fails(1);
     assert!(before.difference(&stage.everything()).is_empty());
-    stage.run("recover -R @ROOT@").ok();
+    stage.run("recover --wait 20 -R @ROOT@").ok();
     assert!(is_on_trial(&stage));
 }
 
@@ -244,7 +244,7 @@ fn several_patches_are_one_trial() {
     stage.run("add --trial 1h -R @ROOT@ delivered/100-01 delivered/200-01").ok();
     assert_eq!(record(&stage)["patches"], serde_json::json!(["100-01", "200-01"]));
     let_it_expire(&stage);
-    stage.run("recover -R @ROOT@").ok();
+    stage.run("recover --wait 20 -R @ROOT@").ok();
     before.assert_again(&stage, "both are gone");
 }
 
@@ -258,7 +258,8 @@ fn a_patch_with_scripts_goes_on_trial_and_back() {
     assert!(is_on_trial(&stage));
     assert_eq!(history(&stage).pop().unwrap()["trial"]["until"], "2026-11-20T08:00:00Z");
     let_it_expire(&stage);
-    stage.run("recover -R @ROOT@").ok();
+    // Who waits for the end may have come first.
+    assert_eq!(stage.run("recover --wait 20 -R @ROOT@").code, 0);
     assert!(!is_on_trial(&stage));
     before.assert_again(&stage, "it is over");
 }
@@ -310,7 +311,7 @@ fn a_record_that_no_run_wrote_is_named_and_nothing_is_changed() {
         let (stage, _) = on_trial();
         change_record(&stage, lie);
         let before = stage.everything();
-        for line in ["add -R @ROOT@ delivered/200-01", "confirm -R @ROOT@", "recover -R @ROOT@"] {
+        for line in ["add -R @ROOT@ delivered/200-01", "confirm -R @ROOT@", "recover --wait 20 -R @ROOT@"] {
             let said = stage.run(line);
             assert_ne!(said.code, 0, "{what}: {line}");
             assert!(
@@ -334,7 +335,7 @@ fn a_record_about_patches_of_another_run_backs_nothing_out() {
     change_record(&stage, |record| record["patches"] = vec!["100-01", "200-01"].into());
     let_it_expire(&stage);
     let before = stage.everything();
-    let said = stage.run("recover -R @ROOT@").fails(28);
+    let said = stage.run("recover --wait 20 -R @ROOT@").fails(28);
     assert!(said.contains("patch 200-01 was applied by run"), "{said}");
     assert!(before.difference(&stage.everything()).is_empty());
 }
@@ -342,7 +343,7 @@ fn a_record_about_patches_of_another_run_backs_nothing_out() {
 #[test]
 fn a_trial_that_cannot_go_back_is_stuck_until_it_can_or_is_confirmed() {
     let (stage, before) = on_trial();
-    let archive = stage.at("/var/sadm/pkg/ACMEweb/save/100-01/undo.gz");
+    let archive = stage.at("/var/sadm/pkg/ACMEweb/save/100-01/undo.files");
     let whole = fs::read(&archive).unwrap();
     fs::write(&archive, &whole[..whole.len() / 2]).unwrap();
     let_it_expire(&stage);
@@ -350,17 +351,17 @@ fn a_trial_that_cannot_go_back_is_stuck_until_it_can_or_is_confirmed() {
     assert!(said.contains("it cannot be backed out"), "{said}");
     assert_eq!(last_end(&stage), "stuck");
     let lines = history(&stage).len();
-    stage.run("recover -R @ROOT@").fails(4);
+    stage.run("recover --wait 20 -R @ROOT@").fails(4);
     assert_eq!(history(&stage).len(), lines, "the same is not told twice");
     assert!(record(&stage)["stuck"].is_string());
     fs::write(&archive, &whole).unwrap();
-    stage.run("recover -R @ROOT@").ok();
+    stage.run("recover --wait 20 -R @ROOT@").ok();
     before.assert_again(&stage, "the undo data is there again");
 
     let (stage, _) = on_trial();
-    fs::remove_file(stage.at("/var/sadm/pkg/ACMEweb/save/100-01/undo.gz")).unwrap();
+    fs::remove_file(stage.at("/var/sadm/pkg/ACMEweb/save/100-01/undo.files")).unwrap();
     let_it_expire(&stage);
-    stage.run("recover -R @ROOT@").fails(4);
+    stage.run("recover --wait 20 -R @ROOT@").fails(4);
     stage.run("confirm -R @ROOT@").ok();
     stage.run("add -R @ROOT@ delivered/200-01").ok();
 }
@@ -370,7 +371,7 @@ fn an_edit_on_trial_is_kept_beside_when_it_goes_back() {
     let (stage, _) = on_trial();
     fs::write(stage.at(HTTPD), "mine\n").unwrap();
     let_it_expire(&stage);
-    stage.run("recover -R @ROOT@").ok();
+    stage.run("recover --wait 20 -R @ROOT@").ok();
     assert_eq!(stage.text(HTTPD), "base\n");
     let kept = fs::read_dir(stage.at("/opt/ACMEweb/bin")).unwrap();
     let kept: Vec<String> = kept.map(|one| one.unwrap().file_name().into_string().unwrap()).collect();
@@ -454,7 +455,7 @@ fn a_check_that_kills_its_parent_leaves_a_trial_that_ends() {
     assert_eq!(record(&stage)["guards_check"], true);
     stage.run("add -R @ROOT@ delivered/200-01").fails(10);
     let_it_expire(&stage);
-    stage.run("recover -R @ROOT@").ok();
+    stage.run("recover --wait 20 -R @ROOT@").ok();
     before.assert_again(&stage, "the next command ends it");
 }
 
@@ -487,7 +488,7 @@ fn a_trial_of_each_root_is_its_own() {
     one.run(&line).ok();
     assert!(is_on_trial(&one) && is_on_trial(&two));
     let_it_expire(&one);
-    one.run("recover -R @ROOT@").ok();
+    one.run("recover --wait 20 -R @ROOT@").ok();
     assert!(!is_on_trial(&one) && is_on_trial(&two));
     two.run("confirm -R @ROOT@").ok();
 }
@@ -501,7 +502,7 @@ fn what_a_refusal_says_to_do_is_done_and_accepted() {
     stage.run(add).ok();
 
     let (stage, before) = on_trial();
-    let archive = stage.at("/var/sadm/pkg/ACMEweb/save/100-01/undo.gz");
+    let archive = stage.at("/var/sadm/pkg/ACMEweb/save/100-01/undo.files");
     let whole = fs::read(&archive).unwrap();
     fs::remove_file(&archive).unwrap();
     let_it_expire(&stage);
