@@ -38,7 +38,8 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         Failure::NotPrivileged(_) => ExitCause::NoRights,
         Failure::ReadOnly(_) => ExitCause::ReadOnly,
         Failure::NotTried(_) | Failure::NotWithout(_) => ExitCause::Ok,
-        Failure::NotInDepot { .. } => ExitCause::NotFound,
+        Failure::NotConfirmed(ConfirmRefusal::Ended { .. }) => ExitCause::TrialOver,
+        Failure::NotInDepot { .. } | Failure::NotConfirmed(_) => ExitCause::NotFound,
         Failure::NoDatabase(_) => ExitCause::NoDatabase,
         Failure::Lock(LockError::Held { .. }) | Failure::Scripts(ScriptError::Locked { .. }) => {
             ExitCause::Locked
@@ -64,7 +65,7 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         Failure::Archive(ArchiveError::Ledger(fault)) => of_ledger(fault),
         Failure::Archive(_) => ExitCause::UndoData,
         Failure::Keys(_) | Failure::StaleIndex(_) => ExitCause::Signature,
-        Failure::DepotMemory { .. } => ExitCause::DamagedRecord,
+        Failure::DepotMemory { .. } | Failure::Trial(_) => ExitCause::DamagedRecord,
         Failure::Depot(error) => of_depot(error),
         Failure::Policy(PolicyError::NotTheHosts(_)) => ExitCause::UntrustedRoot,
         Failure::Plan(fault) if fault.is_difference() => ExitCause::Edited,
@@ -84,9 +85,6 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
             ExitCause::Space => ExitCause::Space,
             _ => ExitCause::UndoData,
         },
-        Failure::NotConfirmed(ConfirmRefusal::Ended { .. }) => ExitCause::TrialOver,
-        Failure::NotConfirmed(_) => ExitCause::NotFound,
-        Failure::Trial(_) => ExitCause::DamagedRecord,
     }
 }
 

@@ -263,6 +263,7 @@ fn transaction_number(command: Command, error: &TransactionError) -> u8 {
         }
         (_, Cause::Unsupported { .. } | Cause::Apart { .. }) => (10, 5),
         (_, Cause::NoExchange(_)) => (10, 10),
+        (_, Cause::StoredFile(_)) => (26, 4),
         (_, Cause::Ledger(fault)) if is_damaged(fault.as_ref()) => (28, 4),
         (_, Cause::Source(source)) => match source.downcast_ref::<SourceError>() {
             Some(source) => return source_number(command, &source.path, &source.problem),

@@ -149,7 +149,7 @@ impl PatchesReport {
         };
         let is_as_before = result == ResultWord::RolledBack;
         let changed = !is_as_before || self.preparation.has_changed || self.recovered.is_some();
-        Self { trial, exit, result, changed, ..self }
+        Self { result, trial, changed, exit, ..self }
     }
 
     /// Adds the next steps, with the options of the command that asked.

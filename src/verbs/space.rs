@@ -89,7 +89,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let root = common.root.open(call)?;
     let cache = policy::of_root(&root).ok().and_then(|policy| policy.cache);
     let cache = cache.or_else(|| call.surroundings.network.cache());
-    let report = space(&root, cache).map_err(|failed| query_refused(&root, &failed))?;
+    let report = space(&root, cache.as_deref()).map_err(|failed| query_refused(&root, &failed))?;
     let commit = Wording::of_verbs(root.prefix()).verb("commit --superseded");
     Ok(Reply::about(&root, Exit::OK, SpaceReply::of(report, commit)))
 }

@@ -38,6 +38,16 @@ pub enum StoredFileError {
         /// What is wrong with it; continues the sentence.
         reason: String,
     },
+    /// It is not what was saved.
+    #[error("the undo data of package {package} is damaged: {shown} {what}")]
+    Spoilt {
+        /// The package.
+        package: String,
+        /// The path of the object.
+        shown: String,
+        /// What is wrong with it; continues the sentence.
+        what: &'static str,
+    },
     /// It cannot be read.
     #[error("the stored object {0} cannot be read: {1}")]
     Unreadable(String, io::Error),

@@ -62,7 +62,7 @@ fn rewritten(journal: &Journal) {
     let entries = |journal: &Journal| {
         let mut entries: Vec<JournalEntry> =
             journal.domains.iter().cloned().map(JournalEntry::Domain).collect();
-        entries.extend(journal.archives.iter().cloned().map(JournalEntry::Archive));
+        entries.extend(journal.archives.iter().cloned().map(Box::new).map(JournalEntry::Archive));
         entries.push(JournalEntry::RunRecord(Box::new(journal.run_record.clone())));
         entries.extend(journal.ops.iter().cloned().map(|op| JournalEntry::Op(Box::new(op))));
         entries

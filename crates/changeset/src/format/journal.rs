@@ -275,7 +275,7 @@ impl Journal {
     fn add(&mut self, entry: JournalEntry) {
         match entry {
             JournalEntry::Domain(domain) => self.domains.push(domain),
-            JournalEntry::Archive(archive) => self.archives.push(archive),
+            JournalEntry::Archive(archive) => self.archives.push(*archive),
             JournalEntry::RunRecord(run_record) => self.run_record = *run_record,
             JournalEntry::Op(op) => {
                 if self.ops.len() == self.ops.capacity() {

@@ -95,7 +95,7 @@ impl RunOpening {
             ..JournalHeader::default()
         };
         let domains = self.domains.iter().map(|domain| JournalEntry::Domain(domain.entry.clone()));
-        let archives = archives.iter().cloned().map(JournalEntry::Archive);
+        let archives = archives.iter().cloned().map(|archive| JournalEntry::Archive(Box::new(archive)));
         let run_record = JournalEntry::RunRecord(Box::new(settings.run_record.clone()));
         let ops = ops.map(|op| JournalEntry::Op(Box::new(op)));
         let entries = domains.chain(archives).chain([run_record]).chain(ops);

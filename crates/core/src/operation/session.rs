@@ -56,7 +56,7 @@ pub struct Session<'a> {
     trial: TrialChange,
     lock: Lock,
     /// The locks that were taken before it, given back after it.
-    _native: NativeLocks,
+    native: NativeLocks,
 }
 
 /// Checks that the caller may change the root and can write its records. The caller must be the owner of the root or the
@@ -171,7 +171,7 @@ impl<'a> Session<'a> {
         let (because, exchanges, exchanged) =
             (BTreeMap::new(), caller.exchanges.clone(), ExchangeLog::default());
         let trial = TrialChange::None;
-        Ok(Self { ground, caller, recovered, because, exchanges, exchanged, trial, lock, _native: native })
+        Ok(Self { ground, caller, recovered, because, exchanges, exchanged, trial, lock, native })
     }
 
     /// Returns the same session with the reason, for the history, of each patch that the caller did not name: the patch for
@@ -205,7 +205,7 @@ impl<'a> Session<'a> {
         trial: TrialChange,
         work: impl FnOnce(&Session<'_>) -> T,
     ) -> (Self, T) {
-        let Self { ground, caller, recovered, because, exchanges, exchanged, trial: own, lock, _native } =
+        let Self { ground, caller, recovered, because, exchanges, exchanged, trial: own, lock, native } =
             self;
         let (none, nothing) = (Vec::new(), BTreeMap::new());
         let acting = Session {
@@ -217,11 +217,11 @@ impl<'a> Session<'a> {
             exchanged,
             trial,
             lock,
-            _native,
+            native,
         };
         let done = work(&acting);
-        let Session { ground, recovered, exchanged, lock, _native, .. } = acting;
-        (Self { ground, caller, recovered, because, exchanges, exchanged, trial: own, lock, _native }, done)
+        let Session { ground, recovered, exchanged, lock, native, .. } = acting;
+        (Self { ground, caller, recovered, because, exchanges, exchanged, trial: own, lock, native }, done)
     }
 
     /// Returns the same session with something to tell beside the finding of recovery.

@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io::Read;
 
-use super::image::Image;
+use super::image::{Image, PackageImage};
 use super::member::MemberStamp;
 use super::objects::{ObjectHeader, Sink};
 use super::{Source, SourceError, SourceProblem};
@@ -63,7 +63,7 @@ impl StoredContent {
         sink: &mut Sink<'_, E>,
     ) -> Result<(), E> {
         let mut opened = OpenDirectories { root: &self.root, dirs: BTreeMap::new() };
-        let files = image.packages.first().into_iter().flat_map(|package| package.files());
+        let files = image.packages.first().into_iter().flat_map(PackageImage::files);
         for path in files.map(|entry| &entry.path).filter(|path| wanted(0, path)) {
             let failed = |reason: String| {
                 let package = image.packages.first().map_or("", |package| &package.directory);

@@ -18,7 +18,7 @@ pub enum JournalEntry {
     /// A set of targets that can be renamed from one stage. These lines come first.
     Domain(Domain),
     /// An undo archive of the run.
-    Archive(JournalArchive),
+    Archive(Box<JournalArchive>),
     /// The entries that `history` and `log` get once the outcome is known.
     #[serde(rename = "story")]
     RunRecord(Box<RunRecord>),

@@ -119,7 +119,7 @@ fn what_not_everybody_may_read_is_not_in_the_file_that_everybody_may_read() {
         RunRecord { command: "patchadd".to_owned(), text: "secret".to_owned(), ..RunRecord::default() };
     let entries = [
         JournalEntry::Domain(Domain { top: at("/"), stage, lacks: Vec::new() }),
-        JournalEntry::Archive(JournalArchive::default()),
+        JournalEntry::Archive(Box::default()),
         JournalEntry::RunRecord(Box::new(run_record.clone())),
         op("/var/sadm/install/contents", true),
         JournalEntry::Op(Box::new(private())),

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::archive_file::UnboundArchive;
 use crate::format::journal::{JournalArchive, Op, OpKind, StoredFiles};
-use crate::format::manifest::Manifest;
+use crate::format::manifest::{Manifest, ObjectRecord, UndoFiles};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::stage::layout_items::Layout;
@@ -59,11 +59,8 @@ fn search(dir: &Dir, name: &[u8], depth: usize, found: &mut Vec<StoredFiles>) ->
 /// Returns the stored objects that a manifest names; `None` for an archive that holds its objects, and where a name is
 /// none that a run gives.
 fn stored_files(manifest: &Manifest) -> Option<StoredFiles> {
-    let directories = manifest.header.files.clone().filter(|files| files.is_possible())?;
-    let names: BTreeSet<String> = manifest
-        .all_objects()
-        .filter_map(|object| object.stored_name())
-        .map(|name| name.to_string())
-        .collect();
+    let directories = manifest.header.files.clone().filter(UndoFiles::is_possible)?;
+    let names: BTreeSet<String> =
+        manifest.all_objects().filter_map(ObjectRecord::stored_name).map(|name| name.to_string()).collect();
     Some(StoredFiles { directories, names: names.into_iter().collect() })
 }

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::object_stager::ObjectStager;
 use crate::format::stored_identities::{self, IDENTITIES, StoredIdentity};
 use crate::plan::{Body, Member, NewObject};
-use crate::stored_file::{StoredFile, open_undo_directory};
+use crate::stored_file::{StoredFile, StoredFileError, open_undo_directory};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::identity::identity;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError, Sums};
@@ -25,8 +25,11 @@ const LARGEST_IDENTITIES: u64 = 64 << 20;
 /// Undo directories that are open, with what is known of their objects.
 pub(super) struct UndoDirectories<'a> {
     root: &'a Root,
-    open: BTreeMap<ObjectPath, Option<(Dir, BTreeMap<String, StoredIdentity>)>>,
+    open: BTreeMap<ObjectPath, Option<UndoDirectory>>,
 }
+
+/// An open undo directory, with the identities noted in it.
+type UndoDirectory = (Dir, BTreeMap<String, StoredIdentity>);
 
 impl<'a> UndoDirectories<'a> {
     pub(super) fn new(root: &'a Root) -> Self {
@@ -66,13 +69,22 @@ impl ObjectStager<'_, '_> {
     ) -> Result<bool, Cause> {
         let Some(new) = self.item(index)?.object() else { return Ok(false) };
         let Body::Member(member) = &new.body else { return Ok(false) };
-        let Some((dir, noted)) = directories.of(file)? else { return Ok(false) };
-        let name = file.name.as_bytes();
-        let Some(seen) = dir.look(name)?.filter(|seen| self.is_as_planned(new, member, seen)) else {
-            return Ok(false);
+        let spoilt = |what: &'static str| {
+            let shown = format!("{}/{}", self.root().show(&file.directory), file.name);
+            Cause::StoredFile(StoredFileError::Spoilt { package: self.package_of(index), shown, what })
         };
-        if dir.xattrs(name)? != self.xattrs_of(index, new)? || !has_content(dir, name, member, &seen, noted)?
-        {
+        let Some((dir, noted)) = directories.of(file)? else {
+            return Err(spoilt("is gone with its directory"));
+        };
+        let name = file.name.as_bytes();
+        let Some(seen) = dir.look(name)? else { return Err(spoilt("is gone")) };
+        if seen.file_type != FileType::Regular {
+            return Err(spoilt("is no plain file"));
+        }
+        if seen.size != member.size || !has_content(dir, name, member, &seen, noted)? {
+            return Err(spoilt("is not what was saved"));
+        }
+        if !self.is_as_planned(new, &seen) || dir.xattrs(name)? != self.xattrs_of(index, new)? {
             return Ok(false);
         }
         let (stage, staged) = self.place(index)?;
@@ -86,14 +98,12 @@ impl ObjectStager<'_, '_> {
         Ok(true)
     }
 
-    /// Tells whether a stored object has the type, size and attributes that the plan gives.
-    fn is_as_planned(&self, new: &NewObject, member: &Member, seen: &ObjectStatus) -> bool {
-        seen.file_type == FileType::Regular
-            && seen.size == member.size
-            && seen.mode == new.mode
+    /// Tells whether a stored object has the attributes that the plan gives.
+    fn is_as_planned(&self, new: &NewObject, seen: &ObjectStatus) -> bool {
+        seen.mode == new.mode
             && !new.mode.is_set_id()
             && new.mtime == Some(seen.mtime)
-            && (!self.is_privileged() || (seen.uid, seen.gid) == (new.uid, new.gid))
+            && (!self.root().is_privileged() || (seen.uid, seen.gid) == (new.uid, new.gid))
     }
 }
 
@@ -109,7 +119,8 @@ fn has_content(
     seen: &ObjectStatus,
     noted: Option<StoredIdentity>,
 ) -> Result<bool, Cause> {
-    let Some(b3) = member.b3.as_deref() else { return Ok(false) };
+    // Without a digest, the copy is compared with the sum.
+    let Some(b3) = member.b3.as_deref() else { return Ok(true) };
     if noted == Some(StoredIdentity::of(seen)) {
         return Ok(true);
     }

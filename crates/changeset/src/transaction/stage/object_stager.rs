@@ -189,11 +189,11 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         Ok(())
     }
 
-    pub(super) fn is_privileged(&self) -> bool {
-        self.root.is_privileged()
+    pub(super) fn root(&self) -> &'a Root {
+        self.root
     }
 
-    fn package_of(&self, index: usize) -> String {
+    pub(super) fn package_of(&self, index: usize) -> String {
         let client = self.layout.items.get(index).map(|item| &item.client);
         client.and_then(|client| self.layout.package_of(client)).map(ToString::to_string).unwrap_or_default()
     }

@@ -19,7 +19,7 @@ use patchadm_rootfs::Sums;
 /// How the name begins of the copy of a stored object that may still be written to.
 pub(crate) const LATE: &[u8] = b"late-";
 
-/// The access modes of open(2) in `flags` of proc_pid_fdinfo(5), and those that can write.
+/// The access modes of open(2) in `flags` of `proc_pid_fdinfo(5)`, and those that can write.
 const ACCESS_MODE: u32 = 0o3;
 
 /// Makes a switched run durable, with copies of the stored objects that processes can still write to.
@@ -103,7 +103,7 @@ fn is_number(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Tells whether a text of proc_pid_fdinfo(5) is that of a descriptor that can write.
+/// Tells whether a text of `proc_pid_fdinfo(5)` is that of a descriptor that can write.
 fn can_write(info: &str) -> bool {
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
     flags
@@ -111,7 +111,7 @@ fn can_write(info: &str) -> bool {
         .is_some_and(|flags| flags & ACCESS_MODE != 0)
 }
 
-/// Returns the inode of a line of proc_pid_maps(5), if what is written there goes to the file.
+/// Returns the inode of a line of `proc_pid_maps(5)`, if what is written there goes to the file.
 fn shared_and_written(line: &str) -> Option<u64> {
     let mut words = line.split_ascii_whitespace();
     let permissions = words.nth(1).filter(|permissions| permissions.as_bytes().get(1) == Some(&b'w'));

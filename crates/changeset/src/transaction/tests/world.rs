@@ -319,7 +319,7 @@ pub(super) fn publishes(step: &RootChange<'_>) -> bool {
 pub(super) fn files_of(journal: Journal) -> JournalFiles {
     let Journal { head, domains, archives, run_record, ops, .. } = journal;
     let mut entries: Vec<JournalLine> = domains.into_iter().map(JournalLine::Domain).collect();
-    entries.extend(archives.into_iter().map(JournalLine::Archive));
+    entries.extend(archives.into_iter().map(|archive| JournalLine::Archive(Box::new(archive))));
     entries.push(JournalLine::RunRecord(Box::new(run_record)));
     entries.extend(ops.into_iter().map(|op| JournalLine::Op(Box::new(op))));
     let mut files = Journal::to_files(head.header, &entries).unwrap();

@@ -64,9 +64,9 @@ pub(crate) fn inside(root: &Root, path: &ObjectPath) -> ObjectPath {
 /// The target of registrations.
 pub(crate) enum InstallfTarget<'a> {
     /// A run of its own.
-    Own(Session<'a>),
+    Own(Box<Session<'a>>),
     /// The queue of the run whose script is the caller.
-    Surrounding(RootAndPolicy, InstallfQueue),
+    Surrounding(Box<RootAndPolicy>, InstallfQueue),
 }
 
 impl<'a> InstallfTarget<'a> {
@@ -81,11 +81,11 @@ impl<'a> InstallfTarget<'a> {
         let surrounding = open_run(root).map_err(Failure::from)?.filter(|open| Some(&*open.name) == run);
         let target = if let Some(open) = surrounding {
             let queue = InstallfQueue::open(root, &open.stage).map_err(failed)?;
-            Self::Surrounding(RootAndPolicy::of(root)?, queue)
+            Self::Surrounding(Box::new(RootAndPolicy::of(root)?), queue)
         } else {
             let session = begin_change(RootAndPolicy::of(root)?, caller)?;
             must_agree(root, |_| false)?;
-            Self::Own(session)
+            Self::Own(Box::new(session))
         };
         let installed = installed::packages(&RecordView::live(root)).map_err(Failure::from)?;
         if !installed.contains(package) {

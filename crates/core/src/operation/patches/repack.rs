@@ -203,7 +203,7 @@ impl<'a> Repacking<'a> {
             match reader.find_with(package, &name, &ledger) {
                 Err(error @ ArchiveError::Missing { .. }) => missing = Some(error),
                 Err(error @ ArchiveError::Lost { .. }) if !is_named => missing = Some(error),
-                found => self.read_archive(reading, (id, package, name), found?, all)?,
+                found => self.read_archive(reading, (id, package, name), &found?, all)?,
             }
         }
         match missing {
@@ -216,7 +216,7 @@ impl<'a> Repacking<'a> {
         &self,
         reading: &mut UndoReading<'_>,
         (id, package, name): (&PatchId, &PkgInst, String),
-        found: UndoData,
+        found: &UndoData,
         all: &mut ReadArchives,
     ) -> Result<(), Failure> {
         let view = RecordView::live(&self.ground.root);

@@ -16,7 +16,7 @@ mod report;
 mod survey;
 mod undo_space;
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::failure::Failure;
 use super::session::must_have_database;
@@ -28,7 +28,7 @@ pub(in crate::operation) use survey::undo_spaces;
 pub use undo_space::{UndoForm, UndoSpace};
 
 /// Counts the disk space of a root; `cache` is the directory of fetched patches.
-pub fn space(root: &Root, cache: Option<PathBuf>) -> Result<SpaceReport, Failure> {
+pub fn space(root: &Root, cache: Option<&Path>) -> Result<SpaceReport, Failure> {
     must_have_database(root)?;
-    SpaceSurvey::of(root)?.report(cache.as_deref())
+    SpaceSurvey::of(root)?.report(cache)
 }

@@ -1,5 +1,6 @@
 //! Counts the disk space of a root, directory by directory.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -261,11 +262,10 @@ impl<'a> SpaceSurvey<'a> {
 
     fn note_file_system(&mut self, directory: &Dir) -> Result<(), RootError> {
         let device = directory.itself()?.file_system;
-        if !self.file_systems.contains_key(&device) {
+        if let Entry::Vacant(free) = self.file_systems.entry(device) {
             let space = directory.space()?;
             let path = directory.root().show(directory.path());
-            let share = FileSystemShare { path, bytes: 0, size: space.size, free: space.bytes };
-            self.file_systems.insert(device, share);
+            free.insert(FileSystemShare { path, bytes: 0, size: space.size, free: space.bytes });
         }
         Ok(())
     }

@@ -154,7 +154,7 @@ mod tests {
         let without = space(place.path());
         assert_eq!((without.form, without.freeable), (None, 0));
         for (name, form) in ["undo.gz", "obsolete.Z", "undo"].into_iter().zip(["gz", "Z", "none"]) {
-            fs::write(save.join(name), [b'a'; 20_000]).unwrap();
+            fs::write(save.join(name), vec![b'a'; 20_000]).unwrap();
             let found = space(place.path());
             assert_eq!(found.form.map(UndoForm::word), Some(form));
             assert_eq!(found.bytes - without.bytes, found.freeable, "{name}");

@@ -81,11 +81,11 @@ pub(in crate::operation) fn begin_with_trial<'a>(
 }
 
 /// Ends a trial that is over.
-fn expired<'a>(
-    session: Session<'a>,
+fn expired(
+    session: Session<'_>,
     record: TrialRecord,
     reason: OverReason,
-) -> Result<(Session<'a>, FoundTrial), Failure> {
+) -> Result<(Session<'_>, FoundTrial), Failure> {
     let (session, done) = end_by_backout(session, &record, "expired", true);
     match done {
         Ok(_) => {
