@@ -47,9 +47,10 @@ impl Debian {
     fn go_on(&self, next: Next) {
         if let Next::Patchadm = next {
             self.done("patchadm list");
-            self.done("patchadm adopt --refresh");
+            self.done("patchadm adopt --refresh --wait 60");
         }
-        self.done("dpkg --configure -a");
+        // What was killed may hold the lock of dpkg for a moment more.
+        self.done("for attempt in $(seq 100); do dpkg --configure -a && exit 0; sleep 0.1; done; exit 1");
         self.done(UPGRADE);
         self.done("patchadm adopt --refresh");
     }
