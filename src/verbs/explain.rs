@@ -213,7 +213,8 @@ mod tests {
                 "pkgadd -s",
                 "patchadm verify",
                 "pkgtrans",
-                "removef"
+                "removef",
+                "patchadm repack"
             ]
         );
         let one =
