@@ -221,7 +221,7 @@ fn while_a_run_is_on_trial_nothing_else_changes_the_root() {
     assert_eq!((&said["exit"]["code"], &said["exit"]["name"]), (&10.into(), &"on-trial".into()));
     stage.run("pkgrm -n -R @ROOT@ ACMEweb").fails(1);
     assert!(before.difference(&stage.everything()).is_empty());
-    stage.run("recover --wait 20 -R @ROOT@").ok();
+    assert_eq!(stage.run("recover --wait 20 -R @ROOT@").code, 0);
     assert!(is_on_trial(&stage));
 }
 
@@ -244,7 +244,7 @@ fn several_patches_are_one_trial() {
     stage.run("add --trial 1h -R @ROOT@ delivered/100-01 delivered/200-01").ok();
     assert_eq!(record(&stage)["patches"], serde_json::json!(["100-01", "200-01"]));
     let_it_expire(&stage);
-    stage.run("recover --wait 20 -R @ROOT@").ok();
+    assert_eq!(stage.run("recover --wait 20 -R @ROOT@").code, 0);
     before.assert_again(&stage, "both are gone");
 }
 
@@ -355,7 +355,7 @@ fn a_trial_that_cannot_go_back_is_stuck_until_it_can_or_is_confirmed() {
     assert_eq!(history(&stage).len(), lines, "the same is not told twice");
     assert!(record(&stage)["stuck"].is_string());
     fs::write(&archive, &whole).unwrap();
-    stage.run("recover --wait 20 -R @ROOT@").ok();
+    assert_eq!(stage.run("recover --wait 20 -R @ROOT@").code, 0);
     before.assert_again(&stage, "the undo data is there again");
 
     let (stage, _) = on_trial();
@@ -371,7 +371,7 @@ fn an_edit_on_trial_is_kept_beside_when_it_goes_back() {
     let (stage, _) = on_trial();
     fs::write(stage.at(HTTPD), "mine\n").unwrap();
     let_it_expire(&stage);
-    stage.run("recover --wait 20 -R @ROOT@").ok();
+    assert_eq!(stage.run("recover --wait 20 -R @ROOT@").code, 0);
     assert_eq!(stage.text(HTTPD), "base\n");
     let kept = fs::read_dir(stage.at("/opt/ACMEweb/bin")).unwrap();
     let kept: Vec<String> = kept.map(|one| one.unwrap().file_name().into_string().unwrap()).collect();
@@ -455,7 +455,7 @@ fn a_check_that_kills_its_parent_leaves_a_trial_that_ends() {
     assert_eq!(record(&stage)["guards_check"], true);
     stage.run("add -R @ROOT@ delivered/200-01").fails(10);
     let_it_expire(&stage);
-    stage.run("recover --wait 20 -R @ROOT@").ok();
+    assert_eq!(stage.run("recover --wait 20 -R @ROOT@").code, 0);
     before.assert_again(&stage, "the next command ends it");
 }
 

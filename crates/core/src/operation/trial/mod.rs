@@ -5,7 +5,7 @@
 //!                                          └─► over, or undone: one run takes both away
 //! ```
 //! The record says when a trial is over, and no timer: whoever locks the root first after that carries it out, before
-//! anything else ([`begin`]). A process that waits, a timer and the boot are only ways to have somebody come.
+//! anything else (`begin`). A process that waits, a timer and the boot are only ways to have somebody come.
 
 pub(in crate::operation) mod begin;
 pub(in crate::operation) mod change;
