@@ -70,8 +70,16 @@ fn change_record(stage: &Scenario, change: impl Fn(&mut Value)) {
     fs::write(stage.at(RECORD), format!("{{{}}}\n", fields.join(","))).unwrap();
 }
 
-/// Lets the time of the trial be up.
+/// Lets the time of the trial be up. Nobody waits for that any more, who could come first.
 fn let_it_expire(stage: &Scenario) {
+    let root = stage.root().display().to_string();
+    for process in fs::read_dir("/proc").unwrap().flatten() {
+        let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        if line.contains("__trial") && line.contains(&root) {
+            let _ = std::process::Command::new("kill").arg("-9").arg(process.file_name()).status();
+        }
+    }
     change_record(stage, |record| record["boot"] = "00000000-0000-0000-0000-000000000000".into());
 }
 
