@@ -19,18 +19,6 @@ use patchadm_inputs::policy::Edited;
 use patchadm_inputs::sign::DemandWord;
 use patchadm_svr4::package::ObjectPath;
 
-/// The forms of undo data.
-const UNDO_FORMATS: [(&str, UndoFormat); 4] = [
-    ("gz", UndoFormat::Gzip),
-    ("Z", UndoFormat::Compress),
-    ("none", UndoFormat::Plain),
-    ("files", UndoFormat::Files),
-];
-
-/// The compressions of undo archives.
-pub(super) const ARCHIVE_FORMATS: [(&str, UndoFormat); 3] =
-    [("gz", UndoFormat::Gzip), ("Z", UndoFormat::Compress), ("none", UndoFormat::Plain)];
-
 const CHOICES: [(&str, Edited); 3] =
     [("stop", Edited::Stop), ("replace", Edited::Replace), ("keep", Edited::Keep)];
 
@@ -231,7 +219,7 @@ pub(crate) struct UndoOptions {
     #[arg(long, value_name = "DIR")]
     pub(crate) undo_dir: Option<PathBuf>,
     /// How undo data is kept: an archive compressed as gz, Z or none, or the old files
-    #[arg(long, value_name = "FORMAT", value_parser = one_of(&UNDO_FORMATS), hide_possible_values = true)]
+    #[arg(long, value_name = "FORMAT", value_parser = one_of(&UndoFormat::ALL), hide_possible_values = true)]
     pub(crate) undo_format: Option<UndoFormat>,
 }
 
@@ -266,7 +254,7 @@ impl ApplyingOptions {
         let paths = |paths: &[ObjectPath]| paths.iter().map(path_text).collect::<Result<Vec<_>, _>>();
         options.no_undo = self.undo.no_undo;
         options.undo_dir = self.undo.undo_dir.as_ref().map(named_text).transpose()?;
-        options.undo_format = word_for(&UNDO_FORMATS, self.undo.undo_format);
+        options.undo_format = word_for(&UndoFormat::ALL, self.undo.undo_format);
         options.edited = word_for(&CHOICES, self.edits.edited);
         (options.overridden, options.preserved) =
             (paths(&self.edits.overridden)?, paths(&self.edits.preserved)?);
@@ -287,7 +275,7 @@ impl ApplyingOptions {
             undo: UndoOptions {
                 no_undo: options.no_undo,
                 undo_dir: options.undo_dir.as_ref().map(PathBuf::from),
-                undo_format: meant_by(&UNDO_FORMATS, "undo_format", options.undo_format.as_deref())?,
+                undo_format: meant_by(&UndoFormat::ALL, "undo_format", options.undo_format.as_deref())?,
             },
             edits: EditOptions {
                 edited: meant_by(&CHOICES, "edited", options.edited.as_deref())?,

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::options::{ARCHIVE_FORMATS, BriefVerbOptions, NoteOption};
-use crate::arguments::{age, one_of, parse, word_for};
+use super::options::{BriefVerbOptions, NoteOption};
+use crate::arguments::{age, one_of, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::reply::failure::change_failed;
@@ -26,7 +26,7 @@ const USAGE: &str =
 #[derive(clap::Parser)]
 struct RepackArgs {
     /// The form: gz, Z or none
-    #[arg(long, value_name = "FORMAT", value_parser = one_of(&ARCHIVE_FORMATS), hide_possible_values = true)]
+    #[arg(long, value_name = "FORMAT", value_parser = one_of(&UndoFormat::ARCHIVES), hide_possible_values = true)]
     format: Option<UndoFormat>,
     /// Those of all patches that were applied longer ago than this (90d, 12w, 1y)
     #[arg(long, value_name = "AGE", value_parser = age)]
@@ -60,7 +60,7 @@ struct RepackReply {
     #[serde(skip_serializing_if = "Option::is_none")]
     would_change: Option<bool>,
     run: Option<String>,
-    format: String,
+    format: &'static str,
     archives: Vec<ArchiveEntry>,
     notes: Vec<String>,
 }
@@ -71,7 +71,7 @@ struct ArchiveEntry {
     id: String,
     package: String,
     verdict: &'static str,
-    from: String,
+    from: &'static str,
     before: u64,
     after: Option<u64>,
 }
@@ -97,10 +97,6 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     }
 }
 
-fn word(format: UndoFormat) -> String {
-    word_for(&ARCHIVE_FORMATS, Some(format)).unwrap_or_else(|| "files".to_owned())
-}
-
 impl RepackReply {
     fn of(report: &RepackReport, request: &RepackRequest) -> Self {
         let is_something = report.archives.iter().any(|archive| archive.stays.is_none());
@@ -116,7 +112,7 @@ impl RepackReply {
             changed: report.receipt.is_some(),
             would_change: request.dry_run.then_some(is_something),
             run: report.receipt.as_ref().map(|receipt| receipt.run.clone()),
-            format: word(request.format),
+            format: request.format.word(),
             archives: report.archives.iter().map(ArchiveEntry::of).collect(),
             notes: recovery.chain(report.recovered.notes().iter().cloned()).chain(notes).collect(),
         }
@@ -136,7 +132,7 @@ impl ArchiveEntry {
             id: archive.id.to_string(),
             package: archive.package.to_string(),
             verdict,
-            from: word(archive.from),
+            from: archive.from.word(),
             before: archive.before,
             after: archive.after,
         }

@@ -14,15 +14,17 @@ mod entry;
 mod ops;
 mod path_text;
 
+use std::collections::BTreeSet;
 use std::io::BufRead;
 
 use super::run::Run;
+use super::undo_files::StoredName;
 use patchadm_rootfs::Digest;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub(super) use check::is_marker;
 pub use check::{
-    LONGEST_SCRIPT_NAME, archive_elsewhere, is_settable, noted_identity, noted_path, noted_stage,
+    LONGEST_SCRIPT_NAME, archive_elsewhere, is_boot_id, is_settable, noted_identity, noted_path, noted_stage,
 };
 pub use domain::{Domain, Lack};
 pub use entry::{
@@ -270,6 +272,12 @@ impl Journal {
             journal.add(checked(text, || format!("line {}", index + 1))?);
         }
         Ok(journal)
+    }
+
+    /// Returns the stored names of all objects that stay after the commit, as undo data.
+    pub fn stored_names(&self) -> BTreeSet<StoredName> {
+        let names = self.archives.iter().flat_map(|archive| archive.files.iter().flatten());
+        names.filter_map(|name| StoredName::parse(name)).collect()
     }
 
     fn add(&mut self, entry: JournalEntry) {

@@ -8,6 +8,19 @@ pub(super) const RUNS: u64 = 1 << 63;
 /// The highest number that a run can have: it has no next one.
 pub const LAST_NUMBER: u64 = RUNS - 1;
 
+/// What stands for the name of a run in a JSON record that is made before the run has one.
+pub const RUN_MARK: &str = "\u{1}";
+
+/// How JSON writes the mark: a text that it has to escape stands nowhere else in a record.
+const ESCAPED_MARK: &[u8] = br"\u0001";
+
+/// Splits a record with [`RUN_MARK`] into what stands before and behind it.
+pub fn around_mark(record: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let at = record.windows(ESCAPED_MARK.len()).position(|part| part == ESCAPED_MARK);
+    let (before, rest) = record.split_at(at.unwrap_or(record.len()));
+    (before.to_vec(), rest.get(ESCAPED_MARK.len()..).unwrap_or_default().to_vec())
+}
+
 /// The name of a run: `<number>-<16 hexadecimal digits>`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Run {

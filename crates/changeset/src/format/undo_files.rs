@@ -20,9 +20,6 @@ pub const UNDO: &[u8] = b"undo";
 /// The directory that holds the stages of our own file system.
 const STAGES: &[u8] = b"stage";
 
-/// The directory for stages and undo directories of another mount.
-const HOLDER: &[u8] = b".patchadm";
-
 /// How begins the name of a stage, and of an undo directory, in a directory that is a domain of its own.
 const LOCAL_STAGE: &str = ".patchadm-";
 const LOCAL_UNDO: &str = ".patchadm-undo-";
@@ -116,7 +113,7 @@ pub fn is_undo_directory(path: &ObjectPath, run: &str) -> bool {
     let above = path.parent().filter(|above| above.name() == UNDO && path.name() == run.as_bytes());
     let holder = above.and_then(|above| above.parent());
     // The directory of our own files may lie behind a link, under another name.
-    holder.is_some_and(|holder| holder.name() == HOLDER || !holder.relative().is_empty())
+    holder.is_some_and(|holder| !holder.relative().is_empty())
 }
 
 #[cfg(test)]

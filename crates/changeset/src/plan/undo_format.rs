@@ -16,6 +16,28 @@ pub enum UndoFormat {
 }
 
 impl UndoFormat {
+    /// The forms that are an archive with the objects in it, each with its word.
+    pub const ARCHIVES: [(&'static str, Self); 3] =
+        [Self::Gzip.named(), Self::Compress.named(), Self::Plain.named()];
+
+    /// All forms, each with the word for it in options and policies.
+    pub const ALL: [(&'static str, Self); 4] =
+        [Self::Gzip.named(), Self::Compress.named(), Self::Plain.named(), Self::Files.named()];
+
+    const fn named(self) -> (&'static str, Self) {
+        (self.word(), self)
+    }
+
+    /// Returns the word for the form in options, policies and documents.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Gzip => "gz",
+            Self::Compress => "Z",
+            Self::Plain => "none",
+            Self::Files => "files",
+        }
+    }
+
     /// Returns the suffix of the file name, with its dot.
     pub fn suffix(self) -> &'static str {
         match self {

@@ -230,13 +230,7 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
 fn set_of_undo(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
     match name {
         "undo_format" => {
-            let formats = [
-                ("gz", UndoFormat::Gzip),
-                ("Z", UndoFormat::Compress),
-                ("none", UndoFormat::Plain),
-                ("files", UndoFormat::Files),
-            ];
-            policy.undo_format = word(value, &formats)?;
+            policy.undo_format = word(value, &UndoFormat::ALL)?;
         }
         "undo_dir" => policy.undo_dir = Some(absolute(value)?),
         "undo_keep" => {

@@ -6,7 +6,7 @@ use super::error::StageFileError;
 use super::name::{StageId, StageName};
 use super::scope::Scope;
 use patchadm_changeset::format::manifest::{decode, encode};
-use patchadm_changeset::format::run::Run;
+use patchadm_changeset::format::run::{RUN_MARK, Run, around_mark};
 use patchadm_svr4::package::{ObjectPath, PkgInst, rule};
 use patchadm_svr4::patch::PatchId;
 
@@ -86,14 +86,7 @@ impl PromotionRecord {
 
     /// Formats the file as it is around the name of the run, which is not known before the run.
     pub fn around_run(&self) -> (Vec<u8>, Vec<u8>) {
-        // A text that JSON has to escape stands nowhere else in the line.
-        const MARK: &str = "\u{1}";
-        let line = Self { run: MARK.to_owned(), ..self.clone() }.write();
-        let mark = br"\u0001";
-        match line.windows(mark.len()).position(|part| part == mark) {
-            Some(at) => (line[..at].to_vec(), line[at + mark.len()..].to_vec()),
-            None => (line, Vec::new()),
-        }
+        around_mark(&Self { run: RUN_MARK.to_owned(), ..self.clone() }.write())
     }
 
     /// Formats the file.

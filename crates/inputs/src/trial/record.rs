@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::duration::TrialDuration;
 use super::moment::Moment;
 use patchadm_changeset::format::history::TrialStart;
-use patchadm_changeset::format::run::Run;
+use patchadm_changeset::format::journal::is_boot_id;
+use patchadm_changeset::format::run::{RUN_MARK, Run, around_mark};
 use patchadm_svr4::package::rule;
 use patchadm_svr4::patch::PatchId;
 
@@ -156,17 +157,7 @@ impl TrialRecord {
 
     /// Formats the file as it is around the name of the run, which is not known before the run.
     pub fn around_run(&self) -> (Vec<u8>, Vec<u8>) {
-        // A text that JSON has to escape stands nowhere else in the line.
-        const MARK: &str = "\u{1}";
-        let line = Self { run: MARK.to_owned(), ..self.clone() }.write();
-        let mark = br"\u0001";
-        match line.windows(mark.len()).position(|part| part == mark) {
-            Some(at) => {
-                let (before, rest) = line.split_at(at);
-                (before.to_vec(), rest.iter().skip(mark.len()).copied().collect())
-            }
-            None => (line, Vec::new()),
-        }
+        around_mark(&Self { run: RUN_MARK.to_owned(), ..self.clone() }.write())
     }
 
     /// Formats the file.
@@ -196,11 +187,6 @@ fn is_patch_id(text: &str) -> bool {
         && text.bytes().all(is_letter)
         && text.bytes().next_back().is_some_and(|last| last.is_ascii_digit())
         && !text.starts_with(['-', '.'])
-}
-
-/// Tells whether a text is the id of a boot, as the kernel spells it.
-fn is_boot_id(text: &str) -> bool {
-    text.len() == 36 && text.bytes().all(|byte| byte == b'-' || matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ fn progress(progress: &ScriptProgress) -> Result<(), JournalError> {
     its.must("journal.progress.group", "group", script.group > 1)?;
     let is_name = script.name.chars().count() <= LONGEST_SCRIPT_NAME;
     its.must("journal.progress.name", "name", is_name)?;
-    its.must("journal.progress.boot", "boot_id", is_boot(&script.boot_id))
+    its.must("journal.progress.boot", "boot_id", is_boot_id(&script.boot_id))
 }
 
 /// Checks everything after the sectors.
@@ -341,7 +341,7 @@ pub(in crate::format) fn is_marker(text: &str) -> bool {
 }
 
 /// Returns whether a text has the form of `/proc/sys/kernel/random/boot_id`.
-fn is_boot(text: &str) -> bool {
+pub fn is_boot_id(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     parts.len() == 5 && parts.iter().zip([8, 4, 4, 4, 12]).all(|(part, digits)| is_hex(part, digits))
 }

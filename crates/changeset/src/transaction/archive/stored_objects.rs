@@ -4,7 +4,6 @@
 //! the switch does not move into the stage, and one that a second archive of the run saves, too, is copied.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::Read;
 
 use crate::format::journal::{Op, OpKind};
 use crate::format::manifest::encode;
@@ -14,11 +13,12 @@ use crate::transaction::archive::stored_names::StoredObjects;
 use crate::transaction::archive::undo_archive::{ArchiveInput, OldObjects};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::rename_support::RenameSupport;
+use crate::transaction::objects::summed_copy::copy_summed;
 use crate::transaction::settings::RunWatch;
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::layout_items::{Layout, LayoutItem};
 use crate::transaction::stage::staged_versions::stored_version;
-use patchadm_rootfs::{Dir, Inode, Sums};
+use patchadm_rootfs::{Dir, Inode};
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::ObjectPath;
 
@@ -134,31 +134,7 @@ fn copy_object(
     let file = old.open(path, entry)?;
     let mut copy = to.create(name)?;
     copy.reserve(file.seen.size)?;
-    let mut reading = CopyingReader { from: &file.file, to: &mut copy, failed: None };
-    let sums = Sums::of(&mut reading);
-    if let Some(failed) = reading.failed {
-        return Err(failed.into());
-    }
+    let sums = copy_summed(&file.file, &mut copy)?;
     let sums = sums.map_err(|_| Cause::Changed(encode(path.as_bytes())))?;
     old.is_as_surveyed(path, &file, sums.cksum, entry)
-}
-
-/// Writes to a file what is read from another one.
-struct CopyingReader<'a> {
-    from: &'a std::fs::File,
-    to: &'a mut patchadm_rootfs::WritableFile,
-    failed: Option<patchadm_rootfs::RootError>,
-}
-
-impl Read for CopyingReader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.from.read(buffer)?;
-        match self.to.put(buffer.get(..count).unwrap_or_default()) {
-            Ok(()) => Ok(count),
-            Err(error) => {
-                self.failed = Some(error);
-                Err(std::io::ErrorKind::WriteZero.into())
-            }
-        }
-    }
 }

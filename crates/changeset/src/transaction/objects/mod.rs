@@ -4,3 +4,4 @@ pub(crate) mod attributes;
 pub(crate) mod dirs;
 pub(crate) mod identity;
 pub(crate) mod rename_support;
+pub(crate) mod summed_copy;

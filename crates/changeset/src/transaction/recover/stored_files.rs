@@ -11,7 +11,7 @@ use crate::format::stored_identities::{self, IDENTITIES, StoredIdentity};
 use crate::format::undo_files::{StoredName, UNDO, undo_directory};
 use crate::stored_file::open_undo_directory;
 use crate::transaction::error::Cause;
-use crate::transaction::stage::domains::drop_holder;
+use crate::transaction::stage::domains::{HOLDER, drop_holder};
 use crate::transaction::switch::late_copies::LATE;
 use patchadm_rootfs::{Dir, FileType, Root};
 use patchadm_svr4::package::{Mode, ObjectPath};
@@ -26,8 +26,7 @@ pub(crate) fn settle_stored_files(
     if outcome != RunOutcome::Commit {
         return Ok(Vec::new());
     }
-    let names = journal.archives.iter().flat_map(|archive| archive.files.iter().flatten());
-    let stored: BTreeSet<StoredName> = names.filter_map(|name| StoredName::parse(name)).collect();
+    let stored = journal.stored_names();
     for (index, domain) in journal.domains.iter().enumerate() {
         let of_domain = stored.iter().filter(|name| name.directory == index);
         let wanted: BTreeSet<&[u8]> = of_domain.map(|name| name.name.as_bytes()).collect();
@@ -131,5 +130,5 @@ fn remove_directory(root: &Root, dir: &Dir, path: &ObjectPath) -> Result<(), Cau
     }
     let Some(holder) = above.parent() else { return Ok(()) };
     let is_empty = root.dir(&holder)?.remove_dir(UNDO)?;
-    if is_empty && holder.name() == b".patchadm" { drop_holder(root, &holder) } else { Ok(()) }
+    if is_empty && holder.name() == HOLDER { drop_holder(root, &holder) } else { Ok(()) }
 }

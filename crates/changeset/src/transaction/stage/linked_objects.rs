@@ -15,7 +15,6 @@ use crate::format::stored_identities::{self, IDENTITIES, StoredIdentity};
 use crate::plan::{Body, Member, NewObject};
 use crate::stored_file::{StoredFile, StoredFileError, open_undo_directory};
 use crate::transaction::error::Cause;
-use crate::transaction::objects::identity::identity;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError, Sums};
 use patchadm_svr4::package::ObjectPath;
 
@@ -92,9 +91,7 @@ impl ObjectStager<'_, '_> {
             Err(error) if is_no_place_for_links(error.errno()) => return Ok(false),
             linked => linked?,
         }
-        let digest = member.b3.as_deref().copied();
-        let linked = stage.look(&staged)?.ok_or_else(|| Cause::Changed(new_path(dir, name)))?;
-        self.made_link(index, identity(&linked, digest, None), digest)?;
+        self.made_name(index, &stage, &staged, member.b3.as_deref().copied())?;
         Ok(true)
     }
 
@@ -105,10 +102,6 @@ impl ObjectStager<'_, '_> {
             && new.mtime == Some(seen.mtime)
             && (!self.root().is_privileged() || (seen.uid, seen.gid) == (new.uid, new.gid))
     }
-}
-
-fn new_path(dir: &Dir, name: &[u8]) -> String {
-    dir.root().show(&dir.at(name))
 }
 
 /// Tells whether a stored object has the content that was saved: by how it looks, or else by its bytes.

@@ -172,23 +172,6 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         Ok(())
     }
 
-    /// Notes a stored object that was linked into the stage.
-    pub(super) fn made_link(
-        &mut self,
-        index: usize,
-        identity: Identity,
-        digest: Option<Digest>,
-    ) -> Result<(), Cause> {
-        let item = self.item(index)?;
-        if let Some(digest) = digest.filter(|_| self.keeps_digests) {
-            self.made.content.digests.insert(item.client.clone(), digest);
-        }
-        if item.inside.is_none() {
-            self.made.identities.push((index, Box::new(identity)));
-        }
-        Ok(())
-    }
-
     pub(super) fn root(&self) -> &'a Root {
         self.root
     }
@@ -304,7 +287,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         self.made_name(index, &dir, &name, known.copied())
     }
 
-    fn made_name(
+    pub(super) fn made_name(
         &mut self,
         index: usize,
         dir: &Dir,
@@ -312,7 +295,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         digest: Option<Digest>,
     ) -> Result<(), Cause> {
         let item = self.item(index)?;
-        if let Some(digest) = digest {
+        if let Some(digest) = digest.filter(|_| self.keeps_digests) {
             self.made.content.digests.insert(item.client.clone(), digest);
         }
         if item.inside.is_none() {

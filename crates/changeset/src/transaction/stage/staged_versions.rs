@@ -5,17 +5,18 @@
 //! made durable. A run that dies earlier leaves them in its stage, which is removed as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
+use std::io::Read;
 
 use crate::format::undo_files::StoredName;
 use crate::plan::{Plan, ReplacedVersion};
 use crate::transaction::archive::stored_names::StoredObjects;
 use crate::transaction::content_source::ContentSource;
 use crate::transaction::error::Cause;
+use crate::transaction::objects::summed_copy::copy_summed;
 use crate::transaction::settings::RunWatch;
 use crate::transaction::stage::domains::OpenDomains;
 use patchadm_rootfs::Sums;
-use patchadm_rootfs::{Dir, Root, RootError, WritableFile};
+use patchadm_rootfs::{Dir, Root};
 use patchadm_svr4::package::{ObjectPath, PackagePath};
 
 /// The staged versions.
@@ -108,12 +109,7 @@ fn write(
         |reason: String| Cause::Corrupt { package: package.to_string(), path: root.show(path), reason };
     let mut file = within.create(stored_version(number).name.as_bytes())?;
     file.reserve(member.size)?;
-    let mut passing =
-        Passing { data: data.take(member.size.saturating_add(1)), file: &mut file, failed: None };
-    let sums = Sums::of(&mut passing);
-    if let Some(failed) = passing.failed {
-        return Err(failed.into());
-    }
+    let sums = copy_summed(data.take(member.size.saturating_add(1)), &mut file)?;
     let Sums { size, cksum, b3 } = sums.map_err(|error| corrupt(error.to_string()))?;
     if size != member.size {
         return Err(corrupt(format!("file size <{}> expected <{size}> actual", member.size)));
@@ -125,25 +121,4 @@ fn write(
         return Err(corrupt("it is not what it was when the run was planned".to_owned()));
     }
     Ok(())
-}
-
-/// Copies bytes from a source to a file as they are read.
-struct Passing<'a, R> {
-    data: R,
-    file: &'a mut WritableFile,
-    /// The error of the file, if it did not take the bytes.
-    failed: Option<RootError>,
-}
-
-impl<R: Read> Read for Passing<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.data.read(buffer)?;
-        match self.file.put(buffer.get(..count).unwrap_or_default()) {
-            Ok(()) => Ok(count),
-            Err(error) => {
-                self.failed = Some(error);
-                Err(io::ErrorKind::WriteZero.into())
-            }
-        }
-    }
 }

@@ -13,8 +13,8 @@ use std::path::Path;
 use crate::format::journal::{Identity, Journal, NotedDigest, Op};
 use crate::format::undo_files::StoredName;
 use crate::transaction::error::Cause;
+use crate::transaction::objects::summed_copy::copy_summed;
 use crate::transaction::switch::op_runner::OpRunner;
-use patchadm_rootfs::Sums;
 
 /// How the name begins of the copy of a stored object that may still be written to.
 pub(crate) const LATE: &[u8] = b"late-";
@@ -24,8 +24,7 @@ const ACCESS_MODE: u32 = 0o3;
 
 /// Makes a switched run durable, with copies of the stored objects that processes can still write to.
 pub(crate) fn sync_with_copies(journal: &Journal, runner: &mut OpRunner<'_>) -> Result<(), Cause> {
-    let names = journal.archives.iter().flat_map(|archive| archive.files.iter().flatten());
-    let stored: BTreeSet<StoredName> = names.filter_map(|name| StoredName::parse(name)).collect();
+    let stored = journal.stored_names();
     if stored.is_empty() {
         return runner.sync();
     }
@@ -67,13 +66,12 @@ fn copy_open(
 fn copy(runner: &mut OpRunner<'_>, op: &Op, (name, old): (&StoredName, &Identity)) -> Result<(), Cause> {
     let (objects, _) = runner.staged(op)?;
     let changed = || Cause::Changed(op.path.to_string());
-    let (mut from, seen) = objects.open_seen(name.name.as_bytes())?.ok_or_else(changed)?;
+    let (from, seen) = objects.open_seen(name.name.as_bytes())?.ok_or_else(changed)?;
     let late = [LATE, name.name.as_bytes()].concat();
     objects.remove(&late)?;
     let mut to = objects.create(&late)?;
     to.reserve(seen.size)?;
-    std::io::copy(&mut from, &mut to).map_err(|error| to.write_error(&error))?;
-    let copied = Sums::of(&mut objects.open_regular(&late)?).map_err(|_| changed())?;
+    let copied = copy_summed(from, &mut to)?.map_err(|_| changed())?;
     // A write that came before the copy is an edit that the undo data must not have.
     let is_same = old.b3.as_ref().and_then(NotedDigest::digest).is_none_or(|b3| b3 == copied.b3);
     if is_same && old.size == copied.size { Ok(()) } else { Err(changed()) }

@@ -5,23 +5,12 @@
 
 use super::disk_usage::DiskUsage;
 use patchadm_changeset::archive_file::UnboundArchive;
+use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::stored_file::StoredFile;
 use patchadm_rootfs::{Dir, FileType, RootError};
 
-/// The names of undo archives, with the words for their compression; those of patches that can be backed out first.
-const ARCHIVES: [(&[u8], UndoForm); 8] = [
-    (b"undo.gz", UndoForm::Gzip),
-    (b"undo.Z", UndoForm::Compress),
-    (b"undo", UndoForm::Plain),
-    (FILES[0], UndoForm::Files),
-    (b"obsolete.gz", UndoForm::Gzip),
-    (b"obsolete.Z", UndoForm::Compress),
-    (b"obsolete", UndoForm::Plain),
-    (FILES[1], UndoForm::Files),
-];
-
-/// The names of archives whose objects lie in undo directories.
-const FILES: [&[u8]; 2] = [b"undo.files", b"obsolete.files"];
+/// How begin the names of undo archives; those of patches that can be backed out first.
+const STEMS: [&str; 2] = ["undo", "obsolete"];
 
 /// The files beside an archive that go when it is given up.
 const BESIDE_ARCHIVE: [&[u8]; 3] = [b"undo.b3", b"remote", b"snapshot"];
@@ -29,14 +18,8 @@ const BESIDE_ARCHIVE: [&[u8]; 3] = [b"undo.b3", b"remote", b"snapshot"];
 /// The form of undo data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UndoForm {
-    /// An archive, compressed by gzip.
-    Gzip,
-    /// An archive, compressed by compress(1).
-    Compress,
-    /// An archive, not compressed.
-    Plain,
-    /// The old files, and an archive without them.
-    Files,
+    /// A form that lies in the root.
+    Inside(UndoFormat),
     /// An archive outside the root.
     Outside,
 }
@@ -45,10 +28,7 @@ impl UndoForm {
     /// Returns the word for the form.
     pub fn word(self) -> &'static str {
         match self {
-            Self::Gzip => "gz",
-            Self::Compress => "Z",
-            Self::Plain => "none",
-            Self::Files => "files",
+            Self::Inside(format) => format.word(),
             Self::Outside => "outside",
         }
     }
@@ -77,9 +57,16 @@ pub(super) fn count_undo(usage: &mut DiskUsage, saves: &Dir, name: &[u8]) -> Res
         Err(error) if error.is_refused_access() || error.is_not_found() => (None, 0),
         Err(error) => return Err(error),
     };
-    let stored = if form == Some(UndoForm::Files) { stored_bytes(&saves.dir(name)?)? } else { 0 };
+    let is_files = form == Some(UndoForm::Inside(UndoFormat::Files));
+    let stored = if is_files { stored_bytes(&saves.dir(name)?)? } else { 0 };
     let (bytes, freeable) = (usage.of(saves, name)? + stored, freeable + stored);
     Ok(UndoSpace { form, bytes, stored, freeable, outside: 0 })
+}
+
+/// Returns the names that undo archives can have, with the form of each.
+fn archives() -> impl Iterator<Item = (String, UndoFormat)> {
+    let of_stem = |stem| UndoFormat::ALL.map(|(_, format)| (format!("{stem}{}", format.suffix()), format));
+    STEMS.into_iter().flat_map(of_stem)
 }
 
 /// Returns the bytes of the old files that the archive in a save directory names. What cannot be read is named when the
@@ -88,7 +75,8 @@ fn stored_bytes(save: &Dir) -> Result<u64, RootError> {
     let root = save.root();
     let mut usage = DiskUsage::default();
     let mut bytes = 0;
-    for name in FILES {
+    for (name, _) in archives().filter(|(_, format)| *format == UndoFormat::Files) {
+        let name = name.as_bytes();
         let Some(seen) = save.look(name)?.filter(|seen| seen.file_type == FileType::Regular) else {
             continue;
         };
@@ -115,9 +103,9 @@ fn stored_bytes(save: &Dir) -> Result<u64, RootError> {
 fn look_at_archive(save: &Dir) -> Result<(Option<UndoForm>, u64), RootError> {
     let mut usage = DiskUsage::default();
     let (mut form, mut freeable) = (None, 0);
-    for (name, of_name) in ARCHIVES {
-        if let Some(seen) = save.look(name)? {
-            form = form.or(Some(of_name));
+    for (name, format) in archives() {
+        if let Some(seen) = save.look(name.as_bytes())? {
+            form = form.or(Some(UndoForm::Inside(format)));
             freeable += usage.of_one(&seen);
         }
     }

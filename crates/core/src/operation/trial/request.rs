@@ -1,5 +1,6 @@
 //! What is asked for of a trial.
 
+use patchadm_changeset::plan::UndoFormat;
 use patchadm_inputs::policy::Policy;
 use patchadm_inputs::trial::TrialDuration;
 
@@ -34,6 +35,18 @@ pub(in crate::operation) struct WantedTrial {
 }
 
 impl TrialRequest {
+    /// Returns the form of the undo data of a run: the one that was asked for, or that of the policy. A trial goes back at
+    /// once if the old files stay as they are.
+    pub(in crate::operation) fn undo_format(
+        &self,
+        asked: Option<UndoFormat>,
+        policy: &Policy,
+        no_undo: bool,
+    ) -> UndoFormat {
+        let of_trial = self.wanted(policy, no_undo).map(|_| UndoFormat::Files);
+        asked.or(of_trial).unwrap_or(policy.undo_format)
+    }
+
     /// Returns the trial that is wanted under a policy. A run that keeps no undo data cannot be on one: it was refused if
     /// it was asked for, and the policy does not count for it.
     pub(in crate::operation) fn wanted(&self, policy: &Policy, no_undo: bool) -> Option<WantedTrial> {

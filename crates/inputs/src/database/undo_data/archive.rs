@@ -45,6 +45,11 @@ impl UndoArchiveFile {
         self.file.try_clone().map_err(|error| unreadable(&self.shown, &error))
     }
 
+    /// Returns the root, in which the objects may lie.
+    pub(super) fn root(&self) -> &Root {
+        &self.root
+    }
+
     /// Returns the path of the file, for messages.
     pub(super) fn path(&self) -> &str {
         &self.shown
@@ -90,18 +95,13 @@ impl UndoArchiveFile {
 
     /// Opens it as the package that it is; a manifest says if its objects lie in undo directories.
     pub(super) fn into_source(self, manifest: Option<&Manifest>) -> Result<(Source, Image), SourceError> {
-        match self.stored_objects(manifest) {
+        match manifest.and_then(|manifest| StoredContent::of(&self.root, manifest)) {
             None => source::open(Origin::File(self.file, Path::new(&self.shown)), Extent::Everything),
             Some(stored) => {
                 let (source, image) = self.into_descriptions()?;
                 Ok((source.with_stored(Some(stored)), image))
             }
         }
-    }
-
-    /// Returns the objects in undo directories that a manifest names, if it does.
-    pub(super) fn stored_objects(&self, manifest: Option<&Manifest>) -> Option<StoredContent> {
-        StoredContent::of(&self.root, manifest?)
     }
 
     /// Does the same without a look at the objects, of an archive that is whole by its digest.

@@ -12,7 +12,7 @@ use patchadm_svr4::package::{Mode, PkgInst};
 
 use super::archive::UndoArchiveFile;
 use super::error::ArchiveError;
-use crate::source::{Image, PackageImage, Source, SourceError};
+use crate::source::{Image, PackageImage, Source, SourceError, StoredContent};
 
 /// The old files of the package's directory in the database, by name.
 pub type OldRecords = BTreeMap<Vec<u8>, RecordFile>;
@@ -54,14 +54,15 @@ impl UndoContent {
     /// Reads what stands before the objects, with the manifest; `None` if there is no manifest.
     pub(super) fn described(archive: UndoArchiveFile) -> Result<Option<(Manifest, Self)>, ArchiveError> {
         let path = archive.path().to_owned();
-        let again = archive.try_clone()?;
+        let root = archive.root().clone();
         let opened = archive.into_descriptions();
         let (source, image) = opened.map_err(|error| damaged(&path, error.problem.to_string()))?;
         let bytes = image.packages.first().and_then(|one| one.install.get(MANIFEST));
         let manifest = bytes.map(|bytes| Manifest::parse(bytes)).transpose();
         let manifest = manifest.map_err(|error| UnreadContent::from(error).of(&path))?;
         let records = saved_records(&image, manifest.as_ref(), &path)?;
-        let source = source.with_stored(again.stored_objects(manifest.as_ref()));
+        let stored = manifest.as_ref().and_then(|manifest| StoredContent::of(&root, manifest));
+        let source = source.with_stored(stored);
         Ok(manifest.map(|manifest| (manifest, Self { source, image, records })))
     }
 

@@ -7,7 +7,6 @@ use crate::operation::libraries::{LibraryKeeper, LibraryRequest};
 use crate::operation::patches::undo_directory::is_stage;
 use crate::operation::projected_plans::ForeseenRoot;
 use crate::operation::session::{Caller, RootAndPolicy};
-use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::ProgressEvent;
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
 use patchadm_inputs::policy::{Edited, Policy};
@@ -73,13 +72,6 @@ impl<'a> ApplyInput<'a> {
     }
 }
 
-/// The form of the undo data. A trial goes back at once if the old files stay as they are.
-fn undo_format(request: &ApplyRequest, policy: &Policy) -> UndoFormat {
-    let is_trial = request.trial.wanted(policy, request.no_undo).is_some();
-    let usual = if is_trial { UndoFormat::Files } else { policy.undo_format };
-    request.undo_format.unwrap_or(usual)
-}
-
 /// What was asked for, and the policy where nothing was.
 fn options(request: &ApplyRequest, policy: &Policy) -> ApplyOptions {
     let edited = if request.unconditional { Some(Edited::Replace) } else { request.edited };
@@ -87,7 +79,7 @@ fn options(request: &ApplyRequest, policy: &Policy) -> ApplyOptions {
     ApplyOptions {
         no_undo: request.no_undo,
         undo_dir: undo_dir.filter(|_| !request.no_undo),
-        undo_format: undo_format(request, policy),
+        undo_format: request.trial.undo_format(request.undo_format, policy, request.no_undo),
         edits: EditChoice {
             general: edited.unwrap_or(policy.edited),
             overridden: request.overridden.iter().cloned().collect(),

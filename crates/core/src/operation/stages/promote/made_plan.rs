@@ -23,7 +23,6 @@ use crate::operation::stages::nesting::{must_be_apart, must_not_be_met};
 use crate::operation::stages::refresh::StageToBe;
 use crate::operation::stages::tree::{Tree, TreeObject};
 use crate::three_way::{Outcome, Outcomes, TwoWay};
-use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::{ExchangeReport, Receipt, Recovered};
 use patchadm_inputs::database::contents::lines_of_paths;
 use patchadm_inputs::database::{DatabaseError, RecordView};
@@ -302,19 +301,16 @@ impl PromotionReader<'_> {
                 owners,
                 no_undo: self.request.no_undo,
                 undo_dir: undo_dir.filter(|_| !self.request.no_undo),
-                undo_format: self.undo_format(),
+                undo_format: self.request.trial.undo_format(
+                    self.request.undo_format,
+                    &self.ground.policy,
+                    self.request.no_undo,
+                ),
             },
         };
         let separator = &self.ground.policy.separator;
         let of_now = (separator.as_str(), &self.caller.now);
         Ok(promote_bringing(&input, &made.brought.patches, inventory, applied, of_now)?)
-    }
-
-    /// The form of the undo data. A trial goes back at once if the old files stay as they are.
-    fn undo_format(&self) -> UndoFormat {
-        let policy = &self.ground.policy;
-        let is_trial = self.request.trial.wanted(policy, self.request.no_undo).is_some();
-        self.request.undo_format.unwrap_or(if is_trial { UndoFormat::Files } else { policy.undo_format })
     }
 
     /// Returns what comes from the package database of the stage.
