@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::thread::sleep;
 use std::time::Duration;
@@ -115,8 +115,24 @@ impl Workshop {
             command.args(["--nogpgcheck", "--setopt=logdir=/tmp"]);
             command.arg(format!("--setopt=cachedir={}", self.at("cache").display()));
             command.arg(format!("--installroot={}", stage.root().display()));
+            // Only the plugin that a test has configured, whatever this machine has.
+            command.args(["--disableplugin=*", "--enableplugin=post-transaction-actions"]);
+            command.arg(format!("--setopt=pluginconfpath={}", self.at("plugins").display()));
         }
         self.done(command.args(words.split(' ')))
+    }
+
+    /// Lets dnf carry out the action that the packages bring, with another program in the place of `/usr/bin/patchadm`.
+    fn hook_dnf(&self, program: &Path) {
+        let action = include_str!("../packaging/hooks/dnf4.action");
+        assert!(action.contains("/usr/bin/patchadm"), "{action}");
+        let actions = self.at("actions");
+        fs::create_dir_all(self.at("plugins")).unwrap();
+        fs::create_dir_all(&actions).unwrap();
+        let action = action.replace("/usr/bin/patchadm", &program.display().to_string());
+        fs::write(actions.join("patchadm.action"), action).unwrap();
+        let settings = format!("[main]\nenabled=1\nactiondir={}/\n", actions.display());
+        fs::write(self.at("plugins/post-transaction-actions.conf"), settings).unwrap();
     }
 
     /// The paths of a package that rpm finds changed or missing.
@@ -349,4 +365,53 @@ fn what_rpm_and_dnf_do_to_patched_packages_is_what_the_table_says() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// A program that notes its words in `PROGRAM.calls`, calls patchadm with them on the root, and ends as told.
+fn put_program(at: &Path, stage: &Scenario, end: &str) {
+    let patchadm = env!("CARGO_BIN_EXE_patchadm");
+    let root = stage.root();
+    let script = format!(
+        "#!/bin/sh\necho \"$*\" >>\"$0.calls\"\n'{patchadm}' \"$@\" -R '{}'\n{end}\n",
+        root.display()
+    );
+    fs::write(at, script).unwrap();
+    fs::set_permissions(at, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn dnf_lets_its_action_refresh_what_it_changed_and_never_fails_with_it() {
+    const TEST: &str = "dnf with its action";
+    let Some(workshop) = Workshop::opened(TEST) else { return };
+    // That of Debian 12 calls a function which the libdnf of Debian 12 does not have.
+    let has_plugin = "import dnf, os, libdnf.conf; libdnf.conf.ConfigParser_substitute; \
+                      os.stat('/etc/dnf/plugins/post-transaction-actions.conf')";
+    if !workshop.called(Command::new("/usr/bin/python3").args(["-c", has_plugin])).status.success() {
+        crate::skipped(&format!(
+            "{TEST}: dnf has no plugin here that carries out actions after a transaction"
+        ));
+        return;
+    }
+    let case = CASES.iter().find(|case| case.reason == "dnf upgrades").unwrap();
+    let stage = case.prepared(&workshop);
+    let program = stage.beside("refreshing");
+    let registered = || stage.run("pkgparam -R @ROOT@ RPMacme NATIVE_VERSION").ok();
+    workshop.hook_dnf(&program);
+
+    put_program(&program, &stage, "exit $?");
+    workshop.native(&stage, "dnf upgrade acme-1.0-2");
+    assert!(
+        fs::read_to_string(stage.beside("refreshing.calls"))
+            .unwrap()
+            .starts_with("adopt --refresh --from-hook\n")
+    );
+    assert_eq!(registered(), "1.0-2\n");
+    assert!(stage.run("list --check -R @ROOT@").stdout.starts_with(case.listed.0));
+
+    put_program(&program, &stage, "exit 1");
+    workshop.native(&stage, "dnf upgrade acme-1.0-3");
+    assert_eq!(registered(), "1.0-3\n");
+
+    fs::remove_file(&program).unwrap();
+    workshop.native(&stage, "dnf reinstall acme-1.0-3");
 }
