@@ -31,10 +31,7 @@ pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut 
     fresh(&written)?;
     write_base(&written, inputs)?;
     write_patch(&written, inputs)?;
-    let contenders = [
-        contender(Role::Patchadm, disk, &written)?,
-        contender(Role::Files, disk, &written)?,
-    ];
+    let contenders = [contender(Role::Patchadm, disk, &written)?, contender(Role::Files, disk, &written)?];
     keep_files(&contenders[1].root)?;
     for contender in &contenders {
         contender.checked_round(disk, inputs, &mut Measured::default())?;

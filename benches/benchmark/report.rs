@@ -252,7 +252,8 @@ impl Target {
 
 /// A README with another first paragraph and table in a section.
 fn with_table(readme: &str, section: &str, text: &str) -> Result<String> {
-    let begin = readme.find(section).with_context(|| format!("the README has no section {}", section.trim()))?;
+    let begin =
+        readme.find(section).with_context(|| format!("the README has no section {}", section.trim()))?;
     let (before, rest) = readme.split_at(begin + section.len());
     let end = rest.find("|\n\n").with_context(|| format!("{} has no table", section.trim()))?;
     Ok(format!("{before}{}{}", text.trim_end(), &rest[end + 1..]))
