@@ -1,4 +1,5 @@
-//! The main part: the patch of a set applied and taken back, by the program, the floor and others, side by side.
+//! The main part: the patch of a set applied and taken back, by the program, the floors and others, side by side. The
+//! part `files` is the same without the others.
 
 use std::fs;
 use std::path::Path;
@@ -8,11 +9,13 @@ use anyhow::{Context as _, Result};
 use crate::contender::{self, Contender, Measured, Role};
 use crate::delivery::{PACKAGE, PackageWriter};
 use crate::disk::Disk;
+use crate::files;
 use crate::inputs::{Inputs, fresh};
 use crate::library_decision;
 use crate::line::Line;
 use crate::machine;
 use crate::measure::{Cost, Costs, Spread, measure};
+use crate::nine_packages;
 use crate::options::Options;
 use crate::report::Report;
 use crate::rivals::Rivals;
@@ -26,11 +29,11 @@ use crate::workload::{File, NEW, OLD, Version};
 /// What takes longer than this, in seconds, is run once.
 const LONG: f64 = 10.0;
 
-/// Measures everybody on a disk.
+/// Measures everybody on a disk; without `rivals`, the program and the floors alone.
 pub(crate) fn run(
     disk: &Disk,
     inputs: &Inputs,
-    rivals: &Rivals,
+    rivals: Option<&Rivals>,
     slow: &mut Vec<Role>,
     options: &Options,
     report: &mut Report,
@@ -58,7 +61,17 @@ pub(crate) fn run(
              of the directories that were changed.\n",
         );
     }
-    judge(disk, inputs, &measured, report);
+    if rivals.is_some() {
+        judge(disk, inputs, &measured, report);
+    }
+    files::judge(disk, &measured, report);
+    if inputs.set == Set::Libraries {
+        nine_packages::run(disk, inputs, options, report)?;
+    }
+    if rivals.is_none() {
+        files::in_short(disk, inputs, &measured, report);
+        return Ok(());
+    }
     if let Some((_, ours)) = measured.iter().find(|(role, _)| *role == Role::Patchadm) {
         way_back::run(disk, inputs, &ours.apply, options, report)?;
         if inputs.set == Set::Libraries {
@@ -73,12 +86,18 @@ pub(crate) fn run(
 fn contenders(
     disk: &Disk,
     inputs: &Inputs,
-    rivals: &Rivals,
+    rivals: Option<&Rivals>,
     slow: &[Role],
     options: &Options,
     report: &mut Report,
 ) -> Result<Vec<Contender>> {
-    let mut contenders = vec![contender::floor(disk, inputs)?, contender::patchadm(disk, inputs)?];
+    let mut contenders = vec![
+        contender::floor(disk, inputs)?,
+        contender::link_floor(disk, inputs)?,
+        contender::patchadm(disk, inputs)?,
+        contender::patchadm_files(disk, inputs)?,
+    ];
+    let Some(rivals) = rivals else { return Ok(contenders) };
     for (role, program) in options.builds() {
         let program = program.canonicalize().with_context(|| format!("{}", program.display()))?;
         contenders.push(contender::build(&Line::new(program), role, disk, inputs)?);
@@ -118,7 +137,7 @@ fn rounds(
         Report::progress(&format!("{}, checked", contender.role.name()));
         match contender.checked_round(disk, inputs, &mut measured) {
             Ok(()) => all.push((contender, measured)),
-            Err(error) if matches!(contender.role, Role::Floor | Role::Patchadm) => return Err(error),
+            Err(error) if contender.role.is_required() => return Err(error),
             Err(error) => report.skipped(contender.role.name(), &format!("{error:#}").replace('\n', "; ")),
         }
     }

@@ -2,7 +2,7 @@
 //! the change back.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
@@ -19,7 +19,9 @@ use crate::workload::Version;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Floor,
+    LinkFloor,
     Patchadm,
+    Files,
     Plain,
     Static,
     OtherBuild,
@@ -32,16 +34,23 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// Whether it is neither the floor nor a build that does the work itself.
+    /// Whether it is a floor, or the program under test in one of its forms of undo data: nothing can be judged without.
+    pub(crate) fn is_required(self) -> bool {
+        matches!(self, Self::Floor | Self::LinkFloor | Self::Patchadm | Self::Files)
+    }
+
+    /// Whether it is neither a floor nor a build that does the work itself.
     pub(crate) fn is_other(self) -> bool {
-        !matches!(self, Self::Floor | Self::Patchadm | Self::Plain | Self::Static | Self::OtherBuild)
+        !self.is_required() && !matches!(self, Self::Plain | Self::Static | Self::OtherBuild)
     }
 
     /// What it is called in tables.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Floor => "the floor",
+            Self::LinkFloor => "the floor, by links",
             Self::Patchadm => "patchadm",
+            Self::Files => "patchadm, files",
             Self::Plain => "patchadm, plain digests",
             Self::Static => "patchadm, static build",
             Self::OtherBuild => "the other build",
@@ -122,16 +131,36 @@ impl Contender {
     }
 }
 
-/// The least that can be done.
+/// The least that can be done, with an archive.
 pub(crate) fn floor(disk: &Disk, inputs: &Inputs) -> Result<Contender> {
-    let root = disk.at("floor");
+    floor_that_keeps(Role::Floor, "undo.gz", ["@floor-apply", "@floor-back"], disk, inputs)
+}
+
+/// The least that can be done, with second names of the old objects.
+pub(crate) fn link_floor(disk: &Disk, inputs: &Inputs) -> Result<Contender> {
+    floor_that_keeps(Role::LinkFloor, "saved", ["@link-floor-apply", "@link-floor-back"], disk, inputs)
+}
+
+/// A floor that keeps what it replaces in a place of this name.
+fn floor_that_keeps(
+    role: Role,
+    undo: &str,
+    [apply, back_out]: [&str; 2],
+    disk: &Disk,
+    inputs: &Inputs,
+) -> Result<Contender> {
+    let root = disk.at(&directory_of(role));
     fresh(&root)?;
     Line::new("cp").arg("-a").arg(inputs.base_files().join("opt")).arg(&root).run()?;
-    let undo = root.join("undo.gz");
-    let apply =
-        Line::inner("@floor-apply")?.arg(&inputs.changes).arg(&inputs.patched_files).arg(&root).arg(&undo);
-    let back_out = Line::inner("@floor-back")?.arg(&inputs.changes).arg(&root).arg(&undo);
-    Ok(Contender { role: Role::Floor, root, apply, back_out, undo: Some(undo) })
+    let undo = root.join(undo);
+    let apply = Line::inner(apply)?.arg(&inputs.changes).arg(&inputs.patched_files).arg(&root).arg(&undo);
+    let back_out = Line::inner(back_out)?.arg(&inputs.changes).arg(&root).arg(&undo);
+    Ok(Contender { role, root, apply, back_out, undo: Some(undo) })
+}
+
+/// The name of the directory of a contender.
+fn directory_of(role: Role) -> String {
+    role.name().replace([' ', ','], "-")
 }
 
 /// The program.
@@ -139,9 +168,24 @@ pub(crate) fn patchadm(disk: &Disk, inputs: &Inputs) -> Result<Contender> {
     build(&Line::patchadm(), Role::Patchadm, disk, inputs)
 }
 
+/// The program with the old files as undo data, which is a policy of its root.
+pub(crate) fn patchadm_files(disk: &Disk, inputs: &Inputs) -> Result<Contender> {
+    let contender = build(&Line::patchadm(), Role::Files, disk, inputs)?;
+    keep_files(&contender.root)?;
+    let undo = contender.root.join("var/sadm/patchadm/undo");
+    Ok(Contender { undo: Some(undo), ..contender })
+}
+
+/// Lets the policy of a root keep old files.
+pub(crate) fn keep_files(root: &Path) -> Result<()> {
+    let directory = root.join("etc/patchadm");
+    fs::create_dir_all(&directory)?;
+    Ok(fs::write(directory.join("policy"), "undo_format=files\n")?)
+}
+
 /// A build of the program, on a root of its own that it has installed itself.
 pub(crate) fn build(program: &Line, role: Role, disk: &Disk, inputs: &Inputs) -> Result<Contender> {
-    let root = disk.at(&role.name().replace([' ', ','], "-"));
+    let root = disk.at(&directory_of(role));
     install_base(program, inputs, &root)?;
     let apply = program.clone().words("patchadd -R").arg(&root).arg(&inputs.patch);
     let back_out = program.clone().words("patchrm -R").arg(&root).arg(PATCH);

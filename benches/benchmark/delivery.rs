@@ -70,10 +70,23 @@ impl PackageWriter {
         let target = self.directory.join("reloc").join(path);
         self.parents.make(&target)?;
         write_file(&target, content, mtime)?;
+        self.file_line(path, content, mtime);
+        Ok(())
+    }
+
+    /// A file that another package has, under one more name.
+    pub(crate) fn linked(&mut self, path: &str, from: &Path, mtime: u64) -> Result<()> {
+        let target = self.directory.join("reloc").join(path);
+        self.parents.make(&target)?;
+        fs::hard_link(from, &target)?;
+        self.file_line(path, &fs::read(from)?, mtime);
+        Ok(())
+    }
+
+    fn file_line(&mut self, path: &str, content: &[u8], mtime: u64) {
         let (size, sum) = (content.len(), checksum::sum(content));
         self.lines.push(format!("1 f none {path} 0644 root root {size} {sum} {mtime}"));
         self.bytes += size;
-        Ok(())
     }
 
     /// An information file: a script, or `deletes`.

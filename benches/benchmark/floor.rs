@@ -3,6 +3,9 @@
 //! It saves the old objects as one serial gzip-1 stream, writes the new ones beside their targets, makes that durable,
 //! renames, deletes, and makes that durable. The way back decompresses beside the targets, and does the same. It checks
 //! nothing, records nothing, recovers from nothing, and knows beforehand what is to be done.
+//!
+//! The floor that saves by links gives the old objects second names in a directory instead. Its way back links them
+//! beside the targets, does the same as the other, and removes that directory.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -44,6 +47,21 @@ pub(crate) fn apply(changes: &Path, source: &Path, root: &Path, undo: &Path) -> 
         save(&mut saved, path, &root.join(path))?;
     }
     saved.finish()?.flush()?;
+    put_in_place(&changes, source, root)
+}
+
+/// Does the same, keeping what it replaces under second names in a new directory `saved`.
+pub(crate) fn apply_by_links(changes: &Path, source: &Path, root: &Path, saved: &Path) -> Result<()> {
+    let changes = read_changes(changes)?;
+    fs::create_dir(saved)?;
+    for (number, path) in old_objects(&changes) {
+        fs::hard_link(root.join(path), saved.join(number.to_string()))?;
+    }
+    put_in_place(&changes, source, root)
+}
+
+/// Writes the new objects beside their targets, and switches.
+fn put_in_place(changes: &[(String, String)], source: &Path, root: &Path) -> Result<()> {
     for (_, path) in changes.iter().filter(|(letter, _)| letter != DELETE) {
         let (from, target) = (source.join(path), root.join(path));
         let content = fs::read(&from).with_context(|| format!("{}", from.display()))?;
@@ -54,8 +72,14 @@ pub(crate) fn apply(changes: &Path, source: &Path, root: &Path, undo: &Path) -> 
         put(&beside(&target), &content, state.mode(), state.mtime())?;
     }
     sync(root)?;
-    switch(root, &changes, ADD)?;
+    switch(root, changes)?;
     sync(root)
+}
+
+/// The objects that changes replace or delete, each with its number.
+fn old_objects(changes: &[(String, String)]) -> impl Iterator<Item = (usize, &String)> {
+    let old = changes.iter().enumerate().filter(|(_, (letter, _))| letter != ADD);
+    old.map(|(number, (_, path))| (number, path))
 }
 
 /// Takes the same changes back.
@@ -66,6 +90,25 @@ pub(crate) fn back_out(changes: &Path, root: &Path, undo: &Path) -> Result<()> {
         put(&beside(&root.join(object.path)), &object.content, object.mode, object.mtime)?;
     }
     sync(root)?;
+    take_back(root, changes)?;
+    fs::remove_file(undo)?;
+    sync(root)
+}
+
+/// Takes the same changes back with the second names in `saved`.
+pub(crate) fn back_out_by_links(changes: &Path, root: &Path, saved: &Path) -> Result<()> {
+    let changes = read_changes(changes)?;
+    for (number, path) in old_objects(&changes) {
+        fs::hard_link(saved.join(number.to_string()), beside(&root.join(path)))?;
+    }
+    sync(root)?;
+    take_back(root, changes)?;
+    sync(root)?;
+    Ok(fs::remove_dir_all(saved)?)
+}
+
+/// Switches back to the old objects, which lie beside their targets, and removes the directories that are empty then.
+fn take_back(root: &Path, changes: Vec<(String, String)>) -> Result<()> {
     let mut reverse = changes;
     for (letter, _) in &mut reverse {
         *letter = match letter.as_str() {
@@ -74,13 +117,12 @@ pub(crate) fn back_out(changes: &Path, root: &Path, undo: &Path) -> Result<()> {
             other => other.to_owned(),
         };
     }
-    switch(root, &reverse, ADD)?;
+    switch(root, &reverse)?;
     for (_, path) in reverse.iter().filter(|(letter, _)| letter == DELETE) {
         // Only one that is empty goes.
         let _ = root.join(path).parent().map(fs::remove_dir);
     }
-    fs::remove_file(undo)?;
-    sync(root)
+    Ok(())
 }
 
 /// Copies one file durably to a new name beside `target`, and renames it there.
@@ -154,10 +196,10 @@ fn put(path: &Path, content: &[u8], mode: u32, mtime: i64) -> Result<()> {
 }
 
 /// Renames what was written beside its target, and deletes.
-fn switch(root: &Path, changes: &[(String, String)], added: &str) -> Result<()> {
+fn switch(root: &Path, changes: &[(String, String)]) -> Result<()> {
     for (letter, path) in changes {
         let target = root.join(path);
-        if letter == REPLACE || letter == added {
+        if letter == REPLACE || letter == ADD {
             fs::rename(beside(&target), &target).with_context(|| format!("{}", target.display()))?;
         } else {
             fs::remove_file(&target)?;

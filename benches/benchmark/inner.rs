@@ -23,6 +23,8 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<bool> {
         "@measured" => measured(path(0)?, path(1)?, rest.get(2..).unwrap_or_default())?,
         "@floor-apply" => floor::apply(path(0)?, path(1)?, path(2)?, path(3)?)?,
         "@floor-back" => floor::back_out(path(0)?, path(1)?, path(2)?)?,
+        "@link-floor-apply" => floor::apply_by_links(path(0)?, path(1)?, path(2)?, path(3)?)?,
+        "@link-floor-back" => floor::back_out_by_links(path(0)?, path(1)?, path(2)?)?,
         "@floor-copy" => floor::copy_durably(path(0)?, path(1)?)?,
         "@read" => reader::read_all(path(0)?)?,
         "@codec" => codecs::run(&path(0)?.to_string_lossy(), path(1)?)?,

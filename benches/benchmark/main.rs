@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! cargo bench --bench benchmark                      everything; as root on ext4 and xfs images of its own
-//! cargo bench --bench benchmark -- apply reading     only these parts: apply, cold, growth, many, reading, family,
+//! cargo bench --bench benchmark -- apply reading     only these parts: apply, files, cold, growth, many, reading, family,
 //!                                                    making, stages, libraries, memory, codecs; and `million`, which must be named
+//! cargo bench --bench benchmark -- files --write-docs      the program in both forms of undo data beside both floors, of
+//!                                                    the part apply; writes docs/benchmark/files.md
 //! cargo bench --bench benchmark -- --set system      only this data set: mixed, system, noise, trees; may be repeated
 //! cargo bench --bench benchmark -- --trees OLD NEW   two releases, each in a directory: the set trees, beside the others
 //! cargo bench --bench benchmark -- --branch RELEASE STABLE   directories of packages: `delta`, in the part making
@@ -57,6 +59,8 @@ mod disk;
 mod elf_file;
 /// Installing, checking, making, moving packages.
 mod family;
+/// Undo data as files.
+mod files;
 /// The least that a program can do.
 mod floor;
 /// Cost against size.
@@ -85,6 +89,8 @@ mod many;
 mod measure;
 /// Memory for each object.
 mod memory;
+/// Nine packages in one patch.
+mod nine_packages;
 mod options;
 /// Packages, each after what it needs.
 mod ordering;
@@ -188,7 +194,7 @@ fn benchmark(options: &Options) -> Result<()> {
     report.judge();
     let drawn = report.draw();
     if options.write_docs {
-        report.write(Path::new(env!("CARGO_MANIFEST_DIR")))?;
+        report.write(Path::new(env!("CARGO_MANIFEST_DIR")), options.page())?;
     } else if options.small {
         println!("Everything works; the plots are {drawn} bytes of SVG.");
     }
@@ -269,7 +275,7 @@ fn on_disk(
     if let Some(other) = options.against.as_deref().or((options.small && is_mixed).then_some(itself)) {
         against::run(disk, inputs, other, options, report)?;
     }
-    if let Some(rivals) = rivals {
+    if rivals.is_some() || options.wants(Part::Files) {
         apply::run(disk, inputs, rivals, slow, options, report)?;
     }
     if options.wants(Part::Cold) && (is_mixed || !options.small) {

@@ -6,6 +6,7 @@ use clap::Parser;
 
 use crate::contender::Role;
 use crate::interval::FEWEST;
+use crate::report::Page;
 use crate::sets::Set;
 
 /// The parts of the benchmark.
@@ -13,6 +14,8 @@ use crate::sets::Set;
 pub(crate) enum Part {
     /// Applying and backing out the 2,000-file patch, beside the floor and others.
     Apply,
+    /// Of `apply` the program in both forms of undo data, beside both floors.
+    Files,
     /// What it costs as files, records and roots become more.
     Growth,
     /// A depot of thousands of patches, hundreds of them in one command, one from under later ones.
@@ -89,7 +92,8 @@ pub(crate) struct Options {
     #[arg(long = "static", value_name = "BINARY", conflicts_with = "against")]
     pub(crate) static_build: Option<PathBuf>,
 
-    /// Write docs/benchmark/results.md, the plots beside it, and the table of the README.
+    /// Write docs/benchmark/results.md, the plots beside it, and the table of the README; of the part `files` alone,
+    /// docs/benchmark/files.md and its table.
     #[arg(long, conflicts_with = "small")]
     pub(crate) write_docs: bool,
 
@@ -117,6 +121,11 @@ impl Options {
             .into_iter()
             .filter(is_wanted)
             .collect()
+    }
+
+    /// The page that the report is written to.
+    pub(crate) fn page(&self) -> Page {
+        if self.parts == [Part::Files] { Page::FILES } else { Page::RESULTS }
     }
 
     /// The two releases of the set trees, where they are named.

@@ -27,6 +27,22 @@ pub(crate) struct Report {
     short: Option<(f64, String)>,
 }
 
+/// A page of the documentation, and the section of the README that shows its first table.
+#[derive(Clone, Copy)]
+pub(crate) struct Page {
+    name: &'static str,
+    section: &'static str,
+}
+
+impl Page {
+    /// Of everything.
+    pub(crate) const RESULTS: Self = Self { name: "results.md", section: "\n## Speed\n\n" };
+
+    /// Of undo data as files.
+    pub(crate) const FILES: Self =
+        Self { name: "files.md", section: "\n### With the old files as undo data\n\n" };
+}
+
 struct Target {
     set: &'static str,
     disk: String,
@@ -188,7 +204,7 @@ impl Report {
     }
 
     /// Writes the report and its plots into the documentation of a project, and the table of its README.
-    pub(crate) fn write(&self, project: &Path) -> Result<()> {
+    pub(crate) fn write(&self, project: &Path, page: Page) -> Result<()> {
         let directory = project.join("docs/benchmark");
         fs::create_dir_all(&directory)?;
         let (head, rest) = self.text.split_at(self.text.find("\n## ").unwrap_or(self.text.len()));
@@ -196,7 +212,7 @@ impl Report {
         if let Some((_, text)) = &self.short {
             short = format!("## In short\n\n{text}\n");
             let readme = project.join("README.md");
-            fs::write(&readme, with_table(&fs::read_to_string(&readme)?, text)?)?;
+            fs::write(&readme, with_table(&fs::read_to_string(&readme)?, page.section, text)?)?;
         }
         let verdict = self.verdict.trim_start();
         let sets = self.sets.markdown();
@@ -208,7 +224,7 @@ impl Report {
             fs::write(directory.join(format!("{name}.svg")), plot.svg())?;
             text += &format!("![{}]({name}.svg)\n\n", name.replace('-', " "));
         }
-        fs::write(directory.join("results.md"), text.trim_start())?;
+        fs::write(directory.join(page.name), text.trim_start())?;
         Ok(())
     }
 
@@ -234,12 +250,12 @@ impl Target {
     }
 }
 
-/// A README with another first paragraph and table in its section about speed.
-fn with_table(readme: &str, text: &str) -> Result<String> {
-    let section = "\n## Speed\n\n";
-    let begin = readme.find(section).context("the README has no section about speed")? + section.len();
-    let (before, rest) = readme.split_at(begin);
-    let end = rest.find("|\n\n").context("the section about speed has no table")?;
+/// A README with another first paragraph and table in a section.
+fn with_table(readme: &str, section: &str, text: &str) -> Result<String> {
+    let begin =
+        readme.find(section).with_context(|| format!("the README has no section {}", section.trim()))?;
+    let (before, rest) = readme.split_at(begin + section.len());
+    let end = rest.find("|\n\n").with_context(|| format!("{} has no table", section.trim()))?;
     Ok(format!("{before}{}{}", text.trim_end(), &rest[end + 1..]))
 }
 

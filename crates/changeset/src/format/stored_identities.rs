@@ -1,4 +1,5 @@
-//! `identities` in an undo directory: how the stored objects looked when the directory was made (patchadm-undo(5)).
+//! `identities` in an undo directory: how the stored objects looked right before the commit, or, where they were copied or lost
+//! set-id bits, when the directory was made (patchadm-undo(5)).
 //!
 //! An object that still looks so need not be read before it is restored. The file is a hint: it is not synced, has a digest
 //! of its own, and is ignored where it is missing, damaged, or older than a change of the object.

@@ -28,7 +28,7 @@ use crate::format::run::Run;
 use crate::ledgers::SavedArchives;
 use crate::outside::OutsideAccess;
 use crate::plan::Plan;
-use crate::transaction::archive::dropped_files::dropped_files;
+use crate::transaction::archive::dropped_files::{dropped_files, records_that_go};
 use crate::transaction::archive::records::{RecordStager, publish_remote, remote_places};
 use crate::transaction::journal::failed_requests;
 use crate::transaction::journal::journal_file;
@@ -193,7 +193,7 @@ impl<'s> ScriptedRun<'s> {
         };
         self.remote.extend(remote_places(batch, &self.run));
         recorder.remote_archives()?;
-        recorder.archives.extend(dropped_files(&self.root, &layout)?);
+        recorder.archives.extend(dropped_files(&self.root, &records_that_go(&layout))?);
         recorder.archives(&mut layout)?;
         versions.remove_except(&recorder.stored)?;
         recorder.directories(&mut layout)?;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::thread::ScopedJoinHandle;
 
 use super::attempts::EarlierAttempts;
 use super::content_source::ContentSource;
@@ -14,6 +15,7 @@ use crate::format::manifest::encode;
 use crate::ledgers::SavedArchives;
 use crate::outside::OutsideAccess;
 use crate::plan::{Plan, UndoArchive, UndoFormat};
+use crate::transaction::archive::dropped_files::{dropped_files, records_that_go};
 use crate::transaction::archive::records::{RecordStager, publish_remote, remote_places};
 use crate::transaction::journal::journal_file;
 use crate::transaction::recover::finish::finish_run;
@@ -184,10 +186,23 @@ impl<'p> Staged<'p> {
         recorder.settings.watch.begins(RunActivity::Saving, saved_bytes(recorder.plan));
         // New objects go to the disk while old ones are saved; if nothing is saved, there is no time for it.
         let bytes = if self.on.plan.archives().next().is_none() { 0 } else { self.content.bytes };
+        let going = records_that_go(&self.on.layout);
         let all = std::thread::scope(|scope| {
-            let early = EarlySync::begin(scope, &self.on.root, &self.on.opening.domains, bytes);
+            let root = &self.on.root;
+            let early = EarlySync::begin(scope, root, &self.on.opening.domains, bytes);
+            // What they name is read meanwhile.
+            let is_aside = root.workers() > 1 && !going.is_empty();
+            let dropped = is_aside.then(|| scope.spawn(|| dropped_files(root, &going)));
             let saved = save_and_record(&mut recorder, &mut self.on.layout, &self.versions);
-            saved.and(early.end().map_err(|cause| (Phase::Publish, cause)))
+            let dropped = match dropped.map(ScopedJoinHandle::join) {
+                Some(read) => read.unwrap_or_else(|_| Err(Cause::Internal("a thread failed".to_owned()))),
+                None => dropped_files(root, &going),
+            };
+            let synced = early.end().map_err(|cause| (Phase::Publish, cause));
+            saved.and(dropped.map_err(|cause| (Phase::Snapshot, cause))).and_then(|dropped| {
+                recorder.archives.extend(dropped);
+                synced
+            })
         });
         let undo = recorder
             .written

@@ -12,6 +12,7 @@ use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::stage::layout_items::Layout;
 use patchadm_rootfs::{Dir, FileType, Root};
+use patchadm_svr4::package::ObjectPath;
 
 /// The names of an archive without objects in a save directory.
 pub(crate) const FILES_NAMES: [&[u8]; 2] = [b"undo.files", b"obsolete.files"];
@@ -19,11 +20,17 @@ pub(crate) const FILES_NAMES: [&[u8]; 2] = [b"undo.files", b"obsolete.files"];
 /// The deepest directory below a removed record that is searched: `pkg/<PKG>` has `save/<id>/undo.files`.
 const DEEPEST: usize = 3;
 
-/// Returns what is dropped, for the journal.
-pub(crate) fn dropped_files(root: &Root, layout: &Layout<'_>) -> Result<Vec<JournalArchive>, Cause> {
+/// Returns the records of a layout that may name stored objects and go.
+pub(crate) fn records_that_go(layout: &Layout<'_>) -> Vec<ObjectPath> {
+    let ops = layout.items.iter().map(|item| &item.op);
+    ops.filter(|op| is_record_that_goes(op)).map(|op| op.path.clone()).collect()
+}
+
+/// Returns what is dropped with these records, for the journal.
+pub(crate) fn dropped_files(root: &Root, records: &[ObjectPath]) -> Result<Vec<JournalArchive>, Cause> {
     let mut dirs = Dirs::new(root);
     let mut found = Vec::new();
-    for Op { path, .. } in layout.items.iter().map(|item| &item.op).filter(|op| is_record_that_goes(op)) {
+    for path in records {
         let Some(parent) = dirs.parent(path)? else { continue };
         search(&parent, path.name(), 0, &mut found)?;
     }

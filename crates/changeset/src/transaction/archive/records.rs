@@ -11,7 +11,6 @@ use crate::format::run::Run;
 use crate::ledgers::{LedgerInput, SavedArchives};
 use crate::plan::{Plan, TreeContent, TreeFile, UndoPart};
 use crate::records::RecordView;
-use crate::transaction::archive::dropped_files::dropped_files;
 use crate::transaction::archive::merged_contents;
 use crate::transaction::archive::outside::{HostDirectories, host_digest, host_path, unpublished_name};
 use crate::transaction::archive::stamp::{ContentsFacts, taken_over};
@@ -92,9 +91,8 @@ impl<'p> RecordStager<'_, 'p> {
         ArchiveInput { root, digests, held, versions, stored }
     }
 
-    /// Finds the names of the objects that stay as undo data, and those of an earlier run that go.
+    /// Finds the names of the objects that stay as undo data.
     pub(crate) fn stored_objects(&mut self, layout: &Layout<'_>) -> Result<(), Cause> {
-        self.archives.extend(dropped_files(self.root, layout)?);
         let run = self.run.to_string();
         self.stored =
             store_objects(self.plan, (&run, self.domains, layout), self.material(), self.settings.watch)?;

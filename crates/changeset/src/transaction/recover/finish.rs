@@ -21,7 +21,9 @@ use crate::transaction::journal::run_notes;
 use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::objects::identity::is_same_inode;
 use crate::transaction::recover::set_id::strip_set_id_bits;
-use crate::transaction::recover::stored_files::settle_stored_files;
+use crate::transaction::recover::stored_files::{
+    MountedFileSystem, drop_stored_files, drops_stored_files, keep_stored_files,
+};
 use crate::transaction::stage::domains::{drop_objects, drop_stages, make_own_directory};
 use crate::transaction::switch::op_runner::OpRunner;
 use crate::transaction::tree::dropping::drop_trees;
@@ -43,7 +45,8 @@ pub(crate) fn finish_run(
     duration_ms: Option<u64>,
     named: &OutsideAccess<'_>,
 ) -> Vec<String> {
-    let (mut notes, plain) = runner.map(|runner| (runner.notes, runner.plain)).unwrap_or_default();
+    let of_runner = |runner: OpRunner<'_>| (runner.notes, runner.plain, runner.unchanged);
+    let (mut notes, plain, unchanged) = runner.map(of_runner).unwrap_or_default();
     match drop_trees(root, journal, outcome) {
         Ok(mut kept) => notes.append(&mut kept),
         // Foreign objects there would be removed with the stage: the next command tries again.
@@ -59,15 +62,13 @@ pub(crate) fn finish_run(
     let bits = strip_set_id_bits(root, journal, outcome, &plain);
     let may_be_repeated =
         duration_ms.is_some() && matches!(bits, Ok(false)) && is_found_again(journal, outcome);
-    match settle_stored_files(root, journal, outcome) {
-        Ok(mut stay) => notes.append(&mut stay),
-        // The old objects would be removed with the stage, and nothing else holds them: the next command tries again.
-        Err(cause) => {
-            notes.push(cause.to_string());
-            return notes;
-        }
+    // The old objects would be removed with the stage, and nothing else holds them: the next command tries again.
+    if let Err(cause) = keep_stored_files(root, journal, outcome, &unchanged) {
+        notes.push(cause.to_string());
+        return notes;
     }
-    let told = write_history_and_drop_objects(root, journal, outcome, duration_ms, may_be_repeated);
+    let told =
+        write_history_and_drop_objects(root, journal, outcome, duration_ms, may_be_repeated, &mut notes);
     let (told, durability) = match told {
         Ok(durability) => (Ok(()), durability),
         Err(cause) => (Err(cause), ToldDurability::Durable),
@@ -119,14 +120,16 @@ enum ToldDurability {
     ByNextRun,
 }
 
-/// Writes history and logs, which mostly waits for the disk, while another thread removes the staged objects. If
-/// directories will be removed, one sync serves both; if the writing `may_be_repeated`, nothing waits.
+/// Writes history and logs, which mostly waits for the disk, while other threads remove the staged objects, and the stored
+/// ones that the run made useless. If directories will be removed, one sync serves all; if the writing `may_be_repeated`,
+/// nothing waits.
 fn write_history_and_drop_objects(
     root: &Root,
     journal: &Journal,
     outcome: RunOutcome,
     duration_ms: Option<u64>,
     may_be_repeated: bool,
+    notes: &mut Vec<String>,
 ) -> Result<ToldDurability, Cause> {
     let write = || {
         let told = write_history(root, journal, outcome, duration_ms, false)?;
@@ -140,17 +143,33 @@ fn write_history_and_drop_objects(
         }
         told.places.iter().try_for_each(Appended::sync).map(|()| ToldDurability::Durable)
     };
+    let drop_stored = || {
+        let synced_later =
+            if empties_directories(journal, outcome) { synced_at_the_end(root, journal) } else { Vec::new() };
+        drop_stored_files(root, journal, outcome, &synced_later)
+    };
     if root.workers() < 2 {
+        notes.extend(drop_stored());
         return write();
     }
     std::thread::scope(|scope| {
+        let stored = drops_stored_files(journal, outcome).then(|| scope.spawn(drop_stored));
         // Objects that it leaves are removed with the stages, which reports any error.
         let dropping =
             scope.spawn(|| journal.domains.iter().try_for_each(|domain| drop_objects(root, domain)));
         let told = write();
         let _ = dropping.join();
+        let failed = |_| vec!["a thread that removes stored objects failed".to_owned()];
+        notes.extend(stored.into_iter().flat_map(|stored| stored.join().unwrap_or_else(failed)));
         told
     })
+}
+
+/// Returns the file systems that are synced once emptied directories are removed.
+fn synced_at_the_end(root: &Root, journal: &Journal) -> Vec<MountedFileSystem> {
+    let tops = journal.domains.iter().filter_map(|domain| root.dir_if_there(&domain.top).ok().flatten());
+    let seen = tops.filter_map(|top| top.itself().ok());
+    seen.map(|seen| (seen.mount, seen.file_system)).collect()
 }
 
 /// Removes the emptied directories that could not be removed before the stages, and makes that and `told` durable.
@@ -375,7 +394,7 @@ pub fn log_without_run(root: &Root, _lock: &Lock, text: &[u8]) -> Result<(), Cau
 struct Appended {
     dir: Dir,
     /// The mount and file system of the directory.
-    on: (u64, (u32, u32)),
+    on: MountedFileSystem,
 }
 
 impl Appended {
@@ -411,7 +430,9 @@ fn write_once(file: &mut WritableFile, run: &str, text: &[u8]) -> Result<(), Cau
     let tail_at = size.saturating_sub(window as u64);
     let tail = file.get_at(tail_at, window)?;
     let lines = |text: &[u8]| text.split(|&b| b == b'\n').count();
-    let named = tail.windows(run.len()).position(|window| window == run.as_bytes());
+    // Most of the text is something else from the first byte on, and need not be compared.
+    let is_named = |window: &[u8]| window.first() == run.as_bytes().first() && window == run.as_bytes();
+    let named = tail.windows(run.len()).position(is_named);
     let begun = named.map(|named| line_start(tail.get(..named).unwrap_or_default()));
     let whole = match begun {
         Some(begun) if lines(tail.get(begun..).unwrap_or_default()) >= lines(text) => return Ok(()),

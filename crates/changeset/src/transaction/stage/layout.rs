@@ -116,7 +116,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         };
         let (stage, inside) = match tree {
             Some(tree) => self.place_in_tree(tree, &physical, kind)?,
-            None => (format!("o/{}{}", self.prefix, self.items.len()), None),
+            None => (staged_name(self.prefix, self.items.len()), None),
         };
         let old = self.old_of(change, &physical)?;
         let op = Op { parent, old, ..Op::new(kind, physical.clone(), domain, stage) };
@@ -242,6 +242,12 @@ impl<'p> LayoutBuilder<'_, 'p> {
         self.last = Some((parent, domain, inode));
         Ok((domain, Some(inode)))
     }
+}
+
+/// Returns the staged name of an object. It is long, so that a block of the directory has few: a file system such as ext4
+/// looks at each of them whenever it makes or finds one.
+fn staged_name(prefix: &str, number: usize) -> String {
+    format!("o/{prefix}{number:020}")
 }
 
 /// Returns the reason why no object of a domain can change its type, if there is one.

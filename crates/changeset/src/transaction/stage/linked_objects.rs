@@ -91,7 +91,8 @@ impl ObjectStager<'_, '_> {
             Err(error) if is_no_place_for_links(error.errno()) => return Ok(false),
             linked => linked?,
         }
-        self.made_name(index, &stage, &staged, member.b3.as_deref().copied())?;
+        // Its new name changes nothing that identifies it.
+        self.made_seen(index, &seen, member.b3.as_deref().copied())?;
         Ok(true)
     }
 

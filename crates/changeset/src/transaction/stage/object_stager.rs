@@ -13,7 +13,7 @@ use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::layout_items::{Layout, LayoutItem};
 use crate::transaction::stage::staged_files::{identity_of, may_be_left_out, set_xattrs};
 use patchadm_rootfs::{Digest, Live, LiveKind, Summing, Sums, Xattrs};
-use patchadm_rootfs::{Dir, FileType, Root, WritableFile};
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, WritableFile};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// The largest file whose first write takes all of its space, so that a full disk shows at once.
@@ -162,12 +162,22 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
     }
 
     fn made_file(&mut self, index: usize, file: &WritableFile, digest: Digest) -> Result<(), Cause> {
+        self.made_seen(index, &file.look()?, Some(digest))
+    }
+
+    /// Notes a regular file that was made and looks like this.
+    pub(super) fn made_seen(
+        &mut self,
+        index: usize,
+        seen: &ObjectStatus,
+        digest: Option<Digest>,
+    ) -> Result<(), Cause> {
         let item = self.item(index)?;
-        if self.keeps_digests {
+        if let Some(digest) = digest.filter(|_| self.keeps_digests) {
             self.made.content.digests.insert(item.client.clone(), digest);
         }
         if item.inside.is_none() {
-            self.made.identities.push((index, Box::new(identity(&file.look()?, Some(digest), None))));
+            self.made.identities.push((index, Box::new(identity(seen, digest, None))));
         }
         Ok(())
     }

@@ -55,6 +55,7 @@ fn copy_open(
         let staged = staged.iter().filter_map(|stage| stage.strip_prefix("o/"));
         let mut staged = staged.map(|name| StoredName { directory: op.domain, name: name.to_owned() });
         if let Some(name) = staged.find(|name| stored.contains(name)) {
+            runner.unchanged.remove(&name);
             copy(runner, op, (&name, old))?;
             any = true;
         }

@@ -11,6 +11,8 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use crate::format::journal::{Identity, Journal, Op, OpKind};
+use crate::format::stored_identities::StoredIdentity;
+use crate::format::undo_files::StoredName;
 use crate::transaction::archive::rebuild::rebuild_object;
 use crate::transaction::error::Cause;
 use crate::transaction::objects::attributes::{may_have_back, set_attributes, without_rights};
@@ -22,7 +24,7 @@ use crate::transaction::objects::rename_support::{RenameSupport, is_one_object};
 use crate::transaction::stage::domains::reopen_stage;
 use crate::transaction::tree::survey::refused;
 use patchadm_rootfs::Inode;
-use patchadm_rootfs::{Dir, FileType, Root, RootError};
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::package::rule::holds;
 
@@ -90,6 +92,10 @@ pub(crate) struct OpRunner<'a> {
     known: Option<(Rc<Dir>, Inode)>,
     /// Old objects known to have neither set-id bits nor file capabilities, by their staged names.
     pub(crate) plain: HashSet<String>,
+    /// How old objects that stay as undo data looked when they were last found unchanged.
+    pub(crate) unchanged: BTreeMap<StoredName, StoredIdentity>,
+    /// Whether old objects stay as undo data.
+    keeps_objects: bool,
     /// Notes for the operator.
     pub(crate) notes: Vec<String>,
 }
@@ -114,6 +120,8 @@ impl<'a> OpRunner<'a> {
             within: BTreeMap::new(),
             known: None,
             plain: HashSet::new(),
+            unchanged: BTreeMap::new(),
+            keeps_objects: journal.archives.iter().any(|archive| archive.files.is_some()),
             notes: Vec::new(),
         })
     }
@@ -267,7 +275,20 @@ impl<'a> OpRunner<'a> {
         if seen.mode.is_set_id() {
             self.plain.remove(op.stage.as_str());
         }
-        Ok(is_seen_untouched(&stage, &staged, &seen, old)?)
+        let is_unchanged = is_seen_untouched(&stage, &staged, &seen, old)?;
+        if is_unchanged && self.keeps_objects {
+            self.note_unchanged(op, &staged, &seen);
+        }
+        Ok(is_unchanged)
+    }
+
+    /// Notes how an old object looks that is unchanged and will lose no bits either: what changes it later is noticed.
+    fn note_unchanged(&mut self, op: &Op, staged: &[u8], seen: &ObjectStatus) {
+        let stays = seen.mode.bits() & 0o6111 == 0 || self.plain.contains(op.stage.as_str());
+        if stays && !op.db && seen.file_type == FileType::Regular {
+            let name = String::from_utf8_lossy(staged).into_owned();
+            self.unchanged.insert(StoredName { directory: op.domain, name }, StoredIdentity::of(seen));
+        }
     }
 
     /// Undoes an op in any state.

@@ -12,6 +12,7 @@ mod rebuilt;
 mod scripted;
 mod set_id;
 mod stamp;
+mod stored;
 mod strays;
 mod table;
 mod told;

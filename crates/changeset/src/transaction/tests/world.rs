@@ -181,6 +181,17 @@ impl World {
         door: Door,
         watch: RunWatch<'_>,
     ) -> Result<Receipt, TransactionError> {
+        self.run_from(&mut Files, plan, door, watch)
+    }
+
+    /// Does the same with files from another source.
+    pub(super) fn run_from(
+        &self,
+        source: &mut dyn ContentSource,
+        plan: &Plan,
+        door: Door,
+        watch: RunWatch<'_>,
+    ) -> Result<Receipt, TransactionError> {
         let root = self.root(door);
         let lock = Lock::take(&root, "patchadd", in_a_moment).unwrap();
         let run_record = RunRecord {
@@ -202,7 +213,7 @@ impl World {
             before_publishing: &|_| Ok(()),
             when_switched: &|_| Ok(()),
         };
-        carry_out(&root, &lock, plan, settings, &mut Files)
+        carry_out(&root, &lock, plan, settings, source)
     }
 
     /// Recovers, as the next command does before anything else.

@@ -4,10 +4,11 @@
 //! bytes of what it replaces are read. Any other plan is compared with the scanned root.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::archived::ArchivedLibraries;
 use super::deciding::Deciding;
-use super::library_state::{LaterContent, LibraryState, file_at, symbols_at};
+use super::library_state::{LaterContent, LibraryState, RootFiles, symbols_at};
 use super::new_files::NewFiles;
 use super::planned_tree::{PhysicalPaths, TreeChange, TreeChanges, members, tree_changes};
 use super::request::LibraryRequest;
@@ -20,7 +21,7 @@ use patchadm_libraries::LibraryFile;
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::kept_libraries::{KeepingCause, KeptInput, SavedLibraries};
 use patchadm_planning::plan::{Action, Change, Plan};
-use patchadm_rootfs::LiveKind;
+use patchadm_rootfs::{LiveKind, side_by_side};
 use patchadm_svr4::package::ObjectPath;
 
 /// Settles plans one after another.
@@ -83,7 +84,7 @@ impl<'o> LibraryKeeper<'o> {
         let is_all_read = !kept.is_empty() || has_archived || !gone.is_empty();
         let mut wanted = if is_all_read { members(&changes) } else { members(&named_as_libraries(&changes)) };
         wanted.extend(asked.archived.into_iter().flat_map(ArchivedLibraries::members));
-        let files = NewFiles::read(content, &wanted);
+        let files = NewFiles::read(&self.ground.root, content, &wanted);
         let is_concerned = has_archived
             || self.loses_library(&gone, &changes, &files)
             || brings_new_name(asked, &changes, &files, paths)
@@ -150,7 +151,7 @@ impl<'o> LibraryKeeper<'o> {
                 self.state.add_unread(changes, files, content);
             }
             _ => {
-                let all = NewFiles::read(content, &members(&changes));
+                let all = NewFiles::read(&self.ground.root, content, &members(&changes));
                 self.state.add_read(changes, all);
             }
         }
@@ -182,30 +183,38 @@ impl<'o> LibraryKeeper<'o> {
 
     /// Returns the programs, libraries and links to libraries that a plan removes or replaces.
     fn gone(&self, plan: &Plan, paths: PhysicalPaths<'_>) -> Vec<GoneObject> {
-        let gone = |change: &Change| {
+        let found = |change: &Change| {
             let old = match &change.action {
                 Action::Delete | Action::Replace(_) => change.old.as_deref()?,
                 _ => return None,
             };
             let physical = paths.of(&change.path);
             match &old.kind {
-                LiveKind::Symlink(_) if is_library_name(&physical) => {
-                    Some(GoneObject { physical, file: None })
-                }
-                LiveKind::Regular { size, .. } if *size >= SMALLEST => {
-                    let file = match &self.state.scanned {
-                        Some(scanned) => scanned.tree.file_at(&physical).cloned()?,
-                        None if self.state.is_changed(&physical) => {
-                            return is_library_name(&physical).then_some(GoneObject { physical, file: None });
-                        }
-                        None => file_at(&self.ground.root, &physical)?,
-                    };
-                    Some(GoneObject { physical, file: Some(file) })
-                }
+                LiveKind::Symlink(_) => is_library_name(&physical).then_some((physical, None)),
+                LiveKind::Regular { size, .. } if *size >= SMALLEST => match &self.state.scanned {
+                    Some(scanned) => {
+                        let file = scanned.tree.file_at(&physical).cloned()?;
+                        Some((physical, Some(GoneFile::Known(file))))
+                    }
+                    None if self.state.is_changed(&physical) => {
+                        is_library_name(&physical).then_some((physical, None))
+                    }
+                    None => Some((physical, Some(GoneFile::Unread))),
+                },
                 _ => None,
             }
         };
-        plan.changes.iter().filter_map(|change| gone(change)).collect()
+        let found: Vec<_> = plan.changes.iter().filter_map(|change| found(change)).collect();
+        let shares: Vec<&[FoundObject]> = found.chunks(READ_AT_ONCE).collect();
+        let root = &self.ground.root;
+        let gone = side_by_side(root.workers(), shares.len(), || {
+            let (mut files, shares) = (RootFiles::new(root), &shares);
+            move |at: usize| {
+                let share = shares.get(at).copied().unwrap_or_default();
+                share.iter().filter_map(|one| gone_object(one, &mut files)).collect::<Vec<_>>()
+            }
+        });
+        gone.into_iter().flatten().collect()
     }
 
     /// Tells whether a file may lose a library because of the removed objects.
@@ -237,7 +246,7 @@ impl<'o> LibraryKeeper<'o> {
         if was.defines.iter().any(|version| !is.defines.contains(version)) {
             return true;
         }
-        let key: *const LibraryFile = std::sync::Arc::as_ptr(new);
+        let key: *const LibraryFile = Arc::as_ptr(new);
         match (symbols_at(&self.ground.root, &gone.physical), files.symbols().get(&key)) {
             (Some(was), Some(is)) => was.exported.missing_in(&is.exported).next().is_some(),
             _ => true,
@@ -254,10 +263,32 @@ impl<'o> LibraryKeeper<'o> {
 /// The smallest file that can be a program or library, in bytes: the header of one of 32 bits.
 const SMALLEST: u64 = 52;
 
+/// The number of files that a thread reads at a time.
+const READ_AT_ONCE: usize = 64;
+
 /// Something that a plan removes or replaces: a program or library, or, without a file, a link to one.
 struct GoneObject {
     physical: ObjectPath,
-    file: Option<std::sync::Arc<LibraryFile>>,
+    file: Option<Arc<LibraryFile>>,
+}
+
+/// A file that a plan removes or replaces: what is known of it, or that it is to be read.
+enum GoneFile {
+    Known(Arc<LibraryFile>),
+    Unread,
+}
+
+/// An object that a plan removes or replaces: its physical path, and a file that may be a program or library.
+type FoundObject = (ObjectPath, Option<GoneFile>);
+
+/// Returns what is gone with an object; `None` for a file that is no program and no library.
+fn gone_object((physical, file): &FoundObject, files: &mut RootFiles<'_>) -> Option<GoneObject> {
+    let file = match file {
+        None => None,
+        Some(GoneFile::Known(file)) => Some(file.clone()),
+        Some(GoneFile::Unread) => Some(files.file_at(physical)?),
+    };
+    Some(GoneObject { physical: physical.clone(), file })
 }
 
 /// Tells whether a name is a library name.

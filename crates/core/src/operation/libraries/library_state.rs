@@ -10,7 +10,7 @@ use super::config::loader_settings;
 use super::elf_cache;
 use super::new_files::NewFiles;
 use super::planned_tree::{TreeChanges, apply, members};
-use super::scan::{ScanError, ScanRequest};
+use super::scan::{ScanError, ScanRequest, has_magic};
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::transaction::ContentSource;
@@ -18,7 +18,7 @@ use patchadm_inputs::inventory::KeptLibraries;
 use patchadm_libraries::decision::SymbolSource;
 use patchadm_libraries::elf::{self, ElfSymbols, FilePieces};
 use patchadm_libraries::{LibraryFile, LibraryTree, LoaderSettings};
-use patchadm_rootfs::{Root, Timestamp};
+use patchadm_rootfs::{Dir, Root, Timestamp};
 use patchadm_svr4::package::{ContentsLine, ObjectPath};
 
 /// The source of the files of a plan.
@@ -97,7 +97,7 @@ impl<'o> LibraryState<'o> {
             for EarlierPlan { changes, files } in std::mem::take(&mut self.earlier) {
                 let files = match files {
                     EarlierFiles::At(content) => {
-                        NewFiles::read(&mut *content.borrow_mut(), &members(&changes))
+                        NewFiles::read(&ground.root, &mut *content.borrow_mut(), &members(&changes))
                     }
                     EarlierFiles::Read(files) => files,
                 };
@@ -222,10 +222,35 @@ pub(super) fn symbols_at(root: &Root, physical: &ObjectPath) -> Option<ElfSymbol
     elf::read_symbols(&mut FilePieces::new(&file)).ok()
 }
 
-/// Reads what a file of the root says, by its physical path; `None` if it is no program and no library.
-pub(super) fn file_at(root: &Root, physical: &ObjectPath) -> Option<Arc<LibraryFile>> {
-    let dir = root.dir_if_there(&physical.parent()?).ok()??;
-    let (file, _) = dir.open_file(physical.name()).ok()?;
-    let facts = elf::read(&mut FilePieces::new(&file)).ok()??;
-    Some(Arc::new(LibraryFile { facts: Arc::new(facts) }))
+/// Reads what files of the root say, by their physical paths. Files that follow one another are mostly in one directory.
+pub(super) struct RootFiles<'a> {
+    root: &'a Root,
+    last: Option<(ObjectPath, Option<Dir>)>,
+}
+
+impl<'a> RootFiles<'a> {
+    /// Returns a reader that has opened nothing yet.
+    pub(super) fn new(root: &'a Root) -> Self {
+        Self { root, last: None }
+    }
+
+    /// Reads what a file says; `None` if it is no program and no library.
+    pub(super) fn file_at(&mut self, physical: &ObjectPath) -> Option<Arc<LibraryFile>> {
+        let (file, _) = self.directory_of(physical)?.open_file(physical.name()).ok()?;
+        if !has_magic(&file).ok()? {
+            return None;
+        }
+        let facts = elf::read(&mut FilePieces::new(&file)).ok()??;
+        Some(Arc::new(LibraryFile { facts: Arc::new(facts) }))
+    }
+
+    fn directory_of(&mut self, physical: &ObjectPath) -> Option<&Dir> {
+        let parent = physical.parent_bytes()?;
+        if self.last.as_ref().is_none_or(|(path, _)| path.as_bytes() != parent) {
+            let path = physical.parent()?;
+            let dir = self.root.dir_if_there(&path).ok().flatten();
+            self.last = Some((path, dir));
+        }
+        self.last.as_ref()?.1.as_ref()
+    }
 }

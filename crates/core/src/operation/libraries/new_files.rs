@@ -1,14 +1,17 @@
-//! The programs and libraries that a plan brings, read while their source is streamed.
+//! The programs and libraries that a plan brings, read while their source is streamed. Of a file that lies in an undo
+//! directory, only what is needed is read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use super::scan::has_magic;
 use patchadm_changeset::transaction::ContentSource;
 use patchadm_libraries::LibraryFile;
-use patchadm_libraries::elf::{self, ElfSymbols, MissingParts, PartsKeeper, StreamedParts};
-use patchadm_rootfs::{Digest, Digesting};
-use patchadm_svr4::package::PackagePath;
+use patchadm_libraries::elf::{self, ElfSymbols, FilePieces, MissingParts, PartsKeeper, StreamedParts};
+use patchadm_rootfs::{Digest, Digesting, Dir, Root};
+use patchadm_svr4::package::{ObjectPath, PackagePath};
 
 /// A member of a source: the place of its package, and its path in the package.
 pub(super) type MemberKey = (usize, PackagePath);
@@ -21,7 +24,7 @@ const BUFFER: usize = 64 << 10;
 pub(super) struct NewFile {
     /// Its facts, if it is a program or library.
     pub(super) file: Option<Arc<LibraryFile>>,
-    /// The BLAKE3 of a program or library.
+    /// The BLAKE3 of a program or library that was streamed; that of a stored file is in the plan.
     pub(super) b3: Option<Digest>,
 }
 
@@ -35,9 +38,12 @@ pub(super) struct NewFiles {
 impl NewFiles {
     /// Reads these members, and in a second pass those of which the first one did not keep enough. What cannot be read is
     /// not known; the run itself reports errors of its source.
-    pub(super) fn read(content: &mut dyn ContentSource, wanted: &BTreeSet<MemberKey>) -> Self {
+    pub(super) fn read(root: &Root, content: &mut dyn ContentSource, wanted: &BTreeSet<MemberKey>) -> Self {
         let mut read = Self::default();
         let mut again = BTreeMap::new();
+        let stored = |key: &&MemberKey| content.stored(key.0, &key.1).is_some();
+        let (stored, wanted): (BTreeSet<&MemberKey>, BTreeSet<&MemberKey>) = wanted.iter().partition(stored);
+        read.take_stored(root, content, &stored);
         if wanted.is_empty() {
             return read;
         }
@@ -58,6 +64,31 @@ impl NewFiles {
             });
         }
         read
+    }
+
+    /// Reads files that lie in undo directories. What has been changed there is refused by the run itself.
+    fn take_stored(&mut self, root: &Root, content: &dyn ContentSource, wanted: &BTreeSet<&MemberKey>) {
+        let mut opened: BTreeMap<&ObjectPath, Option<Dir>> = BTreeMap::new();
+        for key in wanted {
+            let Some(stored) = content.stored(key.0, &key.1) else { continue };
+            let dir = opened.entry(&stored.directory).or_insert_with(|| stored.open_directory(root).ok());
+            let Some(Ok((file, _))) = dir.as_ref().map(|dir| stored.open_in(dir)) else { continue };
+            let new = self.stored_file(&file);
+            self.files.insert((*key).clone(), NewFile { file: new, b3: None });
+        }
+    }
+
+    fn stored_file(&mut self, file: &File) -> Option<Arc<LibraryFile>> {
+        if !has_magic(file).ok()? {
+            return None;
+        }
+        let mut pieces = FilePieces::new(file);
+        let facts = elf::read(&mut pieces).ok()??;
+        let new = Arc::new(LibraryFile { facts: Arc::new(facts) });
+        if let Ok(symbols) = elf::read_symbols(&mut pieces) {
+            self.symbols.insert(Arc::as_ptr(&new), Arc::new(symbols));
+        }
+        Some(new)
     }
 
     /// Reads one file. Returns what another pass would have to keep to know all of it.

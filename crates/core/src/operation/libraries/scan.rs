@@ -329,7 +329,7 @@ fn read_facts(dir: &Dir, name: &[u8]) -> Result<(Option<ElfFacts>, ObjectStatus)
 }
 
 /// Tells whether a file begins like an ELF file.
-fn has_magic(file: &File) -> std::io::Result<bool> {
+pub(super) fn has_magic(file: &File) -> std::io::Result<bool> {
     let mut head = [0; elf::MAGIC.len()];
     match file.read_exact_at(&mut head, 0) {
         Ok(()) => Ok(head == elf::MAGIC),

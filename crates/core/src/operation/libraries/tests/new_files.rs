@@ -1,13 +1,17 @@
 //! The programs and libraries of sources, read with little memory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io::Read;
+use std::sync::Arc;
 
 use crate::elf_files::{LargeLibrary, Sample};
 use crate::operation::libraries::new_files::{MemberKey, NewFiles};
+use patchadm_changeset::stored_file::StoredFile;
 use patchadm_changeset::transaction::{ContentSource, FileSink, StreamError, WantedFile};
-use patchadm_rootfs::Digest;
-use patchadm_svr4::package::PackagePath;
+use patchadm_libraries::LibraryFile;
+use patchadm_rootfs::{Digest, Root};
+use patchadm_svr4::package::{ObjectPath, PackagePath};
 
 /// Makes a file.
 type MakeFile = fn() -> Box<dyn Read>;
@@ -17,6 +21,14 @@ struct Source {
     files: Vec<(&'static str, MakeFile)>,
     /// The files of each pass.
     passes: Vec<Vec<&'static str>>,
+    /// The files that lie in an undo directory.
+    stored: BTreeMap<PackagePath, StoredFile>,
+}
+
+impl Source {
+    fn of(files: Vec<(&'static str, MakeFile)>) -> Self {
+        Self { files, passes: Vec::new(), stored: BTreeMap::new() }
+    }
 }
 
 impl ContentSource for Source {
@@ -30,6 +42,10 @@ impl ContentSource for Source {
         }
         self.passes.push(pass);
         Ok(())
+    }
+
+    fn stored(&self, _: usize, path: &PackagePath) -> Option<&StoredFile> {
+        self.stored.get(path)
     }
 }
 
@@ -59,13 +75,41 @@ fn large_with_headers_far_away() -> Box<dyn Read> {
 }
 
 fn read(source: &mut Source) -> NewFiles {
+    let nowhere = tempfile::tempdir().unwrap();
+    read_in(&Root::open(nowhere.path()).unwrap(), source)
+}
+
+fn read_in(root: &Root, source: &mut Source) -> NewFiles {
     let wanted: BTreeSet<MemberKey> = source.files.iter().map(|(name, _)| (0, member(name))).collect();
-    NewFiles::read(source, &wanted)
+    NewFiles::read(root, source, &wanted)
+}
+
+#[test]
+fn a_file_in_an_undo_directory_is_read_there_and_not_streamed() {
+    let place = tempfile::tempdir().unwrap();
+    let undo = place.path().join("undo/17-00000000000000ab");
+    fs::create_dir_all(&undo).unwrap();
+    let sample = Sample { soname: Some("libsmall.so.1"), ..Sample::default() };
+    fs::write(undo.join("0"), sample.bytes()).unwrap();
+    fs::write(undo.join("1"), "#!/bin/sh\n").unwrap();
+    let directory = ObjectPath::new(b"/undo/17-00000000000000ab").unwrap();
+    let stored = |name: &str| StoredFile { directory: directory.clone(), name: name.to_owned() };
+    let mut source = Source::of(vec![("a", small), ("b", script), ("c", small), ("gone", small)]);
+    let places = [("a", "0"), ("b", "1"), ("gone", "2")];
+    source.stored = places.iter().map(|(path, name)| (member(path), stored(name))).collect();
+    let files = read_in(&Root::open(place.path()).unwrap(), &mut source);
+    assert_eq!(source.passes, [["c"]], "the others lie where they can be read in parts");
+    let [a, c] = ["a", "c"].map(|name| files.get(0, &member(name)).unwrap().file.clone().unwrap());
+    assert_eq!(a.facts, c.facts);
+    let symbols = |file: &Arc<LibraryFile>| files.symbols()[&Arc::as_ptr(file)].clone();
+    assert_eq!(symbols(&a), symbols(&c));
+    assert!(files.get(0, &member("b")).unwrap().file.is_none(), "it is no program");
+    assert!(files.get(0, &member("gone")).is_none(), "what cannot be read is not known");
 }
 
 #[test]
 fn one_pass_is_enough_for_what_is_small_and_for_what_is_no_program() {
-    let mut source = Source { files: vec![("a", small), ("b", script), ("c", cut_off)], passes: Vec::new() };
+    let mut source = Source::of(vec![("a", small), ("b", script), ("c", cut_off)]);
     let files = read(&mut source);
     assert_eq!(source.passes, [["a", "b", "c"]]);
     let a = files.get(0, &member("a")).unwrap();
@@ -79,7 +123,7 @@ fn one_pass_is_enough_for_what_is_small_and_for_what_is_no_program() {
 
 #[test]
 fn a_second_pass_reads_what_lies_in_the_middle_of_a_large_file() {
-    let mut source = Source { files: vec![("a", small), ("large", large)], passes: Vec::new() };
+    let mut source = Source::of(vec![("a", small), ("large", large)]);
     let files = read(&mut source);
     assert_eq!(source.passes, [vec!["a", "large"], vec!["large"]]);
     let file = files.get(0, &member("large")).unwrap().file.clone().unwrap();
@@ -92,7 +136,7 @@ fn a_second_pass_reads_what_lies_in_the_middle_of_a_large_file() {
 
 #[test]
 fn what_two_passes_do_not_tell_is_not_known() {
-    let mut source = Source { files: vec![("far", large_with_headers_far_away)], passes: Vec::new() };
+    let mut source = Source::of(vec![("far", large_with_headers_far_away)]);
     let files = read(&mut source);
     assert_eq!(source.passes.len(), 2);
     assert!(files.get(0, &member("far")).unwrap().file.is_none());
