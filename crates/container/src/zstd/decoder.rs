@@ -160,5 +160,3 @@ impl<R: Read> Read for ZstdDecoder<R> {
     }
 }
 
-#[cfg(test)]
-mod tests;
