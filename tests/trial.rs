@@ -68,8 +68,19 @@ pub(crate) fn change_record(stage: &Scenario, change: impl Fn(&mut Value)) {
     let mut record: Value = serde_json::from_str(&text).unwrap();
     change(&mut record);
     // The fields keep their order: only values are exchanged.
-    let fields =
-        ["trial", "run", "patches", "seconds", "until", "boot", "monotonic", "guards_check", "stuck"];
+    let fields = [
+        "trial",
+        "run",
+        "patches",
+        "seconds",
+        "until",
+        "boot",
+        "monotonic",
+        "guards_check",
+        "reboots",
+        "boots",
+        "stuck",
+    ];
     let fields: Vec<String> = fields.iter().map(|name| format!("\"{name}\":{}", record[name])).collect();
     fs::write(stage.at(RECORD), format!("{{{}}}\n", fields.join(","))).unwrap();
 }
@@ -293,6 +304,9 @@ fn durations_and_options_that_make_no_sense_change_nothing() {
         "--trial 1h --no-undo",
         "--probe true --no-undo",
         "--probe-timeout 5",
+        "--trial-reboots 1",
+        "--trial 1h --trial-reboots -1",
+        "--trial 1h --trial-reboots 101",
         "--probe true --probe-timeout 0",
     ] {
         stage.run(&format!("add {options} -R @ROOT@ delivered/100-01")).fails(1);

@@ -70,7 +70,11 @@ fn a_check_that_hangs_is_killed_with_all_that_it_started() {
 
 #[test]
 fn a_check_that_ignores_signals_and_hangs_is_killed_all_the_same() {
-    backs_out("--probe-timeout 1", "trap '' TERM INT HUP; while :; do sleep 1; done", "did not end within 1 seconds");
+    backs_out(
+        "--probe-timeout 1",
+        "trap '' TERM INT HUP; while :; do sleep 1; done",
+        "did not end within 1 seconds",
+    );
 }
 
 /// The number that a daemon wrote, once it has.
@@ -112,7 +116,8 @@ fn a_check_that_writes_a_gigabyte_is_stopped_at_its_first_mebibyte() {
 
 #[test]
 fn what_a_check_writes_is_told_as_text_of_twenty_lines() {
-    let said = backs_out("", "seq 1 50; printf 'odd \\033[31m \\377\\n'; exit 1", "the check ended with code 1");
+    let said =
+        backs_out("", "seq 1 50; printf 'odd \\033[31m \\377\\n'; exit 1", "the check ended with code 1");
     assert!(!said.stdout.contains('\u{1b}'), "no terminal is told to do anything: {said:?}");
     assert!(said.stdout.contains("  50\n") && !said.stdout.contains("  31\n"), "{said:?}");
     assert!(said.stdout.contains("  32\n"), "{said:?}");
@@ -172,7 +177,11 @@ fn verbs_that_keep_no_undo_data_take_no_trial() {
     let stage = stage();
     stage.run("add -R @ROOT@ delivered/100-01").ok();
     let before = stage.everything();
-    for line in ["remove --trial 1h -R @ROOT@ 100-01", "undo --trial 1h -R @ROOT@", "remove --probe true -R @ROOT@ 100-01"] {
+    for line in [
+        "remove --trial 1h -R @ROOT@ 100-01",
+        "undo --trial 1h -R @ROOT@",
+        "remove --probe true -R @ROOT@ 100-01",
+    ] {
         stage.run(line).fails(1);
     }
     stage.run("patchrm --trial 1h -R @ROOT@ 100-01").fails(1);

@@ -48,7 +48,8 @@ waiters() {
 
 /// A script in the place of `systemd-run`: it writes its words down, one in a line, and ends with this code.
 fn player(stage: &Scenario, code: i32) {
-    let script = format!("#!/bin/sh\nprintf '%s\\n' \"$@\" > {}/words\nexit {code}\n", stage.beside("").display());
+    let script =
+        format!("#!/bin/sh\nprintf '%s\\n' \"$@\" > {}/words\nexit {code}\n", stage.beside("").display());
     stage_file(stage, "bin/systemd-run", &script);
 }
 
@@ -110,7 +111,9 @@ exit 0
     assert_eq!(said, "100-01\nbase\n", "nobody else waits, and the command of the timer backs out");
     let words = fs::read_to_string(stage.beside("words")).unwrap();
     let words: Vec<&str> = words.lines().collect();
-    let [quiet, collect, accuracy, unit, description, active, program @ ..] = &words[..] else { panic!("{words:?}") };
+    let [quiet, collect, accuracy, unit, description, active, program @ ..] = &words[..] else {
+        panic!("{words:?}")
+    };
     assert_eq!((*quiet, *collect, *accuracy), ("--quiet", "--collect", "--timer-property=AccuracySec=1s"));
     // The second run of this root: the first one installed the package.
     assert_eq!(*unit, "--unit=patchadm-trial-2");
@@ -122,9 +125,11 @@ exit 0
 
 #[test]
 fn a_process_waits_where_the_manager_sets_no_timer_or_is_not_there() {
-    for (what, manager, code) in
-        [("it fails", "mkdir -p /run/systemd/system", 1), ("there is none", "true", 0), ("no program", "gone", 0)]
-    {
+    for (what, manager, code) in [
+        ("it fails", "mkdir -p /run/systemd/system", 1),
+        ("there is none", "true", 0),
+        ("no program", "gone", 0),
+    ] {
         let stage = stage();
         let manager = if manager == "gone" {
             "mkdir -p /run/systemd/system; rm -f /usr/bin/systemd-run /bin/systemd-run"
@@ -137,6 +142,10 @@ fn a_process_waits_where_the_manager_sets_no_timer_or_is_not_there() {
         );
         let Some(said) = said(&stage, &script) else { return };
         assert_eq!(said, "somebody waits\n", "{what}");
-        assert_eq!(stage.beside("words").exists(), code == 1, "{what}: only a manager that is there is asked");
+        assert_eq!(
+            stage.beside("words").exists(),
+            code == 1,
+            "{what}: only a manager that is there is asked"
+        );
     }
 }

@@ -22,7 +22,11 @@ pub(crate) fn undo_format(
     words: &'static [(&'static str, UndoFormat)],
 ) -> impl TypedValueParser<Value = UndoFormat> {
     let must_be_written = |format: UndoFormat| {
-        if format.is_written() { Ok(format) } else { Err("this build of patchadm only reads this form".to_owned()) }
+        if format.is_written() {
+            Ok(format)
+        } else {
+            Err("this build of patchadm only reads this form".to_owned())
+        }
     };
     one_of(words).try_map(must_be_written)
 }

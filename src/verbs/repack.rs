@@ -115,14 +115,19 @@ impl RepackReply {
             run: report.receipt.as_ref().map(|receipt| receipt.run.clone()),
             format: request.format.word(),
             archives: report.archives.iter().map(ArchiveEntry::of).collect(),
-            notes: recovery.chain(report.recovered.notes().iter().cloned()).chain(notes).chain(is_only_ours.then(only_ours)).collect(),
+            notes: recovery
+                .chain(report.recovered.notes().iter().cloned())
+                .chain(notes)
+                .chain(is_only_ours.then(only_ours))
+                .collect(),
         }
     }
 }
 
 /// What else can be done with archives in a form that classic tools do not know.
 fn only_ours() -> String {
-    "archives in zst are read by patchadm only; repack --format gz makes ones that any pkgadd installs".to_owned()
+    "archives in zst are read by patchadm only; repack --format gz makes ones that any pkgadd installs"
+        .to_owned()
 }
 
 impl ArchiveEntry {

@@ -727,7 +727,7 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
         Command::Apply { patches, .. } | Command::ApplyAdopting(patches) | Command::ApplyOnTrial(patches) => {
             let is_on_trial = matches!(command, Command::ApplyOnTrial(_));
             let trial = TrialDuration::parse("1h").unwrap();
-            let trial = TrialRequest { duration: is_on_trial.then_some(trial), check: None };
+            let trial = TrialRequest { duration: is_on_trial.then_some(trial), ..TrialRequest::default() };
             let adopt = matches!(command, Command::ApplyAdopting(_));
             let request = ApplyRequest {
                 patches: patches.clone(),

@@ -237,7 +237,11 @@ mod tests {
         let xz = read_or_refused(cfg!(feature = "xz"), ContainerFormat::Xz, "xz");
         assert_eq!(detect_format(b"\xfd7zXZ\0"), xz);
         assert_eq!(detect_format(b"\x28\xb5\x2f\xfd"), ContainerFormat::Zstd);
-        assert_eq!(detect_format(b"\x50\x2a\x4d\x18"), ContainerFormat::Zstd, "a skippable frame may come first");
+        assert_eq!(
+            detect_format(b"\x50\x2a\x4d\x18"),
+            ContainerFormat::Zstd,
+            "a skippable frame may come first"
+        );
         for unknown in [&b""[..], b"PK", b"Hello", &[0; 512], &[b'x'; 512]] {
             assert_eq!(detect_format(unknown), ContainerFormat::Unknown);
         }

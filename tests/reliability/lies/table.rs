@@ -170,6 +170,7 @@ pub(super) const RULES: &[(&str, Shown)] = &[
     ("stray.root", Unit("a_stage_of_another_root_is_neither_believed_nor_removed", "it takes a stage of another file system")),
     ("stray.writable", Unit("a_directory_of_somebody_else_or_for_others_to_write_is_a_strangers", "it takes a stage of another file system")),
     ("trial.boot", Unit("what_no_trial_writes_is_refused", "each field of the record has its lies there")),
+    ("trial.boots", Unit("what_no_trial_writes_is_refused", "each field of the record has its lies there")),
     ("trial.patches", Unit("what_no_trial_writes_is_refused", "each field of the record has its lies there")),
     ("trial.run", Unit("what_no_trial_writes_is_refused", "each field of the record has its lies there")),
     ("trial.stuck", Unit("what_no_trial_writes_is_refused", "each field of the record has its lies there")),

@@ -221,9 +221,9 @@ impl Outside {
                 vec![vec![at("/1", touch), at("/0", json!("echo"))]]
             }
             // Patches of other runs, and none of the root.
-            "/patches/0" if field.kind == "trial" => ["100-01", "101-01", "102-01", "999-01"]
-                .map(|id| vec![at("/patches/0", json!(id))])
-                .to_vec(),
+            "/patches/0" if field.kind == "trial" => {
+                ["100-01", "101-01", "102-01", "999-01"].map(|id| vec![at("/patches/0", json!(id))]).to_vec()
+            }
             // A deadline that no clock reaches.
             "/monotonic" if field.kind == "trial" => vec![vec![
                 at("/monotonic", json!(u64::MAX)),

@@ -34,7 +34,10 @@ impl UndoFormat {
     /// Returns the form of an archive with this file name.
     pub fn of_name(name: &[u8]) -> Self {
         let has_suffix = |format: &Self| name.ends_with(format.suffix().as_bytes());
-        [Self::Gzip, Self::Compress, Self::Zstd, Self::Files].into_iter().find(has_suffix).unwrap_or(Self::Plain)
+        [Self::Gzip, Self::Compress, Self::Zstd, Self::Files]
+            .into_iter()
+            .find(has_suffix)
+            .unwrap_or(Self::Plain)
     }
 
     /// Tells whether this build can write the form. Every build reads all of them.

@@ -3,7 +3,7 @@
 mod decoder;
 mod encoder;
 
-pub(crate) use decoder::{ZstdDecoder, is_skippable, MAGIC};
+pub(crate) use decoder::ZstdDecoder;
 pub use encoder::{IS_WRITTEN, ZstdEncoder};
 
 #[cfg(test)]

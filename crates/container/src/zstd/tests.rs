@@ -2,7 +2,8 @@
 
 use std::io::{self, Read as _};
 
-use super::{MAGIC, ZstdDecoder};
+use super::ZstdDecoder;
+use super::decoder::MAGIC;
 
 const WHOLE: &[u8] = include_bytes!("../../testdata/seq.zst");
 const STREAM: &[u8] = include_bytes!("../../testdata/seq-stream.zst");

@@ -107,7 +107,9 @@ impl<'f> Inner<'f> {
     fn of(format: UndoFormat, sink: ArchiveSink<'f>) -> io::Result<Self> {
         Ok(match format {
             UndoFormat::Gzip | UndoFormat::Files => Self::Gzip(gzip::GzipEncoder::new(sink, cores())),
-            UndoFormat::Compress => Self::Compress(Box::new(Hashing::new(compress::CompressEncoder::new(sink)))),
+            UndoFormat::Compress => {
+                Self::Compress(Box::new(Hashing::new(compress::CompressEncoder::new(sink))))
+            }
             UndoFormat::Plain => Self::Plain(BufWriter::with_capacity(BLOCK, sink)),
             UndoFormat::Zstd => Self::Zstd(Box::new(Hashing::new(ZstdEncoder::new(sink)?))),
         })

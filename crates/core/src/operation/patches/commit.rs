@@ -12,10 +12,10 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::commit_choice::{LimitChoice, LimitedRoot};
 use crate::operation::patches::ledgers::LedgerCache;
 use crate::operation::patches::order_on_root::OrderOnRoot;
-use crate::operation::space::stored_space;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, without_lock,
 };
+use crate::operation::space::stored_space;
 use crate::operation::trial::begin::{begin_beside_trial, on_trial};
 use patchadm_changeset::format::manifest::{KEPT_MANIFEST, Manifest};
 use patchadm_changeset::plan::UndoFormat;

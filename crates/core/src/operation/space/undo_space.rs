@@ -152,7 +152,9 @@ mod tests {
         fs::write(save.join("undo.paths"), [b'p'; 5_000]).unwrap();
         let without = space(place.path());
         assert_eq!((without.form, without.freeable), (None, 0));
-        for (name, form) in ["undo.gz", "obsolete.Z", "undo", "obsolete.zst"].into_iter().zip(["gz", "Z", "none", "zst"]) {
+        for (name, form) in
+            ["undo.gz", "obsolete.Z", "undo", "obsolete.zst"].into_iter().zip(["gz", "Z", "none", "zst"])
+        {
             fs::write(save.join(name), vec![b'a'; 20_000]).unwrap();
             let found = space(place.path());
             assert_eq!(found.form.map(UndoForm::word), Some(form));
