@@ -44,11 +44,17 @@ pub(crate) fn wait_for_end(surroundings: &Surroundings, root: &Root, record: &Tr
 /// Sets a timer of the system's manager, which outlives the session of the user. Tells whether that went well.
 fn set_timer(surroundings: &Surroundings, record: &TrialRecord) -> bool {
     let Some(binary) = &surroundings.binary else { return false };
+    // The trial began with the run; the timer must not be early.
+    let left = match record.state(&surroundings.moment()) {
+        TrialState::Running { left } => left.div_ceil(1000),
+        TrialState::Over(_) => 1,
+    };
     let number = record.run.split_once('-').map_or(record.run.as_str(), |(number, _)| number);
     let timer = Command::new("systemd-run")
         .args(["--quiet", "--collect", "--timer-property=AccuracySec=1s"])
         .arg(format!("--unit=patchadm-trial-{number}"))
-        .arg(format!("--on-active={}", record.duration.seconds()))
+        .arg(format!("--description=The end of the trial of run {}", record.run))
+        .arg(format!("--on-active={left}"))
         .arg(binary)
         .args(["-R", "/", "recover", "--wait", WAIT])
         .stdin(Stdio::null())

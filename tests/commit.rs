@@ -303,3 +303,102 @@ fn little_free_space_is_told_in_one_line() {
     let next = large("300-02", "bin/other").directory(&stage);
     assert!(!stage.run(&format!("add -R @ROOT@ {}", next.display())).stderr.contains("% free"));
 }
+
+/// What `du` counts for all that this program keeps, in bytes.
+fn du(stage: &Scenario) -> u64 {
+    let output =
+        std::process::Command::new("du").args(["-s", "-B1"]).arg(stage.at("/var/sadm")).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn shrinking_frees_what_it_promises_within_a_hundredth_of_large_undo_data() {
+    for form in ["gz", "files"] {
+        let noise = |seed: u32| {
+            let mut state = seed;
+            let next = || {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 24) as u8
+            };
+            std::iter::repeat_with(next).take(2_000_000).collect::<Vec<u8>>()
+        };
+        let web = |seed| {
+            let package = Package::new("ACMEweb").file("lib/one", 0o644, noise(seed));
+            package.file("lib/two", 0o644, noise(seed + 100))
+        };
+        let stage = Scenario::with(&[web(1)]);
+        policy(&stage, &format!("undo_format={form}\n"));
+        for (id, seed) in [("100-01", 2), ("100-02", 3), ("100-03", 4), ("100-04", 5)] {
+            stage.patchadd("", &Patch::of(id, web(seed))).ok();
+        }
+        let asked = "--json --shrink-to 9000000 -R @ROOT@";
+        let promised = document(&stage, &format!("commit --dry-run {asked}"));
+        let before = du(&stage);
+        let said = document(&stage, &format!("commit {asked}"));
+        assert_eq!(
+            (irremovable(&said), &said["freed"]),
+            (vec!["100-01", "100-02"], &promised["freed"]),
+            "{form}"
+        );
+        let (freed, told) = (before - du(&stage), said["freed"].as_u64().unwrap());
+        assert!(
+            told >= 8_000_000 && freed.abs_diff(told) * 100 <= told,
+            "{form}: {freed} freed, {told} told"
+        );
+        assert_eq!(undo_of(&stage, "100-03"), "saved");
+        stage.run("verify -R @ROOT@").ok();
+    }
+}
+
+#[test]
+fn no_limit_makes_the_newest_revision_of_a_patch_irremovable() {
+    let mut state = 20_261_126_u32;
+    let mut draw = |below: u32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) % below
+    };
+    for _ in 0..6 {
+        let mut stage =
+            Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "old\n".repeat(9_000))]);
+        let mut applied: Vec<(u32, u32)> = Vec::new();
+        for day in 0..7 {
+            stage.set("SOURCE_DATE_EPOCH", (NOW + day * 86_400).to_string());
+            let limit = ["", "undo_keep=0\n", "undo_keep=1\n", "undo_max=0\n", "undo_max=30K\nundo_keep=2\n"];
+            let form = ["gz", "zst", "files"][draw(3) as usize];
+            policy(&stage, &format!("undo_format={form}\n{}", limit[draw(5) as usize]));
+            let base = 100 * (1 + draw(3));
+            let revision = applied.iter().filter(|one| one.0 == base).map(|one| one.1).max().unwrap_or(0) + 1;
+            let id = format!("{base}-{revision:02}");
+            let mut patch = large(&id, &format!("bin/{base}"));
+            let others = applied.iter().filter(|one| one.0 != base).map(|one| one.0).max();
+            if let Some(other) = others.filter(|_| draw(4) == 0) {
+                patch = patch.says("SUNW_OBSOLETES", &format!("{other}-99"));
+            }
+            // A patch that another one obsoletes is not applied.
+            if stage.patchadd("", &patch).code != 0 {
+                continue;
+            }
+            applied.push((base, revision));
+            let by_hand = ["--shrink-to 0", "--older-than 1d", "--shrink-to 20K", "--superseded --dry-run"]
+                [draw(4) as usize];
+            // A note tells what a limit does not reach.
+            assert_eq!(stage.run(&format!("commit {by_hand} -R @ROOT@")).code, 0);
+            for (base, _) in &applied {
+                let newest = applied.iter().filter(|one| one.0 == *base).map(|one| one.1).max().unwrap();
+                let id = format!("{base}-{newest:02}");
+                assert_eq!(undo_of(&stage, &id), "saved", "{id} of {applied:?} with {by_hand}");
+            }
+        }
+        assert!(applied.len() > 2, "{applied:?}");
+        for (base, revision) in applied.iter().rev() {
+            let id = format!("{base}-{revision:02}");
+            if undo_of(&stage, &id) == "saved" {
+                let run = stage.run(&format!("remove -R @ROOT@ {id}"));
+                // A patch that obsoletes it may have given its undo data up.
+                assert!([0, 6].contains(&run.code), "{id} of {applied:?}: {}", run.stderr);
+            }
+        }
+    }
+}

@@ -93,7 +93,7 @@ fn the_form_of_a_patch_makes_no_difference() {
 
 #[test]
 fn the_form_of_the_undo_data_makes_no_difference() {
-    for (form, name) in [("gz", "undo.gz"), ("Z", "undo.Z"), ("none", "undo")] {
+    for (form, name) in [("gz", "undo.gz"), ("Z", "undo.Z"), ("none", "undo"), ("zst", "undo.zst")] {
         let play = Play::begin(false);
         let base = Moment::now(&play.stage);
         let patch = deliver(&play.stage.beside(""), "900-01", &play.packages("900-01"), "directory");

@@ -51,7 +51,7 @@ fn archives(stage: &Scenario, id: &str) -> Vec<String> {
     let names = names.map(|name| name.into_string().unwrap());
     let is_archive = |name: &String| {
         let (stem, suffix) = name.split_once('.').unwrap_or((name, ""));
-        ["undo", "obsolete"].contains(&stem) && ["", "gz", "Z"].contains(&suffix)
+        ["undo", "obsolete"].contains(&stem) && ["", "gz", "Z", "zst"].contains(&suffix)
     };
     let mut names: Vec<String> = names.filter(is_archive).collect();
     names.sort();
@@ -61,7 +61,7 @@ fn archives(stage: &Scenario, id: &str) -> Vec<String> {
 #[test]
 fn a_backout_from_each_form_is_the_same() {
     let before = Scenario::with(&[package(), link()]).tree();
-    for (first, second) in [("none", "Z"), ("Z", "gz"), ("gz", "none")] {
+    for (first, second) in [("none", "Z"), ("Z", "gz"), ("gz", "zst"), ("zst", "none")] {
         let stage = Scenario::with(&[package(), link()]);
         // A link goes with the first one.
         let first_patch = patch("100-01").package(Package::new("ACMElink").symlink("bin/link", "elsewhere"));
@@ -70,7 +70,8 @@ fn a_backout_from_each_form_is_the_same() {
         stage.patchadd("", &patch("100-02")).ok();
         for format in [first, second] {
             let tree = stage.tree();
-            stage.run(&format!("repack -R @ROOT@ --format {format} 100-01 100-02")).ok();
+            let done = stage.run(&format!("repack -R @ROOT@ --format {format} 100-01 100-02"));
+            assert_eq!(done.code, 0, "{}", done.stderr);
             assert!(tree.difference(&stage.tree()).is_empty(), "no object changes");
             let suffix = if format == "none" { String::new() } else { format!(".{format}") };
             // The archive of a patch that a later revision supersedes has the name of one.

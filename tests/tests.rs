@@ -394,6 +394,12 @@ mod transcripts;
 mod tree;
 /// Runs on trial.
 mod trial;
+/// Commands that check a run.
+mod trial_checks;
+/// Each way in which a trial ends.
+mod trial_ends;
+/// The timer of a trial.
+mod trial_timer;
 mod type_changes;
 /// Runs that are undone.
 mod undo;
@@ -409,6 +415,8 @@ mod undo_lost;
 mod undo_packages;
 /// Undo archives as streams, beside the classic ones.
 mod undo_streams;
+/// Undo archives in Zstandard.
+mod undo_zst;
 /// Journals that cannot be read.
 mod unfinished;
 /// Packages in the trees of people who are not root.

@@ -38,12 +38,12 @@ fn on_trial() -> (Scenario, Before) {
 }
 
 /// The record of the trial, as JSON.
-fn record(stage: &Scenario) -> Value {
+pub(crate) fn record(stage: &Scenario) -> Value {
     serde_json::from_str(&stage.text(RECORD)).unwrap()
 }
 
 /// Kills the process that waits for the end of the trial, so that somebody else ends it.
-fn kill_waiter(stage: &Scenario) {
+pub(crate) fn kill_waiter(stage: &Scenario) {
     let root = stage.root().canonicalize().unwrap();
     for process in fs::read_dir("/proc").unwrap().flatten() {
         let words = fs::read(process.path().join("cmdline")).unwrap_or_default();
@@ -52,47 +52,54 @@ fn kill_waiter(stage: &Scenario) {
             words.contains(&&b"__trial"[..]) && words.contains(&root.as_os_str().as_encoded_bytes());
         let number = process.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
         if let Some(number) = number.filter(|_| is_waiter) {
-            kill_process(number, Signal::KILL).unwrap();
+            // It may have ended meanwhile. One that is being killed has no words any more.
+            let _ = kill_process(number, Signal::KILL);
+            while fs::read(process.path().join("cmdline")).is_ok_and(|words| !words.is_empty()) {
+                thread::sleep(Duration::from_millis(1));
+            }
         }
     }
 }
 
 /// Changes the record as another boot, or the passing of time, would have it.
-fn change_record(stage: &Scenario, change: impl Fn(&mut Value)) {
+pub(crate) fn change_record(stage: &Scenario, change: impl Fn(&mut Value)) {
     kill_waiter(stage);
     let text = stage.text(RECORD);
     let mut record: Value = serde_json::from_str(&text).unwrap();
     change(&mut record);
     // The fields keep their order: only values are exchanged.
-    let fields =
-        ["trial", "run", "patches", "seconds", "until", "boot", "monotonic", "guards_check", "stuck"];
+    let fields = [
+        "trial",
+        "run",
+        "patches",
+        "seconds",
+        "until",
+        "boot",
+        "monotonic",
+        "guards_check",
+        "reboots",
+        "boots",
+        "stuck",
+    ];
     let fields: Vec<String> = fields.iter().map(|name| format!("\"{name}\":{}", record[name])).collect();
     fs::write(stage.at(RECORD), format!("{{{}}}\n", fields.join(","))).unwrap();
 }
 
 /// Lets the time of the trial be up. Nobody waits for that any more, who could come first.
-fn let_it_expire(stage: &Scenario) {
-    let root = stage.root().display().to_string();
-    for process in fs::read_dir("/proc").unwrap().flatten() {
-        let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).into_owned();
-        if line.contains("__trial") && line.contains(&root) {
-            let _ = std::process::Command::new("kill").arg("-9").arg(process.file_name()).status();
-        }
-    }
+pub(crate) fn let_it_expire(stage: &Scenario) {
     change_record(stage, |record| record["boot"] = "00000000-0000-0000-0000-000000000000".into());
 }
 
-fn is_on_trial(stage: &Scenario) -> bool {
+pub(crate) fn is_on_trial(stage: &Scenario) -> bool {
     stage.at(RECORD).exists()
 }
 
-fn history(stage: &Scenario) -> Vec<Value> {
+pub(crate) fn history(stage: &Scenario) -> Vec<Value> {
     let text = stage.text("/var/sadm/patchadm/history");
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn last_end(stage: &Scenario) -> String {
+pub(crate) fn last_end(stage: &Scenario) -> String {
     history(stage).last().unwrap()["trial_end"]["end"].as_str().unwrap_or_default().to_owned()
 }
 
@@ -297,6 +304,9 @@ fn durations_and_options_that_make_no_sense_change_nothing() {
         "--trial 1h --no-undo",
         "--probe true --no-undo",
         "--probe-timeout 5",
+        "--trial-reboots 1",
+        "--trial 1h --trial-reboots -1",
+        "--trial 1h --trial-reboots 101",
         "--probe true --probe-timeout 0",
     ] {
         stage.run(&format!("add {options} -R @ROOT@ delivered/100-01")).fails(1);

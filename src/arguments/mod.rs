@@ -22,4 +22,4 @@ pub(crate) use paths::{directory_of_root, inside, object_path};
 pub(crate) use scripts::{ScriptOptions, script_settings};
 pub(crate) use shlibs::LibraryOptions;
 pub(crate) use trial::TrialOptions;
-pub(crate) use words::{meant_by, named_text, one_of, word_for};
+pub(crate) use words::{meant_by, named_text, one_of, undo_format, word_for};

@@ -1,7 +1,7 @@
 //! Options that put a run on trial, and let a command check it.
 
 use patchadm_core::operation::trial::{CheckRequest, TrialRequest};
-use patchadm_inputs::trial::TrialDuration;
+use patchadm_inputs::trial::{MOST_REBOOTS, TrialDuration};
 
 /// The seconds that a check may take where nothing is said.
 const CHECK_SECONDS: u64 = 60;
@@ -15,6 +15,9 @@ pub(crate) struct TrialOptions {
     /// Back everything out after this time (30s, 10m, 2h, 1d) unless `patchadm confirm` keeps it
     #[arg(long, value_name = "DURATION", value_parser = TrialDuration::parse, conflicts_with = "no_undo")]
     trial: Option<TrialDuration>,
+    /// Let the trial go on after this many boots instead of none
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(MOST_REBOOTS)), requires = "trial")]
+    trial_reboots: Option<u32>,
     /// Run this shell command afterwards, and back everything out unless it succeeds
     #[arg(long, value_name = "COMMAND", value_parser = command, conflicts_with = "no_undo")]
     probe: Option<String>,
@@ -35,6 +38,6 @@ impl TrialOptions {
     pub(crate) fn request(self) -> TrialRequest {
         let limit = self.probe_timeout.unwrap_or(CHECK_SECONDS);
         let check = self.probe.map(|command| CheckRequest { command, limit });
-        TrialRequest { duration: self.trial, check }
+        TrialRequest { duration: self.trial, reboots: self.trial_reboots.unwrap_or_default(), check }
     }
 }

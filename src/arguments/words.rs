@@ -4,6 +4,7 @@ use std::path::Path;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use patchadm_changeset::plan::UndoFormat;
 use patchadm_inputs::format::plan_file::PlanFileError;
 
 /// Reads one of these words.
@@ -14,6 +15,20 @@ pub(crate) fn one_of<T: Copy + Send + Sync + 'static>(
         let found = words.iter().find(|(word, _)| *word == text);
         found.map(|(_, meaning)| *meaning).ok_or_else(|| "it is none of the words".to_owned())
     })
+}
+
+/// Reads one of these forms of undo data. One that this build only reads is refused.
+pub(crate) fn undo_format(
+    words: &'static [(&'static str, UndoFormat)],
+) -> impl TypedValueParser<Value = UndoFormat> {
+    let must_be_written = |format: UndoFormat| {
+        if format.is_written() {
+            Ok(format)
+        } else {
+            Err("this build of patchadm only reads this form".to_owned())
+        }
+    };
+    one_of(words).try_map(must_be_written)
 }
 
 /// Returns the word with this meaning.

@@ -6,7 +6,7 @@
 
 pub(crate) mod adopted;
 pub(crate) mod advice;
-mod after_run;
+pub(crate) mod after_run;
 pub mod cause;
 pub(crate) mod cause_of;
 pub(crate) mod depot_end;

@@ -103,7 +103,9 @@ impl PatchesReport {
                 let all_holders = report.exchanges.iter().flat_map(|exchange| &exchange.holders);
                 holders = all_holders.map(HolderEntry::from).collect();
                 preparation = PreparationEntries::of(root, report.preparation, &mut recovery_notes);
-                after = AfterRunEntries::of(root, &report.after, matches!(face, PatchFace::Classic));
+                // Limits wait while a run is on trial, and follow when its check has confirmed it.
+                let followed = report.trial.as_ref().map_or(&report.after, |trial| &trial.after);
+                after = AfterRunEntries::of(root, followed, matches!(face, PatchFace::Classic));
                 trial = report.trial.map(|outcome| TrialEntry::of(command, outcome));
                 let entry = |one| PatchEntry::of(root, command, one, face.code());
                 patches = report.patches.into_iter().map(entry).collect();

@@ -6,6 +6,7 @@ use super::options::{BriefVerbOptions, NoteOption};
 use crate::arguments::parse;
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
+use crate::reply::after_run::AfterRunEntries;
 use crate::reply::failure::change_failed;
 use crate::reply::words::{print_notes, recovery_sentence};
 use crate::reply::{CommandReport, Exit, Reply, ResultWord};
@@ -13,6 +14,7 @@ use crate::surroundings::Output;
 use patchadm_core::operation::session::Caller;
 use patchadm_core::operation::trial::{ConfirmReport, confirm_trial};
 use patchadm_planning::plan::refusal::Command;
+use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm [-R root] confirm [option...] [run]";
 
@@ -41,7 +43,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let confirm =
         |caller: &Caller<'_>| confirm_trial(&root, run.as_deref(), &caller.noting(note.text.as_deref()));
     match call.change(&root, Command::Confirm.name(), wait, confirm)? {
-        Ok(report) => Ok(Reply::about(&root, Exit::OK, ConfirmReply::of(&report))),
+        Ok(report) => Ok(Reply::about(&root, Exit::OK, ConfirmReply::of(&root, &report))),
         Err(failed) => Err(change_failed(&root, Command::Confirm, &failed).into()),
     }
 }
@@ -56,11 +58,15 @@ struct ConfirmReply {
     /// The run that was on trial.
     confirmed: String,
     patches: Vec<String>,
+    /// The patches that can no longer be backed out, because the limits of the policy waited for this.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    irremovable: Vec<String>,
     notes: Vec<String>,
 }
 
 impl ConfirmReply {
-    fn of(report: &ConfirmReport) -> Self {
+    fn of(root: &Root, report: &ConfirmReport) -> Self {
+        let after = AfterRunEntries::of(root, &report.after, false);
         let recovery = recovery_sentence(&report.recovered).into_iter();
         let told = report.recovered.notes().iter().chain(&report.receipt.notes).cloned();
         Self {
@@ -69,7 +75,8 @@ impl ConfirmReply {
             run: report.receipt.run.clone(),
             confirmed: report.trial.run.clone(),
             patches: report.trial.patches.clone(),
-            notes: recovery.chain(told).collect(),
+            irremovable: after.irremovable,
+            notes: recovery.chain(told).chain(after.notes).collect(),
         }
     }
 }

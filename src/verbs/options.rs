@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::arguments::{
     ColourOption, Extensions, LibraryOptions, PolicyOption, QuietOption, RootOption, ScriptOptions,
-    VerboseOption, directory_of_root, meant_by, named_text, object_path, one_of, word_for,
+    VerboseOption, directory_of_root, meant_by, named_text, object_path, one_of, undo_format, word_for,
 };
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
@@ -218,8 +218,8 @@ pub(crate) struct UndoOptions {
     /// Keep undo data below this directory instead of the package database
     #[arg(long, value_name = "DIR")]
     pub(crate) undo_dir: Option<PathBuf>,
-    /// How undo data is kept: an archive compressed as gz, Z or none, or the old files
-    #[arg(long, value_name = "FORMAT", value_parser = one_of(&UndoFormat::ALL), hide_possible_values = true)]
+    /// How undo data is kept: an archive compressed as gz, Z, none or zst, or the old files
+    #[arg(long, value_name = "FORMAT", value_parser = undo_format(&UndoFormat::ALL), hide_possible_values = true)]
     pub(crate) undo_format: Option<UndoFormat>,
 }
 

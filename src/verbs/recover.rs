@@ -19,12 +19,15 @@ use crate::many_roots::{RootsTask, on_many};
 use crate::reply::words::recovery_sentence;
 use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop, failure};
 use crate::surroundings::Output;
+use crate::trial_waiter::wait_for_end;
 use adopt_undo::AdoptReport;
 use patchadm_changeset::transaction::{Recovered, RootCondition};
 use patchadm_core::operation::adopt_undo::adopt_undo;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::recover::{Recovery, RecoveryAid, recover_with_aid};
 use patchadm_core::operation::session::Caller;
+use patchadm_core::operation::trial::trial_status;
+use patchadm_inputs::trial::TrialRecord;
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 
@@ -206,9 +209,20 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         let report = call.change(&root, "recover", args.wait, |caller| adopt(&root, caller))?;
         Reply::about(&root, report.exit, report)
     } else {
+        let trial_before = trial_status(&root, &call.surroundings.moment()).ok().flatten();
         let report = call.change(&root, "recover", args.wait, |caller| recover(&root, caller))?;
+        wait_again(&root, call, trial_before.map(|status| status.record));
         Reply::about(&root, report.exit, report)
     })
+}
+
+/// Lets somebody wait for the end of a trial that went on after a boot: who waited before is gone.
+fn wait_again(root: &Root, call: &Invocation, before: Option<TrialRecord>) {
+    let now = trial_status(root, &call.surroundings.moment()).ok().flatten();
+    let counted = now.zip(before).filter(|(now, before)| !now.is_over && now.record.boots > before.boots);
+    if let Some((status, _)) = counted {
+        wait_for_end(&call.surroundings, root, &status.record);
+    }
 }
 
 /// Refuses what would be about one file system of several.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::options::{BriefVerbOptions, NoteOption};
-use crate::arguments::{age, one_of, parse};
+use crate::arguments::{age, parse, undo_format};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::reply::failure::change_failed;
@@ -20,13 +20,13 @@ use patchadm_core::operation::session::Caller;
 use patchadm_planning::plan::refusal::Command;
 
 const USAGE: &str =
-    "patchadm [-R root] repack --format gz|Z|none [--cold age] [--dry-run] [option...] [id...]";
+    "patchadm [-R root] repack --format gz|Z|none|zst [--cold age] [--dry-run] [option...] [id...]";
 
 /// Write undo archives again in another form
 #[derive(clap::Parser)]
 struct RepackArgs {
-    /// The form: gz, Z or none
-    #[arg(long, value_name = "FORMAT", value_parser = one_of(&UndoFormat::ARCHIVES), hide_possible_values = true)]
+    /// The form: gz, Z, none or zst
+    #[arg(long, value_name = "FORMAT", value_parser = undo_format(&UndoFormat::ARCHIVES), hide_possible_values = true)]
     format: Option<UndoFormat>,
     /// Those of all patches that were applied longer ago than this (90d, 12w, 1y)
     #[arg(long, value_name = "AGE", value_parser = age)]
@@ -80,7 +80,7 @@ struct ArchiveEntry {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: RepackArgs = parse(call, USAGE)?;
     let wrong = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
-    let format = args.format.ok_or_else(|| wrong("no form is named: --format gz, Z or none"))?;
+    let format = args.format.ok_or_else(|| wrong("no form is named: --format gz, Z, none or zst"))?;
     if args.ids.is_empty() && args.cold.is_none() {
         return Err(wrong("no patch is named").into());
     }
@@ -107,6 +107,7 @@ impl RepackReply {
         };
         let recovery = recovery_sentence(&report.recovered).into_iter();
         let notes = report.receipt.iter().flat_map(|receipt| receipt.notes.iter().cloned());
+        let is_only_ours = is_something && request.format == UndoFormat::Zstd;
         Self {
             result,
             changed: report.receipt.is_some(),
@@ -114,9 +115,19 @@ impl RepackReply {
             run: report.receipt.as_ref().map(|receipt| receipt.run.clone()),
             format: request.format.word(),
             archives: report.archives.iter().map(ArchiveEntry::of).collect(),
-            notes: recovery.chain(report.recovered.notes().iter().cloned()).chain(notes).collect(),
+            notes: recovery
+                .chain(report.recovered.notes().iter().cloned())
+                .chain(notes)
+                .chain(is_only_ours.then(only_ours))
+                .collect(),
         }
     }
+}
+
+/// What else can be done with archives in a form that classic tools do not know.
+fn only_ours() -> String {
+    "archives in zst are read by patchadm only; repack --format gz makes ones that any pkgadd installs"
+        .to_owned()
 }
 
 impl ArchiveEntry {

@@ -254,7 +254,7 @@ pub(crate) fn program(command: &Command) -> refusal::Command {
         Command::Refresh => refusal::Command::AdoptRefresh,
         Command::Forget(_) => refusal::Command::Forget,
         Command::Commit(_) => refusal::Command::Commit,
-        Command::Repack(_) => refusal::Command::Repack,
+        Command::Repack(..) => refusal::Command::Repack,
         Command::Promote => refusal::Command::Promote,
         Command::Exchange(_, inner) => program(inner),
     }
@@ -292,7 +292,7 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
         | Command::Undo
         | Command::Confirm
         | Command::Commit(_)
-        | Command::Repack(_) => patchrm,
+        | Command::Repack(..) => patchrm,
         Command::Add { .. }
         | Command::Update { .. }
         | Command::Remove(_)
@@ -302,7 +302,7 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
     match moment {
         _ if errno == Errno::INTR => 0,
         Moment::Staging | Moment::Saving | Moment::Recording | Moment::Switching
-            if is_full && matches!(command, Command::Repack(_)) =>
+            if is_full && matches!(command, Command::Repack(..)) =>
         {
             7
         }

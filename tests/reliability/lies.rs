@@ -68,6 +68,10 @@ const RECOVERING: [&str; 6] = [
     "recover -R @ROOT@",
 ];
 
+/// Commands that meet a trial: the first two while it goes on, the others when it is over.
+const OF_TRIALS: [&str; 4] =
+    ["confirm -R @ROOT@", "undo -R @ROOT@", "recover -R @ROOT@", "commit --superseded -R @ROOT@"];
+
 /// Kinds of records that matter while a run is unfinished.
 const OF_RUNS: [&str; 6] = ["journal", "notes", "alone", "marker", "queue", "stage"];
 
@@ -164,6 +168,7 @@ impl Player {
 fn plays(state: State, record: &Record) -> bool {
     match state {
         State::Rest => record.kind != "hook",
+        State::OnTrial | State::OverTrial => ["trial", "history"].contains(&record.kind),
         State::Hooks => record.kind == "hook" || record.kind == "ledger" && record.path.ends_with("zone"),
         _ => OF_RUNS.contains(&record.kind),
     }
@@ -211,6 +216,8 @@ fn shape(pointer: &str) -> String {
 fn commands_for(state: State, kind: &str) -> &'static [&'static str] {
     match kind {
         _ if state == State::Hooks => &OF_HOOKS,
+        _ if state == State::OnTrial => &OF_TRIALS[..2],
+        _ if state == State::OverTrial => &OF_TRIALS[2..],
         _ if state != State::Rest => &RECOVERING,
         "manifest" | "unbound manifest" | "digest" | "paths" | "save directory" | "obsoleted_by" => &OF_UNDO,
         "remote" => &OF_REMOTE,

@@ -82,7 +82,7 @@ fn arguments(trial: &Trial, command: &Command) -> Vec<PathBuf> {
         }
         Command::Confirm => words(&["confirm", "-R"], &[]),
         Command::Commit(ids) => words(&["commit", "-R"], ids),
-        Command::Repack(ids) => words(&["repack", "--format", "none", "-R"], ids),
+        Command::Repack(ids, format) => words(&["repack", "--format", format.word(), "-R"], ids),
         Command::Promote => {
             let stage = trial.root().with_file_name(STAGE).display().to_string();
             words(&["promote", "--max-delete", "100%", "-R"], &[stage])

@@ -89,7 +89,7 @@ pub(crate) enum Command {
     /// `patchadm commit`.
     Commit(Vec<String>),
     /// `patchadm repack --format none`.
-    Repack(Vec<String>),
+    Repack(Vec<String>, UndoFormat),
     /// `patchadm promote` of the stage beside the root.
     Promote,
     /// A command with `--exchange` of this directory.
@@ -408,7 +408,13 @@ fn undo_data_given_up() -> Story {
 fn undo_data_in_another_form() -> Story {
     let (stage, _) = patched_with(&[&patch(), &second_patch()]);
     let ids = ["100-01", "200-01"].map(str::to_owned);
-    Story::of("repack", stage, Command::Repack(ids.to_vec()))
+    Story::of("repack", stage, Command::Repack(ids.to_vec(), UndoFormat::Plain))
+}
+
+fn undo_data_in_zstandard() -> Story {
+    let (stage, _) = patched_with(&[&patch(), &second_patch()]);
+    let ids = ["100-01", "200-01"].map(str::to_owned);
+    Story::of("repack to zst", stage, Command::Repack(ids.to_vec(), UndoFormat::Zstd))
 }
 
 /// A package beside the first one, sharing a directory with it.
@@ -589,7 +595,7 @@ pub(crate) const OUTSIDE: &str = "undo";
 pub(crate) type Told = fn() -> Story;
 
 /// All stories without procedure scripts; the first four, one of each command.
-pub(crate) const STORIES: [Told; 34] = [
+pub(crate) const STORIES: [Told; 35] = [
     one_patch,
     backout,
     package_added,
@@ -605,6 +611,7 @@ pub(crate) const STORIES: [Told; 34] = [
     run_undone,
     undo_data_given_up,
     undo_data_in_another_form,
+    undo_data_in_zstandard,
     package_updated,
     library_kept,
     library_dropped,
@@ -720,7 +727,7 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
         Command::Apply { patches, .. } | Command::ApplyAdopting(patches) | Command::ApplyOnTrial(patches) => {
             let is_on_trial = matches!(command, Command::ApplyOnTrial(_));
             let trial = TrialDuration::parse("1h").unwrap();
-            let trial = TrialRequest { duration: is_on_trial.then_some(trial), check: None };
+            let trial = TrialRequest { duration: is_on_trial.then_some(trial), ..TrialRequest::default() };
             let adopt = matches!(command, Command::ApplyAdopting(_));
             let request = ApplyRequest {
                 patches: patches.clone(),
@@ -793,8 +800,8 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
             let report = commit_patches(root, &request, caller)?;
             (report.recovered, vec![Ok(report.receipt)])
         }
-        Command::Repack(ids) => {
-            let (format, cold, undo_dir) = (UndoFormat::Plain, None, None);
+        Command::Repack(ids, format) => {
+            let (format, cold, undo_dir) = (*format, None, None);
             let request = RepackRequest { ids: ids.clone(), cold, format, undo_dir, dry_run: false };
             let report = repack_undo(root, &request, caller)?;
             (report.recovered, vec![Ok(report.receipt)])

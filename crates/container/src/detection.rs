@@ -2,7 +2,7 @@
 //! Zstandard compression around it.
 //!
 //! One layer of compression is removed, as a stream: around a tar archive (`x.tar.gz`, `x.tar.xz`) or around a
-//! datastream. If the feature of bzip2, xz or Zstandard is off, that compression is recognised and refused by name. A
+//! datastream. If the feature of bzip2 or xz is off, that compression is recognised and refused by name. A
 //! gzip file may have several members, as made by `cat a.gz b.gz`, a bzip2 or xz file several streams and a Zstandard
 //! file several frames; any other data after one is an error.
 
@@ -14,7 +14,6 @@ use super::datastream;
 use super::gzip;
 #[cfg(feature = "xz")]
 use super::xz;
-#[cfg(feature = "zstd")]
 use super::zstd;
 
 /// The number of bytes that [`detect_format`] needs from the start of a file.
@@ -89,7 +88,7 @@ pub fn detect_format(start: &[u8]) -> ContainerFormat {
     } else if begins(b"\xfd7zXZ\0") {
         if cfg!(feature = "xz") { ContainerFormat::Xz } else { ContainerFormat::Unsupported("xz") }
     } else if begins(b"\x28\xb5\x2f\xfd") || matches!(start, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]) {
-        if cfg!(feature = "zstd") { ContainerFormat::Zstd } else { ContainerFormat::Unsupported("zstd") }
+        ContainerFormat::Zstd
     } else if is_tar(start) {
         ContainerFormat::Tar
     } else {
@@ -143,7 +142,6 @@ pub fn open_container<'a, R: Read + 'a>(mut input: R) -> io::Result<OpenedContai
             let decoder = xz::XzDecoder::new(whole).map_err(tagged)?;
             (Compression::Xz, Box::new(Decoding(decoder)))
         }
-        #[cfg(feature = "zstd")]
         ContainerFormat::Zstd => (Compression::Zstd, Box::new(Decoding(zstd::ZstdDecoder::new(whole)))),
         _ => return Ok(OpenedContainer { form, compression: None, reader: Box::new(whole) }),
     };
@@ -238,9 +236,12 @@ mod tests {
         assert_eq!(detect_format(b"BZh91AY"), bzip2);
         let xz = read_or_refused(cfg!(feature = "xz"), ContainerFormat::Xz, "xz");
         assert_eq!(detect_format(b"\xfd7zXZ\0"), xz);
-        let zstd = read_or_refused(cfg!(feature = "zstd"), ContainerFormat::Zstd, "zstd");
-        assert_eq!(detect_format(b"\x28\xb5\x2f\xfd"), zstd);
-        assert_eq!(detect_format(b"\x50\x2a\x4d\x18"), zstd, "a skippable frame may come first");
+        assert_eq!(detect_format(b"\x28\xb5\x2f\xfd"), ContainerFormat::Zstd);
+        assert_eq!(
+            detect_format(b"\x50\x2a\x4d\x18"),
+            ContainerFormat::Zstd,
+            "a skippable frame may come first"
+        );
         for unknown in [&b""[..], b"PK", b"Hello", &[0; 512], &[b'x'; 512]] {
             assert_eq!(detect_format(unknown), ContainerFormat::Unknown);
         }

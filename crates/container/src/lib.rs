@@ -1,13 +1,11 @@
 //! The compression of a stream, detected by its content, and the codecs that SVR4 itself does not know.
 
-#[cfg(any(feature = "xz", feature = "zstd"))]
 mod compressed_input;
 mod detection;
 pub mod gzip;
 #[cfg(feature = "xz")]
 mod xz;
-#[cfg(feature = "zstd")]
-mod zstd;
+pub mod zstd;
 
 pub use detection::{
     Compression, ContainerError, ContainerFormat, OpenedContainer, SNIFFED, detect_format, open_container,

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::native::NativeChange;
 use patchadm_changeset::RecordFile;
+use patchadm_changeset::plan::UndoFormat;
 use patchadm_rootfs::{Digest, KnownFile, Live, LiveKind};
 use patchadm_svr4::format::remote::RemoteArchive;
 use patchadm_svr4::package::{
@@ -164,15 +165,15 @@ pub struct Save {
 }
 
 impl Save {
-    /// Tells whether there is a manifest: by itself, in an archive of this program (which is in gzip format), or in a
-    /// snapshot. A classic archive has none.
+    /// Tells whether there is a manifest: by itself, in an archive whose form only this program keeps, or in a snapshot. A
+    /// classic archive has none.
     pub fn is_told(&self) -> bool {
-        let is_gzip = |name: &[u8]| name.ends_with(b".gz");
+        let is_ours = |name: &[u8]| UndoFormat::of_name(name).is_of_this_program();
         let remote = self.remote.as_deref().and_then(|bytes| RemoteArchive::parse(bytes).ok());
         self.has_manifest
             || self.has_snapshot
-            || self.archive.as_ref().is_some_and(|name| is_gzip(name.as_bytes()))
-            || remote.is_some_and(|remote| is_gzip(remote.find_at()))
+            || self.archive.as_ref().is_some_and(|name| is_ours(name.as_bytes()))
+            || remote.is_some_and(|remote| is_ours(remote.find_at()))
     }
 
     /// Tells whether the patch can be backed out: its archive is here or elsewhere.

@@ -51,7 +51,7 @@ impl Form {
 }
 
 /// Where records are, by the beginning and the end of their path in the root; how they are written, and their kind.
-const RECORDS: [(&str, &str, Form, &str); 29] = [
+const RECORDS: [(&str, &str, Form, &str); 30] = [
     ("var/sadm/patchadm/journal", "journal", Form::Journal, "journal"),
     ("var/sadm/patchadm/ops-", "", Form::Checked, "journal"),
     ("var/sadm/patchadm/stage/", "/notes", Form::Checked, "notes"),
@@ -59,6 +59,7 @@ const RECORDS: [(&str, &str, Form, &str); 29] = [
     ("var/sadm/patchadm/stage/", "/marker", Form::Words(' '), "marker"),
     ("var/sadm/patchadm/stage/", "/queue", Form::Words(' '), "queue"),
     ("var/sadm/patchadm/history", "", Form::Json, "history"),
+    ("var/sadm/patchadm/trial/record", "", Form::Json, "trial"),
     ("var/sadm/patchadm/ledger/", "", Form::Json, "ledger"),
     ("var/sadm/patchadm/root-id", "", Form::Words(' '), "root-id"),
     ("var/sadm/patchadm/contents.stamp", "", Form::Stamp, "stamp"),

@@ -22,6 +22,7 @@ use crate::procedure_scripts::NOCHECK;
 use crate::reliability::hostile_roots::{killed_at, killed_at_rename};
 use crate::reliability::killed::journal;
 use crate::scenario::Scenario;
+use crate::trial::{kill_waiter, let_it_expire};
 
 /// Which state the root is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,14 +39,26 @@ pub(super) enum State {
     Committed,
     /// The last script of a package was running.
     InScript,
+    /// A run is on trial.
+    OnTrial,
+    /// A run was on trial until the machine was booted.
+    OverTrial,
 }
 
 impl State {
     /// All of them.
-    pub(super) const ALL: [Self; 6] =
-        [Self::Rest, Self::Hooks, Self::Cut, Self::CutOnTwo, Self::InScript, Self::Committed];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Rest,
+        Self::Hooks,
+        Self::Cut,
+        Self::CutOnTwo,
+        Self::InScript,
+        Self::Committed,
+        Self::OnTrial,
+        Self::OverTrial,
+    ];
 
-    /// Whether no run is unfinished.
+    /// Whether a command has nothing to do before its own work.
     pub(super) fn is_at_rest(self) -> bool {
         matches!(self, Self::Rest | Self::Hooks)
     }
@@ -131,7 +144,8 @@ pub(super) fn scene() -> Scenario {
     let second = library.file("a", 0o644, "b\n").file("su", 0o4755, "su two\n");
     let applied = stage.patchadd(&format!("-B {backout}"), &Patch::of("101-01", second));
     assert_eq!(applied.code, 0, "{}{}", applied.stdout, applied.stderr);
-    with_hooks(&stage, zone.file("z", 0o644, "y\n"));
+    with_hooks(&stage, zone.clone().file("z", 0o644, "y\n"));
+    Patch::of("103-01", zone.file("tried", 0o644, "tried\n")).directory(&stage);
     let next = first.file("bin/httpd", 0o755, "three\n").file("bin/su", 0o4755, "su three\n");
     let next = next.file("lib/new2", 0o644, "new\n").directory("fresh").file("fresh/a", 0o644, "a\n");
     let next = next.symlink("lib/link", "gone").line("share", "d none share 0711 root root");
@@ -182,6 +196,7 @@ fn bring(stage: &Scenario, state: State) -> bool {
             interrupted()
         }
         State::Committed => killed_after_commit(stage),
+        State::OnTrial | State::OverTrial => put_on_trial(stage, state == State::OverTrial),
     }
 }
 
@@ -199,6 +214,17 @@ fn killed_after_commit(stage: &Scenario) -> bool {
         copy(&good, &stage.root());
         killed_at(stage, "patchrm -R @ROOT@ 101-01", "unlinkat", number) && is_committed() && backout.exists()
     })
+}
+
+/// Puts a patch on trial, which nobody waits for; with `is_over`, in an earlier boot.
+fn put_on_trial(stage: &Scenario, is_over: bool) -> bool {
+    let put = stage.run("add --trial 30d --undo-format none -R @ROOT@ delivered/103-01");
+    assert_eq!(put.code, 0, "{}{}", put.stdout, put.stderr);
+    kill_waiter(stage);
+    if is_over {
+        let_it_expire(stage);
+    }
+    true
 }
 
 /// Mounts a directory of a root in its own place, as if it were another file system.

@@ -220,6 +220,16 @@ impl Outside {
                 let touch = json!(format!("told; : > {}", self.directory.join("made").display()));
                 vec![vec![at("/1", touch), at("/0", json!("echo"))]]
             }
+            // Patches of other runs, and none of the root.
+            "/patches/0" if field.kind == "trial" => {
+                ["100-01", "101-01", "102-01", "999-01"].map(|id| vec![at("/patches/0", json!(id))]).to_vec()
+            }
+            // A deadline that no clock reaches.
+            "/monotonic" if field.kind == "trial" => vec![vec![
+                at("/monotonic", json!(u64::MAX)),
+                at("/until", json!("9999-12-31T23:59:59Z")),
+                at("/boot", Value::Null),
+            ]],
             "/was/mode" => vec![vec![at("/was/mode", json!(0o4755)), at("/was/uid", json!(0))]],
             _ => Vec::new(),
         };

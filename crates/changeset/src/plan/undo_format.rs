@@ -10,6 +10,8 @@ pub enum UndoFormat {
     Compress,
     /// Not at all: `undo`.
     Plain,
+    /// zstd(1): `undo.zst`, which only this program reads.
+    Zstd,
     /// The old objects stay as they are, in directories of their own; the archive `undo.files`, compressed by gzip, holds
     /// all but their content.
     Files,
@@ -17,12 +19,37 @@ pub enum UndoFormat {
 
 impl UndoFormat {
     /// The forms that are an archive with the objects in it, each with its word.
-    pub const ARCHIVES: [(&'static str, Self); 3] =
-        [Self::Gzip.named(), Self::Compress.named(), Self::Plain.named()];
+    pub const ARCHIVES: [(&'static str, Self); 4] =
+        [Self::Gzip.named(), Self::Compress.named(), Self::Plain.named(), Self::Zstd.named()];
 
     /// All forms, each with the word for it in options and policies.
-    pub const ALL: [(&'static str, Self); 4] =
-        [Self::Gzip.named(), Self::Compress.named(), Self::Plain.named(), Self::Files.named()];
+    pub const ALL: [(&'static str, Self); 5] = [
+        Self::Gzip.named(),
+        Self::Compress.named(),
+        Self::Plain.named(),
+        Self::Zstd.named(),
+        Self::Files.named(),
+    ];
+
+    /// Returns the form of an archive with this file name.
+    pub fn of_name(name: &[u8]) -> Self {
+        let has_suffix = |format: &Self| name.ends_with(format.suffix().as_bytes());
+        [Self::Gzip, Self::Compress, Self::Zstd, Self::Files]
+            .into_iter()
+            .find(has_suffix)
+            .unwrap_or(Self::Plain)
+    }
+
+    /// Tells whether this build can write the form. Every build reads all of them.
+    pub const fn is_written(self) -> bool {
+        !matches!(self, Self::Zstd) || patchadm_container::zstd::IS_WRITTEN
+    }
+
+    /// Tells whether an archive in this form, in a save directory, is one of this program: other programs that kept undo
+    /// data there compressed it by compress(1), or not at all.
+    pub const fn is_of_this_program(self) -> bool {
+        matches!(self, Self::Gzip | Self::Zstd | Self::Files)
+    }
 
     const fn named(self) -> (&'static str, Self) {
         (self.word(), self)
@@ -34,6 +61,7 @@ impl UndoFormat {
             Self::Gzip => "gz",
             Self::Compress => "Z",
             Self::Plain => "none",
+            Self::Zstd => "zst",
             Self::Files => "files",
         }
     }
@@ -44,6 +72,7 @@ impl UndoFormat {
             Self::Gzip => ".gz",
             Self::Compress => ".Z",
             Self::Plain => "",
+            Self::Zstd => ".zst",
             Self::Files => ".files",
         }
     }

@@ -1,6 +1,9 @@
 //! Content compressed by `zstd` comes back, and files that are cut, changed or too large are refused.
 
-use super::*;
+use std::io::{self, Read as _};
+
+use super::ZstdDecoder;
+use super::decoder::MAGIC;
 
 const WHOLE: &[u8] = include_bytes!("../../testdata/seq.zst");
 const STREAM: &[u8] = include_bytes!("../../testdata/seq-stream.zst");
@@ -68,4 +71,50 @@ fn a_flipped_bit_never_gives_other_bytes() {
             }
         }
     }
+}
+
+#[cfg(feature = "zstd")]
+mod written {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::zstd::ZstdEncoder;
+
+    fn encoded(pieces: &[&[u8]]) -> Vec<u8> {
+        let mut encoder = ZstdEncoder::new(Vec::new()).unwrap();
+        for piece in pieces {
+            encoder.write_all(piece).unwrap();
+        }
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn what_is_written_comes_back_with_a_checksum_whatever_the_pieces() {
+        let text = text();
+        let whole = encoded(&[&text]);
+        assert!(whole.len() < text.len() / 2 && whole[4] & 4 != 0, "a frame with a checksum");
+        assert_eq!(decoded(&whole).unwrap(), text);
+        let pieces: Vec<&[u8]> = text.chunks(7).collect();
+        assert_eq!(encoded(&pieces), whole, "the bytes depend on the content alone");
+        assert_eq!(decoded(&encoded(&[])).unwrap(), b"");
+    }
+
+    #[test]
+    fn what_was_flushed_is_read_without_what_follows() {
+        let mut encoder = ZstdEncoder::new(Vec::new()).unwrap();
+        encoder.write_all(b"manifest").unwrap();
+        encoder.flush().unwrap();
+        encoder.write_all(&text()).unwrap();
+        let whole = encoder.finish().unwrap();
+        let mut first = [0; 8];
+        ZstdDecoder::new(&whole[..32]).read_exact(&mut first).unwrap();
+        assert_eq!(&first, b"manifest");
+    }
+}
+
+#[cfg(not(feature = "zstd"))]
+#[test]
+fn a_build_that_only_reads_it_says_so() {
+    let refused = crate::zstd::ZstdEncoder::new(Vec::new()).err().unwrap();
+    assert_eq!(refused.to_string(), "this build of patchadm reads Zstandard, and does not write it");
 }

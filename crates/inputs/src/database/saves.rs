@@ -26,8 +26,18 @@ const PATHS: &[u8] = b"undo.paths";
 const LARGEST_PATHS: u64 = 64 << 20;
 
 /// The possible names of an undo archive in a save directory, those of patches that can be backed out first.
-pub(super) const ARCHIVE_NAMES: [&str; 8] =
-    ["undo.gz", "undo.Z", "undo", "undo.files", "obsolete.gz", "obsolete.Z", "obsolete", "obsolete.files"];
+pub(super) const ARCHIVE_NAMES: [&str; 10] = [
+    "undo.gz",
+    "undo.Z",
+    "undo",
+    "undo.files",
+    "undo.zst",
+    "obsolete.gz",
+    "obsolete.Z",
+    "obsolete",
+    "obsolete.files",
+    "obsolete.zst",
+];
 
 /// The spooled copy of a package in its `save` directory; it is not a save directory of a patch.
 const SPOOL: &[u8] = b"pspool";

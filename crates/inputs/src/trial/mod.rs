@@ -10,5 +10,5 @@ mod rule;
 
 pub use duration::TrialDuration;
 pub use moment::Moment;
-pub use record::{LONGEST_TRIAL_RECORD, TrialRecord, TrialRecordError};
+pub use record::{LONGEST_TRIAL_RECORD, MOST_REBOOTS, TrialRecord, TrialRecordError};
 pub use rule::{OverReason, TrialState};

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! {"trial":1,"run":"7-9c1d6f20aa31b7e4","patches":["100-01"],"seconds":600,"until":"2026-11-20T06:47:39Z",
-//!  "boot":"6f1e…","monotonic":1234567,"guards_check":false,"stuck":null}
+//!  "boot":"6f1e…","monotonic":1234567,"guards_check":false,"reboots":0,"boots":0,"stuck":null}
 //! ```
 //! What the program could not have written is not believed: such a record ends nothing and backs nothing out.
 
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::duration::TrialDuration;
 use super::moment::Moment;
+use super::rule::TrialState;
 use patchadm_changeset::format::history::TrialStart;
 use patchadm_changeset::format::journal::is_boot_id;
 use patchadm_changeset::format::run::{RUN_MARK, Run, around_mark};
@@ -22,6 +23,9 @@ const VERSION: u32 = 1;
 
 /// The size of the largest record that is read, in bytes: 1 MiB.
 pub const LONGEST_TRIAL_RECORD: u64 = 1 << 20;
+
+/// The most boots that a trial may go on after.
+pub const MOST_REBOOTS: u32 = 100;
 
 /// The longest reason for which a trial is stuck, in bytes.
 const LONGEST_REASON: usize = 1_000;
@@ -43,6 +47,10 @@ pub struct TrialRecord {
     pub monotonic: u64,
     /// Whether nobody asked for a trial: it only guards the check that follows the run.
     pub guards_check: bool,
+    /// How many boots it may go on after.
+    pub reboots: u32,
+    /// How many boots it went on after, so that `boot` is the last of them.
+    pub boots: u32,
     /// Why the patches could not be backed out when the trial was over.
     pub stuck: Option<String>,
 }
@@ -64,6 +72,8 @@ struct WrittenTrial {
     boot: Option<String>,
     monotonic: u64,
     guards_check: bool,
+    reboots: u32,
+    boots: u32,
     stuck: Option<String>,
 }
 
@@ -80,8 +90,21 @@ impl TrialRecord {
             boot: now.boot.clone(),
             monotonic: now.since_boot,
             guards_check: false,
+            reboots: 0,
+            boots: 0,
             stuck: None,
         }
+    }
+
+    /// Returns the same record in the boot of a moment, which counts as one of those that it may go on after; `None` if it
+    /// is about that boot already, or is over.
+    #[must_use]
+    pub fn counting_boot(&self, now: &Moment) -> Option<Self> {
+        let is_other = self.boot.is_some() && now.boot.is_some() && self.boot != now.boot;
+        let goes_on = matches!(self.state(now), TrialState::Running { .. });
+        let boots = self.boots.checked_add(1).filter(|_| is_other && goes_on)?;
+        // It is counted from the boot on.
+        Some(Self { boot: now.boot.clone(), monotonic: 0, boots, ..self.clone() })
     }
 
     /// Returns the deadline as records and reports have it.
@@ -135,6 +158,9 @@ impl TrialRecord {
         if !rule::holds("trial.boot", written.boot.as_deref().is_none_or(is_boot_id)) {
             return Err("`boot` is no id of a boot".to_owned());
         }
+        if !rule::holds("trial.boots", written.boots <= written.reboots && written.reboots <= MOST_REBOOTS) {
+            return Err("`boots` is more than `reboots`, or that more than 100".to_owned());
+        }
         let is_reason = |text: &str| text.len() <= LONGEST_REASON && !text.chars().any(char::is_control);
         if !rule::holds("trial.stuck", written.stuck.as_deref().is_none_or(is_reason)) {
             return Err("`stuck` is no line, or too long".to_owned());
@@ -147,6 +173,8 @@ impl TrialRecord {
             boot: written.boot,
             monotonic: written.monotonic,
             guards_check: written.guards_check,
+            reboots: written.reboots,
+            boots: written.boots,
             stuck: written.stuck,
         };
         if !rule::holds("trial.until", record.deadline() == written.until) {
@@ -171,6 +199,8 @@ impl TrialRecord {
             boot: self.boot.clone(),
             monotonic: self.monotonic,
             guards_check: self.guards_check,
+            reboots: self.reboots,
+            boots: self.boots,
             stuck: self.stuck.clone(),
         };
         // Strings, lists of strings and numbers: serialising these cannot fail.
@@ -197,7 +227,7 @@ mod tests {
 
     const LINE: &str = "{\"trial\":1,\"run\":\"7-9c1d6f20aa31b7e4\",\"patches\":[\"100-01\",\"web-02\"],\
         \"seconds\":600,\"until\":\"2026-11-20T06:47:39Z\",\"boot\":\"0b2a1c6e-5d1f-4c5e-9a8b-7c6d5e4f3a2b\",\
-        \"monotonic\":1234567,\"guards_check\":false,\"stuck\":null}\n";
+        \"monotonic\":1234567,\"guards_check\":false,\"reboots\":2,\"boots\":1,\"stuck\":null}\n";
 
     #[test]
     fn the_line_of_the_manual_is_read_and_written_again() {
@@ -230,6 +260,9 @@ mod tests {
             ("0b2a1c6e-5d1f-4c5e-9a8b-7c6d5e4f3a2b", ""),
             (":1234567", ":-1"),
             (":false", ":0"),
+            ("\"boots\":1", "\"boots\":3"),
+            ("\"boots\":1", "\"boots\":-1"),
+            ("\"reboots\":2", "\"reboots\":101"),
             ("\"stuck\":null", "\"stuck\":\"a\\nb\""),
             ("\"stuck\"", "\"other\""),
         ] {

@@ -5,7 +5,8 @@
 //! | the same boot, and its clock went on | the time since the boot alone: nobody sets it |
 //! | the same boot, and its clock is earlier than at the beginning | the clock on the wall: a container that was started again keeps the id of the boot and has a clock of its own |
 //! | one of the two boots is not known | the clock on the wall |
-//! | another boot | it is over |
+//! | another boot | it is over, unless it may go on after so many boots |
+//! | a boot that it went on after | the clock on the wall, and the time since that boot: whichever is over first |
 //!
 //! A clock on the wall that is before the beginning, or beyond the deadline by more than the trial lasts, was set. Nothing
 //! tells the time then, and the trial is over: what was there before it is safe.
@@ -40,12 +41,24 @@ impl TrialRecord {
     /// Returns whether the trial goes on at a moment.
     pub fn state(&self, now: &Moment) -> TrialState {
         match (&self.boot, &now.boot) {
-            (Some(then), Some(now)) if then != now => TrialState::Over(OverReason::OtherBoot),
+            (Some(then), Some(of_now)) if then != of_now && self.boots >= self.reboots => {
+                TrialState::Over(OverReason::OtherBoot)
+            }
+            (Some(then), Some(of_now)) if then != of_now || self.boots > 0 => self.after_boot(now),
             (Some(_), Some(_)) if now.since_boot >= self.monotonic => {
                 let gone = now.since_boot - self.monotonic;
                 running_for(self.duration.milliseconds().saturating_sub(gone))
             }
             _ => self.by_the_wall(now),
+        }
+    }
+
+    /// A clock on the wall that was set in the meantime does not make it longer than it would be within one boot.
+    fn after_boot(&self, now: &Moment) -> TrialState {
+        let left_of_boot = self.duration.milliseconds().saturating_sub(now.since_boot);
+        match self.by_the_wall(now) {
+            TrialState::Running { left } => running_for(left.min(left_of_boot)),
+            over @ TrialState::Over(_) => over,
         }
     }
 
@@ -129,6 +142,40 @@ mod tests {
     fn another_boot_is_the_end() {
         let booted = Moment { boot: Some(OTHER.to_owned()), ..later(1) };
         assert_eq!(record().state(&booted), TrialState::Over(OverReason::OtherBoot));
+    }
+
+    /// Returns the moment so many seconds after the beginning by the wall, and after another boot.
+    fn booted(boot: &str, of_wall: i64, since_boot: u64) -> Moment {
+        Moment { boot: Some(boot.to_owned()), since_boot: since_boot * 1000, ..later(of_wall) }
+    }
+
+    #[test]
+    fn a_trial_goes_on_after_as_many_boots_as_it_may() {
+        const THIRD: &str = "2b2a1c6e-5d1f-4c5e-9a8b-7c6d5e4f3a2b";
+        let once = TrialRecord { reboots: 1, ..record() };
+        assert_eq!(once.counting_boot(&later(10)), None, "the boot is the same");
+        let counted = once.counting_boot(&booted(OTHER, 100, 20)).unwrap();
+        assert_eq!((counted.boots, counted.monotonic, counted.boot.as_deref()), (1, 0, Some(OTHER)));
+        assert_eq!(counted.counting_boot(&booted(OTHER, 110, 30)), None, "it is counted once");
+        assert_eq!(counted.state(&booted(OTHER, 110, 30)), TrialState::Running { left: 490_000 });
+        assert_eq!(counted.state(&booted(OTHER, 600, 520)), UP);
+        assert_eq!(counted.state(&booted(THIRD, 200, 1)), TrialState::Over(OverReason::OtherBoot));
+        assert_eq!(counted.counting_boot(&booted(THIRD, 200, 1)), None);
+        assert_eq!(record().counting_boot(&booted(OTHER, 100, 20)), None, "nobody allowed it");
+    }
+
+    #[test]
+    fn after_a_boot_a_clock_that_was_set_makes_no_trial_longer() {
+        let counted = TrialRecord { reboots: 3, ..record() }.counting_boot(&booted(OTHER, 100, 20)).unwrap();
+        // The clock stands still from here on.
+        assert_eq!(counted.state(&booted(OTHER, 100, 599)), TrialState::Running { left: 1_000 });
+        assert_eq!(counted.state(&booted(OTHER, 100, 600)), UP, "it lasts no longer than within one boot");
+        let back = Moment { wall: begun().wall - Days::new(3_653), ..booted(OTHER, 0, 20) };
+        assert_eq!(counted.state(&back), TrialState::Over(OverReason::ClockWasSet));
+        let forth = Moment { wall: begun().wall + Days::new(3_653), ..booted(OTHER, 0, 20) };
+        assert_eq!(counted.state(&forth), UP);
+        let late = TrialRecord { reboots: 3, ..record() };
+        assert_eq!(late.counting_boot(&booted(OTHER, 700, 5)), None, "its time was up before the boot");
     }
 
     #[test]

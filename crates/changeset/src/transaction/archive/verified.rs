@@ -12,6 +12,7 @@ use std::thread;
 
 use crate::plan::UndoFormat;
 use patchadm_container::gzip;
+use patchadm_container::zstd::ZstdEncoder;
 use patchadm_rootfs::{Digest, Digesting, Hashing, cores};
 use patchadm_svr4::format::{compress, datastream};
 
@@ -52,6 +53,7 @@ enum Inner<'f> {
     Gzip(gzip::GzipEncoder<ArchiveSink<'f>>),
     Compress(Box<Hashing<compress::CompressEncoder<ArchiveSink<'f>>>>),
     Plain(BufWriter<ArchiveSink<'f>>),
+    Zstd(Box<Hashing<ZstdEncoder<ArchiveSink<'f>>>>),
 }
 
 struct ArchiveSink<'f> {
@@ -71,11 +73,7 @@ pub(crate) fn write<'f, E>(
     let (sender, receiver) = sync_channel(UNDER_WAY);
     let b3 = (format != UndoFormat::Plain).then(Digesting::default);
     let sink = ArchiveSink { file, b3, size: 0, reader: sender };
-    let inner = match format {
-        UndoFormat::Gzip | UndoFormat::Files => Inner::Gzip(gzip::GzipEncoder::new(sink, cores())),
-        UndoFormat::Compress => Inner::Compress(Box::new(Hashing::new(compress::CompressEncoder::new(sink)))),
-        UndoFormat::Plain => Inner::Plain(BufWriter::with_capacity(BLOCK, sink)),
-    };
+    let inner = Inner::of(format, sink).map_err(VerifiedWriteError::Write)?;
     thread::scope(|scope| {
         let reading = scope.spawn(move || read_back(Chunks::new(receiver), format));
         let made = content(VerifyingEncoder { inner });
@@ -105,6 +103,19 @@ struct FinishedArchive {
     raw: Option<Digest>,
 }
 
+impl<'f> Inner<'f> {
+    fn of(format: UndoFormat, sink: ArchiveSink<'f>) -> io::Result<Self> {
+        Ok(match format {
+            UndoFormat::Gzip | UndoFormat::Files => Self::Gzip(gzip::GzipEncoder::new(sink, cores())),
+            UndoFormat::Compress => {
+                Self::Compress(Box::new(Hashing::new(compress::CompressEncoder::new(sink))))
+            }
+            UndoFormat::Plain => Self::Plain(BufWriter::with_capacity(BLOCK, sink)),
+            UndoFormat::Zstd => Self::Zstd(Box::new(Hashing::new(ZstdEncoder::new(sink)?))),
+        })
+    }
+}
+
 impl VerifyingEncoder<'_> {
     fn finish(self) -> io::Result<FinishedArchive> {
         let (sink, raw) = match self.inner {
@@ -114,6 +125,10 @@ impl VerifyingEncoder<'_> {
                 (encoder.finish()?, Some(raw))
             }
             Inner::Plain(sink) => (sink.into_inner().map_err(io::IntoInnerError::into_error)?, None),
+            Inner::Zstd(encoder) => {
+                let (encoder, raw) = encoder.finish();
+                (encoder.finish()?, Some(raw))
+            }
         };
         Ok(FinishedArchive { size: sink.size, b3: sink.b3.map(|b3| b3.finish()), raw })
     }
@@ -125,12 +140,17 @@ impl Write for VerifyingEncoder<'_> {
             Inner::Gzip(encoder) => encoder.write(bytes),
             Inner::Compress(encoder) => encoder.write(bytes),
             Inner::Plain(sink) => sink.write(bytes),
+            Inner::Zstd(encoder) => encoder.write(bytes),
         }
     }
 
     /// Makes the bytes written so far readable without those that follow, if the format can.
     fn flush(&mut self) -> io::Result<()> {
-        if let Inner::Gzip(encoder) = &mut self.inner { encoder.flush() } else { Ok(()) }
+        match &mut self.inner {
+            Inner::Gzip(encoder) => encoder.flush(),
+            Inner::Zstd(encoder) => encoder.flush(),
+            Inner::Compress(_) | Inner::Plain(_) => Ok(()),
+        }
     }
 }
 
@@ -243,7 +263,7 @@ mod tests {
     /// does. So the encoder is given bytes that are no datastream.
     #[test]
     fn what_does_not_read_back_is_found_before_it_counts() {
-        for format in [UndoFormat::Gzip, UndoFormat::Compress, UndoFormat::Plain] {
+        for (_, format) in UndoFormat::ARCHIVES.into_iter().filter(|(_, format)| format.is_written()) {
             let mut file = Vec::new();
             let result = write(&mut file, format, |mut encoder| {
                 encoder.write_all(b"this is no datastream").map(|()| encoder)
@@ -254,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_datastream_reads_back_in_every_format_and_its_digest_is_that_of_the_file() {
-        for format in [UndoFormat::Gzip, UndoFormat::Compress, UndoFormat::Plain] {
+        for (_, format) in UndoFormat::ARCHIVES.into_iter().filter(|(_, format)| format.is_written()) {
             let mut file = Vec::new();
             let written = write(&mut file, format, |encoder| {
                 let package = datastream::DatastreamPackage {

@@ -15,6 +15,7 @@ use crate::operation::patches::order_on_root::OrderOnRoot;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, without_lock,
 };
+use crate::operation::space::stored_space;
 use crate::operation::trial::begin::{begin_beside_trial, on_trial};
 use patchadm_changeset::format::manifest::{KEPT_MANIFEST, Manifest};
 use patchadm_changeset::plan::UndoFormat;
@@ -75,7 +76,7 @@ pub struct CommittedPatch {
     pub id: PatchId,
     /// The packages in which it had undo data; empty if it had none any more.
     pub packages: Vec<PkgInst>,
-    /// The bytes of its archives.
+    /// The bytes of its archives, and of the old files that they name.
     pub freed: u64,
 }
 
@@ -247,9 +248,10 @@ impl<'a> Committing<'a> {
             Reason::BadUndoData { package, reason }.of(Command::Commit, id)
         })?;
         let records = found.records(&manifest)?;
+        let stored = stored_space(&ground.root, &manifest)?;
         let manifest = with_patch_info(manifest, &records);
         given_up.add(&ground.root, package, &name, save, manifest)?;
-        Ok(Some(size))
+        Ok(Some(size.saturating_add(stored)))
     }
 }
 

@@ -25,6 +25,7 @@ use survey::SpaceSurvey;
 
 pub use report::{FileSystemShare, MayGo, PatchSpace, SpaceArea, SpaceReport};
 pub(in crate::operation) use survey::undo_spaces;
+pub(in crate::operation) use undo_space::stored_space;
 pub use undo_space::{UndoForm, UndoSpace};
 
 /// Counts the disk space of a root; `cache` is the directory of fetched patches.

@@ -5,9 +5,10 @@
 
 use super::disk_usage::DiskUsage;
 use patchadm_changeset::archive_file::UnboundArchive;
+use patchadm_changeset::format::manifest::Manifest;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::stored_file::StoredFile;
-use patchadm_rootfs::{Dir, FileType, RootError};
+use patchadm_rootfs::{Dir, FileType, Root, RootError};
 
 /// How begin the names of undo archives; those of patches that can be backed out first.
 const STEMS: [&str; 2] = ["undo", "obsolete"];
@@ -86,15 +87,25 @@ fn stored_bytes(save: &Dir) -> Result<u64, RootError> {
         };
         let Some((file, _)) = archive.filter(|_| seen.size > 0) else { continue };
         let manifest = UnboundArchive::new(file, root.show(&save.at(name))).manifest().ok().flatten();
-        for stored in manifest.iter().flat_map(StoredFile::all_of) {
-            let directory = match root.dir_if_there(&stored.directory) {
-                Err(error) if error.is_refused_access() => continue,
-                opened => opened?,
-            };
-            let seen =
-                directory.map(|directory| directory.look(stored.name.as_bytes())).transpose()?.flatten();
-            bytes += seen.map_or(0, |seen| usage.of_one(&seen));
-        }
+        bytes += manifest.map_or(Ok(0), |manifest| count_stored(&mut usage, root, &manifest))?;
+    }
+    Ok(bytes)
+}
+
+/// Returns the bytes of the old files that a manifest names, which are free again when the undo data is given up.
+pub(in crate::operation) fn stored_space(root: &Root, manifest: &Manifest) -> Result<u64, RootError> {
+    count_stored(&mut DiskUsage::default(), root, manifest)
+}
+
+fn count_stored(usage: &mut DiskUsage, root: &Root, manifest: &Manifest) -> Result<u64, RootError> {
+    let mut bytes = 0;
+    for stored in StoredFile::all_of(manifest) {
+        let directory = match root.dir_if_there(&stored.directory) {
+            Err(error) if error.is_refused_access() => continue,
+            opened => opened?,
+        };
+        let seen = directory.map(|directory| directory.look(stored.name.as_bytes())).transpose()?.flatten();
+        bytes += seen.map_or(0, |seen| usage.of_one(&seen));
     }
     Ok(bytes)
 }
@@ -141,7 +152,9 @@ mod tests {
         fs::write(save.join("undo.paths"), [b'p'; 5_000]).unwrap();
         let without = space(place.path());
         assert_eq!((without.form, without.freeable), (None, 0));
-        for (name, form) in ["undo.gz", "obsolete.Z", "undo"].into_iter().zip(["gz", "Z", "none"]) {
+        for (name, form) in
+            ["undo.gz", "obsolete.Z", "undo", "obsolete.zst"].into_iter().zip(["gz", "Z", "none", "zst"])
+        {
             fs::write(save.join(name), vec![b'a'; 20_000]).unwrap();
             let found = space(place.path());
             assert_eq!(found.form.map(UndoForm::word), Some(form));

@@ -56,7 +56,7 @@ impl TrialChange {
             Self::Begin(wanted, record) if !plan.patches.is_empty() => {
                 let record = record.get_or_init(|| {
                     let begun = TrialRecord::beginning(plan.patches.clone(), wanted.duration, now);
-                    TrialRecord { guards_check: wanted.guards_check, ..begun }
+                    TrialRecord { guards_check: wanted.guards_check, reboots: wanted.reboots, ..begun }
                 });
                 plan.records.push(made(record));
             }

@@ -4,6 +4,7 @@ use super::change::TrialChange;
 use super::expire::{FoundTrial, begin_with_trial, perform_records};
 use super::refusal::ConfirmRefusal;
 use crate::operation::failure::Failure;
+use crate::operation::patches::after_run::{AfterRun, after_run};
 use crate::operation::session::{Caller, RootAndPolicy, may_change, must_have_database};
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::RecordView;
@@ -24,6 +25,8 @@ pub struct ConfirmReport {
     pub trial: TrialRecord,
     /// The run that confirmed it.
     pub receipt: Receipt,
+    /// What followed by the policy: its limits wait while a run is on trial.
+    pub after: AfterRun,
 }
 
 /// Confirms the trial that the root is on, or the one of a run. A trial that is over is ended first, and then it is too
@@ -44,7 +47,9 @@ pub fn confirm_trial(root: &Root, run: Option<&str>, caller: &Caller<'_>) -> Res
     let change = TrialChange::ending(&trial, CONFIRMED, &[]);
     let session = session.changing_trial(change);
     let receipt = perform_records(&session, Command::Confirm.name(), Vec::new())?;
-    Ok(ConfirmReport { recovered: session.recovered, trial, receipt })
+    let session = session.changing_trial(TrialChange::None);
+    let after = after_run(&session);
+    Ok(ConfirmReport { recovered: session.recovered, trial, receipt, after })
 }
 
 /// Tells whether a word names a run, by its name or its number.

@@ -74,10 +74,32 @@ pub(in crate::operation) fn begin_with_trial<'a>(
     let Some(record) = trial(&RecordView::live(&session.ground.root))? else {
         return Ok((session, FoundTrial::None));
     };
-    match record.state(&(caller.moment)()) {
-        TrialState::Running { .. } => Ok((session, FoundTrial::Running(record))),
-        TrialState::Over(reason) => expired(session, record, reason),
+    let now = (caller.moment)();
+    match (record.state(&now), record.counting_boot(&now)) {
+        (TrialState::Running { .. }, None) => Ok((session, FoundTrial::Running(record))),
+        (TrialState::Running { .. }, Some(counted)) => {
+            let (session, written) = write_record(session, &counted, TrialChange::None);
+            written?;
+            Ok((session, FoundTrial::Running(counted)))
+        }
+        (TrialState::Over(reason), _) => expired(session, record, reason),
     }
+}
+
+/// Writes the record of a trial in a run of its own.
+fn write_record<'a>(
+    session: Session<'a>,
+    record: &TrialRecord,
+    change: TrialChange,
+) -> (Session<'a>, Result<Receipt, Failure>) {
+    let caller = session.caller.doing(TRIAL);
+    let write = RecordChange::Write {
+        path: places::trial_record(),
+        bytes: record.write(),
+        mode: Mode::of(0o644),
+        mtime: None,
+    };
+    session.acting_as(&caller, change, |session| perform_records(session, TRIAL, vec![write]))
 }
 
 /// Ends a trial that is over.
@@ -185,16 +207,7 @@ fn tell_stuck<'a>(
     if stuck == record {
         return (session, record);
     }
-    let change = TrialChange::telling(&record, "stuck");
-    let caller = session.caller.doing(TRIAL);
-    let write = RecordChange::Write {
-        path: places::trial_record(),
-        bytes: stuck.write(),
-        mode: Mode::of(0o644),
-        mtime: None,
-    };
-    let (session, written) =
-        session.acting_as(&caller, change, |session| perform_records(session, TRIAL, vec![write]));
+    let (session, written) = write_record(session, &stuck, TrialChange::telling(&record, "stuck"));
     (session, if written.is_ok() { stuck } else { record })
 }
 

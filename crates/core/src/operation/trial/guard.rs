@@ -13,6 +13,7 @@ use super::outcome::{TrialOutcome, TrialOutcomeEnd};
 use super::refusal::ConfirmRefusal;
 use super::request::TrialRequest;
 use crate::operation::failure::Failure;
+use crate::operation::patches::after_run::AfterRun;
 use crate::operation::session::Caller;
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::trial::trial;
@@ -50,17 +51,23 @@ pub fn guard_run(
         Some(CheckReport { end: CheckEnd::Good, .. }) if record.guards_check => {
             confirm(root, run, &following)
         }
-        None | Some(CheckReport { end: CheckEnd::Good, .. }) => Ok(TrialOutcomeEnd::OnTrial),
-        Some(_) => back_out(root, run, &following),
+        None | Some(CheckReport { end: CheckEnd::Good, .. }) => Ok(not_yet(TrialOutcomeEnd::OnTrial)),
+        Some(_) => back_out(root, run, &following).map(not_yet),
     };
-    let end = done.unwrap_or_else(TrialOutcomeEnd::Failed);
-    Ok(Some(TrialOutcome { record, check, end }))
+    let (end, after) = done.unwrap_or_else(|failure| not_yet(TrialOutcomeEnd::Failed(failure)));
+    Ok(Some(TrialOutcome { record, check, end, after }))
+}
+
+/// An end upon which the limits of the policy go on waiting.
+fn not_yet(end: TrialOutcomeEnd) -> (TrialOutcomeEnd, AfterRun) {
+    (end, AfterRun::default())
 }
 
 /// Confirms a run whose check was good. Somebody else may have done so meanwhile.
-fn confirm(root: &Root, run: &str, caller: &Caller<'_>) -> Result<TrialOutcomeEnd, Failure> {
+fn confirm(root: &Root, run: &str, caller: &Caller<'_>) -> Result<(TrialOutcomeEnd, AfterRun), Failure> {
     match confirm_trial(root, Some(run), &caller.doing(Command::Confirm.name())) {
-        Ok(_) | Err(Failure::NotConfirmed(ConfirmRefusal::NotOnTrial(_))) => Ok(TrialOutcomeEnd::Confirmed),
+        Ok(report) => Ok((TrialOutcomeEnd::Confirmed, report.after)),
+        Err(Failure::NotConfirmed(ConfirmRefusal::NotOnTrial(_))) => Ok(not_yet(TrialOutcomeEnd::Confirmed)),
         Err(failure) => Err(failure),
     }
 }

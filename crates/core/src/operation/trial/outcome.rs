@@ -2,6 +2,7 @@
 
 use super::check_command::CheckReport;
 use crate::operation::failure::Failure;
+use crate::operation::patches::after_run::AfterRun;
 use patchadm_inputs::trial::TrialRecord;
 
 /// A run that went on trial, and what became of it.
@@ -13,6 +14,8 @@ pub struct TrialOutcome {
     pub check: Option<CheckReport>,
     /// What the command did about it.
     pub end: TrialOutcomeEnd,
+    /// What followed by the policy when it was confirmed.
+    pub after: AfterRun,
 }
 
 /// What a command did about the trial that it began.

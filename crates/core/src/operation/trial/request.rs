@@ -12,6 +12,8 @@ const MARGIN: u64 = 15 * 60;
 pub struct TrialRequest {
     /// How long the patches are on trial; `None` leaves it to the policy of the root.
     pub duration: Option<TrialDuration>,
+    /// How many boots the trial may go on after.
+    pub reboots: u32,
     /// The check that follows the run.
     pub check: Option<CheckRequest>,
 }
@@ -32,6 +34,8 @@ pub(in crate::operation) struct WantedTrial {
     pub(in crate::operation) duration: TrialDuration,
     /// Whether nobody asked for it: it only guards the check that follows the run.
     pub(in crate::operation) guards_check: bool,
+    /// How many boots it may go on after.
+    pub(in crate::operation) reboots: u32,
 }
 
 impl TrialRequest {
@@ -52,11 +56,11 @@ impl TrialRequest {
     pub(in crate::operation) fn wanted(&self, policy: &Policy, no_undo: bool) -> Option<WantedTrial> {
         let asked = self.duration.or(policy.trial.filter(|_| !no_undo));
         match (asked, &self.check) {
-            (Some(duration), _) => Some(WantedTrial { duration, guards_check: false }),
+            (Some(duration), _) => Some(WantedTrial { duration, guards_check: false, reboots: self.reboots }),
             (None, Some(check)) => {
                 let seconds = check.limit.saturating_add(MARGIN);
                 let duration = TrialDuration::of_seconds(seconds)?;
-                Some(WantedTrial { duration, guards_check: true })
+                Some(WantedTrial { duration, guards_check: true, reboots: 0 })
             }
             (None, None) => None,
         }

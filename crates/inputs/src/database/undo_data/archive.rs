@@ -19,6 +19,9 @@ use patchadm_svr4::package::{ObjectPath, PackagePath, Params, PkgInst, rule};
 use super::error::ArchiveError;
 use crate::source::{self, Extent, Image, Origin, Source, SourceError, StoredContent};
 
+/// The bytes that may follow a datastream, as where a tape was filled up: 16 MiB. A compression may make much more of little.
+const LARGEST_REST: u64 = 16 << 20;
+
 /// An archive that is open.
 #[derive(Debug)]
 pub(super) struct UndoArchiveFile {
@@ -157,7 +160,11 @@ fn read_all(bytes: impl Read, package: &PkgInst, root: &Root) -> Result<Option<M
         }
     }
     // The rest after the stream: the end of the compression, with its own checksum.
-    io::copy(&mut stream.into_inner(), &mut io::sink()).map_err(|error| error.to_string())?;
+    let mut rest = stream.into_inner().take(LARGEST_REST + 1);
+    let rest = io::copy(&mut rest, &mut io::sink()).map_err(|error| error.to_string())?;
+    if rest > LARGEST_REST {
+        return Err("it goes on behind its end".to_owned().into());
+    }
     if let Some(stored) = manifest.as_ref().and_then(|manifest| StoredContent::of(root, manifest)) {
         let sums = stored.sums().map_err(|error| error.to_string())?;
         members.extend(sums.into_iter().map(|(path, sums)| (member_name(path), sums)));

@@ -1,7 +1,5 @@
 //! The undo data of one patch for one package: what was saved, and what the ledger says of it.
 
-use std::path::Path;
-
 use super::archive::UndoArchiveFile;
 use super::content::{OldRecords, UndoContent, UndoContentError};
 use super::error::ArchiveError;
@@ -54,12 +52,7 @@ impl UndoData {
 
     /// Returns the form that it would be written in again.
     pub fn format(&self) -> UndoFormat {
-        match Path::new(self.path()).extension().and_then(|suffix| suffix.to_str()) {
-            Some("gz") => UndoFormat::Gzip,
-            Some("Z") => UndoFormat::Compress,
-            Some("files") => UndoFormat::Files,
-            _ => UndoFormat::Plain,
-        }
+        UndoFormat::of_name(self.path().as_bytes())
     }
 
     /// Tells whether it is kept outside the save directory.

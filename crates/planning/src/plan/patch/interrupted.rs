@@ -4,6 +4,7 @@
 //! died between, the package has the lock of an unfinished installation. Where it was called once more and refused, it
 //! moved the records of the unfinished call aside and put those of before back; the files stayed as they were.
 
+use patchadm_changeset::plan::UndoFormat;
 use patchadm_inputs::inventory::Installed;
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::PatchId;
@@ -106,8 +107,8 @@ fn locked_by(installed: &Installed, separator: &str) -> Option<PatchId> {
     let mut ids = list.split_whitespace().rev().filter_map(|id| PatchId::parse(id, separator).ok());
     let is_ours = |id: &PatchId| {
         let save = save_of(installed, id, separator).map(|(_, save)| save);
-        let is_gzip = |name: &String| name.strip_suffix(".gz").is_some();
-        save.is_some_and(|save| save.has_manifest || save.archive.as_ref().is_some_and(is_gzip))
+        let is_ours = |name: &String| UndoFormat::of_name(name.as_bytes()).is_of_this_program();
+        save.is_some_and(|save| save.has_manifest || save.archive.as_ref().is_some_and(is_ours))
     };
     ids.find(|id| !is_ours(id)).filter(|id| !has_undo_data(installed, id, separator))
 }

@@ -100,6 +100,8 @@ mod tests {
             ("undo.gz", UndoFormat::Plain, "undo"),
             ("undo", UndoFormat::Compress, "undo.Z"),
             ("obsolete.Z", UndoFormat::Gzip, "obsolete.gz"),
+            ("obsolete.files", UndoFormat::Zstd, "obsolete.zst"),
+            ("undo.zst", UndoFormat::Gzip, "undo.gz"),
         ] {
             assert_eq!(name_in(name, format), expected);
         }

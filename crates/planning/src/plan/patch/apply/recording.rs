@@ -76,11 +76,16 @@ impl ApplyPlanner<'_> {
         Ok((changes, undo))
     }
 
-    /// Why the undo data is an archive although files were asked for: old files that a script may change cannot stay as they
-    /// are.
+    /// Why the undo data is an archive of the default form although another form was asked for: old files that a script may
+    /// change cannot stay as they are, and not every build writes every form.
     fn why_archive(&self, patched: &[Patched<'_>]) -> Option<&'static str> {
-        if self.options.undo_format != UndoFormat::Files || self.validated.no_undo {
+        if self.validated.no_undo {
             return None;
+        }
+        match self.options.undo_format {
+            UndoFormat::Files => {}
+            format if format.is_written() => return None,
+            _ => return Some("this build does not write zst, so the undo data is compressed by gzip"),
         }
         let has_scripts = |package: &Patched<'_>| package.chosen.has_scripts();
         let runs_scripts = patched.iter().any(has_scripts) || applying(&self.image.hooks).next().is_some();

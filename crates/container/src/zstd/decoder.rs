@@ -14,7 +14,7 @@ use crate::compressed_input::{CompressedInput, damaged};
 const LARGEST_WINDOW: u64 = 64 << 20;
 
 /// The first bytes of a frame.
-pub(crate) const MAGIC: [u8; 4] = *b"\x28\xb5\x2f\xfd";
+pub(super) const MAGIC: [u8; 4] = *b"\x28\xb5\x2f\xfd";
 
 /// The content of a Zstandard file.
 pub(crate) struct ZstdDecoder<R> {
@@ -41,7 +41,7 @@ struct OpenFrame {
 }
 
 /// Returns whether these bytes begin a frame without content.
-pub(crate) fn is_skippable(start: &[u8]) -> bool {
+fn is_skippable(start: &[u8]) -> bool {
     matches!(start, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
 }
 
@@ -159,6 +159,3 @@ impl<R: Read> Read for ZstdDecoder<R> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

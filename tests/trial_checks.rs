@@ -1,0 +1,189 @@
+//! Commands that check a run, and do what no check should: each is one line, nothing is lost, and nobody is kept waiting.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::records::Before;
+use crate::scenario::{Run, Scenario};
+use crate::trial::{history, is_on_trial, last_end};
+
+const HTTPD: &str = "/opt/ACMEweb/bin/httpd";
+
+fn web(text: &str) -> Package {
+    Package::new("ACMEweb").file("bin/httpd", 0o755, text)
+}
+
+fn stage() -> Scenario {
+    let stage = Scenario::with(&[web("base\n")]);
+    Patch::of("100-01", web("100-01\n")).directory(&stage);
+    stage
+}
+
+/// Applies 100-01 with this command as its check.
+fn checked(stage: &Scenario, options: &str, check: &str) -> Run {
+    let mut command = stage.command(&format!("add {options} -R @ROOT@ delivered/100-01"));
+    let done = command.arg("--probe").arg(check).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Run { code: done.status.code().unwrap(), stdout: text(done.stdout), stderr: text(done.stderr) }
+}
+
+/// Asserts that a check backs out, and that one line tells why.
+#[track_caller]
+fn backs_out(options: &str, check: &str, told: &str) -> Run {
+    let stage = stage();
+    let before = Before::of(&stage);
+    let said = checked(&stage, options, check);
+    assert_eq!(said.code, 75, "{check}: {said:?}");
+    assert_eq!(said.stdout.matches(told).count(), 1, "{check}: {said:?}");
+    assert!(!is_on_trial(&stage), "{check}");
+    assert_eq!(last_end(&stage), "failed", "{check}");
+    before.assert_again(&stage, check);
+    said
+}
+
+#[test]
+fn a_check_that_is_not_there_backs_out() {
+    let said = backs_out("", "/no/such/check", "the check ended with code 127");
+    assert!(said.stdout.contains("/no/such/check"), "the shell says what it misses: {said:?}");
+    backs_out("", "/etc", "the check ended with code 126");
+    backs_out("", "if then", "the check ended with code 2");
+}
+
+#[test]
+fn a_check_that_hangs_is_killed_with_all_that_it_started() {
+    let stage = stage();
+    let before = Before::of(&stage);
+    let mark = stage.beside("still-there");
+    let check = format!("(sleep 5; : > {}) & wait", mark.display());
+    let said = checked(&stage, "--probe-timeout 1", &check);
+    assert_eq!(said.code, 75, "{said:?}");
+    assert!(said.stdout.contains("the check did not end within 1 seconds"), "{said:?}");
+    before.assert_again(&stage, "it is backed out");
+    thread::sleep(Duration::from_secs(6));
+    assert!(!mark.exists(), "nothing of the check goes on");
+}
+
+#[test]
+fn a_check_that_ignores_signals_and_hangs_is_killed_all_the_same() {
+    backs_out(
+        "--probe-timeout 1",
+        "trap '' TERM INT HUP; while :; do sleep 1; done",
+        "did not end within 1 seconds",
+    );
+}
+
+/// The number that a daemon wrote, once it has.
+fn number_in(file: &Path) -> String {
+    let until = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < until {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        if text.ends_with('\n') {
+            return text.trim().to_owned();
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    panic!("no daemon wrote its number")
+}
+
+#[test]
+fn a_check_that_leaves_a_daemon_with_its_pipes_is_not_waited_for() {
+    for (code, end) in [(0, "confirmed"), (3, "failed")] {
+        let stage = stage();
+        let file = stage.beside("daemon");
+        // The daemon has left the process group, holds both outputs, and would go on for a long time.
+        let daemon = format!("setsid sh -c 'echo $$ > {0}; exec sleep 600' &", file.display());
+        let wait = format!("until [ -s {} ]; do sleep 0.01; done", file.display());
+        let began = Instant::now();
+        let said = checked(&stage, "--probe-timeout 300", &format!("{daemon} {wait}; exit {code}"));
+        assert_eq!(said.code, if code == 0 { 0 } else { 75 }, "{said:?}");
+        assert!(began.elapsed() < Duration::from_secs(120), "it is the end of the check that counts");
+        assert_eq!(last_end(&stage), end);
+        Command::new("kill").arg(number_in(&file)).status().unwrap();
+    }
+}
+
+#[test]
+fn a_check_that_writes_a_gigabyte_is_stopped_at_its_first_mebibyte() {
+    let said = backs_out("", "head -c 1000000000 /dev/zero", "the check wrote more than 1 MiB");
+    assert!(said.stdout.len() < 100_000, "{} bytes are told", said.stdout.len());
+    backs_out("", "yes '' | head -c 1000000000 >&2", "the check wrote more than 1 MiB");
+}
+
+#[test]
+fn what_a_check_writes_is_told_as_text_of_twenty_lines() {
+    let said =
+        backs_out("", "seq 1 50; printf 'odd \\033[31m \\377\\n'; exit 1", "the check ended with code 1");
+    assert!(!said.stdout.contains('\u{1b}'), "no terminal is told to do anything: {said:?}");
+    assert!(said.stdout.contains("  50\n") && !said.stdout.contains("  31\n"), "{said:?}");
+    assert!(said.stdout.contains("  32\n"), "{said:?}");
+}
+
+#[test]
+fn a_check_is_run_as_the_caller_with_the_path_of_the_root_and_without_input_or_lock() {
+    let stage = stage();
+    let patchadm = env!("CARGO_BIN_EXE_patchadm");
+    let check = format!(
+        "test -d \"$PATCHADM_ROOT/var/sadm\" && test -z \"$(cat)\" && test \"$(id -u)\" = {} && \
+         {patchadm} -R \"$PATCHADM_ROOT\" confirm --wait 0",
+        rustix::process::geteuid().as_raw()
+    );
+    let said = checked(&stage, "--trial 1h", &check);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(!is_on_trial(&stage), "the check could take the lock");
+    assert_eq!((stage.text(HTTPD).as_str(), last_end(&stage).as_str()), ("100-01\n", "confirmed"));
+}
+
+#[test]
+fn a_check_that_undoes_the_run_itself_has_undone_it() {
+    let stage = stage();
+    let before = Before::of(&stage);
+    let check = format!("{} -R \"$PATCHADM_ROOT\" undo && exit 1", env!("CARGO_BIN_EXE_patchadm"));
+    let said = checked(&stage, "", &check);
+    assert_eq!(said.code, 75, "{said:?}");
+    let ends: Vec<_> = history(&stage).into_iter().filter(|line| line["trial_end"].is_object()).collect();
+    assert_eq!((ends.len(), &ends[0]["trial_end"]["end"]), (1, &"undone".into()), "{ends:?}");
+    before.assert_again(&stage, "once is enough");
+}
+
+#[test]
+fn every_verb_that_takes_a_check_ends_with_75_where_it_fails() {
+    for verb in ["add", "patchadd", "update"] {
+        let stage = stage();
+        let before = Before::of(&stage);
+        let line = match verb {
+            "update" => "update -R @ROOT@ -M delivered".to_owned(),
+            verb => format!("{verb} -R @ROOT@ delivered/100-01"),
+        };
+        let run = |check: &str| {
+            let done = stage.command(&line).args(["--probe", check]).output().unwrap();
+            (done.status.code(), String::from_utf8_lossy(&done.stdout).into_owned())
+        };
+        let (code, said) = run("exit 1");
+        assert_eq!(code, Some(75), "{verb}: {said}");
+        before.assert_again(&stage, verb);
+        assert_eq!(run("exit 0").0, Some(0), "{verb}");
+        assert!(!is_on_trial(&stage));
+        assert_eq!((stage.text(HTTPD).as_str(), last_end(&stage).as_str()), ("100-01\n", "confirmed"));
+    }
+}
+
+#[test]
+fn verbs_that_keep_no_undo_data_take_no_trial() {
+    let stage = stage();
+    stage.run("add -R @ROOT@ delivered/100-01").ok();
+    let before = stage.everything();
+    for line in [
+        "remove --trial 1h -R @ROOT@ 100-01",
+        "undo --trial 1h -R @ROOT@",
+        "remove --probe true -R @ROOT@ 100-01",
+    ] {
+        stage.run(line).fails(1);
+    }
+    stage.run("patchrm --trial 1h -R @ROOT@ 100-01").fails(1);
+    assert!(before.difference(&stage.everything()).is_empty());
+}
