@@ -4,7 +4,8 @@
 //! ```text
 //! PATCHADM_TESTS=whole cargo test --release --test integration reliability:: -- --nocapture
 //! ```
-//! Of the stories that are broken, `PATCHADM_STORIES=promot` plays those whose names have that in them.
+//! Of the stories that are broken, `PATCHADM_STORIES=promot` plays those whose names have that in them, and
+//! `PATCHADM_STORIES='old files,repack'` those that have one of both.
 //! What was played is told by [`figures`]: a line on standard error, and a file in `target/reliability/` from which `table`
 //! makes the table of docs/reliability.md. `.ci/reliability` plays everything and has it made.
 
@@ -61,7 +62,7 @@ mod mixtures;
 mod natives;
 mod picture;
 /// File systems that lose their power.
-mod power_cuts;
+pub(crate) mod power_cuts;
 /// Stages that go live.
 mod promotions;
 /// Trees that somebody else changes meanwhile.
@@ -72,6 +73,8 @@ pub(crate) mod sigkill;
 mod signals;
 /// What is played.
 pub(crate) mod stories;
+/// Undo data as files, and in other forms.
+mod stored;
 /// Fifty commands on one root at once.
 mod storm;
 /// The table of docs/reliability.md.

@@ -246,7 +246,7 @@ pub(crate) fn program(command: &Command) -> refusal::Command {
         Command::Apply { .. } | Command::ApplyAdopting(_) | Command::ApplyOnTrial(_) => {
             refusal::Command::Patchadd
         }
-        Command::Confirm => refusal::Command::Confirm,
+        Command::Confirm | Command::Expire => refusal::Command::Confirm,
         Command::BackOut(_) | Command::BackOutByScripts(_) | Command::Undo => refusal::Command::Patchrm,
         Command::Add { .. } | Command::Update { .. } | Command::Repair(_) => refusal::Command::Pkgadd,
         Command::Remove(_) => refusal::Command::Pkgrm,
@@ -254,7 +254,7 @@ pub(crate) fn program(command: &Command) -> refusal::Command {
         Command::Refresh => refusal::Command::AdoptRefresh,
         Command::Forget(_) => refusal::Command::Forget,
         Command::Commit(_) => refusal::Command::Commit,
-        Command::Repack(_) => refusal::Command::Repack,
+        Command::Repack(..) => refusal::Command::Repack,
         Command::Promote => refusal::Command::Promote,
         Command::Exchange(_, inner) => program(inner),
     }
@@ -291,8 +291,9 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
         | Command::BackOutByScripts(_)
         | Command::Undo
         | Command::Confirm
+        | Command::Expire
         | Command::Commit(_)
-        | Command::Repack(_) => patchrm,
+        | Command::Repack(..) => patchrm,
         Command::Add { .. }
         | Command::Update { .. }
         | Command::Remove(_)
@@ -302,7 +303,7 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
     match moment {
         _ if errno == Errno::INTR => 0,
         Moment::Staging | Moment::Saving | Moment::Recording | Moment::Switching
-            if is_full && matches!(command, Command::Repack(_)) =>
+            if is_full && matches!(command, Command::Repack(..)) =>
         {
             7
         }

@@ -105,8 +105,12 @@ fn alike(root: &Path, path: &str, columns: &[String]) -> String {
         columns[6].clear();
         let name = path.rsplit('/').next().unwrap_or_default();
         let what = match name {
-            "undo.gz" => Some(archive(&root.join(path))),
-            "undo.files" => Some(archive(&root.join(path)) + &stored(root, &root.join(path))),
+            "undo" | "undo.gz" | "undo.Z" | "obsolete" | "obsolete.gz" | "obsolete.Z" => {
+                Some(archive(&root.join(path)))
+            }
+            "undo.files" | "obsolete.files" => {
+                Some(archive(&root.join(path)) + &stored(root, &root.join(path)))
+            }
             "undo.b3" => Some(digest(&root.join(path))),
             // Behind the marker of the root; one that a cut has torn has nothing there.
             "undo.paths" => {
