@@ -110,8 +110,11 @@ fn a_record_of_objects_that_is_cut_short_is_damaged() {
     for length in [0, 1, 20, record.len() / 2, record.len() - 1] {
         fs::write(stage.at(RECORD), &record[..length]).unwrap();
         assert_named(&stage, &format!("{length} bytes"), "undo.files");
-        // And where the ledger names what is left.
         fs::write(stage.at(RECORD), &record).unwrap();
+        // Where the ledger names what is left, the sum at the end, which is about the same bytes, need not be there.
+        if length > record.len() / 2 {
+            continue;
+        }
         put(&stage, &record[..length]);
         assert_named(&stage, &format!("{length} bytes, bound"), "undo.files");
         fs::write(stage.at(LEDGER), &ledger).unwrap();
@@ -174,7 +177,8 @@ fn an_object_that_was_changed_or_cut_short_is_named_also_where_its_size_and_time
         let time = fs::metadata(&at).unwrap().modified().unwrap();
         fs::write(&at, bytes).unwrap();
         fs::File::open(&at).unwrap().set_modified(time).unwrap();
-        assert_named(&stage, what, &at.file_name().unwrap().to_string_lossy().into_owned());
+        let name = format!("/{} is not what was saved", at.file_name().unwrap().to_string_lossy());
+        assert_named(&stage, what, &name);
         fs::write(&at, "data one\n").unwrap();
         fs::File::open(&at).unwrap().set_modified(time).unwrap();
         assert_backed_out(&stage, &before, what);
@@ -198,9 +202,23 @@ fn set_id_bits_that_were_put_back_by_hand_change_nothing() {
 
 #[test]
 fn an_undo_directory_of_another_run_is_named() {
+    // The names in both are the same, and so are size and time of the files.
     let (stage, before) = patched();
-    stage.patchadd("", &Patch::of("200-01", package("three"))).ok();
-    let directories = undo_directories(&stage);
+    stage.patchadd("", &Patch::of("200-01", package("six"))).ok();
+    exchange_directories(&stage, &before);
+    let plain = |text: &str| Package::new("ACMEweb").file("bin/tool", 0o755, format!("tool {text}\n"));
+    let stage = Scenario::with(&[plain("one")]);
+    stage.file("/etc/patchadm/policy", "undo_format=files\n");
+    let before = Before::of(&stage);
+    for (id, text) in [("100-01", "two"), ("200-01", "six")] {
+        stage.patchadd("", &Patch::of(id, plain(text))).ok();
+    }
+    exchange_directories(&stage, &before);
+}
+
+/// Exchanges the undo directories of two runs, and back: nothing of one comes back as that of the other.
+fn exchange_directories(stage: &Scenario, before: &Before) {
+    let directories = undo_directories(stage);
     let [one, other] = &directories[..] else { panic!("{directories:?}") };
     let exchange = || {
         let aside = stage.beside("aside");
@@ -211,12 +229,12 @@ fn an_undo_directory_of_another_run_is_named() {
     exchange();
     let tree = stage.tree();
     let said = stage.run("remove -R @ROOT@ 200-01").fails(4);
-    assert_eq!(said.lines().filter(|line| line.contains("/undo/")).count(), 1, "{said}");
+    assert_eq!(said.lines().filter(|line| line.contains("is not what was saved")).count(), 1, "{said}");
     assert_eq!(tree.difference(&stage.tree()), "");
     assert_eq!(stage.run("verify -R @ROOT@").code, 4);
     exchange();
     stage.run("remove -R @ROOT@ 200-01").ok();
-    assert_backed_out(&stage, &before, "as they were");
+    assert_backed_out(stage, before, "as they were");
 }
 
 #[test]

@@ -42,7 +42,7 @@ impl UndoForms {
 
     /// The command that writes undo data of some of these patches again; mostly none.
     pub(crate) fn repack(&mut self, with_undo: &[String]) -> Option<String> {
-        if with_undo.is_empty() || !self.0.once_in(4) {
+        if with_undo.is_empty() || !self.0.once_in(6) {
             return None;
         }
         let mut ids: Vec<&String> = with_undo.iter().filter(|_| self.0.once_in(2)).collect();

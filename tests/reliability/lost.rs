@@ -224,12 +224,16 @@ fn a_power_cut_between_the_commit_and_the_rename_of_the_stage_loses_no_undo_data
     let mut told = STORIES.iter().map(|told| told());
     let story = told.find(|story| story.name == "apply a revision and keep the old files").unwrap();
     let (legal, before) = (Legal::of(&story), Tree::of(&story.stage.root(), &["var"]));
-    let (passed, rename) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    // A disk counts the writes of one file that follow one another as one change.
+    let (passed, rename) = (Mutex::new((0, None)), Arc::new(AtomicUsize::new(0)));
     let noted = rename.clone();
     let door = Door::watched(move |step| {
-        let number = passed.fetch_add(1, Ordering::Relaxed);
+        let mut passed = passed.lock().unwrap();
+        let written = (step.call == ChangeCall::Write).then(|| step.path.clone());
+        passed.0 += usize::from(written.is_none() || written != passed.1);
+        passed.1 = written;
         if is_rename_of_stage(step) {
-            noted.store(number, Ordering::Relaxed);
+            noted.store(passed.0 - 1, Ordering::Relaxed);
         }
         Ok(())
     });

@@ -288,7 +288,7 @@ fn stored_files(path: &Path) -> Vec<(String, PathBuf)> {
 }
 
 /// The old files in undo directories that no undo data names.
-fn unnamed_files(root: &Path) -> Vec<String> {
+pub(crate) fn unnamed_files(root: &Path) -> Vec<String> {
     let packages = root.join("var/sadm/pkg");
     let mut named = Vec::new();
     for package in names(&packages) {
@@ -384,7 +384,6 @@ pub(crate) fn strays(root: &Path) -> Vec<String> {
         |name: &String| known.contains(&&**name) || prefixes.iter().any(|prefix| name.starts_with(prefix));
     let mut found: Vec<String> = names(&own).into_iter().filter(|name| !is_known(name)).collect();
     found.extend(names(&own.join("stage")));
-    found.extend(unnamed_files(root));
     if let Ok(journal) = fs::read(own.join("journal")) {
         match journal.get(..4096).map(parse_head) {
             // The ops of the last run stay as long as its journal.

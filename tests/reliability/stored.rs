@@ -93,17 +93,34 @@ fn repacked(name: &'static str, from: &str, to: UndoFormat) -> Story {
 /// A patch goes from under two others; the undo data of each has a form.
 fn middle(name: &'static str, forms: [&str; 3]) -> Story {
     let stage = stage();
-    add(&stage, forms[0], &first());
-    add(&stage, forms[1], &next("200-01"));
-    let last = Package::new("ACMEweb").file("bin/su", 0o4711, "fourth su\n").symlink("share/current", "v3");
-    add(&stage, forms[2], &Patch::of("300-01", last));
+    let files = |text: &str, mode| {
+        let package = Package::new("ACMEweb").file("bin/su", 0o4755, format!("{text} su\n"));
+        package.file("share/gone", mode, format!("{text}\n"))
+    };
+    let httpd = |text: &str| {
+        let package = files(text, 0o644).file("bin/httpd", 0o755, format!("{text} httpd\n").repeat(60));
+        package.link("bin/httpd.again", "httpd")
+    };
+    add(&stage, forms[0], &Patch::of("100-01", httpd("second").file("bin/new", 0o755, "new\n")));
+    add(&stage, forms[1], &Patch::of("200-01", httpd("third")));
+    add(&stage, forms[2], &Patch::of("300-01", files("fourth", 0o600)));
     Story::of(name, stage, Command::BackOut(vec!["100-01".to_owned()]))
 }
 
-/// The patches of one run share files: what lies between them was never there.
+/// Two patches that can be one run: what lies between them was never there.
+fn of_one_run() -> [Patch; 2] {
+    let changed = |text: &str| {
+        let package = Package::new("ACMEweb").file("bin/su", 0o4755, format!("{text} su\n"));
+        package.file("bin/new", 0o755, format!("{text} new\n"))
+    };
+    let first = Patch::of("100-01", changed("second").deletes(&["share/gone"]));
+    [first, Patch::of("200-01", changed("third").file("share/gone", 0o600, "is back\n"))]
+}
+
+/// The patches of one run share files.
 fn one_run() -> Story {
     let stage = stage();
-    let patches = [first(), next("200-01")].map(|patch| patch.directory(&stage));
+    let patches = of_one_run().map(|patch| patch.directory(&stage));
     let act = Command::Apply { patches: patches.to_vec(), again: false };
     Story::of("apply two as one run and keep the old files", stage, act)
 }
@@ -111,7 +128,7 @@ fn one_run() -> Story {
 /// Such a run is undone.
 fn one_run_undone() -> Story {
     let stage = stage();
-    let [one, two] = [first(), next("200-01")].map(|patch| patch.directory(&stage).display().to_string());
+    let [one, two] = of_one_run().map(|patch| patch.directory(&stage).display().to_string());
     stage.run(&format!("add -R @ROOT@ {one} {two}")).ok();
     Story::of("undo one run by old files", stage, Command::Undo)
 }

@@ -335,7 +335,7 @@ impl Template {
         for record in Record::all(root).iter().filter(|record| record.kind == "identities") {
             let mut values = record.read(root);
             let directory = root.join(&record.path);
-            for (name, identity) in values[1][0].as_object_mut().unwrap() {
+            for (name, identity) in values[1][0]["objects"].as_object_mut().unwrap() {
                 let at = directory.with_file_name(name);
                 let seen = fs::symlink_metadata(&at).unwrap();
                 identity["inode"] = inode(&at);

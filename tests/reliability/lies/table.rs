@@ -38,6 +38,7 @@ pub(super) const RULES: &[(&str, Shown)] = &[
     ("contents.owner", Story("a_line_of_contents_with_that_owner_is_damage", "it is about packages as well as records, and names the line")),
     ("depots.line", Unit("a_damaged_line_is_named_and_not_passed_over", "no command reads the memory of depots yet")),
     ("depots.once", Unit("a_second_line_about_the_same_depot_and_location_is_damage", "no command reads the memory of depots yet")),
+    ("identities.run", Unit("what_is_damaged_or_of_another_run_says_nothing", "it takes two runs whose undo directories somebody has exchanged")),
     ("journal.archive.discard", Lie(State::Cut, Owner::Root, "journal archive", r#"{"/archive/discard":"@OUT@"}"#, "recover -R @ROOT@")),
     ("journal.archive.drop", Unit("a_lie_about_places_is_named_by_its_field", "each field of a journal has its lies there")),
     ("journal.archive.files", Unit("a_lie_about_places_is_named_by_its_field", "each field of a journal has its lies there")),

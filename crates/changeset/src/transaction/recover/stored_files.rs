@@ -6,12 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::format::journal::{Domain, Journal, RunOutcome, StoredFiles};
+use crate::format::journal::{Journal, RunOutcome, StoredFiles};
 use crate::format::stored_identities::{self, IDENTITIES, StoredIdentity};
-use crate::format::undo_files::{StoredName, UNDO, undo_directory};
-use crate::stored_file::open_undo_directory;
+use crate::format::undo_files::{StoredName, UNDO, run_of_directory, stage_of, undo_directory};
+use crate::stored_file::{StoredFile, open_undo_directory};
 use crate::transaction::error::Cause;
 use crate::transaction::stage::domains::{HOLDER, drop_holder};
+use crate::transaction::stage::own_stage::{FoundStage, open_own};
 use crate::transaction::switch::late_copies::LATE;
 use patchadm_rootfs::{Dir, FileType, Root};
 use patchadm_svr4::package::{Mode, ObjectPath};
@@ -31,7 +32,7 @@ pub(crate) fn settle_stored_files(
         let of_domain = stored.iter().filter(|name| name.directory == index);
         let wanted: BTreeSet<&[u8]> = of_domain.map(|name| name.name.as_bytes()).collect();
         if !wanted.is_empty() {
-            keep_objects(root, domain, &wanted)?;
+            keep_objects(root, &domain.stage, &wanted)?;
         }
     }
     let drops = journal.archives.iter().filter_map(|archive| archive.drop.as_ref());
@@ -39,9 +40,29 @@ pub(crate) fn settle_stored_files(
     Ok(failed.map(|cause| cause.to_string()).collect())
 }
 
+/// Makes undo directories of the stages of a run that committed and has lost its journal. `stored` are the old files that its
+/// undo data names; those of other runs lie where they are.
+pub(crate) fn keep_stored_files(root: &Root, run: &str, stored: &[StoredFile]) -> Result<(), Cause> {
+    let mut wanted: BTreeMap<&ObjectPath, BTreeSet<&[u8]>> = BTreeMap::new();
+    for file in stored.iter().filter(|file| run_of_directory(&file.directory) == run) {
+        wanted.entry(&file.directory).or_default().insert(file.name.as_bytes());
+    }
+    for (directory, wanted) in wanted {
+        let Some(stage) = stage_of(directory) else { continue };
+        let Some(above) = root.dir_if_there(&stage.parent().unwrap_or_else(ObjectPath::root))? else {
+            continue;
+        };
+        // Nobody has checked what the undo data says of it.
+        if matches!(open_own(&above, stage.name(), run.as_bytes())?, FoundStage::Ours(_)) {
+            keep_objects(root, &stage, &wanted)?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes the objects of a stage an undo directory that holds the `wanted` ones.
-fn keep_objects(root: &Root, domain: &Domain, wanted: &BTreeSet<&[u8]>) -> Result<(), Cause> {
-    let Some(stage) = root.dir_if_there(&domain.stage)? else { return Ok(()) };
+fn keep_objects(root: &Root, of_run: &ObjectPath, wanted: &BTreeSet<&[u8]>) -> Result<(), Cause> {
+    let Some(stage) = root.dir_if_there(of_run)? else { return Ok(()) };
     if stage.look(b"o")?.is_none_or(|seen| seen.file_type != FileType::Directory) {
         return Ok(());
     }
@@ -58,16 +79,16 @@ fn keep_objects(root: &Root, domain: &Domain, wanted: &BTreeSet<&[u8]>) -> Resul
         // Once it is an undo directory, nobody looks for them any more.
         objects.sync()?;
     }
-    note_identities(&objects, wanted)?;
-    let path = undo_directory(&domain.stage);
-    let path = path.ok_or_else(|| Cause::Internal(format!("{} has no undo directory", domain.stage)))?;
+    let path = undo_directory(of_run);
+    let path = path.ok_or_else(|| Cause::Internal(format!("{of_run} has no undo directory")))?;
+    note_identities(&objects, &run_of_directory(&path), wanted)?;
     let above = make_holder(root, &path)?;
     stage.move_to(b"o", &above, path.name())?;
     Ok(above.sync()?)
 }
 
-/// Writes down how the stored objects look now. That is a hint, so it need not succeed.
-fn note_identities(objects: &Dir, wanted: &BTreeSet<&[u8]>) -> Result<(), Cause> {
+/// Writes down how the stored objects of a run look now. That is a hint, so it need not succeed.
+fn note_identities(objects: &Dir, run: &str, wanted: &BTreeSet<&[u8]>) -> Result<(), Cause> {
     let mut identities = BTreeMap::new();
     for name in wanted {
         if let Some(seen) = objects.look(name)? {
@@ -76,7 +97,7 @@ fn note_identities(objects: &Dir, wanted: &BTreeSet<&[u8]>) -> Result<(), Cause>
     }
     objects.remove(IDENTITIES)?;
     let written =
-        objects.create(IDENTITIES).and_then(|mut file| file.put(&stored_identities::write(&identities)));
+        objects.create(IDENTITIES).and_then(|mut file| file.put(&stored_identities::write(run, identities)));
     if written.is_err() {
         objects.remove(IDENTITIES)?;
     }
