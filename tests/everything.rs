@@ -24,6 +24,9 @@ use patchadm_svr4::package::escape;
 use picture::{Kind, Node, Picture, differences, node, picture};
 use play::{Home, Moment, Play};
 
+use crate::reliability::sample_or_whole;
+use crate::undo_forms::{UndoForms, undo_directories};
+
 /// At how many moments of a run it is killed.
 const KILLS: u32 = 16;
 
@@ -43,6 +46,40 @@ fn there_and_back(mut play: Play) {
     play.back_out("900-01");
     base.is_now(&play.stage, "after the backout of 900-01");
     assert_eq!(play.patch_list("ACMEall"), "");
+}
+
+/// The same with undo data in forms that are drawn, and written again in between.
+fn there_and_back_in_forms(mut play: Play, seed: u64) {
+    play.forms = Some(UndoForms::of(seed));
+    let now = |play: &Play| Moment::now(&play.stage).in_any_form();
+    let mut moments = vec![(String::new(), now(&play))];
+    let mut told = format!("seed {seed}");
+    for (id, form) in [("900-01", "directory"), ("900-02", "tar.gz"), ("910-01", "datastream")] {
+        moments.push((id.to_owned(), play.apply(id, form).in_any_form()));
+        told += &format!(", {}", play.repack());
+    }
+    while let Some((id, moment)) = moments.pop() {
+        moment.is(&now(&play), &format!("{told}, with {id}"));
+        if !id.is_empty() {
+            told += &format!(", {}", play.repack());
+            play.back_out(&id);
+        }
+    }
+    assert_eq!(undo_directories(&play.stage), Vec::<String>::new(), "{told}: nothing is left");
+}
+
+#[test]
+fn whatever_forms_undo_data_has_every_kind_of_change_is_made_and_taken_back() {
+    let homes =
+        [(Home::Plain, false), (Home::Mounted, false), (Home::Plain, true), (Home::BehindLink, false)];
+    for seed in 0..sample_or_whole(1, 24) {
+        for (number, (home, ordinary)) in (0..).zip(homes) {
+            match Play::begin_in(home, ordinary) {
+                Some(play) => there_and_back_in_forms(play, seed * 4 + number),
+                None => crate::skipped("undo data in forms that are drawn: may not mount"),
+            }
+        }
+    }
 }
 
 #[test]

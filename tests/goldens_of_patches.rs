@@ -19,6 +19,8 @@ use sha2::{Digest, Sha256};
 
 use crate::differences::{Difference, Explained, assert_explained};
 use crate::goldens_of_packages::{Stage, comparable};
+use crate::reliability::sample_or_whole;
+use crate::undo_forms::{UndoForms, with_undo};
 
 /// The steps of a scenario: the name of the classic step, our command line, its exit code. `@P@` is where patches are.
 type Steps = &'static [(&'static str, &'static str, i32)];
@@ -182,7 +184,7 @@ struct State {
 const COLUMNS: [&str; 7] = ["type", "mode", "owner", "links", "size", "time", "bytes"];
 
 /// Objects that are no part of the comparison: made for the snapshots, or by machinery.
-const APART: [&str; 4] = ["./var", "./tmp", "./envdump", "./undo-archive"];
+const APART: [&str; 5] = ["./var", "./tmp", "./envdump", "./undo-archive", "./etc/patchadm"];
 
 impl State {
     fn classic(step: &Path) -> Self {
@@ -291,9 +293,28 @@ struct Play {
     /// Paths of the patch that is only there because it is required, and its id.
     left_out: BTreeSet<String>,
     differences: Vec<Difference>,
+    /// The forms of undo data, where they are drawn.
+    forms: Option<UndoForms>,
 }
 
 impl Play {
+    /// Draws the form of the next undo data.
+    fn draw_form(&mut self) {
+        let form = self.forms.as_mut().map(|forms| format!("undo_format={}\n", forms.draw()));
+        let policy = format!("{RESTRICTED}{}", form.unwrap_or_default());
+        self.stage.scenario.file("/etc/patchadm/policy", policy);
+    }
+
+    /// Writes undo data again in another form, now and then.
+    fn repack(&mut self) {
+        let Some(forms) = &mut self.forms else { return };
+        let list = self.stage.scenario.run("pkgparam -R @ROOT@ SUNWstuf PATCHLIST").stdout;
+        let ids: Vec<String> = list.split_whitespace().map(str::to_owned).collect();
+        if let Some(line) = forms.repack(&with_undo(&self.stage.scenario, "SUNWstuf", &ids)) {
+            self.stage.scenario.run(&line).ok();
+        }
+    }
+
     fn run(&self, line: &str) -> i32 {
         let patches = self.stage.goldens.join("pkgs");
         let (command, rest) = line.split_once(' ').unwrap();
@@ -364,11 +385,17 @@ impl Play {
     }
 }
 
-/// Plays a scenario; gives what was different.
-fn play(scenario: &'static str, is_required: bool, steps: Steps) -> Option<Vec<Difference>> {
+/// The policy of the scenarios.
+const RESTRICTED: &str = "restricted=^R\n";
+
+/// Plays a scenario, with undo data as it is where nobody says anything, or in forms that are drawn; gives what was different.
+fn play(
+    (scenario, is_required, steps): (&'static str, bool, Steps),
+    forms: Option<UndoForms>,
+) -> Option<Vec<Difference>> {
     let stage = Stage::new(scenario)?;
     stage.scenario.directory("/undo-archive");
-    stage.scenario.file("/etc/patchadm/policy", "restricted=^R\n");
+    stage.scenario.file("/etc/patchadm/policy", RESTRICTED);
     let before = stage.goldens.join(scenario).join("out/base");
     let empty = State::ours(&stage.scenario.root());
     let mut play = Play {
@@ -377,6 +404,7 @@ fn play(scenario: &'static str, is_required: bool, steps: Steps) -> Option<Vec<D
         ours: empty,
         left_out: BTreeSet::new(),
         differences: Vec::new(),
+        forms,
         stage,
     };
     let mut steps = steps.iter();
@@ -400,8 +428,10 @@ fn play(scenario: &'static str, is_required: bool, steps: Steps) -> Option<Vec<D
         play.ours = patched;
     }
     for (step, line, code) in steps {
+        play.draw_form();
         assert_eq!(play.run(line), *code, "{scenario}/{step}");
         play.compare(step);
+        play.repack();
     }
     Some(play.differences)
 }
@@ -409,9 +439,25 @@ fn play(scenario: &'static str, is_required: bool, steps: Steps) -> Option<Vec<D
 #[test]
 fn the_end_states_are_those_of_the_classic_tools_but_for_deliberate_improvements() {
     let mut found = Vec::new();
-    for (scenario, is_required, steps) in SCENARIOS {
-        let Some(differences) = play(scenario, is_required, steps) else { return };
+    for scenario in SCENARIOS {
+        let Some(differences) = play(scenario, None) else { return };
         found.extend(differences);
     }
     assert_explained(&found, IMPROVEMENTS);
+}
+
+#[test]
+fn whatever_forms_undo_data_has_the_end_states_are_the_same() {
+    for seed in 0..sample_or_whole(1, 24) {
+        let mut found = Vec::new();
+        for (number, scenario) in (0..).zip(SCENARIOS) {
+            let forms = UndoForms::of(seed * 100 + number);
+            let Some(differences) = play(scenario, Some(forms)) else { return };
+            let told = |(scenario, step, what, both): Difference| {
+                (scenario, step, what, format!("{both}\n  seed {seed}"))
+            };
+            found.extend(differences.into_iter().map(told));
+        }
+        assert_explained(&found, IMPROVEMENTS);
+    }
 }

@@ -97,9 +97,14 @@ pub(crate) fn archive(scenario: &Path, save: &Path) -> Option<PathBuf> {
 
 /// A root as it was before the patch of `kept`.
 pub(crate) fn before(kept: &Kept) -> Option<Stage> {
+    before_in_form(kept, "")
+}
+
+/// The same under a policy with another line.
+fn before_in_form(kept: &Kept, line: &str) -> Option<Stage> {
     let stage = Stage::new("undo archives of the classic tools")?;
     stage.scenario.directory("/undo-archive");
-    stage.scenario.file("/etc/patchadm/policy", "restricted=^R\n");
+    stage.scenario.file("/etc/patchadm/policy", format!("restricted=^R\n{line}"));
     let spool = stage.scenario.beside("spool");
     stage.add(&spool, "SUNWstuf");
     match &kept.scenario[..2] {
@@ -271,6 +276,16 @@ const UNSAVED: &str = "the class action script that failed had not saved this fi
 
 #[test]
 fn undo_archives_of_the_classic_tools_bring_back_what_was_there() {
+    bring_back("");
+}
+
+#[test]
+fn they_bring_the_same_back_over_undo_data_that_is_files() {
+    bring_back("undo_format=files\n");
+}
+
+/// Restores every archive on a root whose policy has this line as well.
+fn bring_back(line: &str) {
     let Some(goldens) = shared("undo archives of the classic tools", "goldens") else { return };
     let (mut found, mut restored) = (Vec::new(), 0);
     for mut kept in kept(&goldens) {
@@ -280,7 +295,7 @@ fn undo_archives_of_the_classic_tools_bring_back_what_was_there() {
         if kept.packages.is_empty() {
             continue;
         }
-        let Some(stage) = before(&kept) else { return };
+        let Some(stage) = before_in_form(&kept, line) else { return };
         let expected = state(&stage);
         apply(&stage, &kept.patch, &kept);
         exchange(&stage, &kept);

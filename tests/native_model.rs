@@ -15,6 +15,7 @@ use crate::packages::Package;
 use crate::random::Random;
 use crate::reliability::sample_or_whole;
 use crate::scenario::Scenario;
+use crate::undo_forms::{UndoForms, with_undo};
 
 /// The paths of the story.
 const PATHS: [&str; 6] = [
@@ -39,6 +40,8 @@ struct Story {
     /// Bytes of the administrator that nobody but this program could have lost.
     edits: BTreeSet<String>,
     patches: u32,
+    /// The forms of undo data, drawn by the seed.
+    forms: UndoForms,
     /// What was done, for a failure.
     told: Vec<String>,
 }
@@ -53,6 +56,7 @@ impl Story {
             written: BTreeMap::new(),
             edits: BTreeSet::new(),
             patches: 0,
+            forms: UndoForms::of(seed),
             told: Vec::new(),
         };
         story.upgrade();
@@ -151,7 +155,8 @@ impl Story {
             }
         }
         let at = Patch::of(&id, package).directory(&self.stage);
-        self.run(&format!("add --edited replace -R @ROOT@ {}", at.display()), &[0, 10]);
+        let form = self.forms.option();
+        self.run(&format!("add --edited replace {form} -R @ROOT@ {}", at.display()), &[0, 10]);
     }
 
     fn applied(&self) -> Vec<String> {
@@ -167,7 +172,16 @@ impl Story {
         }
     }
 
+    /// Undo data is written again in another form, now and then; not where dpkg has come between.
+    fn repack(&mut self) {
+        let applied = with_undo(&self.stage, "DEBweb", &self.applied());
+        if let Some(line) = self.forms.repack(&applied) {
+            self.run(&line, &[0]);
+        }
+    }
+
     fn step(&mut self) {
+        self.repack();
         match self.random.below(9) {
             0 | 1 => self.upgrade(),
             2 | 3 => self.edit(),

@@ -16,8 +16,8 @@ mod sequences;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 
 use changing::{change, change_pairs, draw_name, first_tree};
 use reading::{Expected, Read, Sides, Used, check, table};
@@ -26,6 +26,7 @@ use crate::random::Random;
 use crate::reliability::{Sampled, figures, is_whole};
 use crate::scenario::{Scenario, shared};
 use crate::tree::{Tree, assert_same};
+use crate::undo_forms::UndoForms;
 
 /// One round: a stage, changes on both sides, a promotion held against the table, and its backout. The lines of the table
 /// that were used are counted.
@@ -66,7 +67,10 @@ fn round(seed: u64, table: &BTreeMap<String, String>, used: &mut Used) {
     let policy = *random.one(&["keep", "replace"]);
     let expected = sides.expected(table, policy, used);
     let before = Tree::of(&live.at("/usr/pkg"), &[]);
-    let run = live.run(&format!("promote web -R @ROOT@ --edited {policy} --max-delete 100%"));
+    let mut forms = UndoForms::of(seed);
+    let form = forms.option();
+    let old = Inodes::of(&live.at("/usr/pkg"));
+    let run = live.run(&format!("promote web -R @ROOT@ --edited {policy} --max-delete 100% {form}"));
     let becomes = match expected {
         Expected::Stops(path) => {
             let states = sides.of_path(&path);
@@ -84,10 +88,49 @@ fn round(seed: u64, table: &BTreeMap<String, String>, used: &mut Used) {
     if run.stdout.starts_with("nothing") {
         return;
     }
+    let gone = old.gone(&Inodes::of(&live.at("/usr/pkg")));
+    let repacked = forms.repack(&["web-01".to_owned()]).map(|line| live.run(&line).ok());
     let back = live.run("patchrm -R @ROOT@ web-01");
-    assert_eq!(back.code, 0, "seed {seed}, {policy}: {}", back.stderr);
+    assert_eq!(back.code, 0, "seed {seed}, {policy}, {form}: {}", back.stderr);
     let difference = before.difference(&Tree::of(&live.at("/usr/pkg"), &[]));
-    assert_eq!(difference, "", "seed {seed}, {policy}, by the backout");
+    assert_eq!(difference, "", "seed {seed}, {policy}, {form}, {repacked:?}, by the backout");
+    if form.ends_with("files") && repacked.is_none() {
+        let others = gone.others(&Inodes::of(&live.at("/usr/pkg")));
+        assert!(others.is_empty(), "seed {seed}, {policy}: other files came back at {others:?}");
+    }
+}
+
+/// The files of a tree: number and count of names, by path.
+struct Inodes(BTreeMap<String, (u64, u64)>);
+
+impl Inodes {
+    fn of(top: &Path) -> Self {
+        let mut found = BTreeMap::new();
+        for (path, columns) in Tree::of(top, &[]).objects() {
+            if columns[0] == "100000" {
+                let seen = fs::symlink_metadata(top.join(path)).unwrap();
+                found.insert(path.clone(), (seen.ino(), seen.nlink()));
+            }
+        }
+        Self(found)
+    }
+
+    /// Those of which no name is there any more: nobody else has one that he can write to.
+    fn gone(&self, now: &Self) -> Self {
+        let is_gone = |path: &String, inode: u64| now.0.get(path).is_none_or(|(other, _)| *other != inode);
+        let mut names: BTreeMap<u64, u64> = BTreeMap::new();
+        for (path, (inode, _)) in &self.0 {
+            *names.entry(*inode).or_default() += u64::from(is_gone(path, *inode));
+        }
+        let whole = self.0.iter().filter(|(_, (inode, links))| names[inode] == *links);
+        Self(whole.map(|(path, file)| (path.clone(), *file)).collect())
+    }
+
+    /// The paths that have other files now.
+    fn others(&self, now: &Self) -> Vec<&String> {
+        let is_other = |path: &&String| now.0.get(*path).map(|file| file.0) != Some(self.0[*path].0);
+        self.0.keys().filter(is_other).collect()
+    }
 }
 
 #[test]

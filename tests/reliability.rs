@@ -4,7 +4,9 @@
 //! ```text
 //! PATCHADM_TESTS=whole cargo test --release --test integration reliability:: -- --nocapture
 //! ```
-//! Of the stories that are broken, `PATCHADM_STORIES=promot` plays those whose names have that in them.
+//! Of the stories that are broken, `PATCHADM_STORIES=promot` plays those whose names have that in them, and
+//! `PATCHADM_STORIES='old files,repack'` those that have one of both.
+//! Of random stories with numbers, `PATCHADM_RANDOM_STORIES=400-900` plays these, as it does with the planner's own.
 //! What was played is told by [`figures`]: a line on standard error, and a file in `target/reliability/` from which `table`
 //! makes the table of docs/reliability.md. `.ci/reliability` plays everything and has it made.
 
@@ -61,7 +63,7 @@ mod mixtures;
 mod natives;
 mod picture;
 /// File systems that lose their power.
-mod power_cuts;
+pub(crate) mod power_cuts;
 /// Stages that go live.
 mod promotions;
 /// Trees that somebody else changes meanwhile.
@@ -70,6 +72,8 @@ mod races;
 pub(crate) mod sigkill;
 /// Signals, and more of them while a run is rolled back.
 mod signals;
+/// Undo data as files, and in other forms.
+mod stored;
 /// What is played.
 pub(crate) mod stories;
 /// Fifty commands on one root at once.
@@ -95,10 +99,18 @@ pub(crate) fn sample_or_whole<T>(sample: T, whole: T) -> T {
     if is_whole() { whole } else { sample }
 }
 
+/// The first and the last number of random stories that are asked for: `PATCHADM_RANDOM_STORIES=400-900`.
+fn range_asked_for() -> Option<(u64, u64)> {
+    let asked = std::env::var("PATCHADM_RANDOM_STORIES").ok()?;
+    let (first, last) = asked.split_once('-').unwrap_or((&asked, &asked));
+    Some((first.parse().ok()?, last.parse().ok()?))
+}
+
 /// The numbers of cases to play: in the whole suite all of them, in a sample as many as this machine plays in so many
 /// seconds, the first one in any case.
 pub(crate) struct Sampled {
     about: &'static str,
+    first: u64,
     all: u64,
     until: Option<Instant>,
     next: AtomicU64,
@@ -106,8 +118,11 @@ pub(crate) struct Sampled {
 
 impl Sampled {
     pub(crate) fn of(about: &'static str, seconds: u64, all: u64) -> Self {
+        if let Some((first, last)) = range_asked_for() {
+            return Self { about, first, all: last + 1, until: None, next: AtomicU64::new(first) };
+        }
         let until = (!is_whole()).then(|| Instant::now() + Duration::from_secs(seconds));
-        Self { about, all, until, next: AtomicU64::new(0) }
+        Self { about, first: 0, all, until, next: AtomicU64::new(0) }
     }
 
     /// The next number, for whichever thread asks.
@@ -119,7 +134,7 @@ impl Sampled {
 
     /// How many were asked for.
     pub(crate) fn played(&self) -> u64 {
-        self.next.load(Ordering::Relaxed).min(self.all)
+        self.next.load(Ordering::Relaxed).min(self.all) - self.first
     }
 }
 

@@ -71,6 +71,7 @@ impl State {
                 let path = ["undo", "obsolete"].into_iter().fold(path.clone(), |path, word| {
                     path.replace(&format!("/{word}.gz"), &format!("/{word}"))
                         .replace(&format!("/{word}.Z"), &format!("/{word}"))
+                        .replace(&format!("/{word}.files"), &format!("/{word}"))
                 });
                 self.0.insert(format!("record {path}"), "there".to_owned());
             }

@@ -409,6 +409,10 @@ mod undo_archives_played;
 mod undo_data;
 /// Old files are kept as they were, and come back themselves.
 mod undo_files;
+/// Undo data as files that somebody has touched.
+mod undo_files_damaged;
+/// Undo data in forms that are drawn.
+mod undo_forms;
 /// Undo data that is gone.
 mod undo_lost;
 /// Undo archives as packages, for other programs.

@@ -36,10 +36,11 @@ pub(super) enum Kind {
     Device { block: bool, numbers: (u32, u32) },
 }
 
-/// Looks at everything below `root`, `var/sadm` and what is in it excepted.
+/// Looks at everything below `root`, `var/sadm` and what is in it excepted, and old files on other file systems.
 pub(super) fn picture(root: &Path) -> Picture {
     let mut picture = Picture::new();
-    walk(root, root, &|path| path == b"var/sadm", &mut picture);
+    let is_ours = |path: &[u8]| path == b"var/sadm" || path.ends_with(b"/.patchadm");
+    walk(root, root, &is_ours, &mut picture);
     picture
 }
 

@@ -13,9 +13,10 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags, lsetxattr, utim
 use super::delivery::deliver;
 use super::description::Package;
 use super::expectation::World;
-use super::picture::{Kind, Picture, database, differences, picture};
+use super::picture::{Kind, Node, Picture, database, differences, picture};
 use crate::everyman::{as_ordinary_user, ordinary_ids};
 use crate::scenario::{Run, Scenario};
+use crate::undo_forms::{UndoForms, with_undo};
 
 /// What may be different in `var/sadm` after a backout, and why: file (`*` is any text), difference, reason.
 const ALLOWED: &[(&str, May, &str)] = &[
@@ -68,6 +69,8 @@ pub(super) struct Play {
     _mount: Option<Mount>,
     pub(super) stage: Scenario,
     pub(super) world: World,
+    /// The forms of undo data, where they are drawn.
+    pub(super) forms: Option<UndoForms>,
     /// Whether the program runs as somebody who is not root.
     ordinary: bool,
     /// The directory of `ACMEall`, below the root.
@@ -130,7 +133,7 @@ impl Play {
             links: BTreeMap::new(),
             recorded: BTreeMap::new(),
         };
-        let mut play = Self { _mount: mount, stage, world, ordinary, home: place };
+        let mut play = Self { _mount: mount, stage, world, forms: None, ordinary, home: place };
         let spool = deliver(&play.stage.beside(""), "spool", &packages, "directory");
         let run = play.run("pkgadd -n -a agreed -R @ROOT@ all -d", Some(&spool));
         assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
@@ -210,13 +213,30 @@ impl Play {
         let packages = self.packages(id);
         let expected = self.world.after(&picture(&self.stage.root()), &packages, id);
         let patch = deliver(&self.stage.beside(""), id, &packages, form);
-        let run = self.run("patchadd -R @ROOT@", Some(&patch));
-        assert_eq!(run.code, 0, "{id} as {form}: {}{}", run.stdout, run.stderr);
+        let line = match &mut self.forms {
+            Some(forms) => format!("add {} -R @ROOT@", forms.option()),
+            None => "patchadd -R @ROOT@".to_owned(),
+        };
+        let run = self.run(&line, Some(&patch));
+        assert_eq!(run.code, 0, "{id} as {form}, {line}: {}{}", run.stdout, run.stderr);
         self.world.record(&packages);
         let found = Moment::now(&self.stage);
-        assert_eq!(differences(&expected, &found.tree), "", "after patch {id} as {form}");
+        assert_eq!(differences(&expected, &found.tree), "", "after patch {id} as {form}, {line}");
         assert_eq!(self.run("pkgchk -n -R @ROOT@", None).ok(), "", "after patch {id}");
         found
+    }
+
+    /// Writes undo data again in another form, now and then; returns what was done.
+    pub(super) fn repack(&mut self) -> String {
+        let list = self.patch_list("ACMEall");
+        let ids: Vec<String> = list.split_whitespace().map(str::to_owned).collect();
+        let ids = with_undo(&self.stage, "ACMEall", &ids);
+        let Some(line) = self.forms.as_mut().and_then(|forms| forms.repack(&ids)) else {
+            return String::new();
+        };
+        let run = self.run(&line, None);
+        assert_eq!(run.code, 0, "{line}: {}{}", run.stdout, run.stderr);
+        line
     }
 
     pub(super) fn back_out(&self, id: &str) -> String {
@@ -241,10 +261,34 @@ impl Moment {
         Self { tree: picture(&stage.root()), database: tidy(database(&stage.root())) }
     }
 
+    /// The same, whatever forms the undo data of patches has.
+    pub(super) fn in_any_form(self) -> Self {
+        let is_of_form =
+            |path: &[u8]| path.starts_with(b"patchadm/undo") || path.starts_with(b"patchadm/ledger/");
+        let database = self.database.into_iter().filter(|(path, _)| !is_of_form(path));
+        let plain = |(path, mut node): (Vec<u8>, Node)| {
+            let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+            let stem = [&b"undo"[..], b"obsolete"].into_iter().find(|stem| {
+                let suffix = name.strip_prefix(*stem);
+                suffix.is_some_and(|suffix| [&b""[..], b".gz", b".Z", b".files", b".b3"].contains(&suffix))
+            });
+            let Some(stem) = stem else { return (path, node) };
+            (node.kind, node.mtime) = (Kind::File(Vec::new()), None);
+            let end = if name.ends_with(b".b3") { name } else { stem };
+            ([&path[..path.len() - name.len()], end].concat(), node)
+        };
+        Self { tree: self.tree, database: database.map(plain).collect() }
+    }
+
     /// Everything is as it was at this moment.
     #[track_caller]
     pub(super) fn is_now(&self, stage: &Scenario, when: &str) {
-        let now = Self::now(stage);
+        self.is(&Self::now(stage), when);
+    }
+
+    /// Everything is the same at two moments.
+    #[track_caller]
+    pub(super) fn is(&self, now: &Self, when: &str) {
         assert_eq!(differences(&self.tree, &now.tree), "", "tree {when}");
         assert_eq!(differences(&self.database, &now.database), "", "database {when}");
     }

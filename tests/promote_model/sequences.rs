@@ -16,6 +16,7 @@ use crate::random::Random;
 use crate::reliability::{Sampled, figures};
 use crate::scenario::{Run, Scenario, shared};
 use crate::tree::{Tree, assert_same};
+use crate::undo_forms::UndoForms;
 
 /// The staged paths: a tree and its database.
 const PATHS: [&str; 2] = ["usr/pkg", "var/db/pkg"];
@@ -49,6 +50,8 @@ struct Sequence<'t> {
     created: BTreeSet<PathBuf>,
     used: Used,
     counts: Counts,
+    /// The forms of undo data, drawn by the seed.
+    forms: UndoForms,
 }
 
 fn columns(top: &Path) -> Columns {
@@ -78,6 +81,7 @@ impl<'t> Sequence<'t> {
             created: BTreeSet::new(),
             used: Used::default(),
             counts: Counts::new(),
+            forms: UndoForms::of(seed),
         }
     }
 
@@ -166,8 +170,10 @@ impl<'t> Sequence<'t> {
         });
         let before = self.trees();
         let options: String = promoted.iter().map(|path| format!(" --path {path}")).collect();
-        let run =
-            self.live.run(&format!("promote web -R @ROOT@ --max-delete 100% --edited {policy}{options}"));
+        let form = self.forms.option();
+        self.when += &format!(" {form}");
+        let line = format!("promote web -R @ROOT@ --max-delete 100% --edited {policy}{options} {form}");
+        let run = self.live.run(&line);
         let becomes = match expected {
             Err(because) => return self.must_have_stopped(&run, &because, &before),
             Ok(becomes) => becomes,
@@ -191,6 +197,13 @@ impl<'t> Sequence<'t> {
     /// Backs the newest promotion out. False if it is not backed out: something on the way was put in the place of a
     /// directory since.
     fn back_out(&mut self) -> bool {
+        let ids: Vec<String> = self.applied.iter().map(|applied| applied.id.clone()).collect();
+        if let Some(line) = self.forms.repack(&ids) {
+            self.live.run(&line).ok();
+            self.when += &format!(" after {line}");
+            // It is the last run now, and no application.
+            self.can_undo = false;
+        }
         let Some(applied) = self.applied.pop() else { return false };
         let line = if self.can_undo && self.random.below(2) == 0 {
             "undo -R @ROOT@".to_owned()

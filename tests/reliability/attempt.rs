@@ -246,7 +246,7 @@ pub(crate) fn program(command: &Command) -> refusal::Command {
         Command::Apply { .. } | Command::ApplyAdopting(_) | Command::ApplyOnTrial(_) => {
             refusal::Command::Patchadd
         }
-        Command::Confirm => refusal::Command::Confirm,
+        Command::Confirm | Command::Expire => refusal::Command::Confirm,
         Command::BackOut(_) | Command::BackOutByScripts(_) | Command::Undo => refusal::Command::Patchrm,
         Command::Add { .. } | Command::Update { .. } | Command::Repair(_) => refusal::Command::Pkgadd,
         Command::Remove(_) => refusal::Command::Pkgrm,
@@ -291,6 +291,7 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
         | Command::BackOutByScripts(_)
         | Command::Undo
         | Command::Confirm
+        | Command::Expire
         | Command::Commit(_)
         | Command::Repack(..) => patchrm,
         Command::Add { .. }

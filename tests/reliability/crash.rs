@@ -12,7 +12,7 @@ use patchadm_rootfs::Door;
 use rustix::io::Errno;
 
 use crate::reliability::foreseen::{as_it_is, differences, foreseen};
-use crate::reliability::picture::{Picture, strangers, strays};
+use crate::reliability::picture::{Picture, strangers, strays, unnamed_files};
 use crate::reliability::promotions::PROMOTED;
 use crate::reliability::stories::{
     Command, ELSEWHERE, EXCHANGED, MENDED, SCRIPTED, STORIES, Story, Trial, is_asked_for,
@@ -81,6 +81,15 @@ impl Legal {
     /// Which of the states a recovered root is in; what is wrong with it if it is in none, or something of the run is
     /// left. `logs` says whether a log that is missing counts.
     pub(crate) fn find(&self, trial: &Trial, logs: bool) -> Result<usize, String> {
+        let unnamed = unnamed_files(&trial.root());
+        if !unnamed.is_empty() {
+            return Err(format!("old files that no undo data names: {}", unnamed.join(", ")));
+        }
+        self.find_beside_old_files(trial, logs)
+    }
+
+    /// The same where old files may be left that no undo data names any more.
+    pub(crate) fn find_beside_old_files(&self, trial: &Trial, logs: bool) -> Result<usize, String> {
         let found = Picture::of(&trial.root());
         let left = strays(&trial.root());
         if !left.is_empty() {

@@ -15,7 +15,7 @@ use crate::reliability::attempt::{
     Change, Ended, Moment, attempt, course, expected_code, failing, met_change, words,
 };
 use crate::reliability::crash::{Legal, in_parallel};
-use crate::reliability::stories::{Story, Trial, stories};
+use crate::reliability::stories::{Story, Trial, is_asked_for, stories};
 use crate::reliability::{figures, is_whole, sample_or_whole};
 use crate::tree::Tree;
 
@@ -150,7 +150,7 @@ fn a_disk_that_dies_leaves_a_journal_and_a_message_from_which_everything_comes_b
     let mut tried = 0;
     let mut wrong = std::sync::Mutex::new(Vec::new());
     let one_act = |story: &Story| story.acts.len() == 1;
-    for story in stories().filter(one_act).take(sample_or_whole(1, usize::MAX)) {
+    for story in stories().filter(one_act).filter(is_asked_for).take(sample_or_whole(1, usize::MAX)) {
         let (legal, changes) = (Legal::of(&story), course(&story));
         let points: Vec<usize> = (0..changes.len()).step_by(sample_or_whole(23, 1)).collect();
         in_parallel(&points, |&number| {

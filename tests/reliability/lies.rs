@@ -16,6 +16,8 @@ mod records;
 mod roots;
 /// That each rule is needed.
 mod rules;
+/// The records of undo data as files.
+mod stored;
 /// The table of rules.
 mod table;
 /// Undo archives with another manifest.
@@ -54,6 +56,15 @@ const CHANGES: [&str; 11] = [
 const OF_UNDO: [&str; 5] = [CHANGES[1], CHANGES[9], CHANGES[3], CHANGES[0], CHANGES[6]];
 const OF_REMOTE: [&str; 3] = [CHANGES[10], CHANGES[10], CHANGES[3]];
 const OF_LEDGER: [&str; 4] = [CHANGES[1], CHANGES[10], CHANGES[0], CHANGES[3]];
+
+/// What meets undo data as files.
+const OF_STORED: [&str; 5] = [
+    "remove -R @ROOT@ 103-01",
+    "patchrm -R @ROOT@ 103-01",
+    "repack --format gz -R @ROOT@ 103-01",
+    "pkgrm -n -a nocheck -R @ROOT@ ACMEold",
+    "add -R @ROOT@ delivered/103-02",
+];
 
 /// The backout of a patch with scripts of its own.
 const OF_HOOKS: [&str; 2] = ["patchrm -R @ROOT@ 102-01", "remove -R @ROOT@ 102-01"];
@@ -177,7 +188,17 @@ fn plays(state: State, record: &Record) -> bool {
 /// Whether lies about a field of a record are told in a state.
 fn is_told(state: State, field: &Field, all: &[Field]) -> bool {
     let is_journal = field.kind.starts_with("journal");
+    if field.record.form == Form::Stored {
+        // All else is as in the manifest of an archive.
+        let words = ["file", "features", "member", "path", "b3", "size"];
+        return words.iter().any(|word| field.pointer.contains(word));
+    }
     match state {
+        // All else is as where undo data is an archive.
+        State::CutStoring | State::CommittedStoring | State::CommittedDropping => {
+            field.kind == "journal archive"
+                && ["files", "drop"].iter().any(|word| field.pointer.contains(word))
+        }
         // Of a run that is over only the sectors are read, and what is told of it, which may have been lost.
         State::Rest => {
             let is_sector = field.record.form == Form::Journal && field.line < 8;
@@ -220,6 +241,7 @@ fn commands_for(state: State, kind: &str) -> &'static [&'static str] {
         _ if state == State::OverTrial => &OF_TRIALS[2..],
         _ if state != State::Rest => &RECOVERING,
         "manifest" | "unbound manifest" | "digest" | "paths" | "save directory" | "obsoleted_by" => &OF_UNDO,
+        "stored manifest" | "identities" | "undo directory" | "stored file" => &OF_STORED,
         "remote" => &OF_REMOTE,
         "ledger" => &OF_LEDGER,
         _ => &CHANGES,

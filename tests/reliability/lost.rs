@@ -8,6 +8,7 @@
 //! What a run has acknowledged, or only made durable, must be there: no power cut takes it back.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use patchadm_rootfs::{ChangeCall, Door};
@@ -15,9 +16,11 @@ use patchadm_rootfs::{ChangeCall, Door};
 use crate::reliability::crash::{Legal, in_parallel};
 use crate::reliability::disk::{Deaf, Disk, Journaled, Window};
 use crate::reliability::killed::Dice;
+use crate::reliability::power_cuts::stories::is_rename_of_stage;
 use crate::reliability::promotions::PROMOTED;
-use crate::reliability::stories::{ELSEWHERE, EXCHANGED, STORIES, Story, Trial, is_asked_for};
+use crate::reliability::stories::{Command, ELSEWHERE, EXCHANGED, STORIES, Story, Trial, is_asked_for};
 use crate::reliability::{figures, sample_or_whole};
+use crate::tree::{Tree, assert_same};
 
 /// Up to so many changes every set is tried.
 const ALL: usize = 10;
@@ -212,6 +215,44 @@ fn a_power_cut_during_recovery_leaves_a_command_done_or_not_done_after_the_next(
         "lost-in-recovery",
         &[("durable states after a power cut in recovery", tried), ("third states", 0)],
     );
+}
+
+/// What is not durable when the objects of a stage are made an undo directory: the changes since the commit, and a few after
+/// it. In whatever state the disk is, the run is done, and its undo data brings everything back.
+#[test]
+fn a_power_cut_between_the_commit_and_the_rename_of_the_stage_loses_no_undo_data() {
+    let mut told = STORIES.iter().map(|told| told());
+    let story = told.find(|story| story.name == "apply a revision and keep the old files").unwrap();
+    let (legal, before) = (Legal::of(&story), Tree::of(&story.stage.root(), &["var"]));
+    // A disk counts the writes of one file that follow one another as one change.
+    let (passed, rename) = (Mutex::new((0, None)), Arc::new(AtomicUsize::new(0)));
+    let noted = rename.clone();
+    let door = Door::watched(move |step| {
+        let mut passed = passed.lock().unwrap();
+        let written = (step.call == ChangeCall::Write).then(|| step.path.clone());
+        passed.0 += usize::from(written.is_none() || written != passed.1);
+        passed.1 = written;
+        if is_rename_of_stage(step) {
+            noted.store(passed.0 - 1, Ordering::Relaxed);
+        }
+        Ok(())
+    });
+    Trial::of(&story).run(&story.whole, door).unwrap();
+    let rename = rename.load(Ordering::Relaxed);
+    assert!(rename > 0, "the stage becomes an undo directory");
+    let plot = Plot { story: &story, legal: &legal, killed: None, deaf: None };
+    let windows = course(&story);
+    let is_of_it = |window: &&Window| window.changes.iter().any(|change| change.number == rename);
+    let window = windows.iter().find(is_of_it).expect("it is not durable at once");
+    for (index, kept) in sets(&window.changes).into_iter().enumerate() {
+        let durable = Durable { torn: index % 2 == 1, ..at_once(window, kept) };
+        let (trial, disk) = plot.play(durable.after);
+        disk.cut(&durable.kept, durable.torn);
+        trial.recover(Door::default()).unwrap();
+        assert_eq!(legal.find(&trial, false), Ok(legal.last()), "{durable:?}");
+        trial.run(&Command::BackOut(vec!["100-02".to_owned()]), Door::default()).unwrap();
+        assert_same(&Tree::of(&trial.root(), &["var"]), &before);
+    }
 }
 
 /// The protocol without one of its syncs is found out: the model has teeth.

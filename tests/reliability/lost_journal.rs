@@ -12,7 +12,9 @@ use patchadm_core::operation::recover::RecoveryAid;
 use patchadm_rootfs::Door;
 
 use crate::reliability::crash::{Legal, changes_of, dead_after, in_parallel, spread};
-use crate::reliability::stories::{SCRIPTED, STORIES, Story, Told, Trial, first_run, library_dropped};
+use crate::reliability::stories::{
+    SCRIPTED, STORIES, Story, Told, Trial, first_run, is_asked_for, library_dropped,
+};
 use crate::reliability::{figures, sample_or_whole};
 
 /// What happens to the journal.
@@ -90,8 +92,12 @@ fn play((story, has_scripts): (&Story, bool), legal: &Legal, (number, loss): (us
     };
     match recovered {
         Ok(recovered) => {
-            let state =
-                legal.find(&trial, false).unwrap_or_else(|wrong| panic!("{when}: {recovered:?}: {wrong}"));
+            // What a run was to remove of an undo directory, only its journal knows.
+            let state = match loss {
+                Loss::RemovedWithCopies => legal.find_beside_old_files(&trial, false),
+                _ => legal.find(&trial, false),
+            };
+            let state = state.unwrap_or_else(|wrong| panic!("{when}: {recovered:?}: {wrong}"));
             // Of scripts only the journal and the history know that they came to their end.
             let is_known = if has_scripts { is_whole } else { is_acknowledged };
             assert!(!is_known || state == legal.last(), "{when}: acknowledged, but it is in state {state}");
@@ -134,6 +140,9 @@ fn whenever_the_journal_is_lost_a_command_is_done_or_not_done_or_it_is_said_that
     let stories = without.chain(SCRIPTED.map(|told| (told, true)));
     for (told, has_scripts) in stories.step_by(sample_or_whole(3, 1)) {
         let story = told();
+        if !is_asked_for(&story) {
+            continue;
+        }
         let legal = Legal::of(&story);
         let points = spread(changes_of(&story) + 1, sample_or_whole(10, usize::MAX));
         let trials: Vec<(usize, Loss)> =

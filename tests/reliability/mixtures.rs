@@ -1,5 +1,6 @@
 //! Every mixture, by machine: random patches of one package, applied and backed out by the program, by scripts and by
-//! pkgadd, in any order that is allowed, with edits in between.
+//! pkgadd, in any order that is allowed, with edits in between. The form of undo data is drawn for each patch, and undo data
+//! is written again in other forms between the steps; a file that undo data kept as it was comes back itself.
 //!
 //! After each step every object, `contents`, every parameter and the records are those of a fresh root on which only the
 //! patches that are left were applied, and `list` and `verify` say what is so. What is deliberately different stands in
@@ -97,7 +98,7 @@ fn play(has_scripts: bool) -> (Counts, Vec<Difference>) {
                 while let Some(number) = sequences.next() {
                     let mut random = Random(number.wrapping_mul(0x2545_f491_4f6c_dd1d));
                     let patches = story::patches(&mut random);
-                    let mut play = Play::new(&template, &patches, random, has_scripts);
+                    let mut play = Play::new(&template, &patches, random, has_scripts, number);
                     play.play();
                     let mut found = found.lock().unwrap();
                     *found.0.entry("sequences").or_default() += 1;

@@ -105,8 +105,12 @@ fn alike(root: &Path, path: &str, columns: &[String]) -> String {
         columns[6].clear();
         let name = path.rsplit('/').next().unwrap_or_default();
         let what = match name {
-            "undo.gz" => Some(archive(&root.join(path))),
-            "undo.files" => Some(archive(&root.join(path)) + &stored(root, &root.join(path))),
+            "undo" | "undo.gz" | "undo.Z" | "obsolete" | "obsolete.gz" | "obsolete.Z" => {
+                Some(archive(&root.join(path)))
+            }
+            "undo.files" | "obsolete.files" => {
+                Some(archive(&root.join(path)) + &stored(root, &root.join(path)))
+            }
             "undo.b3" => Some(digest(&root.join(path))),
             // Behind the marker of the root; one that a cut has torn has nothing there.
             "undo.paths" => {
@@ -284,7 +288,7 @@ fn stored_files(path: &Path) -> Vec<(String, PathBuf)> {
 }
 
 /// The old files in undo directories that no undo data names.
-fn unnamed_files(root: &Path) -> Vec<String> {
+pub(crate) fn unnamed_files(root: &Path) -> Vec<String> {
     let packages = root.join("var/sadm/pkg");
     let mut named = Vec::new();
     for package in names(&packages) {
@@ -380,7 +384,6 @@ pub(crate) fn strays(root: &Path) -> Vec<String> {
         |name: &String| known.contains(&&**name) || prefixes.iter().any(|prefix| name.starts_with(prefix));
     let mut found: Vec<String> = names(&own).into_iter().filter(|name| !is_known(name)).collect();
     found.extend(names(&own.join("stage")));
-    found.extend(unnamed_files(root));
     if let Ok(journal) = fs::read(own.join("journal")) {
         match journal.get(..4096).map(parse_head) {
             // The ops of the last run stay as long as its journal.

@@ -26,7 +26,7 @@ use crate::tree::Tree;
 pub(crate) const STAGE: &str = "web";
 
 /// The stories of promotions.
-pub(crate) const PROMOTED: [Told; 11] = [
+pub(crate) const PROMOTED: [Told; 14] = [
     promoted,
     promotion_backed_out,
     promoted_again,
@@ -38,6 +38,9 @@ pub(crate) const PROMOTED: [Told; 11] = [
     promoted_patches_backed_out,
     promoted_with_hooks,
     promotion_with_hooks_backed_out,
+    promoted_with_old_files,
+    promotion_backed_out_by_old_files,
+    promotion_with_old_files_undone,
 ];
 
 /// Promotes the stage beside a root.
@@ -195,6 +198,12 @@ impl Built {
         self
     }
 
+    /// A policy that keeps old files.
+    fn keeping(self) -> Self {
+        self.live.file("/etc/patchadm/policy", "undo_format=files\n");
+        self
+    }
+
     fn promote(&self) {
         let run = self.live.run(&format!("promote {STAGE} -R @ROOT@ --max-delete 100%"));
         assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
@@ -296,4 +305,27 @@ fn promotion_with_hooks_backed_out() -> Story {
     built.build();
     built.promote();
     built.story("back out a promotion with hooks", Command::BackOut(vec!["web-01".to_owned()]))
+}
+
+fn promoted_with_old_files() -> Story {
+    let built = Built::new().keeping();
+    built.build();
+    built.story("promote and keep the old files", Command::Promote)
+}
+
+fn promotion_backed_out_by_old_files() -> Story {
+    let built = Built::new().keeping();
+    built.build();
+    built.promote();
+    let act = Command::BackOut(vec!["web-01".to_owned()]);
+    built.story("back out a promotion by old files", act)
+}
+
+fn promotion_with_old_files_undone() -> Story {
+    let built = Built::new().keeping();
+    built.build();
+    built.promote();
+    built.build_again();
+    built.promote();
+    built.story("undo a promotion by old files", Command::Undo)
 }

@@ -15,8 +15,9 @@ use patchadm_rootfs::Door;
 
 use crate::reliability::crash::{Legal, in_parallel, spread};
 use crate::reliability::promotions::{PROMOTED, STAGE};
-use crate::reliability::stories::{Command, STORIES, Story, Trial};
-use crate::reliability::{figures, sample_or_whole};
+use crate::reliability::stored::STORED;
+use crate::reliability::stories::{Command, STORIES, Story, Trial, is_asked_for};
+use crate::reliability::{figures, is_whole, sample_or_whole};
 use crate::scenario::NOW;
 
 /// The calls that change something or make it durable.
@@ -39,6 +40,14 @@ const CALLS: [&str; 18] = [
     "syncfs",
     "unlinkat",
     "write",
+];
+
+/// The stories of undo data as files that are played, whole.
+const PLAYED: [&str; 4] = [
+    "apply two as one run and keep the old files",
+    "undo one run by old files",
+    "back out in the middle, old files below an archive",
+    "repack old files as gz",
 ];
 
 /// A command of the program that does what a command of a story does.
@@ -82,6 +91,7 @@ fn arguments(trial: &Trial, command: &Command) -> Vec<PathBuf> {
         }
         Command::Confirm => words(&["confirm", "-R"], &[]),
         Command::Commit(ids) => words(&["commit", "-R"], ids),
+        Command::Expire => panic!("a command of its own is told no time"),
         Command::Repack(ids, format) => words(&["repack", "--format", format.word(), "-R"], ids),
         Command::Promote => {
             let stage = trial.root().with_file_name(STAGE).display().to_string();
@@ -187,7 +197,11 @@ fn killed_from_outside_at_any_system_call_a_command_is_done_or_not_done_after_re
     let scratch = tempfile::tempdir().unwrap();
     let killed = AtomicU64::new(0);
     let promotions = PROMOTED[..2].iter().step_by(sample_or_whole(2, 1));
-    for story in STORIES[..4].iter().step_by(sample_or_whole(3, 1)).chain(promotions).map(|told| told()) {
+    // One apply that keeps old files, one backout, one that hands them on, and one that makes an archive of them.
+    let stored = STORED.iter().filter(|_| is_whole()).map(|told| told());
+    let stored = stored.filter(|story| PLAYED.contains(&story.name));
+    let stories = STORIES[..4].iter().step_by(sample_or_whole(3, 1)).chain(promotions).map(|told| told());
+    for story in stories.chain(stored).filter(is_asked_for) {
         let legal = Legal::played(&story, |trial, act| assert!(traced(trial, act, &["-e", "trace=none"])));
         let mut points = Vec::new();
         let most = sample_or_whole(1, 40);

@@ -33,7 +33,7 @@ use patchadm_core::operation::queries::select::PackagePattern;
 use patchadm_core::operation::recover::{Recovery, RecoveryAid, recover_root, recover_with_aid};
 use patchadm_core::operation::scripts::ScriptSettings;
 use patchadm_core::operation::session::Caller;
-use patchadm_core::operation::trial::{TrialRequest, confirm_trial};
+use patchadm_core::operation::trial::{TrialRequest, confirm_trial, end_expired_trial};
 use patchadm_inputs::trial::{Moment, TrialDuration};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::patch::engine::Engine;
@@ -50,7 +50,8 @@ use crate::reliability::natives::{
     adopted_on_demand, all_adopted, registration_ended, registration_refreshed,
 };
 use crate::reliability::promotions::{copy_stage, promote};
-use crate::reliability::trials::{put_on_trial, trial_confirmed, trial_undone};
+use crate::reliability::stored::{STORED, STORED_BY_EXCHANGE};
+use crate::reliability::trials::{put_on_trial, trial_confirmed, trial_over, trial_undone};
 use crate::scenario::{NOW, Scenario};
 
 /// What one command does.
@@ -86,9 +87,11 @@ pub(crate) enum Command {
     ApplyOnTrial(Vec<PathBuf>),
     /// `patchadm confirm`.
     Confirm,
+    /// What the first command does after the time of a trial is up: two hours later.
+    Expire,
     /// `patchadm commit`.
     Commit(Vec<String>),
-    /// `patchadm repack --format none`.
+    /// `patchadm repack`.
     Repack(Vec<String>, UndoFormat),
     /// `patchadm promote` of the stage beside the root.
     Promote,
@@ -418,7 +421,7 @@ fn undo_data_in_zstandard() -> Story {
 }
 
 /// A package beside the first one, sharing a directory with it.
-fn another_package() -> Package {
+pub(super) fn another_package() -> Package {
     let package = Package::new("ACMEdoc").param("BASEDIR", "/opt/ACMEweb").directory("share");
     package
         .directory("doc")
@@ -586,7 +589,8 @@ pub(crate) const MENDED: [Told; 2] = [records_made_anew, record_installed_again]
 pub(crate) const ELSEWHERE: [Told; 1] = [middle_backout_elsewhere];
 
 /// The stories in which a whole directory is exchanged.
-pub(crate) const EXCHANGED: [Told; 2] = [exchanged, exchanged_back];
+pub(crate) const EXCHANGED: [Told; 4] =
+    [exchanged, exchanged_back, STORED_BY_EXCHANGE[0], STORED_BY_EXCHANGE[1]];
 
 /// The directory beside a root that has its undo archives outside.
 pub(crate) const OUTSIDE: &str = "undo";
@@ -595,7 +599,18 @@ pub(crate) const OUTSIDE: &str = "undo";
 pub(crate) type Told = fn() -> Story;
 
 /// All stories without procedure scripts; the first four, one of each command.
-pub(crate) const STORIES: [Told; 35] = [
+pub(crate) const STORIES: [Told; OTHERS.len() + STORED.len()] = {
+    let mut stories = [one_patch as Told; OTHERS.len() + STORED.len()];
+    let mut number = 0;
+    while number < stories.len() {
+        stories[number] = if number < OTHERS.len() { OTHERS[number] } else { STORED[number - OTHERS.len()] };
+        number += 1;
+    }
+    stories
+};
+
+/// Those that are told here, of package managers, and of trials.
+const OTHERS: [Told; 36] = [
     one_patch,
     backout,
     package_added,
@@ -631,6 +646,7 @@ pub(crate) const STORIES: [Told; 35] = [
     put_on_trial,
     trial_confirmed,
     trial_undone,
+    trial_over,
 ];
 
 /// All of them, one after another.
@@ -646,7 +662,15 @@ pub(crate) struct Trial {
 impl Trial {
     /// A copy of the root with which a story begins.
     pub(crate) fn of(story: &Story) -> Self {
-        let dir = crate::scenario::directory();
+        Self::in_directory(story, crate::scenario::directory())
+    }
+
+    /// The same below another directory.
+    pub(crate) fn within(story: &Story, directory: &Path) -> Self {
+        Self::in_directory(story, tempfile::tempdir_in(directory).unwrap())
+    }
+
+    fn in_directory(story: &Story, dir: TempDir) -> Self {
         copy(&story.stage.root(), &dir.path().join("root"), &mut HashMap::new());
         fs::create_dir(dir.path().join("spare")).unwrap();
         let trial = Self { dir };
@@ -795,6 +819,11 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
             let report = confirm_trial(root, None, caller)?;
             (report.recovered, vec![Ok(Some(report.receipt))])
         }
+        Command::Expire => {
+            let report = at_moment(7200, caller, |caller| end_expired_trial(root, caller))?;
+            assert!(report.ended.is_some(), "it was over");
+            (Recovered::Nothing, Vec::new())
+        }
         Command::Commit(ids) => {
             let request = CommitRequest { ids: ids.clone(), ..CommitRequest::default() };
             let report = commit_patches(root, &request, caller)?;
@@ -863,9 +892,16 @@ fn adoption(package: &str, tree: &str) -> AdoptRequest {
     }
 }
 
-/// Whether a story is to be played: all are, unless `PATCHADM_STORIES` is a part of the names of some.
+/// Whether a story is to be played: all are, unless `PATCHADM_STORIES` has parts of the names of some, with commas between
+/// them.
 pub(crate) fn is_asked_for(story: &Story) -> bool {
-    std::env::var("PATCHADM_STORIES").map_or(true, |part| story.name.contains(&part))
+    is_name_asked_for(story.name)
+}
+
+/// Whether something of this name is to be played.
+pub(crate) fn is_name_asked_for(name: &str) -> bool {
+    let is_in = |parts: String| parts.split(',').any(|part| name.contains(part));
+    std::env::var("PATCHADM_STORIES").map_or(true, is_in)
 }
 
 /// Scripts run as they do where nothing else is asked for.
@@ -902,6 +938,14 @@ pub(crate) fn with_caller<T>(work: impl FnOnce(&Caller<'_>) -> T) -> T {
         note: None,
         exchanges: Vec::new(),
     })
+}
+
+/// Does something as this caller, so many seconds later.
+fn at_moment<T>(seconds: i64, caller: &Caller<'_>, work: impl FnOnce(&Caller<'_>) -> T) -> T {
+    let mut now = (caller.moment)();
+    now.wall += chrono::TimeDelta::seconds(seconds);
+    let noting = caller.noting(None);
+    work(&Caller { moment: &|| now.clone(), ..noting })
 }
 
 /// Copies a tree with all attributes that a test compares, and the times of directories.

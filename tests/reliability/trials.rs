@@ -1,4 +1,4 @@
-//! Stories of runs on trial: one that begins a trial, and the two that end one.
+//! Stories of runs on trial: one that begins a trial, and those that end one.
 
 use crate::delivery::Patch;
 use crate::packages::Package;
@@ -38,4 +38,9 @@ pub(super) fn trial_confirmed() -> Story {
 /// A run on trial is undone, as it is when it is over.
 pub(super) fn trial_undone() -> Story {
     Story::of("undo of a trial", on_trial(), Command::Undo)
+}
+
+/// The time of a trial is up.
+pub(super) fn trial_over() -> Story {
+    Story::of("end of a trial that is over", on_trial(), Command::Expire)
 }

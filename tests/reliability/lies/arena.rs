@@ -196,7 +196,7 @@ impl Arena {
     /// The rights that an object has now and had neither before nor after the command on the unspoiled root.
     fn given(&self, attempt: &Attempt<'_>, had: &BTreeSet<String>) -> Vec<String> {
         // An archive that the ledger binds is the word of the root's owner about the root.
-        if attempt.record.form == Form::Manifest {
+        if matches!(attempt.record.form, Form::Manifest | Form::Stored) {
             return Vec::new();
         }
         let expected = &self.expected[&(attempt.template, attempt.command.to_owned())].rights;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use patchadm_rootfs::Digest;
 use serde_json::{Value, json};
 
-use super::undo;
+use super::{stored, undo};
 
 /// Bytes of a sector of the journal, and how many there are.
 const SECTOR: usize = 512;
@@ -37,6 +37,10 @@ pub(super) enum Form {
     Manifest,
     /// The same of an archive that the ledger does not bind: whoever wrote it could write to its place only.
     Unbound,
+    /// The manifest of undo data as files, which is bound.
+    Stored,
+    /// A digest, and a JSON value behind it.
+    Digested,
 }
 
 impl Form {
@@ -51,7 +55,7 @@ impl Form {
 }
 
 /// Where records are, by the beginning and the end of their path in the root; how they are written, and their kind.
-const RECORDS: [(&str, &str, Form, &str); 30] = [
+const RECORDS: [(&str, &str, Form, &str); 35] = [
     ("var/sadm/patchadm/journal", "journal", Form::Journal, "journal"),
     ("var/sadm/patchadm/ops-", "", Form::Checked, "journal"),
     ("var/sadm/patchadm/stage/", "/notes", Form::Checked, "notes"),
@@ -74,6 +78,11 @@ const RECORDS: [(&str, &str, Form, &str); 30] = [
     ("var/sadm/pkg/ACME", "/undo", Form::Unbound, "unbound manifest"),
     ("var/sadm/pkg/ACME", "/save/100-01", Form::Name, "save directory"),
     ("var/sadm/pkg/ACME", "/save/101-01", Form::Name, "save directory"),
+    ("var/sadm/pkg/ACME", "/undo.files", Form::Stored, "stored manifest"),
+    ("var/sadm/pkg/ACME", "/save/103-01", Form::Name, "save directory"),
+    ("var/sadm/patchadm/undo/", "/identities", Form::Digested, "identities"),
+    ("var/sadm/patchadm/undo/", "", Form::Name, "undo directory"),
+    ("var/sadm/patchadm/undo/", "", Form::Name, "stored file"),
     ("var/sadm/patchadm/stage/", "", Form::Name, "stage"),
     ("opt/ACMEweb/mnt/.patchadm/", "/marker", Form::Words(' '), "marker"),
     ("opt/ACMEweb/mnt/.patchadm/", "", Form::Name, "stage"),
@@ -123,8 +132,12 @@ impl Record {
         let found = RECORDS.iter().flat_map(|&(begin, end, form, kind)| {
             let is_one = move |path: &&String| {
                 let rest = path.strip_prefix(begin);
-                let ends =
-                    if kind == "stage" { !rest.unwrap_or("/").contains('/') } else { path.ends_with(end) };
+                let depth = rest.map_or(0, |rest| rest.matches('/').count());
+                let ends = match kind {
+                    "stage" | "undo directory" => depth == 0,
+                    "stored file" => depth == 1 && !path.ends_with("/identities"),
+                    _ => path.ends_with(end),
+                };
                 rest.is_some() && ends
             };
             let of = move |path: &String| Self { kind, form, path: path.clone() };
@@ -140,6 +153,13 @@ impl Record {
             Form::Name => return vec![json!([at.file_name().unwrap().to_str().unwrap()])],
             Form::Manifest | Form::Unbound => {
                 return lines(&undo::manifest(&at)).iter().map(|line| plain(line)).collect();
+            }
+            Form::Stored => {
+                return lines(&stored::manifest(&at)).iter().map(|line| plain(line)).collect();
+            }
+            Form::Digested => {
+                let bytes = fs::read(&at).unwrap();
+                return lines(&bytes).iter().map(|line| json!([plain(line)])).collect();
             }
             _ => {}
         }
@@ -169,6 +189,12 @@ impl Record {
             Form::Manifest | Form::Unbound => {
                 let is_bound = self.form == Form::Manifest;
                 return undo::write(root, &at, &print_all(values, printed), is_bound);
+            }
+            Form::Stored => return stored::write(root, &at, &print_all(values, printed)),
+            Form::Digested => {
+                let body = printed(&values[1][0]);
+                let of_body = if keeps_header { text_of(&values[0][0]) } else { digest(&body) };
+                return fs::write(&at, [of_body.as_bytes(), b"\n", &body].concat()).unwrap();
             }
             _ => {}
         }
@@ -217,7 +243,11 @@ impl Record {
             Some(target) => put(target, pointer, value.clone()),
             None => false,
         });
-        let names = if self.kind == "paths" { &["/2"][..] } else { &["/lines", "/b3", "/db", "/ops"] };
+        let names = match self.kind {
+            "paths" => &["/2"][..],
+            "identities" => &["/0"],
+            _ => &["/lines", "/b3", "/db", "/ops"],
+        };
         let about_header = told
             .iter()
             .any(|(line, pointer, _)| *line == 0 && names.iter().any(|own| pointer.starts_with(own)));
@@ -260,8 +290,8 @@ impl Record {
             }
             ("queue" | "pkginfo" | "policy" | "remote", _) => word(0).to_owned(),
             ("contents", _) => word(1).to_owned(),
-            ("manifest" | "unbound manifest", _) if line == 0 => "header".to_owned(),
-            ("manifest" | "unbound manifest", _) => {
+            ("manifest" | "unbound manifest" | "stored manifest", _) if line == 0 => "header".to_owned(),
+            ("manifest" | "unbound manifest" | "stored manifest", _) => {
                 let kind = |state: &str| value.pointer(&format!("/{state}/kind")).and_then(Value::as_str);
                 kind("was").or(kind("became")).unwrap_or_default().to_owned()
             }

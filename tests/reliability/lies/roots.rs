@@ -43,11 +43,17 @@ pub(super) enum State {
     OnTrial,
     /// A run was on trial until the machine was booted.
     OverTrial,
+    /// A patch was being applied whose old files stay.
+    CutStoring,
+    /// Such a patch was applied; its stage is no undo directory yet.
+    CommittedStoring,
+    /// Such a patch was backed out; its undo directory is still there.
+    CommittedDropping,
 }
 
 impl State {
     /// All of them.
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Rest,
         Self::Hooks,
         Self::Cut,
@@ -56,6 +62,9 @@ impl State {
         Self::Committed,
         Self::OnTrial,
         Self::OverTrial,
+        Self::CutStoring,
+        Self::CommittedStoring,
+        Self::CommittedDropping,
     ];
 
     /// Whether a command has nothing to do before its own work.
@@ -127,10 +136,12 @@ pub(super) fn scene() -> Scenario {
     stage.file("/etc/patchadm/policy", "scripts=run\nundo_format=none\n");
     let library = Package::new("ACMElib").file("a", 0o644, "a\n").file("su", 0o4755, "su\n");
     let zone = Package::new("ACMEzone").file("z", 0o644, "z\n");
-    for package in [&web(), &library, &zone] {
+    let old = Package::new("ACMEold").file("a", 0o644, "a\n").file("b", 0o600, "b\n");
+    let old = old.file("su", 0o4755, "su\n").file("gone", 0o644, "gone\n");
+    for package in [&web(), &library, &zone, &old] {
         package.write(&stage.beside("spool"));
     }
-    let installed = stage.run("pkgadd -n -a nocheck -R @ROOT@ -d spool ACMEweb ACMElib ACMEzone");
+    let installed = stage.run("pkgadd -n -a nocheck -R @ROOT@ -d spool ACMEweb ACMElib ACMEzone ACMEold");
     assert_eq!(installed.code, 0, "{}{}", installed.stdout, installed.stderr);
     let first = web().file("bin/httpd", 0o755, "two\n").file("bin/su", 0o4755, "su two\n");
     let first = first
@@ -146,6 +157,13 @@ pub(super) fn scene() -> Scenario {
     assert_eq!(applied.code, 0, "{}{}", applied.stdout, applied.stderr);
     with_hooks(&stage, zone.clone().file("z", 0o644, "y\n"));
     Patch::of("103-01", zone.file("tried", 0o644, "tried\n")).directory(&stage);
+    let stored = |text: &str| {
+        let changed = Package::new("ACMEold").file("a", 0o644, text).file("b", 0o644, text);
+        changed.file("su", 0o4755, text)
+    };
+    let third = Patch::of("104-01", stored("two\n").deletes(&["gone"])).directory(&stage);
+    stage.run(&format!("add --undo-format files -R @ROOT@ {}", third.display())).ok();
+    Patch::of("104-02", stored("three\n")).directory(&stage);
     let next = first.file("bin/httpd", 0o755, "three\n").file("bin/su", 0o4755, "su three\n");
     let next = next.file("lib/new2", 0o644, "new\n").directory("fresh").file("fresh/a", 0o644, "a\n");
     let next = next.symlink("lib/link", "gone").line("share", "d none share 0711 root root");
@@ -197,6 +215,11 @@ fn bring(stage: &Scenario, state: State) -> bool {
         }
         State::Committed => killed_after_commit(stage),
         State::OnTrial | State::OverTrial => put_on_trial(stage, state == State::OverTrial),
+        State::CutStoring => killed_at_rename(stage, STORING, CUT),
+        State::CommittedStoring => killed_at_call(stage, STORING, "renameat2", ", \"o\", "),
+        State::CommittedDropping => {
+            killed_at_call(stage, "remove -R @ROOT@ 104-01", "unlinkat", "patchadm/undo/")
+        }
     }
 }
 
@@ -225,6 +248,32 @@ fn put_on_trial(stage: &Scenario, is_over: bool) -> bool {
         let_it_expire(stage);
     }
     true
+}
+
+/// What keeps old files.
+const STORING: &str = "add --undo-format files -R @ROOT@ delivered/100-02";
+
+/// Kills a command when it has committed, at the first call with this text in it.
+fn killed_at_call(stage: &Scenario, line: &str, call: &str, text: &str) -> bool {
+    let (command, trace) = (stage.command(line), stage.beside("calls"));
+    let mut traced = Command::new("strace");
+    traced.args(["-f", "-qq", "-y", "-e", &format!("trace={call}"), "-o"]).arg(&trace).arg("--");
+    traced.arg(command.get_program()).args(command.get_args()).env_clear();
+    traced.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    traced.current_dir(command.get_current_dir().unwrap());
+    if !traced.output().is_ok_and(|output| output.status.success()) {
+        return false;
+    }
+    let calls = fs::read_to_string(&trace).unwrap();
+    fs::remove_file(trace).unwrap();
+    let calls = calls.lines().filter(|line| line.contains(&format!("{call}(")));
+    let Some(number) = (1..).zip(calls).find(|(_, line)| line.contains(text)) else { return false };
+    fs::remove_dir_all(stage.root()).unwrap();
+    copy(&stage.beside("good"), &stage.root());
+    let bytes = || fs::read(stage.at("/var/sadm/patchadm/journal")).unwrap();
+    let head = || patchadm_changeset::format::journal::parse_head(&bytes()[..4096]).unwrap();
+    let is_committed = || head().outcome.is_some() && !head().done;
+    killed_at(stage, line, call, number.0) && is_committed()
 }
 
 /// Mounts a directory of a root in its own place, as if it were another file system.
@@ -301,6 +350,17 @@ impl Template {
         {
             let mut values = record.read(root);
             values.iter_mut().for_each(|value| self.rebase_value(root, value));
+            record.write(root, &values, false);
+        }
+        for record in Record::all(root).iter().filter(|record| record.kind == "identities") {
+            let mut values = record.read(root);
+            let directory = root.join(&record.path);
+            for (name, identity) in values[1][0]["objects"].as_object_mut().unwrap() {
+                let at = directory.with_file_name(name);
+                let seen = fs::symlink_metadata(&at).unwrap();
+                identity["inode"] = inode(&at);
+                identity["ctime"] = json!({ "seconds": seen.ctime(), "nanoseconds": seen.ctime_nsec() });
+            }
             record.write(root, &values, false);
         }
     }

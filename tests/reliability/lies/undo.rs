@@ -3,10 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use patchadm_svr4::package::checksum;
-
 use super::records::{digest, vouch};
 use crate::packages::datastream;
+use crate::undo_forms::summed_again;
 
 /// The manifest in a package directory.
 const MANIFEST: &str = "install/patchadm.manifest";
@@ -43,14 +42,5 @@ pub(super) fn write(root: &Path, at: &Path, manifest: &[u8], is_bound: bool) {
 /// Puts size and sum of the manifest into the pkgmap.
 fn sum_again(pkgmap: &Path, manifest: &[u8]) {
     let text = fs::read_to_string(pkgmap).unwrap();
-    let name = MANIFEST.rsplit('/').next().unwrap();
-    let line = |line: &str| {
-        let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        if words.get(2).is_some_and(|word| word == name) {
-            words[3] = manifest.len().to_string();
-            words[4] = checksum::sum(manifest).to_string();
-        }
-        words.join(" ") + "\n"
-    };
-    fs::write(pkgmap, text.lines().map(line).collect::<String>()).unwrap();
+    fs::write(pkgmap, summed_again(&text, manifest)).unwrap();
 }

@@ -142,6 +142,12 @@ impl Outside {
             list.map(str::to_owned).to_vec()
         } else if truth.len() == 16 && is(|byte| byte.is_ascii_hexdigit()) {
             vec!["00112233445566ff".to_owned(), "x".repeat(16), "../../../../../../".to_owned()]
+        } else if name == "file" || truth.starts_with("0/") {
+            let list = ["0/identities", "0/..", "0/", "9/1", "-1/1", "0/1", "0/late-1", "0/version-0"];
+            list.map(str::to_owned).to_vec()
+        } else if let Some((_, run)) = truth.split_once("/patchadm/undo/") {
+            let list = ["/etc/undo/RUN", "/home/.patchadm-undo-RUN", "/var/sadm/patchadm/stage/RUN"];
+            list.map(|path| path.replace("RUN", run)).to_vec()
         } else if truth.len() == 1 {
             "dlcbpsfevix?/".chars().map(String::from).collect()
         } else {

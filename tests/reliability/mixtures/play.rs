@@ -1,6 +1,8 @@
 //! A story, played: patches are applied and backed out by any engine and in any allowed order, files are edited in
 //! between, and after each step the root is compared with a fresh one.
 
+mod stored;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::io::Read as _;
@@ -11,10 +13,12 @@ use crate::differences::{Difference, explains};
 use crate::random::Random;
 use crate::scenario::{Run, Scenario};
 use crate::state::{Changed, State};
+use crate::undo_forms::UndoForms;
 
 use super::DIFFERENCES;
 use super::fresh::{Applied, Edit, Edits, Fresh, Template, add_line, edit_file, edited_text};
 use super::story::{BASEDIR, EDITABLE, Engine, Made, PACKAGE};
+use stored::inodes;
 
 /// What was done, by name.
 pub(super) type Counts = BTreeMap<&'static str, u64>;
@@ -37,6 +41,11 @@ pub(super) struct Play<'p> {
     changed: BTreeMap<usize, BTreeMap<String, Changed>>,
     /// Those whose backout was refused because of later ones, since the last change.
     stuck: BTreeSet<usize>,
+    /// The forms of undo data, drawn by the number of the story.
+    forms: UndoForms,
+    /// The inodes of the files that the undo data of each applied patch keeps as they were; none of one that need not come
+    /// back itself.
+    stored: BTreeMap<usize, BTreeMap<String, Option<u64>>>,
     /// What backouts have kept of edited files: path and the number of the edit.
     kept: BTreeMap<String, usize>,
     /// The state after the last step.
@@ -56,6 +65,7 @@ impl<'p> Play<'p> {
         patches: &'p [Made],
         random: Random,
         has_scripts: bool,
+        number: u64,
     ) -> Self {
         let scenario = template.copy();
         let last = State::of(&scenario, PACKAGE);
@@ -75,6 +85,8 @@ impl<'p> Play<'p> {
             engines: BTreeMap::new(),
             changed: BTreeMap::new(),
             stuck: BTreeSet::new(),
+            forms: UndoForms::of(number),
+            stored: BTreeMap::new(),
             kept: BTreeMap::new(),
             last,
             told: Vec::new(),
@@ -89,6 +101,7 @@ impl<'p> Play<'p> {
         let mut steps = 0;
         while !self.waiting.is_empty() || !self.removable().is_empty() {
             steps += 1;
+            self.repack();
             let removable = self.removable();
             let one = removable.get(self.random.below(removable.len())).copied();
             match self.random.below(8) {
@@ -127,8 +140,10 @@ impl<'p> Play<'p> {
             return;
         }
         let mut engine = Engine::Native;
+        let form = if patch.has_no_undo { String::new() } else { self.forms.option() };
+        let before = inodes(&self.scenario);
         if self.has_scripts && self.random.once_in(4) {
-            let run = self.run(&add_line(Engine::Script, patch));
+            let run = self.run(&format!("{} {form}", add_line(Engine::Script, patch)));
             if run.code == 0 {
                 engine = Engine::Script;
                 self.count("applied by scripts");
@@ -138,13 +153,19 @@ impl<'p> Play<'p> {
             }
         }
         if engine == Engine::Native {
-            let run = self.run(&add_line(engine, patch));
+            let run = self.run(&format!("{} {form}", add_line(engine, patch)));
             self.succeeds(&run, "add native");
             self.count("applied natively");
+            let is_archive =
+                (run.stdout + &run.stderr).contains("scripts run, so the undo data is an archive");
+            if form.ends_with("files") && !is_archive && self.form(next) != Some("files") {
+                self.differs("add native", "form", &format!("{:?} instead of files", self.form(next)));
+            }
         }
         self.stuck.clear();
         self.applied.push(next);
         self.engines.insert(next, engine);
+        self.store(next, &before);
         let before = std::mem::replace(&mut self.last, State::of(&self.scenario, PACKAGE));
         self.changed.insert(next, self.last.objects_changed_since(&before, BASEDIR));
         self.compare(&format!("add {}", engine.name()));
@@ -227,8 +248,8 @@ impl<'p> Play<'p> {
         } else {
             "native"
         };
-        let run =
-            if way == "pkgadd" { self.play_archive(&id) } else { self.run(&self.remove_line(number, way)) };
+        let line = self.remove_line(number, way);
+        let run = if way == "pkgadd" { self.play_archive(number, &id) } else { self.run(&line) };
         let scenario = format!("remove {way}");
         if is_in_the_middle && run.code == 6 {
             self.is_unchanged(&run, "refuse");
@@ -243,6 +264,7 @@ impl<'p> Play<'p> {
             self.count("backed out in the middle");
             self.hand_on(number);
         }
+        self.bring_back(number, way);
         self.count(match way {
             "native" => "backed out natively",
             "script" => "backed out by scripts",
@@ -288,8 +310,12 @@ impl<'p> Play<'p> {
             .copied()
     }
 
-    /// Installs the undo archive of a patch as any package.
-    fn play_archive(&mut self, id: &str) -> Run {
+    /// Installs the undo archive of a patch as any package; undo data as files is made one first.
+    fn play_archive(&mut self, number: usize, id: &str) -> Run {
+        if self.form(number) == Some("files") {
+            let line = self.forms.repack_of(&[id]);
+            self.repack_by(&line);
+        }
         let save = self.scenario.at(&format!("/var/sadm/pkg/{PACKAGE}/save/{id}"));
         let (undo, response) = (self.scenario.beside("undo"), self.scenario.beside("response"));
         if save.join("undo.gz").exists() {

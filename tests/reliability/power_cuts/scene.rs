@@ -23,6 +23,17 @@ pub(super) const NOISE: &str = "noise";
 pub(super) struct Layout {
     pub(super) root: &'static str,
     pub(super) opt: Option<&'static str>,
+    /// The form of undo data.
+    pub(super) undo_format: &'static str,
+}
+
+impl Layout {
+    /// Its name, such as `ext4+xfs, old files`.
+    pub(super) fn name(self) -> String {
+        let opt = self.opt.map(|opt| format!("+{opt}")).unwrap_or_default();
+        let form = if self.undo_format == "files" { ", old files" } else { "" };
+        format!("{}{opt}{form}", self.root)
+    }
 }
 
 /// Where the undo archive of the second patch is: outside the root, as far as the program knows.
@@ -116,6 +127,8 @@ pub(super) struct State {
     records: BTreeMap<String, String>,
     /// The undo archives elsewhere.
     archives: Vec<String>,
+    /// The old files that stayed.
+    stored: Vec<String>,
 }
 
 impl State {
@@ -138,7 +151,7 @@ impl State {
         }
         let records = records.iter().map(|(path, record)| (without_number(path), without_number(record)));
         let records = records.collect();
-        Self { software: software(root), records, archives: archives(root) }
+        Self { software: software(root), records, archives: archives(root), stored: stored(root) }
     }
 
     /// What is different in another state.
@@ -149,10 +162,12 @@ impl State {
         };
         let [gone, come] = [records(self, other), records(other, self)];
         format!(
-            "{}records - {gone}\nrecords + {come}\narchives {:?} {:?}\n",
+            "{}records - {gone}\nrecords + {come}\narchives {:?} {:?}\nold files {:?} {:?}\n",
             self.software.difference(&other.software),
             self.archives,
-            other.archives
+            other.archives,
+            self.stored,
+            other.stored
         )
     }
 }
@@ -170,6 +185,25 @@ fn archives(root: &Path) -> Vec<String> {
     let found = Tree::of(&root.join(ARCHIVES), &[]);
     let files = found.objects().iter().filter(|(_, columns)| columns[0] == "100000").map(|(path, _)| path);
     files.filter(|path| path.strip_suffix(".tmp").is_none()).map(|path| without_run(path)).collect()
+}
+
+/// The old files in undo directories: mode, size, digest.
+fn stored(root: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for undo in ["var/sadm/patchadm/undo", "opt/.patchadm/undo"] {
+        if !root.join(undo).exists() {
+            continue;
+        }
+        let tree = Tree::of(&root.join(undo), &[]);
+        let files = tree
+            .objects()
+            .iter()
+            .filter(|(path, columns)| columns[0] == "100000" && !path.ends_with("identities"));
+        found
+            .extend(files.map(|(_, columns)| format!("{undo} {} {} {}", columns[1], columns[4], columns[5])));
+    }
+    found.sort();
+    found
 }
 
 /// A root, its disks, and what it is like in each of its states.
@@ -203,6 +237,7 @@ impl Scene {
         later_patch().directory(&stage);
         fs::create_dir(stage.at(&format!("/{ARCHIVES}"))).unwrap();
         documents().write(&stage.beside("spool"));
+        stage.file("/etc/patchadm/policy", format!("undo_format={}\n", layout.undo_format));
         build(&stage);
         let mut scene = Self { disks, stage, expected: BTreeMap::new() };
         // The first backout of a patch leaves its lines in `pkginfo`: only then does a state look the same each time.
@@ -268,8 +303,13 @@ impl Scene {
     /// Stages and other things that no finished run leaves.
     pub(super) fn strays(&self) -> Vec<String> {
         let tree = Tree::of(&self.stage.root(), &["usr", NOISE]);
+        let holder = ["opt/.patchadm", "opt/.patchadm/undo"];
+        let has_stored = stored(&self.stage.root()).iter().any(|file| file.starts_with(holder[0]));
+        let is_undo = |path: &str| {
+            has_stored && (holder.contains(&path) || path.starts_with(&format!("{}/", holder[1])))
+        };
         let is_stray = |path: &&String| {
-            path.contains(".patchadm")
+            path.contains(".patchadm") && !is_undo(path)
                 || path.contains(".edited-")
                 || path.ends_with("/journal.new")
                 || path.starts_with(&format!("{}/stage/", OWN[0]))

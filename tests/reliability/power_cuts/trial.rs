@@ -54,9 +54,8 @@ enum Moment {
 
 impl Trials {
     pub(super) fn new(layout: Layout, seed: u64) -> Self {
-        let name = format!("{}{}", layout.root, layout.opt.map(|opt| format!("+{opt}")).unwrap_or_default());
         let mut trials = Self {
-            name,
+            name: layout.name(),
             scene: Scene::new(layout),
             dice: Dice(seed),
             has: Has::default(),

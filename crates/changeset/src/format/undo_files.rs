@@ -20,6 +20,9 @@ pub const UNDO: &[u8] = b"undo";
 /// The directory that holds the stages of our own file system.
 const STAGES: &[u8] = b"stage";
 
+/// The directory for stages, and undo directories, in the topmost directory of another mount.
+pub const HOLDER: &[u8] = b".patchadm";
+
 /// How begins the name of a stage, and of an undo directory, in a directory that is a domain of its own.
 const LOCAL_STAGE: &str = ".patchadm-";
 const LOCAL_UNDO: &str = ".patchadm-undo-";
@@ -105,6 +108,24 @@ pub fn undo_directory(stage: &ObjectPath) -> Option<ObjectPath> {
     holder.join(UNDO).and_then(|undo| undo.join(stage.name())).ok()
 }
 
+/// Returns the stage that became this undo directory: the inverse of [`undo_directory`].
+pub fn stage_of(directory: &ObjectPath) -> Option<ObjectPath> {
+    let above = directory.parent()?;
+    if let Some(run) = directory.name().strip_prefix(LOCAL_UNDO.as_bytes()) {
+        return above.join(&[LOCAL_STAGE.as_bytes(), run].concat()).ok();
+    }
+    let holder = above.parent()?;
+    let is_of_mount = holder.name() == HOLDER;
+    let stages = if is_of_mount { holder } else { holder.join(STAGES).ok()? };
+    stages.join(directory.name()).ok()
+}
+
+/// Returns the run that an undo directory with this path is of, by its name.
+pub fn run_of_directory(path: &ObjectPath) -> String {
+    let name = String::from_utf8_lossy(path.name());
+    name.strip_prefix(LOCAL_UNDO).unwrap_or(&name).to_owned()
+}
+
 /// Tells whether a path is one that [`undo_directory`] returns for a stage of this run.
 pub fn is_undo_directory(path: &ObjectPath, run: &str) -> bool {
     if path.name() == format!("{LOCAL_UNDO}{run}").as_bytes() {
@@ -135,6 +156,7 @@ mod tests {
         ] {
             let (stage, undo) = (path(&stage.replace("RUN", RUN)), path(&undo.replace("RUN", RUN)));
             assert_eq!(undo_directory(&stage).unwrap(), undo);
+            assert_eq!((run_of_directory(&undo), stage_of(&undo)), (RUN.to_owned(), Some(stage)));
             assert!(is_undo_directory(&undo, RUN), "{undo}");
         }
     }

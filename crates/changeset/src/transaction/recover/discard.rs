@@ -12,6 +12,7 @@ use crate::format::journal::{
     Journal, JournalError, JournalFiles, Op, OpKind, RunOutcome, mended, outcome_sector,
 };
 use crate::records::lost_journal::STAGES;
+use crate::stored_file::StoredFile;
 use crate::transaction::error::{Cause, DuringPhase as _, Phase, TransactionError};
 use crate::transaction::journal::journal_file;
 use crate::transaction::journal::run_notes::with_notes;
@@ -21,6 +22,7 @@ use crate::transaction::recover::copies::journals_of;
 use crate::transaction::recover::put_back::is_held;
 use crate::transaction::recover::recovery::read_believed;
 use crate::transaction::recover::staged_proof::{Proved, prove};
+use crate::transaction::recover::stored_files::keep_proven_files;
 use crate::transaction::stage::own_stage::{FoundStage, OwnStage, open_own};
 use crate::transaction::switch::op_runner::OpRunner;
 use patchadm_rootfs::{Dir, FileType, Lock, Root};
@@ -59,13 +61,10 @@ fn discarded(root: &Root) -> Result<JournalFate, Cause> {
         Some(_) => {}
     }
     let kept = match Verdict::of(root, &own)? {
-        Verdict::Finished => {
-            if !directories(&own)?.is_empty() && !journal_file::is_unpublished(&own)? {
-                // The staged objects are of no use any more; this lets recovery remove them.
-                journal_file::begin(&own)?;
-                own.sync()?;
-            }
-            journal_file::set_aside(&own)?
+        Verdict::Finished => end_finished(&own)?,
+        Verdict::Committed(run, stored) => {
+            keep_proven_files(root, &run, &stored)?;
+            end_finished(&own)?
         }
         Verdict::Known(files, run) => {
             let kept = journal_file::set_aside(&own)?;
@@ -74,6 +73,16 @@ fn discarded(root: &Root) -> Result<JournalFate, Cause> {
         }
     };
     Ok(JournalFate::Discarded { kept: kept.map(|name| root.show(&own.at(&name))) })
+}
+
+/// Gives up the journal of a run that is finished; returns the name of a damaged one.
+fn end_finished(own: &Dir) -> Result<Option<Vec<u8>>, Cause> {
+    if !directories(own)?.is_empty() && !journal_file::is_unpublished(own)? {
+        // The staged objects are of no use any more; this lets recovery remove them.
+        journal_file::begin(own)?;
+        own.sync()?;
+    }
+    journal_file::set_aside(own)
 }
 
 /// Opens the directory of our own files.
@@ -118,6 +127,8 @@ pub(crate) fn directories(own: &Dir) -> Result<Vec<Vec<u8>>, Cause> {
 enum Verdict {
     /// No run is unfinished.
     Finished,
+    /// The run of this name has committed, and these old files, which may still be in its stages, are undo data.
+    Committed(String, Vec<StoredFile>),
     /// The run has these journal files, as recovery must find them, and this name.
     Known(Box<JournalFiles>, String),
 }
@@ -155,7 +166,11 @@ impl Verdict {
 /// Judges by the staged objects, when nothing states any more what the run changes.
 fn by_what_is_staged(root: &Root, own: &Dir, stage: &OwnStage) -> Result<Verdict, Cause> {
     match prove(root, own, stage)? {
-        Proved::Before | Proved::After => Ok(Verdict::Finished),
+        Proved::Before => Ok(Verdict::Finished),
+        Proved::After(manifests) => {
+            let stored = manifests.iter().flat_map(StoredFile::all_of).collect();
+            Ok(Verdict::Committed(stage.run.to_string(), stored))
+        }
         Proved::Nothing(paths) => Err(Cause::Doubt { paths }),
     }
 }

@@ -63,7 +63,7 @@ pub(crate) fn finish_run(
     let may_be_repeated =
         duration_ms.is_some() && matches!(bits, Ok(false)) && is_found_again(journal, outcome);
     // The old objects would be removed with the stage, and nothing else holds them: the next command tries again.
-    if let Err(cause) = keep_stored_files(root, journal, outcome, &unchanged) {
+    if let Err(cause) = keep_stored_files(root, journal, outcome, duration_ms.map(|_| &unchanged)) {
         notes.push(cause.to_string());
         return notes;
     }

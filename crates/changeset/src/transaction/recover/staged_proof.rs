@@ -24,8 +24,8 @@ const TOLD: usize = 50;
 pub(crate) enum Proved {
     /// None of its changes has been made.
     Before,
-    /// All of its changes have been made.
-    After,
+    /// All of its changes have been made; the manifests of its archives.
+    After(Vec<Manifest>),
     /// Neither; these paths are in doubt.
     Nothing(Vec<String>),
 }
@@ -76,7 +76,7 @@ pub(crate) fn prove(root: &Root, own: &Dir, stage: &OwnStage) -> Result<Proved, 
         return Ok(Proved::Before);
     }
     if is_certain && found.young == 0 && !found.published.is_empty() && not_after.is_empty() {
-        return Ok(Proved::After);
+        return Ok(Proved::After(found.manifests));
     }
     Ok(Proved::Nothing(found.in_doubt(&stage.dir, not_before)))
 }

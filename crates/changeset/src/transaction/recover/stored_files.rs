@@ -6,12 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::format::journal::{Domain, Journal, RunOutcome, StoredFiles};
+use crate::format::journal::{Journal, RunOutcome, StoredFiles};
 use crate::format::stored_identities::{self, IDENTITIES, StoredIdentity};
-use crate::format::undo_files::{StoredName, UNDO, undo_directory};
-use crate::stored_file::open_undo_directory;
+use crate::format::undo_files::{StoredName, UNDO, run_of_directory, stage_of, undo_directory};
+use crate::stored_file::{StoredFile, open_undo_directory};
 use crate::transaction::error::Cause;
 use crate::transaction::stage::domains::{HOLDER, drop_holder};
+use crate::transaction::stage::own_stage::{FoundStage, open_own};
 use crate::transaction::switch::late_copies::LATE;
 use patchadm_rootfs::{Dir, FileType, Root};
 use patchadm_svr4::package::{Mode, ObjectPath};
@@ -20,23 +21,25 @@ use patchadm_svr4::package::{Mode, ObjectPath};
 pub(crate) type MountedFileSystem = (u64, (u32, u32));
 
 /// Makes undo directories of the stages of a run that committed. How objects looked when they were last found `unchanged`
-/// before the commit is known of most.
+/// before the commit is known of most, but only to the process that committed.
 pub(crate) fn keep_stored_files(
     root: &Root,
     journal: &Journal,
     outcome: RunOutcome,
-    unchanged: &BTreeMap<StoredName, StoredIdentity>,
+    unchanged: Option<&BTreeMap<StoredName, StoredIdentity>>,
 ) -> Result<(), Cause> {
     if outcome != RunOutcome::Commit {
         return Ok(());
     }
     let stored = journal.stored_names();
     for (index, domain) in journal.domains.iter().enumerate() {
-        let of_domain = stored.iter().filter(|name| name.directory == index);
-        let wanted: StoredObjects<'_> =
-            of_domain.map(|name| (name.name.as_bytes(), unchanged.get(name).copied())).collect();
+        let of_domain = || stored.iter().filter(|name| name.directory == index);
+        let wanted: BTreeSet<&[u8]> = of_domain().map(|name| name.name.as_bytes()).collect();
+        let known = unchanged.map(|unchanged| {
+            of_domain().filter_map(|name| Some((name.name.as_bytes(), *unchanged.get(name)?))).collect()
+        });
         if !wanted.is_empty() {
-            keep_objects(root, domain, &wanted)?;
+            keep_objects(root, &domain.stage, &wanted, known.as_ref())?;
         }
     }
     Ok(())
@@ -63,20 +66,46 @@ pub(crate) fn drop_stored_files(
     failed.map(|cause| cause.to_string()).collect()
 }
 
-/// The objects of an undo directory by name, each with how it looked before the commit, if that is known.
-type StoredObjects<'a> = BTreeMap<&'a [u8], Option<StoredIdentity>>;
+/// Makes undo directories of the stages of a run that committed and has lost its journal. `stored` are the old files that its
+/// undo data names; those of other runs lie where they are.
+pub(crate) fn keep_proven_files(root: &Root, run: &str, stored: &[StoredFile]) -> Result<(), Cause> {
+    let mut wanted: BTreeMap<&ObjectPath, BTreeSet<&[u8]>> = BTreeMap::new();
+    for file in stored.iter().filter(|file| run_of_directory(&file.directory) == run) {
+        wanted.entry(&file.directory).or_default().insert(file.name.as_bytes());
+    }
+    for (directory, wanted) in wanted {
+        let Some(stage) = stage_of(directory) else { continue };
+        let Some(above) = root.dir_if_there(&stage.parent().unwrap_or_else(ObjectPath::root))? else {
+            continue;
+        };
+        // Nobody has checked what the undo data says of it.
+        if matches!(open_own(&above, stage.name(), run.as_bytes())?, FoundStage::Ours(_)) {
+            keep_objects(root, &stage, &wanted, None)?;
+        }
+    }
+    Ok(())
+}
 
-/// Makes the objects of a stage an undo directory that holds the `wanted` ones.
-fn keep_objects(root: &Root, domain: &Domain, wanted: &StoredObjects<'_>) -> Result<(), Cause> {
-    let Some(stage) = root.dir_if_there(&domain.stage)? else { return Ok(()) };
+/// How stored objects looked before the commit, by name. Others have been copied or have lost bits since.
+type KnownIdentities<'a> = BTreeMap<&'a [u8], StoredIdentity>;
+
+/// Makes the objects of a stage an undo directory that holds the `wanted` ones. Where nothing is known of how they looked
+/// before the commit, somebody may have written to them since: then they are read before they are restored.
+fn keep_objects(
+    root: &Root,
+    of_run: &ObjectPath,
+    wanted: &BTreeSet<&[u8]>,
+    known: Option<&KnownIdentities<'_>>,
+) -> Result<(), Cause> {
+    let Some(stage) = root.dir_if_there(of_run)? else { return Ok(()) };
     if stage.look(b"o")?.is_none_or(|seen| seen.file_type != FileType::Directory) {
         return Ok(());
     }
     let objects = stage.dir(b"o")?;
     let others: Vec<_> =
-        objects.entries()?.into_iter().filter(|(name, _)| !wanted.contains_key(&**name)).collect();
+        objects.entries()?.into_iter().filter(|(name, _)| !wanted.contains(&**name)).collect();
     for entry in &others {
-        match entry.0.strip_prefix(LATE).filter(|name| wanted.contains_key(name)) {
+        match entry.0.strip_prefix(LATE).filter(|name| wanted.contains(name)) {
             Some(name) => objects.replace(&entry.0, &objects, name)?,
             None => objects.remove_entry(entry)?,
         }
@@ -85,21 +114,29 @@ fn keep_objects(root: &Root, domain: &Domain, wanted: &StoredObjects<'_>) -> Res
         // Once it is an undo directory, nobody looks for them any more.
         objects.sync()?;
     }
-    note_identities(&objects, wanted)?;
-    let path = undo_directory(&domain.stage);
-    let path = path.ok_or_else(|| Cause::Internal(format!("{} has no undo directory", domain.stage)))?;
+    let path = undo_directory(of_run);
+    let path = path.ok_or_else(|| Cause::Internal(format!("{of_run} has no undo directory")))?;
+    match known {
+        Some(known) => note_identities(&objects, &run_of_directory(&path), wanted, known)?,
+        None => drop(objects.remove(IDENTITIES)?),
+    }
     let (above, is_new) = make_holder(root, &path)?;
     stage.move_to(b"o", &above, path.name())?;
     // A new directory needs its own name, too: one sync is enough for both.
     Ok(if is_new { above.sync_file_system()? } else { above.sync()? })
 }
 
-/// Writes down how the stored objects looked before the commit: what was written to one since then is noticed by it. Others
-/// have been copied or have lost bits since, and are looked at. That is a hint, so it need not succeed.
-fn note_identities(objects: &Dir, wanted: &StoredObjects<'_>) -> Result<(), Cause> {
+/// Writes down how the stored objects of a run looked before the commit, and the others of them now. That is a hint, so it
+/// need not succeed.
+fn note_identities(
+    objects: &Dir,
+    run: &str,
+    wanted: &BTreeSet<&[u8]>,
+    known: &KnownIdentities<'_>,
+) -> Result<(), Cause> {
     let mut identities = BTreeMap::new();
-    for (name, known) in wanted {
-        let identity = match known {
+    for name in wanted {
+        let identity = match known.get(name) {
             Some(known) => Some(*known),
             None => objects.look(name)?.map(|seen| StoredIdentity::of(&seen)),
         };
@@ -109,7 +146,7 @@ fn note_identities(objects: &Dir, wanted: &StoredObjects<'_>) -> Result<(), Caus
     }
     objects.remove(IDENTITIES)?;
     let written =
-        objects.create(IDENTITIES).and_then(|mut file| file.put(&stored_identities::write(&identities)));
+        objects.create(IDENTITIES).and_then(|mut file| file.put(&stored_identities::write(run, identities)));
     if written.is_err() {
         objects.remove(IDENTITIES)?;
     }

@@ -22,8 +22,7 @@ use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places::own_directory;
 
-/// The directory for stages in the topmost directory of another mount.
-pub(crate) const HOLDER: &[u8] = b".patchadm";
+pub(crate) use crate::format::undo_files::HOLDER;
 
 /// The bytes reserved in each stage for a rollback on a full disk.
 const BALLAST: u64 = 1 << 20;

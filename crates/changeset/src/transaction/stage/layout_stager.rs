@@ -11,17 +11,17 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use crate::plan::{Body, NewObject};
+use crate::plan::{Body, Member, NewObject};
 use crate::transaction::content_source::ContentSource;
 use crate::transaction::error::Cause;
 use crate::transaction::settings::{RunActivity, RunWatch};
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::early_sync::EarlySync;
 use crate::transaction::stage::layout_items::{Layout, LayoutItem};
-use crate::transaction::stage::linked_objects::UndoDirectories;
+use crate::transaction::stage::linked_objects::{UndoDirectories, name_stored};
 use crate::transaction::stage::object_stager::{ObjectStager, StagedContent, StagedObjects};
 use patchadm_rootfs::Root;
-use patchadm_svr4::package::PackagePath;
+use patchadm_svr4::package::{ObjectPath, PackagePath};
 
 /// Files larger than this are not held in memory.
 const LARGEST_HELD: u64 = 1 << 20;
@@ -98,7 +98,8 @@ impl<'p> LayoutStager<'_, 'p> {
             stager.without_content(index)?;
         }
         let linked = self.link_stored(content, &mut stager)?;
-        let mut made = self.members(content, &mut stager, &linked)?;
+        let staged = self.members(content, &mut stager, &linked);
+        let mut made = staged.map_err(|cause| name_stored(cause, self.root, content, self.files()))?;
         for index in self.select(|body| matches!(body, Body::Link(_))) {
             self.watch.check()?;
             stager.link(index, &made.content.digests)?;
@@ -111,6 +112,14 @@ impl<'p> LayoutStager<'_, 'p> {
         Ok(made)
     }
 
+    /// Returns the files that come from the source, by their paths in the root.
+    fn files(&self) -> impl Iterator<Item = (&ObjectPath, &Member)> {
+        self.layout.items.iter().filter_map(|item| match item.object().map(|new| &new.body) {
+            Some(Body::Member(member)) => Some((&item.client, member)),
+            _ => None,
+        })
+    }
+
     /// Returns whether undo data or a hard link needs the digests of new objects.
     fn keeps_digests(&self) -> bool {
         let is_link =
@@ -120,11 +129,7 @@ impl<'p> LayoutStager<'_, 'p> {
 
     /// Returns the total size in bytes of all files that come from the source.
     fn size(&self) -> u64 {
-        let sizes = self.layout.items.iter().filter_map(|item| match item.object().map(|new| &new.body) {
-            Some(Body::Member(member)) => Some(member.size),
-            _ => None,
-        });
-        sizes.sum()
+        self.files().map(|(_, member)| member.size).sum()
     }
 
     fn select(&self, wanted: impl Fn(&Body) -> bool) -> Vec<usize> {

@@ -12,8 +12,10 @@ use rustix::io::Errno;
 
 use super::object_stager::ObjectStager;
 use crate::format::stored_identities::{self, IDENTITIES, StoredIdentity};
+use crate::format::undo_files::run_of_directory;
 use crate::plan::{Body, Member, NewObject};
 use crate::stored_file::{StoredFile, StoredFileError, open_undo_directory};
+use crate::transaction::content_source::ContentSource;
 use crate::transaction::error::Cause;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError, Sums};
 use patchadm_svr4::package::ObjectPath;
@@ -41,16 +43,19 @@ impl<'a> UndoDirectories<'a> {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(free) => {
                 let dir = open_undo_directory(self.root, &file.directory)?;
-                free.insert(dir.map(|dir| noted_identities(&dir).map(|noted| (dir, noted))).transpose()?)
+                let run = run_of_directory(&file.directory);
+                free.insert(
+                    dir.map(|dir| noted_identities(&dir, &run).map(|noted| (dir, noted))).transpose()?,
+                )
             }
         };
         Ok(opened.as_ref().map(|(dir, noted)| (dir, noted.get(&file.name).copied())))
     }
 }
 
-fn noted_identities(dir: &Dir) -> Result<BTreeMap<String, StoredIdentity>, Cause> {
+fn noted_identities(dir: &Dir, run: &str) -> Result<BTreeMap<String, StoredIdentity>, Cause> {
     match dir.read_regular(IDENTITIES, LARGEST_IDENTITIES) {
-        Ok(text) => Ok(stored_identities::parse(&text.unwrap_or_default())),
+        Ok(text) => Ok(stored_identities::parse(&text.unwrap_or_default(), run)),
         // What is no file, or too large, is no hint.
         Err(RootError::TooLarge { .. }) => Ok(BTreeMap::new()),
         Err(error) if matches!(error.errno(), Some(Errno::LOOP | Errno::ISDIR)) => Ok(BTreeMap::new()),
@@ -121,6 +126,22 @@ fn has_content(
     let read = Sums::of(&mut dir.open_regular(name)?);
     let sums = read.map_err(|error| Cause::Root(dir.read_error(name, &error)))?;
     Ok(sums.b3 == *b3)
+}
+
+/// Names the stored object whose content is not what was saved, if a cause is about one of these new files: their paths in the
+/// root, and their members of the source.
+pub(crate) fn name_stored<'m>(
+    cause: Cause,
+    root: &Root,
+    content: &dyn ContentSource,
+    mut files: impl Iterator<Item = (&'m ObjectPath, &'m Member)>,
+) -> Cause {
+    let Cause::Corrupt { package, path, .. } = &cause else { return cause };
+    let stored = files.find(|(of, _)| root.show(of) == *path);
+    let stored = stored.and_then(|(_, member)| content.stored(member.package, &member.path));
+    let Some(StoredFile { directory, name }) = stored else { return cause };
+    let shown = format!("{}/{name}", root.show(directory));
+    StoredFileError::Spoilt { package: package.clone(), shown, what: "is not what was saved" }.into()
 }
 
 /// Tells whether links cannot be made from one directory into the other, or not of this file.

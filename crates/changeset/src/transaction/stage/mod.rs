@@ -7,7 +7,7 @@ pub(crate) mod layout_items;
 mod layout_records;
 pub(crate) mod layout_stager;
 mod layout_trees;
-mod linked_objects;
+pub(crate) mod linked_objects;
 pub(crate) mod local_stage;
 pub(crate) mod object_stager;
 pub(crate) mod old_link;

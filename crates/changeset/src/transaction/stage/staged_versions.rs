@@ -15,8 +15,8 @@ use crate::transaction::error::Cause;
 use crate::transaction::objects::summed_copy::copy_summed;
 use crate::transaction::settings::RunWatch;
 use crate::transaction::stage::domains::OpenDomains;
-use patchadm_rootfs::Sums;
-use patchadm_rootfs::{Dir, Root};
+use crate::transaction::stage::linked_objects::name_stored;
+use patchadm_rootfs::{Dir, Root, Sums};
 use patchadm_svr4::package::{ObjectPath, PackagePath};
 
 /// The staged versions.
@@ -54,7 +54,9 @@ impl StagedVersions {
                 None => Ok(()),
             }
         };
-        content.stream(&is_wanted, &mut sink)?;
+        let streamed = content.stream(&is_wanted, &mut sink).map_err(Cause::from);
+        let files = plan.versions.iter().map(|version| (&version.path, &version.member));
+        streamed.map_err(|cause| name_stored(cause, root, content, files))?;
         match missing.into_values().find_map(|number| plan.versions.get(number)) {
             Some(ReplacedVersion { package, path, .. }) => {
                 Err(Cause::Missing { package: package.to_string(), path: root.show(path) })

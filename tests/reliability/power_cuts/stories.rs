@@ -1,0 +1,138 @@
+//! Stories of undo data as files, in other forms, and on trial, on file systems whose power is cut at a certain change: the
+//! run is in this process, and the cut comes from the door of the root.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use patchadm_rootfs::{ChangeCall, Door, RootChange};
+
+use super::disk::{Disk, Switch, in_own_namespace, lacks};
+use crate::records::OWN;
+use crate::reliability::crash::{Legal, changes_of, spread};
+use crate::reliability::promotions::PROMOTED;
+use crate::reliability::stories::{Command, EXCHANGED, STORIES, Story, Trial, is_asked_for};
+use crate::reliability::{figures, sample_or_whole};
+use crate::tree::Tree;
+
+/// What the names of the stories have in them that are played here.
+const PLAYED: [&str; 5] = ["old files", "repack", "trial", "confirm", "undo"];
+
+fn stories() -> impl Iterator<Item = Story> {
+    let told = STORIES.iter().chain(&EXCHANGED).chain(&PROMOTED).map(|told| told());
+    told.filter(|story| PLAYED.iter().any(|part| story.name.contains(part))).filter(is_asked_for)
+}
+
+/// A door at which the power of a file system goes before the change with this number.
+fn cutting(switch: Switch, number: usize) -> Door {
+    let (switch, passed) = (Mutex::new(Some(switch)), AtomicUsize::new(0));
+    Door::watched(move |_| {
+        if passed.fetch_add(1, Ordering::Relaxed) == number {
+            let mut switch = switch.lock().unwrap().take().unwrap();
+            switch.checked();
+            // Half of the times with what the log of the file system has in memory.
+            switch.cut(number.is_multiple_of(2));
+        }
+        Ok(())
+    })
+}
+
+/// Plays a story into a cut before the change with this number, and recovers: the root, and the state that it is in.
+fn cut(disk: &Disk, story: &Story, legal: &Legal, number: usize) -> (Trial, usize) {
+    let trial = Trial::within(story, disk.at());
+    rustix::fs::syncfs(fs::File::open(disk.at()).unwrap()).unwrap();
+    let when = format!("{}, power cut before change {number}", story.name);
+    let said = trial.run(&story.whole, cutting(disk.switch(), number));
+    disk.unmount();
+    disk.mount();
+    let recovered = trial.recover(Door::default()).unwrap_or_else(|error| panic!("{when}: {error}"));
+    let state = legal.find(&trial, false).unwrap_or_else(|wrong| panic!("{when}: {recovered:?}: {wrong}"));
+    assert!(said.is_err() || state == legal.last(), "{when}: acknowledged, but it is in state {state}");
+    (trial, state)
+}
+
+/// Does something with a file system of each type that can be had here.
+fn on_each(test: &str, play: impl Fn(&Disk) + Sync) {
+    for file_system in ["ext4", "xfs"] {
+        if let Some(lack) = lacks(file_system) {
+            crate::skipped(&format!("{test}: {lack}"));
+            continue;
+        }
+        in_own_namespace(|| {
+            let dir = tempfile::tempdir().unwrap();
+            let at = dir.path().join("at");
+            fs::create_dir(&at).unwrap();
+            let disk = Disk::new(file_system, &dir.path().join("image"), &at);
+            disk.mount();
+            play(&disk);
+        });
+    }
+}
+
+#[test]
+fn a_power_cut_before_any_change_to_undo_data_leaves_a_command_done_or_not_done() {
+    let tried = AtomicUsize::new(0);
+    on_each("power cuts before changes to undo data", |disk| {
+        for story in stories().step_by(sample_or_whole(12, 1)) {
+            let legal = Legal::of(&story);
+            for number in spread(changes_of(&story), sample_or_whole(2, usize::MAX)) {
+                cut(disk, &story, &legal, number);
+                tried.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    let tried = tried.into_inner() as u64;
+    let counts = [("power cuts before a certain change", tried), ("third states", 0), ("undo data lost", 0)];
+    figures("power cuts of undo data", &counts);
+}
+
+/// Whether a change makes the objects of a stage an undo directory.
+pub(crate) fn is_rename_of_stage(step: &RootChange<'_>) -> bool {
+    let is_of_undo = |path: &Path| path.parent().is_some_and(|above| above.ends_with("undo"));
+    let to = step.other.map(|to| to.to_string());
+    step.call == ChangeCall::Move && to.is_some_and(|to| is_of_undo(Path::new(&to)))
+}
+
+/// The numbers of the changes that make the objects of stages undo directories.
+fn renames_of_stages(story: &Story) -> Vec<usize> {
+    let (passed, found) = (AtomicUsize::new(0), std::sync::Arc::new(Mutex::new(Vec::new())));
+    let noted = found.clone();
+    let door = Door::watched(move |step| {
+        let number = passed.fetch_add(1, Ordering::Relaxed);
+        if is_rename_of_stage(step) {
+            noted.lock().unwrap().push(number);
+        }
+        Ok(())
+    });
+    Trial::of(story).run(&story.whole, door).unwrap();
+    let found = found.lock().unwrap().clone();
+    assert!(!found.is_empty(), "{}: no stage becomes an undo directory", story.name);
+    found
+}
+
+#[test]
+fn a_real_power_cut_between_the_commit_and_the_rename_of_the_stage_loses_no_undo_data() {
+    let names = ["apply a revision and keep the old files", "promote and keep the old files"];
+    let told = || STORIES.iter().chain(&PROMOTED).map(|told| told());
+    let stories: Vec<Story> = told().filter(|story| names.contains(&story.name)).collect();
+    on_each("a power cut between commit and rename", |disk| {
+        for story in &stories {
+            let (legal, before) = (Legal::of(story), Tree::of(&story.stage.root(), &OWN));
+            let rename = renames_of_stages(story)[0];
+            // Before it, after it, and after it is durable.
+            for number in rename..rename + 3 {
+                let (trial, state) = cut(disk, story, &legal, number);
+                assert_eq!(state, legal.last(), "{}, {number}: it was committed", story.name);
+                let id = if story.name.starts_with("promote") { "web-01" } else { "100-02" };
+                trial.run(&Command::BackOut(vec![id.to_owned()]), Door::default()).unwrap();
+                let software = |tree: &Tree| {
+                    let objects = tree.objects().iter().filter(|(path, _)| !path.starts_with("var/"));
+                    objects.map(|(path, columns)| format!("{path} {columns:?}")).collect::<Vec<_>>()
+                };
+                let after = Tree::of(&trial.root(), &OWN);
+                assert_eq!(software(&after), software(&before), "{}, {number}", story.name);
+            }
+        }
+    });
+}
