@@ -59,8 +59,13 @@ pub(crate) fn drop_stored_files(
         return Vec::new();
     }
     let drops = journal.archives.iter().filter_map(|archive| archive.drop.as_ref());
-    let failed = drops.filter_map(|drop| drop_stored(root, drop, synced_later).err());
-    failed.map(|cause| cause.to_string()).collect()
+    let mut directories = BTreeSet::new();
+    let mut failed: Vec<Cause> =
+        drops.filter_map(|drop| drop_stored(root, drop, &mut directories).err()).collect();
+    // Archives of one run share a directory, which is made durable once.
+    let settled = directories.iter().map(|path| settle_directory(root, path, synced_later));
+    failed.extend(settled.filter_map(Result::err));
+    failed.iter().map(ToString::to_string).collect()
 }
 
 /// The objects of an undo directory by name, each with how it looked before the commit, if that is known.
@@ -69,8 +74,12 @@ type StoredObjects<'a> = BTreeMap<&'a [u8], Option<StoredIdentity>>;
 /// Makes the objects of a stage an undo directory that holds the `wanted` ones.
 fn keep_objects(root: &Root, domain: &Domain, wanted: &StoredObjects<'_>) -> Result<(), Cause> {
     let Some(stage) = root.dir_if_there(&domain.stage)? else { return Ok(()) };
+    let path = undo_directory(&domain.stage);
+    let path = path.ok_or_else(|| Cause::Internal(format!("{} has no undo directory", domain.stage)))?;
     if stage.look(b"o")?.is_none_or(|seen| seen.file_type != FileType::Directory) {
-        return Ok(());
+        // An attempt that was cut off has moved it, and that need not be durable.
+        let moved = root.dir_if_there(&path)?;
+        return moved.map_or(Ok(()), |moved| Ok(moved.sync_file_system()?));
     }
     let objects = stage.dir(b"o")?;
     let others: Vec<_> =
@@ -86,8 +95,6 @@ fn keep_objects(root: &Root, domain: &Domain, wanted: &StoredObjects<'_>) -> Res
         objects.sync()?;
     }
     note_identities(&objects, wanted)?;
-    let path = undo_directory(&domain.stage);
-    let path = path.ok_or_else(|| Cause::Internal(format!("{} has no undo directory", domain.stage)))?;
     let (above, is_new) = make_holder(root, &path)?;
     stage.move_to(b"o", &above, path.name())?;
     // A new directory needs its own name, too: one sync is enough for both.
@@ -134,22 +141,28 @@ fn make_holder(root: &Root, path: &ObjectPath) -> Result<(Dir, bool), Cause> {
     }
 }
 
-/// Removes stored objects, and the directories that held nothing else.
-fn drop_stored(root: &Root, drop: &StoredFiles, synced_later: &[MountedFileSystem]) -> Result<(), Cause> {
+/// Removes stored objects; notes the directories that held them.
+fn drop_stored(root: &Root, drop: &StoredFiles, directories: &mut BTreeSet<ObjectPath>) -> Result<(), Cause> {
     let names: BTreeSet<StoredName> = drop.names.iter().filter_map(|name| StoredName::parse(name)).collect();
     for index in 0..drop.directories.directories.len() {
         let Some(path) = drop.directories.directory(index) else { continue };
         let Some(dir) = open_undo_directory(root, &path)? else { continue };
+        directories.insert(path);
         for name in names.iter().filter(|name| name.directory == index) {
             dir.remove(name.name.as_bytes())?;
         }
-        if dir.names()?.iter().all(|name| name == IDENTITIES) {
-            remove_directory(root, &dir, &path, synced_later)?;
-        } else {
-            make_durable(&dir, synced_later)?;
-        }
     }
     Ok(())
+}
+
+/// Removes an undo directory that holds nothing any more, or makes durable what went from it.
+fn settle_directory(root: &Root, path: &ObjectPath, synced_later: &[MountedFileSystem]) -> Result<(), Cause> {
+    let Some(dir) = open_undo_directory(root, path)? else { return Ok(()) };
+    if dir.names()?.iter().all(|name| name == IDENTITIES) {
+        remove_directory(root, &dir, path, synced_later)
+    } else {
+        make_durable(&dir, synced_later)
+    }
 }
 
 /// Removes an undo directory without objects, and those above it that are ours and empty.
