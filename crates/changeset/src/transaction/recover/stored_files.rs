@@ -62,8 +62,13 @@ pub(crate) fn drop_stored_files(
         return Vec::new();
     }
     let drops = journal.archives.iter().filter_map(|archive| archive.drop.as_ref());
-    let failed = drops.filter_map(|drop| drop_stored(root, drop, synced_later).err());
-    failed.map(|cause| cause.to_string()).collect()
+    let mut directories = BTreeSet::new();
+    let mut failed: Vec<Cause> =
+        drops.filter_map(|drop| drop_stored(root, drop, &mut directories).err()).collect();
+    // Archives of one run share a directory, which is made durable once.
+    let settled = directories.iter().map(|path| settle_directory(root, path, synced_later));
+    failed.extend(settled.filter_map(Result::err));
+    failed.iter().map(ToString::to_string).collect()
 }
 
 /// Makes undo directories of the stages of a run that committed and has lost its journal. `stored` are the old files that its
@@ -98,8 +103,12 @@ fn keep_objects(
     known: Option<&KnownIdentities<'_>>,
 ) -> Result<(), Cause> {
     let Some(stage) = root.dir_if_there(of_run)? else { return Ok(()) };
+    let path = undo_directory(of_run);
+    let path = path.ok_or_else(|| Cause::Internal(format!("{of_run} has no undo directory")))?;
     if stage.look(b"o")?.is_none_or(|seen| seen.file_type != FileType::Directory) {
-        return Ok(());
+        // An attempt that was cut off has moved it, and that need not be durable.
+        let moved = root.dir_if_there(&path)?;
+        return moved.map_or(Ok(()), |moved| Ok(moved.sync_file_system()?));
     }
     let objects = stage.dir(b"o")?;
     let others: Vec<_> =
@@ -114,8 +123,6 @@ fn keep_objects(
         // Once it is an undo directory, nobody looks for them any more.
         objects.sync()?;
     }
-    let path = undo_directory(of_run);
-    let path = path.ok_or_else(|| Cause::Internal(format!("{of_run} has no undo directory")))?;
     match known {
         Some(known) => note_identities(&objects, &run_of_directory(&path), wanted, known)?,
         None => drop(objects.remove(IDENTITIES)?),
@@ -171,22 +178,28 @@ fn make_holder(root: &Root, path: &ObjectPath) -> Result<(Dir, bool), Cause> {
     }
 }
 
-/// Removes stored objects, and the directories that held nothing else.
-fn drop_stored(root: &Root, drop: &StoredFiles, synced_later: &[MountedFileSystem]) -> Result<(), Cause> {
+/// Removes stored objects; notes the directories that held them.
+fn drop_stored(root: &Root, drop: &StoredFiles, directories: &mut BTreeSet<ObjectPath>) -> Result<(), Cause> {
     let names: BTreeSet<StoredName> = drop.names.iter().filter_map(|name| StoredName::parse(name)).collect();
     for index in 0..drop.directories.directories.len() {
         let Some(path) = drop.directories.directory(index) else { continue };
         let Some(dir) = open_undo_directory(root, &path)? else { continue };
+        directories.insert(path);
         for name in names.iter().filter(|name| name.directory == index) {
             dir.remove(name.name.as_bytes())?;
         }
-        if dir.names()?.iter().all(|name| name == IDENTITIES) {
-            remove_directory(root, &dir, &path, synced_later)?;
-        } else {
-            make_durable(&dir, synced_later)?;
-        }
     }
     Ok(())
+}
+
+/// Removes an undo directory that holds nothing any more, or makes durable what went from it.
+fn settle_directory(root: &Root, path: &ObjectPath, synced_later: &[MountedFileSystem]) -> Result<(), Cause> {
+    let Some(dir) = open_undo_directory(root, path)? else { return Ok(()) };
+    if dir.names()?.iter().all(|name| name == IDENTITIES) {
+        remove_directory(root, &dir, path, synced_later)
+    } else {
+        make_durable(&dir, synced_later)
+    }
 }
 
 /// Removes an undo directory without objects, and those above it that are ours and empty.

@@ -282,9 +282,11 @@ impl<'a> OpRunner<'a> {
         Ok(is_unchanged)
     }
 
-    /// Notes how an old object looks that is unchanged and will lose no bits either: what changes it later is noticed.
+    /// Notes how an old object looks that is unchanged, and will lose neither bits nor a name: what changes it later is
+    /// noticed.
     fn note_unchanged(&mut self, op: &Op, staged: &[u8], seen: &ObjectStatus) {
-        let stays = seen.mode.bits() & 0o6111 == 0 || self.plain.contains(op.stage.as_str());
+        let keeps_bits = seen.mode.bits() & 0o6111 == 0 || self.plain.contains(op.stage.as_str());
+        let stays = keeps_bits && seen.links == 1;
         if stays && !op.db && seen.file_type == FileType::Regular {
             let name = String::from_utf8_lossy(staged).into_owned();
             self.unchanged.insert(StoredName { directory: op.domain, name }, StoredIdentity::of(seen));

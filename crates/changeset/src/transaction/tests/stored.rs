@@ -5,13 +5,17 @@ use std::fs::{self, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::world::{Files, RUN, World, at, member, new_object, package, publishes};
+use crate::format::journal::{Journal, JournalArchive, RunOutcome, StoredFiles};
 use crate::format::stored_identities::{self, StoredIdentity};
+use crate::format::undo_files::UndoFiles;
 use crate::plan::{Action, Body, Change, Plan, RecordChange, UndoFormat};
 use crate::stored_file::StoredFile;
+use crate::transaction::recover::stored_files::drop_stored_files;
 use crate::transaction::{ContentSource, FileSink, RunWatch, StreamError, WantedFile};
 use patchadm_rootfs::{ChangeCall, Digest, Door};
 use patchadm_svr4::package::PackagePath;
@@ -140,4 +144,31 @@ fn what_is_written_to_a_stored_file_around_the_commit_does_not_fit_its_identity(
         let seen = StoredIdentity::of(&dir.look(name.as_bytes()).unwrap().unwrap());
         assert_eq!(noted[name] == seen, !is_late);
     }
+}
+
+#[test]
+fn a_directory_that_archives_of_one_run_share_is_made_durable_once() {
+    let world = World::new();
+    world.run(Door::default()).unwrap();
+    fs::create_dir_all(world.path(UNDO)).unwrap();
+    (0..5).for_each(|number| fs::write(world.path(&format!("{UNDO}/{number}")), "old\n").unwrap());
+    let directories =
+        UndoFiles { run: "1-00000000000000bb".to_owned(), directories: vec![format!("/{UNDO}")] };
+    let dropped = |number| JournalArchive {
+        drop: Some(StoredFiles { directories: directories.clone(), names: vec![format!("0/{number}")] }),
+        ..JournalArchive::default()
+    };
+    let journal = Journal { archives: (0..3).map(dropped).collect(), ..world.journal() };
+    let syncs = Arc::new(AtomicUsize::new(0));
+    let counted = syncs.clone();
+    let door = Door::watched(move |step| {
+        counted.fetch_add((step.call == ChangeCall::Sync).into(), Ordering::Relaxed);
+        Ok(())
+    });
+    let notes = drop_stored_files(&world.root(door), &journal, RunOutcome::Commit, &[]);
+    let mut left: Vec<_> =
+        fs::read_dir(world.path(UNDO)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!((notes, syncs.load(Ordering::Relaxed)), (Vec::<String>::new(), 1));
+    assert_eq!(left, ["3", "4"]);
 }
