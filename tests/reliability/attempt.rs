@@ -250,7 +250,9 @@ pub(crate) fn program(command: &Command) -> refusal::Command {
             refusal::Command::Patchadd
         }
         Command::Confirm => refusal::Command::Confirm,
-        Command::BackOut(_) | Command::BackOutByScripts(_) | Command::Undo => refusal::Command::Patchrm,
+        Command::BackOut(_) | Command::BackOutByScripts(_) | Command::Undo | Command::Expire => {
+            refusal::Command::Patchrm
+        }
         Command::Add { .. } | Command::Update { .. } | Command::Repair(_) => refusal::Command::Pkgadd,
         Command::Remove(_) => refusal::Command::Pkgrm,
         Command::Adopt { .. } | Command::AdoptAll => refusal::Command::Adopt,
@@ -293,6 +295,7 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
         Command::BackOut(_)
         | Command::BackOutByScripts(_)
         | Command::Undo
+        | Command::Expire
         | Command::Confirm
         | Command::Commit(_)
         | Command::Repack(..) => patchrm,

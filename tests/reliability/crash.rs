@@ -15,7 +15,7 @@ use crate::reliability::foreseen::{as_it_is, differences, foreseen};
 use crate::reliability::picture::{Picture, strangers, strays};
 use crate::reliability::promotions::PROMOTED;
 use crate::reliability::stories::{
-    Command, ELSEWHERE, EXCHANGED, MENDED, SCRIPTED, STORIES, Story, Trial, is_asked_for,
+    Command, ELSEWHERE, EXCHANGED, EXPIRED, MENDED, SCRIPTED, STORIES, Story, Trial, is_asked_for,
 };
 use crate::reliability::{figures, sample_or_whole};
 
@@ -152,7 +152,7 @@ fn kill_recovery(story: &Story, legal: &Legal, number: usize, second: usize) -> 
 fn killed_before_any_change_a_command_is_done_or_not_done_after_recovery() {
     let (mut tried, known) = (0, AtomicUsize::new(0));
     let told = STORIES.iter().chain(&SCRIPTED).chain(&MENDED).chain(&ELSEWHERE).chain(&EXCHANGED);
-    for story in told.chain(&PROMOTED).map(|told| told()).filter(is_asked_for) {
+    for story in told.chain(&PROMOTED).chain(&EXPIRED).map(|told| told()).filter(is_asked_for) {
         let (legal, total) = (Legal::of(&story), changes_of(&story));
         assert!(total > 40, "{}: only {total} changes: is the door passed?", story.name);
         let points = spread(total + 1, sample_or_whole(6, usize::MAX));
@@ -168,7 +168,8 @@ fn killed_before_any_change_a_command_is_done_or_not_done_after_recovery() {
 #[test]
 fn recovery_may_be_killed_before_any_of_its_changes() {
     let tried = AtomicUsize::new(0);
-    let stories = ELSEWHERE.iter().chain(&EXCHANGED).chain(&PROMOTED).chain(&STORIES).chain(&SCRIPTED);
+    let stories =
+        ELSEWHERE.iter().chain(&EXCHANGED).chain(&PROMOTED).chain(&STORIES).chain(&SCRIPTED).chain(&EXPIRED);
     for story in stories.step_by(sample_or_whole(4, 1)).map(|told| told()).filter(is_asked_for) {
         let legal = Legal::of(&story);
         let points = spread(changes_of(&story), sample_or_whole(2, 12));

@@ -16,7 +16,7 @@ use crate::reliability::crash::{Legal, in_parallel};
 use crate::reliability::disk::{Deaf, Disk, Journaled, Window};
 use crate::reliability::killed::Dice;
 use crate::reliability::promotions::PROMOTED;
-use crate::reliability::stories::{ELSEWHERE, EXCHANGED, STORIES, Story, Trial, is_asked_for};
+use crate::reliability::stories::{ELSEWHERE, EXCHANGED, EXPIRED, STORIES, Story, Trial, is_asked_for};
 use crate::reliability::{figures, sample_or_whole};
 
 /// Up to so many changes every set is tried.
@@ -170,7 +170,7 @@ fn survives(plot: &Plot<'_>, most: usize) -> u64 {
 #[test]
 fn a_power_cut_leaves_a_command_done_or_not_done_after_recovery() {
     let mut tried = 0;
-    let told = STORIES.iter().chain(&ELSEWHERE).chain(&EXCHANGED).chain(&PROMOTED);
+    let told = STORIES.iter().chain(&ELSEWHERE).chain(&EXCHANGED).chain(&PROMOTED).chain(&EXPIRED);
     for story in told.step_by(sample_or_whole(3, 1)).map(|told| told()).filter(is_asked_for) {
         let legal = Legal::of(&story);
         let plot = Plot { story: &story, legal: &legal, killed: None, deaf: None };
@@ -200,7 +200,7 @@ fn kills(story: &Story, most: usize) -> Vec<usize> {
 #[test]
 fn a_power_cut_during_recovery_leaves_a_command_done_or_not_done_after_the_next() {
     let mut tried = 0;
-    let told = STORIES.iter().chain(&ELSEWHERE).chain(&PROMOTED);
+    let told = STORIES.iter().chain(&ELSEWHERE).chain(&PROMOTED).chain(&EXPIRED);
     for story in told.step_by(sample_or_whole(4, 1)).map(|told| told()).filter(is_asked_for) {
         let legal = Legal::of(&story);
         for killed in kills(&story, sample_or_whole(2, 12)) {

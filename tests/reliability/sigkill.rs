@@ -80,6 +80,7 @@ fn arguments(trial: &Trial, command: &Command) -> Vec<PathBuf> {
             let start: Vec<PathBuf> = words(&["add", "--trial", "1h", "-R"], &[]);
             start.into_iter().chain(patches.iter().cloned()).collect()
         }
+        Command::Expire => words(&["recover", "-R"], &[]),
         Command::Confirm => words(&["confirm", "-R"], &[]),
         Command::Commit(ids) => words(&["commit", "-R"], ids),
         Command::Repack(ids, format) => words(&["repack", "--format", format.word(), "-R"], ids),

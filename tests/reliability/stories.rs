@@ -33,7 +33,7 @@ use patchadm_core::operation::queries::select::PackagePattern;
 use patchadm_core::operation::recover::{Recovery, RecoveryAid, recover_root, recover_with_aid};
 use patchadm_core::operation::scripts::ScriptSettings;
 use patchadm_core::operation::session::Caller;
-use patchadm_core::operation::trial::{TrialRequest, confirm_trial};
+use patchadm_core::operation::trial::{TrialRequest, confirm_trial, end_expired_trial};
 use patchadm_inputs::trial::{Moment, TrialDuration};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::patch::engine::Engine;
@@ -50,7 +50,7 @@ use crate::reliability::natives::{
     adopted_on_demand, all_adopted, registration_ended, registration_refreshed,
 };
 use crate::reliability::promotions::{copy_stage, promote};
-use crate::reliability::trials::{put_on_trial, trial_confirmed, trial_undone};
+use crate::reliability::trials::{put_on_trial, trial_confirmed, trial_over, trial_undone};
 use crate::scenario::{NOW, Scenario};
 
 /// What one command does.
@@ -86,9 +86,11 @@ pub(crate) enum Command {
     ApplyOnTrial(Vec<PathBuf>),
     /// `patchadm confirm`.
     Confirm,
+    /// What every command does first where a trial is over.
+    Expire,
     /// `patchadm commit`.
     Commit(Vec<String>),
-    /// `patchadm repack --format none`.
+    /// `patchadm repack --format` of a form.
     Repack(Vec<String>, UndoFormat),
     /// `patchadm promote` of the stage beside the root.
     Promote,
@@ -582,6 +584,9 @@ fn record_installed_again() -> Story {
 /// The stories of roots whose records are damaged.
 pub(crate) const MENDED: [Told; 2] = [records_made_anew, record_installed_again];
 
+/// The story of a trial that is over.
+pub(crate) const EXPIRED: [Told; 1] = [trial_over];
+
 /// The stories with undo archives outside the root.
 pub(crate) const ELSEWHERE: [Told; 1] = [middle_backout_elsewhere];
 
@@ -794,6 +799,11 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
         Command::Confirm => {
             let report = confirm_trial(root, None, caller)?;
             (report.recovered, vec![Ok(Some(report.receipt))])
+        }
+        Command::Expire => {
+            // Recovery may have ended it already.
+            end_expired_trial(root, caller)?;
+            (Recovered::Nothing, vec![Ok(None)])
         }
         Command::Commit(ids) => {
             let request = CommitRequest { ids: ids.clone(), ..CommitRequest::default() };

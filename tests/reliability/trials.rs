@@ -1,9 +1,10 @@
-//! Stories of runs on trial: one that begins a trial, and the two that end one.
+//! Stories of runs on trial: one that begins a trial, and those that end one.
 
 use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::reliability::stories::{Command, Story};
 use crate::scenario::Scenario;
+use crate::trial::let_it_expire;
 
 fn web(text: &str) -> Package {
     Package::new("ACMEweb").file("bin/httpd", 0o755, text).file("bin/tool", 0o644, "tool\n")
@@ -35,7 +36,14 @@ pub(super) fn trial_confirmed() -> Story {
     Story::of("confirm", on_trial(), Command::Confirm)
 }
 
-/// A run on trial is undone, as it is when it is over.
+/// A trial is over, and whoever comes first backs its patches out.
+pub(super) fn trial_over() -> Story {
+    let stage = on_trial();
+    let_it_expire(&stage);
+    Story::of("end of a trial", stage, Command::Expire)
+}
+
+/// A run on trial is undone.
 pub(super) fn trial_undone() -> Story {
     Story::of("undo of a trial", on_trial(), Command::Undo)
 }
