@@ -241,3 +241,28 @@ fn files(stage: &Scenario) -> Vec<(u64, u64)> {
     let archives = files.map(Result::unwrap).filter(|file| is_archive(file.file_name().to_str().unwrap()));
     archives.map(|file| file.metadata().unwrap()).map(|seen| (seen.len(), seen.blocks())).collect()
 }
+
+#[test]
+fn an_archive_outside_the_root_is_written_and_repacked_in_it() {
+    let stage = Scenario::with(&[web("base\n")]);
+    let before = Before::of(&stage);
+    let elsewhere = stage.beside("undo");
+    fs::create_dir(&elsewhere).unwrap();
+    Patch::of("100-01", web("100-01\n")).directory(&stage);
+    let elsewhere = elsewhere.display();
+    stage.run(&format!("add --undo-dir {elsewhere} --undo-format zst -R @ROOT@ delivered/100-01")).ok();
+    let names = || {
+        let entries = fs::read_dir(stage.beside("undo/100-01/ACMEweb")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(), ["undo.zst"]);
+    stage.run("verify -R @ROOT@").ok();
+    for (format, suffix) in [("gz", ".gz"), ("zst", ".zst")] {
+        let said = stage.run(&format!("repack --undo-dir {elsewhere} --format {format} -R @ROOT@ 100-01"));
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        let names = names();
+        assert!(names.len() == 1 && names[0].ends_with(suffix), "{names:?}");
+    }
+    stage.run("remove -R @ROOT@ 100-01").ok();
+    before.assert_again(&stage, "it came from outside");
+}

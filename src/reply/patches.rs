@@ -102,10 +102,8 @@ impl PatchesReport {
                 paths = report.exchanges.iter().map(|exchange| ExchangeEntry::of(root, exchange)).collect();
                 let all_holders = report.exchanges.iter().flat_map(|exchange| &exchange.holders);
                 holders = all_holders.map(HolderEntry::from).collect();
+                after = AfterRunEntries::of(root, followed(&report), matches!(face, PatchFace::Classic));
                 preparation = PreparationEntries::of(root, report.preparation, &mut recovery_notes);
-                // Limits wait while a run is on trial, and follow when its check has confirmed it.
-                let followed = report.trial.as_ref().map_or(&report.after, |trial| &trial.after);
-                after = AfterRunEntries::of(root, followed, matches!(face, PatchFace::Classic));
                 trial = report.trial.map(|outcome| TrialEntry::of(command, outcome));
                 let entry = |one| PatchEntry::of(root, command, one, face.code());
                 patches = report.patches.into_iter().map(entry).collect();
@@ -263,6 +261,12 @@ pub(crate) fn as_applied(report: BackOutReport) -> ApplyReport {
     let patches = patches.collect();
     let after = AfterRun::default();
     ApplyReport { recovered, preparation, patches, exchanges, after, trial, refused }
+}
+
+/// What followed on the run of a report. The limits of the policy wait while it is on trial, and follow when its check has
+/// confirmed it.
+fn followed(report: &ApplyReport) -> &AfterRun {
+    report.trial.as_ref().map_or(&report.after, |trial| &trial.after)
 }
 
 /// Returns the word for all patches together: where the exit code is that of one of them, its word.

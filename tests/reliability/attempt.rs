@@ -156,7 +156,10 @@ fn rewritten_archives(root: &Path) -> Vec<String> {
     let entries = lines.filter_map(|line| serde_json::from_slice(line.get(9..)?).ok());
     let is_rewritten = |op: &Op| {
         let path = op.path.to_string();
-        op.kind == OpKind::Replace && path.ends_with("/undo.gz") || path.ends_with("/manifest.gz")
+        let stem = path.rsplit('/').next().and_then(|name| name.split('.').next()).unwrap_or_default();
+        let is_archive = ["undo", "obsolete"].contains(&stem)
+            && !["/undo.b3", "/undo.paths"].iter().any(|name| path.ends_with(name));
+        op.kind != OpKind::Delete && is_archive || path.ends_with("/manifest.gz")
     };
     let rewritten = entries.filter_map(|entry| match entry {
         JournalEntry::Op(op) if is_rewritten(&op) => Some(format!("/RUN/{}", op.stage)),

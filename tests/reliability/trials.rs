@@ -35,7 +35,7 @@ pub(super) fn trial_confirmed() -> Story {
     Story::of("confirm", on_trial(), Command::Confirm)
 }
 
-/// A run on trial is undone, as it is when it is over.
+/// A run on trial is undone.
 pub(super) fn trial_undone() -> Story {
     Story::of("undo of a trial", on_trial(), Command::Undo)
 }

@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use super::duration::TrialDuration;
 use super::moment::Moment;
-use super::rule::TrialState;
 use patchadm_changeset::format::history::TrialStart;
 use patchadm_changeset::format::journal::is_boot_id;
 use patchadm_changeset::format::run::{RUN_MARK, Run, around_mark};
@@ -94,17 +93,6 @@ impl TrialRecord {
             boots: 0,
             stuck: None,
         }
-    }
-
-    /// Returns the same record in the boot of a moment, which counts as one of those that it may go on after; `None` if it
-    /// is about that boot already, or is over.
-    #[must_use]
-    pub fn counting_boot(&self, now: &Moment) -> Option<Self> {
-        let is_other = self.boot.is_some() && now.boot.is_some() && self.boot != now.boot;
-        let goes_on = matches!(self.state(now), TrialState::Running { .. });
-        let boots = self.boots.checked_add(1).filter(|_| is_other && goes_on)?;
-        // It is counted from the boot on.
-        Some(Self { boot: now.boot.clone(), monotonic: 0, boots, ..self.clone() })
     }
 
     /// Returns the deadline as records and reports have it.

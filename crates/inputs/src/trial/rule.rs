@@ -53,6 +53,17 @@ impl TrialRecord {
         }
     }
 
+    /// Returns the same record in the boot of a moment, which counts as one of those that it may go on after; `None` if it
+    /// is about that boot already, or is over.
+    #[must_use]
+    pub fn counting_boot(&self, now: &Moment) -> Option<Self> {
+        let is_other = self.boot.is_some() && now.boot.is_some() && self.boot != now.boot;
+        let goes_on = matches!(self.state(now), TrialState::Running { .. });
+        let boots = self.boots.checked_add(1).filter(|_| is_other && goes_on)?;
+        // It is counted from the boot on.
+        Some(Self { boot: now.boot.clone(), monotonic: 0, boots, ..self.clone() })
+    }
+
     /// A clock on the wall that was set in the meantime does not make it longer than it would be within one boot.
     fn after_boot(&self, now: &Moment) -> TrialState {
         let left_of_boot = self.duration.milliseconds().saturating_sub(now.since_boot);
