@@ -115,10 +115,10 @@ fn is_log(change: &Change) -> bool {
     change.moment == Moment::Switching && change.path.ends_with("/RUN/log")
 }
 
-/// What is kept to be faster the next time: of libraries, and of a stage at the end, and before a hook may have changed
+/// What is kept to be faster the next time: of libraries, of old files, and of a stage at the end, and before a hook may have changed
 /// something. Where it cannot be written, nothing is lost.
 fn is_for_next_time(story: &Story, change: &Change) -> bool {
-    if is_elf_cache(&change.path) {
+    if is_elf_cache(&change.path) || change.path.ends_with("/identities") {
         return true;
     }
     let is_its_moment = change.moment == Moment::Finishing || story.name == "promote with hooks";
@@ -142,8 +142,9 @@ fn said_well(
     if errno == Errno::INTR {
         return if ended.text.is_empty() { Ok(()) } else { wrong("somebody noticed") };
     }
-    if change.moment == Moment::LookingBack && matches!(story.whole, Command::Repair(_)) {
-        return Ok(()); // it tells of no recovery
+    let is_quiet = matches!(story.whole, Command::Repair(_) | Command::Expire);
+    if matches!(change.moment, Moment::LookingBack | Moment::Finishing) && is_quiet {
+        return Ok(()); // it tells of no recovery, and of no note
     }
     if !ended.text.contains(&words(errno)) {
         return wrong("the reason is missing");
@@ -160,10 +161,17 @@ fn said_well(
     if ended.text.matches(&words(errno)).count() != 1 {
         return wrong("the reason is told more than once");
     }
+    if matches!(story.whole, Command::Expire) && change.moment != Moment::Committing {
+        // Why a trial is stuck is told in one line, and what to do about the trial behind it.
+        return if ended.text.contains("it cannot be backed out") { Ok(()) } else { wrong("nothing is stuck") };
+    }
     let mut end = format!("\n{}", expected_state(change.moment));
     let is_full = matches!(errno, Errno::NOSPC | Errno::DQUOT);
-    if is_full && ended.code == 4 && matches!(story.whole, Command::Apply { .. } | Command::ApplyAdopting(_))
-    {
+    let applies = matches!(
+        story.whole,
+        Command::Apply { .. } | Command::ApplyAdopting(_) | Command::ApplyOnTrial(_)
+    );
+    if is_full && ended.code == 4 && applies {
         end.push_str("\nMake room on the file system, or keep undo data on another one with -B DIR.");
     } else if change.moment != Moment::Committing {
         end = format!("{end}\n{}", advice(errno));

@@ -59,14 +59,17 @@ pub(crate) fn finish_run(
     let bits = strip_set_id_bits(root, journal, outcome, &plain);
     let may_be_repeated =
         duration_ms.is_some() && matches!(bits, Ok(false)) && is_found_again(journal, outcome);
-    match settle_stored_files(root, journal, outcome) {
-        Ok(mut stay) => notes.append(&mut stay),
+    let is_left = match settle_stored_files(root, journal, outcome) {
+        Ok(mut settled) => {
+            notes.append(&mut settled.notes);
+            settled.is_left
+        }
         // The old objects would be removed with the stage, and nothing else holds them: the next command tries again.
         Err(cause) => {
             notes.push(cause.to_string());
             return notes;
         }
-    }
+    };
     let told = write_history_and_drop_objects(root, journal, outcome, duration_ms, may_be_repeated);
     let (told, durability) = match told {
         Ok(durability) => (Ok(()), durability),
@@ -79,12 +82,13 @@ pub(crate) fn finish_run(
     };
     let dropped = drop_stages(root, journal.domains.iter()).map(|mut stay| notes.append(&mut stay));
     let earlier = journal_file::remove_earlier(root, &journal.head.header.run);
-    let is_tidy = outside.is_ok();
+    let is_tidy = outside.is_ok() && !is_left;
     let done = [outside, bits.map(drop), told, dropped, earlier];
     notes.extend(done.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
     let emptied = emptied.map(|emptied| end_emptied(root, journal, emptied, unsynced));
     match emptied.unwrap_or_else(|| Ok(Vec::new())) {
-        // Only this journal knows of an outside archive that could not be removed: the next command tries again.
+        // Only this journal knows of an outside archive, or an old file, that could not be removed: the next command tries
+        // again.
         Ok(mut stay) if !is_tidy => notes.append(&mut stay),
         Ok(mut stay) => {
             notes.append(&mut stay);

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::format::journal::{Journal, RunOutcome, StoredFiles};
 use crate::format::stored_identities::{self, IDENTITIES, StoredIdentity};
 use crate::format::undo_files::{StoredName, UNDO, run_of_directory, stage_of, undo_directory};
-use crate::stored_file::{StoredFile, open_undo_directory};
+use crate::stored_file::{StoredFile, StoredFileError, open_undo_directory};
 use crate::transaction::error::Cause;
 use crate::transaction::stage::domains::{HOLDER, drop_holder};
 use crate::transaction::stage::own_stage::{FoundStage, open_own};
@@ -17,16 +17,39 @@ use crate::transaction::switch::late_copies::LATE;
 use patchadm_rootfs::{Dir, FileType, Root};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// Makes undo directories of the stages of a run that committed, and removes what the run made useless. Returns notes on
-/// what stays.
+/// What became of the stored files of a run.
+#[derive(Debug, Default)]
+pub(crate) struct SettledFiles {
+    /// Notes on what stays although no undo data names it.
+    pub(crate) notes: Vec<String>,
+    /// Whether some of that can still go, at another attempt.
+    pub(crate) is_left: bool,
+}
+
+/// Makes undo directories of the stages of a run that committed, and removes what the run made useless.
 pub(crate) fn settle_stored_files(
     root: &Root,
     journal: &Journal,
     outcome: RunOutcome,
-) -> Result<Vec<String>, Cause> {
+) -> Result<SettledFiles, Cause> {
     if outcome != RunOutcome::Commit {
-        return Ok(Vec::new());
+        return Ok(SettledFiles::default());
     }
+    keep_stored_of(root, journal)?;
+    let mut settled = SettledFiles::default();
+    for drop in journal.archives.iter().filter_map(|archive| archive.drop.as_ref()) {
+        if let Err(cause) = drop_stored(root, drop) {
+            // A directory that is not ours does not become it by itself.
+            settled.is_left |= !matches!(cause, Cause::StoredFile(StoredFileError::NotOurs { .. }));
+            settled.notes.push(cause.to_string());
+        }
+    }
+    Ok(settled)
+}
+
+/// Makes undo directories of the stages of a run that committed. Until that is done, nothing but its journal knows of the old
+/// files in there.
+pub(crate) fn keep_stored_of(root: &Root, journal: &Journal) -> Result<(), Cause> {
     let stored = journal.stored_names();
     for (index, domain) in journal.domains.iter().enumerate() {
         let of_domain = stored.iter().filter(|name| name.directory == index);
@@ -35,9 +58,7 @@ pub(crate) fn settle_stored_files(
             keep_objects(root, &domain.stage, &wanted)?;
         }
     }
-    let drops = journal.archives.iter().filter_map(|archive| archive.drop.as_ref());
-    let failed = drops.filter_map(|drop| drop_stored(root, drop).err());
-    Ok(failed.map(|cause| cause.to_string()).collect())
+    Ok(())
 }
 
 /// Makes undo directories of the stages of a run that committed and has lost its journal. `stored` are the old files that its
