@@ -70,7 +70,8 @@ fn there_and_back_in_forms(mut play: Play, seed: u64) {
 
 #[test]
 fn whatever_forms_undo_data_has_every_kind_of_change_is_made_and_taken_back() {
-    let homes = [(Home::Plain, false), (Home::Mounted, false), (Home::Plain, true), (Home::BehindLink, false)];
+    let homes =
+        [(Home::Plain, false), (Home::Mounted, false), (Home::Plain, true), (Home::BehindLink, false)];
     for seed in 0..sample_or_whole(1, 24) {
         for (number, (home, ordinary)) in (0..).zip(homes) {
             match Play::begin_in(home, ordinary) {

@@ -72,10 +72,10 @@ mod races;
 pub(crate) mod sigkill;
 /// Signals, and more of them while a run is rolled back.
 mod signals;
-/// What is played.
-pub(crate) mod stories;
 /// Undo data as files, and in other forms.
 mod stored;
+/// What is played.
+pub(crate) mod stories;
 /// Fifty commands on one root at once.
 mod storm;
 /// The table of docs/reliability.md.

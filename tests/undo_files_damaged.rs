@@ -48,7 +48,8 @@ fn stored(stage: &Scenario, bytes: &str) -> PathBuf {
 #[track_caller]
 fn assert_named(stage: &Scenario, what: &str, words: &str) {
     let before = stage.everything();
-    for line in ["patchrm -R @ROOT@ 100-01", "remove -R @ROOT@ 100-01", "repack --format gz -R @ROOT@ 100-01"] {
+    for line in ["patchrm -R @ROOT@ 100-01", "remove -R @ROOT@ 100-01", "repack --format gz -R @ROOT@ 100-01"]
+    {
         let said = stage.run(line).fails(4);
         let named: Vec<&str> = said.lines().filter(|line| line.contains(words)).collect();
         assert_eq!(named.len(), 1, "{what}, {line}: {said}");
@@ -171,7 +172,9 @@ fn an_object_of_another_type_than_recorded_is_named() {
 
 #[test]
 fn an_object_that_was_changed_or_cut_short_is_named_also_where_its_size_and_time_are_as_before() {
-    for (what, bytes) in [("changed", "DATA one\n"), ("cut short", "data"), ("longer", "data one\nmore\n"), ("empty", "")] {
+    for (what, bytes) in
+        [("changed", "DATA one\n"), ("cut short", "data"), ("longer", "data one\nmore\n"), ("empty", "")]
+    {
         let (stage, before) = patched();
         let at = stored(&stage, "data one\n");
         let time = fs::metadata(&at).unwrap().modified().unwrap();
@@ -258,7 +261,8 @@ fn what_lies_on_another_file_system_meanwhile_is_copied() {
     };
     fs::create_dir(&kept).unwrap();
     assert!(copied(&undo, &kept));
-    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m,mode=711", "none"]).arg(&undo).output();
+    let mount =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m,mode=711", "none"]).arg(&undo).output();
     if !is_root() || !mount.is_ok_and(|output| output.status.success()) {
         return crate::skipped("what lies on another file system is copied: may not mount");
     }

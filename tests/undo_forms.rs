@@ -86,7 +86,8 @@ pub(crate) fn undo_directories(stage: &Scenario) -> Vec<String> {
             }
             let path = entry.path();
             let name = entry.file_name().to_string_lossy().into_owned();
-            let is_ours = |path: &Path| path.ends_with("var/sadm/patchadm/undo") || path.ends_with(".patchadm/undo");
+            let is_ours =
+                |path: &Path| path.ends_with("var/sadm/patchadm/undo") || path.ends_with(".patchadm/undo");
             if name.starts_with(".patchadm-undo-") || path.parent().is_some_and(is_ours) {
                 found.push(path.display().to_string());
             } else {

@@ -263,7 +263,8 @@ impl Moment {
 
     /// The same, whatever forms the undo data of patches has.
     pub(super) fn in_any_form(self) -> Self {
-        let is_of_form = |path: &[u8]| path.starts_with(b"patchadm/undo") || path.starts_with(b"patchadm/ledger/");
+        let is_of_form =
+            |path: &[u8]| path.starts_with(b"patchadm/undo") || path.starts_with(b"patchadm/ledger/");
         let database = self.database.into_iter().filter(|(path, _)| !is_of_form(path));
         let plain = |(path, mut node): (Vec<u8>, Node)| {
             let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();

@@ -315,7 +315,11 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
         Moment::Staging | Moment::Saving | Moment::Recording | Moment::Switching
             if matches!(command, Command::Expire) =>
         {
-            if is_full { 18 } else { 4 }
+            if is_full {
+                18
+            } else {
+                4
+            }
         }
         Moment::Staging | Moment::Saving | Moment::Recording | Moment::Switching
             if is_full && matches!(command, Command::Repack(..)) =>

@@ -16,10 +16,10 @@ mod records;
 mod roots;
 /// That each rule is needed.
 mod rules;
-/// The table of rules.
-mod table;
 /// The records of undo data as files.
 mod stored;
+/// The table of rules.
+mod table;
 /// Undo archives with another manifest.
 mod undo;
 /// The table of what is told.

@@ -156,7 +156,8 @@ impl<'p> Play<'p> {
             let run = self.run(&format!("{} {form}", add_line(engine, patch)));
             self.succeeds(&run, "add native");
             self.count("applied natively");
-            let is_archive = (run.stdout + &run.stderr).contains("scripts run, so the undo data is an archive");
+            let is_archive =
+                (run.stdout + &run.stderr).contains("scripts run, so the undo data is an archive");
             if form.ends_with("files") && !is_archive && self.form(next) != Some("files") {
                 self.differs("add native", "form", &format!("{:?} instead of files", self.form(next)));
             }

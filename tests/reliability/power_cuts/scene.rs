@@ -195,10 +195,12 @@ fn stored(root: &Path) -> Vec<String> {
             continue;
         }
         let tree = Tree::of(&root.join(undo), &[]);
-        let files = tree.objects().iter().filter(|(path, columns)| {
-            columns[0] == "100000" && !path.ends_with("identities")
-        });
-        found.extend(files.map(|(_, columns)| format!("{undo} {} {} {}", columns[1], columns[4], columns[5])));
+        let files = tree
+            .objects()
+            .iter()
+            .filter(|(path, columns)| columns[0] == "100000" && !path.ends_with("identities"));
+        found
+            .extend(files.map(|(_, columns)| format!("{undo} {} {} {}", columns[1], columns[4], columns[5])));
     }
     found.sort();
     found

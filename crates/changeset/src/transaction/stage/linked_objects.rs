@@ -44,7 +44,9 @@ impl<'a> UndoDirectories<'a> {
             Entry::Vacant(free) => {
                 let dir = open_undo_directory(self.root, &file.directory)?;
                 let run = run_of_directory(&file.directory);
-                free.insert(dir.map(|dir| noted_identities(&dir, &run).map(|noted| (dir, noted))).transpose()?)
+                free.insert(
+                    dir.map(|dir| noted_identities(&dir, &run).map(|noted| (dir, noted))).transpose()?,
+                )
             }
         };
         Ok(opened.as_ref().map(|(dir, noted)| (dir, noted.get(&file.name).copied())))

@@ -152,7 +152,8 @@ mod tests {
             let file = dir.path().join(descriptor);
             fs::write(&file, "").unwrap();
             std::os::unix::fs::symlink(&file, process.join("fd").join(descriptor)).unwrap();
-            fs::write(process.join("fdinfo").join(descriptor), format!("pos:\t0\nflags:\t{flags}\n")).unwrap();
+            fs::write(process.join("fdinfo").join(descriptor), format!("pos:\t0\nflags:\t{flags}\n"))
+                .unwrap();
             wanted.insert(fs::metadata(&file).unwrap().ino());
         }
         let mapped = "7f00-7f01 rw-s 00000000 00:1f 77 /a\n7f02-7f03 r--s 00000000 00:1f 78 /b\n";
