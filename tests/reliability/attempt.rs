@@ -76,7 +76,9 @@ pub(crate) fn is_elf_cache(path: &str) -> bool {
 /// The path with `RUN` for what has the form of a run, and `BESIDE` for the directory beside a root: both have random
 /// names.
 fn without_run(path: &str) -> String {
-    let path = match path.split_once(&format!("/{OUTSIDE}/")) {
+    // Undo directories of a root have the same name.
+    let outside = path.split_once(&format!("/{OUTSIDE}/"));
+    let path = match outside.filter(|(above, _)| !above.ends_with("patchadm")) {
         Some((_, below)) => format!("/BESIDE/{OUTSIDE}/{below}"),
         None => path.to_owned(),
     };
@@ -156,10 +158,14 @@ fn rewritten_archives(root: &Path) -> Vec<String> {
     let entries = lines.filter_map(|line| serde_json::from_slice(line.get(9..)?).ok());
     let is_rewritten = |op: &Op| {
         let path = op.path.to_string();
-        let stem = path.rsplit('/').next().and_then(|name| name.split('.').next()).unwrap_or_default();
-        let is_archive = ["undo", "obsolete"].contains(&stem)
-            && !["/undo.b3", "/undo.paths"].iter().any(|name| path.ends_with(name));
-        op.kind != OpKind::Delete && is_archive || path.ends_with("/manifest.gz")
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let is_archive = ["undo", "obsolete"].iter().any(|stem| {
+            name.strip_prefix(stem)
+                .is_some_and(|suffix| ["", ".gz", ".Z", ".zst", ".files"].contains(&suffix))
+        });
+        // Undo data in another form has another name.
+        let is_written = matches!(op.kind, OpKind::Replace | OpKind::Add);
+        is_written && is_archive || path.ends_with("/manifest.gz")
     };
     let rewritten = entries.filter_map(|entry| match entry {
         JournalEntry::Op(op) if is_rewritten(&op) => Some(format!("/RUN/{}", op.stage)),
@@ -178,7 +184,8 @@ fn is_looking_back(call: ChangeCall, path: &str) -> bool {
 /// Whether a change belongs to a directory of records that gets an undo archive, or to one beside the root. The archive is
 /// written first, then its digest; where the digest comes first, both came from a stage and are copied like any record.
 fn is_saved(noted: &[(ChangeCall, String, Journal)], number: usize) -> bool {
-    if noted[number].1.starts_with("/BESIDE/") {
+    // An old file that cannot stay is copied.
+    if noted[number].1.starts_with("/BESIDE/") || noted[number].1.contains("/RUN/o/copy-") {
         return true;
     }
     let Some((_, rest)) = noted[number].1.split_once("/RUN/db/") else { return false };
@@ -305,6 +312,16 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
     };
     match moment {
         _ if errno == Errno::INTR => 0,
+        // The trial is stuck: nothing is known of the reason but whether there is room.
+        Moment::Staging | Moment::Saving | Moment::Recording | Moment::Switching
+            if matches!(command, Command::Expire) =>
+        {
+            if is_full {
+                18
+            } else {
+                4
+            }
+        }
         Moment::Staging | Moment::Saving | Moment::Recording | Moment::Switching
             if is_full && matches!(command, Command::Repack(..)) =>
         {

@@ -57,9 +57,11 @@ impl Picture {
         }
         if let Ok(text) = fs::read_to_string(root.join("var/sadm/patchadm/trial/record")) {
             let mut record: Value = serde_json::from_str(&text).unwrap();
+            // An end that failed is told there, and no other state than before it.
+            record["stuck"] = Value::Null;
+            exact.insert("trial".to_owned(), vec![record.to_string()]);
             record["run"] = Value::Null;
             alike.insert("trial".to_owned(), record.to_string());
-            exact.insert("trial".to_owned(), vec![text]);
         }
         if let Some(view) = view_of_stage(root) {
             alike.insert("stage".to_owned(), view.clone());

@@ -22,7 +22,7 @@ use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::objects::identity::is_same_inode;
 use crate::transaction::recover::set_id::strip_set_id_bits;
 use crate::transaction::recover::stored_files::{
-    MountedFileSystem, drop_stored_files, drops_stored_files, keep_stored_files,
+    LeftFiles, MountedFileSystem, drop_stored_files, drops_stored_files, keep_stored_files,
 };
 use crate::transaction::stage::domains::{drop_objects, drop_stages, make_own_directory};
 use crate::transaction::switch::op_runner::OpRunner;
@@ -67,8 +67,10 @@ pub(crate) fn finish_run(
         notes.push(cause.to_string());
         return notes;
     }
+    let mut left = LeftFiles::default();
     let told =
-        write_history_and_drop_objects(root, journal, outcome, duration_ms, may_be_repeated, &mut notes);
+        write_history_and_drop_objects(root, journal, outcome, duration_ms, may_be_repeated, &mut left);
+    notes.append(&mut left.notes);
     let (told, durability) = match told {
         Ok(durability) => (Ok(()), durability),
         Err(cause) => (Err(cause), ToldDurability::Durable),
@@ -80,12 +82,13 @@ pub(crate) fn finish_run(
     };
     let dropped = drop_stages(root, journal.domains.iter()).map(|mut stay| notes.append(&mut stay));
     let earlier = journal_file::remove_earlier(root, &journal.head.header.run);
-    let is_tidy = outside.is_ok();
+    let is_tidy = outside.is_ok() && !left.can_go;
     let done = [outside, bits.map(drop), told, dropped, earlier];
     notes.extend(done.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
     let emptied = emptied.map(|emptied| end_emptied(root, journal, emptied, unsynced));
     match emptied.unwrap_or_else(|| Ok(Vec::new())) {
-        // Only this journal knows of an outside archive that could not be removed: the next command tries again.
+        // Only this journal knows of an outside archive, or an old file, that could not be removed: the next command tries
+        // again.
         Ok(mut stay) if !is_tidy => notes.append(&mut stay),
         Ok(mut stay) => {
             notes.append(&mut stay);
@@ -121,7 +124,7 @@ enum ToldDurability {
 }
 
 /// Writes history and logs, which mostly waits for the disk, while other threads remove the staged objects, and the stored
-/// ones that the run made useless. If directories will be removed, one sync serves all; if the writing `may_be_repeated`,
+/// ones that the run made useless; notes those that are `left`. If directories will be removed, one sync serves all; if the writing `may_be_repeated`,
 /// nothing waits.
 fn write_history_and_drop_objects(
     root: &Root,
@@ -129,7 +132,7 @@ fn write_history_and_drop_objects(
     outcome: RunOutcome,
     duration_ms: Option<u64>,
     may_be_repeated: bool,
-    notes: &mut Vec<String>,
+    left: &mut LeftFiles,
 ) -> Result<ToldDurability, Cause> {
     let write = || {
         let told = write_history(root, journal, outcome, duration_ms, false)?;
@@ -149,7 +152,7 @@ fn write_history_and_drop_objects(
         drop_stored_files(root, journal, outcome, &synced_later)
     };
     if root.workers() < 2 {
-        notes.extend(drop_stored());
+        *left = drop_stored();
         return write();
     }
     std::thread::scope(|scope| {
@@ -159,8 +162,10 @@ fn write_history_and_drop_objects(
             scope.spawn(|| journal.domains.iter().try_for_each(|domain| drop_objects(root, domain)));
         let told = write();
         let _ = dropping.join();
-        let failed = |_| vec!["a thread that removes stored objects failed".to_owned()];
-        notes.extend(stored.into_iter().flat_map(|stored| stored.join().unwrap_or_else(failed)));
+        if let Some(stored) = stored {
+            let notes = || vec!["a thread that removes stored objects failed".to_owned()];
+            *left = stored.join().unwrap_or_else(|_| LeftFiles { notes: notes(), can_go: true });
+        }
         told
     })
 }

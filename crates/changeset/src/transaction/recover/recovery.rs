@@ -12,6 +12,7 @@ use crate::transaction::journal::root_id_file;
 use crate::transaction::journal::run_notes::{RunNotes, with_notes};
 use crate::transaction::journal::run_numbers;
 use crate::transaction::recover::finish::{finish_run, tell_again};
+use crate::transaction::recover::stored_files::keep_stored_files;
 use crate::transaction::recover::strays::remove_strays;
 use crate::transaction::stage::domains::must_be_ours;
 use crate::transaction::stage::local_stage;
@@ -115,6 +116,26 @@ pub fn recover_with(
     };
     let notes = remove_strays(root, head.as_ref()).during(Phase::Recover)?;
     Ok(recovered.with_notes(notes))
+}
+
+/// Finishes the run before, of the same command, if an error has cut off its end. Fails if old files that are undo data are
+/// still in its stages then: the next run takes the place of its journal, and nothing else knows of them.
+pub fn finish_last_run(
+    root: &Root,
+    lock: &Lock,
+    outside: &OutsideAccess<'_>,
+) -> Result<(), TransactionError> {
+    let is_cut_off = |head: &JournalHead| !head.done && head.outcome == Some(RunOutcome::Commit);
+    if !journal_file::head(root).during(Phase::Prepare)?.as_ref().is_some_and(is_cut_off) {
+        return Ok(());
+    }
+    recover_with(root, lock, outside)?;
+    match read_believed(root).during(Phase::Prepare)? {
+        Some(journal) if is_cut_off(&journal.head) => {
+            keep_stored_files(root, &journal, RunOutcome::Commit, None).during(Phase::Prepare)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Completes history and logs of a run that is tidied up. The run is done in any case, so a failure is only a note.

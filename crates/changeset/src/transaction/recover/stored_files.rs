@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::format::journal::{Journal, RunOutcome, StoredFiles};
 use crate::format::stored_identities::{self, IDENTITIES, StoredIdentity};
 use crate::format::undo_files::{StoredName, UNDO, run_of_directory, stage_of, undo_directory};
-use crate::stored_file::{StoredFile, open_undo_directory};
+use crate::stored_file::{StoredFile, StoredFileError, open_undo_directory};
 use crate::transaction::error::Cause;
 use crate::transaction::stage::domains::{HOLDER, drop_holder};
 use crate::transaction::stage::own_stage::{FoundStage, open_own};
@@ -20,8 +20,26 @@ use patchadm_svr4::package::{Mode, ObjectPath};
 /// A mount and its file system.
 pub(crate) type MountedFileSystem = (u64, (u32, u32));
 
-/// Makes undo directories of the stages of a run that committed. How objects looked when they were last found `unchanged`
-/// before the commit is known of most, but only to the process that committed.
+/// The stored files that a run made useless, and that are still there.
+#[derive(Debug, Default)]
+pub(crate) struct LeftFiles {
+    /// Notes on them.
+    pub(crate) notes: Vec<String>,
+    /// Whether some of them can still go, at another attempt.
+    pub(crate) can_go: bool,
+}
+
+impl LeftFiles {
+    fn add(&mut self, cause: &Cause) {
+        // A directory that is not ours does not become it by itself.
+        self.can_go |= !matches!(cause, Cause::StoredFile(StoredFileError::NotOurs { .. }));
+        self.notes.push(cause.to_string());
+    }
+}
+
+/// Makes undo directories of the stages of a run that committed. Until that is done, nothing but its journal knows of the old
+/// files in there. How objects looked when they were last found `unchanged` before the commit is known of most, but only to
+/// the process that committed.
 pub(crate) fn keep_stored_files(
     root: &Root,
     journal: &Journal,
@@ -50,25 +68,27 @@ pub(crate) fn drops_stored_files(journal: &Journal, outcome: RunOutcome) -> bool
     outcome == RunOutcome::Commit && journal.archives.iter().any(|archive| archive.drop.is_some())
 }
 
-/// Removes the stored objects that a run made useless, durably or on a file system that is `synced_later`. Returns notes
-/// on what stays.
+/// Removes the stored objects that a run made useless, durably or on a file system that is `synced_later`. Returns those
+/// that stay.
 pub(crate) fn drop_stored_files(
     root: &Root,
     journal: &Journal,
     outcome: RunOutcome,
     synced_later: &[MountedFileSystem],
-) -> Vec<String> {
+) -> LeftFiles {
+    let mut left = LeftFiles::default();
     if outcome != RunOutcome::Commit {
-        return Vec::new();
+        return left;
     }
     let drops = journal.archives.iter().filter_map(|archive| archive.drop.as_ref());
     let mut directories = BTreeSet::new();
-    let mut failed: Vec<Cause> =
+    let failed: Vec<Cause> =
         drops.filter_map(|drop| drop_stored(root, drop, &mut directories).err()).collect();
+    failed.iter().for_each(|cause| left.add(cause));
     // Archives of one run share a directory, which is made durable once.
     let settled = directories.iter().map(|path| settle_directory(root, path, synced_later));
-    failed.extend(settled.filter_map(Result::err));
-    failed.iter().map(ToString::to_string).collect()
+    settled.filter_map(Result::err).for_each(|cause| left.add(&cause));
+    left
 }
 
 /// Makes undo directories of the stages of a run that committed and has lost its journal. `stored` are the old files that its

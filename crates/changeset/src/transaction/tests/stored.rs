@@ -165,10 +165,10 @@ fn a_directory_that_archives_of_one_run_share_is_made_durable_once() {
         counted.fetch_add((step.call == ChangeCall::Sync).into(), Ordering::Relaxed);
         Ok(())
     });
-    let notes = drop_stored_files(&world.root(door), &journal, RunOutcome::Commit, &[]);
+    let unremoved = drop_stored_files(&world.root(door), &journal, RunOutcome::Commit, &[]);
     let mut left: Vec<_> =
         fs::read_dir(world.path(UNDO)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
-    assert_eq!((notes, syncs.load(Ordering::Relaxed)), (Vec::<String>::new(), 1));
+    assert_eq!((unremoved.notes, syncs.load(Ordering::Relaxed)), (Vec::<String>::new(), 1));
     assert_eq!(left, ["3", "4"]);
 }
