@@ -133,7 +133,7 @@ fn what_is_written_to_a_stored_file_around_the_commit_does_not_fit_its_identity(
         });
         world.run_plan(&plan, door, &|| None).unwrap();
         let undo = world.path(&format!("var/sadm/patchadm/undo/{RUN}"));
-        let noted = stored_identities::parse(&fs::read(undo.join("identities")).unwrap());
+        let noted = stored_identities::parse(&fs::read(undo.join("identities")).unwrap(), RUN);
         let journal = world.journal();
         let op = journal.ops.iter().find(|op| op.path == at("/opt/web/gone")).unwrap();
         let name = op.stage.strip_prefix("o/").unwrap();
