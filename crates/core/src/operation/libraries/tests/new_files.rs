@@ -129,7 +129,7 @@ fn a_second_pass_reads_what_lies_in_the_middle_of_a_large_file() {
     let file = files.get(0, &member("large")).unwrap().file.clone().unwrap();
     assert_eq!(file.facts.soname.as_deref(), Some("liblarge.so.1"));
     assert_eq!(file.facts.needed, ["libc.so.6"]);
-    let symbols = &files.symbols()[&std::sync::Arc::as_ptr(&file)];
+    let symbols = &files.symbols()[&Arc::as_ptr(&file)];
     assert!(symbols.exported.contains("large") && symbols.undefined.contains("small"));
     assert_eq!(files.symbols().len(), 2, "those of the first pass are gone");
 }
