@@ -47,10 +47,15 @@ fn what_the_readme_shows_of_speed_stands_in_the_results() {
     let read =
         |path: &str| std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let readme = read("README.md");
-    let (_, speed) = readme.split_once("\n## Speed\n\n").unwrap();
-    let (shown, _) = speed.split_once("|\n\n").unwrap();
-    assert!(shown.lines().count() > 5, "{shown}");
-    assert!(read("docs/benchmark/results.md").contains(shown), "{shown}");
+    for (section, page) in [
+        ("\n## Speed\n\n", "docs/benchmark/results.md"),
+        ("\n### With the old files as undo data\n\n", "docs/benchmark/files.md"),
+    ] {
+        let (_, speed) = readme.split_once(section).unwrap();
+        let (shown, _) = speed.split_once("|\n\n").unwrap();
+        assert!(shown.lines().count() > 5, "{shown}");
+        assert!(read(page).contains(shown), "{shown}");
+    }
 }
 
 /// So many slices of a material, as those of files of ten slices.

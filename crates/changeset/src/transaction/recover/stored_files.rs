@@ -150,7 +150,8 @@ fn keep_objects(
     let (above, is_new) = make_holder(root, &path)?;
     stage.move_to(b"o", &above, path.name())?;
     // A new directory needs its own name, too: one sync is enough for both.
-    Ok(if is_new { above.sync_file_system()? } else { above.sync()? })
+    let synced = if is_new { above.sync_file_system() } else { above.sync() };
+    Ok(synced?)
 }
 
 /// Writes down how the stored objects of a run looked before the commit, and the others of them now. That is a hint, so it
@@ -187,15 +188,13 @@ fn make_holder(root: &Root, path: &ObjectPath) -> Result<(Dir, bool), Cause> {
         return Ok((root.dir(&above)?, false));
     }
     let holder = root.dir(&above.parent().unwrap_or_else(ObjectPath::root))?;
-    match holder.look(UNDO)? {
-        None => Ok((holder.make_dir(UNDO, Mode::of(0o711))?, true)),
-        Some(_) => {
-            // A run that was cut off may have made it.
-            let undo = holder.dir(UNDO)?;
-            let is_empty = undo.names()?.is_empty();
-            Ok((undo, is_empty))
-        }
+    if holder.look(UNDO)?.is_none() {
+        return Ok((holder.make_dir(UNDO, Mode::of(0o711))?, true));
     }
+    // A run that was cut off may have made it.
+    let undo = holder.dir(UNDO)?;
+    let is_empty = undo.names()?.is_empty();
+    Ok((undo, is_empty))
 }
 
 /// Removes stored objects; notes the directories that held them.

@@ -73,7 +73,7 @@ fn plan(world: &World) -> Plan {
     };
     let changes = REPLACED.into_iter().map(replacement).collect();
     let (contents, records, undo) = (BTreeMap::new(), Vec::new(), Vec::new());
-    Plan { changes, contents, records, undo, ..world.plan() }
+    Plan { changes, records, contents, undo, ..world.plan() }
 }
 
 /// Runs the plan with stored files that have these permissions. Returns how often the source was asked for files, and
