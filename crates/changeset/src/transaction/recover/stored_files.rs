@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::format::journal::{Journal, RunOutcome, StoredFiles};
+use crate::format::journal::{Journal, OpKind, RunOutcome, StoredFiles};
 use crate::format::stored_identities::{self, IDENTITIES, StoredIdentity};
 use crate::format::undo_files::{StoredName, UNDO, run_of_directory, stage_of, undo_directory};
 use crate::stored_file::{StoredFile, StoredFileError, open_undo_directory};
@@ -51,11 +51,12 @@ pub(crate) fn settle_stored_files(
 /// files in there.
 pub(crate) fn keep_stored_of(root: &Root, journal: &Journal) -> Result<(), Cause> {
     let stored = journal.stored_names();
+    let had_trees = journal.ops.iter().any(|op| op.kind == OpKind::Tree);
     for (index, domain) in journal.domains.iter().enumerate() {
         let of_domain = stored.iter().filter(|name| name.directory == index);
         let wanted: BTreeSet<&[u8]> = of_domain.map(|name| name.name.as_bytes()).collect();
         if !wanted.is_empty() {
-            keep_objects(root, &domain.stage, &wanted)?;
+            keep_objects(root, &domain.stage, &wanted, had_trees)?;
         }
     }
     Ok(())
@@ -75,14 +76,20 @@ pub(crate) fn keep_stored_files(root: &Root, run: &str, stored: &[StoredFile]) -
         };
         // Nobody has checked what the undo data says of it.
         if matches!(open_own(&above, stage.name(), run.as_bytes())?, FoundStage::Ours(_)) {
-            keep_objects(root, &stage, &wanted)?;
+            keep_objects(root, &stage, &wanted, true)?;
         }
     }
     Ok(())
 }
 
-/// Makes the objects of a stage an undo directory that holds the `wanted` ones.
-fn keep_objects(root: &Root, of_run: &ObjectPath, wanted: &BTreeSet<&[u8]>) -> Result<(), Cause> {
+/// Makes the objects of a stage an undo directory that holds the `wanted` ones. Where whole directories were exchanged, the
+/// names of these, too, were removed from there just now.
+fn keep_objects(
+    root: &Root,
+    of_run: &ObjectPath,
+    wanted: &BTreeSet<&[u8]>,
+    had_trees: bool,
+) -> Result<(), Cause> {
     let Some(stage) = root.dir_if_there(of_run)? else { return Ok(()) };
     if stage.look(b"o")?.is_none_or(|seen| seen.file_type != FileType::Directory) {
         return Ok(());
@@ -96,7 +103,7 @@ fn keep_objects(root: &Root, of_run: &ObjectPath, wanted: &BTreeSet<&[u8]>) -> R
             None => objects.remove_entry(entry)?,
         }
     }
-    if !others.is_empty() {
+    if had_trees || !others.is_empty() {
         // Once it is an undo directory, nobody looks for them any more.
         objects.sync()?;
     }
