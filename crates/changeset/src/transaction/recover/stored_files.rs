@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::format::journal::{Journal, RunOutcome, StoredFiles};
+use crate::format::journal::{Journal, OpKind, RunOutcome, StoredFiles};
 use crate::format::stored_identities::{self, IDENTITIES, StoredIdentity};
 use crate::format::undo_files::{StoredName, UNDO, run_of_directory, stage_of, undo_directory};
 use crate::stored_file::{StoredFile, StoredFileError, open_undo_directory};
@@ -50,14 +50,15 @@ pub(crate) fn keep_stored_files(
         return Ok(());
     }
     let stored = journal.stored_names();
+    let had_trees = journal.ops.iter().any(|op| op.kind == OpKind::Tree);
     for (index, domain) in journal.domains.iter().enumerate() {
         let of_domain = || stored.iter().filter(|name| name.directory == index);
-        let wanted: BTreeSet<&[u8]> = of_domain().map(|name| name.name.as_bytes()).collect();
+        let names: BTreeSet<&[u8]> = of_domain().map(|name| name.name.as_bytes()).collect();
         let known = unchanged.map(|unchanged| {
             of_domain().filter_map(|name| Some((name.name.as_bytes(), *unchanged.get(name)?))).collect()
         });
-        if !wanted.is_empty() {
-            keep_objects(root, &domain.stage, &wanted, known.as_ref())?;
+        if !names.is_empty() {
+            keep_objects(root, &domain.stage, &WantedObjects { names, known, had_trees })?;
         }
     }
     Ok(())
@@ -98,30 +99,32 @@ pub(crate) fn keep_proven_files(root: &Root, run: &str, stored: &[StoredFile]) -
     for file in stored.iter().filter(|file| run_of_directory(&file.directory) == run) {
         wanted.entry(&file.directory).or_default().insert(file.name.as_bytes());
     }
-    for (directory, wanted) in wanted {
+    for (directory, names) in wanted {
         let Some(stage) = stage_of(directory) else { continue };
         let Some(above) = root.dir_if_there(&stage.parent().unwrap_or_else(ObjectPath::root))? else {
             continue;
         };
         // Nobody has checked what the undo data says of it.
         if matches!(open_own(&above, stage.name(), run.as_bytes())?, FoundStage::Ours(_)) {
-            keep_objects(root, &stage, &wanted, None)?;
+            keep_objects(root, &stage, &WantedObjects { names, known: None, had_trees: true })?;
         }
     }
     Ok(())
 }
 
-/// How stored objects looked before the commit, by name. Others have been copied or have lost bits since.
-type KnownIdentities<'a> = BTreeMap<&'a [u8], StoredIdentity>;
+/// The old objects of a stage that are undo data.
+struct WantedObjects<'a> {
+    /// Their names.
+    names: BTreeSet<&'a [u8]>,
+    /// How they looked before the commit, but for those that have been copied or have lost bits since. Where nothing is known,
+    /// somebody may have written to them since: then they are read before they are restored.
+    known: Option<BTreeMap<&'a [u8], StoredIdentity>>,
+    /// Whether whole directories were exchanged, the names of which were removed from the stage just now.
+    had_trees: bool,
+}
 
-/// Makes the objects of a stage an undo directory that holds the `wanted` ones. Where nothing is known of how they looked
-/// before the commit, somebody may have written to them since: then they are read before they are restored.
-fn keep_objects(
-    root: &Root,
-    of_run: &ObjectPath,
-    wanted: &BTreeSet<&[u8]>,
-    known: Option<&KnownIdentities<'_>>,
-) -> Result<(), Cause> {
+/// Makes the objects of a stage an undo directory that holds the wanted ones.
+fn keep_objects(root: &Root, of_run: &ObjectPath, wanted: &WantedObjects<'_>) -> Result<(), Cause> {
     let Some(stage) = root.dir_if_there(of_run)? else { return Ok(()) };
     let path = undo_directory(of_run);
     let path = path.ok_or_else(|| Cause::Internal(format!("{of_run} has no undo directory")))?;
@@ -132,19 +135,19 @@ fn keep_objects(
     }
     let objects = stage.dir(b"o")?;
     let others: Vec<_> =
-        objects.entries()?.into_iter().filter(|(name, _)| !wanted.contains(&**name)).collect();
+        objects.entries()?.into_iter().filter(|(name, _)| !wanted.names.contains(&**name)).collect();
     for entry in &others {
-        match entry.0.strip_prefix(LATE).filter(|name| wanted.contains(name)) {
+        match entry.0.strip_prefix(LATE).filter(|name| wanted.names.contains(name)) {
             Some(name) => objects.replace(&entry.0, &objects, name)?,
             None => objects.remove_entry(entry)?,
         }
     }
-    if !others.is_empty() {
+    if wanted.had_trees || !others.is_empty() {
         // Once it is an undo directory, nobody looks for them any more.
         objects.sync()?;
     }
-    match known {
-        Some(known) => note_identities(&objects, &run_of_directory(&path), wanted, known)?,
+    match &wanted.known {
+        Some(known) => note_identities(&objects, &run_of_directory(&path), &wanted.names, known)?,
         None => drop(objects.remove(IDENTITIES)?),
     }
     let (above, is_new) = make_holder(root, &path)?;
@@ -160,7 +163,7 @@ fn note_identities(
     objects: &Dir,
     run: &str,
     wanted: &BTreeSet<&[u8]>,
-    known: &KnownIdentities<'_>,
+    known: &BTreeMap<&[u8], StoredIdentity>,
 ) -> Result<(), Cause> {
     let mut identities = BTreeMap::new();
     for name in wanted {
