@@ -4,7 +4,7 @@ use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::reliability::stories::{Command, Story};
 use crate::scenario::Scenario;
-use crate::trial::let_it_expire;
+use crate::trial::{change_record, let_it_expire};
 
 fn web(text: &str) -> Package {
     Package::new("ACMEweb").file("bin/httpd", 0o755, text).file("bin/tool", 0o644, "tool\n")
@@ -39,7 +39,9 @@ pub(super) fn trial_confirmed() -> Story {
 /// A trial is over, and whoever comes first backs its patches out.
 pub(super) fn trial_over() -> Story {
     let stage = on_trial();
+    // By the boot, and by the clock where the boot is not asked for.
     let_it_expire(&stage);
+    change_record(&stage, |record| record["until"] = "2016-11-20T07:00:00Z".into());
     Story::of("end of a trial", stage, Command::Expire)
 }
 
