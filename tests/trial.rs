@@ -62,7 +62,7 @@ pub(crate) fn kill_waiter(stage: &Scenario) {
 }
 
 /// Changes the record as another boot, or the passing of time, would have it.
-pub(crate) fn change_record(stage: &Scenario, change: impl Fn(&mut Value)) {
+fn change_record(stage: &Scenario, change: impl Fn(&mut Value)) {
     kill_waiter(stage);
     let text = stage.text(RECORD);
     let mut record: Value = serde_json::from_str(&text).unwrap();

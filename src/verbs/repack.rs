@@ -166,7 +166,7 @@ impl ArchiveEntry {
 impl CommandReport for RepackReply {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         for archive in &self.archives {
-            output.line(archive.line(&self.format))?;
+            output.line(archive.line(self.format))?;
         }
         if self.archives.is_empty() {
             output.line("nothing to do: there is no undo archive to write")?;

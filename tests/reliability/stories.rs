@@ -815,14 +815,9 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
             assert!(report.mended.iter().all(|mended| mended.is_made), "{:?}", report.mended);
             (Recovered::Nothing, Vec::new())
         }
-        Command::Confirm => {
-            let report = confirm_trial(root, None, caller)?;
-            (report.recovered, vec![Ok(Some(report.receipt))])
-        }
-        Command::Expire => {
-            let report = at_moment(7200, caller, |caller| end_expired_trial(root, caller))?;
-            assert!(report.ended.is_some(), "it was over");
-            (Recovered::Nothing, Vec::new())
+        Command::Confirm | Command::Expire => {
+            let (recovered, receipt) = end_trial(root, command, caller)?;
+            (recovered, vec![Ok(receipt)])
         }
         Command::Commit(ids) => {
             let request = CommitRequest { ids: ids.clone(), ..CommitRequest::default() };
@@ -847,6 +842,21 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
     let receipts = results.into_iter().collect::<Result<Vec<_>, _>>()?;
     let notes = receipts.into_iter().flatten().flat_map(|receipt| receipt.notes);
     Ok(recovered.notes().iter().cloned().chain(notes).collect())
+}
+
+/// Ends a trial by hand, or two hours later because it is over.
+fn end_trial(
+    root: &Root,
+    command: &Command,
+    caller: &Caller<'_>,
+) -> Result<(Recovered, Option<Receipt>), Failure> {
+    if matches!(command, Command::Confirm) {
+        let report = confirm_trial(root, None, caller)?;
+        return Ok((report.recovered, Some(report.receipt)));
+    }
+    let report = at_moment(7200, caller, |caller| end_expired_trial(root, caller))?;
+    assert!(report.ended.is_some(), "it was over");
+    Ok((Recovered::Nothing, None))
 }
 
 /// Does what `patchadm adopt` does.

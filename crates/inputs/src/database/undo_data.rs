@@ -22,6 +22,7 @@ use super::ledger;
 use super::saves::ARCHIVE_NAMES;
 use super::{RecordView, places};
 use crate::format::ledger::{Ledger, LedgerLine, LedgerUndo, UndoLocation};
+use patchadm_changeset::format::outside_path::OutsidePath;
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::remote::RemoteArchive;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
@@ -87,7 +88,10 @@ impl UndoReader<'_> {
         } else {
             let text = view.read(&pointer, LARGEST_REMOTE)?;
             let (file, at) = match (text, outside.moved_to) {
-                (_, Some(moved_to)) => moved(host, moved_to, package, patch, &missing)?,
+                (text, Some(moved_to)) => {
+                    let pointer = text.and_then(|text| pointed_to(&text, &view.root().show(&pointer)).ok());
+                    moved(host, moved_to, (package, patch, pointer.as_ref()), &missing)?
+                }
                 (Some(text), None) => {
                     let path = pointed_to(&text, &view.root().show(&pointer))?;
                     outside::check(outside, view.root(), &path, (patch, package), line.as_ref())?;
@@ -137,17 +141,24 @@ fn first_of(
     Ok(None)
 }
 
-/// Finds the archive below a directory of the host: `<directory>/<patch>/<package>/undo*`.
+/// Finds the archive below a directory of the host: `<directory>/<patch>/<package>/undo*`. One that was written anew has the
+/// name that the pointer to its former place has.
 fn moved(
     host: &Root,
     directory: &Path,
-    package: &PkgInst,
-    patch: &str,
+    (package, patch, pointer): (&PkgInst, &str, Option<&ObjectPath>),
     missing: &impl Fn(String, bool) -> ArchiveError,
 ) -> Result<FoundFile, ArchiveError> {
     let place = directory.join(patch).join(package.as_str());
     let none = || missing(place.display().to_string(), true);
     let place = ObjectPath::new(place.as_os_str().as_bytes()).map_err(|_| none())?;
+    let named = pointer.and_then(|path| OutsidePath::parse(path.as_bytes()));
+    let named = named.and_then(|outside| place.join(outside.name.as_bytes()).ok());
+    if let Some(path) = named {
+        if let Some(file) = open_on(host, &path)? {
+            return Ok((file, path));
+        }
+    }
     first_of(&place, |path| open_on(host, path))?.ok_or_else(none)
 }
 
