@@ -249,6 +249,7 @@ impl<'p> Play<'p> {
             "native"
         };
         let line = self.remove_line(number, way);
+        let undo_files = self.undo_files();
         let run = if way == "pkgadd" { self.play_archive(number, &id) } else { self.run(&line) };
         let scenario = format!("remove {way}");
         if is_in_the_middle && run.code == 6 {
@@ -265,6 +266,7 @@ impl<'p> Play<'p> {
             self.hand_on(number);
         }
         self.bring_back(number, way);
+        self.forget_rewritten(&undo_files);
         self.count(match way {
             "native" => "backed out natively",
             "script" => "backed out by scripts",

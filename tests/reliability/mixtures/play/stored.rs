@@ -56,22 +56,25 @@ impl Play<'_> {
         }
     }
 
-    /// Of a file that a patch delivers as it was, its undo data has a copy, which a later patch takes over where it goes. Both
-    /// names of one file are taken over together.
-    fn forget_unchanged(&mut self, number: usize, at: usize, stored: &BTreeMap<String, Option<u64>>) {
-        const NAMES: [&str; 2] = ["bin/a", "lib/hard"];
-        let delivered = self.patches[number].objects.keys().map(String::as_str);
-        let mut unchanged: Vec<&str> = delivered.filter(|path| !stored.contains_key(*path)).collect();
-        if unchanged.iter().any(|path| NAMES.contains(path)) {
-            unchanged.extend(NAMES);
-        }
-        for path in unchanged {
-            let later = self.applied[at + 1..].iter();
-            let heir = later
-                .copied()
-                .find(|later| self.stored.get(later).is_some_and(|stored| stored.contains_key(path)));
-            if let Some(inode) = heir.and_then(|heir| self.stored.get_mut(&heir)?.get_mut(path)) {
-                *inode = None;
+    /// The bytes of undo data as files, by patch.
+    pub(super) fn undo_files(&self) -> BTreeMap<usize, Vec<u8>> {
+        let save = |number: usize| {
+            let id = self.patches[number].id();
+            self.scenario.at(&format!("/var/sadm/pkg/{PACKAGE}/save/{id}"))
+        };
+        let read = |number: usize| {
+            let names = ["undo.files", "obsolete.files"];
+            names.iter().find_map(|name| fs::read(save(number).join(name)).ok())
+        };
+        self.applied.iter().filter_map(|number| Some((*number, read(*number)?))).collect()
+    }
+
+    /// Where a backout has written the undo data of a later patch anew, the files in it are copies.
+    pub(super) fn forget_rewritten(&mut self, before: &BTreeMap<usize, Vec<u8>>) {
+        let now = self.undo_files();
+        for (number, stored) in &mut self.stored {
+            if before.get(number) != now.get(number) {
+                stored.values_mut().for_each(|inode| *inode = None);
             }
         }
     }
@@ -81,7 +84,6 @@ impl Play<'_> {
         let at = self.applied.iter().position(|other| *other == number).unwrap();
         let stored = self.stored.remove(&number).unwrap_or_default();
         let now = inodes(&self.scenario);
-        self.forget_unchanged(number, at, &stored);
         for (path, inode) in stored {
             let has = |later: &&usize| {
                 self.patches[**later].objects.contains_key(&path)
