@@ -13,8 +13,8 @@ pub const IS_WRITTEN: bool = cfg!(feature = "zstd");
 #[cfg(feature = "zstd")]
 const LEVEL: i32 = 9;
 
-/// Compresses what is written to it into one frame. A flush ends a block; [`ZstdDecoder`](super::ZstdDecoder) nevertheless
-/// reads a window ahead.
+/// Compresses what is written to it into one frame. A flush ends a block; the reader of this crate
+/// nevertheless decodes a window ahead.
 pub struct ZstdEncoder<W: Write> {
     #[cfg(feature = "zstd")]
     inner: ::zstd::stream::write::Encoder<'static, W>,
