@@ -33,7 +33,7 @@ use patchadm_core::operation::queries::select::PackagePattern;
 use patchadm_core::operation::recover::{Recovery, RecoveryAid, recover_root, recover_with_aid};
 use patchadm_core::operation::scripts::ScriptSettings;
 use patchadm_core::operation::session::Caller;
-use patchadm_core::operation::trial::{TrialRequest, confirm_trial, end_expired_trial};
+use patchadm_core::operation::trial::{TrialRequest, confirm_trial};
 use patchadm_inputs::trial::{Moment, TrialDuration};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::patch::engine::Engine;
@@ -87,7 +87,7 @@ pub(crate) enum Command {
     ApplyOnTrial(Vec<PathBuf>),
     /// `patchadm confirm`.
     Confirm,
-    /// What the first command does after the time of a trial is up: two hours later.
+    /// `patchadm recover` after the time of a trial is up: two hours later.
     Expire,
     /// `patchadm commit`.
     Commit(Vec<String>),
@@ -854,9 +854,9 @@ fn end_trial(
         let report = confirm_trial(root, None, caller)?;
         return Ok((report.recovered, Some(report.receipt)));
     }
-    let report = at_moment(7200, caller, |caller| end_expired_trial(root, caller))?;
-    assert!(report.ended.is_some(), "it was over");
-    Ok((Recovered::Nothing, None))
+    let report = at_moment(7200, caller, |caller| recover_root(root, None, caller))?;
+    assert!(!report.done.is_empty(), "it was over");
+    Ok((report.run, None))
 }
 
 /// Does what `patchadm adopt` does.
