@@ -32,7 +32,7 @@ impl UndoForms {
 
     /// The form of the next patch: in half of the cases, files.
     pub(crate) fn draw(&mut self) -> &'static str {
-        if self.0.once_in(2) { FORMS[0] } else { *self.0.one(&FORMS) }
+        if self.0.once_in(2) { FORMS[0] } else { self.0.one::<&str>(&FORMS) }
     }
 
     /// The option of a command that applies the next patch.

@@ -90,7 +90,7 @@ fn a_power_cut_before_any_change_to_undo_data_leaves_a_command_done_or_not_done(
 /// Whether a change makes the objects of a stage an undo directory.
 pub(crate) fn is_rename_of_stage(step: &RootChange<'_>) -> bool {
     let is_of_undo = |path: &Path| path.parent().is_some_and(|above| above.ends_with("undo"));
-    let to = step.other.map(|to| to.to_string());
+    let to = step.other.map(ToString::to_string);
     step.call == ChangeCall::Move && to.is_some_and(|to| is_of_undo(Path::new(&to)))
 }
 

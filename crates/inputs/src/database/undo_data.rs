@@ -154,10 +154,10 @@ fn moved(
     let place = ObjectPath::new(place.as_os_str().as_bytes()).map_err(|_| none())?;
     let named = pointer.and_then(|path| OutsidePath::parse(path.as_bytes()));
     let named = named.and_then(|outside| place.join(outside.name.as_bytes()).ok());
-    if let Some(path) = named {
-        if let Some(file) = open_on(host, &path)? {
-            return Ok((file, path));
-        }
+    if let Some(path) = named
+        && let Some(file) = open_on(host, &path)?
+    {
+        return Ok((file, path));
     }
     first_of(&place, |path| open_on(host, path))?.ok_or_else(none)
 }

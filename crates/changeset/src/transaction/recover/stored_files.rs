@@ -85,7 +85,9 @@ pub(crate) fn drop_stored_files(
     let mut directories = BTreeSet::new();
     let failed: Vec<Cause> =
         drops.filter_map(|drop| drop_stored(root, drop, &mut directories).err()).collect();
-    failed.iter().for_each(|cause| left.add(cause));
+    for cause in &failed {
+        left.add(cause);
+    }
     // Archives of one run share a directory, which is made durable once.
     let settled = directories.iter().map(|path| settle_directory(root, path, synced_later));
     settled.filter_map(Result::err).for_each(|cause| left.add(&cause));

@@ -61,11 +61,11 @@ fn copy_open(
         let staged = [op.stage.clone(), op.old_stage()];
         let staged = staged.iter().filter_map(|stage| stage.strip_prefix("o/"));
         let mut staged = staged.map(|name| StoredName { directory: op.domain, name: name.to_owned() });
-        if let Some(name) = staged.find(|name| stored.contains(name)) {
-            if copy(runner, op, (&name, old), open)? {
-                runner.unchanged.remove(&name);
-                any = true;
-            }
+        if let Some(name) = staged.find(|name| stored.contains(name))
+            && copy(runner, op, (&name, old), open)?
+        {
+            runner.unchanged.remove(&name);
+            any = true;
         }
     }
     Ok(any)
