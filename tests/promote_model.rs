@@ -88,7 +88,7 @@ fn round(seed: u64, table: &BTreeMap<String, String>, used: &mut Used) {
     if run.stdout.starts_with("nothing") {
         return;
     }
-    let gone = old.gone(&Inodes::of(&live.at("/usr/pkg")));
+    let gone = old.gone(&Inodes::of(&live.at("/usr/pkg"))).without_retyped(&live.at("/usr/pkg"));
     let repacked = forms.repack(&["web-01".to_owned()]).map(|line| live.run(&line).ok());
     let back = live.run("patchrm -R @ROOT@ web-01");
     assert_eq!(back.code, 0, "seed {seed}, {policy}, {form}: {}", back.stderr);
@@ -124,6 +124,14 @@ impl Inodes {
         }
         let whole = self.0.iter().filter(|(_, (inode, links))| names[inode] == *links);
         Self(whole.map(|(path, file)| (path.clone(), *file)).collect())
+    }
+
+    /// Those that were in no directory which is something else below `top` now: such a one is kept as a whole, and copied.
+    fn without_retyped(mut self, top: &Path) -> Self {
+        let is_retyped =
+            |above: &Path| fs::symlink_metadata(top.join(above)).is_ok_and(|seen| !seen.file_type().is_dir());
+        self.0.retain(|path, _| !Path::new(path).ancestors().skip(1).any(is_retyped));
+        self
     }
 
     /// The paths that have other files now.

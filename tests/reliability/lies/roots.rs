@@ -156,14 +156,14 @@ pub(super) fn scene() -> Scenario {
     let applied = stage.patchadd(&format!("-B {backout}"), &Patch::of("101-01", second));
     assert_eq!(applied.code, 0, "{}{}", applied.stdout, applied.stderr);
     with_hooks(&stage, zone.clone().file("z", 0o644, "y\n"));
-    Patch::of("103-01", zone.file("tried", 0o644, "tried\n")).directory(&stage);
+    Patch::of("104-01", zone.file("tried", 0o644, "tried\n")).directory(&stage);
     let stored = |text: &str| {
         let changed = Package::new("ACMEold").file("a", 0o644, text).file("b", 0o644, text);
         changed.file("su", 0o4755, text)
     };
-    let third = Patch::of("104-01", stored("two\n").deletes(&["gone"])).directory(&stage);
+    let third = Patch::of("103-01", stored("two\n").deletes(&["gone"])).directory(&stage);
     stage.run(&format!("add --undo-format files -R @ROOT@ {}", third.display())).ok();
-    Patch::of("104-02", stored("three\n")).directory(&stage);
+    Patch::of("103-02", stored("three\n")).directory(&stage);
     let next = first.file("bin/httpd", 0o755, "three\n").file("bin/su", 0o4755, "su three\n");
     let next = next.file("lib/new2", 0o644, "new\n").directory("fresh").file("fresh/a", 0o644, "a\n");
     let next = next.symlink("lib/link", "gone").line("share", "d none share 0711 root root");
@@ -218,7 +218,7 @@ fn bring(stage: &Scenario, state: State) -> bool {
         State::CutStoring => killed_at_rename(stage, STORING, CUT),
         State::CommittedStoring => killed_at_call(stage, STORING, "renameat2", ", \"o\", "),
         State::CommittedDropping => {
-            killed_at_call(stage, "remove -R @ROOT@ 104-01", "unlinkat", "patchadm/undo/")
+            killed_at_call(stage, "remove -R @ROOT@ 103-01", "unlinkat", "patchadm/undo/")
         }
     }
 }
@@ -241,7 +241,7 @@ fn killed_after_commit(stage: &Scenario) -> bool {
 
 /// Puts a patch on trial, which nobody waits for; with `is_over`, in an earlier boot.
 fn put_on_trial(stage: &Scenario, is_over: bool) -> bool {
-    let put = stage.run("add --trial 30d --undo-format none -R @ROOT@ delivered/103-01");
+    let put = stage.run("add --trial 30d --undo-format none -R @ROOT@ delivered/104-01");
     assert_eq!(put.code, 0, "{}{}", put.stdout, put.stderr);
     kill_waiter(stage);
     if is_over {

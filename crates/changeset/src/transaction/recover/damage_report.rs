@@ -6,7 +6,8 @@
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::identity::{ObjectState, encoded};
-use crate::transaction::switch::op_runner::{OpRunner, UndoStep};
+use crate::transaction::switch::op_runner::OpRunner;
+use crate::transaction::switch::undo_step::{UndoStep, undo_step};
 use patchadm_rootfs::FileType;
 
 impl OpRunner<'_> {
@@ -46,10 +47,7 @@ impl OpRunner<'_> {
     fn object_is(&mut self, op: &Op) -> Result<Option<String>, Cause> {
         let target = self.target_state(op)?;
         let stage = self.stage_state(op, target)?;
-        if matches!(
-            crate::transaction::switch::op_runner::undo_step(op, target, stage),
-            UndoStep::Nothing | UndoStep::Leave
-        ) {
+        if matches!(undo_step(op, target, stage), UndoStep::Nothing | UndoStep::Leave) {
             return Ok(None);
         }
         let is = match target {

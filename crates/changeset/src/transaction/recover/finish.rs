@@ -67,10 +67,8 @@ pub(crate) fn finish_run(
         notes.push(cause.to_string());
         return notes;
     }
-    let mut left = LeftFiles::default();
-    let told =
-        write_history_and_drop_objects(root, journal, outcome, duration_ms, may_be_repeated, &mut left);
-    notes.append(&mut left.notes);
+    let (told, left) = write_history_and_drop_objects(root, journal, outcome, duration_ms, may_be_repeated);
+    notes.extend(left.notes);
     let (told, durability) = match told {
         Ok(durability) => (Ok(()), durability),
         Err(cause) => (Err(cause), ToldDurability::Durable),
@@ -124,16 +122,15 @@ enum ToldDurability {
 }
 
 /// Writes history and logs, which mostly waits for the disk, while other threads remove the staged objects, and the stored
-/// ones that the run made useless; notes those that are `left`. If directories will be removed, one sync serves all; if the writing `may_be_repeated`,
-/// nothing waits.
+/// ones that the run made useless; returns those that are left. If directories will be removed, one sync serves all; if the
+/// writing `may_be_repeated`, nothing waits.
 fn write_history_and_drop_objects(
     root: &Root,
     journal: &Journal,
     outcome: RunOutcome,
     duration_ms: Option<u64>,
     may_be_repeated: bool,
-    left: &mut LeftFiles,
-) -> Result<ToldDurability, Cause> {
+) -> (Result<ToldDurability, Cause>, LeftFiles) {
     let write = || {
         let told = write_history(root, journal, outcome, duration_ms, false)?;
         // The output of scripts exists only in the stage, which is dropped before the directories are removed.
@@ -152,8 +149,8 @@ fn write_history_and_drop_objects(
         drop_stored_files(root, journal, outcome, &synced_later)
     };
     if root.workers() < 2 {
-        *left = drop_stored();
-        return write();
+        let left = drop_stored();
+        return (write(), left);
     }
     std::thread::scope(|scope| {
         let stored = drops_stored_files(journal, outcome).then(|| scope.spawn(drop_stored));
@@ -162,11 +159,11 @@ fn write_history_and_drop_objects(
             scope.spawn(|| journal.domains.iter().try_for_each(|domain| drop_objects(root, domain)));
         let told = write();
         let _ = dropping.join();
-        if let Some(stored) = stored {
-            let notes = || vec!["a thread that removes stored objects failed".to_owned()];
-            *left = stored.join().unwrap_or_else(|_| LeftFiles { notes: notes(), can_go: true });
-        }
-        told
+        let failed = |_| {
+            let notes = vec!["a thread that removes stored objects failed".to_owned()];
+            LeftFiles { notes, can_go: true }
+        };
+        (told, stored.map(|stored| stored.join().unwrap_or_else(failed)).unwrap_or_default())
     })
 }
 

@@ -15,7 +15,8 @@ use crate::transaction::objects::identity::{ObjectState, is_there, state};
 use crate::transaction::objects::rename_support::is_one_object;
 use crate::transaction::recover::put_back::{is_held, is_itself, is_like};
 use crate::transaction::recover::recovery::{Recovered, read_believed, read_run_queue};
-use crate::transaction::switch::op_runner::{OpRunner, UndoStep, undo_step};
+use crate::transaction::switch::op_runner::OpRunner;
+use crate::transaction::switch::undo_step::{UndoStep, undo_step};
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, ShownAttributes, ShownNames};
 use patchadm_svr4::package::Mode;
 

@@ -4,3 +4,4 @@ pub(crate) mod delivered;
 pub(crate) mod fallback;
 pub(crate) mod late_copies;
 pub(crate) mod op_runner;
+pub(crate) mod undo_step;
