@@ -78,19 +78,21 @@ pub(crate) fn drop_stored_files(
     synced_later: &[MountedFileSystem],
 ) -> LeftFiles {
     let mut left = LeftFiles::default();
-    if outcome != RunOutcome::Commit {
+    if !drops_stored_files(journal, outcome) {
         return left;
     }
-    let drops = journal.archives.iter().filter_map(|archive| archive.drop.as_ref());
     let mut directories = BTreeSet::new();
-    let failed: Vec<Cause> =
-        drops.filter_map(|drop| drop_stored(root, drop, &mut directories).err()).collect();
-    for cause in &failed {
-        left.add(cause);
+    for drop in journal.archives.iter().filter_map(|archive| archive.drop.as_ref()) {
+        if let Err(cause) = drop_stored(root, drop, &mut directories) {
+            left.add(&cause);
+        }
     }
     // Archives of one run share a directory, which is made durable once.
-    let settled = directories.iter().map(|path| settle_directory(root, path, synced_later));
-    settled.filter_map(Result::err).for_each(|cause| left.add(&cause));
+    for path in &directories {
+        if let Err(cause) = settle_directory(root, path, synced_later) {
+            left.add(&cause);
+        }
+    }
     left
 }
 
