@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use patchadm_changeset::transaction::Recovered;
 use patchadm_rootfs::Door;
 use rustix::io::Errno;
 
@@ -154,10 +155,12 @@ fn said_well(
         return if ended.text.is_empty() { Ok(()) } else { wrong("somebody noticed") };
     }
     match (change.moment, &story.whole) {
-        // They tell of no recovery, and the end of a trial of no note.
-        (Moment::LookingBack, Command::Repair(_) | Command::Expire)
-        | (Moment::Finishing, Command::Expire) => {
-            return Ok(());
+        // They tell of no recovery.
+        (Moment::LookingBack, Command::Repair(_) | Command::Expire) => return Ok(()),
+        // The second attempt at the end of a run has succeeded.
+        (Moment::Finishing, _) if ended.text.is_empty() => {
+            let found = trial.recover(Door::default())?;
+            return if found == Recovered::Nothing { Ok(()) } else { Err(format!("it left {found:?}")) };
         }
         _ => {}
     }

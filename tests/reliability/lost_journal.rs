@@ -13,7 +13,7 @@ use patchadm_rootfs::Door;
 
 use crate::reliability::crash::{Legal, changes_of, dead_after, in_parallel, spread};
 use crate::reliability::stories::{
-    Command, SCRIPTED, STORIES, Story, Told, Trial, first_run, is_asked_for, library_dropped,
+    SCRIPTED, STORIES, Story, Told, Trial, first_run, is_asked_for, library_dropped,
 };
 use crate::reliability::{figures, sample_or_whole};
 
@@ -78,9 +78,7 @@ fn play((story, has_scripts): (&Story, bool), legal: &Legal, (number, loss): (us
     let when = format!("{}, killed after {number} changes, journal {loss:?}", story.name);
     let said = trial.perform(&story.whole, dead_after(number));
     // Where the disk dies behind the outcome, the notes say that history and stage are not as they should be.
-    // The end of a trial does not tell them.
-    let tells_notes = !matches!(story.whole, Command::Expire);
-    let (is_acknowledged, is_whole) = (said.is_ok(), tells_notes && said.is_ok_and(|notes| notes.is_empty()));
+    let (is_acknowledged, is_whole) = (said.is_ok(), said.is_ok_and(|notes| notes.is_empty()));
     if !loss.befalls(&trial.root()) {
         return;
     }

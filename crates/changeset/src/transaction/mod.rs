@@ -42,7 +42,7 @@ pub use recover::discard::{JournalFate, discard_journal};
 pub use recover::finish::log_without_run;
 pub use recover::foreseen::{ForeseenRecovery, foresee_recovery};
 pub use recover::keep_stage::{KeptStage, keep_stage};
-pub use recover::recovery::{Recovered, finish_last_run, recover, recover_with, unfinished_script};
+pub use recover::recovery::{Recovered, recover, recover_with, unfinished_script};
 pub use scripted::{ScriptedRun, SettledAttributes};
 pub use settings::{ProgressEvent, RunActivity, RunSettings, RunWatch};
 pub use stage::safety_copies::{ProtectedObject, ProtectedPaths};

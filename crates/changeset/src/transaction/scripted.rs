@@ -26,7 +26,6 @@ use crate::format::journal::{
 };
 use crate::format::run::Run;
 use crate::ledgers::SavedArchives;
-use crate::outside::OutsideAccess;
 use crate::plan::Plan;
 use crate::transaction::archive::dropped_files::{dropped_files, records_that_go};
 use crate::transaction::archive::records::{RecordStager, publish_remote, remote_places};
@@ -35,7 +34,7 @@ use crate::transaction::journal::journal_file;
 use crate::transaction::journal::run_notes::{self, RunNote, escaped, with_notes};
 use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::objects::identity::identity;
-use crate::transaction::recover::finish::{finish_run, remove_directories};
+use crate::transaction::recover::finish::{SwitchFindings, finish_committed, remove_directories};
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::layout::lay_out;
 use crate::transaction::stage::layout_stager::LayoutStager;
@@ -352,14 +351,8 @@ impl<'s> ScriptedRun<'s> {
             }
         };
         let mut notes = self.notes;
-        notes.extend(finish_run(
-            &self.root,
-            &journal,
-            RunOutcome::Commit,
-            None,
-            Some(elapsed),
-            &OutsideAccess::planned(),
-        ));
+        let findings = SwitchFindings::of_commit(None);
+        notes.extend(finish_committed(&self.root, &journal, &findings, elapsed));
         let exchanges = ExchangeReport::with_scripts(self.settings.exchanges);
         Ok(Receipt { run: self.run.to_string(), bytes: self.bytes, undo: self.undo, exchanges, notes })
     }

@@ -13,12 +13,11 @@ use super::switched_run::SwitchedRun;
 use crate::format::journal::{Identity, Journal, JournalArchive, Op, OpKind, RunOutcome};
 use crate::format::manifest::encode;
 use crate::ledgers::SavedArchives;
-use crate::outside::OutsideAccess;
 use crate::plan::{Plan, UndoArchive, UndoFormat};
 use crate::transaction::archive::dropped_files::{dropped_files, records_that_go};
 use crate::transaction::archive::records::{RecordStager, publish_remote, remote_places};
 use crate::transaction::journal::journal_file;
-use crate::transaction::recover::finish::finish_run;
+use crate::transaction::recover::finish::{SwitchFindings, finish_committed};
 use crate::transaction::recover::set_id::plain_objects;
 use crate::transaction::stage::early_sync::EarlySync;
 use crate::transaction::stage::layout::lay_out;
@@ -325,14 +324,8 @@ impl Published<'_> {
         }
         let elapsed = (self.on.settings.elapsed)();
         delivered::write(root, &self.journal, self.on.plan, &delivered);
-        let notes = finish_run(
-            root,
-            &self.journal,
-            RunOutcome::Commit,
-            Some(runner),
-            Some(elapsed),
-            &OutsideAccess::planned(),
-        );
+        let findings = SwitchFindings::of_commit(Some(runner));
+        let notes = finish_committed(root, &self.journal, &findings, elapsed);
         let (run, exchanges) = (self.on.opening.run.to_string(), self.on.exchanges);
         Ok(Receipt { run, bytes: self.bytes, undo: self.undo, exchanges, notes })
     }

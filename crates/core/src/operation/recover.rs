@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::check::{CheckRequest, CheckedAspects, check};
 use super::failure::Failure;
 use super::session::{Caller, RootAndPolicy, Session, may_change, must_have_database};
-use super::trial::end_expired_trial;
+use super::trial::{ExpiryReport, end_expired_trial};
 use crate::script::end_leftovers;
 use patchadm_changeset::format::root_id;
 use patchadm_changeset::transaction::{
@@ -75,19 +75,15 @@ pub fn recover_with_aid(
     let (done, run) = match aid {
         RecoveryAid::None => {
             let recovered = Session::begin_recovery(ground, caller)?.recovered;
-            (end_of_trial(root, caller)?, recovered)
+            let ExpiryReport { ended, notes } = end_expired_trial(root, caller)?;
+            let done = ended.map(|run| format!("The trial of run {run} was over: it is backed out."));
+            (done.into_iter().collect(), recovered.with_notes(notes))
         }
         RecoveryAid::DiscardJournal => discarded(ground, caller)?,
         RecoveryAid::KeepStage(to) => kept(ground, to, caller)?,
         RecoveryAid::NewIdentity => renewed(ground, caller)?,
     };
     Ok(Recovery { done, run, interrupted: left_half_applied(root)? })
-}
-
-/// Ends a trial that is over, under all locks of a change; what was done, as sentences.
-fn end_of_trial(root: &Root, caller: &Caller<'_>) -> Result<Vec<String>, Failure> {
-    let ended = end_expired_trial(root, caller)?.ended;
-    Ok(ended.map(|run| format!("The trial of run {run} was over: it is backed out.")).into_iter().collect())
 }
 
 /// Sentences on what was done, and the finding of recovery.

@@ -16,7 +16,7 @@ use patchadm_changeset::format::journal::{PatchRecord, RunRecord, ScriptProcess}
 use patchadm_changeset::transaction::{
     Cause, ContentSource, ExchangeReport, ExchangeRequest, Phase, ProtectedPaths, Receipt, Recovered,
     RootCondition, RunSettings, RunWatch, ScriptedRun, SwitchedRun, TransactionError, carry_out,
-    finish_last_run, log_without_run, recover_with, settle_identity, unfinished_script,
+    log_without_run, recover_with, settle_identity, unfinished_script,
 };
 use patchadm_inputs::database::{
     RecordView, RootLedgers, has_journal, identity_fault, installed, read_consistently,
@@ -225,8 +225,8 @@ impl<'a> Session<'a> {
     }
 
     /// Returns the same session with something to tell beside the finding of recovery.
-    pub(super) fn noticing(self, note: String) -> Self {
-        Self { recovered: self.recovered.with_notes(vec![note]), ..self }
+    pub(super) fn noticing(self, notes: Vec<String>) -> Self {
+        Self { recovered: self.recovered.with_notes(notes), ..self }
     }
 
     /// Returns a plan of a patch with what the run does to the trial of the root.
@@ -341,7 +341,6 @@ impl<'a> Session<'a> {
         (before_publishing, when_switched): RunCalls<'_>,
         work: impl FnOnce(RunSettings<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        finish_last_run(&self.ground.root, &self.lock, &self.ground.outside.of_recovery())?;
         let mut patch_records = patch_records.into_iter();
         let PatchRecord { patches, packages, log, text, signature, refreshed } =
             patch_records.next().unwrap_or_default();

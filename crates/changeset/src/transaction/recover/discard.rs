@@ -22,7 +22,7 @@ use crate::transaction::recover::copies::journals_of;
 use crate::transaction::recover::put_back::is_held;
 use crate::transaction::recover::recovery::read_believed;
 use crate::transaction::recover::staged_proof::{Proved, prove};
-use crate::transaction::recover::stored_files::keep_proven_files;
+use crate::transaction::recover::stored_files::{has_kept_files, keep_proven_files};
 use crate::transaction::stage::own_stage::{FoundStage, OwnStage, open_own};
 use crate::transaction::switch::op_runner::OpRunner;
 use patchadm_rootfs::{Dir, FileType, Lock, Root};
@@ -192,6 +192,9 @@ fn told_outcome(own: &Dir, run: &str) -> Option<RunOutcome> {
 /// rolled back.
 fn found_outcome(root: &Root, journal: &Journal) -> Result<Option<RunOutcome>, Cause> {
     let journal = with_notes(root, journal)?;
+    if has_kept_files(root, &journal)? {
+        return Ok(Some(RunOutcome::Commit));
+    }
     let mut runner = OpRunner::open(root, &journal)?;
     let protected: Vec<&Op> = journal.ops.iter().filter(|op| op.kind == OpKind::Protect).collect();
     let is_after = if protected.is_empty() {

@@ -6,13 +6,15 @@
 //! on the disk: the journal says so, and the next command checks whether the text is there ([`tell_again`]). The next
 //! run's sync, before it replaces the journal, makes the text durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use rustix::io::Errno;
 
 use crate::format::history::{HistoryEntry, RefreshRecord, SignatureRecord};
 use crate::format::journal::{Journal, JournalHead, Op, OpKind, PatchRecord, RunOutcome, RunRecord};
+use crate::format::stored_identities::StoredIdentity;
+use crate::format::undo_files::StoredName;
 use crate::outside::OutsideAccess;
 use crate::transaction::archive::outside::{ArchiveCleanup, HostDirectories, unpublished_name};
 use crate::transaction::error::Cause;
@@ -35,37 +37,85 @@ use patchadm_svr4::package::{Mode, ObjectPath};
 const LONGEST_TOLD: usize = 64 << 10;
 const MOST_TOLD: usize = 200;
 
-/// Finishes a run whose outcome is written; `duration_ms` is known while it runs. Returns notes on everything that could
-/// not be done.
+/// What a run knows of its objects when its outcome is written.
+#[derive(Default)]
+pub(crate) struct SwitchFindings {
+    notes: Vec<String>,
+    /// The staged names of old files without set-id bits.
+    plain: HashSet<String>,
+    /// How old objects that stay as undo data looked before the commit, if this process has committed.
+    unchanged: Option<BTreeMap<StoredName, StoredIdentity>>,
+}
+
+impl SwitchFindings {
+    /// Those of a process that finishes the run of another one, or that has undone its own.
+    pub(crate) fn of_recovery(runner: Option<OpRunner<'_>>) -> Self {
+        let of_runner = |runner: OpRunner<'_>| (runner.notes, runner.plain);
+        let (notes, plain) = runner.map(of_runner).unwrap_or_default();
+        Self { notes, plain, unchanged: None }
+    }
+
+    /// Those of the process that committed the run.
+    pub(crate) fn of_commit(runner: Option<OpRunner<'_>>) -> Self {
+        let of_runner = |runner: OpRunner<'_>| (runner.notes, runner.plain, runner.unchanged);
+        let (notes, plain, unchanged) = runner.map(of_runner).unwrap_or_default();
+        Self { notes, plain, unchanged: Some(unchanged) }
+    }
+}
+
+/// Finishes a run that has just committed after this time, and returns notes for the operator. What an error has cut off is
+/// tried once more: another run of the same command must find everything as it was planned.
+pub(crate) fn finish_committed(
+    root: &Root,
+    journal: &Journal,
+    findings: &SwitchFindings,
+    duration_ms: u64,
+) -> Vec<String> {
+    let finish = || {
+        finish_run(root, journal, RunOutcome::Commit, findings, Some(duration_ms), &OutsideAccess::planned())
+    };
+    let first = finish();
+    if first.is_done { first.notes } else { finish().notes }
+}
+
+/// The end of a run.
+pub(crate) struct RunEnd {
+    /// Notes for the operator, with everything that could not be done.
+    pub(crate) notes: Vec<String>,
+    /// Whether nothing is left to do.
+    pub(crate) is_done: bool,
+}
+
+/// Finishes a run whose outcome is written; `duration_ms` is known while it runs.
 pub(crate) fn finish_run(
     root: &Root,
     journal: &Journal,
     outcome: RunOutcome,
-    runner: Option<OpRunner<'_>>,
+    findings: &SwitchFindings,
     duration_ms: Option<u64>,
     named: &OutsideAccess<'_>,
-) -> Vec<String> {
-    let of_runner = |runner: OpRunner<'_>| (runner.notes, runner.plain, runner.unchanged);
-    let (mut notes, plain, unchanged) = runner.map(of_runner).unwrap_or_default();
+) -> RunEnd {
+    let SwitchFindings { notes, plain, unchanged } = findings;
+    let mut notes = notes.clone();
     match drop_trees(root, journal, outcome) {
         Ok(mut kept) => notes.append(&mut kept),
         // Foreign objects there would be removed with the stage: the next command tries again.
         Err(cause) => {
             notes.push(cause.to_string());
-            return notes;
+            return RunEnd { notes, is_done: false };
         }
     }
     let outside = remove_outside_archives(root, journal, outcome, named).map(|stay| notes.extend(stay));
     // Before history says that the run is over: a reader that finds only that has nothing left to do.
     let emptied = empties_directories(journal, outcome).then(|| remove_directories(root, journal));
     // While the dropped objects still have names that lead to them.
-    let bits = strip_set_id_bits(root, journal, outcome, &plain);
+    let bits = strip_set_id_bits(root, journal, outcome, plain);
     let may_be_repeated =
         duration_ms.is_some() && matches!(bits, Ok(false)) && is_found_again(journal, outcome);
     // The old objects would be removed with the stage, and nothing else holds them: the next command tries again.
-    if let Err(cause) = keep_stored_files(root, journal, outcome, duration_ms.map(|_| &unchanged)) {
+    if let Err(cause) = keep_stored_files(root, journal, outcome, unchanged.as_ref()) {
         notes.push(cause.to_string());
-        return notes;
+        return RunEnd { notes, is_done: false };
     }
     let (told, left) = write_history_and_drop_objects(root, journal, outcome, duration_ms, may_be_repeated);
     notes.extend(left.notes);
@@ -84,18 +134,21 @@ pub(crate) fn finish_run(
     let done = [outside, bits.map(drop), told, dropped, earlier];
     notes.extend(done.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
     let emptied = emptied.map(|emptied| end_emptied(root, journal, emptied, unsynced));
-    match emptied.unwrap_or_else(|| Ok(Vec::new())) {
-        // Only this journal knows of an outside archive, or an old file, that could not be removed: the next command tries
-        // again.
-        Ok(mut stay) if !is_tidy => notes.append(&mut stay),
+    let end = match emptied.unwrap_or_else(|| Ok(Vec::new())) {
         Ok(mut stay) => {
             notes.append(&mut stay);
-            notes.extend(journal_file::mark_done(root, is_unsynced).err().map(|cause| cause.to_string()));
+            // Only this journal knows of an outside archive, or an old file, that could not be removed: the next command
+            // tries again.
+            if is_tidy { journal_file::mark_done(root, is_unsynced).map(|()| true) } else { Ok(false) }
         }
         // The end of the journal stays open, so that the next command removes them.
-        Err(cause) => notes.push(cause.to_string()),
-    }
-    notes
+        Err(cause) => Err(cause),
+    };
+    let is_done = end.unwrap_or_else(|cause| {
+        notes.push(cause.to_string());
+        false
+    });
+    RunEnd { notes, is_done }
 }
 
 /// Tells whether emptied directories must be removed.

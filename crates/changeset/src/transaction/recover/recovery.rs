@@ -11,7 +11,7 @@ use crate::transaction::journal::journal_file;
 use crate::transaction::journal::root_id_file;
 use crate::transaction::journal::run_notes::{RunNotes, with_notes};
 use crate::transaction::journal::run_numbers;
-use crate::transaction::recover::finish::{finish_run, tell_again};
+use crate::transaction::recover::finish::{SwitchFindings, finish_run, tell_again};
 use crate::transaction::recover::stored_files::keep_stored_files;
 use crate::transaction::recover::strays::remove_strays;
 use crate::transaction::stage::domains::must_be_ours;
@@ -116,26 +116,6 @@ pub fn recover_with(
     };
     let notes = remove_strays(root, head.as_ref()).during(Phase::Recover)?;
     Ok(recovered.with_notes(notes))
-}
-
-/// Finishes the run before, of the same command, if an error has cut off its end. Fails if old files that are undo data are
-/// still in its stages then: the next run takes the place of its journal, and nothing else knows of them.
-pub fn finish_last_run(
-    root: &Root,
-    lock: &Lock,
-    outside: &OutsideAccess<'_>,
-) -> Result<(), TransactionError> {
-    let is_cut_off = |head: &JournalHead| !head.done && head.outcome == Some(RunOutcome::Commit);
-    if !journal_file::head(root).during(Phase::Prepare)?.as_ref().is_some_and(is_cut_off) {
-        return Ok(());
-    }
-    recover_with(root, lock, outside)?;
-    match read_believed(root).during(Phase::Prepare)? {
-        Some(journal) if is_cut_off(&journal.head) => {
-            keep_stored_files(root, &journal, RunOutcome::Commit, None).during(Phase::Prepare)
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Completes history and logs of a run that is tidied up. The run is done in any case, so a failure is only a note.
@@ -267,7 +247,8 @@ pub(crate) fn roll_back(
     let mark = runner.sync().and_then(|()| journal_file::open(root));
     let closed = mark.and_then(|mark| journal_file::close(&mark, RunOutcome::RolledBack));
     closed.map_err(|cause| unfinished(cause, vec![NOT_DURABLE.to_owned()]))?;
-    Ok(finish_run(root, journal, RunOutcome::RolledBack, Some(runner), None, outside))
+    let findings = SwitchFindings::of_recovery(Some(runner));
+    Ok(finish_run(root, journal, RunOutcome::RolledBack, &findings, None, outside).notes)
 }
 
 /// Reads the requests that the scripts of a run made to installf and removef.
@@ -296,7 +277,8 @@ fn finished(
     if let Some(runner) = runner.as_mut().filter(|_| outcome == RunOutcome::Commit && journal.is_whole) {
         redo_lost_ops(runner).during(Phase::Recover)?;
     }
-    let mut notes = finish_run(root, journal, outcome, runner, None, outside);
+    let findings = SwitchFindings::of_recovery(runner);
+    let mut notes = finish_run(root, journal, outcome, &findings, None, outside).notes;
     let run = journal.head.header.run.clone();
     if !journal.is_whole {
         notes.push(format!(
@@ -321,6 +303,16 @@ fn redo_lost_ops(runner: &mut OpRunner<'_>) -> Result<(), Cause> {
 /// Returns the run after the last one of a root, and the marker of the root, if it has one.
 pub(crate) fn next_run(root: &Root, nonce: u64) -> Result<(Run, Option<String>), Cause> {
     let head = journal_file::head(root)?;
+    if head.as_ref().is_some_and(|head| !head.done && head.outcome == Some(RunOutcome::Commit)) {
+        keep_files_of_last_run(root)?;
+    }
     let number = run_numbers::last(root, head.as_ref())?;
     Ok((Run { number: number + 1, nonce }, root_id_file::marker(root, head.as_ref())?))
+}
+
+/// Keeps the old files that are undo data of the last run, of the same command, the end of which an error has cut off: the
+/// next run takes the place of its journal, and nothing else knows of them.
+fn keep_files_of_last_run(root: &Root) -> Result<(), Cause> {
+    let Some(journal) = read_believed(root)? else { return Ok(()) };
+    keep_stored_files(root, &journal, RunOutcome::Commit, None)
 }

@@ -64,6 +64,22 @@ pub(crate) fn keep_stored_files(
     Ok(())
 }
 
+/// Tells whether a stage of a run has become an undo directory already, which happens only after the commit.
+pub(crate) fn has_kept_files(root: &Root, journal: &Journal) -> Result<bool, Cause> {
+    let holding: BTreeSet<usize> = journal.stored_names().iter().map(|name| name.directory).collect();
+    for domain in holding.into_iter().filter_map(|index| journal.domains.get(index)) {
+        let Some(path) = undo_directory(&domain.stage) else { continue };
+        let is_moved = match root.dir_if_there(&domain.stage)? {
+            Some(stage) => stage.look(b"o")?.is_none(),
+            None => true,
+        };
+        if is_moved && open_undo_directory(root, &path)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Tells whether a run with this outcome makes stored objects useless.
 pub(crate) fn drops_stored_files(journal: &Journal, outcome: RunOutcome) -> bool {
     outcome == RunOutcome::Commit && journal.archives.iter().any(|archive| archive.drop.is_some())

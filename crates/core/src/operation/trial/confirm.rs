@@ -37,7 +37,7 @@ pub fn confirm_trial(root: &Root, run: Option<&str>, caller: &Caller<'_>) -> Res
     let (session, found) = begin_with_trial(RootAndPolicy::of(root)?, caller, &[])?;
     let trial = match found {
         FoundTrial::Running(record) | FoundTrial::Stuck(record, _) => record,
-        FoundTrial::None | FoundTrial::Expired(_) => {
+        FoundTrial::None | FoundTrial::Expired(..) => {
             return Err(Failure::NotConfirmed(without_trial(root, run)));
         }
     };

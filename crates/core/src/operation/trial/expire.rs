@@ -30,8 +30,8 @@ const TRIAL: &str = "trial";
 pub(in crate::operation) enum FoundTrial {
     /// No run is on trial.
     None,
-    /// The trial of this run was over, and is ended now.
-    Expired(String),
+    /// The trial of this run was over, and is ended now by one that has these notes.
+    Expired(String, Vec<String>),
     /// A run is on trial.
     Running(TrialRecord),
     /// A trial is over, and its patches cannot be backed out.
@@ -42,7 +42,7 @@ impl FoundTrial {
     /// Refuses a root on which a run is on trial.
     pub(in crate::operation) fn must_be_none(self) -> Result<(), Failure> {
         match self {
-            Self::None | Self::Expired(_) => Ok(()),
+            Self::None | Self::Expired(..) => Ok(()),
             Self::Running(record) => Err(on_trial(&record)),
             Self::Stuck(record, failure) => {
                 Err(Failure::StuckTrial { run: record.run, failure: Box::new(failure) })
@@ -53,7 +53,7 @@ impl FoundTrial {
     /// Returns the record of a trial that goes on, whether or not it is stuck.
     pub(in crate::operation) fn record(&self) -> Option<&TrialRecord> {
         match self {
-            Self::None | Self::Expired(_) => None,
+            Self::None | Self::Expired(..) => None,
             Self::Running(record) | Self::Stuck(record, _) => Some(record),
         }
     }
@@ -110,10 +110,12 @@ fn expired(
 ) -> Result<(Session<'_>, FoundTrial), Failure> {
     let (session, done) = end_by_backout(session, &record, "expired", true);
     match done {
-        Ok(_) => {
+        Ok(receipt) => {
             let run = record.run;
-            let note = format!("the trial of run {run} was over ({}): it is backed out", why(reason));
-            Ok((session.noticing(note), FoundTrial::Expired(run)))
+            let told = format!("the trial of run {run} was over ({}): it is backed out", why(reason));
+            let notes: Vec<String> = receipt.into_iter().flat_map(|receipt| receipt.notes).collect();
+            let session = session.noticing([vec![told], notes.clone()].concat());
+            Ok((session, FoundTrial::Expired(run, notes)))
         }
         // Nothing is known of the root, or somebody wants the command to end.
         Err(failure @ Failure::Trial(_)) => Err(failure),
@@ -216,7 +218,7 @@ fn tell_stuck<'a>(
 pub struct ExpiryReport {
     /// The run whose trial was ended; `None` if none was over.
     pub ended: Option<String>,
-    /// What is told of it.
+    /// The notes of the run that ended it.
     pub notes: Vec<String>,
 }
 
@@ -227,12 +229,10 @@ pub fn end_expired_trial(root: &Root, caller: &Caller<'_>) -> Result<ExpiryRepor
         return Ok(ExpiryReport { ended: None, notes: Vec::new() });
     }
     may_change(root)?;
-    let (session, found) = begin_with_trial(RootAndPolicy::of(root)?, caller, &[])?;
+    let (_session, found) = begin_with_trial(RootAndPolicy::of(root)?, caller, &[])?;
     match found {
         FoundTrial::None | FoundTrial::Running(_) => Ok(ExpiryReport { ended: None, notes: Vec::new() }),
-        FoundTrial::Expired(run) => {
-            Ok(ExpiryReport { ended: Some(run), notes: session.recovered.notes().to_vec() })
-        }
+        FoundTrial::Expired(run, notes) => Ok(ExpiryReport { ended: Some(run), notes }),
         stuck @ FoundTrial::Stuck(..) => {
             stuck.must_be_none()?;
             Ok(ExpiryReport { ended: None, notes: Vec::new() })
