@@ -62,7 +62,9 @@ fn told_exactly(story: &Story, trial: &Trial, ended: &Ended) -> Result<(), Strin
     let differs = |path: &&String| then_all.get(*path).map(alone) != now_all.get(*path).map(alone);
     for path in then_all.keys().chain(now_all.keys()).filter(differs) {
         let is_told = |known: &String| path == known || path.starts_with(&format!("{known}/"));
-        if !told.keys().any(is_told) {
+        // What was moved is told where it was, with the place where it is.
+        let is_moved_here = told.values().flatten().any(|place| *place == now.join(path));
+        if !told.keys().any(is_told) && !is_moved_here {
             return Err(format!("{path} is not as before, and nobody says so"));
         }
     }
