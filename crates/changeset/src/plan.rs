@@ -20,7 +20,7 @@ use patchadm_svr4::package::{Mode, ObjectPath, PackagePath, Params, PkgInst};
 pub use attribute_change::AttributeChange;
 pub use copied_record::CopiedRecord;
 pub use ledger::{BroughtLine, LedgerArchive, LedgerChange, LedgerPatch, LedgerRewrite, UndoLocation};
-pub use undo_format::UndoFormat;
+pub use undo_format::{ARCHIVE_NAMES, UndoFormat};
 
 /// Everything that one run changes in a root.
 #[derive(Clone, Debug)]

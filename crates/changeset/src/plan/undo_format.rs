@@ -17,6 +17,21 @@ pub enum UndoFormat {
     Files,
 }
 
+/// The file names that undo archives can have in a save directory, with the form of each, in the order in which they are
+/// looked for: those of patches that can be backed out first.
+pub const ARCHIVE_NAMES: [(&str, UndoFormat); 10] = [
+    ("undo.gz", UndoFormat::Gzip),
+    ("undo.Z", UndoFormat::Compress),
+    ("undo", UndoFormat::Plain),
+    ("undo.files", UndoFormat::Files),
+    ("undo.zst", UndoFormat::Zstd),
+    ("obsolete.gz", UndoFormat::Gzip),
+    ("obsolete.Z", UndoFormat::Compress),
+    ("obsolete", UndoFormat::Plain),
+    ("obsolete.files", UndoFormat::Files),
+    ("obsolete.zst", UndoFormat::Zstd),
+];
+
 impl UndoFormat {
     /// The forms that are an archive with the objects in it, each with its word.
     pub const ARCHIVES: [(&'static str, Self); 4] =
@@ -38,6 +53,11 @@ impl UndoFormat {
             .into_iter()
             .find(has_suffix)
             .unwrap_or(Self::Plain)
+    }
+
+    /// Tells whether a file in a save directory has the name of an archive in this form.
+    pub fn has_archive_named(self, name: &[u8]) -> bool {
+        ARCHIVE_NAMES.iter().any(|(archive, format)| archive.as_bytes() == name && *format == self)
     }
 
     /// Tells whether this build can write the form. Every build reads all of them.

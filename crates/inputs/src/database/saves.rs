@@ -13,6 +13,7 @@ use crate::format::ledger::SNAPSHOT;
 use crate::inventory::Save;
 use patchadm_changeset::format::manifest::KEPT_MANIFEST;
 use patchadm_changeset::format::undo_paths::UndoPaths;
+use patchadm_changeset::plan::ARCHIVE_NAMES;
 use patchadm_rootfs::side_by_side;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};
 use patchadm_svr4::package::PkgInst;
@@ -24,20 +25,6 @@ const LARGEST_OBSOLETED_BY: u64 = 16 << 20;
 /// The list of the paths that an archive changed, and the most bytes of it that are read: 64 MiB.
 const PATHS: &[u8] = b"undo.paths";
 const LARGEST_PATHS: u64 = 64 << 20;
-
-/// The possible names of an undo archive in a save directory, those of patches that can be backed out first.
-pub(super) const ARCHIVE_NAMES: [&str; 10] = [
-    "undo.gz",
-    "undo.Z",
-    "undo",
-    "undo.files",
-    "undo.zst",
-    "obsolete.gz",
-    "obsolete.Z",
-    "obsolete",
-    "obsolete.files",
-    "obsolete.zst",
-];
 
 /// The spooled copy of a package in its `save` directory; it is not a save directory of a patch.
 const SPOOL: &[u8] = b"pspool";
@@ -165,7 +152,7 @@ fn save<E>(
         obsoleted_by: read(b"obsoleted_by", LARGEST_OBSOLETED_BY)?,
         ..Save::default()
     };
-    for name in ARCHIVE_NAMES {
+    for (name, _) in ARCHIVE_NAMES {
         if let Some(seen) = look(name.as_bytes())?.filter(|seen| seen.file_type == FileType::Regular) {
             save.archive = Some(name.to_owned());
             save.size = seen.size;

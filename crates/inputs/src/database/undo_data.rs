@@ -19,10 +19,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use super::ledger;
-use super::saves::ARCHIVE_NAMES;
 use super::{RecordView, places};
 use crate::format::ledger::{Ledger, LedgerLine, LedgerUndo, UndoLocation};
 use patchadm_changeset::format::outside_path::OutsidePath;
+use patchadm_changeset::plan::ARCHIVE_NAMES;
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::remote::RemoteArchive;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
@@ -132,7 +132,7 @@ fn first_of(
     directory: &ObjectPath,
     open: impl Fn(&ObjectPath) -> Result<Option<File>, ArchiveError>,
 ) -> Result<Option<FoundFile>, ArchiveError> {
-    for name in ARCHIVE_NAMES {
+    for (name, _) in ARCHIVE_NAMES {
         let Ok(path) = directory.join(name.as_bytes()) else { continue };
         if let Some(file) = open(&path)? {
             return Ok(Some((file, path)));

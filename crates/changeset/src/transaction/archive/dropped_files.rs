@@ -8,14 +8,12 @@ use std::collections::BTreeSet;
 use crate::archive_file::UnboundArchive;
 use crate::format::journal::{JournalArchive, Op, OpKind, StoredFiles};
 use crate::format::manifest::{Manifest, ObjectRecord, UndoFiles};
+use crate::plan::UndoFormat;
 use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::stage::layout_items::Layout;
 use patchadm_rootfs::{Dir, FileType, Root};
 use patchadm_svr4::package::ObjectPath;
-
-/// The names of an archive without objects in a save directory.
-pub(crate) const FILES_NAMES: [&[u8]; 2] = [b"undo.files", b"obsolete.files"];
 
 /// The deepest directory below a removed record that is searched: `pkg/<PKG>` has `save/<id>/undo.files`.
 const DEEPEST: usize = 3;
@@ -43,7 +41,7 @@ fn is_record_that_goes(op: &Op) -> bool {
     let is_directory = || op.old.as_deref().is_some_and(|old| old.file_type == 'd');
     op.db
         && matches!(op.kind, OpKind::Delete | OpKind::Replace)
-        && (FILES_NAMES.contains(&op.path.name()) || is_directory())
+        && (UndoFormat::Files.has_archive_named(op.path.name()) || is_directory())
 }
 
 /// Looks for archives without objects at a name and below it.
@@ -53,7 +51,7 @@ fn search(dir: &Dir, name: &[u8], depth: usize, found: &mut Vec<StoredFiles>) ->
             let inner = dir.dir(name)?;
             inner.names()?.iter().try_for_each(|name| search(&inner, name, depth + 1, found))
         }
-        Some(FileType::Regular) if FILES_NAMES.contains(&name) => {
+        Some(FileType::Regular) if UndoFormat::Files.has_archive_named(name) => {
             let archive = UnboundArchive::new(dir.open_regular(name)?, dir.root().show(&dir.at(name)));
             // What cannot be read names nothing; it was refused before, or goes with its package.
             found.extend(archive.manifest().ok().flatten().and_then(|manifest| stored_files(&manifest)));

@@ -6,12 +6,9 @@
 use super::disk_usage::DiskUsage;
 use patchadm_changeset::archive_file::UnboundArchive;
 use patchadm_changeset::format::manifest::Manifest;
-use patchadm_changeset::plan::UndoFormat;
+use patchadm_changeset::plan::{ARCHIVE_NAMES, UndoFormat};
 use patchadm_changeset::stored_file::StoredFile;
 use patchadm_rootfs::{Dir, FileType, Root, RootError};
-
-/// How begin the names of undo archives; those of patches that can be backed out first.
-const STEMS: [&str; 2] = ["undo", "obsolete"];
 
 /// The files beside an archive that go when it is given up.
 const BESIDE_ARCHIVE: [&[u8]; 3] = [b"undo.b3", b"remote", b"snapshot"];
@@ -64,19 +61,13 @@ pub(super) fn count_undo(usage: &mut DiskUsage, saves: &Dir, name: &[u8]) -> Res
     Ok(UndoSpace { form, bytes, stored, freeable, outside: 0 })
 }
 
-/// Returns the names that undo archives can have, with the form of each.
-fn archives() -> impl Iterator<Item = (String, UndoFormat)> {
-    let of_stem = |stem| UndoFormat::ALL.map(|(_, format)| (format!("{stem}{}", format.suffix()), format));
-    STEMS.into_iter().flat_map(of_stem)
-}
-
 /// Returns the bytes of the old files that the archive in a save directory names. What cannot be read is named when the
 /// directory is counted, or when it is verified.
 fn stored_bytes(save: &Dir) -> Result<u64, RootError> {
     let root = save.root();
     let mut usage = DiskUsage::default();
     let mut bytes = 0;
-    for (name, _) in archives().filter(|(_, format)| *format == UndoFormat::Files) {
+    for (name, _) in ARCHIVE_NAMES.iter().filter(|(_, format)| *format == UndoFormat::Files) {
         let name = name.as_bytes();
         let Some(seen) = save.look(name)?.filter(|seen| seen.file_type == FileType::Regular) else {
             continue;
@@ -114,7 +105,7 @@ fn count_stored(usage: &mut DiskUsage, root: &Root, manifest: &Manifest) -> Resu
 fn look_at_archive(save: &Dir) -> Result<(Option<UndoForm>, u64), RootError> {
     let mut usage = DiskUsage::default();
     let (mut form, mut freeable) = (None, 0);
-    for (name, format) in archives() {
+    for (name, format) in ARCHIVE_NAMES {
         if let Some(seen) = save.look(name.as_bytes())? {
             form = form.or(Some(UndoForm::Inside(format)));
             freeable += usage.of_one(&seen);
