@@ -13,6 +13,8 @@ mod killed;
 mod openssl;
 /// What became of a patch, case by case.
 mod table;
+/// A patch on trial.
+mod trial;
 
 use std::fmt::Write as _;
 use std::fs;

@@ -13,6 +13,7 @@ use regex::Regex;
 /// For each crate those of the project that it uses. That there is no circle among them the compiler sees.
 const CRATES: &[(&str, &[&str])] = &[
     ("crates/svr4", &[]),
+    ("crates/bulk", &[]),
     ("crates/container", &["svr4"]),
     ("crates/rootfs", &["svr4"]),
     ("crates/changeset", &["container", "rootfs", "svr4"]),

@@ -31,34 +31,45 @@ fn put(debian: &Debian, debs: &Path, version: &str) {
     }
 }
 
-#[test]
-fn a_patch_of_openssl_is_contained_in_the_version_that_it_was_made_of_and_lost_to_the_older_one() {
-    const TEST: &str = "a patch of openssl";
+/// A Debian tree with the packages of openssl and its library in at least two versions below `/srv`, and a patch from the
+/// first to the last of them; none where it cannot be had.
+pub(super) fn of_openssl(test: &str) -> Option<(Debian, Vec<String>)> {
     let Some(debs) = std::env::var_os("PATCHADM_DEBIAN_DEBS").map(PathBuf::from) else {
-        crate::skipped(&format!("{TEST}: PATCHADM_DEBIAN_DEBS names no packages of Debian"));
-        return;
+        crate::skipped(&format!("{test}: PATCHADM_DEBIAN_DEBS names no packages of Debian"));
+        return None;
     };
-    let Some(debian) = Debian::fresh(TEST) else { return };
+    let debian = Debian::fresh(test)?;
     let versions = versions(&debs);
-    let [old, between @ .., new] = &versions[..] else {
-        crate::skipped(&format!("{TEST}: {} has no two versions of openssl and libssl3", debs.display()));
-        return;
+    let [old, .., new] = &versions[..] else {
+        crate::skipped(&format!("{test}: {} has no two versions of openssl and libssl3", debs.display()));
+        return None;
     };
     versions.iter().for_each(|version| put(&debian, &debs, version));
     debian.done(&format!(
         "patchadm build --id 300-01 --from /srv/{old} --to /srv/{new} -o /srv/300-01 \
          --fixed-in 'dpkg openssl >= {new}, dpkg libssl3 >= {new}'"
     ));
+    Some((debian, versions))
+}
+
+/// Lets apt install packages of the tree.
+#[track_caller]
+pub(super) fn installs(debian: &Debian, packages: &str) {
+    let options = "-qq -y --allow-downgrades --no-install-recommends";
+    debian.done(&format!("apt-get {options} install {packages}"));
+}
+
+#[test]
+fn a_patch_of_openssl_is_contained_in_the_version_that_it_was_made_of_and_lost_to_the_older_one() {
+    let Some((debian, versions)) = of_openssl("a patch of openssl") else { return };
+    let [old, between @ .., new] = &versions[..] else { return };
     for by_hook in [false, true] {
         play(&debian, (old, between, new), by_hook);
     }
 }
 
 fn play(debian: &Debian, (old, between, new): (&str, &[String], &str), by_hook: bool) {
-    let installs = |version: &str| {
-        let options = "-qq -y --allow-downgrades --no-install-recommends";
-        debian.done(&format!("apt-get {options} install /srv/{version}/*.deb"));
-    };
+    let installs = |version: &str| installs(debian, &format!("/srv/{version}/*.deb"));
     debian.done("patchadm hooks remove; rm -rf /var/sadm");
     installs(old);
     debian.done("patchadm adopt --dpkg openssl && patchadm adopt --dpkg libssl3");

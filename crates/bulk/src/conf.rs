@@ -1,0 +1,1 @@
+//! `bulk.conf`, the configuration of a bulk build.

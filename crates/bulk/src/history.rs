@@ -1,0 +1,1 @@
+//! How long builds took, and two runs compared.

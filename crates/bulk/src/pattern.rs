@@ -1,0 +1,1 @@
+//! Patterns of pkgsrc: which packages a dependency means.

@@ -1,0 +1,1 @@
+//! The files by which pbulk tells of a run.

@@ -1,0 +1,1 @@
+//! Records of recipes, as pkgsrc's `pbulk-index` prints them.

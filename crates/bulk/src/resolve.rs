@@ -1,0 +1,1 @@
+//! Records as a graph, and what cannot be built, with the reason.

@@ -1,0 +1,1 @@
+//! What is known of a result, and the inputs of its key.

@@ -1,0 +1,1 @@
+//! Which package is built next.
