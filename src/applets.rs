@@ -22,7 +22,7 @@ use crate::trial_waiter::WAITER;
 use crate::verbs::complete::COMPLETE;
 use crate::verbs::help::{USAGE, overview, unknown_command, usage_text};
 use crate::{as_owner, classic, enclosed, supervisor, trial_waiter, verbs};
-use patchadm_core::namespaces::FIRST_PROCESS;
+use patchadm_core::namespaces::{ENCLOSING_PROCESS, FIRST_PROCESS};
 use patchadm_core::script::SUPERVISOR;
 
 /// Returns a command that has a name of its own.
@@ -113,6 +113,7 @@ const APPLETS: &[Applet] = &[
     hidden(SUPERVISOR, AppletKind::Internal, supervisor::run),
     hidden(WAITER, AppletKind::Internal, trial_waiter::run),
     hidden(FIRST_PROCESS, AppletKind::Internal, enclosed::run),
+    hidden(ENCLOSING_PROCESS, AppletKind::Internal, enclosed::run_enclosure),
     hidden(as_owner::BECOMING, AppletKind::Internal, as_owner::become_owner),
 ];
 

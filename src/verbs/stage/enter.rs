@@ -120,7 +120,9 @@ fn refused(root: &Root, error: &EnterError) -> anyhow::Error {
         EnterError::Stage(error) => return stage_failed(root, "the stage was not entered", error),
         EnterError::Lock(_) => Exit::LOCKED,
         EnterError::Enclosure(EnclosureError::NotAllowed(_)) => Exit::new(NOT_ALLOWED, ExitCause::NoRights),
-        EnterError::Enclosure(EnclosureError::Failed(_)) => Exit::new(OWN_FAILURE, ExitCause::Internal),
+        EnterError::Enclosure(EnclosureError::Failed(_) | EnclosureError::NoOverlay(_)) => {
+            Exit::new(OWN_FAILURE, ExitCause::Internal)
+        }
         EnterError::Enclosure(EnclosureError::NotFound(_)) => Exit::new(NOT_THERE, ExitCause::NotFound),
         EnterError::Enclosure(EnclosureError::NotExecutable { .. }) => {
             Exit::new(NOT_EXECUTABLE, ExitCause::NoRights)

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 /// A command and everything that it will see. Paths are bytes, as the system has them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enclosure {
-    /// The directory of the host that is `/` inside, with everything mounted below it.
-    pub tree: OsString,
+    /// What is `/` inside.
+    pub tree: EnclosureTree,
     /// Whether the tree can be written to. Missing mount points are made in it only if it can.
     pub access: Access,
     /// The mounts inside, in this order.
@@ -17,8 +17,42 @@ pub struct Enclosure {
     pub locks: Vec<HeldLock>,
     /// Whether the caller has the id 0 inside.
     pub as_root: bool,
+    /// What the inside has for itself beside mounts and processes.
+    pub isolation: Isolation,
     /// The command that runs inside.
     pub command: EnclosedCommand,
+}
+
+/// What is `/` inside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EnclosureTree {
+    /// A directory of the host, with everything mounted below it.
+    Host(OsString),
+    /// Directories of the host, laid over each other by overlayfs.
+    Layers(Layers),
+}
+
+/// Directories that overlayfs lays over each other. All must be made and mounted by this program, which uses the same options
+/// for each: what one of them deletes or replaces is so for those above it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layers {
+    /// The directories that nobody changes, the uppermost first; at least one.
+    pub lower: Vec<OsString>,
+    /// The directory that gets all changes.
+    pub upper: OsString,
+    /// An empty directory on the same file system, for overlayfs alone.
+    pub work: OsString,
+}
+
+/// What the inside has for itself beside mounts and processes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Isolation {
+    /// Whether its network is one of its own, with nothing but the loopback device.
+    pub has_own_network: bool,
+    /// The host name inside, which then also has queues and semaphores of its own.
+    pub host_name: Option<String>,
+    /// The capabilities that remain, as bits of capabilities(7); `None` for all.
+    pub capabilities: Option<u64>,
 }
 
 /// A command, run inside.
@@ -32,6 +66,23 @@ pub struct EnclosedCommand {
     pub directories: Vec<OsString>,
     /// The file mode creation mask.
     pub umask: u32,
+    /// The user and group under whose ids it runs, where the caller is the superuser; `None` for those of the caller.
+    pub user: Option<(u32, u32)>,
+    /// The limits of each of its processes.
+    pub limits: Vec<ProcessLimit>,
+    /// How much less urgent than the caller it is: 0 to 19.
+    pub niceness: i32,
+}
+
+/// A limit of each process inside, as setrlimit(2) has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProcessLimit {
+    /// The seconds of processor time.
+    ProcessorTime(u64),
+    /// The bytes of a file.
+    FileSize(u64),
+    /// The bytes of a core dump.
+    CoreDump(u64),
 }
 
 /// Whether something can be written to inside.

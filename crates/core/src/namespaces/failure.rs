@@ -33,6 +33,9 @@ pub enum EnclosureError {
     /// The caller may not make namespaces.
     #[error("namespaces are not allowed here: {0}")]
     NotAllowed(String),
+    /// Directories cannot be laid over each other here.
+    #[error("overlay file systems are not possible here: {0}")]
+    NoOverlay(String),
     /// The tree could not be put together, or a process was not started or lost.
     #[error("{0}")]
     Failed(String),

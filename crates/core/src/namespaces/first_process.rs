@@ -13,7 +13,7 @@ use super::failure::{EnclosureError, EnclosureNote};
 use super::followed_signals::FollowedSignals;
 use super::reaping::{CommandState, EnclosedProcess};
 use super::terminal::ControllingTerminal;
-use super::{capabilities, tree};
+use super::{capabilities, isolation, tree};
 use crate::process::{MessageChannel, close_inherited};
 use patchadm_rootfs::{Dir, Lock};
 
@@ -61,9 +61,14 @@ fn prepare(
             dir.map_err(Into::into).and_then(|dir| Lock::share_file(&dir, lock.name.as_encoded_bytes()));
         locks.push(held.map_err(|error| EnclosureError::Failed(error.to_string()))?);
     }
+    isolation::isolate(&enclosure.isolation, is_superuser)?;
     let notes = tree::enter(enclosure, is_superuser)?;
     capabilities::keep_for_oneself()
         .map_err(|error| EnclosureError::failed("give up", "capabilities", error))?;
+    if let Some(kept) = enclosure.isolation.capabilities.filter(|_| is_superuser) {
+        isolation::keep_capabilities(kept)?;
+    }
+    isolation::restrict(&enclosure.command)?;
     enter_directory(&enclosure.command);
     Ok((locks, notes))
 }

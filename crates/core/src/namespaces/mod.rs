@@ -27,20 +27,30 @@ mod enclosure;
 mod failure;
 mod first_process;
 mod followed_signals;
+mod isolation;
+mod layers;
 mod mount_table;
 mod own_mounts;
 mod place;
+mod process;
 mod reaping;
 mod settings;
 mod supervisor;
 mod terminal;
 mod tree;
 
-pub use enclosure::{Access, EnclosedCommand, Enclosure, HeldLock, MissingPlace, Mount, MountSource};
+pub use enclosure::{
+    Access, EnclosedCommand, Enclosure, EnclosureTree, HeldLock, Isolation, Layers, MissingPlace, Mount,
+    MountSource, ProcessLimit,
+};
 pub use failure::{EnclosureEnd, EnclosureError, EnclosureNote};
 pub use first_process::serve;
+pub use process::{EnclosureProcess, serve_enclosure};
 pub use settings::namespaces_forbidden;
 pub use supervisor::enclose;
 
 /// The argument that makes the program the first process of an enclosure, which then only runs [`serve`].
 pub const FIRST_PROCESS: &str = "__enclosed";
+
+/// The argument that makes the program the caller of an enclosure, which then only runs [`serve_enclosure`].
+pub const ENCLOSING_PROCESS: &str = "__enclose";

@@ -70,6 +70,10 @@ impl EnclosedProcess {
         if leads_group {
             process.process_group(0);
         }
+        if let Some((uid, gid)) = command.user {
+            // This gives up all further groups, too.
+            process.uid(uid).gid(gid);
+        }
         let own = rustix::process::umask(Mode::from_bits_truncate(command.umask));
         let spawned = process.spawn();
         rustix::process::umask(own);

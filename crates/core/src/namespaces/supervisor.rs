@@ -2,7 +2,7 @@
 //! on until the end.
 
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::BorrowedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, Stdio};
 
@@ -27,20 +27,21 @@ const PASSED_ON: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2]
 /// The signals from the keyboard, which reach all processes in the foreground.
 const FROM_KEYBOARD: [i32; 2] = [SIGINT, SIGQUIT];
 
-/// Runs a command in namespaces of its own, and returns its end. `is_interactive` says that input and output are the
+/// Runs a command with this standard input in namespaces of its own, and returns its end. `is_interactive` says that input and output are the
 /// terminal, so that the command may have it; `tell` receives remarks for the user before the command starts.
 ///
 /// For a process with one thread that starts no further ones: its next child is the first one of a new namespace, and there
 /// is none after it.
 pub fn enclose(
     enclosure: Enclosure,
+    input: BorrowedFd<'_>,
     is_interactive: bool,
     tell: impl FnMut(&EnclosureNote),
 ) -> Result<EnclosureEnd, EnclosureError> {
     let is_superuser = geteuid().is_root();
     make_namespaces(is_superuser, enclosure.as_root)?;
     let mut supervisor = EnclosureSupervisor::start(is_interactive).map_err(|error| lost(&error))?;
-    let followed = supervisor.run(enclosure, is_superuser, tell);
+    let followed = supervisor.run((enclosure, input), is_superuser, tell);
     // Its end is the end of everything inside.
     let ended = supervisor.first.wait().map_err(|error| lost(&error))?;
     supervisor.take_terminal_back();
@@ -103,12 +104,12 @@ impl EnclosureSupervisor {
     /// Passes the enclosure on and follows the command; `None` if the first process has ended without an answer.
     fn run(
         &mut self,
-        enclosure: Enclosure,
+        (enclosure, input): (Enclosure, BorrowedFd<'_>),
         is_superuser: bool,
         mut tell: impl FnMut(&EnclosureNote),
     ) -> Result<Option<EnclosureEnd>, EnclosureError> {
         let order = FirstOrder::Prepare { enclosure: Box::new(enclosure), is_superuser };
-        if self.channel.send(&order, Some(io::stdin().as_fd())).is_err() {
+        if self.channel.send(&order, Some(input)).is_err() {
             return Ok(None);
         }
         loop {

@@ -12,8 +12,9 @@ use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags};
 
 use super::bind::{attach, copy_of, copy_of_host, make_read_only};
-use super::enclosure::{Access, Enclosure, MissingPlace, Mount, MountSource};
+use super::enclosure::{Access, Enclosure, EnclosureTree, MissingPlace, Mount, MountSource};
 use super::failure::{EnclosureError, EnclosureNote};
+use super::layers::mount_of_layers;
 use super::mount_table::MountTable;
 use super::own_mounts::{mount_devices, mount_nothing, mount_processes};
 use super::place::{FoundPlace, find, make, mount_of, open_inside};
@@ -46,9 +47,12 @@ struct TreeBuilder {
 
 impl TreeBuilder {
     fn begin(enclosure: &Enclosure) -> Result<Self, EnclosureError> {
-        let top = copy_of_host(&enclosure.tree, OsStr::new("/"))?;
+        let (top, shown) = match &enclosure.tree {
+            EnclosureTree::Host(tree) => (copy_of_host(tree, OsStr::new("/"))?, tree),
+            EnclosureTree::Layers(layers) => (mount_of_layers(layers)?, &layers.upper),
+        };
         rustix::mount::move_mount(&top, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-            .map_err(|errno| EnclosureError::failed("mount", enclosure.tree.display(), errno))?;
+            .map_err(|errno| EnclosureError::failed("mount", shown.display(), errno))?;
         let lowest = mount_of(&top)?;
         let mut own = Vec::new();
         match enclosure.access {

@@ -1,6 +1,7 @@
 //! `stage enter`: runs a command that sees the live root with the stage in its places, or the stage alone.
 
 use std::ffi::{OsStr, OsString};
+use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -8,8 +9,8 @@ use super::error::StageError;
 use super::own_files::{Stage, physical_path};
 use super::shell::ShellCall;
 use crate::namespaces::{
-    Access, EnclosedCommand, Enclosure, EnclosureEnd, EnclosureError, EnclosureNote, HeldLock, MissingPlace,
-    Mount, MountSource, enclose,
+    Access, EnclosedCommand, Enclosure, EnclosureEnd, EnclosureError, EnclosureNote, EnclosureTree, HeldLock,
+    Isolation, MissingPlace, Mount, MountSource, enclose,
 };
 use patchadm_inputs::small_file::read_small;
 use patchadm_inputs::stage::{
@@ -92,7 +93,7 @@ pub fn enter_stage(
     let _inside = Lock::share_file(&stage.own, INSIDE)?;
     let is_interactive = request.is_interactive;
     let enclosure = enclosure_of(&stage, request)?;
-    Ok(enclose(enclosure, is_interactive, tell)?)
+    Ok(enclose(enclosure, std::io::stdin().as_fd(), is_interactive, tell)?)
 }
 
 /// Returns what is visible inside.
@@ -118,16 +119,20 @@ fn enclosure_of(stage: &Stage, request: EnterRequest<'_>) -> Result<Enclosure, E
         name: OsStr::from_bytes(INSIDE).to_owned(),
     };
     Ok(Enclosure {
-        tree: tree.into(),
+        tree: EnclosureTree::Host(tree.into()),
         access,
         mounts,
         locks: vec![lock],
         as_root: request.as_root,
+        isolation: Isolation::default(),
         command: EnclosedCommand {
             choices: call.choices,
             environment: call.environment,
             directories: directory.into_iter().collect(),
             umask: request.umask,
+            user: None,
+            limits: Vec::new(),
+            niceness: 0,
         },
     })
 }
