@@ -352,7 +352,7 @@ impl<'s> ScriptedRun<'s> {
         };
         let mut notes = self.notes;
         let findings = SwitchFindings::of_commit(None);
-        notes.extend(finish_committed(&self.root, &journal, &findings, elapsed));
+        notes.extend(finish_committed(&self.root, &journal, findings, elapsed));
         let exchanges = ExchangeReport::with_scripts(self.settings.exchanges);
         Ok(Receipt { run: self.run.to_string(), bytes: self.bytes, undo: self.undo, exchanges, notes })
     }

@@ -325,7 +325,7 @@ impl Published<'_> {
         let elapsed = (self.on.settings.elapsed)();
         delivered::write(root, &self.journal, self.on.plan, &delivered);
         let findings = SwitchFindings::of_commit(Some(runner));
-        let notes = finish_committed(root, &self.journal, &findings, elapsed);
+        let notes = finish_committed(root, &self.journal, findings, elapsed);
         let (run, exchanges) = (self.on.opening.run.to_string(), self.on.exchanges);
         Ok(Receipt { run, bytes: self.bytes, undo: self.undo, exchanges, notes })
     }

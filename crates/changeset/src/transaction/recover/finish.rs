@@ -43,7 +43,8 @@ pub(crate) struct SwitchFindings {
     notes: Vec<String>,
     /// The staged names of old files without set-id bits.
     plain: HashSet<String>,
-    /// How old objects that stay as undo data looked before the commit, if this process has committed.
+    /// How old objects that stay as undo data looked before the commit, if this process has committed and makes the first
+    /// attempt at the end.
     unchanged: Option<BTreeMap<StoredName, StoredIdentity>>,
 }
 
@@ -68,14 +69,17 @@ impl SwitchFindings {
 pub(crate) fn finish_committed(
     root: &Root,
     journal: &Journal,
-    findings: &SwitchFindings,
+    findings: SwitchFindings,
     duration_ms: u64,
 ) -> Vec<String> {
-    let finish = || {
+    let finish = |findings: &SwitchFindings| {
         finish_run(root, journal, RunOutcome::Commit, findings, Some(duration_ms), &OutsideAccess::planned())
     };
-    let first = finish();
-    if first.is_done { first.notes } else { finish().notes }
+    let first = finish(&findings);
+    if first.is_done {
+        return first.notes;
+    }
+    finish(&SwitchFindings { unchanged: None, ..findings }).notes
 }
 
 /// The end of a run.

@@ -136,8 +136,8 @@ pub(crate) fn keep_proven_files(root: &Root, run: &str, stored: &[StoredFile]) -
 struct WantedObjects<'a> {
     /// Their names.
     names: BTreeSet<&'a [u8]>,
-    /// How they looked before the commit, but for those that have been copied or have lost bits since. Where nothing is known,
-    /// somebody may have written to them since: then they are read before they are restored.
+    /// How they looked before the commit, but for those that have been copied or have lost bits since; known only to the first
+    /// attempt. Where nothing is known, somebody may have written to them since: then they are read before they are restored.
     known: Option<BTreeMap<&'a [u8], StoredIdentity>>,
     /// Whether whole directories were exchanged, the names of which were removed from the stage just now.
     had_trees: bool,
@@ -162,7 +162,9 @@ fn keep_objects(root: &Root, of_run: &ObjectPath, wanted: &WantedObjects<'_>) ->
             None => objects.remove_entry(entry)?,
         }
     }
-    if wanted.had_trees || !others.is_empty() {
+    // An attempt that was cut off may have removed some, and that need not be durable.
+    let is_first = wanted.known.is_some();
+    if wanted.had_trees || !others.is_empty() || !is_first {
         // Once it is an undo directory, nobody looks for them any more.
         objects.sync()?;
     }

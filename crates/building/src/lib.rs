@@ -1,0 +1,19 @@
+//! Bulk builds carried out: recipes are scanned, built in clean places, and their results kept.
+//!
+//! ```text
+//! work      the directory of a bulk build
+//! sandbox   a clean place for one command: layers, mounts, limits
+//! scan      what the recipes make
+//! task      one package: dependencies installed, built, packed, checked, kept
+//! pool      results under their keys
+//! run       all packages, in the order that takes the least time
+//! set       the results of one run, complete
+//! ```
+//!
+//! Nothing is mounted outside a sandbox, and what a sandbox starts ends with it: whatever is killed, nothing is left to unmount.
+//! What is decided is decided by `patchadm-bulk`, which knows no file and no process.
+
+// Unit tests make trees of their own; what is linted is the library as it is built.
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
+
+pub mod sandbox;

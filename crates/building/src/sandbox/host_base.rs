@@ -1,0 +1,110 @@
+//! The lowest layer where the base is the host: empty but for the accounts, and for the places over which parts of the host
+//! are mounted.
+
+use std::path::{Path, PathBuf};
+
+use patchadm_rootfs::{Dir, FileType, RootError};
+use patchadm_svr4::package::Mode;
+
+/// The parts of the host that a build sees.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostBase {
+    /// The directories and files that are mounted at their own paths, read-only.
+    pub mounted: Vec<PathBuf>,
+}
+
+/// Lays out an empty directory as the lowest layer: symbolic links of the host are made again, for directories and files
+/// there are places, and `build` has these ids. Paths that the host lacks are left out.
+pub fn lay_out_host_base(
+    layer: &Dir,
+    host_paths: &[PathBuf],
+    (uid, gid): (u32, u32),
+) -> Result<HostBase, RootError> {
+    let mut base = HostBase::default();
+    for path in host_paths {
+        let Some(name) = path.strip_prefix("/").ok().filter(|name| !name.as_os_str().is_empty()) else {
+            continue;
+        };
+        if lay_out_place(layer, path, name)? {
+            base.mounted.push(path.clone());
+        }
+    }
+    let etc = existing_or_made(layer, b"etc")?;
+    let (passwd, group) = accounts(uid, gid);
+    for (name, text) in [(&b"passwd"[..], passwd), (b"group", group)] {
+        let mut file = etc.create(name)?;
+        file.put(text.as_bytes())?;
+        file.set_mode(Mode::of(0o644))?;
+    }
+    Ok(base)
+}
+
+/// Makes the place for one path of the host; tells whether something must be mounted there.
+fn lay_out_place(layer: &Dir, path: &Path, name: &Path) -> Result<bool, RootError> {
+    let host = Dir::of_host(Path::new("/"))?;
+    let (mut here, mut there) = (layer.again()?, host);
+    let mut parts = name.iter().map(|part| part.as_encoded_bytes()).peekable();
+    while let Some(part) = parts.next() {
+        let Some(seen) = there.look(part)? else { return Ok(false) };
+        let is_last = parts.peek().is_none();
+        match seen.file_type {
+            FileType::Symlink if here.look(part)?.is_none() => {
+                here.make_symlink(part, &there.read_link(part)?)?;
+                return Ok(false);
+            }
+            FileType::Directory => {
+                here = existing_or_made(&here, part)?;
+                there = there.dir(part)?;
+            }
+            FileType::Regular if is_last => {
+                if here.look(part)?.is_none() {
+                    here.create(part)?;
+                }
+            }
+            // What is behind a link is seen where the link leads.
+            _ => return Ok(false),
+        }
+    }
+    Ok(path.is_absolute())
+}
+
+fn existing_or_made(dir: &Dir, name: &[u8]) -> Result<Dir, RootError> {
+    match dir.look(name)? {
+        Some(_) => dir.dir(name),
+        None => dir.make_dir(name, Mode::of(0o755)),
+    }
+}
+
+/// Returns `passwd` and `group`.
+fn accounts(uid: u32, gid: u32) -> (String, String) {
+    let mut passwd = "root:x:0:0:root:/root:/bin/sh\n".to_owned();
+    let mut group = "root:x:0:\n".to_owned();
+    if uid != 0 {
+        passwd += &format!("build:x:{uid}:{gid}:build:/work:/bin/sh\n");
+    }
+    if gid != 0 {
+        group += &format!("build:x:{gid}:\n");
+    }
+    passwd += "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
+    group += "nogroup:x:65534:\n";
+    (passwd, group)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_layer_has_places_and_links_as_the_host_and_accounts_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = ["/usr", "/bin", "/nowhere", "/etc/ld.so.cache"].map(PathBuf::from);
+        let base = lay_out_host_base(&Dir::of_host(dir.path()).unwrap(), &paths, (1000, 100)).unwrap();
+        assert!(base.mounted.contains(&PathBuf::from("/usr")) && dir.path().join("usr").is_dir());
+        assert!(!base.mounted.contains(&PathBuf::from("/nowhere")));
+        let is_link = Path::new("/bin").is_symlink();
+        assert_eq!(dir.path().join("bin").is_symlink(), is_link);
+        assert_eq!(base.mounted.contains(&PathBuf::from("/bin")), !is_link);
+        let passwd = std::fs::read_to_string(dir.path().join("etc/passwd")).unwrap();
+        assert_eq!(passwd.lines().nth(1), Some("build:x:1000:100:build:/work:/bin/sh"));
+    }
+}

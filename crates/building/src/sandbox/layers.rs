@@ -1,0 +1,139 @@
+//! What a command in a sandbox sees.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use patchadm_core::namespaces::{
+    Access, EnclosedCommand, Enclosure, EnclosureTree, HeldLock, Isolation, Layers, MissingPlace, Mount,
+    MountSource, ProcessLimit,
+};
+
+use super::watch::SandboxLimits;
+
+/// The host name of every sandbox.
+const HOST_NAME: &str = "build";
+
+/// How much less urgent than the caller everything in a sandbox is.
+const NICENESS: i32 = 10;
+
+/// The capabilities that an installation needs, as bits of capabilities(7): chown, dac_override, fowner, fsetid, kill, setgid,
+/// setuid, sys_chroot.
+const OF_INSTALLATION: u64 = 1 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 18;
+
+/// The tree of a sandbox: layers, and what is mounted over them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildRoot {
+    /// The layers that nobody changes, the uppermost first.
+    pub lower: Vec<PathBuf>,
+    /// The layer that gets all changes.
+    pub upper: PathBuf,
+    /// An empty directory beside it.
+    pub scratch: PathBuf,
+    /// The paths of the host that are mounted at their own places, read-only.
+    pub host: Vec<PathBuf>,
+    /// What else is mounted.
+    pub mounts: Vec<SandboxMount>,
+}
+
+/// Something of the host that is mounted in a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SandboxMount {
+    /// The directory or file of the host.
+    pub source: PathBuf,
+    /// The path inside.
+    pub place: String,
+    /// Whether it can be written to.
+    pub is_writable: bool,
+}
+
+/// Under whose ids a command runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuildUser {
+    /// Those of the caller.
+    Caller,
+    /// These, where the caller is the superuser.
+    Ids(u32, u32),
+    /// Root of the sandbox, with the rights that an installation needs.
+    Installer,
+}
+
+/// A command of a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SandboxCommand {
+    /// The program with its arguments.
+    pub words: Vec<OsString>,
+    /// The complete environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The working directory.
+    pub directory: String,
+    /// Under whose ids it runs.
+    pub user: BuildUser,
+    /// Whether it has the network of the host.
+    pub has_network: bool,
+}
+
+/// Returns the enclosure of a command. `lock` is held as long as any process is inside.
+pub fn enclosure(
+    root: &BuildRoot,
+    command: SandboxCommand,
+    limits: &SandboxLimits,
+    lock: Option<HeldLock>,
+) -> Enclosure {
+    let layers = Layers {
+        lower: root.lower.iter().map(|path| path.clone().into()).collect(),
+        upper: root.upper.clone().into(),
+        work: root.scratch.clone().into(),
+    };
+    let host = root.host.iter().map(|path| mount_of(path, path.as_os_str().to_owned(), false));
+    let named = root
+        .mounts
+        .iter()
+        .map(|mount| mount_of(&mount.source, mount.place.clone().into(), mount.is_writable));
+    let own = [
+        Mount { place: "/proc".into(), source: MountSource::Processes, missing: MissingPlace::Made },
+        Mount { place: "/dev".into(), source: MountSource::Devices(Vec::new()), missing: MissingPlace::Made },
+    ];
+    let is_installer = command.user == BuildUser::Installer;
+    Enclosure {
+        tree: EnclosureTree::Layers(layers),
+        access: Access::ReadWrite,
+        mounts: host.chain(own).chain(named).collect(),
+        locks: lock.into_iter().collect(),
+        as_root: false,
+        isolation: Isolation {
+            has_own_network: !command.has_network,
+            host_name: Some(HOST_NAME.to_owned()),
+            capabilities: is_installer.then_some(OF_INSTALLATION),
+        },
+        command: EnclosedCommand {
+            choices: vec![command.words],
+            environment: command.environment,
+            directories: vec![command.directory.into()],
+            umask: 0o022,
+            user: match command.user {
+                BuildUser::Ids(uid, gid) => Some((uid, gid)),
+                BuildUser::Caller | BuildUser::Installer => None,
+            },
+            limits: process_limits(limits),
+            niceness: NICENESS,
+        },
+    }
+}
+
+fn mount_of(source: &Path, place: OsString, is_writable: bool) -> Mount {
+    let access = if is_writable { Access::ReadWrite } else { Access::ReadOnly };
+    let source =
+        MountSource::Host { below: "/".into(), path: source.as_os_str().to_owned(), access, is_own: false };
+    Mount { place, source, missing: MissingPlace::Made }
+}
+
+/// Returns the limits that the kernel holds for each process.
+fn process_limits(limits: &SandboxLimits) -> Vec<ProcessLimit> {
+    let of = |value: Option<u64>, limit: fn(u64) -> ProcessLimit| value.map(limit);
+    let of_kernel = [
+        of(limits.cpu.map(|time| time.as_secs().max(1)), ProcessLimit::ProcessorTime),
+        of(limits.disk, ProcessLimit::FileSize),
+        Some(ProcessLimit::CoreDump(0)),
+    ];
+    of_kernel.into_iter().flatten().collect()
+}

@@ -1,0 +1,13 @@
+//! A clean place for one command: what is visible there, and how the command is watched.
+
+mod host_base;
+mod layers;
+mod log;
+mod processes;
+mod usage;
+mod watch;
+
+pub use host_base::{HostBase, lay_out_host_base};
+pub use layers::{BuildRoot, BuildUser, SandboxCommand, SandboxMount, enclosure};
+pub use log::{PHASE_LINE, TaskLog};
+pub use watch::{SandboxEnd, SandboxError, SandboxLimits, SandboxWatch, StopCause, no_input, run_watched};

@@ -1,0 +1,79 @@
+//! The processes of a sandbox, as the kernel lists them: how many there are, and how much memory they have.
+
+use std::fs;
+use std::path::Path;
+
+/// What the processes below one use together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ProcessUsage {
+    /// How many there are.
+    pub(super) count: u64,
+    /// Their resident memory that no file backs, in bytes.
+    pub(super) memory: u64,
+}
+
+/// The most processes that are looked at: more than any limit.
+const MOST: usize = 1 << 17;
+
+/// Returns what all processes below this one use. One that ends meanwhile counts as none.
+pub(super) fn usage_below(process: u32) -> ProcessUsage {
+    let mut usage = ProcessUsage::default();
+    let mut open = children(process);
+    while let Some(process) = open.pop() {
+        usage.count += 1;
+        usage.memory += memory_of(process);
+        if usage.count as usize >= MOST {
+            break;
+        }
+        open.extend(children(process));
+    }
+    usage
+}
+
+/// Returns the children of all threads of a process.
+fn children(process: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{process}/task"));
+    let lists = threads.into_iter().flatten().flatten().filter_map(|thread| {
+        let list = fs::read_to_string(thread.path().join("children")).ok()?;
+        Some(list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>())
+    });
+    lists.flatten().collect()
+}
+
+/// Returns the anonymous and shared resident memory of a process: what it has reserved and never used does not count, nor
+/// do the files that it maps.
+fn memory_of(process: u32) -> u64 {
+    let status = fs::read_to_string(Path::new("/proc").join(process.to_string()).join("status"));
+    let status = status.unwrap_or_default();
+    let kilobytes = |name: &str| {
+        let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+        value.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()
+    };
+    (kilobytes("RssAnon:").unwrap_or_default() + kilobytes("RssShmem:").unwrap_or_default()) * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn the_processes_below_one_count_with_theirs() {
+        let mut shell = Command::new("sh");
+        let mut shell = shell.args(["-c", "sleep 30 & cat; kill $!"]).stdin(Stdio::piped()).spawn().unwrap();
+        let mut usage = ProcessUsage::default();
+        for _ in 0..500 {
+            usage = usage_below(shell.id());
+            if usage.count == 2 && usage.memory > 0 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        assert_eq!(usage.count, 2);
+        assert!(usage.memory > 0);
+        drop(shell.stdin.take());
+        shell.wait().unwrap();
+        assert_eq!(usage_below(shell.id()), ProcessUsage::default());
+    }
+}

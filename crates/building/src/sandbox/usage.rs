@@ -1,0 +1,48 @@
+//! The disk space of what a task has written.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+
+use patchadm_rootfs::{Dir, FileType};
+
+/// Returns the bytes that directories of the host occupy, each file once. What cannot be read counts as nothing: it is still
+/// being written, or removed.
+pub(super) fn space_of(directories: &[PathBuf]) -> u64 {
+    let mut seen_files = BTreeSet::new();
+    let mut bytes = 0;
+    // Paths and not open directories: there may be more of them than a process may have open.
+    let mut open: Vec<PathBuf> = directories.to_vec();
+    while let Some(path) = open.pop() {
+        let Ok(dir) = Dir::of_host(&path) else { continue };
+        for name in dir.names().unwrap_or_default() {
+            let Ok(Some(seen)) = dir.look(&name) else { continue };
+            if seen.links < 2 || seen_files.insert((seen.file_system, seen.inode.number)) {
+                bytes += seen.allocated;
+            }
+            if seen.file_type == FileType::Directory {
+                open.push(path.join(OsStr::from_bytes(&name)));
+            }
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_with_two_names_counts_once_and_those_below_directories_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let below = dir.path().join("a/b");
+        std::fs::create_dir_all(&below).unwrap();
+        let empty = space_of(&[dir.path().to_owned()]);
+        std::fs::write(below.join("file"), vec![1; 100_000]).unwrap();
+        let one = space_of(&[dir.path().to_owned()]);
+        assert!(one >= empty + 100_000, "{one}");
+        std::fs::hard_link(below.join("file"), dir.path().join("again")).unwrap();
+        assert_eq!(space_of(&[dir.path().to_owned()]), one);
+    }
+}
