@@ -1,0 +1,377 @@
+//! What a build has left in `/out`, made into packages: trees are packed, packages checked and copied, other files kept.
+//!
+//! No process of the build is left when it is read. No link of it is followed, and nothing but directories, files, links and
+//! hard links is taken.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use super::made_pkginfo::{PackageIdentity, dependencies, made_pkginfo};
+use patchadm_core::operation::translate::{
+    ExistingPolicy, PackageTranslation, TransferDestination, TransferObserver, TranslateRequest,
+};
+use patchadm_making::make::describe::{DescribeOperand, DescribeRequest, describe};
+use patchadm_making::make::{MakeRequest, MakeWatch, ParameterDefaults, make_package};
+use patchadm_rootfs::{Dir, FileType, RootError, Timestamp};
+use patchadm_svr4::format::prototype::{AttributeSetting, PrototypeItem};
+use patchadm_svr4::package::{Ftype, Params};
+
+/// How a datastream begins.
+const STREAM: &[u8] = b"# PaCkAgE DaTaStReAm";
+
+/// The files beside `root` that have a meaning in an output of the first kind.
+const INFORMATION: [&str; 12] = [
+    "checkinstall", "compver", "copyright", "depend", "postinstall", "postremove", "preinstall", "preremove",
+    "request", "space", "pkginfo", "prototype",
+];
+
+/// The largest `pkginfo`, in bytes.
+const LARGEST_PKGINFO: u64 = 1 << 20;
+
+/// The reasons why an output is no result.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PackingError {
+    /// The build has left something wrong.
+    #[error("{0}")]
+    Output(String),
+    /// The machine failed.
+    #[error(transparent)]
+    Root(#[from] RootError),
+}
+
+fn wrong(reason: impl Into<String>) -> PackingError {
+    PackingError::Output(reason.into())
+}
+
+/// What is known of the package that is packed.
+pub(super) struct PackingInput<'a> {
+    /// The output of the build.
+    pub(super) out: &'a Path,
+    /// An empty directory for what is made on the way.
+    pub(super) scratch: &'a Path,
+    /// The directory that gets the results.
+    pub(super) to: &'a Path,
+    /// Its identity in the record.
+    pub(super) identity: &'a PackageIdentity,
+    /// The packages that it needs when it is installed.
+    pub(super) needs: &'a [Params],
+    /// The latest modification time, in seconds since 1970.
+    pub(super) latest: i64,
+    /// The paths at which the base is mounted.
+    pub(super) of_host: &'a [PathBuf],
+}
+
+/// The files of a result.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct PackedResult {
+    /// The datastreams, each with the parameters of its package.
+    pub(super) packages: Vec<(String, Params)>,
+    /// The other files.
+    pub(super) files: Vec<String>,
+}
+
+/// Packs an output.
+pub(super) fn pack(input: &PackingInput<'_>) -> Result<PackedResult, PackingError> {
+    let out = Dir::of_host(input.out)?;
+    let names = out.names()?;
+    let has = |name: &str| names.iter().any(|found| found == name.as_bytes());
+    if names.is_empty() {
+        return Err(wrong("nothing was put into /out"));
+    }
+    if has("root") || has("pkginfo") {
+        return pack_tree(input, &out, &names);
+    }
+    let mut result = PackedResult::default();
+    for name in &names {
+        keep(input, &out, name, &mut result)?;
+    }
+    if !result.packages.is_empty() && !result.files.is_empty() {
+        return Err(wrong("/out has packages and other files"));
+    }
+    must_be_single(&result)?;
+    Ok(result)
+}
+
+fn must_be_single(result: &PackedResult) -> Result<(), PackingError> {
+    let mut names: Vec<_> = result.packages.iter().map(|(_, params)| params.text("PKG")).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair.first() == pair.last()) {
+        Some(pair) => Err(wrong(format!("two packages are called {}", pair.concat()))),
+        None => Ok(()),
+    }
+}
+
+/// Keeps a package or a file that was left as it is.
+fn keep(
+    input: &PackingInput<'_>,
+    out: &Dir,
+    name: &[u8],
+    result: &mut PackedResult,
+) -> Result<(), PackingError> {
+    let shown = String::from_utf8_lossy(name).into_owned();
+    let is_plain = name.iter().all(|byte| byte.is_ascii_graphic()) && !name.starts_with(b".");
+    if !is_plain {
+        return Err(wrong(format!("/out/{} has a name that a result cannot have", shown.escape_debug())));
+    }
+    let seen = out.look(name)?.ok_or_else(|| wrong("/out changes"))?;
+    let path = input.out.join(OsStr::from_bytes(name));
+    match seen.file_type {
+        FileType::Directory => {
+            let package = out.dir(name)?;
+            if package.look(b"pkginfo")?.is_none() || package.look(b"pkgmap")?.is_none() {
+                return Err(wrong(format!("/out/{shown} is a directory, and no package")));
+            }
+            only_plain_objects(&package)?;
+            transfer(input, input.out, &[shown], result)
+        }
+        FileType::Regular => {
+            let begins = out.open_regular(name).map_err(PackingError::from)?;
+            let mut head = [0; 20];
+            let read = std::os::unix::fs::FileExt::read_at(&begins, &mut head, 0).unwrap_or_default();
+            if head.get(..read) == Some(STREAM) {
+                let unpacked = input.scratch.join("stream");
+                let above = Dir::of_host(input.scratch)?;
+                above.remove_tree(b"stream")?;
+                above.make_dir(b"stream", patchadm_svr4::package::Mode::of(0o755))?;
+                let names = spool(&path, &unpacked)?;
+                return transfer(input, &unpacked, &names, result);
+            }
+            copy(out, name, &Dir::of_host(input.to)?, name)?;
+            result.files.push(shown);
+            Ok(())
+        }
+        _ => Err(wrong(format!("/out/{shown} is neither a file nor a directory"))),
+    }
+}
+
+/// Unpacks a datastream into an empty directory; returns the names of its packages.
+fn spool(stream: &Path, to: &Path) -> Result<Vec<String>, PackingError> {
+    let moved = translate(stream, Vec::new(), TransferDestination::Directory(to.to_owned()))?;
+    Ok(moved)
+}
+
+/// Makes a datastream of each package of a directory.
+fn transfer(
+    input: &PackingInput<'_>,
+    from: &Path,
+    packages: &[String],
+    result: &mut PackedResult,
+) -> Result<(), PackingError> {
+    for package in packages {
+        let params = parameters(&Dir::of_host(from)?.dir(package.as_bytes())?)?;
+        let name = format!("{}.pkg", params.text("PKG"));
+        if result.packages.iter().any(|(known, _)| *known == name) {
+            return Err(wrong(format!("two packages are called {}", params.text("PKG"))));
+        }
+        let stream = input.to.join(&name);
+        translate(from, vec![package.clone()], TransferDestination::Stream(stream))?;
+        result.packages.push((name, params));
+    }
+    Ok(())
+}
+
+fn parameters(package: &Dir) -> Result<Params, PackingError> {
+    let text = package.read_regular(b"pkginfo", LARGEST_PKGINFO)?.unwrap_or_default();
+    patchadm_svr4::format::params::read(&text).map_err(|error| wrong(format!("pkginfo: {error}")))
+}
+
+fn translate(
+    device: &Path,
+    packages: Vec<String>,
+    to: TransferDestination,
+) -> Result<Vec<String>, PackingError> {
+    let request = TranslateRequest {
+        device: device.to_owned(),
+        packages,
+        categories: Vec::new(),
+        to,
+        existing: ExistingPolicy::Refuse,
+        description_only: false,
+    };
+    let failed = |error: patchadm_core::operation::translate::TranslateError| wrong(error.to_string());
+    let mut observer = TransferObserver { interrupt: &|| None, transferring: &mut |_| {} };
+    let moved = PackageTranslation::prepare(request).map_err(failed)?.perform(&mut observer);
+    Ok(moved.map_err(failed)?.into_iter().map(|package| package.instance).collect())
+}
+
+/// Packs a tree.
+fn pack_tree(
+    input: &PackingInput<'_>,
+    out: &Dir,
+    names: &[Vec<u8>],
+) -> Result<PackedResult, PackingError> {
+    let text = |name: &Vec<u8>| String::from_utf8_lossy(name).into_owned();
+    let is_script = |name: &str| name.starts_with("i.") || name.starts_with("r.");
+    let is_known = |name: &str| name == "root" || INFORMATION.contains(&name) || is_script(name);
+    if let Some(unknown) = names.iter().map(text).find(|name| !is_known(name)) {
+        return Err(wrong(format!("/out has root and {}, which has no meaning beside it", unknown.escape_debug())));
+    }
+    let root = out.look(b"root")?.map(|seen| seen.file_type);
+    if root != Some(FileType::Directory) {
+        return Err(wrong("/out/root is no directory"));
+    }
+    only_plain_objects(&out.dir(b"root")?)?;
+    limit_times(&out.dir(b"root")?, input.latest)?;
+    must_be_beside_base(out, input.of_host)?;
+    let given = match out.look(b"pkginfo")? {
+        Some(_) => parameters(out)?,
+        None => Params::new(),
+    };
+    let params = made_pkginfo(&given, input.identity).map_err(wrong)?;
+    let scratch = Dir::of_host(input.scratch)?;
+    let put = |name: &str, bytes: &[u8]| -> Result<PathBuf, PackingError> {
+        scratch.create(name.as_bytes())?.put(bytes)?;
+        Ok(input.scratch.join(name))
+    };
+    let mut lines = vec![information("pkginfo", &put("pkginfo", &patchadm_svr4::format::params::write(&params))?)];
+    let needs = dependencies(input.needs);
+    if out.look(b"depend")?.is_none() && !needs.is_empty() {
+        lines.push(information("depend", &put("depend", needs.as_bytes())?));
+    }
+    for name in names.iter().map(text).filter(|name| !["root", "pkginfo", "prototype"].contains(&name.as_str())) {
+        if out.look(name.as_bytes())?.is_some_and(|seen| seen.file_type != FileType::Regular) {
+            return Err(wrong(format!("/out/{name} is no file")));
+        }
+        lines.push(information(&name, &input.out.join(&name)));
+    }
+    lines.push(prototype(input, out)?);
+    let prototype = put("prototype", lines.concat().as_bytes())?;
+    let device = input.scratch.join("made");
+    scratch.make_dir(b"made", patchadm_svr4::package::Mode::of(0o755))?;
+    let request = MakeRequest {
+        prototype: Some(prototype),
+        device: device.clone(),
+        overwrite: false,
+        roots: vec![input.out.join("root")],
+        basedir: None,
+        assignments: Params::new(),
+        limit: None,
+        instance: None,
+        defaults: ParameterDefaults::default(),
+        now: input.latest,
+    };
+    let made = make_package(&request, &mut MakeWatch { tell: &mut |_| {}, interrupt: &|| None });
+    let made = made.map_err(|error| wrong(format!("the package cannot be made: {error}")))?;
+    let mut result = PackedResult::default();
+    transfer(input, &device, &[made.package.as_str().to_owned()], &mut result)?;
+    Ok(result)
+}
+
+fn information(name: &str, source: &Path) -> String {
+    format!("i {name}={}\n", source.display())
+}
+
+/// Returns the lines of the objects: those of the prototype that was left, else one for each object of the tree.
+fn prototype(input: &PackingInput<'_>, out: &Dir) -> Result<String, PackingError> {
+    if let Some(seen) = out.look(b"prototype")? {
+        if seen.file_type != FileType::Regular {
+            return Err(wrong("/out/prototype is no file"));
+        }
+        let text = out.read_regular(b"prototype", 64 << 20)?.unwrap_or_default();
+        return String::from_utf8(text).map_err(|_| wrong("/out/prototype is not UTF-8"));
+    }
+    let root = input.out.join("root");
+    let operand = DescribeOperand { path: root, renamed: Some(PathBuf::new()), descend: true };
+    let request = DescribeRequest {
+        operands: vec![operand],
+        class: "none".to_owned(),
+        follow_links: false,
+        with_content: false,
+    };
+    let described = describe(&request)?;
+    if let Some(failure) = described.failures.first() {
+        return Err(wrong(failure.to_string().replace('\n', ": ")));
+    }
+    let mut lines = Vec::new();
+    for mut line in described.lines {
+        // The content is found below the root; where it was described is of no interest.
+        if !matches!(line.entry.ftype, Ftype::Symlink | Ftype::Hardlink) {
+            line.entry.right = None;
+        }
+        for name in [&mut line.entry.attributes.owner, &mut line.entry.attributes.group] {
+            if *name != AttributeSetting::Missing {
+                *name = AttributeSetting::Value("root".to_owned());
+            }
+        }
+        if let AttributeSetting::Value(mode) = &line.entry.attributes.mode
+            && mode.bits() & 0o6000 != 0
+        {
+            return Err(wrong(format!("{} has set-id bits, and no prototype names them", line.entry.path)));
+        }
+        lines.push(PrototypeItem::Entry(line.entry).to_string());
+    }
+    Ok(lines.join("\n") + "\n")
+}
+
+/// Checks that nothing below a directory is a device, a pipe or a socket.
+fn only_plain_objects(top: &Dir) -> Result<(), PackingError> {
+    each_below(top, &mut |_, _, file_type, shown| match file_type {
+        FileType::Regular | FileType::Directory | FileType::Symlink => Ok(()),
+        _ => Err(wrong(format!("{shown} is a device, a pipe or a socket"))),
+    })
+}
+
+/// Sets modification times that are later than the latest one.
+fn limit_times(top: &Dir, latest: i64) -> Result<(), PackingError> {
+    let latest = Timestamp::whole(latest);
+    each_below(top, &mut |dir, name, _, _| match dir.look(name)? {
+        Some(seen) if seen.mtime > latest => Ok(dir.set_mtime(name, latest)?),
+        _ => Ok(()),
+    })
+}
+
+/// Calls a function with each object below a directory: the directory that it is in, its name and type, and its path.
+fn each_below(
+    top: &Dir,
+    visit: &mut dyn FnMut(&Dir, &[u8], FileType, &str) -> Result<(), PackingError>,
+) -> Result<(), PackingError> {
+    let mut open = vec![top.again()?];
+    while let Some(dir) = open.pop() {
+        for name in dir.names()? {
+            let Some(seen) = dir.look(&name)? else { continue };
+            let shown = dir.at(&name).to_string();
+            if seen.file_type == FileType::Directory {
+                open.push(dir.dir(&name)?);
+            }
+            visit(&dir, &name, seen.file_type, &shown)?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a tree puts nothing where the base is.
+fn must_be_beside_base(out: &Dir, of_host: &[PathBuf]) -> Result<(), PackingError> {
+    for path in of_host {
+        let mut dir = out.dir(b"root")?;
+        let mut parts = path.iter().skip(1).map(OsStr::as_bytes).peekable();
+        while let Some(part) = parts.next() {
+            let Some(seen) = dir.look(part)? else { break };
+            if parts.peek().is_none() || seen.file_type != FileType::Directory {
+                return Err(wrong(format!("it delivers to {}, which is that of the host", path.display())));
+            }
+            dir = dir.dir(part)?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies a file of one directory to another.
+pub(super) fn copy(from: &Dir, name: &[u8], to: &Dir, new_name: &[u8]) -> Result<(), RootError> {
+    let source = from.open_regular(name)?;
+    let mut file = to.create(new_name)?;
+    if file.clone_of(&source)? {
+        return Ok(());
+    }
+    let mut buffer = vec![0; 1 << 18];
+    let mut offset = 0;
+    loop {
+        let read = std::os::unix::fs::FileExt::read_at(&source, &mut buffer, offset);
+        let read = read.map_err(|error| from.read_error(name, &error))?;
+        if read == 0 {
+            return Ok(());
+        }
+        file.put(buffer.get(..read).unwrap_or_default())?;
+        offset += read as u64;
+    }
+}

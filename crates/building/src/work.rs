@@ -1,0 +1,188 @@
+//! The directory of a bulk build: where everything of it lies, and whose it is.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use patchadm_bulk::conf::{Configuration, ConfigurationError};
+use patchadm_rootfs::{Dir, Lock, LockError, LockHolder, RootError, random};
+use patchadm_svr4::package::Mode;
+
+/// The file with the configuration.
+pub const CONFIGURATION: &str = "bulk.conf";
+
+/// The file that one command holds that changes something.
+const LOCK: &[u8] = b"lock";
+
+/// The file with the identity of the directory: 16 hexadecimal digits.
+const IDENTITY: &[u8] = b"id";
+
+/// The name of this program for the holder of a lock and for files that are being written.
+pub(crate) const PROGRAM: &str = "bulk";
+
+/// The largest configuration, in bytes.
+const LARGEST_CONFIGURATION: u64 = 1 << 20;
+
+/// The directories of a new one.
+const DIRECTORIES: [&str; 6] = ["distfiles", "pool", "runs", "scan", "sets", "build"];
+
+/// The reasons why a directory is no usable one of a bulk build.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkError {
+    /// It is not there, or has no configuration.
+    #[error("{} is no directory of a bulk build: {reason}", path.display())]
+    Missing {
+        /// The directory.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
+    },
+    /// It is there already, and something is in it.
+    #[error("{} is not empty", .0.display())]
+    NotEmpty(PathBuf),
+    /// Others may write to it.
+    #[error("{} belongs to somebody else, or others may write to it", .0.display())]
+    NotOurs(PathBuf),
+    /// Its configuration cannot be used.
+    #[error("{}: {error}", path.display())]
+    Configuration {
+        /// The file.
+        path: PathBuf,
+        /// The line and the reason.
+        error: ConfigurationError,
+    },
+    /// One of its directories is inside the tree or the base, or the reverse.
+    #[error("{0}")]
+    Nested(String),
+    /// One of its own files cannot be read.
+    #[error("{} is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Another command holds it.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The disk.
+    #[error(transparent)]
+    Root(#[from] RootError),
+}
+
+/// An open directory of a bulk build.
+#[derive(Debug)]
+pub struct Work {
+    /// Its path, without symbolic links.
+    pub path: PathBuf,
+    /// The directory.
+    pub dir: Dir,
+    /// Its configuration.
+    pub conf: Configuration,
+    /// The bytes of its configuration.
+    pub conf_text: Vec<u8>,
+    /// Its identity.
+    pub id: String,
+}
+
+impl Work {
+    /// Opens a directory and reads its configuration.
+    pub fn open(path: &Path) -> Result<Self, WorkError> {
+        let missing = |reason: String| WorkError::Missing { path: path.to_owned(), reason };
+        let physical = path.canonicalize().map_err(|error| missing(error.to_string()))?;
+        let dir = Dir::of_host(&physical)?;
+        let seen = dir.itself()?;
+        if !dir.is_own()? || seen.mode.bits() & 0o022 != 0 {
+            return Err(WorkError::NotOurs(path.to_owned()));
+        }
+        let conf_text = dir.read_regular(CONFIGURATION.as_bytes(), LARGEST_CONFIGURATION)?;
+        let conf_text = conf_text.ok_or_else(|| missing(format!("it has no {CONFIGURATION}")))?;
+        let conf = Configuration::parse(&conf_text, &physical).map_err(|error| {
+            let path = path.join(CONFIGURATION);
+            WorkError::Configuration { path, error }
+        })?;
+        let resolve = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if let Some(nested) = conf.find_nested(&physical, resolve) {
+            return Err(WorkError::Nested(nested.to_string()));
+        }
+        let id = dir.read_regular(IDENTITY, 64)?.unwrap_or_default();
+        let id = String::from_utf8_lossy(&id).trim_end().to_owned();
+        if id.len() != 16 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            let reason = "it has no 16 hexadecimal digits".to_owned();
+            return Err(WorkError::Damaged { path: path.join("id"), reason });
+        }
+        Ok(Self { path: physical, dir, conf, conf_text, id })
+    }
+
+    /// Takes the lock of all commands that change something in it.
+    pub fn lock(&self, wait: impl FnMut(&LockHolder) -> bool) -> Result<Lock, WorkError> {
+        Ok(Lock::take_file(&self.dir, LOCK, PROGRAM, wait)?)
+    }
+
+    /// Opens a directory below it, and makes it where it is missing.
+    pub fn directory(&self, path: &str) -> Result<Dir, RootError> {
+        path.split('/').try_fold(self.dir.again()?, |dir, name| made(&dir, name.as_bytes()))
+    }
+}
+
+/// The directory of a new bulk build.
+#[derive(Clone, Debug)]
+pub struct NewWork<'a> {
+    /// The directory: absent or empty.
+    pub path: &'a Path,
+    /// The tree of recipes.
+    pub tree: &'a str,
+    /// A directory with a whole system, instead of the host.
+    pub base: Option<&'a str>,
+    /// The executables of a driver that are copied, by name; none where the tree has its own.
+    pub driver: &'a [(&'static str, &'static str)],
+}
+
+/// Makes the directory of a bulk build.
+pub fn make_work(new: &NewWork<'_>) -> Result<Work, WorkError> {
+    let parent = new.path.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let missing = |reason: String| WorkError::Missing { path: new.path.to_owned(), reason };
+    let above = Dir::of_host(parent)?;
+    let name = new.path.file_name().ok_or_else(|| missing("it has no name".to_owned()))?.as_bytes();
+    let dir = made(&above, name)?;
+    if !dir.names()?.is_empty() {
+        return Err(WorkError::NotEmpty(new.path.to_owned()));
+    }
+    let physical = new.path.canonicalize().map_err(|error| missing(error.to_string()))?;
+    let text = Configuration::fresh_text(&physical, new.tree, None, new.base);
+    let text = text.map_err(|error| {
+        let path = new.path.join(CONFIGURATION);
+        WorkError::Configuration { path, error }
+    })?;
+    for name in DIRECTORIES {
+        dir.make_dir(name.as_bytes(), Mode::of(0o755))?;
+    }
+    if !new.driver.is_empty() {
+        let driver = dir.make_dir(b"driver", Mode::of(0o755))?;
+        for (name, text) in new.driver {
+            put(&driver, name, text, 0o755)?;
+        }
+    }
+    put(&dir, "id", &format!("{:016x}\n", random()?), 0o644)?;
+    put(&dir, CONFIGURATION, &text, 0o644)?;
+    Work::open(new.path)
+}
+
+fn put(dir: &Dir, name: &str, text: &str, mode: u32) -> Result<(), RootError> {
+    let mut file = dir.create(name.as_bytes())?;
+    file.put(text.as_bytes())?;
+    file.set_mode(Mode::of(mode))
+}
+
+/// Opens a directory in another one, and makes it where it is missing.
+pub(crate) fn made(dir: &Dir, name: &[u8]) -> Result<Dir, RootError> {
+    match dir.look(name)? {
+        Some(_) => dir.dir(name),
+        None => dir.make_dir(name, Mode::of(0o755)),
+    }
+}
+
+/// Returns the path of the host for a name in a directory of the host.
+pub(crate) fn host_path(above: &Path, name: &[u8]) -> PathBuf {
+    above.join(OsStr::from_bytes(name))
+}
