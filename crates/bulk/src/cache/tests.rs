@@ -1,0 +1,147 @@
+use super::*;
+
+fn seen(content: &str) -> Seen {
+    let status = FileStatus { inode: 1, size: content.len() as u64, mtime: 5, ctime: 6 };
+    Seen::File { status, digest: Digest::of(content.as_bytes()), noted: 7 }
+}
+
+/// A cache with two locations, made line by line, and its bytes.
+fn two_locations() -> (ScanCache, Vec<u8>) {
+    let mut cache = ScanCache::default();
+    let common = cache.note_file("mk/common.mk", seen("common"));
+    let curl = cache.note_file("net/curl/recipe", seen("curl"));
+    let absent = cache.note_file("mk/local.mk", Seen::Absent);
+    let records = "PKGNAME=curl-8\nSCAN_DEPENDS=../../mk/common.mk ../../mk/local.mk\nMAINTAINER=a@x\n";
+    let mut bytes = cache.set_entry("net/curl", Digest::of(b"1"), &[common, absent, curl], records);
+    let zlib = cache.note_file("devel/zlib/recipe", seen("zlib"));
+    assert_eq!(cache.note_file("mk/common.mk", seen("common")), common);
+    let records = "PKGNAME=zlib-1\nSCAN_DEPENDS=../../mk/common.mk\n";
+    bytes.extend(cache.set_entry("devel/zlib", Digest::of(b"2"), &[zlib, common], records));
+    (cache, bytes)
+}
+
+fn assert_same(cache: &ScanCache, other: &ScanCache) {
+    assert_eq!(cache.locations().collect::<Vec<_>>(), other.locations().collect::<Vec<_>>());
+    for location in cache.locations() {
+        let (entry, same) = (cache.entry(location).unwrap(), other.entry(location).unwrap());
+        assert_eq!(entry.key(), same.key());
+        assert_eq!(cache.records_of(entry), other.records_of(same));
+        let files = |cache: &ScanCache, entry: &ScanEntry| {
+            let mut files: Vec<_> = entry.files().map(|file| cache.files()[file.index()].clone()).collect();
+            files.sort_by(|one, other| one.path.cmp(&other.path));
+            files
+        };
+        assert_eq!(files(cache, entry), files(other, same));
+    }
+}
+
+#[test]
+fn files_and_words_are_written_once_before_the_entry_that_needs_them() {
+    let (cache, bytes) = two_locations();
+    let text = String::from_utf8(bytes.clone()).unwrap();
+    let digits = |content: &str| Digest::of(content.as_bytes()).hex();
+    let expected = format!(
+        "{{\"scan_cache\":1}}\n\
+         {{\"file\":\"mk/common.mk\",\"state\":[1,6,5,6,7,\"{}\"]}}\n\
+         {{\"file\":\"net/curl/recipe\",\"state\":[1,4,5,6,7,\"{}\"]}}\n\
+         {{\"file\":\"mk/local.mk\"}}\n\
+         {{\"words\":[\"../../mk/common.mk\",\"../../mk/local.mk\"]}}\n\
+         {{\"location\":\"net/curl\",\"key\":\"{}\",\"seen\":\"0-2\",\
+         \"records\":[\"PKGNAME=curl-8\\nSCAN_DEPENDS=\",\"0-1\",\"\\nMAINTAINER=a@x\\n\"]}}\n\
+         {{\"file\":\"devel/zlib/recipe\",\"state\":[1,4,5,6,7,\"{}\"]}}\n\
+         {{\"location\":\"devel/zlib\",\"key\":\"{}\",\"seen\":\"0 3\",\
+         \"records\":[\"PKGNAME=zlib-1\\nSCAN_DEPENDS=\",\"0\",\"\\n\"]}}\n",
+        digits("common"),
+        digits("curl"),
+        Digest::of(b"1"),
+        digits("zlib"),
+        Digest::of(b"2"),
+    );
+    assert_eq!(text, expected);
+    let (read, whole) = ScanCache::parse(&bytes).unwrap();
+    assert_eq!(whole, bytes.len());
+    assert_same(&read, &cache);
+    assert_same(&ScanCache::parse(&cache.to_bytes()).unwrap().0, &cache);
+}
+
+#[test]
+fn what_is_appended_after_reading_has_no_first_line_again() {
+    let (_, bytes) = two_locations();
+    let (mut cache, _) = ScanCache::parse(&bytes).unwrap();
+    let file = cache.note_file("mk/common.mk", seen("changed"));
+    let more = cache.set_entry("net/curl", Digest::of(b"3"), &[file], "PKGNAME=curl-9\n");
+    assert!(more.starts_with(b"{\"file\":\"mk/common.mk\""));
+    let (read, _) = ScanCache::parse(&[bytes, more].concat()).unwrap();
+    assert_same(&read, &cache);
+    assert_eq!(read.records_of(read.entry("net/curl").unwrap()), "PKGNAME=curl-9\n");
+    let (mut empty, _) = ScanCache::parse(b"{\"scan_cache\":1}\n").unwrap();
+    assert!(empty.set_entry("a", Digest::of(b""), &[], "").starts_with(b"{\"location\""));
+    assert_eq!(read.files().len(), 5, "the old state is still noted for the other location");
+}
+
+#[test]
+fn a_torn_last_line_is_dropped_and_the_entries_before_it_stay() {
+    let (cache, bytes) = two_locations();
+    for cut in 0..=bytes.len() {
+        let (read, whole) = ScanCache::parse(&bytes[..cut]).unwrap();
+        assert!(whole <= cut && bytes[..whole].last().is_none_or(|last| *last == b'\n'));
+        for location in read.locations() {
+            let entry = cache.entry(location).unwrap();
+            assert_eq!(read.records_of(read.entry(location).unwrap()), cache.records_of(entry));
+        }
+    }
+}
+
+#[test]
+fn any_other_damage_drops_the_whole_cache_and_is_told_with_its_line() {
+    let (_, bytes) = two_locations();
+    let text = String::from_utf8(bytes).unwrap();
+    let damage = |was: &str, is: &str| {
+        assert!(text.contains(was), "{was}");
+        ScanCache::parse(text.replacen(was, is, 1).as_bytes()).unwrap_err().to_string()
+    };
+    let reasons = [
+        ("\"scan_cache\":1", "\"scan_cache\":2", "line 1: it is not the first line of this version"),
+        ("{\"file\":\"mk/local.mk\"}\n", "", "line 5: it names files that are not noted"),
+        ("\"0-1\"", "\"0-2\"", "line 6: its records name words that are not noted"),
+        ("\"../../mk/local.mk\"", "\"../../mk/common.mk\"", "line 5: a word is there twice"),
+        ("{\"words\"", "{\"wards\"", "line 5: it is none of its kinds of lines"),
+    ];
+    for (was, is, reason) in reasons {
+        assert_eq!(damage(was, is), format!("scan cache: {reason}"));
+    }
+    assert!(damage("[1,6,5,6,7", "[1,6,5,6").starts_with("scan cache: line 2: "));
+    assert!(damage("\"key\":\"b3:", "\"key\":\"b3:x").starts_with("scan cache: line 6: "));
+}
+
+#[test]
+fn an_entry_is_as_it_was_if_each_of_its_files_is() {
+    let (cache, _) = two_locations();
+    let changed = |path: &str| -> Vec<bool> { cache.files().iter().map(|file| file.path != path).collect() };
+    let is_unchanged =
+        |location: &str, path: &str| cache.entry(location).unwrap().is_unchanged(&changed(path));
+    assert!(is_unchanged("net/curl", "devel/zlib/recipe"));
+    assert!(!is_unchanged("net/curl", "mk/local.mk"));
+    assert!(!is_unchanged("net/curl", "mk/common.mk"));
+    assert!(!is_unchanged("devel/zlib", "mk/common.mk"));
+    assert!(!cache.entry("net/curl").unwrap().is_unchanged(&[true]), "nothing is known of the others");
+}
+
+#[test]
+fn a_location_that_is_gone_takes_its_files_and_words_with_it() {
+    let (mut cache, _) = two_locations();
+    cache.retain(|location| location != "net/curl");
+    let text = String::from_utf8(cache.to_bytes()).unwrap();
+    assert!(!text.contains("curl") && !text.contains("local.mk"), "{text}");
+    assert!(text.contains("common.mk"));
+}
+
+#[test]
+fn a_renewed_note_is_believed_by_its_status() {
+    let (mut cache, _) = two_locations();
+    let status = FileStatus { inode: 9, size: 6, mtime: 5, ctime: 100 };
+    cache.renew_file(FileNumber(0), status, 1_000_000_000);
+    let (read, _) = ScanCache::parse(&cache.to_bytes()).unwrap();
+    let file = read.files().iter().find(|file| file.path == "mk/common.mk").unwrap();
+    assert!(file.seen.is_unchanged(Some(&status), || None));
+}

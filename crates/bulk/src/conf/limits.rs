@@ -1,0 +1,253 @@
+//! Limits of a task: what it may use before it is ended.
+
+use serde::{Deserialize, Serialize};
+
+use super::value;
+
+/// The name of a limit, in the words of `bulk.conf` and of the causes of failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LimitName {
+    /// Wall time of `build`, in seconds.
+    Time,
+    /// Time without a byte of output, in seconds.
+    Silence,
+    /// CPU time of one process, in seconds.
+    Cpu,
+    /// Memory of all processes, in bytes.
+    Memory,
+    /// Number of processes.
+    Processes,
+    /// Disk space below the task's own directories, in bytes.
+    Disk,
+    /// Length of the log, in bytes.
+    Output,
+}
+
+impl LimitName {
+    /// All limits, in the order of the manual.
+    pub const ALL: [Self; 7] =
+        [Self::Time, Self::Silence, Self::Cpu, Self::Memory, Self::Processes, Self::Disk, Self::Output];
+
+    /// Returns its word in `bulk.conf`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Time => "time",
+            Self::Silence => "silence",
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+            Self::Processes => "processes",
+            Self::Disk => "disk",
+            Self::Output => "output",
+        }
+    }
+
+    /// Returns the limit of this word.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|name| name.word() == word)
+    }
+
+    /// Reads a value of this limit; 0 means no limit.
+    pub fn parse_value(self, text: &str) -> Result<u64, String> {
+        match self {
+            Self::Time | Self::Silence | Self::Cpu => value::time(text),
+            Self::Memory | Self::Disk | Self::Output => value::size(text),
+            Self::Processes => value::decimal(text).ok_or_else(|| format!("`{text}` is no number")),
+        }
+    }
+}
+
+/// The limits of one task, complete: each in its unit ([`LimitName`]), 0 for no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    time: u64,
+    silence: u64,
+    cpu: u64,
+    memory: u64,
+    processes: u64,
+    disk: u64,
+    output: u64,
+}
+
+impl Default for Limits {
+    /// Returns the limits of an empty `bulk.conf`.
+    fn default() -> Self {
+        Self {
+            time: 3600,
+            silence: 20 * 60,
+            cpu: 3600,
+            memory: 0,
+            processes: 4096,
+            disk: 20 << 30,
+            output: 64 << 20,
+        }
+    }
+}
+
+impl Limits {
+    /// Returns a limit; `None` if there is none.
+    pub fn get(&self, name: LimitName) -> Option<u64> {
+        let value = match name {
+            LimitName::Time => self.time,
+            LimitName::Silence => self.silence,
+            LimitName::Cpu => self.cpu,
+            LimitName::Memory => self.memory,
+            LimitName::Processes => self.processes,
+            LimitName::Disk => self.disk,
+            LimitName::Output => self.output,
+        };
+        (value != 0).then_some(value)
+    }
+
+    /// Sets a limit; 0 means no limit.
+    pub fn set(&mut self, name: LimitName, value: u64) {
+        let place = match name {
+            LimitName::Time => &mut self.time,
+            LimitName::Silence => &mut self.silence,
+            LimitName::Cpu => &mut self.cpu,
+            LimitName::Memory => &mut self.memory,
+            LimitName::Processes => &mut self.processes,
+            LimitName::Disk => &mut self.disk,
+            LimitName::Output => &mut self.output,
+        };
+        *place = value;
+    }
+}
+
+/// Values for some of the limits, as a record or a line of `bulk.conf` names them: each name once, 0 for no limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LimitChanges(Vec<(LimitName, u64)>);
+
+impl LimitChanges {
+    /// Reads `NAME=VALUE` words separated by blanks; none is an empty value.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut changes = Self::default();
+        for word in text.split_ascii_whitespace() {
+            let (name, value) = word.split_once('=').ok_or_else(|| format!("`{word}` is not NAME=VALUE"))?;
+            let name = LimitName::of_word(name).ok_or_else(|| format!("`{name}` is no limit"))?;
+            if changes.get(name).is_some() {
+                return Err(format!("`{}` is given twice", name.word()));
+            }
+            changes.0.push((name, name.parse_value(value)?));
+        }
+        Ok(changes)
+    }
+
+    /// Returns the value for a limit, 0 for no limit; `None` if nothing is said of it.
+    pub fn get(&self, name: LimitName) -> Option<u64> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    /// Returns whether nothing is said of any limit.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A `limit` line: limits for the packages that a pattern means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitRule {
+    /// The pattern, over PKGNAME, its name without version, or the location.
+    pub pattern: String,
+    /// The limits that it sets.
+    pub changes: LimitChanges,
+}
+
+impl LimitRule {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let (pattern, changes) = text.split_once([' ', '\t']).unwrap_or((text, ""));
+        let changes = LimitChanges::parse(changes)?;
+        if changes.is_empty() {
+            return Err(format!("it sets no limit for `{pattern}`"));
+        }
+        Ok(Self { pattern: pattern.to_owned(), changes })
+    }
+}
+
+/// A limit that a record raises above what `limit_max` allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("LIMITS asks for {}={asked}, which is more than limit_max allows", .name.word())]
+pub struct LimitTooHigh {
+    /// The limit.
+    pub name: LimitName,
+    /// The value that the record asks for, 0 for no limit.
+    pub asked: u64,
+}
+
+/// Returns whether a limit is wider than another one; 0 is no limit.
+pub(crate) fn is_wider(value: u64, than: u64) -> bool {
+    than != 0 && (value == 0 || value > than)
+}
+
+/// Returns the limits of one package. A record may lower a limit, and raise it up to `most`; the rules that fit, in
+/// their order, win over it name by name.
+pub(super) fn limits_of(
+    base: Limits,
+    record: &LimitChanges,
+    most: &LimitChanges,
+    rules: &[&LimitRule],
+) -> Result<Limits, LimitTooHigh> {
+    let mut limits = base;
+    for name in LimitName::ALL {
+        let ruled = rules.iter().rev().find_map(|rule| rule.changes.get(name));
+        let value = match (ruled, record.get(name)) {
+            (Some(value), _) => value,
+            (None, Some(asked)) => {
+                let now = base.get(name).unwrap_or_default();
+                let is_allowed =
+                    !is_wider(asked, now) || most.get(name).is_some_and(|most| !is_wider(asked, most));
+                if !is_allowed {
+                    return Err(LimitTooHigh { name, asked });
+                }
+                asked
+            }
+            (None, None) => continue,
+        };
+        limits.set(name, value);
+    }
+    Ok(limits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changes(text: &str) -> LimitChanges {
+        LimitChanges::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_record_lowers_any_limit_and_raises_it_up_to_the_most_allowed() {
+        let most = changes("time=4h memory=0");
+        let of = |record: &str| limits_of(Limits::default(), &changes(record), &most, &[]);
+        assert_eq!(of("time=10m").unwrap().get(LimitName::Time), Some(600));
+        assert_eq!(of("time=4h").unwrap().get(LimitName::Time), Some(4 * 3600));
+        assert_eq!(of("memory=1G").unwrap().get(LimitName::Memory), Some(1 << 30));
+        let refused = of("time=5h").unwrap_err();
+        assert_eq!(refused.to_string(), "LIMITS asks for time=18000, which is more than limit_max allows");
+        assert_eq!(of("time=0").unwrap_err().name, LimitName::Time, "no limit is more than any");
+        assert_eq!(of("disk=21G").unwrap_err().name, LimitName::Disk, "nothing is allowed of it");
+    }
+
+    #[test]
+    fn the_last_rule_wins_name_by_name_and_over_the_record() {
+        let rules =
+            ["a time=2h disk=1G", "a time=3h", "a output=0"].map(|text| LimitRule::parse(text).unwrap());
+        let rules: Vec<&LimitRule> = rules.iter().collect();
+        let record = changes("time=9h output=1M silence=1m");
+        let limits = limits_of(Limits::default(), &record, &LimitChanges::default(), &rules).unwrap();
+        assert_eq!(limits.get(LimitName::Time), Some(3 * 3600));
+        assert_eq!(limits.get(LimitName::Disk), Some(1 << 30));
+        assert_eq!(limits.get(LimitName::Output), None);
+        assert_eq!(limits.get(LimitName::Silence), Some(60));
+    }
+
+    #[test]
+    fn a_rule_names_limits_and_each_once() {
+        for wrong in ["big", "big time", "big tiem=1", "big time=1 time=2", "big time=x", "big processes=4K"]
+        {
+            assert!(LimitRule::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Slots: where tasks run, as command prefixes with placeholders.
+
+use super::value;
+
+/// The most commands of one slot at a time.
+const MOST_COMMANDS: u32 = 4096;
+/// The most cores of a slot.
+const MOST_CORES: u32 = 1 << 16;
+/// The bytes of the longest name of a slot.
+const LONGEST_NAME: usize = 64;
+/// The minutes that a task may need beside its build: to install, to check, to copy.
+const MINUTES_BESIDE: u64 = 5;
+
+/// A place where tasks run: this machine, or all that a command prefix reaches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Its name, `[A-Za-z0-9][A-Za-z0-9._-]*`.
+    pub name: String,
+    /// The number of tasks at a time, at least 1.
+    pub count: u32,
+    /// The cores behind the prefix, for all its tasks together.
+    pub cores: Option<u32>,
+    /// The words before the program, with placeholders; none means this machine.
+    prefix: Vec<String>,
+}
+
+/// The values of placeholders for one task.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskPlaceholders<'a> {
+    /// The jobs of the task, for `{cpus}`.
+    pub cpus: u32,
+    /// The limit of memory in bytes, for `{mem}`, which is in MiB, rounded up.
+    pub memory: Option<u64>,
+    /// The limit of time in seconds, for `{minutes}`, which is 5 minutes more, rounded up.
+    pub time: Option<u64>,
+    /// PKGNAME.
+    pub package: &'a str,
+}
+
+/// A program whose path a prefix might hand to a shell, which would read it as something else.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("slot {slot}: the path of the program, `{program}`, would not reach it whole: {rule}")]
+pub struct ProgramPathError {
+    /// The slot.
+    pub slot: String,
+    /// The path.
+    pub program: String,
+    /// The rule that it breaks.
+    rule: &'static str,
+}
+
+impl Slot {
+    /// Returns the slot of a configuration that names none: this machine.
+    pub(super) fn local(count: u32) -> Self {
+        Self { name: "local".to_owned(), count: count.max(1), cores: None, prefix: Vec::new() }
+    }
+
+    /// Reads `NAME COUNT [cores=N] [PREFIX…]`.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let mut words = value::command(text)?.into_iter().peekable();
+        let name = words.next().filter(|name| is_name(name));
+        let name = name.ok_or("its name is not letters, digits and ._- with a letter or digit first")?;
+        let count = words.next().ok_or("its COUNT is missing")?;
+        let count = value::count(&count, 1, MOST_COMMANDS).map_err(|reason| format!("COUNT: {reason}"))?;
+        let cores = words.next_if(|word| word.starts_with("cores="));
+        let cores =
+            cores.map(|word| value::count(word.trim_start_matches("cores="), 1, MOST_CORES)).transpose()?;
+        let prefix: Vec<String> = words.collect();
+        if prefix.first().is_some_and(String::is_empty) {
+            return Err("the first word of its prefix is empty".to_owned());
+        }
+        for word in prefix.iter().flat_map(|word| placeholders(word)) {
+            if !["cpus", "mem", "minutes", "package", "slot"].contains(&word) {
+                return Err(format!(
+                    "`{{{word}}}` is none of {{cpus}} {{mem}} {{minutes}} {{package}} {{slot}}"
+                ));
+            }
+        }
+        Ok(Self { name, count, cores, prefix })
+    }
+
+    /// Returns whether its tasks run on this machine without a prefix.
+    pub fn is_local(&self) -> bool {
+        self.prefix.is_empty()
+    }
+
+    /// Returns whether its prefix has this placeholder, for example `mem`.
+    pub(super) fn has_placeholder(&self, name: &str) -> bool {
+        self.prefix.iter().any(|word| placeholders(word).any(|found| found == name))
+    }
+
+    /// Checks that a prefix can be given the absolute path of a program: a prefix such as ssh hands its words to a
+    /// shell, so the path has no blank and nothing else that a shell interprets.
+    pub fn check_program(&self, program: &str) -> Result<(), ProgramPathError> {
+        let error =
+            |rule| Err(ProgramPathError { slot: self.name.clone(), program: program.to_owned(), rule });
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._+-@%,:=".contains(&byte);
+        if !program.starts_with('/') {
+            return error("it is not absolute");
+        }
+        if !self.is_local() && !program.bytes().all(is_plain) {
+            return error("only letters, digits and /._+-@%,:= are taken as they are by every shell");
+        }
+        Ok(())
+    }
+
+    /// Returns the words of the prefix for one task; none for this machine.
+    pub fn prefix_for(&self, task: &TaskPlaceholders<'_>) -> Vec<String> {
+        self.prefix.iter().map(|word| self.filled(word, task)).collect()
+    }
+
+    fn filled(&self, word: &str, task: &TaskPlaceholders<'_>) -> String {
+        let mut out = String::with_capacity(word.len());
+        let mut rest = word;
+        while let Some((before, name, after)) = next_placeholder(rest) {
+            out.push_str(before);
+            match name {
+                "cpus" => out.push_str(&task.cpus.to_string()),
+                // Without a limit there is no value; the configuration was refused then.
+                "mem" => out.push_str(&task.memory.unwrap_or_default().div_ceil(1 << 20).to_string()),
+                "minutes" => {
+                    let minutes = task.time.unwrap_or_default().div_ceil(60).saturating_add(MINUTES_BESIDE);
+                    out.push_str(&minutes.to_string());
+                }
+                "package" => out.push_str(task.package),
+                _ => out.push_str(&self.name),
+            }
+            rest = after;
+        }
+        out.push_str(rest);
+        out
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric();
+    name.len() <= LONGEST_NAME
+        && name.bytes().next().is_some_and(is_word)
+        && name.bytes().all(|byte| is_word(byte) || b"._-".contains(&byte))
+}
+
+/// Returns the names in `{…}` of a word of a prefix.
+fn placeholders(word: &str) -> impl Iterator<Item = &str> {
+    let mut rest = word;
+    std::iter::from_fn(move || {
+        let (_, name, after) = next_placeholder(rest)?;
+        rest = after;
+        Some(name)
+    })
+}
+
+/// Splits a word at its first placeholder: the text before, the name, the text after. Braces around anything but letters,
+/// digits and `_` are text.
+fn next_placeholder(word: &str) -> Option<(&str, &str, &str)> {
+    let mut from = 0;
+    loop {
+        let open = from + word.get(from..)?.find('{')?;
+        let inside = word.get(open + 1..)?;
+        let length = inside.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
+        let (name, after) = inside.split_at_checked(length)?;
+        if let Some(after) = after.strip_prefix('}').filter(|_| length > 0) {
+            return Some((word.get(..open)?, name, after));
+        }
+        from = open + 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TASK: TaskPlaceholders<'_> =
+        TaskPlaceholders { cpus: 4, memory: Some((3 << 30) + 1), time: Some(3601), package: "curl-8.1" };
+
+    fn words(slot: &str) -> Vec<String> {
+        Slot::parse(slot).unwrap().prefix_for(&TASK)
+    }
+
+    #[test]
+    fn the_placeholders_of_a_queue_are_filled() {
+        let slot = "slurm 16 cores=64 srun -Q -n1 -c{cpus} --mem={mem}M -t{minutes} -J{package} {slot}";
+        let expected = ["srun", "-Q", "-n1", "-c4", "--mem=3073M", "-t66", "-Jcurl-8.1", "slurm"];
+        assert_eq!(words(slot), expected);
+        let slot = Slot::parse(slot).unwrap();
+        assert_eq!((slot.count, slot.cores, slot.is_local()), (16, Some(64), false));
+        assert!(slot.has_placeholder("mem"));
+    }
+
+    #[test]
+    fn braces_around_no_word_are_text() {
+        assert_eq!(words("a 1 x {} {a,b} {{cpus}} '{ mem }' {"), ["x", "{}", "{a,b}", "{4}", "{ mem }", "{"]);
+    }
+
+    #[test]
+    fn a_slot_without_prefix_is_this_machine() {
+        let slot = Slot::parse("local 2 cores=8").unwrap();
+        assert!(slot.is_local());
+        assert_eq!(slot.prefix_for(&TASK), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_wrong_slot_is_refused_with_its_reason() {
+        let reason = |text: &str| Slot::parse(text).unwrap_err();
+        assert_eq!(
+            reason("a 1 srun {memory}"),
+            "`{memory}` is none of {cpus} {mem} {minutes} {package} {slot}"
+        );
+        assert_eq!(reason("a"), "its COUNT is missing");
+        assert_eq!(reason("a 0"), "COUNT: `0` is no number from 1 to 4096");
+        assert_eq!(reason("a 1 'ssh"), "a quote is not closed");
+        assert!(reason("-a 1").starts_with("its name"), "a name cannot look like an option");
+        assert!(Slot::parse("a 1 cores=0 ssh b").is_err());
+        assert!(Slot::parse("a 1 ''").is_err());
+    }
+
+    #[test]
+    fn a_program_is_given_to_a_prefix_only_if_no_shell_changes_it() {
+        let [here, there] = ["local 1", "b1 1 ssh b1"].map(|slot| Slot::parse(slot).unwrap());
+        assert_eq!(here.check_program("/opt/my tools/patchadm"), Ok(()));
+        assert_eq!(there.check_program("/usr/bin/patchadm"), Ok(()));
+        for wrong in ["/opt/my tools/patchadm", "/opt/$x/patchadm", "/opt/a;b", "patchadm"] {
+            assert!(there.check_program(wrong).is_err(), "{wrong}");
+        }
+        assert!(here.check_program("patchadm").is_err());
+    }
+}

@@ -1,0 +1,211 @@
+//! Values of `bulk.conf`: sizes, times, words, commands, addresses.
+//!
+//! Each reader returns the value or a reason without its line, which the caller knows.
+
+use std::path::{Component, Path, PathBuf};
+
+/// Reads a number of bytes, or with `K`, `M`, `G`, `T` after it a multiple of 1024 to that power.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let units = [("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30), ("T", 1 << 40)];
+    scaled(text, &units).ok_or_else(|| format!("`{text}` is no size: a number of bytes, or with K, M, G, T"))
+}
+
+/// Reads a time in seconds, or with `s`, `m`, `h` after it in seconds, minutes, hours. Returns seconds.
+pub(super) fn time(text: &str) -> Result<u64, String> {
+    let units = [("s", 1), ("m", 60), ("h", 3600)];
+    scaled(text, &units).ok_or_else(|| format!("`{text}` is no time: a number of seconds, or with s, m, h"))
+}
+
+fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let with_unit = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)));
+    let (digits, factor) = with_unit.unwrap_or((text, 1));
+    decimal(digits)?.checked_mul(factor)
+}
+
+/// Reads decimal digits; a sign, which Rust's own reader takes, is none.
+pub(super) fn decimal(digits: &str) -> Option<u64> {
+    if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
+}
+
+/// Reads a number between two bounds, both included.
+pub(super) fn count(text: &str, least: u32, most: u32) -> Result<u32, String> {
+    let number = decimal(text).and_then(|number| u32::try_from(number).ok());
+    number
+        .filter(|number| (least..=most).contains(number))
+        .ok_or_else(|| format!("`{text}` is no number from {least} to {most}"))
+}
+
+/// Reads one of some words.
+pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
+    words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
+        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        format!("`{text}` is none of {}", known.join(", "))
+    })
+}
+
+/// Reads a path: absolute, or below a directory. It must not step up with `..`.
+pub(super) fn path(text: &str, below: &Path) -> Result<PathBuf, String> {
+    let path = Path::new(text);
+    if path.components().any(|part| part == Component::ParentDir) {
+        return Err(format!("`{text}` steps up with `..`"));
+    }
+    // Without `.`, double slashes and a slash at the end, so that two ways to write a path are one.
+    Ok(below.join(path).components().filter(|part| *part != Component::CurDir).collect())
+}
+
+/// Reads an absolute path.
+pub(super) fn absolute_path(text: &str) -> Result<PathBuf, String> {
+    if !text.starts_with('/') {
+        return Err(format!("`{text}` is no absolute path"));
+    }
+    path(text, Path::new("/"))
+}
+
+/// Splits a command into words as sh does, without a shell: blanks separate, quotes and backslashes protect. All that
+/// only a shell would interpret (`$`, `*`, `|`, …) stays as it is.
+pub(super) fn command(text: &str) -> Result<Vec<String>, String> {
+    let mut words = Vec::new();
+    let mut current: Option<String> = None;
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        if letter == ' ' || letter == '\t' {
+            words.extend(current.take());
+            continue;
+        }
+        let word = current.get_or_insert_default();
+        match letter {
+            '\'' => quoted(&mut letters, '\'', word)?,
+            '"' => quoted(&mut letters, '"', word)?,
+            '\\' => word.push(letters.next().ok_or("a backslash stands at the end")?),
+            other => word.push(other),
+        }
+    }
+    words.extend(current);
+    Ok(words)
+}
+
+/// Reads up to the closing quote. Between double quotes a backslash protects only `$`, `` ` ``, `"` and itself.
+fn quoted(letters: &mut std::str::Chars<'_>, quote: char, word: &mut String) -> Result<(), String> {
+    while let Some(letter) = letters.next() {
+        if letter == quote {
+            return Ok(());
+        }
+        if letter == '\\' && quote == '"' {
+            let next = letters.next().ok_or("a quote is not closed")?;
+            if !matches!(next, '$' | '`' | '"' | '\\') {
+                word.push('\\');
+            }
+            word.push(next);
+        } else {
+            word.push(letter);
+        }
+    }
+    Err("a quote is not closed".to_owned())
+}
+
+/// Reads a command that is to be run: at least its program.
+pub(super) fn program(text: &str) -> Result<Vec<String>, String> {
+    let words = command(text)?;
+    if words.first().is_none_or(String::is_empty) {
+        return Err("it names no program".to_owned());
+    }
+    Ok(words)
+}
+
+/// Reads what blanks separate.
+pub(super) fn list(text: &str) -> Vec<String> {
+    text.split_ascii_whitespace().map(str::to_owned).collect()
+}
+
+/// Reads one mail address: visible ASCII, without the letters that have a meaning in a header (RFC 5322).
+pub(super) fn address(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"<>()[],;:\\\"".contains(&byte);
+    if text.is_empty() || text.len() > 254 || !text.bytes().all(is_plain) {
+        return Err(format!("`{text}` is no mail address"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Reads mail addresses, separated by blanks or commas.
+pub(super) fn addresses(text: &str) -> Result<Vec<String>, String> {
+    let words = text.split([' ', '\t', ',']).filter(|word| !word.is_empty());
+    let addresses: Vec<String> = words.map(address).collect::<Result<_, _>>()?;
+    if addresses.is_empty() { Err("it names no address".to_owned()) } else { Ok(addresses) }
+}
+
+/// Reads the address of a web page.
+pub(super) fn url(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
+    if rest.is_empty() || !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(format!("`{text}` is no address of the form http://… or https://…"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Reads a variable of the environment, `NAME=VALUE`.
+pub(super) fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME=VALUE"))?;
+    let is_first = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    let is_name = name.bytes().next().is_some_and(is_first)
+        && name.bytes().all(|byte| is_first(byte) || byte.is_ascii_digit());
+    if !is_name {
+        return Err(format!("`{name}` is no name of a variable"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_times_have_units_and_bounds() {
+        assert_eq!(size("0"), Ok(0));
+        assert_eq!(size("20G"), Ok(20 << 30));
+        assert_eq!(size("64M"), Ok(64 << 20));
+        assert_eq!(time("1h"), Ok(3600));
+        assert_eq!(time("90"), Ok(90));
+        assert_eq!(time("20m"), Ok(1200));
+        for wrong in ["", "G", "-1", "+1", "1g", "1.5G", "1 G", "99999999999999999999", "20000000T"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["", "h", "1d", "1H", "9999999999999999999h"] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_command_is_split_as_sh_splits_it() {
+        let words = |text: &str| command(text).unwrap();
+        assert_eq!(words("ssh -oBatchMode=yes  b1"), ["ssh", "-oBatchMode=yes", "b1"]);
+        assert_eq!(words(r#"a 'b c' "d \"e\" \n" f\ g"#), ["a", "b c", r#"d "e" \n"#, "f g"]);
+        assert_eq!(words(r#"x"y"'z' '' $HOME *"#), ["xyz", "", "$HOME", "*"]);
+        assert_eq!(words(" \t"), Vec::<String>::new());
+        for wrong in ["a 'b", "a \"b", "a \"b\\", "a\\"] {
+            assert!(command(wrong).is_err(), "{wrong}");
+        }
+        assert!(program("''").is_err());
+    }
+
+    #[test]
+    fn a_path_is_absolute_or_below_and_never_above() {
+        let below = |text: &str| path(text, Path::new("/work"));
+        assert_eq!(below("pool"), Ok(PathBuf::from("/work/pool")));
+        assert_eq!(below("./a//b/."), Ok(PathBuf::from("/work/a/b")));
+        assert_eq!(below("/srv/pool/"), Ok(PathBuf::from("/srv/pool")));
+        assert!(below("../pool").is_err());
+        assert!(below("/srv/../etc").is_err());
+        assert!(absolute_path("usr").is_err());
+    }
+
+    #[test]
+    fn an_address_cannot_carry_another_header() {
+        assert_eq!(addresses("a@x.org, root").unwrap(), ["a@x.org", "root"]);
+        for wrong in ["", ",", "a@x\u{e9}", "a<b@c>", "a:b", "a\u{7f}b"] {
+            assert!(addresses(wrong).is_err(), "{wrong}");
+        }
+        assert!(url("ftp://x").is_err());
+        assert!(url("https://").is_err());
+        assert!(url("https://x/ y").is_err());
+    }
+}
