@@ -121,7 +121,8 @@ fn a_scan_that_cannot_be_read_adds_nothing() {
 
 #[test]
 fn one_location_has_at_most_10000_records_and_16_mib() {
-    let many = |count: usize| (0..count).map(|number| format!("PKGNAME=a-{number}\n")).collect::<String>();
+    let many =
+        |count: usize| (0..count).map(|number| format!("PKGNAME=a-{number}")).collect::<Vec<_>>().join("\n");
     assert_eq!(read(&many(10_000)).unwrap().len(), 10_000);
     assert_eq!(read(&many(10_001)).unwrap_err().to_string(), "line 10001: there are too many records");
     let long = |length: usize| format!("PKGNAME=a-1\nX={}", "x".repeat(length - 14));
