@@ -1,1 +1,21 @@
 //! Records as a graph, and what cannot be built, with the reason.
+//!
+//! [`resolve`] finds for each entry of `ALL_DEPENDS` the package that it means. Nothing that is wrong with a package ends
+//! it: such a package is `prefailed`, what needs it `indirect-prefailed`, and the rest goes on. Packages are told by their
+//! index in [`Records`](crate::records::Records). Nothing is recursive, and no step takes more than the graph is large,
+//! except the depths ([`Graph::depths`]).
+
+mod blockers;
+mod candidates;
+mod components;
+mod depths;
+mod graph;
+mod resolution;
+mod selection;
+mod state;
+
+pub use blockers::blockers;
+pub use graph::Graph;
+pub use resolution::{Resolution, resolve};
+pub use selection::{NeededLocations, UnknownName, needed_locations, select};
+pub use state::{PackageState, PrefailReason};

@@ -1,0 +1,96 @@
+//! Patterns as recipes write them.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn matches(pattern: &str, package: &str) -> bool {
+    Pattern::parse(pattern).unwrap().matches(&PkgName::parse(package).unwrap())
+}
+
+#[test]
+fn a_range_means_the_versions_between_its_ends() {
+    for (pattern, good, bad) in [
+        ("zlib>=1.2", ["zlib-1.2", "zlib-1.2nb1"], ["zlib-1.2rc1", "zlib-ng-2.0"]),
+        ("zlib>1.2", ["zlib-1.2nb1", "zlib-3"], ["zlib-1.2", "zlib-1.1"]),
+        ("zlib<1.2", ["zlib-1.2alpha", "zlib-1.1.9"], ["zlib-1.2", "zlib-2"]),
+        ("zlib<=1.2", ["zlib-1.2", "zlib-0"], ["zlib-1.2nb1", "zlib-1.2a"]),
+        ("a-b>=2.12<2.41", ["a-b-2.12", "a-b-2.40.9"], ["a-b-2.41", "a-b-2.11"]),
+        ("a>1.0alpha3nb2<=2", ["a-1.0alpha3nb3", "a-2.0"], ["a-1.0alpha3nb2", "a-2nb1"]),
+        ("a>=", ["a-0", "a-1"], ["a-0alpha", "b-1"]),
+    ] {
+        assert!(good.iter().all(|package| matches(pattern, package)), "{pattern} {good:?}");
+        assert!(!bad.iter().any(|package| matches(pattern, package)), "{pattern} {bad:?}");
+    }
+}
+
+#[test]
+fn braces_are_alternatives_and_may_be_nested() {
+    assert!(matches("{mysql,mariadb}-client-[0-9]*", "mariadb-client-11.4"));
+    assert!(!matches("{mysql,mariadb}-client-[0-9]*", "postgresql-client-16"));
+    assert!(
+        matches("boost-1.90{,nb*,.*}", "boost-1.90") && matches("boost-1.90{,nb*,.*}", "boost-1.90.0nb2")
+    );
+    assert!(matches("a>=2.3{nb*,}", "a-2.3"), "alternatives in a version");
+    let nested = "{a{1,2},b{,x{y,z}}}>=1";
+    for name in ["a1", "a2", "b", "bxy", "bxz"] {
+        assert!(matches(nested, &format!("{name}-1")), "{name}");
+    }
+    assert!(!matches(nested, "a-1") && !matches(nested, "bx-1"));
+    assert!(matches("{ezmlm>=0.53,ezmlm-idx-[0-9]*}", "ezmlm-idx-0.4"));
+    assert!(matches("{}a-1", "a-1"));
+}
+
+#[test]
+fn a_plain_name_is_one_pkgname() {
+    assert!(matches("a-1.0", "a-1.0") && !matches("a-1.0", "a-1.0.0") && !matches("a", "a-1.0"));
+}
+
+#[test]
+fn what_is_no_pattern_is_refused_with_the_rule() {
+    for (text, reason) in [
+        ("{a,b", "braces"),
+        ("a}b{c", "braces"),
+        ("{a,b}}>1", "braces"),
+        ("a>1<2<3", "range"),
+        ("a<1>0", "range"),
+        ("a>1>=2", "range"),
+        ("a-[0-9", "[ has no ]"),
+        (&"{a,b}".repeat(9), "256 patterns"),
+        (&"{".repeat(33), "32 pairs"),
+        (&"a".repeat(1025), "1024 bytes"),
+    ] {
+        let error = Pattern::parse(text).unwrap_err();
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+    assert!(Pattern::parse(&"{a,b}".repeat(8)).is_ok(), "256 of them");
+}
+
+#[test]
+fn every_alternative_tells_where_its_packages_are() {
+    let pattern = Pattern::parse("{a>1,b-[0-9]*,c-1,*}").unwrap();
+    let expected = [Reach::Name("a"), Reach::Prefix("b-"), Reach::Prefix("c-1"), Reach::Prefix("")];
+    assert_eq!(pattern.alternatives().iter().map(Alternative::reach).collect::<Vec<_>>(), expected);
+}
+
+proptest! {
+    #[test]
+    fn what_a_pattern_matches_is_within_its_reach(
+        pattern in "(\\{[ab],[ab]?\\}|[ab]){1,2}(-[0-9]\\*|>=[01]|<2|-\\*|-1)", package in "[ab]{1,3}-[0-2]",
+    ) {
+        let package = PkgName::parse(&package).unwrap();
+        let pattern = Pattern::parse(&pattern).unwrap();
+        let within = pattern.alternatives().iter().any(|alternative| match alternative.reach() {
+            Reach::Name(name) => name == package.name(),
+            Reach::Prefix(prefix) => package.as_str().starts_with(prefix),
+        });
+        prop_assert!(within || !pattern.matches(&package));
+    }
+
+    #[test]
+    fn any_text_is_a_pattern_or_refused(text in "[{},a<>=*\\[\\]?1é-]{0,40}") {
+        if let Err(error) = Pattern::parse(&text) {
+            prop_assert!(!error.reason.is_empty());
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Lines of records, read one after the other.
+
+use std::sync::Arc;
+
+use foldhash::{HashMap, HashSet};
+
+use super::dependency::Dependency;
+use super::field::{self, FieldError};
+use super::names::{Location, LocationError, PkgName, PkgNameError, shown};
+use super::record::Record;
+use super::shared::{Dependencies, FileNames};
+
+/// The most that a scan of one location may print, in bytes.
+pub(super) const LONGEST_OUTPUT: usize = 16 << 20;
+
+/// The fields that are written by later steps, and not believed where they are read.
+const LATER_FIELDS: [&str; 5] = ["PKG_LOCATION", "DEPENDS", "PKG_DEPTH", "BUILD_STATUS", "RESTRICTED_SUBSET"];
+
+/// A text that is no list of records.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {fault}")]
+pub struct RecordError {
+    /// The line of the fault; of a fault of a known field, that of the record. The first line is 1.
+    pub line: usize,
+    /// The fault.
+    pub fault: RecordFault,
+}
+
+/// The reasons a text is no list of records.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordFault {
+    /// A line contains a carriage return.
+    #[error("it contains a carriage return")]
+    CarriageReturn,
+    /// A line contains a NUL.
+    #[error("it contains a NUL")]
+    Nul,
+    /// A line is no `NAME=VALUE`.
+    #[error("<{0}> is not NAME=VALUE")]
+    NotAField(String),
+    /// A name has other letters than fields have.
+    #[error("<{0}> is no name of a field: these are capital letters, digits and _")]
+    FieldName(String),
+    /// A field precedes the first record.
+    #[error("{0} stands before the first PKGNAME")]
+    NoPkgName(String),
+    /// The name of a package.
+    #[error(transparent)]
+    PkgName(#[from] PkgNameError),
+    /// The location of a recipe or of a dependency.
+    #[error(transparent)]
+    Location(#[from] LocationError),
+    /// A known field.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+    /// A package needs something to run that it does not need at all.
+    #[error("RUN_DEPENDS names <{0}>, and ALL_DEPENDS does not")]
+    RunDepends(String),
+    /// An imported record does not say where it comes from.
+    #[error("the record of {0} has no PKG_LOCATION")]
+    NoLocation(PkgName),
+    /// There is more text than one location may have.
+    #[error("there are more than {LONGEST_OUTPUT} bytes")]
+    TooLong,
+    /// There are more records, or files named in them, than there may be.
+    #[error("there are too many {0}")]
+    TooMany(&'static str),
+}
+
+/// The names that all records share.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SharedNames {
+    pub(super) files: FileNames,
+    pub(super) dependencies: Dependencies,
+}
+
+/// A record whose lines are being read.
+struct OpenRecord {
+    line: usize,
+    pkgname: PkgName,
+    location: Option<Location>,
+    text: String,
+    scan_depends: Vec<u32>,
+    scan_depends_at: Option<usize>,
+}
+
+/// Reads lines into records.
+pub(super) struct RecordReader<'a> {
+    shared: &'a mut SharedNames,
+    /// The recipe that printed the lines; `None` if each record names its own.
+    recipe: Option<&'a Location>,
+    most_records: usize,
+    line: usize,
+    open: Option<OpenRecord>,
+    records: Vec<Record>,
+}
+
+impl<'a> RecordReader<'a> {
+    /// Begins with no lines.
+    pub(super) fn new(
+        shared: &'a mut SharedNames,
+        recipe: Option<&'a Location>,
+        most_records: usize,
+    ) -> Self {
+        Self { shared, recipe, most_records, line: 0, open: None, records: Vec::new() }
+    }
+
+    /// Reads the next line, without its line end. Empty lines are skipped.
+    pub(super) fn read_line(&mut self, bytes: &[u8]) -> Result<(), RecordError> {
+        self.line += 1;
+        self.read_field(bytes).map_err(|fault| match fault {
+            // A fault of the record that this line ended, or of this line.
+            Ended::Record(error) => error,
+            Ended::Line(fault) => RecordError { line: self.line, fault },
+        })
+    }
+
+    /// Ends the last record, and returns all of them.
+    pub(super) fn finish(mut self) -> Result<Vec<Record>, RecordError> {
+        self.end_record()?;
+        Ok(self.records)
+    }
+
+    fn read_field(&mut self, bytes: &[u8]) -> Result<(), Ended> {
+        if bytes.contains(&b'\r') {
+            return Err(RecordFault::CarriageReturn.into());
+        }
+        if bytes.contains(&0) {
+            return Err(RecordFault::Nul.into());
+        }
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let line = String::from_utf8_lossy(bytes);
+        let (name, value) = line.split_once('=').ok_or_else(|| RecordFault::NotAField(shown(&line)))?;
+        let is_letter = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+        if name.is_empty() || !name.bytes().all(is_letter) {
+            return Err(RecordFault::FieldName(shown(name)).into());
+        }
+        if name == "PKGNAME" {
+            self.end_record()?;
+            return Ok(self.begin_record(value)?);
+        }
+        Ok(self.add_field(name, value)?)
+    }
+
+    fn begin_record(&mut self, value: &str) -> Result<(), RecordFault> {
+        if self.records.len() >= self.most_records {
+            return Err(RecordFault::TooMany("records"));
+        }
+        self.open = Some(OpenRecord {
+            line: self.line,
+            pkgname: PkgName::parse(value.trim_ascii())?,
+            location: self.recipe.cloned(),
+            text: String::new(),
+            scan_depends: Vec::new(),
+            scan_depends_at: None,
+        });
+        Ok(())
+    }
+
+    fn add_field(&mut self, name: &str, value: &str) -> Result<(), RecordFault> {
+        let open = self.open.as_mut().ok_or_else(|| RecordFault::NoPkgName(shown(name)))?;
+        if name == "SCAN_DEPENDS" {
+            open.scan_depends_at.get_or_insert(open.text.len());
+            for file in value.split_ascii_whitespace() {
+                let number = self.shared.files.number_of(file).ok_or(RecordFault::TooMany("files"))?;
+                open.scan_depends.push(number);
+            }
+        } else if name == "PKG_LOCATION" && open.location.is_none() {
+            open.location = Some(Location::parse(value.trim_ascii())?);
+        } else if !LATER_FIELDS.contains(&name) {
+            for part in [name, "=", value, "\n"] {
+                open.text.push_str(part);
+            }
+        }
+        Ok(())
+    }
+
+    fn end_record(&mut self) -> Result<(), RecordError> {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        let line = open.line;
+        let record = checked_record(open, &mut self.shared.dependencies);
+        self.records.push(record.map_err(|fault| RecordError { line, fault })?);
+        Ok(())
+    }
+}
+
+/// Where reading ended: in a line, or in the record before it.
+enum Ended {
+    Record(RecordError),
+    Line(RecordFault),
+}
+
+impl From<RecordError> for Ended {
+    fn from(error: RecordError) -> Self {
+        Self::Record(error)
+    }
+}
+
+impl From<RecordFault> for Ended {
+    fn from(fault: RecordFault) -> Self {
+        Self::Line(fault)
+    }
+}
+
+/// Checks the known fields of a record.
+fn checked_record(open: OpenRecord, dependencies: &mut Dependencies) -> Result<Record, RecordFault> {
+    let OpenRecord { pkgname, location, text, scan_depends, scan_depends_at, .. } = open;
+    let Some(location) = location else { return Err(RecordFault::NoLocation(pkgname)) };
+    let mut record = Record {
+        pkgname,
+        location,
+        text: text.into(),
+        all_depends: Box::default(),
+        run_depends: None,
+        scan_depends: scan_depends.into(),
+        scan_depends_at,
+        weight: 0,
+        is_failed_scan: false,
+    };
+    let mut all_depends = Vec::new();
+    for entry in record.field("ALL_DEPENDS").split_ascii_whitespace() {
+        all_depends.push(dependencies.of(entry, &record.location)?);
+    }
+    record.run_depends = run_depends(&record, &all_depends)?;
+    record.all_depends = all_depends.into();
+    record.weight = field::weight(record.field("PBULK_WEIGHT"))?;
+    field::distfiles(record.field("DISTFILES"), record.field("DISTURL"))?;
+    for name in ["MULTI_VERSION", "LIMITS"] {
+        field::pairs(name, record.field(name))?;
+    }
+    Ok(record)
+}
+
+/// Returns the places in `ALL_DEPENDS` that `RUN_DEPENDS` names, in order; an entry without a location means all with its
+/// pattern.
+fn run_depends(record: &Record, all_depends: &[Arc<Dependency>]) -> Result<Option<Box<[u32]>>, RecordFault> {
+    if record.fields().all(|(name, _)| name != "RUN_DEPENDS") {
+        return Ok(None);
+    }
+    let mut places_of: HashMap<(&str, Option<&Location>), Vec<u32>> = HashMap::default();
+    for (place, dependency) in (0..).zip(all_depends) {
+        places_of.entry((&dependency.pattern, None)).or_default().push(place);
+        if let Some(location) = &dependency.location {
+            places_of.entry((&dependency.pattern, Some(location))).or_default().push(place);
+        }
+    }
+    // Each entry once: a hostile record could name many dependencies many times.
+    let entries: HashSet<&str> = record.field("RUN_DEPENDS").split_ascii_whitespace().collect();
+    let mut places = Vec::new();
+    for entry in entries {
+        let named = Dependency::parse(entry, &record.location)?;
+        let found = places_of.get(&(&*named.pattern, named.location.as_ref()));
+        places.extend(found.ok_or_else(|| RecordFault::RunDepends(shown(entry)))?);
+    }
+    places.sort_unstable();
+    places.dedup();
+    Ok(Some(places.into()))
+}

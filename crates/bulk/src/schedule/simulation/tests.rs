@@ -1,0 +1,145 @@
+//! Schedules in virtual time: how near to the shortest possible run they come.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use foldhash::HashMap;
+
+use super::*;
+use crate::resolve::Graph;
+use crate::schedule::{expected_work, longest_way};
+
+/// How many times as long as the shortest possible run this one takes, in thousandths; and work ÷ slots as a multiple of
+/// the longest way.
+fn ratio(graph: &Graph, planned: &[u64], real: &[u64], slots: u64) -> (u64, f64) {
+    let schedule = Schedule::new(graph, planned, &[], |_| true);
+    let played = simulate(&schedule, real, usize::try_from(slots).unwrap());
+    assert_eq!(played.order.len(), graph.len(), "everything is built");
+    let way: u64 = longest_way(graph, real, |_| true).iter().map(|&index| real[index as usize]).sum();
+    let share = real.iter().sum::<u64>().div_ceil(slots);
+    assert!(played.makespan >= way.max(share), "nothing is shorter than possible");
+    #[expect(clippy::cast_precision_loss, reason = "only compared with 2 and 1/2")]
+    let relative = share as f64 / way as f64;
+    (played.makespan * 1000 / way.max(share), relative)
+}
+
+/// Numbers that look random, the same for each seed.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+/// A tree of packages: each needs up to five earlier ones, more often one of the first or one that is near, and its work
+/// is mostly small and sometimes very large.
+fn generated(seed: u64) -> (Graph, Vec<u64>) {
+    let mut numbers = Numbers(seed * 2 + 1);
+    let needs: Vec<Vec<u32>> = (0..5_000_u64)
+        .map(|index| {
+            let count = numbers.below(6).min(index);
+            let one = |_| {
+                let of = match numbers.below(3) {
+                    0 => numbers.below(index.min(50)),
+                    1 => index - 1 - numbers.below(index.min(200)),
+                    _ => numbers.below(index),
+                };
+                u32::try_from(of).unwrap()
+            };
+            (0..count).map(one).collect()
+        })
+        .collect();
+    let work = (0..5_000).map(|_| 1 << numbers.below(8) << numbers.below(5)).collect();
+    (Graph::new(needs), work)
+}
+
+#[test]
+fn generated_trees_are_built_almost_as_fast_as_possible() {
+    let (mut worst_apart, mut worst_near) = (0, 0);
+    for seed in 1..=50 {
+        let (graph, work) = generated(seed);
+        for slots in [2, 4, 8, 16, 32, 64, 128, 256] {
+            let (ratio, relative) = ratio(&graph, &work, &work, slots);
+            let worst = if (0.5..=2.0).contains(&relative) { &mut worst_near } else { &mut worst_apart };
+            *worst = ratio.max(*worst);
+        }
+    }
+    assert!(worst_apart <= 1_030, "{worst_apart} where one bound is far above the other");
+    assert!(worst_near <= 1_200, "{worst_near} where both bounds are near");
+    assert!(worst_near > 0, "there are such cases");
+}
+
+#[test]
+fn a_comb_is_built_along_its_back_first() {
+    for (back, tooth) in [(10, 10), (10, 100), (10, 1), (1, 30)] {
+        // Even packages are the back, each needing the one before; odd ones are teeth, each needing the one beside it.
+        let size = 2_000_u32;
+        let graph = Graph::new((0..size).map(|index| match index % 2 {
+            0 => index.checked_sub(2),
+            _ => Some(index - 1),
+        }));
+        let work: Vec<u64> = (0..size).map(|index| if index % 2 == 0 { back } else { tooth }).collect();
+        for slots in [2, 4, 8, 16] {
+            let (ratio, _) = ratio(&graph, &work, &work, slots);
+            assert!(ratio <= 1_010, "back {back}, tooth {tooth}, {slots} slots: {ratio}");
+        }
+    }
+}
+
+/// The packages of a real bulk build with what each needs, and their work; `None` where these data are absent.
+fn real() -> Option<(Graph, Vec<Option<u64>>)> {
+    let text = |name: &str| {
+        let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/realdata/bulk");
+        let file = std::fs::File::open(shared.join(name)).ok()?;
+        let mut text = String::new();
+        ruzstd::decoding::StreamingDecoder::new(file).unwrap().read_to_string(&mut text).unwrap();
+        Some(text)
+    };
+    let (edges, history) = (text("depgraph-bulk-large.zst")?, text("history-bulk-large.zst")?);
+    let mut indices: HashMap<&str, u32> = HashMap::default();
+    let mut needs: Vec<Vec<u32>> = Vec::new();
+    for line in edges.lines() {
+        let (need, package) = line.split_once(" -> ").unwrap();
+        let [need, package] = [need, package].map(|name| {
+            let next = u32::try_from(needs.len()).unwrap();
+            *indices.entry(name).or_insert_with(|| {
+                needs.push(Vec::new());
+                next
+            })
+        });
+        needs[package as usize].push(need);
+    }
+    let mut known = vec![None; needs.len()];
+    for line in history.lines().skip(1) {
+        let fields: Vec<&str> = line.split(',').collect();
+        if let Some(&index) = indices.get(fields[2]).filter(|_| fields[3] == "success") {
+            known[index as usize] = Some(fields[6].parse().unwrap());
+        }
+    }
+    Some((Graph::new(needs), known))
+}
+
+#[test]
+fn a_real_bulk_build_takes_no_longer_than_it_must() {
+    let Some((graph, known)) = real() else {
+        eprintln!("skipped: a real bulk build: its shared data are absent");
+        return;
+    };
+    let weights = vec![100; graph.len()];
+    let work = expected_work(&known, &weights);
+    let unknown = expected_work(&[], &weights);
+    assert_eq!((graph.len(), known.iter().flatten().count() > 1_000), (1_815, true));
+    for slots in [2, 4, 8, 16, 64] {
+        let (with_history, relative) = ratio(&graph, &work, &work, slots);
+        let (without, _) = ratio(&graph, &unknown, &work, slots);
+        eprintln!(
+            "{slots} slots: {with_history} and {without} thousandths; work ÷ slots is {relative:.2} ways"
+        );
+        assert!(with_history <= 1_010, "{slots} slots: {with_history}");
+        assert!(without <= 1_120, "{slots} slots without history: {without}");
+    }
+}
