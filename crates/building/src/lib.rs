@@ -16,4 +16,11 @@
 // Unit tests make trees of their own; what is linted is the library as it is built.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+pub mod base;
+pub mod driver;
+mod file_copy;
+mod installed;
+pub mod pool;
 pub mod sandbox;
+pub mod task;
+pub mod work;

@@ -131,7 +131,8 @@ fn mount_of(source: &Path, place: OsString, is_writable: bool) -> Mount {
 fn process_limits(limits: &SandboxLimits) -> Vec<ProcessLimit> {
     let of = |value: Option<u64>, limit: fn(u64) -> ProcessLimit| value.map(limit);
     let of_kernel = [
-        of(limits.cpu.map(|time| time.as_secs().max(1)), ProcessLimit::ProcessorTime),
+        // A process that goes over it is found before; this holds those that nobody looks at.
+        of(limits.cpu.map(|time| time.as_secs() + 2), ProcessLimit::ProcessorTime),
         of(limits.disk, ProcessLimit::FileSize),
         Some(ProcessLimit::CoreDump(0)),
     ];

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 /// What the processes below one use together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -10,6 +11,8 @@ pub(super) struct ProcessUsage {
     pub(super) count: u64,
     /// Their resident memory that no file backs, in bytes.
     pub(super) memory: u64,
+    /// The most processor time that one of them had.
+    pub(super) longest: Duration,
 }
 
 /// The most processes that are looked at: more than any limit.
@@ -22,12 +25,22 @@ pub(super) fn usage_below(process: u32) -> ProcessUsage {
     while let Some(process) = open.pop() {
         usage.count += 1;
         usage.memory += memory_of(process);
+        usage.longest = usage.longest.max(processor_time_of(process));
         if usage.count as usize >= MOST {
             break;
         }
         open.extend(children(process));
     }
     usage
+}
+
+/// Returns the processor time of one process.
+fn processor_time_of(process: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // The name of the program, in brackets, may have blanks; behind it user and system time are the 12th and 13th field.
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split_ascii_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second().max(1))
 }
 
 /// Returns the children of all threads of a process.
@@ -68,7 +81,7 @@ mod tests {
             if usage.count == 2 && usage.memory > 0 {
                 break;
             }
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(10));
         }
         assert_eq!(usage.count, 2);
         assert!(usage.memory > 0);

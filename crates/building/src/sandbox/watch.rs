@@ -50,6 +50,8 @@ pub enum StopCause {
     Memory(u64),
     /// It had this many processes.
     Processes(u64),
+    /// One of its processes had this much processor time.
+    Processor(Duration),
     /// It occupied this many bytes on the disk.
     Disk(u64),
     /// It printed more than the log takes: this many bytes.
@@ -80,6 +82,8 @@ pub struct SandboxEnd {
     pub took: Duration,
     /// The most memory that its processes had, in bytes, as far as it was seen.
     pub peak_memory: u64,
+    /// The processor time of all its processes, in milliseconds; 0 if it was ended.
+    pub processor_ms: u64,
 }
 
 /// The reasons why a command was not run, or not watched.
@@ -210,6 +214,9 @@ impl<'a> Watcher<'a> {
         if self.limits.memory.is_some_and(|limit| usage.memory > limit) {
             return Some(StopCause::Memory(usage.memory));
         }
+        if self.limits.cpu.is_some_and(|limit| usage.longest >= limit) {
+            return Some(StopCause::Processor(usage.longest));
+        }
         if self.limits.processes.is_some_and(|limit| processes > limit) {
             return Some(StopCause::Processes(processes));
         }
@@ -236,8 +243,11 @@ impl<'a> Watcher<'a> {
         let took = self.began.elapsed();
         let (peak_memory, ended) = (self.peak_memory, self.process.wait());
         let stopped = followed?;
-        let end = if is_over { Some(ended?) } else { None };
-        Ok(SandboxEnd { end, stopped, took, peak_memory })
+        let (end, processor_ms) = match ended {
+            _ if !is_over => (None, 0),
+            ended => ended.map(|(end, processor_ms)| (Some(end), processor_ms))?,
+        };
+        Ok(SandboxEnd { end, stopped, took, peak_memory, processor_ms })
     }
 }
 

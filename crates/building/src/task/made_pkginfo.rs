@@ -36,7 +36,9 @@ pub(super) fn made_pkginfo(given: &Params, identity: &PackageIdentity) -> Result
     let pkg: String =
         identity.name.chars().map(|letter| if is_plain(letter) { letter } else { '-' }).collect();
     if given.get("PKG").is_none() && pkg.len() > LONGEST_NAME {
-        return Err(format!("{pkg} is longer than {LONGEST_NAME} bytes: a pkginfo with PKG must say its name"));
+        return Err(format!(
+            "{pkg} is longer than {LONGEST_NAME} bytes: a pkginfo with PKG must say its name"
+        ));
     }
     let category = identity.categories.first().map_or("application", String::as_str);
     set("PKG", &pkg);

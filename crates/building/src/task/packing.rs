@@ -8,26 +8,38 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::made_pkginfo::{PackageIdentity, dependencies, made_pkginfo};
+use crate::file_copy::copy_file;
 use patchadm_core::operation::translate::{
     ExistingPolicy, PackageTranslation, TransferDestination, TransferObserver, TranslateRequest,
 };
 use patchadm_making::make::describe::{DescribeOperand, DescribeRequest, describe};
 use patchadm_making::make::{MakeRequest, MakeWatch, ParameterDefaults, make_package};
 use patchadm_rootfs::{Dir, FileType, RootError, Timestamp};
-use patchadm_svr4::format::prototype::{AttributeSetting, PrototypeItem};
-use patchadm_svr4::package::{Ftype, Params};
+use patchadm_svr4::format::prototype::AttributeSetting;
+use patchadm_svr4::package::{Ftype, Mode, Params, escape};
 
 /// How a datastream begins.
 const STREAM: &[u8] = b"# PaCkAgE DaTaStReAm";
 
 /// The files beside `root` that have a meaning in an output of the first kind.
 const INFORMATION: [&str; 12] = [
-    "checkinstall", "compver", "copyright", "depend", "postinstall", "postremove", "preinstall", "preremove",
-    "request", "space", "pkginfo", "prototype",
+    "checkinstall",
+    "compver",
+    "copyright",
+    "depend",
+    "postinstall",
+    "postremove",
+    "preinstall",
+    "preremove",
+    "request",
+    "space",
+    "pkginfo",
+    "prototype",
 ];
 
-/// The largest `pkginfo`, in bytes.
+/// The largest `pkginfo` and `prototype`, in bytes.
 const LARGEST_PKGINFO: u64 = 1 << 20;
+const LARGEST_PROTOTYPE: u64 = 64 << 20;
 
 /// The reasons why an output is no result.
 #[derive(Debug, thiserror::Error)]
@@ -133,11 +145,11 @@ fn keep(
                 let unpacked = input.scratch.join("stream");
                 let above = Dir::of_host(input.scratch)?;
                 above.remove_tree(b"stream")?;
-                above.make_dir(b"stream", patchadm_svr4::package::Mode::of(0o755))?;
+                above.make_dir(b"stream", Mode::of(0o755))?;
                 let names = spool(&path, &unpacked)?;
                 return transfer(input, &unpacked, &names, result);
             }
-            copy(out, name, &Dir::of_host(input.to)?, name)?;
+            copy_file(out, name, &Dir::of_host(input.to)?, name)?;
             result.files.push(shown);
             Ok(())
         }
@@ -196,16 +208,15 @@ fn translate(
 }
 
 /// Packs a tree.
-fn pack_tree(
-    input: &PackingInput<'_>,
-    out: &Dir,
-    names: &[Vec<u8>],
-) -> Result<PackedResult, PackingError> {
+fn pack_tree(input: &PackingInput<'_>, out: &Dir, names: &[Vec<u8>]) -> Result<PackedResult, PackingError> {
     let text = |name: &Vec<u8>| String::from_utf8_lossy(name).into_owned();
     let is_script = |name: &str| name.starts_with("i.") || name.starts_with("r.");
     let is_known = |name: &str| name == "root" || INFORMATION.contains(&name) || is_script(name);
     if let Some(unknown) = names.iter().map(text).find(|name| !is_known(name)) {
-        return Err(wrong(format!("/out has root and {}, which has no meaning beside it", unknown.escape_debug())));
+        return Err(wrong(format!(
+            "/out has root and {}, which has no meaning beside it",
+            unknown.escape_debug()
+        )));
     }
     let root = out.look(b"root")?.map(|seen| seen.file_type);
     if root != Some(FileType::Directory) {
@@ -224,21 +235,24 @@ fn pack_tree(
         scratch.create(name.as_bytes())?.put(bytes)?;
         Ok(input.scratch.join(name))
     };
-    let mut lines = vec![information("pkginfo", &put("pkginfo", &patchadm_svr4::format::params::write(&params))?)];
+    let mut lines =
+        vec![information("pkginfo", &put("pkginfo", &patchadm_svr4::format::params::write(&params))?)];
     let needs = dependencies(input.needs);
     if out.look(b"depend")?.is_none() && !needs.is_empty() {
         lines.push(information("depend", &put("depend", needs.as_bytes())?));
     }
-    for name in names.iter().map(text).filter(|name| !["root", "pkginfo", "prototype"].contains(&name.as_str())) {
+    for name in
+        names.iter().map(text).filter(|name| !["root", "pkginfo", "prototype"].contains(&name.as_str()))
+    {
         if out.look(name.as_bytes())?.is_some_and(|seen| seen.file_type != FileType::Regular) {
             return Err(wrong(format!("/out/{name} is no file")));
         }
         lines.push(information(&name, &input.out.join(&name)));
     }
     lines.push(prototype(input, out)?);
-    let prototype = put("prototype", lines.concat().as_bytes())?;
+    let prototype = put("prototype", &lines.concat())?;
     let device = input.scratch.join("made");
-    scratch.make_dir(b"made", patchadm_svr4::package::Mode::of(0o755))?;
+    scratch.make_dir(b"made", Mode::of(0o755))?;
     let request = MakeRequest {
         prototype: Some(prototype),
         device: device.clone(),
@@ -258,18 +272,17 @@ fn pack_tree(
     Ok(result)
 }
 
-fn information(name: &str, source: &Path) -> String {
-    format!("i {name}={}\n", source.display())
+fn information(name: &str, source: &Path) -> Vec<u8> {
+    [format!("i {name}=").as_bytes(), &escape(source.as_os_str().as_bytes()), b"\n"].concat()
 }
 
 /// Returns the lines of the objects: those of the prototype that was left, else one for each object of the tree.
-fn prototype(input: &PackingInput<'_>, out: &Dir) -> Result<String, PackingError> {
+fn prototype(input: &PackingInput<'_>, out: &Dir) -> Result<Vec<u8>, PackingError> {
     if let Some(seen) = out.look(b"prototype")? {
         if seen.file_type != FileType::Regular {
             return Err(wrong("/out/prototype is no file"));
         }
-        let text = out.read_regular(b"prototype", 64 << 20)?.unwrap_or_default();
-        return String::from_utf8(text).map_err(|_| wrong("/out/prototype is not UTF-8"));
+        return Ok(out.read_regular(b"prototype", LARGEST_PROTOTYPE)?.unwrap_or_default());
     }
     let root = input.out.join("root");
     let operand = DescribeOperand { path: root, renamed: Some(PathBuf::new()), descend: true };
@@ -286,7 +299,7 @@ fn prototype(input: &PackingInput<'_>, out: &Dir) -> Result<String, PackingError
     let mut lines = Vec::new();
     for mut line in described.lines {
         // The content is found below the root; where it was described is of no interest.
-        if !matches!(line.entry.ftype, Ftype::Symlink | Ftype::Hardlink) {
+        if !matches!(line.entry.ftype, Ftype::Symlink | Ftype::Link) {
             line.entry.right = None;
         }
         for name in [&mut line.entry.attributes.owner, &mut line.entry.attributes.group] {
@@ -299,9 +312,10 @@ fn prototype(input: &PackingInput<'_>, out: &Dir) -> Result<String, PackingError
         {
             return Err(wrong(format!("{} has set-id bits, and no prototype names them", line.entry.path)));
         }
-        lines.push(PrototypeItem::Entry(line.entry).to_string());
+        lines.extend(line.entry.write(None));
+        lines.push(b'\n');
     }
-    Ok(lines.join("\n") + "\n")
+    Ok(lines)
 }
 
 /// Checks that nothing below a directory is a device, a pipe or a socket.
@@ -354,24 +368,4 @@ fn must_be_beside_base(out: &Dir, of_host: &[PathBuf]) -> Result<(), PackingErro
         }
     }
     Ok(())
-}
-
-/// Copies a file of one directory to another.
-pub(super) fn copy(from: &Dir, name: &[u8], to: &Dir, new_name: &[u8]) -> Result<(), RootError> {
-    let source = from.open_regular(name)?;
-    let mut file = to.create(new_name)?;
-    if file.clone_of(&source)? {
-        return Ok(());
-    }
-    let mut buffer = vec![0; 1 << 18];
-    let mut offset = 0;
-    loop {
-        let read = std::os::unix::fs::FileExt::read_at(&source, &mut buffer, offset);
-        let read = read.map_err(|error| from.read_error(name, &error))?;
-        if read == 0 {
-            return Ok(());
-        }
-        file.put(buffer.get(..read).unwrap_or_default())?;
-        offset += read as u64;
-    }
 }

@@ -1,0 +1,217 @@
+//! Lists of packages that are installed once and are a layer for all tasks that need them.
+//!
+//! They are installed by `pkgadd` in a sandbox over the base, scripts included. A layer gets its name when it is whole; its last
+//! file says so.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use patchadm_bulk::result::Digest;
+use patchadm_core::namespaces::EnclosureEnd;
+use patchadm_rootfs::{Dir, Lock, LockError, RootError};
+use patchadm_svr4::package::Mode;
+
+use crate::base::BaseLayer;
+use crate::file_copy::copy_file;
+use crate::pool::PoolEntry;
+use crate::sandbox::{
+    BuildRoot, BuildUser, SandboxCommand, SandboxError, SandboxLimits, SandboxMount, SandboxWatch, StopCause,
+    TaskLog, enclosure, no_input, run_watched,
+};
+use crate::task::place::{TaskPlace, remove_all};
+use crate::work::{PROGRAM, made};
+
+/// The last file of an installed set.
+const COMPLETE: &[u8] = b"complete";
+
+/// The answers of an installation that nobody attends: no check stands in the way, and whatever asks fails.
+const ADMIN: &str = "mail=\ninstance=overwrite\npartial=nocheck\nrunlevel=nocheck\nidepend=nocheck\nrdepend=nocheck\n\
+                     space=nocheck\nsetuid=nocheck\nconflict=nocheck\naction=nocheck\nbasedir=default\n";
+
+/// Installs packages, or removes them again; the names of files or packages follow.
+const INSTALL: &str = "for file; do /.patchadm pkgadd -n -a /.admin -d \"/packages/$file\" all || \
+                       { echo \"$file\" > /.failed; exit 1; }; done";
+const REMOVE: &str = "for package; do /.patchadm pkgrm -n -a /.admin \"$package\" || exit 1; done";
+
+/// The time that an installation may take.
+const LONGEST: Duration = Duration::from_secs(1800);
+
+/// The reasons why packages were not installed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InstallError {
+    /// A package cannot be installed.
+    #[error("{0}")]
+    Package(String),
+    /// The sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// A lock.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The disk.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// A call of the system.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// Where packages are installed.
+pub(crate) struct Installation<'a> {
+    /// The base.
+    pub(crate) base: &'a BaseLayer,
+    /// The layers between the base and what is installed, the uppermost first.
+    pub(crate) lower: Vec<PathBuf>,
+    /// The layer that gets what is installed.
+    pub(crate) upper: PathBuf,
+    /// An empty directory beside it.
+    pub(crate) scratch: PathBuf,
+    /// The directory with the packages.
+    pub(crate) packages: PathBuf,
+    /// The place of the task whose sandbox it is.
+    pub(crate) place: &'a TaskPlace,
+}
+
+impl Installation<'_> {
+    /// Installs the packages in these files, in this order.
+    pub(crate) fn install(&self, files: &[String], log: &mut TaskLog) -> Result<(), InstallError> {
+        self.run(INSTALL, files, log)
+    }
+
+    /// Removes installed packages, in this order.
+    pub(crate) fn remove(&self, packages: &[String], log: &mut TaskLog) -> Result<(), InstallError> {
+        self.run(REMOVE, packages, log)
+    }
+
+    fn run(&self, script: &str, words: &[String], log: &mut TaskLog) -> Result<(), InstallError> {
+        let upper = Dir::of_host(&self.upper)?;
+        if upper.look(b".admin")?.is_none() {
+            upper.create(b".admin")?.put(ADMIN.as_bytes())?;
+        }
+        for name in ["tmp", "var"] {
+            made(&upper, name.as_bytes())?;
+        }
+        upper.set_mode(b"tmp", Mode::of(0o1777))?;
+        let program = std::fs::read_link("/proc/self/exe")?;
+        let mount = |source: &Path, place: &str| SandboxMount {
+            source: source.to_owned(),
+            place: place.to_owned(),
+            is_writable: false,
+        };
+        let lower = self.lower.iter().chain([&self.base.layer]).cloned().collect();
+        let root = BuildRoot {
+            lower,
+            upper: self.upper.clone(),
+            scratch: self.scratch.clone(),
+            host: self.base.mounted.clone(),
+            mounts: vec![mount(&self.packages, "/packages"), mount(&program, "/.patchadm")],
+        };
+        let shell = ["/bin/sh", "-c", script, "install"].map(Into::into);
+        let command = SandboxCommand {
+            words: shell.into_iter().chain(words.iter().map(Into::into)).collect(),
+            environment: vec![
+                ("PATH".into(), "/usr/bin:/bin:/usr/sbin:/sbin".into()),
+                ("LC_ALL".into(), "C".into()),
+                ("TZ".into(), "UTC".into()),
+            ],
+            directory: "/".to_owned(),
+            user: BuildUser::Installer,
+            has_network: false,
+        };
+        let limits = SandboxLimits { time: Some(LONGEST), ..SandboxLimits::default() };
+        let enclosure = enclosure(&root, command, &limits, Some(self.place.inside()));
+        let mut watch = SandboxWatch { written: &[], phase: &mut |_| {}, ticks: &mut |_, _| false };
+        let ended = run_watched(&enclosure, &limits, &no_input()?, log, &mut watch);
+        self.place.wait_until_empty()?;
+        let ended = ended?;
+        if ended.end == Some(EnclosureEnd::Exited(0)) {
+            upper.remove(b".admin")?;
+            return Ok(());
+        }
+        let failed = upper.read_regular(b".failed", 4096)?.unwrap_or_default();
+        let failed = String::from_utf8_lossy(&failed).trim_end().to_owned();
+        let which = if failed.is_empty() { String::new() } else { format!("{failed}: ") };
+        let how = match (ended.end, ended.stopped) {
+            (_, Some(StopCause::Time(took))) => format!("it took {} s", took.as_secs()),
+            (Some(EnclosureEnd::Exited(code)), _) => format!("exit {code}"),
+            (Some(EnclosureEnd::Signalled(signal)), _) => format!("signal {signal}"),
+            _ => "it was ended".to_owned(),
+        };
+        Err(InstallError::Package(format!("{which}{how}")))
+    }
+}
+
+/// Returns the name of the layer for a list of packages over a base.
+fn name_of_set(base: &str, packages: &[&PoolEntry]) -> String {
+    let mut digests: Vec<String> =
+        packages.iter().flat_map(|entry| entry.result.digests()).map(|digest| digest.to_string()).collect();
+    digests.sort_unstable();
+    Digest::of(format!("{base}\n{}", digests.join("\n")).as_bytes()).hex()
+}
+
+/// Returns the layer of a list of packages, made where it is not there yet; none for an empty list. `log` gets what the
+/// installation prints.
+pub(crate) fn installed_set(
+    build_dir: &Path,
+    (base, base_digest): (&BaseLayer, &str),
+    packages: &[&PoolEntry],
+    place: &TaskPlace,
+    log: &mut TaskLog,
+) -> Result<Option<PathBuf>, InstallError> {
+    let files: Vec<(&PoolEntry, &str)> = packages
+        .iter()
+        .flat_map(|entry| entry.result.packages.iter().map(|package| (*entry, package.file.as_str())))
+        .collect();
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let sets = made(&Dir::of_host(build_dir)?, b"installed")?;
+    let name = name_of_set(base_digest, packages);
+    let path = build_dir.join("installed").join(&name);
+    let wait = |_: &_| {
+        std::thread::sleep(Duration::from_millis(10));
+        true
+    };
+    if is_complete(&sets, &name)? {
+        return Ok(Some(path.join("layer")));
+    }
+    let lock = format!("{name}.lock");
+    let _lock = Lock::take_file(&sets, lock.as_bytes(), PROGRAM, wait)?;
+    if is_complete(&sets, &name)? {
+        return Ok(Some(path.join("layer")));
+    }
+    let new = format!("{name}.new");
+    remove_all(&sets, new.as_bytes())?;
+    remove_all(&sets, name.as_bytes())?;
+    let dir = sets.make_dir(new.as_bytes(), Mode::of(0o755))?;
+    for part in ["layer", "scratch"] {
+        dir.make_dir(part.as_bytes(), Mode::of(0o755))?;
+    }
+    let delivered = place.empty("packages")?;
+    for (entry, file) in &files {
+        copy_file(&Dir::of_host(&entry.path)?, file.as_bytes(), &delivered, file.as_bytes())?;
+    }
+    let made_at = build_dir.join("installed").join(&new);
+    let installation = Installation {
+        base,
+        lower: Vec::new(),
+        upper: made_at.join("layer"),
+        scratch: made_at.join("scratch"),
+        packages: place.part("packages"),
+        place,
+    };
+    let names: Vec<String> = files.iter().map(|(_, file)| (*file).to_owned()).collect();
+    installation.install(&names, log)?;
+    remove_all(&dir, b"scratch")?;
+    dir.create(COMPLETE)?.put(names.join("\n").as_bytes())?;
+    sets.move_to(new.as_bytes(), &sets, name.as_bytes())?;
+    Ok(Some(path.join("layer")))
+}
+
+/// Tells whether a layer is whole. One that is used is now newer than the others.
+fn is_complete(sets: &Dir, name: &str) -> Result<bool, RootError> {
+    if sets.look(name.as_bytes())?.is_none() {
+        return Ok(false);
+    }
+    Ok(sets.dir(name.as_bytes())?.look(COMPLETE)?.is_some())
+}

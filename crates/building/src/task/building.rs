@@ -1,0 +1,378 @@
+//! A package is built: in a sandbox with what it needs installed, and what comes out is packed, checked and kept.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use patchadm_bulk::conf::{CheckLevel, LimitName, Limits};
+use patchadm_bulk::journal::FailureCause;
+use patchadm_core::namespaces::EnclosureEnd;
+use patchadm_rootfs::{Dir, LockError, RootError};
+use patchadm_svr4::package::{Mode, Params};
+
+use super::checking::{CheckError, check};
+use super::keeping::{KeptBuild, keep};
+use super::made_pkginfo::PackageIdentity;
+use super::order::{TaskEnd, TaskEvent, TaskFailure, TaskOrder};
+use super::packing::{PackedResult, PackingError, PackingInput, pack};
+use super::place::TaskPlace;
+use super::serving::TaskTeller;
+use crate::base::BaseLayer;
+use crate::driver::{DRIVER_INSIDE, Driver};
+use crate::file_copy::copy_file;
+use crate::installed::{InstallError, installed_set};
+use crate::pool::{Pool, PoolEntry};
+use crate::sandbox::{
+    BuildRoot, BuildUser, SandboxCommand, SandboxEnd, SandboxError, SandboxLimits, SandboxMount,
+    SandboxWatch, StopCause, TaskLog, enclosure, run_watched,
+};
+use crate::work::{Work, made};
+
+/// Everything that a task knows.
+pub(super) struct TaskInputs<'a> {
+    pub(super) order: &'a TaskOrder,
+    pub(super) work: &'a Work,
+    pub(super) driver: &'a Driver,
+    pub(super) pool: &'a Pool,
+    pub(super) base: &'a BaseLayer,
+    pub(super) user: BuildUser,
+    /// The results that are installed, in the order of their dependencies.
+    pub(super) install: &'a [PoolEntry],
+    pub(super) place: &'a TaskPlace,
+}
+
+/// The failures of a machine in a task.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TaskError {
+    #[error(transparent)]
+    Root(#[from] RootError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("the result cannot be written down: {0}")]
+    Result(#[from] patchadm_bulk::result::ResultError),
+}
+
+/// A failure of the package, or what the task has found out so far.
+type Step<T> = Result<Result<T, TaskFailure>, TaskError>;
+
+fn failed<T>(cause: FailureCause, phase: Option<String>, detail: impl Into<String>) -> Step<T> {
+    Ok(Err(TaskFailure { cause, phase, detail: detail.into(), limit: None }))
+}
+
+/// The times and peaks of a build.
+#[derive(Default)]
+pub(super) struct BuildCosts {
+    pub(super) ms: u64,
+    pub(super) cpu_ms: u64,
+    pub(super) peak_memory: u64,
+    /// The phases, each with the milliseconds at which it began.
+    pub(super) phases: Vec<(String, u64)>,
+}
+
+/// Carries out the task.
+pub(super) fn build(inputs: &TaskInputs<'_>, teller: &mut TaskTeller<'_>) -> Result<TaskEnd, TaskError> {
+    let mut costs = BuildCosts::default();
+    let done = steps(inputs, teller, &mut costs)?;
+    let BuildCosts { ms, cpu_ms, peak_memory, .. } = costs;
+    Ok(TaskEnd { failure: done.err(), trouble: None, ms, cpu_ms, peak_memory })
+}
+
+fn steps(inputs: &TaskInputs<'_>, teller: &mut TaskTeller<'_>, costs: &mut BuildCosts) -> Step<()> {
+    let order = inputs.order;
+    let logs = inputs.work.directory(&format!("runs/{}/logs", order.run))?;
+    let name = format!("{}.log", order.package);
+    logs.remove(name.as_bytes())?;
+    let mut log = TaskLog::begin(logs.create(name.as_bytes())?, order.limits.get(LimitName::Output));
+    let layer = match install(inputs, &mut log)? {
+        Ok(layer) => layer,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    if let Err(failure) = lay_out(inputs)? {
+        return Ok(Err(failure));
+    }
+    if let Err(failure) = run(inputs, layer.as_deref(), &mut log, teller, costs)? {
+        return Ok(Err(failure));
+    }
+    let results = inputs.place.empty("results")?;
+    let packed = match pack_output(inputs)? {
+        Ok(packed) => packed,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    let level = inputs.work.conf.check;
+    let mut leftovers = Vec::new();
+    if level != CheckLevel::None && !packed.packages.is_empty() {
+        match check(inputs, layer.as_deref(), &packed, &mut log) {
+            Ok(found) => leftovers = found,
+            Err(CheckError::Package(detail)) => return failed(FailureCause::Check, None, detail),
+            Err(CheckError::Machine(error)) => return Err(error),
+        }
+        if level == CheckLevel::Strict && !leftovers.is_empty() {
+            let detail = format!("after its removal there are still {}", leftovers.join(", "));
+            return failed(FailureCause::Check, None, detail);
+        }
+    }
+    keep(inputs, &KeptBuild { results: &results, packed: &packed, leftovers, level, costs, logs: &logs })?;
+    Ok(Ok(()))
+}
+
+/// Installs what the package needs.
+fn install(inputs: &TaskInputs<'_>, log: &mut TaskLog) -> Step<Option<std::path::PathBuf>> {
+    let packages: Vec<&PoolEntry> = inputs.install.iter().collect();
+    let base = (inputs.base, inputs.order.base.as_str());
+    match installed_set(&inputs.work.conf.build_dir, base, &packages, inputs.place, log) {
+        Ok(layer) => Ok(Ok(layer)),
+        Err(InstallError::Package(detail)) => failed(FailureCause::Install, None, detail),
+        Err(InstallError::Sandbox(error)) => Err(error.into()),
+        Err(InstallError::Lock(error)) => Err(error.into()),
+        Err(InstallError::Root(error)) => Err(error.into()),
+        Err(InstallError::Io(error)) => Err(error.into()),
+    }
+}
+
+/// Puts into the place of the task what the build finds there.
+fn lay_out(inputs: &TaskInputs<'_>) -> Step<()> {
+    let place = inputs.place;
+    let upper = Dir::of_host(&place.part("upper"))?;
+    for name in ["tmp", "var"] {
+        made(&upper, name.as_bytes())?;
+    }
+    made(&upper.dir(b"var")?, b"tmp")?;
+    upper.set_mode(b"tmp", Mode::of(0o1777))?;
+    upper.dir(b"var")?.set_mode(b"tmp", Mode::of(0o1777))?;
+    if let BuildUser::Ids(uid, gid) = inputs.user {
+        for part in ["work", "out"] {
+            place.dir.set_owner(part.as_bytes(), Some(uid), Some(gid))?;
+        }
+    }
+    let packages = place.empty("packages")?;
+    for entry in inputs.install {
+        let from = Dir::of_host(&entry.path)?;
+        for (file, _, _) in entry.result.stored_files() {
+            if packages.look(file.as_bytes())?.is_none() {
+                copy_file(&from, file.as_bytes(), &packages, file.as_bytes())?;
+            }
+        }
+    }
+    super::keeping::copy_distfiles(inputs)
+}
+
+/// Runs the build.
+fn run(
+    inputs: &TaskInputs<'_>,
+    layer: Option<&Path>,
+    log: &mut TaskLog,
+    teller: &mut TaskTeller<'_>,
+    costs: &mut BuildCosts,
+) -> Step<()> {
+    let (order, place) = (inputs.order, inputs.place);
+    let root = BuildRoot {
+        lower: layer.into_iter().map(Path::to_owned).chain([inputs.base.layer.clone()]).collect(),
+        upper: place.part("upper"),
+        scratch: place.part("scratch"),
+        host: inputs.base.mounted.clone(),
+        mounts: mounts(inputs),
+    };
+    let command = SandboxCommand {
+        words: vec![format!("{DRIVER_INSIDE}/build").into()],
+        environment: environment(inputs),
+        directory: "/work".to_owned(),
+        user: inputs.user,
+        has_network: order.has_network,
+    };
+    let limits = sandbox_limits(&order.limits);
+    let enclosure = enclosure(&root, command, &limits, Some(place.inside()));
+    let input = record_file(inputs)?;
+    let written = ["upper", "work", "out"].map(|part| place.part(part));
+    let began = std::time::Instant::now();
+    let (mut phases, mut told) = (Vec::new(), Vec::new());
+    let mut phase = |name: String| {
+        phases.push((name.clone(), u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)));
+        told.push(name);
+    };
+    let mut ticks = |memory, bytes| teller.tick(memory, bytes);
+    let mut watch = SandboxWatch { written: &written, phase: &mut phase, ticks: &mut ticks };
+    let ended = run_watched(&enclosure, &limits, &input, log, &mut watch);
+    place.wait_until_empty()?;
+    let ended = ended?;
+    told.into_iter().for_each(|name| teller.tell(&TaskEvent::Phase(name)));
+    costs.ms = u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX);
+    (costs.cpu_ms, costs.peak_memory) = (ended.processor_ms, ended.peak_memory);
+    let last = phases.last().map(|(name, _)| name.clone());
+    costs.phases = phases;
+    Ok(failure_of(&ended, &order.limits, last).map_or(Ok(()), Err))
+}
+
+/// Returns the failure of a build that has ended like this.
+fn failure_of(ended: &SandboxEnd, limits: &Limits, phase: Option<String>) -> Option<TaskFailure> {
+    let over = |cause: FailureCause, used: String| {
+        let limit = cause.limit().and_then(|name| limits.get(name));
+        let detail = format!("{used}, limit {}", limit.unwrap_or_default());
+        Some(TaskFailure { cause, phase: phase.clone(), detail, limit })
+    };
+    match ended.stopped {
+        Some(StopCause::Time(took)) => over(FailureCause::Time, format!("{} s", took.as_secs())),
+        Some(StopCause::Silence(silent)) => {
+            over(FailureCause::Silence, format!("no output for {} s", silent.as_secs()))
+        }
+        Some(StopCause::Memory(bytes)) => over(FailureCause::Memory, format!("{bytes} bytes of memory")),
+        Some(StopCause::Processes(count)) => over(FailureCause::Processes, format!("{count} processes")),
+        Some(StopCause::Processor(time)) => {
+            over(FailureCause::Cpu, format!("a process with {} s of processor time", time.as_secs()))
+        }
+        Some(StopCause::Disk(bytes)) => over(FailureCause::Disk, format!("{bytes} bytes on the disk")),
+        Some(StopCause::Output(bytes)) => over(FailureCause::Output, format!("{bytes} bytes of output")),
+        Some(StopCause::Asked) => None,
+        None => match ended.end {
+            Some(EnclosureEnd::Exited(0)) => None,
+            Some(EnclosureEnd::Exited(code)) => {
+                let detail = format!("exit {code}");
+                Some(TaskFailure { cause: FailureCause::Exit, phase, detail, limit: None })
+            }
+            Some(EnclosureEnd::Signalled(signal)) => {
+                let detail = format!("signal {signal}");
+                Some(TaskFailure { cause: FailureCause::Signal, phase, detail, limit: None })
+            }
+            None => None,
+        },
+    }
+}
+
+fn sandbox_limits(limits: &Limits) -> SandboxLimits {
+    let time = |name| limits.get(name).map(Duration::from_secs);
+    SandboxLimits {
+        time: time(LimitName::Time),
+        silence: time(LimitName::Silence),
+        cpu: time(LimitName::Cpu),
+        memory: limits.get(LimitName::Memory),
+        processes: limits.get(LimitName::Processes),
+        disk: limits.get(LimitName::Disk),
+    }
+}
+
+/// Returns what is mounted in the sandbox of a build.
+fn mounts(inputs: &TaskInputs<'_>) -> Vec<SandboxMount> {
+    let conf = &inputs.work.conf;
+    let mount = |source: &Path, place: &str, is_writable| SandboxMount {
+        source: source.to_owned(),
+        place: place.to_owned(),
+        is_writable,
+    };
+    let part = |name: &str, is_writable| mount(&inputs.place.part(name), &format!("/{name}"), is_writable);
+    let own = [
+        mount(&conf.tree, "/tree", false),
+        mount(&inputs.driver.directory, DRIVER_INSIDE, false),
+        part("packages", false),
+        part("distfiles", false),
+        part("work", true),
+        part("out", true),
+    ];
+    let named = conf
+        .mounts
+        .iter()
+        .map(|named| mount(&named.source, &named.target.to_string_lossy(), named.is_writable));
+    let network = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"]
+        .iter()
+        .filter(|path| inputs.order.has_network && Path::new(path).exists())
+        .map(|path| mount(Path::new(path), path, false));
+    own.into_iter().chain(named).chain(network).collect()
+}
+
+/// Returns the environment of a build: nothing of the caller's.
+fn environment(inputs: &TaskInputs<'_>) -> Vec<(OsString, OsString)> {
+    let order = inputs.order;
+    let (jobs, epoch) = (order.jobs.to_string(), order.source_date_epoch.to_string());
+    let own = [
+        ("PATH", "/usr/bin:/bin:/usr/sbin:/sbin"),
+        ("HOME", "/work"),
+        ("TMPDIR", "/tmp"),
+        ("SHELL", "/bin/sh"),
+        ("LC_ALL", "C"),
+        ("TZ", "UTC"),
+        ("USER", "build"),
+        ("LOGNAME", "build"),
+        ("PKGNAME", &order.package),
+        ("PKG_LOCATION", &order.location),
+        ("TREE", "/tree"),
+        ("DISTDIR", "/distfiles"),
+        ("PACKAGES", "/packages"),
+        ("OUT", "/out"),
+        ("DESTDIR", "/out/root"),
+        ("JOBS", &jobs),
+        ("SOURCE_DATE_EPOCH", &epoch),
+    ];
+    let own = own.into_iter().map(|(name, value)| (name.into(), value.into()));
+    let named = inputs
+        .work
+        .conf
+        .env
+        .iter()
+        .chain(&order.variables.clone().into_iter().collect::<Vec<_>>())
+        .map(|(name, value)| (OsString::from(name), OsString::from(value)))
+        .collect::<Vec<_>>();
+    own.chain(named).collect()
+}
+
+/// Writes the record where the build reads it from its standard input.
+fn record_file(inputs: &TaskInputs<'_>) -> Result<File, TaskError> {
+    let dir = &inputs.place.dir;
+    dir.create(b"record")?.put(inputs.order.record.as_bytes())?;
+    Ok(dir.open_regular(b"record")?)
+}
+
+/// Packs what the build has left.
+fn pack_output(inputs: &TaskInputs<'_>) -> Step<PackedResult> {
+    let (order, place) = (inputs.order, inputs.place);
+    let field = |name: &str| {
+        let value = order.record.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        value.unwrap_or_default().to_owned()
+    };
+    let (name, version) = order.package.rsplit_once('-').unwrap_or((&order.package, "0"));
+    let identity = PackageIdentity {
+        name: name.to_owned(),
+        version: version.to_owned(),
+        location: order.location.clone(),
+        categories: field("CATEGORIES").split_ascii_whitespace().map(str::to_owned).collect(),
+        machine: rustix::system::uname().machine().to_string_lossy().into_owned(),
+        stamp: format!("bulk{}", order.source_date_epoch),
+    };
+    let needs: Vec<Params> = inputs
+        .install
+        .iter()
+        .filter(|entry| order.needs.contains(&entry.result.pkgname))
+        .flat_map(|entry| &entry.result.packages)
+        .map(|package| {
+            let mut params = Params::new();
+            params.set("PKG", &package.pkg);
+            params.set("NAME", &package.pkg);
+            params
+        })
+        .collect();
+    place.empty("made")?;
+    let input = PackingInput {
+        out: &place.part("out"),
+        scratch: &place.part("made"),
+        to: &place.part("results"),
+        identity: &identity,
+        needs: &needs,
+        latest: order.source_date_epoch,
+        of_host: &inputs.base.mounted,
+    };
+    match pack(&input) {
+        Ok(packed) => Ok(Ok(packed)),
+        Err(PackingError::Output(detail)) => failed(FailureCause::Result, None, detail),
+        Err(PackingError::Root(error)) => Err(error.into()),
+    }
+}
+
+/// Compresses the log of a build.
+pub(super) fn compressed(log: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(log)?;
+    encoder.finish()
+}

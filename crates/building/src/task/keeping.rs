@@ -1,0 +1,155 @@
+//! A result is described and enters the pool; distfiles are copied to where a build sees them.
+
+use patchadm_bulk::conf::CheckLevel;
+use patchadm_bulk::journal::FailureCause;
+use patchadm_bulk::result::{BuildResult, Digest, NewResult, PhaseTime, ResultFile, ResultPackage};
+use patchadm_rootfs::{Dir, RootError};
+use patchadm_svr4::package::Mode;
+use sha2::{Digest as _, Sha256};
+
+use super::building::{BuildCosts, TaskError, TaskInputs, compressed};
+use super::order::TaskFailure;
+use super::packing::PackedResult;
+use crate::file_copy::copy_file;
+use crate::pool::{LOG, RESULT};
+
+/// The largest log that is kept in the pool, in bytes.
+const LARGEST_LOG: u64 = 1 << 30;
+
+/// A build whose result is kept.
+pub(super) struct KeptBuild<'a> {
+    /// The directory with its files.
+    pub(super) results: &'a Dir,
+    pub(super) packed: &'a PackedResult,
+    pub(super) leftovers: Vec<String>,
+    pub(super) level: CheckLevel,
+    pub(super) costs: &'a BuildCosts,
+    /// The directory with its log.
+    pub(super) logs: &'a Dir,
+}
+
+/// Lets a result enter the pool.
+pub(super) fn keep(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>) -> Result<(), TaskError> {
+    let (name, dir) = inputs.pool.begin()?;
+    let entered = fill(inputs, build, &dir).and_then(|()| {
+        inputs.pool.enter((&name, &dir), &inputs.order.key)?;
+        Ok(())
+    });
+    if entered.is_err() {
+        // What stays has a name that nobody looks for, and goes with the next prune.
+        let _ = inputs.pool.give_up(&name);
+    }
+    entered
+}
+
+fn fill(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>, dir: &Dir) -> Result<(), TaskError> {
+    let order = inputs.order;
+    let mut result = BuildResult::new(NewResult {
+        pkgname: order.package.clone(),
+        location: order.location.clone(),
+        inputs: order.inputs.clone(),
+        slot: order.slot.clone(),
+        work: inputs.work.id.clone(),
+        run: order.run,
+        built: order.time.clone(),
+    });
+    for (file, params) in &build.packed.packages {
+        let sums = moved(build.results, file, dir)?;
+        result.packages.push(ResultPackage {
+            pkg: params.text("PKG").into_owned(),
+            arch: params.text("ARCH").into_owned(),
+            version: params.text("VERSION").into_owned(),
+            file: file.clone(),
+            size: sums.size,
+            b3: sums.b3,
+            sha256: sums.sha256,
+        });
+    }
+    for file in &build.packed.files {
+        let sums = moved(build.results, file, dir)?;
+        result.files.push(ResultFile { file: file.clone(), size: sums.size, b3: sums.b3 });
+    }
+    (result.ms, result.cpu_ms) = (build.costs.ms, build.costs.cpu_ms);
+    result.peak_memory = build.costs.peak_memory;
+    result.phases = phases(build.costs);
+    (result.check, result.leftovers) = (build.level, build.leftovers.clone());
+    let log = build.logs.read_regular(format!("{}.log", order.package).as_bytes(), LARGEST_LOG)?;
+    put(dir, LOG, &compressed(&log.unwrap_or_default())?)?;
+    put(dir, RESULT, &result.to_bytes()?)?;
+    Ok(())
+}
+
+/// Returns how long each phase took.
+fn phases(costs: &BuildCosts) -> Vec<PhaseTime> {
+    let ends = costs.phases.iter().skip(1).map(|(_, began)| *began).chain([costs.ms]);
+    let phases = costs.phases.iter().zip(ends);
+    phases
+        .map(|((name, began), end)| PhaseTime { name: name.clone(), ms: end.saturating_sub(*began) })
+        .collect()
+}
+
+fn put(dir: &Dir, name: &str, bytes: &[u8]) -> Result<(), RootError> {
+    let mut file = dir.create(name.as_bytes())?;
+    file.put(bytes)?;
+    file.set_mode(Mode::of(0o644))
+}
+
+/// The size and digests of a file.
+struct FileSums {
+    size: u64,
+    b3: Digest,
+    sha256: String,
+}
+
+/// Copies a file to the directory of a result, and digests the copy.
+fn moved(from: &Dir, name: &str, to: &Dir) -> Result<FileSums, RootError> {
+    copy_file(from, name.as_bytes(), to, name.as_bytes())?;
+    to.set_mode(name.as_bytes(), Mode::of(0o644))?;
+    sums(to, name.as_bytes())
+}
+
+fn sums(dir: &Dir, name: &[u8]) -> Result<FileSums, RootError> {
+    let file = dir.open_regular(name)?;
+    let (mut b3, mut sha256, mut size) = (blake3::Hasher::new(), Sha256::new(), 0);
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        let read = std::os::unix::fs::FileExt::read_at(&file, &mut buffer, size);
+        let read = read.map_err(|error| dir.read_error(name, &error))?;
+        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
+        b3.update(bytes);
+        sha256.update(bytes);
+        size += read as u64;
+    }
+    let hex = sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(FileSums { size, b3: Digest::from_bytes(*b3.finalize().as_bytes()), sha256: hex })
+}
+
+/// Copies the distfiles of the record to where the build sees them: it sees the copies whose digests are right.
+pub(super) fn copy_distfiles(inputs: &TaskInputs<'_>) -> Result<Result<(), TaskFailure>, TaskError> {
+    let place = inputs.place.empty("distfiles")?;
+    let wanted = inputs.order.record.lines().find_map(|line| line.strip_prefix("DISTFILES="));
+    let failed = |detail: String| {
+        Ok(Err(TaskFailure { cause: FailureCause::Distfile, phase: None, detail, limit: None }))
+    };
+    for word in wanted.unwrap_or_default().split_ascii_whitespace() {
+        let mut parts = word.rsplitn(3, ':');
+        let (size, sha256, name) = (parts.next(), parts.next(), parts.next());
+        let (Some(size), Some(sha256), Some(name)) = (size, sha256, name) else {
+            return failed(format!("DISTFILES: {word} is not NAME:SHA256:SIZE"));
+        };
+        let from = match Dir::of_host(&inputs.work.conf.distfiles) {
+            Ok(from) if from.look(name.as_bytes())?.is_some() => from,
+            _ => return failed(format!("{name} is not there")),
+        };
+        copy_file(&from, name.as_bytes(), &place, name.as_bytes())?;
+        place.set_mode(name.as_bytes(), Mode::of(0o644))?;
+        let found = sums(&place, name.as_bytes())?;
+        if found.size.to_string() != size {
+            return failed(format!("{name} has {} bytes instead of {size}", found.size));
+        }
+        if found.sha256 != sha256 {
+            return failed(format!("{name} has the SHA-256 {} instead of {sha256}", found.sha256));
+        }
+    }
+    Ok(Ok(()))
+}

@@ -1,0 +1,118 @@
+//! The lines between the command that runs a bulk build and the process of one task: JSON, one value a line.
+//!
+//! The task gets its order as the first line of standard input, which stays open: once it closes, the task ends everything.
+
+use std::collections::BTreeMap;
+
+use patchadm_bulk::conf::Limits;
+use patchadm_bulk::journal::FailureCause;
+use patchadm_bulk::result::{Key, KeyInputs};
+use serde::{Deserialize, Serialize};
+
+/// The format of the lines.
+pub const TASK_FORMAT: u32 = 1;
+
+/// The longest line, in bytes.
+pub const LONGEST_LINE: usize = 64 << 10;
+
+/// What a task is to build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskOrder {
+    /// The format of the lines.
+    pub task: u32,
+    /// The directory of the bulk build.
+    pub work: String,
+    /// The number of the run.
+    pub run: u64,
+    /// PKGNAME.
+    pub package: String,
+    /// The location of its recipe.
+    pub location: String,
+    /// The key of its result.
+    pub key: Key,
+    /// The inputs of the key.
+    pub inputs: KeyInputs,
+    /// The record with DEPENDS, one field a line.
+    pub record: String,
+    /// The packages to install, in the order of their dependencies, each with the key of its result.
+    pub install: Vec<(String, Key)>,
+    /// Those of them that whoever installs the package needs, too.
+    pub needs: Vec<String>,
+    /// The limits.
+    pub limits: Limits,
+    /// How many jobs it may run at a time.
+    pub jobs: u32,
+    /// The slot.
+    pub slot: String,
+    /// The time that counts as that of the sources, in seconds since 1970.
+    pub source_date_epoch: i64,
+    /// Whether the network of the host is visible.
+    pub has_network: bool,
+    /// The digest of the base.
+    pub base: String,
+    /// Whether a result is there that was not checked yet: only that is done then.
+    pub checks_only: bool,
+    /// The time at which the run began, for the result.
+    pub time: String,
+    /// The variables of MULTI_VERSION.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// What a task tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskEvent {
+    /// It works, on this machine, as this process.
+    Started {
+        /// The name of the machine.
+        host: String,
+        /// The process.
+        pid: u32,
+    },
+    /// A phase begins.
+    Phase(String),
+    /// It goes on.
+    Alive {
+        /// The most memory so far, in bytes.
+        memory: u64,
+        /// The bytes of its log.
+        log: u64,
+    },
+    /// It is over.
+    End(TaskEnd),
+}
+
+/// The end of a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskEnd {
+    /// Why the package failed; `None` where its result is in the pool.
+    pub failure: Option<TaskFailure>,
+    /// Why the machine failed: nothing is known of the package then.
+    pub trouble: Option<String>,
+    /// The time of the build in milliseconds.
+    pub ms: u64,
+    /// The processor time in milliseconds.
+    pub cpu_ms: u64,
+    /// The most memory, in bytes.
+    pub peak_memory: u64,
+}
+
+/// The failure of a package.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskFailure {
+    /// The cause.
+    pub cause: FailureCause,
+    /// The phase.
+    pub phase: Option<String>,
+    /// The failure in words.
+    pub detail: String,
+    /// The limit in force, where the cause is one.
+    pub limit: Option<u64>,
+}
+
+impl TaskEnd {
+    /// The end of a task whose machine failed.
+    pub fn trouble(reason: impl Into<String>) -> Self {
+        Self { failure: None, trouble: Some(reason.into()), ms: 0, cpu_ms: 0, peak_memory: 0 }
+    }
+}

@@ -1,0 +1,146 @@
+//! The directory of one task: its layer, its working directories, and two locks that tell who uses it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use patchadm_core::namespaces::HeldLock;
+use patchadm_rootfs::{Dir, FileType, Lock, LockError, RootError, random};
+use patchadm_svr4::package::Mode;
+
+use crate::work::{PROGRAM, made};
+
+/// The directories of a task: its layer and that of overlayfs, and what is mounted.
+const PARTS: [&str; 6] = ["upper", "scratch", "work", "out", "packages", "distfiles"];
+
+/// The lock of the process of the task.
+const OWNER: &[u8] = b"owner";
+
+/// The lock that is shared by what runs in the sandbox.
+const INSIDE: &[u8] = b"inside";
+
+/// How long is waited between two looks whether everything inside has ended.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// The directory of one task, for as long as it is used.
+#[derive(Debug)]
+pub(crate) struct TaskPlace {
+    tasks: Dir,
+    name: Vec<u8>,
+    /// Its path on this machine.
+    pub(crate) path: PathBuf,
+    /// The directory.
+    pub(crate) dir: Dir,
+    _owner: Lock,
+}
+
+impl TaskPlace {
+    /// Makes the directory of a task of the bulk build with this identity.
+    pub(crate) fn make(build_dir: &Path, id: &str) -> Result<Self, LockError> {
+        let above = Dir::of_host(build_dir)?;
+        let tasks = made(&above, b"tasks")?;
+        let name = format!("{id}.{:016x}", random()?).into_bytes();
+        let dir = tasks.make_dir(&name, Mode::of(0o755))?;
+        let owner = Lock::take_file(&dir, OWNER, PROGRAM, |_| false)?;
+        for part in PARTS {
+            dir.make_dir(part.as_bytes(), Mode::of(0o755))?;
+        }
+        let path = crate::work::host_path(&build_dir.join("tasks"), &name);
+        Ok(Self { tasks, name, path, dir, _owner: owner })
+    }
+
+    /// Returns the path of a part.
+    pub(crate) fn part(&self, part: &str) -> PathBuf {
+        self.path.join(part)
+    }
+
+    /// Makes a part anew, and empty.
+    pub(crate) fn empty(&self, part: &str) -> Result<Dir, RootError> {
+        remove_all(&self.dir, part.as_bytes())?;
+        self.dir.make_dir(part.as_bytes(), Mode::of(0o755))
+    }
+
+    /// Returns the lock that what runs inside holds.
+    pub(crate) fn inside(&self) -> HeldLock {
+        HeldLock { directory: self.path.clone().into(), name: "inside".into() }
+    }
+
+    /// Waits until nothing runs inside any more.
+    pub(crate) fn wait_until_empty(&self) -> Result<(), LockError> {
+        let wait = |_: &_| {
+            std::thread::sleep(PAUSE);
+            true
+        };
+        Lock::take_file(&self.dir, INSIDE, PROGRAM, wait).map(drop)
+    }
+
+    /// Removes the directory.
+    pub(crate) fn remove(self) -> Result<(), RootError> {
+        remove_all(&self.tasks, &self.name)
+    }
+}
+
+/// Removes the directories of tasks that nobody owns any more. What cannot be removed stays for the next time.
+pub(crate) fn remove_abandoned(build_dir: &Path) -> Result<(), RootError> {
+    let above = Dir::of_host(build_dir)?;
+    if above.look(b"tasks")?.is_none() {
+        return Ok(());
+    }
+    let tasks = above.dir(b"tasks")?;
+    for name in tasks.directories()? {
+        let Ok(dir) = tasks.dir(&name) else { continue };
+        let is_used = [OWNER, INSIDE].iter().any(|lock| Lock::is_file_held(&dir, lock).unwrap_or(true));
+        if !is_used {
+            let _ = remove_all(&tasks, &name);
+        }
+    }
+    Ok(())
+}
+
+/// Removes a directory with all below it, also with directories that their owner may not enter.
+pub(crate) fn remove_all(above: &Dir, name: &[u8]) -> Result<(), RootError> {
+    match above.remove_tree(name) {
+        Err(error) if error.is_refused_access() => {
+            open_all(above, name)?;
+            above.remove_tree(name)
+        }
+        other => other,
+    }
+}
+
+/// Gives the owner of directories all rights.
+fn open_all(above: &Dir, name: &[u8]) -> Result<(), RootError> {
+    above.set_mode(name, Mode::of(0o700))?;
+    let mut open = vec![above.dir(name)?];
+    while let Some(dir) = open.pop() {
+        for name in dir.names()? {
+            if dir.look(&name)?.is_some_and(|seen| seen.file_type == FileType::Directory) {
+                dir.set_mode(&name, Mode::of(0o700))?;
+                open.push(dir.dir(&name)?);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_place_of_a_task_that_has_ended_is_removed_and_that_of_a_living_one_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let living = TaskPlace::make(dir.path(), "id").unwrap();
+        let dead = dir.path().join("tasks/id.0");
+        fs::create_dir_all(dead.join("scratch/work/deep")).unwrap();
+        fs::set_permissions(dead.join("scratch/work"), fs::Permissions::from_mode(0)).unwrap();
+        remove_abandoned(dir.path()).unwrap();
+        assert!(!dead.exists() && living.path.exists());
+        let path = living.path.clone();
+        living.wait_until_empty().unwrap();
+        living.remove().unwrap();
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,109 @@
+//! The process of a task: it gets its order on standard input, and tells on standard output how it goes on.
+
+use std::io::{self, BufRead as _, Read as _, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::building::{TaskInputs, build};
+use super::order::{TASK_FORMAT, TaskEnd, TaskEvent, TaskOrder};
+use super::place::TaskPlace;
+use crate::base::{base_layer, build_user};
+use crate::driver::Driver;
+use crate::pool::{FoundResult, Pool, PoolEntry};
+use crate::work::Work;
+
+/// The largest order, in bytes: the record is the most of it.
+const LARGEST_ORDER: u64 = 32 << 20;
+
+/// How often a task says that it goes on.
+const ALIVE: Duration = Duration::from_secs(5);
+
+/// Whoever is told of a task.
+pub(super) struct TaskTeller<'a> {
+    out: &'a mut dyn Write,
+    is_ended: Arc<AtomicBool>,
+    last: Instant,
+}
+
+impl TaskTeller<'_> {
+    /// Tells an event. If nobody listens any more, the task ends soon.
+    pub(super) fn tell(&mut self, event: &TaskEvent) {
+        let line = serde_json::to_vec(event).unwrap_or_default();
+        let told = self.out.write_all(&[&line[..], b"\n"].concat()).and_then(|()| self.out.flush());
+        if told.is_err() {
+            self.is_ended.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells now and then that the task goes on; returns whether it is to end.
+    pub(super) fn tick(&mut self, memory: u64, log: u64) -> bool {
+        if self.last.elapsed() >= ALIVE {
+            self.last = Instant::now();
+            self.tell(&TaskEvent::Alive { memory, log });
+        }
+        self.is_ended.load(Ordering::Relaxed)
+    }
+}
+
+/// Carries out one task: its order is the first line of `input`, events go to `output`. Once `input` ends, the task ends.
+pub fn serve_task(input: impl io::Read + Send + 'static, output: &mut dyn Write) -> io::Result<()> {
+    let mut input = io::BufReader::new(input);
+    let mut line = Vec::new();
+    input.by_ref().take(LARGEST_ORDER).read_until(b'\n', &mut line)?;
+    let is_ended = Arc::new(AtomicBool::new(false));
+    let ends = is_ended.clone();
+    std::thread::spawn(move || {
+        let mut rest = [0; 64];
+        while matches!(input.read(&mut rest), Ok(read) if read > 0) {}
+        ends.store(true, Ordering::Relaxed);
+    });
+    let mut teller = TaskTeller { out: output, is_ended, last: Instant::now() };
+    let end = match serde_json::from_slice::<TaskOrder>(&line) {
+        Ok(order) if order.task == TASK_FORMAT => {
+            teller.tell(&TaskEvent::Started { host: host_name(), pid: std::process::id() });
+            carry_out(&order, &mut teller).unwrap_or_else(TaskEnd::trouble)
+        }
+        Ok(order) => TaskEnd::trouble(format!("the order has format {}", order.task)),
+        Err(error) => TaskEnd::trouble(format!("the order cannot be read: {error}")),
+    };
+    teller.tell(&TaskEvent::End(end));
+    Ok(())
+}
+
+/// Carries out an order; an error is the machine's.
+fn carry_out(order: &TaskOrder, teller: &mut TaskTeller<'_>) -> Result<TaskEnd, String> {
+    let shown = |error: &dyn std::error::Error| error.to_string();
+    let work = Work::open(&PathBuf::from(&order.work)).map_err(|error| shown(&error))?;
+    let driver = Driver::find(&work).map_err(|error| shown(&error))?;
+    let pool = Pool::open(&work.conf.pool).map_err(|error| shown(&error))?;
+    let user = build_user(&work.conf)?;
+    let base = base_layer(&work.conf, user).map_err(|error| shown(&error))?;
+    let mut install: Vec<PoolEntry> = Vec::new();
+    for (package, key) in &order.install {
+        match pool.find(key).map_err(|error| shown(&error))? {
+            FoundResult::Result(entry) => install.push(*entry),
+            FoundResult::Nothing => return Err(format!("the result of {package} is not in the pool")),
+            FoundResult::Damaged(reason) => return Err(reason),
+        }
+    }
+    let place = TaskPlace::make(&work.conf.build_dir, &work.id).map_err(|error| shown(&error))?;
+    let inputs = TaskInputs {
+        order,
+        work: &work,
+        driver: &driver,
+        pool: &pool,
+        base: &base,
+        user,
+        install: &install,
+        place: &place,
+    };
+    let end = build(&inputs, teller);
+    place.remove().map_err(|error| shown(&error))?;
+    end.map_err(|error| error.to_string())
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
