@@ -22,5 +22,6 @@ mod file_copy;
 mod installed;
 pub mod pool;
 pub mod sandbox;
+pub mod scan;
 pub mod task;
 pub mod work;

@@ -1,0 +1,12 @@
+//! What the recipes of a tree make: `scan` is called for each location whose files are not as they were.
+
+mod agent;
+mod reading;
+mod sandbox;
+mod seen_files;
+
+pub use agent::serve_scan;
+pub use reading::{ScanError, ScanRequest, ScanResult, scan};
+
+/// The argument that makes the program the process inside a sandbox that calls `scan`.
+pub const SCAN_PROCESS: &str = "__bulk-scan";

@@ -1,0 +1,358 @@
+//! All locations that are wanted are scanned, in parallel; what is known of them and still true is not asked again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use patchadm_bulk::cache::{FileNumber, ScanCache};
+use patchadm_bulk::records::{Location, Records};
+use patchadm_bulk::resolve::needed_locations;
+use patchadm_bulk::result::Digest;
+use patchadm_rootfs::{Dir, RootError};
+use patchadm_svr4::package::Mode;
+
+use super::sandbox::{Printed, ScanSandbox};
+use super::seen_files::{RecipeError, digest_of, files_of_recipe, seen_now, status_of};
+use crate::base::BaseLayer;
+use crate::driver::Driver;
+use crate::sandbox::BuildUser;
+use crate::work::{PROGRAM, Work};
+
+/// The largest scan cache, in bytes.
+const LARGEST_CACHE: u64 = 1 << 30;
+
+/// The file with the cache, in the directory `scan`.
+const CACHE: &[u8] = b"cache";
+
+/// What is to be scanned.
+pub struct ScanRequest<'a> {
+    /// The directory of the bulk build.
+    pub work: &'a Work,
+    /// The driver.
+    pub driver: &'a Driver,
+    /// The base of the sandboxes.
+    pub base: (&'a BaseLayer, &'a str),
+    /// Under whose ids `scan` runs.
+    pub user: BuildUser,
+    /// The names that are wanted; none for all that there is.
+    pub names: &'a [String],
+    /// Whether nothing that is known is believed.
+    pub is_full: bool,
+    /// How many calls run at a time.
+    pub slots: usize,
+    /// The nanoseconds since 1970.
+    pub now: i64,
+    /// Returns the signal that asks for the end.
+    pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+}
+
+/// What a scan has found.
+#[derive(Debug)]
+pub struct ScanResult {
+    /// The records of all locations that were wanted.
+    pub records: Records,
+    /// The number of locations.
+    pub locations: usize,
+    /// How many of them were scanned now.
+    pub scanned: usize,
+    /// How many were known.
+    pub reused: usize,
+    /// Notes for the operator.
+    pub notes: Vec<String>,
+}
+
+/// The reasons why nothing is known of a tree.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// The list of locations could not be had.
+    #[error("the list of locations: {0}")]
+    Listing(String),
+    /// A sandbox could not be made, or was lost.
+    #[error("{0}")]
+    Sandbox(#[from] io::Error),
+    /// The disk.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// It was asked to end.
+    #[error("it was interrupted by signal {0}")]
+    Interrupted(i32),
+}
+
+/// Scans a tree.
+pub fn scan(request: &ScanRequest<'_>) -> Result<ScanResult, ScanError> {
+    let dir = request.work.directory("scan")?;
+    let mut notes = Vec::new();
+    let cache = if request.is_full { ScanCache::default() } else { read_cache(&dir, &mut notes)? };
+    let mut scan =
+        TreeScan { request, cache, unchanged: BTreeMap::new(), texts: BTreeMap::new(), counts: (0, 0) };
+    let locations = scan.wanted()?;
+    scan.take(locations.clone())?;
+    let mut records = Records::new();
+    if request.names.is_empty() {
+        scan.add_to(&mut records, &locations);
+    } else {
+        scan.follow_needs(&mut records, locations)?;
+    }
+    let all: BTreeSet<String> = scan.texts.keys().cloned().collect();
+    if request.names.is_empty() {
+        scan.cache.retain(|location| all.contains(location));
+    }
+    dir.replace_file(PROGRAM, CACHE, &scan.cache.to_bytes(), Mode::of(0o644))?;
+    let (scanned, reused) = scan.counts;
+    Ok(ScanResult { records, locations: all.len(), scanned, reused, notes })
+}
+
+/// Reads what is known. Damage is told, and then nothing is known.
+fn read_cache(dir: &Dir, notes: &mut Vec<String>) -> Result<ScanCache, RootError> {
+    let Some(bytes) = dir.read_regular(CACHE, LARGEST_CACHE)? else { return Ok(ScanCache::default()) };
+    Ok(match ScanCache::parse(&bytes) {
+        Ok((cache, _)) => cache,
+        Err(damage) => {
+            notes.push(format!("the scan cache is damaged ({damage}): everything is scanned again"));
+            ScanCache::default()
+        }
+    })
+}
+
+struct TreeScan<'a> {
+    request: &'a ScanRequest<'a>,
+    cache: ScanCache,
+    /// Which of the noted files are as they were, as far as they were looked at.
+    unchanged: BTreeMap<usize, bool>,
+    /// What was printed for each location, or why its scan failed.
+    texts: BTreeMap<String, Result<String, String>>,
+    /// How many locations were scanned, and how many known.
+    counts: (usize, usize),
+}
+
+impl TreeScan<'_> {
+    /// Returns the locations to begin with: all, or those that are named.
+    fn wanted(&self) -> Result<Vec<Location>, ScanError> {
+        let named: Vec<Location> =
+            self.request.names.iter().filter_map(|name| Location::parse(name).ok()).collect();
+        let is_there = |location: &&Location| self.request.work.conf.tree.join(location.as_str()).is_dir();
+        let there: Vec<Location> = named.iter().filter(is_there).cloned().collect();
+        if !self.request.names.is_empty() && there.len() == self.request.names.len() {
+            return Ok(there);
+        }
+        self.listing()
+    }
+
+    /// Asks the driver for all locations.
+    fn listing(&self) -> Result<Vec<Location>, ScanError> {
+        let printed = self.sandbox()?.call(None)?.map_err(ScanError::Listing)?;
+        let text = String::from_utf8(printed)
+            .map_err(|_| ScanError::Listing("scan printed what is no UTF-8".to_owned()))?;
+        let mut locations = BTreeSet::new();
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            let location = Location::parse(line).map_err(|error| ScanError::Listing(error.to_string()))?;
+            locations.insert(location);
+        }
+        Ok(locations.into_iter().collect())
+    }
+
+    fn sandbox(&self) -> Result<ScanSandbox, ScanError> {
+        let request = self.request;
+        Ok(ScanSandbox::make(request.work, request.driver, request.base.0, request.user)?)
+    }
+
+    /// Adds the records of locations, those of failed scans included.
+    fn add_to(&self, records: &mut Records, locations: &[Location]) {
+        for location in locations {
+            match self.texts.get(location.as_str()) {
+                Some(Ok(text)) => {
+                    if let Err(error) = records.read(location, text.as_bytes()) {
+                        records.add_failed_scan(location, &format!("scan: {error}"));
+                    }
+                }
+                Some(Err(reason)) => {
+                    records.add_failed_scan(location, reason);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Scans what the named locations need, and what that needs.
+    fn follow_needs(&mut self, records: &mut Records, first: Vec<Location>) -> Result<(), ScanError> {
+        let mut next = first;
+        let mut known: BTreeSet<Location> = next.iter().cloned().collect();
+        loop {
+            let begin = u32::try_from(records.len()).unwrap_or(u32::MAX);
+            self.add_to(records, &next);
+            let needed = needed_locations(records, begin..u32::try_from(records.len()).unwrap_or(u32::MAX));
+            let mut more = needed.named;
+            if needed.needs_listing {
+                more.extend(self.listing()?);
+            }
+            next = more.into_iter().filter(|location| known.insert(location.clone())).collect();
+            if next.is_empty() {
+                return Ok(());
+            }
+            self.take(next.clone())?;
+        }
+    }
+
+    /// Finds out what locations make: known, or scanned.
+    fn take(&mut self, locations: Vec<Location>) -> Result<(), ScanError> {
+        let mut open = Vec::new();
+        for location in locations {
+            match self.known(location.as_str()) {
+                Some(text) => {
+                    self.counts.1 += 1;
+                    self.texts.insert(location.as_str().to_owned(), Ok(text));
+                }
+                None => open.push(location),
+            }
+        }
+        self.counts.0 += open.len();
+        for (location, printed) in self.call_all(&open)? {
+            let text = printed.and_then(|printed| self.remember(location.as_str(), &printed));
+            self.texts.insert(location.as_str().to_owned(), text);
+        }
+        Ok(())
+    }
+
+    /// Returns what is known of a location, if everything that was read for it is as it was.
+    fn known(&mut self, location: &str) -> Option<String> {
+        let entry = self.cache.entry(location)?.clone();
+        if *entry.key() != self.key(location).ok()? {
+            return None;
+        }
+        for number in entry.files() {
+            if !self.is_unchanged(number) {
+                return None;
+            }
+        }
+        Some(self.cache.records_of(&entry))
+    }
+
+    fn is_unchanged(&mut self, number: FileNumber) -> bool {
+        if let Some(known) = self.unchanged.get(&number.index()) {
+            return *known;
+        }
+        let Some(file) = self.cache.files().get(number.index()) else { return false };
+        let path = self.request.work.conf.tree.join(&file.path);
+        let now = status_of(&path);
+        let is_unchanged = file.seen.is_unchanged(now.as_ref(), || digest_of(&path));
+        if is_unchanged && let Some(now) = now {
+            self.cache.renew_file(number, now, self.request.now);
+        }
+        self.unchanged.insert(number.index(), is_unchanged);
+        is_unchanged
+    }
+
+    /// Returns the digest of all that a scan depends on and that is no file.
+    fn key(&self, location: &str) -> Result<Digest, RecipeError> {
+        let files = files_of_recipe(&self.request.work.conf.tree, location)?;
+        let names: Vec<String> = files.into_iter().map(|file| file.path).collect();
+        let env = &self.request.work.conf.env;
+        Ok(Digest::of(format!("{names:?}\n{env:?}\n{}", self.request.base.1).as_bytes()))
+    }
+
+    /// Remembers what was printed for a location with what was read for it.
+    fn remember(&mut self, location: &str, printed: &[u8]) -> Result<String, String> {
+        let text = String::from_utf8_lossy(printed).into_owned();
+        let mut records = Records::new();
+        let place = Location::parse(location).map_err(|error| error.to_string())?;
+        let read = records.read(&place, printed).map_err(|error| format!("scan: {error}"))?;
+        let tree = &self.request.work.conf.tree;
+        let recipe = files_of_recipe(tree, location).map_err(|error| error.to_string())?;
+        let own = recipe.into_iter().map(|file| format!("{location}/{}", file.path));
+        let mut paths: BTreeSet<String> = own.collect();
+        for index in read {
+            if let Some(record) = records.get(index) {
+                let named = records.scan_depends(record);
+                paths.extend(named.map(|path| path_in_tree(location, path)));
+            }
+        }
+        let scan = self.request.driver.directory.join("scan");
+        paths.insert(scan.to_string_lossy().into_owned());
+        let now = self.request.now;
+        let numbers: Vec<FileNumber> = paths
+            .iter()
+            .map(|path| {
+                let seen = seen_now(&tree.join(path), now);
+                self.cache.note_file(path, seen)
+            })
+            .collect();
+        if let Ok(key) = self.key(location) {
+            self.cache.set_entry(location, key, &numbers, &text);
+        }
+        Ok(text)
+    }
+
+    /// Calls `scan` for locations, several at a time.
+    fn call_all(&self, locations: &[Location]) -> Result<Vec<(Location, Printed)>, ScanError> {
+        let next = Mutex::new(locations.iter());
+        let threads = self.request.slots.min(locations.len()).max(1);
+        let results = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| self.call_some(&next))).collect();
+            let lost = |_| Err(ScanError::Sandbox(io::Error::other("a thread of the scan failed")));
+            workers.into_iter().map(|worker| worker.join().unwrap_or_else(lost)).collect::<Vec<_>>()
+        });
+        let mut printed = Vec::with_capacity(locations.len());
+        for result in results {
+            printed.extend(result?);
+        }
+        printed.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(printed)
+    }
+
+    fn call_some(
+        &self,
+        next: &Mutex<std::slice::Iter<'_, Location>>,
+    ) -> Result<Vec<(Location, Printed)>, ScanError> {
+        let mut done = Vec::new();
+        let take = || next.lock().ok()?.next().cloned();
+        let Some(mut location) = take() else { return Ok(done) };
+        let mut sandbox = self.sandbox()?;
+        loop {
+            if let Some(signal) = (self.request.interrupt)() {
+                return Err(ScanError::Interrupted(signal));
+            }
+            let printed = sandbox.call(Some(location.as_str()))?;
+            done.push((location, printed));
+            match take() {
+                Some(another) => location = another,
+                None => return Ok(done),
+            }
+        }
+    }
+}
+
+/// Returns the path of a file that a recipe names, below the tree where it is there; else absolute.
+fn path_in_tree(location: &str, named: &str) -> String {
+    let path = Path::new(named);
+    if let Ok(below) = path.strip_prefix("/tree") {
+        return below.to_string_lossy().into_owned();
+    }
+    if path.is_absolute() {
+        return named.to_owned();
+    }
+    let mut parts = PathBuf::new();
+    for part in Path::new(location).join(path).components() {
+        match part {
+            std::path::Component::ParentDir => {
+                parts.pop();
+            }
+            std::path::Component::Normal(name) => parts.push(name),
+            _ => {}
+        }
+    }
+    parts.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_a_recipe_names_is_one_of_the_tree_or_of_the_machine() {
+        assert_eq!(path_in_tree("net/curl", "../../mk/common"), "mk/common");
+        assert_eq!(path_in_tree("net/curl", "patches/a"), "net/curl/patches/a");
+        assert_eq!(path_in_tree("net/curl", "/tree/mk/x"), "mk/x");
+        assert_eq!(path_in_tree("net/curl", "/usr/include/x.h"), "/usr/include/x.h");
+    }
+}

@@ -1,0 +1,127 @@
+//! A sandbox in which `scan` is called: nothing but `/tmp` can be written to, and one serves many calls.
+
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use patchadm_core::namespaces::EnclosureProcess;
+use patchadm_rootfs::Dir;
+use patchadm_svr4::package::Mode;
+
+use super::SCAN_PROCESS;
+use super::agent::{MOST_PRINTED, ScanAnswer, ScanOrder};
+use crate::base::BaseLayer;
+use crate::driver::{DRIVER_INSIDE, Driver};
+use crate::sandbox::{BuildRoot, BuildUser, SandboxCommand, SandboxLimits, SandboxMount, enclosure};
+use crate::task::place::TaskPlace;
+use crate::work::{Work, made};
+
+/// A sandbox for scans, with the process in it that calls `scan`.
+pub(super) struct ScanSandbox {
+    place: Option<TaskPlace>,
+    process: Option<EnclosureProcess>,
+    socket: BufReader<UnixStream>,
+}
+
+/// What one call printed, or why it failed.
+pub(super) type Printed = Result<Vec<u8>, String>;
+
+impl ScanSandbox {
+    /// Makes a sandbox.
+    pub(super) fn make(work: &Work, driver: &Driver, base: &BaseLayer, user: BuildUser) -> io::Result<Self> {
+        let place = TaskPlace::make(&work.conf.build_dir, &work.id).map_err(io::Error::other)?;
+        let upper = Dir::of_host(&place.part("upper")).map_err(io::Error::other)?;
+        let tmp = made(&upper, b"tmp").map_err(io::Error::other)?;
+        tmp.set_own_mode(Mode::of(0o1777)).map_err(io::Error::other)?;
+        let program = std::fs::read_link("/proc/self/exe")?;
+        let mount = |source: &Path, place: &str| SandboxMount {
+            source: source.to_owned(),
+            place: place.to_owned(),
+            is_writable: false,
+        };
+        let root = BuildRoot {
+            lower: vec![base.layer.clone()],
+            upper: place.part("upper"),
+            scratch: place.part("scratch"),
+            host: base.mounted.clone(),
+            mounts: vec![
+                mount(&work.conf.tree, "/tree"),
+                mount(&driver.directory, DRIVER_INSIDE),
+                mount(&program, "/.patchadm"),
+            ],
+        };
+        let own = [
+            ("PATH", "/usr/bin:/bin:/usr/sbin:/sbin"),
+            ("HOME", "/tmp"),
+            ("TMPDIR", "/tmp"),
+            ("SHELL", "/bin/sh"),
+            ("LC_ALL", "C"),
+            ("TZ", "UTC"),
+            ("TREE", "/tree"),
+        ];
+        let own = own.into_iter().map(|(name, value)| (name.into(), value.into()));
+        let named = work.conf.env.iter().map(|(name, value)| (name.into(), value.into()));
+        let command = SandboxCommand {
+            words: vec!["/.patchadm".into(), SCAN_PROCESS.into()],
+            environment: own.chain(named).collect(),
+            directory: "/tree".to_owned(),
+            user,
+            has_network: false,
+        };
+        let enclosure = enclosure(&root, command, &SandboxLimits::default(), Some(place.inside()));
+        let (ours, theirs) = UnixStream::pair()?;
+        let process =
+            EnclosureProcess::start(&enclosure, theirs.as_fd(), OwnedFd::from(theirs.try_clone()?))?;
+        drop(theirs);
+        let mut sandbox = Self { place: Some(place), process: Some(process), socket: BufReader::new(ours) };
+        let order = serde_json::to_vec(&ScanOrder { time: work.conf.scan_time })?;
+        sandbox.put(&order)?;
+        Ok(sandbox)
+    }
+
+    fn put(&mut self, line: &[u8]) -> io::Result<()> {
+        self.socket.get_mut().write_all(&[line, b"\n"].concat())
+    }
+
+    /// Calls `scan`, for a location or for the list of all. An error is the machine's.
+    pub(super) fn call(&mut self, location: Option<&str>) -> io::Result<Printed> {
+        self.put(&serde_json::to_vec(&location)?)?;
+        let mut line = Vec::new();
+        (&mut self.socket).take(4096).read_until(b'\n', &mut line)?;
+        let answer: ScanAnswer =
+            serde_json::from_slice(&line).map_err(|_| io::Error::other(self.why_it_is_lost(&line)))?;
+        let length = answer.length as u64;
+        if length > MOST_PRINTED {
+            return Err(io::Error::other("the sandbox of a scan answers nonsense"));
+        }
+        let mut printed = vec![0; answer.length];
+        self.socket.read_exact(&mut printed)?;
+        Ok(answer.failure.map_or(Ok(printed), Err))
+    }
+
+    /// Returns why the process does not answer: what it said, or how it ended.
+    fn why_it_is_lost(&mut self, said: &[u8]) -> String {
+        match self.process.take().map(EnclosureProcess::wait) {
+            Some(Err(error)) => error.to_string(),
+            Some(Ok((end, _))) => {
+                format!("the sandbox of a scan ended ({end:?}): {}", String::from_utf8_lossy(said).trim_end())
+            }
+            None => "the sandbox of a scan is gone".to_owned(),
+        }
+    }
+}
+
+impl Drop for ScanSandbox {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+            let _ = process.wait();
+        }
+        if let Some(place) = self.place.take() {
+            // What stays belongs to nobody and goes with the next run.
+            let _ = place.wait_until_empty();
+            let _ = place.remove();
+        }
+    }
+}
