@@ -1,1 +1,7 @@
 //! How long builds took, and two runs compared.
+
+mod builds;
+mod compared;
+
+pub use builds::{BuildEstimates, BuildRecord, parse_builds};
+pub use compared::{RunDifference, RunPackage, SlowerBuild};

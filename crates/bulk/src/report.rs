@@ -1,1 +1,17 @@
-//! What is told of a run.
+//! What is told of a run: one value, and from it the text and the mail.
+
+mod mail;
+mod run_report;
+mod text;
+mod visible;
+
+pub use mail::{MailInput, report_mail, subject};
+pub use run_report::{
+    LeftoverReport, MachineReport, PackageReport, PatchesReport, RunReport, SetReport, SourcePatchReport,
+    TakenLibrary, UnmetLibrary,
+};
+pub use text::{ReportTextInput, report_text};
+pub use visible::visible;
+
+#[cfg(test)]
+mod tests;

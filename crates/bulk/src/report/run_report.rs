@@ -1,0 +1,228 @@
+//! The report of a run as one value: the document of `report.json`, and what text, page and mail are made of.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::history::RunPackage;
+use crate::journal::{FailureCause, PackageState, StateCounts};
+use crate::result::{Digest, Key};
+
+/// A package of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageReport {
+    /// PKGNAME.
+    pub package: String,
+    /// Its location.
+    pub location: String,
+    /// Its state.
+    pub state: PackageState,
+    /// The cause of a failure.
+    pub cause: Option<FailureCause>,
+    /// The phase in which the build failed.
+    pub phase: Option<String>,
+    /// The failure, or the reason why it is not built, in words.
+    pub detail: Option<String>,
+    /// For an indirect state: the nearest packages that failed by themselves, sorted.
+    pub because: Vec<String>,
+    /// How many packages are not built since they need it ([`RunReport::count_breaks`]).
+    pub breaks: u64,
+    /// How many of these wait for nothing else.
+    pub breaks_alone: u64,
+    /// Its key, if that is known.
+    pub key: Option<Key>,
+    /// The run in which it was built or failed.
+    pub run: Option<u64>,
+    /// The slot where that was.
+    pub slot: Option<String>,
+    /// How often it was started in this run.
+    pub tries: u32,
+    /// The duration in milliseconds.
+    pub ms: Option<u64>,
+    /// The CPU time in milliseconds.
+    pub cpu_ms: Option<u64>,
+    /// The most memory that it used, in bytes.
+    pub peak_memory: Option<u64>,
+    /// The path of its log in the directory of the run.
+    pub log: Option<String>,
+    /// MAINTAINER of its record.
+    pub maintainer: Option<String>,
+    /// The inputs of its key that differ from its last success, the most telling first.
+    pub suspects: Vec<String>,
+}
+
+/// A library that a set needs and does not have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnmetLibrary {
+    /// The package that needs it.
+    pub package: String,
+    /// Its SONAME.
+    pub library: String,
+}
+
+/// The set of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetReport {
+    /// Its number: that of its run.
+    pub run: u64,
+    /// How many packages it has.
+    pub packages: u64,
+    /// Those that it has from the previous set, since they were not built.
+    pub kept: Vec<String>,
+    /// What it needs and does not have.
+    pub unmet: Vec<UnmetLibrary>,
+}
+
+/// What a package left behind when it was removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftoverReport {
+    /// The package.
+    pub package: String,
+    /// Absolute paths.
+    pub paths: Vec<String>,
+}
+
+/// The machines behind a slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineReport {
+    /// The name of the slot.
+    pub slot: String,
+    /// How many tasks it runs at a time.
+    pub count: u32,
+    /// How often it was in trouble.
+    pub trouble: u64,
+    /// Why it was left out; `None` if it was not.
+    pub left_out: Option<String>,
+}
+
+/// The patch of a source, as `delta` tells of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourcePatchReport {
+    /// The source.
+    pub source: String,
+    /// The id of its patch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The word of `delta`: `built`, `kept`, `unchanged`, `failed`, `new`, `gone`.
+    pub state: String,
+    /// The reason for that.
+    pub reason: String,
+    /// What else `delta` tells.
+    #[serde(flatten)]
+    pub others: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A library that a patch takes away from packages that were released.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenLibrary {
+    /// The id of the patch.
+    pub id: String,
+    /// The SONAME.
+    pub library: String,
+    /// The released packages that need it.
+    pub packages: Vec<String>,
+}
+
+/// The patches of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PatchesReport {
+    /// The sources, as `delta` tells of them.
+    pub sources: Vec<SourcePatchReport>,
+    /// Libraries that go, with what is to be patched together.
+    pub takes_away: Vec<TakenLibrary>,
+    /// What else `delta` tells.
+    #[serde(flatten)]
+    pub others: serde_json::Map<String, serde_json::Value>,
+}
+
+/// The report of a run. All times are RFC 3339.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunReport {
+    /// The number of the run.
+    pub run: u64,
+    /// The path of the working directory.
+    pub work: String,
+    /// The digest of `bulk.conf`.
+    pub conf: Digest,
+    /// When it began.
+    pub began: String,
+    /// When it ended.
+    pub ended: String,
+    /// Whether it was continued after an interruption.
+    pub continued: bool,
+    /// How many packages are in each state; those without any are left out.
+    pub counts: StateCounts,
+    /// All packages, in byte order of PKGNAME.
+    pub packages: Vec<PackageReport>,
+    /// The set; `None` if there is none.
+    pub set: Option<SetReport>,
+    /// Why there is no set, where there would have been one.
+    pub set_refused: Option<String>,
+    /// Packages that one key gave other bytes than before, each as `PKGNAME: first differing file`.
+    pub not_reproducible: Vec<String>,
+    /// What packages left behind.
+    pub leftovers: Vec<LeftoverReport>,
+    /// The machines.
+    pub machines: Vec<MachineReport>,
+    /// The patches; `None` if none were to be made.
+    pub patches: Option<PatchesReport>,
+    /// What was published, as `publish` tells of it; `None` if nothing was to be.
+    pub published: Option<serde_json::Value>,
+}
+
+impl RunReport {
+    /// Returns how many packages are in a state.
+    pub fn count(&self, state: PackageState) -> u64 {
+        self.counts.get(&state).copied().unwrap_or_default()
+    }
+
+    /// Counts packages by state, and for each what it breaks: the packages whose `because` names it, and those whose
+    /// `because` names nothing else. What failed had all that it needs, so nothing that is broken is hidden behind it.
+    pub fn count_breaks(&mut self) {
+        let mut breaks: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+        let mut counts = StateCounts::new();
+        for package in &self.packages {
+            *counts.entry(package.state).or_default() += 1;
+            for cause in &package.because {
+                let (all, alone) = breaks.entry(cause).or_default();
+                *all += 1;
+                *alone += u64::from(package.because.len() == 1);
+            }
+        }
+        let own = |package: &PackageReport| breaks.get(package.package.as_str()).copied().unwrap_or_default();
+        let broken: Vec<(u64, u64)> = self.packages.iter().map(own).collect();
+        for (package, broken) in self.packages.iter_mut().zip(broken) {
+            (package.breaks, package.breaks_alone) = broken;
+        }
+        self.counts = counts;
+    }
+
+    /// Returns the packages for a comparison with another run.
+    pub fn run_packages(&self) -> Vec<RunPackage<'_>> {
+        let packages = self.packages.iter().map(|package| RunPackage {
+            package: &package.package,
+            location: &package.location,
+            state: package.state,
+            ms: package.ms,
+        });
+        packages.collect()
+    }
+
+    /// Returns the failures that most packages wait for, at most this many, the most harmful first.
+    pub fn most_harmful(&self, most: usize) -> Vec<&PackageReport> {
+        let failed = self
+            .packages
+            .iter()
+            .filter(|package| package.state == PackageState::Failed && package.breaks > 0);
+        let mut failed: Vec<&PackageReport> = failed.collect();
+        failed.sort_by(|one, other| {
+            (other.breaks, other.breaks_alone, &one.package).cmp(&(
+                one.breaks,
+                one.breaks_alone,
+                &other.package,
+            ))
+        });
+        failed.truncate(most);
+        failed
+    }
+}

@@ -1,0 +1,269 @@
+//! The report of a run as text: for a terminal, `report.txt`, and the body of the mail.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::run_report::{PackageReport, RunReport};
+use super::visible::visible;
+use crate::history::RunDifference;
+use crate::journal::PackageState;
+
+/// How many of the most harmful failures are listed.
+const MOST_HARMFUL: usize = 10;
+/// How many suspects of a failure are named.
+const FIRST_SUSPECTS: usize = 5;
+
+/// What a report is told with besides its value.
+#[derive(Clone, Debug, Default)]
+pub struct ReportTextInput<'a> {
+    /// The title, for example the prefix of the mail's subject.
+    pub title: &'a str,
+    /// The base that packages were built on.
+    pub base: &'a str,
+    /// The web address of the run's directory, in front of the paths of logs.
+    pub url: Option<&'a str>,
+    /// The difference from the run before; empty for the first run.
+    pub difference: Option<&'a RunDifference>,
+    /// The last lines of the logs of failures, by PKGNAME.
+    pub log_ends: BTreeMap<&'a str, Vec<String>>,
+}
+
+/// Returns the report of a run as text. Lines end with a newline, and hold no other control character: those of records
+/// and logs are shown as escapes.
+pub fn report_text(report: &RunReport, input: &ReportTextInput<'_>) -> String {
+    let mut out = ReportText { report, input, out: String::new() };
+    out.put_head();
+    out.put_counts();
+    out.put_most_harmful();
+    out.put_newly_failed();
+    out.put_repaired();
+    out.put_failures();
+    out.put_not_reproducible();
+    out.put_leftovers();
+    out.put_machines();
+    out.put_patches();
+    out.out
+}
+
+struct ReportText<'a> {
+    report: &'a RunReport,
+    input: &'a ReportTextInput<'a>,
+    out: String,
+}
+
+impl ReportText<'_> {
+    fn line(&mut self, text: &str) {
+        self.out.push_str(&visible(text));
+        self.out.push('\n');
+    }
+
+    fn heading(&mut self, text: &str) {
+        self.out.push('\n');
+        self.line(text);
+    }
+
+    fn put_head(&mut self) {
+        let report = self.report;
+        self.line(self.input.title);
+        self.out.push('\n');
+        self.line(&format!("Base:   {}", self.input.base));
+        self.line(&format!("Begin:  {}", report.began));
+        self.line(&format!("End:    {}", report.ended));
+        let continued = if report.continued { ", continued after an interruption" } else { "" };
+        self.line(&format!("Run:    {} of {}{continued}", report.run, report.work));
+        match (&report.set, &report.set_refused) {
+            (Some(set), _) => {
+                self.line(&format!("Set:    {} of {} packages", set.run, set.packages));
+                if !set.kept.is_empty() {
+                    self.line(&format!("Kept from the set before: {}", set.kept.join(" ")));
+                }
+            }
+            (None, Some(reason)) => self.line(&format!("Set:    none: {reason}")),
+            (None, None) => self.line("Set:    none"),
+        }
+        for unmet in report.set.iter().flat_map(|set| &set.unmet) {
+            self.line(&format!("Unmet:  {} needs {}", unmet.package, unmet.library));
+        }
+        if let Some(url) = self.input.url {
+            self.line(&format!("Logs:   {url}"));
+        }
+    }
+
+    fn put_counts(&mut self) {
+        use PackageState::{
+            Deferred, Done, Failed, IndirectFailed, IndirectPrefailed, Open, Prefailed, Running, UpToDate,
+        };
+        let count = |state| self.report.count(state);
+        let lines = [
+            ("Total:", self.report.counts.values().sum()),
+            ("Built:", count(Done)),
+            ("Up to date:", count(UpToDate)),
+            ("Failed:", count(Failed)),
+            ("Depending on failed:", count(IndirectFailed)),
+            ("Explicitly broken or masked:", count(Prefailed)),
+            ("Depending on masked:", count(IndirectPrefailed)),
+            ("Deferred:", count(Deferred)),
+            ("Open:", count(Open) + count(Running)),
+        ];
+        self.out.push('\n');
+        for (name, number) in lines {
+            // Only a run that was interrupted leaves anything open.
+            if name != "Open:" || number > 0 {
+                self.line(&format!("{name:<28} {number:>7}"));
+            }
+        }
+    }
+
+    fn put_most_harmful(&mut self) {
+        let packages = self.report.most_harmful(MOST_HARMFUL);
+        if packages.is_empty() {
+            return;
+        }
+        self.heading("Most harmful failures (location, packages that need it, of these waiting for nothing else, maintainer)");
+        for package in packages {
+            let maintainer = package.maintainer.as_deref().unwrap_or("-");
+            self.line(&format!(
+                "  {:<30} {:>6} {:>6}  {maintainer}",
+                visible(&package.location),
+                package.breaks,
+                package.breaks_alone
+            ));
+        }
+    }
+
+    fn put_newly_failed(&mut self) {
+        let Some(difference) = self.input.difference.filter(|difference| !difference.failed.is_empty())
+        else {
+            return;
+        };
+        self.heading("Newly failed, with what changed since the last success");
+        for name in &difference.failed {
+            let package = self.report.packages.iter().find(|package| package.package == *name);
+            let suspects = package.map(suspects).unwrap_or_default();
+            self.line(&format!("  {name}{suspects}"));
+        }
+    }
+
+    fn put_repaired(&mut self) {
+        let Some(difference) = self.input.difference.filter(|difference| !difference.repaired.is_empty())
+        else {
+            return;
+        };
+        self.heading("Repaired");
+        for name in &difference.repaired {
+            self.line(&format!("  {name}"));
+        }
+    }
+
+    fn put_failures(&mut self) {
+        let states = [
+            (PackageState::Failed, "Failures"),
+            (PackageState::Prefailed, "Explicitly broken or masked"),
+            (PackageState::Deferred, "Deferred"),
+        ];
+        for (state, heading) in states {
+            let packages: Vec<&PackageReport> =
+                self.report.packages.iter().filter(|package| package.state == state).collect();
+            if !packages.is_empty() {
+                self.heading(heading);
+            }
+            for package in packages {
+                self.put_failure(package);
+            }
+        }
+    }
+
+    fn put_failure(&mut self, package: &PackageReport) {
+        let mut line = format!("  {}", package.package);
+        if let Some(cause) = package.cause {
+            let _ = write!(line, "  {cause}");
+        }
+        if let Some(phase) = &package.phase {
+            let _ = write!(line, "  in phase {phase}");
+        }
+        if let Some(run) = package.run.filter(|run| *run != self.report.run) {
+            let _ = write!(line, "  in run {run}");
+        }
+        if let Some(maintainer) = &package.maintainer {
+            let _ = write!(line, "  {maintainer}");
+        }
+        self.line(&line);
+        if let Some(detail) = &package.detail {
+            self.line(&format!("      {detail}"));
+        }
+        if let Some(log) = &package.log {
+            let url = self.input.url.map(|url| format!("{}/", url.trim_end_matches('/'))).unwrap_or_default();
+            self.line(&format!("      {url}{log}"));
+        }
+        for line in self.input.log_ends.get(package.package.as_str()).into_iter().flatten() {
+            self.line(&format!("      | {line}"));
+        }
+    }
+
+    fn put_not_reproducible(&mut self) {
+        if !self.report.not_reproducible.is_empty() {
+            self.heading("Not reproducible");
+        }
+        for package in &self.report.not_reproducible {
+            self.line(&format!("  {package}"));
+        }
+    }
+
+    fn put_leftovers(&mut self) {
+        if !self.report.leftovers.is_empty() {
+            self.heading("Leftovers of packages that were removed");
+        }
+        for leftover in &self.report.leftovers {
+            self.line(&format!("  {}", leftover.package));
+            for path in &leftover.paths {
+                self.line(&format!("      {path}"));
+            }
+        }
+    }
+
+    fn put_machines(&mut self) {
+        let troubled =
+            |machine: &&super::run_report::MachineReport| machine.trouble > 0 || machine.left_out.is_some();
+        let machines: Vec<_> = self.report.machines.iter().filter(troubled).collect();
+        if !machines.is_empty() {
+            self.heading("Machine trouble");
+        }
+        for machine in machines {
+            let left_out = machine.left_out.as_ref().map(|reason| format!("; left out: {reason}"));
+            let times = if machine.trouble == 1 { "time" } else { "times" };
+            let left_out = left_out.unwrap_or_default();
+            self.line(&format!("  {}  {} {times}{left_out}", machine.slot, machine.trouble));
+        }
+    }
+
+    fn put_patches(&mut self) {
+        let Some(patches) = &self.report.patches else { return };
+        let told: Vec<_> = patches
+            .sources
+            .iter()
+            .filter(|source| matches!(source.state.as_str(), "built" | "failed"))
+            .collect();
+        self.heading(if told.is_empty() { "No patches were made" } else { "Patches" });
+        for source in told {
+            let id = source.id.as_deref().unwrap_or("-");
+            let reason =
+                if source.reason.is_empty() { String::new() } else { format!(": {}", source.reason) };
+            self.line(&format!("  {id}  {}  {}{reason}", source.source, source.state));
+        }
+        for taken in &patches.takes_away {
+            let packages = taken.packages.join(" ");
+            self.line(&format!("  {} takes {} away, which these need: {packages}", taken.id, taken.library));
+        }
+    }
+}
+
+/// Returns the first suspects of a failure, behind a colon.
+fn suspects(package: &PackageReport) -> String {
+    let first: Vec<&str> = package.suspects.iter().take(FIRST_SUSPECTS).map(String::as_str).collect();
+    let more = package.suspects.len().saturating_sub(FIRST_SUSPECTS);
+    match (first.is_empty(), more) {
+        (true, _) => String::new(),
+        (false, 0) => format!(": {}", first.join(", ")),
+        (false, more) => format!(": {} and {more} more", first.join(", ")),
+    }
+}
