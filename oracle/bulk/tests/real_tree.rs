@@ -55,7 +55,7 @@ fn a_real_tree_is_resolved_as_pbulk_resolves_it() {
     let theirs = depends_of_report(&text);
     compare_depends(&records, &resolution, &theirs);
     compare_depths(&records, &text, &theirs);
-    compare_reasons(&resolution);
+    compare_reasons(&records, &resolution);
 }
 
 /// Import and resolution in little time and memory; before anything else is in memory.
@@ -93,27 +93,37 @@ fn depends_of_report(text: &str) -> Vec<Vec<&str>> {
     depends
 }
 
+/// The packages are the same, but for two rules that pbulk does not have: of two versions of one package that could not be
+/// installed together one is left out where it fits all, and of equal versions the location counts that the need names.
 fn compare_depends(records: &Records, resolution: &Resolution, theirs: &[Vec<&str>]) {
     let name = |index: &u32| records.get(*index).unwrap().pkgname().as_str();
-    let mut equal = 0;
-    let mut fewer = 0;
+    let (mut equal, mut fewer, mut located) = (0, 0, 0);
     for (index, theirs) in (0..).zip(theirs) {
         let ours: BTreeSet<&str> = resolution.depends(index).iter().map(name).collect();
         let theirs: BTreeSet<&str> = theirs.iter().copied().collect();
-        if ours == theirs {
-            equal += 1;
-            continue;
-        }
         let missing: Vec<PkgName> =
             theirs.difference(&ours).map(|name| PkgName::parse(name).unwrap()).collect();
-        let is_kept = |missing: &PkgName| {
-            ours.iter().any(|name| PkgName::parse(name).unwrap().name() == missing.name())
-        };
-        let is_one_of_two = ours.is_subset(&theirs) && missing.iter().all(is_kept);
-        assert!(is_one_of_two, "{}: {missing:?} of {theirs:?} and not {ours:?}", name(&index));
-        fewer += 1;
+        let others: Vec<PkgName> =
+            ours.difference(&theirs).map(|name| PkgName::parse(name).unwrap()).collect();
+        match (missing.as_slice(), others.as_slice()) {
+            ([], []) => equal += 1,
+            ([..], []) => {
+                let is_kept = |name: &str| PkgName::parse(name).unwrap().name() == missing[0].name();
+                assert!(
+                    missing.len() == 1 && ours.iter().any(|name| is_kept(name)),
+                    "{}: {missing:?}",
+                    name(&index)
+                );
+                fewer += 1;
+            }
+            ([missing], [other]) => {
+                assert_eq!(missing.version(), other.version(), "{}: {missing} and {other}", name(&index));
+                located += 1;
+            }
+            _ => panic!("{}: {missing:?} and {others:?}", name(&index)),
+        }
     }
-    assert_eq!((equal, fewer), (28_928, 94), "the same, and one of two versions of a package is left out");
+    assert_eq!((equal, fewer, located), (28_925, 94, 3));
 }
 
 fn compare_depths(records: &Records, text: &str, theirs: &[Vec<&str>]) {
@@ -125,7 +135,9 @@ fn compare_depths(records: &Records, text: &str, theirs: &[Vec<&str>]) {
     assert_eq!(graph.depths(), depths);
 }
 
-fn compare_reasons(resolution: &Resolution) {
+fn compare_reasons(records: &Records, resolution: &Resolution) {
+    assert_eq!(records.iter().filter(|record| record.skip_reason().is_some()).count(), 1_148);
+    assert_eq!(records.iter().filter(|record| record.fail_reason().is_some()).count(), 203);
     let count = |is_meant: fn(&PrefailReason) -> bool| {
         let reasons = resolution.states().iter().filter_map(|state| match state {
             PackageState::Prefailed(reason) => Some(reason),
@@ -134,7 +146,7 @@ fn compare_reasons(resolution: &Resolution) {
         reasons.filter(|reason| is_meant(reason)).count()
     };
     assert_eq!(count(|reason| matches!(reason, PrefailReason::Skip(_))), 1_148);
-    assert_eq!(count(|reason| matches!(reason, PrefailReason::Fail(_))), 203);
+    assert_eq!(count(|reason| matches!(reason, PrefailReason::Fail(_))), 175, "28 have both");
     assert_eq!(count(|reason| matches!(reason, PrefailReason::Unmatched(_))), 6);
-    assert_eq!(count(|_| true), 1_357, "and no circle");
+    assert_eq!(count(|_| true), 1_148 + 175 + 6, "and no circle");
 }
