@@ -1,7 +1,5 @@
 //! Which package an entry of `ALL_DEPENDS` means.
 
-use std::cmp::Reverse;
-
 use foldhash::HashMap;
 
 use crate::pattern::{Pattern, Reach, Version};
@@ -32,7 +30,7 @@ impl<'a> Candidates<'a> {
     }
 
     /// Returns the package that a dependency means: of all that match the one of the highest version, of several of that
-    /// the one of the location that the dependency names, then the first in byte order.
+    /// the one of the location that the dependency names, then the last in byte order, as in pbulk.
     pub(super) fn choose(&self, dependency: &Dependency, pattern: &Pattern) -> Option<u32> {
         let alternatives = pattern.alternatives().iter();
         let matching = alternatives.flat_map(|alternative| {
@@ -76,7 +74,6 @@ fn best<'a>(
     let is_named = |record: &Record| {
         dependencies.iter().any(|dependency| dependency.location.as_ref() == Some(record.location()))
     };
-    let best =
-        matching.max_by_key(|(_, record, version)| (*version, is_named(record), Reverse(record.pkgname())));
+    let best = matching.max_by_key(|(_, record, version)| (*version, is_named(record), record.pkgname()));
     best.map(|(index, ..)| index)
 }

@@ -47,7 +47,7 @@ fn depends_are_in_the_order_of_all_depends_each_once() {
 }
 
 #[test]
-fn the_highest_version_is_meant_then_the_named_location_then_the_first_in_byte_order() {
+fn the_highest_version_is_meant_then_the_named_location_then_the_last_in_byte_order() {
     let versions =
         [("a/z", "z-1: x>=1:a/x1"), ("a/x1", "x-1.9:"), ("a/x2", "x-1.10:"), ("a/x3", "x-1.10rc1:")];
     assert_eq!(depends(&versions, 0), ["x-1.10"]);
@@ -57,8 +57,8 @@ fn the_highest_version_is_meant_then_the_named_location_then_the_first_in_byte_o
     };
     assert_eq!(equal("{x,q,p}>=1:../../a/x"), ["x-1"]);
     assert_eq!(equal("{x,q,p}>=1:../q"), ["q-1.0"]);
-    assert_eq!(equal("{x,q,p}>=1"), ["p-1"]);
-    assert_eq!(equal("{x,q,p}>=1:a/other"), ["p-1"]);
+    assert_eq!(equal("{x,q,p}>=1"), ["x-1"]);
+    assert_eq!(equal("{q,p}>=1:a/other"), ["q-1.0"]);
 }
 
 #[test]
