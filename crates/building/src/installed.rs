@@ -56,6 +56,9 @@ pub(crate) enum InstallError {
     Io(#[from] std::io::Error),
 }
 
+/// Is called while something is installed, with the peak of memory and the bytes of the log; returns whether it is to end.
+pub(crate) type Ticks<'t> = &'t mut dyn FnMut(u64, u64) -> bool;
+
 /// Where packages are installed.
 pub(crate) struct Installation<'a> {
     /// The base.
@@ -74,16 +77,32 @@ pub(crate) struct Installation<'a> {
 
 impl Installation<'_> {
     /// Installs the packages in these files, in this order.
-    pub(crate) fn install(&self, files: &[String], log: &mut TaskLog) -> Result<(), InstallError> {
-        self.run(INSTALL, files, log)
+    pub(crate) fn install(
+        &self,
+        files: &[String],
+        log: &mut TaskLog,
+        ticks: Ticks<'_>,
+    ) -> Result<(), InstallError> {
+        self.run(INSTALL, files, log, ticks)
     }
 
     /// Removes installed packages, in this order.
-    pub(crate) fn remove(&self, packages: &[String], log: &mut TaskLog) -> Result<(), InstallError> {
-        self.run(REMOVE, packages, log)
+    pub(crate) fn remove(
+        &self,
+        packages: &[String],
+        log: &mut TaskLog,
+        ticks: Ticks<'_>,
+    ) -> Result<(), InstallError> {
+        self.run(REMOVE, packages, log, ticks)
     }
 
-    fn run(&self, script: &str, words: &[String], log: &mut TaskLog) -> Result<(), InstallError> {
+    fn run(
+        &self,
+        script: &str,
+        words: &[String],
+        log: &mut TaskLog,
+        ticks: Ticks<'_>,
+    ) -> Result<(), InstallError> {
         let upper = Dir::of_host(&self.upper)?;
         if upper.look(b".admin")?.is_none() {
             upper.create(b".admin")?.put(ADMIN.as_bytes())?;
@@ -120,7 +139,7 @@ impl Installation<'_> {
         };
         let limits = SandboxLimits { time: Some(LONGEST), ..SandboxLimits::default() };
         let enclosure = enclosure(&root, command, &limits, Some(self.place.inside()));
-        let mut watch = SandboxWatch { written: &[], phase: &mut |_| {}, ticks: &mut |_, _| false };
+        let mut watch = SandboxWatch { written: &[], phase: &mut |_| {}, ticks };
         let ended = run_watched(&enclosure, &limits, &no_input()?, log, &mut watch);
         self.place.wait_until_empty()?;
         let ended = ended?;
@@ -131,6 +150,9 @@ impl Installation<'_> {
         let failed = upper.read_regular(b".failed", 4096)?.unwrap_or_default();
         let failed = String::from_utf8_lossy(&failed).trim_end().to_owned();
         let which = if failed.is_empty() { String::new() } else { format!("{failed}: ") };
+        if ended.stopped == Some(StopCause::Asked) {
+            return Err(std::io::Error::other("the task is to end").into());
+        }
         let how = match (ended.end, ended.stopped) {
             (_, Some(StopCause::Time(took))) => format!("it took {} s", took.as_secs()),
             (Some(EnclosureEnd::Exited(code)), _) => format!("exit {code}"),
@@ -156,7 +178,7 @@ pub(crate) fn installed_set(
     (base, base_digest): (&BaseLayer, &str),
     packages: &[&PoolEntry],
     place: &TaskPlace,
-    log: &mut TaskLog,
+    (log, ticks): (&mut TaskLog, Ticks<'_>),
 ) -> Result<Option<PathBuf>, InstallError> {
     let files: Vec<(&PoolEntry, &str)> = packages
         .iter()
@@ -201,7 +223,7 @@ pub(crate) fn installed_set(
         place,
     };
     let names: Vec<String> = files.iter().map(|(_, file)| (*file).to_owned()).collect();
-    installation.install(&names, log)?;
+    installation.install(&names, log, ticks)?;
     remove_all(&dir, b"scratch")?;
     dir.create(COMPLETE)?.put(names.join("\n").as_bytes())?;
     sets.move_to(new.as_bytes(), &sets, name.as_bytes())?;

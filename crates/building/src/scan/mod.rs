@@ -3,9 +3,10 @@
 mod agent;
 mod reading;
 mod sandbox;
-mod seen_files;
+pub(crate) mod seen_files;
 
 pub use agent::serve_scan;
+pub(crate) use reading::path_in_tree;
 pub use reading::{ScanError, ScanRequest, ScanResult, scan};
 
 /// The argument that makes the program the process inside a sandbox that calls `scan`.

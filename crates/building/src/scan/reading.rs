@@ -323,7 +323,7 @@ impl TreeScan<'_> {
 }
 
 /// Returns the path of a file that a recipe names, below the tree where it is there; else absolute.
-fn path_in_tree(location: &str, named: &str) -> String {
+pub(crate) fn path_in_tree(location: &str, named: &str) -> String {
     let path = Path::new(named);
     if let Ok(below) = path.strip_prefix("/tree") {
         return below.to_string_lossy().into_owned();

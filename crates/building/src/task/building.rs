@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use patchadm_bulk::conf::{CheckLevel, LimitName, Limits};
@@ -13,7 +13,7 @@ use patchadm_rootfs::{Dir, LockError, RootError};
 use patchadm_svr4::package::{Mode, Params};
 
 use super::checking::{CheckError, check};
-use super::keeping::{KeptBuild, keep};
+use super::keeping::{KeptBuild, copy_distfiles, copy_result, keep, keep_check};
 use super::made_pkginfo::PackageIdentity;
 use super::order::{TaskEnd, TaskEvent, TaskFailure, TaskOrder};
 use super::packing::{PackedResult, PackingError, PackingInput, pack};
@@ -89,25 +89,24 @@ fn steps(inputs: &TaskInputs<'_>, teller: &mut TaskTeller<'_>, costs: &mut Build
     let name = format!("{}.log", order.package);
     logs.remove(name.as_bytes())?;
     let mut log = TaskLog::begin(logs.create(name.as_bytes())?, order.limits.get(LimitName::Output));
-    let layer = match install(inputs, &mut log)? {
+    let layer = match install(inputs, &mut log, teller)? {
         Ok(layer) => layer,
         Err(failure) => return Ok(Err(failure)),
     };
-    if let Err(failure) = lay_out(inputs)? {
-        return Ok(Err(failure));
-    }
-    if let Err(failure) = run(inputs, layer.as_deref(), &mut log, teller, costs)? {
-        return Ok(Err(failure));
-    }
     let results = inputs.place.empty("results")?;
-    let packed = match pack_output(inputs)? {
-        Ok(packed) => packed,
-        Err(failure) => return Ok(Err(failure)),
+    let packed = if order.checks_only {
+        copy_result(inputs, &results)?
+    } else {
+        match built(inputs, layer.as_deref(), &mut log, teller, costs)? {
+            Ok(packed) => packed,
+            Err(failure) => return Ok(Err(failure)),
+        }
     };
     let level = inputs.work.conf.check;
     let mut leftovers = Vec::new();
     if level != CheckLevel::None && !packed.packages.is_empty() {
-        match check(inputs, layer.as_deref(), &packed, &mut log) {
+        let mut ticks = |memory, bytes| teller.tick(memory, bytes);
+        match check(inputs, layer.as_deref(), &packed, (&mut log, &mut ticks)) {
             Ok(found) => leftovers = found,
             Err(CheckError::Package(detail)) => return failed(FailureCause::Check, None, detail),
             Err(CheckError::Machine(error)) => return Err(error),
@@ -117,15 +116,40 @@ fn steps(inputs: &TaskInputs<'_>, teller: &mut TaskTeller<'_>, costs: &mut Build
             return failed(FailureCause::Check, None, detail);
         }
     }
-    keep(inputs, &KeptBuild { results: &results, packed: &packed, leftovers, level, costs, logs: &logs })?;
+    if order.checks_only {
+        keep_check(inputs, leftovers)?;
+    } else {
+        keep(
+            inputs,
+            &KeptBuild { results: &results, packed: &packed, leftovers, level, costs, logs: &logs },
+        )?;
+    }
     Ok(Ok(()))
 }
 
+/// Builds and packs.
+fn built(
+    inputs: &TaskInputs<'_>,
+    layer: Option<&Path>,
+    log: &mut TaskLog,
+    teller: &mut TaskTeller<'_>,
+    costs: &mut BuildCosts,
+) -> Step<PackedResult> {
+    if let Err(failure) = lay_out(inputs)? {
+        return Ok(Err(failure));
+    }
+    if let Err(failure) = run(inputs, layer, log, teller, costs)? {
+        return Ok(Err(failure));
+    }
+    pack_output(inputs)
+}
+
 /// Installs what the package needs.
-fn install(inputs: &TaskInputs<'_>, log: &mut TaskLog) -> Step<Option<std::path::PathBuf>> {
+fn install(inputs: &TaskInputs<'_>, log: &mut TaskLog, teller: &mut TaskTeller<'_>) -> Step<Option<PathBuf>> {
+    let mut ticks = |memory, bytes| teller.tick(memory, bytes);
     let packages: Vec<&PoolEntry> = inputs.install.iter().collect();
     let base = (inputs.base, inputs.order.base.as_str());
-    match installed_set(&inputs.work.conf.build_dir, base, &packages, inputs.place, log) {
+    match installed_set(&inputs.work.conf.build_dir, base, &packages, inputs.place, (log, &mut ticks)) {
         Ok(layer) => Ok(Ok(layer)),
         Err(InstallError::Package(detail)) => failed(FailureCause::Install, None, detail),
         Err(InstallError::Sandbox(error)) => Err(error.into()),
@@ -159,7 +183,7 @@ fn lay_out(inputs: &TaskInputs<'_>) -> Step<()> {
             }
         }
     }
-    super::keeping::copy_distfiles(inputs)
+    copy_distfiles(inputs)
 }
 
 /// Runs the build.
@@ -200,6 +224,9 @@ fn run(
     let ended = run_watched(&enclosure, &limits, &input, log, &mut watch);
     place.wait_until_empty()?;
     let ended = ended?;
+    if ended.stopped == Some(StopCause::Asked) {
+        return Err(std::io::Error::other("the task is to end").into());
+    }
     told.into_iter().for_each(|name| teller.tell(&TaskEvent::Phase(name)));
     costs.ms = u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX);
     (costs.cpu_ms, costs.peak_memory) = (ended.processor_ms, ended.peak_memory);
@@ -227,8 +254,7 @@ fn failure_of(ended: &SandboxEnd, limits: &Limits, phase: Option<String>) -> Opt
         }
         Some(StopCause::Disk(bytes)) => over(FailureCause::Disk, format!("{bytes} bytes on the disk")),
         Some(StopCause::Output(bytes)) => over(FailureCause::Output, format!("{bytes} bytes of output")),
-        Some(StopCause::Asked) => None,
-        None => match ended.end {
+        Some(StopCause::Asked) | None => match ended.end {
             Some(EnclosureEnd::Exited(0)) => None,
             Some(EnclosureEnd::Exited(code)) => {
                 let detail = format!("exit {code}");

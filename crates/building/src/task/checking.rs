@@ -8,7 +8,7 @@ use super::building::{TaskError, TaskInputs};
 use super::packing::PackedResult;
 use crate::base::PLACES;
 use crate::file_copy::copy_file;
-use crate::installed::{InstallError, Installation};
+use crate::installed::{InstallError, Installation, Ticks};
 use crate::sandbox::TaskLog;
 
 /// What is left anyway at the top of a layer: directories that are made for the installation, and its records.
@@ -36,7 +36,7 @@ pub(super) fn check(
     inputs: &TaskInputs<'_>,
     layer: Option<&Path>,
     packed: &PackedResult,
-    log: &mut TaskLog,
+    (log, ticks): (&mut TaskLog, Ticks<'_>),
 ) -> Result<Vec<String>, CheckError> {
     let place = inputs.place;
     for part in ["upper", "scratch"] {
@@ -58,9 +58,9 @@ pub(super) fn check(
     let files: Vec<String> = packed.packages.iter().map(|(file, _)| file.clone()).collect();
     let names: Vec<String> =
         packed.packages.iter().rev().map(|(_, params)| params.text("PKG").into_owned()).collect();
-    of_package("install", installation.install(&files, log))?;
+    of_package("install", installation.install(&files, log, ticks))?;
     place.empty("scratch")?;
-    of_package("remove", installation.remove(&names, log))?;
+    of_package("remove", installation.remove(&names, log, ticks))?;
     Ok(left_below(&Dir::of_host(&place.part("upper"))?)?)
 }
 

@@ -4,14 +4,14 @@ use patchadm_bulk::conf::CheckLevel;
 use patchadm_bulk::journal::FailureCause;
 use patchadm_bulk::result::{BuildResult, Digest, NewResult, PhaseTime, ResultFile, ResultPackage};
 use patchadm_rootfs::{Dir, RootError};
-use patchadm_svr4::package::Mode;
+use patchadm_svr4::package::{Mode, Params};
 use sha2::{Digest as _, Sha256};
 
 use super::building::{BuildCosts, TaskError, TaskInputs, compressed};
 use super::order::TaskFailure;
 use super::packing::PackedResult;
 use crate::file_copy::copy_file;
-use crate::pool::{LOG, RESULT};
+use crate::pool::{FoundResult, LOG, RESULT};
 
 /// The largest log that is kept in the pool, in bytes.
 const LARGEST_LOG: u64 = 1 << 30;
@@ -40,6 +40,33 @@ pub(super) fn keep(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>) -> Result<(),
         let _ = inputs.pool.give_up(&name);
     }
     entered
+}
+
+/// Copies the packages of the result that is in the pool already.
+pub(super) fn copy_result(inputs: &TaskInputs<'_>, to: &Dir) -> Result<PackedResult, TaskError> {
+    let mut packed = PackedResult::default();
+    let FoundResult::Result(entry) = inputs.pool.find(&inputs.order.key)? else {
+        return Err(std::io::Error::other("the result that is to be checked is gone").into());
+    };
+    let from = Dir::of_host(&entry.path)?;
+    for package in &entry.result.packages {
+        copy_file(&from, package.file.as_bytes(), to, package.file.as_bytes())?;
+        let mut params = Params::new();
+        params.set("PKG", &package.pkg);
+        packed.packages.push((package.file.clone(), params));
+    }
+    packed.files.extend(entry.result.files.iter().map(|file| file.file.clone()));
+    Ok(packed)
+}
+
+/// Writes down that the result in the pool was checked.
+pub(super) fn keep_check(inputs: &TaskInputs<'_>, leftovers: Vec<String>) -> Result<(), TaskError> {
+    if let FoundResult::Result(entry) = inputs.pool.find(&inputs.order.key)? {
+        let mut result = entry.result;
+        (result.check, result.leftovers) = (inputs.work.conf.check, leftovers);
+        inputs.pool.describe_anew(&result, &result.to_bytes()?)?;
+    }
+    Ok(())
 }
 
 fn fill(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>, dir: &Dir) -> Result<(), TaskError> {

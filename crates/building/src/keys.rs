@@ -1,0 +1,146 @@
+//! The inputs of a result: everything that can change its bytes, as digests.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use patchadm_bulk::conf::{BuildIdentity, BuildNetwork, Configuration, KeyDepends};
+use patchadm_bulk::pattern::ShellPattern;
+use patchadm_bulk::records::{Record, Records};
+use patchadm_bulk::result::{BuildResult, Digest, KeyInput, KeyInputs};
+
+use crate::driver::Driver;
+use crate::scan::seen_files::{RecipeFileKind, digest_of, files_of_recipe};
+
+/// The time that counts as that of sources without one of their own: 1 January 1980, the earliest that zip can say.
+const EARLIEST: i64 = 315_532_800;
+
+/// The variable with the time of the sources.
+const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+
+/// The fields of a record that change nothing of its result.
+const NO_INPUTS: [&str; 2] = ["MAINTAINER", "CATEGORIES"];
+
+/// Makes the keys of a run. Each file of the tree is read once.
+#[derive(Debug)]
+pub(crate) struct KeyMaker<'a> {
+    conf: &'a Configuration,
+    base: Digest,
+    build: Digest,
+    machine: String,
+    known: HashMap<PathBuf, Option<Digest>>,
+}
+
+impl<'a> KeyMaker<'a> {
+    /// Begins with what all keys have in common.
+    pub(crate) fn of(conf: &'a Configuration, driver: &Driver, base: Digest) -> Self {
+        let build = digest_of(&driver.directory.join("build")).unwrap_or_else(|| Digest::of(b""));
+        let machine = rustix::system::uname().machine().to_string_lossy().into_owned();
+        Self { conf, base, build, machine, known: HashMap::new() }
+    }
+
+    fn digest(&mut self, path: &Path) -> Option<Digest> {
+        if let Some(known) = self.known.get(path) {
+            return *known;
+        }
+        let digest = digest_of(path);
+        self.known.insert(path.to_owned(), digest);
+        digest
+    }
+
+    /// Returns the inputs of a package; `install` are the results that it is built with.
+    pub(crate) fn inputs(
+        &mut self,
+        records: &Records,
+        record: &Record,
+        install: &[&BuildResult],
+    ) -> Result<KeyInputs, String> {
+        let mut inputs = KeyInputs::new();
+        inputs.set_digest(KeyInput::Build, self.build);
+        inputs.set_digest(KeyInput::Base, self.base);
+        inputs.set_value(KeyInput::Machine, &self.machine.clone());
+        self.add_files(records, record, &mut inputs)?;
+        for (name, value) in record.fields().filter(|(name, _)| !NO_INPUTS.contains(name)) {
+            inputs.set_value(KeyInput::Record(name), value);
+        }
+        for distfile in record.distfiles() {
+            inputs.set_value(
+                KeyInput::Distfile(distfile.name),
+                &format!("{:?} {}", distfile.sha256, distfile.size),
+            );
+        }
+        for (name, value) in &self.conf.env {
+            inputs.set_value(KeyInput::Env(name), value);
+        }
+        for mount in self.conf.mounts.iter().filter(|mount| mount.is_writable) {
+            let inside = mount.target.to_string_lossy();
+            inputs.set_value(KeyInput::WritableMount(&inside), &mount.source.to_string_lossy());
+        }
+        let identity = match self.conf.build_as {
+            BuildIdentity::User => "user",
+            BuildIdentity::Root => "root",
+        };
+        inputs.set_value(KeyInput::BuildAs, identity);
+        let network = if has_network(self.conf, record) { "yes" } else { "no" };
+        inputs.set_value(KeyInput::Network, network);
+        inputs.set_value(KeyInput::SourceDateEpoch, &source_date_epoch(self.conf, record).to_string());
+        for result in install {
+            inputs.set_package(&result.pkgname, &result.digests());
+        }
+        Ok(inputs)
+    }
+
+    /// Adds the files of the recipe, and those that its scan has read elsewhere.
+    fn add_files(
+        &mut self,
+        records: &Records,
+        record: &Record,
+        inputs: &mut KeyInputs,
+    ) -> Result<(), String> {
+        let location = record.location().as_str();
+        let files = files_of_recipe(&self.conf.tree, location).map_err(|error| error.to_string())?;
+        for file in files {
+            match file.kind {
+                RecipeFileKind::File(is_executable) => {
+                    let digest = self.digest(&file.at).ok_or(format!("{} is gone", file.path))?;
+                    inputs.set_file(&file.path, is_executable, digest);
+                }
+                RecipeFileKind::Link(target) => inputs.set_link(&file.path, &target),
+            }
+        }
+        if self.conf.key_depends == KeyDepends::Location {
+            return Ok(());
+        }
+        for named in records.scan_depends(record) {
+            let path = crate::scan::path_in_tree(location, named);
+            let digest = self.digest(&self.conf.tree.join(&path)).map(|digest| digest.to_string());
+            inputs.set_value(KeyInput::ScanDepends(&path), &digest.unwrap_or_default());
+        }
+        Ok(())
+    }
+}
+
+/// Tells whether a package is built with the network of the host.
+pub(crate) fn has_network(conf: &Configuration, record: &Record) -> bool {
+    match &conf.network {
+        BuildNetwork::No => false,
+        BuildNetwork::Yes => true,
+        BuildNetwork::For(patterns) => patterns.iter().any(|pattern| means(pattern, record)),
+    }
+}
+
+/// Tells whether a shell pattern means a record: over PKGNAME, its name without version, or its location.
+pub(crate) fn means(pattern: &str, record: &Record) -> bool {
+    let name = record.pkgname();
+    [name.as_str(), name.name(), record.location().as_str()].iter().any(|text| glob(pattern, text))
+}
+
+fn glob(pattern: &str, text: &str) -> bool {
+    ShellPattern::parse(pattern).is_ok_and(|pattern| pattern.matches(text))
+}
+
+/// Returns the time that counts as that of the sources of a package, in seconds since 1970.
+pub(crate) fn source_date_epoch(conf: &Configuration, record: &Record) -> i64 {
+    let of_all = conf.env.iter().find(|(name, _)| name == SOURCE_DATE_EPOCH).map(|(_, value)| value.as_str());
+    let own = Some(record.field(SOURCE_DATE_EPOCH)).filter(|value| !value.is_empty());
+    of_all.or(own).and_then(|value| value.parse().ok()).unwrap_or(EARLIEST)
+}

@@ -1,0 +1,107 @@
+//! The journal of a run on the disk, and those of earlier runs.
+
+use std::collections::HashMap;
+
+use patchadm_bulk::journal::{JournalLine, PackageOutcome, PackageState, RunEnd, RunState};
+use patchadm_rootfs::{Dir, RootError, WritableFile};
+use patchadm_svr4::package::Mode;
+
+use super::request::RunError;
+use crate::work::{Work, made};
+
+/// The directory of all runs, and the file in each.
+const RUNS: &str = "runs";
+const JOURNAL: &[u8] = b"journal";
+
+/// The largest journal, in bytes.
+const LARGEST: u64 = 1 << 30;
+
+/// The journal of a run, being written.
+#[derive(Debug)]
+pub(super) struct JournalFile {
+    file: WritableFile,
+}
+
+impl JournalFile {
+    /// Opens the journal of a run for more lines; what a power cut tore off its last line goes.
+    pub(super) fn open(work: &Work, run: u64, whole: u64) -> Result<Self, RootError> {
+        let runs = work.directory(RUNS)?;
+        let dir = made(&runs, run.to_string().as_bytes())?;
+        let mut file = dir.open_or_create(JOURNAL, Mode::of(0o644))?;
+        file.set_size(whole)?;
+        file.sync()?;
+        dir.sync()?;
+        runs.sync()?;
+        Ok(Self { file })
+    }
+
+    /// Adds a line. All but those about what is being built are on the disk when it returns.
+    pub(super) fn add(&mut self, line: &JournalLine) -> Result<(), RootError> {
+        let end = self.file.size()?;
+        self.file.put_at(&line.to_bytes(), end)?;
+        if matches!(line, JournalLine::Running { .. }) { Ok(()) } else { self.file.sync() }
+    }
+}
+
+/// What is known of the runs of a bulk build.
+#[derive(Debug, Default)]
+pub(super) struct KnownRuns {
+    /// The last one, with the number of whole bytes of its journal.
+    pub(super) last: Option<(RunState, u64)>,
+    /// The last outcome of each package that was built or failed, with the number of its run.
+    pub(super) outcomes: HashMap<String, (u64, PackageOutcome)>,
+    /// The greatest number of a run.
+    pub(super) greatest: u64,
+}
+
+/// Reads the journals of all runs. A damaged one is an error only where it is the last one, and a new run is not wanted.
+pub(super) fn known_runs(work: &Work, is_new: bool) -> Result<KnownRuns, RunError> {
+    let runs = work.directory(RUNS)?;
+    let mut numbers: Vec<u64> = Vec::new();
+    for name in runs.directories()? {
+        numbers.extend(std::str::from_utf8(&name).ok().and_then(|name| name.parse::<u64>().ok()));
+    }
+    numbers.sort_unstable();
+    let mut known =
+        KnownRuns { greatest: numbers.last().copied().unwrap_or_default(), ..KnownRuns::default() };
+    for number in &numbers {
+        let is_last = *number == known.greatest;
+        let dir: Dir = runs.dir(number.to_string().as_bytes())?;
+        let bytes = dir.read_regular(JOURNAL, LARGEST)?.unwrap_or_default();
+        match RunState::parse(&bytes) {
+            Ok(Some((state, whole))) => {
+                known.add(*number, &state);
+                if is_last {
+                    known.last = Some((state, whole as u64));
+                }
+            }
+            Ok(None) => {}
+            Err(error) if is_last && !is_new => {
+                let path = work.path.join(RUNS).join(number.to_string()).join("journal");
+                return Err(RunError::Journal { path: path.display().to_string(), error });
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(known)
+}
+
+impl KnownRuns {
+    fn add(&mut self, run: u64, state: &RunState) {
+        for (package, outcome) in &state.packages {
+            let is_own = matches!(
+                outcome.state,
+                PackageState::Done | PackageState::UpToDate | PackageState::Failed | PackageState::Deferred
+            );
+            // A failure that was only remembered is that of the run in which it was.
+            if is_own {
+                self.outcomes.insert(package.clone(), (outcome.run.unwrap_or(run), outcome.clone()));
+            }
+        }
+    }
+
+    /// Returns the last run, if it was cut off.
+    pub(super) fn unfinished(&self) -> Option<&(RunState, u64)> {
+        self.last.as_ref().filter(|(state, _)| state.end == RunEnd::Unfinished)
+    }
+}

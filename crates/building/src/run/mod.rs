@@ -1,0 +1,12 @@
+//! A run: all packages that are wanted, built in the order that takes the least time, continued where it was cut off.
+
+mod journal_file;
+mod master;
+mod request;
+mod results;
+mod slots;
+
+pub use request::{RunError, RunEvent, RunRequest};
+pub use results::{EndedRun, RunOutcome};
+
+pub use master::{TASK_PROCESS, run};

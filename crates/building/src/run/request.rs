@@ -1,0 +1,113 @@
+//! What a run is asked for, what it tells, and why it may not begin.
+
+use std::path::Path;
+
+use crate::base::BaseLayer;
+use crate::driver::{Driver, DriverError};
+use crate::sandbox::BuildUser;
+use crate::scan::ScanError;
+use crate::work::{Work, WorkError};
+use patchadm_bulk::journal::{JournalDamage, PackageOutcome};
+use patchadm_bulk::resolve::UnknownName;
+use patchadm_bulk::result::Digest;
+use patchadm_rootfs::RootError;
+
+/// A run that is wanted.
+pub struct RunRequest<'a> {
+    /// The directory of the bulk build, which the caller has locked.
+    pub work: &'a Work,
+    /// The driver.
+    pub driver: &'a Driver,
+    /// The base and its digest.
+    pub base: (&'a BaseLayer, Digest),
+    /// Under whose ids builds run.
+    pub user: BuildUser,
+    /// The names that are wanted; none for all.
+    pub names: &'a [String],
+    /// Whether failures of earlier runs are tried again.
+    pub retries: bool,
+    /// The packages that are built although their results are there.
+    pub rebuild: &'a [String],
+    /// Whether a run that was cut off is given up.
+    pub is_new: bool,
+    /// Whether nothing new starts once a package has failed.
+    pub stops_on_failure: bool,
+    /// Whether nothing is built: the plan is told.
+    pub is_dry: bool,
+    /// The number of tasks at a time of the local slot.
+    pub jobs: Option<u32>,
+    /// The processors of this machine.
+    pub cores: u32,
+    /// This program.
+    pub program: &'a Path,
+    /// Returns the time, RFC 3339.
+    pub time: &'a (dyn Fn() -> String + Sync),
+    /// Returns the nanoseconds since 1970.
+    pub now: i64,
+    /// Returns the signal that asks for the end.
+    pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+}
+
+/// Something that happens in a run.
+#[derive(Debug)]
+pub enum RunEvent<'a> {
+    /// It begins, or goes on: its number, whether it goes on, and how many packages are wanted.
+    Begins {
+        /// The number.
+        run: u64,
+        /// Whether it goes on.
+        is_continued: bool,
+        /// The packages.
+        packages: usize,
+    },
+    /// A package is being built.
+    Starts {
+        /// PKGNAME.
+        package: &'a str,
+        /// The slot.
+        slot: &'a str,
+    },
+    /// A package came to a state.
+    Ends {
+        /// PKGNAME.
+        package: &'a str,
+        /// The state.
+        outcome: &'a PackageOutcome,
+    },
+    /// Something that the operator should know.
+    Note(&'a str),
+}
+
+/// The reasons why a run did not begin, or was cut off.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The directory.
+    #[error(transparent)]
+    Work(#[from] WorkError),
+    /// The driver or the tree.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    /// The base, or the user that builds.
+    #[error("{0}")]
+    Base(String),
+    /// The tree could not be scanned.
+    #[error(transparent)]
+    Scan(#[from] ScanError),
+    /// A name that no package has.
+    #[error(transparent)]
+    Unknown(#[from] UnknownName),
+    /// The journal of the last run.
+    #[error("{path}: {error}")]
+    Journal {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        error: JournalDamage,
+    },
+    /// The disk.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// No slot works.
+    #[error("no slot can work: {0}")]
+    NoSlot(String),
+}

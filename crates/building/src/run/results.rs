@@ -1,0 +1,152 @@
+//! What a run came to.
+
+use std::collections::{BTreeMap, HashMap};
+
+use patchadm_bulk::journal::{PackageOutcome, PackageState};
+use patchadm_bulk::records::Records;
+use patchadm_bulk::report::{LeftoverReport, MachineReport, PackageReport, RunReport};
+use patchadm_bulk::resolve::{PackageState as Resolved, Resolution, blockers};
+use patchadm_bulk::result::Digest;
+
+use crate::pool::PoolEntry;
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct RunOutcome {
+    /// The records.
+    pub records: Records,
+    /// What they need.
+    pub resolution: Resolution,
+    /// How it ended.
+    pub ended: EndedRun,
+    /// Whether all packages were wanted.
+    pub is_whole: bool,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct EndedRun {
+    /// The wanted packages, by their numbers, each with its state.
+    pub outcomes: BTreeMap<u32, PackageOutcome>,
+    /// The results.
+    pub entries: HashMap<u32, PoolEntry>,
+    /// What is told.
+    pub report: RunReport,
+    /// The signal that ended it.
+    pub interrupted: Option<i32>,
+    /// Why tasks were left, where no slot could carry them out.
+    pub trouble: Option<String>,
+}
+
+/// Sets the states of packages that were not built because of others: which, and because of whom.
+pub(super) fn set_indirect(
+    records: &Records,
+    resolution: &Resolution,
+    outcomes: &mut BTreeMap<u32, PackageOutcome>,
+) {
+    let name = |index: u32| records.get(index).map(|record| record.pkgname().to_string()).unwrap_or_default();
+    let failed: Vec<bool> = resolution
+        .graph()
+        .indices()
+        .map(|index| {
+            outcomes.get(&index).is_some_and(|outcome| {
+                matches!(outcome.state, PackageState::Failed | PackageState::Prefailed)
+            })
+        })
+        .collect();
+    let causes = blockers(resolution.graph(), &failed);
+    for (index, outcome) in outcomes.iter_mut() {
+        let is_open = matches!(
+            outcome.state,
+            PackageState::Open | PackageState::IndirectFailed | PackageState::IndirectPrefailed
+        );
+        let Some(because) = causes.get(*index as usize).filter(|causes| is_open && !causes.is_empty()) else {
+            continue;
+        };
+        let is_failure = |cause: &u32| {
+            failed.get(*cause as usize) == Some(&true)
+                && matches!(resolution.state(*cause), Some(Resolved::Open))
+        };
+        outcome.state = if because.iter().any(is_failure) {
+            PackageState::IndirectFailed
+        } else {
+            PackageState::IndirectPrefailed
+        };
+        outcome.because = because.iter().map(|cause| name(*cause)).collect();
+        outcome.because.sort();
+    }
+}
+
+/// The facts about a run that its report begins with.
+pub(super) struct RunFacts {
+    pub(super) run: u64,
+    pub(super) work: String,
+    pub(super) conf: Digest,
+    pub(super) began: String,
+    pub(super) ended: String,
+    pub(super) is_continued: bool,
+    pub(super) machines: Vec<MachineReport>,
+    /// For each package that failed: the inputs that differ from its last success.
+    pub(super) suspects: HashMap<u32, Vec<String>>,
+    pub(super) not_reproducible: Vec<String>,
+}
+
+/// Returns the report of a run.
+pub(super) fn report_of(
+    facts: RunFacts,
+    records: &Records,
+    outcomes: &BTreeMap<u32, PackageOutcome>,
+    entries: &HashMap<u32, PoolEntry>,
+) -> RunReport {
+    let mut packages = Vec::new();
+    for (index, outcome) in outcomes {
+        let Some(record) = records.get(*index) else { continue };
+        let has_log = matches!(outcome.state, PackageState::Done | PackageState::Failed);
+        let log_run = outcome.run.unwrap_or(facts.run);
+        packages.push(PackageReport {
+            package: record.pkgname().to_string(),
+            location: record.location().to_string(),
+            state: outcome.state,
+            cause: outcome.cause,
+            phase: outcome.phase.clone(),
+            detail: outcome.detail.clone(),
+            because: outcome.because.clone(),
+            breaks: 0,
+            breaks_alone: 0,
+            key: outcome.key,
+            run: outcome.run,
+            slot: outcome.slot.clone(),
+            tries: outcome.tries,
+            ms: outcome.ms,
+            cpu_ms: outcome.cpu_ms,
+            peak_memory: outcome.peak_memory,
+            log: has_log.then(|| format!("runs/{log_run}/logs/{}.log", record.pkgname())),
+            maintainer: Some(record.maintainer().to_owned()).filter(|maintainer| !maintainer.is_empty()),
+            suspects: facts.suspects.get(index).cloned().unwrap_or_default(),
+        });
+    }
+    packages.sort_by(|one, other| one.package.cmp(&other.package));
+    let leftovers = outcomes.keys().filter_map(|index| {
+        let entry = entries.get(index).filter(|entry| !entry.result.leftovers.is_empty())?;
+        Some(LeftoverReport { package: entry.result.pkgname.clone(), paths: entry.result.leftovers.clone() })
+    });
+    let mut report = RunReport {
+        run: facts.run,
+        work: facts.work,
+        conf: facts.conf,
+        began: facts.began,
+        ended: facts.ended,
+        continued: facts.is_continued,
+        counts: BTreeMap::new(),
+        packages,
+        set: None,
+        set_refused: None,
+        not_reproducible: facts.not_reproducible,
+        leftovers: leftovers.collect(),
+        machines: facts.machines,
+        patches: None,
+        published: None,
+    };
+    report.count_breaks();
+    report
+}
