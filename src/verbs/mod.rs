@@ -4,6 +4,7 @@ pub(crate) mod add;
 pub(crate) mod adopt;
 pub(crate) mod analyze;
 pub(crate) mod build;
+pub(crate) mod bulk;
 pub(crate) mod commit;
 pub(crate) mod complete;
 pub(crate) mod completions;

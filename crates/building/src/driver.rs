@@ -61,3 +61,15 @@ impl Driver {
 fn is_executable(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|seen| seen.is_file() && seen.permissions().mode() & 0o111 != 0)
 }
+
+/// The driver `recipes`: the names of its executables, and their texts.
+pub const RECIPES: [(&str, &str); 2] = [
+    ("scan", include_str!("../drivers/recipes/scan")),
+    ("build", include_str!("../drivers/recipes/build")),
+];
+
+/// The driver `pkgsrc`.
+pub const PKGSRC: [(&str, &str); 2] = [
+    ("scan", include_str!("../drivers/pkgsrc/scan")),
+    ("build", include_str!("../drivers/pkgsrc/build")),
+];

@@ -21,6 +21,7 @@ pub mod driver;
 mod file_copy;
 mod installed;
 mod keys;
+pub mod logs;
 pub mod pool;
 pub mod run;
 pub mod sandbox;

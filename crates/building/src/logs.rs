@@ -1,0 +1,44 @@
+//! The logs of builds.
+
+use patchadm_rootfs::RootError;
+
+use crate::work::Work;
+
+/// The largest log that is read, in bytes.
+const LARGEST: u64 = 1 << 30;
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// No run has one.
+    #[error("there is no log of {0}")]
+    None(String),
+    /// The disk.
+    #[error(transparent)]
+    Root(#[from] RootError),
+}
+
+/// Reads the log of a package: that of a run, or the newest.
+pub fn read_log(work: &Work, package: &str, run: Option<u64>) -> Result<Vec<u8>, LogError> {
+    let none = || LogError::None(package.to_owned());
+    if package.contains('/') {
+        return Err(none());
+    }
+    let runs = work.directory("runs")?;
+    let mut numbers: Vec<u64> = Vec::new();
+    for name in runs.directories()? {
+        numbers.extend(std::str::from_utf8(&name).ok().and_then(|name| name.parse::<u64>().ok()));
+    }
+    numbers.sort_unstable();
+    for number in numbers.into_iter().rev().filter(|number| run.is_none_or(|run| run == *number)) {
+        let dir = runs.dir(number.to_string().as_bytes())?;
+        if dir.look(b"logs")?.is_none() {
+            continue;
+        }
+        let logs = dir.dir(b"logs")?;
+        if let Some(log) = logs.read_regular(format!("{package}.log").as_bytes(), LARGEST)? {
+            return Ok(log);
+        }
+    }
+    Err(none())
+}

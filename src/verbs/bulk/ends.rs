@@ -1,0 +1,48 @@
+//! How the actions of a bulk build end that could not be done.
+
+use crate::reply::{Exit, ExitCause, Stop};
+use patchadm_building::run::RunError;
+use patchadm_building::scan::ScanError;
+use patchadm_building::work::WorkError;
+
+/// The code where the directory, the tree, the driver or the base is missing.
+const MISSING: u8 = 27;
+
+/// The code where a journal, a set or a result is damaged.
+const DAMAGED: u8 = 33;
+
+/// The code where packages failed, or the tree cannot be listed.
+pub(super) const FAILED: u8 = 10;
+
+/// The code where no slot can work.
+pub(super) const NO_SLOT: u8 = 40;
+
+/// Returns the end of an action whose directory cannot be used.
+pub(super) fn work_failed(error: &WorkError) -> Stop {
+    let exit = match error {
+        WorkError::Missing { .. } => Exit::new(MISSING, ExitCause::NotFound),
+        WorkError::NotOurs(_) => Exit::new(3, ExitCause::NoRights),
+        WorkError::Damaged { .. } => Exit::new(DAMAGED, ExitCause::DamagedInput),
+        WorkError::Lock(_) => Exit::LOCKED,
+        WorkError::NotEmpty(_) | WorkError::Configuration { .. } | WorkError::Nested(_) => {
+            Exit::failed(ExitCause::Usage)
+        }
+        WorkError::Root(error) => Exit::failed(crate::reply::exit::of_root(error)),
+    };
+    Stop::Refused { exit, message: error.to_string() }
+}
+
+/// Returns the end of a run that did not begin, or was cut off.
+pub(super) fn run_failed(error: &RunError) -> Stop {
+    let exit = match error {
+        RunError::Work(error) => return work_failed(error),
+        RunError::Driver(_) | RunError::Base(_) => Exit::new(MISSING, ExitCause::NotFound),
+        RunError::Scan(ScanError::Interrupted(signal)) => Exit::by_signal(*signal),
+        RunError::Scan(_) => Exit::new(FAILED, ExitCause::DamagedInput),
+        RunError::Unknown(_) => Exit::failed(ExitCause::NotFound),
+        RunError::Journal { .. } => Exit::new(DAMAGED, ExitCause::DamagedInput),
+        RunError::Root(error) => Exit::failed(crate::reply::exit::of_root(error)),
+        RunError::NoSlot(_) => Exit::new(NO_SLOT, ExitCause::Internal),
+    };
+    Stop::Refused { exit, message: error.to_string() }
+}

@@ -1,0 +1,48 @@
+//! `patchadm bulk`: all packages of a tree from their sources; one file for each action.
+
+mod ends;
+mod init;
+mod log;
+mod processes;
+mod run;
+
+pub(crate) use processes::{run_scan, run_task};
+
+use crate::arguments::{one_of, parse};
+use crate::call::{Invocation, RunCommand, place_of_name};
+use crate::reply::{Reply, Stop};
+use crate::verbs::options::RootlessOptions;
+
+const USAGE: &str = "patchadm bulk init|run|log WORK [ARGUMENT...]";
+
+/// What is done: the word for it, and the work.
+const ACTIONS: [(&str, RunCommand); 3] = [("init", init::run), ("run", run::run), ("log", log::run)];
+
+/// Build all packages of a tree from their sources: what it can be asked is told by `patchadm bulk ACTION --help`
+#[derive(clap::Parser)]
+struct BulkArgs {
+    #[command(flatten)]
+    _common: RootlessOptions,
+    /// What to do: init, run or log
+    #[arg(value_name = "ACTION", value_parser = one_of(&ACTIONS), hide_possible_values = true)]
+    _action: Option<RunCommand>,
+    /// The directory of the bulk build
+    #[arg(value_name = "WORK")]
+    _work: Option<std::path::PathBuf>,
+}
+
+/// Runs the verb: each action has arguments of its own.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let place = place_of_name(&call.arguments).filter(|_| !call.is_asked_for_options);
+    let action = place.and_then(|place| {
+        let said = call.arguments.get(place)?;
+        let (_, work) = ACTIONS.iter().find(|(word, _)| said == word)?;
+        Some((place, work))
+    });
+    if let Some((place, work)) = action {
+        call.arguments.remove(place);
+        return work(call);
+    }
+    let _: BulkArgs = parse(call, USAGE)?;
+    Err(Stop::Usage { message: "it is not said what to do".to_owned(), usage: USAGE }.into())
+}

@@ -1,0 +1,20 @@
+//! The processes of a bulk build, which only the program itself starts: a task, and the one that calls `scan` in a sandbox.
+
+use std::io;
+
+use crate::call::Invocation;
+use crate::reply::{Exit, Reply};
+use patchadm_building::scan::serve_scan;
+use patchadm_building::task::serve_task;
+
+/// Carries out the task that standard input tells.
+pub(crate) fn run_task(_call: &mut Invocation) -> anyhow::Result<Reply> {
+    serve_task(io::stdin(), &mut io::stdout())?;
+    Ok(Reply::silent(Exit::OK))
+}
+
+/// Calls `scan` for the locations that standard input tells.
+pub(crate) fn run_scan(_call: &mut Invocation) -> anyhow::Result<Reply> {
+    serve_scan(io::stdin().lock(), &mut io::stdout())?;
+    Ok(Reply::silent(Exit::OK))
+}
