@@ -9,7 +9,7 @@ use patchadm_rootfs::{Dir, FileType, Lock, LockError, RootError};
 
 use crate::sandbox::{BuildUser, lay_out_host_base};
 use crate::task::place::remove_all;
-use crate::work::{PROGRAM, made};
+use crate::work::{PROGRAM, host_directory, made};
 
 /// The base as it lies on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct BaseLayer {
 
 /// The places over which something is mounted in every sandbox.
 pub(crate) const PLACES: [&str; 9] =
-    ["tree", "driver", "packages", "distfiles", "work", "out", "proc", "dev", ".patchadm"];
+    ["tree", "driver", "packages", "distfiles", "work", "out", "proc", "dev", ".program"];
 
 /// Returns the base as a layer, laid out below `build_dir` where it is that of the host.
 pub fn base_layer(conf: &Configuration, user: BuildUser) -> Result<BaseLayer, LockError> {
@@ -30,7 +30,7 @@ pub fn base_layer(conf: &Configuration, user: BuildUser) -> Result<BaseLayer, Lo
         Base::Directory(path) => return Ok(BaseLayer { layer: path.clone(), mounted: Vec::new() }),
         Base::Host(paths) => paths,
     };
-    let above = Dir::of_host(&conf.build_dir)?;
+    let above = host_directory(&conf.build_dir)?;
     let _lock = Lock::take_file(&above, b"base.lock", PROGRAM, |_| {
         std::thread::sleep(std::time::Duration::from_millis(5));
         true
@@ -47,10 +47,10 @@ pub fn base_layer(conf: &Configuration, user: BuildUser) -> Result<BaseLayer, Lo
         remove_all(&above, new.as_bytes())?;
         let dir = made(&above, new.as_bytes())?;
         lay_out_host_base(&dir, host, ids)?;
-        for place in PLACES.iter().filter(|place| **place != ".patchadm") {
+        for place in PLACES.iter().filter(|place| **place != ".program") {
             made(&dir, place.as_bytes())?;
         }
-        dir.create(b".patchadm")?;
+        dir.create(b".program")?;
         above.move_to(new.as_bytes(), &above, name.as_bytes())?;
     }
     let mounted = mounted_paths(&Dir::of_host(&layer)?, host)?;

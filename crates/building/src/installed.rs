@@ -19,7 +19,7 @@ use crate::sandbox::{
     TaskLog, enclosure, no_input, run_watched,
 };
 use crate::task::place::{TaskPlace, remove_all};
-use crate::work::{PROGRAM, made};
+use crate::work::{PROGRAM, host_directory, made};
 
 /// The last file of an installed set.
 const COMPLETE: &[u8] = b"complete";
@@ -29,9 +29,9 @@ const ADMIN: &str = "mail=\ninstance=overwrite\npartial=nocheck\nrunlevel=nochec
                      space=nocheck\nsetuid=nocheck\nconflict=nocheck\naction=nocheck\nbasedir=default\n";
 
 /// Installs packages, or removes them again; the names of files or packages follow.
-const INSTALL: &str = "for file; do /.patchadm pkgadd -n -a /.admin -d \"/packages/$file\" all || \
+const INSTALL: &str = "for file; do /.program pkgadd -n -a /.admin -d \"/packages/$file\" all || \
                        { echo \"$file\" > /.failed; exit 1; }; done";
-const REMOVE: &str = "for package; do /.patchadm pkgrm -n -a /.admin \"$package\" || exit 1; done";
+const REMOVE: &str = "for package; do /.program pkgrm -n -a /.admin \"$package\" || exit 1; done";
 
 /// The time that an installation may take.
 const LONGEST: Duration = Duration::from_secs(1800);
@@ -123,7 +123,7 @@ impl Installation<'_> {
             upper: self.upper.clone(),
             scratch: self.scratch.clone(),
             host: self.base.mounted.clone(),
-            mounts: vec![mount(&self.packages, "/packages"), mount(&program, "/.patchadm")],
+            mounts: vec![mount(&self.packages, "/packages"), mount(&program, "/.program")],
         };
         let shell = ["/bin/sh", "-c", script, "install"].map(Into::into);
         let command = SandboxCommand {
@@ -187,7 +187,7 @@ pub(crate) fn installed_set(
     if files.is_empty() {
         return Ok(None);
     }
-    let sets = made(&Dir::of_host(build_dir)?, b"installed")?;
+    let sets = made(&host_directory(build_dir)?, b"installed")?;
     let name = name_of_set(base_digest, packages);
     let path = build_dir.join("installed").join(&name);
     let wait = |_: &_| {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use patchadm_bulk::result::{BuildResult, Key};
 use patchadm_rootfs::{Dir, FileType, RootError};
 
-use crate::work::{PROGRAM, made};
+use crate::work::{PROGRAM, host_directory, made};
 
 /// The file that says what a result is.
 pub(crate) const RESULT: &str = "result.json";
@@ -49,9 +49,7 @@ pub enum FoundResult {
 impl Pool {
     /// Opens a pool; makes its directory if it is missing.
     pub fn open(path: &Path) -> Result<Self, RootError> {
-        let above = Dir::of_host(path.parent().unwrap_or(Path::new("/")))?;
-        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-        Ok(Self { path: path.to_owned(), dir: made(&above, name)? })
+        Ok(Self { path: path.to_owned(), dir: host_directory(path)? })
     }
 
     /// Looks for the result of a key.

@@ -182,6 +182,12 @@ pub(crate) fn made(dir: &Dir, name: &[u8]) -> Result<Dir, RootError> {
     }
 }
 
+/// Opens a directory of the host, and makes it where only it is missing.
+pub(crate) fn host_directory(path: &Path) -> Result<Dir, RootError> {
+    let above = Dir::of_host(path.parent().unwrap_or(Path::new("/")))?;
+    made(&above, path.file_name().unwrap_or_default().as_bytes())
+}
+
 /// Returns the path of the host for a name in a directory of the host.
 pub(crate) fn host_path(above: &Path, name: &[u8]) -> PathBuf {
     above.join(OsStr::from_bytes(name))

@@ -27,7 +27,7 @@ pub(super) fn work_failed(error: &WorkError) -> Stop {
         WorkError::NotEmpty(_) | WorkError::Configuration { .. } | WorkError::Nested(_) => {
             Exit::failed(ExitCause::Usage)
         }
-        WorkError::Root(error) => Exit::failed(crate::reply::exit::of_root(error)),
+        WorkError::Root(error) => Exit::failed(crate::reply::cause_of::of_root(error)),
     };
     Stop::Refused { exit, message: error.to_string() }
 }
@@ -41,7 +41,7 @@ pub(super) fn run_failed(error: &RunError) -> Stop {
         RunError::Scan(_) => Exit::new(FAILED, ExitCause::DamagedInput),
         RunError::Unknown(_) => Exit::failed(ExitCause::NotFound),
         RunError::Journal { .. } => Exit::new(DAMAGED, ExitCause::DamagedInput),
-        RunError::Root(error) => Exit::failed(crate::reply::exit::of_root(error)),
+        RunError::Root(error) => Exit::failed(crate::reply::cause_of::of_root(error)),
         RunError::NoSlot(_) => Exit::new(NO_SLOT, ExitCause::Internal),
     };
     Stop::Refused { exit, message: error.to_string() }

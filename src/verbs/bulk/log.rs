@@ -36,7 +36,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let log = read_log(&work, &args.package, args.run).map_err(|error| {
         let cause = match &error {
             LogError::None(_) => ExitCause::NotFound,
-            LogError::Root(error) => crate::reply::exit::of_root(error),
+            LogError::Root(error) => crate::reply::cause_of::of_root(error),
         };
         Stop::Refused { exit: Exit::failed(cause), message: error.to_string() }
     })?;

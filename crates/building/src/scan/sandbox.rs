@@ -48,7 +48,7 @@ impl ScanSandbox {
             mounts: vec![
                 mount(&work.conf.tree, "/tree"),
                 mount(&driver.directory, DRIVER_INSIDE),
-                mount(&program, "/.patchadm"),
+                mount(&program, "/.program"),
             ],
         };
         let own = [
@@ -63,7 +63,7 @@ impl ScanSandbox {
         let own = own.into_iter().map(|(name, value)| (name.into(), value.into()));
         let named = work.conf.env.iter().map(|(name, value)| (name.into(), value.into()));
         let command = SandboxCommand {
-            words: vec!["/.patchadm".into(), SCAN_PROCESS.into()],
+            words: vec!["/.program".into(), SCAN_PROCESS.into()],
             environment: own.chain(named).collect(),
             directory: "/tree".to_owned(),
             user,

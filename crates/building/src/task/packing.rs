@@ -223,7 +223,7 @@ fn pack_tree(input: &PackingInput<'_>, out: &Dir, names: &[Vec<u8>]) -> Result<P
         return Err(wrong("/out/root is no directory"));
     }
     only_plain_objects(&out.dir(b"root")?)?;
-    limit_times(&out.dir(b"root")?, input.latest)?;
+    limit_times(out, input.latest)?;
     must_be_beside_base(out, input.of_host)?;
     let given = match out.look(b"pkginfo")? {
         Some(_) => parameters(out)?,
@@ -232,7 +232,9 @@ fn pack_tree(input: &PackingInput<'_>, out: &Dir, names: &[Vec<u8>]) -> Result<P
     let params = made_pkginfo(&given, input.identity).map_err(wrong)?;
     let scratch = Dir::of_host(input.scratch)?;
     let put = |name: &str, bytes: &[u8]| -> Result<PathBuf, PackingError> {
-        scratch.create(name.as_bytes())?.put(bytes)?;
+        let mut file = scratch.create(name.as_bytes())?;
+        file.put(bytes)?;
+        file.set_mtime(Timestamp::whole(input.latest))?;
         Ok(input.scratch.join(name))
     };
     let mut lines =

@@ -7,7 +7,7 @@ use patchadm_core::namespaces::HeldLock;
 use patchadm_rootfs::{Dir, FileType, Lock, LockError, RootError, random};
 use patchadm_svr4::package::Mode;
 
-use crate::work::{PROGRAM, made};
+use crate::work::{PROGRAM, host_directory, made};
 
 /// The directories of a task: its layer and that of overlayfs, and what is mounted.
 const PARTS: [&str; 6] = ["upper", "scratch", "work", "out", "packages", "distfiles"];
@@ -36,7 +36,7 @@ pub(crate) struct TaskPlace {
 impl TaskPlace {
     /// Makes the directory of a task of the bulk build with this identity.
     pub(crate) fn make(build_dir: &Path, id: &str) -> Result<Self, LockError> {
-        let above = Dir::of_host(build_dir)?;
+        let above = host_directory(build_dir)?;
         let tasks = made(&above, b"tasks")?;
         let name = format!("{id}.{:016x}", random()?).into_bytes();
         let dir = tasks.make_dir(&name, Mode::of(0o755))?;
@@ -81,7 +81,7 @@ impl TaskPlace {
 
 /// Removes the directories of tasks that nobody owns any more. What cannot be removed stays for the next time.
 pub(crate) fn remove_abandoned(build_dir: &Path) -> Result<(), RootError> {
-    let above = Dir::of_host(build_dir)?;
+    let above = host_directory(build_dir)?;
     if above.look(b"tasks")?.is_none() {
         return Ok(());
     }
