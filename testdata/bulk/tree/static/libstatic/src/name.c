@@ -1,0 +1,6 @@
+#include "static.h"
+
+const char *static_name(void)
+{
+	return "libstatic";
+}

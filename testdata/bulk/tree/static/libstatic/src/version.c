@@ -1,0 +1,6 @@
+#include "static.h"
+
+const char *static_version(void)
+{
+	return VERSION;
+}
