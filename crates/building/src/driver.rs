@@ -63,13 +63,9 @@ fn is_executable(path: &Path) -> bool {
 }
 
 /// The driver `recipes`: the names of its executables, and their texts.
-pub const RECIPES: [(&str, &str); 2] = [
-    ("scan", include_str!("../drivers/recipes/scan")),
-    ("build", include_str!("../drivers/recipes/build")),
-];
+pub const RECIPES: [(&str, &str); 2] =
+    [("scan", include_str!("../drivers/recipes/scan")), ("build", include_str!("../drivers/recipes/build"))];
 
 /// The driver `pkgsrc`.
-pub const PKGSRC: [(&str, &str); 2] = [
-    ("scan", include_str!("../drivers/pkgsrc/scan")),
-    ("build", include_str!("../drivers/pkgsrc/build")),
-];
+pub const PKGSRC: [(&str, &str); 2] =
+    [("scan", include_str!("../drivers/pkgsrc/scan")), ("build", include_str!("../drivers/pkgsrc/build"))];

@@ -18,7 +18,7 @@ use crate::sandbox::{
     BuildRoot, BuildUser, SandboxCommand, SandboxError, SandboxLimits, SandboxMount, SandboxWatch, StopCause,
     TaskLog, enclosure, no_input, run_watched,
 };
-use crate::task::place::{TaskPlace, remove_all};
+use crate::task::place::{TaskPlace, lay_out_temporary, remove_all};
 use crate::work::{PROGRAM, host_directory, made};
 
 /// The last file of an installed set.
@@ -107,10 +107,7 @@ impl Installation<'_> {
         if upper.look(b".admin")?.is_none() {
             upper.create(b".admin")?.put(ADMIN.as_bytes())?;
         }
-        for name in ["tmp", "var"] {
-            made(&upper, name.as_bytes())?;
-        }
-        upper.set_mode(b"tmp", Mode::of(0o1777))?;
+        lay_out_temporary(&upper)?;
         let program = std::fs::read_link("/proc/self/exe")?;
         let mount = |source: &Path, place: &str| SandboxMount {
             source: source.to_owned(),

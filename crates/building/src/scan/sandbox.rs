@@ -7,15 +7,14 @@ use std::path::Path;
 
 use patchadm_core::namespaces::EnclosureProcess;
 use patchadm_rootfs::Dir;
-use patchadm_svr4::package::Mode;
 
 use super::SCAN_PROCESS;
 use super::agent::{MOST_PRINTED, ScanAnswer, ScanOrder};
 use crate::base::BaseLayer;
 use crate::driver::{DRIVER_INSIDE, Driver};
 use crate::sandbox::{BuildRoot, BuildUser, SandboxCommand, SandboxLimits, SandboxMount, enclosure};
-use crate::task::place::TaskPlace;
-use crate::work::{Work, made};
+use crate::task::place::{TaskPlace, lay_out_temporary};
+use crate::work::Work;
 
 /// A sandbox for scans, with the process in it that calls `scan`.
 pub(super) struct ScanSandbox {
@@ -32,8 +31,7 @@ impl ScanSandbox {
     pub(super) fn make(work: &Work, driver: &Driver, base: &BaseLayer, user: BuildUser) -> io::Result<Self> {
         let place = TaskPlace::make(&work.conf.build_dir, &work.id).map_err(io::Error::other)?;
         let upper = Dir::of_host(&place.part("upper")).map_err(io::Error::other)?;
-        let tmp = made(&upper, b"tmp").map_err(io::Error::other)?;
-        tmp.set_own_mode(Mode::of(0o1777)).map_err(io::Error::other)?;
+        lay_out_temporary(&upper).map_err(io::Error::other)?;
         let program = std::fs::read_link("/proc/self/exe")?;
         let mount = |source: &Path, place: &str| SandboxMount {
             source: source.to_owned(),

@@ -10,14 +10,14 @@ use patchadm_bulk::conf::{CheckLevel, LimitName, Limits};
 use patchadm_bulk::journal::FailureCause;
 use patchadm_core::namespaces::EnclosureEnd;
 use patchadm_rootfs::{Dir, LockError, RootError};
-use patchadm_svr4::package::{Mode, Params};
+use patchadm_svr4::package::Params;
 
 use super::checking::{CheckError, check};
 use super::keeping::{KeptBuild, copy_distfiles, copy_result, keep, keep_check};
 use super::made_pkginfo::PackageIdentity;
 use super::order::{TaskEnd, TaskEvent, TaskFailure, TaskOrder};
 use super::packing::{PackedResult, PackingError, PackingInput, pack};
-use super::place::TaskPlace;
+use super::place::{TaskPlace, lay_out_temporary};
 use super::serving::TaskTeller;
 use crate::base::BaseLayer;
 use crate::driver::{DRIVER_INSIDE, Driver};
@@ -28,7 +28,7 @@ use crate::sandbox::{
     BuildRoot, BuildUser, SandboxCommand, SandboxEnd, SandboxError, SandboxLimits, SandboxMount,
     SandboxWatch, StopCause, TaskLog, enclosure, run_watched,
 };
-use crate::work::{Work, made};
+use crate::work::Work;
 
 /// Everything that a task knows.
 pub(super) struct TaskInputs<'a> {
@@ -162,13 +162,7 @@ fn install(inputs: &TaskInputs<'_>, log: &mut TaskLog, teller: &mut TaskTeller<'
 /// Puts into the place of the task what the build finds there.
 fn lay_out(inputs: &TaskInputs<'_>) -> Step<()> {
     let place = inputs.place;
-    let upper = Dir::of_host(&place.part("upper"))?;
-    for name in ["tmp", "var"] {
-        made(&upper, name.as_bytes())?;
-    }
-    made(&upper.dir(b"var")?, b"tmp")?;
-    upper.set_mode(b"tmp", Mode::of(0o1777))?;
-    upper.dir(b"var")?.set_mode(b"tmp", Mode::of(0o1777))?;
+    lay_out_temporary(&Dir::of_host(&place.part("upper"))?)?;
     if let BuildUser::Ids(uid, gid) = inputs.user {
         for part in ["work", "out"] {
             place.dir.set_owner(part.as_bytes(), Some(uid), Some(gid))?;

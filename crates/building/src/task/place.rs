@@ -79,6 +79,12 @@ impl TaskPlace {
     }
 }
 
+/// Makes the temporary directories of a layer.
+pub(crate) fn lay_out_temporary(upper: &Dir) -> Result<(), RootError> {
+    made(upper, b"tmp")?.set_own_mode(Mode::of(0o1777))?;
+    made(&made(upper, b"var")?, b"tmp")?.set_own_mode(Mode::of(0o1777))
+}
+
 /// Removes the directories of tasks that nobody owns any more. What cannot be removed stays for the next time.
 pub(crate) fn remove_abandoned(build_dir: &Path) -> Result<(), RootError> {
     let above = host_directory(build_dir)?;
