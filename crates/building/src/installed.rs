@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use patchadm_bulk::result::Digest;
 use patchadm_core::namespaces::EnclosureEnd;
-use patchadm_rootfs::{Dir, Lock, LockError, RootError};
+use patchadm_rootfs::{Dir, Lock, LockError, NewTree, RootError};
 use patchadm_svr4::package::Mode;
 
 use crate::base::BaseLayer;
@@ -27,6 +27,12 @@ const COMPLETE: &[u8] = b"complete";
 /// The answers of an installation that nobody attends: no check stands in the way, and whatever asks fails.
 const ADMIN: &str = "mail=\ninstance=overwrite\npartial=nocheck\nrunlevel=nocheck\nidepend=nocheck\nrdepend=nocheck\n\
                      space=nocheck\nsetuid=nocheck\nconflict=nocheck\naction=nocheck\nbasedir=default\n";
+
+const ADMIN_FILE: &str = ".admin";
+
+/// The policy of an installation: the base does not change, so nobody asks which of its programs needs which library.
+const POLICY: &str = "shlib_skip=/**\n";
+const POLICY_FILE: &str = "etc/patchadm/policy";
 
 /// Installs packages, or removes them again; the names of files or packages follow.
 const INSTALL: &str = "for file; do /.program pkgadd -n -a /.admin -d \"/packages/$file\" all || \
@@ -104,8 +110,10 @@ impl Installation<'_> {
         ticks: Ticks<'_>,
     ) -> Result<(), InstallError> {
         let upper = Dir::of_host(&self.upper)?;
-        if upper.look(b".admin")?.is_none() {
-            upper.create(b".admin")?.put(ADMIN.as_bytes())?;
+        let mut answers = NewTree::below(upper.again()?);
+        for (name, text) in [(ADMIN_FILE, ADMIN), (POLICY_FILE, POLICY)] {
+            remove_file(&upper, name)?;
+            answers.write(name.as_bytes(), text.as_bytes(), Mode::of(0o644))?;
         }
         lay_out_temporary(&upper)?;
         let program = std::fs::read_link("/proc/self/exe")?;
@@ -141,7 +149,8 @@ impl Installation<'_> {
         self.place.wait_until_empty()?;
         let ended = ended?;
         if ended.end == Some(EnclosureEnd::Exited(0)) {
-            upper.remove(b".admin")?;
+            remove_file(&upper, ADMIN_FILE)?;
+            remove_file(&upper, POLICY_FILE)?;
             return Ok(());
         }
         let failed = upper.read_regular(b".failed", 4096)?.unwrap_or_default();
@@ -158,6 +167,29 @@ impl Installation<'_> {
         };
         Err(InstallError::Package(format!("{which}{how}")))
     }
+}
+
+/// Removes a file of a layer, and the directories above it that are empty then.
+fn remove_file(layer: &Dir, path: &str) -> Result<(), RootError> {
+    let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let mut dirs = vec![layer.again()?];
+    for part in above.split('/').filter(|part| !part.is_empty()) {
+        let Some(dir) = dirs.last() else { break };
+        if dir.look(part.as_bytes())?.is_none() {
+            return Ok(());
+        }
+        dirs.push(dir.dir(part.as_bytes())?);
+    }
+    if let Some(dir) = dirs.last() {
+        dir.remove(name.as_bytes())?;
+    }
+    for part in above.rsplit('/').filter(|part| !part.is_empty()) {
+        dirs.pop();
+        if !dirs.last().map_or(Ok(false), |dir| dir.remove_dir(part.as_bytes()))? {
+            return Ok(());
+        }
+    }
+    Ok(())
 }
 
 /// Returns the name of the layer for a list of packages over a base.
