@@ -1,7 +1,10 @@
 //! A run: all packages that are wanted, built in the order that takes the least time, continued where it was cut off.
 
+mod beginning;
+mod ending;
 mod journal_file;
 mod master;
+mod orders;
 mod request;
 mod results;
 mod slots;
