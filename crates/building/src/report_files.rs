@@ -1,0 +1,323 @@
+//! The files that tell of a run, in its directory: those of pbulk, and the report as JSON, text and mail. Who is told.
+//!
+//! Each file gets its name when it is whole, so that whoever reads it while it is written anew sees the old one or the new one.
+
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use patchadm_bulk::conf::ReportSettings;
+use patchadm_bulk::journal::PackageState;
+use patchadm_bulk::pbulk_files::{self, PbulkPackage, PbulkStatus};
+use patchadm_bulk::report::{MailInput, ReportTextInput, RunReport, report_mail, report_text, visible};
+use patchadm_rootfs::{Dir, FileType, NewTree, RootError, UnnamedDirectory};
+use patchadm_svr4::package::Mode;
+use serde::Serialize;
+
+use crate::file_copy::copy_file;
+use crate::work::{PROGRAM, Work};
+
+/// The directory of the runs.
+const RUNS: &str = "runs";
+
+/// The report as a document.
+pub const REPORT_JSON: &str = "report.json";
+/// The report as text.
+pub const REPORT_TEXT: &str = "report.txt";
+/// The report as mail.
+pub const REPORT_MAIL: &str = "report.eml";
+
+/// All files that tell of a run.
+const ALL_FILES: [&str; 11] = [
+    "pscan",
+    "presolve",
+    "success",
+    "error",
+    "pbuild",
+    "report",
+    "status",
+    REPORT_JSON,
+    REPORT_TEXT,
+    REPORT_MAIL,
+    "report.html",
+];
+
+/// The largest report that is read, in bytes.
+const LARGEST_REPORT: u64 = 1 << 30;
+
+/// The longest time that the command which gets the mail may take.
+const LONGEST_COMMAND: Duration = Duration::from_secs(600);
+
+/// How long is waited for what it printed, where something that it left behind may still print.
+const LONGEST_OUTPUT: Duration = Duration::from_secs(1);
+
+/// How long is waited between two looks.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The bytes that are kept of what it prints.
+const KEPT_OUTPUT: usize = 4096;
+
+/// What the report of a run is written from.
+#[derive(Clone, Copy, Debug)]
+pub struct ReportFilesInput<'a> {
+    /// The report.
+    pub report: &'a RunReport,
+    /// What its text is told with.
+    pub text: &'a ReportTextInput<'a>,
+    /// The address of the sender, where the configuration names none.
+    pub sender: &'a str,
+}
+
+/// `report.json`: the document that the command prints, but for its end.
+#[derive(Serialize)]
+struct ReportDocument<'a> {
+    schema: &'static str,
+    command: &'static str,
+    #[serde(flatten)]
+    report: &'a RunReport,
+}
+
+/// Writes the report as JSON, text and mail into a directory.
+pub fn write_report(
+    dir: &Dir,
+    settings: &ReportSettings,
+    input: &ReportFilesInput<'_>,
+) -> Result<(), RootError> {
+    let document = ReportDocument { schema: "patchadm/1", command: "bulk run", report: input.report };
+    // Strings, numbers, and maps with words as keys: serialising these cannot fail.
+    let mut json = serde_json::to_vec(&document).unwrap_or_default();
+    json.push(b'\n');
+    let text = report_text(input.report, input.text);
+    let from = settings.from.as_deref().unwrap_or(input.sender);
+    let mail = MailInput { to: &settings.to, from, prefix: &settings.subject };
+    let mail = report_mail(input.report, &text, &mail);
+    write_all(dir, &[(REPORT_JSON, &json), (REPORT_TEXT, text.as_bytes()), (REPORT_MAIL, mail.as_bytes())])
+}
+
+/// Writes pbulk's files of a run into a directory. `platform` is the system and processor, such as `Linux/x86_64`.
+pub fn write_pbulk_files(
+    dir: &Dir,
+    report: &RunReport,
+    packages: &[PbulkPackage<'_>],
+    platform: &str,
+) -> Result<(), RootError> {
+    let mut sorted = packages.to_vec();
+    sorted.sort_by_key(|package| package.pkgname);
+    let (presolve, pscan) = (presolve(&sorted), pscan(&sorted));
+    let status = PbulkStatus { platform, began: &report.began, ended: Some(&report.ended) };
+    let files = [
+        ("pscan", pscan),
+        ("presolve", presolve),
+        ("success", pbulk_files::success(&sorted)),
+        ("error", pbulk_files::error(&sorted)),
+        ("pbuild", pbulk_files::pbuild(&sorted)),
+        ("report", pbulk_files::report(&sorted)),
+        ("status", pbulk_files::status(&status)),
+    ];
+    write_all(dir, &files.each_ref().map(|(name, text)| (*name, text.as_bytes())))
+}
+
+fn presolve(packages: &[PbulkPackage<'_>]) -> String {
+    let lines = packages.iter().flat_map(|package| package.record.lines());
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// Returns the records as they were before anything was resolved: without DEPENDS.
+fn pscan(packages: &[PbulkPackage<'_>]) -> String {
+    let lines = packages.iter().flat_map(|package| package.record.lines());
+    lines.filter(|line| !line.starts_with("DEPENDS=")).flat_map(|line| [line, "\n"]).collect()
+}
+
+fn write_all(dir: &Dir, files: &[(&str, &[u8])]) -> Result<(), RootError> {
+    dir.remove_leftovers(PROGRAM)?;
+    for (name, bytes) in files {
+        dir.replace_file(PROGRAM, name.as_bytes(), bytes, Mode::of(0o644))?;
+    }
+    dir.sync()
+}
+
+/// The reasons why the report of an earlier run cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportReadError {
+    /// There is none: no such run, or one that did not end.
+    #[error("run {0} has no report")]
+    None(u64),
+    /// It is damaged.
+    #[error("{} is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The disk.
+    #[error(transparent)]
+    Root(#[from] RootError),
+}
+
+/// Opens the directory of a run, and makes it where it is missing.
+pub fn run_directory(work: &Work, run: u64) -> Result<Dir, RootError> {
+    work.directory(&format!("{RUNS}/{run}"))
+}
+
+/// Reads the report of a run.
+pub fn read_report(work: &Work, run: u64) -> Result<RunReport, ReportReadError> {
+    let runs = work.directory(RUNS)?;
+    let name = run.to_string();
+    if runs.look(name.as_bytes())?.is_none_or(|seen| seen.file_type != FileType::Directory) {
+        return Err(ReportReadError::None(run));
+    }
+    let bytes = runs.dir(name.as_bytes())?.read_regular(REPORT_JSON.as_bytes(), LARGEST_REPORT)?;
+    let bytes = bytes.ok_or(ReportReadError::None(run))?;
+    serde_json::from_slice(&bytes).map_err(|error| ReportReadError::Damaged {
+        path: work.path.join(RUNS).join(name).join(REPORT_JSON),
+        reason: error.to_string(),
+    })
+}
+
+/// The reasons why a report was not handed on.
+#[derive(Debug, thiserror::Error)]
+pub enum SendReportError {
+    /// The command cannot be started.
+    #[error("report_command: {program}: {error}")]
+    Start {
+        /// The program.
+        program: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// It failed.
+    #[error("report_command: {program}: {how}{output}")]
+    Failed {
+        /// The program.
+        program: String,
+        /// How it ended.
+        how: String,
+        /// The last line that it printed, behind a colon.
+        output: String,
+    },
+    /// The disk.
+    #[error(transparent)]
+    Root(#[from] RootError),
+}
+
+/// Gives the mail of a run to the configured command, on its standard input.
+pub fn send_report(work: &Work, run: u64) -> Result<(), SendReportError> {
+    let Some([program, arguments @ ..]) = work.conf.report.command.as_deref() else { return Ok(()) };
+    let start = |error| SendReportError::Start { program: program.clone(), error };
+    let mail = run_directory(work, run)?.open_regular(REPORT_MAIL.as_bytes())?;
+    let (reader, writer) = io::pipe().map_err(start)?;
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(&work.path).stdin(mail);
+    command.stdout(writer.try_clone().map_err(start)?).stderr(writer);
+    let mut child = command.spawn().map_err(start)?;
+    // The command holds the ends that are written to; without it, reading ends.
+    drop(command);
+    let output = PrintedLines::read(reader);
+    let ended = wait_for(&mut child).map_err(start)?;
+    if ended.is_some_and(|status| status.success()) {
+        return Ok(());
+    }
+    output.wait();
+    let printed = output.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+    let text = String::from_utf8_lossy(&printed);
+    let last = text.lines().rev().find(|line| !line.trim().is_empty());
+    Err(SendReportError::Failed {
+        program: program.clone(),
+        how: ended
+            .map_or_else(|| format!("it took {} s", LONGEST_COMMAND.as_secs()), |ended| ended.to_string()),
+        output: last.map(|line| format!(": {}", visible(line))).unwrap_or_default(),
+    })
+}
+
+/// The last bytes that a command prints, collected for as long as somebody may print: a process that it leaves behind may do so
+/// after its end.
+struct PrintedLines {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: std::thread::JoinHandle<()>,
+}
+
+impl PrintedLines {
+    fn read(mut reader: io::PipeReader) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let kept = bytes.clone();
+        let reader = std::thread::spawn(move || {
+            let mut buffer = [0; KEPT_OUTPUT];
+            while let Ok(count @ 1..) = reader.read(&mut buffer) {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.extend_from_slice(buffer.get(..count).unwrap_or_default());
+                let surplus = kept.len().saturating_sub(KEPT_OUTPUT);
+                kept.drain(..surplus);
+            }
+        });
+        Self { bytes, reader }
+    }
+
+    /// Waits until nobody prints any more, but not for long.
+    fn wait(&self) {
+        let began = Instant::now();
+        while !self.reader.is_finished() && began.elapsed() < LONGEST_OUTPUT {
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// Waits for the end of a command; one that takes too long is ended, and has no status.
+fn wait_for(child: &mut Child) -> io::Result<Option<ExitStatus>> {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if began.elapsed() > LONGEST_COMMAND {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Copies the files of a run, and the logs of what failed, to the configured directory. Returns the path of the copy.
+pub fn copy_report(work: &Work, report: &RunReport) -> Result<Option<PathBuf>, RootError> {
+    let Some(place) = &work.conf.report.copy else { return Ok(None) };
+    let copies = NewTree::at(place)?.directory(b"")?;
+    copies.remove_leftovers(PROGRAM)?;
+    let name = report.run.to_string();
+    let mut copy = UnnamedDirectory::begin(&copies, PROGRAM, name.as_bytes())?;
+    let (run, top) = (run_directory(work, report.run)?, copy.tree.directory(b"")?);
+    for file in ALL_FILES {
+        copy_if_there(&run, file, &top)?;
+    }
+    for package in report.packages.iter().filter(|package| package.state == PackageState::Failed) {
+        let Some(logs) = logs_of(work, package.run.unwrap_or(report.run))? else { continue };
+        copy_if_there(&logs, &format!("{}.log", package.package), &copy.tree.directory(b"logs")?)?;
+    }
+    top.set_own_mode(Mode::of(0o755))?;
+    copy.publish(true)?;
+    copies.sync()?;
+    Ok(Some(place.join(name)))
+}
+
+/// Returns the directory with the logs of a run.
+fn logs_of(work: &Work, run: u64) -> Result<Option<Dir>, RootError> {
+    let (runs, name) = (work.directory(RUNS)?, run.to_string());
+    if runs.look(name.as_bytes())?.is_none() {
+        return Ok(None);
+    }
+    let run = runs.dir(name.as_bytes())?;
+    Ok(if run.look(b"logs")?.is_some() { Some(run.dir(b"logs")?) } else { None })
+}
+
+fn copy_if_there(from: &Dir, name: &str, to: &Dir) -> Result<(), RootError> {
+    if from.look(name.as_bytes())?.is_none_or(|seen| seen.file_type != FileType::Regular) {
+        return Ok(());
+    }
+    copy_file(from, name.as_bytes(), to, name.as_bytes())?;
+    to.set_mode(name.as_bytes(), Mode::of(0o644))
+}
+
+#[cfg(test)]
+mod tests;

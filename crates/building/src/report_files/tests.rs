@@ -1,0 +1,170 @@
+//! Reports of small runs.
+
+use std::fs;
+
+use patchadm_bulk::journal::FailureCause;
+use patchadm_bulk::report::PackageReport;
+use patchadm_bulk::result::Digest;
+
+use super::*;
+use crate::work::{NewWork, make_work};
+
+fn work(dir: &tempfile::TempDir, lines: &str) -> Work {
+    let path = dir.path().join("work");
+    make_work(&NewWork { path: &path, tree: "/nowhere", base: None, driver: &[] }).unwrap();
+    let conf = fs::read_to_string(path.join("bulk.conf")).unwrap();
+    fs::write(path.join("bulk.conf"), format!("{conf}{lines}\n")).unwrap();
+    Work::open(&path).unwrap()
+}
+
+fn package(package: &str, state: PackageState) -> PackageReport {
+    PackageReport {
+        package: package.to_owned(),
+        location: format!("x/{package}"),
+        state,
+        cause: (state == PackageState::Failed).then_some(FailureCause::Exit),
+        phase: None,
+        detail: None,
+        because: Vec::new(),
+        breaks: 0,
+        breaks_alone: 0,
+        key: None,
+        run: None,
+        slot: None,
+        tries: 1,
+        ms: None,
+        cpu_ms: None,
+        peak_memory: None,
+        log: None,
+        maintainer: Some("J\u{f6}rg\r\nBcc: x@y".to_owned()),
+        suspects: Vec::new(),
+    }
+}
+
+fn report(work: &Work) -> RunReport {
+    let mut report = RunReport {
+        run: 4,
+        work: work.path.display().to_string(),
+        conf: Digest::of(b""),
+        began: "2026-11-26T08:00:00Z".to_owned(),
+        ended: "2026-11-26T09:00:00Z".to_owned(),
+        continued: false,
+        counts: std::collections::BTreeMap::new(),
+        packages: vec![package("a-1", PackageState::Done), package("b-1", PackageState::Failed)],
+        set: None,
+        set_refused: None,
+        not_reproducible: Vec::new(),
+        leftovers: Vec::new(),
+        machines: Vec::new(),
+        patches: None,
+        published: None,
+    };
+    report.count_breaks();
+    report
+}
+
+fn write(work: &Work, report: &RunReport) -> Dir {
+    let dir = run_directory(work, report.run).unwrap();
+    let text = ReportTextInput { title: "bulk build", base: "host", ..ReportTextInput::default() };
+    let input = ReportFilesInput { report, text: &text, sender: "bulk@example.org" };
+    write_report(&dir, &work.conf.report, &input).unwrap();
+    dir
+}
+
+fn names(dir: &std::path::Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_report_comes_back_from_its_document_and_text_and_mail_tell_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let work = work(&dir, "report_to=one@example.org\nreport_subject=nightly");
+    assert!(matches!(read_report(&work, 4), Err(ReportReadError::None(4))));
+    let report = report(&work);
+    write(&work, &report);
+    write(&work, &report);
+    assert_eq!(read_report(&work, 4).unwrap(), report);
+    let run = work.path.join("runs/4");
+    assert_eq!(names(&run), ["report.eml", "report.json", "report.txt"], "nothing else is left");
+    let json = fs::read_to_string(run.join("report.json")).unwrap();
+    assert!(json.starts_with("{\"schema\":\"patchadm/1\",\"command\":\"bulk run\",\"run\":4,"), "{json}");
+    let mail = fs::read_to_string(run.join("report.eml")).unwrap();
+    assert!(
+        mail.contains("From: bulk@example.org\nTo: one@example.org\nSubject: nightly: 1 ok, 1 failed"),
+        "{mail}"
+    );
+    let text = fs::read_to_string(run.join("report.txt")).unwrap();
+    assert!(text.starts_with("bulk build\n") && !text.contains("\nBcc"), "{text}");
+    fs::write(run.join("report.json"), "{}").unwrap();
+    assert!(matches!(read_report(&work, 4), Err(ReportReadError::Damaged { .. })));
+}
+
+#[test]
+fn the_files_of_pbulk_have_the_records_in_the_order_of_their_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let work = work(&dir, "");
+    let package =
+        |pkgname, state, record| PbulkPackage { pkgname, state, is_restricted: false, depth: 1, record };
+    let packages = [
+        package("b-1", PackageState::Failed, "PKGNAME=b-1\nPKG_LOCATION=x/b\nDEPENDS=a-1\n"),
+        package("a-1", PackageState::UpToDate, "PKGNAME=a-1\nPKG_LOCATION=x/a\nDEPENDS="),
+    ];
+    let run = run_directory(&work, 4).unwrap();
+    write_pbulk_files(&run, &report(&work), &packages, "Linux/x86_64").unwrap();
+    let text = |name: &str| fs::read_to_string(work.path.join("runs/4").join(name)).unwrap();
+    assert_eq!(text("pscan"), "PKGNAME=a-1\nPKG_LOCATION=x/a\nPKGNAME=b-1\nPKG_LOCATION=x/b\n");
+    assert_eq!(
+        text("presolve"),
+        "PKGNAME=a-1\nPKG_LOCATION=x/a\nDEPENDS=\nPKGNAME=b-1\nPKG_LOCATION=x/b\nDEPENDS=a-1\n"
+    );
+    assert_eq!((text("success"), text("error")), ("a-1\n".to_owned(), "b-1\n".to_owned()));
+    assert_eq!(text("pbuild"), "a-1|done||1\nb-1|failed||1\n");
+    assert!(text("report").contains("DEPENDS=a-1\nPKG_DEPTH=1\nRESTRICTED_SUBSET=no\nBUILD_STATUS=failed\n"));
+    assert!(text("status").starts_with("PLATFORM=Linux/x86_64\nBUILD_START_ISO=2026-11-26T08"));
+}
+
+#[test]
+fn a_command_gets_the_mail_and_its_failure_is_told_with_its_last_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let got = work(&dir, "report_command=sh -c 'cat > got'");
+    let report = report(&got);
+    write(&got, &report);
+    send_report(&got, 4).unwrap();
+    let mail = fs::read(got.path.join("runs/4/report.eml")).unwrap();
+    assert_eq!(fs::read(got.path.join("got")).unwrap(), mail);
+
+    let other = tempfile::tempdir().unwrap();
+    let failing = work(&other, "report_command=sh -c 'echo one; printf \"no\\033route\\n\" >&2; exit 3'");
+    write(&failing, &report);
+    let error = send_report(&failing, 4).unwrap_err().to_string();
+    assert_eq!(error, "report_command: sh: exit status: 3: no\\u{1b}route");
+
+    let third = tempfile::tempdir().unwrap();
+    let missing = work(&third, "report_command=/no/such/program");
+    write(&missing, &report);
+    assert!(matches!(send_report(&missing, 4), Err(SendReportError::Start { .. })));
+}
+
+#[test]
+fn the_copy_has_the_report_and_the_logs_of_what_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let work = work(&dir, &format!("report_copy={}", dir.path().join("public/bulk").display()));
+    let mut report = report(&work);
+    write(&work, &report);
+    for (run, name) in [(4, "a-1"), (4, "b-1"), (3, "c-1")] {
+        let logs = work.path.join(format!("runs/{run}/logs"));
+        fs::create_dir_all(&logs).unwrap();
+        fs::write(logs.join(format!("{name}.log")), name).unwrap();
+    }
+    report.packages.push(PackageReport { run: Some(3), ..package("c-1", PackageState::Failed) });
+    report.packages.push(package("d-1", PackageState::Failed));
+    for _ in 0..2 {
+        let copy = copy_report(&work, &report).unwrap().unwrap();
+        assert_eq!(names(&copy), ["logs", "report.eml", "report.json", "report.txt"]);
+        assert_eq!(names(&copy.join("logs")), ["b-1.log", "c-1.log"]);
+        assert_eq!(names(copy.parent().unwrap()), ["4"]);
+    }
+}

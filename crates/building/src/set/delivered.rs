@@ -1,0 +1,162 @@
+//! What the packages of a set deliver to the loader: programs, libraries, links, and its settings.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use patchadm_inputs::source::{
+    self, Extent, Image, Origin, PackageImage, Source, SourceError, SourceProblem,
+};
+use patchadm_libraries::LibraryFile;
+use patchadm_libraries::elf::{self, MissingParts, PartsKeeper, StreamedParts};
+use patchadm_svr4::package::{Ftype, ObjectPath, PackagePath, variables};
+
+/// The bytes that are read at a time.
+const BUFFER: usize = 64 << 10;
+
+/// The largest file with settings of the loader, in bytes.
+const LARGEST_SETTINGS: u64 = 1 << 20;
+
+/// What a package delivers to the loader, by the paths at which it is installed.
+#[derive(Debug, Default)]
+pub(super) struct DeliveredObjects {
+    /// Programs and libraries.
+    pub(super) files: Vec<(ObjectPath, Arc<LibraryFile>)>,
+    /// Symbolic links with their targets.
+    pub(super) links: Vec<(ObjectPath, Vec<u8>)>,
+    /// Other names of files: the name, and the file.
+    pub(super) names: Vec<(ObjectPath, ObjectPath)>,
+    /// Settings of the loader.
+    pub(super) settings: Vec<(ObjectPath, Vec<u8>)>,
+}
+
+impl DeliveredObjects {
+    /// Reads the packages of a file. What cannot be understood as a program or library is none: it needs nothing.
+    pub(super) fn read(file: &Path) -> Result<Self, SourceError> {
+        let (source, image) = source::open(Origin::Path(file), Extent::Unchecked)?;
+        let mut delivered = Self::default();
+        for package in &image.packages {
+            delivered.take_links(package);
+        }
+        let mut again: Vec<(usize, PackagePath, MissingParts)> = Vec::new();
+        delivered.stream(
+            &source,
+            &image,
+            &mut |_, _| true,
+            &mut |delivered, (number, path), place, data| {
+                if is_settings(&place) {
+                    let mut bytes = Vec::new();
+                    data.take(LARGEST_SETTINGS).read_to_end(&mut bytes)?;
+                    delivered.settings.push((place, bytes));
+                    return Ok(());
+                }
+                let Some(mut parts) = streamed(PartsKeeper::default(), data)? else { return Ok(()) };
+                match (elf::read(&mut parts), parts.missing()) {
+                    (_, Some(missing)) => again.push((number, path.clone(), missing)),
+                    (read, None) => delivered.add(place, read.ok().flatten()),
+                }
+                Ok(())
+            },
+        )?;
+        if again.is_empty() {
+            return Ok(delivered);
+        }
+        let missing = |number: usize, path: &PackagePath| {
+            again.iter().find(|(known, name, _)| *known == number && name == path).map(|(_, _, parts)| parts)
+        };
+        let mut is_wanted = |number: usize, path: &PackagePath| missing(number, path).is_some();
+        delivered.stream(
+            &source,
+            &image,
+            &mut is_wanted,
+            &mut |delivered, (number, path), place, data| {
+                let Some(missing) = missing(number, path) else { return Ok(()) };
+                if let Some(mut parts) = streamed(PartsKeeper::again(missing), data)? {
+                    delivered.add(place, elf::read(&mut parts).ok().flatten());
+                }
+                Ok(())
+            },
+        )?;
+        Ok(delivered)
+    }
+
+    fn add(&mut self, place: ObjectPath, facts: Option<elf::ElfFacts>) {
+        let file = facts.map(|facts| Arc::new(LibraryFile { facts: Arc::new(facts) }));
+        self.files.extend(file.map(|file| (place, file)));
+    }
+
+    fn take_links(&mut self, package: &PackageImage) {
+        for entry in &package.pkgmap.entries {
+            let (Some(target), Some(place)) = (&entry.object.target, placed(package, &entry.path)) else {
+                continue;
+            };
+            match entry.object.ftype {
+                Ftype::Symlink => self.links.push((place, target.clone())),
+                Ftype::Link => {
+                    self.names.extend(place.link_source(target).ok().map(|file| (place, file)));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Gives each file with its place to a function.
+    fn stream(
+        &mut self,
+        source: &Source,
+        image: &Image,
+        is_wanted: &mut dyn FnMut(usize, &PackagePath) -> bool,
+        visit: &mut VisitFile<'_>,
+    ) -> Result<(), SourceError> {
+        source.stream(image, is_wanted, &mut |number, path, _, data: &mut dyn Read| {
+            let Some(package) = image.packages.get(number) else { return Ok(()) };
+            // What has no known place is found by no loader.
+            let Some(place) = placed(package, path) else { return Ok(()) };
+            visit(self, (number, path), place, data).map_err(|error| SourceError {
+                path: source.path().to_owned(),
+                problem: SourceProblem::Io { file: Some(path.to_string()), error },
+            })
+        })
+    }
+}
+
+/// The receiver of a file: its package and path, its place, its content.
+type VisitFile<'a> =
+    dyn FnMut(&mut DeliveredObjects, (usize, &PackagePath), ObjectPath, &mut dyn Read) -> io::Result<()> + 'a;
+
+/// Tells whether a file has settings of a loader.
+fn is_settings(path: &ObjectPath) -> bool {
+    let path = path.as_bytes();
+    [&b"/etc/ld.so.conf"[..], b"/etc/ld.so.preload", b"/etc/ld-musl-"]
+        .iter()
+        .any(|begin| path.starts_with(begin))
+}
+
+/// Returns where an object is installed; `None` if that is unknown.
+fn placed(package: &PackageImage, path: &PackagePath) -> Option<ObjectPath> {
+    let base = match package.params.get("BASEDIR").map(<[u8]>::trim_ascii) {
+        None | Some(b"") => ObjectPath::root(),
+        Some(base) => ObjectPath::new(base).ok()?,
+    };
+    path.resolve(&base, |name| variables::value(&package.params, name)).ok()
+}
+
+/// Reads a file without storing it. Returns what was kept of it, if it begins like an ELF file.
+fn streamed(mut keeper: PartsKeeper, data: &mut dyn Read) -> io::Result<Option<StreamedParts>> {
+    let mut buffer = Vec::new();
+    (&mut *data).take(elf::MAGIC.len() as u64).read_to_end(&mut buffer)?;
+    if buffer != elf::MAGIC {
+        return Ok(None);
+    }
+    loop {
+        keeper.add(&buffer);
+        buffer.resize(BUFFER, 0);
+        let count = match data.read(&mut buffer) {
+            Ok(0) => return Ok(Some(keeper.finish())),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(error) => return Err(error),
+        };
+        buffer.truncate(count);
+    }
+}

@@ -1,0 +1,89 @@
+//! What speaks against a set, and what keeps one from being made.
+
+use std::path::PathBuf;
+
+use patchadm_bulk::report::UnmetLibrary;
+use patchadm_core::operation::libraries::ScanError;
+use patchadm_inputs::source::SourceError;
+use patchadm_rootfs::RootError;
+
+/// The most things that a sentence names.
+const MOST_NAMED: usize = 5;
+
+/// The reason why a run has no set.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SetRefusal {
+    /// Packages have no result, and `bulk.conf` says that there is no set then.
+    #[error("{} not built: {}", count(.0.len(), "package was", "packages were"), named(.0))]
+    NotBuilt(Vec<String>),
+    /// It would have no package.
+    #[error("it would be empty")]
+    Empty,
+    /// Two packages are installed under one name.
+    #[error("{0} and {1} are both installed as {2}")]
+    SamePkg(String, String, String),
+    /// A pattern of `required` means none of its packages, or nothing.
+    #[error("required: {0}")]
+    Required(String),
+    /// It has fewer packages than `minimum`.
+    #[error("it has {packages} packages of at least {minimum}")]
+    TooFew {
+        /// How many it has.
+        packages: u64,
+        /// The least number.
+        minimum: u64,
+    },
+    /// Its programs and libraries need what is neither in it nor in the base where its loader would look.
+    #[error("{} not met: {}", count(.0.len(), "need of a library is", "needs of libraries are"), needs(.0))]
+    Unmet(Vec<UnmetLibrary>),
+}
+
+/// The reasons why a set cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SetError {
+    /// A package that was kept cannot be read any more.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A set is damaged.
+    #[error("{} is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A manifest would not be read again.
+    #[error("the manifest of set {0} would not be read: {1}")]
+    Unreadable(u64, String),
+    /// A signal came.
+    #[error("interrupted by signal {0}")]
+    Interrupted(i32),
+    /// The disk.
+    #[error(transparent)]
+    Root(#[from] RootError),
+}
+
+impl From<ScanError> for SetError {
+    fn from(error: ScanError) -> Self {
+        match error {
+            ScanError::Root(error) => Self::Root(error),
+            ScanError::Interrupted(signal) => Self::Interrupted(signal),
+        }
+    }
+}
+
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+fn named(names: &[String]) -> String {
+    let more = names.len().saturating_sub(MOST_NAMED);
+    let more = if more == 0 { String::new() } else { format!(", and {more} more") };
+    let first: Vec<&str> = names.iter().take(MOST_NAMED).map(String::as_str).collect();
+    format!("{}{more}", first.join(", "))
+}
+
+fn needs(unmet: &[UnmetLibrary]) -> String {
+    let needs = unmet.iter().map(|unmet| format!("{} needs {}", unmet.package, unmet.library));
+    named(&needs.collect::<Vec<_>>())
+}

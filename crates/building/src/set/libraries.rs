@@ -1,0 +1,133 @@
+//! The libraries that the programs and libraries of a set need: each must be in the set or in the base, where its loader looks.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use patchadm_bulk::conf::Base;
+use patchadm_bulk::report::UnmetLibrary;
+use patchadm_libraries::elf::ElfMachine;
+use patchadm_libraries::{LibraryFile, LibraryTree, Loader, LoaderSettings, Loading, NeedSource};
+use patchadm_rootfs::{cores, side_by_side};
+use patchadm_svr4::package::ObjectPath;
+
+use super::PACKAGES;
+use super::base_libraries::{BaseLibraries, OverlaidSettings};
+use super::delivered::DeliveredObjects;
+use super::error::SetError;
+use super::selection::SetEntry;
+
+/// Returns what the packages of a set need and does not exist, sorted.
+///
+/// Programs and libraries for machines of which the base has none are data, and need nothing: nothing here starts them.
+pub(super) fn unmet_libraries(
+    entries: &[SetEntry],
+    base: &Base,
+    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+) -> Result<Vec<UnmetLibrary>, SetError> {
+    let files: Vec<(&str, PathBuf)> = entries
+        .iter()
+        .flat_map(|entry| entry.files.iter().map(move |file| (entry, file)))
+        .filter(|(_, file)| file.path.starts_with(PACKAGES))
+        .map(|(entry, file)| (entry.package.as_str(), file.directory.join(&file.name)))
+        .collect();
+    let read = side_by_side(cores(), files.len(), || {
+        |at: usize| match (interrupt(), files.get(at)) {
+            (Some(signal), _) => Err(SetError::Interrupted(signal)),
+            (None, Some((_, file))) => DeliveredObjects::read(file).map_err(SetError::from),
+            (None, None) => Ok(DeliveredObjects::default()),
+        }
+    });
+    let mut delivered = Vec::with_capacity(files.len());
+    for ((package, _), read) in files.iter().zip(read) {
+        delivered.push((*package, read?));
+    }
+    if delivered.iter().all(|(_, objects)| objects.files.is_empty()) {
+        return Ok(Vec::new());
+    }
+    let base = BaseLibraries::scan(base, interrupt)?;
+    Ok(InstalledSet::of(base, delivered).unmet())
+}
+
+/// A set as if it were installed over the base.
+struct InstalledSet<'a> {
+    tree: LibraryTree,
+    settings: LoaderSettings,
+    /// The packages of programs and libraries.
+    owners: HashMap<ObjectPath, &'a str>,
+    /// The machines of the base.
+    machines: HashSet<ElfMachine>,
+}
+
+impl<'a> InstalledSet<'a> {
+    fn of(base: BaseLibraries, delivered: Vec<(&'a str, DeliveredObjects)>) -> Self {
+        let BaseLibraries { root, scan } = base;
+        let machines = scan.tree.files().map(|(_, file)| file.facts.machine).collect();
+        let mut set =
+            Self { tree: scan.tree, settings: LoaderSettings::default(), owners: HashMap::new(), machines };
+        let mut settings = Vec::new();
+        let resolver = root.resolver();
+        // Where a package delivers below a link of the base, the object lies behind that link.
+        let physical = |path: &ObjectPath| resolver.locate(path).unwrap_or_else(|_| path.clone());
+        for (package, objects) in delivered {
+            let mut own: BTreeMap<ObjectPath, Arc<LibraryFile>> = BTreeMap::new();
+            for (path, file) in objects.files {
+                own.insert(physical(&path), file);
+            }
+            for (path, file) in &objects.names {
+                if let Some(file) = own.get(&physical(file)).cloned() {
+                    own.insert(physical(path), file);
+                }
+            }
+            for (path, file) in own {
+                set.tree.put_file(path.clone(), file);
+                set.owners.insert(path, package);
+            }
+            for (path, target) in objects.links {
+                set.tree.put_link(physical(&path), &target);
+            }
+            settings.extend(objects.settings);
+        }
+        set.settings = LoaderSettings::read(&OverlaidSettings { root: &root, delivered: settings });
+        set
+    }
+
+    /// Loads each program of the set, then each library that none of them loads.
+    fn unmet(&self) -> Vec<UnmetLibrary> {
+        let mut loader = Loader::new(&self.tree, &self.settings);
+        let mut loaded: HashSet<ObjectPath> = HashSet::new();
+        let mut unmet = BTreeSet::new();
+        let mut paths: Vec<&ObjectPath> = self.owners.keys().collect();
+        paths.sort_unstable();
+        let (programs, libraries): (Vec<_>, Vec<_>) = paths
+            .into_iter()
+            .partition(|path| self.tree.file_at(path).is_some_and(|file| file.facts.is_program()));
+        for path in programs.into_iter().chain(libraries) {
+            let is_meant = |file: &Arc<LibraryFile>| {
+                self.machines.is_empty() || self.machines.contains(&file.facts.machine)
+            };
+            if loaded.contains(path) || !self.tree.file_at(path).is_some_and(is_meant) {
+                continue;
+            }
+            if let Some(loading) = loader.load(path) {
+                self.take(&loading, &mut unmet);
+                loaded.extend(loading.objects.iter().map(|object| object.way.path.clone()));
+            }
+        }
+        let unmet = unmet.into_iter();
+        unmet.map(|(package, library)| UnmetLibrary { package: package.to_owned(), library }).collect()
+    }
+
+    /// Takes the needs of the objects of the set that were not met.
+    fn take(&self, loading: &Loading, unmet: &mut BTreeSet<(&'a str, String)>) {
+        for object in &loading.objects {
+            let Some(package) = self.owners.get(&object.way.path) else { continue };
+            let needs = loading.needs_of(object).filter(|need| {
+                // The settings of the loader are not a need of an object, and what may be loaded later may be missing.
+                matches!(need.source, NeedSource::Needed | NeedSource::Interpreter)
+            });
+            let lost = needs.filter(|need| loading.found(need).is_none());
+            unmet.extend(lost.map(|need| (*package, loading.name(need).to_string())));
+        }
+    }
+}

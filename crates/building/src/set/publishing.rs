@@ -1,0 +1,187 @@
+//! The directory of a set, made beside its place, and the links that lead to sets.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt as _;
+
+use patchadm_inputs::sha256::Sha256Sum;
+use patchadm_rootfs::{Dir, FileType, RootError};
+use patchadm_svr4::package::Mode;
+use rustix::io::Errno;
+use sha2::{Digest as _, Sha256};
+
+use super::error::SetError;
+use super::manifest::{MANIFEST, SetFile, SetManifest};
+use super::selection::{EarlierSet, EntryFile, SetEntry};
+use super::{CURRENT, FILES, PACKAGES, SETS, SetInput};
+use crate::file_copy::copy_file;
+use crate::work::{PROGRAM, Work, made};
+
+/// The largest manifest, in bytes.
+const LARGEST_MANIFEST: u64 = 64 << 20;
+
+/// Makes the directory of a set, and lets `current` lead to it.
+pub(super) fn publish(work: &Work, input: &SetInput<'_>, entries: &[SetEntry]) -> Result<(), SetError> {
+    let sets = work.directory(SETS)?;
+    sets.remove_leftovers(PROGRAM)?;
+    let (private, dir) = sets.make_private(PROGRAM)?;
+    let name = input.run.to_string();
+    let done =
+        fill(&dir, input, entries).and_then(|manifest| enter(work, &sets, &private, (&name, &manifest)));
+    if done.is_err() {
+        // The earlier error is the one to report; what stays goes with the leftovers.
+        let _ = sets.remove_tree(&private);
+    }
+    done?;
+    Ok(lead(&sets, CURRENT, &name)?)
+}
+
+/// Fills the directory of a set, durably.
+fn fill(dir: &Dir, input: &SetInput<'_>, entries: &[SetEntry]) -> Result<SetManifest, SetError> {
+    let mut manifest = SetManifest { set: input.run, date: input.date.to_owned(), files: BTreeMap::new() };
+    let mut filled: Vec<Dir> = Vec::new();
+    let packages = made(dir, PACKAGES.as_bytes())?;
+    for entry in entries {
+        let mut own: Option<Dir> = None;
+        for file in &entry.files {
+            let (directory, name) = file.path.rsplit_once('/').unwrap_or((PACKAGES, &file.path));
+            let place = match directory.strip_prefix(FILES).and_then(|rest| rest.strip_prefix('/')) {
+                None => &packages,
+                Some(package) => match &mut own {
+                    Some(own) => own,
+                    own => own.insert(made(&made(dir, FILES.as_bytes())?, package.as_bytes())?),
+                },
+            };
+            put(file, place, name.as_bytes())?;
+            let sum = match file.sum {
+                Some(sum) => sum,
+                None => sum_of(place, name.as_bytes())?,
+            };
+            manifest.files.insert(file.path.clone(), set_file(entry, sum));
+        }
+        filled.extend(own);
+    }
+    let text = manifest.write();
+    // What cannot be read again would be in the way of every set after it.
+    SetManifest::parse(&text).map_err(|reason| SetError::Unreadable(input.run, reason))?;
+    let mut file = dir.create(MANIFEST.as_bytes())?;
+    file.put(&text)?;
+    file.set_mode(Mode::of(0o644))?;
+    file.sync()?;
+    for filled in &filled {
+        filled.sync()?;
+    }
+    if dir.look(FILES.as_bytes())?.is_some() {
+        dir.dir(FILES.as_bytes())?.sync()?;
+    }
+    packages.sync()?;
+    dir.set_own_mode(Mode::of(0o755))?;
+    dir.sync()?;
+    Ok(manifest)
+}
+
+fn set_file(entry: &SetEntry, sum: Sha256Sum) -> SetFile {
+    SetFile {
+        run: entry.run,
+        key: entry.key,
+        package: entry.package.clone(),
+        location: entry.location.clone(),
+        is_restricted: entry.is_restricted,
+        sum,
+    }
+}
+
+/// Makes a file of a set: another name of the same file where the file system can, else a copy.
+fn put(file: &EntryFile, to: &Dir, name: &[u8]) -> Result<(), RootError> {
+    let from = Dir::of_host(&file.directory)?;
+    match to.make_link(name, &from, file.name.as_bytes()) {
+        Err(error) if is_beyond_links(&error) => {
+            copy_file(&from, file.name.as_bytes(), to, name)?;
+            to.set_mode(name, Mode::of(0o644))?;
+            to.open_writable(name)?.map_or(Ok(()), |copy| copy.sync())
+        }
+        linked => linked,
+    }
+}
+
+/// Tells whether a file cannot have another name there: across file systems, with too many names, or by a rule of the system.
+fn is_beyond_links(error: &RootError) -> bool {
+    let errno = error.errno();
+    [Errno::XDEV, Errno::MLINK, Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS]
+        .iter()
+        .any(|one| errno == Some(*one))
+}
+
+fn sum_of(dir: &Dir, name: &[u8]) -> Result<Sha256Sum, RootError> {
+    let file = dir.open_regular(name)?;
+    let (mut sum, mut offset, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 18]);
+    loop {
+        let read = file.read_at(&mut buffer, offset).map_err(|error| dir.read_error(name, &error))?;
+        match buffer.get(..read).filter(|bytes| !bytes.is_empty()) {
+            Some(bytes) => sum.update(bytes),
+            None => return Ok(sum.finalize().into()),
+        }
+        offset += read as u64;
+    }
+}
+
+/// Gives a filled directory its name. One of a run that was interrupted behind this step stays if it is the same.
+fn enter(
+    work: &Work,
+    sets: &Dir,
+    private: &[u8],
+    (name, manifest): (&str, &SetManifest),
+) -> Result<(), SetError> {
+    if sets.look(name.as_bytes())?.is_none() {
+        sets.move_to(private, sets, name.as_bytes())?;
+        return Ok(sets.sync()?);
+    }
+    let there = read_set(work, manifest.set)?.map(|set| set.manifest);
+    if there.is_none_or(|there| there.files != manifest.files) {
+        sets.exchange(private, sets, name.as_bytes())?;
+        sets.sync()?;
+    }
+    Ok(sets.remove_tree(private)?)
+}
+
+/// Lets a link lead to another set, by a rename.
+pub(super) fn lead(sets: &Dir, link: &str, to: &str) -> Result<(), RootError> {
+    let new = format!(".{link}.new");
+    sets.remove(new.as_bytes())?;
+    sets.make_symlink(new.as_bytes(), to.as_bytes())?;
+    sets.rename(new.as_bytes(), link.as_bytes())?;
+    sets.sync()
+}
+
+/// Returns the number of the set that a link leads to.
+pub(super) fn number_behind(sets: &Dir, link: &str) -> Result<Option<u64>, RootError> {
+    if sets.look(link.as_bytes())?.is_none_or(|seen| seen.file_type != FileType::Symlink) {
+        return Ok(None);
+    }
+    let target = sets.read_link(link.as_bytes())?;
+    Ok(std::str::from_utf8(&target).ok().and_then(|target| target.parse().ok()))
+}
+
+/// Reads the set that a link leads to.
+pub(super) fn set_behind(work: &Work, link: &str) -> Result<Option<EarlierSet>, SetError> {
+    match number_behind(&work.directory(SETS)?, link)? {
+        Some(number) => read_set(work, number),
+        None => Ok(None),
+    }
+}
+
+/// Reads a set; `None` if there is none of this number.
+pub(super) fn read_set(work: &Work, number: u64) -> Result<Option<EarlierSet>, SetError> {
+    let (sets, name) = (work.directory(SETS)?, number.to_string());
+    if sets.look(name.as_bytes())?.is_none_or(|seen| seen.file_type != FileType::Directory) {
+        return Ok(None);
+    }
+    let path = work.path.join(SETS).join(&name);
+    let damaged = |reason: String| SetError::Damaged { path: path.join(MANIFEST), reason };
+    let text = sets.dir(name.as_bytes())?.read_regular(MANIFEST.as_bytes(), LARGEST_MANIFEST)?;
+    let text = text.ok_or_else(|| damaged("it is not there".to_owned()))?;
+    let manifest = SetManifest::parse(&text).map_err(damaged)?;
+    if manifest.set != number {
+        return Err(damaged(format!("it is that of set {}", manifest.set)));
+    }
+    Ok(Some(EarlierSet { path, manifest }))
+}

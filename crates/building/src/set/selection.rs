@@ -1,0 +1,364 @@
+//! Which results a set has: those of the run, and for what was not built those of the set before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use patchadm_bulk::conf::{Configuration, SetMinimum, SetOnFailure};
+use patchadm_bulk::journal::PackageState;
+use patchadm_bulk::pattern::ShellPattern;
+use patchadm_bulk::result::Key;
+use patchadm_inputs::sha256::Sha256Sum;
+
+use super::error::SetRefusal;
+use super::manifest::SetManifest;
+use super::{FILES, PACKAGES, SetPackage};
+use crate::pool::PoolEntry;
+
+/// A set that is there.
+#[derive(Clone, Debug)]
+pub(super) struct EarlierSet {
+    pub(super) path: PathBuf,
+    pub(super) manifest: SetManifest,
+}
+
+/// A package of a set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SetEntry {
+    /// PKGNAME.
+    pub(super) package: String,
+    pub(super) location: String,
+    /// The run whose set had it first.
+    pub(super) run: u64,
+    pub(super) key: Key,
+    pub(super) is_restricted: bool,
+    /// Whether it is that of the set before, since it was not built.
+    pub(super) is_kept: bool,
+    pub(super) files: Vec<EntryFile>,
+}
+
+/// A file of a package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct EntryFile {
+    /// Its path in the set.
+    pub(super) path: String,
+    /// The directory in which it lies now, and its name there.
+    pub(super) directory: PathBuf,
+    pub(super) name: String,
+    /// Its SHA-256 sum, if it is known.
+    pub(super) sum: Option<Sha256Sum>,
+}
+
+impl SetEntry {
+    fn built(run: u64, package: &SetPackage<'_>, entry: &PoolEntry) -> Self {
+        let in_pool = |path: String, name: &str, sum| EntryFile {
+            path,
+            directory: entry.path.clone(),
+            name: name.to_owned(),
+            sum,
+        };
+        let packages = entry
+            .result
+            .packages
+            .iter()
+            .map(|of| in_pool(format!("{PACKAGES}/{}.pkg", of.pkg), &of.file, sum_of(&of.sha256)));
+        let files = entry
+            .result
+            .files
+            .iter()
+            .map(|of| in_pool(format!("{FILES}/{}/{}", package.package, of.file), &of.file, None));
+        Self {
+            package: package.package.to_owned(),
+            location: package.location.to_owned(),
+            run,
+            key: entry.result.key,
+            is_restricted: package.is_restricted,
+            is_kept: false,
+            files: packages.chain(files).collect(),
+        }
+    }
+
+    /// Returns its name without version, and its location: what it has in common with another version of itself.
+    fn place(&self) -> (&str, &str) {
+        (name_of(&self.package), &self.location)
+    }
+}
+
+/// Selects the packages of a set, sorted by PKGNAME; the reason where there is none.
+pub(super) fn select(
+    (run, packages): (u64, &[SetPackage<'_>]),
+    previous: Option<&EarlierSet>,
+    conf: &Configuration,
+) -> Result<Vec<SetEntry>, SetRefusal> {
+    let (mut entries, mut missing) = (Vec::new(), Vec::new());
+    for package in packages {
+        match package.entry.as_ref().filter(|_| package.state.has_result()) {
+            Some(entry) => entries.push(SetEntry::built(run, package, entry)),
+            None => missing.push(package),
+        }
+    }
+    match conf.set_on_failure {
+        SetOnFailure::NoSet => must_be_built(&missing)?,
+        SetOnFailure::Without => {}
+        SetOnFailure::Old => {
+            let earlier = previous.map(entries_of).unwrap_or_default();
+            let kept = kept(&entries, &missing, earlier);
+            entries.extend(kept);
+        }
+    }
+    entries.sort_by(|one, other| one.package.cmp(&other.package));
+    if entries.is_empty() {
+        return Err(SetRefusal::Empty);
+    }
+    must_differ(&entries)?;
+    must_have(&entries, &conf.required)?;
+    let before = previous.map(|previous| entries_of(previous).len() as u64);
+    must_be_enough(entries.len() as u64, before, conf.minimum)?;
+    Ok(entries)
+}
+
+/// Checks that nothing failed. What its recipe says cannot be built is no failure.
+fn must_be_built(missing: &[&SetPackage<'_>]) -> Result<(), SetRefusal> {
+    let is_masked =
+        |state: PackageState| matches!(state, PackageState::Prefailed | PackageState::IndirectPrefailed);
+    let failed = missing.iter().filter(|package| !is_masked(package.state));
+    let failed: Vec<String> = failed.map(|package| package.package.to_owned()).collect();
+    if failed.is_empty() { Ok(()) } else { Err(SetRefusal::NotBuilt(failed)) }
+}
+
+/// Returns the packages of an earlier set.
+fn entries_of(set: &EarlierSet) -> Vec<SetEntry> {
+    let mut entries: BTreeMap<&str, SetEntry> = BTreeMap::new();
+    for (path, file) in &set.manifest.files {
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let entry = entries.entry(&file.package).or_insert_with(|| SetEntry {
+            package: file.package.clone(),
+            location: file.location.clone(),
+            run: file.run,
+            key: file.key,
+            is_restricted: false,
+            is_kept: true,
+            files: Vec::new(),
+        });
+        entry.is_restricted |= file.is_restricted;
+        entry.files.push(EntryFile {
+            path: path.clone(),
+            directory: set.path.join(directory),
+            name: name.to_owned(),
+            sum: Some(file.sum),
+        });
+    }
+    entries.into_values().collect()
+}
+
+/// Returns what stays for packages that were not built: that of the same PKGNAME, else another version from the same
+/// location, else one of the same name. What was built has its own place, and each is taken once.
+fn kept(built: &[SetEntry], missing: &[&SetPackage<'_>], mut earlier: Vec<SetEntry>) -> Vec<SetEntry> {
+    let names: BTreeSet<&str> = built.iter().map(|entry| entry.package.as_str()).collect();
+    let places: BTreeSet<(&str, &str)> = built.iter().map(SetEntry::place).collect();
+    earlier.retain(|entry| !names.contains(&*entry.package) && !places.contains(&entry.place()));
+    let mut kept = Vec::new();
+    let mut open: Vec<&SetPackage<'_>> = missing.to_vec();
+    let fits: [fn(&SetEntry, &SetPackage<'_>) -> bool; 3] = [
+        |entry, package| entry.package == package.package,
+        |entry, package| entry.place() == (name_of(package.package), package.location),
+        |entry, package| name_of(&entry.package) == name_of(package.package),
+    ];
+    for fits in fits {
+        let mut by_name: BTreeMap<String, Vec<SetEntry>> = BTreeMap::new();
+        for entry in std::mem::take(&mut earlier) {
+            by_name.entry(name_of(&entry.package).to_owned()).or_default().push(entry);
+        }
+        open.retain(|package| {
+            let Some(candidates) = by_name.get_mut(name_of(package.package)) else { return true };
+            let Some(at) = candidates.iter().position(|entry| fits(entry, package)) else { return true };
+            let mut entry = candidates.remove(at);
+            entry.is_restricted |= package.is_restricted;
+            kept.push(entry);
+            false
+        });
+        earlier = by_name.into_values().flatten().collect();
+    }
+    kept
+}
+
+fn must_differ(entries: &[SetEntry]) -> Result<(), SetRefusal> {
+    let mut known: BTreeMap<&str, &str> = BTreeMap::new();
+    for entry in entries {
+        for file in &entry.files {
+            let Some(other) = known.insert(&file.path, &entry.package) else { continue };
+            let name = file.path.strip_prefix(PACKAGES).unwrap_or(&file.path).trim_start_matches('/');
+            let name = name.strip_suffix(".pkg").unwrap_or(name);
+            return Err(SetRefusal::SamePkg(other.to_owned(), entry.package.clone(), name.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn must_have(entries: &[SetEntry], required: &[String]) -> Result<(), SetRefusal> {
+    for text in required {
+        let pattern = ShellPattern::parse(text)
+            .map_err(|reason| SetRefusal::Required(format!("`{text}` is no pattern: {reason}")))?;
+        let is_meant = |entry: &SetEntry| {
+            let (name, location) = entry.place();
+            [&*entry.package, name, location].iter().any(|name| pattern.matches(name))
+        };
+        if !entries.iter().any(is_meant) {
+            return Err(SetRefusal::Required(format!("nothing that `{text}` means is in it")));
+        }
+    }
+    Ok(())
+}
+
+fn must_be_enough(packages: u64, before: Option<u64>, minimum: Option<SetMinimum>) -> Result<(), SetRefusal> {
+    let minimum = match minimum {
+        None => 0,
+        Some(SetMinimum::Packages(least)) => u64::from(least),
+        Some(SetMinimum::Percent(share)) => {
+            (before.unwrap_or_default().saturating_mul(u64::from(share))).div_ceil(100)
+        }
+    };
+    if packages < minimum { Err(SetRefusal::TooFew { packages, minimum }) } else { Ok(()) }
+}
+
+/// Returns a PKGNAME without its version.
+fn name_of(package: &str) -> &str {
+    package.rsplit_once('-').map_or(package, |(name, _)| name)
+}
+
+/// Reads a SHA-256 sum of 64 hexadecimal digits.
+fn sum_of(digits: &str) -> Option<Sha256Sum> {
+    let mut sum = Sha256Sum::default();
+    if digits.len() != 2 * sum.len() {
+        return None;
+    }
+    for (index, byte) in sum.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(digits.get(2 * index..2 * index + 2)?, 16).ok()?;
+    }
+    Some(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use patchadm_bulk::result::{BuildResult, KeyInputs, NewResult, ResultPackage};
+
+    use super::super::manifest::SetFile;
+    use super::*;
+
+    fn conf(lines: &str) -> Configuration {
+        Configuration::parse(format!("tree=/tree\n{lines}").as_bytes(), Path::new("/work")).unwrap()
+    }
+
+    fn result(package: &str) -> PoolEntry {
+        let name = name_of(package);
+        let mut result = BuildResult::new(NewResult {
+            pkgname: package.to_owned(),
+            location: format!("x/{name}"),
+            inputs: KeyInputs::new(),
+            slot: "local".to_owned(),
+            work: "0".repeat(16),
+            run: 2,
+            built: "2026-11-20T12:00:00Z".to_owned(),
+        });
+        result.packages.push(ResultPackage {
+            pkg: name.to_owned(),
+            arch: "all".to_owned(),
+            version: "1".to_owned(),
+            file: format!("{name}.pkg"),
+            size: 1,
+            b3: patchadm_bulk::result::Digest::of(b""),
+            sha256: "ab".repeat(32),
+        });
+        PoolEntry { path: "/pool/x".into(), result }
+    }
+
+    fn wanted(package: &str, state: PackageState) -> SetPackage<'_> {
+        let location = match name_of(package) {
+            "a" => "x/a",
+            "b" => "x/b",
+            _ => "x/c",
+        };
+        let entry = state.has_result().then(|| result(package));
+        SetPackage { package, location, state, entry, is_restricted: false }
+    }
+
+    fn earlier(packages: &[(&str, &str)]) -> EarlierSet {
+        let files = packages.iter().map(|(package, location)| {
+            let file = SetFile {
+                run: 1,
+                key: KeyInputs::new().key(),
+                package: (*package).to_owned(),
+                location: (*location).to_owned(),
+                is_restricted: *package == "b-1",
+                sum: [0; 32],
+            };
+            (format!("packages/{}.pkg", name_of(package)), file)
+        });
+        let manifest = SetManifest { set: 1, date: String::new(), files: files.collect() };
+        EarlierSet { path: "/work/sets/1".into(), manifest }
+    }
+
+    fn names(entries: &[SetEntry]) -> Vec<String> {
+        entries
+            .iter()
+            .map(|entry| format!("{}{}", entry.package, if entry.is_kept { " kept" } else { "" }))
+            .collect()
+    }
+
+    #[test]
+    fn what_was_not_built_stays_as_it_was_in_the_set_before() {
+        let packages = [
+            wanted("a-2", PackageState::Done),
+            wanted("b-2", PackageState::Failed),
+            wanted("c-2", PackageState::IndirectFailed),
+        ];
+        let previous = earlier(&[("a-1", "x/a"), ("b-1", "x/b"), ("gone-1", "x/gone")]);
+        let of = |lines: &str| select((2, &packages), Some(&previous), &conf(lines));
+        let entries = of("").unwrap();
+        assert_eq!(names(&entries), ["a-2", "b-1 kept"]);
+        assert_eq!((entries[1].run, entries[1].is_restricted), (1, true));
+        assert_eq!(entries[1].files[0].directory, Path::new("/work/sets/1/packages"));
+        assert_eq!(entries[0].files[0].sum, Some([0xab; 32]));
+        assert_eq!(names(&of("set_on_failure=without").unwrap()), ["a-2"]);
+        let refusal = of("set_on_failure=none").unwrap_err();
+        assert_eq!(refusal.to_string(), "2 packages were not built: b-2, c-2");
+    }
+
+    #[test]
+    fn a_package_that_moved_is_known_by_its_name_and_is_taken_once() {
+        let packages = [wanted("a-2", PackageState::Failed), wanted("a-3", PackageState::Failed)];
+        let previous = earlier(&[("a-1", "old/a")]);
+        assert_eq!(names(&select((2, &packages), Some(&previous), &conf("")).unwrap()), ["a-1 kept"]);
+        let built = [wanted("a-1", PackageState::UpToDate), wanted("a-2", PackageState::Failed)];
+        assert_eq!(names(&select((2, &built), Some(&previous), &conf("")).unwrap()), ["a-1"]);
+    }
+
+    #[test]
+    fn masked_packages_are_no_failures() {
+        let packages = [wanted("a-2", PackageState::Done), wanted("b-2", PackageState::Prefailed)];
+        assert_eq!(names(&select((2, &packages), None, &conf("set_on_failure=none")).unwrap()), ["a-2"]);
+    }
+
+    #[test]
+    fn what_is_required_must_be_there_and_enough_of_it() {
+        let packages = [wanted("a-2", PackageState::Done), wanted("b-2", PackageState::Done)];
+        let previous = earlier(&[("a-1", "x/a"), ("b-1", "x/b"), ("c-1", "x/c")]);
+        let of = |lines: &str| select((2, &packages), Some(&previous), &conf(lines));
+        assert!(of("required=a x/b b-*\nminimum=2").is_ok());
+        assert!(of("minimum=66%").is_ok());
+        assert_eq!(of("minimum=67%").unwrap_err(), SetRefusal::TooFew { packages: 2, minimum: 3 });
+        assert_eq!(of("minimum=3").unwrap_err(), SetRefusal::TooFew { packages: 2, minimum: 3 });
+        let refusal = of("required=a c").unwrap_err();
+        assert_eq!(refusal.to_string(), "required: nothing that `c` means is in it");
+        assert!(of("required=[").unwrap_err().to_string().contains("is no pattern"));
+    }
+
+    #[test]
+    fn two_packages_of_one_name_cannot_be_in_a_set() {
+        let packages = [wanted("a-1", PackageState::Done), wanted("a-2", PackageState::Done)];
+        let refusal = select((2, &packages), None, &conf("")).unwrap_err();
+        assert_eq!(refusal.to_string(), "a-1 and a-2 are both installed as a");
+        assert_eq!(select((2, &[]), None, &conf("")).unwrap_err(), SetRefusal::Empty);
+    }
+}

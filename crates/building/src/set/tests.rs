@@ -1,0 +1,280 @@
+//! Sets of a working directory, made of small packages.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use patchadm_bulk::result::{BuildResult, Digest, KeyInput, KeyInputs, NewResult, ResultFile, ResultPackage};
+use patchadm_core::operation::translate::{
+    ExistingPolicy, PackageTranslation, TransferDestination, TransferObserver, TranslateRequest,
+};
+use patchadm_making::make::{MakeRequest, MakeWatch, ParameterDefaults, make_package};
+use patchadm_svr4::package::Params;
+
+use super::*;
+use crate::work::{NewWork, make_work};
+
+/// A working directory with an empty base.
+struct Bulk {
+    dir: tempfile::TempDir,
+    work: Work,
+}
+
+impl Bulk {
+    fn new(lines: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, base) = (dir.path().join("work"), dir.path().join("base"));
+        fs::create_dir(&base).unwrap();
+        make_work(&NewWork { path: &path, tree: "/nowhere", base: base.to_str(), driver: &[] }).unwrap();
+        let conf = fs::read_to_string(path.join("bulk.conf")).unwrap();
+        fs::write(path.join("bulk.conf"), format!("{conf}{lines}\n")).unwrap();
+        Self { dir, work: Work::open(&path).unwrap() }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.work.path.join(path)
+    }
+
+    /// Puts the result of a package with these files below `/opt` into the pool.
+    fn result(&self, name: &str, version: &str, files: &[(&str, &[u8])]) -> PoolEntry {
+        let mut entry = self.begun(name, version);
+        let stream = format!("{name}.pkg");
+        package(self.dir.path(), name, version, files, &entry.path.join(&stream));
+        let bytes = fs::read(entry.path.join(&stream)).unwrap();
+        entry.result.packages.push(ResultPackage {
+            pkg: name.to_owned(),
+            arch: "all".to_owned(),
+            version: version.to_owned(),
+            file: stream,
+            size: bytes.len() as u64,
+            b3: Digest::of(&bytes),
+            sha256: patchadm_inputs::sign::sha256_text(&patchadm_inputs::sign::sha256(&bytes)),
+        });
+        entry
+    }
+
+    /// Puts a result with a file that is no package into the pool.
+    fn foreign(&self, name: &str, version: &str, bytes: &[u8]) -> PoolEntry {
+        let mut entry = self.begun(name, version);
+        let file = format!("{name}.tgz");
+        fs::write(entry.path.join(&file), bytes).unwrap();
+        entry.result.files.push(ResultFile { file, size: bytes.len() as u64, b3: Digest::of(bytes) });
+        entry
+    }
+
+    fn begun(&self, name: &str, version: &str) -> PoolEntry {
+        let mut inputs = KeyInputs::new();
+        inputs.set_value(KeyInput::Record("VERSION"), &format!("{name} {version}"));
+        let result = BuildResult::new(NewResult {
+            pkgname: format!("{name}-{version}"),
+            location: format!("x/{name}"),
+            inputs,
+            slot: "local".to_owned(),
+            work: self.work.id.clone(),
+            run: 1,
+            built: "2026-11-20T12:00:00Z".to_owned(),
+        });
+        let path = self.path("pool").join(result.key.to_string());
+        fs::create_dir_all(&path).unwrap();
+        PoolEntry { path, result }
+    }
+
+    fn make(&self, run: u64, packages: &[SetPackage<'_>]) -> Result<SetReport, SetRefusal> {
+        let input = SetInput { run, date: "2026-11-20T12:00:00Z", packages, interrupt: &|| None };
+        make_set(&self.work, &input).unwrap()
+    }
+
+    fn names(&self, path: &str) -> Vec<String> {
+        let names = fs::read_dir(self.path(path)).unwrap();
+        let mut names: Vec<String> =
+            names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+/// Makes a package in datastream form.
+fn package(scratch: &Path, name: &str, version: &str, files: &[(&str, &[u8])], stream: &Path) {
+    let at = tempfile::tempdir_in(scratch).unwrap();
+    let mut prototype = vec!["i pkginfo\n".to_owned()];
+    let info =
+        format!("PKG={name}\nNAME={name}\nARCH=all\nVERSION={version}\nCATEGORY=application\nBASEDIR=/\n");
+    fs::write(at.path().join("pkginfo"), info).unwrap();
+    for (number, (path, bytes)) in files.iter().enumerate() {
+        let file = at.path().join(format!("file{number}"));
+        fs::write(&file, bytes).unwrap();
+        prototype.push(format!("f none {path}={} 0755 root root\n", file.display()));
+    }
+    fs::write(at.path().join("prototype"), prototype.concat()).unwrap();
+    let device = at.path().join("made");
+    fs::create_dir(&device).unwrap();
+    let request = MakeRequest {
+        prototype: Some(at.path().join("prototype")),
+        device: device.clone(),
+        overwrite: false,
+        roots: Vec::new(),
+        basedir: None,
+        assignments: Params::new(),
+        limit: None,
+        instance: None,
+        defaults: ParameterDefaults::default(),
+        now: 315_532_800,
+    };
+    make_package(&request, &mut MakeWatch { tell: &mut |_| {}, interrupt: &|| None }).unwrap();
+    let request = TranslateRequest {
+        device,
+        packages: vec![name.to_owned()],
+        categories: Vec::new(),
+        to: TransferDestination::Stream(stream.to_owned()),
+        existing: ExistingPolicy::Refuse,
+        description_only: false,
+    };
+    let mut observer = TransferObserver { interrupt: &|| None, transferring: &mut |_| {} };
+    PackageTranslation::prepare(request).unwrap().perform(&mut observer).unwrap();
+}
+
+fn done<'a>(package: &'a str, location: &'a str, entry: &PoolEntry) -> SetPackage<'a> {
+    let entry = Some(entry.clone());
+    SetPackage { package, location, state: PackageState::Done, entry, is_restricted: false }
+}
+
+fn failed<'a>(package: &'a str, location: &'a str) -> SetPackage<'a> {
+    SetPackage { package, location, state: PackageState::Failed, entry: None, is_restricted: false }
+}
+
+/// Compiles a library or program; `None`, with a line, where there is no compiler.
+fn compiled(bulk: &Bulk, name: &str, options: &[&str]) -> Option<Vec<u8>> {
+    let (source, out) = (bulk.dir.path().join("source.c"), bulk.dir.path().join(name));
+    fs::write(&source, "int _start(void) { return 0; }\n").unwrap();
+    let ended = Command::new("cc")
+        .args(["-nostdlib", "-fPIC", "-Wl,--no-as-needed", "-o"])
+        .args([&out, &source])
+        .args(options)
+        .current_dir(bulk.dir.path())
+        .output();
+    if ended.as_ref().is_ok_and(|output| output.status.success()) {
+        return Some(fs::read(out).unwrap());
+    }
+    // Past the capture of test output; nothing depends on it.
+    let _ = writeln!(std::io::stderr(), "skipped: no compiler: {ended:?}");
+    None
+}
+
+#[test]
+fn a_set_has_the_results_of_its_run_and_what_failed_is_that_of_the_set_before() {
+    let bulk = Bulk::new("");
+    let (a, b, go) = (
+        bulk.result("a", "1", &[("/opt/a", b"a")]),
+        bulk.result("b", "1", &[("/opt/b", b"b")]),
+        bulk.foreign("go", "1", b"go"),
+    );
+    let mut restricted = done("go-1", "x/go", &go);
+    restricted.is_restricted = true;
+    let report = bulk.make(1, &[done("a-1", "x/a", &a), done("b-1", "x/b", &b), restricted]).unwrap();
+    assert_eq!((report.run, report.packages, report.kept.len()), (1, 3, 0));
+    assert_eq!(bulk.names("sets/current/packages"), ["a.pkg", "b.pkg"]);
+    assert_eq!(fs::read(bulk.path("sets/current/files/go-1/go.tgz")).unwrap(), b"go");
+    let same = fs::metadata(bulk.path("sets/1/packages/a.pkg")).unwrap().ino();
+    assert_eq!(same, fs::metadata(a.path.join("a.pkg")).unwrap().ino(), "a name of the same file");
+
+    let newer = bulk.result("a", "2", &[("/opt/a", b"new")]);
+    let packages = [done("a-2", "x/a", &newer), failed("b-2", "x/b"), failed("go-2", "x/go")];
+    let report = bulk.make(2, &packages).unwrap();
+    assert_eq!(report.kept, ["b-1 (run 1)", "go-1 (run 1)"]);
+    assert_eq!(bulk.names("sets"), ["1", "2", "current"]);
+    assert_eq!(set_of_link(&bulk.work, CURRENT).unwrap(), Some(2));
+    let text = fs::read_to_string(bulk.path("sets/2/MANIFEST")).unwrap();
+    assert!(text.contains(&format!("# from 1 {} b-1 x/b packages/b.pkg\n", b.result.key)), "{text}");
+    assert!(text.ends_with("# restricted files/go-1/go.tgz\n"), "{text}");
+    // What stays, stays with the run that built it.
+    assert_eq!(bulk.make(3, &packages).unwrap().kept, ["b-1 (run 1)", "go-1 (run 1)"]);
+    let sums = Command::new("sha256sum").arg("-c").arg("MANIFEST").current_dir(bulk.path("sets/3")).output();
+    assert!(sums.is_ok_and(|output| output.status.success()));
+}
+
+#[test]
+fn a_run_that_was_interrupted_behind_its_set_makes_the_same_again() {
+    let bulk = Bulk::new("");
+    let a = bulk.result("a", "1", &[("/opt/a", b"a")]);
+    let packages = [done("a-1", "x/a", &a)];
+    bulk.make(1, &packages).unwrap();
+    fs::remove_file(bulk.path("sets/current")).unwrap();
+    fs::write(bulk.path("sets/.current.new"), "").unwrap();
+    let before = fs::metadata(bulk.path("sets/1")).unwrap().ino();
+    bulk.make(1, &packages).unwrap();
+    assert_eq!(fs::metadata(bulk.path("sets/1")).unwrap().ino(), before);
+    assert_eq!(bulk.names("sets"), ["1", "current"]);
+    // With another result it is another set, and nobody sees a half one.
+    let other = bulk.result("a", "2", &[("/opt/a", b"b")]);
+    bulk.make(1, &[done("a-2", "x/a", &other)]).unwrap();
+    assert_eq!(bulk.names("sets"), ["1", "current"]);
+    let manifest = fs::read_to_string(bulk.path("sets/1/MANIFEST")).unwrap();
+    assert!(manifest.contains(" a-2 "), "{manifest}");
+}
+
+#[test]
+fn a_set_whose_program_lacks_a_library_is_none() {
+    let bulk = Bulk::new("");
+    let Some(library) = compiled(&bulk, "libx.so.1", &["-shared", "-Wl,-soname,libx.so.1"]) else { return };
+    let needs = ["-shared", "-Wl,-soname,liby.so", "-L.", "-l:libx.so.1", "-Wl,-rpath,/opt/lib"];
+    let user = compiled(&bulk, "liby.so", &needs).unwrap();
+    let x = bulk.result("x", "1", &[("/opt/lib/libx.so.1", &library)]);
+    let y = bulk.result("y", "1", &[("/opt/lib/liby.so", &user)]);
+    let report = bulk.make(1, &[done("x-1", "x/x", &x), done("y-1", "x/y", &y)]).unwrap();
+    assert_eq!(report.packages, 2);
+
+    let refusal = bulk.make(2, &[done("y-1", "x/y", &y)]).unwrap_err();
+    assert_eq!(refusal.to_string(), "1 need of a library is not met: y-1 needs libx.so.1");
+    assert_eq!(set_of_link(&bulk.work, CURRENT).unwrap(), Some(1), "the set before stays");
+    assert_eq!(bulk.names("sets"), ["1", "current"]);
+
+    // Where no loader would look it does not count, unless the settings lead there.
+    let elsewhere = bulk.result("x", "2", &[("/opt/other/libx.so.1", &library)]);
+    let packages = [done("x-2", "x/x", &elsewhere), done("y-1", "x/y", &y)];
+    assert!(matches!(bulk.make(3, &packages), Err(SetRefusal::Unmet(unmet)) if unmet.len() == 1));
+    let settings: [(&str, &[u8]); 2] =
+        [("/opt/other/libx.so.1", &library), ("/etc/ld.so.conf", b"/opt/other\n")];
+    let found = bulk.result("x", "3", &settings);
+    bulk.make(3, &[done("x-3", "x/x", &found), done("y-1", "x/y", &y)]).unwrap();
+
+    // What the base has, it need not have itself.
+    fs::create_dir_all(bulk.dir.path().join("base/usr/lib")).unwrap();
+    std::os::unix::fs::symlink("usr/lib", bulk.dir.path().join("base/lib")).unwrap();
+    fs::write(bulk.dir.path().join("base/usr/lib/libx.so.1"), &library).unwrap();
+    bulk.make(4, &[done("y-1", "x/y", &y)]).unwrap();
+}
+
+#[test]
+fn the_host_is_the_base_of_a_program_of_the_host() {
+    let bulk = Bulk::new("");
+    let Some(library) = compiled(&bulk, "libx.so.1", &["-shared", "-lc", "-Wl,-soname,libx.so.1"]) else {
+        return;
+    };
+    let conf = fs::read_to_string(bulk.path("bulk.conf")).unwrap();
+    let lines: Vec<&str> = conf.lines().filter(|line| !line.starts_with("base=")).collect();
+    fs::write(bulk.path("bulk.conf"), format!("{}\nhost=/usr/lib /lib /lib64\n", lines.join("\n"))).unwrap();
+    let bulk = Bulk { work: Work::open(&bulk.work.path).unwrap(), dir: bulk.dir };
+    let x = bulk.result("x", "1", &[("/opt/lib/libx.so.1", &library)]);
+    bulk.make(1, &[done("x-1", "x/x", &x)]).unwrap();
+}
+
+#[test]
+fn a_set_is_released_and_patches_from_another_one_are_put_aside_if_that_is_wanted() {
+    let bulk = Bulk::new("");
+    let a = bulk.result("a", "1", &[("/opt/a", b"a")]);
+    let packages = [done("a-1", "x/a", &a)];
+    bulk.make(1, &packages).unwrap();
+    bulk.make(2, &packages).unwrap();
+    assert!(matches!(release(&bulk.work, 3, false), Err(ReleaseError::NoSet(3))));
+    release(&bulk.work, 1, false).unwrap();
+    assert_eq!(set_of_link(&bulk.work, RELEASED).unwrap(), Some(1));
+    fs::create_dir_all(bulk.path("patches/patches")).unwrap();
+    assert!(matches!(release(&bulk.work, 2, false), Err(ReleaseError::HasPatches)));
+    assert_eq!(release(&bulk.work, 1, false).unwrap().patches_moved, None, "the same set");
+    let released = release(&bulk.work, 2, true).unwrap();
+    assert_eq!(released, ReleasedSet { run: 2, packages: 1, patches_moved: Some(1) });
+    assert!(bulk.path("patches.1/patches").is_dir() && !bulk.path("patches").exists());
+    assert_eq!(set_of_link(&bulk.work, RELEASED).unwrap(), Some(2));
+}
