@@ -3,6 +3,7 @@
 use crate::reply::{Exit, ExitCause, Stop};
 use patchadm_building::run::RunError;
 use patchadm_building::scan::ScanError;
+use patchadm_building::set::SetError;
 use patchadm_building::work::WorkError;
 
 /// The code where the directory, the tree, the driver or the base is missing.
@@ -41,6 +42,8 @@ pub(super) fn run_failed(error: &RunError) -> Stop {
         RunError::Scan(_) => Exit::new(FAILED, ExitCause::DamagedInput),
         RunError::Unknown(_) => Exit::failed(ExitCause::NotFound),
         RunError::Journal { .. } => Exit::new(DAMAGED, ExitCause::DamagedInput),
+        RunError::Set(SetError::Interrupted(signal)) => Exit::by_signal(*signal),
+        RunError::Set(_) => Exit::new(DAMAGED, ExitCause::DamagedInput),
         RunError::Root(error) => Exit::failed(crate::reply::cause_of::of_root(error)),
         RunError::NoSlot(_) => Exit::new(NO_SLOT, ExitCause::Internal),
     };

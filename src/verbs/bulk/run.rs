@@ -14,7 +14,7 @@ use crate::surroundings::caller::with_signals;
 use crate::verbs::options::RootlessOptions;
 use patchadm_building::base::{base_digest, base_layer, build_user};
 use patchadm_building::driver::Driver;
-use patchadm_building::run::{RunError, RunEvent, RunOutcome, RunRequest, run as carry_out};
+use patchadm_building::run::{RunError, RunEvent, RunOutcome, RunRequest, base_of, run as carry_out};
 use patchadm_building::work::Work;
 use patchadm_bulk::journal::PackageState;
 use patchadm_bulk::report::{ReportTextInput, RunReport, report_text};
@@ -36,6 +36,9 @@ struct RunArgs {
     /// Start nothing more once a package has failed
     #[arg(long)]
     stop_on_failure: bool,
+    /// Make no set
+    #[arg(long)]
+    no_set: bool,
     /// How many packages are built on this machine at a time
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     jobs: Option<u32>,
@@ -75,7 +78,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             rebuild: &args.rebuild,
             is_new: args.new,
             stops_on_failure: args.stop_on_failure,
-            is_dry: false,
+            makes_set: !args.no_set,
             jobs: args.jobs,
             cores,
             program: &program,
@@ -90,13 +93,6 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.output.heedless();
     let exit = exit_of(&outcome, &args.names);
     Ok(Reply::new(exit, BulkRunReport { report: outcome.ended.report, base: base_of(&work) }))
-}
-
-fn base_of(work: &Work) -> String {
-    match &work.conf.base {
-        patchadm_bulk::conf::Base::Host(_) => "host".to_owned(),
-        patchadm_bulk::conf::Base::Directory(path) => path.display().to_string(),
-    }
 }
 
 /// Tells what happens, a line for each package.
@@ -136,7 +132,8 @@ fn exit_of(outcome: &RunOutcome, names: &[String]) -> Exit {
         matches!(package.state, PackageState::Prefailed | PackageState::IndirectPrefailed)
             && is_named(&package.package, &package.location)
     });
-    if prefailed || count(PackageState::Failed) > 0 {
+    let is_refused = ended.report.set_refused.is_some() || !ended.is_handed_on;
+    if prefailed || is_refused || count(PackageState::Failed) > 0 {
         return Exit::new(FAILED, ExitCause::DamagedInput);
     }
     Exit::OK

@@ -1,13 +1,14 @@
 //! Tasks end, and the run with the last of them.
 
 use patchadm_bulk::history::BuildRecord;
-use patchadm_bulk::journal::{JournalLine, PackageOutcome, PackageState, StateCounts};
+use patchadm_bulk::journal::{JournalLine, PackageOutcome, PackageState};
 use patchadm_bulk::report::MachineReport;
 use patchadm_bulk::result::Digest;
 use patchadm_bulk::schedule::{Outcome, TaskState};
 use patchadm_svr4::package::Mode;
 
 use super::beginning::HISTORY;
+use super::journal_file::JournalFile;
 use super::master::{Master, Tell};
 use super::request::{RunError, RunEvent};
 use super::results::{EndedRun, RunFacts, report_of, set_indirect};
@@ -68,8 +69,25 @@ impl Master<'_> {
             outcome.phase = failure.phase;
             outcome.detail = Some(failure.detail);
         }
+        if outcome.state == PackageState::Failed {
+            self.suspect(index, &order)?;
+        }
+        if let Some(file) = end.differs {
+            self.not_reproducible.push(format!("{}: {file}", order.package));
+        }
         self.note_build(&order, &outcome, &slot_name)?;
         self.finish(index, outcome, tell)
+    }
+
+    /// Notes which inputs of a package that failed differ from those of its last success.
+    fn suspect(&mut self, index: u32, order: &TaskOrder) -> Result<(), RunError> {
+        let Some(key) = self.known.successes.get(&order.package) else { return Ok(()) };
+        if let FoundResult::Result(success) = self.pool.find(key)? {
+            let differing = order.inputs.differences_from(&success.result.inputs);
+            let names = differing.into_iter().map(|difference| difference.input).collect();
+            self.suspects.insert(index, names);
+        }
+        Ok(())
     }
 
     /// Adds a build to the history.
@@ -146,7 +164,7 @@ impl Master<'_> {
         conf: Digest,
         is_continued: bool,
         tell: Tell<'_>,
-    ) -> Result<EndedRun, RunError> {
+    ) -> Result<(EndedRun, JournalFile), RunError> {
         let is_cut_off = self.is_ending.is_some();
         set_indirect(self.records, self.resolution, &mut self.outcomes);
         let decided: Vec<(u32, PackageOutcome)> = self
@@ -172,7 +190,7 @@ impl Master<'_> {
             work: self.request.work.path.to_string_lossy().into_owned(),
             conf,
             began: self.began.clone(),
-            ended: ended.clone(),
+            ended,
             is_continued,
             machines: self
                 .slots
@@ -185,19 +203,17 @@ impl Master<'_> {
                 })
                 .collect(),
             suspects: std::mem::take(&mut self.suspects),
-            not_reproducible: Vec::new(),
+            not_reproducible: std::mem::take(&mut self.not_reproducible),
         };
         let report = report_of(facts, self.records, &self.outcomes, &self.entries);
-        if !is_cut_off {
-            let counts: StateCounts = report.counts.clone();
-            self.journal.add(&JournalLine::End { end: ended, counts })?;
-        }
-        Ok(EndedRun {
+        let ended = EndedRun {
             outcomes: self.outcomes,
             entries: self.entries,
             report,
             interrupted: self.is_ending,
             trouble: self.trouble,
-        })
+            is_handed_on: true,
+        };
+        Ok((ended, self.journal))
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use patchadm_bulk::journal::{JournalLine, PackageOutcome, PackageState, RunEnd, RunState};
+use patchadm_bulk::result::Key;
 use patchadm_rootfs::{Dir, RootError, WritableFile};
 use patchadm_svr4::package::Mode;
 
@@ -50,6 +51,8 @@ pub(super) struct KnownRuns {
     pub(super) last: Option<(RunState, u64)>,
     /// The last outcome of each package that was built or failed, with the number of its run.
     pub(super) outcomes: HashMap<String, (u64, PackageOutcome)>,
+    /// The key of the last success of each package.
+    pub(super) successes: HashMap<String, Key>,
     /// The greatest number of a run.
     pub(super) greatest: u64,
 }
@@ -94,6 +97,9 @@ impl KnownRuns {
                 PackageState::Done | PackageState::UpToDate | PackageState::Failed | PackageState::Deferred
             );
             // A failure that was only remembered is that of the run in which it was.
+            if let Some(key) = outcome.key.filter(|_| outcome.state.has_result()) {
+                self.successes.insert(package.clone(), key);
+            }
             if is_own {
                 self.outcomes.insert(package.clone(), (outcome.run.unwrap_or(run), outcome.clone()));
             }

@@ -17,10 +17,13 @@ use super::journal_file::{JournalFile, KnownRuns, known_runs};
 use super::request::{RunError, RunEvent, RunRequest};
 use super::results::RunOutcome;
 use super::slots::{RunningTask, TaskMessage};
+use super::telling::{hand_on, make_its_set, write_files};
 use crate::keys::KeyMaker;
 use crate::pool::{FoundResult, Pool, PoolEntry};
+use crate::pool_use::use_pool;
 use crate::task::order::{TaskEnd, TaskEvent, TaskOrder};
 use crate::task::place::remove_abandoned;
+use crate::work::WorkError;
 
 /// The argument that makes the program the process of a task.
 pub const TASK_PROCESS: &str = "__bulk-task";
@@ -45,6 +48,7 @@ pub fn run(request: &RunRequest<'_>, tell: &mut dyn FnMut(RunEvent<'_>)) -> Resu
         |index: u32| wanted.contains(&index) && matches!(states.get(index as usize), Some(Resolved::Open));
     let schedule = Schedule::new(resolution.graph(), &durations, &names, is_task);
     let pool = Pool::open(&work.conf.pool)?;
+    let _used = use_pool(work).map_err(WorkError::from)?;
     let mut operands = request.names.to_vec();
     operands.sort();
     let (run, is_continued, whole) = match known.unfinished() {
@@ -88,6 +92,7 @@ pub fn run(request: &RunRequest<'_>, tell: &mut dyn FnMut(RunEvent<'_>)) -> Resu
         outcomes,
         entries: HashMap::new(),
         suspects: HashMap::new(),
+        not_reproducible: Vec::new(),
         channel: (sender, receiver),
         has_failed: false,
         is_ending: None,
@@ -95,9 +100,19 @@ pub fn run(request: &RunRequest<'_>, tell: &mut dyn FnMut(RunEvent<'_>)) -> Resu
         began,
     };
     master.follow(tell)?;
-    let ended = master.end(conf, is_continued, tell)?;
+    let (ended, mut journal) = master.end(conf, is_continued, tell)?;
     let is_whole = request.names.is_empty() && work.conf.list.is_none();
-    Ok(RunOutcome { records, resolution, ended, is_whole })
+    let mut outcome = RunOutcome { records, resolution, ended, is_whole };
+    if outcome.ended.interrupted.is_none() {
+        make_its_set(request, &mut outcome, &mut journal)?;
+    }
+    write_files(request, &outcome)?;
+    if outcome.ended.interrupted.is_none() {
+        let report = &outcome.ended.report;
+        journal.add(&JournalLine::End { end: report.ended.clone(), counts: report.counts.clone() })?;
+        outcome.ended.is_handed_on = hand_on(request, report, tell);
+    }
+    Ok(outcome)
 }
 
 /// A slot, and what it does.
@@ -126,6 +141,7 @@ pub(super) struct Master<'a> {
     pub(super) outcomes: BTreeMap<u32, PackageOutcome>,
     pub(super) entries: HashMap<u32, PoolEntry>,
     pub(super) suspects: HashMap<u32, Vec<String>>,
+    pub(super) not_reproducible: Vec<String>,
     pub(super) channel: (Sender<(u32, TaskMessage)>, Receiver<(u32, TaskMessage)>),
     pub(super) has_failed: bool,
     pub(super) is_ending: Option<i32>,

@@ -8,8 +8,10 @@ mod orders;
 mod request;
 mod results;
 mod slots;
+mod telling;
 
 pub use request::{RunError, RunEvent, RunRequest};
 pub use results::{EndedRun, RunOutcome};
 
 pub use master::{TASK_PROCESS, run};
+pub use telling::base_of;

@@ -6,6 +6,7 @@ use crate::base::BaseLayer;
 use crate::driver::{Driver, DriverError};
 use crate::sandbox::BuildUser;
 use crate::scan::ScanError;
+use crate::set::SetError;
 use crate::work::{Work, WorkError};
 use patchadm_bulk::journal::{JournalDamage, PackageOutcome};
 use patchadm_bulk::resolve::UnknownName;
@@ -32,8 +33,8 @@ pub struct RunRequest<'a> {
     pub is_new: bool,
     /// Whether nothing new starts once a package has failed.
     pub stops_on_failure: bool,
-    /// Whether nothing is built: the plan is told.
-    pub is_dry: bool,
+    /// Whether a run of all packages makes a set.
+    pub makes_set: bool,
     /// The number of tasks at a time of the local slot.
     pub jobs: Option<u32>,
     /// The processors of this machine.
@@ -107,6 +108,9 @@ pub enum RunError {
     /// The disk.
     #[error(transparent)]
     Root(#[from] RootError),
+    /// The set.
+    #[error(transparent)]
+    Set(#[from] SetError),
     /// No slot works.
     #[error("no slot can work: {0}")]
     NoSlot(String),

@@ -36,6 +36,8 @@ pub struct EndedRun {
     pub interrupted: Option<i32>,
     /// Why tasks were left, where no slot could carry them out.
     pub trouble: Option<String>,
+    /// Whether its report reached everybody that it is configured for.
+    pub is_handed_on: bool,
 }
 
 /// Sets the states of packages that were not built because of others: which, and because of whom.

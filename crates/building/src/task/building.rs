@@ -80,10 +80,18 @@ pub(super) fn build(inputs: &TaskInputs<'_>, teller: &mut TaskTeller<'_>) -> Res
     let mut costs = BuildCosts::default();
     let done = steps(inputs, teller, &mut costs)?;
     let BuildCosts { ms, cpu_ms, peak_memory, .. } = costs;
-    Ok(TaskEnd { failure: done.err(), trouble: None, ms, cpu_ms, peak_memory })
+    let (differs, failure) = match done {
+        Ok(differs) => (differs, None),
+        Err(failure) => (None, Some(failure)),
+    };
+    Ok(TaskEnd { failure, trouble: None, differs, ms, cpu_ms, peak_memory })
 }
 
-fn steps(inputs: &TaskInputs<'_>, teller: &mut TaskTeller<'_>, costs: &mut BuildCosts) -> Step<()> {
+fn steps(
+    inputs: &TaskInputs<'_>,
+    teller: &mut TaskTeller<'_>,
+    costs: &mut BuildCosts,
+) -> Step<Option<String>> {
     let order = inputs.order;
     let logs = inputs.work.directory(&format!("runs/{}/logs", order.run))?;
     let name = format!("{}.log", order.package);
@@ -118,13 +126,10 @@ fn steps(inputs: &TaskInputs<'_>, teller: &mut TaskTeller<'_>, costs: &mut Build
     }
     if order.checks_only {
         keep_check(inputs, leftovers)?;
-    } else {
-        keep(
-            inputs,
-            &KeptBuild { results: &results, packed: &packed, leftovers, level, costs, logs: &logs },
-        )?;
+        return Ok(Ok(None));
     }
-    Ok(Ok(()))
+    let build = KeptBuild { results: &results, packed: &packed, leftovers, level, costs, logs: &logs };
+    Ok(Ok(keep(inputs, &build)?))
 }
 
 /// Builds and packs.

@@ -1,5 +1,7 @@
 //! A result is described and enters the pool; distfiles are copied to where a build sees them.
 
+use std::collections::BTreeMap;
+
 use patchadm_bulk::conf::CheckLevel;
 use patchadm_bulk::journal::FailureCause;
 use patchadm_bulk::result::{BuildResult, Digest, NewResult, PhaseTime, ResultFile, ResultPackage};
@@ -28,18 +30,35 @@ pub(super) struct KeptBuild<'a> {
     pub(super) logs: &'a Dir,
 }
 
-/// Lets a result enter the pool.
-pub(super) fn keep(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>) -> Result<(), TaskError> {
+/// Lets a result enter the pool. The one that is there already stays; the first file that differs from it is returned.
+pub(super) fn keep(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>) -> Result<Option<String>, TaskError> {
     let (name, dir) = inputs.pool.begin()?;
-    let entered = fill(inputs, build, &dir).and_then(|()| {
-        inputs.pool.enter((&name, &dir), &inputs.order.key)?;
-        Ok(())
+    let entered = fill(inputs, build, &dir).and_then(|result| {
+        let is_first = inputs.pool.enter((&name, &dir), &inputs.order.key)?;
+        Ok((!is_first).then_some(result))
     });
-    if entered.is_err() {
-        // What stays has a name that nobody looks for, and goes with the next prune.
-        let _ = inputs.pool.give_up(&name);
+    match entered {
+        Ok(None) => Ok(None),
+        Ok(Some(result)) => match inputs.pool.find(&inputs.order.key)? {
+            FoundResult::Result(first) => Ok(first_difference(&first.result, &result)),
+            _ => Ok(None),
+        },
+        Err(error) => {
+            // What stays has a name that nobody looks for, and goes with the next prune.
+            let _ = inputs.pool.give_up(&name);
+            Err(error)
+        }
     }
-    entered
+}
+
+/// Returns the first file that two results of one key do not have in common.
+fn first_difference(one: &BuildResult, other: &BuildResult) -> Option<String> {
+    let files = |result: &BuildResult| -> BTreeMap<String, Digest> {
+        result.stored_files().map(|(name, _, digest)| (name.to_owned(), digest)).collect()
+    };
+    let (one, other) = (files(one), files(other));
+    let mut names = one.keys().chain(other.keys());
+    names.find(|name| one.get(*name) != other.get(*name)).cloned()
 }
 
 /// Copies the packages of the result that is in the pool already.
@@ -69,7 +88,7 @@ pub(super) fn keep_check(inputs: &TaskInputs<'_>, leftovers: Vec<String>) -> Res
     Ok(())
 }
 
-fn fill(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>, dir: &Dir) -> Result<(), TaskError> {
+fn fill(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>, dir: &Dir) -> Result<BuildResult, TaskError> {
     let order = inputs.order;
     let mut result = BuildResult::new(NewResult {
         pkgname: order.package.clone(),
@@ -103,7 +122,7 @@ fn fill(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>, dir: &Dir) -> Result<(),
     let log = build.logs.read_regular(format!("{}.log", order.package).as_bytes(), LARGEST_LOG)?;
     put(dir, LOG, &compressed(&log.unwrap_or_default())?)?;
     put(dir, RESULT, &result.to_bytes()?)?;
-    Ok(())
+    Ok(result)
 }
 
 /// Returns how long each phase took.

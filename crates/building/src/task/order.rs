@@ -89,6 +89,8 @@ pub struct TaskEnd {
     pub failure: Option<TaskFailure>,
     /// Why the machine failed: nothing is known of the package then.
     pub trouble: Option<String>,
+    /// The first file that differs from that of the result that is in the pool already, where it was built again.
+    pub differs: Option<String>,
     /// The time of the build in milliseconds.
     pub ms: u64,
     /// The processor time in milliseconds.
@@ -113,6 +115,6 @@ pub struct TaskFailure {
 impl TaskEnd {
     /// The end of a task whose machine failed.
     pub fn trouble(reason: impl Into<String>) -> Self {
-        Self { failure: None, trouble: Some(reason.into()), ms: 0, cpu_ms: 0, peak_memory: 0 }
+        Self { failure: None, trouble: Some(reason.into()), differs: None, ms: 0, cpu_ms: 0, peak_memory: 0 }
     }
 }
