@@ -18,6 +18,7 @@
 
 pub mod base;
 pub mod driver;
+mod fetching;
 mod file_copy;
 mod installed;
 mod keys;

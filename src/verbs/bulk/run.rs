@@ -18,6 +18,7 @@ use patchadm_building::run::{RunError, RunEvent, RunOutcome, RunRequest, base_of
 use patchadm_building::work::Work;
 use patchadm_bulk::journal::PackageState;
 use patchadm_bulk::report::{ReportTextInput, RunReport, report_text};
+use patchadm_inputs::http::HttpSettings;
 
 const USAGE: &str = "patchadm bulk run WORK [NAME...] [option...]";
 
@@ -60,6 +61,13 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let _lock = work.lock(|_| false).map_err(|error| work_failed(&error))?;
     let program = std::env::current_exe()?;
     let cores = u32::try_from(patchadm_rootfs::cores()).unwrap_or(1);
+    let network = &call.surroundings.network;
+    let http = HttpSettings {
+        certificate_file: network.certificate_file.clone(),
+        certificate_directories: network.certificate_directories.clone(),
+        proxies: network.proxies.clone(),
+        ..HttpSettings::default()
+    };
     let in_json = call.in_json;
     let mut screen = Output::new(call.program);
     let now = Utc::now().timestamp_nanos_opt().unwrap_or_default();
@@ -82,6 +90,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             jobs: args.jobs,
             cores,
             program: &program,
+            http: &http,
             time: &|| Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
             now,
             interrupt,

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,7 @@ use patchadm_bulk::result::{Digest, Key};
 use patchadm_bulk::schedule::Schedule;
 
 use super::beginning::{digest_of_records, expected, first_outcome, read_tree, wanted};
+use super::distfiles::FetchQueue;
 use super::journal_file::{JournalFile, KnownRuns, known_runs};
 use super::request::{RunError, RunEvent, RunRequest};
 use super::results::RunOutcome;
@@ -94,6 +97,8 @@ pub fn run(request: &RunRequest<'_>, tell: &mut dyn FnMut(RunEvent<'_>)) -> Resu
         suspects: HashMap::new(),
         not_reproducible: Vec::new(),
         channel: (sender, receiver),
+        fetches: FetchQueue::default(),
+        ends: Arc::new(AtomicBool::new(false)),
         has_failed: false,
         is_ending: None,
         trouble: None,
@@ -143,6 +148,9 @@ pub(super) struct Master<'a> {
     pub(super) suspects: HashMap<u32, Vec<String>>,
     pub(super) not_reproducible: Vec<String>,
     pub(super) channel: (Sender<(u32, TaskMessage)>, Receiver<(u32, TaskMessage)>),
+    pub(super) fetches: FetchQueue,
+    /// Whether the run is to end, for the threads that fetch.
+    pub(super) ends: Arc<AtomicBool>,
     pub(super) has_failed: bool,
     pub(super) is_ending: Option<i32>,
     pub(super) trouble: Option<String>,
@@ -160,7 +168,8 @@ impl Master<'_> {
             if !stops {
                 self.start_ready(tell)?;
             }
-            if self.running.is_empty() && (stops || self.schedule.is_over()) {
+            let rests = self.running.is_empty() && (stops || self.fetches.is_empty());
+            if rests && (stops || self.schedule.ready() == 0) {
                 return Ok(());
             }
             match self.channel.1.recv_timeout(PAUSE) {
@@ -171,6 +180,7 @@ impl Master<'_> {
                 self.is_ending = (self.request.interrupt)();
                 if self.is_ending.is_some() {
                     self.running.values_mut().for_each(RunningTask::end);
+                    self.ends.store(true, Ordering::Relaxed);
                 }
             }
             for task in self.running.values_mut() {
@@ -184,7 +194,8 @@ impl Master<'_> {
     /// Starts tasks while there are slots for them.
     fn start_ready(&mut self, tell: Tell<'_>) -> Result<(), RunError> {
         while let Some(slot) = self.free_slot() {
-            let Some(index) = self.schedule.next_ready() else { return Ok(()) };
+            let next = self.fetches.next_ready().or_else(|| self.schedule.next_ready());
+            let Some(index) = next else { return Ok(()) };
             self.begin(index, slot, tell)?;
         }
         Ok(())
@@ -233,6 +244,9 @@ impl Master<'_> {
         }
         if let Some(outcome) = self.remembered(record, &key, &limits, is_rebuilt) {
             return self.finish(index, outcome, tell);
+        }
+        if self.awaits_distfiles(index, record, key) {
+            return Ok(());
         }
         let order = self.order(index, (key, inputs), limits, (slot, checks_only));
         self.start(index, slot, order, tell)
@@ -312,9 +326,13 @@ impl Master<'_> {
 
     /// Takes a message of a task.
     fn hear(&mut self, index: u32, message: TaskMessage, tell: Tell<'_>) -> Result<(), RunError> {
+        if let TaskMessage::Fetched(fetched) = message {
+            return self.fetched(index, fetched, tell);
+        }
         let Some(task) = self.running.get_mut(&index) else { return Ok(()) };
         task.heard = Instant::now();
         match message {
+            TaskMessage::Fetched(_) => Ok(()),
             TaskMessage::Event(TaskEvent::End(end)) => self.take_end(index, end, tell),
             TaskMessage::Event(_) => Ok(()),
             TaskMessage::Gone(said) => {

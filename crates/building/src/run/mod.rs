@@ -1,6 +1,7 @@
 //! A run: all packages that are wanted, built in the order that takes the least time, continued where it was cut off.
 
 mod beginning;
+mod distfiles;
 mod ending;
 mod journal_file;
 mod master;

@@ -11,6 +11,7 @@ use crate::work::{Work, WorkError};
 use patchadm_bulk::journal::{JournalDamage, PackageOutcome};
 use patchadm_bulk::resolve::UnknownName;
 use patchadm_bulk::result::Digest;
+use patchadm_inputs::http::HttpSettings;
 use patchadm_rootfs::RootError;
 
 /// A run that is wanted.
@@ -41,6 +42,8 @@ pub struct RunRequest<'a> {
     pub cores: u32,
     /// This program.
     pub program: &'a Path,
+    /// How distfiles are fetched.
+    pub http: &'a HttpSettings,
     /// Returns the time, RFC 3339.
     pub time: &'a (dyn Fn() -> String + Sync),
     /// Returns the nanoseconds since 1970.

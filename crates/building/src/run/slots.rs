@@ -18,6 +18,8 @@ pub(super) enum TaskMessage {
     Event(TaskEvent),
     /// The process is gone; what it said beside its events.
     Gone(String),
+    /// Its distfiles are there, or why not.
+    Fetched(Result<(), String>),
 }
 
 /// A task that is being carried out.

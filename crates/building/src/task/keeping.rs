@@ -1,11 +1,12 @@
 //! A result is described and enters the pool; distfiles are copied to where a build sees them.
 
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt as _;
 
 use patchadm_bulk::conf::CheckLevel;
 use patchadm_bulk::journal::FailureCause;
 use patchadm_bulk::result::{BuildResult, Digest, NewResult, PhaseTime, ResultFile, ResultPackage};
-use patchadm_rootfs::{Dir, RootError};
+use patchadm_rootfs::{Dir, NewTree, RootError};
 use patchadm_svr4::package::{Mode, Params};
 use sha2::{Digest as _, Sha256};
 
@@ -183,13 +184,21 @@ pub(super) fn copy_distfiles(inputs: &TaskInputs<'_>) -> Result<Result<(), TaskF
         let (Some(size), Some(sha256), Some(name)) = (size, sha256, name) else {
             return failed(format!("DISTFILES: {word} is not NAME:SHA256:SIZE"));
         };
-        let from = match Dir::of_host(&inputs.work.conf.distfiles) {
-            Ok(from) if from.look(name.as_bytes())?.is_some() => from,
+        let path = inputs.work.conf.distfiles.join(name);
+        let (Some(above), Some(own)) = (path.parent(), path.file_name()) else {
+            return failed(format!("{name} is no name of a file"));
+        };
+        let from = match Dir::of_host(above) {
+            Ok(from) if from.look(own.as_bytes())?.is_some() => from,
             _ => return failed(format!("{name} is not there")),
         };
-        copy_file(&from, name.as_bytes(), &place, name.as_bytes())?;
-        place.set_mode(name.as_bytes(), Mode::of(0o644))?;
-        let found = sums(&place, name.as_bytes())?;
+        let to = match name.rsplit_once('/') {
+            Some((above, _)) => NewTree::below(place.again()?).directory(above.as_bytes())?,
+            None => place.again()?,
+        };
+        copy_file(&from, own.as_bytes(), &to, own.as_bytes())?;
+        to.set_mode(own.as_bytes(), Mode::of(0o644))?;
+        let found = sums(&to, own.as_bytes())?;
         if found.size.to_string() != size {
             return failed(format!("{name} has {} bytes instead of {size}", found.size));
         }

@@ -1,0 +1,106 @@
+//! The distfiles of packages are looked at, and fetched, before their tasks begin.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use patchadm_bulk::journal::{FailureCause, PackageOutcome, PackageState};
+use patchadm_bulk::records::Record;
+use patchadm_bulk::result::Key;
+
+use super::master::{Master, Tell};
+use super::request::RunError;
+use super::slots::TaskMessage;
+use crate::fetching::{WantedDistfile, provide};
+
+/// How many packages have their distfiles fetched at a time.
+const MOST_AT_A_TIME: usize = 4;
+
+/// The packages whose distfiles are looked at.
+#[derive(Debug, Default)]
+pub(super) struct FetchQueue {
+    /// Those that wait.
+    waiting: VecDeque<u32>,
+    /// Those that are looked at now.
+    at_work: usize,
+    /// Those that may begin.
+    ready: VecDeque<u32>,
+    /// Those that need not be looked at any more.
+    done: HashSet<u32>,
+    /// The keys of those that wait, for the outcome of what fails.
+    keys: HashMap<u32, Key>,
+}
+
+impl FetchQueue {
+    /// Takes the next package that may begin.
+    pub(super) fn next_ready(&mut self) -> Option<u32> {
+        self.ready.pop_front()
+    }
+
+    /// Tells whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.at_work == 0 && self.ready.is_empty()
+    }
+}
+
+impl Master<'_> {
+    /// Puts a package aside until its distfiles are there; tells whether it did.
+    pub(super) fn awaits_distfiles(&mut self, index: u32, record: &Record, key: Key) -> bool {
+        if record.distfiles().is_empty() || self.fetches.done.contains(&index) {
+            return false;
+        }
+        self.fetches.keys.insert(index, key);
+        self.fetches.waiting.push_back(index);
+        self.start_fetches();
+        true
+    }
+
+    fn start_fetches(&mut self) {
+        while self.fetches.at_work < MOST_AT_A_TIME {
+            let Some(index) = self.fetches.waiting.pop_front() else { return };
+            let Some(record) = self.records.get(index) else { continue };
+            let wanted = record.distfiles().into_iter().map(|distfile| WantedDistfile {
+                name: distfile.name.to_owned(),
+                sha256: distfile.sha256,
+                size: distfile.size,
+                url: distfile.url.map(str::to_owned),
+            });
+            let wanted: Vec<WantedDistfile> = wanted.collect();
+            let (directory, http) = (self.request.work.conf.distfiles.clone(), self.request.http.clone());
+            let (sender, ended) = (self.channel.0.clone(), self.ends.clone());
+            self.fetches.at_work += 1;
+            std::thread::spawn(move || {
+                let interrupt = || ended.load(std::sync::atomic::Ordering::Relaxed).then_some(2);
+                let fetched = provide(&directory, &wanted, &http, &interrupt);
+                // If nobody listens any more, the run is over.
+                let _ = sender.send((index, TaskMessage::Fetched(fetched)));
+            });
+        }
+    }
+
+    /// Goes on with a package whose distfiles were looked at.
+    pub(super) fn fetched(
+        &mut self,
+        index: u32,
+        fetched: Result<(), String>,
+        tell: Tell<'_>,
+    ) -> Result<(), RunError> {
+        self.fetches.at_work = self.fetches.at_work.saturating_sub(1);
+        self.fetches.done.insert(index);
+        self.start_fetches();
+        let key = self.fetches.keys.remove(&index);
+        match fetched {
+            Ok(()) => {
+                self.fetches.ready.push_back(index);
+                Ok(())
+            }
+            Err(detail) => {
+                let outcome = PackageOutcome {
+                    key,
+                    cause: Some(FailureCause::Distfile),
+                    detail: Some(detail),
+                    ..PackageOutcome::of(PackageState::Failed)
+                };
+                self.finish(index, outcome, tell)
+            }
+        }
+    }
+}
