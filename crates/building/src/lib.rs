@@ -22,6 +22,7 @@ mod file_copy;
 mod installed;
 pub mod pool;
 pub mod pool_use;
+pub mod prune;
 pub mod report_files;
 pub mod sandbox;
 pub mod scan;
