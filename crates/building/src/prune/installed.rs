@@ -3,8 +3,8 @@
 use patchadm_bulk::conf::Configuration;
 use patchadm_rootfs::{Dir, FileType, Lock, RootError, Timestamp};
 
-use super::PruneReport;
 use super::removal::{FreedSpace, Removal};
+use super::report::PruneReport;
 
 /// The directories of the tasks and of installed lists, and the last file of a whole one.
 const TASKS: &[u8] = b"tasks";

@@ -10,6 +10,7 @@
 mod installed;
 mod needed;
 mod removal;
+mod report;
 
 use std::collections::BTreeSet;
 
@@ -18,13 +19,13 @@ use patchadm_rootfs::{Dir, FileType, LockError, LockHolder, RootError};
 
 use crate::pool::{FoundResult, Pool};
 use crate::pool_use::take_pool;
+use crate::report_files::RUNS;
 use crate::set::{CURRENT, RELEASED, SETS, SetError, numbered_directories, set_of_link};
 use crate::work::{PROGRAM, Work};
+pub use report::PruneReport;
+
 use needed::{NeededResults, RunFacts, run_facts};
 use removal::{FreedSpace, Removal};
-
-/// The directory of the runs.
-const RUNS: &str = "runs";
 
 /// What begins the name of a result that was set aside, since it could not be believed.
 const SET_ASIDE: &str = "bad-";
@@ -37,23 +38,6 @@ pub struct PruneRequest<'a> {
     pub is_dry: bool,
     /// Called with the holder while a run uses the pool; decides whether to try again.
     pub wait: &'a mut dyn FnMut(&LockHolder) -> bool,
-}
-
-/// What was dropped, or would be.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PruneReport {
-    /// The numbers of runs.
-    pub runs: Vec<u64>,
-    /// The numbers of sets.
-    pub sets: Vec<u64>,
-    /// The names of results: their keys, or what was set aside.
-    pub results: Vec<String>,
-    /// The names of installed lists of packages.
-    pub installed: Vec<String>,
-    /// The bytes that are free then.
-    pub bytes: u64,
-    /// Why something stays that might not have to.
-    pub notes: Vec<String>,
 }
 
 /// The reasons why nothing more was dropped.

@@ -7,8 +7,8 @@ use patchadm_bulk::journal::{PackageState, RunEnd, RunState};
 use patchadm_bulk::result::Key;
 use patchadm_rootfs::{Dir, FileType, RootError};
 
-use super::RUNS;
 use crate::pool_use::pool_users;
+use crate::report_files::RUNS;
 use crate::set::{SETS, SetManifest, numbered_directories};
 use crate::work::Work;
 

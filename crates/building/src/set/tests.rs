@@ -6,6 +6,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use patchadm_bulk::journal::PackageState;
+use patchadm_bulk::report::SetReport;
 use patchadm_bulk::result::{BuildResult, Digest, KeyInput, KeyInputs, NewResult, ResultFile, ResultPackage};
 use patchadm_core::operation::translate::{
     ExistingPolicy, PackageTranslation, TransferDestination, TransferObserver, TranslateRequest,
@@ -14,7 +16,8 @@ use patchadm_making::make::{MakeRequest, MakeWatch, ParameterDefaults, make_pack
 use patchadm_svr4::package::Params;
 
 use super::*;
-use crate::work::{NewWork, make_work};
+use crate::pool::PoolEntry;
+use crate::work::{NewWork, Work, make_work};
 
 /// A working directory with an empty base.
 struct Bulk {
