@@ -20,7 +20,7 @@ use patchadm_rootfs::{Dir, FileType, LockError, LockHolder, RootError};
 use crate::pool::{FoundResult, Pool};
 use crate::pool_use::take_pool;
 use crate::report_files::RUNS;
-use crate::set::{CURRENT, RELEASED, SETS, SetError, numbered_directories, set_of_link};
+use crate::set::{CURRENT, RELEASED, SETS, numbered_directories, set_of_link};
 use crate::work::{PROGRAM, Work};
 pub use report::PruneReport;
 
@@ -46,9 +46,6 @@ pub enum PruneError {
     /// The pool is used.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The sets.
-    #[error(transparent)]
-    Set(#[from] SetError),
     /// The disk.
     #[error(transparent)]
     Root(#[from] RootError),
