@@ -25,6 +25,7 @@ mod keys;
 pub mod logs;
 pub mod pool;
 pub mod pool_use;
+pub mod prune;
 pub mod report_files;
 pub mod run;
 pub mod sandbox;

@@ -20,7 +20,7 @@ use crate::file_copy::copy_file;
 use crate::work::{PROGRAM, Work};
 
 /// The directory of the runs.
-const RUNS: &str = "runs";
+pub(crate) const RUNS: &str = "runs";
 
 /// The report as a document.
 pub const REPORT_JSON: &str = "report.json";

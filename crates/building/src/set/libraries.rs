@@ -11,10 +11,10 @@ use patchadm_libraries::{LibraryFile, LibraryTree, Loader, LoaderSettings, Loadi
 use patchadm_rootfs::{cores, side_by_side};
 use patchadm_svr4::package::ObjectPath;
 
-use super::PACKAGES;
 use super::base_libraries::{BaseLibraries, OverlaidSettings};
 use super::delivered::DeliveredObjects;
 use super::error::SetError;
+use super::places::PACKAGES;
 use super::selection::SetEntry;
 
 /// Returns what the packages of a set need and does not exist, sorted.

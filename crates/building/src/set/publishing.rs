@@ -10,9 +10,10 @@ use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use super::error::SetError;
+use super::input::SetInput;
 use super::manifest::{MANIFEST, SetFile, SetManifest};
+use super::places::{CURRENT, FILES, PACKAGES, SETS, lead, number_behind};
 use super::selection::{EarlierSet, EntryFile, SetEntry};
-use super::{CURRENT, FILES, PACKAGES, SETS, SetInput};
 use crate::file_copy::copy_file;
 use crate::work::{PROGRAM, Work, made};
 
@@ -141,24 +142,6 @@ fn enter(
         sets.sync()?;
     }
     Ok(sets.remove_tree(private)?)
-}
-
-/// Lets a link lead to another set, by a rename.
-pub(super) fn lead(sets: &Dir, link: &str, to: &str) -> Result<(), RootError> {
-    let new = format!(".{link}.new");
-    sets.remove(new.as_bytes())?;
-    sets.make_symlink(new.as_bytes(), to.as_bytes())?;
-    sets.rename(new.as_bytes(), link.as_bytes())?;
-    sets.sync()
-}
-
-/// Returns the number of the set that a link leads to.
-pub(super) fn number_behind(sets: &Dir, link: &str) -> Result<Option<u64>, RootError> {
-    if sets.look(link.as_bytes())?.is_none_or(|seen| seen.file_type != FileType::Symlink) {
-        return Ok(None);
-    }
-    let target = sets.read_link(link.as_bytes())?;
-    Ok(std::str::from_utf8(&target).ok().and_then(|target| target.parse().ok()))
 }
 
 /// Reads the set that a link leads to.

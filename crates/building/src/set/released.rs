@@ -3,8 +3,8 @@
 use patchadm_rootfs::{FileType, RootError};
 
 use super::error::SetError;
-use super::publishing::{lead, read_set};
-use super::{RELEASED, SETS};
+use super::places::{RELEASED, SETS, lead, number_behind};
+use super::publishing::read_set;
 use crate::work::Work;
 
 /// The directory of the patches that are made from the released set.
@@ -42,7 +42,7 @@ pub enum ReleaseError {
 pub fn release(work: &Work, run: u64, moves_patches: bool) -> Result<ReleasedSet, ReleaseError> {
     let set = read_set(work, run)?.ok_or(ReleaseError::NoSet(run))?;
     let sets = work.directory(SETS)?;
-    let is_another = super::publishing::number_behind(&sets, RELEASED)? != Some(run);
+    let is_another = number_behind(&sets, RELEASED)? != Some(run);
     let patches_moved = if is_another { put_patches_aside(work, moves_patches)? } else { None };
     lead(&sets, RELEASED, &run.to_string())?;
     let packages: std::collections::BTreeSet<&str> =

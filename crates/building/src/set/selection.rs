@@ -10,8 +10,9 @@ use patchadm_bulk::result::Key;
 use patchadm_inputs::sha256::Sha256Sum;
 
 use super::error::SetRefusal;
+use super::input::SetPackage;
 use super::manifest::SetManifest;
-use super::{FILES, PACKAGES, SetPackage};
+use super::places::{FILES, PACKAGES};
 use crate::pool::PoolEntry;
 
 /// A set that is there.

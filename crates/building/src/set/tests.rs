@@ -6,6 +6,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use patchadm_bulk::journal::PackageState;
+use patchadm_bulk::report::SetReport;
 use patchadm_bulk::result::{BuildResult, Digest, KeyInput, KeyInputs, NewResult, ResultFile, ResultPackage};
 use patchadm_core::operation::translate::{
     ExistingPolicy, PackageTranslation, TransferDestination, TransferObserver, TranslateRequest,
@@ -14,7 +16,8 @@ use patchadm_making::make::{MakeRequest, MakeWatch, ParameterDefaults, make_pack
 use patchadm_svr4::package::Params;
 
 use super::*;
-use crate::work::{NewWork, make_work};
+use crate::pool::PoolEntry;
+use crate::work::{NewWork, Work, make_work};
 
 /// A working directory with an empty base.
 struct Bulk {
@@ -258,6 +261,53 @@ fn the_host_is_the_base_of_a_program_of_the_host() {
     let bulk = Bulk { work: Work::open(&bulk.work.path).unwrap(), dir: bulk.dir };
     let x = bulk.result("x", "1", &[("/opt/lib/libx.so.1", &library)]);
     bulk.make(1, &[done("x-1", "x/x", &x)]).unwrap();
+
+    // A file for a machine of which the base has nothing is data, whatever it needs.
+    let mut foreign = library;
+    let other_machine = if foreign[18] == 62 { 183 } else { 62 };
+    (foreign[18], foreign[19]) = (other_machine, 0);
+    let x = bulk.result("x", "2", &[("/opt/share/libx.so.1", &foreign)]);
+    bulk.make(2, &[done("x-2", "x/x", &x)]).unwrap();
+}
+
+#[test]
+fn what_lies_on_another_file_system_is_copied() {
+    let bulk = Bulk::new("");
+    let mut a = bulk.result("a", "1", &[("/opt/a", b"a")]);
+    let elsewhere = tempfile::tempdir_in("/dev/shm").ok();
+    let is_another = |dir: &tempfile::TempDir| {
+        fs::metadata(dir.path()).unwrap().dev() != fs::metadata(&bulk.work.path).unwrap().dev()
+    };
+    let Some(elsewhere) = elsewhere.filter(is_another) else {
+        // Past the capture of test output; nothing depends on it.
+        let _ = writeln!(std::io::stderr(), "skipped: there is no other file system");
+        return;
+    };
+    fs::copy(a.path.join("a.pkg"), elsewhere.path().join("a.pkg")).unwrap();
+    a.path = elsewhere.path().to_owned();
+    bulk.make(1, &[done("a-1", "x/a", &a)]).unwrap();
+    let copy = fs::metadata(bulk.path("sets/1/packages/a.pkg")).unwrap();
+    assert_eq!((copy.nlink(), copy.mode() & 0o777), (1, 0o644));
+    assert_eq!(copy.len(), a.result.packages[0].size);
+}
+
+#[test]
+fn a_set_before_that_is_damaged_is_told_and_nothing_is_made_of_it() {
+    let bulk = Bulk::new("");
+    let a = bulk.result("a", "1", &[("/opt/a", b"a")]);
+    let packages = [done("a-1", "x/a", &a)];
+    bulk.make(1, &packages).unwrap();
+    let text = fs::read_to_string(bulk.path("sets/1/MANIFEST")).unwrap();
+    fs::write(bulk.path("sets/1/MANIFEST"), &text[..text.len() / 2]).unwrap();
+    let input = SetInput { run: 2, date: "2026-11-20T12:00:00Z", packages: &packages, interrupt: &|| None };
+    let error = make_set(&bulk.work, &input).unwrap_err();
+    assert!(matches!(error, SetError::Damaged { .. }), "{error}");
+    assert_eq!(bulk.names("sets"), ["1", "current"]);
+    fs::write(bulk.path("sets/1/MANIFEST"), text).unwrap();
+    // A time that the manifest cannot have would be in the way of the next set.
+    let error = make_set(&bulk.work, &SetInput { date: "today", ..input }).unwrap_err();
+    assert!(matches!(error, SetError::Unreadable(2, _)), "{error}");
+    assert_eq!(bulk.names("sets"), ["1", "current"]);
 }
 
 #[test]
@@ -277,4 +327,34 @@ fn a_set_is_released_and_patches_from_another_one_are_put_aside_if_that_is_wante
     assert_eq!(released, ReleasedSet { run: 2, packages: 1, patches_moved: Some(1) });
     assert!(bulk.path("patches.1/patches").is_dir() && !bulk.path("patches").exists());
     assert_eq!(set_of_link(&bulk.work, RELEASED).unwrap(), Some(2));
+}
+
+#[test]
+fn who_reads_the_current_set_again_and_again_sees_whole_sets_only() {
+    let bulk = Bulk::new("");
+    let (a, b) = (bulk.result("a", "1", &[("/opt/a", b"a")]), bulk.result("b", "1", &[("/opt/b", b"b")]));
+    let packages = [done("a-1", "x/a", &a), done("b-1", "x/b", &b)];
+    bulk.make(1, &packages).unwrap();
+    let (current, is_over) = (bulk.path("sets/current"), std::sync::atomic::AtomicBool::new(false));
+    let seen = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut seen = std::collections::BTreeSet::new();
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                let set = current.canonicalize().unwrap();
+                let manifest = SetManifest::parse(&fs::read(set.join("MANIFEST")).unwrap()).unwrap();
+                let wanted = if manifest.set.is_multiple_of(2) { 1 } else { 2 };
+                assert_eq!(manifest.files.len(), wanted);
+                assert!(manifest.files.keys().all(|path| set.join(path).is_file()), "{set:?}");
+                seen.insert(manifest.set);
+            }
+            seen
+        });
+        for run in 2..40 {
+            let wanted = if run % 2 == 0 { &packages[..1] } else { &packages[..] };
+            bulk.make(run, wanted).unwrap();
+        }
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        reader.join().unwrap()
+    });
+    assert!(seen.len() > 1, "{seen:?}");
 }

@@ -1,0 +1,78 @@
+//! Installed lists of packages on this machine: the ones that were made longest ago go, where all take more than their limit.
+
+use patchadm_bulk::conf::Configuration;
+use patchadm_rootfs::{Dir, FileType, Lock, RootError, Timestamp};
+
+use super::removal::{FreedSpace, Removal};
+use super::report::PruneReport;
+
+/// The directories of the tasks and of installed lists, and the last file of a whole one.
+const TASKS: &[u8] = b"tasks";
+const INSTALLED: &[u8] = b"installed";
+const COMPLETE: &[u8] = b"complete";
+
+/// The locks by which a task and what runs in its sandbox hold its directory.
+const TASK_LOCKS: [&[u8]; 2] = [b"owner", b"inside"];
+
+/// Returns what goes. Tasks build on installed lists without holding each: where one lives, all stay.
+pub(super) fn surplus(conf: &Configuration, report: &mut PruneReport) -> Result<Option<Removal>, RootError> {
+    let above = match Dir::of_host(&conf.build_dir) {
+        Err(error) if error.is_not_found() => return Ok(None),
+        opened => opened?,
+    };
+    if above.look(INSTALLED)?.is_none_or(|seen| seen.file_type != FileType::Directory) {
+        return Ok(None);
+    }
+    let installed = above.dir(INSTALLED)?;
+    let mut removal = Removal::below(installed.again()?);
+    if is_used(&above)? {
+        report
+            .notes
+            .push(format!("{}: tasks run there, so nothing installed goes", conf.build_dir.display()));
+        return Ok(None);
+    }
+    let mut total = 0;
+    let mut lists: Vec<(Option<Timestamp>, u64, String)> = Vec::new();
+    for name in installed.names()? {
+        let Ok(name) = String::from_utf8(name) else { continue };
+        if installed.look(name.as_bytes())?.is_none_or(|seen| seen.file_type != FileType::Directory) {
+            continue;
+        }
+        let made = installed.dir(name.as_bytes())?.look(COMPLETE)?.map(|seen| seen.mtime);
+        let mut space = FreedSpace::default();
+        let mut one = Removal::below(installed.again()?);
+        one.add(&[&name]);
+        one.measure(&mut space)?;
+        total += space.bytes();
+        lists.push((made, space.bytes(), name));
+    }
+    // What is not whole comes first, and goes in any case.
+    lists.sort();
+    for (made, bytes, name) in lists {
+        let is_within = conf.installed_limit.is_none_or(|limit| total <= limit);
+        if made.is_some() && is_within {
+            break;
+        }
+        total -= bytes;
+        removal.add(&[&name]);
+        report.installed.push(name);
+    }
+    Ok(Some(removal))
+}
+
+/// Tells whether a task lives that works there.
+fn is_used(build_dir: &Dir) -> Result<bool, RootError> {
+    if build_dir.look(TASKS)?.is_none_or(|seen| seen.file_type != FileType::Directory) {
+        return Ok(false);
+    }
+    let tasks = build_dir.dir(TASKS)?;
+    for name in tasks.names()? {
+        let Ok(task) = tasks.dir(&name) else { continue };
+        for lock in TASK_LOCKS {
+            if Lock::is_file_held(&task, lock)? {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}

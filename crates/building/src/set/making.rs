@@ -1,0 +1,32 @@
+//! A set is made: selected, looked at, published.
+
+use patchadm_bulk::report::SetReport;
+
+use super::error::{SetError, SetRefusal};
+use super::input::SetInput;
+use super::libraries::unmet_libraries;
+use super::places::CURRENT;
+use super::publishing::{publish, set_behind};
+use super::selection::select;
+use crate::work::Work;
+
+/// Makes the set of a run, unless something speaks against it. The caller holds the lock of the working directory, and the pool.
+pub fn make_set(work: &Work, input: &SetInput<'_>) -> Result<Result<SetReport, SetRefusal>, SetError> {
+    let previous = set_behind(work, CURRENT)?;
+    let entries = match select((input.run, input.packages), previous.as_ref(), &work.conf) {
+        Ok(entries) => entries,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let unmet = unmet_libraries(&entries, &work.conf.base, input.interrupt)?;
+    if !unmet.is_empty() {
+        return Ok(Err(SetRefusal::Unmet(unmet)));
+    }
+    publish(work, input, &entries)?;
+    let kept = entries.iter().filter(|entry| entry.is_kept);
+    Ok(Ok(SetReport {
+        run: input.run,
+        packages: entries.len() as u64,
+        kept: kept.map(|entry| format!("{} (run {})", entry.package, entry.run)).collect(),
+        unmet,
+    }))
+}
