@@ -25,7 +25,22 @@ const CRATES: &[(&str, &[&str])] = &[
         "crates/core",
         &["changeset", "container", "inputs", "libraries", "making", "planning", "rootfs", "svr4"],
     ),
-    (".", &["changeset", "core", "inputs", "libraries", "making", "planning", "rootfs", "svr4"]),
+    ("crates/building", &["bulk", "core", "inputs", "libraries", "making", "rootfs", "svr4"]),
+    (
+        ".",
+        &[
+            "building",
+            "bulk",
+            "changeset",
+            "core",
+            "inputs",
+            "libraries",
+            "making",
+            "planning",
+            "rootfs",
+            "svr4",
+        ],
+    ),
 ];
 
 /// A module, and those of its crate that it uses.

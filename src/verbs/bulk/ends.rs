@@ -1,9 +1,10 @@
 //! How the actions of a bulk build end that could not be done.
 
 use crate::reply::{Exit, ExitCause, Stop};
+use patchadm_building::prune::PruneError;
 use patchadm_building::run::RunError;
 use patchadm_building::scan::ScanError;
-use patchadm_building::set::SetError;
+use patchadm_building::set::{ReleaseError, SetError};
 use patchadm_building::work::WorkError;
 
 /// The code where the directory, the tree, the driver or the base is missing.
@@ -46,6 +47,24 @@ pub(super) fn run_failed(error: &RunError) -> Stop {
         RunError::Set(_) => Exit::new(DAMAGED, ExitCause::DamagedInput),
         RunError::Root(error) => Exit::failed(crate::reply::cause_of::of_root(error)),
         RunError::NoSlot(_) => Exit::new(NO_SLOT, ExitCause::Internal),
+    };
+    Stop::Refused { exit, message: error.to_string() }
+}
+
+/// Returns the end of a release that was refused.
+pub(super) fn release_failed(error: &ReleaseError) -> Stop {
+    let exit = match error {
+        ReleaseError::Root(error) => Exit::failed(crate::reply::cause_of::of_root(error)),
+        _ => Exit::failed(ExitCause::NotApplicable),
+    };
+    Stop::Refused { exit, message: error.to_string() }
+}
+
+/// Returns the end of an action that was to drop something.
+pub(super) fn prune_failed(error: &PruneError) -> Stop {
+    let exit = match error {
+        PruneError::Lock(_) => Exit::LOCKED,
+        PruneError::Root(error) => Exit::failed(crate::reply::cause_of::of_root(error)),
     };
     Stop::Refused { exit, message: error.to_string() }
 }

@@ -1,10 +1,14 @@
 //! `patchadm bulk`: all packages of a tree from their sources; one file for each action.
 
+mod diff;
 mod ends;
 mod init;
 mod log;
 mod processes;
+mod prune;
+mod release;
 mod run;
+mod status;
 
 pub(crate) use processes::{run_scan, run_task};
 
@@ -13,17 +17,25 @@ use crate::call::{Invocation, RunCommand, place_of_name};
 use crate::reply::{Reply, Stop};
 use crate::verbs::options::RootlessOptions;
 
-const USAGE: &str = "patchadm bulk init|run|log WORK [ARGUMENT...]";
+const USAGE: &str = "patchadm bulk init|run|status|log|diff|release|prune WORK [ARGUMENT...]";
 
 /// What is done: the word for it, and the work.
-const ACTIONS: [(&str, RunCommand); 3] = [("init", init::run), ("run", run::run), ("log", log::run)];
+const ACTIONS: [(&str, RunCommand); 7] = [
+    ("init", init::run),
+    ("run", run::run),
+    ("status", status::run),
+    ("log", log::run),
+    ("diff", diff::run),
+    ("release", release::run),
+    ("prune", prune::run),
+];
 
 /// Build all packages of a tree from their sources: what it can be asked is told by `patchadm bulk ACTION --help`
 #[derive(clap::Parser)]
 struct BulkArgs {
     #[command(flatten)]
     _common: RootlessOptions,
-    /// What to do: init, run or log
+    /// What to do: init, run, status, log, diff, release or prune
     #[arg(value_name = "ACTION", value_parser = one_of(&ACTIONS), hide_possible_values = true)]
     _action: Option<RunCommand>,
     /// The directory of the bulk build

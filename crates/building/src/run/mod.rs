@@ -9,10 +9,12 @@ mod orders;
 mod request;
 mod results;
 mod slots;
+mod status;
 mod telling;
 
 pub use request::{RunError, RunEvent, RunRequest};
 pub use results::{EndedRun, RunOutcome};
 
 pub use master::{TASK_PROCESS, run};
+pub use status::{RunStatus, RunningPackage, read_status};
 pub use telling::base_of;

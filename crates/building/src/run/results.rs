@@ -122,7 +122,7 @@ pub(super) fn report_of(
             ms: outcome.ms,
             cpu_ms: outcome.cpu_ms,
             peak_memory: outcome.peak_memory,
-            log: has_log.then(|| format!("runs/{log_run}/logs/{}.log", record.pkgname())),
+            log: has_log.then(|| log_path(facts.run, log_run, record.pkgname().as_str())),
             maintainer: Some(record.maintainer().to_owned()).filter(|maintainer| !maintainer.is_empty()),
             suspects: facts.suspects.get(index).cloned().unwrap_or_default(),
         });
@@ -151,4 +151,9 @@ pub(super) fn report_of(
     };
     report.count_breaks();
     report
+}
+
+/// Returns the path of a log, relative to the directory of a run.
+fn log_path(run: u64, of_run: u64, package: &str) -> String {
+    if run == of_run { format!("logs/{package}.log") } else { format!("../{of_run}/logs/{package}.log") }
 }

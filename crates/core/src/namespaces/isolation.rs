@@ -49,7 +49,7 @@ fn bring_up_loopback() -> Result<(), Errno> {
     if code == 0 { Ok(()) } else { Err(Errno::from_raw_os_error(-code)) }
 }
 
-/// Returns the message RTM_NEWLINK of rtnetlink(7) that brings up the device with the number 1.
+/// Returns the message `RTM_NEWLINK` of rtnetlink(7) that brings up the device with the number 1.
 fn loopback_request() -> Vec<u8> {
     const NEW_LINK: u16 = 16;
     const REQUEST_AND_ACKNOWLEDGE: u16 = 0x1 | 0x4;

@@ -1,0 +1,83 @@
+//! `patchadm bulk prune`: drops runs, sets and results that nothing needs any more.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::ends::{prune_failed, work_failed};
+use crate::arguments::parse;
+use crate::call::Invocation;
+use crate::reply::{CommandReport, Exit, Reply};
+use crate::surroundings::Output;
+use crate::verbs::options::RootlessOptions;
+use patchadm_building::prune::{PruneReport, PruneRequest, prune};
+use patchadm_building::work::Work;
+
+const USAGE: &str = "patchadm bulk prune WORK [--keep N] [--dry-run]";
+
+/// Drop runs, sets and results that nothing needs any more
+#[derive(clap::Parser)]
+struct PruneArgs {
+    /// Keep this many runs; otherwise as keep_runs says
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    keep: Option<u32>,
+    /// Only say what would go
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    _common: RootlessOptions,
+    /// The directory of the bulk build
+    #[arg(value_name = "WORK")]
+    work: PathBuf,
+}
+
+/// What went.
+#[derive(Serialize)]
+struct RemovedReport {
+    removed: Removed,
+    bytes: u64,
+    notes: Vec<String>,
+    #[serde(skip)]
+    is_dry: bool,
+}
+
+/// The things that went.
+#[derive(Serialize)]
+struct Removed {
+    runs: Vec<u64>,
+    sets: Vec<u64>,
+    results: Vec<String>,
+    installed: Vec<String>,
+}
+
+impl CommandReport for RemovedReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let Removed { runs, sets, results, installed } = &self.removed;
+        let words = if self.is_dry { "would go" } else { "are gone" };
+        output.line(format!(
+            "{} runs, {} sets, {} results and {} installed lists {words}: {} bytes",
+            runs.len(),
+            sets.len(),
+            results.len(),
+            installed.len(),
+            self.bytes
+        ))?;
+        for note in &self.notes {
+            output.line(format!("note: {note}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs the action.
+pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "bulk prune";
+    let args: PruneArgs = parse(call, USAGE)?;
+    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let _lock = work.lock(|_| false).map_err(|error| work_failed(&error))?;
+    let mut request = PruneRequest { keep: args.keep, is_dry: args.dry_run, wait: &mut |_| false };
+    let pruned = prune(&work, &mut request).map_err(|error| prune_failed(&error))?;
+    let PruneReport { runs, sets, results, installed, bytes, notes } = pruned;
+    let removed = Removed { runs, sets, results, installed };
+    Ok(Reply::new(Exit::OK, RemovedReport { removed, bytes, notes, is_dry: args.dry_run }))
+}

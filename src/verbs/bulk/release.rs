@@ -1,0 +1,66 @@
+//! `patchadm bulk release`: names the set that users have.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::ends::{release_failed, work_failed};
+use crate::arguments::parse;
+use crate::call::Invocation;
+use crate::reply::{CommandReport, Exit, Reply};
+use crate::surroundings::Output;
+use crate::verbs::options::RootlessOptions;
+use patchadm_building::set::release;
+use patchadm_building::work::Work;
+
+const USAGE: &str = "patchadm bulk release WORK RUN [--force]";
+
+/// Name the set of a run as what users have: the base of all patches
+#[derive(clap::Parser)]
+struct ReleaseArgs {
+    /// Also where patches of another released set exist; they are moved aside
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    _common: RootlessOptions,
+    /// The directory of the bulk build
+    #[arg(value_name = "WORK")]
+    work: PathBuf,
+    /// The number of the run
+    #[arg(value_name = "RUN")]
+    run: u64,
+}
+
+/// What was released.
+#[derive(Serialize)]
+struct ReleaseReport {
+    run: u64,
+    packages: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patches_moved: Option<u32>,
+}
+
+impl CommandReport for ReleaseReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        output.line(format!("the set of run {} is released: {} packages", self.run, self.packages))?;
+        if let Some(number) = self.patches_moved {
+            output.line(format!("the patches of the set before are in patches.{number}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs the action.
+pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "bulk release";
+    let args: ReleaseArgs = parse(call, USAGE)?;
+    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let _lock = work.lock(|_| false).map_err(|error| work_failed(&error))?;
+    let released = release(&work, args.run, args.force).map_err(|error| release_failed(&error))?;
+    let report = ReleaseReport {
+        run: released.run,
+        packages: released.packages,
+        patches_moved: released.patches_moved,
+    };
+    Ok(Reply::new(Exit::OK, report))
+}
