@@ -1,5 +1,6 @@
 //! The base of all sandboxes: the host's own programs and libraries, or a directory with a whole system.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -76,7 +77,7 @@ fn mounted_paths(layer: &Dir, host: &[PathBuf]) -> Result<Vec<PathBuf>, RootErro
 
 fn is_place(layer: &Dir, path: &Path) -> Result<bool, RootError> {
     let mut dir = layer.again()?;
-    let mut parts = path.iter().skip(1).map(|part| part.as_encoded_bytes()).peekable();
+    let mut parts = path.iter().skip(1).map(OsStr::as_encoded_bytes).peekable();
     while let Some(part) = parts.next() {
         match dir.look(part)?.map(|seen| seen.file_type) {
             Some(FileType::Directory) if parts.peek().is_none() => return Ok(true),

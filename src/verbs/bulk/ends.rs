@@ -39,12 +39,12 @@ pub(super) fn run_failed(error: &RunError) -> Stop {
     let exit = match error {
         RunError::Work(error) => return work_failed(error),
         RunError::Driver(_) | RunError::Base(_) => Exit::new(MISSING, ExitCause::NotFound),
-        RunError::Scan(ScanError::Interrupted(signal)) => Exit::by_signal(*signal),
+        RunError::Scan(ScanError::Interrupted(signal)) | RunError::Set(SetError::Interrupted(signal)) => {
+            Exit::by_signal(*signal)
+        }
         RunError::Scan(_) => Exit::new(FAILED, ExitCause::DamagedInput),
         RunError::Unknown(_) => Exit::failed(ExitCause::NotFound),
-        RunError::Journal { .. } => Exit::new(DAMAGED, ExitCause::DamagedInput),
-        RunError::Set(SetError::Interrupted(signal)) => Exit::by_signal(*signal),
-        RunError::Set(_) => Exit::new(DAMAGED, ExitCause::DamagedInput),
+        RunError::Journal { .. } | RunError::Set(_) => Exit::new(DAMAGED, ExitCause::DamagedInput),
         RunError::Root(error) => Exit::failed(crate::reply::cause_of::of_root(error)),
         RunError::NoSlot(_) => Exit::new(NO_SLOT, ExitCause::Internal),
     };

@@ -18,7 +18,7 @@ const USAGE: &str = "patchadm bulk prune WORK [--keep N] [--dry-run]";
 /// Drop runs, sets and results that nothing needs any more
 #[derive(clap::Parser)]
 struct PruneArgs {
-    /// Keep this many runs; otherwise as keep_runs says
+    /// Keep this many runs; otherwise as bulk.conf says
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
     /// Only say what would go

@@ -30,7 +30,7 @@ impl Master<'_> {
         let mut slot_name = String::new();
         if let Some(state) = state {
             state.running = state.running.saturating_sub(1);
-            slot_name = state.slot.name.clone();
+            slot_name.clone_from(&state.slot.name);
             state.trouble += u64::from(end.trouble.is_some() && self.is_ending.is_none());
         }
         let Some(order) = self.orders.remove(&index) else { return Ok(()) };

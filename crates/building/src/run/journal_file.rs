@@ -78,12 +78,11 @@ pub(super) fn known_runs(work: &Work, is_new: bool) -> Result<KnownRuns, RunErro
                     known.last = Some((state, whole as u64));
                 }
             }
-            Ok(None) => {}
             Err(error) if is_last && !is_new => {
                 let path = work.path.join(RUNS).join(number.to_string()).join("journal");
                 return Err(RunError::Journal { path: path.display().to_string(), error });
             }
-            Err(_) => {}
+            Ok(None) | Err(_) => {}
         }
     }
     Ok(known)

@@ -120,6 +120,9 @@ pub fn run(request: &RunRequest<'_>, tell: &mut dyn FnMut(RunEvent<'_>)) -> Resu
     Ok(outcome)
 }
 
+/// The messages of tasks, each with the number of the package.
+type TaskChannel = (Sender<(u32, TaskMessage)>, Receiver<(u32, TaskMessage)>);
+
 /// A slot, and what it does.
 pub(super) struct SlotState {
     pub(super) slot: Slot,
@@ -147,7 +150,7 @@ pub(super) struct Master<'a> {
     pub(super) entries: HashMap<u32, PoolEntry>,
     pub(super) suspects: HashMap<u32, Vec<String>>,
     pub(super) not_reproducible: Vec<String>,
-    pub(super) channel: (Sender<(u32, TaskMessage)>, Receiver<(u32, TaskMessage)>),
+    pub(super) channel: TaskChannel,
     pub(super) fetches: FetchQueue,
     /// Whether the run is to end, for the threads that fetch.
     pub(super) ends: Arc<AtomicBool>,
@@ -332,9 +335,8 @@ impl Master<'_> {
         let Some(task) = self.running.get_mut(&index) else { return Ok(()) };
         task.heard = Instant::now();
         match message {
-            TaskMessage::Fetched(_) => Ok(()),
             TaskMessage::Event(TaskEvent::End(end)) => self.take_end(index, end, tell),
-            TaskMessage::Event(_) => Ok(()),
+            TaskMessage::Fetched(_) | TaskMessage::Event(_) => Ok(()),
             TaskMessage::Gone(said) => {
                 let reason = if said.is_empty() { "its process is gone".to_owned() } else { said };
                 self.take_end(index, TaskEnd::trouble(reason), tell)

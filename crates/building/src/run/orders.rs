@@ -28,7 +28,7 @@ impl Master<'_> {
     ) -> TaskOrder {
         let request = self.request;
         let record = self.records.get(index);
-        let pkgname = |index: &u32| self.records.get(*index).map(|record| record.pkgname());
+        let pkgname = |index: &u32| self.records.get(*index).map(Record::pkgname);
         let depends: Vec<_> = self.resolution.depends(index).iter().filter_map(pkgname).collect();
         let mut text = Vec::new();
         if let Some(record) = record {

@@ -1,6 +1,7 @@
 //! The lowest layer where the base is the host: empty but for the accounts, and for the places over which parts of the host
 //! are mounted.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use patchadm_rootfs::{Dir, FileType, RootError};
@@ -43,7 +44,7 @@ pub fn lay_out_host_base(
 fn lay_out_place(layer: &Dir, path: &Path, name: &Path) -> Result<bool, RootError> {
     let host = Dir::of_host(Path::new("/"))?;
     let (mut here, mut there) = (layer.again()?, host);
-    let mut parts = name.iter().map(|part| part.as_encoded_bytes()).peekable();
+    let mut parts = name.iter().map(OsStr::as_encoded_bytes).peekable();
     while let Some(part) = parts.next() {
         let Some(seen) = there.look(part)? else { return Ok(false) };
         let is_last = parts.peek().is_none();
@@ -77,17 +78,15 @@ fn existing_or_made(dir: &Dir, name: &[u8]) -> Result<Dir, RootError> {
 
 /// Returns `passwd` and `group`.
 fn accounts(uid: u32, gid: u32) -> (String, String) {
-    let mut passwd = "root:x:0:0:root:/root:/bin/sh\n".to_owned();
-    let mut group = "root:x:0:\n".to_owned();
-    if uid != 0 {
-        passwd += &format!("build:x:{uid}:{gid}:build:/work:/bin/sh\n");
-    }
-    if gid != 0 {
-        group += &format!("build:x:{gid}:\n");
-    }
-    passwd += "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
-    group += "nogroup:x:65534:\n";
-    (passwd, group)
+    let user = (uid != 0).then(|| format!("build:x:{uid}:{gid}:build:/work:/bin/sh\n"));
+    let its_group = (gid != 0).then(|| format!("build:x:{gid}:\n"));
+    let passwd = [
+        "root:x:0:0:root:/root:/bin/sh\n",
+        user.as_deref().unwrap_or_default(),
+        "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+    ];
+    let group = ["root:x:0:\n", its_group.as_deref().unwrap_or_default(), "nogroup:x:65534:\n"];
+    (passwd.concat(), group.concat())
 }
 
 #[cfg(test)]

@@ -16,8 +16,8 @@ const HOST_NAME: &str = "build";
 /// How much less urgent than the caller everything in a sandbox is.
 const NICENESS: i32 = 10;
 
-/// The capabilities that an installation needs, as bits of capabilities(7): chown, dac_override, fowner, fsetid, kill, setgid,
-/// setuid, sys_chroot.
+/// The capabilities that an installation needs, as bits of capabilities(7): `chown`, `dac_override`, `fowner`, `fsetid`, `kill`,
+/// `setgid`, `setuid`, `sys_chroot`.
 const OF_INSTALLATION: u64 = 1 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 18;
 
 /// The tree of a sandbox: layers, and what is mounted over them.

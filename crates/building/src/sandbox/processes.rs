@@ -16,7 +16,7 @@ pub(super) struct ProcessUsage {
 }
 
 /// The most processes that are looked at: more than any limit.
-const MOST: usize = 1 << 17;
+const MOST: u64 = 1 << 17;
 
 /// Returns what all processes below this one use. One that ends meanwhile counts as none.
 pub(super) fn usage_below(process: u32) -> ProcessUsage {
@@ -26,7 +26,7 @@ pub(super) fn usage_below(process: u32) -> ProcessUsage {
         usage.count += 1;
         usage.memory += memory_of(process);
         usage.longest = usage.longest.max(processor_time_of(process));
-        if usage.count as usize >= MOST {
+        if usage.count >= MOST {
             break;
         }
         open.extend(children(process));

@@ -182,7 +182,7 @@ impl<'a> Watcher<'a> {
 
     /// Moves what was printed to the log. A command that prints without end is interrupted by the limit of the log.
     fn take_output(&mut self, log: &mut TaskLog, watch: &mut SandboxWatch<'_>) -> Result<(), SandboxError> {
-        let mut bytes = [0; 1 << 16];
+        let mut bytes = [0; 1 << 13];
         while self.is_output_open && !log.is_full() {
             match self.output.read(&mut bytes) {
                 Ok(0) => self.is_output_open = false,

@@ -71,16 +71,14 @@ fn call(location: Option<&str>, time: Option<Duration>) -> (Vec<u8>, Option<Stri
     };
     let printed = read_apart(child.stdout.take(), MOST_PRINTED);
     let said = read_apart(child.stderr.take(), MOST_SAID);
-    let printed = match time.map_or_else(
-        || printed.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        |time| printed.recv_timeout(time),
-    ) {
-        Ok(printed) => printed,
-        Err(_) => {
-            end(&mut child);
-            let seconds = time.unwrap_or_default().as_secs();
-            return (Vec::new(), Some(format!("scan: it took longer than {seconds} s")));
-        }
+    let received = match time {
+        Some(time) => printed.recv_timeout(time),
+        None => printed.recv().map_err(|_| RecvTimeoutError::Disconnected),
+    };
+    let Ok(printed) = received else {
+        end(&mut child);
+        let seconds = time.unwrap_or_default().as_secs();
+        return (Vec::new(), Some(format!("scan: it took longer than {seconds} s")));
     };
     if printed.len() as u64 >= MOST_PRINTED {
         end(&mut child);

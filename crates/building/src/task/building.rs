@@ -61,8 +61,8 @@ pub(super) enum TaskError {
 /// A failure of the package, or what the task has found out so far.
 type Step<T> = Result<Result<T, TaskFailure>, TaskError>;
 
-fn failed<T>(cause: FailureCause, phase: Option<String>, detail: impl Into<String>) -> Step<T> {
-    Ok(Err(TaskFailure { cause, phase, detail: detail.into(), limit: None }))
+fn failure(cause: FailureCause, detail: impl Into<String>) -> TaskFailure {
+    TaskFailure { cause, phase: None, detail: detail.into(), limit: None }
 }
 
 /// The times and peaks of a build.
@@ -116,12 +116,12 @@ fn steps(
         let mut ticks = |memory, bytes| teller.tick(memory, bytes);
         match check(inputs, layer.as_deref(), &packed, (&mut log, &mut ticks)) {
             Ok(found) => leftovers = found,
-            Err(CheckError::Package(detail)) => return failed(FailureCause::Check, None, detail),
+            Err(CheckError::Package(detail)) => return Ok(Err(failure(FailureCause::Check, detail))),
             Err(CheckError::Machine(error)) => return Err(error),
         }
         if level == CheckLevel::Strict && !leftovers.is_empty() {
             let detail = format!("after its removal there are still {}", leftovers.join(", "));
-            return failed(FailureCause::Check, None, detail);
+            return Ok(Err(failure(FailureCause::Check, detail)));
         }
     }
     if order.checks_only {
@@ -156,7 +156,7 @@ fn install(inputs: &TaskInputs<'_>, log: &mut TaskLog, teller: &mut TaskTeller<'
     let base = (inputs.base, inputs.order.base.as_str());
     match installed_set(&inputs.work.conf.build_dir, base, &packages, inputs.place, (log, &mut ticks)) {
         Ok(layer) => Ok(Ok(layer)),
-        Err(InstallError::Package(detail)) => failed(FailureCause::Install, None, detail),
+        Err(InstallError::Package(detail)) => Ok(Err(failure(FailureCause::Install, detail))),
         Err(InstallError::Sandbox(error)) => Err(error.into()),
         Err(InstallError::Lock(error)) => Err(error.into()),
         Err(InstallError::Root(error)) => Err(error.into()),
@@ -226,7 +226,9 @@ fn run(
     if ended.stopped == Some(StopCause::Asked) {
         return Err(std::io::Error::other("the task is to end").into());
     }
-    told.into_iter().for_each(|name| teller.tell(&TaskEvent::Phase(name)));
+    for name in told {
+        teller.tell(&TaskEvent::Phase(name));
+    }
     costs.ms = u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX);
     (costs.cpu_ms, costs.peak_memory) = (ended.processor_ms, ended.peak_memory);
     let last = phases.last().map(|(name, _)| name.clone());
@@ -254,7 +256,7 @@ fn failure_of(ended: &SandboxEnd, limits: &Limits, phase: Option<String>) -> Opt
         Some(StopCause::Disk(bytes)) => over(FailureCause::Disk, format!("{bytes} bytes on the disk")),
         Some(StopCause::Output(bytes)) => over(FailureCause::Output, format!("{bytes} bytes of output")),
         Some(StopCause::Asked) | None => match ended.end {
-            Some(EnclosureEnd::Exited(0)) => None,
+            Some(EnclosureEnd::Exited(0)) | None => None,
             Some(EnclosureEnd::Exited(code)) => {
                 let detail = format!("exit {code}");
                 Some(TaskFailure { cause: FailureCause::Exit, phase, detail, limit: None })
@@ -263,7 +265,6 @@ fn failure_of(ended: &SandboxEnd, limits: &Limits, phase: Option<String>) -> Opt
                 let detail = format!("signal {signal}");
                 Some(TaskFailure { cause: FailureCause::Signal, phase, detail, limit: None })
             }
-            None => None,
         },
     }
 }
@@ -390,7 +391,7 @@ fn pack_output(inputs: &TaskInputs<'_>) -> Step<PackedResult> {
     };
     match pack(&input) {
         Ok(packed) => Ok(Ok(packed)),
-        Err(PackingError::Output(detail)) => failed(FailureCause::Result, None, detail),
+        Err(PackingError::Output(detail)) => Ok(Err(failure(FailureCause::Result, detail))),
         Err(PackingError::Root(error)) => Err(error.into()),
     }
 }

@@ -167,7 +167,8 @@ fn sums(dir: &Dir, name: &[u8]) -> Result<FileSums, RootError> {
         sha256.update(bytes);
         size += read as u64;
     }
-    let hex = sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256: [u8; 32] = sha256.finalize().into();
+    let hex = Digest::from_bytes(sha256).hex();
     Ok(FileSums { size, b3: Digest::from_bytes(*b3.finalize().as_bytes()), sha256: hex })
 }
 

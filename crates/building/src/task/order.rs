@@ -54,7 +54,7 @@ pub struct TaskOrder {
     pub checks_only: bool,
     /// The time at which the run began, for the result.
     pub time: String,
-    /// The variables of MULTI_VERSION.
+    /// The variables of `MULTI_VERSION`.
     pub variables: BTreeMap<String, String>,
 }
 

@@ -122,7 +122,7 @@ fn keep(
     result: &mut PackedResult,
 ) -> Result<(), PackingError> {
     let shown = String::from_utf8_lossy(name).into_owned();
-    let is_plain = name.iter().all(|byte| byte.is_ascii_graphic()) && !name.starts_with(b".");
+    let is_plain = name.iter().all(u8::is_ascii_graphic) && !name.starts_with(b".");
     if !is_plain {
         return Err(wrong(format!("/out/{} has a name that a result cannot have", shown.escape_debug())));
     }
@@ -337,11 +337,11 @@ fn limit_times(top: &Dir, latest: i64) -> Result<(), PackingError> {
     })
 }
 
-/// Calls a function with each object below a directory: the directory that it is in, its name and type, and its path.
-fn each_below(
-    top: &Dir,
-    visit: &mut dyn FnMut(&Dir, &[u8], FileType, &str) -> Result<(), PackingError>,
-) -> Result<(), PackingError> {
+/// Is called with an object: the directory that it is in, its name and type, and its path.
+type Visit<'v> = dyn FnMut(&Dir, &[u8], FileType, &str) -> Result<(), PackingError> + 'v;
+
+/// Calls a function with each object below a directory.
+fn each_below(top: &Dir, visit: &mut Visit<'_>) -> Result<(), PackingError> {
     let mut open = vec![top.again()?];
     while let Some(dir) = open.pop() {
         for name in dir.names()? {

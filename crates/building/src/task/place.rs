@@ -141,7 +141,7 @@ mod tests {
         let living = TaskPlace::make(dir.path(), "id").unwrap();
         let dead = dir.path().join("tasks/id.0");
         fs::create_dir_all(dead.join("scratch/work/deep")).unwrap();
-        fs::set_permissions(dead.join("scratch/work"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(dead.join("scratch/work"), fs::Permissions::from_mode(0o0)).unwrap();
         remove_abandoned(dir.path()).unwrap();
         assert!(!dead.exists() && living.path.exists());
         let path = living.path.clone();
