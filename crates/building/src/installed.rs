@@ -116,6 +116,35 @@ impl Installation<'_> {
             answers.write(name.as_bytes(), text.as_bytes(), Mode::of(0o644))?;
         }
         lay_out_temporary(&upper)?;
+        let (root, command) = self.sandbox(script, words)?;
+        let limits = SandboxLimits { time: Some(LONGEST), ..SandboxLimits::default() };
+        let enclosure = enclosure(&root, command, &limits, Some(self.place.inside()));
+        let mut watch = SandboxWatch { written: &[], phase: &mut |_| {}, ticks };
+        let ended = run_watched(&enclosure, &limits, &no_input()?, log, &mut watch);
+        self.place.wait_until_empty()?;
+        let ended = ended?;
+        if ended.end == Some(EnclosureEnd::Exited(0)) {
+            remove_file(&upper, ADMIN_FILE)?;
+            remove_file(&upper, POLICY_FILE)?;
+            return Ok(());
+        }
+        let failed = upper.read_regular(b".failed", 4096)?.unwrap_or_default();
+        let failed = String::from_utf8_lossy(&failed).trim_end().to_owned();
+        let which = if failed.is_empty() { String::new() } else { format!("{failed}: ") };
+        if ended.stopped == Some(StopCause::Asked) {
+            return Err(std::io::Error::other("the task is to end").into());
+        }
+        let how = match (ended.end, ended.stopped) {
+            (_, Some(StopCause::Time(took))) => format!("it took {} s", took.as_secs()),
+            (Some(EnclosureEnd::Exited(code)), _) => format!("exit {code}"),
+            (Some(EnclosureEnd::Signalled(signal)), _) => format!("signal {signal}"),
+            _ => "it was ended".to_owned(),
+        };
+        Err(InstallError::Package(format!("{which}{how}")))
+    }
+
+    /// Returns the sandbox of a script, and its command.
+    fn sandbox(&self, script: &str, words: &[String]) -> std::io::Result<(BuildRoot, SandboxCommand)> {
         let program = std::fs::read_link("/proc/self/exe")?;
         let mount = |source: &Path, place: &str| SandboxMount {
             source: source.to_owned(),
@@ -142,30 +171,7 @@ impl Installation<'_> {
             user: BuildUser::Installer,
             has_network: false,
         };
-        let limits = SandboxLimits { time: Some(LONGEST), ..SandboxLimits::default() };
-        let enclosure = enclosure(&root, command, &limits, Some(self.place.inside()));
-        let mut watch = SandboxWatch { written: &[], phase: &mut |_| {}, ticks };
-        let ended = run_watched(&enclosure, &limits, &no_input()?, log, &mut watch);
-        self.place.wait_until_empty()?;
-        let ended = ended?;
-        if ended.end == Some(EnclosureEnd::Exited(0)) {
-            remove_file(&upper, ADMIN_FILE)?;
-            remove_file(&upper, POLICY_FILE)?;
-            return Ok(());
-        }
-        let failed = upper.read_regular(b".failed", 4096)?.unwrap_or_default();
-        let failed = String::from_utf8_lossy(&failed).trim_end().to_owned();
-        let which = if failed.is_empty() { String::new() } else { format!("{failed}: ") };
-        if ended.stopped == Some(StopCause::Asked) {
-            return Err(std::io::Error::other("the task is to end").into());
-        }
-        let how = match (ended.end, ended.stopped) {
-            (_, Some(StopCause::Time(took))) => format!("it took {} s", took.as_secs()),
-            (Some(EnclosureEnd::Exited(code)), _) => format!("exit {code}"),
-            (Some(EnclosureEnd::Signalled(signal)), _) => format!("signal {signal}"),
-            _ => "it was ended".to_owned(),
-        };
-        Err(InstallError::Package(format!("{which}{how}")))
+        Ok((root, command))
     }
 }
 
@@ -221,7 +227,7 @@ pub(crate) fn installed_set(
     let path = build_dir.join("installed").join(&name);
     let wait = |_: &_| {
         std::thread::sleep(Duration::from_millis(10));
-        true
+        !ticks(0, 0)
     };
     if is_complete(&sets, &name)? {
         return Ok(Some(path.join("layer")));

@@ -9,7 +9,7 @@ use patchadm_building::task::serve_task;
 
 /// Carries out the task that standard input tells.
 pub(crate) fn run_task(_call: &mut Invocation) -> anyhow::Result<Reply> {
-    serve_task(io::stdin(), &mut io::stdout())?;
+    serve_task(io::stdin(), io::stdout())?;
     Ok(Reply::silent(Exit::OK))
 }
 

@@ -1,45 +1,16 @@
 //! The distfiles of packages are looked at, and fetched, before their tasks begin.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-
 use patchadm_bulk::journal::{FailureCause, PackageOutcome, PackageState};
 use patchadm_bulk::records::Record;
 use patchadm_bulk::result::Key;
 
-use super::master::{Master, Tell};
-use super::request::RunError;
+use super::master::Master;
+use super::request::{RunError, Tell};
 use super::slots::TaskMessage;
 use crate::fetching::{WantedDistfile, provide};
 
 /// How many packages have their distfiles fetched at a time.
 const MOST_AT_A_TIME: usize = 4;
-
-/// The packages whose distfiles are looked at.
-#[derive(Debug, Default)]
-pub(super) struct FetchQueue {
-    /// Those that wait.
-    waiting: VecDeque<u32>,
-    /// Those that are looked at now.
-    at_work: usize,
-    /// Those that may begin.
-    ready: VecDeque<u32>,
-    /// Those that need not be looked at any more.
-    done: HashSet<u32>,
-    /// The keys of those that wait, for the outcome of what fails.
-    keys: HashMap<u32, Key>,
-}
-
-impl FetchQueue {
-    /// Takes the next package that may begin.
-    pub(super) fn next_ready(&mut self) -> Option<u32> {
-        self.ready.pop_front()
-    }
-
-    /// Tells whether nothing waits.
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.at_work == 0 && self.ready.is_empty()
-    }
-}
 
 impl Master<'_> {
     /// Puts a package aside until its distfiles are there; tells whether it did.

@@ -9,8 +9,8 @@ use patchadm_svr4::package::Mode;
 
 use super::beginning::HISTORY;
 use super::journal_file::JournalFile;
-use super::master::{Master, Tell};
-use super::request::{RunError, RunEvent};
+use super::master::Master;
+use super::request::{RunError, RunEvent, Tell};
 use super::results::{EndedRun, RunFacts, report_of, set_indirect};
 use crate::pool::FoundResult;
 use crate::task::order::{TaskEnd, TaskOrder};

@@ -8,25 +8,19 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use patchadm_bulk::conf::{LimitName, Limits, Slot, TaskPlaceholders};
-use patchadm_bulk::journal::{JournalLine, PackageOutcome, PackageState, RunStart, is_tried_again};
+use patchadm_bulk::journal::{JournalLine, PackageOutcome, PackageState, is_tried_again};
 use patchadm_bulk::records::{Record, Records};
-use patchadm_bulk::resolve::{PackageState as Resolved, Resolution};
+use patchadm_bulk::resolve::Resolution;
 use patchadm_bulk::result::{Digest, Key};
 use patchadm_bulk::schedule::Schedule;
 
-use super::beginning::{digest_of_records, expected, first_outcome, read_tree, wanted};
-use super::distfiles::FetchQueue;
-use super::journal_file::{JournalFile, KnownRuns, known_runs};
-use super::request::{RunError, RunEvent, RunRequest};
-use super::results::RunOutcome;
+use super::fetch_queue::FetchQueue;
+use super::journal_file::{JournalFile, KnownRuns};
+use super::request::{RunError, RunEvent, RunRequest, Tell};
 use super::slots::{RunningTask, TaskMessage};
-use super::telling::{hand_on, make_its_set, write_files};
 use crate::keys::KeyMaker;
 use crate::pool::{FoundResult, Pool, PoolEntry};
-use crate::pool_use::use_pool;
 use crate::task::order::{TaskEnd, TaskEvent, TaskOrder};
-use crate::task::place::remove_abandoned;
-use crate::work::WorkError;
 
 /// The argument that makes the program the process of a task.
 pub const TASK_PROCESS: &str = "__bulk-task";
@@ -36,89 +30,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest time without a word of a task: its machine has failed then.
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
-
-/// Carries a run out, or continues the one that was cut off; `tell` gets what happens.
-pub fn run(request: &RunRequest<'_>, tell: &mut dyn FnMut(RunEvent<'_>)) -> Result<RunOutcome, RunError> {
-    let work = request.work;
-    remove_abandoned(&work.conf.build_dir)?;
-    let known = known_runs(work, request.is_new)?;
-    let (records, resolution) = read_tree(request, tell)?;
-    let wanted = wanted(request, &records, &resolution)?;
-    let names: Vec<&str> = records.iter().map(|record| record.pkgname().as_str()).collect();
-    let durations = expected(work, &records)?;
-    let states = resolution.states();
-    let is_task =
-        |index: u32| wanted.contains(&index) && matches!(states.get(index as usize), Some(Resolved::Open));
-    let schedule = Schedule::new(resolution.graph(), &durations, &names, is_task);
-    let pool = Pool::open(&work.conf.pool)?;
-    let _used = use_pool(work).map_err(WorkError::from)?;
-    let mut operands = request.names.to_vec();
-    operands.sort();
-    let (run, is_continued, whole) = match known.unfinished() {
-        Some((state, whole)) if !request.is_new && state.is_continued_by(&operands) => {
-            (state.run, true, *whole)
-        }
-        unfinished => {
-            if let Some((state, whole)) = unfinished {
-                let line = JournalLine::Abandoned { end: (request.time)() };
-                JournalFile::open(work, state.run, *whole)?.add(&line)?;
-            }
-            (known.greatest + 1, false, 0)
-        }
-    };
-    let conf = Digest::of(&work.conf_text);
-    let began = (request.time)();
-    let mut journal = JournalFile::open(work, run, whole)?;
-    journal.add(&JournalLine::Start(RunStart { run, conf, began: began.clone(), operands }))?;
-    journal.add(&JournalLine::Records(digest_of_records(&records)))?;
-    tell(RunEvent::Begins { run, is_continued, packages: wanted.len() });
-    let mut outcomes = BTreeMap::new();
-    for index in &wanted {
-        outcomes.insert(*index, first_outcome(&records, &resolution, *index));
-    }
-    let (sender, receiver) = channel();
-    let slots = work.conf.slots_on(request.cores, request.jobs);
-    let mut master = Master {
-        request,
-        records: &records,
-        resolution: &resolution,
-        schedule,
-        keys: KeyMaker::of(&work.conf, request.driver, request.base.1),
-        pool,
-        journal,
-        known,
-        run,
-        slots: slots.into_iter().map(|slot| SlotState { slot, running: 0, trouble: 0 }).collect(),
-        running: HashMap::new(),
-        orders: HashMap::new(),
-        tries: HashMap::new(),
-        outcomes,
-        entries: HashMap::new(),
-        suspects: HashMap::new(),
-        not_reproducible: Vec::new(),
-        channel: (sender, receiver),
-        fetches: FetchQueue::default(),
-        ends: Arc::new(AtomicBool::new(false)),
-        has_failed: false,
-        is_ending: None,
-        trouble: None,
-        began,
-    };
-    master.follow(tell)?;
-    let (ended, mut journal) = master.end(conf, is_continued, tell)?;
-    let is_whole = request.names.is_empty() && work.conf.list.is_none();
-    let mut outcome = RunOutcome { records, resolution, ended, is_whole };
-    if outcome.ended.interrupted.is_none() {
-        make_its_set(request, &mut outcome, &mut journal)?;
-    }
-    write_files(request, &outcome)?;
-    if outcome.ended.interrupted.is_none() {
-        let report = &outcome.ended.report;
-        journal.add(&JournalLine::End { end: report.ended.clone(), counts: report.counts.clone() })?;
-        outcome.ended.is_handed_on = hand_on(request, report, tell);
-    }
-    Ok(outcome)
-}
 
 /// The messages of tasks, each with the number of the package.
 type TaskChannel = (Sender<(u32, TaskMessage)>, Receiver<(u32, TaskMessage)>);
@@ -160,12 +71,66 @@ pub(super) struct Master<'a> {
     pub(super) began: String,
 }
 
-/// Receives what happens.
-pub(super) type Tell<'t> = &'t mut dyn FnMut(RunEvent<'_>);
+/// What is known of a run when it begins.
+#[derive(Debug)]
+pub(super) struct RunBegin {
+    /// Its number.
+    pub(super) run: u64,
+    /// The digest of its configuration.
+    pub(super) conf: Digest,
+    /// When it began, RFC 3339.
+    pub(super) began: String,
+    /// Whether it was cut off before.
+    pub(super) is_continued: bool,
+    /// What is known of earlier runs.
+    pub(super) known: KnownRuns,
+    /// Its journal.
+    pub(super) journal: JournalFile,
+}
+
+impl<'a> Master<'a> {
+    /// Begins to carry a run out.
+    pub(super) fn of(
+        request: &'a RunRequest<'a>,
+        (records, resolution): (&'a Records, &'a Resolution),
+        schedule: Schedule<'a>,
+        outcomes: BTreeMap<u32, PackageOutcome>,
+        begin: RunBegin,
+    ) -> Result<Self, RunError> {
+        let conf = &request.work.conf;
+        let slots = conf.slots_on(request.cores, request.jobs);
+        Ok(Self {
+            request,
+            records,
+            resolution,
+            schedule,
+            keys: KeyMaker::of(conf, request.driver, request.base.1),
+            pool: Pool::open(&conf.pool)?,
+            journal: begin.journal,
+            known: begin.known,
+            run: begin.run,
+            slots: slots.into_iter().map(|slot| SlotState { slot, running: 0, trouble: 0 }).collect(),
+            running: HashMap::new(),
+            orders: HashMap::new(),
+            tries: HashMap::new(),
+            outcomes,
+            entries: HashMap::new(),
+            suspects: HashMap::new(),
+            not_reproducible: Vec::new(),
+            channel: channel(),
+            fetches: FetchQueue::default(),
+            ends: Arc::new(AtomicBool::new(false)),
+            has_failed: false,
+            is_ending: None,
+            trouble: None,
+            began: begin.began,
+        })
+    }
+}
 
 impl Master<'_> {
     /// Starts and follows tasks until nothing is left to be done.
-    fn follow(&mut self, tell: Tell<'_>) -> Result<(), RunError> {
+    pub(super) fn follow(&mut self, tell: Tell<'_>) -> Result<(), RunError> {
         loop {
             let stops = self.is_ending.is_some() || self.has_failed && self.request.stops_on_failure;
             if !stops {

@@ -1,8 +1,10 @@
 //! A run: all packages that are wanted, built in the order that takes the least time, continued where it was cut off.
 
 mod beginning;
+mod carry_out;
 mod distfiles;
 mod ending;
+mod fetch_queue;
 mod journal_file;
 mod master;
 mod orders;
@@ -15,6 +17,7 @@ mod telling;
 pub use request::{RunError, RunEvent, RunRequest};
 pub use results::{EndedRun, RunOutcome};
 
-pub use master::{TASK_PROCESS, run};
+pub use carry_out::run;
+pub use master::TASK_PROCESS;
 pub use status::{RunStatus, RunningPackage, read_status};
 pub use telling::base_of;

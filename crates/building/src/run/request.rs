@@ -82,6 +82,9 @@ pub enum RunEvent<'a> {
     Note(&'a str),
 }
 
+/// Receives what happens.
+pub(super) type Tell<'t> = &'t mut dyn FnMut(RunEvent<'_>);
+
 /// The reasons why a run did not begin, or was cut off.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {

@@ -10,8 +10,7 @@ use patchadm_bulk::records::Record;
 use patchadm_bulk::report::{ReportTextInput, RunReport};
 
 use super::journal_file::JournalFile;
-use super::master::Tell;
-use super::request::{RunError, RunEvent, RunRequest};
+use super::request::{RunError, RunEvent, RunRequest, Tell};
 use super::results::RunOutcome;
 use crate::logs::read_log;
 use crate::report_files::{

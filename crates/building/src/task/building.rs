@@ -2,61 +2,31 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use patchadm_bulk::conf::{CheckLevel, LimitName, Limits};
 use patchadm_bulk::journal::FailureCause;
 use patchadm_core::namespaces::EnclosureEnd;
-use patchadm_rootfs::{Dir, LockError, RootError};
+use patchadm_rootfs::Dir;
 use patchadm_svr4::package::Params;
 
 use super::checking::{CheckError, check};
+use super::inputs::{BuildCosts, TaskError, TaskInputs};
 use super::keeping::{KeptBuild, copy_distfiles, copy_result, keep, keep_check};
 use super::made_pkginfo::PackageIdentity;
-use super::order::{TaskEnd, TaskEvent, TaskFailure, TaskOrder};
+use super::order::{TaskEnd, TaskEvent, TaskFailure};
 use super::packing::{PackedResult, PackingError, PackingInput, pack};
-use super::place::{TaskPlace, lay_out_temporary};
-use super::serving::TaskTeller;
-use crate::base::BaseLayer;
-use crate::driver::{DRIVER_INSIDE, Driver};
+use super::place::lay_out_temporary;
+use super::teller::TaskTeller;
+use crate::driver::DRIVER_INSIDE;
 use crate::file_copy::copy_file;
 use crate::installed::{InstallError, installed_set};
-use crate::pool::{Pool, PoolEntry};
+use crate::pool::PoolEntry;
 use crate::sandbox::{
-    BuildRoot, BuildUser, SandboxCommand, SandboxEnd, SandboxError, SandboxLimits, SandboxMount,
-    SandboxWatch, StopCause, TaskLog, enclosure, run_watched,
+    BuildRoot, BuildUser, SandboxCommand, SandboxEnd, SandboxLimits, SandboxMount, SandboxWatch, StopCause,
+    TaskLog, enclosure, run_watched,
 };
-use crate::work::Work;
-
-/// Everything that a task knows.
-pub(super) struct TaskInputs<'a> {
-    pub(super) order: &'a TaskOrder,
-    pub(super) work: &'a Work,
-    pub(super) driver: &'a Driver,
-    pub(super) pool: &'a Pool,
-    pub(super) base: &'a BaseLayer,
-    pub(super) user: BuildUser,
-    /// The results that are installed, in the order of their dependencies.
-    pub(super) install: &'a [PoolEntry],
-    pub(super) place: &'a TaskPlace,
-}
-
-/// The failures of a machine in a task.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum TaskError {
-    #[error(transparent)]
-    Root(#[from] RootError),
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    #[error(transparent)]
-    Sandbox(#[from] SandboxError),
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    #[error("the result cannot be written down: {0}")]
-    Result(#[from] patchadm_bulk::result::ResultError),
-}
 
 /// A failure of the package, or what the task has found out so far.
 type Step<T> = Result<Result<T, TaskFailure>, TaskError>;
@@ -65,18 +35,8 @@ fn failure(cause: FailureCause, detail: impl Into<String>) -> TaskFailure {
     TaskFailure { cause, phase: None, detail: detail.into(), limit: None }
 }
 
-/// The times and peaks of a build.
-#[derive(Default)]
-pub(super) struct BuildCosts {
-    pub(super) ms: u64,
-    pub(super) cpu_ms: u64,
-    pub(super) peak_memory: u64,
-    /// The phases, each with the milliseconds at which it began.
-    pub(super) phases: Vec<(String, u64)>,
-}
-
 /// Carries out the task.
-pub(super) fn build(inputs: &TaskInputs<'_>, teller: &mut TaskTeller<'_>) -> Result<TaskEnd, TaskError> {
+pub(super) fn build(inputs: &TaskInputs<'_>, teller: &TaskTeller) -> Result<TaskEnd, TaskError> {
     let mut costs = BuildCosts::default();
     let done = steps(inputs, teller, &mut costs)?;
     let BuildCosts { ms, cpu_ms, peak_memory, .. } = costs;
@@ -87,11 +47,7 @@ pub(super) fn build(inputs: &TaskInputs<'_>, teller: &mut TaskTeller<'_>) -> Res
     Ok(TaskEnd { failure, trouble: None, differs, ms, cpu_ms, peak_memory })
 }
 
-fn steps(
-    inputs: &TaskInputs<'_>,
-    teller: &mut TaskTeller<'_>,
-    costs: &mut BuildCosts,
-) -> Step<Option<String>> {
+fn steps(inputs: &TaskInputs<'_>, teller: &TaskTeller, costs: &mut BuildCosts) -> Step<Option<String>> {
     let order = inputs.order;
     let logs = inputs.work.directory(&format!("runs/{}/logs", order.run))?;
     let name = format!("{}.log", order.package);
@@ -137,7 +93,7 @@ fn built(
     inputs: &TaskInputs<'_>,
     layer: Option<&Path>,
     log: &mut TaskLog,
-    teller: &mut TaskTeller<'_>,
+    teller: &TaskTeller,
     costs: &mut BuildCosts,
 ) -> Step<PackedResult> {
     if let Err(failure) = lay_out(inputs)? {
@@ -150,7 +106,7 @@ fn built(
 }
 
 /// Installs what the package needs.
-fn install(inputs: &TaskInputs<'_>, log: &mut TaskLog, teller: &mut TaskTeller<'_>) -> Step<Option<PathBuf>> {
+fn install(inputs: &TaskInputs<'_>, log: &mut TaskLog, teller: &TaskTeller) -> Step<Option<PathBuf>> {
     let mut ticks = |memory, bytes| teller.tick(memory, bytes);
     let packages: Vec<&PoolEntry> = inputs.install.iter().collect();
     let base = (inputs.base, inputs.order.base.as_str());
@@ -190,7 +146,7 @@ fn run(
     inputs: &TaskInputs<'_>,
     layer: Option<&Path>,
     log: &mut TaskLog,
-    teller: &mut TaskTeller<'_>,
+    teller: &TaskTeller,
     costs: &mut BuildCosts,
 ) -> Step<()> {
     let (order, place) = (inputs.order, inputs.place);
@@ -394,11 +350,4 @@ fn pack_output(inputs: &TaskInputs<'_>) -> Step<PackedResult> {
         Err(PackingError::Output(detail)) => Ok(Err(failure(FailureCause::Result, detail))),
         Err(PackingError::Root(error)) => Err(error.into()),
     }
-}
-
-/// Compresses the log of a build.
-pub(super) fn compressed(log: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(log)?;
-    encoder.finish()
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use patchadm_rootfs::{Dir, FileType};
 
-use super::building::{TaskError, TaskInputs};
+use super::inputs::{TaskError, TaskInputs};
 use super::packing::PackedResult;
 use crate::base::PLACES;
 use crate::file_copy::copy_file;

@@ -1,6 +1,7 @@
 //! A result is described and enters the pool; distfiles are copied to where a build sees them.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 
 use patchadm_bulk::conf::CheckLevel;
@@ -10,7 +11,7 @@ use patchadm_rootfs::{Dir, NewTree, RootError};
 use patchadm_svr4::package::{Mode, Params};
 use sha2::{Digest as _, Sha256};
 
-use super::building::{BuildCosts, TaskError, TaskInputs, compressed};
+use super::inputs::{BuildCosts, TaskError, TaskInputs};
 use super::order::TaskFailure;
 use super::packing::PackedResult;
 use crate::file_copy::copy_file;
@@ -208,4 +209,11 @@ pub(super) fn copy_distfiles(inputs: &TaskInputs<'_>) -> Result<Result<(), TaskF
         }
     }
     Ok(Ok(()))
+}
+
+/// Compresses the log of a build.
+fn compressed(log: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(log)?;
+    encoder.finish()
 }

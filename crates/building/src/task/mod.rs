@@ -4,12 +4,14 @@
 
 mod building;
 mod checking;
+mod inputs;
 mod keeping;
 mod made_pkginfo;
 pub mod order;
 mod packing;
 pub(crate) mod place;
 mod serving;
+mod teller;
 
 pub use made_pkginfo::PackageIdentity;
 pub use serving::serve_task;

@@ -207,8 +207,8 @@ fn translate(
     Ok(moved.map_err(failed)?.into_iter().map(|package| package.instance).collect())
 }
 
-/// Packs a tree.
-fn pack_tree(input: &PackingInput<'_>, out: &Dir, names: &[Vec<u8>]) -> Result<PackedResult, PackingError> {
+/// Checks an output with a tree, and limits its times.
+fn must_be_packable(input: &PackingInput<'_>, out: &Dir, names: &[Vec<u8>]) -> Result<(), PackingError> {
     let text = |name: &Vec<u8>| String::from_utf8_lossy(name).into_owned();
     let is_script = |name: &str| name.starts_with("i.") || name.starts_with("r.");
     let is_known = |name: &str| name == "root" || INFORMATION.contains(&name) || is_script(name);
@@ -224,7 +224,13 @@ fn pack_tree(input: &PackingInput<'_>, out: &Dir, names: &[Vec<u8>]) -> Result<P
     }
     only_plain_objects(&out.dir(b"root")?)?;
     limit_times(out, input.latest)?;
-    must_be_beside_base(out, input.of_host)?;
+    must_be_beside_base(out, input.of_host)
+}
+
+/// Packs a tree.
+fn pack_tree(input: &PackingInput<'_>, out: &Dir, names: &[Vec<u8>]) -> Result<PackedResult, PackingError> {
+    must_be_packable(input, out, names)?;
+    let text = |name: &Vec<u8>| String::from_utf8_lossy(name).into_owned();
     let given = match out.look(b"pkginfo")? {
         Some(_) => parameters(out)?,
         None => Params::new(),

@@ -4,11 +4,12 @@ use std::io::{self, BufRead as _, Read as _, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
-use super::building::{TaskInputs, build};
+use super::building::build;
+use super::inputs::TaskInputs;
 use super::order::{TASK_FORMAT, TaskEnd, TaskEvent, TaskOrder};
 use super::place::TaskPlace;
+use super::teller::TaskTeller;
 use crate::base::{base_layer, build_user};
 use crate::driver::Driver;
 use crate::pool::{FoundResult, Pool, PoolEntry};
@@ -17,38 +18,11 @@ use crate::work::Work;
 /// The largest order, in bytes: the record is the most of it.
 const LARGEST_ORDER: u64 = 32 << 20;
 
-/// How often a task says that it goes on.
-const ALIVE: Duration = Duration::from_secs(5);
-
-/// Whoever is told of a task.
-pub(super) struct TaskTeller<'a> {
-    out: &'a mut dyn Write,
-    is_ended: Arc<AtomicBool>,
-    last: Instant,
-}
-
-impl TaskTeller<'_> {
-    /// Tells an event. If nobody listens any more, the task ends soon.
-    pub(super) fn tell(&mut self, event: &TaskEvent) {
-        let line = serde_json::to_vec(event).unwrap_or_default();
-        let told = self.out.write_all(&[&line[..], b"\n"].concat()).and_then(|()| self.out.flush());
-        if told.is_err() {
-            self.is_ended.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Tells now and then that the task goes on; returns whether it is to end.
-    pub(super) fn tick(&mut self, memory: u64, log: u64) -> bool {
-        if self.last.elapsed() >= ALIVE {
-            self.last = Instant::now();
-            self.tell(&TaskEvent::Alive { memory, log });
-        }
-        self.is_ended.load(Ordering::Relaxed)
-    }
-}
-
 /// Carries out one task: its order is the first line of `input`, events go to `output`. Once `input` ends, the task ends.
-pub fn serve_task(input: impl io::Read + Send + 'static, output: &mut dyn Write) -> io::Result<()> {
+pub fn serve_task(
+    input: impl io::Read + Send + 'static,
+    output: impl Write + Send + 'static,
+) -> io::Result<()> {
     let mut input = io::BufReader::new(input);
     let mut line = Vec::new();
     input.by_ref().take(LARGEST_ORDER).read_until(b'\n', &mut line)?;
@@ -59,11 +33,14 @@ pub fn serve_task(input: impl io::Read + Send + 'static, output: &mut dyn Write)
         while matches!(input.read(&mut rest), Ok(read) if read > 0) {}
         ends.store(true, Ordering::Relaxed);
     });
-    let mut teller = TaskTeller { out: output, is_ended, last: Instant::now() };
+    let teller = TaskTeller::over(Box::new(output), is_ended);
     let end = match serde_json::from_slice::<TaskOrder>(&line) {
         Ok(order) if order.task == TASK_FORMAT => {
             teller.tell(&TaskEvent::Started { host: host_name(), pid: std::process::id() });
-            carry_out(&order, &mut teller).unwrap_or_else(TaskEnd::trouble)
+            let goes_on = teller.go_on();
+            let end = carry_out(&order, &teller).unwrap_or_else(TaskEnd::trouble);
+            drop(goes_on);
+            end
         }
         Ok(order) => TaskEnd::trouble(format!("the order has format {}", order.task)),
         Err(error) => TaskEnd::trouble(format!("the order cannot be read: {error}")),
@@ -73,7 +50,7 @@ pub fn serve_task(input: impl io::Read + Send + 'static, output: &mut dyn Write)
 }
 
 /// Carries out an order; an error is the machine's.
-fn carry_out(order: &TaskOrder, teller: &mut TaskTeller<'_>) -> Result<TaskEnd, String> {
+fn carry_out(order: &TaskOrder, teller: &TaskTeller) -> Result<TaskEnd, String> {
     let shown = |error: &dyn std::error::Error| error.to_string();
     let work = Work::open(&PathBuf::from(&order.work)).map_err(|error| shown(&error))?;
     let driver = Driver::find(&work).map_err(|error| shown(&error))?;

@@ -6,15 +6,13 @@
 //! on the disk: the journal says so, and the next command checks whether the text is there ([`tell_again`]). The next
 //! run's sync, before it replaces the journal, makes the text durable.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rustix::io::Errno;
 
 use crate::format::history::{HistoryEntry, RefreshRecord, SignatureRecord};
 use crate::format::journal::{Journal, JournalHead, Op, OpKind, PatchRecord, RunOutcome, RunRecord};
-use crate::format::stored_identities::StoredIdentity;
-use crate::format::undo_files::StoredName;
 use crate::outside::OutsideAccess;
 use crate::transaction::archive::outside::{ArchiveCleanup, HostDirectories, unpublished_name};
 use crate::transaction::error::Cause;
@@ -26,8 +24,8 @@ use crate::transaction::recover::set_id::strip_set_id_bits;
 use crate::transaction::recover::stored_files::{
     LeftFiles, MountedFileSystem, drop_stored_files, drops_stored_files, keep_stored_files,
 };
+use crate::transaction::recover::switch_findings::SwitchFindings;
 use crate::transaction::stage::domains::{drop_objects, drop_stages, make_own_directory};
-use crate::transaction::switch::op_runner::OpRunner;
 use crate::transaction::tree::dropping::drop_trees;
 use patchadm_rootfs::{Dir, FileType, Lock, Root, WritableFile};
 use patchadm_svr4::package::{Mode, ObjectPath};
@@ -36,33 +34,6 @@ use patchadm_svr4::package::{Mode, ObjectPath};
 /// record of the run in the first MiB of the ops file: a byte takes up to six when written.
 const LONGEST_TOLD: usize = 64 << 10;
 const MOST_TOLD: usize = 200;
-
-/// What a run knows of its objects when its outcome is written.
-#[derive(Default)]
-pub(crate) struct SwitchFindings {
-    notes: Vec<String>,
-    /// The staged names of old files without set-id bits.
-    plain: HashSet<String>,
-    /// How old objects that stay as undo data looked before the commit, if this process has committed and makes the first
-    /// attempt at the end.
-    unchanged: Option<BTreeMap<StoredName, StoredIdentity>>,
-}
-
-impl SwitchFindings {
-    /// Those of a process that finishes the run of another one, or that has undone its own.
-    pub(crate) fn of_recovery(runner: Option<OpRunner<'_>>) -> Self {
-        let of_runner = |runner: OpRunner<'_>| (runner.notes, runner.plain);
-        let (notes, plain) = runner.map(of_runner).unwrap_or_default();
-        Self { notes, plain, unchanged: None }
-    }
-
-    /// Those of the process that committed the run.
-    pub(crate) fn of_commit(runner: Option<OpRunner<'_>>) -> Self {
-        let of_runner = |runner: OpRunner<'_>| (runner.notes, runner.plain, runner.unchanged);
-        let (notes, plain, unchanged) = runner.map(of_runner).unwrap_or_default();
-        Self { notes, plain, unchanged: Some(unchanged) }
-    }
-}
 
 /// Finishes a run that has just committed after this time, and returns notes for the operator. What an error has cut off is
 /// tried once more: another run of the same command must find everything as it was planned.
@@ -138,7 +109,19 @@ pub(crate) fn finish_run(
     let done = [outside, bits.map(drop), told, dropped, earlier];
     notes.extend(done.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
     let emptied = emptied.map(|emptied| end_emptied(root, journal, emptied, unsynced));
-    let end = match emptied.unwrap_or_else(|| Ok(Vec::new())) {
+    let is_done =
+        end_journal(root, emptied.unwrap_or_else(|| Ok(Vec::new())), (is_tidy, is_unsynced), &mut notes);
+    RunEnd { notes, is_done }
+}
+
+/// Ends the journal of a run, of which these directories stay; tells whether it did.
+fn end_journal(
+    root: &Root,
+    emptied: Result<Vec<String>, Cause>,
+    (is_tidy, is_unsynced): (bool, bool),
+    notes: &mut Vec<String>,
+) -> bool {
+    let end = match emptied {
         Ok(mut stay) => {
             notes.append(&mut stay);
             // Only this journal knows of an outside archive, or an old file, that could not be removed: the next command
@@ -148,11 +131,10 @@ pub(crate) fn finish_run(
         // The end of the journal stays open, so that the next command removes them.
         Err(cause) => Err(cause),
     };
-    let is_done = end.unwrap_or_else(|cause| {
+    end.unwrap_or_else(|cause| {
         notes.push(cause.to_string());
         false
-    });
-    RunEnd { notes, is_done }
+    })
 }
 
 /// Tells whether emptied directories must be removed.

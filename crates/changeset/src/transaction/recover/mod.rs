@@ -12,3 +12,4 @@ pub(crate) mod set_id;
 pub(crate) mod staged_proof;
 pub(crate) mod stored_files;
 pub(crate) mod strays;
+pub(crate) mod switch_findings;

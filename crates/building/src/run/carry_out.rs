@@ -1,0 +1,99 @@
+//! A run from its number to its report.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use patchadm_bulk::journal::{JournalLine, RunStart};
+use patchadm_bulk::records::{Record, Records};
+use patchadm_bulk::resolve::{PackageState as Resolved, Resolution};
+use patchadm_bulk::result::Digest;
+use patchadm_bulk::schedule::Schedule;
+
+use super::beginning::{digest_of_records, expected, first_outcome, read_tree, wanted};
+use super::journal_file::{JournalFile, KnownRuns, known_runs};
+use super::master::{Master, RunBegin};
+use super::request::{RunError, RunEvent, RunRequest, Tell};
+use super::results::RunOutcome;
+use super::telling::{hand_on, make_its_set, write_files};
+use crate::pool_use::use_pool;
+use crate::task::place::remove_abandoned;
+use crate::work::WorkError;
+
+/// Carries a run out, or continues the one that was cut off; `tell` gets what happens.
+pub fn run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<RunOutcome, RunError> {
+    let work = request.work;
+    remove_abandoned(&work.conf.build_dir)?;
+    let known = known_runs(work, request.is_new)?;
+    let (records, resolution) = read_tree(request, tell)?;
+    let wanted = wanted(request, &records, &resolution)?;
+    let _used = use_pool(work).map_err(WorkError::from)?;
+    let mut operands = request.names.to_vec();
+    operands.sort();
+    let (number, is_continued, whole) = number_of_run(request, &known, &operands)?;
+    let (conf, began) = (Digest::of(&work.conf_text), (request.time)());
+    let mut journal = JournalFile::open(work, number, whole)?;
+    journal.add(&JournalLine::Start(RunStart { run: number, conf, began: began.clone(), operands }))?;
+    journal.add(&JournalLine::Records(digest_of_records(&records)))?;
+    tell(RunEvent::Begins { run: number, is_continued, packages: wanted.len() });
+    let begin = RunBegin { run: number, conf, began, is_continued, known, journal };
+    let (ended, journal) = build_all(request, (&records, &resolution), &wanted, begin, tell)?;
+    let is_whole = request.names.is_empty() && work.conf.list.is_none();
+    tell_all(request, RunOutcome { records, resolution, ended, is_whole }, journal, tell)
+}
+
+/// Returns the number of the run: that of the one which was cut off and is continued, else a new one; whether it is continued,
+/// and how much of its journal is whole.
+fn number_of_run(
+    request: &RunRequest<'_>,
+    known: &KnownRuns,
+    operands: &[String],
+) -> Result<(u64, bool, u64), RunError> {
+    let Some((state, whole)) = known.unfinished() else { return Ok((known.greatest + 1, false, 0)) };
+    if !request.is_new && state.is_continued_by(operands) {
+        return Ok((state.run, true, *whole));
+    }
+    let line = JournalLine::Abandoned { end: (request.time)() };
+    JournalFile::open(request.work, state.run, *whole)?.add(&line)?;
+    Ok((known.greatest + 1, false, 0))
+}
+
+/// Builds what can be built.
+fn build_all(
+    request: &RunRequest<'_>,
+    (records, resolution): (&Records, &Resolution),
+    wanted: &BTreeSet<u32>,
+    begin: RunBegin,
+    tell: Tell<'_>,
+) -> Result<(super::results::EndedRun, JournalFile), RunError> {
+    let names: Vec<&str> = records.iter().map(|record: &Record| record.pkgname().as_str()).collect();
+    let durations = expected(request.work, records)?;
+    let states = resolution.states();
+    let is_task =
+        |index: u32| wanted.contains(&index) && matches!(states.get(index as usize), Some(Resolved::Open));
+    let schedule = Schedule::new(resolution.graph(), &durations, &names, is_task);
+    let outcomes: BTreeMap<_, _> =
+        wanted.iter().map(|index| (*index, first_outcome(records, resolution, *index))).collect();
+    let (conf, is_continued) = (begin.conf, begin.is_continued);
+    let mut master = Master::of(request, (records, resolution), schedule, outcomes, begin)?;
+    master.follow(tell)?;
+    master.end(conf, is_continued, tell)
+}
+
+/// Makes the set of a run, writes its files, and hands its report on.
+fn tell_all(
+    request: &RunRequest<'_>,
+    mut outcome: RunOutcome,
+    mut journal: JournalFile,
+    tell: Tell<'_>,
+) -> Result<RunOutcome, RunError> {
+    let is_over = outcome.ended.interrupted.is_none();
+    if is_over {
+        make_its_set(request, &mut outcome, &mut journal)?;
+    }
+    write_files(request, &outcome)?;
+    if is_over {
+        let report = &outcome.ended.report;
+        journal.add(&JournalLine::End { end: report.ended.clone(), counts: report.counts.clone() })?;
+        outcome.ended.is_handed_on = hand_on(request, report, tell);
+    }
+    Ok(outcome)
+}
