@@ -90,6 +90,16 @@ pub(crate) struct Invocation {
 }
 
 impl Invocation {
+    /// Takes the action from the arguments of a verb whose actions have arguments of their own: the word behind the verb, if it
+    /// is one of these and nobody asks for the options of the verb itself.
+    pub(crate) fn take_action(&mut self, actions: &[(&str, RunCommand)]) -> Option<RunCommand> {
+        let place = place_of_name(&self.arguments).filter(|_| !self.is_asked_for_options)?;
+        let said = self.arguments.get(place)?;
+        let (_, work) = actions.iter().find(|(word, _)| said == word)?;
+        self.arguments.remove(place);
+        Some(*work)
+    }
+
     /// Changes a root. Waits for a held lock for the requested time, else for the time in the policy of the root.
     pub(crate) fn change<T>(
         &self,

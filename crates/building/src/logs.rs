@@ -2,7 +2,7 @@
 
 use patchadm_rootfs::RootError;
 
-use crate::work::Work;
+use crate::work::{Work, numbered_directories};
 
 /// The largest log that is read, in bytes.
 const LARGEST: u64 = 1 << 30;
@@ -25,11 +25,7 @@ pub fn read_log(work: &Work, package: &str, run: Option<u64>) -> Result<Vec<u8>,
         return Err(none());
     }
     let runs = work.directory("runs")?;
-    let mut numbers: Vec<u64> = Vec::new();
-    for name in runs.directories()? {
-        numbers.extend(std::str::from_utf8(&name).ok().and_then(|name| name.parse::<u64>().ok()));
-    }
-    numbers.sort_unstable();
+    let numbers = numbered_directories(&runs)?;
     for number in numbers.into_iter().rev().filter(|number| run.is_none_or(|run| run == *number)) {
         let dir = runs.dir(number.to_string().as_bytes())?;
         if dir.look(b"logs")?.is_none() {

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use patchadm_bulk::conf::{Configuration, ConfigurationError};
-use patchadm_rootfs::{Dir, Lock, LockError, LockHolder, RootError, random};
+use patchadm_rootfs::{Dir, FileType, Lock, LockError, LockHolder, RootError, random};
 use patchadm_svr4::package::Mode;
 
 /// The file with the configuration.
@@ -180,6 +180,20 @@ pub(crate) fn made(dir: &Dir, name: &[u8]) -> Result<Dir, RootError> {
         Some(_) => dir.dir(name),
         None => dir.make_dir(name, Mode::of(0o755)),
     }
+}
+
+/// Returns the directories of which the name is a number, sorted.
+pub(crate) fn numbered_directories(dir: &Dir) -> Result<Vec<u64>, RootError> {
+    let mut numbers = Vec::new();
+    for name in dir.names()? {
+        let number = std::str::from_utf8(&name).ok().and_then(|name| name.parse::<u64>().ok());
+        let Some(number) = number.filter(|number| number.to_string().as_bytes() == name) else { continue };
+        if dir.look(&name)?.is_some_and(|seen| seen.file_type == FileType::Directory) {
+            numbers.push(number);
+        }
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 /// Opens a directory of the host, and makes it where only it is missing.

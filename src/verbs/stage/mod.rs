@@ -11,7 +11,7 @@ mod status;
 pub(super) use ends::stage_failed;
 
 use crate::arguments::{RootOption, one_of, parse};
-use crate::call::{Invocation, RunCommand, place_of_name};
+use crate::call::{Invocation, RunCommand};
 use crate::reply::{Reply, Stop};
 use crate::verbs::options::RootlessOptions;
 
@@ -44,14 +44,7 @@ struct StageArgs {
 
 /// Runs the verb: each action has arguments of its own.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let place = place_of_name(&call.arguments).filter(|_| !call.is_asked_for_options);
-    let action = place.and_then(|place| {
-        let said = call.arguments.get(place)?;
-        let (_, work) = ACTIONS.iter().find(|(word, _)| said == word)?;
-        Some((place, work))
-    });
-    if let Some((place, work)) = action {
-        call.arguments.remove(place);
+    if let Some(work) = call.take_action(&ACTIONS) {
         return work(call);
     }
     let _: StageArgs = parse(call, USAGE)?;

@@ -9,8 +9,8 @@ use patchadm_rootfs::{Dir, FileType, RootError};
 
 use crate::pool_use::pool_users;
 use crate::report_files::RUNS;
-use crate::set::{SETS, SetManifest, numbered_directories};
-use crate::work::Work;
+use crate::set::{SETS, SetManifest};
+use crate::work::{Work, numbered_directories};
 
 /// The file of a run with its states.
 const JOURNAL: &[u8] = b"journal";

@@ -8,7 +8,7 @@ use patchadm_rootfs::{Dir, RootError, WritableFile};
 use patchadm_svr4::package::Mode;
 
 use super::request::RunError;
-use crate::work::{Work, made};
+use crate::work::{Work, made, numbered_directories};
 
 /// The directory of all runs, and the file in each.
 const RUNS: &str = "runs";
@@ -60,11 +60,7 @@ pub(super) struct KnownRuns {
 /// Reads the journals of all runs. A damaged one is an error only where it is the last one, and a new run is not wanted.
 pub(super) fn known_runs(work: &Work, is_new: bool) -> Result<KnownRuns, RunError> {
     let runs = work.directory(RUNS)?;
-    let mut numbers: Vec<u64> = Vec::new();
-    for name in runs.directories()? {
-        numbers.extend(std::str::from_utf8(&name).ok().and_then(|name| name.parse::<u64>().ok()));
-    }
-    numbers.sort_unstable();
+    let numbers = numbered_directories(&runs)?;
     let mut known =
         KnownRuns { greatest: numbers.last().copied().unwrap_or_default(), ..KnownRuns::default() };
     for number in &numbers {

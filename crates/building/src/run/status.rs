@@ -4,7 +4,7 @@ use patchadm_bulk::journal::{RunEnd, RunState, StateCounts};
 use serde::Serialize;
 
 use super::request::RunError;
-use crate::work::Work;
+use crate::work::{Work, numbered_directories};
 
 /// The largest journal that is read, in bytes.
 const LARGEST: u64 = 1 << 30;
@@ -36,10 +36,7 @@ pub struct RunStatus {
 /// Reads how far a run is, or the last one; `None` where there is none.
 pub fn read_status(work: &Work, run: Option<u64>) -> Result<Option<RunStatus>, RunError> {
     let runs = work.directory("runs")?;
-    let mut numbers: Vec<u64> = Vec::new();
-    for name in runs.directories()? {
-        numbers.extend(std::str::from_utf8(&name).ok().and_then(|name| name.parse::<u64>().ok()));
-    }
+    let numbers = numbered_directories(&runs)?;
     let Some(run) = run.or_else(|| numbers.iter().copied().max()).filter(|run| numbers.contains(run)) else {
         return Ok(None);
     };

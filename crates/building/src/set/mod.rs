@@ -26,7 +26,7 @@ pub use manifest::{SetFile, SetManifest};
 pub use places::{CURRENT, RELEASED, set_numbers, set_of_link};
 pub use released::{ReleaseError, ReleasedSet, release};
 
-pub(crate) use places::{SETS, numbered_directories};
+pub(crate) use places::SETS;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use patchadm_rootfs::{Dir, FileType, RootError};
 
-use crate::work::Work;
+use crate::work::{Work, numbered_directories};
 
 /// The directory of the sets.
 pub(crate) const SETS: &str = "sets";
@@ -27,20 +27,6 @@ pub fn set_numbers(work: &Work) -> Result<Vec<u64>, RootError> {
 /// Returns the set that a link of the sets leads to: `current`, or `released`.
 pub fn set_of_link(work: &Work, link: &str) -> Result<Option<u64>, RootError> {
     number_behind(&work.directory(SETS)?, link)
-}
-
-/// Returns the directories of which the name is a number, sorted.
-pub(crate) fn numbered_directories(dir: &Dir) -> Result<Vec<u64>, RootError> {
-    let mut numbers = Vec::new();
-    for name in dir.names()? {
-        let number = std::str::from_utf8(&name).ok().and_then(|name| name.parse::<u64>().ok());
-        let Some(number) = number.filter(|number| number.to_string().as_bytes() == name) else { continue };
-        if dir.look(&name)?.is_some_and(|seen| seen.file_type == FileType::Directory) {
-            numbers.push(number);
-        }
-    }
-    numbers.sort_unstable();
-    Ok(numbers)
 }
 
 /// Lets a link lead to another set, by a rename.
