@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use patchadm_bulk::conf::{CheckLevel, LimitName, Limits};
 use patchadm_bulk::journal::FailureCause;
 use patchadm_core::namespaces::EnclosureEnd;
 use patchadm_rootfs::{Dir, LockError, RootError};
-use patchadm_svr4::package::Params;
+use patchadm_svr4::package::{Mode, Params};
+use rustix::fs::MemfdFlags;
 
 use super::checking::{CheckError, check};
 use super::keeping::{KeptBuild, copy_distfiles, copy_result, keep, keep_check};
@@ -26,7 +27,7 @@ use crate::installed::{InstallError, installed_set};
 use crate::pool::{Pool, PoolEntry};
 use crate::sandbox::{
     BuildRoot, BuildUser, SandboxCommand, SandboxEnd, SandboxError, SandboxLimits, SandboxMount,
-    SandboxWatch, StopCause, TaskLog, enclosure, run_watched,
+    SandboxWatch, StopCause, TaskLog, enclosure, lost, run_watched,
 };
 use crate::work::Work;
 
@@ -53,7 +54,7 @@ pub(super) enum TaskError {
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
     #[error(transparent)]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
     #[error("the result cannot be written down: {0}")]
     Result(#[from] patchadm_bulk::result::ResultError),
 }
@@ -174,6 +175,7 @@ fn lay_out(inputs: &TaskInputs<'_>) -> Step<()> {
         for (file, _, _) in entry.result.stored_files() {
             if packages.look(file.as_bytes())?.is_none() {
                 copy_file(&from, file.as_bytes(), &packages, file.as_bytes())?;
+                packages.set_mode(file.as_bytes(), Mode::of(0o644))?;
             }
         }
     }
@@ -205,7 +207,7 @@ fn run(
     };
     let limits = sandbox_limits(&order.limits);
     let enclosure = enclosure(&root, command, &limits, Some(place.inside()));
-    let input = record_file(inputs)?;
+    let input = record_file(&order.record)?;
     let written = ["upper", "work", "out"].map(|part| place.part(part));
     let began = std::time::Instant::now();
     let (mut phases, mut told) = (Vec::new(), Vec::new());
@@ -219,7 +221,10 @@ fn run(
     place.wait_until_empty()?;
     let ended = ended?;
     if ended.stopped == Some(StopCause::Asked) {
-        return Err(std::io::Error::other("the task is to end").into());
+        return Err(io::Error::other("the task is to end").into());
+    }
+    if let Some(EnclosureEnd::Lost(signal)) = ended.end {
+        return Err(lost(signal).into());
     }
     told.into_iter().for_each(|name| teller.tell(&TaskEvent::Phase(name)));
     costs.ms = u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX);
@@ -258,7 +263,8 @@ fn failure_of(ended: &SandboxEnd, limits: &Limits, phase: Option<String>) -> Opt
                 let detail = format!("signal {signal}");
                 Some(TaskFailure { cause: FailureCause::Signal, phase, detail, limit: None })
             }
-            None => None,
+            // That one was lost is no failure of the package.
+            Some(EnclosureEnd::Lost(_)) | None => None,
         },
     }
 }
@@ -338,11 +344,14 @@ fn environment(inputs: &TaskInputs<'_>) -> Vec<(OsString, OsString)> {
     own.chain(named).collect()
 }
 
-/// Writes the record where the build reads it from its standard input.
-fn record_file(inputs: &TaskInputs<'_>) -> Result<File, TaskError> {
-    let dir = &inputs.place.dir;
-    dir.create(b"record")?.put(inputs.order.record.as_bytes())?;
-    Ok(dir.open_regular(b"record")?)
+/// Returns a file with the record, from which the build reads it as its standard input. It is in memory: a file of the disk
+/// would tell by its name where the sandbox lies.
+fn record_file(record: &str) -> Result<File, TaskError> {
+    let mut file =
+        File::from(rustix::fs::memfd_create("record", MemfdFlags::CLOEXEC).map_err(io::Error::from)?);
+    file.write_all(record.as_bytes())?;
+    file.rewind()?;
+    Ok(file)
 }
 
 /// Packs what the build has left.
@@ -391,7 +400,7 @@ fn pack_output(inputs: &TaskInputs<'_>) -> Step<PackedResult> {
 }
 
 /// Compresses the log of a build.
-pub(super) fn compressed(log: &[u8]) -> std::io::Result<Vec<u8>> {
+pub(super) fn compressed(log: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(log)?;
     encoder.finish()
