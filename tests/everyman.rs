@@ -48,6 +48,11 @@ pub(crate) fn ordinary_ids(stage: &Scenario) -> (u32, u32) {
     if own.uid() == 0 { (NOBODY, NOBODY) } else { (own.uid(), own.gid()) }
 }
 
+/// Lets a command be run by the ordinary user, where the test is root.
+pub(crate) fn become_ordinary(command: &mut Command) {
+    command.uid(NOBODY).gid(NOBODY);
+}
+
 fn give(path: &Path) {
     lchown(path, Some(NOBODY), Some(NOBODY)).unwrap();
     if path.symlink_metadata().unwrap().is_dir() {

@@ -33,6 +33,8 @@ mod boot;
 mod build;
 /// The form of a patch, as its name says it.
 mod build_forms;
+/// Bulk builds: packages from their sources.
+mod bulk;
 /// Directories and archives of several patches.
 mod bundles;
 /// Real releases, installed and compared with what they must look like.

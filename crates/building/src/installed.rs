@@ -134,6 +134,9 @@ impl Installation<'_> {
         if ended.stopped == Some(StopCause::Asked) {
             return Err(std::io::Error::other("the task is to end").into());
         }
+        if let Some(EnclosureEnd::Lost(signal)) = ended.end {
+            return Err(crate::sandbox::lost(signal).into());
+        }
         let how = match (ended.end, ended.stopped) {
             (_, Some(StopCause::Time(took))) => format!("it took {} s", took.as_secs()),
             (Some(EnclosureEnd::Exited(code)), _) => format!("exit {code}"),

@@ -111,7 +111,7 @@ fn exit_of(end: EnclosureEnd) -> Exit {
         EnclosureEnd::Exited(0) => Exit::OK,
         // The words of the command say more of the cause than its code.
         EnclosureEnd::Exited(code) => Exit::new(u8::try_from(code).unwrap_or(u8::MAX), ExitCause::Internal),
-        EnclosureEnd::Signalled(signal) => Exit::by_signal(signal),
+        EnclosureEnd::Signalled(signal) | EnclosureEnd::Lost(signal) => Exit::by_signal(signal),
     }
 }
 

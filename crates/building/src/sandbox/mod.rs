@@ -10,4 +10,5 @@ mod watch;
 pub use host_base::{HostBase, lay_out_host_base};
 pub use layers::{BuildRoot, BuildUser, SandboxCommand, SandboxMount, enclosure};
 pub use log::{PHASE_LINE, TaskLog};
+pub(crate) use watch::lost;
 pub use watch::{SandboxEnd, SandboxError, SandboxLimits, SandboxWatch, StopCause, no_input, run_watched};

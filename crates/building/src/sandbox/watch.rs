@@ -115,7 +115,17 @@ pub fn run_watched(
     rustix::fs::fcntl_setfl(&output, OFlags::NONBLOCK).map_err(io::Error::from)?;
     let mut watcher = Watcher::of(limits, process, output);
     let followed = watcher.follow(log, watch);
-    watcher.end(followed)
+    let mut ended = watcher.end(followed)?;
+    // A process that may not make its file longer ends before anybody looks at the disk.
+    if matches!(ended.end, Some(EnclosureEnd::Exited(1..) | EnclosureEnd::Signalled(_)))
+        && let Some(limit) = limits.disk
+    {
+        let used = space_of(watch.written);
+        if used > limit {
+            (ended.end, ended.stopped) = (None, Some(StopCause::Disk(used)));
+        }
+    }
+    Ok(ended)
 }
 
 struct Watcher<'a> {
@@ -249,6 +259,11 @@ impl<'a> Watcher<'a> {
         };
         Ok(SandboxEnd { end, stopped, took, peak_memory, processor_ms })
     }
+}
+
+/// Returns the failure of the machine where a signal from outside has ended the first process of a sandbox.
+pub(crate) fn lost(signal: i32) -> io::Error {
+    io::Error::other(format!("the first process of the sandbox was ended by signal {signal}"))
 }
 
 /// Opens an empty standard input.

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use patchadm_bulk::conf::{CheckLevel, LimitName, Limits};
 use patchadm_bulk::journal::FailureCause;
 use patchadm_core::namespaces::EnclosureEnd;
 use patchadm_rootfs::Dir;
-use patchadm_svr4::package::Params;
+use patchadm_svr4::package::{Mode, Params};
+use rustix::fs::MemfdFlags;
 
 use super::checking::{CheckError, check};
 use super::inputs::{BuildCosts, TaskError, TaskInputs};
@@ -25,7 +27,7 @@ use crate::installed::{InstallError, installed_set};
 use crate::pool::PoolEntry;
 use crate::sandbox::{
     BuildRoot, BuildUser, SandboxCommand, SandboxEnd, SandboxLimits, SandboxMount, SandboxWatch, StopCause,
-    TaskLog, enclosure, run_watched,
+    TaskLog, enclosure, lost, run_watched,
 };
 
 /// A failure of the package, or what the task has found out so far.
@@ -135,6 +137,7 @@ fn lay_out(inputs: &TaskInputs<'_>) -> Step<()> {
         for (file, _, _) in entry.result.stored_files() {
             if packages.look(file.as_bytes())?.is_none() {
                 copy_file(&from, file.as_bytes(), &packages, file.as_bytes())?;
+                packages.set_mode(file.as_bytes(), Mode::of(0o644))?;
             }
         }
     }
@@ -166,7 +169,7 @@ fn run(
     };
     let limits = sandbox_limits(&order.limits);
     let enclosure = enclosure(&root, command, &limits, Some(place.inside()));
-    let input = record_file(inputs)?;
+    let input = record_file(&order.record)?;
     let written = ["upper", "work", "out"].map(|part| place.part(part));
     let began = std::time::Instant::now();
     let (mut phases, mut told) = (Vec::new(), Vec::new());
@@ -180,7 +183,10 @@ fn run(
     place.wait_until_empty()?;
     let ended = ended?;
     if ended.stopped == Some(StopCause::Asked) {
-        return Err(std::io::Error::other("the task is to end").into());
+        return Err(io::Error::other("the task is to end").into());
+    }
+    if let Some(EnclosureEnd::Lost(signal)) = ended.end {
+        return Err(lost(signal).into());
     }
     for name in told {
         teller.tell(&TaskEvent::Phase(name));
@@ -212,7 +218,8 @@ fn failure_of(ended: &SandboxEnd, limits: &Limits, phase: Option<String>) -> Opt
         Some(StopCause::Disk(bytes)) => over(FailureCause::Disk, format!("{bytes} bytes on the disk")),
         Some(StopCause::Output(bytes)) => over(FailureCause::Output, format!("{bytes} bytes of output")),
         Some(StopCause::Asked) | None => match ended.end {
-            Some(EnclosureEnd::Exited(0)) | None => None,
+            // That one was lost is no failure of the package.
+            Some(EnclosureEnd::Exited(0) | EnclosureEnd::Lost(_)) | None => None,
             Some(EnclosureEnd::Exited(code)) => {
                 let detail = format!("exit {code}");
                 Some(TaskFailure { cause: FailureCause::Exit, phase, detail, limit: None })
@@ -300,11 +307,14 @@ fn environment(inputs: &TaskInputs<'_>) -> Vec<(OsString, OsString)> {
     own.chain(named).collect()
 }
 
-/// Writes the record where the build reads it from its standard input.
-fn record_file(inputs: &TaskInputs<'_>) -> Result<File, TaskError> {
-    let dir = &inputs.place.dir;
-    dir.create(b"record")?.put(inputs.order.record.as_bytes())?;
-    Ok(dir.open_regular(b"record")?)
+/// Returns a file with the record, from which the build reads it as its standard input. It is in memory: a file of the disk
+/// would tell by its name where the sandbox lies.
+fn record_file(record: &str) -> Result<File, TaskError> {
+    let mut file =
+        File::from(rustix::fs::memfd_create("record", MemfdFlags::CLOEXEC).map_err(io::Error::from)?);
+    file.write_all(record.as_bytes())?;
+    file.rewind()?;
+    Ok(file)
 }
 
 /// Packs what the build has left.

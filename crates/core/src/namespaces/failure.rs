@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 pub enum EnclosureEnd {
     /// It ended by itself, with this code.
     Exited(i32),
-    /// This signal ended it; also the signal that ended the first process.
+    /// This signal ended it.
     Signalled(i32),
+    /// This signal ended the first process, and with it everything inside.
+    Lost(i32),
 }
 
 /// A remark on the mounts for the user.

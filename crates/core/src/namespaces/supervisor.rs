@@ -47,7 +47,7 @@ pub fn enclose(
     supervisor.take_terminal_back();
     followed?.map_or_else(
         || match ended.signal() {
-            Some(signal) => Ok(EnclosureEnd::Signalled(signal)),
+            Some(signal) => Ok(EnclosureEnd::Lost(signal)),
             None => Err(EnclosureError::Failed("the first process inside was lost".to_owned())),
         },
         Ok,

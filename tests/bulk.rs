@@ -1,0 +1,350 @@
+//! Bulk builds: a tree is built as root and as an ordinary user, changed, broken and cut off; and what a build sees, may use
+//! and leaves.
+
+mod arguments;
+mod bad_records;
+mod clean;
+mod failures;
+mod killed;
+mod limits;
+mod outputs;
+mod rebuilt;
+mod same_bytes;
+mod whole_tree;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use crate::everyman::as_ordinary_user;
+use crate::scenario::{Run, Scenario, is_root};
+use crate::stage_enter::StagedRoot;
+
+/// The driver of the trees that tests make by hand: a location has a `record`, or a `scan` that prints it, and a `build`.
+const SCAN: &str = "#!/bin/sh\n\
+    if [ $# = 0 ]; then exec find . -mindepth 1 -type d -printf '%P\\n'; fi\n\
+    if [ -e \"$1/scan\" ]; then exec sh \"$1/scan\"; fi\n\
+    exec cat \"$1/record\"\n";
+const BUILD: &str = "#!/bin/sh\nset -eu\nmkdir -p \"$DESTDIR\"\n. \"$TREE/$PKG_LOCATION/build\"\n";
+
+/// What is set in the configuration of every test: the digest of a base takes longer than a test.
+const SETTINGS: &str = "base_id=echo base\ncores=2\n";
+
+/// The directory of a bulk build beside a tree, and whoever runs it.
+pub(crate) struct BulkBuild {
+    pub(crate) scenario: Scenario,
+    is_ordinary: bool,
+}
+
+/// A run that has ended.
+#[derive(Debug)]
+pub(crate) struct BulkRun {
+    pub(crate) code: i32,
+    pub(crate) report: Value,
+    pub(crate) said: String,
+}
+
+/// The files of a result, by name.
+type ResultFiles = BTreeMap<String, Vec<u8>>;
+
+impl BulkBuild {
+    /// One with the sample tree; says so and gives none where this machine cannot build it.
+    pub(crate) fn of_sample(test: &str, is_ordinary: bool, settings: &str) -> Option<Self> {
+        for tool in ["cc", "make", "patch"] {
+            if Command::new(tool).arg("--version").output().is_err() {
+                crate::skipped(&format!("{test}: there is no {tool}(1)"));
+                return None;
+            }
+        }
+        let build = Self::empty(test, is_ordinary)?;
+        let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/bulk/tree");
+        let copied = Command::new("cp").args(["-RP", sample]).arg(build.tree()).status().unwrap();
+        assert!(copied.success());
+        build.begin("--driver recipes", settings);
+        Some(build)
+    }
+
+    /// One with a tree that the test makes.
+    pub(crate) fn of_recipes(test: &str, is_ordinary: bool, settings: &str) -> Option<Self> {
+        let build = Self::empty(test, is_ordinary)?;
+        fs::create_dir(build.tree()).unwrap();
+        for (name, text) in [("scan", SCAN), ("build", BUILD)] {
+            let at = build.scenario.beside("driver").join(name);
+            fs::create_dir_all(at.parent().unwrap()).unwrap();
+            fs::write(&at, text).unwrap();
+            fs::set_permissions(&at, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        build.begin("", &format!("driver={}\n{settings}", build.scenario.beside("driver").display()));
+        Some(build)
+    }
+
+    fn empty(test: &str, is_ordinary: bool) -> Option<Self> {
+        if !has_namespaces(is_ordinary) {
+            let who = if is_ordinary { "an ordinary user" } else { "root" };
+            crate::skipped(&format!("{test}: {who} may not make namespaces here"));
+            return None;
+        }
+        let has_overlay =
+            fs::read_to_string("/proc/filesystems").is_ok_and(|known| known.contains("overlay"));
+        if !has_overlay {
+            crate::skipped(&format!("{test}: there is no overlayfs"));
+            return None;
+        }
+        let scenario = Scenario::on_disk();
+        fs::create_dir(scenario.beside("theirs")).unwrap();
+        Some(Self { scenario, is_ordinary })
+    }
+
+    /// Makes the directory, and sets what is to be set.
+    fn begin(&self, options: &str, settings: &str) {
+        let line = format!("init {} --tree {} {options}", self.work().display(), self.tree().display());
+        let made = self.command(&line).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let user = if is_root() && !self.is_ordinary { "build_user=nobody\n" } else { "" };
+        self.set(&format!("{SETTINGS}{user}{settings}"));
+    }
+
+    /// Adds lines to the configuration.
+    pub(crate) fn set(&self, lines: &str) {
+        let at = self.work().join("bulk.conf");
+        let text = fs::read_to_string(&at).unwrap() + lines;
+        fs::write(at, text).unwrap();
+    }
+
+    /// The directory of the bulk build.
+    pub(crate) fn work(&self) -> PathBuf {
+        self.scenario.beside("theirs/work")
+    }
+
+    /// The tree of recipes.
+    pub(crate) fn tree(&self) -> PathBuf {
+        self.scenario.beside("theirs/tree")
+    }
+
+    /// Makes a file of the tree.
+    pub(crate) fn write(&self, path: &str, text: impl AsRef<[u8]>) {
+        let at = self.tree().join(path);
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        fs::write(at, text).unwrap();
+    }
+
+    /// Replaces words in a file of the tree, which has them.
+    pub(crate) fn change(&self, path: &str, (from, to): (&str, &str)) {
+        let text = fs::read_to_string(self.tree().join(path)).unwrap();
+        assert!(text.contains(from), "{path} has no {from}");
+        self.write(path, text.replace(from, to));
+    }
+
+    /// Makes a recipe: `NAME-1.0` with these fields, built by this script.
+    pub(crate) fn recipe(&self, name: &str, fields: &str, script: &str) {
+        self.write(&format!("{name}/record"), format!("PKGNAME={name}-1.0\n{fields}"));
+        self.write(&format!("{name}/build"), script);
+    }
+
+    /// `patchadm bulk` with these arguments, to be run by whoever it is.
+    pub(crate) fn command(&self, line: &str) -> Command {
+        let line = format!("bulk {line}");
+        if self.is_ordinary {
+            as_ordinary_user(&self.scenario, &line, &[&self.scenario.beside("theirs")])
+        } else {
+            self.scenario.command(&line)
+        }
+    }
+
+    /// `patchadm bulk run` of the directory with these names and options.
+    pub(crate) fn running(&self, names: &str) -> Command {
+        self.command(&format!("run {} {names} --json", self.work().display()))
+    }
+
+    /// Runs the build with these names and options to its end.
+    #[track_caller]
+    pub(crate) fn run(&self, names: &str) -> BulkRun {
+        let mut running = self.running(names);
+        BulkRun::of(&running.output().unwrap())
+    }
+
+    /// Runs an action, with `@WORK@` for the directory in its arguments and in what it says.
+    #[track_caller]
+    pub(crate) fn action(&self, line: &str) -> Run {
+        let work = self.work().display().to_string();
+        let output = self.command(&line.replace("@WORK@", &work)).stdin(Stdio::null()).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(&work, "@WORK@");
+        let code = output.status.code().expect("the program ended by itself");
+        Run { code, stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// The log of a package in the last run that has one.
+    #[track_caller]
+    pub(crate) fn log(&self, package: &str) -> String {
+        self.action(&format!("log @WORK@ {package}")).ok()
+    }
+
+    /// The lines of the journal of a run.
+    pub(crate) fn journal(&self, run: u64) -> Vec<Value> {
+        let text = fs::read_to_string(self.work().join(format!("runs/{run}/journal"))).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The packages of which a run has begun to build, in order.
+    pub(crate) fn started(&self, run: u64) -> Vec<String> {
+        let journal = self.journal(run);
+        let started = journal.iter().filter(|line| line["state"] == "running");
+        started.map(|line| line["package"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The results of the packages of a run, by package: all files but what tells when and how they were made.
+    pub(crate) fn results(&self, run: &BulkRun) -> BTreeMap<String, ResultFiles> {
+        let with_result = run
+            .packages()
+            .iter()
+            .filter(|package| ["done", "up-to-date"].contains(&package["state"].as_str().unwrap()));
+        let result_of = |package: &Value| {
+            let key = package["key"].as_str().unwrap();
+            let entries = fs::read_dir(self.result(key)).unwrap().map(|entry| entry.unwrap().path());
+            let own = ["result.json", "log.gz"];
+            let files = entries
+                .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), path))
+                .filter(|(name, _)| !own.contains(&name.as_str()));
+            let files = files.map(|(name, path)| (name, fs::read(path).unwrap())).collect();
+            (package["package"].as_str().unwrap().to_owned(), files)
+        };
+        with_result.map(result_of).collect()
+    }
+
+    /// The directory of a result.
+    pub(crate) fn result(&self, key: &str) -> PathBuf {
+        self.work().join("pool").join(&key[..2]).join(key)
+    }
+
+    /// Nothing of any task is left: no directory, no mount, no process with this value of the variable `MARK`.
+    #[track_caller]
+    pub(crate) fn assert_nothing_left(&self, mark: &str) {
+        let tasks = self.work().join("build/tasks");
+        let left: Vec<PathBuf> =
+            fs::read_dir(tasks).into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(left, Vec::<PathBuf>::new(), "directories of tasks");
+        self.assert_nothing_runs(mark);
+    }
+
+    /// No process has this value of the variable `MARK`, and nothing is mounted below the directory of the test.
+    #[track_caller]
+    pub(crate) fn assert_nothing_runs(&self, mark: &str) {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let here = self.scenario.beside("").display().to_string();
+        assert!(!mounts.contains(&here), "{mounts}");
+        crate::workshop::eventually("no process is left", || processes_with(mark).is_empty());
+    }
+
+    pub(crate) fn who(&self) -> &'static str {
+        if self.is_ordinary { "an ordinary user" } else { "root" }
+    }
+}
+
+impl BulkRun {
+    #[track_caller]
+    pub(crate) fn of(output: &std::process::Output) -> Self {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let code = output.status.code().expect("the program ended by itself");
+        let report = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        Self { code, report, said }
+    }
+
+    /// The run as it must be that ends with this code.
+    #[track_caller]
+    pub(crate) fn ends(self, code: i32) -> Self {
+        let details = self.packages().iter().filter_map(|package| package["detail"].as_str());
+        let details: Vec<&str> = details.collect();
+        assert_eq!(self.code, code, "{}{:#?}\n{details:#?}", self.said, self.states());
+        self
+    }
+
+    pub(crate) fn packages(&self) -> &[Value] {
+        self.report["packages"].as_array().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    #[track_caller]
+    pub(crate) fn package(&self, name: &str) -> &Value {
+        let found = self.packages().iter().find(|package| package["package"] == name);
+        found.unwrap_or_else(|| panic!("{name} is not in {:#}", self.report))
+    }
+
+    /// The states of the packages, a line each: `chain-1.0 done`, `fails-1.0 failed (exit)`.
+    pub(crate) fn states(&self) -> Vec<String> {
+        let state = |package: &Value| {
+            let cause = package["cause"].as_str().map(|cause| format!(" ({cause})")).unwrap_or_default();
+            let word = |field: &str| package[field].as_str().unwrap().to_owned();
+            format!("{} {}{cause}", word("package"), word("state"))
+        };
+        self.packages().iter().map(state).collect()
+    }
+
+    /// The names of the packages in a state, without their version.
+    pub(crate) fn in_state(&self, state: &str) -> Vec<String> {
+        let packages = self.packages().iter().filter(|package| package["state"] == state);
+        packages.map(|package| package["package"].as_str().unwrap().replace("-1.0", "")).collect()
+    }
+
+    /// Why a package failed, in words.
+    #[track_caller]
+    pub(crate) fn detail(&self, name: &str) -> &str {
+        self.package(name)["detail"].as_str().unwrap_or_default()
+    }
+}
+
+/// Root, if the test is root, and an ordinary user.
+pub(crate) fn everybody() -> Vec<bool> {
+    if is_root() { vec![false, true] } else { vec![true] }
+}
+
+/// Says of two sets of results what differs.
+#[track_caller]
+pub(crate) fn assert_same_results(
+    one: &BTreeMap<String, ResultFiles>,
+    other: &BTreeMap<String, ResultFiles>,
+) {
+    assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
+    assert_eq!(different(one, other), Vec::<&str>::new());
+}
+
+/// The packages whose results differ, without their version.
+pub(crate) fn different<'a>(
+    one: &'a BTreeMap<String, ResultFiles>,
+    other: &BTreeMap<String, ResultFiles>,
+) -> Vec<&'a str> {
+    let differing = one.iter().filter(|(package, files)| other.get(*package) != Some(files));
+    differing.map(|(package, _)| package.strip_suffix("-1.0").unwrap_or(package)).collect()
+}
+
+/// The processes that have this value of the variable `MARK`.
+pub(crate) fn processes_with(mark: &str) -> Vec<i32> {
+    let wanted = format!("MARK={mark}").into_bytes();
+    let numbers = fs::read_dir("/proc").unwrap().flatten();
+    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let is_marked = |number: &i32| {
+        let environment = fs::read(Path::new("/proc").join(number.to_string()).join("environ"));
+        let environment = environment.unwrap_or_default();
+        environment.split(|&byte| byte == 0).any(|variable| variable == wanted)
+    };
+    numbers.filter(is_marked).filter(|number| crate::workshop::runs(&number.to_string())).collect()
+}
+
+/// A word that no other test has.
+pub(crate) fn mark() -> String {
+    patchadm_rootfs::random().unwrap().to_string()
+}
+
+/// Whether root, or an ordinary user, may make namespaces here.
+fn has_namespaces(is_ordinary: bool) -> bool {
+    static OF_ROOT: LazyLock<bool> = LazyLock::new(|| may_enter(false));
+    static OF_USER: LazyLock<bool> = LazyLock::new(|| may_enter(true));
+    if is_ordinary { *OF_USER } else { *OF_ROOT }
+}
+
+fn may_enter(is_ordinary: bool) -> bool {
+    StagedRoot::new(is_ordinary).enter("", &["true"]).code == 0
+}

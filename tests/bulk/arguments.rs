@@ -1,0 +1,96 @@
+//! What the verb is told that cannot be, and directories that it does not use.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{BulkBuild, BulkRun, mark, processes_with};
+use crate::scenario::is_root;
+use crate::workshop::eventually;
+
+#[test]
+fn wrong_arguments_and_settings_are_refused_and_nothing_starts() {
+    let Some(build) = BulkBuild::of_recipes("wrong_arguments…", !is_root(), "slot=local 1\n") else {
+        return;
+    };
+    build.recipe("good", "", "mkdir $DESTDIR/opt\n");
+    let tree = build.tree().display().to_string();
+    let conf = fs::read_to_string(build.work().join("bulk.conf")).unwrap();
+    for (line, code, why) in [
+        ("", 1, ""),
+        ("dance @WORK@", 1, "dance"),
+        ("run", 1, "WORK"),
+        ("run @WORK@ nothing", 1, "nothing"),
+        ("run @WORK@ good-2.0", 1, "good-2.0"),
+        ("run @WORK@ --jobs 0", 1, "0"),
+        ("run @WORK@ --rebuild", 1, "--rebuild"),
+        ("run @WORK@/nowhere", 27, "nowhere"),
+        ("run @WORK@/pool", 27, "bulk.conf"),
+        ("log @WORK@ good-1.0", 1, "there is no log of good-1.0"),
+        ("log @WORK@ ../../id", 1, "there is no log"),
+        ("init @WORK@ --tree /", 1, "not empty"),
+        ("init @WORK@", 1, "--tree"),
+    ] {
+        let said = build.action(line).fails(code);
+        assert!(said.contains(why), "<{line}>: {said}");
+    }
+    for (lines, code, why) in [
+        ("slots=local 2\n", 1, "slot"),
+        ("time=1x\n", 1, "time"),
+        ("check=none\ncheck=none\n", 1, "check"),
+        (&format!("pool={tree}/pool\n"), 1, "pool"),
+        ("nonsense\n", 1, ""),
+    ] {
+        build.set(lines);
+        let line = 1 + conf.lines().count() + lines.lines().count() - 1;
+        let said = build.action("run @WORK@").fails(code);
+        assert!(said.contains(why), "<{lines}>: {said}");
+        if !lines.starts_with("pool") {
+            assert!(said.contains(&format!("line {line}")), "<{lines}>: {said}");
+        }
+        fs::write(build.work().join("bulk.conf"), &conf).unwrap();
+    }
+    assert_eq!(build.journal(1).len(), 0);
+    fs::set_permissions(build.work(), fs::Permissions::from_mode(0o777)).unwrap();
+    build.action("run @WORK@").fails(3);
+    fs::set_permissions(build.work(), fs::Permissions::from_mode(0o755)).unwrap();
+    build.run("good").ends(0);
+}
+
+#[test]
+fn one_run_at_a_time_and_what_was_interrupted_goes_on() {
+    let mark = mark();
+    let settings = format!("slot=local 2\ncheck=none\nenv=MARK={mark}\n");
+    let Some(build) = BulkBuild::of_recipes("one_run_at_a_time…", !is_root(), &settings) else { return };
+    build.recipe("quick", "", "mkdir $DESTDIR/opt\n");
+    build.recipe("slow", "", "echo begun\n[ -e $TREE/go ] || sleep 1000\nmkdir $DESTDIR/opt\n");
+    build.recipe("user", "ALL_DEPENDS=slow-[0-9]*\n", "mkdir $DESTDIR/opt\n");
+    let running = build.running("").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let log = build.work().join("runs/1/logs/slow-1.0.log");
+    eventually("the slow one has begun, the quick one is done", || {
+        fs::read_to_string(&log).is_ok_and(|log| log.contains("begun"))
+            && build.journal(1).iter().any(|line| line["package"] == "quick-1.0" && line["state"] == "done")
+    });
+    assert!(!processes_with(&mark).is_empty());
+    let said = build.action("run @WORK@").fails(64);
+    assert!(said.contains(&running.id().to_string()), "{said}");
+    // Readers need no lock.
+    assert_eq!(build.log("slow-1.0"), "begun\n");
+
+    let number = Pid::from_raw(i32::try_from(running.id()).unwrap()).unwrap();
+    for _ in 0..2 {
+        kill_process(number, Signal::INT).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+    }
+    let interrupted = running.wait_with_output().unwrap();
+    BulkRun::of(&interrupted).ends(130);
+    build.assert_nothing_left(&mark);
+
+    build.write("go", "");
+    let run = build.run("").ends(0);
+    assert_eq!((run.report["run"].as_u64(), run.report["continued"].as_bool()), (Some(1), Some(true)));
+    assert_eq!(run.in_state("done"), ["quick", "slow", "user"]);
+    assert_eq!(build.started(1).iter().filter(|package| *package == "quick-1.0").count(), 1);
+}

@@ -1,0 +1,100 @@
+//! Builds that go over a limit: each ends with its cause, nothing of it is left, and its neighbour is built as ever.
+
+use super::{BulkBuild, BulkRun, everybody, mark};
+
+/// What each of them does first: it leaves processes that ignore signals, in sessions of their own.
+const DAEMONS: &str = "trap '' TERM HUP INT\n\
+    setsid sh -c 'trap \"\" TERM HUP INT; sleep 1000; sleep 1000' &\n";
+
+/// Recipes: name, limits, script, cause, and how its reason begins and ends.
+const OVER: [(&str, &str, &str, &str, (&str, &str)); 10] = [
+    ("time", "time=1", "while sleep 0.1; do echo on; done", "time", ("1 s", ", limit 1")),
+    ("silence", "silence=1", "sleep 1000", "silence", ("no output for 1 s", ", limit 1")),
+    ("cpu", "cpu=1", "while :; do :; done", "cpu", ("a process with ", ", limit 1")),
+    ("cpu-of-child", "cpu=1", "sh -c 'while :; do :; done'", "cpu", ("a process with ", ", limit 1")),
+    (
+        "memory",
+        "memory=64M",
+        "head -c 200M /dev/zero | tail; sleep 1000",
+        "memory",
+        ("", " bytes of memory, limit 67108864"),
+    ),
+    (
+        "processes",
+        "processes=20",
+        "for n in $(seq 40); do sleep 1000 & done; sleep 1000",
+        "processes",
+        ("", " processes, limit 20"),
+    ),
+    (
+        "disk",
+        "disk=10M",
+        "for n in $(seq 20); do head -c 1M /dev/urandom > $n; done; sleep 1000",
+        "disk",
+        ("", " bytes on the disk, limit 10485760"),
+    ),
+    (
+        "disk-of-out",
+        "disk=10M",
+        "for n in $(seq 20); do head -c 1M /dev/urandom > $OUT/$n; done; sleep 1000",
+        "disk",
+        ("", " bytes on the disk, limit 10485760"),
+    ),
+    (
+        "disk-by-one-file",
+        "disk=10M",
+        "head -c 20M /dev/urandom > file",
+        "disk",
+        ("", " bytes on the disk, limit 10485760"),
+    ),
+    ("output", "output=100K", "yes", "output", ("", " bytes of output, limit 102400")),
+];
+
+#[test]
+fn a_build_over_a_limit_ends_with_its_cause_and_nothing_of_it_is_left() {
+    for is_ordinary in everybody() {
+        let mark = mark();
+        let settings = format!("slot=local 5\ncheck=none\nenv=MARK={mark}\n");
+        let Some(build) = BulkBuild::of_recipes("a_build_over_a_limit…", is_ordinary, &settings) else {
+            continue;
+        };
+        for (name, limits, script, ..) in OVER {
+            build.recipe(name, &format!("LIMITS={limits}\n"), &format!("{DAEMONS}{script}\n"));
+        }
+        build.recipe("neighbour", "", "for n in 1 2 3 4; do sleep 1; done; mkdir $DESTDIR/opt\n");
+        build.recipe("user", "ALL_DEPENDS=neighbour-[0-9]*\n", "mkdir $DESTDIR/opt\n");
+        let run = build.run("").ends(10);
+        build.assert_nothing_left(&mark);
+        for (name, _, _, cause, (begin, end)) in OVER {
+            let package = format!("{name}-1.0");
+            let failed = run.package(&package);
+            let told = (failed["state"].as_str().unwrap(), failed["cause"].as_str());
+            assert_eq!(told, ("failed", Some(cause)), "{}: {package}", build.who());
+            let detail = run.detail(&package);
+            assert!(detail.starts_with(begin) && detail.ends_with(end), "{package}: {detail}");
+        }
+        assert_eq!(run.in_state("done"), ["neighbour", "user"]);
+        is_remembered_until_a_limit_is_wider(&build, &run);
+    }
+}
+
+/// A failure by a limit is tried again where that limit is wider now, and only there.
+fn is_remembered_until_a_limit_is_wider(build: &BulkBuild, before: &BulkRun) {
+    build.set("limit=silence time=3 silence=2\n");
+    let after = build.run("").ends(10);
+    assert_eq!(build.started(2), ["silence-1.0"]);
+    assert_eq!(after.in_state("failed"), before.in_state("failed"));
+    assert!(after.detail("silence-1.0").starts_with("no output for 2 s"), "{}", after.detail("silence-1.0"));
+}
+
+#[test]
+fn what_is_reserved_and_not_used_is_no_memory() {
+    let settings = "slot=local 1\ncheck=none\nmemory=64M\n";
+    let Some(build) = BulkBuild::of_sample("what_is_reserved…", true, settings) else { return };
+    let reserves = "#include <sys/mman.h>\n#include <unistd.h>\nint main(void) {\n\
+        void *at = mmap(0, 100UL << 30, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);\n\
+        sleep(1);\nreturn at == MAP_FAILED;\n}\n";
+    build.write("tools/fails/src/fails.c", reserves);
+    build.change("tools/fails/make-package", ("mkdir -p", "./fails\nmkdir -p"));
+    build.run("fails").ends(0);
+}

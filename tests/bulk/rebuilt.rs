@@ -1,0 +1,80 @@
+//! What is built again is decided by content, package by package, and the wave stops where the bytes are the same.
+
+use super::{BulkBuild, BulkRun, different};
+use crate::scenario::is_root;
+
+/// The wanted packages of this story, which need eight others.
+const NAMES: &str = "chain linked user";
+
+#[test]
+fn a_change_builds_what_comes_out_different_and_what_uses_that_and_nothing_else() {
+    let settings = "slot=local 2\ncheck=none\n";
+    let Some(build) = BulkBuild::of_sample("a_change_builds…", !is_root(), settings) else { return };
+    // It needs a program that comes out the same whatever the generator of its text is like.
+    build.write(
+        "tools/user/recipe",
+        "PKGNAME=user-1.0\nINCLUDE=../../mk/common\nALL_DEPENDS=generated>=1.0:../../tools/generated\n",
+    );
+    build.write("tools/user/src/Makefile", "all install:\n\tgenerated\n");
+    let first = build.run(NAMES).ends(0);
+    let all = [
+        "chain",
+        "generated",
+        "generator",
+        "libfive",
+        "libfour",
+        "libone",
+        "libstatic",
+        "libthree",
+        "libtwo",
+        "linked",
+        "user",
+    ];
+    assert_eq!(first.in_state("done"), all);
+
+    // A comment, compiled without debug lines.
+    build.change("chain/libone/src/one.c", ("#include", "/* The first one. */ #include"));
+    let commented = build.run(NAMES).ends(0);
+    assert_changed(&build, (&first, &commented), &["libone"], &[]);
+
+    // A function: all that are linked with it are built, and come out as they were, but itself.
+    build.change("chain/libone/src/one.c", (" libone %s", " the library libone %s"));
+    let function = build.run(NAMES).ends(0);
+    let chain = ["chain", "libfive", "libfour", "libone", "libthree", "libtwo"];
+    assert_changed(&build, (&commented, &function), &chain, &["libone"]);
+
+    // A program that is called by the build of another one: that comes out the same, and the wave stops there.
+    build.change("tools/generator/src/generator.c", ("return 0;", "return putchar('\\n') != '\\n';"));
+    let generator = build.run(NAMES).ends(0);
+    assert_changed(&build, (&function, &generator), &["generated", "generator"], &["generator"]);
+
+    // A library that becomes a part of what is linked with it.
+    build.change("static/libstatic/src/name.c", ("\"libstatic\"", "\"the static library\""));
+    let library = build.run(NAMES).ends(0);
+    assert_changed(&build, (&generator, &library), &["libstatic", "linked"], &["libstatic", "linked"]);
+
+    // A file that the record of some names, and whose bytes mean the same.
+    build.change("mk/library.mk", ("# Builds", "# Makes"));
+    let common = build.run(NAMES).ends(0);
+    let libraries = ["libfive", "libfour", "libone", "libthree", "libtwo"];
+    assert_changed(&build, (&library, &common), &libraries, &[]);
+
+    // A file comes, and goes again: what it was then is still in the pool.
+    build.write("chain/libone/src/two.c", "");
+    assert_eq!(build.run(NAMES).ends(0).in_state("done"), ["libone"]);
+    std::fs::remove_file(build.tree().join("chain/libone/src/two.c")).unwrap();
+    assert_eq!(build.run(NAMES).ends(0).in_state("done"), Vec::<String>::new());
+}
+
+/// These were built in the later run, and of them these came out different.
+#[track_caller]
+fn assert_changed(
+    build: &BulkBuild,
+    (before, after): (&BulkRun, &BulkRun),
+    built: &[&str],
+    came_out: &[&str],
+) {
+    assert_eq!(after.in_state("done"), built);
+    assert_eq!(after.in_state("done").len() + after.in_state("up-to-date").len(), 11);
+    assert_eq!(different(&build.results(after), &build.results(before)), came_out);
+}

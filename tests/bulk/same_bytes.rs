@@ -1,0 +1,52 @@
+//! Whoever builds a package, and with whatever habits, gets the same bytes.
+
+use std::process::Command;
+
+use super::{BulkBuild, assert_same_results};
+use crate::scenario::is_root;
+
+/// The command behind a umask and with variables of a user.
+fn with_habits(command: &Command) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "umask 077 && exec \"$@\"", "sh"]).arg(command.get_program()).args(command.get_args());
+    shell.env_clear();
+    for (name, value) in command.get_envs() {
+        shell.env(name, value.unwrap_or_default());
+    }
+    let habits = [
+        ("LC_ALL", "de_DE.UTF-8"),
+        ("LANG", "tr_TR.UTF-8"),
+        ("TZ", "Asia/Tokyo"),
+        ("CFLAGS", "-O0 -g"),
+        ("DESTDIR", "/nowhere"),
+        ("MAKEFLAGS", "-k"),
+        ("HOME", "/nowhere"),
+    ];
+    shell.envs(habits).current_dir("/");
+    shell
+}
+
+#[test]
+fn root_and_an_ordinary_user_get_the_same_bytes_with_other_slots_umask_and_locale() {
+    let Some(one) = BulkBuild::of_sample("root_and_an_ordinary…", !is_root(), "slot=local 1\ncheck=none\n")
+    else {
+        return;
+    };
+    let settings = "slot=local 3\ncheck=none\n";
+    let Some(other) = BulkBuild::of_sample("root_and_an_ordinary…", true, settings) else { return };
+    // The files of the other tree lie in another order.
+    let moved = Command::new("sh")
+        .args(["-c", "for top in *; do mv $top .new && cp -RP .new $top && rm -r .new; done"])
+        .current_dir(other.tree())
+        .status();
+    assert!(moved.unwrap().success());
+    let first = one.run("").ends(0);
+    let running = other.running("");
+    let mut habits = with_habits(&running);
+    if running.get_program() != env!("CARGO_BIN_EXE_patchadm") {
+        crate::everyman::become_ordinary(&mut habits);
+    }
+    let second = super::BulkRun::of(&habits.output().unwrap()).ends(0);
+    assert_eq!((first.in_state("done").len(), second.in_state("done").len()), (21, 21), "{}", other.who());
+    assert_same_results(&one.results(&first), &other.results(&second));
+}
