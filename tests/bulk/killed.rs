@@ -24,7 +24,7 @@ const RECIPES: [(&str, &str); 7] = [
 ];
 
 /// What each of them does: it takes a moment, leaves a process, and writes of what it is made.
-const SCRIPT: &str = "setsid sleep 1000 &\nsleep 0.0$((RANDOM_PART)); mkdir $DESTDIR/opt\n\
+const SCRIPT: &str = "setsid sleep 1000 &\nsleep 0.0@MOMENT@; mkdir $DESTDIR/opt\n\
     cat /opt/* > $DESTDIR/opt/$PKGNAME 2>/dev/null || :; echo $PKGNAME >> $DESTDIR/opt/$PKGNAME\n";
 
 fn kill(number: u32) {
@@ -99,7 +99,7 @@ fn the_next_run_goes_on_whatever_was_killed_and_comes_to_the_same() {
             fs::write(canary, "alive\n").unwrap();
         }
         for (number, (name, needs)) in RECIPES.iter().enumerate() {
-            let script = SCRIPT.replace("$((RANDOM_PART))", &(number % 4 * 2).to_string());
+            let script = SCRIPT.replace("@MOMENT@", &(number % 4 * 2).to_string());
             build.recipe(name, &format!("ALL_DEPENDS={needs}\n"), &script);
         }
         let names = RECIPES.map(|(name, _)| name).join(" ");

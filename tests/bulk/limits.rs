@@ -6,8 +6,10 @@ use super::{BulkBuild, BulkRun, everybody, mark};
 const DAEMONS: &str = "trap '' TERM HUP INT\n\
     setsid sh -c 'trap \"\" TERM HUP INT; sleep 1000; sleep 1000' &\n";
 
-/// Recipes: name, limits, script, cause, and how its reason begins and ends.
-const OVER: [(&str, &str, &str, &str, (&str, &str)); 10] = [
+/// A recipe: its name, its limits, its script, its cause, and how the reason begins and ends.
+type Over = (&'static str, &'static str, &'static str, &'static str, (&'static str, &'static str));
+
+const OVER: [Over; 10] = [
     ("time", "time=1", "while sleep 0.1; do echo on; done", "time", ("1 s", ", limit 1")),
     ("silence", "silence=1", "sleep 1000", "silence", ("no output for 1 s", ", limit 1")),
     ("cpu", "cpu=1", "while :; do :; done", "cpu", ("a process with ", ", limit 1")),

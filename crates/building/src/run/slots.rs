@@ -57,8 +57,11 @@ impl RunningTask {
                 said
             });
             let mut said = Vec::new();
-            if let Some(output) = output {
-                read_events(BufReader::new(output), package, &sender, &mut said);
+            let has_ended =
+                output.is_some_and(|output| read_events(BufReader::new(output), package, &sender, &mut said));
+            if has_ended {
+                // The package may have another task already, which is not the one that is gone.
+                return;
             }
             said.extend(errors.join().unwrap_or_default());
             let begin = said.len().saturating_sub(MOST_SAID);
@@ -93,25 +96,27 @@ impl RunningTask {
     }
 }
 
-/// Reads events to the end; other lines are kept as what was said.
+/// Reads events to the end of the task, or of what it says; other lines are kept as what was said. Returns whether the task
+/// has told its end.
 fn read_events(
     mut output: BufReader<impl io::Read>,
     package: u32,
     sender: &Sender<(u32, TaskMessage)>,
     said: &mut Vec<u8>,
-) {
+) -> bool {
     let mut line = Vec::new();
     loop {
         line.clear();
         let read = (&mut output).take(LONGEST_LINE as u64).read_until(b'\n', &mut line);
         match read {
-            Ok(0) | Err(_) => return,
+            Ok(0) | Err(_) => return false,
             Ok(_) => {}
         }
         match serde_json::from_slice::<TaskEvent>(&line) {
             Ok(event) => {
-                if sender.send((package, TaskMessage::Event(event))).is_err() {
-                    return;
+                let is_end = matches!(event, TaskEvent::End(_));
+                if sender.send((package, TaskMessage::Event(event))).is_err() || is_end {
+                    return is_end;
                 }
             }
             Err(_) if said.len() < MOST_SAID => said.extend(&line),
