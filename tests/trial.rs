@@ -520,6 +520,7 @@ fn what_a_refusal_says_to_do_is_done_and_accepted() {
     stage.run(add).ok();
 
     let (stage, before) = on_trial();
+    kill_waiter(&stage);
     let archive = stage.at("/var/sadm/pkg/ACMEweb/save/100-01/undo.files");
     let whole = fs::read(&archive).unwrap();
     fs::remove_file(&archive).unwrap();
@@ -532,6 +533,7 @@ fn what_a_refusal_says_to_do_is_done_and_accepted() {
     assert!(type_it(&stage, &said, &[]).ok().contains(": undone)"));
 
     let (stage, _) = on_trial();
+    kill_waiter(&stage);
     let_it_expire(&stage);
     let said = stage.run("plan -R @ROOT@ delivered/200-01").fails(65);
     type_it(&stage, &said, &[]).ok();
