@@ -63,10 +63,14 @@ fn keys(build: &BulkBuild) -> BTreeSet<String> {
     keys
 }
 
-/// Whether a process is one of the two that make a sandbox.
+/// Whether a process is one of the two that make a sandbox, and not a child of theirs that is about to become the command.
 fn makes_sandbox(process: u32) -> bool {
     let words = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
-    words.split(|&byte| byte == 0).any(|word| word.starts_with(b"__enclose"))
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    let numbers: Vec<&str> = numbers.split_ascii_whitespace().collect();
+    let is_outside_or_first = numbers.len() == 1 || numbers.last() == Some(&"1");
+    is_outside_or_first && words.split(|&byte| byte == 0).any(|word| word.starts_with(b"__enclose"))
 }
 
 /// Kills something of a run that goes on: the master, the process of a task, one of the two that make a

@@ -178,7 +178,11 @@ fn put(dir: &Dir, name: &str, text: &str, mode: u32) -> Result<(), RootError> {
 pub(crate) fn made(dir: &Dir, name: &[u8]) -> Result<Dir, RootError> {
     match dir.look(name)? {
         Some(_) => dir.dir(name),
-        None => dir.make_dir(name, Mode::of(0o755)),
+        None => match dir.make_dir(name, Mode::of(0o755)) {
+            // Another task or thread was quicker.
+            Err(_) if dir.look(name)?.is_some() => dir.dir(name),
+            made => made,
+        },
     }
 }
 
