@@ -43,7 +43,8 @@ pub(crate) fn record(stage: &Scenario) -> Value {
 }
 
 /// Kills the process that waits for the end of the trial, so that somebody else ends it.
-pub(crate) fn kill_waiter(stage: &Scenario) {
+pub(crate) fn kill_waiter(stage: &Scenario) -> bool {
+    let mut is_killed = false;
     let root = stage.root().canonicalize().unwrap();
     for process in fs::read_dir("/proc").unwrap().flatten() {
         let words = fs::read(process.path().join("cmdline")).unwrap_or_default();
@@ -53,17 +54,28 @@ pub(crate) fn kill_waiter(stage: &Scenario) {
         let number = process.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
         if let Some(number) = number.filter(|_| is_waiter) {
             // It may have ended meanwhile. One that is being killed has no words any more.
-            let _ = kill_process(number, Signal::KILL);
+            is_killed |= kill_process(number, Signal::KILL).is_ok();
             while fs::read(process.path().join("cmdline")).is_ok_and(|words| !words.is_empty()) {
                 thread::sleep(Duration::from_millis(1));
             }
         }
     }
+    is_killed
+}
+
+/// Does the same, also to one that has only begun and is not yet known by its words.
+fn kill_starting_waiter(stage: &Scenario) {
+    for _ in 0..100 {
+        if kill_waiter(stage) {
+            return;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Changes the record as another boot, or the passing of time, would have it.
 fn change_record(stage: &Scenario, change: impl Fn(&mut Value)) {
-    kill_waiter(stage);
+    kill_starting_waiter(stage);
     let text = stage.text(RECORD);
     let mut record: Value = serde_json::from_str(&text).unwrap();
     change(&mut record);
@@ -520,7 +532,6 @@ fn what_a_refusal_says_to_do_is_done_and_accepted() {
     stage.run(add).ok();
 
     let (stage, before) = on_trial();
-    kill_waiter(&stage);
     let archive = stage.at("/var/sadm/pkg/ACMEweb/save/100-01/undo.files");
     let whole = fs::read(&archive).unwrap();
     fs::remove_file(&archive).unwrap();
@@ -533,7 +544,6 @@ fn what_a_refusal_says_to_do_is_done_and_accepted() {
     assert!(type_it(&stage, &said, &[]).ok().contains(": undone)"));
 
     let (stage, _) = on_trial();
-    kill_waiter(&stage);
     let_it_expire(&stage);
     let said = stage.run("plan -R @ROOT@ delivered/200-01").fails(65);
     type_it(&stage, &said, &[]).ok();

@@ -94,7 +94,7 @@ fn finished_packages_and_other_files_are_results() {
             "ALL_DEPENDS=files-[0-9]*\n",
             "mkdir $DESTDIR/opt; cat $PACKAGES/*.tgz > $DESTDIR/opt/both\n",
         );
-        let run = build.run("").ends(0);
+        let run = build.run("--no-set").ends(0);
         let results = build.results(&run);
         let names = |package: &str| results[package].keys().cloned().collect::<Vec<_>>();
         assert_eq!(names("copied-1.0"), ["good.pkg"]);

@@ -93,9 +93,11 @@ fn assert_programs_run(build: &BulkBuild) {
     let stage = &build.scenario;
     fs::write(stage.beside("admin"), ADMIN).unwrap();
     let mut packages = Vec::new();
+    // Beside results the pool has a lock and a list of who uses it.
     for shelf in fs::read_dir(build.work().join("pool")).unwrap().flatten() {
-        for result in fs::read_dir(shelf.path()).unwrap().flatten() {
-            packages.extend(fs::read_dir(result.path()).unwrap().map(|entry| entry.unwrap().path()));
+        for result in fs::read_dir(shelf.path()).into_iter().flatten().flatten() {
+            let files = fs::read_dir(result.path()).into_iter().flatten();
+            packages.extend(files.map(|entry| entry.unwrap().path()));
         }
     }
     packages.retain(|path| path.extension().is_some_and(|extension| extension == "pkg"));
