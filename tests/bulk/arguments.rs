@@ -94,3 +94,38 @@ fn one_run_at_a_time_and_what_was_interrupted_goes_on() {
     assert_eq!(run.in_state("done"), ["quick", "slow", "user"]);
     assert_eq!(build.started(1).iter().filter(|package| *package == "quick-1.0").count(), 1);
 }
+
+#[test]
+fn a_list_says_what_is_wanted_and_only_that_of_the_settings_gives_a_set() {
+    let Some(build) = BulkBuild::of_recipes("a_list…", !is_root(), "slot=local 1\n") else { return };
+    for name in ["one", "two", "three"] {
+        build.recipe(name, "", &format!("mkdir $DESTDIR/opt; echo {name} > $DESTDIR/opt/{name}\n"));
+    }
+    let list = build.work().join("names");
+    fs::write(&list, "# some\none\ntwo-1.0 # this one, too\n").unwrap();
+    let named = build.run(&format!("--list {}", list.display())).ends(0);
+    assert_eq!(named.states(), ["one-1.0 done", "two-1.0 done"]);
+    assert!(named.report["set"].is_null());
+    build.set(&format!("list={}\n", list.display()));
+    let all = build.run("").ends(0);
+    assert_eq!(all.in_state("up-to-date"), ["one", "two"]);
+    assert_eq!(all.report["set"]["packages"], 2);
+    fs::write(&list, "# nothing\n").unwrap();
+    build.run("").ends(1);
+}
+
+#[test]
+fn a_recipe_that_changes_while_it_is_built_has_no_result_and_the_next_run_builds_it() {
+    let Some(build) = BulkBuild::of_recipes("a_recipe_that_changes…", !is_root(), "slot=local 1\n") else {
+        return;
+    };
+    let script = "while [ ! -e $TREE/changes/go ]; do sleep 0.1; done; mkdir $DESTDIR/opt; echo x > $DESTDIR/opt/x\n";
+    build.recipe("changes", "", script);
+    let mut running = build.running("changes").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    eventually("the build begins", || !build.started(1).is_empty());
+    build.write("changes/go", "");
+    assert_eq!(running.wait().unwrap().code(), Some(10));
+    let again = build.run("changes").ends(0);
+    assert_eq!(again.states(), ["changes-1.0 done"]);
+    assert!(build.log("changes-1.0").contains("was successful"), "{}", build.log("changes-1.0"));
+}

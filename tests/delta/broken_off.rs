@@ -155,7 +155,8 @@ fn an_interrupted_run_leaves_nothing_half_made() {
                 let private: Vec<String> = work(&stage).into_keys().filter(is_private).collect();
                 assert!(private.is_empty(), "{call} {number}: {private:?}");
             }
-            assert_eq!(delta(&stage, story.options).code, 0);
+            let again = delta(&stage, story.options);
+            assert_eq!(again.code, 0, "{call} {number}: {}", again.stderr);
             assert!(work(&stage) == expected, "{} {call} {number}", story.options);
         }
     }

@@ -1,6 +1,6 @@
 //! The inputs of a result: everything that can change its bytes, as digests.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use patchadm_bulk::conf::{BuildIdentity, BuildNetwork, Configuration, KeyDepends};
@@ -97,16 +97,7 @@ impl<'a> KeyMaker<'a> {
         inputs: &mut KeyInputs,
     ) -> Result<(), String> {
         let location = record.location().as_str();
-        let files = files_of_recipe(&self.conf.tree, location).map_err(|error| error.to_string())?;
-        for file in files {
-            match file.kind {
-                RecipeFileKind::File(is_executable) => {
-                    let digest = self.digest(&file.at).ok_or(format!("{} is gone", file.path))?;
-                    inputs.set_file(&file.path, is_executable, digest);
-                }
-                RecipeFileKind::Link(target) => inputs.set_link(&file.path, &target),
-            }
-        }
+        add_recipe(&self.conf.tree, location, &mut |path| self.digest(path), inputs)?;
         if self.conf.key_depends == KeyDepends::Location {
             return Ok(());
         }
@@ -117,6 +108,39 @@ impl<'a> KeyMaker<'a> {
         }
         Ok(())
     }
+}
+
+/// Adds the files of a recipe.
+fn add_recipe(
+    tree: &Path,
+    location: &str,
+    digest: &mut dyn FnMut(&Path) -> Option<Digest>,
+    inputs: &mut KeyInputs,
+) -> Result<(), String> {
+    for file in files_of_recipe(tree, location).map_err(|error| error.to_string())? {
+        match file.kind {
+            RecipeFileKind::File(is_executable) => {
+                let digest = digest(&file.at).ok_or(format!("{} is gone", file.path))?;
+                inputs.set_file(&file.path, is_executable, digest);
+            }
+            RecipeFileKind::Link(target) => inputs.set_link(&file.path, &target),
+        }
+    }
+    Ok(())
+}
+
+/// Returns the first file of a recipe that is not as these inputs have it.
+pub(crate) fn changed_file(tree: &Path, location: &str, inputs: &KeyInputs) -> Option<String> {
+    let mut now = KeyInputs::new();
+    if let Err(reason) = add_recipe(tree, location, &mut |path| digest_of(path), &mut now) {
+        return Some(reason);
+    }
+    let of_recipe = |inputs: &KeyInputs| -> BTreeMap<String, Digest> {
+        let files = inputs.iter().filter_map(|(name, digest)| Some((name.strip_prefix("file:")?, *digest)));
+        files.map(|(name, digest)| (name.to_owned(), digest)).collect()
+    };
+    let (then, now) = (of_recipe(inputs), of_recipe(&now));
+    then.keys().chain(now.keys()).find(|name| then.get(*name) != now.get(*name)).cloned()
 }
 
 /// Tells whether a package is built with the network of the host.

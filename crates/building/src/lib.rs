@@ -23,6 +23,7 @@ mod file_copy;
 mod installed;
 mod keys;
 pub mod logs;
+pub mod name_list;
 pub mod pool;
 pub mod pool_use;
 pub mod prune;

@@ -1,6 +1,9 @@
 //! How the actions of a bulk build end that could not be done.
 
+use std::io::ErrorKind;
+
 use crate::reply::{Exit, ExitCause, Stop};
+use patchadm_building::name_list::NameListError;
 use patchadm_building::prune::PruneError;
 use patchadm_building::run::RunError;
 use patchadm_building::scan::ScanError;
@@ -15,6 +18,9 @@ const DAMAGED: u8 = 33;
 
 /// The code where packages failed, or the tree cannot be listed.
 pub(super) const FAILED: u8 = 10;
+
+/// The code where namespaces are not allowed.
+const NOT_ALLOWED: u8 = 36;
 
 /// The code where no slot can work.
 pub(super) const NO_SLOT: u8 = 40;
@@ -42,6 +48,10 @@ pub(super) fn run_failed(error: &RunError) -> Stop {
         RunError::Scan(ScanError::Interrupted(signal)) | RunError::Set(SetError::Interrupted(signal)) => {
             Exit::by_signal(*signal)
         }
+        RunError::User(_) => Exit::failed(ExitCause::Usage),
+        RunError::Scan(ScanError::Sandbox(error)) if error.kind() == ErrorKind::PermissionDenied => {
+            Exit::new(NOT_ALLOWED, ExitCause::NoRights)
+        }
         RunError::Scan(_) => Exit::new(FAILED, ExitCause::DamagedInput),
         RunError::Unknown(_) => Exit::failed(ExitCause::NotFound),
         RunError::Journal { .. } | RunError::Set(_) => Exit::new(DAMAGED, ExitCause::DamagedInput),
@@ -49,6 +59,11 @@ pub(super) fn run_failed(error: &RunError) -> Stop {
         RunError::NoSlot(_) => Exit::new(NO_SLOT, ExitCause::Internal),
     };
     Stop::Refused { exit, message: error.to_string() }
+}
+
+/// Returns the end of a run whose list of names cannot be used.
+pub(super) fn list_failed(error: &NameListError) -> Stop {
+    Stop::Refused { exit: Exit::failed(ExitCause::Usage), message: error.to_string() }
 }
 
 /// Returns the end of a release that was refused.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use chrono::{SecondsFormat, Utc};
 use serde::Serialize;
 
-use super::ends::{FAILED, NO_SLOT, run_failed, work_failed};
+use super::ends::{FAILED, NO_SLOT, list_failed, run_failed, work_failed};
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::{CommandReport, Exit, ExitCause, Reply};
@@ -14,6 +14,7 @@ use crate::surroundings::caller::with_signals;
 use crate::verbs::options::RootlessOptions;
 use patchadm_building::base::{base_digest, base_layer, build_user};
 use patchadm_building::driver::Driver;
+use patchadm_building::name_list::read_names;
 use patchadm_building::run::{RunError, RunEvent, RunOutcome, RunRequest, base_of, run as carry_out};
 use patchadm_building::work::Work;
 use patchadm_bulk::journal::PackageState;
@@ -25,6 +26,9 @@ const USAGE: &str = "patchadm bulk run WORK [NAME...] [option...]";
 /// Build the packages of a tree, and tell what failed, why, and who waits for it
 #[derive(clap::Parser)]
 struct RunArgs {
+    /// Build the packages that this file names, one a line, and what they need
+    #[arg(long, value_name = "FILE", conflicts_with = "names")]
+    list: Option<PathBuf>,
     /// Try packages again that failed before, although nothing has changed
     #[arg(long)]
     retry: bool,
@@ -70,9 +74,14 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     };
     let in_json = call.in_json;
     let mut screen = Output::new(call.program);
+    let names = match args.list.as_ref().or(work.conf.list.as_ref()).filter(|_| args.names.is_empty()) {
+        Some(list) => read_names(list).map_err(|error| list_failed(&error))?,
+        None => args.names.clone(),
+    };
+    let mut notes = Vec::new();
     let now = Utc::now().timestamp_nanos_opt().unwrap_or_default();
     let done = with_signals(|interrupt| {
-        let user = build_user(&work.conf).map_err(RunError::Base)?;
+        let user = build_user(&work.conf).map_err(RunError::User)?;
         let driver = Driver::find(&work)?;
         let base = base_layer(&work.conf, user).map_err(|error| RunError::Base(error.to_string()))?;
         let digest = base_digest(&work.conf).map_err(RunError::Base)?;
@@ -81,7 +90,8 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             driver: &driver,
             base: (&base, digest),
             user,
-            names: &args.names,
+            names: &names,
+            is_whole: args.names.is_empty() && args.list.is_none(),
             retries: args.retry,
             rebuild: &args.rebuild,
             is_new: args.new,
@@ -95,13 +105,18 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             now,
             interrupt,
         };
-        // If standard error cannot be written to, there is no one to tell.
-        carry_out(&request, &mut |event| drop(tell(&mut screen, in_json, &event)))
+        carry_out(&request, &mut |event| {
+            if let RunEvent::Note(note) = event {
+                notes.push(note.to_owned());
+            }
+            // If standard error cannot be written to, there is no one to tell.
+            let _ = tell(&mut screen, in_json, &event);
+        })
     })?;
     let outcome = done.map_err(|error| run_failed(&error))?;
     call.output.heedless();
-    let exit = exit_of(&outcome, &args.names);
-    Ok(Reply::new(exit, BulkRunReport { report: outcome.ended.report, base: base_of(&work) }))
+    let exit = exit_of(&outcome, &names);
+    Ok(Reply::new(exit, BulkRunReport { report: outcome.ended.report, notes, base: base_of(&work) }))
 }
 
 /// Tells what happens, a line for each package.
@@ -153,6 +168,7 @@ fn exit_of(outcome: &RunOutcome, names: &[String]) -> Exit {
 struct BulkRunReport {
     #[serde(flatten)]
     report: RunReport,
+    notes: Vec<String>,
     #[serde(skip)]
     base: String,
 }

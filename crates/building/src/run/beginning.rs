@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use patchadm_bulk::conf::LimitName;
 use patchadm_bulk::history::{BuildEstimates, parse_builds};
 use patchadm_bulk::journal::{PackageOutcome, PackageState};
 use patchadm_bulk::records::{Record, Records};
@@ -79,15 +80,17 @@ pub(super) fn wanted(
     Ok(resolution.graph().with_needs(&selected).into_iter().collect())
 }
 
-/// Returns the work that each package is expected to take.
-pub(super) fn expected(work: &Work, records: &Records) -> Result<Vec<u64>, RootError> {
+/// Returns the work that each package is expected to take, and the memory, in bytes; 0 where nothing is known.
+pub(super) fn expected(work: &Work, records: &Records) -> Result<(Vec<u64>, Vec<u64>), RootError> {
     let bytes = work.dir.read_regular(HISTORY, LARGEST_HISTORY)?.unwrap_or_default();
     let (builds, _) = parse_builds(&bytes);
     let estimates = BuildEstimates::of(&builds);
-    let known: Vec<Option<u64>> =
-        records.iter().map(|record| estimates.duration_of(record.pkgname().as_str())).collect();
+    let names = || records.iter().map(|record| record.pkgname().as_str());
+    let known: Vec<Option<u64>> = names().map(|name| estimates.duration_of(name)).collect();
     let weights: Vec<u32> = records.iter().map(Record::weight).collect();
-    Ok(expected_work(&known, &weights))
+    let limit = work.conf.limits.get(LimitName::Memory).unwrap_or_default();
+    let peaks = names().map(|name| estimates.peak_memory_of(name).unwrap_or(limit)).collect();
+    Ok((expected_work(&known, &weights), peaks))
 }
 
 pub(super) fn digest_of_records(records: &Records) -> Digest {

@@ -36,7 +36,7 @@ pub fn run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<RunOutcome, RunEr
     tell(RunEvent::Begins { run: number, is_continued, packages: wanted.len() });
     let begin = RunBegin { run: number, conf, began, is_continued, known, journal };
     let (ended, journal) = build_all(request, (&records, &resolution), &wanted, begin, tell)?;
-    let is_whole = request.names.is_empty() && work.conf.list.is_none();
+    let is_whole = request.is_whole;
     tell_all(request, RunOutcome { records, resolution, ended, is_whole }, journal, tell)
 }
 
@@ -65,7 +65,7 @@ fn build_all(
     tell: Tell<'_>,
 ) -> Result<(super::results::EndedRun, JournalFile), RunError> {
     let names: Vec<&str> = records.iter().map(|record: &Record| record.pkgname().as_str()).collect();
-    let durations = expected(request.work, records)?;
+    let (durations, peaks) = expected(request.work, records)?;
     let states = resolution.states();
     let is_task =
         |index: u32| wanted.contains(&index) && matches!(states.get(index as usize), Some(Resolved::Open));
@@ -73,7 +73,7 @@ fn build_all(
     let outcomes: BTreeMap<_, _> =
         wanted.iter().map(|index| (*index, first_outcome(records, resolution, *index))).collect();
     let (conf, is_continued) = (begin.conf, begin.is_continued);
-    let mut master = Master::of(request, (records, resolution), schedule, outcomes, begin)?;
+    let mut master = Master::of(request, (records, resolution), (schedule, peaks), outcomes, begin)?;
     master.follow(tell)?;
     master.end(conf, is_continued, tell)
 }

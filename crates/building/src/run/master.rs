@@ -47,6 +47,8 @@ pub(super) struct Master<'a> {
     pub(super) records: &'a Records,
     pub(super) resolution: &'a Resolution,
     pub(super) schedule: Schedule<'a>,
+    /// The memory that each package is expected to take, in bytes.
+    pub(super) peaks: Vec<u64>,
     pub(super) keys: KeyMaker<'a>,
     pub(super) pool: Pool,
     pub(super) journal: JournalFile,
@@ -93,7 +95,7 @@ impl<'a> Master<'a> {
     pub(super) fn of(
         request: &'a RunRequest<'a>,
         (records, resolution): (&'a Records, &'a Resolution),
-        schedule: Schedule<'a>,
+        (schedule, peaks): (Schedule<'a>, Vec<u64>),
         outcomes: BTreeMap<u32, PackageOutcome>,
         begin: RunBegin,
     ) -> Result<Self, RunError> {
@@ -104,6 +106,7 @@ impl<'a> Master<'a> {
             records,
             resolution,
             schedule,
+            peaks,
             keys: KeyMaker::of(conf, request.driver, request.base.1),
             pool: Pool::open(&conf.pool)?,
             journal: begin.journal,
@@ -162,11 +165,21 @@ impl Master<'_> {
     /// Starts tasks while there are slots for them.
     fn start_ready(&mut self, tell: Tell<'_>) -> Result<(), RunError> {
         while let Some(slot) = self.free_slot() {
-            let next = self.fetches.next_ready().or_else(|| self.schedule.next_ready());
+            let next = self.fetches.next_ready().or_else(|| self.next_with_room());
             let Some(index) = next else { return Ok(()) };
             self.begin(index, slot, tell)?;
         }
         Ok(())
+    }
+
+    /// Returns the next task for which there is memory. One alone always begins.
+    fn next_with_room(&mut self) -> Option<u32> {
+        let Some(budget) = self.request.work.conf.memory_budget.filter(|_| !self.running.is_empty()) else {
+            return self.schedule.next_ready();
+        };
+        let peak = |index: u32| self.peaks.get(index as usize).copied().unwrap_or_default();
+        let used: u64 = self.running.keys().map(|index| peak(*index)).sum();
+        self.schedule.next_ready_if(|index| used + peak(index) <= budget)
     }
 
     fn free_slot(&self) -> Option<usize> {

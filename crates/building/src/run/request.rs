@@ -26,6 +26,8 @@ pub struct RunRequest<'a> {
     pub user: BuildUser,
     /// The names that are wanted; none for all.
     pub names: &'a [String],
+    /// Whether these are all that the configuration wants, so that the run may have a set.
+    pub is_whole: bool,
     /// Whether failures of earlier runs are tried again.
     pub retries: bool,
     /// The packages that are built although their results are there.
@@ -94,9 +96,12 @@ pub enum RunError {
     /// The driver or the tree.
     #[error(transparent)]
     Driver(#[from] DriverError),
-    /// The base, or the user that builds.
+    /// The base.
     #[error("{0}")]
     Base(String),
+    /// The user that builds.
+    #[error("{0}")]
+    User(String),
     /// The tree could not be scanned.
     #[error(transparent)]
     Scan(#[from] ScanError),

@@ -103,6 +103,7 @@ pub fn enclosure(
         isolation: Isolation {
             has_own_network: !command.has_network,
             host_name: Some(HOST_NAME.to_owned()),
+            gains_no_rights: true,
             capabilities: is_installer.then_some(OF_INSTALLATION),
         },
         command: EnclosedCommand {

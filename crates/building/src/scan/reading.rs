@@ -312,7 +312,14 @@ impl TreeScan<'_> {
             if let Some(signal) = (self.request.interrupt)() {
                 return Err(ScanError::Interrupted(signal));
             }
-            let printed = sandbox.call(Some(location.as_str()))?;
+            let printed = match sandbox.call(Some(location.as_str())) {
+                Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+                    // Somebody may have killed it: another one tells whether that was all.
+                    sandbox = self.sandbox()?;
+                    sandbox.call(Some(location.as_str()))?
+                }
+                called => called?,
+            };
             done.push((location, printed));
             match take() {
                 Some(another) => location = another,

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use patchadm_core::namespaces::EnclosureProcess;
+use patchadm_core::namespaces::{EnclosureError, EnclosureProcess};
 use patchadm_rootfs::Dir;
 
 use super::SCAN_PROCESS;
@@ -79,7 +79,8 @@ impl ScanSandbox {
     }
 
     fn put(&mut self, line: &[u8]) -> io::Result<()> {
-        self.socket.get_mut().write_all(&[line, b"\n"].concat())
+        let put = self.socket.get_mut().write_all(&[line, b"\n"].concat());
+        put.map_err(|_| self.why_it_is_lost(b""))
     }
 
     /// Calls `scan`, for a location or for the list of all. An error is the machine's.
@@ -87,8 +88,7 @@ impl ScanSandbox {
         self.put(&serde_json::to_vec(&location)?)?;
         let mut line = Vec::new();
         (&mut self.socket).take(4096).read_until(b'\n', &mut line)?;
-        let answer: ScanAnswer =
-            serde_json::from_slice(&line).map_err(|_| io::Error::other(self.why_it_is_lost(&line)))?;
+        let answer: ScanAnswer = serde_json::from_slice(&line).map_err(|_| self.why_it_is_lost(&line))?;
         let length = answer.length as u64;
         if length > MOST_PRINTED {
             return Err(io::Error::other("the sandbox of a scan answers nonsense"));
@@ -99,13 +99,17 @@ impl ScanSandbox {
     }
 
     /// Returns why the process does not answer: what it said, or how it ended.
-    fn why_it_is_lost(&mut self, said: &[u8]) -> String {
+    fn why_it_is_lost(&mut self, said: &[u8]) -> io::Error {
         match self.process.take().map(EnclosureProcess::wait) {
-            Some(Err(error)) => error.to_string(),
-            Some(Ok((end, _))) => {
-                format!("the sandbox of a scan ended ({end:?}): {}", String::from_utf8_lossy(said).trim_end())
+            Some(Err(error @ EnclosureError::NotAllowed(_))) => {
+                io::Error::new(io::ErrorKind::PermissionDenied, error.to_string())
             }
-            None => "the sandbox of a scan is gone".to_owned(),
+            Some(Err(error)) => io::Error::other(error.to_string()),
+            Some(Ok((end, _))) => {
+                let said = String::from_utf8_lossy(said);
+                io::Error::other(format!("the sandbox of a scan ended ({end:?}): {}", said.trim_end()))
+            }
+            None => io::Error::other("the sandbox of a scan is gone"),
         }
     }
 }

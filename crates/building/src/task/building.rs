@@ -24,6 +24,7 @@ use super::teller::TaskTeller;
 use crate::driver::DRIVER_INSIDE;
 use crate::file_copy::copy_file;
 use crate::installed::{InstallError, installed_set};
+use crate::keys::changed_file;
 use crate::pool::PoolEntry;
 use crate::sandbox::{
     BuildRoot, BuildUser, SandboxCommand, SandboxEnd, SandboxLimits, SandboxMount, SandboxWatch, StopCause,
@@ -103,6 +104,11 @@ fn built(
     }
     if let Err(failure) = run(inputs, layer, log, teller, costs)? {
         return Ok(Err(failure));
+    }
+    let order = inputs.order;
+    if let Some(file) = changed_file(&inputs.work.conf.tree, &order.location, &order.inputs) {
+        let detail = format!("its recipe was changed while it was built: {file}");
+        return Ok(Err(failure(FailureCause::Result, detail)));
     }
     pack_output(inputs)
 }

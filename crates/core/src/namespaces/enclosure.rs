@@ -51,6 +51,8 @@ pub struct Isolation {
     pub has_own_network: bool,
     /// The host name inside, which then also has queues and semaphores of its own.
     pub host_name: Option<String>,
+    /// Whether no program inside gives its caller more rights: set-id bits have no effect.
+    pub gains_no_rights: bool,
     /// The capabilities that remain, as bits of capabilities(7); `None` for all.
     pub capabilities: Option<u64>,
 }

@@ -68,6 +68,9 @@ fn prepare(
     if let Some(kept) = enclosure.isolation.capabilities.filter(|_| is_superuser) {
         isolation::keep_capabilities(kept)?;
     }
+    if enclosure.isolation.gains_no_rights {
+        isolation::gain_no_rights()?;
+    }
     isolation::restrict(&enclosure.command)?;
     enter_directory(&enclosure.command);
     Ok((locks, notes))

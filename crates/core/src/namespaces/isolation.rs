@@ -66,6 +66,12 @@ fn loopback_request() -> Vec<u8> {
     message
 }
 
+/// Keeps programs from giving more rights to this process and all that it starts.
+pub(super) fn gain_no_rights() -> Result<(), EnclosureError> {
+    rustix::thread::set_no_new_privs(true)
+        .map_err(|errno| EnclosureError::failed("give up", "the rights of set-id programs", errno))
+}
+
 /// Lets go of all capabilities but these, for this process and all that it starts.
 pub(super) fn keep_capabilities(kept: u64) -> Result<(), EnclosureError> {
     for bit in 0..u64::BITS {
