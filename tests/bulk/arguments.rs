@@ -119,7 +119,8 @@ fn a_recipe_that_changes_while_it_is_built_has_no_result_and_the_next_run_builds
     let Some(build) = BulkBuild::of_recipes("a_recipe_that_changes…", !is_root(), "slot=local 1\n") else {
         return;
     };
-    let script = "while [ ! -e $TREE/changes/go ]; do sleep 0.1; done; mkdir $DESTDIR/opt; echo x > $DESTDIR/opt/x\n";
+    let script =
+        "while [ ! -e $TREE/changes/go ]; do sleep 0.1; done; mkdir $DESTDIR/opt; echo x > $DESTDIR/opt/x\n";
     build.recipe("changes", "", script);
     let mut running = build.running("changes").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     eventually("the build begins", || !build.started(1).is_empty());
