@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use patchadm_bulk::conf::SandboxMount;
 use patchadm_bulk::result::Digest;
 use patchadm_core::namespaces::EnclosureEnd;
 use patchadm_rootfs::{Dir, Lock, LockError, NewTree, RootError};
@@ -15,8 +16,8 @@ use crate::base::BaseLayer;
 use crate::file_copy::copy_file;
 use crate::pool::PoolEntry;
 use crate::sandbox::{
-    BuildRoot, BuildUser, SandboxCommand, SandboxError, SandboxLimits, SandboxMount, SandboxWatch, StopCause,
-    TaskLog, enclosure, no_input, run_watched,
+    BuildRoot, BuildUser, SandboxCommand, SandboxError, SandboxLimits, SandboxWatch, StopCause, TaskLog,
+    enclosure, environment, no_input, run_watched,
 };
 use crate::task::place::{TaskPlace, lay_out_temporary, remove_all};
 use crate::work::{PROGRAM, host_directory, made};
@@ -149,27 +150,21 @@ impl Installation<'_> {
     /// Returns the sandbox of a script, and its command.
     fn sandbox(&self, script: &str, words: &[String]) -> std::io::Result<(BuildRoot, SandboxCommand)> {
         let program = std::fs::read_link("/proc/self/exe")?;
-        let mount = |source: &Path, place: &str| SandboxMount {
-            source: source.to_owned(),
-            place: place.to_owned(),
-            is_writable: false,
-        };
         let lower = self.lower.iter().chain([&self.base.layer]).cloned().collect();
         let root = BuildRoot {
             lower,
             upper: self.upper.clone(),
             scratch: self.scratch.clone(),
             host: self.base.mounted.clone(),
-            mounts: vec![mount(&self.packages, "/packages"), mount(&program, "/.program")],
+            mounts: vec![
+                SandboxMount::read_only(&self.packages, "/packages"),
+                SandboxMount::read_only(&program, "/.program"),
+            ],
         };
         let shell = ["/bin/sh", "-c", script, "install"].map(Into::into);
         let command = SandboxCommand {
             words: shell.into_iter().chain(words.iter().map(Into::into)).collect(),
-            environment: vec![
-                ("PATH".into(), "/usr/bin:/bin:/usr/sbin:/sbin".into()),
-                ("LC_ALL".into(), "C".into()),
-                ("TZ".into(), "UTC".into()),
-            ],
+            environment: environment(&[]),
             directory: "/".to_owned(),
             user: BuildUser::Installer,
             has_network: false,

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use patchadm_bulk::conf::SandboxMount;
 use patchadm_core::namespaces::{
     Access, EnclosedCommand, Enclosure, EnclosureTree, HeldLock, Isolation, Layers, MissingPlace, Mount,
     MountSource, ProcessLimit,
@@ -35,17 +36,6 @@ pub struct BuildRoot {
     pub mounts: Vec<SandboxMount>,
 }
 
-/// Something of the host that is mounted in a sandbox.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SandboxMount {
-    /// The directory or file of the host.
-    pub source: PathBuf,
-    /// The path inside.
-    pub place: String,
-    /// Whether it can be written to.
-    pub is_writable: bool,
-}
-
 /// Under whose ids a command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BuildUser {
@@ -72,6 +62,15 @@ pub struct SandboxCommand {
     pub has_network: bool,
 }
 
+/// The part of the environment that is the same in every sandbox.
+const COMMON_ENVIRONMENT: [(&str, &str); 3] =
+    [("PATH", "/usr/bin:/bin:/usr/sbin:/sbin"), ("LC_ALL", "C"), ("TZ", "UTC")];
+
+/// Returns the complete environment of a command: what is the same in every sandbox, and `own`.
+pub(crate) fn environment(own: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    COMMON_ENVIRONMENT.iter().chain(own).map(|(name, value)| (name.into(), value.into())).collect()
+}
+
 /// Returns the enclosure of a command. `lock` is held as long as any process is inside.
 pub fn enclosure(
     root: &BuildRoot,
@@ -88,7 +87,7 @@ pub fn enclosure(
     let named = root
         .mounts
         .iter()
-        .map(|mount| mount_of(&mount.source, mount.place.clone().into(), mount.is_writable));
+        .map(|mount| mount_of(&mount.source, mount.target.clone().into(), mount.is_writable));
     let own = [
         Mount { place: "/proc".into(), source: MountSource::Processes, missing: MissingPlace::Made },
         Mount { place: "/dev".into(), source: MountSource::Devices(Vec::new()), missing: MissingPlace::Made },

@@ -3,8 +3,8 @@
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 
+use patchadm_bulk::conf::SandboxMount;
 use patchadm_core::namespaces::{EnclosureError, EnclosureProcess};
 use patchadm_rootfs::Dir;
 
@@ -12,7 +12,7 @@ use super::SCAN_PROCESS;
 use super::agent::{MOST_PRINTED, ScanAnswer, ScanOrder};
 use crate::base::BaseLayer;
 use crate::driver::{DRIVER_INSIDE, Driver};
-use crate::sandbox::{BuildRoot, BuildUser, SandboxCommand, SandboxLimits, SandboxMount, enclosure};
+use crate::sandbox::{BuildRoot, BuildUser, SandboxCommand, SandboxLimits, enclosure, environment};
 use crate::task::place::{TaskPlace, lay_out_temporary};
 use crate::work::Work;
 
@@ -33,36 +33,23 @@ impl ScanSandbox {
         let upper = Dir::of_host(&place.part("upper")).map_err(io::Error::other)?;
         lay_out_temporary(&upper).map_err(io::Error::other)?;
         let program = std::fs::read_link("/proc/self/exe")?;
-        let mount = |source: &Path, place: &str| SandboxMount {
-            source: source.to_owned(),
-            place: place.to_owned(),
-            is_writable: false,
-        };
         let root = BuildRoot {
             lower: vec![base.layer.clone()],
             upper: place.part("upper"),
             scratch: place.part("scratch"),
             host: base.mounted.clone(),
             mounts: vec![
-                mount(&work.conf.tree, "/tree"),
-                mount(&driver.directory, DRIVER_INSIDE),
-                mount(&program, "/.program"),
+                SandboxMount::read_only(&work.conf.tree, "/tree"),
+                SandboxMount::read_only(&driver.directory, DRIVER_INSIDE),
+                SandboxMount::read_only(&program, "/.program"),
             ],
         };
-        let own = [
-            ("PATH", "/usr/bin:/bin:/usr/sbin:/sbin"),
-            ("HOME", "/tmp"),
-            ("TMPDIR", "/tmp"),
-            ("SHELL", "/bin/sh"),
-            ("LC_ALL", "C"),
-            ("TZ", "UTC"),
-            ("TREE", "/tree"),
-        ];
-        let own = own.into_iter().map(|(name, value)| (name.into(), value.into()));
-        let named = work.conf.env.iter().map(|(name, value)| (name.into(), value.into()));
+        let own = [("HOME", "/tmp"), ("TMPDIR", "/tmp"), ("SHELL", "/bin/sh"), ("TREE", "/tree")];
+        let named = work.conf.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let variables: Vec<_> = own.into_iter().chain(named).collect();
         let command = SandboxCommand {
             words: vec!["/.program".into(), SCAN_PROCESS.into()],
-            environment: own.chain(named).collect(),
+            environment: environment(&variables),
             directory: "/tree".to_owned(),
             user,
             has_network: false,

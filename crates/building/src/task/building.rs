@@ -6,7 +6,7 @@ use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use patchadm_bulk::conf::{CheckLevel, LimitName, Limits};
+use patchadm_bulk::conf::{CheckLevel, LimitName, Limits, SandboxMount};
 use patchadm_bulk::journal::FailureCause;
 use patchadm_core::namespaces::EnclosureEnd;
 use patchadm_rootfs::Dir;
@@ -27,8 +27,8 @@ use crate::installed::{InstallError, installed_set};
 use crate::keys::changed_file;
 use crate::pool::PoolEntry;
 use crate::sandbox::{
-    BuildRoot, BuildUser, SandboxCommand, SandboxEnd, SandboxLimits, SandboxMount, SandboxWatch, StopCause,
-    TaskLog, enclosure, lost, run_watched,
+    BuildRoot, BuildUser, SandboxCommand, SandboxEnd, SandboxLimits, SandboxWatch, StopCause, TaskLog,
+    enclosure, environment, lost, run_watched,
 };
 
 /// A failure of the package, or what the task has found out so far.
@@ -168,7 +168,7 @@ fn run(
     };
     let command = SandboxCommand {
         words: vec![format!("{DRIVER_INSIDE}/build").into()],
-        environment: environment(inputs),
+        environment: build_environment(inputs),
         directory: "/work".to_owned(),
         user: inputs.user,
         has_network: order.has_network,
@@ -253,42 +253,35 @@ fn sandbox_limits(limits: &Limits) -> SandboxLimits {
 /// Returns what is mounted in the sandbox of a build.
 fn mounts(inputs: &TaskInputs<'_>) -> Vec<SandboxMount> {
     let conf = &inputs.work.conf;
-    let mount = |source: &Path, place: &str, is_writable| SandboxMount {
-        source: source.to_owned(),
-        place: place.to_owned(),
+    let part = |name: &str, is_writable| SandboxMount {
         is_writable,
+        source: inputs.place.part(name),
+        target: format!("/{name}").into(),
     };
-    let part = |name: &str, is_writable| mount(&inputs.place.part(name), &format!("/{name}"), is_writable);
     let own = [
-        mount(&conf.tree, "/tree", false),
-        mount(&inputs.driver.directory, DRIVER_INSIDE, false),
+        SandboxMount::read_only(&conf.tree, "/tree"),
+        SandboxMount::read_only(&inputs.driver.directory, DRIVER_INSIDE),
         part("packages", false),
         part("distfiles", false),
         part("work", true),
         part("out", true),
     ];
-    let named = conf
-        .mounts
-        .iter()
-        .map(|named| mount(&named.source, &named.target.to_string_lossy(), named.is_writable));
     let network = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"]
-        .iter()
-        .filter(|path| inputs.order.has_network && Path::new(path).exists())
-        .map(|path| mount(Path::new(path), path, false));
-    own.into_iter().chain(named).chain(network).collect()
+        .map(Path::new)
+        .into_iter()
+        .filter(|path| inputs.order.has_network && path.exists())
+        .map(|path| SandboxMount::read_only(path, path));
+    own.into_iter().chain(conf.mounts.iter().cloned()).chain(network).collect()
 }
 
 /// Returns the environment of a build: nothing of the caller's.
-fn environment(inputs: &TaskInputs<'_>) -> Vec<(OsString, OsString)> {
+fn build_environment(inputs: &TaskInputs<'_>) -> Vec<(OsString, OsString)> {
     let order = inputs.order;
     let (jobs, epoch) = (order.jobs.to_string(), order.source_date_epoch.to_string());
     let own = [
-        ("PATH", "/usr/bin:/bin:/usr/sbin:/sbin"),
         ("HOME", "/work"),
         ("TMPDIR", "/tmp"),
         ("SHELL", "/bin/sh"),
-        ("LC_ALL", "C"),
-        ("TZ", "UTC"),
         ("USER", "build"),
         ("LOGNAME", "build"),
         ("PKGNAME", &order.package),
@@ -301,16 +294,10 @@ fn environment(inputs: &TaskInputs<'_>) -> Vec<(OsString, OsString)> {
         ("JOBS", &jobs),
         ("SOURCE_DATE_EPOCH", &epoch),
     ];
-    let own = own.into_iter().map(|(name, value)| (name.into(), value.into()));
-    let named = inputs
-        .work
-        .conf
-        .env
-        .iter()
-        .chain(&order.variables.clone().into_iter().collect::<Vec<_>>())
-        .map(|(name, value)| (OsString::from(name), OsString::from(value)))
-        .collect::<Vec<_>>();
-    own.chain(named).collect()
+    let of_conf = inputs.work.conf.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let of_record = order.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let variables: Vec<_> = own.into_iter().chain(of_conf).chain(of_record).collect();
+    environment(&variables)
 }
 
 /// Returns a file with the record, from which the build reads it as its standard input. It is in memory: a file of the disk

@@ -1,13 +1,13 @@
 //! Directories and files of the machine that sandboxes see.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::value;
 
-/// A directory or file of the machine that every sandbox sees.
+/// A directory or file of the machine that a sandbox sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SandboxMount {
-    /// Whether builds may write there; results then depend on more than their keys say.
+    /// Whether commands may write there. The results of a build then depend on more than their keys say.
     pub is_writable: bool,
     /// The absolute path on the machine.
     pub source: PathBuf,
@@ -16,6 +16,11 @@ pub struct SandboxMount {
 }
 
 impl SandboxMount {
+    /// Returns a directory or file that commands read at `target`.
+    pub fn read_only(source: &Path, target: impl Into<PathBuf>) -> Self {
+        Self { is_writable: false, source: source.to_owned(), target: target.into() }
+    }
+
     /// Reads `[rw:]SRC[:DST]`, both absolute; DST is SRC if it is not given.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let rest = text.strip_prefix("rw:");
