@@ -20,7 +20,6 @@ pub mod base;
 pub mod driver;
 mod fetching;
 mod file_copy;
-mod installed;
 mod keys;
 pub mod logs;
 pub mod name_list;

@@ -13,82 +13,71 @@ use patchadm_rootfs::Dir;
 use patchadm_svr4::package::{Mode, Params};
 use rustix::fs::MemfdFlags;
 
-use super::checking::{CheckError, check};
-use super::inputs::{BuildCosts, TaskError, TaskInputs};
+use super::checking::check;
+use super::inputs::{BuildCosts, TaskInputs};
+use super::installing::installed_set;
 use super::keeping::{KeptBuild, copy_distfiles, copy_result, keep, keep_check};
 use super::made_pkginfo::PackageIdentity;
 use super::order::{TaskEnd, TaskEvent, TaskFailure};
-use super::packing::{PackedResult, PackingError, PackingInput, pack};
+use super::packing::{PackedResult, PackingInput, pack};
 use super::place::lay_out_temporary;
+use super::sandbox_run::run_to_end;
+use super::step::{StepError, TaskError};
 use super::teller::TaskTeller;
 use crate::driver::DRIVER_INSIDE;
 use crate::file_copy::copy_file;
-use crate::installed::{InstallError, installed_set};
 use crate::keys::changed_file;
 use crate::pool::PoolEntry;
 use crate::sandbox::{
     BuildRoot, BuildUser, SandboxCommand, SandboxEnd, SandboxLimits, SandboxWatch, StopCause, TaskLog,
-    enclosure, environment, lost, run_watched,
+    enclosure, environment,
 };
-
-/// A failure of the package, or what the task has found out so far.
-type Step<T> = Result<Result<T, TaskFailure>, TaskError>;
-
-fn failure(cause: FailureCause, detail: impl Into<String>) -> TaskFailure {
-    TaskFailure { cause, phase: None, detail: detail.into(), limit: None }
-}
 
 /// Carries out the task.
 pub(super) fn build(inputs: &TaskInputs<'_>, teller: &TaskTeller) -> Result<TaskEnd, TaskError> {
     let mut costs = BuildCosts::default();
-    let done = steps(inputs, teller, &mut costs)?;
-    let BuildCosts { ms, cpu_ms, peak_memory, .. } = costs;
-    let (differs, failure) = match done {
+    let (differs, failure) = match steps(inputs, teller, &mut costs) {
         Ok(differs) => (differs, None),
-        Err(failure) => (None, Some(failure)),
+        Err(StepError::Package(failure)) => (None, Some(failure)),
+        Err(StepError::Machine(error)) => return Err(error),
     };
+    let BuildCosts { ms, cpu_ms, peak_memory, .. } = costs;
     Ok(TaskEnd { failure, trouble: None, differs, ms, cpu_ms, peak_memory })
 }
 
-fn steps(inputs: &TaskInputs<'_>, teller: &TaskTeller, costs: &mut BuildCosts) -> Step<Option<String>> {
+fn steps(
+    inputs: &TaskInputs<'_>,
+    teller: &TaskTeller,
+    costs: &mut BuildCosts,
+) -> Result<Option<String>, StepError> {
     let order = inputs.order;
     let logs = inputs.work.directory(&format!("runs/{}/logs", order.run))?;
     let name = format!("{}.log", order.package);
     logs.remove(name.as_bytes())?;
     let mut log = TaskLog::begin(logs.create(name.as_bytes())?, order.limits.get(LimitName::Output));
-    let layer = match install(inputs, &mut log, teller)? {
-        Ok(layer) => layer,
-        Err(failure) => return Ok(Err(failure)),
-    };
+    let layer = install(inputs, &mut log, teller)?;
     let results = inputs.place.empty("results")?;
     let packed = if order.checks_only {
         copy_result(inputs, &results)?
     } else {
-        match built(inputs, layer.as_deref(), &mut log, teller, costs)? {
-            Ok(packed) => packed,
-            Err(failure) => return Ok(Err(failure)),
-        }
+        built(inputs, layer.as_deref(), &mut log, teller, costs)?
     };
     let level = inputs.work.conf.check;
     let mut leftovers = Vec::new();
     if level != CheckLevel::None && !packed.packages.is_empty() {
         let mut ticks = |memory, bytes| teller.tick(memory, bytes);
-        match check(inputs, layer.as_deref(), &packed, (&mut log, &mut ticks)) {
-            Ok(found) => leftovers = found,
-            Err(CheckError::Package(detail)) => return Ok(Err(failure(FailureCause::Check, detail))),
-            Err(CheckError::Machine(error)) => return Err(error),
-        }
+        leftovers = check(inputs, layer.as_deref(), &packed, (&mut log, &mut ticks))?;
         if level == CheckLevel::Strict && !leftovers.is_empty() {
             let detail = format!("after its removal there are still {}", leftovers.join(", "));
-            return Ok(Err(failure(FailureCause::Check, detail)));
+            return Err(TaskFailure::of(FailureCause::Check, detail).into());
         }
     }
     if order.checks_only {
         keep_check(inputs, leftovers)?;
-        return Ok(Ok(None));
+        return Ok(None);
     }
     let build = KeptBuild { results: &results, packed: &packed, leftovers, level, costs, logs: &logs };
-    Ok(Ok(keep(inputs, &build)?))
+    Ok(keep(inputs, &build)?)
 }
 
 /// Builds and packs.
@@ -98,38 +87,31 @@ fn built(
     log: &mut TaskLog,
     teller: &TaskTeller,
     costs: &mut BuildCosts,
-) -> Step<PackedResult> {
-    if let Err(failure) = lay_out(inputs)? {
-        return Ok(Err(failure));
-    }
-    if let Err(failure) = run(inputs, layer, log, teller, costs)? {
-        return Ok(Err(failure));
-    }
+) -> Result<PackedResult, StepError> {
+    lay_out(inputs)?;
+    run(inputs, layer, log, teller, costs)?;
     let order = inputs.order;
     if let Some(file) = changed_file(&inputs.work.conf.tree, &order.location, &order.inputs) {
         let detail = format!("its recipe was changed while it was built: {file}");
-        return Ok(Err(failure(FailureCause::Result, detail)));
+        return Err(TaskFailure::of(FailureCause::Result, detail).into());
     }
     pack_output(inputs)
 }
 
 /// Installs what the package needs.
-fn install(inputs: &TaskInputs<'_>, log: &mut TaskLog, teller: &TaskTeller) -> Step<Option<PathBuf>> {
+fn install(
+    inputs: &TaskInputs<'_>,
+    log: &mut TaskLog,
+    teller: &TaskTeller,
+) -> Result<Option<PathBuf>, StepError> {
     let mut ticks = |memory, bytes| teller.tick(memory, bytes);
     let packages: Vec<&PoolEntry> = inputs.install.iter().collect();
     let base = (inputs.base, inputs.order.base.as_str());
-    match installed_set(&inputs.work.conf.build_dir, base, &packages, inputs.place, (log, &mut ticks)) {
-        Ok(layer) => Ok(Ok(layer)),
-        Err(InstallError::Package(detail)) => Ok(Err(failure(FailureCause::Install, detail))),
-        Err(InstallError::Sandbox(error)) => Err(error.into()),
-        Err(InstallError::Lock(error)) => Err(error.into()),
-        Err(InstallError::Root(error)) => Err(error.into()),
-        Err(InstallError::Io(error)) => Err(error.into()),
-    }
+    installed_set(&inputs.work.conf.build_dir, base, &packages, inputs.place, (log, &mut ticks))
 }
 
 /// Puts into the place of the task what the build finds there.
-fn lay_out(inputs: &TaskInputs<'_>) -> Step<()> {
+fn lay_out(inputs: &TaskInputs<'_>) -> Result<(), StepError> {
     let place = inputs.place;
     lay_out_temporary(&Dir::of_host(&place.part("upper"))?)?;
     if let BuildUser::Ids(uid, gid) = inputs.user {
@@ -157,7 +139,7 @@ fn run(
     log: &mut TaskLog,
     teller: &TaskTeller,
     costs: &mut BuildCosts,
-) -> Step<()> {
+) -> Result<(), StepError> {
     let (order, place) = (inputs.order, inputs.place);
     let root = BuildRoot {
         lower: layer.into_iter().map(Path::to_owned).chain([inputs.base.layer.clone()]).collect(),
@@ -178,30 +160,19 @@ fn run(
     let input = record_file(&order.record)?;
     let written = ["upper", "work", "out"].map(|part| place.part(part));
     let began = std::time::Instant::now();
-    let (mut phases, mut told) = (Vec::new(), Vec::new());
+    let mut phases = Vec::new();
     let mut phase = |name: String| {
         phases.push((name.clone(), u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)));
-        told.push(name);
+        teller.tell(&TaskEvent::Phase(name));
     };
     let mut ticks = |memory, bytes| teller.tick(memory, bytes);
     let mut watch = SandboxWatch { written: &written, phase: &mut phase, ticks: &mut ticks };
-    let ended = run_watched(&enclosure, &limits, &input, log, &mut watch);
-    place.wait_until_empty()?;
-    let ended = ended?;
-    if ended.stopped == Some(StopCause::Asked) {
-        return Err(io::Error::other("the task is to end").into());
-    }
-    if let Some(EnclosureEnd::Lost(signal)) = ended.end {
-        return Err(lost(signal).into());
-    }
-    for name in told {
-        teller.tell(&TaskEvent::Phase(name));
-    }
+    let ended = run_to_end(place, &enclosure, (&limits, &input), log, &mut watch)?;
     costs.ms = u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX);
     (costs.cpu_ms, costs.peak_memory) = (ended.processor_ms, ended.peak_memory);
     let last = phases.last().map(|(name, _)| name.clone());
     costs.phases = phases;
-    Ok(failure_of(&ended, &order.limits, last).map_or(Ok(()), Err))
+    Ok(failure_of(&ended, &order.limits, last).map_or(Ok(()), Err)?)
 }
 
 /// Returns the failure of a build that has ended like this.
@@ -311,7 +282,7 @@ fn record_file(record: &str) -> Result<File, TaskError> {
 }
 
 /// Packs what the build has left.
-fn pack_output(inputs: &TaskInputs<'_>) -> Step<PackedResult> {
+fn pack_output(inputs: &TaskInputs<'_>) -> Result<PackedResult, StepError> {
     let (order, place) = (inputs.order, inputs.place);
     let field = |name: &str| {
         let value = order.record.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
@@ -348,9 +319,5 @@ fn pack_output(inputs: &TaskInputs<'_>) -> Step<PackedResult> {
         latest: order.source_date_epoch,
         of_host: &inputs.base.mounted,
     };
-    match pack(&input) {
-        Ok(packed) => Ok(Ok(packed)),
-        Err(PackingError::Output(detail)) => Ok(Err(failure(FailureCause::Result, detail))),
-        Err(PackingError::Root(error)) => Err(error.into()),
-    }
+    pack(&input)
 }

@@ -2,13 +2,16 @@
 
 use std::path::Path;
 
+use patchadm_bulk::journal::FailureCause;
 use patchadm_rootfs::{Dir, FileType};
 
-use super::inputs::{TaskError, TaskInputs};
+use super::inputs::TaskInputs;
+use super::installing::{Installation, Ticks};
+use super::order::TaskFailure;
 use super::packing::PackedResult;
+use super::step::{StepError, TaskError};
 use crate::base::PLACES;
 use crate::file_copy::copy_file;
-use crate::installed::{InstallError, Installation, Ticks};
 use crate::sandbox::TaskLog;
 
 /// What is left anyway at the top of a layer: directories that are made for the installation, and its records.
@@ -17,27 +20,13 @@ const OURS: [&str; 3] = ["tmp", "dev", "proc"];
 /// The most paths that are told of what is left.
 const MOST_LEFT: usize = 100;
 
-/// The reasons why a result is not sound, or was not looked at.
-pub(super) enum CheckError {
-    /// The package.
-    Package(String),
-    /// The machine.
-    Machine(TaskError),
-}
-
-impl<E: Into<TaskError>> From<E> for CheckError {
-    fn from(error: E) -> Self {
-        Self::Machine(error.into())
-    }
-}
-
 /// Installs and removes the packages of a result; returns the paths that are left.
 pub(super) fn check(
     inputs: &TaskInputs<'_>,
     layer: Option<&Path>,
     packed: &PackedResult,
     (log, ticks): (&mut TaskLog, Ticks<'_>),
-) -> Result<Vec<String>, CheckError> {
+) -> Result<Vec<String>, StepError> {
     let place = inputs.place;
     for part in ["upper", "scratch"] {
         place.empty(part)?;
@@ -58,23 +47,14 @@ pub(super) fn check(
     let files: Vec<String> = packed.packages.iter().map(|(file, _)| file.clone()).collect();
     let names: Vec<String> =
         packed.packages.iter().rev().map(|(_, params)| params.text("PKG").into_owned()).collect();
-    of_package("install", installation.install(&files, log, ticks))?;
+    of_package("install", installation.install(&files, log, ticks)?)?;
     place.empty("scratch")?;
-    of_package("remove", installation.remove(&names, log, ticks))?;
+    of_package("remove", installation.remove(&names, log, ticks)?)?;
     Ok(left_below(&Dir::of_host(&place.part("upper"))?)?)
 }
 
-fn of_package(action: &str, done: Result<(), InstallError>) -> Result<(), CheckError> {
-    match done {
-        Ok(()) => Ok(()),
-        Err(InstallError::Package(detail)) => {
-            Err(CheckError::Package(format!("it does not {action}: {detail}")))
-        }
-        Err(InstallError::Sandbox(error)) => Err(error.into()),
-        Err(InstallError::Lock(error)) => Err(error.into()),
-        Err(InstallError::Root(error)) => Err(error.into()),
-        Err(InstallError::Io(error)) => Err(error.into()),
-    }
+fn of_package(action: &str, done: Result<(), String>) -> Result<(), TaskFailure> {
+    done.map_err(|detail| TaskFailure::of(FailureCause::Check, format!("it does not {action}: {detail}")))
 }
 
 /// Returns what is left in a layer, but for the records below `var/sadm` and directories that lead to nothing else.

@@ -1,13 +1,11 @@
-//! What a task knows, and what the machine may do to it.
-
-use patchadm_rootfs::{LockError, RootError};
+//! What a task knows, and what its build takes.
 
 use super::order::TaskOrder;
 use super::place::TaskPlace;
 use crate::base::BaseLayer;
 use crate::driver::Driver;
 use crate::pool::{Pool, PoolEntry};
-use crate::sandbox::{BuildUser, SandboxError};
+use crate::sandbox::BuildUser;
 use crate::work::Work;
 
 /// Everything that a task knows.
@@ -21,21 +19,6 @@ pub(super) struct TaskInputs<'a> {
     /// The results that are installed, in the order of their dependencies.
     pub(super) install: &'a [PoolEntry],
     pub(super) place: &'a TaskPlace,
-}
-
-/// The failures of a machine in a task.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum TaskError {
-    #[error(transparent)]
-    Root(#[from] RootError),
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    #[error(transparent)]
-    Sandbox(#[from] SandboxError),
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    #[error("the result cannot be written down: {0}")]
-    Result(#[from] patchadm_bulk::result::ResultError),
 }
 
 /// The times and peaks of a build.

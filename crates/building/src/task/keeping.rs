@@ -11,9 +11,10 @@ use patchadm_rootfs::{Dir, NewTree, RootError};
 use patchadm_svr4::package::{Mode, Params};
 use sha2::{Digest as _, Sha256};
 
-use super::inputs::{BuildCosts, TaskError, TaskInputs};
+use super::inputs::{BuildCosts, TaskInputs};
 use super::order::TaskFailure;
 use super::packing::PackedResult;
+use super::step::{StepError, TaskError};
 use crate::file_copy::copy_file;
 use crate::pool::{FoundResult, LOG, RESULT};
 
@@ -174,12 +175,10 @@ fn sums(dir: &Dir, name: &[u8]) -> Result<FileSums, RootError> {
 }
 
 /// Copies the distfiles of the record to where the build sees them: it sees the copies whose digests are right.
-pub(super) fn copy_distfiles(inputs: &TaskInputs<'_>) -> Result<Result<(), TaskFailure>, TaskError> {
+pub(super) fn copy_distfiles(inputs: &TaskInputs<'_>) -> Result<(), StepError> {
     let place = inputs.place.empty("distfiles")?;
     let wanted = inputs.order.record.lines().find_map(|line| line.strip_prefix("DISTFILES="));
-    let failed = |detail: String| {
-        Ok(Err(TaskFailure { cause: FailureCause::Distfile, phase: None, detail, limit: None }))
-    };
+    let failed = |detail: String| Err(TaskFailure::of(FailureCause::Distfile, detail).into());
     for word in wanted.unwrap_or_default().split_ascii_whitespace() {
         let mut parts = word.rsplitn(3, ':');
         let (size, sha256, name) = (parts.next(), parts.next(), parts.next());
@@ -208,7 +207,7 @@ pub(super) fn copy_distfiles(inputs: &TaskInputs<'_>) -> Result<Result<(), TaskF
             return failed(format!("{name} has the SHA-256 {} instead of {sha256}", found.sha256));
         }
     }
-    Ok(Ok(()))
+    Ok(())
 }
 
 /// Compresses the log of a build.

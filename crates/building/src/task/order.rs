@@ -112,6 +112,13 @@ pub struct TaskFailure {
     pub limit: Option<u64>,
 }
 
+impl TaskFailure {
+    /// A failure without a phase and a limit.
+    pub fn of(cause: FailureCause, detail: impl Into<String>) -> Self {
+        Self { cause, phase: None, detail: detail.into(), limit: None }
+    }
+}
+
 impl TaskEnd {
     /// The end of a task whose machine failed.
     pub fn trouble(reason: impl Into<String>) -> Self {

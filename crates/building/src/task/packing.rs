@@ -7,16 +7,20 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::made_pkginfo::{PackageIdentity, dependencies, made_pkginfo};
-use crate::file_copy::copy_file;
+use patchadm_bulk::journal::FailureCause;
 use patchadm_core::operation::translate::{
     ExistingPolicy, PackageTranslation, TransferDestination, TransferObserver, TranslateRequest,
 };
 use patchadm_making::make::describe::{DescribeOperand, DescribeRequest, describe};
 use patchadm_making::make::{MakeRequest, MakeWatch, ParameterDefaults, make_package};
-use patchadm_rootfs::{Dir, FileType, RootError, Timestamp};
+use patchadm_rootfs::{Dir, FileType, Timestamp};
 use patchadm_svr4::format::prototype::AttributeSetting;
 use patchadm_svr4::package::{Ftype, Mode, Params, escape};
+
+use super::made_pkginfo::{PackageIdentity, dependencies, made_pkginfo};
+use super::order::TaskFailure;
+use super::step::StepError;
+use crate::file_copy::copy_file;
 
 /// How a datastream begins.
 const STREAM: &[u8] = b"# PaCkAgE DaTaStReAm";
@@ -41,19 +45,8 @@ const INFORMATION: [&str; 12] = [
 const LARGEST_PKGINFO: u64 = 1 << 20;
 const LARGEST_PROTOTYPE: u64 = 64 << 20;
 
-/// The reasons why an output is no result.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum PackingError {
-    /// The build has left something wrong.
-    #[error("{0}")]
-    Output(String),
-    /// The machine failed.
-    #[error(transparent)]
-    Root(#[from] RootError),
-}
-
-fn wrong(reason: impl Into<String>) -> PackingError {
-    PackingError::Output(reason.into())
+fn wrong(reason: impl Into<String>) -> StepError {
+    TaskFailure::of(FailureCause::Result, reason).into()
 }
 
 /// What is known of the package that is packed.
@@ -84,7 +77,7 @@ pub(super) struct PackedResult {
 }
 
 /// Packs an output.
-pub(super) fn pack(input: &PackingInput<'_>) -> Result<PackedResult, PackingError> {
+pub(super) fn pack(input: &PackingInput<'_>) -> Result<PackedResult, StepError> {
     let out = Dir::of_host(input.out)?;
     let names = out.names()?;
     let has = |name: &str| names.iter().any(|found| found == name.as_bytes());
@@ -105,7 +98,7 @@ pub(super) fn pack(input: &PackingInput<'_>) -> Result<PackedResult, PackingErro
     Ok(result)
 }
 
-fn must_be_single(result: &PackedResult) -> Result<(), PackingError> {
+fn must_be_single(result: &PackedResult) -> Result<(), StepError> {
     let mut names: Vec<_> = result.packages.iter().map(|(_, params)| params.text("PKG")).collect();
     names.sort_unstable();
     match names.windows(2).find(|pair| pair.first() == pair.last()) {
@@ -120,7 +113,7 @@ fn keep(
     out: &Dir,
     name: &[u8],
     result: &mut PackedResult,
-) -> Result<(), PackingError> {
+) -> Result<(), StepError> {
     let shown = String::from_utf8_lossy(name).into_owned();
     let is_plain = name.iter().all(u8::is_ascii_graphic) && !name.starts_with(b".");
     if !is_plain {
@@ -138,7 +131,7 @@ fn keep(
             transfer(input, input.out, &[shown], result)
         }
         FileType::Regular => {
-            let begins = out.open_regular(name).map_err(PackingError::from)?;
+            let begins = out.open_regular(name)?;
             let mut head = [0; 20];
             let read = std::os::unix::fs::FileExt::read_at(&begins, &mut head, 0).unwrap_or_default();
             if head.get(..read) == Some(STREAM) {
@@ -158,7 +151,7 @@ fn keep(
 }
 
 /// Unpacks a datastream into an empty directory; returns the names of its packages.
-fn spool(stream: &Path, to: &Path) -> Result<Vec<String>, PackingError> {
+fn spool(stream: &Path, to: &Path) -> Result<Vec<String>, StepError> {
     let moved = translate(stream, Vec::new(), TransferDestination::Directory(to.to_owned()))?;
     Ok(moved)
 }
@@ -169,7 +162,7 @@ fn transfer(
     from: &Path,
     packages: &[String],
     result: &mut PackedResult,
-) -> Result<(), PackingError> {
+) -> Result<(), StepError> {
     for package in packages {
         let params = parameters(&Dir::of_host(from)?.dir(package.as_bytes())?)?;
         let name = format!("{}.pkg", params.text("PKG"));
@@ -183,7 +176,7 @@ fn transfer(
     Ok(())
 }
 
-fn parameters(package: &Dir) -> Result<Params, PackingError> {
+fn parameters(package: &Dir) -> Result<Params, StepError> {
     let text = package.read_regular(b"pkginfo", LARGEST_PKGINFO)?.unwrap_or_default();
     patchadm_svr4::format::params::read(&text).map_err(|error| wrong(format!("pkginfo: {error}")))
 }
@@ -192,7 +185,7 @@ fn translate(
     device: &Path,
     packages: Vec<String>,
     to: TransferDestination,
-) -> Result<Vec<String>, PackingError> {
+) -> Result<Vec<String>, StepError> {
     let request = TranslateRequest {
         device: device.to_owned(),
         packages,
@@ -208,7 +201,7 @@ fn translate(
 }
 
 /// Checks an output with a tree, and limits its times.
-fn must_be_packable(input: &PackingInput<'_>, out: &Dir, names: &[Vec<u8>]) -> Result<(), PackingError> {
+fn must_be_packable(input: &PackingInput<'_>, out: &Dir, names: &[Vec<u8>]) -> Result<(), StepError> {
     let text = |name: &Vec<u8>| String::from_utf8_lossy(name).into_owned();
     let is_script = |name: &str| name.starts_with("i.") || name.starts_with("r.");
     let is_known = |name: &str| name == "root" || INFORMATION.contains(&name) || is_script(name);
@@ -228,7 +221,7 @@ fn must_be_packable(input: &PackingInput<'_>, out: &Dir, names: &[Vec<u8>]) -> R
 }
 
 /// Packs a tree.
-fn pack_tree(input: &PackingInput<'_>, out: &Dir, names: &[Vec<u8>]) -> Result<PackedResult, PackingError> {
+fn pack_tree(input: &PackingInput<'_>, out: &Dir, names: &[Vec<u8>]) -> Result<PackedResult, StepError> {
     must_be_packable(input, out, names)?;
     let text = |name: &Vec<u8>| String::from_utf8_lossy(name).into_owned();
     let given = match out.look(b"pkginfo")? {
@@ -237,7 +230,7 @@ fn pack_tree(input: &PackingInput<'_>, out: &Dir, names: &[Vec<u8>]) -> Result<P
     };
     let params = made_pkginfo(&given, input.identity).map_err(wrong)?;
     let scratch = Dir::of_host(input.scratch)?;
-    let put = |name: &str, bytes: &[u8]| -> Result<PathBuf, PackingError> {
+    let put = |name: &str, bytes: &[u8]| -> Result<PathBuf, StepError> {
         let mut file = scratch.create(name.as_bytes())?;
         file.put(bytes)?;
         file.set_mtime(Timestamp::whole(input.latest))?;
@@ -285,7 +278,7 @@ fn information(name: &str, source: &Path) -> Vec<u8> {
 }
 
 /// Returns the lines of the objects: those of the prototype that was left, else one for each object of the tree.
-fn prototype(input: &PackingInput<'_>, out: &Dir) -> Result<Vec<u8>, PackingError> {
+fn prototype(input: &PackingInput<'_>, out: &Dir) -> Result<Vec<u8>, StepError> {
     if let Some(seen) = out.look(b"prototype")? {
         if seen.file_type != FileType::Regular {
             return Err(wrong("/out/prototype is no file"));
@@ -327,7 +320,7 @@ fn prototype(input: &PackingInput<'_>, out: &Dir) -> Result<Vec<u8>, PackingErro
 }
 
 /// Checks that nothing below a directory is a device, a pipe or a socket.
-fn only_plain_objects(top: &Dir) -> Result<(), PackingError> {
+fn only_plain_objects(top: &Dir) -> Result<(), StepError> {
     each_below(top, &mut |_, _, file_type, shown| match file_type {
         FileType::Regular | FileType::Directory | FileType::Symlink => Ok(()),
         _ => Err(wrong(format!("{shown} is a device, a pipe or a socket"))),
@@ -335,7 +328,7 @@ fn only_plain_objects(top: &Dir) -> Result<(), PackingError> {
 }
 
 /// Sets modification times that are later than the latest one.
-fn limit_times(top: &Dir, latest: i64) -> Result<(), PackingError> {
+fn limit_times(top: &Dir, latest: i64) -> Result<(), StepError> {
     let latest = Timestamp::whole(latest);
     each_below(top, &mut |dir, name, _, _| match dir.look(name)? {
         Some(seen) if seen.mtime > latest => Ok(dir.set_mtime(name, latest)?),
@@ -344,10 +337,10 @@ fn limit_times(top: &Dir, latest: i64) -> Result<(), PackingError> {
 }
 
 /// Is called with an object: the directory that it is in, its name and type, and its path.
-type Visit<'v> = dyn FnMut(&Dir, &[u8], FileType, &str) -> Result<(), PackingError> + 'v;
+type Visit<'v> = dyn FnMut(&Dir, &[u8], FileType, &str) -> Result<(), StepError> + 'v;
 
 /// Calls a function with each object below a directory.
-fn each_below(top: &Dir, visit: &mut Visit<'_>) -> Result<(), PackingError> {
+fn each_below(top: &Dir, visit: &mut Visit<'_>) -> Result<(), StepError> {
     let mut open = vec![top.again()?];
     while let Some(dir) = open.pop() {
         for name in dir.names()? {
@@ -363,7 +356,7 @@ fn each_below(top: &Dir, visit: &mut Visit<'_>) -> Result<(), PackingError> {
 }
 
 /// Checks that a tree puts nothing where the base is.
-fn must_be_beside_base(out: &Dir, of_host: &[PathBuf]) -> Result<(), PackingError> {
+fn must_be_beside_base(out: &Dir, of_host: &[PathBuf]) -> Result<(), StepError> {
     for path in of_host {
         let mut dir = out.dir(b"root")?;
         let mut parts = path.iter().skip(1).map(OsStr::as_bytes).peekable();

@@ -7,19 +7,23 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use patchadm_bulk::conf::SandboxMount;
+use patchadm_bulk::journal::FailureCause;
 use patchadm_bulk::result::Digest;
 use patchadm_core::namespaces::EnclosureEnd;
-use patchadm_rootfs::{Dir, Lock, LockError, NewTree, RootError};
+use patchadm_rootfs::{Dir, Lock, NewTree, RootError};
 use patchadm_svr4::package::Mode;
 
+use super::order::TaskFailure;
+use super::place::{TaskPlace, lay_out_temporary, remove_all};
+use super::sandbox_run::run_to_end;
+use super::step::{StepError, TaskError};
 use crate::base::BaseLayer;
 use crate::file_copy::copy_file;
 use crate::pool::PoolEntry;
 use crate::sandbox::{
-    BuildRoot, BuildUser, SandboxCommand, SandboxError, SandboxLimits, SandboxWatch, StopCause, TaskLog,
-    enclosure, environment, no_input, run_watched,
+    BuildRoot, BuildUser, SandboxCommand, SandboxLimits, SandboxWatch, StopCause, TaskLog, enclosure,
+    environment, no_input,
 };
-use crate::task::place::{TaskPlace, lay_out_temporary, remove_all};
 use crate::work::{PROGRAM, host_directory, made};
 
 /// The last file of an installed set.
@@ -43,63 +47,43 @@ const REMOVE: &str = "for package; do /.program pkgrm -n -a /.admin \"$package\"
 /// The time that an installation may take.
 const LONGEST: Duration = Duration::from_secs(1800);
 
-/// The reasons why packages were not installed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum InstallError {
-    /// A package cannot be installed.
-    #[error("{0}")]
-    Package(String),
-    /// The sandbox.
-    #[error(transparent)]
-    Sandbox(#[from] SandboxError),
-    /// A lock.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// The disk.
-    #[error(transparent)]
-    Root(#[from] RootError),
-    /// A call of the system.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-}
-
 /// Is called while something is installed, with the peak of memory and the bytes of the log; returns whether it is to end.
-pub(crate) type Ticks<'t> = &'t mut dyn FnMut(u64, u64) -> bool;
+pub(super) type Ticks<'t> = &'t mut dyn FnMut(u64, u64) -> bool;
 
 /// Where packages are installed.
-pub(crate) struct Installation<'a> {
+pub(super) struct Installation<'a> {
     /// The base.
-    pub(crate) base: &'a BaseLayer,
+    pub(super) base: &'a BaseLayer,
     /// The layers between the base and what is installed, the uppermost first.
-    pub(crate) lower: Vec<PathBuf>,
+    pub(super) lower: Vec<PathBuf>,
     /// The layer that gets what is installed.
-    pub(crate) upper: PathBuf,
+    pub(super) upper: PathBuf,
     /// An empty directory beside it.
-    pub(crate) scratch: PathBuf,
+    pub(super) scratch: PathBuf,
     /// The directory with the packages.
-    pub(crate) packages: PathBuf,
+    pub(super) packages: PathBuf,
     /// The place of the task whose sandbox it is.
-    pub(crate) place: &'a TaskPlace,
+    pub(super) place: &'a TaskPlace,
 }
 
 impl Installation<'_> {
-    /// Installs the packages in these files, in this order.
-    pub(crate) fn install(
+    /// Installs the packages in these files, in this order; returns which cannot be installed, and why.
+    pub(super) fn install(
         &self,
         files: &[String],
         log: &mut TaskLog,
         ticks: Ticks<'_>,
-    ) -> Result<(), InstallError> {
+    ) -> Result<Result<(), String>, TaskError> {
         self.run(INSTALL, files, log, ticks)
     }
 
-    /// Removes installed packages, in this order.
-    pub(crate) fn remove(
+    /// Removes installed packages, in this order; returns how that failed.
+    pub(super) fn remove(
         &self,
         packages: &[String],
         log: &mut TaskLog,
         ticks: Ticks<'_>,
-    ) -> Result<(), InstallError> {
+    ) -> Result<Result<(), String>, TaskError> {
         self.run(REMOVE, packages, log, ticks)
     }
 
@@ -109,7 +93,7 @@ impl Installation<'_> {
         words: &[String],
         log: &mut TaskLog,
         ticks: Ticks<'_>,
-    ) -> Result<(), InstallError> {
+    ) -> Result<Result<(), String>, TaskError> {
         let upper = Dir::of_host(&self.upper)?;
         let mut answers = NewTree::below(upper.again()?);
         for (name, text) in [(ADMIN_FILE, ADMIN), (POLICY_FILE, POLICY)] {
@@ -121,30 +105,22 @@ impl Installation<'_> {
         let limits = SandboxLimits { time: Some(LONGEST), ..SandboxLimits::default() };
         let enclosure = enclosure(&root, command, &limits, Some(self.place.inside()));
         let mut watch = SandboxWatch { written: &[], phase: &mut |_| {}, ticks };
-        let ended = run_watched(&enclosure, &limits, &no_input()?, log, &mut watch);
-        self.place.wait_until_empty()?;
-        let ended = ended?;
+        let ended = run_to_end(self.place, &enclosure, (&limits, &no_input()?), log, &mut watch)?;
         if ended.end == Some(EnclosureEnd::Exited(0)) {
             remove_file(&upper, ADMIN_FILE)?;
             remove_file(&upper, POLICY_FILE)?;
-            return Ok(());
+            return Ok(Ok(()));
         }
         let failed = upper.read_regular(b".failed", 4096)?.unwrap_or_default();
         let failed = String::from_utf8_lossy(&failed).trim_end().to_owned();
         let which = if failed.is_empty() { String::new() } else { format!("{failed}: ") };
-        if ended.stopped == Some(StopCause::Asked) {
-            return Err(std::io::Error::other("the task is to end").into());
-        }
-        if let Some(EnclosureEnd::Lost(signal)) = ended.end {
-            return Err(crate::sandbox::lost(signal).into());
-        }
         let how = match (ended.end, ended.stopped) {
             (_, Some(StopCause::Time(took))) => format!("it took {} s", took.as_secs()),
             (Some(EnclosureEnd::Exited(code)), _) => format!("exit {code}"),
             (Some(EnclosureEnd::Signalled(signal)), _) => format!("signal {signal}"),
             _ => "it was ended".to_owned(),
         };
-        Err(InstallError::Package(format!("{which}{how}")))
+        Ok(Err(format!("{which}{how}")))
     }
 
     /// Returns the sandbox of a script, and its command.
@@ -206,13 +182,13 @@ fn name_of_set(base: &str, packages: &[&PoolEntry]) -> String {
 
 /// Returns the layer of a list of packages, made where it is not there yet; none for an empty list. `log` gets what the
 /// installation prints.
-pub(crate) fn installed_set(
+pub(super) fn installed_set(
     build_dir: &Path,
     (base, base_digest): (&BaseLayer, &str),
     packages: &[&PoolEntry],
     place: &TaskPlace,
     (log, ticks): (&mut TaskLog, Ticks<'_>),
-) -> Result<Option<PathBuf>, InstallError> {
+) -> Result<Option<PathBuf>, StepError> {
     let files: Vec<(&PoolEntry, &str)> = packages
         .iter()
         .flat_map(|entry| entry.result.packages.iter().map(|package| (*entry, package.file.as_str())))
@@ -256,14 +232,15 @@ pub(crate) fn installed_set(
         place,
     };
     let names: Vec<String> = files.iter().map(|(_, file)| (*file).to_owned()).collect();
-    installation.install(&names, log, ticks)?;
+    let installed = installation.install(&names, log, ticks)?;
+    installed.map_err(|detail| TaskFailure::of(FailureCause::Install, detail))?;
     remove_all(&dir, b"scratch")?;
     dir.create(COMPLETE)?.put(names.join("\n").as_bytes())?;
     sets.move_to(new.as_bytes(), &sets, name.as_bytes())?;
     Ok(Some(path.join("layer")))
 }
 
-/// Tells whether a layer is whole. One that is used is now newer than the others.
+/// Tells whether a layer is whole.
 fn is_complete(sets: &Dir, name: &str) -> Result<bool, RootError> {
     if sets.look(name.as_bytes())?.is_none() {
         return Ok(false);

@@ -1,0 +1,31 @@
+//! A command in the sandbox of a task is run to its end.
+
+use std::fs::File;
+use std::io;
+
+use patchadm_core::namespaces::{Enclosure, EnclosureEnd};
+
+use super::place::TaskPlace;
+use super::step::TaskError;
+use crate::sandbox::{SandboxEnd, SandboxLimits, SandboxWatch, StopCause, TaskLog, lost, run_watched};
+
+/// Runs a command and waits until nothing of it is left. It is an error of the machine that the command was lost, or that the
+/// task was asked to end.
+pub(super) fn run_to_end(
+    place: &TaskPlace,
+    enclosure: &Enclosure,
+    (limits, input): (&SandboxLimits, &File),
+    log: &mut TaskLog,
+    watch: &mut SandboxWatch<'_>,
+) -> Result<SandboxEnd, TaskError> {
+    let ended = run_watched(enclosure, limits, input, log, watch);
+    place.wait_until_empty()?;
+    let ended = ended?;
+    if ended.stopped == Some(StopCause::Asked) {
+        return Err(io::Error::other("the task is to end").into());
+    }
+    match ended.end {
+        Some(EnclosureEnd::Lost(signal)) => Err(lost(signal).into()),
+        _ => Ok(ended),
+    }
+}

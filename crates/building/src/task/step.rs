@@ -1,0 +1,42 @@
+//! How a step of a task ends that does not end well: by the fault of the package, or of the machine.
+
+use patchadm_rootfs::{LockError, RootError};
+
+use super::order::TaskFailure;
+use crate::sandbox::SandboxError;
+
+/// The failures of a machine in a task.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TaskError {
+    #[error(transparent)]
+    Root(#[from] RootError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("the result cannot be written down: {0}")]
+    Result(#[from] patchadm_bulk::result::ResultError),
+}
+
+/// The reasons why a step of a task did not end well.
+#[derive(Debug)]
+pub(super) enum StepError {
+    /// The package failed.
+    Package(TaskFailure),
+    /// The machine failed: nothing is known of the package.
+    Machine(TaskError),
+}
+
+impl From<TaskFailure> for StepError {
+    fn from(failure: TaskFailure) -> Self {
+        Self::Package(failure)
+    }
+}
+
+impl<E: Into<TaskError>> From<E> for StepError {
+    fn from(error: E) -> Self {
+        Self::Machine(error.into())
+    }
+}
