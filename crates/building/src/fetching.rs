@@ -1,31 +1,42 @@
 //! Distfiles: each is what its recipe says, by size and SHA-256, or is fetched from where its recipe says.
 
 use std::fs::File;
-use std::io::Read as _;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use patchadm_bulk::records::Record;
 use patchadm_inputs::http::{Address, HttpAnswer, HttpClient, HttpRequest, HttpSettings};
+use patchadm_inputs::sha256::{Sha256, Sha256Sum};
 use patchadm_rootfs::{Dir, RootError, WritableFile};
 use patchadm_svr4::package::Mode;
-use sha2::{Digest as _, Sha256};
+use serde::{Deserialize, Serialize};
 
+use crate::file_copy::{copy_file, each_part};
 use crate::work::{host_directory, made};
 
-/// The bytes that are read at a time.
-const PIECE: usize = 1 << 18;
-
 /// A file of upstream that a recipe needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct WantedDistfile {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WantedDistfile {
     /// Its name below the directory of distfiles: a relative path without `.` and `..`.
-    pub(crate) name: String,
+    pub name: String,
     /// Its SHA-256.
-    pub(crate) sha256: [u8; 32],
+    pub sha256: Sha256Sum,
     /// Its size in bytes.
-    pub(crate) size: u64,
+    pub size: u64,
     /// Where it can be had.
-    pub(crate) url: Option<String>,
+    pub url: Option<String>,
+}
+
+impl WantedDistfile {
+    /// Returns those that a record names.
+    pub(crate) fn of(record: &Record) -> Vec<Self> {
+        let wanted = record.distfiles().into_iter().map(|distfile| Self {
+            name: distfile.name.to_owned(),
+            sha256: distfile.sha256,
+            size: distfile.size,
+            url: distfile.url.map(str::to_owned),
+        });
+        wanted.collect()
+    }
 }
 
 /// Makes sure that distfiles are there; the error says which is not, and why.
@@ -46,6 +57,27 @@ pub(crate) fn provide(
     Ok(())
 }
 
+/// Copies distfiles to an empty directory, where a build sees them; the inner error says which copy is not what its recipe says.
+pub(crate) fn copy_distfiles(
+    from: &Path,
+    to: &Path,
+    wanted: &[WantedDistfile],
+) -> Result<Result<(), String>, RootError> {
+    for distfile in wanted {
+        if let Some((dir, name)) = place(from, &distfile.name, false)?
+            && dir.look(&name)?.is_some()
+            && let Some((copies, _)) = place(to, &distfile.name, true)?
+        {
+            copy_file(&dir, &name, &copies, &name)?;
+            copies.set_mode(&name, Mode::of(0o644))?;
+        }
+        if let Err(reason) = check(to, distfile)? {
+            return Ok(Err(format!("{}: {reason}", distfile.name)));
+        }
+    }
+    Ok(Ok(()))
+}
+
 /// Tells whether a distfile is what its recipe says, or why not.
 fn check(directory: &Path, wanted: &WantedDistfile) -> Result<Result<(), String>, RootError> {
     let Some((dir, name)) = place(directory, &wanted.name, false)? else {
@@ -54,15 +86,12 @@ fn check(directory: &Path, wanted: &WantedDistfile) -> Result<Result<(), String>
     if dir.look(&name)?.is_none() {
         return Ok(Err("it is not there".to_owned()));
     }
-    let file = dir.open_regular(&name)?;
     let mut sums = DistfileSums::default();
-    let mut buffer = vec![0; PIECE];
-    loop {
-        let read = file.read_at(&mut buffer, sums.size);
-        let read = read.map_err(|error| dir.read_error(&name, &error))?;
-        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
+    let add = |bytes: &[u8]| {
         sums.add(bytes);
-    }
+        Ok(())
+    };
+    each_part(&dir.open_regular(&name)?, |error| dir.read_error(&name, error), add)?;
     Ok(sums.compare(wanted))
 }
 
@@ -83,8 +112,11 @@ impl DistfileSums {
         if self.size != wanted.size {
             return Err(format!("it has {} bytes instead of {}", self.size, wanted.size));
         }
-        let found: [u8; 32] = self.sha256.finalize().into();
-        if found == wanted.sha256 { Ok(()) } else { Err("its SHA-256 is another one".to_owned()) }
+        if self.sha256.finalize() == wanted.sha256 {
+            Ok(())
+        } else {
+            Err("its SHA-256 is another one".to_owned())
+        }
     }
 }
 
@@ -144,13 +176,8 @@ fn read_into(
 
 fn read_host_file(path: &Path, add: &mut dyn FnMut(&[u8]) -> Result<(), String>) -> Result<(), String> {
     let path: PathBuf = path.components().collect();
-    let mut file = File::open(path).map_err(|error| error.to_string())?;
-    let mut buffer = vec![0; PIECE];
-    loop {
-        let read = file.read(&mut buffer).map_err(|error| error.to_string())?;
-        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
-        add(bytes)?;
-    }
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    each_part(&file, ToString::to_string, add)
 }
 
 fn read_url(
@@ -175,7 +202,7 @@ mod tests {
     use super::*;
 
     fn wanted(name: &str, bytes: &[u8], url: Option<String>) -> WantedDistfile {
-        let sha256 = Sha256::digest(bytes).into();
+        let sha256 = Sha256::digest(bytes);
         WantedDistfile { name: name.to_owned(), sha256, size: bytes.len() as u64, url }
     }
 
@@ -208,5 +235,21 @@ mod tests {
         let said = provided(&dir.path().join("d"), wanted("x", b"wrong", Some(url.clone()))).unwrap_err();
         assert_eq!(said, format!("x: it is not there; {url}: its SHA-256 is another one"));
         assert_eq!(std::fs::read_dir(dir.path().join("d")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_build_sees_copies_that_are_what_its_recipe_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let (distfiles, copies) = (dir.path().join("distfiles"), dir.path().join("copies"));
+        std::fs::create_dir_all(distfiles.join("a")).unwrap();
+        std::fs::write(distfiles.join("a/x.tar"), "upstream").unwrap();
+        let copied = |wanted: WantedDistfile| copy_distfiles(&distfiles, &copies, &[wanted]).unwrap();
+        copied(wanted("a/x.tar", b"upstream", None)).unwrap();
+        assert_eq!(std::fs::read(copies.join("a/x.tar")).unwrap(), b"upstream");
+        std::fs::remove_dir_all(&copies).unwrap();
+        let said = copied(wanted("a/x.tar", b"UPSTREAM", None)).unwrap_err();
+        assert_eq!(said, "a/x.tar: its SHA-256 is another one");
+        let said = copied(wanted("b/y.tar", b"", None)).unwrap_err();
+        assert_eq!(said, "b/y.tar: it is not there");
     }
 }

@@ -1,8 +1,28 @@
-//! Copies of files of the host, which share their blocks where the file system can.
+//! Files of the host are read part by part, and copied; copies share their blocks where the file system can.
 
+use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt as _;
 
 use patchadm_rootfs::{Dir, RootError};
+
+/// The bytes that are read at a time.
+const PART: usize = 1 << 18;
+
+/// Reads a file from its beginning to its end, and hands on each part of it. `failed` gives an error of the reading its words.
+pub(crate) fn each_part<E>(
+    file: &File,
+    failed: impl Fn(&io::Error) -> E,
+    mut each: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let (mut buffer, mut offset) = (vec![0; PART], 0);
+    loop {
+        let read = file.read_at(&mut buffer, offset).map_err(|error| failed(&error))?;
+        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
+        each(bytes)?;
+        offset += read as u64;
+    }
+}
 
 /// Copies a file of one directory to another.
 pub(crate) fn copy_file(from: &Dir, name: &[u8], to: &Dir, new_name: &[u8]) -> Result<(), RootError> {
@@ -11,15 +31,5 @@ pub(crate) fn copy_file(from: &Dir, name: &[u8], to: &Dir, new_name: &[u8]) -> R
     if file.clone_of(&source)? {
         return Ok(());
     }
-    let mut buffer = vec![0; 1 << 18];
-    let mut offset = 0;
-    loop {
-        let read = source.read_at(&mut buffer, offset);
-        let read = read.map_err(|error| from.read_error(name, &error))?;
-        if read == 0 {
-            return Ok(());
-        }
-        file.put(buffer.get(..read).unwrap_or_default())?;
-        offset += read as u64;
-    }
+    each_part(&source, |error| from.read_error(name, error), |bytes| file.put(bytes))
 }

@@ -28,13 +28,7 @@ impl Master<'_> {
         while self.fetches.at_work < MOST_AT_A_TIME {
             let Some(index) = self.fetches.waiting.pop_front() else { return };
             let Some(record) = self.records.get(index) else { continue };
-            let wanted = record.distfiles().into_iter().map(|distfile| WantedDistfile {
-                name: distfile.name.to_owned(),
-                sha256: distfile.sha256,
-                size: distfile.size,
-                url: distfile.url.map(str::to_owned),
-            });
-            let wanted: Vec<WantedDistfile> = wanted.collect();
+            let wanted = WantedDistfile::of(record);
             let (directory, http) = (self.request.work.conf.distfiles.clone(), self.request.http.clone());
             let (sender, ended) = (self.channel.0.clone(), self.ends.clone());
             self.fetches.at_work += 1;

@@ -5,6 +5,7 @@ use patchadm_bulk::records::Record;
 use patchadm_bulk::result::{Key, KeyInputs};
 
 use super::master::Master;
+use crate::fetching::WantedDistfile;
 use crate::keys::{has_network, means, source_date_epoch};
 use crate::task::order::{TASK_FORMAT, TaskOrder};
 
@@ -53,6 +54,7 @@ impl Master<'_> {
             key,
             inputs,
             record: String::from_utf8_lossy(&text).into_owned(),
+            distfiles: record.map(WantedDistfile::of).unwrap_or_default(),
             install: keys.collect(),
             needs: needs.map(ToString::to_string).collect(),
             limits,

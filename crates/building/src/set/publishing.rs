@@ -1,20 +1,18 @@
 //! The directory of a set, made beside its place, and the links that lead to sets.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::FileExt as _;
 
-use patchadm_inputs::sha256::Sha256Sum;
+use patchadm_inputs::sha256::{Sha256, Sha256Sum};
 use patchadm_rootfs::{Dir, FileType, RootError};
 use patchadm_svr4::package::Mode;
 use rustix::io::Errno;
-use sha2::{Digest as _, Sha256};
 
 use super::error::SetError;
 use super::input::SetInput;
 use super::manifest::{MANIFEST, SetFile, SetManifest};
 use super::places::{CURRENT, FILES, PACKAGES, SETS, lead, number_behind};
 use super::selection::{EarlierSet, EntryFile, SetEntry};
-use crate::file_copy::copy_file;
+use crate::file_copy::{copy_file, each_part};
 use crate::work::{PROGRAM, Work, made};
 
 /// The largest manifest, in bytes.
@@ -113,16 +111,13 @@ fn is_beyond_links(error: &RootError) -> bool {
 }
 
 fn sum_of(dir: &Dir, name: &[u8]) -> Result<Sha256Sum, RootError> {
-    let file = dir.open_regular(name)?;
-    let (mut sum, mut offset, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 18]);
-    loop {
-        let read = file.read_at(&mut buffer, offset).map_err(|error| dir.read_error(name, &error))?;
-        match buffer.get(..read).filter(|bytes| !bytes.is_empty()) {
-            Some(bytes) => sum.update(bytes),
-            None => return Ok(sum.finalize().into()),
-        }
-        offset += read as u64;
-    }
+    let mut sum = Sha256::new();
+    let add = |bytes: &[u8]| {
+        sum.update(bytes);
+        Ok(())
+    };
+    each_part(&dir.open_regular(name)?, |error| dir.read_error(name, error), add)?;
+    Ok(sum.finalize())
 }
 
 /// Gives a filled directory its name. One of a run that was interrupted behind this step stays if it is the same.

@@ -16,7 +16,7 @@ use rustix::fs::MemfdFlags;
 use super::checking::check;
 use super::inputs::{BuildCosts, TaskInputs};
 use super::installing::installed_set;
-use super::keeping::{KeptBuild, copy_distfiles, copy_result, keep, keep_check};
+use super::keeping::{KeptBuild, copy_result, keep, keep_check};
 use super::made_pkginfo::PackageIdentity;
 use super::order::{TaskEnd, TaskEvent, TaskFailure};
 use super::packing::{PackedResult, PackingInput, pack};
@@ -25,6 +25,7 @@ use super::sandbox_run::run_to_end;
 use super::step::{StepError, TaskError};
 use super::teller::TaskTeller;
 use crate::driver::DRIVER_INSIDE;
+use crate::fetching::copy_distfiles;
 use crate::file_copy::copy_file;
 use crate::keys::changed_file;
 use crate::pool::PoolEntry;
@@ -129,7 +130,10 @@ fn lay_out(inputs: &TaskInputs<'_>) -> Result<(), StepError> {
             }
         }
     }
-    copy_distfiles(inputs)
+    place.empty("distfiles")?;
+    let (from, to) = (&inputs.work.conf.distfiles, place.part("distfiles"));
+    let copied = copy_distfiles(from, &to, &inputs.order.distfiles)?;
+    Ok(copied.map_err(|detail| TaskFailure::of(FailureCause::Distfile, detail))?)
 }
 
 /// Runs the build.

@@ -1,21 +1,19 @@
-//! A result is described and enters the pool; distfiles are copied to where a build sees them.
+//! A result is described and enters the pool.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::os::unix::ffi::OsStrExt as _;
 
 use patchadm_bulk::conf::CheckLevel;
-use patchadm_bulk::journal::FailureCause;
 use patchadm_bulk::result::{BuildResult, Digest, NewResult, PhaseTime, ResultFile, ResultPackage};
-use patchadm_rootfs::{Dir, NewTree, RootError};
+use patchadm_inputs::sha256::Sha256;
+use patchadm_inputs::sign::sha256_text;
+use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::{Mode, Params};
-use sha2::{Digest as _, Sha256};
 
 use super::inputs::{BuildCosts, TaskInputs};
-use super::order::TaskFailure;
 use super::packing::PackedResult;
-use super::step::{StepError, TaskError};
-use crate::file_copy::copy_file;
+use super::step::TaskError;
+use crate::file_copy::{copy_file, each_part};
 use crate::pool::{FoundResult, LOG, RESULT};
 
 /// The largest log that is kept in the pool, in bytes.
@@ -158,56 +156,16 @@ fn moved(from: &Dir, name: &str, to: &Dir) -> Result<FileSums, RootError> {
 }
 
 fn sums(dir: &Dir, name: &[u8]) -> Result<FileSums, RootError> {
-    let file = dir.open_regular(name)?;
     let (mut b3, mut sha256, mut size) = (blake3::Hasher::new(), Sha256::new(), 0);
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        let read = std::os::unix::fs::FileExt::read_at(&file, &mut buffer, size);
-        let read = read.map_err(|error| dir.read_error(name, &error))?;
-        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
+    let add = |bytes: &[u8]| {
         b3.update(bytes);
         sha256.update(bytes);
-        size += read as u64;
-    }
-    let sha256: [u8; 32] = sha256.finalize().into();
-    let hex = Digest::from_bytes(sha256).hex();
-    Ok(FileSums { size, b3: Digest::from_bytes(*b3.finalize().as_bytes()), sha256: hex })
-}
-
-/// Copies the distfiles of the record to where the build sees them: it sees the copies whose digests are right.
-pub(super) fn copy_distfiles(inputs: &TaskInputs<'_>) -> Result<(), StepError> {
-    let place = inputs.place.empty("distfiles")?;
-    let wanted = inputs.order.record.lines().find_map(|line| line.strip_prefix("DISTFILES="));
-    let failed = |detail: String| Err(TaskFailure::of(FailureCause::Distfile, detail).into());
-    for word in wanted.unwrap_or_default().split_ascii_whitespace() {
-        let mut parts = word.rsplitn(3, ':');
-        let (size, sha256, name) = (parts.next(), parts.next(), parts.next());
-        let (Some(size), Some(sha256), Some(name)) = (size, sha256, name) else {
-            return failed(format!("DISTFILES: {word} is not NAME:SHA256:SIZE"));
-        };
-        let path = inputs.work.conf.distfiles.join(name);
-        let (Some(above), Some(own)) = (path.parent(), path.file_name()) else {
-            return failed(format!("{name} is no name of a file"));
-        };
-        let from = match Dir::of_host(above) {
-            Ok(from) if from.look(own.as_bytes())?.is_some() => from,
-            _ => return failed(format!("{name} is not there")),
-        };
-        let to = match name.rsplit_once('/') {
-            Some((above, _)) => NewTree::below(place.again()?).directory(above.as_bytes())?,
-            None => place.again()?,
-        };
-        copy_file(&from, own.as_bytes(), &to, own.as_bytes())?;
-        to.set_mode(own.as_bytes(), Mode::of(0o644))?;
-        let found = sums(&to, own.as_bytes())?;
-        if found.size.to_string() != size {
-            return failed(format!("{name} has {} bytes instead of {size}", found.size));
-        }
-        if found.sha256 != sha256 {
-            return failed(format!("{name} has the SHA-256 {} instead of {sha256}", found.sha256));
-        }
-    }
-    Ok(())
+        size += bytes.len() as u64;
+        Ok(())
+    };
+    each_part(&dir.open_regular(name)?, |error| dir.read_error(name, error), add)?;
+    let b3 = Digest::from_bytes(*b3.finalize().as_bytes());
+    Ok(FileSums { size, b3, sha256: sha256_text(&sha256.finalize()) })
 }
 
 /// Compresses the log of a build.

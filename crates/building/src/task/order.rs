@@ -9,6 +9,8 @@ use patchadm_bulk::journal::FailureCause;
 use patchadm_bulk::result::{Key, KeyInputs};
 use serde::{Deserialize, Serialize};
 
+use crate::fetching::WantedDistfile;
+
 /// The format of the lines.
 pub const TASK_FORMAT: u32 = 1;
 
@@ -34,6 +36,8 @@ pub struct TaskOrder {
     pub inputs: KeyInputs,
     /// The record with DEPENDS, one field a line.
     pub record: String,
+    /// The distfiles that it reads.
+    pub distfiles: Vec<WantedDistfile>,
     /// The packages to install, in the order of their dependencies, each with the key of its result.
     pub install: Vec<(String, Key)>,
     /// Those of them that whoever installs the package needs, too.
