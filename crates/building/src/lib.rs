@@ -28,6 +28,7 @@ pub mod pool_use;
 pub mod prune;
 pub mod report_files;
 pub mod run;
+mod runs;
 pub mod sandbox;
 pub mod scan;
 pub mod set;

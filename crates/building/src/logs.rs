@@ -2,6 +2,7 @@
 
 use patchadm_rootfs::RootError;
 
+use crate::runs::{RUNS, find_logs};
 use crate::work::{Work, numbered_directories};
 
 /// The largest log that is read, in bytes.
@@ -24,14 +25,10 @@ pub fn read_log(work: &Work, package: &str, run: Option<u64>) -> Result<Vec<u8>,
     if package.contains('/') {
         return Err(none());
     }
-    let runs = work.directory("runs")?;
+    let runs = work.directory(RUNS)?;
     let numbers = numbered_directories(&runs)?;
     for number in numbers.into_iter().rev().filter(|number| run.is_none_or(|run| run == *number)) {
-        let dir = runs.dir(number.to_string().as_bytes())?;
-        if dir.look(b"logs")?.is_none() {
-            continue;
-        }
-        let logs = dir.dir(b"logs")?;
+        let Some(logs) = find_logs(&runs, number)? else { continue };
         if let Some(log) = logs.read_regular(format!("{package}.log").as_bytes(), LARGEST)? {
             return Ok(log);
         }

@@ -17,10 +17,8 @@ use patchadm_svr4::package::Mode;
 use serde::Serialize;
 
 use crate::file_copy::copy_file;
+use crate::runs::{RUNS, find_logs, find_run, run_directory};
 use crate::work::{PROGRAM, Work};
-
-/// The directory of the runs.
-pub(crate) const RUNS: &str = "runs";
 
 /// The report as a document.
 pub const REPORT_JSON: &str = "report.json";
@@ -157,22 +155,13 @@ pub enum ReportReadError {
     Root(#[from] RootError),
 }
 
-/// Opens the directory of a run, and makes it where it is missing.
-pub fn run_directory(work: &Work, run: u64) -> Result<Dir, RootError> {
-    work.directory(&format!("{RUNS}/{run}"))
-}
-
 /// Reads the report of a run.
 pub fn read_report(work: &Work, run: u64) -> Result<RunReport, ReportReadError> {
-    let runs = work.directory(RUNS)?;
-    let name = run.to_string();
-    if runs.look(name.as_bytes())?.is_none_or(|seen| seen.file_type != FileType::Directory) {
-        return Err(ReportReadError::None(run));
-    }
-    let bytes = runs.dir(name.as_bytes())?.read_regular(REPORT_JSON.as_bytes(), LARGEST_REPORT)?;
-    let bytes = bytes.ok_or(ReportReadError::None(run))?;
+    let none = || ReportReadError::None(run);
+    let dir = find_run(&work.directory(RUNS)?, run)?.ok_or_else(none)?;
+    let bytes = dir.read_regular(REPORT_JSON.as_bytes(), LARGEST_REPORT)?.ok_or_else(none)?;
     serde_json::from_slice(&bytes).map_err(|error| ReportReadError::Damaged {
-        path: work.path.join(RUNS).join(name).join(REPORT_JSON),
+        path: work.path.join(RUNS).join(run.to_string()).join(REPORT_JSON),
         reason: error.to_string(),
     })
 }
@@ -291,24 +280,15 @@ pub fn copy_report(work: &Work, report: &RunReport) -> Result<Option<PathBuf>, R
     for file in ALL_FILES {
         copy_if_there(&run, file, &top)?;
     }
+    let runs = work.directory(RUNS)?;
     for package in report.packages.iter().filter(|package| package.state == PackageState::Failed) {
-        let Some(logs) = logs_of(work, package.run.unwrap_or(report.run))? else { continue };
+        let Some(logs) = find_logs(&runs, package.run.unwrap_or(report.run))? else { continue };
         copy_if_there(&logs, &format!("{}.log", package.package), &copy.tree.directory(b"logs")?)?;
     }
     top.set_own_mode(Mode::of(0o755))?;
     copy.publish(true)?;
     copies.sync()?;
     Ok(Some(place.join(name)))
-}
-
-/// Returns the directory with the logs of a run.
-fn logs_of(work: &Work, run: u64) -> Result<Option<Dir>, RootError> {
-    let (runs, name) = (work.directory(RUNS)?, run.to_string());
-    if runs.look(name.as_bytes())?.is_none() {
-        return Ok(None);
-    }
-    let run = runs.dir(name.as_bytes())?;
-    Ok(if run.look(b"logs")?.is_some() { Some(run.dir(b"logs")?) } else { None })
 }
 
 fn copy_if_there(from: &Dir, name: &str, to: &Dir) -> Result<(), RootError> {

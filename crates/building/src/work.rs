@@ -8,6 +8,8 @@ use patchadm_bulk::conf::{Configuration, ConfigurationError};
 use patchadm_rootfs::{Dir, FileType, Lock, LockError, LockHolder, RootError, random};
 use patchadm_svr4::package::Mode;
 
+use crate::runs::RUNS;
+
 /// The file with the configuration.
 pub const CONFIGURATION: &str = "bulk.conf";
 
@@ -24,7 +26,7 @@ pub(crate) const PROGRAM: &str = "bulk";
 const LARGEST_CONFIGURATION: u64 = 1 << 20;
 
 /// The directories of a new one.
-const DIRECTORIES: [&str; 6] = ["distfiles", "pool", "runs", "scan", "sets", "build"];
+const DIRECTORIES: [&str; 6] = ["distfiles", "pool", RUNS, "scan", "sets", "build"];
 
 /// The reasons why a directory is no usable one of a bulk build.
 #[derive(Debug, thiserror::Error)]

@@ -19,7 +19,7 @@ use patchadm_rootfs::{Dir, FileType, LockError, LockHolder, RootError};
 
 use crate::pool::{FoundResult, Pool};
 use crate::pool_use::take_pool;
-use crate::report_files::RUNS;
+use crate::runs::RUNS;
 use crate::set::{CURRENT, RELEASED, SETS, set_of_link};
 use crate::work::{PROGRAM, Work, numbered_directories};
 pub use report::PruneReport;

@@ -3,20 +3,16 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use patchadm_bulk::journal::{PackageState, RunEnd, RunState};
+use patchadm_bulk::journal::{PackageState, RunEnd};
 use patchadm_bulk::result::Key;
 use patchadm_rootfs::{Dir, FileType, RootError};
 
 use crate::pool_use::pool_users;
-use crate::report_files::RUNS;
+use crate::runs::{RUNS, read_journal};
 use crate::set::{SETS, SetManifest};
 use crate::work::{Work, numbered_directories};
 
-/// The file of a run with its states.
-const JOURNAL: &[u8] = b"journal";
-
-/// The largest journal and manifest, in bytes.
-const LARGEST_JOURNAL: u64 = 4 << 30;
+/// The largest manifest, in bytes.
 const LARGEST_MANIFEST: u64 = 64 << 20;
 
 /// The results that stay.
@@ -92,10 +88,8 @@ impl NeededResults {
 
 /// Reads the journal of a run. A run that has none did not come so far.
 pub(super) fn run_facts(runs: &Dir, run: u64) -> Result<RunFacts, String> {
-    let bytes =
-        runs.dir(run.to_string().as_bytes()).and_then(|dir| dir.read_regular(JOURNAL, LARGEST_JOURNAL));
-    let Some(bytes) = bytes.map_err(|error| error.to_string())? else { return Ok(RunFacts::default()) };
-    let state = RunState::parse(&bytes).map_err(|damage| format!("run {run}: {damage}"))?;
+    let read = read_journal(runs, run).map_err(|error| error.to_string())?;
+    let state = read.map_err(|damage| format!("run {run}: {damage}"))?;
     let Some((state, _)) = state else { return Ok(RunFacts::default()) };
     let outcomes = || state.packages.values();
     let failed = outcomes().filter(|outcome| outcome.state == PackageState::Failed);

@@ -4,18 +4,12 @@ use std::collections::HashMap;
 
 use patchadm_bulk::journal::{JournalLine, PackageOutcome, PackageState, RunEnd, RunState};
 use patchadm_bulk::result::Key;
-use patchadm_rootfs::{Dir, RootError, WritableFile};
+use patchadm_rootfs::{RootError, WritableFile};
 use patchadm_svr4::package::Mode;
 
 use super::request::RunError;
-use crate::work::{Work, made, numbered_directories};
-
-/// The directory of all runs, and the file in each.
-const RUNS: &str = "runs";
-const JOURNAL: &[u8] = b"journal";
-
-/// The largest journal, in bytes.
-const LARGEST: u64 = 1 << 30;
+use crate::runs::{JOURNAL, RUNS, read_journal, run_directory};
+use crate::work::{Work, numbered_directories};
 
 /// The journal of a run, being written.
 #[derive(Debug)]
@@ -27,8 +21,8 @@ impl JournalFile {
     /// Opens the journal of a run for more lines; what a power cut tore off its last line goes.
     pub(super) fn open(work: &Work, run: u64, whole: u64) -> Result<Self, RootError> {
         let runs = work.directory(RUNS)?;
-        let dir = made(&runs, run.to_string().as_bytes())?;
-        let mut file = dir.open_or_create(JOURNAL, Mode::of(0o644))?;
+        let dir = run_directory(work, run)?;
+        let mut file = dir.open_or_create(JOURNAL.as_bytes(), Mode::of(0o644))?;
         file.set_size(whole)?;
         file.sync()?;
         dir.sync()?;
@@ -65,9 +59,7 @@ pub(super) fn known_runs(work: &Work, is_new: bool) -> Result<KnownRuns, RunErro
         KnownRuns { greatest: numbers.last().copied().unwrap_or_default(), ..KnownRuns::default() };
     for number in &numbers {
         let is_last = *number == known.greatest;
-        let dir: Dir = runs.dir(number.to_string().as_bytes())?;
-        let bytes = dir.read_regular(JOURNAL, LARGEST)?.unwrap_or_default();
-        match RunState::parse(&bytes) {
+        match read_journal(&runs, *number)? {
             Ok(Some((state, whole))) => {
                 known.add(*number, &state);
                 if is_last {
@@ -75,8 +67,7 @@ pub(super) fn known_runs(work: &Work, is_new: bool) -> Result<KnownRuns, RunErro
                 }
             }
             Err(error) if is_last && !is_new => {
-                let path = work.path.join(RUNS).join(number.to_string()).join("journal");
-                return Err(RunError::Journal { path: path.display().to_string(), error });
+                return Err(RunError::damaged_journal(work, *number, error));
             }
             Ok(None) | Err(_) => {}
         }

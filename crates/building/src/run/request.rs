@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::base::BaseLayer;
 use crate::driver::{Driver, DriverError};
+use crate::runs::journal_path;
 use crate::sandbox::BuildUser;
 use crate::scan::ScanError;
 use crate::set::SetError;
@@ -125,4 +126,11 @@ pub enum RunError {
     /// No slot works.
     #[error("no slot can work: {0}")]
     NoSlot(String),
+}
+
+impl RunError {
+    /// The journal of a run is damaged.
+    pub(super) fn damaged_journal(work: &Work, run: u64, error: JournalDamage) -> Self {
+        Self::Journal { path: journal_path(work, run).display().to_string(), error }
+    }
 }

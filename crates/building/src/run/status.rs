@@ -1,13 +1,11 @@
 //! How far a run is, for a reader without a lock.
 
-use patchadm_bulk::journal::{RunEnd, RunState, StateCounts};
+use patchadm_bulk::journal::{RunEnd, StateCounts};
 use serde::Serialize;
 
 use super::request::RunError;
+use crate::runs::{RUNS, read_journal};
 use crate::work::{Work, numbered_directories};
-
-/// The largest journal that is read, in bytes.
-const LARGEST: u64 = 1 << 30;
 
 /// A package that is being built.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -35,17 +33,12 @@ pub struct RunStatus {
 
 /// Reads how far a run is, or the last one; `None` where there is none.
 pub fn read_status(work: &Work, run: Option<u64>) -> Result<Option<RunStatus>, RunError> {
-    let runs = work.directory("runs")?;
+    let runs = work.directory(RUNS)?;
     let numbers = numbered_directories(&runs)?;
     let Some(run) = run.or_else(|| numbers.iter().copied().max()).filter(|run| numbers.contains(run)) else {
         return Ok(None);
     };
-    let dir = runs.dir(run.to_string().as_bytes())?;
-    let bytes = dir.read_regular(b"journal", LARGEST)?.unwrap_or_default();
-    let read = RunState::parse(&bytes).map_err(|error| {
-        let path = work.path.join("runs").join(run.to_string()).join("journal");
-        RunError::Journal { path: path.display().to_string(), error }
-    })?;
+    let read = read_journal(&runs, run)?.map_err(|error| RunError::damaged_journal(work, run, error))?;
     Ok(read.map(|(state, _)| {
         let ended = match &state.end {
             RunEnd::Unfinished => None,

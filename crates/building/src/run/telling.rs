@@ -14,8 +14,9 @@ use super::request::{RunError, RunEvent, RunRequest, Tell};
 use super::results::RunOutcome;
 use crate::logs::read_log;
 use crate::report_files::{
-    ReportFilesInput, copy_report, read_report, run_directory, send_report, write_pbulk_files, write_report,
+    ReportFilesInput, copy_report, read_report, send_report, write_pbulk_files, write_report,
 };
+use crate::runs::run_directory;
 use crate::set::{SetInput, SetPackage, make_set};
 use crate::work::Work;
 

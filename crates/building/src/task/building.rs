@@ -29,6 +29,7 @@ use crate::fetching::copy_distfiles;
 use crate::file_copy::copy_file;
 use crate::keys::changed_file;
 use crate::pool::PoolEntry;
+use crate::runs::log_directory;
 use crate::sandbox::{
     BuildRoot, BuildUser, SandboxCommand, SandboxEnd, SandboxLimits, SandboxWatch, StopCause, TaskLog,
     enclosure, environment,
@@ -52,7 +53,7 @@ fn steps(
     costs: &mut BuildCosts,
 ) -> Result<Option<String>, StepError> {
     let order = inputs.order;
-    let logs = inputs.work.directory(&format!("runs/{}/logs", order.run))?;
+    let logs = log_directory(inputs.work, order.run)?;
     let name = format!("{}.log", order.package);
     logs.remove(name.as_bytes())?;
     let mut log = TaskLog::begin(logs.create(name.as_bytes())?, order.limits.get(LimitName::Output));
