@@ -2,8 +2,8 @@
 
 use patchadm_rootfs::RootError;
 
-use crate::runs::{RUNS, find_logs};
-use crate::work::{Work, numbered_directories};
+use crate::runs::find_logs;
+use crate::work::{RUNS, Work, numbered_directories};
 
 /// The largest log that is read, in bytes.
 const LARGEST: u64 = 1 << 30;

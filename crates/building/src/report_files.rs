@@ -17,8 +17,8 @@ use patchadm_svr4::package::Mode;
 use serde::Serialize;
 
 use crate::file_copy::copy_file;
-use crate::runs::{RUNS, find_logs, find_run, run_directory};
-use crate::work::{PROGRAM, Work};
+use crate::runs::{find_logs, find_run, run_directory};
+use crate::work::{PROGRAM, RUNS, Work};
 
 /// The report as a document.
 pub const REPORT_JSON: &str = "report.json";

@@ -5,10 +5,7 @@ use std::path::PathBuf;
 use patchadm_bulk::journal::{JournalDamage, RunState};
 use patchadm_rootfs::{Dir, FileType, RootError};
 
-use crate::work::Work;
-
-/// The directory of all runs.
-pub(crate) const RUNS: &str = "runs";
+use crate::work::{RUNS, Work};
 
 /// The file of a run with what happened.
 pub(crate) const JOURNAL: &str = "journal";

@@ -8,8 +8,6 @@ use patchadm_bulk::conf::{Configuration, ConfigurationError};
 use patchadm_rootfs::{Dir, FileType, Lock, LockError, LockHolder, RootError, random};
 use patchadm_svr4::package::Mode;
 
-use crate::runs::RUNS;
-
 /// The file with the configuration.
 pub const CONFIGURATION: &str = "bulk.conf";
 
@@ -18,6 +16,9 @@ const LOCK: &[u8] = b"lock";
 
 /// The file with the identity of the directory: 16 hexadecimal digits.
 const IDENTITY: &[u8] = b"id";
+
+/// The directory of all runs.
+pub(crate) const RUNS: &str = "runs";
 
 /// The name of this program for the holder of a lock and for files that are being written.
 pub(crate) const PROGRAM: &str = "bulk";

@@ -19,9 +19,8 @@ use patchadm_rootfs::{Dir, FileType, LockError, LockHolder, RootError};
 
 use crate::pool::{FoundResult, Pool};
 use crate::pool_use::take_pool;
-use crate::runs::RUNS;
 use crate::set::{CURRENT, RELEASED, SETS, set_of_link};
-use crate::work::{PROGRAM, Work, numbered_directories};
+use crate::work::{PROGRAM, RUNS, Work, numbered_directories};
 pub use report::PruneReport;
 
 use needed::{NeededResults, RunFacts, run_facts};

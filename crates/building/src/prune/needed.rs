@@ -8,9 +8,9 @@ use patchadm_bulk::result::Key;
 use patchadm_rootfs::{Dir, FileType, RootError};
 
 use crate::pool_use::pool_users;
-use crate::runs::{RUNS, read_journal};
+use crate::runs::read_journal;
 use crate::set::{SETS, SetManifest};
-use crate::work::{Work, numbered_directories};
+use crate::work::{RUNS, Work, numbered_directories};
 
 /// The largest manifest, in bytes.
 const LARGEST_MANIFEST: u64 = 64 << 20;

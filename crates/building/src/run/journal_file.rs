@@ -8,8 +8,8 @@ use patchadm_rootfs::{RootError, WritableFile};
 use patchadm_svr4::package::Mode;
 
 use super::request::RunError;
-use crate::runs::{JOURNAL, RUNS, read_journal, run_directory};
-use crate::work::{Work, numbered_directories};
+use crate::runs::{JOURNAL, read_journal, run_directory};
+use crate::work::{RUNS, Work, numbered_directories};
 
 /// The journal of a run, being written.
 #[derive(Debug)]

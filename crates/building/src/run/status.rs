@@ -4,8 +4,8 @@ use patchadm_bulk::journal::{RunEnd, StateCounts};
 use serde::Serialize;
 
 use super::request::RunError;
-use crate::runs::{RUNS, read_journal};
-use crate::work::{Work, numbered_directories};
+use crate::runs::read_journal;
+use crate::work::{RUNS, Work, numbered_directories};
 
 /// A package that is being built.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
