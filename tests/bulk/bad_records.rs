@@ -50,6 +50,7 @@ fn a_bad_recipe_takes_out_itself_and_what_needs_it_and_the_rest_is_built() {
     build.write("again/record", "PKGNAME=good-1.0\n");
     build.recipe("user-of-broken", "ALL_DEPENDS=broken-[0-9]*\n", makes);
     build.recipe("user-of-user", "ALL_DEPENDS=user-of-broken-[0-9]*\n", makes);
+    build.recipe("user-of-greedy", "ALL_DEPENDS=greedy-[0-9]*\n", makes);
     build.recipe("user-of-good", "ALL_DEPENDS=good-[0-9]*:good\n", makes);
     // Nothing was named, so that nothing of this is a failure.
     let run = build.run("").ends(0);
@@ -70,11 +71,15 @@ fn a_bad_recipe_takes_out_itself_and_what_needs_it_and_the_rest_is_built() {
         assert_eq!(run.package(package)["state"], "prefailed", "{package}");
         assert!(run.detail(package).contains(why), "{package}: {}", run.detail(package));
     }
-    for user in ["user-of-broken-1.0", "user-of-user-1.0"] {
+    for (user, bad) in [
+        ("user-of-broken-1.0", "broken-1.0"),
+        ("user-of-user-1.0", "broken-1.0"),
+        ("user-of-greedy-1.0", "greedy-1.0"),
+    ] {
         let user = run.package(user);
         assert_eq!(
             (&user["state"], &user["because"]),
-            (&"indirect-prefailed".into(), &serde_json::json!(["broken-1.0"]))
+            (&"indirect-prefailed".into(), &serde_json::json!([bad]))
         );
     }
     // Of two with one name the first location in byte order has it.

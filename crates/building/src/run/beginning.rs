@@ -99,19 +99,14 @@ pub(super) fn digest_of_records(records: &Records) -> Digest {
     Digest::of(&text)
 }
 
-/// Returns what is known of a package before anything is built.
-pub(super) fn first_outcome(records: &Records, resolution: &Resolution, index: u32) -> PackageOutcome {
+/// Returns what is known of a package before anything is built. Because of whom one waits is found out at the end.
+pub(super) fn first_outcome(resolution: &Resolution, index: u32) -> PackageOutcome {
     match resolution.state(index) {
         Some(Resolved::Prefailed(reason)) => {
             let detail = Some(reason.to_string());
             PackageOutcome { detail, ..PackageOutcome::of(PackageState::Prefailed) }
         }
-        Some(Resolved::IndirectPrefailed(because)) => {
-            let name = |index: &u32| records.get(*index).map(|record| record.pkgname().to_string());
-            let mut because: Vec<String> = because.iter().filter_map(name).collect();
-            because.sort();
-            PackageOutcome { because, ..PackageOutcome::of(PackageState::IndirectPrefailed) }
-        }
+        Some(Resolved::IndirectPrefailed(_)) => PackageOutcome::of(PackageState::IndirectPrefailed),
         _ => PackageOutcome::of(PackageState::Open),
     }
 }

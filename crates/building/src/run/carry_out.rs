@@ -71,7 +71,7 @@ fn build_all(
         |index: u32| wanted.contains(&index) && matches!(states.get(index as usize), Some(Resolved::Open));
     let schedule = Schedule::new(resolution.graph(), &durations, &names, is_task);
     let outcomes: BTreeMap<_, _> =
-        wanted.iter().map(|index| (*index, first_outcome(records, resolution, *index))).collect();
+        wanted.iter().map(|index| (*index, first_outcome(resolution, *index))).collect();
     let (conf, is_continued) = (begin.conf, begin.is_continued);
     let mut master = Master::of(request, (records, resolution), (schedule, peaks), outcomes, begin)?;
     master.follow(tell)?;

@@ -1,11 +1,11 @@
 //! What a run came to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use patchadm_bulk::journal::{PackageOutcome, PackageState};
 use patchadm_bulk::records::Records;
 use patchadm_bulk::report::{LeftoverReport, MachineReport, PackageReport, RunReport};
-use patchadm_bulk::resolve::{PackageState as Resolved, Resolution, blockers};
+use patchadm_bulk::resolve::{Resolution, blockers};
 use patchadm_bulk::result::Digest;
 
 use crate::pool::PoolEntry;
@@ -47,16 +47,14 @@ pub(super) fn set_indirect(
     outcomes: &mut BTreeMap<u32, PackageOutcome>,
 ) {
     let name = |index: u32| records.get(index).map(|record| record.pkgname().to_string()).unwrap_or_default();
-    let failed: Vec<bool> = resolution
-        .graph()
-        .indices()
-        .map(|index| {
-            outcomes.get(&index).is_some_and(|outcome| {
-                matches!(outcome.state, PackageState::Failed | PackageState::Prefailed)
-            })
-        })
-        .collect();
-    let causes = blockers(resolution.graph(), &failed);
+    let in_state = |state: PackageState| -> BTreeSet<u32> {
+        let found = outcomes.iter().filter(|(_, outcome)| outcome.state == state);
+        found.map(|(index, _)| *index).collect()
+    };
+    let (failed, prefailed) = (in_state(PackageState::Failed), in_state(PackageState::Prefailed));
+    let is_cause = |index: u32| failed.contains(&index) || prefailed.contains(&index);
+    let causes: Vec<bool> = resolution.graph().indices().map(is_cause).collect();
+    let causes = blockers(resolution.graph(), &causes);
     for (index, outcome) in outcomes.iter_mut() {
         let is_open = matches!(
             outcome.state,
@@ -65,11 +63,7 @@ pub(super) fn set_indirect(
         let Some(because) = causes.get(*index as usize).filter(|causes| is_open && !causes.is_empty()) else {
             continue;
         };
-        let is_failure = |cause: &u32| {
-            failed.get(*cause as usize) == Some(&true)
-                && matches!(resolution.state(*cause), Some(Resolved::Open))
-        };
-        outcome.state = if because.iter().any(is_failure) {
+        outcome.state = if because.iter().any(|cause| failed.contains(cause)) {
             PackageState::IndirectFailed
         } else {
             PackageState::IndirectPrefailed
