@@ -15,7 +15,7 @@ use crate::work::{PROGRAM, host_directory, made};
 /// The base as it lies on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseLayer {
-    /// The layer.
+    /// The directory of the lowest layer: the base itself, or an empty system that the host's places are mounted over.
     pub layer: PathBuf,
     /// The paths of the host that are mounted over it.
     pub mounted: Vec<PathBuf>,

@@ -66,6 +66,6 @@ fn is_executable(path: &Path) -> bool {
 pub const RECIPES: [(&str, &str); 2] =
     [("scan", include_str!("../drivers/recipes/scan")), ("build", include_str!("../drivers/recipes/build"))];
 
-/// The driver `pkgsrc`.
+/// The driver `pkgsrc`: the names of its executables, and their texts.
 pub const PKGSRC: [(&str, &str); 2] =
     [("scan", include_str!("../drivers/pkgsrc/scan")), ("build", include_str!("../drivers/pkgsrc/build"))];

@@ -14,7 +14,7 @@ pub enum LogError {
     /// No run has one.
     #[error("there is no log of {0}")]
     None(String),
-    /// The disk.
+    /// A directory or a log that cannot be read.
     #[error(transparent)]
     Root(#[from] RootError),
 }

@@ -11,9 +11,9 @@ const LARGEST: u64 = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {reason}", path.display())]
 pub struct NameListError {
-    /// The file.
+    /// The path of the list as it was given.
     pub path: PathBuf,
-    /// What is wrong.
+    /// Why it cannot be read, or that it is not UTF-8 or names nothing.
     pub reason: String,
 }
 

@@ -19,7 +19,7 @@ pub(crate) const LOG: &str = "log.gz";
 /// The largest description of a result, in bytes.
 const LARGEST_RESULT: u64 = 16 << 20;
 
-/// The results.
+/// The directory of all results, each below its key.
 #[derive(Debug)]
 pub struct Pool {
     path: PathBuf,

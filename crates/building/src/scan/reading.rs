@@ -13,7 +13,7 @@ use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 
 use super::sandbox::{Printed, ScanSandbox};
-use super::seen_files::{RecipeError, digest_of, files_of_recipe, seen_now, status_of};
+use super::seen_files::{RecipeFile, digest_of, files_of_recipe, seen_now, status_of};
 use crate::base::BaseLayer;
 use crate::driver::Driver;
 use crate::sandbox::BuildUser;
@@ -217,7 +217,8 @@ impl TreeScan<'_> {
     /// Returns what is known of a location, if everything that was read for it is as it was.
     fn known(&mut self, location: &str) -> Option<String> {
         let entry = self.cache.entry(location)?.clone();
-        if *entry.key() != self.key(location).ok()? {
+        let recipe = files_of_recipe(&self.request.work.conf.tree, location).ok()?;
+        if *entry.key() != self.key(&recipe) {
             return None;
         }
         for number in entry.files() {
@@ -244,11 +245,10 @@ impl TreeScan<'_> {
     }
 
     /// Returns the digest of all that a scan depends on and that is no file.
-    fn key(&self, location: &str) -> Result<Digest, RecipeError> {
-        let files = files_of_recipe(&self.request.work.conf.tree, location)?;
-        let names: Vec<String> = files.into_iter().map(|file| file.path).collect();
+    fn key(&self, recipe: &[RecipeFile]) -> Digest {
+        let names: Vec<&str> = recipe.iter().map(|file| file.path.as_str()).collect();
         let env = &self.request.work.conf.env;
-        Ok(Digest::of(format!("{names:?}\n{env:?}\n{}", self.request.base.1).as_bytes()))
+        Digest::of(format!("{names:?}\n{env:?}\n{}", self.request.base.1).as_bytes())
     }
 
     /// Remembers what was printed for a location with what was read for it.
@@ -259,7 +259,7 @@ impl TreeScan<'_> {
         let read = records.read(&place, printed).map_err(|error| format!("scan: {error}"))?;
         let tree = &self.request.work.conf.tree;
         let recipe = files_of_recipe(tree, location).map_err(|error| error.to_string())?;
-        let own = recipe.into_iter().map(|file| format!("{location}/{}", file.path));
+        let own = recipe.iter().map(|file| format!("{location}/{}", file.path));
         let mut paths: BTreeSet<String> = own.collect();
         for index in read {
             if let Some(record) = records.get(index) {
@@ -277,9 +277,7 @@ impl TreeScan<'_> {
                 self.cache.note_file(path, seen)
             })
             .collect();
-        if let Ok(key) = self.key(location) {
-            self.cache.set_entry(location, key, &numbers, &text);
-        }
+        self.cache.set_entry(location, self.key(&recipe), &numbers, &text);
         Ok(text)
     }
 

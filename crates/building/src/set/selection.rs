@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use patchadm_bulk::conf::{Configuration, SetMinimum, SetOnFailure};
 use patchadm_bulk::journal::PackageState;
 use patchadm_bulk::pattern::ShellPattern;
+use patchadm_bulk::records::parse_sha256;
 use patchadm_bulk::result::Key;
 use patchadm_inputs::sha256::Sha256Sum;
 
@@ -61,7 +62,7 @@ impl SetEntry {
             .result
             .packages
             .iter()
-            .map(|of| in_pool(format!("{PACKAGES}/{}.pkg", of.pkg), &of.file, sum_of(&of.sha256)));
+            .map(|of| in_pool(format!("{PACKAGES}/{}.pkg", of.pkg), &of.file, parse_sha256(&of.sha256)));
         let files = entry
             .result
             .files
@@ -226,18 +227,6 @@ fn name_of(package: &str) -> &str {
     package.rsplit_once('-').map_or(package, |(name, _)| name)
 }
 
-/// Reads a SHA-256 sum of 64 hexadecimal digits.
-fn sum_of(digits: &str) -> Option<Sha256Sum> {
-    let mut sum = Sha256Sum::default();
-    if digits.len() != 2 * sum.len() {
-        return None;
-    }
-    for (index, byte) in sum.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(digits.get(2 * index..2 * index + 2)?, 16).ok()?;
-    }
-    Some(sum)
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -248,7 +237,7 @@ mod tests {
     use super::*;
 
     fn conf(lines: &str) -> Configuration {
-        Configuration::parse(format!("tree=/tree\n{lines}").as_bytes(), Path::new("/work")).unwrap()
+        Configuration::parse(format!("tree=/tree\n{lines}").as_bytes(), Path::new("/srv/bulk")).unwrap()
     }
 
     fn result(package: &str) -> PoolEntry {
@@ -297,7 +286,7 @@ mod tests {
             (format!("packages/{}.pkg", name_of(package)), file)
         });
         let manifest = SetManifest { set: 1, date: String::new(), files: files.collect() };
-        EarlierSet { path: "/work/sets/1".into(), manifest }
+        EarlierSet { path: "/srv/bulk/sets/1".into(), manifest }
     }
 
     fn names(entries: &[SetEntry]) -> Vec<String> {
@@ -319,7 +308,7 @@ mod tests {
         let entries = of("").unwrap();
         assert_eq!(names(&entries), ["a-2", "b-1 kept"]);
         assert_eq!((entries[1].run, entries[1].is_restricted), (1, true));
-        assert_eq!(entries[1].files[0].directory, Path::new("/work/sets/1/packages"));
+        assert_eq!(entries[1].files[0].directory, Path::new("/srv/bulk/sets/1/packages"));
         assert_eq!(entries[0].files[0].sum, Some([0xab; 32]));
         assert_eq!(names(&of("set_on_failure=without").unwrap()), ["a-2"]);
         let refusal = of("set_on_failure=none").unwrap_err();

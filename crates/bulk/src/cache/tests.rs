@@ -1,3 +1,5 @@
+//! The scan cache is written and read back, and believed only where nothing has changed.
+
 use super::*;
 
 fn seen(content: &str) -> Seen {

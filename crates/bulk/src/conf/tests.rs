@@ -1,7 +1,9 @@
+//! Configurations as people write them, and the errors that they get.
+
 use super::*;
 
 fn parse(text: &str) -> Result<Configuration, ConfigurationError> {
-    Configuration::parse(text.as_bytes(), Path::new("/work"))
+    Configuration::parse(text.as_bytes(), Path::new("/srv/bulk"))
 }
 
 fn with(text: &str) -> Configuration {
@@ -14,18 +16,18 @@ fn error(text: &str) -> String {
 
 #[test]
 fn a_fresh_file_has_every_setting_and_means_the_defaults() {
-    let text = Configuration::fresh_text(Path::new("/work"), "/tree", None, None).unwrap();
+    let text = Configuration::fresh_text(Path::new("/srv/bulk"), "/tree", None, None).unwrap();
     assert_eq!(parse(&text).unwrap(), with(""));
     for name in names::NAMES {
         assert!(text.contains(&format!("{}=", name.name)), "{}", name.name);
         assert!(!name.text.ends_with('.') && !name.text.contains('\n'), "{}", name.name);
     }
     let given =
-        Configuration::fresh_text(Path::new("/work"), "/tree", Some("driver"), Some("/base")).unwrap();
+        Configuration::fresh_text(Path::new("/srv/bulk"), "/tree", Some("driver"), Some("/base")).unwrap();
     let expected = with("driver=driver\nbase=/base");
     assert_eq!(parse(&given).unwrap(), expected);
-    assert_eq!(expected.driver, Some(PathBuf::from("/work/driver")));
-    let text = Configuration::fresh_text(Path::new("/work"), "/tree\npool=/x", None, None);
+    assert_eq!(expected.driver, Some(PathBuf::from("/srv/bulk/driver")));
+    let text = Configuration::fresh_text(Path::new("/srv/bulk"), "/tree\npool=/x", None, None);
     assert!(text.is_err(), "a tree cannot bring a setting of its own");
 }
 
@@ -40,8 +42,8 @@ fn each_default_of_a_fresh_file_is_the_one_in_force() {
 #[test]
 fn the_defaults_are_those_of_the_manual() {
     let defaults = with("");
-    assert_eq!(defaults.pool, PathBuf::from("/work/pool"));
-    assert_eq!(defaults.build_dir, PathBuf::from("/work/build"));
+    assert_eq!(defaults.pool, PathBuf::from("/srv/bulk/pool"));
+    assert_eq!(defaults.build_dir, PathBuf::from("/srv/bulk/build"));
     assert_eq!(defaults.limits, Limits::default());
     assert_eq!(defaults.scan_time, Some(60));
     assert_eq!(defaults.installed_limit, Some(10 << 30));
@@ -67,7 +69,7 @@ fn every_setting_is_read() {
          report_url=https://x.org/runs/\nreport_command=sendmail -t\nreport_copy=/srv/copy\npoll=git -C /tree rev-parse HEAD\n\
          keep_runs=3\nslot=local 2\nslot=s 16 cores=64 srun --mem={mem}M\n",
     );
-    assert_eq!(all.list, Some(PathBuf::from("/work/wanted")));
+    assert_eq!(all.list, Some(PathBuf::from("/srv/bulk/wanted")));
     assert_eq!(all.base, Base::Directory("/srv/base".into()));
     assert_eq!(all.base_id.unwrap(), ["cat", "/srv/base/id"]);
     assert_eq!(all.mounts.len(), 2);
@@ -101,7 +103,7 @@ fn a_wrong_line_is_told_with_its_number_and_the_nearest_name() {
     assert_eq!(error("report_subject=a\rb"), "line 2: it has a control character");
     assert_eq!(error("minimum=101%"), "line 2: minimum: `101` is no number from 0 to 100");
     assert_eq!(parse("pool=/x").unwrap_err().to_string(), "tree is not set");
-    let not_text = Configuration::parse(b"tree=/t\nlist=\xff\n", Path::new("/work"));
+    let not_text = Configuration::parse(b"tree=/t\nlist=\xff\n", Path::new("/srv/bulk"));
     assert_eq!(not_text.unwrap_err().to_string(), "line 2: it is not UTF-8");
 }
 
@@ -109,13 +111,13 @@ fn a_wrong_line_is_told_with_its_number_and_the_nearest_name() {
 fn what_a_run_writes_is_not_inside_what_it_builds_from_nor_around_it() {
     assert_eq!(error("pool=/tree/pool"), "line 2: pool is inside tree");
     assert_eq!(error("build_dir=/"), "line 2: tree is inside build_dir");
-    assert_eq!(error("base=/work/base"), "line 2: base is inside WORK");
+    assert_eq!(error("base=/srv/bulk/base"), "line 2: base is inside WORK");
     assert_eq!(error("pool=/usr/pool"), "line 2: pool is inside host");
     assert_eq!(parse("tree=sub").unwrap_err().to_string(), "line 1: tree is inside WORK");
     with("pool=/tree2\nbuild_dir=/usrlocal");
     let resolve =
-        |path: &Path| if path == Path::new("/work/pool") { "/tree/p".into() } else { path.to_owned() };
-    let nested = with("").find_nested(Path::new("/work"), resolve).unwrap();
+        |path: &Path| if path == Path::new("/srv/bulk/pool") { "/tree/p".into() } else { path.to_owned() };
+    let nested = with("").find_nested(Path::new("/srv/bulk"), resolve).unwrap();
     assert_eq!((nested.inner, nested.outer), ("pool", "tree"));
 }
 

@@ -189,9 +189,9 @@ mod tests {
 
     #[test]
     fn a_path_is_absolute_or_below_and_never_above() {
-        let below = |text: &str| path(text, Path::new("/work"));
-        assert_eq!(below("pool"), Ok(PathBuf::from("/work/pool")));
-        assert_eq!(below("./a//b/."), Ok(PathBuf::from("/work/a/b")));
+        let below = |text: &str| path(text, Path::new("/srv/bulk"));
+        assert_eq!(below("pool"), Ok(PathBuf::from("/srv/bulk/pool")));
+        assert_eq!(below("./a//b/."), Ok(PathBuf::from("/srv/bulk/a/b")));
         assert_eq!(below("/srv/pool/"), Ok(PathBuf::from("/srv/pool")));
         assert!(below("../pool").is_err());
         assert!(below("/srv/../etc").is_err());

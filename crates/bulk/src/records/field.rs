@@ -51,7 +51,7 @@ fn distfile<'a>(entry: &'a str, url: Option<&'a str>) -> Result<Distfile<'a>, Fi
     let (name, sha256) = rest.rsplit_once(':').ok_or_else(form)?;
     let is_number = !size.is_empty() && size.bytes().all(|byte| byte.is_ascii_digit());
     let size = size.parse().ok().filter(|_| is_number).ok_or_else(form)?;
-    let sha256 = digest(sha256).ok_or_else(form)?;
+    let sha256 = parse_sha256(sha256).ok_or_else(form)?;
     let is_part = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(char::is_control);
     if !name.split('/').all(is_part) {
         return Err(refuse("DISTFILES", name, "is no name of a file below the distfiles"));
@@ -59,8 +59,8 @@ fn distfile<'a>(entry: &'a str, url: Option<&'a str>) -> Result<Distfile<'a>, Fi
     Ok(Distfile { name, sha256, size, url })
 }
 
-/// Reads a SHA-256 of 64 hexadecimal digits.
-fn digest(text: &str) -> Option<[u8; 32]> {
+/// Reads a SHA-256 of 64 hexadecimal digits, in small letters or capitals; `None` for anything else.
+pub fn parse_sha256(text: &str) -> Option<[u8; 32]> {
     let (digits, rest) = text.as_bytes().as_chunks::<2>();
     if digits.len() != 32 || !rest.is_empty() {
         return None;

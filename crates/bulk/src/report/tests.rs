@@ -1,3 +1,5 @@
+//! A run with every state as text, mail and JSON.
+
 use std::collections::BTreeMap;
 
 use super::*;
