@@ -21,19 +21,16 @@ const MOST_TRIES: u32 = 3;
 impl Master<'_> {
     /// Takes the end of a task.
     pub(super) fn take_end(&mut self, index: u32, end: TaskEnd, tell: Tell<'_>) -> Result<(), RunError> {
-        let slot = self.running.remove(&index).map(|task| {
-            let slot = task.slot;
-            task.wait();
-            slot
-        });
-        let state = slot.and_then(|slot| self.slots.get_mut(slot));
+        let Some(task) = self.running.remove(&index) else { return Ok(()) };
+        let slot = task.slot;
+        let order = task.wait();
+        let state = self.slots.get_mut(slot);
         let mut slot_name = String::new();
         if let Some(state) = state {
             state.running = state.running.saturating_sub(1);
             slot_name.clone_from(&state.slot.name);
             state.trouble += u64::from(end.trouble.is_some() && self.is_ending.is_none());
         }
-        let Some(order) = self.orders.remove(&index) else { return Ok(()) };
         let tries = self.tries.get(&index).copied().unwrap_or_default();
         let mut end = end;
         if end.failure.is_none() && end.trouble.is_none() {

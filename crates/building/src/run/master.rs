@@ -56,8 +56,6 @@ pub(super) struct Master<'a> {
     pub(super) run: u64,
     pub(super) slots: Vec<SlotState>,
     pub(super) running: HashMap<u32, RunningTask>,
-    /// What was ordered of running tasks, and when they began.
-    pub(super) orders: HashMap<u32, TaskOrder>,
     pub(super) tries: HashMap<u32, u32>,
     pub(super) outcomes: BTreeMap<u32, PackageOutcome>,
     pub(super) entries: HashMap<u32, PoolEntry>,
@@ -114,7 +112,6 @@ impl<'a> Master<'a> {
             run: begin.run,
             slots: slots.into_iter().map(|slot| SlotState { slot, running: 0, trouble: 0 }).collect(),
             running: HashMap::new(),
-            orders: HashMap::new(),
             tries: HashMap::new(),
             outcomes,
             entries: HashMap::new(),
@@ -287,11 +284,11 @@ impl Master<'_> {
         let name = state.slot.name.clone();
         self.journal.add(&JournalLine::Running { package: order.package.clone(), slot: name.clone() })?;
         tell(RunEvent::Starts { package: &order.package, slot: &name });
-        match RunningTask::start(&words, &order, (index, slot), self.channel.0.clone()) {
+        let package = order.package.clone();
+        match RunningTask::start(&words, order, (index, slot), self.channel.0.clone()) {
             Ok(task) => {
                 state.running += 1;
                 self.running.insert(index, task);
-                self.orders.insert(index, order);
                 Ok(())
             }
             Err(error) => {
@@ -300,7 +297,7 @@ impl Master<'_> {
                     words.first().map(|word| word.display().to_string()).unwrap_or_default()
                 );
                 state.trouble += 1;
-                self.trouble_with(index, &order.package, &reason, tell)
+                self.trouble_with(index, &package, &reason, tell)
             }
         }
     }

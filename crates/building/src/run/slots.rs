@@ -28,6 +28,8 @@ pub(super) struct RunningTask {
     child: Child,
     /// Open as long as the task is to go on.
     input: Option<ChildStdin>,
+    /// What it is to do.
+    pub(super) order: TaskOrder,
     /// The number of its slot.
     pub(super) slot: usize,
     /// When it was heard of last.
@@ -38,7 +40,7 @@ impl RunningTask {
     /// Starts a command and gives it its order. Messages go to `sender`, each with the number of the package.
     pub(super) fn start(
         words: &[OsString],
-        order: &TaskOrder,
+        order: TaskOrder,
         (package, slot): (u32, usize),
         sender: Sender<(u32, TaskMessage)>,
     ) -> io::Result<Self> {
@@ -70,12 +72,12 @@ impl RunningTask {
             let _ = sender.send((package, TaskMessage::Gone(said)));
         });
         let mut input = child.stdin.take();
-        let line = serde_json::to_vec(order).map_err(io::Error::from)?;
+        let line = serde_json::to_vec(&order).map_err(io::Error::from)?;
         if let Some(input) = &mut input {
             // A process that is gone already is told by its end.
             let _ = input.write_all(&[&line[..], b"\n"].concat()).and_then(|()| input.flush());
         }
-        Ok(Self { child, input, slot, heard: Instant::now() })
+        Ok(Self { child, input, order, slot, heard: Instant::now() })
     }
 
     /// Asks the task to end: it kills everything of it.
@@ -89,10 +91,11 @@ impl RunningTask {
         let _ = self.child.kill();
     }
 
-    /// Waits for the end of the process.
-    pub(super) fn wait(mut self) {
+    /// Waits for the end of the process; returns what it was to do.
+    pub(super) fn wait(mut self) -> TaskOrder {
         self.input = None;
         let _ = self.child.wait();
+        self.order
     }
 }
 
