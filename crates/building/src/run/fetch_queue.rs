@@ -1,22 +1,20 @@
 //! The packages that wait for their distfiles.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 
 use patchadm_bulk::result::Key;
 
 /// The packages whose distfiles are looked at.
 #[derive(Debug, Default)]
 pub(super) struct FetchQueue {
-    /// Those that wait.
-    pub(super) waiting: VecDeque<u32>,
+    /// Those that wait, each with its key, for the outcome of what fails.
+    pub(super) waiting: VecDeque<(u32, Key)>,
     /// Those that are looked at now.
     pub(super) at_work: usize,
     /// Those that may begin.
     pub(super) ready: VecDeque<u32>,
     /// Those that need not be looked at any more.
     pub(super) done: HashSet<u32>,
-    /// The keys of those that wait, for the outcome of what fails.
-    pub(super) keys: HashMap<u32, Key>,
 }
 
 impl FetchQueue {

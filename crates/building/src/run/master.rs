@@ -304,14 +304,14 @@ impl Master<'_> {
 
     /// Takes a message of a task.
     fn hear(&mut self, index: u32, message: TaskMessage, tell: Tell<'_>) -> Result<(), RunError> {
-        if let TaskMessage::Fetched(fetched) = message {
-            return self.fetched(index, fetched, tell);
+        if let TaskMessage::Fetched(key, fetched) = message {
+            return self.fetched((index, key), fetched, tell);
         }
         let Some(task) = self.running.get_mut(&index) else { return Ok(()) };
         task.heard = Instant::now();
         match message {
             TaskMessage::Event(TaskEvent::End(end)) => self.take_end(index, end, tell),
-            TaskMessage::Fetched(_) | TaskMessage::Event(_) => Ok(()),
+            TaskMessage::Fetched(..) | TaskMessage::Event(_) => Ok(()),
             TaskMessage::Gone(said) => {
                 let reason = if said.is_empty() { "its process is gone".to_owned() } else { said };
                 self.take_end(index, TaskEnd::trouble(reason), tell)

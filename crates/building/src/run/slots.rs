@@ -6,6 +6,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
+use patchadm_bulk::result::Key;
+
 use crate::task::order::{LONGEST_LINE, TaskEvent, TaskOrder};
 
 /// The most bytes that are kept of what a command says beside its events.
@@ -18,8 +20,8 @@ pub(super) enum TaskMessage {
     Event(TaskEvent),
     /// The process is gone; what it said beside its events.
     Gone(String),
-    /// Its distfiles are there, or why not.
-    Fetched(Result<(), String>),
+    /// The distfiles of the package with this key are there, or why not.
+    Fetched(Key, Result<(), String>),
 }
 
 /// A task that is being carried out.
