@@ -11,7 +11,7 @@ use patchadm_bulk::conf::{LimitName, Limits, Slot, TaskPlaceholders};
 use patchadm_bulk::journal::{JournalLine, PackageOutcome, PackageState, is_tried_again};
 use patchadm_bulk::records::{Record, Records};
 use patchadm_bulk::resolve::Resolution;
-use patchadm_bulk::result::{Digest, Key};
+use patchadm_bulk::result::{Digest, Key, KeyInputs};
 use patchadm_bulk::schedule::Schedule;
 
 use super::fetch_queue::FetchQueue;
@@ -186,19 +186,8 @@ impl Master<'_> {
     /// Finds out whether a package must be built, and starts its task.
     fn begin(&mut self, index: u32, slot: usize, tell: Tell<'_>) -> Result<(), RunError> {
         let Some(record) = self.records.get(index) else { return Ok(()) };
-        let limits = match self.limits(record) {
-            Ok(limits) => limits,
-            Err(detail) => {
-                let outcome =
-                    PackageOutcome { detail: Some(detail), ..PackageOutcome::of(PackageState::Prefailed) };
-                return self.finish(index, outcome, tell);
-            }
-        };
-        let install: Vec<u32> = self.resolution.to_install(index);
-        let results: Vec<&PoolEntry> = install.iter().filter_map(|need| self.entries.get(need)).collect();
-        let results: Vec<_> = results.into_iter().map(|entry| &entry.result).collect();
-        let inputs = match self.keys.inputs(self.records, record, &results) {
-            Ok(inputs) => inputs,
+        let (limits, inputs) = match self.limits_and_inputs(index, record) {
+            Ok(known) => known,
             Err(detail) => {
                 let outcome =
                     PackageOutcome { detail: Some(detail), ..PackageOutcome::of(PackageState::Prefailed) };
@@ -228,6 +217,15 @@ impl Master<'_> {
         }
         let order = self.order(index, (key, inputs), limits, (slot, checks_only));
         self.start(index, slot, order, tell)
+    }
+
+    /// Returns what a task may use and what its key is made of; the reason where it can have neither.
+    fn limits_and_inputs(&mut self, index: u32, record: &Record) -> Result<(Limits, KeyInputs), String> {
+        let limits = self.limits(record)?;
+        let install: Vec<u32> = self.resolution.to_install(index);
+        let entries = install.iter().filter_map(|need| self.entries.get(need));
+        let results: Vec<_> = entries.map(|entry| &entry.result).collect();
+        Ok((limits, self.keys.inputs(self.records, record, &results)?))
     }
 
     fn is_rebuilt(&self, record: &Record) -> bool {
