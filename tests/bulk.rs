@@ -7,6 +7,7 @@ mod clean;
 mod failures;
 mod killed;
 mod limits;
+mod machines;
 mod outputs;
 mod rebuilt;
 mod same_bytes;

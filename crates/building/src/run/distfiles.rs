@@ -3,10 +3,11 @@
 use patchadm_bulk::journal::{FailureCause, PackageOutcome, PackageState};
 use patchadm_bulk::records::Record;
 use patchadm_bulk::result::Key;
+use patchadm_bulk::schedule::Outcome;
 
 use super::master::Master;
+use super::messages::RunMessage;
 use super::request::{RunError, Tell};
-use super::slots::TaskMessage;
 use crate::fetching::{WantedDistfile, provide};
 
 /// How many packages have their distfiles fetched at a time.
@@ -29,13 +30,13 @@ impl Master<'_> {
             let Some(record) = self.records.get(index) else { continue };
             let wanted = WantedDistfile::of(record);
             let (directory, http) = (self.request.work.conf.distfiles.clone(), self.request.http.clone());
-            let (sender, ended) = (self.channel.0.clone(), self.ends.clone());
+            let (sender, ended) = (self.messages.sender.clone(), self.ends.clone());
             self.fetches.at_work += 1;
             std::thread::spawn(move || {
                 let interrupt = || ended.load(std::sync::atomic::Ordering::Relaxed).then_some(2);
                 let fetched = provide(&directory, &wanted, &http, &interrupt);
                 // If nobody listens any more, the run is over.
-                let _ = sender.send((index, TaskMessage::Fetched(key, fetched)));
+                let _ = sender.send(RunMessage::Fetched { package: index, key, fetched });
             });
         }
     }
@@ -49,6 +50,11 @@ impl Master<'_> {
     ) -> Result<(), RunError> {
         self.fetches.at_work = self.fetches.at_work.saturating_sub(1);
         self.fetches.done.insert(index);
+        if self.is_ending.is_some() {
+            // Whatever came of it: the package is open as before.
+            self.schedule.finished(index, Outcome::Deferred);
+            return Ok(());
+        }
         self.start_fetches();
         match fetched {
             Ok(()) => {

@@ -18,9 +18,10 @@ pub(super) struct FetchQueue {
 }
 
 impl FetchQueue {
-    /// Takes the next package that may begin.
-    pub(super) fn next_ready(&mut self) -> Option<u32> {
-        self.ready.pop_front()
+    /// Takes the next package that may begin and that the caller has room for.
+    pub(super) fn next_ready_if(&mut self, has_room: impl Fn(u32) -> bool) -> Option<u32> {
+        let place = self.ready.iter().position(|index| has_room(*index))?;
+        self.ready.remove(place)
     }
 
     /// Tells whether nothing waits.
