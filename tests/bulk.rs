@@ -11,6 +11,10 @@ mod machines;
 mod outputs;
 mod rebuilt;
 mod same_bytes;
+mod slurm;
+mod space;
+mod ssh;
+mod verified;
 mod whole_tree;
 
 use std::collections::BTreeMap;
