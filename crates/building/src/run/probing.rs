@@ -164,6 +164,9 @@ pub(super) fn probe_all(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<Slot
         let threads: Vec<_> = probes.into_iter().map(look).collect();
         threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(lost()))).collect()
     });
+    if is_to_end() {
+        return Ok(SlotTable::new(slots));
+    }
     let mut misfits = Vec::new();
     let mut table = SlotTable::new(slots.clone());
     for (number, (slot, found)) in slots.iter().zip(found).enumerate() {
@@ -172,7 +175,7 @@ pub(super) fn probe_all(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<Slot
         table.leave_out(number, misfit.to_string());
         misfits.push((slot.name.as_str(), misfit));
     }
-    if misfits.len() < slots.len() || is_to_end() {
+    if misfits.len() < slots.len() {
         return Ok(table);
     }
     let told = misfits.iter().map(|(name, misfit)| format!("{name}: {misfit}"));

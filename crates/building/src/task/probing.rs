@@ -10,7 +10,7 @@ use patchadm_bulk::probe::{PROBE_FORMAT, ProbeAnswer, ProbeFailure, ProbeOrder};
 use patchadm_core::namespaces::{EnclosureEnd, EnclosureError};
 use patchadm_rootfs::Dir;
 
-use super::place::{TaskPlace, lay_out_temporary};
+use super::place::{TaskPlace, lay_out_temporary, remove_abandoned};
 use super::sandbox_run::run_to_end;
 use super::step::TaskError;
 use crate::base::{BaseLayer, base_layer, build_user};
@@ -76,6 +76,7 @@ fn look(order: &ProbeOrder, answer: &mut ProbeAnswer) -> Result<(), ProbeFailure
     pool.begin().and_then(|(name, _)| pool.give_up(&name)).map_err(|error| other(&error))?;
     let user = build_user(&work.conf).map_err(ProbeFailure::Other)?;
     let base = base_layer(&work.conf, user).map_err(|error| other(&error))?;
+    remove_abandoned(&work.conf.build_dir).map_err(|error| other(&error))?;
     let place = TaskPlace::make(&work.conf.build_dir, &work.id).map_err(|error| other(&error))?;
     let made = make_sandbox(&place, &base, user);
     place.remove().map_err(|error| other(&error))?;
