@@ -18,7 +18,7 @@ use patchadm_bulk::verified::VerifiedFiles;
 use super::fetch_queue::FetchQueue;
 use super::journal_file::{JournalFile, KnownRuns};
 use super::messages::{RunMessage, RunMessages, TaskMessage};
-use super::probing::{SlotProbe, command_of};
+use super::probing::command_of;
 use super::request::{RunError, RunEvent, RunRequest, Tell};
 use super::running_task::RunningTask;
 use crate::keys::KeyMaker;
@@ -57,7 +57,7 @@ pub(super) struct Master<'a> {
     /// How many commands of tasks were started.
     starts: u64,
     /// How many slots are being probed.
-    probing: usize,
+    pub(super) probing: usize,
     /// How often each package was started.
     pub(super) tries: HashMap<u32, u32>,
     /// The slots on which each package was in trouble.
@@ -209,34 +209,6 @@ impl Master<'_> {
         for index in silent.map(|(index, _)| *index).collect::<Vec<_>>() {
             let reason = format!("nothing was heard of it for {} s", LONGEST_SILENCE.as_secs());
             self.take_end(index, TaskEnd::trouble(reason), true, tell)?;
-        }
-        Ok(())
-    }
-
-    /// Starts the probes of slots that have rested for a while.
-    fn probe_rested(&mut self) -> Result<(), RunError> {
-        for slot in self.slots.take_due_probes(self.began_at.elapsed()) {
-            let Some(used) = self.slots.get(slot) else { continue };
-            let probe = SlotProbe::of(self.request, &used.slot)?;
-            let (sender, ends) = (self.messages.sender.clone(), self.ends.clone());
-            self.probing += 1;
-            std::thread::spawn(move || {
-                let found = probe.look(&|| ends.load(Ordering::Relaxed));
-                // If nobody listens any more, the run is over.
-                let _ = sender.send(RunMessage::Probed(slot, found));
-            });
-        }
-        Ok(())
-    }
-
-    /// Leaves all that could be built, where no slot has worked for too long.
-    fn give_up_hopeless(&mut self, tell: Tell<'_>) -> Result<(), RunError> {
-        if !self.running.is_empty() || !self.slots.is_hopeless(self.began_at.elapsed()) {
-            return Ok(());
-        }
-        while let Some(index) = self.fetches.next_ready_if(|_| true).or_else(|| self.schedule.next_ready()) {
-            let reason = self.trouble.clone().unwrap_or_else(|| "no slot works".to_owned());
-            self.defer(index, reason, tell)?;
         }
         Ok(())
     }
@@ -398,14 +370,7 @@ impl Master<'_> {
                 Ok(())
             }
             RunMessage::Probed(slot, found) => {
-                self.probing = self.probing.saturating_sub(1);
-                self.slots.probed(slot, found.is_ok(), self.began_at.elapsed());
-                let name = self.slots.get(slot).map(|used| used.slot.name.as_str()).unwrap_or_default();
-                match found {
-                    Ok(()) => tell(RunEvent::Note(&format!("slot {name} works again"))),
-                    Err(_) if self.ends.load(Ordering::Relaxed) => {}
-                    Err(misfit) => tell(RunEvent::Note(&format!("slot {name} rests on: {misfit}"))),
-                }
+                self.probed(slot, found, tell);
                 Ok(())
             }
             RunMessage::Fetched { package, key, fetched } => self.fetched((package, key), fetched, tell),

@@ -11,6 +11,7 @@ mod messages;
 mod orders;
 mod probing;
 mod request;
+mod resting;
 mod results;
 mod running_task;
 mod slot_command;
