@@ -24,6 +24,7 @@ use crate::verbs::help::{USAGE, overview, unknown_command, usage_text};
 use crate::{as_owner, classic, enclosed, supervisor, trial_waiter, verbs};
 use patchadm_building::run::TASK_PROCESS;
 use patchadm_building::scan::SCAN_PROCESS;
+use patchadm_building::task::PROBE_PROCESS;
 use patchadm_core::namespaces::{ENCLOSING_PROCESS, FIRST_PROCESS};
 use patchadm_core::script::SUPERVISOR;
 
@@ -118,6 +119,7 @@ const APPLETS: &[Applet] = &[
     hidden(ENCLOSING_PROCESS, AppletKind::Internal, enclosed::run_enclosure),
     hidden("bulk", AppletKind::Internal, verbs::bulk::run),
     hidden(SCAN_PROCESS, AppletKind::Internal, verbs::bulk::run_scan),
+    hidden(PROBE_PROCESS, AppletKind::Internal, verbs::bulk::run_probe),
     hidden(TASK_PROCESS, AppletKind::Internal, verbs::bulk::run_task),
     hidden(as_owner::BECOMING, AppletKind::Internal, as_owner::become_owner),
 ];

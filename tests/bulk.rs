@@ -7,9 +7,14 @@ mod clean;
 mod failures;
 mod killed;
 mod limits;
+mod machines;
 mod outputs;
 mod rebuilt;
 mod same_bytes;
+mod slurm;
+mod space;
+mod ssh;
+mod verified;
 mod whole_tree;
 
 use std::collections::BTreeMap;

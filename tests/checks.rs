@@ -99,6 +99,7 @@ fn the_scripts_of_the_checks_have_nothing_to_warn_of() {
         "packaging/stage",
         "packaging/debian/postinst",
         "packaging/debian/postrm",
+        "testdata/bulk/slurm",
         ".ci/run",
         ".ci/reliability",
     ];

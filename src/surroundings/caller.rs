@@ -116,6 +116,43 @@ pub(crate) fn with_signals<T>(
     }))
 }
 
+/// Does work that asks from time to time which signal wanted it to end first, if one came, and whether another one came after
+/// it was asked for that.
+pub(crate) fn with_repeated_signals<T>(
+    work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync), &(dyn Fn() -> bool + Sync)) -> T,
+) -> anyhow::Result<T> {
+    END_THE_PROGRAM.store(false, Ordering::SeqCst);
+    let caught = Arc::new(AtomicUsize::new(0));
+    for signal in SIGNALS {
+        let number = usize::try_from(signal)?;
+        signal_hook::flag::register_usize(signal, caught.clone(), number)?;
+    }
+    let first = AtomicUsize::new(0);
+    let is_repeated = AtomicBool::new(false);
+    let take = || {
+        let signal = caught.swap(0, Ordering::SeqCst);
+        let before = if signal == 0 {
+            Ok(0)
+        } else {
+            first.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst)
+        };
+        if before.is_err() {
+            is_repeated.store(true, Ordering::SeqCst);
+        }
+    };
+    let interrupt = || {
+        take();
+        Some(first.load(Ordering::SeqCst))
+            .filter(|signal| *signal != 0)
+            .and_then(|signal| i32::try_from(signal).ok())
+    };
+    let is_urgent = || {
+        take();
+        is_repeated.load(Ordering::SeqCst)
+    };
+    Ok(work(&interrupt, &is_urgent))
+}
+
 /// Waits for a lock, and says so once.
 struct LockWait<'a> {
     /// None is never: so far away that no clock has it.

@@ -34,8 +34,7 @@ impl<'a> KeyMaker<'a> {
     /// Begins with what all keys have in common.
     pub(crate) fn of(conf: &'a Configuration, driver: &Driver, base: Digest) -> Self {
         let build = digest_of(&driver.directory.join("build")).unwrap_or_else(|| Digest::of(b""));
-        let machine = rustix::system::uname().machine().to_string_lossy().into_owned();
-        Self { conf, base, build, machine, known: HashMap::new() }
+        Self { conf, base, build, machine: machine_type(), known: HashMap::new() }
     }
 
     fn digest(&mut self, path: &Path) -> Option<Digest> {
@@ -108,6 +107,16 @@ impl<'a> KeyMaker<'a> {
         }
         Ok(())
     }
+}
+
+/// Returns the digests of `scan` and `build` of a driver.
+pub(crate) fn driver_digests(driver: &Driver) -> [Option<Digest>; 2] {
+    ["scan", "build"].map(|name| digest_of(&driver.directory.join(name)))
+}
+
+/// Returns the type of this machine.
+pub(crate) fn machine_type() -> String {
+    rustix::system::uname().machine().to_string_lossy().into_owned()
 }
 
 /// Adds the files of a recipe.

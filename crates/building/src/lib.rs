@@ -32,5 +32,7 @@ mod runs;
 pub mod sandbox;
 pub mod scan;
 pub mod set;
+mod space;
 pub mod task;
+mod verified;
 pub mod work;

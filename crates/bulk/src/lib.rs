@@ -10,7 +10,10 @@
 //! pattern      which packages a dependency means
 //! resolve      records as a graph, and what cannot be built, with the reason
 //! schedule     which package is built next
+//! probe        what a slot must answer before it takes anything
+//! slots        which slot takes it, and which ones rest after trouble
 //! result       what is known of a result, and the inputs of its key
+//! verified     which files of results need not be read again
 //! journal      the states of a run, as they are written down
 //! history      how long builds took, and two runs compared
 //! pbulk_files  the files by which pbulk tells of a run
@@ -26,8 +29,11 @@ pub mod history;
 pub mod journal;
 pub mod pattern;
 pub mod pbulk_files;
+pub mod probe;
 pub mod records;
 pub mod report;
 pub mod resolve;
 pub mod result;
 pub mod schedule;
+pub mod slots;
+pub mod verified;

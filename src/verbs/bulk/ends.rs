@@ -10,6 +10,9 @@ use patchadm_building::scan::ScanError;
 use patchadm_building::set::{ReleaseError, SetError};
 use patchadm_building::work::WorkError;
 
+/// The code where there is no space for results and logs.
+const FULL: u8 = 18;
+
 /// The code where the directory, the tree, the driver or the base is missing.
 const MISSING: u8 = 27;
 
@@ -55,7 +58,10 @@ pub(super) fn run_failed(error: &RunError) -> Stop {
         RunError::Scan(_) => Exit::new(FAILED, ExitCause::DamagedInput),
         RunError::Unknown(_) => Exit::failed(ExitCause::NotFound),
         RunError::Journal { .. } | RunError::Set(_) => Exit::new(DAMAGED, ExitCause::DamagedInput),
+        RunError::Full(_) => Exit::new(FULL, ExitCause::Space),
+        RunError::Root(error) if error.is_no_space() => Exit::new(FULL, ExitCause::Space),
         RunError::Root(error) => Exit::failed(crate::reply::cause_of::of_root(error)),
+        RunError::NotAllowed(_) => Exit::new(NOT_ALLOWED, ExitCause::NoRights),
         RunError::NoSlot(_) => Exit::new(NO_SLOT, ExitCause::Internal),
     };
     Stop::Refused { exit, message: error.to_string() }

@@ -10,7 +10,7 @@ mod release;
 mod run;
 mod status;
 
-pub(crate) use processes::{run_scan, run_task};
+pub(crate) use processes::{run_probe, run_scan, run_task};
 
 use crate::arguments::{one_of, parse};
 use crate::call::{Invocation, RunCommand};

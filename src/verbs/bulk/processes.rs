@@ -1,15 +1,22 @@
-//! The processes of a bulk build, which only the program itself starts: a task, and the one that calls `scan` in a sandbox.
+//! The processes of a bulk build, which only the program itself starts: a task, the one that looks
+//! whether a slot can be used, and the one that calls `scan` in a sandbox.
 
 use std::io;
 
 use crate::call::Invocation;
 use crate::reply::{Exit, Reply};
 use patchadm_building::scan::serve_scan;
-use patchadm_building::task::serve_task;
+use patchadm_building::task::{serve_probe, serve_task};
 
 /// Carries out the task that standard input tells.
 pub(crate) fn run_task(_call: &mut Invocation) -> anyhow::Result<Reply> {
     serve_task(io::stdin(), io::stdout())?;
+    Ok(Reply::silent(Exit::OK))
+}
+
+/// Looks whether tasks can be carried out here.
+pub(crate) fn run_probe(_call: &mut Invocation) -> anyhow::Result<Reply> {
+    serve_probe(io::stdin(), &mut io::stdout())?;
     Ok(Reply::silent(Exit::OK))
 }
 

@@ -10,7 +10,7 @@ use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::{CommandReport, Exit, ExitCause, Reply};
 use crate::surroundings::Output;
-use crate::surroundings::caller::with_signals;
+use crate::surroundings::caller::with_repeated_signals;
 use crate::verbs::options::RootlessOptions;
 use patchadm_building::base::{base_digest, base_layer, build_user};
 use patchadm_building::driver::Driver;
@@ -80,7 +80,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     };
     let mut notes = Vec::new();
     let now = Utc::now().timestamp_nanos_opt().unwrap_or_default();
-    let done = with_signals(|interrupt| {
+    let done = with_repeated_signals(|interrupt, is_urgent| {
         let user = build_user(&work.conf).map_err(RunError::User)?;
         let driver = Driver::find(&work)?;
         let base = base_layer(&work.conf, user).map_err(|error| RunError::Base(error.to_string()))?;
@@ -104,6 +104,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             time: &|| Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
             now,
             interrupt,
+            is_urgent,
         };
         carry_out(&request, &mut |event| {
             if let RunEvent::Note(note) = event {

@@ -7,10 +7,12 @@ use patchadm_bulk::records::{Record, Records};
 use patchadm_bulk::resolve::{PackageState as Resolved, Resolution};
 use patchadm_bulk::result::Digest;
 use patchadm_bulk::schedule::Schedule;
+use patchadm_bulk::slots::SlotTable;
 
 use super::beginning::{digest_of_records, expected, first_outcome, read_tree, wanted};
 use super::journal_file::{JournalFile, KnownRuns, known_runs};
 use super::master::{Master, RunBegin};
+use super::probing::probe_all;
 use super::request::{RunError, RunEvent, RunRequest, Tell};
 use super::results::RunOutcome;
 use super::telling::{hand_on, make_its_set, write_files};
@@ -21,8 +23,9 @@ use crate::work::WorkError;
 /// Carries a run out, or continues the one that was cut off; `tell` gets what happens.
 pub fn run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<RunOutcome, RunError> {
     let work = request.work;
-    remove_abandoned(&work.conf.build_dir)?;
+    remove_abandoned(&work.conf.build_dir).map_err(WorkError::from)?;
     let known = known_runs(work, request.is_new)?;
+    let slots = probe_all(request, tell)?;
     let (records, resolution) = read_tree(request, tell)?;
     let wanted = wanted(request, &records, &resolution)?;
     let _used = use_pool(work).map_err(WorkError::from)?;
@@ -35,7 +38,7 @@ pub fn run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<RunOutcome, RunEr
     journal.add(&JournalLine::Records(digest_of_records(&records)))?;
     tell(RunEvent::Begins { run: number, is_continued, packages: wanted.len() });
     let begin = RunBegin { run: number, conf, began, is_continued, known, journal };
-    let (ended, journal) = build_all(request, (&records, &resolution), &wanted, begin, tell)?;
+    let (ended, journal) = build_all(request, (&records, &resolution), (&wanted, slots), begin, tell)?;
     let is_whole = request.is_whole;
     tell_all(request, RunOutcome { records, resolution, ended, is_whole }, journal, tell)
 }
@@ -60,7 +63,7 @@ fn number_of_run(
 fn build_all(
     request: &RunRequest<'_>,
     (records, resolution): (&Records, &Resolution),
-    wanted: &BTreeSet<u32>,
+    (wanted, slots): (&BTreeSet<u32>, SlotTable),
     begin: RunBegin,
     tell: Tell<'_>,
 ) -> Result<(super::results::EndedRun, JournalFile), RunError> {
@@ -73,8 +76,11 @@ fn build_all(
     let outcomes: BTreeMap<_, _> =
         wanted.iter().map(|index| (*index, first_outcome(resolution, *index))).collect();
     let (conf, is_continued) = (begin.conf, begin.is_continued);
-    let mut master = Master::of(request, (records, resolution), (schedule, peaks), outcomes, begin)?;
-    master.follow(tell)?;
+    let mut master = Master::of(request, (records, resolution), (schedule, peaks), slots, outcomes, begin)?;
+    if let Err(error) = master.follow(tell) {
+        master.abandon();
+        return Err(error);
+    }
     master.end(conf, is_continued, tell)
 }
 

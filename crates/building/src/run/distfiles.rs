@@ -3,10 +3,11 @@
 use patchadm_bulk::journal::{FailureCause, PackageOutcome, PackageState};
 use patchadm_bulk::records::Record;
 use patchadm_bulk::result::Key;
+use patchadm_bulk::schedule::Outcome;
 
 use super::master::Master;
+use super::messages::RunMessage;
 use super::request::{RunError, Tell};
-use super::slots::TaskMessage;
 use crate::fetching::{WantedDistfile, provide};
 
 /// How many packages have their distfiles fetched at a time.
@@ -18,25 +19,24 @@ impl Master<'_> {
         if record.distfiles().is_empty() || self.fetches.done.contains(&index) {
             return false;
         }
-        self.fetches.keys.insert(index, key);
-        self.fetches.waiting.push_back(index);
+        self.fetches.waiting.push_back((index, key));
         self.start_fetches();
         true
     }
 
     fn start_fetches(&mut self) {
         while self.fetches.at_work < MOST_AT_A_TIME {
-            let Some(index) = self.fetches.waiting.pop_front() else { return };
+            let Some((index, key)) = self.fetches.waiting.pop_front() else { return };
             let Some(record) = self.records.get(index) else { continue };
             let wanted = WantedDistfile::of(record);
             let (directory, http) = (self.request.work.conf.distfiles.clone(), self.request.http.clone());
-            let (sender, ended) = (self.channel.0.clone(), self.ends.clone());
+            let (sender, ended) = (self.messages.sender.clone(), self.ends.clone());
             self.fetches.at_work += 1;
             std::thread::spawn(move || {
                 let interrupt = || ended.load(std::sync::atomic::Ordering::Relaxed).then_some(2);
                 let fetched = provide(&directory, &wanted, &http, &interrupt);
                 // If nobody listens any more, the run is over.
-                let _ = sender.send((index, TaskMessage::Fetched(fetched)));
+                let _ = sender.send(RunMessage::Fetched { package: index, key, fetched });
             });
         }
     }
@@ -44,14 +44,18 @@ impl Master<'_> {
     /// Goes on with a package whose distfiles were looked at.
     pub(super) fn fetched(
         &mut self,
-        index: u32,
+        (index, key): (u32, Key),
         fetched: Result<(), String>,
         tell: Tell<'_>,
     ) -> Result<(), RunError> {
         self.fetches.at_work = self.fetches.at_work.saturating_sub(1);
         self.fetches.done.insert(index);
+        if self.is_ending.is_some() {
+            // Whatever came of it: the package is open as before.
+            self.schedule.finished(index, Outcome::Deferred);
+            return Ok(());
+        }
         self.start_fetches();
-        let key = self.fetches.keys.remove(&index);
         match fetched {
             Ok(()) => {
                 self.fetches.ready.push_back(index);
@@ -59,7 +63,7 @@ impl Master<'_> {
             }
             Err(detail) => {
                 let outcome = PackageOutcome {
-                    key,
+                    key: Some(key),
                     cause: Some(FailureCause::Distfile),
                     detail: Some(detail),
                     ..PackageOutcome::of(PackageState::Failed)

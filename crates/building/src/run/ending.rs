@@ -13,46 +13,37 @@ use super::master::Master;
 use super::request::{RunError, RunEvent, Tell};
 use super::results::{EndedRun, RunFacts, report_of, set_indirect};
 use crate::pool::FoundResult;
+use crate::space::is_full;
 use crate::task::order::{TaskEnd, TaskOrder};
+use crate::verified::{find_verified, write_verified};
 
 /// How often a task is tried whose machine fails.
-const MOST_TRIES: u32 = 3;
+const MOST_TRIES: usize = 3;
 
 impl Master<'_> {
     /// Takes the end of a task.
-    pub(super) fn take_end(&mut self, index: u32, end: TaskEnd, tell: Tell<'_>) -> Result<(), RunError> {
-        let slot = self.running.remove(&index).map(|task| {
-            let slot = task.slot;
-            task.wait();
-            slot
-        });
-        let state = slot.and_then(|slot| self.slots.get_mut(slot));
-        let mut slot_name = String::new();
-        if let Some(state) = state {
-            state.running = state.running.saturating_sub(1);
-            slot_name.clone_from(&state.slot.name);
-            state.trouble += u64::from(end.trouble.is_some() && self.is_ending.is_none());
-        }
-        let Some(order) = self.orders.remove(&index) else { return Ok(()) };
+    pub(super) fn take_end(
+        &mut self,
+        index: u32,
+        mut end: TaskEnd,
+        was_lost: bool,
+        tell: Tell<'_>,
+    ) -> Result<(), RunError> {
+        let Some(task) = self.running.remove(&index) else { return Ok(()) };
+        let slot = task.slot;
+        let order = task.leave(was_lost, self.messages.sender.clone());
+        let slot_name = self.slots.get(slot).map(|used| used.slot.name.clone()).unwrap_or_default();
         let tries = self.tries.get(&index).copied().unwrap_or_default();
-        let mut end = end;
         if end.failure.is_none() && end.trouble.is_none() {
-            match self.pool.find(&order.key)? {
-                FoundResult::Result(entry) => {
-                    self.entries.insert(index, *entry);
-                }
-                FoundResult::Nothing => end.trouble = Some("its result is not in the pool".to_owned()),
-                FoundResult::Damaged(reason) => end.trouble = Some(reason),
-            }
-        }
-        if self.is_ending.is_some() && end.trouble.is_some() {
-            // It was ended with the run, and is open as before.
-            self.schedule.finished(index, Outcome::Deferred);
-            return Ok(());
+            end.trouble = self.take_new_result(index, &order)?;
         }
         if let Some(reason) = end.trouble {
-            return self.trouble_with(index, &order.package, &reason, tell);
+            if end.is_full {
+                return Err(RunError::Full(reason));
+            }
+            return self.trouble_with((index, slot), &order.package, &reason, tell);
         }
+        self.slots.went_well(slot);
         let state = if end.failure.is_some() { PackageState::Failed } else { PackageState::Done };
         let mut outcome = PackageOutcome {
             key: Some(order.key),
@@ -77,6 +68,21 @@ impl Master<'_> {
         }
         self.note_build(&order, &outcome, &slot_name)?;
         self.finish(index, outcome, tell)
+    }
+
+    /// Takes the result that a task has left in the pool; returns why it cannot be believed.
+    fn take_new_result(&mut self, index: u32, order: &TaskOrder) -> Result<Option<String>, RunError> {
+        Ok(match find_verified(&self.pool, &order.key, &mut self.verified)? {
+            FoundResult::Result(entry) => {
+                self.entries.insert(index, *entry);
+                None
+            }
+            FoundResult::Nothing => Some("its result is not in the pool".to_owned()),
+            FoundResult::Damaged(reason) => {
+                self.pool.set_aside(&order.key)?;
+                Some(reason)
+            }
+        })
     }
 
     /// Notes which inputs of a package that failed differ from those of its last success.
@@ -113,19 +119,41 @@ impl Master<'_> {
     /// Takes the trouble of a machine: the task goes back, or is left.
     pub(super) fn trouble_with(
         &mut self,
-        index: u32,
+        (index, slot): (u32, usize),
         package: &str,
         reason: &str,
         tell: Tell<'_>,
     ) -> Result<(), RunError> {
-        let tries = self.tries.get(&index).copied().unwrap_or_default();
-        tell(RunEvent::Note(&format!("{package}: the machine failed: {reason}")));
-        if tries < MOST_TRIES {
+        if self.is_ending.is_some() {
+            // It was ended with the run, and is open as before.
+            self.schedule.finished(index, Outcome::Deferred);
+            return Ok(());
+        }
+        let name = self.slots.get(slot).map(|used| used.slot.name.clone()).unwrap_or_default();
+        tell(RunEvent::Note(&format!("{package}: slot {name} failed: {reason}")));
+        self.trouble = Some(reason.to_owned());
+        if self.slots.troubled(slot, self.began_at.elapsed()) {
+            let note = format!("slot {name} failed three times in a row: it rests until a probe succeeds");
+            tell(RunEvent::Note(&note));
+        }
+        for directory in [&self.request.work.path, &self.request.work.conf.pool] {
+            if is_full(directory) {
+                return Err(RunError::Full(format!("no space is left in {}", directory.display())));
+            }
+        }
+        let troubles = self.troubles.entry(index).or_default();
+        troubles.push(slot);
+        if troubles.len() < MOST_TRIES {
             self.schedule.finished(index, Outcome::Again);
             return Ok(());
         }
-        self.trouble = Some(reason.to_owned());
-        let detail = Some(reason.to_owned());
+        self.defer(index, reason.to_owned(), tell)
+    }
+
+    /// Leaves a package that no machine could build.
+    pub(super) fn defer(&mut self, index: u32, reason: String, tell: Tell<'_>) -> Result<(), RunError> {
+        let tries = self.tries.get(&index).copied().unwrap_or_default();
+        let detail = Some(reason);
         let outcome = PackageOutcome { detail, tries, ..PackageOutcome::of(PackageState::Deferred) };
         self.schedule.finished(index, Outcome::Deferred);
         self.note(index, outcome, tell)
@@ -166,6 +194,7 @@ impl Master<'_> {
         tell: Tell<'_>,
     ) -> Result<(EndedRun, JournalFile), RunError> {
         let is_cut_off = self.is_ending.is_some();
+        write_verified(&self.request.work.dir, &self.verified)?;
         set_indirect(self.records, self.resolution, &mut self.outcomes);
         let decided: Vec<(u32, PackageOutcome)> = self
             .outcomes
@@ -195,11 +224,11 @@ impl Master<'_> {
             machines: self
                 .slots
                 .iter()
-                .map(|state| MachineReport {
-                    slot: state.slot.name.clone(),
-                    count: state.slot.count,
-                    trouble: state.trouble,
-                    left_out: None,
+                .map(|used| MachineReport {
+                    slot: used.slot.name.clone(),
+                    count: used.slot.count,
+                    trouble: used.trouble(),
+                    left_out: used.left_out().map(str::to_owned),
                 })
                 .collect(),
             suspects: std::mem::take(&mut self.suspects),

@@ -1,28 +1,27 @@
 //! The packages that wait for their distfiles.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 
 use patchadm_bulk::result::Key;
 
 /// The packages whose distfiles are looked at.
 #[derive(Debug, Default)]
 pub(super) struct FetchQueue {
-    /// Those that wait.
-    pub(super) waiting: VecDeque<u32>,
+    /// Those that wait, each with its key, for the outcome of what fails.
+    pub(super) waiting: VecDeque<(u32, Key)>,
     /// Those that are looked at now.
     pub(super) at_work: usize,
     /// Those that may begin.
     pub(super) ready: VecDeque<u32>,
     /// Those that need not be looked at any more.
     pub(super) done: HashSet<u32>,
-    /// The keys of those that wait, for the outcome of what fails.
-    pub(super) keys: HashMap<u32, Key>,
 }
 
 impl FetchQueue {
-    /// Takes the next package that may begin.
-    pub(super) fn next_ready(&mut self) -> Option<u32> {
-        self.ready.pop_front()
+    /// Takes the next package that may begin and that the caller has room for.
+    pub(super) fn next_ready_if(&mut self, has_room: impl Fn(u32) -> bool) -> Option<u32> {
+        let place = self.ready.iter().position(|index| has_room(*index))?;
+        self.ready.remove(place)
     }
 
     /// Tells whether nothing waits.

@@ -1,26 +1,30 @@
 //! The run itself: scanned and resolved, then one task after another, until nothing is left that can be built.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::OsString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use patchadm_bulk::conf::{LimitName, Limits, Slot, TaskPlaceholders};
+use patchadm_bulk::conf::{LimitName, Limits, TaskPlaceholders};
 use patchadm_bulk::journal::{JournalLine, PackageOutcome, PackageState, is_tried_again};
 use patchadm_bulk::records::{Record, Records};
 use patchadm_bulk::resolve::Resolution;
-use patchadm_bulk::result::{Digest, Key};
+use patchadm_bulk::result::{Digest, Key, KeyInputs};
 use patchadm_bulk::schedule::Schedule;
+use patchadm_bulk::slots::SlotTable;
+use patchadm_bulk::verified::VerifiedFiles;
 
 use super::fetch_queue::FetchQueue;
 use super::journal_file::{JournalFile, KnownRuns};
+use super::messages::{RunMessage, RunMessages, TaskMessage};
+use super::probing::command_of;
 use super::request::{RunError, RunEvent, RunRequest, Tell};
-use super::slots::{RunningTask, TaskMessage};
+use super::running_task::RunningTask;
 use crate::keys::KeyMaker;
 use crate::pool::{FoundResult, Pool, PoolEntry};
 use crate::task::order::{TaskEnd, TaskEvent, TaskOrder};
+use crate::verified::{find_verified, read_verified};
 
 /// The argument that makes the program the process of a task.
 pub const TASK_PROCESS: &str = "__bulk-task";
@@ -31,15 +35,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The longest time without a word of a task: its machine has failed then.
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 
-/// The messages of tasks, each with the number of the package.
-type TaskChannel = (Sender<(u32, TaskMessage)>, Receiver<(u32, TaskMessage)>);
-
-/// A slot, and what it does.
-pub(super) struct SlotState {
-    pub(super) slot: Slot,
-    pub(super) running: u32,
-    pub(super) trouble: u64,
-}
+/// The time that tasks have to end after they were asked to.
+const LONGEST_END: Duration = Duration::from_secs(5);
 
 /// A run that is being carried out.
 pub(super) struct Master<'a> {
@@ -51,26 +48,36 @@ pub(super) struct Master<'a> {
     pub(super) peaks: Vec<u64>,
     pub(super) keys: KeyMaker<'a>,
     pub(super) pool: Pool,
+    pub(super) verified: VerifiedFiles,
     pub(super) journal: JournalFile,
     pub(super) known: KnownRuns,
     pub(super) run: u64,
-    pub(super) slots: Vec<SlotState>,
+    pub(super) slots: SlotTable,
     pub(super) running: HashMap<u32, RunningTask>,
-    /// What was ordered of running tasks, and when they began.
-    pub(super) orders: HashMap<u32, TaskOrder>,
+    /// How many commands of tasks were started.
+    starts: u64,
+    /// How many slots are being probed.
+    pub(super) probing: usize,
+    /// How often each package was started.
     pub(super) tries: HashMap<u32, u32>,
+    /// The slots on which each package was in trouble.
+    pub(super) troubles: HashMap<u32, Vec<usize>>,
     pub(super) outcomes: BTreeMap<u32, PackageOutcome>,
     pub(super) entries: HashMap<u32, PoolEntry>,
     pub(super) suspects: HashMap<u32, Vec<String>>,
     pub(super) not_reproducible: Vec<String>,
-    pub(super) channel: TaskChannel,
+    pub(super) messages: RunMessages,
     pub(super) fetches: FetchQueue,
     /// Whether the run is to end, for the threads that fetch.
     pub(super) ends: Arc<AtomicBool>,
     pub(super) has_failed: bool,
     pub(super) is_ending: Option<i32>,
+    /// When the tasks were asked to end.
+    ended_at: Option<Instant>,
     pub(super) trouble: Option<String>,
     pub(super) began: String,
+    /// When the first task could start.
+    pub(super) began_at: Instant,
 }
 
 /// What is known of a run when it begins.
@@ -96,11 +103,11 @@ impl<'a> Master<'a> {
         request: &'a RunRequest<'a>,
         (records, resolution): (&'a Records, &'a Resolution),
         (schedule, peaks): (Schedule<'a>, Vec<u64>),
+        slots: SlotTable,
         outcomes: BTreeMap<u32, PackageOutcome>,
         begin: RunBegin,
     ) -> Result<Self, RunError> {
         let conf = &request.work.conf;
-        let slots = conf.slots_on(request.cores, request.jobs);
         Ok(Self {
             request,
             records,
@@ -109,99 +116,139 @@ impl<'a> Master<'a> {
             peaks,
             keys: KeyMaker::of(conf, request.driver, request.base.1),
             pool: Pool::open(&conf.pool)?,
+            verified: read_verified(&request.work.dir)?,
             journal: begin.journal,
             known: begin.known,
             run: begin.run,
-            slots: slots.into_iter().map(|slot| SlotState { slot, running: 0, trouble: 0 }).collect(),
+            slots,
             running: HashMap::new(),
-            orders: HashMap::new(),
+            starts: 0,
+            probing: 0,
             tries: HashMap::new(),
+            troubles: HashMap::new(),
             outcomes,
             entries: HashMap::new(),
             suspects: HashMap::new(),
             not_reproducible: Vec::new(),
-            channel: channel(),
+            messages: RunMessages::new(),
             fetches: FetchQueue::default(),
             ends: Arc::new(AtomicBool::new(false)),
             has_failed: false,
             is_ending: None,
+            ended_at: None,
             trouble: None,
             began: begin.began,
+            began_at: Instant::now(),
         })
     }
 }
 
 impl Master<'_> {
-    /// Starts and follows tasks until nothing is left to be done.
+    /// Starts and follows tasks until nothing is left to be done, and no command of a slot is left.
     pub(super) fn follow(&mut self, tell: Tell<'_>) -> Result<(), RunError> {
         loop {
             let stops = self.is_ending.is_some() || self.has_failed && self.request.stops_on_failure;
             if !stops {
+                self.probe_rested()?;
                 self.start_ready(tell)?;
+                self.give_up_hopeless(tell)?;
             }
             let rests = self.running.is_empty() && (stops || self.fetches.is_empty());
-            if rests && (stops || self.schedule.ready() == 0) {
-                return Ok(());
+            let is_over = rests && (stops || self.schedule.ready() == 0);
+            if is_over {
+                self.ends.store(true, Ordering::Relaxed);
+                if self.probing == 0 && !self.slots.is_running() {
+                    return Ok(());
+                }
             }
-            match self.channel.1.recv_timeout(PAUSE) {
-                Ok((package, message)) => self.hear(package, message, tell)?,
+            match self.messages.receiver.recv_timeout(PAUSE) {
+                Ok(message) => self.hear(message, tell)?,
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
-            if self.is_ending.is_none() {
-                self.is_ending = (self.request.interrupt)();
-                if self.is_ending.is_some() {
-                    self.running.values_mut().for_each(RunningTask::end);
-                    self.ends.store(true, Ordering::Relaxed);
-                }
-            }
-            for task in self.running.values_mut() {
-                if task.heard.elapsed() > LONGEST_SILENCE {
-                    task.kill();
-                }
+            self.look_at_signals();
+            self.take_leave_of_silent(tell)?;
+        }
+    }
+
+    /// Ends everything that runs; nothing more is heard of it.
+    pub(super) fn abandon(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
+        self.running.values_mut().for_each(RunningTask::end);
+        for (_, task) in self.running.drain() {
+            let _ = task.leave(false, self.messages.sender.clone());
+        }
+        let until = Instant::now() + 2 * LONGEST_END;
+        while (self.probing > 0 || self.slots.is_running()) && Instant::now() < until {
+            match self.messages.receiver.recv_timeout(PAUSE) {
+                Ok(RunMessage::Left(slot)) => self.slots.left(slot),
+                Ok(RunMessage::Probed(..)) => self.probing = self.probing.saturating_sub(1),
+                Ok(_) | Err(_) => {}
             }
         }
     }
 
+    /// After the first signal nothing more starts; after the second one, what runs is ended.
+    fn look_at_signals(&mut self) {
+        if self.is_ending.is_none() {
+            self.is_ending = (self.request.interrupt)();
+        }
+        if self.is_ending.is_some() {
+            self.ends.store(true, Ordering::Relaxed);
+            if self.ended_at.is_none() && (self.request.is_urgent)() {
+                self.ended_at = Some(Instant::now());
+                self.running.values_mut().for_each(RunningTask::end);
+            }
+        }
+    }
+
+    /// Ends the commands of tasks that nothing is heard of, or that do not end when they are to.
+    fn take_leave_of_silent(&mut self, tell: Tell<'_>) -> Result<(), RunError> {
+        let is_late = self.ended_at.is_some_and(|at| at.elapsed() > LONGEST_END);
+        let silent =
+            self.running.iter().filter(|(_, task)| is_late || task.heard.elapsed() > LONGEST_SILENCE);
+        for index in silent.map(|(index, _)| *index).collect::<Vec<_>>() {
+            let reason = format!("nothing was heard of it for {} s", LONGEST_SILENCE.as_secs());
+            self.take_end(index, TaskEnd::trouble(reason), true, tell)?;
+        }
+        Ok(())
+    }
+
     /// Starts tasks while there are slots for them.
     fn start_ready(&mut self, tell: Tell<'_>) -> Result<(), RunError> {
-        while let Some(slot) = self.free_slot() {
-            let next = self.fetches.next_ready().or_else(|| self.next_with_room());
-            let Some(index) = next else { return Ok(()) };
+        while let Some((index, slot)) = self.next_with_room() {
             self.begin(index, slot, tell)?;
         }
         Ok(())
     }
 
-    /// Returns the next task for which there is memory. One alone always begins.
-    fn next_with_room(&mut self) -> Option<u32> {
-        let Some(budget) = self.request.work.conf.memory_budget.filter(|_| !self.running.is_empty()) else {
-            return self.schedule.next_ready();
-        };
+    /// Returns the next task with the slot that takes it. On this machine there must be memory for it; one alone always
+    /// begins.
+    fn next_with_room(&mut self) -> Option<(u32, usize)> {
         let peak = |index: u32| self.peaks.get(index as usize).copied().unwrap_or_default();
-        let used: u64 = self.running.keys().map(|index| peak(*index)).sum();
-        self.schedule.next_ready_if(|index| used + peak(index) <= budget)
-    }
-
-    fn free_slot(&self) -> Option<usize> {
-        self.slots.iter().position(|slot| slot.running < slot.slot.count)
+        let is_local = |slot: usize| self.slots.get(slot).is_some_and(|used| used.slot.is_local());
+        let here = || self.running.iter().filter(|(_, task)| is_local(task.slot)).map(|(index, _)| *index);
+        for slot in self.slots.with_room() {
+            let is_limited = is_local(slot) && here().next().is_some();
+            let budget = self.request.work.conf.memory_budget.filter(|_| is_limited);
+            let used: u64 = here().map(peak).sum();
+            let may_take = |index: u32| {
+                let troubles = self.troubles.get(&index).map(Vec::as_slice).unwrap_or_default();
+                self.slots.may_take(slot, troubles)
+                    && budget.is_none_or(|budget| used + peak(index) <= budget)
+            };
+            let next = self.fetches.next_ready_if(may_take).or_else(|| self.schedule.next_ready_if(may_take));
+            if let Some(index) = next {
+                return Some((index, slot));
+            }
+        }
+        None
     }
 
     /// Finds out whether a package must be built, and starts its task.
     fn begin(&mut self, index: u32, slot: usize, tell: Tell<'_>) -> Result<(), RunError> {
         let Some(record) = self.records.get(index) else { return Ok(()) };
-        let limits = match self.limits(record) {
-            Ok(limits) => limits,
-            Err(detail) => {
-                let outcome =
-                    PackageOutcome { detail: Some(detail), ..PackageOutcome::of(PackageState::Prefailed) };
-                return self.finish(index, outcome, tell);
-            }
-        };
-        let install: Vec<u32> = self.resolution.to_install(index);
-        let results: Vec<&PoolEntry> = install.iter().filter_map(|need| self.entries.get(need)).collect();
-        let results: Vec<_> = results.into_iter().map(|entry| &entry.result).collect();
-        let inputs = match self.keys.inputs(self.records, record, &results) {
-            Ok(inputs) => inputs,
+        let (limits, inputs) = match self.limits_and_inputs(index, record) {
+            Ok(known) => known,
             Err(detail) => {
                 let outcome =
                     PackageOutcome { detail: Some(detail), ..PackageOutcome::of(PackageState::Prefailed) };
@@ -210,7 +257,11 @@ impl Master<'_> {
         };
         let key = inputs.key();
         let is_rebuilt = self.is_rebuilt(record);
-        let found = if is_rebuilt { FoundResult::Nothing } else { self.pool.find(&key)? };
+        let found = if is_rebuilt {
+            FoundResult::Nothing
+        } else {
+            find_verified(&self.pool, &key, &mut self.verified)?
+        };
         let mut checks_only = false;
         match found {
             FoundResult::Result(entry) if entry.result.check >= self.request.work.conf.check => {
@@ -231,6 +282,15 @@ impl Master<'_> {
         }
         let order = self.order(index, (key, inputs), limits, (slot, checks_only));
         self.start(index, slot, order, tell)
+    }
+
+    /// Returns what a task may use and what its key is made of; the reason where it can have neither.
+    fn limits_and_inputs(&mut self, index: u32, record: &Record) -> Result<(Limits, KeyInputs), String> {
+        let limits = self.limits(record)?;
+        let install: Vec<u32> = self.resolution.to_install(index);
+        let entries = install.iter().filter_map(|need| self.entries.get(need));
+        let results: Vec<_> = entries.map(|entry| &entry.result).collect();
+        Ok((limits, self.keys.inputs(self.records, record, &results)?))
     }
 
     fn is_rebuilt(&self, record: &Record) -> bool {
@@ -273,51 +333,70 @@ impl Master<'_> {
     }
 
     fn start(&mut self, index: u32, slot: usize, order: TaskOrder, tell: Tell<'_>) -> Result<(), RunError> {
-        let Some(state) = self.slots.get_mut(slot) else { return Ok(()) };
+        let Some(used) = self.slots.get(slot) else { return Ok(()) };
         let placeholders = TaskPlaceholders {
             cpus: order.jobs,
             memory: order.limits.get(LimitName::Memory),
             time: order.limits.get(LimitName::Time),
             package: &order.package,
         };
-        let mut words: Vec<OsString> =
-            state.slot.prefix_for(&placeholders).into_iter().map(OsString::from).collect();
-        words.extend([self.request.program.as_os_str().to_owned(), TASK_PROCESS.into()]);
+        let words = command_of(self.request, &used.slot, &placeholders, TASK_PROCESS);
         *self.tries.entry(index).or_default() += 1;
-        let name = state.slot.name.clone();
-        self.journal.add(&JournalLine::Running { package: order.package.clone(), slot: name.clone() })?;
-        tell(RunEvent::Starts { package: &order.package, slot: &name });
-        match RunningTask::start(&words, &order, (index, slot), self.channel.0.clone()) {
+        let (package, name) = (order.package.clone(), used.slot.name.clone());
+        self.journal.add(&JournalLine::Running { package: package.clone(), slot: name.clone() })?;
+        tell(RunEvent::Starts { package: &package, slot: &name });
+        self.starts += 1;
+        let sender = self.messages.sender.clone();
+        match RunningTask::start(&words, order, (index, slot, self.starts), sender) {
             Ok(task) => {
-                state.running += 1;
+                self.slots.started(slot);
                 self.running.insert(index, task);
-                self.orders.insert(index, order);
                 Ok(())
             }
             Err(error) => {
-                let reason = format!(
-                    "{}: {error}",
-                    words.first().map(|word| word.display().to_string()).unwrap_or_default()
-                );
-                state.trouble += 1;
-                self.trouble_with(index, &order.package, &reason, tell)
+                let program = words.first().map(|word| word.display().to_string()).unwrap_or_default();
+                let reason = format!("`{program}` cannot be started: {error}");
+                self.trouble_with((index, slot), &package, &reason, tell)
             }
         }
     }
 
-    /// Takes a message of a task.
-    fn hear(&mut self, index: u32, message: TaskMessage, tell: Tell<'_>) -> Result<(), RunError> {
-        if let TaskMessage::Fetched(fetched) = message {
-            return self.fetched(index, fetched, tell);
+    /// Takes a message.
+    fn hear(&mut self, message: RunMessage, tell: Tell<'_>) -> Result<(), RunError> {
+        match message {
+            RunMessage::Task { package, start, message } => self.hear_task(package, start, message, tell),
+            RunMessage::Left(slot) => {
+                self.slots.left(slot);
+                Ok(())
+            }
+            RunMessage::Probed(slot, found) => {
+                self.probed(slot, found, tell);
+                Ok(())
+            }
+            RunMessage::Fetched { package, key, fetched } => self.fetched((package, key), fetched, tell),
         }
-        let Some(task) = self.running.get_mut(&index) else { return Ok(()) };
+    }
+
+    /// Takes a message of a task, unless it is of an earlier start of its package.
+    fn hear_task(
+        &mut self,
+        index: u32,
+        start: u64,
+        message: TaskMessage,
+        tell: Tell<'_>,
+    ) -> Result<(), RunError> {
+        let Some(task) = self.running.get_mut(&index).filter(|task| task.start == start) else {
+            return Ok(());
+        };
         task.heard = Instant::now();
         match message {
-            TaskMessage::Event(TaskEvent::End(end)) => self.take_end(index, end, tell),
-            TaskMessage::Fetched(_) | TaskMessage::Event(_) => Ok(()),
+            TaskMessage::Event(TaskEvent::End(end)) => self.take_end(index, end, false, tell),
+            TaskMessage::Event(_) => Ok(()),
             TaskMessage::Gone(said) => {
-                let reason = if said.is_empty() { "its process is gone".to_owned() } else { said };
-                self.take_end(index, TaskEnd::trouble(reason), tell)
+                let exit = task.exit().map(|exit| format!(" ({exit})")).unwrap_or_default();
+                let said = if said.is_empty() { said } else { format!(": {said}") };
+                let reason = format!("its process is gone{exit}{said}");
+                self.take_end(index, TaskEnd::trouble(reason), false, tell)
             }
         }
     }

@@ -7,10 +7,14 @@ mod ending;
 mod fetch_queue;
 mod journal_file;
 mod master;
+mod messages;
 mod orders;
+mod probing;
 mod request;
+mod resting;
 mod results;
-mod slots;
+mod running_task;
+mod slot_command;
 mod status;
 mod telling;
 

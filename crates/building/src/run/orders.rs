@@ -59,7 +59,7 @@ impl Master<'_> {
             needs: needs.map(ToString::to_string).collect(),
             limits,
             jobs: self.jobs(slot),
-            slot: self.slots.get(slot).map(|slot| slot.slot.name.clone()).unwrap_or_default(),
+            slot: self.slots.get(slot).map(|used| used.slot.name.clone()).unwrap_or_default(),
             source_date_epoch: epoch,
             has_network: record.is_some_and(|record| has_network(&request.work.conf, record)),
             base: request.base.1.to_string(),
@@ -82,7 +82,9 @@ impl Master<'_> {
             return (state.slot.cores.unwrap_or(count) / count).max(1);
         }
         let cores = self.request.work.conf.cores.unwrap_or(self.request.cores);
-        let tasks = u32::try_from(self.running.len() + self.schedule.ready() + 1).unwrap_or(u32::MAX);
+        let is_local = |slot: usize| self.slots.get(slot).is_some_and(|used| used.slot.is_local());
+        let running = self.running.values().filter(|task| is_local(task.slot)).count();
+        let tasks = u32::try_from(running + self.schedule.ready() + 1).unwrap_or(u32::MAX);
         (cores / count.min(tasks).max(1)).max(1)
     }
 }

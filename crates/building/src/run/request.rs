@@ -53,6 +53,8 @@ pub struct RunRequest<'a> {
     pub now: i64,
     /// Returns the signal that asks for the end.
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+    /// Tells whether a second signal has come: what runs is ended then.
+    pub is_urgent: &'a (dyn Fn() -> bool + Sync),
 }
 
 /// Something that happens in a run.
@@ -124,8 +126,16 @@ pub enum RunError {
     #[error(transparent)]
     Set(#[from] SetError),
     /// No slot works.
-    #[error("no slot can work: {0}")]
+    #[error("no slot can work, and nothing was started:\n{0}")]
     NoSlot(String),
+    /// No slot may make sandboxes.
+    #[error("sandboxes are not allowed on any slot, and nothing was started:\n{0}")]
+    NotAllowed(String),
+    /// There is no space for results and logs.
+    #[error(
+        "{0}: the run was cut off, and what was built is kept; make room, and run it again: it goes on where it was"
+    )]
+    Full(String),
 }
 
 impl RunError {

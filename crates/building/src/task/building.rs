@@ -21,13 +21,13 @@ use super::made_pkginfo::PackageIdentity;
 use super::order::{TaskEnd, TaskEvent, TaskFailure};
 use super::packing::{PackedResult, PackingInput, pack};
 use super::place::lay_out_temporary;
-use super::sandbox_run::run_to_end;
+use super::sandbox_run::{fail_if_full, run_to_end};
 use super::step::{StepError, TaskError};
 use super::teller::TaskTeller;
 use crate::driver::DRIVER_INSIDE;
 use crate::fetching::copy_distfiles;
 use crate::file_copy::copy_file;
-use crate::keys::changed_file;
+use crate::keys::{changed_file, machine_type};
 use crate::pool::PoolEntry;
 use crate::runs::log_directory;
 use crate::sandbox::{
@@ -41,10 +41,10 @@ pub(super) fn build(inputs: &TaskInputs<'_>, teller: &TaskTeller) -> Result<Task
     let (differs, failure) = match steps(inputs, teller, &mut costs) {
         Ok(differs) => (differs, None),
         Err(StepError::Package(failure)) => (None, Some(failure)),
-        Err(StepError::Machine(error)) => return Err(error),
+        Err(StepError::Machine(error)) => return Err(error.of_kept("logs")),
     };
     let BuildCosts { ms, cpu_ms, peak_memory, .. } = costs;
-    Ok(TaskEnd { failure, trouble: None, differs, ms, cpu_ms, peak_memory })
+    Ok(TaskEnd { failure, trouble: None, is_full: false, differs, ms, cpu_ms, peak_memory })
 }
 
 fn steps(
@@ -79,7 +79,7 @@ fn steps(
         return Ok(None);
     }
     let build = KeptBuild { results: &results, packed: &packed, leftovers, level, costs, logs: &logs };
-    Ok(keep(inputs, &build)?)
+    Ok(keep(inputs, &build).map_err(|error| error.of_kept("results"))?)
 }
 
 /// Builds and packs.
@@ -177,7 +177,11 @@ fn run(
     (costs.cpu_ms, costs.peak_memory) = (ended.processor_ms, ended.peak_memory);
     let last = phases.last().map(|(name, _)| name.clone());
     costs.phases = phases;
-    Ok(failure_of(&ended, &order.limits, last).map_or(Ok(()), Err)?)
+    let Some(failure) = failure_of(&ended, &order.limits, last) else { return Ok(()) };
+    if matches!(failure.cause, FailureCause::Exit | FailureCause::Signal) {
+        fail_if_full(&inputs.work.conf.build_dir)?;
+    }
+    Err(failure.into())
 }
 
 /// Returns the failure of a build that has ended like this.
@@ -299,7 +303,7 @@ fn pack_output(inputs: &TaskInputs<'_>) -> Result<PackedResult, StepError> {
         version: version.to_owned(),
         location: order.location.clone(),
         categories: field("CATEGORIES").split_ascii_whitespace().map(str::to_owned).collect(),
-        machine: rustix::system::uname().machine().to_string_lossy().into_owned(),
+        machine: machine_type(),
         stamp: format!("bulk{}", order.source_date_epoch),
     };
     let needs: Vec<Params> = inputs

@@ -15,7 +15,7 @@ use patchadm_svr4::package::Mode;
 
 use super::order::TaskFailure;
 use super::place::{TaskPlace, lay_out_temporary, remove_all};
-use super::sandbox_run::run_to_end;
+use super::sandbox_run::{fail_if_full, run_to_end};
 use super::step::{StepError, TaskError};
 use crate::base::BaseLayer;
 use crate::file_copy::copy_file;
@@ -110,6 +110,9 @@ impl Installation<'_> {
             remove_file(&upper, ADMIN_FILE)?;
             remove_file(&upper, POLICY_FILE)?;
             return Ok(Ok(()));
+        }
+        if ended.end.is_some() {
+            fail_if_full(&self.upper)?;
         }
         let failed = upper.read_regular(b".failed", 4096)?.unwrap_or_default();
         let failed = String::from_utf8_lossy(&failed).trim_end().to_owned();

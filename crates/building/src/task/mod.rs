@@ -11,10 +11,13 @@ mod made_pkginfo;
 pub mod order;
 mod packing;
 pub(crate) mod place;
+mod probing;
 mod sandbox_run;
 mod serving;
 mod step;
 mod teller;
 
 pub use made_pkginfo::PackageIdentity;
+pub(crate) use probing::VERSION;
+pub use probing::{PROBE_PROCESS, serve_probe};
 pub use serving::serve_task;

@@ -93,6 +93,9 @@ pub struct TaskEnd {
     pub failure: Option<TaskFailure>,
     /// Why the machine failed: nothing is known of the package then.
     pub trouble: Option<String>,
+    /// Whether the trouble is that there is no space for results and logs, on whichever machine.
+    #[serde(default)]
+    pub is_full: bool,
     /// The first file that differs from that of the result that is in the pool already, where it was built again.
     pub differs: Option<String>,
     /// The time of the build in milliseconds.
@@ -126,6 +129,14 @@ impl TaskFailure {
 impl TaskEnd {
     /// The end of a task whose machine failed.
     pub fn trouble(reason: impl Into<String>) -> Self {
-        Self { failure: None, trouble: Some(reason.into()), differs: None, ms: 0, cpu_ms: 0, peak_memory: 0 }
+        Self {
+            failure: None,
+            trouble: Some(reason.into()),
+            is_full: false,
+            differs: None,
+            ms: 0,
+            cpu_ms: 0,
+            peak_memory: 0,
+        }
     }
 }

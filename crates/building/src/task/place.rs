@@ -12,6 +12,9 @@ use crate::work::{PROGRAM, host_directory, made};
 /// The directories of a task: its layer and that of overlayfs, and what is mounted.
 const PARTS: [&str; 6] = ["upper", "scratch", "work", "out", "packages", "distfiles"];
 
+/// The lock, beside the directories of tasks, of who makes one until it has an owner, and of who looks which have none.
+const MAKING: &[u8] = b"tasks.lock";
+
 /// The lock of the process of the task.
 const OWNER: &[u8] = b"owner";
 
@@ -39,8 +42,10 @@ impl TaskPlace {
         let above = host_directory(build_dir)?;
         let tasks = made(&above, b"tasks")?;
         let name = format!("{id}.{:016x}", random()?).into_bytes();
+        let making = take_soon(&above, MAKING)?;
         let dir = tasks.make_dir(&name, Mode::of(0o755))?;
         let owner = Lock::take_file(&dir, OWNER, PROGRAM, |_| false)?;
+        drop(making);
         for part in PARTS {
             dir.make_dir(part.as_bytes(), Mode::of(0o755))?;
         }
@@ -66,17 +71,21 @@ impl TaskPlace {
 
     /// Waits until nothing runs inside any more.
     pub(crate) fn wait_until_empty(&self) -> Result<(), LockError> {
-        let wait = |_: &_| {
-            std::thread::sleep(PAUSE);
-            true
-        };
-        Lock::take_file(&self.dir, INSIDE, PROGRAM, wait).map(drop)
+        take_soon(&self.dir, INSIDE).map(drop)
     }
 
     /// Removes the directory.
     pub(crate) fn remove(self) -> Result<(), RootError> {
         remove_all(&self.tasks, &self.name)
     }
+}
+
+/// Takes a lock as soon as nobody else holds it.
+fn take_soon(dir: &Dir, lock: &[u8]) -> Result<Lock, LockError> {
+    Lock::take_file(dir, lock, PROGRAM, |_| {
+        std::thread::sleep(PAUSE);
+        true
+    })
 }
 
 /// Makes the temporary directories of a layer.
@@ -86,18 +95,22 @@ pub(crate) fn lay_out_temporary(upper: &Dir) -> Result<(), RootError> {
 }
 
 /// Removes the directories of tasks that nobody owns any more. What cannot be removed stays for the next time.
-pub(crate) fn remove_abandoned(build_dir: &Path) -> Result<(), RootError> {
+pub(crate) fn remove_abandoned(build_dir: &Path) -> Result<(), LockError> {
     let above = host_directory(build_dir)?;
     if above.look(b"tasks")?.is_none() {
         return Ok(());
     }
     let tasks = above.dir(b"tasks")?;
-    for name in tasks.directories()? {
-        let Ok(dir) = tasks.dir(&name) else { continue };
-        let is_used = [OWNER, INSIDE].iter().any(|lock| Lock::is_file_held(&dir, lock).unwrap_or(true));
-        if !is_used {
-            let _ = remove_all(&tasks, &name);
-        }
+    let making = take_soon(&above, MAKING)?;
+    let is_abandoned = |name: &Vec<u8>| {
+        let Ok(dir) = tasks.dir(name) else { return false };
+        ![OWNER, INSIDE].iter().any(|lock| Lock::is_file_held(&dir, lock).unwrap_or(true))
+    };
+    let abandoned: Vec<Vec<u8>> = tasks.directories()?.into_iter().filter(is_abandoned).collect();
+    drop(making);
+    // What has no owner now never has one again.
+    for name in abandoned {
+        let _ = remove_all(&tasks, &name);
     }
     Ok(())
 }

@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 
 use patchadm_core::namespaces::{Enclosure, EnclosureEnd};
 
 use super::place::TaskPlace;
 use super::step::TaskError;
 use crate::sandbox::{SandboxEnd, SandboxLimits, SandboxWatch, StopCause, TaskLog, lost, run_watched};
+use crate::space::is_full;
 
 /// Runs a command and waits until nothing of it is left. It is an error of the machine that the command was lost, or that the
 /// task was asked to end.
@@ -28,4 +30,13 @@ pub(super) fn run_to_end(
         Some(EnclosureEnd::Lost(signal)) => Err(lost(signal).into()),
         _ => Ok(ended),
     }
+}
+
+/// Makes it the failure of the machine that a command has failed, where it found no space.
+pub(super) fn fail_if_full(build_dir: &Path) -> Result<(), TaskError> {
+    if is_full(build_dir) {
+        let full = format!("no space is left in `build_dir`, {}", build_dir.display());
+        return Err(io::Error::other(full).into());
+    }
+    Ok(())
 }

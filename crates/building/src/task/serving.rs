@@ -9,6 +9,7 @@ use super::building::build;
 use super::inputs::TaskInputs;
 use super::order::{TASK_FORMAT, TaskEnd, TaskEvent, TaskOrder};
 use super::place::TaskPlace;
+use super::step::TaskError;
 use super::teller::TaskTeller;
 use crate::base::{base_layer, build_user};
 use crate::driver::Driver;
@@ -78,7 +79,10 @@ fn carry_out(order: &TaskOrder, teller: &TaskTeller) -> Result<TaskEnd, String> 
     };
     let end = build(&inputs, teller);
     place.remove().map_err(|error| shown(&error))?;
-    end.map_err(|error| error.to_string())
+    Ok(end.unwrap_or_else(|error| {
+        let is_full = matches!(error, TaskError::Full(_));
+        TaskEnd { is_full, ..TaskEnd::trouble(error.to_string()) }
+    }))
 }
 
 fn host_name() -> String {

@@ -16,8 +16,22 @@ pub(super) enum TaskError {
     Sandbox(#[from] SandboxError),
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    #[error("no space is left for {0}")]
+    Full(String),
     #[error("the result cannot be written down: {0}")]
     Result(#[from] patchadm_bulk::result::ResultError),
+}
+
+impl TaskError {
+    /// Turns an error of writing something that is kept into that there is no space for it, where it is that.
+    pub(super) fn of_kept(self, kept: &str) -> Self {
+        match self {
+            Self::Root(error) | Self::Sandbox(SandboxError::Log(error)) if error.is_no_space() => {
+                Self::Full(format!("{kept}: {error}"))
+            }
+            other => other,
+        }
+    }
 }
 
 /// The reasons why a step of a task did not end well.

@@ -1,0 +1,200 @@
+//! Slots are probed: a process is started through each, which tells what is there, and its answer is compared with what must
+//! be there.
+
+use std::ffi::OsString;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use patchadm_bulk::conf::{LimitName, Slot, TaskPlaceholders};
+use patchadm_bulk::probe::{PROBE_FORMAT, ProbeAnswer, ProbeExpectation, ProbeOrder, SlotMisfit};
+use patchadm_bulk::slots::SlotTable;
+use patchadm_rootfs::{Dir, RootError, random};
+use patchadm_svr4::package::Mode;
+
+use super::request::{RunError, RunEvent, RunRequest, Tell};
+use super::slot_command::SlotCommand;
+use crate::keys::{driver_digests, machine_type};
+use crate::task::{PROBE_PROCESS, VERSION};
+use crate::work::PROGRAM;
+
+/// The time for which an answer is waited for, and the most bytes that are read until it comes.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+const MOST_PRINTED: u64 = 1 << 20;
+
+/// How long is waited before it is looked whether the run is to end.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The time that the process has to end by itself.
+const TO_LEAVE: Duration = Duration::from_secs(2);
+
+/// The beginning of the names of files with numbers, in the directory of the bulk build.
+const NUMBER_FILE: &str = "probe.";
+
+/// The probe of one slot.
+pub(super) struct SlotProbe {
+    words: Vec<OsString>,
+    expected: ProbeExpectation,
+    number: NumberFile,
+}
+
+/// A file with a number that only who sees the same directory can tell. Its name is new, so that no machine remembers that
+/// it was not there.
+struct NumberFile {
+    dir: Dir,
+    name: String,
+}
+
+impl NumberFile {
+    fn make(dir: &Dir, number: u64) -> Result<Self, RootError> {
+        let name = format!("{NUMBER_FILE}{:016x}", random()?);
+        dir.replace_file(PROGRAM, name.as_bytes(), format!("{number}\n").as_bytes(), Mode::of(0o644))?;
+        Ok(Self { dir: dir.again()?, name })
+    }
+}
+
+impl Drop for NumberFile {
+    fn drop(&mut self) {
+        // What stays is removed by the next run.
+        let _ = self.dir.remove(self.name.as_bytes());
+    }
+}
+
+/// Returns the words of a command of a slot: its prefix, the program, and what makes that the process that is wanted.
+pub(super) fn command_of(
+    request: &RunRequest<'_>,
+    slot: &Slot,
+    task: &TaskPlaceholders<'_>,
+    process: &str,
+) -> Vec<OsString> {
+    let mut words: Vec<OsString> = slot.prefix_for(task).into_iter().map(OsString::from).collect();
+    words.extend([request.program.as_os_str().to_owned(), process.into()]);
+    words
+}
+
+impl SlotProbe {
+    /// Prepares the probe of a slot.
+    pub(super) fn of(request: &RunRequest<'_>, slot: &Slot) -> Result<Self, RootError> {
+        let conf = &request.work.conf;
+        let task = TaskPlaceholders {
+            cpus: 1,
+            memory: conf.limits.get(LimitName::Memory),
+            time: conf.limits.get(LimitName::Time),
+            package: "probe",
+        };
+        let number = random()?;
+        let [scan, build] = driver_digests(request.driver);
+        let expected = ProbeExpectation {
+            work: request.work.path.to_string_lossy().into_owned(),
+            build_dir: conf.build_dir.to_string_lossy().into_owned(),
+            version: VERSION.to_owned(),
+            machine: machine_type(),
+            number,
+            scan,
+            build,
+        };
+        let words = command_of(request, slot, &task, PROBE_PROCESS);
+        Ok(Self { words, expected, number: NumberFile::make(&request.work.dir, number)? })
+    }
+
+    /// Finds out what stands against the slot. It takes no longer than half a minute and a little, and ends soon once
+    /// `is_to_end` says so.
+    pub(super) fn look(self, is_to_end: &dyn Fn() -> bool) -> Result<(), SlotMisfit> {
+        let order = ProbeOrder {
+            probe: PROBE_FORMAT,
+            work: self.expected.work.clone(),
+            file: self.number.name.clone(),
+        };
+        let answer = ask(&self.words, &order, is_to_end).map_err(SlotMisfit::NoAnswer)?;
+        self.expected.compare(&answer)
+    }
+}
+
+/// Starts a process and waits for its answer; returns why there is none.
+fn ask(words: &[OsString], order: &ProbeOrder, is_to_end: &dyn Fn() -> bool) -> Result<ProbeAnswer, String> {
+    let program = words.first().map(|word| word.display().to_string()).unwrap_or_default();
+    let line = serde_json::to_vec(order).map_err(|error| error.to_string())?;
+    let (mut command, output) =
+        SlotCommand::start(words, line).map_err(|error| format!("`{program}` cannot be started: {error}"))?;
+    let (sender, answers) = channel();
+    let gone = sender.clone();
+    let each = move |answer: ProbeAnswer| {
+        // If nobody waits any more, the time is over.
+        let _ = sender.send(Ok(answer));
+        false
+    };
+    output.read_apart(MOST_PRINTED, each, move |said| drop(gone.send(Err(said))));
+    let until = Instant::now() + LONGEST_WAIT;
+    let answer = loop {
+        match answers.recv_timeout(PAUSE) {
+            Ok(Ok(answer)) => break Ok(answer),
+            Ok(Err(said)) => break Err(unanswered(&program, &mut command, &said)),
+            Err(RecvTimeoutError::Disconnected) => break Err(unanswered(&program, &mut command, "")),
+            Err(RecvTimeoutError::Timeout) if is_to_end() => break Err("the run is to end".to_owned()),
+            Err(RecvTimeoutError::Timeout) if Instant::now() >= until => {
+                break Err(format!("`{program}` gave no answer within {} s", LONGEST_WAIT.as_secs()));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    };
+    // Its answer counts, however it ends.
+    let _ = command.leave(if answer.is_ok() { TO_LEAVE } else { Duration::ZERO });
+    answer
+}
+
+/// Says how a command ended that did not answer.
+fn unanswered(program: &str, command: &mut SlotCommand, said: &str) -> String {
+    let said = if said.is_empty() { String::new() } else { format!(": {said}") };
+    match command.status_within(PAUSE) {
+        Some(status) => format!("`{program}` ended without an answer ({status}){said}"),
+        None => format!("`{program}` gave no answer{said}"),
+    }
+}
+
+/// Probes all slots at once, and leaves out what does not fit. It is an error that none is left.
+pub(super) fn probe_all(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<SlotTable, RunError> {
+    for name in request.work.dir.names_that_are(|name| name.starts_with(NUMBER_FILE.as_bytes()))? {
+        request.work.dir.remove(&name)?;
+    }
+    let slots = request.work.conf.slots_on(request.cores, request.jobs);
+    let probes = slots.iter().map(|slot| Ok(check_of(request, slot)?));
+    let probes = probes.collect::<Result<Vec<_>, RunError>>()?;
+    let is_to_end = || (request.interrupt)().is_some();
+    let found: Vec<Result<(), SlotMisfit>> = std::thread::scope(|scope| {
+        let look = |probe: Result<SlotProbe, SlotMisfit>| scope.spawn(move || probe?.look(&is_to_end));
+        let threads: Vec<_> = probes.into_iter().map(look).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(lost()))).collect()
+    });
+    if is_to_end() {
+        return Ok(SlotTable::new(slots));
+    }
+    let mut misfits = Vec::new();
+    let mut table = SlotTable::new(slots.clone());
+    for (number, (slot, found)) in slots.iter().zip(found).enumerate() {
+        let Err(misfit) = found else { continue };
+        tell(RunEvent::Note(&format!("slot {} is left out: {misfit}", slot.name)));
+        table.leave_out(number, misfit.to_string());
+        misfits.push((slot.name.as_str(), misfit));
+    }
+    if misfits.len() < slots.len() {
+        return Ok(table);
+    }
+    let told = misfits.iter().map(|(name, misfit)| format!("{name}: {misfit}"));
+    let told = told.collect::<Vec<_>>().join("\n");
+    Err(if misfits.iter().all(|(_, misfit)| misfit.is_not_allowed()) {
+        RunError::NotAllowed(told)
+    } else {
+        RunError::NoSlot(told)
+    })
+}
+
+/// Prepares the probe of a slot whose prefix can be given the program at all.
+fn check_of(request: &RunRequest<'_>, slot: &Slot) -> Result<Result<SlotProbe, SlotMisfit>, RootError> {
+    match slot.check_program(&request.program.to_string_lossy()) {
+        Ok(()) => SlotProbe::of(request, slot).map(Ok),
+        Err(error) => Ok(Err(SlotMisfit::NoAnswer(error.to_string()))),
+    }
+}
+
+fn lost() -> SlotMisfit {
+    SlotMisfit::NoAnswer("its probe was lost".to_owned())
+}

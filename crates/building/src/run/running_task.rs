@@ -1,0 +1,76 @@
+//! The processes of tasks: each is a command of its slot, which gets its order and tells how it goes on.
+
+use std::ffi::OsString;
+use std::io;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use super::messages::{RunMessage, TaskMessage};
+use super::slot_command::SlotCommand;
+use crate::task::order::{TaskEvent, TaskOrder};
+
+/// The time that a command has to end by itself, once its task has ended or is to end.
+const TO_LEAVE: Duration = Duration::from_secs(5);
+
+/// The time for which the end of a command is waited for that has closed its output.
+const TO_EXIT: Duration = Duration::from_millis(100);
+
+/// A task that is being carried out.
+#[derive(Debug)]
+pub(super) struct RunningTask {
+    command: SlotCommand,
+    /// The number of this start, which no other one of the run has.
+    pub(super) start: u64,
+    /// What it is to do.
+    pub(super) order: TaskOrder,
+    /// The number of its slot.
+    pub(super) slot: usize,
+    /// When it was heard of last.
+    pub(super) heard: Instant,
+}
+
+impl RunningTask {
+    /// Starts a command and gives it its order. Its messages go to `sender`.
+    pub(super) fn start(
+        words: &[OsString],
+        order: TaskOrder,
+        (package, slot, start): (u32, usize, u64),
+        sender: Sender<RunMessage>,
+    ) -> io::Result<Self> {
+        let (command, output) = SlotCommand::start(words, serde_json::to_vec(&order)?)?;
+        let to_end = sender.clone();
+        // If nobody listens any more, the run is over.
+        let each = move |event: TaskEvent| {
+            let is_end = matches!(event, TaskEvent::End(_));
+            let message = TaskMessage::Event(event);
+            sender.send(RunMessage::Task { package, start, message }).is_ok() && !is_end
+        };
+        let gone = move |said| {
+            let _ = to_end.send(RunMessage::Task { package, start, message: TaskMessage::Gone(said) });
+        };
+        output.read_apart(u64::MAX, each, gone);
+        Ok(Self { command, start, order, slot, heard: Instant::now() })
+    }
+
+    /// Asks the task to end: it kills everything of it.
+    pub(super) fn end(&mut self) {
+        self.command.close_input();
+    }
+
+    /// Returns how its command ended, if that is known soon.
+    pub(super) fn exit(&mut self) -> Option<String> {
+        self.command.status_within(TO_EXIT).map(|status| status.to_string())
+    }
+
+    /// Waits in a thread until the command is gone, ends it if it stays, and tells so; returns what it was to do. One that
+    /// was not heard of has no time left.
+    pub(super) fn leave(self, was_lost: bool, sender: Sender<RunMessage>) -> TaskOrder {
+        let Self { command, order, slot, .. } = self;
+        std::thread::spawn(move || {
+            // It is gone, or the system does not tell: the slot has room again.
+            let _ = command.leave(if was_lost { Duration::ZERO } else { TO_LEAVE });
+            let _ = sender.send(RunMessage::Left(slot));
+        });
+        order
+    }
+}

@@ -1,0 +1,222 @@
+//! A command that a slot runs: started with its first line, ended by the end of its input, then by signals.
+
+use std::ffi::OsString;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::de::DeserializeOwned;
+
+use crate::task::order::LONGEST_LINE;
+
+/// The most bytes that are kept of what a command says beside its lines.
+const MOST_SAID: usize = 8 << 10;
+
+/// The most bytes of standard error that are read.
+const MOST_ERRORS: u64 = 1 << 20;
+
+/// The time between the signal that asks a command to end and the one that ends it.
+const BEFORE_KILL: Duration = Duration::from_secs(3);
+
+/// The longest pause between two looks whether a command is gone.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// A command that runs.
+///
+/// It has a process group of its own: a signal that a terminal sends to the run reaches it only by way of the run, which
+/// may let it go on.
+#[derive(Debug)]
+pub(super) struct SlotCommand {
+    child: Child,
+    /// Dropped when the input is to be closed.
+    input: Option<Sender<()>>,
+}
+
+/// What a command prints.
+pub(super) struct SlotOutput {
+    output: Option<ChildStdout>,
+    errors: Option<ChildStderr>,
+}
+
+impl SlotCommand {
+    /// Starts a command with the first line of its input, which stays open.
+    pub(super) fn start(words: &[OsString], line: Vec<u8>) -> io::Result<(Self, SlotOutput)> {
+        let (program, arguments) = words.split_first().ok_or(io::ErrorKind::NotFound)?;
+        let mut command = Command::new(program);
+        command.args(arguments).process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        let (open, closed) = channel::<()>();
+        let input = child.stdin.take();
+        std::thread::spawn(move || {
+            let Some(mut input) = input else { return };
+            // A command that is gone already, or reads nothing, is told by what it does not say.
+            let _ = input.write_all(&[&line[..], b"\n"].concat()).and_then(|()| input.flush());
+            let _ = closed.recv();
+        });
+        let output = SlotOutput { output: child.stdout.take(), errors: child.stderr.take() };
+        Ok((Self { child, input: Some(open) }, output))
+    }
+
+    /// Closes the input: what runs behind the command ends itself.
+    pub(super) fn close_input(&mut self) {
+        self.input = None;
+    }
+
+    /// Returns how the command ended, if it does within this time.
+    pub(super) fn status_within(&mut self, time: Duration) -> Option<ExitStatus> {
+        self.wait(time).ok().flatten()
+    }
+
+    /// Waits until the command is gone, and returns how it ended. It is asked to end after `grace`, and ended soon after.
+    pub(super) fn leave(mut self, grace: Duration) -> io::Result<ExitStatus> {
+        self.close_input();
+        if let Some(status) = self.wait(grace)? {
+            return Ok(status);
+        }
+        self.signal(Signal::TERM);
+        if let Some(status) = self.wait(BEFORE_KILL)? {
+            return Ok(status);
+        }
+        self.signal(Signal::KILL);
+        self.child.wait()
+    }
+
+    fn wait(&mut self, at_most: Duration) -> io::Result<Option<ExitStatus>> {
+        let began = Instant::now();
+        let mut pause = Duration::from_micros(200);
+        loop {
+            let status = self.child.try_wait()?;
+            if status.is_some() || began.elapsed() >= at_most {
+                return Ok(status);
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Sends a signal to the command and to what it has started in its group. It was not waited for yet, so the number is
+    /// its own.
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            // One that has ended already is as dead.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+}
+
+impl SlotOutput {
+    /// Reads, in a thread, the lines that are of this type, at most `most` bytes of them; `each` takes them, and returns
+    /// whether it wants more. All else is kept, and given to `gone` with what was said on standard error once there is no more.
+    pub(super) fn read_apart<T: DeserializeOwned>(
+        self,
+        most: u64,
+        mut each: impl FnMut(T) -> bool + Send + 'static,
+        gone: impl FnOnce(String) + Send + 'static,
+    ) {
+        std::thread::spawn(move || {
+            let errors = read_errors(self.errors);
+            let mut said = Vec::new();
+            let output = self.output.map(|output| BufReader::new(output.take(most)));
+            if output.is_some_and(|output| read_lines(output, &mut each, &mut said)) {
+                return;
+            }
+            // Something that is still there may hold it open.
+            said.extend(errors.recv_timeout(Duration::from_secs(2)).unwrap_or_default());
+            let begin = said.len().saturating_sub(MOST_SAID);
+            gone(String::from_utf8_lossy(said.get(begin..).unwrap_or_default()).trim().to_owned());
+        });
+    }
+}
+
+/// Reads the last of standard error, in a thread.
+fn read_errors(errors: Option<ChildStderr>) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        let mut said = Vec::new();
+        if let Some(errors) = errors {
+            let _ = errors.take(MOST_ERRORS).read_to_end(&mut said);
+        }
+        let _ = sender.send(said);
+    });
+    receiver
+}
+
+/// Reads lines until no more are wanted, or there are no more. Returns whether no more are wanted.
+fn read_lines<T: DeserializeOwned>(
+    mut output: BufReader<impl io::Read>,
+    each: &mut impl FnMut(T) -> bool,
+    said: &mut Vec<u8>,
+) -> bool {
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut output).take(LONGEST_LINE as u64).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return false,
+            Ok(_) => {}
+        }
+        match serde_json::from_slice::<T>(&line) {
+            Ok(value) => {
+                if !each(value) {
+                    return true;
+                }
+            }
+            Err(_) if said.len() < MOST_SAID => said.extend(&line),
+            Err(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Starts a shell script that gets `line`; returns it and what it printed beside numbers.
+    fn start(script: &str, line: &str, most: u64) -> (SlotCommand, Receiver<Result<u32, String>>) {
+        let words = ["/bin/sh", "-c", script].map(OsString::from);
+        let (command, output) = SlotCommand::start(&words, line.as_bytes().to_vec()).unwrap();
+        let (sender, receiver) = channel();
+        let gone = sender.clone();
+        let each = move |number: u32| sender.send(Ok(number)).is_ok() && number != 0;
+        output.read_apart(most, each, move |said| drop(gone.send(Err(said))));
+        (command, receiver)
+    }
+
+    #[test]
+    fn a_command_gets_its_line_and_ends_when_its_input_is_closed() {
+        let (command, told) = start("read line; echo $line; cat > /dev/null; exit 7", "12", 1000);
+        assert_eq!(told.recv().unwrap(), Ok(12));
+        let status = command.leave(Duration::from_secs(60)).unwrap();
+        assert_eq!((status.code(), told.recv().unwrap()), (Some(7), Err(String::new())));
+    }
+
+    #[test]
+    fn what_is_no_line_of_its_kind_is_told_when_it_is_gone() {
+        let (command, told) = start("echo hello; echo 3; echo oops >&2", "", 1000);
+        assert_eq!(told.recv().unwrap(), Ok(3));
+        assert_eq!(told.recv().unwrap(), Err("hello\noops".to_owned()));
+        assert!(command.leave(Duration::from_secs(60)).unwrap().success());
+    }
+
+    #[test]
+    fn a_flood_is_cut_off() {
+        let (command, told) = start("yes", "", 100_000);
+        let said = told.recv().unwrap().unwrap_err();
+        assert!(said.len() <= MOST_SAID && said.starts_with("y\ny\n"), "{said}");
+        assert!(!command.leave(Duration::ZERO).unwrap().success());
+    }
+
+    #[test]
+    fn a_command_that_ignores_its_input_and_signals_is_ended_with_what_it_started() {
+        let script = "trap '' TERM; sleep 1000 & echo $!; echo 0; while :; do sleep 1000; done";
+        let (command, told) = start(script, &"x".repeat(1 << 20), 1000);
+        let Ok(below) = told.recv().unwrap() else { panic!("it ended") };
+        assert_eq!(told.recv().unwrap(), Ok(0));
+        assert!(!command.leave(Duration::ZERO).unwrap().success());
+        let stat = std::fs::read_to_string(format!("/proc/{below}/stat")).unwrap_or_default();
+        assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
+    }
+}

@@ -1,0 +1,124 @@
+//! The process that is started through a slot before any task is: it looks whether a task would find there what it needs, and
+//! makes a sandbox.
+
+use std::io::{self, BufRead as _, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use patchadm_bulk::conf::SandboxMount;
+use patchadm_bulk::probe::{PROBE_FORMAT, ProbeAnswer, ProbeFailure, ProbeOrder};
+use patchadm_core::namespaces::{EnclosureEnd, EnclosureError};
+use patchadm_rootfs::Dir;
+
+use super::place::{TaskPlace, lay_out_temporary, remove_abandoned};
+use super::sandbox_run::run_to_end;
+use super::step::TaskError;
+use crate::base::{BaseLayer, base_layer, build_user};
+use crate::driver::Driver;
+use crate::keys::{driver_digests, machine_type};
+use crate::pool::Pool;
+use crate::sandbox::{
+    BuildRoot, BuildUser, SandboxCommand, SandboxError, SandboxLimits, SandboxWatch, TaskLog, enclosure,
+    environment, no_input,
+};
+use crate::work::Work;
+
+/// The argument that makes the program the process that looks whether a slot can be used.
+pub const PROBE_PROCESS: &str = "__bulk-probe";
+
+/// The version that every machine must have.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The longest order, in bytes.
+const LONGEST_ORDER: u64 = 64 << 10;
+
+/// The most digits of a number that is read.
+const LONGEST_NUMBER: u64 = 32;
+
+/// The time that the command in the sandbox may take, and the bytes that it may print.
+const LONGEST_COMMAND: Duration = Duration::from_secs(20);
+const MOST_PRINTED: u64 = 64 << 10;
+
+/// Answers the order that is the first line of `input`.
+pub fn serve_probe(input: impl io::Read, output: &mut dyn Write) -> io::Result<()> {
+    let mut line = Vec::new();
+    io::BufReader::new(input.take(LONGEST_ORDER)).read_until(b'\n', &mut line)?;
+    let mut answer = ProbeAnswer {
+        probe: PROBE_FORMAT,
+        version: VERSION.to_owned(),
+        machine: machine_type(),
+        number: None,
+        scan: None,
+        build: None,
+        failure: None,
+    };
+    let looked = match serde_json::from_slice::<ProbeOrder>(&line) {
+        Ok(order) => look(&order, &mut answer),
+        Err(error) => Err(ProbeFailure::Other(format!("the order cannot be read: {error}"))),
+    };
+    answer.failure = looked.err();
+    let mut line = serde_json::to_vec(&answer)?;
+    line.push(b'\n');
+    output.write_all(&line)?;
+    output.flush()
+}
+
+/// Looks at everything that a task needs, in the order in which it is told what is missing.
+fn look(order: &ProbeOrder, answer: &mut ProbeAnswer) -> Result<(), ProbeFailure> {
+    let other = |error: &dyn std::error::Error| ProbeFailure::Other(error.to_string());
+    let work = Work::open(Path::new(&order.work)).map_err(|error| other(&error))?;
+    let number =
+        work.dir.read_regular(order.file.as_bytes(), LONGEST_NUMBER).map_err(|error| other(&error))?;
+    answer.number = number.and_then(|number| std::str::from_utf8(&number).ok()?.trim_end().parse().ok());
+    let driver = Driver::find(&work).map_err(|error| other(&error))?;
+    [answer.scan, answer.build] = driver_digests(&driver);
+    let pool = Pool::open(&work.conf.pool).map_err(|error| other(&error))?;
+    pool.begin().and_then(|(name, _)| pool.give_up(&name)).map_err(|error| other(&error))?;
+    let user = build_user(&work.conf).map_err(ProbeFailure::Other)?;
+    let base = base_layer(&work.conf, user).map_err(|error| other(&error))?;
+    remove_abandoned(&work.conf.build_dir).map_err(|error| other(&error))?;
+    let place = TaskPlace::make(&work.conf.build_dir, &work.id).map_err(|error| other(&error))?;
+    let made = make_sandbox(&place, &base, user);
+    place.remove().map_err(|error| other(&error))?;
+    match made {
+        Ok(Some(EnclosureEnd::Exited(0))) => Ok(()),
+        Ok(Some(end)) => Err(ProbeFailure::Other(format!("a command in it ended with {end:?}"))),
+        Ok(None) => Err(ProbeFailure::Other(format!("a command in it took {} s", LONGEST_COMMAND.as_secs()))),
+        Err(TaskError::Sandbox(SandboxError::Enclosure(error @ EnclosureError::NotAllowed(_)))) => {
+            Err(ProbeFailure::Namespaces(error.to_string()))
+        }
+        Err(TaskError::Sandbox(SandboxError::Enclosure(error @ EnclosureError::NoOverlay(_)))) => {
+            Err(ProbeFailure::Overlay(error.to_string()))
+        }
+        Err(error) => Err(ProbeFailure::Other(error.to_string())),
+    }
+}
+
+/// Makes a sandbox as a build has it, and runs this program in it.
+fn make_sandbox(
+    place: &TaskPlace,
+    base: &BaseLayer,
+    user: BuildUser,
+) -> Result<Option<EnclosureEnd>, TaskError> {
+    lay_out_temporary(&Dir::of_host(&place.part("upper"))?)?;
+    let program = std::fs::read_link("/proc/self/exe")?;
+    let root = BuildRoot {
+        lower: vec![base.layer.clone()],
+        upper: place.part("upper"),
+        scratch: place.part("scratch"),
+        host: base.mounted.clone(),
+        mounts: vec![SandboxMount::read_only(&program, "/.program")],
+    };
+    let command = SandboxCommand {
+        words: ["/.program", "--version"].map(Into::into).to_vec(),
+        environment: environment(&[]),
+        directory: "/".to_owned(),
+        user,
+        has_network: false,
+    };
+    let limits = SandboxLimits { time: Some(LONGEST_COMMAND), ..SandboxLimits::default() };
+    let enclosure = enclosure(&root, command, &limits, Some(place.inside()));
+    let mut log = TaskLog::begin(place.dir.create(b"log")?, Some(MOST_PRINTED));
+    let mut watch = SandboxWatch { written: &[], phase: &mut |_| {}, ticks: &mut |_, _| false };
+    Ok(run_to_end(place, &enclosure, (&limits, &no_input()?), &mut log, &mut watch)?.end)
+}

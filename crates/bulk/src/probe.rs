@@ -1,0 +1,241 @@
+//! The lines between a run and the process that it starts through a slot to find out what is there, and what stands against
+//! the slot.
+//!
+//! An answer comes from another machine, and from whatever its prefix leads to: none of it is believed, and what is told of
+//! it is shortened.
+
+use serde::{Deserialize, Serialize};
+
+use crate::result::Digest;
+
+/// The format of the lines.
+pub const PROBE_FORMAT: u32 = 1;
+
+/// The most letters that are told of a word of an answer.
+const LONGEST_WORD: usize = 100;
+
+/// The most letters that are told of a reason of an answer.
+const LONGEST_REASON: usize = 1000;
+
+/// The line that the process gets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeOrder {
+    /// The format of the lines.
+    pub probe: u32,
+    /// The directory of the bulk build.
+    pub work: String,
+    /// The name of the file in it that has the number.
+    pub file: String,
+}
+
+/// What stands against making a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProbeFailure {
+    /// Namespaces are not allowed.
+    Namespaces(String),
+    /// The directory for builds cannot be an upper layer.
+    Overlay(String),
+    /// Something else.
+    Other(String),
+}
+
+/// The line that the process answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeAnswer {
+    /// The format of the lines.
+    pub probe: u32,
+    /// The version of the program.
+    pub version: String,
+    /// The type of the machine.
+    #[serde(default)]
+    pub machine: String,
+    /// The number in the file.
+    #[serde(default)]
+    pub number: Option<u64>,
+    /// The digest of `scan` of the driver.
+    #[serde(default)]
+    pub scan: Option<Digest>,
+    /// The digest of `build` of the driver.
+    #[serde(default)]
+    pub build: Option<Digest>,
+    /// What stands against it, as far as it came.
+    #[serde(default)]
+    pub failure: Option<ProbeFailure>,
+}
+
+/// What the answer of every slot must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeExpectation {
+    /// The directory of the bulk build.
+    pub work: String,
+    /// The directory for builds.
+    pub build_dir: String,
+    /// The version of this program.
+    pub version: String,
+    /// The type of this machine.
+    pub machine: String,
+    /// The number that was written.
+    pub number: u64,
+    /// The digest of `scan` of the driver.
+    pub scan: Option<Digest>,
+    /// The digest of `build` of the driver.
+    pub build: Option<Digest>,
+}
+
+/// What stands against a slot, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SlotMisfit {
+    /// Its prefix does not lead to a process that answers.
+    #[error("{0}")]
+    NoAnswer(String),
+    /// Another version of the program.
+    #[error("patchadm has version {0} there and {1} here: install the same one")]
+    Version(String, String),
+    /// Another type of machine, whose results would be others.
+    #[error("it is a machine of type {0}, and this one is {1}: their results are not the same")]
+    Machine(String, String),
+    /// The directory of the bulk build cannot be used there.
+    #[error("{0}")]
+    Work(String),
+    /// The directory of the bulk build is not the one of here.
+    #[error(
+        "{0} is another directory there: a number that was written to it here is not in it there; mount the same file system"
+    )]
+    OtherWork(String),
+    /// The driver is another one.
+    #[error("`{0}` of the driver is another file there: all machines must see the same driver and tree")]
+    Driver(&'static str),
+    /// Sandboxes are not allowed.
+    #[error("{0}; allow user namespaces there, or leave this slot out of bulk.conf")]
+    NotAllowed(String),
+    /// The directory for builds is on the wrong file system.
+    #[error("{1}; `build_dir` ({0}) must be on a local file system such as ext4 or xfs, not on NFS")]
+    NoOverlay(String, String),
+    /// A sandbox cannot be made for another reason.
+    #[error("no sandbox can be made in `build_dir` ({0}): {1}")]
+    NoSandbox(String, String),
+}
+
+impl SlotMisfit {
+    /// Returns whether it is that sandboxes are not allowed.
+    pub fn is_not_allowed(&self) -> bool {
+        matches!(self, Self::NotAllowed(_))
+    }
+}
+
+impl ProbeExpectation {
+    /// Compares an answer with what it must be.
+    pub fn compare(&self, answer: &ProbeAnswer) -> Result<(), SlotMisfit> {
+        if answer.version != self.version || answer.probe != PROBE_FORMAT {
+            return Err(SlotMisfit::Version(cut(&answer.version, LONGEST_WORD), self.version.clone()));
+        }
+        if answer.machine != self.machine {
+            return Err(SlotMisfit::Machine(cut(&answer.machine, LONGEST_WORD), self.machine.clone()));
+        }
+        match (answer.number, &answer.failure) {
+            (Some(number), _) if number == self.number => {}
+            (None, Some(ProbeFailure::Other(reason))) => {
+                return Err(SlotMisfit::Work(cut(reason, LONGEST_REASON)));
+            }
+            _ => return Err(SlotMisfit::OtherWork(self.work.clone())),
+        }
+        let failure = answer.failure.as_ref().map(|failure| match failure {
+            ProbeFailure::Namespaces(reason) => SlotMisfit::NotAllowed(cut(reason, LONGEST_REASON)),
+            ProbeFailure::Overlay(reason) => {
+                SlotMisfit::NoOverlay(self.build_dir.clone(), cut(reason, LONGEST_REASON))
+            }
+            ProbeFailure::Other(reason) => {
+                SlotMisfit::NoSandbox(self.build_dir.clone(), cut(reason, LONGEST_REASON))
+            }
+        });
+        for (name, theirs, ours) in [("scan", answer.scan, self.scan), ("build", answer.build, self.build)] {
+            // Where it came to no digest, its failure says more.
+            if theirs != ours && (theirs.is_some() || failure.is_none()) {
+                return Err(SlotMisfit::Driver(name));
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+}
+
+fn cut(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expected() -> ProbeExpectation {
+        ProbeExpectation {
+            work: "/work".to_owned(),
+            build_dir: "/work/build".to_owned(),
+            version: "1.0".to_owned(),
+            machine: "x86_64".to_owned(),
+            number: 7,
+            scan: Some(Digest::of(b"scan")),
+            build: Some(Digest::of(b"build")),
+        }
+    }
+
+    fn right() -> ProbeAnswer {
+        ProbeAnswer {
+            probe: PROBE_FORMAT,
+            version: "1.0".to_owned(),
+            machine: "x86_64".to_owned(),
+            number: Some(7),
+            scan: Some(Digest::of(b"scan")),
+            build: Some(Digest::of(b"build")),
+            failure: None,
+        }
+    }
+
+    #[track_caller]
+    fn told(answer: ProbeAnswer) -> String {
+        expected().compare(&answer).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_slot_fits_where_everything_is_as_it_is_here() {
+        assert_eq!(expected().compare(&right()), Ok(()));
+    }
+
+    #[test]
+    fn what_is_not_as_it_is_here_is_named() {
+        let other = |digest: &[u8]| Some(Digest::of(digest));
+        assert_eq!(
+            told(ProbeAnswer { version: "2.0".to_owned(), number: None, ..right() }),
+            "patchadm has version 2.0 there and 1.0 here: install the same one"
+        );
+        assert!(told(ProbeAnswer { machine: "arm".to_owned(), ..right() }).contains("type arm"));
+        for number in [Some(8), None] {
+            assert!(told(ProbeAnswer { number, ..right() }).starts_with("/work is another directory there"));
+        }
+        let missing = Some(ProbeFailure::Other("/work is no directory of a bulk build".to_owned()));
+        assert_eq!(
+            told(ProbeAnswer { number: None, failure: missing, ..right() }),
+            "/work is no directory of a bulk build"
+        );
+        assert!(told(ProbeAnswer { scan: other(b"x"), ..right() }).starts_with("`scan` of the driver"));
+        assert!(told(ProbeAnswer { build: None, ..right() }).starts_with("`build` of the driver"));
+    }
+
+    #[test]
+    fn what_stands_against_a_sandbox_is_told_with_what_to_do() {
+        let failed = |failure| ProbeAnswer { failure: Some(failure), scan: None, build: None, ..right() };
+        let namespaces = failed(ProbeFailure::Namespaces("not allowed".to_owned()));
+        assert!(expected().compare(&namespaces).unwrap_err().is_not_allowed());
+        let overlay = told(failed(ProbeFailure::Overlay("no overlay".to_owned())));
+        assert!(overlay.contains("/work/build") && overlay.contains("local file system"), "{overlay}");
+        let other = told(failed(ProbeFailure::Other("x".repeat(5000))));
+        assert!(other.starts_with("no sandbox can be made") && other.len() < 1200, "{other}");
+    }
+
+    #[test]
+    fn an_answer_of_another_version_is_read_as_far_as_it_says_so() {
+        let answer: ProbeAnswer = serde_json::from_str(r#"{"probe":9,"version":"9","new":{}}"#).unwrap();
+        assert!(told(answer).contains("version 9 there"));
+        assert!(serde_json::from_str::<ProbeAnswer>("{}").is_err());
+    }
+}

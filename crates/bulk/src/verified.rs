@@ -1,0 +1,131 @@
+//! The files of results whose bytes were compared with their digests, and what the system told of them then.
+//!
+//! A file that is as it was need not be read again. The notes may be lost: then everything is read once more.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::result::Digest;
+
+/// The version of the notes.
+const VERSION: u32 = 1;
+
+/// What the system told of a file when it was read, and the digest of its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifiedFile {
+    /// The number of its inode.
+    pub inode: u64,
+    /// Its bytes.
+    pub size: u64,
+    /// The time of the last change of its inode, in nanoseconds since 1970.
+    pub ctime: i64,
+    /// The digest.
+    pub digest: Digest,
+}
+
+/// The notes on files, by their paths below the pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VerifiedFiles {
+    files: BTreeMap<String, VerifiedFile>,
+    has_changed: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct VersionLine {
+    verified: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FileLine {
+    file: String,
+    #[serde(flatten)]
+    state: VerifiedFile,
+}
+
+impl VerifiedFiles {
+    /// Reads notes. Of another version, or where a line is no note, nothing counts: they are made again.
+    pub fn parse(bytes: &[u8]) -> Self {
+        let mut lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let version = lines.next().and_then(|line| serde_json::from_slice::<VersionLine>(line).ok());
+        if version.is_none_or(|line| line.verified != VERSION) {
+            return Self::default();
+        }
+        let files =
+            lines.map(|line| serde_json::from_slice::<FileLine>(line).map(|line| (line.file, line.state)));
+        let files = files.collect::<Result<_, _>>().unwrap_or_default();
+        Self { files, has_changed: false }
+    }
+
+    /// Returns the notes as bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        // Numbers and strings, written to memory: this cannot fail.
+        let _ = serde_json::to_writer(&mut out, &VersionLine { verified: VERSION });
+        out.push(b'\n');
+        for (file, state) in &self.files {
+            let _ = serde_json::to_writer(&mut out, &FileLine { file: file.clone(), state: *state });
+            out.push(b'\n');
+        }
+        out
+    }
+
+    /// Returns whether a file is noted as it is.
+    pub fn has(&self, file: &str, state: &VerifiedFile) -> bool {
+        self.files.get(file) == Some(state)
+    }
+
+    /// Notes a file that was read.
+    pub fn note(&mut self, file: String, state: VerifiedFile) {
+        self.has_changed = true;
+        self.files.insert(file, state);
+    }
+
+    /// Keeps the notes on files for which this holds.
+    pub fn retain(&mut self, mut is_kept: impl FnMut(&str) -> bool) {
+        let before = self.files.len();
+        self.files.retain(|file, _| is_kept(file));
+        self.has_changed |= self.files.len() != before;
+    }
+
+    /// Returns whether the notes are others than those that were read.
+    pub fn has_changed(&self) -> bool {
+        self.has_changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn state(inode: u64, digest: Digest) -> VerifiedFile {
+        VerifiedFile { inode, size: 7, ctime: -1, digest }
+    }
+
+    #[test]
+    fn notes_are_read_as_they_were_written() {
+        let digest = Digest::of(b"x");
+        let mut notes = VerifiedFiles::default();
+        notes.note("ab/abc/x.pkg".to_owned(), state(1, digest));
+        notes.note("cd/cde/y \"quoted\"".to_owned(), state(2, digest));
+        assert!(notes.has_changed());
+        let mut read = VerifiedFiles::parse(&notes.to_bytes());
+        assert!(!read.has_changed());
+        assert!(read.has("ab/abc/x.pkg", &state(1, digest)));
+        assert!(!read.has("ab/abc/x.pkg", &state(2, digest)));
+        assert!(!read.has("ab/abc/x.pkg", &state(1, Digest::of(b"y"))));
+        read.retain(|file| file.starts_with("cd"));
+        assert!(read.has_changed() && !read.has("ab/abc/x.pkg", &state(1, digest)));
+    }
+
+    #[test]
+    fn what_is_no_note_makes_all_of_them_nothing() {
+        let mut notes = VerifiedFiles::default();
+        notes.note("x".to_owned(), state(1, Digest::of(b"x")));
+        let mut bytes = notes.to_bytes();
+        bytes.extend(b"{\"file\":\"y\"}\n");
+        for damaged in [&bytes[..], b"", b"{\"verified\":2}\n", b"\xff\n"] {
+            assert_eq!(VerifiedFiles::parse(damaged), VerifiedFiles::default());
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Slots behind command prefixes: what fits builds as this machine does, what does not is named and left out, and nothing is
+//! lost.
+
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::{BulkBuild, BulkRun, assert_same_results, mark, processes_with};
+use crate::scenario::is_root;
+use crate::workshop::eventually;
+
+/// The tree of these stories: a chain, a diamond, and two that nobody needs.
+const RECIPES: [(&str, &str); 8] = [
+    ("one", ""),
+    ("two", "one-[0-9]*"),
+    ("three", "two-[0-9]*"),
+    ("left", "one-[0-9]*"),
+    ("right", "one-[0-9]*"),
+    ("both", "left-[0-9]* right-[0-9]*"),
+    ("alone", ""),
+    ("apart", ""),
+];
+
+/// What each of them does: it takes a moment, and writes of what it is made.
+const SCRIPT: &str = "sleep 0.2; mkdir $DESTDIR/opt\n\
+    cat /opt/* > $DESTDIR/opt/$PKGNAME 2>/dev/null || :; echo $PKGNAME >> $DESTDIR/opt/$PKGNAME\n";
+
+/// A bulk build with this tree and these settings.
+pub(super) fn with_tree(test: &str, settings: &str) -> Option<BulkBuild> {
+    let build = BulkBuild::of_recipes(test, !is_root(), &format!("check=none\n{settings}"))?;
+    for (name, needs) in RECIPES {
+        build.recipe(name, &format!("ALL_DEPENDS={needs}\n"), SCRIPT);
+    }
+    Some(build)
+}
+
+/// The names of the packages, as all runs build them.
+pub(super) fn names() -> Vec<String> {
+    let mut names: Vec<String> = RECIPES.iter().map(|(name, _)| (*name).to_owned()).collect();
+    names.sort();
+    names
+}
+
+/// Asserts that a run has built everything as this machine builds it.
+#[track_caller]
+pub(super) fn assert_as_here(test: &str, build: &BulkBuild, run: &BulkRun) {
+    assert_eq!(run.in_state("done"), names(), "{}", run.said);
+    let here = with_tree(test, "slot=local 2\n").unwrap();
+    let expected = here.run("").ends(0);
+    assert_same_results(&build.results(run), &here.results(&expected));
+}
+
+/// What is told of a slot.
+#[track_caller]
+pub(super) fn machine<'r>(run: &'r BulkRun, slot: &str) -> &'r Value {
+    let machines = run.report["machines"].as_array().unwrap();
+    machines.iter().find(|machine| machine["slot"] == slot).unwrap()
+}
+
+/// The slots that have built something.
+pub(super) fn slots_of(run: &BulkRun) -> Vec<&str> {
+    let mut slots: Vec<&str> = run.packages().iter().filter_map(|package| package["slot"].as_str()).collect();
+    slots.sort_unstable();
+    slots.dedup();
+    slots
+}
+
+/// A prefix that lets the probe through, and does this with a task.
+fn after_probe(script: &str) -> String {
+    format!("/bin/sh -c 'case $2 in *probe) exec \"$@\";; esac; {script}' x")
+}
+
+#[test]
+fn slots_behind_prefixes_and_this_machine_build_the_same_bytes_together() {
+    let mark = mark();
+    let settings = format!(
+        "env=MARK={mark}\nslot=local 1\nslot=env 1 cores=2 /usr/bin/env\nslot=shell 1 /bin/sh -c 'exec \"$@\"' x\n"
+    );
+    let Some(build) = with_tree("slots_behind_prefixes…", &settings) else { return };
+    let run = build.run("").ends(0);
+    assert_eq!(slots_of(&run), ["env", "local", "shell"]);
+    build.assert_nothing_left(&mark);
+    let without = settings.replace(&format!("env=MARK={mark}\n"), "");
+    let Some(build) = with_tree("slots_behind_prefixes…", &without) else { return };
+    let run = build.run("").ends(0);
+    assert_as_here("slots_behind_prefixes…", &build, &run);
+    for slot in ["local", "env", "shell"] {
+        assert_eq!(
+            (&machine(&run, slot)["trouble"], &machine(&run, slot)["left_out"]),
+            (&0.into(), &Value::Null)
+        );
+    }
+    assert!(
+        !fs::read_dir(build.work())
+            .unwrap()
+            .any(|entry| { entry.unwrap().file_name().to_string_lossy().starts_with("probe") })
+    );
+}
+
+/// Slots that do not fit: a name, a prefix, and words of what is told of it. `@WORK@` is the directory of the build,
+/// `@COPY@` a copy of it.
+const MISFITS: [(&str, &str, &str); 10] = [
+    ("code", "/bin/sh -c 'exit 3' x", "ended without an answer (exit status: 3)"),
+    ("floods", "/bin/sh -c 'exec yes nonsense' x", "ended without an answer"),
+    ("hangs", "/bin/sh -c 'sleep 1000 & sleep 1000; exit' x", "gave no answer within 30 s"),
+    ("nonsense", "/bin/sh -c 'echo \"{}\"; printf \"\\033[2Jgone\\n\"; exit' x", "\u{1b}[2Jgone"),
+    ("gone", "/nowhere/srun -n1", "`/nowhere/srun` cannot be started: No such file"),
+    ("wrong", "/bin/sh -c 'exec /nowhere/patchadm \"$2\"' x", "/nowhere/patchadm"),
+    (
+        "version",
+        "/bin/sh -c 'echo \"{\\\"probe\\\":1,\\\"version\\\":\\\"99.1\\\"}\"; exit' x",
+        "patchadm has version 99.1 there and ",
+    ),
+    (
+        "elsewhere",
+        "/usr/bin/unshare -m /bin/sh -c 'mount -t tmpfs none @WORK@; exec \"$@\"' x",
+        "@WORK@ is no directory of a bulk build",
+    ),
+    (
+        "copy",
+        "/usr/bin/unshare -m /bin/sh -c 'mount --bind @COPY@ @WORK@; exec \"$@\"' x",
+        "@WORK@ is another directory there",
+    ),
+    (
+        "driver",
+        "/usr/bin/unshare -m /bin/sh -c 'mount --bind /bin/true @DRIVER@/build; exec \"$@\"' x",
+        "`build` of the driver is another file there",
+    ),
+];
+
+#[test]
+fn a_slot_that_does_not_fit_is_named_and_left_out_and_nothing_is_lost() {
+    let mark = mark();
+    let Some(build) = with_tree("a_slot_that_does_not_fit…", "slot=local 2\n") else { return };
+    let copy = build.scenario.beside("theirs/copy");
+    let copied = Command::new("cp").arg("-a").arg(build.work()).arg(&copy).status().unwrap();
+    assert!(copied.success());
+    let filled = |text: &str| {
+        let driver = build.scenario.beside("driver").display().to_string();
+        let text = text.replace("@WORK@", &build.work().display().to_string());
+        text.replace("@COPY@", &copy.display().to_string()).replace("@DRIVER@", &driver)
+    };
+    // Only root may mount without a namespace of its own, in which it would be another user.
+    let misfits = MISFITS.iter().filter(|(_, prefix, _)| is_root() || !prefix.contains("unshare"));
+    let slots = misfits.clone().map(|(name, prefix, _)| format!("slot={name} 1 {}\n", filled(prefix)));
+    build.set(&slots.collect::<String>());
+    let began = Instant::now();
+    let output = build.running("").env("MARK", &mark).output().unwrap();
+    let run = BulkRun::of(&output).ends(0);
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    assert_as_here("a_slot_that_does_not_fit…", &build, &run);
+    assert_eq!(slots_of(&run), ["local"]);
+    assert_eq!(machine(&run, "local")["left_out"], Value::Null);
+    for (name, _, words) in misfits {
+        let left_out = machine(&run, name)["left_out"].as_str().unwrap_or_default();
+        assert!(left_out.contains(&filled(words)), "{name}: {left_out}");
+    }
+    build.assert_nothing_left(&mark);
+    // Nothing of it is obeyed where it is read.
+    let told = fs::read_to_string(build.work().join("runs/1/report.txt")).unwrap();
+    assert!(!told.contains('\u{1b}') && told.contains("nonsense"), "{told}");
+}
+
+#[test]
+fn where_no_slot_fits_nothing_is_started() {
+    let settings = "slot=code 2 /bin/sh -c 'exit 3' x\nslot=gone 1 /nowhere/srun\n";
+    let Some(build) = with_tree("where_no_slot_fits…", settings) else { return };
+    let run = build.run("").ends(40);
+    assert!(fs::read_dir(build.work().join("runs")).unwrap().next().is_none());
+    for words in ["code: `/bin/sh` ended without an answer (exit status: 3)", "gone: `/nowhere/srun` cannot"]
+    {
+        assert!(
+            run.said.contains(words) || run.report.to_string().contains(words),
+            "{}{}",
+            run.said,
+            run.report
+        );
+    }
+}
+
+#[test]
+fn tasks_in_trouble_go_to_another_slot_and_the_one_in_trouble_rests() {
+    let settings = format!("slot=dies 2 {}\nslot=local 1\n", after_probe("echo no; exit 3"));
+    let Some(build) = with_tree("tasks_in_trouble…", &settings) else { return };
+    let run = build.run("").ends(0);
+    assert_as_here("tasks_in_trouble…", &build, &run);
+    assert_eq!(slots_of(&run), ["local"]);
+    let dies = machine(&run, "dies");
+    assert_eq!((&dies["trouble"], &dies["left_out"]), (&3.into(), &Value::Null));
+    assert_eq!(run.in_state("failed"), Vec::<String>::new());
+    let notes = run.report["notes"].to_string();
+    assert!(notes.contains("its process is gone (exit status: 3): no"), "{notes}");
+    assert!(notes.contains("slot dies failed three times in a row"), "{notes}");
+    let twice = run.packages().iter().filter(|package| package["tries"] == 2).count();
+    assert!((1..=3).contains(&twice), "{twice} packages were started again");
+}
+
+#[test]
+fn a_package_that_no_slot_can_build_is_deferred_and_not_failed() {
+    let mark = mark();
+    let Some(build) = with_tree("a_package_that…", &format!("slot=dies 1 {}\n", after_probe("exit 0")))
+    else {
+        return;
+    };
+    let output = build.running("alone").env("MARK", &mark).output().unwrap();
+    let run = BulkRun::of(&output).ends(40);
+    assert_eq!(
+        (run.in_state("deferred"), &run.package("alone-1.0")["tries"]),
+        (names()[..1].to_vec(), &3.into())
+    );
+    assert_eq!(run.detail("alone-1.0"), "its process is gone (exit status: 0)");
+    build.assert_nothing_left(&mark);
+    // It is tried again as soon as it can be built.
+    build.set("slot=local 1\n");
+    assert_eq!(build.run("alone").ends(0).in_state("done"), ["alone"]);
+}
+
+#[test]
+fn a_task_that_is_silent_or_floods_is_ended_and_built_elsewhere() {
+    let mark = mark();
+    let settings = format!(
+        "slot=hangs 1 {}\nslot=floods 1 {}\nslot=local 1\n",
+        after_probe("sleep 1000 & exec sleep 1000"),
+        after_probe("exec nice -n 19 yes")
+    );
+    let Some(build) = with_tree("a_task_that_is_silent…", &settings) else { return };
+    let output = build.running("").env("MARK", &mark).output().unwrap();
+    let run = BulkRun::of(&output).ends(0);
+    build.assert_nothing_left(&mark);
+    assert_as_here("a_task_that_is_silent…", &build, &run);
+    assert_eq!(slots_of(&run), ["local"]);
+    for slot in ["hangs", "floods"] {
+        assert_eq!(machine(&run, slot)["trouble"], 1, "{slot}");
+    }
+    assert!(run.report["notes"].to_string().contains("nothing was heard of it for 30 s"));
+}
+
+/// A build whose tasks say that they have begun and go on until they are ended, on three slots of which two have processes
+/// between run and task.
+fn endless(test: &str, mark: &str) -> Option<BulkBuild> {
+    let settings = "slot=local 1\nslot=env 1 /usr/bin/env\nslot=shell 1 /bin/sh -c '\"$@\"; exit $?' x\n";
+    let build = BulkBuild::of_recipes(test, !is_root(), &format!("{settings}env=MARK={mark}\n"))?;
+    for name in ["one", "two", "three"] {
+        let script = "trap '' TERM INT HUP; setsid sleep 1000 &\n\
+                      echo begun; while [ ! -e $TREE/go ]; do sleep 0.1; done; mkdir $DESTDIR/opt\n";
+        build.recipe(name, "", script);
+    }
+    Some(build)
+}
+
+fn send(process: u32, signal: Signal) {
+    kill_process(Pid::from_raw(i32::try_from(process).unwrap()).unwrap(), signal).unwrap();
+}
+
+/// Waits until all three tasks have begun.
+fn await_begun(build: &BulkBuild) {
+    let log = |name| fs::read_to_string(build.work().join(format!("runs/1/logs/{name}-1.0.log")));
+    let has_begun = |name| log(name).is_ok_and(|log| log.contains("begun"));
+    eventually("all tasks have begun", || ["one", "two", "three"].into_iter().all(has_begun));
+}
+
+#[test]
+fn whatever_ends_a_run_no_process_of_it_is_left_on_any_slot() {
+    for (signals, code) in [(&[Signal::KILL][..], None), (&[Signal::INT, Signal::INT], Some(130))] {
+        let mark = mark();
+        let Some(build) = endless("whatever_ends_a_run…", &mark) else { return };
+        let mut running = build.running("");
+        running.env("MARK", &mark).process_group(0).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut running = running.spawn().unwrap();
+        await_begun(&build);
+        for signal in signals {
+            send(running.id(), *signal);
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        let ended = Instant::now();
+        assert_eq!(running.wait().unwrap().code(), code);
+        eventually("everything has ended", || processes_with(&mark).is_empty());
+        assert!(ended.elapsed() < Duration::from_secs(10), "{:?}", ended.elapsed());
+        build.assert_nothing_runs(&mark);
+        // The packages are open, and the next run goes on.
+        fs::write(build.tree().join("go"), "").unwrap();
+        let run = build.run("").ends(0);
+        assert_eq!((run.report["run"].as_u64(), run.report["continued"].as_bool()), (Some(1), Some(true)));
+        assert_eq!(run.in_state("done"), ["one", "three", "two"]);
+        build.assert_nothing_left(&mark);
+    }
+}
+
+#[test]
+fn after_one_signal_what_runs_is_built_and_nothing_more_is_started() {
+    let mark = mark();
+    let Some(build) = endless("after_one_signal…", &mark) else { return };
+    build.recipe("user", "ALL_DEPENDS=one-[0-9]*\n", "mkdir $DESTDIR/opt\n");
+    let running = build.running("").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    await_begun(&build);
+    send(running.id(), Signal::TERM);
+    std::thread::sleep(Duration::from_millis(300));
+    fs::write(build.tree().join("go"), "").unwrap();
+    let run = BulkRun::of(&running.wait_with_output().unwrap()).ends(143);
+    assert_eq!(run.in_state("done"), ["one", "three", "two"]);
+    assert_eq!(run.in_state("open"), ["user"]);
+    assert_eq!(build.run("").ends(0).in_state("done"), ["one", "three", "two", "user"]);
+    build.assert_nothing_left(&mark);
+}

@@ -1,0 +1,131 @@
+//! A slot behind `srun`: a real Slurm of one node with two CPUs, in namespaces that end with the test.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::machines::{assert_as_here, machine, names, slots_of, with_tree};
+use super::{BulkBuild, BulkRun, assert_same_results, mark};
+use crate::scenario::is_root;
+use crate::workshop::eventually;
+
+/// What is set: one slot, whose limits are those of its tasks.
+const SETTINGS: &str = "slot=slurm 2 cores=2 srun -Q -n1 -c{cpus} --mem={mem}M -t{minutes} -J{package}\n\
+                        memory=300M\ntime=10m\n";
+
+const PROGRAMS: [&str; 4] = ["munged", "slurmctld-wlm", "slurmd-wlm", "srun"];
+
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+fn has_slurm(test: &str) -> bool {
+    let is_there =
+        |program: &&str| PATH.split(':').any(|directory| Path::new(directory).join(program).exists());
+    if !is_root() {
+        crate::skipped(&format!("{test}: only root can start Slurm"));
+        return false;
+    }
+    if let Some(missing) = PROGRAMS.iter().find(|program| !is_there(program)) {
+        crate::skipped(&format!("{test}: there is no {missing}"));
+        return false;
+    }
+    true
+}
+
+/// The command, run where Slurm runs, and the directory with what Slurm writes.
+fn with_slurm(build: &BulkBuild, command: &Command) -> (Command, PathBuf) {
+    let directory = build.scenario.beside("slurm");
+    fs::create_dir_all(&directory).unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/bulk/slurm");
+    let mut inside = Command::new("/usr/bin/unshare");
+    inside.args(["--mount", "--net", "--pid", "--uts", "--fork", "--kill-child", "--mount-proc", "/bin/sh"]);
+    inside.arg(script).arg(&directory).arg(command.get_program()).args(command.get_args());
+    inside.env_clear().env("PATH", PATH).stdin(Stdio::null());
+    for (name, value) in command.get_envs().filter(|(name, _)| *name != "PATH") {
+        inside.env(name, value.unwrap_or_default());
+    }
+    (inside, directory)
+}
+
+/// The fields of each job that Slurm has noted, in order of their names; the probe is none.
+fn jobs(directory: &Path) -> Vec<BTreeMap<String, String>> {
+    let text = fs::read_to_string(directory.join("jobs")).unwrap();
+    let fields = |line: &str| -> BTreeMap<String, String> {
+        let fields = line.split_whitespace().filter_map(|field| field.split_once('='));
+        fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    };
+    let mut jobs: Vec<_> = text.lines().map(fields).filter(|job| job["Name"] != "probe").collect();
+    jobs.sort_by(|one, other| one["Name"].cmp(&other["Name"]));
+    jobs
+}
+
+#[test]
+fn what_slurm_builds_is_as_this_machine_builds_it_and_each_task_is_a_job_with_its_limits() {
+    let test = "what_slurm_builds…";
+    if !has_slurm(test) {
+        return;
+    }
+    for here in ["", "slot=local 1\n"] {
+        let Some(build) = with_tree(test, &format!("{SETTINGS}{here}")) else { return };
+        let (mut inside, directory) = with_slurm(&build, &build.running(""));
+        let run = BulkRun::of(&inside.output().unwrap()).ends(0);
+        assert_as_here(test, &build, &run);
+        assert_eq!(machine(&run, "slurm")["trouble"], 0, "{}", run.said);
+        let is_slurm = |package: &&serde_json::Value| package["slot"] == "slurm";
+        let there =
+            run.packages().iter().filter(is_slurm).map(|package| package["package"].as_str().unwrap());
+        let jobs = jobs(&directory);
+        let called: Vec<&str> = jobs.iter().map(|job| job["Name"].as_str()).collect();
+        assert_eq!(called, there.collect::<Vec<_>>());
+        for job in &jobs {
+            let told = ["TimeLimit", "ProcCnt", "ExitCode"].map(|name| job[name].as_str());
+            assert_eq!(told, ["15", "1", "0:0"], "{job:?}");
+            assert!(job["Tres"].starts_with("cpu=1,mem=300M"), "{job:?}");
+        }
+        if here.is_empty() {
+            assert_eq!(called.len(), names().len());
+        } else {
+            assert_eq!(slots_of(&run), ["local", "slurm"]);
+        }
+    }
+}
+
+#[test]
+fn where_slurmd_dies_in_the_middle_tasks_are_tried_again_and_nothing_fails() {
+    let test = "where_slurmd_dies…";
+    if !has_slurm(test) {
+        return;
+    }
+    let mark = mark();
+    let settings = format!("{SETTINGS}slot=local 1\n");
+    let Some(build) = with_tree(test, &settings) else { return };
+    make_longer(&build);
+    let (mut inside, directory) = with_slurm(&build, &build.running(""));
+    let inside = inside.env("MARK", &mark).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let has_begun = || {
+        let journal = build.work().join("runs/1/journal");
+        let journal = fs::read_to_string(journal).unwrap_or_default();
+        journal.lines().any(|line| line.contains("running") && line.contains("slurm"))
+    };
+    eventually("a task runs", has_begun);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    fs::write(directory.join("kill"), "").unwrap();
+    let run = BulkRun::of(&inside.wait_with_output().unwrap()).ends(0);
+    assert_eq!(run.in_state("done"), names(), "{}", run.said);
+    assert!(machine(&run, "slurm")["trouble"].as_u64().unwrap() > 0, "{}", run.said);
+    assert!(run.packages().iter().any(|package| package["tries"].as_u64() > Some(1)), "{:#}", run.report);
+    build.assert_nothing_left(&mark);
+    let here = with_tree(test, "slot=local 2\n").unwrap();
+    make_longer(&here);
+    assert_same_results(&build.results(&run), &here.results(&here.run("").ends(0)));
+}
+
+/// Lets two packages take so long that they are being built when `slurmd` dies.
+fn make_longer(build: &BulkBuild) {
+    for name in ["alone", "apart"] {
+        build.write(
+            &format!("{name}/build"),
+            "sleep 2; mkdir $DESTDIR/opt; echo it > $DESTDIR/opt/$PKGNAME\n",
+        );
+    }
+}
