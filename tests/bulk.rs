@@ -4,13 +4,20 @@
 mod arguments;
 mod bad_records;
 mod clean;
+mod dry_run;
+mod enter;
 mod failures;
+mod followed;
+mod history;
 mod killed;
 mod limits;
 mod outputs;
 mod rebuilt;
+mod report_page;
 mod same_bytes;
+mod scan;
 mod whole_tree;
+mod why;
 
 use std::collections::BTreeMap;
 use std::fs;

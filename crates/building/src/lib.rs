@@ -17,9 +17,11 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod base;
+mod command_output;
 pub mod driver;
 mod fetching;
 mod file_copy;
+pub mod history;
 mod keys;
 pub mod logs;
 pub mod name_list;
@@ -27,10 +29,12 @@ pub mod pool;
 pub mod pool_use;
 pub mod prune;
 pub mod report_files;
+pub mod report_inputs;
 pub mod run;
 mod runs;
 pub mod sandbox;
 pub mod scan;
 pub mod set;
 pub mod task;
+pub mod tree;
 pub mod work;

@@ -7,19 +7,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use patchadm_bulk::conf::{LimitName, Limits, Slot, TaskPlaceholders};
-use patchadm_bulk::journal::{JournalLine, PackageOutcome, PackageState, is_tried_again};
-use patchadm_bulk::records::{Record, Records};
+use patchadm_bulk::conf::{LimitName, Slot, TaskPlaceholders};
+use patchadm_bulk::journal::{JournalLine, PackageOutcome, PackageState};
+use patchadm_bulk::records::Records;
 use patchadm_bulk::resolve::Resolution;
-use patchadm_bulk::result::{Digest, Key};
-use patchadm_bulk::schedule::Schedule;
+use patchadm_bulk::result::Digest;
+use patchadm_bulk::schedule::{Outcome, Schedule, simulate};
+use patchadm_rootfs::Dir;
 
+use super::beginning::ExpectedCosts;
+use super::decision::{Decision, DecisionInput, decide};
 use super::fetch_queue::FetchQueue;
 use super::journal_file::{JournalFile, KnownRuns};
+use super::now_file::{NowFile, RunningPackage, remove_now};
 use super::request::{RunError, RunEvent, RunRequest, Tell};
 use super::slots::{RunningTask, TaskMessage};
 use crate::keys::KeyMaker;
-use crate::pool::{FoundResult, Pool, PoolEntry};
+use crate::pool::{Pool, PoolEntry};
+use crate::runs::run_directory;
 use crate::task::order::{TaskEnd, TaskEvent, TaskOrder};
 
 /// The argument that makes the program the process of a task.
@@ -47,8 +52,8 @@ pub(super) struct Master<'a> {
     pub(super) records: &'a Records,
     pub(super) resolution: &'a Resolution,
     pub(super) schedule: Schedule<'a>,
-    /// The memory that each package is expected to take, in bytes.
-    pub(super) peaks: Vec<u64>,
+    /// What the builds of packages are expected to take.
+    pub(super) costs: ExpectedCosts,
     pub(super) keys: KeyMaker<'a>,
     pub(super) pool: Pool,
     pub(super) journal: JournalFile,
@@ -71,6 +76,9 @@ pub(super) struct Master<'a> {
     pub(super) is_ending: Option<i32>,
     pub(super) trouble: Option<String>,
     pub(super) began: String,
+    /// The directory of the run.
+    pub(super) dir: Dir,
+    pub(super) now: NowFile,
 }
 
 /// What is known of a run when it begins.
@@ -95,7 +103,7 @@ impl<'a> Master<'a> {
     pub(super) fn of(
         request: &'a RunRequest<'a>,
         (records, resolution): (&'a Records, &'a Resolution),
-        (schedule, peaks): (Schedule<'a>, Vec<u64>),
+        (schedule, costs): (Schedule<'a>, ExpectedCosts),
         outcomes: BTreeMap<u32, PackageOutcome>,
         begin: RunBegin,
     ) -> Result<Self, RunError> {
@@ -106,7 +114,7 @@ impl<'a> Master<'a> {
             records,
             resolution,
             schedule,
-            peaks,
+            costs,
             keys: KeyMaker::of(conf, request.driver, request.base.1),
             pool: Pool::open(&conf.pool)?,
             journal: begin.journal,
@@ -127,6 +135,8 @@ impl<'a> Master<'a> {
             is_ending: None,
             trouble: None,
             began: begin.began,
+            dir: run_directory(request.work, begin.run)?,
+            now: NowFile::new(),
         })
     }
 }
@@ -141,8 +151,9 @@ impl Master<'_> {
             }
             let rests = self.running.is_empty() && (stops || self.fetches.is_empty());
             if rests && (stops || self.schedule.ready() == 0) {
-                return Ok(());
+                return Ok(remove_now(&self.dir)?);
             }
+            self.write_now();
             match self.channel.1.recv_timeout(PAUSE) {
                 Ok((package, message)) => self.hear(package, message, tell)?,
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
@@ -162,6 +173,29 @@ impl Master<'_> {
         }
     }
 
+    /// Tells readers what is being built, and now and then how long the rest is expected to take.
+    fn write_now(&mut self) {
+        if self.now.wants_estimate() {
+            let left = self.costs.is_time.then(|| self.left_ms());
+            self.now.estimate((self.request.time)(), left);
+        }
+        self.now.write(&self.dir);
+    }
+
+    /// Returns how long the rest is expected to take, in milliseconds.
+    fn left_ms(&self) -> u64 {
+        let (mut schedule, mut work) = (self.schedule.clone(), self.costs.work.clone());
+        for (index, task) in &self.running {
+            schedule.finished(*index, Outcome::Again);
+            if let Some(own) = work.get_mut(*index as usize) {
+                let took = u64::try_from(task.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                *own = own.saturating_sub(took);
+            }
+        }
+        let slots: u32 = self.slots.iter().map(|slot| slot.slot.count).sum();
+        simulate(&schedule, &work, slots as usize).makespan
+    }
+
     /// Starts tasks while there are slots for them.
     fn start_ready(&mut self, tell: Tell<'_>) -> Result<(), RunError> {
         while let Some(slot) = self.free_slot() {
@@ -177,7 +211,7 @@ impl Master<'_> {
         let Some(budget) = self.request.work.conf.memory_budget.filter(|_| !self.running.is_empty()) else {
             return self.schedule.next_ready();
         };
-        let peak = |index: u32| self.peaks.get(index as usize).copied().unwrap_or_default();
+        let peak = |index: u32| self.costs.peaks.get(index as usize).copied().unwrap_or_default();
         let used: u64 = self.running.keys().map(|index| peak(*index)).sum();
         self.schedule.next_ready_if(|index| used + peak(index) <= budget)
     }
@@ -189,69 +223,38 @@ impl Master<'_> {
     /// Finds out whether a package must be built, and starts its task.
     fn begin(&mut self, index: u32, slot: usize, tell: Tell<'_>) -> Result<(), RunError> {
         let Some(record) = self.records.get(index) else { return Ok(()) };
-        let limits = match self.limits(record) {
-            Ok(limits) => limits,
-            Err(detail) => {
+        let input = DecisionInput {
+            conf: &self.request.work.conf,
+            records: self.records,
+            resolution: self.resolution,
+            pool: &self.pool,
+            known: &self.known,
+            rebuild: self.request.rebuild,
+            retries: self.request.retries,
+        };
+        let task = match decide(&input, &mut self.keys, index, &self.entries)? {
+            Decision::Task(task) => task,
+            Decision::Result(entry) => return self.take_result(index, *entry, tell),
+            Decision::Remembered { run, outcome, .. } => {
+                let run = (run != self.run).then_some(run);
+                return self.finish(index, PackageOutcome { run, ..*outcome }, tell);
+            }
+            Decision::Unbuildable(detail) => {
                 let outcome =
                     PackageOutcome { detail: Some(detail), ..PackageOutcome::of(PackageState::Prefailed) };
                 return self.finish(index, outcome, tell);
             }
         };
-        let install: Vec<u32> = self.resolution.to_install(index);
-        let results: Vec<&PoolEntry> = install.iter().filter_map(|need| self.entries.get(need)).collect();
-        let results: Vec<_> = results.into_iter().map(|entry| &entry.result).collect();
-        let inputs = match self.keys.inputs(self.records, record, &results) {
-            Ok(inputs) => inputs,
-            Err(detail) => {
-                let outcome =
-                    PackageOutcome { detail: Some(detail), ..PackageOutcome::of(PackageState::Prefailed) };
-                return self.finish(index, outcome, tell);
-            }
-        };
-        let key = inputs.key();
-        let is_rebuilt = self.is_rebuilt(record);
-        let found = if is_rebuilt { FoundResult::Nothing } else { self.pool.find(&key)? };
-        let mut checks_only = false;
-        match found {
-            FoundResult::Result(entry) if entry.result.check >= self.request.work.conf.check => {
-                return self.take_result(index, *entry, tell);
-            }
-            FoundResult::Result(_) => checks_only = true,
-            FoundResult::Damaged(reason) => {
-                tell(RunEvent::Note(&format!("{reason}: it is set aside and built again")));
-                self.pool.set_aside(&key)?;
-            }
-            FoundResult::Nothing => {}
+        if let Some(reason) = &task.damage {
+            tell(RunEvent::Note(&format!("{reason}: it is set aside and built again")));
+            self.pool.set_aside(&task.key)?;
         }
-        if let Some(outcome) = self.remembered(record, &key, &limits, is_rebuilt) {
-            return self.finish(index, outcome, tell);
-        }
-        if self.awaits_distfiles(index, record, key) {
+        if self.awaits_distfiles(index, record, task.key) {
             return Ok(());
         }
-        let order = self.order(index, (key, inputs), limits, (slot, checks_only));
+        let checks_only = task.unchecked.is_some();
+        let order = self.order(index, (task.key, task.inputs), task.limits, (slot, checks_only));
         self.start(index, slot, order, tell)
-    }
-
-    fn is_rebuilt(&self, record: &Record) -> bool {
-        let name = record.pkgname();
-        let names = [name.as_str(), name.name(), record.location().as_str()];
-        self.request.rebuild.iter().any(|named| names.contains(&named.as_str()))
-    }
-
-    /// Returns the outcome of an earlier build with the same key, where it counts again.
-    fn remembered(
-        &self,
-        record: &Record,
-        key: &Key,
-        limits: &Limits,
-        is_rebuilt: bool,
-    ) -> Option<PackageOutcome> {
-        let (run, outcome) = self.known.outcomes.get(record.pkgname().as_str())?;
-        let is_failure = outcome.state == PackageState::Failed && outcome.key == Some(*key);
-        let again = is_rebuilt || is_tried_again(outcome, limits, self.request.retries);
-        let other_run = (*run != self.run).then_some(*run);
-        (is_failure && !again).then(|| PackageOutcome { run: other_run, ..outcome.clone() })
     }
 
     /// Takes a result that is there.
@@ -285,11 +288,18 @@ impl Master<'_> {
         words.extend([self.request.program.as_os_str().to_owned(), TASK_PROCESS.into()]);
         *self.tries.entry(index).or_default() += 1;
         let name = state.slot.name.clone();
+        let now = RunningPackage {
+            package: order.package.clone(),
+            slot: name.clone(),
+            since: Some((self.request.time)()),
+            ..RunningPackage::default()
+        };
         self.journal.add(&JournalLine::Running { package: order.package.clone(), slot: name.clone() })?;
         tell(RunEvent::Starts { package: &order.package, slot: &name });
         match RunningTask::start(&words, &order, (index, slot), self.channel.0.clone()) {
             Ok(task) => {
                 state.running += 1;
+                self.now.begin(index, now);
                 self.running.insert(index, task);
                 self.orders.insert(index, order);
                 Ok(())
@@ -314,7 +324,22 @@ impl Master<'_> {
         task.heard = Instant::now();
         match message {
             TaskMessage::Event(TaskEvent::End(end)) => self.take_end(index, end, tell),
-            TaskMessage::Fetched(_) | TaskMessage::Event(_) => Ok(()),
+            TaskMessage::Event(TaskEvent::Started { host, .. }) => {
+                self.now.note(index, |package| package.host = Some(host));
+                Ok(())
+            }
+            TaskMessage::Event(TaskEvent::Alive { memory, .. }) => {
+                self.now.note(index, |package| package.memory = memory);
+                Ok(())
+            }
+            TaskMessage::Event(TaskEvent::Phase(phase)) => {
+                self.now.note(index, |package| package.phase = Some(phase.clone()));
+                if let Some(order) = self.orders.get(&index) {
+                    tell(RunEvent::Phase { package: &order.package, phase: &phase });
+                }
+                Ok(())
+            }
+            TaskMessage::Fetched(_) => Ok(()),
             TaskMessage::Gone(said) => {
                 let reason = if said.is_empty() { "its process is gone".to_owned() } else { said };
                 self.take_end(index, TaskEnd::trouble(reason), tell)

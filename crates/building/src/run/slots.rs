@@ -30,6 +30,8 @@ pub(super) struct RunningTask {
     input: Option<ChildStdin>,
     /// The number of its slot.
     pub(super) slot: usize,
+    /// When it began.
+    pub(super) began: Instant,
     /// When it was heard of last.
     pub(super) heard: Instant,
 }
@@ -75,7 +77,8 @@ impl RunningTask {
             // A process that is gone already is told by its end.
             let _ = input.write_all(&[&line[..], b"\n"].concat()).and_then(|()| input.flush());
         }
-        Ok(Self { child, input, slot, heard: Instant::now() })
+        let began = Instant::now();
+        Ok(Self { child, input, slot, began, heard: began })
     }
 
     /// Asks the task to end: it kills everything of it.
