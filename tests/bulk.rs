@@ -4,18 +4,25 @@
 mod arguments;
 mod bad_records;
 mod clean;
+mod dry_run;
+mod enter;
 mod failures;
+mod followed;
+mod history;
 mod killed;
 mod limits;
 mod machines;
 mod outputs;
 mod rebuilt;
+mod report_page;
 mod same_bytes;
+mod scan;
 mod slurm;
 mod space;
 mod ssh;
 mod verified;
 mod whole_tree;
+mod why;
 
 use std::collections::BTreeMap;
 use std::fs;

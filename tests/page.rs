@@ -14,7 +14,7 @@ const BROWSERS: [&str; 2] = ["chromium", "chromium-browser"];
 const HOSTILE: &str = "</script><script>document.title='taken'</script>\"'><img src=x onerror=\"document.title='taken'\">\
     <!-- \u{202e}gnp.exe \u{7} end";
 
-fn browser(test: &str) -> Option<&'static str> {
+pub(crate) fn browser(test: &str) -> Option<&'static str> {
     let found = BROWSERS.iter().find(|name| Command::new(name).arg("--version").output().is_ok());
     if found.is_none() {
         crate::skipped(&format!("{test}: chromium is not installed"));
@@ -46,7 +46,7 @@ fn stage() -> Scenario {
 }
 
 /// What the browser makes of a page: its document after its scripts, and what it said.
-fn shown(browser: &str, stage: &Scenario, page: &Path, options: &[&str]) -> (String, String) {
+pub(crate) fn shown(browser: &str, stage: &Scenario, page: &Path, options: &[&str]) -> (String, String) {
     let home = stage.beside("browser");
     let output = Command::new(browser)
         .args([

@@ -108,7 +108,7 @@ fn style(doing: RunActivity) -> ProgressStyle {
 }
 
 /// Returns a line that fits into a terminal of any width: a bar that takes the available room, or words only.
-fn fitting(with_bar: &str, words: &str) -> ProgressStyle {
+pub(super) fn fitting(with_bar: &str, words: &str) -> ProgressStyle {
     let has_room = columns(std::io::stderr()).is_none_or(|columns| columns >= ROOM_FOR_BAR);
     // A template of this program is never refused; if it were, the bar would only look different.
     ProgressStyle::with_template(if has_room { with_bar } else { words })

@@ -11,6 +11,7 @@ mod moment;
 pub(crate) mod network;
 pub(crate) mod output;
 pub(crate) mod questions;
+pub(crate) mod slots_bar;
 
 use network::NetworkSurroundings;
 
@@ -201,6 +202,11 @@ impl Surroundings {
     /// Returns the whole environment, for a command that is to have it.
     pub(crate) fn environment() -> Vec<(OsString, OsString)> {
         std::env::vars_os().collect()
+    }
+
+    /// Returns the kind of the caller's terminal, for a shell that inherits nothing else.
+    pub(crate) fn terminal() -> Option<OsString> {
+        std::env::var_os("TERM").filter(|terminal| !terminal.is_empty())
     }
 
     /// Returns the directories in which the caller's shell looks for programs.

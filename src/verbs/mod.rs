@@ -15,6 +15,7 @@ pub(crate) mod demo;
 pub(crate) mod depot;
 pub(crate) mod diff;
 pub(crate) mod doctor;
+mod enclosed_command;
 pub(crate) mod explain;
 pub(crate) mod files;
 pub(crate) mod help;

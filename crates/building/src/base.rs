@@ -2,12 +2,12 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use patchadm_bulk::conf::{Base, BuildIdentity, Configuration};
 use patchadm_bulk::result::Digest;
 use patchadm_rootfs::{Dir, FileType, Lock, LockError, RootError};
 
+use crate::command_output::output_digest;
 use crate::sandbox::{BuildUser, lay_out_host_base};
 use crate::task::place::remove_all;
 use crate::work::{PROGRAM, host_directory, made};
@@ -108,13 +108,8 @@ pub fn build_user(conf: &Configuration) -> Result<BuildUser, String> {
 /// Returns the digest of the base: over type, mode, owner, size, time and target of all its objects, or over what the
 /// configured command prints.
 pub fn base_digest(conf: &Configuration) -> Result<Digest, String> {
-    if let Some([program, arguments @ ..]) = conf.base_id.as_deref() {
-        let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
-        let output = output.map_err(|error| format!("base_id: {program}: {error}"))?;
-        if !output.status.success() {
-            return Err(format!("base_id: {program}: {}", output.status));
-        }
-        return Ok(Digest::of(&output.stdout));
+    if let Some(words) = conf.base_id.as_deref() {
+        return output_digest("base_id", words, None);
     }
     let tops = match &conf.base {
         Base::Directory(path) => vec![path.clone()],

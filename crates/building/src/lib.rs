@@ -17,9 +17,11 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod base;
+mod command_output;
 pub mod driver;
 mod fetching;
 mod file_copy;
+pub mod history;
 mod keys;
 pub mod logs;
 pub mod name_list;
@@ -27,6 +29,7 @@ pub mod pool;
 pub mod pool_use;
 pub mod prune;
 pub mod report_files;
+pub mod report_inputs;
 pub mod run;
 mod runs;
 pub mod sandbox;
@@ -34,5 +37,6 @@ pub mod scan;
 pub mod set;
 mod space;
 pub mod task;
+pub mod tree;
 mod verified;
 pub mod work;

@@ -1,12 +1,19 @@
-//! The logs of builds.
+//! The logs of builds, read at once or followed while they are written.
 
+use std::fs::File;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+
+use patchadm_bulk::journal::RunEnd;
 use patchadm_rootfs::RootError;
 
-use crate::runs::find_logs;
+use crate::runs::{find_logs, read_journal};
 use crate::work::{RUNS, Work, numbered_directories};
 
 /// The largest log that is read, in bytes.
 const LARGEST: u64 = 1 << 30;
+
+/// The bytes that are read at a time.
+const PART: usize = 1 << 16;
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
@@ -34,4 +41,119 @@ pub fn read_log(work: &Work, package: &str, run: Option<u64>) -> Result<Vec<u8>,
         }
     }
     Err(none())
+}
+
+/// A log that is read while it is written.
+#[derive(Debug)]
+pub struct LogFollower<'a> {
+    work: &'a Work,
+    package: &'a str,
+    run: u64,
+    /// The file of which so many bytes were read: its number, and the bytes.
+    read: Option<(u64, u64)>,
+}
+
+/// What is new in a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogNews {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// Nothing yet.
+    Nothing,
+    /// Nothing, and nothing more will come: the build or the run is over.
+    End,
+}
+
+impl<'a> LogFollower<'a> {
+    /// Follows the log of a package in a run.
+    pub fn of(work: &'a Work, package: &'a str, run: u64) -> Self {
+        Self { work, package, run, read: None }
+    }
+
+    /// Returns what is new. A log that was begun anew is read from its beginning.
+    pub fn next_news(&mut self) -> Result<LogNews, LogError> {
+        // Asked first: what is written before the end is read after it.
+        let is_over = self.is_over()?;
+        let bytes = self.new_bytes(is_over)?;
+        Ok(match (bytes.is_empty(), is_over) {
+            (false, _) => LogNews::Bytes(bytes),
+            (true, true) => LogNews::End,
+            (true, false) => LogNews::Nothing,
+        })
+    }
+
+    fn new_bytes(&mut self, is_over: bool) -> Result<Vec<u8>, LogError> {
+        let runs = self.work.directory(RUNS)?;
+        let name = format!("{}.log", self.package);
+        let Some(logs) = find_logs(&runs, self.run)?.filter(|_| !self.package.contains('/')) else {
+            return Ok(Vec::new());
+        };
+        if logs.look(name.as_bytes())?.is_none() {
+            return Ok(Vec::new());
+        }
+        let failed = |error: &std::io::Error| logs.read_error(name.as_bytes(), error);
+        let file: File = logs.open_regular(name.as_bytes())?;
+        let seen = file.metadata().map_err(|error| failed(&error))?;
+        let offset = match self.read {
+            Some((inode, read)) if inode == seen.ino() && read <= seen.len() => read,
+            _ => 0,
+        };
+        let mut bytes = vec![0; PART];
+        let count = file.read_at(&mut bytes, offset).map_err(|error| failed(&error))?;
+        bytes.truncate(count);
+        if !is_over || count == PART {
+            bytes.truncate(whole_letters(&bytes));
+        }
+        self.read = Some((seen.ino(), offset + bytes.len() as u64));
+        Ok(bytes)
+    }
+
+    /// Tells whether the package came to a state, the run to its end, or nobody carries the run out.
+    fn is_over(&self) -> Result<bool, LogError> {
+        let is_locked = Work::is_locked(self.work).unwrap_or(true);
+        let read = read_journal(&self.work.directory(RUNS)?, self.run)?;
+        let Ok(Some((state, _))) = read else { return Ok(!is_locked) };
+        let has_state =
+            state.packages.contains_key(self.package) && !state.running.contains_key(self.package);
+        Ok(!is_locked || state.end != RunEnd::Unfinished || has_state)
+    }
+}
+
+/// Returns how many of these bytes do not belong to a letter of UTF-8 that is not there whole.
+fn whole_letters(bytes: &[u8]) -> usize {
+    let begins = |byte: &u8| *byte & 0xc0 != 0x80;
+    let Some(last) = bytes.iter().rev().take(4).position(begins).map(|back| bytes.len() - 1 - back) else {
+        return bytes.len();
+    };
+    let length = match bytes.get(last) {
+        Some(0xc2..=0xdf) => 2,
+        Some(0xe0..=0xef) => 3,
+        Some(0xf0..=0xf4) => 4,
+        _ => 1,
+    };
+    if last + length > bytes.len() { last } else { bytes.len() }
+}
+
+/// Returns the last run; `None` where there is none.
+pub fn last_run(work: &Work) -> Result<Option<u64>, RootError> {
+    Ok(numbered_directories(&work.directory(RUNS)?)?.last().copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_letter_that_is_not_there_whole_is_left_for_the_next_time() {
+        let text = "caf\u{e9} \u{20ac} \u{1f600}".as_bytes();
+        for end in 0..=text.len() {
+            let whole = whole_letters(&text[..end]);
+            assert!(std::str::from_utf8(&text[..whole]).is_ok(), "{end}");
+            assert!(end - whole < 4 && (whole == end || std::str::from_utf8(&text[..end]).is_err()), "{end}");
+        }
+        assert_eq!(
+            (whole_letters(b"a\x80\x80\x80\x80"), whole_letters(b"\xff"), whole_letters(b"")),
+            (5, 1, 0)
+        );
+    }
 }

@@ -1,4 +1,4 @@
-//! The files that tell of a run, in its directory: those of pbulk, and the report as JSON, text and mail. Who is told.
+//! The files that tell of a run, in its directory: those of pbulk, and the report as JSON, text, mail and page. Who is told.
 //!
 //! Each file gets its name when it is whole, so that whoever reads it while it is written anew sees the old one or the new one.
 
@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::file_copy::copy_file;
 use crate::runs::{find_logs, find_run, run_directory};
-use crate::work::{PROGRAM, RUNS, Work};
+use crate::work::{PROGRAM, RUNS, Work, numbered_directories};
 
 /// The report as a document.
 pub const REPORT_JSON: &str = "report.json";
@@ -26,6 +26,8 @@ pub const REPORT_JSON: &str = "report.json";
 pub const REPORT_TEXT: &str = "report.txt";
 /// The report as mail.
 pub const REPORT_MAIL: &str = "report.eml";
+/// The report as page.
+pub const REPORT_PAGE: &str = "report.html";
 
 /// All files that tell of a run.
 const ALL_FILES: [&str; 11] = [
@@ -39,7 +41,7 @@ const ALL_FILES: [&str; 11] = [
     REPORT_JSON,
     REPORT_TEXT,
     REPORT_MAIL,
-    "report.html",
+    REPORT_PAGE,
 ];
 
 /// The largest report that is read, in bytes.
@@ -66,6 +68,8 @@ pub struct ReportFilesInput<'a> {
     pub text: &'a ReportTextInput<'a>,
     /// The address of the sender, where the configuration names none.
     pub sender: &'a str,
+    /// The page.
+    pub page: &'a str,
 }
 
 /// `report.json`: the document that the command prints, but for its end.
@@ -77,7 +81,7 @@ struct ReportDocument<'a> {
     report: &'a RunReport,
 }
 
-/// Writes the report as JSON, text and mail into a directory.
+/// Writes the report as JSON, text, mail and page into a directory.
 pub fn write_report(
     dir: &Dir,
     settings: &ReportSettings,
@@ -91,7 +95,13 @@ pub fn write_report(
     let from = settings.from.as_deref().unwrap_or(input.sender);
     let mail = MailInput { to: &settings.to, from, prefix: &settings.subject };
     let mail = report_mail(input.report, &text, &mail);
-    write_all(dir, &[(REPORT_JSON, &json), (REPORT_TEXT, text.as_bytes()), (REPORT_MAIL, mail.as_bytes())])
+    let files = [
+        (REPORT_JSON, json.as_slice()),
+        (REPORT_TEXT, text.as_bytes()),
+        (REPORT_MAIL, mail.as_bytes()),
+        (REPORT_PAGE, input.page.as_bytes()),
+    ];
+    write_all(dir, &files)
 }
 
 /// Writes pbulk's files of a run into a directory. `platform` is the system and processor, such as `Linux/x86_64`.
@@ -267,6 +277,17 @@ fn wait_for(child: &mut Child) -> io::Result<Option<ExitStatus>> {
         }
         std::thread::sleep(PAUSE);
     }
+}
+
+/// Reads the report of the last run that has one.
+pub fn read_last_report(work: &Work) -> Result<Option<RunReport>, ReportReadError> {
+    for run in numbered_directories(&work.directory(RUNS)?)?.into_iter().rev() {
+        match read_report(work, run) {
+            Err(ReportReadError::None(_)) => {}
+            read => return read.map(Some),
+        }
+    }
+    Ok(None)
 }
 
 /// Copies the files of a run, and the logs of what failed, to the configured directory. Returns the path of the copy.

@@ -20,6 +20,9 @@ const IDENTITY: &[u8] = b"id";
 /// The directory of all runs.
 pub(crate) const RUNS: &str = "runs";
 
+/// The directory with what is known of the tree.
+pub(crate) const SCAN: &str = "scan";
+
 /// The name of this program for the holder of a lock and for files that are being written.
 pub(crate) const PROGRAM: &str = "bulk";
 
@@ -27,7 +30,7 @@ pub(crate) const PROGRAM: &str = "bulk";
 const LARGEST_CONFIGURATION: u64 = 1 << 20;
 
 /// The directories of a new one.
-const DIRECTORIES: [&str; 6] = ["distfiles", "pool", RUNS, "scan", "sets", "build"];
+const DIRECTORIES: [&str; 6] = ["distfiles", "pool", RUNS, SCAN, "sets", "build"];
 
 /// The reasons why a directory is no usable one of a bulk build.
 #[derive(Debug, thiserror::Error)]
@@ -120,6 +123,11 @@ impl Work {
     /// Takes the lock of all commands that change something in it.
     pub fn lock(&self, wait: impl FnMut(&LockHolder) -> bool) -> Result<Lock, WorkError> {
         Ok(Lock::take_file(&self.dir, LOCK, PROGRAM, wait)?)
+    }
+
+    /// Tells whether a command holds that lock.
+    pub fn is_locked(&self) -> Result<bool, WorkError> {
+        Ok(Lock::is_file_held(&self.dir, LOCK)?)
     }
 
     /// Opens a directory below it, and makes it where it is missing.

@@ -204,6 +204,12 @@ impl Configuration {
         slots
     }
 
+    /// Returns how many tasks run at a time on this machine, at least 1; see [`Configuration::slots_on`].
+    pub fn local_tasks_on(&self, machine_cores: u32, jobs: Option<u32>) -> u32 {
+        let slots = self.slots_on(machine_cores, jobs);
+        slots.iter().filter(|slot| slot.is_local()).map(|slot| slot.count).max().unwrap_or(1)
+    }
+
     /// Returns the limits of one package: those of all, with the LIMITS of its record, and above them the `limit` lines
     /// whose pattern means it, of which the last wins name by name.
     pub fn limits_of(

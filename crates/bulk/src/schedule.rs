@@ -5,11 +5,13 @@
 //! virtual time, which tells how long a run will take.
 
 mod priority;
+mod run_plan;
 mod simulation;
 mod tasks;
 mod work;
 
 pub use priority::longest_way;
+pub use run_plan::{PlannedAction, PlannedPackage, RunPlan};
 pub use simulation::{Simulation, simulate};
 pub use tasks::{Outcome, Schedule, TaskState};
 pub use work::expected_work;

@@ -4,78 +4,31 @@
 //! information is there without the script. Texts of strangers are always shown as text.
 
 mod content;
+mod document;
 mod graph;
 mod layout;
 mod palette;
 mod references;
 mod section;
+mod tables;
 mod visible_text;
 
 pub(crate) use content::{Page, PagePatch, PageSection, PatchState};
+pub(crate) use tables::{PageCell, PagePart, PageRow, PageStory, PageTable, TablePage, html_of_tables};
 
-use base64ct::{Base64, Encoding as _};
-use maud::{DOCTYPE, PreEscaped, html};
+use maud::html;
 
-use palette::{DARK, LIGHT};
-use patchadm_inputs::sign::sha256;
-use section::{SectionView, facts};
-use visible_text::visible;
+use document::{PageHead, document};
+use section::SectionView;
 
-/// The style, apart from the colours.
-const STYLE: &str = include_str!("page.css");
-
-/// The script, which sorts and filters tables.
-const SCRIPT: &str = include_str!("page.js");
-
-/// Formats a page as one HTML document.
+/// Formats a page about patches as one HTML document.
 pub(crate) fn html_of(page: &Page) -> String {
-    let style = style();
-    let markup = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(policy(&style));
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta name="referrer" content="no-referrer";
-                title { (visible(&page.title)) }
-                style { (PreEscaped(&style)) }
-            }
-            body {
-                a.skip href="#main" { "To the patches" }
-                header {
-                    h1 { (visible(&page.title)) }
-                    (facts(&page.facts))
-                }
-                main id="main" {
-                    @for (number, section) in page.sections.iter().enumerate() {
-                        (SectionView::new(number, section).markup())
-                    }
-                }
-                script { (PreEscaped(SCRIPT)) }
-            }
+    let main = html! {
+        @for (number, section) in page.sections.iter().enumerate() {
+            (SectionView::new(number, section).markup())
         }
     };
-    markup.into_string()
-}
-
-/// Returns the permissions of the page: to show its own style and run its own script.
-fn policy(style: &str) -> String {
-    let digest = |text: &str| Base64::encode_string(&sha256(text.as_bytes()));
-    format!(
-        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
-        digest(style),
-        digest(SCRIPT)
-    )
-}
-
-fn style() -> String {
-    format!(
-        ":root{{color-scheme:light dark;{}}}@media (prefers-color-scheme:dark){{:root{{{}}}}}\n{STYLE}",
-        LIGHT.variables(),
-        DARK.variables()
-    )
+    document(&PageHead { title: &page.title, facts: &page.facts, skip: "To the patches" }, &main)
 }
 
 #[cfg(test)]
@@ -104,16 +57,5 @@ mod tests {
         assert_eq!((page.matches("<script").count(), page.matches("</script").count()), (1, 1));
         assert!(!page.contains("<img") && !page.contains('\0') && !page.contains('\u{202e}'));
         assert!(page.contains(r"\u{202e}\u{0}"));
-    }
-
-    #[test]
-    fn the_script_and_the_style_hold_nothing_that_ends_them() {
-        assert!(
-            !SCRIPT.contains("</")
-                && !STYLE.contains("</")
-                && !STYLE.contains("url(")
-                && !STYLE.contains("@import")
-        );
-        assert!(!SCRIPT.contains("fetch") && !SCRIPT.contains("innerHTML") && !SCRIPT.contains("http"));
     }
 }

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::ends::work_failed;
+use super::ends::{report_failed, work_failed};
 use crate::arguments::parse;
 use crate::call::Invocation;
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
+use crate::reply::{CommandReport, Exit, Reply};
 use crate::surroundings::Output;
 use crate::verbs::options::RootlessOptions;
 use patchadm_building::report_files::read_report;
@@ -61,12 +61,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk diff";
     let args: DiffArgs = parse(call, USAGE)?;
     let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
-    let read = |run| {
-        read_report(&work, run).map_err(|error| Stop::Refused {
-            exit: Exit::failed(ExitCause::NotFound),
-            message: error.to_string(),
-        })
-    };
+    let read = |run| read_report(&work, run).map_err(|error| report_failed(&error));
     let (earlier, later) = (read(args.earlier)?, read(args.later)?);
     let difference = RunDifference::between(&earlier.run_packages(), &later.run_packages());
     Ok(Reply::new(Exit::OK, DiffReport { difference }))

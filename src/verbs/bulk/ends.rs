@@ -5,10 +5,14 @@ use std::io::ErrorKind;
 use crate::reply::{Exit, ExitCause, Stop};
 use patchadm_building::name_list::NameListError;
 use patchadm_building::prune::PruneError;
+use patchadm_building::report_files::ReportReadError;
 use patchadm_building::run::RunError;
 use patchadm_building::scan::ScanError;
 use patchadm_building::set::{ReleaseError, SetError};
+use patchadm_building::tree::{ForeignRecordsError, KnownTreeError};
 use patchadm_building::work::WorkError;
+use patchadm_bulk::records::ImportError;
+use patchadm_rootfs::RootError;
 
 /// The code where there is no space for results and logs.
 const FULL: u8 = 18;
@@ -65,6 +69,44 @@ pub(super) fn run_failed(error: &RunError) -> Stop {
         RunError::NoSlot(_) => Exit::new(NO_SLOT, ExitCause::Internal),
     };
     Stop::Refused { exit, message: error.to_string() }
+}
+
+/// Returns the end of an action that needs what the last scan found.
+pub(super) fn known_tree_failed(error: &KnownTreeError) -> Stop {
+    let exit = match error {
+        KnownTreeError::NotScanned | KnownTreeError::Unknown(_) => Exit::failed(ExitCause::NotFound),
+        KnownTreeError::Several { .. } => Exit::failed(ExitCause::Usage),
+        KnownTreeError::Damaged { .. } => Exit::new(DAMAGED, ExitCause::DamagedInput),
+        KnownTreeError::Root(error) => Exit::failed(crate::reply::cause_of::of_root(error)),
+    };
+    Stop::Refused { exit, message: error.to_string() }
+}
+
+/// Returns the end of an import of records that cannot be read.
+pub(super) fn import_failed(error: &ForeignRecordsError) -> Stop {
+    let exit = match error {
+        ForeignRecordsError::Import { error: ImportError::Read(error), .. } => {
+            Exit::failed(crate::reply::cause_of::of_io(error))
+        }
+        ForeignRecordsError::Import { .. } => Exit::failed(ExitCause::DamagedInput),
+        ForeignRecordsError::Root(error) => Exit::failed(crate::reply::cause_of::of_root(error)),
+    };
+    Stop::Refused { exit, message: error.to_string() }
+}
+
+/// Returns the end of an action whose run has no report that can be read.
+pub(super) fn report_failed(error: &ReportReadError) -> Stop {
+    let exit = match error {
+        ReportReadError::None(_) => Exit::failed(ExitCause::NotFound),
+        ReportReadError::Damaged { .. } => Exit::new(DAMAGED, ExitCause::DamagedInput),
+        ReportReadError::Root(error) => Exit::failed(crate::reply::cause_of::of_root(error)),
+    };
+    Stop::Refused { exit, message: error.to_string() }
+}
+
+/// Returns the end of an action that the disk did not let be done.
+pub(super) fn root_failed(error: &RootError) -> Stop {
+    Stop::Refused { exit: Exit::failed(crate::reply::cause_of::of_root(error)), message: error.to_string() }
 }
 
 /// Returns the end of a run whose list of names cannot be used.

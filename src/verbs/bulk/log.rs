@@ -1,20 +1,28 @@
 //! `patchadm bulk log`: prints the log of a package.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::ends::work_failed;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::{Exit, ExitCause, Reply, Stop};
+use crate::surroundings::caller::with_signals;
 use crate::verbs::options::RootlessOptions;
-use patchadm_building::logs::{LogError, read_log};
+use patchadm_building::logs::{LogError, LogFollower, LogNews, last_run, read_log};
 use patchadm_building::work::Work;
 
-const USAGE: &str = "patchadm bulk log WORK PACKAGE [RUN]";
+const USAGE: &str = "patchadm bulk log WORK PACKAGE [RUN] [--follow]";
+
+/// The time between two looks at a log that is followed.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Print the log of a package
 #[derive(clap::Parser)]
 struct LogArgs {
+    /// Go on as long as the package is built, at most until the run ends
+    #[arg(long)]
+    follow: bool,
     #[command(flatten)]
     _common: RootlessOptions,
     /// The directory of the bulk build
@@ -33,13 +41,48 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk log";
     let args: LogArgs = parse(call, USAGE)?;
     let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
-    let log = read_log(&work, &args.package, args.run).map_err(|error| {
-        let cause = match &error {
-            LogError::None(_) => ExitCause::NotFound,
-            LogError::Root(error) => crate::reply::cause_of::of_root(error),
-        };
-        Stop::Refused { exit: Exit::failed(cause), message: error.to_string() }
-    })?;
+    if args.follow {
+        return follow(call, &work, &args);
+    }
+    let log = read_log(&work, &args.package, args.run).map_err(|error| log_failed(&error))?;
     call.output.print(&log)?;
     Ok(Reply::silent(Exit::OK))
+}
+
+/// Prints a log while it is written, until the build ends or a signal comes.
+fn follow(call: &mut Invocation, work: &Work, args: &LogArgs) -> anyhow::Result<Reply> {
+    let run = match args.run {
+        Some(run) => Some(run),
+        None => last_run(work).map_err(|error| log_failed(&error.into()))?,
+    };
+    let none = || log_failed(&LogError::None(args.package.clone()));
+    let mut follower = LogFollower::of(work, &args.package, run.ok_or_else(none)?);
+    let mut has_printed = false;
+    with_signals(|interrupt| {
+        loop {
+            if let Some(signal) = interrupt() {
+                return Ok(Reply::silent(Exit::by_signal(signal)));
+            }
+            match follower.next_news().map_err(|error| log_failed(&error))? {
+                LogNews::Bytes(bytes) => {
+                    call.output.print(&bytes)?;
+                    has_printed = true;
+                }
+                LogNews::Nothing => {
+                    call.output.flush()?;
+                    std::thread::sleep(PAUSE);
+                }
+                LogNews::End if has_printed => return Ok(Reply::silent(Exit::OK)),
+                LogNews::End => return Err(none().into()),
+            }
+        }
+    })?
+}
+
+fn log_failed(error: &LogError) -> Stop {
+    let cause = match error {
+        LogError::None(_) => ExitCause::NotFound,
+        LogError::Root(error) => crate::reply::cause_of::of_root(error),
+    };
+    Stop::Refused { exit: Exit::failed(cause), message: error.to_string() }
 }

@@ -2,13 +2,21 @@
 
 mod diff;
 mod ends;
+mod enter;
+mod history;
 mod init;
 mod log;
+mod page;
 mod processes;
 mod prune;
 mod release;
+mod report;
 mod run;
+mod run_display;
+mod run_face;
+mod scan;
 mod status;
+mod why;
 
 pub(crate) use processes::{run_probe, run_scan, run_task};
 
@@ -17,15 +25,21 @@ use crate::call::{Invocation, RunCommand};
 use crate::reply::{Reply, Stop};
 use crate::verbs::options::RootlessOptions;
 
-const USAGE: &str = "patchadm bulk init|run|status|log|diff|release|prune WORK [ARGUMENT...]";
+const USAGE: &str =
+    "patchadm bulk init|run|scan|status|why|log|history|diff|report|enter|release|prune WORK [ARGUMENT...]";
 
 /// What is done: the word for it, and the work.
-const ACTIONS: [(&str, RunCommand); 7] = [
+const ACTIONS: [(&str, RunCommand); 12] = [
     ("init", init::run),
     ("run", run::run),
+    ("scan", scan::run),
     ("status", status::run),
+    ("why", why::run),
+    ("history", history::run),
     ("log", log::run),
     ("diff", diff::run),
+    ("report", report::run),
+    ("enter", enter::run),
     ("release", release::run),
     ("prune", prune::run),
 ];
@@ -35,7 +49,7 @@ const ACTIONS: [(&str, RunCommand); 7] = [
 struct BulkArgs {
     #[command(flatten)]
     _common: RootlessOptions,
-    /// What to do: init, run, status, log, diff, release or prune
+    /// What to do: init, run, scan, status, why, log, history, diff, report, enter, release or prune
     #[arg(value_name = "ACTION", value_parser = one_of(&ACTIONS), hide_possible_values = true)]
     _action: Option<RunCommand>,
     /// The directory of the bulk build

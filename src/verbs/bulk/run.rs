@@ -1,24 +1,27 @@
 //! `patchadm bulk run`: scans, resolves, builds, and reports.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::{SecondsFormat, Utc};
-use serde::Serialize;
 
-use super::ends::{FAILED, NO_SLOT, list_failed, run_failed, work_failed};
+use super::ends::{list_failed, run_failed, work_failed};
+use super::page::page_of;
+use super::run_display::RunDisplay;
+use super::run_face::{BulkRunReport, PlanReport, UnchangedReport, exit_of};
 use crate::arguments::parse;
 use crate::call::Invocation;
-use crate::reply::{CommandReport, Exit, ExitCause, Reply};
-use crate::surroundings::Output;
+use crate::reply::{Exit, Reply};
 use crate::surroundings::caller::with_repeated_signals;
 use crate::verbs::options::RootlessOptions;
 use patchadm_building::base::{base_digest, base_layer, build_user};
 use patchadm_building::driver::Driver;
 use patchadm_building::name_list::read_names;
-use patchadm_building::run::{RunError, RunEvent, RunOutcome, RunRequest, base_of, run as carry_out};
+use patchadm_building::report_inputs::base_of;
+use patchadm_building::run::{
+    RunError, RunEvent, RunOutcome, RunRequest, has_changed, plan_run, run as carry_out,
+};
 use patchadm_building::work::Work;
-use patchadm_bulk::journal::PackageState;
-use patchadm_bulk::report::{ReportTextInput, RunReport, report_text};
+use patchadm_bulk::schedule::RunPlan;
 use patchadm_inputs::http::HttpSettings;
 
 const USAGE: &str = "patchadm bulk run WORK [NAME...] [option...]";
@@ -41,6 +44,12 @@ struct RunArgs {
     /// Start nothing more once a package has failed
     #[arg(long)]
     stop_on_failure: bool,
+    /// Only show what would be built, and why: nothing is fetched, and nothing is written
+    #[arg(long)]
+    dry_run: bool,
+    /// Only if something has changed since the last run that came to its end
+    #[arg(long, conflicts_with = "dry_run")]
+    if_changed: bool,
     /// Make no set
     #[arg(long)]
     no_set: bool,
@@ -57,40 +66,91 @@ struct RunArgs {
     names: Vec<String>,
 }
 
+/// What a run that is asked for came to.
+enum RunAnswer {
+    /// It was carried out.
+    Ran(Box<RunOutcome>),
+    /// It was only planned.
+    Planned(RunPlan),
+    /// Nothing has changed since the run of this number.
+    Unchanged(u64),
+}
+
 /// Runs the action.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk run";
     let args: RunArgs = parse(call, USAGE)?;
     let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
-    let _lock = work.lock(|_| false).map_err(|error| work_failed(&error))?;
+    let lock = || work.lock(|_| false).map_err(|error| work_failed(&error));
+    // What changes nothing needs no lock.
+    let _lock = if args.dry_run { None } else { Some(lock()?) };
     let program = std::env::current_exe()?;
-    let cores = u32::try_from(patchadm_rootfs::cores()).unwrap_or(1);
-    let network = &call.surroundings.network;
-    let http = HttpSettings {
-        certificate_file: network.certificate_file.clone(),
-        certificate_directories: network.certificate_directories.clone(),
-        proxies: network.proxies.clone(),
-        ..HttpSettings::default()
-    };
-    let in_json = call.in_json;
-    let mut screen = Output::new(call.program);
     let names = match args.list.as_ref().or(work.conf.list.as_ref()).filter(|_| args.names.is_empty()) {
         Some(list) => read_names(list).map_err(|error| list_failed(&error))?,
         None => args.names.clone(),
     };
     let mut notes = Vec::new();
-    let now = Utc::now().timestamp_nanos_opt().unwrap_or_default();
-    let done = with_repeated_signals(|interrupt, is_urgent| {
+    let mut display = RunDisplay::new(call);
+    let http = http_settings(call);
+    let wanted = WantedRun { args: &args, work: &work, names: &names, program: &program, http: &http };
+    let answer = with_repeated_signals(|interrupt, is_urgent| {
+        wanted.carry_out((interrupt, is_urgent), &mut |event| {
+            if let RunEvent::Note(note) = event {
+                notes.push(note.to_owned());
+            }
+            display.show(&event);
+        })
+    })?;
+    drop(display);
+    let reply = match answer.map_err(|error| run_failed(&error))? {
+        RunAnswer::Planned(plan) => Reply::new(Exit::OK, PlanReport { plan, notes }),
+        RunAnswer::Unchanged(run) => Reply::new(Exit::OK, UnchangedReport { run, unchanged: true }),
+        RunAnswer::Ran(outcome) => {
+            call.output.heedless();
+            let exit = exit_of(&outcome, &names);
+            Reply::new(exit, BulkRunReport { report: outcome.ended.report, notes, base: base_of(&work) })
+        }
+    };
+    Ok(reply)
+}
+
+/// Returns how servers are reached.
+fn http_settings(call: &Invocation) -> HttpSettings {
+    let network = &call.surroundings.network;
+    HttpSettings {
+        certificate_file: network.certificate_file.clone(),
+        certificate_directories: network.certificate_directories.clone(),
+        proxies: network.proxies.clone(),
+        ..HttpSettings::default()
+    }
+}
+
+/// A run that is asked for.
+struct WantedRun<'a> {
+    args: &'a RunArgs,
+    work: &'a Work,
+    names: &'a [String],
+    program: &'a Path,
+    http: &'a HttpSettings,
+}
+
+impl WantedRun<'_> {
+    fn carry_out(
+        &self,
+        (interrupt, is_urgent): (&(dyn Fn() -> Option<i32> + Sync), &(dyn Fn() -> bool + Sync)),
+        tell: &mut dyn FnMut(RunEvent<'_>),
+    ) -> Result<RunAnswer, RunError> {
+        let Self { args, work, .. } = self;
         let user = build_user(&work.conf).map_err(RunError::User)?;
-        let driver = Driver::find(&work)?;
+        let driver = Driver::find(work)?;
         let base = base_layer(&work.conf, user).map_err(|error| RunError::Base(error.to_string()))?;
         let digest = base_digest(&work.conf).map_err(RunError::Base)?;
         let request = RunRequest {
-            work: &work,
+            work,
             driver: &driver,
             base: (&base, digest),
             user,
-            names: &names,
+            names: self.names,
             is_whole: args.names.is_empty() && args.list.is_none(),
             retries: args.retry,
             rebuild: &args.rebuild,
@@ -98,92 +158,23 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             stops_on_failure: args.stop_on_failure,
             makes_set: !args.no_set,
             jobs: args.jobs,
-            cores,
-            program: &program,
-            http: &http,
+            cores: u32::try_from(patchadm_rootfs::cores()).unwrap_or(1),
+            program: self.program,
+            http: self.http,
+            page: &page_of,
             time: &|| Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
-            now,
+            now: Utc::now().timestamp_nanos_opt().unwrap_or_default(),
             interrupt,
             is_urgent,
         };
-        carry_out(&request, &mut |event| {
-            if let RunEvent::Note(note) = event {
-                notes.push(note.to_owned());
-            }
-            // If standard error cannot be written to, there is no one to tell.
-            let _ = tell(&mut screen, in_json, &event);
-        })
-    })?;
-    let outcome = done.map_err(|error| run_failed(&error))?;
-    call.output.heedless();
-    let exit = exit_of(&outcome, &names);
-    Ok(Reply::new(exit, BulkRunReport { report: outcome.ended.report, notes, base: base_of(&work) }))
-}
-
-/// Tells what happens, a line for each package.
-fn tell(screen: &mut Output, in_json: bool, event: &RunEvent<'_>) -> std::io::Result<()> {
-    if in_json || screen.is_quiet() {
-        return Ok(());
-    }
-    match event {
-        RunEvent::Begins { run, is_continued, packages } => {
-            let goes_on = if *is_continued { " goes on" } else { "" };
-            screen.complain(format!("run {run}{goes_on}: {packages} packages\n"))
+        if args.dry_run {
+            return plan_run(&request, tell).map(RunAnswer::Planned);
         }
-        RunEvent::Starts { .. } => Ok(()),
-        RunEvent::Ends { package, outcome } => {
-            let cause = outcome.cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
-            screen.complain(format!("{package}: {}{cause}\n", outcome.state))
+        if args.if_changed
+            && let Some(run) = has_changed(&request, tell)?
+        {
+            return Ok(RunAnswer::Unchanged(run));
         }
-        RunEvent::Note(note) => screen.complain(format!("note: {note}\n")),
-    }
-}
-
-/// Returns the exit code of a run: what failed before anything was built counts only where it was named.
-fn exit_of(outcome: &RunOutcome, names: &[String]) -> Exit {
-    let ended = &outcome.ended;
-    if let Some(signal) = ended.interrupted {
-        return Exit::by_signal(signal);
-    }
-    let count = |state| ended.report.count(state);
-    if count(PackageState::Deferred) > 0 {
-        return Exit::new(NO_SLOT, ExitCause::Internal);
-    }
-    let is_named = |package: &str, location: &str| {
-        let name = package.rsplit_once('-').map_or(package, |(name, _)| name);
-        names.iter().any(|named| [package, name, location].contains(&named.as_str()))
-    };
-    let prefailed = ended.report.packages.iter().any(|package| {
-        matches!(package.state, PackageState::Prefailed | PackageState::IndirectPrefailed)
-            && is_named(&package.package, &package.location)
-    });
-    let is_refused = ended.report.set_refused.is_some() || !ended.is_handed_on;
-    if prefailed || is_refused || count(PackageState::Failed) > 0 {
-        return Exit::new(FAILED, ExitCause::DamagedInput);
-    }
-    Exit::OK
-}
-
-/// What a run came to.
-#[derive(Serialize)]
-struct BulkRunReport {
-    #[serde(flatten)]
-    report: RunReport,
-    notes: Vec<String>,
-    #[serde(skip)]
-    base: String,
-}
-
-impl CommandReport for BulkRunReport {
-    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        let input = ReportTextInput {
-            title: "bulk build",
-            base: &self.base,
-            url: None,
-            difference: None,
-            log_ends: std::collections::BTreeMap::new(),
-        };
-        output.print(report_text(&self.report, &input))?;
-        Ok(())
+        carry_out(&request, tell).map(|outcome| RunAnswer::Ran(Box::new(outcome)))
     }
 }

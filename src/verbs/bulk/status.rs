@@ -1,24 +1,34 @@
 //! `patchadm bulk status`: how far a run is.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::ends::{run_failed, work_failed};
 use crate::arguments::parse;
 use crate::call::Invocation;
+use crate::reply::words::human;
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
+use crate::surroundings::caller::with_signals;
 use crate::verbs::options::RootlessOptions;
-use patchadm_building::run::{RunningPackage, read_status};
+use patchadm_building::run::{RunStatus, RunningPackage, read_status};
 use patchadm_building::work::Work;
 use patchadm_bulk::journal::StateCounts;
 
-const USAGE: &str = "patchadm bulk status WORK [RUN]";
+const USAGE: &str = "patchadm bulk status WORK [RUN] [--watch]";
+
+/// The time between two looks at a run that is watched.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Show how far a run is
 #[derive(clap::Parser)]
 struct StatusArgs {
+    /// Show it whenever it has changed, until the run ends
+    #[arg(long)]
+    watch: bool,
     #[command(flatten)]
     _common: RootlessOptions,
     /// The directory of the bulk build
@@ -37,17 +47,52 @@ struct StatusReport {
     ended: Option<String>,
     counts: StateCounts,
     running: Vec<RunningPackage>,
+    expected_end: Option<String>,
+}
+
+impl StatusReport {
+    fn of(status: RunStatus) -> Self {
+        let expected_end = status.expected.and_then(|(at, left_ms)| end_after(&at, left_ms));
+        let RunStatus { run, began, ended, counts, running, .. } = status;
+        Self { run, began, ended, counts, running, expected_end }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let end = match (&self.ended, &self.expected_end) {
+            (Some(end), _) => format!("ended {end}"),
+            (None, Some(end)) => format!("expected to end {end}"),
+            (None, None) => "not ended".to_owned(),
+        };
+        let mut lines = vec![format!("run {}: began {}, {end}", self.run, self.began)];
+        lines.extend(self.counts.iter().map(|(state, count)| format!("{count:>8} {state}")));
+        lines.extend(self.running.iter().map(running_line));
+        lines
+    }
+}
+
+/// Returns the time so many milliseconds after another one, RFC 3339.
+fn end_after(at: &str, left_ms: u64) -> Option<String> {
+    let at = DateTime::parse_from_rfc3339(at).ok()?.with_timezone(&Utc);
+    let end = at.checked_add_signed(TimeDelta::try_milliseconds(i64::try_from(left_ms).ok()?)?)?;
+    Some(end.to_rfc3339_opts(SecondsFormat::Secs, true))
+}
+
+fn running_line(running: &RunningPackage) -> String {
+    let mut line = format!("  {} on {}", running.package, running.slot);
+    let phase = running.phase.as_ref().map(|phase| format!("phase {phase}"));
+    let since = running.since.as_ref().map(|since| format!("since {since}"));
+    let memory = (running.memory > 0).then(|| human(running.memory));
+    for part in [running.host.clone(), phase, since, memory].into_iter().flatten() {
+        line.push_str(", ");
+        line.push_str(&part);
+    }
+    line
 }
 
 impl CommandReport for StatusReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        let end = self.ended.as_ref().map_or("not ended".to_owned(), |end| format!("ended {end}"));
-        output.line(format!("run {}: began {}, {end}", self.run, self.began))?;
-        for (state, count) in &self.counts {
-            output.line(format!("{count:>8} {state}"))?;
-        }
-        for running in &self.running {
-            output.line(format!("  {} on {}", running.package, running.slot))?;
+        for line in self.lines() {
+            output.line(line)?;
         }
         Ok(())
     }
@@ -58,17 +103,50 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk status";
     let args: StatusArgs = parse(call, USAGE)?;
     let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
-    let status = read_status(&work, args.run).map_err(|error| run_failed(&error))?;
-    let Some(status) = status else {
-        let message = "there is no such run".to_owned();
-        return Err(Stop::Refused { exit: Exit::failed(ExitCause::NotFound), message }.into());
-    };
-    let report = StatusReport {
-        run: status.run,
-        began: status.began,
-        ended: status.ended,
-        counts: status.counts,
-        running: status.running,
-    };
-    Ok(Reply::new(Exit::OK, report))
+    if args.watch {
+        return with_signals(|interrupt| watch(call, &work, args.run, interrupt))?;
+    }
+    Ok(Reply::new(Exit::OK, StatusReport::of(status_of(&work, args.run)?)))
+}
+
+fn status_of(work: &Work, run: Option<u64>) -> anyhow::Result<RunStatus> {
+    let status = read_status(work, run).map_err(|error| run_failed(&error))?;
+    let message = || "there is no such run".to_owned();
+    status.ok_or_else(|| Stop::Refused { exit: Exit::failed(ExitCause::NotFound), message: message() }.into())
+}
+
+/// Shows how far a run is whenever that has changed, until it ends or a signal comes.
+fn watch(
+    call: &mut Invocation,
+    work: &Work,
+    run: Option<u64>,
+    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+) -> anyhow::Result<Reply> {
+    let run = Some(status_of(work, run)?.run);
+    let is_drawn = call.surroundings.stdout_is_terminal;
+    let mut shown: Vec<String> = Vec::new();
+    loop {
+        let status = status_of(work, run)?;
+        let goes_on = status.goes_on;
+        let report = StatusReport::of(status);
+        let lines = report.lines();
+        if !call.in_json && (lines != shown || !goes_on) {
+            if is_drawn && !shown.is_empty() {
+                // Back to the first of the lines, and all of them away.
+                call.output.raw(format!("\x1b[{}A\x1b[J", shown.len()))?;
+            }
+            if goes_on {
+                report.print_text(&mut call.output)?;
+                call.output.flush()?;
+            }
+            shown = lines;
+        }
+        if !goes_on {
+            return Ok(Reply::new(Exit::OK, report));
+        }
+        std::thread::sleep(PAUSE);
+        if let Some(signal) = interrupt() {
+            return Ok(Reply::silent(Exit::by_signal(signal)));
+        }
+    }
 }

@@ -8,23 +8,16 @@ use crate::arguments::{
     ColourOption, HelpOption, QuietOption, RootOption, VerboseOption, VersionOption, one_of, parse,
 };
 use crate::call::Invocation;
-use crate::reply::{Exit, ExitCause, Reply, Stop};
+use crate::reply::{Exit, Reply, Stop};
 use crate::surroundings::{Output, Surroundings};
-use patchadm_core::namespaces::{EnclosureEnd, EnclosureError, EnclosureNote};
+use crate::verbs::enclosed_command::{exit_of_command, exit_of_enclosure};
+use patchadm_core::namespaces::EnclosureNote;
 use patchadm_core::operation::stages::{EnterError, EnterRequest, StageView, enter_stage};
 use patchadm_inputs::stage::MountWord;
 use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm [-R root] stage enter [--view root|stage] [--mount [rw:]src[:dst]]... [--mounts file]\n\
     [--as-root] stage [-- command [argument...]]";
-
-/// The code where namespaces are not allowed.
-const NOT_ALLOWED: u8 = 36;
-
-/// The codes of env(1): it failed itself, the command cannot be run, the command is not there.
-const OWN_FAILURE: u8 = 125;
-const NOT_EXECUTABLE: u8 = 126;
-const NOT_THERE: u8 = 127;
 
 const VIEWS: [(&str, StageView); 2] = [("root", StageView::Root), ("stage", StageView::Stage)];
 
@@ -88,7 +81,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     };
     let output = &mut call.output;
     match enter_stage(request, |note| tell_note(output, note)) {
-        Ok(end) => Ok(Reply::silent(exit_of(end))),
+        Ok(end) => Ok(Reply::silent(exit_of_command(end))),
         Err(error) => Err(refused(&root, &error)),
     }
 }
@@ -106,27 +99,11 @@ fn tell_note(output: &mut Output, note: &EnclosureNote) {
     let _ = output.complain(format!("{program}: {line}\n"));
 }
 
-fn exit_of(end: EnclosureEnd) -> Exit {
-    match end {
-        EnclosureEnd::Exited(0) => Exit::OK,
-        // The words of the command say more of the cause than its code.
-        EnclosureEnd::Exited(code) => Exit::new(u8::try_from(code).unwrap_or(u8::MAX), ExitCause::Internal),
-        EnclosureEnd::Signalled(signal) | EnclosureEnd::Lost(signal) => Exit::by_signal(signal),
-    }
-}
-
 fn refused(root: &Root, error: &EnterError) -> anyhow::Error {
     let exit = match error {
         EnterError::Stage(error) => return stage_failed(root, "the stage was not entered", error),
         EnterError::Lock(_) => Exit::LOCKED,
-        EnterError::Enclosure(EnclosureError::NotAllowed(_)) => Exit::new(NOT_ALLOWED, ExitCause::NoRights),
-        EnterError::Enclosure(EnclosureError::Failed(_) | EnclosureError::NoOverlay(_)) => {
-            Exit::new(OWN_FAILURE, ExitCause::Internal)
-        }
-        EnterError::Enclosure(EnclosureError::NotFound(_)) => Exit::new(NOT_THERE, ExitCause::NotFound),
-        EnterError::Enclosure(EnclosureError::NotExecutable { .. }) => {
-            Exit::new(NOT_EXECUTABLE, ExitCause::NoRights)
-        }
+        EnterError::Enclosure(error) => exit_of_enclosure(error),
     };
     Stop::Refused { exit, message: error.to_string() }.into()
 }

@@ -66,7 +66,7 @@ fn report(work: &Work) -> RunReport {
 fn write(work: &Work, report: &RunReport) -> Dir {
     let dir = run_directory(work, report.run).unwrap();
     let text = ReportTextInput { title: "bulk build", base: "host", ..ReportTextInput::default() };
-    let input = ReportFilesInput { report, text: &text, sender: "bulk@example.org" };
+    let input = ReportFilesInput { report, text: &text, sender: "bulk@example.org", page: "<p>" };
     write_report(&dir, &work.conf.report, &input).unwrap();
     dir
 }
@@ -88,7 +88,11 @@ fn a_report_comes_back_from_its_document_and_text_and_mail_tell_the_same() {
     write(&work, &report);
     assert_eq!(read_report(&work, 4).unwrap(), report);
     let run = work.path.join("runs/4");
-    assert_eq!(names(&run), ["report.eml", "report.json", "report.txt"], "nothing else is left");
+    assert_eq!(
+        names(&run),
+        ["report.eml", "report.html", "report.json", "report.txt"],
+        "nothing else is left"
+    );
     let json = fs::read_to_string(run.join("report.json")).unwrap();
     assert!(json.starts_with("{\"schema\":\"patchadm/1\",\"command\":\"bulk run\",\"run\":4,"), "{json}");
     let mail = fs::read_to_string(run.join("report.eml")).unwrap();
@@ -163,7 +167,7 @@ fn the_copy_has_the_report_and_the_logs_of_what_failed() {
     report.packages.push(package("d-1", PackageState::Failed));
     for _ in 0..2 {
         let copy = copy_report(&work, &report).unwrap().unwrap();
-        assert_eq!(names(&copy), ["logs", "report.eml", "report.json", "report.txt"]);
+        assert_eq!(names(&copy), ["logs", "report.eml", "report.html", "report.json", "report.txt"]);
         assert_eq!(names(&copy.join("logs")), ["b-1.log", "c-1.log"]);
         assert_eq!(names(copy.parent().unwrap()), ["4"]);
     }

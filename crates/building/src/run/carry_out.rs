@@ -9,15 +9,17 @@ use patchadm_bulk::result::Digest;
 use patchadm_bulk::schedule::Schedule;
 use patchadm_bulk::slots::SlotTable;
 
-use super::beginning::{digest_of_records, expected, first_outcome, read_tree, wanted};
+use super::beginning::{expected, first_outcome, read_tree, wanted};
+use super::changes::{keep_polled, poll};
 use super::journal_file::{JournalFile, KnownRuns, known_runs};
 use super::master::{Master, RunBegin};
 use super::probing::probe_all;
 use super::request::{RunError, RunEvent, RunRequest, Tell};
 use super::results::RunOutcome;
-use super::telling::{hand_on, make_its_set, write_files};
+use super::telling::{hand_on, make_its_set, restricted, write_files};
 use crate::pool_use::use_pool;
 use crate::task::place::remove_abandoned;
+use crate::tree::KnownTree;
 use crate::work::WorkError;
 
 /// Carries a run out, or continues the one that was cut off; `tell` gets what happens.
@@ -25,8 +27,10 @@ pub fn run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<RunOutcome, RunEr
     let work = request.work;
     remove_abandoned(&work.conf.build_dir).map_err(WorkError::from)?;
     let known = known_runs(work, request.is_new)?;
+    let polled = poll(work, tell);
     let slots = probe_all(request, tell)?;
-    let (records, resolution) = read_tree(request, tell)?;
+    let scanned = read_tree(request, true, tell)?;
+    let KnownTree { records, resolution } = scanned.tree;
     let wanted = wanted(request, &records, &resolution)?;
     let _used = use_pool(work).map_err(WorkError::from)?;
     let mut operands = request.names.to_vec();
@@ -35,12 +39,16 @@ pub fn run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<RunOutcome, RunEr
     let (conf, began) = (Digest::of(&work.conf_text), (request.time)());
     let mut journal = JournalFile::open(work, number, whole)?;
     journal.add(&JournalLine::Start(RunStart { run: number, conf, began: began.clone(), operands }))?;
-    journal.add(&JournalLine::Records(digest_of_records(&records)))?;
+    journal.add(&JournalLine::Records(scanned.digest))?;
     tell(RunEvent::Begins { run: number, is_continued, packages: wanted.len() });
     let begin = RunBegin { run: number, conf, began, is_continued, known, journal };
     let (ended, journal) = build_all(request, (&records, &resolution), (&wanted, slots), begin, tell)?;
     let is_whole = request.is_whole;
-    tell_all(request, RunOutcome { records, resolution, ended, is_whole }, journal, tell)
+    let outcome = tell_all(request, RunOutcome { records, resolution, ended, is_whole }, journal, tell)?;
+    if outcome.ended.interrupted.is_none() {
+        keep_polled(work, number, polled)?;
+    }
+    Ok(outcome)
 }
 
 /// Returns the number of the run: that of the one which was cut off and is continued, else a new one; whether it is continued,
@@ -68,15 +76,15 @@ fn build_all(
     tell: Tell<'_>,
 ) -> Result<(super::results::EndedRun, JournalFile), RunError> {
     let names: Vec<&str> = records.iter().map(|record: &Record| record.pkgname().as_str()).collect();
-    let (durations, peaks) = expected(request.work, records)?;
+    let costs = expected(request.work, records)?;
     let states = resolution.states();
     let is_task =
         |index: u32| wanted.contains(&index) && matches!(states.get(index as usize), Some(Resolved::Open));
-    let schedule = Schedule::new(resolution.graph(), &durations, &names, is_task);
+    let schedule = Schedule::new(resolution.graph(), &costs.work, &names, is_task);
     let outcomes: BTreeMap<_, _> =
         wanted.iter().map(|index| (*index, first_outcome(resolution, *index))).collect();
     let (conf, is_continued) = (begin.conf, begin.is_continued);
-    let mut master = Master::of(request, (records, resolution), (schedule, peaks), slots, outcomes, begin)?;
+    let mut master = Master::of(request, (records, resolution), (schedule, costs), slots, outcomes, begin)?;
     if let Err(error) = master.follow(tell) {
         master.abandon();
         return Err(error);
@@ -92,10 +100,11 @@ fn tell_all(
     tell: Tell<'_>,
 ) -> Result<RunOutcome, RunError> {
     let is_over = outcome.ended.interrupted.is_none();
+    let restricted = restricted(&outcome);
     if is_over {
-        make_its_set(request, &mut outcome, &mut journal)?;
+        make_its_set(request, &mut outcome, &restricted, &mut journal)?;
     }
-    write_files(request, &outcome)?;
+    write_files(request, &outcome, &restricted)?;
     if is_over {
         let report = &outcome.ended.report;
         journal.add(&JournalLine::End { end: report.ended.clone(), counts: report.counts.clone() })?;

@@ -5,13 +5,13 @@ use patchadm_bulk::journal::{JournalLine, PackageOutcome, PackageState};
 use patchadm_bulk::report::MachineReport;
 use patchadm_bulk::result::Digest;
 use patchadm_bulk::schedule::{Outcome, TaskState};
-use patchadm_svr4::package::Mode;
 
-use super::beginning::HISTORY;
+use super::decision::inputs_of_success;
 use super::journal_file::JournalFile;
 use super::master::Master;
 use super::request::{RunError, RunEvent, Tell};
 use super::results::{EndedRun, RunFacts, report_of, set_indirect};
+use crate::history::add_build;
 use crate::pool::FoundResult;
 use crate::space::is_full;
 use crate::task::order::{TaskEnd, TaskOrder};
@@ -30,6 +30,7 @@ impl Master<'_> {
         tell: Tell<'_>,
     ) -> Result<(), RunError> {
         let Some(task) = self.running.remove(&index) else { return Ok(()) };
+        self.now.end(index);
         let slot = task.slot;
         let order = task.leave(was_lost, self.messages.sender.clone());
         let slot_name = self.slots.get(slot).map(|used| used.slot.name.clone()).unwrap_or_default();
@@ -87,9 +88,9 @@ impl Master<'_> {
 
     /// Notes which inputs of a package that failed differ from those of its last success.
     fn suspect(&mut self, index: u32, order: &TaskOrder) -> Result<(), RunError> {
-        let Some(key) = self.known.successes.get(&order.package) else { return Ok(()) };
-        if let FoundResult::Result(success) = self.pool.find(key)? {
-            let differing = order.inputs.differences_from(&success.result.inputs);
+        let key = self.known.successes.get(&order.package);
+        if let Some(success) = inputs_of_success(&self.pool, key)? {
+            let differing = order.inputs.differences_from(&success);
             let names = differing.into_iter().map(|difference| difference.input).collect();
             self.suspects.insert(index, names);
         }
@@ -108,12 +109,7 @@ impl Master<'_> {
             peak_memory: outcome.peak_memory.unwrap_or_default(),
             slot: slot.to_owned(),
         };
-        let file = self.request.work.dir.open_or_create(HISTORY, Mode::of(0o644))?;
-        let size = file.size()?;
-        // A line that a power cut left torn must not run into this one.
-        let is_torn = size > 0 && file.get_at(size - 1, 1)? != b"\n";
-        let newline: &[u8] = if is_torn { b"\n" } else { b"" };
-        Ok(file.put_at(&[newline, &build.to_bytes()].concat(), size)?)
+        Ok(add_build(self.request.work, &build)?)
     }
 
     /// Takes the trouble of a machine: the task goes back, or is left.
@@ -126,6 +122,7 @@ impl Master<'_> {
     ) -> Result<(), RunError> {
         if self.is_ending.is_some() {
             // It was ended with the run, and is open as before.
+            tell(RunEvent::PutBack { package });
             self.schedule.finished(index, Outcome::Deferred);
             return Ok(());
         }
@@ -144,6 +141,7 @@ impl Master<'_> {
         let troubles = self.troubles.entry(index).or_default();
         troubles.push(slot);
         if troubles.len() < MOST_TRIES {
+            tell(RunEvent::PutBack { package });
             self.schedule.finished(index, Outcome::Again);
             return Ok(());
         }

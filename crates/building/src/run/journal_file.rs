@@ -47,6 +47,8 @@ pub(super) struct KnownRuns {
     pub(super) outcomes: HashMap<String, (u64, PackageOutcome)>,
     /// The key of the last success of each package.
     pub(super) successes: HashMap<String, Key>,
+    /// The key of the last success of each package before that one which had another key.
+    pub(super) earlier_successes: HashMap<String, Key>,
     /// The greatest number of a run.
     pub(super) greatest: u64,
 }
@@ -84,7 +86,10 @@ impl KnownRuns {
             );
             // A failure that was only remembered is that of the run in which it was.
             if let Some(key) = outcome.key.filter(|_| outcome.state.has_result()) {
-                self.successes.insert(package.clone(), key);
+                let last = self.successes.insert(package.clone(), key);
+                if let Some(last) = last.filter(|last| *last != key) {
+                    self.earlier_successes.insert(package.clone(), last);
+                }
             }
             if is_own {
                 self.outcomes.insert(package.clone(), (outcome.run.unwrap_or(run), outcome.clone()));

@@ -6,23 +6,28 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use patchadm_bulk::conf::{LimitName, Limits, TaskPlaceholders};
-use patchadm_bulk::journal::{JournalLine, PackageOutcome, PackageState, is_tried_again};
-use patchadm_bulk::records::{Record, Records};
+use patchadm_bulk::conf::{LimitName, TaskPlaceholders};
+use patchadm_bulk::journal::{JournalLine, PackageOutcome, PackageState};
+use patchadm_bulk::records::Records;
 use patchadm_bulk::resolve::Resolution;
-use patchadm_bulk::result::{Digest, Key, KeyInputs};
-use patchadm_bulk::schedule::Schedule;
+use patchadm_bulk::result::{Digest, Key};
+use patchadm_bulk::schedule::{Outcome, Schedule, simulate};
 use patchadm_bulk::slots::SlotTable;
 use patchadm_bulk::verified::VerifiedFiles;
+use patchadm_rootfs::Dir;
 
+use super::beginning::ExpectedCosts;
+use super::decision::{Decision, DecisionInput, decide};
 use super::fetch_queue::FetchQueue;
 use super::journal_file::{JournalFile, KnownRuns};
 use super::messages::{RunMessage, RunMessages, TaskMessage};
+use super::now_file::{NowFile, RunningPackage, remove_now};
 use super::probing::command_of;
 use super::request::{RunError, RunEvent, RunRequest, Tell};
 use super::running_task::RunningTask;
 use crate::keys::KeyMaker;
-use crate::pool::{FoundResult, Pool, PoolEntry};
+use crate::pool::{Pool, PoolEntry};
+use crate::runs::run_directory;
 use crate::task::order::{TaskEnd, TaskEvent, TaskOrder};
 use crate::verified::{find_verified, read_verified};
 
@@ -44,8 +49,8 @@ pub(super) struct Master<'a> {
     pub(super) records: &'a Records,
     pub(super) resolution: &'a Resolution,
     pub(super) schedule: Schedule<'a>,
-    /// The memory that each package is expected to take, in bytes.
-    pub(super) peaks: Vec<u64>,
+    /// What the builds of packages are expected to take.
+    pub(super) costs: ExpectedCosts,
     pub(super) keys: KeyMaker<'a>,
     pub(super) pool: Pool,
     pub(super) verified: VerifiedFiles,
@@ -78,6 +83,9 @@ pub(super) struct Master<'a> {
     pub(super) began: String,
     /// When the first task could start.
     pub(super) began_at: Instant,
+    /// The directory of the run.
+    pub(super) dir: Dir,
+    pub(super) now: NowFile,
 }
 
 /// What is known of a run when it begins.
@@ -102,7 +110,7 @@ impl<'a> Master<'a> {
     pub(super) fn of(
         request: &'a RunRequest<'a>,
         (records, resolution): (&'a Records, &'a Resolution),
-        (schedule, peaks): (Schedule<'a>, Vec<u64>),
+        (schedule, costs): (Schedule<'a>, ExpectedCosts),
         slots: SlotTable,
         outcomes: BTreeMap<u32, PackageOutcome>,
         begin: RunBegin,
@@ -113,7 +121,7 @@ impl<'a> Master<'a> {
             records,
             resolution,
             schedule,
-            peaks,
+            costs,
             keys: KeyMaker::of(conf, request.driver, request.base.1),
             pool: Pool::open(&conf.pool)?,
             verified: read_verified(&request.work.dir)?,
@@ -139,6 +147,8 @@ impl<'a> Master<'a> {
             trouble: None,
             began: begin.began,
             began_at: Instant::now(),
+            dir: run_directory(request.work, begin.run)?,
+            now: NowFile::new(),
         })
     }
 }
@@ -158,9 +168,10 @@ impl Master<'_> {
             if is_over {
                 self.ends.store(true, Ordering::Relaxed);
                 if self.probing == 0 && !self.slots.is_running() {
-                    return Ok(());
+                    return Ok(remove_now(&self.dir)?);
                 }
             }
+            self.write_now();
             match self.messages.receiver.recv_timeout(PAUSE) {
                 Ok(message) => self.hear(message, tell)?,
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
@@ -213,6 +224,29 @@ impl Master<'_> {
         Ok(())
     }
 
+    /// Tells readers what is being built, and now and then how long the rest is expected to take.
+    fn write_now(&mut self) {
+        if self.now.wants_estimate() {
+            let left = self.costs.is_time.then(|| self.left_ms());
+            self.now.estimate((self.request.time)(), left);
+        }
+        self.now.write(&self.dir);
+    }
+
+    /// Returns how long the rest is expected to take, in milliseconds.
+    fn left_ms(&self) -> u64 {
+        let (mut schedule, mut work) = (self.schedule.clone(), self.costs.work.clone());
+        for (index, task) in &self.running {
+            schedule.finished(*index, Outcome::Again);
+            if let Some(own) = work.get_mut(*index as usize) {
+                let took = u64::try_from(task.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                *own = own.saturating_sub(took);
+            }
+        }
+        let slots: u32 = self.slots.iter().map(|slot| slot.slot.count).sum();
+        simulate(&schedule, &work, slots as usize).makespan
+    }
+
     /// Starts tasks while there are slots for them.
     fn start_ready(&mut self, tell: Tell<'_>) -> Result<(), RunError> {
         while let Some((index, slot)) = self.next_with_room() {
@@ -224,7 +258,7 @@ impl Master<'_> {
     /// Returns the next task with the slot that takes it. On this machine there must be memory for it; one alone always
     /// begins.
     fn next_with_room(&mut self) -> Option<(u32, usize)> {
-        let peak = |index: u32| self.peaks.get(index as usize).copied().unwrap_or_default();
+        let peak = |index: u32| self.costs.peaks.get(index as usize).copied().unwrap_or_default();
         let is_local = |slot: usize| self.slots.get(slot).is_some_and(|used| used.slot.is_local());
         let here = || self.running.iter().filter(|(_, task)| is_local(task.slot)).map(|(index, _)| *index);
         for slot in self.slots.with_room() {
@@ -247,71 +281,40 @@ impl Master<'_> {
     /// Finds out whether a package must be built, and starts its task.
     fn begin(&mut self, index: u32, slot: usize, tell: Tell<'_>) -> Result<(), RunError> {
         let Some(record) = self.records.get(index) else { return Ok(()) };
-        let (limits, inputs) = match self.limits_and_inputs(index, record) {
-            Ok(known) => known,
-            Err(detail) => {
+        let input = DecisionInput {
+            conf: &self.request.work.conf,
+            records: self.records,
+            resolution: self.resolution,
+            pool: &self.pool,
+            known: &self.known,
+            rebuild: self.request.rebuild,
+            retries: self.request.retries,
+        };
+        let (pool, verified) = (&self.pool, &mut self.verified);
+        let mut find = |key: &Key| find_verified(pool, key, verified);
+        let task = match decide(&input, &mut self.keys, index, &self.entries, &mut find)? {
+            Decision::Task(task) => task,
+            Decision::Result(entry) => return self.take_result(index, *entry, tell),
+            Decision::Remembered { run, outcome, .. } => {
+                let run = (run != self.run).then_some(run);
+                return self.finish(index, PackageOutcome { run, ..*outcome }, tell);
+            }
+            Decision::Unbuildable(detail) => {
                 let outcome =
                     PackageOutcome { detail: Some(detail), ..PackageOutcome::of(PackageState::Prefailed) };
                 return self.finish(index, outcome, tell);
             }
         };
-        let key = inputs.key();
-        let is_rebuilt = self.is_rebuilt(record);
-        let found = if is_rebuilt {
-            FoundResult::Nothing
-        } else {
-            find_verified(&self.pool, &key, &mut self.verified)?
-        };
-        let mut checks_only = false;
-        match found {
-            FoundResult::Result(entry) if entry.result.check >= self.request.work.conf.check => {
-                return self.take_result(index, *entry, tell);
-            }
-            FoundResult::Result(_) => checks_only = true,
-            FoundResult::Damaged(reason) => {
-                tell(RunEvent::Note(&format!("{reason}: it is set aside and built again")));
-                self.pool.set_aside(&key)?;
-            }
-            FoundResult::Nothing => {}
+        if let Some(reason) = &task.damage {
+            tell(RunEvent::Note(&format!("{reason}: it is set aside and built again")));
+            self.pool.set_aside(&task.key)?;
         }
-        if let Some(outcome) = self.remembered(record, &key, &limits, is_rebuilt) {
-            return self.finish(index, outcome, tell);
-        }
-        if self.awaits_distfiles(index, record, key) {
+        if self.awaits_distfiles(index, record, task.key) {
             return Ok(());
         }
-        let order = self.order(index, (key, inputs), limits, (slot, checks_only));
+        let checks_only = task.unchecked.is_some();
+        let order = self.order(index, (task.key, task.inputs), task.limits, (slot, checks_only));
         self.start(index, slot, order, tell)
-    }
-
-    /// Returns what a task may use and what its key is made of; the reason where it can have neither.
-    fn limits_and_inputs(&mut self, index: u32, record: &Record) -> Result<(Limits, KeyInputs), String> {
-        let limits = self.limits(record)?;
-        let install: Vec<u32> = self.resolution.to_install(index);
-        let entries = install.iter().filter_map(|need| self.entries.get(need));
-        let results: Vec<_> = entries.map(|entry| &entry.result).collect();
-        Ok((limits, self.keys.inputs(self.records, record, &results)?))
-    }
-
-    fn is_rebuilt(&self, record: &Record) -> bool {
-        let name = record.pkgname();
-        let names = [name.as_str(), name.name(), record.location().as_str()];
-        self.request.rebuild.iter().any(|named| names.contains(&named.as_str()))
-    }
-
-    /// Returns the outcome of an earlier build with the same key, where it counts again.
-    fn remembered(
-        &self,
-        record: &Record,
-        key: &Key,
-        limits: &Limits,
-        is_rebuilt: bool,
-    ) -> Option<PackageOutcome> {
-        let (run, outcome) = self.known.outcomes.get(record.pkgname().as_str())?;
-        let is_failure = outcome.state == PackageState::Failed && outcome.key == Some(*key);
-        let again = is_rebuilt || is_tried_again(outcome, limits, self.request.retries);
-        let other_run = (*run != self.run).then_some(*run);
-        (is_failure && !again).then(|| PackageOutcome { run: other_run, ..outcome.clone() })
     }
 
     /// Takes a result that is there.
@@ -343,6 +346,12 @@ impl Master<'_> {
         let words = command_of(self.request, &used.slot, &placeholders, TASK_PROCESS);
         *self.tries.entry(index).or_default() += 1;
         let (package, name) = (order.package.clone(), used.slot.name.clone());
+        let now = RunningPackage {
+            package: package.clone(),
+            slot: name.clone(),
+            since: Some((self.request.time)()),
+            ..RunningPackage::default()
+        };
         self.journal.add(&JournalLine::Running { package: package.clone(), slot: name.clone() })?;
         tell(RunEvent::Starts { package: &package, slot: &name });
         self.starts += 1;
@@ -350,6 +359,7 @@ impl Master<'_> {
         match RunningTask::start(&words, order, (index, slot, self.starts), sender) {
             Ok(task) => {
                 self.slots.started(slot);
+                self.now.begin(index, now);
                 self.running.insert(index, task);
                 Ok(())
             }
@@ -391,7 +401,19 @@ impl Master<'_> {
         task.heard = Instant::now();
         match message {
             TaskMessage::Event(TaskEvent::End(end)) => self.take_end(index, end, false, tell),
-            TaskMessage::Event(_) => Ok(()),
+            TaskMessage::Event(TaskEvent::Started { host, .. }) => {
+                self.now.note(index, |package| package.host = Some(host));
+                Ok(())
+            }
+            TaskMessage::Event(TaskEvent::Alive { memory, .. }) => {
+                self.now.note(index, |package| package.memory = memory);
+                Ok(())
+            }
+            TaskMessage::Event(TaskEvent::Phase(phase)) => {
+                tell(RunEvent::Phase { package: &task.order.package, phase: &phase });
+                self.now.note(index, |package| package.phase = Some(phase));
+                Ok(())
+            }
             TaskMessage::Gone(said) => {
                 let exit = task.exit().map(|exit| format!(" ({exit})")).unwrap_or_default();
                 let said = if said.is_empty() { said } else { format!(": {said}") };

@@ -2,12 +2,18 @@
 
 mod beginning;
 mod carry_out;
+mod changes;
+mod decision;
 mod distfiles;
+mod dry_run;
 mod ending;
+mod entering;
 mod fetch_queue;
+mod foresight;
 mod journal_file;
 mod master;
 mod messages;
+mod now_file;
 mod orders;
 mod probing;
 mod request;
@@ -17,11 +23,16 @@ mod running_task;
 mod slot_command;
 mod status;
 mod telling;
+mod why;
 
 pub use request::{RunError, RunEvent, RunRequest};
 pub use results::{EndedRun, RunOutcome};
 
 pub use carry_out::run;
+pub use changes::has_changed;
+pub use dry_run::plan_run;
+pub use entering::{EnterPackageError, EnterRequest, enter};
 pub use master::TASK_PROCESS;
-pub use status::{RunStatus, RunningPackage, read_status};
-pub use telling::base_of;
+pub use now_file::RunningPackage;
+pub use status::{RunStatus, read_status};
+pub use why::{NeededPackage, PackageReasons, why};

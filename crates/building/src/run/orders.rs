@@ -1,77 +1,100 @@
 //! What a task is told.
 
-use patchadm_bulk::conf::{LimitChanges, Limits};
-use patchadm_bulk::records::Record;
-use patchadm_bulk::result::{Key, KeyInputs};
+use std::collections::HashMap;
+
+use patchadm_bulk::conf::Limits;
+use patchadm_bulk::records::{Record, Records};
+use patchadm_bulk::resolve::Resolution;
+use patchadm_bulk::result::{Digest, Key, KeyInputs};
 
 use super::master::Master;
 use crate::fetching::WantedDistfile;
-use crate::keys::{has_network, means, source_date_epoch};
+use crate::keys::{has_network, source_date_epoch};
+use crate::pool::PoolEntry;
 use crate::task::order::{TASK_FORMAT, TaskOrder};
+use crate::tree::record_text;
+use crate::work::Work;
+
+/// What the order of a task is made of, besides what was decided about it.
+pub(super) struct OrderInput<'a> {
+    pub(super) work: &'a Work,
+    /// The digest of the base.
+    pub(super) base: Digest,
+    pub(super) records: &'a Records,
+    pub(super) resolution: &'a Resolution,
+    /// The results of all that the package needs.
+    pub(super) results: &'a HashMap<u32, PoolEntry>,
+    pub(super) run: u64,
+    pub(super) slot: &'a str,
+    pub(super) jobs: u32,
+    /// The time, RFC 3339.
+    pub(super) time: String,
+}
+
+/// Returns the order of a task.
+pub(super) fn task_order(
+    input: &OrderInput<'_>,
+    index: u32,
+    (key, inputs): (Key, KeyInputs),
+    limits: Limits,
+    checks_only: bool,
+) -> TaskOrder {
+    let (conf, record) = (&input.work.conf, input.records.get(index));
+    let pkgname = |index: &u32| input.records.get(*index).map(Record::pkgname);
+    let install = input.resolution.to_install(index);
+    let keys = install.iter().filter_map(|need| {
+        let entry = input.results.get(need)?;
+        Some((entry.result.pkgname.clone(), entry.result.key))
+    });
+    let is_run = |place: usize| record.is_some_and(|record| record.is_run_depends(place));
+    let needs = input.resolution.found(index).iter().enumerate();
+    let needs = needs.filter(|(place, _)| is_run(*place)).filter_map(|(_, found)| pkgname(&(*found)?));
+    let variables = record.map(Record::multi_version).unwrap_or_default().into_iter();
+    TaskOrder {
+        task: TASK_FORMAT,
+        work: input.work.path.to_string_lossy().into_owned(),
+        run: input.run,
+        package: pkgname(&index).map(ToString::to_string).unwrap_or_default(),
+        location: record.map(|record| record.location().to_string()).unwrap_or_default(),
+        key,
+        inputs,
+        record: record_text(input.records, input.resolution, index),
+        distfiles: record.map(WantedDistfile::of).unwrap_or_default(),
+        install: keys.collect(),
+        needs: needs.map(ToString::to_string).collect(),
+        limits,
+        jobs: input.jobs,
+        slot: input.slot.to_owned(),
+        source_date_epoch: record.map(|record| source_date_epoch(conf, record)).unwrap_or_default(),
+        has_network: record.is_some_and(|record| has_network(conf, record)),
+        base: input.base.to_string(),
+        checks_only,
+        time: input.time.clone(),
+        variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+    }
+}
 
 impl Master<'_> {
-    /// Returns the limits of a package; the reason where its record asks for more than it may.
-    pub(super) fn limits(&self, record: &Record) -> Result<Limits, String> {
-        let words: Vec<String> =
-            record.limits().iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let asked = LimitChanges::parse(&words.join(" ")).map_err(|error| format!("LIMITS: {error}"))?;
-        let conf = &self.request.work.conf;
-        conf.limits_of(&asked, |pattern| means(pattern, record)).map_err(|error| error.to_string())
-    }
-
     /// Returns the order of a task.
     pub(super) fn order(
         &self,
         index: u32,
-        (key, inputs): (Key, KeyInputs),
+        decided: (Key, KeyInputs),
         limits: Limits,
         (slot, checks_only): (usize, bool),
     ) -> TaskOrder {
-        let request = self.request;
-        let record = self.records.get(index);
-        let pkgname = |index: &u32| self.records.get(*index).map(Record::pkgname);
-        let depends: Vec<_> = self.resolution.depends(index).iter().filter_map(pkgname).collect();
-        let mut text = Vec::new();
-        if let Some(record) = record {
-            // Writing to memory cannot fail.
-            let _ = self.records.write_record(record, &depends, &mut text);
-        }
-        let install = self.resolution.to_install(index);
-        let keys = install.iter().filter_map(|need| {
-            let entry = self.entries.get(need)?;
-            Some((entry.result.pkgname.clone(), entry.result.key))
-        });
-        let is_run = |place: usize| record.is_some_and(|record| record.is_run_depends(place));
-        let needs = self.resolution.found(index).iter().enumerate();
-        let needs = needs.filter(|(place, _)| is_run(*place)).filter_map(|(_, found)| pkgname(&(*found)?));
-        let epoch = record.map(|record| source_date_epoch(&request.work.conf, record)).unwrap_or_default();
-        TaskOrder {
-            task: TASK_FORMAT,
-            work: request.work.path.to_string_lossy().into_owned(),
+        let input = OrderInput {
+            work: self.request.work,
+            base: self.request.base.1,
+            records: self.records,
+            resolution: self.resolution,
+            results: &self.entries,
             run: self.run,
-            package: pkgname(&index).map(ToString::to_string).unwrap_or_default(),
-            location: record.map(|record| record.location().to_string()).unwrap_or_default(),
-            key,
-            inputs,
-            record: String::from_utf8_lossy(&text).into_owned(),
-            distfiles: record.map(WantedDistfile::of).unwrap_or_default(),
-            install: keys.collect(),
-            needs: needs.map(ToString::to_string).collect(),
-            limits,
+            slot: self.slots.get(slot).map(|used| used.slot.name.as_str()).unwrap_or_default(),
             jobs: self.jobs(slot),
-            slot: self.slots.get(slot).map(|used| used.slot.name.clone()).unwrap_or_default(),
-            source_date_epoch: epoch,
-            has_network: record.is_some_and(|record| has_network(&request.work.conf, record)),
-            base: request.base.1.to_string(),
-            checks_only,
-            time: (request.time)(),
-            variables: record
-                .map(|record| record.multi_version())
-                .unwrap_or_default()
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect(),
-        }
+            time: (self.request.time)(),
+        };
+        task_order(&input, index, decided, limits, checks_only)
     }
 
     /// Returns how many jobs a task of a slot may run.

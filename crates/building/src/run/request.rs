@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::base::BaseLayer;
 use crate::driver::{Driver, DriverError};
+use crate::report_inputs::RenderPage;
 use crate::runs::journal_path;
 use crate::sandbox::BuildUser;
 use crate::scan::ScanError;
@@ -47,6 +48,8 @@ pub struct RunRequest<'a> {
     pub program: &'a Path,
     /// How distfiles are fetched.
     pub http: &'a HttpSettings,
+    /// Formats the page of the run.
+    pub page: RenderPage<'a>,
     /// Returns the time, RFC 3339.
     pub time: &'a (dyn Fn() -> String + Sync),
     /// Returns the nanoseconds since 1970.
@@ -75,6 +78,18 @@ pub enum RunEvent<'a> {
         package: &'a str,
         /// The slot.
         slot: &'a str,
+    },
+    /// A phase of a build begins.
+    Phase {
+        /// PKGNAME.
+        package: &'a str,
+        /// The phase.
+        phase: &'a str,
+    },
+    /// A package is not being built any more, and may be later: its machine failed, or the run ends.
+    PutBack {
+        /// PKGNAME.
+        package: &'a str,
     },
     /// A package came to a state.
     Ends {

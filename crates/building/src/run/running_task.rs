@@ -25,6 +25,8 @@ pub(super) struct RunningTask {
     pub(super) order: TaskOrder,
     /// The number of its slot.
     pub(super) slot: usize,
+    /// When it began.
+    pub(super) began: Instant,
     /// When it was heard of last.
     pub(super) heard: Instant,
 }
@@ -49,7 +51,8 @@ impl RunningTask {
             let _ = to_end.send(RunMessage::Task { package, start, message: TaskMessage::Gone(said) });
         };
         output.read_apart(u64::MAX, each, gone);
-        Ok(Self { command, start, order, slot, heard: Instant::now() })
+        let began = Instant::now();
+        Ok(Self { command, start, order, slot, began, heard: began })
     }
 
     /// Asks the task to end: it kills everything of it.

@@ -1,20 +1,11 @@
 //! How far a run is, for a reader without a lock.
 
 use patchadm_bulk::journal::{RunEnd, StateCounts};
-use serde::Serialize;
 
+use super::now_file::{RunNow, RunningPackage, read_now};
 use super::request::RunError;
-use crate::runs::read_journal;
+use crate::runs::{find_run, read_journal};
 use crate::work::{RUNS, Work, numbered_directories};
-
-/// A package that is being built.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RunningPackage {
-    /// PKGNAME.
-    pub package: String,
-    /// The slot.
-    pub slot: String,
-}
 
 /// How far a run is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,27 +16,41 @@ pub struct RunStatus {
     pub began: String,
     /// When it ended, RFC 3339.
     pub ended: Option<String>,
+    /// Whether it goes on at this moment.
+    pub goes_on: bool,
     /// How many packages came to each state.
     pub counts: StateCounts,
     /// What is being built, or was when the run was cut off.
     pub running: Vec<RunningPackage>,
+    /// How long the rest was expected to take: when that was, RFC 3339, and the milliseconds from then on.
+    pub expected: Option<(String, u64)>,
 }
 
 /// Reads how far a run is, or the last one; `None` where there is none.
 pub fn read_status(work: &Work, run: Option<u64>) -> Result<Option<RunStatus>, RunError> {
+    // Asked first: a run that ends meanwhile has an end in its journal.
+    let is_locked = work.is_locked()?;
     let runs = work.directory(RUNS)?;
     let numbers = numbered_directories(&runs)?;
-    let Some(run) = run.or_else(|| numbers.iter().copied().max()).filter(|run| numbers.contains(run)) else {
-        return Ok(None);
-    };
+    let last = numbers.iter().copied().max();
+    let Some(run) = run.or(last).filter(|run| numbers.contains(run)) else { return Ok(None) };
+    let now = find_run(&runs, run)?.map(|dir| read_now(&dir)).transpose()?.unwrap_or_default();
     let read = read_journal(&runs, run)?.map_err(|error| RunError::damaged_journal(work, run, error))?;
     Ok(read.map(|(state, _)| {
         let ended = match &state.end {
             RunEnd::Unfinished => None,
             RunEnd::Ended { at, .. } | RunEnd::Abandoned { at } => Some(at.clone()),
         };
+        let goes_on = ended.is_none() && is_locked && Some(run) == last;
         let counts = state.counts();
-        let running = state.running.into_iter().map(|(package, slot)| RunningPackage { package, slot });
-        RunStatus { run, began: state.began, ended, counts, running: running.collect() }
+        let running = state.running.into_iter().map(|(package, slot)| running_package(&now, package, slot));
+        let expected = now.at.clone().zip(now.left_ms).filter(|_| goes_on);
+        RunStatus { run, began: state.began, ended, goes_on, counts, running: running.collect(), expected }
     }))
+}
+
+/// Returns what is known of a package that is being built.
+fn running_package(now: &RunNow, package: String, slot: String) -> RunningPackage {
+    let known = now.running.iter().find(|known| known.package == package && known.slot == slot);
+    known.cloned().unwrap_or(RunningPackage { package, slot, ..RunningPackage::default() })
 }

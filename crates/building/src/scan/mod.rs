@@ -7,7 +7,7 @@ pub(crate) mod seen_files;
 
 pub use agent::serve_scan;
 pub(crate) use reading::path_in_tree;
-pub use reading::{ScanError, ScanRequest, ScanResult, scan};
+pub use reading::{ScanError, ScanRequest, ScanResult, is_as_scanned, scan};
 
 /// The argument that makes the program the process inside a sandbox that calls `scan`.
 pub const SCAN_PROCESS: &str = "__bulk-scan";

@@ -17,7 +17,7 @@ use super::seen_files::{RecipeFile, digest_of, files_of_recipe, seen_now, status
 use crate::base::BaseLayer;
 use crate::driver::Driver;
 use crate::sandbox::BuildUser;
-use crate::work::{PROGRAM, Work};
+use crate::work::{PROGRAM, SCAN, Work};
 
 /// The largest scan cache, in bytes.
 const LARGEST_CACHE: u64 = 1 << 30;
@@ -39,6 +39,8 @@ pub struct ScanRequest<'a> {
     pub names: &'a [String],
     /// Whether nothing that is known is believed.
     pub is_full: bool,
+    /// Whether what is found is written down for the next time.
+    pub is_kept: bool,
     /// How many calls run at a time.
     pub slots: usize,
     /// The nanoseconds since 1970.
@@ -81,7 +83,7 @@ pub enum ScanError {
 
 /// Scans a tree.
 pub fn scan(request: &ScanRequest<'_>) -> Result<ScanResult, ScanError> {
-    let dir = request.work.directory("scan")?;
+    let dir = request.work.directory(SCAN)?;
     let mut notes = Vec::new();
     let cache = if request.is_full { ScanCache::default() } else { read_cache(&dir, &mut notes)? };
     let mut scan =
@@ -98,9 +100,28 @@ pub fn scan(request: &ScanRequest<'_>) -> Result<ScanResult, ScanError> {
     if request.names.is_empty() {
         scan.cache.retain(|location| all.contains(location));
     }
-    dir.replace_file(PROGRAM, CACHE, &scan.cache.to_bytes(), Mode::of(0o644))?;
+    if request.is_kept {
+        dir.replace_file(PROGRAM, CACHE, &scan.cache.to_bytes(), Mode::of(0o644))?;
+    }
     let (scanned, reused) = scan.counts;
     Ok(ScanResult { records, locations: all.len(), scanned, reused, notes })
+}
+
+/// Tells whether a tree is as the last scan found it: no file that was read has changed, and no location came or went. With
+/// names only what is known of their locations is looked at.
+pub fn is_as_scanned(request: &ScanRequest<'_>) -> Result<bool, ScanError> {
+    let dir = request.work.directory(SCAN)?;
+    let cache = read_cache(&dir, &mut Vec::new())?;
+    let known: BTreeSet<String> = cache.locations().map(str::to_owned).collect();
+    let mut scan =
+        TreeScan { request, cache, unchanged: BTreeMap::new(), texts: BTreeMap::new(), counts: (0, 0) };
+    if known.is_empty() || !known.iter().all(|location| scan.known(location).is_some()) {
+        return Ok(false);
+    }
+    if !request.names.is_empty() {
+        return Ok(true);
+    }
+    Ok(scan.listing()?.iter().map(|location| location.as_str().to_owned()).eq(known))
 }
 
 /// Reads what is known. Damage is told, and then nothing is known.

@@ -1,39 +1,30 @@
 //! A package is built: in a sandbox with what it needs installed, and what comes out is packed, checked and kept.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use patchadm_bulk::conf::{CheckLevel, LimitName, Limits, SandboxMount};
+use patchadm_bulk::conf::{CheckLevel, LimitName, Limits};
 use patchadm_bulk::journal::FailureCause;
 use patchadm_core::namespaces::EnclosureEnd;
-use patchadm_rootfs::Dir;
-use patchadm_svr4::package::{Mode, Params};
+use patchadm_svr4::package::Params;
 use rustix::fs::MemfdFlags;
 
+use super::build_sandbox::{build_command, build_root, install, lay_out};
 use super::checking::check;
 use super::inputs::{BuildCosts, TaskInputs};
-use super::installing::installed_set;
 use super::keeping::{KeptBuild, copy_result, keep, keep_check};
 use super::made_pkginfo::PackageIdentity;
 use super::order::{TaskEnd, TaskEvent, TaskFailure};
 use super::packing::{PackedResult, PackingInput, pack};
-use super::place::lay_out_temporary;
 use super::sandbox_run::{fail_if_full, run_to_end};
 use super::step::{StepError, TaskError};
 use super::teller::TaskTeller;
 use crate::driver::DRIVER_INSIDE;
-use crate::fetching::copy_distfiles;
-use crate::file_copy::copy_file;
 use crate::keys::{changed_file, machine_type};
-use crate::pool::PoolEntry;
 use crate::runs::log_directory;
-use crate::sandbox::{
-    BuildRoot, BuildUser, SandboxCommand, SandboxEnd, SandboxLimits, SandboxWatch, StopCause, TaskLog,
-    enclosure, environment,
-};
+use crate::sandbox::{SandboxEnd, SandboxLimits, SandboxWatch, StopCause, TaskLog, enclosure};
 
 /// Carries out the task.
 pub(super) fn build(inputs: &TaskInputs<'_>, teller: &TaskTeller) -> Result<TaskEnd, TaskError> {
@@ -57,7 +48,7 @@ fn steps(
     let name = format!("{}.log", order.package);
     logs.remove(name.as_bytes())?;
     let mut log = TaskLog::begin(logs.create(name.as_bytes())?, order.limits.get(LimitName::Output));
-    let layer = install(inputs, &mut log, teller)?;
+    let layer = install(inputs, &mut log, &mut |memory, bytes| teller.tick(memory, bytes))?;
     let results = inputs.place.empty("results")?;
     let packed = if order.checks_only {
         copy_result(inputs, &results)?
@@ -100,43 +91,6 @@ fn built(
     pack_output(inputs)
 }
 
-/// Installs what the package needs.
-fn install(
-    inputs: &TaskInputs<'_>,
-    log: &mut TaskLog,
-    teller: &TaskTeller,
-) -> Result<Option<PathBuf>, StepError> {
-    let mut ticks = |memory, bytes| teller.tick(memory, bytes);
-    let packages: Vec<&PoolEntry> = inputs.install.iter().collect();
-    let base = (inputs.base, inputs.order.base.as_str());
-    installed_set(&inputs.work.conf.build_dir, base, &packages, inputs.place, (log, &mut ticks))
-}
-
-/// Puts into the place of the task what the build finds there.
-fn lay_out(inputs: &TaskInputs<'_>) -> Result<(), StepError> {
-    let place = inputs.place;
-    lay_out_temporary(&Dir::of_host(&place.part("upper"))?)?;
-    if let BuildUser::Ids(uid, gid) = inputs.user {
-        for part in ["work", "out"] {
-            place.dir.set_owner(part.as_bytes(), Some(uid), Some(gid))?;
-        }
-    }
-    let packages = place.empty("packages")?;
-    for entry in inputs.install {
-        let from = Dir::of_host(&entry.path)?;
-        for (file, _, _) in entry.result.stored_files() {
-            if packages.look(file.as_bytes())?.is_none() {
-                copy_file(&from, file.as_bytes(), &packages, file.as_bytes())?;
-                packages.set_mode(file.as_bytes(), Mode::of(0o644))?;
-            }
-        }
-    }
-    place.empty("distfiles")?;
-    let (from, to) = (&inputs.work.conf.distfiles, place.part("distfiles"));
-    let copied = copy_distfiles(from, &to, &inputs.order.distfiles)?;
-    Ok(copied.map_err(|detail| TaskFailure::of(FailureCause::Distfile, detail))?)
-}
-
 /// Runs the build.
 fn run(
     inputs: &TaskInputs<'_>,
@@ -146,20 +100,8 @@ fn run(
     costs: &mut BuildCosts,
 ) -> Result<(), StepError> {
     let (order, place) = (inputs.order, inputs.place);
-    let root = BuildRoot {
-        lower: layer.into_iter().map(Path::to_owned).chain([inputs.base.layer.clone()]).collect(),
-        upper: place.part("upper"),
-        scratch: place.part("scratch"),
-        host: inputs.base.mounted.clone(),
-        mounts: mounts(inputs),
-    };
-    let command = SandboxCommand {
-        words: vec![format!("{DRIVER_INSIDE}/build").into()],
-        environment: build_environment(inputs),
-        directory: "/work".to_owned(),
-        user: inputs.user,
-        has_network: order.has_network,
-    };
+    let root = build_root(inputs, layer);
+    let command = build_command(inputs, vec![format!("{DRIVER_INSIDE}/build").into()]);
     let limits = sandbox_limits(&order.limits);
     let enclosure = enclosure(&root, command, &limits, Some(place.inside()));
     let input = record_file(&order.record)?;
@@ -228,56 +170,6 @@ fn sandbox_limits(limits: &Limits) -> SandboxLimits {
         processes: limits.get(LimitName::Processes),
         disk: limits.get(LimitName::Disk),
     }
-}
-
-/// Returns what is mounted in the sandbox of a build.
-fn mounts(inputs: &TaskInputs<'_>) -> Vec<SandboxMount> {
-    let conf = &inputs.work.conf;
-    let part = |name: &str, is_writable| SandboxMount {
-        is_writable,
-        source: inputs.place.part(name),
-        target: format!("/{name}").into(),
-    };
-    let own = [
-        SandboxMount::read_only(&conf.tree, "/tree"),
-        SandboxMount::read_only(&inputs.driver.directory, DRIVER_INSIDE),
-        part("packages", false),
-        part("distfiles", false),
-        part("work", true),
-        part("out", true),
-    ];
-    let network = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"]
-        .map(Path::new)
-        .into_iter()
-        .filter(|path| inputs.order.has_network && path.exists())
-        .map(|path| SandboxMount::read_only(path, path));
-    own.into_iter().chain(conf.mounts.iter().cloned()).chain(network).collect()
-}
-
-/// Returns the environment of a build: nothing of the caller's.
-fn build_environment(inputs: &TaskInputs<'_>) -> Vec<(OsString, OsString)> {
-    let order = inputs.order;
-    let (jobs, epoch) = (order.jobs.to_string(), order.source_date_epoch.to_string());
-    let own = [
-        ("HOME", "/work"),
-        ("TMPDIR", "/tmp"),
-        ("SHELL", "/bin/sh"),
-        ("USER", "build"),
-        ("LOGNAME", "build"),
-        ("PKGNAME", &order.package),
-        ("PKG_LOCATION", &order.location),
-        ("TREE", "/tree"),
-        ("DISTDIR", "/distfiles"),
-        ("PACKAGES", "/packages"),
-        ("OUT", "/out"),
-        ("DESTDIR", "/out/root"),
-        ("JOBS", &jobs),
-        ("SOURCE_DATE_EPOCH", &epoch),
-    ];
-    let of_conf = inputs.work.conf.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let of_record = order.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let variables: Vec<_> = own.into_iter().chain(of_conf).chain(of_record).collect();
-    environment(&variables)
 }
 
 /// Returns a file with the record, from which the build reads it as its standard input. It is in memory: a file of the disk

@@ -2,8 +2,10 @@
 //!
 //! A task is a process of its own, wherever it runs; [`serve_task`] is that process.
 
+mod build_sandbox;
 mod building;
 mod checking;
+pub(crate) mod entering;
 mod inputs;
 mod installing;
 mod keeping;
@@ -17,6 +19,7 @@ mod serving;
 mod step;
 mod teller;
 
+pub use entering::{EnterSandboxError, EnteringCommand};
 pub use made_pkginfo::PackageIdentity;
 pub(crate) use probing::VERSION;
 pub use probing::{PROBE_PROCESS, serve_probe};

@@ -45,6 +45,11 @@ impl BuildRecord {
         line
     }
 
+    /// Tells whether a name means the package that was built: its PKGNAME, its name without version, or its location.
+    pub fn is_meant_by(&self, name: &str) -> bool {
+        [self.package.as_str(), name_of(&self.package), self.location.as_str()].contains(&name)
+    }
+
     /// Reads a line without its newline.
     fn parse(line: &[u8]) -> Option<Self> {
         serde_json::from_slice(line).ok()
@@ -175,6 +180,21 @@ mod tests {
         assert_eq!(estimates.peak_memory_of("gcc-15"), Some(600));
         assert_eq!(estimates.peak_memory_of("new-2"), Some(2));
         assert_eq!(BuildEstimates::of([]).median_of_all(), None);
+    }
+
+    #[test]
+    fn a_name_is_a_pkgname_a_name_without_version_or_a_location() {
+        let build = build("php-fpm-8.1", PackageState::Done, 1);
+        for (name, is_meant) in [
+            ("php-fpm-8.1", true),
+            ("php-fpm", true),
+            ("a/b", true),
+            ("php", false),
+            ("8.1", false),
+            ("a", false),
+        ] {
+            assert_eq!(build.is_meant_by(name), is_meant, "{name}");
+        }
     }
 
     #[test]

@@ -112,12 +112,21 @@ impl Graph {
 
     /// Returns these packages and all that they need, directly or not, in order of the indices.
     pub fn with_needs(&self, wanted: &[u32]) -> Vec<u32> {
+        self.reached(wanted, |index| self.needs(index))
+    }
+
+    /// Returns these packages and all that need them, directly or not, in order of the indices.
+    pub fn with_dependents(&self, packages: &[u32]) -> Vec<u32> {
+        self.reached(packages, |index| self.dependents(index))
+    }
+
+    fn reached<'a>(&'a self, from: &[u32], next: impl Fn(u32) -> &'a [u32]) -> Vec<u32> {
         let mut is_taken = vec![false; self.len()];
-        let mut waiting = wanted.to_vec();
+        let mut waiting = from.to_vec();
         while let Some(index) = waiting.pop() {
             if let Some(taken @ false) = is_taken.get_mut(index as usize) {
                 *taken = true;
-                waiting.extend(self.needs(index));
+                waiting.extend(next(index));
             }
         }
         self.indices().filter(|&index| is_taken[index as usize]).collect()
@@ -143,5 +152,7 @@ mod tests {
         let graph = Graph::new([vec![1], vec![2], vec![], vec![2], vec![4]]);
         assert_eq!(graph.with_needs(&[0, 9]), [0, 1, 2]);
         assert_eq!(graph.with_needs(&[4, 3]), [2, 3, 4]);
+        assert_eq!(graph.with_dependents(&[1]), [0, 1]);
+        assert_eq!(graph.with_dependents(&[2, 9]), [0, 1, 2, 3]);
     }
 }

@@ -1,0 +1,124 @@
+//! The sandbox of a package is entered as its next build would find it.
+
+use patchadm_bulk::result::Digest;
+use patchadm_core::namespaces::EnclosureEnd;
+
+use super::decision::DecisionInput;
+use super::foresight::{Fate, Foresight};
+use super::journal_file::known_runs;
+use super::orders::{OrderInput, task_order};
+use super::request::RunError;
+use crate::base::BaseLayer;
+use crate::driver::Driver;
+use crate::pool::{Pool, PoolEntry};
+use crate::sandbox::BuildUser;
+use crate::task::entering::{EnterSandboxError, EnteredTask, EnteringCommand, enter_sandbox};
+use crate::tree::KnownTree;
+use crate::work::Work;
+
+/// The name of the slot that somebody works in who builds by hand.
+const SLOT: &str = "local";
+
+/// The sandbox that is wanted.
+pub struct EnterRequest<'a> {
+    /// The directory of the bulk build.
+    pub work: &'a Work,
+    /// The driver.
+    pub driver: &'a Driver,
+    /// The base and its digest.
+    pub base: (&'a BaseLayer, Digest),
+    /// Under whose ids builds run.
+    pub user: BuildUser,
+    /// What the last scan found.
+    pub tree: &'a KnownTree,
+    /// The package.
+    pub package: u32,
+    /// Whether the network of the host is visible, whatever the configuration says.
+    pub has_network: bool,
+    /// The processors of this machine.
+    pub cores: u32,
+    /// The time, RFC 3339.
+    pub time: String,
+}
+
+/// The reasons why the sandbox of a package was not entered.
+#[derive(Debug, thiserror::Error)]
+pub enum EnterPackageError {
+    /// What is known of runs and results.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// It cannot be built, or something that it needs has no result.
+    #[error("the sandbox of {package} cannot be made: {reason}")]
+    NotReady {
+        /// PKGNAME.
+        package: String,
+        /// What is wrong, and what helps.
+        reason: String,
+    },
+    /// The sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] EnterSandboxError),
+}
+
+impl From<patchadm_rootfs::RootError> for EnterPackageError {
+    fn from(error: patchadm_rootfs::RootError) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+/// Runs a command in the sandbox of a package, before its build. For a process that does nothing else.
+pub fn enter(
+    request: &EnterRequest<'_>,
+    command: EnteringCommand<'_>,
+) -> Result<EnclosureEnd, EnterPackageError> {
+    let (work, tree) = (request.work, request.tree);
+    let known = known_runs(work, false)?;
+    let pool = Pool::open(&work.conf.pool)?;
+    let package = tree.pkgname(request.package);
+    let not_ready = |reason: String| EnterPackageError::NotReady { package: package.clone(), reason };
+    // Built as if nothing were there, since that is what somebody who enters will do.
+    let rebuild = [package.clone()];
+    let input = DecisionInput {
+        conf: &work.conf,
+        records: &tree.records,
+        resolution: &tree.resolution,
+        pool: &pool,
+        known: &known,
+        rebuild: &rebuild,
+        retries: true,
+    };
+    let with_needs = tree.resolution.graph().with_needs(&[request.package]);
+    let mut foresight = Foresight::of(input, (request.driver, request.base.1), with_needs.into_iter())?;
+    let install = tree.resolution.to_install(request.package);
+    if let Some(need) = install.iter().find(|need| !foresight.results.contains_key(need)) {
+        let need = tree.pkgname(*need);
+        return Err(not_ready(format!("{need} has no result; `patchadm bulk run` of {need} makes one")));
+    }
+    let why = foresight.why(request.package)?;
+    let Some(Fate::Task(task)) = foresight.fates.remove(&request.package) else { return Err(not_ready(why)) };
+    let order = OrderInput {
+        work,
+        base: request.base.1,
+        records: &tree.records,
+        resolution: &tree.resolution,
+        results: &foresight.results,
+        run: known.greatest,
+        slot: SLOT,
+        jobs: work.conf.cores.unwrap_or(request.cores).max(1),
+        time: request.time.clone(),
+    };
+    let mut order = task_order(&order, request.package, (task.key, task.inputs), task.limits, false);
+    order.has_network |= request.has_network;
+    let install: Vec<PoolEntry> =
+        install.iter().filter_map(|need| foresight.results.get(need).cloned()).collect();
+    let entered = EnteredTask {
+        work,
+        driver: request.driver,
+        base: request.base.0,
+        user: request.user,
+        pool: &pool,
+        order: &order,
+        install: &install,
+    };
+    Ok(enter_sandbox(&entered, command)?)
+}

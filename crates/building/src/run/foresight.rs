@@ -1,0 +1,184 @@
+//! What a run would do, as far as that can be known before anything is built.
+
+use std::collections::{BTreeMap, HashMap};
+
+use patchadm_bulk::journal::PackageOutcome;
+use patchadm_bulk::resolve::PackageState as Resolved;
+use patchadm_bulk::result::{Digest, InputDifference, KeyInputs};
+use patchadm_bulk::schedule::{Outcome, Schedule};
+use patchadm_rootfs::RootError;
+
+use super::decision::{DecidedTask, Decision, DecisionInput, decide, inputs_of_success};
+use crate::driver::Driver;
+use crate::keys::KeyMaker;
+use crate::pool::PoolEntry;
+
+/// How many changed inputs are named.
+const NAMED_INPUTS: usize = 3;
+
+/// What is to become of a package.
+#[derive(Debug)]
+pub(super) enum Fate {
+    /// Its result is there.
+    Result,
+    /// Its task runs.
+    Task(Box<DecidedTask>),
+    /// This package is built first, and the bytes of its result decide.
+    After(u32),
+    /// It was never built, and is when what it needs is.
+    First,
+    /// It failed with the same inputs in this run.
+    Remembered { run: u64, outcome: Box<PackageOutcome>, inputs: KeyInputs },
+    /// It is not built, for this reason.
+    Stuck(String),
+}
+
+/// What is to become of packages.
+pub(super) struct Foresight<'a> {
+    input: DecisionInput<'a>,
+    keys: KeyMaker<'a>,
+    pub(super) results: HashMap<u32, PoolEntry>,
+    pub(super) fates: BTreeMap<u32, Fate>,
+}
+
+impl<'a> Foresight<'a> {
+    /// Finds out what is to become of these packages, among which is all that they need.
+    pub(super) fn of(
+        input: DecisionInput<'a>,
+        (driver, base): (&Driver, Digest),
+        packages: impl Iterator<Item = u32>,
+    ) -> Result<Self, RootError> {
+        let keys = KeyMaker::of(input.conf, driver, base);
+        let mut foresight = Self { input, keys, results: HashMap::new(), fates: BTreeMap::new() };
+        let mut open = Vec::new();
+        for index in packages {
+            match foresight.known_reason(index) {
+                Some(reason) => _ = foresight.fates.insert(index, Fate::Stuck(reason)),
+                None => open.push(index),
+            }
+        }
+        open.sort_unstable();
+        let is_task = |index: u32| open.binary_search(&index).is_ok();
+        // In any order in which what a package needs precedes it.
+        let mut schedule = Schedule::new(input.resolution.graph(), &[], &[], is_task);
+        while let Some(index) = schedule.next_ready() {
+            let fate = foresight.fate_of(index)?;
+            foresight.fates.insert(index, fate);
+            schedule.finished(index, Outcome::Done);
+        }
+        Ok(foresight)
+    }
+
+    /// Returns why a package cannot be built whatever is tried.
+    fn known_reason(&self, index: u32) -> Option<String> {
+        match self.input.resolution.state(index) {
+            Some(Resolved::Prefailed(reason)) => Some(reason.to_string()),
+            Some(Resolved::IndirectPrefailed(because)) => {
+                let names: Vec<String> = because.iter().map(|index| self.name(*index)).collect();
+                Some(format!("it needs what cannot be built: {}", names.join(", ")))
+            }
+            Some(Resolved::Open) => None,
+            None => Some("it has no record".to_owned()),
+        }
+    }
+
+    fn fate_of(&mut self, index: u32) -> Result<Fate, RootError> {
+        let mut is_first = None;
+        for need in self.input.resolution.to_install(index) {
+            match self.fates.get(&need) {
+                Some(Fate::Result) => {}
+                Some(Fate::Task(task)) if task.unchecked.is_some() => {}
+                Some(Fate::Task(_) | Fate::After(_) | Fate::First) => {
+                    is_first.get_or_insert(need);
+                }
+                Some(Fate::Remembered { run, .. }) => {
+                    return Ok(Fate::Stuck(format!(
+                        "it needs {}, which failed in run {run}",
+                        self.name(need)
+                    )));
+                }
+                Some(Fate::Stuck(_)) | None => {
+                    return Ok(Fate::Stuck(format!("it needs {}, which is not built", self.name(need))));
+                }
+            }
+        }
+        if let Some(need) = is_first {
+            let was_built = self.input.known.successes.contains_key(&self.name(index));
+            return Ok(if was_built { Fate::After(need) } else { Fate::First });
+        }
+        let pool = self.input.pool;
+        Ok(match decide(&self.input, &mut self.keys, index, &self.results, &mut |key| pool.find(key))? {
+            Decision::Unbuildable(reason) => Fate::Stuck(reason),
+            Decision::Remembered { run, outcome, inputs } => Fate::Remembered { run, outcome, inputs },
+            Decision::Result(entry) => {
+                self.results.insert(index, *entry);
+                Fate::Result
+            }
+            Decision::Task(mut task) => {
+                if let Some(entry) = &mut task.unchecked {
+                    self.results.insert(index, (**entry).clone());
+                }
+                Fate::Task(task)
+            }
+        })
+    }
+
+    /// Returns the reason for a fate, in words.
+    pub(super) fn why(&self, index: u32) -> Result<String, RootError> {
+        Ok(match self.fates.get(&index) {
+            Some(Fate::Result) => "its result is there".to_owned(),
+            Some(Fate::Task(task)) => self.why_task(index, task)?,
+            Some(Fate::After(need)) => {
+                format!("{} is built first, and the bytes of its result decide", self.name(*need))
+            }
+            Some(Fate::First) => "it was never built".to_owned(),
+            Some(Fate::Remembered { run, outcome, .. }) => {
+                let cause = outcome.cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
+                format!(
+                    "it failed in run {run}{cause}, and nothing has changed since; --retry tries it again"
+                )
+            }
+            Some(Fate::Stuck(reason)) => reason.clone(),
+            None => "it is not wanted".to_owned(),
+        })
+    }
+
+    fn why_task(&self, index: u32, task: &DecidedTask) -> Result<String, RootError> {
+        if task.is_rebuilt {
+            return Ok("it is asked for".to_owned());
+        }
+        if task.unchecked.is_some() {
+            return Ok("its result is there, and is to be checked".to_owned());
+        }
+        if let Some(damage) = &task.damage {
+            return Ok(damage.clone());
+        }
+        let Some(key) = self.input.known.successes.get(&self.name(index)) else {
+            return Ok("it was never built".to_owned());
+        };
+        if *key == task.key {
+            return Ok("its result is not in the pool any more".to_owned());
+        }
+        let Some(before) = inputs_of_success(self.input.pool, Some(key))? else {
+            return Ok("something has changed since its last success, whose result is gone".to_owned());
+        };
+        Ok(format!(
+            "changed since its last success: {}",
+            named_inputs(&task.inputs.differences_from(&before))
+        ))
+    }
+
+    fn name(&self, index: u32) -> String {
+        self.input.records.get(index).map(|record| record.pkgname().to_string()).unwrap_or_default()
+    }
+}
+
+/// Returns the names of the first of these inputs.
+pub(super) fn named_inputs(differing: &[InputDifference]) -> String {
+    let named: Vec<&str> =
+        differing.iter().take(NAMED_INPUTS).map(|difference| difference.input.as_str()).collect();
+    match differing.len().saturating_sub(NAMED_INPUTS) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
+}

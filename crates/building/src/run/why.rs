@@ -1,0 +1,182 @@
+//! Why a package is in its state: what it depends on, and which of that has changed since its last success.
+
+use patchadm_bulk::journal::{PackageOutcome, PackageState};
+use patchadm_bulk::resolve::PackageState as Resolved;
+use patchadm_bulk::result::{Digest, InputDifference, Key, KeyInputs};
+use serde::Serialize;
+
+use super::decision::{DecisionInput, inputs_of_success};
+use super::foresight::{Fate, Foresight, named_inputs};
+use super::journal_file::{KnownRuns, known_runs};
+use super::request::RunError;
+use crate::driver::Driver;
+use crate::pool::Pool;
+use crate::tree::KnownTree;
+use crate::work::Work;
+
+/// Something that a package needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NeededPackage {
+    /// The pattern in its record.
+    pub pattern: String,
+    /// What was found; `None` where nothing matches.
+    pub package: Option<String>,
+    /// Its state.
+    pub state: Option<PackageState>,
+}
+
+/// Why a package is in its state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PackageReasons {
+    /// PKGNAME.
+    pub package: String,
+    /// Its state in the last run that came to it.
+    pub state: PackageState,
+    /// The key of its result as its inputs are now, else as they were in that run; `None` where it never came so far.
+    pub key: Option<Key>,
+    /// The reason in words.
+    pub reason: String,
+    /// What it needs, in the order of its record.
+    pub needs: Vec<NeededPackage>,
+    /// How many packages need it, directly or not.
+    pub needed_by: u64,
+    /// Those that need it directly.
+    #[serde(skip)]
+    pub dependents: Vec<String>,
+    /// The inputs of its key that differ from its last success with another key, the most telling first.
+    pub differs: Vec<InputDifference>,
+}
+
+/// Finds out why a package is in its state. What the last scan found is believed; the files of its recipe are read.
+pub fn why(
+    work: &Work,
+    (driver, base): (&Driver, Digest),
+    tree: &KnownTree,
+    package: u32,
+) -> Result<PackageReasons, RunError> {
+    let known = known_runs(work, false)?;
+    let pool = Pool::open(&work.conf.pool)?;
+    let input = DecisionInput {
+        conf: &work.conf,
+        records: &tree.records,
+        resolution: &tree.resolution,
+        pool: &pool,
+        known: &known,
+        rebuild: &[],
+        retries: false,
+    };
+    let graph = tree.resolution.graph();
+    let with_needs = graph.with_needs(&[package]);
+    let foresight = Foresight::of(input, (driver, base), with_needs.into_iter())?;
+    let story = PackageStory { id: &work.id, tree, known: &known, pool: &pool, foresight: &foresight };
+    let (key, differs) = story.key_and_differences(package)?;
+    let mut dependents: Vec<String> =
+        graph.dependents(package).iter().map(|index| tree.pkgname(*index)).collect();
+    dependents.sort();
+    Ok(PackageReasons {
+        package: tree.pkgname(package),
+        state: story.state(package),
+        key,
+        reason: story.reason(package, &differs)?,
+        needs: story.needs(package),
+        needed_by: graph.with_dependents(&[package]).len().saturating_sub(1) as u64,
+        dependents,
+        differs,
+    })
+}
+
+/// What is known of packages.
+struct PackageStory<'a> {
+    /// The identity of the bulk build.
+    id: &'a str,
+    tree: &'a KnownTree,
+    known: &'a KnownRuns,
+    pool: &'a Pool,
+    foresight: &'a Foresight<'a>,
+}
+
+impl PackageStory<'_> {
+    /// Returns the outcome of a package in the last run, else the last one of its own.
+    fn outcome(&self, package: u32) -> Option<&PackageOutcome> {
+        let name = self.tree.pkgname(package);
+        let of_last = self.known.last.as_ref().and_then(|(state, _)| state.packages.get(&name));
+        of_last.or_else(|| self.known.outcomes.get(&name).map(|(_, outcome)| outcome))
+    }
+
+    fn state(&self, package: u32) -> PackageState {
+        let name = self.tree.pkgname(package);
+        if self.known.unfinished().is_some_and(|(state, _)| state.running.contains_key(&name)) {
+            return PackageState::Running;
+        }
+        match (self.tree.resolution.state(package), self.outcome(package)) {
+            (Some(Resolved::Prefailed(_)), _) => PackageState::Prefailed,
+            (Some(Resolved::IndirectPrefailed(_)), None) => PackageState::IndirectPrefailed,
+            (_, Some(outcome)) => outcome.state,
+            (_, None) => PackageState::Open,
+        }
+    }
+
+    /// Returns the key as the inputs are now, and what differs from the last success that had another one.
+    fn key_and_differences(&self, package: u32) -> Result<(Option<Key>, Vec<InputDifference>), RunError> {
+        let result = self.foresight.results.get(&package).map(|entry| &entry.result.inputs);
+        let inputs: Option<&KeyInputs> = match self.foresight.fates.get(&package) {
+            Some(Fate::Result) => result,
+            Some(Fate::Task(task)) => Some(&task.inputs),
+            Some(Fate::Remembered { inputs, .. }) => Some(inputs),
+            _ => None,
+        };
+        let Some(inputs) = inputs else {
+            return Ok((self.outcome(package).and_then(|outcome| outcome.key), Vec::new()));
+        };
+        let key = inputs.key();
+        let before = inputs_of_success(self.pool, self.success_with_another_key(package, &key))?;
+        Ok((Some(key), before.map(|before| inputs.differences_from(&before)).unwrap_or_default()))
+    }
+
+    /// Returns the key of the last success that had another key than this one, where it is that of a build.
+    fn success_with_another_key(&self, package: u32, key: &Key) -> Option<&Key> {
+        let name = self.tree.pkgname(package);
+        let last = self.known.successes.get(&name)?;
+        if last != key {
+            return Some(last);
+        }
+        // What was not built again had no reason to be.
+        let was_built = self.outcome(package).is_some_and(|outcome| outcome.state == PackageState::Done);
+        self.known.earlier_successes.get(&name).filter(|_| was_built)
+    }
+
+    fn needs(&self, package: u32) -> Vec<NeededPackage> {
+        let Some(record) = self.tree.records.get(package) else { return Vec::new() };
+        let found = self.tree.resolution.found(package).iter().copied().chain(std::iter::repeat(None));
+        let needs = record.all_depends().iter().zip(found).map(|(dependency, found)| NeededPackage {
+            pattern: dependency.pattern.to_string(),
+            package: found.map(|index| self.tree.pkgname(index)),
+            state: found.map(|index| self.state(index)),
+        });
+        needs.collect()
+    }
+
+    fn reason(&self, package: u32, differs: &[InputDifference]) -> Result<String, RunError> {
+        let why = self.foresight.why(package)?;
+        let entry = self.foresight.results.get(&package);
+        Ok(match self.foresight.fates.get(&package).zip(Some(entry)) {
+            Some((Fate::Result, Some(entry))) => {
+                let of_run = if entry.result.work == self.id {
+                    format!("run {}", entry.result.run)
+                } else {
+                    "another bulk build".to_owned()
+                };
+                if differs.is_empty() {
+                    format!(
+                        "its result of {of_run} is there, and nothing that it depends on has changed since"
+                    )
+                } else {
+                    format!("it was built in {of_run}, since this had changed: {}", named_inputs(differs))
+                }
+            }
+            Some((Fate::Task(_) | Fate::First, _)) => format!("the next run builds it: {why}"),
+            Some((Fate::After(_), _)) => format!("the next run may build it: {why}"),
+            _ => why,
+        })
+    }
+}

@@ -1,0 +1,128 @@
+//! The sandbox of a build: what lies in it, what is mounted, and the environment of its commands.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use patchadm_bulk::conf::SandboxMount;
+use patchadm_bulk::journal::FailureCause;
+use patchadm_rootfs::Dir;
+use patchadm_svr4::package::Mode;
+
+use super::inputs::TaskInputs;
+use super::installing::{Ticks, installed_set};
+use super::order::TaskFailure;
+use super::place::lay_out_temporary;
+use super::step::StepError;
+use crate::driver::DRIVER_INSIDE;
+use crate::fetching::copy_distfiles;
+use crate::file_copy::copy_file;
+use crate::pool::PoolEntry;
+use crate::sandbox::{BuildRoot, BuildUser, SandboxCommand, TaskLog, environment};
+
+/// Installs what the package needs; returns the layer with it, where it needs anything.
+pub(super) fn install(
+    inputs: &TaskInputs<'_>,
+    log: &mut TaskLog,
+    ticks: Ticks<'_>,
+) -> Result<Option<PathBuf>, StepError> {
+    let packages: Vec<&PoolEntry> = inputs.install.iter().collect();
+    let base = (inputs.base, inputs.order.base.as_str());
+    installed_set(&inputs.work.conf.build_dir, base, &packages, inputs.place, (log, ticks))
+}
+
+/// Puts into the place of the task what the build finds there.
+pub(super) fn lay_out(inputs: &TaskInputs<'_>) -> Result<(), StepError> {
+    let place = inputs.place;
+    lay_out_temporary(&Dir::of_host(&place.part("upper"))?)?;
+    if let BuildUser::Ids(uid, gid) = inputs.user {
+        for part in ["work", "out"] {
+            place.dir.set_owner(part.as_bytes(), Some(uid), Some(gid))?;
+        }
+    }
+    let packages = place.empty("packages")?;
+    for entry in inputs.install {
+        let from = Dir::of_host(&entry.path)?;
+        for (file, _, _) in entry.result.stored_files() {
+            if packages.look(file.as_bytes())?.is_none() {
+                copy_file(&from, file.as_bytes(), &packages, file.as_bytes())?;
+                packages.set_mode(file.as_bytes(), Mode::of(0o644))?;
+            }
+        }
+    }
+    place.empty("distfiles")?;
+    let (from, to) = (&inputs.work.conf.distfiles, place.part("distfiles"));
+    let copied = copy_distfiles(from, &to, &inputs.order.distfiles)?;
+    Ok(copied.map_err(|detail| TaskFailure::of(FailureCause::Distfile, detail))?)
+}
+
+/// Returns the tree of the sandbox, over the layer with what the package needs.
+pub(super) fn build_root(inputs: &TaskInputs<'_>, layer: Option<&Path>) -> BuildRoot {
+    BuildRoot {
+        lower: layer.into_iter().map(Path::to_owned).chain([inputs.base.layer.clone()]).collect(),
+        upper: inputs.place.part("upper"),
+        scratch: inputs.place.part("scratch"),
+        host: inputs.base.mounted.clone(),
+        mounts: mounts(inputs),
+    }
+}
+
+/// Returns a command of the sandbox, as the build has it.
+pub(super) fn build_command(inputs: &TaskInputs<'_>, words: Vec<OsString>) -> SandboxCommand {
+    SandboxCommand {
+        words,
+        environment: build_environment(inputs),
+        directory: "/work".to_owned(),
+        user: inputs.user,
+        has_network: inputs.order.has_network,
+    }
+}
+
+/// Returns what is mounted in the sandbox of a build.
+fn mounts(inputs: &TaskInputs<'_>) -> Vec<SandboxMount> {
+    let conf = &inputs.work.conf;
+    let part = |name: &str, is_writable| SandboxMount {
+        is_writable,
+        source: inputs.place.part(name),
+        target: format!("/{name}").into(),
+    };
+    let own = [
+        SandboxMount::read_only(&conf.tree, "/tree"),
+        SandboxMount::read_only(&inputs.driver.directory, DRIVER_INSIDE),
+        part("packages", false),
+        part("distfiles", false),
+        part("work", true),
+        part("out", true),
+    ];
+    let network = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"]
+        .map(Path::new)
+        .into_iter()
+        .filter(|path| inputs.order.has_network && path.exists())
+        .map(|path| SandboxMount::read_only(path, path));
+    own.into_iter().chain(conf.mounts.iter().cloned()).chain(network).collect()
+}
+
+/// Returns the environment of a build: nothing of the caller's.
+fn build_environment(inputs: &TaskInputs<'_>) -> Vec<(OsString, OsString)> {
+    let order = inputs.order;
+    let (jobs, epoch) = (order.jobs.to_string(), order.source_date_epoch.to_string());
+    let own = [
+        ("HOME", "/work"),
+        ("TMPDIR", "/tmp"),
+        ("SHELL", "/bin/sh"),
+        ("USER", "build"),
+        ("LOGNAME", "build"),
+        ("PKGNAME", &order.package),
+        ("PKG_LOCATION", &order.location),
+        ("TREE", "/tree"),
+        ("DISTDIR", "/distfiles"),
+        ("PACKAGES", "/packages"),
+        ("OUT", "/out"),
+        ("DESTDIR", "/out/root"),
+        ("JOBS", &jobs),
+        ("SOURCE_DATE_EPOCH", &epoch),
+    ];
+    let of_conf = inputs.work.conf.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let of_record = order.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let variables: Vec<_> = own.into_iter().chain(of_conf).chain(of_record).collect();
+    environment(&variables)
+}

@@ -1,0 +1,123 @@
+//! Somebody enters the sandbox of a task, before its build: with what the package needs installed, and everything in its place.
+
+use std::ffi::OsString;
+use std::os::fd::BorrowedFd;
+
+use patchadm_core::namespaces::{EnclosureEnd, EnclosureError, enclose};
+use patchadm_rootfs::{Dir, NewTree};
+use patchadm_svr4::package::Mode;
+
+use super::build_sandbox::{build_command, build_root, install, lay_out};
+use super::inputs::TaskInputs;
+use super::order::TaskOrder;
+use super::place::TaskPlace;
+use super::step::{StepError, TaskError};
+use crate::base::BaseLayer;
+use crate::driver::Driver;
+use crate::pool::{Pool, PoolEntry};
+use crate::sandbox::{BuildUser, SandboxError, SandboxLimits, TaskLog, enclosure};
+use crate::work::Work;
+
+/// The file inside with what the build gets on its standard input.
+const RECORD: &[u8] = b"tmp/record";
+
+/// What is run inside.
+#[derive(Debug)]
+pub struct EnteringCommand<'a> {
+    /// The command with its arguments; empty for a shell.
+    pub words: Vec<OsString>,
+    /// The terminal's kind, for a shell.
+    pub terminal: Option<OsString>,
+    /// Its standard input.
+    pub input: BorrowedFd<'a>,
+    /// Whether input and output are the terminal of the caller.
+    pub is_interactive: bool,
+}
+
+/// The reasons why a sandbox was not entered.
+#[derive(Debug, thiserror::Error)]
+pub enum EnterSandboxError {
+    /// The package: what it needs cannot be installed, or one of its distfiles is not there.
+    #[error("{package}: {reason}")]
+    Package {
+        /// PKGNAME.
+        package: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The sandbox could not be made, or the command not be started.
+    #[error(transparent)]
+    Enclosure(#[from] EnclosureError),
+    /// The machine.
+    #[error("{0}")]
+    Machine(String),
+}
+
+/// The task whose sandbox is entered.
+pub(crate) struct EnteredTask<'a> {
+    pub(crate) work: &'a Work,
+    pub(crate) driver: &'a Driver,
+    pub(crate) base: &'a BaseLayer,
+    pub(crate) user: BuildUser,
+    pub(crate) pool: &'a Pool,
+    pub(crate) order: &'a TaskOrder,
+    /// The results that are installed, in the order of their dependencies.
+    pub(crate) install: &'a [PoolEntry],
+}
+
+/// Runs a command in the sandbox of a task; nothing of it is left afterwards. For a process that does nothing else.
+pub(crate) fn enter_sandbox(
+    task: &EnteredTask<'_>,
+    command: EnteringCommand<'_>,
+) -> Result<EnclosureEnd, EnterSandboxError> {
+    let machine = |error: &dyn std::error::Error| EnterSandboxError::Machine(error.to_string());
+    let place = TaskPlace::make(&task.work.conf.build_dir, &task.work.id).map_err(|error| machine(&error))?;
+    let inputs = TaskInputs {
+        order: task.order,
+        work: task.work,
+        driver: task.driver,
+        pool: task.pool,
+        base: task.base,
+        user: task.user,
+        install: task.install,
+        place: &place,
+    };
+    let ended = run(&inputs, command);
+    let is_empty = place.wait_until_empty().map_err(|error| machine(&error));
+    let removed = place.remove().map_err(|error| machine(&error));
+    let end = ended?;
+    is_empty.and(removed).map(|()| end)
+}
+
+fn run(inputs: &TaskInputs<'_>, command: EnteringCommand<'_>) -> Result<EnclosureEnd, EnterSandboxError> {
+    let failed = |error: StepError| match error {
+        StepError::Package(failure) => EnterSandboxError::Package {
+            package: inputs.order.package.clone(),
+            reason: format!("{}: {}", failure.cause, failure.detail),
+        },
+        StepError::Machine(TaskError::Sandbox(SandboxError::Enclosure(error))) => error.into(),
+        StepError::Machine(error) => EnterSandboxError::Machine(error.to_string()),
+    };
+    let prepared = prepare(inputs).map_err(failed)?;
+    let is_shell = command.words.is_empty();
+    let words = if is_shell { vec!["/bin/sh".into()] } else { command.words };
+    let mut inside = build_command(inputs, words);
+    if is_shell {
+        let prompt = format!("[{}] $ ", inputs.order.package);
+        inside.environment.push(("PS1".into(), prompt.into()));
+        inside.environment.extend(command.terminal.map(|terminal| ("TERM".into(), terminal)));
+    }
+    let root = build_root(inputs, prepared.as_deref());
+    let enclosure = enclosure(&root, inside, &SandboxLimits::default(), Some(inputs.place.inside()));
+    Ok(enclose(enclosure, command.input, command.is_interactive, |_| ())?)
+}
+
+/// Puts everything in its place; returns the layer with what the package needs.
+fn prepare(inputs: &TaskInputs<'_>) -> Result<Option<std::path::PathBuf>, StepError> {
+    let mut log = TaskLog::begin(inputs.place.dir.create(b"log")?, None);
+    let layer = install(inputs, &mut log, &mut |_, _| false)?;
+    lay_out(inputs)?;
+    let upper = Dir::of_host(&inputs.place.part("upper"))?;
+    NewTree::below(upper).write(RECORD, inputs.order.record.as_bytes(), Mode::of(0o644))?;
+    Ok(layer)
+}

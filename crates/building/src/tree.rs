@@ -1,0 +1,205 @@
+//! A tree as it is known: its records with what each needs, scanned, read from the last scan, or made elsewhere; and the files
+//! of pbulk with them, `scan/pscan` and `scan/presolve`.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use patchadm_bulk::records::{ImportError, PkgName, Record, Records};
+use patchadm_bulk::resolve::{PackageState, Resolution, resolve, select};
+use patchadm_bulk::result::Digest;
+use patchadm_rootfs::RootError;
+use patchadm_svr4::package::Mode;
+
+use crate::scan::{ScanError, ScanRequest, scan};
+use crate::work::{PROGRAM, SCAN, Work};
+
+/// The records of the last scan.
+const PSCAN: &str = "pscan";
+
+/// The same with what each needs.
+const PRESOLVE: &str = "presolve";
+
+/// The records of a tree, with what each needs.
+#[derive(Debug)]
+pub struct KnownTree {
+    /// The records.
+    pub records: Records,
+    /// What they need.
+    pub resolution: Resolution,
+}
+
+/// A tree that was scanned.
+#[derive(Debug)]
+pub struct ScannedTree {
+    /// What is known of it.
+    pub tree: KnownTree,
+    /// The digest of its records.
+    pub digest: Digest,
+    /// The number of locations.
+    pub locations: usize,
+    /// How many of them were scanned now.
+    pub scanned: usize,
+    /// How many were known.
+    pub reused: usize,
+    /// Notes for the operator.
+    pub notes: Vec<String>,
+}
+
+/// The reasons why records that were made elsewhere are not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ForeignRecordsError {
+    /// The file.
+    #[error("{}: {error}", path.display())]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: ImportError,
+    },
+    /// The disk.
+    #[error(transparent)]
+    Root(#[from] RootError),
+}
+
+/// The reasons why nothing is known of a package.
+#[derive(Debug, thiserror::Error)]
+pub enum KnownTreeError {
+    /// Nothing was scanned yet.
+    #[error("nothing was scanned yet: `patchadm bulk scan` reads the tree")]
+    NotScanned,
+    /// No record has the name.
+    #[error("the last scan knows no package of this PKGNAME, name or location: {}", .0.escape_debug())]
+    Unknown(String),
+    /// Several records have it.
+    #[error("{} means several packages: {}", name.escape_debug(), packages.join(", "))]
+    Several {
+        /// The name.
+        name: String,
+        /// The packages.
+        packages: Vec<String>,
+    },
+    /// The records are damaged.
+    #[error("{} is damaged: {error}; `patchadm bulk scan` writes it anew", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: ImportError,
+    },
+    /// The disk.
+    #[error(transparent)]
+    Root(#[from] RootError),
+}
+
+impl KnownTree {
+    /// Finds what each record needs.
+    fn of(records: Records) -> Self {
+        let resolution = resolve(&records);
+        Self { records, resolution }
+    }
+
+    /// Reads what the last scan found.
+    pub fn read(work: &Work) -> Result<Self, KnownTreeError> {
+        let dir = work.directory(SCAN)?;
+        if dir.look(PSCAN.as_bytes())?.is_none() {
+            return Err(KnownTreeError::NotScanned);
+        }
+        let file = dir.open_regular(PSCAN.as_bytes())?;
+        let records = Records::import(BufReader::new(file))
+            .map_err(|error| KnownTreeError::Damaged { path: work.path.join(SCAN).join(PSCAN), error })?;
+        Ok(Self::of(records))
+    }
+
+    /// Returns the one package that a name means: its PKGNAME, its name without version, or its location.
+    pub fn only_package(&self, name: &str) -> Result<u32, KnownTreeError> {
+        let found = select(&self.records, [name]).map_err(|_| KnownTreeError::Unknown(name.to_owned()))?;
+        match found.as_slice() {
+            [one] => Ok(*one),
+            several => Err(KnownTreeError::Several {
+                name: name.to_owned(),
+                packages: several.iter().map(|index| self.pkgname(*index)).collect(),
+            }),
+        }
+    }
+
+    /// Returns the PKGNAME of a package.
+    pub fn pkgname(&self, index: u32) -> String {
+        self.records.get(index).map(|record| record.pkgname().to_string()).unwrap_or_default()
+    }
+
+    /// Returns the packages that cannot be built by a reason of their own, each with it, in byte order.
+    pub fn prefailed(&self) -> Vec<(String, String)> {
+        let states = (0..).zip(self.resolution.states());
+        let mut found: Vec<(String, String)> = states
+            .filter_map(|(index, state)| match state {
+                PackageState::Prefailed(reason) => Some((self.pkgname(index), reason.to_string())),
+                _ => None,
+            })
+            .collect();
+        found.sort();
+        found
+    }
+}
+
+/// Scans a tree, and finds what each package needs.
+pub fn scan_tree(request: &ScanRequest<'_>) -> Result<ScannedTree, ScanError> {
+    let scanned = scan(request)?;
+    let tree = KnownTree::of(scanned.records);
+    let digest = files_of(&tree, request.is_kept.then_some(request.work))?;
+    Ok(ScannedTree {
+        tree,
+        digest,
+        locations: scanned.locations,
+        scanned: scanned.scanned,
+        reused: scanned.reused,
+        notes: scanned.notes,
+    })
+}
+
+/// Takes records that were made elsewhere in the place of a scan.
+pub fn import_tree(work: &Work, path: &Path) -> Result<ScannedTree, ForeignRecordsError> {
+    let failed = |error| ForeignRecordsError::Import { path: path.to_owned(), error };
+    let file = File::open(path).map_err(|error| failed(error.into()))?;
+    let records = Records::import(BufReader::new(file)).map_err(failed)?;
+    let locations: std::collections::BTreeSet<_> = records.iter().map(Record::location).collect();
+    let locations = locations.len();
+    let tree = KnownTree::of(records);
+    let digest = files_of(&tree, Some(work))?;
+    Ok(ScannedTree { tree, digest, locations, scanned: 0, reused: 0, notes: Vec::new() })
+}
+
+/// Returns the digest of the records; writes them down where a directory is given.
+fn files_of(tree: &KnownTree, work: Option<&Work>) -> Result<Digest, RootError> {
+    let mut pscan = Vec::new();
+    // Writing to memory cannot fail.
+    let _ = tree.records.write_pscan(&mut pscan);
+    let digest = Digest::of(&pscan);
+    if let Some(work) = work {
+        let mut presolve = Vec::new();
+        let _ = tree
+            .records
+            .write_presolve(&mut presolve, |index| depends(&tree.records, &tree.resolution, index));
+        let dir = work.directory(SCAN)?;
+        for (name, bytes) in [(PSCAN, pscan), (PRESOLVE, presolve)] {
+            dir.replace_file(PROGRAM, name.as_bytes(), &bytes, Mode::of(0o644))?;
+        }
+    }
+    Ok(digest)
+}
+
+/// Returns the packages that one needs, in the order of its `ALL_DEPENDS`.
+fn depends<'a>(records: &'a Records, resolution: &Resolution, index: u32) -> Vec<&'a PkgName> {
+    let found = resolution.depends(index).iter();
+    found.filter_map(|need| records.get(*need).map(Record::pkgname)).collect()
+}
+
+/// Returns the record of a package with DEPENDS, a line each field; empty where there is no such package.
+pub(crate) fn record_text(records: &Records, resolution: &Resolution, index: u32) -> String {
+    let mut text = Vec::new();
+    if let Some(record) = records.get(index) {
+        // Writing to memory cannot fail.
+        let _ = records.write_record(record, &depends(records, resolution, index), &mut text);
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}

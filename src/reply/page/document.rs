@@ -1,0 +1,87 @@
+//! The frame of every page: its style, its script, and the policy that allows these two and nothing else.
+
+use base64ct::{Base64, Encoding as _};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::palette::{DARK, LIGHT};
+use super::section::facts;
+use super::visible_text::visible;
+use patchadm_inputs::sign::sha256;
+
+/// The style, apart from the colours.
+const STYLE: &str = include_str!("page.css");
+
+/// The script, which sorts and filters tables.
+const SCRIPT: &str = include_str!("page.js");
+
+/// What stands above the main part of a page.
+pub(super) struct PageHead<'a> {
+    pub(super) title: &'a str,
+    /// Names and values.
+    pub(super) facts: &'a [(String, String)],
+    /// The words of the link to the main part, for those who do not see the page.
+    pub(super) skip: &'a str,
+}
+
+/// Formats a page as one HTML document.
+pub(super) fn document(head: &PageHead<'_>, main: &Markup) -> String {
+    let style = style();
+    let markup = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(policy(&style));
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta name="referrer" content="no-referrer";
+                title { (visible(head.title)) }
+                style { (PreEscaped(&style)) }
+            }
+            body {
+                a.skip href="#main" { (head.skip) }
+                header {
+                    h1 { (visible(head.title)) }
+                    (facts(head.facts))
+                }
+                main id="main" { (main) }
+                script { (PreEscaped(SCRIPT)) }
+            }
+        }
+    };
+    markup.into_string()
+}
+
+/// Returns the permissions of the page: to show its own style and run its own script.
+fn policy(style: &str) -> String {
+    let digest = |text: &str| Base64::encode_string(&sha256(text.as_bytes()));
+    format!(
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
+        digest(style),
+        digest(SCRIPT)
+    )
+}
+
+fn style() -> String {
+    format!(
+        ":root{{color-scheme:light dark;{}}}@media (prefers-color-scheme:dark){{:root{{{}}}}}\n{STYLE}",
+        LIGHT.variables(),
+        DARK.variables()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_and_the_style_hold_nothing_that_ends_them() {
+        assert!(
+            !SCRIPT.contains("</")
+                && !STYLE.contains("</")
+                && !STYLE.contains("url(")
+                && !STYLE.contains("@import")
+        );
+        assert!(!SCRIPT.contains("fetch") && !SCRIPT.contains("innerHTML") && !SCRIPT.contains("http"));
+    }
+}

@@ -1,0 +1,197 @@
+//! Pages of tables: values with texts as strangers wrote them, and their markup.
+
+use maud::{Markup, html};
+
+use super::document::{PageHead, document};
+use super::section::facts;
+use super::visible_text::visible;
+
+/// A page of parts, each with a table, stories, or only remarks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TablePage {
+    pub(crate) title: String,
+    /// The facts about the whole page: names and values.
+    pub(crate) facts: Vec<(String, String)>,
+    /// The words of the link to the parts, for those who do not see the page.
+    pub(crate) skip: &'static str,
+    pub(crate) parts: Vec<PagePart>,
+}
+
+/// A part of a page.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PagePart {
+    pub(crate) heading: String,
+    pub(crate) remarks: Vec<String>,
+    pub(crate) table: Option<PageTable>,
+    pub(crate) stories: Vec<PageStory>,
+}
+
+/// A table.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PageTable {
+    pub(crate) caption: String,
+    pub(crate) columns: Vec<&'static str>,
+    /// The kinds of rows that a reader can choose among, each with its words; a table without any is not sorted and filtered.
+    pub(crate) kinds: Vec<(&'static str, &'static str)>,
+    pub(crate) rows: Vec<PageRow>,
+}
+
+/// A row of a table; its first cell is its head.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PageRow {
+    pub(crate) kind: &'static str,
+    pub(crate) cells: Vec<PageCell>,
+}
+
+/// A cell of a table.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PageCell {
+    pub(crate) text: String,
+    /// The class of its colour, or `number`.
+    pub(crate) class: &'static str,
+    /// The number by which it is sorted.
+    pub(crate) key: Option<u64>,
+    /// What it leads to: a path beside the page, or a web address.
+    pub(crate) link: Option<String>,
+}
+
+/// A subject with its facts, and lines that somebody printed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PageStory {
+    pub(crate) heading: String,
+    pub(crate) facts: Vec<(String, String)>,
+    /// What it leads to, with the words for it.
+    pub(crate) link: Option<(String, String)>,
+    pub(crate) lines: Vec<String>,
+}
+
+impl PageCell {
+    /// Returns a cell with a text.
+    pub(crate) fn of(text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+
+    /// Returns a cell with a number, by which it is sorted; one without is empty.
+    pub(crate) fn of_number(number: Option<u64>, words: impl Fn(u64) -> String) -> Self {
+        let text = number.map(words).unwrap_or_default();
+        Self { text, class: "number", key: Some(number.unwrap_or_default()), link: None }
+    }
+}
+
+/// Formats a page of tables as one HTML document.
+pub(crate) fn html_of_tables(page: &TablePage) -> String {
+    let main = html! {
+        @for (number, part) in page.parts.iter().enumerate() { (part_markup(number, part)) }
+    };
+    document(&PageHead { title: &page.title, facts: &page.facts, skip: page.skip }, &main)
+}
+
+fn part_markup(number: usize, part: &PagePart) -> Markup {
+    let name = format!("s{number}");
+    html! {
+        section aria-labelledby=(name) {
+            h2 id=(name) { (visible(&part.heading)) }
+            @for remark in &part.remarks { p { (visible(remark)) } }
+            @if let Some(table) = &part.table {
+                @if !table.kinds.is_empty() { (filter(number, table)) }
+                (table_markup(number, table))
+            }
+            @for story in &part.stories { (story_markup(story)) }
+        }
+    }
+}
+
+/// Returns the form that narrows a table; the script shows it.
+fn filter(number: usize, table: &PageTable) -> Markup {
+    html! {
+        form id=(format!("f{number}")) hidden {
+            label { "Search" input type="search" autocomplete="off"; }
+            label {
+                "Show"
+                select autocomplete="off" {
+                    option value="" { "all" }
+                    @for (kind, words) in &table.kinds { option value=(kind) { (words) } }
+                }
+            }
+            output aria-live="polite" {}
+        }
+    }
+}
+
+fn table_markup(number: usize, table: &PageTable) -> Markup {
+    let sorts = (!table.kinds.is_empty()).then(|| format!("f{number}"));
+    html! {
+        div.wide role="region" aria-label=(visible(&table.caption)) tabindex="0" {
+            table data-sorts=[sorts] {
+                caption.quiet { (visible(&table.caption)) }
+                thead { tr { @for name in &table.columns { th scope="col" { (name) } } } }
+                tbody {
+                    @for row in &table.rows {
+                        tr data-kinds=(row.kind) {
+                            @for (place, cell) in row.cells.iter().enumerate() {
+                                @if place == 0 {
+                                    th scope="row" { (content(cell)) }
+                                } @else {
+                                    td class=(cell.class) data-key=[cell.key] dir="auto" { (content(cell)) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn content(cell: &PageCell) -> Markup {
+    html! {
+        @match &cell.link {
+            Some(link) => a href=(link) { (visible(&cell.text)) },
+            None => (visible(&cell.text)),
+        }
+    }
+}
+
+fn story_markup(story: &PageStory) -> Markup {
+    html! {
+        article {
+            h3 { (visible(&story.heading)) }
+            (facts(&story.facts))
+            @if let Some((link, words)) = &story.link { p { a href=(link) { (visible(words)) } } }
+            @if !story.lines.is_empty() {
+                pre.wide tabindex="0" { @for line in &story.lines { (visible(line)) "\n" } }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_strangers_are_text_in_every_cell_and_story() {
+        let hostile =
+            "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u{202e}\r\n\u{1b}[2J";
+        let text = || hostile.to_owned();
+        let table = PageTable {
+            caption: text(),
+            columns: vec!["Package"],
+            kinds: vec![("done", "done")],
+            rows: vec![PageRow { kind: "done", cells: vec![PageCell::of(hostile), PageCell::of(hostile)] }],
+        };
+        let story = PageStory {
+            heading: text(),
+            facts: vec![("Reason".to_owned(), text())],
+            link: Some(("logs/a-1.log".to_owned(), text())),
+            lines: vec![text()],
+        };
+        let part =
+            PagePart { heading: text(), remarks: vec![text()], table: Some(table), stories: vec![story] };
+        let page = TablePage { title: text(), parts: vec![part], ..TablePage::default() };
+        let page = html_of_tables(&page);
+        assert_eq!((page.matches("<script").count(), page.matches("</script").count()), (1, 1));
+        assert!(!page.contains("<img") && !page.contains('\u{1b}') && !page.contains('\u{202e}'));
+        assert!(page.contains(r"\u{202e}\u{d}\u{a}\u{1b}[2J"), "{page}");
+    }
+}

@@ -1,0 +1,103 @@
+//! `patchadm bulk enter`: runs a command or a shell where a package would be built.
+
+use std::ffi::OsString;
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+
+use chrono::{SecondsFormat, Utc};
+
+use super::ends::{known_tree_failed, run_failed, work_failed};
+use crate::arguments::parse;
+use crate::call::Invocation;
+use crate::reply::{Exit, ExitCause, Reply, Stop};
+use crate::surroundings::Surroundings;
+use crate::verbs::enclosed_command::{exit_of_command, exit_of_enclosure};
+use crate::verbs::options::RootlessOptions;
+use patchadm_building::base::{base_digest, base_layer, build_user};
+use patchadm_building::driver::Driver;
+use patchadm_building::run::{EnterPackageError, EnterRequest, RunError, enter};
+use patchadm_building::task::{EnterSandboxError, EnteringCommand};
+use patchadm_building::tree::KnownTree;
+use patchadm_building::work::Work;
+use patchadm_core::namespaces::EnclosureEnd;
+
+const USAGE: &str = "patchadm bulk enter WORK NAME [--network] [-- COMMAND [ARGUMENT...]]";
+
+/// The code of a sandbox that cannot be made.
+const OWN_FAILURE: u8 = 125;
+
+/// Run a command, or a shell, where a package would be built, before its build
+#[derive(clap::Parser)]
+struct EnterArgs {
+    /// Let it see the network of this machine
+    #[arg(long)]
+    network: bool,
+    #[command(flatten)]
+    _common: RootlessOptions,
+    /// The directory of the bulk build
+    #[arg(value_name = "WORK")]
+    work: PathBuf,
+    /// A package, with or without version, or the location of one
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// The command with its arguments; without one it is a shell
+    #[arg(value_name = "COMMAND", last = true)]
+    command: Vec<OsString>,
+}
+
+/// Runs the action: its exit code is that of the command.
+pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "bulk enter";
+    let args: EnterArgs = parse(call, USAGE)?;
+    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let tree = KnownTree::read(&work).map_err(|error| known_tree_failed(&error))?;
+    let package = tree.only_package(&args.name).map_err(|error| known_tree_failed(&error))?;
+    let input = std::io::stdin();
+    let command = EnteringCommand {
+        words: args.command,
+        terminal: Surroundings::terminal(),
+        input: input.as_fd(),
+        is_interactive: call.surroundings.stdin_is_terminal && call.surroundings.stdout_is_terminal,
+    };
+    let end = entered(&work, (&tree, package), args.network, command).map_err(|error| refused(&error))?;
+    Ok(Reply::silent(exit_of_command(end)))
+}
+
+fn entered(
+    work: &Work,
+    (tree, package): (&KnownTree, u32),
+    has_network: bool,
+    command: EnteringCommand<'_>,
+) -> Result<EnclosureEnd, EnterPackageError> {
+    let user = build_user(&work.conf).map_err(RunError::User)?;
+    let driver = Driver::find(work).map_err(RunError::from)?;
+    let base = base_layer(&work.conf, user).map_err(|error| RunError::Base(error.to_string()))?;
+    let digest = base_digest(&work.conf).map_err(RunError::Base)?;
+    let request = EnterRequest {
+        work,
+        driver: &driver,
+        base: (&base, digest),
+        user,
+        tree,
+        package,
+        has_network,
+        cores: u32::try_from(patchadm_rootfs::cores()).unwrap_or(1),
+        time: Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
+    };
+    enter(&request, command)
+}
+
+fn refused(error: &EnterPackageError) -> Stop {
+    let exit = match error {
+        EnterPackageError::Run(error) => return run_failed(error),
+        EnterPackageError::NotReady { .. } => Exit::failed(ExitCause::NotApplicable),
+        EnterPackageError::Sandbox(EnterSandboxError::Enclosure(error)) => exit_of_enclosure(error),
+        EnterPackageError::Sandbox(EnterSandboxError::Package { .. }) => {
+            Exit::new(OWN_FAILURE, ExitCause::DamagedInput)
+        }
+        EnterPackageError::Sandbox(EnterSandboxError::Machine(_)) => {
+            Exit::new(OWN_FAILURE, ExitCause::Internal)
+        }
+    };
+    Stop::Refused { exit, message: error.to_string() }
+}

@@ -1,0 +1,72 @@
+//! `patchadm bulk report`: writes what is told of a run anew.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::ends::{report_failed, root_failed, work_failed};
+use super::page::page_of;
+use crate::arguments::parse;
+use crate::call::Invocation;
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
+use crate::surroundings::Output;
+use crate::verbs::options::RootlessOptions;
+use patchadm_building::report_files::{REPORT_MAIL, REPORT_PAGE, REPORT_TEXT, read_last_report, read_report};
+use patchadm_building::report_inputs::tell_report;
+use patchadm_building::work::Work;
+
+const USAGE: &str = "patchadm bulk report WORK [RUN] [-o DIR]";
+
+/// Write the text, the page and the mail of a run anew
+#[derive(clap::Parser)]
+struct ReportArgs {
+    /// Write them into this directory, instead of that of the run
+    #[arg(short = 'o', long = "output", value_name = "DIR")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    _common: RootlessOptions,
+    /// The directory of the bulk build
+    #[arg(value_name = "WORK")]
+    work: PathBuf,
+    /// The number of the run; the last one that has a report without
+    #[arg(value_name = "RUN")]
+    run: Option<u64>,
+}
+
+/// What was written.
+#[derive(Serialize)]
+struct WrittenReport {
+    run: u64,
+    directory: String,
+    files: [&'static str; 3],
+}
+
+impl CommandReport for WrittenReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        output.line(format!("run {}: {} in {}", self.run, self.files.join(", "), self.directory))?;
+        Ok(())
+    }
+}
+
+/// Runs the action.
+pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "bulk report";
+    let args: ReportArgs = parse(call, USAGE)?;
+    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let lock = || work.lock(|_| false).map_err(|error| work_failed(&error));
+    // Only what writes below the directory of the bulk build needs its lock.
+    let _lock = if args.output.is_some() { None } else { Some(lock()?) };
+    let report = match args.run {
+        Some(run) => Some(read_report(&work, run)),
+        None => read_last_report(&work).transpose(),
+    };
+    let Some(report) = report.transpose().map_err(|error| report_failed(&error))? else {
+        let message = "no run has a report yet".to_owned();
+        return Err(Stop::Refused { exit: Exit::failed(ExitCause::NotFound), message }.into());
+    };
+    let output = args.output.as_deref().map(std::path::absolute).transpose()?;
+    let written = tell_report(&work, &report, output.as_deref(), &page_of);
+    let directory = written.map_err(|error| root_failed(&error))?.display().to_string();
+    let files = [REPORT_TEXT, REPORT_PAGE, REPORT_MAIL];
+    Ok(Reply::new(Exit::OK, WrittenReport { run: report.run, directory, files }))
+}

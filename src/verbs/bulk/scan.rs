@@ -1,0 +1,140 @@
+//! `patchadm bulk scan`: asks the recipes of a tree what they make, and finds what each package needs.
+
+use std::path::{Path, PathBuf};
+
+use chrono::Utc;
+use serde::Serialize;
+
+use super::ends::{import_failed, list_failed, run_failed, work_failed};
+use crate::arguments::parse;
+use crate::call::Invocation;
+use crate::reply::{CommandReport, Exit, Reply};
+use crate::surroundings::Output;
+use crate::surroundings::caller::with_signals;
+use crate::verbs::options::RootlessOptions;
+use patchadm_building::base::{base_digest, base_layer, build_user};
+use patchadm_building::driver::Driver;
+use patchadm_building::name_list::read_names;
+use patchadm_building::run::RunError;
+use patchadm_building::scan::ScanRequest;
+use patchadm_building::tree::{ScannedTree, import_tree, scan_tree};
+use patchadm_building::work::Work;
+
+const USAGE: &str = "patchadm bulk scan WORK [--full] [--import FILE]";
+
+/// Ask the recipes of a tree what they make, and find what each package needs
+#[derive(clap::Parser)]
+struct ScanArgs {
+    /// Ask all of them, also those that are as they were
+    #[arg(long)]
+    full: bool,
+    /// Take the records of this file, in the form of pbulk's pscan, in the place of a scan
+    #[arg(long, value_name = "FILE", conflicts_with = "full")]
+    import: Option<PathBuf>,
+    #[command(flatten)]
+    _common: RootlessOptions,
+    /// The directory of the bulk build
+    #[arg(value_name = "WORK")]
+    work: PathBuf,
+}
+
+/// What was found.
+#[derive(Serialize)]
+struct ScanReport {
+    locations: u64,
+    scanned: u64,
+    reused: u64,
+    records: u64,
+    prefailed: Vec<PrefailedPackage>,
+    #[serde(skip)]
+    notes: Vec<String>,
+}
+
+/// A package that cannot be built by a reason of its own.
+#[derive(Serialize)]
+struct PrefailedPackage {
+    package: String,
+    reason: String,
+}
+
+impl ScanReport {
+    fn of(scanned: ScannedTree) -> Self {
+        let prefailed = scanned.tree.prefailed().into_iter();
+        Self {
+            locations: scanned.locations as u64,
+            scanned: scanned.scanned as u64,
+            reused: scanned.reused as u64,
+            records: scanned.tree.records.len() as u64,
+            prefailed: prefailed.map(|(package, reason)| PrefailedPackage { package, reason }).collect(),
+            notes: scanned.notes,
+        }
+    }
+}
+
+impl CommandReport for ScanReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let Self { locations, scanned, reused, records, .. } = self;
+        output.line(format!(
+            "{locations} locations ({scanned} scanned, {reused} as they were), {records} packages"
+        ))?;
+        for PrefailedPackage { package, reason } in &self.prefailed {
+            output.line(format!("{package}: {reason}"))?;
+        }
+        Ok(())
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        for note in &self.notes {
+            output.warning(note)?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs the action.
+pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "bulk scan";
+    let args: ScanArgs = parse(call, USAGE)?;
+    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let _lock = work.lock(|_| false).map_err(|error| work_failed(&error))?;
+    let scanned = match &args.import {
+        Some(file) => import_tree(&work, file).map_err(|error| import_failed(&error))?,
+        None => {
+            let names = names_of(work.conf.list.as_deref())?;
+            let scanned = with_signals(|interrupt| scan(&work, &names, args.full, interrupt))?;
+            scanned.map_err(|error| run_failed(&error))?
+        }
+    };
+    Ok(Reply::new(Exit::OK, ScanReport::of(scanned)))
+}
+
+/// Returns the names of a list; none without one.
+fn names_of(list: Option<&Path>) -> anyhow::Result<Vec<String>> {
+    Ok(list.map(read_names).transpose().map_err(|error| list_failed(&error))?.unwrap_or_default())
+}
+
+fn scan(
+    work: &Work,
+    names: &[String],
+    is_full: bool,
+    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+) -> Result<ScannedTree, RunError> {
+    let user = build_user(&work.conf).map_err(RunError::User)?;
+    let driver = Driver::find(work)?;
+    let base = base_layer(&work.conf, user).map_err(|error| RunError::Base(error.to_string()))?;
+    let digest = base_digest(&work.conf).map_err(RunError::Base)?;
+    let cores = u32::try_from(patchadm_rootfs::cores()).unwrap_or(1);
+    let request = ScanRequest {
+        work,
+        driver: &driver,
+        base: (&base, &digest.to_string()),
+        user,
+        names,
+        is_full,
+        is_kept: true,
+        slots: work.conf.local_tasks_on(cores, None) as usize,
+        now: Utc::now().timestamp_nanos_opt().unwrap_or_default(),
+        interrupt,
+    };
+    Ok(scan_tree(&request)?)
+}

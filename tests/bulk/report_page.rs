@@ -1,0 +1,137 @@
+//! What is told of a run, as text, mail and page: readable without scripts, and nothing that a stranger wrote is obeyed.
+
+use std::fs;
+
+use regex::Regex;
+use serde_json::Value;
+
+use super::BulkBuild;
+use crate::page::{browser, shown};
+use crate::scenario::is_root;
+
+const INSTALL: &str = "mkdir -p $DESTDIR/opt; echo $PKGNAME > $DESTDIR/opt/${PKGNAME%-*}\n";
+
+/// A text that would end the script, an attribute, turn the direction and clear the screen.
+const HOSTILE: &str =
+    "</script><script>document.title='taken'</script>\"'><img src=x onerror=alert(1)>\u{202e}\u{1b}[2J";
+
+/// A run with a package in every state that a tree alone leads to.
+fn told(test: &str) -> Option<BulkBuild> {
+    let settings = "slot=local 1\ncheck=none\nreport_to=team@example.org\nreport_subject=nightly\n";
+    let build = BulkBuild::of_recipes(test, !is_root(), settings)?;
+    build.recipe("good", &format!("MAINTAINER={HOSTILE}\n"), INSTALL);
+    build.recipe("better", "", INSTALL);
+    build.run("better").ends(0);
+    let log = format!("echo \"===> phase: configure\"; cat $TREE/hostile; exit 3 # {HOSTILE}\n");
+    build.write("hostile", format!("{HOSTILE}\nthe last line\n"));
+    build.recipe("broken", &format!("MAINTAINER={HOSTILE}\n"), &log);
+    build.recipe("waits", "ALL_DEPENDS=broken>=1:../broken\n", INSTALL);
+    build.recipe("masked", &format!("PKG_SKIP_REASON={HOSTILE}\n"), INSTALL);
+    build.recipe("behind", "ALL_DEPENDS=masked>=1:../masked\n", INSTALL);
+    build.recipe("split", "MAINTAINER=a@example.org\r\nBcc: b@example.org\n", INSTALL);
+    build.run("").ends(10);
+    Some(build)
+}
+
+/// A file of the last run.
+fn file(build: &BulkBuild, name: &str) -> String {
+    fs::read_to_string(build.work().join("runs/2").join(name)).unwrap()
+}
+
+#[test]
+fn the_page_has_each_package_with_state_reason_and_log_and_hostile_words_are_text() {
+    let Some(build) = told("the_page_has…") else { return };
+    let page = file(&build, "report.html");
+    assert_eq!((page.matches("<script").count(), page.matches("</script").count()), (1, 1));
+    assert!(!page.contains("<img") && !page.contains('\u{1b}') && !page.contains('\u{202e}'));
+    assert!(page.contains(r"&lt;img src=x onerror=alert(1)&gt;\u{202e}\u{1b}[2J"), "{page}");
+    let asks = Regex::new(r#"(?i)<(link|img|iframe|object|embed|base)\b|\bsrc=|url\(|@import"#).unwrap();
+    let found = asks.find_iter(&page).find(|found| !page[..found.start()].ends_with("&lt;img "));
+    assert!(found.is_none(), "{found:?}");
+    let links = Regex::new(r#"href="([^"]*)""#).unwrap();
+    for link in links.captures_iter(&page).map(|found| found[1].to_owned()).filter(|link| link != "#main") {
+        let path = link.strip_prefix("./").unwrap_or_else(|| panic!("{link} leads elsewhere"));
+        assert!(build.work().join("runs/2").join(path).is_file(), "{link} leads nowhere");
+    }
+
+    // A table with a row for each package, whatever runs in the browser.
+    let row = Regex::new(r#"<tr data-kinds="([a-z-]+)"><th scope="row">([^<]*)</th>"#).unwrap();
+    let rows: Vec<String> =
+        row.captures_iter(&page).map(|found| format!("{} {}", &found[2], &found[1])).collect();
+    let expected = [
+        "behind-1.0 indirect-prefailed",
+        "better-1.0 up-to-date",
+        "broken-1.0 failed",
+        "good-1.0 done",
+        "masked-1.0 prefailed",
+        "split-0 prefailed",
+        "waits-1.0 indirect-failed",
+    ];
+    assert_eq!(rows, expected);
+    for words in [
+        "<title>nightly: run 2</title>",
+        "Most harmful failures",
+        "exit, in phase configure, exit 3",
+        "needs broken-1.0",
+        "the last line",
+        "What others wait for",
+        "href=\"./logs/broken-1.0.log\"",
+        "<dt>Failed</dt><dd>1</dd>",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+
+    for name in ["report.txt", "report.eml"] {
+        let text = file(&build, name);
+        assert!(
+            !text.contains('\u{1b}') && !text.contains('\u{202e}') && !text.contains('\r'),
+            "{name}: {text}"
+        );
+        assert!(text.contains("the last line"), "{name}: {text}");
+    }
+    let mail = file(&build, "report.eml");
+    let headers = mail.split("\n\n").next().unwrap();
+    assert!(
+        headers.contains("Subject: nightly: 2 ok, 1 failed, 1 waiting\n") && !headers.contains("Bcc"),
+        "{mail}"
+    );
+}
+
+#[test]
+fn a_report_is_written_anew_beside_its_run_or_elsewhere() {
+    let Some(build) = told("a_report_is_written…") else { return };
+    let names = ["report.txt", "report.html", "report.eml"];
+    let before = names.map(|name| file(&build, name));
+    for name in names {
+        fs::remove_file(build.work().join("runs/2").join(name)).unwrap();
+    }
+    let written: Value = serde_json::from_str(&build.action("report @WORK@ --json").ok()).unwrap();
+    assert_eq!(written["run"], 2);
+    assert_eq!(names.map(|name| file(&build, name)), before, "the same, byte for byte");
+
+    let elsewhere = build.work().with_file_name("copy");
+    let line = format!("report @WORK@ 2 -o {}", elsewhere.display());
+    build.action(&line).ok();
+    let copied = |name: &str| fs::read_to_string(elsewhere.join(name)).unwrap();
+    assert_eq!(copied("report.txt"), before[0]);
+    // The logs are not beside it, and nobody says where they can be had.
+    assert!(!copied("report.html").contains("./logs/") && !copied("report.html").contains("href=\"./"));
+    build.set("report_url=https://example.org/bulk/2/\n");
+    build.action(&line).ok();
+    assert!(copied("report.html").contains("href=\"https://example.org/bulk/2/logs/broken-1.0.log\""));
+
+    build.action("report @WORK@ 7").fails(1);
+    fs::write(build.work().join("runs/2/report.json"), "{").unwrap();
+    build.action("report @WORK@").fails(33);
+}
+
+#[test]
+fn a_browser_shows_the_page_without_a_word_of_complaint() {
+    let Some(browser) = browser("the page of a bulk build") else { return };
+    let Some(build) = told("a_browser_shows…") else { return };
+    // What the browser needs is in the directory of the test.
+    let page = build.work().join("runs/2/report.html");
+    let (document, console) = shown(browser, &build.scenario, &page, &[]);
+    assert_eq!(console, "", "no error, and nothing that the policy refused");
+    assert!(document.contains("<title>nightly: run 2</title>") && document.contains("7 of 7 shown"));
+}

@@ -1,0 +1,125 @@
+//! Why a package is in its state: the input that made the difference is named, and so is who waits for whom.
+
+use serde_json::{Value, json};
+
+use super::BulkBuild;
+use crate::scenario::is_root;
+
+/// What `why` says of a package.
+#[track_caller]
+fn why(build: &BulkBuild, name: &str) -> Value {
+    serde_json::from_str(&build.action(&format!("why @WORK@ {name} --json")).ok()).unwrap()
+}
+
+/// The names of the inputs that differ.
+fn differing(reasons: &Value) -> Vec<&str> {
+    reasons["differs"].as_array().unwrap().iter().map(|input| input["input"].as_str().unwrap()).collect()
+}
+
+const INSTALL: &str = "mkdir -p $DESTDIR/opt; cat $TREE/$PKG_LOCATION/text > $DESTDIR/opt/${PKGNAME%-*}\n";
+
+/// `base` is needed by `user`, and that by `program`; `alone` stands alone.
+fn three_and_one(test: &str) -> Option<BulkBuild> {
+    let build = BulkBuild::of_recipes(test, !is_root(), "slot=local 2\ncheck=none\n")?;
+    let recipes = [
+        ("base", ""),
+        ("user", "ALL_DEPENDS=base>=1:../base\n"),
+        ("program", "ALL_DEPENDS=user-[0-9]*:../user\n"),
+        ("alone", ""),
+    ];
+    for (name, fields) in recipes {
+        build.recipe(name, fields, INSTALL);
+        build.write(&format!("{name}/text"), name);
+    }
+    Some(build)
+}
+
+#[test]
+fn the_input_that_made_the_difference_is_named() {
+    let Some(build) = three_and_one("the_input_that_made…") else { return };
+    build.action("why @WORK@ user").fails(1);
+    build.run("").ends(0);
+    let first = why(&build, "user");
+    assert_eq!((&first["package"], &first["state"]), (&json!("user-1.0"), &json!("done")));
+    assert_eq!((differing(&first), &first["needed_by"]), (vec![], &json!(1)));
+    let needs = json!([{ "pattern": "base>=1", "package": "base-1.0", "state": "done" }]);
+    assert_eq!(first["needs"], needs);
+
+    // A file of the recipe has changed: the next run builds it, and what needs it may follow.
+    build.write("base/text", "another base");
+    let changed = why(&build, "base");
+    assert_eq!(differing(&changed), ["file:text"]);
+    assert_ne!(changed["differs"][0]["was"], changed["differs"][0]["is"]);
+    let reason = "the next run builds it: changed since its last success: file:text";
+    assert_eq!(changed["reason"], reason);
+    let waits = why(&build, "user");
+    let reason = "the next run may build it: base-1.0 is built first, and the bytes of its result decide";
+    assert_eq!((differing(&waits), &waits["reason"]), (vec![], &json!(reason)));
+
+    // It was built, and each says what had changed for it: the bytes of `user` came out as they were.
+    let second = build.run("").ends(0);
+    assert_eq!(second.in_state("done"), ["base", "user"]);
+    let built = why(&build, "base");
+    assert_eq!((differing(&built), &built["state"]), (vec!["file:text"], &json!("done")));
+    assert_eq!(built["reason"], "it was built in run 2, since this had changed: file:text");
+    assert_eq!(differing(&why(&build, "user")), ["package:base-1.0"]);
+    let program = why(&build, "program");
+    assert_eq!((differing(&program), &program["state"]), (vec![], &json!("up-to-date")));
+    let reason = "its result of run 1 is there, and nothing that it depends on has changed since";
+    assert_eq!(program["reason"], reason);
+    assert_eq!(why(&build, "program-1.0")["key"], second.package("program-1.0")["key"]);
+
+    let text = build.action("why @WORK@ base").ok();
+    assert!(text.starts_with("base-1.0: done\n  it was built in run 2"), "{text}");
+    assert!(text.contains("  differs: file:text\n    was b3:") && text.contains("\n    is  b3:"), "{text}");
+    assert!(text.ends_with("  needed by: 2 packages, directly by user-1.0\n"), "{text}");
+}
+
+#[test]
+fn a_failure_says_when_it_was_and_who_waits_for_whom() {
+    let Some(build) = three_and_one("a_failure_says_when…") else { return };
+    build.recipe("masked", "PKG_SKIP_REASON=not for this machine\n", INSTALL);
+    build.recipe("hopeful", "ALL_DEPENDS=masked>=1:../masked nowhere>=2:../nowhere\n", INSTALL);
+    build.run("").ends(0);
+    build.write("user/build", "exit 7\n");
+    build.run("").ends(10);
+    let failed = why(&build, "user");
+    assert_eq!((&failed["state"], differing(&failed)), (&json!("failed"), vec!["file:build"]));
+    let reason = "it failed in run 2 (exit), and nothing has changed since; --retry tries it again";
+    assert_eq!(failed["reason"], reason);
+    let waiting = why(&build, "program");
+    let reason = "it needs user-1.0, which failed in run 2";
+    assert_eq!((&waiting["state"], &waiting["reason"]), (&json!("indirect-failed"), &json!(reason)));
+    assert_eq!(waiting["needs"][0]["state"], "failed");
+    let masked = why(&build, "masked");
+    assert_eq!((&masked["state"], &masked["reason"]), (&json!("prefailed"), &json!("not for this machine")));
+    assert_eq!(masked["key"], Value::Null);
+    let hopeful = why(&build, "hopeful");
+    assert_eq!(hopeful["reason"], "it needs nowhere>=2, which nothing matches");
+    let needs = json!([
+        { "pattern": "masked>=1", "package": "masked-1.0", "state": "prefailed" },
+        { "pattern": "nowhere>=2", "package": null, "state": null },
+    ]);
+    assert_eq!(hopeful["needs"], needs);
+
+    // Mended: the next run builds it, whatever it was.
+    build.write("user/build", INSTALL);
+    assert_eq!(why(&build, "user")["state"], "failed");
+    assert_eq!(differing(&why(&build, "user")), Vec::<&str>::new());
+}
+
+#[test]
+fn an_unknown_name_and_one_of_several_packages_are_told() {
+    let Some(build) = three_and_one("an_unknown_name…") else { return };
+    let said = build.action("why @WORK@ base").fails(1);
+    assert!(said.contains("nothing was scanned yet: `patchadm bulk scan` reads the tree"), "{said}");
+    build.write("twins/record", "PKGNAME=one-1.0\nPKGNAME=other-1.0\n");
+    build.action("scan @WORK@").ok();
+    let said = build.action("why @WORK@ nothing").fails(1);
+    assert!(said.contains("knows no package of this PKGNAME, name or location: nothing"), "{said}");
+    let said = build.action("why @WORK@ twins").fails(1);
+    assert!(said.contains("twins means several packages: one-1.0, other-1.0"), "{said}");
+    assert_eq!(why(&build, "other")["reason"], "the next run builds it: it was never built");
+    std::fs::write(build.work().join("scan/pscan"), "PKG").unwrap();
+    build.action("why @WORK@ base").fails(33);
+}
