@@ -8,6 +8,7 @@ mod failures;
 mod killed;
 mod limits;
 mod outputs;
+mod patches;
 mod rebuilt;
 mod same_bytes;
 mod whole_tree;

@@ -4,29 +4,39 @@ mod diff;
 mod ends;
 mod init;
 mod log;
+#[cfg(not(feature = "sign"))]
+mod no_publishing;
+mod patches;
+mod patches_ends;
 mod processes;
 mod prune;
+#[cfg(feature = "sign")]
+mod publishing;
 mod release;
 mod run;
+mod run_patches;
 mod status;
 
-pub(crate) use processes::{run_scan, run_task};
+#[cfg(not(feature = "sign"))]
+use no_publishing as publishing;
+pub(crate) use processes::{run_scan, run_task, run_trial};
 
 use crate::arguments::{one_of, parse};
 use crate::call::{Invocation, RunCommand};
 use crate::reply::{Reply, Stop};
 use crate::verbs::options::RootlessOptions;
 
-const USAGE: &str = "patchadm bulk init|run|status|log|diff|release|prune WORK [ARGUMENT...]";
+const USAGE: &str = "patchadm bulk init|run|status|log|diff|release|patches|prune WORK [ARGUMENT...]";
 
 /// What is done: the word for it, and the work.
-const ACTIONS: [(&str, RunCommand); 7] = [
+const ACTIONS: [(&str, RunCommand); 8] = [
     ("init", init::run),
     ("run", run::run),
     ("status", status::run),
     ("log", log::run),
     ("diff", diff::run),
     ("release", release::run),
+    ("patches", patches::run),
     ("prune", prune::run),
 ];
 
@@ -35,7 +45,7 @@ const ACTIONS: [(&str, RunCommand); 7] = [
 struct BulkArgs {
     #[command(flatten)]
     _common: RootlessOptions,
-    /// What to do: init, run, status, log, diff, release or prune
+    /// What to do: init, run, status, log, diff, release, patches or prune
     #[arg(value_name = "ACTION", value_parser = one_of(&ACTIONS), hide_possible_values = true)]
     _action: Option<RunCommand>,
     /// The directory of the bulk build

@@ -1,9 +1,11 @@
-//! The processes of a bulk build, which only the program itself starts: a task, and the one that calls `scan` in a sandbox.
+//! The processes of a bulk build, which only the program itself starts: a task, the one that calls `scan` in a sandbox,
+//! and the one that tries patches there.
 
 use std::io;
 
 use crate::call::Invocation;
 use crate::reply::{Exit, Reply};
+use patchadm_building::patches::serve_trial;
 use patchadm_building::scan::serve_scan;
 use patchadm_building::task::serve_task;
 
@@ -16,5 +18,11 @@ pub(crate) fn run_task(_call: &mut Invocation) -> anyhow::Result<Reply> {
 /// Calls `scan` for the locations that standard input tells.
 pub(crate) fn run_scan(_call: &mut Invocation) -> anyhow::Result<Reply> {
     serve_scan(io::stdin().lock(), &mut io::stdout())?;
+    Ok(Reply::silent(Exit::OK))
+}
+
+/// Carries out the trial of patches that is ordered in its sandbox.
+pub(crate) fn run_trial(_call: &mut Invocation) -> anyhow::Result<Reply> {
+    serve_trial()?;
     Ok(Reply::silent(Exit::OK))
 }

@@ -6,20 +6,26 @@ use chrono::{SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::ends::{FAILED, NO_SLOT, list_failed, run_failed, work_failed};
+use super::run_patches::{PatchPreparation, with_id};
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::{CommandReport, Exit, ExitCause, Reply};
 use crate::surroundings::Output;
 use crate::surroundings::caller::with_signals;
+use crate::verbs::lint::read_by_shell;
 use crate::verbs::options::RootlessOptions;
 use patchadm_building::base::{base_digest, base_layer, build_user};
 use patchadm_building::driver::Driver;
 use patchadm_building::name_list::read_names;
-use patchadm_building::run::{RunError, RunEvent, RunOutcome, RunRequest, base_of, run as carry_out};
+use patchadm_building::patches::MadePatches;
+use patchadm_building::run::{
+    RunError, RunEvent, RunOutcome, RunPatches, RunRequest, base_of, run as carry_out,
+};
 use patchadm_building::work::Work;
 use patchadm_bulk::journal::PackageState;
 use patchadm_bulk::report::{ReportTextInput, RunReport, report_text};
 use patchadm_inputs::http::HttpSettings;
+use patchadm_svr4::patch::PatchId;
 
 const USAGE: &str = "patchadm bulk run WORK [NAME...] [option...]";
 
@@ -65,19 +71,16 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let _lock = work.lock(|_| false).map_err(|error| work_failed(&error))?;
     let program = std::env::current_exe()?;
     let cores = u32::try_from(patchadm_rootfs::cores()).unwrap_or(1);
-    let network = &call.surroundings.network;
-    let http = HttpSettings {
-        certificate_file: network.certificate_file.clone(),
-        certificate_directories: network.certificate_directories.clone(),
-        proxies: network.proxies.clone(),
-        ..HttpSettings::default()
-    };
+    let http = http_settings(call);
     let in_json = call.in_json;
     let mut screen = Output::new(call.program);
     let names = match args.list.as_ref().or(work.conf.list.as_ref()).filter(|_| args.names.is_empty()) {
         Some(list) => read_names(list).map_err(|error| list_failed(&error))?,
         None => args.names.clone(),
     };
+    let preparation = PatchPreparation::of(call, &work, !args.no_set)?;
+    let template = preparation.template();
+    let patch = |id: PatchId| with_id(&template, id);
     let mut notes = Vec::new();
     let now = Utc::now().timestamp_nanos_opt().unwrap_or_default();
     let done = with_signals(|interrupt| {
@@ -85,6 +88,8 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         let driver = Driver::find(&work)?;
         let base = base_layer(&work.conf, user).map_err(|error| RunError::Base(error.to_string()))?;
         let digest = base_digest(&work.conf).map_err(RunError::Base)?;
+        let publish = |made: &MadePatches| preparation.publish(made, &|| interrupt());
+        let patches = RunPatches { patch: &patch, syntax: read_by_shell, publish: &publish };
         let request = RunRequest {
             work: &work,
             driver: &driver,
@@ -97,6 +102,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             is_new: args.new,
             stops_on_failure: args.stop_on_failure,
             makes_set: !args.no_set,
+            patches: work.conf.depot.is_some().then_some(&patches),
             jobs: args.jobs,
             cores,
             program: &program,
@@ -115,8 +121,19 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     })?;
     let outcome = done.map_err(|error| run_failed(&error))?;
     call.output.heedless();
-    let exit = exit_of(&outcome, &names);
+    let exit = exit_of(&outcome, &names, preparation.exit(&outcome.ended));
     Ok(Reply::new(exit, BulkRunReport { report: outcome.ended.report, notes, base: base_of(&work) }))
+}
+
+/// Returns how distfiles are fetched.
+fn http_settings(call: &Invocation) -> HttpSettings {
+    let network = &call.surroundings.network;
+    HttpSettings {
+        certificate_file: network.certificate_file.clone(),
+        certificate_directories: network.certificate_directories.clone(),
+        proxies: network.proxies.clone(),
+        ..HttpSettings::default()
+    }
 }
 
 /// Tells what happens, a line for each package.
@@ -138,8 +155,9 @@ fn tell(screen: &mut Output, in_json: bool, event: &RunEvent<'_>) -> std::io::Re
     }
 }
 
-/// Returns the exit code of a run: what failed before anything was built counts only where it was named.
-fn exit_of(outcome: &RunOutcome, names: &[String]) -> Exit {
+/// Returns the exit code of a run: what failed before anything was built counts only where it was named. `of_patches` is that
+/// of patches, where something else than a failure kept them from being made or published.
+fn exit_of(outcome: &RunOutcome, names: &[String], of_patches: Option<Exit>) -> Exit {
     let ended = &outcome.ended;
     if let Some(signal) = ended.interrupted {
         return Exit::by_signal(signal);
@@ -147,6 +165,9 @@ fn exit_of(outcome: &RunOutcome, names: &[String]) -> Exit {
     let count = |state| ended.report.count(state);
     if count(PackageState::Deferred) > 0 {
         return Exit::new(NO_SLOT, ExitCause::Internal);
+    }
+    if let Some(exit) = of_patches {
+        return exit;
     }
     let is_named = |package: &str, location: &str| {
         let name = package.rsplit_once('-').map_or(package, |(name, _)| name);
@@ -156,7 +177,10 @@ fn exit_of(outcome: &RunOutcome, names: &[String]) -> Exit {
         matches!(package.state, PackageState::Prefailed | PackageState::IndirectPrefailed)
             && is_named(&package.package, &package.location)
     });
-    let is_refused = ended.report.set_refused.is_some() || !ended.is_handed_on;
+    let is_refused = ended.report.set_refused.is_some()
+        || !ended.is_handed_on
+        || !ended.are_patches_whole
+        || ended.patches_error.is_some();
     if prefailed || is_refused || count(PackageState::Failed) > 0 {
         return Exit::new(FAILED, ExitCause::DamagedInput);
     }

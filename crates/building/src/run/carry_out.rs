@@ -11,6 +11,7 @@ use patchadm_bulk::schedule::Schedule;
 use super::beginning::{digest_of_records, expected, first_outcome, read_tree, wanted};
 use super::journal_file::{JournalFile, KnownRuns, known_runs};
 use super::master::{Master, RunBegin};
+use super::patching::make_its_patches;
 use super::request::{RunError, RunEvent, RunRequest, Tell};
 use super::results::RunOutcome;
 use super::telling::{hand_on, make_its_set, write_files};
@@ -85,10 +86,11 @@ fn tell_all(
     mut journal: JournalFile,
     tell: Tell<'_>,
 ) -> Result<RunOutcome, RunError> {
-    let is_over = outcome.ended.interrupted.is_none();
-    if is_over {
+    if outcome.ended.interrupted.is_none() {
         make_its_set(request, &mut outcome, &mut journal)?;
+        make_its_patches(request, &mut outcome, tell);
     }
+    let is_over = outcome.ended.interrupted.is_none();
     write_files(request, &outcome)?;
     if is_over {
         let report = &outcome.ended.report;

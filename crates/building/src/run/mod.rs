@@ -8,13 +8,14 @@ mod fetch_queue;
 mod journal_file;
 mod master;
 mod orders;
+mod patching;
 mod request;
 mod results;
 mod slots;
 mod status;
 mod telling;
 
-pub use request::{RunError, RunEvent, RunRequest};
+pub use request::{RunError, RunEvent, RunPatches, RunRequest};
 pub use results::{EndedRun, RunOutcome};
 
 pub use carry_out::run;

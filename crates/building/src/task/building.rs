@@ -15,7 +15,7 @@ use rustix::fs::MemfdFlags;
 
 use super::checking::check;
 use super::inputs::{BuildCosts, TaskInputs};
-use super::installing::installed_set;
+use super::installing::{PackageFile, installed_set};
 use super::keeping::{KeptBuild, copy_result, keep, keep_check};
 use super::made_pkginfo::PackageIdentity;
 use super::order::{TaskEnd, TaskEvent, TaskFailure};
@@ -107,9 +107,18 @@ fn install(
     teller: &TaskTeller,
 ) -> Result<Option<PathBuf>, StepError> {
     let mut ticks = |memory, bytes| teller.tick(memory, bytes);
-    let packages: Vec<&PoolEntry> = inputs.install.iter().collect();
+    let packages: Vec<PackageFile> = inputs.install.iter().flat_map(package_files).collect();
     let base = (inputs.base, inputs.order.base.as_str());
     installed_set(&inputs.work.conf.build_dir, base, &packages, inputs.place, (log, &mut ticks))
+}
+
+/// Returns the packages of a result.
+fn package_files(entry: &PoolEntry) -> impl Iterator<Item = PackageFile> {
+    entry.result.packages.iter().map(|package| PackageFile {
+        directory: entry.path.clone(),
+        file: package.file.clone(),
+        digest: package.b3.to_string(),
+    })
 }
 
 /// Puts into the place of the task what the build finds there.

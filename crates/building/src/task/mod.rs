@@ -5,15 +5,15 @@
 mod building;
 mod checking;
 mod inputs;
-mod installing;
+pub(crate) mod installing;
 mod keeping;
 mod made_pkginfo;
 pub mod order;
 mod packing;
 pub(crate) mod place;
-mod sandbox_run;
+pub(crate) mod sandbox_run;
 mod serving;
-mod step;
+pub(crate) mod step;
 mod teller;
 
 pub use made_pkginfo::PackageIdentity;

@@ -15,7 +15,10 @@ use patchadm_svr4::patch::{PatchId, Requirements};
 pub(super) type SourceNeeds = BTreeMap<String, Vec<NeededFeature>>;
 
 /// Sorts sources so that each comes in a later wave than those that it needs. The members of a circle come together.
-pub(super) fn waves<'s>(sources: impl Iterator<Item = &'s String>, needs: &SourceNeeds) -> Vec<Vec<&'s String>> {
+pub(super) fn waves<'s>(
+    sources: impl Iterator<Item = &'s String>,
+    needs: &SourceNeeds,
+) -> Vec<Vec<&'s String>> {
     let mut waiting: BTreeSet<&String> = sources.collect();
     let mut waves = Vec::new();
     while !waiting.is_empty() {

@@ -16,8 +16,8 @@ use super::state::{BuiltRecord, file_name};
 use super::trial::{PatchToTry, TrialFailure};
 use super::work::{PatchCondition, WorkDirectory};
 use crate::build::{
-    BuildError, BuildRequest, OtherPatch, PatchDestination, PatchDraft, PreviousPatch, ReleaseSide, draft_patch,
-    write_patch,
+    BuildError, BuildRequest, OtherPatch, PatchDestination, PatchDraft, PreviousPatch, ReleaseSide,
+    draft_patch, write_patch,
 };
 use crate::release::{Release, ReleaseError, ReleasePackage, ReleaseProblem, open_packages};
 use patchadm_inputs::sign::sha256_text;
