@@ -22,6 +22,7 @@ use crate::trial_waiter::WAITER;
 use crate::verbs::complete::COMPLETE;
 use crate::verbs::help::{USAGE, overview, unknown_command, usage_text};
 use crate::{as_owner, classic, enclosed, supervisor, trial_waiter, verbs};
+use patchadm_building::patches::TRIAL_PROCESS;
 use patchadm_building::run::TASK_PROCESS;
 use patchadm_building::scan::SCAN_PROCESS;
 use patchadm_building::task::PROBE_PROCESS;
@@ -121,6 +122,7 @@ const APPLETS: &[Applet] = &[
     hidden(SCAN_PROCESS, AppletKind::Internal, verbs::bulk::run_scan),
     hidden(PROBE_PROCESS, AppletKind::Internal, verbs::bulk::run_probe),
     hidden(TASK_PROCESS, AppletKind::Internal, verbs::bulk::run_task),
+    hidden(TRIAL_PROCESS, AppletKind::Internal, verbs::bulk::run_trial),
     hidden(as_owner::BECOMING, AppletKind::Internal, as_owner::become_owner),
 ];
 

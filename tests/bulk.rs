@@ -13,6 +13,7 @@ mod killed;
 mod limits;
 mod machines;
 mod outputs;
+mod patches;
 mod rebuilt;
 mod report_page;
 mod same_bytes;

@@ -4,6 +4,7 @@ mod broken_off;
 mod damaged_work;
 mod real_sets;
 pub(crate) mod sets;
+mod trials;
 
 use std::fs;
 

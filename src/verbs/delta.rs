@@ -4,11 +4,14 @@ mod ends;
 mod options;
 mod report;
 
+use std::collections::BTreeMap;
+
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::{Exit, Reply, ResultWord};
 use crate::surroundings::caller::with_signals;
-use ends::{of_failure, stop};
+use ends::of_failure;
+pub(super) use ends::stop as stopped;
 use options::{DeltaArgs, USAGE};
 use patchadm_making::build::BuildRequest;
 use patchadm_making::delta::{DeltaReport, DeltaRequest, delta};
@@ -33,12 +36,14 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             is_dry_run: args.dry_run,
             patch: &patch,
             against: &args.patch.against,
+            needs: BTreeMap::new(),
+            trials: None,
             cores: call.surroundings.processors,
             interrupt,
         };
         delta(&request, &mut |_| false)
     })?;
-    let report = made.map_err(|error| stop(&error))?;
+    let report = made.map_err(|error| stopped(&error))?;
     let exit = report.first_failure().map_or(Exit::OK, of_failure);
     let result = result_word(&report, args.dry_run);
     Ok(Reply::new(exit, DeltaReply::of(&report, result, call.surroundings.began)))

@@ -134,7 +134,7 @@ fn line_of(patch: &PatchFindings, finding: &LintFinding) -> String {
 
 /// Has the shell of this machine read a script, which runs nothing of it. A script for another interpreter is not read, and
 /// without a shell none is.
-fn read_by_shell(text: &[u8]) -> Result<(), String> {
+pub(super) fn read_by_shell(text: &[u8]) -> Result<(), String> {
     if !is_for_shell(text) {
         return Ok(());
     }

@@ -17,15 +17,15 @@ use patchadm_core::operation::publish::{
 };
 use patchadm_core::operation::signing::sign_index;
 use patchadm_inputs::sign::{PublicKey, SecretKey};
-use refusal::refused;
-use report::PublicationReport;
+pub(super) use refusal::refused;
+pub(super) use report::PublicationReport;
 
 const USAGE: &str = "patchadm publish [option...] work depot\n\
     patchadm publish --refresh [option...] depot\n\
     patchadm publish --finish [--key file] depot";
 
 /// The default number of days for which an index is valid.
-const DAYS: u32 = 30;
+pub(super) const DAYS: u32 = 30;
 
 /// The most days that can be said: a hundred years.
 const MOST_DAYS: u32 = 36_500;
@@ -80,7 +80,7 @@ fn days(text: &str) -> Result<Expiry, String> {
 }
 
 /// The key that `--key` names.
-enum IndexKey {
+pub(super) enum IndexKey {
     None,
     Public(PublicKey),
     Secret(SecretKey),
@@ -90,7 +90,7 @@ enum IndexKey {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PublishArgs = parse(call, USAGE)?;
     let (work, depot) = args.work_and_depot()?;
-    let key = read_key(call, &args)?;
+    let key = read_key(call, args.key.as_deref(), args.password_file.clone())?;
     let now = call.surroundings.now;
     let sign = |text: &[u8]| match &key {
         IndexKey::Secret(key) => sign_index(key, text, now.timestamp()),
@@ -141,7 +141,8 @@ impl PublishArgs {
     }
 }
 
-fn signing<'a>(key: &IndexKey, sign: &'a SignIndex<'a>, is_unsigned: bool) -> IndexSigning<'a> {
+/// Returns the way in which an index gets its signature.
+pub(super) fn signing<'a>(key: &IndexKey, sign: &'a SignIndex<'a>, is_unsigned: bool) -> IndexSigning<'a> {
     match key {
         IndexKey::Secret(key) => IndexSigning::Here { key: key.public(), sign },
         IndexKey::Public(key) => IndexSigning::Elsewhere(Some(key.clone())),
@@ -150,16 +151,20 @@ fn signing<'a>(key: &IndexKey, sign: &'a SignIndex<'a>, is_unsigned: bool) -> In
     }
 }
 
-/// Reads the key, secret or public. With `--finish` nothing is signed, so a secret key does no more than a public one.
-fn read_key(call: &mut Invocation, args: &PublishArgs) -> anyhow::Result<IndexKey> {
-    let Some(file) = &args.key else { return Ok(IndexKey::None) };
+/// Reads the key of an index, secret or public. With `--finish` nothing is signed, so a secret key does no more than a public one.
+pub(super) fn read_key(
+    call: &mut Invocation,
+    file: Option<&Path>,
+    password_file: Option<PathBuf>,
+) -> anyhow::Result<IndexKey> {
+    let Some(file) = file else { return Ok(IndexKey::None) };
     let mut text = Vec::new();
     // A file that cannot be read, or is not a public key, is reported as what it is not: a secret key.
     let read = std::fs::File::open(file).and_then(|opened| opened.take(LARGEST_KEY).read_to_end(&mut text));
     if let (Ok(_), Ok(public)) = (read, PublicKey::parse(&text)) {
         return Ok(IndexKey::Public(public));
     }
-    secret_key(call, file, args.password_file.clone()).map(IndexKey::Secret)
+    secret_key(call, file, password_file).map(IndexKey::Secret)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! pool      results under their keys
 //! run       all packages, in the order that takes the least time
 //! set       the results of one run, complete
+//! patches   from the released set to the newest one, each tried
 //! ```
 //!
 //! Nothing is mounted outside a sandbox, and what a sandbox starts ends with it: whatever is killed, nothing is left to unmount.
@@ -25,6 +26,7 @@ pub mod history;
 mod keys;
 pub mod logs;
 pub mod name_list;
+pub mod patches;
 pub mod pool;
 pub mod pool_use;
 pub mod prune;

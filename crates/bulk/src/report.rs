@@ -1,11 +1,13 @@
 //! What is told of a run: one value, and from it the text and the mail.
 
 mod mail;
+mod patches_text;
 mod run_report;
 mod text;
 mod visible;
 
 pub use mail::{MailInput, report_mail, subject};
+pub use patches_text::patches_text;
 pub use run_report::{
     LeftoverReport, MachineReport, PackageReport, PatchesReport, RunReport, SetReport, SourcePatchReport,
     TakenLibrary, UnmetLibrary,

@@ -71,6 +71,16 @@ pub(super) fn run_failed(error: &RunError) -> Stop {
     Stop::Refused { exit, message: error.to_string() }
 }
 
+/// Returns the end of an action that a set is in the way of.
+pub(super) fn set_failed(error: &SetError) -> Stop {
+    let exit = match error {
+        SetError::Interrupted(signal) => Exit::by_signal(*signal),
+        SetError::Root(error) => Exit::failed(crate::reply::cause_of::of_root(error)),
+        _ => Exit::new(DAMAGED, ExitCause::DamagedInput),
+    };
+    Stop::Refused { exit, message: error.to_string() }
+}
+
 /// Returns the end of an action that needs what the last scan found.
 pub(super) fn known_tree_failed(error: &KnownTreeError) -> Stop {
     let exit = match error {

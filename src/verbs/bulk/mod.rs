@@ -6,30 +6,39 @@ mod enter;
 mod history;
 mod init;
 mod log;
+#[cfg(not(feature = "sign"))]
+mod no_publishing;
 mod page;
+mod patches;
+mod patches_ends;
 mod processes;
 mod prune;
+#[cfg(feature = "sign")]
+mod publishing;
 mod release;
 mod report;
 mod run;
 mod run_display;
 mod run_face;
+mod run_patches;
 mod scan;
 mod status;
 mod why;
 
-pub(crate) use processes::{run_probe, run_scan, run_task};
+#[cfg(not(feature = "sign"))]
+use no_publishing as publishing;
+pub(crate) use processes::{run_probe, run_scan, run_task, run_trial};
 
 use crate::arguments::{one_of, parse};
 use crate::call::{Invocation, RunCommand};
 use crate::reply::{Reply, Stop};
 use crate::verbs::options::RootlessOptions;
 
-const USAGE: &str =
-    "patchadm bulk init|run|scan|status|why|log|history|diff|report|enter|release|prune WORK [ARGUMENT...]";
+const USAGE: &str = "patchadm bulk init|run|scan|status|why|log|history|diff|report|enter|release|patches|prune WORK \
+     [ARGUMENT...]";
 
 /// What is done: the word for it, and the work.
-const ACTIONS: [(&str, RunCommand); 12] = [
+const ACTIONS: [(&str, RunCommand); 13] = [
     ("init", init::run),
     ("run", run::run),
     ("scan", scan::run),
@@ -41,6 +50,7 @@ const ACTIONS: [(&str, RunCommand); 12] = [
     ("report", report::run),
     ("enter", enter::run),
     ("release", release::run),
+    ("patches", patches::run),
     ("prune", prune::run),
 ];
 
@@ -49,7 +59,7 @@ const ACTIONS: [(&str, RunCommand); 12] = [
 struct BulkArgs {
     #[command(flatten)]
     _common: RootlessOptions,
-    /// What to do: init, run, scan, status, why, log, history, diff, report, enter, release or prune
+    /// What to do: init, run, scan, status, why, log, history, diff, report, enter, release, patches or prune
     #[arg(value_name = "ACTION", value_parser = one_of(&ACTIONS), hide_possible_values = true)]
     _action: Option<RunCommand>,
     /// The directory of the bulk build

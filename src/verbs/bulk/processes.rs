@@ -1,10 +1,11 @@
-//! The processes of a bulk build, which only the program itself starts: a task, the one that looks
-//! whether a slot can be used, and the one that calls `scan` in a sandbox.
+//! The processes of a bulk build, which only the program itself starts: a task, the one that looks whether a slot can be used,
+//! the one that calls `scan` in a sandbox, and the one that tries patches there.
 
 use std::io;
 
 use crate::call::Invocation;
 use crate::reply::{Exit, Reply};
+use patchadm_building::patches::serve_trial;
 use patchadm_building::scan::serve_scan;
 use patchadm_building::task::{serve_probe, serve_task};
 
@@ -23,5 +24,11 @@ pub(crate) fn run_probe(_call: &mut Invocation) -> anyhow::Result<Reply> {
 /// Calls `scan` for the locations that standard input tells.
 pub(crate) fn run_scan(_call: &mut Invocation) -> anyhow::Result<Reply> {
     serve_scan(io::stdin().lock(), &mut io::stdout())?;
+    Ok(Reply::silent(Exit::OK))
+}
+
+/// Carries out the trial of patches that is ordered in its sandbox.
+pub(crate) fn run_trial(_call: &mut Invocation) -> anyhow::Result<Reply> {
+    serve_trial()?;
     Ok(Reply::silent(Exit::OK))
 }

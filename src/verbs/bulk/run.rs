@@ -8,21 +8,25 @@ use super::ends::{list_failed, run_failed, work_failed};
 use super::page::page_of;
 use super::run_display::RunDisplay;
 use super::run_face::{BulkRunReport, PlanReport, UnchangedReport, exit_of};
+use super::run_patches::{PatchPreparation, with_id};
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::{Exit, Reply};
 use crate::surroundings::caller::with_repeated_signals;
+use crate::verbs::lint::read_by_shell;
 use crate::verbs::options::RootlessOptions;
 use patchadm_building::base::{base_digest, base_layer, build_user};
 use patchadm_building::driver::Driver;
 use patchadm_building::name_list::read_names;
+use patchadm_building::patches::MadePatches;
 use patchadm_building::report_inputs::base_of;
 use patchadm_building::run::{
-    RunError, RunEvent, RunOutcome, RunRequest, has_changed, plan_run, run as carry_out,
+    RunError, RunEvent, RunOutcome, RunPatches, RunRequest, has_changed, plan_run, run as carry_out,
 };
 use patchadm_building::work::Work;
 use patchadm_bulk::schedule::RunPlan;
 use patchadm_inputs::http::HttpSettings;
+use patchadm_svr4::patch::PatchId;
 
 const USAGE: &str = "patchadm bulk run WORK [NAME...] [option...]";
 
@@ -89,10 +93,18 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         Some(list) => read_names(list).map_err(|error| list_failed(&error))?,
         None => args.names.clone(),
     };
+    let preparation = PatchPreparation::of(call, &work, !args.no_set && !args.dry_run)?;
     let mut notes = Vec::new();
     let mut display = RunDisplay::new(call);
     let http = http_settings(call);
-    let wanted = WantedRun { args: &args, work: &work, names: &names, program: &program, http: &http };
+    let wanted = WantedRun {
+        args: &args,
+        work: &work,
+        names: &names,
+        program: &program,
+        http: &http,
+        preparation: &preparation,
+    };
     let answer = with_repeated_signals(|interrupt, is_urgent| {
         wanted.carry_out((interrupt, is_urgent), &mut |event| {
             if let RunEvent::Note(note) = event {
@@ -107,7 +119,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         RunAnswer::Unchanged(run) => Reply::new(Exit::OK, UnchangedReport { run, unchanged: true }),
         RunAnswer::Ran(outcome) => {
             call.output.heedless();
-            let exit = exit_of(&outcome, &names);
+            let exit = exit_of(&outcome, &names, preparation.exit(&outcome.ended));
             Reply::new(exit, BulkRunReport { report: outcome.ended.report, notes, base: base_of(&work) })
         }
     };
@@ -132,6 +144,8 @@ struct WantedRun<'a> {
     names: &'a [String],
     program: &'a Path,
     http: &'a HttpSettings,
+    /// What patches are made and published with.
+    preparation: &'a PatchPreparation,
 }
 
 impl WantedRun<'_> {
@@ -145,6 +159,10 @@ impl WantedRun<'_> {
         let driver = Driver::find(work)?;
         let base = base_layer(&work.conf, user).map_err(|error| RunError::Base(error.to_string()))?;
         let digest = base_digest(&work.conf).map_err(RunError::Base)?;
+        let template = self.preparation.template();
+        let patch = |id: PatchId| with_id(&template, id);
+        let publish = |made: &MadePatches| self.preparation.publish(made, &|| interrupt());
+        let patches = RunPatches { patch: &patch, syntax: read_by_shell, publish: &publish };
         let request = RunRequest {
             work,
             driver: &driver,
@@ -157,6 +175,7 @@ impl WantedRun<'_> {
             is_new: args.new,
             stops_on_failure: args.stop_on_failure,
             makes_set: !args.no_set,
+            patches: work.conf.depot.is_some().then_some(&patches),
             jobs: args.jobs,
             cores: u32::try_from(patchadm_rootfs::cores()).unwrap_or(1),
             program: self.program,

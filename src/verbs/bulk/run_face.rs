@@ -86,8 +86,9 @@ impl CommandReport for UnchangedReport {
     }
 }
 
-/// Returns the exit code of a run: what failed before anything was built counts only where it was named.
-pub(super) fn exit_of(outcome: &RunOutcome, names: &[String]) -> Exit {
+/// Returns the exit code of a run: what failed before anything was built counts only where it was named. `of_patches` is that
+/// of patches, where something else than a failure kept them from being made or published.
+pub(super) fn exit_of(outcome: &RunOutcome, names: &[String], of_patches: Option<Exit>) -> Exit {
     let ended = &outcome.ended;
     if let Some(signal) = ended.interrupted {
         return Exit::by_signal(signal);
@@ -95,6 +96,9 @@ pub(super) fn exit_of(outcome: &RunOutcome, names: &[String]) -> Exit {
     let count = |state| ended.report.count(state);
     if count(PackageState::Deferred) > 0 {
         return Exit::new(NO_SLOT, ExitCause::Internal);
+    }
+    if let Some(exit) = of_patches {
+        return exit;
     }
     let is_named = |package: &str, location: &str| {
         let name = package.rsplit_once('-').map_or(package, |(name, _)| name);
@@ -104,7 +108,10 @@ pub(super) fn exit_of(outcome: &RunOutcome, names: &[String]) -> Exit {
         matches!(package.state, PackageState::Prefailed | PackageState::IndirectPrefailed)
             && is_named(&package.package, &package.location)
     });
-    let is_refused = ended.report.set_refused.is_some() || !ended.is_handed_on;
+    let is_refused = ended.report.set_refused.is_some()
+        || !ended.is_handed_on
+        || !ended.are_patches_whole
+        || ended.patches_error.is_some();
     if prefailed || is_refused || count(PackageState::Failed) > 0 {
         return Exit::new(FAILED, ExitCause::DamagedInput);
     }

@@ -24,7 +24,7 @@ pub(super) fn of_failure(failure: &SourceFailure) -> Exit {
 }
 
 /// Returns the end of a run, in the three lines of the modern face: what did not happen, why, what to do.
-pub(super) fn stop(error: &DeltaError) -> Stop {
+pub(in crate::verbs) fn stop(error: &DeltaError) -> Stop {
     let (exit, next) = match error {
         DeltaError::Set(error) => (of_release(error).0, "Name two directories of packages."),
         DeltaError::Work(error) | DeltaError::Lock(LockError::Root(error)) => {

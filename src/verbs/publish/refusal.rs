@@ -15,7 +15,7 @@ const NO_FIT: u8 = 10;
 const DAMAGED: u8 = 33;
 
 /// Returns the end where nothing was published.
-pub(super) fn refused(error: &PublishError) -> anyhow::Error {
+pub(in crate::verbs) fn refused(error: &PublishError) -> anyhow::Error {
     let (exit, next) = end_of(error);
     Stop::Refused { exit, message: format!("nothing was published\n{error}.\n{next}") }.into()
 }

@@ -13,7 +13,7 @@ use patchadm_core::operation::publish::{PublishReport, PublishState};
 
 /// The report.
 #[derive(Debug, Serialize)]
-pub(super) struct PublicationReport {
+pub(in crate::verbs) struct PublicationReport {
     result: ResultWord,
     duration_ms: u64,
     depot: Option<String>,
@@ -31,7 +31,7 @@ pub(super) struct PublicationReport {
 
 impl PublicationReport {
     /// The report about a publication.
-    pub(super) fn of(published: &PublishReport, place: &Path, began: Instant) -> Self {
+    pub(in crate::verbs) fn of(published: &PublishReport, place: &Path, began: Instant) -> Self {
         Self {
             result: match published.state {
                 PublishState::Published | PublishState::Waiting => ResultWord::Done,
@@ -50,6 +50,17 @@ impl PublicationReport {
             state: published.state,
             place: place.display().to_string(),
         }
+    }
+
+    /// Returns the lines for people: what was published, and what is to be signed.
+    pub(in crate::verbs) fn lines(&self) -> Vec<String> {
+        let mut lines = vec![self.summary()];
+        lines.extend(self.added.iter().map(|id| format!("  added {id}")));
+        if !self.kept.is_empty() {
+            lines.push(format!("  there already: {}", self.kept.len()));
+        }
+        lines.extend(self.to_sign.iter().map(|path| format!("  to sign: {path}")));
+        lines
     }
 
     fn summary(&self) -> String {
@@ -71,7 +82,8 @@ impl PublicationReport {
         format!("{place}: version {version} {what}, {until}")
     }
 
-    fn advice(&self) -> Option<String> {
+    /// Returns what is to be done next.
+    pub(in crate::verbs) fn advice(&self) -> Option<String> {
         match self.state {
             PublishState::Waiting => Some(format!(
                 "Sign it with `patchadm sign` or minisign, then type `patchadm publish --finish {}`.",
@@ -87,16 +99,7 @@ impl PublicationReport {
 
 impl CommandReport for PublicationReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        output.line(self.summary())?;
-        for id in &self.added {
-            output.line(format!("  added {id}"))?;
-        }
-        if !self.kept.is_empty() {
-            output.line(format!("  there already: {}", self.kept.len()))?;
-        }
-        for path in &self.to_sign {
-            output.line(format!("  to sign: {path}"))?;
-        }
+        self.lines().iter().try_for_each(|line| output.line(line))?;
         Ok(self.advice().map_or(Ok(()), |advice| output.line(advice))?)
     }
 }

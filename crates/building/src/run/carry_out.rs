@@ -13,6 +13,7 @@ use super::beginning::{expected, first_outcome, read_tree, wanted};
 use super::changes::{keep_polled, poll};
 use super::journal_file::{JournalFile, KnownRuns, known_runs};
 use super::master::{Master, RunBegin};
+use super::patching::make_its_patches;
 use super::probing::probe_all;
 use super::request::{RunError, RunEvent, RunRequest, Tell};
 use super::results::RunOutcome;
@@ -99,11 +100,12 @@ fn tell_all(
     mut journal: JournalFile,
     tell: Tell<'_>,
 ) -> Result<RunOutcome, RunError> {
-    let is_over = outcome.ended.interrupted.is_none();
     let restricted = restricted(&outcome);
-    if is_over {
+    if outcome.ended.interrupted.is_none() {
         make_its_set(request, &mut outcome, &restricted, &mut journal)?;
+        make_its_patches(request, &mut outcome, tell);
     }
+    let is_over = outcome.ended.interrupted.is_none();
     write_files(request, &outcome, &restricted)?;
     if is_over {
         let report = &outcome.ended.report;

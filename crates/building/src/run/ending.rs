@@ -239,6 +239,8 @@ impl Master<'_> {
             report,
             interrupted: self.is_ending,
             trouble: self.trouble,
+            are_patches_whole: true,
+            patches_error: None,
             is_handed_on: true,
         };
         Ok((ended, self.journal))

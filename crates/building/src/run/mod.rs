@@ -15,6 +15,7 @@ mod master;
 mod messages;
 mod now_file;
 mod orders;
+mod patching;
 mod probing;
 mod request;
 mod resting;
@@ -25,7 +26,7 @@ mod status;
 mod telling;
 mod why;
 
-pub use request::{RunError, RunEvent, RunRequest};
+pub use request::{RunError, RunEvent, RunPatches, RunRequest};
 pub use results::{EndedRun, RunOutcome};
 
 pub use carry_out::run;

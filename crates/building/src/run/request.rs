@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::base::BaseLayer;
 use crate::driver::{Driver, DriverError};
+use crate::patches::MadePatches;
 use crate::report_inputs::RenderPage;
 use crate::runs::journal_path;
 use crate::sandbox::BuildUser;
@@ -14,7 +15,10 @@ use patchadm_bulk::journal::{JournalDamage, PackageOutcome};
 use patchadm_bulk::resolve::UnknownName;
 use patchadm_bulk::result::Digest;
 use patchadm_inputs::http::HttpSettings;
+use patchadm_making::build::BuildRequest;
 use patchadm_rootfs::RootError;
+use patchadm_svr4::patch::PatchId;
+use serde_json::Value;
 
 /// A run that is wanted.
 pub struct RunRequest<'a> {
@@ -40,6 +44,8 @@ pub struct RunRequest<'a> {
     pub stops_on_failure: bool,
     /// Whether a run of all packages makes a set.
     pub makes_set: bool,
+    /// What patches are made with at the end, if they are to be.
+    pub patches: Option<&'a RunPatches<'a>>,
     /// The number of tasks at a time of the local slot.
     pub jobs: Option<u32>,
     /// The processors of this machine.
@@ -58,6 +64,16 @@ pub struct RunRequest<'a> {
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
     /// Tells whether a second signal has come: what runs is ended then.
     pub is_urgent: &'a (dyn Fn() -> bool + Sync),
+}
+
+/// What a run makes patches with.
+pub struct RunPatches<'a> {
+    /// The patch to be made, by its id.
+    pub patch: &'a (dyn Fn(PatchId) -> BuildRequest + Sync),
+    /// The shell's verdict on the syntax of a script.
+    pub syntax: fn(&[u8]) -> Result<(), String>,
+    /// Publishes patches that fit together; returns what is told of it, or why they were not published.
+    pub publish: &'a dyn Fn(&MadePatches) -> Result<Option<Value>, String>,
 }
 
 /// Something that happens in a run.

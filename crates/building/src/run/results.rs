@@ -8,6 +8,7 @@ use patchadm_bulk::report::{LeftoverReport, MachineReport, PackageReport, RunRep
 use patchadm_bulk::resolve::{Resolution, blockers};
 use patchadm_bulk::result::Digest;
 
+use crate::patches::PatchesError;
 use crate::pool::PoolEntry;
 
 /// What a run came to.
@@ -36,6 +37,10 @@ pub struct EndedRun {
     pub interrupted: Option<i32>,
     /// Why tasks were left, where no slot could carry them out.
     pub trouble: Option<String>,
+    /// Whether all patches were made, fit together, and were published where they are to be.
+    pub are_patches_whole: bool,
+    /// Why no patches were made, where they could not be.
+    pub patches_error: Option<PatchesError>,
     /// Whether its report reached everybody that it is configured for.
     pub is_handed_on: bool,
 }

@@ -19,9 +19,9 @@ const LARGEST_SETTINGS: u64 = 1 << 20;
 
 /// What a package delivers to the loader, by the paths at which it is installed.
 #[derive(Debug, Default)]
-pub(super) struct DeliveredObjects {
+pub(crate) struct DeliveredObjects {
     /// Programs and libraries.
-    pub(super) files: Vec<(ObjectPath, Arc<LibraryFile>)>,
+    pub(crate) files: Vec<(ObjectPath, Arc<LibraryFile>)>,
     /// Symbolic links with their targets.
     pub(super) links: Vec<(ObjectPath, Vec<u8>)>,
     /// Other names of files: the name, and the file.
@@ -32,7 +32,7 @@ pub(super) struct DeliveredObjects {
 
 impl DeliveredObjects {
     /// Reads the packages of a file. What cannot be understood as a program or library is none: it needs nothing.
-    pub(super) fn read(file: &Path) -> Result<Self, SourceError> {
+    pub(crate) fn read(file: &Path) -> Result<Self, SourceError> {
         let (source, image) = source::open(Origin::Path(file), Extent::Unchecked)?;
         let mut delivered = Self::default();
         for package in &image.packages {

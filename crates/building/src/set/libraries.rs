@@ -31,6 +31,15 @@ pub(super) fn unmet_libraries(
         .filter(|(_, file)| file.path.starts_with(PACKAGES))
         .map(|(entry, file)| (entry.package.as_str(), file.directory.join(&file.name)))
         .collect();
+    unmet_in_files(&files, base, interrupt)
+}
+
+/// Returns what some packages, each with its PKGNAME and file, need and would not find if they were installed together.
+pub(crate) fn unmet_in_files(
+    files: &[(&str, PathBuf)],
+    base: &Base,
+    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+) -> Result<Vec<UnmetLibrary>, SetError> {
     let read = side_by_side(cores(), files.len(), || {
         |at: usize| match (interrupt(), files.get(at)) {
             (Some(signal), _) => Err(SetError::Interrupted(signal)),

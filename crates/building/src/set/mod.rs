@@ -26,7 +26,11 @@ pub use manifest::{SetFile, SetManifest};
 pub use places::{CURRENT, RELEASED, set_numbers, set_of_link};
 pub use released::{ReleaseError, ReleasedSet, release};
 
-pub(crate) use places::SETS;
+pub(crate) use delivered::DeliveredObjects;
+pub(crate) use libraries::unmet_in_files;
+pub(crate) use places::{FILES, PACKAGES, SETS};
+pub(crate) use publishing::read_set;
+pub(crate) use selection::EarlierSet;
 
 #[cfg(test)]
 mod tests;

@@ -14,10 +14,10 @@ pub const CURRENT: &str = "current";
 pub const RELEASED: &str = "released";
 
 /// The directory of the packages in a set.
-pub(super) const PACKAGES: &str = "packages";
+pub(crate) const PACKAGES: &str = "packages";
 
 /// The directory of the files in a set that are no packages of ours.
-pub(super) const FILES: &str = "files";
+pub(crate) const FILES: &str = "files";
 
 /// Returns the numbers of the sets of a working directory, sorted.
 pub fn set_numbers(work: &Work) -> Result<Vec<u64>, RootError> {

@@ -148,7 +148,7 @@ pub(super) fn set_behind(work: &Work, link: &str) -> Result<Option<EarlierSet>, 
 }
 
 /// Reads a set; `None` if there is none of this number.
-pub(super) fn read_set(work: &Work, number: u64) -> Result<Option<EarlierSet>, SetError> {
+pub(crate) fn read_set(work: &Work, number: u64) -> Result<Option<EarlierSet>, SetError> {
     let (sets, name) = (work.directory(SETS)?, number.to_string());
     if sets.look(name.as_bytes())?.is_none_or(|seen| seen.file_type != FileType::Directory) {
         return Ok(None);

@@ -18,9 +18,9 @@ use crate::pool::PoolEntry;
 
 /// A set that is there.
 #[derive(Clone, Debug)]
-pub(super) struct EarlierSet {
-    pub(super) path: PathBuf,
-    pub(super) manifest: SetManifest,
+pub(crate) struct EarlierSet {
+    pub(crate) path: PathBuf,
+    pub(crate) manifest: SetManifest,
 }
 
 /// A package of a set.

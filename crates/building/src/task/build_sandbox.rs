@@ -9,7 +9,7 @@ use patchadm_rootfs::Dir;
 use patchadm_svr4::package::Mode;
 
 use super::inputs::TaskInputs;
-use super::installing::{Ticks, installed_set};
+use super::installing::{PackageFile, Ticks, installed_set};
 use super::order::TaskFailure;
 use super::place::lay_out_temporary;
 use super::step::StepError;
@@ -25,9 +25,18 @@ pub(super) fn install(
     log: &mut TaskLog,
     ticks: Ticks<'_>,
 ) -> Result<Option<PathBuf>, StepError> {
-    let packages: Vec<&PoolEntry> = inputs.install.iter().collect();
+    let packages: Vec<PackageFile> = inputs.install.iter().flat_map(package_files).collect();
     let base = (inputs.base, inputs.order.base.as_str());
     installed_set(&inputs.work.conf.build_dir, base, &packages, inputs.place, (log, ticks))
+}
+
+/// Returns the packages of a result.
+fn package_files(entry: &PoolEntry) -> impl Iterator<Item = PackageFile> {
+    entry.result.packages.iter().map(|package| PackageFile {
+        directory: entry.path.clone(),
+        file: package.file.clone(),
+        digest: package.b3.to_string(),
+    })
 }
 
 /// Puts into the place of the task what the build finds there.

@@ -19,7 +19,6 @@ use super::sandbox_run::{fail_if_full, run_to_end};
 use super::step::{StepError, TaskError};
 use crate::base::BaseLayer;
 use crate::file_copy::copy_file;
-use crate::pool::PoolEntry;
 use crate::sandbox::{
     BuildRoot, BuildUser, SandboxCommand, SandboxLimits, SandboxWatch, StopCause, TaskLog, enclosure,
     environment, no_input,
@@ -36,8 +35,8 @@ const ADMIN: &str = "mail=\ninstance=overwrite\npartial=nocheck\nrunlevel=nochec
 const ADMIN_FILE: &str = ".admin";
 
 /// The policy of an installation: the base does not change, so nobody asks which of its programs needs which library.
-const POLICY: &str = "shlib_skip=/**\n";
-const POLICY_FILE: &str = "etc/patchadm/policy";
+pub(crate) const POLICY: &str = "shlib_skip=/**\n";
+pub(crate) const POLICY_FILE: &str = "etc/patchadm/policy";
 
 /// Installs packages, or removes them again; the names of files or packages follow.
 const INSTALL: &str = "for file; do /.program pkgadd -n -a /.admin -d \"/packages/$file\" all || \
@@ -48,7 +47,7 @@ const REMOVE: &str = "for package; do /.program pkgrm -n -a /.admin \"$package\"
 const LONGEST: Duration = Duration::from_secs(1800);
 
 /// Is called while something is installed, with the peak of memory and the bytes of the log; returns whether it is to end.
-pub(super) type Ticks<'t> = &'t mut dyn FnMut(u64, u64) -> bool;
+pub(crate) type Ticks<'t> = &'t mut dyn FnMut(u64, u64) -> bool;
 
 /// Where packages are installed.
 pub(super) struct Installation<'a> {
@@ -175,28 +174,34 @@ fn remove_file(layer: &Dir, path: &str) -> Result<(), RootError> {
     Ok(())
 }
 
+/// A package that is to be installed: a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PackageFile {
+    /// The directory that it is in.
+    pub(crate) directory: PathBuf,
+    /// Its name there.
+    pub(crate) file: String,
+    /// A digest of its bytes.
+    pub(crate) digest: String,
+}
+
 /// Returns the name of the layer for a list of packages over a base.
-fn name_of_set(base: &str, packages: &[&PoolEntry]) -> String {
-    let mut digests: Vec<String> =
-        packages.iter().flat_map(|entry| entry.result.digests()).map(|digest| digest.to_string()).collect();
+fn name_of_set(base: &str, packages: &[PackageFile]) -> String {
+    let mut digests: Vec<&str> = packages.iter().map(|package| package.digest.as_str()).collect();
     digests.sort_unstable();
     Digest::of(format!("{base}\n{}", digests.join("\n")).as_bytes()).hex()
 }
 
 /// Returns the layer of a list of packages, made where it is not there yet; none for an empty list. `log` gets what the
 /// installation prints.
-pub(super) fn installed_set(
+pub(crate) fn installed_set(
     build_dir: &Path,
     (base, base_digest): (&BaseLayer, &str),
-    packages: &[&PoolEntry],
+    packages: &[PackageFile],
     place: &TaskPlace,
     (log, ticks): (&mut TaskLog, Ticks<'_>),
 ) -> Result<Option<PathBuf>, StepError> {
-    let files: Vec<(&PoolEntry, &str)> = packages
-        .iter()
-        .flat_map(|entry| entry.result.packages.iter().map(|package| (*entry, package.file.as_str())))
-        .collect();
-    if files.is_empty() {
+    if packages.is_empty() {
         return Ok(None);
     }
     let sets = made(&host_directory(build_dir)?, b"installed")?;
@@ -222,8 +227,8 @@ pub(super) fn installed_set(
         dir.make_dir(part.as_bytes(), Mode::of(0o755))?;
     }
     let delivered = place.empty("packages")?;
-    for (entry, file) in &files {
-        copy_file(&Dir::of_host(&entry.path)?, file.as_bytes(), &delivered, file.as_bytes())?;
+    for PackageFile { directory, file, .. } in packages {
+        copy_file(&Dir::of_host(directory)?, file.as_bytes(), &delivered, file.as_bytes())?;
     }
     let made_at = build_dir.join("installed").join(&new);
     let installation = Installation {
@@ -234,7 +239,7 @@ pub(super) fn installed_set(
         packages: place.part("packages"),
         place,
     };
-    let names: Vec<String> = files.iter().map(|(_, file)| (*file).to_owned()).collect();
+    let names: Vec<String> = packages.iter().map(|package| package.file.clone()).collect();
     let installed = installation.install(&names, log, ticks)?;
     installed.map_err(|detail| TaskFailure::of(FailureCause::Install, detail))?;
     remove_all(&dir, b"scratch")?;

@@ -13,7 +13,7 @@ use crate::space::is_full;
 
 /// Runs a command and waits until nothing of it is left. It is an error of the machine that the command was lost, or that the
 /// task was asked to end.
-pub(super) fn run_to_end(
+pub(crate) fn run_to_end(
     place: &TaskPlace,
     enclosure: &Enclosure,
     (limits, input): (&SandboxLimits, &File),

@@ -7,7 +7,7 @@ use crate::sandbox::SandboxError;
 
 /// The failures of a machine in a task.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum TaskError {
+pub(crate) enum TaskError {
     #[error(transparent)]
     Root(#[from] RootError),
     #[error(transparent)]
@@ -36,7 +36,7 @@ impl TaskError {
 
 /// The reasons why a step of a task did not end well.
 #[derive(Debug)]
-pub(super) enum StepError {
+pub(crate) enum StepError {
     /// The package failed.
     Package(TaskFailure),
     /// The machine failed: nothing is known of the package.

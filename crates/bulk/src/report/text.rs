@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::patches_text::patches_text;
 use super::run_report::{PackageReport, RunReport};
 use super::visible::visible;
 use crate::history::RunDifference;
@@ -237,22 +238,9 @@ impl ReportText<'_> {
     }
 
     fn put_patches(&mut self) {
-        let Some(patches) = &self.report.patches else { return };
-        let told: Vec<_> = patches
-            .sources
-            .iter()
-            .filter(|source| matches!(source.state.as_str(), "built" | "failed"))
-            .collect();
-        self.heading(if told.is_empty() { "No patches were made" } else { "Patches" });
-        for source in told {
-            let id = source.id.as_deref().unwrap_or("-");
-            let reason =
-                if source.reason.is_empty() { String::new() } else { format!(": {}", source.reason) };
-            self.line(&format!("  {id}  {}  {}{reason}", source.source, source.state));
-        }
-        for taken in &patches.takes_away {
-            let packages = taken.packages.join(" ");
-            self.line(&format!("  {} takes {} away, which these need: {packages}", taken.id, taken.library));
+        if let Some(patches) = &self.report.patches {
+            self.out.push('\n');
+            self.out.push_str(&patches_text(patches));
         }
     }
 }

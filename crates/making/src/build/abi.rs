@@ -139,7 +139,7 @@ impl AbiCheck {
     pub fn goes(&mut self, old: &ReleasePackage, changed: BTreeSet<ObjectPath>) -> Result<(), AbiError> {
         let provides = &mut self.old;
         look_into(old, &|path| changed.contains(path), &mut self.skipped, &mut |place, object| {
-            provides.extend(provided(object).map(|feature| (feature, place.to_owned())));
+            provides.extend(provided_features(object).map(|feature| (feature, place.to_owned())));
         })?;
         self.changed.entry(old.origin.clone()).or_default().extend(changed);
         Ok(())
@@ -148,7 +148,7 @@ impl AbiCheck {
     /// Looks into a file that a patch delivers; `place` is what findings call it.
     pub fn comes(&mut self, place: &str, data: &mut dyn Read) -> io::Result<()> {
         if let Some(object) = elf_facts(place, data, &mut self.skipped)? {
-            self.new.extend(provided(&object).map(|feature| (feature, place.to_owned())));
+            self.new.extend(provided_features(&object).map(|feature| (feature, place.to_owned())));
         }
         Ok(())
     }
@@ -173,11 +173,11 @@ impl AbiCheck {
         let (mut before, mut after) = (Features::new(), Features::new());
         let mut needed = Features::new();
         look_into(old, &|path| gone.contains(path), &mut self.skipped, &mut |place, object| {
-            before.extend(provided(object).map(|feature| (feature, place.to_owned())));
+            before.extend(provided_features(object).map(|feature| (feature, place.to_owned())));
         })?;
         look_into(new, &|path| delivered.contains(path), &mut self.skipped, &mut |place, object| {
-            after.extend(provided(object).map(|feature| (feature, place.to_owned())));
-            needed.extend(needs(object).map(|feature| (feature, place.to_owned())));
+            after.extend(provided_features(object).map(|feature| (feature, place.to_owned())));
+            needed.extend(needed_features(object).map(|feature| (feature, place.to_owned())));
         })?;
         self.old.append(&mut before);
         self.new.append(&mut after);
@@ -205,11 +205,11 @@ impl AbiCheck {
             let changed = self.changed.get(&package.origin);
             let stays = |path: &ObjectPath| changed.is_none_or(|changed| !changed.contains(path));
             look_into(package, &stays, &mut findings, &mut |place, object| {
-                for feature in provided(object) {
+                for feature in provided_features(object) {
                     self.old.remove(&feature);
                     self.needed.remove(&feature);
                 }
-                needed_by_rest.extend(needs(object).map(|feature| (feature, place.to_owned())));
+                needed_by_rest.extend(needed_features(object).map(|feature| (feature, place.to_owned())));
             })?;
         }
         for (feature, was_in) in self.old {
@@ -224,6 +224,15 @@ impl AbiCheck {
         }
         Ok(findings)
     }
+}
+
+/// Finds, for each of these features, the first of some patches that provides it.
+pub fn find_providers(
+    patches: &[OtherPatch],
+    features: impl Iterator<Item = LibraryFeature>,
+) -> Result<BTreeMap<LibraryFeature, PatchId>, AbiError> {
+    let needed: Features = features.map(|feature| (feature, String::new())).collect();
+    provided_by(patches, &needed, &mut Vec::new())
 }
 
 /// Returns the needed features that other patches provide; the first patch with a feature counts.
@@ -242,7 +251,7 @@ fn provided_by(
             let Some(object) = elf_facts(&format!("{id}: {path}"), data, skipped)? else {
                 return Ok(());
             };
-            for feature in provided(&object).filter(|feature| needed.contains_key(feature)) {
+            for feature in provided_features(&object).filter(|feature| needed.contains_key(feature)) {
                 found.entry(feature).or_insert_with(|| id.clone());
             }
             Ok(())
@@ -309,7 +318,7 @@ fn elf_facts(
 }
 
 /// Returns the features that a library provides.
-fn provided(object: &ElfFacts) -> impl Iterator<Item = LibraryFeature> {
+pub fn provided_features(object: &ElfFacts) -> impl Iterator<Item = LibraryFeature> {
     let feature = |soname: &String, version: Option<&String>| LibraryFeature {
         machine: object.machine,
         soname: soname.clone(),
@@ -322,7 +331,7 @@ fn provided(object: &ElfFacts) -> impl Iterator<Item = LibraryFeature> {
 }
 
 /// Returns the features that a program or library needs.
-fn needs(object: &ElfFacts) -> impl Iterator<Item = LibraryFeature> {
+pub fn needed_features(object: &ElfFacts) -> impl Iterator<Item = LibraryFeature> {
     let machine = object.machine;
     let library = move |soname: &String| LibraryFeature { machine, soname: soname.clone(), version: None };
     let versions = object.needs.iter().filter(|need| !need.is_weak).map(move |need| LibraryFeature {

@@ -30,7 +30,9 @@ mod sparse;
 mod texts;
 mod writing;
 
-pub use abi::{AbiCheck, AbiError, AbiFinding, LibraryFeature};
+pub use abi::{
+    AbiCheck, AbiError, AbiFinding, LibraryFeature, find_providers, needed_features, provided_features,
+};
 pub use against::{OtherPatch, Overlap};
 pub use change::{ChangeKind, Comparison, Differences, ObjectChange};
 pub use choices::ListChoices;

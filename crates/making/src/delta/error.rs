@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::state::StateError;
+use super::trial::TrialFailure;
 use crate::build::{BuildError, PreviousError};
 use crate::release::ReleaseError;
 use patchadm_rootfs::{LockError, RootError};
-use patchadm_svr4::patch::{PatchId, PatchIdError};
+use patchadm_svr4::patch::{PatchId, PatchIdError, RequirementsError};
 
 /// The reason a run ends before, or between, its sources. Patches that were finished stay.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +106,20 @@ pub enum SourceFailure {
     /// There is no later revision.
     #[error("there is no revision after {0}")]
     LastRevision(PatchId),
+    /// It needs what the patch of another source would bring.
+    #[error("it needs {feature}, which no patch of {source_name} brings")]
+    Required {
+        /// The other source.
+        source_name: String,
+        /// What is needed.
+        feature: String,
+    },
+    /// The patches that it requires have ids that make no list.
+    #[error(transparent)]
+    Requirements(#[from] RequirementsError),
+    /// The patch did not pass its trial.
+    #[error("its trial failed: {0}")]
+    Trial(TrialFailure),
     /// A package became another one during the run.
     #[error("{} changed while it was read", .0.display())]
     Changed(PathBuf),

@@ -9,6 +9,9 @@
 //! has to be built. A source that fails does not stop the others. A killed run leaves the patches that it finished: the
 //! next run ends as if nothing had happened.
 //!
+//! A caller may have each patch tried before it is entered, and then all of them together before they are handed over. What
+//! fails its trial is no patch.
+//!
 //! Not done here: nothing is compiled, signed or published.
 
 mod digest;
@@ -19,10 +22,14 @@ mod key;
 mod log;
 mod report;
 mod request;
+mod requirements;
 mod revision;
+mod shown;
 mod source_patch;
 mod sources;
 mod state;
+mod together;
+mod trial;
 mod work;
 
 use std::cmp::Reverse;
@@ -36,10 +43,14 @@ pub use error::{DeltaError, SourceFailure};
 use inputs::{InputFile, read_inputs};
 use patchadm_rootfs::{LockHolder, side_by_side};
 pub use report::{DeltaReport, SourceEnd, SourceOutcome};
-pub use request::DeltaRequest;
+pub use request::{DeltaRequest, NeededFeature};
+use requirements::waves;
+pub use shown::{ShownPackage, ShownSource};
 use source_patch::SourceRun;
 use sources::{SourcePackages, SourceTable};
 pub use state::{StateError, parse_bases};
+use together::try_together;
+pub use trial::{MadePatch, PatchToTry, PatchTrials, TogetherReport, TrialFailure, TriedPatches};
 use work::WorkDirectory;
 
 /// Makes the patches. `wait` is asked whether to wait on while another run has the working directory.
@@ -69,9 +80,22 @@ pub fn delta(
     choose_only(&mut table, &mut sources, request.only);
     sources.extend(patches(request, &work, &files, &table.sources, &against));
     sources.sort_by(|one, other| one.source.cmp(&other.source));
-    let to_sign = if request.is_dry_run { 0 } else { handover::hand_over(&work)? };
-    let report = DeltaReport { sources, to_sign };
-    match interruption(&report) {
+    if request.is_dry_run {
+        return finished(DeltaReport { sources, to_sign: 0, together: None });
+    }
+    let together = match request.trials.filter(|_| interruption(&sources).is_none()) {
+        Some(trials) => try_together(trials, &work, &sources)?,
+        None => None,
+    };
+    let has_passed = together.as_ref().is_none_or(|tried| tried.failure.is_none());
+    // No one is asked to sign for patches that do not fit together.
+    let to_sign = if has_passed { handover::hand_over(&work)? } else { 0 };
+    finished(DeltaReport { sources, to_sign, together })
+}
+
+/// Returns the report, unless a signal kept a source from being taken.
+fn finished(report: DeltaReport) -> Result<DeltaReport, DeltaError> {
+    match interruption(&report.sources) {
         Some(signal) => Err(DeltaError::Interrupted(signal)),
         None => Ok(report),
     }
@@ -139,7 +163,7 @@ impl OtherPatches {
     }
 }
 
-/// Takes source after source, several at a time, the largest first.
+/// Takes source after source, several at a time, the largest first; those that others need before these.
 fn patches(
     request: &DeltaRequest<'_>,
     work: &WorkDirectory,
@@ -147,7 +171,22 @@ fn patches(
     sources: &BTreeMap<String, SourcePackages>,
     against: &OtherPatches,
 ) -> Vec<SourceOutcome> {
-    let mut jobs: Vec<(&String, &SourcePackages)> = sources.iter().collect();
+    let mut outcomes = Vec::new();
+    for wave in waves(sources.keys(), &request.needs) {
+        let jobs = wave.into_iter().filter_map(|name| sources.get_key_value(name)).collect();
+        outcomes.extend(patches_of(request, work, files, jobs, against));
+    }
+    outcomes
+}
+
+/// Takes sources that do not need each other.
+fn patches_of(
+    request: &DeltaRequest<'_>,
+    work: &WorkDirectory,
+    files: &[InputFile],
+    mut jobs: Vec<(&String, &SourcePackages)>,
+    against: &OtherPatches,
+) -> Vec<SourceOutcome> {
     jobs.sort_by_key(|(_, packages)| Reverse(packages.size(files)));
     let cores = request.cores.max(1);
     let changed = jobs.iter().filter(|(_, packages)| !packages.is_same()).count().max(1);
@@ -167,8 +206,8 @@ fn patches(
 }
 
 /// Returns the signal that kept a source from being taken.
-fn interruption(report: &DeltaReport) -> Option<i32> {
-    report.sources.iter().find_map(|outcome| match &outcome.end {
+fn interruption(sources: &[SourceOutcome]) -> Option<i32> {
+    sources.iter().find_map(|outcome| match &outcome.end {
         SourceEnd::Failed(failure) => match &**failure {
             SourceFailure::Build(BuildError::Interrupted(signal)) => Some(*signal),
             _ => None,

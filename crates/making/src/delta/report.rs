@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::error::SourceFailure;
+use super::trial::TogetherReport;
 use crate::build::UnpairedPackage;
 
 /// The outcome of a run, source by source.
@@ -12,6 +13,8 @@ pub struct DeltaReport {
     pub sources: Vec<SourceOutcome>,
     /// The patches that wait for a signature.
     pub to_sign: usize,
+    /// The trial of all patches together; `None` if there was none.
+    pub together: Option<TogetherReport>,
 }
 
 /// The outcome of one source.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::build::{BuildRequest, PatchForm};
+use super::trial::PatchTrials;
+use crate::build::{BuildRequest, LibraryFeature, PatchForm};
 use patchadm_svr4::patch::PatchId;
 
 /// A run: two directories of packages, and the output to make from them.
@@ -28,8 +29,21 @@ pub struct DeltaRequest<'a> {
     pub patch: &'a (dyn Fn(PatchId) -> BuildRequest + Sync),
     /// Patches, or directories of patches, that none must overlap.
     pub against: &'a [PathBuf],
+    /// What sources need that only patches of other sources bring: their patches require those.
+    pub needs: BTreeMap<String, Vec<NeededFeature>>,
+    /// The trial that patches must pass before they are entered; without one they are entered as they are made.
+    pub trials: Option<&'a dyn PatchTrials>,
     /// The number of threads.
     pub cores: usize,
     /// Tells whether a signal wants the work to end.
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+}
+
+/// Something that the maintained packages of a source need and another source brings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NeededFeature {
+    /// The source that brings it.
+    pub source: String,
+    /// The library, or a symbol version of it.
+    pub feature: LibraryFeature,
 }

@@ -9,17 +9,19 @@ use super::key::KeyLines;
 use super::log;
 use super::report::{SourceEnd, SourceOutcome};
 use super::request::DeltaRequest;
+use super::requirements::{required_patches, requirements};
 use super::revision::{EarlierPatches, EarlierRevision, NextRevision, RevisionChoice, after, choose};
 use super::sources::SourcePackages;
 use super::state::{BuiltRecord, file_name};
+use super::trial::{PatchToTry, TrialFailure};
 use super::work::{PatchCondition, WorkDirectory};
 use crate::build::{
-    BuildError, OtherPatch, PatchDestination, PatchDraft, PreviousPatch, ReleaseSide, draft_patch,
-    write_patch,
+    BuildError, BuildRequest, OtherPatch, PatchDestination, PatchDraft, PreviousPatch, ReleaseSide,
+    draft_patch, write_patch,
 };
 use crate::release::{Release, ReleaseError, ReleasePackage, ReleaseProblem, open_packages};
 use patchadm_inputs::sign::sha256_text;
-use patchadm_svr4::patch::PatchId;
+use patchadm_svr4::patch::{PatchId, Requirements};
 
 /// The common inputs for the patches of all sources.
 pub(super) struct SourceRun<'a> {
@@ -37,6 +39,8 @@ pub(super) struct SourceRun<'a> {
 struct SourceJob<'a> {
     name: &'a str,
     packages: &'a SourcePackages,
+    /// What its patch must require.
+    requires: Requirements,
     told: SourceOutcome,
 }
 
@@ -44,7 +48,7 @@ impl SourceRun<'_> {
     /// Takes one source.
     pub(super) fn outcome(&self, name: &str, packages: &SourcePackages) -> SourceOutcome {
         let told = SourceOutcome::new(name, SourceEnd::Unchanged, "");
-        let mut job = SourceJob { name, packages, told };
+        let mut job = SourceJob { name, packages, requires: Requirements::default(), told };
         let end = match ((self.request.interrupt)(), &packages.damage) {
             (Some(signal), _) => Err(BuildError::Interrupted(signal).into()),
             (None, Some(error)) => Err(SourceFailure::Release(error.clone())),
@@ -70,8 +74,10 @@ impl SourceRun<'_> {
             return Ok(job.unchanged("the files are the same"));
         }
         let base = self.work.base_of(job.name)?;
+        let needed = self.request.needs.get(job.name).map(Vec::as_slice).unwrap_or_default();
+        job.requires = requirements(self.work, needed, self.request.is_dry_run)?;
         let earlier = self.earlier(&records)?;
-        let key = |id: &PatchId, previous: Option<&EarlierRevision>| self.key(job.packages, id, previous);
+        let key = |id: &PatchId, previous: Option<&EarlierRevision>| self.key(job, id, previous);
         match choose(&base, earlier.as_ref(), self.request.rebuild, &key)? {
             RevisionChoice::Keep => {
                 let Some(last) = records.last() else { return Ok(SourceEnd::Kept) };
@@ -113,8 +119,8 @@ impl SourceRun<'_> {
 
     /// Builds a patch. Its log is written whether that succeeds or not.
     fn build(&self, job: &mut SourceJob<'_>, next: &NextRevision) -> Result<SourceEnd, SourceFailure> {
-        let key = self.key(job.packages, &next.id, next.previous.as_ref());
-        let request = (self.request.patch)(next.id.clone());
+        let key = self.key(job, &next.id, next.previous.as_ref());
+        let request = self.patch_request(job, &next.id);
         let mut text = log::beginning(job.name, request.date, job.packages, self.files);
         let opened = self.open_both(job);
         let built = self.previous(next).and_then(|previous| {
@@ -125,7 +131,12 @@ impl SourceRun<'_> {
             job.built(&draft, next, key);
             let path = self.work.at("patches").join(file_name(&next.id, self.request.form));
             job.told.path = Some(path);
-            if self.request.is_dry_run { Ok(None) } else { self.write(job, &draft).map(Some) }
+            if self.request.is_dry_run {
+                return Ok(None);
+            }
+            let record = self.write(job, &draft)?;
+            self.pass_trial(job, &draft.id, &mut text)?;
+            Ok(Some(record))
         });
         let end = match built {
             Err(SourceFailure::Build(error @ BuildError::NothingChanged { .. })) => return Err(error.into()),
@@ -146,7 +157,7 @@ impl SourceRun<'_> {
         job.told.end = end;
         if !self.request.is_dry_run {
             text += &log::end(&job.told);
-            job.told.log = Some(self.work.put_log(&next.id, text.as_bytes())?);
+            job.told.log = Some(self.work.put_log(&next.id.to_string(), text.as_bytes())?);
         }
         Ok(std::mem::replace(&mut job.told.end, SourceEnd::Unchanged))
     }
@@ -164,6 +175,20 @@ impl SourceRun<'_> {
         self.work.settle(&file)?;
         let key = job.told.key.clone().unwrap_or_default();
         Ok(BuiltRecord::of(job.name, &draft.id, key, self.request.form, sha256_text(&written.sha256)))
+    }
+
+    /// Has a patch tried that was written, and removes it if it does not pass.
+    fn pass_trial(&self, job: &SourceJob<'_>, id: &PatchId, text: &mut String) -> Result<(), SourceFailure> {
+        let (Some(trials), Some(path)) = (self.request.trials, &job.told.path) else { return Ok(()) };
+        let required = required_patches(self.work, &self.request.needs, job.name);
+        let tried = trials.try_patch(&PatchToTry { source: job.name, id, path, required: &required });
+        text.push_str(&String::from_utf8_lossy(&tried.log));
+        let Err(failure) = tried.end else { return Ok(()) };
+        self.work.remove_other_forms(id, None)?;
+        Err(match failure {
+            TrialFailure::Interrupted(signal) => BuildError::Interrupted(signal).into(),
+            failure => SourceFailure::Trial(failure),
+        })
     }
 
     fn enter(&self, record: BuiltRecord, id: &PatchId) -> Result<(), SourceFailure> {
@@ -216,8 +241,16 @@ impl SourceRun<'_> {
         Ok(path.map(|path| PreviousPatch::read(&path)).transpose()?)
     }
 
-    fn key(&self, packages: &SourcePackages, id: &PatchId, previous: Option<&EarlierRevision>) -> String {
-        let request = (self.request.patch)(id.clone());
+    /// Returns the request for a patch of a source.
+    fn patch_request(&self, job: &SourceJob<'_>, id: &PatchId) -> BuildRequest {
+        let mut request = (self.request.patch)(id.clone());
+        let requires = request.lists.requires.iter().chain(job.requires.iter());
+        request.lists.requires = requires.cloned().collect();
+        request
+    }
+
+    fn key(&self, job: &SourceJob<'_>, id: &PatchId, previous: Option<&EarlierRevision>) -> String {
+        let (request, packages) = (self.patch_request(job, id), job.packages);
         let mut lines = KeyLines::of(&request, self.request.form, self.against);
         lines.add_inputs("release", packages.digests(self.files, ReleaseSide::From));
         lines.add_inputs("stable", packages.digests(self.files, ReleaseSide::To));

@@ -241,10 +241,10 @@ impl WorkDirectory {
         Ok(())
     }
 
-    /// Writes the log of a patch; the one before it stays as `.log.1`. Returns its path.
-    pub(super) fn put_log(&self, id: &PatchId, text: &[u8]) -> Result<PathBuf, RootError> {
+    /// Writes a log, that of a patch under its id; the one before it stays as `.log.1`. Returns its path.
+    pub(super) fn put_log(&self, name: &str, text: &[u8]) -> Result<PathBuf, RootError> {
         let logs = folder(&self.top()?, LOGS)?;
-        let name = format!("{id}.log");
+        let name = format!("{name}.log");
         if let Ok(Some(before)) = logs.read_regular(name.as_bytes(), LARGEST_LOG) {
             put_file(&logs, format!("{name}.1").as_bytes(), &before)?;
         }

@@ -17,6 +17,7 @@ mod error;
 mod form;
 mod identity;
 mod list;
+mod objects_at;
 mod open;
 mod package_identity;
 mod pax;
@@ -32,6 +33,7 @@ pub use list::{
     ContentReader, Device, FileContent, LinkGroup, ObjectOwner, Release, ReleaseForm, ReleaseObject,
     ReleaseObjectKind, ReleasePackage, SvrDescription, Upkeep,
 };
+pub use objects_at::objects_at;
 pub use open::{open, open_packages};
 pub use package_identity::PackageIdentity;
 pub use verified::Verified;

@@ -30,9 +30,9 @@ const PIECE: usize = 64;
 const BUFFER: usize = 1 << 16;
 
 /// An object as the walk met it.
-struct MetObject {
-    path: ObjectPath,
-    status: ObjectStatus,
+pub(super) struct MetObject {
+    pub(super) path: ObjectPath,
+    pub(super) status: ObjectStatus,
 }
 
 /// The identity of a file with several names.
@@ -46,19 +46,7 @@ pub(super) fn read(path: &Path, origin: String, cores: usize) -> Result<ReleaseP
     let top = root.dir(&ObjectPath::root())?;
     let before = top.itself()?;
     let met = walk(&root)?;
-    let firsts = first_names(&met);
-    let is_first = |met: &MetObject| firsts.get(&key(&met.status)).is_none_or(|first| *first == &met.path);
-    let to_read: Vec<&MetObject> = met.iter().filter(|met| is_first(met)).collect();
-    let pieces: Vec<&[&MetObject]> = to_read.chunks(PIECE).collect();
-    let read = side_by_side(cores.max(1), pieces.len(), || {
-        let mut reader =
-            ObjectReader { root: &root, accounts: &accounts, directory: None, buffer: vec![0; BUFFER] };
-        let pieces = &pieces;
-        move |at| reader.piece(pieces.get(at).copied().unwrap_or_default())
-    });
-    let read: Vec<ReleaseObject> =
-        read.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
-    let objects = with_links(&met, &firsts, read)?;
+    let objects = read_met(&root, &accounts, &met, cores)?;
     let is_untouched = |met: &MetObject| {
         Ok::<_, RootError>(look_again(&root, &met.path)?.is_some_and(|now| met.status.is_untouched(&now)))
     };
@@ -85,6 +73,27 @@ pub(super) fn read(path: &Path, origin: String, cores: usize) -> Result<ReleaseP
         objects,
         contents: Box::new(contents),
     })
+}
+
+/// Reads objects that a walk met, sorted by path, each file with several names once.
+pub(super) fn read_met(
+    root: &Root,
+    accounts: &Accounts,
+    met: &[MetObject],
+    cores: usize,
+) -> Result<Vec<ReleaseObject>, ReleaseProblem> {
+    let firsts = first_names(met);
+    let is_first = |met: &MetObject| firsts.get(&key(&met.status)).is_none_or(|first| *first == &met.path);
+    let to_read: Vec<&MetObject> = met.iter().filter(|met| is_first(met)).collect();
+    let pieces: Vec<&[&MetObject]> = to_read.chunks(PIECE).collect();
+    let read = side_by_side(cores.max(1), pieces.len(), || {
+        let mut reader = ObjectReader { root, accounts, directory: None, buffer: vec![0; BUFFER] };
+        let pieces = &pieces;
+        move |at| reader.piece(pieces.get(at).copied().unwrap_or_default())
+    });
+    let read: Vec<ReleaseObject> =
+        read.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+    with_links(met, &firsts, read)
 }
 
 fn key(status: &ObjectStatus) -> FileKey {

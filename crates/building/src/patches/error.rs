@@ -1,0 +1,47 @@
+//! The reasons why no patches are made.
+
+use std::path::PathBuf;
+
+use patchadm_inputs::source::SourceError;
+use patchadm_making::delta::DeltaError;
+use patchadm_making::release::ReleaseError;
+use patchadm_rootfs::RootError;
+
+use crate::set::SetError;
+
+/// The reason why no patches are made.
+#[derive(Debug, thiserror::Error)]
+pub enum PatchesError {
+    /// Nobody has said what users have.
+    #[error("no set is released")]
+    NothingReleased,
+    /// There is no set to make patches to.
+    #[error("there is no set yet")]
+    NoSet,
+    /// The list of ids cannot be used.
+    #[error("{}: {reason}", path.display())]
+    Ids {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A set.
+    #[error(transparent)]
+    Set(#[from] SetError),
+    /// A package of a set.
+    #[error(transparent)]
+    Package(#[from] ReleaseError),
+    /// The same.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The making of patches.
+    #[error(transparent)]
+    Delta(#[from] DeltaError),
+    /// The disk.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// A signal came.
+    #[error("interrupted by signal {0}")]
+    Interrupted(i32),
+}

@@ -1,0 +1,63 @@
+//! A patch is looked at before it is tried: against the released set.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use patchadm_making::lint::{LintCode, LintFinding, LintInput, Severity, lint};
+use patchadm_making::release::{Release, open};
+
+/// The most findings that a sentence names.
+const MOST_NAMED: usize = 5;
+
+/// The released set as the base of patches, read when the first of them is looked at.
+pub(super) struct LintBase {
+    directory: std::path::PathBuf,
+    cores: usize,
+    syntax: fn(&[u8]) -> Result<(), String>,
+    base: OnceLock<Result<Release, String>>,
+}
+
+impl LintBase {
+    /// The packages in a directory; `syntax` is the shell's verdict on a script.
+    pub(super) fn of(directory: &Path, cores: usize, syntax: fn(&[u8]) -> Result<(), String>) -> Self {
+        Self { directory: directory.to_owned(), cores, syntax, base: OnceLock::new() }
+    }
+
+    /// Looks at a patch; returns its errors in words. With `may_take_away`, libraries that go are none. An error of the outer
+    /// kind is one of the machine.
+    pub(super) fn look_at(&self, patch: &Path, may_take_away: bool) -> Result<Result<(), String>, String> {
+        let base = self.base.get_or_init(|| {
+            let mut operand = std::ffi::OsString::from("set:");
+            operand.push(&self.directory);
+            open(&operand, self.cores).map_err(|error| error.to_string())
+        });
+        let base = base.as_ref().map_err(Clone::clone)?;
+        let input = LintInput { base: Some(base), depot: &[], syntax: &self.syntax };
+        let linted = match lint(patch, &input) {
+            Ok(linted) => linted,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let errors: Vec<String> = linted
+            .findings
+            .iter()
+            .filter(|finding| finding.severity == Severity::Error)
+            .filter(|finding| !(may_take_away && finding.code == LintCode::Abi))
+            .map(shown)
+            .collect();
+        Ok(if errors.is_empty() { Ok(()) } else { Err(told(&errors)) })
+    }
+}
+
+fn shown(finding: &LintFinding) -> String {
+    let place = [finding.package.as_deref(), finding.path.as_deref()];
+    let place: Vec<&str> = place.into_iter().flatten().collect();
+    let place = if place.is_empty() { String::new() } else { format!("{}: ", place.join(": ")) };
+    format!("{}: {place}{}", finding.code, finding.text)
+}
+
+fn told(errors: &[String]) -> String {
+    let more = errors.len().saturating_sub(MOST_NAMED);
+    let more = if more == 0 { String::new() } else { format!("; and {more} more") };
+    let first: Vec<&str> = errors.iter().take(MOST_NAMED).map(String::as_str).collect();
+    format!("{}{more}", first.join("; "))
+}

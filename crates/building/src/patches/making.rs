@@ -1,0 +1,156 @@
+//! Patches are made from the released set to the newest one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use patchadm_bulk::report::{PatchesReport, SourcePatchReport, TakenLibrary};
+use patchadm_inputs::small_file::read_small;
+use patchadm_making::build::PatchForm;
+use patchadm_making::delta::{DeltaReport, DeltaRequest, ShownSource, SourceOutcome, delta, parse_bases};
+use serde_json::Value;
+
+use super::error::PatchesError;
+use super::lint::LintBase;
+use super::packages::{PackageOfSet, SetPackages};
+use super::request::{MadePatches, PatchesRequest};
+use super::soname::LibraryChanges;
+use super::trials::BulkTrials;
+use crate::set::{CURRENT, EarlierSet, RELEASED, read_set, set_of_link};
+use crate::work::Work;
+
+/// The directory of the patches.
+const PATCHES: &str = "patches";
+
+/// The largest list of ids, in bytes.
+const LARGEST_IDS: u64 = 16 << 20;
+
+/// Makes the patches from the released set to the newest one, and tries them.
+pub fn make_patches(request: &PatchesRequest<'_>) -> Result<MadePatches, PatchesError> {
+    let (work, cores) = (request.work, request.cores);
+    let released = set_behind(work, RELEASED)?.ok_or(PatchesError::NothingReleased)?;
+    let newest = set_behind(work, CURRENT)?.ok_or(PatchesError::NoSet)?;
+    let bases = bases(work)?;
+    let released = SetPackages::read(&released, cores, request.interrupt)?;
+    let newest = SetPackages::read(&newest, cores, request.interrupt)?;
+    let libraries = LibraryChanges::between(&released, &newest);
+    let restricted = restricted_sources(work, &released, &newest);
+    let only = sources_without(&restricted, &released, &newest);
+    let trials = BulkTrials {
+        request,
+        released: &released,
+        newest: &newest,
+        libraries: &libraries,
+        base: LintBase::of(&released.directory, cores, request.syntax),
+    };
+    let made = if only.is_empty() && !restricted.is_empty() {
+        DeltaReport { sources: Vec::new(), to_sign: 0, together: None }
+    } else {
+        delta(
+            &DeltaRequest {
+                release: &released.directory,
+                stable: &newest.directory,
+                work: &work.path.join(PATCHES),
+                bases,
+                only: if restricted.is_empty() { &[] } else { &only },
+                form: PatchForm::TarGz,
+                rebuild: false,
+                is_dry_run: request.is_dry_run,
+                patch: request.patch,
+                against: &[],
+                needs: libraries.needs.clone(),
+                trials: Some(&trials),
+                cores,
+                interrupt: request.interrupt,
+            },
+            &mut |_| false,
+        )?
+    };
+    Ok(reported(&made, (&released, &newest), &libraries, &restricted))
+}
+
+fn set_behind(work: &Work, link: &str) -> Result<Option<EarlierSet>, PatchesError> {
+    match set_of_link(work, link)? {
+        Some(number) => Ok(read_set(work, number)?),
+        None => Ok(None),
+    }
+}
+
+/// Reads the bases of patch ids that sources are given.
+fn bases(work: &Work) -> Result<BTreeMap<String, String>, PatchesError> {
+    let Some(path) = &work.conf.ids else { return Ok(BTreeMap::new()) };
+    let failed = |reason: String| PatchesError::Ids { path: path.clone(), reason };
+    let text = read_small(path, LARGEST_IDS).map_err(|error| failed(error.to_string()))?;
+    parse_bases(&String::from_utf8_lossy(&text)).map_err(|error| failed(error.to_string()))
+}
+
+/// Returns the sources that get no patch, as a package of theirs must not be handed on.
+fn restricted_sources<'a>(
+    work: &Work,
+    released: &'a SetPackages,
+    newest: &'a SetPackages,
+) -> BTreeSet<&'a str> {
+    let all = released.packages.iter().chain(&newest.packages);
+    let restricted = all.filter(|package| package.is_restricted && !work.conf.restricted);
+    restricted.map(|package| package.source.as_str()).collect()
+}
+
+fn sources_without(restricted: &BTreeSet<&str>, released: &SetPackages, newest: &SetPackages) -> Vec<String> {
+    let all = released.by_source().into_keys().chain(newest.by_source().into_keys());
+    let all: BTreeSet<&str> = all.filter(|source| !restricted.contains(source)).collect();
+    all.into_iter().map(str::to_owned).collect()
+}
+
+/// Returns what is told of the patches.
+fn reported(
+    made: &DeltaReport,
+    (released, newest): (&SetPackages, &SetPackages),
+    libraries: &LibraryChanges,
+    restricted: &BTreeSet<&str>,
+) -> MadePatches {
+    let failure = made.together.as_ref().and_then(|together| together.failure.as_ref());
+    let refused = failure.map(|failure| format!("the patches do not fit together: {failure}"));
+    let mut others = serde_json::Map::new();
+    for word in ["built", "kept", "failed"] {
+        others.insert(word.to_owned(), made.count(word).into());
+    }
+    others.insert("to_sign".to_owned(), made.to_sign.into());
+    others.insert("refused".to_owned(), refused.clone().into());
+    if let Some(together) = &made.together {
+        others.insert("log".to_owned(), together.log.display().to_string().into());
+    }
+    let lacks =
+        |other: &SetPackages, package: &&PackageOfSet| other.find(&package.pkg, &package.arch).is_none();
+    let new = newest.packages.iter().filter(|package| lacks(released, package));
+    let gone = released.packages.iter().filter(|package| lacks(newest, package));
+    let is_restricted = |package: &&PackageOfSet| restricted.contains(&*package.source);
+    let of_restricted = newest.packages.iter().filter(is_restricted);
+    others.insert("new".to_owned(), names(new.map(|package| &package.pkgname)));
+    others.insert("gone".to_owned(), names(gone.map(|package| &package.pkgname)));
+    others.insert("foreign".to_owned(), names(newest.foreign.iter()));
+    others.insert("restricted".to_owned(), names(of_restricted.map(|package| &package.pkgname)));
+    let sources = made.sources.iter().filter_map(shown).collect();
+    let report = PatchesReport { sources, takes_away: taken(made, libraries), others };
+    MadePatches { report, failed: made.count("failed"), refused }
+}
+
+fn names<'p>(names: impl Iterator<Item = &'p String>) -> Value {
+    let names: BTreeSet<&str> = names.map(String::as_str).collect();
+    names.into_iter().collect()
+}
+
+fn shown(outcome: &SourceOutcome) -> Option<SourcePatchReport> {
+    // The names of its fields are those that are read: neither can fail.
+    serde_json::from_value(serde_json::to_value(ShownSource::of(outcome)).ok()?).ok()
+}
+
+/// Returns the libraries that the patches take away which are there.
+fn taken(made: &DeltaReport, libraries: &LibraryChanges) -> Vec<TakenLibrary> {
+    let id_of = |source: &str| {
+        let outcome = made.sources.iter().find(|outcome| outcome.source == source)?;
+        outcome.id.clone().filter(|_| ["built", "kept"].contains(&outcome.end.word()))
+    };
+    let taken = libraries.taken.iter().filter_map(|taken| {
+        let id = id_of(&taken.source)?;
+        Some(TakenLibrary { id, library: taken.feature.to_string(), packages: taken.users.clone() })
+    });
+    taken.collect()
+}

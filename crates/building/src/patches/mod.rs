@@ -1,0 +1,24 @@
+//! The patches from the released set to the newest one: made source by source, each tried before it counts, then all together.
+//!
+//! ```text
+//! sets/released ─┐  packages by source, their libraries      delta ─► patch ─ lint, sandbox: add, compare, remove ─► entered
+//! sets/current  ─┴─ what is taken away, what requires what ──┘                └─ all together on the whole released set
+//! ```
+//! A patch that fails its trial is none: its source has failed, and no revision is used up. If all together do not fit, nothing
+//! is to be published.
+
+mod error;
+mod inside;
+mod lint;
+mod making;
+mod packages;
+mod request;
+mod sandbox;
+mod soname;
+mod trials;
+
+pub use error::PatchesError;
+pub use inside::{TrialServeError, serve_trial};
+pub use making::make_patches;
+pub use request::{MadePatches, PatchesRequest};
+pub use sandbox::TRIAL_PROCESS;

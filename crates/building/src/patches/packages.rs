@@ -1,0 +1,213 @@
+//! The packages of a set, each with its source, what it needs installed, and the libraries that it has and needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use patchadm_inputs::sign::sha256_text;
+use patchadm_inputs::source::{Extent, Origin, open};
+use patchadm_making::build::{LibraryFeature, needed_features, provided_features};
+use patchadm_making::release::identify;
+use patchadm_rootfs::side_by_side;
+use patchadm_svr4::format::depend::{Depend, DependencyKind};
+
+use super::error::PatchesError;
+use crate::set::{DeliveredObjects, EarlierSet, FILES, PACKAGES};
+use crate::task::installing::PackageFile;
+
+/// A package of a set.
+#[derive(Clone, Debug)]
+pub(super) struct PackageOfSet {
+    /// PKGNAME.
+    pub(super) pkgname: String,
+    /// PKG.
+    pub(super) pkg: String,
+    pub(super) arch: String,
+    /// The source of which a patch has it.
+    pub(super) source: String,
+    pub(super) is_restricted: bool,
+    /// The directory and name of its file, and its digest.
+    pub(super) file: PackageFile,
+    /// The packages that must be installed with it.
+    pub(super) needs: Vec<String>,
+    pub(super) provides: BTreeSet<LibraryFeature>,
+    pub(super) requires: BTreeSet<LibraryFeature>,
+}
+
+/// The packages of a set.
+#[derive(Debug)]
+pub(super) struct SetPackages {
+    /// The directory that they are in.
+    pub(super) directory: PathBuf,
+    /// They, sorted by PKGNAME.
+    pub(super) packages: Vec<PackageOfSet>,
+    /// What has files that are no packages of ours.
+    pub(super) foreign: BTreeSet<String>,
+}
+
+impl SetPackages {
+    /// Reads the packages of a set, several at a time.
+    pub(super) fn read(
+        set: &EarlierSet,
+        cores: usize,
+        interrupt: &(dyn Fn() -> Option<i32> + Sync),
+    ) -> Result<Self, PatchesError> {
+        let below = |path: &str, top: &str| {
+            path.strip_prefix(top).and_then(|rest| rest.strip_prefix('/')).map(str::to_owned)
+        };
+        let directory = set.path.join(PACKAGES);
+        let (mut foreign, mut files) = (BTreeSet::new(), Vec::new());
+        for (path, file) in &set.manifest.files {
+            if let Some(name) = below(path, PACKAGES) {
+                files.push((name, file));
+            } else if below(path, FILES).is_some() {
+                foreign.insert(file.package.clone());
+            }
+        }
+        let read = side_by_side(cores.max(1), files.len(), || {
+            |at: usize| match (interrupt(), files.get(at)) {
+                (Some(signal), _) => Err(PatchesError::Interrupted(signal)),
+                (None, Some((name, file))) => {
+                    let digest = format!("sha256:{}", sha256_text(&file.sum));
+                    let of_set = PackageFile { directory: directory.clone(), file: name.clone(), digest };
+                    read_packages(of_set, &file.package, file.is_restricted)
+                }
+                (None, None) => Ok(Vec::new()),
+            }
+        });
+        let read = read.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let mut packages: Vec<PackageOfSet> = read.into_iter().flatten().collect();
+        packages.sort_by(|one, other| one.pkgname.cmp(&other.pkgname));
+        Ok(Self { directory, packages, foreign })
+    }
+
+    /// Returns the sources, each with its packages.
+    pub(super) fn by_source(&self) -> BTreeMap<&str, Vec<&PackageOfSet>> {
+        let mut sources: BTreeMap<&str, Vec<&PackageOfSet>> = BTreeMap::new();
+        for package in &self.packages {
+            sources.entry(&package.source).or_default().push(package);
+        }
+        sources
+    }
+
+    /// Returns the package of a name and architecture.
+    pub(super) fn find(&self, pkg: &str, arch: &str) -> Option<&PackageOfSet> {
+        self.packages.iter().find(|package| package.pkg == pkg && package.arch == arch)
+    }
+
+    /// Returns the packages of some sources and what they need, each behind what it needs; of a circle in any order.
+    pub(super) fn with_needs(&self, sources: &BTreeSet<&str>) -> Vec<&PackageOfSet> {
+        let by_name: BTreeMap<&str, usize> =
+            self.packages.iter().enumerate().map(|(at, package)| (package.pkg.as_str(), at)).collect();
+        let wanted =
+            self.packages.iter().enumerate().filter(|(_, package)| sources.contains(&*package.source));
+        // Of each package that is entered: its number, and whether what it needs is in front of it.
+        let mut open: Vec<(usize, bool)> = wanted.map(|(at, _)| (at, false)).collect();
+        let (mut seen, mut placed, mut order) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        while let Some((at, is_ready)) = open.pop() {
+            let Some(package) = self.packages.get(at) else { continue };
+            if is_ready {
+                if placed.insert(at) {
+                    order.push(package);
+                }
+            } else if seen.insert(at) {
+                open.push((at, true));
+                let needs = package.needs.iter().filter_map(|name| by_name.get(name.as_str()));
+                open.extend(needs.map(|need| (*need, false)));
+            }
+        }
+        order
+    }
+}
+
+/// Reads the packages of a file.
+fn read_packages(
+    file: PackageFile,
+    pkgname: &str,
+    is_restricted: bool,
+) -> Result<Vec<PackageOfSet>, PatchesError> {
+    let path = file.directory.join(&file.file);
+    let (_, image) = open(Origin::Path(&path), Extent::Unchecked)?;
+    let delivered = DeliveredObjects::read(&path)?;
+    let facts = || delivered.files.iter().map(|(_, file)| &*file.facts);
+    let provides: BTreeSet<_> = facts().flat_map(provided_features).collect();
+    let requires: BTreeSet<_> = facts().flat_map(needed_features).collect();
+    let identities = identify(&path)?.into_iter();
+    let packages = identities.map(|identity| {
+        let of_image = image.packages.iter().find(|package| package.params.text("PKG") == identity.name);
+        let depend = of_image.and_then(|package| package.install.get("depend"));
+        let depend = depend.map(|text| Depend::parse(text)).unwrap_or_default();
+        let needs = depend.dependencies.into_iter();
+        let needs = needs.filter(|need| need.binding == DependencyKind::Prerequisite);
+        PackageOfSet {
+            pkgname: pkgname.to_owned(),
+            pkg: identity.name,
+            arch: identity.arch,
+            source: identity.source,
+            is_restricted,
+            file: file.clone(),
+            needs: needs.map(|need| need.package).collect(),
+            provides: provides.clone(),
+            requires: requires.clone(),
+        }
+    });
+    Ok(packages.collect())
+}
+
+#[cfg(test)]
+pub(super) mod made_up {
+    use patchadm_libraries::elf::ElfMachine;
+
+    use super::*;
+
+    /// A library.
+    pub(in crate::patches) fn library(soname: &str) -> LibraryFeature {
+        let machine = ElfMachine { number: 62, is_64: true };
+        LibraryFeature { machine, soname: soname.to_owned(), version: None }
+    }
+
+    /// A package that is its own source: with what it provides, and what it needs.
+    pub(in crate::patches) fn package(name: &str, provides: &[&str], requires: &[&str]) -> PackageOfSet {
+        PackageOfSet {
+            pkgname: format!("{name}-1.0"),
+            pkg: name.to_owned(),
+            arch: "x86_64".to_owned(),
+            source: name.to_owned(),
+            is_restricted: false,
+            file: PackageFile { directory: "/".into(), file: format!("{name}.pkg"), digest: String::new() },
+            needs: Vec::new(),
+            provides: provides.iter().map(|name| library(name)).collect(),
+            requires: requires.iter().map(|name| library(name)).collect(),
+        }
+    }
+
+    /// A set of packages.
+    pub(in crate::patches) fn set(packages: Vec<PackageOfSet>) -> SetPackages {
+        SetPackages { directory: "/".into(), packages, foreign: BTreeSet::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::made_up::{package, set};
+    use super::*;
+
+    #[test]
+    fn packages_come_behind_what_they_need_and_a_circle_ends() {
+        let with = |name: &str, needs: &[&str]| PackageOfSet {
+            needs: needs.iter().map(|need| (*need).to_owned()).collect(),
+            ..package(name, &[], &[])
+        };
+        let set = set(vec![
+            with("a", &["b", "d"]),
+            with("b", &["c"]),
+            with("c", &["d", "b"]),
+            with("d", &["unknown"]),
+            with("e", &[]),
+        ]);
+        let order = set.with_needs(&BTreeSet::from(["a"]));
+        let names: Vec<&str> = order.iter().map(|package| package.pkg.as_str()).collect();
+        assert_eq!((names.len(), names.last(), names.contains(&"e")), (4, Some(&"a"), false));
+        let at = |name: &str| names.iter().position(|one| *one == name);
+        assert!(at("d") < at("c"), "{names:?}");
+    }
+}

@@ -1,0 +1,171 @@
+//! A trial in a sandbox: the released packages are a layer, the patches are added over it and removed again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use patchadm_bulk::conf::SandboxMount;
+use patchadm_core::namespaces::EnclosureEnd;
+use patchadm_making::delta::{MadePatch, TrialFailure, TriedPatches};
+use patchadm_rootfs::{Dir, NewTree};
+use patchadm_svr4::package::Mode;
+
+use super::inside::{LOWER, ORDER_FILE, RESULT_FILE, TOUCHED, TrialOrder, TrialPatch, TrialResult};
+use super::request::PatchesRequest;
+use crate::file_copy::copy_file;
+use crate::sandbox::{
+    BuildRoot, BuildUser, SandboxCommand, SandboxLimits, SandboxWatch, StopCause, TaskLog, enclosure,
+    environment, no_input,
+};
+use crate::task::installing::{POLICY, POLICY_FILE, PackageFile, installed_set};
+use crate::task::place::{TaskPlace, lay_out_temporary};
+use crate::task::sandbox_run::run_to_end;
+use crate::task::step::{StepError, TaskError};
+
+/// The name under which this program is the process of a trial.
+pub const TRIAL_PROCESS: &str = "__bulk-trial";
+
+/// The time that a trial may take, and the bytes that it may print.
+const LONGEST: Duration = Duration::from_secs(1800);
+const LARGEST_LOG: u64 = 4 << 20;
+
+/// The largest result, in bytes.
+const LARGEST_RESULT: u64 = 1 << 20;
+
+/// Patches to be tried in one sandbox.
+pub(super) struct SandboxTrial<'a> {
+    /// The patches.
+    pub(super) patches: Vec<&'a MadePatch>,
+    /// The packages that are installed before, in this order.
+    pub(super) installed: Vec<PackageFile>,
+    /// Those of them that the patches change.
+    pub(super) released: Vec<PackageFile>,
+    /// The packages that the patches must make.
+    pub(super) expected: Vec<PackageFile>,
+}
+
+impl SandboxTrial<'_> {
+    /// Carries the trial out.
+    pub(super) fn run(&self, request: &PatchesRequest<'_>) -> TriedPatches {
+        let work = request.work;
+        let place = match TaskPlace::make(&work.conf.build_dir, &work.id) {
+            Ok(place) => place,
+            Err(error) => return of_machine(Vec::new(), error.to_string()),
+        };
+        let end = self.run_in(request, &place);
+        let log = fs::read(place.part("trial.log")).unwrap_or_default();
+        let end = match (end, (request.interrupt)()) {
+            (Ok(end), _) => end,
+            (Err(_), Some(signal)) => Err(TrialFailure::Interrupted(signal)),
+            (Err(StepError::Package(failure)), None) => Err(TrialFailure::Machine(failure.detail)),
+            (Err(StepError::Machine(error)), None) => Err(TrialFailure::Machine(error.to_string())),
+        };
+        match place.remove() {
+            Ok(()) => TriedPatches { log, end },
+            Err(error) => of_machine(log, error.to_string()),
+        }
+    }
+
+    fn run_in(
+        &self,
+        request: &PatchesRequest<'_>,
+        place: &TaskPlace,
+    ) -> Result<Result<(), TrialFailure>, StepError> {
+        let mut log = TaskLog::begin(place.dir.create(b"trial.log")?, Some(LARGEST_LOG));
+        let mut ticks = |_, _| (request.interrupt)().is_some();
+        let base = (request.base.0, &*request.base.1.to_string());
+        let build_dir = &request.work.conf.build_dir;
+        let layer = installed_set(build_dir, base, &self.installed, place, (&mut log, &mut ticks))?;
+        let upper = Dir::of_host(&place.part("upper"))?;
+        NewTree::below(upper.again()?).write(POLICY_FILE.as_bytes(), POLICY.as_bytes(), Mode::of(0o644))?;
+        lay_out_temporary(&upper)?;
+        let lower: Vec<PathBuf> = layer.into_iter().chain([request.base.0.layer.clone()]).collect();
+        self.put_packages(place, lower.len())?;
+        let (root, command) = sandbox(request, place, lower)?;
+        let limits = SandboxLimits { time: Some(LONGEST), ..SandboxLimits::default() };
+        let enclosure = enclosure(&root, command, &limits, Some(place.inside()));
+        let mut watch = SandboxWatch { written: &[], phase: &mut |_| {}, ticks: &mut ticks };
+        let ended = run_to_end(place, &enclosure, (&limits, &no_input()?), &mut log, &mut watch)?;
+        let failed = |reason: String| Ok(Err(TrialFailure::Patch(reason)));
+        match (ended.end, ended.stopped) {
+            (Some(EnclosureEnd::Exited(0)), _) => {}
+            (_, Some(StopCause::Time(took))) => return failed(format!("it took {} s", took.as_secs())),
+            (_, Some(StopCause::Output(bytes))) => return failed(format!("it printed {bytes} bytes")),
+            (end, _) => {
+                let reason = format!("the process of the trial ended otherwise than it should: {end:?}");
+                return Ok(Err(TrialFailure::Machine(reason)));
+            }
+        }
+        let bytes = Dir::of_host(&place.part("out"))?.read_regular(RESULT_FILE.as_bytes(), LARGEST_RESULT)?;
+        let result = serde_json::from_slice::<TrialResult>(&bytes.unwrap_or_default());
+        let result = result.map_err(|error| TaskError::Io(error.into()))?;
+        Ok(result.failure.map_or(Ok(()), |reason| Err(TrialFailure::Patch(reason))))
+    }
+
+    /// Puts the patches, the packages and the order where the process of the trial finds them.
+    fn put_packages(&self, place: &TaskPlace, layers: usize) -> Result<(), StepError> {
+        let to = place.empty("packages")?;
+        let mut order = TrialOrder {
+            patches: Vec::new(),
+            expected: Vec::new(),
+            released: Vec::new(),
+            has_owners: rustix::process::geteuid().is_root(),
+            layers,
+        };
+        for (number, patch) in self.patches.iter().enumerate() {
+            let name = patch.path.file_name().unwrap_or_default().to_string_lossy();
+            let file = format!("patch{number}-{name}");
+            let from = Dir::of_host(patch.path.parent().unwrap_or(Path::new("/")))?;
+            copy_file(&from, name.as_bytes(), &to, file.as_bytes())?;
+            order.patches.push(TrialPatch { id: patch.id.clone(), file });
+        }
+        for (kind, packages, files) in
+            [("new", &self.expected, &mut order.expected), ("old", &self.released, &mut order.released)]
+        {
+            for (number, package) in packages.iter().enumerate() {
+                let file = format!("{kind}{number}.pkg");
+                copy_file(&Dir::of_host(&package.directory)?, package.file.as_bytes(), &to, file.as_bytes())?;
+                files.push(file);
+            }
+        }
+        // A value of strings and numbers: serialising it cannot fail.
+        let order = serde_json::to_vec(&order).unwrap_or_default();
+        Ok(to.create(ORDER_FILE.as_bytes())?.put(&order)?)
+    }
+}
+
+fn of_machine(log: Vec<u8>, reason: String) -> TriedPatches {
+    TriedPatches { log, end: Err(TrialFailure::Machine(reason)) }
+}
+
+/// Returns the sandbox of a trial, and its command.
+fn sandbox(
+    request: &PatchesRequest<'_>,
+    place: &TaskPlace,
+    lower: Vec<PathBuf>,
+) -> std::io::Result<(BuildRoot, SandboxCommand)> {
+    let upper = place.part("upper");
+    let mut mounts = vec![
+        SandboxMount::read_only(&place.part("packages"), "/packages"),
+        SandboxMount::read_only(&fs::read_link("/proc/self/exe")?, "/.program"),
+        SandboxMount { is_writable: true, source: place.part("out"), target: "/out".into() },
+        SandboxMount::read_only(&upper, format!("/{TOUCHED}")),
+    ];
+    let layers = lower.iter().enumerate();
+    mounts.extend(layers.map(|(number, layer)| SandboxMount::read_only(layer, format!("/{LOWER}/{number}"))));
+    let root = BuildRoot {
+        lower,
+        upper,
+        scratch: place.part("scratch"),
+        host: request.base.0.mounted.clone(),
+        mounts,
+    };
+    let command = SandboxCommand {
+        words: vec!["/.program".into(), TRIAL_PROCESS.into()],
+        environment: environment(&[]),
+        directory: "/".to_owned(),
+        user: BuildUser::Installer,
+        has_network: false,
+    };
+    Ok((root, command))
+}

@@ -1,0 +1,115 @@
+//! `patchadm bulk patches`: makes patches from the released set to the newest one, and publishes them where that is configured.
+
+use std::path::PathBuf;
+
+use patchadm_svr4::patch::PatchId;
+use serde::Serialize;
+
+use super::ends::{FAILED, run_failed, work_failed};
+use super::patches_ends::patches_failed;
+use super::publishing::{Publisher, made_patch};
+use crate::arguments::parse;
+use crate::call::Invocation;
+use crate::reply::{CommandReport, Exit, ExitCause, Reply};
+use crate::surroundings::Output;
+use crate::surroundings::caller::with_signals;
+use crate::verbs::lint::read_by_shell;
+use crate::verbs::options::RootlessOptions;
+use crate::verbs::patch_options::PatchOptions;
+use patchadm_building::base::{base_digest, base_layer, build_user};
+use patchadm_building::patches::{MadePatches, PatchesError, PatchesRequest, make_patches};
+use patchadm_building::run::RunError;
+use patchadm_building::work::Work;
+use patchadm_bulk::report::{PatchesReport, patches_text};
+use patchadm_making::build::BuildRequest;
+
+const USAGE: &str = "patchadm bulk patches WORK [--dry-run]";
+
+/// Make patches from the released set to the newest one, each applied and backed out before it counts
+#[derive(clap::Parser)]
+struct PatchesArgs {
+    /// Say which patches would be made, write nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    _common: RootlessOptions,
+    /// The directory of the bulk build
+    #[arg(value_name = "WORK")]
+    work: PathBuf,
+}
+
+/// What was made, and published.
+#[derive(Serialize)]
+struct BulkPatchesReport {
+    #[serde(flatten)]
+    patches: PatchesReport,
+    published: Option<serde_json::Value>,
+    #[serde(skip)]
+    lines: Vec<String>,
+}
+
+impl CommandReport for BulkPatchesReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        output.print(patches_text(&self.patches))?;
+        self.lines.iter().try_for_each(|line| output.line(line))?;
+        Ok(())
+    }
+}
+
+/// Why no patches were made.
+enum Failure {
+    Run(RunError),
+    Patches(PatchesError),
+}
+
+/// Runs the action.
+pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "bulk patches";
+    let args: PatchesArgs = parse(call, USAGE)?;
+    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let _lock = work.lock(|_| false).map_err(|error| work_failed(&error))?;
+    let publisher = if args.dry_run { None } else { Publisher::of(call, &work)? };
+    let template = template(call.surroundings.now.timestamp())?;
+    let patch = |id: PatchId| BuildRequest { id, ..template.clone() };
+    let cores = call.surroundings.processors;
+    let done = with_signals(|interrupt| {
+        let user = build_user(&work.conf).map_err(|error| Failure::Run(RunError::User(error)))?;
+        let base = base_layer(&work.conf, user);
+        let base = base.map_err(|error| Failure::Run(RunError::Base(error.to_string())))?;
+        let digest = base_digest(&work.conf).map_err(|error| Failure::Run(RunError::Base(error)))?;
+        let request = PatchesRequest {
+            work: &work,
+            base: (&base, digest),
+            patch: &patch,
+            syntax: read_by_shell,
+            cores,
+            is_dry_run: args.dry_run,
+            interrupt,
+        };
+        let made = make_patches(&request).map_err(Failure::Patches)?;
+        let publisher = publisher.as_ref().filter(|_| made.refused.is_none() && made_patch(&made));
+        let published = publisher.map(|publisher| publisher.publish(&|| interrupt()));
+        Ok((made, published))
+    })?;
+    let (made, published) = done.map_err(|failure| match failure {
+        Failure::Run(error) => run_failed(&error),
+        Failure::Patches(error) => patches_failed(&error),
+    })?;
+    let published = published.transpose()?;
+    let exit = exit_of(&made);
+    let (published, lines) = published.map_or((None, Vec::new()), |one| (Some(one.document), one.lines));
+    Ok(Reply::new(exit, BulkPatchesReport { patches: made.report, published, lines }))
+}
+
+/// Returns the request for every patch, for a caller at the time `now`, as `patchadm delta` has it without an option. Each
+/// patch has its own id in the place of this one.
+pub(super) fn template(now: i64) -> anyhow::Result<BuildRequest> {
+    Ok(PatchOptions::default().request(PatchId::new("source-01")?, now, USAGE)?)
+}
+
+fn exit_of(made: &MadePatches) -> Exit {
+    if made.failed > 0 || made.refused.is_some() {
+        return Exit::new(FAILED, ExitCause::NotApplicable);
+    }
+    Exit::OK
+}

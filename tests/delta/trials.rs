@@ -1,0 +1,138 @@
+//! Patches are tried before they count: each when it is made, all together before they are handed over.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Mutex;
+
+use patchadm_making::build::{
+    BuildRequest, CompareOptions, ListChoices, PairNaming, PatchForm, PatchLists, ReadmeText,
+};
+use patchadm_making::delta::{
+    DeltaReport, DeltaRequest, MadePatch, PatchToTry, PatchTrials, TrialFailure, TriedPatches, delta,
+};
+use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::patch::PatchId;
+
+use super::sets::{names, stage};
+use crate::scenario::Scenario;
+
+/// A trial that fails some patches, and perhaps all together.
+#[derive(Default)]
+struct Trials {
+    failing: Vec<&'static str>,
+    fails_together: bool,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Trials {
+    fn tried(&self, what: String, fails: bool) -> TriedPatches {
+        let log = format!("tried {what}\n").into_bytes();
+        self.asked.lock().unwrap().push(what);
+        let end = if fails { Err(TrialFailure::Patch("it does not work".to_owned())) } else { Ok(()) };
+        TriedPatches { log, end }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        let mut asked = self.asked.lock().unwrap().clone();
+        asked.sort();
+        asked
+    }
+}
+
+impl PatchTrials for Trials {
+    fn try_patch(&self, patch: &PatchToTry<'_>) -> TriedPatches {
+        assert!(patch.path.exists() && patch.required.is_empty());
+        let id = patch.id.to_string();
+        let fails = self.failing.contains(&&*id);
+        self.tried(id, fails)
+    }
+
+    fn try_together(&self, patches: &[MadePatch]) -> TriedPatches {
+        let ids: Vec<&str> = patches.iter().map(|patch| patch.id.as_str()).collect();
+        self.tried(format!("together {}", ids.join(" ")), self.fails_together)
+    }
+}
+
+fn request_of(id: PatchId) -> BuildRequest {
+    BuildRequest {
+        id,
+        date: 1_700_000_000,
+        naming: PairNaming::default(),
+        choices: ListChoices::default(),
+        compare: CompareOptions::default(),
+        basedir: ObjectPath::root(),
+        lists: PatchLists::default(),
+        properties: Vec::new(),
+        fixed_in: None,
+        readme: ReadmeText::default(),
+        with_scripts: true,
+        class_scripts: BTreeMap::new(),
+        restricted: None,
+        allow_abi_break: false,
+    }
+}
+
+/// Makes the patches with a trial; returns the report, and what was tried.
+fn run(stage: &Scenario, trials: &Trials) -> (DeltaReport, Vec<String>) {
+    let [release, stable, work] = ["release", "stable", "work"].map(|name| stage.beside(name));
+    let request = DeltaRequest {
+        release: &release,
+        stable: &stable,
+        work: &work,
+        bases: BTreeMap::new(),
+        only: &[],
+        form: PatchForm::TarGz,
+        rebuild: false,
+        is_dry_run: false,
+        patch: &request_of,
+        against: &[],
+        needs: BTreeMap::new(),
+        trials: Some(trials),
+        cores: 2,
+        interrupt: &|| None,
+    };
+    let report = delta(&request, &mut |_| false).unwrap();
+    (report, trials.asked())
+}
+
+/// How each source ended.
+fn ends(report: &DeltaReport) -> Vec<String> {
+    let end = |one: &patchadm_making::delta::SourceOutcome| format!("{} {}", one.source, one.end.word());
+    report.sources.iter().map(end).collect()
+}
+
+fn handed_over(stage: &Scenario) -> usize {
+    fs::read_to_string(stage.beside("work/handover/LIST")).map_or(0, |list| list.lines().count())
+}
+
+#[test]
+fn what_fails_its_trial_is_no_patch_and_what_does_not_fit_together_is_not_handed_over() {
+    let stage = stage();
+    let failing = Trials { failing: vec!["openssl-01"], ..Trials::default() };
+    let (report, asked) = run(&stage, &failing);
+    assert_eq!(ends(&report), ["curl built", "less unchanged", "openssl failed"]);
+    assert_eq!(report.sources[2].reason, "its trial failed: it does not work");
+    assert_eq!(asked, ["curl-01", "openssl-01", "together curl-01"]);
+    let patches: Vec<String> = names(&stage).into_iter().filter(|name| name.ends_with(".tar.gz")).collect();
+    assert_eq!((patches, handed_over(&stage)), (vec!["patches/curl-01.tar.gz".to_owned()], 1));
+    let log = fs::read_to_string(stage.beside("work/logs/openssl-01.log")).unwrap();
+    assert!(log.contains("tried openssl-01\nfailed openssl-01: its trial failed: "), "{log}");
+
+    // The one that failed used up no revision. Together they do not fit: nobody is asked to sign for that.
+    let apart = Trials { fails_together: true, ..Trials::default() };
+    let (report, asked) = run(&stage, &apart);
+    assert_eq!(ends(&report), ["curl kept", "less unchanged", "openssl built"]);
+    assert_eq!(asked, ["openssl-01", "together curl-01 openssl-01"]);
+    let together = report.together.unwrap();
+    assert_eq!(together.failure, Some(TrialFailure::Patch("it does not work".to_owned())));
+    assert_eq!(fs::read_to_string(together.log).unwrap(), "tried together curl-01 openssl-01\n");
+    assert_eq!((report.to_sign, handed_over(&stage)), (0, 1));
+
+    // Though none of them is new, they are tried together until they have passed, and not once more.
+    let (report, asked) = run(&stage, &Trials::default());
+    assert_eq!(asked, ["together curl-01 openssl-01"]);
+    assert!(report.together.is_some_and(|together| together.failure.is_none()));
+    assert_eq!(handed_over(&stage), 2);
+    let (report, asked) = run(&stage, &Trials::default());
+    assert_eq!((asked, report.together.is_none(), report.to_sign), (Vec::new(), true, 2));
+}
