@@ -421,8 +421,8 @@ mod undo_lost;
 mod undo_packages;
 /// Undo archives as streams, beside the classic ones.
 mod undo_streams;
-/// Undo archives in Zstandard.
-mod undo_zst;
+/// Undo archives in Zstandard and xz.
+mod undo_zst_xz;
 /// Journals that cannot be read.
 mod unfinished;
 /// Packages in the trees of people who are not root.

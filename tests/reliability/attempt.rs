@@ -161,7 +161,7 @@ fn rewritten_archives(root: &Path) -> Vec<String> {
         let name = path.rsplit('/').next().unwrap_or_default();
         let is_archive = ["undo", "obsolete"].iter().any(|stem| {
             name.strip_prefix(stem)
-                .is_some_and(|suffix| ["", ".gz", ".Z", ".zst", ".files"].contains(&suffix))
+                .is_some_and(|suffix| ["", ".gz", ".Z", ".zst", ".xz", ".files"].contains(&suffix))
         });
         // Undo data in another form has another name.
         let is_written = matches!(op.kind, OpKind::Replace | OpKind::Add);

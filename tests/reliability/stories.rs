@@ -420,6 +420,12 @@ fn undo_data_in_zstandard() -> Story {
     Story::of("repack to zst", stage, Command::Repack(ids.to_vec(), UndoFormat::Zstd))
 }
 
+fn undo_data_in_xz() -> Story {
+    let (stage, _) = patched_with(&[&patch(), &second_patch()]);
+    let ids = ["100-01", "200-01"].map(str::to_owned);
+    Story::of("repack to xz", stage, Command::Repack(ids.to_vec(), UndoFormat::Xz))
+}
+
 /// A package beside the first one, sharing a directory with it.
 pub(super) fn another_package() -> Package {
     let package = Package::new("ACMEdoc").param("BASEDIR", "/opt/ACMEweb").directory("share");
@@ -610,7 +616,7 @@ pub(crate) const STORIES: [Told; OTHERS.len() + STORED.len()] = {
 };
 
 /// Those that are told here, of package managers, and of trials.
-const OTHERS: [Told; 36] = [
+const OTHERS: [Told; 37] = [
     one_patch,
     backout,
     package_added,
@@ -627,6 +633,7 @@ const OTHERS: [Told; 36] = [
     undo_data_given_up,
     undo_data_in_another_form,
     undo_data_in_zstandard,
+    undo_data_in_xz,
     package_updated,
     library_kept,
     library_dropped,
