@@ -409,6 +409,8 @@ mod undo;
 mod undo_archives_played;
 /// Undo data: places, states, other tools.
 mod undo_data;
+/// Undo data that is exported to a file and imported again.
+mod undo_export;
 /// Old files are kept as they were, and come back themselves.
 mod undo_files;
 /// Undo data as files that somebody has touched.
