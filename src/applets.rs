@@ -69,6 +69,8 @@ const APPLETS: &[Applet] = &[
     verb("confirm", "keep what is on trial", verbs::confirm::run),
     verb("commit", "give undo data up", verbs::commit::run),
     verb("repack", "write undo archives again in another form", verbs::repack::run),
+    verb("undo-export", "move undo archives to a file outside the root", verbs::undo_export::run),
+    verb("undo-import", "bring undo archives back from such a file", verbs::undo_import::run),
     verb("recover", "finish or roll back an interrupted run", verbs::recover::run),
     verb("doctor", "say what works here and what does not", verbs::doctor::run),
     verb("stage", "build in a copy of parts of a root", verbs::stage::run),

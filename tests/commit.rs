@@ -366,7 +366,7 @@ fn no_limit_makes_the_newest_revision_of_a_patch_irremovable() {
         for day in 0..7 {
             stage.set("SOURCE_DATE_EPOCH", (NOW + day * 86_400).to_string());
             let limit = ["", "undo_keep=0\n", "undo_keep=1\n", "undo_max=0\n", "undo_max=30K\nundo_keep=2\n"];
-            let form = ["gz", "zst", "files"][draw(3) as usize];
+            let form = ["gz", "zst", "xz", "files"][draw(4) as usize];
             policy(&stage, &format!("undo_format={form}\n{}", limit[draw(5) as usize]));
             let base = 100 * (1 + draw(3));
             let revision = applied.iter().filter(|one| one.0 == base).map(|one| one.1).max().unwrap_or(0) + 1;

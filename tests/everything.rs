@@ -130,7 +130,9 @@ fn the_form_of_a_patch_makes_no_difference() {
 
 #[test]
 fn the_form_of_the_undo_data_makes_no_difference() {
-    for (form, name) in [("gz", "undo.gz"), ("Z", "undo.Z"), ("none", "undo"), ("zst", "undo.zst")] {
+    for (form, name) in
+        [("gz", "undo.gz"), ("Z", "undo.Z"), ("none", "undo"), ("zst", "undo.zst"), ("xz", "undo.xz")]
+    {
         let play = Play::begin(false);
         let base = Moment::now(&play.stage);
         let patch = deliver(&play.stage.beside(""), "900-01", &play.packages("900-01"), "directory");

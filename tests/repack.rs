@@ -51,7 +51,7 @@ fn archives(stage: &Scenario, id: &str) -> Vec<String> {
     let names = names.map(|name| name.into_string().unwrap());
     let is_archive = |name: &String| {
         let (stem, suffix) = name.split_once('.').unwrap_or((name, ""));
-        ["undo", "obsolete"].contains(&stem) && ["", "gz", "Z", "zst"].contains(&suffix)
+        ["undo", "obsolete"].contains(&stem) && ["", "gz", "Z", "zst", "xz"].contains(&suffix)
     };
     let mut names: Vec<String> = names.filter(is_archive).collect();
     names.sort();
@@ -61,7 +61,7 @@ fn archives(stage: &Scenario, id: &str) -> Vec<String> {
 #[test]
 fn a_backout_from_each_form_is_the_same() {
     let before = Scenario::with(&[package(), link()]).tree();
-    for (first, second) in [("none", "Z"), ("Z", "gz"), ("gz", "zst"), ("zst", "none")] {
+    for (first, second) in [("none", "Z"), ("Z", "gz"), ("gz", "zst"), ("zst", "xz"), ("xz", "none")] {
         let stage = Scenario::with(&[package(), link()]);
         // A link goes with the first one.
         let first_patch = patch("100-01").package(Package::new("ACMElink").symlink("bin/link", "elsewhere"));

@@ -409,6 +409,8 @@ mod undo;
 mod undo_archives_played;
 /// Undo data: places, states, other tools.
 mod undo_data;
+/// Undo data that is exported to a file and imported again.
+mod undo_export;
 /// Old files are kept as they were, and come back themselves.
 mod undo_files;
 /// Undo data as files that somebody has touched.
@@ -421,8 +423,8 @@ mod undo_lost;
 mod undo_packages;
 /// Undo archives as streams, beside the classic ones.
 mod undo_streams;
-/// Undo archives in Zstandard.
-mod undo_zst;
+/// Undo archives in Zstandard and xz.
+mod undo_zst_xz;
 /// Journals that cannot be read.
 mod unfinished;
 /// Packages in the trees of people who are not root.

@@ -6,7 +6,7 @@ use crate::packages::Package;
 use crate::scenario::Scenario;
 
 /// Lines with which each verb reads a policy; `@` is the directory beside the root.
-const UNDER_A_POLICY: [(&str, &str); 29] = [
+const UNDER_A_POLICY: [(&str, &str); 31] = [
     ("add", "add @/100-02"),
     ("remove", "remove 100-01"),
     ("undo", "undo 2"),
@@ -24,6 +24,8 @@ const UNDER_A_POLICY: [(&str, &str); 29] = [
     ("confirm", "confirm"),
     ("commit", "commit 100-01"),
     ("repack", "repack --format none 100-01"),
+    ("undo-export", "undo-export -o @/export 100-01"),
+    ("undo-import", "undo-import @/export"),
     ("recover", "recover"),
     ("doctor", "doctor"),
     ("stage new", "stage new --path /opt @/other"),

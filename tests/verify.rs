@@ -279,7 +279,9 @@ fn assert_found(stage: &Scenario, what: &str) {
 
 #[test]
 fn a_damaged_archive_is_found_before_anything_is_changed_whatever_its_compression() {
-    for (format, name) in [("gz", "undo.gz"), ("Z", "undo.Z"), ("none", "undo"), ("zst", "undo.zst")] {
+    for (format, name) in
+        [("gz", "undo.gz"), ("Z", "undo.Z"), ("none", "undo"), ("zst", "undo.zst"), ("xz", "undo.xz")]
+    {
         let stage = Scenario::with(&[web("one"), Package::new("ACMEdb").file("bin/db", 0o755, "one\n")]);
         first().directory(&stage);
         stage.run(&format!("add --undo-format {format} -R @ROOT@ delivered/100-01")).ok();

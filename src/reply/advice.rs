@@ -131,13 +131,21 @@ fn who_may_read() -> String {
 /// Returns the hint where an undo archive cannot be used.
 fn of_archive(wording: &Wording, command: Command, error: &ArchiveError) -> String {
     match error {
-        ArchiveError::Missing { remote: true, .. } if matches!(command, Command::Patchrm | Command::Commit | Command::Repack) => {
+        ArchiveError::Missing { remote: true, .. }
+            if matches!(
+                command,
+                Command::Patchrm | Command::Commit | Command::Repack | Command::UndoExport
+            ) =>
+        {
             format!("Name the directory that holds the undo data with {}.", wording.undo_dir())
         }
         ArchiveError::Outside { .. } => format!(
             "Name the directory that holds the undo data with {}, if it is the right one.",
             wording.undo_dir()
         ),
+        ArchiveError::Exported { .. } => {
+            format!("Bring it back with {}, and the file that it was exported to.", wording.verb("undo-import"))
+        }
         ArchiveError::Lost { .. } => {
             "Put it back from a backup of the root, as it was; without it the patch stays.".to_owned()
         }

@@ -8,6 +8,7 @@ use super::cause::ExitCause;
 use patchadm_changeset::transaction::{Cause, RootCondition, TransactionError};
 use patchadm_core::operation::depots::{DepotError, FlagsFileError};
 use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::patches::undo_file::UndoFileFault;
 use patchadm_core::operation::trial::ConfirmRefusal;
 use patchadm_core::script::ScriptError;
 use patchadm_core::script::response::ResponseError;
@@ -68,6 +69,7 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         Failure::DepotMemory { .. } | Failure::Trial(_) => ExitCause::DamagedRecord,
         Failure::Depot(error) => of_depot(error),
         Failure::Policy(PolicyError::NotTheHosts(_)) => ExitCause::UntrustedRoot,
+        Failure::UndoFile(fault) => of_undo_file(fault),
         Failure::Plan(fault) if fault.is_difference() => ExitCause::Edited,
         Failure::Plan(_)
         | Failure::Policy(_)
@@ -85,6 +87,20 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
             ExitCause::Space => ExitCause::Space,
             _ => ExitCause::UndoData,
         },
+    }
+}
+
+/// Returns the cause where undo data is not exported to a file, or not imported from it.
+fn of_undo_file(fault: &UndoFileFault) -> ExitCause {
+    match fault {
+        UndoFileFault::Unwritable { error, .. } | UndoFileFault::Unreadable { error, .. } => of_io(error),
+        UndoFileFault::Exists(_) => ExitCause::Usage,
+        UndoFileFault::NotInFile { .. } => ExitCause::NotFound,
+        UndoFileFault::Bad { .. } | UndoFileFault::Damaged { .. } => ExitCause::DamagedInput,
+        UndoFileFault::OtherRoot { .. }
+        | UndoFileFault::OtherRun { .. }
+        | UndoFileFault::NotExported { .. }
+        | UndoFileFault::NoMarker => ExitCause::UndoData,
     }
 }
 

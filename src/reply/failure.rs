@@ -10,12 +10,13 @@ use super::advice::{errno_of, hint, is_damaged, is_of_process};
 use super::depot_end::{begins_with_place, depot_exit};
 use super::result_word::ResultWord;
 use crate::reply::cause::ExitCause;
-use crate::reply::cause_of::{cause_of, of_problem};
+use crate::reply::cause_of::{cause_of, of_io, of_problem};
 use crate::reply::exit::{Exit, Stop};
 use crate::surroundings::output::without_numbers;
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
 use patchadm_core::operation::depots::DepotError;
 use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::patches::undo_file::UndoFileFault;
 use patchadm_core::operation::plan_file::PlanFault;
 use patchadm_core::operation::session::must_have_database;
 use patchadm_core::operation::trial::ConfirmRefusal;
@@ -28,7 +29,8 @@ use patchadm_rootfs::{LockError, Root};
 
 /// Returns the exit of `command` for a failure.
 pub fn code(command: Command, failure: &Failure) -> Exit {
-    let of_archive = if command == Command::Repack { repack_number(failure) } else { None };
+    let is_about_archives = matches!(command, Command::Repack | Command::UndoExport | Command::UndoImport);
+    let of_archive = if is_about_archives { archives_number(failure) } else { None };
     Exit::new(of_archive.unwrap_or_else(|| number(command, failure)), cause_of(failure))
 }
 
@@ -37,7 +39,13 @@ fn number(command: Command, failure: &Failure) -> u8 {
     use Command::{Adopt, AdoptRefresh, Forget, Patchadd, Patchrm, Promote, Refresh};
     let by = |patchadd, patchrm, package| match command {
         Patchadd | Adopt | AdoptRefresh | Forget | Promote | Refresh => patchadd,
-        Patchrm | Command::Commit | Command::Repack | Command::Undo | Command::Confirm => patchrm,
+        Patchrm
+        | Command::Commit
+        | Command::Repack
+        | Command::UndoExport
+        | Command::UndoImport
+        | Command::Undo
+        | Command::Confirm => patchrm,
         Command::Pkgadd | Command::Pkgrm | Command::Installf | Command::Removef => package,
     };
     if failure.untrusted().is_some() {
@@ -68,6 +76,7 @@ fn number(command: Command, failure: &Failure) -> u8 {
             by(5, 5, 1)
         }
         Failure::Archive(_) => by(26, 4, 1),
+        Failure::UndoFile(fault) => undo_file_number(fault),
         Failure::Plan(fault) if fault.is_difference() => 10,
         Failure::Plan(_)
         | Failure::Policy(_)
@@ -91,6 +100,19 @@ fn number(command: Command, failure: &Failure) -> u8 {
         | Failure::StuckTrial { .. }
         | Failure::NotConfirmed(_)
         | Failure::Trial(_) => trial_number(command, failure),
+    }
+}
+
+/// Returns the exit code for a file of exported undo data: it cannot be written or read, has no room, or is not what the root
+/// exported.
+fn undo_file_number(fault: &UndoFileFault) -> u8 {
+    match fault {
+        UndoFileFault::Unwritable { error, .. } if of_io(error) == ExitCause::Space => 7,
+        UndoFileFault::Unwritable { .. }
+        | UndoFileFault::Unreadable { .. }
+        | UndoFileFault::Exists(_)
+        | UndoFileFault::NotInFile { .. } => 1,
+        _ => 4,
     }
 }
 
@@ -126,10 +148,12 @@ fn stuck_number(command: Command, failure: &Failure) -> u8 {
     }
 }
 
-/// Returns the exit codes of `repack` about archives: missing, damaged, and without space for another form.
-fn repack_number(failure: &Failure) -> Option<u8> {
+/// Returns the exit codes about archives that are written again or moved: missing, damaged, and without space for them.
+fn archives_number(failure: &Failure) -> Option<u8> {
     match failure {
-        Failure::Archive(ArchiveError::Missing { .. } | ArchiveError::Lost { .. }) => Some(1),
+        Failure::Archive(
+            ArchiveError::Missing { .. } | ArchiveError::Lost { .. } | ArchiveError::Exported { .. },
+        ) => Some(1),
         Failure::Source(_) => Some(4),
         Failure::Transaction(error)
             if matches!(error.left, RootCondition::Unchanged | RootCondition::RolledBack) =>
@@ -275,7 +299,13 @@ fn transaction_number(command: Command, error: &TransactionError) -> u8 {
     };
     match command {
         Patchadd | Adopt | AdoptRefresh | Forget | Promote | Refresh => patchadd,
-        Patchrm | Command::Commit | Command::Repack | Command::Undo | Command::Confirm => patchrm,
+        Patchrm
+        | Command::Commit
+        | Command::Repack
+        | Command::UndoExport
+        | Command::UndoImport
+        | Command::Undo
+        | Command::Confirm => patchrm,
         Command::Pkgadd | Command::Pkgrm => 1,
         Command::Installf | Command::Removef => INTERNAL_OF_OBJECTS,
     }
@@ -395,6 +425,8 @@ pub(crate) fn modern(root: &Path, command: Command, subject: &str, failure: &Fai
         Command::Installf => "registered",
         Command::Removef | Command::Commit => "given up",
         Command::Repack => "written again",
+        Command::UndoExport => "exported",
+        Command::UndoImport => "imported",
         Command::Adopt => "adopted",
         Command::Undo => "undone",
         Command::Confirm => "confirmed",

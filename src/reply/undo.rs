@@ -67,6 +67,7 @@ impl UndoEntry {
             "saved" if self.is_files() => format!("files ({})", human(self.bytes)),
             "saved" => human(self.bytes),
             "classic" => format!("{} (of another tool)", human(self.bytes)),
+            "exported" => "exported: undo-import brings it back".to_owned(),
             "committed" => "given up: it cannot be backed out".to_owned(),
             "none" => "none: it cannot be backed out".to_owned(),
             state => format!("{state}: it cannot be backed out"),
@@ -81,6 +82,9 @@ pub(crate) fn undo_in_brief(undo: &[UndoEntry]) -> String {
         if any(state) {
             return state.word().to_owned();
         }
+    }
+    if any(UndoState::Exported) {
+        return UndoState::Exported.word().to_owned();
     }
     if any(UndoState::Committed) {
         return "given up".to_owned();

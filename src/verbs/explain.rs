@@ -214,7 +214,8 @@ mod tests {
                 "patchadm verify",
                 "pkgtrans",
                 "removef",
-                "patchadm repack"
+                "patchadm repack",
+                "patchadm undo-export"
             ]
         );
         let one =

@@ -44,6 +44,8 @@ pub(crate) mod sign;
 pub(crate) mod space;
 pub(crate) mod stage;
 pub(crate) mod undo;
+pub(crate) mod undo_export;
+pub(crate) mod undo_import;
 pub(crate) mod update;
 pub(crate) mod verify;
 pub(crate) mod why;

@@ -20,12 +20,12 @@ use patchadm_core::operation::session::Caller;
 use patchadm_planning::plan::refusal::Command;
 
 const USAGE: &str =
-    "patchadm [-R root] repack --format gz|Z|none|zst [--cold age] [--dry-run] [option...] [id...]";
+    "patchadm [-R root] repack --format gz|Z|none|zst|xz [--cold age] [--dry-run] [option...] [id...]";
 
 /// Write undo archives again in another form
 #[derive(clap::Parser)]
 struct RepackArgs {
-    /// The form: gz, Z, none or zst
+    /// The form: gz, Z, none, zst or xz
     #[arg(long, value_name = "FORMAT", value_parser = undo_format(&UndoFormat::ARCHIVES), hide_possible_values = true)]
     format: Option<UndoFormat>,
     /// Those of all patches that were applied longer ago than this (90d, 12w, 1y)
@@ -80,7 +80,7 @@ struct ArchiveEntry {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: RepackArgs = parse(call, USAGE)?;
     let wrong = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
-    let format = args.format.ok_or_else(|| wrong("no form is named: --format gz, Z, none or zst"))?;
+    let format = args.format.ok_or_else(|| wrong("no form is named: --format gz, Z, none, zst or xz"))?;
     if args.ids.is_empty() && args.cold.is_none() {
         return Err(wrong("no patch is named").into());
     }
@@ -107,7 +107,7 @@ impl RepackReply {
         };
         let recovery = recovery_sentence(&report.recovered).into_iter();
         let notes = report.receipt.iter().flat_map(|receipt| receipt.notes.iter().cloned());
-        let is_only_ours = is_something && request.format == UndoFormat::Zstd;
+        let is_only_ours = is_something && request.format.is_read_by_this_program_only();
         Self {
             result,
             changed: report.receipt.is_some(),
@@ -118,16 +118,18 @@ impl RepackReply {
             notes: recovery
                 .chain(report.recovered.notes().iter().cloned())
                 .chain(notes)
-                .chain(is_only_ours.then(only_ours))
+                .chain(is_only_ours.then(|| only_ours(request.format)))
                 .collect(),
         }
     }
 }
 
 /// What else can be done with archives in a form that classic tools do not know.
-fn only_ours() -> String {
-    "archives in zst are read by patchadm only; repack --format gz makes ones that any pkgadd installs"
-        .to_owned()
+fn only_ours(format: UndoFormat) -> String {
+    format!(
+        "archives in {} are read by patchadm only; repack --format gz makes ones that any pkgadd installs",
+        format.word()
+    )
 }
 
 impl ArchiveEntry {

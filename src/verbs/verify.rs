@@ -439,6 +439,7 @@ impl VerifiedUndoEntry {
             }
             (None, Some(path)) => format!("{path} is sound ({size})"),
             (None, None) if *state == UndoState::Committed.word() => "its undo data was given up".to_owned(),
+            (None, None) if *state == UndoState::Exported.word() => "its undo data was exported".to_owned(),
             (None, None) => "no undo data".to_owned(),
         }
     }

@@ -161,7 +161,7 @@ fn rewritten_archives(root: &Path) -> Vec<String> {
         let name = path.rsplit('/').next().unwrap_or_default();
         let is_archive = ["undo", "obsolete"].iter().any(|stem| {
             name.strip_prefix(stem)
-                .is_some_and(|suffix| ["", ".gz", ".Z", ".zst", ".files"].contains(&suffix))
+                .is_some_and(|suffix| ["", ".gz", ".Z", ".zst", ".xz", ".files"].contains(&suffix))
         });
         // Undo data in another form has another name.
         let is_written = matches!(op.kind, OpKind::Replace | OpKind::Add);
@@ -265,6 +265,8 @@ pub(crate) fn program(command: &Command) -> refusal::Command {
         Command::Forget(_) => refusal::Command::Forget,
         Command::Commit(_) => refusal::Command::Commit,
         Command::Repack(..) => refusal::Command::Repack,
+        Command::UndoExport(_) => refusal::Command::UndoExport,
+        Command::UndoImport(_) => refusal::Command::UndoImport,
         Command::Promote => refusal::Command::Promote,
         Command::Exchange(_, inner) => program(inner),
     }
@@ -303,7 +305,9 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
         | Command::Confirm
         | Command::Expire
         | Command::Commit(_)
-        | Command::Repack(..) => patchrm,
+        | Command::Repack(..)
+        | Command::UndoExport(_)
+        | Command::UndoImport(_) => patchrm,
         Command::Add { .. }
         | Command::Update { .. }
         | Command::Remove(_)
@@ -323,7 +327,11 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
             }
         }
         Moment::Staging | Moment::Saving | Moment::Recording | Moment::Switching
-            if is_full && matches!(command, Command::Repack(..)) =>
+            if is_full
+                && matches!(
+                    command,
+                    Command::Repack(..) | Command::UndoExport(_) | Command::UndoImport(_)
+                ) =>
         {
             7
         }

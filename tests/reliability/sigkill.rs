@@ -16,7 +16,7 @@ use patchadm_rootfs::Door;
 use crate::reliability::crash::{Legal, in_parallel, spread};
 use crate::reliability::promotions::{PROMOTED, STAGE};
 use crate::reliability::stored::STORED;
-use crate::reliability::stories::{Command, STORIES, Story, Trial, is_asked_for};
+use crate::reliability::stories::{Command, STORIES, Story, Trial, is_asked_for, next_export};
 use crate::reliability::{figures, is_whole, sample_or_whole};
 use crate::scenario::NOW;
 
@@ -93,6 +93,11 @@ fn arguments(trial: &Trial, command: &Command) -> Vec<PathBuf> {
         Command::Commit(ids) => words(&["commit", "-R"], ids),
         Command::Expire => panic!("a command of its own is told no time"),
         Command::Repack(ids, format) => words(&["repack", "--format", format.word(), "-R"], ids),
+        Command::UndoExport(ids) => {
+            let file = next_export(&trial.root()).display().to_string();
+            words(&["undo-export", "-o", &file, "-R"], ids)
+        }
+        Command::UndoImport(file) => words(&["undo-import", "-R"], &[file.display().to_string()]),
         Command::Promote => {
             let stage = trial.root().with_file_name(STAGE).display().to_string();
             words(&["promote", "--max-delete", "100%", "-R"], &[stage])

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use chrono::DateTime;
@@ -29,6 +30,8 @@ use patchadm_core::operation::patches::repack::{RepackRequest, repack_undo};
 use patchadm_core::operation::patches::scripts::PatchScriptRequest;
 use patchadm_core::operation::patches::sets::apply_patches;
 use patchadm_core::operation::patches::undo::{run_to_undo, undo_application};
+use patchadm_core::operation::patches::undo_export::{UndoExportRequest, export_undo};
+use patchadm_core::operation::patches::undo_import::{UndoImportRequest, import_undo};
 use patchadm_core::operation::queries::select::PackagePattern;
 use patchadm_core::operation::recover::{Recovery, RecoveryAid, recover_root, recover_with_aid};
 use patchadm_core::operation::scripts::ScriptSettings;
@@ -93,6 +96,10 @@ pub(crate) enum Command {
     Commit(Vec<String>),
     /// `patchadm repack`.
     Repack(Vec<String>, UndoFormat),
+    /// `patchadm undo-export` to a new file beside the root.
+    UndoExport(Vec<String>),
+    /// `patchadm undo-import` of this file.
+    UndoImport(PathBuf),
     /// `patchadm promote` of the stage beside the root.
     Promote,
     /// A command with `--exchange` of this directory.
@@ -420,6 +427,32 @@ fn undo_data_in_zstandard() -> Story {
     Story::of("repack to zst", stage, Command::Repack(ids.to_vec(), UndoFormat::Zstd))
 }
 
+fn undo_data_in_xz() -> Story {
+    let (stage, _) = patched_with(&[&patch(), &second_patch()]);
+    let ids = ["100-01", "200-01"].map(str::to_owned);
+    Story::of("repack to xz", stage, Command::Repack(ids.to_vec(), UndoFormat::Xz))
+}
+
+fn undo_data_exported() -> Story {
+    let (stage, _) = patched_with(&[&patch(), &second_patch()]);
+    let ids = ["100-01", "200-01"].map(str::to_owned);
+    Story::of("undo-export", stage, Command::UndoExport(ids.to_vec()))
+}
+
+fn undo_data_imported() -> Story {
+    let (stage, _) = patched_with(&[&patch(), &second_patch()]);
+    let file = stage.beside("exported");
+    stage.run(&format!("undo-export -R @ROOT@ -o {} 100-01 200-01", file.display())).ok();
+    Story::of("undo-import", stage, Command::UndoImport(file))
+}
+
+/// Where the next export of a root goes: beside it, under a name that no other one had.
+pub(super) fn next_export(root: &Path) -> PathBuf {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    root.with_file_name(format!("exported-{}-{number}", std::process::id()))
+}
+
 /// A package beside the first one, sharing a directory with it.
 pub(super) fn another_package() -> Package {
     let package = Package::new("ACMEdoc").param("BASEDIR", "/opt/ACMEweb").directory("share");
@@ -610,7 +643,7 @@ pub(crate) const STORIES: [Told; OTHERS.len() + STORED.len()] = {
 };
 
 /// Those that are told here, of package managers, and of trials.
-const OTHERS: [Told; 36] = [
+const OTHERS: [Told; 39] = [
     one_patch,
     backout,
     package_added,
@@ -627,6 +660,9 @@ const OTHERS: [Told; 36] = [
     undo_data_given_up,
     undo_data_in_another_form,
     undo_data_in_zstandard,
+    undo_data_in_xz,
+    undo_data_exported,
+    undo_data_imported,
     package_updated,
     library_kept,
     library_dropped,
@@ -828,6 +864,17 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
             let (format, cold, undo_dir) = (*format, None, None);
             let request = RepackRequest { ids: ids.clone(), cold, format, undo_dir, dry_run: false };
             let report = repack_undo(root, &request, caller)?;
+            (report.recovered, vec![Ok(report.receipt)])
+        }
+        Command::UndoExport(ids) => {
+            let file = next_export(root.prefix());
+            let request = UndoExportRequest { ids: ids.clone(), file, undo_dir: None };
+            let report = export_undo(root, &request, caller)?;
+            (report.recovered, vec![Ok(report.receipt)])
+        }
+        Command::UndoImport(file) => {
+            let request = UndoImportRequest { file: file.clone(), ids: Vec::new() };
+            let report = import_undo(root, &request, caller)?;
             (report.recovered, vec![Ok(report.receipt)])
         }
         Command::Promote => {

@@ -19,7 +19,9 @@ use patchadm_svr4::package::{Mode, ObjectPath, PackagePath, Params, PkgInst};
 
 pub use attribute_change::AttributeChange;
 pub use copied_record::CopiedRecord;
-pub use ledger::{BroughtLine, LedgerArchive, LedgerChange, LedgerPatch, LedgerRewrite, UndoLocation};
+pub use ledger::{
+    BroughtLine, LedgerArchive, LedgerChange, LedgerPatch, LedgerRewrite, RewrittenArchive, UndoLocation,
+};
 pub use undo_format::{ARCHIVE_NAMES, UndoFormat};
 
 /// Everything that one run changes in a root.
@@ -223,6 +225,15 @@ pub enum RecordChange {
         /// Modification time; none leaves the time of staging.
         mtime: Option<Timestamp>,
     },
+    /// A file gets the bytes of another tree's file; a missing file is made, with missing parents.
+    Copy {
+        /// Where.
+        path: ObjectPath,
+        /// Its whole new content.
+        copied: Box<CopiedRecord>,
+        /// Permission bits.
+        mode: Mode,
+    },
     /// A missing directory appears with all its files at once.
     AddTree {
         /// Where.
@@ -315,6 +326,7 @@ impl RecordChange {
     pub fn path(&self) -> &ObjectPath {
         match self {
             Self::Write { path, .. }
+            | Self::Copy { path, .. }
             | Self::AddTree { path, .. }
             | Self::Move { to: path, .. }
             | Self::RemoveFile(path)

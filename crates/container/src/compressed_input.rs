@@ -19,7 +19,6 @@ impl<R: Read> CompressedInput<R> {
     }
 
     /// Returns the number of bytes read so far.
-    #[cfg(feature = "xz")]
     pub(crate) fn count(&self) -> u64 {
         self.count
     }

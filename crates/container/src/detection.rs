@@ -2,8 +2,8 @@
 //! Zstandard compression around it.
 //!
 //! One layer of compression is removed, as a stream: around a tar archive (`x.tar.gz`, `x.tar.xz`) or around a
-//! datastream. If the feature of bzip2 or xz is off, that compression is recognised and refused by name. A
-//! gzip file may have several members, as made by `cat a.gz b.gz`, a bzip2 or xz file several streams and a Zstandard
+//! datastream. If the feature of bzip2 is off, that compression is recognised and refused by name. A gzip
+//! file may have several members, as made by `cat a.gz b.gz`, a bzip2 or xz file several streams and a Zstandard
 //! file several frames; any other data after one is an error.
 
 use std::error::Error;
@@ -12,7 +12,6 @@ use std::io::{self, Read};
 use super::compress;
 use super::datastream;
 use super::gzip;
-#[cfg(feature = "xz")]
 use super::xz;
 use super::zstd;
 
@@ -86,7 +85,7 @@ pub fn detect_format(start: &[u8]) -> ContainerFormat {
     } else if begins(b"BZh") {
         if cfg!(feature = "bzip2") { ContainerFormat::Bzip2 } else { ContainerFormat::Unsupported("bzip2") }
     } else if begins(b"\xfd7zXZ\0") {
-        if cfg!(feature = "xz") { ContainerFormat::Xz } else { ContainerFormat::Unsupported("xz") }
+        ContainerFormat::Xz
     } else if begins(b"\x28\xb5\x2f\xfd") || matches!(start, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]) {
         ContainerFormat::Zstd
     } else if is_tar(start) {
@@ -137,7 +136,6 @@ pub fn open_container<'a, R: Read + 'a>(mut input: R) -> io::Result<OpenedContai
         }
         #[cfg(feature = "bzip2")]
         ContainerFormat::Bzip2 => (Compression::Bzip2, Box::new(Decoding(bzip2_decoder(whole)))),
-        #[cfg(feature = "xz")]
         ContainerFormat::Xz => {
             let decoder = xz::XzDecoder::new(whole).map_err(tagged)?;
             (Compression::Xz, Box::new(Decoding(decoder)))
@@ -230,12 +228,10 @@ mod tests {
             ContainerFormat::Tar,
             "a header of the seventh edition has no magic"
         );
-        let read_or_refused =
-            |is_read, form, name| if is_read { form } else { ContainerFormat::Unsupported(name) };
-        let bzip2 = read_or_refused(cfg!(feature = "bzip2"), ContainerFormat::Bzip2, "bzip2");
+        let refused = ContainerFormat::Unsupported("bzip2");
+        let bzip2 = if cfg!(feature = "bzip2") { ContainerFormat::Bzip2 } else { refused };
         assert_eq!(detect_format(b"BZh91AY"), bzip2);
-        let xz = read_or_refused(cfg!(feature = "xz"), ContainerFormat::Xz, "xz");
-        assert_eq!(detect_format(b"\xfd7zXZ\0"), xz);
+        assert_eq!(detect_format(b"\xfd7zXZ\0"), ContainerFormat::Xz);
         assert_eq!(detect_format(b"\x28\xb5\x2f\xfd"), ContainerFormat::Zstd);
         assert_eq!(
             detect_format(b"\x50\x2a\x4d\x18"),

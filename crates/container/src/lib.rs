@@ -3,8 +3,7 @@
 mod compressed_input;
 mod detection;
 pub mod gzip;
-#[cfg(feature = "xz")]
-mod xz;
+pub mod xz;
 pub mod zstd;
 
 pub use detection::{

@@ -8,6 +8,7 @@ use patchadm_inputs::database::history;
 use patchadm_inputs::depot::{DepotFlags, DepotIndex, SeenDepots};
 use patchadm_inputs::format::plan_differences::PlanDifferences;
 use patchadm_inputs::format::plan_file::PlanFile;
+use patchadm_inputs::format::undo_export::{ExportWriter, read_export};
 use patchadm_inputs::http::Address;
 use patchadm_inputs::stage::{
     Base, BaseObjects, PromotionRecord, StageCache, StageIdentity, StagesRecord, write_base,
@@ -104,6 +105,20 @@ pub fn plan_file(input: &[u8]) {
     let text = plan.text().unwrap();
     assert_eq!(PlanFile::parse(&text).unwrap(), plan);
     assert_eq!(PlanDifferences::between(&plan, &plan), None);
+}
+
+pub fn undo_export(input: &[u8]) {
+    let Ok((table, found)) = read_export(input) else { return };
+    assert_eq!(table.archives.len(), found.len());
+    let mut writer = ExportWriter::begin(Vec::new(), &table).unwrap();
+    for (archive, found) in table.archives.iter().zip(found) {
+        let from = usize::try_from(found.from).unwrap();
+        let (b3, size) = archive.line.archive().unwrap();
+        let content = &input[from..from + usize::try_from(size).unwrap()];
+        assert_eq!(found.b3, Digest::of(content));
+        // Only what the line names is written.
+        assert_eq!(writer.add(archive, content).is_ok(), found.b3 == b3);
+    }
 }
 
 pub fn seen_depots(input: &[u8]) {

@@ -464,6 +464,17 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         4 [UndoData DamagedInput] "An undo archive is damaged; nothing was changed." "`patchadm verify` names what is damaged."
         7 [Space ReadOnly NoDatabase] "There is not enough space for the archive in its new form." "Make room; `patchadm space` shows what takes it."
     }
+    "patchadm undo-export", ["undo-export"] => {
+        1 [UndoData Usage NotFound NoRights ReadOnly DamagedInput] "The patch has no undo archive, or the file cannot be written: nothing was changed." "Name a file that is not there yet; `patchadm list` shows which patches have undo data."
+        2 [NotFound NotApplicable] "The patch is not applied." "`patchadm list` shows the patches that are."
+        4 [UndoData DamagedInput] "An undo archive is damaged, or was made by another tool or by scripts; nothing was changed." "`patchadm verify` names what is damaged."
+        7 [Space ReadOnly NoDatabase] "There is not enough space for the file." "Name a file on another file system, or make room."
+    }
+    "patchadm undo-import", ["undo-import"] => {
+        1 [UndoData Usage NotFound NoRights DamagedInput] "The file cannot be read, or does not have the patch." "Name the file that undo-export wrote."
+        4 [UndoData DamagedInput] "The file is damaged, of another root, or not what the root exported; nothing was changed." "Name the file of the last export; `patchadm history` shows the run."
+        7 [Space ReadOnly NoDatabase] "There is not enough space for the archives." "Make room; `patchadm space` shows what takes it."
+    }
     "patchadm shlibs", ["shlibs"] => {
         1 [DamagedInput Script] "What is kept cannot be looked at or removed." "Read the message: it names the file."
         20 [Space] "A file system has too little space." "Make room; the message says how much is needed where."

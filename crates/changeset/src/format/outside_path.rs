@@ -9,7 +9,7 @@ use super::run::Run;
 const LONGEST: usize = 4095;
 
 /// The compressions that the name of an archive may end in.
-const SUFFIXES: [&str; 4] = [".gz", ".Z", ".zst", ".files"];
+const SUFFIXES: [&str; 5] = [".gz", ".Z", ".zst", ".xz", ".files"];
 
 /// A path of that form, split into its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +76,14 @@ mod tests {
     #[test]
     fn only_names_that_a_run_gives_are_those_of_archives() {
         let run = "17-9c1d6f20aa31b7e4";
-        for name in ["undo", "obsolete.Z", "undo.zst", &format!("undo-{run}.gz"), &format!("undo.{run}.tmp")]
-        {
+        for name in [
+            "undo",
+            "obsolete.Z",
+            "undo.zst",
+            "undo.xz",
+            &format!("undo-{run}.gz"),
+            &format!("undo.{run}.tmp"),
+        ] {
             assert!(OutsidePath::parse(format!("/b/1-01/P/{name}").as_bytes()).is_some(), "{name}");
         }
         for name in

@@ -32,10 +32,23 @@ pub struct LedgerChange {
 pub struct LedgerRewrite {
     /// The patch, as its save directory is named.
     pub patch: String,
-    /// Whether the archive is removed and only the manifest stays.
-    pub is_given_up: bool,
+    /// What becomes of the archive.
+    pub archive: RewrittenArchive,
     /// Whether data that the ledger did not bind to a run has come into it.
     pub is_adopted: bool,
+}
+
+/// What becomes of the archive of a patch that stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RewrittenArchive {
+    /// The run writes it anew, or, without an archive, the manifest.
+    Anew,
+    /// It is given up; only the manifest stays.
+    GivenUp,
+    /// It is in an exported file; only the manifest stays.
+    Exported,
+    /// It comes back from an exported file, into the save directory.
+    Imported,
 }
 
 /// A patch that is applied.

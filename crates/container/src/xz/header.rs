@@ -8,7 +8,7 @@ use crate::compressed_input::{CompressedInput, damaged};
 const LARGEST_DICTIONARY: u32 = 64 << 20;
 
 /// The filter that every chain ends with, and the only one that is read.
-const LZMA2: u64 = 0x21;
+pub(super) const LZMA2: u64 = 0x21;
 
 /// The declaration of a stream about the checks of its blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,8 @@ impl StreamFlags {
         }
     }
 
-    fn bytes(self) -> [u8; 2] {
+    /// Returns the two bytes of header and footer.
+    pub(super) fn bytes(self) -> [u8; 2] {
         match self {
             Self::NoCheck => [0, 0],
             Self::Crc32 => [0, 1],

@@ -1,4 +1,4 @@
-//! Reads xz: streams one after another, with padding between them.
+//! Reads xz: streams one after another, with padding between them; and writes it where the build can.
 //!
 //! ```text
 //!   stream = header, blocks, index, footer         block = header, LZMA2 data, padding, check
@@ -9,6 +9,7 @@
 //! LZMA2 are refused by number. The caller must limit the number of bytes of output.
 
 mod check;
+mod encoder;
 mod header;
 mod index;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use lzma_rust2::Lzma2Reader;
 
 use crate::compressed_input::{CompressedInput, damaged};
 use check::BlockCheck;
+pub use encoder::{IS_WRITTEN, XzEncoder};
 use header::{BlockHeader, StreamFlags};
 use index::IndexDigest;
 

@@ -61,3 +61,74 @@ fn no_flipped_bit_goes_unnoticed() {
         }
     }
 }
+
+#[cfg(feature = "xz")]
+mod written {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn encoded(pieces: &[&[u8]]) -> Vec<u8> {
+        let mut encoder = XzEncoder::new(Vec::new()).unwrap();
+        for piece in pieces {
+            encoder.write_all(piece).unwrap();
+        }
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn what_is_written_comes_back_whatever_the_pieces() {
+        let text = text();
+        let whole = encoded(&[&text]);
+        assert!(whole.len() < text.len() / 2, "{}", whole.len());
+        assert_eq!(decoded(&whole).unwrap(), text);
+        let pieces: Vec<&[u8]> = text.chunks(7).collect();
+        assert_eq!(encoded(&pieces), whole, "the bytes depend on the content alone");
+        assert_eq!(decoded(&encoded(&[])).unwrap(), b"");
+    }
+
+    #[test]
+    fn every_length_and_noise_come_back() {
+        let mut state = 1_u32;
+        let mut noise = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_le_bytes()[3]
+        };
+        for length in (0..300).chain([65_535, 65_536, 65_537, 3 << 20]) {
+            let bytes: Vec<u8> = (0..length).map(|_| noise()).collect();
+            assert_eq!(decoded(&encoded(&[&bytes])).unwrap(), bytes, "{length}");
+        }
+    }
+
+    #[test]
+    fn what_was_flushed_is_read_before_the_rest_is_written() {
+        let written = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+        struct Shared(std::rc::Rc<std::cell::RefCell<Vec<u8>>>);
+        impl io::Write for Shared {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.borrow_mut().write(bytes)
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut encoder = XzEncoder::new(Shared(written.clone())).unwrap();
+        encoder.write_all(b"manifest").unwrap();
+        encoder.flush().unwrap();
+        encoder.flush().unwrap();
+        let so_far = written.borrow().clone();
+        let mut first = [0; 8];
+        XzDecoder::new(&so_far[..]).unwrap().read_exact(&mut first).unwrap();
+        assert_eq!(&first, b"manifest");
+        encoder.write_all(&text()).unwrap();
+        drop(encoder.finish().unwrap());
+        assert_eq!(decoded(&written.borrow()).unwrap(), [b"manifest", &text()[..]].concat());
+    }
+}
+
+#[cfg(not(feature = "xz"))]
+#[test]
+fn a_build_that_only_reads_it_says_so() {
+    let refused = XzEncoder::new(Vec::new()).err().unwrap();
+    assert_eq!(refused.to_string(), "this build of patchadm reads xz, and does not write it");
+}

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::depots::DepotError;
+use super::patches::undo_file::UndoFileFault;
 use super::plan_file::PlanFault;
 use super::scripts::failure::ScriptFailure;
 use super::trial::ConfirmRefusal;
@@ -169,6 +170,9 @@ pub enum Failure {
     /// A plan file cannot be used, or does not hold any more.
     #[error(transparent)]
     Plan(Box<PlanFault>),
+    /// Undo data cannot be exported to a file, or imported from it.
+    #[error(transparent)]
+    UndoFile(Box<UndoFileFault>),
     /// A procedure script says no.
     #[error("{0}")]
     Script(ScriptFailure),
@@ -192,6 +196,12 @@ impl From<DepotError> for Failure {
 impl From<PlanFault> for Failure {
     fn from(fault: PlanFault) -> Self {
         Self::Plan(Box::new(fault))
+    }
+}
+
+impl From<UndoFileFault> for Failure {
+    fn from(fault: UndoFileFault) -> Self {
+        Self::UndoFile(Box::new(fault))
     }
 }
 

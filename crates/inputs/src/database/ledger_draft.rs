@@ -11,7 +11,8 @@ use super::undo_data::{ArchiveError, OutsideAccess, UndoReader};
 use super::{RecordView, installed, places};
 use crate::format::ledger::{Ledger, LedgerLine, LedgerUndo, UndoLocation, WhyNone};
 use patchadm_changeset::plan::{
-    BroughtLine, LedgerChange, LedgerPatch, LedgerRewrite, Plan, RecordChange, TreeContent, UndoPlace,
+    BroughtLine, LedgerChange, LedgerPatch, LedgerRewrite, Plan, RecordChange, RewrittenArchive, TreeContent,
+    UndoPlace,
 };
 use patchadm_rootfs::Digest;
 use patchadm_rootfs::{FileType, Root};
@@ -201,8 +202,17 @@ impl LedgerSources<'_> {
         let applied_by = Some(known.applied_by.clone().unwrap_or_else(|| known.run.clone()));
         let (undo, snapshot) = match self.kept_for(package, &rewrite.patch, run)? {
             Some(kept) => (kept, known.snapshot),
-            None if rewrite.is_given_up => (LedgerUndo::None(WhyNone::Committed), None),
-            None => (known.undo.clone(), known.snapshot),
+            None => match (rewrite.archive, known.archive(), known.exported()) {
+                (RewrittenArchive::GivenUp, ..) => (LedgerUndo::None(WhyNone::Committed), None),
+                (RewrittenArchive::Exported, Some((b3, size)), _) => {
+                    (LedgerUndo::Exported { b3, size }, None)
+                }
+                (RewrittenArchive::Imported, _, Some((b3, size))) => {
+                    let place = UndoLocation::Save;
+                    (LedgerUndo::Kept { b3, size, files: None, place, is_classic: false }, None)
+                }
+                _ => (known.undo.clone(), known.snapshot),
+            },
         };
         let written_at = |place: UndoPlace| {
             let (written, at) = self.written_for(package, &rewrite.patch)?;

@@ -463,7 +463,7 @@ mod tests {
             ),
             ("restricted=^(T\n", "line 1: restricted: not a regular expression: unclosed group"),
             ("\n\nundo_dir=undo\n", "line 3: undo_dir: <undo> is not an absolute path"),
-            ("undo_format=bz2\n", "line 1: undo_format: <bz2> is none of gz, Z, none, zst, files"),
+            ("undo_format=bz2\n", "line 1: undo_format: <bz2> is none of gz, Z, none, zst, xz, files"),
             ("wait=soon\n", "line 1: wait: <soon> is not a number of seconds"),
             ("scripts=some\n", "line 1: scripts: <some> is none of run, known, none"),
             ("signature=yes\n", "line 1: signature: <yes> is none of require, warn, off"),

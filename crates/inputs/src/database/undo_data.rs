@@ -109,9 +109,13 @@ impl UndoReader<'_> {
         Ok(UndoData { archive, package: package.clone(), patch: patch.to_owned(), line, outside: at })
     }
 
-    /// Returns the loss of the undo data that a line names, where there is none; `None` if the line names none.
+    /// Returns why the undo data that a line names is not there: it is lost, or was exported; `None` if the line names none.
     pub fn lost(&self, line: &LedgerLine, package: &PkgInst) -> Option<ArchiveError> {
-        let LedgerUndo::Kept { place, .. } = &line.undo else { return None };
+        let place = match &line.undo {
+            LedgerUndo::Kept { place, .. } => place,
+            LedgerUndo::Exported { .. } => return exported(line, package),
+            LedgerUndo::None(_) => return None,
+        };
         let path = match place {
             UndoLocation::Save => {
                 let save = places::save(package);
@@ -123,6 +127,12 @@ impl UndoReader<'_> {
         let (patch, package, run) = (line.patch.clone(), package.clone(), line.run.clone());
         Some(ArchiveError::Lost { patch, package, path, run })
     }
+}
+
+/// Returns where the undo data of a line is, if it was exported.
+pub fn exported(line: &LedgerLine, package: &PkgInst) -> Option<ArchiveError> {
+    let (patch, package, run) = (line.patch.clone(), package.clone(), line.run.clone());
+    line.exported().map(|_| ArchiveError::Exported { patch, package, run })
 }
 
 type FoundFile = (File, ObjectPath);

@@ -92,6 +92,13 @@ pub enum LedgerUndo {
         /// Another tool made it; the run only moved it.
         is_classic: bool,
     },
+    /// The archive is in an exported file.
+    Exported {
+        /// BLAKE3 of the archive file as it was exported.
+        b3: Digest,
+        /// Bytes of the file.
+        size: u64,
+    },
     /// There is none.
     None(WhyNone),
 }
@@ -139,6 +146,8 @@ struct WrittenLine {
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "where")]
     place: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    exported: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     why: Option<WrittenWhy>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     scripts: BTreeMap<String, String>,
@@ -156,6 +165,7 @@ struct WrittenLine {
 #[serde(rename_all = "kebab-case")]
 enum WrittenWhy {
     Classic,
+    Exported,
     #[serde(untagged)]
     None(WhyNone),
 }
@@ -276,7 +286,7 @@ impl LedgerLine {
     pub fn files(&self) -> Option<u64> {
         match self.undo {
             LedgerUndo::Kept { files, .. } => files,
-            LedgerUndo::None(_) => None,
+            LedgerUndo::Exported { .. } | LedgerUndo::None(_) => None,
         }
     }
 
@@ -284,7 +294,15 @@ impl LedgerLine {
     pub fn archive(&self) -> Option<(Digest, u64)> {
         match self.undo {
             LedgerUndo::Kept { b3, size, .. } => Some((b3, size)),
-            LedgerUndo::None(_) => None,
+            LedgerUndo::Exported { .. } | LedgerUndo::None(_) => None,
+        }
+    }
+
+    /// Returns the digest of the archive and the bytes that it has, where it was exported.
+    pub fn exported(&self) -> Option<(Digest, u64)> {
+        match self.undo {
+            LedgerUndo::Exported { b3, size } => Some((b3, size)),
+            LedgerUndo::Kept { .. } | LedgerUndo::None(_) => None,
         }
     }
 
@@ -329,6 +347,7 @@ impl LedgerLine {
             size: None,
             files: None,
             place: None,
+            exported: None,
             why: None,
             scripts: self.scripts.iter().map(|(name, digest)| (name.clone(), text(digest))).collect(),
             snapshot: self.snapshot.as_ref().map(text),
@@ -347,6 +366,11 @@ impl LedgerLine {
                 });
                 written.why = is_classic.then_some(WrittenWhy::Classic);
             }
+            LedgerUndo::Exported { b3, size } => {
+                written.exported = Some(text(b3));
+                written.size = Some(*size);
+                written.why = Some(WrittenWhy::Exported);
+            }
             LedgerUndo::None(why) => written.why = Some(WrittenWhy::None(*why)),
         }
         // Strings, numbers and maps with string keys: serialising these cannot fail.
@@ -356,23 +380,35 @@ impl LedgerLine {
     }
 }
 
+/// Reads why there is no archive.
+fn read_none(
+    written: &WrittenLine,
+    digest: impl Fn(&str, &str) -> Result<Digest, String>,
+) -> Result<LedgerUndo, String> {
+    let is_bare = written.files.is_none() && written.place.is_none() && written.snapshot.is_none();
+    if let (Some(WrittenWhy::Exported), Some(exported), Some(size)) =
+        (written.why, &written.exported, written.size)
+    {
+        // The paths of the patch are known by its manifest alone.
+        if rule::holds("ledger.exported", is_bare && written.manifest.is_some()) {
+            return Ok(LedgerUndo::Exported { b3: digest("exported", exported)?, size });
+        }
+    }
+    let is_bare = is_bare && written.size.is_none() && written.exported.is_none();
+    match written.why {
+        Some(WrittenWhy::None(why)) if rule::holds("ledger.undo.none", is_bare) => Ok(LedgerUndo::None(why)),
+        _ => Err("without `undo` it needs `why`, and has neither `size` nor `where`".to_owned()),
+    }
+}
+
 fn read_undo(
     written: &WrittenLine,
     digest: impl Fn(&str, &str) -> Result<Digest, String>,
 ) -> Result<LedgerUndo, String> {
     let Some(undo) = &written.undo else {
-        let is_bare = written.size.is_none()
-            && written.files.is_none()
-            && written.place.is_none()
-            && written.snapshot.is_none();
-        return match written.why {
-            Some(WrittenWhy::None(why)) if rule::holds("ledger.undo.none", is_bare) => {
-                Ok(LedgerUndo::None(why))
-            }
-            _ => Err("without `undo` it needs `why`, and has neither `size` nor `where`".to_owned()),
-        };
+        return read_none(written, digest);
     };
-    let (Some(size), Some(place)) = (written.size, &written.place) else {
+    let (Some(size), Some(place), None) = (written.size, &written.place, &written.exported) else {
         return Err("with `undo` it needs `size` and `where`".to_owned());
     };
     if !rule::holds("ledger.manifest.undo", written.manifest.is_none()) {
@@ -381,7 +417,9 @@ fn read_undo(
     let is_classic = match written.why {
         None => false,
         Some(WrittenWhy::Classic) => true,
-        Some(WrittenWhy::None(_)) => return Err("it has `undo`, and says why there is none".to_owned()),
+        Some(WrittenWhy::None(_) | WrittenWhy::Exported) => {
+            return Err("it has `undo`, and says why there is none".to_owned());
+        }
     };
     let place = match place.as_str() {
         SAVE => UndoLocation::Save,
@@ -491,6 +529,21 @@ mod tests {
             let bad = none.replacen(from, &to.replace("{undo}", &"5f".repeat(32)), 1);
             assert!(Ledger::parse(bad.as_bytes()).is_err(), "{bad}");
         }
+        let undo = LedgerUndo::Exported { b3: Digest([0x5f; 32]), size: 7 };
+        let exported =
+            text(&[LedgerLine { undo, manifest: Some(Digest([1; 32])), snapshot: None, ..line() }]);
+        assert!(Ledger::parse(exported.as_bytes()).is_ok(), "{exported}");
+        let manifest = format!(",\"manifest\":\"b3:{}\"", "01".repeat(32));
+        for (from, to) in [
+            (",\"size\":7", ""),
+            ("\"why\":\"exported\"", "\"why\":\"committed\""),
+            ("\"why\":\"exported\"", "\"why\":\"exported\",\"where\":\"save\""),
+            (&*manifest, ""),
+            ("\"exported\":\"b3:5f", "\"exported\":\"b3:5F"),
+        ] {
+            let bad = exported.replacen(from, to, 1);
+            assert!(bad != exported && Ledger::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
         let twice = Ledger::parse(format!("{good}{none}").as_bytes());
         assert!(matches!(twice, Err(LedgerError::Line { line: 2, .. })), "{twice:?}");
         assert_eq!(Ledger::parse(b"").unwrap(), Ledger::default());
@@ -549,7 +602,9 @@ mod tests {
                 is_classic,
             },
         );
-        let undo = prop_oneof![none.prop_map(LedgerUndo::None), kept];
+        let exported = (any::<[u8; 32]>(), any::<u64>())
+            .prop_map(|(b3, size)| LedgerUndo::Exported { b3: Digest(b3), size });
+        let undo = prop_oneof![none.prop_map(LedgerUndo::None), kept, exported];
         let scripts =
             proptest::collection::btree_map("[a-z]{1,12}", any::<[u8; 32]>().prop_map(Digest), 0..3);
         let run = (0..=i64::MAX.unsigned_abs(), any::<u64>());

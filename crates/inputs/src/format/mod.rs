@@ -6,3 +6,4 @@ pub mod overtaken;
 pub mod plan_differences;
 pub mod plan_file;
 pub mod promotion_states;
+pub mod undo_export;

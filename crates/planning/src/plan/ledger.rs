@@ -3,7 +3,9 @@
 use super::RecordChange;
 use patchadm_svr4::package::ObjectPath;
 
-pub use patchadm_changeset::plan::{BroughtLine, LedgerArchive, LedgerChange, LedgerPatch, LedgerRewrite};
+pub use patchadm_changeset::plan::{
+    BroughtLine, LedgerArchive, LedgerChange, LedgerPatch, LedgerRewrite, RewrittenArchive,
+};
 
 /// Returns the ledgers that records change.
 pub fn paths(records: &[RecordChange]) -> impl Iterator<Item = &ObjectPath> {

@@ -162,6 +162,7 @@ fn above(path: &[u8]) -> u64 {
 fn record_size(record: &RecordChange) -> (u64, u64) {
     match record {
         RecordChange::Write { bytes, .. } => (bytes.len() as u64, 1),
+        RecordChange::Copy { copied, .. } => (copied.size, 1),
         // It is small, and the ballast covers such files.
         RecordChange::Ledger(_) | RecordChange::Undo { .. } => (0, 1),
         RecordChange::AddTree { files, .. } => {

@@ -26,7 +26,7 @@ use crate::transaction::settings::RunSettings;
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::layout_items::{Layout, LayoutItem, ToStage};
 use crate::transaction::stage::safety_copies::SafetyCopies;
-use crate::transaction::stage::staged_files::{note_identity, record_file};
+use crate::transaction::stage::staged_files::{copied_file, note_identity, record_file};
 use crate::transaction::stage::staged_versions::StagedVersions;
 use patchadm_rootfs::{Digest, Inode};
 use patchadm_rootfs::{Dir, Root, side_by_side};
@@ -208,6 +208,11 @@ impl<'p> RecordStager<'_, 'p> {
                         facts = new
                             .and_then(|new| ContentsFacts::of_bytes(bytes, new, self.plan, self.run.number));
                     }
+                }
+                Some(ToStage::Copied(copied, mode)) => {
+                    let (within, name) = place_of(self.domains, item)?;
+                    copied_file(&within, &name, copied, (mode, None))?;
+                    note_identity(item, &within, &name, Some(copied.b3))?;
                 }
                 Some(ToStage::Directory) => self.file(item, &[])?,
                 // `archives` has already written the undo data.

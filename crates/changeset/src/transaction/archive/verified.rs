@@ -12,6 +12,7 @@ use std::thread;
 
 use crate::plan::UndoFormat;
 use patchadm_container::gzip;
+use patchadm_container::xz::XzEncoder;
 use patchadm_container::zstd::ZstdEncoder;
 use patchadm_rootfs::{Digest, Digesting, Hashing, cores};
 use patchadm_svr4::format::{compress, datastream};
@@ -54,6 +55,7 @@ enum Inner<'f> {
     Compress(Box<Hashing<compress::CompressEncoder<ArchiveSink<'f>>>>),
     Plain(BufWriter<ArchiveSink<'f>>),
     Zstd(Box<Hashing<ZstdEncoder<ArchiveSink<'f>>>>),
+    Xz(Box<Hashing<XzEncoder<ArchiveSink<'f>>>>),
 }
 
 struct ArchiveSink<'f> {
@@ -112,6 +114,7 @@ impl<'f> Inner<'f> {
             }
             UndoFormat::Plain => Self::Plain(BufWriter::with_capacity(BLOCK, sink)),
             UndoFormat::Zstd => Self::Zstd(Box::new(Hashing::new(ZstdEncoder::new(sink)?))),
+            UndoFormat::Xz => Self::Xz(Box::new(Hashing::new(XzEncoder::new(sink)?))),
         })
     }
 }
@@ -129,6 +132,10 @@ impl VerifyingEncoder<'_> {
                 let (encoder, raw) = encoder.finish();
                 (encoder.finish()?, Some(raw))
             }
+            Inner::Xz(encoder) => {
+                let (encoder, raw) = encoder.finish();
+                (encoder.finish()?, Some(raw))
+            }
         };
         Ok(FinishedArchive { size: sink.size, b3: sink.b3.map(|b3| b3.finish()), raw })
     }
@@ -141,6 +148,7 @@ impl Write for VerifyingEncoder<'_> {
             Inner::Compress(encoder) => encoder.write(bytes),
             Inner::Plain(sink) => sink.write(bytes),
             Inner::Zstd(encoder) => encoder.write(bytes),
+            Inner::Xz(encoder) => encoder.write(bytes),
         }
     }
 
@@ -149,6 +157,7 @@ impl Write for VerifyingEncoder<'_> {
         match &mut self.inner {
             Inner::Gzip(encoder) => encoder.flush(),
             Inner::Zstd(encoder) => encoder.flush(),
+            Inner::Xz(encoder) => encoder.flush(),
             Inner::Compress(_) | Inner::Plain(_) => Ok(()),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::format::journal::Op;
 use crate::ledgers::LedgerDraft;
-use crate::plan::{AttributeChange, Change, NewObject, TreeFile, UndoPart};
+use crate::plan::{AttributeChange, Change, CopiedRecord, NewObject, TreeFile, UndoPart};
 use crate::transaction::tree::request::ExchangeRequest;
 use crate::transaction::tree::survey::TreeSurvey;
 use patchadm_rootfs::{Live, Timestamp};
@@ -55,6 +55,8 @@ pub(crate) enum ToStage<'p> {
     Object(&'p NewObject),
     /// A record with these bytes.
     Bytes(&'p [u8], Mode, &'p Option<Timestamp>),
+    /// A record with the bytes of another tree's file.
+    Copied(&'p CopiedRecord, Mode),
     /// A record directory with its files.
     Tree(&'p [TreeFile]),
     /// A missing directory above a record.

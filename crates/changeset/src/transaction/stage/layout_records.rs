@@ -76,6 +76,9 @@ impl<'p> LayoutBuilder<'_, 'p> {
                 let rank = if *path == places::contents() { turn::CONTENTS } else { turn::RECORD };
                 self.write_record(path, ToStage::Bytes(bytes, *mode, mtime), rank)
             }
+            RecordChange::Copy { path, copied, mode } => {
+                self.write_record(path, ToStage::Copied(copied, *mode), turn::RECORD)
+            }
             RecordChange::AddTree { path, files } => {
                 let physical = self.parents(path)?;
                 let mut item = self.record_item(OpKind::Add, path, physical)?;

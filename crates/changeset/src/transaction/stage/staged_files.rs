@@ -1,6 +1,6 @@
 //! Writes staged record files and directories, extended attributes and identities.
 
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 
 use crate::format::journal::Identity;
 use crate::format::run::Run;
@@ -66,12 +66,21 @@ pub(crate) fn record_file(
 }
 
 /// Copies a record file from another tree. Its bytes must be those that were planned.
-fn copied_file(dir: &Dir, name: &[u8], copied: &CopiedRecord, file: &TreeFile) -> Result<(), Cause> {
-    let CopiedRecord { tree, path, size, b3 } = copied;
+pub(crate) fn copied_file(
+    dir: &Dir,
+    name: &[u8],
+    copied: &CopiedRecord,
+    (mode, mtime): (Mode, Option<Timestamp>),
+) -> Result<(), Cause> {
+    let CopiedRecord { tree, path, from: start, size, b3 } = copied;
     let changed = || Cause::Changed(tree.show(path));
     let physical = tree.resolver().locate(path)?;
     let from = tree.dir(&physical.parent().ok_or_else(changed)?)?;
-    let mut source = Hashing::new(from.open_regular(physical.name())?.take(size.saturating_add(1)));
+    let mut file = from.open_regular(physical.name())?;
+    file.seek(SeekFrom::Start(*start)).map_err(|_| changed())?;
+    // Where the whole file is copied, it must not be longer.
+    let longest = if *start == 0 { size.saturating_add(1) } else { *size };
+    let mut source = Hashing::new(file.take(longest));
     let mut to = dir.create(name)?;
     to.reserve(*size)?;
     io::copy(&mut source, &mut to).map_err(|error| to.write_error(&error))?;
@@ -81,8 +90,8 @@ fn copied_file(dir: &Dir, name: &[u8], copied: &CopiedRecord, file: &TreeFile) -
     if dir.root().is_privileged() {
         to.set_owner(0, 0)?;
     }
-    to.set_mode(file.mode)?;
-    Ok(file.mtime.map_or(Ok(()), |mtime| to.set_mtime(mtime))?)
+    to.set_mode(mode)?;
+    Ok(mtime.map_or(Ok(()), |mtime| to.set_mtime(mtime))?)
 }
 
 /// Writes the undo archive with this index, or the manifest of one that is not kept, into a directory under a name.
@@ -112,7 +121,7 @@ pub(crate) fn record_tree(
                 let bytes = [before.as_slice(), run.to_string().as_bytes(), after].concat();
                 record_file(&dir, last, &bytes, file.mode, file.mtime)?;
             }
-            TreeContent::Copied(copied) => copied_file(&dir, last, copied, file)?,
+            TreeContent::Copied(copied) => copied_file(&dir, last, copied, (file.mode, file.mtime))?,
             TreeContent::Undo(index) | TreeContent::Manifest(index) => undo(*index, &dir, last)?,
             // Written once all archives are.
             TreeContent::UndoDigest(_) => {}

@@ -4,36 +4,28 @@
 //! Everything is one run; archives outside the root are removed after its commit. Undo data of another tool is not given up:
 //! everything that is known of the paths of its patch would be lost with it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::patches::commit_choice::{LimitChoice, LimitedRoot};
+use crate::operation::patches::given_up::{GivenUp, GivenUpPatch};
 use crate::operation::patches::ledgers::LedgerCache;
 use crate::operation::patches::order_on_root::OrderOnRoot;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, without_lock,
 };
-use crate::operation::space::stored_space;
 use crate::operation::trial::begin::{begin_beside_trial, on_trial};
-use patchadm_changeset::format::manifest::{KEPT_MANIFEST, Manifest};
-use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::{Receipt, Recovered};
-use patchadm_inputs::database::undo_data::{ArchiveError, OldRecords};
 use patchadm_inputs::database::{RecordView, installed, saves};
-use patchadm_inputs::format::ledger::SNAPSHOT;
-use patchadm_inputs::inventory::Save;
 use patchadm_inputs::trial::TrialRecord;
-use patchadm_planning::plan::ledger::{LedgerChange, LedgerRewrite};
-use patchadm_planning::plan::patch::backout_records::info_of_others;
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::ledger::RewrittenArchive;
 use patchadm_planning::plan::refusal::{Command, Reason};
-use patchadm_planning::plan::{Plan, RecordChange, UndoArchive, UndoPart, UndoPlace};
 use patchadm_rootfs::Root;
-use patchadm_svr4::format::params;
-use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
+use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
-use patchadm_svr4::places;
 
 pub use crate::operation::patches::commit_choice::UndoLimits;
 
@@ -141,16 +133,6 @@ struct Committing<'a> {
     ledgers: LedgerCache,
 }
 
-/// The changes that give undo data up.
-#[derive(Default)]
-struct GivenUp {
-    records: Vec<RecordChange>,
-    undo: Vec<UndoArchive>,
-    discard: Vec<PathBuf>,
-    notes: Vec<String>,
-    ledgers: BTreeMap<PkgInst, LedgerChange>,
-}
-
 impl<'a> Committing<'a> {
     fn of(ground: &'a RootAndPolicy) -> Result<Self, Failure> {
         let applied = ground.recorded(&ground.packages()?)?;
@@ -186,7 +168,7 @@ impl<'a> Committing<'a> {
     }
 
     fn plan(&self, request: &CommitRequest, caller: &Caller<'_>) -> Result<PlannedCommit, Failure> {
-        let (mut patches, mut given_up) = (Vec::new(), GivenUp::default());
+        let (mut patches, mut given_up) = (Vec::new(), GivenUp::to(RewrittenArchive::GivenUp));
         let (chosen, LimitChoice { excess, foreign, .. }) = self.chosen(request, caller)?;
         for id in chosen {
             let of = self.applied.get(&id).map(|patch| patch.packages.clone()).unwrap_or_default();
@@ -201,23 +183,10 @@ impl<'a> Committing<'a> {
             }
             patches.push(committed);
         }
-        let packages: Vec<PkgInst> = given_up.ledgers.keys().cloned().collect();
-        let Some(last) = packages.last() else {
-            return Ok(PlannedCommit { patches, plan: None, excess, foreign });
-        };
-        let ledgers = given_up.ledgers.into_values().map(RecordChange::Ledger);
         let with_undo = patches.iter().filter(|patch| !patch.packages.is_empty());
-        let empty = Plan::empty(Command::Commit.name(), caller.now.trailer("patchadm", last));
-        let plan = Plan {
-            patches: with_undo.map(|patch| patch.id.to_string()).collect(),
-            packages,
-            records: given_up.records.into_iter().chain(ledgers).collect(),
-            undo: given_up.undo,
-            discard: given_up.discard,
-            notes: given_up.notes,
-            ..empty
-        };
-        Ok(PlannedCommit { patches, plan: Some(plan), excess, foreign })
+        let ids = with_undo.map(|patch| patch.id.to_string()).collect();
+        let plan = given_up.into_plan(Command::Commit, ids, caller);
+        Ok(PlannedCommit { patches, plan, excess, foreign })
     }
 
     /// Gives up the undo data of a patch in a package. Returns its bytes; `None` if there is none.
@@ -235,119 +204,7 @@ impl<'a> Committing<'a> {
         let ledger = self.ledgers.of(&view, package)?;
         let reader = ground.undo_data(&view, moved_to);
         let found = reader.find_with(package, &name, &ledger)?;
-        let size = found.size();
-        let stays = found.why_it_stays(&ground.root, &reader.outside);
-        if found.is_remote() && stays.is_none() {
-            given_up.discard.push(PathBuf::from(found.path()));
-        }
-        given_up.notes.extend(stays);
-        let found = found.telling(&view)?;
-        let manifest = found.bound_manifest()?.ok_or_else(|| {
-            let reason = "it was not made by this program, and nothing else tells the paths of the patch";
-            let (package, reason) = (package.clone(), reason.to_owned());
-            Reason::BadUndoData { package, reason }.of(Command::Commit, id)
-        })?;
-        let records = found.records(&manifest)?;
-        let stored = stored_space(&ground.root, &manifest)?;
-        let manifest = with_patch_info(manifest, &records);
-        given_up.add(&ground.root, package, &name, save, manifest)?;
-        Ok(Some(size.saturating_add(stored)))
-    }
-}
-
-impl GivenUp {
-    fn add(
-        &mut self,
-        root: &Root,
-        package: &PkgInst,
-        name: &str,
-        save: &Save,
-        manifest: Manifest,
-    ) -> Result<(), Failure> {
-        let at = |file: &str| -> Result<ObjectPath, Failure> {
-            let save = places::save(package).join(name.as_bytes());
-            let path = save.and_then(|save| save.join(file.as_bytes()));
-            path.map_err(|error| Failure::BadId(format!("{name}: {error}")))
-        };
-        let (view, archive) = (RecordView::live(root), self.undo.len());
-        let parts = [(KEPT_MANIFEST, UndoPart::Manifest), ("undo.paths", UndoPart::Paths)];
-        for (file, part) in parts {
-            self.records.push(RecordChange::Undo { path: at(file)?, archive, part });
-        }
-        let files = save.archive.iter().map(String::as_str);
-        let files = files.chain(save.remote.as_ref().map(|_| "remote"));
-        for file in files.chain(["undo.b3"]) {
-            let path = at(file)?;
-            if view.look(&path).map_err(ArchiveError::from)?.is_some() {
-                self.records.push(RecordChange::RemoveFile(path));
-            }
-        }
-        let snapshot = SNAPSHOT.split_once('/').map_or(SNAPSHOT, |(directory, _)| directory);
-        if root.list(&at(snapshot)?)?.is_some() {
-            self.records.push(RecordChange::RemoveTree(at(snapshot)?));
-        }
-        let change = self.ledgers.entry(package.clone()).or_insert_with(|| LedgerChange::of(package));
-        change.rewritten.push(LedgerRewrite { patch: name.to_owned(), is_given_up: true, is_adopted: false });
-        self.undo.push(kept(package, name, manifest));
-        Ok(())
-    }
-}
-
-/// Returns the manifest with the lines of other patches in the pkginfo that its archive saved. Those may be recorded nowhere
-/// else.
-fn with_patch_info(mut manifest: Manifest, records: &OldRecords) -> Manifest {
-    let saved = records.get(&b"pkginfo"[..]).and_then(|file| params::read(&file.bytes).ok());
-    if let Some(saved) = saved {
-        manifest.header.patch_info = info_of_others(&manifest, &saved);
-    }
-    manifest
-}
-
-/// Returns the part of undo data that is kept: the manifest, without the saved contents.
-fn kept(package: &PkgInst, name: &str, mut manifest: Manifest) -> UndoArchive {
-    for record in manifest.objects.iter_mut().chain(&mut manifest.shlibs) {
-        record.member = None;
-    }
-    UndoArchive {
-        package: package.clone(),
-        patch: name.to_owned(),
-        pkginfo: Params::new(),
-        saved: Vec::new(),
-        passing: BTreeMap::new(),
-        deletes: Vec::new(),
-        scripts: BTreeMap::new(),
-        records: BTreeMap::new(),
-        kept_records: BTreeMap::new(),
-        manifest,
-        format: UndoFormat::Gzip,
-        place: UndoPlace::ManifestOnly,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use patchadm_changeset::RecordFile;
-    use patchadm_rootfs::Timestamp;
-    use patchadm_svr4::package::Mode;
-
-    #[test]
-    fn the_manifest_that_stays_has_the_lines_of_the_pkginfo_that_goes() {
-        let header = serde_json::json!({
-            "manifest": 1, "patch": "300-01", "package": "X", "root": "0123456789abcdef",
-            "obsoletes": [], "parameters": [], "made_records": [], "patch_info": {"200-01": "b"},
-        });
-        let header = serde_json::from_value(header).unwrap();
-        let manifest = Manifest { header, objects: Vec::new(), shlibs: Vec::new() };
-        let pkginfo = "PKG=X\nPATCHLIST=100-01 200-01\nPATCH_INFO_100-01=a\nPATCH_INFO_900-01=backed out\n";
-        let file = RecordFile {
-            bytes: Vec::from(pkginfo).into(),
-            mode: Mode::of(0o644),
-            mtime: Timestamp::whole(1),
-        };
-        let kept = with_patch_info(manifest, &BTreeMap::from([(b"pkginfo".to_vec(), file)]));
-        let lines: Vec<String> =
-            kept.header.patch_info.iter().map(|(id, text)| format!("{id} {text}")).collect();
-        assert_eq!(lines, ["100-01 a", "200-01 b"]);
+        let of = GivenUpPatch { command: Command::Commit, id, package, name: &name };
+        given_up.take(ground, &reader, of, save, found).map(Some)
     }
 }

@@ -13,7 +13,7 @@ use super::order_on_root::OrderOnRoot;
 use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
 use crate::operation::session::{
-    Caller, RootAndPolicy, may_change, must_agree, must_have_database, without_lock,
+    Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, without_lock,
 };
 use crate::operation::trial::begin::begin_change;
 use patchadm_changeset::plan::UndoFormat;
@@ -102,6 +102,16 @@ pub fn repack_undo(
     let ground = RootAndPolicy::of(root)?.naming(request.undo_dir.as_deref());
     let session = begin_change(ground, caller)?;
     must_agree(root, |_| false)?;
+    let (archives, receipt) = repack_within(&session, request)?;
+    Ok(RepackReport { recovered: session.recovered, archives, receipt })
+}
+
+/// Does the same in a run of a session.
+pub(super) fn repack_within(
+    session: &Session<'_>,
+    request: &RepackRequest,
+) -> Result<(Vec<RepackedArchive>, Option<Receipt>), Failure> {
+    let caller = session.caller;
     let repacking = Repacking::of(&session.ground, request)?;
     let mut read = repacking.read(caller)?;
     let receipt = match repacking.plan(&read.undo, caller)? {
@@ -114,7 +124,7 @@ pub fn repack_undo(
     if receipt.is_some() {
         repacking.measure(&mut read.archives)?;
     }
-    Ok(RepackReport { recovered: session.recovered, archives: read.archives, receipt })
+    Ok((read.archives, receipt))
 }
 
 /// The root, as far as it is read.
@@ -202,7 +212,9 @@ impl<'a> Repacking<'a> {
             let reader = self.ground.undo_data(&view, self.request.undo_dir.as_deref());
             match reader.find_with(package, &name, &ledger) {
                 Err(error @ ArchiveError::Missing { .. }) => missing = Some(error),
-                Err(error @ ArchiveError::Lost { .. }) if !is_named => missing = Some(error),
+                Err(error @ (ArchiveError::Lost { .. } | ArchiveError::Exported { .. })) if !is_named => {
+                    missing = Some(error);
+                }
                 found => self.read_archive(reading, (id, package, name), &found?, all)?,
             }
         }

@@ -29,6 +29,8 @@ pub enum UndoState {
     None,
     /// It was given up.
     Committed,
+    /// It is in an exported file.
+    Exported,
     /// It was saved, and no longer exists.
     Lost,
     /// It exists, and is not what was saved.
@@ -57,6 +59,7 @@ impl UndoState {
             Self::Saved => "saved",
             Self::None => "none",
             Self::Committed => "committed",
+            Self::Exported => "exported",
             Self::Lost => "lost",
             Self::Damaged => "damaged",
             Self::Classic => "classic",
@@ -67,6 +70,7 @@ impl UndoState {
     pub fn of_error(error: &ArchiveError) -> Self {
         match error {
             ArchiveError::Lost { .. } | ArchiveError::Missing { .. } => Self::Lost,
+            ArchiveError::Exported { .. } => Self::Exported,
             ArchiveError::Outside { .. } | ArchiveError::Earlier { .. } => Self::Saved,
             error if error.is_closed() => Self::Saved,
             _ => Self::Damaged,
@@ -75,8 +79,11 @@ impl UndoState {
 
     /// Returns the state where nothing is kept: why, as far as the ledger says it.
     pub fn without(line: Option<&LedgerLine>) -> Self {
-        let is_given_up = line.is_some_and(|line| line.undo == LedgerUndo::None(WhyNone::Committed));
-        if is_given_up { Self::Committed } else { Self::None }
+        match line.map(|line| &line.undo) {
+            Some(LedgerUndo::None(WhyNone::Committed)) => Self::Committed,
+            Some(LedgerUndo::Exported { .. }) => Self::Exported,
+            _ => Self::None,
+        }
     }
 }
 

@@ -69,6 +69,11 @@ impl UndoArchiveFile {
         Ok(seen.allocated)
     }
 
+    /// Returns a reader of the bytes of the file.
+    pub(super) fn bytes(&self) -> impl Read + '_ {
+        FromStart::new(&self.file)
+    }
+
     /// Returns the BLAKE3 of the file.
     pub(super) fn digest(&self) -> Result<Digest, ArchiveError> {
         digest_of(&self.file).map_err(|error| unreadable(&self.shown, &error))

@@ -1,5 +1,7 @@
 //! The undo data of one patch for one package: what was saved, and what the ledger says of it.
 
+use std::io;
+
 use super::archive::UndoArchiveFile;
 use super::content::{OldRecords, UndoContent, UndoContentError};
 use super::error::ArchiveError;
@@ -98,6 +100,11 @@ impl UndoData {
     /// Returns its BLAKE3 and its size.
     pub fn digest(&self) -> Result<(Digest, u64), ArchiveError> {
         Ok((self.archive.digest()?, self.size()))
+    }
+
+    /// Returns a reader of its bytes, as they lie there.
+    pub fn bytes(&self) -> impl io::Read + '_ {
+        self.archive.bytes()
     }
 
     /// Reads the manifest without the objects, or returns `None` for an archive of another program.

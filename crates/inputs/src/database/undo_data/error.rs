@@ -34,6 +34,16 @@ pub enum ArchiveError {
         /// The run that saved it.
         run: String,
     },
+    /// The archive is in an exported file.
+    #[error("patch {patch}, package {package}: the undo data was exported by run {run}")]
+    Exported {
+        /// The patch id.
+        patch: String,
+        /// The package instance.
+        package: PkgInst,
+        /// The run that exported it.
+        run: String,
+    },
     /// The archive differs from what was written, or cannot be read to its end.
     #[error("the undo archive {path} is damaged: {reason}")]
     Damaged {

@@ -22,7 +22,9 @@ impl UndoReader<'_> {
         patch: &str,
         ledger: &Ledger,
     ) -> Result<Option<Manifest>, ArchiveError> {
-        let line = ledger.line(patch).filter(|line| matches!(line.undo, LedgerUndo::None(_)));
+        let line = ledger
+            .line(patch)
+            .filter(|line| matches!(line.undo, LedgerUndo::None(_) | LedgerUndo::Exported { .. }));
         let Some((line, digest)) = line.and_then(|line| Some((line, line.manifest?))) else {
             return Ok(None);
         };

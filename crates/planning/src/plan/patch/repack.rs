@@ -12,7 +12,7 @@ use patchadm_svr4::places;
 
 use super::backout_input::LaterUndo;
 use super::middle::rewrite::{Rewriting, RewrittenUndo};
-use crate::plan::ledger::{LedgerChange, LedgerRewrite};
+use crate::plan::ledger::{LedgerChange, LedgerRewrite, RewrittenArchive};
 use crate::plan::refusal::Reason;
 use crate::plan::{Plan, RecordChange, UndoPart};
 
@@ -76,7 +76,8 @@ fn bad(package: &PkgInst, error: &dyn ToString) -> Reason {
 
 /// Lets the ledger of the package follow; there is one change for each ledger.
 fn add_to_ledger(plan: &mut Plan, later: &LaterUndo<'_>) {
-    let rewrite = LedgerRewrite { patch: later.patch.clone(), is_given_up: false, is_adopted: false };
+    let (patch, archive) = (later.patch.clone(), RewrittenArchive::Anew);
+    let rewrite = LedgerRewrite { patch, archive, is_adopted: false };
     let known = plan.records.iter_mut().find_map(|record| match record {
         RecordChange::Ledger(change) if change.package == *later.package => Some(change),
         _ => None,
@@ -102,6 +103,8 @@ mod tests {
             ("obsolete.Z", UndoFormat::Gzip, "obsolete.gz"),
             ("obsolete.files", UndoFormat::Zstd, "obsolete.zst"),
             ("undo.zst", UndoFormat::Gzip, "undo.gz"),
+            ("undo.zst", UndoFormat::Xz, "undo.xz"),
+            ("obsolete.xz", UndoFormat::Plain, "obsolete"),
         ] {
             assert_eq!(name_in(name, format), expected);
         }

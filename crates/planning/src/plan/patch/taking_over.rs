@@ -12,7 +12,7 @@ use super::middle::chains::{Chains, Link};
 use super::middle::rewrite::{Rewriting, RewrittenUndo};
 use super::patch_plan::MovedObject;
 use crate::plan::clock::Now;
-use crate::plan::ledger::{LedgerChange, LedgerRewrite};
+use crate::plan::ledger::{LedgerChange, LedgerRewrite, RewrittenArchive};
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::records::{save_of, save_path};
 use crate::plan::refusal::{Command, Reason, Refusal};
@@ -130,7 +130,7 @@ impl TakingOver<'_> {
             rewritten.discard.extend(used_up.and_then(|archive| archive.outside).map(Path::to_owned));
             rewritten.add(undo);
             let patch = later.patch.clone();
-            ledger.rewritten.push(LedgerRewrite { patch, is_given_up: false, is_adopted });
+            ledger.rewritten.push(LedgerRewrite { patch, archive: RewrittenArchive::Anew, is_adopted });
         }
         rewritten.records.push(RecordChange::Ledger(ledger));
         rewritten.moved.extend(chains.moved().filter_map(|(from, record, to)| {

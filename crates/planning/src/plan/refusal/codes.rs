@@ -27,9 +27,13 @@ impl Refusal {
             | Command::Promote
             | Command::Refresh => self.reason.patchadd_code(),
             Command::Undo if matches!(*self.reason, Reason::NativeChanged { .. }) => 10,
-            Command::Patchrm | Command::Commit | Command::Repack | Command::Undo | Command::Confirm => {
-                self.reason.patchrm_code()
-            }
+            Command::Patchrm
+            | Command::Commit
+            | Command::Repack
+            | Command::UndoExport
+            | Command::UndoImport
+            | Command::Undo
+            | Command::Confirm => self.reason.patchrm_code(),
             Command::Pkgadd | Command::Pkgrm => match *self.reason {
                 Reason::Administration { .. }
                 | Reason::PatchesApplied { .. }

@@ -55,6 +55,10 @@ pub enum Command {
     Commit,
     /// `patchadm repack`.
     Repack,
+    /// `patchadm undo-export`.
+    UndoExport,
+    /// `patchadm undo-import`.
+    UndoImport,
     /// `patchadm undo`, before its work is known.
     Undo,
     /// `patchadm confirm`.
@@ -78,6 +82,8 @@ impl Command {
             Self::Adopt | Self::AdoptRefresh | Self::Forget => "adopt",
             Self::Commit => "commit",
             Self::Repack => "repack",
+            Self::UndoExport => "undo-export",
+            Self::UndoImport => "undo-import",
             Self::Undo => "undo",
             Self::Confirm => "confirm",
             Self::Promote => "promote",

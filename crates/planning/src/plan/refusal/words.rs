@@ -19,6 +19,8 @@ impl Refusal {
             Command::AdoptRefresh => format!("the registration of {subject} is not refreshed"),
             Command::Forget => format!("package {subject} is not forgotten"),
             Command::Repack => format!("the undo data of patch {subject} is not written again"),
+            Command::UndoExport => format!("the undo data of patch {subject} is not exported"),
+            Command::UndoImport => format!("the undo data of patch {subject} is not imported"),
             Command::Commit => format!("the undo data of patch {subject} is not given up"),
             Command::Undo if subject.is_empty() => "nothing is undone".to_owned(),
             Command::Undo => format!("run {subject} is not undone"),

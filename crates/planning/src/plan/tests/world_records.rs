@@ -15,7 +15,7 @@ impl World {
         match record {
             RecordChange::Write { path, bytes, mtime, .. } => self.write_record(path, bytes, *mtime),
             RecordChange::AddTree { path, files } => self.add_tree(path, files, plan),
-            RecordChange::Ledger(_) => {}
+            RecordChange::Ledger(_) | RecordChange::Copy { .. } => {}
             RecordChange::Undo { archive, .. } => assert!(plan.undo.len() > *archive),
             RecordChange::RemoveFile(path) => self.remove_record(path),
             RecordChange::RemoveTree(path) => match split(path) {

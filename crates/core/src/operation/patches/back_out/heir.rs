@@ -8,7 +8,7 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::undo_directory::must_be_private;
 use patchadm_changeset::format::manifest::Manifest;
 use patchadm_changeset::format::outside_path::OutsidePath;
-use patchadm_inputs::database::undo_data::ArchiveError;
+use patchadm_inputs::database::undo_data::{ArchiveError, exported};
 use patchadm_inputs::database::{RecordView, installed};
 use patchadm_planning::plan::patch::backout_input::LaterUndo;
 use patchadm_svr4::package::PkgInst;
@@ -54,7 +54,12 @@ impl HeirUndo {
         let view = RecordView::live(&input.ground.root);
         let patch = installed::saved_as(&view, &package, &id)?;
         let reader = input.ground.undo_data(&view, None);
-        let kept = reader.kept_manifest(&package, &patch, &*input.ledger(&package)?)?;
+        let ledger = input.ledger(&package)?;
+        // What it takes over would be in its undo data, which is not here to be written anew.
+        if let Some(exported) = ledger.line(&patch).and_then(|line| exported(line, &package)) {
+            return Err(exported.into());
+        }
+        let kept = reader.kept_manifest(&package, &patch, &ledger)?;
         if kept.is_some() {
             return Ok(Self { package, patch, kept, archive: None });
         }

@@ -120,13 +120,13 @@ pub(super) fn plan(input: &BackOutInput<'_>, id: &PatchId) -> Result<PlannedBack
     planned
 }
 
-/// Why a patch stays: where it has no undo data for a package although a run saved some, that this is lost.
+/// Why a patch stays: where it has no undo data for a package although a run saved some, that this is lost, or exported.
 fn lost(input: &BackOutInput<'_>, id: &PatchId, refusal: Refusal) -> Failure {
     let Reason::NoUndoData(package) = &*refusal.reason else { return refusal.into() };
     let name = installed::saved_as(&RecordView::live(&input.ground.root), package, id);
     let archive = name.map(|name| input.undo_data(package, &name));
     match archive {
-        Ok(Err(error @ ArchiveError::Lost { .. })) => error.into(),
+        Ok(Err(error @ (ArchiveError::Lost { .. } | ArchiveError::Exported { .. }))) => error.into(),
         _ => refusal.into(),
     }
 }

@@ -9,7 +9,7 @@ use crate::operation::patches::back_out::input::BackOutInput;
 use crate::operation::patches::back_out::undo::{UndoReading, VerifiedUndo};
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::manifest::{Manifest, ManifestHeader};
-use patchadm_inputs::database::undo_data::{ArchiveError, DigestCheck};
+use patchadm_inputs::database::undo_data::{ArchiveError, DigestCheck, exported};
 use patchadm_inputs::database::{RecordView, installed};
 use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::source::PackageImage;
@@ -100,7 +100,12 @@ fn saved(
     let view = RecordView::live(&input.ground.root);
     let name = installed::saved_as(&view, package, id)?;
     let reader = input.ground.undo_data(&view, None);
-    let kept = reader.kept_manifest(package, &name, &*input.ledger(package)?)?;
+    let ledger = input.ledger(package)?;
+    // What is no longer the patch's would go out of undo data that is not here to be written anew.
+    if let Some(exported) = ledger.line(&name).and_then(|line| exported(line, package)) {
+        return Err(exported.into());
+    }
+    let kept = reader.kept_manifest(package, &name, &ledger)?;
     let archive = match kept {
         Some(_) => None,
         None => match input.later_undo_data(package, &name) {

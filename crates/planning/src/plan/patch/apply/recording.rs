@@ -85,6 +85,9 @@ impl ApplyPlanner<'_> {
         match self.options.undo_format {
             UndoFormat::Files => {}
             format if format.is_written() => return None,
+            UndoFormat::Xz => {
+                return Some("this build does not write xz, so the undo data is compressed by gzip");
+            }
             _ => return Some("this build does not write zst, so the undo data is compressed by gzip"),
         }
         let has_scripts = |package: &Patched<'_>| package.chosen.has_scripts();

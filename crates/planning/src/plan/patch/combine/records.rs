@@ -58,6 +58,7 @@ impl CombinedRecords {
                 (None, _) => self.list.push(record.clone()),
             },
             RecordChange::RemoveTree(path) => self.remove_tree(path),
+            RecordChange::Copy { path, .. } => self.set(path, record.clone()),
             RecordChange::Undo { path, archive, part } => {
                 let (archive, part) = (archive + archives, part.clone());
                 self.set(path, RecordChange::Undo { path: path.clone(), archive, part });

@@ -46,8 +46,8 @@ impl ProjectedRoot {
                 }
             }
             RecordChange::RemoveTree(path) => self.tree_gone(path),
-            // Lines of patches that are there are asked for, and those stay.
-            RecordChange::Ledger(_) | RecordChange::Undo { .. } => {}
+            // Lines of patches that are there are asked for, and those stay; no plan for a patch copies a record.
+            RecordChange::Ledger(_) | RecordChange::Undo { .. } | RecordChange::Copy { .. } => {}
         }
     }
 

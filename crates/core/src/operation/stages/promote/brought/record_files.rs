@@ -56,6 +56,7 @@ fn record_file(
         TreeContent::Copied(Box::new(CopiedRecord {
             tree: view.root().clone(),
             path: path.clone(),
+            from: 0,
             size: seen.size,
             b3,
         }))

@@ -1,0 +1,207 @@
+//! `patchadm undo-export`: undo archives leave the root for a file, from which `undo-import` brings them back.
+//!
+//! The file has its name, and survives a power cut, before the root changes; then the archives go, in one run. The ledger
+//! keeps their digests: only what left the root comes back. Undo data as files becomes archives first, in a run of its own.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use super::given_up::{GivenUp, GivenUpPatch};
+use super::ledgers::LedgerCache;
+use super::repack::{RepackRequest, repack_within};
+use super::undo_file::{NewUndoFile, UndoFileFault};
+use crate::operation::content::NoContent;
+use crate::operation::failure::Failure;
+use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database};
+use crate::operation::trial::begin::begin_change;
+use patchadm_changeset::plan::UndoFormat;
+use patchadm_changeset::transaction::{Receipt, Recovered, RootCondition};
+use patchadm_inputs::database::undo_data::{ArchiveError, UndoData};
+use patchadm_inputs::database::{RecordView, installed, marker, saves};
+use patchadm_inputs::format::undo_export::{ExportTable, ExportedArchive};
+use patchadm_planning::plan::ledger::RewrittenArchive;
+use patchadm_planning::plan::refusal::{Command, Reason};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::PkgInst;
+use patchadm_svr4::patch::{AppliedPatches, PatchId};
+
+/// The undo data to export, and the file.
+#[derive(Clone, Debug)]
+pub struct UndoExportRequest {
+    /// The ids, as they were typed.
+    pub ids: Vec<String>,
+    /// The file of the host.
+    pub file: PathBuf,
+    /// The directory of archives outside the root that were moved.
+    pub undo_dir: Option<PathBuf>,
+}
+
+/// What was exported.
+#[derive(Debug, Default)]
+pub struct UndoExportReport {
+    /// The run that recovery found unfinished before anything else, and its outcome.
+    pub recovered: Recovered,
+    /// The archives, in the order of listings.
+    pub archives: Vec<MovedArchive>,
+    /// The bytes of the file.
+    pub size: u64,
+    /// The run in which they left the root.
+    pub receipt: Option<Receipt>,
+}
+
+/// The archive of a patch for a package that leaves the root or comes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MovedArchive {
+    /// The patch.
+    pub id: PatchId,
+    /// The package.
+    pub package: PkgInst,
+    /// The form of the archive.
+    pub format: UndoFormat,
+    /// Its bytes.
+    pub size: u64,
+    /// Whether it is where it should be already.
+    pub is_there: bool,
+}
+
+/// Exports undo data. If one patch is refused, neither the root nor the file is changed.
+pub fn export_undo(
+    root: &Root,
+    request: &UndoExportRequest,
+    caller: &Caller<'_>,
+) -> Result<UndoExportReport, Failure> {
+    must_have_database(root)?;
+    may_change(root)?;
+    let ground = RootAndPolicy::of(root)?.naming(request.undo_dir.as_deref());
+    let session = begin_change(ground, caller)?;
+    must_agree(root, |_| false)?;
+    let file = NewUndoFile::at(&request.file)?;
+    let packed = pack_files(&session, request)?;
+    let exporting = Exporting::of(&session.ground, request)?;
+    let ids = exporting.named()?;
+    let root_marker = marker(root)?.ok_or(UndoFileFault::NoMarker)?;
+    let (mut undo, mut archives, mut table) =
+        (Vec::new(), Vec::new(), ExportTable { root: root_marker, archives: Vec::new() });
+    let mut given_up = GivenUp::to(RewrittenArchive::Exported);
+    for (id, packages) in &ids {
+        for (package, found) in exporting.found(id, packages)? {
+            archives.push(exporting.take(&mut given_up, &mut table, (id, package), &found)?);
+            undo.push(found);
+        }
+    }
+    let size = file.write(&table, &undo)?;
+    let patches = ids.iter().map(|(id, _)| id.to_string()).collect();
+    let plan = given_up.into_plan(Command::UndoExport, patches, caller);
+    let performed = plan.map(|plan| session.perform(&plan, &mut NoContent, None, String::new())).transpose();
+    if let Err(Failure::Transaction(error)) = &performed
+        && matches!(error.left, RootCondition::Unchanged | RootCondition::RolledBack)
+    {
+        file.remove();
+    }
+    let receipt = performed?;
+    let notes = packed.into_iter().flat_map(|receipt| receipt.notes).collect();
+    Ok(UndoExportReport { recovered: session.recovered.with_notes(notes), archives, size, receipt })
+}
+
+/// Makes archives of undo data as files, of which the old files lie in the root.
+fn pack_files(session: &Session<'_>, request: &UndoExportRequest) -> Result<Option<Receipt>, Failure> {
+    let exporting = Exporting::of(&session.ground, request)?;
+    let mut ids = Vec::new();
+    for (id, packages) in exporting.named()? {
+        let found = exporting.found(&id, &packages)?;
+        if found.iter().any(|(_, undo)| undo.format() == UndoFormat::Files) {
+            ids.push(id.to_string());
+        }
+    }
+    if ids.is_empty() {
+        return Ok(None);
+    }
+    let (cold, format, undo_dir) = (None, UndoFormat::Gzip, request.undo_dir.clone());
+    Ok(repack_within(session, &RepackRequest { ids, cold, format, undo_dir, dry_run: false })?.1)
+}
+
+/// The root, as far as it is read.
+struct Exporting<'a> {
+    ground: &'a RootAndPolicy,
+    request: &'a UndoExportRequest,
+    applied: AppliedPatches,
+    ledgers: LedgerCache,
+}
+
+impl<'a> Exporting<'a> {
+    fn of(ground: &'a RootAndPolicy, request: &'a UndoExportRequest) -> Result<Self, Failure> {
+        let applied = ground.recorded(&ground.packages()?)?;
+        Ok(Self { ground, request, applied, ledgers: LedgerCache::default() })
+    }
+
+    /// Returns the patches that are named, with their packages, in the order of listings.
+    fn named(&self) -> Result<Vec<(PatchId, Vec<PkgInst>)>, Failure> {
+        let mut named = BTreeSet::new();
+        for text in &self.request.ids {
+            let id = PatchId::parse(text, &self.ground.policy.separator);
+            let id = id.map_err(|error| Failure::BadId(error.to_string()))?;
+            let known = self.applied.get(&id);
+            named.insert(known.ok_or_else(|| Reason::NotApplied.of(Command::UndoExport, &id))?.id.clone());
+        }
+        let listed = self.applied.iter().filter(|patch| named.contains(&patch.id));
+        Ok(listed.map(|patch| (patch.id.clone(), patch.packages.iter().cloned().collect())).collect())
+    }
+
+    /// Finds the undo data of a patch. There must be some, and it must be what a run of the root made.
+    fn found<'p>(
+        &self,
+        id: &PatchId,
+        packages: &'p [PkgInst],
+    ) -> Result<Vec<(&'p PkgInst, UndoData)>, Failure> {
+        let view = RecordView::live(&self.ground.root);
+        let (mut all, mut missing) = (Vec::new(), None);
+        for package in packages {
+            let name = installed::saved_as(&view, package, id)?;
+            let ledger = self.ledgers.of(&view, package)?;
+            let reader = self.ground.undo_data(&view, self.request.undo_dir.as_deref());
+            let found = match reader.find_with(package, &name, &ledger) {
+                Err(error @ ArchiveError::Missing { .. }) => {
+                    missing.get_or_insert(error);
+                    continue;
+                }
+                found => found?,
+            };
+            let bad = |reason: &str| {
+                let (package, reason) = (package.clone(), reason.to_owned());
+                Err(Reason::BadUndoData { package, reason }.of(Command::UndoExport, id).into())
+            };
+            if found.is_classic() {
+                return bad("another tool made it, and only what this program made comes back by its digest");
+            }
+            if found.snapshot(&view)?.is_some() {
+                return bad("the scripts of the patch made it, and it has more than one archive");
+            }
+            all.push((package, found));
+        }
+        match missing {
+            Some(error) if all.is_empty() => Err(error.into()),
+            _ => Ok(all),
+        }
+    }
+
+    /// Takes undo data out of the root, and enters it into the table.
+    fn take(
+        &self,
+        given_up: &mut GivenUp,
+        table: &mut ExportTable,
+        (id, package): (&PatchId, &PkgInst),
+        found: &UndoData,
+    ) -> Result<MovedArchive, Failure> {
+        let view = RecordView::live(&self.ground.root);
+        let name = installed::saved_as(&view, package, id)?;
+        let save = saves::saves(&view, package).map_err(Failure::Database)?.remove(&name).unwrap_or_default();
+        let line = self.ledgers.of(&view, package)?.line(&name).cloned();
+        let line = line.ok_or_else(|| Reason::NoUndoData(package.clone()).of(Command::UndoExport, id))?;
+        let reader = self.ground.undo_data(&view, self.request.undo_dir.as_deref());
+        let of = GivenUpPatch { command: Command::UndoExport, id, package, name: &name };
+        given_up.take(self.ground, &reader, of, &save, found.try_clone()?)?;
+        let (format, size) = (found.format(), found.size());
+        table.archives.push(ExportedArchive { package: package.clone(), format, line });
+        Ok(MovedArchive { id: id.clone(), package: package.clone(), format, size, is_there: false })
+    }
+}

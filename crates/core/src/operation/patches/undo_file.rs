@@ -1,0 +1,225 @@
+//! The file of exported undo data on the host: written whole and durable, or not at all; and read.
+
+use std::io::{self, BufReader, BufWriter, Read, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use patchadm_inputs::database::RecordView;
+use patchadm_inputs::database::undo_data::UndoData;
+use patchadm_inputs::format::undo_export::{
+    ExportError, ExportTable, ExportWriter, ExportedArchive, FoundArchive, read_export,
+};
+use patchadm_rootfs::{Dir, Root, RootError, WritableFile};
+use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
+
+/// The program name in the private names of files beside an export.
+const PROGRAM: &str = "patchadm-undo";
+
+/// The mode of the file: the objects in it may have been readable for their owner only.
+const OWN: u32 = 0o600;
+
+/// The bytes written or read at once.
+const BUFFER: usize = 128 << 10;
+
+/// The reason why undo data is not exported to a file, or not imported from it.
+#[derive(Debug, thiserror::Error)]
+pub enum UndoFileFault {
+    /// There is something already.
+    #[error("{} is there already, and an export replaces nothing", .0.display())]
+    Exists(PathBuf),
+    /// It cannot be written.
+    #[error("{} cannot be written: {error}", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// The error.
+        error: io::Error,
+    },
+    /// It cannot be read.
+    #[error("{} cannot be read: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The error.
+        error: io::Error,
+    },
+    /// It is something else, or cut short.
+    #[error("{}: {error}", path.display())]
+    Bad {
+        /// The file.
+        path: PathBuf,
+        /// The defect.
+        error: ExportError,
+    },
+    /// An archive in it has other bytes than were exported.
+    #[error("{}: the undo archive of patch {patch} for package {package} is damaged", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The patch.
+        patch: String,
+        /// The package.
+        package: PkgInst,
+    },
+    /// It was exported from another root.
+    #[error("{} was exported from another root (its marker is {marker})", path.display())]
+    OtherRoot {
+        /// The file.
+        path: PathBuf,
+        /// The marker of that root.
+        marker: String,
+    },
+    /// Its undo data was made by another run than the one that the root waits for.
+    #[error(
+        "{} has the undo data of patch {patch} for package {package} that run {run} made, and the root exported another one",
+        path.display()
+    )]
+    OtherRun {
+        /// The file.
+        path: PathBuf,
+        /// The patch.
+        patch: String,
+        /// The package.
+        package: PkgInst,
+        /// The run that made what is in the file.
+        run: String,
+    },
+    /// The root does not wait for it.
+    #[error("the root does not wait for undo data of patch {patch} for package {package}: {reason}")]
+    NotExported {
+        /// The patch.
+        patch: String,
+        /// The package.
+        package: PkgInst,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A patch that was named is not in it.
+    #[error("{} has no undo data of patch {patch}", path.display())]
+    NotInFile {
+        /// The file.
+        path: PathBuf,
+        /// The patch.
+        patch: String,
+    },
+    /// The root has no marker, by which its export could be told from another one's.
+    #[error("the root has no marker, by which its undo data could be told from another root's")]
+    NoMarker,
+}
+
+/// A file that is being written.
+pub(super) struct NewUndoFile {
+    dir: Dir,
+    name: Vec<u8>,
+    path: PathBuf,
+}
+
+impl NewUndoFile {
+    /// Checks that the name is free.
+    pub(super) fn at(path: &Path) -> Result<Self, UndoFileFault> {
+        let unwritable = |error: RootError| unwritable(path, &error);
+        let no_name = || UndoFileFault::Unwritable {
+            path: path.to_owned(),
+            error: io::ErrorKind::InvalidFilename.into(),
+        };
+        let name = path.file_name().ok_or_else(no_name)?.as_bytes().to_vec();
+        let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let dir = Dir::of_host(above).map_err(unwritable)?;
+        if dir.look(&name).map_err(unwritable)?.is_some() {
+            return Err(UndoFileFault::Exists(path.to_owned()));
+        }
+        Ok(Self { dir, name, path: path.to_owned() })
+    }
+
+    /// Writes the archives of a table. The file has its name, and survives a power cut, when this returns.
+    pub(super) fn write(&self, table: &ExportTable, archives: &[UndoData]) -> Result<u64, UndoFileFault> {
+        let unwritable = |error: RootError| unwritable(&self.path, &error);
+        // Left-overs of other users are not worth an error.
+        let _ = self.dir.remove_leftovers(PROGRAM);
+        let (private, file) = self.dir.create_private(PROGRAM).map_err(unwritable)?;
+        let written = self.fill(file, table, archives).and_then(|size| {
+            let named = self.name_it(&private).and_then(|()| self.dir.sync());
+            named.map(|()| size).map_err(unwritable)
+        });
+        if written.is_err() {
+            // The first error is reported.
+            let _ = self.dir.remove(&private);
+        }
+        written
+    }
+
+    /// Gives the written file its name.
+    fn name_it(&self, private: &[u8]) -> Result<(), RootError> {
+        match self.dir.move_to(private, &self.dir, &self.name) {
+            // Network file systems rename without that condition only; the name was free a moment ago.
+            Err(error) if matches!(error.errno(), Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)) => {
+                self.dir.rename(private, &self.name)
+            }
+            moved => moved,
+        }
+    }
+
+    fn fill(
+        &self,
+        file: WritableFile,
+        table: &ExportTable,
+        archives: &[UndoData],
+    ) -> Result<u64, UndoFileFault> {
+        let unwritable = |error: RootError| unwritable(&self.path, &error);
+        let put = |mut out: ExportWriter<BufWriter<WritableFile>>| {
+            for (archive, undo) in table.archives.iter().zip(archives) {
+                out.add(archive, undo.bytes())?;
+            }
+            let mut out = out.finish()?;
+            out.flush()?;
+            out.into_inner().map_err(io::IntoInnerError::into_error)
+        };
+        file.set_mode(Mode::of(OWN)).map_err(unwritable)?;
+        let out = ExportWriter::begin(BufWriter::with_capacity(BUFFER, file), table);
+        let file = out.and_then(put).map_err(|error| {
+            let path = self.path.clone();
+            UndoFileFault::Unwritable { path, error }
+        })?;
+        file.sync().and_then(|()| file.size()).map_err(unwritable)
+    }
+
+    /// Removes the file, which nothing needs.
+    pub(super) fn remove(&self) {
+        // It holds copies only.
+        let _ = self.dir.remove(&self.name);
+    }
+}
+
+fn unwritable(path: &Path, error: &RootError) -> UndoFileFault {
+    let of_system = error.errno().map(io::Error::from);
+    let error = of_system.unwrap_or_else(|| io::Error::other(error.to_string()));
+    UndoFileFault::Unwritable { path: path.to_owned(), error }
+}
+
+/// A file that was read to its end.
+pub(super) struct ReadUndoFile {
+    /// The file, without symbolic links.
+    pub(super) at: ObjectPath,
+    /// The marker of the root that it was exported from.
+    pub(super) marker: String,
+    /// The archives, and what they are in the file.
+    pub(super) archives: Vec<(ExportedArchive, FoundArchive)>,
+}
+
+/// Reads a file of the host to its end.
+pub(super) fn read_undo_file(host: &Root, path: &Path) -> Result<ReadUndoFile, UndoFileFault> {
+    let unreadable = |error| UndoFileFault::Unreadable { path: path.to_owned(), error };
+    let other = |error: &dyn ToString| unreadable(io::Error::other(error.to_string()));
+    let real = path.canonicalize().map_err(unreadable)?;
+    let at = ObjectPath::new(real.as_os_str().as_bytes()).map_err(|error| other(&error))?;
+    let file = RecordView::live(host).open(&at).map_err(|error| other(&error))?;
+    let file = file.ok_or_else(|| other(&"it is no file"))?;
+    let read = read_export(BufReader::with_capacity(BUFFER, file).by_ref());
+    let (table, found) = read.map_err(|error| match error {
+        ExportError::Io(error) => unreadable(error),
+        error => UndoFileFault::Bad { path: path.to_owned(), error },
+    })?;
+    Ok(ReadUndoFile { at, marker: table.root, archives: table.archives.into_iter().zip(found).collect() })
+}

@@ -1,0 +1,231 @@
+//! `patchadm undo-import`: undo archives come back from the file that `undo-export` wrote.
+//!
+//! Nothing in the file is believed. An archive comes back if the root has its patch, and the ledger says that exactly these
+//! bytes were exported; otherwise nothing is changed. All archives come back in one run, and the file stays.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::ledgers::LedgerCache;
+use super::undo_export::MovedArchive;
+use super::undo_file::{ReadUndoFile, UndoFileFault, read_undo_file};
+use crate::operation::content::NoContent;
+use crate::operation::failure::Failure;
+use crate::operation::session::{Caller, RootAndPolicy, may_change, must_agree, must_have_database};
+use crate::operation::trial::begin::begin_change;
+use patchadm_changeset::format::manifest::KEPT_MANIFEST;
+use patchadm_changeset::format::undo_digest::UndoDigest;
+use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_inputs::database::undo_data::ArchiveError;
+use patchadm_inputs::database::{RecordView, installed, marker, saves};
+use patchadm_inputs::format::undo_export::{ExportedArchive, FoundArchive};
+use patchadm_planning::plan::ledger::{LedgerChange, LedgerRewrite, RewrittenArchive};
+use patchadm_planning::plan::refusal::Command;
+use patchadm_planning::plan::{CopiedRecord, Plan, RecordChange};
+use patchadm_rootfs::{Digest, Root};
+use patchadm_svr4::package::{Mode, ObjectPath, PkgInst, rule};
+use patchadm_svr4::patch::{AppliedPatches, PatchId};
+use patchadm_svr4::places;
+
+/// The mode of archives and of the digests beside them.
+const OWN: u32 = 0o600;
+
+/// The file, and what is wanted of it.
+#[derive(Clone, Debug)]
+pub struct UndoImportRequest {
+    /// The file of the host.
+    pub file: PathBuf,
+    /// The ids, as they were typed; empty for everything in the file.
+    pub ids: Vec<String>,
+}
+
+/// What came back.
+#[derive(Debug, Default)]
+pub struct UndoImportReport {
+    /// The run that recovery found unfinished before anything else, and its outcome.
+    pub recovered: Recovered,
+    /// The archives, in the order of the file.
+    pub archives: Vec<MovedArchive>,
+    /// The run; `None` if all were there.
+    pub receipt: Option<Receipt>,
+}
+
+/// Imports undo data. If one archive is refused, nothing is changed.
+pub fn import_undo(
+    root: &Root,
+    request: &UndoImportRequest,
+    caller: &Caller<'_>,
+) -> Result<UndoImportReport, Failure> {
+    must_have_database(root)?;
+    may_change(root)?;
+    let session = begin_change(RootAndPolicy::of(root)?, caller)?;
+    must_agree(root, |_| false)?;
+    let importing = Importing::of(&session.ground, request)?;
+    let mut archives = Vec::new();
+    let mut coming = ComingUndo::default();
+    for (archive, found) in importing.wanted()? {
+        archives.push(importing.add(&mut coming, archive, *found)?);
+    }
+    let receipt = match coming.into_plan(&archives, caller) {
+        Some(plan) => Some(session.perform(&plan, &mut NoContent, None, String::new())?),
+        None => None,
+    };
+    Ok(UndoImportReport { recovered: session.recovered, archives, receipt })
+}
+
+/// The file and the root, as far as they are read.
+struct Importing<'a> {
+    ground: &'a RootAndPolicy,
+    request: &'a UndoImportRequest,
+    file: ReadUndoFile,
+    applied: AppliedPatches,
+    ledgers: LedgerCache,
+}
+
+/// The changes that bring archives back.
+#[derive(Default)]
+struct ComingUndo {
+    records: Vec<RecordChange>,
+    ledgers: BTreeMap<PkgInst, LedgerChange>,
+}
+
+impl<'a> Importing<'a> {
+    fn of(ground: &'a RootAndPolicy, request: &'a UndoImportRequest) -> Result<Self, Failure> {
+        let file = read_undo_file(&ground.host, &request.file)?;
+        let own = marker(&ground.root)?;
+        if !rule::holds("export.root", own.as_ref() == Some(&file.marker)) {
+            let (path, marker) = (request.file.clone(), file.marker);
+            return Err(UndoFileFault::OtherRoot { path, marker }.into());
+        }
+        let applied = ground.recorded(&ground.packages()?)?;
+        Ok(Self { ground, request, file, applied, ledgers: LedgerCache::default() })
+    }
+
+    /// Returns the archives that are meant.
+    fn wanted(&self) -> Result<Vec<&(ExportedArchive, FoundArchive)>, Failure> {
+        let separator = &self.ground.policy.separator;
+        let mut named = Vec::new();
+        for text in &self.request.ids {
+            let id = PatchId::parse(text, separator);
+            let id = id.map_err(|error| Failure::BadId(error.to_string()))?;
+            let is_of = |archive: &ExportedArchive| {
+                PatchId::parse(&archive.line.patch, separator).as_ref() == Ok(&id)
+            };
+            if !self.file.archives.iter().any(|(archive, _)| is_of(archive)) {
+                let (path, patch) = (self.request.file.clone(), id.to_string());
+                return Err(UndoFileFault::NotInFile { path, patch }.into());
+            }
+            named.push(id);
+        }
+        let is_wanted = |(archive, _): &&(ExportedArchive, FoundArchive)| {
+            let id = PatchId::parse(&archive.line.patch, separator);
+            named.is_empty() || id.is_ok_and(|id| named.contains(&id))
+        };
+        Ok(self.file.archives.iter().filter(is_wanted).collect())
+    }
+
+    /// Adds an archive that the root waits for.
+    fn add(
+        &self,
+        coming: &mut ComingUndo,
+        archive: &ExportedArchive,
+        found: FoundArchive,
+    ) -> Result<MovedArchive, Failure> {
+        let (package, line) = (&archive.package, &archive.line);
+        let path = self.request.file.clone();
+        let not_waiting = |reason| {
+            let (patch, package) = (line.patch.clone(), package.clone());
+            Failure::from(UndoFileFault::NotExported { patch, package, reason })
+        };
+        let id = PatchId::parse(&line.patch, &self.ground.policy.separator).ok();
+        let known = id.and_then(|id| self.applied.get(&id)).filter(|known| known.packages.contains(package));
+        let id = &known.ok_or_else(|| not_waiting("the patch is not applied to it"))?.id;
+        let view = RecordView::live(&self.ground.root);
+        let name = installed::saved_as(&view, package, id)?;
+        let ledger = self.ledgers.of(&view, package)?;
+        let own = ledger.line(&name).ok_or_else(|| not_waiting("the ledger does not know the patch"))?;
+        let said = line.archive().unwrap_or((found.b3, 0));
+        let moved = |is_there| MovedArchive {
+            id: id.clone(),
+            package: package.clone(),
+            format: archive.format,
+            size: said.1,
+            is_there,
+        };
+        if own.archive() == Some(said) {
+            return Ok(moved(true));
+        }
+        if own.archive().is_some() {
+            return Err(not_waiting("it has other undo data of it"));
+        }
+        let exported = own.exported().ok_or_else(|| not_waiting("it exported none"))?;
+        if exported != said {
+            let (patch, package, run) = (line.patch.clone(), package.clone(), line.run.clone());
+            return Err(UndoFileFault::OtherRun { path, patch, package, run }.into());
+        }
+        if !rule::holds("export.digest", found.b3 == exported.0) {
+            let (patch, package) = (line.patch.clone(), package.clone());
+            return Err(UndoFileFault::Damaged { path, patch, package }.into());
+        }
+        let copied = CopiedRecord {
+            tree: self.ground.host.clone(),
+            path: self.file.at.clone(),
+            from: found.from,
+            size: exported.1,
+            b3: exported.0,
+        };
+        coming.add(&view, (package, &name), archive, copied)?;
+        Ok(moved(false))
+    }
+}
+
+impl ComingUndo {
+    fn add(
+        &mut self,
+        view: &RecordView<'_>,
+        (package, name): (&PkgInst, &str),
+        archive: &ExportedArchive,
+        copied: CopiedRecord,
+    ) -> Result<(), Failure> {
+        let at = |file: &str| -> Result<ObjectPath, Failure> {
+            let save = places::save(package).join(name.as_bytes());
+            let path = save.and_then(|save| save.join(file.as_bytes()));
+            path.map_err(|error| Failure::BadId(format!("{name}: {error}")))
+        };
+        let save = saves::saves(view, package).map_err(Failure::Database)?.remove(name).unwrap_or_default();
+        let stem = if save.obsoleted_by.is_some() { "obsolete" } else { "undo" };
+        let suffix = archive.format.suffix();
+        let bytes = digest_line(copied.b3, &format!("undo{suffix}"), &archive.line.run);
+        let (path, mode) = (at(&format!("{stem}{suffix}"))?, Mode::of(OWN));
+        self.records.push(RecordChange::Copy { path, copied: Box::new(copied), mode });
+        self.records.push(RecordChange::Write { path: at("undo.b3")?, bytes, mode, mtime: None });
+        let kept = at(KEPT_MANIFEST)?;
+        if view.look(&kept).map_err(ArchiveError::from)?.is_some() {
+            self.records.push(RecordChange::RemoveFile(kept));
+        }
+        let change = self.ledgers.entry(package.clone()).or_insert_with(|| LedgerChange::of(package));
+        let (patch, archive) = (name.to_owned(), RewrittenArchive::Imported);
+        change.rewritten.push(LedgerRewrite { patch, archive, is_adopted: false });
+        Ok(())
+    }
+
+    /// Returns the plan of the run; `None` if all archives are there.
+    fn into_plan(self, archives: &[MovedArchive], caller: &Caller<'_>) -> Option<Plan> {
+        let packages: Vec<PkgInst> = self.ledgers.keys().cloned().collect();
+        let trailer = caller.now.trailer("patchadm", packages.last()?);
+        let mut patches: Vec<String> = Vec::new();
+        for id in archives.iter().filter(|archive| !archive.is_there).map(|archive| archive.id.to_string()) {
+            if !patches.contains(&id) {
+                patches.push(id);
+            }
+        }
+        let ledgers = self.ledgers.into_values().map(RecordChange::Ledger);
+        let records = self.records.into_iter().chain(ledgers).collect();
+        Some(Plan { patches, packages, records, ..Plan::empty(Command::UndoImport.name(), trailer) })
+    }
+}
+
+/// Returns the line beside an archive that shows people its digest.
+fn digest_line(b3: Digest, name: &str, run: &str) -> Vec<u8> {
+    UndoDigest { b3, name: name.as_bytes().to_vec(), run: run.to_owned() }.write()
+}

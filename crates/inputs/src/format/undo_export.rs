@@ -1,0 +1,417 @@
+//! Exported undo data, a tar archive: a file that says what is in it, and the undo archives behind it.
+//!
+//! ```text
+//!   patchadm.undo-export         JSON, one object per line: the version and the marker of the root; then, for each
+//!                                archive, its package, its name and its line of the ledger
+//!   <patch>/<package>/undo.gz    each archive, as it was in the save directory, in the same order
+//! ```
+//! The bytes depend on the archives and their lines alone: neither time nor host nor user is in them. Nothing in a file is
+//! believed: the reader says what is there, and the caller compares it with the ledger of the root.
+
+use std::cell::Cell;
+use std::io::{self, Read, Write};
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+use tar::{Archive, Builder, EntryType, Header};
+
+use super::ledger::{Ledger, LedgerLine};
+use patchadm_changeset::format::root_id;
+use patchadm_changeset::plan::{ARCHIVE_NAMES, UndoFormat};
+use patchadm_rootfs::{Digest, Hashing};
+use patchadm_svr4::package::{PkgInst, rule};
+
+/// The name of the file that says what is there.
+const TABLE: &str = "patchadm.undo-export";
+
+/// The version of the format.
+const VERSION: u32 = 1;
+
+/// The most bytes of the table that are read: 16 MiB.
+const LARGEST_TABLE: u64 = 16 << 20;
+
+/// An undo archive that is exported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExportedArchive {
+    /// The package.
+    pub package: PkgInst,
+    /// The form of the archive, with the objects in it.
+    pub format: UndoFormat,
+    /// Its line in the ledger, which names the patch, and digest and size of the archive.
+    pub line: LedgerLine,
+}
+
+/// What is exported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExportTable {
+    /// The marker of the root.
+    pub root: String,
+    /// The archives, in their order in the file.
+    pub archives: Vec<ExportedArchive>,
+}
+
+/// An archive as it was found in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundArchive {
+    /// The place of its first byte in the file.
+    pub from: u64,
+    /// BLAKE3 of its bytes.
+    pub b3: Digest,
+}
+
+/// The reason why a file is not read as exported undo data.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// It is something else.
+    #[error("it is no undo data that `undo-export` wrote: {0}")]
+    NotExported(String),
+    /// It ends too early.
+    #[error("it is cut short: {0}")]
+    CutShort(String),
+    /// It cannot be read.
+    #[error(transparent)]
+    Io(io::Error),
+}
+
+/// The first line of the table.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenHead {
+    undo_export: u32,
+    root: String,
+}
+
+/// Any other line.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenArchive {
+    package: String,
+    name: String,
+    line: serde_json::Value,
+}
+
+impl ExportedArchive {
+    /// Returns its digest and its size.
+    fn expected(&self) -> Option<(Digest, u64)> {
+        self.line.archive()
+    }
+
+    /// Returns its path in the file.
+    fn path(&self) -> String {
+        format!("{}/{}/undo{}", self.line.patch, self.package, self.format.suffix())
+    }
+}
+
+impl ExportTable {
+    /// Returns the bytes of the table.
+    fn write(&self) -> Vec<u8> {
+        let head = WrittenHead { undo_export: VERSION, root: self.root.clone() };
+        // Strings, numbers and maps with string keys: serialising these cannot fail.
+        let mut text = serde_json::to_vec(&head).unwrap_or_default();
+        text.push(b'\n');
+        for archive in &self.archives {
+            let line = Ledger::of_line(archive.line.clone()).write();
+            let written = WrittenArchive {
+                package: archive.package.to_string(),
+                name: format!("undo{}", archive.format.suffix()),
+                line: serde_json::from_slice(&line).unwrap_or_default(),
+            };
+            text.extend(serde_json::to_vec(&written).unwrap_or_default());
+            text.push(b'\n');
+        }
+        text
+    }
+
+    /// Reads the table.
+    fn parse(text: &[u8]) -> Result<Self, String> {
+        let text = text.strip_suffix(b"\n").ok_or("its table has no end")?;
+        let mut lines = text.split(|&byte| byte == b'\n');
+        let head = lines.next().unwrap_or_default();
+        let head: WrittenHead = serde_json::from_slice(head).map_err(|error| error.to_string())?;
+        if head.undo_export != VERSION {
+            return Err(format!("it has version {}, and this program reads {VERSION}", head.undo_export));
+        }
+        if root_id::parse(&root_id::write(&head.root)).is_none() {
+            return Err("its `root` is no marker".to_owned());
+        }
+        let mut archives: Vec<ExportedArchive> = Vec::new();
+        for (at, line) in lines.enumerate() {
+            let archive = Self::archive(line).map_err(|reason| format!("line {}: {reason}", at + 2))?;
+            let is_same = |known: &ExportedArchive| {
+                known.package == archive.package && known.line.patch == archive.line.patch
+            };
+            if !rule::holds("export.once", !archives.iter().any(is_same)) {
+                return Err(format!("line {}: it names one archive twice", at + 2));
+            }
+            archives.push(archive);
+        }
+        Ok(Self { root: head.root, archives })
+    }
+
+    fn archive(line: &[u8]) -> Result<ExportedArchive, String> {
+        let written: WrittenArchive = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+        let package = PkgInst::new(&written.package).map_err(|error| error.to_string())?;
+        let known = ARCHIVE_NAMES.iter().find(|(name, _)| *name == written.name);
+        let format = known.map(|(_, format)| *format).filter(|format| *format != UndoFormat::Files);
+        let is_name = written.name.starts_with("undo");
+        let format = format.filter(|_| is_name).ok_or("`name` is no name of an undo archive")?;
+        let mut text = serde_json::to_vec(&written.line).map_err(|error| error.to_string())?;
+        text.push(b'\n');
+        let ledger = Ledger::parse(&text).map_err(|error| error.to_string())?;
+        let line = ledger.lines().first().cloned().ok_or("it has no line of a ledger")?;
+        if !rule::holds("export.line", line.archive().is_some()) {
+            return Err("its line of the ledger names no undo archive".to_owned());
+        }
+        Ok(ExportedArchive { package, format, line })
+    }
+}
+
+/// Exported undo data that is being written.
+pub struct ExportWriter<W: Write>(Builder<W>);
+
+impl<W: Write> ExportWriter<W> {
+    /// Begins a file with its table.
+    pub fn begin(out: W, table: &ExportTable) -> io::Result<Self> {
+        let mut writer = Self(Builder::new(out));
+        let text = table.write();
+        writer.put(TABLE, text.len() as u64, &text[..])?;
+        Ok(writer)
+    }
+
+    /// Adds the next archive of the table. Fails if its bytes are not those that its line names.
+    pub fn add(&mut self, archive: &ExportedArchive, content: impl Read) -> io::Result<()> {
+        let Some((b3, size)) = archive.expected() else { return Err(other_bytes()) };
+        let mut hashing = Hashing::new(content.take(size));
+        self.put(&archive.path(), size, &mut hashing)?;
+        if hashing.finish().1 == b3 { Ok(()) } else { Err(other_bytes()) }
+    }
+
+    /// Ends the file, and returns the output.
+    pub fn finish(self) -> io::Result<W> {
+        self.0.into_inner()
+    }
+
+    fn put(&mut self, path: &str, size: u64, content: impl Read) -> io::Result<()> {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Regular);
+        header.set_mode(0o600);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(size);
+        self.0.append_data(&mut header, path, content)
+    }
+}
+
+fn other_bytes() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the archive is not the one that its line in the ledger names")
+}
+
+/// Reads exported undo data to its end: the table, and what the archives are. The digests are not compared.
+pub fn read_export(input: impl Read) -> Result<(ExportTable, Vec<FoundArchive>), ExportError> {
+    let no_export = |reason: &str| ExportError::NotExported(reason.to_owned());
+    let has_ended = Rc::new(Cell::new(false));
+    let mut archive = Archive::new(EndNotingInput { input, has_ended: has_ended.clone() });
+    let of_input = |error| of_input(error, has_ended.get());
+    let mut entries = archive.entries().map_err(of_input)?;
+    let mut next = || entries.next().transpose();
+    let first = next().map_err(|error| no_export(&error.to_string()))?;
+    let first = first.ok_or_else(|| no_export("it is empty"))?;
+    if first.path_bytes() != TABLE.as_bytes() || first.size() > LARGEST_TABLE {
+        return Err(no_export("it does not begin with a table"));
+    }
+    let announced = first.size();
+    let mut text = Vec::new();
+    first.take(LARGEST_TABLE).read_to_end(&mut text).map_err(of_input)?;
+    if (text.len() as u64) < announced {
+        return Err(ExportError::CutShort("it ends in its table".to_owned()));
+    }
+    let table = ExportTable::parse(&text).map_err(ExportError::NotExported)?;
+    let mut found = Vec::new();
+    for expected in &table.archives {
+        let path = expected.path();
+        let Some(entry) = next().map_err(of_input)? else {
+            return Err(ExportError::CutShort(format!("it ends before {path}")));
+        };
+        let size = expected.expected().map(|(_, size)| size);
+        let is_it =
+            entry.path_bytes() == path.as_bytes() && entry.header().entry_type() == EntryType::Regular;
+        if !rule::holds("export.archive", is_it && Some(entry.size()) == size) {
+            return Err(ExportError::NotExported(format!("{path} is not where its table says")));
+        }
+        let from = entry.raw_file_position();
+        let mut hashing = Hashing::new(entry);
+        let count = io::copy(&mut hashing, &mut io::sink()).map_err(of_input)?;
+        if Some(count) != size {
+            return Err(ExportError::CutShort(format!("it ends in {path}")));
+        }
+        found.push(FoundArchive { from, b3: hashing.finish().1 });
+    }
+    match next().map_err(of_input)? {
+        None => Ok((table, found)),
+        Some(_) => Err(no_export("it has more than its table says")),
+    }
+}
+
+/// An input that notes when its end was reached: the reader of tar archives does not tell an end that comes too early from
+/// bytes that it does not understand.
+struct EndNotingInput<R> {
+    input: R,
+    has_ended: Rc<Cell<bool>>,
+}
+
+impl<R: Read> Read for EndNotingInput<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        if count == 0 && !buffer.is_empty() {
+            self.has_ended.set(true);
+        }
+        Ok(count)
+    }
+}
+
+/// Tells an end that comes too early from bytes that are no tar archive, and both from a disk that does not read.
+fn of_input(error: io::Error, has_ended: bool) -> ExportError {
+    if error.raw_os_error().is_some() {
+        ExportError::Io(error)
+    } else if has_ended {
+        ExportError::CutShort("it ends between two archives".to_owned())
+    } else {
+        ExportError::NotExported(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::format::ledger::{LedgerUndo, UndoLocation};
+
+    const ROOT: &str = "0123456789abcdef";
+
+    fn archive(patch: &str, package: &str, bytes: &[u8]) -> ExportedArchive {
+        let undo = LedgerUndo::Kept {
+            b3: Digest::of(bytes),
+            size: bytes.len() as u64,
+            files: None,
+            place: UndoLocation::Save,
+            is_classic: false,
+        };
+        let line = LedgerLine {
+            run: "17-9c1d6f20aa31b7e4".to_owned(),
+            patch: patch.to_owned(),
+            info: Digest([1; 32]),
+            undo,
+            scripts: [].into(),
+            snapshot: None,
+            manifest: None,
+            applied_by: None,
+            is_adopted: false,
+        };
+        ExportedArchive { package: PkgInst::new(package).unwrap(), format: UndoFormat::Gzip, line }
+    }
+
+    /// A file with these archives, and its table.
+    fn file(archives: &[(&str, &str, Vec<u8>)]) -> (Vec<u8>, ExportTable) {
+        let table = ExportTable {
+            root: ROOT.to_owned(),
+            archives: archives.iter().map(|(patch, package, bytes)| archive(patch, package, bytes)).collect(),
+        };
+        let mut writer = ExportWriter::begin(Vec::new(), &table).unwrap();
+        for (archive, (_, _, bytes)) in table.archives.iter().zip(archives) {
+            writer.add(archive, &bytes[..]).unwrap();
+        }
+        (writer.finish().unwrap(), table)
+    }
+
+    fn two() -> [(&'static str, &'static str, Vec<u8>); 2] {
+        [("100-01", "ACMEweb", b"undo of the first".repeat(100)), ("100-01", "ACMEdb", Vec::new())]
+    }
+
+    #[test]
+    fn what_is_written_is_found_again_where_the_reader_says() {
+        let archives = two();
+        let (bytes, table) = file(&archives);
+        let (read, found) = read_export(&bytes[..]).unwrap();
+        assert_eq!(read, table);
+        for ((_, _, content), found) in archives.iter().zip(found) {
+            let from = usize::try_from(found.from).unwrap();
+            assert_eq!(&bytes[from..from + content.len()], content);
+            assert_eq!(found.b3, Digest::of(content));
+        }
+    }
+
+    #[test]
+    fn other_bytes_than_those_of_the_ledger_are_not_exported() {
+        let (_, table) = file(&two());
+        for bytes in [&b"undo of the second"[..], &b"undo of the first".repeat(99), b""] {
+            let mut writer = ExportWriter::begin(Vec::new(), &table).unwrap();
+            assert!(writer.add(&table.archives[0], bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_cut_before_its_end_is_named_so() {
+        let (bytes, _) = file(&two());
+        // Two empty blocks end a tar archive, and nothing that counts is in them.
+        let end = bytes.len() - 1024;
+        for length in 0..end {
+            let read = read_export(&bytes[..length]);
+            assert!(read.is_err(), "{length} of {}", bytes.len());
+            let is_cut = matches!(read, Err(ExportError::CutShort(_)));
+            assert!(is_cut || length < 2048, "{length}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn a_table_that_no_export_writes_is_refused() {
+        let (_, table) = file(&two());
+        let good = String::from_utf8(table.write()).unwrap();
+        assert_eq!(ExportTable::parse(good.as_bytes()).as_ref(), Ok(&table));
+        for (from, to) in [
+            ("\"undo_export\":1", "\"undo_export\":2"),
+            (ROOT, "../etc"),
+            ("undo.gz", "undo.files"),
+            ("undo.gz", "obsolete.gz"),
+            ("undo.gz", "../undo.gz"),
+            ("ACMEdb", "ACMEweb"),
+            ("ACMEweb", "../ACMEweb"),
+            ("\"run\":\"17-", "\"run\":\"x-"),
+            ("\"where\":\"save\"", "\"where\":\"save\",\"more\":1"),
+        ] {
+            let bad = good.replacen(from, to, 1);
+            assert_ne!(bad, good, "{from}");
+            assert!(ExportTable::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+        let none = "\"undo\":null,\"why\":\"committed\"";
+        let undo = good.lines().nth(1).unwrap();
+        let b3 = format!("\"undo\":\"b3:{}\"", Digest::of(&two()[0].2));
+        let bad = good.replace(
+            undo,
+            &undo.replace(&b3, none).replace(",\"size\":1700", "").replace(",\"where\":\"save\"", ""),
+        );
+        assert_ne!(bad, good);
+        assert!(ExportTable::parse(bad.as_bytes()).is_err(), "{bad}");
+    }
+
+    #[test]
+    fn files_that_are_not_in_the_order_of_the_table_are_refused() {
+        let (_, table) = file(&two());
+        let other = ExportTable { archives: table.archives.iter().rev().cloned().collect(), ..table.clone() };
+        let mut writer = ExportWriter::begin(Vec::new(), &other).unwrap();
+        for (archive, (_, _, bytes)) in table.archives.iter().zip(two()) {
+            writer.add(archive, &bytes[..]).unwrap();
+        }
+        let refused = read_export(&writer.finish().unwrap()[..]);
+        assert!(matches!(refused, Err(ExportError::NotExported(_))), "{refused:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = read_export(&bytes[..]);
+            let _ = ExportTable::parse(&bytes);
+        }
+    }
+}
