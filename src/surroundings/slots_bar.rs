@@ -20,16 +20,19 @@ pub(crate) struct SlotsBar {
 }
 
 impl SlotsBar {
-    /// Bars for so many packages.
-    pub(crate) fn new(packages: usize) -> Self {
+    /// Bars for so many packages; `None` where standard error is no terminal that can draw them.
+    pub(crate) fn new(packages: usize) -> Option<Self> {
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        if bars.is_hidden() {
+            return None;
+        }
         let all = bars.add(ProgressBar::new(u64::try_from(packages).unwrap_or_default()));
         all.set_style(fitting(
             "{pos:>6} of {len} packages [{wide_bar}] {msg:12} {eta:>4}",
             "{pos}/{len} {wide_msg}",
         ));
         all.enable_steady_tick(TICK);
-        Self { bars, all, running: BTreeMap::new(), failed: 0 }
+        Some(Self { bars, all, running: BTreeMap::new(), failed: 0 })
     }
 
     /// A package is being built in a slot.

@@ -93,10 +93,7 @@ fn a_plan_says_what_is_built_and_why_and_writes_nothing() {
     assert_eq!(actions(&second), expected);
     assert_eq!(why(&second, "base-1.0"), "changed since its last success: file:build");
     let maybe = "base-1.0 is built first, and the bytes of its result decide";
-    assert_eq!(
-        (why(&second, "user-1.0"), why(&second, "program-1.0")),
-        (maybe, "user-1.0 is built first, and the bytes of its result decide")
-    );
+    assert_eq!((why(&second, "user-1.0"), why(&second, "program-1.0")), (maybe, maybe));
     assert!(
         why(&second, "broken-1.0").starts_with("it failed in run 1 (exit), and nothing has changed since")
     );

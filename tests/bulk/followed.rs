@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::BulkBuild;
 use crate::scenario::is_root;
-use crate::terminal::at_terminal;
+use crate::terminal::at_narrow_terminal;
 use crate::workshop::eventually;
 
 const INSTALL: &str = "mkdir -p $DESTDIR/opt; echo $PKGNAME > $DESTDIR/opt/${PKGNAME%-*}\n";
@@ -121,11 +121,14 @@ fn a_terminal_has_a_bar_for_each_slot_and_one_for_all() {
         return;
     }
     let settings = "slot=local 2\ncheck=none\n";
-    let Some(build) = BulkBuild::of_recipes("a_terminal_has…", false, settings) else { return };
+    let Some(mut build) = BulkBuild::of_recipes("a_terminal_has…", false, settings) else { return };
+    build.scenario.set("TERM", "xterm");
     build.recipe("good", "", &format!("echo \"===> phase: waiting\"; sleep 3\n{INSTALL}"));
     build.recipe("broken", "", "sleep 1; exit 3\n");
     let line = format!("bulk run {}", build.work().display());
-    let Some((code, text)) = at_terminal("a_terminal_has…", &build.scenario, &line, "") else { return };
+    let Some((code, text)) = at_narrow_terminal("a_terminal_has…", &build.scenario, &line, 80) else {
+        return;
+    };
     assert_eq!(code, 10, "{text}");
     for words in ["of 2 packages [", "good-1.0", "1 failed", "broken-1.0: failed (exit)\n"] {
         assert!(text.contains(words), "{words}: {text}");

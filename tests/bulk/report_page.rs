@@ -135,3 +135,40 @@ fn a_browser_shows_the_page_without_a_word_of_complaint() {
     assert_eq!(console, "", "no error, and nothing that the policy refused");
     assert!(document.contains("<title>nightly: run 2</title>") && document.contains("7 of 7 shown"));
 }
+
+/// Where the words of a run with every state are.
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/bulk/report");
+
+/// A page without its style and script, which have tests of their own, and the digests of these.
+fn without_style(page: &str) -> String {
+    let parts = ["(?s)<style>.*?</style>", "(?s)<script>.*?</script>", "sha256-[A-Za-z0-9+/=]+"];
+    parts
+        .iter()
+        .fold(page.to_owned(), |page, part| Regex::new(part).unwrap().replace_all(&page, "").into_owned())
+}
+
+#[test]
+fn a_run_with_every_state_is_told_word_for_word() {
+    let Some(build) = BulkBuild::of_recipes("a_run_with_every_state…", !is_root(), "") else { return };
+    build.set("report_from=bulk@example.org\nreport_to=team@example.org\nreport_subject=nightly\n");
+    let golden = |name: &str| fs::read(format!("{GOLDEN}/{name}")).unwrap_or_default();
+    let runs = build.work().join("runs");
+    for run in ["1", "2"] {
+        fs::create_dir_all(runs.join(run).join("logs")).unwrap();
+        fs::write(runs.join(run).join("report.json"), golden(&format!("{run}.json"))).unwrap();
+    }
+    fs::write(runs.join("2/logs/broken-1.0.log"), format!("configure\n{HOSTILE}\nthe last line")).unwrap();
+    build.action("report @WORK@").ok();
+    for name in ["report.txt", "report.eml", "report.html"] {
+        let written = file(&build, name);
+        let written = if name == "report.html" { without_style(&written) } else { written };
+        if std::env::var_os("PATCHADM_WRITE_REPORTS").is_some() {
+            fs::write(format!("{GOLDEN}/{name}"), &written).unwrap();
+        }
+        assert_eq!(written, String::from_utf8(golden(name)).unwrap(), "{name}");
+        assert!(!written.contains(['\u{1b}', '\u{202e}', '\r']), "{name}");
+        assert!(name != "report.html" || !written.contains("<img"));
+    }
+    let longest = file(&build, "report.eml").lines().map(str::len).max().unwrap();
+    assert!(longest <= 998, "{longest} bytes in a line");
+}

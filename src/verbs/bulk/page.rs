@@ -28,6 +28,7 @@ pub(super) fn page_of(report: &RunReport, input: &ReportTextInput<'_>, has_logs_
         page.leftovers(),
         page.machines(),
         page.patches(),
+        page.taken_libraries(),
     ];
     let parts = parts.into_iter().flatten().chain([page.packages()]).collect();
     let title = format!("{}: run {}", input.title, report.run);
@@ -123,7 +124,7 @@ impl RunPage<'_> {
 
     fn failures(&self) -> Option<PagePart> {
         let failed = |package: &&PackageReport| {
-            matches!(package.state, PackageState::Failed | PackageState::Prefailed)
+            matches!(package.state, PackageState::Failed | PackageState::Prefailed | PackageState::Deferred)
         };
         let stories: Vec<PageStory> =
             self.report.packages.iter().filter(failed).map(|package| self.story(package)).collect();
@@ -199,6 +200,16 @@ impl RunPage<'_> {
             row("", cells.into_iter().map(PageCell::of).collect())
         });
         plain("Patches", &["Patch", "Source", "State", "Reason"], rows.collect())
+    }
+
+    fn taken_libraries(&self) -> Option<PagePart> {
+        let taken = self.report.patches.iter().flat_map(|patches| &patches.takes_away);
+        let rows = taken.map(|taken| {
+            let cells = [taken.id.clone(), taken.library.clone(), taken.packages.join(" ")];
+            row("", cells.into_iter().map(PageCell::of).collect())
+        });
+        let columns = ["Patch", "Library", "Packages that need it"];
+        plain("Libraries that patches take away", &columns, rows.collect())
     }
 
     fn packages(&self) -> PagePart {

@@ -34,7 +34,7 @@ impl RunDisplay {
             return;
         }
         if let (RunEvent::Begins { packages, .. }, true) = (event, self.has_terminal) {
-            self.bars = Some(SlotsBar::new(*packages));
+            self.bars = SlotsBar::new(*packages);
         }
         let line = line_of(event, self.bars.is_some());
         let screen = &mut self.screen;

@@ -108,7 +108,7 @@ impl NowFile {
         }
         self.now.running = self.running.values().cloned().collect();
         let bytes = serde_json::to_vec(&self.now).unwrap_or_default();
-        let _ = run.replace_file(PROGRAM, NOW, &bytes, Mode::of(0o644));
+        let _ = run.replace_cache(PROGRAM, NOW, &bytes, Mode::of(0o644));
         (self.is_changed, self.written) = (false, Some(Instant::now()));
     }
 }
