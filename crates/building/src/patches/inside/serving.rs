@@ -84,7 +84,9 @@ fn tell(line: fmt::Arguments<'_>) {
 
 /// Returns the first differences; the log gets all of them.
 fn told(differences: &[String]) -> String {
-    differences.iter().for_each(|difference| tell(format_args!("{difference}")));
+    for difference in differences {
+        tell(format_args!("{difference}"));
+    }
     let first: Vec<&str> = differences.iter().take(MOST_NAMED).map(String::as_str).collect();
     let more = differences.len().saturating_sub(MOST_NAMED);
     let more = if more == 0 { String::new() } else { format!(", and {more} more") };
