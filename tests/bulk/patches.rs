@@ -72,8 +72,9 @@ fn root_of(build: &BulkBuild, set: u64) -> Scenario {
     stage
 }
 
+/// What is installed, but for what a script of a package has written: that has the time of its installation.
 fn software(stage: &Scenario) -> Tree {
-    Tree::of(&stage.root(), &["var/sadm"])
+    Tree::of(&stage.root(), &["var/sadm", "opt/bulk/var/marker/installed"])
 }
 
 fn add(stage: &Scenario, build: &BulkBuild, options: &str, ids: &[&str]) -> Run {

@@ -15,6 +15,7 @@ use super::request::{MadePatches, PatchesRequest};
 use super::soname::LibraryChanges;
 use super::trials::BulkTrials;
 use crate::set::{CURRENT, EarlierSet, RELEASED, read_set, set_of_link};
+use crate::task::place::remove_abandoned;
 use crate::work::Work;
 
 /// The directory of the patches.
@@ -29,6 +30,7 @@ pub fn make_patches(request: &PatchesRequest<'_>) -> Result<MadePatches, Patches
     let released = set_behind(work, RELEASED)?.ok_or(PatchesError::NothingReleased)?;
     let newest = set_behind(work, CURRENT)?.ok_or(PatchesError::NoSet)?;
     let bases = bases(work)?;
+    remove_abandoned(&work.conf.build_dir)?;
     let released = SetPackages::read(&released, cores, request.interrupt)?;
     let newest = SetPackages::read(&newest, cores, request.interrupt)?;
     let libraries = LibraryChanges::between(&released, &newest);

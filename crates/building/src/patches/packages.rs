@@ -69,7 +69,7 @@ impl SetPackages {
                 (None, Some((name, file))) => {
                     let digest = format!("sha256:{}", sha256_text(&file.sum));
                     let of_set = PackageFile { directory: directory.clone(), file: name.clone(), digest };
-                    read_packages(of_set, &file.package, file.is_restricted)
+                    read_packages(&of_set, &file.package, file.is_restricted)
                 }
                 (None, None) => Ok(Vec::new()),
             }
@@ -121,7 +121,7 @@ impl SetPackages {
 
 /// Reads the packages of a file.
 fn read_packages(
-    file: PackageFile,
+    file: &PackageFile,
     pkgname: &str,
     is_restricted: bool,
 ) -> Result<Vec<PackageOfSet>, PatchesError> {

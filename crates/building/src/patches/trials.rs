@@ -52,7 +52,7 @@ impl PatchTrials for BulkTrials<'_> {
     }
 }
 
-impl<'a> BulkTrials<'a> {
+impl BulkTrials<'_> {
     /// Looks at a patch against the released set.
     fn look_at(&self, patch: &PatchToTry<'_>) -> Result<(), TrialFailure> {
         let may_take_away = self.libraries.may_take_away(patch.source);

@@ -39,7 +39,7 @@ pub(super) fn make_its_patches(request: &RunRequest<'_>, outcome: &mut RunOutcom
             tell(RunEvent::Note("no set is released: there are no patches"));
         }
         Err(PatchesError::Interrupted(signal) | PatchesError::Delta(DeltaError::Interrupted(signal))) => {
-            ended.interrupted = Some(signal)
+            ended.interrupted = Some(signal);
         }
         Err(error) => {
             tell(RunEvent::Note(&format!("no patches were made: {error}")));

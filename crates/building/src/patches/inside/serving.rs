@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use patchadm_rootfs::{Dir, Root};
-use patchadm_svr4::package::Mode;
+use patchadm_svr4::package::{Mode, ObjectPath};
+use patchadm_svr4::places::OWN_LOG;
 
 use super::comparison::compare_with_packages;
 use super::error::TrialServeError;
@@ -22,6 +23,10 @@ const OWN_PROGRAM: &str = "/.program";
 
 /// The largest order, in bytes.
 const LARGEST_ORDER: u64 = 64 << 20;
+
+/// The largest log that the verbs have kept, and the end of it that is told, in bytes.
+const LARGEST_OWN_LOG: u64 = 256 << 20;
+const NOTED: usize = 64 << 10;
 
 /// The most differences that a sentence names.
 const MOST_NAMED: usize = 5;
@@ -45,6 +50,7 @@ fn carry_out(order: &TrialOrder) -> Result<Option<String>, TrialServeError> {
     let (before, records) = (TreeState::read(&root)?, RecordState::read(&root)?);
     let files: Vec<String> = order.patches.iter().map(|patch| format!("{PACKAGES}/{}", patch.file)).collect();
     if let Err(how) = call("add", &files)? {
+        tell_own_log(&root)?;
         return Ok(Some(format!("it cannot be applied: {how}")));
     }
     let differences = compare_with_packages(&root, Path::new(PACKAGES), order)?;
@@ -53,6 +59,7 @@ fn carry_out(order: &TrialOrder) -> Result<Option<String>, TrialServeError> {
     }
     let ids: Vec<String> = order.patches.iter().map(|patch| patch.id.clone()).collect();
     if let Err(how) = call("remove", &ids)? {
+        tell_own_log(&root)?;
         return Ok(Some(format!("it cannot be backed out: {how}")));
     }
     let mut differences = before.differences(&TreeState::read(&root)?);
@@ -82,9 +89,20 @@ fn tell(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stdout(), "==> {line}");
 }
 
+/// Adds the end of what the verbs have noted, such as the output of scripts, to the log.
+fn tell_own_log(root: &Root) -> Result<(), TrialServeError> {
+    let path = ObjectPath::new(OWN_LOG.as_bytes())?;
+    let log = root.read(&path, LARGEST_OWN_LOG)?.unwrap_or_default();
+    let end = log.get(log.len().saturating_sub(NOTED)..).unwrap_or_default();
+    tell(format_args!("{OWN_LOG} ends with:\n{}", String::from_utf8_lossy(end).trim_end()));
+    Ok(())
+}
+
 /// Returns the first differences; the log gets all of them.
 fn told(differences: &[String]) -> String {
-    differences.iter().for_each(|difference| tell(format_args!("{difference}")));
+    for difference in differences {
+        tell(format_args!("{difference}"));
+    }
     let first: Vec<&str> = differences.iter().take(MOST_NAMED).map(String::as_str).collect();
     let more = differences.len().saturating_sub(MOST_NAMED);
     let more = if more == 0 { String::new() } else { format!(", and {more} more") };
