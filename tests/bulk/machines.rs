@@ -117,7 +117,7 @@ const MISFITS: [(&str, &str, &str); 10] = [
     ),
     (
         "elsewhere",
-        "/usr/bin/unshare -m /bin/sh -c 'mount -t tmpfs none @WORK@; exec \"$@\"' x",
+        "/usr/bin/unshare -m /bin/sh -c 'mount -t tmpfs -o mode=755 none @WORK@; exec \"$@\"' x",
         "@WORK@ is no directory of a bulk build",
     ),
     (
