@@ -31,9 +31,9 @@ fn add_slot(build: &BulkBuild, count: u32) -> PathBuf {
     let keys = build.scenario.beside("ssh");
     fs::create_dir(&keys).unwrap();
     for name in ["host", "id"] {
-        let made =
-            Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(keys.join(name));
-        assert!({ made }.status().unwrap().success());
+        let mut keygen = Command::new("ssh-keygen");
+        keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(keys.join(name));
+        assert!(keygen.status().unwrap().success());
     }
     let at = keys.display();
     let configuration = format!(
