@@ -117,7 +117,7 @@ const MISFITS: [(&str, &str, &str); 10] = [
     ),
     (
         "elsewhere",
-        "/usr/bin/unshare -m /bin/sh -c 'mount -t tmpfs none @WORK@; exec \"$@\"' x",
+        "/usr/bin/unshare -m /bin/sh -c 'mount -t tmpfs -o mode=755 none @WORK@; exec \"$@\"' x",
         "@WORK@ is no directory of a bulk build",
     ),
     (
@@ -190,13 +190,15 @@ fn tasks_in_trouble_go_to_another_slot_and_the_one_in_trouble_rests() {
     assert_as_here("tasks_in_trouble…", &build, &run);
     assert_eq!(slots_of(&run), ["local"]);
     let dies = machine(&run, "dies");
-    assert_eq!((&dies["trouble"], &dies["left_out"]), (&3.into(), &Value::Null));
+    // The second of two may be under way when the third trouble makes it rest.
+    let trouble = dies["trouble"].as_u64().unwrap();
+    assert!((3..=4).contains(&trouble) && dies["left_out"] == Value::Null, "{dies}");
     assert_eq!(run.in_state("failed"), Vec::<String>::new());
     let notes = run.report["notes"].to_string();
     assert!(notes.contains("its process is gone (exit status: 3): no"), "{notes}");
     assert!(notes.contains("slot dies failed three times in a row"), "{notes}");
     let twice = run.packages().iter().filter(|package| package["tries"] == 2).count();
-    assert!((1..=3).contains(&twice), "{twice} packages were started again");
+    assert_eq!(twice as u64, trouble, "packages that were started again");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::task::order::LONGEST_LINE;
 
 /// The most bytes that are kept of what a command says beside its lines.
-const MOST_SAID: usize = 8 << 10;
+const MOST_SAID: usize = 1 << 10;
 
 /// The most bytes of standard error that are read.
 const MOST_ERRORS: u64 = 1 << 20;
