@@ -46,7 +46,8 @@ const PROGRAMS: [(&str, &str); 26] = [
 ];
 
 /// The libraries of the base: those of the C library.
-const BASE: [&str; 6] = ["libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "libresolv.so.2", "librt.so.1"];
+const BASE: [&str; 6] =
+    ["libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "libresolv.so.2", "librt.so.1"];
 
 #[test]
 fn the_real_tree_is_resolved_in_four_levels_and_names_the_digest_of_each_archive() {
