@@ -82,6 +82,7 @@ const APPLETS: &[Applet] = &[
     ),
     verb("build", "make a patch of two releases", verbs::build::run),
     verb("delta", "make the patches of a stable branch", verbs::delta::run),
+    verb("bulk", "build all packages of a tree from their sources", verbs::bulk::run),
     verb("adopt", "register software that is on disk as a package", verbs::adopt::run),
     verb("hooks", "let apt, dpkg and dnf tell of their changes", verbs::hooks::run),
     #[cfg(feature = "sign")]
@@ -120,7 +121,6 @@ const APPLETS: &[Applet] = &[
     hidden(WAITER, AppletKind::Internal, trial_waiter::run),
     hidden(FIRST_PROCESS, AppletKind::Internal, enclosed::run),
     hidden(ENCLOSING_PROCESS, AppletKind::Internal, enclosed::run_enclosure),
-    hidden("bulk", AppletKind::Internal, verbs::bulk::run),
     hidden(SCAN_PROCESS, AppletKind::Internal, verbs::bulk::run_scan),
     hidden(PROBE_PROCESS, AppletKind::Internal, verbs::bulk::run_probe),
     hidden(TASK_PROCESS, AppletKind::Internal, verbs::bulk::run_task),
@@ -129,7 +129,7 @@ const APPLETS: &[Applet] = &[
 ];
 
 /// The commands that only ask: nothing is changed or made by them.
-const QUERIES: [&str; 23] = [
+const QUERIES: [&str; 28] = [
     "analyze",
     "diff",
     "doctor",
@@ -147,6 +147,11 @@ const QUERIES: [&str; 23] = [
     "help",
     "completions",
     "stage list",
+    "bulk diff",
+    "bulk history",
+    "bulk log",
+    "bulk status",
+    "bulk why",
     "pkginfo",
     "pkgparam",
     "pkgproto",

@@ -1,0 +1,168 @@
+//! The files of pbulk that a run writes, read by a reader that knows no more than bulk-records(5) says of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use super::BulkBuild;
+use crate::scenario::is_root;
+
+/// A record: its fields in their order.
+type Fields = Vec<(String, String)>;
+
+/// Reads records: lines `NAME=VALUE`, of which `PKGNAME` begins one. The whole text has to be of this form.
+fn read_records(text: &str) -> Vec<Fields> {
+    let mut records: Vec<Fields> = Vec::new();
+    assert!(text.is_empty() || text.ends_with('\n'), "the last line is not ended");
+    for line in text.lines() {
+        let (name, value) = line.split_once('=').unwrap_or_else(|| panic!("{line} is no field"));
+        let is_letter =
+            |letter: char| letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '_';
+        assert!(!name.is_empty() && name.chars().all(is_letter), "{line} has no name of a field");
+        if name == "PKGNAME" {
+            records.push(Vec::new());
+        }
+        let record = records.last_mut().unwrap_or_else(|| panic!("{line} stands before PKGNAME"));
+        assert!(record.iter().all(|(known, _)| known != name), "{line}: a second one");
+        record.push((name.to_owned(), value.to_owned()));
+    }
+    records
+}
+
+fn field<'a>(record: &'a Fields, name: &str) -> &'a str {
+    record.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+}
+
+fn words(text: &str) -> Vec<&str> {
+    text.split_ascii_whitespace().collect()
+}
+
+/// What the files of a run tell, by package.
+struct RunFiles {
+    presolve: Vec<Fields>,
+    report: Vec<Fields>,
+    pbuild: BTreeMap<String, [String; 3]>,
+    texts: BTreeMap<&'static str, String>,
+}
+
+fn read_run(directory: &Path) -> RunFiles {
+    let names = ["pscan", "presolve", "report", "pbuild", "success", "error", "status"];
+    let texts: BTreeMap<&str, String> =
+        names.map(|name| (name, fs::read_to_string(directory.join(name)).unwrap())).into();
+    let presolve = read_records(&texts["presolve"]);
+    let pbuild = texts["pbuild"].lines().map(|line| {
+        let parts: Vec<&str> = line.split('|').collect();
+        let [package, rest @ ..] = &parts[..] else { panic!("{line}") };
+        let rest: [&str; 3] = rest.try_into().unwrap_or_else(|_| panic!("{line} has not four fields"));
+        ((*package).to_owned(), rest.map(str::to_owned))
+    });
+    let report = read_records(&texts["report"]);
+    let pbuild = pbuild.collect();
+    // Before anything was resolved the records are the same, but for what was found.
+    let mut unresolved = presolve.clone();
+    unresolved.iter_mut().for_each(|record| record.retain(|(name, _)| name != "DEPENDS"));
+    assert_eq!(read_records(&texts["pscan"]), unresolved);
+    RunFiles { presolve, report, pbuild, texts }
+}
+
+impl RunFiles {
+    /// What the three files have of each other is the same.
+    fn assert_consistent(&self) {
+        let names: Vec<&str> = self.presolve.iter().map(|record| field(record, "PKGNAME")).collect();
+        assert!(names.is_sorted(), "{names:?}");
+        assert_eq!(self.report.iter().map(|record| field(record, "PKGNAME")).collect::<Vec<_>>(), names);
+        assert_eq!(self.pbuild.keys().map(String::as_str).collect::<Vec<_>>(), names);
+        for (record, told) in self.presolve.iter().zip(&self.report) {
+            let (own, more) = told.split_at(record.len());
+            assert_eq!(own, &record[..]);
+            let more: Vec<&str> = more.iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(more, ["PKG_DEPTH", "RESTRICTED_SUBSET", "BUILD_STATUS"]);
+            assert_eq!((&*record[0].0, &*record[1].0), ("PKGNAME", "PKG_LOCATION"));
+            let depends_at = record.iter().position(|(name, _)| name == "DEPENDS");
+            assert!(depends_at.is_none_or(|at| at + 1 == record.len()), "{record:?}");
+            let [state, restricted, depth] = &self.pbuild[field(record, "PKGNAME")];
+            let word = if restricted == "restricted" { "yes" } else { "no" };
+            assert!(restricted.is_empty() || word == "yes", "{restricted}");
+            assert_eq!(field(told, "BUILD_STATUS"), state);
+            assert_eq!(field(told, "RESTRICTED_SUBSET"), word);
+            assert_eq!(field(told, "PKG_DEPTH"), depth);
+            assert_eq!(*depth, self.depth(field(record, "PKGNAME")).to_string(), "{record:?}");
+        }
+    }
+
+    /// The number of packages that need one, and itself, counted by DEPENDS.
+    fn depth(&self, package: &str) -> usize {
+        let mut with_needs = BTreeSet::from([package]);
+        loop {
+            let more = self.presolve.iter().filter(|record| {
+                words(field(record, "DEPENDS")).iter().any(|needed| with_needs.contains(needed))
+            });
+            let more: Vec<&str> = more.map(|record| field(record, "PKGNAME")).collect();
+            let before = with_needs.len();
+            with_needs.extend(more);
+            if with_needs.len() == before {
+                return before;
+            }
+        }
+    }
+
+    fn states(&self) -> BTreeMap<&str, &str> {
+        self.pbuild.iter().map(|(package, [state, _, _])| (&**package, &**state)).collect()
+    }
+
+    fn record(&self, package: &str) -> &Fields {
+        self.presolve.iter().find(|record| field(record, "PKGNAME") == package).unwrap()
+    }
+}
+
+#[test]
+fn a_reader_written_from_the_manual_reads_what_a_run_tells_in_the_form_of_pbulk() {
+    let test = "a_reader_written_from_the_manual…";
+    let Some(build) = BulkBuild::of_recipes(test, !is_root(), "slot=local 2\n") else { return };
+    let builds = "mkdir -p \"$DESTDIR/opt\"\necho \"$PKGNAME\" >\"$DESTDIR/opt/$PKGNAME\"\n";
+    build.recipe("base", "MAINTAINER=a@example.org\nUNKNOWN_FIELD=a = b\n", builds);
+    build.recipe("uses", "ALL_DEPENDS=base>=1.0:base {other,base}-[0-9]*\n", builds);
+    build.recipe("secret", "RESTRICTED=no copies\nALL_DEPENDS=base-[0-9]*\n", builds);
+    build.recipe("open", "ALL_DEPENDS=secret-[0-9]*:../secret uses-1.*\n", builds);
+    build.recipe("broken", "", "exit 3\n");
+    build.recipe("waits", "ALL_DEPENDS=broken-[0-9]* base-[0-9]*\n", builds);
+    build.recipe("skipped", "PKG_SKIP_REASON=not here\n", builds);
+    build.recipe("waits-too", "ALL_DEPENDS=skipped-[0-9]*\n", builds);
+    build.recipe("lost", "ALL_DEPENDS=nobody>=3\n", builds);
+    build.write("dir/wrong/scan", "echo gone >&2; exit 2\n");
+    build.run("").ends(10);
+
+    let files = read_run(&build.work().join("runs/1"));
+    files.assert_consistent();
+    let expected = BTreeMap::from([
+        ("base-1.0", "done"),
+        ("uses-1.0", "done"),
+        ("secret-1.0", "done"),
+        ("open-1.0", "done"),
+        ("broken-1.0", "failed"),
+        ("waits-1.0", "indirect-failed"),
+        ("skipped-1.0", "prefailed"),
+        ("waits-too-1.0", "indirect-prefailed"),
+        ("lost-1.0", "prefailed"),
+        ("dir-0", "prefailed"),
+        ("dir_wrong-0", "prefailed"),
+    ]);
+    assert_eq!(files.states(), expected);
+    assert_eq!(words(field(files.record("open-1.0"), "DEPENDS")), ["secret-1.0", "uses-1.0"]);
+    assert_eq!(words(field(files.record("uses-1.0"), "DEPENDS")), ["base-1.0"]);
+    assert_eq!(field(files.record("base-1.0"), "UNKNOWN_FIELD"), "a = b");
+    assert_eq!(field(files.record("base-1.0"), "PKG_LOCATION"), "base");
+    let restricted = files.pbuild.iter().filter(|(_, [_, restricted, _])| !restricted.is_empty());
+    assert_eq!(restricted.map(|(package, _)| &**package).collect::<Vec<_>>(), ["open-1.0", "secret-1.0"]);
+    assert_eq!(files.texts["success"], "base-1.0\nopen-1.0\nsecret-1.0\nuses-1.0\n");
+    assert_eq!(files.texts["error"], "broken-1.0\n");
+    let status: Vec<&str> =
+        files.texts["status"].lines().map(|line| line.split_once('=').unwrap().0).collect();
+    assert_eq!(status, ["PLATFORM", "BUILD_START_ISO", "BUILD_END_ISO"]);
+
+    // What is up to date is told as done.
+    build.run("").ends(10);
+    let again = read_run(&build.work().join("runs/2"));
+    again.assert_consistent();
+    assert_eq!(again.states(), expected);
+}
