@@ -97,13 +97,12 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: ScanArgs = parse(call, USAGE)?;
     let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
     let _lock = work.lock(|_| false).map_err(|error| work_failed(&error))?;
-    let scanned = match &args.import {
-        Some(file) => import_tree(&work, file).map_err(|error| import_failed(&error))?,
-        None => {
-            let names = names_of(work.conf.list.as_deref())?;
-            let scanned = with_signals(|interrupt| scan(&work, &names, args.full, interrupt))?;
-            scanned.map_err(|error| run_failed(&error))?
-        }
+    let scanned = if let Some(file) = &args.import {
+        import_tree(&work, file).map_err(|error| import_failed(&error))?
+    } else {
+        let names = names_of(work.conf.list.as_deref())?;
+        let scanned = with_signals(|interrupt| scan(&work, &names, args.full, interrupt))?;
+        scanned.map_err(|error| run_failed(&error))?
     };
     Ok(Reply::new(Exit::OK, ScanReport::of(scanned)))
 }

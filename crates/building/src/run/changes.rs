@@ -70,7 +70,7 @@ pub(super) fn keep_polled(work: &Work, run: u64, poll: Option<Digest>) -> Result
     let dir = work.directory(SCAN)?;
     match poll.and_then(|poll| serde_json::to_vec(&Polled { run, poll }).ok()) {
         Some(bytes) => dir.replace_file(PROGRAM, POLLED, &bytes, Mode::of(0o644)),
-        None => dir.remove(POLLED).map(|_| ()),
+        None => dir.remove(POLLED),
     }
 }
 

@@ -121,5 +121,5 @@ pub(super) fn read_now(run: &Dir) -> Result<RunNow, RootError> {
 
 /// Removes the file of a run that is over.
 pub(super) fn remove_now(run: &Dir) -> Result<(), RootError> {
-    run.remove(NOW).map(|_| ())
+    run.remove(NOW)
 }
