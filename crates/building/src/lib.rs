@@ -21,6 +21,7 @@ pub mod base;
 pub mod driver;
 mod fetching;
 mod file_copy;
+mod first_names;
 mod keys;
 pub mod logs;
 pub mod name_list;
