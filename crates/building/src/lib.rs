@@ -22,6 +22,7 @@ mod command_output;
 pub mod driver;
 mod fetching;
 mod file_copy;
+mod first_names;
 pub mod history;
 mod keys;
 pub mod logs;

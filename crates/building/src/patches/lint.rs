@@ -1,17 +1,17 @@
 //! A patch is looked at before it is tried: against the released set.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use patchadm_making::lint::{LintCode, LintFinding, LintInput, Severity, lint};
 use patchadm_making::release::{Release, open};
 
-/// The most findings that a sentence names.
-const MOST_NAMED: usize = 5;
+use crate::first_names::first_names;
 
 /// The released set as the base of patches, read when the first of them is looked at.
 pub(super) struct LintBase {
-    directory: std::path::PathBuf,
+    directory: PathBuf,
     cores: usize,
     syntax: fn(&[u8]) -> Result<(), String>,
     base: OnceLock<Result<Release, String>>,
@@ -27,7 +27,7 @@ impl LintBase {
     /// kind is one of the machine.
     pub(super) fn look_at(&self, patch: &Path, may_take_away: bool) -> Result<Result<(), String>, String> {
         let base = self.base.get_or_init(|| {
-            let mut operand = std::ffi::OsString::from("set:");
+            let mut operand = OsString::from("set:");
             operand.push(&self.directory);
             open(&operand, self.cores).map_err(|error| error.to_string())
         });
@@ -44,7 +44,7 @@ impl LintBase {
             .filter(|finding| !(may_take_away && finding.code == LintCode::Abi))
             .map(shown)
             .collect();
-        Ok(if errors.is_empty() { Ok(()) } else { Err(told(&errors)) })
+        Ok(if errors.is_empty() { Ok(()) } else { Err(first_names(&errors)) })
     }
 }
 
@@ -53,11 +53,4 @@ fn shown(finding: &LintFinding) -> String {
     let place: Vec<&str> = place.into_iter().flatten().collect();
     let place = if place.is_empty() { String::new() } else { format!("{}: ", place.join(": ")) };
     format!("{}: {place}{}", finding.code, finding.text)
-}
-
-fn told(errors: &[String]) -> String {
-    let more = errors.len().saturating_sub(MOST_NAMED);
-    let more = if more == 0 { String::new() } else { format!("; and {more} more") };
-    let first: Vec<&str> = errors.iter().take(MOST_NAMED).map(String::as_str).collect();
-    format!("{}{more}", first.join("; "))
 }

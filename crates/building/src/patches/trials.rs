@@ -11,11 +11,9 @@ use super::packages::{PackageOfSet, SetPackages};
 use super::request::PatchesRequest;
 use super::sandbox::SandboxTrial;
 use super::soname::LibraryChanges;
+use crate::first_names::first_names;
 use crate::set::{SetError, unmet_in_files};
 use crate::task::installing::PackageFile;
-
-/// The most unmet needs that a sentence names.
-const MOST_NAMED: usize = 5;
 
 /// What trials are carried out with.
 pub(super) struct BulkTrials<'a> {
@@ -110,9 +108,6 @@ fn files_of<'p>(packages: impl Iterator<Item = &'p PackageOfSet>) -> Vec<Package
 }
 
 fn told(unmet: &[UnmetLibrary]) -> String {
-    let first: Vec<String> =
-        unmet.iter().take(MOST_NAMED).map(|one| format!("{} needs {}", one.package, one.library)).collect();
-    let more = unmet.len().saturating_sub(MOST_NAMED);
-    let more = if more == 0 { String::new() } else { format!(", and {more} more") };
-    format!("libraries would be missing: {}{more}", first.join(", "))
+    let needs = unmet.iter().map(|one| format!("{} needs {}", one.package, one.library));
+    format!("libraries would be missing: {}", first_names(&needs.collect::<Vec<_>>()))
 }

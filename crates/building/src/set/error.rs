@@ -7,14 +7,13 @@ use patchadm_core::operation::libraries::ScanError;
 use patchadm_inputs::source::SourceError;
 use patchadm_rootfs::RootError;
 
-/// The most things that a sentence names.
-const MOST_NAMED: usize = 5;
+use crate::first_names::first_names;
 
 /// The reason why a run has no set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetRefusal {
     /// Packages have no result, and `bulk.conf` says that there is no set then.
-    #[error("{} not built: {}", count(.0.len(), "package was", "packages were"), named(.0))]
+    #[error("{} not built: {}", count(.0.len(), "package was", "packages were"), first_names(.0))]
     NotBuilt(Vec<String>),
     /// It would have no package.
     #[error("it would be empty")]
@@ -76,14 +75,7 @@ fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-fn named(names: &[String]) -> String {
-    let more = names.len().saturating_sub(MOST_NAMED);
-    let more = if more == 0 { String::new() } else { format!(", and {more} more") };
-    let first: Vec<&str> = names.iter().take(MOST_NAMED).map(String::as_str).collect();
-    format!("{}{more}", first.join(", "))
-}
-
 fn needs(unmet: &[UnmetLibrary]) -> String {
     let needs = unmet.iter().map(|unmet| format!("{} needs {}", unmet.package, unmet.library));
-    named(&needs.collect::<Vec<_>>())
+    first_names(&needs.collect::<Vec<_>>())
 }

@@ -14,6 +14,7 @@ use super::error::TrialServeError;
 use super::order::{FILE, RESULT, TrialOrder, TrialResult};
 use super::records::RecordState;
 use super::tree::{TreeState, changed_files};
+use crate::first_names::first_names;
 use crate::work::PROGRAM;
 
 /// Where the packages are, where the result goes, and where this program is.
@@ -27,9 +28,6 @@ const LARGEST_ORDER: u64 = 64 << 20;
 /// The largest log that the verbs have kept, and the end of it that is told, in bytes.
 const LARGEST_OWN_LOG: u64 = 256 << 20;
 const NOTED: usize = 64 << 10;
-
-/// The most differences that a sentence names.
-const MOST_NAMED: usize = 5;
 
 /// Carries out the trial that is ordered, and writes down what came out.
 pub fn serve_trial() -> Result<(), TrialServeError> {
@@ -103,8 +101,5 @@ fn told(differences: &[String]) -> String {
     for difference in differences {
         tell(format_args!("{difference}"));
     }
-    let first: Vec<&str> = differences.iter().take(MOST_NAMED).map(String::as_str).collect();
-    let more = differences.len().saturating_sub(MOST_NAMED);
-    let more = if more == 0 { String::new() } else { format!(", and {more} more") };
-    format!("{}{more}", first.join(", "))
+    first_names(differences)
 }
