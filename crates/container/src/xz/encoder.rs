@@ -65,9 +65,11 @@ impl<W: Write> Write for CountedOutput<W> {
 impl<W: Write> XzEncoder<W> {
     /// Begins a stream; a build that cannot write xz refuses.
     pub fn new(mut out: W) -> io::Result<Self> {
-        out.write_all(super::MAGIC)?;
-        write_with_sum(&mut out, &StreamFlags::Crc64.bytes())?;
-        write_with_sum(&mut out, &BLOCK_HEADER)?;
+        // In one piece: nobody may read the output yet who would make room in it.
+        let mut start = super::MAGIC.to_vec();
+        write_with_sum(&mut start, &StreamFlags::Crc64.bytes())?;
+        write_with_sum(&mut start, &BLOCK_HEADER)?;
+        out.write_all(&start)?;
         let out = CountedOutput { inner: out, count: 0 };
         let data = Box::new(Lzma2Writer::new(out, Lzma2Options::with_preset(LEVEL)));
         Ok(Self { data, sum: CRC64.digest(), size: 0 })
