@@ -1,6 +1,6 @@
 //! How the making of patches ends that could not be done.
 
-use super::ends::set_failed;
+use super::ends::{set_failed, work_failed};
 use crate::reply::failure::source_code;
 use crate::reply::{Exit, ExitCause, Stop};
 use crate::verbs::delta::stopped;
@@ -23,6 +23,7 @@ pub(super) fn patches_failed(error: &PatchesError) -> Stop {
             Exit::failed(ExitCause::Usage),
             "No patch was made.\nMend the file that `ids` of bulk.conf names.",
         ),
+        PatchesError::Work(error) => return work_failed(error),
         PatchesError::Set(error) => return set_failed(error),
         PatchesError::Package(error) => {
             let (exit, _) = of_release(error);

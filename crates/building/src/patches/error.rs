@@ -8,6 +8,7 @@ use patchadm_making::release::ReleaseError;
 use patchadm_rootfs::RootError;
 
 use crate::set::SetError;
+use crate::work::WorkError;
 
 /// The reason why no patches are made.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +27,9 @@ pub enum PatchesError {
         /// What is wrong.
         reason: String,
     },
+    /// What was left of earlier trials.
+    #[error(transparent)]
+    Work(#[from] WorkError),
     /// A set.
     #[error(transparent)]
     Set(#[from] SetError),

@@ -16,7 +16,7 @@ use super::soname::LibraryChanges;
 use super::trials::BulkTrials;
 use crate::set::{CURRENT, EarlierSet, RELEASED, read_set, set_of_link};
 use crate::task::place::remove_abandoned;
-use crate::work::Work;
+use crate::work::{Work, WorkError};
 
 /// The directory of the patches.
 const PATCHES: &str = "patches";
@@ -30,7 +30,7 @@ pub fn make_patches(request: &PatchesRequest<'_>) -> Result<MadePatches, Patches
     let released = set_behind(work, RELEASED)?.ok_or(PatchesError::NothingReleased)?;
     let newest = set_behind(work, CURRENT)?.ok_or(PatchesError::NoSet)?;
     let bases = bases(work)?;
-    remove_abandoned(&work.conf.build_dir)?;
+    remove_abandoned(&work.conf.build_dir).map_err(WorkError::from)?;
     let released = SetPackages::read(&released, cores, request.interrupt)?;
     let newest = SetPackages::read(&newest, cores, request.interrupt)?;
     let libraries = LibraryChanges::between(&released, &newest);
