@@ -78,6 +78,7 @@ const APPLETS: &[Applet] = &[
     ),
     verb("build", "make a patch of two releases", verbs::build::run),
     verb("delta", "make the patches of a stable branch", verbs::delta::run),
+    verb("bulk", "build all packages of a tree from their sources", verbs::bulk::run),
     verb("adopt", "register software that is on disk as a package", verbs::adopt::run),
     verb("hooks", "let apt, dpkg and dnf tell of their changes", verbs::hooks::run),
     #[cfg(feature = "sign")]
@@ -116,14 +117,13 @@ const APPLETS: &[Applet] = &[
     hidden(WAITER, AppletKind::Internal, trial_waiter::run),
     hidden(FIRST_PROCESS, AppletKind::Internal, enclosed::run),
     hidden(ENCLOSING_PROCESS, AppletKind::Internal, enclosed::run_enclosure),
-    hidden("bulk", AppletKind::Internal, verbs::bulk::run),
     hidden(SCAN_PROCESS, AppletKind::Internal, verbs::bulk::run_scan),
     hidden(TASK_PROCESS, AppletKind::Internal, verbs::bulk::run_task),
     hidden(as_owner::BECOMING, AppletKind::Internal, as_owner::become_owner),
 ];
 
 /// The commands that only ask: nothing is changed or made by them.
-const QUERIES: [&str; 23] = [
+const QUERIES: [&str; 28] = [
     "analyze",
     "diff",
     "doctor",
@@ -141,6 +141,11 @@ const QUERIES: [&str; 23] = [
     "help",
     "completions",
     "stage list",
+    "bulk diff",
+    "bulk history",
+    "bulk log",
+    "bulk status",
+    "bulk why",
     "pkginfo",
     "pkgparam",
     "pkgproto",

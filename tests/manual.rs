@@ -70,16 +70,48 @@ fn an_action_of_stage_has_the_options_of_its_section() {
     }
 }
 
+/// The actions of `patchadm bulk`, as its usage line names them.
+fn actions_of_bulk() -> Vec<String> {
+    let help = Scenario::new().run("bulk --help").ok();
+    let usage = help.lines().find_map(|line| line.strip_prefix("Usage: patchadm bulk ")).unwrap();
+    let actions = usage.split(' ').next().unwrap().split('|').map(str::to_owned);
+    actions.collect()
+}
+
+#[test]
+fn an_action_of_bulk_has_a_section_with_its_options() {
+    let common: BTreeSet<String> = Page::called("patchadm")
+        .sections_about("bulk")
+        .iter()
+        .flat_map(|section| options(&section.text))
+        .collect();
+    let page = Page::called("patchadm-bulk");
+    let actions = actions_of_bulk();
+    assert!(actions.len() > 5, "{actions:?}");
+    for action in actions {
+        let title = format!("The action {action}");
+        let sections = page.sections_about(&action);
+        let section = sections.iter().find(|section| section.title == title);
+        let documented = options(&section.unwrap_or_else(|| panic!("{title}")).text);
+        let documented: BTreeSet<String> = documented.into_iter().chain(common.iter().cloned()).collect();
+        let missing: Vec<String> =
+            options_of_program(&format!("bulk {action}")).difference(&documented).cloned().collect();
+        assert_eq!(missing, Vec::<String>::new(), "{action}");
+    }
+}
+
 #[test]
 fn the_exit_codes_of_the_pages_are_those_that_explain_knows() {
     let known = explained();
-    for command in ["patchadd", "patchrm", "pkgadd", "pkgrm", "installf", "removef"] {
-        let page = Page::called(command);
+    for command in ["patchadd", "patchrm", "pkgadd", "pkgrm", "installf", "removef", "bulk"] {
+        let page = Page::called(if command == "bulk" { "patchadm-bulk" } else { command });
+        // A bulk build works on no root.
+        let is_of_roots = |who: &str| command == "bulk" && who.ends_with(" about a root");
         let documented: BTreeSet<u8> =
             page.items("EXIT STATUS").iter().filter_map(|item| item.parse().ok()).collect();
         let known: BTreeSet<u8> = known
             .iter()
-            .filter(|(_, who)| who.iter().any(|who| is_about(who, command)))
+            .filter(|(_, who)| who.iter().any(|who| is_about(who, command) && !is_of_roots(who)))
             .map(|(code, _)| *code)
             .collect();
         assert_eq!(documented, known, "{command}");

@@ -58,11 +58,14 @@ fn at(stage: &Scenario, line: &str) -> String {
         .replace("check @", &format!("check {}", stage.beside("").display()))
 }
 
-/// The verbs, and the actions of `stage` in its place.
+/// The verbs, and the actions of `stage` and `bulk` in their places.
 fn verbs_and_actions() -> Vec<String> {
-    let actions =
+    let of_stage =
         ["new", "enter", "list", "status", "refresh", "drop"].map(|action| format!("stage {action}"));
-    verbs().into_iter().filter(|verb| verb != "stage").chain(actions).collect()
+    let of_bulk = ["init", "run", "status", "log", "diff", "release", "prune"];
+    let of_bulk = of_bulk.map(|action| format!("bulk {action}"));
+    let verbs = verbs().into_iter().filter(|verb| !["stage", "bulk"].contains(&&**verb));
+    verbs.chain(of_stage).chain(of_bulk).collect()
 }
 
 fn has_option(stage: &Scenario, verb: &str, option: &str) -> bool {
@@ -94,13 +97,20 @@ fn a_verb_with_the_option_policy_reads_that_file_and_another_refuses_the_option(
 }
 
 /// Lines with which each other verb answers.
-const WITHOUT_A_POLICY: [(&str, &str); 11] = [
+const WITHOUT_A_POLICY: [(&str, &str); 18] = [
     ("explain", "explain 10"),
     ("completions", "completions bash"),
     ("links", "links @/links"),
     ("hooks", "hooks show"),
     ("history", "history"),
     ("stage list", "stage list"),
+    ("bulk init", "bulk init @/bulk --tree @/tree"),
+    ("bulk run", "bulk run @/nowhere"),
+    ("bulk status", "bulk status @/nowhere"),
+    ("bulk log", "bulk log @/nowhere made-1"),
+    ("bulk diff", "bulk diff @/nowhere 1 2"),
+    ("bulk release", "bulk release @/nowhere 1"),
+    ("bulk prune", "bulk prune @/nowhere"),
     ("lint", "lint @/100-02"),
     ("sign", "sign --key @/k.sec @/100-02"),
     ("publish", "publish --unsigned @/work @/depot"),

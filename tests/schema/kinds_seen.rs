@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use super::{PARTS, assert_document, kinds, schemas};
+use crate::bulk::BulkBuild;
 use crate::delivery::Patch;
 use crate::packages::Package;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, is_root};
 
 fn stage() -> Scenario {
     let web = Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n");
@@ -127,15 +128,40 @@ fn every_kind_of_document_is_as_its_schema_says_and_none_is_described_in_vain() 
     let stage = stage();
     let print = |line: &str| assert_document(line, &stage.command(line).output().unwrap().stdout);
     let mut seen: BTreeSet<String> = LINES.iter().map(|line| print(line)).collect();
+    let Some(of_bulk) = documents_of_bulk_builds() else { return };
+    seen.extend(of_bulk);
     let commands: BTreeSet<&str> = schemas().keys().filter_map(|file| file.strip_suffix(".json")).collect();
     let commands = commands.into_iter().filter(|name| !PARTS.contains(&format!("{name}.json").as_str()));
     let mut described = BTreeSet::new();
     for command in commands {
-        let command = command.replace("stage-", "stage ");
+        let command = command.replace("stage-", "stage ").replace("bulk-", "bulk ");
         seen.insert(print(&format!("{command} --json --no-such-option")));
         described.extend(kinds(&command).into_iter().map(|(kind, _)| kind));
     }
     assert_eq!(seen, described);
+}
+
+/// The kinds of documents of a bulk build, one after the other; none where namespaces are not allowed.
+fn documents_of_bulk_builds() -> Option<Vec<String>> {
+    let build = BulkBuild::of_recipes("every_kind_of_document…", !is_root(), "")?;
+    build.recipe("made", "", "echo made >\"$DESTDIR/made\"\n");
+    build.recipe("fails", "", "exit 3\n");
+    let print = |line: &str| {
+        let (work, tree) = (build.work().display().to_string(), build.tree().display().to_string());
+        let line = line.replace("@WORK@", &work).replace("@TREE@", &tree);
+        assert_document(&line, &build.command(&line).output().unwrap().stdout)
+    };
+    let lines = [
+        "init @WORK@-other --tree @TREE@ --json",
+        "run @WORK@ --json",
+        "run @WORK@ made --json",
+        "run @WORK@ --json",
+        "status @WORK@ --json",
+        "diff @WORK@ 1 3 --json",
+        "release @WORK@ 1 --json",
+        "prune @WORK@ --json",
+    ];
+    Some(lines.map(print).into())
 }
 
 #[test]

@@ -275,6 +275,24 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         126 [NoRights] "The command is there in the stage and cannot be run." "Look at its mode and at the file system that it is on."
         127 [NotFound] "The command is not there in the stage." "Mount the directory that has it with --mount, or choose the other --view."
     }
+    "patchadm bulk", ["bulk"] => {
+        1 [NotApplicable] "No set is released, or the run that was named has none."
+            "`patchadm bulk release WORK RUN` names the set that users have."
+        3 [NoRights UntrustedRoot] "The working directory belongs to somebody else, or somebody else may write there."
+            "Use one of your own that only you can write to."
+        10 [DamagedInput] "A package failed, a set or a patch was refused, the tree cannot be listed, or the command that gets the report failed."
+            "Read the report; `patchadm bulk log` prints what a build said, `patchadm bulk why` what it waits for."
+        18 [Space] "A file system has too little space for results." "Make room; `patchadm bulk prune` drops what nothing needs. The next run goes on where this one was."
+        27 [NotFound] "The working directory, the tree, its driver or the base is missing." "Look at the path that is named, and at bulk.conf."
+        33 [DamagedInput DamagedRecord] "A journal, a set or a result is damaged." "`patchadm bulk run --new` begins a new run; what the pool has is used."
+        36 [NoRights] "The system does not let you make namespaces, without which there is no sandbox." "Change the setting that is named, or run it as root."
+        40 [Internal] "No slot can work, or a machine was in trouble three times with one package." "Read what is said of each slot; the next run tries again."
+        41 [Signature] "The key cannot be used, or a signature is not good; nothing was published." "Look at key and password_file in bulk.conf."
+        64 [Locked] "Another command writes below the working directory, or uses the pool." "Try again later."
+        125 [Internal] "The sandbox could not be put together." "Read the message: it names the path and what the system said."
+        126 [NoRights] "The command is there in the sandbox and cannot be run." "Look at its mode."
+        127 [NotFound] "The command is not there in the sandbox." "Look at host, base and mount in bulk.conf."
+    }
     "patchadm adopt", ["adopt"] => {
         3 [NoRights UntrustedRoot]
             "You are neither root nor the owner of the root directory, or you are root and others may write its records."
