@@ -227,7 +227,7 @@ fn a_file_that_is_there_or_cannot_be_made_stops_an_export_before_anything_is_cha
     assert!(said.contains("there already"), "{said}");
     assert_eq!(fs::read(export(&stage)).unwrap(), b"mine\n");
     stage.run(&format!("undo-export -R @ROOT@ -o {}/no/such 200-01", stage.beside("").display())).fails(1);
-    stage.run(&exporting(&stage, "300-01")).fails(2);
+    stage.run(&exporting_to(&stage, "again", "300-01")).fails(2);
     stage.run("undo-export -R @ROOT@ 200-01").fails(1);
     assert_same(&stage.everything(), &tree);
 }

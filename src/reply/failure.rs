@@ -34,10 +34,10 @@ pub fn code(command: Command, failure: &Failure) -> Exit {
     Exit::new(of_archive.unwrap_or_else(|| number(command, failure)), cause_of(failure))
 }
 
-/// Returns the number of that exit.
-fn number(command: Command, failure: &Failure) -> u8 {
+/// Returns the one of these numbers that commands of this family end with.
+fn of_family(command: Command, patchadd: u8, patchrm: u8, package: u8) -> u8 {
     use Command::{Adopt, AdoptRefresh, Forget, Patchadd, Patchrm, Promote, Refresh};
-    let by = |patchadd, patchrm, package| match command {
+    match command {
         Patchadd | Adopt | AdoptRefresh | Forget | Promote | Refresh => patchadd,
         Patchrm
         | Command::Commit
@@ -47,7 +47,12 @@ fn number(command: Command, failure: &Failure) -> u8 {
         | Command::Undo
         | Command::Confirm => patchrm,
         Command::Pkgadd | Command::Pkgrm | Command::Installf | Command::Removef => package,
-    };
+    }
+}
+
+/// Returns the number of that exit.
+fn number(command: Command, failure: &Failure) -> u8 {
+    let by = |patchadd, patchrm, package| of_family(command, patchadd, patchrm, package);
     if failure.untrusted().is_some() {
         return untrusted_number(command);
     }

@@ -110,6 +110,8 @@ impl VerifiedPatch {
         let of_archive = self.unusable().find(|error| !error.is_closed()).map(UndoDamage::Archive);
         let of_backout = || match &self.backout {
             Err(Failure::Archive(error)) if error.is_closed() => None,
+            // It is away on purpose.
+            Err(Failure::Archive(ArchiveError::Exported { .. })) => None,
             Err(Failure::Archive(error)) => Some(UndoDamage::Archive(error)),
             Err(failure @ Failure::Source(_)) => Some(UndoDamage::Other(failure)),
             Err(failure @ Failure::Refused(refusal))
