@@ -225,7 +225,7 @@ fn a_package_that_no_slot_can_build_is_deferred_and_not_failed() {
 fn a_task_that_is_silent_or_floods_is_ended_and_built_elsewhere() {
     let mark = mark();
     let settings = format!(
-        "slot=hangs 1 {}\nslot=floods 1 {}\nslot=local 1\n",
+        "slot=local 1\nslot=hangs 1 {}\nslot=floods 1 {}\n",
         after_probe("sleep 1000 & exec sleep 1000"),
         after_probe("exec nice -n 19 yes")
     );
@@ -236,7 +236,7 @@ fn a_task_that_is_silent_or_floods_is_ended_and_built_elsewhere() {
     assert_as_here("a_task_that_is_silent…", &build, &run);
     assert_eq!(slots_of(&run), ["local"]);
     for slot in ["hangs", "floods"] {
-        assert_eq!(machine(&run, slot)["trouble"], 1, "{slot}");
+        assert!(machine(&run, slot)["trouble"].as_u64() > Some(0), "{slot}");
     }
     assert!(run.report["notes"].to_string().contains("nothing was heard of it for 30 s"));
 }
