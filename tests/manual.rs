@@ -94,9 +94,13 @@ fn an_action_of_bulk_has_a_section_with_its_options() {
         let section = sections.iter().find(|section| section.title == title);
         let documented = options(&section.unwrap_or_else(|| panic!("{title}")).text);
         let documented: BTreeSet<String> = documented.into_iter().chain(common.iter().cloned()).collect();
-        let missing: Vec<String> =
-            options_of_program(&format!("bulk {action}")).difference(&documented).cloned().collect();
-        assert_eq!(missing, Vec::<String>::new(), "{action}");
+        let documented = if action == "enter" {
+            // Its output is that of the command.
+            documented.into_iter().filter(|option| option != "--json").collect()
+        } else {
+            documented
+        };
+        assert_eq!(documented, options_of_program(&format!("bulk {action}")), "{action}");
     }
 }
 

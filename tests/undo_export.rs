@@ -63,7 +63,7 @@ fn state_of(stage: &Scenario, id: &str) -> Value {
     document(stage, &format!("show --json -R @ROOT@ {id}"))["patch"]["undo"][0]["state"].clone()
 }
 
-/// The ledger of ACMEweb.
+/// The ledger of `ACMEweb`.
 fn ledger(stage: &Scenario) -> Vec<Value> {
     let text = stage.text("/var/sadm/patchadm/ledger/ACMEweb");
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

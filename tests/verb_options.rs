@@ -64,7 +64,10 @@ fn at(stage: &Scenario, line: &str) -> String {
 fn verbs_and_actions() -> Vec<String> {
     let of_stage =
         ["new", "enter", "list", "status", "refresh", "drop"].map(|action| format!("stage {action}"));
-    let of_bulk = ["init", "run", "status", "log", "diff", "release", "prune"];
+    let of_bulk = [
+        "init", "run", "scan", "status", "why", "log", "history", "diff", "report", "enter", "release",
+        "patches", "prune",
+    ];
     let of_bulk = of_bulk.map(|action| format!("bulk {action}"));
     let verbs = verbs().into_iter().filter(|verb| !["stage", "bulk"].contains(&&**verb));
     verbs.chain(of_stage).chain(of_bulk).collect()
@@ -99,7 +102,7 @@ fn a_verb_with_the_option_policy_reads_that_file_and_another_refuses_the_option(
 }
 
 /// Lines with which each other verb answers.
-const WITHOUT_A_POLICY: [(&str, &str); 18] = [
+const WITHOUT_A_POLICY: [(&str, &str); 24] = [
     ("explain", "explain 10"),
     ("completions", "completions bash"),
     ("links", "links @/links"),
@@ -108,6 +111,12 @@ const WITHOUT_A_POLICY: [(&str, &str); 18] = [
     ("stage list", "stage list"),
     ("bulk init", "bulk init @/bulk --tree @/tree"),
     ("bulk run", "bulk run @/nowhere"),
+    ("bulk scan", "bulk scan @/nowhere"),
+    ("bulk why", "bulk why @/nowhere made"),
+    ("bulk history", "bulk history @/nowhere"),
+    ("bulk report", "bulk report @/nowhere"),
+    ("bulk enter", "bulk enter @/nowhere made"),
+    ("bulk patches", "bulk patches @/nowhere"),
     ("bulk status", "bulk status @/nowhere"),
     ("bulk log", "bulk log @/nowhere made-1"),
     ("bulk diff", "bulk diff @/nowhere 1 2"),

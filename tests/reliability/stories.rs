@@ -855,27 +855,9 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
             let (recovered, receipt) = end_trial(root, command, caller)?;
             (recovered, vec![Ok(receipt)])
         }
-        Command::Commit(ids) => {
-            let request = CommitRequest { ids: ids.clone(), ..CommitRequest::default() };
-            let report = commit_patches(root, &request, caller)?;
-            (report.recovered, vec![Ok(report.receipt)])
-        }
-        Command::Repack(ids, format) => {
-            let (format, cold, undo_dir) = (*format, None, None);
-            let request = RepackRequest { ids: ids.clone(), cold, format, undo_dir, dry_run: false };
-            let report = repack_undo(root, &request, caller)?;
-            (report.recovered, vec![Ok(report.receipt)])
-        }
-        Command::UndoExport(ids) => {
-            let file = next_export(root.prefix());
-            let request = UndoExportRequest { ids: ids.clone(), file, undo_dir: None };
-            let report = export_undo(root, &request, caller)?;
-            (report.recovered, vec![Ok(report.receipt)])
-        }
-        Command::UndoImport(file) => {
-            let request = UndoImportRequest { file: file.clone(), ids: Vec::new() };
-            let report = import_undo(root, &request, caller)?;
-            (report.recovered, vec![Ok(report.receipt)])
+        Command::Commit(_) | Command::Repack(..) | Command::UndoExport(_) | Command::UndoImport(_) => {
+            let (recovered, receipt) = change_undo_data(root, command, caller)?;
+            (recovered, vec![Ok(receipt)])
         }
         Command::Promote => {
             let report = promote(root, caller)?;
@@ -889,6 +871,39 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
     let receipts = results.into_iter().collect::<Result<Vec<_>, _>>()?;
     let notes = receipts.into_iter().flatten().flat_map(|receipt| receipt.notes);
     Ok(recovered.notes().iter().cloned().chain(notes).collect())
+}
+
+/// Drops undo data, writes it again in another form, takes it out of the root, or brings it back.
+fn change_undo_data(
+    root: &Root,
+    command: &Command,
+    caller: &Caller<'_>,
+) -> Result<(Recovered, Option<Receipt>), Failure> {
+    match command {
+        Command::Commit(ids) => {
+            let request = CommitRequest { ids: ids.clone(), ..CommitRequest::default() };
+            let report = commit_patches(root, &request, caller)?;
+            Ok((report.recovered, report.receipt))
+        }
+        Command::Repack(ids, format) => {
+            let (format, cold, undo_dir) = (*format, None, None);
+            let request = RepackRequest { ids: ids.clone(), cold, format, undo_dir, dry_run: false };
+            let report = repack_undo(root, &request, caller)?;
+            Ok((report.recovered, report.receipt))
+        }
+        Command::UndoExport(ids) => {
+            let file = next_export(root.prefix());
+            let request = UndoExportRequest { ids: ids.clone(), file, undo_dir: None };
+            let report = export_undo(root, &request, caller)?;
+            Ok((report.recovered, report.receipt))
+        }
+        Command::UndoImport(file) => {
+            let request = UndoImportRequest { file: file.clone(), ids: Vec::new() };
+            let report = import_undo(root, &request, caller)?;
+            Ok((report.recovered, report.receipt))
+        }
+        other => unreachable!("{other:?}"),
+    }
 }
 
 /// Ends a trial by hand, or two hours later because it is over.

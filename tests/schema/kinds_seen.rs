@@ -158,11 +158,19 @@ fn documents_of_bulk_builds() -> Option<Vec<String>> {
     let lines = [
         "init @WORK@-other --tree @TREE@ --json",
         "run @WORK@ --json",
+        "run @WORK@ --dry-run --json",
+        "run @WORK@ --if-changed --json",
+        "scan @WORK@ --json",
+        "why @WORK@ made --json",
+        "history @WORK@ --json",
+        "history @WORK@ made --json",
+        "report @WORK@ --json",
         "run @WORK@ made --json",
         "run @WORK@ --json",
         "status @WORK@ --json",
         "diff @WORK@ 1 3 --json",
         "release @WORK@ 1 --json",
+        "patches @WORK@ --json",
         "prune @WORK@ --json",
     ];
     Some(lines.map(print).into())

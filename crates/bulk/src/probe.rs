@@ -192,8 +192,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn told(answer: ProbeAnswer) -> String {
-        expected().compare(&answer).unwrap_err().to_string()
+    fn told(answer: &ProbeAnswer) -> String {
+        expected().compare(answer).unwrap_err().to_string()
     }
 
     #[test]
@@ -205,20 +205,20 @@ mod tests {
     fn what_is_not_as_it_is_here_is_named() {
         let other = |digest: &[u8]| Some(Digest::of(digest));
         assert_eq!(
-            told(ProbeAnswer { version: "2.0".to_owned(), number: None, ..right() }),
+            told(&ProbeAnswer { version: "2.0".to_owned(), number: None, ..right() }),
             "patchadm has version 2.0 there and 1.0 here: install the same one"
         );
-        assert!(told(ProbeAnswer { machine: "arm".to_owned(), ..right() }).contains("type arm"));
+        assert!(told(&ProbeAnswer { machine: "arm".to_owned(), ..right() }).contains("type arm"));
         for number in [Some(8), None] {
-            assert!(told(ProbeAnswer { number, ..right() }).starts_with("/work is another directory there"));
+            assert!(told(&ProbeAnswer { number, ..right() }).starts_with("/work is another directory there"));
         }
         let missing = Some(ProbeFailure::Other("/work is no directory of a bulk build".to_owned()));
         assert_eq!(
-            told(ProbeAnswer { number: None, failure: missing, ..right() }),
+            told(&ProbeAnswer { number: None, failure: missing, ..right() }),
             "/work is no directory of a bulk build"
         );
-        assert!(told(ProbeAnswer { scan: other(b"x"), ..right() }).starts_with("`scan` of the driver"));
-        assert!(told(ProbeAnswer { build: None, ..right() }).starts_with("`build` of the driver"));
+        assert!(told(&ProbeAnswer { scan: other(b"x"), ..right() }).starts_with("`scan` of the driver"));
+        assert!(told(&ProbeAnswer { build: None, ..right() }).starts_with("`build` of the driver"));
     }
 
     #[test]
@@ -226,16 +226,16 @@ mod tests {
         let failed = |failure| ProbeAnswer { failure: Some(failure), scan: None, build: None, ..right() };
         let namespaces = failed(ProbeFailure::Namespaces("not allowed".to_owned()));
         assert!(expected().compare(&namespaces).unwrap_err().is_not_allowed());
-        let overlay = told(failed(ProbeFailure::Overlay("no overlay".to_owned())));
+        let overlay = told(&failed(ProbeFailure::Overlay("no overlay".to_owned())));
         assert!(overlay.contains("/work/build") && overlay.contains("local file system"), "{overlay}");
-        let other = told(failed(ProbeFailure::Other("x".repeat(5000))));
+        let other = told(&failed(ProbeFailure::Other("x".repeat(5000))));
         assert!(other.starts_with("no sandbox can be made") && other.len() < 1200, "{other}");
     }
 
     #[test]
     fn an_answer_of_another_version_is_read_as_far_as_it_says_so() {
         let answer: ProbeAnswer = serde_json::from_str(r#"{"probe":9,"version":"9","new":{}}"#).unwrap();
-        assert!(told(answer).contains("version 9 there"));
+        assert!(told(&answer).contains("version 9 there"));
         assert!(serde_json::from_str::<ProbeAnswer>("{}").is_err());
     }
 }

@@ -212,7 +212,9 @@ mod tests {
     fn a_slot_takes_as_many_tasks_as_it_counts() {
         let mut table = table();
         assert_eq!(table.with_room(), [0, 1, 2]);
-        [0, 0, 1].map(|slot| table.started(slot));
+        for slot in [0, 0, 1] {
+            table.started(slot);
+        }
         assert_eq!(table.with_room(), [2]);
         table.left(0);
         assert_eq!(table.with_room(), [0, 2]);
@@ -268,7 +270,9 @@ mod tests {
         tire(&mut table, 0, seconds(10_000));
         assert!(!table.is_hopeless(seconds(10_599)));
         assert!(table.is_hopeless(seconds(10_600)));
-        [0, 1].map(|slot| table.leave_out(slot, "broken".to_owned()));
+        for slot in [0, 1] {
+            table.leave_out(slot, "broken".to_owned());
+        }
         assert!(table.is_hopeless(seconds(10_001)), "none is left");
     }
 }

@@ -23,7 +23,7 @@ const LEVEL: u32 = 6;
 /// The header of the only block, without its sum: its length in units of four bytes, less one; no flags; the filter, with
 /// one byte for the size of its dictionary, 2^23; padding.
 #[cfg(feature = "xz")]
-const BLOCK_HEADER: [u8; 8] = [2, 0, LZMA2 as u8, 1, 22, 0, 0, 0];
+const BLOCK_HEADER: [u8; 8] = [2, 0, LZMA2, 1, 22, 0, 0, 0];
 
 /// The bytes of the block around its data: header and check.
 #[cfg(feature = "xz")]
@@ -151,9 +151,13 @@ fn pad(out: &mut impl Write, length: u64) -> io::Result<()> {
 /// Adds a number in groups of seven bits, the lowest first.
 #[cfg(feature = "xz")]
 fn push_number(bytes: &mut Vec<u8>, mut number: u64) {
-    while number > 0x7f {
-        bytes.push(0x80 | (number & 0x7f) as u8);
+    loop {
+        let [lowest, ..] = number.to_le_bytes();
         number >>= 7;
+        if number == 0 {
+            bytes.push(lowest);
+            return;
+        }
+        bytes.push(0x80 | lowest);
     }
-    bytes.push(number as u8);
 }

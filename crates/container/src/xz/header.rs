@@ -8,7 +8,7 @@ use crate::compressed_input::{CompressedInput, damaged};
 const LARGEST_DICTIONARY: u32 = 64 << 20;
 
 /// The filter that every chain ends with, and the only one that is read.
-pub(super) const LZMA2: u64 = 0x21;
+pub(super) const LZMA2: u8 = 0x21;
 
 /// The declaration of a stream about the checks of its blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +103,7 @@ impl BlockHeader {
         let mut size_if = |flag| if flags & flag == 0 { Some(None) } else { number(&mut fields).map(Some) };
         let (Some(packed_size), Some(content_size)) = (size_if(0x40), size_if(0x80)) else { return Ok(None) };
         let Some(filter) = number(&mut fields) else { return Ok(None) };
-        if flags & 3 != 0 || filter != LZMA2 {
+        if flags & 3 != 0 || filter != u64::from(LZMA2) {
             return Err(damaged(format!("xz with the filter {filter:#x} is not supported")));
         }
         let &[1, bits, ref padding @ ..] = fields else { return Ok(None) };

@@ -100,18 +100,20 @@ mod written {
         }
     }
 
+    /// A file that is looked at while it is written.
+    struct Shared(std::rc::Rc<std::cell::RefCell<Vec<u8>>>);
+    impl io::Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.borrow_mut().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
     #[test]
     fn what_was_flushed_is_read_before_the_rest_is_written() {
         let written = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
-        struct Shared(std::rc::Rc<std::cell::RefCell<Vec<u8>>>);
-        impl io::Write for Shared {
-            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                self.0.borrow_mut().write(bytes)
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
         let mut encoder = XzEncoder::new(Shared(written.clone())).unwrap();
         encoder.write_all(b"manifest").unwrap();
         encoder.flush().unwrap();

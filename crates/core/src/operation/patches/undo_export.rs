@@ -144,7 +144,7 @@ impl<'a> Exporting<'a> {
             named.insert(known.ok_or_else(|| Reason::NotApplied.of(Command::UndoExport, &id))?.id.clone());
         }
         let listed = self.applied.iter().filter(|patch| named.contains(&patch.id));
-        Ok(listed.map(|patch| (patch.id.clone(), patch.packages.iter().cloned().collect())).collect())
+        Ok(listed.map(|patch| (patch.id.clone(), patch.packages.clone())).collect())
     }
 
     /// Finds the undo data of a patch. There must be some, and it must be what a run of the root made.
