@@ -55,7 +55,7 @@ fn verbs_commands_and_options_are_completed() {
     assert!(candidates(&stage, "patchadm --").contains(&"--policy".to_owned()));
     assert_eq!(candidates(&stage, "patchadm help pkgp"), ["pkgparam", "pkgproto"]);
     assert_eq!(candidates(&stage, "patchadm completions "), ["bash", "zsh", "fish"]);
-    assert_eq!(candidates(&stage, "patchadm bulk re"), ["release", "report"]);
+    assert_eq!(candidates(&stage, "patchadm bulk re"), ["report", "release"]);
     assert_eq!(candidates(&stage, "patchadm nosuch "), candidates(&stage, "patchadm "));
 }
 

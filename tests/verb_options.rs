@@ -152,7 +152,9 @@ fn a_verb_whose_help_shows_json_prints_a_document_with_it() {
             assert_ne!(document["exit"]["name"], "usage", "{verb}: {document}");
         }
     }
-    assert!(!has_option(&stage, "stage enter", "--json"));
+    for action in ["stage enter", "bulk enter"] {
+        assert!(!has_option(&stage, action, "--json"), "{action}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `patchadm explain`: an exit code in a sentence, what to do, and the causes that it may have.
 
 mod all_codes;
+mod code_meaning;
 mod codes;
 
 use nix::sys::signal::Signal;
@@ -12,7 +13,8 @@ use crate::call::{AppletKind, Invocation};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
 use all_codes::AllCodesReport;
-use codes::{CodeMeaning, MEANINGS};
+use code_meaning::CodeMeaning;
+use codes::MEANINGS;
 use patchadm_making::lint::{LintCode, Severity};
 
 const USAGE: &str = "patchadm explain [code [command]]\npatchadm explain lint:code";

@@ -26,6 +26,7 @@ pub(super) const ROWS: &[Row] = &[
     ("Failure::ExchangeDirectory", exchange_directory),
     ("ArchiveError::Missing", archive_missing),
     ("ArchiveError::Lost", archive_lost),
+    ("ArchiveError::Exported", archive_exported),
     ("ArchiveError::Earlier", archive_of_an_earlier_form),
     ("ArchiveError::Outside", archive_outside),
     ("ArchiveError::NotBound", archive_not_bound),
@@ -119,6 +120,18 @@ fn archive_lost() {
     let said = stage.run(REMOVE).fails(4);
     assert!(last_line(&said).starts_with("Put it back from a backup of the root"), "{said}");
     fs::rename(stage.beside("backup"), &archive).unwrap();
+    stage.run(REMOVE).ok();
+}
+
+fn archive_exported() {
+    let stage = stage();
+    stage.run(ADD).ok();
+    let file = stage.beside("exported.tar");
+    stage.run(&format!("undo-export -R @ROOT@ -o {} 100-01", file.display())).ok();
+    let said = stage.run(REMOVE).fails(4);
+    let advice = last_line(&said);
+    assert!(advice.starts_with("Bring it back with ") && advice.contains("undo-import"), "{said}");
+    stage.run(&format!("undo-import -R @ROOT@ {}", file.display())).ok();
     stage.run(REMOVE).ok();
 }
 

@@ -1,4 +1,4 @@
-//! The executables that know a tree: `scan`, `build`, and `fetch` where there is one.
+//! The executables that know a tree: `scan` and `build`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -50,11 +50,6 @@ impl Driver {
             }
         }
         Ok(driver)
-    }
-
-    /// Tells whether there is an executable that fetches distfiles.
-    pub fn can_fetch(&self) -> bool {
-        is_executable(&self.directory.join("fetch"))
     }
 }
 

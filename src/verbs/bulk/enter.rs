@@ -7,12 +7,11 @@ use std::path::PathBuf;
 use chrono::{SecondsFormat, Utc};
 
 use super::ends::{known_tree_failed, run_failed, work_failed};
-use crate::arguments::parse;
+use crate::arguments::{ColourOption, HelpOption, QuietOption, VersionOption, parse};
 use crate::call::Invocation;
 use crate::reply::{Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Surroundings;
 use crate::verbs::enclosed_command::{exit_of_command, exit_of_enclosure};
-use crate::verbs::options::RootlessOptions;
 use patchadm_building::base::{base_digest, base_layer, build_user};
 use patchadm_building::driver::Driver;
 use patchadm_building::run::{EnterPackageError, EnterRequest, RunError, enter};
@@ -33,7 +32,13 @@ struct EnterArgs {
     #[arg(long)]
     network: bool,
     #[command(flatten)]
-    _common: RootlessOptions,
+    _quiet: QuietOption,
+    #[command(flatten)]
+    _colour: ColourOption,
+    #[command(flatten)]
+    _help: HelpOption,
+    #[command(flatten)]
+    _version: VersionOption,
     /// The directory of the bulk build
     #[arg(value_name = "WORK")]
     work: PathBuf,

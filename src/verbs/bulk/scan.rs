@@ -46,7 +46,6 @@ struct ScanReport {
     reused: u64,
     records: u64,
     prefailed: Vec<PrefailedPackage>,
-    #[serde(skip)]
     notes: Vec<String>,
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::codes::CodeMeaning;
+use super::code_meaning::CodeMeaning;
 use crate::reply::CommandReport;
 use crate::surroundings::Output;
 

@@ -2,36 +2,13 @@
 //!
 //! The test of the documents looks up every exit that it sees: a cause that is missing here fails it.
 
-use serde::Serialize;
-
-use crate::reply::ExitCause;
+use super::code_meaning::CodeMeaning;
 use crate::reply::ExitCause::{
     AlreadyApplied, Attention, Check, Conflict, DamagedInput, DamagedRecord, Dependency, Download, Edited,
     InDoubt, Internal, Locked, Missing, NativeChanged, NoDatabase, NoRights, NotApplicable, NotFound, Ok,
     OnTrial, ReadOnly, Reboot, Restricted, Script, Signal, Signature, Space, Superseded, TrialOver, UndoData,
     Unfinished, UntrustedRoot, Usage,
 };
-
-/// A code: who ends with it, what it means, what to do.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct CodeMeaning {
-    pub(super) code: u8,
-    /// The commands in words.
-    #[serde(rename = "command")]
-    pub(super) group: &'static str,
-    /// The names of these commands; empty for all.
-    pub(super) commands: &'static [&'static str],
-    pub(super) text: &'static str,
-    pub(super) advice: &'static str,
-    pub(super) causes: &'static [ExitCause],
-}
-
-impl CodeMeaning {
-    /// Tells whether it is about a command of this name.
-    pub(super) fn is_about(&self, command: &str) -> bool {
-        self.commands.is_empty() || self.commands.contains(&command)
-    }
-}
 
 /// The meanings of codes, command by command.
 macro_rules! meanings {

@@ -216,7 +216,15 @@ mod tests {
         let Ok(below) = told.recv().unwrap() else { panic!("it ended") };
         assert_eq!(told.recv().unwrap(), Ok(0));
         assert!(!command.leave(Duration::ZERO).unwrap().success());
-        let stat = std::fs::read_to_string(format!("/proc/{below}/stat")).unwrap_or_default();
-        assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
+        // What was killed with it takes a moment to be gone.
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            let stat = std::fs::read_to_string(format!("/proc/{below}/stat")).unwrap_or_default();
+            if stat.is_empty() || stat.contains(") Z ") {
+                break;
+            }
+            assert!(Instant::now() < until, "{stat}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }

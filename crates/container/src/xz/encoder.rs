@@ -1,7 +1,7 @@
 //! Writes one stream of xz with one block and the CRC-64 of its content, as `xz` does.
 //!
 //! The bytes depend on the content alone. The dictionary has 8 MiB, so that a reader needs little more memory than that;
-//! the writer needs some twelve times as much.
+//! the writer needs several times as much.
 
 use std::io::{self, Write};
 
