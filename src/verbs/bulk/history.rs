@@ -34,7 +34,6 @@ struct HistoryArgs {
 #[derive(Serialize)]
 struct RunsReport {
     runs: Vec<PastRun>,
-    #[serde(skip)]
     notes: Vec<String>,
 }
 

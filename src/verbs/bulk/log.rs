@@ -3,16 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::ends::work_failed;
+use super::ends::{known_tree_failed, work_failed};
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::{Exit, ExitCause, Reply, Stop};
 use crate::surroundings::caller::with_signals;
 use crate::verbs::options::RootlessOptions;
 use patchadm_building::logs::{LogError, LogFollower, LogNews, last_run, read_log};
+use patchadm_building::tree::{KnownTree, KnownTreeError};
 use patchadm_building::work::Work;
 
-const USAGE: &str = "patchadm bulk log WORK PACKAGE [RUN] [--follow]";
+const USAGE: &str = "patchadm bulk log WORK NAME [RUN] [--follow]";
 
 /// The time between two looks at a log that is followed.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -28,9 +29,9 @@ struct LogArgs {
     /// The directory of the bulk build
     #[arg(value_name = "WORK")]
     work: PathBuf,
-    /// The package, with its version
-    #[arg(value_name = "PACKAGE")]
-    package: String,
+    /// A package, with or without version, or the location of one
+    #[arg(value_name = "NAME")]
+    name: String,
     /// The number of the run; the last one that has a log of it
     #[arg(value_name = "RUN")]
     run: Option<u64>,
@@ -41,22 +42,33 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk log";
     let args: LogArgs = parse(call, USAGE)?;
     let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let package = package_named(&work, &args.name)?;
     if args.follow {
-        return follow(call, &work, &args);
+        return follow(call, &work, &package, args.run);
     }
-    let log = read_log(&work, &args.package, args.run).map_err(|error| log_failed(&error))?;
+    let log = read_log(&work, &package, args.run).map_err(|error| log_failed(&error))?;
     call.output.print(&log)?;
     Ok(Reply::silent(Exit::OK))
 }
 
+/// Returns PKGNAME of a package, as the last scan knows it. What that does not know may have a log of an earlier run.
+fn package_named(work: &Work, name: &str) -> Result<String, Stop> {
+    let found = KnownTree::read(work).and_then(|tree| Ok(tree.pkgname(tree.only_package(name)?)));
+    match found {
+        Ok(package) => Ok(package),
+        Err(error @ KnownTreeError::Several { .. }) => Err(known_tree_failed(&error)),
+        Err(_) => Ok(name.to_owned()),
+    }
+}
+
 /// Prints a log while it is written, until the build ends or a signal comes.
-fn follow(call: &mut Invocation, work: &Work, args: &LogArgs) -> anyhow::Result<Reply> {
-    let run = match args.run {
+fn follow(call: &mut Invocation, work: &Work, package: &str, run: Option<u64>) -> anyhow::Result<Reply> {
+    let run = match run {
         Some(run) => Some(run),
         None => last_run(work).map_err(|error| log_failed(&error.into()))?,
     };
-    let none = || log_failed(&LogError::None(args.package.clone()));
-    let mut follower = LogFollower::of(work, &args.package, run.ok_or_else(none)?);
+    let none = || log_failed(&LogError::None(package.to_owned()));
+    let mut follower = LogFollower::of(work, package, run.ok_or_else(none)?);
     let mut has_printed = false;
     with_signals(|interrupt| {
         loop {
