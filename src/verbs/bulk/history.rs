@@ -72,7 +72,6 @@ struct BuildsReport {
 #[derive(Serialize)]
 struct PackageBuild {
     run: u64,
-    #[serde(skip)]
     package: String,
     state: PackageState,
     cause: Option<FailureCause>,
