@@ -401,6 +401,26 @@ pub struct UndoArchive {
     pub place: UndoPlace,
 }
 
+impl UndoArchive {
+    /// Returns the part of undo data that stays where a patch has no archive: the manifest.
+    pub fn manifest_only(package: PkgInst, patch: String, manifest: Manifest) -> Self {
+        Self {
+            package,
+            patch,
+            pkginfo: Params::new(),
+            saved: Vec::new(),
+            passing: BTreeMap::new(),
+            deletes: Vec::new(),
+            scripts: BTreeMap::new(),
+            records: BTreeMap::new(),
+            kept_records: BTreeMap::new(),
+            manifest,
+            format: UndoFormat::Gzip,
+            place: UndoPlace::ManifestOnly,
+        }
+    }
+}
+
 /// The place of an undo archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UndoPlace {

@@ -8,7 +8,6 @@ use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy};
 use crate::operation::space::stored_space;
 use patchadm_changeset::format::manifest::{KEPT_MANIFEST, Manifest};
-use patchadm_changeset::plan::UndoFormat;
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::undo_data::{ArchiveError, OldRecords, UndoData, UndoReader};
 use patchadm_inputs::format::ledger::SNAPSHOT;
@@ -16,10 +15,10 @@ use patchadm_inputs::inventory::Save;
 use patchadm_planning::plan::ledger::{LedgerChange, LedgerRewrite, RewrittenArchive};
 use patchadm_planning::plan::patch::backout_records::info_of_others;
 use patchadm_planning::plan::refusal::{Command, Reason};
-use patchadm_planning::plan::{Plan, RecordChange, UndoArchive, UndoPart, UndoPlace};
+use patchadm_planning::plan::{Plan, RecordChange, UndoArchive, UndoPart};
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::params;
-use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
+use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 
@@ -116,11 +115,7 @@ impl GivenUp {
         save: &Save,
         manifest: Manifest,
     ) -> Result<(), Failure> {
-        let at = |file: &str| -> Result<ObjectPath, Failure> {
-            let save = places::save(package).join(name.as_bytes());
-            let path = save.and_then(|save| save.join(file.as_bytes()));
-            path.map_err(|error| Failure::BadId(format!("{name}: {error}")))
-        };
+        let at = |file: &str| saved_file(package, name, file);
         let (view, archive) = (RecordView::live(root), self.undo.len());
         let parts = [(KEPT_MANIFEST, UndoPart::Manifest), ("undo.paths", UndoPart::Paths)];
         for (file, part) in parts {
@@ -146,6 +141,13 @@ impl GivenUp {
     }
 }
 
+/// Returns the place of a file beside the undo data of a patch for a package.
+pub(super) fn saved_file(package: &PkgInst, patch: &str, file: &str) -> Result<ObjectPath, Failure> {
+    let save = places::save(package).join(patch.as_bytes());
+    let path = save.and_then(|save| save.join(file.as_bytes()));
+    path.map_err(|error| Failure::BadId(format!("{patch}: {error}")))
+}
+
 /// Returns the manifest with the lines of other patches in the pkginfo that its archive saved. Those may be recorded nowhere
 /// else.
 fn with_patch_info(mut manifest: Manifest, records: &OldRecords) -> Manifest {
@@ -161,20 +163,7 @@ fn kept(package: &PkgInst, name: &str, mut manifest: Manifest) -> UndoArchive {
     for record in manifest.objects.iter_mut().chain(&mut manifest.shlibs) {
         record.member = None;
     }
-    UndoArchive {
-        package: package.clone(),
-        patch: name.to_owned(),
-        pkginfo: Params::new(),
-        saved: Vec::new(),
-        passing: BTreeMap::new(),
-        deletes: Vec::new(),
-        scripts: BTreeMap::new(),
-        records: BTreeMap::new(),
-        kept_records: BTreeMap::new(),
-        manifest,
-        format: UndoFormat::Gzip,
-        place: UndoPlace::ManifestOnly,
-    }
+    UndoArchive::manifest_only(package.clone(), name.to_owned(), manifest)
 }
 
 #[cfg(test)]

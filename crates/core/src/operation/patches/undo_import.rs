@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::given_up::saved_file;
 use super::ledgers::LedgerCache;
 use super::undo_export::MovedArchive;
 use super::undo_file::{ReadUndoFile, UndoFileFault, read_undo_file};
@@ -23,9 +24,8 @@ use patchadm_planning::plan::ledger::{LedgerChange, LedgerRewrite, RewrittenArch
 use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::plan::{CopiedRecord, Plan, RecordChange};
 use patchadm_rootfs::{Digest, Root};
-use patchadm_svr4::package::{Mode, ObjectPath, PkgInst, rule};
+use patchadm_svr4::package::{Mode, PkgInst, rule};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
-use patchadm_svr4::places;
 
 /// The mode of archives and of the digests beside them.
 const OWN: u32 = 0o600;
@@ -187,11 +187,7 @@ impl ComingUndo {
         archive: &ExportedArchive,
         copied: CopiedRecord,
     ) -> Result<(), Failure> {
-        let at = |file: &str| -> Result<ObjectPath, Failure> {
-            let save = places::save(package).join(name.as_bytes());
-            let path = save.and_then(|save| save.join(file.as_bytes()));
-            path.map_err(|error| Failure::BadId(format!("{name}: {error}")))
-        };
+        let at = |file: &str| saved_file(package, name, file);
         let save = saves::saves(view, package).map_err(Failure::Database)?.remove(name).unwrap_or_default();
         let stem = if save.obsoleted_by.is_some() { "obsolete" } else { "undo" };
         let suffix = archive.format.suffix();

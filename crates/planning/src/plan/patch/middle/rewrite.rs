@@ -19,7 +19,7 @@ use crate::plan::patch::handing_down::TakenRecords;
 use crate::plan::patch::undo::copying_scripts;
 use crate::plan::refusal::Reason;
 use crate::plan::target::{PackageTarget, classes};
-use crate::plan::{Member, ReplacedVersion, UndoArchive, UndoPlace};
+use crate::plan::{Member, ReplacedVersion, UndoArchive};
 
 /// The information files that are made anew.
 const MADE_ANEW: [&str; 3] = [MANIFEST, RECORDS, "deletes"];
@@ -318,7 +318,8 @@ impl<'a> Rewriting<'a> {
         }
         let manifest = Manifest { header, objects: objects.into_values().collect(), shlibs };
         let Some(of) = &later.archive else {
-            return Ok(RewrittenUndo { archive: manifest_only(later, manifest), versions: Vec::new() });
+            let archive = UndoArchive::manifest_only(later.package.clone(), later.patch.clone(), manifest);
+            return Ok(RewrittenUndo { archive, versions: Vec::new() });
         };
         let target = target_of(later.package, of.index, of.image)?;
         let (mut passing, mut versions, mut entries) = (BTreeMap::new(), Vec::new(), Vec::new());
@@ -379,24 +380,6 @@ fn name_classes<'o>(pkginfo: &mut Params, objects: impl Iterator<Item = &'o Obje
 fn found_in_place<'a>(run: &Run<'a>) -> Option<&'a RecordedState> {
     let saver = run.content_saver().filter(|saver| saver.record.is_in_place())?;
     saver.record.was.as_ref()
-}
-
-/// What stays of a patch without an archive.
-fn manifest_only(later: &LaterUndo<'_>, manifest: Manifest) -> UndoArchive {
-    UndoArchive {
-        package: later.package.clone(),
-        patch: later.patch.clone(),
-        pkginfo: Params::new(),
-        saved: Vec::new(),
-        passing: BTreeMap::new(),
-        deletes: Vec::new(),
-        scripts: BTreeMap::new(),
-        records: BTreeMap::new(),
-        kept_records: BTreeMap::new(),
-        manifest,
-        format: patchadm_changeset::plan::UndoFormat::Gzip,
-        place: UndoPlace::ManifestOnly,
-    }
 }
 
 /// The content of a saved file; none for what has no content.
