@@ -38,6 +38,11 @@ pub(crate) fn print_recovery(
     lines.map(|line| format!("NOTE: {line}\n")).try_for_each(|line| output.complain(line))
 }
 
+/// Returns the notes of an answer: what recovery did with an earlier run, and those of the command itself.
+pub(crate) fn with_recovery(found: &Recovered, notes: impl IntoIterator<Item = String>) -> Vec<String> {
+    recovery_sentence(found).into_iter().chain(found.notes().iter().cloned()).chain(notes).collect()
+}
+
 /// Prints notes to standard error.
 pub(crate) fn print_notes(output: &mut Output, notes: &[String]) -> io::Result<()> {
     let mut notes = notes.iter().map(|note| format!("NOTE: {note}\n"));

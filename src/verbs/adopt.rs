@@ -13,7 +13,7 @@ use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::classic::pkgadd::environment;
 use crate::reply::failure::change_failed;
-use crate::reply::words::{counted, print_notes, recovery_sentence};
+use crate::reply::words::{counted, print_notes, with_recovery};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use crate::surroundings::{Output, Surroundings};
 use patchadm_core::operation::adopt::{
@@ -261,8 +261,7 @@ impl AdoptReply {
             None if dry_run && !has_conflicts => ResultWord::Planned,
             None => ResultWord::Refused,
         };
-        let recovery = recovery_sentence(&report.recovered).into_iter();
-        let notes = recovery.chain(report.recovered.notes().iter().cloned()).chain(report.notes);
+        let notes = with_recovery(&report.recovered, report.notes);
         let shown = |paths: &[ObjectPath]| paths.iter().map(ToString::to_string).collect();
         Self {
             result,
@@ -280,7 +279,7 @@ impl AdoptReply {
                     owners: conflict.owners.iter().map(ToString::to_string).collect(),
                 })
                 .collect(),
-            notes: notes.collect(),
+            notes,
             exit: if has_conflicts { CONFLICT } else { Exit::OK },
             forgets: command == Command::Forget,
         }

@@ -9,7 +9,7 @@ use crate::arguments::{age, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::reply::failure::change_failed;
-use crate::reply::words::{human, print_notes, recovery_sentence};
+use crate::reply::words::{human, print_notes, with_recovery};
 use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::patches::commit::{CommitReport, CommitRequest, UndoLimits, commit_patches};
@@ -110,10 +110,8 @@ impl CommitReply {
             (true, true) => ResultWord::Planned,
             (true, false) => ResultWord::Done,
         };
-        let recovery = recovery_sentence(&report.recovered).into_iter();
         let notes = report.receipt.iter().flat_map(|receipt| receipt.notes.iter().cloned());
-        let notes = recovery.chain(report.recovered.notes().iter().cloned()).chain(notes);
-        let notes = notes.chain(beyond_limits(report)).collect();
+        let notes = with_recovery(&report.recovered, notes.chain(beyond_limits(report)));
         let irremovable = report.patches.iter().filter(|patch| !patch.packages.is_empty());
         Self {
             result,

@@ -9,7 +9,7 @@ use crate::arguments::{age, parse, undo_format};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::reply::failure::change_failed;
-use crate::reply::words::{human, print_notes, recovery_sentence};
+use crate::reply::words::{human, print_notes, with_recovery};
 use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
 use patchadm_changeset::plan::UndoFormat;
@@ -105,7 +105,6 @@ impl RepackReply {
             (true, true) => ResultWord::Planned,
             (true, false) => ResultWord::Done,
         };
-        let recovery = recovery_sentence(&report.recovered).into_iter();
         let notes = report.receipt.iter().flat_map(|receipt| receipt.notes.iter().cloned());
         let is_only_ours = is_something && request.format.is_read_by_this_program_only();
         Self {
@@ -115,11 +114,10 @@ impl RepackReply {
             run: report.receipt.as_ref().map(|receipt| receipt.run.clone()),
             format: request.format.word(),
             archives: report.archives.iter().map(ArchiveEntry::of).collect(),
-            notes: recovery
-                .chain(report.recovered.notes().iter().cloned())
-                .chain(notes)
-                .chain(is_only_ours.then(|| only_ours(request.format)))
-                .collect(),
+            notes: with_recovery(
+                &report.recovered,
+                notes.chain(is_only_ours.then(|| only_ours(request.format))),
+            ),
         }
     }
 }

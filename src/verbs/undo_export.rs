@@ -9,7 +9,7 @@ use crate::arguments::parse;
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::reply::failure::change_failed;
-use crate::reply::words::{human, print_notes, recovery_sentence};
+use crate::reply::words::{human, print_notes, with_recovery};
 use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::patches::undo_export::{
@@ -86,7 +86,6 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 
 impl UndoExportReply {
     fn of(report: &UndoExportReport, request: &UndoExportRequest) -> Self {
-        let recovery = recovery_sentence(&report.recovered).into_iter();
         let notes = report.receipt.iter().flat_map(|receipt| receipt.notes.iter().cloned());
         Self {
             result: ResultWord::Done,
@@ -95,7 +94,7 @@ impl UndoExportReply {
             file: request.file.display().to_string(),
             size: report.size,
             archives: report.archives.iter().map(|archive| MovedEntry::of(archive, "exported")).collect(),
-            notes: recovery.chain(report.recovered.notes().iter().cloned()).chain(notes).collect(),
+            notes: with_recovery(&report.recovered, notes),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::arguments::parse;
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::reply::failure::change_failed;
-use crate::reply::words::{print_notes, recovery_sentence};
+use crate::reply::words::{print_notes, with_recovery};
 use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::patches::undo_import::{UndoImportReport, UndoImportRequest, import_undo};
@@ -69,7 +69,6 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 impl UndoImportReply {
     fn of(report: &UndoImportReport, request: &UndoImportRequest) -> Self {
         let is_done = report.receipt.is_some();
-        let recovery = recovery_sentence(&report.recovered).into_iter();
         let notes = report.receipt.iter().flat_map(|receipt| receipt.notes.iter().cloned());
         Self {
             result: if is_done { ResultWord::Done } else { ResultWord::NothingToDo },
@@ -77,7 +76,7 @@ impl UndoImportReply {
             run: report.receipt.as_ref().map(|receipt| receipt.run.clone()),
             file: request.file.display().to_string(),
             archives: report.archives.iter().map(|archive| MovedEntry::of(archive, "imported")).collect(),
-            notes: recovery.chain(report.recovered.notes().iter().cloned()).chain(notes).collect(),
+            notes: with_recovery(&report.recovered, notes),
         }
     }
 }

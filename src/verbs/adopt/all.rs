@@ -6,7 +6,7 @@ use super::AdoptArgs;
 use crate::call::Invocation;
 use crate::reply::adopted::AdoptedEntry;
 use crate::reply::failure::change_failed;
-use crate::reply::words::{counted, print_notes, recovery_sentence};
+use crate::reply::words::{counted, print_notes, with_recovery};
 use crate::reply::{CommandReport, Exit, Reply, ResultWord};
 use crate::surroundings::Output;
 use patchadm_core::operation::adopt::{AdoptAllReport, AdoptAllRequest, LeftPackage, adopt_all};
@@ -51,15 +51,14 @@ struct LeftEntry {
 impl AllReply {
     fn of(report: AdoptAllReport, dry_run: bool) -> Self {
         let is_planned = dry_run && !report.adopted.is_empty();
-        let recovery = recovery_sentence(&report.recovered).into_iter();
-        let notes = recovery.chain(report.recovered.notes().iter().cloned()).chain(report.notes);
+        let notes = with_recovery(&report.recovered, report.notes);
         Self {
             result: if is_planned { ResultWord::Planned } else { ResultWord::Done },
             changed: report.receipt.is_some(),
             adopted: report.adopted.into_iter().map(AdoptedEntry::of).collect(),
             left: report.left.into_iter().map(LeftEntry::of).collect(),
             known: report.known,
-            notes: notes.collect(),
+            notes,
         }
     }
 

@@ -7,7 +7,7 @@ use super::{AdoptArgs, USAGE};
 use crate::call::Invocation;
 use crate::reply::failure::change_failed;
 use crate::reply::refreshed::RefreshedEntries;
-use crate::reply::words::{print_notes, recovery_sentence};
+use crate::reply::words::{print_notes, with_recovery};
 use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::failure::Failure;
@@ -79,9 +79,7 @@ impl RefreshReply {
     fn of(root: &Root, report: RefreshReport, args: &AdoptArgs) -> Self {
         let is_something = !report.packages.is_empty() || !report.accepted.is_empty();
         let result = if args.dry_run && is_something { ResultWord::Planned } else { ResultWord::Done };
-        let recovery = recovery_sentence(&report.recovered).into_iter();
-        let notes = recovery.chain(report.recovered.notes().iter().cloned()).chain(report.notes.clone());
-        let notes: Vec<String> = notes.collect();
+        let notes = with_recovery(&report.recovered, report.notes.clone());
         Self {
             result,
             changed: report.receipt.is_some(),

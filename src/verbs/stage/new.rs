@@ -10,7 +10,7 @@ use super::ends::stage_failed;
 use crate::arguments::parse;
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
-use crate::reply::words::{counted, human, print_notes, recovery_sentence};
+use crate::reply::words::{counted, human, print_notes, with_recovery};
 use crate::reply::{CommandReport, Exit, Reply, ResultWord};
 use crate::surroundings::Output;
 use crate::verbs::options::VerbOptions;
@@ -118,8 +118,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 
 impl NewReport {
     fn of(report: NewStageReport) -> Self {
-        let recovery = recovery_sentence(&report.recovered).into_iter();
-        let notes = recovery.chain(report.recovered.notes().iter().cloned()).chain(report.notes);
+        let notes = with_recovery(&report.recovered, report.notes);
         let left = report.left.iter().map(|(path, reason)| (path, reason.word()));
         let kept = left.chain(report.mounts.iter().map(|path| (path, "mount")));
         let mut kept: Vec<KeptEntry> =
@@ -138,7 +137,7 @@ impl NewReport {
             reflinked: report.reflinked,
             kept,
             owners: report.owners,
-            notes: notes.collect(),
+            notes,
         }
     }
 
