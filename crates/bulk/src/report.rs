@@ -10,9 +10,9 @@ pub use mail::{MailInput, report_mail, subject};
 pub use patches_text::patches_text;
 pub use run_report::{
     LeftoverReport, MachineReport, PackageReport, PatchesReport, RunReport, SetReport, SourcePatchReport,
-    TakenLibrary, UnmetLibrary,
+    TakenLibrary, UnmetLibrary, state_heading,
 };
-pub use text::{ReportTextInput, report_text};
+pub use text::{MOST_HARMFUL, ReportTextInput, report_text};
 pub use visible::visible;
 
 #[cfg(test)]

@@ -6,10 +6,7 @@ use std::fmt::Write as _;
 use crate::reply::page::{PageCell, PagePart, PageRow, PageStory, PageTable, TablePage, html_of_tables};
 use crate::reply::words::human;
 use patchadm_bulk::journal::PackageState;
-use patchadm_bulk::report::{PackageReport, ReportTextInput, RunReport};
-
-/// How many of the most harmful failures are listed.
-const MOST_HARMFUL: usize = 10;
+use patchadm_bulk::report::{MOST_HARMFUL, PackageReport, ReportTextInput, RunReport, state_heading};
 
 /// The most packages that are named as waiting for one.
 const NAMED_WAITING: usize = 100;
@@ -67,18 +64,12 @@ fn plain(heading: &str, columns: &[&'static str], rows: Vec<PageRow>) -> Option<
 impl RunPage<'_> {
     fn facts(&self) -> Vec<(String, String)> {
         let report = self.report;
-        let set = match (&report.set, &report.set_refused) {
-            (Some(set), _) => format!("{} of {} packages", set.run, set.packages),
-            (None, Some(reason)) => format!("none: {reason}"),
-            (None, None) => "none".to_owned(),
-        };
-        let continued = if report.continued { ", continued after an interruption" } else { "" };
         let mut facts = vec![
             ("Base", self.input.base.to_owned()),
             ("Begin", report.began.clone()),
             ("End", report.ended.clone()),
-            ("Run", format!("{} of {}{continued}", report.run, report.work)),
-            ("Set", set),
+            ("Run", report.run_words()),
+            ("Set", report.set_words()),
         ];
         if let Some(set) = &report.set {
             if !set.kept.is_empty() {
@@ -88,7 +79,7 @@ impl RunPage<'_> {
             facts.extend(unmet.map(|unmet| ("Unmet", unmet)));
         }
         facts.push(("Total", report.counts.values().sum::<u64>().to_string()));
-        facts.extend(counted(report));
+        facts.extend(report.counts.iter().map(|(state, count)| (state_heading(*state), count.to_string())));
         facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
@@ -252,22 +243,6 @@ impl RunPage<'_> {
         let is_web = url.starts_with("https://") || url.starts_with("http://");
         is_web.then(|| format!("{}/{log}", url.trim_end_matches('/')))
     }
-}
-
-/// Returns how many packages are in each state, in the words of the text.
-fn counted(report: &RunReport) -> Vec<(&'static str, String)> {
-    let words = |state| match state {
-        PackageState::Done => "Built",
-        PackageState::UpToDate => "Up to date",
-        PackageState::Failed => "Failed",
-        PackageState::IndirectFailed => "Depending on failed",
-        PackageState::Prefailed => "Explicitly broken or masked",
-        PackageState::IndirectPrefailed => "Depending on masked",
-        PackageState::Deferred => "Deferred",
-        PackageState::Open => "Open",
-        PackageState::Running => "Running",
-    };
-    report.counts.iter().map(|(state, count)| (words(*state), count.to_string())).collect()
 }
 
 fn colour(state: PackageState) -> &'static str {

@@ -208,6 +208,21 @@ impl RunReport {
         packages.collect()
     }
 
+    /// Returns the number of the run and its directory in words, and whether it was continued.
+    pub fn run_words(&self) -> String {
+        let continued = if self.continued { ", continued after an interruption" } else { "" };
+        format!("{} of {}{continued}", self.run, self.work)
+    }
+
+    /// Returns the set in words, or why there is none.
+    pub fn set_words(&self) -> String {
+        match (&self.set, &self.set_refused) {
+            (Some(set), _) => format!("{} of {} packages", set.run, set.packages),
+            (None, Some(reason)) => format!("none: {reason}"),
+            (None, None) => "none".to_owned(),
+        }
+    }
+
     /// Returns the failures that most packages wait for, at most this many, the most harmful first.
     pub fn most_harmful(&self, most: usize) -> Vec<&PackageReport> {
         let failed = self
@@ -224,5 +239,20 @@ impl RunReport {
         });
         failed.truncate(most);
         failed
+    }
+}
+
+/// Returns the words for how many packages are in a state.
+pub fn state_heading(state: PackageState) -> &'static str {
+    match state {
+        PackageState::Done => "Built",
+        PackageState::UpToDate => "Up to date",
+        PackageState::Failed => "Failed",
+        PackageState::IndirectFailed => "Depending on failed",
+        PackageState::Prefailed => "Explicitly broken or masked",
+        PackageState::IndirectPrefailed => "Depending on masked",
+        PackageState::Deferred => "Deferred",
+        PackageState::Open => "Open",
+        PackageState::Running => "Running",
     }
 }

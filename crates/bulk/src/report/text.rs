@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::patches_text::patches_text;
-use super::run_report::{PackageReport, RunReport};
+use super::run_report::{PackageReport, RunReport, state_heading};
 use super::visible::visible;
 use crate::history::RunDifference;
 use crate::journal::PackageState;
 
 /// How many of the most harmful failures are listed.
-const MOST_HARMFUL: usize = 10;
+pub const MOST_HARMFUL: usize = 10;
 /// How many suspects of a failure are named.
 const FIRST_SUSPECTS: usize = 5;
 
@@ -70,17 +70,10 @@ impl ReportText<'_> {
         self.line(&format!("Base:   {}", self.input.base));
         self.line(&format!("Begin:  {}", report.began));
         self.line(&format!("End:    {}", report.ended));
-        let continued = if report.continued { ", continued after an interruption" } else { "" };
-        self.line(&format!("Run:    {} of {}{continued}", report.run, report.work));
-        match (&report.set, &report.set_refused) {
-            (Some(set), _) => {
-                self.line(&format!("Set:    {} of {} packages", set.run, set.packages));
-                if !set.kept.is_empty() {
-                    self.line(&format!("Kept from the set before: {}", set.kept.join(" ")));
-                }
-            }
-            (None, Some(reason)) => self.line(&format!("Set:    none: {reason}")),
-            (None, None) => self.line("Set:    none"),
+        self.line(&format!("Run:    {}", report.run_words()));
+        self.line(&format!("Set:    {}", report.set_words()));
+        if let Some(set) = report.set.as_ref().filter(|set| !set.kept.is_empty()) {
+            self.line(&format!("Kept from the set before: {}", set.kept.join(" ")));
         }
         for unmet in report.set.iter().flat_map(|set| &set.unmet) {
             self.line(&format!("Unmet:  {} needs {}", unmet.package, unmet.library));
@@ -95,23 +88,16 @@ impl ReportText<'_> {
             Deferred, Done, Failed, IndirectFailed, IndirectPrefailed, Open, Prefailed, Running, UpToDate,
         };
         let count = |state| self.report.count(state);
-        let lines = [
-            ("Total:", self.report.counts.values().sum()),
-            ("Built:", count(Done)),
-            ("Up to date:", count(UpToDate)),
-            ("Failed:", count(Failed)),
-            ("Depending on failed:", count(IndirectFailed)),
-            ("Explicitly broken or masked:", count(Prefailed)),
-            ("Depending on masked:", count(IndirectPrefailed)),
-            ("Deferred:", count(Deferred)),
-            ("Open:", count(Open) + count(Running)),
-        ];
+        let ended = [Done, UpToDate, Failed, IndirectFailed, Prefailed, IndirectPrefailed, Deferred];
+        // Only a run that was interrupted leaves anything open.
+        let open = Some(count(Open) + count(Running)).filter(|open| *open > 0);
+        let lines = [("Total", self.report.counts.values().sum())]
+            .into_iter()
+            .chain(ended.map(|state| (state_heading(state), count(state))))
+            .chain(open.map(|open| (state_heading(Open), open)));
         self.out.push('\n');
         for (name, number) in lines {
-            // Only a run that was interrupted leaves anything open.
-            if name != "Open:" || number > 0 {
-                self.line(&format!("{name:<28} {number:>7}"));
-            }
+            self.line(&format!("{:<28} {number:>7}", format!("{name}:")));
         }
     }
 
