@@ -12,9 +12,8 @@ use crate::call::Invocation;
 use crate::reply::{Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Surroundings;
 use crate::verbs::enclosed_command::{exit_of_command, exit_of_enclosure};
-use patchadm_building::base::{base_digest, base_layer, build_user};
 use patchadm_building::driver::Driver;
-use patchadm_building::run::{EnterPackageError, EnterRequest, RunError, enter};
+use patchadm_building::run::{EnterPackageError, EnterRequest, RunBase, RunError, enter};
 use patchadm_building::task::{EnterSandboxError, EnteringCommand};
 use patchadm_building::tree::KnownTree;
 use patchadm_building::work::Work;
@@ -74,15 +73,13 @@ fn entered(
     has_network: bool,
     command: EnteringCommand<'_>,
 ) -> Result<EnclosureEnd, EnterPackageError> {
-    let user = build_user(&work.conf).map_err(RunError::User)?;
     let driver = Driver::find(work).map_err(RunError::from)?;
-    let base = base_layer(&work.conf, user).map_err(|error| RunError::Base(error.to_string()))?;
-    let digest = base_digest(&work.conf).map_err(RunError::Base)?;
+    let base = RunBase::prepare(work)?;
     let request = EnterRequest {
         work,
         driver: &driver,
-        base: (&base, digest),
-        user,
+        base: base.with_digest(),
+        user: base.user,
         tree,
         package,
         has_network,

@@ -16,9 +16,8 @@ use crate::surroundings::caller::with_signals;
 use crate::verbs::lint::read_by_shell;
 use crate::verbs::options::RootlessOptions;
 use crate::verbs::patch_options::PatchOptions;
-use patchadm_building::base::{base_digest, base_layer, build_user};
 use patchadm_building::patches::{MadePatches, PatchesError, PatchesRequest, make_patches};
-use patchadm_building::run::RunError;
+use patchadm_building::run::{RunBase, RunError};
 use patchadm_building::work::Work;
 use patchadm_bulk::report::{PatchesReport, patches_text};
 use patchadm_making::build::BuildRequest;
@@ -73,13 +72,10 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let patch = |id: PatchId| BuildRequest { id, ..template.clone() };
     let cores = call.surroundings.processors;
     let done = with_signals(|interrupt| {
-        let user = build_user(&work.conf).map_err(|error| Failure::Run(RunError::User(error)))?;
-        let base = base_layer(&work.conf, user);
-        let base = base.map_err(|error| Failure::Run(RunError::Base(error.to_string())))?;
-        let digest = base_digest(&work.conf).map_err(|error| Failure::Run(RunError::Base(error)))?;
+        let base = RunBase::prepare(&work).map_err(Failure::Run)?;
         let request = PatchesRequest {
             work: &work,
-            base: (&base, digest),
+            base: base.with_digest(),
             patch: &patch,
             syntax: read_by_shell,
             cores,

@@ -15,13 +15,12 @@ use crate::reply::{Exit, Reply};
 use crate::surroundings::caller::with_repeated_signals;
 use crate::verbs::lint::read_by_shell;
 use crate::verbs::options::RootlessOptions;
-use patchadm_building::base::{base_digest, base_layer, build_user};
 use patchadm_building::driver::Driver;
 use patchadm_building::name_list::read_names;
 use patchadm_building::patches::MadePatches;
 use patchadm_building::report_inputs::base_of;
 use patchadm_building::run::{
-    RunError, RunEvent, RunOutcome, RunPatches, RunRequest, has_changed, plan_run, run as carry_out,
+    RunBase, RunError, RunEvent, RunOutcome, RunPatches, RunRequest, has_changed, plan_run, run as carry_out,
 };
 use patchadm_building::work::Work;
 use patchadm_bulk::schedule::RunPlan;
@@ -155,10 +154,8 @@ impl WantedRun<'_> {
         tell: &mut dyn FnMut(RunEvent<'_>),
     ) -> Result<RunAnswer, RunError> {
         let Self { args, work, .. } = self;
-        let user = build_user(&work.conf).map_err(RunError::User)?;
         let driver = Driver::find(work)?;
-        let base = base_layer(&work.conf, user).map_err(|error| RunError::Base(error.to_string()))?;
-        let digest = base_digest(&work.conf).map_err(RunError::Base)?;
+        let base = RunBase::prepare(work)?;
         let template = self.preparation.template();
         let patch = |id: PatchId| with_id(&template, id);
         let publish = |made: &MadePatches| self.preparation.publish(made, &|| interrupt());
@@ -166,8 +163,8 @@ impl WantedRun<'_> {
         let request = RunRequest {
             work,
             driver: &driver,
-            base: (&base, digest),
-            user,
+            base: base.with_digest(),
+            user: base.user,
             names: self.names,
             is_whole: args.names.is_empty() && args.list.is_none(),
             retries: args.retry,

@@ -12,10 +12,9 @@ use crate::reply::{CommandReport, Exit, Reply};
 use crate::surroundings::Output;
 use crate::surroundings::caller::with_signals;
 use crate::verbs::options::RootlessOptions;
-use patchadm_building::base::{base_digest, base_layer, build_user};
 use patchadm_building::driver::Driver;
 use patchadm_building::name_list::read_names;
-use patchadm_building::run::RunError;
+use patchadm_building::run::{RunBase, RunError};
 use patchadm_building::scan::ScanRequest;
 use patchadm_building::tree::{ScannedTree, import_tree, scan_tree};
 use patchadm_building::work::Work;
@@ -117,16 +116,14 @@ fn scan(
     is_full: bool,
     interrupt: &(dyn Fn() -> Option<i32> + Sync),
 ) -> Result<ScannedTree, RunError> {
-    let user = build_user(&work.conf).map_err(RunError::User)?;
     let driver = Driver::find(work)?;
-    let base = base_layer(&work.conf, user).map_err(|error| RunError::Base(error.to_string()))?;
-    let digest = base_digest(&work.conf).map_err(RunError::Base)?;
+    let base = RunBase::prepare(work)?;
     let cores = u32::try_from(patchadm_rootfs::cores()).unwrap_or(1);
     let request = ScanRequest {
         work,
         driver: &driver,
-        base: (&base, &digest.to_string()),
-        user,
+        base: (&base.layer, &base.digest.to_string()),
+        user: base.user,
         names,
         is_full,
         is_kept: true,

@@ -20,6 +20,7 @@ mod probing;
 mod request;
 mod resting;
 mod results;
+mod run_base;
 mod running_task;
 mod slot_command;
 mod status;
@@ -28,6 +29,7 @@ mod why;
 
 pub use request::{RunError, RunEvent, RunPatches, RunRequest};
 pub use results::{EndedRun, RunOutcome};
+pub use run_base::RunBase;
 
 pub use carry_out::run;
 pub use changes::has_changed;
