@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
+use patchadm_bulk::result::Digest;
 use patchadm_rootfs::{Dir, RootError};
 
 /// The bytes that are read at a time.
@@ -22,6 +23,16 @@ pub(crate) fn each_part<E>(
         each(bytes)?;
         offset += read as u64;
     }
+}
+
+/// Returns the digest of a file. `failed` gives an error of the reading its words.
+pub(crate) fn digest_of_file<E>(file: &File, failed: impl Fn(&io::Error) -> E) -> Result<Digest, E> {
+    let mut hasher = blake3::Hasher::new();
+    each_part(file, failed, |bytes| {
+        hasher.update(bytes);
+        Ok(())
+    })?;
+    Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
 }
 
 /// Copies a file of one directory to another.

@@ -16,7 +16,7 @@ const LARGEST_HISTORY: u64 = 1 << 30;
 /// A run as its journal tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PastRun {
-    /// Its number.
+    /// The number of the run.
     pub run: u64,
     /// When it began, RFC 3339.
     pub began: String,
@@ -80,7 +80,7 @@ pub fn builds_of(work: &Work, name: &str) -> Result<Vec<BuildRecord>, RootError>
     Ok(builds)
 }
 
-/// Adds a build.
+/// Adds a build at the end of the history, on a line of its own.
 pub(crate) fn add_build(work: &Work, build: &BuildRecord) -> Result<(), RootError> {
     let file = work.dir.open_or_create(HISTORY, Mode::of(0o644))?;
     let size = file.size()?;

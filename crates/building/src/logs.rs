@@ -56,9 +56,9 @@ pub struct LogFollower<'a> {
 /// What is new in a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogNews {
-    /// These bytes.
+    /// What was written since the last look.
     Bytes(Vec<u8>),
-    /// Nothing yet.
+    /// Nothing since the last look; the build goes on.
     Nothing,
     /// Nothing, and nothing more will come: the build or the run is over.
     End,

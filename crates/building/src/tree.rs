@@ -125,7 +125,7 @@ impl KnownTree {
 
     /// Returns the PKGNAME of a package.
     pub fn pkgname(&self, index: u32) -> String {
-        self.records.get(index).map(|record| record.pkgname().to_string()).unwrap_or_default()
+        self.records.name_of(index)
     }
 
     /// Returns the packages that cannot be built by a reason of their own, each with it, in byte order.

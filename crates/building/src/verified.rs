@@ -2,12 +2,12 @@
 
 use std::os::unix::fs::MetadataExt as _;
 
-use patchadm_bulk::result::{Digest, Key};
+use patchadm_bulk::result::Key;
 use patchadm_bulk::verified::{VerifiedFile, VerifiedFiles};
 use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 
-use crate::file_copy::each_part;
+use crate::file_copy::digest_of_file;
 use crate::pool::{FoundResult, Pool, PoolEntry};
 use crate::work::PROGRAM;
 
@@ -63,12 +63,7 @@ fn first_wrong(entry: &PoolEntry, verified: &mut VerifiedFiles) -> Result<Option
         if verified.has(&noted, &state) {
             continue;
         }
-        let mut hasher = blake3::Hasher::new();
-        each_part(&file, failed, |bytes| {
-            hasher.update(bytes);
-            Ok(())
-        })?;
-        if Digest::from_bytes(*hasher.finalize().as_bytes()) != digest {
+        if digest_of_file(&file, failed)? != digest {
             return Ok(Some(name.to_owned()));
         }
         verified.note(noted, state);

@@ -169,8 +169,8 @@ mod tests {
 
     fn expected() -> ProbeExpectation {
         ProbeExpectation {
-            work: "/work".to_owned(),
-            build_dir: "/work/build".to_owned(),
+            work: "/srv/bulk".to_owned(),
+            build_dir: "/srv/bulk/build".to_owned(),
             version: "1.0".to_owned(),
             machine: "x86_64".to_owned(),
             number: 7,
@@ -210,12 +210,14 @@ mod tests {
         );
         assert!(told(&ProbeAnswer { machine: "arm".to_owned(), ..right() }).contains("type arm"));
         for number in [Some(8), None] {
-            assert!(told(&ProbeAnswer { number, ..right() }).starts_with("/work is another directory there"));
+            assert!(
+                told(&ProbeAnswer { number, ..right() }).starts_with("/srv/bulk is another directory there")
+            );
         }
-        let missing = Some(ProbeFailure::Other("/work is no directory of a bulk build".to_owned()));
+        let missing = Some(ProbeFailure::Other("/srv/bulk is no directory of a bulk build".to_owned()));
         assert_eq!(
             told(&ProbeAnswer { number: None, failure: missing, ..right() }),
-            "/work is no directory of a bulk build"
+            "/srv/bulk is no directory of a bulk build"
         );
         assert!(told(&ProbeAnswer { scan: other(b"x"), ..right() }).starts_with("`scan` of the driver"));
         assert!(told(&ProbeAnswer { build: None, ..right() }).starts_with("`build` of the driver"));
@@ -227,7 +229,7 @@ mod tests {
         let namespaces = failed(ProbeFailure::Namespaces("not allowed".to_owned()));
         assert!(expected().compare(&namespaces).unwrap_err().is_not_allowed());
         let overlay = told(&failed(ProbeFailure::Overlay("no overlay".to_owned())));
-        assert!(overlay.contains("/work/build") && overlay.contains("local file system"), "{overlay}");
+        assert!(overlay.contains("/srv/bulk/build") && overlay.contains("local file system"), "{overlay}");
         let other = told(&failed(ProbeFailure::Other("x".repeat(5000))));
         assert!(other.starts_with("no sandbox can be made") && other.len() < 1200, "{other}");
     }

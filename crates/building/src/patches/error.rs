@@ -22,30 +22,30 @@ pub enum PatchesError {
     /// The list of ids cannot be used.
     #[error("{}: {reason}", path.display())]
     Ids {
-        /// The file.
+        /// The path of the list.
         path: PathBuf,
-        /// What is wrong.
+        /// Why it cannot be read, or which line is none.
         reason: String,
     },
     /// What was left of earlier trials.
     #[error(transparent)]
     Work(#[from] WorkError),
-    /// A set.
+    /// A set that is damaged, or cannot be read.
     #[error(transparent)]
     Set(#[from] SetError),
-    /// A package of a set.
+    /// A package of a set that cannot be identified.
     #[error(transparent)]
     Package(#[from] ReleaseError),
-    /// The same.
+    /// A package of a set that cannot be opened.
     #[error(transparent)]
     Source(#[from] SourceError),
     /// The making of patches.
     #[error(transparent)]
     Delta(#[from] DeltaError),
-    /// The disk.
+    /// A file or directory of the bulk build that cannot be read or written.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// A signal came.
+    /// A signal that asks for the end.
     #[error("interrupted by signal {0}")]
     Interrupted(i32),
 }

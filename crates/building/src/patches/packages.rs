@@ -102,13 +102,11 @@ impl SetPackages {
             self.packages.iter().enumerate().filter(|(_, package)| sources.contains(&*package.source));
         // Of each package that is entered: its number, and whether what it needs is in front of it.
         let mut open: Vec<(usize, bool)> = wanted.map(|(at, _)| (at, false)).collect();
-        let (mut seen, mut placed, mut order) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        let (mut seen, mut order) = (BTreeSet::new(), Vec::new());
         while let Some((at, is_ready)) = open.pop() {
             let Some(package) = self.packages.get(at) else { continue };
             if is_ready {
-                if placed.insert(at) {
-                    order.push(package);
-                }
+                order.push(package);
             } else if seen.insert(at) {
                 open.push((at, true));
                 let needs = package.needs.iter().filter_map(|name| by_name.get(name.as_str()));

@@ -14,8 +14,8 @@ use super::inside::{LOWER, ORDER_FILE, RESULT_FILE, TOUCHED, TrialOrder, TrialPa
 use super::request::PatchesRequest;
 use crate::file_copy::copy_file;
 use crate::sandbox::{
-    BuildRoot, BuildUser, SandboxCommand, SandboxLimits, SandboxWatch, StopCause, TaskLog, enclosure,
-    environment, no_input,
+    BuildRoot, BuildUser, OWN_PROGRAM, SandboxCommand, SandboxLimits, SandboxWatch, StopCause, TaskLog,
+    enclosure, environment, no_input, own_program,
 };
 use crate::task::installing::{POLICY, POLICY_FILE, PackageFile, installed_set};
 use crate::task::place::{TaskPlace, lay_out_temporary};
@@ -147,7 +147,7 @@ fn sandbox(
     let upper = place.part("upper");
     let mut mounts = vec![
         SandboxMount::read_only(&place.part("packages"), "/packages"),
-        SandboxMount::read_only(&fs::read_link("/proc/self/exe")?, "/.program"),
+        own_program()?,
         SandboxMount { is_writable: true, source: place.part("out"), target: "/out".into() },
         SandboxMount::read_only(&upper, format!("/{TOUCHED}")),
     ];
@@ -161,7 +161,7 @@ fn sandbox(
         mounts,
     };
     let command = SandboxCommand {
-        words: vec!["/.program".into(), TRIAL_PROCESS.into()],
+        words: vec![OWN_PROGRAM.into(), TRIAL_PROCESS.into()],
         environment: environment(&[]),
         directory: "/".to_owned(),
         user: BuildUser::Installer,

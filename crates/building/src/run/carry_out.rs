@@ -34,8 +34,7 @@ pub fn run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<RunOutcome, RunEr
     let KnownTree { records, resolution } = scanned.tree;
     let wanted = wanted(request, &records, &resolution)?;
     let _used = use_pool(work).map_err(WorkError::from)?;
-    let mut operands = request.names.to_vec();
-    operands.sort();
+    let operands = request.operands();
     let (number, is_continued, whole) = number_of_run(request, &known, &operands)?;
     let (conf, began) = (Digest::of(&work.conf_text), (request.time)());
     let mut journal = JournalFile::open(work, number, whole)?;

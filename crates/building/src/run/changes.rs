@@ -36,10 +36,8 @@ pub fn has_changed(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<Option<u6
     }
     let known = known_runs(work, request.is_new)?;
     let Some((last, _)) = &known.last else { return Ok(None) };
-    let mut operands = request.names.to_vec();
-    operands.sort();
     let is_same = matches!(last.end, RunEnd::Ended { .. })
-        && last.operands == operands
+        && last.operands == request.operands()
         && last.conf == Digest::of(&work.conf_text);
     if !is_same {
         return Ok(None);

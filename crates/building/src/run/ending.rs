@@ -176,7 +176,7 @@ impl Master<'_> {
         outcome: PackageOutcome,
         tell: Tell<'_>,
     ) -> Result<(), RunError> {
-        let package = self.records.get(index).map(|record| record.pkgname().to_string()).unwrap_or_default();
+        let package = self.records.name_of(index);
         let line = JournalLine::Outcome { package: package.clone(), outcome: Box::new(outcome.clone()) };
         self.journal.add(&line)?;
         tell(RunEvent::Ends { package: &package, outcome: &outcome });

@@ -74,7 +74,8 @@ impl<'a> Foresight<'a> {
         match self.input.resolution.state(index) {
             Some(Resolved::Prefailed(reason)) => Some(reason.to_string()),
             Some(Resolved::IndirectPrefailed(because)) => {
-                let names: Vec<String> = because.iter().map(|index| self.name(*index)).collect();
+                let names: Vec<String> =
+                    because.iter().map(|index| self.input.records.name_of(*index)).collect();
                 Some(format!("it needs what cannot be built: {}", names.join(", ")))
             }
             Some(Resolved::Open) => None,
@@ -94,16 +95,19 @@ impl<'a> Foresight<'a> {
                 Some(Fate::Remembered { run, .. }) => {
                     return Ok(Fate::Stuck(format!(
                         "it needs {}, which failed in run {run}",
-                        self.name(need)
+                        self.input.records.name_of(need)
                     )));
                 }
                 Some(Fate::Stuck(_)) | None => {
-                    return Ok(Fate::Stuck(format!("it needs {}, which is not built", self.name(need))));
+                    return Ok(Fate::Stuck(format!(
+                        "it needs {}, which is not built",
+                        self.input.records.name_of(need)
+                    )));
                 }
             }
         }
         if let Some(need) = is_first {
-            let was_built = self.input.known.successes.contains_key(&self.name(index));
+            let was_built = self.input.known.successes.contains_key(&self.input.records.name_of(index));
             return Ok(if was_built { Fate::After(need) } else { Fate::First });
         }
         let pool = self.input.pool;
@@ -129,7 +133,10 @@ impl<'a> Foresight<'a> {
             Some(Fate::Result) => "its result is there".to_owned(),
             Some(Fate::Task(task)) => self.why_task(index, task)?,
             Some(Fate::After(need)) => {
-                format!("{} is built first, and the bytes of its result decide", self.name(*need))
+                format!(
+                    "{} is built first, and the bytes of its result decide",
+                    self.input.records.name_of(*need)
+                )
             }
             Some(Fate::First) => "it was never built".to_owned(),
             Some(Fate::Remembered { run, outcome, .. }) => {
@@ -153,7 +160,7 @@ impl<'a> Foresight<'a> {
         if let Some(damage) = &task.damage {
             return Ok(damage.clone());
         }
-        let Some(key) = self.input.known.successes.get(&self.name(index)) else {
+        let Some(key) = self.input.known.successes.get(&self.input.records.name_of(index)) else {
             return Ok("it was never built".to_owned());
         };
         if *key == task.key {
@@ -166,10 +173,6 @@ impl<'a> Foresight<'a> {
             "changed since its last success: {}",
             named_inputs(&task.inputs.differences_from(&before))
         ))
-    }
-
-    fn name(&self, index: u32) -> String {
-        self.input.records.get(index).map(|record| record.pkgname().to_string()).unwrap_or_default()
     }
 }
 

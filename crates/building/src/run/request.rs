@@ -66,6 +66,15 @@ pub struct RunRequest<'a> {
     pub is_urgent: &'a (dyn Fn() -> bool + Sync),
 }
 
+impl RunRequest<'_> {
+    /// Returns the names that are wanted as the journal keeps them: sorted.
+    pub(super) fn operands(&self) -> Vec<String> {
+        let mut operands = self.names.to_vec();
+        operands.sort();
+        operands
+    }
+}
+
 /// What a run makes patches with.
 pub struct RunPatches<'a> {
     /// The patch to be made, by its id.

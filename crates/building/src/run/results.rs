@@ -51,7 +51,6 @@ pub(super) fn set_indirect(
     resolution: &Resolution,
     outcomes: &mut BTreeMap<u32, PackageOutcome>,
 ) {
-    let name = |index: u32| records.get(index).map(|record| record.pkgname().to_string()).unwrap_or_default();
     let in_state = |state: PackageState| -> BTreeSet<u32> {
         let found = outcomes.iter().filter(|(_, outcome)| outcome.state == state);
         found.map(|(index, _)| *index).collect()
@@ -73,7 +72,7 @@ pub(super) fn set_indirect(
         } else {
             PackageState::IndirectPrefailed
         };
-        outcome.because = because.iter().map(|cause| name(*cause)).collect();
+        outcome.because = because.iter().map(|cause| records.name_of(*cause)).collect();
         outcome.because.sort();
     }
 }

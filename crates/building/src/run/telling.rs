@@ -10,6 +10,7 @@ use patchadm_bulk::report::RunReport;
 use super::journal_file::JournalFile;
 use super::request::{RunError, RunEvent, RunRequest, Tell};
 use super::results::RunOutcome;
+use crate::keys::machine_type;
 use crate::report_files::{copy_report, send_report, write_pbulk_files};
 use crate::report_inputs::tell_report;
 use crate::runs::run_directory;
@@ -84,7 +85,7 @@ pub(super) fn write_files(
         });
     }
     let uname = rustix::system::uname();
-    let platform = format!("{}/{}", uname.sysname().to_string_lossy(), uname.machine().to_string_lossy());
+    let platform = format!("{}/{}", uname.sysname().to_string_lossy(), machine_type());
     Ok(write_pbulk_files(&dir, report, &packages, &platform)?)
 }
 

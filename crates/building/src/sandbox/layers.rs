@@ -1,6 +1,7 @@
 //! What a command in a sandbox sees.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use patchadm_bulk::conf::SandboxMount;
@@ -65,6 +66,14 @@ pub struct SandboxCommand {
 /// The part of the environment that is the same in every sandbox.
 const COMMON_ENVIRONMENT: [(&str, &str); 3] =
     [("PATH", "/usr/bin:/bin:/usr/sbin:/sbin"), ("LC_ALL", "C"), ("TZ", "UTC")];
+
+/// Where this program is in sandboxes that it starts itself in.
+pub(crate) const OWN_PROGRAM: &str = "/.program";
+
+/// Returns this program as sandboxes that it starts itself in have it.
+pub(crate) fn own_program() -> io::Result<SandboxMount> {
+    Ok(SandboxMount::read_only(&std::fs::read_link("/proc/self/exe")?, OWN_PROGRAM))
+}
 
 /// Returns the complete environment of a command: what is the same in every sandbox, and `own`.
 pub(crate) fn environment(own: &[(&str, &str)]) -> Vec<(OsString, OsString)> {

@@ -8,8 +8,8 @@ mod usage;
 mod watch;
 
 pub use host_base::{HostBase, lay_out_host_base};
-pub(crate) use layers::environment;
 pub use layers::{BuildRoot, BuildUser, SandboxCommand, enclosure};
+pub(crate) use layers::{OWN_PROGRAM, environment, own_program};
 pub use log::{PHASE_LINE, TaskLog};
 pub(crate) use watch::lost;
 pub use watch::{SandboxEnd, SandboxError, SandboxLimits, SandboxWatch, StopCause, no_input, run_watched};

@@ -12,7 +12,9 @@ use super::SCAN_PROCESS;
 use super::agent::{MOST_PRINTED, ScanAnswer, ScanOrder};
 use crate::base::BaseLayer;
 use crate::driver::{DRIVER_INSIDE, Driver};
-use crate::sandbox::{BuildRoot, BuildUser, SandboxCommand, SandboxLimits, enclosure, environment};
+use crate::sandbox::{
+    BuildRoot, BuildUser, OWN_PROGRAM, SandboxCommand, SandboxLimits, enclosure, environment, own_program,
+};
 use crate::task::place::{TaskPlace, lay_out_temporary};
 use crate::work::Work;
 
@@ -32,7 +34,6 @@ impl ScanSandbox {
         let place = TaskPlace::make(&work.conf.build_dir, &work.id).map_err(io::Error::other)?;
         let upper = Dir::of_host(&place.part("upper")).map_err(io::Error::other)?;
         lay_out_temporary(&upper).map_err(io::Error::other)?;
-        let program = std::fs::read_link("/proc/self/exe")?;
         let root = BuildRoot {
             lower: vec![base.layer.clone()],
             upper: place.part("upper"),
@@ -41,14 +42,14 @@ impl ScanSandbox {
             mounts: vec![
                 SandboxMount::read_only(&work.conf.tree, "/tree"),
                 SandboxMount::read_only(&driver.directory, DRIVER_INSIDE),
-                SandboxMount::read_only(&program, "/.program"),
+                own_program()?,
             ],
         };
         let own = [("HOME", "/tmp"), ("TMPDIR", "/tmp"), ("SHELL", "/bin/sh"), ("TREE", "/tree")];
         let named = work.conf.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let variables: Vec<_> = own.into_iter().chain(named).collect();
         let command = SandboxCommand {
-            words: vec!["/.program".into(), SCAN_PROCESS.into()],
+            words: vec![OWN_PROGRAM.into(), SCAN_PROCESS.into()],
             environment: environment(&variables),
             directory: "/tree".to_owned(),
             user,

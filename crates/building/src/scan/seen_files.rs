@@ -8,6 +8,8 @@ use patchadm_bulk::cache::{FileStatus, Seen};
 use patchadm_bulk::result::Digest;
 use patchadm_rootfs::{Dir, FileType, RootError};
 
+use crate::file_copy::digest_of_file;
+
 /// The most files of one recipe.
 const MOST_FILES: usize = 10_000;
 
@@ -99,10 +101,7 @@ pub(crate) fn digest_of(path: &Path) -> Option<Digest> {
     if !seen.is_file() {
         return Some(Digest::of(b""));
     }
-    let mut hasher = blake3::Hasher::new();
-    let file = std::fs::File::open(path).ok()?;
-    hasher.update_reader(file).ok()?;
-    Some(Digest::from_bytes(*hasher.finalize().as_bytes()))
+    digest_of_file(&std::fs::File::open(path).ok()?, |_| ()).ok()
 }
 
 /// Returns the state of a file at this moment, in nanoseconds since 1970.

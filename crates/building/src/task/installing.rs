@@ -21,7 +21,7 @@ use crate::base::BaseLayer;
 use crate::file_copy::copy_file;
 use crate::sandbox::{
     BuildRoot, BuildUser, SandboxCommand, SandboxLimits, SandboxWatch, StopCause, TaskLog, enclosure,
-    environment, no_input,
+    environment, no_input, own_program,
 };
 use crate::work::{PROGRAM, host_directory, made};
 
@@ -127,17 +127,13 @@ impl Installation<'_> {
 
     /// Returns the sandbox of a script, and its command.
     fn sandbox(&self, script: &str, words: &[String]) -> std::io::Result<(BuildRoot, SandboxCommand)> {
-        let program = std::fs::read_link("/proc/self/exe")?;
         let lower = self.lower.iter().chain([&self.base.layer]).cloned().collect();
         let root = BuildRoot {
             lower,
             upper: self.upper.clone(),
             scratch: self.scratch.clone(),
             host: self.base.mounted.clone(),
-            mounts: vec![
-                SandboxMount::read_only(&self.packages, "/packages"),
-                SandboxMount::read_only(&program, "/.program"),
-            ],
+            mounts: vec![SandboxMount::read_only(&self.packages, "/packages"), own_program()?],
         };
         let shell = ["/bin/sh", "-c", script, "install"].map(Into::into);
         let command = SandboxCommand {

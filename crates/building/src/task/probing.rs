@@ -5,7 +5,6 @@ use std::io::{self, BufRead as _, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use patchadm_bulk::conf::SandboxMount;
 use patchadm_bulk::probe::{PROBE_FORMAT, ProbeAnswer, ProbeFailure, ProbeOrder};
 use patchadm_core::namespaces::{EnclosureEnd, EnclosureError};
 use patchadm_rootfs::Dir;
@@ -18,8 +17,8 @@ use crate::driver::Driver;
 use crate::keys::{driver_digests, machine_type};
 use crate::pool::Pool;
 use crate::sandbox::{
-    BuildRoot, BuildUser, SandboxCommand, SandboxError, SandboxLimits, SandboxWatch, TaskLog, enclosure,
-    environment, no_input,
+    BuildRoot, BuildUser, OWN_PROGRAM, SandboxCommand, SandboxError, SandboxLimits, SandboxWatch, TaskLog,
+    enclosure, environment, no_input, own_program,
 };
 use crate::work::Work;
 
@@ -101,16 +100,15 @@ fn make_sandbox(
     user: BuildUser,
 ) -> Result<Option<EnclosureEnd>, TaskError> {
     lay_out_temporary(&Dir::of_host(&place.part("upper"))?)?;
-    let program = std::fs::read_link("/proc/self/exe")?;
     let root = BuildRoot {
         lower: vec![base.layer.clone()],
         upper: place.part("upper"),
         scratch: place.part("scratch"),
         host: base.mounted.clone(),
-        mounts: vec![SandboxMount::read_only(&program, "/.program")],
+        mounts: vec![own_program()?],
     };
     let command = SandboxCommand {
-        words: ["/.program", "--version"].map(Into::into).to_vec(),
+        words: [OWN_PROGRAM, "--version"].map(Into::into).to_vec(),
         environment: environment(&[]),
         directory: "/".to_owned(),
         user,

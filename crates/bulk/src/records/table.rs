@@ -73,6 +73,11 @@ impl Records {
         self.list.get(index as usize)
     }
 
+    /// Returns PKGNAME of the record with an index; nothing where there is none.
+    pub fn name_of(&self, index: u32) -> String {
+        self.get(index).map(|record| record.pkgname().to_string()).unwrap_or_default()
+    }
+
     /// Returns all records in order of their indices.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Record> + DoubleEndedIterator {
         self.list.iter()

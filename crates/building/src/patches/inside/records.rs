@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use patchadm_rootfs::{FileType, Root, RootError};
 use patchadm_svr4::format::params::ParamFile;
-use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::places;
 
 /// The largest record that is read, in bytes.
@@ -40,7 +39,7 @@ impl RecordState {
     pub(super) fn differences(&self, after: &Self) -> Vec<String> {
         let mut found = Vec::new();
         if self.contents != after.contents {
-            found.push(format!("{} says something else", shown(&places::contents())));
+            found.push(format!("{} says something else", places::contents()));
         }
         for name in self
             .packages
@@ -53,10 +52,6 @@ impl RecordState {
         }
         found
     }
-}
-
-fn shown(path: &ObjectPath) -> String {
-    path.to_string()
 }
 
 /// Returns the parameters of a package, but for what a patch that was backed out may leave.

@@ -15,12 +15,12 @@ use super::order::{FILE, RESULT, TrialOrder, TrialResult};
 use super::records::RecordState;
 use super::tree::{TreeState, changed_files};
 use crate::first_names::first_names;
+use crate::sandbox::OWN_PROGRAM;
 use crate::work::PROGRAM;
 
-/// Where the packages are, where the result goes, and where this program is.
+/// Where the packages are, and where the result goes.
 const PACKAGES: &str = "/packages";
 const OUT: &str = "/out";
-const OWN_PROGRAM: &str = "/.program";
 
 /// The largest order, in bytes.
 const LARGEST_ORDER: u64 = 64 << 20;

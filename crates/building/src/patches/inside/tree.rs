@@ -8,7 +8,7 @@ use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
 use crate::base::PLACES;
-use crate::file_copy::each_part;
+use crate::file_copy::digest_of_file;
 
 /// Where the layer of the trial is visible, and those below it, by their numbers, the uppermost first.
 pub(in crate::patches) const TOUCHED: &str = ".touched";
@@ -121,16 +121,8 @@ fn digest_at(root: &Root, path: &ObjectPath) -> Result<Option<Digest>, RootError
     if dir.look(path.name())?.is_none_or(|seen| seen.file_type != FileType::Regular) {
         return Ok(None);
     }
-    let (file, mut hasher) = (dir.open_regular(path.name())?, blake3::Hasher::new());
-    each_part(
-        &file,
-        |error| dir.read_error(path.name(), error),
-        |bytes| {
-            hasher.update(bytes);
-            Ok(())
-        },
-    )?;
-    Ok(Some(Digest::from_bytes(*hasher.finalize().as_bytes())))
+    let file = dir.open_regular(path.name())?;
+    digest_of_file(&file, |error| dir.read_error(path.name(), error)).map(Some)
 }
 
 /// What is done with an object: its directory, its name, and what is seen of it.
