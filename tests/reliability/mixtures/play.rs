@@ -235,7 +235,8 @@ impl<'p> Play<'p> {
             let taken: Vec<_> = taken.map(|(path, how)| (path.clone(), *how)).collect();
             let changed = self.changed.get_mut(&later).unwrap();
             for (path, how) in taken {
-                changed.entry(path).or_insert(how);
+                // A directory that it only gave another mode has it as its maker now.
+                changed.entry(path).and_modify(|known| *known = how.max(*known)).or_insert(how);
             }
         }
     }
@@ -449,17 +450,15 @@ impl<'p> Play<'p> {
         for verb in ["list", "verify"] {
             let run = self.scenario.run(&format!("{verb} --json -R @ROOT@"));
             let said: Value = serde_json::from_str(&run.stdout).unwrap();
-            let patches = said["patches"].as_array().unwrap().iter();
-            let found: BTreeMap<String, bool> = patches
+            let patches = || said["patches"].as_array().unwrap().iter();
+            let found: BTreeMap<String, bool> = patches()
                 .map(|patch| (patch["id"].as_str().unwrap().to_owned(), patch["removable"]["now"] == true))
                 .filter(|(id, _)| known.contains_key(id))
                 .collect();
             if found != known {
-                self.differs(
-                    step,
-                    &format!("{verb} removable"),
-                    &format!("expected {known:?}, found {found:?}"),
-                );
+                let why: Vec<String> = patches().map(|patch| patch["removable"].to_string()).collect();
+                let difference = format!("expected {known:?}, found {found:?}: {}", why.join(" "));
+                self.differs(step, &format!("{verb} removable"), &difference);
             }
             if verb == "verify" {
                 self.compare_discrepancies(step, &run, &said);
