@@ -12,6 +12,7 @@ use std::process::Command;
 
 use regex::Regex;
 
+use crate::bulk::BulkBuild;
 use crate::scenario::is_root;
 
 /// Commands that have one of these in them are not run.
@@ -99,6 +100,21 @@ fn what_changes_from_run_to_run_is_passed_over() {
         "100-01  effective  Sat Dec  5 19:00:00 UTC 2026  undo data: 999 bytes\nrun 9-0000000000000000\n";
     assert_eq!(steady(one), steady(other));
     assert_ne!(steady(one), steady(&one.replace("effective", "superseded")));
+}
+
+#[test]
+fn packages_are_built_from_their_sources_and_patched_to_the_next_set_in_twelve_commands() {
+    let test = "packages_are_built_from_their_sources…";
+    if BulkBuild::of_sample(test, !is_root(), "").is_none() {
+        return;
+    }
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let heading = "All packages from their sources, and the patches to the next set";
+    let mut commands = commands_below(&readme, heading);
+    assert_eq!(commands.len(), 12);
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/bulk/tree");
+    commands[0].command = commands[0].command.replace("testdata/bulk/tree", sample);
+    print_what_they_say(&commands);
 }
 
 /// The commands of all code blocks below a heading.
