@@ -91,9 +91,9 @@ pub(crate) struct Invocation {
 
 impl Invocation {
     /// Takes the action from the arguments of a verb whose actions have arguments of their own: the word behind the verb, if it
-    /// is one of these and nobody asks for the options of the verb itself.
+    /// is one of these.
     pub(crate) fn take_action(&mut self, actions: &[(&str, RunCommand)]) -> Option<RunCommand> {
-        let place = place_of_name(&self.arguments).filter(|_| !self.is_asked_for_options)?;
+        let place = place_of_name(&self.arguments)?;
         let said = self.arguments.get(place)?;
         let (_, work) = actions.iter().find(|(word, _)| said == word)?;
         self.arguments.remove(place);

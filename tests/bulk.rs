@@ -4,6 +4,7 @@
 mod arguments;
 mod bad_records;
 mod clean;
+mod directory_base;
 mod dry_run;
 mod enter;
 mod failures;
@@ -14,8 +15,10 @@ mod limits;
 mod machines;
 mod manual_page;
 mod outputs;
+mod patch_trials;
 mod patches;
 mod pbulk_reader;
+mod pkgsrc_tree;
 mod real_sources;
 mod rebuilt;
 mod report_page;

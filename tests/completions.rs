@@ -56,6 +56,9 @@ fn verbs_commands_and_options_are_completed() {
     assert_eq!(candidates(&stage, "patchadm help pkgp"), ["pkgparam", "pkgproto"]);
     assert_eq!(candidates(&stage, "patchadm completions "), ["bash", "zsh", "fish"]);
     assert_eq!(candidates(&stage, "patchadm bulk re"), ["report", "release"]);
+    assert_eq!(candidates(&stage, "patchadm bulk run work --stop"), ["--stop-on-failure"]);
+    assert_eq!(candidates(&stage, "patchadm bulk --json release --fo"), ["--force"]);
+    assert_eq!(candidates(&stage, "patchadm key generate --no-p"), ["--no-password"]);
     assert_eq!(candidates(&stage, "patchadm nosuch "), candidates(&stage, "patchadm "));
 }
 

@@ -5,7 +5,7 @@
 //! PATCHADM_TESTS=whole cargo test --release --test integration reliability:: -- --nocapture
 //! ```
 //! Of the stories that are broken, `PATCHADM_STORIES=promot` plays those whose names have that in them, and
-//! `PATCHADM_STORIES='old files,repack'` those that have one of both.
+//! `PATCHADM_STORIES='old files,repack'` those that have one of both. So it is with the kinds of records in lies.
 //! Of random stories with numbers, `PATCHADM_RANDOM_STORIES=400-900` plays these, as it does with the planner's own.
 //! What was played is told by [`figures`]: a line on standard error, and a file in `target/reliability/` from which `table`
 //! makes the table of docs/reliability.md. `.ci/reliability` plays everything and has it made.

@@ -74,7 +74,7 @@ fn question(call: &mut Invocation, words: &WordsOfShell) -> Question {
     // The value of an option before the verb is also one of `list`: all verbs share these options.
     let shared = || call.applets.iter().find(|applet| applet.name == "list");
     let applet = applet.or_else(|| shared().filter(|_| is_value_of_option(&words.before)));
-    let Some(command) = applet.and_then(|applet| description(call, applet)) else {
+    let Some(command) = applet.and_then(|applet| description(call, applet, &mut before)) else {
         return Question::Names { options: words.current.starts_with('-') };
     };
     let line = TypedLine::of(&command, &before, &words.current);
@@ -87,11 +87,14 @@ fn is_value_of_option(before: &[OsString]) -> bool {
     place_of_name(&with_next).is_none()
 }
 
-/// Returns the description of the arguments of a command.
-fn description(call: &mut Invocation, applet: &Applet) -> Option<clap::Command> {
+/// Returns the description of the arguments of a command; of an action that has its own, of those, and takes its name from
+/// the words before the current one.
+fn description(call: &mut Invocation, applet: &Applet, before: &mut Vec<OsString>) -> Option<clap::Command> {
     call.is_asked_for_options = true;
     (call.name, call.program) = (applet.name, applet.program());
+    std::mem::swap(&mut call.arguments, before);
     let described = (applet.run)(call).err();
+    std::mem::swap(&mut call.arguments, before);
     call.is_asked_for_options = false;
     match described?.downcast::<Stop>().ok()? {
         Stop::Described(mut command) => {

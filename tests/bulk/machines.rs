@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::{BulkBuild, BulkRun, assert_same_results, mark, processes_with};
+use crate::reliability::is_whole;
 use crate::scenario::is_root;
 use crate::workshop::eventually;
 
@@ -29,6 +30,9 @@ const RECIPES: [(&str, &str); 8] = [
 const SCRIPT: &str = "sleep 0.2; mkdir $DESTDIR/opt\n\
     cat /opt/* > $DESTDIR/opt/$PKGNAME 2>/dev/null || :; echo $PKGNAME >> $DESTDIR/opt/$PKGNAME\n";
 
+/// This machine, as slots are compared with it.
+pub(super) const HERE: &str = "slot=local 2\n";
+
 /// A bulk build with this tree and these settings.
 pub(super) fn with_tree(test: &str, settings: &str) -> Option<BulkBuild> {
     let build = BulkBuild::of_recipes(test, !is_root(), &format!("check=none\n{settings}"))?;
@@ -38,6 +42,14 @@ pub(super) fn with_tree(test: &str, settings: &str) -> Option<BulkBuild> {
     Some(build)
 }
 
+/// The same; where everything is played, with the sample tree.
+pub(super) fn with_tree_or_sample(test: &str, settings: &str) -> Option<BulkBuild> {
+    if is_whole() {
+        return BulkBuild::of_sample(test, !is_root(), &format!("check=none\n{settings}"));
+    }
+    with_tree(test, settings)
+}
+
 /// The names of the packages, as all runs build them.
 pub(super) fn names() -> Vec<String> {
     let mut names: Vec<String> = RECIPES.iter().map(|(name, _)| (*name).to_owned()).collect();
@@ -45,12 +57,11 @@ pub(super) fn names() -> Vec<String> {
     names
 }
 
-/// Asserts that a run has built everything as this machine builds it.
+/// Asserts that a run has built everything as this machine builds it in another bulk build.
 #[track_caller]
-pub(super) fn assert_as_here(test: &str, build: &BulkBuild, run: &BulkRun) {
-    assert_eq!(run.in_state("done"), names(), "{}", run.said);
-    let here = with_tree(test, "slot=local 2\n").unwrap();
+pub(super) fn assert_as_here(here: &BulkBuild, build: &BulkBuild, run: &BulkRun) {
     let expected = here.run("").ends(0);
+    assert_eq!(run.in_state("done"), expected.in_state("done"), "{}", run.said);
     assert_same_results(&build.results(run), &here.results(&expected));
 }
 
@@ -87,7 +98,7 @@ fn slots_behind_prefixes_and_this_machine_build_the_same_bytes_together() {
     let without = settings.replace(&format!("env=MARK={mark}\n"), "");
     let Some(build) = with_tree("slots_behind_prefixes…", &without) else { return };
     let run = build.run("").ends(0);
-    assert_as_here("slots_behind_prefixes…", &build, &run);
+    assert_as_here(&with_tree("slots_behind_prefixes…", HERE).unwrap(), &build, &run);
     for slot in ["local", "env", "shell"] {
         assert_eq!(
             (&machine(&run, slot)["trouble"], &machine(&run, slot)["left_out"]),
@@ -152,7 +163,7 @@ fn a_slot_that_does_not_fit_is_named_and_left_out_and_nothing_is_lost() {
     let output = build.running("").env("MARK", &mark).output().unwrap();
     let run = BulkRun::of(&output).ends(0);
     assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
-    assert_as_here("a_slot_that_does_not_fit…", &build, &run);
+    assert_as_here(&with_tree("a_slot_that_does_not_fit…", HERE).unwrap(), &build, &run);
     assert_eq!(slots_of(&run), ["local"]);
     assert_eq!(machine(&run, "local")["left_out"], Value::Null);
     for (name, _, words) in misfits {
@@ -187,7 +198,7 @@ fn tasks_in_trouble_go_to_another_slot_and_the_one_in_trouble_rests() {
     let settings = format!("slot=dies 2 {}\nslot=local 1\n", after_probe("echo no; exit 3"));
     let Some(build) = with_tree("tasks_in_trouble…", &settings) else { return };
     let run = build.run("").ends(0);
-    assert_as_here("tasks_in_trouble…", &build, &run);
+    assert_as_here(&with_tree("tasks_in_trouble…", HERE).unwrap(), &build, &run);
     assert_eq!(slots_of(&run), ["local"]);
     let dies = machine(&run, "dies");
     // The second of two may be under way when the third trouble makes it rest.
@@ -233,7 +244,7 @@ fn a_task_that_is_silent_or_floods_is_ended_and_built_elsewhere() {
     let output = build.running("").env("MARK", &mark).output().unwrap();
     let run = BulkRun::of(&output).ends(0);
     build.assert_nothing_left(&mark);
-    assert_as_here("a_task_that_is_silent…", &build, &run);
+    assert_as_here(&with_tree("a_task_that_is_silent…", HERE).unwrap(), &build, &run);
     assert_eq!(slots_of(&run), ["local"]);
     for slot in ["hangs", "floods"] {
         assert!(machine(&run, slot)["trouble"].as_u64() > Some(0), "{slot}");

@@ -14,7 +14,7 @@ use crate::tree::{Tree, assert_same};
 const LEFT_OUT: [&str; 3] = ["diamond", "static", "tools"];
 
 /// A class action script that cannot install over what is there.
-const ONCE_ONLY: &str = "#!/bin/sh\nwhile read source target; do\n\
+pub(super) const ONCE_ONLY: &str = "#!/bin/sh\nwhile read source target; do\n\
     if [ -e \"$target\" ]; then echo \"$target is there already\"; exit 1; fi\n\
     cp \"$source\" \"$target\"\ndone\nexit 0\n";
 
@@ -31,14 +31,14 @@ fn released(test: &str, is_ordinary: bool, settings: &str) -> Option<BulkBuild> 
 }
 
 /// Makes patches; returns how that ended, and the document.
-fn patches(build: &BulkBuild, options: &str) -> (i32, Value) {
+pub(super) fn patches(build: &BulkBuild, options: &str) -> (i32, Value) {
     let run = build.action(&format!("patches @WORK@ {options} --json"));
     let document = serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{run:?}"));
     (run.code, document)
 }
 
 /// The sources of a document, a line each: `chain_libone built chain_libone-01`.
-fn told(document: &Value) -> Vec<String> {
+pub(super) fn told(document: &Value) -> Vec<String> {
     let word = |source: &Value, name: &str| source[name].as_str().unwrap_or("-").to_owned();
     let sources = document["sources"].as_array().unwrap_or_else(|| panic!("{document:#}"));
     let line = |source: &Value| {
@@ -52,7 +52,7 @@ fn changed(document: &Value) -> Vec<String> {
     told(document).into_iter().filter(|line| !line.ends_with("unchanged -")).collect()
 }
 
-fn patch_file(build: &BulkBuild, id: &str) -> PathBuf {
+pub(super) fn patch_file(build: &BulkBuild, id: &str) -> PathBuf {
     build.work().join(format!("patches/patches/{id}.tar.gz"))
 }
 

@@ -8,7 +8,7 @@ use super::BulkBuild;
 use crate::scenario::is_root;
 
 /// A record: its fields in their order.
-type Fields = Vec<(String, String)>;
+pub(super) type Fields = Vec<(String, String)>;
 
 /// Reads records: lines `NAME=VALUE`, of which `PKGNAME` begins one. The whole text has to be of this form.
 fn read_records(text: &str) -> Vec<Fields> {
@@ -29,23 +29,24 @@ fn read_records(text: &str) -> Vec<Fields> {
     records
 }
 
-fn field<'a>(record: &'a Fields, name: &str) -> &'a str {
+pub(super) fn field<'a>(record: &'a Fields, name: &str) -> &'a str {
     record.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
 }
 
-fn words(text: &str) -> Vec<&str> {
+pub(super) fn words(text: &str) -> Vec<&str> {
     text.split_ascii_whitespace().collect()
 }
 
 /// What the files of a run tell, by package.
-struct RunFiles {
+pub(super) struct RunFiles {
     presolve: Vec<Fields>,
     report: Vec<Fields>,
-    pbuild: BTreeMap<String, [String; 3]>,
+    /// State, restricted or not, and depth of each package.
+    pub(super) pbuild: BTreeMap<String, [String; 3]>,
     texts: BTreeMap<&'static str, String>,
 }
 
-fn read_run(directory: &Path) -> RunFiles {
+pub(super) fn read_run(directory: &Path) -> RunFiles {
     let names = ["pscan", "presolve", "report", "pbuild", "success", "error", "status"];
     let texts: BTreeMap<&str, String> =
         names.map(|name| (name, fs::read_to_string(directory.join(name)).unwrap())).into();
@@ -67,7 +68,7 @@ fn read_run(directory: &Path) -> RunFiles {
 
 impl RunFiles {
     /// What the three files have of each other is the same.
-    fn assert_consistent(&self) {
+    pub(super) fn assert_consistent(&self) {
         let names: Vec<&str> = self.presolve.iter().map(|record| field(record, "PKGNAME")).collect();
         assert!(names.is_sorted(), "{names:?}");
         assert_eq!(self.report.iter().map(|record| field(record, "PKGNAME")).collect::<Vec<_>>(), names);
@@ -110,7 +111,7 @@ impl RunFiles {
         self.pbuild.iter().map(|(package, [state, _, _])| (&**package, &**state)).collect()
     }
 
-    fn record(&self, package: &str) -> &Fields {
+    pub(super) fn record(&self, package: &str) -> &Fields {
         self.presolve.iter().find(|record| field(record, "PKGNAME") == package).unwrap()
     }
 }

@@ -1,7 +1,9 @@
 //! What is told of a run, as text, mail and page: readable without scripts, and nothing that a stranger wrote is obeyed.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
+use mailparse::{MailAddr, MailHeaderMap as _};
 use regex::Regex;
 use serde_json::Value;
 
@@ -95,6 +97,60 @@ fn the_page_has_each_package_with_state_reason_and_log_and_hostile_words_are_tex
         headers.contains("Subject: nightly: 2 ok, 1 failed, 1 waiting\n") && !headers.contains("Bcc"),
         "{mail}"
     );
+}
+
+/// Takes mail as sendmail(8) does: headers in ASCII up to an empty line, at least these, and no line that is too long.
+const SENDMAIL: &str = r#"#!/bin/sh
+[ "$*" = -t ] || exit 64
+exec awk '
+    BEGIN { is_header = 1 }
+    length($0) > 998 { exit 65 }
+    is_header && /[^ -~]/ { exit 66 }
+    is_header && /^$/ { is_header = 0 }
+    is_header && /^(From|To|Subject|Date|MIME-Version|Content-Type): ./ { headers++ }
+    { print > "@GOT@" }
+    END { if (headers != 6 || is_header) exit 67 }'
+"#;
+
+#[test]
+fn the_mail_is_taken_by_sendmail_and_read_by_a_parser_of_mail() {
+    let Some(build) = BulkBuild::of_recipes("the_mail_is_taken…", !is_root(), "check=none\n") else {
+        return;
+    };
+    let (sendmail, got) = (build.work().join("sendmail"), build.work().join("got"));
+    fs::write(&sendmail, SENDMAIL.replace("@GOT@", got.to_str().unwrap())).unwrap();
+    fs::set_permissions(&sendmail, fs::Permissions::from_mode(0o755)).unwrap();
+    build.set(&format!(
+        "report_from=bulk@example.org\nreport_to=a@example.org b@example.org\n\
+         report_subject=n\u{e4}chtlich\nreport_command={} -t\n",
+        sendmail.display()
+    ));
+    let maintainer = format!("J\u{f6}rg {} <c@example.org>", "x".repeat(1500));
+    build.recipe("broken", &format!("MAINTAINER={maintainer}\n"), "echo line; exit 3\n");
+    build.recipe("good", "", INSTALL);
+    build.run("").ends(10);
+
+    let bytes = fs::read(&got).unwrap();
+    let of_run = |name: &str| fs::read_to_string(build.work().join("runs/1").join(name)).unwrap();
+    assert_eq!(String::from_utf8(bytes.clone()).unwrap(), of_run("report.eml"));
+    let mail = mailparse::parse_mail(&bytes).unwrap();
+    let header = |name: &str| mail.headers.get_first_value(name).unwrap();
+    assert_eq!(header("Subject"), "n\u{e4}chtlich: 1 ok, 1 failed, 0 waiting");
+    assert_eq!(mail.ctype.mimetype, "text/plain");
+    // Lines end as mail has them on its way.
+    assert_eq!(mail.get_body().unwrap().replace("\r\n", "\n"), of_run("report.txt"));
+    let receivers = mailparse::addrparse_header(mail.headers.get_first_header("To").unwrap()).unwrap();
+    let addresses: Vec<&str> = receivers.iter().flat_map(addresses_of).collect();
+    assert_eq!(addresses, ["a@example.org", "b@example.org"]);
+    assert!(mailparse::dateparse(&header("Date")).is_ok());
+}
+
+/// The addresses that an item of a header names.
+fn addresses_of(item: &MailAddr) -> Vec<&str> {
+    match item {
+        MailAddr::Single(one) => vec![&one.addr],
+        MailAddr::Group(group) => group.addrs.iter().map(|one| one.addr.as_str()).collect(),
+    }
 }
 
 #[test]

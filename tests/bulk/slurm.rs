@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::machines::{assert_as_here, machine, names, slots_of, with_tree};
+use super::machines::{HERE, assert_as_here, machine, names, slots_of, with_tree, with_tree_or_sample};
 use super::{BulkBuild, BulkRun, assert_same_results, mark};
 use crate::scenario::is_root;
 use crate::workshop::eventually;
@@ -66,10 +66,10 @@ fn what_slurm_builds_is_as_this_machine_builds_it_and_each_task_is_a_job_with_it
         return;
     }
     for here in ["", "slot=local 1\n"] {
-        let Some(build) = with_tree(test, &format!("{SETTINGS}{here}")) else { return };
+        let Some(build) = with_tree_or_sample(test, &format!("{SETTINGS}{here}")) else { return };
         let (mut inside, directory) = with_slurm(&build, &build.running(""));
         let run = BulkRun::of(&inside.output().unwrap()).ends(0);
-        assert_as_here(test, &build, &run);
+        assert_as_here(&with_tree_or_sample(test, HERE).unwrap(), &build, &run);
         assert_eq!(machine(&run, "slurm")["trouble"], 0, "{}", run.said);
         let is_slurm = |package: &&serde_json::Value| package["slot"] == "slurm";
         let there =
@@ -83,7 +83,7 @@ fn what_slurm_builds_is_as_this_machine_builds_it_and_each_task_is_a_job_with_it
             assert!(job["Tres"].starts_with("cpu=1,mem=300M"), "{job:?}");
         }
         if here.is_empty() {
-            assert_eq!(called.len(), names().len());
+            assert_eq!(called.len(), run.packages().len());
         } else {
             assert_eq!(slots_of(&run), ["local", "slurm"]);
         }
@@ -115,7 +115,7 @@ fn where_slurmd_dies_in_the_middle_tasks_are_tried_again_and_nothing_fails() {
     assert!(machine(&run, "slurm")["trouble"].as_u64().unwrap() > 0, "{}", run.said);
     assert!(run.packages().iter().any(|package| package["tries"].as_u64() > Some(1)), "{:#}", run.report);
     build.assert_nothing_left(&mark);
-    let here = with_tree(test, "slot=local 2\n").unwrap();
+    let here = with_tree(test, HERE).unwrap();
     make_longer(&here);
     assert_same_results(&build.results(&run), &here.results(&here.run("").ends(0)));
 }

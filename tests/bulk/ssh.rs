@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::machines::{assert_as_here, machine, names, slots_of, with_tree};
+use super::machines::{HERE, assert_as_here, machine, names, slots_of, with_tree, with_tree_or_sample};
 use super::{BulkBuild, BulkRun, mark, processes_with};
 use crate::scenario::is_root;
 use crate::workshop::{eventually, runs};
@@ -64,7 +64,7 @@ fn running(build: &BulkBuild) -> Command {
 }
 
 /// The processes of which the command line has this in it.
-fn processes_about(text: &str) -> Vec<String> {
+pub(super) fn processes_about(text: &str) -> Vec<String> {
     let numbers =
         fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().into_string().ok());
     let is_about = |number: &String| {
@@ -81,10 +81,10 @@ fn what_is_built_behind_ssh_is_as_this_machine_builds_it() {
         return;
     }
     for here in ["", "slot=local 1\n"] {
-        let Some(build) = with_tree(test, here) else { return };
+        let Some(build) = with_tree_or_sample(test, here) else { return };
         add_slot(&build, 2);
         let run = BulkRun::of(&running(&build).output().unwrap()).ends(0);
-        assert_as_here(test, &build, &run);
+        assert_as_here(&with_tree_or_sample(test, HERE).unwrap(), &build, &run);
         let slots = if here.is_empty() { vec!["there"] } else { vec!["local", "there"] };
         assert_eq!((slots_of(&run), &machine(&run, "there")["trouble"]), (slots, &0.into()), "{}", run.said);
     }

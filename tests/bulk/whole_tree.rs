@@ -132,7 +132,7 @@ fn assert_programs_run(build: &BulkBuild) {
 }
 
 /// The libraries of the host that a program needs, and its loader.
-fn libraries_of(program: &Path) -> Vec<String> {
+pub(super) fn libraries_of(program: &Path) -> Vec<String> {
     let output = Command::new("ldd").arg(program).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let words = text.split_ascii_whitespace();

@@ -125,3 +125,21 @@ fn an_unknown_name_and_one_of_several_packages_are_told() {
     std::fs::write(build.work().join("scan/pscan"), "PKG").unwrap();
     build.action("why @WORK@ base").fails(33);
 }
+
+#[test]
+fn a_new_version_is_compared_with_the_one_before() {
+    let Some(build) = three_and_one("a_new_version_is_compared…") else { return };
+    build.run("").ends(0);
+    build.write("alone/record", "PKGNAME=alone-2.0\n");
+    build.write("alone/build", "exit 1\n");
+    build.action("scan @WORK@").ok();
+    let reasons = why(&build, "alone");
+    assert_eq!(reasons["state"], "open");
+    let differs = differing(&reasons);
+    assert!(differs.contains(&"file:build") && !differs.contains(&"file:text"), "{differs:?}");
+    let reason = reasons["reason"].as_str().unwrap();
+    assert!(reason.starts_with("the next run builds it: changed since its last success: "), "{reason}");
+    let run = build.run("").ends(10);
+    let suspects = run.package("alone-2.0")["suspects"].as_array().unwrap();
+    assert!(suspects.contains(&json!("file:build")), "{suspects:?}");
+}

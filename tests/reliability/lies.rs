@@ -33,6 +33,7 @@ use self::arena::{Arena, Attempt};
 use self::records::{Field, Form, Record, Told};
 use self::roots::State;
 use crate::reliability::hostile_roots::can_trace;
+use crate::reliability::stories::is_name_asked_for;
 use crate::reliability::{figures, is_whole, sample_or_whole};
 use crate::sandbox::Sandbox;
 use crate::scenario::{Scenario, is_root};
@@ -263,7 +264,7 @@ fn share(own: usize, threads: usize) -> Player {
     let (mut places, mut turn) = (BTreeSet::new(), 0);
     for (number, case) in cases(&player.arena).iter().enumerate() {
         let is_chosen = number % step == 0 || case.is_plot && number % 4 == 0;
-        if !is_chosen {
+        if !is_chosen || !is_name_asked_for(&case.field.kind) {
             continue;
         }
         turn += 1;

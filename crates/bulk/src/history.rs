@@ -3,5 +3,5 @@
 mod builds;
 mod compared;
 
-pub use builds::{BuildEstimates, BuildRecord, parse_builds};
+pub use builds::{BuildEstimates, BuildRecord, name_of, parse_builds};
 pub use compared::{RunDifference, RunPackage, SlowerBuild};

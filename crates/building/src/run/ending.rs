@@ -88,7 +88,7 @@ impl Master<'_> {
 
     /// Notes which inputs of a package that failed differ from those of its last success.
     fn suspect(&mut self, index: u32, order: &TaskOrder) -> Result<(), RunError> {
-        let key = self.known.successes.get(&order.package);
+        let key = self.known.success(&order.package);
         if let Some(success) = inputs_of_success(&self.pool, key)? {
             let differing = order.inputs.differences_from(&success);
             let names = differing.into_iter().map(|difference| difference.input).collect();

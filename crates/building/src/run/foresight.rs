@@ -107,7 +107,7 @@ impl<'a> Foresight<'a> {
             }
         }
         if let Some(need) = is_first {
-            let was_built = self.input.known.successes.contains_key(&self.input.records.name_of(index));
+            let was_built = self.input.known.success(&self.input.records.name_of(index)).is_some();
             return Ok(if was_built { Fate::After(need) } else { Fate::First });
         }
         let pool = self.input.pool;
@@ -160,7 +160,7 @@ impl<'a> Foresight<'a> {
         if let Some(damage) = &task.damage {
             return Ok(damage.clone());
         }
-        let Some(key) = self.input.known.successes.get(&self.input.records.name_of(index)) else {
+        let Some(key) = self.input.known.success(&self.input.records.name_of(index)) else {
             return Ok("it was never built".to_owned());
         };
         if *key == task.key {

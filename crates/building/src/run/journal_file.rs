@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use patchadm_bulk::history::name_of;
 use patchadm_bulk::journal::{JournalLine, PackageOutcome, PackageState, RunEnd, RunState};
 use patchadm_bulk::result::Key;
 use patchadm_rootfs::{RootError, WritableFile};
@@ -38,6 +39,15 @@ impl JournalFile {
     }
 }
 
+/// The successful builds of a package.
+#[derive(Debug)]
+struct Successes {
+    /// The key of the last one.
+    last: Key,
+    /// The key of the last one before that which had another key.
+    earlier: Option<Key>,
+}
+
 /// What is known of the runs of a bulk build.
 #[derive(Debug, Default)]
 pub(super) struct KnownRuns {
@@ -45,10 +55,8 @@ pub(super) struct KnownRuns {
     pub(super) last: Option<(RunState, u64)>,
     /// The last outcome of each package that was built or failed, with the number of its run.
     pub(super) outcomes: HashMap<String, (u64, PackageOutcome)>,
-    /// The key of the last success of each package.
-    pub(super) successes: HashMap<String, Key>,
-    /// The key of the last success of each package before that one which had another key.
-    pub(super) earlier_successes: HashMap<String, Key>,
+    /// The successes of each package, and by names without version those of all versions.
+    successes: HashMap<String, Successes>,
     /// The greatest number of a run.
     pub(super) greatest: u64,
 }
@@ -86,15 +94,35 @@ impl KnownRuns {
             );
             // A failure that was only remembered is that of the run in which it was.
             if let Some(key) = outcome.key.filter(|_| outcome.state.has_result()) {
-                let last = self.successes.insert(package.clone(), key);
-                if let Some(last) = last.filter(|last| *last != key) {
-                    self.earlier_successes.insert(package.clone(), last);
-                }
+                self.add_success(package, key);
+                self.add_success(name_of(package), key);
             }
             if is_own {
                 self.outcomes.insert(package.clone(), (outcome.run.unwrap_or(run), outcome.clone()));
             }
         }
+    }
+
+    fn add_success(&mut self, package: &str, key: Key) {
+        match self.successes.get_mut(package) {
+            Some(known) if known.last == key => {}
+            Some(known) => *known = Successes { last: key, earlier: Some(known.last) },
+            None => drop(self.successes.insert(package.to_owned(), Successes { last: key, earlier: None })),
+        }
+    }
+
+    /// Returns the key of the last success of a package; of one that never had any, that of another version of it.
+    pub(super) fn success(&self, package: &str) -> Option<&Key> {
+        Some(&self.successes_of(package)?.last)
+    }
+
+    /// Returns the key of the last success before that one which had another key.
+    pub(super) fn earlier_success(&self, package: &str) -> Option<&Key> {
+        self.successes_of(package)?.earlier.as_ref()
+    }
+
+    fn successes_of(&self, package: &str) -> Option<&Successes> {
+        self.successes.get(package).or_else(|| self.successes.get(name_of(package)))
     }
 
     /// Returns the last run, if it was cut off.

@@ -136,13 +136,13 @@ impl PackageStory<'_> {
     /// Returns the key of the last success that had another key than this one, where it is that of a build.
     fn success_with_another_key(&self, package: u32, key: &Key) -> Option<&Key> {
         let name = self.tree.pkgname(package);
-        let last = self.known.successes.get(&name)?;
+        let last = self.known.success(&name)?;
         if last != key {
             return Some(last);
         }
         // What was not built again had no reason to be.
         let was_built = self.outcome(package).is_some_and(|outcome| outcome.state == PackageState::Done);
-        self.known.earlier_successes.get(&name).filter(|_| was_built)
+        self.known.earlier_success(&name).filter(|_| was_built)
     }
 
     fn needs(&self, package: u32) -> Vec<NeededPackage> {

@@ -81,7 +81,7 @@ fn look(order: &ProbeOrder, answer: &mut ProbeAnswer) -> Result<(), ProbeFailure
     place.remove().map_err(|error| other(&error))?;
     match made {
         Ok(Some(EnclosureEnd::Exited(0))) => Ok(()),
-        Ok(Some(end)) => Err(ProbeFailure::Other(format!("a command in it ended with {end:?}"))),
+        Ok(Some(end)) => Err(ProbeFailure::Other(does_not_run(end, &base))),
         Ok(None) => Err(ProbeFailure::Other(format!("a command in it took {} s", LONGEST_COMMAND.as_secs()))),
         Err(TaskError::Sandbox(SandboxError::Enclosure(error @ EnclosureError::NotAllowed(_)))) => {
             Err(ProbeFailure::Namespaces(error.to_string()))
@@ -91,6 +91,20 @@ fn look(order: &ProbeOrder, answer: &mut ProbeAnswer) -> Result<(), ProbeFailure
         }
         Err(error) => Err(ProbeFailure::Other(error.to_string())),
     }
+}
+
+/// Says that this program does not run in the sandbox, and what that can be due to.
+fn does_not_run(end: EnclosureEnd, base: &BaseLayer) -> String {
+    let how = match end {
+        EnclosureEnd::Exited(code) => format!("exit {code}"),
+        EnclosureEnd::Signalled(signal) | EnclosureEnd::Lost(signal) => format!("signal {signal}"),
+    };
+    let needs = if base.mounted.is_empty() {
+        "; the base must have the libraries that it is linked with, or it must be a static one"
+    } else {
+        ""
+    };
+    format!("patchadm does not run in it: {how}{needs}")
 }
 
 /// Makes a sandbox as a build has it, and runs this program in it.

@@ -56,8 +56,8 @@ impl BuildRecord {
     }
 }
 
-/// Returns the name of a package without its version.
-pub(super) fn name_of(package: &str) -> &str {
+/// Returns the name of a package, given by PKGNAME, without its version.
+pub fn name_of(package: &str) -> &str {
     package.rsplit_once('-').map_or(package, |(name, _)| name)
 }
 

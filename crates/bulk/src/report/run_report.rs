@@ -217,7 +217,7 @@ impl RunReport {
     /// Returns the set in words, or why there is none.
     pub fn set_words(&self) -> String {
         match (&self.set, &self.set_refused) {
-            (Some(set), _) => format!("{} of {} packages", set.run, set.packages),
+            (Some(set), _) => format!("{} ({} packages)", set.run, set.packages),
             (None, Some(reason)) => format!("none: {reason}"),
             (None, None) => "none".to_owned(),
         }

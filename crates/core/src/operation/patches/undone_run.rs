@@ -73,8 +73,9 @@ pub fn run_to_undo(root: &Root, word: Option<&str>) -> Result<UndoneRun, Failure
 /// The word of the history for a run that changed something.
 const DONE: &str = "done";
 
-/// The commands of runs that say something of an earlier run, or give undo data up after it, and change nothing else.
-const ONLY_TOLD: [&str; 3] = ["confirm", "trial", UNDO_LIMIT];
+/// The commands of runs that say something of an earlier run, or move its undo data or give some up after it, and change no
+/// object.
+const OF_EARLIER: [&str; 6] = ["confirm", "trial", "repack", "undo-export", "undo-import", UNDO_LIMIT];
 
 impl UndoneRun {
     /// Refuses a run if something that it applied is no longer as the run left it. The caller holds the lock of the root, or
@@ -120,11 +121,10 @@ impl UndoneRun {
     }
 }
 
-/// Returns the last run that changed something. One that kept a limit of undo data belongs to the run before it, and
-/// changed no object.
+/// Returns the last run that changed something.
 fn last_run(history: &[HistoryEntry]) -> Option<&str> {
     let has_changed =
-        |line: &&HistoryEntry| line.result == DONE && !ONLY_TOLD.contains(&line.command.as_str());
+        |line: &&HistoryEntry| line.result == DONE && !OF_EARLIER.contains(&line.command.as_str());
     history.iter().rev().find(has_changed).map(|line| line.run.as_str())
 }
 

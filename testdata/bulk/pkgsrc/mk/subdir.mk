@@ -1,0 +1,4 @@
+# Directories of directories.
+
+show-subdir-var: .PHONY
+	@echo ${SUBDIR:Q}

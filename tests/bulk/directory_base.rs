@@ -1,0 +1,103 @@
+//! A directory with a whole system as the base of builds: they see it and not the machine, and a change of it builds again.
+
+use std::fs;
+use std::path::Path;
+
+use super::whole_tree::libraries_of;
+use super::{BulkBuild, BulkRun, everybody};
+use crate::tree::{Tree, assert_same};
+
+/// The programs of the system.
+const PROGRAMS: [&str; 8] = ["sh", "cat", "mkdir", "find", "cp", "ls", "rm", "sleep"];
+
+/// Makes a system with a shell, a few programs, and the libraries that they need.
+fn make_system(at: &Path) {
+    let put = |from: &Path, to: &str| {
+        let to = at.join(to.trim_start_matches('/'));
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(from, to).unwrap();
+    };
+    for name in PROGRAMS {
+        let places = ["/bin", "/usr/bin"].map(|directory| Path::new(directory).join(name));
+        let program = places.into_iter().find(|path| path.exists()).unwrap();
+        for library in libraries_of(&program) {
+            put(Path::new(&library), &library);
+        }
+        put(&program, &format!("/bin/{name}"));
+    }
+    // What installs packages in the sandbox runs there, too.
+    for library in libraries_of(Path::new(env!("CARGO_BIN_EXE_patchadm"))) {
+        put(Path::new(&library), &library);
+    }
+    fs::create_dir_all(at.join("etc")).unwrap();
+    fs::write(at.join("etc/issue"), "a small system\n").unwrap();
+    for directory in ["tmp", "dev", "proc", "var/tmp", "usr/bin"] {
+        fs::create_dir_all(at.join(directory)).unwrap();
+    }
+}
+
+#[test]
+fn what_is_built_on_a_directory_sees_that_system_only_and_is_built_again_when_it_changes() {
+    for is_ordinary in everybody() {
+        let test = "what_is_built_on_a_directory…";
+        let Some(build) = BulkBuild::of_recipes(test, is_ordinary, "slot=local 2\n") else { return };
+        let system = build.scenario.beside("system");
+        make_system(&system);
+        // The base is recognised by what it holds.
+        let conf = build.work().join("bulk.conf");
+        let text = fs::read_to_string(&conf).unwrap().replace("\nbase_id=echo base\n", "\n");
+        fs::write(&conf, format!("{text}base={}\n", system.display())).unwrap();
+        let script = "cat /etc/issue > \"$DESTDIR/issue-of-$PKGNAME\"\nls /bin > \"$DESTDIR/bin-of-$PKGNAME\"\n\
+                      cat /issue-of-* > \"$DESTDIR/needed-by-$PKGNAME\" 2> /dev/null || :\n";
+        build.recipe("one", "", script);
+        build.recipe("two", "ALL_DEPENDS=one-[0-9]*\n", script);
+        let package_of =
+            |run: &BulkRun| build.work().join(format!("sets/{}/packages/two.pkg", run.report["run"]));
+        let hidden = build.scenario.beside("hidden");
+        let libraries = libraries_of(Path::new(env!("CARGO_BIN_EXE_patchadm")));
+        let of_c = libraries.iter().find(|path| path.contains("/libc.")).unwrap();
+        let of_c = system.join(of_c.trim_start_matches('/'));
+        fs::rename(&of_c, &hidden).unwrap();
+        let said = build.run("").ends(40).said;
+        assert!(
+            said.contains("patchadm does not run in it: exit 127; the base must have the libraries"),
+            "{said}"
+        );
+        fs::rename(&hidden, &of_c).unwrap();
+        let run = build.run("").ends(0);
+        assert_eq!(run.in_state("done"), ["one", "two"]);
+        let package = package_of(&run);
+        let mut programs = PROGRAMS;
+        programs.sort_unstable();
+        let of = |name: &str| content(&build, &package, name);
+        assert_eq!(of("bin-of-two-1.0"), programs.join("\n") + "\n");
+        assert_eq!(
+            (of("issue-of-two-1.0"), of("needed-by-two-1.0")),
+            ("a small system\n".to_owned(), "a small system\n".to_owned())
+        );
+        assert_eq!(build.run("").ends(0).in_state("up-to-date"), ["one", "two"]);
+
+        fs::write(system.join("etc/issue"), "a larger system\n").unwrap();
+        let before = Tree::of(&system, &[]);
+        let run = build.run("").ends(0);
+        assert_eq!(run.in_state("done"), ["one", "two"], "{:#}", run.report);
+        let package = package_of(&run);
+        assert_eq!(content(&build, &package, "issue-of-two-1.0"), "a larger system\n");
+        let why = build.action("why @WORK@ one").ok();
+        assert!(why.contains("base"), "{why}");
+        assert_same(&Tree::of(&system, &[]), &before);
+    }
+}
+
+/// The file of an installed package.
+fn content(build: &BulkBuild, package: &Path, name: &str) -> String {
+    let root = build.scenario.beside("installed");
+    let _ = fs::remove_dir_all(&root);
+    fs::create_dir(&root).unwrap();
+    let admin = build.scenario.beside("admin");
+    fs::write(&admin, crate::scenario::ADMIN).unwrap();
+    let line = format!("pkgadd -n -R {} -a {} -d {} all", root.display(), admin.display(), package.display());
+    let added = build.scenario.command(&line).output().unwrap();
+    assert!(added.status.success(), "{added:?}");
+    fs::read_to_string(root.join(name)).unwrap()
+}

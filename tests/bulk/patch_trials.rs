@@ -1,0 +1,141 @@
+//! Which packages get patches and which are only named; patches that do not fit together, and trials that are cut off.
+
+use std::fs;
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+
+use super::patches::{patch_file, patches, told};
+use super::ssh::processes_about;
+use super::{BulkBuild, mark};
+use crate::scenario::is_root;
+use crate::workshop::eventually;
+
+/// What makes a package with one file, installed by a class action script of its own.
+const SCRIPTED: &str = "echo \"$TEXT\" > \"$DESTDIR/$PKGNAME\"\n\
+    printf 'f ours %s 0644 root root\\n' \"$PKGNAME\" > \"$OUT/prototype\"\n\
+    cp \"$TREE/$PKG_LOCATION/i.ours\" \"$OUT/i.ours\"\n";
+
+/// A class action script that installs, and does this before it where there is an object already.
+fn class_script(where_there_is_one: &str) -> String {
+    format!(
+        "#!/bin/sh\nwhile read source target; do\n  if [ -e \"$target\" ]; then\n    {where_there_is_one}\n  fi\n  \
+         cp \"$source\" \"$target\"\ndone\nexit 0\n"
+    )
+}
+
+#[test]
+fn packages_that_are_new_gone_foreign_or_restricted_get_no_patch_and_are_named() {
+    let test = "packages_that_are_new_gone…";
+    let Some(build) = BulkBuild::of_recipes(test, !is_root(), "check=none\n") else { return };
+    let makes = |text: &str| format!("echo {text} > \"$DESTDIR/$PKGNAME\"\n");
+    let foreign = |text: &str| format!("rmdir \"$DESTDIR\"; echo {text} > \"$OUT/$PKGNAME.txt\"\n");
+    build.recipe("changed", "", &makes("one"));
+    build.recipe("same", "", &makes("one"));
+    build.recipe("secret", "RESTRICTED=no copies\n", &makes("one"));
+    build.recipe("opened", "ALL_DEPENDS=secret-[0-9]*\n", &makes("one"));
+    build.recipe("old", "", &makes("one"));
+    build.recipe("plain", "", &foreign("one"));
+    build.run("").ends(0);
+    build.action("release @WORK@ 1").ok();
+    for name in ["changed", "secret", "opened"] {
+        build.write(&format!("{name}/build"), makes("two"));
+    }
+    build.write("plain/build", foreign("two"));
+    fs::remove_dir_all(build.tree().join("old")).unwrap();
+    build.recipe("fresh", "", &makes("one"));
+    build.run("").ends(0);
+
+    let (code, made) = patches(&build, "");
+    assert_eq!(code, 0, "{made:#}");
+    assert_eq!(told(&made), ["changed built changed-01", "fresh new -", "old gone -", "same unchanged -"]);
+    let lists = ["new", "gone", "foreign", "restricted"].map(|name| made[name].clone());
+    let expected =
+        [json!(["fresh-1.0"]), json!(["old-1.0"]), json!(["plain-1.0"]), json!(["opened-1.0", "secret-1.0"])];
+    assert_eq!(lists, expected);
+
+    // Who may hand them on says so.
+    build.set("restricted=yes\n");
+    let (code, made) = patches(&build, "");
+    assert_eq!((code, &made["restricted"]), (0, &json!([])), "{made:#}");
+    let expected = [
+        "changed kept changed-01",
+        "fresh new -",
+        "old gone -",
+        "opened built opened-01",
+        "same unchanged -",
+        "secret built secret-01",
+    ];
+    assert_eq!(told(&made), expected);
+
+    // Another set is released: its patches are others.
+    build.action("release @WORK@ 2").fails(1);
+    let said = build.action("release @WORK@ 2 --force").ok();
+    assert!(said.contains("the patches of the set before are in patches.1"), "{said}");
+    assert!(build.work().join("patches.1/patches/changed-01.tar.gz").exists());
+    let (code, made) = patches(&build, "");
+    assert_eq!((code, &made["built"], &made["new"]), (0, &json!(0), &json!([])), "{made:#}");
+}
+
+#[test]
+fn patches_that_only_fail_together_are_not_published() {
+    let test = "patches_that_only_fail_together…";
+    let Some(build) = BulkBuild::of_recipes(test, !is_root(), "check=none\ndepot=depot\n") else { return };
+    build.recipe("thing", "", &SCRIPTED.replace("$TEXT", "one"));
+    let script = "if [ -e \"${target%/*}/other-1.0\" ]; then echo both are there; exit 1; fi";
+    build.write("thing/i.ours", class_script(script));
+    build.recipe("other", "", "echo one > \"$DESTDIR/$PKGNAME\"\n");
+    build.run("").ends(0);
+    build.action("release @WORK@ 1").ok();
+    build.write("thing/build", SCRIPTED.replace("$TEXT", "two"));
+    build.write("other/build", "echo two > \"$DESTDIR/$PKGNAME\"\n");
+
+    let run = build.run("").ends(10);
+    assert_eq!(run.in_state("done"), ["other", "thing"]);
+    let made = &run.report["patches"];
+    assert_eq!(told(made), ["other built other-01", "thing built thing-01"], "{made:#}");
+    let refused = made["refused"].as_str().unwrap();
+    assert!(refused.starts_with("the patches do not fit together: "), "{refused}");
+    let log = fs::read_to_string(made["log"].as_str().unwrap()).unwrap();
+    assert!(log.contains("both are there"), "{log}");
+    assert!(!build.work().join("depot").exists());
+    assert_eq!(run.report["published"], json!(null), "{:#}", run.report["published"]);
+    let handed = fs::read_to_string(build.work().join("patches/handover/LIST")).unwrap_or_default();
+    assert_eq!(handed, "");
+}
+
+#[test]
+fn a_trial_that_is_cut_off_leaves_nothing_and_costs_no_revision() {
+    let test = "a_trial_that_is_cut_off…";
+    let Some(build) = BulkBuild::of_recipes(test, !is_root(), "check=none\n") else { return };
+    let mark = mark();
+    build.recipe("thing", "", &SCRIPTED.replace("$TEXT", "one"));
+    build.write("thing/i.ours", class_script(&format!("sh -c 'sleep 1000; : {mark}'")));
+    build.run("").ends(0);
+    build.action("release @WORK@ 1").ok();
+    build.write("thing/build", SCRIPTED.replace("$TEXT", "two"));
+    build.run("").ends(0);
+
+    for signal in [Signal::TERM, Signal::KILL] {
+        let mut trial = build.command(&format!("patches {} --json", build.work().display()));
+        let mut trial = trial.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        eventually("the patch is applied", || !processes_about(&mark).is_empty());
+        kill_process(Pid::from_raw(i32::try_from(trial.id()).unwrap()).unwrap(), signal).unwrap();
+        let status = trial.wait().unwrap();
+        eventually("nothing is left", || processes_about(&mark).is_empty());
+        if signal == Signal::TERM {
+            assert_eq!(status.code(), Some(128 + 15));
+            assert!(!patch_file(&build, "thing-01").exists());
+            build.assert_nothing_left(&mark);
+        }
+        let handed = fs::read_to_string(build.work().join("patches/handover/LIST")).unwrap_or_default();
+        assert_eq!(handed, "");
+    }
+
+    build.write("thing/i.ours", class_script(":"));
+    build.run("").ends(0);
+    let (code, made) = patches(&build, "");
+    assert_eq!((code, told(&made)), (0, vec!["thing built thing-01".to_owned()]), "{made:#}");
+    build.assert_nothing_left(&mark);
+}
