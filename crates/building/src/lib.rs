@@ -19,6 +19,7 @@
 
 pub mod base;
 mod command_output;
+mod control_groups;
 pub mod driver;
 mod fetching;
 mod file_copy;

@@ -20,7 +20,8 @@ use patchadm_building::name_list::read_names;
 use patchadm_building::patches::MadePatches;
 use patchadm_building::report_inputs::base_of;
 use patchadm_building::run::{
-    RunBase, RunError, RunEvent, RunOutcome, RunPatches, RunRequest, has_changed, plan_run, run as carry_out,
+    LONGEST_OVERTIME, RunBase, RunError, RunEvent, RunOutcome, RunPatches, RunRequest, has_changed, plan_run,
+    run as carry_out,
 };
 use patchadm_building::work::Work;
 use patchadm_bulk::schedule::RunPlan;
@@ -179,6 +180,7 @@ impl WantedRun<'_> {
             http: self.http,
             page: &page_of,
             time: &|| Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
+            overtime: LONGEST_OVERTIME,
             now: Utc::now().timestamp_nanos_opt().unwrap_or_default(),
             interrupt,
             is_urgent,

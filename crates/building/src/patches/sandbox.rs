@@ -12,6 +12,7 @@ use patchadm_svr4::package::Mode;
 
 use super::inside::{LOWER, ORDER_FILE, RESULT_FILE, TOUCHED, TrialOrder, TrialPatch, TrialResult};
 use super::request::PatchesRequest;
+use crate::control_groups::TaskGroup;
 use crate::file_copy::copy_file;
 use crate::sandbox::{
     BuildRoot, BuildUser, OWN_PROGRAM, SandboxCommand, SandboxLimits, SandboxWatch, StopCause, TaskLog,
@@ -84,7 +85,12 @@ impl SandboxTrial<'_> {
         let (root, command) = sandbox(request, place, lower)?;
         let limits = SandboxLimits { time: Some(LONGEST), ..SandboxLimits::default() };
         let enclosure = enclosure(&root, command, &limits, Some(place.inside()));
-        let mut watch = SandboxWatch { written: &[], phase: &mut |_| {}, ticks: &mut ticks };
+        let mut watch = SandboxWatch {
+            group: &mut TaskGroup::default(),
+            written: &[],
+            phase: &mut |_| {},
+            ticks: &mut ticks,
+        };
         let ended = run_to_end(place, &enclosure, (&limits, &no_input()?), &mut log, &mut watch)?;
         let failed = |reason: String| Ok(Err(TrialFailure::Patch(reason)));
         match (ended.end, ended.stopped) {

@@ -18,6 +18,7 @@ use super::place::{TaskPlace, lay_out_temporary, remove_all};
 use super::sandbox_run::{fail_if_full, run_to_end};
 use super::step::{StepError, TaskError};
 use crate::base::BaseLayer;
+use crate::control_groups::TaskGroup;
 use crate::file_copy::copy_file;
 use crate::sandbox::{
     BuildRoot, BuildUser, SandboxCommand, SandboxLimits, SandboxWatch, StopCause, TaskLog, enclosure,
@@ -103,7 +104,8 @@ impl Installation<'_> {
         let (root, command) = self.sandbox(script, words)?;
         let limits = SandboxLimits { time: Some(LONGEST), ..SandboxLimits::default() };
         let enclosure = enclosure(&root, command, &limits, Some(self.place.inside()));
-        let mut watch = SandboxWatch { written: &[], phase: &mut |_| {}, ticks };
+        let mut watch =
+            SandboxWatch { group: &mut TaskGroup::default(), written: &[], phase: &mut |_| {}, ticks };
         let ended = run_to_end(self.place, &enclosure, (&limits, &no_input()?), log, &mut watch)?;
         if ended.end == Some(EnclosureEnd::Exited(0)) {
             remove_file(&upper, ADMIN_FILE)?;

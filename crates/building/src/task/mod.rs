@@ -18,6 +18,7 @@ pub(crate) mod sandbox_run;
 mod serving;
 pub(crate) mod step;
 mod teller;
+mod watch;
 
 pub use entering::{EnterSandboxError, EnteringCommand};
 pub use made_pkginfo::PackageIdentity;

@@ -13,6 +13,7 @@ use super::place::{TaskPlace, lay_out_temporary, remove_abandoned};
 use super::sandbox_run::run_to_end;
 use super::step::TaskError;
 use crate::base::{BaseLayer, base_layer, build_user};
+use crate::control_groups::TaskGroup;
 use crate::driver::Driver;
 use crate::keys::{driver_digests, machine_type};
 use crate::pool::Pool;
@@ -75,7 +76,7 @@ fn look(order: &ProbeOrder, answer: &mut ProbeAnswer) -> Result<(), ProbeFailure
     pool.begin().and_then(|(name, _)| pool.give_up(&name)).map_err(|error| other(&error))?;
     let user = build_user(&work.conf).map_err(ProbeFailure::Other)?;
     let base = base_layer(&work.conf, user).map_err(|error| other(&error))?;
-    remove_abandoned(&work.conf.build_dir).map_err(|error| other(&error))?;
+    remove_abandoned(&work.conf.build_dir, &work.id).map_err(|error| other(&error))?;
     let place = TaskPlace::make(&work.conf.build_dir, &work.id).map_err(|error| other(&error))?;
     let made = make_sandbox(&place, &base, user);
     place.remove().map_err(|error| other(&error))?;
@@ -117,6 +118,11 @@ fn make_sandbox(
     let limits = SandboxLimits { time: Some(LONGEST_COMMAND), ..SandboxLimits::default() };
     let enclosure = enclosure(&root, command, &limits, Some(place.inside()));
     let mut log = TaskLog::begin(place.dir.create(b"log")?, Some(MOST_PRINTED));
-    let mut watch = SandboxWatch { written: &[], phase: &mut |_| {}, ticks: &mut |_, _| false };
+    let mut watch = SandboxWatch {
+        group: &mut TaskGroup::default(),
+        written: &[],
+        phase: &mut |_| {},
+        ticks: &mut |_, _| false,
+    };
     Ok(run_to_end(place, &enclosure, (&limits, &no_input()?), &mut log, &mut watch)?.end)
 }
