@@ -8,6 +8,7 @@ mod control_groups;
 mod dry_run;
 mod enter;
 mod failures;
+mod fetch;
 mod followed;
 mod history;
 mod killed;

@@ -5,6 +5,7 @@ mod carry_out;
 mod changes;
 mod decision;
 mod distfiles;
+mod driver_fetch;
 mod dry_run;
 mod ending;
 mod entering;

@@ -75,6 +75,12 @@ pub(crate) fn own_program() -> io::Result<SandboxMount> {
     Ok(SandboxMount::read_only(&std::fs::read_link("/proc/self/exe")?, OWN_PROGRAM))
 }
 
+/// Returns the files of the host that say how its network is used.
+pub(crate) fn network_files() -> impl Iterator<Item = SandboxMount> {
+    let files = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"].map(Path::new);
+    files.into_iter().filter(|path| path.exists()).map(|path| SandboxMount::read_only(path, path))
+}
+
 /// Returns the complete environment of a command: what is the same in every sandbox, and `own`.
 pub(crate) fn environment(own: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
     COMMON_ENVIRONMENT.iter().chain(own).map(|(name, value)| (name.into(), value.into())).collect()

@@ -17,7 +17,7 @@ use crate::driver::DRIVER_INSIDE;
 use crate::fetching::copy_distfiles;
 use crate::file_copy::copy_file;
 use crate::pool::PoolEntry;
-use crate::sandbox::{BuildRoot, BuildUser, SandboxCommand, TaskLog, environment};
+use crate::sandbox::{BuildRoot, BuildUser, SandboxCommand, TaskLog, environment, network_files};
 
 /// Installs what the package needs; returns the layer with it, where it needs anything.
 pub(super) fn install(
@@ -102,11 +102,7 @@ fn mounts(inputs: &TaskInputs<'_>) -> Vec<SandboxMount> {
         part("work", true),
         part("out", true),
     ];
-    let network = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"]
-        .map(Path::new)
-        .into_iter()
-        .filter(|path| inputs.order.has_network && path.exists())
-        .map(|path| SandboxMount::read_only(path, path));
+    let network = network_files().filter(|_| inputs.order.has_network);
     own.into_iter().chain(conf.mounts.iter().cloned()).chain(network).collect()
 }
 
