@@ -5,6 +5,7 @@ mod arguments;
 mod bad_records;
 mod clean;
 mod control_groups;
+mod copied_layers;
 mod dry_run;
 mod enter;
 mod failures;

@@ -42,5 +42,6 @@ pub mod set;
 mod space;
 pub mod task;
 pub mod tree;
+mod tree_copy;
 mod verified;
 pub mod work;

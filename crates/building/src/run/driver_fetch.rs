@@ -89,6 +89,7 @@ impl DriverFetch {
 
     fn run(&self, place: &TaskPlace, interrupt: &dyn Fn() -> Option<i32>) -> Result<SandboxEnd, TaskError> {
         let root = self.root(place);
+        root.fill()?;
         lay_out_temporary(&Dir::of_host(&root.upper)?)?;
         if let BuildUser::Ids(uid, gid) = self.user {
             place.dir.set_owner(DISTFILES.as_bytes(), Some(uid), Some(gid))?;
@@ -116,6 +117,7 @@ impl DriverFetch {
             },
         ];
         BuildRoot {
+            kind: self.base.kind,
             lower: vec![self.base.layer.clone()],
             upper: place.part("upper"),
             scratch: place.part("scratch"),

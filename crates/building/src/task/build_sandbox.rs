@@ -39,9 +39,10 @@ fn package_files(entry: &PoolEntry) -> impl Iterator<Item = PackageFile> {
     })
 }
 
-/// Puts into the place of the task what the build finds there.
-pub(super) fn lay_out(inputs: &TaskInputs<'_>) -> Result<(), StepError> {
+/// Puts into the place of the task what the build finds there, over the layer with what the package needs.
+pub(super) fn lay_out(inputs: &TaskInputs<'_>, layer: Option<&Path>) -> Result<(), StepError> {
     let place = inputs.place;
+    build_root(inputs, layer).fill()?;
     lay_out_temporary(&Dir::of_host(&place.part("upper"))?)?;
     if let BuildUser::Ids(uid, gid) = inputs.user {
         for part in ["work", "out"] {
@@ -67,6 +68,7 @@ pub(super) fn lay_out(inputs: &TaskInputs<'_>) -> Result<(), StepError> {
 /// Returns the tree of the sandbox, over the layer with what the package needs.
 pub(super) fn build_root(inputs: &TaskInputs<'_>, layer: Option<&Path>) -> BuildRoot {
     BuildRoot {
+        kind: inputs.base.kind,
         lower: layer.into_iter().map(Path::to_owned).chain([inputs.base.layer.clone()]).collect(),
         upper: inputs.place.part("upper"),
         scratch: inputs.place.part("scratch"),

@@ -88,7 +88,7 @@ fn built(
     told: ToldTask<'_>,
     costs: &mut BuildCosts,
 ) -> Result<PackedResult, StepError> {
-    lay_out(inputs)?;
+    lay_out(inputs, layer)?;
     run(inputs, layer, log, told, costs)?;
     let order = inputs.order;
     if let Some(file) = changed_file(&inputs.work.conf.tree, &order.location, &order.inputs) {

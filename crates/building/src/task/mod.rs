@@ -22,6 +22,6 @@ mod watch;
 
 pub use entering::{EnterSandboxError, EnteringCommand};
 pub use made_pkginfo::PackageIdentity;
-pub(crate) use probing::VERSION;
 pub use probing::{PROBE_PROCESS, serve_probe};
+pub(crate) use probing::{VERSION, with_layer_kind};
 pub use serving::serve_task;
