@@ -75,7 +75,6 @@ fn assert_over(run: BulkRun, has_group: bool) {
             "{package}: {}",
             run.detail(&package)
         );
-        println!("bulk: {package}: {} after {} ms", run.detail(&package), told["ms"]);
         assert!(told["ms"].as_u64().unwrap() < 20_000, "{package}: {told:#}");
     }
 }

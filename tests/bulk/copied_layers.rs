@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{BulkBuild, BulkRun, assert_same_results, everybody, mark};
@@ -33,8 +33,10 @@ const RECIPES: [(&str, &str, &str); 6] = [
     ("leaves", "one-[0-9]*", "echo 'echo left > /opt/one-1.0.left; mkdir /opt/empty' > $OUT/postinstall\n"),
 ];
 
-/// What each of them does: it tells what it sees, and writes of what it is made.
-const SCRIPT: &str = "mkdir $DESTDIR/opt; ls -lR --time-style=+%s /opt > $DESTDIR/opt/$PKGNAME 2> /dev/null || :\n\
+/// What each of them does: it tells what it sees, and writes of what it is made. Of what was installed, the times of links are
+/// those of the installation.
+const SCRIPT: &str = "mkdir $DESTDIR/opt\n\
+    ls -lR --time-style=+ /opt 2> /dev/null | grep -v ^total > $DESTDIR/opt/$PKGNAME || :\n\
     cat /opt/* >> $DESTDIR/opt/$PKGNAME 2> /dev/null || :\n";
 
 fn with_tree(test: &str, is_ordinary: bool, mark: &str) -> Option<BulkBuild> {
@@ -60,7 +62,7 @@ fn refusing(test: &str, build: &BulkBuild) -> Option<PathBuf> {
 }
 
 /// The command, for which overlay file systems are refused.
-fn without_overlay(command: &Command, refuses: &PathBuf, is_ordinary: bool) -> Command {
+fn without_overlay(command: &Command, refuses: &Path, is_ordinary: bool) -> Command {
     let mut inside = Command::new(refuses);
     inside.arg(command.get_program()).args(command.get_args()).env_clear();
     for (name, value) in command.get_envs() {

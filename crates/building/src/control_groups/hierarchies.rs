@@ -110,9 +110,9 @@ fn place_of_version_2(
     handed_down: impl Fn(&Path) -> String,
 ) -> Option<GroupPlace> {
     let group = memberships.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let of_version_2 = mounts.iter().filter(|mount| mount.kind == b"cgroup2");
+    let mut of_version_2 = mounts.iter().filter(|mount| mount.kind == b"cgroup2");
     let (top, own) =
-        of_version_2.filter_map(|mount| Some((mount.point.as_path(), mount.directory_of(group)?))).next()?;
+        of_version_2.find_map(|mount| Some((mount.point.as_path(), mount.directory_of(group)?)))?;
     let mut best: Option<GroupPlace> = None;
     for directory in own.ancestors().take_while(|directory| directory.starts_with(top)) {
         let list = handed_down(directory);

@@ -78,7 +78,7 @@ fn look(order: &ProbeOrder, answer: &mut ProbeAnswer) -> Result<(), ProbeFailure
     let user = build_user(&work.conf).map_err(ProbeFailure::Other)?;
     let base = base_layer(&work.conf, user).map_err(|error| other(&error))?;
     remove_abandoned(&work.conf.build_dir, &work.id).map_err(|error| other(&error))?;
-    let (made, refusal) = try_layers(&work, base, user).map_err(|error| other(&error))?;
+    let (made, refusal) = try_layers(&work, &base, user).map_err(|error| other(&error))?;
     answer.copies = refusal;
     match made {
         Ok(Some(EnclosureEnd::Exited(0))) => Ok(()),
@@ -101,7 +101,7 @@ type TriedSandbox = Result<Option<EnclosureEnd>, TaskError>;
 /// over a copy. Returns what came of the last one, and why the overlay was refused.
 fn try_layers(
     work: &Work,
-    base: BaseLayer,
+    base: &BaseLayer,
     user: BuildUser,
 ) -> Result<(TriedSandbox, Option<String>), LockError> {
     let build_dir = &work.conf.build_dir;
@@ -127,7 +127,7 @@ fn try_layers(
 /// sandboxes is told by whoever makes one.
 pub(crate) fn with_layer_kind(work: &Work, base: BaseLayer, user: BuildUser) -> Result<BaseLayer, LockError> {
     if known_layer_kind(&work.conf.build_dir)?.is_none() {
-        let _ = try_layers(work, base.clone(), user)?;
+        let _ = try_layers(work, &base, user)?;
     }
     let kind = known_layer_kind(&work.conf.build_dir)?.unwrap_or_default();
     Ok(BaseLayer { kind, ..base })
