@@ -5,9 +5,12 @@ mod arguments;
 mod bad_records;
 mod clean;
 mod directory_base;
+mod control_groups;
+mod copied_layers;
 mod dry_run;
 mod enter;
 mod failures;
+mod fetch;
 mod followed;
 mod history;
 mod killed;
@@ -16,6 +19,8 @@ mod machines;
 mod manual_page;
 mod outputs;
 mod patch_trials;
+mod overtime;
+mod own_mounts;
 mod patches;
 mod pbulk_reader;
 mod pkgsrc_tree;
@@ -240,13 +245,15 @@ impl BulkBuild {
         self.work().join("pool").join(&key[..2]).join(key)
     }
 
-    /// Nothing of any task is left: no directory, no mount, no process with this value of the variable `MARK`.
+    /// Nothing of any task is left: no directory, no control group, no mount, no process with this value of the variable `MARK`.
     #[track_caller]
     pub(crate) fn assert_nothing_left(&self, mark: &str) {
         let tasks = self.work().join("build/tasks");
         let left: Vec<PathBuf> =
             fs::read_dir(tasks).into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
         assert_eq!(left, Vec::<PathBuf>::new(), "directories of tasks");
+        let id = fs::read_to_string(self.work().join("id")).unwrap();
+        assert_eq!(control_groups(&format!("patchadm-{}.", id.trim_end())), Vec::<PathBuf>::new());
         self.assert_nothing_runs(mark);
     }
 
@@ -313,6 +320,22 @@ impl BulkRun {
     pub(crate) fn detail(&self, name: &str) -> &str {
         self.package(name)["detail"].as_str().unwrap_or_default()
     }
+}
+
+/// The control groups whose names begin like this.
+fn control_groups(begin: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![PathBuf::from("/sys/fs/cgroup")];
+    while let Some(directory) = open.pop() {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+            if entry.file_name().to_string_lossy().starts_with(begin) {
+                found.push(entry.path());
+            }
+            open.push(entry.path());
+        }
+    }
+    found
 }
 
 /// Root, if the test is root, and an ordinary user.

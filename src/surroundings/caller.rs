@@ -60,19 +60,13 @@ impl RootTurn<'_> {
         work: impl FnOnce(&Caller<'_>) -> T,
     ) -> T {
         let began = Instant::now();
-        let until = began.checked_add(Duration::from_secs(self.wait));
-        let lock_wait_seconds = LockWait {
-            until,
-            was_reported: Cell::new(false),
-            is_quiet: self.surroundings.is_quiet,
-            speaks_as: &self.speaks_as,
-        };
+        let lock_wait = LockWait::begin(self.surroundings, &self.speaks_as, self.wait);
         work(&Caller {
             program: self.program,
             now: now(self.surroundings),
             time: self.surroundings.now.to_rfc3339_opts(SecondsFormat::Secs, true),
             user: Surroundings::user(),
-            wait: &|holder| (self.interrupt)().is_none() && lock_wait_seconds.goes_on(holder),
+            wait: &|holder| (self.interrupt)().is_none() && lock_wait.goes_on(holder),
             interrupt: self.interrupt,
             progress,
             moment: &|| self.surroundings.moment(),
@@ -154,7 +148,7 @@ pub(crate) fn with_repeated_signals<T>(
 }
 
 /// Waits for a lock, and says so once.
-struct LockWait<'a> {
+pub(crate) struct LockWait<'a> {
     /// None is never: so far away that no clock has it.
     until: Option<Instant>,
     was_reported: Cell<bool>,
@@ -162,8 +156,19 @@ struct LockWait<'a> {
     speaks_as: &'a str,
 }
 
-impl LockWait<'_> {
-    fn goes_on(&self, holder: &LockHolder) -> bool {
+impl<'a> LockWait<'a> {
+    /// Begins to wait, for at most this many seconds.
+    pub(crate) fn begin(surroundings: &Surroundings, speaks_as: &'a str, seconds: u64) -> Self {
+        Self {
+            until: Instant::now().checked_add(Duration::from_secs(seconds)),
+            was_reported: Cell::new(false),
+            is_quiet: surroundings.is_quiet,
+            speaks_as,
+        }
+    }
+
+    /// Waits a little for the holder of a lock; tells whether there is time left.
+    pub(crate) fn goes_on(&self, holder: &LockHolder) -> bool {
         let left = self.until.map_or(PAUSE, |until| until.saturating_duration_since(Instant::now()));
         if left.is_zero() {
             return false;

@@ -25,7 +25,7 @@ pub(super) fn exit_of_command(end: EnclosureEnd) -> Exit {
 pub(super) fn exit_of_enclosure(error: &EnclosureError) -> Exit {
     match error {
         EnclosureError::NotAllowed(_) => Exit::new(NOT_ALLOWED, ExitCause::NoRights),
-        EnclosureError::Failed(_) | EnclosureError::NoOverlay(_) => {
+        EnclosureError::Failed(_) | EnclosureError::NoOverlay(_) | EnclosureError::OverlayRefused(_) => {
             Exit::new(OWN_FAILURE, ExitCause::Internal)
         }
         EnclosureError::NotFound(_) => Exit::new(NOT_THERE, ExitCause::NotFound),

@@ -96,6 +96,29 @@ fn one_run_at_a_time_and_what_was_interrupted_goes_on() {
 }
 
 #[test]
+fn an_action_that_writes_waits_for_another_one_as_long_as_it_is_told_to() {
+    let Some(build) = BulkBuild::of_recipes("an_action_that_writes…", !is_root(), "slot=local 1\n") else {
+        return;
+    };
+    build.recipe("slow", "", "until [ -e $TREE/go ]; do sleep 0.1; done; mkdir $DESTDIR/opt\n");
+    let running = build.running("").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    eventually("the build begins", || !build.started(1).is_empty());
+    let holder = format!("process {} (bulk)", running.id());
+    for action in ["run", "scan", "patches", "report", "release", "prune"] {
+        let run = if action == "release" { "1" } else { "" };
+        let said = build.action(&format!("{action} @WORK@ {run} --wait 1")).fails(64);
+        assert!(said.contains(&format!("waiting for {holder} to finish")), "{action}: {said}");
+    }
+    let mut waiting = build.command(&format!("scan {} --wait 60", build.work().display()));
+    let waiting = waiting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    build.write("go", "");
+    BulkRun::of(&running.wait_with_output().unwrap()).ends(0);
+    let waited = waiting.wait_with_output().unwrap();
+    assert!(waited.status.success(), "{}", String::from_utf8_lossy(&waited.stderr));
+    assert!(String::from_utf8_lossy(&waited.stdout).contains("1 packages"));
+}
+
+#[test]
 fn a_list_says_what_is_wanted_and_only_that_of_the_settings_gives_a_set() {
     let Some(build) = BulkBuild::of_recipes("a_list…", !is_root(), "slot=local 1\n") else { return };
     for name in ["one", "two", "three"] {

@@ -81,7 +81,7 @@ pub(super) fn slots_of(run: &BulkRun) -> Vec<&str> {
 }
 
 /// A prefix that lets the probe through, and does this with a task.
-fn after_probe(script: &str) -> String {
+pub(super) fn after_probe(script: &str) -> String {
     format!("/bin/sh -c 'case $2 in *probe) exec \"$@\";; esac; {script}' x")
 }
 

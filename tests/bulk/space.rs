@@ -2,40 +2,42 @@
 //! there.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use super::machines::{names, with_tree};
+use super::own_mounts::with_mounts;
 use super::{BulkBuild, BulkRun};
 use crate::scenario::is_root;
 
 /// The run, with a small file system in memory at this path.
-fn running_with(build: &BulkBuild, (path, size): (&str, &str)) -> Command {
-    let run = build.running("");
-    let mut command = Command::new("/usr/bin/unshare");
-    let script = format!("mount -t tmpfs -o size={size},mode=755 none \"$0\" && exec \"$@\"");
-    command.args(["--mount", "/bin/sh", "-c", &script]).arg(build.work().join(path));
-    command.arg(run.get_program()).args(run.get_args()).env_clear();
-    for (name, value) in run.get_envs() {
-        command.env(name, value.unwrap_or_default());
-    }
-    command
+fn running_with(build: &BulkBuild, place: (&str, &str)) -> Command {
+    running_of(build, "", place)
+}
+
+/// The run of these names, with a small file system in memory at this path.
+fn running_of(build: &BulkBuild, names: &str, (path, size): (&str, &str)) -> Command {
+    let at = build.work().join(path);
+    with_mounts(
+        &build.running(names),
+        &format!("mount -t tmpfs -o size={size},mode=755 none '{}'", at.display()),
+    )
 }
 
 /// A tree of which one package is larger than these file systems.
-fn with_large(test: &str) -> Option<BulkBuild> {
+fn with_large(test: &str, at_a_time: u32) -> Option<BulkBuild> {
     if !is_root() {
         crate::skipped(&format!("{test}: only root can mount a small file system"));
         return None;
     }
-    // One at a time: a neighbour that finds no space either would be told apart only while there is none.
-    let build = with_tree(test, "slot=local 1\n")?;
+    let build = with_tree(test, &format!("slot=local {at_a_time}\n"))?;
     build.write("both/build", "mkdir $DESTDIR/opt; head -c 40M /dev/urandom > $DESTDIR/opt/both\n");
     Some(build)
 }
 
 #[test]
 fn a_run_without_space_for_results_ends_with_18_and_goes_on_when_there_is_some() {
-    let Some(build) = with_large("a_run_without_space…") else { return };
+    let Some(build) = with_large("a_run_without_space…", 2) else { return };
     let output = running_with(&build, ("pool", "20M")).output().unwrap();
     let told =
         String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
@@ -48,7 +50,7 @@ fn a_run_without_space_for_results_ends_with_18_and_goes_on_when_there_is_some()
 
 #[test]
 fn a_build_that_finds_no_space_is_deferred_and_not_failed() {
-    let Some(build) = with_large("a_build_that_finds_no_space…") else { return };
+    let Some(build) = with_large("a_build_that_finds_no_space…", 2) else { return };
     let output = running_with(&build, ("build", "30M")).output().unwrap();
     let run = BulkRun::of(&output);
     let others: Vec<String> = names().into_iter().filter(|name| name != "both").collect();
@@ -64,4 +66,38 @@ fn a_build_that_finds_no_space_is_deferred_and_not_failed() {
     assert_eq!(run.in_state("failed"), Vec::<String>::new());
     fs::write(build.tree().join("both/build"), "mkdir $DESTDIR/opt\n").unwrap();
     assert_eq!(build.run("").ends(0).in_state("done"), ["both"]);
+}
+
+#[test]
+fn the_neighbour_of_a_build_that_finds_no_space_is_not_failed_either() {
+    let Some(build) = with_large("the_neighbour_of_a_build…", 2) else { return };
+    let notes = build.scenario.beside("theirs/notes");
+    fs::create_dir(&notes).unwrap();
+    fs::set_permissions(&notes, fs::Permissions::from_mode(0o777)).unwrap();
+    build.set(&format!("mount=rw:{}:/notes\n", notes.display()));
+    // Each waits for the other. The neighbour writes small files until there is no space for one, and the second time none.
+    build.recipe(
+        "large",
+        "",
+        "touch /notes/large; until [ -e /notes/neighbour ]; do sleep 0.1; done\n\
+         mkdir $DESTDIR/opt; head -c 40M /dev/urandom > $DESTDIR/opt/large\n",
+    );
+    build.recipe(
+        "neighbour",
+        "",
+        "mkdir $DESTDIR/opt; if [ -e /notes/neighbour ]; then exit 0; fi; touch /notes/neighbour\n\
+         until [ -e /notes/large ]; do sleep 0.1; done\n\
+         while :; do echo again; head -c 10K /dev/zero >> /work/small; sleep 0.02; done\n",
+    );
+    let output = running_of(&build, "large neighbour", ("build", "30M")).output().unwrap();
+    let run = BulkRun::of(&output);
+    assert_eq!(
+        (run.code, run.in_state("deferred"), run.in_state("done")),
+        (40, vec!["large".to_owned()], vec!["neighbour".to_owned()]),
+        "{}",
+        run.said
+    );
+    let words = "neighbour-1.0: slot local failed: no space is left in `build_dir`";
+    assert!(run.report["notes"].to_string().contains(words), "{:#}", run.report["notes"]);
+    assert_eq!(run.package("neighbour-1.0")["tries"], 2);
 }

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use patchadm_bulk::conf::{Base, BuildIdentity, Configuration};
 use patchadm_bulk::result::Digest;
 use patchadm_rootfs::{Dir, FileType, Lock, LockError, RootError};
+use patchadm_svr4::package::Mode;
 
 use crate::command_output::output_digest;
-use crate::sandbox::{BuildUser, lay_out_host_base};
+use crate::sandbox::{BuildUser, LayerKind, lay_out_host_base};
 use crate::task::place::remove_all;
 use crate::work::{PROGRAM, host_directory, made};
 
@@ -19,7 +20,15 @@ pub struct BaseLayer {
     pub layer: PathBuf,
     /// The paths of the host that are mounted over it.
     pub mounted: Vec<PathBuf>,
+    /// How layers become trees on this machine.
+    pub kind: LayerKind,
 }
+
+/// The file below `build_dir`, which each machine has for itself, that says how layers become trees there.
+const KIND_FILE: &[u8] = b"layers";
+
+/// The words of that file.
+const KINDS: [(&[u8], LayerKind); 2] = [(b"overlay\n", LayerKind::Overlay), (b"copy\n", LayerKind::Copy)];
 
 /// The places over which something is mounted in every sandbox.
 pub(crate) const PLACES: [&str; 9] =
@@ -27,8 +36,9 @@ pub(crate) const PLACES: [&str; 9] =
 
 /// Returns the base as a layer, laid out below `build_dir` where it is that of the host.
 pub fn base_layer(conf: &Configuration, user: BuildUser) -> Result<BaseLayer, LockError> {
+    let kind = known_layer_kind(&conf.build_dir)?.unwrap_or_default();
     let host = match &conf.base {
-        Base::Directory(path) => return Ok(BaseLayer { layer: path.clone(), mounted: Vec::new() }),
+        Base::Directory(path) => return Ok(BaseLayer { layer: path.clone(), mounted: Vec::new(), kind }),
         Base::Host(paths) => paths,
     };
     let above = host_directory(&conf.build_dir)?;
@@ -55,7 +65,22 @@ pub fn base_layer(conf: &Configuration, user: BuildUser) -> Result<BaseLayer, Lo
         above.move_to(new.as_bytes(), &above, name.as_bytes())?;
     }
     let mounted = mounted_paths(&Dir::of_host(&layer)?, host)?;
-    Ok(BaseLayer { layer, mounted })
+    Ok(BaseLayer { layer, mounted, kind })
+}
+
+/// Returns how layers become trees on this machine, if that was found out.
+pub(crate) fn known_layer_kind(build_dir: &Path) -> Result<Option<LayerKind>, RootError> {
+    let text = host_directory(build_dir)?.read_regular(KIND_FILE, 64)?;
+    Ok(text.and_then(|text| Some(KINDS.iter().find(|(words, _)| *words == text)?.1)))
+}
+
+/// Notes how layers become trees on this machine.
+pub(crate) fn keep_layer_kind(build_dir: &Path, kind: LayerKind) -> Result<(), RootError> {
+    if known_layer_kind(build_dir)? == Some(kind) {
+        return Ok(());
+    }
+    let words = KINDS.iter().find(|(_, other)| *other == kind).map_or(&b""[..], |(words, _)| words);
+    host_directory(build_dir)?.replace_file(PROGRAM, KIND_FILE, words, Mode::of(0o644))
 }
 
 /// Returns a name that says for which ids and paths a layer was made.

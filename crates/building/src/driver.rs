@@ -1,4 +1,4 @@
-//! The executables that know a tree: `scan` and `build`.
+//! The executables that know a tree: `scan`, `build`, and `fetch` where there is one.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,6 +8,9 @@ use crate::work::Work;
 
 /// The directory with the executables of the driver of a bulk build.
 const DRIVER: &str = "driver";
+
+/// The executable that fetches the distfiles of a location.
+pub(crate) const FETCH: &str = "fetch";
 
 /// Where the driver is visible in a sandbox.
 pub(crate) const DRIVER_INSIDE: &str = "/driver";
@@ -50,6 +53,11 @@ impl Driver {
             }
         }
         Ok(driver)
+    }
+
+    /// Tells whether there is an executable that fetches distfiles.
+    pub(crate) fn can_fetch(&self) -> bool {
+        is_executable(&self.directory.join(FETCH))
     }
 }
 

@@ -39,20 +39,60 @@ impl WantedDistfile {
     }
 }
 
-/// Makes sure that distfiles are there; the error says which is not, and why.
-pub(crate) fn provide(
+/// A distfile that is not there, with the reason.
+#[derive(Debug)]
+pub(crate) struct MissingDistfile<'a> {
+    wanted: &'a WantedDistfile,
+    reason: String,
+}
+
+impl std::fmt::Display for MissingDistfile<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}: {}", self.wanted.name, self.reason)
+    }
+}
+
+/// Looks whether distfiles are there, and fetches the others from where their recipe says; returns those that are not there
+/// then, in their order.
+pub(crate) fn provide<'a>(
     directory: &Path,
-    wanted: &[WantedDistfile],
+    wanted: &'a [WantedDistfile],
     http: &HttpSettings,
     interrupt: &dyn Fn() -> Option<i32>,
+) -> Vec<MissingDistfile<'a>> {
+    let missing = |wanted: &'a WantedDistfile| {
+        let found = check(directory, wanted).unwrap_or_else(|error| Err(error.to_string()));
+        let reason = found.err()?;
+        let Some(url) = &wanted.url else { return Some(MissingDistfile { wanted, reason }) };
+        let fetched = place_when_right(directory, wanted, |add| match url.strip_prefix("file:") {
+            Some(path) => read_host_file(Path::new(path), add),
+            None => read_url(url, (http, interrupt), add),
+        });
+        let error = fetched.err()?;
+        Some(MissingDistfile { wanted, reason: format!("{reason}; {url}: {error}") })
+    };
+    wanted.iter().filter_map(missing).collect()
+}
+
+/// Takes distfiles that are missing from another directory, in which no link is followed; the error says which is not there
+/// either, and why. `source` is what wrote that directory.
+pub(crate) fn take_from(
+    directory: &Path,
+    from: &Path,
+    missing: &[MissingDistfile<'_>],
+    source: &str,
 ) -> Result<(), String> {
-    for distfile in wanted {
-        let failed = |reason: String| format!("{}: {reason}", distfile.name);
-        let found = check(directory, distfile).map_err(|error| failed(error.to_string()))?;
-        let Err(reason) = found else { continue };
-        let Some(url) = &distfile.url else { return Err(failed(reason)) };
-        fetch(directory, distfile, url, (http, interrupt))
-            .map_err(|error| failed(format!("{reason}; {url}: {error}")))?;
+    for missing in missing {
+        let wanted = missing.wanted;
+        let failed = |reason: String| format!("{missing}; {source}: {reason}");
+        let found = check(from, wanted).unwrap_or_else(|error| Err(error.to_string()));
+        let taken = found.and_then(|()| {
+            let shown = |error: RootError| error.to_string();
+            let Some((dir, name)) = place(from, &wanted.name, false).map_err(shown)? else { return Ok(()) };
+            let file = dir.open_regular(&name).map_err(shown)?;
+            place_when_right(directory, wanted, |add| each_part(&file, ToString::to_string, add))
+        });
+        taken.map_err(failed)?;
     }
     Ok(())
 }
@@ -136,13 +176,19 @@ fn place(directory: &Path, name: &str, is_made: bool) -> Result<Option<(Dir, Vec
 /// How servers are reached, and who asks for the end.
 type Network<'a> = (&'a HttpSettings, &'a dyn Fn() -> Option<i32>);
 
-/// Fetches a distfile, and moves it into place when it is right.
-fn fetch(directory: &Path, wanted: &WantedDistfile, url: &str, network: Network<'_>) -> Result<(), String> {
+/// Receives the bytes of a distfile.
+type AddBytes<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), String>;
+
+/// Writes a distfile as `read` hands it on, and moves it into place when it is right.
+fn place_when_right(
+    directory: &Path,
+    wanted: &WantedDistfile,
+    read: impl FnOnce(AddBytes<'_>) -> Result<(), String>,
+) -> Result<(), String> {
     let shown = |error: RootError| error.to_string();
     let Some((dir, name)) = place(directory, &wanted.name, true).map_err(shown)? else { return Ok(()) };
     let (private, mut file) = dir.create_private("fetch").map_err(shown)?;
-    let fetched = read_into(&mut file, wanted, url, network);
-    let placed = fetched.and_then(|()| {
+    let placed = read_into(&mut file, wanted, read).and_then(|()| {
         file.set_mode(Mode::of(0o644)).and_then(|()| file.sync()).map_err(shown)?;
         dir.remove(&name).and_then(|()| dir.rename(&private, &name)).map_err(shown)
     });
@@ -156,35 +202,26 @@ fn fetch(directory: &Path, wanted: &WantedDistfile, url: &str, network: Network<
 fn read_into(
     file: &mut WritableFile,
     wanted: &WantedDistfile,
-    url: &str,
-    (http, interrupt): Network<'_>,
+    read: impl FnOnce(AddBytes<'_>) -> Result<(), String>,
 ) -> Result<(), String> {
     let mut sums = DistfileSums::default();
-    let mut add = |bytes: &[u8]| {
+    read(&mut |bytes: &[u8]| {
         sums.add(bytes);
         if sums.size > wanted.size {
             return Err(format!("it has more than {} bytes", wanted.size));
         }
         file.put(bytes).map_err(|error| error.to_string())
-    };
-    match url.strip_prefix("file:") {
-        Some(path) => read_host_file(Path::new(path), &mut add)?,
-        None => read_url(url, (http, interrupt), &mut add)?,
-    }
+    })?;
     sums.compare(wanted)
 }
 
-fn read_host_file(path: &Path, add: &mut dyn FnMut(&[u8]) -> Result<(), String>) -> Result<(), String> {
+fn read_host_file(path: &Path, add: AddBytes<'_>) -> Result<(), String> {
     let path: PathBuf = path.components().collect();
     let file = File::open(path).map_err(|error| error.to_string())?;
     each_part(&file, ToString::to_string, add)
 }
 
-fn read_url(
-    url: &str,
-    (http, interrupt): Network<'_>,
-    add: &mut dyn FnMut(&[u8]) -> Result<(), String>,
-) -> Result<(), String> {
+fn read_url(url: &str, (http, interrupt): Network<'_>, add: AddBytes<'_>) -> Result<(), String> {
     let address = Address::parse(url).map_err(|error| error.to_string())?;
     let client = HttpClient::new(http);
     let answer = client.get(&HttpRequest::whole(&address), interrupt);
@@ -207,7 +244,9 @@ mod tests {
     }
 
     fn provided(directory: &Path, wanted: WantedDistfile) -> Result<(), String> {
-        provide(directory, &[wanted], &HttpSettings::default(), &|| None)
+        let wanted = [wanted];
+        let missing = provide(directory, &wanted, &HttpSettings::default(), &|| None);
+        missing.first().map_or(Ok(()), |missing| Err(missing.to_string()))
     }
 
     #[test]
@@ -235,6 +274,29 @@ mod tests {
         let said = provided(&dir.path().join("d"), wanted("x", b"wrong", Some(url.clone()))).unwrap_err();
         assert_eq!(said, format!("x: it is not there; {url}: its SHA-256 is another one"));
         assert_eq!(std::fs::read_dir(dir.path().join("d")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_missing_is_taken_from_a_directory_where_it_is_right_and_no_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (distfiles, from) = (dir.path().join("distfiles"), dir.path().join("from"));
+        std::fs::create_dir_all(from.join("a")).unwrap();
+        std::fs::write(from.join("a/x.tar"), "upstream").unwrap();
+        std::fs::write(from.join("y"), "other").unwrap();
+        std::os::unix::fs::symlink("a/x.tar", from.join("z")).unwrap();
+        let taken = |wanted: WantedDistfile| {
+            let wanted = [wanted];
+            let missing = provide(&distfiles, &wanted, &HttpSettings::default(), &|| None);
+            take_from(&distfiles, &from, &missing, "fetch")
+        };
+        taken(wanted("a/x.tar", b"upstream", None)).unwrap();
+        assert_eq!(std::fs::read(distfiles.join("a/x.tar")).unwrap(), b"upstream");
+        let said = taken(wanted("y", b"wrong", None)).unwrap_err();
+        assert_eq!(said, "y: it is not there; fetch: its SHA-256 is another one");
+        assert!(taken(wanted("z", b"upstream", None)).is_err());
+        let said = taken(wanted("none", b"", None)).unwrap_err();
+        assert_eq!(said, "none: it is not there; fetch: it is not there");
+        assert_eq!(std::fs::read_dir(&distfiles).unwrap().count(), 1);
     }
 
     #[test]

@@ -19,6 +19,7 @@
 
 pub mod base;
 mod command_output;
+mod control_groups;
 pub mod driver;
 mod fetching;
 mod file_copy;
@@ -41,5 +42,6 @@ pub mod set;
 mod space;
 pub mod task;
 pub mod tree;
+mod tree_copy;
 mod verified;
 pub mod work;

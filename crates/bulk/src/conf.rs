@@ -70,7 +70,7 @@ pub struct Configuration {
     pub build_user: Option<String>,
     /// The network of builds.
     pub network: BuildNetwork,
-    /// Variables for `scan` and `build`, each name once, in the order of their lines.
+    /// Variables for `scan`, `build` and `fetch`, each name once, in the order of their lines.
     pub env: Vec<(String, String)>,
     /// The slots, as they are configured; see [`Configuration::slots_on`].
     slots: Vec<Slot>,

@@ -59,6 +59,9 @@ pub struct ProbeAnswer {
     /// The digest of `build` of the driver.
     #[serde(default)]
     pub build: Option<Digest>,
+    /// Why each sandbox gets a copy of its layers, where overlay file systems are refused.
+    #[serde(default)]
+    pub copies: Option<String>,
     /// What stands against it, as far as it came.
     #[serde(default)]
     pub failure: Option<ProbeFailure>,
@@ -125,8 +128,8 @@ impl SlotMisfit {
 }
 
 impl ProbeExpectation {
-    /// Compares an answer with what it must be.
-    pub fn compare(&self, answer: &ProbeAnswer) -> Result<(), SlotMisfit> {
+    /// Compares an answer with what it must be. Returns why each sandbox gets a copy of its layers, if so.
+    pub fn compare(&self, answer: &ProbeAnswer) -> Result<Option<String>, SlotMisfit> {
         if answer.version != self.version || answer.probe != PROBE_FORMAT {
             return Err(SlotMisfit::Version(cut(&answer.version, LONGEST_WORD), self.version.clone()));
         }
@@ -155,7 +158,8 @@ impl ProbeExpectation {
                 return Err(SlotMisfit::Driver(name));
             }
         }
-        failure.map_or(Ok(()), Err)
+        let copies = answer.copies.as_ref().map(|reason| cut(reason, LONGEST_REASON));
+        failure.map_or(Ok(copies), Err)
     }
 }
 
@@ -187,6 +191,7 @@ mod tests {
             number: Some(7),
             scan: Some(Digest::of(b"scan")),
             build: Some(Digest::of(b"build")),
+            copies: None,
             failure: None,
         }
     }
@@ -198,7 +203,10 @@ mod tests {
 
     #[test]
     fn a_slot_fits_where_everything_is_as_it_is_here() {
-        assert_eq!(expected().compare(&right()), Ok(()));
+        assert_eq!(expected().compare(&right()), Ok(None));
+        let copies = Some("x".repeat(5000));
+        let told = expected().compare(&ProbeAnswer { copies, ..right() }).unwrap();
+        assert_eq!(told.map(|reason| reason.len()), Some(LONGEST_REASON));
     }
 
     #[test]

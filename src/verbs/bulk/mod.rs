@@ -23,6 +23,7 @@ mod run_face;
 mod run_patches;
 mod scan;
 mod status;
+mod waiting;
 mod why;
 
 #[cfg(not(feature = "sign"))]

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::ends::{FAILED, run_failed, work_failed};
 use super::patches_ends::patches_failed;
 use super::publishing::{Publisher, made_patch};
+use super::waiting::WaitOption;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::{CommandReport, Exit, ExitCause, Reply};
@@ -22,7 +23,7 @@ use patchadm_building::work::Work;
 use patchadm_bulk::report::{PatchesReport, patches_text};
 use patchadm_making::build::BuildRequest;
 
-const USAGE: &str = "patchadm bulk patches WORK [--dry-run]";
+const USAGE: &str = "patchadm bulk patches WORK [--dry-run] [--wait SECONDS]";
 
 /// Make patches from the released set to the newest one, each applied and backed out before it counts
 #[derive(clap::Parser)]
@@ -30,6 +31,8 @@ struct PatchesArgs {
     /// Say which patches would be made, write nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    wait: WaitOption,
     #[command(flatten)]
     _common: RootlessOptions,
     /// The directory of the bulk build
@@ -66,7 +69,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk patches";
     let args: PatchesArgs = parse(call, USAGE)?;
     let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
-    let _lock = work.lock(|_| false).map_err(|error| work_failed(&error))?;
+    let _lock = args.wait.lock(call, &work)?;
     let publisher = if args.dry_run { None } else { Publisher::of(call, &work)? };
     let template = template(call.surroundings.now.timestamp())?;
     let patch = |id: PatchId| BuildRequest { id, ..template.clone() };

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::ends::{prune_failed, work_failed};
+use super::waiting::WaitOption;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::{CommandReport, Exit, Reply};
@@ -12,8 +13,9 @@ use crate::surroundings::Output;
 use crate::verbs::options::RootlessOptions;
 use patchadm_building::prune::{PruneReport, PruneRequest, prune};
 use patchadm_building::work::Work;
+use patchadm_rootfs::LockHolder;
 
-const USAGE: &str = "patchadm bulk prune WORK [--keep N] [--dry-run]";
+const USAGE: &str = "patchadm bulk prune WORK [--keep N] [--dry-run] [--wait SECONDS]";
 
 /// Drop runs, sets and results that nothing needs any more
 #[derive(clap::Parser)]
@@ -24,6 +26,8 @@ struct PruneArgs {
     /// Only say what would go
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    wait: WaitOption,
     #[command(flatten)]
     _common: RootlessOptions,
     /// The directory of the bulk build
@@ -74,8 +78,10 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk prune";
     let args: PruneArgs = parse(call, USAGE)?;
     let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
-    let _lock = work.lock(|_| false).map_err(|error| work_failed(&error))?;
-    let mut request = PruneRequest { keep: args.keep, is_dry: args.dry_run, wait: &mut |_| false };
+    let wait = args.wait.begin(call);
+    let _lock = work.lock(|holder| wait.goes_on(holder)).map_err(|error| work_failed(&error))?;
+    let mut wait = |holder: &LockHolder| wait.goes_on(holder);
+    let mut request = PruneRequest { keep: args.keep, is_dry: args.dry_run, wait: &mut wait };
     let pruned = prune(&work, &mut request).map_err(|error| prune_failed(&error))?;
     let PruneReport { runs, sets, results, installed, bytes, notes } = pruned;
     let removed = Removed { runs, sets, results, installed };

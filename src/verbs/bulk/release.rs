@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::ends::{release_failed, work_failed};
+use super::waiting::WaitOption;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::{CommandReport, Exit, Reply};
@@ -13,7 +14,7 @@ use crate::verbs::options::RootlessOptions;
 use patchadm_building::set::release;
 use patchadm_building::work::Work;
 
-const USAGE: &str = "patchadm bulk release WORK RUN [--force]";
+const USAGE: &str = "patchadm bulk release WORK RUN [--force] [--wait SECONDS]";
 
 /// Name the set of a run as what users have: the base of all patches
 #[derive(clap::Parser)]
@@ -21,6 +22,8 @@ struct ReleaseArgs {
     /// Also where patches of another released set exist; they are moved aside
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    wait: WaitOption,
     #[command(flatten)]
     _common: RootlessOptions,
     /// The directory of the bulk build
@@ -55,7 +58,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk release";
     let args: ReleaseArgs = parse(call, USAGE)?;
     let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
-    let _lock = work.lock(|_| false).map_err(|error| work_failed(&error))?;
+    let _lock = args.wait.lock(call, &work)?;
     let released = release(&work, args.run, args.force).map_err(|error| release_failed(&error))?;
     let report = ReleaseReport {
         run: released.run,

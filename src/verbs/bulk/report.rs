@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::ends::{report_failed, root_failed, work_failed};
 use super::page::page_of;
+use super::waiting::WaitOption;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
@@ -15,7 +16,7 @@ use patchadm_building::report_files::{REPORT_MAIL, REPORT_PAGE, REPORT_TEXT, rea
 use patchadm_building::report_inputs::tell_report;
 use patchadm_building::work::Work;
 
-const USAGE: &str = "patchadm bulk report WORK [RUN] [-o DIR]";
+const USAGE: &str = "patchadm bulk report WORK [RUN] [-o DIR] [--wait SECONDS]";
 
 /// Write the text, the page and the mail of a run anew
 #[derive(clap::Parser)]
@@ -23,6 +24,8 @@ struct ReportArgs {
     /// Write them into this directory, instead of that of the run
     #[arg(short = 'o', long = "output", value_name = "DIR")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    wait: WaitOption,
     #[command(flatten)]
     _common: RootlessOptions,
     /// The directory of the bulk build
@@ -53,9 +56,8 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk report";
     let args: ReportArgs = parse(call, USAGE)?;
     let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
-    let lock = || work.lock(|_| false).map_err(|error| work_failed(&error));
     // Only what writes below the directory of the bulk build needs its lock.
-    let _lock = if args.output.is_some() { None } else { Some(lock()?) };
+    let _lock = if args.output.is_some() { None } else { Some(args.wait.lock(call, &work)?) };
     let report = match args.run {
         Some(run) => Some(read_report(&work, run)),
         None => read_last_report(&work).transpose(),

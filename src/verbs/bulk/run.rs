@@ -9,6 +9,7 @@ use super::page::page_of;
 use super::run_display::RunDisplay;
 use super::run_face::{BulkRunReport, PlanReport, UnchangedReport, exit_of};
 use super::run_patches::{PatchPreparation, with_id};
+use super::waiting::WaitOption;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::{Exit, Reply};
@@ -20,7 +21,8 @@ use patchadm_building::name_list::read_names;
 use patchadm_building::patches::MadePatches;
 use patchadm_building::report_inputs::base_of;
 use patchadm_building::run::{
-    RunBase, RunError, RunEvent, RunOutcome, RunPatches, RunRequest, has_changed, plan_run, run as carry_out,
+    LONGEST_OVERTIME, RunBase, RunError, RunEvent, RunOutcome, RunPatches, RunRequest, has_changed, plan_run,
+    run as carry_out,
 };
 use patchadm_building::work::Work;
 use patchadm_bulk::schedule::RunPlan;
@@ -60,6 +62,8 @@ struct RunArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     jobs: Option<u32>,
     #[command(flatten)]
+    wait: WaitOption,
+    #[command(flatten)]
     _common: RootlessOptions,
     /// The directory of the bulk build
     #[arg(value_name = "WORK")]
@@ -84,9 +88,8 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk run";
     let args: RunArgs = parse(call, USAGE)?;
     let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
-    let lock = || work.lock(|_| false).map_err(|error| work_failed(&error));
     // What changes nothing needs no lock.
-    let _lock = if args.dry_run { None } else { Some(lock()?) };
+    let _lock = if args.dry_run { None } else { Some(args.wait.lock(call, &work)?) };
     let program = std::env::current_exe()?;
     let names = match args.list.as_ref().or(work.conf.list.as_ref()).filter(|_| args.names.is_empty()) {
         Some(list) => read_names(list).map_err(|error| list_failed(&error))?,
@@ -177,6 +180,7 @@ impl WantedRun<'_> {
             cores: u32::try_from(patchadm_rootfs::cores()).unwrap_or(1),
             program: self.program,
             http: self.http,
+            overtime: LONGEST_OVERTIME,
             page: &page_of,
             time: &|| Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
             now: Utc::now().timestamp_nanos_opt().unwrap_or_default(),

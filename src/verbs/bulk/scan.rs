@@ -6,6 +6,7 @@ use chrono::Utc;
 use serde::Serialize;
 
 use super::ends::{import_failed, list_failed, run_failed, work_failed};
+use super::waiting::WaitOption;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::{CommandReport, Exit, Reply};
@@ -19,7 +20,7 @@ use patchadm_building::scan::ScanRequest;
 use patchadm_building::tree::{ScannedTree, import_tree, scan_tree};
 use patchadm_building::work::Work;
 
-const USAGE: &str = "patchadm bulk scan WORK [--full] [--import FILE]";
+const USAGE: &str = "patchadm bulk scan WORK [--full] [--import FILE] [--wait SECONDS]";
 
 /// Ask the recipes of a tree what they make, and find what each package needs
 #[derive(clap::Parser)]
@@ -30,6 +31,8 @@ struct ScanArgs {
     /// Take the records of this file, in the form of pbulk's pscan, in the place of a scan
     #[arg(long, value_name = "FILE", conflicts_with = "full")]
     import: Option<PathBuf>,
+    #[command(flatten)]
+    wait: WaitOption,
     #[command(flatten)]
     _common: RootlessOptions,
     /// The directory of the bulk build
@@ -94,7 +97,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk scan";
     let args: ScanArgs = parse(call, USAGE)?;
     let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
-    let _lock = work.lock(|_| false).map_err(|error| work_failed(&error))?;
+    let _lock = args.wait.lock(call, &work)?;
     let scanned = if let Some(file) = &args.import {
         import_tree(&work, file).map_err(|error| import_failed(&error))?
     } else {

@@ -30,7 +30,7 @@ pub fn make_patches(request: &PatchesRequest<'_>) -> Result<MadePatches, Patches
     let released = set_behind(work, RELEASED)?.ok_or(PatchesError::NothingReleased)?;
     let newest = set_behind(work, CURRENT)?.ok_or(PatchesError::NoSet)?;
     let bases = bases(work)?;
-    remove_abandoned(&work.conf.build_dir).map_err(WorkError::from)?;
+    remove_abandoned(&work.conf.build_dir, &work.id).map_err(WorkError::from)?;
     let released = SetPackages::read(&released, cores, request.interrupt)?;
     let newest = SetPackages::read(&newest, cores, request.interrupt)?;
     let libraries = LibraryChanges::between(&released, &newest);

@@ -12,6 +12,7 @@ use patchadm_svr4::package::Mode;
 
 use super::inside::{LOWER, ORDER_FILE, RESULT_FILE, TOUCHED, TrialOrder, TrialPatch, TrialResult};
 use super::request::PatchesRequest;
+use crate::control_groups::TaskGroup;
 use crate::file_copy::copy_file;
 use crate::sandbox::{
     BuildRoot, BuildUser, OWN_PROGRAM, SandboxCommand, SandboxLimits, SandboxWatch, StopCause, TaskLog,
@@ -76,15 +77,21 @@ impl SandboxTrial<'_> {
         let base = (request.base.0, &*request.base.1.to_string());
         let build_dir = &request.work.conf.build_dir;
         let layer = installed_set(build_dir, base, &self.installed, place, (&mut log, &mut ticks))?;
-        let upper = Dir::of_host(&place.part("upper"))?;
-        NewTree::below(upper.again()?).write(POLICY_FILE.as_bytes(), POLICY.as_bytes(), Mode::of(0o644))?;
-        lay_out_temporary(&upper)?;
         let lower: Vec<PathBuf> = layer.into_iter().chain([request.base.0.layer.clone()]).collect();
         self.put_packages(place, lower.len())?;
         let (root, command) = sandbox(request, place, lower)?;
+        root.fill()?;
+        let upper = Dir::of_host(&root.upper)?;
+        NewTree::below(upper.again()?).write(POLICY_FILE.as_bytes(), POLICY.as_bytes(), Mode::of(0o644))?;
+        lay_out_temporary(&upper)?;
         let limits = SandboxLimits { time: Some(LONGEST), ..SandboxLimits::default() };
         let enclosure = enclosure(&root, command, &limits, Some(place.inside()));
-        let mut watch = SandboxWatch { written: &[], phase: &mut |_| {}, ticks: &mut ticks };
+        let mut watch = SandboxWatch {
+            group: &mut TaskGroup::default(),
+            written: &[],
+            phase: &mut |_| {},
+            ticks: &mut ticks,
+        };
         let ended = run_to_end(place, &enclosure, (&limits, &no_input()?), &mut log, &mut watch)?;
         let failed = |reason: String| Ok(Err(TrialFailure::Patch(reason)));
         match (ended.end, ended.stopped) {
@@ -154,6 +161,7 @@ fn sandbox(
     let layers = lower.iter().enumerate();
     mounts.extend(layers.map(|(number, layer)| SandboxMount::read_only(layer, format!("/{LOWER}/{number}"))));
     let root = BuildRoot {
+        kind: request.base.0.kind,
         lower,
         upper,
         scratch: place.part("scratch"),

@@ -26,7 +26,7 @@ use crate::work::WorkError;
 /// Carries a run out, or continues the one that was cut off; `tell` gets what happens.
 pub fn run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<RunOutcome, RunError> {
     let work = request.work;
-    remove_abandoned(&work.conf.build_dir).map_err(WorkError::from)?;
+    remove_abandoned(&work.conf.build_dir, &work.id).map_err(WorkError::from)?;
     let known = known_runs(work, request.is_new)?;
     let polled = poll(work, tell);
     let slots = probe_all(request, tell)?;

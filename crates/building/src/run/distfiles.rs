@@ -5,6 +5,7 @@ use patchadm_bulk::records::Record;
 use patchadm_bulk::result::Key;
 use patchadm_bulk::schedule::Outcome;
 
+use super::driver_fetch::DriverFetch;
 use super::master::Master;
 use super::messages::RunMessage;
 use super::request::{RunError, Tell};
@@ -29,12 +30,18 @@ impl Master<'_> {
             let Some((index, key)) = self.fetches.waiting.pop_front() else { return };
             let Some(record) = self.records.get(index) else { continue };
             let wanted = WantedDistfile::of(record);
+            let by_driver = DriverFetch::of(self.request, record);
             let (directory, http) = (self.request.work.conf.distfiles.clone(), self.request.http.clone());
             let (sender, ended) = (self.messages.sender.clone(), self.ends.clone());
             self.fetches.at_work += 1;
             std::thread::spawn(move || {
                 let interrupt = || ended.load(std::sync::atomic::Ordering::Relaxed).then_some(2);
-                let fetched = provide(&directory, &wanted, &http, &interrupt);
+                let missing = provide(&directory, &wanted, &http, &interrupt);
+                let fetched = match (missing.first(), by_driver) {
+                    (None, _) => Ok(()),
+                    (Some(first), None) => Err(first.to_string()),
+                    (Some(_), Some(driver)) => driver.fetch(&missing, &directory, &interrupt),
+                };
                 // If nobody listens any more, the run is over.
                 let _ = sender.send(RunMessage::Fetched { package: index, key, fetched });
             });

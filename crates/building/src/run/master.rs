@@ -40,6 +40,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The longest time without a word of a task: its machine has failed then.
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 
+/// The time that a task may take beside its build, in which it installs, removes, packs and waits: two installations and a removal
+/// have half an hour each.
+pub const LONGEST_OVERTIME: Duration = Duration::from_secs(2 * 60 * 60);
+
 /// The time that tasks have to end after they were asked to.
 const LONGEST_END: Duration = Duration::from_secs(5);
 
@@ -212,13 +216,20 @@ impl Master<'_> {
         }
     }
 
-    /// Ends the commands of tasks that nothing is heard of, or that do not end when they are to.
+    /// Ends the commands of tasks that nothing is heard of, or that do not end when they are to: once the run ends, or long after
+    /// the limit of their time, whatever they say.
     fn take_leave_of_silent(&mut self, tell: Tell<'_>) -> Result<(), RunError> {
         let is_late = self.ended_at.is_some_and(|at| at.elapsed() > LONGEST_END);
         let silent =
             self.running.iter().filter(|(_, task)| is_late || task.heard.elapsed() > LONGEST_SILENCE);
         for index in silent.map(|(index, _)| *index).collect::<Vec<_>>() {
             let reason = format!("nothing was heard of it for {} s", LONGEST_SILENCE.as_secs());
+            self.take_end(index, TaskEnd::trouble(reason), true, tell)?;
+        }
+        let overtime = self.request.overtime;
+        let late = self.running.iter().filter(|(_, task)| task.is_late(overtime));
+        for index in late.map(|(index, _)| *index).collect::<Vec<_>>() {
+            let reason = format!("it went on for {} s after the limit of its time", overtime.as_secs());
             self.take_end(index, TaskEnd::trouble(reason), true, tell)?;
         }
         Ok(())

@@ -96,9 +96,9 @@ impl SlotProbe {
         Ok(Self { words, expected, number: NumberFile::make(&request.work.dir, number)? })
     }
 
-    /// Finds out what stands against the slot. It takes no longer than half a minute and a little, and ends soon once
+    /// Finds out what stands against the slot, and why sandboxes get copies there, if they do. It takes no longer than half a minute and a little, and ends soon once
     /// `is_to_end` says so.
-    pub(super) fn look(self, is_to_end: &dyn Fn() -> bool) -> Result<(), SlotMisfit> {
+    pub(super) fn look(self, is_to_end: &dyn Fn() -> bool) -> Result<Option<String>, SlotMisfit> {
         let order = ProbeOrder {
             probe: PROBE_FORMAT,
             work: self.expected.work.clone(),
@@ -159,7 +159,7 @@ pub(super) fn probe_all(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<Slot
     let probes = slots.iter().map(|slot| Ok(check_of(request, slot)?));
     let probes = probes.collect::<Result<Vec<_>, RunError>>()?;
     let is_to_end = || (request.interrupt)().is_some();
-    let found: Vec<Result<(), SlotMisfit>> = std::thread::scope(|scope| {
+    let found: Vec<Result<Option<String>, SlotMisfit>> = std::thread::scope(|scope| {
         let look = |probe: Result<SlotProbe, SlotMisfit>| scope.spawn(move || probe?.look(&is_to_end));
         let threads: Vec<_> = probes.into_iter().map(look).collect();
         threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(lost()))).collect()
@@ -170,7 +170,15 @@ pub(super) fn probe_all(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<Slot
     let mut misfits = Vec::new();
     let mut table = SlotTable::new(slots.clone());
     for (number, (slot, found)) in slots.iter().zip(found).enumerate() {
-        let Err(misfit) = found else { continue };
+        let misfit = match found {
+            Ok(None) => continue,
+            Ok(Some(reason)) => {
+                let note = format!("slot {}: {reason}: every sandbox gets a copy of its tree", slot.name);
+                tell(RunEvent::Note(&note));
+                continue;
+            }
+            Err(misfit) => misfit,
+        };
         tell(RunEvent::Note(&format!("slot {} is left out: {misfit}", slot.name)));
         table.leave_out(number, misfit.to_string());
         misfits.push((slot.name.as_str(), misfit));

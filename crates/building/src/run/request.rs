@@ -1,6 +1,7 @@
 //! What a run is asked for, what it tells, and why it may not begin.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::base::BaseLayer;
 use crate::driver::{Driver, DriverError};
@@ -54,6 +55,8 @@ pub struct RunRequest<'a> {
     pub program: &'a Path,
     /// How distfiles are fetched.
     pub http: &'a HttpSettings,
+    /// How long a task may go on after the limit of its time before its slot is cut off.
+    pub overtime: Duration,
     /// Formats the page of the run.
     pub page: RenderPage<'a>,
     /// Returns the time, RFC 3339.

@@ -20,7 +20,7 @@ impl Master<'_> {
             std::thread::spawn(move || {
                 let found = probe.look(&|| ends.load(Ordering::Relaxed));
                 // If nobody listens any more, the run is over.
-                let _ = sender.send(RunMessage::Probed(slot, found));
+                let _ = sender.send(RunMessage::Probed(slot, found.map(drop)));
             });
         }
         Ok(())

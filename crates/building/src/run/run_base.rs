@@ -5,6 +5,7 @@ use patchadm_bulk::result::Digest;
 use super::request::RunError;
 use crate::base::{BaseLayer, base_digest, base_layer, build_user};
 use crate::sandbox::BuildUser;
+use crate::task::with_layer_kind;
 use crate::work::Work;
 
 /// The base of a run.
@@ -23,7 +24,8 @@ impl RunBase {
     /// of the base.
     pub fn prepare(work: &Work) -> Result<Self, RunError> {
         let user = build_user(&work.conf).map_err(RunError::User)?;
-        let layer = base_layer(&work.conf, user).map_err(|error| RunError::Base(error.to_string()))?;
+        let layer = base_layer(&work.conf, user).and_then(|layer| with_layer_kind(work, layer, user));
+        let layer = layer.map_err(|error| RunError::Base(error.to_string()))?;
         let digest = base_digest(&work.conf).map_err(RunError::Base)?;
         Ok(Self { user, layer, digest })
     }

@@ -5,6 +5,8 @@ use std::io;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
+use patchadm_bulk::conf::LimitName;
+
 use super::messages::{RunMessage, TaskMessage};
 use super::slot_command::SlotCommand;
 use crate::task::order::{TaskEvent, TaskOrder};
@@ -53,6 +55,12 @@ impl RunningTask {
         output.read_apart(u64::MAX, each, gone);
         let began = Instant::now();
         Ok(Self { command, start, order, slot, began, heard: began })
+    }
+
+    /// Tells whether the task goes on for longer than its build may take and this time.
+    pub(super) fn is_late(&self, overtime: Duration) -> bool {
+        let limit = self.order.limits.get(LimitName::Time).map(Duration::from_secs);
+        limit.is_some_and(|limit| self.began.elapsed() > limit.saturating_add(overtime))
     }
 
     /// Asks the task to end: it kills everything of it.

@@ -10,7 +10,10 @@ use patchadm_core::namespaces::{
     MountSource, ProcessLimit,
 };
 
+use patchadm_rootfs::{Dir, RootError};
+
 use super::watch::SandboxLimits;
+use crate::tree_copy::copy_tree;
 
 /// The host name of every sandbox.
 const HOST_NAME: &str = "build";
@@ -22,9 +25,21 @@ const NICENESS: i32 = 10;
 /// `setgid`, `setuid`, `sys_chroot`.
 const OF_INSTALLATION: u64 = 1 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 18;
 
+/// How the layers of a sandbox become one tree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LayerKind {
+    /// Overlayfs lays them over each other.
+    #[default]
+    Overlay,
+    /// Each is a whole tree and begins as a copy of the one below it: for machines that refuse overlayfs.
+    Copy,
+}
+
 /// The tree of a sandbox: layers, and what is mounted over them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildRoot {
+    /// How the layers become one tree.
+    pub kind: LayerKind,
     /// The layers that nobody changes, the uppermost first.
     pub lower: Vec<PathBuf>,
     /// The layer that gets all changes.
@@ -35,6 +50,17 @@ pub struct BuildRoot {
     pub host: Vec<PathBuf>,
     /// What else is mounted.
     pub mounts: Vec<SandboxMount>,
+}
+
+impl BuildRoot {
+    /// Puts a copy of what is below into the layer for changes, where layers are copies and nothing is in it yet.
+    pub(crate) fn fill(&self) -> Result<(), RootError> {
+        let Some(below) = self.lower.first().filter(|_| self.kind == LayerKind::Copy) else { return Ok(()) };
+        if Dir::of_host(&self.upper)?.names()?.is_empty() {
+            copy_tree(below, &self.upper)?;
+        }
+        Ok(())
+    }
 }
 
 /// Under whose ids a command runs.
@@ -75,22 +101,31 @@ pub(crate) fn own_program() -> io::Result<SandboxMount> {
     Ok(SandboxMount::read_only(&std::fs::read_link("/proc/self/exe")?, OWN_PROGRAM))
 }
 
+/// Returns the files of the host that say how its network is used.
+pub(crate) fn network_files() -> impl Iterator<Item = SandboxMount> {
+    let files = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"].map(Path::new);
+    files.into_iter().filter(|path| path.exists()).map(|path| SandboxMount::read_only(path, path))
+}
+
 /// Returns the complete environment of a command: what is the same in every sandbox, and `own`.
 pub(crate) fn environment(own: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
     COMMON_ENVIRONMENT.iter().chain(own).map(|(name, value)| (name.into(), value.into())).collect()
 }
 
-/// Returns the enclosure of a command. `lock` is held as long as any process is inside.
+/// Returns the enclosure of a command in a tree that was filled. `lock` is held as long as any process is inside.
 pub fn enclosure(
     root: &BuildRoot,
     command: SandboxCommand,
     limits: &SandboxLimits,
     lock: Option<HeldLock>,
 ) -> Enclosure {
-    let layers = Layers {
-        lower: root.lower.iter().map(|path| path.clone().into()).collect(),
-        upper: root.upper.clone().into(),
-        work: root.scratch.clone().into(),
+    let tree = match root.kind {
+        LayerKind::Overlay => EnclosureTree::Layers(Layers {
+            lower: root.lower.iter().map(|path| path.clone().into()).collect(),
+            upper: root.upper.clone().into(),
+            work: root.scratch.clone().into(),
+        }),
+        LayerKind::Copy => EnclosureTree::Host(root.upper.clone().into()),
     };
     let host = root.host.iter().map(|path| mount_of(path, path.as_os_str().to_owned(), false));
     let named = root
@@ -103,7 +138,7 @@ pub fn enclosure(
     ];
     let is_installer = command.user == BuildUser::Installer;
     Enclosure {
-        tree: EnclosureTree::Layers(layers),
+        tree,
         access: Access::ReadWrite,
         mounts: host.chain(own).chain(named).collect(),
         locks: lock.into_iter().collect(),

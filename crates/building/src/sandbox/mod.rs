@@ -8,8 +8,10 @@ mod usage;
 mod watch;
 
 pub use host_base::{HostBase, lay_out_host_base};
-pub use layers::{BuildRoot, BuildUser, SandboxCommand, enclosure};
-pub(crate) use layers::{OWN_PROGRAM, environment, own_program};
+pub use layers::{BuildRoot, BuildUser, LayerKind, SandboxCommand, enclosure};
+pub(crate) use layers::{OWN_PROGRAM, environment, network_files, own_program};
 pub use log::{PHASE_LINE, TaskLog};
 pub(crate) use watch::lost;
-pub use watch::{SandboxEnd, SandboxError, SandboxLimits, SandboxWatch, StopCause, no_input, run_watched};
+pub use watch::{
+    SandboxEnd, SandboxError, SandboxLimits, SandboxWatch, StopCause, UsageMeasure, no_input, run_watched,
+};

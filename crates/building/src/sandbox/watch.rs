@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use super::log::TaskLog;
 use super::processes::usage_below;
 use super::usage::space_of;
+use crate::control_groups::{GroupController, GroupOverrun, TaskGroup};
 use patchadm_core::namespaces::{Enclosure, EnclosureEnd, EnclosureError, EnclosureProcess};
 
 /// How often processes and memory are looked at.
@@ -47,9 +48,9 @@ pub enum StopCause {
     /// It printed nothing for this long.
     Silence(Duration),
     /// Its processes had this much memory, in bytes.
-    Memory(u64),
+    Memory(u64, UsageMeasure),
     /// It had this many processes.
-    Processes(u64),
+    Processes(u64, UsageMeasure),
     /// One of its processes had this much processor time.
     Processor(Duration),
     /// It occupied this many bytes on the disk.
@@ -60,8 +61,19 @@ pub enum StopCause {
     Asked,
 }
 
+/// By what it was found that a command has gone over a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsageMeasure {
+    /// Its control group, which did not let it have more.
+    ControlGroup,
+    /// Looks at its processes.
+    Looks,
+}
+
 /// Watches a command: what it has written, and whom to tell.
 pub struct SandboxWatch<'a> {
+    /// The control groups that hold its limits.
+    pub(crate) group: &'a mut TaskGroup,
     /// The directories that count as its disk space.
     pub written: &'a [PathBuf],
     /// Receives each phase that begins.
@@ -110,18 +122,23 @@ pub fn run_watched(
     watch: &mut SandboxWatch<'_>,
 ) -> Result<SandboxEnd, SandboxError> {
     let (output, theirs) = io::pipe()?;
-    let process = EnclosureProcess::start(enclosure, input.as_fd(), OwnedFd::from(theirs))?;
+    // What is there before it begins is not its own.
+    let before = limits.disk.map_or(0, |_| space_of(watch.written));
+    let process =
+        EnclosureProcess::start_prepared(enclosure, input.as_fd(), OwnedFd::from(theirs), |process| {
+            watch.group.take(process);
+        })?;
     let output = File::from(OwnedFd::from(output));
     rustix::fs::fcntl_setfl(&output, OFlags::NONBLOCK).map_err(io::Error::from)?;
-    let mut watcher = Watcher::of(limits, process, output);
+    let mut watcher = Watcher::of(limits, process, output, before);
     let followed = watcher.follow(log, watch);
-    let mut ended = watcher.end(followed)?;
+    let mut ended = watcher.end(followed, watch.group)?;
     // A process that may not make its file longer ends before anybody looks at the disk.
     if matches!(ended.end, Some(EnclosureEnd::Exited(1..) | EnclosureEnd::Signalled(_)))
         && let Some(limit) = limits.disk
     {
-        let used = space_of(watch.written);
-        if used > limit {
+        let used = space_of(watch.written).saturating_sub(before);
+        if used >= limit {
             (ended.end, ended.stopped) = (None, Some(StopCause::Disk(used)));
         }
     }
@@ -137,14 +154,26 @@ struct Watcher<'a> {
     last_output: Instant,
     next_disk: Instant,
     peak_memory: u64,
+    /// The disk space that was occupied before.
+    space_before: u64,
 }
 
 impl<'a> Watcher<'a> {
-    fn of(limits: &'a SandboxLimits, process: EnclosureProcess, output: File) -> Self {
+    fn of(limits: &'a SandboxLimits, process: EnclosureProcess, output: File, space_before: u64) -> Self {
         let began = Instant::now();
         let next_disk = began + LOOK_AT_DISK;
         let (last_output, is_output_open, peak_memory) = (began, true, 0);
-        Self { limits, process, output, is_output_open, began, last_output, next_disk, peak_memory }
+        Self {
+            limits,
+            process,
+            output,
+            is_output_open,
+            began,
+            last_output,
+            next_disk,
+            peak_memory,
+            space_before,
+        }
     }
 
     /// Follows the command until it has ended, or is to be ended.
@@ -221,14 +250,20 @@ impl<'a> Watcher<'a> {
         let usage = usage_below(self.process.id());
         let processes = usage.count.saturating_sub(1);
         self.peak_memory = self.peak_memory.max(usage.memory);
-        if self.limits.memory.is_some_and(|limit| usage.memory > limit) {
-            return Some(StopCause::Memory(usage.memory));
+        if let Some(cause) = group_cause(watch.group) {
+            return Some(cause);
+        }
+        let over = |limit: Option<u64>, used, controller| {
+            limit.is_some_and(|limit| used > limit) && !watch.group.holds(controller)
+        };
+        if over(self.limits.memory, usage.memory, GroupController::Memory) {
+            return Some(StopCause::Memory(usage.memory, UsageMeasure::Looks));
         }
         if self.limits.cpu.is_some_and(|limit| usage.longest >= limit) {
             return Some(StopCause::Processor(usage.longest));
         }
-        if self.limits.processes.is_some_and(|limit| processes > limit) {
-            return Some(StopCause::Processes(processes));
+        if over(self.limits.processes, processes, GroupController::Processes) {
+            return Some(StopCause::Processes(processes, UsageMeasure::Looks));
         }
         self.look_at_disk(watch)
     }
@@ -239,26 +274,42 @@ impl<'a> Watcher<'a> {
         if began < self.next_disk {
             return None;
         }
-        let used = space_of(watch.written);
+        let used = space_of(watch.written).saturating_sub(self.space_before);
         self.next_disk = Instant::now() + LOOK_AT_DISK.max(began.elapsed() * PART_OF_TIME);
         (used > limit).then_some(StopCause::Disk(used))
     }
 
-    /// Ends the command if it still runs, and waits until nothing of it is left.
-    fn end(mut self, followed: Result<Option<StopCause>, SandboxError>) -> Result<SandboxEnd, SandboxError> {
+    /// Ends the command if it still runs, and waits until nothing of it is left. One that ended by itself may have done so
+    /// because its group did not let it have more.
+    fn end(
+        mut self,
+        followed: Result<Option<StopCause>, SandboxError>,
+        group: &TaskGroup,
+    ) -> Result<SandboxEnd, SandboxError> {
         let is_over = matches!(followed, Ok(None));
         if !is_over {
             self.process.kill();
         }
         let took = self.began.elapsed();
         let (peak_memory, ended) = (self.peak_memory, self.process.wait());
-        let stopped = followed?;
+        let stopped = followed?.or_else(|| group_cause(group));
         let (end, processor_ms) = match ended {
-            _ if !is_over => (None, 0),
+            _ if stopped.is_some() => (None, 0),
             ended => ended.map(|(end, processor_ms)| (Some(end), processor_ms))?,
         };
         Ok(SandboxEnd { end, stopped, took, peak_memory, processor_ms })
     }
+}
+
+/// Returns the limit of its groups that a command ran into.
+fn group_cause(group: &TaskGroup) -> Option<StopCause> {
+    group.overrun().map(|overrun| match overrun {
+        GroupOverrun::Memory(bytes) => StopCause::Memory(bytes, UsageMeasure::ControlGroup),
+        // It wanted one more at least.
+        GroupOverrun::Processes(most) => {
+            StopCause::Processes(most.saturating_add(1), UsageMeasure::ControlGroup)
+        }
+    })
 }
 
 /// Returns the failure of the machine where a signal from outside has ended the first process of a sandbox.

@@ -32,9 +32,8 @@ impl ScanSandbox {
     /// Makes a sandbox.
     pub(super) fn make(work: &Work, driver: &Driver, base: &BaseLayer, user: BuildUser) -> io::Result<Self> {
         let place = TaskPlace::make(&work.conf.build_dir, &work.id).map_err(io::Error::other)?;
-        let upper = Dir::of_host(&place.part("upper")).map_err(io::Error::other)?;
-        lay_out_temporary(&upper).map_err(io::Error::other)?;
         let root = BuildRoot {
+            kind: base.kind,
             lower: vec![base.layer.clone()],
             upper: place.part("upper"),
             scratch: place.part("scratch"),
@@ -45,6 +44,8 @@ impl ScanSandbox {
                 own_program()?,
             ],
         };
+        let laid_out = root.fill().and_then(|()| lay_out_temporary(&Dir::of_host(&root.upper)?));
+        laid_out.map_err(io::Error::other)?;
         let own = [("HOME", "/tmp"), ("TMPDIR", "/tmp"), ("SHELL", "/bin/sh"), ("TREE", "/tree")];
         let named = work.conf.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let variables: Vec<_> = own.into_iter().chain(named).collect();

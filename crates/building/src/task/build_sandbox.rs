@@ -17,7 +17,7 @@ use crate::driver::DRIVER_INSIDE;
 use crate::fetching::copy_distfiles;
 use crate::file_copy::copy_file;
 use crate::pool::PoolEntry;
-use crate::sandbox::{BuildRoot, BuildUser, SandboxCommand, TaskLog, environment};
+use crate::sandbox::{BuildRoot, BuildUser, SandboxCommand, TaskLog, environment, network_files};
 
 /// Installs what the package needs; returns the layer with it, where it needs anything.
 pub(super) fn install(
@@ -39,9 +39,10 @@ fn package_files(entry: &PoolEntry) -> impl Iterator<Item = PackageFile> {
     })
 }
 
-/// Puts into the place of the task what the build finds there.
-pub(super) fn lay_out(inputs: &TaskInputs<'_>) -> Result<(), StepError> {
+/// Puts into the place of the task what the build finds there, over the layer with what the package needs.
+pub(super) fn lay_out(inputs: &TaskInputs<'_>, layer: Option<&Path>) -> Result<(), StepError> {
     let place = inputs.place;
+    build_root(inputs, layer).fill()?;
     lay_out_temporary(&Dir::of_host(&place.part("upper"))?)?;
     if let BuildUser::Ids(uid, gid) = inputs.user {
         for part in ["work", "out"] {
@@ -67,6 +68,7 @@ pub(super) fn lay_out(inputs: &TaskInputs<'_>) -> Result<(), StepError> {
 /// Returns the tree of the sandbox, over the layer with what the package needs.
 pub(super) fn build_root(inputs: &TaskInputs<'_>, layer: Option<&Path>) -> BuildRoot {
     BuildRoot {
+        kind: inputs.base.kind,
         lower: layer.into_iter().map(Path::to_owned).chain([inputs.base.layer.clone()]).collect(),
         upper: inputs.place.part("upper"),
         scratch: inputs.place.part("scratch"),
@@ -102,11 +104,7 @@ fn mounts(inputs: &TaskInputs<'_>) -> Vec<SandboxMount> {
         part("work", true),
         part("out", true),
     ];
-    let network = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"]
-        .map(Path::new)
-        .into_iter()
-        .filter(|path| inputs.order.has_network && path.exists())
-        .map(|path| SandboxMount::read_only(path, path));
+    let network = network_files().filter(|_| inputs.order.has_network);
     own.into_iter().chain(conf.mounts.iter().cloned()).chain(network).collect()
 }
 

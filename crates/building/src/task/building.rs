@@ -18,18 +18,25 @@ use super::keeping::{KeptBuild, copy_result, keep, keep_check};
 use super::made_pkginfo::PackageIdentity;
 use super::order::{TaskEnd, TaskEvent, TaskFailure};
 use super::packing::{PackedResult, PackingInput, pack};
-use super::sandbox_run::{fail_if_full, run_to_end};
+use super::sandbox_run::run_to_end;
 use super::step::{StepError, TaskError};
 use super::teller::TaskTeller;
+use super::watch::TaskWatch;
+use crate::control_groups::GroupLimits;
 use crate::driver::DRIVER_INSIDE;
 use crate::keys::{changed_file, machine_type};
 use crate::runs::log_directory;
-use crate::sandbox::{SandboxEnd, SandboxLimits, SandboxWatch, StopCause, TaskLog, enclosure};
+use crate::sandbox::{SandboxEnd, SandboxLimits, SandboxWatch, StopCause, TaskLog, UsageMeasure, enclosure};
+
+/// Whoever is told of the task, and what is seen of it while it is at work.
+type ToldTask<'a> = (&'a TaskTeller, &'a TaskWatch<'a>);
 
 /// Carries out the task.
 pub(super) fn build(inputs: &TaskInputs<'_>, teller: &TaskTeller) -> Result<TaskEnd, TaskError> {
     let mut costs = BuildCosts::default();
-    let (differs, failure) = match steps(inputs, teller, &mut costs) {
+    let watch = TaskWatch::of(teller, &inputs.work.conf.build_dir);
+    let stepped = steps(inputs, (teller, &watch), &mut costs).map_err(|error| watch.blame(error));
+    let (differs, failure) = match stepped {
         Ok(differs) => (differs, None),
         Err(StepError::Package(failure)) => (None, Some(failure)),
         Err(StepError::Machine(error)) => return Err(error.of_kept("logs")),
@@ -40,7 +47,7 @@ pub(super) fn build(inputs: &TaskInputs<'_>, teller: &TaskTeller) -> Result<Task
 
 fn steps(
     inputs: &TaskInputs<'_>,
-    teller: &TaskTeller,
+    told: ToldTask<'_>,
     costs: &mut BuildCosts,
 ) -> Result<Option<String>, StepError> {
     let order = inputs.order;
@@ -48,17 +55,17 @@ fn steps(
     let name = format!("{}.log", order.package);
     logs.remove(name.as_bytes())?;
     let mut log = TaskLog::begin(logs.create(name.as_bytes())?, order.limits.get(LimitName::Output));
-    let layer = install(inputs, &mut log, &mut |memory, bytes| teller.tick(memory, bytes))?;
+    let mut ticks = |memory, bytes| told.1.tick(memory, bytes);
+    let layer = install(inputs, &mut log, &mut ticks)?;
     let results = inputs.place.empty("results")?;
     let packed = if order.checks_only {
         copy_result(inputs, &results)?
     } else {
-        built(inputs, layer.as_deref(), &mut log, teller, costs)?
+        built(inputs, layer.as_deref(), &mut log, told, costs)?
     };
     let level = inputs.work.conf.check;
     let mut leftovers = Vec::new();
     if level != CheckLevel::None && !packed.packages.is_empty() {
-        let mut ticks = |memory, bytes| teller.tick(memory, bytes);
         leftovers = check(inputs, layer.as_deref(), &packed, (&mut log, &mut ticks))?;
         if level == CheckLevel::Strict && !leftovers.is_empty() {
             let detail = format!("after its removal there are still {}", leftovers.join(", "));
@@ -78,11 +85,11 @@ fn built(
     inputs: &TaskInputs<'_>,
     layer: Option<&Path>,
     log: &mut TaskLog,
-    teller: &TaskTeller,
+    told: ToldTask<'_>,
     costs: &mut BuildCosts,
 ) -> Result<PackedResult, StepError> {
-    lay_out(inputs)?;
-    run(inputs, layer, log, teller, costs)?;
+    lay_out(inputs, layer)?;
+    run(inputs, layer, log, told, costs)?;
     let order = inputs.order;
     if let Some(file) = changed_file(&inputs.work.conf.tree, &order.location, &order.inputs) {
         let detail = format!("its recipe was changed while it was built: {file}");
@@ -96,7 +103,7 @@ fn run(
     inputs: &TaskInputs<'_>,
     layer: Option<&Path>,
     log: &mut TaskLog,
-    teller: &TaskTeller,
+    told: ToldTask<'_>,
     costs: &mut BuildCosts,
 ) -> Result<(), StepError> {
     let (order, place) = (inputs.order, inputs.place);
@@ -110,20 +117,18 @@ fn run(
     let mut phases = Vec::new();
     let mut phase = |name: String| {
         phases.push((name.clone(), u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)));
-        teller.tell(&TaskEvent::Phase(name));
+        told.0.tell(&TaskEvent::Phase(name));
     };
-    let mut ticks = |memory, bytes| teller.tick(memory, bytes);
-    let mut watch = SandboxWatch { written: &written, phase: &mut phase, ticks: &mut ticks };
+    let mut ticks = |memory, bytes| told.1.tick(memory, bytes);
+    let mut group = place.control_group(GroupLimits { memory: limits.memory, processes: limits.processes });
+    let mut watch =
+        SandboxWatch { group: &mut group, written: &written, phase: &mut phase, ticks: &mut ticks };
     let ended = run_to_end(place, &enclosure, (&limits, &input), log, &mut watch)?;
     costs.ms = u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX);
     (costs.cpu_ms, costs.peak_memory) = (ended.processor_ms, ended.peak_memory);
     let last = phases.last().map(|(name, _)| name.clone());
     costs.phases = phases;
-    let Some(failure) = failure_of(&ended, &order.limits, last) else { return Ok(()) };
-    if matches!(failure.cause, FailureCause::Exit | FailureCause::Signal) {
-        fail_if_full(&inputs.work.conf.build_dir)?;
-    }
-    Err(failure.into())
+    failure_of(&ended, &order.limits, last).map_or(Ok(()), |failure| Err(failure.into()))
 }
 
 /// Returns the failure of a build that has ended like this.
@@ -138,8 +143,20 @@ fn failure_of(ended: &SandboxEnd, limits: &Limits, phase: Option<String>) -> Opt
         Some(StopCause::Silence(silent)) => {
             over(FailureCause::Silence, format!("no output for {} s", silent.as_secs()))
         }
-        Some(StopCause::Memory(bytes)) => over(FailureCause::Memory, format!("{bytes} bytes of memory")),
-        Some(StopCause::Processes(count)) => over(FailureCause::Processes, format!("{count} processes")),
+        Some(StopCause::Memory(bytes, measure)) => {
+            let whose = match measure {
+                UsageMeasure::ControlGroup => "in its control group",
+                UsageMeasure::Looks => "in its processes",
+            };
+            over(FailureCause::Memory, format!("{bytes} bytes of memory {whose}"))
+        }
+        Some(StopCause::Processes(count, measure)) => {
+            let what = match measure {
+                UsageMeasure::ControlGroup => "processes and threads in its control group",
+                UsageMeasure::Looks => "processes",
+            };
+            over(FailureCause::Processes, format!("{count} {what}"))
+        }
         Some(StopCause::Processor(time)) => {
             over(FailureCause::Cpu, format!("a process with {} s of processor time", time.as_secs()))
         }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use patchadm_bulk::journal::FailureCause;
-use patchadm_rootfs::{Dir, FileType};
+use patchadm_rootfs::{Dir, FileType, ObjectStatus};
 
 use super::inputs::TaskInputs;
 use super::installing::{Installation, Ticks};
@@ -12,7 +12,7 @@ use super::packing::PackedResult;
 use super::step::{StepError, TaskError};
 use crate::base::PLACES;
 use crate::file_copy::copy_file;
-use crate::sandbox::TaskLog;
+use crate::sandbox::{LayerKind, TaskLog};
 
 /// What is left anyway at the top of a layer: directories that are made for the installation, and its records.
 const OURS: [&str; 3] = ["tmp", "dev", "proc"];
@@ -50,18 +50,21 @@ pub(super) fn check(
     of_package("install", installation.install(&files, log, ticks)?)?;
     place.empty("scratch")?;
     of_package("remove", installation.remove(&names, log, ticks)?)?;
-    Ok(left_below(&Dir::of_host(&place.part("upper"))?)?)
+    let before = layer.unwrap_or(&inputs.base.layer);
+    let before = (inputs.base.kind == LayerKind::Copy).then(|| Dir::of_host(before)).transpose()?;
+    Ok(left_below(&Dir::of_host(&place.part("upper"))?, before)?)
 }
 
 fn of_package(action: &str, done: Result<(), String>) -> Result<(), TaskFailure> {
     done.map_err(|detail| TaskFailure::of(FailureCause::Check, format!("it does not {action}: {detail}")))
 }
 
-/// Returns what is left in a layer, but for the records below `var/sadm` and directories that lead to nothing else.
-fn left_below(upper: &Dir) -> Result<Vec<String>, TaskError> {
+/// Returns what is left in a layer, but for the records below `var/sadm`, directories that lead to nothing else, and what is as
+/// it was in the tree of which the layer is a copy.
+fn left_below(upper: &Dir, before: Option<Dir>) -> Result<Vec<String>, TaskError> {
     let mut left = Vec::new();
-    let mut open = vec![upper.again()?];
-    while let Some(dir) = open.pop() {
+    let mut open = vec![(upper.again()?, before)];
+    while let Some((dir, before)) = open.pop() {
         let mut names = dir.names()?;
         names.sort_unstable();
         for name in names {
@@ -69,8 +72,14 @@ fn left_below(upper: &Dir) -> Result<Vec<String>, TaskError> {
             let top = path.trim_start_matches('/');
             let is_ours = PLACES.contains(&top) || OURS.contains(&top) || top == "var/sadm";
             let Some(seen) = dir.look(&name)?.filter(|_| !is_ours) else { continue };
+            let was = before.as_ref().map(|before| before.look(&name)).transpose()?.flatten();
             match seen.file_type {
-                FileType::Directory => open.push(dir.dir(&name)?),
+                FileType::Directory => {
+                    let was = was.filter(|was| was.file_type == FileType::Directory);
+                    let before = before.as_ref().filter(|_| was.is_some());
+                    open.push((dir.dir(&name)?, before.map(|before| before.dir(&name)).transpose()?));
+                }
+                _ if was.is_some_and(|was| is_same(&seen, &was)) => {}
                 // What overlayfs has for an object that was removed is no object.
                 FileType::Character if seen.device == (0, 0) => {}
                 _ if left.len() < MOST_LEFT => left.push(path),
@@ -80,4 +89,10 @@ fn left_below(upper: &Dir) -> Result<Vec<String>, TaskError> {
     }
     left.sort_unstable();
     Ok(left)
+}
+
+/// Tells whether a file or link is as it was: nothing wrote it anew.
+fn is_same(seen: &ObjectStatus, was: &ObjectStatus) -> bool {
+    let of = |seen: &ObjectStatus| (seen.file_type, seen.mode, seen.size, seen.mtime);
+    of(seen) == of(was)
 }

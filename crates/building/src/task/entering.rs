@@ -116,7 +116,7 @@ fn run(inputs: &TaskInputs<'_>, command: EnteringCommand<'_>) -> Result<Enclosur
 fn prepare(inputs: &TaskInputs<'_>) -> Result<Option<std::path::PathBuf>, StepError> {
     let mut log = TaskLog::begin(inputs.place.dir.create(b"log")?, None);
     let layer = install(inputs, &mut log, &mut |_, _| false)?;
-    lay_out(inputs)?;
+    lay_out(inputs, layer.as_deref())?;
     let upper = Dir::of_host(&inputs.place.part("upper"))?;
     NewTree::below(upper).write(RECORD, inputs.order.record.as_bytes(), Mode::of(0o644))?;
     Ok(layer)

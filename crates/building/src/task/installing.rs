@@ -18,10 +18,11 @@ use super::place::{TaskPlace, lay_out_temporary, remove_all};
 use super::sandbox_run::{fail_if_full, run_to_end};
 use super::step::{StepError, TaskError};
 use crate::base::BaseLayer;
+use crate::control_groups::TaskGroup;
 use crate::file_copy::copy_file;
 use crate::sandbox::{
-    BuildRoot, BuildUser, SandboxCommand, SandboxLimits, SandboxWatch, StopCause, TaskLog, enclosure,
-    environment, no_input, own_program,
+    BuildRoot, BuildUser, LayerKind, SandboxCommand, SandboxLimits, SandboxWatch, StopCause, TaskLog,
+    enclosure, environment, no_input, own_program,
 };
 use crate::work::{PROGRAM, host_directory, made};
 
@@ -93,6 +94,8 @@ impl Installation<'_> {
         log: &mut TaskLog,
         ticks: Ticks<'_>,
     ) -> Result<Result<(), String>, TaskError> {
+        let (root, command) = self.sandbox(script, words)?;
+        root.fill()?;
         let upper = Dir::of_host(&self.upper)?;
         let mut answers = NewTree::below(upper.again()?);
         for (name, text) in [(ADMIN_FILE, ADMIN), (POLICY_FILE, POLICY)] {
@@ -100,10 +103,10 @@ impl Installation<'_> {
             answers.write(name.as_bytes(), text.as_bytes(), Mode::of(0o644))?;
         }
         lay_out_temporary(&upper)?;
-        let (root, command) = self.sandbox(script, words)?;
         let limits = SandboxLimits { time: Some(LONGEST), ..SandboxLimits::default() };
         let enclosure = enclosure(&root, command, &limits, Some(self.place.inside()));
-        let mut watch = SandboxWatch { written: &[], phase: &mut |_| {}, ticks };
+        let mut watch =
+            SandboxWatch { group: &mut TaskGroup::default(), written: &[], phase: &mut |_| {}, ticks };
         let ended = run_to_end(self.place, &enclosure, (&limits, &no_input()?), log, &mut watch)?;
         if ended.end == Some(EnclosureEnd::Exited(0)) {
             remove_file(&upper, ADMIN_FILE)?;
@@ -129,6 +132,7 @@ impl Installation<'_> {
     fn sandbox(&self, script: &str, words: &[String]) -> std::io::Result<(BuildRoot, SandboxCommand)> {
         let lower = self.lower.iter().chain([&self.base.layer]).cloned().collect();
         let root = BuildRoot {
+            kind: self.base.kind,
             lower,
             upper: self.upper.clone(),
             scratch: self.scratch.clone(),
@@ -181,11 +185,12 @@ pub(crate) struct PackageFile {
     pub(crate) digest: String,
 }
 
-/// Returns the name of the layer for a list of packages over a base.
-fn name_of_set(base: &str, packages: &[PackageFile]) -> String {
+/// Returns the name of the layer for a list of packages over a base. One that is a whole tree has another name.
+fn name_of_set((base, kind): (&str, LayerKind), packages: &[PackageFile]) -> String {
     let mut digests: Vec<&str> = packages.iter().map(|package| package.digest.as_str()).collect();
     digests.sort_unstable();
-    Digest::of(format!("{base}\n{}", digests.join("\n")).as_bytes()).hex()
+    let whole = if kind == LayerKind::Copy { "whole\n" } else { "" };
+    Digest::of(format!("{whole}{base}\n{}", digests.join("\n")).as_bytes()).hex()
 }
 
 /// Returns the layer of a list of packages, made where it is not there yet; none for an empty list. `log` gets what the
@@ -201,7 +206,7 @@ pub(crate) fn installed_set(
         return Ok(None);
     }
     let sets = made(&host_directory(build_dir)?, b"installed")?;
-    let name = name_of_set(base_digest, packages);
+    let name = name_of_set((base_digest, base.kind), packages);
     let path = build_dir.join("installed").join(&name);
     let wait = |_: &_| {
         std::thread::sleep(Duration::from_millis(10));

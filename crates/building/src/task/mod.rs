@@ -18,9 +18,10 @@ pub(crate) mod sandbox_run;
 mod serving;
 pub(crate) mod step;
 mod teller;
+mod watch;
 
 pub use entering::{EnterSandboxError, EnteringCommand};
 pub use made_pkginfo::PackageIdentity;
-pub(crate) use probing::VERSION;
 pub use probing::{PROBE_PROCESS, serve_probe};
+pub(crate) use probing::{VERSION, with_layer_kind};
 pub use serving::serve_task;

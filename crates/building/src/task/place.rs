@@ -7,6 +7,7 @@ use patchadm_core::namespaces::HeldLock;
 use patchadm_rootfs::{Dir, FileType, Lock, LockError, RootError, random};
 use patchadm_svr4::package::Mode;
 
+use crate::control_groups::{GroupLimits, TaskGroup, remove_abandoned_groups};
 use crate::work::{PROGRAM, host_directory, made};
 
 /// The directories of a task: its layer and that of overlayfs, and what is mounted.
@@ -69,6 +70,13 @@ impl TaskPlace {
         HeldLock { directory: self.path.clone().into(), name: "inside".into() }
     }
 
+    /// Makes the control groups of the task, and removes those that tasks of the same bulk build have left.
+    pub(crate) fn control_group(&self, limits: GroupLimits) -> TaskGroup {
+        let id = self.name.split(|&byte| byte == b'.').next().unwrap_or_default();
+        remove_abandoned_groups(&String::from_utf8_lossy(id), |task| !is_owned(&self.tasks, task));
+        TaskGroup::make(&String::from_utf8_lossy(&self.name), limits)
+    }
+
     /// Waits until nothing runs inside any more.
     pub(crate) fn wait_until_empty(&self) -> Result<(), LockError> {
         take_soon(&self.dir, INSIDE).map(drop)
@@ -94,13 +102,15 @@ pub(crate) fn lay_out_temporary(upper: &Dir) -> Result<(), RootError> {
     made(&made(upper, b"var")?, b"tmp")?.set_own_mode(Mode::of(0o1777))
 }
 
-/// Removes the directories of tasks that nobody owns any more. What cannot be removed stays for the next time.
-pub(crate) fn remove_abandoned(build_dir: &Path) -> Result<(), LockError> {
+/// Removes the directories of tasks that nobody owns any more, and the control groups of those of the bulk build with this
+/// identity. What cannot be removed stays for the next time.
+pub(crate) fn remove_abandoned(build_dir: &Path, id: &str) -> Result<(), LockError> {
     let above = host_directory(build_dir)?;
     if above.look(b"tasks")?.is_none() {
         return Ok(());
     }
     let tasks = above.dir(b"tasks")?;
+    remove_abandoned_groups(id, |task| !is_owned(&tasks, task));
     let making = take_soon(&above, MAKING)?;
     let is_abandoned = |name: &Vec<u8>| {
         let Ok(dir) = tasks.dir(name) else { return false };
@@ -113,6 +123,14 @@ pub(crate) fn remove_abandoned(build_dir: &Path) -> Result<(), LockError> {
         let _ = remove_all(&tasks, &name);
     }
     Ok(())
+}
+
+/// Tells whether the process of a task lives. Its directory is there before any group of it is, and until the last one is gone.
+fn is_owned(tasks: &Dir, task: &[u8]) -> bool {
+    match tasks.look(task) {
+        Ok(None) => false,
+        _ => tasks.dir(task).map_or(true, |dir| Lock::is_file_held(&dir, OWNER).unwrap_or(true)),
+    }
 }
 
 /// Removes a directory with all below it, also with directories that their owner may not enter.
@@ -155,7 +173,7 @@ mod tests {
         let dead = dir.path().join("tasks/id.0");
         fs::create_dir_all(dead.join("scratch/work/deep")).unwrap();
         fs::set_permissions(dead.join("scratch/work"), fs::Permissions::from_mode(0o0)).unwrap();
-        remove_abandoned(dir.path()).unwrap();
+        remove_abandoned(dir.path(), "id").unwrap();
         assert!(!dead.exists() && living.path.exists());
         let path = living.path.clone();
         living.wait_until_empty().unwrap();

@@ -7,18 +7,19 @@ use std::time::Duration;
 
 use patchadm_bulk::probe::{PROBE_FORMAT, ProbeAnswer, ProbeFailure, ProbeOrder};
 use patchadm_core::namespaces::{EnclosureEnd, EnclosureError};
-use patchadm_rootfs::Dir;
+use patchadm_rootfs::{Dir, LockError};
 
 use super::place::{TaskPlace, lay_out_temporary, remove_abandoned};
 use super::sandbox_run::run_to_end;
 use super::step::TaskError;
-use crate::base::{BaseLayer, base_layer, build_user};
+use crate::base::{BaseLayer, base_layer, build_user, keep_layer_kind, known_layer_kind};
+use crate::control_groups::TaskGroup;
 use crate::driver::Driver;
 use crate::keys::{driver_digests, machine_type};
 use crate::pool::Pool;
 use crate::sandbox::{
-    BuildRoot, BuildUser, OWN_PROGRAM, SandboxCommand, SandboxError, SandboxLimits, SandboxWatch, TaskLog,
-    enclosure, environment, no_input, own_program,
+    BuildRoot, BuildUser, LayerKind, OWN_PROGRAM, SandboxCommand, SandboxError, SandboxLimits, SandboxWatch,
+    TaskLog, enclosure, environment, no_input, own_program,
 };
 use crate::work::Work;
 
@@ -49,6 +50,7 @@ pub fn serve_probe(input: impl io::Read, output: &mut dyn Write) -> io::Result<(
         number: None,
         scan: None,
         build: None,
+        copies: None,
         failure: None,
     };
     let looked = match serde_json::from_slice::<ProbeOrder>(&line) {
@@ -75,10 +77,9 @@ fn look(order: &ProbeOrder, answer: &mut ProbeAnswer) -> Result<(), ProbeFailure
     pool.begin().and_then(|(name, _)| pool.give_up(&name)).map_err(|error| other(&error))?;
     let user = build_user(&work.conf).map_err(ProbeFailure::Other)?;
     let base = base_layer(&work.conf, user).map_err(|error| other(&error))?;
-    remove_abandoned(&work.conf.build_dir).map_err(|error| other(&error))?;
-    let place = TaskPlace::make(&work.conf.build_dir, &work.id).map_err(|error| other(&error))?;
-    let made = make_sandbox(&place, &base, user);
-    place.remove().map_err(|error| other(&error))?;
+    remove_abandoned(&work.conf.build_dir, &work.id).map_err(|error| other(&error))?;
+    let (made, refusal) = try_layers(&work, &base, user).map_err(|error| other(&error))?;
+    answer.copies = refusal;
     match made {
         Ok(Some(EnclosureEnd::Exited(0))) => Ok(()),
         Ok(Some(end)) => Err(ProbeFailure::Other(does_not_run(end, &base))),
@@ -107,20 +108,57 @@ fn does_not_run(end: EnclosureEnd, base: &BaseLayer) -> String {
     format!("patchadm does not run in it: {how}{needs}")
 }
 
-/// Makes a sandbox as a build has it, and runs this program in it.
-fn make_sandbox(
-    place: &TaskPlace,
+/// The end of the command in a sandbox; none where it took too long.
+type TriedSandbox = Result<Option<EnclosureEnd>, TaskError>;
+
+/// Finds out how layers become trees on this machine, and notes it: a sandbox is made over an overlay and, where that is refused,
+/// over a copy. Returns what came of the last one, and why the overlay was refused.
+fn try_layers(
+    work: &Work,
     base: &BaseLayer,
     user: BuildUser,
-) -> Result<Option<EnclosureEnd>, TaskError> {
-    lay_out_temporary(&Dir::of_host(&place.part("upper"))?)?;
+) -> Result<(TriedSandbox, Option<String>), LockError> {
+    let build_dir = &work.conf.build_dir;
+    let try_kind = |kind| {
+        let base = BaseLayer { kind, ..base.clone() };
+        let place = TaskPlace::make(build_dir, &work.id)?;
+        let made = make_sandbox(&place, &base, user);
+        place.remove()?;
+        if made.is_ok() {
+            keep_layer_kind(build_dir, kind)?;
+        }
+        Ok::<_, LockError>(made)
+    };
+    match try_kind(LayerKind::Overlay)? {
+        Err(TaskError::Sandbox(SandboxError::Enclosure(error @ EnclosureError::OverlayRefused(_)))) => {
+            Ok((try_kind(LayerKind::Copy)?, Some(error.to_string())))
+        }
+        made => Ok((made, None)),
+    }
+}
+
+/// Returns a base with how layers become trees on this machine, which is found out where no probe has. What stands against
+/// sandboxes is told by whoever makes one.
+pub(crate) fn with_layer_kind(work: &Work, base: BaseLayer, user: BuildUser) -> Result<BaseLayer, LockError> {
+    if known_layer_kind(&work.conf.build_dir)?.is_none() {
+        let _ = try_layers(work, &base, user)?;
+    }
+    let kind = known_layer_kind(&work.conf.build_dir)?.unwrap_or_default();
+    Ok(BaseLayer { kind, ..base })
+}
+
+/// Makes a sandbox as a build has it, and runs this program in it.
+fn make_sandbox(place: &TaskPlace, base: &BaseLayer, user: BuildUser) -> TriedSandbox {
     let root = BuildRoot {
+        kind: base.kind,
         lower: vec![base.layer.clone()],
         upper: place.part("upper"),
         scratch: place.part("scratch"),
         host: base.mounted.clone(),
         mounts: vec![own_program()?],
     };
+    root.fill()?;
+    lay_out_temporary(&Dir::of_host(&root.upper)?)?;
     let command = SandboxCommand {
         words: [OWN_PROGRAM, "--version"].map(Into::into).to_vec(),
         environment: environment(&[]),
@@ -131,6 +169,11 @@ fn make_sandbox(
     let limits = SandboxLimits { time: Some(LONGEST_COMMAND), ..SandboxLimits::default() };
     let enclosure = enclosure(&root, command, &limits, Some(place.inside()));
     let mut log = TaskLog::begin(place.dir.create(b"log")?, Some(MOST_PRINTED));
-    let mut watch = SandboxWatch { written: &[], phase: &mut |_| {}, ticks: &mut |_, _| false };
+    let mut watch = SandboxWatch {
+        group: &mut TaskGroup::default(),
+        written: &[],
+        phase: &mut |_| {},
+        ticks: &mut |_, _| false,
+    };
     Ok(run_to_end(place, &enclosure, (&limits, &no_input()?), &mut log, &mut watch)?.end)
 }

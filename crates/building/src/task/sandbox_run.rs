@@ -35,8 +35,7 @@ pub(crate) fn run_to_end(
 /// Makes it the failure of the machine that a command has failed, where it found no space.
 pub(super) fn fail_if_full(build_dir: &Path) -> Result<(), TaskError> {
     if is_full(build_dir) {
-        let full = format!("no space is left in `build_dir`, {}", build_dir.display());
-        return Err(io::Error::other(full).into());
+        return Err(TaskError::FullBuildDir(build_dir.to_owned()));
     }
     Ok(())
 }

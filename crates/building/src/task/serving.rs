@@ -4,6 +4,7 @@ use std::io::{self, BufRead as _, Read as _, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::building::build;
 use super::inputs::TaskInputs;
@@ -18,6 +19,10 @@ use crate::work::Work;
 
 /// The largest order, in bytes: the record is the most of it.
 const LARGEST_ORDER: u64 = 32 << 20;
+
+/// How long a task that found no space keeps what it has written, since those beside it find none either and must see why; and how
+/// long it stays afterwards, so that nothing is tried again before they have made room, too.
+const AROUND_ROOM: Duration = Duration::from_secs(1);
 
 /// Carries out one task: its order is the first line of `input`, events go to `output`. Once `input` ends, the task ends.
 pub fn serve_task(
@@ -78,7 +83,14 @@ fn carry_out(order: &TaskOrder, teller: &TaskTeller) -> Result<TaskEnd, String> 
         place: &place,
     };
     let end = build(&inputs, teller);
+    let is_full = matches!(end, Err(TaskError::FullBuildDir(_)));
+    if is_full {
+        std::thread::sleep(AROUND_ROOM);
+    }
     place.remove().map_err(|error| shown(&error))?;
+    if is_full {
+        std::thread::sleep(AROUND_ROOM);
+    }
     Ok(end.unwrap_or_else(|error| {
         let is_full = matches!(error, TaskError::Full(_));
         TaskEnd { is_full, ..TaskEnd::trouble(error.to_string()) }

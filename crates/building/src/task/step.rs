@@ -1,5 +1,7 @@
 //! How a step of a task ends that does not end well: by the fault of the package, or of the machine.
 
+use std::path::PathBuf;
+
 use patchadm_rootfs::{LockError, RootError};
 
 use super::order::TaskFailure;
@@ -18,6 +20,8 @@ pub(crate) enum TaskError {
     Io(#[from] std::io::Error),
     #[error("no space is left for {0}")]
     Full(String),
+    #[error("no space is left in `build_dir`, {}", .0.display())]
+    FullBuildDir(PathBuf),
     #[error("the result cannot be written down: {0}")]
     Result(#[from] patchadm_bulk::result::ResultError),
 }

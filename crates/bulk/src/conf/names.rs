@@ -60,7 +60,7 @@ pub(super) const NAMES: &[SettingName] = &[
     with("build_as", "user", "The user in a build: `user`, or `root` (of the sandbox only)"),
     without("build_user", "NAME", "The user that builds run as if the caller is root"),
     with("network", "no", "The network of builds: `no`, `yes`, or patterns of packages that get it"),
-    repeatable("env", "NAME=VALUE", "A variable for scan and build"),
+    repeatable("env", "NAME=VALUE", "A variable for scan, build and fetch"),
     repeatable(
         "slot",
         "NAME COUNT [cores=N] [PREFIX...]",
@@ -90,7 +90,7 @@ pub(super) const NAMES: &[SettingName] = &[
         "PATTERN NAME=VALUE...",
         "Limits for some packages; the last line that fits wins, name by name",
     ),
-    with("scan_time", "60s", "The longest call of scan"),
+    with("scan_time", "60s", "The longest call of scan, and of fetch"),
     with(
         "key_depends",
         "scan",

@@ -35,9 +35,12 @@ pub enum EnclosureError {
     /// The caller may not make namespaces.
     #[error("namespaces are not allowed here: {0}")]
     NotAllowed(String),
-    /// Directories cannot be laid over each other here.
+    /// Directories cannot be laid over each other here: the directory for changes is on the wrong file system.
     #[error("overlay file systems are not possible here: {0}")]
     NoOverlay(String),
+    /// The kernel knows no overlay file systems, or does not let the caller mount one.
+    #[error("overlay file systems are refused: {0}")]
+    OverlayRefused(String),
     /// The tree could not be put together, or a process was not started or lost.
     #[error("{0}")]
     Failed(String),

@@ -15,7 +15,13 @@ use super::place::path_of;
 pub(super) fn mount_of_layers(layers: &Layers) -> Result<OwnedFd, EnclosureError> {
     let lower = layers.lower.iter().map(opened).collect::<Result<Vec<_>, _>>()?;
     let (upper, work) = (opened(&layers.upper)?, opened(&layers.work)?);
-    let failed = |errno: Errno| EnclosureError::NoOverlay(format!("{}: {errno}", layers.upper.display()));
+    let failed = |errno: Errno| match errno {
+        // What it is asked for does not matter.
+        Errno::PERM | Errno::ACCESS | Errno::NODEV | Errno::NOSYS => {
+            EnclosureError::OverlayRefused(errno.to_string())
+        }
+        errno => EnclosureError::NoOverlay(format!("{}: {errno}", layers.upper.display())),
+    };
     // Through open descriptors, no character of a path has a meaning of its own.
     let lower: Vec<String> = lower.iter().map(|dir| path_of(dir).display().to_string()).collect();
     let overlay = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed)?;

@@ -1,0 +1,167 @@
+//! The distfiles that no URL of a recipe leads to: the driver's `fetch` brings them, in a sandbox with the network of the host.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use patchadm_bulk::conf::{LimitName, SandboxMount};
+use patchadm_bulk::records::Record;
+use patchadm_core::namespaces::EnclosureEnd;
+use patchadm_rootfs::Dir;
+
+use super::request::RunRequest;
+use crate::base::BaseLayer;
+use crate::control_groups::TaskGroup;
+use crate::driver::{DRIVER_INSIDE, Driver, FETCH};
+use crate::fetching::{MissingDistfile, take_from};
+use crate::sandbox::{
+    BuildRoot, BuildUser, SandboxCommand, SandboxEnd, SandboxLimits, SandboxWatch, StopCause, TaskLog,
+    enclosure, environment, network_files, no_input,
+};
+use crate::task::place::{TaskPlace, lay_out_temporary};
+use crate::task::sandbox_run::run_to_end;
+use crate::task::step::TaskError;
+
+/// The file with what it prints.
+const LOG: &[u8] = b"fetch.log";
+
+/// The most that it may print, in bytes, and how much of its last line is told.
+const MOST_PRINTED: u64 = 1 << 20;
+const LONGEST_LAST_LINE: usize = 512;
+
+/// The directory, inside and of its place, where it puts what it fetches.
+const DISTFILES: &str = "distfiles";
+
+/// A call of the driver's `fetch` for one location.
+pub(super) struct DriverFetch {
+    driver: Driver,
+    tree: PathBuf,
+    build_dir: PathBuf,
+    id: String,
+    base: BaseLayer,
+    user: BuildUser,
+    env: Vec<(String, String)>,
+    limits: SandboxLimits,
+    location: String,
+}
+
+impl DriverFetch {
+    /// Returns the call for a package; none where the driver has no `fetch`.
+    pub(super) fn of(request: &RunRequest<'_>, record: &Record) -> Option<Self> {
+        let conf = &request.work.conf;
+        let limits = SandboxLimits {
+            time: conf.scan_time.map(Duration::from_secs),
+            disk: conf.limits.get(LimitName::Disk),
+            ..SandboxLimits::default()
+        };
+        request.driver.can_fetch().then(|| Self {
+            driver: request.driver.clone(),
+            tree: conf.tree.clone(),
+            build_dir: conf.build_dir.clone(),
+            id: request.work.id.clone(),
+            base: request.base.0.clone(),
+            user: request.user,
+            env: conf.env.clone(),
+            limits,
+            location: record.location().to_string(),
+        })
+    }
+
+    /// Fetches what is missing into the directory of distfiles; the error says what is still not there, and why.
+    pub(super) fn fetch(
+        &self,
+        missing: &[MissingDistfile<'_>],
+        directory: &Path,
+        interrupt: &dyn Fn() -> Option<i32>,
+    ) -> Result<(), String> {
+        let first = missing.first().map(ToString::to_string).unwrap_or_default();
+        let failed = |reason: String| format!("{first}; {FETCH}: {reason}");
+        let place = TaskPlace::make(&self.build_dir, &self.id).map_err(|error| failed(error.to_string()))?;
+        let ended = self.run(&place, interrupt).map_err(|error| failed(error.to_string()));
+        let taken = ended.and_then(|ended| match failure_of(&ended, &place) {
+            Some(reason) => Err(failed(reason)),
+            None => take_from(directory, &place.part(DISTFILES), missing, FETCH),
+        });
+        // What stays has no owner and goes with the next run.
+        let _ = place.remove();
+        taken
+    }
+
+    fn run(&self, place: &TaskPlace, interrupt: &dyn Fn() -> Option<i32>) -> Result<SandboxEnd, TaskError> {
+        let root = self.root(place);
+        root.fill()?;
+        lay_out_temporary(&Dir::of_host(&root.upper)?)?;
+        if let BuildUser::Ids(uid, gid) = self.user {
+            place.dir.set_owner(DISTFILES.as_bytes(), Some(uid), Some(gid))?;
+        }
+        let enclosure = enclosure(&root, self.command(), &self.limits, Some(place.inside()));
+        let mut log = TaskLog::begin(place.dir.create(LOG)?, Some(MOST_PRINTED));
+        let written = ["upper", DISTFILES].map(|part| place.part(part));
+        let mut watch = SandboxWatch {
+            group: &mut TaskGroup::default(),
+            written: &written,
+            phase: &mut |_| {},
+            ticks: &mut |_, _| interrupt().is_some(),
+        };
+        run_to_end(place, &enclosure, (&self.limits, &no_input()?), &mut log, &mut watch)
+    }
+
+    fn root(&self, place: &TaskPlace) -> BuildRoot {
+        let mounts = [
+            SandboxMount::read_only(&self.tree, "/tree"),
+            SandboxMount::read_only(&self.driver.directory, DRIVER_INSIDE),
+            SandboxMount {
+                is_writable: true,
+                source: place.part(DISTFILES),
+                target: format!("/{DISTFILES}").into(),
+            },
+        ];
+        BuildRoot {
+            kind: self.base.kind,
+            lower: vec![self.base.layer.clone()],
+            upper: place.part("upper"),
+            scratch: place.part("scratch"),
+            host: self.base.mounted.clone(),
+            mounts: mounts.into_iter().chain(network_files()).collect(),
+        }
+    }
+
+    fn command(&self) -> SandboxCommand {
+        let own = [
+            ("HOME", "/tmp"),
+            ("TMPDIR", "/tmp"),
+            ("SHELL", "/bin/sh"),
+            ("TREE", "/tree"),
+            ("DISTDIR", "/distfiles"),
+            ("PKG_LOCATION", &self.location),
+        ];
+        let named = self.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let variables: Vec<_> = own.into_iter().chain(named).collect();
+        let program = OsString::from(format!("{DRIVER_INSIDE}/{FETCH}"));
+        SandboxCommand {
+            words: vec![program, self.location.clone().into()],
+            environment: environment(&variables),
+            directory: "/tree".to_owned(),
+            user: self.user,
+            has_network: true,
+        }
+    }
+}
+
+/// Returns how it failed, with the last line that it printed; none if it ended well.
+fn failure_of(ended: &SandboxEnd, place: &TaskPlace) -> Option<String> {
+    let how = match (ended.stopped, ended.end) {
+        (_, Some(EnclosureEnd::Exited(0))) => return None,
+        (_, Some(EnclosureEnd::Exited(code))) => format!("exit {code}"),
+        (_, Some(EnclosureEnd::Signalled(signal) | EnclosureEnd::Lost(signal))) => format!("signal {signal}"),
+        (Some(StopCause::Time(took)), None) => format!("it took {} s", took.as_secs()),
+        (Some(StopCause::Output(bytes)), None) => format!("it printed {bytes} bytes"),
+        (Some(StopCause::Disk(bytes)), None) => format!("it wrote {bytes} bytes"),
+        (_, None) => "it was ended".to_owned(),
+    };
+    let printed = place.dir.read_regular(LOG, MOST_PRINTED).ok().flatten().unwrap_or_default();
+    let printed = String::from_utf8_lossy(&printed);
+    let line = printed.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
+    let line: String = line.chars().take(LONGEST_LAST_LINE).collect();
+    Some(if line.is_empty() { how } else { format!("{how}: {line}") })
+}

@@ -1,0 +1,108 @@
+//! Whole trees are copied; the copies of files share their blocks where the file system can.
+
+use std::path::Path;
+
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};
+use patchadm_svr4::package::Mode;
+
+use crate::file_copy::copy_file;
+use crate::work::host_path;
+
+/// Copies everything below one directory into another, empty one, with modes and times, and for the superuser with owners. Left
+/// out are devices, pipes and sockets, other file systems, and what the caller may not read.
+pub(crate) fn copy_tree(from: &Path, to: &Path) -> Result<(), RootError> {
+    let has_owners = rustix::process::geteuid().is_root();
+    let file_system = Dir::of_host(from)?.itself()?.file_system;
+    let mut open = vec![(from.to_owned(), to.to_owned())];
+    let mut directories = Vec::new();
+    while let Some((from, to)) = open.pop() {
+        let source = match Dir::of_host(&from) {
+            Err(error) if error.is_refused_access() => continue,
+            other => other?,
+        };
+        let target = Dir::of_host(&to)?;
+        for name in source.names()? {
+            let Some(seen) = source.look(&name)? else { continue };
+            match seen.file_type {
+                FileType::Directory => {
+                    // It gets its own mode and time once everything is in it.
+                    target.make_dir(&name, Mode::of(0o700))?;
+                    if seen.file_system == file_system {
+                        open.push((host_path(&from, &name), host_path(&to, &name)));
+                    }
+                    directories.push((target.again()?, name, seen));
+                    continue;
+                }
+                FileType::Regular => match copy_file(&source, &name, &target, &name) {
+                    Err(error) if error.is_refused_access() => {
+                        target.remove(&name)?;
+                        continue;
+                    }
+                    other => other?,
+                },
+                FileType::Symlink => target.make_symlink(&name, &source.read_link(&name)?)?,
+                _ => continue,
+            }
+            copy_attributes(&target, &name, &seen, has_owners)?;
+        }
+    }
+    // Those below another one come after it.
+    for (target, name, seen) in directories.iter().rev() {
+        copy_attributes(target, name, seen, has_owners)?;
+    }
+    Ok(())
+}
+
+fn copy_attributes(
+    target: &Dir,
+    name: &[u8],
+    seen: &ObjectStatus,
+    has_owners: bool,
+) -> Result<(), RootError> {
+    if has_owners {
+        target.set_owner(name, Some(seen.uid), Some(seen.gid))?;
+    }
+    if seen.file_type != FileType::Symlink {
+        target.set_mode(name, seen.mode)?;
+    }
+    target.set_mtime(name, seen.mtime)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+    use super::*;
+
+    #[test]
+    fn a_copy_has_what_the_tree_has_with_modes_and_times() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::create_dir_all(from.join("closed/deep")).unwrap();
+        fs::create_dir(&to).unwrap();
+        fs::write(from.join("closed/deep/file"), "text").unwrap();
+        std::os::unix::fs::symlink("closed/deep", from.join("link")).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            from.join("pipe"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RWXU,
+            0,
+        )
+        .unwrap();
+        fs::set_permissions(from.join("closed/deep/file"), fs::Permissions::from_mode(0o640)).unwrap();
+        fs::set_permissions(from.join("closed"), fs::Permissions::from_mode(0o555)).unwrap();
+        copy_tree(&from, &to).unwrap();
+        assert_eq!(fs::read_to_string(to.join("link/file")).unwrap(), "text");
+        assert!(!to.join("pipe").exists());
+        for path in ["closed", "closed/deep", "closed/deep/file", "link"] {
+            let [before, after] = [&from, &to].map(|top| fs::symlink_metadata(top.join(path)).unwrap());
+            let of = |seen: &fs::Metadata| (seen.mode(), seen.uid(), seen.mtime(), seen.mtime_nsec());
+            assert_eq!(of(&before), of(&after), "{path}");
+        }
+        for top in [from, to] {
+            fs::set_permissions(top.join("closed"), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! A slot that says for ever that its task goes on.
+
+use std::path::Path;
+use std::time::Duration;
+
+use patchadm_building::driver::Driver;
+use patchadm_building::run::{RunBase, RunEvent, RunRequest, run};
+use patchadm_building::work::Work;
+use patchadm_bulk::journal::PackageState;
+use patchadm_inputs::http::HttpSettings;
+
+use super::machines::after_probe;
+use super::{BulkBuild, mark};
+use crate::scenario::is_root;
+
+/// Says every half second that all goes well.
+const ALIVE: &str = "while :; do echo \"{\\\"alive\\\":{\\\"memory\\\":1,\\\"log\\\":1}}\"; sleep 0.5; done";
+
+#[test]
+fn a_slot_that_goes_on_for_ever_is_cut_off_long_after_the_limit_of_the_time_and_nothing_is_lost() {
+    let test = "a_slot_that_goes_on_for_ever…";
+    if !is_root() {
+        crate::skipped(&format!("{test}: the test itself would build as whoever it is"));
+        return;
+    }
+    let mark = mark();
+    let settings = format!(
+        "slot=endless 1 {}\nslot=local 1\nlimit=* time=10\ncheck=none\nenv=MARK={mark}\n",
+        after_probe(ALIVE)
+    );
+    let Some(build) = BulkBuild::of_recipes(test, false, &settings) else { return };
+    let names = ["one", "two", "three"].map(str::to_owned);
+    for name in &names {
+        build.recipe(name, "", "mkdir $DESTDIR/opt\n");
+    }
+    // What is known of the tree is not asked again: this process is not the program that makes sandboxes.
+    build.action("scan @WORK@").ok();
+    let work = Work::open(&build.work()).unwrap();
+    let (driver, base) = (Driver::find(&work).unwrap(), RunBase::prepare(&work).unwrap());
+    let request = RunRequest {
+        work: &work,
+        driver: &driver,
+        base: base.with_digest(),
+        user: base.user,
+        names: &names,
+        is_whole: false,
+        retries: false,
+        rebuild: &[],
+        is_new: false,
+        stops_on_failure: false,
+        makes_set: false,
+        patches: None,
+        jobs: None,
+        cores: 2,
+        program: Path::new(env!("CARGO_BIN_EXE_patchadm")),
+        http: &HttpSettings::default(),
+        // Two hours, where nobody is in a hurry.
+        overtime: Duration::from_secs(2),
+        page: &|_, _, _| String::new(),
+        time: &|| "2026-01-01T00:00:00Z".to_owned(),
+        now: 0,
+        interrupt: &|| None,
+        is_urgent: &|| false,
+    };
+    let mut notes = Vec::new();
+    let outcome = run(&request, &mut |event| {
+        if let RunEvent::Note(note) = event {
+            notes.push(note.to_owned());
+        }
+    });
+    let outcomes = outcome.unwrap().ended.outcomes;
+    let ends: Vec<_> = outcomes.values().map(|outcome| (outcome.state, outcome.slot.as_deref())).collect();
+    assert_eq!(ends, [(PackageState::Done, Some("local")); 3]);
+    let words = "slot endless failed: it went on for 2 s after the limit of its time";
+    assert!(notes.iter().any(|note| note.ends_with(words)), "{notes:?}");
+    build.assert_nothing_left(&mark);
+}
