@@ -2,14 +2,19 @@
 //! and leaves.
 
 mod arguments;
+mod at_once;
 mod bad_records;
 mod clean;
+mod clock;
+mod damaged;
+mod distfiles;
 mod dry_run;
 mod enter;
 mod failures;
 mod followed;
 mod history;
 mod killed;
+mod large_trees;
 mod limits;
 mod machines;
 mod manual_page;
@@ -147,6 +152,13 @@ impl BulkBuild {
         let at = self.tree().join(path);
         fs::create_dir_all(at.parent().unwrap()).unwrap();
         fs::write(at, text).unwrap();
+    }
+
+    /// Makes a file outside the tree that whoever runs the builds can read; gives its address.
+    pub(crate) fn write_elsewhere(&self, name: &str, text: &str) -> String {
+        let at = self.scenario.beside("theirs").join(name);
+        fs::write(&at, text).unwrap();
+        format!("file:{}", at.display())
     }
 
     /// Replaces words in a file of the tree, which has them.

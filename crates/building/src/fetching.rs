@@ -140,6 +140,7 @@ type Network<'a> = (&'a HttpSettings, &'a dyn Fn() -> Option<i32>);
 fn fetch(directory: &Path, wanted: &WantedDistfile, url: &str, network: Network<'_>) -> Result<(), String> {
     let shown = |error: RootError| error.to_string();
     let Some((dir, name)) = place(directory, &wanted.name, true).map_err(shown)? else { return Ok(()) };
+    dir.remove_leftovers("fetch").map_err(shown)?;
     let (private, mut file) = dir.create_private("fetch").map_err(shown)?;
     let fetched = read_into(&mut file, wanted, url, network);
     let placed = fetched.and_then(|()| {

@@ -31,6 +31,7 @@ pub mod patches;
 pub mod pool;
 pub mod pool_use;
 pub mod prune;
+mod remains;
 pub mod report_files;
 pub mod report_inputs;
 pub mod run;

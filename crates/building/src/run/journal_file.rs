@@ -51,6 +51,8 @@ pub(super) struct KnownRuns {
     pub(super) earlier_successes: HashMap<String, Key>,
     /// The greatest number of a run.
     pub(super) greatest: u64,
+    /// Whether the run with that number was cut off before anything of it was noted.
+    pub(super) is_greatest_empty: bool,
 }
 
 /// Reads the journals of all runs. A damaged one is an error only where it is the last one, and a new run is not wanted.
@@ -71,7 +73,8 @@ pub(super) fn known_runs(work: &Work, is_new: bool) -> Result<KnownRuns, RunErro
             Err(error) if is_last && !is_new => {
                 return Err(RunError::damaged_journal(work, *number, error));
             }
-            Ok(None) | Err(_) => {}
+            Ok(None) => known.is_greatest_empty |= is_last,
+            Err(_) => {}
         }
     }
     Ok(known)
@@ -95,6 +98,11 @@ impl KnownRuns {
                 self.outcomes.insert(package.clone(), (outcome.run.unwrap_or(run), outcome.clone()));
             }
         }
+    }
+
+    /// Returns the number of the next run that continues none.
+    pub(super) fn next_number(&self) -> u64 {
+        if self.is_greatest_empty { self.greatest } else { self.greatest + 1 }
     }
 
     /// Returns the last run, if it was cut off.
