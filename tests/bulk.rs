@@ -13,6 +13,7 @@ mod dry_run;
 mod enter;
 mod failures;
 mod followed;
+mod forbidden;
 mod history;
 mod killed;
 mod killed_at_calls;

@@ -68,3 +68,20 @@ fn a_tree_of_100_000_locations_is_scanned_and_what_can_be_built_of_it_is_built()
     let lines = Command::new("wc").arg("-l").arg(build.work().join("runs/2/pbuild")).output().unwrap();
     assert!(String::from_utf8_lossy(&lines.stdout).starts_with(&format!("{} ", count + 3)));
 }
+
+#[test]
+fn a_package_with_2_000_directories_in_one_is_packed_installed_and_removed_with_256_descriptors() {
+    let settings = "slot=few 1 /bin/sh -c 'ulimit -n 256; exec \"$@\"' x\n";
+    let Some(build) = BulkBuild::of_recipes("a_package_with_2_000…", !is_root(), settings) else { return };
+    let script = "mkdir -p $DESTDIR/opt/wide; cd $DESTDIR/opt/wide; n=0\n\
+                  while [ $n -lt 2000 ]; do mkdir d$n; n=$((n + 1)); done; echo x > d1999/file\n";
+    build.recipe("wide", "", script);
+    build.recipe(
+        "user",
+        "ALL_DEPENDS=wide-[0-9]*\n",
+        "mkdir $DESTDIR/opt; cp /opt/wide/d1999/file $DESTDIR/opt/file\n",
+    );
+    assert_eq!(build.run("").ends(0).in_state("done"), ["user", "wide"]);
+    // Each run looks at what is installed.
+    assert_eq!(build.run("--rebuild user").ends(0).in_state("done"), ["user"]);
+}

@@ -42,5 +42,6 @@ pub mod set;
 mod space;
 pub mod task;
 pub mod tree;
+mod tree_walk;
 mod verified;
 pub mod work;

@@ -3,16 +3,17 @@
 use std::path::Path;
 
 use patchadm_bulk::journal::FailureCause;
-use patchadm_rootfs::{Dir, FileType};
+use patchadm_rootfs::{Dir, FileType, RootError};
 
 use super::inputs::TaskInputs;
 use super::installing::{Installation, Ticks};
 use super::order::TaskFailure;
 use super::packing::PackedResult;
-use super::step::{StepError, TaskError};
+use super::step::StepError;
 use crate::base::PLACES;
 use crate::file_copy::copy_file;
 use crate::sandbox::TaskLog;
+use crate::tree_walk::each_below;
 
 /// What is left anyway at the top of a layer: directories that are made for the installation, and its records.
 const OURS: [&str; 3] = ["tmp", "dev", "proc"];
@@ -58,26 +59,20 @@ fn of_package(action: &str, done: Result<(), String>) -> Result<(), TaskFailure>
 }
 
 /// Returns what is left in a layer, but for the records below `var/sadm` and directories that lead to nothing else.
-fn left_below(upper: &Dir) -> Result<Vec<String>, TaskError> {
+fn left_below(upper: &Dir) -> Result<Vec<String>, RootError> {
     let mut left = Vec::new();
-    let mut open = vec![upper.again()?];
-    while let Some(dir) = open.pop() {
-        let mut names = dir.names()?;
-        names.sort_unstable();
-        for name in names {
-            let path = dir.at(&name).to_string();
-            let top = path.trim_start_matches('/');
-            let is_ours = PLACES.contains(&top) || OURS.contains(&top) || top == "var/sadm";
-            let Some(seen) = dir.look(&name)?.filter(|_| !is_ours) else { continue };
-            match seen.file_type {
-                FileType::Directory => open.push(dir.dir(&name)?),
-                // What overlayfs has for an object that was removed is no object.
-                FileType::Character if seen.device == (0, 0) => {}
-                _ if left.len() < MOST_LEFT => left.push(path),
-                _ => {}
-            }
+    each_below::<RootError>(upper, |above, name, seen| {
+        let path = above.at(name).to_string();
+        let top = path.trim_start_matches('/');
+        let is_ours = PLACES.contains(&top) || OURS.contains(&top) || top == "var/sadm";
+        // What overlayfs has for an object that was removed is no object.
+        let is_whiteout = seen.file_type == FileType::Character && seen.device == (0, 0);
+        let is_directory = seen.file_type == FileType::Directory;
+        if !is_ours && !is_whiteout && !is_directory && left.len() < MOST_LEFT {
+            left.push(path);
         }
-    }
+        Ok(!is_ours)
+    })?;
     left.sort_unstable();
     Ok(left)
 }

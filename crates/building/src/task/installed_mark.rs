@@ -8,6 +8,7 @@ use patchadm_rootfs::{Dir, FileType, RootError};
 use patchadm_svr4::package::Mode;
 
 use super::place::remove_all;
+use crate::tree_walk::each_below;
 use crate::work::PROGRAM;
 
 /// The directory with what is installed.
@@ -67,34 +68,23 @@ fn mark_checked(dir: &Dir, session: &str) -> Result<(), RootError> {
 /// Returns the type, size and name of each object of a layer, a line each. What is in a directory that may not be read is
 /// left out.
 fn list_of(dir: &Dir) -> Result<String, RootError> {
-    let (mut list, mut open) = (String::new(), vec![vec![LAYER.as_bytes().to_vec()]]);
-    while let Some(path) = open.pop() {
-        let above = path.iter().try_fold(dir.again()?, |dir, name| dir.dir(name));
-        let Some(above) = readable(above)? else { continue };
-        let Some(mut names) = readable(above.names())? else { continue };
-        names.sort_unstable();
-        for name in names {
-            let Some(seen) = above.look(&name)? else { continue };
-            let mut path = path.clone();
-            path.push(name);
-            let size = if seen.file_type == FileType::Regular { seen.size } else { 0 };
-            list.push_str(&format!(
-                "{} {size} {}\n",
-                seen.file_type.letter(),
-                path.join(&b'/').escape_ascii()
-            ));
-            if seen.file_type == FileType::Directory {
-                open.push(path);
-            }
-        }
-    }
+    let (mut list, layer) = (String::new(), dir.dir(LAYER.as_bytes())?);
+    each_below::<RootError>(&layer, |above, name, seen| {
+        let size = if seen.file_type == FileType::Regular { seen.size } else { 0 };
+        let path = above.at(name);
+        // The directory gets its name later.
+        let path = path.relative().strip_prefix(layer.path().relative()).unwrap_or_default();
+        let line = format!("{} {size} {}\n", seen.file_type.letter(), path.escape_ascii());
+        list.push_str(&line);
+        Ok(seen.file_type == FileType::Directory && is_readable(above, name)?)
+    })?;
     Ok(list)
 }
 
-fn readable<T>(read: Result<T, RootError>) -> Result<Option<T>, RootError> {
-    match read {
-        Err(error) if error.is_refused_access() => Ok(None),
-        read => read.map(Some),
+fn is_readable(above: &Dir, name: &[u8]) -> Result<bool, RootError> {
+    match above.dir(name).and_then(|dir| dir.names()) {
+        Err(error) if error.is_refused_access() => Ok(false),
+        read => read.map(|_| true),
     }
 }
 
@@ -107,12 +97,13 @@ mod tests {
 
     /// An installed set with a file and a link, marked in a run.
     fn made(at: &Path) -> Dir {
-        let layer = at.join("set/layer");
+        let layer = at.join("new/layer");
         fs::create_dir_all(layer.join("opt/deep")).unwrap();
         fs::write(layer.join("opt/deep/file"), "text").unwrap();
         std::os::unix::fs::symlink("file", layer.join("opt/deep/link")).unwrap();
         let sets = Dir::of_host(at).unwrap();
-        mark_complete(&sets.dir(b"set").unwrap(), "run 1").unwrap();
+        mark_complete(&sets.dir(b"new").unwrap(), "run 1").unwrap();
+        sets.move_to(b"new", &sets, b"set").unwrap();
         sets
     }
 
