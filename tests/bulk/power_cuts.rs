@@ -78,15 +78,15 @@ impl Trials {
         rustix::fs::syncfs(&disk).unwrap();
         drop(disk);
         let when = format!("trial {number}");
-        self.cut_power(&when);
-        if number % 4 == 3 {
+        let is_over = self.cut_power(&when);
+        if number % 4 == 3 && !is_over {
             self.cut_power(&format!("{when}, continued"));
         }
         self.cut.continue_run(&when);
     }
 
-    /// Starts a run, cuts the power, and looks at what is there afterwards.
-    fn cut_power(&mut self, when: &str) {
+    /// Starts a run, cuts the power, and looks at what is there afterwards. Tells whether the run was over.
+    fn cut_power(&mut self, when: &str) -> bool {
         let said = self.cut.build.scenario.beside("said");
         let mut running = self.cut.running(&[], "");
         running.stdout(Stdio::null()).stderr(File::create(&said).unwrap());
@@ -105,7 +105,7 @@ impl Trials {
         let said = fs::read_to_string(said).unwrap();
         assert!(code != Some(101) && !said.contains("panicked"), "{when}: {code:?} {said}");
         self.count("power cuts");
-        self.look(&format!("{when}, flushed: {is_flushed}"), &said, ended.is_some_and(|end| end.success()));
+        self.look(&format!("{when}, flushed: {is_flushed}"), &said, ended.is_some_and(|end| end.success()))
     }
 
     fn wait(&mut self, running: &mut Child) {
@@ -122,8 +122,8 @@ impl Trials {
         }
     }
 
-    /// Everything that has a name is whole, and what the run has said is true.
-    fn look(&mut self, when: &str, said: &str, has_ended: bool) {
+    /// Everything that has a name is whole, and what the run has said is true. Tells whether the run is over.
+    fn look(&mut self, when: &str, said: &str, has_ended: bool) -> bool {
         let whole = self.cut.assert_whole_pool(when);
         self.cut.assert_whole_sets(when);
         let journal = journal(&self.cut.build, when);
@@ -146,6 +146,7 @@ impl Trials {
             (false, _, _) => "in the journal",
             (true, _, _) => "before the journal",
         });
+        is_over
     }
 }
 
