@@ -27,6 +27,9 @@ fn copy(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
 }
 
+/// What is done to a result, and what is told of it.
+type Damage<'a> = (&'a str, Box<dyn Fn() + 'a>);
+
 #[test]
 fn a_result_that_is_not_what_its_key_says_is_told_set_aside_and_built_again() {
     let Some(build) = with_needs("a_result_that_is_not…") else { return };
@@ -34,7 +37,6 @@ fn a_result_that_is_not_what_its_key_says_is_told_set_aside_and_built_again() {
     let results = build.results(&first);
     let place = result(&build, &first, "needed-1.0");
     let other = result(&build, &first, "alone-1.0");
-    type Damage<'a> = (&'a str, Box<dyn Fn() + 'a>);
     let damages: [Damage<'_>; 5] = [
         (
             "it is the result of another key",
@@ -111,7 +113,7 @@ fn an_installed_set_that_is_damaged_or_half_made_is_made_again() {
         again();
         assert!(fs::read_to_string(&file).unwrap().starts_with("PKGNAME=needed"), "{damage}");
         assert!(!set.join("layer/opt/junk").exists());
-        assert_eq!(installed(&build).0, [set.clone()]);
+        assert_eq!(installed(&build).0, std::slice::from_ref(set));
     }
     assert_eq!(installed(&build).1.len(), 2, "what was damaged is out of the way");
     build.action("prune @WORK@").ok();
