@@ -2,33 +2,43 @@
 //! and leaves.
 
 mod arguments;
+mod at_once;
 mod bad_records;
 mod clean;
-mod directory_base;
+mod clock;
 mod control_groups;
 mod copied_layers;
+mod cut_off;
+mod damaged;
+mod directory_base;
+mod distfiles;
 mod dry_run;
 mod enter;
 mod failures;
 mod fetch;
 mod followed;
+mod forbidden;
 mod history;
 mod killed;
+mod killed_at_calls;
+mod large_trees;
 mod limits;
 mod machines;
 mod manual_page;
 mod outputs;
-mod patch_trials;
 mod overtime;
 mod own_mounts;
+mod patch_trials;
 mod patches;
 mod pbulk_reader;
 mod pkgsrc_tree;
+mod power_cuts;
 mod real_sources;
 mod rebuilt;
 mod report_page;
 mod same_bytes;
 mod scan;
+mod sets_read;
 mod slurm;
 mod space;
 mod ssh;
@@ -155,6 +165,13 @@ impl BulkBuild {
         let at = self.tree().join(path);
         fs::create_dir_all(at.parent().unwrap()).unwrap();
         fs::write(at, text).unwrap();
+    }
+
+    /// Makes a file outside the tree that whoever runs the builds can read; gives its address.
+    pub(crate) fn write_elsewhere(&self, name: &str, text: &str) -> String {
+        let at = self.scenario.beside("theirs").join(name);
+        fs::write(&at, text).unwrap();
+        format!("file:{}", at.display())
     }
 
     /// Replaces words in a file of the tree, which has them.

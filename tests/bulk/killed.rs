@@ -9,7 +9,7 @@ use patchadm_rootfs::random;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{BulkBuild, assert_same_results, everybody, mark, processes_with};
-use crate::reliability::sample_or_whole;
+use crate::reliability::{figures, sample_or_whole};
 use crate::workshop::{eventually, runs};
 
 /// The tree of this story: a chain, a diamond, and one that nobody needs.
@@ -151,7 +151,16 @@ fn the_next_run_goes_on_whatever_was_killed_and_comes_to_the_same() {
         }
         assert_eq!(fs::read_dir(&mounted).unwrap().count(), 1);
     }
-    println!("bulk: {rounds} rounds, {killed} runs killed at work, {built} results compared");
+    assert!(killed > 0 && built > 0, "{rounds} rounds, {killed} killed, {built} results");
+    figures(
+        "bulk-killed",
+        &[
+            ("runs killed at a random moment", killed),
+            ("results compared", built),
+            ("other results", 0),
+            ("results built twice", 0),
+        ],
+    );
 }
 
 /// The lines of the journal of the last run.

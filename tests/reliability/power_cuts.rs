@@ -12,7 +12,7 @@
 //! it said it had written is not played.
 
 /// Images, mounts, and the switch.
-mod disk;
+pub(crate) mod disk;
 /// That only images are cut.
 mod safety;
 /// The root and what it has to be like.

@@ -18,7 +18,7 @@ const ROWS: &str = include_str!("table/rows.md");
 const PAGE: &str = "docs/reliability.md";
 
 /// The modules outside `reliability` whose figures are in the table, by the files that count them.
-const ELSEWHERE: [&str; 7] = [
+const ELSEWHERE: [&str; 10] = [
     "promote_model",
     "never_without_a_version",
     "stage_refresh/interrupted",
@@ -26,6 +26,9 @@ const ELSEWHERE: [&str; 7] = [
     "kept_model",
     "system_libraries",
     "many_roots",
+    "bulk/killed",
+    "bulk/killed_at_calls",
+    "bulk/power_cuts",
 ];
 
 /// The suites among the unit tests of the planner, by the modules that count, and where these are.

@@ -187,6 +187,7 @@ fn place_when_right(
 ) -> Result<(), String> {
     let shown = |error: RootError| error.to_string();
     let Some((dir, name)) = place(directory, &wanted.name, true).map_err(shown)? else { return Ok(()) };
+    dir.remove_leftovers("fetch").map_err(shown)?;
     let (private, mut file) = dir.create_private("fetch").map_err(shown)?;
     let placed = read_into(&mut file, wanted, read).and_then(|()| {
         file.set_mode(Mode::of(0o644)).and_then(|()| file.sync()).map_err(shown)?;

@@ -56,10 +56,12 @@ impl Pool {
     pub fn find(&self, key: &Key) -> Result<FoundResult, RootError> {
         let Some(above) = self.above(key, false)? else { return Ok(FoundResult::Nothing) };
         let name = key.to_string();
-        if above.look(name.as_bytes())?.is_none() {
-            return Ok(FoundResult::Nothing);
-        }
         let path = self.path.join(key.prefix()).join(&name);
+        match above.look(name.as_bytes())?.map(|seen| seen.file_type) {
+            None => return Ok(FoundResult::Nothing),
+            Some(FileType::Directory) => {}
+            Some(_) => return Ok(FoundResult::Damaged(format!("{}: it is no directory", path.display()))),
+        }
         Ok(match read(&above.dir(name.as_bytes())?, key)? {
             Ok(result) => FoundResult::Result(Box::new(PoolEntry { path, result })),
             Err(reason) => FoundResult::Damaged(format!("{}: {reason}", path.display())),

@@ -173,16 +173,20 @@ pub fn make_work(new: &NewWork<'_>) -> Result<Work, WorkError> {
         for (name, text) in new.driver {
             put(&driver, name, text, 0o755)?;
         }
+        driver.sync()?;
     }
     put(&dir, "id", &format!("{:016x}\n", random()?), 0o644)?;
     put(&dir, CONFIGURATION, &text, 0o644)?;
+    dir.sync()?;
+    above.sync()?;
     Work::open(new.path)
 }
 
 fn put(dir: &Dir, name: &str, text: &str, mode: u32) -> Result<(), RootError> {
     let mut file = dir.create(name.as_bytes())?;
     file.put(text.as_bytes())?;
-    file.set_mode(Mode::of(mode))
+    file.set_mode(Mode::of(mode))?;
+    file.sync()
 }
 
 /// Opens a directory in another one, and makes it where it is missing.

@@ -16,12 +16,13 @@ use nix::sched::{CloneFlags, unshare};
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 
 use crate::scenario::is_root;
+use crate::workshop::eventually;
 
 /// The major number of loop devices (Linux, `Documentation/admin-guide/devices.txt`).
 const LOOP: u32 = 7;
 
 /// Plays in a mount namespace of its own, on a thread of its own. Nothing of what it mounts can be seen elsewhere.
-pub(super) fn in_own_namespace<T: Send>(play: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn in_own_namespace<T: Send>(play: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let played = scope.spawn(|| {
             unshare(CloneFlags::CLONE_NEWNS).unwrap();
@@ -33,7 +34,7 @@ pub(super) fn in_own_namespace<T: Send>(play: impl FnOnce() -> T + Send) -> T {
 }
 
 /// What this machine lacks for file systems of this type in images; none if they can be made.
-pub(super) fn lacks(file_system: &str) -> Option<String> {
+pub(crate) fn lacks(file_system: &str) -> Option<String> {
     if !is_root() {
         return Some("only root can mount".to_owned());
     }
@@ -61,7 +62,7 @@ fn in_own_namespace_if_allowed(play: impl FnOnce() -> bool + Send) -> bool {
 }
 
 /// An image with a file system, and where it is mounted.
-pub(super) struct Disk {
+pub(crate) struct Disk {
     file_system: String,
     image: PathBuf,
     at: PathBuf,
@@ -69,7 +70,7 @@ pub(super) struct Disk {
 
 impl Disk {
     /// Makes the image, sparse.
-    pub(super) fn new(file_system: &str, image: &Path, at: &Path) -> Self {
+    pub(crate) fn new(file_system: &str, image: &Path, at: &Path) -> Self {
         File::create(image).unwrap().set_len(300 << 20).unwrap();
         let made = Command::new(format!("mkfs.{file_system}")).arg("-q").arg(image).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -78,12 +79,12 @@ impl Disk {
     }
 
     /// Where it is mounted.
-    pub(super) fn at(&self) -> &Path {
+    pub(crate) fn at(&self) -> &Path {
         &self.at
     }
 
     /// Mounts it; after a cut this replays its log.
-    pub(super) fn mount(&self) {
+    pub(crate) fn mount(&self) {
         // Two tests that look for a free loop device at the same time may find the same one.
         let failed = (0..20).map_while(|_| {
             let failed = self.try_mount().err()?;
@@ -110,7 +111,7 @@ impl Disk {
     }
 
     /// Unmounts it; nothing of the caller's may have anything open there. The loop device goes with the mount.
-    pub(super) fn unmount(&self) {
+    pub(crate) fn unmount(&self) {
         for _ in 0..2000 {
             match unmount(&self.at, UnmountFlags::empty()) {
                 Err(rustix::io::Errno::BUSY) => thread::sleep(Duration::from_millis(5)),
@@ -120,8 +121,22 @@ impl Disk {
         panic!("{}: busy for ten seconds", self.at.display());
     }
 
+    /// Unmounts it where processes in mount namespaces of their own had it mounted, too: waits until these are gone.
+    pub(crate) fn unmount_everywhere(&self) {
+        self.unmount();
+        eventually("nobody has it mounted", || !self.is_attached());
+    }
+
+    /// Whether a loop device is over the image.
+    fn is_attached(&self) -> bool {
+        fs::read_dir("/sys/block").unwrap().flatten().any(|device| {
+            let backing = fs::read_to_string(device.path().join("loop/backing_file")).unwrap_or_default();
+            Path::new(backing.trim_end_matches('\n')) == self.image
+        })
+    }
+
     /// Makes ready to cut its power at once when it is told to.
-    pub(super) fn switch(&self) -> Switch {
+    pub(crate) fn switch(&self) -> Switch {
         let device = own_device(&self.at, &self.image).unwrap_or_else(|objection| panic!("{objection}"));
         let shutter = Command::new("xfs_io")
             .arg("-x")
@@ -150,7 +165,7 @@ impl Drop for Disk {
 }
 
 /// What cuts the power of one file system: `xfs_io`(8), which has it open and waits for the word.
-pub(super) struct Switch {
+pub(crate) struct Switch {
     shutter: Child,
     at: PathBuf,
     image: PathBuf,
@@ -159,7 +174,7 @@ pub(super) struct Switch {
 impl Switch {
     /// Asserts that what is going to be cut is the file system of the image, and nothing else: by its path, and by
     /// what `xfs_io` has open.
-    pub(super) fn checked(&self) {
+    pub(crate) fn checked(&self) {
         let device = own_device(&self.at, &self.image).unwrap_or_else(|objection| panic!("{objection}"));
         assert_eq!(self.devices(), [device], "xfs_io has something else open");
     }
@@ -174,7 +189,7 @@ impl Switch {
     }
 
     /// Cuts, right after [`Switch::checked`]: with what the log still has in memory written (`flush`), or without.
-    pub(super) fn cut(&mut self, flush: bool) {
+    pub(crate) fn cut(&mut self, flush: bool) {
         let word: &[u8] = if flush { b"shutdown -f\n" } else { b"shutdown\n" };
         let mut told = self.shutter.stdin.take().unwrap();
         told.write_all(word).unwrap();
@@ -196,7 +211,7 @@ impl Drop for Switch {
 /// The device of the file system at `at`, if it may be cut; else what speaks against it. It may only if `at` is a
 /// mount, which only this thread's namespace has, of a whole file system on a loop device over `image`, and none of
 /// the places that this machine needs is on that device.
-pub(super) fn own_device(at: &Path, image: &Path) -> Result<u64, String> {
+pub(crate) fn own_device(at: &Path, image: &Path) -> Result<u64, String> {
     let said = |error: std::io::Error| format!("{}: {error}", at.display());
     let refused = |reason: String| Err(format!("{} is not to be cut: {reason}", at.display()));
     let namespace = |of: &str| fs::read_link(format!("/proc/{of}/ns/mnt")).map_err(said);

@@ -75,8 +75,10 @@ impl SandboxTrial<'_> {
         let mut log = TaskLog::begin(place.dir.create(b"trial.log")?, Some(LARGEST_LOG));
         let mut ticks = |_, _| (request.interrupt)().is_some();
         let base = (request.base.0, &*request.base.1.to_string());
-        let build_dir = &request.work.conf.build_dir;
-        let layer = installed_set(build_dir, base, &self.installed, place, (&mut log, &mut ticks))?;
+        // No run: each trial looks at what is installed.
+        let session = format!("{} {:016x}", request.work.id, patchadm_rootfs::random()?);
+        let at = (request.work.conf.build_dir.as_path(), session.as_str());
+        let layer = installed_set(at, base, &self.installed, place, (&mut log, &mut ticks))?;
         let lower: Vec<PathBuf> = layer.into_iter().chain([request.base.0.layer.clone()]).collect();
         self.put_packages(place, lower.len())?;
         let (root, command) = sandbox(request, place, lower)?;

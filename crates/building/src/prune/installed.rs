@@ -1,15 +1,16 @@
-//! Installed lists of packages on this machine: the ones that were made longest ago go, where all take more than their limit.
+//! Installed lists of packages on this machine: the ones that no run has used for the longest time go, where all take more than
+//! their limit.
 
 use patchadm_bulk::conf::Configuration;
 use patchadm_rootfs::{Dir, FileType, Lock, RootError, Timestamp};
 
 use super::removal::{FreedSpace, Removal};
 use super::report::PruneReport;
+use crate::task::installed_mark::{CHECKED, COMPLETE};
 
-/// The directories of the tasks and of installed lists, and the last file of a whole one.
+/// The directories of the tasks and of installed lists.
 const TASKS: &[u8] = b"tasks";
 const INSTALLED: &[u8] = b"installed";
-const COMPLETE: &[u8] = b"complete";
 
 /// The locks by which a task and what runs in its sandbox hold its directory.
 const TASK_LOCKS: [&[u8]; 2] = [b"owner", b"inside"];
@@ -38,19 +39,19 @@ pub(super) fn surplus(conf: &Configuration, report: &mut PruneReport) -> Result<
         if installed.look(name.as_bytes())?.is_none_or(|seen| seen.file_type != FileType::Directory) {
             continue;
         }
-        let made = installed.dir(name.as_bytes())?.look(COMPLETE)?.map(|seen| seen.mtime);
+        let used = last_use(&installed.dir(name.as_bytes())?)?;
         let mut space = FreedSpace::default();
         let mut one = Removal::below(installed.again()?);
         one.add(&[&name]);
         one.measure(&mut space)?;
         total += space.bytes();
-        lists.push((made, space.bytes(), name));
+        lists.push((used, space.bytes(), name));
     }
     // What is not whole comes first, and goes in any case.
     lists.sort();
-    for (made, bytes, name) in lists {
+    for (used, bytes, name) in lists {
         let is_within = conf.installed_limit.is_none_or(|limit| total <= limit);
-        if made.is_some() && is_within {
+        if used.is_some() && is_within {
             break;
         }
         total -= bytes;
@@ -58,6 +59,12 @@ pub(super) fn surplus(conf: &Configuration, report: &mut PruneReport) -> Result<
         report.installed.push(name);
     }
     Ok(Some(removal))
+}
+
+/// Returns when a run has used an installed list last; `None` where the list is not whole.
+fn last_use(list: &Dir) -> Result<Option<Timestamp>, RootError> {
+    let Some(made) = list.look(COMPLETE)? else { return Ok(None) };
+    Ok(Some(list.look(CHECKED)?.map_or(made.mtime, |checked| checked.mtime)))
 }
 
 /// Tells whether a task lives that works there.

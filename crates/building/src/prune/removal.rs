@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use patchadm_rootfs::{Dir, FileType, RootError};
 
 use crate::task::place::remove_all;
+use crate::tree_walk::each_below;
 use crate::work::PROGRAM;
 
 /// Some directories below one, that go.
@@ -78,18 +79,14 @@ impl FreedSpace {
 
     /// Adds an object with all below it. What may not be read is not counted.
     fn add(&mut self, dir: &Dir, name: &[u8]) -> Result<(), RootError> {
-        let mut open = Vec::new();
-        if self.is_directory(dir, name)? {
-            open.extend(dir.dir(name));
+        if !self.is_directory(dir, name)? {
+            return Ok(());
         }
-        while let Some(dir) = open.pop() {
-            for name in dir.names().unwrap_or_default() {
-                if self.is_directory(&dir, &name)? {
-                    open.extend(dir.dir(&name));
-                }
-            }
-        }
-        Ok(())
+        let Ok(top) = dir.dir(name) else { return Ok(()) };
+        each_below(&top, |above, name, _| {
+            let is_directory = self.is_directory(above, name)?;
+            Ok(is_directory && above.dir(name).and_then(|dir| dir.names()).is_ok())
+        })
     }
 
     /// Adds one object; tells whether it is a directory.

@@ -19,6 +19,7 @@ use super::request::{RunError, RunEvent, RunRequest, Tell};
 use super::results::RunOutcome;
 use super::telling::{hand_on, make_its_set, restricted, write_files};
 use crate::pool_use::use_pool;
+use crate::remains::remove_remains;
 use crate::task::place::remove_abandoned;
 use crate::tree::KnownTree;
 use crate::work::WorkError;
@@ -27,6 +28,7 @@ use crate::work::WorkError;
 pub fn run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<RunOutcome, RunError> {
     let work = request.work;
     remove_abandoned(&work.conf.build_dir, &work.id).map_err(WorkError::from)?;
+    remove_remains(work)?;
     let known = known_runs(work, request.is_new)?;
     let polled = poll(work, tell);
     let slots = probe_all(request, tell)?;
@@ -58,13 +60,13 @@ fn number_of_run(
     known: &KnownRuns,
     operands: &[String],
 ) -> Result<(u64, bool, u64), RunError> {
-    let Some((state, whole)) = known.unfinished() else { return Ok((known.greatest + 1, false, 0)) };
+    let Some((state, whole)) = known.unfinished() else { return Ok((known.next_number(), false, 0)) };
     if !request.is_new && state.is_continued_by(operands) {
         return Ok((state.run, true, *whole));
     }
     let line = JournalLine::Abandoned { end: (request.time)() };
     JournalFile::open(request.work, state.run, *whole)?.add(&line)?;
-    Ok((known.greatest + 1, false, 0))
+    Ok((known.next_number(), false, 0))
 }
 
 /// Builds what can be built.

@@ -106,6 +106,7 @@ pub fn enter(
         slot: SLOT,
         jobs: work.conf.cores.unwrap_or(request.cores).max(1),
         time: request.time.clone(),
+        began: &request.time,
     };
     let mut order = task_order(&order, request.package, (task.key, task.inputs), task.limits, false);
     order.has_network |= request.has_network;

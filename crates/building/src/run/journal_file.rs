@@ -59,6 +59,8 @@ pub(super) struct KnownRuns {
     successes: HashMap<String, Successes>,
     /// The greatest number of a run.
     pub(super) greatest: u64,
+    /// Whether the run with that number was cut off before anything of it was noted.
+    pub(super) is_greatest_empty: bool,
 }
 
 /// Reads the journals of all runs. A damaged one is an error only where it is the last one, and a new run is not wanted.
@@ -79,7 +81,8 @@ pub(super) fn known_runs(work: &Work, is_new: bool) -> Result<KnownRuns, RunErro
             Err(error) if is_last && !is_new => {
                 return Err(RunError::damaged_journal(work, *number, error));
             }
-            Ok(None) | Err(_) => {}
+            Ok(None) => known.is_greatest_empty |= is_last,
+            Err(_) => {}
         }
     }
     Ok(known)
@@ -123,6 +126,11 @@ impl KnownRuns {
 
     fn successes_of(&self, package: &str) -> Option<&Successes> {
         self.successes.get(package).or_else(|| self.successes.get(name_of(package)))
+    }
+
+    /// Returns the number of the next run that continues none.
+    pub(super) fn next_number(&self) -> u64 {
+        if self.is_greatest_empty { self.greatest } else { self.greatest + 1 }
     }
 
     /// Returns the last run, if it was cut off.

@@ -29,6 +29,8 @@ pub(super) struct OrderInput<'a> {
     pub(super) jobs: u32,
     /// The time, RFC 3339.
     pub(super) time: String,
+    /// When the command began that carries the run out, RFC 3339.
+    pub(super) began: &'a str,
 }
 
 /// Returns the order of a task.
@@ -70,6 +72,7 @@ pub(super) fn task_order(
         base: input.base.to_string(),
         checks_only,
         time: input.time.clone(),
+        began: input.began.to_owned(),
         variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
     }
 }
@@ -93,6 +96,7 @@ impl Master<'_> {
             slot: self.slots.get(slot).map(|used| used.slot.name.as_str()).unwrap_or_default(),
             jobs: self.jobs(slot),
             time: (self.request.time)(),
+            began: &self.began,
         };
         task_order(&input, index, decided, limits, checks_only)
     }

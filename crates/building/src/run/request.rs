@@ -155,7 +155,7 @@ pub enum RunError {
     #[error(transparent)]
     Unknown(#[from] UnknownName),
     /// The journal of the last run.
-    #[error("{path}: {error}")]
+    #[error("{path}: {error}; nothing was built, and `bulk run --new` begins another run")]
     Journal {
         /// The file.
         path: String,

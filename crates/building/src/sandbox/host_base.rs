@@ -36,6 +36,8 @@ pub fn lay_out_host_base(
         let mut file = etc.create(name)?;
         file.put(text.as_bytes())?;
         file.set_mode(Mode::of(0o644))?;
+        // The layer serves all later runs: a power cut must not leave it without them.
+        file.sync()?;
     }
     Ok(base)
 }

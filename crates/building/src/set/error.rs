@@ -44,7 +44,10 @@ pub enum SetError {
     #[error(transparent)]
     Source(#[from] SourceError),
     /// A set is damaged.
-    #[error("{} is damaged: {reason}", path.display())]
+    #[error(
+        "{} is damaged: {reason}; nothing of it was changed. Let the links that lead to it lead to another set, or remove them",
+        path.display()
+    )]
     Damaged {
         /// The file.
         path: PathBuf,

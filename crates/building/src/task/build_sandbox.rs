@@ -27,7 +27,8 @@ pub(super) fn install(
 ) -> Result<Option<PathBuf>, StepError> {
     let packages: Vec<PackageFile> = inputs.install.iter().flat_map(package_files).collect();
     let base = (inputs.base, inputs.order.base.as_str());
-    installed_set(&inputs.work.conf.build_dir, base, &packages, inputs.place, (log, ticks))
+    let session = format!("{} {} {}", inputs.work.id, inputs.order.run, inputs.order.began);
+    installed_set((&inputs.work.conf.build_dir, &session), base, &packages, inputs.place, (log, ticks))
 }
 
 /// Returns the packages of a result.

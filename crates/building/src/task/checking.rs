@@ -3,16 +3,17 @@
 use std::path::Path;
 
 use patchadm_bulk::journal::FailureCause;
-use patchadm_rootfs::{Dir, FileType, ObjectStatus};
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};
 
 use super::inputs::TaskInputs;
 use super::installing::{Installation, Ticks};
 use super::order::TaskFailure;
 use super::packing::PackedResult;
-use super::step::{StepError, TaskError};
+use super::step::StepError;
 use crate::base::PLACES;
 use crate::file_copy::copy_file;
 use crate::sandbox::{LayerKind, TaskLog};
+use crate::tree_walk::each_below;
 
 /// What is left anyway at the top of a layer: directories that are made for the installation, and its records.
 const OURS: [&str; 3] = ["tmp", "dev", "proc"];
@@ -52,7 +53,7 @@ pub(super) fn check(
     of_package("remove", installation.remove(&names, log, ticks)?)?;
     let before = layer.unwrap_or(&inputs.base.layer);
     let before = (inputs.base.kind == LayerKind::Copy).then(|| Dir::of_host(before)).transpose()?;
-    Ok(left_below(&Dir::of_host(&place.part("upper"))?, before)?)
+    Ok(left_below(&Dir::of_host(&place.part("upper"))?, before.as_ref())?)
 }
 
 fn of_package(action: &str, done: Result<(), String>) -> Result<(), TaskFailure> {
@@ -61,38 +62,34 @@ fn of_package(action: &str, done: Result<(), String>) -> Result<(), TaskFailure>
 
 /// Returns what is left in a layer, but for the records below `var/sadm`, directories that lead to nothing else, and what is as
 /// it was in the tree of which the layer is a copy.
-fn left_below(upper: &Dir, before: Option<Dir>) -> Result<Vec<String>, TaskError> {
+fn left_below(upper: &Dir, before: Option<&Dir>) -> Result<Vec<String>, RootError> {
     let mut left = Vec::new();
-    let mut open = vec![(upper.again()?, before)];
-    while let Some((dir, before)) = open.pop() {
-        let mut names = dir.names()?;
-        names.sort_unstable();
-        for name in names {
-            let path = dir.at(&name).to_string();
-            let top = path.trim_start_matches('/');
-            let is_ours = PLACES.contains(&top) || OURS.contains(&top) || top == "var/sadm";
-            let Some(seen) = dir.look(&name)?.filter(|_| !is_ours) else { continue };
-            let was = before.as_ref().map(|before| before.look(&name)).transpose()?.flatten();
-            match seen.file_type {
-                FileType::Directory => {
-                    let was = was.filter(|was| was.file_type == FileType::Directory);
-                    let before = before.as_ref().filter(|_| was.is_some());
-                    open.push((dir.dir(&name)?, before.map(|before| before.dir(&name)).transpose()?));
-                }
-                _ if was.is_some_and(|was| is_same(&seen, &was)) => {}
-                // What overlayfs has for an object that was removed is no object.
-                FileType::Character if seen.device == (0, 0) => {}
-                _ if left.len() < MOST_LEFT => left.push(path),
-                _ => {}
-            }
+    each_below::<RootError>(upper, |above, name, seen| {
+        let path = above.at(name).to_string();
+        let top = path.trim_start_matches('/');
+        let is_ours = PLACES.contains(&top) || OURS.contains(&top) || top == "var/sadm";
+        // What overlayfs has for an object that was removed is no object.
+        let is_whiteout = seen.file_type == FileType::Character && seen.device == (0, 0);
+        let is_directory = seen.file_type == FileType::Directory;
+        let may_be_left = !is_ours && !is_whiteout && !is_directory && left.len() < MOST_LEFT;
+        if may_be_left && !is_as_before(before, above, name, seen)? {
+            left.push(path);
         }
-    }
+        Ok(!is_ours)
+    })?;
     left.sort_unstable();
     Ok(left)
 }
 
-/// Tells whether a file or link is as it was: nothing wrote it anew.
-fn is_same(seen: &ObjectStatus, was: &ObjectStatus) -> bool {
+/// Tells whether a file or link is as it was in the tree before: nothing wrote it anew.
+fn is_as_before(
+    before: Option<&Dir>,
+    above: &Dir,
+    name: &[u8],
+    seen: &ObjectStatus,
+) -> Result<bool, RootError> {
+    let Some(before) = before else { return Ok(false) };
+    let Some(dir) = before.root().dir_of_object(above.path())? else { return Ok(false) };
     let of = |seen: &ObjectStatus| (seen.file_type, seen.mode, seen.size, seen.mtime);
-    of(seen) == of(was)
+    Ok(dir.look(name)?.is_some_and(|was| of(seen) == of(&was)))
 }

@@ -1,7 +1,7 @@
 //! Lists of packages that are installed once and are a layer for all tasks that need them.
 //!
 //! They are installed by `pkgadd` in a sandbox over the base, scripts included. A layer gets its name when it is whole; its last
-//! file says so.
+//! file says so, and what belongs to it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use patchadm_core::namespaces::EnclosureEnd;
 use patchadm_rootfs::{Dir, Lock, NewTree, RootError};
 use patchadm_svr4::package::Mode;
 
+use super::installed_mark::{LAYER, is_checked, is_whole, mark_complete};
 use super::order::TaskFailure;
 use super::place::{TaskPlace, lay_out_temporary, remove_all};
 use super::sandbox_run::{fail_if_full, run_to_end};
@@ -25,9 +26,6 @@ use crate::sandbox::{
     enclosure, environment, no_input, own_program,
 };
 use crate::work::{PROGRAM, host_directory, made};
-
-/// The last file of an installed set.
-const COMPLETE: &[u8] = b"complete";
 
 /// The answers of an installation that nobody attends: no check stands in the way, and whatever asks fails.
 const ADMIN: &str = "mail=\ninstance=overwrite\npartial=nocheck\nrunlevel=nocheck\nidepend=nocheck\nrdepend=nocheck\n\
@@ -193,10 +191,10 @@ fn name_of_set((base, kind): (&str, LayerKind), packages: &[PackageFile]) -> Str
     Digest::of(format!("{whole}{base}\n{}", digests.join("\n")).as_bytes()).hex()
 }
 
-/// Returns the layer of a list of packages, made where it is not there yet; none for an empty list. `log` gets what the
-/// installation prints.
+/// Returns the layer of a list of packages, made where it is not there yet or damaged; none for an empty list. `session` is
+/// that of the run; `log` gets what the installation prints.
 pub(crate) fn installed_set(
-    build_dir: &Path,
+    (build_dir, session): (&Path, &str),
     (base, base_digest): (&BaseLayer, &str),
     packages: &[PackageFile],
     place: &TaskPlace,
@@ -212,19 +210,18 @@ pub(crate) fn installed_set(
         std::thread::sleep(Duration::from_millis(10));
         !ticks(0, 0)
     };
-    if is_complete(&sets, &name)? {
-        return Ok(Some(path.join("layer")));
+    if is_checked(&sets, &name, session)? {
+        return Ok(Some(path.join(LAYER)));
     }
     let lock = format!("{name}.lock");
     let _lock = Lock::take_file(&sets, lock.as_bytes(), PROGRAM, wait)?;
-    if is_complete(&sets, &name)? {
-        return Ok(Some(path.join("layer")));
+    if is_checked(&sets, &name, session)? || is_whole(&sets, &name, session)? {
+        return Ok(Some(path.join(LAYER)));
     }
     let new = format!("{name}.new");
     remove_all(&sets, new.as_bytes())?;
-    remove_all(&sets, name.as_bytes())?;
     let dir = sets.make_dir(new.as_bytes(), Mode::of(0o755))?;
-    for part in ["layer", "scratch"] {
+    for part in [LAYER, "scratch"] {
         dir.make_dir(part.as_bytes(), Mode::of(0o755))?;
     }
     let delivered = place.empty("packages")?;
@@ -235,7 +232,7 @@ pub(crate) fn installed_set(
     let installation = Installation {
         base,
         lower: Vec::new(),
-        upper: made_at.join("layer"),
+        upper: made_at.join(LAYER),
         scratch: made_at.join("scratch"),
         packages: place.part("packages"),
         place,
@@ -244,15 +241,7 @@ pub(crate) fn installed_set(
     let installed = installation.install(&names, log, ticks)?;
     installed.map_err(|detail| TaskFailure::of(FailureCause::Install, detail))?;
     remove_all(&dir, b"scratch")?;
-    dir.create(COMPLETE)?.put(names.join("\n").as_bytes())?;
+    mark_complete(&dir, session)?;
     sets.move_to(new.as_bytes(), &sets, name.as_bytes())?;
-    Ok(Some(path.join("layer")))
-}
-
-/// Tells whether a layer is whole.
-fn is_complete(sets: &Dir, name: &str) -> Result<bool, RootError> {
-    if sets.look(name.as_bytes())?.is_none() {
-        return Ok(false);
-    }
-    Ok(sets.dir(name.as_bytes())?.look(COMPLETE)?.is_some())
+    Ok(Some(path.join(LAYER)))
 }

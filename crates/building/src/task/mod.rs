@@ -7,6 +7,7 @@ mod building;
 mod checking;
 pub(crate) mod entering;
 mod inputs;
+pub(crate) mod installed_mark;
 pub(crate) mod installing;
 mod keeping;
 mod made_pkginfo;

@@ -56,8 +56,11 @@ pub struct TaskOrder {
     pub base: String,
     /// Whether a result is there that was not checked yet: only that is done then.
     pub checks_only: bool,
-    /// The time at which the run began, for the result.
+    /// The time, RFC 3339, for the result.
     pub time: String,
+    /// When the command began that carries the run out, RFC 3339.
+    #[serde(default)]
+    pub began: String,
     /// The variables of `MULTI_VERSION`.
     pub variables: BTreeMap<String, String>,
 }

@@ -19,8 +19,9 @@ use patchadm_svr4::package::{Ftype, Mode, Params, escape};
 
 use super::made_pkginfo::{PackageIdentity, dependencies, made_pkginfo};
 use super::order::TaskFailure;
-use super::step::StepError;
+use super::step::{StepError, TaskError};
 use crate::file_copy::copy_file;
+use crate::tree_walk::each_below;
 
 /// How a datastream begins.
 const STREAM: &[u8] = b"# PaCkAgE DaTaStReAm";
@@ -76,8 +77,17 @@ pub(super) struct PackedResult {
     pub(super) files: Vec<String>,
 }
 
-/// Packs an output.
+/// Packs an output. One that its own user may not read is no result.
 pub(super) fn pack(input: &PackingInput<'_>) -> Result<PackedResult, StepError> {
+    pack_readable(input).map_err(|error| match error {
+        StepError::Machine(TaskError::Root(error)) if error.is_refused_access() => {
+            wrong(error.to_string().replace(&input.out.display().to_string(), "/out"))
+        }
+        other => other,
+    })
+}
+
+fn pack_readable(input: &PackingInput<'_>) -> Result<PackedResult, StepError> {
     let out = Dir::of_host(input.out)?;
     let names = out.names()?;
     let has = |name: &str| names.iter().any(|found| found == name.as_bytes());
@@ -321,38 +331,21 @@ fn prototype(input: &PackingInput<'_>, out: &Dir) -> Result<Vec<u8>, StepError> 
 
 /// Checks that nothing below a directory is a device, a pipe or a socket.
 fn only_plain_objects(top: &Dir) -> Result<(), StepError> {
-    each_below(top, &mut |_, _, file_type, shown| match file_type {
-        FileType::Regular | FileType::Directory | FileType::Symlink => Ok(()),
-        _ => Err(wrong(format!("{shown} is a device, a pipe or a socket"))),
+    each_below(top, |above, name, seen| match seen.file_type {
+        FileType::Regular | FileType::Directory | FileType::Symlink => Ok(true),
+        _ => Err(wrong(format!("{} is a device, a pipe or a socket", above.at(name)))),
     })
 }
 
 /// Sets modification times that are later than the latest one.
 fn limit_times(top: &Dir, latest: i64) -> Result<(), StepError> {
     let latest = Timestamp::whole(latest);
-    each_below(top, &mut |dir, name, _, _| match dir.look(name)? {
-        Some(seen) if seen.mtime > latest => Ok(dir.set_mtime(name, latest)?),
-        _ => Ok(()),
-    })
-}
-
-/// Is called with an object: the directory that it is in, its name and type, and its path.
-type Visit<'v> = dyn FnMut(&Dir, &[u8], FileType, &str) -> Result<(), StepError> + 'v;
-
-/// Calls a function with each object below a directory.
-fn each_below(top: &Dir, visit: &mut Visit<'_>) -> Result<(), StepError> {
-    let mut open = vec![top.again()?];
-    while let Some(dir) = open.pop() {
-        for name in dir.names()? {
-            let Some(seen) = dir.look(&name)? else { continue };
-            let shown = dir.at(&name).to_string();
-            if seen.file_type == FileType::Directory {
-                open.push(dir.dir(&name)?);
-            }
-            visit(&dir, &name, seen.file_type, &shown)?;
+    each_below(top, |above, name, seen| {
+        if seen.mtime > latest {
+            above.set_mtime(name, latest)?;
         }
-    }
-    Ok(())
+        Ok(true)
+    })
 }
 
 /// Checks that a tree puts nothing where the base is.

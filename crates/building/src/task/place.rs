@@ -8,6 +8,7 @@ use patchadm_rootfs::{Dir, FileType, Lock, LockError, RootError, random};
 use patchadm_svr4::package::Mode;
 
 use crate::control_groups::{GroupLimits, TaskGroup, remove_abandoned_groups};
+use crate::tree_walk::each_below;
 use crate::work::{PROGRAM, host_directory, made};
 
 /// The directories of a task: its layer and that of overlayfs, and what is mounted.
@@ -147,16 +148,12 @@ pub(crate) fn remove_all(above: &Dir, name: &[u8]) -> Result<(), RootError> {
 /// Gives the owner of directories all rights.
 fn open_all(above: &Dir, name: &[u8]) -> Result<(), RootError> {
     above.set_mode(name, Mode::of(0o700))?;
-    let mut open = vec![above.dir(name)?];
-    while let Some(dir) = open.pop() {
-        for name in dir.names()? {
-            if dir.look(&name)?.is_some_and(|seen| seen.file_type == FileType::Directory) {
-                dir.set_mode(&name, Mode::of(0o700))?;
-                open.push(dir.dir(&name)?);
-            }
+    each_below(&above.dir(name)?, |above, name, seen| {
+        if seen.file_type == FileType::Directory {
+            above.set_mode(name, Mode::of(0o700))?;
         }
-    }
-    Ok(())
+        Ok(true)
+    })
 }
 
 #[cfg(test)]

@@ -1,0 +1,325 @@
+//! A run that is cut off, whatever does it, and the runs after it: all is held against what an undisturbed run comes to.
+//!
+//! The directory has a set of a first run. Then a recipe is changed, and the second run is the one that is cut off: it
+//! builds a package, and another one that needs it, scripts and check included; a third one is as it was. A reader looks
+//! at the newest set all the while.
+
+/// The reader of the newest set.
+mod set_reader;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use patchadm_bulk::result::Digest;
+use serde_json::Value;
+
+use super::{BulkBuild, BulkRun, ResultFiles, assert_same_results, mark, processes_with};
+use crate::everyman::become_ordinary;
+use crate::scenario::is_root;
+use crate::workshop::eventually;
+use set_reader::{SetReader, assert_whole_set};
+
+/// The packages that the second run builds.
+pub(super) const BUILT: [&str; 2] = ["base", "user"];
+
+/// A script that says in a file outside that it was started, and leaves a process.
+const SCRIPT: &str = "echo $PKGNAME >> /mounted/starts\nsetsid sleep 1000 &\nmkdir $DESTDIR/opt\n\
+    cat $TREE/$PKG_LOCATION/text /opt/* > $DESTDIR/opt/$PKGNAME 2>/dev/null || :\n\
+    echo 'echo installed >> /opt/$PKGINST.log; exit 0' > $OUT/postinstall\n\
+    echo 'rm -f /opt/$PKGINST.log; exit 0' > $OUT/preremove\n";
+
+/// What the second run comes to.
+pub(super) struct Undisturbed {
+    states: Vec<String>,
+    results: BTreeMap<String, ResultFiles>,
+    set: BTreeMap<String, Vec<u8>>,
+    /// The names of all that there is after one more run, but for what machines make for themselves.
+    names: BTreeSet<String>,
+    /// How long it takes.
+    pub(super) took: Duration,
+}
+
+/// A bulk build whose second run is cut off again and again.
+pub(super) struct CutOffRun {
+    pub(super) build: BulkBuild,
+    pub(super) mark: String,
+    is_ordinary: bool,
+    undisturbed: Option<Undisturbed>,
+    /// Held by whoever reads sets, and while the directory is made anew.
+    whole: Arc<Mutex<()>>,
+}
+
+impl CutOffRun {
+    /// The build before its second run. `prepare` may mount something at the directory of the build before it is filled.
+    pub(super) fn new(
+        test: &str,
+        is_ordinary: bool,
+        slots: impl Fn(&BulkBuild) -> String,
+        prepare: impl FnOnce(&BulkBuild),
+    ) -> Option<Self> {
+        let mark = mark();
+        let build = BulkBuild::of_recipes(test, is_ordinary, &format!("env=MARK={mark}\n"))?;
+        build.set(&slots(&build));
+        let mounted = build.scenario.beside("theirs/mounted");
+        fs::create_dir(&mounted).unwrap();
+        build.set(&format!("mount=rw:{}:/mounted\n", mounted.display()));
+        for (name, needs) in [("base", ""), ("user", "base-[0-9]*"), ("other", "")] {
+            build.recipe(name, &format!("ALL_DEPENDS={needs}\n"), SCRIPT);
+            build.write(&format!("{name}/text"), format!("{name}\n"));
+        }
+        build.write("other/build", "rmdir $DESTDIR; cp $TREE/$PKG_LOCATION/text $OUT/notes\n");
+        for canary in [mounted.join("canary"), build.tree().join("canary")] {
+            fs::write(canary, "alive\n").unwrap();
+        }
+        allow_all(&mounted);
+        let it = Self { build, mark, is_ordinary, undisturbed: None, whole: Arc::default() };
+        it.build.run("").ends(0);
+        it.build.change("base/text", ("base", "the base"));
+        copy(&it.build.work(), &it.template());
+        prepare(&it.build);
+        Some(it.with_undisturbed())
+    }
+
+    fn with_undisturbed(mut self) -> Self {
+        self.restore();
+        let began = std::time::Instant::now();
+        let run = self.build.run("").ends(0);
+        let took = began.elapsed();
+        assert_eq!(run.in_state("done"), BUILT);
+        let (results, set) = (self.build.results(&run), self.set());
+        self.build.run("").ends(0);
+        let (states, names) = (run.states(), self.names());
+        self.undisturbed = Some(Undisturbed { states, results, set, names, took });
+        self
+    }
+
+    pub(super) fn undisturbed(&self) -> &Undisturbed {
+        self.undisturbed.as_ref().unwrap()
+    }
+
+    fn template(&self) -> PathBuf {
+        self.build.scenario.beside("theirs/template")
+    }
+
+    /// Everything is as before the second run.
+    pub(super) fn restore(&self) {
+        let _alone = self.whole.lock().unwrap();
+        for entry in fs::read_dir(self.build.work()).unwrap() {
+            let path = entry.unwrap().path();
+            let is_directory = path.symlink_metadata().unwrap().is_dir();
+            (if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) }).unwrap();
+        }
+        copy(&self.template().join("."), &self.build.work());
+        let starts = self.build.scenario.beside("theirs/mounted/starts");
+        fs::write(&starts, "").unwrap();
+        allow_all(&starts);
+    }
+
+    /// The second run, started by a program with these words before its own.
+    pub(super) fn running(&self, before: &[&str], options: &str) -> Command {
+        let run = self.build.command(&format!("run {} {options}", self.build.work().display()));
+        let mut command = match before.split_first() {
+            None => run,
+            Some((program, words)) => {
+                let mut command = Command::new(program);
+                command.args(words).arg(run.get_program()).args(run.get_args()).env_clear();
+                command.current_dir("/").stdin(std::process::Stdio::null());
+                for (name, value) in run.get_envs() {
+                    command.env(name, value.unwrap_or_default());
+                }
+                if self.is_ordinary && is_root() {
+                    become_ordinary(&mut command);
+                }
+                command
+            }
+        };
+        command.env("MARK", &self.mark).process_group(0);
+        command
+    }
+
+    /// Reads the newest set all the while that something is done; gives the number of readings.
+    pub(super) fn read_while<T>(&self, work: impl FnOnce() -> T) -> (T, u64) {
+        let reader = SetReader::start(&self.build.work().join("sets/current"), self.whole.clone());
+        let done = work();
+        (done, reader.end())
+    }
+
+    /// The packages whose results of the second run are in the pool. Whatever has its name there is whole.
+    #[track_caller]
+    pub(super) fn assert_whole_pool(&self, when: &str) -> BTreeSet<String> {
+        let mut own = BTreeSet::new();
+        for (key, result) in self.results_in_pool() {
+            let directory = self.build.result(&key);
+            let files = ["packages", "files"].into_iter().filter_map(|list| result[list].as_array());
+            for file in files.flatten() {
+                let bytes = fs::read(directory.join(file["file"].as_str().unwrap())).unwrap();
+                assert_eq!(file["b3"], serde_json::to_value(Digest::of(&bytes)).unwrap(), "{when}: {file}");
+            }
+            if result["run"] == 2 {
+                own.insert(result["pkgname"].as_str().unwrap().to_owned());
+            }
+        }
+        own
+    }
+
+    /// The descriptions of the results in the pool, by key.
+    fn results_in_pool(&self) -> BTreeMap<String, Value> {
+        let mut results = BTreeMap::new();
+        for shelf in fs::read_dir(self.build.work().join("pool")).unwrap().map(Result::unwrap) {
+            let is_shelf = shelf.file_name().len() == 2;
+            for key in is_shelf.then(|| fs::read_dir(shelf.path()).unwrap()).into_iter().flatten() {
+                let key = key.unwrap().file_name().into_string().unwrap();
+                let text = fs::read(self.build.result(&key).join("result.json")).unwrap();
+                results.insert(key, serde_json::from_slice(&text).unwrap());
+            }
+        }
+        results
+    }
+
+    /// All sets that have a name are whole, and the link to the newest one leads to one of them.
+    #[track_caller]
+    pub(super) fn assert_whole_sets(&self, when: &str) {
+        let sets = self.build.work().join("sets");
+        let newest = fs::read_link(sets.join("current")).unwrap();
+        let names = ["1", "2", "3"].map(Path::new);
+        assert!(names.contains(&&*newest), "{when}: {}", newest.display());
+        for name in names.iter().filter(|name| sets.join(name).exists() || **name == newest) {
+            assert_whole_set(&sets.join(name)).unwrap_or_else(|wrong| panic!("{when}: {wrong}"));
+        }
+    }
+
+    /// The builds that were begun since the directory was made anew.
+    pub(super) fn starts(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.build.scenario.beside("theirs/mounted/starts")).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Waits until everything of a run that was cut off has ended, and nothing is mounted.
+    #[track_caller]
+    pub(super) fn assert_all_ended(&self, when: &str) {
+        let ended = std::time::Instant::now();
+        eventually(when, || processes_with(&self.mark).is_empty() && !self.is_inside());
+        assert!(ended.elapsed() < Duration::from_secs(10), "{when}: {:?}", ended.elapsed());
+        self.build.assert_nothing_runs(&self.mark);
+    }
+
+    /// Whether a process still works in a directory of the build.
+    fn is_inside(&self) -> bool {
+        let path = self.build.work().join("build");
+        fs::read_dir("/proc").unwrap().flatten().any(|process| {
+            fs::read_link(process.path().join("cwd")).is_ok_and(|directory| directory.starts_with(&path))
+        })
+    }
+
+    /// The next run goes on where the second one was cut off, and comes to what that one would have come to.
+    #[track_caller]
+    pub(super) fn continue_run(&self, when: &str) {
+        let whole = self.assert_whole_pool(when);
+        self.assert_whole_sets(when);
+        let before = self.starts().len();
+        let run = self.build.run("");
+        assert_eq!(run.code, 0, "{when}: {}{:#?}", run.said, run.states());
+        for package in self.starts().split_off(before) {
+            assert!(!whole.contains(&package), "{when}: {package} is built, and its result was there");
+        }
+        self.assert_as_undisturbed(&run, when);
+    }
+
+    /// The run has come to what the undisturbed one comes to, and one more has nothing to do and leaves nothing.
+    #[track_caller]
+    pub(super) fn assert_as_undisturbed(&self, run: &BulkRun, when: &str) {
+        let expected = self.undisturbed();
+        // One that had ended before it was cut off is not continued.
+        let is_third = run.report["run"] == 3;
+        let states: Vec<String> = if is_third {
+            expected.states.iter().map(|state| state.replace(" done", " up-to-date")).collect()
+        } else {
+            expected.states.clone()
+        };
+        assert_eq!(run.states(), states, "{when}");
+        assert_same_results(&self.build.results(run), &expected.results);
+        self.assert_whole_pool(when);
+        self.assert_whole_sets(when);
+        assert_eq!(self.set(), expected.set, "{when}: the set");
+        if !is_third {
+            assert_eq!(run.report["run"], 2, "{when}");
+            let begun = self.starts();
+            let more = self.build.run("").ends(0);
+            assert_eq!(
+                (self.starts(), &more.report["run"]),
+                (begun, &Value::from(3)),
+                "{when}: one more run"
+            );
+        }
+        let names = self.names();
+        let [left, missing] = [names.difference(&expected.names), expected.names.difference(&names)]
+            .map(|names| names.map(|name| format!("{name}\n")).collect::<String>());
+        assert_eq!((left.as_str(), missing.as_str()), ("", ""), "{when}: what is left, and what is missing");
+        self.build.assert_nothing_left(&self.mark);
+        let mounted = self.build.scenario.beside("theirs/mounted");
+        for canary in [mounted.join("canary"), self.build.tree().join("canary")] {
+            assert_eq!(fs::read_to_string(canary).unwrap(), "alive\n", "{when}");
+        }
+        assert_eq!(fs::read_dir(&mounted).unwrap().count(), 2, "{when}");
+    }
+
+    /// The files of the second set by their paths, and its manifest without the time.
+    fn set(&self) -> BTreeMap<String, Vec<u8>> {
+        let set = self.build.work().join("sets/2");
+        let files = names_below(&set).into_iter().filter(|name| set.join(name).is_file());
+        let mut files: BTreeMap<String, Vec<u8>> =
+            files.map(|name| (name.clone(), fs::read(set.join(name)).unwrap())).collect();
+        let manifest = String::from_utf8(files.remove("MANIFEST").unwrap()).unwrap();
+        let lines = manifest.lines().filter(|line| !line.starts_with("# date "));
+        let lines: String = lines.map(|line| format!("{line}\n")).collect();
+        files.insert("MANIFEST".to_owned(), lines.into_bytes());
+        files
+    }
+
+    fn names(&self) -> BTreeSet<String> {
+        let own_of_machine = ["build/installed/", "lost+found"];
+        let is_common = |name: &String| !own_of_machine.iter().any(|own| name.starts_with(own));
+        names_below(&self.build.work()).into_iter().filter(is_common).collect()
+    }
+}
+
+/// The paths of all objects below a directory.
+fn names_below(directory: &Path) -> BTreeSet<String> {
+    let (mut names, mut open) = (BTreeSet::new(), vec![directory.to_owned()]);
+    while let Some(above) = open.pop() {
+        for entry in fs::read_dir(above).unwrap() {
+            let path = entry.unwrap().path();
+            names.insert(path.strip_prefix(directory).unwrap().to_str().unwrap().to_owned());
+            if path.symlink_metadata().unwrap().is_dir() {
+                open.push(path);
+            }
+        }
+    }
+    names
+}
+
+/// Everybody may write it: a build has another user than the run.
+fn allow_all(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").args(["-a", "--reflink=auto"]).args([from, to]).status().unwrap();
+    assert!(copied.success());
+}
+
+/// The packages that a run said it has built.
+pub(super) fn said_done(said: &Output) -> BTreeSet<String> {
+    done_lines(&String::from_utf8_lossy(&said.stderr)).collect()
+}
+
+/// The packages that are said to be built in what a run has printed.
+pub(super) fn done_lines(said: &str) -> impl Iterator<Item = String> {
+    said.lines().filter_map(|line| line.strip_suffix(": done")).map(str::to_owned)
+}
