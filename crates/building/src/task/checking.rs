@@ -6,7 +6,7 @@ use patchadm_bulk::journal::FailureCause;
 use patchadm_rootfs::{Dir, FileType};
 
 use super::inputs::TaskInputs;
-use super::installing::{Installation, Ticks};
+use super::installing::{Installation, Installed, Ticks};
 use super::order::TaskFailure;
 use super::packing::PackedResult;
 use super::step::{StepError, TaskError};
@@ -47,14 +47,12 @@ pub(super) fn check(
     let files: Vec<String> = packed.packages.iter().map(|(file, _)| file.clone()).collect();
     let names: Vec<String> =
         packed.packages.iter().rev().map(|(_, params)| params.text("PKG").into_owned()).collect();
-    of_package("install", installation.install(&files, log, ticks)?)?;
-    place.empty("scratch")?;
-    of_package("remove", installation.remove(&names, log, ticks)?)?;
-    Ok(left_below(&Dir::of_host(&place.part("upper"))?)?)
-}
-
-fn of_package(action: &str, done: Result<(), String>) -> Result<(), TaskFailure> {
-    done.map_err(|detail| TaskFailure::of(FailureCause::Check, format!("it does not {action}: {detail}")))
+    let detail = match installation.run((&files, &names), log, ticks)? {
+        Installed::Done => return Ok(left_below(&Dir::of_host(&place.part("upper"))?)?),
+        Installed::NotInstalled(detail) => format!("it does not install: {detail}"),
+        Installed::NotRemoved(detail) => format!("it does not remove: {detail}"),
+    };
+    Err(TaskFailure::of(FailureCause::Check, detail).into())
 }
 
 /// Returns what is left in a layer, but for the records below `var/sadm` and directories that lead to nothing else.

@@ -9,6 +9,7 @@ pub(crate) mod entering;
 mod inputs;
 pub(crate) mod installing;
 mod keeping;
+mod layer_list;
 mod made_pkginfo;
 pub mod order;
 mod packing;
