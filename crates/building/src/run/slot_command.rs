@@ -7,7 +7,9 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use serde::de::DeserializeOwned;
 
 use crate::task::order::LONGEST_LINE;
@@ -21,8 +23,8 @@ const MOST_ERRORS: u64 = 1 << 20;
 /// The time between the signal that asks a command to end and the one that ends it.
 const BEFORE_KILL: Duration = Duration::from_secs(3);
 
-/// The longest pause between two looks whether a command is gone.
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// The pause between two looks whether a command is gone, where the system does not tell.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A command that runs.
 ///
@@ -87,14 +89,20 @@ impl SlotCommand {
 
     fn wait(&mut self, at_most: Duration) -> io::Result<Option<ExitStatus>> {
         let began = Instant::now();
-        let mut pause = Duration::from_micros(200);
+        let gone = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty());
         loop {
             let status = self.child.try_wait()?;
-            if status.is_some() || began.elapsed() >= at_most {
+            let left = at_most.saturating_sub(began.elapsed());
+            if status.is_some() || left.is_zero() {
                 return Ok(status);
             }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            let polled = match (&gone, Timespec::try_from(left)) {
+                (Ok(gone), Ok(left)) => poll(&mut [PollFd::new(gone, PollFlags::IN)], Some(&left)),
+                _ => Err(Errno::NOSYS),
+            };
+            if !matches!(polled, Ok(_) | Err(Errno::INTR)) {
+                std::thread::sleep(left.min(PAUSE));
+            }
         }
     }
 
