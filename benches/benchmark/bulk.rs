@@ -45,9 +45,22 @@ pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     master::run(disk, options, &mut table, report)?;
     task::run(disk, options, report)?;
     report.table(&table);
+    // Where anything else is measured, the README shows that.
+    report.in_short(0.0, short(disk, &table));
     slurm::run(disk, options, report)?;
     report.say(ELSEWHERE);
     Ok(())
+}
+
+/// What the README shows.
+fn short(disk: &Disk, table: &Table) -> String {
+    format!(
+        "Recipes and packages that do almost nothing, two at a time, on an {}; {}.\n\
+         *each* is wall time × 2 ÷ the number of packages or recipes that something was done for:\n\n{}",
+        disk.name(),
+        crate::machine::in_short(),
+        table.markdown()
+    )
 }
 
 /// What so many packages, or calls, cost each: seconds of a slot.

@@ -1,4 +1,5 @@
-//! The memory of a task beside its build: of all its processes that run the program itself.
+//! The memory of a task beside its build: of all its processes that run the program itself. What they share with each other and
+//! with the run counts in parts (Pss of proc(5)).
 
 use std::fs;
 use std::path::Path;
@@ -43,7 +44,7 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     ground.clear()
 }
 
-/// The resident memory of the processes below one that run this program, in KiB.
+/// The proportional resident memory of the processes below one that run this program, in KiB.
 fn memory_below(process: u32, program: &Path) -> u64 {
     let mut sum = 0;
     let mut open = children(process);
@@ -54,7 +55,7 @@ fn memory_below(process: u32, program: &Path) -> u64 {
         let runs = fs::read_link(below.join("exe"));
         if runs.is_ok_and(|path| path == program || path.ends_with(".program")) {
             let memory = fs::read_to_string(below.join("smaps_rollup")).unwrap_or_default();
-            let line = memory.lines().find_map(|line| line.strip_prefix("Rss:"));
+            let line = memory.lines().find_map(|line| line.strip_prefix("Pss:"));
             let words = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
             sum += words.unwrap_or_default();
         }
