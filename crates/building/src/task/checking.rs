@@ -49,8 +49,8 @@ pub(super) fn check(
         packed.packages.iter().rev().map(|(_, params)| params.text("PKG").into_owned()).collect();
     let detail = match installation.run((&files, &names), log, ticks)? {
         Installed::Done => return Ok(left_below(&Dir::of_host(&place.part("upper"))?)?),
-        Installed::NotInstalled(detail) => format!("it does not install: {detail}"),
-        Installed::NotRemoved(detail) => format!("it does not remove: {detail}"),
+        Installed::Refused(detail) => format!("it does not install: {detail}"),
+        Installed::Remains(detail) => format!("it does not remove: {detail}"),
     };
     Err(TaskFailure::of(FailureCause::Check, detail).into())
 }

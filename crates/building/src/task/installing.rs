@@ -82,9 +82,9 @@ pub(super) enum Installed {
     /// All was done.
     Done,
     /// This one was not installed, and why.
-    NotInstalled(String),
+    Refused(String),
     /// All were installed, and something was not removed.
-    NotRemoved(String),
+    Remains(String),
 }
 
 impl Installation<'_> {
@@ -126,11 +126,7 @@ impl Installation<'_> {
             _ => "it was ended".to_owned(),
         };
         let is_installed = upper.look(INSTALLED_FILE.as_bytes())?.is_some();
-        Ok(if is_installed {
-            Installed::NotRemoved(how)
-        } else {
-            Installed::NotInstalled(format!("{which}{how}"))
-        })
+        Ok(if is_installed { Installed::Remains(how) } else { Installed::Refused(format!("{which}{how}")) })
     }
 
     /// Returns the sandbox of a script, and its command.
@@ -248,7 +244,7 @@ pub(crate) fn installed_set(
     let names: Vec<String> = packages.iter().map(|package| package.file.clone()).collect();
     match installation.run((&names, &[]), log, ticks)? {
         Installed::Done => {}
-        Installed::NotInstalled(detail) | Installed::NotRemoved(detail) => {
+        Installed::Refused(detail) | Installed::Remains(detail) => {
             return Err(TaskFailure::of(FailureCause::Install, detail).into());
         }
     }
