@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, fcntl};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
@@ -34,7 +35,36 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub(super) struct SlotCommand {
     child: Child,
     /// Dropped when the input is to be closed.
-    input: Option<Sender<()>>,
+    input: Option<CommandInput>,
+}
+
+/// The input of a command, open until this is dropped.
+#[derive(Debug)]
+struct CommandInput {
+    _open: Result<ChildStdin, Sender<()>>,
+}
+
+impl CommandInput {
+    /// Gives a command its first line: at once where the pipe takes it, else in a thread. A command that is gone already, or
+    /// reads nothing, is told by what it does not say.
+    fn begin(mut input: ChildStdin, line: Vec<u8>) -> Self {
+        if is_taken_at_once(&input, line.len()) {
+            let _ = input.write_all(&line);
+            return Self { _open: Ok(input) };
+        }
+        let (open, closed) = channel::<()>();
+        std::thread::spawn(move || {
+            let _ = input.write_all(&line);
+            let _ = closed.recv();
+        });
+        Self { _open: Err(open) }
+    }
+}
+
+/// Tells whether an empty pipe takes so many bytes without waiting.
+fn is_taken_at_once(pipe: &ChildStdin, length: usize) -> bool {
+    let size = fcntl(pipe, FcntlArg::F_GETPIPE_SZ);
+    size.is_ok_and(|size| usize::try_from(size).is_ok_and(|size| length <= size))
 }
 
 /// What a command prints.
@@ -45,22 +75,16 @@ pub(super) struct SlotOutput {
 
 impl SlotCommand {
     /// Starts a command with the first line of its input, which stays open.
-    pub(super) fn start(words: &[OsString], line: Vec<u8>) -> io::Result<(Self, SlotOutput)> {
+    pub(super) fn start(words: &[OsString], mut line: Vec<u8>) -> io::Result<(Self, SlotOutput)> {
         let (program, arguments) = words.split_first().ok_or(io::ErrorKind::NotFound)?;
         let mut command = Command::new(program);
         command.args(arguments).process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
-        let (open, closed) = channel::<()>();
-        let input = child.stdin.take();
-        std::thread::spawn(move || {
-            let Some(mut input) = input else { return };
-            // A command that is gone already, or reads nothing, is told by what it does not say.
-            let _ = input.write_all(&[&line[..], b"\n"].concat()).and_then(|()| input.flush());
-            let _ = closed.recv();
-        });
+        line.push(b'\n');
+        let input = child.stdin.take().map(|input| CommandInput::begin(input, line));
         let output = SlotOutput { output: child.stdout.take(), errors: child.stderr.take() };
-        Ok((Self { child, input: Some(open) }, output))
+        Ok((Self { child, input }, output))
     }
 
     /// Closes the input: what runs behind the command ends itself.
