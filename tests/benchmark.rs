@@ -50,6 +50,7 @@ fn what_the_readme_shows_of_speed_stands_in_the_results() {
     for (section, page) in [
         ("\n## Speed\n\n", "docs/benchmark/results.md"),
         ("\n### With the old files as undo data\n\n", "docs/benchmark/files.md"),
+        ("\n### Bulk builds\n\n", "docs/benchmark/bulk.md"),
     ] {
         let (_, speed) = readme.split_once(section).unwrap();
         let (shown, _) = speed.split_once("|\n\n").unwrap();

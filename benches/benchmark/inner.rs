@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use crate::measure::Usage;
 use crate::{codecs, floor, libraries, reader};
@@ -42,11 +43,25 @@ fn measured(report: &Path, log: &Path, words: &[OsString]) -> Result<()> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     let started = Instant::now();
-    let status = command.status().with_context(|| format!("{}", PathBuf::from(program).display()))?;
+    let mut child = command.spawn().with_context(|| format!("{}", PathBuf::from(program).display()))?;
+    // It has ended, and its figures are there until it is waited for.
+    waitid(WaitId::Pid(Pid::from_child(&child)), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)?;
     let wall = started.elapsed().as_secs_f64();
+    let own = processor_time_of(child.id());
+    let status = child.wait()?;
     let used = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let cpu = (used.user_time() + used.system_time()).num_microseconds() as f64 / 1e6;
-    let usage = Usage { wall, cpu, peak: used.max_rss() as f64 * 1024.0, code: status.code().unwrap_or(-1) };
+    let (peak, code) = (used.max_rss() as f64 * 1024.0, status.code().unwrap_or(-1));
+    let usage = Usage { wall, cpu, own, peak, code };
     fs::write(report, serde_json::to_vec(&usage)?)?;
     Ok(())
+}
+
+/// Seconds of CPU of one process, without those that it has waited for.
+fn processor_time_of(process: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // The name of the program, in brackets, may have blanks; behind it user and system time are the 12th and 13th field.
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split_ascii_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    ticks as f64 / rustix::param::clock_ticks_per_second() as f64
 }

@@ -3,9 +3,10 @@
 //! ```text
 //! cargo bench --bench benchmark                      everything; as root on ext4 and xfs images of its own
 //! cargo bench --bench benchmark -- apply reading     only these parts: apply, files, cold, growth, many, reading, family,
-//!                                                    making, stages, libraries, memory, codecs; and `million`, which must be named
+//!                                                    making, stages, libraries, memory, codecs, bulk; and `million`, which must be named
 //! cargo bench --bench benchmark -- files --write-docs      the program in both forms of undo data beside both floors, of
 //!                                                    the part apply; writes docs/benchmark/files.md
+//! cargo bench --bench benchmark -- bulk --write-docs       bulk builds, which need no data set; writes docs/benchmark/bulk.md
 //! cargo bench --bench benchmark -- --set system      only this data set: mixed, system, noise, trees; may be repeated
 //! cargo bench --bench benchmark -- --trees OLD NEW   two releases, each in a directory: the set trees, beside the others
 //! cargo bench --bench benchmark -- --branch RELEASE STABLE   directories of packages: `delta`, in the part making
@@ -53,6 +54,8 @@
 mod against;
 /// Applying and backing out, side by side.
 mod apply;
+/// Bulk builds.
+mod bulk;
 /// Compression and archive formats.
 mod codecs;
 /// After the page cache was dropped.
@@ -189,8 +192,14 @@ fn benchmark(options: &Options) -> Result<()> {
     if places(options).is_empty() {
         bail!("there is nothing to measure on: name a directory in PATCHADM_BENCH_DIR");
     }
-    for set in options.sets() {
+    for set in options.sets().into_iter().filter(|_| options.needs_sets()) {
         on_set(set, &scratch, options, &mut report)?;
+    }
+    if options.wants(Part::Bulk) {
+        report.leave_sets();
+        for place in places(options).into_iter().take(1) {
+            bulk::run(&place.open(FULL_IMAGE, options, scratch.path())?, options, &mut report)?;
+        }
     }
     if options.wants(Part::Million) {
         report.leave_sets();

@@ -29,6 +29,8 @@ pub(crate) struct Usage {
     pub(crate) wall: f64,
     /// Seconds of CPU in user and kernel mode.
     pub(crate) cpu: f64,
+    /// Of these what the command used itself, without the processes that it started.
+    pub(crate) own: f64,
     /// Peak resident set of the largest process, in bytes.
     pub(crate) peak: f64,
     /// Exit code; -1 for a signal.
@@ -44,6 +46,8 @@ pub(crate) struct Cost {
     pub(crate) settled: f64,
     /// Seconds of CPU.
     pub(crate) cpu: f64,
+    /// Of these what the command used itself, without the processes that it started.
+    pub(crate) own: f64,
     /// Peak resident set, in bytes.
     pub(crate) peak: f64,
     /// Bytes that reached the device; known on images only.
@@ -64,7 +68,7 @@ pub(crate) fn measure(disk: &Disk, line: &Line) -> Result<Cost> {
     let after = disk.counters()?;
     let written = before.zip(after).map(|(before, after)| after.written - before.written);
     let flushes = before.zip(at_exit).map(|(before, after)| after.flushes - before.flushes);
-    Ok(Cost { wall: usage.wall, settled, cpu: usage.cpu, peak: usage.peak, written, flushes })
+    Ok(Cost { wall: usage.wall, settled, cpu: usage.cpu, own: usage.own, peak: usage.peak, written, flushes })
 }
 
 /// Runs commands in turns, one run of each after the other, so many times.

@@ -30,6 +30,8 @@ pub(crate) enum Part {
     Stages,
     /// Looking at all programs and libraries of a root, and deciding which libraries stay.
     Libraries,
+    /// Bulk builds of packages that do almost nothing, beside their scripts alone; on the first file system only.
+    Bulk,
     /// Applying and backing out after the page cache was dropped, beside the floor.
     Cold,
     /// Memory for each object of installing, planning, applying, backing out and removing.
@@ -92,8 +94,8 @@ pub(crate) struct Options {
     #[arg(long = "static", value_name = "BINARY", conflicts_with = "against")]
     pub(crate) static_build: Option<PathBuf>,
 
-    /// Write docs/benchmark/results.md, the plots beside it, and the table of the README; of the part `files` alone,
-    /// docs/benchmark/files.md and its table.
+    /// Write docs/benchmark/results.md, the plots beside it, and the table of the README; of the part `files` alone
+    /// docs/benchmark/files.md and its table, of the part `bulk` alone docs/benchmark/bulk.md and its table.
     #[arg(long, conflicts_with = "small")]
     pub(crate) write_docs: bool,
 
@@ -107,6 +109,12 @@ impl Options {
     pub(crate) fn wants(&self, part: Part) -> bool {
         let is_default = part != Part::Million || self.small;
         self.against.is_none() && (self.parts.is_empty() && is_default || self.parts.contains(&part))
+    }
+
+    /// Whether a part is measured that needs a data set.
+    pub(crate) fn needs_sets(&self) -> bool {
+        let is_without = |part: &Part| matches!(part, Part::Bulk | Part::Million);
+        self.parts.is_empty() || !self.parts.iter().all(is_without)
     }
 
     /// The data sets.
@@ -125,7 +133,11 @@ impl Options {
 
     /// The page that the report is written to.
     pub(crate) fn page(&self) -> Page {
-        if self.parts == [Part::Files] { Page::FILES } else { Page::RESULTS }
+        match self.parts.as_slice() {
+            [Part::Files] => Page::FILES,
+            [Part::Bulk] => Page::BULK,
+            _ => Page::RESULTS,
+        }
     }
 
     /// The two releases of the set trees, where they are named.

@@ -21,8 +21,8 @@ pub(crate) struct Report {
     is_small: bool,
     /// The set that is being measured with.
     set: &'static str,
-    /// What each set is like: at the head of the documentation.
-    sets: Table,
+    /// What each set is like: at the head of the documentation; nothing where none was measured.
+    sets: Option<Table>,
     /// The table of the README, and how long an apply takes in it beside the floor.
     short: Option<(f64, String)>,
 }
@@ -41,6 +41,9 @@ impl Page {
     /// Of undo data as files.
     pub(crate) const FILES: Self =
         Self { name: "files.md", section: "\n### With the old files as undo data\n\n" };
+
+    /// Of bulk builds.
+    pub(crate) const BULK: Self = Self { name: "bulk.md", section: "\n### Bulk builds\n\n" };
 }
 
 struct Target {
@@ -72,7 +75,7 @@ impl Report {
             plots: BTreeMap::new(),
             is_small,
             set: "",
-            sets: table_of_sets(),
+            sets: None,
             short: None,
         }
     }
@@ -82,7 +85,7 @@ impl Report {
         self.set = set;
         let mut own = table_of_sets();
         own.row(row.clone());
-        self.sets.row(row);
+        self.sets.get_or_insert_with(table_of_sets).row(row);
         println!("{}", own.markdown());
     }
 
@@ -215,8 +218,8 @@ impl Report {
             fs::write(&readme, with_table(&fs::read_to_string(&readme)?, page.section, text)?)?;
         }
         let verdict = self.verdict.trim_start();
-        let sets = self.sets.markdown();
-        let mut text = format!("{head}{SETS}\n\n{sets}\n{short}{verdict}{rest}");
+        let sets = self.sets.as_ref().map(|sets| format!("{SETS}\n\n{}\n", sets.markdown()));
+        let mut text = format!("{head}{}{short}{verdict}{rest}", sets.unwrap_or_default());
         if !self.plots.is_empty() {
             text += "\n## Plots\n\n";
         }

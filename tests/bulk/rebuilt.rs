@@ -66,6 +66,28 @@ fn a_change_builds_what_comes_out_different_and_what_uses_that_and_nothing_else(
     assert_eq!(build.run(NAMES).ends(0).in_state("done"), Vec::<String>::new());
 }
 
+#[test]
+fn packages_of_recipes_that_are_alike_have_results_of_their_own() {
+    let settings = "slot=local 2\ncheck=none\n";
+    let Some(build) = BulkBuild::of_recipes("packages_of_recipes…", !is_root(), settings) else { return };
+    let script = "mkdir -p $DESTDIR/opt; echo $PKGNAME > $DESTDIR/opt/$PKGNAME\n";
+    for name in ["one", "two"] {
+        build.recipe(name, "", script);
+    }
+    build.write("twins/record", "PKGNAME=left-1.0\nPKGNAME=right-1.0\n");
+    build.write("twins/build", script);
+    let run = build.run("").ends(0);
+    assert_eq!(run.in_state("done"), ["left", "one", "right", "two"]);
+    for (package, files) in build.results(&run) {
+        let name = package.strip_suffix("-1.0").unwrap();
+        assert_eq!(files.keys().collect::<Vec<_>>(), [&format!("{name}.pkg")]);
+    }
+    assert_eq!(run.report["not_reproducible"].as_array().unwrap().len(), 0);
+    // A recipe that moves makes another package: that says where it is from.
+    std::fs::rename(build.tree().join("two"), build.tree().join("second")).unwrap();
+    assert_eq!(build.run("").ends(0).in_state("done"), ["two"]);
+}
+
 /// These were built in the later run, and of them these came out different.
 #[track_caller]
 fn assert_changed(

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use patchadm_bulk::result::Digest;
 use patchadm_rootfs::{Dir, RootError};
 
-/// The bytes that are read at a time.
+/// The most bytes that are read at a time.
 const PART: usize = 1 << 18;
 
 /// Reads a file from its beginning to its end, and hands on each part of it. `failed` gives an error of the reading its words.
@@ -16,7 +16,10 @@ pub(crate) fn each_part<E>(
     failed: impl Fn(&io::Error) -> E,
     mut each: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
-    let (mut buffer, mut offset) = (vec![0; PART], 0);
+    // Most files are small, and a large buffer would cost more than they do.
+    let size = file.metadata().map_err(|error| failed(&error))?.len();
+    let part = usize::try_from(size).unwrap_or(PART).saturating_add(1).min(PART);
+    let (mut buffer, mut offset) = (vec![0; part], 0);
     loop {
         let read = file.read_at(&mut buffer, offset).map_err(|error| failed(&error))?;
         let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };

@@ -58,6 +58,9 @@ impl<'a> KeyMaker<'a> {
         inputs.set_digest(KeyInput::Base, self.base);
         inputs.set_value(KeyInput::Machine, &self.machine.clone());
         self.add_files(records, record, &mut inputs)?;
+        // A build is told both, and its package says both: recipes that are alike make different packages.
+        inputs.set_value(KeyInput::Record("PKGNAME"), record.pkgname().as_str());
+        inputs.set_value(KeyInput::Record("PKG_LOCATION"), record.location().as_str());
         for (name, value) in record.fields().filter(|(name, _)| !NO_INPUTS.contains(name)) {
             inputs.set_value(KeyInput::Record(name), value);
         }

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use patchadm_bulk::result::{BuildResult, Key};
+use patchadm_bulk::result::{BuildResult, Key, KeyInputs};
 use patchadm_rootfs::{Dir, FileType, RootError};
 
 use crate::work::{PROGRAM, host_directory, made};
@@ -33,6 +33,15 @@ pub struct PoolEntry {
     pub path: PathBuf,
     /// What is known of it.
     pub result: BuildResult,
+}
+
+impl PoolEntry {
+    /// Returns it without the inputs of its key, which are the most of it: a run keeps the entries of all packages.
+    #[must_use]
+    pub(crate) fn without_inputs(mut self) -> Self {
+        self.result.inputs = KeyInputs::default();
+        self
+    }
 }
 
 /// What is found under a key.
@@ -93,10 +102,16 @@ impl Pool {
 
     /// Lets a result enter, durably. Returns whether it did: a result that was there before stays.
     pub fn enter(&self, (name, dir): (&[u8], &Dir), key: &Key) -> Result<bool, RootError> {
-        for file in dir.names()? {
-            if let Some(file) = dir.open_writable(&file)? {
-                file.sync()?;
-            }
+        let mut files = Vec::new();
+        for name in dir.names()? {
+            files.extend(dir.open_writable(&name)?);
+        }
+        // All are on their way before one is waited for: then the file system writes its own journal once for all.
+        for file in &files {
+            file.begin_write_back(0, file.size()?);
+        }
+        for file in &files {
+            file.sync()?;
         }
         dir.set_own_mode(patchadm_svr4::package::Mode::of(0o755))?;
         dir.sync()?;

@@ -2,7 +2,7 @@
 //!
 //! Each file gets its name when it is whole, so that whoever reads it while it is written anew sees the old one or the new one.
 
-use std::io::{self, Read};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use patchadm_bulk::conf::ReportSettings;
 use patchadm_bulk::journal::PackageState;
 use patchadm_bulk::pbulk_files::{self, PbulkPackage, PbulkStatus};
 use patchadm_bulk::report::{MailInput, ReportTextInput, RunReport, report_mail, report_text, visible};
-use patchadm_rootfs::{Dir, FileType, NewTree, RootError, UnnamedDirectory};
+use patchadm_rootfs::{Dir, FileType, NewTree, RootError, UnnamedDirectory, WritableFile};
 use patchadm_svr4::package::Mode;
 use serde::Serialize;
 
@@ -59,6 +59,12 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// The bytes that are kept of what it prints.
 const KEPT_OUTPUT: usize = 4096;
 
+/// The bytes of a file that are written at a time.
+const BUFFER: usize = 1 << 16;
+
+/// Writes records to a file.
+type WriteRecords<'w> = dyn Fn(&mut BufWriter<&mut WritableFile>) -> io::Result<()> + 'w;
+
 /// What the report of a run is written from.
 #[derive(Clone, Copy, Debug)]
 pub struct ReportFilesInput<'a> {
@@ -104,38 +110,55 @@ pub fn write_report(
     write_all(dir, &files)
 }
 
-/// Writes pbulk's files of a run into a directory. `platform` is the system and processor, such as `Linux/x86_64`.
+/// Writes pbulk's files of a run into a directory. `record` returns the lines of a record in `presolve`, and `platform` is the
+/// system and processor, such as `Linux/x86_64`.
 pub fn write_pbulk_files(
     dir: &Dir,
     report: &RunReport,
     packages: &[PbulkPackage<'_>],
+    record: &dyn Fn(u32) -> String,
     platform: &str,
 ) -> Result<(), RootError> {
     let mut sorted = packages.to_vec();
     sorted.sort_by_key(|package| package.pkgname);
-    let (presolve, pscan) = (presolve(&sorted), pscan(&sorted));
     let status = PbulkStatus { platform, began: &report.began, ended: Some(&report.ended) };
     let files = [
-        ("pscan", pscan),
-        ("presolve", presolve),
         ("success", pbulk_files::success(&sorted)),
         ("error", pbulk_files::error(&sorted)),
         ("pbuild", pbulk_files::pbuild(&sorted)),
-        ("report", pbulk_files::report(&sorted)),
         ("status", pbulk_files::status(&status)),
     ];
-    write_all(dir, &files.each_ref().map(|(name, text)| (*name, text.as_bytes())))
+    write_all(dir, &files.each_ref().map(|(name, text)| (*name, text.as_bytes())))?;
+    // Records before anything was resolved have no DEPENDS.
+    write_records(dir, "pscan", &|out| {
+        write_lines(&sorted, record, &|line| !line.starts_with("DEPENDS="), out)
+    })?;
+    write_records(dir, "presolve", &|out| write_lines(&sorted, record, &|_| true, out))?;
+    write_records(dir, "report", &|out| pbulk_files::write_report(&sorted, record, out))?;
+    dir.sync()
 }
 
-fn presolve(packages: &[PbulkPackage<'_>]) -> String {
-    let lines = packages.iter().flat_map(|package| package.record.lines());
-    lines.flat_map(|line| [line, "\n"]).collect()
+/// Writes records, which may be large all together, to a file.
+fn write_records(dir: &Dir, name: &str, write: &WriteRecords<'_>) -> Result<(), RootError> {
+    dir.replace_streamed(PROGRAM, name.as_bytes(), Mode::of(0o644), |file| {
+        let mut out = BufWriter::with_capacity(BUFFER, file);
+        write(&mut out)?;
+        out.flush()
+    })
 }
 
-/// Returns the records as they were before anything was resolved: without DEPENDS.
-fn pscan(packages: &[PbulkPackage<'_>]) -> String {
-    let lines = packages.iter().flat_map(|package| package.record.lines());
-    lines.filter(|line| !line.starts_with("DEPENDS=")).flat_map(|line| [line, "\n"]).collect()
+fn write_lines(
+    packages: &[PbulkPackage<'_>],
+    record: &dyn Fn(u32) -> String,
+    is_meant: &dyn Fn(&str) -> bool,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    for package in packages {
+        for line in record(package.index).lines().filter(|line| is_meant(line)) {
+            writeln!(out, "{line}")?;
+        }
+    }
+    Ok(())
 }
 
 fn write_all(dir: &Dir, files: &[(&str, &[u8])]) -> Result<(), RootError> {

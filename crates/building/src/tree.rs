@@ -2,7 +2,7 @@
 //! of pbulk with them, `scan/pscan` and `scan/presolve`.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use patchadm_bulk::records::{ImportError, PkgName, Record, Records};
@@ -19,6 +19,9 @@ const PSCAN: &str = "pscan";
 
 /// The same with what each needs.
 const PRESOLVE: &str = "presolve";
+
+/// The bytes of a file that are written at a time: all records together may be large.
+const BUFFER: usize = 1 << 16;
 
 /// The records of a tree, with what each needs.
 #[derive(Debug)]
@@ -171,21 +174,50 @@ pub fn import_tree(work: &Work, path: &Path) -> Result<ScannedTree, ForeignRecor
 
 /// Returns the digest of the records; writes them down where a directory is given.
 fn files_of(tree: &KnownTree, work: Option<&Work>) -> Result<Digest, RootError> {
-    let mut pscan = Vec::new();
-    // Writing to memory cannot fail.
-    let _ = tree.records.write_pscan(&mut pscan);
-    let digest = Digest::of(&pscan);
-    if let Some(work) = work {
-        let mut presolve = Vec::new();
-        let _ = tree
-            .records
-            .write_presolve(&mut presolve, |index| depends(&tree.records, &tree.resolution, index));
-        let dir = work.directory(SCAN)?;
-        for (name, bytes) in [(PSCAN, pscan), (PRESOLVE, presolve)] {
-            dir.replace_file(PROGRAM, name.as_bytes(), &bytes, Mode::of(0o644))?;
+    let mut hasher = blake3::Hasher::new();
+    match work {
+        None => {
+            let _ = write_pscan(&tree.records, &mut hasher, io::sink());
+        }
+        Some(work) => {
+            let (dir, mode) = (work.directory(SCAN)?, Mode::of(0o644));
+            dir.replace_streamed(PROGRAM, PSCAN.as_bytes(), mode, |file| {
+                write_pscan(&tree.records, &mut hasher, file)
+            })?;
+            dir.replace_streamed(PROGRAM, PRESOLVE.as_bytes(), mode, |file| {
+                let mut out = BufWriter::with_capacity(BUFFER, file);
+                let depends = |index| depends(&tree.records, &tree.resolution, index);
+                tree.records.write_presolve(&mut out, depends)?;
+                out.flush()
+            })?;
         }
     }
-    Ok(digest)
+    Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
+}
+
+/// Writes the records, and digests them.
+fn write_pscan(records: &Records, hasher: &mut blake3::Hasher, out: impl Write) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(BUFFER, DigestedWrites { hasher, out });
+    records.write_pscan(&mut out)?;
+    out.flush()
+}
+
+/// Digests what is written.
+struct DigestedWrites<'a, W> {
+    hasher: &'a mut blake3::Hasher,
+    out: W,
+}
+
+impl<W: Write> Write for DigestedWrites<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hasher.update(bytes.get(..written).unwrap_or_default());
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// Returns the packages that one needs, in the order of its `ALL_DEPENDS`.

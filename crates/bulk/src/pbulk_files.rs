@@ -2,6 +2,7 @@
 //! pbulk read these.
 
 use std::fmt::Write as _;
+use std::io;
 
 use crate::journal::PackageState;
 
@@ -16,8 +17,8 @@ pub struct PbulkPackage<'a> {
     pub is_restricted: bool,
     /// The number of packages that need it, directly or not, and itself.
     pub depth: u64,
-    /// The lines of its record in `presolve`.
-    pub record: &'a str,
+    /// The number of its record.
+    pub index: u32,
 }
 
 /// What the file `status` says of a run.
@@ -67,25 +68,24 @@ pub fn pbuild(packages: &[PbulkPackage<'_>]) -> String {
     out
 }
 
-/// Returns the text of `report`: the records in byte order of PKGNAME, each with `PKG_DEPTH`, `RESTRICTED_SUBSET` and
-/// `BUILD_STATUS` at its end.
-pub fn report(packages: &[PbulkPackage<'_>]) -> String {
-    let mut out = String::with_capacity(packages.iter().map(|package| package.record.len() + 64).sum());
+/// Writes `report`: the records in byte order of PKGNAME, each with `PKG_DEPTH`, `RESTRICTED_SUBSET` and `BUILD_STATUS` at its
+/// end. `record` returns the lines of a record in `presolve`; all together they may be large.
+pub fn write_report(
+    packages: &[PbulkPackage<'_>],
+    record: &dyn Fn(u32) -> String,
+    out: &mut impl io::Write,
+) -> io::Result<()> {
     for package in sorted(packages) {
-        out.push_str(package.record);
-        if !package.record.is_empty() && !package.record.ends_with('\n') {
-            out.push('\n');
+        let record = record(package.index);
+        out.write_all(record.as_bytes())?;
+        if !record.is_empty() && !record.ends_with('\n') {
+            out.write_all(b"\n")?;
         }
         let restricted = if package.is_restricted { "yes" } else { "no" };
         let state = package.state.pbulk_word();
-        // Writing to a string does not fail.
-        let _ = write!(
-            out,
-            "PKG_DEPTH={}\nRESTRICTED_SUBSET={restricted}\nBUILD_STATUS={state}\n",
-            package.depth
-        );
+        writeln!(out, "PKG_DEPTH={}\nRESTRICTED_SUBSET={restricted}\nBUILD_STATUS={state}", package.depth)?;
     }
-    out
+    Ok(())
 }
 
 /// Returns the text of `status`.
@@ -149,11 +149,7 @@ mod tests {
             state,
             is_restricted: pkgname == "b-1",
             depth,
-            record: if pkgname == "a-1" {
-                "PKGNAME=a-1\nPKG_LOCATION=x/a\nDEPENDS=\n"
-            } else {
-                "PKGNAME=b-1"
-            },
+            index: u32::from(pkgname != "a-1"),
         };
         vec![
             package("b-1", PackageState::UpToDate, 1),
@@ -178,7 +174,13 @@ mod tests {
         let two = &packages()[..2];
         let expected = "PKGNAME=a-1\nPKG_LOCATION=x/a\nDEPENDS=\nPKG_DEPTH=12\nRESTRICTED_SUBSET=no\nBUILD_STATUS=done\n\
                         PKGNAME=b-1\nPKG_DEPTH=1\nRESTRICTED_SUBSET=yes\nBUILD_STATUS=done\n";
-        assert_eq!(report(two), expected);
+        let record = |index| {
+            ["PKGNAME=a-1\nPKG_LOCATION=x/a\nDEPENDS=\n", "PKGNAME=b-1"].map(str::to_owned)[index as usize]
+                .clone()
+        };
+        let mut written = Vec::new();
+        write_report(two, &record, &mut written).unwrap();
+        assert_eq!(String::from_utf8(written).unwrap(), expected);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! releases the lock no matter how the program dies. An unlocked object therefore has no maker any more, and the next
 //! run of the same program in that directory removes it.
 
+use std::io;
 use std::os::fd::AsFd;
 
 use rustix::fs::{FlockOperation, Mode as Bits, OFlags, flock};
@@ -49,6 +50,21 @@ impl Dir {
     /// arbitrary bytes. For files whose readers detect that by a digest and can do without them.
     pub fn replace_cache(&self, program: &str, name: &[u8], bytes: &[u8], mode: Mode) -> Result<()> {
         self.replace_written(program, name, |file| file.put(bytes).and_then(|()| file.set_mode(mode)))
+    }
+
+    /// Writes a file as [`replace_file`](Self::replace_file) does, of what `write` writes, part by part.
+    pub fn replace_streamed(
+        &self,
+        program: &str,
+        name: &[u8],
+        mode: Mode,
+        write: impl FnOnce(&mut WritableFile) -> io::Result<()>,
+    ) -> Result<()> {
+        self.replace_written(program, name, |file| {
+            write(file).map_err(|error| file.write_error(&error))?;
+            file.set_mode(mode)?;
+            file.sync()
+        })
     }
 
     fn replace_written(

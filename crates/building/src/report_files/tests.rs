@@ -111,13 +111,15 @@ fn the_files_of_pbulk_have_the_records_in_the_order_of_their_names() {
     let dir = tempfile::tempdir().unwrap();
     let work = work(&dir, "");
     let package =
-        |pkgname, state, record| PbulkPackage { pkgname, state, is_restricted: false, depth: 1, record };
-    let packages = [
-        package("b-1", PackageState::Failed, "PKGNAME=b-1\nPKG_LOCATION=x/b\nDEPENDS=a-1\n"),
-        package("a-1", PackageState::UpToDate, "PKGNAME=a-1\nPKG_LOCATION=x/a\nDEPENDS="),
-    ];
+        |pkgname, state, index| PbulkPackage { pkgname, state, is_restricted: false, depth: 1, index };
+    let packages = [package("b-1", PackageState::Failed, 0), package("a-1", PackageState::UpToDate, 1)];
+    let record = |index: u32| {
+        let texts =
+            ["PKGNAME=b-1\nPKG_LOCATION=x/b\nDEPENDS=a-1\n", "PKGNAME=a-1\nPKG_LOCATION=x/a\nDEPENDS="];
+        texts[index as usize].to_owned()
+    };
     let run = run_directory(&work, 4).unwrap();
-    write_pbulk_files(&run, &report(&work), &packages, "Linux/x86_64").unwrap();
+    write_pbulk_files(&run, &report(&work), &packages, &record, "Linux/x86_64").unwrap();
     let text = |name: &str| fs::read_to_string(work.path.join("runs/4").join(name)).unwrap();
     assert_eq!(text("pscan"), "PKGNAME=a-1\nPKG_LOCATION=x/a\nPKGNAME=b-1\nPKG_LOCATION=x/b\n");
     assert_eq!(

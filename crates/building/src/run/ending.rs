@@ -75,7 +75,7 @@ impl Master<'_> {
     fn take_new_result(&mut self, index: u32, order: &TaskOrder) -> Result<Option<String>, RunError> {
         Ok(match find_verified(&self.pool, &order.key, &mut self.verified)? {
             FoundResult::Result(entry) => {
-                self.entries.insert(index, *entry);
+                self.entries.insert(index, entry.without_inputs());
                 None
             }
             FoundResult::Nothing => Some("its result is not in the pool".to_owned()),
@@ -211,6 +211,7 @@ impl Master<'_> {
                 self.note(index, outcome, &mut *tell)?;
             }
         }
+        self.journal.settle()?;
         let ended = (self.request.time)();
         let facts = RunFacts {
             run: self.run,

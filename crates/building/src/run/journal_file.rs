@@ -16,6 +16,8 @@ use crate::work::{RUNS, Work, numbered_directories};
 #[derive(Debug)]
 pub(super) struct JournalFile {
     file: WritableFile,
+    /// Whether it has lines that need not be on the disk yet.
+    is_ahead: bool,
 }
 
 impl JournalFile {
@@ -28,15 +30,38 @@ impl JournalFile {
         file.sync()?;
         dir.sync()?;
         runs.sync()?;
-        Ok(Self { file })
+        Ok(Self { file, is_ahead: false })
     }
 
-    /// Adds a line. All but those about what is being built are on the disk when it returns.
+    /// Adds a line. It is on the disk when this returns, with two exceptions: lines about what is being built, and about
+    /// packages that nothing was done for, of which thousands may come at once; for these [`settle`](Self::settle) is called.
     pub(super) fn add(&mut self, line: &JournalLine) -> Result<(), RootError> {
         let end = self.file.size()?;
         self.file.put_at(&line.to_bytes(), end)?;
-        if matches!(line, JournalLine::Running { .. }) { Ok(()) } else { self.file.sync() }
+        match line {
+            JournalLine::Running { .. } => return Ok(()),
+            JournalLine::Outcome { outcome, .. } if !is_of_work(outcome.state) => self.is_ahead = true,
+            _ => {
+                self.file.sync()?;
+                self.is_ahead = false;
+            }
+        }
+        Ok(())
     }
+
+    /// Waits until all lines are on the disk.
+    pub(super) fn settle(&mut self) -> Result<(), RootError> {
+        if self.is_ahead {
+            self.file.sync()?;
+        }
+        self.is_ahead = false;
+        Ok(())
+    }
+}
+
+/// Tells whether something was done for a package that came to this state.
+fn is_of_work(state: PackageState) -> bool {
+    matches!(state, PackageState::Done | PackageState::Failed | PackageState::Deferred)
 }
 
 /// The successful builds of a package.

@@ -172,10 +172,12 @@ impl Master<'_> {
             if is_over {
                 self.ends.store(true, Ordering::Relaxed);
                 if self.probing == 0 && !self.slots.is_running() {
+                    self.journal.settle()?;
                     return Ok(remove_now(&self.dir)?);
                 }
             }
             self.write_now();
+            self.journal.settle()?;
             match self.messages.receiver.recv_timeout(PAUSE) {
                 Ok(message) => self.hear(message, tell)?,
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
@@ -342,7 +344,7 @@ impl Master<'_> {
             tries: self.tries.get(&index).copied().unwrap_or_default(),
             ..PackageOutcome::of(state)
         };
-        self.entries.insert(index, entry);
+        self.entries.insert(index, entry.without_inputs());
         self.finish(index, outcome, tell)
     }
 

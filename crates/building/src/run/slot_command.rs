@@ -3,11 +3,14 @@
 use std::ffi::OsString;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use nix::fcntl::{FcntlArg, fcntl};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use serde::de::DeserializeOwned;
 
 use crate::task::order::LONGEST_LINE;
@@ -21,8 +24,8 @@ const MOST_ERRORS: u64 = 1 << 20;
 /// The time between the signal that asks a command to end and the one that ends it.
 const BEFORE_KILL: Duration = Duration::from_secs(3);
 
-/// The longest pause between two looks whether a command is gone.
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// The pause between two looks whether a command is gone, where the system does not tell.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A command that runs.
 ///
@@ -32,7 +35,36 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct SlotCommand {
     child: Child,
     /// Dropped when the input is to be closed.
-    input: Option<Sender<()>>,
+    input: Option<CommandInput>,
+}
+
+/// The input of a command, open until this is dropped.
+#[derive(Debug)]
+struct CommandInput {
+    _open: Result<ChildStdin, Sender<()>>,
+}
+
+impl CommandInput {
+    /// Gives a command its first line: at once where the pipe takes it, else in a thread. A command that is gone already, or
+    /// reads nothing, is told by what it does not say.
+    fn begin(mut input: ChildStdin, line: Vec<u8>) -> Self {
+        if is_taken_at_once(&input, line.len()) {
+            let _ = input.write_all(&line);
+            return Self { _open: Ok(input) };
+        }
+        let (open, closed) = channel::<()>();
+        std::thread::spawn(move || {
+            let _ = input.write_all(&line);
+            let _ = closed.recv();
+        });
+        Self { _open: Err(open) }
+    }
+}
+
+/// Tells whether an empty pipe takes so many bytes without waiting.
+fn is_taken_at_once(pipe: &ChildStdin, length: usize) -> bool {
+    let size = fcntl(pipe, FcntlArg::F_GETPIPE_SZ);
+    size.is_ok_and(|size| usize::try_from(size).is_ok_and(|size| length <= size))
 }
 
 /// What a command prints.
@@ -43,22 +75,16 @@ pub(super) struct SlotOutput {
 
 impl SlotCommand {
     /// Starts a command with the first line of its input, which stays open.
-    pub(super) fn start(words: &[OsString], line: Vec<u8>) -> io::Result<(Self, SlotOutput)> {
+    pub(super) fn start(words: &[OsString], mut line: Vec<u8>) -> io::Result<(Self, SlotOutput)> {
         let (program, arguments) = words.split_first().ok_or(io::ErrorKind::NotFound)?;
         let mut command = Command::new(program);
         command.args(arguments).process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
-        let (open, closed) = channel::<()>();
-        let input = child.stdin.take();
-        std::thread::spawn(move || {
-            let Some(mut input) = input else { return };
-            // A command that is gone already, or reads nothing, is told by what it does not say.
-            let _ = input.write_all(&[&line[..], b"\n"].concat()).and_then(|()| input.flush());
-            let _ = closed.recv();
-        });
+        line.push(b'\n');
+        let input = child.stdin.take().map(|input| CommandInput::begin(input, line));
         let output = SlotOutput { output: child.stdout.take(), errors: child.stderr.take() };
-        Ok((Self { child, input: Some(open) }, output))
+        Ok((Self { child, input }, output))
     }
 
     /// Closes the input: what runs behind the command ends itself.
@@ -87,14 +113,20 @@ impl SlotCommand {
 
     fn wait(&mut self, at_most: Duration) -> io::Result<Option<ExitStatus>> {
         let began = Instant::now();
-        let mut pause = Duration::from_micros(200);
+        let gone = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty());
         loop {
             let status = self.child.try_wait()?;
-            if status.is_some() || began.elapsed() >= at_most {
+            let left = at_most.saturating_sub(began.elapsed());
+            if status.is_some() || left.is_zero() {
                 return Ok(status);
             }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            let polled = match (&gone, Timespec::try_from(left)) {
+                (Ok(gone), Ok(left)) => poll(&mut [PollFd::new(gone, PollFlags::IN)], Some(&left)),
+                _ => Err(Errno::NOSYS),
+            };
+            if !matches!(polled, Ok(_) | Err(Errno::INTR)) {
+                std::thread::sleep(left.min(PAUSE));
+            }
         }
     }
 

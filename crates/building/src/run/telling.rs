@@ -1,7 +1,5 @@
 //! A run is over: its set is made, its files are written, and who waits for its report is told.
 
-use std::collections::BTreeMap;
-
 use patchadm_bulk::journal::JournalLine;
 use patchadm_bulk::pbulk_files::{PbulkPackage, restricted_subset};
 use patchadm_bulk::records::Record;
@@ -72,21 +70,20 @@ pub(super) fn write_files(
     tell_report(work, report, None, request.page)?;
     let depths = outcome.resolution.graph().depths();
     let mut packages = Vec::new();
-    let text = |index: &u32| (*index, record_text(&outcome.records, &outcome.resolution, *index));
-    let texts: BTreeMap<u32, String> = outcome.ended.outcomes.keys().map(text).collect();
     for (index, state) in &outcome.ended.outcomes {
-        let Some((record, text)) = outcome.records.get(*index).zip(texts.get(index)) else { continue };
+        let Some(record) = outcome.records.get(*index) else { continue };
         packages.push(PbulkPackage {
             pkgname: record.pkgname().as_str(),
             state: state.state,
             is_restricted: restricted.get(*index as usize).copied().unwrap_or_default(),
             depth: depths.get(*index as usize).copied().unwrap_or_default().into(),
-            record: text,
+            index: *index,
         });
     }
     let uname = rustix::system::uname();
     let platform = format!("{}/{}", uname.sysname().to_string_lossy(), machine_type());
-    Ok(write_pbulk_files(&dir, report, &packages, &platform)?)
+    let text = |index| record_text(&outcome.records, &outcome.resolution, index);
+    Ok(write_pbulk_files(&dir, report, &packages, &text, &platform)?)
 }
 
 /// Gives the report to whom it is configured for. What fails is told, and changes nothing of the run.

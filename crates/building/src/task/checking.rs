@@ -6,7 +6,7 @@ use patchadm_bulk::journal::FailureCause;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};
 
 use super::inputs::TaskInputs;
-use super::installing::{Installation, Ticks};
+use super::installing::{Installation, Installed, Ticks};
 use super::order::TaskFailure;
 use super::packing::PackedResult;
 use super::step::StepError;
@@ -48,16 +48,16 @@ pub(super) fn check(
     let files: Vec<String> = packed.packages.iter().map(|(file, _)| file.clone()).collect();
     let names: Vec<String> =
         packed.packages.iter().rev().map(|(_, params)| params.text("PKG").into_owned()).collect();
-    of_package("install", installation.install(&files, log, ticks)?)?;
-    place.empty("scratch")?;
-    of_package("remove", installation.remove(&names, log, ticks)?)?;
-    let before = layer.unwrap_or(&inputs.base.layer);
-    let before = (inputs.base.kind == LayerKind::Copy).then(|| Dir::of_host(before)).transpose()?;
-    Ok(left_below(&Dir::of_host(&place.part("upper"))?, before.as_ref())?)
-}
-
-fn of_package(action: &str, done: Result<(), String>) -> Result<(), TaskFailure> {
-    done.map_err(|detail| TaskFailure::of(FailureCause::Check, format!("it does not {action}: {detail}")))
+    let detail = match installation.run((&files, &names), log, ticks)? {
+        Installed::Done => {
+            let before = layer.unwrap_or(&inputs.base.layer);
+            let before = (inputs.base.kind == LayerKind::Copy).then(|| Dir::of_host(before)).transpose()?;
+            return Ok(left_below(&Dir::of_host(&place.part("upper"))?, before.as_ref())?);
+        }
+        Installed::Refused(detail) => format!("it does not install: {detail}"),
+        Installed::Remains(detail) => format!("it does not remove: {detail}"),
+    };
+    Err(TaskFailure::of(FailureCause::Check, detail).into())
 }
 
 /// Returns what is left in a layer, but for the records below `var/sadm`, directories that lead to nothing else, and what is as

@@ -37,10 +37,20 @@ const ADMIN_FILE: &str = ".admin";
 pub(crate) const POLICY: &str = "shlib_skip=/**\n";
 pub(crate) const POLICY_FILE: &str = "etc/patchadm/policy";
 
-/// Installs packages, or removes them again; the names of files or packages follow.
-const INSTALL: &str = "for file; do /.program pkgadd -n -a /.admin -d \"/packages/$file\" all || \
-                       { echo \"$file\" > /.failed; exit 1; }; done";
-const REMOVE: &str = "for package; do /.program pkgrm -n -a /.admin \"$package\" || exit 1; done";
+/// Installs packages, and removes others: the names of files follow, then `--` and names of packages. What it comes to is in
+/// files: which one failed, or that all are installed.
+const SCRIPT: &str = "\
+while [ \"$1\" != -- ]; do
+    /.program pkgadd -n -a /.admin -d \"/packages/$1\" all || { echo \"$1\" > /.failed; exit 1; }
+    shift
+done
+shift
+echo > /.installed
+for package; do /.program pkgrm -n -a /.admin \"$package\" || exit 1; done";
+
+/// The files that the script writes.
+const FAILED_FILE: &str = ".failed";
+const INSTALLED_FILE: &str = ".installed";
 
 /// The time that an installation may take.
 const LONGEST: Duration = Duration::from_secs(1800);
@@ -64,35 +74,26 @@ pub(super) struct Installation<'a> {
     pub(super) place: &'a TaskPlace,
 }
 
+/// What became of packages that were to be installed and removed.
+#[derive(Debug)]
+pub(super) enum Installed {
+    /// All was done.
+    Done,
+    /// This one was not installed, and why.
+    Refused(String),
+    /// All were installed, and something was not removed.
+    Remains(String),
+}
+
 impl Installation<'_> {
-    /// Installs the packages in these files, in this order; returns which cannot be installed, and why.
-    pub(super) fn install(
+    /// Installs the packages in these files, then removes packages, each in this order.
+    pub(super) fn run(
         &self,
-        files: &[String],
+        (files, removed): (&[String], &[String]),
         log: &mut TaskLog,
         ticks: Ticks<'_>,
-    ) -> Result<Result<(), String>, TaskError> {
-        self.run(INSTALL, files, log, ticks)
-    }
-
-    /// Removes installed packages, in this order; returns how that failed.
-    pub(super) fn remove(
-        &self,
-        packages: &[String],
-        log: &mut TaskLog,
-        ticks: Ticks<'_>,
-    ) -> Result<Result<(), String>, TaskError> {
-        self.run(REMOVE, packages, log, ticks)
-    }
-
-    fn run(
-        &self,
-        script: &str,
-        words: &[String],
-        log: &mut TaskLog,
-        ticks: Ticks<'_>,
-    ) -> Result<Result<(), String>, TaskError> {
-        let (root, command) = self.sandbox(script, words)?;
+    ) -> Result<Installed, TaskError> {
+        let (root, command) = self.sandbox(files, removed)?;
         root.fill()?;
         let upper = Dir::of_host(&self.upper)?;
         let mut answers = NewTree::below(upper.again()?);
@@ -107,14 +108,15 @@ impl Installation<'_> {
             SandboxWatch { group: &mut TaskGroup::default(), written: &[], phase: &mut |_| {}, ticks };
         let ended = run_to_end(self.place, &enclosure, (&limits, &no_input()?), log, &mut watch)?;
         if ended.end == Some(EnclosureEnd::Exited(0)) {
-            remove_file(&upper, ADMIN_FILE)?;
-            remove_file(&upper, POLICY_FILE)?;
-            return Ok(Ok(()));
+            for name in [ADMIN_FILE, POLICY_FILE, INSTALLED_FILE] {
+                remove_file(&upper, name)?;
+            }
+            return Ok(Installed::Done);
         }
         if ended.end.is_some() {
             fail_if_full(&self.upper)?;
         }
-        let failed = upper.read_regular(b".failed", 4096)?.unwrap_or_default();
+        let failed = upper.read_regular(FAILED_FILE.as_bytes(), 4096)?.unwrap_or_default();
         let failed = String::from_utf8_lossy(&failed).trim_end().to_owned();
         let which = if failed.is_empty() { String::new() } else { format!("{failed}: ") };
         let how = match (ended.end, ended.stopped) {
@@ -123,11 +125,12 @@ impl Installation<'_> {
             (Some(EnclosureEnd::Signalled(signal)), _) => format!("signal {signal}"),
             _ => "it was ended".to_owned(),
         };
-        Ok(Err(format!("{which}{how}")))
+        let is_installed = upper.look(INSTALLED_FILE.as_bytes())?.is_some();
+        Ok(if is_installed { Installed::Remains(how) } else { Installed::Refused(format!("{which}{how}")) })
     }
 
     /// Returns the sandbox of a script, and its command.
-    fn sandbox(&self, script: &str, words: &[String]) -> std::io::Result<(BuildRoot, SandboxCommand)> {
+    fn sandbox(&self, files: &[String], removed: &[String]) -> std::io::Result<(BuildRoot, SandboxCommand)> {
         let lower = self.lower.iter().chain([&self.base.layer]).cloned().collect();
         let root = BuildRoot {
             kind: self.base.kind,
@@ -137,9 +140,11 @@ impl Installation<'_> {
             host: self.base.mounted.clone(),
             mounts: vec![SandboxMount::read_only(&self.packages, "/packages"), own_program()?],
         };
-        let shell = ["/bin/sh", "-c", script, "install"].map(Into::into);
+        let shell = ["/bin/sh", "-c", SCRIPT, "install"].map(Into::into);
+        let files = files.iter().map(Into::into);
+        let removed = removed.iter().map(Into::into);
         let command = SandboxCommand {
-            words: shell.into_iter().chain(words.iter().map(Into::into)).collect(),
+            words: shell.into_iter().chain(files).chain(["--".into()]).chain(removed).collect(),
             environment: environment(&[]),
             directory: "/".to_owned(),
             user: BuildUser::Installer,
@@ -238,8 +243,12 @@ pub(crate) fn installed_set(
         place,
     };
     let names: Vec<String> = packages.iter().map(|package| package.file.clone()).collect();
-    let installed = installation.install(&names, log, ticks)?;
-    installed.map_err(|detail| TaskFailure::of(FailureCause::Install, detail))?;
+    match installation.run((&names, &[]), log, ticks)? {
+        Installed::Done => {}
+        Installed::Refused(detail) | Installed::Remains(detail) => {
+            return Err(TaskFailure::of(FailureCause::Install, detail).into());
+        }
+    }
     remove_all(&dir, b"scratch")?;
     mark_complete(&dir, session)?;
     sets.move_to(new.as_bytes(), &sets, name.as_bytes())?;

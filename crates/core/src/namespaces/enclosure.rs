@@ -38,9 +38,9 @@ pub enum EnclosureTree {
 pub struct Layers {
     /// The directories that nobody changes, the uppermost first; at least one.
     pub lower: Vec<OsString>,
-    /// The directory that gets all changes.
+    /// The directory that gets all changes. They are not made durable, whoever asks for it inside.
     pub upper: OsString,
-    /// An empty directory on the same file system, for overlayfs alone.
+    /// An empty directory on the same file system, for overlayfs alone. It serves one mount.
     pub work: OsString,
 }
 

@@ -31,8 +31,12 @@ pub(super) fn mount_of_layers(layers: &Layers) -> Result<OwnedFd, EnclosureError
     set("lowerdir", &lower.join(":"))?;
     set("upperdir", &path_of(&upper).display().to_string())?;
     set("workdir", &path_of(&work).display().to_string())?;
-    // What is deleted is noted in attributes that a user namespace may write, too: a layer serves both kinds of callers.
-    rustix::mount::fsconfig_set_flag(overlay.as_fd(), "userxattr").map_err(failed)?;
+    // What is deleted is noted in attributes that a user namespace may write, too: a layer serves both kinds of callers. The
+    // upper one is thrown away, or can be made again: nothing waits for the disk, and above all not the end of the mount, which
+    // would wait for everything that is being written to that file system.
+    for option in ["userxattr", "volatile"] {
+        rustix::mount::fsconfig_set_flag(overlay.as_fd(), option).map_err(failed)?;
+    }
     rustix::mount::fsconfig_create(overlay.as_fd()).map_err(failed)?;
     rustix::mount::fsmount(overlay.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
         .map_err(failed)
