@@ -9,6 +9,7 @@ mod set_reader;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -271,7 +272,7 @@ impl CutOffRun {
     /// The files of the second set by their paths, and its manifest without the time.
     fn set(&self) -> BTreeMap<String, Vec<u8>> {
         let set = self.build.work().join("sets/2");
-        let files = names_below(&set).into_iter().filter(|name| set.join(name).is_file());
+        let files = names_below(&set).unwrap().into_iter().filter(|name| set.join(name).is_file());
         let mut files: BTreeMap<String, Vec<u8>> =
             files.map(|name| (name.clone(), fs::read(set.join(name)).unwrap())).collect();
         let manifest = String::from_utf8(files.remove("MANIFEST").unwrap()).unwrap();
@@ -284,23 +285,23 @@ impl CutOffRun {
     fn names(&self) -> BTreeSet<String> {
         let own_of_machine = ["build/installed/", "lost+found"];
         let is_common = |name: &String| !own_of_machine.iter().any(|own| name.starts_with(own));
-        names_below(&self.build.work()).into_iter().filter(is_common).collect()
+        names_below(&self.build.work()).unwrap().into_iter().filter(is_common).collect()
     }
 }
 
 /// The paths of all objects below a directory.
-fn names_below(directory: &Path) -> BTreeSet<String> {
+fn names_below(directory: &Path) -> io::Result<BTreeSet<String>> {
     let (mut names, mut open) = (BTreeSet::new(), vec![directory.to_owned()]);
     while let Some(above) = open.pop() {
-        for entry in fs::read_dir(above).unwrap() {
-            let path = entry.unwrap().path();
+        for entry in fs::read_dir(above)? {
+            let path = entry?.path();
             names.insert(path.strip_prefix(directory).unwrap().to_str().unwrap().to_owned());
-            if path.symlink_metadata().unwrap().is_dir() {
+            if path.symlink_metadata()?.is_dir() {
                 open.push(path);
             }
         }
     }
-    names
+    Ok(names)
 }
 
 /// Everybody may write it: a build has another user than the run.

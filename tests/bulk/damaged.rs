@@ -77,6 +77,20 @@ fn a_result_that_is_not_what_its_key_says_is_told_set_aside_and_built_again() {
     }
 }
 
+#[test]
+fn what_a_killed_check_has_left_in_a_result_goes_with_the_next_one() {
+    let Some(build) = with_needs("what_a_killed_check…") else { return };
+    let first = build.run("").ends(0);
+    let left = result(&build, &first, "alone-1.0").join(".bulk-0123456789abcdef");
+    fs::write(&left, "{\"result\":").unwrap();
+    let conf = build.work().join("bulk.conf");
+    let text = fs::read_to_string(&conf).unwrap();
+    fs::write(&conf, text.replace("check=none", "check=install")).unwrap();
+    let checked = build.run("").ends(0);
+    assert_same_results(&build.results(&checked), &build.results(&first));
+    assert!(!left.exists());
+}
+
 /// The directories of installed sets, by whether they have their mark.
 fn installed(build: &BulkBuild) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let entries = fs::read_dir(build.work().join("build/installed")).unwrap();

@@ -28,19 +28,18 @@ type Event = fn(&BulkBuild) -> bool;
 const EVENTS: [Event; 8] = [
     |build| build.work().join("runs/2/journal").exists(),
     |build| has_private(build, "pool"),
-    |build| {
-        fs::read_to_string(build.work().join("runs/2/journal")).is_ok_and(|text| text.contains("\"done\""))
-    },
-    |build| {
-        fs::read_to_string(build.work().join("runs/2/journal")).is_ok_and(|text| text.contains("user-1.0"))
-    },
+    |build| is_noted(build, "\"done\""),
+    |build| is_noted(build, "{\"package\":\"user-1.0\",\"state\":\"running\""),
+    |build| is_noted(build, "{\"package\":\"user-1.0\",\"key\""),
     |build| has_private(build, "sets"),
     |build| build.work().join("sets/2").exists(),
     |build| build.work().join("runs/2/report.json").exists(),
-    |build| {
-        fs::read_to_string(build.work().join("runs/2/journal")).is_ok_and(|text| text.contains("\"end\""))
-    },
 ];
+
+/// Whether the journal has these bytes, durable or not.
+fn is_noted(build: &BulkBuild, text: &str) -> bool {
+    fs::read_to_string(build.work().join("runs/2/journal")).is_ok_and(|journal| journal.contains(text))
+}
 
 /// Whether something is being made in this directory.
 fn has_private(build: &BulkBuild, directory: &str) -> bool {
@@ -112,12 +111,12 @@ impl Trials {
         let took = u64::try_from(self.cut.undisturbed().took.as_micros()).unwrap();
         let kinds = EVENTS.len() as u64;
         match EVENTS.get(usize::try_from(self.dice.below(2 * kinds)).unwrap()) {
-            None => thread::sleep(Duration::from_micros(self.dice.below(took))),
+            None => thread::sleep(Duration::from_micros(self.dice.below(took / 4 * 3))),
             Some(has_come) => {
                 while running.try_wait().unwrap().is_none() && !has_come(&self.cut.build) {
                     thread::sleep(Duration::from_micros(200));
                 }
-                thread::sleep(Duration::from_micros(self.dice.below(took / 32)));
+                thread::sleep(Duration::from_micros(self.dice.below(took / 128)));
             }
         }
     }

@@ -140,6 +140,7 @@ impl Pool {
     pub fn describe_anew(&self, result: &BuildResult, bytes: &[u8]) -> Result<(), RootError> {
         let Some(above) = self.above(&result.key, false)? else { return Ok(()) };
         let dir = above.dir(result.key.to_string().as_bytes())?;
+        dir.remove_leftovers(PROGRAM)?;
         dir.replace_file(PROGRAM, RESULT.as_bytes(), bytes, patchadm_svr4::package::Mode::of(0o644))
     }
 

@@ -85,7 +85,7 @@ pub(super) fn assert_whole_set(set: &Path) -> Result<(), String> {
         }
         named.insert(path.to_owned());
     }
-    let there = names_below(&set.join("."));
+    let there = names_below(&set.join(".")).map_err(failed)?;
     let there: BTreeSet<String> = there.into_iter().filter(|name| set.join(name).is_file()).collect();
     if there == named { Ok(()) } else { Err(format!("{}: {there:?}, not {named:?}", set.display())) }
 }
