@@ -58,3 +58,28 @@ fn a_result_with_other_bytes_is_built_again_and_one_that_is_as_it_was_is_not_rea
     let mut names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert!(names.any(|name| name.starts_with("bad-")), "it is kept beside");
 }
+
+#[test]
+fn installed_packages_that_lost_something_are_installed_again() {
+    let Some(build) = with_tree("installed_packages_that…", "slot=local 1\n") else { return };
+    let first = build.run("two").ends(0);
+    let results = build.results(&first);
+    let sets = || -> Vec<std::path::PathBuf> {
+        let entries = fs::read_dir(build.work().join("build/installed")).unwrap();
+        entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect()
+    };
+    let [set] = &sets()[..] else { panic!("{:?}", sets()) };
+    let file = set.join("layer/opt/one-1.0");
+    let damages: [&dyn Fn(); 3] =
+        [&|| fs::write(&file, "").unwrap(), &|| fs::remove_file(&file).unwrap(), &|| {
+            fs::remove_file(set.join("complete")).unwrap()
+        }];
+    for damage in damages {
+        damage();
+        let again = build.run("two --rebuild two").ends(0);
+        assert_eq!(again.in_state("done"), ["two"]);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "one-1.0\n");
+        assert_eq!(build.results(&again)["two-1.0"], results["two-1.0"]);
+        assert!(again.report["not_reproducible"].as_array().unwrap().is_empty());
+    }
+}

@@ -102,6 +102,7 @@ impl Pool {
 
     /// Lets a result enter, durably. Returns whether it did: a result that was there before stays.
     pub fn enter(&self, (name, dir): (&[u8], &Dir), key: &Key) -> Result<bool, RootError> {
+        dir.set_own_mode(patchadm_svr4::package::Mode::of(0o755))?;
         let mut files = Vec::new();
         for name in dir.names()? {
             files.extend(dir.open_writable(&name)?);
@@ -113,7 +114,6 @@ impl Pool {
         for file in &files {
             file.sync()?;
         }
-        dir.set_own_mode(patchadm_svr4::package::Mode::of(0o755))?;
         dir.sync()?;
         let Some(above) = self.above(key, true)? else { return Ok(false) };
         let entered = self.dir.move_to(name, &above, key.to_string().as_bytes());

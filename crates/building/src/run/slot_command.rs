@@ -7,8 +7,8 @@ use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitSta
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{FcntlArg, fcntl};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use serde::de::DeserializeOwned;
@@ -47,11 +47,14 @@ struct CommandInput {
 impl CommandInput {
     /// Gives a command its first line: at once where the pipe takes it, else in a thread. A command that is gone already, or
     /// reads nothing, is told by what it does not say.
-    fn begin(mut input: ChildStdin, line: Vec<u8>) -> Self {
-        if is_taken_at_once(&input, line.len()) {
-            let _ = input.write_all(&line);
+    fn begin(mut input: ChildStdin, mut line: Vec<u8>) -> Self {
+        let written =
+            fcntl_setfl(&input, OFlags::NONBLOCK).map_or(0, |()| input.write(&line).unwrap_or_default());
+        line.drain(..written.min(line.len()));
+        if line.is_empty() {
             return Self { _open: Ok(input) };
         }
+        let _ = fcntl_setfl(&input, OFlags::empty());
         let (open, closed) = channel::<()>();
         std::thread::spawn(move || {
             let _ = input.write_all(&line);
@@ -59,12 +62,6 @@ impl CommandInput {
         });
         Self { _open: Err(open) }
     }
-}
-
-/// Tells whether an empty pipe takes so many bytes without waiting.
-fn is_taken_at_once(pipe: &ChildStdin, length: usize) -> bool {
-    let size = fcntl(pipe, FcntlArg::F_GETPIPE_SZ);
-    size.is_ok_and(|size| usize::try_from(size).is_ok_and(|size| length <= size))
 }
 
 /// What a command prints.
