@@ -72,7 +72,7 @@ fn installed_packages_that_lost_something_are_installed_again() {
     let file = set.join("layer/opt/one-1.0");
     let damages: [&dyn Fn(); 3] =
         [&|| fs::write(&file, "").unwrap(), &|| fs::remove_file(&file).unwrap(), &|| {
-            fs::remove_file(set.join("complete")).unwrap()
+            fs::remove_file(set.join("complete")).unwrap();
         }];
     for damage in damages {
         damage();

@@ -278,9 +278,14 @@ impl Master<'_> {
             let is_limited = is_local(slot) && here().next().is_some();
             let budget = self.request.work.conf.memory_budget.filter(|_| is_limited);
             let used: u64 = here().map(peak).sum();
+            // Of two that were in trouble here, one may have been the trouble of the other: they are not tried side by side.
+            let was_troubled = |index: &u32| self.troubles.get(index).is_some_and(|on| on.contains(&slot));
+            let mut others = self.running.iter().filter(|(_, task)| task.slot == slot);
+            let is_troubled_one_running = others.any(|(index, _)| was_troubled(index));
             let may_take = |index: u32| {
                 let troubles = self.troubles.get(&index).map(Vec::as_slice).unwrap_or_default();
                 self.slots.may_take(slot, troubles)
+                    && !(is_troubled_one_running && was_troubled(&index))
                     && budget.is_none_or(|budget| used + peak(index) <= budget)
             };
             let next = self.fetches.next_ready_if(may_take).or_else(|| self.schedule.next_ready_if(may_take));
