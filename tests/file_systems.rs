@@ -77,7 +77,8 @@ fn the_place_for_stages_that_a_killed_run_left_empty_is_removed() {
     let Some(root) = mounted("an empty place for stages") else { return };
     // between making it and making the first stage in it, or between removing the last stage and removing it
     fs::create_dir(root.at("/opt/.patchadm")).unwrap();
-    fs::create_dir(root.at("/data/.patchadm")).unwrap();
+    // a power cut after a backout: undo data is gone, its place is there again
+    fs::create_dir_all(root.at("/data/.patchadm/undo")).unwrap();
     root.run("recover -R @ROOT@").ok();
     assert_eq!(stages(&root), Vec::<String>::new());
 }

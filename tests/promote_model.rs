@@ -14,7 +14,7 @@ mod reading;
 /// Promotions, backouts and refreshes one after another.
 mod sequences;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -126,11 +126,14 @@ impl Inodes {
         Self(whole.map(|(path, file)| (path.clone(), *file)).collect())
     }
 
-    /// Those that were in no directory which is something else below `top` now: such a one is kept as a whole, and copied.
+    /// Those with no name in a directory which is something else below `top` now: such a one is kept as a whole, and what is in
+    /// it is copied, with all of its names.
     fn without_retyped(mut self, top: &Path) -> Self {
         let is_retyped =
             |above: &Path| fs::symlink_metadata(top.join(above)).is_ok_and(|seen| !seen.file_type().is_dir());
-        self.0.retain(|path, _| !Path::new(path).ancestors().skip(1).any(is_retyped));
+        let copied = self.0.iter().filter(|(path, _)| Path::new(path).ancestors().skip(1).any(is_retyped));
+        let copied: BTreeSet<u64> = copied.map(|(_, (inode, _))| *inode).collect();
+        self.0.retain(|_, (inode, _)| !copied.contains(inode));
         self
     }
 

@@ -121,10 +121,13 @@ fn of_other_domain(root: &Root, top: &Dir, last: &LastRun) -> Result<Vec<String>
         passed.extend(reason.map(|reason| left(root, &holder.at(&name), &reason)));
     }
     let notes = shortened(passed, root, &holder);
-    // A run may have been interrupted before its first stage was in the directory, or after its last stage was gone.
-    match top.remove_dir(HOLDER) {
-        Err(error) if error.errno() == Some(Errno::ROFS) => {}
-        removed => drop(removed?),
+    // A run may have been interrupted before its first stage was in the directory, or after its last stage was gone; and so it
+    // is with the directory of undo data, which is empty then.
+    for (above, name) in [(&holder, UNDO), (top, HOLDER)] {
+        match above.remove_dir(name) {
+            Err(error) if error.errno() == Some(Errno::ROFS) => {}
+            removed => drop(removed?),
+        }
     }
     Ok(notes)
 }
