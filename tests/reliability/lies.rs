@@ -338,7 +338,7 @@ fn no_lie_in_a_record_leads_out_of_its_root() {
         sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
     }
     let least = sample_or_whole(80, 2000);
-    assert!(sum[0] >= least, "{sum:?}");
+    assert!(sum[0] >= least || !is_name_asked_for(""), "{sum:?}");
     let others = sum[0] - sum[1] - sum[2];
     let counts = [
         ("lies", sum[0]),
