@@ -19,7 +19,7 @@ use crate::sandbox::{
     enclosure, environment, no_input, own_program,
 };
 use crate::task::installing::{POLICY, POLICY_FILE, PackageFile, installed_set};
-use crate::task::place::{TaskPlace, lay_out_temporary};
+use crate::task::place::TaskPlace;
 use crate::task::sandbox_run::run_to_end;
 use crate::task::step::{StepError, TaskError};
 
@@ -82,10 +82,8 @@ impl SandboxTrial<'_> {
         let lower: Vec<PathBuf> = layer.into_iter().chain([request.base.0.layer.clone()]).collect();
         self.put_packages(place, lower.len())?;
         let (root, command) = sandbox(request, place, lower)?;
-        root.fill()?;
-        let upper = Dir::of_host(&root.upper)?;
+        let upper = root.lay_out()?;
         NewTree::below(upper.again()?).write(POLICY_FILE.as_bytes(), POLICY.as_bytes(), Mode::of(0o644))?;
-        lay_out_temporary(&upper)?;
         let limits = SandboxLimits { time: Some(LONGEST), ..SandboxLimits::default() };
         let enclosure = enclosure(&root, command, &limits, Some(place.inside()));
         let mut watch = SandboxWatch {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use patchadm_bulk::conf::{LimitName, SandboxMount};
 use patchadm_bulk::records::Record;
 use patchadm_core::namespaces::EnclosureEnd;
-use patchadm_rootfs::Dir;
 
 use super::request::RunRequest;
 use crate::base::BaseLayer;
@@ -18,7 +17,7 @@ use crate::sandbox::{
     BuildRoot, BuildUser, SandboxCommand, SandboxEnd, SandboxLimits, SandboxWatch, StopCause, TaskLog,
     enclosure, environment, network_files, no_input,
 };
-use crate::task::place::{TaskPlace, lay_out_temporary};
+use crate::task::place::TaskPlace;
 use crate::task::sandbox_run::run_to_end;
 use crate::task::step::TaskError;
 
@@ -89,8 +88,7 @@ impl DriverFetch {
 
     fn run(&self, place: &TaskPlace, interrupt: &dyn Fn() -> Option<i32>) -> Result<SandboxEnd, TaskError> {
         let root = self.root(place);
-        root.fill()?;
-        lay_out_temporary(&Dir::of_host(&root.upper)?)?;
+        root.lay_out()?;
         if let BuildUser::Ids(uid, gid) = self.user {
             place.dir.set_owner(DISTFILES.as_bytes(), Some(uid), Some(gid))?;
         }
@@ -152,8 +150,7 @@ impl DriverFetch {
 fn failure_of(ended: &SandboxEnd, place: &TaskPlace) -> Option<String> {
     let how = match (ended.stopped, ended.end) {
         (_, Some(EnclosureEnd::Exited(0))) => return None,
-        (_, Some(EnclosureEnd::Exited(code))) => format!("exit {code}"),
-        (_, Some(EnclosureEnd::Signalled(signal) | EnclosureEnd::Lost(signal))) => format!("signal {signal}"),
+        (_, Some(end)) => end.to_string(),
         (Some(StopCause::Time(took)), None) => format!("it took {} s", took.as_secs()),
         (Some(StopCause::Output(bytes)), None) => format!("it printed {bytes} bytes"),
         (Some(StopCause::Disk(bytes)), None) => format!("it wrote {bytes} bytes"),

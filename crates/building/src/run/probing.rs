@@ -96,8 +96,8 @@ impl SlotProbe {
         Ok(Self { words, expected, number: NumberFile::make(&request.work.dir, number)? })
     }
 
-    /// Finds out what stands against the slot, and why sandboxes get copies there, if they do. It takes no longer than half a minute and a little, and ends soon once
-    /// `is_to_end` says so.
+    /// Finds out what stands against the slot, and why sandboxes get copies there, if they do. It takes no longer than half a
+    /// minute and a little, and ends soon once `is_to_end` says so.
     pub(super) fn look(self, is_to_end: &dyn Fn() -> bool) -> Result<Option<String>, SlotMisfit> {
         let order = ProbeOrder {
             probe: PROBE_FORMAT,

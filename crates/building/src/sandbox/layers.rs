@@ -11,9 +11,11 @@ use patchadm_core::namespaces::{
 };
 
 use patchadm_rootfs::{Dir, RootError};
+use patchadm_svr4::package::Mode;
 
 use super::watch::SandboxLimits;
 use crate::tree_copy::copy_tree;
+use crate::work::made;
 
 /// The host name of every sandbox.
 const HOST_NAME: &str = "build";
@@ -53,13 +55,19 @@ pub struct BuildRoot {
 }
 
 impl BuildRoot {
-    /// Puts a copy of what is below into the layer for changes, where layers are copies and nothing is in it yet.
-    pub(crate) fn fill(&self) -> Result<(), RootError> {
-        let Some(below) = self.lower.first().filter(|_| self.kind == LayerKind::Copy) else { return Ok(()) };
-        if Dir::of_host(&self.upper)?.names()?.is_empty() {
+    /// Makes the layer for changes ready, and returns it: with a copy of what is below, where layers are copies and nothing is in
+    /// it yet, and with the temporary directories.
+    pub(crate) fn lay_out(&self) -> Result<Dir, RootError> {
+        let upper = Dir::of_host(&self.upper)?;
+        let below = self.lower.first().filter(|_| self.kind == LayerKind::Copy);
+        if let Some(below) = below
+            && upper.names()?.is_empty()
+        {
             copy_tree(below, &self.upper)?;
         }
-        Ok(())
+        made(&upper, b"tmp")?.set_own_mode(Mode::of(0o1777))?;
+        made(&made(&upper, b"var")?, b"tmp")?.set_own_mode(Mode::of(0o1777))?;
+        Ok(upper)
     }
 }
 
@@ -112,7 +120,7 @@ pub(crate) fn environment(own: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
     COMMON_ENVIRONMENT.iter().chain(own).map(|(name, value)| (name.into(), value.into())).collect()
 }
 
-/// Returns the enclosure of a command in a tree that was filled. `lock` is held as long as any process is inside.
+/// Returns the enclosure of a command in a tree that was laid out. `lock` is held as long as any process is inside.
 pub fn enclosure(
     root: &BuildRoot,
     command: SandboxCommand,

@@ -6,7 +6,6 @@ use std::os::unix::net::UnixStream;
 
 use patchadm_bulk::conf::SandboxMount;
 use patchadm_core::namespaces::{EnclosureError, EnclosureProcess};
-use patchadm_rootfs::Dir;
 
 use super::SCAN_PROCESS;
 use super::agent::{MOST_PRINTED, ScanAnswer, ScanOrder};
@@ -15,7 +14,7 @@ use crate::driver::{DRIVER_INSIDE, Driver};
 use crate::sandbox::{
     BuildRoot, BuildUser, OWN_PROGRAM, SandboxCommand, SandboxLimits, enclosure, environment, own_program,
 };
-use crate::task::place::{TaskPlace, lay_out_temporary};
+use crate::task::place::TaskPlace;
 use crate::work::Work;
 
 /// A sandbox for scans, with the process in it that calls `scan`.
@@ -44,8 +43,7 @@ impl ScanSandbox {
                 own_program()?,
             ],
         };
-        let laid_out = root.fill().and_then(|()| lay_out_temporary(&Dir::of_host(&root.upper)?));
-        laid_out.map_err(io::Error::other)?;
+        root.lay_out().map_err(io::Error::other)?;
         let own = [("HOME", "/tmp"), ("TMPDIR", "/tmp"), ("SHELL", "/bin/sh"), ("TREE", "/tree")];
         let named = work.conf.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let variables: Vec<_> = own.into_iter().chain(named).collect();

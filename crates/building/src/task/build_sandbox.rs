@@ -11,7 +11,6 @@ use patchadm_svr4::package::Mode;
 use super::inputs::TaskInputs;
 use super::installing::{PackageFile, Ticks, installed_set};
 use super::order::TaskFailure;
-use super::place::lay_out_temporary;
 use super::step::StepError;
 use crate::driver::DRIVER_INSIDE;
 use crate::fetching::copy_distfiles;
@@ -43,8 +42,7 @@ fn package_files(entry: &PoolEntry) -> impl Iterator<Item = PackageFile> {
 /// Puts into the place of the task what the build finds there, over the layer with what the package needs.
 pub(super) fn lay_out(inputs: &TaskInputs<'_>, layer: Option<&Path>) -> Result<(), StepError> {
     let place = inputs.place;
-    build_root(inputs, layer).fill()?;
-    lay_out_temporary(&Dir::of_host(&place.part("upper"))?)?;
+    build_root(inputs, layer).lay_out()?;
     if let BuildUser::Ids(uid, gid) = inputs.user {
         for part in ["work", "out"] {
             place.dir.set_owner(part.as_bytes(), Some(uid), Some(gid))?;

@@ -15,7 +15,7 @@ use patchadm_svr4::package::Mode;
 
 use super::installed_mark::{LAYER, is_checked, is_whole, mark_complete};
 use super::order::TaskFailure;
-use super::place::{TaskPlace, lay_out_temporary, remove_all};
+use super::place::{TaskPlace, remove_all};
 use super::sandbox_run::{fail_if_full, run_to_end};
 use super::step::{StepError, TaskError};
 use crate::base::BaseLayer;
@@ -94,14 +94,12 @@ impl Installation<'_> {
         ticks: Ticks<'_>,
     ) -> Result<Installed, TaskError> {
         let (root, command) = self.sandbox(files, removed)?;
-        root.fill()?;
-        let upper = Dir::of_host(&self.upper)?;
+        let upper = root.lay_out()?;
         let mut answers = NewTree::below(upper.again()?);
         for (name, text) in [(ADMIN_FILE, ADMIN), (POLICY_FILE, POLICY)] {
             remove_file(&upper, name)?;
             answers.write(name.as_bytes(), text.as_bytes(), Mode::of(0o644))?;
         }
-        lay_out_temporary(&upper)?;
         let limits = SandboxLimits { time: Some(LONGEST), ..SandboxLimits::default() };
         let enclosure = enclosure(&root, command, &limits, Some(self.place.inside()));
         let mut watch =
@@ -121,8 +119,7 @@ impl Installation<'_> {
         let which = if failed.is_empty() { String::new() } else { format!("{failed}: ") };
         let how = match (ended.end, ended.stopped) {
             (_, Some(StopCause::Time(took))) => format!("it took {} s", took.as_secs()),
-            (Some(EnclosureEnd::Exited(code)), _) => format!("exit {code}"),
-            (Some(EnclosureEnd::Signalled(signal)), _) => format!("signal {signal}"),
+            (Some(end @ (EnclosureEnd::Exited(_) | EnclosureEnd::Signalled(_))), _) => end.to_string(),
             _ => "it was ended".to_owned(),
         };
         let is_installed = upper.look(INSTALLED_FILE.as_bytes())?.is_some();

@@ -97,12 +97,6 @@ fn take_soon(dir: &Dir, lock: &[u8]) -> Result<Lock, LockError> {
     })
 }
 
-/// Makes the temporary directories of a layer.
-pub(crate) fn lay_out_temporary(upper: &Dir) -> Result<(), RootError> {
-    made(upper, b"tmp")?.set_own_mode(Mode::of(0o1777))?;
-    made(&made(upper, b"var")?, b"tmp")?.set_own_mode(Mode::of(0o1777))
-}
-
 /// Removes the directories of tasks that nobody owns any more, and the control groups of those of the bulk build with this
 /// identity. What cannot be removed stays for the next time.
 pub(crate) fn remove_abandoned(build_dir: &Path, id: &str) -> Result<(), LockError> {

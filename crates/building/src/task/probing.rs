@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use patchadm_bulk::probe::{PROBE_FORMAT, ProbeAnswer, ProbeFailure, ProbeOrder};
 use patchadm_core::namespaces::{EnclosureEnd, EnclosureError};
-use patchadm_rootfs::{Dir, LockError};
+use patchadm_rootfs::LockError;
 
-use super::place::{TaskPlace, lay_out_temporary, remove_abandoned};
+use super::place::{TaskPlace, remove_abandoned};
 use super::sandbox_run::run_to_end;
 use super::step::TaskError;
 use crate::base::{BaseLayer, base_layer, build_user, keep_layer_kind, known_layer_kind};
@@ -96,16 +96,12 @@ fn look(order: &ProbeOrder, answer: &mut ProbeAnswer) -> Result<(), ProbeFailure
 
 /// Says that this program does not run in the sandbox, and what that can be due to.
 fn does_not_run(end: EnclosureEnd, base: &BaseLayer) -> String {
-    let how = match end {
-        EnclosureEnd::Exited(code) => format!("exit {code}"),
-        EnclosureEnd::Signalled(signal) | EnclosureEnd::Lost(signal) => format!("signal {signal}"),
-    };
     let needs = if base.mounted.is_empty() {
         "; the base must have the libraries that it is linked with, or it must be a static one"
     } else {
         ""
     };
-    format!("patchadm does not run in it: {how}{needs}")
+    format!("patchadm does not run in it: {end}{needs}")
 }
 
 /// The end of the command in a sandbox; none where it took too long.
@@ -157,8 +153,7 @@ fn make_sandbox(place: &TaskPlace, base: &BaseLayer, user: BuildUser) -> TriedSa
         host: base.mounted.clone(),
         mounts: vec![own_program()?],
     };
-    root.fill()?;
-    lay_out_temporary(&Dir::of_host(&root.upper)?)?;
+    root.lay_out()?;
     let command = SandboxCommand {
         words: [OWN_PROGRAM, "--version"].map(Into::into).to_vec(),
         environment: environment(&[]),

@@ -1,5 +1,7 @@
 //! The ends of an enclosure: of its command, and of commands that never ran.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// The end of the command.
@@ -11,6 +13,15 @@ pub enum EnclosureEnd {
     Signalled(i32),
     /// This signal ended the first process, and with it everything inside.
     Lost(i32),
+}
+
+impl fmt::Display for EnclosureEnd {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(formatter, "exit {code}"),
+            Self::Signalled(signal) | Self::Lost(signal) => write!(formatter, "signal {signal}"),
+        }
+    }
 }
 
 /// A remark on the mounts for the user.
@@ -59,7 +70,7 @@ pub enum EnclosureError {
 
 impl EnclosureError {
     /// Returns the error of a call that failed on an object.
-    pub(super) fn failed(action: &str, path: impl std::fmt::Display, error: impl std::fmt::Display) -> Self {
+    pub(super) fn failed(action: &str, path: impl fmt::Display, error: impl fmt::Display) -> Self {
         Self::Failed(format!("cannot {action} {path}: {error}"))
     }
 }
