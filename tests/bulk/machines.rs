@@ -112,6 +112,23 @@ fn slots_behind_prefixes_and_this_machine_build_the_same_bytes_together() {
     );
 }
 
+#[test]
+fn the_slot_of_a_prefix_rests_a_moment_before_its_next_task() {
+    let Some(build) = with_tree("the_slot_of_a_prefix_rests…", "") else { return };
+    let times = build.scenario.beside("theirs/times");
+    let note = format!("date +%s%N >> {}", times.display());
+    build.set(&format!("slot=notes 1 {}\n", after_probe(&format!("{note}; \"$@\"; {note}"))));
+    build.run("").ends(0);
+    let times = fs::read_to_string(times).unwrap();
+    let times: Vec<u64> = times.lines().map(|time| time.parse().unwrap()).collect();
+    assert_eq!(times.len(), 2 * RECIPES.len());
+    // What an engine has given to the one before is free again then.
+    let rests = times[1..].chunks_exact(2).map(|pair| pair[1] - pair[0]);
+    for rest in rests {
+        assert!(rest >= 50_000_000, "{rest} ns");
+    }
+}
+
 /// Slots that do not fit: a name, a prefix, and words of what is told of it. `@WORK@` is the directory of the build,
 /// `@COPY@` a copy of it.
 const MISFITS: [(&str, &str, &str); 10] = [

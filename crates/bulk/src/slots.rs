@@ -77,6 +77,11 @@ impl SlotTable {
         Self { slots: slots.into_iter().map(used).collect(), all_rest_since: None }
     }
 
+    /// Tells whether the commands of a slot run on this machine, without a prefix.
+    pub fn is_local(&self, slot: usize) -> bool {
+        self.get(slot).is_some_and(|used| used.slot.is_local())
+    }
+
     /// Returns a slot.
     pub fn get(&self, slot: usize) -> Option<&SlotUse> {
         self.slots.get(slot)

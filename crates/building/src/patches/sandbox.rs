@@ -12,15 +12,14 @@ use patchadm_svr4::package::Mode;
 
 use super::inside::{LOWER, ORDER_FILE, RESULT_FILE, TOUCHED, TrialOrder, TrialPatch, TrialResult};
 use super::request::PatchesRequest;
-use crate::control_groups::TaskGroup;
 use crate::file_copy::copy_file;
 use crate::sandbox::{
-    BuildRoot, BuildUser, OWN_PROGRAM, SandboxCommand, SandboxLimits, SandboxWatch, StopCause, TaskLog,
-    enclosure, environment, no_input, own_program,
+    BuildRoot, BuildUser, OWN_PROGRAM, SandboxCommand, SandboxLimits, StopCause, TaskLog, environment,
+    own_program,
 };
 use crate::task::installing::{POLICY, POLICY_FILE, PackageFile, installed_set};
 use crate::task::place::TaskPlace;
-use crate::task::sandbox_run::run_to_end;
+use crate::task::sandbox_run::run_in_sandbox;
 use crate::task::step::{StepError, TaskError};
 
 /// The name under which this program is the process of a trial.
@@ -85,14 +84,7 @@ impl SandboxTrial<'_> {
         let upper = root.lay_out()?;
         NewTree::below(upper.again()?).write(POLICY_FILE.as_bytes(), POLICY.as_bytes(), Mode::of(0o644))?;
         let limits = SandboxLimits { time: Some(LONGEST), ..SandboxLimits::default() };
-        let enclosure = enclosure(&root, command, &limits, Some(place.inside()));
-        let mut watch = SandboxWatch {
-            group: &mut TaskGroup::default(),
-            written: &[],
-            phase: &mut |_| {},
-            ticks: &mut ticks,
-        };
-        let ended = run_to_end(place, &enclosure, (&limits, &no_input()?), &mut log, &mut watch)?;
+        let ended = run_in_sandbox(place, (&root, command), (&limits, &[]), &mut log, &mut ticks)?;
         let failed = |reason: String| Ok(Err(TrialFailure::Patch(reason)));
         match (ended.end, ended.stopped) {
             (Some(EnclosureEnd::Exited(0)), _) => {}

@@ -10,15 +10,14 @@ use patchadm_core::namespaces::EnclosureEnd;
 
 use super::request::RunRequest;
 use crate::base::BaseLayer;
-use crate::control_groups::TaskGroup;
 use crate::driver::{DRIVER_INSIDE, Driver, FETCH};
 use crate::fetching::{MissingDistfile, take_from};
 use crate::sandbox::{
-    BuildRoot, BuildUser, SandboxCommand, SandboxEnd, SandboxLimits, SandboxWatch, StopCause, TaskLog,
-    enclosure, environment, network_files, no_input,
+    BuildRoot, BuildUser, SandboxCommand, SandboxEnd, SandboxLimits, StopCause, TaskLog, environment,
+    network_files,
 };
 use crate::task::place::TaskPlace;
-use crate::task::sandbox_run::run_to_end;
+use crate::task::sandbox_run::run_in_sandbox;
 use crate::task::step::TaskError;
 
 /// The file with what it prints.
@@ -92,16 +91,10 @@ impl DriverFetch {
         if let BuildUser::Ids(uid, gid) = self.user {
             place.dir.set_owner(DISTFILES.as_bytes(), Some(uid), Some(gid))?;
         }
-        let enclosure = enclosure(&root, self.command(), &self.limits, Some(place.inside()));
         let mut log = TaskLog::begin(place.dir.create(LOG)?, Some(MOST_PRINTED));
         let written = ["upper", DISTFILES].map(|part| place.part(part));
-        let mut watch = SandboxWatch {
-            group: &mut TaskGroup::default(),
-            written: &written,
-            phase: &mut |_| {},
-            ticks: &mut |_, _| interrupt().is_some(),
-        };
-        run_to_end(place, &enclosure, (&self.limits, &no_input()?), &mut log, &mut watch)
+        let limits = (&self.limits, &written[..]);
+        run_in_sandbox(place, (&root, self.command()), limits, &mut log, &mut |_, _| interrupt().is_some())
     }
 
     fn root(&self, place: &TaskPlace) -> BuildRoot {

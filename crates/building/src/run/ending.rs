@@ -32,7 +32,7 @@ impl Master<'_> {
         let Some(task) = self.running.remove(&index) else { return Ok(()) };
         self.now.end(index);
         let slot = task.slot;
-        let order = task.leave(was_lost, self.messages.sender.clone());
+        let order = task.leave(was_lost, self.slots.is_local(slot), self.messages.sender.clone());
         let slot_name = self.slots.get(slot).map(|used| used.slot.name.clone()).unwrap_or_default();
         let tries = self.tries.get(&index).copied().unwrap_or_default();
         if end.failure.is_none() && end.trouble.is_none() {

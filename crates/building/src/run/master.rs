@@ -192,7 +192,7 @@ impl Master<'_> {
         self.ends.store(true, Ordering::Relaxed);
         self.running.values_mut().for_each(RunningTask::end);
         for (_, task) in self.running.drain() {
-            let _ = task.leave(false, self.messages.sender.clone());
+            let _ = task.leave(false, true, self.messages.sender.clone());
         }
         let until = Instant::now() + 2 * LONGEST_END;
         while (self.probing > 0 || self.slots.is_running()) && Instant::now() < until {
@@ -272,10 +272,11 @@ impl Master<'_> {
     /// begins.
     fn next_with_room(&mut self) -> Option<(u32, usize)> {
         let peak = |index: u32| self.costs.peaks.get(index as usize).copied().unwrap_or_default();
-        let is_local = |slot: usize| self.slots.get(slot).is_some_and(|used| used.slot.is_local());
-        let here = || self.running.iter().filter(|(_, task)| is_local(task.slot)).map(|(index, _)| *index);
+        let here = || {
+            self.running.iter().filter(|(_, task)| self.slots.is_local(task.slot)).map(|(index, _)| *index)
+        };
         for slot in self.slots.with_room() {
-            let is_limited = is_local(slot) && here().next().is_some();
+            let is_limited = self.slots.is_local(slot) && here().next().is_some();
             let budget = self.request.work.conf.memory_budget.filter(|_| is_limited);
             let used: u64 = here().map(peak).sum();
             // Of two that were in trouble here, one may have been the trouble of the other: they are not tried side by side.

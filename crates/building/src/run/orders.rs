@@ -109,8 +109,7 @@ impl Master<'_> {
             return (state.slot.cores.unwrap_or(count) / count).max(1);
         }
         let cores = self.request.work.conf.cores.unwrap_or(self.request.cores);
-        let is_local = |slot: usize| self.slots.get(slot).is_some_and(|used| used.slot.is_local());
-        let running = self.running.values().filter(|task| is_local(task.slot)).count();
+        let running = self.running.values().filter(|task| self.slots.is_local(task.slot)).count();
         let tasks = u32::try_from(running + self.schedule.ready() + 1).unwrap_or(u32::MAX);
         (cores / count.min(tasks).max(1)).max(1)
     }

@@ -9,8 +9,9 @@ use patchadm_rootfs::Dir;
 use patchadm_svr4::package::Mode;
 
 use super::inputs::TaskInputs;
-use super::installing::{PackageFile, Ticks, installed_set};
+use super::installing::{PackageFile, installed_set};
 use super::order::TaskFailure;
+use super::sandbox_run::Ticks;
 use super::step::StepError;
 use crate::driver::DRIVER_INSIDE;
 use crate::fetching::copy_distfiles;

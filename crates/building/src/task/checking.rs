@@ -6,9 +6,10 @@ use patchadm_bulk::journal::FailureCause;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};
 
 use super::inputs::TaskInputs;
-use super::installing::{Installation, Installed, Ticks};
+use super::installing::{Installation, Installed};
 use super::order::TaskFailure;
 use super::packing::PackedResult;
+use super::sandbox_run::Ticks;
 use super::step::StepError;
 use crate::base::PLACES;
 use crate::file_copy::copy_file;

@@ -16,14 +16,13 @@ use patchadm_svr4::package::Mode;
 use super::installed_mark::{LAYER, is_checked, is_whole, mark_complete};
 use super::order::TaskFailure;
 use super::place::{TaskPlace, remove_all};
-use super::sandbox_run::{fail_if_full, run_to_end};
+use super::sandbox_run::{Ticks, fail_if_full, run_in_sandbox};
 use super::step::{StepError, TaskError};
 use crate::base::BaseLayer;
-use crate::control_groups::TaskGroup;
 use crate::file_copy::copy_file;
 use crate::sandbox::{
-    BuildRoot, BuildUser, LayerKind, SandboxCommand, SandboxLimits, SandboxWatch, StopCause, TaskLog,
-    enclosure, environment, no_input, own_program,
+    BuildRoot, BuildUser, LayerKind, SandboxCommand, SandboxLimits, StopCause, TaskLog, environment,
+    own_program,
 };
 use crate::work::{PROGRAM, host_directory, made};
 
@@ -54,9 +53,6 @@ const INSTALLED_FILE: &str = ".installed";
 
 /// The time that an installation may take.
 const LONGEST: Duration = Duration::from_secs(1800);
-
-/// Is called while something is installed, with the peak of memory and the bytes of the log; returns whether it is to end.
-pub(crate) type Ticks<'t> = &'t mut dyn FnMut(u64, u64) -> bool;
 
 /// Where packages are installed.
 pub(super) struct Installation<'a> {
@@ -101,10 +97,7 @@ impl Installation<'_> {
             answers.write(name.as_bytes(), text.as_bytes(), Mode::of(0o644))?;
         }
         let limits = SandboxLimits { time: Some(LONGEST), ..SandboxLimits::default() };
-        let enclosure = enclosure(&root, command, &limits, Some(self.place.inside()));
-        let mut watch =
-            SandboxWatch { group: &mut TaskGroup::default(), written: &[], phase: &mut |_| {}, ticks };
-        let ended = run_to_end(self.place, &enclosure, (&limits, &no_input()?), log, &mut watch)?;
+        let ended = run_in_sandbox(self.place, (&root, command), (&limits, &[]), log, ticks)?;
         if ended.end == Some(EnclosureEnd::Exited(0)) {
             for name in [ADMIN_FILE, POLICY_FILE, INSTALLED_FILE] {
                 remove_file(&upper, name)?;

@@ -10,16 +10,15 @@ use patchadm_core::namespaces::{EnclosureEnd, EnclosureError};
 use patchadm_rootfs::LockError;
 
 use super::place::{TaskPlace, remove_abandoned};
-use super::sandbox_run::run_to_end;
+use super::sandbox_run::run_in_sandbox;
 use super::step::TaskError;
 use crate::base::{BaseLayer, base_layer, build_user, keep_layer_kind, known_layer_kind};
-use crate::control_groups::TaskGroup;
 use crate::driver::Driver;
 use crate::keys::{driver_digests, machine_type};
 use crate::pool::Pool;
 use crate::sandbox::{
-    BuildRoot, BuildUser, LayerKind, OWN_PROGRAM, SandboxCommand, SandboxError, SandboxLimits, SandboxWatch,
-    TaskLog, enclosure, environment, no_input, own_program,
+    BuildRoot, BuildUser, LayerKind, OWN_PROGRAM, SandboxCommand, SandboxError, SandboxLimits, TaskLog,
+    environment, own_program,
 };
 use crate::work::Work;
 
@@ -162,13 +161,6 @@ fn make_sandbox(place: &TaskPlace, base: &BaseLayer, user: BuildUser) -> TriedSa
         has_network: false,
     };
     let limits = SandboxLimits { time: Some(LONGEST_COMMAND), ..SandboxLimits::default() };
-    let enclosure = enclosure(&root, command, &limits, Some(place.inside()));
     let mut log = TaskLog::begin(place.dir.create(b"log")?, Some(MOST_PRINTED));
-    let mut watch = SandboxWatch {
-        group: &mut TaskGroup::default(),
-        written: &[],
-        phase: &mut |_| {},
-        ticks: &mut |_, _| false,
-    };
-    Ok(run_to_end(place, &enclosure, (&limits, &no_input()?), &mut log, &mut watch)?.end)
+    Ok(run_in_sandbox(place, (&root, command), (&limits, &[]), &mut log, &mut |_, _| false)?.end)
 }

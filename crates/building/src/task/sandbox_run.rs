@@ -2,18 +2,25 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use patchadm_core::namespaces::{Enclosure, EnclosureEnd};
 
 use super::place::TaskPlace;
 use super::step::TaskError;
-use crate::sandbox::{SandboxEnd, SandboxLimits, SandboxWatch, StopCause, TaskLog, lost, run_watched};
+use crate::control_groups::TaskGroup;
+use crate::sandbox::{
+    BuildRoot, SandboxCommand, SandboxEnd, SandboxLimits, SandboxWatch, StopCause, TaskLog, enclosure, lost,
+    no_input, run_watched,
+};
 use crate::space::is_full;
+
+/// Is called while a command runs, with the peak of memory and the bytes of the log; returns whether it is to end.
+pub(crate) type Ticks<'t> = &'t mut dyn FnMut(u64, u64) -> bool;
 
 /// Runs a command and waits until nothing of it is left. It is an error of the machine that the command was lost, or that the
 /// task was asked to end.
-pub(crate) fn run_to_end(
+pub(super) fn run_to_end(
     place: &TaskPlace,
     enclosure: &Enclosure,
     (limits, input): (&SandboxLimits, &File),
@@ -30,6 +37,20 @@ pub(crate) fn run_to_end(
         Some(EnclosureEnd::Lost(signal)) => Err(lost(signal).into()),
         _ => Ok(ended),
     }
+}
+
+/// Runs a command that no control group limits, in a sandbox that is laid out, to its end. Its limits are those of time, of
+/// what it prints, and of what these directories occupy.
+pub(crate) fn run_in_sandbox(
+    place: &TaskPlace,
+    (root, command): (&BuildRoot, SandboxCommand),
+    (limits, written): (&SandboxLimits, &[PathBuf]),
+    log: &mut TaskLog,
+    ticks: Ticks<'_>,
+) -> Result<SandboxEnd, TaskError> {
+    let enclosure = enclosure(root, command, limits, Some(place.inside()));
+    let mut watch = SandboxWatch { group: &mut TaskGroup::default(), written, phase: &mut |_| {}, ticks };
+    run_to_end(place, &enclosure, (limits, &no_input()?), log, &mut watch)
 }
 
 /// Makes it the failure of the machine that a command has failed, where it found no space.
