@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 
 use mailparse::{MailAddr, MailHeaderMap as _};
 use regex::Regex;
@@ -143,6 +144,32 @@ fn the_mail_is_taken_by_sendmail_and_read_by_a_parser_of_mail() {
     let addresses: Vec<&str> = receivers.iter().flat_map(addresses_of).collect();
     assert_eq!(addresses, ["a@example.org", "b@example.org"]);
     assert!(mailparse::dateparse(&header("Date")).is_ok());
+}
+
+#[test]
+fn a_run_that_is_cut_off_while_its_report_is_handed_on_hands_it_on_when_it_is_continued() {
+    let Some(build) = BulkBuild::of_recipes("a_run_that_is_cut_off…", !is_root(), "check=none\n") else {
+        return;
+    };
+    let got = build.work().join("got");
+    let once = build.work().join("once");
+    // The first time it ends whoever has called it.
+    let script = format!(
+        "if mkdir {} 2>/dev/null; then kill -KILL $PPID; exit 1; fi; cat > {}",
+        once.display(),
+        got.display()
+    );
+    build.set(&format!("report_to=a@example.org\nreport_command=sh -c '{script}'\n"));
+    build.recipe("good", "", INSTALL);
+    let killed = build.running("").output().unwrap();
+    assert_eq!(killed.status.signal(), Some(9));
+    assert!(once.exists() && !got.exists());
+
+    let run = build.run("").ends(0);
+    assert_eq!((&run.report["run"], &run.report["continued"]), (&1.into(), &true.into()));
+    let mail = fs::read_to_string(build.work().join("runs/1/report.eml")).unwrap();
+    assert_eq!(fs::read_to_string(&got).unwrap(), mail);
+    assert_eq!(build.started(1), ["good-1.0"], "it was not built again");
 }
 
 /// The addresses that an item of a header names.

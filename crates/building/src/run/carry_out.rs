@@ -110,8 +110,9 @@ fn tell_all(
     write_files(request, &outcome, &restricted)?;
     if is_over {
         let report = &outcome.ended.report;
-        journal.add(&JournalLine::End { end: report.ended.clone(), counts: report.counts.clone() })?;
+        // A report that may have been handed on twice is better than one that nobody got.
         outcome.ended.is_handed_on = hand_on(request, report, tell);
+        journal.add(&JournalLine::End { end: report.ended.clone(), counts: report.counts.clone() })?;
     }
     Ok(outcome)
 }

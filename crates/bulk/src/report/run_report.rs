@@ -177,19 +177,26 @@ impl RunReport {
     }
 
     /// Counts packages by state, and for each what it breaks: the packages whose `because` names it, and those whose
-    /// `because` names nothing else. What failed had all that it needs, so nothing that is broken is hidden behind it.
+    /// `because` names nothing else. What failed had all that it needs, so nothing that is broken is hidden behind it. Of
+    /// several with one name only that of the first location is needed by anything.
     pub fn count_breaks(&mut self) {
         let mut breaks: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+        let mut locations: BTreeMap<&str, &str> = BTreeMap::new();
         let mut counts = StateCounts::new();
         for package in &self.packages {
             *counts.entry(package.state).or_default() += 1;
+            let first = locations.entry(&package.package).or_insert(&package.location);
+            *first = (*first).min(&package.location);
             for cause in &package.because {
                 let (all, alone) = breaks.entry(cause).or_default();
                 *all += 1;
                 *alone += u64::from(package.because.len() == 1);
             }
         }
-        let own = |package: &PackageReport| breaks.get(package.package.as_str()).copied().unwrap_or_default();
+        let own = |package: &PackageReport| {
+            let is_needed = locations.get(package.package.as_str()) == Some(&package.location.as_str());
+            breaks.get(package.package.as_str()).filter(|_| is_needed).copied().unwrap_or_default()
+        };
         let broken: Vec<(u64, u64)> = self.packages.iter().map(own).collect();
         for (package, broken) in self.packages.iter_mut().zip(broken) {
             (package.breaks, package.breaks_alone) = broken;

@@ -131,6 +131,19 @@ fn a_failure_breaks_what_waits_for_it_and_alone_what_waits_for_nothing_else() {
 }
 
 #[test]
+fn of_two_with_one_name_that_of_the_first_location_is_what_breaks_others() {
+    let mut report = report();
+    let failed = report.packages.iter().position(|package| package.package == "curl-8.1").unwrap();
+    let mut twin = report.packages[failed].clone();
+    (twin.location, twin.state) = (format!("{}-twin", twin.location), PackageState::Prefailed);
+    let breaks = report.packages[failed].breaks;
+    report.packages.insert(failed, twin);
+    report.count_breaks();
+    assert!(breaks > 0);
+    assert_eq!([failed, failed + 1].map(|at| report.packages[at].breaks), [0, breaks]);
+}
+
+#[test]
 fn the_first_report_tells_no_difference_and_a_run_without_packages_no_failures() {
     let mut empty = report();
     (empty.packages, empty.set, empty.set_refused, empty.patches) = (Vec::new(), None, None, None);
