@@ -149,7 +149,7 @@ pub(super) const RULES: &[(&str, Shown)] = &[
     ("queue.path", Lie(State::InScript, Owner::Root, "queue made", r#"{"/1":"/var/sadm/patchadm/journal"}"#, "recover -R @ROOT@")),
     ("rebuild.bytes", Unit("bytes_that_are_not_those_of_the_journal_are_not_restored", "it takes an object that is lost from its stage")),
     ("rebuild.type", Unit("an_object_of_another_type_than_the_journal_says_is_not_restored", "it takes an object that is lost from its stage")),
-    ("remote.directory", Lie(State::Rest, Owner::Root, "pkginfo PATCH_INFO_101-01", r#"{"/0":"o/.."}"#, "patchrm -R @ROOT@ 101-01")),
+    ("remote.directory", Lie(State::Rest, Owner::Root, "remote FIND_AT", r#"{"/1":"@ARCHIVE@"}"#, "patchrm -R @ROOT@ 101-01")),
     ("remote.path", Unit("a_root_that_is_trusted_names_archives_of_its_patch_and_package_only", "the rule about the directory answers such a lie where the owner of the root is not trusted")),
     ("root.container.engine", Unit("a_root_in_the_directory_of_an_engine_is_found_by_path_link_and_mount", "it is about where a root is, not about records")),
     ("root.container.overlay", Unit("a_root_on_or_within_an_overlay_that_is_not_that_of_the_system_is_found", "it is about where a root is, not about records")),

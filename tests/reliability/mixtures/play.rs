@@ -235,6 +235,10 @@ impl<'p> Play<'p> {
             let taken: Vec<_> = taken.map(|(path, how)| (path.clone(), *how)).collect();
             let changed = self.changed.get_mut(&later).unwrap();
             for (path, how) in taken {
+                // So is an edit of it, which stays where it is.
+                let edits = self.edits.iter_mut().filter(|((_, edited), _)| *edited == path);
+                let edits = edits.filter(|(_, edit)| edit.changed_by == Some(number));
+                edits.for_each(|(_, edit)| edit.changed_by = Some(later));
                 // A directory that it only gave another mode has it as its maker now.
                 changed.entry(path).and_modify(|known| *known = how.max(*known)).or_insert(how);
             }

@@ -172,7 +172,9 @@ mod tests {
             directories: vec![directory.replace("RUN", RUN)],
         };
         assert!(files("/var/sadm/patchadm/undo/RUN").is_possible());
-        assert!(!files("/var/sadm/../undo/RUN").is_possible());
+        for text in ["/etc", "/var/sadm/../undo/RUN"] {
+            assert!(!files(text).is_possible(), "{text}");
+        }
         assert!(!UndoFiles { directories: Vec::new(), ..files("") }.is_possible());
         assert!(!UndoFiles { run: "17".to_owned(), ..files("/var/undo/17") }.is_possible());
     }
