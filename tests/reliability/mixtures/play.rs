@@ -173,20 +173,27 @@ impl<'p> Play<'p> {
 
     /// Whether a patch is applied, or one that stands in for it, `without` another one.
     fn has(&self, id: &str, without: Option<usize>) -> bool {
+        self.is_among(&self.applied, id, without)
+    }
+
+    /// Whether a patch is among these, or one that stands in for it, `without` another one.
+    fn is_among(&self, applied: &[usize], id: &str, without: Option<usize>) -> bool {
         let base = |id: &str| id.split('-').next().unwrap().to_owned();
         let stands_in = |other: &str| base(other) == base(id) && other >= id;
         let applied =
-            self.applied.iter().filter(|other| Some(**other) != without).map(|other| &self.patches[*other]);
+            applied.iter().filter(|other| Some(**other) != without).map(|other| &self.patches[*other]);
         let mut ids = applied.flat_map(|patch| [vec![patch.id()], patch.obsoletes.clone()].concat());
         ids.any(|other| stands_in(&other))
     }
 
-    /// The applied patches that can go; without those that a superseded one requires, as there is no fresh root on which
-    /// that could be applied without them.
+    /// The applied patches that can go; without those that a superseded one requires, or one to which a later one stands in
+    /// for them, as there is no fresh root on which that could be applied without them.
     fn removable(&self) -> Vec<usize> {
         let is_needed = |number: usize| {
-            let mut required = self.applied.iter().flat_map(|other| &self.patches[*other].requires);
-            required.any(|id| !self.has(id, Some(number)))
+            self.applied.iter().enumerate().any(|(at, other)| {
+                let mut required = self.patches[*other].requires.iter();
+                required.any(|id| !self.is_among(&self.applied[..at], id, Some(number)))
+            })
         };
         let can_go = |number: &usize| {
             self.why_not(*number).is_empty() && !is_needed(*number) && !self.stuck.contains(number)
