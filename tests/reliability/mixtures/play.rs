@@ -236,14 +236,16 @@ impl<'p> Play<'p> {
     fn hand_on(&mut self, number: usize) {
         let at = self.applied.iter().position(|other| *other == number).unwrap();
         let gone = self.changed[&number].clone();
-        for later in self.applied[at + 1..].iter().copied() {
+        for (at, later) in self.applied.iter().copied().enumerate().skip(at + 1) {
             let own = &self.patches[later].objects;
             let taken = gone.iter().filter(|(path, _)| own.contains_key(path.as_str()));
             let taken: Vec<_> = taken.map(|(path, how)| (path.clone(), *how)).collect();
             let changed = self.changed.get_mut(&later).unwrap();
             for (path, how) in taken {
-                // So is an edit of it, which stays where it is.
-                let edits = self.edits.iter_mut().filter(|((_, edited), _)| *edited == path);
+                // An edit of what it delivered stays where it is.
+                let is_of_later = |by: &Option<usize>| by.is_some_and(|by| self.applied[at..].contains(&by));
+                let edits =
+                    self.edits.iter_mut().filter(|((by, edited), _)| *edited == path && is_of_later(by));
                 let edits = edits.filter(|(_, edit)| edit.changed_by == Some(number));
                 edits.for_each(|(_, edit)| edit.changed_by = Some(later));
                 // A directory that it only gave another mode has it as its maker now.
