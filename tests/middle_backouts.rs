@@ -185,6 +185,25 @@ fn what_an_administrator_wrote_between_two_patches_is_kept_beside_the_file() {
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "h0\n");
 }
 
+#[test]
+fn what_an_administrator_wrote_is_kept_beside_the_file_where_a_patch_without_undo_data_would_get_it_back() {
+    for is_edited in [true, false] {
+        let stage = with(&[], "");
+        if is_edited {
+            fs::write(stage.at("/opt/ACMEweb/bin/httpd"), "mine\n").unwrap();
+        }
+        for (id, options) in [("100-01", "--edited replace"), ("300-01", "--no-undo")] {
+            let at = patch(id).directory(&stage);
+            stage.run(&format!("add {options} -R @ROOT@ {}", at.display())).ok();
+        }
+        stage.run("patchrm -R @ROOT@ 100-01").ok();
+        assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "hC\n");
+        let kept = stage.at("/opt/ACMEweb/bin/httpd.edited-300-01");
+        let bytes = fs::read_to_string(kept).ok();
+        assert_eq!(bytes.as_deref(), is_edited.then_some("mine\n"), "as if 300-01 had found it");
+    }
+}
+
 /// By the program's own restoration, and by the scripts of the archive where the root knows nothing of it.
 #[test]
 fn pkgadd_takes_a_rewritten_archive_back() {

@@ -232,24 +232,49 @@ impl<'p> Play<'p> {
             || changed.any(|(path, is_made)| later().any(|other| other.needs(path, is_made)))
     }
 
-    /// What a later patch delivers of what one that went had changed is changed by the later one now.
+    /// What a later patch delivers of what one that went had changed is changed by the later one now, unless it would have
+    /// found it as it delivers it.
     fn hand_on(&mut self, number: usize) {
         let at = self.applied.iter().position(|other| *other == number).unwrap();
         let gone = self.changed[&number].clone();
-        for (at, later) in self.applied.iter().copied().enumerate().skip(at + 1) {
+        for later in self.applied[at + 1..].to_vec() {
             let own = &self.patches[later].objects;
             let taken = gone.iter().filter(|(path, _)| own.contains_key(path.as_str()));
             let taken: Vec<_> = taken.map(|(path, how)| (path.clone(), *how)).collect();
-            let changed = self.changed.get_mut(&later).unwrap();
+            if taken.is_empty() {
+                continue;
+            }
+            let changes = self.changes_without(number, later);
             for (path, how) in taken {
-                // An edit of what it delivered stays where it is.
-                let is_of_later = |by: &Option<usize>| by.is_some_and(|by| self.applied[at..].contains(&by));
-                let edits =
-                    self.edits.iter_mut().filter(|((by, edited), _)| *edited == path && is_of_later(by));
-                let edits = edits.filter(|(_, edit)| edit.changed_by == Some(number));
-                edits.for_each(|(_, edit)| edit.changed_by = Some(later));
-                // A directory that it only gave another mode has it as its maker now.
-                changed.entry(path).and_modify(|known| *known = how.max(*known)).or_insert(how);
+                let changed = self.changed.get_mut(&later).unwrap();
+                if changes.contains_key(&path) {
+                    // A directory that it only gave another mode has it as its maker now.
+                    changed.entry(path.clone()).and_modify(|known| *known = how.max(*known)).or_insert(how);
+                } else {
+                    changed.remove(&path);
+                }
+            }
+        }
+        self.keep_in_place(number);
+    }
+
+    /// The objects that a patch changes on a fresh root which lacks an earlier one.
+    fn changes_without(&mut self, number: usize, later: usize) -> BTreeMap<String, Changed> {
+        let others = self.applied.iter().filter(|other| **other != number);
+        let list: Vec<Applied> = others.map(|other| (*other, self.engines[other])).collect();
+        let at = list.iter().position(|(other, _)| *other == later).unwrap();
+        let before = self.fresh.with(&list[..at], &self.edits).clone();
+        self.fresh.with(&list[..=at], &self.edits).objects_changed_since(&before, BASEDIR)
+    }
+
+    /// An edit of what a later patch delivered stays where it is when an earlier one goes.
+    fn keep_in_place(&mut self, number: usize) {
+        let place = |of: usize| self.applied.iter().position(|other| *other == of).unwrap();
+        for ((by, path), edit) in &mut self.edits {
+            let writer = by.map(place).filter(|writer| *writer > place(number));
+            if let Some(writer) = writer.filter(|_| edit.changed_by == Some(number)) {
+                let left = self.applied[..=writer].iter().filter(|other| **other != number);
+                edit.changed_by = left.copied().rfind(|other| self.changed[other].contains_key(path));
             }
         }
     }

@@ -8,7 +8,7 @@ use super::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, LaterUndo
 use super::backout_records::RecordsBefore;
 use super::handing_down::TakenRecords;
 use super::later::AppliedPackages;
-use super::middle::chains::{Chains, Link};
+use super::middle::chains::{Chains, Link, Run, has_same_content};
 use super::middle::rewrite::{Rewriting, RewrittenUndo};
 use super::patch_plan::MovedObject;
 use crate::plan::clock::Now;
@@ -26,7 +26,7 @@ use patchadm_inputs::policy::Policy;
 use patchadm_inputs::source::PackageImage;
 use patchadm_rootfs::FileType;
 use patchadm_svr4::format::remote::RemoteArchive;
-use patchadm_svr4::package::{Mode, PackagePath, PkgInst};
+use patchadm_svr4::package::{ContentsLine, Mode, PackagePath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
 /// A package from which patches go, with the undo data of those that stay.
@@ -196,32 +196,59 @@ impl TakingOver<'_> {
             for (before, link) in run.edited() {
                 self.keep_one(draft, chains, before, link)?;
             }
+            self.keep_unsaved(draft, chains, run)?;
         }
         Ok(())
     }
 
-    /// Keeps what the patch of a link saved of an administrator's bytes, under the id of the patch before.
+    /// Keeps what would come back to an heir that has no undo archive, where it is an administrator's, under the id of the
+    /// heir: as if that had found it.
+    fn keep_unsaved(
+        &self,
+        draft: &mut PlanBuilder<'_>,
+        chains: &Chains<'_>,
+        run: &Run<'_>,
+    ) -> Result<(), Reason> {
+        let (Some(heir), Some(saver)) = (run.heir, run.content_saver()) else { return Ok(()) };
+        let is_saved = |at: usize| {
+            let patch = chains.order.get(at)?;
+            Some(self.of(&patch.id)?.archive.is_some())
+        };
+        let states = saver.record.was.as_ref().zip(heir.record.became.as_ref());
+        let is_there = states.is_some_and(|(found, made)| has_same_content(found, made));
+        let is_edited = self.saved_of(chains, saver).is_some_and(|saved| differs(&saved, saver.record));
+        if is_saved(heir.at) == Some(false) && is_edited && !is_there {
+            self.keep_one(draft, chains, heir.at, saver)?;
+        }
+        Ok(())
+    }
+
+    /// The object that the patch of a link saved.
+    fn saved_of(&self, chains: &Chains<'_>, link: Link<'_>) -> Option<NewObject> {
+        let patch = chains.order.get(link.at)?;
+        let own = self.archives.iter().find(|archive| *archive.patch == patch.id);
+        let own = own.map(|archive| (archive.index, archive.image));
+        let of_later = || self.of(&patch.id)?.archive.map(|archive| (archive.index, archive.image));
+        let (index, image) = own.or_else(of_later)?;
+        copied(link.record, index, image)
+    }
+
+    /// Keeps what the patch of a link saved of an administrator's bytes, under the id of a patch.
     fn keep_one(
         &self,
         draft: &mut PlanBuilder<'_>,
         chains: &Chains<'_>,
-        before: usize,
+        under: usize,
         link: Link<'_>,
     ) -> Result<(), Reason> {
-        let (Some(before), Some(patch)) = (chains.order.get(before), chains.order.get(link.at)) else {
-            return Ok(());
-        };
+        let Some(under) = chains.order.get(under) else { return Ok(()) };
         let Some(path) = link.record.object_path() else { return Ok(()) };
-        let own = self.archives.iter().find(|archive| *archive.patch == patch.id);
-        let own = own.map(|archive| (archive.index, archive.image));
-        let of_later = || self.of(&patch.id)?.archive.map(|archive| (archive.index, archive.image));
-        let copy = own.or_else(of_later).and_then(|(index, image)| copied(link.record, index, image));
         let shown = draft.inventory.show(&path);
-        let Some(new) = copy else {
-            draft.notes.push(format!("what was written into {shown} after {} was not saved", before.id));
+        let Some(new) = self.saved_of(chains, link) else {
+            draft.notes.push(format!("what was written into {shown} after {} was not saved", under.id));
             return Ok(());
         };
-        let name = draft.free_name(&path, &format!("edited-{}", before.id));
+        let name = draft.free_name(&path, &format!("edited-{}", under.id));
         let name = name.map_err(|problem| Reason::Object {
             package: self.package.clone(),
             path: path.to_string(),
@@ -243,6 +270,15 @@ impl Rewritten {
         self.versions.extend(versions);
         self.undo.push(archive);
     }
+}
+
+/// Whether a saved file has other content than the line of its path says.
+fn differs(saved: &NewObject, record: &ObjectRecord) -> bool {
+    let line = record.line.as_deref().and_then(|line| ContentsLine::parse(&decode(line)).ok());
+    let (Body::Member(member), Some(line)) = (&saved.body, line) else { return false };
+    let content = line.object.content;
+    content.size.is_some_and(|size| size != member.size)
+        || content.cksum.is_some_and(|cksum| cksum != member.cksum)
 }
 
 /// The object that an archive saved, as a new one.
