@@ -263,16 +263,17 @@ impl<'p> Play<'p> {
         let others = self.applied.iter().filter(|other| **other != number);
         let list: Vec<Applied> = others.map(|other| (*other, self.engines[other])).collect();
         let at = list.iter().position(|(other, _)| *other == later).unwrap();
-        let before = self.fresh.with(&list[..at], &self.edits).clone();
-        self.fresh.with(&list[..=at], &self.edits).objects_changed_since(&before, BASEDIR)
+        let earlier = self.edits.iter().filter(|((by, _), _)| *by != Some(later));
+        let edits: Edits = earlier.map(|(place, edit)| (place.clone(), *edit)).collect();
+        let before = self.fresh.with(&list[..at], &edits).clone();
+        self.fresh.with(&list[..=at], &edits).objects_changed_since(&before, BASEDIR)
     }
 
     /// An edit of what a later patch delivered stays where it is when an earlier one goes.
     fn keep_in_place(&mut self, number: usize) {
         let place = |of: usize| self.applied.iter().position(|other| *other == of).unwrap();
         for ((by, path), edit) in &mut self.edits {
-            let writer = by.map(place).filter(|writer| *writer > place(number));
-            if let Some(writer) = writer.filter(|_| edit.changed_by == Some(number)) {
+            if let Some(writer) = by.map(place).filter(|writer| *writer > place(number)) {
                 let left = self.applied[..=writer].iter().filter(|other| **other != number);
                 edit.changed_by = left.copied().rfind(|other| self.changed[other].contains_key(path));
             }
