@@ -237,7 +237,8 @@ impl<'p> Play<'p> {
     fn hand_on(&mut self, number: usize) {
         let at = self.applied.iter().position(|other| *other == number).unwrap();
         let gone = self.changed[&number].clone();
-        for later in self.applied[at + 1..].to_vec() {
+        for place in at + 1..self.applied.len() {
+            let later = self.applied[place];
             let own = &self.patches[later].objects;
             let taken = gone.iter().filter(|(path, _)| own.contains_key(path.as_str()));
             let taken: Vec<_> = taken.map(|(path, how)| (path.clone(), *how)).collect();
