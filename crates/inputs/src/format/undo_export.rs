@@ -212,10 +212,10 @@ pub fn read_export(input: impl Read) -> Result<(ExportTable, Vec<FoundArchive>),
     let no_export = |reason: &str| ExportError::NotExported(reason.to_owned());
     let has_ended = Rc::new(Cell::new(false));
     let mut archive = Archive::new(EndNotingInput { input, has_ended: has_ended.clone() });
-    let of_input = |error| of_input(error, has_ended.get());
-    let mut entries = archive.entries().map_err(of_input)?;
+    let mut entries = archive.entries().map_err(|error| of_input(error, false))?;
     let mut next = || entries.next().transpose();
-    let first = next().map_err(|error| no_export(&error.to_string()))?;
+    let first = next().map_err(|error| of_input(error, false))?;
+    let of_input = |error| of_input(error, has_ended.get());
     let first = first.ok_or_else(|| no_export("it is empty"))?;
     if first.path_bytes() != TABLE.as_bytes() || first.size() > LARGEST_TABLE {
         return Err(no_export("it does not begin with a table"));
@@ -277,7 +277,8 @@ fn of_input(error: io::Error, has_ended: bool) -> ExportError {
     } else if has_ended {
         ExportError::CutShort("it ends between two archives".to_owned())
     } else {
-        ExportError::NotExported(error.to_string())
+        // What the reader says has bytes of the file in it, which may be any.
+        ExportError::NotExported("its bytes are those of no tar archive".to_owned())
     }
 }
 
@@ -393,6 +394,13 @@ mod tests {
         );
         assert_ne!(bad, good);
         assert!(ExportTable::parse(bad.as_bytes()).is_err(), "{bad}");
+    }
+
+    #[test]
+    fn nothing_is_told_of_the_bytes_of_another_file() {
+        let other = "root:secret:0:0:root:/root:/bin/bash\n".repeat(50);
+        let refused = read_export(other.as_bytes()).unwrap_err().to_string();
+        assert!(!refused.contains("secret") && refused.lines().count() == 1, "{refused}");
     }
 
     #[test]
