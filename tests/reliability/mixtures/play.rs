@@ -250,7 +250,7 @@ impl<'p> Play<'p> {
                 let changed = self.changed.get_mut(&later).unwrap();
                 if changes.contains_key(&path) {
                     // A directory that it only gave another mode has it as its maker now.
-                    changed.entry(path.clone()).and_modify(|known| *known = how.max(*known)).or_insert(how);
+                    changed.entry(path).and_modify(|known| *known = how.max(*known)).or_insert(how);
                 } else {
                     changed.remove(&path);
                 }
