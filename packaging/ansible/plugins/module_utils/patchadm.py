@@ -284,9 +284,10 @@ def differences(document):
     objects = {}
     for patch in document.get('patches', []):
         for change in patch.get('changes', []):
-            # Of several patches the first finds the object, and the last one leaves it.
-            before, _last = objects.get(change['path'], (change['before'], None))
-            objects[change['path']] = (before, change['after'])
+            # Of several patches the first finds the object, and the last one leaves it. An earlier program tells neither.
+            if 'before' in change:
+                before, _last = objects.get(change['path'], (change['before'], None))
+                objects[change['path']] = (before, change['after'])
     if objects:
         paths = sorted(objects)
         lines = ([], [])
@@ -389,11 +390,17 @@ def trial_arguments():
     }
 
 
-def judged(work):
-    """Carries out what a module does, and ends it: with what came out, or with the reason in one line."""
-    module = work.module
+def ended(work):
+    """Carries out what a task does, and returns what came out: a failure has its reason in one line."""
     try:
-        values = work.done()
+        return work.done()
     except Refused as refused:
-        module.fail_json(msg=str(refused), **dict(refused.known))
-    module.exit_json(**values)
+        return dict(refused.known, failed=True, msg=str(refused))
+
+
+def judged(work):
+    """Carries out what a module does, and ends it."""
+    values = ended(work)
+    if values.pop('failed', False):
+        work.module.fail_json(**values)
+    work.module.exit_json(**values)

@@ -150,7 +150,6 @@ from ansible_collections.patchadm.patch.plugins.module_utils.patchadm import (
 )
 
 
-
 def arguments():
     """Returns the arguments of the module."""
     spec = root_arguments()
