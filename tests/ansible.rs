@@ -177,9 +177,9 @@ fn a_trial_whose_probe_fails_leaves_the_root_as_it_was() {
     if !has_ansible("a_trial_whose_probe_fails_leaves_the_root_as_it_was") {
         return;
     }
-    let fleet = Fleet::with(1, &[web("base\n")]);
+    let fleet = Fleet::with(2, &[web("base\n")]);
     let patch = fleet.deliver(&Patch::of("100-01", web("one\n")));
-    let before = Before::of(&fleet.roots[0]);
+    let before: Vec<Before> = fleet.roots.iter().map(Before::of).collect();
     let played = fleet.tasks(
         &format!(
             "- name: probed\n  patchadm.patch.patch:\n    src: {patch}\n    root: '{{{{ root }}}}'\n    trial: 10m\n    \
@@ -187,16 +187,17 @@ fn a_trial_whose_probe_fails_leaves_the_root_as_it_was() {
         ),
         &[],
     );
-    assert!(played.failure("probed").contains("the probe failed, and everything is backed out"));
-    let result = played.of("probed");
-    assert_eq!((&result["changed"], &result["exit_name"]), (&json!(false), &json!("check")));
-    let said = format!("{} is broken", fleet.roots[0].root().display());
-    assert_eq!(
-        result["trial"]["check"]["output"],
-        json!([said]),
-        "nothing of the command was expanded before"
-    );
-    before.assert_again(&fleet.roots[0], "the probe failed");
+    for (host, root) in ["one", "two"].iter().zip(&fleet.roots) {
+        let message = played.failure_on(host, "probed");
+        assert!(message.contains("the probe failed, and everything is backed out"), "{message}");
+        let result = played.on(host, "probed");
+        assert_eq!((&result["changed"], &result["exit_name"]), (&json!(false), &json!("check")));
+        let said = format!("{} is broken", root.root().display());
+        assert_eq!(result["trial"]["check"]["output"], json!([said]), "nothing of it was expanded before");
+    }
+    for (root, before) in fleet.roots.iter().zip(before) {
+        before.assert_again(root, "the probe failed");
+    }
 }
 
 #[test]
@@ -204,7 +205,7 @@ fn a_trial_is_confirmed_once_and_what_is_not_applied_cannot_be_confirmed() {
     if !has_ansible("a_trial_is_confirmed_once_and_what_is_not_applied_cannot_be_confirmed") {
         return;
     }
-    let fleet = Fleet::with(1, &[web("base\n")]);
+    let fleet = Fleet::with(2, &[web("base\n")]);
     let patch = fleet.deliver(&Patch::of("100-01", web("one\n")));
     let confirm = "patchadm.patch.patch: {state: confirmed, root: '{{ root }}'";
     let played = fleet.tasks(
@@ -222,20 +223,30 @@ fn a_trial_is_confirmed_once_and_what_is_not_applied_cannot_be_confirmed() {
         ),
         &[],
     );
-    assert!(played.changed("try"));
-    assert_eq!(played.of("try")["trial"]["state"], "on-trial");
-    assert_eq!(played.of("ask")["trial"]["patches"], json!(["100-01"]));
-    assert_eq!(played.failure("another"), "700-01: it is not applied; there is nothing to confirm");
-    assert!(played.changed("plan"));
-    assert!(sides(played.of("plan"), "trial").0.ends_with("\n100-01\n"));
-    assert!(played.changed("confirm"));
-    assert!(!played.changed("again"));
-    assert!(played.changed("commit plan"));
-    assert_eq!(sides(played.of("commit plan"), "undo data"), ("100-01: kept\n", "100-01: given up\n"));
-    assert!(played.changed("commit"));
-    assert!(!played.changed("commit again"));
-    assert!(played.failure("too late").contains("100-01: "), "{}", played.failure("too late"));
-    assert_eq!(fleet.roots[0].text("/opt/ACMEweb/bin/httpd"), "one\n");
+    for (host, root) in ["one", "two"].iter().zip(&fleet.roots) {
+        let expected = [
+            ("try", true),
+            ("plan", true),
+            ("confirm", true),
+            ("again", false),
+            ("commit plan", true),
+            ("commit", true),
+            ("commit again", false),
+        ];
+        for (task, is_changed) in expected {
+            assert_eq!(played.changed_on(host, task), is_changed, "{task} on {host}");
+        }
+        assert_eq!(played.on(host, "try")["trial"]["state"], "on-trial");
+        assert_eq!(played.on(host, "ask")["trial"]["patches"], json!(["100-01"]));
+        let another = played.failure_on(host, "another");
+        assert_eq!(another, "700-01: it is not applied; there is nothing to confirm");
+        assert!(sides(played.on(host, "plan"), "trial").0.ends_with("\n100-01\n"));
+        let undo = sides(played.on(host, "commit plan"), "undo data");
+        assert_eq!(undo, ("100-01: kept\n", "100-01: given up\n"));
+        let late = played.failure_on(host, "too late");
+        assert!(late.contains("100-01: "), "{late}");
+        assert_eq!(root.text("/opt/ACMEweb/bin/httpd"), "one\n");
+    }
 }
 
 #[test]

@@ -138,7 +138,7 @@ fn a_source_that_cannot_be_read_and_a_program_that_is_another_one_are_named() {
     if !has_ansible("a_source_that_cannot_be_read_and_a_program_that_is_another_one_are_named") {
         return;
     }
-    let fleet = Fleet::with(1, &[web("base\n")]);
+    let fleet = Fleet::with(2, &[web("base\n")]);
     let patch = fleet.deliver(&Patch::of("100-01", web("one\n")));
     let program = |name: &str, script: &str| {
         let path = fleet.at(name);
@@ -171,21 +171,26 @@ fn a_source_that_cannot_be_read_and_a_program_that_is_another_one_are_named() {
     );
     let trees = fleet.trees();
     let played = fleet.tasks(&tasks, &[]);
-    assert_eq!(played.failure("silent"), "patchadm ended with 70 and without a document: broken pipe");
-    assert_eq!(
-        played.failure("later"),
-        "patchadm has documents of schema \"patchadm/9\", and patchadm/1 is needed"
-    );
-    for task in ["cut", "other"] {
-        let said = "patchadm ended with 0 and without a document: nothing on standard error";
-        assert_eq!(played.failure(task), said);
+    for host in ["one", "two"] {
+        let failure = |task: &str| played.failure_on(host, task);
+        assert_eq!(failure("silent"), "patchadm ended with 70 and without a document: broken pipe");
+        assert_eq!(
+            failure("later"),
+            "patchadm has documents of schema \"patchadm/9\", and patchadm/1 is needed"
+        );
+        for task in ["cut", "other"] {
+            let said = "patchadm ended with 0 and without a document: nothing on standard error";
+            assert_eq!(failure(task), said);
+        }
+        assert!(failure("damaged").contains("damaged"), "{}", failure("damaged"));
+        assert_eq!(played.on(host, "damaged")["exit_name"], "damaged-input");
     }
-    assert!(played.failure("damaged").contains("damaged"), "{}", played.failure("damaged"));
-    assert_eq!(played.of("damaged")["exit_name"], "damaged-input");
     assert!(
         played.failure("lookup").contains("has a patch that is none: {'id': 7}"),
         "{}",
         played.failure("lookup")
     );
-    assert_same(&fleet.trees()[0], &trees[0]);
+    for (tree, expected) in fleet.trees().iter().zip(&trees) {
+        assert_same(tree, expected);
+    }
 }

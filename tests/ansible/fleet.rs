@@ -1,7 +1,8 @@
 //! Roots that Ansible takes for hosts, and the plays on them.
 //!
 //! Each host is a local connection with a root of its own. The collection is the one of the checkout, the program the one
-//! that was built. What a play tells comes as one value for each task and host.
+//! that was built. What a play tells comes as one value for each task and host. On the second host, tasks are done by the
+//! modules as on a machine far away; on the others, by what the collection does on the machine of Ansible itself.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -59,6 +60,9 @@ pub(super) struct Played {
 
 const NAMES: [&str; 3] = ["one", "two", "three"];
 
+/// The host on which a task has an environment of its own, which takes a module.
+const BY_MODULE: &str = "two";
+
 impl Fleet {
     /// Roots with the same packages.
     pub(super) fn with(count: usize, packages: &[Package]) -> Self {
@@ -70,9 +74,12 @@ impl Fleet {
         let fleet = Self { directory: directory(), roots };
         let collections = fleet.at("collections/ansible_collections/patchadm");
         fs::create_dir_all(&collections).unwrap();
+        fs::create_dir(fleet.at("tmp")).unwrap();
         symlink(COLLECTION, collections.join("patch")).unwrap();
         let host = |(name, root): (&&str, &Scenario)| {
-            format!("{name} patchadm_root={root} root={root}\n", root = root.root().display())
+            let root = root.root();
+            let by = if *name == BY_MODULE { " other_environment=\"{'LC_ALL': 'C.UTF-8'}\"" } else { "" };
+            format!("{name} patchadm_root={root} root={root}{by}\n", root = root.display())
         };
         let hosts: String = NAMES.iter().zip(&fleet.roots).map(host).collect();
         let all = "[all:vars]\nansible_connection=local\nansible_python_interpreter=\"{{ ansible_playbook_python }}\"\n";
@@ -104,6 +111,7 @@ impl Fleet {
             .env_clear()
             .env("PATH", format!("{}:{path}", built.display()))
             .env("HOME", self.at("home"))
+            .env("TMPDIR", self.at("tmp"))
             .env("LC_ALL", "C.UTF-8")
             .env("TZ", "UTC0")
             .env("SOURCE_DATE_EPOCH", NOW.to_string())
@@ -130,7 +138,8 @@ impl Fleet {
     /// Plays these tasks on every root, which each task has as `root`. A task that fails does not end the play.
     pub(super) fn tasks(&self, tasks: &str, words: &[&str]) -> Played {
         let play = format!(
-            "- hosts: all\n  gather_facts: false\n  ignore_errors: true\n  tasks:\n{}",
+            "- hosts: all\n  gather_facts: false\n  ignore_errors: true\n  \
+             environment: \"{{{{ other_environment | default({{}}) }}}}\"\n  tasks:\n{}",
             tasks.lines().map(|line| format!("    {line}\n")).collect::<String>()
         );
         fs::write(self.at("play.yml"), play).unwrap();
@@ -187,7 +196,13 @@ impl Played {
     /// The one line by which a task failed on the first host.
     #[track_caller]
     pub(super) fn failure(&self, task: &str) -> &str {
-        let result = self.of(task);
+        self.failure_on(NAMES[0], task)
+    }
+
+    /// The one line by which a task failed on a host.
+    #[track_caller]
+    pub(super) fn failure_on(&self, host: &str, task: &str) -> &str {
+        let result = self.on(host, task);
         assert_eq!(result["failed"], true, "{task}: {result:#}");
         let message = result["msg"].as_str().unwrap_or_default();
         assert!(!message.is_empty() && !message.contains('\n'), "{task}: {result:#}");
