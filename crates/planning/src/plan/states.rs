@@ -60,7 +60,8 @@ fn state_of(new: &NewObject, old: Option<&Live>) -> RecordedState {
     };
     RecordedState {
         kind,
-        mode: new.mode.bits(),
+        // A link has no bits of its own, and the system shows all of them.
+        mode: if kind == FileType::Symlink { 0o777 } else { new.mode.bits() },
         uid: new.uid,
         gid: new.gid,
         mtime: new.mtime.filter(|_| kind != FileType::Directory).unwrap_or_default(),
