@@ -107,7 +107,9 @@ fn the_collection_is_built_and_works_where_it_is_installed() {
     fs::remove_dir_all(fleet.at("collections")).unwrap();
     let archive = fleet.at(&format!("built/patchadm-patch-{}.tar.gz", env!("CARGO_PKG_VERSION")));
     galaxy(&["install", &archive.display().to_string(), "--offline", "-p", "collections"]);
-    let played = fleet.tasks("- name: ask\n  patchadm.patch.patch_info: {root: '{{ root }}'}", &[]).well();
+    let task = "- name: ask\n  patchadm.patch.patch_info:\n  module_defaults: {group/patchadm.patch.all: {root: '{{ root }}'}}";
+    let played = fleet.tasks(task, &[]).well();
+    assert_eq!(played.of("ask")["inventory"]["root"], fleet.roots[0].root().display().to_string());
     assert_eq!(played.of("ask")["patches"], serde_json::json!([]));
 }
 
