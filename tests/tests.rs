@@ -101,6 +101,8 @@ mod edited;
 /// ELF files made by hand.
 #[path = "../crates/libraries/src/elf/tests/sample.rs"]
 mod elf_sample;
+/// The events of runs, in the journal and in syslog.
+mod events;
 /// Every step that was recorded of the classic tools, played with ours.
 mod every_golden;
 /// Running the program as an ordinary user.
@@ -230,6 +232,8 @@ mod nginx;
 mod no_database;
 /// Attributes that a pkgmap cannot give.
 mod objects_file;
+/// The options that several verbs have.
+mod option_table;
 /// Packages and patches, each after what it needs.
 mod order;
 /// Undo archives that are kept outside the root.
@@ -382,6 +386,8 @@ mod staged_builds;
 mod standard_classes;
 /// Everything of a root that an apply or a backout changes.
 mod state;
+/// How a root is, in five lines.
+mod status;
 /// The arrows between the modules of the library.
 mod structure;
 /// Every record damaged in every way, and every command on it.

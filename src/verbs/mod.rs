@@ -43,6 +43,7 @@ pub(crate) mod show;
 pub(crate) mod sign;
 pub(crate) mod space;
 pub(crate) mod stage;
+pub(crate) mod status;
 pub(crate) mod undo;
 pub(crate) mod undo_export;
 pub(crate) mod undo_import;

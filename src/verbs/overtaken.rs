@@ -40,6 +40,16 @@ impl NativeEntries {
         if found == Exit::OK && !is_in_order { NATIVE_CHANGED } else { found }
     }
 
+    /// Returns the patches whose fix is lost.
+    pub(super) fn lost_ids(&self) -> Vec<&str> {
+        self.lost.iter().map(|one| one.id.as_str()).collect()
+    }
+
+    /// Tells whether a registration is stale.
+    pub(super) fn has_stale(&self) -> bool {
+        !self.stale.is_empty()
+    }
+
     /// Returns a line for each lost fix.
     pub(super) fn lost_lines(&self) -> impl Iterator<Item = String> {
         self.lost.iter().map(|one| format!("{}: {}", one.id, one.told))

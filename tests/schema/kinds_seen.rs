@@ -89,6 +89,7 @@ const LINES: &[&str] = &[
     "stage drop --json -R @ROOT@ web",
     "recover --json -R @ROOT@",
     "doctor --json -R @ROOT@",
+    "status --json -R @ROOT@",
     "recover --json --root @ROOT@",
     "recover --json --adopt-undo -R @ROOT@",
     "explain --json 2 remove",

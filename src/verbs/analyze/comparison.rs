@@ -40,6 +40,14 @@ pub(super) struct ComparisonOptions {
     signature: SignatureOptions,
 }
 
+impl ComparisonOptions {
+    /// The options of a question that can do without an answer: the depot of the policy, if it answers soon.
+    pub(super) fn impatient(is_offline: bool) -> Self {
+        let fetching = FetchOptions { offline: is_offline, is_impatient: true, ..FetchOptions::default() };
+        Self { fetching, ..Self::default() }
+    }
+}
+
 /// What machines are compared with.
 pub(super) struct Comparison {
     pub(super) reference: CrossReference,

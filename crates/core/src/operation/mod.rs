@@ -16,6 +16,7 @@ pub mod doctor;
 mod exchange;
 pub mod failure;
 mod foreseen_root;
+mod history_watch;
 mod identical;
 pub mod installf;
 pub mod kept_packages;
