@@ -187,7 +187,7 @@ fn the_journal_of_systemd_has_the_fields() {
     // In a copy of this machine, where the journal may be started and the root is `/` itself.
     let stage = stage_for_copy();
     let script = format!(
-        r#"
+        r"
 mkdir -p /run/systemd/journal /run/log/journal
 tr -d - < /proc/sys/kernel/random/uuid > /etc/machine-id
 {JOURNALD} > /dev/null 2>&1 &
@@ -206,7 +206,7 @@ until journalctl -q -o json PATCHADM_ROOT=/ PATCHADM_PATCHES=100-01 | grep . ; d
 	sleep 0.1
 done
 kill $journal
-"#
+"
     );
     let Some(said) = said_in_copy(&stage, &script) else { return };
     let entry: serde_json::Value =

@@ -28,7 +28,8 @@ fn options_of(stage: &Scenario, verb: &str) -> Vec<VerbOption> {
             let (said, words) = text.split_once("  ").unwrap_or((text, ""));
             options.push(VerbOption { said: said.to_owned(), words: words.trim().to_owned() });
         } else if let Some(option) = options.last_mut() {
-            option.words = format!("{} {text}", option.words).trim().to_owned();
+            let words = format!("{} {text}", option.words);
+            words.trim().clone_into(&mut option.words);
         }
     }
     options
@@ -64,7 +65,7 @@ fn the_options_that_several_verbs_have_are_those_of_the_table() {
         *verbs_of.entry(name(&option.said)).or_default() += verbs.len();
     }
     for (option, verbs) in table.iter().filter(|(option, _)| verbs_of[name(&option.said)] > 1) {
-        let verbs = Vec::from_iter(verbs.iter().map(String::as_str)).join(", ");
+        let verbs = verbs.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         text += &format!("\n{}\n    {}\n    {verbs}\n", option.said, option.words);
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/options.txt");
