@@ -65,6 +65,7 @@ const APPLETS: &[Applet] = &[
     verb("history", "list the runs that changed a root", verbs::history::run),
     verb("space", "show what takes space on disk, and which undo data may go", verbs::space::run),
     verb("analyze", "show which patches a machine lacks", verbs::analyze::run),
+    verb("report", "show which hosts of many have and lack which patches", verbs::report::run),
     verb("update", "apply the patches that a machine lacks", verbs::update::run),
     verb("confirm", "keep what is on trial", verbs::confirm::run),
     verb("commit", "give undo data up", verbs::commit::run),
@@ -129,7 +130,7 @@ const APPLETS: &[Applet] = &[
 ];
 
 /// The commands that only ask: nothing is changed or made by them.
-const QUERIES: [&str; 28] = [
+const QUERIES: [&str; 29] = [
     "analyze",
     "diff",
     "doctor",
@@ -138,6 +139,7 @@ const QUERIES: [&str; 28] = [
     "list",
     "order",
     "owner",
+    "report",
     "show",
     "space",
     "verify",
