@@ -44,7 +44,10 @@ Lacking:
 ";
     assert_eq!(said, expected);
     let report = document(&stage, "report --json lists", 0);
-    assert_eq!(report["compared_with"], json!({"kind": "newest", "name": "the newest that any host has", "as_of": null}));
+    assert_eq!(
+        report["compared_with"],
+        json!({"kind": "newest", "name": "the newest that any host has", "as_of": null})
+    );
     assert_eq!(host(&report, "web1")["lacks"], json!(["100-02"]));
     assert_eq!(host(&report, "web1")["patches"], json!(["100-01", "200-01"]));
     assert_eq!(report["patches"][1]["id"], "100-02");
@@ -58,7 +61,10 @@ fn what_a_patch_obsoletes_is_not_lacking_and_the_patch_itself_is() {
     let obsoleted = Inventory::of("a").with_state("100-02", "obsoleted").patch_field("by", json!("300-01"));
     let obsoleted = obsoleted.with("300-01").patch_field("obsoletes", json!(["100-02"]));
     obsoleted.write(&stage, "lists/a.json");
-    Inventory::of("b").with("300-01").patch_field("obsoletes", json!(["100-02"])).write(&stage, "lists/b.json");
+    Inventory::of("b")
+        .with("300-01")
+        .patch_field("obsoletes", json!(["100-02"]))
+        .write(&stage, "lists/b.json");
     Inventory::of("c").with("100-02").write(&stage, "lists/c.json");
     let report = document(&stage, "report --json lists", 0);
     assert_eq!(host(&report, "b")["lacks"], json!([]));
@@ -78,7 +84,10 @@ fn hosts_are_compared_with_a_depot() {
     assert_eq!(own["patches"], json!([]));
     let report = document(&stage, "report --json -M delivered lists", 0);
     assert_eq!(report["compared_with"]["kind"], "depot");
-    assert_eq!((&host(&report, "has")["lacks"], &host(&report, "lacks")["lacks"]), (&json!([]), &json!(["100-03"])));
+    assert_eq!(
+        (&host(&report, "has")["lacks"], &host(&report, "lacks")["lacks"]),
+        (&json!([]), &json!(["100-03"]))
+    );
     let said = stage.run("report -M nowhere lists").fails(1);
     assert!(said.contains("nowhere"), "{said}");
 }
@@ -119,7 +128,8 @@ fn what_needs_attention_is_told_of_each_host() {
     let undo = json!([{"package": "ACMEweb", "state": "damaged", "bytes": 0, "path": null}]);
     let signature = json!({"state": "revoked", "key": "00aa", "name": "old", "time": null, "form": null, "policy": "warn"});
     let trial = json!({"run": "3-0b", "until": "2026-11-21T07:00:00Z", "over": true, "stuck": null, "patches": ["200-01"]});
-    let list = Inventory::of("b").with("200-01").patch_field("undo", undo).patch_field("signature", signature);
+    let list =
+        Inventory::of("b").with("200-01").patch_field("undo", undo).patch_field("signature", signature);
     list.patch_field("trial", trial).with_state("300-01", "interrupted").write(&stage, "lists/b.json");
     let said = stage.run("report lists").ok();
     let (_, attention) = said.split_once("Attention:\n").unwrap();
@@ -147,10 +157,26 @@ fn a_bad_inventory_is_named_and_counted_and_spoils_no_other_one() {
     let bad: [(&str, Vec<u8>, &str); 9] = [
         ("cut", whole.as_bytes()[..whole.len() / 2].to_vec(), "EOF while parsing"),
         ("empty", b" \n".to_vec(), "it is empty"),
-        ("schema", whole.replace("patchadm/1", "patchadm/2").into(), "its schema is <patchadm/2>, and this program reads patchadm/1"),
-        ("command", whole.replace("\"list\"", "\"history\"").into(), "it is a document of <history>, not of list"),
-        ("failed", br#"{"schema":"patchadm/1","command":"list","exit":{},"error":"no records\nhere"}"#.to_vec(), r"listing had failed: no records\nhere"),
-        ("lacking", br#"{"schema":"patchadm/1","command":"list","root":"/","patch":"1-01","lacking":true}"#.to_vec(), "it answers another question"),
+        (
+            "schema",
+            whole.replace("patchadm/1", "patchadm/2").into(),
+            "its schema is <patchadm/2>, and this program reads patchadm/1",
+        ),
+        (
+            "command",
+            whole.replace("\"list\"", "\"history\"").into(),
+            "it is a document of <history>, not of list",
+        ),
+        (
+            "failed",
+            br#"{"schema":"patchadm/1","command":"list","exit":{},"error":"no records\nhere"}"#.to_vec(),
+            r"listing had failed: no records\nhere",
+        ),
+        (
+            "lacking",
+            br#"{"schema":"patchadm/1","command":"list","root":"/","patch":"1-01","lacking":true}"#.to_vec(),
+            "it answers another question",
+        ),
         ("id", whole.replace("100-02", "<b>").into(), "<<b>> is not a patch id"),
         ("other", b"[1, 2]".to_vec(), "it is no document of"),
         ("bytes", b"\xff\xfe{}".to_vec(), "it is no document of"),
@@ -162,12 +188,17 @@ fn a_bad_inventory_is_named_and_counted_and_spoils_no_other_one() {
     assert_eq!(run.code, 33, "{}", run.stderr);
     assert!(run.stdout.starts_with("4 hosts, 3 patches"), "{}", run.stdout);
     for (name, _, reason) in &bad {
-        let of_file = |line: &&str| line.contains(&format!("lists/{name}.json is not read as an inventory: "));
+        let of_file =
+            |line: &&str| line.contains(&format!("lists/{name}.json is not read as an inventory: "));
         let lines: Vec<&str> = run.stderr.lines().filter(of_file).collect();
         assert!(matches!(lines.as_slice(), [line] if line.contains(reason)), "{name}: {}", run.stderr);
     }
     assert!(run.stderr.contains("nowhere.json is not read as an inventory: No such file"), "{}", run.stderr);
-    assert!(run.stderr.contains("10 inventories could not be read; the report is about 4 hosts"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("10 inventories could not be read; the report is about 4 hosts"),
+        "{}",
+        run.stderr
+    );
     let report = document(&stage, "report --json lists", 33);
     assert_eq!(report["inventories"]["unread"].as_array().unwrap().len(), 9);
     assert_eq!(report["summary"]["hosts"], 4);
@@ -180,7 +211,11 @@ fn an_inventory_of_a_hundred_megabytes_is_refused_before_it_is_read() {
     File::create(stage.beside("lists/large.json")).unwrap().set_len(100 << 20).unwrap();
     let run = stage.run("report lists");
     assert_eq!(run.code, 33);
-    assert!(run.stderr.contains("large.json is not read as an inventory: it is larger than 64 MiB"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("large.json is not read as an inventory: it is larger than 64 MiB"),
+        "{}",
+        run.stderr
+    );
     assert!(run.stdout.starts_with("4 hosts, "));
     // What is small and means much is refused as well: more patches than a root has.
     let patch = r#"{"id":"1-1","state":[],"packages":[],"undo":[],"removable":{"now":true}}"#;
@@ -214,7 +249,11 @@ fn of_two_inventories_of_a_host_the_newer_one_counts_and_this_is_said() {
     for line in ["report new.json old.json", "report old.json new.json"] {
         let run = stage.run(line);
         assert_eq!(run.code, 0, "{}", run.stderr);
-        assert!(run.stderr.contains("web1 has two inventories: new.json counts, old.json does not"), "{}", run.stderr);
+        assert!(
+            run.stderr.contains("web1 has two inventories: new.json counts, old.json does not"),
+            "{}",
+            run.stderr
+        );
         assert!(run.stdout.starts_with("1 host, 1 patch"), "{}", run.stdout);
     }
 }
@@ -238,7 +277,10 @@ fn two_hosts_are_held_against_each_other() {
     four_hosts(&stage);
     let said = stage.run("report --compare web1 old lists").ok();
     let (_, two) = said.split_once("web1 and old:\n").unwrap();
-    assert_eq!(two, "  100: 01 | -\n  200: 01 | -\n  ACMEweb: 1 (all) | 2 (all)\n  0 patches are the same on both\n");
+    assert_eq!(
+        two,
+        "  100: 01 | -\n  200: 01 | -\n  ACMEweb: 1 (all) | 2 (all)\n  0 patches are the same on both\n"
+    );
     let report = document(&stage, "report --json --compare db1 web2 lists", 0);
     assert_eq!(report["compared"]["same_patches"], 1);
     assert_eq!(report["compared"]["patches"], json!([{"name": "200", "first": "01", "second": null}]));
@@ -272,7 +314,10 @@ fn what_changed_since_the_report_before_is_told() {
     assert_eq!(since, expected);
     let report = document(&stage, "report --json --since last.json lists", 0);
     assert_eq!(report["since"]["common_hosts"], 3);
-    assert_eq!(report["since"]["new_findings"], json!({"unfinished-run": [{"about": "9-0a", "hosts": ["db1"]}]}));
+    assert_eq!(
+        report["since"]["new_findings"],
+        json!({"unfinished-run": [{"about": "9-0a", "hosts": ["db1"]}]})
+    );
 }
 
 #[test]
@@ -284,7 +329,11 @@ fn a_report_of_before_that_is_none_is_refused_and_one_of_other_hosts_is_said() {
     Inventory::of("elsewhere").with("900-01").write(&stage, "other.json");
     let run = stage.run("report --since last.json other.json");
     assert_eq!(run.code, 0, "{}", run.stderr);
-    assert!(run.stderr.contains("the report before is about other hosts: none of them is in this one"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("the report before is about other hosts: none of them is in this one"),
+        "{}",
+        run.stderr
+    );
     for (text, reason) in [
         (last[..last.len() / 2].to_owned(), "EOF while parsing"),
         (last.replace("patchadm/1", "patchadm/9"), "its schema is <patchadm/9>"),
@@ -303,7 +352,8 @@ fn a_report_of_before_that_is_none_is_refused_and_one_of_other_hosts_is_said() {
 #[test]
 fn rows_are_written_for_spreadsheets() {
     let stage = Scenario::new();
-    let list = Inventory::of("=web, \"1\"").with("100-01").patch_field("synopsis", json!("@SUM(1)\u{202e}\n"));
+    let list =
+        Inventory::of("=web, \"1\"").with("100-01").patch_field("synopsis", json!("@SUM(1)\u{202e}\n"));
     list.write(&stage, "a.json");
     Inventory::of("bare").write(&stage, "b.json");
     let said = stage.run("report --csv a.json b.json").ok();
@@ -333,7 +383,12 @@ fn a_report_is_written_to_a_file_in_every_format_it_has() {
     assert_eq!(stage.run("report --format html lists").ok(), page);
     stage.run("report --html same.html lists").ok();
     assert_eq!(fs::read_to_string(stage.beside("same.html")).unwrap(), page);
-    for line in ["report --json --format csv lists", "report --json -o x lists", "report --csv --format csv lists", "report --format pdf lists"] {
+    for line in [
+        "report --json --format csv lists",
+        "report --json -o x lists",
+        "report --csv --format csv lists",
+        "report --format pdf lists",
+    ] {
         stage.run(line).fails(1);
     }
     let said = stage.run("report --html nowhere/page.html lists").fails(1);

@@ -72,13 +72,7 @@ const MODULES: &[(&str, &[Module])] = &[
     ),
     (
         "crates/planning",
-        &[
-            ("resolve", &["plan"]),
-            ("fleet", &["analyze"]),
-            ("plan", &[]),
-            ("order", &[]),
-            ("analyze", &[]),
-        ],
+        &[("resolve", &["plan"]), ("fleet", &["analyze"]), ("plan", &[]), ("order", &[]), ("analyze", &[])],
     ),
     (
         "crates/making",
