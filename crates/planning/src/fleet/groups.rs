@@ -30,3 +30,23 @@ pub fn groups(report: &FleetReport<'_>) -> Vec<HostGroup> {
     groups.sort_by_key(|group| std::cmp::Reverse(group.hosts.len()));
     groups
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::report::HostStanding;
+
+    #[test]
+    fn hosts_that_have_and_lack_the_same_are_a_group_and_the_largest_comes_first() {
+        let standing = |applied: &[usize], lacks: &[usize]| HostStanding {
+            applied: applied.to_vec(),
+            lacks: lacks.to_vec(),
+            findings: Vec::new(),
+        };
+        let standings =
+            vec![standing(&[0], &[]), standing(&[0], &[1]), standing(&[0, 1], &[]), standing(&[0], &[1])];
+        let report = FleetReport { hosts: &[], standings, patches: Vec::new() };
+        let hosts: Vec<Vec<usize>> = groups(&report).into_iter().map(|group| group.hosts).collect();
+        assert_eq!(hosts, [vec![1, 3], vec![0], vec![2]]);
+    }
+}

@@ -23,7 +23,11 @@ pub(super) fn newest_of(hosts: &[FleetHost]) -> CrossReference {
     let mut known: BTreeMap<PatchId, KnownPatch<'_>> = BTreeMap::new();
     for host in hosts {
         let packages = packages_of(host);
-        for patch in host.inventory.patches.iter().filter(|patch| patch.standing.is_applied()) {
+        // Where the native package contains a fix, its version needs no patch.
+        let is_from_patch = |patch: &&InventoryPatch| {
+            patch.standing.is_applied() && patch.standing != PatchStanding::Contained
+        };
+        for patch in host.inventory.patches.iter().filter(is_from_patch) {
             let entry = known.entry(patch.about.id.clone()).or_insert_with(|| KnownPatch {
                 patch,
                 packages: HashSet::new(),

@@ -261,3 +261,58 @@ impl From<ListedStale<'_>> for StaleRegistration {
         Self { package: stale.package.owned(), reason: stale.reason.owned() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn list(patch: &str) -> String {
+        format!(
+            "{{\"schema\":\"patchadm/1\",\"command\":\"list\",\"root\":\"/\",\"patches\":[{{\"id\":\"{patch}\",\"state\":[\"new-word\"],\
+             \"packages\":[\"A\"],\"undo\":[],\"removable\":{{\"now\":true}},\"later\":{{\"field\":[1]}}}}],\"packages\":null}}"
+        )
+    }
+
+    #[test]
+    fn what_several_hosts_say_of_a_patch_is_there_once() {
+        let mut reader = InventoryReader::default();
+        let mut read = |name| reader.read(list("100-01").as_bytes(), name).unwrap().inventories.remove(0);
+        let (one, other) = (read("a"), read("b"));
+        assert!(Arc::ptr_eq(&one.patches[0].about, &other.patches[0].about));
+        assert_eq!((one.host(), other.host()), ("a".to_owned(), "b".to_owned()));
+    }
+
+    #[test]
+    fn fields_and_words_of_a_later_version_are_passed_over() {
+        let mut reader = InventoryReader::default();
+        let inventory = reader.read(list("7_2_015").as_bytes(), "a").unwrap().inventories.remove(0);
+        let patch = &inventory.patches[0];
+        assert_eq!((patch.about.id.base(), patch.about.id.revision()), ("7_2", "015"));
+        assert_eq!(patch.standing, PatchStanding::Other);
+        assert!(inventory.packages.is_none() && inventory.at.is_none() && patch.signature.is_none());
+    }
+
+    #[test]
+    fn a_field_of_another_kind_is_refused() {
+        let text = list("100-01").replace("\"packages\":[\"A\"]", "\"packages\":7");
+        let error = InventoryReader::default().read(text.as_bytes(), "a").unwrap_err().to_string();
+        assert!(error.starts_with("it is no document of `patchadm list --json`: invalid type"), "{error}");
+        let nested = "[".repeat(100_000);
+        assert!(InventoryReader::default().read(nested.as_bytes(), "a").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_cut_or_changed_document_is_refused_or_read(at in 0_usize..400, byte in any::<u8>()) {
+            let text = list("100-01").into_bytes();
+            let mut changed = text.clone();
+            if let Some(place) = changed.get_mut(at) {
+                *place = byte;
+            }
+            let mut reader = InventoryReader::default();
+            let _ = reader.read(&changed, "a");
+            prop_assert!(at >= text.len() || reader.read(&text[..at], "a").is_err());
+        }
+    }
+}
