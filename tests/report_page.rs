@@ -216,7 +216,7 @@ fn pages_of_one(stage: &Scenario) {
     patch("100-03").directory(stage);
     stage.run("list -R @ROOT@ --html list.html").ok();
     stage.run("history -R @ROOT@ --html history.html").ok();
-    stage.run("history -R @ROOT@ --html run.html 1").ok();
+    stage.run("history -R @ROOT@ --html run.html 2").ok();
     stage.run("plan -R @ROOT@ --html plan.html delivered/100-03").ok();
 }
 
@@ -227,7 +227,7 @@ fn one_host_has_pages_of_its_list_its_history_and_a_plan() {
     for (name, wanted) in [
         ("list", ["100-01", "superseded by 100-02", "&lt;b&gt;web&lt;/b&gt; \\u{202e}server"]),
         ("history", ["patchadd", "100-02", "<summary>1</summary>"]),
-        ("run", ["Run 1-", "100-01", "ACMEweb"]),
+        ("run", ["Run 2-", "100-01", "ACMEweb"]),
         ("plan", ["100-03", "/opt/ACMEweb/bin/httpd", "replace"]),
     ] {
         let page = fs::read_to_string(stage.beside(&format!("{name}.html"))).unwrap();

@@ -21,7 +21,7 @@ use crate::arguments::{one_of, parse};
 use crate::call::Invocation;
 use crate::reply::json::DocumentHead;
 use crate::reply::{Exit, ExitCause, Reply, Stop};
-use answer::{FleetAnswer, WrittenDocument};
+use answer::{FleetAnswer, FleetText, WrittenDocument};
 use format::{FORMATS, ReportFormat};
 use input::{past_report, read_sources};
 use made::{ComparedWith, MadeReport, TwoHosts};
@@ -145,9 +145,8 @@ fn answered(
     let exit = made.exit();
     let reply = |report: WrittenDocument| Ok(Reply::new(exit, report));
     let text = match (format, path) {
-        (ReportFormat::Text | ReportFormat::Json, None) => {
-            return Ok(Reply::new(exit, FleetAnswer::of(made)));
-        }
+        (ReportFormat::Text, None) => return Ok(Reply::new(exit, FleetText::of(made))),
+        (ReportFormat::Json, None) => return Ok(Reply::new(exit, FleetAnswer::of(made))),
         (ReportFormat::Text, Some(_)) => text::lines(made).join("\n") + "\n",
         (ReportFormat::Json, Some(_)) => {
             let head = DocumentHead { command: "report", root: None, exit };

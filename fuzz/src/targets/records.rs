@@ -14,7 +14,9 @@ use patchadm_inputs::stage::{
     Base, BaseObjects, PromotionRecord, StageCache, StageIdentity, StagesRecord, write_base,
 };
 use patchadm_inputs::trial::TrialRecord;
-use patchadm_planning::fleet::{Fleet, FleetChanges, FleetReport, InventoryReader, NamedInventory, PastReport};
+use patchadm_planning::fleet::{
+    Fleet, FleetChanges, FleetReport, InventoryReader, NamedInventory, PastReport,
+};
 use patchadm_rootfs::Digest;
 use patchadm_svr4::patch::PatchId;
 

@@ -78,6 +78,14 @@ pub(crate) struct PageStory {
     pub(crate) lines: Vec<String>,
 }
 
+impl PageTable {
+    /// Tells whether a column has numbers alone: its head stands above them, on the right.
+    fn is_of_numbers(&self, column: usize) -> bool {
+        let is_number = |row: &PageRow| row.cells.get(column).is_some_and(|cell| cell.class == "number");
+        !self.rows.is_empty() && self.rows.iter().all(is_number)
+    }
+}
+
 impl PageCell {
     /// Returns a cell with a text.
     pub(crate) fn of(text: impl Into<String>) -> Self {
@@ -93,8 +101,8 @@ impl PageCell {
     /// Returns a cell with the number of names, which the reader can open; of none it is a plain 0.
     pub(crate) fn of_list(list: PageList) -> Self {
         let number = list.names.len().saturating_add(list.more) as u64;
-        let cell = Self::of_number(Some(number), |number| number.to_string());
-        if number == 0 { cell } else { Self { class: "list", list: Some(list), ..cell } }
+        let list = Some(list).filter(|_| number > 0);
+        Self { class: "list", list, ..Self::of_number(Some(number), |number| number.to_string()) }
     }
 }
 
@@ -160,7 +168,13 @@ fn table_markup(number: usize, table: &PageTable) -> Markup {
         div.wide role="region" aria-label=(visible(&table.caption)) tabindex="0" {
             table data-sorts=[sorts] {
                 caption.quiet { (visible(&table.caption)) }
-                thead { tr { @for name in &table.columns { th scope="col" { (visible(name)) } } } }
+                thead {
+                    tr {
+                        @for (place, name) in table.columns.iter().enumerate() {
+                            th scope="col" class=[table.is_of_numbers(place).then_some("number")] { (visible(name)) }
+                        }
+                    }
+                }
                 tbody {
                     @for row in &table.rows {
                         tr data-kinds=(visible(&row.kind)) {

@@ -1,4 +1,6 @@
-//! The answer of `patchadm report`: a text, or a document.
+//! The answers of `patchadm report`: the document, lines of text, or what is written as it is.
+
+use std::collections::BTreeMap;
 
 use chrono::SecondsFormat;
 use serde::Serialize;
@@ -11,7 +13,6 @@ use crate::surroundings::Output;
 use patchadm_planning::fleet::{
     Finding, FindingKind, FleetChanges, FleetHost, FleetPatch, HostStanding, PastReport, PatchOnHosts,
 };
-use std::collections::BTreeMap;
 
 /// The report; its fields are those of the JSON document.
 #[derive(Debug, Serialize)]
@@ -28,8 +29,6 @@ pub(super) struct FleetAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<SinceEntry>,
     notes: Vec<String>,
-    #[serde(skip)]
-    lines: Vec<String>,
     #[serde(skip)]
     messages: ReportMessages,
 }
@@ -186,7 +185,6 @@ impl FleetAnswer {
             compared: made.two.as_ref().map(TwoHostsEntry::from),
             since: made.changes.as_ref().map(SinceEntry::from),
             notes: made.notes(),
-            lines: text::lines(made),
             messages: made.messages(),
         }
     }
@@ -290,6 +288,31 @@ impl From<&PatchOnHosts> for OnHostsEntry {
 }
 
 impl CommandReport for FleetAnswer {
+    fn print_text(&self, _output: &mut Output) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        self.messages.print(output)
+    }
+}
+
+/// The report as lines.
+#[derive(Debug, Serialize)]
+pub(super) struct FleetText {
+    #[serde(skip)]
+    lines: Vec<String>,
+    #[serde(skip)]
+    messages: ReportMessages,
+}
+
+impl FleetText {
+    pub(super) fn of(made: &MadeReport<'_>) -> Self {
+        Self { lines: text::lines(made), messages: made.messages() }
+    }
+}
+
+impl CommandReport for FleetText {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         Ok(self.lines.iter().try_for_each(|line| output.line(line))?)
     }

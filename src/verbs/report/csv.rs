@@ -1,5 +1,5 @@
-//! The report as comma-separated values (RFC 4180): a row for each patch that a host has or lacks, and one for each host that
-//! has and lacks nothing.
+//! The report as comma-separated values (RFC 4180, with the line ends of this system): a row for each patch that a host has or
+//! lacks, and one for each host that has and lacks nothing.
 //!
 //! A spreadsheet takes a text that begins with `=`, `+`, `-` or `@` for a formula: such a text has an apostrophe before it.
 
@@ -12,7 +12,8 @@ use crate::reply::page::visible;
 use patchadm_planning::fleet::{FleetHost, FleetPatch, HostStanding, InventoryPatch};
 
 /// The names of the columns.
-const HEAD: &str = "host,machine,root,listed,patch,state,by,applied,undo,undo_bytes,removable,signature,on_trial,synopsis\r\n";
+const HEAD: &str =
+    "host,machine,root,listed,patch,state,by,applied,undo,undo_bytes,removable,signature,on_trial,synopsis\n";
 
 /// Returns all rows.
 pub(super) fn rows_of(made: &MadeReport<'_>) -> String {
@@ -70,7 +71,7 @@ fn row(out: &mut String, host: &FleetHost, values: &[&str; 10]) {
         }
         field(out, value);
     }
-    out.push_str("\r\n");
+    out.push('\n');
 }
 
 /// Writes a field: in quotation marks where it has to be.

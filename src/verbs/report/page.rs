@@ -7,18 +7,28 @@ mod changes;
 mod lists;
 mod matrix;
 
-use std::collections::BTreeMap;
-
 use super::made::MadeReport;
 use super::text::kinds;
 use crate::reply::page::{PageCell, PagePart, PageRow, PageTable, TablePage, html_of_tables};
 use changes::{changes, two_hosts};
 use lists::ListLimit;
 use matrix::{groups_part, matrix_part};
-use patchadm_planning::fleet::{Finding, FindingKind, FleetHost, FleetPatch, HostStanding};
+use patchadm_planning::fleet::{FindingKind, FleetHost, FleetPatch, HostStanding};
 
 /// The most rows of the table of findings.
 const MOST_FINDINGS: usize = 5_000;
+
+/// The kinds of patches that a reader can choose among.
+const PATCH_KINDS: [(&str, &str); 4] = [
+    ("lacking", "lacking somewhere"),
+    ("everywhere", "applied on every host"),
+    ("trial", "on trial"),
+    ("lost", "lost"),
+];
+
+/// The columns of the table of patches.
+const PATCH_COLUMNS: [&str; 8] =
+    ["Patch", "Lacking", "Applied", "In force", "On trial", "Lost", "Synopsis", "Packages"];
 
 /// Returns the page.
 pub(super) fn page_of(made: &MadeReport<'_>) -> String {
@@ -103,10 +113,7 @@ impl FleetPage<'_> {
     }
 
     fn findings(&self) -> Option<PagePart> {
-        let mut hosts: BTreeMap<&Finding, Vec<usize>> = BTreeMap::new();
-        for (place, standing) in self.made.report.standings.iter().enumerate() {
-            standing.findings.iter().for_each(|finding| hosts.entry(finding).or_default().push(place));
-        }
+        let hosts = self.made.report.findings();
         if hosts.is_empty() {
             return None;
         }
@@ -134,19 +141,18 @@ impl FleetPage<'_> {
     fn patches(&self) -> Option<PagePart> {
         let patches = &self.made.report.patches;
         let rows: Vec<PageRow> = patches.iter().map(|patch| self.patch(patch)).collect();
-        let kinds = [
-            ("lacking", "lacking somewhere"),
-            ("everywhere", "applied on every host"),
-            ("trial", "on trial"),
-            ("lost", "lost"),
-            ("recommended", "recommended"),
-            ("security", "security"),
-            ("withdrawn", "withdrawn"),
-        ];
-        let columns =
-            ["Patch", "Lacking", "Applied", "In force", "On trial", "Lost", "Synopsis", "Packages", "Flags"];
+        let (mut kinds, mut columns) = (PATCH_KINDS.to_vec(), PATCH_COLUMNS.to_vec());
+        if self.has_flags() {
+            kinds.extend(["recommended", "security", "withdrawn"].map(|flag| (flag, flag)));
+            columns.push("Flags");
+        }
         let caption = "Patches, each with the number of hosts; open a number for their names".to_owned();
         (!rows.is_empty()).then(|| narrowed(part("Patches", caption, &columns, rows), &kinds))
+    }
+
+    /// Tells whether what hosts are compared with has flags of patches.
+    fn has_flags(&self) -> bool {
+        self.made.compared_with.kind == "depot"
     }
 
     fn patch(&self, patch: &FleetPatch) -> PageRow {
@@ -166,7 +172,7 @@ impl FleetPage<'_> {
         ];
         let kinds = kinds.into_iter().filter_map(|(is_set, word)| is_set.then_some(word));
         let kinds: Vec<&str> = kinds.chain(flags.iter().copied()).collect();
-        let cells = vec![
+        let mut cells = vec![
             PageCell::of(patch.id.as_str()),
             self.limit.hosts(report, &patch.lacking),
             count(patch.applied.len()),
@@ -175,8 +181,8 @@ impl FleetPage<'_> {
             self.limit.hosts(report, &patch.lost),
             PageCell { class: "synopsis", ..PageCell::of(&patch.synopsis) },
             PageCell::of(patch.packages.join(", ")),
-            PageCell::of(flags.join(", ")),
         ];
+        cells.extend(self.has_flags().then(|| PageCell::of(flags.join(", "))));
         PageRow { kind: kinds.join(" ").into(), cells }
     }
 

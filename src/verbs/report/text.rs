@@ -2,7 +2,9 @@
 
 use super::made::{MadeReport, TwoHosts};
 use crate::reply::words::counted;
-use patchadm_planning::fleet::{FindingKind, FleetChanges, HostStanding, PastReport, PatchOnHosts};
+use patchadm_planning::fleet::{
+    Finding, FindingKind, FleetChanges, FleetPatch, HostStanding, PastReport, PatchOnHosts,
+};
 
 /// The most names in a line; the rest is counted.
 const NAMES_IN_LINE: usize = 4;
@@ -89,7 +91,7 @@ pub(super) fn kinds(standing: &HostStanding) -> String {
 
 fn lacking(made: &MadeReport<'_>) -> Vec<String> {
     let lacking = made.report.patches.iter().filter(|patch| !patch.lacking.is_empty());
-    let line = |patch: &patchadm_planning::fleet::FleetPatch| {
+    let line = |patch: &FleetPatch| {
         let names: Vec<&str> = made.report.names(&patch.lacking).collect();
         let synopsis =
             if patch.synopsis.is_empty() { String::new() } else { format!(" ({})", patch.synopsis) };
@@ -99,13 +101,13 @@ fn lacking(made: &MadeReport<'_>) -> Vec<String> {
 }
 
 fn attention(made: &MadeReport<'_>) -> Vec<String> {
-    let each = made.report.each_host();
-    let lines = each.flat_map(|(host, standing)| {
-        standing.findings.iter().map(|finding| {
-            format!("{}: {}: {}: {}", host.name, finding.kind.words(), finding.about, finding.text)
-        })
-    });
-    lines.collect()
+    let findings = made.report.findings();
+    let line = |(finding, hosts): (&&Finding, &Vec<usize>)| {
+        let names: Vec<&str> = made.report.names(hosts).collect();
+        let few = few(names.into_iter());
+        format!("{}: {}: {} ({few})", finding.kind.words(), finding.about, finding.text)
+    };
+    findings.iter().map(line).collect()
 }
 
 fn two_hosts(two: &TwoHosts<'_>) -> Vec<String> {

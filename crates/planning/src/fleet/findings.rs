@@ -93,7 +93,7 @@ pub(super) fn findings_of(host: &FleetHost, withdrawn: &[&PatchId]) -> Vec<Findi
     let inventory = &host.inventory;
     let mut findings = Vec::new();
     for lost in &inventory.lost {
-        let text = format!("{} {} of {} has not the fix", lost.name, lost.version, lost.manager);
+        let text = format!("{} {} ({}) does not have the fix", lost.name, lost.version, lost.manager);
         findings.push(Finding::of(FindingKind::LostFix, &lost.id, text));
     }
     for stale in &inventory.stale {

@@ -110,16 +110,23 @@ impl InventoryReader {
             });
         };
         let trial = patches.0.iter().find_map(|patch| patch.trial.as_ref()).map(trial_of);
-        let patches = patches.0.into_iter().map(|patch| self.patch(patch)).collect::<Result<Vec<_>, _>>()?;
-        let packages = document.packages;
+        // Lists of their own: one that is collected in the place of what was read stays as large as that.
+        let mut kept = Vec::with_capacity(patches.0.len());
+        for patch in patches.0 {
+            kept.push(self.patch(patch)?);
+        }
+        let packages = document.packages.map(|packages| {
+            let mut kept = Vec::with_capacity(packages.0.len());
+            packages.0.into_iter().for_each(|package| kept.push(self.package(package)));
+            kept
+        });
         Ok(Inventory {
             machine: document.machine.map_or_else(|| name.to_owned(), Text::owned),
             root: document.root.map_or_else(|| "/".to_owned(), Text::owned),
             at: document.at.and_then(|at| moment(&at)),
             version: document.version.map(|version| self.text(&version.0)),
-            patches,
-            packages: packages
-                .map(|packages| packages.0.into_iter().map(|package| self.package(package)).collect()),
+            patches: kept,
+            packages,
             lost: document.lost.0.into_iter().map(OvertakenFix::from).collect(),
             stale: document.stale.0.into_iter().map(StaleRegistration::from).collect(),
             trial,

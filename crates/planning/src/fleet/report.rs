@@ -145,6 +145,15 @@ impl<'f> FleetReport<'f> {
         places.iter().filter_map(|place| self.hosts.get(*place)).map(|host| host.name.as_str())
     }
 
+    /// Returns the findings of all hosts by kind and by what they are about, each with its hosts.
+    pub fn findings(&self) -> BTreeMap<&Finding, Vec<usize>> {
+        let mut hosts: BTreeMap<&Finding, Vec<usize>> = BTreeMap::new();
+        for (place, standing) in self.standings.iter().enumerate() {
+            standing.findings.iter().for_each(|finding| hosts.entry(finding).or_default().push(place));
+        }
+        hosts
+    }
+
     /// Returns the number of hosts with a finding of a kind.
     pub fn hosts_with(&self, kind: FindingKind) -> usize {
         let has = |standing: &&HostStanding| standing.findings.iter().any(|finding| finding.kind == kind);

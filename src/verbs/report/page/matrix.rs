@@ -1,7 +1,5 @@
 //! Hosts with the same patches, and the matrix of those that differ.
 
-use std::borrow::Cow;
-
 use super::lists::ListLimit;
 use super::{count, part};
 use crate::reply::page::{PageCell, PagePart, PageRow, PageTable};
@@ -23,7 +21,7 @@ pub(super) fn groups_part(made: &MadeReport<'_>, limit: ListLimit) -> Option<Pag
     let total = groups.len();
     let rows = groups.iter().take(MOST_GROUPS).enumerate().map(|(number, group)| PageRow {
         cells: vec![
-            PageCell { key: Some(number as u64), ..PageCell::of(group_name(number)) },
+            PageCell { key: Some(number as u64), ..PageCell::of(group_name(made, number, group)) },
             limit.hosts(&made.report, &group.hosts),
             count(group.applied.len()),
             limit.patches(&made.report, &group.lacks),
@@ -42,14 +40,6 @@ pub(super) fn groups_part(made: &MadeReport<'_>, limit: ListLimit) -> Option<Pag
 pub(super) fn matrix_part(made: &MadeReport<'_>) -> Option<PagePart> {
     let groups = groups(&made.report);
     let shown = groups.get(..MOST_COLUMNS).unwrap_or(&groups);
-    let is_named_by_hosts = groups.len() == made.report.hosts.len();
-    let name = |(number, group): (usize, &HostGroup)| -> Cow<'static, str> {
-        let host = group.hosts.first().and_then(|place| made.report.hosts.get(*place));
-        match host.filter(|_| is_named_by_hosts) {
-            Some(host) => host.name.clone().into(),
-            None => group_name(number).into(),
-        }
-    };
     let rows: Vec<PageRow> = made
         .report
         .patches
@@ -63,18 +53,25 @@ pub(super) fn matrix_part(made: &MadeReport<'_>) -> Option<PagePart> {
     let same = made.report.patches.len().saturating_sub(rows.len());
     let left_out = match groups.len().saturating_sub(shown.len()) {
         0 => String::new(),
-        more if is_named_by_hosts => format!("; {more} more hosts are not shown"),
-        more => format!("; {more} smaller groups are not shown"),
+        more => format!("; {more} smaller groups or hosts are not shown"),
     };
-    let caption = format!("The patches in which these differ; {same} are alike in all of them{left_out}");
+    let caption = format!(
+        "The patches in which these differ (– is neither applied nor lacking); {same} are alike in all of them{left_out}"
+    );
+    let name = |(number, group): (usize, &HostGroup)| group_name(made, number, group).into();
     let columns = std::iter::once("Patch".into()).chain(shown.iter().enumerate().map(name)).collect();
     let kinds = vec![("lacking", "lacking somewhere")];
     let table = PageTable { caption, columns, kinds, rows };
     Some(PagePart { heading: "Hosts and patches".to_owned(), table: Some(table), ..PagePart::default() })
 }
 
-fn group_name(number: usize) -> String {
-    format!("Group {}", number + 1)
+/// Returns the name of a group: that of its host, if it is only one.
+fn group_name(made: &MadeReport<'_>, number: usize, group: &HostGroup) -> String {
+    let host = group.hosts.first().and_then(|place| made.report.hosts.get(*place));
+    match host.filter(|_| group.hosts.len() == 1) {
+        Some(host) => host.name.clone(),
+        None => format!("Group {}", number + 1),
+    }
 }
 
 /// Returns the row of a patch; none where all groups stand to it in the same way.
