@@ -59,6 +59,7 @@ const APPLETS: &[Applet] = &[
     verb(Ask, "show", "show everything about one patch", verbs::show::run),
     verb(Ask, "plan", "show what add or remove would do", verbs::plan::run),
     verb(Ask, "analyze", "show which patches a machine lacks", verbs::analyze::run),
+    verb(Ask, "report", "show which hosts of many have and lack which patches", verbs::report::run),
     verb(
         Ask,
         "verify",
@@ -141,7 +142,7 @@ const APPLETS: &[Applet] = &[
 const OVERALL: &str = "status";
 
 /// The commands that only ask: nothing is changed or made by them.
-const QUERIES: [&str; 29] = [
+const QUERIES: [&str; 30] = [
     "analyze",
     "diff",
     "doctor",
@@ -150,6 +151,7 @@ const QUERIES: [&str; 29] = [
     "list",
     "order",
     "owner",
+    "report",
     "show",
     "space",
     "status",

@@ -329,6 +329,12 @@ mod removals_that_fail;
 mod removef;
 /// Undo archives written again in another form.
 mod repack;
+/// Which hosts of many have and lack which patches.
+mod report;
+/// Documents of many hosts, as `list --json` prints them.
+mod report_inventories;
+/// The page of many hosts, and those of one, in a browser.
+mod report_page;
 /// Commands that can change nothing but their scenario.
 mod sandbox;
 /// The stage on which every test plays.

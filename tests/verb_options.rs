@@ -21,6 +21,7 @@ const UNDER_A_POLICY: [(&str, &str); 32] = [
     ("why", "why 100-01"),
     ("order", "order"),
     ("analyze", "analyze -M @"),
+    ("report", "report"),
     ("update", "update -M @"),
     ("confirm", "confirm"),
     ("commit", "commit 100-01"),

@@ -1,7 +1,7 @@
 //! `patchadm analyze`: lists the patches that a machine lacks.
 
 pub(super) mod choice;
-mod comparison;
+pub(super) mod comparison;
 mod page;
 mod refusal;
 mod report;

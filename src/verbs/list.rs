@@ -1,6 +1,12 @@
 //! `patchadm list`: the patches of a root, or of many.
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+mod page;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::lacking::LackingReport;
@@ -14,17 +20,20 @@ use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::RootReport;
 use crate::reply::advice::damage_remark;
 use crate::reply::failure::query_refused;
+use crate::reply::json::DocumentHead;
 use crate::reply::trial_standing::TrialStanding;
 use crate::reply::words::{print_notes, unfinished_sentence};
 use crate::reply::{CommandReport, Exit, Reply, Stop};
 use crate::surroundings::caller::now;
 use crate::surroundings::{Output, Surroundings, Zone};
+use patchadm_core::operation::analysis::write_page;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
+use patchadm_core::operation::queries::applied_signature::applied_signatures;
 use patchadm_core::operation::queries::inspect::{InspectedPatch, Inspection, WantedWords, inspect};
 use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::Root;
 
-const USAGE: &str = "patchadm [-R root] list [--order id|date] [--applied-since date]\n\
+const USAGE: &str = "patchadm [-R root] list [--order id|date] [--applied-since date] [--html file]\n\
      patchadm [-R root] list --lacking id\npatchadm list [option...] --roots file|dir";
 
 /// List the patches of a root with their state, date and undo data
@@ -42,6 +51,9 @@ struct ListArgs {
     /// Only the patches that were applied at this moment (RFC 3339) or day, or later
     #[arg(long, value_name = "DATE")]
     applied_since: Option<String>,
+    /// Write a page for a browser to this file, too
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["lacking", "lists", "named"])]
+    html: Option<PathBuf>,
     #[command(flatten)]
     many: ManyRoots,
     #[command(flatten)]
@@ -62,7 +74,8 @@ struct ListChoice {
     order: ListOrder,
     since: Option<DateTime<Utc>>,
     is_verbose: bool,
-    in_json: bool,
+    /// Whether everything is told that a document or page has.
+    is_whole: bool,
     /// Whether a lost fix and a stale registration have an exit code of their own.
     is_check: bool,
 }
@@ -70,6 +83,12 @@ struct ListChoice {
 /// The patches of a root.
 #[derive(Debug, Serialize)]
 struct ListReport {
+    /// The node name of the machine.
+    machine: String,
+    /// The moment of listing.
+    at: String,
+    /// The version of the program.
+    version: &'static str,
     patches: Vec<ListedPatch>,
     /// The run that was interrupted, before which everything is told.
     unfinished: Option<String>,
@@ -93,7 +112,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         order: args.order.unwrap_or_default(),
         since,
         is_verbose: call.output.is_verbose(),
-        in_json: call.in_json,
+        is_whole: call.in_json || args.html.is_some(),
         is_check: args.check,
     };
     let now = now(&call.surroundings);
@@ -115,10 +134,23 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     match lacking {
         None => {
             let report = ListReport::of(&root, choice, &now, &call.surroundings)?;
+            if let Some(path) = &args.html {
+                write_page(path, page::page_of(&root, &report).as_bytes())
+                    .with_context(|| format!("the page {} was not written", path.display()))?;
+            }
             Ok(Reply::about(&root, report.exit(), report))
         }
         Some(id) => Ok(Reply::about(&root, Exit::OK, lacks(&root, id)?)),
     }
+}
+
+/// Returns the document that `list --json` prints about a root.
+pub(super) fn own_inventory(root: &Root, call: &Invocation) -> anyhow::Result<Vec<u8>> {
+    let choice =
+        ListChoice { order: ListOrder::Id, since: None, is_verbose: false, is_whole: true, is_check: false };
+    let report = ListReport::of(root, choice, &now(&call.surroundings), &call.surroundings)?;
+    let head = DocumentHead { command: "list", root: Some(root.prefix()), exit: Exit::OK };
+    Ok(head.document(report).text()?)
 }
 
 fn lacks(root: &Root, id: &str) -> anyhow::Result<LackingReport> {
@@ -157,7 +189,7 @@ fn since(text: &str, zone: Zone) -> Result<DateTime<Utc>, Stop> {
 
 impl ListReport {
     fn of(root: &Root, choice: ListChoice, now: &Now, surroundings: &Surroundings) -> anyhow::Result<Self> {
-        let words = if choice.is_verbose || choice.in_json { WantedWords::All } else { WantedWords::None };
+        let words = if choice.is_verbose || choice.is_whole { WantedWords::All } else { WantedWords::None };
         let Inspection { patches, unfinished, lost_copies, has_native, .. } =
             inspect(root, words).map_err(|failed| query_refused(root, &failed))?;
         let mut remarks: Vec<String> =
@@ -181,9 +213,16 @@ impl ListReport {
         let native = NativeEntries::of(&overview);
         remarks.extend(native.remarks());
         let trial = TrialStanding::of(root, surroundings).map_err(|failed| query_refused(root, &failed))?;
-        let listed = |one| ListedPatch::from(one).beside(&overview).on_trial(trial.as_ref());
+        let mut signatures = if choice.is_whole { applied_signatures(root) } else { BTreeMap::new() };
+        let listed = |one: &InspectedPatch| {
+            let patch = ListedPatch::from(one).beside(&overview).on_trial(trial.as_ref());
+            patch.signed(signatures.remove(one.patch.id.as_str()))
+        };
         let patches = patches.into_iter().map(listed).collect();
         Ok(Self {
+            machine: surroundings.machine.node.clone(),
+            at: surroundings.now.to_rfc3339_opts(SecondsFormat::Secs, true),
+            version: env!("CARGO_PKG_VERSION"),
             patches,
             unfinished,
             overtaken: overview.ended.iter().map(OvertakenEntry::of).collect(),

@@ -9,6 +9,7 @@ use crate::reply::removable::RemovableEntry;
 use crate::reply::trial_standing::TrialStanding;
 use crate::reply::undo::{UndoEntry, undo_in_brief};
 use crate::surroundings::{Output, Shade};
+use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::inspect::InspectedPatch;
 use patchadm_inputs::format::overtaken::OvertakenState;
@@ -40,6 +41,9 @@ pub(super) struct ListedPatch {
     /// The trial that it is on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) trial: Option<TrialStanding>,
+    /// The verdict on its signature when it was applied, if a list asked for it and the history tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) signature: Option<SignatureRecord>,
     /// The libraries from before it that stay for those who still load them.
     #[serde(skip_serializing_if = "KeptShlibs::is_empty")]
     pub(super) kept_shlibs: KeptShlibs,
@@ -65,6 +69,7 @@ impl From<&InspectedPatch> for ListedPatch {
             checked: false,
             native: None,
             trial: None,
+            signature: None,
             kept_shlibs: KeptShlibs::of(&one.kept),
         }
     }
@@ -90,6 +95,11 @@ impl ListedPatch {
     pub(super) fn on_trial(mut self, trial: Option<&TrialStanding>) -> Self {
         self.trial = trial.filter(|trial| trial.is_about(&self.id)).cloned();
         self
+    }
+
+    /// Returns the same with the verdict on its signature.
+    pub(super) fn signed(self, signature: Option<SignatureRecord>) -> Self {
+        Self { signature, ..self }
     }
 
     /// Returns the state with the patch that causes it.

@@ -37,6 +37,7 @@ pub(crate) mod publish;
 pub(crate) mod recover;
 pub(crate) mod remove;
 pub(crate) mod repack;
+pub(crate) mod report;
 pub(crate) mod shlibs;
 pub(crate) mod show;
 #[cfg(feature = "sign")]

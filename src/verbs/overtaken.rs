@@ -40,19 +40,19 @@ impl NativeEntries {
         if found == Exit::OK && !is_in_order { NATIVE_CHANGED } else { found }
     }
 
-    /// Returns the patches whose fix is lost.
-    pub(super) fn lost_ids(&self) -> Vec<&str> {
-        self.lost.iter().map(|one| one.id.as_str()).collect()
+    /// Returns each stale registration with the difference.
+    pub(super) fn stale(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.stale.iter().map(|stale| (stale.package.as_str(), stale.reason.as_str()))
     }
 
-    /// Tells whether a registration is stale.
-    pub(super) fn has_stale(&self) -> bool {
-        !self.stale.is_empty()
+    /// Returns each lost fix with what is told of it.
+    pub(super) fn lost(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.lost.iter().map(|lost| (lost.id.as_str(), lost.told.as_str()))
     }
 
     /// Returns a line for each lost fix.
     pub(super) fn lost_lines(&self) -> impl Iterator<Item = String> {
-        self.lost.iter().map(|one| format!("{}: {}", one.id, one.told))
+        self.lost().map(|(id, told)| format!("{id}: {told}"))
     }
 
     /// Returns the notes about stale registrations, each with the command that takes the change up.

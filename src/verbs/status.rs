@@ -140,12 +140,12 @@ impl StatusReport {
         } else if self.trial.is_some() {
             steps.push(step("confirm", "keeps what is on trial"));
         }
-        if self.native.has_stale() {
+        if self.native.stale().next().is_some() {
             steps.push(step("adopt --refresh", "takes up what dpkg or rpm changed"));
         }
         if self.missing.patches.is_some_and(|missing| missing > 0) {
             steps.push(step("update", "applies what is missing"));
-        } else if !self.native.lost_ids().is_empty() {
+        } else if self.native.lost().next().is_some() {
             steps.push(step("list", "says which fixes are lost, and to which versions"));
         }
         steps.truncate(MOST_STEPS);
@@ -162,7 +162,7 @@ impl StatusReport {
                 format!("{}, {rest} of them not in force", counted(applied, "patch", "patches"))
             }
         };
-        let lost = self.native.lost_ids();
+        let lost: Vec<&str> = self.native.lost().map(|(id, _)| id).collect();
         let trial = self.trial.as_ref();
         [
             ("applied", applied, None),

@@ -59,6 +59,7 @@ const LINES: &[&str] = &[
     "verify --json --root @ROOT@",
     "analyze --json -R @ROOT@ -M delivered all 999",
     "analyze --json --root @ROOT@ -M delivered",
+    "report --json -R @ROOT@",
     "showrev --json",
     "showrev --json -p -R @ROOT@",
     "showrev --json -a -R @ROOT@",

@@ -238,6 +238,8 @@ pub const TARGETS: &[Target] = &[
     target("history", records::history, JSON),
     target("depot_index", records::depot_index, JSON),
     target("plan_file", records::plan_file, JSON),
+    target("inventory", records::inventory, JSON),
+    target("past_report", records::past_report, JSON),
     target("undo_export", records::undo_export, JSON),
     target("seen_depots", records::seen_depots, JSON),
     target(

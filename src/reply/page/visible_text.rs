@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 /// Returns a text in which control characters and marks without a width or with a direction are written out, as
 /// `\u{202e}`.
-pub(super) fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
         if is_unseen(letter) {

@@ -15,6 +15,7 @@ pub mod device;
 pub mod doctor;
 mod exchange;
 pub mod failure;
+pub mod fleet;
 mod foreseen_root;
 mod history_watch;
 mod identical;
