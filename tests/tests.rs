@@ -13,6 +13,8 @@ mod adopt_refresh;
 mod advice;
 /// Which patches a machine lacks.
 mod analyze;
+/// The collection for Ansible, played on local roots.
+mod ansible;
 /// The pages about the code.
 mod architecture;
 /// Roots that are changed as their owners.

@@ -1,6 +1,6 @@
 //! The JSON document that a command prints with `--json`.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::time::Instant;
 
@@ -92,6 +92,11 @@ fn is_high_control(letter: char) -> bool {
 /// Serializes texts that need not be UTF-8.
 pub(crate) fn as_texts<S: Serializer>(texts: &[Vec<u8>], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(texts.iter().map(|text| String::from_utf8_lossy(text)))
+}
+
+/// Serializes a value as the text that is shown of it.
+pub(crate) fn as_text<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 /// Returns the time since a moment, in milliseconds.

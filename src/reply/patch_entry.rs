@@ -2,10 +2,12 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
+use super::change_entry::{ChangeEntry, size_of};
 use super::exit::Exit;
 use super::failure;
+use super::json::as_text;
 use super::kept_shlibs::KeptShlibs;
 use super::result_word::ResultWord;
 use super::shlibs_entry::LibrariesEntry;
@@ -19,7 +21,7 @@ use patchadm_planning::plan::patch::engine::PlannedScript;
 use patchadm_planning::plan::patch::patch_plan::MovedObject;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::plan::rights::{Grant, grants};
-use patchadm_planning::plan::{Action, Body, Change, Plan, SpaceNeed};
+use patchadm_planning::plan::{Action, Plan, SpaceNeed};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::Requirement;
@@ -196,8 +198,7 @@ impl PatchEntry {
             kept_shlibs: KeptShlibs::of(&one.kept),
             space: planned.iter().flat_map(|plan| plan.space.iter().map(SpaceEntry::from)).collect(),
             notes: notes.chain(receipt.iter().flat_map(|receipt| &receipt.notes)).cloned().collect(),
-            changes: planned
-                .map(|plan| plan.changes.iter().map(|change| ChangeEntry::from(&**change)).collect()),
+            changes: planned.map(|plan| ChangeEntry::of_plan(plan, &one.delivered)),
             saved_bytes: planned.map_or(0, saved_bytes),
             has_plan: plan.is_some(),
             carried_out: owned.filter(|_| receipt.is_some()),
@@ -244,31 +245,6 @@ impl ChangeCounts {
             }
         }
         counts
-    }
-}
-
-/// One object in a plan.
-#[derive(Debug, Serialize)]
-pub(crate) struct ChangeEntry {
-    #[serde(serialize_with = "as_text")]
-    pub(crate) package: PkgInst,
-    #[serde(serialize_with = "as_text")]
-    pub(crate) path: ObjectPath,
-    pub(crate) action: &'static str,
-    pub(crate) size: Option<u64>,
-}
-
-impl From<&Change> for ChangeEntry {
-    fn from(change: &Change) -> Self {
-        let action = match change.action {
-            Action::Add(_) => "add",
-            Action::Replace(_) => "replace",
-            Action::Delete => "delete",
-            Action::Attributes(_) => "attributes",
-            Action::RemoveDirectory => "remove-directory",
-        };
-        let (package, path) = (change.package.clone(), change.path.clone());
-        Self { package, path, action, size: size_of(&change.action) }
     }
 }
 
@@ -364,24 +340,10 @@ pub(crate) fn verdict_of(failed: &Failure) -> &'static str {
     }
 }
 
-fn size_of(action: &Action) -> Option<u64> {
-    match action {
-        Action::Add(new) | Action::Replace(new) => match &new.body {
-            Body::Member(member) => Some(member.size),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
 pub(super) fn new_bytes(plan: &Plan) -> u64 {
     plan.changes.iter().filter_map(|change| size_of(&change.action)).sum()
 }
 
 fn saved_bytes(plan: &Plan) -> u64 {
     plan.undo.iter().map(undo::saved_bytes).sum()
-}
-
-fn as_text<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
 }

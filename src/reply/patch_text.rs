@@ -2,9 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::patch_entry::{ChangeEntry, PatchEntry, ProcessEntry};
+use super::change_entry::{action_word, size_of};
+use super::patch_entry::{PatchEntry, ProcessEntry};
 use super::words::human;
+use patchadm_planning::plan::Change;
 use patchadm_rootfs::Root;
+use patchadm_svr4::package::ObjectPath;
 
 /// Returns the effects of a patch, package by package and path by path, and its needs.
 pub(crate) fn plan_text(root: &Root, entry: &PatchEntry) -> String {
@@ -12,7 +15,7 @@ pub(crate) fn plan_text(root: &Root, entry: &PatchEntry) -> String {
     for package in &entry.packages {
         let _ = writeln!(text, "Package {package}:");
         let changes = entry.changes.iter().flatten().filter(|change| change.package.as_str() == package);
-        text.extend(changes.map(|change| change_line(root, change)));
+        text.extend(changes.map(|change| change_line(root, change.action, change.size, &change.path)));
     }
     let _ = writeln!(text, "Objects: {}.", entry.files);
     if !entry.privileged.is_empty() {
@@ -43,15 +46,18 @@ pub(crate) fn plan_text(root: &Root, entry: &PatchEntry) -> String {
 }
 
 /// Returns one path of a plan, with what happens to it.
-fn change_line(root: &Root, change: &ChangeEntry) -> String {
-    let size = change.size.map(|size| format!(" ({})", human(size))).unwrap_or_default();
-    format!("  {:<16} {}{size}\n", change.action, root.show(&change.path))
+fn change_line(root: &Root, action: &str, size: Option<u64>, path: &ObjectPath) -> String {
+    let size = size.map(|size| format!(" ({})", human(size))).unwrap_or_default();
+    format!("  {action:<16} {}{size}\n", root.show(path))
 }
 
 /// Returns the actions, path by path; empty if there were none.
 pub(crate) fn done_lines(root: &Root, entry: &PatchEntry) -> String {
     let changes = entry.carried_out.iter().flat_map(|plan| &plan.changes);
-    changes.map(|change| change_line(root, &ChangeEntry::from(&**change))).collect()
+    let line = |change: &Change| {
+        change_line(root, action_word(&change.action), size_of(&change.action), &change.path)
+    };
+    changes.map(|change| line(change)).collect()
 }
 
 /// Returns the programs that still run the old version, one line each.

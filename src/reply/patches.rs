@@ -3,6 +3,7 @@
 //! Every form of the answer is made from these values, and each value is made once, for applications and backouts
 //! alike.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -15,6 +16,7 @@ use super::exit::Exit;
 use super::failure::{code, verb_code};
 use super::json::milliseconds_since;
 use super::patch_entry::PatchEntry;
+use super::patch_list_entry::PatchListEntry;
 use super::preparation::PreparationEntries;
 use super::result_word::ResultWord;
 use super::trial_entry::TrialEntry;
@@ -40,6 +42,9 @@ pub(crate) struct PatchesReport {
     pub(crate) preparation: PreparationEntries,
     /// The patches, in the order in which they were taken.
     pub(crate) patches: Vec<PatchEntry>,
+    /// The lists of patches of packages before and after; only of a plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch_lists: Option<Vec<PatchListEntry>>,
     /// How the changes below each directory became visible that should be exchanged; only where one was named.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) paths: Vec<ExchangeEntry>,
@@ -91,6 +96,7 @@ impl PatchesReport {
         let (mut patches, mut run, mut recovered, mut recovery_notes) = (Vec::new(), None, None, Vec::new());
         let (mut preparation, mut is_recovered) = (PreparationEntries::default(), false);
         let (mut paths, mut holders, mut trial) = (Vec::new(), Vec::new(), None);
+        let mut patch_lists = Vec::new();
         let mut after = AfterRunEntries::default();
         let failure = match result {
             Err(failure) => Some(failure),
@@ -105,6 +111,7 @@ impl PatchesReport {
                 after = AfterRunEntries::of(root, followed(&report), matches!(face, PatchFace::Classic));
                 preparation = PreparationEntries::of(root, report.preparation, &mut recovery_notes);
                 trial = report.trial.map(|outcome| TrialEntry::of(command, outcome));
+                patch_lists = PatchListEntry::all(command, &report.patches);
                 let entry = |one| PatchEntry::of(root, command, one, face.code());
                 patches = report.patches.into_iter().map(entry).collect();
                 report.refused
@@ -122,6 +129,7 @@ impl PatchesReport {
             result: result_of(failure.as_ref(), exit, &patches),
             run,
             patches,
+            patch_lists: Some(patch_lists),
             paths,
             holders,
             trial: None,
@@ -169,6 +177,7 @@ impl PatchesReport {
     pub(crate) fn of_plan(mut self, is_plan: bool) -> Self {
         let would_change = self.failure.is_none() && self.patches.iter().any(PatchEntry::is_planned);
         self.would_change = is_plan.then_some(would_change);
+        self.patch_lists = self.patch_lists.filter(|_| is_plan);
         self
     }
 
@@ -242,13 +251,15 @@ pub(crate) fn as_applied(report: BackOutReport) -> ApplyReport {
     let BackOutReport { recovered, preparation, patches, exchanges, refused } = report;
     let trial = None;
     let patches = patches.into_iter().map(|one| {
-        let BackOutOutcome { id, plan, scripts, missing, moved, libraries, result } = one;
+        let BackOutOutcome { id, plan, scripts, missing, moved, lists, libraries, result } = one;
         ApplyOutcome {
             id,
             plan,
             scripts,
             missing,
             moved,
+            lists,
+            delivered: BTreeMap::new(),
             signature: None,
             reboot: None,
             in_use: Vec::new(),

@@ -247,6 +247,8 @@ fn outcome(id: String, plan: Option<Plan>, result: Result<Option<Receipt>, Failu
         scripts: Vec::new(),
         missing: Vec::new(),
         moved: Vec::new(),
+        lists: Vec::new(),
+        delivered: BTreeMap::new(),
         signature: None,
         reboot: None,
         in_use: Vec::new(),

@@ -30,6 +30,7 @@ pub mod script_schedule;
 pub mod scripted_records;
 pub mod scripts;
 pub mod space;
+pub mod states;
 mod target;
 #[cfg(test)]
 mod tests;

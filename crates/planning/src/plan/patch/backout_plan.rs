@@ -11,7 +11,7 @@ use super::foreign;
 use super::interrupted;
 use super::later::{Among, AppliedPackages, changed_elsewhere};
 use super::middle::chains::Chains;
-use super::patch_plan::{self, PackagePlan, PatchPlan};
+use super::patch_plan::{self, PackagePlan, PatchListChange, PatchPlan};
 use super::restore::{Restoring, restore};
 use super::taking_over::{Rewritten, TakingOver};
 use super::validate::must_be_as_adopted;
@@ -79,6 +79,7 @@ impl<'a> Backout<'a> {
             again: false,
             missing,
             moved,
+            lists: self.lists()?,
             libraries: None,
             staying: BTreeMap::new(),
         })
@@ -112,6 +113,20 @@ impl<'a> Backout<'a> {
             known: &self.options.later,
             going: self.ids(),
         }
+    }
+
+    /// How the lists of patches change.
+    fn lists(&self) -> Result<Vec<PatchListChange>, Reason> {
+        let (among, mut known, mut lists) = (self.applied_packages(), BTreeSet::new(), Vec::new());
+        for patch in self.going {
+            for package in &patch.packages {
+                let is_first = known.insert(package);
+                let before = is_first.then(|| among.applied(package)).transpose()?;
+                let before = before.map(|records| records.list);
+                lists.push(PatchListChange { package: package.clone(), patch: patch.id.clone(), before });
+            }
+        }
+        Ok(lists)
     }
 
     /// One package: the patches that go from it, with their scripts, and its records as they were.

@@ -11,7 +11,7 @@ use patchadm_svr4::places;
 use patchadm_inputs::inventory::Inventory;
 use patchadm_rootfs::Live;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
-use patchadm_svr4::patch::PatchId;
+use patchadm_svr4::patch::{PatchId, PatchList};
 
 use super::engine::{Bookkeeping, ChosenScripts, PlannedScript};
 use crate::plan::clock::Now;
@@ -37,10 +37,23 @@ pub struct PatchPlan {
     pub missing: Vec<ObjectPath>,
     /// Of a backout: what undo data of patches that stay takes over.
     pub moved: Vec<MovedObject>,
+    /// How the lists of patches of its packages change.
+    pub lists: Vec<PatchListChange>,
     /// What is told of libraries, where somebody looked for them.
     pub libraries: Option<LibraryReport>,
     /// The kept objects that are there before and after, as they are.
     pub staying: BTreeMap<ObjectPath, Live>,
+}
+
+/// A patch that comes into the list of patches of a package (PATCHLIST), or goes from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PatchListChange {
+    /// The package.
+    pub package: PkgInst,
+    /// The patch.
+    pub patch: PatchId,
+    /// The list before; `None` if it follows from the change of an earlier patch.
+    pub before: Option<PatchList>,
 }
 
 /// An object that a patch which goes had found, and that the undo data of a patch which stays brings back from now on.

@@ -37,7 +37,7 @@ pub(super) fn gather<'o>(
     let Ok((mut ahead, last_touched)) = look_ahead(input, operands) else { return Vec::new() };
     let mut applied = input.ground.applied(&ahead.inventory);
     let mut gathered: Vec<PlannedOperand<'o>> = Vec::new();
-    let mut written = LastWriters::default();
+    let (mut written, mut listed) = (LastWriters::default(), BTreeSet::new());
     (input.progress)(ProgressEvent::Begins(RunActivity::Planning, operands.len() as u64));
     for (place, operand) in operands.iter().enumerate() {
         (input.progress)(ProgressEvent::Advances(1));
@@ -62,6 +62,12 @@ pub(super) fn gather<'o>(
                         continue;
                     }
                 };
+                for change in &mut scripted.lists {
+                    // A thousand lists of a thousand patches would be held otherwise.
+                    if !listed.insert(change.package.clone()) {
+                        change.before = None;
+                    }
+                }
                 let is_chained = |path: &ObjectPath| last_touched.get(path).is_some_and(|last| *last > place);
                 let digests = digests(operand, &scripted.plan, is_chained);
                 let made = ahead.go_on(&scripted.plan, &digests);

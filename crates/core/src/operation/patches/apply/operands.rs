@@ -113,6 +113,8 @@ impl ApplyOperand {
             scripts: scripted.scripts(),
             missing: scripted.missing,
             moved: scripted.moved,
+            lists: scripted.lists,
+            delivered: BTreeMap::new(),
             signature: self.device.image.signature.record(),
             plan: Some(scripted.plan),
             reboot: reboot::advice(&self.device.image),

@@ -173,21 +173,23 @@ impl<'a> ApplyPlanner<'a> {
         digests: Option<BTreeMap<ObjectPath, Digest>>,
     ) -> ApplyOutcome {
         let PlannedOperand { operand, planned } = one;
+        let lists = planned.as_ref().map(|planned| planned.scripted.lists.clone()).unwrap_or_default();
         let usable = planned.and_then(|planned| {
             usable(&self.input, operand, &planned.scripted, digests.is_some()).map(|()| planned)
         });
         let planned = match usable {
             Ok(planned) => planned,
-            Err(failure) => return operand.refused(failure),
+            Err(failure) => return ApplyOutcome { lists, ..operand.refused(failure) },
         };
+        let delivered = digests.unwrap_or_default();
         if place + 1 < self.operands.len() {
-            let mut digests = digests.unwrap_or_default();
+            let mut digests = delivered.clone();
             digests.retain(|path, _| self.last_touched.get(path).is_some_and(|last| *last > place));
             self.input.before.add(planned.scripted.plan.clone(), digests);
         }
         let scripted = planned.finished().scripted;
         let in_use = in_use(&self.input.ground.root, &scripted.plan);
-        operand.applied(scripted, in_use, Ok(None))
+        ApplyOutcome { delivered, ..operand.applied(scripted, in_use, Ok(None)) }
     }
 
     /// The outcomes of patches of which none goes in without the others.

@@ -1,5 +1,6 @@
 //! What patchadd(1M) is asked for, and what it answers.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::signatures::SignatureRequest;
@@ -18,7 +19,8 @@ use patchadm_inputs::policy::Edited;
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::kept_libraries::{KeptLibrary, LibraryReport};
 use patchadm_planning::plan::patch::engine::PlannedScript;
-use patchadm_planning::plan::patch::patch_plan::MovedObject;
+use patchadm_planning::plan::patch::patch_plan::{MovedObject, PatchListChange};
+use patchadm_rootfs::Digest;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::Requirement;
 
@@ -76,6 +78,10 @@ pub struct ApplyOutcome {
     pub missing: Vec<ObjectPath>,
     /// Of a backout: what undo data of patches that stay takes over.
     pub moved: Vec<MovedObject>,
+    /// How the lists of patches of its packages change, or would have changed.
+    pub lists: Vec<PatchListChange>,
+    /// The digests of the files that it delivers; only of one that was planned and not carried out.
+    pub delivered: BTreeMap<ObjectPath, Digest>,
     /// What is known of its signature; `None` where it was not looked for, or the patch could not be read.
     pub signature: Option<SignatureRecord>,
     /// The reboot that patchinfo or README asks for after installation.
@@ -145,6 +151,8 @@ impl ApplyOutcome {
             scripts: Vec::new(),
             missing: Vec::new(),
             moved: Vec::new(),
+            lists: Vec::new(),
+            delivered: BTreeMap::new(),
             signature: None,
             reboot,
             in_use: Vec::new(),

@@ -192,6 +192,7 @@ fn portion(planned: &PlannedBackout, id: &PatchId, plan: Plan) -> PatchPlan {
         again: false,
         missing: own,
         moved: planned.scripted.moved.iter().filter(|object| object.from == *id).cloned().collect(),
+        lists: planned.scripted.lists.iter().filter(|change| change.patch == *id).cloned().collect(),
         staying: BTreeMap::new(),
         libraries: planned.scripted.libraries.clone().filter(|_| is_last),
     }

@@ -11,13 +11,14 @@ use super::request::BackOutRequest;
 use crate::operation::failure::Failure;
 use crate::operation::queries::object_action::ObjectAction;
 use crate::operation::session::{RootAndPolicy, must_agree, must_have_database, without_lock};
-use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, decode, encode, recorded_xattrs};
+use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, decode};
 use patchadm_changeset::transaction::{Cause, ContentSource as _, StreamError};
 use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::patch::backout_input::LaterUndo;
-use patchadm_planning::plan::{Action, Body, Change, Member, NewObject, NewXattrs, UndoArchive};
-use patchadm_rootfs::{FileType, Live, Root};
+use patchadm_planning::plan::states::{state_after, state_before};
+use patchadm_planning::plan::{Action, Body, Change, Member, NewObject, UndoArchive};
+use patchadm_rootfs::{FileType, Root};
 use patchadm_svr4::package::{ObjectPath, PackagePath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
@@ -124,8 +125,8 @@ fn changed(planned: &PlannedBackout) -> Vec<PlacedObject> {
     let by_path: HashMap<&ObjectPath, &Change> =
         changes.iter().map(|change| (&change.path, &**change)).collect();
     let of = |change: &Change| {
-        let now = change.old.as_deref().map(RecordedState::of);
-        let then = after(change, &by_path);
+        let now = state_before(change);
+        let then = state_after(change, &by_path);
         let object = PreviewedObject {
             package: change.package.clone(),
             path: change.path.clone(),
@@ -143,65 +144,6 @@ fn changed(planned: &PlannedBackout) -> Vec<PlacedObject> {
         PlacedObject { object, now: ContentPlace::Live(change.path.clone()), then: place }
     };
     changes.iter().map(|change| of(change)).collect()
-}
-
-/// The object that a change leaves.
-fn after(change: &Change, all: &HashMap<&ObjectPath, &Change>) -> Option<RecordedState> {
-    let old = change.old.as_deref().map(RecordedState::of);
-    match &change.action {
-        Action::Delete | Action::RemoveDirectory => None,
-        Action::Attributes(attributes) => old.map(|old| attributes.applied_to(old)),
-        Action::Add(new) | Action::Replace(new) => match &new.body {
-            Body::CopyOf(path) => all.get(path).and_then(|of| of.old.as_deref()).map(RecordedState::of),
-            Body::Link(path) => match all.get(path) {
-                Some(source) if source.path != change.path => after_of_new(source),
-                _ => Some(state_of(new, change.old.as_deref())),
-            },
-            _ => Some(state_of(new, change.old.as_deref())),
-        },
-    }
-}
-
-/// The new object of a change that is no link itself.
-fn after_of_new(change: &Change) -> Option<RecordedState> {
-    match &change.action {
-        Action::Add(new) | Action::Replace(new) => Some(state_of(new, change.old.as_deref())),
-        Action::Attributes(attributes) => {
-            change.old.as_deref().map(|old| attributes.applied_to(RecordedState::of(old)))
-        }
-        Action::Delete | Action::RemoveDirectory => None,
-    }
-}
-
-/// A new object as a manifest would have it.
-fn state_of(new: &NewObject, old: Option<&Live>) -> RecordedState {
-    let kind = new.body.file_type();
-    let (target, device) = match &new.body {
-        Body::Symlink(target) => (Some(encode(target).into()), None),
-        Body::Device { major, minor, .. } => (None, Some((*major, *minor))),
-        _ => (None, None),
-    };
-    let member = match &new.body {
-        Body::Member(member) => Some(member),
-        _ => None,
-    };
-    let xattrs = match &new.xattrs {
-        NewXattrs::Exact(xattrs) | NewXattrs::Given(xattrs) => recorded_xattrs(xattrs),
-        NewXattrs::Inherited => old.map(|old| recorded_xattrs(&old.xattrs)).unwrap_or_default(),
-    };
-    RecordedState {
-        kind,
-        mode: new.mode.bits(),
-        uid: new.uid,
-        gid: new.gid,
-        mtime: new.mtime.filter(|_| kind != FileType::Directory).unwrap_or_default(),
-        size: member.map(|member| member.size),
-        b3: member.and_then(|member| member.b3.as_deref()).map(|b3| Box::new((*b3).into())),
-        target,
-        device,
-        xattrs,
-        group: None,
-    }
 }
 
 /// Where the bytes of a new object come from.

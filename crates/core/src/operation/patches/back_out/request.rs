@@ -11,7 +11,7 @@ use patchadm_changeset::transaction::{ExchangeReport, ExchangeRequest, Receipt, 
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::kept_libraries::LibraryReport;
 use patchadm_planning::plan::patch::engine::PlannedScript;
-use patchadm_planning::plan::patch::patch_plan::{MovedObject, PatchPlan};
+use patchadm_planning::plan::patch::patch_plan::{MovedObject, PatchListChange, PatchPlan};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
@@ -59,6 +59,8 @@ pub struct BackOutOutcome {
     pub missing: Vec<ObjectPath>,
     /// What undo data of patches that stay takes over.
     pub moved: Vec<MovedObject>,
+    /// How the lists of patches of its packages change.
+    pub lists: Vec<PatchListChange>,
     /// What is told of libraries, where somebody looked for them.
     pub libraries: Option<LibraryReport>,
     /// The receipt of the run, or the reason why there was none. A dry run succeeds without a receipt.
@@ -91,8 +93,8 @@ impl BackOutOutcome {
     /// The outcome of a patch, with the plan by which it was backed out.
     pub(super) fn of(id: &PatchId, scripted: PatchPlan, result: Result<Option<Receipt>, Failure>) -> Self {
         let scripts = scripted.scripts();
-        let PatchPlan { plan, missing, moved, libraries, .. } = scripted;
-        Self { id: id.to_string(), plan: Some(plan), scripts, missing, moved, libraries, result }
+        let PatchPlan { plan, missing, moved, lists, libraries, .. } = scripted;
+        Self { id: id.to_string(), plan: Some(plan), scripts, missing, moved, lists, libraries, result }
     }
 
     /// The outcome of a patch that could not be planned, or that stays.
@@ -103,6 +105,7 @@ impl BackOutOutcome {
             scripts: Vec::new(),
             missing: Vec::new(),
             moved: Vec::new(),
+            lists: Vec::new(),
             libraries: None,
             result: Err(failure),
         }

@@ -8,10 +8,11 @@ use super::recording::RecordedPatch;
 use crate::plan::patch::backout_proof::must_have_way_back;
 use crate::plan::patch::engine::PlannedScript;
 use crate::plan::patch::interrupted;
-use crate::plan::patch::patch_plan::{self, PackagePlan, PatchPlan};
+use crate::plan::patch::patch_plan::{self, PackagePlan, PatchListChange, PatchPlan};
 use crate::plan::patch::snapshot;
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::{Plan, UndoArchive, space};
+use patchadm_svr4::package::PkgInst;
 
 impl ApplyPlanner<'_> {
     /// Makes the plan of what was placed and recorded.
@@ -62,9 +63,20 @@ impl ApplyPlanner<'_> {
             again,
             missing,
             moved: Vec::new(),
+            lists: self.lists(),
             libraries: None,
             staying: BTreeMap::new(),
         })
+    }
+
+    /// How the lists of patches change. A package that is only registered with the patch has none yet.
+    fn lists(&self) -> Vec<PatchListChange> {
+        let of = |package: &PkgInst| {
+            let records = self.applied.packages().iter().find(|records| records.package == *package);
+            let before = records.map(|records| records.list.clone()).unwrap_or_default();
+            PatchListChange { package: package.clone(), patch: self.id().clone(), before: Some(before) }
+        };
+        self.validated.matches.iter().map(|found| of(&found.package)).collect()
     }
 
     /// Refuses scripts in packages to which another patch was left half applied.

@@ -1,0 +1,74 @@
+//! The objects of a plan before and after it, as a manifest records objects.
+//!
+//! The digest of a file that a patch delivers is not known before its bytes are read, and left out then.
+
+use std::collections::HashMap;
+
+use super::{Action, Body, Change, NewObject, NewXattrs};
+use patchadm_changeset::format::manifest::{RecordedState, encode, recorded_xattrs};
+use patchadm_rootfs::{FileType, Live};
+use patchadm_svr4::package::ObjectPath;
+
+/// Returns the object that a change finds; `None` if the path is free.
+pub fn state_before(change: &Change) -> Option<RecordedState> {
+    change.old.as_deref().map(RecordedState::of)
+}
+
+/// Returns the object that a change leaves; `None` if it leaves none. `all` are the changes of the plan.
+pub fn state_after(change: &Change, all: &HashMap<&ObjectPath, &Change>) -> Option<RecordedState> {
+    let old = state_before(change);
+    match &change.action {
+        Action::Delete | Action::RemoveDirectory => None,
+        Action::Attributes(attributes) => old.map(|old| attributes.applied_to(old)),
+        Action::Add(new) | Action::Replace(new) => match &new.body {
+            Body::CopyOf(path) => all.get(path).and_then(|of| of.old.as_deref()).map(RecordedState::of),
+            Body::Link(path) => match all.get(path) {
+                Some(source) if source.path != change.path => after_of_new(source),
+                _ => Some(state_of(new, change.old.as_deref())),
+            },
+            _ => Some(state_of(new, change.old.as_deref())),
+        },
+    }
+}
+
+/// The new object of a change that is no link itself.
+fn after_of_new(change: &Change) -> Option<RecordedState> {
+    match &change.action {
+        Action::Add(new) | Action::Replace(new) => Some(state_of(new, change.old.as_deref())),
+        Action::Attributes(attributes) => {
+            change.old.as_deref().map(|old| attributes.applied_to(RecordedState::of(old)))
+        }
+        Action::Delete | Action::RemoveDirectory => None,
+    }
+}
+
+/// A new object as a manifest would have it.
+fn state_of(new: &NewObject, old: Option<&Live>) -> RecordedState {
+    let kind = new.body.file_type();
+    let (target, device) = match &new.body {
+        Body::Symlink(target) => (Some(encode(target).into()), None),
+        Body::Device { major, minor, .. } => (None, Some((*major, *minor))),
+        _ => (None, None),
+    };
+    let member = match &new.body {
+        Body::Member(member) => Some(member),
+        _ => None,
+    };
+    let xattrs = match &new.xattrs {
+        NewXattrs::Exact(xattrs) | NewXattrs::Given(xattrs) => recorded_xattrs(xattrs),
+        NewXattrs::Inherited => old.map(|old| recorded_xattrs(&old.xattrs)).unwrap_or_default(),
+    };
+    RecordedState {
+        kind,
+        mode: new.mode.bits(),
+        uid: new.uid,
+        gid: new.gid,
+        mtime: new.mtime.filter(|_| kind != FileType::Directory).unwrap_or_default(),
+        size: member.map(|member| member.size),
+        b3: member.and_then(|member| member.b3.as_deref()).map(|b3| Box::new((*b3).into())),
+        target,
+        device,
+        xattrs,
+        group: None,
+    }
+}

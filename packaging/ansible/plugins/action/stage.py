@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""The module stage, done without another process where the target is this machine."""
+
+from ansible_collections.patchadm.patch.plugins.modules.stage import StageWork, arguments
+from ansible_collections.patchadm.patch.plugins.plugin_utils.local import LocalAction
+
+
+class ActionModule(LocalAction):
+    """The action of the module."""
+
+    WORK = StageWork
+    ARGUMENTS = staticmethod(arguments)

@@ -1,0 +1,245 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""What a root says of its patches."""
+
+DOCUMENTATION = r'''
+module: patch_info
+short_description: Tell which patches are applied, lost, missing or on trial
+version_added: 0.1.0
+description:
+  - Reads the records of a root, and changes nothing.
+  - Of patches that are asked about, tells whether the root lacks them, and which patch has their changes.
+  - Against a depot, tells what is missing.
+author:
+  - The authors of patchadm (@patchadm)
+extends_documentation_fragment:
+  - patchadm.patch.root
+options:
+  id:
+    description: Ask about these patches. Without it, all applied patches are meant.
+    type: list
+    elements: str
+    aliases: [ids]
+  depot:
+    description: Compare with this depot, a directory of the target or an address.
+    type: str
+  group:
+    description: What of the depot is compared.
+    type: str
+    choices: [missing, recommended, security]
+    default: missing
+  verify:
+    description: Also compare files and undo data with the records, which reads all of them.
+    type: bool
+    default: false
+  policy:
+    description: Take the policy in this file of the target instead of that of the root.
+    type: path
+  offline:
+    description: Fetch nothing over a network.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    support: full
+    description: Changes nothing in any mode.
+  diff_mode:
+    support: none
+    description: There is no difference.
+seealso:
+  - module: patchadm.patch.patch
+'''
+
+EXAMPLES = r'''
+- name: Ask which patches are applied, and what the depot has beyond them
+  patchadm.patch.patch_info:
+    depot: https://patches.example.com/depot
+  register: info
+
+- name: Fail where a fix was lost to an upgrade of the distribution
+  ansible.builtin.assert:
+    that: info.lost | length == 0
+
+- name: Ask whether a patch is still lacking
+  patchadm.patch.patch_info:
+    id: 105181-05
+  register: asked
+'''
+
+RETURN = r'''
+patches:
+  description: The applied patches as C(patchadm list --json) names them; with I(id), of these the ones that are asked about.
+  returned: success
+  type: list
+  elements: dict
+applied:
+  description: The ids of all applied patches.
+  returned: success
+  type: list
+  elements: str
+in_force:
+  description: The ids of those that are neither superseded nor obsoleted nor otherwise out of force.
+  returned: success
+  type: list
+  elements: str
+lost:
+  description: The patches whose fix is lost to an upgrade by dpkg or rpm, or would be with the next refresh.
+  returned: success
+  type: list
+  elements: dict
+stale:
+  description: The registrations that no longer say what dpkg or rpm says.
+  returned: success
+  type: list
+  elements: dict
+trial:
+  description: The trial that the root is on, or null.
+  returned: success
+  type: dict
+unfinished:
+  description: The run that was interrupted, or null.
+  returned: success
+  type: str
+removable:
+  description: The ids of the patches that could be backed out now, as far as records say.
+  returned: success
+  type: list
+  elements: str
+not_removable:
+  description: Why each of the others could not be backed out.
+  returned: success
+  type: dict
+lacking:
+  description: Of the patches that are asked about, those that the root lacks.
+  returned: when I(id) is given
+  type: list
+  elements: str
+has:
+  description: Of each patch that is asked about and not lacking, the applied patch that has its changes.
+  returned: when I(id) is given
+  type: dict
+missing:
+  description: The patches of the depot that the root lacks, as C(patchadm analyze --json) names them.
+  returned: when I(depot) is given
+  type: list
+  elements: dict
+sound:
+  description: Whether files, records and undo data are as recorded.
+  returned: when I(verify) is true
+  type: bool
+verification:
+  description: The document of C(patchadm verify --json).
+  returned: when I(verify) is true
+  type: dict
+inventory:
+  description: The document of C(patchadm list --json), as C(patchadm report) reads it.
+  returned: success
+  type: dict
+'''
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.patchadm.patch.plugins.module_utils.patchadm import (
+    Program,
+    Work,
+    check_id,
+    check_root,
+    check_source,
+    finished,
+    judged,
+    root_arguments,
+)
+
+
+def arguments():
+    """Returns the arguments of the module."""
+    spec = root_arguments()
+    spec.update({
+        'id': {'type': 'list', 'elements': 'str', 'aliases': ['ids']},
+        'depot': {'type': 'str'},
+        'group': {'type': 'str', 'choices': ['missing', 'recommended', 'security'], 'default': 'missing'},
+        'verify': {'type': 'bool', 'default': False},
+        'policy': {'type': 'path'},
+        'offline': {'type': 'bool', 'default': False},
+    })
+    return spec
+
+
+class InfoWork(Work):
+    """What one task asks."""
+
+    def done(self):
+        """Asks, and returns the answers."""
+        for one in self.params['id'] or []:
+            check_id(one, with_revision=True)
+        check_root(self.params['root'])
+        if self.params['depot'] is not None:
+            check_source(self.params['depot'])
+        self.program = Program(self.module)
+        self.words = ['--policy=%s' % self.params['policy']] if self.params['policy'] else []
+        values = self.listed()
+        if self.params['id'] is not None:
+            values.update(self.asked(values['patches']))
+        if self.params['depot'] is not None:
+            values['missing'] = self.missing()
+        if self.params['verify']:
+            values.update(self.verified())
+        return values
+
+    def answer(self, verb, words, operands=()):
+        """Asks the program, and fails with its reasons."""
+        answer = self.program.ask(verb, self.words + words, operands)
+        if not answer.is_good():
+            finished(answer, is_plan=False)
+        return answer.document
+
+    def listed(self):
+        """Returns what the records say."""
+        document = self.answer(['list'], [])
+        patches = document['patches']
+        return {
+            'changed': False,
+            'patches': patches,
+            'applied': [patch['id'] for patch in patches],
+            'in_force': [patch['id'] for patch in patches if 'effective' in patch['state']],
+            'lost': document.get('lost', []),
+            'stale': document.get('stale', []),
+            'trial': next((patch['trial'] for patch in patches if 'trial' in patch), None),
+            'unfinished': document.get('unfinished'),
+            'removable': [patch['id'] for patch in patches if patch['removable']['now']],
+            'not_removable': dict((patch['id'], patch['removable']['reason']) for patch in patches
+                                  if not patch['removable']['now']),
+            'inventory': document,
+        }
+
+    def asked(self, patches):
+        """Returns what is known of the patches that are asked about."""
+        has, lacking = {}, []
+        for one in self.params['id']:
+            document = self.answer(['list'], ['--lacking=%s' % one])
+            if document['lacking']:
+                lacking.append(one)
+            else:
+                has[one] = document['has']
+        named = set(has.values()) | set(self.params['id'])
+        return {'has': has, 'lacking': lacking, 'patches': [patch for patch in patches if patch['id'] in named]}
+
+    def missing(self):
+        """Returns what the root lacks of the depot."""
+        words = ['-M', self.params['depot']] + (['--offline'] if self.params['offline'] else [])
+        return self.answer(['analyze'], words, [self.params['group']])['patches']
+
+    def verified(self):
+        """Returns whether everything is as recorded."""
+        answer = self.program.ask(['verify'], self.words)
+        if 'sound' not in answer.document:
+            finished(answer, is_plan=False)
+        return {'sound': answer.document['sound'], 'verification': answer.document}
+
+
+def main():
+    """Runs the module."""
+    judged(InfoWork(AnsibleModule(argument_spec=arguments(), supports_check_mode=True)))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,364 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Stages of a root, from their making to the backout of what they brought."""
+
+DOCUMENTATION = r'''
+module: stage
+short_description: Make a stage of a root, refresh it, promote it, or take its promotions back
+version_added: 0.1.0
+description:
+  - A stage is a directory with copies of directories of a root, in which software is built while the root goes on.
+  - Its content is promoted as a patch, which is planned, recorded and backed out like any other.
+  - Check mode is the real plan of C(refresh), C(promote) and C(backout). Of C(new) and C(absent), which the program does not
+    plan, it tells whether the stage would be made or removed.
+author:
+  - The authors of patchadm (@patchadm)
+extends_documentation_fragment:
+  - patchadm.patch.root
+  - patchadm.patch.root.change
+  - patchadm.patch.root.trial
+options:
+  path:
+    description: The directory of the stage on the target.
+    type: path
+    required: true
+  state:
+    description:
+      - C(new) makes the stage, unless it is there.
+      - C(refresh) brings into the stage what was changed on the root.
+      - C(promote) makes the content of the stage live. Where nothing differs, nothing is done.
+      - C(backout) backs promotions of the stage out, those in I(id) or all that are applied.
+      - C(absent) removes the stage, and leaves what it brought.
+    type: str
+    choices: [new, refresh, promote, backout, absent]
+    required: true
+  paths:
+    description: With C(new), the directories of the root that are copied. With C(promote), those that are promoted.
+    type: list
+    elements: str
+  name:
+    description: With C(new), the name of the stage instead of the last component of I(path).
+    type: str
+  records:
+    description: With C(new), copy the package database, too.
+    type: bool
+    default: false
+  dirs:
+    description: With C(new), make these directories for programs to work in.
+    type: list
+    elements: str
+  exclude:
+    description: Leave paths out that match these patterns.
+    type: list
+    elements: str
+  id:
+    description: With C(promote), the one id that the promotion gets. With C(backout), the promotions that are meant.
+    type: list
+    elements: str
+  edited:
+    description: What to do with paths that were changed on both sides.
+    type: str
+    choices: [stop, replace, keep]
+  override:
+    description: Take these paths in any case.
+    type: list
+    elements: str
+  preserve:
+    description: Leave these paths alone in any case.
+    type: list
+    elements: str
+  two_way:
+    description: With C(promote), do not regard what the paths were once.
+    type: bool
+    default: false
+  delete:
+    description: With I(two_way), delete what the stage does not have.
+    type: bool
+    default: false
+  tree_only:
+    description: With C(promote), leave patches and packages of the stage in the stage.
+    type: bool
+    default: false
+  max_delete:
+    description: With C(promote), how much may be deleted, a number or a percentage.
+    type: str
+  hooks:
+    description: With C(promote), whether the hooks of the policy run.
+    type: bool
+    default: true
+  undo:
+    description: With C(promote), whether undo data is kept.
+    type: bool
+    default: true
+  undo_dir:
+    description: The directory below which undo data is kept.
+    type: path
+  undo_format:
+    description: How undo data is kept.
+    type: str
+    choices: [gz, Z, none, zst, xz, files]
+  force:
+    description: With C(absent), also remove a damaged stage.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    support: full
+    description: Answers as the run would, and changes nothing.
+  diff_mode:
+    support: full
+    description: Shows lists of patches and files before and after a promotion or its backout.
+seealso:
+  - module: patchadm.patch.patch
+'''
+
+EXAMPLES = r'''
+- name: Make a stage of the programs and their settings
+  patchadm.patch.stage:
+    path: /srv/stage/web
+    state: new
+    paths: [opt/web, etc/web]
+
+- name: Build in it
+  ansible.builtin.command:
+    cmd: patchadm stage enter /srv/stage/web -- make -C /usr/src/web install
+  changed_when: true
+
+- name: Make it live, and back again unless it answers
+  patchadm.patch.stage:
+    path: /srv/stage/web
+    state: promote
+    probe: curl --fail --silent http://localhost/
+
+- name: Take all of its promotions back
+  patchadm.patch.stage:
+    path: /srv/stage/web
+    state: backout
+'''
+
+RETURN = r'''
+outcome:
+  description: How it ended, C(done), C(planned), C(nothing-to-do), C(refused), C(failed) or C(rolled-back).
+  returned: when something was asked of patchadm that it can change
+  type: str
+reasons:
+  description: Why it was refused or failed, or why there was nothing to do.
+  returned: always but for errors in the arguments
+  type: list
+  elements: str
+patches:
+  description: The promotion, with the patches of the stage that it brings, or what was backed out.
+  returned: with C(promote) and C(backout)
+  type: list
+  elements: dict
+conflicts:
+  description: What both sides changed, differently.
+  returned: with C(promote) and C(refresh)
+  type: list
+  elements: dict
+stage:
+  description: The stage as the document of the action names it.
+  returned: with C(new), C(promote) and C(refresh)
+  type: raw
+trial:
+  description: The trial of the run, with its deadline and the end of the probe.
+  returned: when there is one
+  type: dict
+command:
+  description: The words of the call.
+  returned: when patchadm was called
+  type: list
+  elements: str
+'''
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.patchadm.patch.plugins.module_utils.patchadm import (
+    Option,
+    Program,
+    Refused,
+    Work,
+    changing_arguments,
+    check_durations,
+    check_id,
+    check_options,
+    check_root,
+    finished,
+    judged,
+    options_of,
+    trial_arguments,
+)
+
+ALWAYS = ('new', 'refresh', 'promote', 'backout', 'absent')
+PROMOTE = ('promote',)
+BOTH_SIDES = ('refresh', 'promote')
+
+# The options of patchadm behind arguments that are passed on as they are.
+OPTIONS = {
+    'as_owner': Option('--as-owner', 'yes', ALWAYS),
+    'delete': Option('--delete', 'yes', PROMOTE),
+    'dirs': Option('--dir', 'each', ('new',)),
+    'edited': Option('--edited', 'value', BOTH_SIDES),
+    'exclude': Option('--exclude', 'each', ('new', 'promote')),
+    'force': Option('--force', 'yes', ('absent',)),
+    'hooks': Option('--no-hooks', 'no', PROMOTE),
+    'max_delete': Option('--max-delete', 'value', PROMOTE),
+    'name': Option('--name', 'value', ('new',)),
+    'note': Option('--note', 'value', ('promote', 'backout')),
+    'override': Option('--override', 'each', BOTH_SIDES),
+    'paths': Option('--path', 'each', ('new', 'promote')),
+    'policy': Option('--policy', 'value', ALWAYS),
+    'preserve': Option('--preserve', 'each', BOTH_SIDES),
+    'probe': Option('--probe', 'value', PROMOTE),
+    'probe_timeout': Option('--probe-timeout', 'value', PROMOTE),
+    'records': Option('--records', 'yes', ('new',)),
+    'tree_only': Option('--tree-only', 'yes', PROMOTE),
+    'trial': Option('--trial', 'value', PROMOTE),
+    'trial_reboots': Option('--trial-reboots', 'value', PROMOTE),
+    'trust_root': Option('--trust-root', 'yes', ALWAYS),
+    'two_way': Option('--two-way', 'yes', PROMOTE),
+    'undo': Option('--no-undo', 'no', PROMOTE),
+    'undo_dir': Option('--undo-dir', 'value', ('promote', 'backout')),
+    'undo_format': Option('--undo-format', 'value', PROMOTE),
+    'wait': Option('--wait', 'value', ('new', 'promote', 'backout', 'absent')),
+}
+
+
+def arguments():
+    """Returns the arguments of the module."""
+    spec = changing_arguments()
+    spec.update(trial_arguments())
+    spec.update({
+        'path': {'type': 'path', 'required': True},
+        'state': {'type': 'str', 'choices': ['new', 'refresh', 'promote', 'backout', 'absent'], 'required': True},
+        'paths': {'type': 'list', 'elements': 'str'},
+        'name': {'type': 'str'},
+        'records': {'type': 'bool', 'default': False},
+        'dirs': {'type': 'list', 'elements': 'str'},
+        'exclude': {'type': 'list', 'elements': 'str'},
+        'id': {'type': 'list', 'elements': 'str'},
+        'edited': {'type': 'str', 'choices': ['stop', 'replace', 'keep']},
+        'override': {'type': 'list', 'elements': 'str'},
+        'preserve': {'type': 'list', 'elements': 'str'},
+        'two_way': {'type': 'bool', 'default': False},
+        'delete': {'type': 'bool', 'default': False},
+        'tree_only': {'type': 'bool', 'default': False},
+        'max_delete': {'type': 'str'},
+        'hooks': {'type': 'bool', 'default': True},
+        'undo': {'type': 'bool', 'default': True},
+        'undo_dir': {'type': 'path'},
+        'undo_format': {'type': 'str', 'choices': ['gz', 'Z', 'none', 'zst', 'xz', 'files']},
+        'force': {'type': 'bool', 'default': False},
+    })
+    return spec
+
+
+def check(params):
+    """Refuses arguments that make no sense, before anything is run."""
+    state, ids = params['state'], params['id']
+    check_options(OPTIONS, params, state)
+    check_durations(params)
+    if ids and state not in ('promote', 'backout'):
+        raise Refused('id means nothing with state=%s, only with promote or backout' % state)
+    if state == 'promote' and len(ids or []) > 1:
+        raise Refused('a promotion has one id, and %d are named' % len(ids))
+    for one in ids or []:
+        check_id(one, with_revision=True)
+    if state == 'new' and not params['paths']:
+        raise Refused('state=new takes the directories of the root in paths')
+    check_root(params['root'])
+    if not os.path.isabs(params['path']):
+        raise Refused('path %s is not an absolute path' % params['path'])
+    if state in BOTH_SIDES and not os.path.isdir(params['path']):
+        raise Refused('path %s is no directory of the target' % params['path'])
+
+
+class StageWork(Work):
+    """What one task does about a stage."""
+
+    def __init__(self, module):
+        super(StageWork, self).__init__(module)
+        self.path = os.path.realpath(module.params['path'])
+
+    def done(self):
+        """Does what the state asks for, and returns what came out."""
+        check(self.params)
+        self.program = Program(self.module)
+        state = self.params['state']
+        if state == 'new':
+            return self.made()
+        if state == 'absent':
+            return self.removed()
+        if state == 'backout':
+            return self.backed_out()
+        if state == 'refresh':
+            return self.refreshed()
+        words = ['--id=%s' % self.params['id'][0]] if self.params['id'] else []
+        return self.carried_out(self.program, ['promote'], words + self.words('promote'), [self.path])
+
+    def listed(self):
+        """Returns the stage as its root lists it, or None."""
+        answer = self.program.ask(['stage', 'list'], [])
+        if not answer.is_good():
+            finished(answer, is_plan=False)
+        stages = answer.document.get('stages', [])
+        return next((stage for stage in stages if os.path.realpath(stage['path']) == self.path), None)
+
+    def made(self):
+        """Makes the stage, unless it is there."""
+        stage = self.listed()
+        if stage is not None and stage['state'] in ('unfinished', 'damaged'):
+            raise Refused('the stage %s is %s; remove it first, by state=absent' % (self.path, stage['state']),
+                          stage=stage)
+        # A caller who may only read the root makes stages that it does not list.
+        if os.path.isdir(os.path.join(self.path, '.patchadm-stage')):
+            return {'changed': False, 'stage': stage, 'reasons': ['the stage is there']}
+        if self.module.check_mode:
+            return {'changed': True, 'reasons': []}
+        return finished(self.program.ask(['stage', 'new'], self.words('new'), [self.path]), is_plan=False)
+
+    def removed(self):
+        """Removes the stage, if it is there or listed."""
+        stage = self.listed()
+        if stage is None and not os.path.lexists(self.path):
+            return {'changed': False, 'reasons': ['there is no such stage']}
+        if self.module.check_mode:
+            return {'changed': True, 'reasons': []}
+        is_gone = not os.path.lexists(self.path) and stage is not None
+        operand = stage['name'] if is_gone else self.path
+        values = finished(self.program.ask(['stage', 'drop'], self.words('absent'), [operand]), is_plan=False)
+        # What goes is the stage, whether a root listed it or not.
+        values['changed'] = True
+        return values
+
+    def backed_out(self):
+        """Backs promotions of the stage out that are applied."""
+        stage = self.listed()
+        if stage is None:
+            raise Refused('the root lists no stage %s; name its promotions to the module patch instead' % self.path)
+        wanted = self.params['id']
+        going = [one for one in stage['promotions'] if wanted is None or one in wanted]
+        if not going:
+            return {'changed': False, 'patches': [], 'reasons': ['no promotion of the stage is applied']}
+        return self.carried_out(self.program, ['remove'], self.words('backout'), going)
+
+    def refreshed(self):
+        """Brings changes of the root into the stage. Its plan has no word for whether the stage would change but its end."""
+        values = self.carried_out(self.program, ['stage', 'refresh'], self.words('refresh'), [self.path])
+        if self.module.check_mode:
+            values['changed'] = values['outcome'] == 'planned'
+        return values
+
+    def words(self, state):
+        """Returns the options of the arguments."""
+        return options_of(OPTIONS, self.params, state)
+
+
+def main():
+    """Runs the module."""
+    judged(StageWork(AnsibleModule(argument_spec=arguments(), supports_check_mode=True)))
+
+
+if __name__ == '__main__':
+    main()

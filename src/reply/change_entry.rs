@@ -1,0 +1,73 @@
+//! An object of a plan, with what it is before and after.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+
+use super::json::as_text;
+use patchadm_changeset::format::manifest::RecordedState;
+use patchadm_planning::plan::states::{state_after, state_before};
+use patchadm_planning::plan::{Action, Body, Change, Plan};
+use patchadm_rootfs::{Digest, FileType};
+use patchadm_svr4::package::{ObjectPath, PkgInst};
+
+/// One object in a plan.
+#[derive(Debug, Serialize)]
+pub(crate) struct ChangeEntry {
+    #[serde(serialize_with = "as_text")]
+    pub(crate) package: PkgInst,
+    #[serde(serialize_with = "as_text")]
+    pub(crate) path: ObjectPath,
+    pub(crate) action: &'static str,
+    pub(crate) size: Option<u64>,
+    /// What is there; `None` if nothing is.
+    before: Option<RecordedState>,
+    /// What will be there; `None` if nothing will be.
+    after: Option<RecordedState>,
+}
+
+impl ChangeEntry {
+    /// The objects of a plan. `delivered` are the digests of files whose bytes were read for it.
+    pub(crate) fn of_plan(plan: &Plan, delivered: &BTreeMap<ObjectPath, Digest>) -> Vec<Self> {
+        let changes = || plan.changes.iter().map(Box::as_ref);
+        let by_path: HashMap<&ObjectPath, &Change> = changes().map(|change| (&change.path, change)).collect();
+        let of = |change: &Change| {
+            let mut after = state_after(change, &by_path);
+            let file = after.as_mut().filter(|after| after.kind == FileType::Regular && after.b3.is_none());
+            if let Some((file, digest)) = file.zip(delivered.get(&change.path)) {
+                file.b3 = Some(Box::new((*digest).into()));
+            }
+            Self {
+                package: change.package.clone(),
+                path: change.path.clone(),
+                action: action_word(&change.action),
+                size: size_of(&change.action),
+                before: state_before(change),
+                after,
+            }
+        };
+        changes().map(of).collect()
+    }
+}
+
+/// Returns the word for what happens to an object.
+pub(super) fn action_word(action: &Action) -> &'static str {
+    match action {
+        Action::Add(_) => "add",
+        Action::Replace(_) => "replace",
+        Action::Delete => "delete",
+        Action::Attributes(_) => "attributes",
+        Action::RemoveDirectory => "remove-directory",
+    }
+}
+
+/// Returns the bytes of a file that comes.
+pub(super) fn size_of(action: &Action) -> Option<u64> {
+    match action {
+        Action::Add(new) | Action::Replace(new) => match &new.body {
+            Body::Member(member) => Some(member.size),
+            _ => None,
+        },
+        _ => None,
+    }
+}

@@ -1,0 +1,229 @@
+//! Roots that Ansible takes for hosts, and the plays on them.
+//!
+//! Each host is a local connection with a root of its own. The collection is the one of the checkout, the program the one
+//! that was built. What a play tells comes as one value for each task and host. On the second host, tasks are done by the
+//! modules as on a machine far away; on the others, by what the collection does on the machine of Ansible itself.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::scenario::{NOW, Scenario, directory};
+use crate::tree::Tree;
+
+/// The collection in the checkout.
+pub(super) const COLLECTION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/ansible");
+
+/// What Ansible says of itself; `None` where it is not installed.
+static VERSION: LazyLock<Option<String>> = LazyLock::new(|| {
+    let output = Command::new("ansible-playbook").arg("--version").output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+});
+
+/// Tells whether Ansible is there; a test that it is not there for says so.
+pub(super) fn has_ansible(test: &str) -> bool {
+    let is_there = VERSION.is_some();
+    if !is_there {
+        crate::skipped(&format!("{test}: ansible-playbook is not installed"));
+    }
+    is_there
+}
+
+/// The Python that Ansible runs by, which has its modules.
+pub(super) fn python() -> String {
+    let version = VERSION.as_deref().unwrap_or_default();
+    let line = version.lines().find(|line| line.contains("python version =")).unwrap_or_default();
+    let path = line.rsplit_once('(').map(|(_, path)| path.trim_end_matches(')').to_owned());
+    path.filter(|path| path.starts_with('/')).unwrap_or_else(|| "python3".to_owned())
+}
+
+/// Roots that are hosts, called `one`, `two` and `three`.
+pub(super) struct Fleet {
+    directory: TempDir,
+    pub(super) roots: Vec<Scenario>,
+}
+
+/// What a play told.
+#[derive(Debug)]
+pub(super) struct Played {
+    pub(super) code: i32,
+    results: Vec<Value>,
+    complaint: String,
+}
+
+const NAMES: [&str; 3] = ["one", "two", "three"];
+
+/// The host on which a task has an environment of its own, which takes a module.
+const BY_MODULE: &str = "two";
+
+impl Fleet {
+    /// Roots with the same packages.
+    pub(super) fn with(count: usize, packages: &[Package]) -> Self {
+        Self::of((0..count).map(|_| Scenario::with(packages)).collect())
+    }
+
+    /// These roots.
+    pub(super) fn of(roots: Vec<Scenario>) -> Self {
+        let fleet = Self { directory: directory(), roots };
+        let collections = fleet.at("collections/ansible_collections/patchadm");
+        fs::create_dir_all(&collections).unwrap();
+        fs::create_dir(fleet.at("tmp")).unwrap();
+        symlink(COLLECTION, collections.join("patch")).unwrap();
+        let host = |(name, root): (&&str, &Scenario)| {
+            let root = root.root();
+            let by = if *name == BY_MODULE { " other_environment=\"{'LC_ALL': 'C.UTF-8'}\"" } else { "" };
+            format!("{name} patchadm_root={root} root={root}{by}\n", root = root.display())
+        };
+        let hosts: String = NAMES.iter().zip(&fleet.roots).map(host).collect();
+        let all = "[all:vars]\nansible_connection=local\nansible_python_interpreter=\"{{ ansible_playbook_python }}\"\n";
+        fs::write(fleet.at("hosts"), hosts + all).unwrap();
+        fleet
+    }
+
+    /// A path of its own directory.
+    pub(super) fn at(&self, path: &str) -> PathBuf {
+        self.directory.path().join(path)
+    }
+
+    /// Delivers a patch as an archive; its path.
+    pub(super) fn deliver(&self, patch: &Patch) -> String {
+        patch.pack(&self.at("delivered"), ".tar.gz").display().to_string()
+    }
+
+    /// Every object of every root with all that can be told of it but the times of directories.
+    pub(super) fn trees(&self) -> Vec<Tree> {
+        self.roots.iter().map(|root| Tree::of(&root.root(), &[])).collect()
+    }
+
+    /// A command of Ansible, in an environment that knows this fleet and nothing else.
+    pub(super) fn command(&self, program: &str) -> Command {
+        let built = Path::new(env!("CARGO_BIN_EXE_patchadm")).parent().unwrap();
+        let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("PATH", format!("{}:{path}", built.display()))
+            .env("HOME", self.at("home"))
+            .env("TMPDIR", self.at("tmp"))
+            .env("LC_ALL", "C.UTF-8")
+            .env("TZ", "UTC0")
+            .env("SOURCE_DATE_EPOCH", NOW.to_string())
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("PYTHONPATH", self.at("collections"))
+            .env("ANSIBLE_COLLECTIONS_PATH", self.at("collections"))
+            .env("ANSIBLE_COLLECTIONS_PATHS", self.at("collections"))
+            .env("ANSIBLE_CALLBACK_PLUGINS", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ansible"))
+            .env("ANSIBLE_STDOUT_CALLBACK", "results")
+            .env("ANSIBLE_LOCAL_TEMP", self.at("local"))
+            .env("ANSIBLE_REMOTE_TEMP", self.at("remote"))
+            .env("ANSIBLE_RETRY_FILES_ENABLED", "0")
+            .env("ANSIBLE_DEPRECATION_WARNINGS", "0")
+            .env("ANSIBLE_PIPELINING", "1")
+            .current_dir(self.directory.path());
+        command
+    }
+
+    /// Plays a playbook of the collection, with these words.
+    pub(super) fn playbook(&self, name: &str, words: &[&str]) -> Played {
+        self.run(&Path::new(COLLECTION).join("playbooks").join(name), words)
+    }
+
+    /// Plays these tasks on every root, which each task has as `root`. A task that fails does not end the play.
+    pub(super) fn tasks(&self, tasks: &str, words: &[&str]) -> Played {
+        let play = format!(
+            "- hosts: all\n  gather_facts: false\n  ignore_errors: true\n  \
+             environment: \"{{{{ other_environment | default({{}}) }}}}\"\n  tasks:\n{}",
+            tasks.lines().map(|line| format!("    {line}\n")).collect::<String>()
+        );
+        fs::write(self.at("play.yml"), play).unwrap();
+        self.run(&self.at("play.yml"), words)
+    }
+
+    fn run(&self, playbook: &Path, words: &[&str]) -> Played {
+        let hosts = self.at("hosts");
+        let output =
+            self.command("ansible-playbook").arg("-i").arg(hosts).args(words).arg(playbook).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let result = |line: &str| {
+            let result = serde_json::from_str(line);
+            result.unwrap_or_else(|error| panic!("{line}: {error}"))
+        };
+        Played {
+            code: output.status.code().unwrap(),
+            results: text.lines().filter(|line| line.starts_with('{')).map(result).collect(),
+            complaint: text.lines().filter(|line| !line.starts_with('{')).collect::<String>()
+                + &String::from_utf8_lossy(&output.stderr),
+        }
+    }
+}
+
+impl Played {
+    /// The result of a task on a host.
+    #[track_caller]
+    pub(super) fn on(&self, host: &str, task: &str) -> &Value {
+        let found = self.results.iter().find(|one| one["host"] == host && one["task"] == task);
+        let found = found.unwrap_or_else(|| panic!("{task} was not played on {host}: {self:?}"));
+        &found["result"]
+    }
+
+    /// The result of a task on the first host.
+    #[track_caller]
+    pub(super) fn of(&self, task: &str) -> &Value {
+        self.on(NAMES[0], task)
+    }
+
+    /// Whether a task changed something on a host, or would have; it did not fail.
+    #[track_caller]
+    pub(super) fn changed_on(&self, host: &str, task: &str) -> bool {
+        let result = self.on(host, task);
+        assert_ne!(result["failed"], true, "{task} on {host}: {result:#}");
+        result["changed"].as_bool().unwrap_or_else(|| panic!("{task} on {host}: {result:#}"))
+    }
+
+    /// The same of the first host.
+    #[track_caller]
+    pub(super) fn changed(&self, task: &str) -> bool {
+        self.changed_on(NAMES[0], task)
+    }
+
+    /// The one line by which a task failed on the first host.
+    #[track_caller]
+    pub(super) fn failure(&self, task: &str) -> &str {
+        self.failure_on(NAMES[0], task)
+    }
+
+    /// The one line by which a task failed on a host.
+    #[track_caller]
+    pub(super) fn failure_on(&self, host: &str, task: &str) -> &str {
+        let result = self.on(host, task);
+        assert_eq!(result["failed"], true, "{task}: {result:#}");
+        let message = result["msg"].as_str().unwrap_or_default();
+        assert!(!message.is_empty() && !message.contains('\n'), "{task}: {result:#}");
+        message
+    }
+
+    /// The hosts on which something was played, in the order in which they came to it.
+    pub(super) fn hosts(&self) -> Vec<&str> {
+        let mut hosts: Vec<&str> = Vec::new();
+        for host in self.results.iter().filter_map(|one| one["host"].as_str()) {
+            if !hosts.contains(&host) {
+                hosts.push(host);
+            }
+        }
+        hosts
+    }
+
+    /// Asserts that everything went well.
+    #[track_caller]
+    pub(super) fn well(self) -> Self {
+        assert_eq!(self.code, 0, "{}\n{:#?}", self.complaint, self.results);
+        self
+    }
+}
