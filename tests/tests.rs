@@ -118,6 +118,10 @@ mod faulty_server;
 mod fetching;
 /// Roots of several file systems.
 mod file_systems;
+/// What patches fix, and who brought it.
+mod fixes;
+/// The same said by whoever makes patches.
+mod fixes_made;
 /// File systems without room.
 mod full_disk;
 /// File systems that become full inside a run.
@@ -236,6 +240,8 @@ mod order;
 mod outside_archives;
 /// Whose a path is, and what a patch did.
 mod owner;
+/// The URLs by which scanners know packages.
+mod package_urls;
 /// Packages made by a test.
 mod packages;
 /// The packages of the program itself.
