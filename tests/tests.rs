@@ -339,6 +339,8 @@ mod report_inventories;
 mod report_page;
 /// Commands that can change nothing but their scenario.
 mod sandbox;
+/// Documents for scanners and auditors.
+mod scanners;
 /// The stage on which every test plays.
 mod scenario;
 /// The JSON documents that the suite sees, against `docs/schema`.

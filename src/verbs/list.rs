@@ -98,6 +98,9 @@ struct ListReport {
     /// The version of the program.
     version: &'static str,
     patches: Vec<ListedPatch>,
+    /// Whether patches are left out because of what was asked for.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    partial: bool,
     /// All installed packages, where a document is wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     packages: Option<Vec<PackageEntry>>,
@@ -159,7 +162,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 /// Returns the document that `list --json` prints about a root.
 pub(super) fn own_inventory(root: &Root, call: &Invocation) -> anyhow::Result<Vec<u8>> {
     let choice =
-        ListChoice { order: ListOrder::Id, since: None, is_verbose: false, is_whole: true, is_check: false };
+        ListChoice { order: ListOrder::Id, since: None, fixes: None, is_verbose: false, is_whole: true, is_check: false };
     let report = ListReport::of(root, choice, &now(&call.surroundings), &call.surroundings)?;
     let head = DocumentHead { command: "list", root: Some(root.prefix()), exit: Exit::OK };
     Ok(head.document(report).text()?)
@@ -251,6 +254,7 @@ impl ListReport {
             at: surroundings.now.to_rfc3339_opts(SecondsFormat::Secs, true),
             version: env!("CARGO_PKG_VERSION"),
             patches,
+            partial: choice.since.is_some() || choice.fixes.is_some(),
             packages,
             unfinished,
             overtaken: overview
