@@ -88,7 +88,9 @@ fn a_lost_fix_is_affected_and_says_what_to_do() {
         .param("PATCH_FIXES", "CVE-2026-1234")
         .file("usr/lib/libweb.so", 0o644, "lib fixed\n");
     stage.patchadd("", &Patch::of("100-01", package)).ok();
-    let told = |version: &str, status: &str| [format!("CVE-2026-1234 pkg:deb/debian/web@{version}?arch=amd64 {status}")];
+    let told = |version: &str, status: &str| {
+        [format!("CVE-2026-1234 pkg:deb/debian/web@{version}?arch=amd64 {status}")]
+    };
     assert_eq!(statements(&scanned(&stage, "openvex", "")), told("1.0-1", "fixed"));
     dpkg_installs(&stage, Some(&ONE), &TWO, &[]);
     for when in ["before a refresh", "after it"] {
@@ -96,7 +98,10 @@ fn a_lost_fix_is_affected_and_says_what_to_do() {
         assert_eq!(statements(&vex), told("1.0-2", "affected"), "{when}");
         let one = &vex["statements"][0];
         assert_eq!(one["status_notes"], "the fix of patch 100-01 was lost to web 1.0-2 (dpkg)", "{when}");
-        assert!(one["action_statement"].as_str().unwrap().starts_with("Apply a patch for the version"), "{when}");
+        assert!(
+            one["action_statement"].as_str().unwrap().starts_with("Apply a patch for the version"),
+            "{when}"
+        );
         let materials = scanned(&stage, "cyclonedx", "");
         assert_eq!(materials["vulnerabilities"][0]["analysis"]["state"], "exploitable", "{when}");
         assert_eq!(materials["components"][0]["pedigree"], Value::Null, "{when}");
@@ -201,7 +206,8 @@ fn a_document_is_about_one_root_and_is_made_of_an_inventory_as_of_the_root_itsel
     let own = scanned(&stage, "openvex", "");
     assert_eq!(statements(&scanned(&stage, "openvex", "one.json")), statements(&own));
     stage.run("report -R @ROOT@ --format openvex -o vex.json").ok();
-    let written: Value = serde_json::from_str(&fs::read_to_string(stage.beside("vex.json")).unwrap()).unwrap();
+    let written: Value =
+        serde_json::from_str(&fs::read_to_string(stage.beside("vex.json")).unwrap()).unwrap();
     assert_eq!(written, own);
     let mut other: Value = serde_json::from_str(&inventory).unwrap();
     other["machine"] = "other".into();

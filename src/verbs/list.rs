@@ -161,8 +161,14 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 
 /// Returns the document that `list --json` prints about a root.
 pub(super) fn own_inventory(root: &Root, call: &Invocation) -> anyhow::Result<Vec<u8>> {
-    let choice =
-        ListChoice { order: ListOrder::Id, since: None, fixes: None, is_verbose: false, is_whole: true, is_check: false };
+    let choice = ListChoice {
+        order: ListOrder::Id,
+        since: None,
+        fixes: None,
+        is_verbose: false,
+        is_whole: true,
+        is_check: false,
+    };
     let report = ListReport::of(root, choice, &now(&call.surroundings), &call.surroundings)?;
     let head = DocumentHead { command: "list", root: Some(root.prefix()), exit: Exit::OK };
     Ok(head.document(report).text()?)

@@ -7,8 +7,8 @@
 use serde::Serialize;
 
 use super::document_maker::{DocumentMaker, moment, uuid_of};
-use super::known_fixes::{KnownFix, FixStatus, known_fixes, url_of};
 use super::inventory::{Inventory, InventoryPackage, InventoryPatch, PatchStanding};
+use super::known_fixes::{FixStatus, KnownFix, known_fixes, url_of};
 use patchadm_svr4::patch::FixId;
 
 const SCHEMA: &str = "http://cyclonedx.org/schema/bom-1.6.schema.json";
@@ -254,9 +254,11 @@ fn properties(patch: &InventoryPatch) -> Vec<BomProperty> {
     properties.extend(patch.date.as_ref().map(|date| BomProperty::new(about("applied"), moment(date))));
     if let Some(signature) = &patch.signature {
         properties.push(BomProperty::new(about("signature"), signature.state.clone()));
-        properties.extend(signature.key.as_ref().map(|key| BomProperty::new(about("signature:key"), key.clone())));
         properties
-            .extend(signature.name.as_ref().map(|name| BomProperty::new(about("signature:key-name"), name.clone())));
+            .extend(signature.key.as_ref().map(|key| BomProperty::new(about("signature:key"), key.clone())));
+        properties.extend(
+            signature.name.as_ref().map(|name| BomProperty::new(about("signature:key-name"), name.clone())),
+        );
     }
     properties
 }

@@ -65,7 +65,9 @@ pub(super) fn known_fixes(inventory: &Inventory) -> Vec<KnownFix<'_>> {
 /// Returns the URL of a package, if it is one.
 pub(super) fn url_of(package: &InventoryPackage) -> Option<&str> {
     let url = package.purl.as_deref()?;
-    let is_url = url.starts_with("pkg:") && url.len() <= LONGEST_URL && url.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_url = url.starts_with("pkg:")
+        && url.len() <= LONGEST_URL
+        && url.bytes().all(|byte| byte.is_ascii_graphic());
     is_url.then_some(url)
 }
 
@@ -80,7 +82,8 @@ fn told(inventory: &Inventory) -> BTreeMap<(&str, &str), Vec<PatchMeaning>> {
             }
         }
     }
-    let is_listed = |ended: &OvertakenFix| inventory.patches.iter().any(|patch| patch.about.id.as_str() == ended.id);
+    let is_listed =
+        |ended: &OvertakenFix| inventory.patches.iter().any(|patch| patch.about.id.as_str() == ended.id);
     let lost = inventory.lost.iter().map(|ended| (FixStatus::Lost, ended));
     let ended = lost.chain(inventory.contained.iter().map(|ended| (FixStatus::Fixed, ended)));
     for (status, ended) in ended.filter(|(_, ended)| !is_listed(ended)) {
@@ -110,15 +113,18 @@ fn of_ended(status: FixStatus, OvertakenFix { id, manager, name, version, .. }: 
 fn of_patch(patch: &InventoryPatch, lost: &[OvertakenFix]) -> Option<PatchMeaning> {
     let id = &patch.about.id;
     match patch.standing {
-        PatchStanding::Effective | PatchStanding::Superseded | PatchStanding::Obsoleted if patch.is_partly_overtaken => {
+        PatchStanding::Effective | PatchStanding::Superseded | PatchStanding::Obsoleted
+            if patch.is_partly_overtaken =>
+        {
             Some((FixStatus::Unknown, format!("a part of patch {id} was overtaken by dpkg or rpm")))
         }
         PatchStanding::Effective | PatchStanding::Superseded | PatchStanding::Obsoleted => {
             Some((FixStatus::Fixed, evidence(patch)))
         }
-        PatchStanding::Contained => {
-            Some((FixStatus::Fixed, format!("the fix of patch {id} is contained in the version that is installed")))
-        }
+        PatchStanding::Contained => Some((
+            FixStatus::Fixed,
+            format!("the fix of patch {id} is contained in the version that is installed"),
+        )),
         PatchStanding::Lost => {
             let to = lost.iter().find(|ended| ended.id == id.as_str());
             let reason = to.map_or_else(

@@ -7,14 +7,15 @@
 use serde::Serialize;
 
 use super::document_maker::{DocumentMaker, moment, uuid_of};
-use super::known_fixes::{KnownFix, FixStatus, known_fixes};
 use super::inventory::Inventory;
+use super::known_fixes::{FixStatus, KnownFix, known_fixes};
 
 /// The context of the version.
 const CONTEXT: &str = "https://openvex.dev/ns/v0.2.0";
 
 /// What whoever runs the machine should do where a fix is lost.
-const ACTION: &str = "Apply a patch for the version that is installed, or install a version that has the fix.";
+const ACTION: &str =
+    "Apply a patch for the version that is installed, or install a version that has the fix.";
 
 /// What the author is to the document.
 const ROLE: &str = "Document Creator";

@@ -126,7 +126,8 @@ impl InventoryReader {
             packages.0.into_iter().for_each(|package| kept.push(self.package(package)));
             kept
         });
-        let is_contained = |one: &ListedFix<'_>| one.outcome.as_ref().is_some_and(|outcome| outcome.0 == "contained");
+        let is_contained =
+            |one: &ListedFix<'_>| one.outcome.as_ref().is_some_and(|outcome| outcome.0 == "contained");
         let contained = document.overtaken.0.into_iter().filter(is_contained);
         Ok(Inventory {
             machine: document.machine.map_or_else(|| name.to_owned(), Text::owned),
@@ -150,7 +151,11 @@ impl InventoryReader {
             id: patch_id(&patch.id.0)?,
             obsoletes: obsoletes.collect(),
             fixes: fixes(&patch.fixes),
-            sha256: patch.sha256.as_ref().filter(|text| is_sha256(&text.0)).map(|text| text.0.clone().into_owned()),
+            sha256: patch
+                .sha256
+                .as_ref()
+                .filter(|text| is_sha256(&text.0))
+                .map(|text| text.0.clone().into_owned()),
             synopsis: None,
             packages: Vec::new(),
         };
