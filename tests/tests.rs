@@ -122,6 +122,10 @@ mod faulty_server;
 mod fetching;
 /// Roots of several file systems.
 mod file_systems;
+/// What patches fix, and who brought it.
+mod fixes;
+/// The same said by whoever makes patches.
+mod fixes_made;
 /// File systems without room.
 mod full_disk;
 /// File systems that become full inside a run.
@@ -242,6 +246,8 @@ mod order;
 mod outside_archives;
 /// Whose a path is, and what a patch did.
 mod owner;
+/// The URLs by which scanners know packages.
+mod package_urls;
 /// Packages made by a test.
 mod packages;
 /// The packages of the program itself.
@@ -339,6 +345,8 @@ mod report_inventories;
 mod report_page;
 /// Commands that can change nothing but their scenario.
 mod sandbox;
+/// Documents for scanners and auditors.
+mod scanners;
 /// The stage on which every test plays.
 mod scenario;
 /// The JSON documents that the suite sees, against `docs/schema`.

@@ -31,6 +31,10 @@ pub(super) struct ListedPatch {
     pub(super) obsoletes: Vec<String>,
     pub(super) requires: Vec<String>,
     pub(super) incompatibles: Vec<String>,
+    /// What it fixes.
+    pub(super) fixes: Vec<String>,
+    /// The SHA-256 of the patch, where the root recorded it.
+    pub(super) sha256: Option<String>,
     pub(super) undo: Vec<UndoEntry>,
     pub(super) removable: RemovableEntry,
     /// Whether undo data and objects were read for that.
@@ -64,6 +68,8 @@ impl From<&InspectedPatch> for ListedPatch {
             obsoletes: words(&one.patch.obsoletes),
             requires: one.patch.requires.iter().map(ToString::to_string).collect(),
             incompatibles: words(&one.patch.incompatibles),
+            fixes: one.fixes.fixes.to_strings(),
+            sha256: one.fixes.sha256.clone(),
             undo: one.undo.iter().map(UndoEntry::from).collect(),
             removable: RemovableEntry::at_a_glance(&one.backout),
             checked: false,

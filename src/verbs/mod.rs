@@ -61,6 +61,7 @@ mod making_ends;
 mod meant;
 mod named_paths;
 mod options;
+mod package_entry;
 #[cfg(feature = "sign")]
 mod password;
 mod patch_lines;

@@ -70,6 +70,7 @@ pub(super) struct OvertakenEntry {
     pub(super) name: String,
     pub(super) version: String,
     pub(super) fixed_in: Option<String>,
+    pub(super) fixes: Vec<String>,
     pub(super) time: Option<String>,
     #[serde(skip)]
     pub(super) told: String,
@@ -84,6 +85,7 @@ impl OvertakenEntry {
             name: patch.package.clone(),
             version: patch.version.clone(),
             fixed_in: patch.fixed_in.clone(),
+            fixes: patch.fixes.clone(),
             time: Some(patch.time.clone()).filter(|time| !time.is_empty()),
             told: patch.told(),
         }

@@ -14,6 +14,7 @@ mod text;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use clap::builder::NonEmptyStringValueParser;
 
 use super::analyze::comparison::{Comparison, ComparisonOptions};
 use super::options::BriefVerbOptions;
@@ -49,6 +50,9 @@ struct ReportArgs {
     /// Write what would be printed to this file, which is there completely or not at all
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Say in a document of OpenVEX or CycloneDX who stands for it; the machine where nothing is said
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    author: Option<String>,
     /// Say what changed since this report, a document of report --json
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
@@ -88,6 +92,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         changes: past.map(|past| (FleetChanges::since(&past, &report), past)),
         two: two_hosts(&fleet.hosts, &args.compare)?,
         is_check: args.check,
+        author: args.author,
         fleet: &fleet,
         report,
     };

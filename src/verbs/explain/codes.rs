@@ -204,7 +204,9 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         66 [Missing] "A listed patch is missing, and --check was given." "Apply what is listed as missing."
     }
     "patchadm report", ["report"] => {
-        2 [NotFound] "No inventory is of a host that --compare names." "`patchadm report` lists the hosts."
+        2 [NotFound]
+            "No inventory is of a host that --compare names, or there is nothing that a document for scanners could say."
+            "`patchadm report` lists the hosts; `patchadm build --fixes` makes patches that say what they fix."
         3 [NoRights UntrustedRoot]
             "You are neither root nor the owner of the root directory, or you are root and others may write its records."
             "Run it as one of them."

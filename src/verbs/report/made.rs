@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 
 use super::input::UNREADABLE;
 use crate::reply::words::counted;
-use crate::reply::{Exit, ExitCause};
+use crate::reply::{Exit, ExitCause, Stop};
 use crate::verbs::analyze::comparison::Comparison;
 use patchadm_core::operation::fleet::UnreadInventory;
 use patchadm_planning::fleet::{
-    FindingKind, Fleet, FleetChanges, FleetHost, FleetReport, HostComparison, PastReport,
+    DocumentMaker, FindingKind, Fleet, FleetChanges, FleetHost, FleetReport, HostComparison, PastReport,
 };
 
 /// The name of what hosts are compared with where no depot is named.
@@ -37,6 +37,8 @@ pub(super) struct MadeReport<'f> {
     /// What has to be said about the depot.
     pub(super) remarks: Vec<String>,
     pub(super) is_check: bool,
+    /// Who stands for documents for other programs, if somebody was named.
+    pub(super) author: Option<String>,
 }
 
 /// What hosts are compared with.
@@ -71,6 +73,26 @@ impl ComparedWith {
     pub(super) fn words(&self) -> String {
         let from = self.as_of.as_ref().map(|day| format!(" from {day}")).unwrap_or_default();
         format!("{}{from}", self.name)
+    }
+}
+
+impl<'f> MadeReport<'f> {
+    /// Returns the one host that a document for other programs is about, and who makes it: what it says of a package holds for
+    /// no other root with that package.
+    pub(super) fn only_host(&self, what: &str) -> Result<(&'f FleetHost, DocumentMaker), Stop> {
+        let [host] = self.fleet.hosts.as_slice() else {
+            let hosts = counted(self.fleet.hosts.len(), "host");
+            let message = format!(
+                "a document of {what} is about one root, and here are {hosts}\nName one inventory, or none for the root itself."
+            );
+            return Err(Stop::Refused { exit: Exit::failed(ExitCause::Usage), message });
+        };
+        let maker = DocumentMaker {
+            author: self.author.clone().unwrap_or_else(|| host.name.clone()),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            now: self.at,
+        };
+        Ok((host, maker))
     }
 }
 

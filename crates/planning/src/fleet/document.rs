@@ -57,9 +57,13 @@ pub(super) struct ListDocument<'a> {
     #[serde(borrow, default)]
     pub(super) lost: AtMost<ListedFix<'a>, MOST_PATCHES>,
     #[serde(borrow, default)]
+    pub(super) overtaken: AtMost<ListedFix<'a>, MOST_PATCHES>,
+    #[serde(borrow, default)]
     pub(super) stale: AtMost<ListedStale<'a>, MOST_PACKAGES>,
     #[serde(borrow)]
     pub(super) unfinished: Option<Text<'a>>,
+    #[serde(default)]
+    pub(super) partial: bool,
     #[serde(borrow)]
     pub(super) error: Option<Text<'a>>,
     #[serde(borrow)]
@@ -83,6 +87,10 @@ pub(super) struct ListedPatch<'a> {
     pub(super) packages: Vec<Text<'a>>,
     #[serde(borrow, default)]
     pub(super) obsoletes: Vec<Text<'a>>,
+    #[serde(borrow, default)]
+    pub(super) fixes: Vec<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) sha256: Option<Text<'a>>,
     #[serde(borrow)]
     pub(super) undo: Vec<ListedUndo<'a>>,
     #[serde(borrow)]
@@ -173,6 +181,10 @@ pub(super) struct ListedNative<'a> {
 pub(super) struct ListedFix<'a> {
     #[serde(borrow)]
     pub(super) id: Text<'a>,
+    #[serde(borrow)]
+    pub(super) outcome: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    pub(super) fixes: Vec<Text<'a>>,
     #[serde(borrow)]
     pub(super) manager: Text<'a>,
     #[serde(borrow)]

@@ -25,6 +25,8 @@ pub struct Inventory {
     pub packages: Option<Vec<Arc<InventoryPackage>>>,
     /// The patches whose fix is lost to an upgrade by dpkg or rpm.
     pub lost: Vec<OvertakenFix>,
+    /// The patches that ended because a version of dpkg or rpm contains their fix.
+    pub contained: Vec<OvertakenFix>,
     /// The registrations that no longer say what dpkg or rpm says.
     pub stale: Vec<StaleRegistration>,
     /// The trial that the root is on.
@@ -49,6 +51,8 @@ pub struct InventoryPatch {
     pub standing: PatchStanding,
     /// Whether a policy restricts it there.
     pub is_restricted: bool,
+    /// Whether dpkg or rpm overtook a part of it.
+    pub is_partly_overtaken: bool,
     /// The patch that supersedes or obsoletes it.
     pub by: Option<Arc<str>>,
     /// The date of application, if the host could tell it as a moment.
@@ -74,6 +78,10 @@ pub struct PatchFacts {
     pub packages: Vec<String>,
     /// The patches that it obsoletes.
     pub obsoletes: Vec<PatchId>,
+    /// The ids of what it fixes.
+    pub fixes: Vec<String>,
+    /// The SHA-256 of the patch, in 64 hexadecimal digits, if the root recorded it.
+    pub sha256: Option<String>,
 }
 
 /// What a patch is worth on a host.
@@ -199,6 +207,8 @@ pub struct OvertakenFix {
     pub name: String,
     /// The version that is installed now.
     pub version: String,
+    /// The ids of what the patch fixed.
+    pub fixes: Vec<String>,
 }
 
 /// A registration that no longer says what its package manager says.

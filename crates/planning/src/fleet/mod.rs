@@ -10,18 +10,24 @@
 //! [`analyze`](crate::analyze), against the index of a depot, or against the newest that any host has.
 
 mod changes;
+mod cyclonedx;
 mod document;
+mod document_maker;
 mod findings;
 mod groups;
 mod host_comparison;
 mod hosts;
 mod inventory;
+mod known_fixes;
 mod newest;
+mod openvex;
 mod past;
 mod reader;
 mod report;
 
 pub use changes::{FleetChanges, PatchOnHosts};
+pub use cyclonedx::MaterialsDocument;
+pub use document_maker::DocumentMaker;
 pub use findings::{Finding, FindingKind};
 pub use groups::{HostGroup, groups};
 pub use host_comparison::{BaseDifference, HostComparison, PackageDifference, compare_hosts};
@@ -30,6 +36,7 @@ pub use inventory::{
     Inventory, InventoryPackage, InventoryPatch, InventoryTrial, NativeName, OvertakenFix, PackageUndoState,
     PatchFacts, PatchStanding, SignatureVerdict, StaleRegistration,
 };
+pub use openvex::VexDocument;
 pub use past::{PastFinding, PastHost, PastReport, PastReportError};
 pub use reader::{InventoryError, InventoryReader, ReadInventories};
 pub use report::{FleetPatch, FleetReport, HostStanding};

@@ -18,7 +18,7 @@ use super::inventory::{
     Inventory, InventoryPackage, InventoryPatch, InventoryTrial, NativeName, OvertakenFix, PackageUndoState,
     PatchFacts, PatchStanding, SignatureVerdict, StaleRegistration,
 };
-use patchadm_svr4::patch::{PatchId, PatchIdError};
+use patchadm_svr4::patch::{FixId, FixList, PatchId, PatchIdError};
 
 /// The schema that is read.
 const SCHEMA: &str = "patchadm/1";
@@ -44,6 +44,9 @@ pub enum InventoryError {
     /// A document of `list --lacking`.
     #[error("it lists no patches: it answers another question than `patchadm list`")]
     OtherQuestion,
+    /// A document of `list` with an option that leaves patches out.
+    #[error("it lists only some of the patches (--fixes or --applied-since)")]
+    Partial,
     /// The command had failed.
     #[error("listing had failed: {0}")]
     Failed(String),
@@ -109,6 +112,9 @@ impl InventoryReader {
                 None => InventoryError::OtherQuestion,
             });
         };
+        if document.partial {
+            return Err(InventoryError::Partial);
+        }
         let trial = patches.0.iter().find_map(|patch| patch.trial.as_ref()).map(trial_of);
         // Lists of their own: one that is collected in the place of what was read stays as large as that.
         let mut kept = Vec::with_capacity(patches.0.len());
@@ -120,6 +126,9 @@ impl InventoryReader {
             packages.0.into_iter().for_each(|package| kept.push(self.package(package)));
             kept
         });
+        let is_contained =
+            |one: &ListedFix<'_>| one.outcome.as_ref().is_some_and(|outcome| outcome.0 == "contained");
+        let contained = document.overtaken.0.into_iter().filter(is_contained);
         Ok(Inventory {
             machine: document.machine.map_or_else(|| name.to_owned(), Text::owned),
             root: document.root.map_or_else(|| "/".to_owned(), Text::owned),
@@ -128,6 +137,7 @@ impl InventoryReader {
             patches: kept,
             packages,
             lost: document.lost.0.into_iter().map(OvertakenFix::from).collect(),
+            contained: contained.map(OvertakenFix::from).collect(),
             stale: document.stale.0.into_iter().map(StaleRegistration::from).collect(),
             trial,
             unfinished: document.unfinished.map(Text::owned),
@@ -140,6 +150,12 @@ impl InventoryReader {
         let facts = PatchFacts {
             id: patch_id(&patch.id.0)?,
             obsoletes: obsoletes.collect(),
+            fixes: fixes(&patch.fixes),
+            sha256: patch
+                .sha256
+                .as_ref()
+                .filter(|text| is_sha256(&text.0))
+                .map(|text| text.0.clone().into_owned()),
             synopsis: None,
             packages: Vec::new(),
         };
@@ -151,6 +167,7 @@ impl InventoryReader {
         Ok(InventoryPatch {
             standing: standing(&patch.state),
             is_restricted: state("restricted"),
+            is_partly_overtaken: state("partly-overtaken"),
             by: patch.by.as_ref().map(|by| self.text(&by.0)),
             date: patch.date.as_ref().and_then(moment),
             undo: shared(&mut self.undo, undo.collect::<Vec<_>>()),
@@ -243,6 +260,16 @@ fn verdict(signature: ListedSignature<'_>) -> SignatureVerdict {
     }
 }
 
+/// Returns the ids of fixes among some words: what is none cannot be told to a scanner.
+fn fixes(words: &[Text<'_>]) -> Vec<String> {
+    let ids = words.iter().filter_map(|word| FixId::new(&word.0).ok());
+    ids.collect::<FixList>().to_strings()
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
 fn moment(text: &Text<'_>) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(&text.0).ok().map(|moment| moment.to_utc())
 }
@@ -259,6 +286,7 @@ impl From<ListedFix<'_>> for OvertakenFix {
             manager: fix.manager.owned(),
             name: fix.name.owned(),
             version: fix.version.owned(),
+            fixes: fixes(&fix.fixes),
         }
     }
 }
