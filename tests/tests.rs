@@ -343,6 +343,8 @@ mod report;
 mod report_inventories;
 /// The page of many hosts, and those of one, in a browser.
 mod report_page;
+/// The numbers of hosts for Prometheus.
+mod report_prometheus;
 /// Commands that can change nothing but their scenario.
 mod sandbox;
 /// Documents for scanners and auditors.

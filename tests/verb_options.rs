@@ -6,7 +6,7 @@ use crate::packages::Package;
 use crate::scenario::Scenario;
 
 /// Lines with which each verb reads a policy; `@` is the directory beside the root.
-const UNDER_A_POLICY: [(&str, &str); 32] = [
+const UNDER_A_POLICY: [(&str, &str); 33] = [
     ("add", "add @/100-02"),
     ("remove", "remove 100-01"),
     ("undo", "undo 2"),

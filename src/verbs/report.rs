@@ -99,7 +99,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if let Some(path) = &args.html {
         write(path, page::page_of(&made).as_bytes(), "page")?;
     }
-    answered(&root, &made, format, args.output.as_deref())
+    let own = args.inventories.is_empty().then_some(&root);
+    answered(own, &made, format, args.output.as_deref())
 }
 
 impl ReportArgs {
@@ -140,9 +141,10 @@ fn two_hosts<'f>(hosts: &'f [FleetHost], names: &[String]) -> Result<Option<TwoH
     Ok(Some(TwoHosts { first, second, comparison: compare_hosts(first, second) }))
 }
 
-/// Returns the answer in the format that is wanted, written to a file if one is named.
+/// Returns the answer in the format that is wanted, written to a file if one is named. `own` is the root that the report is
+/// about where no inventory is named.
 fn answered(
-    root: &Root,
+    own: Option<&Root>,
     made: &MadeReport<'_>,
     format: ReportFormat,
     path: Option<&Path>,
@@ -161,7 +163,7 @@ fn answered(
         (ReportFormat::Html, _) => page::page_of(made),
         (ReportFormat::OpenVex, _) => openvex::document(made)?,
         (ReportFormat::CycloneDx, _) => cyclonedx::document(made)?,
-        (ReportFormat::Prometheus, _) => prometheus::document(root, made)?,
+        (ReportFormat::Prometheus, _) => prometheus::document(own, made)?,
     };
     match path {
         None => reply(WrittenDocument { text: Some(text), messages: made.messages() }),
