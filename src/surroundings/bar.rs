@@ -58,6 +58,43 @@ impl Drop for Bar {
     }
 }
 
+/// A bar that counts files that are read, on all threads that read them. It is gone when the value is.
+pub(crate) struct ReadingBar {
+    began: Instant,
+    enabled: bool,
+    shown: Mutex<Option<ProgressBar>>,
+}
+
+impl ReadingBar {
+    /// A bar for a command that began then; where it is not `enabled`, nothing is ever drawn.
+    pub(crate) fn new(began: Instant, enabled: bool) -> Self {
+        Self { began, enabled, shown: Mutex::new(None) }
+    }
+
+    /// So many of all files are read.
+    pub(crate) fn show(&self, read: usize, all: usize) {
+        if !self.enabled || self.began.elapsed() < PATIENCE {
+            return;
+        }
+        let mut bar = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let bar = bar.get_or_insert_with(|| {
+            let bar = ProgressBar::with_draw_target(u64::try_from(all).ok(), ProgressDrawTarget::stderr());
+            bar.set_style(BarUnit::Names.style());
+            bar.set_message("reading");
+            bar
+        });
+        bar.set_position(u64::try_from(read).unwrap_or(u64::MAX));
+    }
+}
+
+impl Drop for ReadingBar {
+    fn drop(&mut self) {
+        if let Some(bar) = self.shown.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 /// A bar that counts roots, below the lines that are printed meanwhile.
 pub(crate) struct RootsBar(ProgressBar);
 

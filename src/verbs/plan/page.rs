@@ -1,7 +1,7 @@
 //! A plan as a page for a browser.
 
-use crate::reply::page::{PageCell, PageList, PagePart, PageRow, PageTable, TablePage, html_of_tables};
 use crate::reply::change_entry::ChangeEntry;
+use crate::reply::page::{PageCell, PageList, PagePart, PageRow, PageTable, TablePage, html_of_tables};
 use crate::reply::patch_entry::PatchEntry;
 use crate::reply::patches::PatchesReport;
 use crate::reply::words::human;

@@ -14,6 +14,9 @@ use patchadm_planning::fleet::{
 /// The name of what hosts are compared with where no depot is named.
 const NEWEST: &str = "the newest that any host has";
 
+/// The most inventories that are named because a newer one counts.
+const NAMED_REPLACED: usize = 20;
+
 /// A fix is lost or a registration stale, where `--check` asks for that.
 const NATIVE_CHANGED: Exit = Exit::new(68, ExitCause::NativeChanged);
 
@@ -114,7 +117,10 @@ impl MadeReport<'_> {
 
     /// Returns the notes for a person, in sentences.
     pub(super) fn notes(&self) -> Vec<String> {
-        let replaced = self.fleet.replaced.iter().map(|replaced| {
+        let more = self.fleet.replaced.len().saturating_sub(NAMED_REPLACED);
+        let more =
+            (more > 0).then(|| format!("{more} more inventories do not count: newer ones of their hosts do"));
+        let replaced = self.fleet.replaced.iter().take(NAMED_REPLACED).map(|replaced| {
             let (host, counted) = (&replaced.host, &replaced.counted);
             format!("{host} has two inventories: {counted} counts, {} does not", replaced.source)
         });
@@ -136,7 +142,15 @@ impl MadeReport<'_> {
                 past.compared_with
             )
         });
-        self.remarks.iter().cloned().chain(replaced).chain(blind).chain(other).chain(compared).collect()
+        self.remarks
+            .iter()
+            .cloned()
+            .chain(replaced)
+            .chain(more)
+            .chain(blind)
+            .chain(other)
+            .chain(compared)
+            .collect()
     }
 
     /// Returns the notes, and before them a line for each inventory that could not be read.

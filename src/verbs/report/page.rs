@@ -6,13 +6,15 @@
 mod changes;
 mod lists;
 mod matrix;
+mod parts;
 
 use super::made::MadeReport;
 use super::text::kinds;
-use crate::reply::page::{PageCell, PagePart, PageRow, PageTable, TablePage, html_of_tables};
+use crate::reply::page::{PageCell, PagePart, PageRow, TablePage, html_of_tables};
 use changes::{changes, two_hosts};
 use lists::ListLimit;
 use matrix::{groups_part, matrix_part};
+use parts::{count, narrowed, part};
 use patchadm_planning::fleet::{FindingKind, FleetHost, FleetPatch, HostStanding};
 
 /// The most rows of the table of findings.
@@ -48,26 +50,6 @@ pub(super) fn page_of(made: &MadeReport<'_>) -> String {
         hosts => format!("Patches of {} hosts", hosts.len()),
     };
     html_of_tables(&TablePage { title, facts: page.facts(), skip: "To the tables", parts: parts.collect() })
-}
-
-/// Returns a table of a part, with a heading.
-pub(super) fn part(heading: &str, caption: String, columns: &[&'static str], rows: Vec<PageRow>) -> PagePart {
-    let columns = columns.iter().copied().map(Into::into).collect();
-    let table = PageTable { caption, columns, kinds: Vec::new(), rows };
-    PagePart { heading: heading.to_owned(), table: Some(table), ..PagePart::default() }
-}
-
-/// Returns the same part with a form that narrows its table to one of these kinds.
-fn narrowed(mut part: PagePart, kinds: &[(&'static str, &'static str)]) -> PagePart {
-    if let Some(table) = &mut part.table {
-        table.kinds = kinds.to_vec();
-    }
-    part
-}
-
-/// Returns a cell with a number.
-pub(super) fn count(number: usize) -> PageCell {
-    PageCell::of_number(Some(number as u64), |number| number.to_string())
 }
 
 struct FleetPage<'a> {

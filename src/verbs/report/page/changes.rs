@@ -1,7 +1,7 @@
 //! Two hosts held against each other, and what changed since the report before.
 
 use super::lists::ListLimit;
-use super::part;
+use super::parts::part;
 use crate::reply::page::{PageCell, PagePart, PageRow};
 use crate::verbs::report::made::MadeReport;
 use patchadm_planning::fleet::PatchOnHosts;

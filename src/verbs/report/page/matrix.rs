@@ -1,7 +1,7 @@
 //! Hosts with the same patches, and the matrix of those that differ.
 
 use super::lists::ListLimit;
-use super::{count, part};
+use super::parts::{count, part};
 use crate::reply::page::{PageCell, PagePart, PageRow, PageTable};
 use crate::verbs::report::made::MadeReport;
 use patchadm_planning::fleet::{HostGroup, groups};

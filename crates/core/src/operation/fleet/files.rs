@@ -66,6 +66,9 @@ impl DocumentSource {
     /// Reads the document.
     pub(super) fn text(self) -> io::Result<Vec<u8>> {
         match self {
+            Self::Text { text, .. } if text.len() as u64 > LARGEST_INVENTORY => {
+                Err(too_large(LARGEST_INVENTORY))
+            }
             Self::Text { text, .. } => Ok(text),
             Self::File(path) => read_limited(&path, LARGEST_INVENTORY),
         }
@@ -74,21 +77,19 @@ impl DocumentSource {
 
 /// Reads a file up to a limit; a larger one is refused before it is read, where its size tells.
 pub(super) fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let too_large = || {
-        let (bytes, mebibytes) = (limit, limit >> 20);
-        io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("it is larger than {mebibytes} MiB ({bytes} bytes)"),
-        )
-    };
     let file = File::open(path)?;
     let size = file.metadata()?.len();
     if size > limit {
-        return Err(too_large());
+        return Err(too_large(limit));
     }
     let mut text = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
     file.take(limit.saturating_add(1)).read_to_end(&mut text)?;
-    if text.len() as u64 > limit { Err(too_large()) } else { Ok(text) }
+    if text.len() as u64 > limit { Err(too_large(limit)) } else { Ok(text) }
+}
+
+fn too_large(limit: u64) -> io::Error {
+    let mebibytes = limit >> 20;
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {mebibytes} MiB ({limit} bytes)"))
 }
 
 /// Returns the documents that a source stands for; what cannot be looked at is told beside them.
@@ -149,6 +150,15 @@ mod tests {
         std::os::unix::fs::symlink(dir.path(), at("loop.json")).unwrap();
         let names: Vec<String> = documents(&mut unread).iter().map(DocumentSource::machine).collect();
         assert_eq!((names, unread.len()), (["a", "b", "c"].map(str::to_owned).to_vec(), 1));
+    }
+
+    #[test]
+    fn a_text_from_elsewhere_has_the_same_limit() {
+        let text = |length: u64| {
+            let text = vec![b' '; usize::try_from(length).unwrap()];
+            DocumentSource::Text { name: "standard input".to_owned(), text }.text()
+        };
+        assert!(text(LARGEST_INVENTORY).is_ok() && text(LARGEST_INVENTORY + 1).is_err());
     }
 
     #[test]
