@@ -1,7 +1,7 @@
 //! The JSON documents of the verbs and of patchadd and patchrm: the names and types of their fields, which never
 //! change within a version of the schema, and what the most important ones say.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use serde_json::Value;
@@ -122,6 +122,27 @@ const PLANNED: [&str; 10] = [
     "-patches[].reboot null",
 ];
 
+/// A file before and after a plan, and the package whose list of patches changes.
+const SIDES: [&str; 17] = [
+    "+patches[].changes[].after.b3 string",
+    "+patches[].changes[].after.gid number",
+    "+patches[].changes[].after.kind string",
+    "+patches[].changes[].after.mode number",
+    "+patches[].changes[].after.mtime.nanoseconds number",
+    "+patches[].changes[].after.mtime.seconds number",
+    "+patches[].changes[].after.size number",
+    "+patches[].changes[].after.uid number",
+    "+patches[].changes[].before.b3 string",
+    "+patches[].changes[].before.gid number",
+    "+patches[].changes[].before.kind string",
+    "+patches[].changes[].before.mode number",
+    "+patches[].changes[].before.mtime.nanoseconds number",
+    "+patches[].changes[].before.mtime.seconds number",
+    "+patches[].changes[].before.size number",
+    "+patches[].changes[].before.uid number",
+    "+patch_lists[].package string",
+];
+
 const REFUSED: [&str; 8] = [
     "-run number",
     "-patches[].packages[] string",
@@ -136,8 +157,13 @@ const REFUSED: [&str; 8] = [
 #[test]
 fn documents_of_changes_have_the_fields_of_the_schema() {
     let stage = stage();
-    let with_reboot = ["+patches[].reboot string"];
-    let planned = changed(&[&PLANNED[..], &with_reboot].concat());
+    let first = [
+        "+patches[].reboot string",
+        "+patches[].changes[].before null",
+        "+patch_lists[].before[]",
+        "+patch_lists[].after[] string",
+    ];
+    let planned = changed(&[&PLANNED[..], &SIDES, &first].concat());
     for line in ["plan --json -R @ROOT@ delivered/100-01", "add --dry-run --json -R @ROOT@ delivered/100-01"]
     {
         let plan = assert_fields(&stage, 0, line, &planned);
@@ -164,13 +190,15 @@ fn documents_of_changes_have_the_fields_of_the_schema() {
 
     let without_undo = ["-patches[].undo[].path string", "+patches[].undo[].path null"];
     let removed = changed(&without_undo);
-    let backout: Vec<&str> = [&PLANNED[..9], &without_undo].concat();
-    assert_fields(
-        &stage,
-        0,
-        "remove --dry-run --json -R @ROOT@ 100-01",
-        &changed(&[&backout[..], &["+patches[].changes[].size null"]].concat()),
-    );
+    let backout: Vec<&str> = [&PLANNED[..9], &SIDES, &without_undo].concat();
+    let last = [
+        "+patches[].changes[].size null",
+        "+patches[].changes[].after null",
+        "+patch_lists[].before[] string",
+        "+patch_lists[].after[]",
+    ];
+    let line = "remove --dry-run --json -R @ROOT@ 100-01";
+    assert_fields(&stage, 0, line, &changed(&[&backout[..], &last].concat()));
     let document = assert_fields(&stage, 0, "patchrm --json -R @ROOT@ 100-01", &removed);
     assert_eq!(
         (&document["command"], &document["patches"][0]["verdict"]),
@@ -179,6 +207,50 @@ fn documents_of_changes_have_the_fields_of_the_schema() {
     let advised = changed(&[&REFUSED[..], &["+advice[] string"]].concat());
     let document = assert_fields(&stage, 2, "remove --json -R @ROOT@ 100-01", &advised);
     assert_eq!(document["patches"][0]["reason"], "it is not applied");
+}
+
+#[test]
+fn a_plan_tells_what_a_run_leaves_object_by_object_and_list_by_list() {
+    let stage = stage();
+    let more = Package::new("ACMEweb").file("bin/httpd", 0o700, "more\n").symlink("bin/link", "httpd");
+    Patch::of("150-01", more).directory(&stage);
+    Patch::of("160-01", Package::new("ACMEweb").file("bin/x", 0o755, "x\n"))
+        .says("SUNW_REQUIRES", "999-01")
+        .directory(&stage);
+    let sides = |line: &str| {
+        let document: Value = serde_json::from_str(&stage.run(line).stdout).unwrap();
+        let changes = document["patches"].as_array().unwrap().iter();
+        let changes = changes.flat_map(|patch| patch["changes"].as_array().cloned().unwrap_or_default());
+        let side = |change: &Value, name: &str| {
+            let mut side = change[name].clone();
+            // The time of a link is that of the run.
+            if let Some(side) = side.as_object_mut().filter(|side| side["kind"] == "symlink") {
+                side.remove("mtime");
+            }
+            (change["path"].to_string(), side)
+        };
+        let (mut before, mut after) = (BTreeMap::new(), BTreeMap::new());
+        for change in changes {
+            let (path, state) = side(&change, "before");
+            before.entry(path).or_insert(state);
+            let (path, state) = side(&change, "after");
+            after.insert(path, state);
+        }
+        (document["patch_lists"].clone(), before, after)
+    };
+    let patches = "delivered/100-01 delivered/160-01 delivered/150-01";
+    let (lists, before, after) = sides(&format!("plan --json -R @ROOT@ {patches}"));
+    let expected = serde_json::json!([{ "package": "ACMEweb", "before": [], "after": ["100-01", "150-01"] }]);
+    assert_eq!(lists, expected, "one of the three is refused");
+    assert_eq!(after.len(), 3, "{after:?}");
+    let run = stage.run(&format!("add -R @ROOT@ {patches}"));
+    assert_eq!(run.code, 25, "{}", run.stderr);
+
+    let (lists, then, back) = sides("plan --remove --json -R @ROOT@ 100-01 150-01");
+    let expected = serde_json::json!([{ "package": "ACMEweb", "before": ["100-01", "150-01"], "after": [] }]);
+    assert_eq!(lists, expected);
+    assert_eq!(then, after, "the run left what the plan told");
+    assert_eq!(back, before, "and what was there comes back");
 }
 
 #[test]

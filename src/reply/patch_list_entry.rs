@@ -18,8 +18,12 @@ pub(crate) struct PatchListEntry {
 }
 
 impl PatchListEntry {
-    /// The lists that the patches of a command would change, sorted by package.
-    pub(super) fn all(command: Command, outcomes: &[ApplyOutcome]) -> Vec<Self> {
+    /// The lists that the patches of a command would change, sorted by package; `None` of a promotion, which makes its
+    /// patches itself.
+    pub(super) fn all(command: Command, outcomes: &[ApplyOutcome]) -> Option<Vec<Self>> {
+        if command == Command::Promote {
+            return None;
+        }
         let mut lists: BTreeMap<&PkgInst, (&PatchList, PatchList)> = BTreeMap::new();
         for change in outcomes.iter().flat_map(|outcome| &outcome.lists) {
             if let Some(before) = &change.before {
@@ -35,13 +39,12 @@ impl PatchListEntry {
             };
         }
         let changed = lists.into_iter().filter(|(_, (before, after))| *before != after);
-        changed
-            .map(|(package, (before, after))| Self {
-                package: package.to_string(),
-                before: words(before),
-                after: words(&after),
-            })
-            .collect()
+        let entry = |(package, (before, after)): (&PkgInst, (&PatchList, PatchList))| Self {
+            package: package.to_string(),
+            before: words(before),
+            after: words(&after),
+        };
+        Some(changed.map(entry).collect())
     }
 }
 

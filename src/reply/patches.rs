@@ -42,7 +42,7 @@ pub(crate) struct PatchesReport {
     pub(crate) preparation: PreparationEntries,
     /// The patches, in the order in which they were taken.
     pub(crate) patches: Vec<PatchEntry>,
-    /// The lists of patches of packages before and after; only of a plan.
+    /// The lists of patches of packages before and after; only of a plan, and of none of a promotion.
     #[serde(skip_serializing_if = "Option::is_none")]
     patch_lists: Option<Vec<PatchListEntry>>,
     /// How the changes below each directory became visible that should be exchanged; only where one was named.
@@ -95,8 +95,7 @@ impl PatchesReport {
     ) -> Self {
         let (mut patches, mut run, mut recovered, mut recovery_notes) = (Vec::new(), None, None, Vec::new());
         let (mut preparation, mut is_recovered) = (PreparationEntries::default(), false);
-        let (mut paths, mut holders, mut trial) = (Vec::new(), Vec::new(), None);
-        let mut patch_lists = Vec::new();
+        let (mut paths, mut holders, mut trial, mut patch_lists) = (Vec::new(), Vec::new(), None, None);
         let mut after = AfterRunEntries::default();
         let failure = match result {
             Err(failure) => Some(failure),
@@ -106,8 +105,8 @@ impl PatchesReport {
                 recovery_notes = report.recovered.notes().to_vec();
                 run = report.patches.iter().filter_map(|one| run_of(&one.result)).next_back();
                 paths = report.exchanges.iter().map(|exchange| ExchangeEntry::of(root, exchange)).collect();
-                let all_holders = report.exchanges.iter().flat_map(|exchange| &exchange.holders);
-                holders = all_holders.map(HolderEntry::from).collect();
+                holders =
+                    report.exchanges.iter().flat_map(|one| &one.holders).map(HolderEntry::from).collect();
                 after = AfterRunEntries::of(root, followed(&report), matches!(face, PatchFace::Classic));
                 preparation = PreparationEntries::of(root, report.preparation, &mut recovery_notes);
                 trial = report.trial.map(|outcome| TrialEntry::of(command, outcome));
@@ -129,7 +128,7 @@ impl PatchesReport {
             result: result_of(failure.as_ref(), exit, &patches),
             run,
             patches,
-            patch_lists: Some(patch_lists),
+            patch_lists,
             paths,
             holders,
             trial: None,

@@ -18,7 +18,9 @@ class CallbackModule(CallbackBase):
     CALLBACK_NAME = 'results'
 
     def tell(self, word, result):
-        line = {'host': result._host.get_name(), 'task': result._task.get_name(), 'word': word, 'result': result._result}
+        # Ansible takes the word out of what it hands over.
+        values = dict(result._result, failed=word == 'failed')
+        line = {'host': result._host.get_name(), 'task': result._task.get_name(), 'word': word, 'result': values}
         self._display.display(json.dumps(line, default=str))
 
     def v2_runner_on_ok(self, result):

@@ -107,7 +107,7 @@ attributes:
     description: Answers as the run would, and changes nothing.
   diff_mode:
     support: full
-    description: Shows lists of patches and files before and after a promotion or its backout.
+    description: Shows files before and after a promotion or its backout, and lists of patches before and after a backout.
 seealso:
   - module: patchadm.patch.patch
 '''

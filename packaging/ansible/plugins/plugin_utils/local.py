@@ -33,13 +33,18 @@ class LocalModule(object):
             return None
 
     def run_command(self, words, expand_user_and_vars=False):
-        """Runs a program with nothing to read."""
+        """Runs a program with nothing to read. Where the task is ended, the program undoes what it has begun."""
         try:
-            done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                  check=False)
+            process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         except (OSError, ValueError) as error:
             raise Refused('%s cannot be run: %s' % (words[0], error))
-        return done.returncode, done.stdout.decode('utf-8', 'replace'), done.stderr.decode('utf-8', 'replace')
+        try:
+            output, complaint = process.communicate()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+        return process.returncode, output.decode('utf-8', 'replace'), complaint.decode('utf-8', 'replace')
 
 
 class LocalAction(NormalAction):

@@ -15,11 +15,12 @@ use crate::operation::libraries::LibraryKeeper;
 use patchadm_changeset::transaction::{ProgressEvent, RunActivity};
 use patchadm_inputs::inventory::{Inventory, Touched};
 use patchadm_planning::plan::concern::brings_scripts;
+use patchadm_planning::plan::patch::patch_plan::PatchListChange;
 use patchadm_planning::plan::patch::projected_root::ProjectedRoot;
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::plan::{Action, Body, Member, NewObject, Plan, RecordChange};
 use patchadm_rootfs::{Digest, Sums};
-use patchadm_svr4::package::{ObjectPath, PackagePath};
+use patchadm_svr4::package::{ObjectPath, PackagePath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchInfo};
 
 /// Plans operands from the place `at` on, as many as can be one run. None where that is one at most, where it brings
@@ -62,12 +63,7 @@ pub(super) fn gather<'o>(
                         continue;
                     }
                 };
-                for change in &mut scripted.lists {
-                    // A thousand lists of a thousand patches would be held otherwise.
-                    if !listed.insert(change.package.clone()) {
-                        change.before = None;
-                    }
-                }
+                keep_first(&mut scripted.lists, &mut listed);
                 let is_chained = |path: &ObjectPath| last_touched.get(path).is_some_and(|last| *last > place);
                 let digests = digests(operand, &scripted.plan, is_chained);
                 let made = ahead.go_on(&scripted.plan, &digests);
@@ -86,6 +82,16 @@ pub(super) fn gather<'o>(
         gathered.push(PlannedOperand { operand, planned });
     }
     gathered
+}
+
+/// Keeps of each package the list before the first patch alone, from which the others follow: a thousand lists of a thousand
+/// patches would be held otherwise.
+fn keep_first(lists: &mut [PatchListChange], known: &mut BTreeSet<PkgInst>) {
+    for change in lists {
+        if !known.insert(change.package.clone()) {
+            change.before = None;
+        }
+    }
 }
 
 /// The last patch of a run that writes each record, by its place among those that were gathered.
