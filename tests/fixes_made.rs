@@ -35,7 +35,7 @@ fn a_patch_that_is_built_says_what_it_fixes_in_its_packages_its_patchinfo_and_it
     assert!(read("patchinfo").contains("PATCH_FIXES=\"CVE-2026-1234 ACME-17\"\n"), "{}", read("patchinfo"));
     assert!(read("ACMEweb/pkginfo").contains("PATCH_FIXES=CVE-2026-1234 ACME-17\n"));
     let readme = read("README.100-01");
-    assert!(readme.contains("Bugs fixed with this patch:\ntypo\nCVE-2026-1234\nACME-17\n"), "{readme}");
+    assert!(readme.contains("Bugs fixed with this patch: \ntypo\nCVE-2026-1234\nACME-17\n"), "{readme}");
     let shown = document(&stage, "show 100-01");
     assert_eq!(shown["patch"]["fixes"], json!(["CVE-2026-1234", "ACME-17"]));
     assert!(stage.run("show 100-01").ok().contains("       Fixes: CVE-2026-1234, ACME-17\n"));
@@ -88,7 +88,7 @@ fn lint_tells_ids_that_are_none_and_those_that_are_named_twice() {
         })
         .collect();
     let codes: Vec<&str> = found.iter().map(|(code, _)| code.as_str()).collect();
-    assert_eq!(codes, ["patchinfo", "fixes", "fixes-twice", "fixes"], "{found:?}");
+    assert_eq!(codes, ["patchinfo", "fixes", "fixes", "fixes-twice"], "{found:?}");
     assert!(found[0].1.contains("PATCH_FIXES lacks CVE-2026-12"), "{found:?}");
     assert!(found[1].1.contains("its number does not have 4 to 19 digits"), "{found:?}");
     let explained = stage.run("explain lint:fixes").ok();

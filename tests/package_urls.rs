@@ -31,10 +31,10 @@ fn every_installed_package_is_listed_in_a_document_and_in_no_text() {
             "package": "ACMEweb",
             "name": "Web <b>server</b>",
             "version": "2.0,REV=2026.01.01",
-            "arch": "all",
+            "arch": "i386",
             "manager": null,
             "native": null,
-            "purl": "pkg:generic/ACMEweb@2.0%2CREV%3D2026.01.01?arch=all",
+            "purl": "pkg:generic/ACMEweb@2.0%2CREV%3D2026.01.01?arch=i386",
         })
     );
     assert_eq!(stage.run("list -R @ROOT@").ok(), "No patches are applied.\n");

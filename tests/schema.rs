@@ -86,7 +86,7 @@ impl<'s> Rule<'s> {
             "required" => {
                 let names = rule.as_array().unwrap().iter().map(|name| name.as_str().unwrap());
                 names
-                    .filter(|name| value.get(name).is_none())
+                    .filter(|name| value.is_object() && value.get(name).is_none())
                     .map(|name| format!("{at} lacks {name}"))
                     .collect()
             }

@@ -32,6 +32,9 @@ use patchadm_svr4::patch::{PatchId, PatchMacros, Requirement};
 const USAGE: &str =
     "patchadm [-R root] why [option...] id|patch|fix\npatchadm [-R root] why [option...] -M depot id|fix";
 
+/// The depot has no patch of that id: the code of patchadd(1M) for it.
+const UNKNOWN: u8 = 33;
+
 /// Show why a patch is applied, or would or would not be; or which patch brought a fix, such as CVE-2026-1234
 #[derive(clap::Parser)]
 struct WhyArgs {
@@ -112,10 +115,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return Ok(Reply::about(&root, Exit::OK, report));
     }
     let answer = of_id(call, &root, source.clone());
+    let is_unknown = answer.as_ref().map_or(true, |report| report.verdict.code == Some(UNKNOWN));
     // Where the depot cannot be asked, the answer above says why.
-    if answer.is_err()
-        && let Ok(Some(report)) = fix::offered(call, &root, &source)
-    {
+    if is_unknown && let Ok(Some(report)) = fix::offered(call, &root, &source) {
         return Ok(Reply::about(&root, Exit::OK, report));
     }
     Ok(Reply::about(&root, Exit::OK, answer?))

@@ -48,6 +48,7 @@ const LINES: &[&str] = &[
     "files --json -R @ROOT@ 100-01",
     "diff --json -R @ROOT@ 100-01",
     "why --json -R @ROOT@ 100-01",
+    "why --json -R @ROOT@ CVE-2026-1234",
     "order --json -R @ROOT@ --stale --why",
     "shlibs --json -R @ROOT@",
     "space --json -R @ROOT@",

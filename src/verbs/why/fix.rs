@@ -78,8 +78,9 @@ pub(super) fn known(
 ) -> anyhow::Result<Option<FixReport>> {
     let Ok(fix) = FixId::new(&source.subject.to_string_lossy()) else { return Ok(None) };
     let reasons = fix_reasons(root, &fix).map_err(|failed| query_refused(root, &failed))?;
-    let is_fix = !reasons.brought.is_empty() || !reasons.ended.is_empty() || fix.is_cve();
-    if !is_fix || (reasons.is_known_patch && !fix.is_cve()) {
+    let is_like_cve = fix.is_cve() || fix.cve_fault().is_some();
+    let is_fix = !reasons.brought.is_empty() || !reasons.ended.is_empty() || is_like_cve;
+    if !is_fix || (reasons.is_known_patch && !is_like_cve) {
         return Ok(None);
     }
     let report = FixReport::of(call, root, &fix, reasons)?;

@@ -13,6 +13,9 @@ use patchadm_svr4::patch::FixId;
 
 const SCHEMA: &str = "http://cyclonedx.org/schema/bom-1.6.schema.json";
 
+/// How the document refers to the root.
+const ROOT: &str = "root";
+
 /// A bill of materials.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -25,6 +28,7 @@ pub struct MaterialsDocument {
     version: u32,
     metadata: BomMetadata,
     components: Vec<BomComponent>,
+    dependencies: [BomDependency; 1],
     #[serde(skip_serializing_if = "Vec::is_empty")]
     vulnerabilities: Vec<BomVulnerability>,
 }
@@ -131,6 +135,15 @@ struct BomProperty {
     value: String,
 }
 
+/// What the root is made of.
+#[derive(Debug, Serialize)]
+struct BomDependency {
+    #[serde(rename = "ref")]
+    reference: String,
+    #[serde(rename = "dependsOn")]
+    depends_on: Vec<String>,
+}
+
 #[derive(Debug, Serialize)]
 struct BomVulnerability {
     id: String,
@@ -170,6 +183,10 @@ impl MaterialsDocument {
                 component: root(inventory),
             },
             components: packages.iter().map(|package| component(package)).collect(),
+            dependencies: [BomDependency {
+                reference: ROOT.to_owned(),
+                depends_on: packages.iter().map(|package| reference_of(&package.package)).collect(),
+            }],
             vulnerabilities: known_fixes(inventory).into_iter().map(BomVulnerability::of).collect(),
         };
         // Strings and numbers: serialising these cannot fail.
@@ -200,7 +217,7 @@ fn root(inventory: &Inventory) -> BomComponent {
     let properties = std::iter::once(BomProperty::new("patchadm:root", inventory.root.clone())).chain(at);
     BomComponent {
         kind: "operating-system",
-        reference: Some("root".to_owned()),
+        reference: Some(ROOT.to_owned()),
         name: inventory.machine.clone(),
         properties: properties.collect(),
         ..BomComponent::default()
