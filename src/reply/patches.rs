@@ -21,7 +21,7 @@ use super::preparation::PreparationEntries;
 use super::result_word::ResultWord;
 use super::trial_entry::TrialEntry;
 use super::words::recovery_sentence;
-use patchadm_changeset::transaction::{Receipt, RootCondition};
+use patchadm_changeset::transaction::{ExchangeReport, Receipt, RootCondition};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::after_run::AfterRun;
 use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
@@ -105,8 +105,7 @@ impl PatchesReport {
                 recovery_notes = report.recovered.notes().to_vec();
                 run = report.patches.iter().filter_map(|one| run_of(&one.result)).next_back();
                 paths = report.exchanges.iter().map(|exchange| ExchangeEntry::of(root, exchange)).collect();
-                holders =
-                    report.exchanges.iter().flat_map(|one| &one.holders).map(HolderEntry::from).collect();
+                holders = holders_of(&report.exchanges);
                 after = AfterRunEntries::of(root, followed(&report), matches!(face, PatchFace::Classic));
                 preparation = PreparationEntries::of(root, report.preparation, &mut recovery_notes);
                 trial = report.trial.map(|outcome| TrialEntry::of(command, outcome));
@@ -238,6 +237,11 @@ impl PatchFace {
             Self::Verb | Self::VerbOnRoots => verb_code,
         }
     }
+}
+
+/// Returns the processes that stay in the old one of an exchanged directory.
+fn holders_of(exchanges: &[ExchangeReport]) -> Vec<HolderEntry> {
+    exchanges.iter().flat_map(|exchange| &exchange.holders).map(HolderEntry::from).collect()
 }
 
 /// Tells whether a failure left something of its run behind.

@@ -3,6 +3,7 @@
 //! The digest of a file that a patch delivers is not known before its bytes are read, and left out then.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 
 use super::{Action, Body, Change, NewObject, NewXattrs};
 use patchadm_changeset::format::manifest::{RecordedState, encode, recorded_xattrs};
@@ -15,7 +16,10 @@ pub fn state_before(change: &Change) -> Option<RecordedState> {
 }
 
 /// Returns the object that a change leaves; `None` if it leaves none. `all` are the changes of the plan.
-pub fn state_after(change: &Change, all: &HashMap<&ObjectPath, &Change>) -> Option<RecordedState> {
+pub fn state_after<S: BuildHasher>(
+    change: &Change,
+    all: &HashMap<&ObjectPath, &Change, S>,
+) -> Option<RecordedState> {
     let old = state_before(change);
     match &change.action {
         Action::Delete | Action::RemoveDirectory => None,
@@ -60,7 +64,8 @@ fn state_of(new: &NewObject, old: Option<&Live>) -> RecordedState {
     };
     RecordedState {
         kind,
-        mode: new.mode.bits(),
+        // A link has no bits of its own, and the system shows all of them.
+        mode: if kind == FileType::Symlink { 0o777 } else { new.mode.bits() },
         uid: new.uid,
         gid: new.gid,
         mtime: new.mtime.filter(|_| kind != FileType::Directory).unwrap_or_default(),
