@@ -343,7 +343,7 @@ fn documents_of_questions_have_the_fields_of_the_schema() {
         "patches[].by string",
         "patches[].fixes[]",
         "patches[].id string",
-        "patches[].sha256 string",
+        "patches[].sha256 null",
         "unfinished null",
         "version string",
     ];

@@ -204,7 +204,7 @@ fn a_document_is_about_one_root_and_is_made_of_an_inventory_as_of_the_root_itsel
     stage.run("report -R @ROOT@ --format openvex -o vex.json").ok();
     let written: Value =
         serde_json::from_str(&fs::read_to_string(stage.beside("vex.json")).unwrap()).unwrap();
-    assert_eq!(written, own);
+    assert_eq!(written["@id"], own["@id"], "the name follows from all that is in it");
     let mut other: Value = serde_json::from_str(&inventory).unwrap();
     other["machine"] = "other".into();
     fs::write(stage.beside("two.json"), other.to_string()).unwrap();
