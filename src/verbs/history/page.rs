@@ -78,7 +78,7 @@ fn row(run: &RunEntry) -> PageRow {
     ];
     let cells = vec![
         PageCell { key: run.number().parse().ok(), ..PageCell::of(run.number()) },
-        PageCell::of(&run.time),
+        PageCell { class: "moment", ..PageCell::of(&run.time) },
         PageCell::of(&run.user),
         PageCell::of(&run.command),
         PageCell { class: if is_done { "fine" } else { "warning" }, ..PageCell::of(&run.result) },

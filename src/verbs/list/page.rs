@@ -99,13 +99,15 @@ fn row(patch: &ListedPatch) -> PageRow {
         () if has_state(patch, "effective") => "fine",
         () => "quiet",
     };
-    let date = patch.date.clone().or_else(|| patch.date_text.clone()).unwrap_or_default();
+    // To the minute, in the time zone in which it is recorded.
+    let date = patch.date.as_ref().and_then(|date| date.get(..16)).map(|date| date.replace('T', " "));
+    let date = date.or_else(|| patch.date_text.clone()).unwrap_or_default();
     let signature = patch.signature.as_ref().map(|signature| signature.state.clone()).unwrap_or_default();
     let backout = patch.removable.reason.clone().unwrap_or_else(|| "possible".to_owned());
     let cells = vec![
         PageCell::of(&patch.id),
         PageCell { class: colour, ..PageCell::of(patch.state_text()) },
-        PageCell::of(date),
+        PageCell { class: "moment", ..PageCell::of(date) },
         PageCell { class: "synopsis", ..PageCell::of(patch.synopsis.clone().unwrap_or_default()) },
         PageCell {
             class: if is_damaged { "warning" } else { "" },

@@ -9,7 +9,7 @@ use chrono::SecondsFormat;
 
 use super::made::MadeReport;
 use crate::reply::page::visible;
-use patchadm_planning::fleet::{FleetHost, FleetPatch, HostStanding, InventoryPatch};
+use patchadm_planning::fleet::{FleetHost, FleetPatch, InventoryPatch};
 
 /// The names of the columns.
 const HEAD: &str =
@@ -19,22 +19,32 @@ const HEAD: &str =
 pub(super) fn rows_of(made: &MadeReport<'_>) -> String {
     let mut out = HEAD.to_owned();
     for (host, standing) in made.report.each_host() {
+        let first = first_fields(host);
+        host.inventory.patches.iter().for_each(|patch| patch_row(&mut out, &first, host, patch));
         let lacks = standing.lacks.iter().filter_map(|place| made.report.patches.get(*place));
-        let lacks: Vec<&FleetPatch> = lacks.collect();
-        host.inventory.patches.iter().for_each(|patch| patch_row(&mut out, host, patch));
-        lacks.iter().for_each(|patch| lacking_row(&mut out, host, patch));
-        if is_empty(host, standing) {
-            row(&mut out, host, &[""; 10]);
+        lacks.for_each(|patch| lacking_row(&mut out, &first, patch));
+        if host.inventory.patches.is_empty() && standing.lacks.is_empty() {
+            row(&mut out, &first, &[""; 10]);
         }
     }
     out
 }
 
-fn is_empty(host: &FleetHost, standing: &HostStanding) -> bool {
-    host.inventory.patches.is_empty() && standing.lacks.is_empty()
+/// Returns the fields with which each row of a host begins.
+fn first_fields(host: &FleetHost) -> String {
+    let inventory = &host.inventory;
+    let listed = inventory.at.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true)).unwrap_or_default();
+    let mut out = String::new();
+    for (at, value) in [host.name.as_str(), &inventory.machine, &inventory.root, &listed].iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        field(&mut out, value);
+    }
+    out
 }
 
-fn patch_row(out: &mut String, host: &FleetHost, patch: &InventoryPatch) {
+fn patch_row(out: &mut String, first: &str, host: &FleetHost, patch: &InventoryPatch) {
     let id = patch.about.id.as_str();
     let trial = host.inventory.trial.as_ref();
     let is_on_trial = trial.is_some_and(|trial| trial.patches.iter().any(|on_trial| on_trial == id));
@@ -52,23 +62,19 @@ fn patch_row(out: &mut String, host: &FleetHost, patch: &InventoryPatch) {
         if is_on_trial { "yes" } else { "no" },
         patch.about.synopsis.as_deref().unwrap_or_default(),
     ];
-    row(out, host, &values);
+    row(out, first, &values);
 }
 
-fn lacking_row(out: &mut String, host: &FleetHost, patch: &FleetPatch) {
+fn lacking_row(out: &mut String, first: &str, patch: &FleetPatch) {
     let mut values = [""; 10];
     (values[0], values[1], values[9]) = (patch.id.as_str(), "lacking", &patch.synopsis);
-    row(out, host, &values);
+    row(out, first, &values);
 }
 
-fn row(out: &mut String, host: &FleetHost, values: &[&str; 10]) {
-    let inventory = &host.inventory;
-    let listed = inventory.at.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true)).unwrap_or_default();
-    let of_host = [host.name.as_str(), &inventory.machine, &inventory.root, &listed];
-    for (at, value) in of_host.iter().chain(values).enumerate() {
-        if at > 0 {
-            out.push(',');
-        }
+fn row(out: &mut String, first: &str, values: &[&str; 10]) {
+    out.push_str(first);
+    for value in values {
+        out.push(',');
         field(out, value);
     }
     out.push('\n');

@@ -197,7 +197,7 @@ impl FleetPage<'_> {
             self.limit.patches(&self.made.report, &standing.lacks),
             count(standing.applied.len()),
             PageCell { class: "warning", ..PageCell::of(attention) },
-            PageCell::of(listed.unwrap_or_else(|| "not told".to_owned())),
+            PageCell { class: "moment", ..PageCell::of(listed.unwrap_or_else(|| "not told".to_owned())) },
             PageCell::of(version),
             PageCell::of(&host.source),
         ];
