@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::call::{Applet, AppletKind, Invocation, PROGRAM, RunCommand, place_of_name};
+use crate::call::VerbGroup::{Ask, Change, Learn, Make, Mend, Stage};
+use crate::call::{Applet, AppletKind, Invocation, PROGRAM, RunCommand, VerbGroup, place_of_name};
 use crate::reply::advice::mending;
 use crate::reply::exit::record_damage;
 use crate::reply::json::{self, DocumentHead};
@@ -35,8 +36,8 @@ const fn classic(name: &'static str, about: &'static str, run: RunCommand) -> Ap
 }
 
 /// Returns a verb of `patchadm`.
-const fn verb(name: &'static str, about: &'static str, run: RunCommand) -> Applet {
-    Applet { name, kind: AppletKind::Verb, about, run }
+const fn verb(group: VerbGroup, name: &'static str, about: &'static str, run: RunCommand) -> Applet {
+    Applet { name, kind: AppletKind::Verb(group), about, run }
 }
 
 /// Returns a command that no list shows.
@@ -46,59 +47,68 @@ const fn hidden(name: &'static str, kind: AppletKind, run: RunCommand) -> Applet
 
 /// Every command, in the order of the list that `patchadm --help` prints.
 const APPLETS: &[Applet] = &[
-    verb("add", "apply patches", verbs::add::run),
-    verb("remove", "back patches out", verbs::remove::run),
-    verb("undo", "take back what a run did", verbs::undo::run),
-    verb("plan", "show what add or remove would do", verbs::plan::run),
-    verb("list", "list the patches of a root", verbs::list::run),
-    verb("show", "show everything about one patch", verbs::show::run),
+    verb(Change, "add", "apply patches", verbs::add::run),
+    verb(Change, "remove", "back patches out", verbs::remove::run),
+    verb(Change, "undo", "take back what a run did", verbs::undo::run),
+    verb(Change, "update", "apply the patches that a machine lacks", verbs::update::run),
+    verb(Change, "confirm", "keep what is on trial", verbs::confirm::run),
+    verb(Change, "commit", "give undo data up", verbs::commit::run),
+    verb(Change, "adopt", "register software that is on disk as a package", verbs::adopt::run),
+    verb(Ask, "status", "say in five lines how a root is, and what to do next", verbs::status::run),
+    verb(Ask, "list", "list the patches of a root", verbs::list::run),
+    verb(Ask, "show", "show everything about one patch", verbs::show::run),
+    verb(Ask, "plan", "show what add or remove would do", verbs::plan::run),
+    verb(Ask, "analyze", "show which patches a machine lacks", verbs::analyze::run),
+    verb(Ask, "report", "show which hosts of many have and lack which patches", verbs::report::run),
     verb(
+        Ask,
         "verify",
         "check files against records, and undo archives against their digests",
         verbs::verify::run,
     ),
-    verb("owner", "show whose paths are, and which patches changed them", verbs::owner::run),
-    verb("files", "list the objects of an applied patch", verbs::files::run),
-    verb("diff", "show what taking a patch out would change", verbs::diff::run),
-    verb("why", "show why a patch is applied, or would not be", verbs::why::run),
-    verb("order", "put packages or patches in order, each after what it needs", verbs::order::run),
-    verb("history", "list the runs that changed a root", verbs::history::run),
-    verb("space", "show what takes space on disk, and which undo data may go", verbs::space::run),
-    verb("analyze", "show which patches a machine lacks", verbs::analyze::run),
-    verb("update", "apply the patches that a machine lacks", verbs::update::run),
-    verb("confirm", "keep what is on trial", verbs::confirm::run),
-    verb("commit", "give undo data up", verbs::commit::run),
-    verb("repack", "write undo archives again in another form", verbs::repack::run),
-    verb("undo-export", "move undo archives to a file outside the root", verbs::undo_export::run),
-    verb("undo-import", "bring undo archives back from such a file", verbs::undo_import::run),
-    verb("recover", "finish or roll back an interrupted run", verbs::recover::run),
-    verb("doctor", "say what works here and what does not", verbs::doctor::run),
-    verb("stage", "build in a copy of parts of a root", verbs::stage::run),
-    verb("promote", "make live what a stage has, as a patch that can be backed out", verbs::promote::run),
+    verb(Ask, "why", "show why a patch is applied, or would not be", verbs::why::run),
+    verb(Ask, "diff", "show what taking a patch out would change", verbs::diff::run),
+    verb(Ask, "files", "list the objects of an applied patch", verbs::files::run),
+    verb(Ask, "owner", "show whose paths are, and which patches changed them", verbs::owner::run),
+    verb(Ask, "order", "put packages or patches in order, each after what it needs", verbs::order::run),
+    verb(Ask, "history", "list the runs that changed a root", verbs::history::run),
+    verb(Ask, "space", "show what takes space on disk, and which undo data may go", verbs::space::run),
     verb(
+        Ask,
         "shlibs",
         "show the libraries that are kept, and remove those that nobody needs",
         verbs::shlibs::run,
     ),
-    verb("build", "make a patch of two releases", verbs::build::run),
-    verb("delta", "make the patches of a stable branch", verbs::delta::run),
-    verb("bulk", "build all packages of a tree from their sources", verbs::bulk::run),
-    verb("adopt", "register software that is on disk as a package", verbs::adopt::run),
-    verb("hooks", "let apt, dpkg and dnf tell of their changes", verbs::hooks::run),
+    verb(Make, "build", "make a patch of two releases", verbs::build::run),
+    verb(Make, "delta", "make the patches of a stable branch", verbs::delta::run),
+    verb(Make, "lint", "find what is wrong with patches", verbs::lint::run),
     #[cfg(feature = "sign")]
-    verb("key", "make keys, and say which ones a root trusts", verbs::key::run),
+    verb(Make, "key", "make keys, and say which ones a root trusts", verbs::key::run),
     #[cfg(feature = "sign")]
-    verb("sign", "sign patches", verbs::sign::run),
+    verb(Make, "sign", "sign patches", verbs::sign::run),
     #[cfg(feature = "sign")]
-    verb("publish", "put patches into a depot", verbs::publish::run),
+    verb(Make, "publish", "put patches into a depot", verbs::publish::run),
     #[cfg(feature = "sign")]
-    verb("depot", "index a directory of patches, or check a depot", verbs::depot::run),
-    verb("lint", "find what is wrong with patches", verbs::lint::run),
-    verb("explain", "explain an exit code or a finding", verbs::explain::run),
-    verb("help", "explain a verb or command", verbs::help::run),
-    verb("completions", "print the completion script of a shell", verbs::completions::run),
-    verb("links", "make links named after the classic commands", verbs::links::run),
-    verb("demo", "build a small root and show all of this on it", verbs::demo::run),
+    verb(Make, "depot", "index a directory of patches, or check a depot", verbs::depot::run),
+    verb(Stage, "stage", "build in a copy of parts of a root", verbs::stage::run),
+    verb(
+        Stage,
+        "promote",
+        "make live what a stage has, as a patch that can be backed out",
+        verbs::promote::run,
+    ),
+    verb(Stage, "bulk", "build all packages of a tree from their sources", verbs::bulk::run),
+    verb(Mend, "recover", "finish or roll back an interrupted run", verbs::recover::run),
+    verb(Mend, "doctor", "say what works here and what does not", verbs::doctor::run),
+    verb(Mend, "hooks", "let apt, dpkg and dnf tell of their changes", verbs::hooks::run),
+    verb(Mend, "repack", "write undo archives again in another form", verbs::repack::run),
+    verb(Mend, "undo-export", "move undo archives to a file outside the root", verbs::undo_export::run),
+    verb(Mend, "undo-import", "bring undo archives back from such a file", verbs::undo_import::run),
+    verb(Learn, "help", "explain a verb or command", verbs::help::run),
+    verb(Learn, "explain", "explain an exit code or a finding", verbs::explain::run),
+    verb(Learn, "demo", "build a small root and show all of this on it", verbs::demo::run),
+    verb(Learn, "completions", "print the completion script of a shell", verbs::completions::run),
+    verb(Learn, "links", "make links named after the classic commands", verbs::links::run),
     classic("patchadd", "apply patches", classic::patchadd::run),
     classic("patchrm", "back patches out", classic::patchrm::run),
     classic("pkgadd", "install packages", classic::pkgadd::run),
@@ -128,8 +138,11 @@ const APPLETS: &[Applet] = &[
     hidden(as_owner::BECOMING, AppletKind::Internal, as_owner::become_owner),
 ];
 
+/// The verb of a call that names none.
+const OVERALL: &str = "status";
+
 /// The commands that only ask: nothing is changed or made by them.
-const QUERIES: [&str; 28] = [
+const QUERIES: [&str; 30] = [
     "analyze",
     "diff",
     "doctor",
@@ -138,8 +151,10 @@ const QUERIES: [&str; 28] = [
     "list",
     "order",
     "owner",
+    "report",
     "show",
     "space",
+    "status",
     "verify",
     "why",
     "lint",
@@ -224,8 +239,10 @@ fn choose(words: Vec<OsString>) -> Result<ChosenCommand, Stop> {
     if let Some(applet) = by_link {
         return Ok(ChosenCommand { applet, program: applet.name, arguments });
     }
-    let Some(place) = place_of_name(&arguments) else { return Err(without_command(&arguments)) };
-    let name = arguments.remove(place);
+    let name = match place_of_name(&arguments) {
+        Some(place) => arguments.remove(place),
+        None => without_command(&arguments)?,
+    };
     let Some(applet) = APPLETS.iter().find(|applet| name == applet.name) else {
         let message = unknown_command(&name.to_string_lossy(), APPLETS);
         return Err(Stop::Usage { message, usage: USAGE });
@@ -233,16 +250,16 @@ fn choose(words: Vec<OsString>) -> Result<ChosenCommand, Stop> {
     Ok(ChosenCommand { applet, program: applet.program(), arguments })
 }
 
-/// Returns the answer to a call that names no command.
-fn without_command(arguments: &[OsString]) -> Stop {
+/// Returns the name of the command that a call without one means; an option may ask for help or the version instead.
+fn without_command(arguments: &[OsString]) -> Result<OsString, Stop> {
     let asks_for = |options: [&str; 2]| arguments.iter().any(|word| options.iter().any(|one| word == one));
     if asks_for(["--help", "-h"]) {
-        return Stop::Help(overview(APPLETS, width_of_help()));
+        return Err(Stop::Help(overview(APPLETS, width_of_help())));
     }
     if asks_for(["--version", "-V"]) {
-        return Stop::Help(format!("{PROGRAM} {}\n", env!("CARGO_PKG_VERSION")));
+        return Err(Stop::Help(format!("{PROGRAM} {}\n", env!("CARGO_PKG_VERSION"))));
     }
-    Stop::Usage { message: "no command is named".to_owned(), usage: USAGE }
+    Ok(OVERALL.into())
 }
 
 /// Prints the remaining messages, and turns the result into the exit code.
@@ -362,7 +379,11 @@ mod tests {
         assert_eq!(stop.to_string(), "there is no command `frobnicate`");
         let stop = choose(["patchadm", "lsit"].map(OsString::from).into()).err().unwrap();
         assert_eq!(stop.to_string(), "there is no command `lsit`\ndid you mean `list`?");
-        let stop = choose(vec!["patchadm".into()]).err().unwrap();
-        assert_eq!(stop.to_string(), "no command is named");
+    }
+
+    #[test]
+    fn a_call_without_a_name_asks_how_the_root_is() {
+        assert_eq!(chosen("patchadm").0, "status");
+        assert_eq!(chosen("patchadm -R /a --json").2, ["-R", "/a", "--json"]);
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::time::Instant;
 
 use crate::reply::Reply;
-use crate::surroundings::bar::Bar;
+use crate::surroundings::bar::{Bar, BusyLine};
 use crate::surroundings::caller::{RootTurn, lock_wait_seconds, with_signals};
 use crate::surroundings::{Output, Surroundings};
 use patchadm_core::operation::session::Caller;
@@ -30,13 +30,42 @@ pub(crate) struct Applet {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AppletKind {
     /// A verb of `patchadm`.
-    Verb,
+    Verb(VerbGroup),
     /// A command with a name of its own.
     Classic,
     /// A command with a name of its own, for procedure scripts only, in no list.
     ForScripts,
     /// A command that only the program itself starts, in no list.
     Internal,
+}
+
+/// The purposes by which lists group the verbs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum VerbGroup {
+    Change,
+    Ask,
+    Make,
+    Stage,
+    Mend,
+    Learn,
+}
+
+impl VerbGroup {
+    /// All groups, in the order of lists.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Change, Self::Ask, Self::Make, Self::Stage, Self::Mend, Self::Learn];
+
+    /// Returns the heading of its verbs.
+    pub(crate) fn heading(self) -> &'static str {
+        match self {
+            Self::Change => "Change a root",
+            Self::Ask => "Ask about a root",
+            Self::Make => "Make and publish patches",
+            Self::Stage => "Stage and build",
+            Self::Mend => "Mend and keep in order",
+            Self::Learn => "Set up and learn",
+        }
+    }
 }
 
 impl Applet {
@@ -52,7 +81,7 @@ impl Applet {
 
     /// Tells whether people are to know of it.
     pub(crate) fn is_listed(&self) -> bool {
-        matches!(self.kind, AppletKind::Verb | AppletKind::Classic)
+        matches!(self.kind, AppletKind::Verb(_) | AppletKind::Classic)
     }
 }
 
@@ -98,6 +127,12 @@ impl Invocation {
         let (_, work) = actions.iter().find(|(word, _)| said == word)?;
         self.arguments.remove(place);
         Some(*work)
+    }
+
+    /// Returns a line for a person that says what the command is at, where its work cannot be counted.
+    pub(crate) fn busy(&self, doing: &'static str) -> BusyLine {
+        let surroundings = &self.surroundings;
+        BusyLine::new(doing, surroundings.stderr_is_terminal && !surroundings.is_quiet && !self.in_json)
     }
 
     /// Changes a root. Waits for a held lock for the requested time, else for the time in the policy of the root.

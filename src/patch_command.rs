@@ -339,13 +339,28 @@ pub(crate) fn on_opened_root(
     wait: Option<u64>,
     print: PrintPatches,
 ) -> anyhow::Result<Reply> {
+    let report = report_on(call, &root, request, wait)?;
+    Ok(reply_of(root, report, print))
+}
+
+/// Carries a request out on a root that is open.
+pub(crate) fn report_on(
+    call: &mut Invocation,
+    root: &Root,
+    request: &PatchRequest,
+    wait: Option<u64>,
+) -> anyhow::Result<PatchesReport> {
     let command = request.command();
     if !request.is_dry_run() {
         call.output.heedless();
     }
-    let result = call.change(&root, command.name(), wait, |caller| request.carry_out(&root, caller))?;
+    let result = call.change(root, command.name(), wait, |caller| request.carry_out(root, caller))?;
     let face = if call.program == PROGRAM { PatchFace::Verb } else { PatchFace::Classic };
-    let report = PatchesReport::of(&root, command, result, face, call.surroundings.began);
-    let report = report.of_plan(request.is_dry_run()).ending_with(request.codes());
-    Ok(Reply::about(&root.clone(), report.exit, WordedReport { report, root, print }))
+    let report = PatchesReport::of(root, command, result, face, call.surroundings.began);
+    Ok(report.of_plan(request.is_dry_run()).ending_with(request.codes()))
+}
+
+/// Returns the answer with a report.
+pub(crate) fn reply_of(root: Root, report: PatchesReport, print: PrintPatches) -> Reply {
+    Reply::about(&root.clone(), report.exit, WordedReport { report, root, print })
 }

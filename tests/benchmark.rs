@@ -43,16 +43,16 @@ fn a_wild_figure_does_not_move_the_interval() {
 }
 
 #[test]
-fn what_the_readme_shows_of_speed_stands_in_the_results() {
+fn what_the_book_shows_of_speed_stands_in_the_results() {
     let read =
         |path: &str| std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
-    let readme = read("README.md");
+    let book = read("docs/book/src/speed.md");
     for (section, page) in [
-        ("\n## Speed\n\n", "docs/benchmark/results.md"),
+        ("# Speed\n\n", "docs/benchmark/results.md"),
         ("\n### With the old files as undo data\n\n", "docs/benchmark/files.md"),
         ("\n### Bulk builds\n\n", "docs/benchmark/bulk.md"),
     ] {
-        let (_, speed) = readme.split_once(section).unwrap();
+        let (_, speed) = book.split_once(section).unwrap();
         let (shown, _) = speed.split_once("|\n\n").unwrap();
         assert!(shown.lines().count() > 5, "{shown}");
         assert!(read(page).contains(shown), "{shown}");

@@ -66,6 +66,18 @@ fn assert_fields(stage: &Scenario, code: i32, line: &str, expected: &str) -> Val
     document
 }
 
+/// The first fields of a list.
+const OF_A_LIST: &str = "at string
+    machine string
+    packages[].arch string
+    packages[].manager null
+    packages[].name string
+    packages[].native null
+    packages[].package string
+    packages[].purl string
+    packages[].version string
+    ";
+
 /// The fields of a patch that are in every document of a change.
 const PATCH: &str = "changed bool
     duration_ms number
@@ -289,7 +301,12 @@ fn verdicts_say_why_a_patch_is_not_applied() {
 #[test]
 fn documents_of_questions_have_the_fields_of_the_schema() {
     let stage = stage();
-    assert_fields(&stage, 0, "list --json -R @ROOT@", "patches[]\nunfinished null");
+    assert_fields(
+        &stage,
+        0,
+        "list --json -R @ROOT@",
+        &format!("{OF_A_LIST}patches[]\nunfinished null\nversion string"),
+    );
     stage.run("add -R @ROOT@ delivered/100-01").ok();
     stage.run("add -R @ROOT@ delivered/200-01").ok();
     let of_one = |at: &str| {
@@ -322,8 +339,17 @@ fn documents_of_questions_have_the_fields_of_the_schema() {
             .collect::<String>()
     };
     let mut fields: Vec<String> = of_one("patches[].").lines().map(str::to_owned).collect();
-    let others = ["patches[].by string", "patches[].id string", "unfinished null"];
-    fields.extend(others.map(str::to_owned));
+    let others = [
+        "patches[].by string",
+        "patches[].fixes[]",
+        "patches[].id string",
+        "patches[].sha256 null",
+        "unfinished null",
+        "version string",
+    ];
+    fields.extend(
+        OF_A_LIST.lines().map(str::trim).chain(others).filter(|field| !field.is_empty()).map(str::to_owned),
+    );
     fields.sort();
     let list = assert_fields(&stage, 0, "list --json -R @ROOT@", &fields.join("\n"));
     assert_eq!(list["patches"][0]["state"], serde_json::json!(["obsoleted"]));

@@ -6,19 +6,24 @@ use crate::scenario::Scenario;
 
 /// Every classic command, as the overview names them.
 pub(crate) fn classic_commands() -> Vec<String> {
-    listed_below("Classic commands:\n")
+    names_of(&overview().1)
 }
 
-/// Every verb, as the overview names them.
+/// Every verb, as the overview names them in its groups.
 pub(crate) fn verbs() -> Vec<String> {
-    listed_below("Verbs:\n")
+    names_of(&overview().0)
 }
 
-fn listed_below(title: &str) -> Vec<String> {
+/// The overview before and after the heading of the classic commands.
+fn overview() -> (String, String) {
     let overview = Scenario::new().run("--help").ok();
-    let (_, list) = overview.split_once(title).unwrap();
-    let list = list.lines().take_while(|line| line.starts_with("  "));
-    list.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+    let (verbs, classic) = overview.split_once("\nClassic commands:\n").unwrap();
+    (verbs.to_owned(), classic.to_owned())
+}
+
+fn names_of(list: &str) -> Vec<String> {
+    let named = list.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    named.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::links::{classic_commands, verbs};
 use crate::scenario::Scenario;
 
 /// Pages of other systems or of this one that ours may refer to.
@@ -192,14 +193,8 @@ struct Commands {
 }
 
 fn commands() -> Commands {
-    let overview = Scenario::new().run("--help").ok();
-    let below = |title: &str| -> Vec<String> {
-        let lines = overview.lines().skip_while(|line| *line != title).skip(1);
-        let lines = lines.take_while(|line| line.starts_with("  "));
-        lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
-    };
-    let commands = Commands { verbs: below("Verbs:"), classic: below("Classic commands:") };
-    assert!(!commands.verbs.is_empty() && !commands.classic.is_empty(), "{overview}");
+    let commands = Commands { verbs: verbs(), classic: classic_commands() };
+    assert!(!commands.verbs.is_empty() && !commands.classic.is_empty());
     commands
 }
 

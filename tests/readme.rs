@@ -1,5 +1,5 @@
-//! The tour of `README.md` is true, and so is its section about a library that is updated: the commands of each are run
-//! one after another in one shell, and print what it says.
+//! The tours of `README.md` and of the book are true: the commands of each page are run one after another in one shell, and
+//! print what it says.
 //!
 //! Dates, sizes, the numbers of runs and what the tests' user cannot set are passed over. A few commands are not run:
 //! those that build the program, need another program, or want the plug pulled at the right moment.
@@ -29,8 +29,18 @@ pub(crate) struct Shown {
 
 #[test]
 fn the_tour_prints_what_it_says() {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let mut tour = commands_below(&readme, "A tour");
+    let readme = text_of("README.md");
+    let (_, tour) = readme.split_once("\n## A tour\n").unwrap();
+    let (tour, _) = tour.split_once("\n## ").unwrap();
+    let mut tour = commands_in(tour);
+    tour.retain(|shown| !NOT_RUN.iter().any(|word| shown.command.contains(word)));
+    assert!(tour.len() > 6, "only {} commands of the tour are run", tour.len());
+    print_what_they_say(&tour);
+}
+
+#[test]
+fn the_page_about_machines_prints_what_it_says() {
+    let mut tour = commands_of_page("run-machines.md");
     let pulled = tour.iter().position(|shown| shown.command.contains("kill -9")).unwrap();
     let recovered = tour[pulled..].iter().position(|shown| shown.command.ends_with(" recover")).unwrap();
     tour.remove(pulled + recovered);
@@ -44,13 +54,21 @@ fn the_tour_prints_what_it_says() {
 }
 
 #[test]
+fn the_pages_about_making_staging_and_solaris_print_what_they_say() {
+    for (page, least) in [("make-patches.md", 11), ("stages.md", 6), ("from-solaris.md", 9)] {
+        let commands = commands_of_page(page);
+        assert!(commands.len() >= least, "only {} commands of {page} are run", commands.len());
+        print_what_they_say(&commands);
+    }
+}
+
+#[test]
 fn a_library_is_updated_under_an_old_program_as_it_says() {
     if Command::new("cc").arg("--version").output().is_err() {
         crate::skipped("a_library_is_updated_under_an_old_program_as_it_says: there is no compiler, cc");
         return;
     }
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let mut commands = commands_below(&readme, "A library updated under an old program");
+    let mut commands = commands_of_page("old-program.md");
     assert!(commands.len() > 25, "only {} commands are run", commands.len());
     let shop = Shown { command: "patchadm demo shop > /dev/null".to_owned(), output: String::new() };
     commands.insert(0, shop);
@@ -66,19 +84,41 @@ fn a_fix_to_a_packaged_library_meets_the_next_upgrade_as_it_says() {
         );
         return;
     }
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let heading = "A fix to a packaged library, and what happens at the next upgrade";
-    let commands = commands_below(&readme, heading);
+    let commands = commands_of_page("packaged-library.md");
     assert!(commands.len() > 12, "only {} commands are run", commands.len());
     print_what_they_say(&commands);
 }
 
 #[test]
 fn a_change_on_trial_is_confirmed_or_goes_back_as_it_says() {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let commands = commands_below(&readme, "A change on trial");
+    let commands = commands_of_page("trial.md");
     assert!(commands.len() > 5, "only {} commands are run", commands.len());
     print_what_they_say(&commands);
+}
+
+#[test]
+fn every_page_of_the_book_is_in_its_summary_and_every_page_with_commands_is_played() {
+    const PLAYED: [&str; 8] = [
+        "from-solaris.md",
+        "from-sources.md",
+        "make-patches.md",
+        "old-program.md",
+        "packaged-library.md",
+        "run-machines.md",
+        "stages.md",
+        "trial.md",
+    ];
+    let summary = text_of("docs/book/src/SUMMARY.md");
+    let pages = fs::read_dir(project().join("docs/book/src")).unwrap();
+    for page in pages.map(|page| page.unwrap().file_name().into_string().unwrap()) {
+        if page == "SUMMARY.md" {
+            continue;
+        }
+        assert!(summary.contains(&format!("]({page})")), "{page} is in no list");
+        // What installs the program is not played.
+        let has_commands = !commands_of_page(&page).is_empty() && page != "install.md";
+        assert_eq!(has_commands, PLAYED.contains(&&*page), "{page}");
+    }
 }
 
 /// Runs the commands, and compares what they print but for sizes.
@@ -108,19 +148,28 @@ fn packages_are_built_from_their_sources_and_patched_to_the_next_set_in_twelve_c
     if BulkBuild::of_sample(test, !is_root(), "").is_none() {
         return;
     }
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let heading = "All packages from their sources, and the patches to the next set";
-    let mut commands = commands_below(&readme, heading);
+    let mut commands = commands_of_page("from-sources.md");
     assert_eq!(commands.len(), 12);
     let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/bulk/tree");
     commands[0].command = commands[0].command.replace("testdata/bulk/tree", sample);
     print_what_they_say(&commands);
 }
 
-/// The commands of all code blocks below a heading.
-fn commands_below(readme: &str, heading: &str) -> Vec<Shown> {
-    let (_, section) = readme.split_once(&format!("\n## {heading}\n")).unwrap();
-    let (section, _) = section.split_once("\n## ").unwrap();
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text_of(file: &str) -> String {
+    fs::read_to_string(project().join(file)).unwrap()
+}
+
+/// The commands of a page of the book.
+fn commands_of_page(page: &str) -> Vec<Shown> {
+    commands_in(&text_of(&format!("docs/book/src/{page}")))
+}
+
+/// The commands of all code blocks of a text.
+fn commands_in(section: &str) -> Vec<Shown> {
     let mut shown: Vec<Shown> = Vec::new();
     for block in section.split("```").skip(1).step_by(2) {
         for line in block.lines().skip(1) {
@@ -157,6 +206,7 @@ pub(crate) fn run(tour: &[Shown], named: &[&str]) -> Vec<String> {
         .env_clear()
         .env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", bin.path().display()))
         .env("LC_ALL", "C")
+        .env("PATCHADM_EVENTS", "none")
         .output()
         .unwrap();
     // The tour is told as if it were made in somebody's home directory.

@@ -198,6 +198,7 @@ impl Scenario {
             .env("PATH", "/usr/bin:/bin")
             .env("TZ", "UTC0")
             .env("SOURCE_DATE_EPOCH", NOW.to_string())
+            .env("PATCHADM_EVENTS", "none")
             .envs(rules_left_out())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.dir.path())
@@ -229,11 +230,19 @@ impl Scenario {
         let text = |bytes: Vec<u8>| {
             String::from_utf8(bytes).unwrap().replace(self.root().to_str().unwrap(), "@ROOT@")
         };
-        Run {
-            code: output.status.code().expect("the program ended by itself"),
-            stdout: text(output.stdout),
-            stderr: text(output.stderr),
-        }
+        let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+        assert_two_commands_at_most(line, &stderr);
+        Run { code: output.status.code().expect("the program ended by itself"), stdout, stderr }
+    }
+}
+
+/// Whoever is refused something is offered two commands at most.
+#[track_caller]
+fn assert_two_commands_at_most(line: &str, stderr: &str) {
+    for refusal in stderr.split("ERROR: ").skip(1) {
+        let quoted = refusal.split('`').skip(1).step_by(2);
+        let commands = quoted.filter(|words| words.starts_with("patchadm") || words.starts_with("pkg"));
+        assert!(commands.count() <= 2, "{line}: {refusal}");
     }
 }
 

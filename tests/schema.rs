@@ -50,9 +50,10 @@ impl<'s> Rule<'s> {
     }
 
     fn referred(self, reference: &str) -> Rule<'static> {
-        let (file, place) = reference.split_once('#').unwrap();
+        let (file, place) = reference.split_once('#').unwrap_or((reference, ""));
         let file = if file.is_empty() { self.file } else { file };
-        let (file, whole) = schemas().get_key_value(file).unwrap_or_else(|| panic!("no schema {file}"));
+        let known = schemas().get_key_value(file).or_else(|| official::published().get_key_value(file));
+        let (file, whole) = known.unwrap_or_else(|| panic!("no schema {file}"));
         Rule { file, part: whole.pointer(place).unwrap_or_else(|| panic!("no {reference} in {}", self.file)) }
     }
 
@@ -85,7 +86,7 @@ impl<'s> Rule<'s> {
             "required" => {
                 let names = rule.as_array().unwrap().iter().map(|name| name.as_str().unwrap());
                 names
-                    .filter(|name| value.get(name).is_none())
+                    .filter(|name| value.is_object() && value.get(name).is_none())
                     .map(|name| format!("{at} lacks {name}"))
                     .collect()
             }
@@ -107,7 +108,8 @@ impl<'s> Rule<'s> {
                 faults.collect()
             }
             "anyOf" => self.faults_of_any(rule, at, value),
-            other => panic!("{}: the keyword {other} is not known here", self.file),
+            other => official::faults_by(self, (other, rule), at, value)
+                .unwrap_or_else(|| panic!("{}: the keyword {other} is not known here", self.file)),
         }
     }
 
@@ -125,6 +127,7 @@ fn is_of_type(value: &Value, types: &Value) -> bool {
         "string" => value.is_string(),
         "boolean" => value.is_boolean(),
         "integer" => value.is_u64() || value.is_i64(),
+        "number" => value.is_number(),
         "null" => value.is_null(),
         other => panic!("no type {other}"),
     };
@@ -210,6 +213,7 @@ fn explained(code: u64, command: &str) -> BTreeSet<String> {
 }
 
 mod kinds_seen;
+pub(crate) mod official;
 
 #[test]
 fn a_field_too_much_one_too_few_and_one_of_another_type_are_faults() {

@@ -70,7 +70,10 @@ const MODULES: &[(&str, &[Module])] = &[
             ("trial", &[]),
         ],
     ),
-    ("crates/planning", &[("resolve", &["plan"]), ("plan", &[]), ("order", &[]), ("analyze", &[])]),
+    (
+        "crates/planning",
+        &[("resolve", &["plan"]), ("fleet", &["analyze"]), ("plan", &[]), ("order", &[]), ("analyze", &[])],
+    ),
     (
         "crates/making",
         &[

@@ -103,6 +103,8 @@ mod edited;
 /// ELF files made by hand.
 #[path = "../crates/libraries/src/elf/tests/sample.rs"]
 mod elf_sample;
+/// The events of runs, in the journal and in syslog.
+mod events;
 /// Every step that was recorded of the classic tools, played with ours.
 mod every_golden;
 /// Running the program as an ordinary user.
@@ -120,6 +122,10 @@ mod faulty_server;
 mod fetching;
 /// Roots of several file systems.
 mod file_systems;
+/// What patches fix, and who brought it.
+mod fixes;
+/// The same said by whoever makes patches.
+mod fixes_made;
 /// File systems without room.
 mod full_disk;
 /// File systems that become full inside a run.
@@ -232,12 +238,16 @@ mod nginx;
 mod no_database;
 /// Attributes that a pkgmap cannot give.
 mod objects_file;
+/// The options that several verbs have.
+mod option_table;
 /// Packages and patches, each after what it needs.
 mod order;
 /// Undo archives that are kept outside the root.
 mod outside_archives;
 /// Whose a path is, and what a patch did.
 mod owner;
+/// The URLs by which scanners know packages.
+mod package_urls;
 /// Packages made by a test.
 mod packages;
 /// The packages of the program itself.
@@ -327,8 +337,18 @@ mod removals_that_fail;
 mod removef;
 /// Undo archives written again in another form.
 mod repack;
+/// Which hosts of many have and lack which patches.
+mod report;
+/// Documents of many hosts, as `list --json` prints them.
+mod report_inventories;
+/// The page of many hosts, and those of one, in a browser.
+mod report_page;
+/// The numbers of hosts for Prometheus.
+mod report_prometheus;
 /// Commands that can change nothing but their scenario.
 mod sandbox;
+/// Documents for scanners and auditors.
+mod scanners;
 /// The stage on which every test plays.
 mod scenario;
 /// The JSON documents that the suite sees, against `docs/schema`.
@@ -384,6 +404,8 @@ mod staged_builds;
 mod standard_classes;
 /// Everything of a root that an apply or a backout changes.
 mod state;
+/// How a root is, in five lines.
+mod status;
 /// The arrows between the modules of the library.
 mod structure;
 /// Every record damaged in every way, and every command on it.

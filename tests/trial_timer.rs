@@ -22,6 +22,7 @@ mount -t overlay overlay -o lowerdir=/,upperdir=$copy/upper,workdir=$copy/work $
 root=$copy/root
 mount -t proc proc $root/proc
 mount --rbind /dev $root/dev
+mount --rbind /sys $root/sys
 mount -t tmpfs -o mode=755 tmpfs $root/run
 mkdir -p "$root$scene"
 mount --rbind "$scene" "$root$scene"
@@ -60,7 +61,7 @@ fn stage_file(stage: &Scenario, name: &str, text: &str) {
     std::process::Command::new("chmod").arg("755").arg(&at).status().unwrap();
 }
 
-fn stage() -> Scenario {
+pub(crate) fn stage_for_copy() -> Scenario {
     let stage = Scenario::new();
     let web = |text: &str| Package::new("ACMEweb").file("bin/httpd", 0o755, text);
     web("base\n").write(&stage.beside("spool"));
@@ -69,9 +70,9 @@ fn stage() -> Scenario {
 }
 
 /// What a script says that is run in the copy; `None` where there is none.
-fn said(stage: &Scenario, script: &str) -> Option<String> {
+pub(crate) fn said_in_copy(stage: &Scenario, script: &str) -> Option<String> {
     if !is_root() {
-        crate::skipped("the timer of a trial: it takes the superuser");
+        crate::skipped("a copy of this machine: it takes the superuser");
         return None;
     }
     let sandbox = Sandbox::new(&stage.beside(""))?;
@@ -87,7 +88,7 @@ fn said(stage: &Scenario, script: &str) -> Option<String> {
 
 #[test]
 fn the_manager_of_the_system_gets_a_timer_that_calls_recover_when_the_trial_is_over() {
-    let stage = stage();
+    let stage = stage_for_copy();
     player(&stage, 0);
     let script = r#"
 mkdir -p /run/systemd/system
@@ -107,7 +108,7 @@ cat /opt/ACMEweb/bin/httpd
 ls $record 2>/dev/null
 exit 0
 "#;
-    let Some(said) = said(&stage, script) else { return };
+    let Some(said) = said_in_copy(&stage, script) else { return };
     assert_eq!(said, "100-01\nbase\n", "nobody else waits, and the command of the timer backs out");
     let words = fs::read_to_string(stage.beside("words")).unwrap();
     let words: Vec<&str> = words.lines().collect();
@@ -130,7 +131,7 @@ fn a_process_waits_where_the_manager_sets_no_timer_or_is_not_there() {
         ("there is none", "true", 0),
         ("no program", "gone", 0),
     ] {
-        let stage = stage();
+        let stage = stage_for_copy();
         let manager = if manager == "gone" {
             "mkdir -p /run/systemd/system; rm -f /usr/bin/systemd-run /bin/systemd-run"
         } else {
@@ -140,7 +141,7 @@ fn a_process_waits_where_the_manager_sets_no_timer_or_is_not_there() {
         let script = format!(
             "{manager}\npatchadm add --trial 10m delivered/100-01 > said 2>&1 || {{ cat said; exit 1; }}\nwaiters\nexit 0\n"
         );
-        let Some(said) = said(&stage, &script) else { return };
+        let Some(said) = said_in_copy(&stage, &script) else { return };
         assert_eq!(said, "somebody waits\n", "{what}");
         assert_eq!(
             stage.beside("words").exists(),

@@ -6,11 +6,12 @@ use crate::packages::Package;
 use crate::scenario::Scenario;
 
 /// Lines with which each verb reads a policy; `@` is the directory beside the root.
-const UNDER_A_POLICY: [(&str, &str); 31] = [
+const UNDER_A_POLICY: [(&str, &str); 33] = [
     ("add", "add @/100-02"),
     ("remove", "remove 100-01"),
     ("undo", "undo 2"),
     ("plan", "plan @/100-02"),
+    ("status", "status"),
     ("list", "list"),
     ("show", "show 100-01"),
     ("verify", "verify"),
@@ -20,6 +21,7 @@ const UNDER_A_POLICY: [(&str, &str); 31] = [
     ("why", "why 100-01"),
     ("order", "order"),
     ("analyze", "analyze -M @"),
+    ("report", "report"),
     ("update", "update -M @"),
     ("confirm", "confirm"),
     ("commit", "commit 100-01"),
@@ -61,7 +63,7 @@ fn at(stage: &Scenario, line: &str) -> String {
 }
 
 /// The verbs, and the actions of `stage` and `bulk` in their places.
-fn verbs_and_actions() -> Vec<String> {
+pub(crate) fn verbs_and_actions() -> Vec<String> {
     let of_stage =
         ["new", "enter", "list", "status", "refresh", "drop"].map(|action| format!("stage {action}"));
     let of_bulk = [

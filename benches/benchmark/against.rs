@@ -61,7 +61,7 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// Compares what the README's table shows.
+/// Compares what the table of the book shows.
 fn apply_and_back_out(
     disk: &Disk,
     inputs: &Inputs,

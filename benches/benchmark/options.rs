@@ -94,7 +94,7 @@ pub(crate) struct Options {
     #[arg(long = "static", value_name = "BINARY", conflicts_with = "against")]
     pub(crate) static_build: Option<PathBuf>,
 
-    /// Write docs/benchmark/results.md, the plots beside it, and the table of the README; of the part `files` alone
+    /// Write docs/benchmark/results.md, the plots beside it, and the table of the book; of the part `files` alone
     /// docs/benchmark/files.md and its table, of the part `bulk` alone docs/benchmark/bulk.md and its table.
     #[arg(long, conflicts_with = "small")]
     pub(crate) write_docs: bool,

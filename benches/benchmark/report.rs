@@ -23,11 +23,11 @@ pub(crate) struct Report {
     set: &'static str,
     /// What each set is like: at the head of the documentation; nothing where none was measured.
     sets: Option<Table>,
-    /// The table of the README, and how long an apply takes in it beside the floor.
+    /// The table of the book, and how long an apply takes in it beside the floor.
     short: Option<(f64, String)>,
 }
 
-/// A page of the documentation, and the section of the README that shows its first table.
+/// A page of the documentation, and the section of the book's page on speed that shows its first table.
 #[derive(Clone, Copy)]
 pub(crate) struct Page {
     name: &'static str,
@@ -36,7 +36,7 @@ pub(crate) struct Page {
 
 impl Page {
     /// Of everything.
-    pub(crate) const RESULTS: Self = Self { name: "results.md", section: "\n## Speed\n\n" };
+    pub(crate) const RESULTS: Self = Self { name: "results.md", section: "# Speed\n\n" };
 
     /// Of undo data as files.
     pub(crate) const FILES: Self =
@@ -170,7 +170,7 @@ impl Report {
         self.targets.push(Target { set: self.set, disk, work, goal, measured, unit, is_met, plain: None });
     }
 
-    /// Keeps what the README shows: of all sets and disks those where the ratio to the floor is worst.
+    /// Keeps what the book shows: of all sets and disks those where the ratio to the floor is worst.
     pub(crate) fn in_short(&mut self, ratio: f64, text: String) {
         if self.short.as_ref().is_none_or(|(worst, _)| ratio > *worst) {
             self.short = Some((ratio, text));
@@ -206,7 +206,7 @@ impl Report {
         println!("{}", self.verdict);
     }
 
-    /// Writes the report and its plots into the documentation of a project, and the table of its README.
+    /// Writes the report and its plots into the documentation of a project, and the table of its book.
     pub(crate) fn write(&self, project: &Path, page: Page) -> Result<()> {
         let directory = project.join("docs/benchmark");
         fs::create_dir_all(&directory)?;
@@ -214,8 +214,8 @@ impl Report {
         let mut short = String::new();
         if let Some((_, text)) = &self.short {
             short = format!("## In short\n\n{text}\n");
-            let readme = project.join("README.md");
-            fs::write(&readme, with_table(&fs::read_to_string(&readme)?, page.section, text)?)?;
+            let book = project.join("docs/book/src/speed.md");
+            fs::write(&book, with_table(&fs::read_to_string(&book)?, page.section, text)?)?;
         }
         let verdict = self.verdict.trim_start();
         let sets = self.sets.as_ref().map(|sets| format!("{SETS}\n\n{}\n", sets.markdown()));
@@ -253,11 +253,10 @@ impl Target {
     }
 }
 
-/// A README with another first paragraph and table in a section.
-fn with_table(readme: &str, section: &str, text: &str) -> Result<String> {
-    let begin =
-        readme.find(section).with_context(|| format!("the README has no section {}", section.trim()))?;
-    let (before, rest) = readme.split_at(begin + section.len());
+/// A page with another first paragraph and table in a section.
+fn with_table(book: &str, section: &str, text: &str) -> Result<String> {
+    let begin = book.find(section).with_context(|| format!("the book has no section {}", section.trim()))?;
+    let (before, rest) = book.split_at(begin + section.len());
     let end = rest.find("|\n\n").with_context(|| format!("{} has no table", section.trim()))?;
     Ok(format!("{before}{}{}", text.trim_end(), &rest[end + 1..]))
 }

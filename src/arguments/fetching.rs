@@ -13,7 +13,7 @@ use patchadm_inputs::policy::Policy;
 /// Options that say how patches are fetched; what is not said is as the policy says, else as the environment does.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct FetchOptions {
-    /// Fetch nothing over a network: what is not in the cache is not there
+    /// Fetch nothing over a network
     #[arg(long)]
     pub(crate) offline: bool,
     /// Keep what is fetched in this directory
@@ -25,6 +25,9 @@ pub(crate) struct FetchOptions {
     /// Fetch through this proxy
     #[arg(short = 'x', id = "proxy", value_name = "HOST:PORT")]
     pub(crate) proxy: Option<String>,
+    /// Whether a server that does not answer within seconds is given up: the answer can do without it.
+    #[arg(skip)]
+    pub(crate) is_impatient: bool,
 }
 
 impl FetchOptions {
@@ -64,7 +67,7 @@ impl FetchOptions {
                 certificate_file: network.certificate_file.clone(),
                 certificate_directories: network.certificate_directories.clone(),
                 proxies,
-                patience: Patience::default(),
+                patience: if self.is_impatient { impatience() } else { Patience::default() },
             },
             wait: wait.map(Duration::from_secs),
             now: surroundings.now,
@@ -72,6 +75,13 @@ impl FetchOptions {
             progress,
         }
     }
+}
+
+/// Returns how long a server is waited for whose answer is welcome and not necessary.
+fn impatience() -> Patience {
+    let (connect, first_byte, slow) =
+        (Duration::from_secs(2), Duration::from_secs(3), Duration::from_secs(3));
+    Patience { connect, first_byte, slow, pauses: Vec::new(), ..Patience::default() }
 }
 
 /// Returns a bar for what a command fetches or indexes, drawn only if someone watches.

@@ -23,7 +23,7 @@ use nix::unistd::{Gid, Uid, User};
 use crate::call::Invocation;
 use crate::reply::cause_of::of_io;
 use crate::reply::{Exit, Stop};
-use crate::surroundings::{AS_OWNER, Surroundings, caller};
+use crate::surroundings::{AS_OWNER, EVENTS, Surroundings, caller};
 use patchadm_core::operation::failure::Failure;
 use patchadm_rootfs::Root;
 
@@ -139,6 +139,7 @@ impl RootOwner {
         command.env("PATH", PATH).env("HOME", &self.home).env("USER", &self.name).env("LOGNAME", &self.name);
         // It is asked for by the superuser, whose policy bounds that of the root.
         command.env(AS_OWNER, "1");
+        command.envs(surroundings.events.variable().map(|value| (EVENTS, value)));
         command.current_dir("/").stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

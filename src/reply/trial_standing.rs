@@ -31,6 +31,11 @@ impl TrialStanding {
         Ok(trial_status(root, &surroundings.moment())?.map(|status| Self::from(&status)))
     }
 
+    /// Tells whether it is over, and the next command that changes the root ends it.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over
+    }
+
     /// Tells whether a patch is on trial.
     pub(crate) fn is_about(&self, patch: &str) -> bool {
         self.patches.iter().any(|id| id == patch)

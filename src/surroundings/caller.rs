@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 use chrono::SecondsFormat;
 
 use crate::surroundings::Surroundings;
+use crate::surroundings::events::tell_of_runs;
 use patchadm_changeset::transaction::ProgressEvent;
 use patchadm_core::operation::session::Caller;
+use patchadm_inputs::database::history::HistoryEntry;
 use patchadm_inputs::database::policy;
 use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::{LockHolder, Root};
@@ -69,6 +71,7 @@ impl RootTurn<'_> {
             wait: &|holder| (self.interrupt)().is_none() && lock_wait.goes_on(holder),
             interrupt: self.interrupt,
             progress,
+            told: &|root, entries| self.tell_of_runs(root, entries),
             moment: &|| self.surroundings.moment(),
             scripts: self.surroundings.script_settings(),
             elapsed: &|| u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -76,6 +79,19 @@ impl RootTurn<'_> {
             note: None,
             exchanges: Vec::new(),
         })
+    }
+}
+
+impl RootTurn<'_> {
+    /// Tells the machine of runs that have ended, and whoever looks of events that are lost.
+    fn tell_of_runs(&self, root: &Root, entries: &[HistoryEntry]) {
+        let Surroundings { events, zone, now, is_quiet, .. } = self.surroundings;
+        let lost = tell_of_runs(events, zone.at(now.timestamp()), root, entries);
+        for sentence in lost.iter().filter(|_| !is_quiet) {
+            let line = format!("{}: note: {sentence}\n", self.speaks_as);
+            // If standard error cannot be written to, there is no one to tell.
+            let _ = std::io::stderr().write_all(&printable(line.as_bytes()));
+        }
     }
 }
 

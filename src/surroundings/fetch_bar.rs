@@ -3,17 +3,14 @@
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 
-use super::manner::columns;
+use super::bar_style::BarUnit;
 use patchadm_core::operation::depots::{DepotProgress, PatchWork};
 use patchadm_svr4::package::control::printable;
 
 /// Shorter work shows nothing.
 const PATIENCE: Duration = Duration::from_millis(500);
-
-/// On a narrower terminal there is no bar, only words.
-const ROOM_FOR_BAR: usize = 80;
 
 /// The longest name that is shown, in letters.
 const LONGEST: usize = 24;
@@ -80,7 +77,7 @@ impl ShownProgress {
         if self.bar.as_ref().is_none_or(|(of, _)| *of != words) {
             self.clear_bar();
             let bar = ProgressBar::with_draw_target(all, ProgressDrawTarget::stderr());
-            bar.set_style(style(has_bytes));
+            bar.set_style(if has_bytes { BarUnit::Bytes } else { BarUnit::Patches }.style());
             bar.set_message(words.clone());
             self.bar = Some((words, bar));
         }
@@ -115,15 +112,4 @@ fn short(address: &str) -> String {
     let name = String::from_utf8_lossy(&printable(name.as_bytes())).into_owned();
     let count = name.chars().count();
     name.chars().skip(count.saturating_sub(LONGEST)).collect()
-}
-
-fn style(has_bytes: bool) -> ProgressStyle {
-    let has_room = columns(std::io::stderr()).is_none_or(|columns| columns >= ROOM_FOR_BAR);
-    let template = match (has_room, has_bytes) {
-        (true, true) => "{msg} [{wide_bar}] {binary_bytes}/{binary_total_bytes}",
-        (true, false) => "{msg:>10} [{wide_bar}] {pos}/{len} patches",
-        (false, _) => "{percent:>3}% {wide_msg}",
-    };
-    // A template of this program is never refused; if it were, the bar would only look different.
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

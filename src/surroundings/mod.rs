@@ -4,15 +4,19 @@
 //! that runs can be repeated; `TZ` counts through the local time zone.
 
 pub(crate) mod bar;
+mod bar_style;
 pub(crate) mod caller;
+pub(crate) mod events;
 pub(crate) mod fetch_bar;
 pub(crate) mod manner;
 mod moment;
 pub(crate) mod network;
 pub(crate) mod output;
 pub(crate) mod questions;
+mod run_event;
 pub(crate) mod slots_bar;
 
+use events::EventReceiver;
 use network::NetworkSurroundings;
 
 pub(crate) use manner::{Manner, Shade, WhenToColour};
@@ -30,6 +34,9 @@ use patchadm_core::operation::scripts::ScriptSettings;
 use patchadm_inputs::database::{RecordReader, policy};
 use patchadm_inputs::native::NativeManager;
 use patchadm_rootfs::{Root, accounts_of};
+
+/// The variable that says who is told of runs.
+pub(crate) const EVENTS: &str = "PATCHADM_EVENTS";
 
 /// The variable that tells a process that it does as the owner of a root what the superuser asked for.
 pub(crate) const AS_OWNER: &str = "PATCHADM_AS_OWNER";
@@ -89,6 +96,8 @@ pub(crate) struct Surroundings {
     pub(crate) locale: Vec<(String, OsString)>,
     /// Proxies, certificates and the place of the cache.
     pub(crate) network: NetworkSurroundings,
+    /// `PATCHADM_EVENTS`: who is told of runs.
+    pub(crate) events: EventReceiver,
 }
 
 /// A time zone to show moments in.
@@ -123,6 +132,9 @@ pub(crate) enum SurroundingsError {
     /// `SOURCE_DATE_EPOCH` is no moment.
     #[error("SOURCE_DATE_EPOCH is not a number of seconds since 1970: <{0}>")]
     Epoch(String),
+    /// `PATCHADM_EVENTS` names nobody who could be told of runs.
+    #[error("PATCHADM_EVENTS is none, journal:SOCKET or syslog:SOCKET, and not <{0}>")]
+    Events(String),
     /// `-R` and `PKG_INSTALL_ROOT` name different roots.
     #[error("Command line install root contends with environment.")]
     RootContends,
@@ -159,6 +171,7 @@ impl Surroundings {
             is_quiet: false,
             locale: locale(std::env::vars_os()),
             network: NetworkSurroundings::of(set),
+            events: event_receiver(set(EVENTS).as_deref())?,
         })
     }
 
@@ -282,6 +295,11 @@ fn locale(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<(Strin
     locale
 }
 
+fn event_receiver(variable: Option<&OsStr>) -> Result<EventReceiver, SurroundingsError> {
+    let shown = || variable.unwrap_or_default().to_string_lossy().escape_debug().to_string();
+    EventReceiver::of(variable).ok_or_else(|| SurroundingsError::Events(shown()))
+}
+
 fn moment(epoch: &OsString) -> Result<DateTime<Utc>, SurroundingsError> {
     let seconds = epoch.to_str().and_then(|text| text.parse().ok());
     seconds
@@ -326,6 +344,7 @@ mod tests {
             temporary: PathBuf::from("/var/tmp"),
             home: None,
             network: NetworkSurroundings::default(),
+            events: EventReceiver::Nobody,
             stdout_is_terminal: false,
             stdin_is_terminal: false,
             stderr_is_terminal: false,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 
-use super::bar::fitting;
+use super::bar_style::fitting;
 use patchadm_svr4::package::control::printable;
 
 /// How often the times are drawn anew.

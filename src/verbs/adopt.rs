@@ -45,7 +45,7 @@ const CONFLICT: Exit = Exit::new(10, ExitCause::Dependency);
 #[command(group = clap::ArgGroup::new("what").required(true))]
 struct AdoptArgs {
     /// The name of the package; with --dpkg and --rpm otherwise theirs behind DEB or RPM
-    #[arg(long, value_name = "PKGINST")]
+    #[arg(long, value_name = "PKG")]
     pkg: Option<String>,
     /// The version of the package; with --dpkg and --rpm otherwise theirs
     #[arg(long, value_name = "VERSION")]
@@ -92,10 +92,10 @@ struct AdoptArgs {
     /// The directory that paths of the package are relative to
     #[arg(long, value_name = "DIR", value_parser = object_path, default_value = "/")]
     basedir: ObjectPath,
-    /// Files that are edited after installation; may be repeated
+    /// Files that administrators edit; may be repeated
     #[arg(long, value_name = "GLOB", value_parser = glob, action = clap::ArgAction::Append)]
     editable: Vec<PathGlob>,
-    /// Files that change by themselves, such as logs; may be repeated
+    /// Files that programs change; may be repeated
     #[arg(long, value_name = "GLOB", value_parser = glob, action = clap::ArgAction::Append)]
     volatile: Vec<PathGlob>,
     /// Leave these paths out, and what is below them; may be repeated

@@ -1,7 +1,7 @@
 //! `patchadm analyze`: lists the patches that a machine lacks.
 
 pub(super) mod choice;
-mod comparison;
+pub(super) mod comparison;
 mod page;
 mod refusal;
 mod report;
@@ -93,6 +93,28 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let report = analysed.of_root(&root)?;
     write(page.as_ref(), || vec![section_of(&report)])?;
     Ok(Reply::about(&root, report.exit(), report))
+}
+
+/// The number of patches that a root lacks, and the depot that has them.
+pub(super) struct MissingPatches {
+    pub(super) depot: String,
+    pub(super) missing: usize,
+}
+
+/// Compares a root with the depot of its policy, which is given up if it does not answer soon.
+pub(super) fn missing_patches(
+    call: &mut Invocation,
+    root: &Root,
+    is_offline: bool,
+) -> anyhow::Result<MissingPatches> {
+    let comparison = Comparison::open(call, &ComparisonOptions::impatient(is_offline), root, USAGE)?;
+    let today = call.surroundings.now.date_naive();
+    let choice = AnalysisChoice::of(&AnalysisOptions::default(), &[], today)
+        .map_err(|message| Stop::Usage { message, usage: USAGE })?;
+    let surroundings = call.surroundings.clone();
+    let analysed = Analysed { comparison, choice, now: now(&surroundings), surroundings };
+    let missing = analysed.of_root(root)?.missing();
+    Ok(MissingPatches { depot: analysed.comparison.name, missing })
 }
 
 /// Analyses every root; the page has a section for each that could be read.

@@ -29,6 +29,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return Err(refused(&BuildError::Exists(destination.path)));
     }
     let cores = call.surroundings.processors;
+    let _busy = call.busy("building");
     let read = |operand: &OsString| read_release(operand, cores, NO_PATCH_MADE);
     let (from, to) = (read(&args.from)?, read(&args.to)?);
     let previous = args.previous.as_deref().map(PreviousPatch::read).transpose();

@@ -14,7 +14,7 @@ use std::time::Duration;
 use line::{TypedLine, WantedWord, WordsOfShell};
 use values::{Candidate, OwnNames, values_of};
 
-use crate::call::{Applet, Invocation, place_of_name};
+use crate::call::{Applet, AppletKind, Invocation, place_of_name};
 use crate::reply::{Exit, Reply, Stop};
 
 /// The name of the verb.
@@ -122,5 +122,15 @@ fn names_of(applets: &[Applet], options: bool) -> Vec<Candidate> {
         ];
         return known.iter().map(|(value, about)| Candidate::new(value, about)).collect();
     }
-    applets.iter().filter(|one| one.is_listed()).map(|one| Candidate::new(one.name, one.about)).collect()
+    applets.iter().filter(|one| one.is_listed()).map(named).collect()
+}
+
+/// Returns a verb or command as a candidate; of a verb with its group.
+fn named(applet: &Applet) -> Candidate {
+    match applet.kind {
+        AppletKind::Verb(group) => {
+            Candidate::new(applet.name, &format!("{}: {}", group.heading(), applet.about))
+        }
+        _ => Candidate::new(applet.name, applet.about),
+    }
 }

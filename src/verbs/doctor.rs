@@ -20,7 +20,7 @@ const TO_DO: Exit = Exit::failed(ExitCause::Attention);
 /// Say what works on a root and what does not, with the command that helps
 #[derive(clap::Parser)]
 struct DoctorArgs {
-    /// Reach no depot over a network
+    /// Fetch nothing over a network
     #[arg(long)]
     offline: bool,
     #[command(flatten)]

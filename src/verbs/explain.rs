@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::options::RootlessOptions;
 use crate::arguments::parse;
-use crate::call::{AppletKind, Invocation};
+use crate::call::Invocation;
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
 use all_codes::AllCodesReport;
@@ -47,15 +47,14 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         wrong(format!("`{}` is no exit code, which is a number from 0 to 255", word.escape_debug()))
     })?;
     let command = args.command.as_deref();
-    if let Some(command) = command {
-        let is_shown = |kind| matches!(kind, AppletKind::Verb | AppletKind::Classic);
-        if !call.applets.iter().any(|applet| applet.name == command && is_shown(applet.kind)) {
-            let message = format!(
-                "there is no command `{}`, so its code {code} means nothing\n`patchadm --help` lists the commands",
-                command.escape_debug()
-            );
-            return Err(unknown(message));
-        }
+    if let Some(command) = command
+        && !call.applets.iter().any(|applet| applet.name == command && applet.is_listed())
+    {
+        let message = format!(
+            "there is no command `{}`, so its code {code} means nothing\n`patchadm --help` lists the commands",
+            command.escape_debug()
+        );
+        return Err(unknown(message));
     }
     let meanings = meanings(code, command);
     if meanings.is_empty() {

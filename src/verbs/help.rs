@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use crate::arguments::suggest::{did_you_mean, similar};
 use crate::arguments::synopsis::folded_synopsis;
 use crate::arguments::{ColourOption, HelpOption, VersionOption, parse};
-use crate::call::{Applet, AppletKind, Invocation};
+use crate::call::{Applet, AppletKind, Invocation, VerbGroup};
 use crate::reply::text::fold::fold;
 use crate::reply::{Reply, Stop};
 
 /// How the program itself is called.
 pub(crate) const USAGE: &str =
-    "patchadm [OPTION...] VERB [ARGUMENT...]\npatchadm COMMAND [ARGUMENT...]\npatchadm help [VERB|COMMAND]";
+    "patchadm [OPTION...] [VERB [ARGUMENT...]]\npatchadm COMMAND [ARGUMENT...]\npatchadm help [VERB|COMMAND]";
 
 const USAGE_OF_HELP: &str = "patchadm help [verb|command]";
 
@@ -52,8 +52,9 @@ pub(crate) fn overview(applets: &[Applet], width: usize) -> String {
         let _ = writeln!(text, "{}", String::from_utf8_lossy(&line));
     }
     let _ = write!(text, "\n{}", usage_text(USAGE, width));
-    for (title, kind) in [("Verbs:", AppletKind::Verb), ("Classic commands:", AppletKind::Classic)] {
-        let _ = writeln!(text, "\n{title}");
+    let groups = VerbGroup::ALL.map(|group| (group.heading(), AppletKind::Verb(group)));
+    for (heading, kind) in groups.into_iter().chain([("Classic commands", AppletKind::Classic)]) {
+        let _ = writeln!(text, "\n{heading}:");
         for applet in applets.iter().filter(|applet| applet.kind == kind) {
             let lines = fold(applet.about.as_bytes(), width.saturating_sub(COLUMN) + 1);
             for (at, line) in lines.iter().enumerate() {
@@ -62,7 +63,7 @@ pub(crate) fn overview(applets: &[Applet], width: usize) -> String {
             }
         }
     }
-    text + "\n`patchadm help VERB` explains one of them, patchadm(8) all.\n"
+    text + "\n`patchadm` alone says how the root is.\n`patchadm help VERB` explains a verb, patchadm(8) all.\n"
 }
 
 /// Where the texts of the list begin.

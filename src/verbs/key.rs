@@ -49,7 +49,7 @@ const ACTIONS: [(&str, KeyAction); 4] = [
 #[derive(clap::Parser)]
 struct KeyArgs {
     /// Generate: write the keys to NAME.sec and NAME.pub
-    #[arg(short = 'o', value_name = "NAME")]
+    #[arg(short = 'o', long = "output", value_name = "NAME")]
     output: Option<PathBuf>,
     #[command(flatten)]
     password: PasswordOptions,

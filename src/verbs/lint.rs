@@ -72,6 +72,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return Err(Stop::Usage { message: "no patch is named".to_owned(), usage: USAGE }.into());
     }
     let cores = call.surroundings.processors;
+    let _busy = call.busy("checking");
     let base =
         args.base.as_deref().map(|base| read_release(base, cores, "nothing was checked")).transpose()?;
     let depot: Vec<DepotPatch> = args

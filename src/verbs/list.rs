@@ -1,12 +1,19 @@
 //! `patchadm list`: the patches of a root, or of many.
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+mod page;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::lacking::LackingReport;
 use super::listed::ListedPatch;
 use super::options::VerbOptions;
 use super::overtaken::{NativeEntries, OvertakenEntry};
+use super::package_entry::PackageEntry;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::many_roots::list::ManyRoots;
@@ -14,24 +21,29 @@ use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::RootReport;
 use crate::reply::advice::damage_remark;
 use crate::reply::failure::query_refused;
+use crate::reply::json::DocumentHead;
 use crate::reply::trial_standing::TrialStanding;
 use crate::reply::words::{print_notes, unfinished_sentence};
 use crate::reply::{CommandReport, Exit, Reply, Stop};
 use crate::surroundings::caller::now;
 use crate::surroundings::{Output, Surroundings, Zone};
+use patchadm_core::operation::analysis::write_page;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
+use patchadm_core::operation::queries::applied_signature::applied_signatures;
 use patchadm_core::operation::queries::inspect::{InspectedPatch, Inspection, WantedWords, inspect};
+use patchadm_inputs::format::overtaken::OvertakenPatch;
 use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::Root;
+use patchadm_svr4::patch::FixId;
 
-const USAGE: &str = "patchadm [-R root] list [--order id|date] [--applied-since date]\n\
+const USAGE: &str = "patchadm [-R root] list [--order id|date] [--applied-since date] [--fixes id] [--html file]\n\
      patchadm [-R root] list --lacking id\npatchadm list [option...] --roots file|dir";
 
 /// List the patches of a root with their state, date and undo data
 #[derive(clap::Parser)]
 struct ListArgs {
     /// Say whether the root lacks this patch: neither it nor one that contains it is applied
-    #[arg(long, value_name = "ID", conflicts_with_all = ["order", "applied_since"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["order", "applied_since", "fixes"])]
     lacking: Option<String>,
     /// The order of the list: by id, or by the date of application
     #[arg(long, value_name = "id|date", value_parser = order)]
@@ -42,6 +54,12 @@ struct ListArgs {
     /// Only the patches that were applied at this moment (RFC 3339) or day, or later
     #[arg(long, value_name = "DATE")]
     applied_since: Option<String>,
+    /// Write a page for a browser to this file, too
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["lacking", "lists", "named"])]
+    html: Option<PathBuf>,
+    /// Only the patches that fix this, such as CVE-2026-1234
+    #[arg(long, value_name = "ID", value_parser = fix)]
+    fixes: Option<FixId>,
     #[command(flatten)]
     many: ManyRoots,
     #[command(flatten)]
@@ -57,12 +75,15 @@ enum ListOrder {
 }
 
 /// What is listed, and how.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct ListChoice {
     order: ListOrder,
     since: Option<DateTime<Utc>>,
+    /// The fix that the patches have to bring.
+    fixes: Option<FixId>,
     is_verbose: bool,
-    in_json: bool,
+    /// Whether everything is told that a document or page has.
+    is_whole: bool,
     /// Whether a lost fix and a stale registration have an exit code of their own.
     is_check: bool,
 }
@@ -70,7 +91,19 @@ struct ListChoice {
 /// The patches of a root.
 #[derive(Debug, Serialize)]
 struct ListReport {
+    /// The node name of the machine.
+    machine: String,
+    /// The moment of listing.
+    at: String,
+    /// The version of the program.
+    version: &'static str,
     patches: Vec<ListedPatch>,
+    /// Whether patches are left out because of what was asked for.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    partial: bool,
+    /// All installed packages, where a document is wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packages: Option<Vec<PackageEntry>>,
     /// The run that was interrupted, before which everything is told.
     unfinished: Option<String>,
     /// The patches that ended because dpkg or rpm changed their package.
@@ -92,8 +125,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let choice = ListChoice {
         order: args.order.unwrap_or_default(),
         since,
+        fixes: args.fixes,
         is_verbose: call.output.is_verbose(),
-        in_json: call.in_json,
+        is_whole: call.in_json || args.html.is_some(),
         is_check: args.check,
     };
     let now = now(&call.surroundings);
@@ -103,7 +137,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         let query = RootsQuery { usage: USAGE, answered: "asked", lacking };
         return match lacking {
             None => ask_many(call, &args.many, query, &|root| {
-                ListReport::of(root, choice, &now, &surroundings)
+                ListReport::of(root, choice.clone(), &now, &surroundings)
                     .map_or_else(|error| RootAnswer::failed(root, &error), ListReport::answer)
             }),
             Some(id) => ask_many(call, &args.many, query, &|root| {
@@ -115,10 +149,29 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     match lacking {
         None => {
             let report = ListReport::of(&root, choice, &now, &call.surroundings)?;
+            if let Some(path) = &args.html {
+                write_page(path, page::page_of(&root, &report).as_bytes())
+                    .with_context(|| format!("the page {} was not written", path.display()))?;
+            }
             Ok(Reply::about(&root, report.exit(), report))
         }
         Some(id) => Ok(Reply::about(&root, Exit::OK, lacks(&root, id)?)),
     }
+}
+
+/// Returns the document that `list --json` prints about a root.
+pub(super) fn own_inventory(root: &Root, call: &Invocation) -> anyhow::Result<Vec<u8>> {
+    let choice = ListChoice {
+        order: ListOrder::Id,
+        since: None,
+        fixes: None,
+        is_verbose: false,
+        is_whole: true,
+        is_check: false,
+    };
+    let report = ListReport::of(root, choice, &now(&call.surroundings), &call.surroundings)?;
+    let head = DocumentHead { command: "list", root: Some(root.prefix()), exit: Exit::OK };
+    Ok(head.document(report).text()?)
 }
 
 fn lacks(root: &Root, id: &str) -> anyhow::Result<LackingReport> {
@@ -129,6 +182,10 @@ fn lacks(root: &Root, id: &str) -> anyhow::Result<LackingReport> {
 fn lacking_answer(report: LackingReport) -> RootAnswer<LackingReport> {
     let (line, is_lacking) = (report.line(), report.lacking);
     RootAnswer { is_lacking, ..RootReport::of_answer(line, Vec::new(), report).into() }
+}
+
+fn fix(text: &str) -> Result<FixId, String> {
+    FixId::new(text).map_err(|error| error.reason.to_owned())
 }
 
 fn order(text: &str) -> Result<ListOrder, String> {
@@ -155,10 +212,17 @@ fn since(text: &str, zone: Zone) -> Result<DateTime<Utc>, Stop> {
     })
 }
 
+impl ListChoice {
+    /// Tells whether a patch that ended is listed.
+    fn wants(&self, ended: &OvertakenPatch) -> bool {
+        self.fixes.as_ref().is_none_or(|id| ended.fixes.iter().any(|fix| fix == id.as_str()))
+    }
+}
+
 impl ListReport {
     fn of(root: &Root, choice: ListChoice, now: &Now, surroundings: &Surroundings) -> anyhow::Result<Self> {
-        let words = if choice.is_verbose || choice.in_json { WantedWords::All } else { WantedWords::None };
-        let Inspection { patches, unfinished, lost_copies, has_native, .. } =
+        let words = if choice.is_verbose || choice.is_whole { WantedWords::All } else { WantedWords::None };
+        let Inspection { patches, unfinished, lost_copies, has_native, packages, .. } =
             inspect(root, words).map_err(|failed| query_refused(root, &failed))?;
         let mut remarks: Vec<String> =
             unfinished.iter().map(|run| unfinished_sentence(run, root.prefix())).collect();
@@ -173,20 +237,38 @@ impl ListReport {
             }
             patches.retain(|one| one.date.is_some_and(|date| date >= since));
         }
+        if let Some(id) = &choice.fixes {
+            patches.retain(|one| one.fixes.fixes.contains(id.as_str()));
+        }
         if choice.order == ListOrder::Date {
             let moment = |one: &&InspectedPatch| one.date.map_or((true, None), |date| (false, Some(date)));
             patches.sort_by_key(moment);
         }
         let overview = NativeOverview::as_far_as_known(root, now, has_native);
+        let packages = choice.is_whole.then(|| PackageEntry::all(root, &packages, &overview));
         let native = NativeEntries::of(&overview);
         remarks.extend(native.remarks());
         let trial = TrialStanding::of(root, surroundings).map_err(|failed| query_refused(root, &failed))?;
-        let listed = |one| ListedPatch::from(one).beside(&overview).on_trial(trial.as_ref());
+        let mut signatures = if choice.is_whole { applied_signatures(root) } else { BTreeMap::new() };
+        let listed = |one: &InspectedPatch| {
+            let patch = ListedPatch::from(one).beside(&overview).on_trial(trial.as_ref());
+            patch.signed(signatures.remove(one.patch.id.as_str()))
+        };
         let patches = patches.into_iter().map(listed).collect();
         Ok(Self {
+            machine: surroundings.machine.node.clone(),
+            at: surroundings.now.to_rfc3339_opts(SecondsFormat::Secs, true),
+            version: env!("CARGO_PKG_VERSION"),
             patches,
+            partial: choice.since.is_some() || choice.fixes.is_some(),
+            packages,
             unfinished,
-            overtaken: overview.ended.iter().map(OvertakenEntry::of).collect(),
+            overtaken: overview
+                .ended
+                .iter()
+                .filter(|one| choice.wants(one))
+                .map(OvertakenEntry::of)
+                .collect(),
             native,
             remarks,
             choice,
@@ -208,8 +290,10 @@ impl ListReport {
     /// lists.
     fn lines_below(&self, one: &ListedPatch, width: usize) -> Vec<String> {
         let synopsis = one.synopsis.iter().filter(|_| self.choice.is_verbose);
+        let fixes = (self.choice.is_verbose && !one.fixes.is_empty())
+            .then(|| format!("fixes {}", one.fixes.join(", ")));
         let trial = one.trial.iter().map(|trial| &trial.sentence);
-        let below = trial.chain(one.kept_shlibs.sentences()).chain(synopsis);
+        let below = trial.chain(one.kept_shlibs.sentences()).chain(synopsis).chain(&fixes);
         below.map(|line| format!("{:<width$}  {line}", "")).collect()
     }
 
@@ -225,18 +309,18 @@ impl ListReport {
         self.overtaken.iter().map(|one| format!("{:<width$}  {}", one.id, one.told)).collect()
     }
 
-    fn empty(&self) -> &'static str {
-        if self.choice.since.is_some() {
-            "No patches were applied since then."
-        } else {
-            "No patches are applied."
+    fn empty(&self) -> String {
+        match &self.choice {
+            ListChoice { fixes: Some(id), .. } => format!("No applied patch says that it fixes {id}."),
+            ListChoice { since: Some(_), .. } => "No patches were applied since then.".to_owned(),
+            _ => "No patches are applied.".to_owned(),
         }
     }
 
     /// Returns the report of one root of many.
     fn answer(self) -> RootAnswer<Self> {
         let line = match self.patches.len() {
-            0 => self.empty().to_owned(),
+            0 => self.empty(),
             1 => "1 patch".to_owned(),
             number => format!("{number} patches"),
         };

@@ -9,6 +9,7 @@ use crate::reply::removable::RemovableEntry;
 use crate::reply::trial_standing::TrialStanding;
 use crate::reply::undo::{UndoEntry, undo_in_brief};
 use crate::surroundings::{Output, Shade};
+use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::inspect::InspectedPatch;
 use patchadm_inputs::format::overtaken::OvertakenState;
@@ -30,6 +31,10 @@ pub(super) struct ListedPatch {
     pub(super) obsoletes: Vec<String>,
     pub(super) requires: Vec<String>,
     pub(super) incompatibles: Vec<String>,
+    /// What it fixes.
+    pub(super) fixes: Vec<String>,
+    /// The SHA-256 of the patch, where the root recorded it.
+    pub(super) sha256: Option<String>,
     pub(super) undo: Vec<UndoEntry>,
     pub(super) removable: RemovableEntry,
     /// Whether undo data and objects were read for that.
@@ -40,6 +45,9 @@ pub(super) struct ListedPatch {
     /// The trial that it is on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) trial: Option<TrialStanding>,
+    /// The verdict on its signature when it was applied, if a list asked for it and the history tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) signature: Option<SignatureRecord>,
     /// The libraries from before it that stay for those who still load them.
     #[serde(skip_serializing_if = "KeptShlibs::is_empty")]
     pub(super) kept_shlibs: KeptShlibs,
@@ -60,11 +68,14 @@ impl From<&InspectedPatch> for ListedPatch {
             obsoletes: words(&one.patch.obsoletes),
             requires: one.patch.requires.iter().map(ToString::to_string).collect(),
             incompatibles: words(&one.patch.incompatibles),
+            fixes: one.fixes.fixes.to_strings(),
+            sha256: one.fixes.sha256.clone(),
             undo: one.undo.iter().map(UndoEntry::from).collect(),
             removable: RemovableEntry::at_a_glance(&one.backout),
             checked: false,
             native: None,
             trial: None,
+            signature: None,
             kept_shlibs: KeptShlibs::of(&one.kept),
         }
     }
@@ -90,6 +101,11 @@ impl ListedPatch {
     pub(super) fn on_trial(mut self, trial: Option<&TrialStanding>) -> Self {
         self.trial = trial.filter(|trial| trial.is_about(&self.id)).cloned();
         self
+    }
+
+    /// Returns the same with the verdict on its signature.
+    pub(super) fn signed(self, signature: Option<SignatureRecord>) -> Self {
+        Self { signature, ..self }
     }
 
     /// Returns the state with the patch that causes it.

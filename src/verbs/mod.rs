@@ -37,12 +37,14 @@ pub(crate) mod publish;
 pub(crate) mod recover;
 pub(crate) mod remove;
 pub(crate) mod repack;
+pub(crate) mod report;
 pub(crate) mod shlibs;
 pub(crate) mod show;
 #[cfg(feature = "sign")]
 pub(crate) mod sign;
 pub(crate) mod space;
 pub(crate) mod stage;
+pub(crate) mod status;
 pub(crate) mod undo;
 pub(crate) mod undo_export;
 pub(crate) mod undo_import;
@@ -59,6 +61,7 @@ mod making_ends;
 mod meant;
 mod named_paths;
 mod options;
+mod package_entry;
 #[cfg(feature = "sign")]
 mod password;
 mod patch_lines;

@@ -219,7 +219,7 @@ pub(crate) struct UndoOptions {
     #[arg(long, value_name = "DIR")]
     pub(crate) undo_dir: Option<PathBuf>,
     /// How undo data is kept: an archive compressed as gz, Z, none, zst or xz, or the old files
-    #[arg(long, value_name = "FORMAT", value_parser = undo_format(&UndoFormat::ALL), hide_possible_values = true)]
+    #[arg(long, value_name = "FORM", value_parser = undo_format(&UndoFormat::ALL), hide_possible_values = true)]
     pub(crate) undo_format: Option<UndoFormat>,
 }
 

@@ -40,9 +40,19 @@ impl NativeEntries {
         if found == Exit::OK && !is_in_order { NATIVE_CHANGED } else { found }
     }
 
+    /// Returns each stale registration with the difference.
+    pub(super) fn stale(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.stale.iter().map(|stale| (stale.package.as_str(), stale.reason.as_str()))
+    }
+
+    /// Returns each lost fix with what is told of it.
+    pub(super) fn lost(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.lost.iter().map(|lost| (lost.id.as_str(), lost.told.as_str()))
+    }
+
     /// Returns a line for each lost fix.
     pub(super) fn lost_lines(&self) -> impl Iterator<Item = String> {
-        self.lost.iter().map(|one| format!("{}: {}", one.id, one.told))
+        self.lost().map(|(id, told)| format!("{id}: {told}"))
     }
 
     /// Returns the notes about stale registrations, each with the command that takes the change up.
@@ -60,6 +70,7 @@ pub(super) struct OvertakenEntry {
     pub(super) name: String,
     pub(super) version: String,
     pub(super) fixed_in: Option<String>,
+    pub(super) fixes: Vec<String>,
     pub(super) time: Option<String>,
     #[serde(skip)]
     pub(super) told: String,
@@ -74,6 +85,7 @@ impl OvertakenEntry {
             name: patch.package.clone(),
             version: patch.version.clone(),
             fixed_in: patch.fixed_in.clone(),
+            fixes: patch.fixes.clone(),
             time: Some(patch.time.clone()).filter(|time| !time.is_empty()),
             told: patch.told(),
         }

@@ -14,7 +14,7 @@ use patchadm_making::build::{
 };
 use patchadm_svr4::format::fields;
 use patchadm_svr4::package::{ObjectPath, Word};
-use patchadm_svr4::patch::{PatchId, PatchList, Requirements};
+use patchadm_svr4::patch::{FixList, PatchId, PatchList, Requirements};
 
 /// The forms that are one file, by their words.
 pub(super) const FILE_FORMS: [(&str, PatchForm); 4] = [
@@ -63,6 +63,9 @@ pub(super) struct PatchOptions {
     /// The versions of dpkg or rpm packages that have its fix, as in "dpkg openssl >= 3.0.18-1"
     #[arg(long, value_name = "TEXT")]
     fixed_in: Option<FixedIn>,
+    /// What it fixes, as in "CVE-2026-1234 ACME-17"; may be repeated
+    #[arg(long, value_name = "IDS", action = clap::ArgAction::Append)]
+    fixes: Vec<String>,
     /// One line about it
     #[arg(long, value_name = "TEXT")]
     synopsis: Option<String>,
@@ -137,7 +140,18 @@ impl PatchOptions {
             requires: requires.map_err(|error| wrong(&error, usage))?,
             obsoletes: list(&self.obsoletes)?,
             incompatibles: list(&self.incompat)?,
+            fixes: self.fixes(usage)?,
         })
+    }
+
+    /// Returns what the patch fixes. An id that looks like that of a CVE record and is none is refused: no scanner would
+    /// know it.
+    fn fixes(&self, usage: &'static str) -> Result<FixList, Stop> {
+        let fixes = FixList::parse(&self.fixes.join(" ")).map_err(|error| wrong(&error, usage))?;
+        match fixes.iter().find_map(|id| Some((id, id.cve_fault()?))) {
+            Some((id, fault)) => Err(wrong(&format!("<{id}> is not the id of a CVE record: {fault}"), usage)),
+            None => Ok(fixes),
+        }
     }
 
     fn naming(&self, usage: &'static str) -> Result<PairNaming, Stop> {

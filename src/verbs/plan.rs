@@ -1,16 +1,23 @@
 //! `patchadm plan`: show what `add` or `remove` would do.
 
-use std::path::PathBuf;
+mod page;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
 
 use super::change::{application, backout, change, with_plan_file};
 use super::options::{ApplyingOptions, BriefVerbOptions, ChangeOptions, NoteOption, PreparationOptions};
+use super::patch_lines::print_report;
 use super::plan_file::{AskedPlan, PlanFileOptions};
 use crate::arguments::set::SetOptions;
-use crate::arguments::{LibraryOptions, ScriptOptions, parse};
+use crate::arguments::{LibraryOptions, RootOption, ScriptOptions, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::many_roots::list::ManyRoots;
+use crate::patch_command::{PatchRequest, reply_of, report_on};
 use crate::reply::Reply;
+use patchadm_core::operation::analysis::write_page;
 
 const USAGE: &str = "patchadm [-R root] plan [option...] patch...\npatchadm [-R root] plan [option...] -M depot [id|listfile...]\n\
      patchadm [-R root] plan --remove id...\n\
@@ -26,6 +33,9 @@ struct PlanArgs {
         "offline", "cache", "ca", "proxy", "adopt",
     ])]
     remove: bool,
+    /// Write a page for a browser to this file, too
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["lists", "named"])]
+    html: Option<PathBuf>,
     #[command(flatten)]
     choices: ApplyingOptions,
     #[command(flatten)]
@@ -77,5 +87,26 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         let request = application(call, &changing, (asked.choices, asked.set), asked.operands);
         with_plan_file(request, plan_file)
     };
-    change::<PlanArgs>(call, USAGE, &args.common.root, &changing, request.preparing(preparation))
+    let request = request.preparing(preparation);
+    match &args.html {
+        None => change::<PlanArgs>(call, USAGE, &args.common.root, &changing, request),
+        Some(path) => with_page(call, (&args.common.root, path), &changing, request),
+    }
+}
+
+/// Makes the plan, and the page about it.
+fn with_page(
+    call: &mut Invocation,
+    (root, path): (&RootOption, &Path),
+    changing: &ChangeOptions,
+    mut request: PatchRequest,
+) -> anyhow::Result<Reply> {
+    request.must_name_patches(USAGE)?;
+    request.look_into_spool(&mut call.output)?;
+    let root = changing.owner.open::<PlanArgs>(call, root, request.command())?;
+    let report = report_on(call, &root, &request, changing.wait)?;
+    let made = call.surroundings.now.format("%Y-%m-%d %H:%M UTC").to_string();
+    write_page(path, page::page_of(&root, &report, made).as_bytes())
+        .with_context(|| format!("the page {} was not written", path.display()))?;
+    Ok(reply_of(root, report, print_report))
 }

@@ -59,7 +59,7 @@ pub(super) struct PromotionOptions {
     #[arg(long, value_name = "N|N%", value_parser = limit)]
     max_delete: Option<DeleteLimit>,
     /// Neither compare nor take these paths, and what is below them; may be repeated
-    #[arg(long, value_name = "PATTERN", value_parser = pattern, action = clap::ArgAction::Append)]
+    #[arg(long, value_name = "GLOB", value_parser = pattern, action = clap::ArgAction::Append)]
     exclude: Vec<PathGlob>,
     /// Do not run the hooks that the policy of the root names
     #[arg(long)]

@@ -26,7 +26,7 @@ const USAGE: &str =
 #[derive(clap::Parser)]
 struct RepackArgs {
     /// The form: gz, Z, none, zst or xz
-    #[arg(long, value_name = "FORMAT", value_parser = undo_format(&UndoFormat::ARCHIVES), hide_possible_values = true)]
+    #[arg(long, value_name = "FORM", value_parser = undo_format(&UndoFormat::ARCHIVES), hide_possible_values = true)]
     format: Option<UndoFormat>,
     /// Those of all patches that were applied longer ago than this (90d, 12w, 1y)
     #[arg(long, value_name = "AGE", value_parser = age)]

@@ -211,12 +211,14 @@ fn lines(patch: &ShownPatch, one: &InspectedPatch) -> Vec<(&'static str, String)
         ("Obsoletes", listed.obsoletes.join(", ")),
         ("Requires", listed.requires.join(", ")),
         ("Incompatible", listed.incompatibles.join(", ")),
+        ("Fixes", listed.fixes.join(", ")),
         ("Fixed in", patch.fixed_in.clone().unwrap_or_default()),
         ("Changed", changed),
     ]);
     let changes = patch.changes.iter().flatten();
     lines.extend(changes.map(|change| ("", format!("{:<8} {}", change.action, change.path))));
     lines.push(("Restart", restart));
+    lines.push(("SHA-256", listed.sha256.clone().unwrap_or_default()));
     lines.push(("Signature", patch.signature.as_ref().map(signature_words).unwrap_or_default()));
     lines.extend(listed.undo.iter().map(|undo| ("Undo data", format!("{} {}", undo.package, undo.words()))));
     lines.push(("Removal", listed.removable.words()));

@@ -87,6 +87,7 @@ struct FileSystemEntry {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let SpaceArgs { common } = parse(call, USAGE)?;
     let root = common.root.open(call)?;
+    let _busy = call.busy("measuring");
     let cache = policy::of_root(&root).ok().and_then(|policy| policy.cache);
     let cache = cache.or_else(|| call.surroundings.network.cache());
     let report = space(&root, cache.as_deref()).map_err(|failed| query_refused(&root, &failed))?;

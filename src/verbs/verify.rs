@@ -206,6 +206,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         });
     }
     let root = args.common.root.open(call)?;
+    let _busy = call.busy("verifying");
     let (exit, reply) = ask(&root, processors)?;
     Ok(Reply::about(&root, exit, reply))
 }

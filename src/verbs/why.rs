@@ -1,4 +1,6 @@
-//! `patchadm why`: why a patch is on a root, or is not.
+//! `patchadm why`: why a patch is on a root, or is not, and which patch brought a fix.
+
+mod fix;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -28,9 +30,12 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::patch::{PatchId, PatchMacros, Requirement};
 
 const USAGE: &str =
-    "patchadm [-R root] why [option...] id|patch\npatchadm [-R root] why [option...] -M depot id";
+    "patchadm [-R root] why [option...] id|patch|fix\npatchadm [-R root] why [option...] -M depot id|fix";
 
-/// Show why a patch is applied, or would or would not be: what it needs, who needs it, what took its place
+/// The depot has no patch of that id: the code of patchadd(1M) for it.
+const UNKNOWN: u8 = 33;
+
+/// Show why a patch is applied, or would or would not be; or which patch brought a fix, such as CVE-2026-1234
 #[derive(clap::Parser)]
 struct WhyArgs {
     /// Say what would become of the patch of this depot
@@ -40,8 +45,8 @@ struct WhyArgs {
     fetching: FetchOptions,
     #[command(flatten)]
     common: BriefVerbOptions,
-    /// The id of a patch, or the path of a delivered one
-    #[arg(value_name = "ID|PATCH")]
+    /// The id of a patch, the path of a delivered one, or the id of a fix
+    #[arg(value_name = "ID|PATCH|FIX")]
     subject: Option<PathBuf>,
 }
 
@@ -102,12 +107,20 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     };
     let root = common.root.open(call)?;
     let source = PatchSource { subject, depot, fetching };
-    let report = if source.depot.is_none() && source.subject.exists() {
-        of_delivered(call, &root, source)?
-    } else {
-        of_id(call, &root, source)?
-    };
-    Ok(Reply::about(&root, Exit::OK, report))
+    if source.depot.is_none() && source.subject.exists() {
+        let report = of_delivered(call, &root, source)?;
+        return Ok(Reply::about(&root, Exit::OK, report));
+    }
+    if let Some(report) = fix::known(call, &root, &source)? {
+        return Ok(Reply::about(&root, Exit::OK, report));
+    }
+    let answer = of_id(call, &root, source.clone());
+    let is_unknown = answer.as_ref().map_or(true, |report| report.verdict.code == Some(UNKNOWN));
+    // Where the depot cannot be asked, the answer above says why.
+    if is_unknown && let Ok(Some(report)) = fix::offered(call, &root, &source) {
+        return Ok(Reply::about(&root, Exit::OK, report));
+    }
+    Ok(Reply::about(&root, Exit::OK, answer?))
 }
 
 /// Where a patch is that is asked about.

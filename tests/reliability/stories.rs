@@ -1003,6 +1003,7 @@ pub(crate) fn with_caller<T>(work: impl FnOnce(&Caller<'_>) -> T) -> T {
         },
         interrupt: &|| None,
         progress: &|_| {},
+        told: &|_, _| {},
         moment: &|| Moment { wall: now, boot: None, since_boot: 0 },
         scripts: scripts(),
         elapsed: &|| 7,

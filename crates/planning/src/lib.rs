@@ -5,6 +5,7 @@
 //!   offers, applied patches ───► resolve ► which patches, in which order
 //!   what needs what ───────────► order ──► groups, each after what it needs
 //!   cross-reference, machine ──► analyze ► what the machine lacks
+//!   inventories of many hosts ─► fleet ──► who has and who lacks what, and what changed
 //! ```
 //! | module | is about | uses of this crate |
 //! | --- | --- | --- |
@@ -12,11 +13,13 @@
 //! | [`resolve`] | which of many patches go in, and in which order | plan |
 //! | [`mod@order`] | the order in which things that need each other are renewed | nothing |
 //! | [`analyze`] | which patches of a cross-reference a machine lacks | nothing |
+//! | [`fleet`] | which host of many has and lacks what | analyze |
 
 // Unit tests make trees of their own; what is linted is the library as it is built.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod analyze;
+pub mod fleet;
 pub mod order;
 pub mod plan;
 pub mod resolve;

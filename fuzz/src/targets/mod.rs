@@ -134,6 +134,12 @@ pub const TARGETS: &[Target] = &[
     ),
     target("patch_id", text::patch_id, IDS),
     target("patch_list", text::patch_list, IDS),
+    target("fix_list", text::fix_list, &["CVE-2026-1234", "ACME-17", ",", " ", "\t", "-", ":", "+"]),
+    target(
+        "os_release",
+        text::os_release,
+        &["ID=", "VERSION_ID=", "VERSION_CODENAME=", "debian", "\"", "'", "\n"],
+    ),
     target("obsoletes", text::obsoletes, IDS),
     target("requirements", text::requirements, IDS),
     target(
@@ -238,6 +244,8 @@ pub const TARGETS: &[Target] = &[
     target("history", records::history, JSON),
     target("depot_index", records::depot_index, JSON),
     target("plan_file", records::plan_file, JSON),
+    target("inventory", records::inventory, JSON),
+    target("past_report", records::past_report, JSON),
     target("undo_export", records::undo_export, JSON),
     target("seen_depots", records::seen_depots, JSON),
     target(

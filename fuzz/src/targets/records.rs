@@ -14,6 +14,9 @@ use patchadm_inputs::stage::{
     Base, BaseObjects, PromotionRecord, StageCache, StageIdentity, StagesRecord, write_base,
 };
 use patchadm_inputs::trial::TrialRecord;
+use patchadm_planning::fleet::{
+    Fleet, FleetChanges, FleetReport, InventoryReader, NamedInventory, PastReport,
+};
 use patchadm_rootfs::Digest;
 use patchadm_svr4::patch::PatchId;
 
@@ -105,6 +108,28 @@ pub fn plan_file(input: &[u8]) {
     let text = plan.text().unwrap();
     assert_eq!(PlanFile::parse(&text).unwrap(), plan);
     assert_eq!(PlanDifferences::between(&plan, &plan), None);
+}
+
+/// What a host says of itself: read again it is the same, and no host has and lacks one patch.
+pub fn inventory(input: &[u8]) {
+    let mut reader = InventoryReader::default();
+    let Ok(read) = reader.read(input, "host") else { return };
+    let again = reader.read(input, "host").unwrap();
+    assert_eq!(again.inventories.len(), read.inventories.len());
+    let named = |inventory| NamedInventory { source: "file".to_owned(), inventory };
+    let fleet = Fleet::of(read.inventories.into_iter().map(named));
+    let report = FleetReport::of(&fleet.hosts, None);
+    for standing in &report.standings {
+        assert!(standing.lacks.iter().all(|place| !standing.applied.contains(place)));
+    }
+    assert!(FleetChanges::since(&PastReport::default(), &report).common == 0);
+}
+
+/// A report that was made before.
+pub fn past_report(input: &[u8]) {
+    let Ok(past) = PastReport::parse(input) else { return };
+    let changes = FleetChanges::since(&past, &FleetReport::of(&[], None));
+    assert_eq!(changes.gone_hosts.len(), past.hosts.len());
 }
 
 pub fn undo_export(input: &[u8]) {

@@ -2,6 +2,7 @@
 
 use patchadm_core::script::protocol::PatchMessage;
 use patchadm_inputs::database::policy;
+use patchadm_inputs::native::Distribution;
 use patchadm_svr4::format::admin::Admin;
 use patchadm_svr4::format::params;
 use patchadm_svr4::format::params::{LONGEST_NAME, MOST_PARAMETERS, ParamFile};
@@ -10,7 +11,7 @@ use patchadm_svr4::format::readme;
 use patchadm_svr4::format::response;
 use patchadm_svr4::format::response::Response;
 use patchadm_svr4::package::{ObjectPath, PackagePath, Params, escape, unescape};
-use patchadm_svr4::patch::{ObsoleteCounts, PatchId, PatchInfo, PatchList, Requirements};
+use patchadm_svr4::patch::{FixId, FixList, ObsoleteCounts, PatchId, PatchInfo, PatchList, Requirements};
 
 /// Reads parameters, where they are some.
 fn read(input: &[u8]) -> Option<Params> {
@@ -120,6 +121,23 @@ pub fn patch_list(input: &[u8]) {
     let Ok(list) = PatchList::parse(&text, "-") else { return };
     assert!(list.len() <= PatchList::LIMIT.min(text.len()));
     assert_eq!(PatchList::parse(&list.to_string(), "-"), Ok(list));
+}
+
+pub fn fix_list(input: &[u8]) {
+    let text = text(input);
+    let legible = FixList::parse_legible(&text);
+    assert!(legible.iter().all(|id| id.as_str().len() <= FixId::LONGEST && id.as_str().is_ascii()));
+    let Ok(list) = FixList::parse(&text) else { return };
+    assert_eq!(FixList::parse(&list.to_string()), Ok(list.clone()));
+    assert_eq!(legible, list, "nothing of a list without a fault is left out");
+}
+
+/// What a root says of its distribution goes into URLs.
+pub fn os_release(input: &[u8]) {
+    let Some(Distribution { id, release }) = Distribution::parse(input) else { return };
+    let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+    assert!(id.bytes().chain(release.iter().flat_map(|text| text.bytes())).all(is_part));
+    assert!(!id.is_empty() && id.len() <= input.len());
 }
 
 pub fn obsoletes(input: &[u8]) {

@@ -1,5 +1,7 @@
 //! Pages of tables: values with texts as strangers wrote them, and their markup.
 
+use std::borrow::Cow;
+
 use maud::{Markup, html};
 
 use super::document::{PageHead, document};
@@ -30,7 +32,7 @@ pub(crate) struct PagePart {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PageTable {
     pub(crate) caption: String,
-    pub(crate) columns: Vec<&'static str>,
+    pub(crate) columns: Vec<Cow<'static, str>>,
     /// The kinds of rows that a reader can choose among, each with its words; a table without any is not sorted and filtered.
     pub(crate) kinds: Vec<(&'static str, &'static str)>,
     pub(crate) rows: Vec<PageRow>,
@@ -39,7 +41,8 @@ pub(crate) struct PageTable {
 /// A row of a table; its first cell is its head.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PageRow {
-    pub(crate) kind: &'static str,
+    /// Its kinds, with blanks between them.
+    pub(crate) kind: Cow<'static, str>,
     pub(crate) cells: Vec<PageCell>,
 }
 
@@ -53,6 +56,16 @@ pub(crate) struct PageCell {
     pub(crate) key: Option<u64>,
     /// What it leads to: a path beside the page, or a web address.
     pub(crate) link: Option<String>,
+    /// The names that its text counts; the reader opens the list.
+    pub(crate) list: Option<PageList>,
+}
+
+/// A list of names that is closed until the reader opens it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PageList {
+    pub(crate) names: Vec<String>,
+    /// The number of names that are left out.
+    pub(crate) more: usize,
 }
 
 /// A subject with its facts, and lines that somebody printed.
@@ -65,6 +78,14 @@ pub(crate) struct PageStory {
     pub(crate) lines: Vec<String>,
 }
 
+impl PageTable {
+    /// Tells whether a column has numbers alone: its head stands above them, on the right.
+    fn is_of_numbers(&self, column: usize) -> bool {
+        let is_number = |row: &PageRow| row.cells.get(column).is_some_and(|cell| cell.class == "number");
+        !self.rows.is_empty() && self.rows.iter().all(is_number)
+    }
+}
+
 impl PageCell {
     /// Returns a cell with a text.
     pub(crate) fn of(text: impl Into<String>) -> Self {
@@ -74,16 +95,39 @@ impl PageCell {
     /// Returns a cell with a number, by which it is sorted; one without is empty.
     pub(crate) fn of_number(number: Option<u64>, words: impl Fn(u64) -> String) -> Self {
         let text = number.map(words).unwrap_or_default();
-        Self { text, class: "number", key: Some(number.unwrap_or_default()), link: None }
+        Self { text, class: "number", key: Some(number.unwrap_or_default()), ..Self::default() }
+    }
+
+    /// Returns a cell with the number of names, which the reader can open; of none it is a plain 0.
+    pub(crate) fn of_list(list: PageList) -> Self {
+        let number = list.names.len().saturating_add(list.more) as u64;
+        let list = Some(list).filter(|_| number > 0);
+        Self { class: "list", list, ..Self::of_number(Some(number), |number| number.to_string()) }
     }
 }
 
 /// Formats a page of tables as one HTML document.
 pub(crate) fn html_of_tables(page: &TablePage) -> String {
     let main = html! {
+        (contents(page))
         @for (number, part) in page.parts.iter().enumerate() { (part_markup(number, part)) }
     };
     document(&PageHead { title: &page.title, facts: &page.facts, skip: page.skip }, &main)
+}
+
+/// Returns the links to the parts, where there are several.
+fn contents(page: &TablePage) -> Markup {
+    html! {
+        @if page.parts.len() > 2 {
+            nav aria-label="Parts of this page" {
+                ul {
+                    @for (number, part) in page.parts.iter().enumerate() {
+                        li { a href=(format!("#s{number}")) { (visible(&part.heading)) } }
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn part_markup(number: usize, part: &PagePart) -> Markup {
@@ -124,10 +168,16 @@ fn table_markup(number: usize, table: &PageTable) -> Markup {
         div.wide role="region" aria-label=(visible(&table.caption)) tabindex="0" {
             table data-sorts=[sorts] {
                 caption.quiet { (visible(&table.caption)) }
-                thead { tr { @for name in &table.columns { th scope="col" { (name) } } } }
+                thead {
+                    tr {
+                        @for (place, name) in table.columns.iter().enumerate() {
+                            th scope="col" class=[table.is_of_numbers(place).then_some("number")] { (visible(name)) }
+                        }
+                    }
+                }
                 tbody {
                     @for row in &table.rows {
-                        tr data-kinds=(row.kind) {
+                        tr data-kinds=(visible(&row.kind)) {
                             @for (place, cell) in row.cells.iter().enumerate() {
                                 @if place == 0 {
                                     th scope="row" { (content(cell)) }
@@ -145,9 +195,24 @@ fn table_markup(number: usize, table: &PageTable) -> Markup {
 
 fn content(cell: &PageCell) -> Markup {
     html! {
-        @match &cell.link {
-            Some(link) => a href=(link) { (visible(&cell.text)) },
-            None => (visible(&cell.text)),
+        @match (&cell.link, &cell.list) {
+            (Some(link), _) => a href=(link) { (visible(&cell.text)) },
+            (None, Some(list)) => (list_markup(&cell.text, list)),
+            (None, None) => (visible(&cell.text)),
+        }
+    }
+}
+
+/// Returns a list that is closed. A name that may run from right to left is kept apart from those beside it.
+fn list_markup(words: &str, list: &PageList) -> Markup {
+    html! {
+        details {
+            summary { (visible(words)) }
+            @for (at, name) in list.names.iter().enumerate() {
+                @if at > 0 { ", " }
+                @if name.is_ascii() { (visible(name)) } @else { bdi { (visible(name)) } }
+            }
+            @if list.more > 0 { " and " (list.more) " more" }
         }
     }
 }
@@ -174,11 +239,15 @@ mod tests {
         let hostile =
             "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u{202e}\r\n\u{1b}[2J";
         let text = || hostile.to_owned();
+        let list = PageList { names: vec![text(), text()], more: 1 };
         let table = PageTable {
             caption: text(),
-            columns: vec!["Package"],
+            columns: vec!["Package".into(), text().into()],
             kinds: vec![("done", "done")],
-            rows: vec![PageRow { kind: "done", cells: vec![PageCell::of(hostile), PageCell::of(hostile)] }],
+            rows: vec![PageRow {
+                kind: "done".into(),
+                cells: vec![PageCell::of(hostile), PageCell::of_list(list)],
+            }],
         };
         let story = PageStory {
             heading: text(),
@@ -188,7 +257,8 @@ mod tests {
         };
         let part =
             PagePart { heading: text(), remarks: vec![text()], table: Some(table), stories: vec![story] };
-        let page = TablePage { title: text(), parts: vec![part], ..TablePage::default() };
+        let parts = vec![part.clone(), part.clone(), part];
+        let page = TablePage { title: text(), parts, ..TablePage::default() };
         let page = html_of_tables(&page);
         assert_eq!((page.matches("<script").count(), page.matches("</script").count()), (1, 1));
         assert!(!page.contains("<img") && !page.contains('\u{1b}') && !page.contains('\u{202e}'));

@@ -1,10 +1,15 @@
 //! Texts of strangers on a page: invisible characters, and those that change the text direction, in a visible form.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// Returns a text in which control characters and marks without a width or with a direction are written out, as
 /// `\u{202e}`.
-pub(super) fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
+    // Nearly every text has plain letters alone.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Cow::Borrowed(text);
+    }
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
         if is_unseen(letter) {
@@ -14,7 +19,7 @@ pub(super) fn visible(text: &str) -> String {
             out.push(letter);
         }
     }
-    out
+    Cow::Owned(out)
 }
 
 fn is_unseen(letter: char) -> bool {

@@ -28,7 +28,7 @@ pub(in crate::verbs) struct AnalysisOptions {
     /// Take this patch as one about security; may be repeated
     #[arg(long, value_name = "ID", action = clap::ArgAction::Append)]
     sec: Vec<String>,
-    /// Do not list what is required besides
+    /// Take nothing that is only required
     #[arg(long)]
     no_requires: bool,
     /// End with 68 if the fix of a patch is lost to an upgrade by dpkg or rpm or a registration is stale, else with 66 if a

@@ -27,7 +27,7 @@ use patchadm_svr4::format::patchdiag::LARGEST_FILE;
 
 /// Options that say what a machine is compared with.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub(super) struct ComparisonOptions {
+pub(in crate::verbs) struct ComparisonOptions {
     /// Compare with this cross-reference of patches, a patchdiag.xref
     #[arg(long, value_name = "FILE|URL", conflicts_with = "depot")]
     xref: Option<OsString>,
@@ -40,11 +40,19 @@ pub(super) struct ComparisonOptions {
     signature: SignatureOptions,
 }
 
+impl ComparisonOptions {
+    /// The options of a question that can do without an answer: the depot of the policy, if it answers soon.
+    pub(super) fn impatient(is_offline: bool) -> Self {
+        let fetching = FetchOptions { offline: is_offline, is_impatient: true, ..FetchOptions::default() };
+        Self { fetching, ..Self::default() }
+    }
+}
+
 /// What machines are compared with.
-pub(super) struct Comparison {
-    pub(super) reference: CrossReference,
+pub(in crate::verbs) struct Comparison {
+    pub(in crate::verbs) reference: CrossReference,
     /// Its name, as it was given.
-    pub(super) name: String,
+    pub(in crate::verbs) name: String,
     /// The depot and what is demanded of its index, to be compared with what each root remembers.
     depot: Option<(Depot, DemandWord)>,
     now: DateTime<Utc>,
@@ -57,10 +65,17 @@ enum NamedPlace {
     Depot(DepotLocation),
 }
 
+impl ComparisonOptions {
+    /// Tells whether something to compare with is named.
+    pub(in crate::verbs) fn is_said(&self) -> bool {
+        self.xref.is_some() || self.depot.is_some()
+    }
+}
+
 impl Comparison {
     /// Opens what the options name, else the depot of the policy. Of many roots, and of machines that are not here, the
     /// root of the running system says which keys are trusted.
-    pub(super) fn open(
+    pub(in crate::verbs) fn open(
         call: &mut Invocation,
         options: &ComparisonOptions,
         root: &Root,
@@ -100,14 +115,14 @@ impl Comparison {
     }
 
     /// Compares the index of the depot with what the root remembers of it; what has to be said about it.
-    pub(super) fn must_be_current(&self, root: &Root) -> Result<Option<String>, Stop> {
+    pub(in crate::verbs) fn must_be_current(&self, root: &Root) -> Result<Option<String>, Stop> {
         let Some((depot, word)) = &self.depot else { return Ok(None) };
         let stale = depot.check(root, *word, self.now).map_err(|failure| query_refused(root, &failure))?;
         Ok(stale.map(|stale| stale.to_string()))
     }
 
     /// Returns the sentence about everything in the directory of the depot that is not a patch.
-    pub(super) fn passed_over(&self) -> Option<String> {
+    pub(in crate::verbs) fn passed_over(&self) -> Option<String> {
         let (depot, _) = self.depot.as_ref()?;
         match depot.passed_over() {
             [] => None,

@@ -33,7 +33,7 @@ pub(super) struct BuildArgs {
     #[arg(long, value_name = "RELEASE")]
     pub(super) to: OsString,
     /// The file or directory that the patch becomes
-    #[arg(short = 'o', value_name = "OUT")]
+    #[arg(short = 'o', long = "output", value_name = "OUT")]
     out: PathBuf,
     /// The form of the patch: dir, zip, tar, tar.gz or datastream
     #[arg(long, value_name = "FORM", value_parser = one_of(&FORMS), hide_possible_values = true)]

@@ -11,6 +11,9 @@ use patchadm_bulk::report::{MOST_HARMFUL, PackageReport, ReportTextInput, RunRep
 /// The most packages that are named as waiting for one.
 const NAMED_WAITING: usize = 100;
 
+/// The columns of the table of all packages.
+const COLUMNS: [&str; 8] = ["Package", "State", "Reason", "Needed by", "Duration", "Memory", "Slot", "Log"];
+
 /// Returns the page of a run. Where the logs are not beside it, they are linked below the web address of the run, if there is
 /// one.
 pub(super) fn page_of(report: &RunReport, input: &ReportTextInput<'_>, has_logs_beside: bool) -> String {
@@ -39,7 +42,7 @@ struct RunPage<'a> {
 }
 
 fn row(kind: &'static str, cells: Vec<PageCell>) -> PageRow {
-    PageRow { kind, cells }
+    PageRow { kind: kind.into(), cells }
 }
 
 fn count(number: u64) -> PageCell {
@@ -56,7 +59,7 @@ fn plain(heading: &str, columns: &[&'static str], rows: Vec<PageRow>) -> Option<
     if rows.is_empty() {
         return None;
     }
-    let (heading, columns) = (heading.to_owned(), columns.to_vec());
+    let (heading, columns) = (heading.to_owned(), columns.iter().copied().map(Into::into).collect());
     let table = PageTable { caption: heading.clone(), columns, kinds: Vec::new(), rows };
     Some(PagePart { heading, table: Some(table), ..PagePart::default() })
 }
@@ -208,7 +211,7 @@ impl RunPage<'_> {
         let there = PackageState::ALL.into_iter().filter(|state| self.report.count(*state) > 0);
         let table = PageTable {
             caption: format!("{} packages", self.report.packages.len()),
-            columns: vec!["Package", "State", "Reason", "Needed by", "Duration", "Memory", "Slot", "Log"],
+            columns: COLUMNS.map(Into::into).to_vec(),
             kinds: there.map(|state| (state.word(), state.word())).collect(),
             rows,
         };

@@ -184,7 +184,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "Read the message: it names the file and what the system said."
         28 [DamagedRecord] "A record of the root is damaged, or records disagree." "Do what the message says about that file."
     }
-    "patchadm analyze", ["analyze"] => {
+    "patchadm analyze and report", ["analyze", "report"] => {
         3 [NoRights UntrustedRoot]
             "You are neither root nor the owner of the root directory, or you are root and others may write its records."
             "Run it as one of them."
@@ -195,15 +195,25 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         28 [DamagedRecord DamagedInput]
             "A record of the root is damaged, or what --from names is no output of pkginfo or showrev."
             "Do what the message says about that file."
-        33 [NotFound DamagedInput NoRights Internal]
-            "A patch that was named is not known, or what the machine is compared with is not there or damaged."
-            "Look at the spelling; get a cross-reference again as it is."
         40 [Download] "Something of the depot could not be fetched, or is not as its index says." "Try again later."
         41 [Signature] "The index of the depot is not signed as is demanded, or is older than one seen before."
             "Find out who signed it; `patchadm key trust` trusts a key."
-        66 [Missing] "A listed patch is missing, and --check was given." "Apply what is listed as missing."
+        66 [Missing] "A listed patch is missing, or a host lacks one, and --check was given." "Apply what is listed as missing or lacking."
     }
-    "patchadm list, verify and analyze", ["list", "verify", "analyze"] => {
+    "patchadm analyze", ["analyze"] => {
+        33 [NotFound DamagedInput NoRights Internal]
+            "A patch that was named is not known, or what the machine is compared with is not there or damaged."
+            "Look at the spelling; get a cross-reference again as it is."
+    }
+    "patchadm report", ["report"] => {
+        2 [NotFound]
+            "No inventory is of a host that --compare names, or there is nothing that a document for scanners could say."
+            "`patchadm report` lists the hosts; `patchadm build --fixes` makes patches that say what they fix."
+        33 [DamagedInput NotFound NoRights Internal]
+            "An inventory, the report before, or what hosts are compared with could not be read; the report is about all others."
+            "Collect it again: an inventory is what `patchadm list --json` prints."
+    }
+    "patchadm list, verify, analyze and report", ["list", "verify", "analyze", "report"] => {
         68 [NativeChanged] "The fix of a patch is lost to an upgrade by dpkg or rpm, or a registration is stale, and --check was given."
             "`patchadm adopt --refresh` takes up what dpkg or rpm did; --accept ID accepts a loss."
     }
@@ -474,7 +484,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         1 [DamagedInput Script] "What is kept cannot be looked at or removed." "Read the message: it names the file."
         20 [Space] "A file system has too little space." "Make room; the message says how much is needed where."
     }
-    "every command about a root", ["add", "remove", "undo", "plan", "update", "list", "show", "verify", "analyze", "recover", "owner", "files", "diff", "history", "why", "order", "shlibs", "space", "adopt", "stage", "promote", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
+    "every command about a root", ["add", "remove", "undo", "plan", "update", "list", "show", "verify", "analyze", "report", "recover", "owner", "files", "diff", "history", "why", "order", "shlibs", "space", "adopt", "stage", "promote", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
         64 [Locked] "Another command is changing the root." "Try again later, or use --wait SECONDS where the command has it."
         65 [Unfinished InDoubt DamagedRecord]
             "A run was interrupted and could not be recovered, a plan would be made in the middle of one, or the outcome is in doubt."

@@ -8,7 +8,7 @@ use crate::surroundings::Output;
 use patchadm_core::operation::queries::kept_files::PatchWords;
 use patchadm_inputs::native::fixed_in_said;
 use patchadm_inputs::source::Image;
-use patchadm_svr4::patch::{PatchId, PatchMacros};
+use patchadm_svr4::patch::{FixId, FixList, PatchId, PatchMacros};
 
 /// Everything about a delivered patch.
 #[derive(Debug, Serialize)]
@@ -26,6 +26,8 @@ struct DeliveredFields {
     obsoletes: Vec<String>,
     requires: Vec<String>,
     incompatibles: Vec<String>,
+    /// What it fixes, as it says.
+    fixes: Vec<String>,
     reboot: Option<&'static str>,
     /// The native versions that have its fix, as it says.
     fixed_in: Option<String>,
@@ -63,6 +65,10 @@ impl DeliveredPatch {
             all
         };
         let words = PatchWords::of_image(image);
+        let of_patchinfo =
+            image.patchinfo.iter().flat_map(|info| &info.fixes).filter_map(|id| FixId::new(id).ok());
+        let of_packages = facts.iter().flat_map(|one| one.fixes.iter().cloned());
+        let fixes: FixList = of_packages.chain(of_patchinfo).collect();
         let packages = image.packages.iter();
         let patch = DeliveredFields {
             id: union(&|one| vec![one.id.to_string()]).join(", "),
@@ -72,6 +78,7 @@ impl DeliveredPatch {
             obsoletes: union(&|one| one.obsoletes.iter().map(ToString::to_string).collect()),
             requires: union(&|one| one.requires.iter().map(ToString::to_string).collect()),
             incompatibles: union(&|one| one.incompatibles.iter().map(ToString::to_string).collect()),
+            fixes: fixes.to_strings(),
             reboot: words.reboot,
             fixed_in: fixed_in_said(
                 packages
@@ -117,6 +124,7 @@ impl CommandReport for DeliveredPatch {
             ("Obsoletes", patch.obsoletes.join(", ")),
             ("Requires", patch.requires.join(", ")),
             ("Incompatible", patch.incompatibles.join(", ")),
+            ("Fixes", patch.fixes.join(", ")),
             ("Fixed in", patch.fixed_in.clone().unwrap_or_default()),
             ("Restart", reboot_sentence(patch.reboot).unwrap_or_default().to_owned()),
             ("Files", patch.delivers.to_string()),

@@ -43,7 +43,7 @@ struct NewArgs {
     #[arg(long, value_name = "FILE")]
     mounts: Option<PathBuf>,
     /// Leave these paths out, and what is below them; may be repeated
-    #[arg(long, value_name = "PATTERN", value_parser = pattern, action = clap::ArgAction::Append)]
+    #[arg(long, value_name = "GLOB", value_parser = pattern, action = clap::ArgAction::Append)]
     exclude: Vec<PathGlob>,
     /// Wait this many seconds for another command to finish
     #[arg(long, value_name = "SECONDS")]

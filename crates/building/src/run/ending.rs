@@ -1,5 +1,7 @@
 //! Tasks end, and the run with the last of them.
 
+use std::time::Duration;
+
 use patchadm_bulk::history::BuildRecord;
 use patchadm_bulk::journal::{JournalLine, PackageOutcome, PackageState};
 use patchadm_bulk::report::MachineReport;
@@ -11,6 +13,7 @@ use super::journal_file::JournalFile;
 use super::master::Master;
 use super::request::{RunError, RunEvent, Tell};
 use super::results::{EndedRun, RunFacts, report_of, set_indirect};
+use super::running_task::{TO_LEAVE, TO_RELEASE};
 use crate::history::add_build;
 use crate::pool::FoundResult;
 use crate::space::is_full;
@@ -32,7 +35,9 @@ impl Master<'_> {
         let Some(task) = self.running.remove(&index) else { return Ok(()) };
         self.now.end(index);
         let slot = task.slot;
-        let order = task.leave(was_lost, self.slots.is_local(slot), self.messages.sender.clone());
+        let may_stay = if was_lost { Duration::ZERO } else { TO_LEAVE };
+        let rest = if self.slots.is_local(slot) { Duration::ZERO } else { TO_RELEASE };
+        let order = task.leave(may_stay, rest, self.messages.sender.clone());
         let slot_name = self.slots.get(slot).map(|used| used.slot.name.clone()).unwrap_or_default();
         let tries = self.tries.get(&index).copied().unwrap_or_default();
         if end.failure.is_none() && end.trouble.is_none() {

@@ -24,7 +24,7 @@ use super::messages::{RunMessage, RunMessages, TaskMessage};
 use super::now_file::{NowFile, RunningPackage, remove_now};
 use super::probing::command_of;
 use super::request::{RunError, RunEvent, RunRequest, Tell};
-use super::running_task::RunningTask;
+use super::running_task::{RunningTask, TO_LEAVE};
 use crate::keys::KeyMaker;
 use crate::pool::{Pool, PoolEntry};
 use crate::runs::run_directory;
@@ -192,7 +192,7 @@ impl Master<'_> {
         self.ends.store(true, Ordering::Relaxed);
         self.running.values_mut().for_each(RunningTask::end);
         for (_, task) in self.running.drain() {
-            let _ = task.leave(false, true, self.messages.sender.clone());
+            let _ = task.leave(TO_LEAVE, Duration::ZERO, self.messages.sender.clone());
         }
         let until = Instant::now() + 2 * LONGEST_END;
         while (self.probing > 0 || self.slots.is_running()) && Instant::now() < until {

@@ -12,14 +12,14 @@ use super::slot_command::SlotCommand;
 use crate::task::order::{TaskEvent, TaskOrder};
 
 /// The time that a command has to end by itself, once its task has ended or is to end.
-const TO_LEAVE: Duration = Duration::from_secs(5);
+pub(super) const TO_LEAVE: Duration = Duration::from_secs(5);
 
 /// The time for which the end of a command is waited for that has closed its output.
 const TO_EXIT: Duration = Duration::from_millis(100);
 
 /// How long the slot of a command prefix stays taken after its command is gone. An engine such as Slurm frees what a job had
 /// a moment after its end; a next one that comes before waits for the engine's next look, a second or two.
-const TO_RELEASE: Duration = Duration::from_millis(50);
+pub(super) const TO_RELEASE: Duration = Duration::from_millis(50);
 
 /// A task that is being carried out.
 #[derive(Debug)]
@@ -77,16 +77,14 @@ impl RunningTask {
         self.command.status_within(TO_EXIT).map(|status| status.to_string())
     }
 
-    /// Waits in a thread until the command is gone, ends it if it stays, and tells so once its slot has room again; returns
-    /// what it was to do. One that was not heard of has no time left.
-    pub(super) fn leave(self, was_lost: bool, is_local: bool, sender: Sender<RunMessage>) -> TaskOrder {
+    /// Waits in a thread until the command is gone, ends it if it stays longer than it may, lets its slot rest, and tells
+    /// that it has room again; returns what the command was to do.
+    pub(super) fn leave(self, may_stay: Duration, rest: Duration, sender: Sender<RunMessage>) -> TaskOrder {
         let Self { command, order, slot, .. } = self;
         std::thread::spawn(move || {
             // It is gone, or the system does not tell.
-            let _ = command.leave(if was_lost { Duration::ZERO } else { TO_LEAVE });
-            if !is_local {
-                std::thread::sleep(TO_RELEASE);
-            }
+            let _ = command.leave(may_stay);
+            std::thread::sleep(rest);
             let _ = sender.send(RunMessage::Left(slot));
         });
         order

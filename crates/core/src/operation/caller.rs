@@ -6,6 +6,8 @@ use patchadm_inputs::trial::Moment;
 use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::LockHolder;
 
+pub use super::history_watch::HistoryListener;
+
 /// What a changing command passes on: everything that only the command line knows.
 pub struct Caller<'a> {
     /// The command, by its name in lock, journal and history.
@@ -22,6 +24,8 @@ pub struct Caller<'a> {
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
     /// Receives the progress of the run.
     pub progress: &'a (dyn Fn(ProgressEvent) + Sync),
+    /// Receives what the history of a root got, each time that the root is given back.
+    pub told: HistoryListener<'a>,
     /// Returns the clocks as they stand, by which a trial is judged.
     pub moment: &'a dyn Fn() -> Moment,
     /// How scripts are run by what a command does unasked: the end of a trial.

@@ -152,6 +152,7 @@ mod tests {
             wait: &|_| false,
             interrupt: &|| None,
             progress: &|_| {},
+            told: &|_, _| {},
             moment: &|| Moment { wall: at(day), boot: None, since_boot: 0 },
             scripts: ScriptSettings::default(),
             elapsed: &|| 0,

@@ -168,6 +168,7 @@ mod tests {
             package: "web".to_owned(),
             version: "9".to_owned(),
             fixed_in: fixed_in.map(str::to_owned),
+            fixes: Vec::new(),
             time: String::new(),
         }
     }

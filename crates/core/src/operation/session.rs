@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::exchange::{ExchangeLog, must_be_directories};
 use super::failure::Failure;
+use super::history_watch::HistoryWatch;
 use super::native_locks::{NativeLocks, lock_root};
 use super::record_damage;
 use super::trial::change::TrialChange;
@@ -28,7 +29,7 @@ use patchadm_rootfs::{Dir, Lock, LockError, Root, random};
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
-pub use super::caller::Caller;
+pub use super::caller::{Caller, HistoryListener};
 pub use super::root_and_policy::RootAndPolicy;
 
 /// The name of a run that gives undo data up after another run, because the policy limits it.
@@ -54,6 +55,8 @@ pub struct Session<'a> {
     exchanged: ExchangeLog,
     /// What its runs do to the trial of the root.
     trial: TrialChange,
+    /// What the history gets; told before the lock is given back. A session that acts for another one has none of its own.
+    history: Option<HistoryWatch<'a>>,
     lock: Lock,
     /// The locks that were taken before it, given back after it.
     native: NativeLocks,
@@ -154,6 +157,7 @@ impl<'a> Session<'a> {
         may_change(root)?;
         must_be_directories(root, &caller.exchanges)?;
         let (lock, native) = take(root).map_err(|held| not_taken(held, (caller.interrupt)()))?;
+        let history = Some(HistoryWatch::begin(root, caller.told));
         first(root, &lock)?;
         let unrecovered = |error| Failure::Unrecovered { error };
         let outside = ground.outside.of_recovery();
@@ -171,7 +175,7 @@ impl<'a> Session<'a> {
         let (because, exchanges, exchanged) =
             (BTreeMap::new(), caller.exchanges.clone(), ExchangeLog::default());
         let trial = TrialChange::None;
-        Ok(Self { ground, caller, recovered, because, exchanges, exchanged, trial, lock, native })
+        Ok(Self { ground, caller, recovered, because, exchanges, exchanged, trial, history, lock, native })
     }
 
     /// Returns the same session with the reason, for the history, of each patch that the caller did not name: the patch for
@@ -205,8 +209,18 @@ impl<'a> Session<'a> {
         trial: TrialChange,
         work: impl FnOnce(&Session<'_>) -> T,
     ) -> (Self, T) {
-        let Self { ground, caller, recovered, because, exchanges, exchanged, trial: own, lock, native } =
-            self;
+        let Self {
+            ground,
+            caller,
+            recovered,
+            because,
+            exchanges,
+            exchanged,
+            trial: own,
+            history,
+            lock,
+            native,
+        } = self;
         let (none, nothing) = (Vec::new(), BTreeMap::new());
         let acting = Session {
             ground,
@@ -216,12 +230,25 @@ impl<'a> Session<'a> {
             exchanges: none,
             exchanged,
             trial,
+            history: None,
             lock,
             native,
         };
         let done = work(&acting);
         let Session { ground, recovered, exchanged, lock, native, .. } = acting;
-        (Self { ground, caller, recovered, because, exchanges, exchanged, trial: own, lock, native }, done)
+        let session = Self {
+            ground,
+            caller,
+            recovered,
+            because,
+            exchanges,
+            exchanged,
+            trial: own,
+            history,
+            lock,
+            native,
+        };
+        (session, done)
     }
 
     /// Returns the same session with something to tell beside the finding of recovery.

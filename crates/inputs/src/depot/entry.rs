@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use patchadm_svr4::patch::PatchId;
+use patchadm_svr4::patch::{FixId, PatchId};
 
 use super::{is_digest, object_path};
 
@@ -63,6 +63,9 @@ pub struct DepotPatch {
     /// The size in bytes of all files that the patch delivers.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unpacked: u64,
+    /// The ids of what the patch fixes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fixes: Vec<String>,
 }
 
 /// An object of a depot beside a patch.
@@ -125,6 +128,7 @@ impl DepotPatch {
             flags: Vec::new(),
             scripts: false,
             unpacked: 0,
+            fixes: Vec::new(),
         }
     }
 
@@ -142,10 +146,14 @@ impl DepotPatch {
     }
 
     fn relation_fault(&self) -> Option<&'static str> {
-        let lists =
-            [&self.requires, &self.obsoletes, &self.incompat, &self.keywords, &self.properties, &self.flags];
-        if self.packages.len() > LONGEST_LIST || lists.iter().any(|list| list.len() > LONGEST_LIST) {
+        let relations = [&self.requires, &self.obsoletes, &self.incompat];
+        let words = [&self.keywords, &self.properties, &self.flags, &self.fixes];
+        let mut lists = relations.into_iter().chain(words);
+        if self.packages.len() > LONGEST_LIST || lists.any(|list| list.len() > LONGEST_LIST) {
             return Some("a list of it has more than 10000 entries");
+        }
+        if self.fixes.iter().any(|id| FixId::new(id).is_err()) {
+            return Some("it fixes what is not the id of a fix");
         }
         let required = self.requires.iter().flat_map(|entry| entry.split('|').map(str::trim));
         let named = self.obsoletes.iter().chain(&self.incompat).map(String::as_str);

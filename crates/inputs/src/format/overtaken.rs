@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use patchadm_svr4::format::lines::LONGEST_LINE;
+use patchadm_svr4::package::rule;
+use patchadm_svr4::patch::FixId;
 
 /// How a patch ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +43,9 @@ pub struct OvertakenPatch {
     /// The native versions that have its fix, as the patch says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fixed_in: Option<String>,
+    /// The ids of what it fixes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fixes: Vec<String>,
     /// When that was found: RFC 3339.
     pub time: String,
 }
@@ -62,7 +67,8 @@ impl OvertakenPatches {
         for (at, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {
             let is_short = line.len() <= LONGEST_LINE;
             match serde_json::from_slice::<OvertakenPatch>(line) {
-                Ok(patch) if is_short && patch.root == root && patch.is_sensible() => {
+                Ok(mut patch) if is_short && patch.root == root && patch.is_sensible() => {
+                    patch.fixes.retain(|id| rule::holds("lost.fixes", FixId::new(id).is_ok()));
                     read.patches.push(patch);
                 }
                 _ => read.passed_over.push(at),
@@ -128,6 +134,7 @@ mod tests {
             package: "openssl".to_owned(),
             version: "3.0.18-1".to_owned(),
             fixed_in: None,
+            fixes: Vec::new(),
             time: "2026-11-25T16:00:00Z".to_owned(),
         }
     }
@@ -143,5 +150,16 @@ mod tests {
         assert_eq!(read.patches, [patch("1-01", "aa"), patch("3-01", "aa")]);
         assert_eq!(read.passed_over, [2, 4]);
         assert_eq!(read.of("3-01").unwrap().told(), "LOST to openssl 3.0.18-1 (dpkg)");
+    }
+
+    #[test]
+    fn of_what_a_line_says_that_a_patch_fixed_only_ids_are_believed() {
+        let said = ["CVE-2026-1234", "<b>", "ACME\u{1b}[1m", "ACME-17"].map(str::to_owned).to_vec();
+        let list = OvertakenPatches {
+            patches: vec![OvertakenPatch { fixes: said, ..patch("1-01", "aa") }],
+            passed_over: Vec::new(),
+        };
+        let read = OvertakenPatches::parse(&list.to_bytes(), "aa");
+        assert_eq!(read.patches[0].fixes, ["CVE-2026-1234", "ACME-17"]);
     }
 }

@@ -11,6 +11,7 @@
 //! ```
 
 mod changes;
+mod distribution;
 pub mod dpkg;
 mod error;
 mod file_sum;
@@ -19,12 +20,14 @@ mod lock_file;
 mod origin;
 mod package;
 mod package_name;
+mod package_url;
 mod records;
 mod registration;
 pub mod rpm;
 mod upcoming;
 
 pub use changes::{NativeChange, native_changes};
+pub use distribution::Distribution;
 pub use error::NativeError;
 pub use file_sum::FileSum;
 pub use fixed_in::{
@@ -33,6 +36,7 @@ pub use fixed_in::{
 pub use origin::{ADOPTED, NativeManager, NativeOrigin};
 pub use package::{NativePackage, NativePath, NativePresence};
 pub use package_name::LONGEST_PKG;
+pub use package_url::{NativeIdentity, package_url};
 pub use records::NativeRecords;
 pub use registration::{
     NATIVE_DIFFERING, NATIVE_DIGEST, NATIVE_OVERTAKEN, NATIVE_STAMP, NATIVE_VERSION, NativeRegistration,

@@ -62,6 +62,8 @@ pub struct Image {
     pub hooks: Hooks,
     /// The known facts about its signature.
     pub signature: ImageSignature,
+    /// The SHA-256 of the source, if whoever read it asked for it: of its file, or of the sorted list of its files.
+    pub sha256: Option<String>,
     /// Which package is in which directory (see [`PackageImage::at`]).
     pub(super) index: HashMap<Vec<u8>, usize>,
 }
@@ -191,6 +193,7 @@ impl Image {
             patchinfo: None,
             hooks: Hooks::default(),
             signature: ImageSignature::unchecked(),
+            sha256: None,
             index: HashMap::new(),
         }
     }

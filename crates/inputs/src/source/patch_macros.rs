@@ -2,7 +2,8 @@
 
 use super::image::Image;
 use patchadm_svr4::patch::{
-    PatchId, PatchList, PatchListError, PatchMacros, PatchMacrosError, Requirements, RequirementsError,
+    FixList, PatchId, PatchList, PatchListError, PatchMacros, PatchMacrosError, Requirements,
+    RequirementsError,
 };
 
 /// The reason an image is not a patch.
@@ -75,6 +76,7 @@ impl Image {
                 obsoletes: list(&info.obsoletes)?,
                 incompatibles: list(&info.incompat)?,
                 properties: info.properties.clone(),
+                fixes: FixList::parse_legible(&info.fixes.join(" ")),
             };
             add(&mut whole, &said);
             for macros in &mut packages {
@@ -98,4 +100,5 @@ fn add_lists(macros: &mut PatchMacros, more: &PatchMacros) {
     macros.obsoletes.extend(more.obsoletes.iter().cloned());
     macros.requires.extend(more.requires.iter().cloned());
     macros.incompatibles.extend(more.incompatibles.iter().cloned());
+    macros.fixes.unite(&more.fixes);
 }

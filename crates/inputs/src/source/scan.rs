@@ -248,7 +248,8 @@ impl Scan {
         let index = packages.iter().map(|package| package.at.clone()).zip(0..).collect();
         let name = name.to_owned();
         let signature = ImageSignature::unchecked();
-        let image = Image { name, top, form, packages, readme, patchinfo, hooks, signature, index };
+        let image =
+            Image { name, top, form, packages, readme, patchinfo, hooks, signature, sha256: None, index };
         self.check_special(&image)?;
         Ok(image)
     }

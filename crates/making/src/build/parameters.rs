@@ -7,12 +7,13 @@ use super::pairs::PackagePair;
 use super::request::{BuildRequest, PatchLists};
 use patchadm_inputs::native::FIXED_IN;
 use patchadm_svr4::package::Params;
+use patchadm_svr4::patch::{FIXES, is_fix_record};
 
 /// Parameters that compare a package with an installed one: those of the old release count.
 const OF_OLD: [&str; 4] = ["BASEDIR", "SUNW_PKG_ALLZONES", "SUNW_PKG_HOLLOW", "SUNW_PKG_THISZONE"];
 
 /// Parameters of a release that no sparse package takes over.
-const LEFT_OUT: [&str; 13] = [
+const LEFT_OUT: [&str; 14] = [
     "PATCHLIST",
     "PATCH_OBSOLETES",
     "SUNW_PATCHID",
@@ -21,6 +22,7 @@ const LEFT_OUT: [&str; 13] = [
     "SUNW_INCOMPAT",
     "SUNW_PATCH_PROPERTIES",
     FIXED_IN,
+    FIXES,
     "Patch_label",
     "Obsoletes_label",
     "INSTDATE",
@@ -45,7 +47,7 @@ pub(super) fn params_of(
     params.set("CLASSES", classes.join(" "));
     params.set("NAME", name_of(pair));
     take_over(pair, &mut params);
-    let PatchLists { requires, obsoletes, incompatibles } = lists;
+    let PatchLists { requires, obsoletes, incompatibles, fixes } = lists;
     let macros = [
         ("SUNW_PATCHID", request.id.to_string()),
         ("SUNW_OBSOLETES", obsoletes.to_string()),
@@ -53,6 +55,7 @@ pub(super) fn params_of(
         ("SUNW_INCOMPAT", incompatibles.to_string()),
         ("SUNW_PATCH_PROPERTIES", request.properties.join(" ")),
         (FIXED_IN, request.fixed_in.as_ref().map(ToString::to_string).unwrap_or_default()),
+        (FIXES, fixes.to_string()),
     ];
     for (name, value) in macros.iter().filter(|(_, value)| !value.is_empty()) {
         params.set(name, value);
@@ -74,7 +77,8 @@ fn name_of(pair: &PackagePair<'_>) -> String {
 /// Takes over the parameters of an SVR4 package: those of the new release, except those that must stay as installed.
 fn take_over(pair: &PackagePair<'_>, params: &mut Params) {
     let kept = ["PKG", "ARCH", "VERSION", "CLASSES"];
-    let is_patch = |name: &str| LEFT_OUT.contains(&name) || name.starts_with("PATCH_INFO_");
+    let is_patch =
+        |name: &str| LEFT_OUT.contains(&name) || name.starts_with("PATCH_INFO_") || is_fix_record(name);
     for (name, value) in pair.new.svr4.iter().flat_map(|svr4| svr4.params.iter()) {
         if !kept.contains(&name) && !OF_OLD.contains(&name) && !is_patch(name) {
             params.set(name, value);

@@ -110,6 +110,7 @@ impl PreviousPatch {
                 requires: macros.requires,
                 obsoletes: macros.obsoletes,
                 incompatibles: macros.incompatibles,
+                fixes: macros.fixes,
             });
             patch.packages.push(PreviousPackage::of(package, name)?);
         }

@@ -7,7 +7,7 @@ use super::compare::CompareOptions;
 use super::pairs::PairNaming;
 use patchadm_inputs::native::FixedIn;
 use patchadm_svr4::package::ObjectPath;
-use patchadm_svr4::patch::{PatchId, PatchList, Requirements};
+use patchadm_svr4::patch::{FixList, PatchId, PatchList, Requirements};
 
 /// A patch to be made.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ pub struct BuildRequest {
     pub allow_abi_break: bool,
 }
 
-/// The lists of other patches.
+/// The lists of other patches, and of what the patch fixes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PatchLists {
     /// Those that must be applied.
@@ -51,6 +51,8 @@ pub struct PatchLists {
     pub obsoletes: PatchList,
     /// Those that must not be applied.
     pub incompatibles: PatchList,
+    /// What it fixes.
+    pub fixes: FixList,
 }
 
 /// The texts of a README that nothing else says.
@@ -71,5 +73,6 @@ impl PatchLists {
         self.requires = requires.collect();
         self.obsoletes.extend(other.obsoletes.iter().cloned());
         self.incompatibles.extend(other.incompatibles.iter().cloned());
+        self.fixes.unite(&other.fixes);
     }
 }

@@ -38,13 +38,14 @@ pub(super) fn readme(
     let asked =
         INSTALL_REQUIREMENTS.iter().find(|(word, _)| request.properties.iter().any(|own| own == word));
     let mut out = format!("Patch-ID# {}\n", request.id);
+    let corrected: Vec<String> = text.bugs.iter().cloned().chain(lists.fixes.to_strings()).collect();
     for (label, value) in [
         ("Keywords", text.keywords.join(" ")),
         ("Synopsis", text.synopsis.clone().unwrap_or_default()),
         ("Date", date.to_string()),
         ("Install Requirements", asked.map(|(_, text)| (*text).to_owned()).unwrap_or_default()),
         ("Relevant Architectures", arches.join(" ")),
-        ("Bugs fixed with this patch", lines(&text.bugs)),
+        ("Bugs fixed with this patch", lines(&corrected)),
         ("Patches accumulated and obsoleted by this patch", lists.obsoletes.to_string()),
         ("Patches which conflict with this patch", lists.incompatibles.to_string()),
         ("Patches required with this patch", lists.requires.joined(" ")),
@@ -110,6 +111,7 @@ pub(super) fn patchinfo(request: &BuildRequest, lists: &PatchLists, packages: &[
         obsoletes: words(lists.obsoletes.to_string()),
         requires: words(lists.requires.joined(" ")),
         incompat: words(lists.incompatibles.to_string()),
+        fixes: lists.fixes.to_strings(),
         other: request.fixed_in.iter().map(|fixed| (FIXED_IN, fixed.to_string())).collect(),
         ..PatchinfoFile::default()
     }

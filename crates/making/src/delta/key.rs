@@ -61,6 +61,8 @@ impl KeyLines {
         self.add("requires", lists.requires.joined(" "));
         self.add("obsoletes", &lists.obsoletes);
         self.add("incompat", &lists.incompatibles);
+        self.add_all("fixes", &lists.fixes);
+        self.add_all("fixed-in", request.fixed_in.iter());
         self.add_all("property", &request.properties);
         self.add_all("synopsis", request.readme.synopsis.iter());
         self.add_all("keyword", &request.readme.keywords);

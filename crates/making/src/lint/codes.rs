@@ -156,6 +156,12 @@ codes! {
     Unsigned "unsigned" Warning
         "There is no signature."
         "Sign it with `patchadm sign`."
+    Fixes "fixes" Error
+        "PATCH_FIXES names what no scanner and no other program can know a fix by."
+        "Write ids of letters, digits and `._:+-`, those of CVE records as CVE-2026-1234."
+    FixesTwice "fixes-twice" Warning
+        "PATCH_FIXES names a fix twice."
+        "Name it once."
     Parameter "parameter" Warning
         "A parameter never gets to a script, because another program would act on it."
         "Call it something else."

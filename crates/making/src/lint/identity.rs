@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::codes::LintCode;
 use super::findings::LintFindings;
+use super::fixes::check_fixes;
 use super::subject::{LintPackage, LintSubject, SEPARATOR};
 use patchadm_inputs::native::{FIXED_IN, FixedIn};
 use patchadm_svr4::package::exports;
@@ -33,6 +34,7 @@ pub(super) fn check(subject: &LintSubject<'_>, found: &mut LintFindings) {
         }
     }
     check_patchinfo(subject, found);
+    check_fixes(subject, found);
 }
 
 fn check_ids(subject: &LintSubject<'_>, found: &mut LintFindings) {
@@ -144,6 +146,7 @@ fn check_patchinfo(subject: &LintSubject<'_>, found: &mut LintFindings) {
         ("PATCH_OBSOLETES", &info.obsoletes, union(subject, |macros| macros.obsoletes.to_string())),
         ("PATCH_REQUIRES", &info.requires, union(subject, |macros| macros.requires.joined(" "))),
         ("PATCH_INCOMPAT", &info.incompat, union(subject, |macros| macros.incompatibles.to_string())),
+        ("PATCH_FIXES", &info.fixes, union(subject, |macros| macros.fixes.to_string())),
     ] {
         let theirs: BTreeSet<String> = theirs.iter().cloned().collect();
         if let Some(missing) = ours.difference(&theirs).next().filter(|_| !theirs.is_empty()) {

@@ -13,6 +13,7 @@ mod against_depot;
 mod codes;
 mod contents;
 mod findings;
+mod fixes;
 mod identity;
 mod libraries;
 mod manifest;

@@ -235,6 +235,15 @@ fn ids_and_lists_are_checked() {
 }
 
 #[test]
+fn what_a_patch_fixes_is_an_id_that_scanners_know_and_is_named_once() {
+    gets("fixes", |patch| patch.set("PATCH_FIXES", "ACME-17 <b>"));
+    gets("fixes", |patch| patch.set("PATCH_FIXES", "cve-2026-1234"));
+    gets("fixes", |patch| patch.beside("patchinfo", "PATCH_FIXES=\"CVE-2026-1\"\n"));
+    gets("fixes-twice", |patch| patch.set("PATCH_FIXES", "ACME-17 ACME-17"));
+    assert!(codes(|patch| patch.set("PATCH_FIXES", "CVE-2026-1234 ACME-17"), |_| {}).is_empty());
+}
+
+#[test]
 fn revision_zero_is_none() {
     assert!(codes(|patch| patch.set("SUNW_PATCHID", "901-00"), |_| {}).contains(&"revision"));
 }

@@ -27,6 +27,7 @@ mod tar_archive;
 mod tree;
 mod verified;
 
+pub use attributes::is_kept_attribute;
 pub use error::{ReleaseError, ReleaseProblem};
 pub use identity::{identify, set_entries};
 pub use list::{

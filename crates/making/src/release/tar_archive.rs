@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use tar::{Archive, EntryType, Header};
 
 use super::archive_file::{FilePart, read_limited};
-use super::attributes::is_kept;
+use super::attributes::is_kept_attribute;
 use super::collector::{ArchiveContents, ContentVisit, NumberedContents, ObjectCollector, content_of};
 use super::error::ReleaseProblem;
 use super::pax::PaxRecords;
@@ -167,7 +167,7 @@ fn member(header: &Header, records: PaxRecords) -> Result<Option<TarMember>, Rel
         group: owner(records.group, header.groupname_bytes(), records.gid.or(header.gid().ok())),
         // Negative times before 1970 are written as numbers of two's complement.
         mtime: records.mtime.unwrap_or(Timestamp::whole(seconds.cast_signed())),
-        xattrs: records.xattrs.into_iter().filter(|(name, _)| is_kept(name)).collect(),
+        xattrs: records.xattrs.into_iter().filter(|(name, _)| is_kept_attribute(name)).collect(),
         class: Word::default(),
     };
     Ok(Some(TarMember { object, kind }))

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, HashSet};
 use super::cross_reference::CrossReference;
 use super::machine::MachineFacts;
 use super::order::RequirementOrder;
+use super::reference::ReferencePatch;
 use super::request::AnalysisRequest;
 use super::row::Analysis;
-use super::standing::{Candidate, Question};
+use super::standing::{Candidate, Question, is_lacking};
 use patchadm_svr4::patch::PatchId;
 
 /// Lists the patches that are asked for. Nothing depends on the order of the request.
@@ -29,6 +30,16 @@ pub fn analyse(reference: &CrossReference, machine: &MachineFacts, request: &Ana
         candidates = RequirementOrder::of(question, candidates);
     }
     Analysis { patches: candidates.iter().map(|candidate| question.row(candidate)).collect(), unknown }
+}
+
+/// Returns the patches that a machine lacks, by the bytes of their bases: the group `missing`, without anything that narrows
+/// it.
+pub fn missing<'a>(
+    reference: &'a CrossReference,
+    machine: &'a MachineFacts,
+) -> impl Iterator<Item = &'a ReferencePatch> {
+    let current = reference.bases().filter_map(|(_, known)| known.current());
+    current.filter(|patch| is_lacking(machine, patch))
 }
 
 /// Returns the patches of all groups, by base.
@@ -81,7 +92,6 @@ mod tests {
     use chrono::NaiveDate;
 
     use super::*;
-    use crate::analyze::reference::ReferencePatch;
     use crate::analyze::{Group, InstalledPackage, InstalledPatch};
 
     fn request(words: &[&str]) -> AnalysisRequest {
@@ -117,6 +127,15 @@ mod tests {
         });
         let unknown = analysis.unknown.iter().map(|patch| format!("no {patch}"));
         rows.chain(unknown).collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn what_a_machine_lacks_is_the_group_missing() {
+        let patches = || ["1-01", "1-02", "2-01", "3-01"].map(|id| ReferencePatch::made_up(id, &[])).to_vec();
+        let (reference, machine) = (CrossReference::new(None, patches()), machine(&["1-01", "2-02"]));
+        let lacking: Vec<&str> = missing(&reference, &machine).map(|patch| patch.id.as_str()).collect();
+        assert_eq!(lacking, ["1-02", "3-01"]);
+        assert_eq!(listed(patches(), &["1-01", "2-02"], &request(&["missing"])), "1 01<02, 3 --<01");
     }
 
     #[test]

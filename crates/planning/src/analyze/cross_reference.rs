@@ -68,6 +68,17 @@ impl CrossReference {
         self.as_of
     }
 
+    /// Returns what is told of a revision.
+    pub fn patch(&self, id: &PatchId) -> Option<&ReferencePatch> {
+        self.base(id.base())?.revision(id)
+    }
+
+    /// Returns the names of the packages that current revisions are for; a name may come more than once.
+    pub fn package_names(&self) -> impl Iterator<Item = &str> {
+        let current = self.bases.values().filter_map(KnownBase::current);
+        current.flat_map(|patch| &patch.packages).map(|package| package.name.as_str())
+    }
+
     /// Returns all bases, in the order of their bytes.
     pub(super) fn bases(&self) -> impl Iterator<Item = (&str, &KnownBase)> {
         self.bases.iter().map(|(base, known)| (base.as_str(), known))

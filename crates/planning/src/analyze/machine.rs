@@ -38,6 +38,8 @@ pub struct MachineFacts {
     obsoletes: HashMap<String, Vec<Claim>>,
     /// The patches that are not applied and whose changes the packages have all the same, by base.
     contained: HashMap<String, Vec<PatchId>>,
+    /// Whether the packages are known by their patches alone.
+    has_patches_alone: bool,
 }
 
 /// A patch that an applied one says it obsoletes.
@@ -70,6 +72,11 @@ impl MachineFacts {
             }
         }
         facts
+    }
+
+    /// Collects the facts about a machine whose packages are not known: a patch is for it if an earlier revision is applied.
+    pub fn of_patches_alone(patches: impl IntoIterator<Item = InstalledPatch>) -> Self {
+        Self { has_patches_alone: true, ..Self::new([], patches) }
     }
 
     /// Returns the same with patches that meet requirements without being applied, because the packages have their changes
@@ -106,6 +113,9 @@ impl MachineFacts {
     /// Tells whether a package that the patch is for is installed, in exactly that version and for one of the
     /// architectures.
     pub(super) fn has_package_of(&self, patch: &ReferencePatch) -> bool {
+        if self.has_patches_alone {
+            return self.installed.contains_key(patch.id.base());
+        }
         patch.packages.iter().any(|package| {
             let Some(there) = self.packages.get(&package.name) else { return false };
             there.iter().filter(|(version, _)| *version == package.version).any(|(_, arch)| {
@@ -167,6 +177,14 @@ mod tests {
         let ahead = MachineFacts::new([], [patch("1-03", &["1-05", "1-02"])]);
         let is_obsolete = |text| ahead.obsoletes(&id(text));
         assert_eq!(["1-03", "1-04", "1-05", "1-06"].map(is_obsolete), [false, true, true, false]);
+    }
+
+    #[test]
+    fn where_packages_are_not_known_an_earlier_revision_tells_that_a_patch_is_for_the_machine() {
+        let applied = InstalledPatch { id: id("1-01"), obsoletes: Vec::new() };
+        let facts = MachineFacts::of_patches_alone([applied]);
+        assert!(facts.has_package_of(&ReferencePatch::made_up("1-02", &[])));
+        assert!(!facts.has_package_of(&ReferencePatch::made_up("2-01", &[])));
     }
 
     #[test]

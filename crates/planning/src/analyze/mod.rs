@@ -24,7 +24,7 @@ mod row;
 mod standing;
 mod to_xref;
 
-pub use analysis::analyse;
+pub use analysis::{analyse, missing};
 pub use cross_reference::CrossReference;
 pub use from_depot::from_depot;
 pub use from_xref::from_patchdiag;

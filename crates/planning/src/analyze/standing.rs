@@ -49,12 +49,7 @@ impl<'a> Question<'a> {
     /// Tells whether the machine lacks the patch: it is in use, for a package that is there, and neither this revision
     /// nor a later one nor a patch that contains it is applied.
     pub(super) fn is_missing(self, candidate: &Candidate<'a>) -> bool {
-        candidate.patch.is_some_and(|patch| {
-            !patch.is_out_of_use()
-                && candidate.installed.is_none_or(|installed| *installed < patch.id)
-                && !self.machine.obsoletes(&patch.id)
-                && self.machine.has_package_of(patch)
-        })
+        candidate.patch.is_some_and(|patch| is_lacking(self.machine, patch))
     }
 
     fn is_bad(self, candidate: &Candidate<'a>) -> bool {
@@ -152,6 +147,15 @@ impl<'a> Question<'a> {
             reboot: patch.and_then(|patch| patch.reboot.clone()),
         }
     }
+}
+
+/// Tells whether a machine lacks a patch: it is in use, for a package that is there, and neither this revision nor a later one
+/// nor a patch that contains it is applied.
+pub(super) fn is_lacking(machine: &MachineFacts, patch: &ReferencePatch) -> bool {
+    !patch.is_out_of_use()
+        && machine.installed(patch.id.base()).is_none_or(|installed| *installed < patch.id)
+        && !machine.obsoletes(&patch.id)
+        && machine.has_package_of(patch)
 }
 
 fn origin(is_known: bool, is_given: bool) -> FlagOrigin {

@@ -142,6 +142,7 @@ mod tests {
             flags: Vec::new(),
             scripts: false,
             unpacked: 0,
+            fixes: Vec::new(),
         }
     }
 

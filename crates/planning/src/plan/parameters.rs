@@ -10,7 +10,7 @@ use patchadm_inputs::native::is_native_parameter;
 use patchadm_svr4::places;
 
 use patchadm_svr4::package::{Params, PkgInst, exports};
-use patchadm_svr4::patch::PatchList;
+use patchadm_svr4::patch::{PatchList, is_fix_record};
 
 use super::clock::Now;
 use super::target::classes;
@@ -73,6 +73,7 @@ pub(super) fn is_stored(name: &str) -> bool {
         && !NEVER_STORED.contains(&name)
         && !OWN.contains(&name)
         && !is_patch_record(name)
+        && !is_fix_record(name)
         && !is_native_parameter(name)
 }
 

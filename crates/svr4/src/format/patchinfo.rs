@@ -31,6 +31,8 @@ pub struct PatchinfoFile {
     pub requires: Vec<String>,
     /// `PATCH_INCOMPAT`: the patches that must not be applied.
     pub incompat: Vec<String>,
+    /// `PATCH_FIXES`: the ids of what the patch fixes.
+    pub fixes: Vec<String>,
     /// All other parameters, in order.
     pub other: Params,
 }
@@ -72,7 +74,7 @@ impl PatchinfoFile {
         out
     }
 
-    fn lists(&mut self) -> [(&'static str, &mut Vec<String>); 8] {
+    fn lists(&mut self) -> [(&'static str, &mut Vec<String>); 9] {
         [
             ("PATCH_CORRECTS", &mut self.corrects),
             ("PATCH_ARCH", &mut self.arch),
@@ -82,6 +84,7 @@ impl PatchinfoFile {
             ("PATCH_OBSOLETES", &mut self.obsoletes),
             ("PATCH_REQUIRES", &mut self.requires),
             ("PATCH_INCOMPAT", &mut self.incompat),
+            ("PATCH_FIXES", &mut self.fixes),
         ]
     }
 }
@@ -114,7 +117,8 @@ mod tests {
     }
 
     const TEXT: &str = "PATCHINFOVERSION=\"1.0\"\nPATCHID=\"119254-10\"\nPATCH_ARCH=\"sparc i386\"\n\
-        PATCH_PROPERTIES=\"standard rebootafter\"\nPATCH_REQUIRES=\"( 1-01 | 2-01 ) 3-01\"\nPATCH_XREF=\"a, b\"\n";
+        PATCH_PROPERTIES=\"standard rebootafter\"\nPATCH_REQUIRES=\"( 1-01 | 2-01 ) 3-01\"\n\
+        PATCH_FIXES=\"CVE-2026-1234 ACME-17\"\nPATCH_XREF=\"a, b\"\n";
 
     #[test]
     fn lists_are_words_and_unknown_names_are_kept() {
@@ -124,6 +128,7 @@ mod tests {
         assert_eq!(file.properties, ["standard", "rebootafter"]);
         assert_eq!(file.requires, ["(", "1-01", "|", "2-01", ")", "3-01"]);
         assert!(file.obsoletes.is_empty());
+        assert_eq!(file.fixes, ["CVE-2026-1234", "ACME-17"]);
         assert_eq!(file.other.get("PATCH_XREF"), Some(&b"a, b"[..]));
         assert_eq!(String::from_utf8(file.write()).unwrap(), TEXT);
     }

@@ -4,7 +4,8 @@
 //! same id.
 
 use super::{
-    InstalledInfo, PatchId, PatchIdError, PatchList, PatchListError, Requirements, RequirementsError,
+    FIXES, FixList, InstalledInfo, PatchId, PatchIdError, PatchList, PatchListError, Requirements,
+    RequirementsError,
 };
 use crate::package::Params;
 use std::borrow::Cow;
@@ -22,6 +23,8 @@ pub struct PatchMacros {
     pub incompatibles: PatchList,
     /// The words of `SUNW_PATCH_PROPERTIES` (`rebootafter`, `interactive`, …), including unknown ones.
     pub properties: Vec<String>,
+    /// `PATCH_FIXES`: what the patch fixes. Words that are no ids are left out.
+    pub fixes: FixList,
 }
 
 /// The reason the patch macros of a package cannot be used.
@@ -80,6 +83,7 @@ impl PatchMacros {
             properties: super::list::words(&params.text("SUNW_PATCH_PROPERTIES"))
                 .map(str::to_owned)
                 .collect(),
+            fixes: FixList::parse_legible(&params.text(FIXES)),
         }))
     }
 
@@ -133,6 +137,7 @@ mod tests {
             ("SUNW_REQUIRES", "850-01 ( 1-1 | 2-1 )"),
             ("SUNW_INCOMPAT", "120134-01"),
             ("SUNW_PATCH_PROPERTIES", "rebootafter nobackout odd"),
+            ("PATCH_FIXES", "CVE-2026-1234, <b> ACME-17"),
         ]);
         let delivered = delivered.unwrap().unwrap();
         assert_eq!(delivered.id.as_str(), "900-01");
@@ -140,6 +145,7 @@ mod tests {
         assert_eq!(delivered.requires.to_string(), "850-01 ( 1-1 | 2-1 )");
         assert_eq!(delivered.incompatibles.to_string(), "120134-01");
         assert_eq!(delivered.properties, ["rebootafter", "nobackout", "odd"]);
+        assert_eq!(delivered.fixes.to_string(), "CVE-2026-1234 ACME-17");
         assert_eq!(
             delivered.installed("Fri Nov 20 06:37:39 UTC 2026", "web1").to_string(),
             "Installed: Fri Nov 20 06:37:39 UTC 2026 From: web1 Obsoletes: 890-02 880-01 \

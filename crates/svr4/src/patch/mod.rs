@@ -7,6 +7,7 @@
 
 mod applied_patches;
 mod conflict;
+mod fixes;
 mod id;
 mod info;
 mod list;
@@ -19,6 +20,7 @@ mod requirement;
 
 pub use applied_patches::{AppliedPatch, AppliedPatches, Obsoletion, PatchStanding, Superseded};
 pub use conflict::PatchConflict;
+pub use fixes::{FIXES, FixId, FixIdError, FixList, FixListError, FixRecord, is_fix_record};
 pub use id::{PatchId, PatchIdError};
 pub use info::{InstalledInfo, PatchInfo};
 pub use list::{PatchList, PatchListError};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use patchadm_bulk::result::Digest;
+use patchadm_making::release::is_kept_attribute;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
@@ -32,6 +33,8 @@ struct SeenObject {
     /// The target of a link.
     target: Option<Vec<u8>>,
     device: (u32, u32),
+    /// The extended attributes, but for those of the machine.
+    attributes: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl TreeState {
@@ -52,6 +55,7 @@ impl TreeState {
                 file: is_file.then_some((seen.size, seen.mtime)),
                 target: if is_link { Some(dir.read_link(name)?) } else { None },
                 device: seen.device,
+                attributes: attributes(dir, name)?,
             };
             objects.insert(dir.at(name), object);
             Ok(())
@@ -77,6 +81,11 @@ impl TreeState {
     fn is_file(&self, path: &ObjectPath) -> bool {
         self.0.get(path).is_some_and(|object| object.file_type == FileType::Regular)
     }
+}
+
+/// Returns the extended attributes that belong to an object and not to the machine.
+fn attributes(dir: &Dir, name: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, RootError> {
+    Ok(dir.xattrs(name)?.into_iter().filter(|(name, _)| is_kept_attribute(name)).collect())
 }
 
 /// Returns the files that were touched since, and have other bytes than before. What was not touched has the bytes of the
@@ -185,5 +194,24 @@ mod tests {
             before.differences(&TreeState::read(&root).unwrap()),
             ["/opt/a/gone is missing", "/opt/a/longer is not as it was", "/opt/new is new"]
         );
+    }
+
+    #[test]
+    fn an_attribute_that_is_gone_or_another_is_a_difference() {
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "1").unwrap();
+        let set =
+            |value: &[u8]| rustix::fs::setxattr(&file, "user.origin", value, rustix::fs::XattrFlags::empty());
+        if set(b"here").is_err() {
+            return; // a file system without attributes
+        }
+        let root = Root::open(dir.path()).unwrap();
+        let before = TreeState::read(&root).unwrap();
+        assert_eq!(before.differences(&TreeState::read(&root).unwrap()), Vec::<String>::new());
+        set(b"there").unwrap();
+        assert_eq!(before.differences(&TreeState::read(&root).unwrap()), ["/file is not as it was"]);
+        rustix::fs::removexattr(&file, "user.origin").unwrap();
+        assert_eq!(before.differences(&TreeState::read(&root).unwrap()), ["/file is not as it was"]);
     }
 }

@@ -34,6 +34,14 @@ pub fn digest_of_directory(directory: &Path) -> io::Result<ObjectDigest> {
     Ok(ObjectDigest { sha256: sha256_text(&sha256(&list)), size })
 }
 
+/// Returns the digest of a patch in any form, as the index of a depot has it: of its file, or of its directory.
+pub(in crate::operation) fn digest_of_patch(path: &Path) -> io::Result<String> {
+    if path.is_dir() {
+        return Ok(digest_of_directory(path)?.sha256);
+    }
+    Ok(digest_of_file::<io::Error>(&mut File::open(path)?, |_| Ok(()))?.sha256)
+}
+
 /// Lists the files below a directory, each by its path from there. Links, devices and the like are an error.
 pub(in crate::operation) fn files_of_directory(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();

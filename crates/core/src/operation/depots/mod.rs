@@ -35,7 +35,7 @@ mod tests;
 pub use check::{DepotCheck, DepotFault, check_depot};
 pub use depot::{Depot, open_depot};
 pub use directory_digest::digest_of_directory;
-pub(in crate::operation) use directory_digest::files_of_directory;
+pub(in crate::operation) use directory_digest::{digest_of_patch, files_of_directory};
 pub use download::fetch_bytes;
 pub use error::DepotError;
 pub use fetch::{fetch_address, fetch_operand, fetch_patch, is_address};

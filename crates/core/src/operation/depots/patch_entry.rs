@@ -45,6 +45,7 @@ pub(in crate::operation) fn index_entry(image: &Image, macros: &PatchMacros, fil
         flags: Vec::new(),
         scripts: has_own_scripts(image),
         unpacked: image.packages.iter().map(unpacked_bytes).fold(0, u64::saturating_add),
+        fixes: macros.fixes.to_strings(),
     }
 }
 

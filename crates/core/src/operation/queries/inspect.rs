@@ -23,8 +23,8 @@ use patchadm_inputs::policy::Policy;
 use patchadm_planning::plan::kept_libraries::KeptLibrary;
 use patchadm_planning::plan::patch::interrupted::{Interrupted, interrupted};
 use patchadm_rootfs::{Lock, Root};
-use patchadm_svr4::package::PkgInst;
-use patchadm_svr4::patch::{AppliedPatch, AppliedPatches, PatchId, PatchRecords, Superseded};
+use patchadm_svr4::package::{Params, PkgInst};
+use patchadm_svr4::patch::{AppliedPatch, AppliedPatches, FixRecord, PatchId, PatchRecords, Superseded};
 
 /// The patches of a root.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ pub struct Inspection {
     pub lost_copies: Vec<RecordDamage>,
     /// Whether a package was adopted from dpkg or rpm.
     pub has_native: bool,
+    /// All installed packages with their parameters.
+    pub packages: BTreeMap<PkgInst, Params>,
     /// The separator between base and revision of an id.
     pub separator: String,
 }
@@ -61,6 +63,8 @@ pub struct InspectedPatch {
     pub host: Option<String>,
     /// The native versions that have its fix, as it says.
     pub fixed_in: Option<String>,
+    /// What it fixes, and which patch that is.
+    pub fixes: FixRecord,
     /// What it says of itself; empty if that was not requested.
     pub words: PatchWords,
     /// Its undo data, package by package.
@@ -112,8 +116,9 @@ pub fn inspect(root: &Root, words: WantedWords<'_>) -> Result<Inspection, Failur
         Ok::<_, Failure>((inspected, lost_copies(view)?, view.is_during_run()))
     })?;
     let unfinished = if is_during_run { interrupted_run(root)? } else { None };
-    let InspectedPatches { patches, applied, has_native } = inspected;
-    Ok(Inspection { patches, applied, unfinished, lost_copies, has_native, separator: policy.separator })
+    let InspectedPatches { patches, applied, has_native, packages } = inspected;
+    let separator = policy.separator;
+    Ok(Inspection { patches, applied, unfinished, lost_copies, has_native, packages, separator })
 }
 
 /// Returns the run that no command is working on. If it is not known whether one is, returns the run as well.
@@ -128,6 +133,7 @@ struct InspectedPatches {
     applied: AppliedPatches,
     patches: Vec<InspectedPatch>,
     has_native: bool,
+    packages: BTreeMap<PkgInst, Params>,
 }
 
 /// The query about the patches of a root.
@@ -175,6 +181,7 @@ impl Inspector<'_> {
             let of_half = || half.map_or(Ok(()), |half| Err(half.refusal().into()));
             all.push(InspectedPatch {
                 fixed_in: fixed_in(patch, &inventory.packages),
+                fixes: fixes(patch, &inventory.packages),
                 undo: undo_of(patch, &undo),
                 kept: kept.remove(&patch.id).filter(|_| half.is_none()).unwrap_or_default(),
                 backout: backouts.remove(&patch.id).unwrap_or_else(of_half),
@@ -187,7 +194,8 @@ impl Inspector<'_> {
             });
         }
         all.sort_by(|one, other| one.patch.id.cmp(&other.patch.id));
-        Ok(InspectedPatches { applied, patches: all, has_native })
+        let packages = inventory.packages.into_iter().map(|(package, installed)| (package, installed.params));
+        Ok(InspectedPatches { applied, patches: all, has_native, packages: packages.collect() })
     }
 
     /// Returns what the records say of a patch.
@@ -210,6 +218,7 @@ impl Inspector<'_> {
             date: info.and_then(|info| applied_date(&info.date)),
             host: info.map(|info| info.host.clone()),
             fixed_in: None,
+            fixes: FixRecord::default(),
             words: PatchWords::default(),
             undo: Vec::new(),
             backout: Ok(()),
@@ -221,6 +230,11 @@ impl Inspector<'_> {
 fn fixed_in(patch: &AppliedPatch, packages: &BTreeMap<PkgInst, Installed>) -> Option<String> {
     let installed = patch.packages.iter().filter_map(|package| packages.get(package));
     fixed_in_of(patch.id.as_str(), installed.map(|installed| &installed.params))
+}
+
+fn fixes(patch: &AppliedPatch, packages: &BTreeMap<PkgInst, Installed>) -> FixRecord {
+    let installed = patch.packages.iter().filter_map(|package| packages.get(package));
+    FixRecord::of(&patch.id, installed.map(|installed| &installed.params))
 }
 
 fn undo_of(patch: &AppliedPatch, undo: &UndoOfPatches) -> Vec<PackageUndo> {

@@ -6,6 +6,7 @@ mod applied_run;
 pub mod applied_signature;
 pub mod changed_objects;
 pub mod counts;
+pub mod fix_reasons;
 pub mod inspect;
 pub mod kept_files;
 pub mod names;

@@ -6,6 +6,7 @@
 use patchadm_inputs::inventory::Installed;
 use patchadm_svr4::format::admin::{BasedirAnswer, InstanceAnswer};
 use patchadm_svr4::package::{Params, PkgInst};
+use patchadm_svr4::patch::is_fix_record;
 
 use super::install::Installation;
 use super::remove::refuse_to_take_away;
@@ -106,7 +107,8 @@ impl Installation<'_> {
         let mut new = merged(package, old, &delivered, &self.options.environment, self.now);
         if old.is_empty() {
             // a package that was patched before it was made carries its records with it
-            for (name, value) in delivered.iter().filter(|(name, _)| parameters::is_patch_record(name)) {
+            let is_record = |name: &str| parameters::is_patch_record(name) || is_fix_record(name);
+            for (name, value) in delivered.iter().filter(|(name, _)| is_record(name)) {
                 new.set(name, value);
             }
         }

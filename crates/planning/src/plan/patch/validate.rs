@@ -69,7 +69,7 @@ impl Facts {
     /// Reads the macros of all packages, which must name one patch.
     pub(super) fn of(image: &Image, separator: &str) -> Result<Self, Reason> {
         let ImageMacros { whole, packages } = image.all_macros(separator).map_err(no_patch)?;
-        let PatchMacros { id, obsoletes, requires, incompatibles, properties } = whole;
+        let PatchMacros { id, obsoletes, requires, incompatibles, properties, .. } = whole;
         Ok(Self { id, obsoletes, requires, incompatibles, properties, packages })
     }
 

@@ -1,16 +1,13 @@
 //! The plan of a command as a plan file has it, made of what a rehearsal says.
 
-use std::path::Path;
-
 use super::operands::ApplyOperand;
 use super::plan_parts::{found, planned_change, planned_libraries, planned_records};
 use super::request::ApplyOutcome;
 use super::wanted::{OrderedPatches, WantedPatches};
-use crate::operation::depots::digest_of_directory;
+use crate::operation::depots::digest_of_patch;
 use crate::operation::failure::Failure;
 use crate::operation::plan_file::{PlanFault, PlanFileRequest};
 use crate::operation::session::RootAndPolicy;
-use patchadm_inputs::cache::digest_of_file;
 use patchadm_inputs::database::marker;
 use patchadm_inputs::format::plan_file::{PLANNED, PlanFile, PlannedPatch, PlannedScriptRun};
 use patchadm_planning::plan::Plan;
@@ -50,7 +47,7 @@ fn planned_patch(
     ordered: &OrderedPatches<'_>,
 ) -> Result<PlannedPatch, Failure> {
     let path = operand.device.source.path();
-    let sha256 = digest(path).map_err(|error| PlanFault::Source { path: path.to_owned(), error })?;
+    let sha256 = digest_of_patch(path).map_err(|error| PlanFault::Source { path: path.to_owned(), error })?;
     let source = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let because = ordered.because.get(&outcome.id).map(|by| format!("required by {by}"));
     let planned = match &outcome.result {
@@ -64,14 +61,6 @@ fn planned_patch(
         Err(failure) => left_out(&outcome.id, Some(failure)),
     };
     Ok(PlannedPatch { source: Some(source.display().to_string()), sha256: Some(sha256), ..planned })
-}
-
-fn digest(path: &Path) -> std::io::Result<String> {
-    if path.is_dir() {
-        return Ok(digest_of_directory(path)?.sha256);
-    }
-    let mut file = std::fs::File::open(path)?;
-    Ok(digest_of_file::<std::io::Error>(&mut file, |_| Ok(()))?.sha256)
 }
 
 /// A patch that does not go in.

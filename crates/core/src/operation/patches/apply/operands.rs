@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::request::{ApplyOutcome, ApplyRequest};
+use crate::operation::depots::digest_of_patch;
 use crate::operation::device::OpenDevice;
 use crate::operation::failure::{Failure, is_of_source, is_undone_for_source};
 use crate::operation::patches::in_use::UsingProcess;
@@ -11,7 +12,7 @@ use crate::operation::patches::reboot;
 use patchadm_changeset::transaction::Receipt;
 use patchadm_inputs::inventory::{Installed, Touched};
 use patchadm_inputs::sign::{Demand, DemandWord};
-use patchadm_inputs::source::{Bundle, PackageImage, SourceError, SourceProblem, open_signed};
+use patchadm_inputs::source::{Bundle, Image, PackageImage, SourceError, SourceProblem, open_signed};
 use patchadm_planning::plan::concern::touched_by_patch;
 use patchadm_planning::plan::patch::patch_plan::PatchPlan;
 use patchadm_planning::resolve::OfferedPackage;
@@ -35,6 +36,7 @@ impl ApplyOperand {
         let (source, mut image) = open_signed(path, demands)?;
         image.signature.is_waived = request.signature.word == Some(DemandWord::Off);
         source.check_room_to_plan(&image)?;
+        image.sha256 = evidence(path, &image, separator);
         let device = OpenDevice::whole(source, image);
         let id = delivered(&device, separator).map(|delivered| delivered.id).next();
         let signature = &device.image.signature;
@@ -125,6 +127,14 @@ impl ApplyOperand {
             result,
         }
     }
+}
+
+/// The digest by which the root will know which patch brought a fix; `None` of a patch that does not say what it fixes, so
+/// that only others are read twice, and of what can be read once only.
+fn evidence(path: &Path, image: &Image, separator: &str) -> Option<String> {
+    let brings_fixes = image.patch_macros(separator).is_ok_and(|macros| !macros.fixes.is_empty());
+    let can_be_read_again = path.is_file() || path.is_dir();
+    (brings_fixes && can_be_read_again).then(|| digest_of_patch(path).ok()).flatten()
 }
 
 /// Whether what cannot be read as a patch is a set of patches.

@@ -7,7 +7,7 @@ use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::plan::{Plan, RecordChange};
 use patchadm_svr4::package::{Mode, PkgInst};
-use patchadm_svr4::patch::PatchId;
+use patchadm_svr4::patch::{FixRecord, PatchId};
 use patchadm_svr4::places;
 use std::collections::BTreeMap;
 
@@ -53,6 +53,7 @@ pub(super) fn accepted_beforehand(id: &PatchId, marker: &str, time: &str) -> Ove
         package: String::new(),
         version: String::new(),
         fixed_in: None,
+        fixes: Vec::new(),
         time: time.to_owned(),
     }
 }
@@ -78,6 +79,7 @@ impl EndingPatches<'_> {
     /// with the first that was removed.
     pub(super) fn end(&self, id: &PatchId, packages: &[PkgInst]) -> OvertakenPatch {
         let fixed_in = self.fixed_in(id, packages);
+        let fixes = self.fixes(id, packages);
         let fixed: Option<FixedIn> = fixed_in.as_deref().and_then(|text| text.parse().ok());
         let mut ends: Vec<OvertakenPatch> = Vec::new();
         for change in packages.iter().filter_map(|package| self.changes.get(package)) {
@@ -99,12 +101,13 @@ impl EndingPatches<'_> {
                 package: origin.name.clone(),
                 version,
                 fixed_in: fixed_in.clone(),
+                fixes: fixes.clone(),
                 time: self.time.to_owned(),
             });
         }
         let of = |state: OvertakenState| ends.iter().position(|end| end.state == state);
         let at = of(OvertakenState::Contained).or(of(OvertakenState::Lost)).unwrap_or(0);
-        let mut end = ends.into_iter().nth(at).unwrap_or_else(|| self.gone(id, fixed_in));
+        let mut end = ends.into_iter().nth(at).unwrap_or_else(|| self.gone(id, fixed_in, fixes));
         let was_accepted =
             self.known.of(id.as_str()).is_some_and(|known| known.state == OvertakenState::AcceptedBeforehand);
         if end.state == OvertakenState::Lost && was_accepted {
@@ -113,7 +116,7 @@ impl EndingPatches<'_> {
         end
     }
 
-    fn gone(&self, id: &PatchId, fixed_in: Option<String>) -> OvertakenPatch {
+    fn gone(&self, id: &PatchId, fixed_in: Option<String>, fixes: Vec<String>) -> OvertakenPatch {
         OvertakenPatch {
             root: self.marker.to_owned(),
             patch: id.to_string(),
@@ -122,6 +125,7 @@ impl EndingPatches<'_> {
             package: String::new(),
             version: String::new(),
             fixed_in,
+            fixes,
             time: self.time.to_owned(),
         }
     }
@@ -130,5 +134,11 @@ impl EndingPatches<'_> {
     fn fixed_in(&self, id: &PatchId, packages: &[PkgInst]) -> Option<String> {
         let installed = packages.iter().filter_map(|package| self.packages.get(package));
         fixed_in_of(id.as_str(), installed.map(|installed| &installed.params))
+    }
+
+    /// What the patch fixes.
+    fn fixes(&self, id: &PatchId, packages: &[PkgInst]) -> Vec<String> {
+        let installed = packages.iter().filter_map(|package| self.packages.get(package));
+        FixRecord::of(id, installed.map(|installed| &installed.params)).fixes.to_strings()
     }
 }

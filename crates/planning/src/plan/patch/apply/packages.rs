@@ -13,7 +13,7 @@ use patchadm_inputs::inventory::Installed;
 use patchadm_inputs::native::{FIXED_IN, fixed_in_parameter};
 use patchadm_inputs::source::PackageImage;
 use patchadm_svr4::package::{Params, PkgInst};
-use patchadm_svr4::patch::{PatchMacros, PatchRecords};
+use patchadm_svr4::patch::{FIXES, FixRecord, PatchId, PatchMacros, PatchRecords};
 
 /// A package of the patch, with its old and new parameters.
 pub(super) struct Patched<'a> {
@@ -59,6 +59,7 @@ impl ApplyPlanner<'_> {
             }
         }
         self.record_fixed_in(image, &mut new);
+        self.record_fixes(&found.package, delivered, &mut new);
         let set = set_by(old, &new, &image.params);
         let silent = silent_among(&set, &image.params, &delivered.obsoletes, answers);
         self.record_patch(&found.package, delivered, &mut new);
@@ -80,6 +81,20 @@ impl ApplyPlanner<'_> {
         if let Some(said) = said {
             new.set(&fixed_in_parameter(self.id().as_str()), said.trim());
         }
+    }
+
+    /// What the patch fixes, and which patch that is, under its name as PATCHLIST will have it: the next one says its own.
+    fn record_fixes(&self, package: &PkgInst, delivered: &PatchMacros, new: &mut Params) {
+        new.remove(FIXES);
+        let record = FixRecord { fixes: delivered.fixes.clone(), sha256: self.image.sha256.clone() };
+        record.write(self.spelled(package), new);
+    }
+
+    /// The id as the records of a package spell it: a patch that comes back keeps the spelling of its history.
+    fn spelled(&self, package: &PkgInst) -> &PatchId {
+        let known = self.applied.packages().iter().find(|records| records.package == *package);
+        let id = known.and_then(|records| records.infos.get_key_value(self.id()));
+        id.map_or(self.id(), |(id, _)| id)
     }
 
     /// PATCHLIST, `PATCH_OBSOLETES` and the `PATCH_INFO` line.

@@ -1,0 +1,344 @@
+//! The packages of a root and their patches, as a bill of materials: CycloneDX 1.6.
+//!
+//! A package is a component with its URL. The patches that are in force in it are its pedigree, each with what it resolves
+//! and, where the root recorded that, the digest by which it is known; what was known of their signatures are properties.
+//! Fixes that were lost are vulnerabilities that can be exploited.
+
+use serde::Serialize;
+
+use super::document_maker::{DocumentMaker, moment, uuid_of};
+use super::inventory::{Inventory, InventoryPackage, InventoryPatch, PatchStanding};
+use super::known_fixes::{FixStatus, KnownFix, known_fixes, url_of};
+use patchadm_svr4::patch::FixId;
+
+const SCHEMA: &str = "http://cyclonedx.org/schema/bom-1.6.schema.json";
+
+/// How the document refers to the root.
+const ROOT: &str = "root";
+
+/// A bill of materials.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MaterialsDocument {
+    #[serde(rename = "$schema")]
+    schema: &'static str,
+    bom_format: &'static str,
+    spec_version: &'static str,
+    serial_number: String,
+    version: u32,
+    metadata: BomMetadata,
+    components: Vec<BomComponent>,
+    dependencies: [BomDependency; 1],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    vulnerabilities: Vec<BomVulnerability>,
+}
+
+/// What the document is about, and who made it.
+#[derive(Debug, Serialize)]
+struct BomMetadata {
+    timestamp: String,
+    tools: BomTools,
+    authors: Vec<BomAuthor>,
+    component: BomComponent,
+}
+
+#[derive(Debug, Serialize)]
+struct BomTools {
+    components: Vec<BomComponent>,
+}
+
+#[derive(Debug, Serialize)]
+struct BomAuthor {
+    name: String,
+}
+
+/// A package, the root, or a program.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BomComponent {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(rename = "bom-ref", skip_serializing_if = "Option::is_none")]
+    reference: Option<String>,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    purl: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pedigree: Option<BomPedigree>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    external_references: Vec<BomReference>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    properties: Vec<BomProperty>,
+}
+
+/// The patches that are in force in a package.
+#[derive(Debug, Serialize)]
+struct BomPedigree {
+    patches: Vec<BomPatch>,
+    notes: String,
+}
+
+#[derive(Debug, Serialize)]
+struct BomPatch {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diff: Option<BomDiff>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    resolves: Vec<BomIssue>,
+}
+
+/// Where a patch is: by its digest.
+#[derive(Debug, Serialize)]
+struct BomDiff {
+    url: String,
+}
+
+#[derive(Debug, Serialize)]
+struct BomIssue {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<IssueSource>,
+}
+
+#[derive(Debug, Serialize)]
+struct IssueSource {
+    name: &'static str,
+    url: String,
+}
+
+/// A patch as a thing of its own, with its digest.
+#[derive(Debug, Serialize)]
+struct BomReference {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    url: String,
+    comment: String,
+    hashes: Vec<BomHash>,
+}
+
+#[derive(Debug, Serialize)]
+struct BomHash {
+    alg: &'static str,
+    content: String,
+}
+
+#[derive(Debug, Serialize)]
+struct BomProperty {
+    name: String,
+    value: String,
+}
+
+/// What the root is made of.
+#[derive(Debug, Serialize)]
+struct BomDependency {
+    #[serde(rename = "ref")]
+    reference: String,
+    #[serde(rename = "dependsOn")]
+    depends_on: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct BomVulnerability {
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<IssueSource>,
+    analysis: BomAnalysis,
+    affects: Vec<BomAffected>,
+}
+
+#[derive(Debug, Serialize)]
+struct BomAnalysis {
+    state: &'static str,
+    detail: String,
+}
+
+#[derive(Debug, Serialize)]
+struct BomAffected {
+    #[serde(rename = "ref")]
+    reference: String,
+}
+
+impl MaterialsDocument {
+    /// Makes the document about a root; `None` where its inventory does not list packages.
+    pub fn of(inventory: &Inventory, maker: &DocumentMaker) -> Option<Self> {
+        let packages = inventory.packages.as_ref()?;
+        let component = |package: &InventoryPackage| BomComponent::of(package, &inventory.patches);
+        let mut document = Self {
+            schema: SCHEMA,
+            bom_format: "CycloneDX",
+            spec_version: "1.6",
+            serial_number: String::new(),
+            version: 1,
+            metadata: BomMetadata {
+                timestamp: moment(&maker.now),
+                tools: BomTools { components: vec![program(maker)] },
+                authors: vec![BomAuthor { name: maker.author.clone() }],
+                component: root(inventory),
+            },
+            components: packages.iter().map(|package| component(package)).collect(),
+            dependencies: [BomDependency {
+                reference: ROOT.to_owned(),
+                depends_on: packages.iter().map(|package| reference_of(&package.package)).collect(),
+            }],
+            vulnerabilities: known_fixes(inventory).into_iter().map(BomVulnerability::of).collect(),
+        };
+        // Strings and numbers: serialising these cannot fail.
+        let content = serde_json::to_vec(&document).unwrap_or_default();
+        document.serial_number = format!("urn:uuid:{}", uuid_of(&content));
+        Some(document)
+    }
+
+    /// Returns the text, with a newline at the end.
+    pub fn text(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+}
+
+/// Returns the component of the program that makes the document.
+fn program(maker: &DocumentMaker) -> BomComponent {
+    BomComponent {
+        kind: "application",
+        name: "patchadm".to_owned(),
+        version: Some(maker.version.clone()),
+        ..BomComponent::default()
+    }
+}
+
+/// Returns the component of the root.
+fn root(inventory: &Inventory) -> BomComponent {
+    let at = inventory.at.as_ref().map(|at| BomProperty::new("patchadm:listed", moment(at)));
+    let properties = std::iter::once(BomProperty::new("patchadm:root", inventory.root.clone())).chain(at);
+    BomComponent {
+        kind: "operating-system",
+        reference: Some(ROOT.to_owned()),
+        name: inventory.machine.clone(),
+        properties: properties.collect(),
+        ..BomComponent::default()
+    }
+}
+
+/// Returns how the document refers to a package.
+fn reference_of(instance: &str) -> String {
+    format!("package:{instance}")
+}
+
+impl BomComponent {
+    fn of(package: &InventoryPackage, patches: &[InventoryPatch]) -> Self {
+        let is_its = |patch: &&InventoryPatch| {
+            is_in_force(patch.standing) && patch.about.packages.iter().any(|name| *name == package.package)
+        };
+        let patches: Vec<&InventoryPatch> = patches.iter().filter(is_its).collect();
+        let native = package.native.as_ref();
+        let kind = if native.is_some() { "unofficial" } else { "backport" };
+        let ids: Vec<&str> = patches.iter().map(|patch| patch.about.id.as_str()).collect();
+        let pedigree = (!patches.is_empty()).then(|| BomPedigree {
+            patches: patches.iter().map(|patch| BomPatch::of(patch, kind)).collect(),
+            notes: format!("Patches in the order of the list: {}.", ids.join(", ")),
+        });
+        let version = native.map_or(&package.version, |native| &native.version);
+        let instance = BomProperty::new("patchadm:package", package.package.clone());
+        let told = patches.iter().flat_map(|patch| properties(patch));
+        Self {
+            kind: "library",
+            reference: Some(reference_of(&package.package)),
+            name: native.map_or(&package.package, |native| &native.name).clone(),
+            version: Some(version.clone()).filter(|version| !version.is_empty()),
+            description: package.name.clone(),
+            purl: url_of(package).map(str::to_owned),
+            pedigree,
+            external_references: patches.iter().filter_map(|patch| BomReference::of(patch)).collect(),
+            properties: std::iter::once(instance).chain(told).collect(),
+        }
+    }
+}
+
+/// Tells whether the changes of a patch are in its packages.
+fn is_in_force(standing: PatchStanding) -> bool {
+    matches!(standing, PatchStanding::Effective | PatchStanding::Superseded | PatchStanding::Obsoleted)
+}
+
+/// Returns what is told of a patch beside its pedigree.
+fn properties(patch: &InventoryPatch) -> Vec<BomProperty> {
+    let about = |name: &str| format!("patchadm:patch:{}:{name}", patch.about.id);
+    let mut properties = vec![BomProperty::new(about("state"), patch.standing.word().to_owned())];
+    properties.extend(patch.date.as_ref().map(|date| BomProperty::new(about("applied"), moment(date))));
+    if let Some(signature) = &patch.signature {
+        properties.push(BomProperty::new(about("signature"), signature.state.clone()));
+        properties
+            .extend(signature.key.as_ref().map(|key| BomProperty::new(about("signature:key"), key.clone())));
+        properties.extend(
+            signature.name.as_ref().map(|name| BomProperty::new(about("signature:key-name"), name.clone())),
+        );
+    }
+    properties
+}
+
+impl BomProperty {
+    fn new(name: impl Into<String>, value: String) -> Self {
+        Self { name: name.into(), value }
+    }
+}
+
+impl BomPatch {
+    fn of(patch: &InventoryPatch, kind: &'static str) -> Self {
+        let diff = patch.about.sha256.as_deref().map(|sha256| BomDiff { url: name_of_digest(sha256) });
+        let resolves = patch.about.fixes.iter().map(|fix| BomIssue::of(fix)).collect();
+        Self { kind, diff, resolves }
+    }
+}
+
+/// Returns the name of something by its digest (RFC 6920, in the form for people).
+fn name_of_digest(sha256: &str) -> String {
+    format!("nih:sha-256;{sha256}")
+}
+
+impl BomReference {
+    fn of(patch: &InventoryPatch) -> Option<Self> {
+        let sha256 = patch.about.sha256.clone()?;
+        Some(Self {
+            kind: "other",
+            url: name_of_digest(&sha256),
+            comment: format!("patch {}", patch.about.id),
+            hashes: vec![BomHash { alg: "SHA-256", content: sha256 }],
+        })
+    }
+}
+
+impl IssueSource {
+    /// Returns where a CVE record is; nobody knows where anything else is.
+    fn of(fix: &str) -> Option<Self> {
+        let is_cve = FixId::new(fix).is_ok_and(|id| id.is_cve());
+        is_cve.then(|| Self { name: "CVE", url: format!("https://www.cve.org/CVERecord?id={fix}") })
+    }
+}
+
+impl BomIssue {
+    fn of(fix: &str) -> Self {
+        let source = IssueSource::of(fix);
+        Self { kind: if source.is_some() { "security" } else { "defect" }, id: fix.to_owned(), source }
+    }
+}
+
+impl BomVulnerability {
+    fn of(claim: KnownFix<'_>) -> Self {
+        let state = match claim.status {
+            FixStatus::Fixed => "resolved",
+            FixStatus::Lost => "exploitable",
+            FixStatus::Unknown => "in_triage",
+        };
+        let affects = claim.packages.iter().map(|instance| BomAffected { reference: reference_of(instance) });
+        Self {
+            id: claim.fix.to_owned(),
+            source: IssueSource::of(claim.fix),
+            analysis: BomAnalysis { state, detail: claim.reasons.join("; ") },
+            affects: affects.collect(),
+        }
+    }
+}

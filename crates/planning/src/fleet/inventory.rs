@@ -1,0 +1,236 @@
+//! What `patchadm list --json` said of one root: the values that reports about many hosts are made of.
+//!
+//! Texts are as their host wrote them. What is equal on many hosts is there once, and shared.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use patchadm_svr4::patch::PatchId;
+
+/// The patches and packages of one root at one moment.
+#[derive(Clone, Debug)]
+pub struct Inventory {
+    /// The node name of the machine; that of the file where the document does not tell it.
+    pub machine: String,
+    /// The root, as it was named on that machine.
+    pub root: String,
+    /// The moment of listing, if the document tells it.
+    pub at: Option<DateTime<Utc>>,
+    /// The version of the program that listed them, if the document tells it.
+    pub version: Option<Arc<str>>,
+    /// The patches, in the order of the document.
+    pub patches: Vec<InventoryPatch>,
+    /// All installed packages; `None` where the document does not list them.
+    pub packages: Option<Vec<Arc<InventoryPackage>>>,
+    /// The patches whose fix is lost to an upgrade by dpkg or rpm.
+    pub lost: Vec<OvertakenFix>,
+    /// The patches that ended because a version of dpkg or rpm contains their fix.
+    pub contained: Vec<OvertakenFix>,
+    /// The registrations that no longer say what dpkg or rpm says.
+    pub stale: Vec<StaleRegistration>,
+    /// The trial that the root is on.
+    pub trial: Option<InventoryTrial>,
+    /// The run that was interrupted.
+    pub unfinished: Option<String>,
+}
+
+impl Inventory {
+    /// Returns the name of the host: the machine, with the root where that is not its own.
+    pub fn host(&self) -> String {
+        if self.root == "/" { self.machine.clone() } else { format!("{}:{}", self.machine, self.root) }
+    }
+}
+
+/// A patch on a host.
+#[derive(Clone, Debug)]
+pub struct InventoryPatch {
+    /// What holds for the patch on every host.
+    pub about: Arc<PatchFacts>,
+    /// What it is worth there.
+    pub standing: PatchStanding,
+    /// Whether a policy restricts it there.
+    pub is_restricted: bool,
+    /// Whether dpkg or rpm overtook a part of it.
+    pub is_partly_overtaken: bool,
+    /// The patch that supersedes or obsoletes it.
+    pub by: Option<Arc<str>>,
+    /// The date of application, if the host could tell it as a moment.
+    pub date: Option<DateTime<Utc>>,
+    /// Its undo data, package by package.
+    pub undo: Arc<[PackageUndoState]>,
+    /// The bytes of its undo data.
+    pub undo_bytes: u64,
+    /// Why it cannot be backed out; `None` where it can.
+    pub stuck: Option<Arc<str>>,
+    /// The verdict on its signature when it was applied, if the root recorded one.
+    pub signature: Option<Arc<SignatureVerdict>>,
+}
+
+/// What a patch says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PatchFacts {
+    /// The patch.
+    pub id: PatchId,
+    /// Its subject in its own words.
+    pub synopsis: Option<String>,
+    /// The packages that it is applied to.
+    pub packages: Vec<String>,
+    /// The patches that it obsoletes.
+    pub obsoletes: Vec<PatchId>,
+    /// The ids of what it fixes.
+    pub fixes: Vec<String>,
+    /// The SHA-256 of the patch, in 64 hexadecimal digits, if the root recorded it.
+    pub sha256: Option<String>,
+}
+
+/// What a patch is worth on a host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PatchStanding {
+    /// It is in force.
+    #[default]
+    Effective,
+    /// A later revision is applied.
+    Superseded,
+    /// A patch that contains it is applied.
+    Obsoleted,
+    /// Another tool left it half applied.
+    Interrupted,
+    /// The native package that was installed since contains its fix.
+    Contained,
+    /// Its fix is lost to a change by dpkg or rpm.
+    Lost,
+    /// Its package was removed by dpkg or rpm.
+    Removed,
+    /// Its state has a word that this program does not know.
+    Other,
+}
+
+impl PatchStanding {
+    /// All standings.
+    pub const ALL: [Self; 8] = [
+        Self::Effective,
+        Self::Superseded,
+        Self::Obsoleted,
+        Self::Interrupted,
+        Self::Contained,
+        Self::Lost,
+        Self::Removed,
+        Self::Other,
+    ];
+
+    /// Returns the word of documents for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Effective => "effective",
+            Self::Superseded => "superseded",
+            Self::Obsoleted => "obsoleted",
+            Self::Interrupted => "interrupted",
+            Self::Contained => "contained",
+            Self::Lost => "lost",
+            Self::Removed => "removed",
+            Self::Other => "other",
+        }
+    }
+
+    /// Tells whether the changes of the patch are on the host.
+    pub fn is_applied(self) -> bool {
+        matches!(self, Self::Effective | Self::Superseded | Self::Obsoleted | Self::Contained | Self::Other)
+    }
+}
+
+/// The undo data of a patch in one package.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PackageUndoState {
+    /// The package.
+    pub package: String,
+    /// `saved`, `none`, `committed`, `exported`, `lost`, `damaged` or `classic`.
+    pub state: String,
+}
+
+impl PackageUndoState {
+    /// Tells whether undo data should be there and is not, or not as it was written.
+    pub fn is_damaged(&self) -> bool {
+        matches!(self.state.as_str(), "damaged" | "lost")
+    }
+}
+
+/// The verdict on a signature when the patch was applied.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SignatureVerdict {
+    /// `trusted`, `unsigned`, `unchecked`, …
+    pub state: String,
+    /// The id of the key that signed.
+    pub key: Option<String>,
+    /// The name that the root had for the key.
+    pub name: Option<String>,
+}
+
+/// An installed package.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct InventoryPackage {
+    /// The instance.
+    pub package: String,
+    /// The name in words.
+    pub name: Option<String>,
+    /// The version.
+    pub version: String,
+    /// The architecture.
+    pub arch: String,
+    /// The package manager that it was adopted from: `dpkg` or `rpm`.
+    pub manager: Option<String>,
+    /// Its name in that package manager.
+    pub native: Option<NativeName>,
+    /// Its package URL.
+    pub purl: Option<String>,
+}
+
+/// The name of a package in its package manager.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct NativeName {
+    /// The name.
+    pub name: String,
+    /// The version.
+    pub version: String,
+    /// The architecture.
+    pub arch: String,
+}
+
+/// A patch that ended, or would, because its package was changed by dpkg or rpm.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OvertakenFix {
+    /// The patch.
+    pub id: String,
+    /// Who changed the package: `dpkg` or `rpm`.
+    pub manager: String,
+    /// The name of the package there.
+    pub name: String,
+    /// The version that is installed now.
+    pub version: String,
+    /// The ids of what the patch fixed.
+    pub fixes: Vec<String>,
+}
+
+/// A registration that no longer says what its package manager says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StaleRegistration {
+    /// The package.
+    pub package: String,
+    /// The difference, in words.
+    pub reason: String,
+}
+
+/// The trial that a root is on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InventoryTrial {
+    /// The run on trial.
+    pub run: String,
+    /// The deadline.
+    pub until: String,
+    /// Whether it was over when the root was listed.
+    pub is_over: bool,
+    /// Why it cannot be backed out.
+    pub stuck: Option<String>,
+    /// The patches on trial.
+    pub patches: Vec<String>,
+}

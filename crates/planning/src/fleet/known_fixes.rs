@@ -1,0 +1,291 @@
+//! What the patches of one host fix, package by package: what documents for scanners are made of.
+//!
+//! Nothing is claimed that the inventory does not say. A fix is there while its patch is in force, or while dpkg or rpm has
+//! a version that contains it; it is gone where the patch was lost to them; of anything in between nothing is known. What
+//! counts is the URL by which scanners know a package: of two installed packages with one URL both must have the fix.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write as _;
+
+use super::inventory::{Inventory, InventoryPackage, InventoryPatch, OvertakenFix, PatchStanding};
+
+/// The longest package URL that is believed, in bytes.
+const LONGEST_URL: usize = 2048;
+
+/// What is known of a fix in a package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum FixStatus {
+    /// It is there.
+    Fixed,
+    /// It was there, and is lost.
+    Lost,
+    /// Nothing certain.
+    Unknown,
+}
+
+/// What is known of one fix in the packages with one URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct KnownFix<'a> {
+    /// The id of the fix.
+    pub(super) fix: &'a str,
+    /// The URL of the packages.
+    pub(super) url: &'a str,
+    /// The instances that have this URL.
+    pub(super) packages: Vec<&'a str>,
+    /// What is known.
+    pub(super) status: FixStatus,
+    /// Why, in sentences without an end.
+    pub(super) reasons: Vec<String>,
+}
+
+/// What one patch means for a fix in one installed package.
+type PatchMeaning = (FixStatus, String);
+
+/// Returns what is known of all fixes, by fix and URL.
+pub(super) fn known_fixes(inventory: &Inventory) -> Vec<KnownFix<'_>> {
+    let packages = inventory.packages.iter().flatten().map(AsRef::as_ref);
+    let urls: HashMap<&str, &str> =
+        packages.filter_map(|package| Some((package.package.as_str(), url_of(package)?))).collect();
+    let mut by_url: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (instance, url) in &urls {
+        by_url.entry(url).or_default().insert(instance);
+    }
+    let told = told(inventory);
+    let mut fixes: BTreeSet<(&str, &str)> = BTreeSet::new();
+    fixes.extend(told.keys().filter_map(|(fix, instance)| Some((*fix, *urls.get(instance)?))));
+    let claim = |(fix, url)| {
+        let packages: Vec<&str> = by_url.get(url).into_iter().flatten().copied().collect();
+        let of_each = packages.iter().map(|instance| told.get(&(fix, *instance)).map(Vec::as_slice));
+        let (status, reasons) = joined(of_each.map(|told| in_one_package(told.unwrap_or_default())));
+        KnownFix { fix, url, packages, status, reasons }
+    };
+    fixes.into_iter().map(claim).collect()
+}
+
+/// Returns the URL of a package, if it is one.
+pub(super) fn url_of(package: &InventoryPackage) -> Option<&str> {
+    let url = package.purl.as_deref()?;
+    let is_url = url.starts_with("pkg:")
+        && url.len() <= LONGEST_URL
+        && url.bytes().all(|byte| byte.is_ascii_graphic());
+    is_url.then_some(url)
+}
+
+/// Returns what each patch means for each fix in each package.
+fn told(inventory: &Inventory) -> BTreeMap<(&str, &str), Vec<PatchMeaning>> {
+    let mut told: BTreeMap<(&str, &str), Vec<PatchMeaning>> = BTreeMap::new();
+    for patch in &inventory.patches {
+        let Some(one) = of_patch(patch, &inventory.lost) else { continue };
+        for fix in &patch.about.fixes {
+            for package in &patch.about.packages {
+                told.entry((fix, package)).or_default().push(one.clone());
+            }
+        }
+    }
+    let is_listed =
+        |ended: &OvertakenFix| inventory.patches.iter().any(|patch| patch.about.id.as_str() == ended.id);
+    let lost = inventory.lost.iter().map(|ended| (FixStatus::Lost, ended));
+    let ended = lost.chain(inventory.contained.iter().map(|ended| (FixStatus::Fixed, ended)));
+    for (status, ended) in ended.filter(|(_, ended)| !is_listed(ended)) {
+        for package in inventory.packages.iter().flatten().filter(|package| is_of(package, ended)) {
+            for fix in &ended.fixes {
+                told.entry((fix, &package.package)).or_default().push((status, of_ended(status, ended)));
+            }
+        }
+    }
+    told
+}
+
+/// Tells whether a package is the one of dpkg or rpm that overtook a patch.
+fn is_of(package: &InventoryPackage, ended: &OvertakenFix) -> bool {
+    package.manager.as_deref() == Some(&ended.manager)
+        && package.native.as_ref().is_some_and(|native| native.name == ended.name)
+}
+
+fn of_ended(status: FixStatus, OvertakenFix { id, manager, name, version, .. }: &OvertakenFix) -> String {
+    match status {
+        FixStatus::Fixed => format!("the fix of patch {id} is contained in {name} {version} ({manager})"),
+        _ => format!("the fix of patch {id} was lost to {name} {version} ({manager})"),
+    }
+}
+
+/// Returns what a patch means for what it fixes; `None` where its package is gone.
+fn of_patch(patch: &InventoryPatch, lost: &[OvertakenFix]) -> Option<PatchMeaning> {
+    let id = &patch.about.id;
+    match patch.standing {
+        PatchStanding::Effective | PatchStanding::Superseded | PatchStanding::Obsoleted
+            if patch.is_partly_overtaken =>
+        {
+            Some((FixStatus::Unknown, format!("a part of patch {id} was overtaken by dpkg or rpm")))
+        }
+        PatchStanding::Effective | PatchStanding::Superseded | PatchStanding::Obsoleted => {
+            Some((FixStatus::Fixed, evidence(patch)))
+        }
+        PatchStanding::Contained => Some((
+            FixStatus::Fixed,
+            format!("the fix of patch {id} is contained in the version that is installed"),
+        )),
+        PatchStanding::Lost => {
+            let to = lost.iter().find(|ended| ended.id == id.as_str());
+            let reason = to.map_or_else(
+                || format!("the fix of patch {id} was lost"),
+                |ended| of_ended(FixStatus::Lost, ended),
+            );
+            Some((FixStatus::Lost, reason))
+        }
+        PatchStanding::Interrupted => {
+            Some((FixStatus::Unknown, format!("patch {id} was left half applied by another tool")))
+        }
+        PatchStanding::Other => Some((FixStatus::Unknown, format!("the state of patch {id} is not known"))),
+        PatchStanding::Removed => None,
+    }
+}
+
+/// Returns the evidence for a fix: the patch, its digest, its date, and what was known of its signature.
+fn evidence(patch: &InventoryPatch) -> String {
+    let mut text = format!("fixed by patch {}", patch.about.id);
+    // Writing into a string does not fail.
+    if let Some(sha256) = &patch.about.sha256 {
+        let _ = write!(text, " (sha256 {sha256})");
+    }
+    if let Some(date) = patch.date {
+        let _ = write!(text, ", applied {}", date.format("%Y-%m-%dT%H:%M:%SZ"));
+    }
+    if let Some(signature) = &patch.signature {
+        let _ = write!(text, ", signature {}", signature.state);
+        if let Some(key) = &signature.key {
+            let _ = write!(text, " by key {key}");
+        }
+    }
+    text
+}
+
+/// Returns what all patches together mean for a package: one that has the fix is enough, for it is there then.
+fn in_one_package(told: &[PatchMeaning]) -> (FixStatus, Vec<String>) {
+    let status = told.iter().map(|(status, _)| *status).min().unwrap_or(FixStatus::Unknown);
+    let reasons = told.iter().filter(|(one, _)| *one == status).map(|(_, reason)| reason.clone());
+    (status, reasons.collect())
+}
+
+/// Returns what that means for all packages of one URL: it is fixed where all of them are, and lost where one of them is.
+fn joined(packages: impl Iterator<Item = (FixStatus, Vec<String>)>) -> (FixStatus, Vec<String>) {
+    let packages: Vec<_> = packages.collect();
+    let has = |wanted: FixStatus| packages.iter().any(|(status, _)| *status == wanted);
+    let status = match (has(FixStatus::Lost), has(FixStatus::Unknown)) {
+        (true, _) => FixStatus::Lost,
+        (false, true) => FixStatus::Unknown,
+        (false, false) => FixStatus::Fixed,
+    };
+    let mut reasons: Vec<String> = Vec::new();
+    let silent = packages.iter().any(|(_, reasons)| reasons.is_empty());
+    for reason in packages.iter().filter(|(one, _)| *one == status).flat_map(|(_, reasons)| reasons) {
+        if !reasons.contains(reason) {
+            reasons.push(reason.clone());
+        }
+    }
+    if status == FixStatus::Unknown && silent {
+        reasons.push("another installed package has the same URL, and no patch of it says so".to_owned());
+    }
+    (status, reasons)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::InventoryReader;
+    use serde_json::{Value, json};
+
+    const URL: &str = "pkg:deb/debian/web@2?arch=amd64";
+
+    fn package(instance: &str) -> Value {
+        let native = json!({"name": "web", "version": "2", "arch": "amd64"});
+        json!({
+            "package": instance, "name": null, "version": "2", "arch": "amd64",
+            "manager": "dpkg", "native": native, "purl": URL,
+        })
+    }
+
+    fn patch(id: &str, state: &[&str], fixes: &[&str]) -> Value {
+        json!({
+            "id": id, "state": state, "date": "2026-11-20T07:00:00+01:00", "synopsis": null, "packages": ["DEBweb"],
+            "undo": [], "removable": {"now": true, "reason": null}, "fixes": fixes, "sha256": "0f".repeat(32),
+            "signature": {"state": "trusted", "key": "00ff", "name": null},
+        })
+    }
+
+    fn ended(id: &str, outcome: &str) -> Value {
+        json!({
+            "id": id, "outcome": outcome, "manager": "dpkg", "name": "web", "version": "2", "fixes": ["CVE-2026-1234"],
+        })
+    }
+
+    /// What is known of the fix, and why.
+    fn known(patches: &[Value], lists: &[(&str, Value)], packages: &[&str]) -> Vec<(FixStatus, String)> {
+        let packages: Vec<Value> = packages.iter().map(|instance| package(instance)).collect();
+        let mut document = json!({
+            "schema": "patchadm/1", "command": "list", "root": "/", "patches": patches, "packages": packages,
+            "unfinished": null,
+        });
+        for (name, list) in lists {
+            document[*name] = json!([list]);
+        }
+        let mut reader = InventoryReader::default();
+        let mut read = reader.read(document.to_string().as_bytes(), "web1").unwrap();
+        let inventory = read.inventories.pop().unwrap();
+        let claims = known_fixes(&inventory);
+        assert!(claims.iter().all(|claim| (claim.fix, claim.url) == ("CVE-2026-1234", URL)), "{claims:?}");
+        claims.into_iter().map(|claim| (claim.status, claim.reasons.join("; "))).collect()
+    }
+
+    fn of_states(states: &[&[&str]]) -> Vec<FixStatus> {
+        let patches = states.iter().enumerate();
+        let patches = patches.map(|(at, state)| patch(&format!("10{at}-01"), state, &["CVE-2026-1234"]));
+        let known = known(&patches.collect::<Vec<_>>(), &[], &["DEBweb"]);
+        known.into_iter().map(|(status, _)| status).collect()
+    }
+
+    #[test]
+    fn a_fix_is_there_while_its_patch_is_and_nothing_is_claimed_of_what_is_not_certain() {
+        for state in ["effective", "superseded", "obsoleted", "contained"] {
+            assert_eq!(of_states(&[&[state]]), [FixStatus::Fixed], "{state}");
+        }
+        assert_eq!(of_states(&[&["effective", "restricted"]]), [FixStatus::Fixed]);
+        for state in [&["effective", "partly-overtaken"][..], &["interrupted"], &["a word of the future"]] {
+            assert_eq!(of_states(&[state]), [FixStatus::Unknown], "{state:?}");
+        }
+        assert_eq!(of_states(&[&["lost"]]), [FixStatus::Lost]);
+        assert_eq!(of_states(&[&["removed"]]), []);
+        assert_eq!(of_states(&[&["lost"], &["interrupted"], &["effective"]]), [FixStatus::Fixed]);
+        assert_eq!(of_states(&[&["lost"], &["interrupted"]]), [FixStatus::Lost]);
+    }
+
+    #[test]
+    fn the_evidence_is_the_patch_its_digest_its_date_and_the_verdict_on_its_signature() {
+        let told = known(&[patch("100-01", &["effective"], &["CVE-2026-1234"])], &[], &["DEBweb"]);
+        let expected = format!(
+            "fixed by patch 100-01 (sha256 {}), applied 2026-11-20T06:00:00Z, signature trusted by key 00ff",
+            "0f".repeat(32)
+        );
+        assert_eq!(told, [(FixStatus::Fixed, expected)]);
+    }
+
+    #[test]
+    fn what_ended_counts_by_how_it_ended_for_the_package_that_overtook_it() {
+        let contained = known(&[], &[("overtaken", ended("100-01", "contained"))], &["DEBweb"]);
+        let expected = "the fix of patch 100-01 is contained in web 2 (dpkg)".to_owned();
+        assert_eq!(contained, [(FixStatus::Fixed, expected)]);
+        let lost = [("overtaken", ended("100-01", "lost")), ("lost", ended("100-01", "lost"))];
+        let expected = "the fix of patch 100-01 was lost to web 2 (dpkg)".to_owned();
+        assert_eq!(known(&[], &lost, &["DEBweb"]), [(FixStatus::Lost, expected)]);
+        let again = known(&[patch("200-01", &["effective"], &["CVE-2026-1234"])], &lost, &["DEBweb"]);
+        assert_eq!(again[0].0, FixStatus::Fixed);
+    }
+
+    #[test]
+    fn all_packages_of_one_url_must_have_the_fix() {
+        let patched = [patch("100-01", &["effective"], &["CVE-2026-1234"])];
+        let told = known(&patched, &[], &["DEBweb", "DEBweb.2"]);
+        let expected = "another installed package has the same URL, and no patch of it says so".to_owned();
+        assert_eq!(told, [(FixStatus::Unknown, expected)]);
+    }
+}

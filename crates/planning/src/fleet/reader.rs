@@ -1,0 +1,353 @@
+//! Reads the documents of `patchadm list --json` as inventories.
+//!
+//! Another schema, another command, and a document that is cut short are refused with a reason in one line. A reader keeps
+//! what it has read: what the next document says again is shared with it.
+
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::document::{
+    DocumentKind, ListDocument, ListedFix, ListedPackage, ListedPatch, ListedSignature, ListedStale,
+    ListedTrial, Text,
+};
+use super::inventory::{
+    Inventory, InventoryPackage, InventoryPatch, InventoryTrial, NativeName, OvertakenFix, PackageUndoState,
+    PatchFacts, PatchStanding, SignatureVerdict, StaleRegistration,
+};
+use patchadm_svr4::patch::{FixId, FixList, PatchId, PatchIdError};
+
+/// The schema that is read.
+const SCHEMA: &str = "patchadm/1";
+
+/// The separators of base and revision that are tried; the policy of a root may name another one than the first.
+const SEPARATORS: [&str; 4] = [PatchId::SEPARATOR, "_", ".", "+"];
+
+/// The reason a document is no inventory.
+#[derive(Debug, thiserror::Error)]
+pub enum InventoryError {
+    /// No JSON, or cut short, or a field is not what it should be.
+    #[error("it is no document of `patchadm list --json`: {0}")]
+    Form(#[from] serde_json::Error),
+    /// Nothing.
+    #[error("it is empty")]
+    Empty,
+    /// Another schema.
+    #[error("its schema is <{0}>, and this program reads {SCHEMA}")]
+    Schema(String),
+    /// The document of another command.
+    #[error("it is a document of <{0}>, not of list")]
+    Command(String),
+    /// A document of `list --lacking`.
+    #[error("it lists no patches: it answers another question than `patchadm list`")]
+    OtherQuestion,
+    /// A document of `list` with an option that leaves patches out.
+    #[error("it lists only some of the patches (--fixes or --applied-since)")]
+    Partial,
+    /// The command had failed.
+    #[error("listing had failed: {0}")]
+    Failed(String),
+    /// A patch that is none.
+    #[error("{0}")]
+    Patch(#[from] PatchIdError),
+}
+
+/// What a document holds: the roots that were listed, and those that could not be.
+#[derive(Debug, Default)]
+pub struct ReadInventories {
+    /// The inventories, in the order of the document.
+    pub inventories: Vec<Inventory>,
+    /// The roots of a document of many that have no inventory, each with the reason.
+    pub failed: Vec<(String, InventoryError)>,
+}
+
+/// A reader of inventories.
+#[derive(Debug, Default)]
+pub struct InventoryReader {
+    texts: HashSet<Arc<str>>,
+    patches: HashSet<Arc<PatchFacts>>,
+    packages: HashSet<Arc<InventoryPackage>>,
+    undo: HashSet<Arc<[PackageUndoState]>>,
+    signatures: HashSet<Arc<SignatureVerdict>>,
+}
+
+impl InventoryReader {
+    /// Reads a document. `name` is that of the machine where the document does not tell it.
+    pub fn read(&mut self, text: &[u8], name: &str) -> Result<ReadInventories, InventoryError> {
+        if text.trim_ascii().is_empty() {
+            return Err(InventoryError::Empty);
+        }
+        let kind: DocumentKind<'_> = serde_json::from_slice(text)?;
+        let shown = |text: Option<Text<'_>>| text.map(|text| short(&text.0)).unwrap_or_default();
+        if !kind.schema.as_ref().is_some_and(|schema| schema.0 == SCHEMA) {
+            return Err(InventoryError::Schema(shown(kind.schema)));
+        }
+        if !kind.command.as_ref().is_some_and(|command| command.0 == "list") {
+            return Err(InventoryError::Command(shown(kind.command)));
+        }
+        let mut document: ListDocument<'_> = serde_json::from_slice(text)?;
+        let mut read = ReadInventories::default();
+        match document.roots.take() {
+            None => read.inventories.push(self.inventory(document, name)?),
+            Some(roots) => {
+                for root in roots.0 {
+                    let path = root.root.as_ref().map(|root| root.0.clone().into_owned()).unwrap_or_default();
+                    match self.inventory(root, name) {
+                        Ok(inventory) => read.inventories.push(inventory),
+                        Err(error) => read.failed.push((path, error)),
+                    }
+                }
+            }
+        }
+        Ok(read)
+    }
+
+    fn inventory(&mut self, document: ListDocument<'_>, name: &str) -> Result<Inventory, InventoryError> {
+        let Some(patches) = document.patches else {
+            return Err(match document.error {
+                Some(error) => InventoryError::Failed(short(&error.0)),
+                None => InventoryError::OtherQuestion,
+            });
+        };
+        if document.partial {
+            return Err(InventoryError::Partial);
+        }
+        let trial = patches.0.iter().find_map(|patch| patch.trial.as_ref()).map(trial_of);
+        // Lists of their own: one that is collected in the place of what was read stays as large as that.
+        let mut kept = Vec::with_capacity(patches.0.len());
+        for patch in patches.0 {
+            kept.push(self.patch(patch)?);
+        }
+        let packages = document.packages.map(|packages| {
+            let mut kept = Vec::with_capacity(packages.0.len());
+            packages.0.into_iter().for_each(|package| kept.push(self.package(package)));
+            kept
+        });
+        let is_contained =
+            |one: &ListedFix<'_>| one.outcome.as_ref().is_some_and(|outcome| outcome.0 == "contained");
+        let contained = document.overtaken.0.into_iter().filter(is_contained);
+        Ok(Inventory {
+            machine: document.machine.map_or_else(|| name.to_owned(), Text::owned),
+            root: document.root.map_or_else(|| "/".to_owned(), Text::owned),
+            at: document.at.and_then(|at| moment(&at)),
+            version: document.version.map(|version| self.text(&version.0)),
+            patches: kept,
+            packages,
+            lost: document.lost.0.into_iter().map(OvertakenFix::from).collect(),
+            contained: contained.map(OvertakenFix::from).collect(),
+            stale: document.stale.0.into_iter().map(StaleRegistration::from).collect(),
+            trial,
+            unfinished: document.unfinished.map(Text::owned),
+        })
+    }
+
+    fn patch(&mut self, patch: ListedPatch<'_>) -> Result<InventoryPatch, InventoryError> {
+        let state = |word: &str| patch.state.iter().any(|state| state.0 == word);
+        let obsoletes = patch.obsoletes.iter().filter_map(|id| patch_id(&id.0).ok());
+        let facts = PatchFacts {
+            id: patch_id(&patch.id.0)?,
+            obsoletes: obsoletes.collect(),
+            fixes: fixes(&patch.fixes),
+            sha256: patch
+                .sha256
+                .as_ref()
+                .filter(|text| is_sha256(&text.0))
+                .map(|text| text.0.clone().into_owned()),
+            synopsis: None,
+            packages: Vec::new(),
+        };
+        let undo = patch.undo.iter().map(|undo| PackageUndoState {
+            package: undo.package.0.clone().into_owned(),
+            state: undo.state.0.clone().into_owned(),
+        });
+        let reason = || patch.removable.reason.as_ref().map_or("no reason is told", |reason| &*reason.0);
+        Ok(InventoryPatch {
+            standing: standing(&patch.state),
+            is_restricted: state("restricted"),
+            is_partly_overtaken: state("partly-overtaken"),
+            by: patch.by.as_ref().map(|by| self.text(&by.0)),
+            date: patch.date.as_ref().and_then(moment),
+            undo: shared(&mut self.undo, undo.collect::<Vec<_>>()),
+            undo_bytes: patch.undo.iter().fold(0, |sum, undo| sum.saturating_add(undo.bytes)),
+            stuck: (!patch.removable.now).then(|| self.text(reason())),
+            signature: patch.signature.map(|signature| shared(&mut self.signatures, verdict(signature))),
+            about: shared(
+                &mut self.patches,
+                PatchFacts {
+                    synopsis: patch.synopsis.map(Text::owned),
+                    packages: patch.packages.into_iter().map(Text::owned).collect(),
+                    ..facts
+                },
+            ),
+        })
+    }
+
+    fn package(&mut self, package: ListedPackage<'_>) -> Arc<InventoryPackage> {
+        let native = package.native.map(|native| NativeName {
+            name: native.name.owned(),
+            version: native.version.owned(),
+            arch: native.arch.owned(),
+        });
+        let package = InventoryPackage {
+            package: package.package.owned(),
+            name: package.name.map(Text::owned),
+            version: package.version.map(Text::owned).unwrap_or_default(),
+            arch: package.arch.map(Text::owned).unwrap_or_default(),
+            manager: package.manager.map(Text::owned),
+            native,
+            purl: package.purl.map(Text::owned),
+        };
+        shared(&mut self.packages, package)
+    }
+
+    fn text(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.texts.get(text) {
+            return known.clone();
+        }
+        let new: Arc<str> = text.into();
+        self.texts.insert(new.clone());
+        new
+    }
+}
+
+/// Returns the one copy of a value.
+fn shared<T: ?Sized + Eq + Hash, V>(known: &mut HashSet<Arc<T>>, value: V) -> Arc<T>
+where
+    V: Borrow<T>,
+    Arc<T>: From<V>,
+{
+    if let Some(known) = known.get(value.borrow()) {
+        return known.clone();
+    }
+    let new = Arc::from(value);
+    known.insert(new.clone());
+    new
+}
+
+/// Parses an id whose root may have another separator than the usual one.
+pub(super) fn patch_id(text: &str) -> Result<PatchId, PatchIdError> {
+    let usual = PatchId::new(text);
+    if usual.is_ok() {
+        return usual;
+    }
+    SEPARATORS.iter().find_map(|separator| PatchId::parse(text, separator).ok()).map_or(usual, Ok)
+}
+
+fn standing(state: &[Text<'_>]) -> PatchStanding {
+    let named = |text: &Text<'_>| PatchStanding::ALL.into_iter().find(|standing| standing.word() == text.0);
+    state.first().map_or(PatchStanding::Other, |first| named(first).unwrap_or(PatchStanding::Other))
+}
+
+fn trial_of(trial: &ListedTrial<'_>) -> InventoryTrial {
+    let owned = |text: &Text<'_>| text.0.clone().into_owned();
+    InventoryTrial {
+        run: owned(&trial.run),
+        until: owned(&trial.until),
+        is_over: trial.over,
+        stuck: trial.stuck.as_ref().map(owned),
+        patches: trial.patches.iter().map(owned).collect(),
+    }
+}
+
+fn verdict(signature: ListedSignature<'_>) -> SignatureVerdict {
+    SignatureVerdict {
+        state: signature.state.owned(),
+        key: signature.key.map(Text::owned),
+        name: signature.name.map(Text::owned),
+    }
+}
+
+/// Returns the ids of fixes among some words: what is none cannot be told to a scanner.
+fn fixes(words: &[Text<'_>]) -> Vec<String> {
+    let ids = words.iter().filter_map(|word| FixId::new(&word.0).ok());
+    ids.collect::<FixList>().to_strings()
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
+fn moment(text: &Text<'_>) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(&text.0).ok().map(|moment| moment.to_utc())
+}
+
+/// Returns a text of a stranger as a message has it: one line, and not too long.
+pub(super) fn short(text: &str) -> String {
+    text.chars().take(200).flat_map(char::escape_debug).collect()
+}
+
+impl From<ListedFix<'_>> for OvertakenFix {
+    fn from(fix: ListedFix<'_>) -> Self {
+        Self {
+            id: fix.id.owned(),
+            manager: fix.manager.owned(),
+            name: fix.name.owned(),
+            version: fix.version.owned(),
+            fixes: fixes(&fix.fixes),
+        }
+    }
+}
+
+impl From<ListedStale<'_>> for StaleRegistration {
+    fn from(stale: ListedStale<'_>) -> Self {
+        Self { package: stale.package.owned(), reason: stale.reason.owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn list(patch: &str) -> String {
+        format!(
+            "{{\"schema\":\"patchadm/1\",\"command\":\"list\",\"root\":\"/\",\"patches\":[{{\"id\":\"{patch}\",\"state\":[\"new-word\"],\
+             \"packages\":[\"A\"],\"undo\":[],\"removable\":{{\"now\":true}},\"later\":{{\"field\":[1]}}}}],\"packages\":null}}"
+        )
+    }
+
+    #[test]
+    fn what_several_hosts_say_of_a_patch_is_there_once() {
+        let mut reader = InventoryReader::default();
+        let mut read = |name| reader.read(list("100-01").as_bytes(), name).unwrap().inventories.remove(0);
+        let (one, other) = (read("a"), read("b"));
+        assert!(Arc::ptr_eq(&one.patches[0].about, &other.patches[0].about));
+        assert_eq!((one.host(), other.host()), ("a".to_owned(), "b".to_owned()));
+    }
+
+    #[test]
+    fn fields_and_words_of_a_later_version_are_passed_over() {
+        let mut reader = InventoryReader::default();
+        let inventory = reader.read(list("7_2_015").as_bytes(), "a").unwrap().inventories.remove(0);
+        let patch = &inventory.patches[0];
+        assert_eq!((patch.about.id.base(), patch.about.id.revision()), ("7_2", "015"));
+        assert_eq!(patch.standing, PatchStanding::Other);
+        assert!(inventory.packages.is_none() && inventory.at.is_none() && patch.signature.is_none());
+    }
+
+    #[test]
+    fn a_field_of_another_kind_is_refused() {
+        let text = list("100-01").replace("\"packages\":[\"A\"]", "\"packages\":7");
+        let error = InventoryReader::default().read(text.as_bytes(), "a").unwrap_err().to_string();
+        assert!(error.starts_with("it is no document of `patchadm list --json`: invalid type"), "{error}");
+        let nested = "[".repeat(100_000);
+        assert!(InventoryReader::default().read(nested.as_bytes(), "a").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_cut_or_changed_document_is_refused_or_read(at in 0_usize..400, byte in any::<u8>()) {
+            let text = list("100-01").into_bytes();
+            let mut changed = text.clone();
+            if let Some(place) = changed.get_mut(at) {
+                *place = byte;
+            }
+            let mut reader = InventoryReader::default();
+            let _ = reader.read(&changed, "a");
+            prop_assert!(at >= text.len() || reader.read(&text[..at], "a").is_err());
+        }
+    }
+}

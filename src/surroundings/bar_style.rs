@@ -1,0 +1,52 @@
+//! How bars look, the same in all verbs: what is done, how much of it, how fast, and how long it still takes.
+
+use indicatif::ProgressStyle;
+
+use super::manner::columns;
+
+/// On a narrower terminal there is no bar, only words that are cut where the line ends.
+const ROOM_FOR_BAR: usize = 72;
+
+/// What a bar counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BarUnit {
+    Bytes,
+    Patches,
+    Names,
+}
+
+impl BarUnit {
+    /// Returns the style of a bar whose message says what is done.
+    pub(super) fn style(self) -> ProgressStyle {
+        fitting(&self.template(), "{percent:>3}% {eta:>4} {wide_msg}")
+    }
+
+    fn template(self) -> String {
+        let counted = match self {
+            Self::Bytes => "{binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec:>12}",
+            Self::Patches => "{pos}/{len} patches {per_sec:>9}",
+            Self::Names => "{pos}/{len} {per_sec:>12}",
+        };
+        format!("{{msg:>10}} [{{wide_bar}}] {counted} {{eta:>4}}")
+    }
+}
+
+/// Returns a line that fits into a terminal of any width: a bar that takes the available room, or words only.
+pub(super) fn fitting(with_bar: &str, words: &str) -> ProgressStyle {
+    let has_room = columns(std::io::stderr()).is_none_or(|columns| columns >= ROOM_FOR_BAR);
+    // A template of this program is never refused; if it were, the bar would only look different.
+    ProgressStyle::with_template(if has_room { with_bar } else { words })
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_template_can_be_read() {
+        for unit in [BarUnit::Bytes, BarUnit::Patches, BarUnit::Names] {
+            assert!(ProgressStyle::with_template(&unit.template()).is_ok(), "{unit:?}");
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! `patchadm status`, and `patchadm` alone: how a root is, in five lines, and what to do next.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::analyze::{MissingPatches, missing_patches};
+use super::options::BriefVerbOptions;
+use super::overtaken::NativeEntries;
+use crate::arguments::parse;
+use crate::call::Invocation;
+use crate::reply::failure::query_refused;
+use crate::reply::trial_standing::TrialStanding;
+use crate::reply::{CommandReport, Exit, Reply};
+use crate::surroundings::caller::now;
+use crate::surroundings::{Output, Shade};
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::patches::overtaken::NativeOverview;
+use patchadm_core::operation::queries::inspect::{Inspection, WantedWords, inspect};
+use patchadm_core::operation::session::{RootAndPolicy, must_have_database};
+use patchadm_planning::plan::refusal::Wording;
+use patchadm_rootfs::Root;
+
+const USAGE: &str = "patchadm [-R root] [status] [option...]";
+
+/// The most commands that are named as the next step.
+const MOST_STEPS: usize = 2;
+
+/// The most names in a line; the rest is counted.
+const NAMED: usize = 4;
+
+/// Say in five lines how a root is, and what to do next
+#[derive(clap::Parser)]
+struct StatusArgs {
+    /// Fetch nothing over a network
+    #[arg(long)]
+    offline: bool,
+    #[command(flatten)]
+    common: BriefVerbOptions,
+}
+
+/// How a root is.
+#[derive(Debug, Serialize)]
+struct StatusReport {
+    /// Whether anything was ever recorded there.
+    has_database: bool,
+    applied: usize,
+    /// The applied patches that are superseded, obsoleted or otherwise not in force.
+    not_in_force: usize,
+    missing: MissingEntry,
+    #[serde(flatten)]
+    native: NativeEntries,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trial: Option<TrialStanding>,
+    unfinished: Option<String>,
+    next: Vec<NextStep>,
+}
+
+/// What the root lacks of its depot.
+#[derive(Debug, Default, Serialize)]
+struct MissingEntry {
+    /// The depot that the policy of the root names.
+    depot: Option<String>,
+    /// The number of its patches that the root lacks; null where that is not known.
+    patches: Option<usize>,
+    /// Why it is not known.
+    reason: Option<String>,
+}
+
+/// A command, and what it is for.
+#[derive(Debug, Serialize)]
+struct NextStep {
+    command: String,
+    does: String,
+}
+
+/// Runs the verb.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: StatusArgs = parse(call, USAGE)?;
+    let root = args.common.root.open(call)?;
+    let report = match must_have_database(&root) {
+        Err(Failure::NoDatabase(_)) => StatusReport::of_nothing(),
+        found => {
+            found.map_err(|failed| query_refused(&root, &failed))?;
+            StatusReport::of(call, &root, args.offline)?
+        }
+    };
+    Ok(Reply::about(&root, Exit::OK, report))
+}
+
+impl StatusReport {
+    fn of(call: &mut Invocation, root: &Root, is_offline: bool) -> anyhow::Result<Self> {
+        let Inspection { patches, unfinished, has_native, .. } =
+            inspect(root, WantedWords::None).map_err(|failed| query_refused(root, &failed))?;
+        let overview = NativeOverview::as_far_as_known(root, &now(&call.surroundings), has_native);
+        let trial =
+            TrialStanding::of(root, &call.surroundings).map_err(|failed| query_refused(root, &failed))?;
+        let is_in_force =
+            |state: &[&str], id: &str| state.contains(&"effective") && overview.would_end(id).is_none();
+        let in_force =
+            patches.iter().filter(|one| is_in_force(&one.state, &one.patch.id.to_string())).count();
+        let mut report = Self {
+            has_database: true,
+            applied: patches.len(),
+            not_in_force: patches.len() - in_force,
+            missing: MissingEntry::of(call, root, is_offline),
+            native: NativeEntries::of(&overview),
+            trial,
+            unfinished,
+            next: Vec::new(),
+        };
+        report.next = report.steps(root);
+        Ok(report)
+    }
+
+    /// The report of a root in which nothing was ever recorded.
+    fn of_nothing() -> Self {
+        Self {
+            has_database: false,
+            applied: 0,
+            not_in_force: 0,
+            missing: MissingEntry::default(),
+            native: NativeEntries::default(),
+            trial: None,
+            unfinished: None,
+            next: vec![NextStep::new("patchadm help", "lists what can be done")],
+        }
+    }
+
+    /// Returns the commands that come next, the most urgent first.
+    fn steps(&self, root: &Root) -> Vec<NextStep> {
+        let wording = Wording::of_verbs(root.prefix());
+        let step = |verb: &str, does: &str| NextStep::new(wording.verb(verb).trim_matches('`'), does);
+        let is_over = self.trial.as_ref().is_some_and(TrialStanding::is_over);
+        let mut steps = Vec::new();
+        if self.unfinished.is_some() {
+            steps.push(step("recover", "ends the interrupted run"));
+        } else if is_over {
+            steps.push(step("recover", "takes back what was on trial"));
+        } else if self.trial.is_some() {
+            steps.push(step("confirm", "keeps what is on trial"));
+        }
+        if self.native.stale().next().is_some() {
+            steps.push(step("adopt --refresh", "takes up what dpkg or rpm changed"));
+        }
+        if self.missing.patches.is_some_and(|missing| missing > 0) {
+            steps.push(step("update", "applies what is missing"));
+        } else if self.native.lost().next().is_some() {
+            steps.push(step("list", "says which fixes are lost, and to which versions"));
+        }
+        steps.truncate(MOST_STEPS);
+        steps
+    }
+
+    /// Returns the five lines: what each is about, how it is, and its colour.
+    fn lines(&self) -> [(&'static str, String, Option<Shade>); 5] {
+        let bad = |is_bad: bool| if is_bad { Shade::Bad } else { Shade::Effective };
+        let applied = match (self.applied, self.not_in_force) {
+            (0, _) => "no patches".to_owned(),
+            (applied, 0) => counted(applied, "patch", "patches"),
+            (applied, rest) => {
+                format!("{}, {rest} of them not in force", counted(applied, "patch", "patches"))
+            }
+        };
+        let lost: Vec<&str> = self.native.lost().map(|(id, _)| id).collect();
+        let trial = self.trial.as_ref();
+        [
+            ("applied", applied, None),
+            ("missing", self.missing.words(), self.missing.shade()),
+            ("lost", named_or_none(&lost), Some(bad(!lost.is_empty()))),
+            (
+                "on trial",
+                trial.map_or_else(|| "nothing".to_owned(), TrialStanding::remark),
+                trial.map(|_| Shade::Replaced),
+            ),
+            (
+                "unfinished",
+                self.unfinished.clone().unwrap_or_else(|| "nothing".to_owned()),
+                Some(bad(self.unfinished.is_some())),
+            ),
+        ]
+    }
+}
+
+impl MissingEntry {
+    fn of(call: &mut Invocation, root: &Root, is_offline: bool) -> Self {
+        let depot = match RootAndPolicy::of(root) {
+            Ok(ground) => ground.policy.depot,
+            Err(failed) => return Self::unknown(None, &query_refused(root, &failed).to_string()),
+        };
+        let Some(depot) = depot else { return Self::default() };
+        match missing_patches(call, root, is_offline) {
+            Ok(MissingPatches { depot, missing }) => {
+                Self { depot: Some(depot), patches: Some(missing), reason: None }
+            }
+            Err(error) => Self::unknown(Some(depot), &format!("{error:#}")),
+        }
+    }
+
+    fn unknown(depot: Option<String>, reason: &str) -> Self {
+        // A refusal says first what did not happen, and then why.
+        let mut lines = reason.lines();
+        let first = lines.next().unwrap_or_default();
+        let reason = lines.next().unwrap_or(first).trim().to_owned();
+        Self { depot, patches: None, reason: Some(reason) }
+    }
+
+    fn words(&self) -> String {
+        match (&self.depot, self.patches, &self.reason) {
+            (Some(depot), Some(0), _) => format!("nothing of {depot}"),
+            (Some(depot), Some(missing), _) => format!("{} of {depot}", counted(missing, "patch", "patches")),
+            (_, None, Some(reason)) => format!("not known: {reason}"),
+            _ => "not known: the policy names no depot".to_owned(),
+        }
+    }
+
+    fn shade(&self) -> Option<Shade> {
+        self.patches.map(|missing| if missing == 0 { Shade::Effective } else { Shade::Replaced })
+    }
+}
+
+impl NextStep {
+    fn new(command: &str, does: &str) -> Self {
+        Self { command: command.to_owned(), does: does.to_owned() }
+    }
+
+    fn sentence(&self) -> String {
+        format!("`{}` {}", self.command, self.does)
+    }
+}
+
+impl CommandReport for StatusReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        if self.has_database {
+            for (name, words, shade) in self.lines() {
+                output.print(format!("{name:<12}"))?;
+                output.shaded(shade, words)?;
+                output.line("")?;
+            }
+        } else {
+            output.line("No package or patch was ever recorded below this root.")?;
+        }
+        let steps: Vec<String> = self.next.iter().map(NextStep::sentence).collect();
+        let next = if steps.is_empty() { "nothing has to be done".to_owned() } else { steps.join("; ") };
+        Ok(output.line(format!("{:<12}{next}", "next"))?)
+    }
+}
+
+fn counted(number: usize, one: &str, many: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {many}") }
+}
+
+/// Returns names with commas between them, of many the first.
+fn named_or_none(names: &[&str]) -> String {
+    if names.is_empty() {
+        return "nothing".to_owned();
+    }
+    let mut text = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    let more = names.len().saturating_sub(NAMED);
+    if more > 0 {
+        // Writing to a string does not fail.
+        let _ = write!(text, " and {more} more");
+    }
+    text
+}

@@ -1,0 +1,228 @@
+//! `patchadm why CVE-…`: which patch brought a fix, whether it is still there, or which patch of a depot would bring it.
+
+use serde::Serialize;
+
+use super::PatchSource;
+use crate::arguments::fetching::fetch_bar;
+use crate::call::Invocation;
+use crate::reply::depot_end::{depot_advice, depot_exit};
+use crate::reply::failure::query_refused;
+use crate::reply::trial_standing::TrialStanding;
+use crate::reply::words::named_value;
+use crate::reply::{CommandReport, Stop};
+use crate::surroundings::Output;
+use crate::surroundings::caller::{now, with_signals};
+use crate::verbs::listed::ListedPatch;
+use crate::verbs::overtaken::OvertakenEntry;
+use patchadm_core::operation::depots::{
+    Depot, DepotError, DepotLocation, DepotProgress, FetchSession, open_depot,
+};
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::patches::apply::{SignatureRequest, demands};
+use patchadm_core::operation::patches::overtaken::NativeOverview;
+use patchadm_core::operation::queries::fix_reasons::{FixReasons, fix_reasons};
+use patchadm_core::operation::queries::inspect::{WantedWords, inspect};
+use patchadm_core::operation::session::RootAndPolicy;
+use patchadm_inputs::depot::DepotPatch;
+use patchadm_inputs::format::overtaken::OvertakenPatch;
+use patchadm_rootfs::Root;
+use patchadm_svr4::patch::{FixId, PatchId, Requirement};
+
+/// The flag of a patch that its depot no longer offers.
+const WITHDRAWN: &str = "withdrawn";
+
+/// The states in which the changes of an applied patch are there.
+const IN_FORCE: [&str; 4] = ["effective", "superseded", "obsoleted", "contained"];
+
+/// Who brought a fix.
+#[derive(Debug, Serialize)]
+pub(super) struct FixReport {
+    fix: String,
+    /// Whether the fix is there, by an applied patch or by the version of dpkg or rpm that overtook one.
+    fixed: bool,
+    brought: Vec<BroughtEntry>,
+    /// The patches that brought it and ended.
+    ended: Vec<OvertakenEntry>,
+    /// The patches of the depot that would bring it; null where no depot was asked.
+    offered: Option<Vec<OfferedEntry>>,
+}
+
+/// An applied patch that brought it.
+#[derive(Debug, Serialize)]
+struct BroughtEntry {
+    id: String,
+    state: Vec<&'static str>,
+    /// What became of it, in words.
+    told: String,
+    date: Option<String>,
+    date_text: Option<String>,
+    run: Option<String>,
+    packages: Vec<String>,
+    sha256: Option<String>,
+}
+
+/// A patch of the depot that would bring it.
+#[derive(Debug, Serialize)]
+struct OfferedEntry {
+    id: String,
+    synopsis: String,
+    /// Whether a package that it is for is installed in the very version.
+    fits: bool,
+}
+
+/// Answers about a word that the root knows as a fix, or that can be nothing else; `None` for the id of a patch.
+pub(super) fn known(
+    call: &mut Invocation,
+    root: &Root,
+    source: &PatchSource,
+) -> anyhow::Result<Option<FixReport>> {
+    let Ok(fix) = FixId::new(&source.subject.to_string_lossy()) else { return Ok(None) };
+    let reasons = fix_reasons(root, &fix).map_err(|failed| query_refused(root, &failed))?;
+    let is_like_cve = fix.is_cve() || fix.cve_fault().is_some();
+    let is_fix = !reasons.brought.is_empty() || !reasons.ended.is_empty() || is_like_cve;
+    if !is_fix || (reasons.is_known_patch && !is_like_cve) {
+        return Ok(None);
+    }
+    let report = FixReport::of(call, root, &fix, reasons)?;
+    if report.fixed {
+        return Ok(Some(report));
+    }
+    let offered = offers(call, root, source, &fix)?;
+    Ok(Some(FixReport { offered, ..report }))
+}
+
+/// Answers about a word that is no patch of the depot, and is what one of its patches fixes.
+pub(super) fn offered(
+    call: &mut Invocation,
+    root: &Root,
+    source: &PatchSource,
+) -> anyhow::Result<Option<FixReport>> {
+    let Ok(fix) = FixId::new(&source.subject.to_string_lossy()) else { return Ok(None) };
+    let offered = offers(call, root, source, &fix)?.filter(|offered| !offered.is_empty());
+    let report = |offered| FixReport {
+        fix: fix.to_string(),
+        fixed: false,
+        brought: Vec::new(),
+        ended: Vec::new(),
+        offered: Some(offered),
+    };
+    Ok(offered.map(report))
+}
+
+impl FixReport {
+    fn of(call: &Invocation, root: &Root, fix: &FixId, reasons: FixReasons) -> anyhow::Result<Self> {
+        let refused = |failed: Failure| query_refused(root, &failed);
+        let inspection = inspect(root, WantedWords::None).map_err(refused)?;
+        let overview = NativeOverview::as_far_as_known(root, &now(&call.surroundings), inspection.has_native);
+        let trial =
+            TrialStanding::of(root, &call.surroundings).map_err(|failed| query_refused(root, &failed))?;
+        let entry = |(id, run): (PatchId, Option<String>)| {
+            let one = inspection.patches.iter().find(|one| one.patch.id == id)?;
+            let listed = ListedPatch::from(one).beside(&overview).on_trial(trial.as_ref());
+            Some(BroughtEntry::of(listed, run))
+        };
+        let brought: Vec<BroughtEntry> = reasons.brought.into_iter().filter_map(entry).collect();
+        // The list says how a patch ended; what the version that is there now contains is known by the records.
+        let is_there = |one: &OvertakenPatch| {
+            let id = PatchId::parse(&one.patch, &inspection.separator).ok();
+            id.is_some_and(|id| inspection.applied.satisfies(&Requirement::One(id)).is_some())
+        };
+        let fixed = brought.iter().any(BroughtEntry::is_in_force) || reasons.ended.iter().any(is_there);
+        let ended = reasons.ended.iter().map(OvertakenEntry::of).collect();
+        Ok(Self { fix: fix.to_string(), fixed, brought, ended, offered: None })
+    }
+
+    /// Returns the answer in a few words.
+    fn verdict(&self) -> &'static str {
+        let is_of_depot = self.offered.as_ref().is_some_and(|offered| !offered.is_empty());
+        match self {
+            Self { fixed: true, .. } => "yes",
+            Self { brought, ended, .. } if !brought.is_empty() || !ended.is_empty() => {
+                "no: it was, and is lost"
+            }
+            Self { offered: None, .. } => "no patch of this root says so; name a depot with -M to ask that",
+            _ if is_of_depot => "no",
+            _ => "no, and no patch of the depot says that it would",
+        }
+    }
+}
+
+impl BroughtEntry {
+    fn of(listed: ListedPatch, run: Option<String>) -> Self {
+        let since = listed.date_text.as_ref().map(|date| format!(", since {date}")).unwrap_or_default();
+        let by = run.as_ref().map(|run| format!(", by run {run}")).unwrap_or_default();
+        let trial = listed.trial.as_ref().map(|_| ", on trial").unwrap_or_default();
+        let told = format!("{}, {}{since}{by}{trial}", listed.id, listed.state_text());
+        let ListedPatch { id, state, date, date_text, packages, sha256, .. } = listed;
+        Self { id, state, told, date, date_text, run, packages, sha256 }
+    }
+
+    fn is_in_force(&self) -> bool {
+        self.state.first().is_some_and(|state| IN_FORCE.contains(state))
+    }
+}
+
+/// Returns the patches of the depot that is named, else of that of the policy, which fix this; `None` without a depot.
+fn offers(
+    call: &mut Invocation,
+    root: &Root,
+    source: &PatchSource,
+    fix: &FixId,
+) -> anyhow::Result<Option<Vec<OfferedEntry>>> {
+    let refused = |failed: Failure| query_refused(root, &failed);
+    let ground = RootAndPolicy::of(root).map_err(refused)?;
+    let named = source.depot.clone().or_else(|| ground.policy.depot.clone().map(Into::into));
+    let Some(named) = named else { return Ok(None) };
+    let location = DepotLocation::parse(&named).map_err(|error| not_asked(&error))?;
+    let demands = demands(&ground, &SignatureRequest::default()).map_err(refused)?;
+    let bar = fetch_bar(call);
+    let progress = |progress: DepotProgress<'_>| bar.show(progress);
+    let depot: Result<Depot, DepotError> = with_signals(|interrupt| {
+        let access = source.fetching.access(&call.surroundings, &ground.policy, None, interrupt, &progress);
+        open_depot(&location, &demands, &FetchSession::new(access))
+    })?;
+    drop(bar);
+    let depot = depot.map_err(|error| not_asked(&error))?;
+    let installed = ground.packages().map_err(refused)?;
+    let fits = |patch: &DepotPatch| {
+        patch.packages.iter().any(|wanted| {
+            installed.values().any(|installed| {
+                let value = |name: &str| installed.params.text(name).trim().to_owned();
+                (value("PKG"), value("ARCH"), value("VERSION"))
+                    == (wanted.pkg.clone(), wanted.arch.clone(), wanted.version.clone())
+            })
+        })
+    };
+    let brings = |patch: &&DepotPatch| patch.fixes.iter().any(|id| id == fix.as_str());
+    let offered = depot.index().patches().filter(brings).filter(|patch| !patch.has_flag(WITHDRAWN));
+    let entry = |patch: &DepotPatch| OfferedEntry {
+        id: patch.id.clone(),
+        synopsis: patch.synopsis.clone(),
+        fits: fits(patch),
+    };
+    Ok(Some(offered.map(entry).collect()))
+}
+
+fn not_asked(error: &DepotError) -> Stop {
+    let message = format!("the depot could not be asked\n{error}\n{}", depot_advice(error));
+    Stop::Refused { exit: depot_exit(error), message }
+}
+
+impl OfferedEntry {
+    fn words(&self) -> String {
+        let synopsis = if self.synopsis.is_empty() { String::new() } else { format!(", {}", self.synopsis) };
+        let fits = if self.fits { "" } else { " (for packages that are not installed in this version)" };
+        format!("{}{synopsis}{fits}", self.id)
+    }
+}
+
+impl CommandReport for FixReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let mut lines = vec![("Fix", self.fix.clone()), ("Is there", self.verdict().to_owned())];
+        lines.extend(self.brought.iter().map(|one| ("Brought by", one.told.clone())));
+        lines.extend(self.ended.iter().map(|one| ("Ended", format!("{}, {}", one.id, one.told))));
+        lines.extend(self.offered.iter().flatten().map(|one| ("Offered by", one.words())));
+        lines.iter().try_for_each(|(name, value)| output.line(named_value(name, value)))?;
+        Ok(())
+    }
+}

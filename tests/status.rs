@@ -1,0 +1,122 @@
+//! `patchadm` alone, which is `patchadm status`: five lines about a root, and what to do next.
+
+use std::fs;
+
+use crate::delivery::{Patch, indexed_depot};
+use crate::list::interrupted;
+use crate::packages::Package;
+use crate::scenario::Scenario;
+use crate::tree::{Tree, assert_same};
+
+fn patch(id: &str) -> Patch {
+    Patch::of(id, Package::new("ACMEweb").file("bin/httpd", 0o755, id))
+}
+
+/// A root with a package and a patch.
+fn stage() -> Scenario {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
+    stage.patchadd("", &patch("100-01")).ok();
+    stage
+}
+
+/// A depot beside the root, and a policy that names it, by which a privileged caller is told of another root.
+fn with_depot(stage: &Scenario, patches: &[&str]) -> String {
+    let patches: Vec<Patch> = patches.iter().map(|id| patch(id)).collect();
+    let depot = indexed_depot(stage, &patches).display().to_string();
+    fs::write(stage.beside("policy"), format!("depot={depot}\n")).unwrap();
+    depot
+}
+
+#[test]
+fn a_root_in_order_is_told_in_five_lines() {
+    let stage = stage();
+    let text = "applied     1 patch
+missing     not known: the policy names no depot
+lost        nothing
+on trial    nothing
+unfinished  nothing
+next        nothing has to be done
+";
+    let before = Tree::of(&stage.root(), &[]);
+    for line in ["-R @ROOT@", "status -R @ROOT@", "-R @ROOT@ status", "-R @ROOT@ --offline"] {
+        assert_eq!(stage.run(line).ok(), text, "{line}");
+    }
+    assert_same(&Tree::of(&stage.root(), &[]), &before);
+    let document: serde_json::Value =
+        serde_json::from_str(&stage.run("status -R @ROOT@ --json").ok()).unwrap();
+    assert_eq!((&document["command"], &document["applied"]), (&"status".into(), &1.into()));
+}
+
+#[test]
+fn what_its_depot_has_more_is_missing_and_update_comes_next() {
+    let stage = stage();
+    let depot = with_depot(&stage, &["100-01", "100-02"]);
+    let text = stage.run("-R @ROOT@ --policy policy").ok();
+    assert!(text.contains(&format!("\nmissing     1 patch of {depot}\n")), "{text}");
+    assert!(text.ends_with("\nnext        `patchadm -R @ROOT@ update` applies what is missing\n"), "{text}");
+    stage.run("-R @ROOT@ update --policy policy").ok();
+    let text = stage.run("-R @ROOT@ --policy policy").ok();
+    assert!(text.starts_with("applied     2 patches, 1 of them not in force\n"), "{text}");
+    assert!(text.contains(&format!("\nmissing     nothing of {depot}\n")), "{text}");
+    assert!(text.ends_with("\nnext        nothing has to be done\n"), "{text}");
+}
+
+#[test]
+fn a_depot_that_is_not_there_is_said_and_the_rest_is_told() {
+    let stage = stage();
+    fs::write(stage.beside("policy"), "depot=/nowhere/at/all\n").unwrap();
+    let text = stage.run("-R @ROOT@ --policy policy").ok();
+    assert!(text.contains("\nmissing     not known: ") && text.contains("/nowhere/at/all"), "{text}");
+    assert!(text.starts_with("applied     1 patch\n"), "{text}");
+    fs::write(stage.beside("policy"), "depot=https://127.0.0.1:9/none\n").unwrap();
+    let text = stage.run("-R @ROOT@ --offline --policy policy").ok();
+    assert!(text.contains("\nmissing     not known: "), "{text}");
+}
+
+#[test]
+fn a_trial_and_what_is_missing_are_the_two_next_steps() {
+    let stage = stage();
+    with_depot(&stage, &["100-02", "200-01"]);
+    stage.run("add -R @ROOT@ --trial 1h -M delivered 100-02");
+    let text = stage.run("-R @ROOT@ --policy policy").ok();
+    let next = "\nnext        `patchadm -R @ROOT@ confirm` keeps what is on trial; `patchadm -R @ROOT@ update` applies what is missing\n";
+    assert!(text.contains("\non trial    run 3") && text.ends_with(next), "{text}");
+}
+
+#[test]
+fn an_interrupted_run_is_the_first_thing_to_do() {
+    let stage = interrupted();
+    let text = stage.run("-R @ROOT@").ok();
+    assert!(text.contains("\nunfinished  3-"), "{text}");
+    assert!(text.contains("\nnext        `patchadm -R @ROOT@ recover` ends the interrupted run"), "{text}");
+}
+
+#[test]
+fn a_root_without_records_has_nothing_to_tell() {
+    let stage = Scenario::bare();
+    assert_eq!(
+        stage.run("-R @ROOT@").ok(),
+        "No package or patch was ever recorded below this root.\nnext        `patchadm help` lists what can be done\n"
+    );
+    let said = stage.run("-R @ROOT@/none").fails(1);
+    assert!(said.contains("@ROOT@/none"), "{said}");
+}
+
+#[test]
+fn the_manual_groups_the_verbs_as_help_does() {
+    let help = Scenario::new().run("help").ok();
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/man/patchadm.8")).unwrap();
+    let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
+    for line in help.lines().take_while(|line| *line != "Classic commands:") {
+        if let Some(name) = line.strip_prefix("  ").filter(|rest| !rest.starts_with(' ')) {
+            groups.last_mut().unwrap().1.extend(name.split_whitespace().next());
+        } else if let Some(heading) = line.strip_suffix(':') {
+            groups.push((heading.to_owned(), Vec::new()));
+        }
+    }
+    assert_eq!(groups.len(), 6);
+    for (heading, verbs) in groups {
+        let expected = format!("\n.It {heading}\n.Cm {}\n", verbs.join(" , "));
+        assert!(page.contains(&expected), "{expected}");
+    }
+}
