@@ -89,10 +89,11 @@ fn what_is_said_in_the_same_words_has_one_name_and_one_value() {
 #[test]
 fn an_option_has_the_same_value_wherever_it_has_the_same_name() {
     /// Names that two verbs use for things so different that no word fits both.
-    const DIFFERENT: [&str; 10] = [
+    const DIFFERENT: [&str; 11] = [
         "--base",
         "--exclude",
         "--expires",
+        "--fixes",
         "--from",
         "--name",
         "--output",

@@ -45,6 +45,14 @@ waiters() {
 	done
 	return 0
 }
+# The process becomes what it is a moment after the command has ended.
+soon() {
+	tries=0
+	while [ -z "$(waiters)" ] && [ $tries -lt 50 ]; do
+		tries=$((tries + 1))
+		sleep 0.1
+	done
+}
 "#;
 
 /// A script in the place of `systemd-run`: it writes its words down, one in a line, and ends with this code.
@@ -139,7 +147,7 @@ fn a_process_waits_where_the_manager_sets_no_timer_or_is_not_there() {
             manager
         };
         let script = format!(
-            "{manager}\npatchadm add --trial 10m delivered/100-01 > said 2>&1 || {{ cat said; exit 1; }}\nwaiters\nexit 0\n"
+            "{manager}\npatchadm add --trial 10m delivered/100-01 > said 2>&1 || {{ cat said; exit 1; }}\nsoon\nwaiters\nexit 0\n"
         );
         let Some(said) = said_in_copy(&stage, &script) else { return };
         assert_eq!(said, "somebody waits\n", "{what}");

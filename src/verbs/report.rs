@@ -39,7 +39,7 @@ struct ReportArgs {
     #[command(flatten)]
     compared: ComparisonOptions,
     /// Print this: text, json, csv, html, openvex, cyclonedx or prometheus
-    #[arg(long, value_name = "FORMAT", value_parser = one_of(&FORMATS), hide_possible_values = true)]
+    #[arg(long, value_name = "FORM", value_parser = one_of(&FORMATS), hide_possible_values = true)]
     format: Option<ReportFormat>,
     /// Print a row for each patch of each host, as comma-separated values
     #[arg(long, conflicts_with = "format")]
