@@ -54,8 +54,10 @@ fn the_page_about_machines_prints_what_it_says() {
 }
 
 #[test]
-fn the_pages_about_making_staging_and_solaris_print_what_they_say() {
-    for (page, least) in [("make-patches.md", 11), ("stages.md", 6), ("from-solaris.md", 9)] {
+fn the_pages_about_making_staging_solaris_and_fleets_print_what_they_say() {
+    for (page, least) in
+        [("make-patches.md", 11), ("stages.md", 6), ("from-solaris.md", 9), ("fleets.md", 14)]
+    {
         let commands = commands_of_page(page);
         assert!(commands.len() >= least, "only {} commands of {page} are run", commands.len());
         print_what_they_say(&commands);
@@ -98,7 +100,8 @@ fn a_change_on_trial_is_confirmed_or_goes_back_as_it_says() {
 
 #[test]
 fn every_page_of_the_book_is_in_its_summary_and_every_page_with_commands_is_played() {
-    const PLAYED: [&str; 8] = [
+    const PLAYED: [&str; 9] = [
+        "fleets.md",
         "from-solaris.md",
         "from-sources.md",
         "make-patches.md",
@@ -221,6 +224,7 @@ pub(crate) fn steady(text: &str) -> String {
         (r"[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9]\d [\d:]{8} UTC \d{4}", "DATE"),
         (r"(Space on \S+: ).*", "${1}SPACE"),
         (r"\d{4}-\d{2}-\d{2}T[\d:]{8}Z", "DATE"),
+        (r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}\b", "DATE"),
         (r"(Using \S+ from ).*", "${1}DATE"),
         (r"undo data: (files \()?\S+ \S+", "undo data: SIZE"),
         (r"\d+-[0-9a-f]{16}", "RUN"),
