@@ -117,6 +117,7 @@ fn without_an_inventory_the_root_itself_is_listed() {
     assert_eq!(read["hosts"][0]["patches"], json!(["100-01"]));
     let said = stage.run("report -R @ROOT@/nowhere").fails(1);
     assert!(said.contains("cannot open @ROOT@/nowhere"), "{said}");
+    stage.run("report -R @ROOT@/opt").fails(7);
 }
 
 #[test]

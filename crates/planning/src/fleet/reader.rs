@@ -23,6 +23,10 @@ use patchadm_svr4::patch::{FixId, FixList, PatchId, PatchIdError};
 /// The schema that is read.
 const SCHEMA: &str = "patchadm/1";
 
+/// The most fields and entries of a document, by its commas: a text of many empty ones takes many times its size as values.
+/// What `list` prints has a comma for every forty bytes.
+const MOST_COMMAS: usize = 3_000_000;
+
 /// The separators of base and revision that are tried; the policy of a root may name another one than the first.
 const SEPARATORS: [&str; 4] = [PatchId::SEPARATOR, "_", ".", "+"];
 
@@ -35,6 +39,9 @@ pub enum InventoryError {
     /// Nothing.
     #[error("it is empty")]
     Empty,
+    /// More fields and entries than are read.
+    #[error("it has more than {MOST_COMMAS} fields and entries")]
+    TooMany,
     /// Another schema.
     #[error("its schema is <{0}>, and this program reads {SCHEMA}")]
     Schema(String),
@@ -79,6 +86,9 @@ impl InventoryReader {
     pub fn read(&mut self, text: &[u8], name: &str) -> Result<ReadInventories, InventoryError> {
         if text.trim_ascii().is_empty() {
             return Err(InventoryError::Empty);
+        }
+        if text.iter().filter(|byte| **byte == b',').count() > MOST_COMMAS {
+            return Err(InventoryError::TooMany);
         }
         let kind: DocumentKind<'_> = serde_json::from_slice(text)?;
         let shown = |text: Option<Text<'_>>| text.map(|text| short(&text.0)).unwrap_or_default();
@@ -326,6 +336,14 @@ mod tests {
         assert_eq!((patch.about.id.base(), patch.about.id.revision()), ("7_2", "015"));
         assert_eq!(patch.standing, PatchStanding::Other);
         assert!(inventory.packages.is_none() && inventory.at.is_none() && patch.signature.is_none());
+    }
+
+    #[test]
+    fn a_text_that_is_small_and_means_much_is_refused() {
+        let states = "\"\",".repeat(MOST_COMMAS);
+        let text = list("100-01").replace("\"new-word\"", &format!("{states}\"\""));
+        let error = InventoryReader::default().read(text.as_bytes(), "a").unwrap_err().to_string();
+        assert_eq!(error, "it has more than 3000000 fields and entries");
     }
 
     #[test]
