@@ -71,7 +71,7 @@ fn patches(report: &ListReport) -> PagePart {
     let rows: Vec<PageRow> = report.patches.iter().map(row).collect();
     let heading = "Patches".to_owned();
     if rows.is_empty() {
-        return PagePart { heading, remarks: vec![report.empty().to_owned()], ..PagePart::default() };
+        return PagePart { heading, remarks: vec![report.empty()], ..PagePart::default() };
     }
     let table = PageTable {
         caption: format!("{} patches", rows.len()),

@@ -1,4 +1,4 @@
-//! The report as a text file of Prometheus, for the textfile collector of node_exporter: numbers of each host, and of the root
+//! The report as a text file of Prometheus, for the textfile collector of `node_exporter`: numbers of each host, and of the root
 //! itself what its history says.
 
 use std::collections::BTreeMap;

@@ -157,11 +157,11 @@ codes! {
         "There is no signature."
         "Sign it with `patchadm sign`."
     Fixes "fixes" Error
-        "PATCH_FIXES names what no scanner and no other program can know a fix by."
-        "Write ids of letters, digits and `._:+-`, those of CVE records as CVE-2026-1234."
+        "What the patch fixes is named in a way that no scanner knows."
+        "Write ids of letters, digits and `._:+-` into PATCH_FIXES, those of CVE records as CVE-2026-1234."
     FixesTwice "fixes-twice" Warning
-        "PATCH_FIXES names a fix twice."
-        "Name it once."
+        "What the patch fixes has an id twice."
+        "Name each id once in PATCH_FIXES."
     Parameter "parameter" Warning
         "A parameter never gets to a script, because another program would act on it."
         "Call it something else."

@@ -232,7 +232,7 @@ fn reference_of(instance: &str) -> String {
 impl BomComponent {
     fn of(package: &InventoryPackage, patches: &[InventoryPatch]) -> Self {
         let is_its = |patch: &&InventoryPatch| {
-            is_in_force(patch.standing) && patch.about.packages.iter().any(|name| *name == package.package)
+            is_in_force(patch.standing) && patch.about.packages.contains(&package.package)
         };
         let patches: Vec<&InventoryPatch> = patches.iter().filter(is_its).collect();
         let native = package.native.as_ref();
@@ -327,17 +327,17 @@ impl BomIssue {
 }
 
 impl BomVulnerability {
-    fn of(claim: KnownFix<'_>) -> Self {
-        let state = match claim.status {
+    fn of(KnownFix { fix, packages, status, reasons, .. }: KnownFix<'_>) -> Self {
+        let state = match status {
             FixStatus::Fixed => "resolved",
             FixStatus::Lost => "exploitable",
             FixStatus::Unknown => "in_triage",
         };
-        let affects = claim.packages.iter().map(|instance| BomAffected { reference: reference_of(instance) });
+        let affects = packages.into_iter().map(|instance| BomAffected { reference: reference_of(instance) });
         Self {
-            id: claim.fix.to_owned(),
-            source: IssueSource::of(claim.fix),
-            analysis: BomAnalysis { state, detail: claim.reasons.join("; ") },
+            id: fix.to_owned(),
+            source: IssueSource::of(fix),
+            analysis: BomAnalysis { state, detail: reasons.join("; ") },
             affects: affects.collect(),
         }
     }

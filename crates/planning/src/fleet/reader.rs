@@ -92,10 +92,10 @@ impl InventoryReader {
         }
         let kind: DocumentKind<'_> = serde_json::from_slice(text)?;
         let shown = |text: Option<Text<'_>>| text.map(|text| short(&text.0)).unwrap_or_default();
-        if !kind.schema.as_ref().is_some_and(|schema| schema.0 == SCHEMA) {
+        if kind.schema.as_ref().is_none_or(|schema| schema.0 != SCHEMA) {
             return Err(InventoryError::Schema(shown(kind.schema)));
         }
-        if !kind.command.as_ref().is_some_and(|command| command.0 == "list") {
+        if kind.command.as_ref().is_none_or(|command| command.0 != "list") {
             return Err(InventoryError::Command(shown(kind.command)));
         }
         let mut document: ListDocument<'_> = serde_json::from_slice(text)?;

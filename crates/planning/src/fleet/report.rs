@@ -98,12 +98,11 @@ impl<'f> FleetReport<'f> {
     /// Holds the hosts against the index of a depot; without one against the newest that any of them has.
     pub fn of(hosts: &'f [FleetHost], depot: Option<&CrossReference>) -> Self {
         let newest;
-        let reference = match depot {
-            Some(depot) => depot,
-            None => {
-                newest = newest_of(hosts);
-                &newest
-            }
+        let reference = if let Some(depot) = depot {
+            depot
+        } else {
+            newest = newest_of(hosts);
+            &newest
         };
         let mut patches = there(hosts);
         add_lacking(&mut patches, hosts, reference);

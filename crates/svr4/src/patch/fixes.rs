@@ -307,7 +307,8 @@ mod tests {
         assert!(list.contains("ACME-17") && !list.contains("acme-17"));
         assert!(FixList::parse("ACME-17 <b>").is_err());
         assert_eq!(FixList::parse_legible("ACME-17 <b> X-1").to_string(), "ACME-17 X-1");
-        let many: String = (0..=FixList::LIMIT).map(|number| format!("X-{number} ")).collect();
+        let many: Vec<String> = (0..=FixList::LIMIT).map(|number| format!("X-{number}")).collect();
+        let many = many.join(" ");
         assert_eq!(FixList::parse(&many), Err(FixListError::TooMany));
         assert_eq!(FixList::parse_legible(&many).iter().len(), FixList::LIMIT);
         let mut both = list;
