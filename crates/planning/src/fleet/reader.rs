@@ -87,7 +87,7 @@ impl InventoryReader {
         if text.trim_ascii().is_empty() {
             return Err(InventoryError::Empty);
         }
-        if text.iter().filter(|byte| **byte == b',').count() > MOST_COMMAS {
+        if text.iter().map(|byte| usize::from(*byte == b',')).sum::<usize>() > MOST_COMMAS {
             return Err(InventoryError::TooMany);
         }
         let kind: DocumentKind<'_> = serde_json::from_slice(text)?;
