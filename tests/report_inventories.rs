@@ -11,7 +11,7 @@ use crate::scenario::Scenario;
 pub(crate) struct Inventory(pub(crate) Value);
 
 impl Inventory {
-    /// A host with the package ACMEweb in version 1 and without patches.
+    /// A host with the package `ACMEweb` in version 1 and without patches.
     pub(crate) fn of(machine: &str) -> Self {
         Self(json!({
             "schema": "patchadm/1", "command": "list", "root": "/", "exit": {"code": 0, "name": "ok"},
@@ -21,12 +21,12 @@ impl Inventory {
         }))
     }
 
-    /// The same with a patch of ACMEweb in force.
+    /// The same with a patch of `ACMEweb` in force.
     pub(crate) fn with(self, id: &str) -> Self {
         self.with_state(id, "effective")
     }
 
-    /// The same with a patch of ACMEweb in a state.
+    /// The same with a patch of `ACMEweb` in a state.
     pub(crate) fn with_state(mut self, id: &str, state: &str) -> Self {
         let patch = json!({
             "id": id, "state": [state], "date": "2026-11-19T07:00:00+00:00", "date_text": "Nov 19 2026",

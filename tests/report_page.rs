@@ -190,6 +190,7 @@ fn people_with_other_senses_find_everything_on_every_page() {
     let stage = stage_of_one();
     page(&stage);
     pages_of_one(&stage);
+    let title = regex::Regex::new("<title>narrow ([0-9]+) ([0-9]+)</title>").unwrap();
     for name in ["page", "list", "history", "run", "plan"] {
         let page = fs::read_to_string(stage.beside(&format!("{name}.html"))).unwrap();
         for scheme in ["light", "dark"] {
@@ -264,7 +265,6 @@ fn nothing_leads_out_of_a_narrow_window_with_all_lists_open() {
             .unwrap();
         let options = ["--allow-file-access-from-files", "--virtual-time-budget=3000"];
         let (document, _) = shown(browser, &stage, &stage.beside("frame.html"), &options);
-        let title = regex::Regex::new("<title>narrow ([0-9]+) ([0-9]+)</title>").unwrap();
         let found = title.captures(&document).unwrap_or_else(|| panic!("{document}"));
         assert_eq!(found[1], found[2], "{name} is as wide as its window");
     }
