@@ -190,7 +190,6 @@ fn people_with_other_senses_find_everything_on_every_page() {
     let stage = stage_of_one();
     page(&stage);
     pages_of_one(&stage);
-    let title = regex::Regex::new("<title>narrow ([0-9]+) ([0-9]+)</title>").unwrap();
     for name in ["page", "list", "history", "run", "plan"] {
         let page = fs::read_to_string(stage.beside(&format!("{name}.html"))).unwrap();
         for scheme in ["light", "dark"] {
@@ -254,6 +253,7 @@ fn nothing_leads_out_of_a_narrow_window_with_all_lists_open() {
     let stage = stage_of_one();
     page(&stage);
     pages_of_one(&stage);
+    let title = regex::Regex::new("<title>narrow ([0-9]+) ([0-9]+)</title>").unwrap();
     for name in ["page", "list", "history", "run", "plan"] {
         let page = fs::read_to_string(stage.beside(&format!("{name}.html"))).unwrap();
         let (before, rest) = page.split_once("<meta http-equiv").unwrap();
