@@ -128,7 +128,9 @@ impl RunEvent {
     pub(super) fn syslog_line(&self, stamp: &str, process: u32) -> Vec<u8> {
         const DAEMON: u8 = 3 << 3;
         let priority = DAEMON | self.kind.priority();
-        let line = format!("<{priority}>{stamp} {PROGRAM}[{process}]: {}", self.message());
+        // A second line would be a message of its own.
+        let message = self.message().replace('\n', r"\012");
+        let line = format!("<{priority}>{stamp} {PROGRAM}[{process}]: {message}");
         printable(line.as_bytes()).into_owned()
     }
 }

@@ -208,6 +208,7 @@ mod tests {
                 "patchrm",
                 "patchadm history",
                 "patchadm undo",
+                "patchadm report",
                 "patchadm promote, stage status",
                 "patchadm show and files",
                 "pkgadd and pkgrm",
