@@ -175,7 +175,9 @@ fn commands_of_page(page: &str) -> Vec<Shown> {
 fn commands_in(section: &str) -> Vec<Shown> {
     let mut shown: Vec<Shown> = Vec::new();
     for block in section.split("```").skip(1).step_by(2) {
-        for line in block.lines().skip(1) {
+        // What stands in a block before its first command is no output.
+        let lines = block.lines().skip(1).skip_while(|line| !line.starts_with("$ "));
+        for line in lines {
             if let Some(command) = line.strip_prefix("$ ") {
                 shown.push(Shown { command: command.to_owned(), output: String::new() });
             } else if let (Some(more), Some(last)) = (line.strip_prefix("> "), shown.last_mut()) {
