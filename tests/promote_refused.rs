@@ -325,7 +325,7 @@ fn what_becomes_something_else_while_it_is_read_is_named() {
     let link = |at: &Path| symlink("/etc/passwd", at).unwrap();
     for make in [&pipe as &(dyn Fn(&Path) + Sync), &link] {
         for run in meanwhile(&staged, |turn| swap(turn, &|at| make(at))) {
-            assert_clear(run, "/turns");
+            assert_clear(run, "/usr/pkg");
         }
     }
     // A directory that becomes a link.
