@@ -26,9 +26,14 @@ pub(crate) fn marker(root: &Root, head: Option<&JournalHead>) -> Result<Option<S
     }
 }
 
-/// Writes the file durably unless it has a marker already.
+/// Writes the file durably unless it has the marker already. Another marker there is that of another root: somebody exchanged
+/// the directory since the marker was settled, and a journal with this one would never be believed.
 pub(crate) fn make_sure(own: &Dir, marker: &str) -> Result<(), Cause> {
-    if matches!(RootId::in_own(own)?, RootId::Marker(_)) { Ok(()) } else { write(own, marker) }
+    match RootId::in_own(own)? {
+        RootId::Marker(found) if found == marker => Ok(()),
+        RootId::Marker(_) => Err(Cause::Changed(own.root().show(&own.at(NAME)))),
+        RootId::Missing | RootId::Damaged => write(own, marker),
+    }
 }
 
 /// Writes the file durably. An object in its place that is no file is moved aside.
