@@ -49,7 +49,12 @@ fn statements(document: &Value) -> Vec<String> {
 /// Runs the script by the reference libraries; `None` where they are not installed.
 fn reference(test: &str, arguments: &[&str]) -> Option<String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scanners/reference.py");
-    let Ok(run) = Command::new("python3").arg(script).args(arguments).output() else {
+    printed(test, Command::new("python3").arg(script).args(arguments))
+}
+
+/// Runs a script of Python and returns what it prints; `None` where Python, or what the script needs, is not installed.
+fn printed(test: &str, script: &mut Command) -> Option<String> {
+    let Ok(run) = script.output() else {
         crate::skipped(&format!("{test}: python3 is not installed"));
         return None;
     };
@@ -338,17 +343,7 @@ fn scan(test: &str, stage: &Scenario, findings: &str, documents: &[&str]) -> Opt
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scanners/scan.py");
     let mut scanner = Command::new("python3");
     scanner.arg(script).arg(home).args(documents.iter().map(|name| stage.beside(name)));
-    let Ok(run) = scanner.stdin(fs::File::open(stage.beside("known")).unwrap()).output() else {
-        crate::skipped(&format!("{test}: python3 is not installed"));
-        return None;
-    };
-    let printed = String::from_utf8_lossy(&run.stdout).into_owned();
-    if run.status.code() == Some(77) {
-        crate::skipped(&format!("{test}: {}", printed.trim_end()));
-        return None;
-    }
-    assert!(run.status.success(), "{printed}{}", String::from_utf8_lossy(&run.stderr));
-    Some(printed)
+    printed(test, scanner.stdin(fs::File::open(stage.beside("known")).unwrap()))
 }
 
 #[test]

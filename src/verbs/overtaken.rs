@@ -9,7 +9,7 @@ use patchadm_inputs::native::NativeChange;
 use patchadm_svr4::package::PkgInst;
 
 /// The fix of a patch is lost, or a registration is stale, where `--check` asks for that.
-const NATIVE_CHANGED: Exit = Exit::new(68, ExitCause::NativeChanged);
+pub(super) const NATIVE_CHANGED: Exit = Exit::new(68, ExitCause::NativeChanged);
 
 /// What a refresh or the operator has to take up on a root; its fields are those of the JSON documents.
 #[derive(Debug, Default, Serialize)]

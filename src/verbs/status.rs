@@ -157,9 +157,9 @@ impl StatusReport {
         let bad = |is_bad: bool| if is_bad { Shade::Bad } else { Shade::Effective };
         let applied = match (self.applied, self.not_in_force) {
             (0, _) => "no patches".to_owned(),
-            (applied, 0) => counted(applied, "patch", "patches"),
+            (applied, 0) => patches(applied),
             (applied, rest) => {
-                format!("{}, {rest} of them not in force", counted(applied, "patch", "patches"))
+                format!("{}, {rest} of them not in force", patches(applied))
             }
         };
         let lost: Vec<&str> = self.native.lost().map(|(id, _)| id).collect();
@@ -208,7 +208,7 @@ impl MissingEntry {
     fn words(&self) -> String {
         match (&self.depot, self.patches, &self.reason) {
             (Some(depot), Some(0), _) => format!("nothing of {depot}"),
-            (Some(depot), Some(missing), _) => format!("{} of {depot}", counted(missing, "patch", "patches")),
+            (Some(depot), Some(missing), _) => format!("{} of {depot}", patches(missing)),
             (_, None, Some(reason)) => format!("not known: {reason}"),
             _ => "not known: the policy names no depot".to_owned(),
         }
@@ -246,8 +246,8 @@ impl CommandReport for StatusReport {
     }
 }
 
-fn counted(number: usize, one: &str, many: &str) -> String {
-    if number == 1 { format!("1 {one}") } else { format!("{number} {many}") }
+fn patches(number: usize) -> String {
+    if number == 1 { "1 patch".to_owned() } else { format!("{number} patches") }
 }
 
 /// Returns names with commas between them, of many the first.

@@ -19,7 +19,7 @@ use patchadm_planning::analyze::{Analysis, CrossReference};
 const UNKNOWN: Exit = Exit::new(33, ExitCause::NotFound);
 
 /// A patch is missing, where that was asked for.
-const MISSING: Exit = Exit::new(66, ExitCause::Missing);
+pub(in crate::verbs) const MISSING: Exit = Exit::new(66, ExitCause::Missing);
 
 /// The machine that a report is about.
 #[derive(Debug)]

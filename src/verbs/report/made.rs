@@ -5,7 +5,9 @@ use chrono::{DateTime, Utc};
 use super::input::UNREADABLE;
 use crate::reply::words::counted;
 use crate::reply::{Exit, ExitCause, Stop};
+use crate::verbs::analyze::MISSING;
 use crate::verbs::analyze::comparison::Comparison;
+use crate::verbs::overtaken::NATIVE_CHANGED;
 use patchadm_core::operation::fleet::UnreadInventory;
 use patchadm_planning::fleet::{
     DocumentMaker, FindingKind, Fleet, FleetChanges, FleetHost, FleetReport, HostComparison, PastReport,
@@ -16,12 +18,6 @@ const NEWEST: &str = "the newest that any host has";
 
 /// The most inventories that are named because a newer one counts.
 const NAMED_REPLACED: usize = 20;
-
-/// A fix is lost or a registration stale, where `--check` asks for that.
-const NATIVE_CHANGED: Exit = Exit::new(68, ExitCause::NativeChanged);
-
-/// A host lacks a patch, where `--check` asks for that.
-const MISSING: Exit = Exit::new(66, ExitCause::Missing);
 
 /// A report.
 pub(super) struct MadeReport<'f> {

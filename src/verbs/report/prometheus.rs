@@ -8,17 +8,16 @@ use std::time::Duration;
 use chrono::DateTime;
 
 use super::made::MadeReport;
+use crate::reply::Exit;
 use crate::reply::failure::query_refused;
+use crate::verbs::analyze::MISSING;
+use crate::verbs::overtaken::NATIVE_CHANGED;
 use patchadm_changeset::format::history::HistoryEntry;
 use patchadm_core::operation::queries::runs::{PastRuns, past_runs};
 use patchadm_planning::fleet::{
     Finding, FindingKind, FleetHost, HostStanding, InventoryPatch, PatchStanding,
 };
 use patchadm_rootfs::Root;
-
-/// The codes of `report --check`.
-const NATIVE_CHANGED: u8 = 68;
-const MISSING: u8 = 66;
 
 /// A metric: its name without the prefix, its type, what it is, and its values with their labels.
 struct Metric {
@@ -135,9 +134,9 @@ fn code_of_check(standing: &HostStanding) -> u8 {
     let is_native =
         |finding: &Finding| matches!(finding.kind, FindingKind::LostFix | FindingKind::StaleRegistration);
     match (standing.findings.iter().any(is_native), standing.lacks.is_empty()) {
-        (true, _) => NATIVE_CHANGED,
-        (false, false) => MISSING,
-        (false, true) => 0,
+        (true, _) => NATIVE_CHANGED.code(),
+        (false, false) => MISSING.code(),
+        (false, true) => Exit::OK.code(),
     }
 }
 
