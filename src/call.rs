@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::time::Instant;
 
 use crate::reply::Reply;
-use crate::surroundings::bar::{Bar, BusyLine};
+use crate::surroundings::bar::Bar;
 use crate::surroundings::caller::{RootTurn, lock_wait_seconds, with_signals};
+use crate::surroundings::work_bar::WorkBar;
 use crate::surroundings::{Output, Surroundings};
 use patchadm_core::operation::session::Caller;
 use patchadm_rootfs::Root;
@@ -129,10 +130,10 @@ impl Invocation {
         Some(*work)
     }
 
-    /// Returns a line for a person that says what the command is at, where its work cannot be counted.
-    pub(crate) fn busy(&self, doing: &'static str) -> BusyLine {
+    /// Returns a bar for a person that says what the command is at, and how far its meter is.
+    pub(crate) fn busy(&self, doing: &'static str) -> WorkBar {
         let surroundings = &self.surroundings;
-        BusyLine::new(doing, surroundings.stderr_is_terminal && !surroundings.is_quiet && !self.in_json)
+        WorkBar::new(doing, surroundings.stderr_is_terminal && !surroundings.is_quiet && !self.in_json)
     }
 
     /// Changes a root. Waits for a held lock for the requested time, else for the time in the policy of the root.

@@ -15,13 +15,13 @@ use crate::scenario::Scenario;
 use crate::tree::{Tree, assert_same};
 use patchadm_making::build::{
     BuildRequest, CompareOptions, ListChoices, PairNaming, PatchDestination, PatchForm, PatchLists,
-    PreviousPatch, ReadmeText, draft_patch, write_patch,
+    PreviousPatch, ReadmeText, WriteWatch, draft_patch, write_patch,
 };
 use patchadm_making::release::{
     ContentReader, FileContent, LinkGroup, ObjectOwner, Release, ReleaseForm, ReleaseObject,
     ReleaseObjectKind, ReleasePackage, Upkeep,
 };
-use patchadm_rootfs::{Sums, Timestamp};
+use patchadm_rootfs::{Sums, Timestamp, WorkMeter};
 use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::patch::PatchId;
 
@@ -147,7 +147,8 @@ fn made(
     let draft = draft_patch(from, to, previous.as_ref(), &[], request).unwrap();
     let path = stage.beside(&format!("{}-{name}", request.id));
     let to = PatchDestination { path: path.clone(), form, replaces: false };
-    write_patch(&draft, &to, &|| None).unwrap();
+    let watch = WriteWatch { interrupt: &|| None, meter: &WorkMeter::default() };
+    write_patch(&draft, &to, watch).unwrap();
     path
 }
 

@@ -15,7 +15,7 @@ use crate::delivery::{Patch, indexed_depot};
 use crate::faulty_server::{FaultyServer, Step, whole};
 use crate::packages::Package;
 use crate::scenario::Scenario;
-use crate::terminal::at_narrow_terminal;
+use crate::terminal::{at_narrow_terminal, without_sequences};
 use crate::workshop::eventually;
 
 /// A root, and an indexed depot of two patches.
@@ -70,6 +70,44 @@ fn a_bar_has_phase_bytes_and_patches_while_patches_are_fetched() {
         assert!(before != "add" || run.stdout.lines().count() == 2, "{}", run.stdout);
         stage.run("remove -R @ROOT@ 100-01 200-01");
     }
+}
+
+/// A file that takes a second to read, and no room on the disk.
+fn slow_file(path: &Path) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::File::create(path).unwrap().set_len(2 << 30).unwrap();
+}
+
+#[test]
+fn work_that_takes_long_says_how_much_of_it_is_done_how_fast_and_how_long_it_still_takes() {
+    let mut stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "old\n")]);
+    stage.set("TERM", "xterm");
+    slow_file(&stage.at("/opt/ACMEweb/bin/httpd"));
+    slow_file(&stage.beside("old/data"));
+    slow_file(&stage.beside("release/web/reloc/data"));
+    let pkginfo = "PKG=ACMEweb\nARCH=all\nVERSION=1\nNAME=web\nCATEGORY=system\n";
+    fs::write(stage.beside("release/web/pkginfo"), pkginfo).unwrap();
+    let pkgmap = format!(": 1 1\n1 f none data 0644 root root {} 0 0\n", 2_u64 << 30);
+    fs::write(stage.beside("release/web/pkgmap"), pkgmap).unwrap();
+    fs::create_dir_all(stage.beside("new")).unwrap();
+    fs::create_dir_all(stage.beside("stable")).unwrap();
+    for (line, wanted) in [
+        ("verify -R @ROOT@", r"verifying \[[^\]]*\] \d+/\d+ objects +[\d.]+/s +\d+s"),
+        (
+            "build --from old --to new --pkg ACMEweb --id 900-01 -o patch --dry-run",
+            r"building \[[^\]]*\] [\d.]+ \w+/2.00 GiB +[\d.]+ \w+/s +\d+s",
+        ),
+        (
+            "delta --release release --stable stable --work work --dry-run",
+            r"comparing \[[^\]]*\] \d+/1 packages +[\d.]+/s +\d+s",
+        ),
+    ] {
+        let Some((_, text)) = at_narrow_terminal("bars", &stage, line, 100) else { return };
+        let text = without_sequences(&text);
+        assert!(regex::Regex::new(wanted).unwrap().is_match(&text), "{line}: {text:?}");
+    }
+    let (_, text) = at_narrow_terminal("bars", &stage, "verify -q -R @ROOT@", 100).unwrap();
+    assert!(!without_sequences(&text).contains("verifying"), "quiet is without a bar: {text:?}");
 }
 
 /// Starts a command, waits until `is_begun`, interrupts it, and returns its code and what it said on standard error.

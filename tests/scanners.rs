@@ -4,6 +4,7 @@
 //! Every document is checked against the schema that its makers publish. Where the reference libraries of Python are
 //! installed (`cyclonedx-python-lib`, `lib4vex`), they read the documents, too, and match findings against them.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::Read as _;
 use std::path::Path;
@@ -49,7 +50,12 @@ fn statements(document: &Value) -> Vec<String> {
 /// Runs the script by the reference libraries; `None` where they are not installed.
 fn reference(test: &str, arguments: &[&str]) -> Option<String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scanners/reference.py");
-    printed(test, Command::new("python3").arg(script).args(arguments))
+    printed(test, Command::new(python()).arg(script).args(arguments))
+}
+
+/// The Python that has the libraries, where somebody says which.
+fn python() -> OsString {
+    std::env::var_os("PATCHADM_TEST_PYTHON").unwrap_or_else(|| "python3".into())
 }
 
 /// Runs a script of Python and returns what it prints; `None` where Python, or what the script needs, is not installed.
@@ -112,10 +118,38 @@ fn a_lost_fix_is_affected_and_says_what_to_do() {
         assert_eq!(materials["components"][0]["pedigree"], Value::Null, "{when}");
         stage.run("adopt --refresh -R @ROOT@").ok();
     }
+    stage.run("adopt --refresh --accept 100-01 -R @ROOT@").ok();
+    let vex = scanned(&stage, "openvex", "");
+    assert_eq!(statements(&vex), told("1.0-2", "affected"), "what was accepted is as open as before");
+    let one = &vex["statements"][0];
+    let expected = "the fix of patch 100-01 was lost to web 1.0-2 (dpkg), which was accepted";
+    assert_eq!(one["status_notes"], expected);
+    assert!(one["action_statement"].as_str().unwrap().starts_with("The loss was accepted on this root"));
+    let analysis = &scanned(&stage, "cyclonedx", "")["vulnerabilities"][0]["analysis"];
+    assert_eq!(*analysis, json!({"state": "exploitable", "response": ["will_not_fix"], "detail": expected}));
     let three = Version { version: "1.0-3", ..TWO };
     dpkg_installs(&stage, Some(&TWO), &three, &[]);
     stage.run("adopt --refresh -R @ROOT@").ok();
     stage.run("report -R @ROOT@ --format openvex").fails(2);
+}
+
+#[test]
+fn reference_libraries_read_the_documents_and_close_the_findings_that_a_patch_fixed() {
+    let stage = Scenario::with(&[web("one\n"), Package::new("ACMEshop").directory("empty")]);
+    stage.patchadd("", &Patch::of("100-01", web("two\n").param("PATCH_FIXES", "CVE-2026-1234 ACME-17"))).ok();
+    for (format, name) in [("openvex", "vex.json"), ("cyclonedx", "bom.json")] {
+        fs::write(stage.beside(name), scanned(&stage, format, "").to_string()).unwrap();
+    }
+    let url = |package: &str| format!("pkg:generic/{package}@1.0?arch=i386");
+    let fixed = [format!("{} ACME-17", url("ACMEweb")), format!("{} CVE-2026-1234", url("ACMEweb"))];
+    let open = [format!("{} CVE-2026-1234", url("ACMEshop")), format!("{} CVE-2026-9999", url("ACMEweb"))];
+    fs::write(stage.beside("findings"), [&fixed[..], &open].concat().join("\n") + "\n").unwrap();
+    let test = "reference_libraries_read_the_documents_and_close_the_findings_that_a_patch_fixed";
+    let matched = ["openvex", &path(&stage, "vex.json"), &path(&stage, "findings")];
+    let Some(told) = reference(test, &matched) else { return };
+    assert_eq!(told.lines().collect::<Vec<_>>(), open);
+    let resolved = reference(test, &["cyclonedx", &path(&stage, "bom.json")]).unwrap();
+    assert_eq!(resolved.lines().collect::<Vec<_>>(), fixed);
 }
 
 #[test]
@@ -341,7 +375,7 @@ fn scan(test: &str, stage: &Scenario, findings: &str, documents: &[&str]) -> Opt
     fs::create_dir_all(&home).unwrap();
     fs::write(stage.beside("known"), findings).unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scanners/scan.py");
-    let mut scanner = Command::new("python3");
+    let mut scanner = Command::new(python());
     scanner.arg(script).arg(home).args(documents.iter().map(|name| stage.beside(name)));
     printed(test, scanner.stdin(fs::File::open(stage.beside("known")).unwrap()))
 }

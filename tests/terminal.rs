@@ -135,7 +135,7 @@ fn interrupted_at_a_question(stage: &Scenario, line: &str, question: &str) -> Op
 }
 
 /// A text without the escape sequences that move and colour.
-fn without_sequences(text: &str) -> String {
+pub(crate) fn without_sequences(text: &str) -> String {
     regex::Regex::new("\x1b\\[[0-9;?]*[A-Za-z]").unwrap().replace_all(text, "").into_owned()
 }
 

@@ -1,8 +1,14 @@
 //! How bars look, the same in all verbs: what is done, how much of it, how fast, and how long it still takes.
 
+use std::time::Duration;
+
 use indicatif::ProgressStyle;
+use patchadm_rootfs::WorkUnit;
 
 use super::manner::columns;
+
+/// Shorter work shows nothing.
+pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
 /// On a narrower terminal there is no bar, only words that are cut where the line ends.
 const ROOM_FOR_BAR: usize = 72;
@@ -11,8 +17,8 @@ const ROOM_FOR_BAR: usize = 72;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BarUnit {
     Bytes,
-    Patches,
-    Names,
+    /// Things of this name.
+    Things(&'static str),
 }
 
 impl BarUnit {
@@ -23,11 +29,22 @@ impl BarUnit {
 
     fn template(self) -> String {
         let counted = match self {
-            Self::Bytes => "{binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec:>12}",
-            Self::Patches => "{pos}/{len} patches {per_sec:>9}",
-            Self::Names => "{pos}/{len} {per_sec:>12}",
+            Self::Bytes => "{binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec:>12}".to_owned(),
+            Self::Things(name) => format!("{{pos}}/{{len}} {name} {{per_sec:>9}}"),
         };
         format!("{{msg:>10}} [{{wide_bar}}] {counted} {{eta:>4}}")
+    }
+}
+
+impl From<WorkUnit> for BarUnit {
+    fn from(unit: WorkUnit) -> Self {
+        match unit {
+            WorkUnit::Bytes => Self::Bytes,
+            WorkUnit::Files => Self::Things("files"),
+            WorkUnit::Objects => Self::Things("objects"),
+            WorkUnit::Packages => Self::Things("packages"),
+            WorkUnit::Patches => Self::Things("patches"),
+        }
     }
 }
 
@@ -45,7 +62,7 @@ mod tests {
 
     #[test]
     fn every_template_can_be_read() {
-        for unit in [BarUnit::Bytes, BarUnit::Patches, BarUnit::Names] {
+        for unit in [BarUnit::Bytes, BarUnit::Things("patches")] {
             assert!(ProgressStyle::with_template(&unit.template()).is_ok(), "{unit:?}");
         }
     }

@@ -1,16 +1,13 @@
 //! The bar for the time before a run: downloads, patches that are read or compared, and directories that are indexed.
 
 use std::cell::RefCell;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget};
 
-use super::bar_style::BarUnit;
+use super::bar_style::{BarUnit, PATIENCE};
 use patchadm_core::operation::depots::{DepotProgress, PatchWork};
 use patchadm_svr4::package::control::printable;
-
-/// Shorter work shows nothing.
-const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The longest name that is shown, in letters.
 const LONGEST: usize = 24;
@@ -77,7 +74,7 @@ impl ShownProgress {
         if self.bar.as_ref().is_none_or(|(of, _)| *of != words) {
             self.clear_bar();
             let bar = ProgressBar::with_draw_target(all, ProgressDrawTarget::stderr());
-            bar.set_style(if has_bytes { BarUnit::Bytes } else { BarUnit::Patches }.style());
+            bar.set_style(if has_bytes { BarUnit::Bytes } else { BarUnit::Things("patches") }.style());
             bar.set_message(words.clone());
             self.bar = Some((words, bar));
         }

@@ -15,6 +15,7 @@ pub(crate) mod output;
 pub(crate) mod questions;
 mod run_event;
 pub(crate) mod slots_bar;
+pub(crate) mod work_bar;
 
 use events::EventReceiver;
 use network::NetworkSurroundings;

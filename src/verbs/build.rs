@@ -13,7 +13,7 @@ use crate::reply::{Exit, Reply, Stop};
 use crate::surroundings::caller::with_signals;
 use options::{BuildArgs, USAGE};
 use patchadm_making::build::{
-    BuildError, OtherPatch, PreviousError, PreviousPatch, draft_patch, write_patch,
+    BuildError, OtherPatch, PreviousError, PreviousPatch, WriteWatch, draft_patch, write_patch,
 };
 use report::BuildReport;
 
@@ -29,8 +29,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return Err(refused(&BuildError::Exists(destination.path)));
     }
     let cores = call.surroundings.processors;
-    let _busy = call.busy("building");
-    let read = |operand: &OsString| read_release(operand, cores, NO_PATCH_MADE);
+    let busy = call.busy("building");
+    let read = |operand: &OsString| read_release(operand, cores, busy.meter(), NO_PATCH_MADE);
     let (from, to) = (read(&args.from)?, read(&args.to)?);
     let previous = args.previous.as_deref().map(PreviousPatch::read).transpose();
     let previous = previous.map_err(|error| refused_patch(&error))?;
@@ -43,7 +43,10 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let written = if args.dry_run {
         None
     } else {
-        let written = with_signals(|interrupt| write_patch(&draft, &destination, &|| interrupt()))?;
+        let written = with_signals(|interrupt| {
+            let watch = WriteWatch { interrupt: &|| interrupt(), meter: busy.meter() };
+            write_patch(&draft, &destination, watch)
+        })?;
         Some(written.map_err(|error| refused(&error))?)
     };
     let report = BuildReport::of(&draft, &destination, written.as_ref(), call.surroundings.began);

@@ -24,7 +24,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let template = args.template(call.surroundings.now.timestamp())?;
     let patch = |id: PatchId| BuildRequest { id, ..template.clone() };
     let bases = args.bases()?;
-    let _busy = call.busy("comparing");
+    let busy = call.busy("comparing");
     let made = with_signals(|interrupt| {
         let request = DeltaRequest {
             release: &args.release,
@@ -41,6 +41,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             trials: None,
             cores: call.surroundings.processors,
             interrupt,
+            meter: busy.meter().clone(),
         };
         delta(&request, &mut |_| false)
     })?;

@@ -17,6 +17,7 @@ use crate::surroundings::Output;
 use patchadm_inputs::source::SourceError;
 use patchadm_making::lint::{DepotPatch, LintCode, LintFinding, LintInput, Severity, depot_patches, lint};
 use patchadm_planning::plan::refusal;
+use patchadm_rootfs::WorkUnit;
 
 const USAGE: &str = "patchadm lint [--base set] [--depot dir] [--strict] [--allow code]... patch...";
 
@@ -72,9 +73,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return Err(Stop::Usage { message: "no patch is named".to_owned(), usage: USAGE }.into());
     }
     let cores = call.surroundings.processors;
-    let _busy = call.busy("checking");
-    let base =
-        args.base.as_deref().map(|base| read_release(base, cores, "nothing was checked")).transpose()?;
+    let busy = call.busy("checking");
+    let read = |base| read_release(base, cores, busy.meter(), "nothing was checked");
+    let base = args.base.as_deref().map(read).transpose()?;
     let depot: Vec<DepotPatch> = args
         .depot
         .as_deref()
@@ -84,11 +85,13 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         .unwrap_or_default();
     let input = LintInput { base: base.as_ref(), depot: &depot, syntax: &read_by_shell };
     let mut patches = Vec::new();
+    let step = busy.meter().begin(WorkUnit::Patches, args.patches.len() as u64);
     for path in &args.patches {
         let mut linted = lint(path, &input).map_err(|error| unreadable(&error))?;
         linted.findings.retain(|finding| !args.allow.contains(&finding.code));
         let path = path.display().to_string();
         patches.push(PatchFindings { id: linted.id, path, findings: linted.findings });
+        step.advance(1);
     }
     let count = |severity| {
         let findings = patches.iter().flat_map(|patch| &patch.findings);

@@ -109,6 +109,9 @@ struct ListReport {
     /// The patches that ended because dpkg or rpm changed their package.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     overtaken: Vec<OvertakenEntry>,
+    /// The patches whose loss was accepted: nothing that a person has to be told again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    accepted: Vec<OvertakenEntry>,
     #[serde(flatten)]
     native: NativeEntries,
     /// Notes for a person.
@@ -213,9 +216,12 @@ fn since(text: &str, zone: Zone) -> Result<DateTime<Utc>, Stop> {
 }
 
 impl ListChoice {
-    /// Tells whether a patch that ended is listed.
-    fn wants(&self, ended: &OvertakenPatch) -> bool {
-        self.fixes.as_ref().is_none_or(|id| ended.fixes.iter().any(|fix| fix == id.as_str()))
+    /// Returns the patches that ended and are listed.
+    fn wanted<'a>(&self, ended: impl Iterator<Item = &'a OvertakenPatch>) -> Vec<OvertakenEntry> {
+        let wants = |one: &&OvertakenPatch| {
+            self.fixes.as_ref().is_none_or(|id| one.fixes.iter().any(|fix| fix == id.as_str()))
+        };
+        ended.filter(wants).map(OvertakenEntry::of).collect()
     }
 }
 
@@ -263,12 +269,8 @@ impl ListReport {
             partial: choice.since.is_some() || choice.fixes.is_some(),
             packages,
             unfinished,
-            overtaken: overview
-                .ended
-                .iter()
-                .filter(|one| choice.wants(one))
-                .map(OvertakenEntry::of)
-                .collect(),
+            overtaken: choice.wanted(overview.ended.iter()),
+            accepted: choice.wanted(overview.accepted()),
             native,
             remarks,
             choice,

@@ -34,7 +34,7 @@ use patchadm_inputs::database::foreign_changes::ForeignChange;
 use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_planning::plan::patch::interrupted::Interrupted;
 use patchadm_planning::plan::refusal::{Command, Wording};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Root, WorkMeter};
 
 const USAGE: &str = "patchadm [-R root] verify [option...] [id|pkg...]\npatchadm verify [option...] --roots file|dir [id|pkg...]";
 
@@ -192,22 +192,23 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         (call.surroundings.processors, now(&call.surroundings), call.surroundings.zone);
     let is_verbose = call.output.is_verbose();
     // Nothing is changed, so a signal may end it at any moment.
-    let ask = |root: &Root, workers: usize| {
-        let report = verify(root, &args.names, args.undo_dir.as_deref(), workers, &now).map_err(refused)?;
+    let ask = |root: &Root, workers: usize, meter: &WorkMeter| {
+        let report = verify(root, &args.names, args.undo_dir.as_deref(), workers, &now, meter);
+        let report = report.map_err(refused)?;
         let native = NativeEntries::of(&NativeOverview::as_far_as_known(root, &now, report.has_native));
         let exit = exit_of(&report, args.check.then_some(&native));
         Ok::<_, anyhow::Error>((exit, VerifyReply::of(&report, native, root, zone, exit, is_verbose)))
     };
     if args.many.are_named() {
         let query = RootsQuery { usage: USAGE, answered: "sound", lacking: None };
-        return ask_many(call, &args.many, query, &|root| match ask(root, 1) {
+        return ask_many(call, &args.many, query, &|root| match ask(root, 1, &WorkMeter::default()) {
             Err(error) => RootAnswer::failed(root, &error),
             Ok((exit, reply)) => reply.answer(root, exit, is_verbose),
         });
     }
     let root = args.common.root.open(call)?;
-    let _busy = call.busy("verifying");
-    let (exit, reply) = ask(&root, processors)?;
+    let busy = call.busy("verifying");
+    let (exit, reply) = ask(&root, processors, busy.meter())?;
     Ok(Reply::about(&root, exit, reply))
 }
 

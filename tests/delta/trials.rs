@@ -10,6 +10,7 @@ use patchadm_making::build::{
 use patchadm_making::delta::{
     DeltaReport, DeltaRequest, MadePatch, PatchToTry, PatchTrials, TrialFailure, TriedPatches, delta,
 };
+use patchadm_rootfs::WorkMeter;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
@@ -90,6 +91,7 @@ fn run(stage: &Scenario, trials: &Trials) -> (DeltaReport, Vec<String>) {
         trials: Some(trials),
         cores: 2,
         interrupt: &|| None,
+        meter: WorkMeter::default(),
     };
     let report = delta(&request, &mut |_| false).unwrap();
     (report, trials.asked())

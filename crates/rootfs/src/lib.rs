@@ -45,6 +45,7 @@ mod status;
 mod sums;
 mod untrusted;
 mod way;
+mod work_meter;
 mod write;
 
 pub use accounts::accounts_of;
@@ -77,3 +78,4 @@ pub use shown_names::{ShownAttributes, ShownNames};
 pub use status::ObjectStatus;
 pub use sums::{Digesting, Hashing, Summing, Sums};
 pub use untrusted::{Distrust, ForeignTree, TreeWay, Untrusted};
+pub use work_meter::{WorkMeter, WorkStep, WorkUnit};

@@ -8,6 +8,7 @@ use patchadm_inputs::sign::{
     KeyRules, Manifest, PublicKey, Revocations, SecretKey, Signature, SignatureFormat,
 };
 use patchadm_making::release;
+use patchadm_rootfs::WorkMeter;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 /// What is read of the files of a release at most, in bytes.
@@ -19,7 +20,7 @@ pub fn release(input: &[u8]) {
     let mut file = File::from(file);
     file.write_all(input).expect("memory can be written to");
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let Ok(release) = release::open(path.as_ref(), 1) else { return };
+    let Ok(release) = release::open(path.as_ref(), 1, &WorkMeter::default()) else { return };
     for package in &release.packages {
         assert!(package.objects.is_sorted_by(|one, other| one.path < other.path), "each path once, sorted");
         let mut room = MOST;

@@ -74,6 +74,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let template = template(call.surroundings.now.timestamp())?;
     let patch = |id: PatchId| BuildRequest { id, ..template.clone() };
     let cores = call.surroundings.processors;
+    let busy = call.busy("comparing");
     let done = with_signals(|interrupt| {
         let base = RunBase::prepare(&work).map_err(Failure::Run)?;
         let request = PatchesRequest {
@@ -84,6 +85,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             cores,
             is_dry_run: args.dry_run,
             interrupt,
+            meter: busy.meter().clone(),
         };
         let made = make_patches(&request).map_err(Failure::Patches)?;
         let publisher = publisher.as_ref().filter(|_| made.refused.is_none() && made_patch(&made));

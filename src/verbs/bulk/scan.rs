@@ -19,6 +19,7 @@ use patchadm_building::run::{RunBase, RunError};
 use patchadm_building::scan::ScanRequest;
 use patchadm_building::tree::{ScannedTree, import_tree, scan_tree};
 use patchadm_building::work::Work;
+use patchadm_rootfs::WorkMeter;
 
 const USAGE: &str = "patchadm bulk scan WORK [--full] [--import FILE] [--wait SECONDS]";
 
@@ -102,7 +103,8 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         import_tree(&work, file).map_err(|error| import_failed(&error))?
     } else {
         let names = names_of(work.conf.list.as_deref())?;
-        let scanned = with_signals(|interrupt| scan(&work, &names, args.full, interrupt))?;
+        let busy = call.busy("scanning");
+        let scanned = with_signals(|interrupt| scan(&work, &names, args.full, interrupt, busy.meter()))?;
         scanned.map_err(|error| run_failed(&error))?
     };
     Ok(Reply::new(Exit::OK, ScanReport::of(scanned)))
@@ -118,6 +120,7 @@ fn scan(
     names: &[String],
     is_full: bool,
     interrupt: &(dyn Fn() -> Option<i32> + Sync),
+    meter: &WorkMeter,
 ) -> Result<ScannedTree, RunError> {
     let driver = Driver::find(work)?;
     let base = RunBase::prepare(work)?;
@@ -133,6 +136,7 @@ fn scan(
         slots: work.conf.local_tasks_on(cores, None) as usize,
         now: Utc::now().timestamp_nanos_opt().unwrap_or_default(),
         interrupt,
+        meter: meter.clone(),
     };
     Ok(scan_tree(&request)?)
 }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use crate::call::Invocation;
 use crate::reply::{Exit, ExitCause, Stop};
-use crate::surroundings::bar::ReadingBar;
 use crate::verbs::list::own_inventory;
 use patchadm_core::operation::fleet::{
     FleetFiles, InventorySource, LARGEST_INVENTORY, PastFileError, read_inventories, read_past_report,
@@ -26,10 +25,7 @@ pub(super) fn read_sources(call: &Invocation, root: &Root, named: &[PathBuf]) ->
         named.iter().map(|path| source(path)).collect::<io::Result<Vec<_>>>()?
     };
     let jobs = NonZeroUsize::new(call.surroundings.processors).unwrap_or(NonZeroUsize::MIN);
-    let surroundings = &call.surroundings;
-    let is_shown = surroundings.stderr_is_terminal && !surroundings.is_quiet && !call.in_json;
-    let bar = ReadingBar::new(surroundings.began, is_shown);
-    Ok(read_inventories(sources, jobs, &|read, all| bar.show(read, all)))
+    Ok(read_inventories(sources, jobs, call.busy("reading").meter()))
 }
 
 fn source(path: &Path) -> io::Result<InventorySource> {

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use patchadm_making::lint::{LintCode, LintFinding, LintInput, Severity, lint};
 use patchadm_making::release::{Release, open};
+use patchadm_rootfs::WorkMeter;
 
 use crate::first_names::first_names;
 
@@ -29,7 +30,7 @@ impl LintBase {
         let base = self.base.get_or_init(|| {
             let mut operand = OsString::from("set:");
             operand.push(&self.directory);
-            open(&operand, self.cores).map_err(|error| error.to_string())
+            open(&operand, self.cores, &WorkMeter::default()).map_err(|error| error.to_string())
         });
         let base = base.as_ref().map_err(Clone::clone)?;
         let input = LintInput { base: Some(base), depot: &[], syntax: &self.syntax };

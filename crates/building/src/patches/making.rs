@@ -62,6 +62,7 @@ pub fn make_patches(request: &PatchesRequest<'_>) -> Result<MadePatches, Patches
                 trials: Some(&trials),
                 cores,
                 interrupt: request.interrupt,
+                meter: request.meter.clone(),
             },
             &mut |_| false,
         )?

@@ -3,6 +3,7 @@
 use patchadm_bulk::report::PatchesReport;
 use patchadm_bulk::result::Digest;
 use patchadm_making::build::BuildRequest;
+use patchadm_rootfs::WorkMeter;
 use patchadm_svr4::patch::PatchId;
 
 use crate::base::BaseLayer;
@@ -24,6 +25,8 @@ pub struct PatchesRequest<'a> {
     pub is_dry_run: bool,
     /// Returns the signal that asks for the end.
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+    /// Knows how far the work is.
+    pub meter: WorkMeter,
 }
 
 /// The patches that were made.

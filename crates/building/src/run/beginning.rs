@@ -8,7 +8,7 @@ use patchadm_bulk::journal::{PackageOutcome, PackageState};
 use patchadm_bulk::records::{Record, Records};
 use patchadm_bulk::resolve::{PackageState as Resolved, Resolution, select};
 use patchadm_bulk::schedule::expected_work;
-use patchadm_rootfs::RootError;
+use patchadm_rootfs::{RootError, WorkMeter};
 
 use super::request::{RunError, RunEvent, RunRequest};
 use crate::history::read_builds;
@@ -40,6 +40,7 @@ pub(super) fn scan_request<'a>(request: &RunRequest<'a>, base: &'a str, is_kept:
         slots: request.work.conf.local_tasks_on(request.cores, request.jobs) as usize,
         now: request.now,
         interrupt: request.interrupt,
+        meter: WorkMeter::default(),
     }
 }
 

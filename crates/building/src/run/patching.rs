@@ -1,6 +1,7 @@
 //! A run ends with patches from the released set, where they are configured: made, tried, and handed to whoever publishes them.
 
 use patchadm_making::delta::DeltaError;
+use patchadm_rootfs::WorkMeter;
 
 use super::request::{RunEvent, RunRequest, Tell};
 use super::results::RunOutcome;
@@ -18,6 +19,7 @@ pub(super) fn make_its_patches(request: &RunRequest<'_>, outcome: &mut RunOutcom
         cores: request.cores as usize,
         is_dry_run: false,
         interrupt: request.interrupt,
+        meter: WorkMeter::default(),
     });
     match made {
         Ok(made) => {

@@ -9,7 +9,7 @@ use patchadm_bulk::cache::{FileNumber, ScanCache};
 use patchadm_bulk::records::{Location, Records};
 use patchadm_bulk::resolve::needed_locations;
 use patchadm_bulk::result::Digest;
-use patchadm_rootfs::{Dir, RootError};
+use patchadm_rootfs::{Dir, RootError, WorkMeter, WorkStep, WorkUnit};
 use patchadm_svr4::package::Mode;
 
 use super::sandbox::{Printed, ScanSandbox};
@@ -47,6 +47,8 @@ pub struct ScanRequest<'a> {
     pub now: i64,
     /// Returns the signal that asks for the end.
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+    /// Knows how far the scan is.
+    pub meter: WorkMeter,
 }
 
 /// What a scan has found.
@@ -305,9 +307,11 @@ impl TreeScan<'_> {
     /// Calls `scan` for locations, several at a time.
     fn call_all(&self, locations: &[Location]) -> Result<Vec<(Location, Printed)>, ScanError> {
         let next = Mutex::new(locations.iter());
+        let step = self.request.meter.begin(WorkUnit::Packages, locations.len() as u64);
         let threads = self.request.slots.min(locations.len()).max(1);
         let results = std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| self.call_some(&next))).collect();
+            let workers: Vec<_> =
+                (0..threads).map(|_| scope.spawn(|| self.call_some(&next, &step))).collect();
             let lost = |_| Err(ScanError::Sandbox(io::Error::other("a thread of the scan failed")));
             workers.into_iter().map(|worker| worker.join().unwrap_or_else(lost)).collect::<Vec<_>>()
         });
@@ -322,6 +326,7 @@ impl TreeScan<'_> {
     fn call_some(
         &self,
         next: &Mutex<std::slice::Iter<'_, Location>>,
+        step: &WorkStep,
     ) -> Result<Vec<(Location, Printed)>, ScanError> {
         let mut done = Vec::new();
         let take = || next.lock().ok()?.next().cloned();
@@ -340,6 +345,7 @@ impl TreeScan<'_> {
                 called => called?,
             };
             done.push((location, printed));
+            step.advance(1);
             match take() {
                 Some(another) => location = another,
                 None => return Ok(done),

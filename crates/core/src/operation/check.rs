@@ -27,9 +27,8 @@ use super::session::{Caller, RootAndPolicy, Session, must_have_database};
 use crate::operation::trial::begin::begin_change;
 use compare::Comparison;
 use map::CheckMap;
-use patchadm_inputs::database::{RecordDamage, RecordReader, RecordView, read_consistently};
-use patchadm_rootfs::side_by_side;
-use patchadm_rootfs::{Root, accounts_of};
+use patchadm_inputs::database::{RecordDamage, RecordReader, RecordView, contents, read_consistently};
+use patchadm_rootfs::{Root, WorkMeter, WorkStep, WorkUnit, accounts_of, side_by_side};
 use patchadm_svr4::package::{Accounts, ContentsLine, PkgInst};
 use patchadm_svr4::places;
 
@@ -86,14 +85,17 @@ pub fn check<'a>(
     })
 }
 
-/// Does the same for a caller that already reads the records, and knows more of some files than the records do.
+/// Does the same for a caller that already reads the records, and knows more of some files than the records do. `meter` knows
+/// how far it is.
 pub(super) fn check_delivered(
     view: &RecordView<'_>,
     host: &Root,
     request: &CheckRequest,
     delivered: &DeliveredFiles,
+    meter: &WorkMeter,
 ) -> Result<CheckReport, CheckError> {
-    CheckedRecords::of(request)?.compare(view, host, false, delivered)
+    let step = meter.begin(WorkUnit::Objects, contents::line_count(view)?);
+    CheckedRecords { step: Some(step), ..CheckedRecords::of(request)? }.compare(view, host, false, delivered)
 }
 
 /// Compares objects with their records, and repairs differences that need no change of content, under the lock of the root.
@@ -121,11 +123,13 @@ struct CheckedRecords<'a> {
     request: &'a CheckRequest,
     /// `None` for the database.
     map: Option<CheckMap>,
+    /// The step of the work whose progress is wanted.
+    step: Option<WorkStep>,
 }
 
 impl<'a> CheckedRecords<'a> {
     fn of(request: &'a CheckRequest) -> Result<Self, CheckError> {
-        Ok(Self { request, map: request.map.as_ref().map(CheckMap::read).transpose()? })
+        Ok(Self { request, map: request.map.as_ref().map(CheckMap::read).transpose()?, step: None })
     }
 
     /// Returns whether the whole database is checked.
@@ -192,7 +196,7 @@ impl<'a> CheckedRecords<'a> {
         let accounts = accounts.as_ref();
         let comparison = Comparison { root, accounts, aspects: *aspects, delivered, follows_links };
         if self.map.is_none() && !fixes && !aspects.exclusive {
-            let compared = scope.each(view, *workers, || {
+            let compared = scope.each(view, *workers, self.step.as_ref(), || {
                 let mut walk = comparison.walk();
                 move |line: ContentsLine| CheckedObject { findings: walk.findings(&line), path: line.path }
             })?;

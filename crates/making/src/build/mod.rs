@@ -46,7 +46,7 @@ pub use pairs::{
 pub use previous::{PreviousError, PreviousPackage, PreviousPatch};
 pub use request::{BuildRequest, PatchLists, ReadmeText};
 pub use sparse::{ChangeCounts, PackedFile, SparseError, SparsePackage};
-pub use writing::{Interrupt, PatchDestination, PatchForm, WrittenPatch, remove_unfinished, write_patch};
+pub use writing::{PatchDestination, PatchForm, WriteWatch, WrittenPatch, remove_unfinished, write_patch};
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::digest::InputDigest;
 use crate::build::ReleaseSide;
 use crate::release::{PackageIdentity, ReleaseError, ReleaseProblem, identify, set_entries};
-use patchadm_rootfs::side_by_side;
+use patchadm_rootfs::{WorkMeter, WorkUnit, side_by_side};
 
 /// An entry of one of the directories.
 #[derive(Debug)]
@@ -31,14 +31,19 @@ pub(super) fn read_inputs(
     release: &Path,
     stable: &Path,
     cores: usize,
+    meter: &WorkMeter,
 ) -> Result<Vec<InputFile>, ReleaseError> {
     let mut found = Vec::new();
     for (side, path) in [(ReleaseSide::From, release), (ReleaseSide::To, stable)] {
         found.extend(set_entries(path)?.into_iter().map(|path| (side, path)));
     }
+    let step = meter.begin(WorkUnit::Packages, found.len() as u64);
     let read = side_by_side(cores.max(1), found.len(), || {
-        let found = &found;
-        move |at: usize| found.get(at).map(|(_, path)| content(path).map_err(Arc::new))
+        |at: usize| {
+            let read = found.get(at).map(|(_, path)| content(path).map_err(Arc::new));
+            step.advance(1);
+            read
+        }
     });
     let files = found.iter().zip(read.into_iter().flatten());
     Ok(files.map(|((side, path), content)| InputFile { path: path.clone(), side: *side, content }).collect())

@@ -41,7 +41,7 @@ use crate::release::{ReleaseError, ReleaseProblem};
 use digest::InputDigest;
 pub use error::{DeltaError, SourceFailure};
 use inputs::{InputFile, read_inputs};
-use patchadm_rootfs::{LockHolder, side_by_side};
+use patchadm_rootfs::{LockHolder, WorkStep, WorkUnit, side_by_side};
 pub use report::{DeltaReport, SourceEnd, SourceOutcome};
 pub use request::{DeltaRequest, NeededFeature};
 use requirements::waves;
@@ -65,7 +65,7 @@ pub fn delta(
     } else {
         WorkDirectory::open(request.work, &request.bases, wait)?
     };
-    let files = read_inputs(request.release, request.stable, request.cores)?;
+    let files = read_inputs(request.release, request.stable, request.cores, &request.meter)?;
     let mut table = SourceTable::of(&files);
     let strays = strays(&mut table);
     must_be_there(&table, strays.iter().chain(&gone(&table, &looked)), request.only)?;
@@ -172,9 +172,11 @@ fn patches(
     against: &OtherPatches,
 ) -> Vec<SourceOutcome> {
     let mut outcomes = Vec::new();
+    let sizes = sources.values().map(|packages| packages.size_to_read(files));
+    let step = request.meter.begin(WorkUnit::Bytes, sizes.sum());
     for wave in waves(sources.keys(), &request.needs) {
         let jobs = wave.into_iter().filter_map(|name| sources.get_key_value(name)).collect();
-        outcomes.extend(patches_of(request, work, files, jobs, against));
+        outcomes.extend(patches_of(request, work, files, jobs, against, &step));
     }
     outcomes
 }
@@ -186,6 +188,7 @@ fn patches_of(
     files: &[InputFile],
     mut jobs: Vec<(&String, &SourcePackages)>,
     against: &OtherPatches,
+    step: &WorkStep,
 ) -> Vec<SourceOutcome> {
     jobs.sort_by_key(|(_, packages)| Reverse(packages.size(files)));
     let cores = request.cores.max(1);
@@ -200,7 +203,12 @@ fn patches_of(
     };
     let (run, jobs) = (&run, &jobs);
     let outcomes = side_by_side(cores, jobs.len(), || {
-        move |at: usize| jobs.get(at).map(|(name, packages)| run.outcome(name, packages))
+        move |at: usize| {
+            let (name, packages) = jobs.get(at)?;
+            let outcome = run.outcome(name, packages);
+            step.advance(packages.size_to_read(files));
+            Some(outcome)
+        }
     });
     outcomes.into_iter().flatten().collect()
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::trial::PatchTrials;
 use crate::build::{BuildRequest, LibraryFeature, PatchForm};
+use patchadm_rootfs::WorkMeter;
 use patchadm_svr4::patch::PatchId;
 
 /// A run: two directories of packages, and the output to make from them.
@@ -37,6 +38,8 @@ pub struct DeltaRequest<'a> {
     pub cores: usize,
     /// Tells whether a signal wants the work to end.
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+    /// Knows how far the work is.
+    pub meter: WorkMeter,
 }
 
 /// Something that the maintained packages of a source need and another source brings.

@@ -17,10 +17,11 @@ use super::trial::{PatchToTry, TrialFailure};
 use super::work::{PatchCondition, WorkDirectory};
 use crate::build::{
     BuildError, BuildRequest, OtherPatch, PatchDestination, PatchDraft, PreviousPatch, ReleaseSide,
-    draft_patch, write_patch,
+    WriteWatch, draft_patch, write_patch,
 };
 use crate::release::{Release, ReleaseError, ReleasePackage, ReleaseProblem, open_packages};
 use patchadm_inputs::sign::sha256_text;
+use patchadm_rootfs::WorkMeter;
 use patchadm_svr4::patch::{PatchId, Requirements};
 
 /// The common inputs for the patches of all sources.
@@ -171,7 +172,9 @@ impl SourceRun<'_> {
         self.work.note_base(job.name, draft.id.base())?;
         let path = self.work.at("patches").join(&file);
         let destination = PatchDestination { path, form: self.request.form, replaces: true };
-        let written = write_patch(draft, &destination, &|| (self.request.interrupt)())?;
+        // The sources are counted, not what is written of one of several.
+        let watch = WriteWatch { interrupt: &|| (self.request.interrupt)(), meter: &WorkMeter::default() };
+        let written = write_patch(draft, &destination, watch)?;
         self.work.settle(&file)?;
         let key = job.told.key.clone().unwrap_or_default();
         Ok(BuiltRecord::of(job.name, &draft.id, key, self.request.form, sha256_text(&written.sha256)))

@@ -111,6 +111,11 @@ impl SourcePackages {
         contents.map(|content| content.digest.size).sum()
     }
 
+    /// Returns the same of packages that have to be opened: none where the files of both directories are the same.
+    pub(super) fn size_to_read(&self, files: &[InputFile]) -> u64 {
+        if self.is_same() { 0 } else { self.size(files) }
+    }
+
     /// Tells whether a directory lacks a package that the other one has and that a file may be by its name; of the empty
     /// name every package.
     fn lacks(&self, side: ReleaseSide, file: &str) -> bool {

@@ -7,12 +7,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::error::ReleaseProblem;
+use patchadm_rootfs::WorkStep;
 
 /// An open regular file.
 #[derive(Clone, Debug)]
 pub(super) struct ArchiveFile {
     file: Arc<File>,
     size: u64,
+    /// The step of the work that counts what is read.
+    step: Option<WorkStep>,
 }
 
 impl ArchiveFile {
@@ -23,7 +26,12 @@ impl ArchiveFile {
         if !seen.is_file() {
             return Err(ReleaseProblem::Unsupported("a release that is no regular file".to_owned()));
         }
-        Ok(Self { file: Arc::new(file), size: seen.len() })
+        Ok(Self { file: Arc::new(file), size: seen.len(), step: None })
+    }
+
+    /// Returns the same file, whose bytes count for a step as they are read.
+    pub(super) fn counted(self, step: WorkStep) -> Self {
+        Self { step: Some(step), ..self }
     }
 
     /// Returns the size that the file had when it was opened.
@@ -48,14 +56,14 @@ pub(super) struct FilePart {
 impl FilePart {
     /// Reads the part from its beginning.
     pub(super) fn reader(&self) -> PartReader<'_> {
-        PartReader { file: &self.file.file, position: self.start, left: self.size }
+        PartReader { file: &self.file, position: self.start, left: self.size }
     }
 }
 
 /// A part of a file being read.
 #[derive(Debug)]
 pub(super) struct PartReader<'a> {
-    file: &'a File,
+    file: &'a ArchiveFile,
     position: u64,
     left: u64,
 }
@@ -63,9 +71,12 @@ pub(super) struct PartReader<'a> {
 impl Read for PartReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
-        let count = self.file.read_at(buffer.get_mut(..wanted).unwrap_or_default(), self.position)?;
+        let count = self.file.file.read_at(buffer.get_mut(..wanted).unwrap_or_default(), self.position)?;
         self.position += count as u64;
         self.left -= count as u64;
+        if let Some(step) = &self.file.step {
+            step.advance(count as u64);
+        }
         Ok(count)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::ReleaseObject;
 use super::error::{ReleaseError, ReleaseProblem};
 use super::tree::{MetObject, read_met};
-use patchadm_rootfs::{Root, accounts_of};
+use patchadm_rootfs::{Root, WorkMeter, accounts_of};
 use patchadm_svr4::package::ObjectPath;
 
 /// Reads what a root has at some paths, sorted by path, each under the path that was given. Links above an object are
@@ -29,7 +29,7 @@ fn read(root: &Root, paths: &[ObjectPath]) -> Result<Vec<ReleaseObject>, Release
         }
     }
     let met: Vec<MetObject> = met.into_iter().map(|(path, status)| MetObject { path, status }).collect();
-    let read = read_met(root, &accounts, &met, 1)?;
+    let read = read_met(root, &accounts, &met, 1, &WorkMeter::default())?;
     let by_place: BTreeMap<&ObjectPath, &ReleaseObject> =
         read.iter().map(|object| (&object.path, object)).collect();
     let mut objects: Vec<ReleaseObject> = asked

@@ -16,21 +16,21 @@ use super::form::{
 };
 use super::tar_archive::TarPart;
 use super::{Release, ReleaseForm, ReleasePackage, deb, rpm, svr4, tree};
-use patchadm_rootfs::side_by_side;
+use patchadm_rootfs::{WorkMeter, WorkUnit, side_by_side};
 
 /// Opens a release and reads all of it once, with at most so many threads: the objects of each package with their sums. The
-/// result does not depend on their number.
-pub fn open(operand: &OsStr, cores: usize) -> Result<Release, ReleaseError> {
+/// result does not depend on their number. `meter` knows how far it is.
+pub fn open(operand: &OsStr, cores: usize, meter: &WorkMeter) -> Result<Release, ReleaseError> {
     let prefixed = |prefix: &[u8]| {
         operand.as_bytes().strip_prefix(prefix).map(|path| Path::new(OsStr::from_bytes(path)))
     };
     let mut packages = if let Some(path) = prefixed(b"tree:") {
-        read(path, OperandForm::Tree, cores)?
+        read(path, OperandForm::Tree, cores, meter)?
     } else if let Some(path) = prefixed(b"set:") {
         let entries = entries(path).map_err(|error| failed(path, ReleaseProblem::Io(error)))?;
-        read_set(&entries, cores, &named_form)?
+        read_set(&entries, cores, &named_form, meter)?
     } else {
-        open_unsaid(Path::new(operand), cores)?
+        open_unsaid(Path::new(operand), cores, meter)?
     };
     sort(&mut packages);
     refuse_namesakes(&packages).map_err(|problem| failed(Path::new(operand), problem))?;
@@ -45,7 +45,7 @@ pub fn open_packages(
     cores: usize,
     wanted: &dyn Fn(&ReleasePackage) -> bool,
 ) -> Result<Release, ReleaseError> {
-    let mut packages = read_set(entries, cores, &named_form)?;
+    let mut packages = read_set(entries, cores, &named_form, &WorkMeter::default())?;
     packages.retain(wanted);
     sort(&mut packages);
     refuse_namesakes(&packages).map_err(|problem| failed(Path::new(name), problem))?;
@@ -64,25 +64,26 @@ fn failed(path: &Path, problem: ReleaseProblem) -> ReleaseError {
     ReleaseError { path: path.to_owned(), problem }
 }
 
-fn open_unsaid(path: &Path, cores: usize) -> Result<Vec<ReleasePackage>, ReleaseError> {
+fn open_unsaid(path: &Path, cores: usize, meter: &WorkMeter) -> Result<Vec<ReleasePackage>, ReleaseError> {
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => failed(path, ReleaseProblem::NotFound),
         _ => failed(path, ReleaseProblem::Io(error)),
     })?;
     if !metadata.is_dir() {
-        return read(path, file_form(path).map_err(|problem| failed(path, problem))?, cores);
+        return read(path, file_form(path).map_err(|problem| failed(path, problem))?, cores, meter);
     }
     if is_svr4_directory(path) {
-        return read(path, OperandForm::Svr4, cores);
+        return read(path, OperandForm::Svr4, cores, meter);
     }
     let entries = entries(path).map_err(|error| failed(path, ReleaseProblem::Io(error)))?;
     // The first entry that is not a package decides; in a tree it comes early.
     if !entries.is_empty() && entries.iter().all(|entry| package_form(entry).is_some()) {
-        return read_set(&entries, cores, &|entry| {
+        let form = |entry: &Path| {
             package_form(entry).ok_or_else(|| ReleaseProblem::Changed(entry.display().to_string()))
-        });
+        };
+        return read_set(&entries, cores, &form, meter);
     }
-    read(path, OperandForm::Tree, cores)
+    read(path, OperandForm::Tree, cores, meter)
 }
 
 /// Reads several packages at a time.
@@ -90,27 +91,41 @@ fn read_set(
     entries: &[PathBuf],
     cores: usize,
     form: &(dyn Fn(&Path) -> Result<OperandForm, ReleaseProblem> + Sync),
+    meter: &WorkMeter,
 ) -> Result<Vec<ReleasePackage>, ReleaseError> {
     if entries.len() > MOST_PACKAGES {
         let path = entries.first().and_then(|entry| entry.parent()).unwrap_or(Path::new("."));
         return Err(failed(path, ReleaseProblem::BadForm(format!("more than {MOST_PACKAGES} entries"))));
     }
+    let step = meter.begin(WorkUnit::Packages, entries.len() as u64);
+    let read_entry = |entry: &PathBuf| {
+        let form = form(entry).map_err(|problem| failed(entry, problem))?;
+        read(entry, form, 1, &WorkMeter::default())
+    };
     let read = side_by_side(cores.max(1), entries.len(), || {
-        move |at: usize| match entries.get(at) {
-            Some(entry) => {
-                form(entry).map_err(|problem| failed(entry, problem)).and_then(|form| read(entry, form, 1))
-            }
-            None => Ok(Vec::new()),
+        |at: usize| {
+            let packages = entries.get(at).map_or(Ok(Vec::new()), read_entry);
+            step.advance(1);
+            packages
         }
     });
     Ok(read.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
-fn read(path: &Path, form: OperandForm, cores: usize) -> Result<Vec<ReleasePackage>, ReleaseError> {
+fn read(
+    path: &Path,
+    form: OperandForm,
+    cores: usize,
+    meter: &WorkMeter,
+) -> Result<Vec<ReleasePackage>, ReleaseError> {
     let origin = path.display().to_string();
-    let file = || ArchiveFile::open(path);
+    let file = || {
+        let file = ArchiveFile::open(path)?;
+        let step = meter.begin(WorkUnit::Bytes, file.size());
+        Ok(file.counted(step))
+    };
     let packages = match form {
-        OperandForm::Tree => tree::read(path, origin, cores).map(|package| vec![package]),
+        OperandForm::Tree => tree::read(path, origin, cores, meter).map(|package| vec![package]),
         OperandForm::Svr4 => svr4::read(path, &origin),
         OperandForm::Tar => file().and_then(|file| tar(&file, origin)).map(|package| vec![package]),
         OperandForm::Deb => file().and_then(|file| deb::read(&file, origin)).map(|package| vec![package]),

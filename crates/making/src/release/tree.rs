@@ -16,7 +16,8 @@ use super::{
     ReleasePackage, Upkeep,
 };
 use patchadm_rootfs::{
-    Dir, FileType, Live, LiveKind, ObjectStatus, Root, RootError, Sums, accounts_of, side_by_side,
+    Dir, FileType, Live, LiveKind, ObjectStatus, Root, RootError, Sums, WorkMeter, WorkStep, WorkUnit,
+    accounts_of, side_by_side,
 };
 use patchadm_svr4::package::{Accounts, ObjectPath, Word};
 
@@ -35,18 +36,30 @@ pub(super) struct MetObject {
     pub(super) status: ObjectStatus,
 }
 
+impl MetObject {
+    /// Returns the bytes that are read of it.
+    fn bytes(&self) -> u64 {
+        if self.status.file_type == FileType::Regular { self.status.size } else { 0 }
+    }
+}
+
 /// The identity of a file with several names.
 type FileKey = ((u32, u32), u64);
 
 /// Reads a tree with so many threads.
-pub(super) fn read(path: &Path, origin: String, cores: usize) -> Result<ReleasePackage, ReleaseProblem> {
+pub(super) fn read(
+    path: &Path,
+    origin: String,
+    cores: usize,
+    meter: &WorkMeter,
+) -> Result<ReleasePackage, ReleaseProblem> {
     let root = Root::open(path)?;
     let host = Root::open(Path::new("/"))?;
     let accounts = accounts_of(&host, &host)?;
     let top = root.dir(&ObjectPath::root())?;
     let before = top.itself()?;
     let met = walk(&root)?;
-    let objects = read_met(&root, &accounts, &met, cores)?;
+    let objects = read_met(&root, &accounts, &met, cores, meter)?;
     let is_untouched = |met: &MetObject| {
         Ok::<_, RootError>(look_again(&root, &met.path)?.is_some_and(|now| met.status.is_untouched(&now)))
     };
@@ -81,13 +94,16 @@ pub(super) fn read_met(
     accounts: &Accounts,
     met: &[MetObject],
     cores: usize,
+    meter: &WorkMeter,
 ) -> Result<Vec<ReleaseObject>, ReleaseProblem> {
     let firsts = first_names(met);
     let is_first = |met: &MetObject| firsts.get(&key(&met.status)).is_none_or(|first| *first == &met.path);
     let to_read: Vec<&MetObject> = met.iter().filter(|met| is_first(met)).collect();
     let pieces: Vec<&[&MetObject]> = to_read.chunks(PIECE).collect();
+    let step = meter.begin(WorkUnit::Bytes, to_read.iter().map(|met| met.bytes()).sum());
     let read = side_by_side(cores.max(1), pieces.len(), || {
-        let mut reader = ObjectReader { root, accounts, directory: None, buffer: vec![0; BUFFER] };
+        let step = &step;
+        let mut reader = ObjectReader { root, accounts, step, directory: None, buffer: vec![0; BUFFER] };
         let pieces = &pieces;
         move |at| reader.piece(pieces.get(at).copied().unwrap_or_default())
     });
@@ -181,6 +197,7 @@ fn with_links(
 struct ObjectReader<'a> {
     root: &'a Root,
     accounts: &'a Accounts,
+    step: &'a WorkStep,
     directory: Option<Dir>,
     buffer: Vec<u8>,
 }
@@ -195,6 +212,7 @@ impl ObjectReader<'_> {
         let live = directory.live_through(&mut self.buffer, met.path.name(), None)?;
         let changed = || ReleaseProblem::Changed(self.root.show(&met.path));
         let live = live.filter(|live| met.status.is_untouched_in(live)).ok_or_else(changed)?;
+        self.step.advance(met.bytes());
         Ok(described(live, met.path.clone(), self.accounts))
     }
 }

@@ -156,6 +156,8 @@ struct BomVulnerability {
 #[derive(Debug, Serialize)]
 struct BomAnalysis {
     state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response: Option<[&'static str; 1]>,
     detail: String,
 }
 
@@ -330,14 +332,15 @@ impl BomVulnerability {
     fn of(KnownFix { fix, packages, status, reasons, .. }: KnownFix<'_>) -> Self {
         let state = match status {
             FixStatus::Fixed => "resolved",
-            FixStatus::Lost => "exploitable",
+            FixStatus::Lost | FixStatus::Accepted => "exploitable",
             FixStatus::Unknown => "in_triage",
         };
+        let response = (status == FixStatus::Accepted).then_some(["will_not_fix"]);
         let affects = packages.into_iter().map(|instance| BomAffected { reference: reference_of(instance) });
         Self {
             id: fix.to_owned(),
             source: IssueSource::of(fix),
-            analysis: BomAnalysis { state, detail: reasons.join("; ") },
+            analysis: BomAnalysis { state, response, detail: reasons.join("; ") },
             affects: affects.collect(),
         }
     }

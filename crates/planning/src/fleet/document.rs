@@ -57,6 +57,8 @@ pub(super) struct ListDocument<'a> {
     #[serde(borrow, default)]
     pub(super) lost: AtMost<ListedFix<'a>, MOST_PATCHES>,
     #[serde(borrow, default)]
+    pub(super) accepted: AtMost<ListedFix<'a>, MOST_PATCHES>,
+    #[serde(borrow, default)]
     pub(super) overtaken: AtMost<ListedFix<'a>, MOST_PATCHES>,
     #[serde(borrow, default)]
     pub(super) stale: AtMost<ListedStale<'a>, MOST_PACKAGES>,

@@ -27,6 +27,8 @@ pub struct Inventory {
     pub lost: Vec<OvertakenFix>,
     /// The patches that ended because a version of dpkg or rpm contains their fix.
     pub contained: Vec<OvertakenFix>,
+    /// The patches that ended because dpkg or rpm changed their package, and whose loss was accepted.
+    pub accepted: Vec<OvertakenFix>,
     /// The registrations that no longer say what dpkg or rpm says.
     pub stale: Vec<StaleRegistration>,
     /// The trial that the root is on.

@@ -19,6 +19,8 @@ pub(super) enum FixStatus {
     Fixed,
     /// It was there, and is lost.
     Lost,
+    /// It was there, is lost, and the loss was accepted.
+    Accepted,
     /// Nothing certain.
     Unknown,
 }
@@ -75,7 +77,7 @@ pub(super) fn url_of(package: &InventoryPackage) -> Option<&str> {
 fn told(inventory: &Inventory) -> BTreeMap<(&str, &str), Vec<PatchMeaning>> {
     let mut told: BTreeMap<(&str, &str), Vec<PatchMeaning>> = BTreeMap::new();
     for patch in &inventory.patches {
-        let Some(one) = of_patch(patch, &inventory.lost) else { continue };
+        let Some(one) = of_patch(patch, inventory) else { continue };
         for fix in &patch.about.fixes {
             for package in &patch.about.packages {
                 told.entry((fix, package)).or_default().push(one.clone());
@@ -84,8 +86,12 @@ fn told(inventory: &Inventory) -> BTreeMap<(&str, &str), Vec<PatchMeaning>> {
     }
     let is_listed =
         |ended: &OvertakenFix| inventory.patches.iter().any(|patch| patch.about.id.as_str() == ended.id);
-    let lost = inventory.lost.iter().map(|ended| (FixStatus::Lost, ended));
-    let ended = lost.chain(inventory.contained.iter().map(|ended| (FixStatus::Fixed, ended)));
+    let ended = [
+        (FixStatus::Lost, &inventory.lost),
+        (FixStatus::Accepted, &inventory.accepted),
+        (FixStatus::Fixed, &inventory.contained),
+    ];
+    let ended = ended.into_iter().flat_map(|(status, list)| list.iter().map(move |ended| (status, ended)));
     for (status, ended) in ended.filter(|(_, ended)| !is_listed(ended)) {
         for package in inventory.packages.iter().flatten().filter(|package| is_of(package, ended)) {
             for fix in &ended.fixes {
@@ -105,12 +111,15 @@ fn is_of(package: &InventoryPackage, ended: &OvertakenFix) -> bool {
 fn of_ended(status: FixStatus, OvertakenFix { id, manager, name, version, .. }: &OvertakenFix) -> String {
     match status {
         FixStatus::Fixed => format!("the fix of patch {id} is contained in {name} {version} ({manager})"),
+        FixStatus::Accepted => {
+            format!("the fix of patch {id} was lost to {name} {version} ({manager}), which was accepted")
+        }
         _ => format!("the fix of patch {id} was lost to {name} {version} ({manager})"),
     }
 }
 
 /// Returns what a patch means for what it fixes; `None` where its package is gone.
-fn of_patch(patch: &InventoryPatch, lost: &[OvertakenFix]) -> Option<PatchMeaning> {
+fn of_patch(patch: &InventoryPatch, inventory: &Inventory) -> Option<PatchMeaning> {
     let id = &patch.about.id;
     match patch.standing {
         PatchStanding::Effective | PatchStanding::Superseded | PatchStanding::Obsoleted
@@ -126,12 +135,14 @@ fn of_patch(patch: &InventoryPatch, lost: &[OvertakenFix]) -> Option<PatchMeanin
             format!("the fix of patch {id} is contained in the version that is installed"),
         )),
         PatchStanding::Lost => {
-            let to = lost.iter().find(|ended| ended.id == id.as_str());
-            let reason = to.map_or_else(
-                || format!("the fix of patch {id} was lost"),
-                |ended| of_ended(FixStatus::Lost, ended),
-            );
-            Some((FixStatus::Lost, reason))
+            let to = |list: &[OvertakenFix], status| {
+                let ended = list.iter().find(|ended| ended.id == id.as_str())?;
+                Some((status, of_ended(status, ended)))
+            };
+            let told = to(&inventory.lost, FixStatus::Lost)
+                .or_else(|| to(&inventory.accepted, FixStatus::Accepted))
+                .unwrap_or_else(|| (FixStatus::Lost, format!("the fix of patch {id} was lost")));
+            Some(told)
         }
         PatchStanding::Interrupted => {
             Some((FixStatus::Unknown, format!("patch {id} was left half applied by another tool")))
@@ -167,15 +178,13 @@ fn in_one_package(told: &[PatchMeaning]) -> (FixStatus, Vec<String>) {
     (status, reasons.collect())
 }
 
-/// Returns what that means for all packages of one URL: it is fixed where all of them are, and lost where one of them is.
+/// Returns what that means for all packages of one URL: it is fixed where all of them are, and lost where one of them is,
+/// unless every loss was accepted.
 fn joined(packages: impl Iterator<Item = (FixStatus, Vec<String>)>) -> (FixStatus, Vec<String>) {
     let packages: Vec<_> = packages.collect();
     let has = |wanted: FixStatus| packages.iter().any(|(status, _)| *status == wanted);
-    let status = match (has(FixStatus::Lost), has(FixStatus::Unknown)) {
-        (true, _) => FixStatus::Lost,
-        (false, true) => FixStatus::Unknown,
-        (false, false) => FixStatus::Fixed,
-    };
+    let status = [FixStatus::Lost, FixStatus::Accepted, FixStatus::Unknown].into_iter().find(|one| has(*one));
+    let status = status.unwrap_or(FixStatus::Fixed);
     let mut reasons: Vec<String> = Vec::new();
     let silent = packages.iter().any(|(_, reasons)| reasons.is_empty());
     for reason in packages.iter().filter(|(one, _)| *one == status).flat_map(|(_, reasons)| reasons) {
@@ -277,6 +286,15 @@ mod tests {
         let lost = [("overtaken", ended("100-01", "lost")), ("lost", ended("100-01", "lost"))];
         let expected = "the fix of patch 100-01 was lost to web 2 (dpkg)".to_owned();
         assert_eq!(known(&[], &lost, &["DEBweb"]), [(FixStatus::Lost, expected)]);
+        let accepted = ("accepted", ended("300-01", "accepted"));
+        let told = known(&[], std::slice::from_ref(&accepted), &["DEBweb"]);
+        let expected = "the fix of patch 300-01 was lost to web 2 (dpkg), which was accepted".to_owned();
+        assert_eq!(told, [(FixStatus::Accepted, expected)]);
+        let pending = patch("300-01", &["lost"], &["CVE-2026-1234"]);
+        let foreseen = known(&[pending], std::slice::from_ref(&accepted), &["DEBweb"]);
+        assert_eq!(foreseen[0].0, FixStatus::Accepted, "beforehand");
+        let both = known(&[], &[accepted, ("lost", ended("100-01", "lost"))], &["DEBweb"]);
+        assert_eq!(both[0].0, FixStatus::Lost, "one loss is not accepted");
         let again = known(&[patch("200-01", &["effective"], &["CVE-2026-1234"])], &lost, &["DEBweb"]);
         assert_eq!(again[0].0, FixStatus::Fixed);
     }

@@ -17,6 +17,10 @@ const CONTEXT: &str = "https://openvex.dev/ns/v0.2.0";
 const ACTION: &str =
     "Apply a patch for the version that is installed, or install a version that has the fix.";
 
+/// The same where the loss was accepted.
+const ACCEPTED: &str = "The loss was accepted on this root, and nothing is planned. A patch for the version that is installed, \
+                        or a version that has the fix, brings it again.";
+
 /// What the author is to the document.
 const ROLE: &str = "Document Creator";
 
@@ -105,8 +109,17 @@ impl FixStatus {
     fn word(self) -> &'static str {
         match self {
             Self::Fixed => "fixed",
-            Self::Lost => "affected",
+            Self::Lost | Self::Accepted => "affected",
             Self::Unknown => "under_investigation",
+        }
+    }
+
+    /// Returns what should be done, which a statement about an affected package must say.
+    fn action(self) -> Option<&'static str> {
+        match self {
+            Self::Lost => Some(ACTION),
+            Self::Accepted => Some(ACCEPTED),
+            Self::Fixed | Self::Unknown => None,
         }
     }
 }
@@ -119,7 +132,7 @@ impl VexStatement {
             products: [VexProduct::of(url)],
             status: status.word(),
             status_notes: reasons.join("; "),
-            action_statement: (status == FixStatus::Lost).then_some(ACTION),
+            action_statement: status.action(),
         }
     }
 }

@@ -148,6 +148,7 @@ impl InventoryReader {
             packages,
             lost: document.lost.0.into_iter().map(OvertakenFix::from).collect(),
             contained: contained.map(OvertakenFix::from).collect(),
+            accepted: document.accepted.0.into_iter().map(OvertakenFix::from).collect(),
             stale: document.stale.0.into_iter().map(StaleRegistration::from).collect(),
             trial,
             unfinished: document.unfinished.map(Text::owned),

@@ -7,6 +7,7 @@ use super::findings::{CheckError, UnmatchedOperands};
 use crate::operation::queries::select::{PackagePattern, PackageSelection};
 use patchadm_inputs::database::contents::{self, ContentsLines};
 use patchadm_inputs::database::{DatabaseError, RecordError, RecordView, all, installed, pieces};
+use patchadm_rootfs::WorkStep;
 use patchadm_svr4::format::contents::key_of;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PathError};
 
@@ -57,7 +58,7 @@ impl CheckScope {
         view: &RecordView<'_>,
         workers: usize,
     ) -> Result<(Vec<ContentsLine>, UnmatchedOperands), CheckError> {
-        if let Some(found) = self.each(view, workers, || |line| line)? {
+        if let Some(found) = self.each(view, workers, None, || |line| line)? {
             return Ok(found);
         }
         let owners = Owners::of(self.wanted_packages(view)?);
@@ -70,11 +71,12 @@ impl CheckScope {
     }
 
     /// Returns the same, with the results of this number of workers that process the lines while they are read. `None` if
-    /// the lines must be complete first: only some paths are in scope, or `contents` is not sorted.
+    /// the lines must be complete first: only some paths are in scope, or `contents` is not sorted. `step` counts all lines.
     pub(super) fn each<R: Send, W: FnMut(ContentsLine) -> R>(
         &self,
         view: &RecordView<'_>,
         workers: usize,
+        step: Option<&WorkStep>,
         worker: impl Fn() -> W + Sync,
     ) -> Result<Option<(Vec<R>, UnmatchedOperands)>, CheckError> {
         if !self.paths.is_empty() {
@@ -83,7 +85,13 @@ impl CheckScope {
         let owners = Owners::of(self.wanted_packages(view)?);
         let made = pieces::every(view, workers, || {
             let (mut work, owners) = (worker(), &owners);
-            move |line: ContentsLine| owners.have(&line).then(|| work(line))
+            move |line: ContentsLine| {
+                let worked = owners.have(&line).then(|| work(line));
+                if let Some(step) = step {
+                    step.advance(1);
+                }
+                worked
+            }
         })?;
         let Some(made) = made else { return Ok(None) };
         let mut unknown = UnmatchedOperands::default();

@@ -7,6 +7,7 @@ use std::thread;
 
 use super::files::{DocumentSource, InventorySource, UnreadInventory, documents};
 use patchadm_planning::fleet::{InventoryReader, NamedInventory};
+use patchadm_rootfs::{WorkMeter, WorkUnit};
 
 /// What was read.
 #[derive(Debug, Default)]
@@ -22,13 +23,8 @@ pub struct FleetFiles {
 /// What one document gave.
 type DocumentResult = (Vec<NamedInventory>, Vec<UnreadInventory>);
 
-/// Reads all inventories, `jobs` at a time. `done` gets the number of documents that are read, and that of all of them, from
-/// the threads that read.
-pub fn read_inventories(
-    sources: Vec<InventorySource>,
-    jobs: NonZeroUsize,
-    done: &(dyn Fn(usize, usize) + Sync),
-) -> FleetFiles {
+/// Reads all inventories, `jobs` at a time. `meter` knows how far it is.
+pub fn read_inventories(sources: Vec<InventorySource>, jobs: NonZeroUsize, meter: &WorkMeter) -> FleetFiles {
     let mut files = FleetFiles::default();
     let mut all: Vec<Mutex<Option<DocumentSource>>> = Vec::new();
     for source in sources {
@@ -37,7 +33,7 @@ pub fn read_inventories(
     }
     files.documents = all.len();
     let results: Vec<Mutex<Option<DocumentResult>>> = all.iter().map(|_| Mutex::new(None)).collect();
-    let (next, read) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let (next, step) = (AtomicUsize::new(0), meter.begin(WorkUnit::Files, all.len() as u64));
     thread::scope(|scope| {
         for _ in 0..jobs.get().min(all.len()) {
             scope.spawn(|| {
@@ -48,7 +44,7 @@ pub fn read_inventories(
                     let document = document.lock().unwrap_or_else(PoisonError::into_inner).take();
                     let given = document.map(|document| read_document(&mut reader, document));
                     *result.lock().unwrap_or_else(PoisonError::into_inner) = given;
-                    done(read.fetch_add(1, Ordering::Relaxed) + 1, all.len());
+                    step.advance(1);
                 }
             });
         }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::release::Release;
 use made_up::{DELIVERED, MadePackage, directory, symlink};
+use patchadm_rootfs::{WorkMeter, WorkStep};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
@@ -76,8 +77,24 @@ fn destination(path: &Path, form: PatchForm) -> PatchDestination {
     PatchDestination { path: path.to_owned(), form, replaces: false }
 }
 
+fn write_to(draft: &PatchDraft<'_>, to: &PatchDestination) -> Result<WrittenPatch, BuildError> {
+    write_watched(draft, to, &|| None)
+}
+
+fn write_watched(
+    draft: &PatchDraft<'_>,
+    to: &PatchDestination,
+    interrupt: &dyn Fn() -> Option<i32>,
+) -> Result<WrittenPatch, BuildError> {
+    let meter = WorkMeter::default();
+    let written = write_patch(draft, to, WriteWatch { interrupt, meter: &meter });
+    let is_counted = |step: WorkStep| step.done() == step.units();
+    assert!(written.is_err() || meter.step().is_some_and(is_counted), "all bytes are counted");
+    written
+}
+
 fn written(draft: &PatchDraft<'_>, path: &Path, form: PatchForm) -> WrittenPatch {
-    write_patch(draft, &destination(path, form), &|| None).unwrap()
+    write_to(draft, &destination(path, form)).unwrap()
 }
 
 /// Returns the paths below a directory with their bytes.

@@ -132,17 +132,17 @@ fn what_is_there_is_replaced_only_if_that_is_wanted_and_it_is_a_patch() {
         let path = place.path().join(name);
         written(&draft, &path, form);
         let mut again = destination(&path, form);
-        let refused = write_patch(&draft, &again, &|| None).unwrap_err();
+        let refused = write_to(&draft, &again).unwrap_err();
         assert!(matches!(refused, BuildError::Exists(_)), "{name}: {refused}");
         again.replaces = true;
-        write_patch(&draft, &again, &|| None).unwrap();
+        write_to(&draft, &again).unwrap();
     }
     let mine = place.path().join("mine");
     fs::create_dir(&mine).unwrap();
     fs::write(mine.join("thesis"), "").unwrap();
     for (form, _) in FORMS {
         let to = PatchDestination { replaces: true, ..destination(&mine, form) };
-        let refused = write_patch(&draft, &to, &|| None).unwrap_err();
+        let refused = write_to(&draft, &to).unwrap_err();
         assert!(matches!(refused, BuildError::Exists(_) | BuildError::Foreign(_)), "{form:?}: {refused}");
     }
     assert!(mine.join("thesis").exists());
@@ -154,13 +154,13 @@ fn a_release_that_changes_while_it_is_read_leaves_nothing() {
     let mut others = new().package();
     std::mem::swap(&mut to.packages[0].contents, &mut others.contents);
     let draft = draft(&from, &to, "900-01");
-    assert!(write_patch(&draft, &destination(Path::new("/nowhere/x"), PatchForm::Zip), &|| None).is_err());
+    assert!(write_to(&draft, &destination(Path::new("/nowhere/x"), PatchForm::Zip)).is_err());
     let mut changed = to;
     changed.packages[0].contents = new().file("/bin/web", "two?").package().contents;
     let place = tempfile::tempdir().unwrap();
     for (form, name) in FORMS {
         let draft = draft_patch(&from, &changed, None, &[], &request("900-01")).unwrap();
-        let refused = write_patch(&draft, &destination(&place.path().join(name), form), &|| None);
+        let refused = write_to(&draft, &destination(&place.path().join(name), form));
         let said = refused.unwrap_err().to_string();
         assert_eq!(
             said, "tree changes while it is read: /bin/web (other bytes) is not what it was",
@@ -169,7 +169,7 @@ fn a_release_that_changes_while_it_is_read_leaves_nothing() {
     }
     changed.packages[0].contents = MadePackage::tree().package().contents;
     let draft = draft_patch(&from, &changed, None, &[], &request("900-01")).unwrap();
-    let gone = write_patch(&draft, &destination(&place.path().join("x"), PatchForm::Directory), &|| None);
+    let gone = write_to(&draft, &destination(&place.path().join("x"), PatchForm::Directory));
     assert!(matches!(gone, Err(BuildError::Changed { .. })));
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
 }
@@ -180,7 +180,7 @@ fn a_signal_leaves_nothing() {
     let draft = draft(&from, &to, "900-01");
     let place = tempfile::tempdir().unwrap();
     for (form, name) in FORMS {
-        let ended = write_patch(&draft, &destination(&place.path().join(name), form), &|| Some(2));
+        let ended = write_watched(&draft, &destination(&place.path().join(name), form), &|| Some(2));
         assert!(matches!(ended, Err(BuildError::Interrupted(2))), "{name}");
     }
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::error::BuildError;
 use patchadm_inputs::sign::Sha256Sum;
+use patchadm_rootfs::WorkMeter;
 
 /// The form that a patch is written in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,7 +64,16 @@ pub struct WrittenPatch {
 }
 
 /// Tells whether a signal wants the work to end.
-pub type Interrupt<'a> = &'a dyn Fn() -> Option<i32>;
+pub(super) type Interrupt<'a> = &'a dyn Fn() -> Option<i32>;
+
+/// Whoever wants a patch written, and may not wait for its end.
+#[derive(Clone, Copy)]
+pub struct WriteWatch<'a> {
+    /// Tells whether a signal wants the work to end.
+    pub interrupt: &'a dyn Fn() -> Option<i32>,
+    /// Knows how far the work is.
+    pub meter: &'a WorkMeter,
+}
 
 impl PatchForm {
     /// Returns the word for it.

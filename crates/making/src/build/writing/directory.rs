@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::super::draft::PatchDraft;
 use super::super::error::BuildError;
-use super::destination::{Interrupt, PatchDestination, WrittenPatch, check_free, parent_and_name};
+use super::destination::{PatchDestination, WriteWatch, WrittenPatch, check_free, parent_and_name};
 use super::members::{copy, feed};
 use super::sink::{PatchMember, PatchSink};
 use patchadm_inputs::sha256::Sha256;
@@ -29,7 +29,7 @@ const MARK: &[u8] = b"patchinfo";
 pub(super) fn write(
     draft: &PatchDraft<'_>,
     to: &PatchDestination,
-    interrupt: Interrupt<'_>,
+    watch: WriteWatch<'_>,
 ) -> Result<WrittenPatch, BuildError> {
     check_free(to, &to.path)?;
     let (parent, name) = parent_and_name(&to.path)?;
@@ -47,7 +47,7 @@ pub(super) fn write(
         bytes: 0,
         path: to.path.clone(),
     };
-    feed(draft, &mut sink, interrupt)?;
+    feed(draft, &mut sink, watch)?;
     let text = Manifest::of_members(&draft.id, draft.date, &sink.digests).write();
     let bytes = sink.bytes + text.len() as u64;
     sink.beside(&PatchMember::own(MANIFEST.as_bytes(), &text, draft.date), &mut &text[..])?;
@@ -56,7 +56,7 @@ pub(super) fn write(
         // A power cut must not find the old patch gone and the new one without its bytes.
         parent.sync_file_system()?;
     }
-    if let Some(signal) = interrupt() {
+    if let Some(signal) = (watch.interrupt)() {
         return Err(BuildError::Interrupted(signal));
     }
     match building.publish(to.replaces) {

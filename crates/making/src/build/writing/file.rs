@@ -10,7 +10,9 @@ use rustix::io::Errno;
 
 use super::super::draft::PatchDraft;
 use super::super::error::BuildError;
-use super::destination::{Interrupt, PatchDestination, PatchForm, WrittenPatch, check_free, parent_and_name};
+use super::destination::{
+    PatchDestination, PatchForm, WriteWatch, WrittenPatch, check_free, parent_and_name,
+};
 use super::members::feed;
 use super::stream::StreamSink;
 use super::tar_archive::TarSink;
@@ -33,7 +35,7 @@ const LEVEL: u32 = 6;
 pub(super) fn write(
     draft: &PatchDraft<'_>,
     to: &PatchDestination,
-    interrupt: Interrupt<'_>,
+    watch: WriteWatch<'_>,
 ) -> Result<WrittenPatch, BuildError> {
     let (parent, name) = parent_and_name(&to.path)?;
     let beside = [name, BESIDE.as_bytes()].concat();
@@ -50,12 +52,12 @@ pub(super) fn write(
     let _ = dir.remove_leftovers(PROGRAM);
     let (file, out) = PrivateFile::begin(&dir)?;
     let failed = |error: io::Error| BuildError::Write { path: to.path.clone(), error };
-    let out = archive(draft, to, HashedOutput::new(out), interrupt)?;
+    let out = archive(draft, to, HashedOutput::new(out), watch)?;
     let (out, sha256, bytes) = out.into_inner().map_err(|error| failed(error.into_error()))?.finish();
     let text = Manifest::of_file(&draft.id, draft.date, name, &sha256).write();
     let (manifest_file, mut manifest_out) = PrivateFile::begin(&dir)?;
     manifest_out.put(&text)?;
-    if let Some(signal) = interrupt() {
+    if let Some(signal) = (watch.interrupt)() {
         return Err(BuildError::Interrupted(signal));
     }
     manifest_file.publish(&manifest_out, &beside, to.replaces)?;
@@ -81,7 +83,7 @@ fn archive(
     draft: &PatchDraft<'_>,
     to: &PatchDestination,
     out: HashedOutput,
-    interrupt: Interrupt<'_>,
+    watch: WriteWatch<'_>,
 ) -> Result<Output, BuildError> {
     let path = &to.path;
     let failed = |error: io::Error| BuildError::Write { path: path.clone(), error };
@@ -89,25 +91,25 @@ fn archive(
     match to.form {
         PatchForm::Zip => {
             let mut sink = ZipSink::new(out, draft, path);
-            feed(draft, &mut sink, interrupt)?;
+            feed(draft, &mut sink, watch)?;
             sink.finish()
         }
         PatchForm::TarGz => {
             // Neither a name nor a time: the same content gives the same bytes.
             let gzip = GzBuilder::new().write(out, Compression::new(LEVEL));
             let mut sink = TarSink::new(BufWriter::with_capacity(BUFFER, gzip), draft, path);
-            feed(draft, &mut sink, interrupt)?;
+            feed(draft, &mut sink, watch)?;
             let gzip = sink.finish()?.into_inner().map_err(|error| failed(error.into_error()))?;
             gzip.finish().map_err(failed)
         }
         PatchForm::Datastream => {
             let mut sink = StreamSink::new(out, draft)?;
-            feed(draft, &mut sink, interrupt)?;
+            feed(draft, &mut sink, watch)?;
             sink.finish()
         }
         PatchForm::Tar | PatchForm::Directory => {
             let mut sink = TarSink::new(out, draft, path);
-            feed(draft, &mut sink, interrupt)?;
+            feed(draft, &mut sink, watch)?;
             sink.finish()
         }
     }

@@ -6,9 +6,10 @@ use super::super::draft::{DraftedPackage, PatchDraft};
 use super::super::error::BuildError;
 use super::super::pairs::ReleaseSide;
 use super::content::CheckedContent;
-use super::destination::Interrupt;
+use super::destination::{Interrupt, WriteWatch};
 use super::sink::{PatchMember, PatchSink};
 use crate::release::ReleasePackage;
+use patchadm_rootfs::{WorkStep, WorkUnit};
 use patchadm_svr4::format::params;
 use patchadm_svr4::package::ObjectPath;
 
@@ -16,8 +17,10 @@ use patchadm_svr4::package::ObjectPath;
 pub(super) fn feed(
     draft: &PatchDraft<'_>,
     sink: &mut dyn PatchSink,
-    interrupt: Interrupt<'_>,
+    watch: WriteWatch<'_>,
 ) -> Result<(), BuildError> {
+    let files = draft.packages.iter().flat_map(|package| package.sparse.files.values());
+    let step = watch.meter.begin(WorkUnit::Bytes, files.map(|file| file.content.size).sum());
     for (name, text) in &draft.beside {
         sink.beside(&PatchMember::own(name.as_bytes(), text, draft.date), &mut &text[..])?;
     }
@@ -30,8 +33,9 @@ pub(super) fn feed(
         for (name, text) in own.into_iter().chain(information) {
             sink.member(&PatchMember::own(name.as_bytes(), text, draft.date), &mut &text[..])?;
         }
-        feed_objects(package, ReleaseSide::To, sink, interrupt)?;
-        feed_objects(package, ReleaseSide::From, sink, interrupt)?;
+        for side in [ReleaseSide::To, ReleaseSide::From] {
+            feed_objects(package, side, sink, watch.interrupt, &step)?;
+        }
     }
     Ok(())
 }
@@ -42,6 +46,7 @@ fn feed_objects(
     side: ReleaseSide,
     sink: &mut dyn PatchSink,
     interrupt: Interrupt<'_>,
+    step: &WorkStep,
 ) -> Result<(), BuildError> {
     let release = if side == ReleaseSide::To { package.new } else { package.old };
     let files = &package.sparse.files;
@@ -56,12 +61,14 @@ fn feed_objects(
         left = left.saturating_sub(1);
         let member =
             PatchMember { name: &file.member, mode: file.mode, mtime: file.mtime, size: file.content.size };
-        put_object(release, path, &member, &mut CheckedContent::new(data, file.content, interrupt), sink)
-            .map_err(|error| {
-                let told = io::Error::other(error.to_string());
-                failed = Some(error);
-                told
-            })
+        let mut content = CheckedContent::new(data, file.content, interrupt);
+        let put = put_object(release, path, &member, &mut content, sink);
+        step.advance(file.content.size);
+        put.map_err(|error| {
+            let told = io::Error::other(error.to_string());
+            failed = Some(error);
+            told
+        })
     });
     match (failed, read) {
         (Some(error), _) => Err(error),

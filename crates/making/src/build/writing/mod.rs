@@ -22,21 +22,21 @@ mod zip_archive;
 use super::draft::PatchDraft;
 use super::error::BuildError;
 
-pub use destination::{Interrupt, PatchDestination, PatchForm, WrittenPatch};
+pub use destination::{PatchDestination, PatchForm, WriteWatch, WrittenPatch};
 pub use file::remove_unfinished;
 
 /// Writes a patch.
 pub fn write_patch(
     draft: &PatchDraft<'_>,
     to: &PatchDestination,
-    interrupt: Interrupt<'_>,
+    watch: WriteWatch<'_>,
 ) -> Result<WrittenPatch, BuildError> {
     let written = match to.form {
-        PatchForm::Directory => directory::write(draft, to, interrupt),
-        _ => file::write(draft, to, interrupt),
+        PatchForm::Directory => directory::write(draft, to, watch),
+        _ => file::write(draft, to, watch),
     };
     // A signal makes the current operation fail in some way.
-    match interrupt() {
+    match (watch.interrupt)() {
         Some(signal) if written.is_err() => Err(BuildError::Interrupted(signal)),
         _ => written,
     }

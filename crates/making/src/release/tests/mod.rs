@@ -6,12 +6,18 @@ mod shared;
 mod small;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
 use std::path::Path;
 
 use super::*;
+use patchadm_rootfs::{WorkMeter, WorkUnit};
 use patchadm_svr4::package::ObjectPath;
+
+/// Opens a release, and has its steps counted by nobody.
+fn open(operand: &OsStr, cores: usize) -> Result<Release, ReleaseError> {
+    super::open(operand, cores, &WorkMeter::default())
+}
 
 /// Opens a release.
 fn opened(path: &Path) -> Release {

@@ -57,6 +57,25 @@ fn written(bytes: &[u8]) -> (tempfile::TempDir, std::path::PathBuf) {
     (dir, path)
 }
 
+/// Returns the unit of the last step of reading a release, what is done of it, and how much there is.
+fn counted(path: &Path) -> (WorkUnit, u64, u64) {
+    let meter = WorkMeter::default();
+    super::super::open(path.as_os_str(), 2, &meter).unwrap();
+    let step = meter.step().unwrap();
+    (step.unit(), step.done(), step.units())
+}
+
+#[test]
+fn what_is_read_is_counted_in_bytes_of_a_tree_or_an_archive_and_in_packages_of_a_set() {
+    let dir = tree();
+    assert_eq!(counted(dir.path()), (WorkUnit::Bytes, 7, 7), "a file with two names is read once");
+    let archive = tar_of(&[("a", tar::EntryType::Regular, "b")]);
+    let (_holder, path) = written(&archive);
+    let (unit, done, all) = counted(&path);
+    assert_eq!((unit, all), (WorkUnit::Bytes, archive.len() as u64));
+    assert!(done > 512 && done <= all, "{done}");
+}
+
 #[test]
 fn a_tree_is_a_list_sorted_by_path_with_its_hard_links() {
     let dir = tree();
@@ -183,6 +202,7 @@ fn a_directory_is_a_package_a_set_or_a_tree() {
         assert_eq!(package.source.as_deref(), Some("acme"));
         assert_eq!(contents(package).len(), 2);
     }
+    assert_eq!(counted(&set), (WorkUnit::Packages, 2, 2));
     assert_eq!(opened(&set.join("ACMEa")).packages[0].form, ReleaseForm::Svr4);
     for entry in set_entries(&set).unwrap() {
         assert_identified(&entry);

@@ -31,6 +31,8 @@ pub struct NativeOverview {
     pub partly: Vec<PatchId>,
     /// The patches that ended and whose fix is contained or lost; without the lost ones that something else has made good.
     pub ended: Vec<OvertakenPatch>,
+    /// The patches that ended, whose fix is lost and whose loss was accepted; without those that something else has made good.
+    accepted: Vec<OvertakenPatch>,
     /// Why it is not known what a refresh would do.
     pub unknown: Option<String>,
 }
@@ -52,12 +54,18 @@ impl NativeOverview {
         overview.foresee(&ground, now);
         let versions = Versions { packages: &packages, changes: &overview.changes };
         lose_contained(&mut list, |manager, name| versions.of(manager, name));
-        let counts = |one: &OvertakenPatch| match one.state {
-            OvertakenState::Lost => !is_made_good(one, &applied, &versions, ground.policy.separator.as_str()),
-            OvertakenState::Contained => true,
-            _ => false,
-        };
-        overview.ended = list.patches.into_iter().filter(counts).collect();
+        let is_open =
+            |one: &OvertakenPatch| !is_made_good(one, &applied, &versions, ground.policy.separator.as_str());
+        let (mut ended, mut accepted) = (Vec::new(), Vec::new());
+        for one in list.patches {
+            match one.state {
+                OvertakenState::Contained => ended.push(one),
+                OvertakenState::Lost if is_open(&one) => ended.push(one),
+                OvertakenState::Accepted if is_open(&one) => accepted.push(one),
+                _ => {}
+            }
+        }
+        (overview.ended, overview.accepted) = (ended, accepted);
         Ok(overview)
     }
 
@@ -89,6 +97,12 @@ impl NativeOverview {
     pub fn lost(&self) -> impl Iterator<Item = &OvertakenPatch> {
         let would = self.would_end.iter().map(|one| &one.patch);
         self.ended.iter().chain(would).filter(|one| one.state == OvertakenState::Lost)
+    }
+
+    /// The patches whose fix is lost, or would be, and whose loss was accepted, in the same order.
+    pub fn accepted(&self) -> impl Iterator<Item = &OvertakenPatch> {
+        let would = self.would_end.iter().map(|one| &one.patch);
+        self.accepted.iter().chain(would).filter(|one| one.state == OvertakenState::Accepted)
     }
 
     /// What a refresh would make of a patch.

@@ -10,8 +10,8 @@ use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::Manifest;
 use patchadm_inputs::database::undo_data::{ArchiveError, VerifiedManifest};
 use patchadm_inputs::database::{RecordView, ledger, marker};
-use patchadm_inputs::format::ledger::{Ledger, LedgerLine};
-use patchadm_rootfs::side_by_side;
+use patchadm_inputs::format::ledger::{Ledger, LedgerLine, LedgerUndo};
+use patchadm_rootfs::{WorkMeter, WorkUnit, side_by_side};
 use patchadm_svr4::package::PkgInst;
 
 /// The undo archive of a patch for a package.
@@ -61,11 +61,20 @@ pub(super) fn verify_all(
     archives: &[ArchiveToVerify],
     undo_dir: Option<&Path>,
     workers: usize,
+    meter: &WorkMeter,
 ) -> Result<(Vec<(ArchiveToVerify, ArchiveVerdict)>, KnownArchives), VerifyError> {
     let marker = marker(&ground.root)?;
     let reader = ArchiveVerifier { ground, marker, undo_dir, ledgers: ledgers(ground, archives) };
-    let done =
-        side_by_side(workers, archives.len(), || |at| archives.get(at).map(|of| (of, reader.verified(of))));
+    let bytes = archives.iter().fold(0, |sum: u64, of| sum.saturating_add(reader.bytes(of)));
+    let step = meter.begin(WorkUnit::Bytes, bytes);
+    let done = side_by_side(workers, archives.len(), || {
+        |at| {
+            let of = archives.get(at)?;
+            let verified = reader.verified(of);
+            step.advance(reader.bytes(of));
+            Some((of, verified))
+        }
+    });
     let (mut verified, mut known) = (Vec::new(), KnownArchives::new());
     for (of, (archive, manifest)) in done.into_iter().flatten() {
         if matches!(archive.state, ArchiveState::Sound { .. }) || manifest.is_some() {
@@ -106,6 +115,15 @@ impl ArchiveVerifier<'_> {
             Some(Err(error)) => (ArchiveState::Unusable(error), None),
         };
         (ArchiveVerdict { package: of.package.clone(), state }, manifest)
+    }
+
+    /// Returns the bytes that are read of an archive, as far as its ledger knows; 1 for one that it does not know, so that
+    /// it counts.
+    fn bytes(&self, of: &ArchiveToVerify) -> u64 {
+        match self.line(of).map(|line| &line.undo) {
+            Some(LedgerUndo::Kept { size, files, .. }) => size.saturating_add(files.unwrap_or_default()),
+            _ => 1,
+        }
     }
 
     fn line(&self, of: &ArchiveToVerify) -> Option<&LedgerLine> {

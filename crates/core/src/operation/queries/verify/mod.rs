@@ -36,7 +36,7 @@ use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::kept_libraries::KeptLibrary;
 use patchadm_planning::plan::patch::interrupted::{Interrupted, interrupted};
 use patchadm_planning::plan::refusal::Reason;
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Root, WorkMeter};
 use patchadm_svr4::package::{ContentsLine, PkgInst};
 use patchadm_svr4::patch::{PatchId, PatchRecords};
 
@@ -157,13 +157,14 @@ impl VerifyReport {
 
 /// Verifies what `words` name: ids of applied patches, with the packages that they are applied to, and packages, with the
 /// patches that are applied to them. Verifies everything if there are no words. `undo_dir` is the directory of archives that
-/// are no longer where their `remote` points. `workers` threads read.
+/// are no longer where their `remote` points. `workers` threads read, and `meter` knows how far they are.
 pub fn verify(
     root: &Root,
     words: &[String],
     undo_dir: Option<&Path>,
     workers: usize,
     now: &Now,
+    meter: &WorkMeter,
 ) -> Result<VerifyReport, VerifyError> {
     let ground = RootAndPolicy::of(root)?;
     must_have_database(root)?;
@@ -174,10 +175,11 @@ pub fn verify(
         let damage = find_damage(view, workers)?;
         let all = PatchedPackages::read(view, &ground.policy.separator, &damage)?;
         let chosen = all.chosen(words, &ground.policy.separator, &damage)?;
-        let (archives, known) = archives::verify_all(&ground, &chosen.archives, undo_dir, workers)?;
+        let (archives, known) = archives::verify_all(&ground, &chosen.archives, undo_dir, workers, meter)?;
         let has_contents = damage.iter().all(|damage| damage.repair != RecordRepair::Contents);
-        let objects = if has_contents {
-            objects(view, &ground, &all, &chosen, &known, workers)?
+        let objects = if has_contents && !chosen.packages.is_empty() {
+            let delivered = delivered(&ground, &all, &chosen, &known);
+            check_delivered(view, &ground.host, &chosen.check_request(&all, workers), &delivered, meter)?
         } else {
             CheckReport::default()
         };
@@ -338,6 +340,16 @@ impl PatchedPackages {
 }
 
 impl ChosenArchives {
+    /// Returns the request to compare the objects of the packages.
+    fn check_request(&self, all: &PatchedPackages, workers: usize) -> CheckRequest {
+        let is_all = self.packages.len() == all.0.len();
+        let named = self.packages.iter().filter(|_| !is_all);
+        let packages = named.map(|package| PackagePattern::One(package.to_string())).collect();
+        let aspects = CheckedAspects { attributes: true, contents: true, ..CheckedAspects::default() };
+        let scope = CheckScope { packages, ..CheckScope::default() };
+        CheckRequest { scope, aspects, workers, ..CheckRequest::default() }
+    }
+
     /// Returns the patches that were left half applied to the packages.
     fn interrupted(&self, all: &PatchedPackages, separator: &str) -> Vec<Interrupted> {
         let of =
@@ -354,21 +366,13 @@ impl ChosenArchives {
     }
 }
 
-/// Compares the objects of the packages.
-fn objects(
-    view: &RecordView<'_>,
+/// Returns what the patches of the packages delivered.
+fn delivered(
     ground: &RootAndPolicy,
     all: &PatchedPackages,
     chosen: &ChosenArchives,
     known: &KnownArchives,
-    workers: usize,
-) -> Result<CheckReport, CheckError> {
-    let is_all = chosen.packages.len() == all.0.len();
-    let named = chosen.packages.iter().filter(|_| !is_all);
-    let packages = named.map(|package| PackagePattern::One(package.to_string())).collect();
-    if chosen.packages.is_empty() {
-        return Ok(CheckReport::default());
-    }
+) -> DeliveredFiles {
     let mut delivered = DeliveredFiles::new();
     for of in chosen.packages.iter().flat_map(|package| all.archives_of(package)) {
         let key = (of.package, of.saved_as);
@@ -380,10 +384,7 @@ fn objects(
                 .for_each(|manifest| note(&mut delivered, &of.patch, manifest)),
         }
     }
-    let aspects = CheckedAspects { attributes: true, contents: true, ..CheckedAspects::default() };
-    let scope = CheckScope { packages, ..CheckScope::default() };
-    let request = CheckRequest { scope, aspects, workers, ..CheckRequest::default() };
-    check_delivered(view, &ground.host, &request, &delivered)
+    delivered
 }
 
 /// Notes what a patch delivered. If it left a path alone or removed it, the file of an earlier patch no longer counts there.
