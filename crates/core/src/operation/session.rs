@@ -56,6 +56,7 @@ pub struct Session<'a> {
     /// What its runs do to the trial of the root.
     trial: TrialChange,
     /// What the history gets; told before the lock is given back. A session that acts for another one has none of its own.
+    #[expect(dead_code, reason = "it is told when it is dropped")]
     history: Option<HistoryWatch<'a>>,
     lock: Lock,
     /// The locks that were taken before it, given back after it.
@@ -209,46 +210,17 @@ impl<'a> Session<'a> {
         trial: TrialChange,
         work: impl FnOnce(&Session<'_>) -> T,
     ) -> (Self, T) {
-        let Self {
-            ground,
-            caller,
-            recovered,
-            because,
-            exchanges,
-            exchanged,
-            trial: own,
-            history,
-            lock,
-            native,
-        } = self;
-        let (none, nothing) = (Vec::new(), BTreeMap::new());
         let acting = Session {
-            ground,
             caller: other,
-            recovered,
-            because: nothing,
-            exchanges: none,
-            exchanged,
+            because: BTreeMap::new(),
+            exchanges: Vec::new(),
             trial,
             history: None,
-            lock,
-            native,
+            ..self
         };
         let done = work(&acting);
         let Session { ground, recovered, exchanged, lock, native, .. } = acting;
-        let session = Self {
-            ground,
-            caller,
-            recovered,
-            because,
-            exchanges,
-            exchanged,
-            trial: own,
-            history,
-            lock,
-            native,
-        };
-        (session, done)
+        (Self { ground, recovered, exchanged, lock, native, ..self }, done)
     }
 
     /// Returns the same session with something to tell beside the finding of recovery.
