@@ -3,7 +3,7 @@
 mod files;
 mod history;
 mod records;
-mod roots;
+pub(crate) mod roots;
 
 use std::fs;
 use std::path::{Path, PathBuf};

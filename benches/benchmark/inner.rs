@@ -28,6 +28,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<bool> {
         "@link-floor-back" => floor::back_out_by_links(path(0)?, path(1)?, path(2)?)?,
         "@floor-copy" => floor::copy_durably(path(0)?, path(1)?)?,
         "@read" => reader::read_all(path(0)?)?,
+        "@parse" => reader::parse_all(path(0)?)?,
         "@codec" => codecs::run(&path(0)?.to_string_lossy(), path(1)?)?,
         "@scan" => libraries::scan(path(0)?, path(1)?)?,
         other if other.starts_with('@') => bail!("there is no small program {other}"),

@@ -69,12 +69,17 @@ impl Line {
 
     /// Runs it, unmeasured, to a good end.
     pub(crate) fn run(&self) -> Result<()> {
+        self.output().map(drop)
+    }
+
+    /// Runs it, unmeasured, to a good end; what it wrote to its standard output.
+    pub(crate) fn output(&self) -> Result<Vec<u8>> {
         let output = self.command().output().with_context(|| format!("cannot run {self}"))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
             bail!("{self}: {}\n{}", output.status, tail(&said));
         }
-        Ok(())
+        Ok(output.stdout)
     }
 }
 

@@ -3,10 +3,11 @@
 //! ```text
 //! cargo bench --bench benchmark                      everything; as root on ext4 and xfs images of its own
 //! cargo bench --bench benchmark -- apply reading     only these parts: apply, files, cold, growth, many, reading, family,
-//!                                                    making, stages, libraries, memory, codecs, bulk; and `million`, which must be named
+//!                                                    making, stages, libraries, memory, codecs, bulk, fleet; and `million`, which must be named
 //! cargo bench --bench benchmark -- files --write-docs      the program in both forms of undo data beside both floors, of
 //!                                                    the part apply; writes docs/benchmark/files.md
 //! cargo bench --bench benchmark -- bulk --write-docs       bulk builds, which need no data set; writes docs/benchmark/bulk.md
+//! cargo bench --bench benchmark -- fleet --write-docs      many hosts, which need no data set; writes docs/benchmark/fleet.md
 //! cargo bench --bench benchmark -- --set system      only this data set: mixed, system, noise, trees; may be repeated
 //! cargo bench --bench benchmark -- --trees OLD NEW   two releases, each in a directory: the set trees, beside the others
 //! cargo bench --bench benchmark -- --branch RELEASE STABLE   directories of packages: `delta`, in the part making
@@ -71,6 +72,8 @@ mod elf_file;
 mod family;
 /// Undo data as files.
 mod files;
+/// Many hosts.
+mod fleet;
 /// The least that a program can do.
 mod floor;
 /// Cost against size.
@@ -109,7 +112,7 @@ mod plot;
 mod portrait;
 /// Numbers that a seed decides.
 mod random;
-/// Reading a tree with all cores.
+/// Reading files with all cores.
 mod reader;
 /// Queries.
 mod reading;
@@ -195,11 +198,9 @@ fn benchmark(options: &Options) -> Result<()> {
     for set in options.sets().into_iter().filter(|_| options.needs_sets()) {
         on_set(set, &scratch, options, &mut report)?;
     }
-    if options.wants(Part::Bulk) {
+    for (_, run) in ALONE.into_iter().filter(|(part, _)| options.wants(*part)) {
         report.leave_sets();
-        for place in places(options).into_iter().take(1) {
-            bulk::run(&place.open(FULL_IMAGE, options, scratch.path())?, options, &mut report)?;
-        }
+        run(&first_place(options, scratch.path(), &mut report)?, options, &mut report)?;
     }
     if options.wants(Part::Million) {
         report.leave_sets();
@@ -215,6 +216,23 @@ fn benchmark(options: &Options) -> Result<()> {
         println!("Everything works; the plots are {drawn} bytes of SVG.");
     }
     Ok(())
+}
+
+/// A part that needs no data set.
+type Alone = fn(&Disk, &Options, &mut Report) -> Result<()>;
+
+/// These parts, which are measured on the first place that can be opened.
+const ALONE: [(Part, Alone); 2] = [(Part::Bulk, bulk::run), (Part::Fleet, fleet::run)];
+
+/// Opens that place.
+fn first_place(options: &Options, scratch: &Path, report: &mut Report) -> Result<Disk> {
+    for place in places(options) {
+        match place.open(FULL_IMAGE, options, scratch) {
+            Ok(disk) => return Ok(disk),
+            Err(error) => report.skipped(&place.name(), &format!("{error:#}")),
+        }
+    }
+    bail!("there is nothing to measure on: name a directory in PATCHADM_BENCH_DIR")
 }
 
 /// Writes the packages of a set where the user wants them, and says how to work with them by hand.

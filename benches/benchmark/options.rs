@@ -32,6 +32,8 @@ pub(crate) enum Part {
     Libraries,
     /// Bulk builds of packages that do almost nothing, beside their scripts alone; on the first file system only.
     Bulk,
+    /// Reports about many hosts, documents of plans, and Ansible on many roots; on the first file system only.
+    Fleet,
     /// Applying and backing out after the page cache was dropped, beside the floor.
     Cold,
     /// Memory for each object of installing, planning, applying, backing out and removing.
@@ -95,7 +97,8 @@ pub(crate) struct Options {
     pub(crate) static_build: Option<PathBuf>,
 
     /// Write docs/benchmark/results.md, the plots beside it, and the table of the book; of the part `files` alone
-    /// docs/benchmark/files.md and its table, of the part `bulk` alone docs/benchmark/bulk.md and its table.
+    /// docs/benchmark/files.md and its table, of the part `bulk` alone docs/benchmark/bulk.md and its table, of the
+    /// part `fleet` alone docs/benchmark/fleet.md and its table.
     #[arg(long, conflicts_with = "small")]
     pub(crate) write_docs: bool,
 
@@ -113,7 +116,7 @@ impl Options {
 
     /// Whether a part is measured that needs a data set.
     pub(crate) fn needs_sets(&self) -> bool {
-        let is_without = |part: &Part| matches!(part, Part::Bulk | Part::Million);
+        let is_without = |part: &Part| matches!(part, Part::Bulk | Part::Fleet | Part::Million);
         self.parts.is_empty() || !self.parts.iter().all(is_without)
     }
 
@@ -136,6 +139,7 @@ impl Options {
         match self.parts.as_slice() {
             [Part::Files] => Page::FILES,
             [Part::Bulk] => Page::BULK,
+            [Part::Fleet] => Page::FLEET,
             _ => Page::RESULTS,
         }
     }

@@ -1,4 +1,4 @@
-//! Reading a whole tree with all cores, as fast as the page cache gives it.
+//! Reading many files with all cores: a tree, as fast as the page cache gives it, and documents, as fast as they are parsed.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -6,16 +6,29 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
+use serde::de::IgnoredAny;
+
+/// What is done with a file; the buffer is for whatever it likes.
+type Work = fn(&Path, &mut Vec<u8>) -> Result<()>;
 
 /// Reads every file below a directory.
 pub(crate) fn read_all(directory: &Path) -> Result<()> {
+    with_all_cores(directory, read)
+}
+
+/// Parses the JSON of every file below a directory, and keeps nothing.
+pub(crate) fn parse_all(directory: &Path) -> Result<()> {
+    with_all_cores(directory, parse)
+}
+
+fn with_all_cores(directory: &Path, work: Work) -> Result<()> {
     let mut files = Vec::new();
     list(directory, &mut files)?;
     let next = AtomicUsize::new(0);
     let threads = thread::available_parallelism()?.get();
     thread::scope(|scope| {
-        let readers: Vec<_> = (0..threads).map(|_| scope.spawn(|| read_some(&files, &next))).collect();
+        let readers: Vec<_> = (0..threads).map(|_| scope.spawn(|| some(&files, &next, work))).collect();
         for reader in readers {
             match reader.join() {
                 Ok(result) => result?,
@@ -26,12 +39,25 @@ pub(crate) fn read_all(directory: &Path) -> Result<()> {
     })
 }
 
-fn read_some(files: &[PathBuf], next: &AtomicUsize) -> Result<()> {
-    let mut buffer = vec![0; 1 << 17];
+fn some(files: &[PathBuf], next: &AtomicUsize, work: Work) -> Result<()> {
+    let mut buffer = Vec::new();
     while let Some(path) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-        let mut file = File::open(path)?;
-        while file.read(&mut buffer)? > 0 {}
+        work(path, &mut buffer)?;
     }
+    Ok(())
+}
+
+fn read(path: &Path, buffer: &mut Vec<u8>) -> Result<()> {
+    buffer.resize(1 << 17, 0);
+    let mut file = File::open(path)?;
+    while file.read(buffer)? > 0 {}
+    Ok(())
+}
+
+fn parse(path: &Path, buffer: &mut Vec<u8>) -> Result<()> {
+    buffer.clear();
+    File::open(path)?.read_to_end(buffer)?;
+    let _: IgnoredAny = serde_json::from_slice(buffer).with_context(|| format!("{}", path.display()))?;
     Ok(())
 }
 

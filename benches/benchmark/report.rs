@@ -44,6 +44,9 @@ impl Page {
 
     /// Of bulk builds.
     pub(crate) const BULK: Self = Self { name: "bulk.md", section: "\n### Bulk builds\n\n" };
+
+    /// Of many hosts.
+    pub(crate) const FLEET: Self = Self { name: "fleet.md", section: "\n### Many hosts\n\n" };
 }
 
 struct Target {

@@ -95,7 +95,7 @@ fn memory_of_a_root(disk: &Disk, peaks: &[(f64, [f64; 2])], report: &mut Report)
 }
 
 /// Installs the package once, and copies that root.
-fn make_roots(directory: &Path, base: &Path, count: usize) -> Result<Vec<PathBuf>> {
+pub(crate) fn make_roots(directory: &Path, base: &Path, count: usize) -> Result<Vec<PathBuf>> {
     let roots: Vec<PathBuf> = (0..count).map(|number| directory.join(format!("r{number:03}"))).collect();
     for (number, root) in roots.iter().enumerate() {
         if number == 0 {

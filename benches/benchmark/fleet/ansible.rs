@@ -1,0 +1,161 @@
+//! Ansible with roots for hosts, beside one command for the same roots, and beside what Ansible takes to do nothing.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::row;
+use super::small_patch::{FILES, ID, SmallPatch};
+use crate::disk::Disk;
+use crate::growth::clear;
+use crate::inputs::fresh;
+use crate::line::{Line, is_installed};
+use crate::measure::{Spread, in_turns};
+use crate::options::Options;
+use crate::report::Report;
+use crate::table::{Table, grouped, seconds};
+
+/// How many times as long the play may take.
+const LIMIT: f64 = 3.0;
+
+/// The collection in the checkout.
+const COLLECTION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/ansible");
+
+/// How many hosts are worked on at a time: what the settings of the collection say for roots of the control node itself.
+const FORKS: &str = "16";
+
+/// Measures the play and the command, in turns.
+pub(super) fn run(
+    disk: &Disk,
+    patch: &SmallPatch,
+    options: &Options,
+    table: &mut Table,
+    report: &mut Report,
+) -> Result<()> {
+    if !is_installed("ansible-playbook") {
+        report.skipped("Ansible", "ansible-playbook is not installed");
+        return Ok(());
+    }
+    let count = options.pick(100, 3);
+    Report::progress(&format!("Ansible on {} roots", grouped(count)));
+    let control = Control::new(disk, patch, count)?;
+    let list = || Line::patchadm().words("add --roots").arg(control.at("roots"));
+    let back_out = Line::patchadm().words("remove --roots").arg(control.at("roots")).arg(ID);
+    let lines = [
+        control.play("patch.yml"),
+        back_out.clone(),
+        list().arg(&patch.path),
+        back_out,
+        control.play("debug.yml"),
+    ];
+    // Once uncounted. What was not applied everywhere cannot be backed out, which would end it.
+    in_turns(disk, 1, lines.each_ref())?;
+    let rounds = options.pick(options.runs().max(5), 1);
+    let [played, _, added, _, nothing] = in_turns(disk, rounds, lines.each_ref())?;
+    let many = grouped(count);
+    row(table, &format!("floor: Ansible, debug, {many} hosts"), &nothing, None);
+    row(table, &format!("add --roots, {FILES} files, {many} roots"), &added, None);
+    row(table, &format!("Ansible, the same, {many} hosts"), &played, None);
+    let work = format!("Ansible / add --roots, {many} roots");
+    report.at_most(disk.name(), &work, LIMIT, Spread::of_ratio(&played, &added), "");
+    report.say(&in_parts([&played, &nothing, &added].map(|costs| costs.wall().median)));
+    control.clear()
+}
+
+/// What of the play is Ansible's own.
+fn in_parts([played, nothing, added]: [f64; 3]) -> String {
+    format!(
+        "Of the {} of the play Ansible itself takes {}, by debug, which is {:.2} times as long as add --roots takes; the rest of \
+         it is {:.2} times as long as that.\n",
+        seconds(played),
+        seconds(nothing),
+        nothing / added,
+        (played - nothing) / added
+    )
+}
+
+/// The directory that Ansible works in, and the roots.
+struct Control {
+    directory: PathBuf,
+    roots: PathBuf,
+}
+
+impl Control {
+    fn new(disk: &Disk, patch: &SmallPatch, count: usize) -> Result<Self> {
+        let control = Self { directory: disk.scratch().join("control"), roots: disk.at("hosts") };
+        fresh(&control.directory)?;
+        fresh(&control.roots)?;
+        let roots = patch.roots(&control.roots, count)?;
+        let lines: String = roots.iter().map(|root| format!("{}\n", root.display())).collect();
+        fs::write(control.at("roots"), lines)?;
+        let collections = control.at("collections/ansible_collections/patchadm");
+        fs::create_dir_all(&collections)?;
+        symlink(COLLECTION, collections.join("patch"))?;
+        control.write("hosts.yml", &hosts(&roots))?;
+        let arguments = json!({
+            "src": [patch.path.to_string_lossy()],
+            "root": "{{ patchadm_root }}",
+            "executable": Line::patchadm().program().to_string_lossy(),
+        });
+        control.write("patch.yml", &play("patchadm.patch.patch", &arguments))?;
+        control.write("debug.yml", &play("ansible.builtin.debug", &json!({"msg": "{{ patchadm_root }}"})))?;
+        Ok(control)
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// Writes a file of YAML, which every JSON is.
+    fn write(&self, name: &str, value: &Value) -> Result<()> {
+        Ok(fs::write(self.at(name), serde_json::to_vec_pretty(value)?)?)
+    }
+
+    /// The command that plays a playbook, in an environment that knows these hosts and nothing else.
+    fn play(&self, playbook: &str) -> Line {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let settings = Path::new(COLLECTION).join("playbooks/ansible.cfg");
+        let variable = |name: &str, value: &Path| format!("{name}={}", value.display());
+        Line::new("env")
+            .words("-i LC_ALL=C.UTF-8")
+            .arg(format!("PATH={path}"))
+            .arg(variable("HOME", &self.directory))
+            .arg(variable("ANSIBLE_CONFIG", &settings))
+            .arg(variable("ANSIBLE_COLLECTIONS_PATH", &self.at("collections")))
+            // The name that it had before ansible-core 2.19.
+            .arg(variable("ANSIBLE_COLLECTIONS_PATHS", &self.at("collections")))
+            .arg(variable("ANSIBLE_LOCAL_TEMP", &self.at("local")))
+            .arg(variable("ANSIBLE_REMOTE_TEMP", &self.at("remote")))
+            // Nothing is compiled into the checkout.
+            .arg(variable("PYTHONPYCACHEPREFIX", &self.at("compiled")))
+            .words("ansible-playbook --forks")
+            .arg(FORKS)
+            .arg("-i")
+            .arg(self.at("hosts.yml"))
+            .arg(self.at(playbook))
+    }
+
+    fn clear(&self) -> Result<()> {
+        clear(&[&self.directory, &self.roots])
+    }
+}
+
+/// An inventory of Ansible with a host for each root.
+fn hosts(roots: &[PathBuf]) -> Value {
+    let host = |(number, root): (usize, &PathBuf)| {
+        (format!("host{number:03}"), json!({"patchadm_root": root.to_string_lossy()}))
+    };
+    let hosts: serde_json::Map<String, Value> = roots.iter().enumerate().map(host).collect();
+    json!({"all": {
+        "vars": {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"},
+        "hosts": hosts,
+    }})
+}
+
+/// A playbook of one task on every host.
+fn play(module: &str, arguments: &Value) -> Value {
+    json!([{"hosts": "all", "gather_facts": false, "tasks": [{"name": "The task", module: arguments}]}])
+}
