@@ -51,6 +51,7 @@ fn what_the_book_shows_of_speed_stands_in_the_results() {
         ("# Speed\n\n", "docs/benchmark/results.md"),
         ("\n### With the old files as undo data\n\n", "docs/benchmark/files.md"),
         ("\n### Bulk builds\n\n", "docs/benchmark/bulk.md"),
+        ("\n### Many hosts\n\n", "docs/benchmark/fleet.md"),
     ] {
         let (_, speed) = book.split_once(section).unwrap();
         let (shown, _) = speed.split_once("|\n\n").unwrap();

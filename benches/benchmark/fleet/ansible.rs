@@ -68,8 +68,8 @@ pub(super) fn run(
 /// What of the play is Ansible's own.
 fn in_parts([played, nothing, added]: [f64; 3]) -> String {
     format!(
-        "Of the {} of the play Ansible itself takes {}, by debug, which is {:.2} times as long as add --roots takes; the rest of \
-         it is {:.2} times as long as that.\n",
+        "Of the {} of the play {} are Ansible's own, as debug shows: {:.2} times what add --roots takes. The rest is {:.2} \
+         times that.\n",
         seconds(played),
         seconds(nothing),
         nothing / added,

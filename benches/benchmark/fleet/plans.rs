@@ -35,12 +35,12 @@ pub(super) fn run(disk: &Disk, options: &Options, table: &mut Table, report: &mu
     row(table, &name, &of_text, Some(text.len() as f64));
     row(table, &format!("{name}, --json"), &of_document, Some(document.len() as f64));
     let ratio = Spread::of_ratio(&of_document, &of_text).median;
-    let [text, document] = [text.len(), document.len()].map(|bytes| bytes as f64 / 1e3);
+    let each = document.len() as f64 / objects as f64;
+    let [text, document] = [text, document].map(|written| grouped((written.len() + 500) / 1_000));
     report.say(&format!(
-        "{}: its plan has {text:.0} kB as text and {document:.0} kB as a document, {:.0} bytes for each object, and the \
+        "{}: its plan has {text} kB as text and {document} kB as a document, {each:.0} bytes for each object, and the \
          document takes {ratio:.2} times as long as the text.\n",
-        inputs.in_short(),
-        document * 1e3 / objects as f64
+        inputs.in_short()
     ));
     clear(&[&root, &directory])
 }
