@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Read as _;
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::process::Command;
 
 use serde_json::json;
 
@@ -287,4 +288,30 @@ fn pictures_are_taken_and_the_page_is_printed() {
     let (_, console) = shown(browser, &stage, &page, &[&option]);
     assert_eq!(console, "");
     assert!(fs::read(&printed).unwrap().starts_with(b"%PDF"));
+}
+
+#[test]
+fn on_paper_the_head_of_a_table_is_repeated_on_each_of_its_pages() {
+    let test = "on_paper_the_head_of_a_table_is_repeated_on_each_of_its_pages";
+    let Some(browser) = browser(test) else { return };
+    let stage = Scenario::new();
+    for number in 0..90 {
+        let name = format!("web{number:02}");
+        Inventory::of(&name).with("100-01").write(&stage, &format!("lists/{name}.json"));
+    }
+    stage.run("report --html page.html lists").ok();
+    let printed = stage.beside("page.pdf");
+    let option = format!("--print-to-pdf={}", printed.display());
+    shown(browser, &stage, &stage.beside("page.html"), &[&option]);
+    let Ok(read) =
+        Command::new("pdftotext").args(["-layout", "page.pdf", "-"]).current_dir(stage.beside("")).output()
+    else {
+        return crate::skipped(&format!("{test}: pdftotext is not installed"));
+    };
+    let text = String::from_utf8(read.stdout).unwrap();
+    let of_hosts: Vec<&str> = text.split('\u{c}').filter(|page| page.matches("web").count() > 10).collect();
+    assert!(of_hosts.len() > 1, "{text}");
+    for page in of_hosts {
+        assert!(page.lines().any(|line| line.contains("Lacks") && line.contains("Inventory")), "{page}");
+    }
 }

@@ -6,11 +6,11 @@
 //! it; each host is a local connection with a root of its own.
 
 mod ansible;
+mod fleet_patch;
 mod inventories;
 mod inventory;
 mod plans;
 mod reports;
-mod small_patch;
 
 use anyhow::Result;
 
@@ -19,17 +19,17 @@ use crate::measure::Costs;
 use crate::options::Options;
 use crate::report::Report;
 use crate::table::{Table, known, mebibytes, megabytes, seconds, spread};
-use small_patch::SmallPatch;
+use fleet_patch::{FleetPatch, PatchSize};
 
 /// Measures all of it on a disk.
 pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     report.heading(&format!("Many hosts, {}", disk.name()));
     let mut table = Table::new(&["command", "wall (least–most)", "CPU", "peak memory", "document"]);
-    let patch = SmallPatch::write(disk)?;
+    let patch = FleetPatch::write(disk, PatchSize::SMALL)?;
     reports::run(disk, &patch, options, &mut table, report)?;
     plans::run(disk, options, &mut table, report)?;
-    ansible::run(disk, &patch, options, &mut table, report)?;
     patch.clear()?;
+    ansible::run(disk, options, &mut table, report)?;
     report.table(&table);
     // Where anything else is measured, the book shows that.
     report.in_short(0.0, short(disk, &table));
@@ -39,9 +39,8 @@ pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
 /// What the book shows.
 fn short(disk: &Disk, table: &Table) -> String {
     format!(
-        "Reports about inventories of many hosts, the plan of a large patch, and a patch of {} files on many roots, on an {};\n\
+        "Reports about inventories of many hosts, the plan of a large patch, and patches on many roots, on an {};\n\
          {}:\n\n{}",
-        small_patch::FILES,
         disk.name(),
         crate::machine::in_short(),
         table.markdown()

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use super::fleet_patch::{FleetPatch, ID, PatchSize};
 use super::row;
-use super::small_patch::{FILES, ID, SmallPatch};
 use crate::disk::Disk;
 use crate::growth::clear;
 use crate::inputs::fresh;
 use crate::line::{Line, is_installed};
-use crate::measure::{Spread, in_turns};
+use crate::measure::{Costs, Spread, in_turns};
 use crate::options::Options;
 use crate::report::Report;
 use crate::table::{Table, grouped, seconds};
@@ -27,48 +27,62 @@ const COLLECTION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/ansible
 /// How many hosts are worked on at a time: what the settings of the collection say for roots of the control node itself.
 const FORKS: &str = "16";
 
-/// Measures the play and the command, in turns.
-pub(super) fn run(
-    disk: &Disk,
-    patch: &SmallPatch,
-    options: &Options,
-    table: &mut Table,
-    report: &mut Report,
-) -> Result<()> {
+/// Measures plays and commands, in turns: what is Ansible's own weighs less where the patch is larger.
+pub(super) fn run(disk: &Disk, options: &Options, table: &mut Table, report: &mut Report) -> Result<()> {
     if !is_installed("ansible-playbook") {
         report.skipped("Ansible", "ansible-playbook is not installed");
         return Ok(());
     }
     let count = options.pick(100, 3);
-    Report::progress(&format!("Ansible on {} roots", grouped(count)));
-    let control = Control::new(disk, patch, count)?;
-    let list = || Line::patchadm().words("add --roots").arg(control.at("roots"));
-    let back_out = Line::patchadm().words("remove --roots").arg(control.at("roots")).arg(ID);
-    let lines = [
-        control.play("patch.yml"),
-        back_out.clone(),
-        list().arg(&patch.path),
-        back_out,
-        control.play("debug.yml"),
-    ];
-    // Once uncounted. What was not applied everywhere cannot be backed out, which would end it.
-    in_turns(disk, 1, lines.each_ref())?;
-    let rounds = options.pick(options.runs().max(5), 1);
-    let [played, _, added, _, nothing] = in_turns(disk, rounds, lines.each_ref())?;
-    let many = grouped(count);
-    row(table, &format!("floor: Ansible, debug, {many} hosts"), &nothing, None);
-    row(table, &format!("add --roots, {FILES} files, {many} roots"), &added, None);
-    row(table, &format!("Ansible, the same, {many} hosts"), &played, None);
-    let work = format!("Ansible / add --roots, {many} roots");
-    report.at_most(disk.name(), &work, LIMIT, Spread::of_ratio(&played, &added), "");
-    report.say(&in_parts([&played, &nothing, &added].map(|costs| costs.wall().median)));
-    control.clear()
+    for size in [PatchSize::SMALL, PatchSize::LIBRARY] {
+        let patch = FleetPatch::write(disk, size)?;
+        let Measured { played, added, nothing } = Measured::of(disk, &patch, count, options)?;
+        patch.clear()?;
+        let many = format!("{size}, {}", grouped(count));
+        row(table, &format!("floor: Ansible, debug, beside {many} hosts"), &nothing, None);
+        row(table, &format!("add --roots, {many} roots"), &added, None);
+        row(table, &format!("Ansible, {many} hosts"), &played, None);
+        let work = format!("Ansible / add --roots, {many} roots");
+        report.at_most(disk.name(), &work, LIMIT, Spread::of_ratio(&played, &added), "");
+        let medians = [&played, &nothing, &added].map(|costs| costs.wall().median);
+        report.say(&in_parts(&size.to_string(), medians));
+    }
+    Ok(())
+}
+
+/// What a patch on many roots costs.
+struct Measured {
+    played: Costs,
+    added: Costs,
+    nothing: Costs,
+}
+
+impl Measured {
+    fn of(disk: &Disk, patch: &FleetPatch, count: usize, options: &Options) -> Result<Self> {
+        Report::progress(&format!("Ansible on {} roots, {}", grouped(count), patch.size));
+        let control = Control::new(disk, patch, count)?;
+        let list = || Line::patchadm().words("add --roots").arg(control.at("roots"));
+        let back_out = Line::patchadm().words("remove --roots").arg(control.at("roots")).arg(ID);
+        let lines = [
+            control.play("patch.yml"),
+            back_out.clone(),
+            list().arg(&patch.path),
+            back_out,
+            control.play("debug.yml"),
+        ];
+        // Once uncounted. What was not applied everywhere cannot be backed out, which would end it.
+        in_turns(disk, 1, lines.each_ref())?;
+        let rounds = options.pick(options.runs().max(5), 1);
+        let [played, _, added, _, nothing] = in_turns(disk, rounds, lines.each_ref())?;
+        control.clear()?;
+        Ok(Self { played, added, nothing })
+    }
 }
 
 /// What of the play is Ansible's own.
-fn in_parts([played, nothing, added]: [f64; 3]) -> String {
+fn in_parts(size: &str, [played, nothing, added]: [f64; 3]) -> String {
     format!(
-        "Of the {} of the play {} are Ansible's own, as debug shows: {:.2} times what add --roots takes. The rest is {:.2} \
+        "With {size}: of the {} of the play {} are Ansible's own, as debug shows: {:.2} times what add --roots takes. The rest is {:.2} \
          times that.\n",
         seconds(played),
         seconds(nothing),
@@ -84,7 +98,7 @@ struct Control {
 }
 
 impl Control {
-    fn new(disk: &Disk, patch: &SmallPatch, count: usize) -> Result<Self> {
+    fn new(disk: &Disk, patch: &FleetPatch, count: usize) -> Result<Self> {
         let control = Self { directory: disk.scratch().join("control"), roots: disk.at("hosts") };
         fresh(&control.directory)?;
         fresh(&control.roots)?;

@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
+use super::fleet_patch::FleetPatch;
 use super::inventories::Fleet;
 use super::row;
-use super::small_patch::SmallPatch;
 use crate::disk::Disk;
 use crate::growth::clear;
 use crate::line::Line;
@@ -28,7 +28,7 @@ const FLEETS: [(f64, &str); 2] = [(0.92, ""), (0.5, ", half of all lacking")];
 /// Measures reports about a fleet that has most patches, and about one that lacks half of them.
 pub(super) fn run(
     disk: &Disk,
-    patch: &SmallPatch,
+    patch: &FleetPatch,
     options: &Options,
     table: &mut Table,
     report: &mut Report,

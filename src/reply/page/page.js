@@ -30,6 +30,8 @@ for (const table of document.querySelectorAll("table[data-sorts]")) {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = head.textContent;
+    // On paper a head that is repeated on the next page has its text, but no button.
+    head.dataset.name = head.textContent;
     head.replaceChildren(button);
     button.addEventListener("click", () => {
       const up = head.getAttribute("aria-sort") !== "ascending";

@@ -1,4 +1,4 @@
-//! A package and a patch to it of a few small files, for whatever costs the same with any patch.
+//! Packages and patches for many roots: of a few small files, and of as many as a library has.
 
 use std::path::{Path, PathBuf};
 
@@ -11,28 +11,48 @@ use crate::growth::{clear, inputs_of, write_patch};
 use crate::line::Line;
 use crate::workload::File;
 
-/// Its id.
+/// The id of every patch here.
 pub(super) const ID: &str = "410001-01";
 
-/// The files that it replaces.
-pub(super) const FILES: usize = 7;
+/// What a patch replaces.
+#[derive(Clone, Copy)]
+pub(super) struct PatchSize {
+    /// The number of files.
+    pub(super) files: usize,
+    /// The bytes of each.
+    bytes: usize,
+}
+
+impl PatchSize {
+    /// A few small files: what is measured is everything but them.
+    pub(super) const SMALL: Self = Self { files: 7, bytes: 20_000 };
+    /// A library with its programs and manual, like OpenSSL.
+    pub(super) const LIBRARY: Self = Self { files: 40, bytes: 100_000 };
+}
+
+impl std::fmt::Display for PatchSize {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} files of {} kB", self.files, self.bytes / 1000)
+    }
+}
 
 /// Where both are.
-pub(super) struct SmallPatch {
+pub(super) struct FleetPatch {
     directory: PathBuf,
     /// The directory of the patch.
     pub(super) path: PathBuf,
+    pub(super) size: PatchSize,
 }
 
-impl SmallPatch {
+impl FleetPatch {
     /// Writes both.
-    pub(super) fn write(disk: &Disk) -> Result<Self> {
+    pub(super) fn write(disk: &Disk, size: PatchSize) -> Result<Self> {
         let directory = inputs_of(disk, "fleet")?;
-        let file = |number: u64| File::new(format!("opt/small/f{number}"), 20_000, 8_000_000 + number);
-        let files: Vec<File> = (0..).map(file).take(FILES).collect();
+        let file = |number: u64| File::new(format!("opt/fleet/f{number}"), size.bytes, 8_000_000 + number);
+        let files: Vec<File> = (0..).map(file).take(size.files).collect();
         write_base(&directory.join("base"), &files)?;
         let path = write_patch(&directory, ID, PACKAGE, &files)?;
-        Ok(Self { directory, path })
+        Ok(Self { directory, path, size })
     }
 
     /// Makes roots with the package.
