@@ -203,10 +203,14 @@ fn content(cell: &PageCell) -> Markup {
     }
 }
 
+/// The longest list that is open on paper, where nobody can open it.
+const FEW: usize = 16;
+
 /// Returns a list that is closed. A name that may run from right to left is kept apart from those beside it.
 fn list_markup(words: &str, list: &PageList) -> Markup {
+    let is_short = list.names.len() <= FEW && list.more == 0;
     html! {
-        details {
+        details class=[is_short.then_some("few")] {
             summary { (visible(words)) }
             @for (at, name) in list.names.iter().enumerate() {
                 @if at > 0 { ", " }
