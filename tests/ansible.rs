@@ -6,6 +6,8 @@ mod arguments;
 mod collection;
 /// The roots that are hosts.
 mod fleet;
+/// Hosts behind a login.
+mod over_ssh;
 /// The playbooks of the collection.
 mod playbooks;
 /// Stages.

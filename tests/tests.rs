@@ -388,6 +388,8 @@ mod signatures;
 mod space;
 /// Directories where packages wait.
 mod spool;
+/// A login by ssh, to an sshd of the test's own.
+mod sshd;
 /// A command in a stage, and the removal of one.
 mod stage_enter;
 /// Directories of a root copied into a stage.

@@ -88,7 +88,7 @@ const REFUSED: [(&str, &str, &str); 33] = [
     (
         "patch",
         "src: '@PATCH@', executable: no-such-program",
-        "no-such-program is not installed on the target, or not where programs are looked for",
+        "no-such-program is not installed on the target, or not where programs are looked for; name its path by executable",
     ),
     (
         "patch_info",

@@ -2,7 +2,8 @@
 //!
 //! Each host is a local connection with a root of its own. The collection is the one of the checkout, the program the one
 //! that was built. What a play tells comes as one value for each task and host. On the second host, tasks are done by the
-//! modules as on a machine far away; on the others, by what the collection does on the machine of Ansible itself.
+//! modules as on a machine far away; on the others, by what the collection does on the machine of Ansible itself. A fleet
+//! over ssh logs in to the second host, and to the third without pipelining.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,12 +11,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::scenario::{NOW, Scenario, directory};
+use crate::sshd::{Sshd, logging_in};
 use crate::tree::Tree;
 
 /// The collection in the checkout.
@@ -47,6 +49,8 @@ pub(super) fn python() -> String {
 /// Roots that are hosts, called `one`, `two` and `three`.
 pub(super) struct Fleet {
     directory: TempDir,
+    /// Where the hosts are logged in to, if they are.
+    sshd: Option<Sshd>,
     pub(super) roots: Vec<Scenario>,
 }
 
@@ -71,7 +75,7 @@ impl Fleet {
 
     /// These roots.
     pub(super) fn of(roots: Vec<Scenario>) -> Self {
-        let fleet = Self { directory: directory(), roots };
+        let fleet = Self { directory: directory(), sshd: None, roots };
         let collections = fleet.at("collections/ansible_collections/patchadm");
         fs::create_dir_all(&collections).unwrap();
         fs::create_dir(fleet.at("tmp")).unwrap();
@@ -85,6 +89,38 @@ impl Fleet {
         let all = "[all:vars]\nansible_connection=local\nansible_python_interpreter=\"{{ ansible_playbook_python }}\"\n";
         fs::write(fleet.at("hosts"), hosts + all).unwrap();
         fleet
+    }
+
+    /// These roots: the first here, the others behind a login each, whose environment is as good as empty.
+    pub(super) fn over_ssh(roots: Vec<Scenario>) -> Self {
+        let mut fleet = Self::of(roots);
+        let (home, program) = (fleet.at("far home"), Path::new(env!("CARGO_BIN_EXE_patchadm")));
+        fs::create_dir(&home).unwrap();
+        let environment = format!(
+            "SetEnv PATH=/usr/bin:/bin:{} \"HOME={}\" SOURCE_DATE_EPOCH={NOW} TZ=UTC0 PATCHADM_EVENTS=none\n",
+            program.parent().unwrap().display(),
+            home.display()
+        );
+        let sftp = "Subsystem sftp internal-sftp\n";
+        let sshd = Sshd::new(fleet.at("ssh"), &(environment + sftp));
+        fs::create_dir(fleet.at("host_vars")).unwrap();
+        for (name, is_pipelined) in [(NAMES[1], true), (NAMES[2], false)] {
+            let variables = json!({
+                "ansible_connection": "ssh",
+                "ansible_pipelining": is_pipelined,
+                "ansible_ssh_args": "",
+                "ansible_ssh_common_args": sshd.options(),
+                "other_environment": {},
+            });
+            fs::write(fleet.at(&format!("host_vars/{name}.json")), variables.to_string()).unwrap();
+        }
+        fleet.sshd = Some(sshd);
+        fleet
+    }
+
+    /// What the command lines of processes that its logins leave have in them.
+    pub(super) fn mark(&self) -> String {
+        self.sshd.as_ref().unwrap().mark()
     }
 
     /// A path of its own directory.
@@ -115,6 +151,7 @@ impl Fleet {
             .env("LC_ALL", "C.UTF-8")
             .env("TZ", "UTC0")
             .env("SOURCE_DATE_EPOCH", NOW.to_string())
+            .env("PATCHADM_EVENTS", "none")
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("PYTHONPATH", self.at("collections"))
             .env("ANSIBLE_COLLECTIONS_PATH", self.at("collections"))
@@ -147,9 +184,9 @@ impl Fleet {
     }
 
     fn run(&self, playbook: &Path, words: &[&str]) -> Played {
-        let hosts = self.at("hosts");
-        let output =
-            self.command("ansible-playbook").arg("-i").arg(hosts).args(words).arg(playbook).output().unwrap();
+        let mut command = self.command("ansible-playbook");
+        command.arg("-i").arg(self.at("hosts")).args(words).arg(playbook);
+        let output = if self.sshd.is_some() { logging_in(command) } else { command }.output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         let result = |line: &str| {
             let result = serde_json::from_str(line);

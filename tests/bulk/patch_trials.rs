@@ -7,9 +7,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::patches::{patch_file, patches, told};
-use super::ssh::processes_about;
 use super::{BulkBuild, mark};
 use crate::scenario::is_root;
+use crate::sshd::processes_about;
 use crate::workshop::eventually;
 
 /// What makes a package with one file, installed by a class action script of its own.

@@ -8,6 +8,7 @@ says what happened: no text is read. Nothing here needs more than Python 3.6, an
 import json
 import os
 import re
+import shlex
 
 # The schema of the documents that are understood.
 SCHEMA = 'patchadm/1'
@@ -116,6 +117,11 @@ def check_id(text, with_revision):
     raise Refused('%s is not the id of a patch, which is %s' % (json.dumps(shown), wanted))
 
 
+def on_disk(path):
+    """Returns a path as the file system has it. A Python that goes by the locale of the target could take it for another."""
+    return path.encode('utf-8', 'surrogateescape')
+
+
 def check_source(source):
     """Refuses a patch or depot that is named by half a path, or cannot be read here."""
     if USER_IN_ADDRESS.match(source):
@@ -124,9 +130,10 @@ def check_source(source):
         return
     if not os.path.isabs(source):
         raise Refused('src %s is neither an absolute path of the target nor an address' % json.dumps(source))
-    if not os.path.exists(source):
+    found = on_disk(source)
+    if not os.path.exists(found):
         raise Refused('src %s is not there on the target' % source)
-    if not os.access(source, os.R_OK | (os.X_OK if os.path.isdir(source) else 0)):
+    if not os.access(found, os.R_OK | (os.X_OK if os.path.isdir(found) else 0)):
         raise Refused('src %s cannot be read by the user that Ansible became' % source)
 
 
@@ -134,8 +141,8 @@ def check_root(root):
     """Refuses a root that is not there."""
     if not os.path.isabs(root):
         raise Refused('root %s is not an absolute path' % json.dumps(root))
-    if not os.path.isdir(root):
-        reason = 'not a directory' if os.path.lexists(root) else 'not there on the target'
+    if not os.path.isdir(on_disk(root)):
+        reason = 'not a directory' if os.path.lexists(on_disk(root)) else 'not there on the target'
         raise Refused('root %s is %s' % (root, reason))
 
 
@@ -163,6 +170,8 @@ class Answer(object):
             document = None
         if not isinstance(document, dict) or 'exit' not in document:
             said = one_line(complaint) or 'nothing on standard error'
+            if code < 0:
+                raise self.interrupted(-code, said)
             raise Refused('patchadm ended with %s and without a document: %s' % (code, said), command=words)
         if document.get('schema') != SCHEMA:
             found = json.dumps(document.get('schema'))
@@ -170,6 +179,12 @@ class Answer(object):
         self.document = document
         self.code = document['exit']['code']
         self.cause = document['exit']['name']
+
+    def interrupted(self, signal, said):
+        """Returns why there is no document: the program was ended, perhaps in the midst of a run."""
+        advice = 'patchadm -R %s recover' % shlex.quote(self.words[2])
+        return Refused('patchadm was ended by signal %d before it answered: %s; what it had begun is undone or completed '
+                       'by the next run there, or by %s' % (signal, said, advice), command=self.words, advice=[advice])
 
     def is_good(self):
         """Tells whether patchadm did what was asked, or had nothing to do."""
@@ -319,7 +334,8 @@ class Program(object):
         named = module.params['executable']
         found = module.get_bin_path(named, opt_dirs=['/usr/local/bin'])
         if found is None:
-            raise Refused('%s is not installed on the target, or not where programs are looked for' % named)
+            raise Refused('%s is not installed on the target, or not where programs are looked for; name its path by '
+                          'executable' % named)
         self.path = found
 
     def ask(self, verb, words, operands=()):

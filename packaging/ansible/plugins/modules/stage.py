@@ -186,6 +186,7 @@ from ansible_collections.patchadm.patch.plugins.module_utils.patchadm import (
     check_root,
     finished,
     judged,
+    on_disk,
     options_of,
     trial_arguments,
 )
@@ -270,8 +271,13 @@ def check(params):
     check_root(params['root'])
     if not os.path.isabs(params['path']):
         raise Refused('path %s is not an absolute path' % params['path'])
-    if state in BOTH_SIDES and not os.path.isdir(params['path']):
+    if state in BOTH_SIDES and not os.path.isdir(on_disk(params['path'])):
         raise Refused('path %s is no directory of the target' % params['path'])
+
+
+def real(path):
+    """Returns a path without links in it."""
+    return os.path.realpath(on_disk(path)).decode('utf-8', 'surrogateescape')
 
 
 class StageWork(Work):
@@ -279,7 +285,7 @@ class StageWork(Work):
 
     def __init__(self, module):
         super(StageWork, self).__init__(module)
-        self.path = os.path.realpath(module.params['path'])
+        self.path = real(module.params['path'])
 
     def done(self):
         """Does what the state asks for, and returns what came out."""
@@ -303,7 +309,7 @@ class StageWork(Work):
         if not answer.is_good():
             finished(answer, is_plan=False)
         stages = answer.document.get('stages', [])
-        return next((stage for stage in stages if os.path.realpath(stage['path']) == self.path), None)
+        return next((stage for stage in stages if real(stage['path']) == self.path), None)
 
     def made(self):
         """Makes the stage, unless it is there."""
@@ -312,7 +318,7 @@ class StageWork(Work):
             raise Refused('the stage %s is %s; remove it first, by state=absent' % (self.path, stage['state']),
                           stage=stage)
         # A caller who may only read the root makes stages that it does not list.
-        if os.path.isdir(os.path.join(self.path, '.patchadm-stage')):
+        if os.path.isdir(on_disk(os.path.join(self.path, '.patchadm-stage'))):
             return {'changed': False, 'stage': stage, 'reasons': ['the stage is there']}
         if self.module.check_mode:
             return {'changed': True, 'reasons': []}
@@ -321,11 +327,11 @@ class StageWork(Work):
     def removed(self):
         """Removes the stage, if it is there or listed."""
         stage = self.listed()
-        if stage is None and not os.path.lexists(self.path):
+        if stage is None and not os.path.lexists(on_disk(self.path)):
             return {'changed': False, 'reasons': ['there is no such stage']}
         if self.module.check_mode:
             return {'changed': True, 'reasons': []}
-        is_gone = not os.path.lexists(self.path) and stage is not None
+        is_gone = not os.path.lexists(on_disk(self.path)) and stage is not None
         operand = stage['name'] if is_gone else self.path
         values = finished(self.program.ask(['stage', 'drop'], self.words('absent'), [operand]), is_plan=False)
         # What goes is the stage, whether a root listed it or not.

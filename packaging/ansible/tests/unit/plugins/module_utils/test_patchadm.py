@@ -133,6 +133,12 @@ class Answers(unittest.TestCase):
                 patchadm.Answer(['patchadm'], 70, output, 'one\n\n  two\n')
             self.assertEqual(str(refused.exception), 'patchadm ended with 70 and without a document: one; two')
 
+    def test_a_program_that_was_killed_is_told_with_what_recovers_the_root(self):
+        with self.assertRaises(patchadm.Refused) as refused:
+            patchadm.Answer(['patchadm', '-R', '/a root', 'add', '--json'], -9, '{"schema": ', '')
+        self.assertTrue(str(refused.exception).startswith('patchadm was ended by signal 9 before it answered: '))
+        self.assertEqual(refused.exception.known['advice'], ["patchadm -R '/a root' recover"])
+
     def test_a_document_of_another_schema_is_refused(self):
         with self.assertRaises(patchadm.Refused):
             answer(schema='patchadm/2')

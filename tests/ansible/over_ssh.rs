@@ -1,0 +1,329 @@
+//! The modules and a playbook behind a real login, with pipelining and without: what they tell is what is told here.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::fleet::{Fleet, Played, has_ansible};
+use super::web;
+use crate::delivery::Patch;
+use crate::records::Before;
+use crate::scenario::{Scenario, is_root};
+use crate::sshd::{has_ssh, processes_about};
+use crate::tree::assert_same;
+use crate::workshop::eventually;
+
+/// The hosts behind a login.
+const FAR: [&str; 2] = ["two", "three"];
+
+/// Three roots, two of them behind logins; `None` where that cannot be played.
+fn fleet(test: &str) -> Option<Fleet> {
+    (has_ansible(test) && has_ssh(test))
+        .then(|| Fleet::over_ssh((0..3).map(|_| Scenario::with(&[web("base\n")])).collect()))
+}
+
+/// What a host told of a task, without what differs between two roots here as well: their paths, random ids, and the sizes of
+/// undo data and free space.
+fn told(fleet: &Fleet, played: &Played, host: &str, task: &str) -> Value {
+    let place = ["one", "two", "three"].iter().position(|name| *name == host).unwrap();
+    let mut result = played.on(host, task).clone();
+    result.as_object_mut().unwrap().retain(|name, _| name != "invocation" && !name.starts_with("_ansible"));
+    forget_accidents(&mut result);
+    let program = json!(env!("CARGO_BIN_EXE_patchadm")).to_string();
+    let root = fleet.roots[place].root().display().to_string();
+    serde_json::from_str(&result.to_string().replace(&root, "@ROOT@").replace(&program, "\"@PROGRAM@\""))
+        .unwrap()
+}
+
+/// Takes random ids, and the sizes of undo data and free space, out of a value.
+fn forget_accidents(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|name, value| {
+                name != "free" && !(value.is_string() && (name == "run" || name == "stage"))
+            });
+            if fields.contains_key("name") && fields.contains_key("path") {
+                fields.remove("id");
+            }
+            let undo = fields.get_mut("undo").and_then(Value::as_array_mut);
+            undo.into_iter()
+                .flatten()
+                .filter_map(Value::as_object_mut)
+                .for_each(|one| drop(one.remove("bytes")));
+            fields.values_mut().for_each(forget_accidents);
+        }
+        Value::Array(values) => values.iter_mut().for_each(forget_accidents),
+        _ => {}
+    }
+}
+
+/// Asserts that the hosts behind logins tell of these tasks what the one here does.
+#[track_caller]
+fn assert_as_here(fleet: &Fleet, played: &Played, tasks: &[&str]) {
+    for task in tasks {
+        let here = told(fleet, played, "one", task);
+        for host in FAR {
+            let there = told(fleet, played, host, task);
+            let fields = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+            assert_eq!(fields(&there), fields(&here), "{task} on {host}");
+            for field in fields(&here) {
+                assert_eq!(there[&field], here[&field], "{field} of {task} on {host}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_played_over_ssh_with_pipelining_and_without_tells_what_is_told_here() {
+    let Some(fleet) = fleet("what_is_played_over_ssh_with_pipelining_and_without_tells_what_is_told_here")
+    else {
+        return;
+    };
+    let patch = fleet.deliver(&Patch::of("100-01", web("longer\n").file("bin/new", 0o755, "new\n")));
+    let needy = fleet.deliver(&Patch::of("200-01", web("two\n")).says("SUNW_REQUIRES", "999-01"));
+    let before: Vec<Before> = fleet.roots.iter().map(Before::of).collect();
+    let task = |name: &str, words: &str| {
+        format!("- name: {name}\n  patchadm.patch.patch: {{root: '{{{{ root }}}}', {words}}}\n")
+    };
+    let tasks = task("plan", &format!("src: {patch}"))
+        + "  check_mode: true\n"
+        + &task("apply", &format!("src: {patch}"))
+        + &task("again", &format!("src: {patch}"))
+        + &task("refused", &format!("src: {needy}"))
+        + "- name: ask\n  patchadm.patch.patch_info: {root: '{{ root }}', id: [100-01, 200-01], verify: true}\n"
+        + &task("absent", "id: '100', state: absent")
+        + "- name: stage\n  patchadm.patch.stage: {path: '{{ root }}-stage', state: new, paths: [opt], root: '{{ root }}'}\n";
+    let played = fleet.tasks(&tasks, &["--diff"]);
+    assert_as_here(&fleet, &played, &["plan", "apply", "again", "refused", "ask", "absent", "stage"]);
+    for host in ["one", "two", "three"] {
+        let changes = [("plan", true), ("apply", true), ("again", false), ("absent", true), ("stage", true)];
+        for (task, is_changed) in changes {
+            assert_eq!(played.changed_on(host, task), is_changed, "{task} on {host}");
+        }
+        assert!(played.failure_on(host, "refused").contains("it requires patch 999-01"));
+        assert_eq!(played.on(host, "ask")["lacking"], json!(["200-01"]));
+        assert_eq!(played.on(host, "plan")["diff"], played.on(host, "apply")["diff"]);
+    }
+    for (root, before) in fleet.roots.iter().zip(before) {
+        before.assert_again(root, "it is backed out");
+    }
+    assert_eq!(processes_about(&fleet.mark()), Vec::<String>::new());
+}
+
+#[test]
+fn a_big_plan_and_names_that_are_no_utf_8_come_over_ssh_as_they_are_here() {
+    const FILES: usize = 1_000;
+    let Some(fleet) = fleet("a_big_plan_and_names_that_are_no_utf_8_come_over_ssh_as_they_are_here") else {
+        return;
+    };
+    for root in &fleet.roots {
+        let stage = root.beside("root-stage");
+        root.run(&format!("stage new -R @ROOT@ --path opt {}", stage.display())).ok();
+        let files = stage.join("opt/ACMEweb/many");
+        fs::create_dir(&files).unwrap();
+        for file in 0..FILES {
+            fs::write(
+                files.join(format!("{file:04} of a name that is rather long, as names are at times")),
+                "x",
+            )
+            .unwrap();
+        }
+        fs::write(files.join(OsStr::from_bytes(b"caf\xe9")), "x").unwrap();
+        fs::write(files.join("line\nbreak\u{202e} {{ root }}"), "x").unwrap();
+    }
+    let promote = "- name: promote\n  patchadm.patch.stage: {path: '{{ root }}-stage', state: promote, root: '{{ root }}'}\n";
+    let played = fleet.tasks(promote, &["--diff"]).well();
+    assert_as_here(&fleet, &played, &["promote"]);
+    let difference = played.on("two", "promote")["diff"].to_string();
+    assert!(difference.len() > FILES * 100, "{}", difference.len());
+    assert_eq!(difference.matches("rather long").count(), 2 * FILES);
+    for root in &fleet.roots {
+        assert!(root.at("/opt/ACMEweb/many").join(OsStr::from_bytes(b"caf\xe9")).exists());
+    }
+}
+
+#[test]
+fn the_inventories_of_hosts_behind_ssh_come_to_the_control_node() {
+    let Some(fleet) = fleet("the_inventories_of_hosts_behind_ssh_come_to_the_control_node") else { return };
+    let patch = fleet.deliver(&Patch::of("100-01", web("one\n")));
+    for root in &fleet.roots {
+        root.run(&format!("add -R @ROOT@ {patch}")).ok();
+    }
+    let kept = fleet.at("inventories");
+    fleet.playbook("inventories.yml", &["-e", &format!("inventories={}", kept.display())]).well();
+    for (host, root) in ["one", "two", "three"].iter().zip(&fleet.roots) {
+        let kept: Value =
+            serde_json::from_slice(&fs::read(kept.join(format!("{host}.json"))).unwrap()).unwrap();
+        let listed: Value =
+            serde_json::from_slice(&root.command("list -R @ROOT@ --json").output().unwrap().stdout).unwrap();
+        assert_eq!(kept, listed, "{host}");
+    }
+}
+
+#[test]
+fn a_target_without_the_program_or_with_another_one_or_another_locale_is_told_in_one_line() {
+    let Some(fleet) =
+        fleet("a_target_without_the_program_or_with_another_one_or_another_locale_is_told_in_one_line")
+    else {
+        return;
+    };
+    let patch = fleet.deliver(&Patch::of("100-01", web("one\n")));
+    let named = fleet.at("delivered/Übung 100-01.tar.gz");
+    fs::copy(&patch, &named).unwrap();
+    let later = fleet.at("later");
+    let document = r#"{"schema": "patchadm/9", "exit": {"code": 0, "name": "ok"}}"#;
+    fs::write(&later, format!("#!/bin/sh\necho '{document}'\n")).unwrap();
+    fs::set_permissions(&later, fs::Permissions::from_mode(0o755)).unwrap();
+    let task = |name: &str, more: &str| {
+        format!("- name: {name}\n  patchadm.patch.patch: {{root: '{{{{ root }}}}', {more}}}\n")
+    };
+    for root in &fleet.roots {
+        fs::create_dir(root.beside("Übung")).unwrap();
+    }
+    // A Python that takes names for ASCII, as 3.6 does without a locale.
+    let ascii = "  environment: {LC_ALL: C, PYTHONUTF8: '0', PYTHONCOERCECLOCALE: '0'}\n";
+    let tasks = task("missing", &format!("src: {patch}"))
+        + "  environment: {PATH: '/usr/bin:/bin'}\n"
+        + &task("later", &format!("src: {patch}, executable: {}", later.display()))
+        + &task("nowhere", "src: /nowhere/Übung.tar.gz")
+        + ascii
+        + &task("named", &format!("src: '{}'", named.display()))
+        + ascii
+        + "- name: stage\n  patchadm.patch.stage: {path: '{{ root }}/../Übung/web', state: new, paths: [opt], root: '{{ root }}'}\n"
+        + ascii;
+    let trees = fleet.trees();
+    let played = fleet.tasks(&tasks, &["-l", "two,three"]);
+    for host in FAR {
+        assert!(
+            played.failure_on(host, "missing").starts_with("patchadm is not installed on the target"),
+            "{}",
+            played.failure_on(host, "missing")
+        );
+        assert!(
+            played.failure_on(host, "later").contains("patchadm/9"),
+            "{}",
+            played.failure_on(host, "later")
+        );
+        assert_eq!(
+            played.failure_on(host, "nowhere"),
+            "src /nowhere/Übung.tar.gz is not there on the target"
+        );
+        assert!(played.changed_on(host, "named"));
+        assert!(played.changed_on(host, "stage"));
+    }
+    for root in &fleet.roots[1..] {
+        assert_eq!(root.text("/opt/ACMEweb/bin/httpd"), "one\n");
+        assert!(root.beside("Übung/web/opt").exists());
+    }
+    assert_same(&fleet.trees()[0], &trees[0]);
+}
+
+/// A script that ends a process once: the nearest one above it with this name.
+fn killer(marker: &str, name: &str) -> String {
+    format!(
+        "#!/bin/sh\n[ -e \"$PKG_INSTALL_ROOT{marker}\" ] && exit 0\n: > \"$PKG_INSTALL_ROOT{marker}\"\nprocess=$$\n\
+         while read -r found < /proc/$process/comm; do\n  case $found in {name}*) kill -9 $process; break;; esac\n  \
+         while read -r word value; do [ \"$word\" = PPid: ] && process=$value; done < /proc/$process/status\ndone\n\
+         sleep 1\nexit 0\n"
+    )
+}
+
+#[test]
+fn a_connection_or_a_program_that_is_lost_in_the_midst_leaves_a_root_that_the_next_play_patches() {
+    let Some(fleet) =
+        fleet("a_connection_or_a_program_that_is_lost_in_the_midst_leaves_a_root_that_the_next_play_patches")
+    else {
+        return;
+    };
+    let task = |name: &str, words: &str| {
+        format!("- name: {name}\n  patchadm.patch.patch: {{root: '{{{{ root }}}}', {words}}}\n")
+    };
+    let lost = Patch::of("100-01", web("one\n")).beside("postpatch", &killer("/lost", "sshd"));
+    let lost = fleet.deliver(&lost);
+    let killed = Patch::of("100-02", web("two\n")).beside("postpatch", &killer("/killed", "patchadm"));
+    let killed = fleet.deliver(&killed);
+    let words = ["-l", "two,three"];
+    let played = fleet.tasks(&task("lost", &format!("src: {lost}")), &words);
+    assert_ne!(played.code, 0);
+    for host in FAR {
+        assert_eq!(played.on(host, "lost")["unreachable"], true, "{:#}", played.on(host, "lost"));
+    }
+    let roots: Vec<String> = fleet.roots.iter().map(|root| root.root().display().to_string()).collect();
+    eventually("nobody works on the roots", || roots.iter().all(|root| processes_about(root).is_empty()));
+    let tasks = task("next", &format!("src: {lost}"))
+        + &task("killed", &format!("src: {killed}"))
+        + "- name: ask\n  patchadm.patch.patch_info: {root: '{{ root }}'}\n"
+        + &task("last", &format!("src: {killed}"))
+        + "- name: look\n  patchadm.patch.patch_info: {root: '{{ root }}', verify: true}\n";
+    let played = fleet.tasks(&tasks, &words);
+    for (host, root) in FAR.iter().zip(&roots[1..]) {
+        // Without pipelining the login has a terminal, and its end undoes the run; with it the run goes on without anybody.
+        assert_eq!(played.changed_on(host, "next"), *host == "three", "{host}");
+        let advice = format!("patchadm -R {root} recover");
+        assert_eq!(
+            played.failure_on(host, "killed"),
+            format!(
+                "patchadm was ended by signal 9 before it answered: nothing on standard error; what it had begun is \
+                 undone or completed by the next run there, or by {advice}"
+            )
+        );
+        assert_eq!(played.on(host, "killed")["advice"], json!([advice]));
+        assert!(!played.on(host, "ask")["unfinished"].is_null(), "{:#}", played.on(host, "ask"));
+        played.changed_on(host, "last");
+        let look = played.on(host, "look");
+        assert_eq!((&look["sound"], &look["unfinished"]), (&json!(true), &Value::Null), "{look:#}");
+        assert_eq!(look["applied"], json!(["100-01", "100-02"]), "{look:#}");
+    }
+    for root in &fleet.roots[1..] {
+        assert_eq!(root.text("/opt/ACMEweb/bin/httpd"), "two\n");
+    }
+}
+
+/// The user without rights that every machine has.
+const NOBODY: u32 = 65_534;
+
+#[test]
+fn an_owner_of_a_root_that_ansible_becomes_patches_it_over_ssh() {
+    let test = "an_owner_of_a_root_that_ansible_becomes_patches_it_over_ssh";
+    let program = env!("CARGO_BIN_EXE_patchadm");
+    let tried =
+        Command::new("su").args(["nobody", "-s", "/bin/sh", "-c", &format!("test -x '{program}'")]).status();
+    if !is_root() || !tried.is_ok_and(|status| status.success()) {
+        crate::skipped(&format!(
+            "{test}: su(1) does not make nobody of this user, or the program is out of his reach"
+        ));
+        return;
+    }
+    let Some(fleet) = fleet(test) else { return };
+    let patch = fleet.deliver(&Patch::of("100-01", web("one\n")));
+    let open = |path: &std::path::Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    open(&fleet.at(""));
+    fs::create_dir(fleet.at("remote")).unwrap();
+    fs::set_permissions(fleet.at("remote"), fs::Permissions::from_mode(0o1777)).unwrap();
+    for root in &fleet.roots {
+        open(&root.beside(""));
+        root.file("/etc/passwd", format!("root:x:{NOBODY}:{NOBODY}::/:/bin/sh\n"));
+        root.file("/etc/group", format!("root:x:{NOBODY}:\nbin:x:{NOBODY}:\nsys:x:{NOBODY}:\n"));
+        let owner = format!("{NOBODY}:{NOBODY}");
+        assert!(Command::new("chown").args(["-R", &owner]).arg(root.root()).status().unwrap().success());
+    }
+    let become_nobody =
+        "  become: true\n  become_user: nobody\n  become_method: su\n  become_flags: -s /bin/sh\n";
+    let task = |name: &str, words: &str| {
+        format!(
+            "- name: {name}\n  patchadm.patch.patch: {{root: '{{{{ root }}}}', {words}}}\n{become_nobody}"
+        )
+    };
+    let tasks = task("apply", &format!("src: {patch}"))
+        + &task("again", &format!("src: {patch}"))
+        + &task("absent", "id: [100-01], state: absent");
+    let played = fleet.tasks(&tasks, &["--diff"]).well();
+    assert_as_here(&fleet, &played, &["apply", "again", "absent"]);
+    for host in FAR {
+        assert!(played.changed_on(host, "apply") && !played.changed_on(host, "again"));
+    }
+}

@@ -1,0 +1,89 @@
+//! A real login by `ssh`, without a daemon or a port: `sshd -i` of a test's own stands behind `ProxyCommand`, with keys and
+//! a configuration in one directory. It works for any user, who logs in as himself.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::scenario::is_root;
+use crate::workshop::runs;
+
+const SSHD: &str = "/usr/sbin/sshd";
+
+/// The directory with the keys and the configuration of an `sshd`.
+pub(crate) struct Sshd {
+    directory: PathBuf,
+}
+
+/// Whether both programs are here, and what the superuser's one needs; a test that they are not here for says so.
+pub(crate) fn has_ssh(test: &str) -> bool {
+    let is_there = Path::new(SSHD).exists() && Command::new("ssh").arg("-V").output().is_ok();
+    let has_user = fs::read_to_string("/etc/passwd").unwrap().lines().any(|line| line.starts_with("sshd:"));
+    if !is_there || is_root() && !has_user {
+        crate::skipped(&format!("{test}: there is no ssh(1) with sshd(8) and its user"));
+        return false;
+    }
+    true
+}
+
+impl Sshd {
+    /// Makes keys and a configuration, with these lines more, in a new directory.
+    pub(crate) fn new(directory: PathBuf, lines: &str) -> Self {
+        fs::create_dir(&directory).unwrap();
+        for name in ["host", "id"] {
+            let mut keygen = Command::new("ssh-keygen");
+            keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(directory.join(name));
+            assert!(keygen.status().unwrap().success());
+        }
+        let at = directory.display();
+        let configuration = format!(
+            "HostKey {at}/host\nAuthorizedKeysFile {at}/id.pub\nStrictModes no\nUsePAM no\nPidFile none\n\
+             PermitRootLogin yes\n{lines}"
+        );
+        fs::write(directory.join("sshd_config"), configuration).unwrap();
+        Self { directory }
+    }
+
+    /// The options of `ssh` that lead here, as words of a shell.
+    pub(crate) fn options(&self) -> String {
+        let at = self.directory.display();
+        format!(
+            "-F none -oBatchMode=yes -oLogLevel=ERROR -oStrictHostKeyChecking=no -oUserKnownHostsFile={at}/known \
+             -i {at}/id '-oProxyCommand={SSHD} -i -f {at}/sshd_config'"
+        )
+    }
+
+    /// What the command lines of its processes have in them.
+    pub(crate) fn mark(&self) -> String {
+        self.directory.display().to_string()
+    }
+}
+
+/// A command that logs in, where `sshd` of the superuser finds its directory.
+pub(crate) fn logging_in(run: Command) -> Command {
+    if !is_root() {
+        return run;
+    }
+    let mut command = Command::new("/usr/bin/unshare");
+    let script = "mount -t tmpfs none /run && mkdir -m 755 /run/sshd && exec \"$@\"";
+    command.args(["--mount", "/bin/sh", "-c", script, "sh"]).arg(run.get_program()).args(run.get_args());
+    command.env_clear();
+    for (name, value) in run.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    if let Some(directory) = run.get_current_dir() {
+        command.current_dir(directory);
+    }
+    command
+}
+
+/// The processes of which the command line has this in it.
+pub(crate) fn processes_about(text: &str) -> Vec<String> {
+    let numbers =
+        fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let is_about = |number: &String| {
+        let line = fs::read(format!("/proc/{number}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(text) && runs(number)
+    };
+    numbers.filter(|number| number.bytes().all(|byte| byte.is_ascii_digit())).filter(is_about).collect()
+}
