@@ -12,6 +12,8 @@ mod over_ssh;
 mod playbooks;
 /// Stages.
 mod stages;
+/// The lines of text files that tasks show.
+mod texts;
 
 use std::fs;
 

@@ -279,6 +279,8 @@ mod pkgtrans;
 /// Whatever a plan says the command then says.
 mod plan_files;
 mod plan_is_run;
+/// The lines of text files that a plan would change.
+mod plan_texts;
 /// What a root decides for itself.
 mod policy;
 /// Packages whose procedure scripts run.

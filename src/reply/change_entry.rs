@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 
 use super::json::as_text;
+use super::unified_diff::text_difference;
 use patchadm_changeset::format::manifest::RecordedState;
+use patchadm_core::operation::changed_texts::{ChangedText, ChangedTexts};
 use patchadm_planning::plan::states::{state_after, state_before};
 use patchadm_planning::plan::{Action, Body, Change, Plan};
 use patchadm_rootfs::{Digest, FileType};
@@ -24,11 +26,21 @@ pub(crate) struct ChangeEntry {
     before: Option<RecordedState>,
     /// What will be there; `None` if nothing will be.
     after: Option<RecordedState>,
+    /// The difference of the texts of a file whose bytes change, where it is wanted and shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) diff: Option<String>,
+    /// The reason why it is not shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) not_shown: Option<String>,
 }
 
 impl ChangeEntry {
-    /// The objects of a plan. `delivered` are the digests of files whose bytes were read for it.
-    pub(crate) fn of_plan(plan: &Plan, delivered: &BTreeMap<ObjectPath, Digest>) -> Vec<Self> {
+    /// The objects of a plan. `delivered` are the digests of files whose bytes were read for it, `texts` the texts of files.
+    pub(crate) fn of_plan(
+        plan: &Plan,
+        delivered: &BTreeMap<ObjectPath, Digest>,
+        texts: &ChangedTexts,
+    ) -> Vec<Self> {
         let changes = || plan.changes.iter().map(Box::as_ref);
         let by_path: HashMap<&ObjectPath, &Change> = changes().map(|change| (&change.path, change)).collect();
         let of = |change: &Change| {
@@ -37,6 +49,12 @@ impl ChangeEntry {
             if let Some((file, digest)) = file.zip(delivered.get(&change.path)) {
                 file.b3 = Some(Box::new((*digest).into()));
             }
+            let text = texts.get(&change.path);
+            let diff = text.and_then(|text| {
+                let ChangedText { before, after } = text.as_ref().ok()?;
+                text_difference(&change.path.to_string(), before.as_deref(), after.as_deref())
+            });
+            let not_shown = text.and_then(|text| text.as_ref().err()).map(ToString::to_string);
             Self {
                 package: change.package.clone(),
                 path: change.path.clone(),
@@ -44,6 +62,8 @@ impl ChangeEntry {
                 size: size_of(&change.action),
                 before: state_before(change),
                 after,
+                diff,
+                not_shown,
             }
         };
         changes().map(of).collect()

@@ -198,7 +198,7 @@ impl PatchEntry {
             kept_shlibs: KeptShlibs::of(&one.kept),
             space: planned.iter().flat_map(|plan| plan.space.iter().map(SpaceEntry::from)).collect(),
             notes: notes.chain(receipt.iter().flat_map(|receipt| &receipt.notes)).cloned().collect(),
-            changes: planned.map(|plan| ChangeEntry::of_plan(plan, &one.delivered)),
+            changes: planned.map(|plan| ChangeEntry::of_plan(plan, &one.delivered, &one.texts)),
             saved_bytes: planned.map_or(0, saved_bytes),
             has_plan: plan.is_some(),
             carried_out: owned.filter(|_| receipt.is_some()),

@@ -254,7 +254,7 @@ pub(crate) fn as_applied(report: BackOutReport) -> ApplyReport {
     let BackOutReport { recovered, preparation, patches, exchanges, refused } = report;
     let trial = None;
     let patches = patches.into_iter().map(|one| {
-        let BackOutOutcome { id, plan, scripts, missing, moved, lists, libraries, result } = one;
+        let BackOutOutcome { id, plan, scripts, missing, moved, lists, texts, libraries, result } = one;
         ApplyOutcome {
             id,
             plan,
@@ -263,6 +263,7 @@ pub(crate) fn as_applied(report: BackOutReport) -> ApplyReport {
             moved,
             lists,
             delivered: BTreeMap::new(),
+            texts,
             signature: None,
             reboot: None,
             in_use: Vec::new(),

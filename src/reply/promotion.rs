@@ -11,6 +11,7 @@ use super::patch_entry::{ProcessEntry, SpaceEntry, new_bytes};
 use super::patches::{PatchFace, PatchesReport};
 use super::shlibs_entry::LibrariesEntry;
 use patchadm_changeset::transaction::Receipt;
+use patchadm_core::operation::changed_texts::{ChangedTexts, texts_of_plan};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
 use patchadm_core::operation::promotion_hooks::HookEnd;
@@ -221,21 +222,34 @@ pub(crate) fn refreshed_sentence(count: usize, is_plan: bool) -> String {
 /// do.
 fn applied(report: PromoteReport) -> ApplyReport {
     let PromoteReport {
-        recovered, id, plan, portions, in_use, exchanges, trial, result, after, refused, ..
+        recovered,
+        id,
+        plan,
+        mut texts,
+        portions,
+        in_use,
+        exchanges,
+        trial,
+        result,
+        after,
+        refused,
+        ..
     } = report;
     let is_something = plan.is_some() || result.is_err();
     let mut portions = portions;
     let own = portions.pop().or(plan);
     let of_brought = |plan: Plan| {
+        let texts = texts_of_plan(&plan, &mut texts);
         let own = match &result {
             Ok(receipt) => Ok(receipt.as_ref().map(|receipt| receipt_of(receipt, &plan))),
             Err(_) => Err(Failure::NotWithout(id.clone())),
         };
-        outcome(plan.patches.first().cloned().unwrap_or_default(), Some(plan), own)
+        let id = plan.patches.first().cloned().unwrap_or_default();
+        ApplyOutcome { texts, ..outcome(id, Some(plan), own) }
     };
     let mut patches: Vec<ApplyOutcome> = portions.into_iter().map(of_brought).collect();
     if is_something {
-        patches.push(ApplyOutcome { in_use, ..outcome(id, own, result) });
+        patches.push(ApplyOutcome { in_use, texts, ..outcome(id, own, result) });
     }
     ApplyReport { recovered, patches, exchanges, after, trial, refused, ..ApplyReport::default() }
 }
@@ -249,6 +263,7 @@ fn outcome(id: String, plan: Option<Plan>, result: Result<Option<Receipt>, Failu
         moved: Vec::new(),
         lists: Vec::new(),
         delivered: BTreeMap::new(),
+        texts: ChangedTexts::new(),
         signature: None,
         reboot: None,
         in_use: Vec::new(),

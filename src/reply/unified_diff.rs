@@ -1,10 +1,13 @@
 //! The difference of two texts, in the unified form that patch(1) reads.
 
 use std::fmt::{self, Write as _};
+use std::io;
 use std::ops::Range;
 
 use similar::algorithms::{Capture, Compact, Replace, myers};
 use similar::{ChangeTag, DiffOp, group_diff_ops};
+
+use crate::surroundings::{Output, Shade};
 
 /// The most lines of a text that is compared.
 const MOST_LINES: usize = 10_000;
@@ -15,16 +18,40 @@ const CONTEXT: usize = 3;
 /// Returns the difference of two files at `path`; `None` if one of them is not text in UTF-8, or has too many lines. A
 /// missing side is `None`, and called `/dev/null` as diff(1) does it.
 pub(crate) fn unified_diff(path: &str, now: Option<&[u8]>, then: Option<&[u8]>) -> Option<String> {
-    let (before, after) = (text(now.unwrap_or_default())?, text(then.unwrap_or_default())?);
-    let name = |side: Option<&[u8]>, label: &str| match side {
-        Some(_) => format!("{path} ({label})"),
-        None => "/dev/null".to_owned(),
-    };
+    let side = |side: Option<&[u8]>, label| side.map(|_| format!("{path} ({label})"));
+    let names = [side(now, "now"), side(then, "then")];
+    difference(names, text(now.unwrap_or_default())?, text(then.unwrap_or_default())?)
+}
+
+/// Returns the difference of two texts at `path`, before and after a change.
+pub(crate) fn text_difference(path: &str, before: Option<&str>, after: Option<&str>) -> Option<String> {
+    let side = |side: Option<&str>, label| side.map(|_| format!("{path} ({label})"));
+    let names = [side(before, "before"), side(after, "after")];
+    difference(names, before.unwrap_or_default(), after.unwrap_or_default())
+}
+
+/// Prints a difference, lines that come and lines that go in the colours of their states.
+pub(crate) fn print_difference(output: &mut Output, difference: &str) -> io::Result<()> {
+    for line in difference.lines() {
+        let shade = match line.as_bytes().first() {
+            Some(b'+') => Some(Shade::Effective),
+            Some(b'-') => Some(Shade::Bad),
+            _ => None,
+        };
+        output.shaded(shade, line)?;
+        output.line("")?;
+    }
+    Ok(())
+}
+
+/// Returns the difference of two texts with these names.
+fn difference(names: [Option<String>; 2], before: &str, after: &str) -> Option<String> {
+    let [old, new] = names.map(|name| name.unwrap_or_else(|| "/dev/null".to_owned()));
     let (before, after) = (lines(before), lines(after));
     let mut text = String::new();
     for hunk in group_diff_ops(changes(&before, &after), CONTEXT).iter().filter(|hunk| !hunk.is_empty()) {
         if text.is_empty() {
-            text = format!("--- {}\n+++ {}\n", name(now, "now"), name(then, "then"));
+            text = format!("--- {old}\n+++ {new}\n");
         }
         write_hunk(&mut text, hunk, &before, &after).ok()?;
     }

@@ -10,7 +10,7 @@ use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::failure::{joined, modern, verb_code};
 use crate::reply::object_state::state_words;
-use crate::reply::unified_diff::unified_diff;
+use crate::reply::unified_diff::{print_difference, unified_diff};
 use crate::reply::words::print_notes;
 use crate::reply::{CommandReport, Exit, Reply, Stop};
 use crate::surroundings::caller::now;
@@ -121,16 +121,7 @@ impl DiffObject {
         output.line(format!(": {what}"))?;
         output.line(format!("  now:  {}", state_words(self.now.as_ref())))?;
         output.line(format!("  then: {}", state_words(self.then.as_ref())))?;
-        for line in self.diff.iter().flat_map(|diff| diff.lines()) {
-            let shade = match line.as_bytes().first() {
-                Some(b'+') => Some(Shade::Effective),
-                Some(b'-') => Some(Shade::Bad),
-                _ => None,
-            };
-            output.shaded(shade, line)?;
-            output.line("")?;
-        }
-        Ok(())
+        self.diff.iter().try_for_each(|diff| Ok(print_difference(output, diff)?))
     }
 }
 

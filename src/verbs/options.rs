@@ -168,6 +168,9 @@ pub(crate) struct ChangeOptions {
     /// Print the plan, change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Show the lines of text files that would change, too
+    #[arg(long, requires = "dry_run", conflicts_with_all = ["lists", "named"])]
+    pub(crate) diff: bool,
     /// Wait this many seconds for another command to finish
     #[arg(long, value_name = "SECONDS")]
     pub(crate) wait: Option<u64>,

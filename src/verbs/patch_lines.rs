@@ -9,6 +9,7 @@ use crate::reply::patch_entry::PatchEntry;
 use crate::reply::patch_text::{done_lines, in_use_lines, plan_text};
 use crate::reply::patches::PatchesReport;
 use crate::reply::trial_entry::TrialEntry;
+use crate::reply::unified_diff::print_difference;
 use crate::reply::words::{human, print_notes, print_recovery, reboot_sentence};
 use crate::surroundings::{Output, Shade};
 use patchadm_core::operation::failure::Failure;
@@ -72,6 +73,19 @@ fn print_refusal(
     Ok(output.error(&failure::joined([what, why, meant, next]))?)
 }
 
+/// Prints the differences of texts, and of which files none is shown.
+fn print_texts(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::Result<()> {
+    for change in entry.changes.iter().flatten() {
+        if let Some(difference) = &change.diff {
+            print_difference(output, difference)?;
+        }
+        if let Some(reason) = &change.not_shown {
+            output.line(format!("{}: not shown: {reason}", root.show(&change.path)))?;
+        }
+    }
+    Ok(())
+}
+
 fn print_patch(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::Result<()> {
     let PatchEntry { id, verdict, files, .. } = entry;
     output.shaded(Some(Shade::Id), id)?;
@@ -86,6 +100,7 @@ fn print_patch(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::
     }
     if *verdict == "planned" && entry.has_plan {
         output.print(plan_text(root, entry))?;
+        print_texts(root, entry, output)?;
     } else {
         for note in &entry.notes {
             output.line(format!("  note: {note}"))?;

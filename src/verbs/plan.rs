@@ -33,6 +33,9 @@ struct PlanArgs {
         "offline", "cache", "ca", "proxy", "adopt",
     ])]
     remove: bool,
+    /// Show the lines of text files that would change, too
+    #[arg(long, conflicts_with_all = ["lists", "named"])]
+    diff: bool,
     /// Write a page for a browser to this file, too
     #[arg(long, value_name = "FILE", conflicts_with_all = ["lists", "named"])]
     html: Option<PathBuf>,
@@ -67,6 +70,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PlanArgs = parse(call, USAGE)?;
     let mut changing = ChangeOptions {
         dry_run: true,
+        diff: args.diff,
         wait: None,
         note: NoteOption::default(),
         scripts: args.scripts,

@@ -93,6 +93,9 @@ struct PromoteArgs {
     /// Print the plan, change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Show the lines of text files that would change, too
+    #[arg(long, requires = "dry_run")]
+    diff: bool,
     /// Wait this many seconds for another command to finish
     #[arg(long, value_name = "SECONDS")]
     wait: Option<u64>,
@@ -229,6 +232,7 @@ impl PromotionOptions {
             undo_format: self.undo.undo_format,
             no_undo: self.undo.no_undo,
             dry_run,
+            texts: false,
             no_hooks: self.no_hooks,
             scripts: script_settings(call, false, None),
             shlibs: self.shlibs.request(),
@@ -241,14 +245,14 @@ impl PromotionOptions {
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PromoteArgs = parse(call, USAGE)?;
-    let PromoteArgs { choices, trial, dry_run, wait, note, owner, common, stage } = args;
+    let PromoteArgs { choices, trial, dry_run, diff, wait, note, owner, common, stage } = args;
     let asked = choices.settle(stage, USAGE)?;
     let root = owner.open::<PromoteArgs>(call, &common.root, Command::Promote)?;
     if !dry_run {
         call.output.heedless();
     }
     let exchanges = asked.exchanges();
-    let request = PromoteRequest { trial: trial.request(), ..asked.request(call, dry_run) };
+    let request = PromoteRequest { texts: diff, trial: trial.request(), ..asked.request(call, dry_run) };
     answer(call, root, (&request, &exchanges), (wait, note.text.as_deref()))
 }
 

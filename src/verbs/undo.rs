@@ -30,6 +30,9 @@ struct UndoArgs {
     /// Print the plan, change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Show the lines of text files that would change, too
+    #[arg(long, requires = "dry_run")]
+    diff: bool,
     /// Wait this many seconds for another command to finish
     #[arg(long, value_name = "SECONDS")]
     wait: Option<u64>,
@@ -77,7 +80,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 
 /// Returns the request that undoes a run.
 fn request(call: &Invocation, args: UndoArgs, run: UndoneRun) -> Result<PatchRequest, Stop> {
-    let UndoArgs { dry_run, wait, scripts, no_scripts, undo_dir, depot, signature, .. } = args;
+    let UndoArgs { dry_run, diff: texts, wait, scripts, no_scripts, undo_dir, depot, signature, .. } = args;
     let (scripts, note, shlibs) = (scripts.request(call, no_scripts), args.note.text, args.shlibs.request());
     match (&run.work, depot) {
         (RunWork::Applied(_), None) => {
@@ -86,6 +89,7 @@ fn request(call: &Invocation, args: UndoArgs, run: UndoneRun) -> Result<PatchReq
             let request = BackOutRequest {
                 moved_to: undo_dir,
                 dry_run,
+                texts,
                 note,
                 scripts,
                 shlibs,
@@ -108,6 +112,7 @@ fn request(call: &Invocation, args: UndoArgs, run: UndoneRun) -> Result<PatchReq
                 undo_dir,
                 signature,
                 dry_run,
+                texts,
                 note,
                 scripts,
                 shlibs,

@@ -19,6 +19,15 @@ LONGEST_ID = 128
 # The most lines of each side of a difference of files.
 MOST_DIFF_LINES = 5000
 
+# The most files of which it is told why their texts are not shown.
+MOST_NOT_SHOWN = 100
+
+# What a text of a file could do to a terminal.
+CONTROL = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]')
+
+# The verbs whose plans can have the texts of files.
+WITH_TEXTS = (['add'], ['remove'], ['promote'])
+
 # An id with a revision: whatever the policy of a root has between base and number.
 ID = re.compile(r'[A-Za-z0-9_+][A-Za-z0-9_.+-]*[A-Za-z_.+-][0-9]+\Z')
 
@@ -321,6 +330,28 @@ def differences(document):
     return shown
 
 
+def printable(text):
+    """Returns a text without what would drive a terminal."""
+    return CONTROL.sub(lambda found: '\\u%04x' % ord(found.group()), text)
+
+
+def texts(document):
+    """Returns the differences of the texts of files in a plan, and why others are not shown."""
+    shown, not_shown = [], []
+    for patch in document.get('patches', []):
+        for change in patch.get('changes', []):
+            if change.get('diff'):
+                shown.append({'prepared': printable(change['diff'])})
+            elif change.get('not_shown'):
+                not_shown.append('%s: not shown: %s' % (change['path'], change['not_shown']))
+    if len(not_shown) > MOST_NOT_SHOWN:
+        more = len(not_shown) - MOST_NOT_SHOWN
+        not_shown = not_shown[:MOST_NOT_SHOWN] + ['... and %d more' % more]
+    if not_shown:
+        shown.append({'prepared': printable(lines_of(not_shown))})
+    return shown
+
+
 def lines_of(words):
     """Returns words, each on a line of its own."""
     return ''.join('%s\n' % word for word in words)
@@ -367,11 +398,15 @@ class Work(object):
         is_plan, shows = self.module.check_mode, self.shows_differences()
         plan = None
         if is_plan or shows:
-            plan = program.ask(verb, list(words) + ['--dry-run'], operands)
+            planning = list(words) + ['--dry-run']
+            plan = program.ask(verb, planning + (['--diff'] if shows and verb in WITH_TEXTS else []), operands)
+            if plan.cause == 'usage':
+                # An earlier program has no texts of files.
+                plan = program.ask(verb, planning, operands)
         answer = plan if is_plan else program.ask(verb, words, operands)
         values = finished(answer, is_plan, is_fine=answer.cause in may_end)
         if shows and plan.is_good():
-            values['diff'] = differences(plan.document)
+            values['diff'] = differences(plan.document) + texts(plan.document)
         return values
 
 

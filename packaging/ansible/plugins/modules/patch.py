@@ -11,7 +11,8 @@ description:
   - A patch that is applied, superseded by a later revision or obsoleted by another patch counts as present.
   - Check mode is the real plan, C(patchadm add --dry-run) or C(patchadm remove --dry-run). It answers what the run would
     answer, refusals included, and writes nothing.
-  - Diff mode shows the list of patches of each package (PATCHLIST) and each file before and after.
+  - Diff mode shows the list of patches of each package (PATCHLIST), each file before and after, and the lines of text files
+    that change, of those that everybody may read.
   - Whether something changed, and every reason, come from the JSON document of the program.
 author:
   - The authors of patchadm (@patchadm)
@@ -148,7 +149,7 @@ attributes:
     description: Answers as the run would, and changes nothing.
   diff_mode:
     support: full
-    description: Shows lists of patches and files before and after. The plan is made once more for that.
+    description: Shows lists of patches, files before and after, and texts. The plan is made once more for that.
 seealso:
   - module: patchadm.patch.patch_info
   - module: patchadm.patch.stage

@@ -107,7 +107,7 @@ attributes:
     description: Answers as the run would, and changes nothing.
   diff_mode:
     support: full
-    description: Shows files before and after a promotion or its backout, and lists of patches before and after a backout.
+    description: Shows files and texts before and after a promotion or its backout, and lists of patches of a backout.
 seealso:
   - module: patchadm.patch.patch
 '''

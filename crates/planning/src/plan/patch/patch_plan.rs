@@ -13,7 +13,7 @@ use patchadm_rootfs::Live;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{PatchId, PatchList};
 
-use super::engine::{Bookkeeping, ChosenScripts, PlannedScript};
+use super::engine::{Bookkeeping, ChosenScripts, PlannedScript, ScriptReason};
 use crate::plan::clock::Now;
 use crate::plan::kept_libraries::{KeptSettlement, LibraryReport};
 use crate::plan::package::install::IntendedInstall;
@@ -95,6 +95,16 @@ impl PackagePlan {
         let files = self.mapped.iter().filter(|one| one.ftype.is_regular());
         files.filter(|one| own.contains(one.class.as_str())).map(|one| one.path.clone()).collect()
     }
+
+    /// The files of which only the script of their class knows what will be in them.
+    fn known_to_scripts(&self) -> impl Iterator<Item = &ObjectPath> {
+        let by_script = self.chosen.planned.iter().filter(|script| {
+            !self.restores && matches!(script.why, ScriptReason::Own | ScriptReason::System)
+        });
+        let classes: BTreeSet<&str> = by_script.filter_map(|script| script.name.strip_prefix("i.")).collect();
+        let files = self.mapped.iter().filter(|one| one.ftype.is_regular());
+        files.filter(move |one| classes.contains(one.class.as_str())).map(|one| &one.path)
+    }
 }
 
 /// The recorded objects that are not there, and that these changes make again, with a note for each.
@@ -154,6 +164,11 @@ impl PatchPlan {
                 *bytes = Vec::new();
             }
         }
+    }
+
+    /// The files of which only a class action script knows what will be in them.
+    pub fn known_to_scripts(&self) -> BTreeSet<ObjectPath> {
+        self.parts.iter().flat_map(PackagePlan::known_to_scripts).cloned().collect()
     }
 
     /// Whether any script runs.

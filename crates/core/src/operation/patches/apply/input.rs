@@ -27,6 +27,8 @@ pub(super) struct ApplyInput<'a> {
     pub(super) shlibs: LibraryRequest,
     /// Told how far planning is.
     pub(super) progress: &'a (dyn Fn(ProgressEvent) + Sync),
+    /// Whether a plan tells the texts of the files that change.
+    pub(super) texts: bool,
     /// What the patches before leave where nothing is done; in a run nothing: the root has it.
     pub(super) before: ForeseenRoot,
 }
@@ -45,7 +47,8 @@ impl<'a> ApplyInput<'a> {
             ApplyOptions { not_applicable, scripts, only_archives, ..options(request, &ground.policy) };
         let Caller { now, progress, .. } = caller;
         let before = ForeseenRoot::at(now.timestamp());
-        Ok(Self { ground, now, options, shlibs: request.shlibs, progress: *progress, before })
+        let (shlibs, texts, progress) = (request.shlibs, request.texts, *progress);
+        Ok(Self { ground, now, options, shlibs, progress, texts, before })
     }
 
     /// Settles what becomes of libraries in the plans that follow.

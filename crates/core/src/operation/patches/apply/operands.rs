@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::request::{ApplyOutcome, ApplyRequest};
+use crate::operation::changed_texts::ChangedTexts;
 use crate::operation::depots::digest_of_patch;
 use crate::operation::device::OpenDevice;
 use crate::operation::failure::{Failure, is_of_source, is_undone_for_source};
@@ -117,6 +118,7 @@ impl ApplyOperand {
             moved: scripted.moved,
             lists: scripted.lists,
             delivered: BTreeMap::new(),
+            texts: ChangedTexts::new(),
             signature: self.device.image.signature.record(),
             plan: Some(scripted.plan),
             reboot: reboot::advice(&self.device.image),

@@ -14,6 +14,7 @@ use super::planning::plan;
 use super::request::ApplyOutcome;
 use super::source_check::usable;
 use super::with_scripts::apply_with_scripts;
+use crate::operation::changed_texts::TextReader;
 use crate::operation::failure::{Failure, is_of_source};
 use crate::operation::libraries::LibraryKeeper;
 use crate::operation::patches::in_use::in_use;
@@ -40,8 +41,9 @@ pub(super) fn apply_all(
     let keeper = input.keeper();
     let is_one_run = together && operands.len() > 1;
     let alone = BTreeSet::new();
+    let texts = input.texts.then(|| TextReader::new(&input.ground.root));
     let mut planner =
-        ApplyPlanner { input, scripts, operands, execution, is_one_run, alone, keeper, last_touched };
+        ApplyPlanner { input, scripts, operands, execution, is_one_run, alone, keeper, last_touched, texts };
     Ok(run_all(&mut planner))
 }
 
@@ -58,6 +60,8 @@ struct ApplyPlanner<'a> {
     keeper: LibraryKeeper<'a>,
     /// The last operand that touches each path, where nothing is done.
     last_touched: HashMap<ObjectPath, usize>,
+    /// Reads the texts of files, where they are wanted.
+    texts: Option<TextReader<'a>>,
 }
 
 impl<'a> RunPlanner for ApplyPlanner<'a> {
@@ -189,7 +193,12 @@ impl<'a> ApplyPlanner<'a> {
         }
         let scripted = planned.finished().scripted;
         let in_use = in_use(&self.input.ground.root, &scripted.plan);
-        ApplyOutcome { delivered, ..operand.applied(scripted, in_use, Ok(None)) }
+        let texts = self.texts.as_mut().map(|texts| {
+            let read = (&scripted.plan, &delivered);
+            texts.read(read, &scripted.known_to_scripts(), &mut operand.device.content())
+        });
+        let texts = texts.unwrap_or_default();
+        ApplyOutcome { delivered, texts, ..operand.applied(scripted, in_use, Ok(None)) }
     }
 
     /// The outcomes of patches of which none goes in without the others.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::signatures::SignatureRequest;
+use crate::operation::changed_texts::ChangedTexts;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::LibraryRequest;
 use crate::operation::patches::after_run::AfterRun;
@@ -47,6 +48,8 @@ pub struct ApplyRequest {
     pub signature: SignatureRequest,
     /// Plan only; nothing is changed.
     pub dry_run: bool,
+    /// A plan tells the texts of the files that change, too.
+    pub texts: bool,
     /// What the history is to tell of it.
     pub note: Option<String>,
     /// The directories whose changes should become visible at once.
@@ -82,6 +85,8 @@ pub struct ApplyOutcome {
     pub lists: Vec<PatchListChange>,
     /// The digests of the files that it delivers; only of one that was planned and not carried out.
     pub delivered: BTreeMap<ObjectPath, Digest>,
+    /// The texts of the files that change; only of a plan, where they are wanted.
+    pub texts: ChangedTexts,
     /// What is known of its signature; `None` where it was not looked for, or the patch could not be read.
     pub signature: Option<SignatureRecord>,
     /// The reboot that patchinfo or README asks for after installation.
@@ -153,6 +158,7 @@ impl ApplyOutcome {
             moved: Vec::new(),
             lists: Vec::new(),
             delivered: BTreeMap::new(),
+            texts: ChangedTexts::new(),
             signature: None,
             reboot,
             in_use: Vec::new(),

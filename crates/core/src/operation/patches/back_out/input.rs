@@ -6,6 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::request::BackOutRequest;
+use crate::operation::changed_texts::TextReader;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{LibraryKeeper, LibraryRequest};
 use crate::operation::patches::ledgers::LedgerCache;
@@ -56,6 +57,8 @@ pub(in crate::operation::patches) struct BackOutInput<'a> {
     shlibs: LibraryRequest,
     /// Whether the root is changed, and not only planned.
     is_run: bool,
+    /// Whether a plan tells the texts of the files that change.
+    texts: bool,
     /// The packages and their patch records, which the first plan need not read again.
     read_packages: RefCell<Option<BTreeMap<PkgInst, Installed>>>,
     read_applied: RefCell<Option<AppliedPatches>>,
@@ -82,6 +85,7 @@ impl<'a> BackOutInput<'a> {
             ledgers: LedgerCache::default(),
             shlibs: request.shlibs,
             is_run: !request.dry_run,
+            texts: request.texts,
             read_packages: RefCell::default(),
             read_applied: RefCell::default(),
             is_steady: false,
@@ -135,6 +139,11 @@ impl<'a> BackOutInput<'a> {
         'a: 'k,
     {
         LibraryKeeper::new(self.ground, self.shlibs, self.now, self.is_run)
+    }
+
+    /// Reads the texts of files, where a plan tells them.
+    pub(in crate::operation::patches) fn text_reader(&self) -> Option<TextReader<'a>> {
+        self.texts.then(|| TextReader::new(&self.ground.root))
     }
 
     /// What may be opened outside the root.

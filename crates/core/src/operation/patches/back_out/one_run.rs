@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::input::BackOutInput;
 use super::planning::{PlannedBackout, plan_together};
 use super::request::BackOutOutcome;
+use crate::operation::changed_texts::texts_of_plan;
 use crate::operation::failure::Failure;
 use crate::operation::log;
 use crate::operation::patches::new_bytes::new_bytes;
@@ -49,7 +50,11 @@ impl<'a> OneRunBackout<'a> {
     /// What would become of the patches.
     fn foreseen(&self, mut planned: PlannedBackout) -> Vec<BackOutOutcome> {
         planned.scripted.plan.notes.extend(planned.promotion_hooks.notes());
-        let outcome = |(id, plan)| BackOutOutcome::of(&id, portion(&planned, &id, plan), Ok(None));
+        let mut all = self.input.text_reader().map(|mut texts| planned.texts(&mut texts)).unwrap_or_default();
+        let outcome = |(id, plan)| {
+            let texts = texts_of_plan(&plan, &mut all);
+            BackOutOutcome { texts, ..BackOutOutcome::of(&id, portion(&planned, &id, plan), Ok(None)) }
+        };
         portions(&planned, self.ids).into_iter().map(outcome).collect()
     }
 

@@ -10,6 +10,7 @@ use super::one_run::OneRunBackout;
 use super::perform::perform_one;
 use super::planning::{PlannedBackout, PlannedPatch, plan};
 use super::request::{BackOutOutcome, BackOutRequest};
+use crate::operation::changed_texts::TextReader;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::LibraryKeeper;
 use crate::operation::patches::scripts::must_be_safe;
@@ -51,6 +52,8 @@ struct EachBackout<'a> {
     ids: &'a [PatchId],
     /// What is known of libraries before the next one, where nothing is done.
     keeper: LibraryKeeper<'a>,
+    /// Reads the texts of files, where they are wanted.
+    texts: Option<TextReader<'a>>,
     execution: Execution<'a>,
 }
 
@@ -62,13 +65,15 @@ impl<'a> EachBackout<'a> {
     ) -> Result<Self, Failure> {
         let input = BackOutInput::of(ground, request, now)?;
         let keeper = LibraryKeeper::new(ground, request.shlibs, now, false);
-        Ok(Self { input, request, ids, keeper, execution })
+        let texts = input.text_reader();
+        Ok(Self { input, request, ids, keeper, texts, execution })
     }
 
     /// The same, of which nothing is carried out.
     fn foreseeing(&self) -> Self {
         let (input, keeper) = (self.input.anew().steady(), self.keeper.clone());
-        Self { input, keeper, execution: Execution::Foresee, ..*self }
+        let texts = input.text_reader();
+        Self { input, keeper, texts, execution: Execution::Foresee, ..*self }
     }
 
     /// Takes each by itself, since there is no run of all of them; `refusal` is why, where one of them may not go.
@@ -103,6 +108,7 @@ impl<'a> EachBackout<'a> {
 
     /// Tells what would become of a patch, and adds it to the root as it will be.
     fn foreseen(&mut self, id: &PatchId, (planned, settled): PlannedPatch) -> BackOutOutcome {
+        let texts = self.texts.as_mut().map(|texts| planned.texts(texts)).unwrap_or_default();
         let PlannedBackout { mut scripted, promotion_hooks, .. } = planned;
         scripted.plan.notes.extend(promotion_hooks.notes());
         if let Err(failure) = self.may_run(id, &scripted) {
@@ -114,7 +120,7 @@ impl<'a> EachBackout<'a> {
         if let Some(settled) = settled {
             settled.apply(&mut scripted);
         }
-        BackOutOutcome::of(id, scripted, Ok(None))
+        BackOutOutcome { texts, ..BackOutOutcome::of(id, scripted, Ok(None)) }
     }
 
     /// Refuses scripts that could not run safely, and hooks that could not run at all.

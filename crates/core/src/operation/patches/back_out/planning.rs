@@ -13,6 +13,7 @@ use super::promotion_hooks::BackoutHooks;
 use super::request::BackOutRequest;
 use super::rules::rules;
 use super::undo::{UndoReading, VerifiedUndo};
+use crate::operation::changed_texts::{ChangedTexts, TextReader};
 use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{
@@ -58,6 +59,12 @@ impl PlannedBackout {
     /// What content comes from: the archives by their places in the plan.
     pub(super) fn content(&self) -> ArchiveSources<'_> {
         sources(self.undo.iter(), &self.later)
+    }
+
+    /// Reads the texts of the files that change.
+    pub(super) fn texts(&self, reader: &mut TextReader<'_>) -> ChangedTexts {
+        let plan = (&self.scripted.plan, &BTreeMap::new());
+        reader.read(plan, &self.scripted.known_to_scripts(), &mut self.content())
     }
 
     /// Settles what becomes of libraries. Unless it is the last, others are planned behind it.

@@ -2,22 +2,22 @@
 //!
 //! The planner of backouts decides; here its plan is read. Nothing is locked or changed.
 
-use std::collections::HashMap;
-use std::io::Read as _;
+use std::collections::{HashMap, HashSet};
 
 use super::input::BackOutInput;
 use super::planning::{PlannedBackout, plan};
 use super::request::BackOutRequest;
+use crate::operation::content_place::{ContentPlace, SourceBytes, live_bytes, source_bytes};
 use crate::operation::failure::Failure;
 use crate::operation::queries::object_action::ObjectAction;
 use crate::operation::session::{RootAndPolicy, must_agree, must_have_database, without_lock};
 use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, decode};
-use patchadm_changeset::transaction::{Cause, ContentSource as _, StreamError};
+use patchadm_changeset::transaction::{Cause, StreamError};
 use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::patch::backout_input::LaterUndo;
 use patchadm_planning::plan::states::{state_after, state_before};
-use patchadm_planning::plan::{Action, Body, Change, Member, NewObject, UndoArchive};
+use patchadm_planning::plan::{Action, Change, Member, UndoArchive};
 use patchadm_rootfs::{FileType, Root};
 use patchadm_svr4::package::{ObjectPath, PackagePath, PkgInst};
 use patchadm_svr4::patch::PatchId;
@@ -65,18 +65,6 @@ pub struct ContentPair {
     pub now: Vec<u8>,
     /// The bytes then; empty where there is no file.
     pub then: Vec<u8>,
-}
-
-/// Where the bytes of one side of an object come from.
-#[derive(Clone, Debug, Default)]
-enum ContentPlace {
-    /// There are none.
-    #[default]
-    Nothing,
-    /// The live file.
-    Live(ObjectPath),
-    /// A member of an archive: its place among the sources, and its path there.
-    Archive(usize, PackagePath),
 }
 
 /// An object with the places of its bytes.
@@ -137,29 +125,13 @@ fn changed(planned: &PlannedBackout) -> Vec<PlacedObject> {
             then,
         };
         let place = match &change.action {
-            Action::Add(new) | Action::Replace(new) => content_of(new, &by_path),
+            Action::Add(new) | Action::Replace(new) => ContentPlace::of(new, &by_path),
             Action::Attributes(_) => ContentPlace::Live(change.path.clone()),
             Action::Delete | Action::RemoveDirectory => ContentPlace::Nothing,
         };
         PlacedObject { object, now: ContentPlace::Live(change.path.clone()), then: place }
     };
     changes.iter().map(|change| of(change)).collect()
-}
-
-/// Where the bytes of a new object come from.
-fn content_of(new: &NewObject, all: &HashMap<&ObjectPath, &Change>) -> ContentPlace {
-    match &new.body {
-        Body::Member(Member { package, path, .. }) => ContentPlace::Archive(*package, path.clone()),
-        Body::CopyOf(path) => ContentPlace::Live(path.clone()),
-        Body::Link(path) => match all.get(path).map(|change| &change.action) {
-            Some(Action::Add(new) | Action::Replace(new)) => match &new.body {
-                Body::Member(member) => ContentPlace::Archive(member.package, member.path.clone()),
-                _ => ContentPlace::Nothing,
-            },
-            _ => ContentPlace::Live(path.clone()),
-        },
-        _ => ContentPlace::Nothing,
-    }
 }
 
 /// The saved versions that go into the undo data of patches that stay: where the plan writes it otherwise than it is.
@@ -192,12 +164,12 @@ fn handed_on_object(
     let path = new.object_path()?;
     let saved_now = later.archive.and_then(|archive| {
         let member = PackagePath::new(&decode(old?.member.as_deref()?)).ok()?;
-        Some(ContentPlace::Archive(archive.index, member))
+        Some(ContentPlace::Source(archive.index, member))
     });
     let version = written.passing.get(&path).copied().flatten();
     let saved_then = version.and_then(|version| {
         let Member { package, path, .. } = &planned.scripted.plan.versions.get(version)?.member;
-        Some(ContentPlace::Archive(*package, path.clone()))
+        Some(ContentPlace::Source(*package, path.clone()))
     });
     let object = PreviewedObject {
         package: later.package.clone(),
@@ -214,7 +186,7 @@ fn handed_on_object(
 /// Reads the bytes of both sides of the objects that are small enough.
 fn read_content(root: &Root, planned: &PlannedBackout, placed: &mut [PlacedObject]) -> Result<(), Failure> {
     let mut room = MOST_BYTES;
-    let mut wanted: HashMap<(usize, PackagePath), Vec<u8>> = HashMap::new();
+    let mut wanted = HashSet::new();
     for one in placed.iter_mut().filter(|one| is_small(&one.object)) {
         let size = |state: &Option<RecordedState>| state.as_ref().and_then(|state| state.size).unwrap_or(0);
         let needed = size(&one.object.now).saturating_add(size(&one.object.then));
@@ -222,26 +194,13 @@ fn read_content(root: &Root, planned: &PlannedBackout, placed: &mut [PlacedObjec
         room = left;
         one.object.content = Some(ContentPair::default());
         for place in [&one.now, &one.then] {
-            if let ContentPlace::Archive(index, path) = place {
-                wanted.insert((*index, path.clone()), Vec::new());
+            if let ContentPlace::Source(index, path) = place {
+                wanted.insert((*index, path.clone()));
             }
         }
     }
-    let is_wanted = |index: usize, path: &PackagePath| wanted.contains_key(&(index, path.clone()));
-    let mut found = Vec::new();
-    let mut sink = |index: usize, path: &PackagePath, data: &mut dyn std::io::Read| {
-        let mut bytes = Vec::new();
-        // What cannot be read is told by the stream.
-        let read = data.take(LARGEST_COMPARED + 1).read_to_end(&mut bytes);
-        if read.is_ok() {
-            found.push(((index, path.clone()), bytes));
-        }
-        Ok(())
-    };
-    if !wanted.is_empty() {
-        planned.content().stream(&is_wanted, &mut sink).map_err(|error| unreadable(planned, error))?;
-    }
-    let found: HashMap<(usize, PackagePath), Vec<u8>> = found.into_iter().collect();
+    let found = source_bytes(&mut planned.content(), &wanted, LARGEST_COMPARED)
+        .map_err(|error| unreadable(planned, error))?;
     for one in placed.iter_mut().filter(|one| one.object.content.is_some()) {
         let now = bytes_of(root, &one.now, one.object.now.as_ref(), &found)?;
         let then = bytes_of(root, &one.then, one.object.then.as_ref(), &found)?;
@@ -272,21 +231,13 @@ fn bytes_of(
     root: &Root,
     place: &ContentPlace,
     state: Option<&RecordedState>,
-    found: &HashMap<(usize, PackagePath), Vec<u8>>,
+    found: &SourceBytes,
 ) -> Result<Option<Vec<u8>>, Failure> {
     let Some(state) = state else { return Ok(Some(Vec::new())) };
     let bytes = match place {
-        ContentPlace::Archive(index, path) => found.get(&(*index, path.clone())).cloned(),
-        ContentPlace::Live(path) => live_bytes(root, path)?,
+        ContentPlace::Source(index, path) => found.get(&(*index, path.clone())).cloned(),
+        ContentPlace::Live(path) => live_bytes(root, path, LARGEST_COMPARED)?,
         ContentPlace::Nothing => None,
     };
     Ok(bytes.filter(|bytes| u64::try_from(bytes.len()).ok() == state.size))
-}
-
-/// The bytes of a file of the root, which the caller may be kept from reading.
-fn live_bytes(root: &Root, path: &ObjectPath) -> Result<Option<Vec<u8>>, Failure> {
-    let located = root.resolver().locate_object(path)?;
-    let parent = located.parent().unwrap_or_else(ObjectPath::root);
-    let Some(directory) = root.dir_of_object(&parent)? else { return Ok(None) };
-    Ok(directory.read_regular(located.name(), LARGEST_COMPARED).ok().flatten())
 }

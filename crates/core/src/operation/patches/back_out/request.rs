@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::operation::changed_texts::ChangedTexts;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::LibraryRequest;
 use crate::operation::patches::prepared::PreparationReport;
@@ -34,6 +35,8 @@ pub struct BackOutRequest {
     pub moved_to: Option<PathBuf>,
     /// Plan only; nothing is changed.
     pub dry_run: bool,
+    /// A plan tells the texts of the files that change, too.
+    pub texts: bool,
     /// What the history is to tell of it.
     pub note: Option<String>,
     /// The directories whose changes should become visible at once.
@@ -61,6 +64,8 @@ pub struct BackOutOutcome {
     pub moved: Vec<MovedObject>,
     /// How the lists of patches of its packages change.
     pub lists: Vec<PatchListChange>,
+    /// The texts of the files that change; only of a plan, where they are wanted.
+    pub texts: ChangedTexts,
     /// What is told of libraries, where somebody looked for them.
     pub libraries: Option<LibraryReport>,
     /// The receipt of the run, or the reason why there was none. A dry run succeeds without a receipt.
@@ -94,7 +99,18 @@ impl BackOutOutcome {
     pub(super) fn of(id: &PatchId, scripted: PatchPlan, result: Result<Option<Receipt>, Failure>) -> Self {
         let scripts = scripted.scripts();
         let PatchPlan { plan, missing, moved, lists, libraries, .. } = scripted;
-        Self { id: id.to_string(), plan: Some(plan), scripts, missing, moved, lists, libraries, result }
+        let texts = ChangedTexts::new();
+        Self {
+            id: id.to_string(),
+            plan: Some(plan),
+            scripts,
+            missing,
+            moved,
+            lists,
+            texts,
+            libraries,
+            result,
+        }
     }
 
     /// The outcome of a patch that could not be planned, or that stays.
@@ -106,6 +122,7 @@ impl BackOutOutcome {
             missing: Vec::new(),
             moved: Vec::new(),
             lists: Vec::new(),
+            texts: ChangedTexts::new(),
             libraries: None,
             result: Err(failure),
         }

@@ -12,6 +12,7 @@ use super::path_reports::path_reports;
 use super::report::{PackageReport, PromoteReport};
 use super::request::PromoteRequest;
 use super::sides::{PromotedTree, scope};
+use crate::operation::changed_texts::ChangedTexts;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{LaterContent, LibraryKeeper, PlanToSettle};
 use crate::operation::patches::after_run::AfterRun;
@@ -437,6 +438,7 @@ impl MadePlan {
             base: self.base.map(|force| force.name),
             two_way: self.two_way,
             plan: self.plan.ok().flatten(),
+            texts: ChangedTexts::new(),
             portions: self.portions,
             refreshed: self.refreshed.map(|to_be| to_be.told),
             in_use: Vec::new(),

@@ -25,12 +25,14 @@ mod request;
 mod sides;
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 use std::thread;
 
 use super::error::StageError;
 use super::own_files::Stage;
 use super::refresh::{complete_refresh, is_interrupted};
+use crate::operation::changed_texts::{ChangedTexts, TextReader};
 use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::Failure;
 use crate::operation::log;
@@ -54,6 +56,7 @@ use made_plan::{MadePlan, make_plan};
 use patchadm_changeset::transaction::Cause;
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::stage::LOCK;
+use patchadm_planning::plan::Plan;
 use patchadm_rootfs::{Lock, Root};
 use plan_file::settle_plan_file;
 use sides::PromotedTree;
@@ -193,8 +196,15 @@ impl PromotionPlanner<'_> {
         let plan = made.plan.as_ref().ok().and_then(Option::as_ref);
         let plans = plan.into_iter().map(|plan| (plan, false));
         let exchanges = foreseen(&self.ground.root, &self.caller.exchanges, plans)?;
+        let texts = plan.filter(|_| self.request.texts).map(|plan| self.texts(plan)).unwrap_or_default();
         let outcome = made.refused_or_planned();
-        Ok(made.report(outcome, exchanges))
+        Ok(PromoteReport { texts, ..made.report(outcome, exchanges) })
+    }
+
+    /// The texts of the files that change.
+    fn texts(&self, plan: &Plan) -> ChangedTexts {
+        let mut content = StageContent::of(&self.tree.root, plan);
+        TextReader::new(&self.ground.root).read((plan, &BTreeMap::new()), &BTreeSet::new(), &mut content)
     }
 
     fn performed(&self, session: &Session<'_>, mut made: MadePlan) -> Result<PromoteReport, StageError> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::operation::changed_texts::ChangedTexts;
 use crate::operation::failure::Failure;
 use crate::operation::patches::after_run::AfterRun;
 use crate::operation::patches::in_use::UsingProcess;
@@ -40,6 +41,8 @@ pub struct PromoteReport {
     pub packages: Vec<PackageReport>,
     /// The plan; `None` if there is nothing to do, or it was refused.
     pub plan: Option<Plan>,
+    /// The texts of the files that change; only of a plan, where they are wanted.
+    pub texts: ChangedTexts,
     /// The interrupted refresh of the stage that was completed first, or would be.
     pub refreshed: Option<CompletedRefresh>,
     /// The part of each patch in the run, the promotion last, if patches of the stage come; otherwise empty.

@@ -45,6 +45,8 @@ pub struct PromoteRequest {
     pub no_undo: bool,
     /// Plan only; nothing is changed.
     pub dry_run: bool,
+    /// A plan tells the texts of the files that change, too.
+    pub texts: bool,
     /// The hooks of the policy do not run.
     pub no_hooks: bool,
     /// The settings for hooks.

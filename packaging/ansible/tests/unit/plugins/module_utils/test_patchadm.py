@@ -133,6 +133,19 @@ class Answers(unittest.TestCase):
                 patchadm.Answer(['patchadm'], 70, output, 'one\n\n  two\n')
             self.assertEqual(str(refused.exception), 'patchadm ended with 70 and without a document: one; two')
 
+    def test_texts_are_shown_without_what_drives_a_terminal_and_reasons_stand_behind_them(self):
+        changes = [
+            {'path': '/a', 'diff': '--- /a (before)\n+++ /a (after)\n@@ -1 +1 @@\n-\x1b[2Jold\n+new\u202e\n'},
+            {'path': '/b', 'not_shown': 'its mode is 0600'},
+            {'path': '/c'},
+        ]
+        first, last = patchadm.texts({'patches': [{'changes': changes}]})
+        self.assertEqual(first['prepared'].splitlines()[3:], ['-\\u001b[2Jold', '+new\\u202e'])
+        self.assertEqual(last, {'prepared': '/b: not shown: its mode is 0600\n'})
+        many = [{'path': '/%d' % number, 'not_shown': 'why'} for number in range(102)]
+        told = patchadm.texts({'patches': [{'changes': many}]})[0]['prepared'].splitlines()
+        self.assertEqual((len(told), told[-1]), (101, '... and 2 more'))
+
     def test_a_program_that_was_killed_is_told_with_what_recovers_the_root(self):
         with self.assertRaises(patchadm.Refused) as refused:
             patchadm.Answer(['patchadm', '-R', '/a root', 'add', '--json'], -9, '{"schema": ', '')
@@ -219,11 +232,13 @@ class Calls(unittest.TestCase):
     def test_check_mode_is_one_plan_and_a_difference_takes_one_more(self):
         plan = {'exit': {'code': 0, 'name': 'ok'}, 'would_change': True, 'changed': False}
         run = {'exit': {'code': 0, 'name': 'ok'}, 'changed': True}
+        unknown = {'exit': {'code': 1, 'name': 'usage'}, 'changed': False}
         for check_mode, diff, answers, expected in (
             (True, False, [plan], [['--dry-run']]),
-            (True, True, [plan], [['--dry-run']]),
+            (True, True, [plan], [['--dry-run', '--diff']]),
+            (True, True, [unknown, plan], [['--dry-run', '--diff'], ['--dry-run']]),
             (False, False, [run], [[]]),
-            (False, True, [plan, run], [['--dry-run'], []]),
+            (False, True, [plan, run], [['--dry-run', '--diff'], []]),
         ):
             module = FakeModule({'root': '/a'}, answers, check_mode, diff)
             values = patchadm.Work(module).carried_out(patchadm.Program(module), ['add'], [], ['x'])
