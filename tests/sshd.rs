@@ -4,8 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
-use crate::scenario::is_root;
+use crate::scenario::{directory, is_root};
 use crate::workshop::runs;
 
 const SSHD: &str = "/usr/sbin/sshd";
@@ -15,7 +16,21 @@ pub(crate) struct Sshd {
     directory: PathBuf,
 }
 
-/// Whether both programs are here, and what the superuser's one needs; a test that they are not here for says so.
+/// What keeps this user from logging in here; `None` if nothing does.
+static OBSTACLE: LazyLock<Option<String>> = LazyLock::new(|| {
+    let directory = directory();
+    let sshd = Sshd::new(directory.path().join("ssh"), "");
+    let mut login = Command::new("/bin/sh");
+    login.args(["-c", &format!("exec ssh {} there true", sshd.options())]).env("PATH", "/usr/bin:/bin");
+    match logging_in(login).output() {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ")),
+        Err(error) => Some(error.to_string()),
+    }
+});
+
+/// Whether both programs are here, and what the superuser's one needs, and a login works; a test for which that is not so
+/// says it.
 pub(crate) fn has_ssh(test: &str) -> bool {
     let is_there = Path::new(SSHD).exists() && Command::new("ssh").arg("-V").output().is_ok();
     let has_user = fs::read_to_string("/etc/passwd").unwrap().lines().any(|line| line.starts_with("sshd:"));
@@ -23,7 +38,10 @@ pub(crate) fn has_ssh(test: &str) -> bool {
         crate::skipped(&format!("{test}: there is no ssh(1) with sshd(8) and its user"));
         return false;
     }
-    true
+    if let Some(obstacle) = &*OBSTACLE {
+        crate::skipped(&format!("{test}: nobody can log in here: {obstacle}"));
+    }
+    OBSTACLE.is_none()
 }
 
 impl Sshd {
