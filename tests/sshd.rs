@@ -39,7 +39,7 @@ pub(crate) fn has_ssh(test: &str) -> bool {
         return false;
     }
     if let Some(obstacle) = &*OBSTACLE {
-        crate::skipped(&format!("{test}: nobody can log in here: {obstacle}"));
+        crate::skipped(&format!("{test}: a login fails here: {obstacle}"));
     }
     OBSTACLE.is_none()
 }

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::delivery::Patch;
 use crate::packages::Package;
-use crate::scenario::{NOW, Scenario, directory};
+use crate::scenario::{NOW, Scenario, directory, is_root};
 use crate::sshd::{Sshd, logging_in};
 use crate::tree::Tree;
 
@@ -109,6 +109,8 @@ impl Fleet {
                 "ansible_connection": "ssh",
                 "ansible_pipelining": is_pipelined,
                 "ansible_ssh_args": "",
+                // The sshd of an ordinary user may not be able to give a terminal away.
+                "ansible_ssh_use_tty": is_root(),
                 "ansible_ssh_common_args": sshd.options(),
                 "other_environment": {},
             });
