@@ -80,26 +80,31 @@ fn slow_file(path: &Path) {
 
 #[test]
 fn work_that_takes_long_says_how_much_of_it_is_done_how_fast_and_how_long_it_still_takes() {
-    let mut stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "old\n")]);
+    let web = Package::new("ACMEweb").file("a", 0o644, "a\n").file("bin/httpd", 0o755, "old\n");
+    let mut stage = Scenario::with(&[web]);
     stage.set("TERM", "xterm");
     slow_file(&stage.at("/opt/ACMEweb/bin/httpd"));
     slow_file(&stage.beside("old/data"));
     slow_file(&stage.beside("release/web/reloc/data"));
-    let pkginfo = "PKG=ACMEweb\nARCH=all\nVERSION=1\nNAME=web\nCATEGORY=system\n";
-    fs::write(stage.beside("release/web/pkginfo"), pkginfo).unwrap();
-    let pkgmap = format!(": 1 1\n1 f none data 0644 root root {} 0 0\n", 2_u64 << 30);
-    fs::write(stage.beside("release/web/pkgmap"), pkgmap).unwrap();
+    fs::create_dir(stage.beside("release/app")).unwrap();
+    let data = format!("1 f none data 0644 root root {} 0 0\n", 2_u64 << 30);
+    for (package, objects) in [("app", ""), ("web", &*data)] {
+        let directory = stage.beside(&format!("release/{package}"));
+        let pkginfo = format!("PKG=ACME{package}\nARCH=all\nVERSION=1\nNAME={package}\nCATEGORY=system\n");
+        fs::write(directory.join("pkginfo"), pkginfo).unwrap();
+        fs::write(directory.join("pkgmap"), format!(": 1 1\n{objects}")).unwrap();
+    }
     fs::create_dir_all(stage.beside("new")).unwrap();
     fs::create_dir_all(stage.beside("stable")).unwrap();
     for (line, wanted) in [
-        ("verify -R @ROOT@", r"verifying \[[^\]]*\] \d+/\d+ objects +[\d.]+/s +\d+s"),
+        ("verify -R @ROOT@", r"verifying \[[^\]]*\] 4/5 objects +[\d.]+/s +\d+s"),
         (
             "build --from old --to new --pkg ACMEweb --id 900-01 -o patch --dry-run",
             r"building \[[^\]]*\] [\d.]+ \w+/2.00 GiB +[\d.]+ \w+/s +\d+s",
         ),
         (
             "delta --release release --stable stable --work work --dry-run",
-            r"comparing \[[^\]]*\] \d+/1 packages +[\d.]+/s +\d+s",
+            r"comparing \[[^\]]*\] 1/2 packages +[\d.]+/s +\d+s",
         ),
     ] {
         let Some((_, text)) = at_narrow_terminal("bars", &stage, line, 100) else { return };

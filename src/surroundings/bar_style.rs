@@ -1,8 +1,9 @@
 //! How bars look, the same in all verbs: what is done, how much of it, how fast, and how long it still takes.
 
+use std::fmt::Write;
 use std::time::Duration;
 
-use indicatif::ProgressStyle;
+use indicatif::{HumanDuration, ProgressState, ProgressStyle};
 use patchadm_rootfs::WorkUnit;
 
 use super::manner::columns;
@@ -54,6 +55,24 @@ pub(super) fn fitting(with_bar: &str, words: &str) -> ProgressStyle {
     // A template of this program is never refused; if it were, the bar would only look different.
     ProgressStyle::with_template(if has_room { with_bar } else { words })
         .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("eta", time_left)
+        .with_key("per_sec", rate)
+}
+
+/// Writes how many are done in a second, for `{per_sec}`: with a decimal where it counts.
+fn rate(state: &ProgressState, out: &mut dyn Write) {
+    let rate = state.per_sec();
+    let decimals = usize::from(rate < 100.0);
+    // It is written into a string, which does not fail.
+    let _ = write!(out, "{rate:.decimals$}/s");
+}
+
+/// Writes how long the work still takes, for `{eta}`: nothing before a part of it is done, when nobody can know.
+fn time_left(state: &ProgressState, out: &mut dyn Write) {
+    if state.pos() > 0 {
+        // It is written into a string, which does not fail.
+        let _ = write!(out, "{:#}", HumanDuration(state.eta()));
+    }
 }
 
 #[cfg(test)]

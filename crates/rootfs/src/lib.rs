@@ -78,4 +78,4 @@ pub use shown_names::{ShownAttributes, ShownNames};
 pub use status::ObjectStatus;
 pub use sums::{Digesting, Hashing, Summing, Sums};
 pub use untrusted::{Distrust, ForeignTree, TreeWay, Untrusted};
-pub use work_meter::{WorkMeter, WorkStep, WorkUnit};
+pub use work_meter::{CountedRead, WorkMeter, WorkStep, WorkUnit};

@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 
 use super::{Dir, FileType, ObjectStatus, Result, RootError, again, optional};
-use crate::{KnownFile, Live, LiveKind, Sums, Xattrs};
+use crate::{KnownFile, Live, LiveKind, Sums, WorkStep, Xattrs};
 
 /// The longest value of an extended attribute, and the longest list of names (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
 const LONGEST_XATTR: usize = 65_536;
@@ -86,10 +86,26 @@ impl Dir {
         name: &[u8],
         known: Option<&KnownFile>,
     ) -> Result<Option<Live>> {
+        let read = |file: &mut dyn Read| Sums::through(buffer, file);
+        self.live_with(name, known, read)
+    }
+
+    /// Does the same where nothing is known; the bytes of a file count for a step of some work as they are read.
+    pub fn live_counted(&self, buffer: &mut [u8], name: &[u8], step: &WorkStep) -> Result<Option<Live>> {
+        let read = |file: &mut dyn Read| Sums::through(buffer, &mut step.counting(file));
+        self.live_with(name, None, read)
+    }
+
+    fn live_with(
+        &self,
+        name: &[u8],
+        known: Option<&KnownFile>,
+        mut read: impl FnMut(&mut dyn Read) -> io::Result<Sums>,
+    ) -> Result<Option<Live>> {
         for _ in 0..3 {
             let Some(seen) = self.look_either(name)? else { return Ok(None) };
             let live = match seen.file_type {
-                FileType::Regular => self.live_file(buffer, name, known)?,
+                FileType::Regular => self.live_file(name, known, &mut read)?,
                 _ => self.live_other(name, &seen)?,
             };
             if live.is_some() {
@@ -100,13 +116,19 @@ impl Dir {
     }
 
     /// Reads a regular file, or returns `None` if it changes meanwhile.
-    fn live_file(&self, buffer: &mut [u8], name: &[u8], known: Option<&KnownFile>) -> Result<Option<Live>> {
+    fn live_file(
+        &self,
+        name: &[u8],
+        known: Option<&KnownFile>,
+        read: &mut dyn FnMut(&mut dyn Read) -> io::Result<Sums>,
+    ) -> Result<Option<Live>> {
         let Some((mut file, seen)) = optional(self.open_file(name))? else { return Ok(None) };
         let sums = match known.filter(|known| known.is(&seen)) {
             Some(known) => known.sums,
             // The second look shows that nothing was appended after these bytes meanwhile.
-            None => Sums::through(buffer, &mut (&mut file).take(seen.size))
-                .map_err(|error| self.io_error("read", name, &error))?,
+            None => {
+                read(&mut (&mut file).take(seen.size)).map_err(|error| self.io_error("read", name, &error))?
+            }
         };
         let kind = LiveKind::Regular { size: sums.size, b3: sums.b3, cksum: sums.cksum };
         let xattrs = xattrs(

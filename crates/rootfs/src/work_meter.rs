@@ -4,6 +4,7 @@
 //! is advanced by whoever does a part of it. Nobody waits for anybody: what is read may be a moment old, and a step that is
 //! over may still be advanced by a reader that outlives it, which changes nothing about the next one.
 
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -57,6 +58,11 @@ impl WorkStep {
         self.0.done.fetch_add(units, Ordering::Relaxed);
     }
 
+    /// Returns a reader whose bytes count for the step as they are read.
+    pub fn counting<R: Read>(&self, inner: R) -> CountedRead<'_, R> {
+        CountedRead { inner, step: self }
+    }
+
     /// Returns what is counted.
     pub fn unit(&self) -> WorkUnit {
         self.0.unit
@@ -75,6 +81,21 @@ impl WorkStep {
     /// Tells whether this is that step.
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// A reader whose bytes count for a step.
+#[derive(Debug)]
+pub struct CountedRead<'a, R> {
+    inner: R,
+    step: &'a WorkStep,
+}
+
+impl<R: Read> Read for CountedRead<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.step.advance(count as u64);
+        Ok(count)
     }
 }
 

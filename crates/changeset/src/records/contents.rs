@@ -40,18 +40,6 @@ pub fn open(view: &RecordView<'_>) -> Result<Option<File>, RecordError> {
     Ok(file)
 }
 
-/// Returns the number of lines, as far as the file can be read: how many a pass over all of them will see. A last line without
-/// an end, and comments, are not told apart.
-pub fn line_count(view: &RecordView<'_>) -> Result<u64, RecordError> {
-    let Some(mut file) = open(view)? else { return Ok(0) };
-    let (mut buffer, mut lines) = (vec![0; 1 << 18], 0);
-    while let Ok(count @ 1..) = file.read(&mut buffer) {
-        let read = buffer.get(..count).unwrap_or_default();
-        lines += read.split(|byte| *byte == b'\n').skip(1).count() as u64;
-    }
-    Ok(lines)
-}
-
 fn scan_file(
     view: &RecordView<'_>,
     mut file: File,

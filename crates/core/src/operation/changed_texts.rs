@@ -48,9 +48,9 @@ pub enum NotShown {
     Mode(Mode),
     /// Not everybody may enter this directory above it.
     Directory(ObjectPath, Mode),
-    /// It has more bytes than [`LARGEST_TEXT`].
+    /// It is larger than 64 KiB.
     Large,
-    /// It has more lines than [`MOST_LINES`].
+    /// It has more than 4,000 lines.
     Lines,
     /// Enough is shown already.
     Enough,

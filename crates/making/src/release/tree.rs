@@ -209,10 +209,9 @@ impl ObjectReader<'_> {
 
     fn object(&mut self, met: &MetObject) -> Result<ReleaseObject, ReleaseProblem> {
         let directory = directory_of(self.root, &mut self.directory, &met.path)?;
-        let live = directory.live_through(&mut self.buffer, met.path.name(), None)?;
+        let live = directory.live_counted(&mut self.buffer, met.path.name(), self.step)?;
         let changed = || ReleaseProblem::Changed(self.root.show(&met.path));
         let live = live.filter(|live| met.status.is_untouched_in(live)).ok_or_else(changed)?;
-        self.step.advance(met.bytes());
         Ok(described(live, met.path.clone(), self.accounts))
     }
 }

@@ -61,10 +61,9 @@ fn feed_objects(
         left = left.saturating_sub(1);
         let member =
             PatchMember { name: &file.member, mode: file.mode, mtime: file.mtime, size: file.content.size };
-        let mut content = CheckedContent::new(data, file.content, interrupt);
-        let put = put_object(release, path, &member, &mut content, sink);
-        step.advance(file.content.size);
-        put.map_err(|error| {
+        let mut data = step.counting(data);
+        let mut content = CheckedContent::new(&mut data, file.content, interrupt);
+        put_object(release, path, &member, &mut content, sink).map_err(|error| {
             let told = io::Error::other(error.to_string());
             failed = Some(error);
             told
