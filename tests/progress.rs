@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -72,10 +72,30 @@ fn a_bar_has_phase_bytes_and_patches_while_patches_are_fetched() {
     }
 }
 
-/// A file that takes a second to read, and no room on the disk.
-fn slow_file(path: &Path) {
+/// The size of a file that nobody reads to its end here.
+const LARGE: u64 = 64 << 30;
+
+/// A large file that is a hole, and needs no room.
+fn large_file(path: &Path) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::File::create(path).unwrap().set_len(2 << 30).unwrap();
+    fs::File::create(path).unwrap().set_len(LARGE).unwrap();
+}
+
+/// Ends whoever reads a file a while after it was opened, when a bar has been drawn.
+fn end_reader_of(path: PathBuf) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        let reads_it = |id: &u32| has_open(*id, &|open| open == path);
+        let mut reader = None;
+        eventually("the file is read", || {
+            let names = fs::read_dir("/proc").unwrap().flatten();
+            let mut others = names.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+            reader = others.find(|id| *id != std::process::id() && reads_it(id));
+            reader.is_some()
+        });
+        let reader = Pid::from_raw(i32::try_from(reader.unwrap()).unwrap()).unwrap();
+        thread::sleep(Duration::from_millis(1500));
+        kill_process(reader, Signal::KILL).unwrap();
+    })
 }
 
 #[test]
@@ -83,11 +103,11 @@ fn work_that_takes_long_says_how_much_of_it_is_done_how_fast_and_how_long_it_sti
     let web = Package::new("ACMEweb").file("a", 0o644, "a\n").file("bin/httpd", 0o755, "old\n");
     let mut stage = Scenario::with(&[web]);
     stage.set("TERM", "xterm");
-    slow_file(&stage.at("/opt/ACMEweb/bin/httpd"));
-    slow_file(&stage.beside("old/data"));
-    slow_file(&stage.beside("release/web/reloc/data"));
+    let read =
+        ["root/opt/ACMEweb/bin/httpd", "old/data", "release/web/reloc/data"].map(|path| stage.beside(path));
+    read.iter().for_each(|path| large_file(path));
     fs::create_dir(stage.beside("release/app")).unwrap();
-    let data = format!("1 f none data 0644 root root {} 0 0\n", 2_u64 << 30);
+    let data = format!("1 f none data 0644 root root {LARGE} 0 0\n");
     for (package, objects) in [("app", ""), ("web", &*data)] {
         let directory = stage.beside(&format!("release/{package}"));
         let pkginfo = format!("PKG=ACME{package}\nARCH=all\nVERSION=1\nNAME={package}\nCATEGORY=system\n");
@@ -96,23 +116,32 @@ fn work_that_takes_long_says_how_much_of_it_is_done_how_fast_and_how_long_it_sti
     }
     fs::create_dir_all(stage.beside("new")).unwrap();
     fs::create_dir_all(stage.beside("stable")).unwrap();
-    for (line, wanted) in [
+    let lines = [
         ("verify -R @ROOT@", r"verifying \[[^\]]*\] 4/5 objects +[\d.]+/s +\d+s"),
         (
             "build --from old --to new --pkg ACMEweb --id 900-01 -o patch --dry-run",
-            r"building \[[^\]]*\] [\d.]+ \w+/2.00 GiB +[\d.]+ \w+/s +\d+s",
+            r"building \[[^\]]*\] [\d.]+ \w+/64.00 GiB +[\d.]+ \w+/s +\d+s",
         ),
         (
             "delta --release release --stable stable --work work --dry-run",
             r"comparing \[[^\]]*\] 1/2 packages +[\d.]+/s +\d+s",
         ),
-    ] {
-        let Some((_, text)) = at_narrow_terminal("bars", &stage, line, 100) else { return };
-        let text = without_sequences(&text);
+    ];
+    if Command::new("script").arg("--version").output().is_err() {
+        return crate::skipped("bars: script(1) is not installed");
+    }
+    let shown = |line: &str, path: &Path| {
+        let ending = end_reader_of(path.to_owned());
+        let (_, text) = at_narrow_terminal("bars", &stage, line, 100).unwrap();
+        ending.join().unwrap();
+        without_sequences(&text)
+    };
+    for ((line, wanted), path) in lines.into_iter().zip(&read) {
+        let text = shown(line, path);
         assert!(regex::Regex::new(wanted).unwrap().is_match(&text), "{line}: {text:?}");
     }
-    let (_, text) = at_narrow_terminal("bars", &stage, "verify -q -R @ROOT@", 100).unwrap();
-    assert!(!without_sequences(&text).contains("verifying"), "quiet is without a bar: {text:?}");
+    let text = shown("verify -q -R @ROOT@", &read[0]);
+    assert!(!text.contains("verifying"), "quiet is without a bar: {text:?}");
 }
 
 /// Starts a command, waits until `is_begun`, interrupts it, and returns its code and what it said on standard error.

@@ -173,7 +173,7 @@ fn patches(
 ) -> Vec<SourceOutcome> {
     let mut outcomes = Vec::new();
     let sizes = sources.values().map(|packages| packages.size_to_read(files));
-    let step = request.meter.begin(WorkUnit::Bytes, sizes.sum());
+    let step = request.meter.begin(WorkUnit::Bytes, sizes.fold(0, u64::saturating_add));
     for wave in waves(sources.keys(), &request.needs) {
         let jobs = wave.into_iter().filter_map(|name| sources.get_key_value(name)).collect();
         outcomes.extend(patches_of(request, work, files, jobs, against, &step));

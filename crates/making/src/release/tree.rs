@@ -100,7 +100,8 @@ pub(super) fn read_met(
     let is_first = |met: &MetObject| firsts.get(&key(&met.status)).is_none_or(|first| *first == &met.path);
     let to_read: Vec<&MetObject> = met.iter().filter(|met| is_first(met)).collect();
     let pieces: Vec<&[&MetObject]> = to_read.chunks(PIECE).collect();
-    let step = meter.begin(WorkUnit::Bytes, to_read.iter().map(|met| met.bytes()).sum());
+    let bytes = to_read.iter().map(|met| met.bytes());
+    let step = meter.begin(WorkUnit::Bytes, bytes.fold(0, u64::saturating_add));
     let read = side_by_side(cores.max(1), pieces.len(), || {
         let step = &step;
         let mut reader = ObjectReader { root, accounts, step, directory: None, buffer: vec![0; BUFFER] };

@@ -20,7 +20,8 @@ pub(super) fn feed(
     watch: WriteWatch<'_>,
 ) -> Result<(), BuildError> {
     let files = draft.packages.iter().flat_map(|package| package.sparse.files.values());
-    let step = watch.meter.begin(WorkUnit::Bytes, files.map(|file| file.content.size).sum());
+    let bytes = files.map(|file| file.content.size).fold(0, u64::saturating_add);
+    let step = watch.meter.begin(WorkUnit::Bytes, bytes);
     for (name, text) in &draft.beside {
         sink.beside(&PatchMember::own(name.as_bytes(), text, draft.date), &mut &text[..])?;
     }

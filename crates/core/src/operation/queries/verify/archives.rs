@@ -65,8 +65,8 @@ pub(super) fn verify_all(
 ) -> Result<(Vec<(ArchiveToVerify, ArchiveVerdict)>, KnownArchives), VerifyError> {
     let marker = marker(&ground.root)?;
     let reader = ArchiveVerifier { ground, marker, undo_dir, ledgers: ledgers(ground, archives) };
-    let bytes = archives.iter().fold(0, |sum: u64, of| sum.saturating_add(reader.bytes(of)));
-    let step = meter.begin(WorkUnit::Bytes, bytes);
+    let bytes = archives.iter().map(|of| reader.bytes(of));
+    let step = meter.begin(WorkUnit::Bytes, bytes.fold(0, u64::saturating_add));
     let done = side_by_side(workers, archives.len(), || {
         |at| {
             let of = archives.get(at)?;
