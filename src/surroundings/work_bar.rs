@@ -30,6 +30,11 @@ impl WorkBar {
         Self { meter, drawing }
     }
 
+    /// Returns the meter of the work if the bar is ever drawn: for work that would be counted only for it.
+    pub(crate) fn watched(&self) -> Option<&WorkMeter> {
+        self.drawing.as_ref().map(|_| &self.meter)
+    }
+
     /// Returns the meter of the work.
     pub(crate) fn meter(&self) -> &WorkMeter {
         &self.meter

@@ -192,7 +192,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         (call.surroundings.processors, now(&call.surroundings), call.surroundings.zone);
     let is_verbose = call.output.is_verbose();
     // Nothing is changed, so a signal may end it at any moment.
-    let ask = |root: &Root, workers: usize, meter: &WorkMeter| {
+    let ask = |root: &Root, workers: usize, meter: Option<&WorkMeter>| {
         let report = verify(root, &args.names, args.undo_dir.as_deref(), workers, &now, meter);
         let report = report.map_err(refused)?;
         let native = NativeEntries::of(&NativeOverview::as_far_as_known(root, &now, report.has_native));
@@ -201,14 +201,14 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     };
     if args.many.are_named() {
         let query = RootsQuery { usage: USAGE, answered: "sound", lacking: None };
-        return ask_many(call, &args.many, query, &|root| match ask(root, 1, &WorkMeter::default()) {
+        return ask_many(call, &args.many, query, &|root| match ask(root, 1, None) {
             Err(error) => RootAnswer::failed(root, &error),
             Ok((exit, reply)) => reply.answer(root, exit, is_verbose),
         });
     }
     let root = args.common.root.open(call)?;
     let busy = call.busy("verifying");
-    let (exit, reply) = ask(&root, processors, busy.meter())?;
+    let (exit, reply) = ask(&root, processors, busy.watched())?;
     Ok(Reply::about(&root, exit, reply))
 }
 

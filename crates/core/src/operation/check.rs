@@ -86,21 +86,27 @@ pub fn check<'a>(
 }
 
 /// Does the same for a caller that already reads the records, and knows more of some files than the records do. `meter` knows
-/// how far it is.
+/// how far it is; without one, nothing is counted.
 pub(super) fn check_delivered(
     view: &RecordView<'_>,
     host: &Root,
     request: &CheckRequest,
     delivered: &DeliveredFiles,
-    meter: &WorkMeter,
+    meter: Option<&WorkMeter>,
 ) -> Result<CheckReport, CheckError> {
+    let step = meter.map(|meter| Ok::<_, CheckError>(meter.begin(WorkUnit::Objects, line_count(view)?)));
+    let step = step.transpose()?;
+    CheckedRecords { step, ..CheckedRecords::of(request)? }.compare(view, host, false, delivered)
+}
+
+/// Returns the number of lines in `contents`, which takes a pass over all of them.
+fn line_count(view: &RecordView<'_>) -> Result<u64, CheckError> {
     let mut lines = 0;
     contents::scan(view, |_| {
         lines += 1;
         false
     })?;
-    let step = meter.begin(WorkUnit::Objects, lines);
-    CheckedRecords { step: Some(step), ..CheckedRecords::of(request)? }.compare(view, host, false, delivered)
+    Ok(lines)
 }
 
 /// Compares objects with their records, and repairs differences that need no change of content, under the lock of the root.

@@ -61,17 +61,19 @@ pub(super) fn verify_all(
     archives: &[ArchiveToVerify],
     undo_dir: Option<&Path>,
     workers: usize,
-    meter: &WorkMeter,
+    meter: Option<&WorkMeter>,
 ) -> Result<(Vec<(ArchiveToVerify, ArchiveVerdict)>, KnownArchives), VerifyError> {
     let marker = marker(&ground.root)?;
     let reader = ArchiveVerifier { ground, marker, undo_dir, ledgers: ledgers(ground, archives) };
-    let bytes = archives.iter().map(|of| reader.bytes(of));
-    let step = meter.begin(WorkUnit::Bytes, bytes.fold(0, u64::saturating_add));
+    let bytes = || archives.iter().map(|of| reader.bytes(of)).fold(0, u64::saturating_add);
+    let step = meter.map(|meter| meter.begin(WorkUnit::Bytes, bytes()));
     let done = side_by_side(workers, archives.len(), || {
         |at| {
             let of = archives.get(at)?;
             let verified = reader.verified(of);
-            step.advance(reader.bytes(of));
+            if let Some(step) = &step {
+                step.advance(reader.bytes(of));
+            }
             Some((of, verified))
         }
     });

@@ -157,14 +157,15 @@ impl VerifyReport {
 
 /// Verifies what `words` name: ids of applied patches, with the packages that they are applied to, and packages, with the
 /// patches that are applied to them. Verifies everything if there are no words. `undo_dir` is the directory of archives that
-/// are no longer where their `remote` points. `workers` threads read, and `meter` knows how far they are.
+/// are no longer where their `remote` points. `workers` threads read, and `meter` knows how far they are, where
+/// somebody looks at it.
 pub fn verify(
     root: &Root,
     words: &[String],
     undo_dir: Option<&Path>,
     workers: usize,
     now: &Now,
-    meter: &WorkMeter,
+    meter: Option<&WorkMeter>,
 ) -> Result<VerifyReport, VerifyError> {
     let ground = RootAndPolicy::of(root)?;
     must_have_database(root)?;
