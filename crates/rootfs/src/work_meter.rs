@@ -13,13 +13,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub enum WorkUnit {
     /// Bytes that are read or written.
     Bytes,
-    /// Documents.
+    /// Documents, each read as a whole.
     Files,
     /// Objects of packages.
     Objects,
-    /// Packages.
+    /// Entries of a set of packages, or locations of a tree of recipes: each is a package, or makes some.
     Packages,
-    /// Patches.
+    /// Patches that are looked at one after another.
     Patches,
 }
 
