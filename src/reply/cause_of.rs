@@ -285,7 +285,9 @@ fn of_object(problem: &ObjectProblem) -> ExitCause {
         ObjectProblem::Obstacle { .. }
         | ObjectProblem::NotPermitted(_)
         | ObjectProblem::ForeignDirectory(_) => ExitCause::NoRights,
-        ObjectProblem::OtherType(_) => ExitCause::Dependency,
+        ObjectProblem::OtherType(_) | ObjectProblem::NativeOwner { .. } | ObjectProblem::Diverted { .. } => {
+            ExitCause::Dependency
+        }
     }
 }
 

@@ -74,6 +74,8 @@ pub struct LedgerLine {
     pub applied_by: Option<String>,
     /// The archive was bound by `recover --adopt-undo`, not by the run that made it.
     pub is_adopted: bool,
+    /// For a package that was adopted from dpkg or rpm: its native version when the patch was applied.
+    pub native: Option<String>,
 }
 
 /// The undo data of a line.
@@ -159,6 +161,8 @@ struct WrittenLine {
     applied: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     adopted: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    native: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -331,6 +335,9 @@ impl LedgerLine {
             manifest: written.manifest.as_deref().map(|text| digest("manifest", text)).transpose()?,
             applied_by: written.applied.clone(),
             is_adopted: written.adopted,
+            native: written.native.clone().filter(|version| {
+                rule::holds("ledger.native", !version.chars().any(char::is_control))
+            }),
             undo: read_undo(&written, digest)?,
             run: written.run,
             patch: written.patch,
@@ -354,6 +361,7 @@ impl LedgerLine {
             manifest: self.manifest.as_ref().map(text),
             applied: self.applied_by.clone(),
             adopted: self.is_adopted,
+            native: self.native.clone(),
         };
         match &self.undo {
             LedgerUndo::Kept { b3, size, files, place, is_classic } => {
@@ -474,6 +482,7 @@ mod tests {
             manifest: None,
             applied_by: None,
             is_adopted: false,
+            native: None,
         }
     }
 

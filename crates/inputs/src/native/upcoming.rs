@@ -19,6 +19,8 @@ pub struct UpcomingChange {
     pub arch: Option<String>,
     /// The version that it will have; `None` for a removal.
     pub version: Option<String>,
+    /// The packages that it says it replaces or provides, as far as its file could be read.
+    pub replaces: Vec<String>,
 }
 
 /// Why nothing is known of what is about to happen.
@@ -127,6 +129,7 @@ fn change(name: &str, arch: Option<&str>, version: &str) -> UpcomingChange {
         name: name.to_owned(),
         arch: arch.filter(|arch| *arch != "-").or(of_name).map(str::to_owned),
         version: Some(version).filter(|version| *version != "-").map(str::to_owned),
+        replaces: Vec::new(),
     }
 }
 

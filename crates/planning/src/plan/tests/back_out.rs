@@ -336,6 +336,7 @@ fn an_archive_of_the_classic_tools_never_goes_over_what_a_later_patch_has_change
             manifest: None,
             records: &records,
             is_bound: false,
+            native: None,
             outside: None,
         };
         world

@@ -31,6 +31,8 @@ pub struct RefreshReport {
     pub ended: Vec<EndedPatch>,
     /// The patches that stand.
     pub standing: Vec<StandingPatch>,
+    /// Those among them that lost their fix at some paths.
+    pub partly_lost: Vec<OvertakenPatch>,
     /// The patches whose loss was accepted.
     pub accepted: Vec<PatchId>,
     /// Listed paths at which nothing is.
@@ -85,4 +87,6 @@ pub struct StandingPatch {
     pub id: PatchId,
     /// The paths that it handed over in this refresh.
     pub handed_over: Vec<ObjectPath>,
+    /// Those among them at which what it did is gone.
+    pub lost: Vec<ObjectPath>,
 }
