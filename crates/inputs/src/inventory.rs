@@ -6,7 +6,7 @@ mod kept;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::native::{NativeChange, NativeOrigin, NativeOwners};
+use crate::native::{DivertedPath, NativeChange, NativeOrigin, NativeOwners};
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_rootfs::{Digest, KnownFile, Live, LiveKind};
@@ -79,8 +79,13 @@ impl Inventory {
 
     /// Returns where the file of a native package lies that its records have at a path; `None` unless somebody diverted it.
     pub fn place_of_native(&self, path: &ObjectPath, origin: &NativeOrigin) -> Option<&ObjectPath> {
+        self.diverted(path, origin).map(|diverted| &diverted.place)
+    }
+
+    /// Returns the diversion of a path that the records of a native package have.
+    pub fn diverted(&self, path: &ObjectPath, origin: &NativeOrigin) -> Option<&DivertedPath> {
         let place = self.physical.get(path).unwrap_or(path);
-        self.native_owners.diverted(place, origin).map(|diverted| &diverted.place)
+        self.native_owners.diverted(place, origin)
     }
 
     /// Returns the directory behind the symbolic link that is at a path, if there is one.

@@ -1,6 +1,7 @@
 //! What is known of a root before its survey: its policy, the host that bounds it, and the user for whom changes are
 //! planned.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -321,12 +322,16 @@ impl RootAndPolicy {
         let separator = &self.policy.separator;
         let outside = self.outside.with(moved_to);
         let setting = SurveySettings { host: &self.host, separator, new_marker: &new_marker, outside };
-        let mut inventory = survey_with(packages, &RecordView::live(&self.root), touched, &setting)?;
+        let index = self.native_index();
+        let mut touched = Cow::Borrowed(touched);
+        if index.has_diversions() {
+            index.add_diverted(&mut touched.to_mut().paths, &self.root.resolver())?;
+        }
+        let mut inventory = survey_with(packages, &RecordView::live(&self.root), &touched, &setting)?;
         if let Some(after) = &self.preparation.lock().unwrap_or_else(PoisonError::into_inner).after {
             inventory = after.onto(inventory);
         }
         inventory.native_changes = self.native_changes(&inventory.packages);
-        let index = self.native_index();
         inventory.native_owners = index.owners_of(&inventory.physical, &self.root.resolver())?;
         if let Some(owner) = self.for_owner {
             inventory.privileged = owner.0 == 0;

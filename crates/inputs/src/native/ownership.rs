@@ -127,6 +127,27 @@ impl NativeIndex {
         self.entries.push(Entry { name, package, path: start..self.text.len() });
     }
 
+    /// Tells whether files of some package are diverted.
+    pub fn has_diversions(&self) -> bool {
+        !self.diverted.is_empty()
+    }
+
+    /// Adds to paths those to which files listed there are diverted.
+    pub fn add_diverted(
+        &self,
+        paths: &mut BTreeSet<ObjectPath>,
+        resolver: &Resolver<'_>,
+    ) -> Result<(), RootError> {
+        for diverted in &self.diverted {
+            let is_there = paths.contains(&diverted.listed)
+                || paths.contains(&resolver.locate_object(&diverted.listed)?);
+            if is_there {
+                paths.insert(diverted.place.clone());
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the packages that own what is at a place: a path whose directory is resolved.
     pub fn owners(
         &self,

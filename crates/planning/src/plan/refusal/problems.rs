@@ -107,7 +107,7 @@ pub enum ObjectProblem {
         manager: &'static str,
     },
     /// Somebody has diverted it (dpkg-divert(1)): the file of the package is elsewhere.
-    #[error("it is diverted to {to} by {by}")]
+    #[error("it is diverted to {to} by {by}, and nothing is there")]
     Diverted {
         /// Where the file of the package is, or would be.
         to: ObjectPath,
