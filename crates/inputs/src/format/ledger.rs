@@ -623,7 +623,19 @@ mod tests {
                 let manifest = snapshot.is_none().then_some(Digest(info));
                 let (run, info) = (Run { number, nonce }.to_string(), Digest(info));
                 let applied_by = is_adopted.then(|| run.clone());
-                LedgerLine { run, patch, info, undo, scripts, snapshot, manifest, applied_by, is_adopted }
+                let native = is_adopted.then(|| "1:2.0-1".to_owned());
+                LedgerLine {
+                    run,
+                    patch,
+                    info,
+                    undo,
+                    scripts,
+                    snapshot,
+                    manifest,
+                    applied_by,
+                    is_adopted,
+                    native,
+                }
             },
         )
     }
