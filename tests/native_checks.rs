@@ -82,7 +82,8 @@ fn every_check_ends_with_68_until_a_lost_fix_is_accepted() {
 fn every_check_ends_with_68_while_a_registration_is_stale_although_nothing_is_lost() {
     let stage = adopted();
     with_cross_reference(&stage);
-    dpkg_installs(&stage, Some(&ONE), &TWO, &[]);
+    let again = Version { version: "1.0-2", ..ONE };
+    dpkg_installs(&stage, Some(&ONE), &again, &[]);
     for line in ["list", "verify", "analyze --xref patchdiag.xref"] {
         let run = stage.run(&format!("{line} --check -R @ROOT@"));
         assert_eq!(run.code, 68, "{line}");
