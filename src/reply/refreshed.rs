@@ -91,11 +91,11 @@ impl RefreshedEntries {
 
     /// Returns what a hook prints: each lost fix first, then one line about everything else.
     pub(crate) fn hook_sentences(&self) -> Vec<String> {
-        let is_lost = |one: &&EndedEntry| {
-            matches!(one.outcome, OvertakenState::Lost | OvertakenState::PartlyLost)
-        };
+        let is_lost =
+            |one: &&EndedEntry| matches!(one.outcome, OvertakenState::Lost | OvertakenState::PartlyLost);
         let all = || self.ended.iter().chain(&self.partly_lost);
-        let mut lines: Vec<String> = all().filter(is_lost).map(|one| format!("{}: {}", one.id, one.told)).collect();
+        let mut lines: Vec<String> =
+            all().filter(is_lost).map(|one| format!("{}: {}", one.id, one.told)).collect();
         let others = all().count() - lines.len();
         if !self.refreshed.is_empty() || others > 0 || !lines.is_empty() {
             let packages = counted(&self.refreshed.len(), "package");
@@ -169,9 +169,13 @@ impl RefreshedEntry {
                     "Package {package} {follows} {manager}: {name} {from} was installed again, {objects}."
                 )
             }
-            ("overruled", _) => format!("Package {package} {follows} {manager}: other packages took over paths of {name} {from}, {objects}."),
+            ("overruled", _) => format!(
+                "Package {package} {follows} {manager}: other packages took over paths of {name} {from}, {objects}."
+            ),
             ("diverted", _) => {
-                format!("Package {package} {follows} {manager}: files of {name} {from} were diverted, {objects}.")
+                format!(
+                    "Package {package} {follows} {manager}: files of {name} {from} were diverted, {objects}."
+                )
             }
             _ => format!("Package {package} {follows} {manager}: {name} {from} was removed."),
         }

@@ -152,9 +152,7 @@ fn certain_versions<'p>(
                 | NativeChange::Reinstalled { version, .. }
                 | NativeChange::Diverted { version, .. }
                 | NativeChange::Overruled { version, .. },
-            ) => {
-                Some(version.clone())
-            }
+            ) => Some(version.clone()),
             Some(NativeChange::Removed { .. } | NativeChange::Busy { .. } | NativeChange::Unknown { .. }) => {
                 None
             }

@@ -8,9 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use super::as_left::as_left;
 use super::failure::Failure;
 use super::overtaken_list::{EndedPatches, list_of, list_text};
-use super::patches::overtaken::as_left::as_left;
 use super::projected_plans::ForeseenRoot;
 use patchadm_inputs::database::survey::{SurveySettings, packages, parameters, survey_with};
 use patchadm_inputs::database::undo_data::{OutsideRules, UndoReader};
@@ -293,7 +293,9 @@ impl RootAndPolicy {
             let params = new.iter().map(|(package, installed)| (*package, &installed.params));
             let NativeChanges { mut changes, same_records } =
                 native_changes(&self.root, params, || self.native_index());
-            let renewed = as_left(self, &same_records, packages);
+            let view = RecordView::live(&self.root);
+            let reader = self.undo_data(&view, None);
+            let renewed = as_left(&reader, &self.policy.separator, &same_records, packages);
             changes.retain(|package, _| !renewed.contains(package));
             self.renewed.lock().unwrap_or_else(PoisonError::into_inner).extend(renewed);
             known.extend(new.iter().map(|(package, _)| ((*package).clone(), changes.remove(*package))));
