@@ -35,10 +35,8 @@ impl NativeOrigin {
 
     /// Returns its name as its manager takes it.
     pub fn queried(&self) -> String {
-        match &self.arch {
-            Some(arch) => format!("{}:{arch}", self.name),
-            None => self.name.clone(),
-        }
+        let whole = self.to_string();
+        whole.split_once(' ').map_or_else(|| whole.clone(), |(_, package)| package.to_owned())
     }
 
     /// Returns the native package that an installed package stands for.

@@ -112,5 +112,6 @@ impl DpkgLists {
 fn origin_of(name: &[u8]) -> Option<NativeOrigin> {
     let text = std::str::from_utf8(name).ok().filter(|text| !text.is_empty())?;
     let (name, arch) = text.split_once(':').map_or((text, None), |(name, arch)| (name, Some(arch)));
-    Some(NativeOrigin { manager: NativeManager::Dpkg, name: name.to_owned(), arch: arch.map(str::to_owned) })
+    let (name, arch) = (name.to_owned(), arch.map(str::to_owned));
+    Some(NativeOrigin { manager: NativeManager::Dpkg, name, arch, version: None })
 }
