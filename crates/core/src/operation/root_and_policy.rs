@@ -17,7 +17,8 @@ use patchadm_inputs::database::undo_data::{OutsideRules, UndoReader};
 use patchadm_inputs::database::{RecordView, contents, installed, policy};
 use patchadm_inputs::inventory::{Installed, Inventory, KeptLibraries, Touched, is_kept_package};
 use patchadm_inputs::native::{
-    NativeChange, NativeChanges, NativeIndex, NativeOrigin, NativeRegistration, native_changes,
+    NativeChange, NativeChanges, NativeIndex, NativeManager, NativeOrigin, NativeRegistration, dpkg,
+    native_changes,
 };
 use patchadm_inputs::policy::Policy;
 use patchadm_planning::plan::patch::validate::applied_to;
@@ -370,6 +371,9 @@ impl RootAndPolicy {
         }
         inventory.native_changes = self.native_changes(&inventory.packages);
         inventory.native_owners = index.owners_of(&inventory.physical, &self.root.resolver())?;
+        if touched.packages.iter().any(|package| inventory.manager(package) == Some(NativeManager::Dpkg)) {
+            inventory.overrides = dpkg::overrides(&self.root)?;
+        }
         if let Some(owner) = self.for_owner {
             inventory.privileged = owner.0 == 0;
             inventory.caller = owner;
