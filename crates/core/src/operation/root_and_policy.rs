@@ -319,6 +319,7 @@ impl RootAndPolicy {
     ) -> Result<BTreeMap<PkgInst, NativeChange>, Failure> {
         let changes = self.native_changes(packages);
         let (view, resolver) = (RecordView::live(&self.root), self.root.resolver());
+        let overrides = dpkg::overrides(&self.root)?;
         let mut overruled = BTreeMap::new();
         for (package, installed) in packages {
             let is_patched = !installed.params.text("PATCHLIST").trim().is_empty();
@@ -326,6 +327,11 @@ impl RootAndPolicy {
             if !is_patched || changes.contains_key(package) {
                 continue;
             }
+            let overruled_as = |path: ObjectPath, how: String| {
+                let version = NativeRegistration::of(&installed.params).version;
+                NativeChange::Overruled { origin: origin.clone(), version, path, how }
+            };
+            let mut overridden = None;
             for (path, line) in contents::lines_of_package(&view, package)? {
                 if line.object.ftype.is_directory() {
                     continue;
@@ -333,11 +339,19 @@ impl RootAndPolicy {
                 let owners = self.native_index().owners(&resolver.locate_object(&path)?, &resolver)?;
                 let is_own = owners.iter().any(|owner| origin.is_instance_of(&owner.origin));
                 if let Some(owner) = owners.into_iter().next().filter(|_| !is_own) {
-                    let (origin, by) = (origin.clone(), owner.to_string());
-                    let version = NativeRegistration::of(&installed.params).version;
-                    let change = NativeChange::Overruled { origin, version, path, by };
-                    overruled.insert(package.clone(), change);
+                    let how = format!("belongs to {owner} ({}) now", owner.origin.manager);
+                    overruled.insert(package.clone(), overruled_as(path, how));
                     break;
+                }
+                if origin.manager == NativeManager::Dpkg && overrides.of(&path).is_some() {
+                    overridden = Some(path);
+                }
+            }
+            if let Some(path) = overridden.filter(|_| !overruled.contains_key(package)) {
+                let (reader, one) = (self.undo_data(&view, None), BTreeSet::from([package.clone()]));
+                if as_left(&reader, &self.policy.separator, &one, packages).is_empty() {
+                    let how = "has the mode and owner of a dpkg-statoverride, which a patch had changed".to_owned();
+                    overruled.insert(package.clone(), overruled_as(path, how));
                 }
             }
         }

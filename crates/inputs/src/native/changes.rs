@@ -38,7 +38,7 @@ pub enum NativeChange {
         /// The version.
         version: String,
     },
-    /// It is as it was, and another native package has taken over one of its paths.
+    /// It is as it was, and another native package has taken over one of its paths, or an override has undone what a patch did.
     Overruled {
         /// Whose package it is, and its name.
         origin: NativeOrigin,
@@ -46,8 +46,8 @@ pub enum NativeChange {
         version: String,
         /// The path.
         path: ObjectPath,
-        /// The name and version of the package that owns it now.
-        by: String,
+        /// What became of it, as the end of a sentence.
+        how: String,
     },
     /// Its manager is in the middle of a change, or broke one off.
     Busy {
@@ -117,7 +117,7 @@ impl fmt::Display for NativeChange {
             Self::Diverted { version, .. } => {
                 write!(f, "the diversions of files of {name} {version} changed since it was adopted")
             }
-            Self::Overruled { path, by, .. } => write!(f, "{path} belongs to {by} ({manager}) now"),
+            Self::Overruled { path, how, .. } => write!(f, "{path} {how}"),
             Self::Busy { .. } => write!(f, "{manager} has not finished with {name}"),
             Self::Removed { from, .. } => write!(f, "{manager} removed {name} {from} since it was adopted"),
             Self::Unknown { reason, .. } => {
