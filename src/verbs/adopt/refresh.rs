@@ -10,6 +10,7 @@ use crate::reply::refreshed::RefreshedEntries;
 use crate::reply::words::{print_notes, with_recovery};
 use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
+use crate::surroundings::caller::HOOK_WAIT;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::overtaken::{RefreshReport, RefreshRequest, refresh_registrations};
 use patchadm_inputs::native::NativeManager;
@@ -17,9 +18,6 @@ use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::{LockError, Root};
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchId;
-
-/// The longest time that a hook waits for another command, in seconds.
-const HOOK_WAIT: u64 = 5;
 
 /// Runs the verb with this option.
 pub(super) fn run(call: &mut Invocation, args: &AdoptArgs) -> anyhow::Result<Reply> {
@@ -33,8 +31,10 @@ pub(super) fn run(call: &mut Invocation, args: &AdoptArgs) -> anyhow::Result<Rep
         call.output.heedless();
     }
     let wait = if args.from_hook { Some(HOOK_WAIT) } else { args.wait };
-    let result =
-        call.change(&root, command.name(), wait, |caller| refresh_registrations(&root, &request, caller))?;
+    let result = call.change(&root, command.name(), wait, |caller| {
+        let by_hook = args.from_hook.then(|| caller.as_hook());
+        refresh_registrations(&root, &request, by_hook.as_ref().unwrap_or(caller))
+    })?;
     let report = match result {
         Ok(report) => report,
         // Whoever holds the lock, or comes next, finds the registrations stale.
