@@ -225,11 +225,6 @@ impl NativeOwners {
         self.of(path).iter().find(|owner| !is_own(owner))
     }
 
-    /// Tells whether this package, or another instance of it, owns a path now.
-    pub fn is_own(&self, path: &ObjectPath, own: &NativeOrigin) -> bool {
-        self.of(path).iter().any(|owner| own.is_instance_of(&owner.origin))
-    }
-
     /// Returns where the file of a package lies that is listed at a place, if somebody else has diverted it.
     pub fn diverted(&self, place: &ObjectPath, own: &NativeOrigin) -> Option<&DivertedPath> {
         let is_it = |(listed, diverted): &&(ObjectPath, DivertedPath)| {

@@ -13,7 +13,7 @@ use patchadm_inputs::native::{
     NATIVE_OVERTAKEN, NativeChange, NativeManager, NativeOrigin, NativeOwner, differing_of,
 };
 use patchadm_planning::plan::patch::backout_input::GoingPatch;
-use patchadm_planning::plan::patch::overtaken::refresh::RefreshedPackage;
+use patchadm_planning::plan::patch::overtaken::refresh::{HeldPath, RefreshedPackage};
 use patchadm_planning::plan::patch::overtaken::standing::{NativeListed, PathStanding, Standings};
 use patchadm_planning::plan::patch::overtaken::trimming::{
     OtherPatches, SavedEdit, Trimmed, TrimmedPatch, saved_edits,
@@ -104,7 +104,7 @@ impl Facts {
         &self,
         package: &PkgInst,
         trimmed: &BTreeMap<OfPackage, Trimmed>,
-    ) -> BTreeMap<ObjectPath, Option<ContentsLine>> {
+    ) -> BTreeMap<ObjectPath, HeldPath> {
         let mut held: BTreeMap<ObjectPath, (Option<ContentsLine>, bool)> = BTreeMap::new();
         for saved in self.saved.all.iter().filter(|one| one.package == *package) {
             if !self.standings.standing.contains(&saved.id) {
@@ -120,7 +120,16 @@ impl Facts {
                 held.extend(record.object_path().map(|path| (path, (line, false))));
             }
         }
-        held.into_iter().map(|(path, (line, is_overlaid))| (path, line.filter(|_| is_overlaid))).collect()
+        let origin = self.changes.get(package).map(NativeChange::origin);
+        let place = |path: &ObjectPath| {
+            let diverted = origin.and_then(|origin| self.inventory.place_of_native(path, origin));
+            diverted.unwrap_or(path).clone()
+        };
+        let held = held.into_iter().map(|(path, (line, is_overlaid))| {
+            let (place, recorded) = (place(&path), line.filter(|_| is_overlaid));
+            (path, HeldPath { place, recorded })
+        });
+        held.collect()
     }
 
     /// The patches of a package of which a part was handed over, now or before.

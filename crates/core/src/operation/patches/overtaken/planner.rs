@@ -58,18 +58,44 @@ pub(super) struct Refresher<'a> {
 }
 
 impl Refresher<'_> {
-    /// Plans the refresh; `None` where nothing is to be done.
+    /// Plans the refresh; `None` where nothing is to be done. One plan serves all stale packages. If there is none for all of
+    /// them, the packages that stand against it stay stale, each with its reason.
     pub(super) fn planned(&self) -> Result<Option<PlannedRefresh>, Failure> {
         let packages = self.ground.packages()?;
         let (changes, left) = self.changes(&packages)?;
-        let renewed = self.ground.renewed(&packages);
+        let all = match self.planned_for(&packages, changes.clone(), left.clone()) {
+            Err(failure) if changes.len() > 1 => failure,
+            planned => return planned,
+        };
+        let (mut fitting, mut left) = (NativeChanges::new(), left);
+        for (package, change) in changes {
+            let alone = NativeChanges::from([(package.clone(), change.clone())]);
+            match self.planned_for(&packages, alone, NativeChanges::new()) {
+                Ok(_) => drop(fitting.insert(package, change)),
+                Err(failure) => drop(left.insert(package, not_taken_up(change, &failure))),
+            }
+        }
+        if fitting.is_empty() {
+            return Err(all);
+        }
+        self.planned_for(&packages, fitting, left)
+    }
+
+    /// Plans the refresh of these packages; `left` are the others that are stale.
+    fn planned_for(
+        &self,
+        packages: &BTreeMap<PkgInst, Installed>,
+        changes: NativeChanges,
+        left: NativeChanges,
+    ) -> Result<Option<PlannedRefresh>, Failure> {
+        let renewed = self.ground.renewed(packages);
         if changes.is_empty() && !renewed.is_empty() {
-            return self.renewing(&packages, &renewed, left);
+            return self.renewing(packages, &renewed, left);
         }
         if changes.is_empty() {
-            return self.accepting(&packages, left);
+            return self.accepting(packages, left);
         }
-        let facts = self.facts(packages, changes)?;
+        let facts = self.facts(packages.clone(), changes)?;
         let mut planned = self.plan(facts)?;
         planned.report.left = left.into_iter().collect();
         Ok(Some(planned))
@@ -378,7 +404,7 @@ impl Refresher<'_> {
             };
             let held = facts.held(&package, trimmed);
             let params = facts.packages.get(&package).map(|installed| &installed.params);
-            let paths: BTreeSet<ObjectPath> = held.keys().cloned().collect();
+            let paths: BTreeSet<ObjectPath> = held.values().map(|one| one.place.clone()).collect();
             let mut differing: BTreeSet<ObjectPath> =
                 one.differing(root, &facts.inventory, &paths)?.into_iter().collect();
             // What an administrator had written before a patch that stands is in its undo data still.
@@ -418,6 +444,11 @@ impl Refresher<'_> {
         }
         Ok(())
     }
+}
+
+/// The change of a package that no refresh can take up now.
+fn not_taken_up(change: NativeChange, failure: &Failure) -> NativeChange {
+    NativeChange::Unknown { origin: change.origin().clone(), reason: failure.to_string() }
 }
 
 /// What the record of a patch that ended says from now on.

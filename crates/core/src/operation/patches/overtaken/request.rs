@@ -43,6 +43,21 @@ pub struct RefreshReport {
     pub receipt: Option<Receipt>,
 }
 
+impl RefreshReport {
+    /// Adds the outcome of another run of the same refresh.
+    pub(super) fn add(&mut self, other: Self) {
+        self.packages.extend(other.packages);
+        self.ended.extend(other.ended);
+        self.standing.extend(other.standing);
+        self.partly_lost.extend(other.partly_lost);
+        self.accepted = other.accepted;
+        self.missing.extend(other.missing);
+        self.notes.extend(other.notes);
+        self.left = other.left;
+        self.receipt = other.receipt.or(self.receipt.take());
+    }
+}
+
 /// A registration that follows its package manager.
 #[derive(Debug)]
 pub struct RefreshedRegistration {
