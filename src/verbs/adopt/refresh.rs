@@ -76,7 +76,9 @@ impl RefreshReply {
     fn of(root: &Root, report: RefreshReport, args: &AdoptArgs) -> Self {
         let is_something = !report.packages.is_empty() || !report.accepted.is_empty();
         let result = if args.dry_run && is_something { ResultWord::Planned } else { ResultWord::Done };
-        let notes = with_recovery(&report.recovered, report.notes.clone());
+        // A hook names patches that are lost again beside those that are lost.
+        let notes = if args.from_hook { report.notes.clone() } else { report.remarks() };
+        let notes = with_recovery(&report.recovered, notes);
         Self {
             result,
             changed: report.receipt.is_some(),
@@ -91,7 +93,7 @@ impl RefreshReply {
 impl CommandReport for RefreshReply {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         let lines = if self.is_hook {
-            self.entries.hook_sentences()
+            self.entries.hook_sentences(&self.notes)
         } else {
             self.entries.sentences(self.result == ResultWord::Planned)
         };

@@ -5,6 +5,7 @@
 //! package or the administrator has diverted is taken at its actual place. Nothing is interpreted that dpkg would run.
 
 mod all_lists;
+pub mod deb_file;
 mod diversions;
 mod lists;
 mod status;
@@ -13,8 +14,8 @@ pub mod version;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-pub(in crate::native) use all_lists::DpkgLists;
 pub use all_lists::DivertedPath;
+pub(in crate::native) use all_lists::DpkgLists;
 use diversions::Diversions;
 pub use lists::paths_of;
 use lists::{conffiles, md5sums};

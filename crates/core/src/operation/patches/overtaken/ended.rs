@@ -2,9 +2,7 @@
 
 use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenPatches, OvertakenState};
 use patchadm_inputs::inventory::Installed;
-use patchadm_inputs::native::{
-    FixedIn, NativeChange, NativeManager, NativeOrigin, NativeOwner, fixed_in_of,
-};
+use patchadm_inputs::native::{FixedIn, NativeChange, NativeManager, NativeOrigin, NativeOwner, fixed_in_of};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::plan::{Plan, RecordChange};
@@ -137,9 +135,10 @@ impl EndingPatches<'_> {
         let ends = self.ends(id, packages);
         let mut lost = ends.into_iter().filter(|end| end.state == OvertakenState::Lost);
         let first = lost.next()?;
-        let known = self.known.of(id.as_str()).filter(|known| {
-            matches!(known.state, OvertakenState::PartlyLost | OvertakenState::Accepted)
-        });
+        let known = self
+            .known
+            .of(id.as_str())
+            .filter(|known| matches!(known.state, OvertakenState::PartlyLost | OvertakenState::Accepted));
         let mut line = self.line(id, packages, OvertakenState::PartlyLost);
         line.manager = first.manager.name().to_owned();
         (line.package, line.version) = (first.name, first.version);
@@ -153,6 +152,29 @@ impl EndingPatches<'_> {
             line.state = OvertakenState::Accepted;
         }
         Some(line)
+    }
+
+    /// The line of a patch of which another package takes these paths over, or all.
+    pub(super) fn taken_over(
+        &self,
+        id: &PatchId,
+        packages: &[PkgInst],
+        by: NativeOwner,
+        (paths, is_whole): (Vec<LostPath>, bool),
+    ) -> OvertakenPatch {
+        let NativeOwner { origin, version } = by;
+        let fixed = self.fixed(id, packages);
+        let has_fix = fixed.is_some_and(|fixed| fixed.has(origin.manager, &origin.name, &version));
+        let was_accepted =
+            self.known.of(id.as_str()).is_some_and(|known| known.state == OvertakenState::AcceptedBeforehand);
+        let state = match (has_fix, was_accepted, is_whole) {
+            (true, ..) => OvertakenState::Contained,
+            (false, true, _) => OvertakenState::Accepted,
+            (false, false, true) => OvertakenState::Lost,
+            (false, false, false) => OvertakenState::PartlyLost,
+        };
+        let manager = origin.manager.name().to_owned();
+        OvertakenPatch { manager, package: origin.name, version, paths, ..self.line(id, packages, state) }
     }
 
     fn ends(&self, id: &PatchId, packages: &[PkgInst]) -> Vec<PackageEnd> {
@@ -173,20 +195,17 @@ impl EndingPatches<'_> {
                     let paths = lost.filter(|_| !is_there).unwrap_or_default();
                     PackageEnd { state, manager, name, version: version.to_owned(), paths }
                 }
-                (NativeChange::Removed { from, origin }, _) => {
-                    match (self.successor)(id, package, origin) {
-                        None => {
-                            let (state, paths) = (OvertakenState::Removed, Vec::new());
-                            PackageEnd { state, manager, name, version: from.clone(), paths }
-                        }
-                        Some(NativeOwner { origin, version }) => {
-                            let is_there = has_fix(origin.manager, &origin.name, &version);
-                            let state =
-                                if is_there { OvertakenState::Contained } else { OvertakenState::Lost };
-                            PackageEnd { state, manager, name: origin.name, version, paths: Vec::new() }
-                        }
+                (NativeChange::Removed { from, origin }, _) => match (self.successor)(id, package, origin) {
+                    None => {
+                        let (state, paths) = (OvertakenState::Removed, Vec::new());
+                        PackageEnd { state, manager, name, version: from.clone(), paths }
                     }
-                }
+                    Some(NativeOwner { origin, version }) => {
+                        let is_there = has_fix(origin.manager, &origin.name, &version);
+                        let state = if is_there { OvertakenState::Contained } else { OvertakenState::Lost };
+                        PackageEnd { state, manager, name: origin.name, version, paths: Vec::new() }
+                    }
+                },
                 _ => continue,
             };
             ends.push(end);
