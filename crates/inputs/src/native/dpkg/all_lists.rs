@@ -60,7 +60,7 @@ impl DpkgLists {
             versions: BTreeMap::new(),
             unreadable: Vec::new(),
         };
-        for (name, found) in status::present(&record(root, "status")?.unwrap_or_default()) {
+        for (name, found) in status::known(&record(root, "status")?.unwrap_or_default()) {
             lists.versions.insert((name, found.arch), found.version);
         }
         match Diversions::parse(&record(root, "diversions")?.unwrap_or_default()) {

@@ -52,6 +52,7 @@ impl NativeOverview {
         let packages = ground.packages()?;
         let applied = ground.recorded(&packages)?;
         overview.changes = ground.native_changes(&packages);
+        overview.changes.extend(ground.overruled(&packages)?);
         overview.partly = partly(&packages, &applied);
         overview.foresee(&ground, now);
         let versions = Versions { packages: &packages, changes: &overview.changes };
