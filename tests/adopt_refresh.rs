@@ -434,7 +434,8 @@ fn the_hook_of_dpkg_works_on_the_root_of_that_dpkg_and_names_what_is_lost_first(
     let said = stage.run("adopt --refresh --from-hook").ok();
     assert_eq!(
         said,
-        "100-01: LOST to web 1.0-2 (dpkg)\npatchadm: 1 package refreshed; patches: 1 lost, 0 ended otherwise\n"
+        "patchadm: 100-01: LOST to web 1.0-2 (dpkg)\npatchadm: 1 package refreshed, 1 fix lost; `patchadm list --check` \
+         names the fixes that are lost\n"
     );
     assert_eq!(stage.run("adopt --refresh --from-hook").ok(), "", "nothing is said where nothing is done");
 }

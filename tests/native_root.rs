@@ -3,6 +3,8 @@
 //!
 //! Nothing is fetched: the packages are made by dpkg-deb(1) and rpmbuild(8).
 
+/// apt on roots of dpkg.
+mod apt;
 /// Packages of dpkg.
 mod deb;
 /// Roots of dpkg.

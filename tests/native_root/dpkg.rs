@@ -105,7 +105,7 @@ impl DpkgRoot {
         run.stdout
     }
 
-    fn words(&self, words: &str) -> Vec<String> {
+    pub(super) fn words(&self, words: &str) -> Vec<String> {
         let debs = self.stage.beside("debs");
         let word = |word: &str| match word.strip_prefix('[').and_then(|word| word.strip_suffix(']')) {
             Some(name) if name.matches('_').count() < 2 => format!("{}/{name}_all.deb", debs.display()),
@@ -198,7 +198,7 @@ impl DpkgRoot {
 }
 
 /// The hooks that the package brings, as options, which call the program of the test.
-fn hooks() -> Vec<String> {
+pub(super) fn hooks() -> Vec<String> {
     let text = include_str!("../../packaging/hooks/dpkg.cfg");
     assert!(text.contains("/usr/bin/patchadm"), "{text}");
     let text = text.replace("/usr/bin/patchadm", env!("CARGO_BIN_EXE_patchadm"));

@@ -19,6 +19,7 @@ pub(crate) struct Rpm {
     release: String,
     arch: String,
     tags: String,
+    scripts: String,
     objects: Vec<(String, Object)>,
 }
 
@@ -33,7 +34,7 @@ impl Rpm {
     /// A package without objects, for every architecture.
     pub(crate) fn new(name: &str, release: &str) -> Self {
         let [name, release, arch] = [name, release, "noarch"].map(str::to_owned);
-        Self { name, release, arch, tags: String::new(), objects: Vec::new() }
+        Self { name, release, arch, tags: String::new(), scripts: String::new(), objects: Vec::new() }
     }
 
     pub(crate) fn arch(mut self, arch: &str) -> Self {
@@ -44,6 +45,12 @@ impl Rpm {
     /// A tag of its spec file.
     pub(crate) fn tag(mut self, name: &str, value: &str) -> Self {
         writeln!(self.tags, "{name}: {value}").unwrap();
+        self
+    }
+
+    /// A script of its spec file: its line, and its text.
+    pub(crate) fn script(mut self, line: &str, text: &str) -> Self {
+        writeln!(self.scripts, "{line}\n{text}").unwrap();
         self
     }
 
@@ -69,7 +76,7 @@ impl Rpm {
 
     /// Makes it in a directory; the path of its file.
     pub(crate) fn build(&self, into: &Path) -> PathBuf {
-        let Self { name, release, arch, tags, objects } = self;
+        let Self { name, release, arch, tags, scripts, objects } = self;
         let content = into.join("content");
         let _ = fs::remove_dir_all(&content);
         fs::create_dir_all(&content).unwrap();
@@ -97,7 +104,7 @@ impl Rpm {
         }
         let spec = format!(
             "Name: {name}\nVersion: 1.0\nRelease: {release}\nSummary: a test\nLicense: none\nAutoReqProv: no\n{tags}\
-             %description\na test\n%install\nmkdir -p %{{buildroot}}\ncp -a {}/. %{{buildroot}}/\n%files\n{listed}",
+             %description\na test\n%install\nmkdir -p %{{buildroot}}\ncp -a {}/. %{{buildroot}}/\n{scripts}%files\n{listed}",
             content.display()
         );
         let at = into.join("made.spec");
@@ -172,6 +179,33 @@ impl RpmRoot {
         command.arg("--root").arg(self.stage.root()).args(self.words(words));
         command.env_clear().env("PATH", PATH).env("LC_ALL", "C");
         self.told(&command.output().unwrap())
+    }
+
+    /// Calls rpm where scripts of packages find `/proc` and `/dev/null` in the root, beside what the test put there.
+    pub(crate) fn rpm_with_proc(&self, words: &str) -> Run {
+        self.stage.directory("/proc");
+        self.stage.directory("/dev");
+        let mut command = Command::new("unshare");
+        command.args(["-m", "--propagation", "private", "sh", "-c"]);
+        command.arg(
+            "mount --bind /proc \"$0/proc\" && cp -a /dev/null \"$0/dev/\" && exec rpm --root \"$0\" \"$@\"",
+        );
+        command.arg(self.stage.root()).args(self.words(words));
+        command.env_clear().env("PATH", PATH).env("LC_ALL", "C").env("PATCHADM_EVENTS", "none");
+        self.told(&command.output().unwrap())
+    }
+
+    /// Puts a program into the root, with the libraries that it loads.
+    pub(crate) fn put_program(&self, program: &Path, place: &str) {
+        let output = Command::new("ldd").arg(program).env("PATH", PATH).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let libraries = text.split_whitespace().filter(|word| word.starts_with('/'));
+        let files = libraries.map(|library| (PathBuf::from(library), library));
+        for (from, place) in files.chain([(program.to_owned(), place)]) {
+            let at = self.stage.root().join(resolved(&self.stage.root(), place).trim_start_matches('/'));
+            fs::create_dir_all(at.parent().unwrap()).unwrap();
+            fs::copy(from, at).unwrap();
+        }
     }
 
     fn words(&self, words: &str) -> Vec<String> {

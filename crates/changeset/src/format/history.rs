@@ -93,6 +93,9 @@ pub struct HistoryEntry {
     /// Whether the superuser trusted the owner of the root (`--trust-root`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trusted: bool,
+    /// Whether a hook of a package manager of the system ran it, and not a person.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hook: bool,
     /// The signature of the patch, if the check was requested or an option disabled it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<SignatureRecord>,
@@ -179,6 +182,7 @@ mod tests {
             result: "done".to_owned(),
             duration: 412,
             trusted: false,
+            hook: false,
             signature: None,
             note: None,
             because: BTreeMap::new(),
@@ -199,6 +203,10 @@ mod tests {
         let line =
             String::from_utf8(HistoryEntry { trusted: true, ..entry("17-00000000000000ab") }.line()).unwrap();
         assert!(line.ends_with("\"duration\":412,\"trusted\":true}\n"), "{line}");
+        let by_hook = HistoryEntry { hook: true, ..entry("17-00000000000000ab") };
+        let line = String::from_utf8(by_hook.line()).unwrap();
+        assert!(line.ends_with("\"duration\":412,\"hook\":true}\n"), "{line}");
+        assert_eq!(parse(line.as_bytes()).unwrap(), [by_hook]);
         let waived = SignatureRecord {
             state: "unchecked".to_owned(),
             policy: "off".to_owned(),

@@ -31,6 +31,7 @@ mod log;
 mod made_directory;
 pub mod many;
 pub mod mend;
+mod native_claims;
 pub mod native_hooks;
 mod native_locks;
 mod new_database;

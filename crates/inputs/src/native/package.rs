@@ -86,6 +86,15 @@ impl NativePackage {
         }
     }
 
+    /// Returns when it was last unpacked, in seconds since 1970; `None` if its records do not say.
+    pub fn installed_at(&self) -> Option<i64> {
+        let moment = |word: &str| {
+            let (_, moment) = word.rsplit_once('@').unwrap_or(("", word));
+            moment.split('.').next().and_then(|seconds| seconds.parse().ok())
+        };
+        self.stamp.split_whitespace().filter_map(moment).max()
+    }
+
     /// Returns the SHA-256 over its paths in their order: path, type and sum of each.
     fn digest(&self) -> String {
         let mut digest = Sha256::new();

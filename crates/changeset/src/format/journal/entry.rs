@@ -96,6 +96,9 @@ pub struct RunRecord {
     pub log: Option<ObjectPath>,
     /// What the log says.
     pub text: String,
+    /// Whether a hook of a package manager runs it, for the history.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hook: bool,
     /// What is known of the signature of the patch, for the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<SignatureRecord>,

@@ -5,6 +5,7 @@
 //! package or the administrator has diverted is taken at its actual place. Nothing is interpreted that dpkg would run.
 
 mod all_lists;
+pub mod deb_file;
 mod diversions;
 mod lists;
 mod statoverride;

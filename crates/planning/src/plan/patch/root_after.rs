@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use patchadm_changeset::format::manifest::ObjectRecord;
-use patchadm_rootfs::{Live, LiveKind, Timestamp};
+use patchadm_rootfs::{LiveKind, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
 use super::projected_root::ProjectedRoot;

@@ -1,7 +1,7 @@
 //! How patches end, and what that changes in the list of those that did.
 
 use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenPatches, OvertakenState};
-use patchadm_inputs::inventory::Installed;
+use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_inputs::native::{FixedIn, NativeChange, NativeManager, NativeOrigin, NativeOwner, fixed_in_of};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::refusal::Command;
@@ -47,6 +47,19 @@ pub(super) fn lose_contained(
         }
     }
     lost
+}
+
+/// Makes those lost patches contained whose bytes are at all of their paths again.
+pub(super) fn find_again(list: &mut OvertakenPatches, inventory: &Inventory) {
+    for one in list.patches.iter_mut().filter(|one| one.state == OvertakenState::Lost) {
+        let is_there = |lost: &LostPath| {
+            let live = lost.object_path().and_then(|path| inventory.live.get(&path)?.digest());
+            live.is_some_and(|digest| lost.b3.as_deref() == Some(&digest.to_string()))
+        };
+        if !one.paths.is_empty() && one.paths.iter().all(is_there) {
+            one.state = OvertakenState::Contained;
+        }
+    }
 }
 
 /// Returns the line of an applied patch whose loss is accepted beforehand.
@@ -152,6 +165,29 @@ impl EndingPatches<'_> {
             line.state = OvertakenState::Accepted;
         }
         Some(line)
+    }
+
+    /// The line of a patch of which another package takes these paths over, or all.
+    pub(super) fn taken_over(
+        &self,
+        id: &PatchId,
+        packages: &[PkgInst],
+        by: NativeOwner,
+        (paths, is_whole): (Vec<LostPath>, bool),
+    ) -> OvertakenPatch {
+        let NativeOwner { origin, version } = by;
+        let fixed = self.fixed(id, packages);
+        let has_fix = fixed.is_some_and(|fixed| fixed.has(origin.manager, &origin.name, &version));
+        let was_accepted =
+            self.known.of(id.as_str()).is_some_and(|known| known.state == OvertakenState::AcceptedBeforehand);
+        let state = match (has_fix, was_accepted, is_whole) {
+            (true, ..) => OvertakenState::Contained,
+            (false, true, _) => OvertakenState::Accepted,
+            (false, false, true) => OvertakenState::Lost,
+            (false, false, false) => OvertakenState::PartlyLost,
+        };
+        let manager = origin.manager.name().to_owned();
+        OvertakenPatch { manager, package: origin.name, version, paths, ..self.line(id, packages, state) }
     }
 
     fn ends(&self, id: &PatchId, packages: &[PkgInst]) -> Vec<PackageEnd> {

@@ -242,19 +242,16 @@ impl Facts {
         users.into_iter().cloned().collect()
     }
 
-    /// What is told of a patch whose fix was contained, and is not in the version that is there now.
+    /// A patch whose fix was contained, and is not in the version that is there now.
     pub(super) fn lost_again(
         &self,
-        patch: &OvertakenPatch,
+        patch: OvertakenPatch,
         separator: &str,
         unmet: &[UnmetRequirement],
-    ) -> String {
-        let OvertakenPatch { patch: id, .. } = patch;
-        let users = PatchId::parse(id, separator).map(|id| self.users(&id, unmet)).unwrap_or_default();
-        let users: Vec<String> = users.iter().map(ToString::to_string).collect();
-        let required_by = users.join(", ");
-        let required = if users.is_empty() { String::new() } else { format!("; required by {required_by}") };
-        format!("{id}: {}{required}", patch.told())
+    ) -> EndedPatch {
+        let id = PatchId::parse(&patch.patch, separator);
+        let required_by = id.map(|id| self.users(&id, unmet)).unwrap_or_default();
+        EndedPatch { patch, packages: Vec::new(), required_by }
     }
 
     /// The objects of a patch that ends and stay because somebody wrote to them.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ended::{EndingPatches, accepted_beforehand, lose_contained, records_alone, written};
+use super::ended::{EndingPatches, accepted_beforehand, find_again, lose_contained, records_alone, written};
 use super::facts::{Facts, TrimmedPatches};
 use super::kept::end_keeping;
 use super::native_now::ChangedPackage;
@@ -174,12 +174,19 @@ impl Refresher<'_> {
         applied: &AppliedPatches,
     ) -> Result<(OvertakenPatches, Vec<PatchId>), Failure> {
         for id in &self.request.accept {
-            let lost = list.patches.iter_mut().rfind(|one| one.patch == id.as_str());
-            match lost {
-                Some(one) if one.is_lost() || one.state == OvertakenState::Accepted => {
+            let ended = list.patches.iter_mut().rfind(|one| one.patch == id.as_str());
+            let is_applied = applied.get(id).is_some();
+            let is_meant = |one: &OvertakenPatch| match one.state {
+                OvertakenState::Lost | OvertakenState::PartlyLost | OvertakenState::Accepted => true,
+                // It may be lost to an older version.
+                OvertakenState::Contained => !is_applied,
+                OvertakenState::Removed | OvertakenState::AcceptedBeforehand => false,
+            };
+            match ended {
+                Some(one) if is_meant(one) => {
                     one.state = OvertakenState::Accepted;
                 }
-                _ if applied.get(id).is_some() => {
+                _ if is_applied => {
                     list.patches.retain(|one| one.patch != id.as_str());
                     list.patches.push(accepted_beforehand(id, marker, self.time));
                 }
@@ -362,7 +369,8 @@ impl Refresher<'_> {
         report.partly_lost = partly;
         report.accepted = accepted;
         let separator = &self.ground.policy.separator;
-        report.notes.extend(lost_again.iter().map(|one| facts.lost_again(one, separator, &unmet)));
+        report.lost_again =
+            lost_again.into_iter().map(|one| facts.lost_again(one, separator, &unmet)).collect();
         report.notes.extend(facts.standings.notes.iter().cloned());
         report.notes.extend(plan.notes.iter().cloned());
         Ok(PlannedRefresh { plan: Some(plan), report, undo: facts.saved })
@@ -483,17 +491,4 @@ fn list_after(
     let kept = list.patches.iter().filter(|known| !is_again(known) && !is_removed(known));
     let patches = kept.chain(new()).cloned().collect();
     OvertakenPatches { patches, passed_over: Vec::new() }
-}
-
-/// Makes those lost patches contained whose bytes are at all of their paths again.
-fn find_again(list: &mut OvertakenPatches, inventory: &Inventory) {
-    for one in list.patches.iter_mut().filter(|one| one.state == OvertakenState::Lost) {
-        let is_there = |lost: &LostPath| {
-            let live = lost.object_path().and_then(|path| inventory.live.get(&path)?.digest());
-            live.is_some_and(|digest| lost.b3.as_deref() == Some(&digest.to_string()))
-        };
-        if !one.paths.is_empty() && one.paths.iter().all(is_there) {
-            one.state = OvertakenState::Contained;
-        }
-    }
 }
