@@ -350,7 +350,8 @@ impl RootAndPolicy {
             if let Some(path) = overridden.filter(|_| !overruled.contains_key(package)) {
                 let (reader, one) = (self.undo_data(&view, None), BTreeSet::from([package.clone()]));
                 if as_left(&reader, &self.policy.separator, &one, packages).is_empty() {
-                    let how = "has the mode and owner of a dpkg-statoverride, which a patch had changed".to_owned();
+                    let how =
+                        "has the mode and owner of a dpkg-statoverride, which a patch had changed".to_owned();
                     overruled.insert(package.clone(), overruled_as(path, how));
                 }
             }

@@ -6,8 +6,8 @@ use std::fmt;
 use super::dpkg::DpkgRecords;
 use super::rpm::RpmRecords;
 use super::{
-    NativeError, NativeIndex, NativeManager, NativeOrigin, NativePackage, NativePresence,
-    NativeRegistration, RegisteredPackage, UnfinishedChange,
+    NativeError, NativeIndex, NativeManager, NativeOrigin, NativePackage, NativePresence, NativeRegistration,
+    RegisteredPackage, UnfinishedChange,
 };
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
@@ -154,8 +154,9 @@ pub fn native_changes<'p>(
         match presences {
             Ok(presences) => {
                 for (one, presence) in adopted.into_iter().zip(presences) {
-                    let now =
-                        diverted.get(one.origin.name.as_str()).filter(|_| one.origin.manager == NativeManager::Dpkg);
+                    let now = diverted
+                        .get(one.origin.name.as_str())
+                        .filter(|_| one.origin.manager == NativeManager::Dpkg);
                     let (package, origin) = (one.package, one.origin.clone());
                     let registered = one.registration.clone();
                     let diverted = registered.diverted.as_deref().unwrap_or_default();

@@ -15,8 +15,8 @@ use std::process::{Command, Stdio};
 use followed::{InstalledOfNames, InstalledRpm, followed};
 
 use super::{
-    FileSum, NativeError, NativeManager, NativeOrigin, NativeOwner, NativePackage, NativePath, NativePresence,
-    RegisteredPackage,
+    FileSum, NativeError, NativeManager, NativeOrigin, NativeOwner, NativePackage, NativePath,
+    NativePresence, RegisteredPackage,
 };
 use patchadm_rootfs::{Root, RootError};
 use patchadm_svr4::package::{Ftype, ObjectPath};
@@ -322,7 +322,10 @@ impl<'a> Line<'a> {
     /// Returns the package as the owner of paths.
     fn owner(&self) -> NativeOwner {
         let (name, arch) = (self.name.to_owned(), Some(self.arch.to_owned()));
-        NativeOwner { origin: NativeOrigin { manager: NativeManager::Rpm, name, arch, version: None }, version: self.evr() }
+        NativeOwner {
+            origin: NativeOrigin { manager: NativeManager::Rpm, name, arch, version: None },
+            version: self.evr(),
+        }
     }
 
     /// Epoch, version and release.
