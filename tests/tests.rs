@@ -223,6 +223,8 @@ mod native_checks;
 /// Locks of dpkg and rpm, and who waits for whom.
 mod native_locks;
 mod native_model;
+/// What queries say of files that dpkg owns, and of fixes that an upgrade took.
+mod native_queries;
 /// What rpm and dnf themselves do to adopted packages.
 mod native_real_rpm;
 /// What dpkg and apt themselves do to adopted packages.

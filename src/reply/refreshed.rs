@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::words::counted;
 use patchadm_core::operation::patches::overtaken::{EndedPatch, RefreshReport, StandingPatch};
-use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
+use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenState};
 use patchadm_inputs::native::NativeChange;
 use patchadm_rootfs::Root;
 
@@ -51,6 +51,9 @@ struct EndedEntry {
     name: String,
     version: String,
     fixed_in: Option<String>,
+    /// The paths at which what it did is gone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    paths: Vec<String>,
     required_by: Vec<String>,
     #[serde(skip)]
     told: String,
@@ -186,6 +189,7 @@ impl EndedEntry {
         let EndedPatch { patch, packages, required_by } = ended;
         Self {
             told: patch.told(),
+            paths: patch.paths.iter().filter_map(LostPath::object_path).map(|path| path.to_string()).collect(),
             id: patch.patch,
             packages: packages.iter().map(ToString::to_string).collect(),
             outcome: patch.state,

@@ -26,6 +26,7 @@ mod records;
 mod registration;
 pub mod rpm;
 mod upcoming;
+mod verifiers;
 
 pub use changes::{NativeChange, NativeChanges, native_changes};
 pub use distribution::Distribution;
@@ -47,6 +48,7 @@ pub use registration::{
 };
 
 pub use upcoming::{UpcomingChange, UpcomingError, upcoming_changes};
+pub use verifiers::{VerifiedPath, VerifierReport};
 
 use patchadm_rootfs::Root;
 use std::cmp::Ordering;

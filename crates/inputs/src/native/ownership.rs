@@ -52,6 +52,8 @@ pub struct NativeIndex {
     entries: Vec<Entry>,
     hasher: RandomState,
     diverted: Vec<DivertedPath>,
+    /// The packages of dpkg that are installed for several architectures beside each other (`Multi-Arch: same`), or could be.
+    multi_arch: BTreeSet<String>,
     unreadable: Vec<String>,
 }
 
@@ -109,6 +111,7 @@ impl NativeIndex {
                 }
             }
         }
+        self.multi_arch.extend(lists.multi_arch);
         self.unreadable.extend(lists.unreadable);
     }
 
@@ -154,18 +157,38 @@ impl NativeIndex {
         place: &ObjectPath,
         resolver: &Resolver<'_>,
     ) -> Result<BTreeSet<&NativeOwner>, RootError> {
+        Ok(self.listings(place, resolver)?.into_iter().map(|(owner, _)| owner).collect())
+    }
+
+    /// Returns the packages that own what is at a place, each with the spelling of the path in its list; a diverted path is
+    /// spelled as the diversion has it.
+    pub fn listings(
+        &self,
+        place: &ObjectPath,
+        resolver: &Resolver<'_>,
+    ) -> Result<Vec<(&NativeOwner, &[u8])>, RootError> {
         let name = self.hasher.hash_one(place.name());
         let first = self.entries.partition_point(|entry| entry.name < name);
-        let mut owners = BTreeSet::new();
+        let mut listings = Vec::new();
         for entry in self.entries.iter().skip(first).take_while(|entry| entry.name == name) {
             let spelled = self.text.get(entry.path.clone()).unwrap_or_default();
             let is_it = spelled == place.as_bytes()
                 || last_component(spelled) == place.name() && is_at(spelled, place, resolver)?;
             if is_it {
-                owners.extend(self.packages.get(entry.package));
+                listings.extend(self.packages.get(entry.package).map(|owner| (owner, spelled)));
             }
         }
-        Ok(owners)
+        Ok(listings)
+    }
+
+    /// Returns the diverted paths of all packages.
+    pub fn diverted(&self) -> &[DivertedPath] {
+        &self.diverted
+    }
+
+    /// Returns why the owners of some paths are not known.
+    pub fn unreadable(&self) -> &[String] {
+        &self.unreadable
     }
 
     /// Returns what the index says of these paths, each with its place.
@@ -174,8 +197,11 @@ impl NativeIndex {
         paths: impl IntoIterator<Item = (&'p ObjectPath, &'p ObjectPath)>,
         resolver: &Resolver<'_>,
     ) -> Result<NativeOwners, RootError> {
-        let mut found =
-            NativeOwners { unreadable: self.unreadable.clone(), ..NativeOwners::default() };
+        let mut found = NativeOwners {
+            unreadable: self.unreadable.clone(),
+            multi_arch: self.multi_arch.clone(),
+            ..NativeOwners::default()
+        };
         if self.entries.is_empty() {
             return Ok(found);
         }
@@ -210,6 +236,7 @@ pub struct NativeOwners {
     owners: BTreeMap<ObjectPath, Vec<NativeOwner>>,
     /// The diverted paths of packages, each with the place to which its spelling leads.
     diverted: Vec<(ObjectPath, DivertedPath)>,
+    multi_arch: BTreeSet<String>,
     unreadable: Vec<String>,
 }
 
@@ -228,6 +255,16 @@ impl NativeOwners {
     /// Tells whether this package, or another instance of it, owns a path now.
     pub fn is_own(&self, path: &ObjectPath, own: &NativeOrigin) -> bool {
         self.of(path).iter().any(|owner| own.is_instance_of(&owner.origin))
+    }
+
+    /// Tells whether nothing but this package, or another instance of it, owns a path now.
+    pub fn is_own_alone(&self, path: &ObjectPath, own: &NativeOrigin) -> bool {
+        self.is_own(path, own) && self.foreign(path, Some(own)).is_none()
+    }
+
+    /// Tells whether a package shares its files with those that dpkg installs of it for other architectures.
+    pub fn is_multi_arch(&self, own: &NativeOrigin) -> bool {
+        own.manager == NativeManager::Dpkg && self.multi_arch.contains(&own.name)
     }
 
     /// Returns where the file of a package lies that is listed at a place, if somebody else has diverted it.

@@ -16,6 +16,8 @@ pub(super) struct DpkgStatus {
     pub version: String,
     /// The three words: what is wanted, whether it must be installed again, what it is.
     pub status: String,
+    /// Whether it can be installed for several architectures beside each other (`Multi-Arch: same`).
+    pub is_multi_arch: bool,
     /// The first line of its description.
     pub title: Option<String>,
     /// Its configuration files with the sums that they were delivered with.
@@ -63,6 +65,7 @@ impl DpkgStatus {
                 b"Architecture" => found.arch = value(),
                 b"Version" => found.version = value(),
                 b"Status" => found.status = value(),
+                b"Multi-Arch" => found.is_multi_arch = value() == "same",
                 b"Description" => found.title = Some(value()).filter(|title| !title.is_empty()),
                 b"Conffiles" => is_in_conffiles = true,
                 _ => {}
